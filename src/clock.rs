@@ -1,0 +1,91 @@
+//! Time, passed in. Nothing else in the crate asks the operating system what time it is.
+
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// A point in wall-clock time, in milliseconds since the Unix epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Timestamp(pub i64);
+
+impl Timestamp {
+    /// This time `span` later.
+    pub fn plus(self, span: Duration) -> Self {
+        Self(self.0.saturating_add(millis(span)))
+    }
+
+    /// This time `span` earlier.
+    pub fn minus(self, span: Duration) -> Self {
+        Self(self.0.saturating_sub(millis(span)))
+    }
+
+    /// How long after `earlier` this is; zero if it is not after it.
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
+    }
+}
+
+/// `span` in whole milliseconds, at most `i64::MAX`.
+pub fn millis(span: Duration) -> i64 {
+    i64::try_from(span.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// Tells the time.
+pub trait Clock: Send + Sync + 'static {
+    /// The wall clock. It may jump.
+    fn now(&self) -> Timestamp;
+
+    /// Time since an arbitrary start, never going backwards, counting while the machine is suspended.
+    fn elapsed(&self) -> Duration;
+}
+
+/// The operating system's clocks.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> Timestamp {
+        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Timestamp(millis(since_epoch))
+    }
+
+    fn elapsed(&self) -> Duration {
+        let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+        let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
+        Duration::new(seconds, u32::try_from(time.tv_nsec).unwrap_or(0))
+    }
+}
+
+/// A clock that stands still until it is moved, for tests.
+#[derive(Debug, Default)]
+pub struct ManualClock {
+    wall: AtomicI64,
+    elapsed: AtomicI64,
+}
+
+impl ManualClock {
+    /// A clock that shows `now`.
+    pub fn at(now: Timestamp) -> Self {
+        Self { wall: AtomicI64::new(now.0), elapsed: AtomicI64::new(0) }
+    }
+
+    /// Lets `span` pass.
+    pub fn advance(&self, span: Duration) {
+        self.wall.fetch_add(millis(span), Ordering::SeqCst);
+        self.elapsed.fetch_add(millis(span), Ordering::SeqCst);
+    }
+
+    /// Sets the wall clock alone, as an administrator or NTP would.
+    pub fn jump_to(&self, now: Timestamp) {
+        self.wall.store(now.0, Ordering::SeqCst);
+    }
+}
+
+impl Clock for ManualClock {
+    fn now(&self) -> Timestamp {
+        Timestamp(self.wall.load(Ordering::SeqCst))
+    }
+
+    fn elapsed(&self) -> Duration {
+        Duration::from_millis(u64::try_from(self.elapsed.load(Ordering::SeqCst)).unwrap_or(0))
+    }
+}

@@ -1,0 +1,38 @@
+//! Orlop: a self-hosted OCI registry whose store stays small by itself.
+//!
+//! The rooms, and the way that data flows between them. Imports go leftward only
+//! (`tests/rooms.rs` fails when one does not):
+//!
+//! ```text
+//! clock, oci ← store, metadata ← registry ← jobs ← auth ← http ← config ← server ← cli ← main
+//! ```
+//!
+//! | room | what lives there |
+//! | --- | --- |
+//! | [`clock`] | time, passed in |
+//! | [`oci`] | the pure protocol: digests, names, manifests, paths, ranges, error codes |
+//! | [`store`] | the bytes: [`store::BlobStore`] and its filesystem and in-memory implementations |
+//! | [`metadata`] | the facts: [`metadata::MetadataStore`] and its SQLite implementation |
+//! | [`registry`] | the use cases: uploads, blobs, manifests, tags, referrers |
+//! | [`jobs`] | what runs in the background: the collector and its companions |
+//! | [`auth`] | who may do what |
+//! | [`http`] | the wire: routes, handlers, and the one place that knows status codes |
+//! | [`config`] | every setting, from file and environment |
+//! | [`server`] | the composition root: open, build, spawn, serve, drain |
+//! | [`cli`] | the commands |
+//!
+//! Two promises shape everything: *bytes before row, row before bytes* (a record never points at bytes
+//! that are not durable; bytes are never removed while a record points at them), and *an accepted
+//! manifest is whole* until somebody deletes it.
+
+pub mod auth;
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod http;
+pub mod jobs;
+pub mod metadata;
+pub mod oci;
+pub mod registry;
+pub mod server;
+pub mod store;

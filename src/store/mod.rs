@@ -1,0 +1,218 @@
+//! The bytes: big, immutable, content-addressed.
+//!
+//! A blob's key is its digest and a random *generation* that is new for each upload that becomes it. A key
+//! is never written twice, so that removing one can never race with a new push of the same digest: no lock,
+//! on a disk as on S3. Which generation is current is a fact, and lives in the metadata store.
+
+use std::fmt;
+use std::ops::Range;
+use std::pin::Pin;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::Stream;
+use thiserror::Error;
+use uuid::Uuid;
+
+use crate::oci::{Digest, UploadId};
+
+/// Which of a digest's uploads some bytes came from: 32 lower-case hex digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Generation(Uuid);
+
+impl Generation {
+    /// A generation that never was before.
+    pub fn random() -> Self {
+        Self(Uuid::new_v4())
+    }
+
+    /// The generation as its sixteen bytes.
+    pub fn as_bytes(&self) -> &[u8; 16] {
+        self.0.as_bytes()
+    }
+
+    /// The generation that [`Generation::as_bytes`] gave.
+    pub fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(Uuid::from_bytes(bytes))
+    }
+}
+
+impl FromStr for Generation {
+    type Err = uuid::Error;
+
+    fn from_str(text: &str) -> Result<Self, uuid::Error> {
+        Uuid::try_parse(text).map(Self)
+    }
+}
+
+impl fmt::Display for Generation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.simple().fmt(f)
+    }
+}
+
+/// Where a blob's bytes are.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BlobKey {
+    /// What they hash to.
+    pub digest: Digest,
+    /// Which upload they came from.
+    pub generation: Generation,
+}
+
+/// Room on the medium, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Space {
+    /// How much there is in all.
+    pub total: u64,
+    /// How much can still be written.
+    pub free: u64,
+}
+
+/// What went wrong with the bytes.
+#[derive(Debug, Error)]
+pub enum StoreError {
+    /// There are no such bytes.
+    #[error("no such bytes in the store")]
+    NotFound,
+    /// The bytes that are there are not those that were stored, as far as a look at their size tells.
+    #[error("the stored bytes are damaged: {0}")]
+    Damaged(String),
+    /// The medium is full, or a quota is.
+    #[error("the store is full")]
+    Full,
+    /// The store cannot be written: a read-only medium.
+    #[error("the store is read-only")]
+    ReadOnly,
+    /// The store's identity file is gone or another store's: an unmounted or swapped volume.
+    #[error("the store is not the one that was opened: {0}")]
+    Vanished(String),
+    /// Any other failure of the medium.
+    #[error("the store failed: {0}")]
+    Io(#[from] std::io::Error),
+}
+
+/// Bytes on their way out.
+pub type ByteStream = Pin<Box<dyn Stream<Item = Result<Bytes, StoreError>> + Send>>;
+
+/// A blob's content, or a range of it.
+pub enum Content {
+    /// All of it, at hand.
+    Whole(Bytes),
+    /// Piece by piece.
+    Stream(ByteStream),
+}
+
+impl fmt::Debug for Content {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Whole(bytes) => f.debug_tuple("Whole").field(&bytes.len()).finish(),
+            Self::Stream(_) => f.write_str("Stream"),
+        }
+    }
+}
+
+/// The bytes of an upload on their way in. Writes are positioned; whoever holds it must be the upload's
+/// only owner.
+#[async_trait]
+pub trait StagedBytes: Send + Sync + 'static {
+    /// Writes `pieces` one behind the other from `offset` on. Returns when the write has ended, also when
+    /// the future was dropped meanwhile by a caller that then waits for another call.
+    ///
+    /// # Errors
+    /// [`StoreError::Full`] and [`StoreError::Io`]; how much was written then is unknown.
+    async fn write_at(&self, offset: u64, pieces: Vec<Bytes>) -> Result<(), StoreError>;
+
+    /// Makes all that was written durable. After an error the bytes must be thrown away: a second sync
+    /// that succeeds proves nothing.
+    ///
+    /// # Errors
+    /// [`StoreError::Full`] and [`StoreError::Io`].
+    async fn sync(&self) -> Result<(), StoreError>;
+
+    /// Reads back what was written.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    async fn read(&self, range: Range<u64>) -> Result<ByteStream, StoreError>;
+}
+
+/// A page of [`BlobStore::list`].
+#[derive(Debug, Default)]
+pub struct Listing {
+    /// Blobs' keys with their sizes in bytes, in the store's own order.
+    pub blobs: Vec<(BlobKey, u64)>,
+    /// Uploads that have staged bytes, with their sizes.
+    pub uploads: Vec<(UploadId, u64)>,
+    /// Names of things that the store did not put there, which are kept and reported.
+    pub unknown: Vec<String>,
+    /// Where the next page begins; `None` at the end.
+    pub next: Option<String>,
+}
+
+/// Keeps bytes. Every implementation runs the scenarios of [`suite`].
+#[async_trait]
+pub trait BlobStore: Send + Sync + 'static {
+    /// Opens an upload's staged bytes, which are `len` long: made if `len` is zero and there are none, cut
+    /// back to `len` where there are more.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] when there are fewer than `len`.
+    async fn stage(&self, upload: UploadId, len: u64) -> Result<Arc<dyn StagedBytes>, StoreError>;
+
+    /// Gives an upload's staged bytes the place `key`, without replacing anything, and makes bytes and place
+    /// durable. The staged bytes are gone then. The caller has recorded `key` as the upload's intent before.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] when there are no staged bytes. After any other error the place may hold
+    /// bytes or not: [`BlobStore::unpublish`] tells.
+    async fn publish(&self, upload: UploadId, key: &BlobKey) -> Result<(), StoreError>;
+
+    /// Undoes a [`BlobStore::publish`] that no record followed: the bytes become staged again. `false` if
+    /// there is nothing at `key` (then the staged bytes, if any, are as they were).
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    async fn unpublish(&self, upload: UploadId, key: &BlobKey) -> Result<bool, StoreError>;
+
+    /// Throws an upload's staged bytes away, if there are any.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    async fn discard(&self, upload: UploadId) -> Result<(), StoreError>;
+
+    /// Reads the bytes of `range` of a blob that has `size` bytes by its record.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`], and [`StoreError::Damaged`] if the blob has another size.
+    async fn read(&self, key: &BlobKey, size: u64, range: Range<u64>) -> Result<Content, StoreError>;
+
+    /// Removes a blob's bytes, if they are there. Only what no record names may be removed. Readers that
+    /// have begun go on undisturbed.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`], [`StoreError::Vanished`] where the store is not the one that was opened.
+    async fn remove(&self, key: &BlobKey) -> Result<(), StoreError>;
+
+    /// How much room there is.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    async fn space(&self) -> Result<Space, StoreError>;
+
+    /// Proves that the store is the one that was opened and, unless it was opened read-only, that a write to
+    /// it becomes durable.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    async fn check(&self) -> Result<(), StoreError>;
+
+    /// Lists what there is, for `fsck`: the one method that walks the tree. `from` is the last page's
+    /// [`Listing::next`].
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    async fn list(&self, from: Option<&str>) -> Result<Listing, StoreError>;
+}
