@@ -9,7 +9,7 @@
 mod collection;
 mod records;
 
-pub mod sqlite;
+
 
 use std::path::Path;
 use std::time::Duration;
