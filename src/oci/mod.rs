@@ -28,16 +28,3 @@ pub use range::{ByteRange, ContentRange, InvalidContentRange};
 pub use reference::{InvalidReference, InvalidTag, Reference, Tag};
 pub use referrers::{Attachment, AttachmentKind, Descriptor, ImageIndex, fallback_tag};
 pub use upload_id::UploadId;
-
-/// Stand-ins until the branch that has them is merged.
-mod stub {
-    /// A media type.
-    #[derive(Debug, Clone, PartialEq, Eq)]
-    pub struct MediaType(pub String);
-
-    /// Not a manifest.
-    #[derive(Debug, thiserror::Error)]
-    #[error("invalid manifest")]
-    pub struct InvalidManifest;
-}
-pub use stub::{InvalidManifest, MediaType};
