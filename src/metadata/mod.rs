@@ -9,7 +9,7 @@
 mod collection;
 mod records;
 
-
+pub mod sqlite;
 
 use std::path::Path;
 use std::time::Duration;
@@ -46,14 +46,20 @@ pub type Result<T> = std::result::Result<T, MetadataError>;
 #[async_trait]
 pub trait Uploads: Send + Sync {
     /// Records a new upload, lazily, and its repository where that is new.
-    async fn create_upload(&self, repo: &RepoName, id: UploadId, algorithm: Algorithm, now: Timestamp) -> Result<()>;
+    async fn create_upload(
+        &self,
+        repo: &RepoName,
+        id: UploadId,
+        algorithm: Algorithm,
+        now: Timestamp,
+    ) -> Result<()>;
 
     /// An upload of `repo`.
     async fn upload(&self, repo: &RepoName, id: UploadId) -> Result<Option<UploadRecord>>;
 
     /// Records, lazily, that the bytes up to `offset` are durable and what they hash to so far. `false` if
     /// the upload is no more.
-    async fn note_progress(&self, id: UploadId, offset: u64, hash_state: Vec<u8>, now: Timestamp) -> Result<bool>;
+    async fn note_progress(&self, id: UploadId, progress: Progress, now: Timestamp) -> Result<bool>;
 
     /// Records the place that the upload is about to become, with the whole of its size and hash state, so
     /// that a crash leaves a list to finish. `false` if the upload is no more.
@@ -65,11 +71,16 @@ pub trait Uploads: Send + Sync {
     /// Turns an upload into a blob: consumes its row, makes `key` the blob's current generation (what was
     /// current goes on the doomed list), and links and leases it in the upload's repository. `false`, and
     /// nothing changed, if the upload is no more.
-    async fn commit_upload(&self, id: UploadId, key: &BlobKey, size: u64, now: Timestamp) -> Result<bool>;
+    async fn commit_upload(&self, id: UploadId, key: &BlobKey, size: u64, end: UploadEnd) -> Result<bool>;
 
     /// Ends an upload without a blob. `false` if it is no more. With `idle_since` only if nothing was heard
     /// of it since then.
-    async fn cancel_upload(&self, id: UploadId, idle_since: Option<Timestamp>, now: Timestamp) -> Result<bool>;
+    async fn cancel_upload(
+        &self,
+        id: UploadId,
+        idle_since: Option<Timestamp>,
+        end: UploadEnd,
+    ) -> Result<bool>;
 
     /// Some uploads of which nothing was heard since `idle_since`, with their repositories.
     async fn idle_uploads(&self, idle_since: Timestamp, limit: usize) -> Result<Vec<UploadId>>;
@@ -87,7 +98,13 @@ pub trait Blobs: Send + Sync {
     /// Renews the lease of a link or manifest of `repo` that is not held by a live manifest or a tag and was
     /// last leased before `stale`. `false` if the target is no more: whoever was told that it is there must
     /// look again.
-    async fn renew_lease(&self, repo: &RepoName, target: Target<'_>, stale: Timestamp, now: Timestamp) -> Result<bool>;
+    async fn renew_lease(
+        &self,
+        repo: &RepoName,
+        target: Target<'_>,
+        stale: Timestamp,
+        now: Timestamp,
+    ) -> Result<bool>;
 
     /// Lets `repo` serve a blob that `from`, or if that is `None` any repository, serves, and leases it.
     /// `None` if there is no such blob.

@@ -1,6 +1,7 @@
 //! What is recorded, as the use cases see it.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use crate::clock::Timestamp;
 use crate::oci::{Algorithm, Digest, RepoName, Tag, UploadId};
@@ -13,6 +14,16 @@ pub struct Progress {
     pub offset: u64,
     /// [`crate::oci::Hasher::save`] of those bytes; empty for none.
     pub hash_state: Vec<u8>,
+}
+
+/// The end of an upload. One that took long extends the leases that would have ended meanwhile, so that a
+/// push that takes longer than a lease finds all that it was told of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UploadEnd {
+    /// When.
+    pub now: Timestamp,
+    /// The setting: how long a lease is.
+    pub lease: Duration,
 }
 
 /// An upload in progress.

@@ -29,7 +29,11 @@ impl Repository {
     ///
     /// # Errors
     /// [`BlobError::Fault`].
-    pub async fn mount(&self, digest: &Digest, from: Option<&RepoName>) -> Result<Option<BlobRecord>, BlobError> {
+    pub async fn mount(
+        &self,
+        digest: &Digest,
+        from: Option<&RepoName>,
+    ) -> Result<Option<BlobRecord>, BlobError> {
         todo!("{digest} {from:?}")
     }
 
