@@ -8,10 +8,13 @@ mod blobs;
 mod errors;
 mod manifests;
 mod pulls;
+mod receive;
+mod removals;
 mod repositories;
 mod sessions;
 mod space;
 mod tags;
+mod upkeep;
 mod uploads;
 
 use std::pin::Pin;
@@ -23,6 +26,7 @@ use futures_util::Stream;
 
 pub use errors::*;
 pub use manifests::{PutReceipt, PutRequest};
+pub use removals::{HeldRemovals, Removed};
 pub use repositories::Page;
 pub use space::SpaceState;
 
@@ -82,6 +86,7 @@ pub struct Registry {
     sessions: sessions::Sessions,
     pulls: pulls::PullLog,
     space: space::SpaceGuard,
+    removals: removals::Removals,
 }
 
 /// What a caller may do with a repository besides pulling from it.
@@ -108,8 +113,16 @@ impl Registry {
         settings: Settings,
     ) -> Arc<Self> {
         let sessions = sessions::Sessions::new(settings.parallel_uploads);
-        let space = space::SpaceGuard::new(settings.min_free, settings.warn_free);
-        Arc::new(Self { blobs, metadata, clock, settings, sessions, pulls: pulls::PullLog::default(), space })
+        Arc::new(Self {
+            blobs,
+            metadata,
+            clock,
+            settings,
+            sessions,
+            pulls: pulls::PullLog::default(),
+            space: space::SpaceGuard::new(),
+            removals: removals::Removals::default(),
+        })
     }
 
     /// The repository `name`, whether it exists or not, for a caller who has `access` to it.

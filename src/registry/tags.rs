@@ -1,5 +1,6 @@
 //! Listing and removing tags, and listing referrers.
 
+use super::repositories::page;
 use super::{DeleteError, ManifestError, Page, Repository};
 use crate::metadata::ReferrerRecord;
 use crate::oci::{Digest, Tag};
@@ -10,7 +11,8 @@ impl Repository {
     /// # Errors
     /// [`ManifestError::NameUnknown`].
     pub async fn tags(&self, after: Option<&str>, limit: usize) -> Result<Page<Tag>, ManifestError> {
-        todo!("{after:?} {limit}")
+        let tags = self.registry.metadata.tags(&self.name, after, limit + 1).await?;
+        tags.map(|tags| page(tags, limit)).ok_or(ManifestError::NameUnknown)
     }
 
     /// Removes a tag alone.
@@ -18,11 +20,14 @@ impl Repository {
     /// # Errors
     /// [`DeleteError::Unknown`].
     pub async fn delete_tag(&self, tag: &Tag) -> Result<(), DeleteError> {
-        todo!("{tag}")
+        self.registry.admit_change()?;
+        let now = self.registry.clock.now();
+        let deleted = self.registry.metadata.delete_tag(&self.name, tag, now).await?;
+        if deleted { Ok(()) } else { Err(DeleteError::Unknown) }
     }
 
-    /// Up to `limit` manifests whose subject is `subject`, by digest behind `after`; those that an index
-    /// under the fallback tag lists are among them.
+    /// Up to `limit` manifests whose subject is `subject`, by digest behind `after`. Those that a client
+    /// listed under the fallback tag are among them: their subject is recorded whichever way they came.
     ///
     /// # Errors
     /// [`ManifestError::Fault`]; a subject or a repository that is absent has no referrers.
@@ -33,6 +38,8 @@ impl Repository {
         after: Option<&Digest>,
         limit: usize,
     ) -> Result<Page<ReferrerRecord>, ManifestError> {
-        todo!("{subject} {artifact_type:?} {after:?} {limit}")
+        let metadata = &self.registry.metadata;
+        let found = metadata.referrers(&self.name, subject, artifact_type, after, limit + 1).await?;
+        Ok(page(found, limit))
     }
 }
