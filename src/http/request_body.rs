@@ -47,6 +47,16 @@ impl RequestBody {
         Self { incoming: Some(incoming), unasked, deadline: Deadline::new(idle), received }
     }
 
+    /// The body, in place of which an empty one is left.
+    pub(super) fn take(&mut self) -> Self {
+        Self {
+            incoming: self.incoming.take(),
+            unasked: self.unasked,
+            deadline: Deadline::new(self.deadline.idle),
+            received: Arc::clone(&self.received),
+        }
+    }
+
     /// How long it is, if the client says so in advance.
     pub(super) fn declared_len(&self) -> Option<u64> {
         self.incoming.as_ref().and_then(|incoming| incoming.size_hint().exact())

@@ -61,9 +61,10 @@ pub trait Uploads: Send + Sync {
     /// the upload is no more.
     async fn note_progress(&self, id: UploadId, progress: Progress, now: Timestamp) -> Result<bool>;
 
-    /// Records the place that the upload is about to become, with the whole of its size and hash state, so
-    /// that a crash leaves a list to finish. `false` if the upload is no more.
-    async fn intend(&self, id: UploadId, intent: &BlobKey, progress: Progress) -> Result<bool>;
+    /// Records the place that the upload's bytes are about to get, so that a crash leaves a list to finish.
+    /// Its progress stays what it was: the bytes behind that are not durable yet. `false` if the upload is no
+    /// more.
+    async fn intend(&self, id: UploadId, intent: &BlobKey) -> Result<bool>;
 
     /// Takes an intent back, after its bytes were staged again or found never to have moved.
     async fn forget_intent(&self, id: UploadId) -> Result<()>;

@@ -156,4 +156,10 @@ impl Repository {
     pub fn name(&self) -> &RepoName {
         &self.name
     }
+
+    /// The same in the hands of somebody who may only pull: what is looked at is not leased.
+    #[must_use]
+    pub fn viewed(&self) -> Self {
+        Self { access: Access { push: false }, ..self.clone() }
+    }
 }

@@ -193,9 +193,8 @@ impl Repository {
         let registry = &self.registry;
         let upload = self.open(id, owned).await?;
         let size = upload.offset;
-        let progress = Progress { offset: size, hash_state: upload.hasher.save() };
         let key = BlobKey { digest, generation: Generation::random() };
-        if !registry.metadata.intend(id, &key, progress).await? {
+        if !registry.metadata.intend(id, &key).await? {
             return Err(UploadError::Unknown);
         }
         if let Err(error) = registry.blobs.publish(id, &key).await {

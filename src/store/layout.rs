@@ -58,7 +58,8 @@ impl Layout {
 
     pub(super) fn blob(&self, key: &BlobKey) -> PathBuf {
         let hex = key.digest.hex();
-        let mut path = self.below(&["blobs", key.digest.algorithm().name(), shard_of(&key.digest)], hex.len() + 40);
+        let mut path =
+            self.below(&["blobs", key.digest.algorithm().name(), shard_of(&key.digest)], hex.len() + 40);
         path.push(hex);
         let path = path.as_mut_os_string();
         path.push(".");
@@ -145,8 +146,12 @@ mod tests {
             let digest = Hasher::digest(algorithm, b"hello");
             let key = BlobKey { digest, generation: Generation::random() };
             let path = layout.blob(&key);
-            let expected =
-                format!("/data/blobs/{algorithm}/{}/{}.{}", &key.digest.hex()[..2], key.digest.hex(), key.generation);
+            let expected = format!(
+                "/data/blobs/{algorithm}/{}/{}.{}",
+                &key.digest.hex()[..2],
+                key.digest.hex(),
+                key.generation
+            );
             assert_eq!(path, Path::new(&expected));
             assert_eq!(path.parent(), Some(layout.shard(&key).as_path()));
             let shard = parse_shard(&key.digest.hex()[..2]).expect("a shard");

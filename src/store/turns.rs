@@ -60,7 +60,8 @@ impl<T> Turns<T> {
         if let Some(slot) = open.get(&upload).and_then(Weak::upgrade) {
             return slot;
         }
-        let slot = Slot { upload, epoch: 0, why: closed::STAGED_ANEW, state: None, open: Arc::clone(&self.0) };
+        let slot =
+            Slot { upload, epoch: 0, why: closed::STAGED_ANEW, state: None, open: Arc::clone(&self.0) };
         let slot = Arc::new(tokio::sync::Mutex::new(slot));
         open.insert(upload, Arc::downgrade(&slot));
         slot

@@ -56,15 +56,13 @@ impl Uploads for SqliteMetadata {
         .await
     }
 
-    async fn intend(&self, id: UploadId, intent: &BlobKey, progress: Progress) -> Result<bool> {
+    async fn intend(&self, id: UploadId, intent: &BlobKey) -> Result<bool> {
         let (target, generation) = (digest(&intent.digest), intent.generation);
         self.write(Durability::Full, move |c| {
             let mut update = c.prepare_cached(
-                "UPDATE uploads SET offset = ?2, hash_state = ?3, intent_digest = ?4, intent_generation = ?5
-                 WHERE id = ?1",
+                "UPDATE uploads SET intent_digest = ?2, intent_generation = ?3 WHERE id = ?1",
             )?;
-            let offset = progress.offset.cast_signed();
-            Ok(update.execute(params![id, offset, progress.hash_state, target, generation])? == 1)
+            Ok(update.execute(params![id, target, generation])? == 1)
         })
         .await
     }

@@ -198,7 +198,8 @@ impl Faults {
         let State { plans, history, .. } = &mut *self.state();
         let (at, of_kind) = (history.len(), count_of(history, operation));
         history.push(operation);
-        let mut hits = plans.iter_mut().filter_map(|plan| plan.hit(operation, at, of_kind)).collect::<Vec<_>>();
+        let mut hits =
+            plans.iter_mut().filter_map(|plan| plan.hit(operation, at, of_kind)).collect::<Vec<_>>();
         (!hits.is_empty()).then(|| hits.swap_remove(0))
     }
 

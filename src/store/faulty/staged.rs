@@ -45,7 +45,12 @@ impl StagedBytes for Handle {
     }
 }
 
-async fn write(inner: &dyn StagedBytes, faults: &Faults, offset: u64, pieces: Vec<Bytes>) -> Result<(), StoreError> {
+async fn write(
+    inner: &dyn StagedBytes,
+    faults: &Faults,
+    offset: u64,
+    pieces: Vec<Bytes>,
+) -> Result<(), StoreError> {
     let half = inner.write_at(offset, first_half(pieces.clone()));
     faults.apply_torn(Operation::Write, inner.write_at(offset, pieces), half).await
 }

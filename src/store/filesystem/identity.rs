@@ -80,7 +80,8 @@ impl Identity {
     pub(super) fn create(layout: &Layout) -> Result<Self, OpenError> {
         let path = layout.identity();
         if layout.blobs().exists() {
-            let reason = "though there are blobs beside it: put it back from a backup, or check what is mounted";
+            let reason =
+                "though there are blobs beside it: put it back from a backup, or check what is mounted";
             return Err(OpenError::Unidentified { path, reason });
         }
         let identity = Self { layout: layout::VERSION, store: Uuid::new_v4() };

@@ -77,7 +77,10 @@ impl FilesystemStore {
             (None, Access::ReadWrite) => Identity::create(&layout)?,
             (None, Access::ReadOnly) => {
                 let path = layout.identity();
-                return Err(OpenError::Unidentified { path, reason: "so this is no store that could be read" });
+                return Err(OpenError::Unidentified {
+                    path,
+                    reason: "so this is no store that could be read",
+                });
             }
         };
         let shards = match access {

@@ -21,7 +21,12 @@ use crate::store::{BlobKey, StoreError};
 
 impl Tree {
     /// `file` is what the bytes were written through, if it is still open.
-    pub(super) fn publish(&self, upload: UploadId, key: &BlobKey, file: Option<Arc<File>>) -> Result<(), StoreError> {
+    pub(super) fn publish(
+        &self,
+        upload: UploadId,
+        key: &BlobKey,
+        file: Option<Arc<File>>,
+    ) -> Result<(), StoreError> {
         let place = self.layout.blob(key);
         self.place(upload, key, &place)?;
         if let Err(error) = self.sync_placed(key, &place, file) {

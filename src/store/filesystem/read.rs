@@ -17,14 +17,23 @@ const SMALL: u64 = 64 << 10;
 
 /// See [`crate::store::BlobStore::read`]. Opening is done on the spot: names that are in use are in the
 /// kernel's cache, and then it takes two microseconds.
-pub(super) async fn read(tree: &Tree, key: &BlobKey, size: u64, range: Range<u64>) -> Result<Content, StoreError> {
+pub(super) async fn read(
+    tree: &Tree,
+    key: &BlobKey,
+    size: u64,
+    range: Range<u64>,
+) -> Result<Content, StoreError> {
     if range.start > range.end || range.end > size {
         let message = format!("bytes {}..{} of {size}", range.start, range.end);
         return Err(io::Error::new(io::ErrorKind::InvalidInput, message).into());
     }
     let file = tree.open_blob(key, size)?;
     if range.end - range.start > SMALL {
-        return Ok(Content::Stream(Box::pin(FileStream::new(Arc::new(file), range, Arc::clone(&tree.pieces)))));
+        return Ok(Content::Stream(Box::pin(FileStream::new(
+            Arc::new(file),
+            range,
+            Arc::clone(&tree.pieces),
+        ))));
     }
     read_small(file, range).await.map(Content::Whole)
 }

@@ -18,7 +18,10 @@ pub(super) struct Shards {
 impl Shards {
     /// Knows none yet.
     pub(super) fn unknown() -> Self {
-        Self { sha256: [const { AtomicBool::new(false) }; SHARDS], sha512: [const { AtomicBool::new(false) }; SHARDS] }
+        Self {
+            sha256: [const { AtomicBool::new(false) }; SHARDS],
+            sha512: [const { AtomicBool::new(false) }; SHARDS],
+        }
     }
 
     /// Makes the directories that every store has, and notes the shards that are there: at most 256 names

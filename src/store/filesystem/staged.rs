@@ -67,7 +67,8 @@ impl Tree {
         let file = match opened {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let gone = StoreError::Damaged(format!("the {len} bytes staged for upload {upload} are gone"));
+                let gone =
+                    StoreError::Damaged(format!("the {len} bytes staged for upload {upload} are gone"));
                 return Err(self.missing(if len == 0 { error.into() } else { gone }));
             }
             Err(error) => return Err(error.into()),

@@ -64,13 +64,19 @@ fn blobs_without_identity_get_no_new_one() {
     let dir = dir();
     open(&dir);
     fs::remove_file(dir.path().join("orlop.json")).expect("removed");
-    assert!(matches!(FilesystemStore::open(dir.path(), Access::ReadWrite), Err(OpenError::Unidentified { .. })));
+    assert!(matches!(
+        FilesystemStore::open(dir.path(), Access::ReadWrite),
+        Err(OpenError::Unidentified { .. })
+    ));
 }
 
 #[test]
 fn reading_makes_no_store() {
     let dir = dir();
-    assert!(matches!(FilesystemStore::open(dir.path(), Access::ReadOnly), Err(OpenError::Unidentified { .. })));
+    assert!(matches!(
+        FilesystemStore::open(dir.path(), Access::ReadOnly),
+        Err(OpenError::Unidentified { .. })
+    ));
     assert_eq!(fs::read_dir(dir.path()).expect("listed").count(), 0);
 }
 
@@ -213,8 +219,12 @@ async fn strangers_are_reported_and_kept() {
     let store = open(&dir);
     let (key, _) = suite::publish(&store, b"hello").await;
     let shard = &key.digest.hex()[..2];
-    let strangers =
-        ["uploads/lost".into(), "blobs/md5".into(), "blobs/sha256/zz".into(), format!("blobs/sha256/{shard}/x")];
+    let strangers = [
+        "uploads/lost".into(),
+        "blobs/md5".into(),
+        "blobs/sha256/zz".into(),
+        format!("blobs/sha256/{shard}/x"),
+    ];
     for stranger in &strangers {
         fs::write(dir.path().join(stranger), "?").expect("written");
     }

@@ -22,9 +22,14 @@ pub async fn a_range_is_read(fixture: &dyn Fixture) {
     let store = fixture.open();
     let content = pattern(700_001, 1);
     let (key, size) = publish(&*store, &content).await;
-    for range in [0..1, 5..5, 1..700_001, 262_143..262_145, 100_000..400_000, 700_000..700_001, 700_001..700_001] {
+    for range in
+        [0..1, 5..5, 1..700_001, 262_143..262_145, 100_000..400_000, 700_000..700_001, 700_001..700_001]
+    {
         let expected = &content[range.start as usize..range.end as usize];
-        assert!(read(&*store, &key, size, range.clone()).await.expect("read") == expected, "{range:?} differs");
+        assert!(
+            read(&*store, &key, size, range.clone()).await.expect("read") == expected,
+            "{range:?} differs"
+        );
     }
 }
 

@@ -83,7 +83,12 @@ pub async fn publish(store: &dyn BlobStore, content: &[u8]) -> (BlobKey, u64) {
 ///
 /// # Errors
 /// The store's.
-pub async fn read(store: &dyn BlobStore, key: &BlobKey, size: u64, range: Range<u64>) -> Result<Vec<u8>, StoreError> {
+pub async fn read(
+    store: &dyn BlobStore,
+    key: &BlobKey,
+    size: u64,
+    range: Range<u64>,
+) -> Result<Vec<u8>, StoreError> {
     match store.read(key, size, range).await? {
         Content::Whole(bytes) => Ok(bytes.to_vec()),
         Content::Stream(stream) => collect(stream).await,
