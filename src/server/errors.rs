@@ -8,6 +8,7 @@ use thiserror::Error;
 
 use super::lock::LockError;
 use crate::http::listen::TlsError;
+use crate::jobs::backup::BackupError;
 use crate::metadata::{MetadataError, sqlite};
 use crate::registry::Fault;
 use crate::store::{self, StoreError};
@@ -45,6 +46,12 @@ pub enum StartError {
     /// A restore into this directory has not ended.
     #[error("a restore into {} was interrupted: run it again", .0.display())]
     HalfRestored(PathBuf),
+    /// A restore would mix two stores.
+    #[error("{} is not empty: a backup is only restored to an empty directory", .0.display())]
+    NotEmpty(PathBuf),
+    /// A restore failed.
+    #[error(transparent)]
+    Restore(BackupError),
     /// Bytes and facts are not each other's.
     #[error("{0}")]
     Mismatch(String),
@@ -57,6 +64,9 @@ pub enum StartError {
     /// A store that was opened failed.
     #[error(transparent)]
     Fault(#[from] Fault),
+    /// Signals.
+    #[error("signals cannot be listened to: {0}")]
+    Signals(io::Error),
     /// The address.
     #[error("server.listen: cannot listen on {address}: {error}")]
     Listen {

@@ -4,13 +4,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use super::filesystem::free_space;
 use super::open::Opened;
-use crate::metadata::Maintenance;
+use super::watch::Watch;
 use crate::registry::Registry;
 
 /// How long an answer is good for. Each costs two syncs.
@@ -40,14 +41,15 @@ pub struct Readiness {
 /// Answers how things are, at most once a second anew.
 pub struct Health {
     opened: Arc<Opened>,
+    watch: Arc<Watch>,
     draining: CancellationToken,
     last: Mutex<Option<(Instant, Arc<Readiness>)>>,
 }
 
 impl Health {
     /// The health of what was opened, which is over when `draining` is cancelled.
-    pub fn new(opened: Arc<Opened>, draining: CancellationToken) -> Self {
-        Self { opened, draining, last: Mutex::default() }
+    pub fn new(opened: Arc<Opened>, watch: Arc<Watch>, draining: CancellationToken) -> Self {
+        Self { opened, watch, draining, last: Mutex::default() }
     }
 
     /// How things are.
@@ -77,6 +79,26 @@ impl Health {
         look_at_metadata_disk(&self.opened.metadata_dir, &mut found);
         found.ready = found.problems.is_empty();
         found
+    }
+}
+
+/// As the wire asks for it.
+#[async_trait]
+impl crate::http::Health for Health {
+    async fn ready(&self) -> Result<Vec<String>, String> {
+        let readiness = self.readiness().await;
+        if !readiness.ready {
+            return Err(readiness.problems.join("; "));
+        }
+        let mut warnings = readiness.warnings.clone();
+        if readiness.read_only {
+            warnings.push("the registry is read-only".into());
+        }
+        Ok(warnings)
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        self.watch.warning().into_iter().collect()
     }
 }
 

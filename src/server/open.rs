@@ -9,7 +9,8 @@ use super::errors::StartError;
 use super::filesystem::network_filesystem;
 use super::lock::DataLock;
 use crate::clock::SystemClock;
-use crate::config::{Config, Sparse};
+use crate::config::{Config, Sparse, Untagged};
+use crate::jobs::CollectorSettings;
 use crate::metadata::sqlite::{self, SqliteMetadata};
 use crate::metadata::{Maintenance, Totals};
 use crate::registry::{Registry, Settings};
@@ -54,6 +55,16 @@ impl Opened {
         if data.join(RESTORING).exists() {
             return Err(StartError::HalfRestored(data));
         }
+        Self::locked(config, purpose, lock).await
+    }
+
+    /// Opens what a restore has copied, to verify it.
+    pub(super) async fn restored(config: &Config, lock: DataLock) -> Result<Self, StartError> {
+        Self::locked(config, Purpose::Maintain, lock).await
+    }
+
+    async fn locked(config: &Config, purpose: Purpose, lock: DataLock) -> Result<Self, StartError> {
+        let (data, metadata_dir) = (config.storage.data.clone(), config.metadata_dir());
         let found = Found::look(&data, &metadata_dir)?;
         let (blobs, metadata) = open_stores(config, purpose, found).await?;
         refuse_small_disk(config, blobs.as_ref()).await?;
@@ -145,7 +156,7 @@ async fn holds_blobs(store: &FilesystemStore) -> Result<bool, StartError> {
     }
 }
 
-fn refuse_network(metadata_dir: &Path) -> Result<(), StartError> {
+pub(super) fn refuse_network(metadata_dir: &Path) -> Result<(), StartError> {
     // What cannot be asked fails later, with a better message.
     let Ok(Some(name)) = network_filesystem(metadata_dir) else {
         return Ok(());
@@ -196,5 +207,19 @@ fn settings(config: &Config) -> Settings {
         min_free: config.storage.min_free.0,
         warn_free: config.storage.warn_free.0,
         read_only: config.storage.read_only,
+    }
+}
+
+/// When things expire.
+pub fn collector_settings(config: &Config) -> CollectorSettings {
+    CollectorSettings {
+        lease: config.gc.lease.0,
+        trash: config.gc.trash.0,
+        untagged: match config.gc.untagged {
+            Untagged::Keep => None,
+            Untagged::After(span) => Some(span.0),
+        },
+        upload_expiry: config.uploads.expire.0,
+        batch: config.gc.batch.get(),
     }
 }

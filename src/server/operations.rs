@@ -40,6 +40,13 @@ pub enum Operation {
     },
 }
 
+impl Operation {
+    /// Whether it may change something.
+    pub fn changes(&self) -> bool {
+        matches!(self, Self::Gc { dry_run: false } | Self::Fsck { repair: true })
+    }
+}
+
 /// What a collection did or, in a dry run, would do.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GcReport {

@@ -24,7 +24,7 @@ use thiserror::Error;
 use self::copy::{Copied, copy_blobs};
 use super::progress::Progress;
 use crate::metadata::sqlite::{self, SqliteMetadata};
-use crate::metadata::{Maintenance, MetadataError};
+use crate::metadata::MetadataError;
 use crate::registry::{Fault, Registry};
 use crate::store::{Access, BlobStore, FilesystemStore, OpenError, StoreError};
 

@@ -11,7 +11,7 @@ use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use axum::routing::{get, post};
-use axum::{Json, Router};
+use axum::Router;
 use bytes::Bytes;
 use futures_util::stream;
 use serde::Deserialize;
@@ -44,11 +44,14 @@ pub fn router(operator: Arc<Operator>, health: Arc<Health>, listen: SocketAddr) 
         .with_state(Admin { operator, health, listen })
 }
 
-async fn readyz(State(admin): State<Admin>) -> (StatusCode, Json<Status>) {
+async fn readyz(State(admin): State<Admin>) -> Response {
     let readiness = admin.health.readiness().await.as_ref().clone();
     let status = if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let version = env!("CARGO_PKG_VERSION").to_owned();
-    (status, Json(Status { version, listen: admin.listen, readiness }))
+    let told = Status { version, listen: admin.listen, readiness };
+    let mut response = Response::new(Body::from(serde_json::to_vec(&told).unwrap_or_default()));
+    *response.status_mut() = status;
+    response
 }
 
 #[derive(Deserialize)]
