@@ -2,9 +2,7 @@
 
 use std::ops::Range;
 
-use http::header::{
-    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG,
-};
+use http::header::{ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG};
 use http::{HeaderValue, StatusCode};
 
 use super::call::{Answered, Call};
@@ -22,6 +20,8 @@ pub(super) const IMMUTABLE: HeaderValue = HeaderValue::from_static("max-age=3153
 /// GET and HEAD.
 pub(super) async fn get(call: &Call<'_>, name: RepoName, digest: &Digest) -> Answered {
     let repository = call.authorise(name)?;
+    // Clients that push ask with HEAD whether they have to; a GET is a pull, and leases nothing.
+    let repository = if call.is_head() { repository } else { repository.viewed() };
     let blob = repository.blob(digest).await?;
     if conditions::on_read(call.headers(), digest, ErrorCode::BlobUnknown)? == OnRead::NotModified {
         return Ok(described(StatusCode::NOT_MODIFIED, digest));

@@ -22,8 +22,9 @@ pub(super) async fn list(call: &Call<'_>) -> Answered {
     }
     let page = call.state.registry.repositories(asked.last.as_deref(), asked.limit).await?;
     let repositories: Vec<_> = page.items.iter().map(RepoName::as_str).collect();
-    let link = repositories.last().filter(|_| page.more).map(|last| {
-        pages::next(call, &Endpoint::Catalog, asked.limit, last, None)
-    });
+    let link = repositories
+        .last()
+        .filter(|_| page.more)
+        .map(|last| pages::next(call, &Endpoint::Catalog, asked.limit, last, None));
     Ok(Reply::json(StatusCode::OK, &Catalog { repositories }).maybe(LINK, link))
 }

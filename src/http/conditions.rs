@@ -32,7 +32,11 @@ pub(super) fn are_set(headers: &HeaderMap) -> bool {
 }
 
 /// Whether what is now `current`, if it is there, may be changed.
-pub(super) fn on_write(headers: &HeaderMap, current: Option<&Digest>, code: ErrorCode) -> Result<(), Refusal> {
+pub(super) fn on_write(
+    headers: &HeaderMap,
+    current: Option<&Digest>,
+    code: ErrorCode,
+) -> Result<(), Refusal> {
     let changed = names(headers, IF_MATCH, current) == Some(false);
     let present = names(headers, IF_NONE_MATCH, current) == Some(true);
     if changed || present { Err(Refusal::precondition(code)) } else { Ok(()) }

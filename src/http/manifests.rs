@@ -23,10 +23,11 @@ pub(super) async fn get(call: &Call<'_>, name: RepoName, reference: &Reference) 
         // A tag may have moved since: ask again, with the ETag.
         Reference::Tag(_) => HeaderValue::from_static("no-cache"),
     };
-    let described = |status| {
-        Reply::new(status).with(CONTENT_DIGEST, plain).with(ETAG, tag).with(CACHE_CONTROL, fresh)
-    };
-    if conditions::on_read(call.headers(), &manifest.digest, ErrorCode::ManifestUnknown)? == OnRead::NotModified {
+    let described =
+        |status| Reply::new(status).with(CONTENT_DIGEST, plain).with(ETAG, tag).with(CACHE_CONTROL, fresh);
+    if conditions::on_read(call.headers(), &manifest.digest, ErrorCode::ManifestUnknown)?
+        == OnRead::NotModified
+    {
         return Ok(described(StatusCode::NOT_MODIFIED));
     }
     let reply = described(StatusCode::OK)
@@ -93,7 +94,11 @@ fn content_type(call: &Call<'_>) -> Result<Option<MediaType>, Refusal> {
 /// Clients that keep a list of referrers under a tag may ask that nobody else wrote to it meanwhile (spec,
 /// "Referrers Tag Schema"). Looked at before the push, not within it: two pushes at the same instant may
 /// both find their condition true.
-async fn check_condition(call: &Call<'_>, repository: &Repository, reference: &Reference) -> Result<(), Refusal> {
+async fn check_condition(
+    call: &Call<'_>,
+    repository: &Repository,
+    reference: &Reference,
+) -> Result<(), Refusal> {
     if !conditions::are_set(call.headers()) {
         return Ok(());
     }

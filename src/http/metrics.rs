@@ -11,7 +11,8 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 /// From half a millisecond, which most answers do not need, to the minutes of a large layer.
-const SECONDS: [f64; 13] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.25, 1.0, 2.5, 10.0, 60.0, 600.0];
+const SECONDS: [f64; 13] =
+    [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.25, 1.0, 2.5, 10.0, 60.0, 600.0];
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RequestLabels {
@@ -58,11 +59,7 @@ impl HttpMetrics {
         };
         registry.register("orlop_http_requests", "Requests that have ended", metrics.requests.clone());
         registry.register("orlop_http_in_flight", "Requests being answered", metrics.in_flight.clone());
-        registry.register(
-            "orlop_http_received_bytes",
-            "Bytes of requests' bodies",
-            metrics.received.clone(),
-        );
+        registry.register("orlop_http_received_bytes", "Bytes of requests' bodies", metrics.received.clone());
         registry.register("orlop_http_sent_bytes", "Bytes of responses' bodies", metrics.sent.clone());
         registry.register(
             "orlop_http_request_seconds",

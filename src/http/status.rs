@@ -155,7 +155,9 @@ impl From<UploadError> for Refusal {
         let message = error.to_string();
         let (status, code) = match error {
             UploadError::Unknown => (StatusCode::NOT_FOUND, ErrorCode::BlobUploadUnknown),
-            UploadError::OutOfOrder { .. } => (StatusCode::RANGE_NOT_SATISFIABLE, ErrorCode::BlobUploadInvalid),
+            UploadError::OutOfOrder { .. } => {
+                (StatusCode::RANGE_NOT_SATISFIABLE, ErrorCode::BlobUploadInvalid)
+            }
             UploadError::WrongLength { .. } => (StatusCode::BAD_REQUEST, ErrorCode::SizeInvalid),
             UploadError::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, ErrorCode::SizeInvalid),
             // Nobody waits for this but a client that has given its request up and sent it again. Docker
@@ -188,7 +190,9 @@ impl From<PutManifestError> for Refusal {
         let message = error.to_string();
         match error {
             PutManifestError::Invalid(_) => Self::bad(ErrorCode::ManifestInvalid, message),
-            PutManifestError::WrongDigest { claimed, actual } => Self::wrong_digest(message, &claimed, &actual),
+            PutManifestError::WrongDigest { claimed, actual } => {
+                Self::wrong_digest(message, &claimed, &actual)
+            }
             PutManifestError::Missing(missing) => {
                 let errors = missing
                     .iter()

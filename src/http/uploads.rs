@@ -105,7 +105,13 @@ fn chunk(call: &Call<'_>) -> Result<Option<RangeInclusive<u64>>, Refusal> {
 }
 
 /// An upload that stands at `offset`.
-fn progress(call: &Call<'_>, status: StatusCode, repository: &Repository, id: UploadId, offset: u64) -> Reply {
+fn progress(
+    call: &Call<'_>,
+    status: StatusCode,
+    repository: &Repository,
+    id: UploadId,
+    offset: u64,
+) -> Reply {
     Reply::new(status)
         .with(LOCATION, location(call, repository, id))
         .with(RANGE, received(offset))

@@ -58,7 +58,9 @@ async fn handle(call: Call<'_>, endpoint: Endpoint) -> Answered {
 /// The methods that an endpoint has, as `Allow` lists them.
 fn methods(endpoint: &Endpoint) -> &'static str {
     match endpoint {
-        Endpoint::Base | Endpoint::Catalog | Endpoint::Tags { .. } | Endpoint::Referrers { .. } => "GET, HEAD",
+        Endpoint::Base | Endpoint::Catalog | Endpoint::Tags { .. } | Endpoint::Referrers { .. } => {
+            "GET, HEAD"
+        }
         Endpoint::Manifest { .. } => "GET, HEAD, PUT, DELETE",
         Endpoint::Blob { .. } => "GET, HEAD, DELETE",
         Endpoint::Uploads { .. } => "POST",

@@ -69,6 +69,6 @@ mod tests {
         let message = |cert: &Path, key: &Path| load(cert, key).expect_err("wrong").to_string();
         assert!(message(&dir.path().join("gone"), &key).contains("gone"));
         assert!(message(&cert, &empty).contains("empty"));
-        assert!(message(&empty, &key).contains("cert"));
+        assert!(message(&empty, &key).contains("empty: holds none"));
     }
 }

@@ -1,0 +1,119 @@
+//! Reading and deleting blobs.
+
+use crate::kit::*;
+
+const BLOB: &[u8] = b"0123456789";
+
+async fn served() -> (Server, String) {
+    let server = Server::start().await;
+    let digest = server.push("a", BLOB).await;
+    (server, format!("/v2/a/blobs/{digest}"))
+}
+
+#[tokio::test]
+async fn a_blob_is_described_by_get_and_head_alike() {
+    let (server, path) = served().await;
+    let tag = format!("\"{}\"", digest(BLOB));
+    for request in [server.get(&path), server.head(&path)] {
+        let response = request.send().await.expect("answer");
+        assert_eq!(response.status(), 200);
+        let header = |name| text(response.headers(), name);
+        assert_eq!(header("content-length"), "10");
+        assert_eq!(header("content-type"), "application/octet-stream");
+        assert_eq!(header("docker-content-digest"), digest(BLOB).as_str());
+        assert_eq!(header("etag"), tag);
+        assert_eq!(header("accept-ranges"), "bytes");
+        assert_eq!(header("docker-distribution-api-version"), "registry/2.0");
+    }
+    assert_eq!(server.head(&path).send().await.expect("answer").bytes().await.expect("none"), "");
+}
+
+#[tokio::test]
+async fn nothing_is_compressed_on_the_wire() {
+    let (server, path) = served().await;
+    let response =
+        server.get(&path).header("accept-encoding", "gzip, br, zstd").send().await.expect("answer");
+    assert!(!response.headers().contains_key("content-encoding"));
+    assert_eq!(response.bytes().await.expect("body"), BLOB);
+}
+
+#[tokio::test]
+async fn parts_of_a_blob() {
+    let (server, path) = served().await;
+    for (range, body, content_range) in [
+        ("bytes=2-4", &b"234"[..], "bytes 2-4/10"),
+        ("bytes=7-", b"789", "bytes 7-9/10"),
+        ("bytes=-3", b"789", "bytes 7-9/10"),
+        ("bytes=8-100", b"89", "bytes 8-9/10"),
+    ] {
+        let response = server.get(&path).header("range", range).send().await.expect("answer");
+        assert_eq!(response.status(), 206, "{range}");
+        assert_eq!(text(response.headers(), "content-range"), content_range);
+        assert_eq!(text(response.headers(), "content-length"), body.len().to_string());
+        assert_eq!(response.bytes().await.expect("body"), body);
+    }
+    for range in ["bytes=10-", "bytes=5-2", "bytes=50-60", "bytes=-0"] {
+        let response = server.get(&path).header("range", range).send().await.expect("answer");
+        assert_eq!(response.status(), 416, "{range}");
+        assert_eq!(text(response.headers(), "content-range"), "bytes */10");
+    }
+    for range in ["lines=1-2", "bytes=a-b", "bytes=0-1,3-4", "nonsense"] {
+        let response = server.get(&path).header("range", range).send().await.expect("answer");
+        assert_eq!(response.status(), 200, "{range}");
+    }
+}
+
+#[tokio::test]
+async fn a_range_depends_on_the_version() {
+    let (server, path) = served().await;
+    let part = |tag: &str| server.get(&path).header("range", "bytes=0-1").header("if-range", tag);
+    let status = async |tag: &str| part(tag).send().await.expect("answer").status().as_u16();
+    assert_eq!(status(&format!("\"{}\"", digest(BLOB))).await, 206);
+    assert_eq!(status("\"other\"").await, 200);
+    assert_eq!(status("Tue, 15 Nov 1994 12:45:26 GMT").await, 200);
+}
+
+#[tokio::test]
+async fn what_the_client_has_is_not_sent_again() {
+    let (server, path) = served().await;
+    let tag = format!("\"{}\"", digest(BLOB));
+    for request in [server.get(&path), server.head(&path)] {
+        let response = request.header("if-none-match", &tag).send().await.expect("answer");
+        assert_eq!(response.status(), 304);
+        assert_eq!(text(response.headers(), "etag"), tag);
+        assert_eq!(response.bytes().await.expect("none"), "");
+    }
+    refused(server.get(&path).header("if-match", "\"other\""), 412, "BLOB_UNKNOWN").await;
+}
+
+#[tokio::test]
+async fn what_is_not_there_is_unknown() {
+    let (server, _) = served().await;
+    refused(server.get(&format!("/v2/a/blobs/{}", digest(b"other"))), 404, "BLOB_UNKNOWN").await;
+    refused(server.get(&format!("/v2/b/blobs/{}", digest(BLOB))), 404, "BLOB_UNKNOWN").await;
+    let head = server.head(&format!("/v2/b/blobs/{}", digest(BLOB))).send().await.expect("answer");
+    assert_eq!(head.status(), 404);
+    refused(server.delete(&format!("/v2/a/blobs/{}", digest(b"other"))), 404, "BLOB_UNKNOWN").await;
+}
+
+#[tokio::test]
+async fn a_deleted_blob_is_gone_at_once() {
+    let (server, path) = served().await;
+    assert_eq!(server.delete(&path).send().await.expect("answer").status(), 202);
+    refused(server.get(&path), 404, "BLOB_UNKNOWN").await;
+}
+
+#[tokio::test]
+async fn a_blob_that_a_manifest_needs_is_not_deleted() {
+    let server = Server::start().await;
+    let (_, manifest) = server.push_image("a", "latest", BLOB).await;
+    let error = refused(server.delete(&format!("/v2/a/blobs/{}", digest(BLOB))), 405, "UNSUPPORTED").await;
+    assert_eq!(error["detail"]["heldBy"], manifest.as_str());
+}
+
+#[tokio::test]
+async fn a_digest_may_come_encoded() {
+    let (server, path) = served().await;
+    let response = server.get(&path.replace(':', "%3A")).send().await.expect("answer");
+    assert_eq!(response.bytes().await.expect("body"), BLOB);
+}

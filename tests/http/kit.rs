@@ -1,0 +1,207 @@
+//! What the tests of the wire share.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use orlop::clock::{ManualClock, Timestamp};
+use orlop::http::listen::{ListenSettings, serve};
+use orlop::http::{AlwaysReady, App, AppState, Health, HttpMetrics, HttpSettings};
+use orlop::metadata::sqlite::{Access, SqliteMetadata};
+use orlop::oci::{Algorithm, Digest, Hasher};
+use orlop::registry::{Registry, Settings};
+use orlop::store::MemoryStore;
+use reqwest::header::HeaderMap;
+use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+pub const IMAGE: &str = "application/vnd.oci.image.manifest.v1+json";
+pub const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+
+/// How a server is set up.
+pub struct Setup {
+    pub registry: Settings,
+    pub http: HttpSettings,
+    pub listen: ListenSettings,
+    pub health: Arc<dyn Health>,
+}
+
+/// A registry that listens on a port of its own, over memory.
+pub struct Server {
+    pub address: SocketAddr,
+    pub client: Client,
+    pub bytes: MemoryStore,
+    pub shutdown: CancellationToken,
+    pub serving: JoinHandle<()>,
+    _facts: TempDir,
+}
+
+impl Server {
+    pub async fn start() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    pub async fn with(change: impl FnOnce(&mut Setup)) -> Self {
+        let mut setup = Setup {
+            registry: Settings { min_free: 0, warn_free: 0, ..Settings::default() },
+            http: HttpSettings::default(),
+            listen: ListenSettings::default(),
+            health: Arc::new(AlwaysReady),
+        };
+        change(&mut setup);
+        let (facts, bytes) = (TempDir::new().expect("folder"), MemoryStore::new());
+        let metadata = SqliteMetadata::open(facts.path(), Access::ReadWrite).expect("metadata");
+        let clock = Arc::new(ManualClock::at(Timestamp(1_000_000_000)));
+        let registry = Registry::new(Arc::new(bytes.clone()), Arc::new(metadata), clock, setup.registry);
+        let mut exposition = prometheus_client::registry::Registry::default();
+        let metrics = Arc::new(HttpMetrics::register(&mut exposition));
+        let app =
+            App::new(AppState { registry, settings: setup.http, health: setup.health, metrics, exposition });
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let shutdown = CancellationToken::new();
+        let serving = tokio::spawn(serve(listener, app, setup.listen, shutdown.clone()));
+        Self { address, client: Client::new(), bytes, shutdown, serving, _facts: facts }
+    }
+
+    /// A request for a path, or for a `Location` that is one.
+    pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.client.request(method, format!("http://{}{path}", self.address))
+    }
+
+    pub fn get(&self, path: &str) -> RequestBuilder {
+        self.request(Method::GET, path)
+    }
+
+    pub fn head(&self, path: &str) -> RequestBuilder {
+        self.request(Method::HEAD, path)
+    }
+
+    pub fn post(&self, path: &str) -> RequestBuilder {
+        self.request(Method::POST, path)
+    }
+
+    pub fn patch(&self, path: &str) -> RequestBuilder {
+        self.request(Method::PATCH, path)
+    }
+
+    pub fn put(&self, path: &str) -> RequestBuilder {
+        self.request(Method::PUT, path)
+    }
+
+    pub fn delete(&self, path: &str) -> RequestBuilder {
+        self.request(Method::DELETE, path)
+    }
+
+    /// Opens an upload and tells where.
+    pub async fn upload(&self, repo: &str) -> String {
+        let response = self.post(&format!("/v2/{repo}/blobs/uploads/")).send().await.expect("answer");
+        assert_eq!(response.status(), 202);
+        text(response.headers(), "location")
+    }
+
+    /// Pushes a blob as containerd does.
+    pub async fn push(&self, repo: &str, content: &[u8]) -> Digest {
+        let location = self.upload(repo).await;
+        let digest = digest(content);
+        let put = self.put(&format!("{location}?digest={digest}")).body(content.to_vec());
+        assert_eq!(put.send().await.expect("answer").status(), 201);
+        digest
+    }
+
+    pub async fn put_manifest(&self, repo: &str, reference: &str, content: &str) -> Response {
+        let path = format!("/v2/{repo}/manifests/{reference}");
+        self.put(&path)
+            .header("content-type", media_type(content))
+            .body(content.to_owned())
+            .send()
+            .await
+            .expect("answer")
+    }
+
+    /// Pushes an image with one layer under a tag; yields the manifest and its digest.
+    pub async fn push_image(&self, repo: &str, tag: &str, layer: &[u8]) -> (String, Digest) {
+        let config = self.push(repo, b"{}").await;
+        let layer = self.push(repo, layer).await;
+        let manifest = image(&config, &layer, None);
+        let response = self.put_manifest(repo, tag, &manifest).await;
+        assert_eq!(response.status(), 201, "{:?}", response.text().await);
+        let digest = digest(manifest.as_bytes());
+        (manifest, digest)
+    }
+
+    /// Sends bytes as they are and reads what comes until the server ends the connection, or is silent.
+    pub async fn raw(&self, request: &[u8]) -> String {
+        let mut stream = self.connect().await;
+        stream.write_all(request).await.expect("sent");
+        read_all(&mut stream).await
+    }
+
+    pub async fn connect(&self) -> TcpStream {
+        TcpStream::connect(self.address).await.expect("connected")
+    }
+}
+
+/// What comes until the other side ends or is silent for a while.
+pub async fn read_all(stream: &mut TcpStream) -> String {
+    let mut all = Vec::new();
+    let mut buffer = [0; 4096];
+    let patience = Duration::from_secs(2);
+    while let Ok(Ok(count @ 1..)) = tokio::time::timeout(patience, stream.read(&mut buffer)).await {
+        all.extend_from_slice(&buffer[..count]);
+        if all.ends_with(b"]}") || all.ends_with(b"\r\n\r\n") {
+            break;
+        }
+    }
+    String::from_utf8_lossy(&all).into_owned()
+}
+
+pub fn digest(content: &[u8]) -> Digest {
+    Hasher::digest(Algorithm::Sha256, content)
+}
+
+/// A header's text; empty if it is not there.
+pub fn text(headers: &HeaderMap, name: &str) -> String {
+    headers.get(name).map(|value| value.to_str().expect("ASCII").to_owned()).unwrap_or_default()
+}
+
+/// Asserts that an answer is the protocol's error with this status and code; yields the error.
+pub async fn refused(request: RequestBuilder, status: u16, code: &str) -> Value {
+    let response = request.send().await.expect("answer");
+    let (actual, version) = (response.status(), text(response.headers(), "docker-distribution-api-version"));
+    let body: Value = response.json().await.expect("JSON");
+    assert_eq!(
+        (actual, &body["errors"][0]["code"]),
+        (StatusCode::from_u16(status).expect("status"), &code.into()),
+        "{body}"
+    );
+    assert_eq!(version, "registry/2.0");
+    body["errors"][0].clone()
+}
+
+pub fn media_type(manifest: &str) -> String {
+    let manifest: Value = serde_json::from_str(manifest).unwrap_or_default();
+    manifest["mediaType"].as_str().unwrap_or(IMAGE).to_owned()
+}
+
+pub fn image(config: &Digest, layer: &Digest, subject: Option<(&Digest, &str)>) -> String {
+    let descriptor = |digest: &Digest, kind: &str| {
+        serde_json::json!({
+            "mediaType": format!("application/vnd.oci.image.{kind}"), "digest": digest.as_str(), "size": 2
+        })
+    };
+    let mut image = serde_json::json!({
+        "schemaVersion": 2, "mediaType": IMAGE,
+        "config": descriptor(config, "config.v1+json"), "layers": [descriptor(layer, "layer.v1.tar")],
+    });
+    if let Some((subject, artifact_type)) = subject {
+        image["subject"] = descriptor(subject, "manifest.v1+json");
+        image["artifactType"] = artifact_type.into();
+    }
+    image.to_string()
+}

@@ -1,0 +1,11 @@
+//! The wire, over a real listener: what clients send and what they must get, right or wrong.
+
+mod blobs;
+mod connections;
+mod kit;
+mod lists;
+mod malformed;
+mod manifests;
+mod operations;
+mod tls;
+mod uploads;

@@ -1,0 +1,179 @@
+//! Manifests: pushing, reading and deleting them.
+
+use crate::kit::*;
+
+#[tokio::test]
+async fn a_manifest_comes_back_as_it_was_pushed() {
+    let server = Server::start().await;
+    let (manifest, digest) = server.push_image("a", "latest", b"layer").await;
+    for reference in ["latest", digest.as_str()] {
+        let path = format!("/v2/a/manifests/{reference}");
+        for request in [server.get(&path), server.head(&path)] {
+            let response = request.header("accept", "text/html").send().await.expect("answer");
+            assert_eq!(response.status(), 200);
+            let header = |name| text(response.headers(), name);
+            assert_eq!(header("content-type"), IMAGE);
+            assert_eq!(header("content-length"), manifest.len().to_string());
+            assert_eq!(header("docker-content-digest"), digest.as_str());
+            assert_eq!(header("etag"), format!("\"{digest}\""));
+        }
+        assert_eq!(server.get(&path).send().await.expect("answer").text().await.expect("body"), manifest);
+    }
+}
+
+#[tokio::test]
+async fn tags_can_be_parameters() {
+    let server = Server::start().await;
+    let (manifest, digest) = server.push_image("a", "first", b"layer").await;
+    let response = server.put_manifest("a", &format!("{digest}?tag=1.2&tag=1&tag=1"), &manifest).await;
+    assert_eq!(response.status(), 201);
+    let tags: Vec<_> = response.headers().get_all("oci-tag").iter().collect();
+    assert_eq!(tags, ["1.2", "1"]);
+    assert_eq!(text(response.headers(), "location"), format!("/v2/a/manifests/{digest}"));
+    assert_eq!(server.head("/v2/a/manifests/1.2").send().await.expect("answer").status(), 200);
+    let many = (0..101).map(|n| format!("tag=t{n}")).collect::<Vec<_>>().join("&");
+    let put = |query: &str| server.put(&format!("/v2/a/manifests/{digest}?{query}")).body(manifest.clone());
+    refused(put(&many), 414, "UNSUPPORTED").await;
+    refused(put("tag=-bad"), 400, "TAG_INVALID").await;
+    assert_eq!(server.head("/v2/a/manifests/t0").send().await.expect("answer").status(), 404);
+}
+
+#[tokio::test]
+async fn the_digest_in_the_path_must_be_the_content_s() {
+    let server = Server::start().await;
+    let (manifest, _) = server.push_image("a", "latest", b"layer").await;
+    let put = |reference: &str| server.put(&format!("/v2/a/manifests/{reference}")).body(manifest.clone());
+    refused(put(digest(b"other").as_str()), 400, "DIGEST_INVALID").await;
+    refused(put("sha256:baddigeststring"), 400, "DIGEST_INVALID").await;
+    refused(put("-bad"), 400, "TAG_INVALID").await;
+}
+
+#[tokio::test]
+async fn all_that_is_missing_is_named() {
+    let server = Server::start().await;
+    let (config, layer) = (digest(b"config"), digest(b"layer"));
+    let response = server.put_manifest("a", "latest", &image(&config, &layer, None)).await;
+    assert_eq!(response.status(), 400);
+    let body: serde_json::Value = response.json().await.expect("JSON");
+    let errors = body["errors"].as_array().expect("a list");
+    assert_eq!(errors.len(), 2);
+    for error in errors {
+        assert_eq!(error["code"], "MANIFEST_BLOB_UNKNOWN");
+        let named = error["detail"]["digest"].as_str().expect("a digest");
+        assert!(named == config.as_str() || named == layer.as_str());
+    }
+    refused(server.get("/v2/a/manifests/latest"), 404, "NAME_UNKNOWN").await;
+}
+
+#[tokio::test]
+async fn what_is_no_manifest_is_refused() {
+    let server = Server::start().await;
+    for content in
+        ["", "{", "null", "[]", "\"text\"", "{}", r#"{"schemaVersion": 1, "fsLayers": []}"#, "\u{0}"]
+    {
+        let put = server.put("/v2/a/manifests/latest").header("content-type", IMAGE).body(content);
+        refused(put, 400, "MANIFEST_INVALID").await;
+    }
+    let (manifest, _) = server.push_image("a", "latest", b"layer").await;
+    let put = |kind: &'static str| {
+        server.put("/v2/a/manifests/x").header("content-type", kind).body(manifest.clone())
+    };
+    refused(put("no type"), 400, "MANIFEST_INVALID").await;
+    refused(put(INDEX), 400, "MANIFEST_INVALID").await;
+    let parameters = put("application/vnd.oci.image.manifest.v1+json; charset=utf-8").send().await;
+    assert_eq!(parameters.expect("answer").status(), 201);
+}
+
+#[tokio::test]
+async fn a_manifest_may_be_too_large_with_and_without_saying_so() {
+    let server = Server::with(|setup| setup.http.max_manifest_size = 1000).await;
+    let put = || server.put("/v2/a/manifests/latest").header("content-type", IMAGE);
+    refused(put().body(" ".repeat(1001)), 413, "MANIFEST_INVALID").await;
+    let pieces = [1, 2].map(|_| Ok::<_, std::io::Error>(" ".repeat(600)));
+    let stream = reqwest::Body::wrap_stream(futures_util::stream::iter(pieces));
+    refused(put().body(stream), 413, "MANIFEST_INVALID").await;
+    refused(put().body(" ".repeat(1000)), 400, "MANIFEST_INVALID").await;
+}
+
+#[tokio::test]
+async fn a_push_can_depend_on_what_is_there() {
+    let server = Server::start().await;
+    let (first, one) = server.push_image("a", "latest", b"one").await;
+    let (second, two) = server.push_image("a", "other", b"two").await;
+    let put = |content: &str| {
+        server.put("/v2/a/manifests/latest").header("content-type", IMAGE).body(content.to_owned())
+    };
+    refused(put(&second).header("if-match", format!("\"{two}\"")), 412, "MANIFEST_INVALID").await;
+    refused(put(&second).header("if-none-match", "*"), 412, "MANIFEST_INVALID").await;
+    let right = put(&second).header("if-match", format!("\"{one}\"")).send().await.expect("answer");
+    assert_eq!(right.status(), 201);
+    refused(put(&first).header("if-match", format!("\"{one}\"")), 412, "MANIFEST_INVALID").await;
+    let new = server.put("/v2/a/manifests/new").header("if-match", "*").body(first.clone());
+    refused(new, 412, "MANIFEST_INVALID").await;
+}
+
+#[tokio::test]
+async fn a_tag_s_client_can_ask_whether_it_moved() {
+    let server = Server::start().await;
+    let (_, digest) = server.push_image("a", "latest", b"one").await;
+    let get = |tag: &str| server.get("/v2/a/manifests/latest").header("if-none-match", tag);
+    let tag = format!("\"{digest}\"");
+    let same = get(&tag).send().await.expect("answer");
+    assert_eq!(same.status(), 304);
+    assert_eq!(text(same.headers(), "docker-content-digest"), digest.as_str());
+    server.push_image("a", "latest", b"two").await;
+    assert_eq!(get(&tag).send().await.expect("answer").status(), 200);
+}
+
+#[tokio::test]
+async fn by_tag_the_tag_goes_and_by_digest_all() {
+    let server = Server::start().await;
+    let (manifest, digest) = server.push_image("a", "one", b"layer").await;
+    server.put_manifest("a", "two", &manifest).await;
+    server.put_manifest("a", "three", &manifest).await;
+    let delete = async |reference: &str| {
+        server.delete(&format!("/v2/a/manifests/{reference}")).send().await.expect("answer").status().as_u16()
+    };
+    let head = async |reference: &str| {
+        server.head(&format!("/v2/a/manifests/{reference}")).send().await.expect("answer").status().as_u16()
+    };
+    assert_eq!(delete("one").await, 202);
+    assert_eq!((head("one").await, head("two").await, head(digest.as_str()).await), (404, 200, 200));
+    assert_eq!(delete(digest.as_str()).await, 202);
+    assert_eq!((head("two").await, head("three").await, head(digest.as_str()).await), (404, 404, 404));
+    refused(server.delete("/v2/a/manifests/one"), 404, "MANIFEST_UNKNOWN").await;
+}
+
+#[tokio::test]
+async fn a_child_of_an_index_is_not_deleted() {
+    let server = Server::start().await;
+    let (_, child) = server.push_image("a", "child", b"layer").await;
+    let index = serde_json::json!({
+        "schemaVersion": 2, "mediaType": INDEX,
+        "manifests": [{ "mediaType": IMAGE, "digest": child.as_str(), "size": 7 }],
+    })
+    .to_string();
+    assert_eq!(server.put_manifest("a", "index", &index).await.status(), 201);
+    let error = refused(server.delete(&format!("/v2/a/manifests/{child}")), 405, "UNSUPPORTED").await;
+    assert_eq!(error["detail"]["heldBy"], digest(index.as_bytes()).as_str());
+}
+
+#[tokio::test]
+async fn a_subject_is_noted() {
+    let server = Server::start().await;
+    let config = server.push("a", b"{}").await;
+    let subject = digest(b"absent");
+    let manifest = image(&config, &config, Some((&subject, "application/vnd.example")));
+    let response = server.put_manifest("a", digest(manifest.as_bytes()).as_str(), &manifest).await;
+    assert_eq!(response.status(), 201);
+    assert_eq!(text(response.headers(), "oci-subject"), subject.as_str());
+    assert!(!response.headers().contains_key("oci-tag"));
+}
+
+#[tokio::test]
+async fn unknown_repositories_and_unknown_manifests_differ() {
+    let server = Server::start().await;
+    server.push_image("a", "latest", b"layer").await;
+    refused(server.get("/v2/a/manifests/other"), 404, "MANIFEST_UNKNOWN").await;
+    refused(server.get("/v2/nowhere/manifests/latest"), 404, "NAME_UNKNOWN").await;
+}

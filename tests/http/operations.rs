@@ -1,0 +1,76 @@
+//! What operators ask.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use orlop::http::Health;
+
+use crate::kit::*;
+
+struct Ill;
+
+#[async_trait]
+impl Health for Ill {
+    async fn ready(&self) -> Result<Vec<String>, String> {
+        Err("no disk".into())
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        vec!["the disk is nearly full".into()]
+    }
+}
+
+#[tokio::test]
+async fn the_base_says_what_this_is() {
+    let server = Server::start().await;
+    for path in ["/v2/", "/v2"] {
+        let response = server.get(path).send().await.expect("answer");
+        assert_eq!(response.status(), 200);
+        assert_eq!(text(response.headers(), "docker-distribution-api-version"), "registry/2.0");
+        assert_eq!(response.text().await.expect("body"), "{}");
+    }
+}
+
+#[tokio::test]
+async fn readiness_is_what_the_health_says() {
+    let server = Server::start().await;
+    assert_eq!(server.get("/livez").send().await.expect("answer").status(), 200);
+    assert_eq!(server.get("/readyz").send().await.expect("answer").status(), 200);
+    let server = Server::with(|setup| setup.health = Arc::new(Ill)).await;
+    assert_eq!(server.get("/livez").send().await.expect("answer").status(), 200);
+    let response = server.get("/readyz").send().await.expect("answer");
+    assert_eq!(response.status(), 503);
+    assert!(response.text().await.expect("body").contains("no disk"));
+}
+
+#[tokio::test]
+async fn who_pushes_is_warned() {
+    let server = Server::with(|setup| setup.health = Arc::new(Ill)).await;
+    let response = server.post("/v2/a/blobs/uploads/").send().await.expect("answer");
+    assert_eq!(text(response.headers(), "warning"), "299 - \"the disk is nearly full\"");
+}
+
+#[tokio::test]
+async fn requests_are_counted_by_route_and_not_by_name() {
+    let server = Server::start().await;
+    server.push_image("secret/name", "v1", b"layer").await;
+    server.get("/v2/secret/name/manifests/v1").send().await.expect("answer").text().await.expect("body");
+    server.get("/v2/secret/name/manifests/v2").send().await.expect("answer").text().await.expect("body");
+    let text = server.get("/metrics").send().await.expect("answer").text().await.expect("body");
+    assert!(
+        text.contains(r#"orlop_http_requests_total{route="manifest",method="GET",status="200"} 1"#),
+        "{text}"
+    );
+    assert!(text.contains(r#"orlop_http_requests_total{route="manifest",method="GET",status="404"} 1"#));
+    assert!(text.contains(r#"orlop_http_received_bytes_total{route="upload"} 7"#), "{text}");
+    assert!(!text.contains("secret"));
+    assert!(text.ends_with("# EOF\n"));
+}
+
+#[tokio::test]
+async fn a_public_url_makes_locations_absolute() {
+    let url = "https://registry.example/sub";
+    let server = Server::with(|setup| setup.http.public_url = Some(url.into())).await;
+    let response = server.post("/v2/a/blobs/uploads/").send().await.expect("answer");
+    assert!(text(response.headers(), "location").starts_with(&format!("{url}/v2/a/blobs/uploads/")));
+}
