@@ -10,6 +10,8 @@ mod collection;
 mod records;
 
 pub mod sqlite;
+#[cfg(test)]
+pub mod suite;
 
 use std::path::Path;
 use std::time::Duration;

@@ -1,0 +1,30 @@
+//! What SQLite's implementation owes beyond the suite, and the suite itself.
+
+use std::sync::Arc;
+
+use tempfile::TempDir;
+
+use super::{Access, SqliteMetadata};
+use crate::metadata::MetadataStore;
+use crate::metadata::suite::Fixture;
+
+/// A folder that goes with its value.
+struct Folder(TempDir);
+
+impl Folder {
+    fn new() -> Self {
+        Self(TempDir::new().expect("a folder"))
+    }
+
+    fn store(&self) -> SqliteMetadata {
+        SqliteMetadata::open(self.0.path(), Access::ReadWrite).expect("opened")
+    }
+}
+
+impl Fixture for Folder {
+    fn open(&self) -> Arc<dyn MetadataStore> {
+        Arc::new(self.store())
+    }
+}
+
+crate::metadata_store_suite!(Folder::new());
