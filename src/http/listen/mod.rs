@@ -94,7 +94,10 @@ impl fmt::Display for Peer {
 /// Answers requests.
 pub trait Answer: Clone + Send + Sync + 'static {
     /// The body of the responses. Dropped when it has been sent or the client is gone.
-    type Body: Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send + Unpin + 'static;
+    type Body: Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>>
+        + Send
+        + Unpin
+        + 'static;
 
     /// Answers one request. Dropped when the client is gone.
     fn answer(
