@@ -5,7 +5,7 @@ use rusqlite::{Connection, params};
 
 use super::codec::SqlDigest;
 use super::holds::Review;
-use super::{Access, Durability, SqliteMetadata, links, purge, review};
+use super::{Access, Durability, SqliteMetadata, links, open, purge, review};
 use crate::metadata::{Batch, Collection, CollectionRules, Garbage, MetadataError, Result};
 use crate::store::BlobKey;
 
@@ -124,7 +124,7 @@ struct Scratch(std::path::PathBuf);
 
 impl Scratch {
     fn beside(path: &std::path::Path) -> Result<Self> {
-        let folder = path.with_extension(format!("dry-run-{}", uuid::Uuid::new_v4().simple()));
+        let folder = path.with_file_name(format!("{}{}", open::DRY_RUN, uuid::Uuid::new_v4().simple()));
         std::fs::create_dir(&folder).map_err(|error| MetadataError::Failed(error.to_string()))?;
         Ok(Self(folder))
     }

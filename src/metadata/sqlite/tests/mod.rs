@@ -1,5 +1,13 @@
 //! What SQLite's implementation owes beyond the suite, and the suite itself.
 
+mod groups;
+mod opening;
+mod plans;
+mod power_cut;
+mod random;
+mod verify;
+
+use std::path::Path;
 use std::sync::Arc;
 
 use tempfile::TempDir;
@@ -16,8 +24,12 @@ impl Folder {
         Self(TempDir::new().expect("a folder"))
     }
 
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+
     fn store(&self) -> SqliteMetadata {
-        SqliteMetadata::open(self.0.path(), Access::ReadWrite).expect("opened")
+        SqliteMetadata::open(self.path(), Access::ReadWrite).expect("opened")
     }
 }
 
