@@ -40,14 +40,13 @@ finish() {
     set +e
     if [ "$code" -ne 0 ]; then
         echo "FAILED (exit $code) at: ${STEP:-start}"
-        if [ -s "$SERVER_LOG" ]; then
+        if [ -s "$SERVER_LOG" ] && [ "$ORLOP_E2E_SERVER" = orlop ]; then
             echo "--- the server's last lines"
             tail -n 30 "$SERVER_LOG" | cut -c1-400
         fi
     fi
     for ((i = ${#CLEANUPS[@]} - 1; i >= 0; i--)); do eval "${CLEANUPS[$i]}"; done
-    # Disowned, the shell doesn't report its death.
-    [ -n "$SERVER_PID" ] && disown "$SERVER_PID" && kill -9 "$SERVER_PID"
+    [ -n "$SERVER_PID" ] && kill -9 "$SERVER_PID" && wait "$SERVER_PID" 2>/dev/null
     if [ -n "${ORLOP_E2E_KEEP:-}" ]; then
         echo "kept: $WORK"
     else
@@ -125,7 +124,7 @@ server_start() {
             ;;
         docker-registry)
             printf '%s\n' 'version: 0.1' \
-                'log: {level: fatal, accesslog: {disabled: true}}' 'storage:' '  delete: {enabled: true}' \
+                'log: {level: error, accesslog: {disabled: true}}' 'storage:' '  delete: {enabled: true}' \
                 '  filesystem:' "    rootdirectory: $SERVER_DATA" \
                 'http:' "  addr: $SERVER_ADDR" >"$WORK/registry.yml"
             docker-registry serve "$WORK/registry.yml" >>"$SERVER_LOG" 2>&1 </dev/null &
@@ -153,10 +152,15 @@ server_stop() {
     local pid=$SERVER_PID code=0
     SERVER_PID=
     kill -TERM "$pid"
-    ( sleep 60 && kill -9 "$pid" ) 2>/dev/null &
-    local watchdog=$!
+    local deadline=$((SECONDS + 60))
+    while kill -0 "$pid" 2>/dev/null; do
+        if [ "$SECONDS" -ge "$deadline" ]; then
+            echo "the server doesn't end on SIGTERM" >&2
+            kill -9 "$pid"
+        fi
+        sleep 0.05
+    done
     wait "$pid" || code=$?
-    kill "$watchdog" 2>/dev/null || true
     # distribution's registry doesn't catch SIGTERM.
     if [ "$code" -ne 0 ] && [ "$ORLOP_E2E_SERVER" = orlop ]; then
         echo "the server ended with $code on SIGTERM" >&2
