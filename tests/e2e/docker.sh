@@ -26,7 +26,7 @@ COPY greeting /greeting
 LABEL stage=test
 CMD ["/bin/cat", "/greeting"]
 DOCKERFILE
-docker build -q --network=none -t "$repo:1" "$WORK/context" >/dev/null
+docker build -q -t "$repo:1" "$WORK/context" >/dev/null
 sum=$(sha256sum "$WORK/context/random" | cut -d' ' -f1)
 
 step "push"
@@ -47,18 +47,18 @@ step "pull by tag and run"
 forget
 fails docker inspect "$repo:1"
 pull "$repo:1"
-same "hello from the orlop" "$(docker run --rm --network=none "$repo:1")"
-same "$sum" "$(docker run --rm --network=none "$repo:1" sha256sum /random | cut -d' ' -f1)"
+same "hello from the orlop" "$(docker run --rm "$repo:1")"
+same "$sum" "$(docker run --rm "$repo:1" sha256sum /random | cut -d' ' -f1)"
 
 step "pull by digest and run"
 forget
 pull "$repo@$digest"
-same "hello from the orlop" "$(docker run --rm --network=none "$repo@$digest")"
+same "hello from the orlop" "$(docker run --rm "$repo@$digest")"
 
 step "build on an image that is pulled for it"
 forget
 printf 'FROM %s:2\nRUN echo derived > /etc/derived\n' "$repo" |
-    docker build -q --network=none -t "$SERVER_ADDR/team/derived:1" - >/dev/null
+    docker build -q -t "$SERVER_ADDR/team/derived:1" - >/dev/null
 push "$SERVER_ADDR/team/derived:1"
 
 step "push and pull under a name that isn't localhost"
@@ -70,7 +70,7 @@ pull "$named"
 
 step "with the legacy builder too"
 printf 'FROM %s\nCOPY greeting /again\n' "$named" >"$WORK/context/Dockerfile"
-DOCKER_BUILDKIT=0 docker build -q --network=none -t "$repo:legacy" "$WORK/context" >/dev/null
+DOCKER_BUILDKIT=0 docker build -q -t "$repo:legacy" "$WORK/context" >/dev/null
 push "$repo:legacy"
 
 step "two pushes and two pulls at a time"

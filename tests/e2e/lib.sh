@@ -7,6 +7,14 @@
 #   ORLOP_E2E_KEEP     set: the work folder stays for a look
 set -euo pipefail
 
+# Each script gets a network of its own with nothing in it but loopback: no port is taken, nothing
+# that a client tries can leave the machine, and an engine's bridges go when the script ends.
+if [ -z "${ORLOP_E2E_NETWORK:-}" ]; then
+    export ORLOP_E2E_NETWORK=own
+    # shellcheck disable=SC2016 # expanded by the inner shell
+    exec unshare --net sh -c 'ip link set lo up && exec "$0" "$@"' "$0" "$@"
+fi
+
 E2E_DIR=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 REPO_DIR=$(cd "$E2E_DIR/../.." && pwd)
 : "${ORLOP_E2E_SERVER:=orlop}"
@@ -16,12 +24,14 @@ export ORLOP_BIN ORLOP_E2E_SERVER
 # .ci/install puts the clients here; the engine that is started by hand gets its client from
 # Debian too, since a newer one found first on PATH would want plugins that aren't there.
 export PATH="$E2E_CACHE/bin:$PATH"
-# The machine may have a proxy for the world outside; none of this leaves loopback.
+# The machine may have a proxy for the world outside.
 export NO_PROXY=127.0.0.1,localhost no_proxy=127.0.0.1,localhost
 
 # /var/tmp: overlay2 needs a real file system, which /tmp often is not.
 WORK=$(mktemp -d "${TMPDIR:-/var/tmp}/orlop-e2e.XXXXXX")
-# Clients keep credentials and settings in the home folder; none of that is ours to touch.
+# Clients keep credentials and settings in the home folder; none of that is ours to touch. Rust's
+# tools keep theirs where they were.
+export CARGO_HOME=${CARGO_HOME:-$HOME/.cargo} RUSTUP_HOME=${RUSTUP_HOME:-$HOME/.rustup}
 export HOME="$WORK/home" XDG_RUNTIME_DIR="$WORK/run"
 mkdir -p "$HOME" "$XDG_RUNTIME_DIR"
 
