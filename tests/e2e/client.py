@@ -75,7 +75,12 @@ class Client:
         headers = dict(headers or {})
         if chunked:
             headers["Transfer-Encoding"] = "chunked"
-        self.connection.request(method, path, body, headers, encode_chunked=chunked)
+        try:
+            self.connection.request(method, path, body, headers, encode_chunked=chunked)
+        except ConnectionError:
+            # Refused before the body had gone: the answer may be there all the same.
+            if body is None:
+                raise
         response = self.connection.getresponse()
         answer = Answer(response, response.read())
         if response.will_close:

@@ -36,6 +36,7 @@ class Run:
         )
         self.up = threading.Event()
         self.over = False
+        self.kills = 0
         self.lock = threading.Lock()
         self.images = {}  # (repo, tag) -> Image
         self.latest = {}  # repo -> digests that `latest` may have
@@ -85,13 +86,18 @@ class Pusher(threading.Thread):
 
     def insist(self, action):
         """Does it again until it went through without the server being killed."""
+        blameless = 0
         while True:
+            kills = self.run_.kills
             try:
                 return action()
-            except LOST:
+            except LOST as error:
                 self.run_.count("lost")
                 # The kill is noticed here before the main thread closes the gate.
                 time.sleep(0.05)
+                blameless = blameless + 1 if kills == self.run_.kills else 0
+                if blameless > 10:
+                    raise Wrong(f"lost the connection of a living server: {error!r}") from error
 
     def content(self):
         run = self.run_
@@ -209,6 +215,7 @@ def go(run):
     for _ in range(ROUNDS):
         time.sleep(rng.uniform(0.1, 1.5))
         run.up.clear()
+        run.kills += 1
         run.server.kill()
         client.close()
         ready.append(run.server.start())
