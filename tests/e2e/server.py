@@ -89,7 +89,7 @@ class Server:
         total = 0
         for folder, _, names in os.walk(self.data):
             for name in names:
-                if ".sqlite" in name or ".db" in name:
+                if name.startswith("orlop.db"):
                     continue
                 try:
                     total += os.lstat(os.path.join(folder, name)).st_blocks * 512
