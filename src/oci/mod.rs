@@ -2,13 +2,29 @@
 //! hold a wrong value, and the grammar of paths, ranges and errors. No I/O, no HTTP library, no SQL.
 
 mod digest;
+mod endpoint;
+mod error;
 mod hasher;
+mod manifest;
+pub mod media_type;
 mod name;
+mod pagination;
+mod range;
 mod reference;
+mod referrers;
 mod upload_id;
 
 pub use digest::{Algorithm, Digest, InvalidDigest};
+pub use endpoint::{Endpoint, PathError};
+pub use error::{ErrorBody, ErrorCode};
 pub use hasher::{Hasher, InvalidHashState};
+pub use manifest::{
+    InvalidManifest, Manifest, ManifestKind, ManifestLimits, ManifestReference, Role, TargetKind,
+};
+pub use media_type::{InvalidMediaType, MediaType};
 pub use name::{InvalidName, RepoName};
+pub use pagination::{InvalidPageSize, Page, PageLimits};
+pub use range::{ByteRange, ContentRange, InvalidContentRange};
 pub use reference::{InvalidReference, InvalidTag, Reference, Tag};
+pub use referrers::{Attachment, AttachmentKind, Descriptor, ImageIndex, fallback_tag};
 pub use upload_id::UploadId;

@@ -80,7 +80,9 @@ mod tests {
             assert!(good.parse::<RepoName>().is_ok(), "{good}");
         }
         let too_long = "a".repeat(256);
-        for bad in ["", "/", "a/", "/a", "a//b", "A", "a..b", "a___b", "-a", "a-", "a._b", "ä", "a b", &too_long] {
+        for bad in
+            ["", "/", "a/", "/a", "a//b", "A", "a..b", "a___b", "-a", "a-", "a._b", "ä", "a b", &too_long]
+        {
             assert!(bad.parse::<RepoName>().is_err(), "{bad}");
         }
     }

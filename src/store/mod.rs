@@ -4,7 +4,15 @@
 //! is never written twice, so that removing one can never race with a new push of the same digest: no lock,
 //! on a disk as on S3. Which generation is current is a fact, and lives in the metadata store.
 
+pub mod faulty;
+mod filesystem;
+mod layout;
+mod memory;
+pub mod suite;
+mod turns;
+
 use std::fmt;
+use std::io;
 use std::ops::Range;
 use std::pin::Pin;
 use std::str::FromStr;
@@ -17,6 +25,9 @@ use thiserror::Error;
 use uuid::Uuid;
 
 use crate::oci::{Digest, UploadId};
+
+pub use filesystem::{Access, FilesystemStore, OpenError};
+pub use memory::MemoryStore;
 
 /// Which of a digest's uploads some bytes came from: 32 lower-case hex digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -89,9 +100,23 @@ pub enum StoreError {
     /// The store's identity file is gone or another store's: an unmounted or swapped volume.
     #[error("the store is not the one that was opened: {0}")]
     Vanished(String),
+    /// The staged bytes may no longer be touched through this handle: they were published, discarded, staged
+    /// anew, or thrown away because a write or sync of them failed.
+    #[error("the upload's staged bytes are no longer open here: {0}")]
+    Closed(&'static str),
     /// Any other failure of the medium.
     #[error("the store failed: {0}")]
-    Io(#[from] std::io::Error),
+    Io(io::Error),
+}
+
+impl From<io::Error> for StoreError {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Full,
+            io::ErrorKind::ReadOnlyFilesystem => Self::ReadOnly,
+            _ => Self::Io(error),
+        }
+    }
 }
 
 /// Bytes on their way out.
@@ -114,28 +139,30 @@ impl fmt::Debug for Content {
     }
 }
 
-/// The bytes of an upload on their way in. Writes are positioned; whoever holds it must be the upload's
-/// only owner.
+/// The bytes of an upload on their way in. Writes are positioned. Only the newest handle of an upload works:
+/// staging it anew, publishing and discarding it first wait for the write that is running and then close the
+/// older handles ([`StoreError::Closed`]), so that a stalled owner never writes on top of its successor.
 #[async_trait]
 pub trait StagedBytes: Send + Sync + 'static {
-    /// Writes `pieces` one behind the other from `offset` on. Returns when the write has ended, also when
-    /// the future was dropped meanwhile by a caller that then waits for another call.
+    /// Writes `pieces` one behind the other from `offset` on. A write whose future is dropped goes on, and
+    /// every later call about the same upload waits for its end.
     ///
     /// # Errors
-    /// [`StoreError::Full`] and [`StoreError::Io`]; how much was written then is unknown.
+    /// [`StoreError::Full`] and [`StoreError::Io`]; how much was written then is unknown, and the handle is
+    /// closed. [`StoreError::Closed`].
     async fn write_at(&self, offset: u64, pieces: Vec<Bytes>) -> Result<(), StoreError>;
 
-    /// Makes all that was written durable. After an error the bytes must be thrown away: a second sync
-    /// that succeeds proves nothing.
+    /// Makes all that was written durable. After an error the bytes are thrown away, for a second sync that
+    /// succeeds proves nothing: the handle is closed and the upload has no staged bytes any more.
     ///
     /// # Errors
-    /// [`StoreError::Full`] and [`StoreError::Io`].
+    /// [`StoreError::Full`], [`StoreError::Io`] and [`StoreError::Closed`].
     async fn sync(&self) -> Result<(), StoreError>;
 
     /// Reads back what was written.
     ///
     /// # Errors
-    /// [`StoreError::Io`].
+    /// [`StoreError::Io`] and [`StoreError::Closed`].
     async fn read(&self, range: Range<u64>) -> Result<ByteStream, StoreError>;
 }
 
@@ -167,14 +194,16 @@ pub trait BlobStore: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`StoreError::NotFound`] when there are no staged bytes. After any other error the place may hold
-    /// bytes or not: [`BlobStore::unpublish`] tells.
+    /// bytes or not: [`BlobStore::unpublish`] tells. Where it was a sync that failed, the bytes are thrown
+    /// away and there is nothing left to resume.
     async fn publish(&self, upload: UploadId, key: &BlobKey) -> Result<(), StoreError>;
 
     /// Undoes a [`BlobStore::publish`] that no record followed: the bytes become staged again. `false` if
-    /// there is nothing at `key` (then the staged bytes, if any, are as they were).
+    /// there is nothing at `key` (then the staged bytes, if any, are as they were). After a crash only as
+    /// many of them are proven as were synced before: stage them with that length.
     ///
     /// # Errors
-    /// [`StoreError::Io`].
+    /// [`StoreError::Io`], also when other bytes are staged for the upload; both are kept then.
     async fn unpublish(&self, upload: UploadId, key: &BlobKey) -> Result<bool, StoreError>;
 
     /// Throws an upload's staged bytes away, if there are any.

@@ -1,0 +1,140 @@
+//! One line in the log and one entry in the counters for each request, written when it is over: when its
+//! response has been sent or its client has left.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::task::{Context, Poll, ready};
+use std::time::Instant;
+
+use bytes::Bytes;
+use http::request::Parts;
+use http::{HeaderValue, Method, StatusCode, Uri, header};
+use http_body::{Body, Frame, SizeHint};
+
+use super::listen::Peer;
+use super::metrics::{Ended, HttpMetrics};
+use super::payload::{BoxError, Payload};
+use crate::oci::RepoName;
+
+/// What is known of a request that is not over. Writes it down when dropped.
+pub(super) struct Exchange {
+    metrics: Arc<HttpMetrics>,
+    started: Instant,
+    peer: Peer,
+    method: Method,
+    uri: Uri,
+    agent: Option<HeaderValue>,
+    route: &'static str,
+    repository: Option<RepoName>,
+    received: Arc<AtomicU64>,
+    status: Option<StatusCode>,
+    sent: u64,
+    complete: bool,
+}
+
+impl Exchange {
+    pub(super) fn begin(
+        metrics: &Arc<HttpMetrics>,
+        head: &Parts,
+        peer: Peer,
+        route: &'static str,
+        repository: Option<RepoName>,
+    ) -> Self {
+        metrics.begin();
+        Self {
+            metrics: Arc::clone(metrics),
+            started: Instant::now(),
+            peer,
+            method: head.method.clone(),
+            uri: head.uri.clone(),
+            agent: head.headers.get(header::USER_AGENT).cloned(),
+            route,
+            repository,
+            received: Arc::default(),
+            status: None,
+            sent: 0,
+            complete: false,
+        }
+    }
+
+    /// Where the bytes of the request's body are counted.
+    pub(super) fn received(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.received)
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        let duration = self.started.elapsed();
+        let received = self.received.load(Relaxed);
+        // A client that left before there was an answer; nginx's number for it.
+        let status = self.status.unwrap_or_else(|| StatusCode::from_u16(499).expect("three digits"));
+        let (route, method) = (self.route, &self.method);
+        self.metrics.end(&Ended { route, method, status, received, sent: self.sent, duration });
+        tracing::info!(
+            target: "orlop::access",
+            method = method.as_str(),
+            path = self.uri.path(),
+            status = status.as_u16(),
+            route,
+            repository = self.repository.as_ref().map(RepoName::as_str),
+            received,
+            sent = self.sent,
+            ms = duration.as_secs_f64() * 1e3,
+            remote = %self.peer,
+            agent = self.agent.as_ref().and_then(|agent| agent.to_str().ok()),
+            aborted = (!self.complete).then_some(true),
+        );
+    }
+}
+
+/// A response's body that ends its [`Exchange`] when it has been sent or dropped.
+pub struct Observed {
+    payload: Payload,
+    exchange: Exchange,
+}
+
+impl Observed {
+    pub(super) fn new(payload: Payload, status: StatusCode, mut exchange: Exchange) -> Self {
+        exchange.status = Some(status);
+        Self { payload, exchange }
+    }
+}
+
+impl Drop for Observed {
+    fn drop(&mut self) {
+        // Not polled to its end, but there is no more: hyper stops at the last byte that was announced.
+        self.exchange.complete |= self.payload.is_end_stream();
+    }
+}
+
+impl Body for Observed {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let frame = ready!(Pin::new(&mut self.payload).poll_frame(cx));
+        match &frame {
+            None => self.exchange.complete = true,
+            Some(Ok(frame)) => {
+                self.exchange.sent += frame.data_ref().map_or(0, |data| data.len() as u64);
+            }
+            Some(Err(error)) => {
+                tracing::error!(path = self.exchange.uri.path(), %error, "a response broke off");
+            }
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.payload.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.payload.size_hint()
+    }
+}

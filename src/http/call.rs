@@ -1,0 +1,74 @@
+//! One request under `/v2`, as its handler gets it.
+
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Method};
+
+use super::query::Query;
+use super::reply::{Reply, value};
+use super::request_body::RequestBody;
+use super::status::Refusal;
+use super::{AppState, warnings};
+use crate::auth;
+use crate::oci::{Endpoint, ErrorCode, RepoName};
+use crate::registry::Repository;
+
+/// What a handler yields.
+pub(super) type Answered = Result<Reply, Refusal>;
+
+/// A request.
+pub(super) struct Call<'a> {
+    pub(super) state: &'a AppState,
+    pub(super) head: Parts,
+    pub(super) body: RequestBody,
+}
+
+impl Call<'_> {
+    /// The repository `name`, for a caller whose rights have been decided: the one place where they are.
+    #[expect(clippy::unnecessary_wraps, reason = "a caller may be refused as soon as there are accounts")]
+    pub(super) fn authorise(&self, name: RepoName) -> Result<Repository, Refusal> {
+        Ok(self.state.registry.repository(name, auth::anonymous()))
+    }
+
+    /// Whether only the head of the answer is wanted.
+    pub(super) fn is_head(&self) -> bool {
+        self.head.method == Method::HEAD
+    }
+
+    pub(super) fn headers(&self) -> &HeaderMap {
+        &self.head.headers
+    }
+
+    pub(super) fn query(&self) -> Query<'_> {
+        Query::new(self.head.uri.query())
+    }
+
+    /// The body, which can be taken once.
+    pub(super) fn take_body(&mut self) -> RequestBody {
+        self.body.take()
+    }
+
+    /// A parameter that is of use only if it is right.
+    pub(super) fn parameter<T>(&self, name: &str) -> Result<Option<T>, Refusal>
+    where
+        T: std::str::FromStr,
+        Refusal: From<T::Err>,
+    {
+        self.query().get(name).map(|text| text.parse()).transpose().map_err(Refusal::from)
+    }
+
+    /// A header's text; `code` is for the refusal of one that is none.
+    pub(super) fn header(&self, name: http::HeaderName, code: ErrorCode) -> Result<Option<&str>, Refusal> {
+        let text = self.head.headers.get(&name).map(HeaderValue::to_str).transpose();
+        text.map_err(|_| Refusal::bad(code, format!("the header {name} is no text")))
+    }
+
+    /// Where an endpoint is, as a `Location`.
+    pub(super) fn location(&self, endpoint: &Endpoint) -> HeaderValue {
+        value(self.state.settings.locate(endpoint.path()))
+    }
+
+    /// An answer to somebody who pushes, with what the operator's disk makes worth telling.
+    pub(super) fn with_warnings(&self, reply: Reply) -> Reply {
+        warnings::add(reply, &self.state.health.warnings())
+    }
+}

@@ -1,0 +1,124 @@
+//! A connection's bytes, told to its [`Pulse`].
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+
+use super::pulse::Pulse;
+
+/// How a client that speaks HTTP/2 without having agreed on it begins (RFC 9113, 3.4).
+const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// Bytes that come and go under a watchdog's eyes.
+pub(super) struct Watched<S> {
+    io: S,
+    pulse: Arc<Pulse>,
+    /// What was read to tell the protocol and not yet given away: its start and end.
+    sniffed: [u8; PREFACE.len()],
+    start: usize,
+    end: usize,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Watched<S> {
+    pub(super) fn new(io: S, pulse: Arc<Pulse>) -> Self {
+        Self { io, pulse, sniffed: [0; PREFACE.len()], start: 0, end: 0 }
+    }
+
+    /// Whether the client begins as one of HTTP/2 does. Takes no byte away.
+    pub(super) async fn begins_http2(&mut self) -> io::Result<bool> {
+        while self.end < PREFACE.len() {
+            let count = self.io.read(&mut self.sniffed[self.end..]).await?;
+            self.end += count;
+            if count == 0 || self.sniffed[..self.end] != PREFACE[..self.end] {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn note_write(&self, result: &Poll<io::Result<usize>>) {
+        if let Poll::Ready(Ok(count)) = result {
+            self.pulse.bytes_written(*count);
+        }
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Watched<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.start < self.end {
+            let count = (self.end - self.start).min(buf.remaining());
+            buf.put_slice(&self.sniffed[self.start..self.start + count]);
+            self.start += count;
+        } else {
+            ready!(Pin::new(&mut self.io).poll_read(cx, buf))?;
+        }
+        if !buf.filled().is_empty() {
+            self.pulse.bytes_read();
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let result = Pin::new(&mut self.io).poll_write(cx, buf);
+        self.note_write(&result);
+        result
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let result = Pin::new(&mut self.io).poll_write_vectored(cx, bufs);
+        self.note_write(&result);
+        result
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncWriteExt;
+
+    use super::*;
+
+    async fn sniff(sent: &[u8]) -> (bool, Vec<u8>) {
+        let (mut client, server) = tokio::io::duplex(64);
+        client.write_all(sent).await.expect("fits");
+        drop(client);
+        let mut watched = Watched::new(server, Arc::default());
+        let http2 = watched.begins_http2().await.expect("reads");
+        let mut rest = Vec::new();
+        watched.read_to_end(&mut rest).await.expect("reads");
+        (http2, rest)
+    }
+
+    #[tokio::test]
+    async fn telling_the_protocol_loses_no_byte() {
+        for sent in [&b""[..], b"P", b"PUT / HTTP/1.1\r\n", b"PRI * HTTP/1.1\r\n\r\n"] {
+            assert_eq!(sniff(sent).await, (false, sent.to_vec()));
+        }
+        let http2 = [PREFACE, &b"frames"[..]].concat();
+        assert_eq!(sniff(&http2).await, (true, http2));
+    }
+}

@@ -1,0 +1,120 @@
+//! Manifests: reading, pushing and deleting them.
+
+use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, ETAG, LOCATION};
+use http::{HeaderValue, StatusCode};
+
+use super::blobs::IMMUTABLE;
+use super::call::{Answered, Call};
+use super::conditions::{self, OnRead};
+use super::payload::Payload;
+use super::reply::{CONTENT_DIGEST, OCI_SUBJECT, OCI_TAG, Reply, digest_values, value};
+use super::status::Refusal;
+use crate::oci::{Digest, Endpoint, ErrorCode, MediaType, Reference, RepoName, Tag};
+use crate::registry::{ManifestError, PutReceipt, PutRequest, Repository};
+
+/// GET and HEAD. What is stored is what is served, whatever the client says it would accept: a digest names
+/// exact bytes, and there is but one manifest behind a tag.
+pub(super) async fn get(call: &Call<'_>, name: RepoName, reference: &Reference) -> Answered {
+    let repository = call.authorise(name)?;
+    let manifest = repository.manifest(reference).await?;
+    let (plain, tag) = digest_values(&manifest.digest);
+    let fresh = match reference {
+        Reference::Digest(_) => IMMUTABLE,
+        // A tag may have moved since: ask again, with the ETag.
+        Reference::Tag(_) => HeaderValue::from_static("no-cache"),
+    };
+    let described = |status| {
+        Reply::new(status).with(CONTENT_DIGEST, plain).with(ETAG, tag).with(CACHE_CONTROL, fresh)
+    };
+    if conditions::on_read(call.headers(), &manifest.digest, ErrorCode::ManifestUnknown)? == OnRead::NotModified {
+        return Ok(described(StatusCode::NOT_MODIFIED));
+    }
+    let reply = described(StatusCode::OK)
+        .with(CONTENT_TYPE, value(manifest.media_type))
+        .with(CONTENT_LENGTH, HeaderValue::from(manifest.content.len()));
+    if call.is_head() {
+        return Ok(reply);
+    }
+    repository.note_pull(&manifest.digest);
+    Ok(reply.body(Payload::Whole(manifest.content.into())))
+}
+
+/// PUT.
+pub(super) async fn put(mut call: Call<'_>, name: RepoName, reference: Reference) -> Answered {
+    let repository = call.authorise(name)?;
+    let (digest, tags) = targets(&call, &reference)?;
+    let content_type = content_type(&call)?;
+    check_condition(&call, &repository, &reference).await?;
+    let content = call.take_body().collect(call.state.settings.max_manifest_size).await?;
+    let put = PutRequest { digest, tags: tags.clone(), content_type, content };
+    let receipt = repository.put_manifest(put).await?;
+    Ok(call.with_warnings(accepted(&call, &repository, &receipt, &tags)))
+}
+
+/// DELETE: by tag the tag alone, by digest the manifest and all its tags.
+pub(super) async fn delete(call: &Call<'_>, name: RepoName, reference: &Reference) -> Answered {
+    let repository = call.authorise(name)?;
+    let deleted = match reference {
+        Reference::Tag(tag) => repository.delete_tag(tag).await,
+        Reference::Digest(digest) => repository.delete_manifest(digest).await,
+    };
+    deleted.map_err(|error| Refusal::delete(error, ErrorCode::ManifestUnknown))?;
+    Ok(Reply::new(StatusCode::ACCEPTED))
+}
+
+/// The digest that the manifest must have, if the client says so, and the tags that it shall get: that of
+/// the path, and those of the query.
+fn targets(call: &Call<'_>, reference: &Reference) -> Result<(Option<Digest>, Vec<Tag>), Refusal> {
+    let (digest, mut tags) = match reference {
+        Reference::Tag(tag) => (None, vec![tag.clone()]),
+        Reference::Digest(digest) => (Some(digest.clone()), Vec::new()),
+    };
+    let most = call.state.settings.max_tags;
+    for text in call.query().all("tag") {
+        let tag: Tag = text.parse()?;
+        if tags.contains(&tag) {
+            continue;
+        }
+        if tags.len() == most {
+            let message = format!("at most {most} tags can be pushed at once");
+            return Err(Refusal::new(StatusCode::URI_TOO_LONG, ErrorCode::Unsupported, message));
+        }
+        tags.push(tag);
+    }
+    Ok((digest, tags))
+}
+
+fn content_type(call: &Call<'_>) -> Result<Option<MediaType>, Refusal> {
+    let text = call.header(CONTENT_TYPE, ErrorCode::ManifestInvalid)?.filter(|text| !text.is_empty());
+    let parsed = text.map(MediaType::from_content_type).transpose();
+    parsed.map_err(|error| Refusal::bad(ErrorCode::ManifestInvalid, format!("the Content-Type: {error}")))
+}
+
+/// Clients that keep a list of referrers under a tag may ask that nobody else wrote to it meanwhile (spec,
+/// "Referrers Tag Schema"). Looked at before the push, not within it: two pushes at the same instant may
+/// both find their condition true.
+async fn check_condition(call: &Call<'_>, repository: &Repository, reference: &Reference) -> Result<(), Refusal> {
+    if !conditions::are_set(call.headers()) {
+        return Ok(());
+    }
+    let current = match repository.manifest(reference).await {
+        Ok(manifest) => Some(manifest.digest),
+        Err(ManifestError::Unknown | ManifestError::NameUnknown) => None,
+        Err(error @ ManifestError::Fault(_)) => return Err(error.into()),
+    };
+    conditions::on_write(call.headers(), current.as_ref(), ErrorCode::ManifestInvalid)
+}
+
+fn accepted(call: &Call<'_>, repository: &Repository, receipt: &PutReceipt, tags: &[Tag]) -> Reply {
+    let reference = Reference::Digest(receipt.digest.clone());
+    let manifest = Endpoint::Manifest { name: repository.name().clone(), reference };
+    let (plain, etag) = digest_values(&receipt.digest);
+    let reply = Reply::new(StatusCode::CREATED)
+        .with(LOCATION, call.location(&manifest))
+        .with(CONTENT_DIGEST, plain)
+        .with(ETAG, etag)
+        .maybe(OCI_SUBJECT, receipt.subject.as_ref().map(|subject| value(subject.to_string())));
+    let asked = call.query().get("tag").is_some();
+    let said = if asked { tags } else { &[] };
+    said.iter().fold(reply, |reply, tag| reply.with(OCI_TAG, value(tag.to_string())))
+}

@@ -1,0 +1,170 @@
+//! The wire: the only room that knows HTTP.
+//!
+//! [`listen`] takes connections and keeps their deadlines. [`App`] answers a request: what is below `/v2` goes
+//! through `v2.rs`, which has a line for each endpoint and method, to a handler, a file a noun; everything
+//! else goes to an axum router. Handlers ask [`call::Call::authorise`] for their repository, and let `status.rs`
+//! say what an error is on the wire. `access.rs` writes down what became of a request when it is over.
+//!
+//! Below `/v2` axum's router is not used: `Endpoint::parse` is the one grammar of paths, and a pull of a small
+//! blob has microseconds to live.
+
+mod access;
+mod base;
+mod blobs;
+mod call;
+mod catalog;
+mod conditions;
+pub mod listen;
+mod manifests;
+mod metrics;
+mod operations;
+mod pages;
+mod payload;
+mod query;
+mod referrers;
+mod reply;
+mod request_body;
+mod status;
+mod tags;
+mod uploads;
+mod v2;
+mod warnings;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::EXPECT;
+use http::request::Parts;
+use http::{Request, Response};
+use hyper::body::Incoming;
+
+pub use access::Observed;
+pub use metrics::HttpMetrics;
+pub use operations::{AlwaysReady, Health};
+pub use payload::{BoxError, Payload};
+
+use access::Exchange;
+use call::Call;
+use listen::{Answer, Peer};
+use request_body::RequestBody;
+
+use crate::oci::{Endpoint, PageLimits, PathError};
+use crate::registry::Registry;
+
+/// What the wire can be told.
+#[derive(Debug, Clone)]
+pub struct HttpSettings {
+    /// The most bytes of a manifest.
+    pub max_manifest_size: usize,
+    /// The most tags that a push of a manifest may set.
+    pub max_tags: usize,
+    /// How long a request's body may stand still.
+    pub body_idle_timeout: Duration,
+    /// How many entries a page of a list has.
+    pub pages: PageLimits,
+    /// Where clients find this registry, without a slash at its end. If it is set, what clients are sent to
+    /// is named by it, and not relative to what they asked for.
+    pub public_url: Option<String>,
+}
+
+impl Default for HttpSettings {
+    fn default() -> Self {
+        Self {
+            max_manifest_size: 4 * 1024 * 1024,
+            max_tags: 100,
+            body_idle_timeout: Duration::from_secs(60),
+            pages: PageLimits { default: 1000, max: 10_000 },
+            public_url: None,
+        }
+    }
+}
+
+impl HttpSettings {
+    /// `path` as clients are told it.
+    fn locate(&self, path: String) -> String {
+        match &self.public_url {
+            None => path,
+            Some(url) => format!("{}{path}", url.trim_end_matches('/')),
+        }
+    }
+}
+
+/// What requests are answered from.
+pub struct AppState {
+    /// The use cases.
+    pub registry: Arc<Registry>,
+    /// The settings.
+    pub settings: HttpSettings,
+    /// Whether the registry can work.
+    pub health: Arc<dyn Health>,
+    /// Where requests are counted.
+    pub metrics: Arc<HttpMetrics>,
+    /// What `/metrics` shows: the counters of all rooms.
+    pub exposition: prometheus_client::registry::Registry,
+}
+
+/// The registry as it answers requests.
+#[derive(Clone)]
+pub struct App {
+    state: Arc<AppState>,
+    router: axum::Router,
+}
+
+impl App {
+    /// The whole of the wire over `state`.
+    pub fn new(state: AppState) -> Self {
+        let state = Arc::new(state);
+        let router = operations::router(Arc::clone(&state));
+        Self { state, router }
+    }
+
+    async fn answer_v2(
+        &self,
+        head: Parts,
+        incoming: Incoming,
+        exchange: &Exchange,
+        endpoint: Result<Endpoint, PathError>,
+    ) -> Response<Payload> {
+        let unasked = head.headers.contains_key(EXPECT);
+        let idle = self.state.settings.body_idle_timeout;
+        let body = RequestBody::new(incoming, unasked, idle, exchange.received());
+        v2::answer(Call { state: &self.state, head, body }, endpoint).await
+    }
+}
+
+impl Answer for App {
+    type Body = Observed;
+
+    async fn answer(&self, request: Request<Incoming>, peer: Peer) -> Response<Observed> {
+        let (head, incoming) = request.into_parts();
+        let metrics = &self.state.metrics;
+        let path = head.uri.path();
+        let (exchange, response) = if path == "/v2" || path.starts_with("/v2/") {
+            let endpoint = Endpoint::parse(path);
+            let route = endpoint.as_ref().map_or("invalid", Endpoint::route);
+            let repository = endpoint.as_ref().ok().and_then(Endpoint::name).cloned();
+            let exchange = Exchange::begin(metrics, &head, peer, route, repository);
+            let response = self.answer_v2(head, incoming, &exchange, endpoint).await;
+            (exchange, response)
+        } else {
+            let exchange = Exchange::begin(metrics, &head, peer, operations::route(path), None);
+            let routed = self.router.answer(Request::from_parts(head, incoming), peer).await;
+            (exchange, routed.map(Payload::Routed))
+        };
+        let status = response.status();
+        response.map(|payload| Observed::new(payload, status, exchange))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn locations_are_relative_unless_a_url_is_set() {
+        let mut settings = HttpSettings::default();
+        assert_eq!(settings.locate("/v2/".into()), "/v2/");
+        settings.public_url = Some("https://example.org/registry/".into());
+        assert_eq!(settings.locate("/v2/".into()), "https://example.org/registry/v2/");
+    }
+}

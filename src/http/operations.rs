@@ -1,0 +1,93 @@
+//! What the operator asks: is it alive, can it work, what has it done. And the answer to all that is
+//! nothing here.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use axum::Router;
+use axum::body::Body;
+use axum::extract::State;
+use axum::routing::get;
+use http::header::CONTENT_TYPE;
+use http::{HeaderValue, Response, StatusCode};
+use prometheus_client::encoding::text::encode;
+use serde_json::json;
+
+use super::AppState;
+use super::payload::Payload;
+use super::reply::Reply;
+use super::status::Refusal;
+use crate::oci::PathError;
+
+/// Tells whether the registry can work.
+#[async_trait]
+pub trait Health: Send + Sync + 'static {
+    /// Whether a push would work, with what is worth a warning nevertheless.
+    ///
+    /// # Errors
+    /// Why it would not.
+    async fn ready(&self) -> Result<Vec<String>, String>;
+
+    /// What those who push are to be told, at the cost of a glance.
+    fn warnings(&self) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+/// Health that is always good.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct AlwaysReady;
+
+#[async_trait]
+impl Health for AlwaysReady {
+    async fn ready(&self) -> Result<Vec<String>, String> {
+        Ok(Vec::new())
+    }
+}
+
+pub(super) fn router(state: Arc<AppState>) -> Router {
+    Router::new()
+        .route("/livez", get(livez))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(metrics))
+        .fallback(async || response(Refusal::from(PathError::NotFound).into()))
+        .with_state(state)
+}
+
+/// The label of a path that is not the protocol's.
+pub(super) fn route(path: &str) -> &'static str {
+    match path {
+        "/livez" => "livez",
+        "/readyz" => "readyz",
+        "/metrics" => "metrics",
+        _ => "other",
+    }
+}
+
+async fn livez() -> Response<Body> {
+    response(Reply::json(StatusCode::OK, &json!({ "status": "alive" })))
+}
+
+async fn readyz(State(state): State<Arc<AppState>>) -> Response<Body> {
+    response(match state.health.ready().await {
+        Ok(warnings) => Reply::json(StatusCode::OK, &json!({ "status": "ready", "warnings": warnings })),
+        Err(reason) => {
+            let status = StatusCode::SERVICE_UNAVAILABLE;
+            Reply::json(status, &json!({ "status": "not ready", "reason": reason }))
+        }
+    })
+}
+
+async fn metrics(State(state): State<Arc<AppState>>) -> Response<Body> {
+    let mut text = String::new();
+    // Writing into a string fails only where a collector does.
+    if let Err(error) = encode(&mut text, &state.exposition) {
+        tracing::error!(%error, "the metrics cannot be shown");
+    }
+    let form = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
+    response(Reply::new(StatusCode::OK).with(CONTENT_TYPE, form).body(Payload::Whole(text.into())))
+}
+
+fn response(reply: Reply) -> Response<Body> {
+    reply.into_response().map(Body::new)
+}

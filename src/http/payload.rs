@@ -1,0 +1,146 @@
+//! A response's body.
+
+use std::fmt;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+
+use crate::store::{ByteStream, Content};
+
+/// Why a response broke off.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// What is sent. Its length is known, so that every answer has a `Content-Length`; only a page's need not be.
+pub enum Payload {
+    /// Nothing, or nothing any more.
+    Empty,
+    /// Bytes at hand.
+    Whole(Bytes),
+    /// Bytes that come piece by piece.
+    Stream {
+        /// The pieces.
+        pieces: ByteStream,
+        /// How many bytes are still to come.
+        left: u64,
+    },
+    /// What axum's router answered.
+    Routed(axum::body::Body),
+}
+
+impl Payload {
+    /// `content`, which has `len` bytes.
+    pub fn content(content: Content, len: u64) -> Self {
+        match content {
+            Content::Whole(bytes) => Self::Whole(bytes),
+            Content::Stream(pieces) => Self::Stream { pieces, left: len },
+        }
+    }
+}
+
+impl fmt::Debug for Payload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Empty => f.write_str("Empty"),
+            Self::Whole(bytes) => f.debug_tuple("Whole").field(&bytes.len()).finish(),
+            Self::Stream { left, .. } => f.debug_struct("Stream").field("left", left).finish_non_exhaustive(),
+            Self::Routed(_) => f.write_str("Routed"),
+        }
+    }
+}
+
+impl From<Bytes> for Payload {
+    fn from(bytes: Bytes) -> Self {
+        Self::Whole(bytes)
+    }
+}
+
+impl Body for Payload {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        match &mut *self {
+            Self::Empty => Poll::Ready(None),
+            Self::Whole(bytes) => {
+                let bytes = std::mem::take(bytes);
+                *self = Self::Empty;
+                Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))))
+            }
+            Self::Routed(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
+            Self::Stream { pieces, left } => {
+                let piece = ready!(pieces.as_mut().poll_next(cx));
+                let frame = match piece {
+                    Some(Ok(piece)) if piece.len() as u64 <= *left => {
+                        *left -= piece.len() as u64;
+                        Ok(Frame::data(piece))
+                    }
+                    Some(Err(error)) => Err(error.into()),
+                    Some(Ok(_)) => Err(io::Error::other("the store gave more bytes than it has").into()),
+                    None if *left == 0 => return Poll::Ready(None),
+                    None => Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
+                };
+                if *left == 0 {
+                    *self = Self::Empty;
+                }
+                Poll::Ready(Some(frame))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Empty => true,
+            Self::Whole(bytes) => bytes.is_empty(),
+            Self::Stream { left, .. } => *left == 0,
+            Self::Routed(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Empty => SizeHint::with_exact(0),
+            Self::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Self::Stream { left, .. } => SizeHint::with_exact(*left),
+            Self::Routed(body) => body.size_hint(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::stream;
+    use http_body_util::BodyExt;
+
+    use super::*;
+    use crate::store::StoreError;
+
+    fn stream(pieces: Vec<Result<Bytes, StoreError>>, len: u64) -> Payload {
+        Payload::content(Content::Stream(Box::pin(stream::iter(pieces))), len)
+    }
+
+    #[tokio::test]
+    async fn a_stream_is_exactly_as_long_as_was_said() {
+        let pieces = || vec![Ok(Bytes::from_static(b"abc")), Ok(Bytes::from_static(b"de"))];
+        let payload = stream(pieces(), 5);
+        assert_eq!(payload.size_hint().exact(), Some(5));
+        assert_eq!(payload.collect().await.expect("fits").to_bytes(), "abcde");
+        assert!(stream(pieces(), 4).collect().await.is_err());
+        assert!(stream(pieces(), 6).collect().await.is_err());
+        assert!(stream(vec![Err(StoreError::NotFound)], 6).collect().await.is_err());
+        assert_eq!(stream(Vec::new(), 0).collect().await.expect("empty").to_bytes(), "");
+    }
+
+    #[tokio::test]
+    async fn what_is_sent_is_over() {
+        let mut payload = Payload::from(Bytes::from_static(b"abc"));
+        assert!(!payload.is_end_stream());
+        payload.frame().await.expect("a frame").expect("no error");
+        assert!(payload.is_end_stream());
+    }
+}

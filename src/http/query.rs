@@ -1,0 +1,64 @@
+//! A request's query.
+
+use std::borrow::Cow;
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+
+/// All but RFC 3986's unreserved letters.
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// The parameters behind a path's `?`. A `+` is a plus: no parameter of this API has a space, and a media
+/// type that was not encoded has one.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Query<'a>(&'a str);
+
+impl<'a> Query<'a> {
+    pub(super) fn new(query: Option<&'a str>) -> Self {
+        Self(query.unwrap_or(""))
+    }
+
+    /// The first value of a parameter, decoded.
+    pub(super) fn get(self, name: &str) -> Option<Cow<'a, str>> {
+        self.all(name).next()
+    }
+
+    /// Every value of a parameter, decoded, in the order they came in.
+    pub(super) fn all(self, name: &str) -> impl Iterator<Item = Cow<'a, str>> {
+        let pairs = self.0.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+        pairs.filter(move |(key, _)| decode(key) == name).map(|(_, value)| decode(value))
+    }
+}
+
+/// Decoded; what is no UTF-8 becomes a letter that no grammar has.
+fn decode(text: &str) -> Cow<'_, str> {
+    percent_decode_str(text).decode_utf8_lossy()
+}
+
+/// `text` as a parameter's value.
+pub(super) fn encode(text: &str) -> impl std::fmt::Display {
+    utf8_percent_encode(text, RESERVED)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_are_found_and_decoded() {
+        let query = Query::new(Some("tag=1&digest=sha256%3Aab&%74ag=2&empty=&bare&type=a/b+json&bad=%ff"));
+        assert_eq!(query.all("tag").collect::<Vec<_>>(), ["1", "2"]);
+        assert_eq!(query.get("digest").as_deref(), Some("sha256:ab"));
+        assert_eq!(query.get("empty").as_deref(), Some(""));
+        assert_eq!(query.get("bare").as_deref(), Some(""));
+        assert_eq!(query.get("type").as_deref(), Some("a/b+json"));
+        assert_eq!(query.get("bad").as_deref(), Some("\u{fffd}"));
+        assert_eq!(query.get("none"), None);
+        assert_eq!(Query::new(None).get("n"), None);
+    }
+
+    #[test]
+    fn what_is_encoded_decodes_again() {
+        let text = "a/b+c d&e=f%é~-._";
+        assert_eq!(decode(&encode(text).to_string()), text);
+    }
+}

@@ -1,0 +1,123 @@
+//! Building responses.
+
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use http::{HeaderName, HeaderValue, Response, StatusCode};
+use http_body::Body;
+use serde::Serialize;
+
+use super::payload::Payload;
+use crate::oci::Digest;
+
+/// Which API this is; Docker's clients looked for it once.
+pub(super) const API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");
+/// The digest of what is sent, or was accepted.
+pub(super) const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
+/// An upload's id.
+pub(super) const UPLOAD_UUID: HeaderName = HeaderName::from_static("docker-upload-uuid");
+/// The subject that was noted.
+pub(super) const OCI_SUBJECT: HeaderName = HeaderName::from_static("oci-subject");
+/// A tag that was accepted.
+pub(super) const OCI_TAG: HeaderName = HeaderName::from_static("oci-tag");
+/// Which filters a list of referrers went through.
+pub(super) const OCI_FILTERS: HeaderName = HeaderName::from_static("oci-filters-applied");
+
+/// How many headers an answer has at most, as a rule.
+const USUAL_HEADERS: usize = 12;
+
+/// A response that is being built.
+#[derive(Debug)]
+pub(super) struct Reply(Response<Payload>);
+
+impl Reply {
+    /// A response with this status, no header and no body.
+    pub(super) fn new(status: StatusCode) -> Self {
+        let mut response = Response::new(Payload::Empty);
+        *response.status_mut() = status;
+        response.headers_mut().reserve(USUAL_HEADERS);
+        Self(response)
+    }
+
+    /// A response with this status and `value` as JSON.
+    pub(super) fn json<T: Serialize>(status: StatusCode, value: &T) -> Self {
+        // What is answered has string keys and no failing serialiser; an empty body would say enough.
+        let text = serde_json::to_vec(value).unwrap_or_default();
+        Self::new(status)
+            .with(CONTENT_TYPE, HeaderValue::from_static("application/json"))
+            .body(Payload::Whole(Bytes::from(text)))
+    }
+
+    /// Adds a header, beside others of its name.
+    pub(super) fn with(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.0.headers_mut().append(name, value);
+        self
+    }
+
+    /// Adds a header if there is something to say.
+    pub(super) fn maybe(self, name: HeaderName, value: Option<HeaderValue>) -> Self {
+        match value {
+            Some(value) => self.with(name, value),
+            None => self,
+        }
+    }
+
+    /// Sets the body.
+    pub(super) fn body(mut self, payload: Payload) -> Self {
+        *self.0.body_mut() = payload;
+        self
+    }
+
+    /// Sets a header, in place of others of its name.
+    pub(super) fn set(&mut self, name: HeaderName, value: HeaderValue) {
+        self.0.headers_mut().insert(name, value);
+    }
+
+    /// The answer to HEAD: as to GET, without the body.
+    pub(super) fn without_body(mut self) -> Self {
+        let len = self.0.body().size_hint().exact();
+        let headers = self.0.headers_mut();
+        if let (Some(len @ 1..), false) = (len, headers.contains_key(CONTENT_LENGTH)) {
+            headers.insert(CONTENT_LENGTH, HeaderValue::from(len));
+        }
+        self.body(Payload::Empty)
+    }
+
+    /// The response.
+    pub(super) fn into_response(self) -> Response<Payload> {
+        self.0
+    }
+}
+
+/// `text` as a header's value. Only for what has a grammar that HTTP's allows: paths, digests, numbers.
+pub(super) fn value(text: impl Into<Bytes>) -> HeaderValue {
+    HeaderValue::from_maybe_shared(text.into()).unwrap_or_else(|_| HeaderValue::from_static(""))
+}
+
+/// A digest's two header values, `Docker-Content-Digest` and `ETag`, which share their bytes.
+pub(super) fn digest_values(digest: &Digest) -> (HeaderValue, HeaderValue) {
+    let quoted = Bytes::from(format!("\"{digest}\""));
+    (value(quoted.slice(1..quoted.len() - 1)), value(quoted))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::oci::{Algorithm, Hasher};
+
+    #[test]
+    fn a_digest_is_said_twice() {
+        let digest = Hasher::digest(Algorithm::Sha256, b"");
+        let (plain, quoted) = digest_values(&digest);
+        assert_eq!(plain, digest.as_str());
+        assert_eq!(quoted, format!("\"{digest}\""));
+    }
+
+    #[test]
+    fn head_says_how_long_the_body_would_be() {
+        let reply = Reply::json(StatusCode::OK, &[1, 2]).without_body().into_response();
+        assert_eq!(reply.headers()[CONTENT_LENGTH], "5");
+        assert_eq!(reply.body().size_hint().exact(), Some(0));
+        let empty = Reply::new(StatusCode::NO_CONTENT).without_body().into_response();
+        assert!(!empty.headers().contains_key(CONTENT_LENGTH));
+    }
+}

@@ -1,0 +1,210 @@
+//! A request's body on its way in: counted, under a deadline, and never left standing in the client's way.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use futures_util::{Stream, StreamExt};
+use http_body::Body;
+use hyper::body::Incoming;
+use tokio::runtime::Handle;
+use tokio::time::{Instant, Sleep};
+
+use crate::registry::{ClientBody, ClientError};
+
+/// How much of a body that nobody wants is read, so that the client gets to reading why.
+const DRAIN_BYTES: u64 = 1024 * 1024;
+/// How long that may take.
+const DRAIN_TIME: Duration = Duration::from_secs(5);
+/// Who sends less than this in three deadlines on end keeps others waiting for nothing.
+const LEAST_BYTES: u64 = 16 * 1024;
+
+/// A request's body.
+pub(super) struct RequestBody {
+    incoming: Option<Incoming>,
+    /// The client waits for us to ask for the body before it sends any (`Expect: 100-continue`).
+    unasked: bool,
+    deadline: Deadline,
+    received: Arc<AtomicU64>,
+}
+
+/// A body that is longer than it may be, or broke.
+#[derive(Debug)]
+pub(super) enum CollectError {
+    /// It is longer than the limit.
+    TooLarge,
+    /// It did not come.
+    Client(ClientError),
+}
+
+impl RequestBody {
+    /// `incoming`, which adds what came to `received`. `unasked` if the client expects to be asked for it.
+    pub(super) fn new(incoming: Incoming, unasked: bool, idle: Duration, received: Arc<AtomicU64>) -> Self {
+        Self { incoming: Some(incoming), unasked, deadline: Deadline::new(idle), received }
+    }
+
+    /// The body, in place of which an empty one is left.
+    pub(super) fn take(&mut self) -> Self {
+        Self {
+            incoming: self.incoming.take(),
+            unasked: self.unasked,
+            deadline: Deadline::new(self.deadline.idle),
+            received: Arc::clone(&self.received),
+        }
+    }
+
+    /// How long it is, if the client says so in advance.
+    pub(super) fn declared_len(&self) -> Option<u64> {
+        self.incoming.as_ref().and_then(|incoming| incoming.size_hint().exact())
+    }
+
+    /// As the registry takes it.
+    pub(super) fn into_client_body(self) -> ClientBody {
+        Box::pin(self)
+    }
+
+    /// All of it, if it has at most `limit` bytes.
+    pub(super) async fn collect(mut self, limit: usize) -> Result<Bytes, CollectError> {
+        let declared = self.declared_len();
+        if declared.is_some_and(|len| len > limit as u64) {
+            return Err(CollectError::TooLarge);
+        }
+        let Some(first) = self.next().await else { return Ok(Bytes::new()) };
+        let first = first.map_err(CollectError::Client)?;
+        if declared == Some(first.len() as u64) {
+            return Ok(first);
+        }
+        let mut all = BytesMut::from(first);
+        while let Some(piece) = self.next().await {
+            let piece = piece.map_err(CollectError::Client)?;
+            if all.len() + piece.len() > limit {
+                return Err(CollectError::TooLarge);
+            }
+            all.extend_from_slice(&piece);
+        }
+        Ok(all.freeze())
+    }
+
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, ClientError>>> {
+        let Some(incoming) = &mut self.incoming else { return Poll::Ready(None) };
+        self.unasked = false;
+        let Poll::Ready(frame) = Pin::new(incoming).poll_frame(cx) else {
+            ready!(self.deadline.poll(cx));
+            return Poll::Ready(Some(Err(ClientError::TooSlow)));
+        };
+        match frame {
+            None => {
+                self.incoming = None;
+                Poll::Ready(None)
+            }
+            Some(Ok(frame)) => {
+                // Trailers say nothing here.
+                let piece = frame.into_data().unwrap_or_default();
+                self.deadline.progress(piece.len());
+                self.received.fetch_add(piece.len() as u64, Relaxed);
+                Poll::Ready(Some(Ok(piece)))
+            }
+            Some(Err(error)) => {
+                tracing::debug!(%error, "a request's body broke off");
+                self.incoming = None;
+                Poll::Ready(Some(Err(ClientError::Disconnected)))
+            }
+        }
+    }
+}
+
+impl Stream for RequestBody {
+    type Item = Result<Bytes, ClientError>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.get_mut().poll_piece(cx)
+    }
+}
+
+impl Drop for RequestBody {
+    /// A server that closes a connection on which bytes still come resets it, and the client may never read
+    /// the answer: so some more is read. Who waits to be asked, though, is not.
+    fn drop(&mut self) {
+        let Some(incoming) = self.incoming.take() else { return };
+        if self.unasked || incoming.is_end_stream() {
+            return;
+        }
+        if let Ok(runtime) = Handle::try_current() {
+            runtime.spawn(async { tokio::time::timeout(DRAIN_TIME, drain(incoming)).await });
+        }
+    }
+}
+
+async fn drain(mut incoming: Incoming) {
+    let mut drained = 0;
+    while drained < DRAIN_BYTES {
+        match poll_fn(|cx| Pin::new(&mut incoming).poll_frame(cx)).await {
+            Some(Ok(frame)) => drained += frame.data_ref().map_or(0, |data| data.len() as u64),
+            Some(Err(_)) | None => return,
+        }
+    }
+}
+
+/// Ends a wait that lasts too long. It is armed by the first wait, and looks at what came when it runs out:
+/// pieces that come in time cost nothing, and a silence lasts between one and two times the setting.
+struct Deadline {
+    idle: Duration,
+    alarm: Option<Pin<Box<Sleep>>>,
+    came: u64,
+    strikes: u8,
+}
+
+impl Deadline {
+    fn new(idle: Duration) -> Self {
+        Self { idle, alarm: None, came: 0, strikes: 0 }
+    }
+
+    fn progress(&mut self, count: usize) {
+        self.came += count as u64;
+    }
+
+    /// Ready when it is over.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let alarm = self.alarm.get_or_insert_with(|| Box::pin(tokio::time::sleep(self.idle)));
+        while alarm.as_mut().poll(cx).is_ready() {
+            self.strikes = if self.came < LEAST_BYTES { self.strikes + 1 } else { 0 };
+            if self.came == 0 || self.strikes == 3 {
+                return Poll::Ready(());
+            }
+            self.came = 0;
+            alarm.as_mut().reset(Instant::now() + self.idle);
+        }
+        Poll::Pending
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How many deadlines pass while so many bytes come in each of them; at most ten.
+    async fn rounds(bytes: usize) -> u32 {
+        let idle = Duration::from_secs(60);
+        let mut deadline = Deadline::new(idle);
+        let start = Instant::now();
+        for round in 0..10 {
+            deadline.progress(bytes);
+            let silence = poll_fn(|cx| deadline.poll(cx));
+            if tokio::time::timeout_at(start + idle * (round + 1) + idle / 2, silence).await.is_ok() {
+                return round + 1;
+            }
+        }
+        10
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn silence_ends_a_body_and_a_drip_does_so_later() {
+        assert_eq!(rounds(0).await, 1);
+        assert_eq!(rounds(1).await, 3);
+        assert_eq!(rounds(64 * 1024).await, 10);
+    }
+}

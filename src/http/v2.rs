@@ -1,0 +1,73 @@
+//! From endpoint and method to handler, one line an arm.
+
+use std::panic::AssertUnwindSafe;
+
+use futures_util::FutureExt;
+use http::header::X_CONTENT_TYPE_OPTIONS;
+use http::{HeaderValue, Method, Response, StatusCode};
+
+use super::call::{Answered, Call};
+use super::payload::Payload;
+use super::reply::{API_VERSION, Reply};
+use super::status::Refusal;
+use super::{base, blobs, catalog, manifests, referrers, tags, uploads};
+use crate::oci::{Endpoint, ErrorCode, PathError};
+
+/// Answers a request for what its path names, or says what is wrong with that.
+pub(super) async fn answer(call: Call<'_>, endpoint: Result<Endpoint, PathError>) -> Response<Payload> {
+    let head_only = call.is_head();
+    let handled = AssertUnwindSafe(async move { handle(call, endpoint?).await }).catch_unwind().await;
+    let mut reply = handled.unwrap_or_else(|_| Err(panicked())).unwrap_or_else(Reply::from);
+    reply.set(API_VERSION, HeaderValue::from_static("registry/2.0"));
+    reply.set(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    if head_only { reply.without_body() } else { reply }.into_response()
+}
+
+async fn handle(call: Call<'_>, endpoint: Endpoint) -> Answered {
+    let method = call.head.method.clone();
+    let allow = methods(&endpoint);
+    match (endpoint, &method) {
+        (Endpoint::Base, &Method::GET | &Method::HEAD) => Ok(base::get()),
+        (Endpoint::Catalog, &Method::GET | &Method::HEAD) => catalog::list(&call).await,
+        (Endpoint::Tags { name }, &Method::GET | &Method::HEAD) => tags::list(&call, name).await,
+        (Endpoint::Referrers { name, digest }, &Method::GET | &Method::HEAD) => {
+            referrers::list(&call, name, &digest).await
+        }
+        (Endpoint::Manifest { name, reference }, &Method::GET | &Method::HEAD) => {
+            manifests::get(&call, name, &reference).await
+        }
+        (Endpoint::Manifest { name, reference }, &Method::PUT) => manifests::put(call, name, reference).await,
+        (Endpoint::Manifest { name, reference }, &Method::DELETE) => {
+            manifests::delete(&call, name, &reference).await
+        }
+        (Endpoint::Blob { name, digest }, &Method::GET | &Method::HEAD) => {
+            blobs::get(&call, name, &digest).await
+        }
+        (Endpoint::Blob { name, digest }, &Method::DELETE) => blobs::delete(&call, name, &digest).await,
+        (Endpoint::Uploads { name }, &Method::POST) => uploads::begin(call, name).await,
+        (Endpoint::Upload { name, id }, &Method::GET | &Method::HEAD) => {
+            uploads::status(&call, name, id).await
+        }
+        (Endpoint::Upload { name, id }, &Method::PATCH) => uploads::append(call, name, id).await,
+        (Endpoint::Upload { name, id }, &Method::PUT) => uploads::finish(call, name, id).await,
+        (Endpoint::Upload { name, id }, &Method::DELETE) => uploads::cancel(&call, name, id).await,
+        _ => Err(Refusal::method(allow)),
+    }
+}
+
+/// The methods that an endpoint has, as `Allow` lists them.
+fn methods(endpoint: &Endpoint) -> &'static str {
+    match endpoint {
+        Endpoint::Base | Endpoint::Catalog | Endpoint::Tags { .. } | Endpoint::Referrers { .. } => "GET, HEAD",
+        Endpoint::Manifest { .. } => "GET, HEAD, PUT, DELETE",
+        Endpoint::Blob { .. } => "GET, HEAD, DELETE",
+        Endpoint::Uploads { .. } => "POST",
+        Endpoint::Upload { .. } => "GET, HEAD, PATCH, PUT, DELETE",
+    }
+}
+
+/// The panic's own message is in the log already, by the panic hook.
+fn panicked() -> Refusal {
+    let message = "the registry failed to do this; its log says why";
+    Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, ErrorCode::Unknown, message)
+}

@@ -1,0 +1,208 @@
+//! The collector: gives back what nobody refers to any more, online.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::{ClockGuard, ClockState, Job};
+use crate::clock::Timestamp;
+use crate::metadata::{CollectionRules, Garbage};
+use crate::registry::{Fault, Registry};
+
+/// When things expire, and how much is done at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CollectorSettings {
+    /// How long what a pusher was told to be there is kept for its manifest.
+    pub lease: Duration,
+    /// How long a removed manifest can be brought back.
+    pub trash: Duration,
+    /// How long a manifest that nothing holds is kept; `None` for ever.
+    pub untagged: Option<Duration>,
+    /// How long an upload may be idle.
+    pub upload_expiry: Duration,
+    /// How many rows a step looks at.
+    pub batch: usize,
+}
+
+/// What a run of the collector did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
+pub struct Collected {
+    /// Uploads that were idle for too long.
+    pub uploads: u64,
+    /// Manifests that went to the trash because nothing held them.
+    pub manifests_expired: u64,
+    /// Manifests that left the trash for good.
+    pub manifests_purged: u64,
+    /// Links that went.
+    pub links: u64,
+    /// Blobs whose bytes were removed.
+    pub blobs: u64,
+    /// How many bytes that were.
+    pub bytes: u64,
+}
+
+/// How the collector is doing, since the start of the program.
+#[derive(Debug, Clone, Default)]
+pub struct CollectorStatus {
+    /// All that was collected.
+    pub total: Collected,
+    /// When the last tick ended.
+    pub last_run: Option<Timestamp>,
+    /// How many ticks failed.
+    pub errors: u64,
+    /// Why expiry pauses, if it does.
+    pub paused: Option<String>,
+}
+
+/// Collects. One tick is a batch of every step.
+pub struct Collector {
+    registry: Arc<Registry>,
+    settings: CollectorSettings,
+    clock_guard: ClockGuard,
+    status: Mutex<CollectorStatus>,
+}
+
+impl Collector {
+    /// A collector for `registry`.
+    pub fn new(registry: Arc<Registry>, settings: CollectorSettings) -> Self {
+        Self { registry, settings, clock_guard: ClockGuard::default(), status: Mutex::default() }
+    }
+
+    /// How it is doing.
+    pub fn status(&self) -> CollectorStatus {
+        self.lock().clone()
+    }
+
+    /// The rules as of now.
+    pub fn rules(&self) -> CollectionRules {
+        let CollectorSettings { lease, trash, untagged, .. } = self.settings;
+        CollectionRules { now: self.registry.clock().now(), lease, trash, untagged }
+    }
+
+    /// What a run would do now. Changes nothing.
+    ///
+    /// # Errors
+    /// [`Fault`].
+    pub async fn dry_run(&self) -> Result<Garbage, Fault> {
+        Ok(self.registry.metadata().dry_run(&self.rules()).await?)
+    }
+
+    /// Runs ticks until nothing is left to do now, telling `progress` after each. Tells what went.
+    ///
+    /// # Errors
+    /// [`Fault`], of the first tick that failed.
+    pub async fn run_to_end(&self, mut progress: impl FnMut(&Collected) + Send) -> Result<Collected, Fault> {
+        let mut all = Collected::default();
+        loop {
+            let (done, more) = self.collect().await?;
+            all.add(&done);
+            progress(&all);
+            if !more {
+                return Ok(all);
+            }
+        }
+    }
+
+    /// One batch of every step; `true` if more is waiting.
+    async fn collect(&self) -> Result<(Collected, bool), Fault> {
+        let outcome = self.steps().await;
+        let mut status = self.lock();
+        match &outcome {
+            Ok((done, _)) => {
+                status.total.add(done);
+                status.last_run = Some(self.registry.clock().now());
+            }
+            Err(_) => status.errors += 1,
+        }
+        outcome
+    }
+
+    async fn steps(&self) -> Result<(Collected, bool), Fault> {
+        let mut done = Collected::default();
+        let mut more = false;
+        if self.clock_is_trusted().await? {
+            more |= self.expire(&mut done).await?;
+        }
+        let removed = self.registry.remove_doomed(self.settings.batch).await?;
+        done.blobs = removed.blobs;
+        done.bytes = removed.bytes;
+        Ok((done, more || removed.more))
+    }
+
+    async fn expire(&self, done: &mut Collected) -> Result<bool, Fault> {
+        let (metadata, batch) = (self.registry.metadata(), self.settings.batch);
+        // A pull that was not written down yet must count.
+        self.registry.flush_pulls().await?;
+        let uploads = self.registry.expire_uploads(self.settings.upload_expiry, batch).await?;
+        let rules = self.rules();
+        let reviewed = metadata.review_manifests(&rules, batch).await?;
+        let condemned = metadata.condemn_trash(&rules, batch).await?;
+        let purged = metadata.purge_manifests(&rules, batch).await?;
+        let links = metadata.review_links(&rules, batch).await?;
+        done.uploads = uploads as u64;
+        done.manifests_expired = reviewed.changed;
+        done.manifests_purged = purged.changed;
+        done.links = links.changed;
+        let steps = [reviewed, condemned, purged, links];
+        Ok(uploads == batch || steps.iter().any(|step| step.more))
+    }
+
+    async fn clock_is_trusted(&self) -> Result<bool, Fault> {
+        let (metadata, clock) = (self.registry.metadata(), self.registry.clock());
+        let state = self.clock_guard.look(clock.as_ref(), metadata.recorded_time().await?);
+        let paused = match state {
+            ClockState::Trusted => {
+                metadata.record_time(clock.now()).await?;
+                None
+            }
+            ClockState::Suspect(reason) => Some(reason),
+        };
+        let mut status = self.lock();
+        if let Some(reason) = &paused
+            && status.paused.is_none()
+        {
+            tracing::warn!(%reason, "nothing expires while the clock cannot be trusted");
+        }
+        status.paused = paused;
+        Ok(status.paused.is_none())
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, CollectorStatus> {
+        self.status.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Collected {
+    fn add(&mut self, other: &Self) {
+        self.uploads += other.uploads;
+        self.manifests_expired += other.manifests_expired;
+        self.manifests_purged += other.manifests_purged;
+        self.links += other.links;
+        self.blobs += other.blobs;
+        self.bytes += other.bytes;
+    }
+}
+
+#[async_trait]
+impl Job for Collector {
+    fn name(&self) -> &'static str {
+        "collector"
+    }
+
+    async fn tick(&self) -> Result<bool, Fault> {
+        let (done, more) = self.collect().await?;
+        if done != Collected::default() {
+            tracing::info!(
+                uploads = done.uploads,
+                manifests_expired = done.manifests_expired,
+                manifests_purged = done.manifests_purged,
+                links = done.links,
+                blobs = done.blobs,
+                bytes = done.bytes,
+                "collected"
+            );
+        }
+        Ok(more)
+    }
+}

@@ -1,0 +1,90 @@
+//! What runs in the background. A [`Job`] does one bounded batch a tick and says whether more is waiting,
+//! so that requests get their turn in between; the command line runs the same ticks.
+
+mod clock_guard;
+mod collector;
+mod upkeep;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio_util::sync::CancellationToken;
+
+pub use clock_guard::{ClockGuard, ClockState};
+pub use collector::{Collected, Collector, CollectorSettings, CollectorStatus};
+pub use upkeep::Upkeep;
+
+use crate::registry::Fault;
+
+/// How long a job with more to do lets others go first.
+const BREATH: Duration = Duration::from_millis(5);
+
+/// The longest wait after failures.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+
+/// Work in the background.
+#[async_trait]
+pub trait Job: Send + Sync + 'static {
+    /// Its name, for logs.
+    fn name(&self) -> &'static str;
+
+    /// Does one bounded batch. `true` if more is waiting.
+    async fn tick(&self) -> Result<bool, Fault>;
+}
+
+/// Runs `job` every `interval`, give or take a tenth, until `stop`. A tick that has begun is finished. A job
+/// that fails is tried again after a wait that doubles.
+pub async fn run(job: Arc<dyn Job>, interval: Duration, stop: CancellationToken) {
+    let mut wait = jittered(interval);
+    let mut failures = 0_u32;
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(wait) => {}
+        }
+        wait = match job.tick().await {
+            Ok(more) => {
+                failures = 0;
+                if more { BREATH } else { jittered(interval) }
+            }
+            Err(error) => {
+                failures = failures.saturating_add(1);
+                tracing::error!(job = job.name(), %error, failures, "a background job failed; it is tried again");
+                backoff(interval, failures)
+            }
+        };
+    }
+}
+
+fn backoff(interval: Duration, failures: u32) -> Duration {
+    let doubled = interval.saturating_mul(1 << failures.min(10));
+    jittered(doubled.clamp(interval.min(Duration::from_secs(1)), LONGEST_WAIT.max(interval)))
+}
+
+/// `interval`, give or take a tenth, so that servers that were started together do not work together.
+fn jittered(interval: Duration) -> Duration {
+    let share = f64::from(uuid::Uuid::new_v4().as_bytes()[0]) / 255.0;
+    interval.mul_f64(0.9 + share / 5.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn jitter_stays_within_a_tenth() {
+        for _ in 0..1000 {
+            let waited = jittered(Duration::from_secs(100));
+            assert!((90..=110).contains(&waited.as_secs()), "{waited:?}");
+        }
+    }
+
+    #[test]
+    fn failures_wait_longer_and_longer_up_to_a_bound() {
+        let interval = Duration::from_millis(200);
+        assert!(backoff(interval, 3) > backoff(interval, 1));
+        assert!(backoff(interval, 50) <= Duration::from_secs(66));
+        assert!(backoff(Duration::from_secs(600), 50) <= Duration::from_secs(660));
+    }
+}

@@ -1,0 +1,41 @@
+//! The small regular chores: recording the progress of uploads at rest and the pulls, tidying the metadata.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use async_trait::async_trait;
+
+use super::Job;
+use crate::registry::{Fault, Registry};
+
+/// How often the rarer chores are done, in ticks.
+const RARELY: u32 = 60;
+
+/// The chores. Meant to be run every second.
+pub struct Upkeep {
+    registry: Arc<Registry>,
+    ticks: AtomicU32,
+}
+
+impl Upkeep {
+    /// The chores of `registry`.
+    pub fn new(registry: Arc<Registry>) -> Self {
+        Self { registry, ticks: AtomicU32::new(0) }
+    }
+}
+
+#[async_trait]
+impl Job for Upkeep {
+    fn name(&self) -> &'static str {
+        "upkeep"
+    }
+
+    async fn tick(&self) -> Result<bool, Fault> {
+        self.registry.settle_uploads(false).await;
+        if self.ticks.fetch_add(1, Ordering::Relaxed).is_multiple_of(RARELY) {
+            self.registry.flush_pulls().await?;
+            self.registry.metadata().tidy().await?;
+        }
+        Ok(false)
+    }
+}

@@ -1,0 +1,211 @@
+//! What is recorded, as the use cases see it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::clock::Timestamp;
+use crate::oci::{Algorithm, Digest, RepoName, Tag, UploadId};
+use crate::store::BlobKey;
+
+/// How far an upload has come: bytes that are durable, and the hash state behind the last of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Progress {
+    /// Bytes.
+    pub offset: u64,
+    /// [`crate::oci::Hasher::save`] of those bytes; empty for none.
+    pub hash_state: Vec<u8>,
+}
+
+/// The end of an upload. One that took long extends the leases that would have ended meanwhile, so that a
+/// push that takes longer than a lease finds all that it was told of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UploadEnd {
+    /// When.
+    pub now: Timestamp,
+    /// The setting: how long a lease is.
+    pub lease: Duration,
+}
+
+/// An upload in progress.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UploadRecord {
+    /// Its id.
+    pub id: UploadId,
+    /// What its bytes are hashed with.
+    pub algorithm: Algorithm,
+    /// What a restart can go on from.
+    pub progress: Progress,
+    /// The place that its bytes are about to become or, after a crash, may have become.
+    pub intent: Option<BlobKey>,
+    /// When it was last heard of.
+    pub touched_at: Timestamp,
+}
+
+/// A blob as a repository serves it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BlobRecord {
+    /// Where its bytes are.
+    pub key: BlobKey,
+    /// Bytes.
+    pub size: u64,
+    /// When it was last wanted by somebody who may push.
+    pub leased_at: Timestamp,
+}
+
+/// A blob as the store has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredBlob {
+    /// Where its bytes are.
+    pub key: BlobKey,
+    /// Bytes.
+    pub size: u64,
+    /// Its bytes were found missing or not to hash to its digest.
+    pub damaged: bool,
+}
+
+/// A manifest as `fsck` sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredManifest {
+    /// Its place in the order of [`super::Maintenance::manifests_after`].
+    pub id: i64,
+    /// Whose it is.
+    pub repo: RepoName,
+    /// What its bytes must hash to.
+    pub digest: Digest,
+    /// Its exact bytes.
+    pub content: Vec<u8>,
+}
+
+/// What a lease is on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Target<'a> {
+    /// A blob's link.
+    Blob(&'a Digest),
+    /// A manifest.
+    Manifest(&'a Digest),
+}
+
+/// A manifest as it is served.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ManifestRecord {
+    /// Its digest.
+    pub digest: Digest,
+    /// Its media type.
+    pub media_type: String,
+    /// Its exact bytes.
+    pub content: Vec<u8>,
+    /// When it was last wanted by somebody who may push.
+    pub leased_at: Timestamp,
+    /// Whether the request's own tag holds it, so that no lease is needed.
+    pub tagged: bool,
+}
+
+/// What an edge points at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum EdgeKind {
+    /// A config, layer, or any other blob.
+    Blob,
+    /// A child manifest.
+    Child,
+    /// The subject: the one kind of edge that holds its source instead of its target.
+    Subject,
+}
+
+/// That a manifest refers to a digest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Edge {
+    /// What it refers to.
+    pub target: Digest,
+    /// As what.
+    pub kind: EdgeKind,
+    /// Whether the target must be there for the manifest to be accepted.
+    pub required: bool,
+}
+
+/// A manifest to be stored.
+#[derive(Debug, Clone)]
+pub struct PutManifest {
+    /// Where.
+    pub repo: RepoName,
+    /// Its digest.
+    pub digest: Digest,
+    /// Its exact bytes.
+    pub content: Vec<u8>,
+    /// Its media type.
+    pub media_type: String,
+    /// What a referrers list shows as its artifact type.
+    pub artifact_type: Option<String>,
+    /// What a referrers list shows as its annotations.
+    pub annotations: BTreeMap<String, String>,
+    /// What it refers to: each target and kind once.
+    pub edges: Vec<Edge>,
+    /// Tags to point at it.
+    pub tags: Vec<Tag>,
+    /// Now.
+    pub now: Timestamp,
+}
+
+/// What became of a [`PutManifest`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PutOutcome {
+    /// It is stored.
+    Stored,
+    /// Nothing changed: these required targets are absent.
+    Missing(Vec<(Digest, EdgeKind)>),
+}
+
+/// What became of a deletion.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Deletion {
+    /// It is gone.
+    Done,
+    /// There was no such thing.
+    Unknown,
+    /// This live manifest holds it; nothing changed.
+    HeldBy(Digest),
+}
+
+/// A manifest in a referrers list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReferrerRecord {
+    /// Its digest.
+    pub digest: Digest,
+    /// Its media type.
+    pub media_type: String,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Its artifact type.
+    pub artifact_type: Option<String>,
+    /// Its annotations.
+    pub annotations: BTreeMap<String, String>,
+}
+
+/// Totals over everything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Totals {
+    /// Blobs recorded.
+    pub blobs: u64,
+    /// Their bytes, each blob once.
+    pub blob_bytes: u64,
+    /// Manifests recorded, those in the trash included.
+    pub manifests: u64,
+    /// Uploads open.
+    pub uploads: u64,
+}
+
+/// What one repository uses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RepoUsage {
+    /// Which.
+    pub repo: RepoName,
+    /// Tags.
+    pub tags: u64,
+    /// Manifests, those in the trash included.
+    pub manifests: u64,
+    /// Blobs linked.
+    pub blobs: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Bytes of those that no other repository links.
+    pub exclusive_bytes: u64,
+}

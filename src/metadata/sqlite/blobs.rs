@@ -1,0 +1,204 @@
+//! Blobs, and the links by which repositories serve them.
+
+use async_trait::async_trait;
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::codec::{SqlDigest, digest};
+use super::holds::{self, Review};
+use super::{Durability, SqliteMetadata, make_repo, repo_id};
+use crate::clock::Timestamp;
+use crate::metadata::{BlobRecord, Blobs, Deletion, EdgeKind, Result, Target};
+use crate::oci::{Digest, RepoName};
+use crate::store::BlobKey;
+
+#[async_trait]
+impl Blobs for SqliteMetadata {
+    async fn blob(&self, repo: &RepoName, wanted: &Digest) -> Result<Option<BlobRecord>> {
+        self.read(|c| {
+            let mut query = c.prepare_cached(
+                "SELECT b.generation, b.size, l.leased_at
+                 FROM repositories r
+                 JOIN links l ON l.repo = r.id AND l.digest = ?2
+                 JOIN blobs b ON b.digest = l.digest
+                 WHERE r.name = ?1 AND l.hidden_at IS NULL AND b.damaged = 0",
+            )?;
+            let row = query.query_row(params![repo.as_str(), digest(wanted)], |row| record(wanted, row));
+            row.optional()
+        })
+    }
+
+    async fn renew_lease(
+        &self,
+        repo: &RepoName,
+        target: Target<'_>,
+        stale: Timestamp,
+        now: Timestamp,
+    ) -> Result<bool> {
+        let (kind, wanted) = match target {
+            Target::Blob(wanted) => (EdgeKind::Blob, digest(wanted)),
+            Target::Manifest(wanted) => (EdgeKind::Child, digest(wanted)),
+        };
+        match self.read(|c| lease_state(c, repo, kind, &wanted))? {
+            None => return Ok(false),
+            Some((_, _, true)) => return Ok(true),
+            Some((_, leased_at, false)) if leased_at > stale => return Ok(true),
+            Some(_) => {}
+        }
+        let repo = repo.clone();
+        self.write(Durability::Lazy, move |c| {
+            let Some((repo, leased_at, held)) = lease_state(c, &repo, kind, &wanted)? else {
+                return Ok(false);
+            };
+            if !held && leased_at <= stale {
+                renew(c, kind, repo, &wanted, now)?;
+            }
+            Ok(true)
+        })
+        .await
+    }
+
+    async fn mount_blob(
+        &self,
+        repo: &RepoName,
+        wanted: &Digest,
+        from: Option<&RepoName>,
+        now: Timestamp,
+    ) -> Result<Option<BlobRecord>> {
+        let (repo, wanted, from) = (repo.clone(), wanted.clone(), from.cloned());
+        self.write(Durability::Full, move |c| {
+            let target = digest(&wanted);
+            let Some(mut blob) = mountable(c, &wanted, &target, from.as_ref())? else {
+                return Ok(None);
+            };
+            let repo = make_repo(c, &repo, now)?;
+            link(c, repo, &target, now)?;
+            blob.leased_at = now;
+            Ok(Some(blob))
+        })
+        .await
+    }
+
+    async fn delete_blob(&self, repo: &RepoName, wanted: &Digest, now: Timestamp) -> Result<Deletion> {
+        let (repo, target) = (repo.clone(), digest(wanted));
+        self.write(Durability::Full, move |c| {
+            let Some(repo) = repo_id(c, &repo)? else {
+                return Ok(Deletion::Unknown);
+            };
+            if !link_is_visible(c, repo, &target)? {
+                return Ok(Deletion::Unknown);
+            }
+            if let Some(holder) = holds::live_holder(c, repo, &target, EdgeKind::Blob)? {
+                return read_digest(&holder).map(Deletion::HeldBy);
+            }
+            c.prepare_cached("UPDATE links SET hidden_at = ?3 WHERE repo = ?1 AND digest = ?2")?
+                .execute(params![repo, target, now])?;
+            holds::queue(c, Review::HiddenLink, repo, &target, now)?;
+            Ok(Deletion::Done)
+        })
+        .await
+    }
+
+    async fn mark_blob(&self, key: &BlobKey, damaged: bool) -> Result<bool> {
+        let (target, generation) = (digest(&key.digest), key.generation);
+        self.write(Durability::Full, move |c| {
+            let mut update =
+                c.prepare_cached("UPDATE blobs SET damaged = ?3 WHERE digest = ?1 AND generation = ?2")?;
+            Ok(update.execute(params![target, generation, damaged])? == 1)
+        })
+        .await
+    }
+}
+
+fn record(wanted: &Digest, row: &rusqlite::Row<'_>) -> rusqlite::Result<BlobRecord> {
+    Ok(BlobRecord {
+        key: BlobKey { digest: wanted.clone(), generation: row.get(0)? },
+        size: row.get::<_, i64>(1)?.cast_unsigned(),
+        leased_at: row.get(2)?,
+    })
+}
+
+/// Links a blob to a repository, or makes its link visible again, and leases it.
+pub(super) fn link(c: &Connection, repo: i64, target: &[u8], now: Timestamp) -> rusqlite::Result<()> {
+    c.prepare_cached(
+        "INSERT INTO links (repo, digest, leased_at) VALUES (?1, ?2, ?3)
+         ON CONFLICT DO UPDATE SET leased_at = max(leased_at, excluded.leased_at), hidden_at = NULL",
+    )?
+    .execute(params![repo, target, now])?;
+    holds::queue(c, Review::Link, repo, target, now)
+}
+
+/// Whether `repo` serves the blob: linked, not hidden, and its bytes sound.
+pub(super) fn link_is_visible(c: &Connection, repo: i64, target: &[u8]) -> rusqlite::Result<bool> {
+    c.prepare_cached(
+        "SELECT 1 FROM links l JOIN blobs b ON b.digest = l.digest
+         WHERE l.repo = ?1 AND l.digest = ?2 AND l.hidden_at IS NULL AND b.damaged = 0",
+    )?
+    .exists(params![repo, target])
+}
+
+fn mountable(
+    c: &Connection,
+    wanted: &Digest,
+    target: &[u8],
+    from: Option<&RepoName>,
+) -> rusqlite::Result<Option<BlobRecord>> {
+    let from = match from.map(|name| repo_id(c, name)).transpose()? {
+        Some(None) => return Ok(None),
+        Some(id) => id,
+        None => None,
+    };
+    let mut query = c.prepare_cached(
+        "SELECT b.generation, b.size, l.leased_at FROM links l JOIN blobs b ON b.digest = l.digest
+         WHERE l.digest = ?1 AND l.hidden_at IS NULL AND b.damaged = 0 AND l.repo = coalesce(?2, l.repo) LIMIT 1",
+    )?;
+    query.query_row(params![target, from], |row| record(wanted, row)).optional()
+}
+
+/// Where a visible target is, when it was leased, and whether a live manifest or a tag holds it.
+fn lease_state(
+    c: &Connection,
+    repo: &RepoName,
+    kind: EdgeKind,
+    target: &[u8],
+) -> rusqlite::Result<Option<(i64, Timestamp, bool)>> {
+    let sql = match kind {
+        EdgeKind::Blob => {
+            "SELECT r.id, l.leased_at, 0 FROM repositories r JOIN links l ON l.repo = r.id AND l.digest = ?2
+             JOIN blobs b ON b.digest = l.digest
+             WHERE r.name = ?1 AND l.hidden_at IS NULL AND b.damaged = 0"
+        }
+        EdgeKind::Child | EdgeKind::Subject => {
+            "SELECT r.id, m.leased_at, EXISTS (SELECT 1 FROM tags t WHERE t.manifest = m.id)
+             FROM repositories r JOIN manifests m ON m.repo = r.id AND m.digest = ?2
+             WHERE r.name = ?1 AND m.state = 0"
+        }
+    };
+    let mut query = c.prepare_cached(sql)?;
+    let found = query.query_row(params![repo.as_str(), target], |row| {
+        Ok((row.get::<_, i64>(0)?, row.get::<_, Timestamp>(1)?, row.get::<_, bool>(2)?))
+    });
+    let Some((repo, leased_at, tagged)) = found.optional()? else {
+        return Ok(None);
+    };
+    let held = tagged || holds::live_holder(c, repo, target, kind)?.is_some();
+    Ok(Some((repo, leased_at, held)))
+}
+
+fn renew(c: &Connection, kind: EdgeKind, repo: i64, target: &[u8], now: Timestamp) -> rusqlite::Result<()> {
+    let sql = match kind {
+        EdgeKind::Blob => "UPDATE links SET leased_at = ?3 WHERE repo = ?1 AND digest = ?2",
+        EdgeKind::Child | EdgeKind::Subject => {
+            "UPDATE manifests SET leased_at = ?3 WHERE repo = ?1 AND digest = ?2"
+        }
+    };
+    c.prepare_cached(sql)?.execute(params![repo, target, now])?;
+    // What is in the trash's hold alone has left the queue: the purge puts it back.
+    Ok(())
+}
+
+pub(super) fn read_digest(bytes: &[u8]) -> rusqlite::Result<Digest> {
+    use rusqlite::types::{FromSql, Type, ValueRef};
+    SqlDigest::column_result(ValueRef::Blob(bytes))
+        .map(|digest| digest.0)
+        .map_err(|error| rusqlite::Error::FromSqlConversionFailure(0, Type::Blob, Box::new(error)))
+}

@@ -1,0 +1,115 @@
+//! How values are written into columns.
+
+use rusqlite::ToSql;
+use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSqlOutput, ValueRef};
+
+use crate::clock::Timestamp;
+use crate::metadata::EdgeKind;
+use crate::oci::{Algorithm, Digest, UploadId};
+use crate::store::Generation;
+
+/// A digest as one byte for its algorithm and the hash.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct SqlDigest(pub(super) Digest);
+
+/// A digest to be written.
+pub(super) fn digest(digest: &Digest) -> Vec<u8> {
+    let mut bytes = vec![algorithm(digest.algorithm())];
+    bytes.extend(digest.hash());
+    bytes
+}
+
+impl FromSql for SqlDigest {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        let (&tag, hash) = value.as_blob()?.split_first().ok_or(FromSqlError::InvalidType)?;
+        Digest::from_hash(from_algorithm(tag)?, hash).map(Self).ok_or(FromSqlError::InvalidType)
+    }
+}
+
+/// An algorithm as a number.
+pub(super) fn algorithm(algorithm: Algorithm) -> u8 {
+    match algorithm {
+        Algorithm::Sha256 => 1,
+        Algorithm::Sha512 => 2,
+    }
+}
+
+fn from_algorithm(tag: u8) -> FromSqlResult<Algorithm> {
+    match tag {
+        1 => Ok(Algorithm::Sha256),
+        2 => Ok(Algorithm::Sha512),
+        other => Err(FromSqlError::OutOfRange(other.into())),
+    }
+}
+
+/// An algorithm read from its column.
+pub(super) struct SqlAlgorithm(pub(super) Algorithm);
+
+impl FromSql for SqlAlgorithm {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        let tag = value.as_i64()?;
+        u8::try_from(tag).map_err(|_| FromSqlError::OutOfRange(tag)).and_then(from_algorithm).map(Self)
+    }
+}
+
+impl ToSql for Timestamp {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(self.0.into())
+    }
+}
+
+impl FromSql for Timestamp {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        value.as_i64().map(Self)
+    }
+}
+
+fn sixteen(value: ValueRef<'_>) -> FromSqlResult<[u8; 16]> {
+    value.as_blob()?.try_into().map_err(|_| FromSqlError::InvalidType)
+}
+
+impl ToSql for Generation {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(self.as_bytes().as_slice().into())
+    }
+}
+
+impl FromSql for Generation {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        sixteen(value).map(Self::from_bytes)
+    }
+}
+
+impl ToSql for UploadId {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(self.as_bytes().as_slice().into())
+    }
+}
+
+impl FromSql for UploadId {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        sixteen(value).map(Self::from_bytes)
+    }
+}
+
+impl ToSql for EdgeKind {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        let tag: u8 = match self {
+            Self::Blob => 0,
+            Self::Child => 1,
+            Self::Subject => 2,
+        };
+        Ok(tag.into())
+    }
+}
+
+impl FromSql for EdgeKind {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        match value.as_i64()? {
+            0 => Ok(Self::Blob),
+            1 => Ok(Self::Child),
+            2 => Ok(Self::Subject),
+            other => Err(FromSqlError::OutOfRange(other)),
+        }
+    }
+}

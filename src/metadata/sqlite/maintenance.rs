@@ -1,0 +1,173 @@
+//! The store as a whole: totals, pages for `fsck`, copies, tidying.
+
+use std::path::Path;
+
+use async_trait::async_trait;
+use rusqlite::{OptionalExtension, params};
+
+use super::codec::{SqlDigest, digest};
+use super::{Durability, SqliteMetadata, name_from, verify};
+use crate::clock::Timestamp;
+use crate::metadata::{Maintenance, RepoUsage, Result, StoredBlob, StoredManifest, Totals};
+use crate::oci::Digest;
+use crate::store::BlobKey;
+
+/// How many free pages are given back at once: about 4 MiB.
+const VACUUM_PAGES: u32 = 1024;
+
+#[async_trait]
+impl Maintenance for SqliteMetadata {
+    async fn bind_store(&self, store_id: &str) -> Result<String> {
+        let bound = self.read(|c| fact(c, "store_id"))?;
+        if let Some(bound) = bound {
+            return Ok(bound);
+        }
+        let store_id = store_id.to_owned();
+        self.write(Durability::Full, move |c| {
+            c.execute(
+                "INSERT INTO facts (key, value) VALUES ('store_id', ?1) ON CONFLICT DO NOTHING",
+                [store_id],
+            )?;
+            Ok(fact(c, "store_id")?.unwrap_or_default())
+        })
+        .await
+    }
+
+    async fn recorded_time(&self) -> Result<Option<Timestamp>> {
+        let text = self.read(|c| fact(c, "time"))?;
+        Ok(text.and_then(|text| text.parse().ok()).map(Timestamp))
+    }
+
+    async fn record_time(&self, now: Timestamp) -> Result<()> {
+        self.write(Durability::Lazy, move |c| set_fact(c, "time", &now.0.to_string())).await
+    }
+
+    async fn totals(&self) -> Result<Totals> {
+        self.read(|c| {
+            let mut query = c.prepare_cached(
+                "SELECT blobs, bytes, manifests, (SELECT count(*) FROM uploads) FROM totals",
+            )?;
+            query.query_row([], |row| {
+                Ok(Totals {
+                    blobs: row.get::<_, i64>(0)?.cast_unsigned(),
+                    blob_bytes: row.get::<_, i64>(1)?.cast_unsigned(),
+                    manifests: row.get::<_, i64>(2)?.cast_unsigned(),
+                    uploads: row.get::<_, i64>(3)?.cast_unsigned(),
+                })
+            })
+        })
+    }
+
+    async fn blobs_after(&self, after: Option<&Digest>, limit: usize) -> Result<Vec<StoredBlob>> {
+        let after = after.map(digest).unwrap_or_default();
+        self.read_aside(move |c| {
+            let mut query = c.prepare_cached(
+                "SELECT digest, generation, size, damaged FROM blobs WHERE digest > ?1 ORDER BY digest LIMIT ?2",
+            )?;
+            query.query_map(params![after, limit.cast_signed()], stored_blob)?.collect()
+        })
+        .await
+    }
+
+    async fn stored_blob(&self, wanted: &Digest) -> Result<Option<StoredBlob>> {
+        self.read(|c| {
+            let mut query =
+                c.prepare_cached("SELECT digest, generation, size, damaged FROM blobs WHERE digest = ?1")?;
+            query.query_row([digest(wanted)], stored_blob).optional()
+        })
+    }
+
+    async fn manifests_after(&self, after: i64, limit: usize) -> Result<Vec<StoredManifest>> {
+        self.read_aside(move |c| {
+            let mut query = c.prepare_cached(
+                "SELECT m.id, r.name, m.digest, m.content FROM manifests m JOIN repositories r ON r.id = m.repo
+                 WHERE m.id > ?1 ORDER BY m.id LIMIT ?2",
+            )?;
+            let rows = query.query_map(params![after, limit.cast_signed()], |row| {
+                Ok(StoredManifest {
+                    id: row.get(0)?,
+                    repo: name_from(row.get_ref(1)?.as_str()?, 1)?,
+                    digest: row.get::<_, SqlDigest>(2)?.0,
+                    content: row.get(3)?,
+                })
+            })?;
+            rows.collect()
+        })
+        .await
+    }
+
+    async fn verify(&self) -> Result<Vec<String>> {
+        self.read_aside(verify::verify).await
+    }
+
+    async fn usage(&self, limit: usize) -> Result<Vec<RepoUsage>> {
+        self.read_aside(move |c| {
+            let mut query = c.prepare_cached(USAGE)?;
+            let rows = query.query_map([limit.cast_signed()], |row| {
+                Ok(RepoUsage {
+                    repo: name_from(row.get_ref(0)?.as_str()?, 0)?,
+                    tags: row.get::<_, i64>(1)?.cast_unsigned(),
+                    manifests: row.get::<_, i64>(2)?.cast_unsigned(),
+                    blobs: row.get::<_, i64>(3)?.cast_unsigned(),
+                    bytes: row.get::<_, i64>(4)?.cast_unsigned(),
+                    exclusive_bytes: row.get::<_, i64>(5)?.cast_unsigned(),
+                })
+            })?;
+            rows.collect()
+        })
+        .await
+    }
+
+    async fn copy_to(&self, path: &Path) -> Result<()> {
+        let path = path.to_string_lossy().into_owned();
+        self.read_aside(move |c| c.execute("VACUUM INTO ?1", [path]).map(drop)).await
+    }
+
+    async fn tidy(&self) -> Result<()> {
+        let free = self.read(|c| c.query_row("PRAGMA freelist_count", [], |row| row.get::<_, u32>(0)))?;
+        if free > VACUUM_PAGES {
+            let vacuum = format!("PRAGMA incremental_vacuum({VACUUM_PAGES})");
+            self.write(Durability::Lazy, move |c| c.execute_batch(&vacuum)).await?;
+        }
+        Ok(())
+    }
+
+    async fn check(&self) -> Result<()> {
+        if self.writer.is_none() {
+            return self.read(|c| fact(c, "store_id")).map(drop);
+        }
+        self.write(Durability::Full, |c| set_fact(c, "checked", &uuid::Uuid::new_v4().to_string())).await
+    }
+}
+
+const USAGE: &str = "
+    SELECT r.name,
+           (SELECT count(*) FROM tags t WHERE t.repo = r.id),
+           (SELECT count(*) FROM manifests m WHERE m.repo = r.id),
+           count(l.digest),
+           coalesce(sum(b.size), 0) AS bytes,
+           coalesce(sum(CASE WHEN (SELECT count(*) FROM links o WHERE o.digest = l.digest) = 1 THEN b.size END), 0)
+    FROM repositories r
+    LEFT JOIN links l ON l.repo = r.id
+    LEFT JOIN blobs b ON b.digest = l.digest
+    GROUP BY r.id ORDER BY bytes DESC, r.name LIMIT ?1";
+
+fn stored_blob(row: &rusqlite::Row<'_>) -> rusqlite::Result<StoredBlob> {
+    Ok(StoredBlob {
+        key: BlobKey { digest: row.get::<_, SqlDigest>(0)?.0, generation: row.get(1)? },
+        size: row.get::<_, i64>(2)?.cast_unsigned(),
+        damaged: row.get(3)?,
+    })
+}
+
+fn fact(c: &rusqlite::Connection, key: &str) -> rusqlite::Result<Option<String>> {
+    c.prepare_cached("SELECT value FROM facts WHERE key = ?1")?.query_row([key], |row| row.get(0)).optional()
+}
+
+fn set_fact(c: &rusqlite::Connection, key: &str, value: &str) -> rusqlite::Result<()> {
+    c.prepare_cached(
+        "INSERT INTO facts (key, value) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET value = excluded.value",
+    )?
+    .execute([key, value])
+    .map(drop)
+}

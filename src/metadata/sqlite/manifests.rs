@@ -1,0 +1,330 @@
+//! Manifests, tags and what they refer to.
+
+use async_trait::async_trait;
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use super::blobs::{link_is_visible, read_digest};
+use super::codec::{SqlDigest, digest};
+use super::holds::{self, Review};
+use super::{Durability, SqliteMetadata, make_repo, name_from, repo_id};
+use crate::clock::Timestamp;
+use crate::metadata::{
+    Deletion, Edge, EdgeKind, ManifestRecord, Manifests, PutManifest, PutOutcome, ReferrerRecord, Result,
+};
+use crate::oci::{Digest, Reference, RepoName, Tag};
+
+#[async_trait]
+impl Manifests for SqliteMetadata {
+    async fn manifest(&self, repo: &RepoName, reference: &Reference) -> Result<Option<ManifestRecord>> {
+        self.read(|c| match reference {
+            Reference::Tag(tag) => c
+                .prepare_cached(
+                    "SELECT m.digest, m.media_type, m.content, m.leased_at, 1
+                     FROM repositories r
+                     JOIN tags t ON t.repo = r.id AND t.name = ?2
+                     JOIN manifests m ON m.id = t.manifest
+                     WHERE r.name = ?1",
+                )?
+                .query_row([repo.as_str(), tag.as_str()], manifest_record)
+                .optional(),
+            Reference::Digest(wanted) => c
+                .prepare_cached(
+                    "SELECT m.digest, m.media_type, m.content, m.leased_at, 0
+                     FROM repositories r
+                     JOIN manifests m ON m.repo = r.id AND m.digest = ?2
+                     WHERE r.name = ?1 AND m.state = 0",
+                )?
+                .query_row(params![repo.as_str(), digest(wanted)], manifest_record)
+                .optional(),
+        })
+    }
+
+    async fn put_manifest(&self, put: PutManifest) -> Result<PutOutcome> {
+        self.write(Durability::Full, move |c| {
+            let missing = missing_targets(c, &put.repo, &put.edges)?;
+            if !missing.is_empty() {
+                return Ok(PutOutcome::Missing(missing));
+            }
+            let repo = make_repo(c, &put.repo, put.now)?;
+            let target = digest(&put.digest);
+            let id = store_manifest(c, repo, &target, &put)?;
+            for tag in &put.tags {
+                point_tag(c, repo, tag, id, &target, put.now)?;
+            }
+            if put.tags.is_empty() {
+                holds::queue(c, Review::Manifest, repo, &target, put.now)?;
+            }
+            Ok(PutOutcome::Stored)
+        })
+        .await
+    }
+
+    async fn delete_manifest(&self, repo: &RepoName, wanted: &Digest, now: Timestamp) -> Result<Deletion> {
+        let (repo, target) = (repo.clone(), digest(wanted));
+        self.write(Durability::Full, move |c| {
+            let Some(repo) = repo_id(c, &repo)? else {
+                return Ok(Deletion::Unknown);
+            };
+            let live = c
+                .prepare_cached("SELECT id FROM manifests WHERE repo = ?1 AND digest = ?2 AND state = 0")?
+                .query_row(params![repo, target], |row| row.get::<_, i64>(0))
+                .optional()?;
+            let Some(id) = live else {
+                return Ok(Deletion::Unknown);
+            };
+            if let Some(holder) = holds::live_holder(c, repo, &target, EdgeKind::Child)? {
+                return read_digest(&holder).map(Deletion::HeldBy);
+            }
+            remove_manifest(c, repo, id, now)?;
+            Ok(Deletion::Done)
+        })
+        .await
+    }
+
+    async fn delete_tag(&self, repo: &RepoName, tag: &Tag, now: Timestamp) -> Result<bool> {
+        let (repo, tag) = (repo.clone(), tag.clone());
+        self.write(Durability::Full, move |c| {
+            let Some(repo) = repo_id(c, &repo)? else {
+                return Ok(false);
+            };
+            let manifest = c
+                .prepare_cached("DELETE FROM tags WHERE repo = ?1 AND name = ?2 RETURNING manifest")?
+                .query_row(params![repo, tag.as_str()], |row| row.get::<_, i64>(0))
+                .optional()?;
+            let Some(manifest) = manifest else {
+                return Ok(false);
+            };
+            note_history(c, repo, tag.as_str(), None, now)?;
+            lost_a_tag(c, repo, manifest, now)?;
+            Ok(true)
+        })
+        .await
+    }
+
+    async fn tags(&self, repo: &RepoName, after: Option<&str>, limit: usize) -> Result<Option<Vec<Tag>>> {
+        self.read(|c| {
+            let Some(repo) = repo_id(c, repo)? else {
+                return Ok(None);
+            };
+            let mut query = c.prepare_cached(
+                "SELECT name FROM tags WHERE repo = ?1 AND name > ?2 ORDER BY name LIMIT ?3",
+            )?;
+            let rows = query.query_map(params![repo, after.unwrap_or(""), limit.cast_signed()], |row| {
+                name_from(row.get_ref(0)?.as_str()?, 0)
+            })?;
+            rows.collect::<rusqlite::Result<_>>().map(Some)
+        })
+    }
+
+    async fn referrers(
+        &self,
+        repo: &RepoName,
+        subject: &Digest,
+        artifact_type: Option<&str>,
+        after: Option<&Digest>,
+        limit: usize,
+    ) -> Result<Vec<ReferrerRecord>> {
+        self.read(|c| {
+            let mut query = c.prepare_cached(
+                "SELECT m.digest, m.media_type, m.size, m.artifact_type, m.annotations
+                 FROM repositories r
+                 JOIN edges e ON e.repo = r.id AND e.target = ?2 AND e.kind = 2
+                 JOIN manifests m ON m.id = e.manifest
+                 WHERE r.name = ?1 AND m.state = 0 AND m.digest > ?3 AND (?4 IS NULL OR m.artifact_type = ?4)
+                 ORDER BY m.digest LIMIT ?5",
+            )?;
+            let after = after.map(digest).unwrap_or_default();
+            let values = params![repo.as_str(), digest(subject), after, artifact_type, limit.cast_signed()];
+            query.query_map(values, referrer_record)?.collect()
+        })
+    }
+
+    async fn repositories(&self, after: Option<&str>, limit: usize) -> Result<Vec<RepoName>> {
+        self.read(|c| {
+            let mut query = c.prepare_cached(
+                "SELECT name FROM repositories r
+                 WHERE name > ?1 AND EXISTS (SELECT 1 FROM manifests m WHERE m.repo = r.id AND m.state = 0)
+                 ORDER BY name LIMIT ?2",
+            )?;
+            let rows = query.query_map(params![after.unwrap_or(""), limit.cast_signed()], |row| {
+                name_from(row.get_ref(0)?.as_str()?, 0)
+            })?;
+            rows.collect()
+        })
+    }
+
+    async fn repository_exists(&self, repo: &RepoName) -> Result<bool> {
+        self.read(|c| Ok(repo_id(c, repo)?.is_some()))
+    }
+
+    async fn note_pulls(&self, pulls: Vec<(RepoName, Digest, Timestamp)>) -> Result<()> {
+        self.write(Durability::Lazy, move |c| {
+            let mut update = c.prepare_cached(
+                "UPDATE manifests SET pulled_at = ?3
+                 WHERE repo = (SELECT id FROM repositories WHERE name = ?1) AND digest = ?2 AND pulled_at < ?3",
+            )?;
+            for (repo, pulled, at) in pulls {
+                update.execute(params![repo.as_str(), digest(&pulled), at])?;
+            }
+            Ok(())
+        })
+        .await
+    }
+}
+
+fn manifest_record(row: &Row<'_>) -> rusqlite::Result<ManifestRecord> {
+    Ok(ManifestRecord {
+        digest: row.get::<_, SqlDigest>(0)?.0,
+        media_type: row.get(1)?,
+        content: row.get(2)?,
+        leased_at: row.get(3)?,
+        tagged: row.get(4)?,
+    })
+}
+
+fn referrer_record(row: &Row<'_>) -> rusqlite::Result<ReferrerRecord> {
+    let annotations = row.get_ref(4)?.as_str_or_null()?.map(serde_json::from_str).transpose();
+    let annotations = annotations.map_err(|error| {
+        rusqlite::Error::FromSqlConversionFailure(4, rusqlite::types::Type::Text, Box::new(error))
+    })?;
+    Ok(ReferrerRecord {
+        digest: row.get::<_, SqlDigest>(0)?.0,
+        media_type: row.get(1)?,
+        size: row.get::<_, i64>(2)?.cast_unsigned(),
+        artifact_type: row.get(3)?,
+        annotations: annotations.unwrap_or_default(),
+    })
+}
+
+fn missing_targets(
+    c: &Connection,
+    repo: &RepoName,
+    edges: &[Edge],
+) -> rusqlite::Result<Vec<(Digest, EdgeKind)>> {
+    let repo = repo_id(c, repo)?;
+    let mut missing = Vec::new();
+    for edge in edges.iter().filter(|edge| edge.required) {
+        let there = match repo {
+            Some(repo) => target_is_there(c, repo, edge)?,
+            None => false,
+        };
+        if !there {
+            missing.push((edge.target.clone(), edge.kind));
+        }
+    }
+    Ok(missing)
+}
+
+fn target_is_there(c: &Connection, repo: i64, edge: &Edge) -> rusqlite::Result<bool> {
+    let target = digest(&edge.target);
+    match edge.kind {
+        EdgeKind::Blob => link_is_visible(c, repo, &target),
+        EdgeKind::Child | EdgeKind::Subject => c
+            .prepare_cached("SELECT 1 FROM manifests WHERE repo = ?1 AND digest = ?2 AND state = 0")?
+            .exists(params![repo, target]),
+    }
+}
+
+/// Records a manifest as live, whatever it was before, and its edges; tells its row.
+fn store_manifest(c: &Connection, repo: i64, target: &[u8], put: &PutManifest) -> rusqlite::Result<i64> {
+    let found = c
+        .prepare_cached("SELECT id, state FROM manifests WHERE repo = ?1 AND digest = ?2")?
+        .query_row(params![repo, target], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)))
+        .optional()?;
+    let id = match found {
+        Some((id, state)) => {
+            c.prepare_cached(
+                "UPDATE manifests SET state = 0, removed_at = NULL, leased_at = ?2, media_type = ?3 WHERE id = ?1",
+            )?
+            .execute(params![id, put.now, put.media_type])?;
+            if state == 0 {
+                return Ok(id);
+            }
+            id
+        }
+        None => insert_manifest(c, repo, target, put)?,
+    };
+    // A purge may have begun to take the edges of a manifest that was removed.
+    let mut insert = c.prepare_cached(
+        "INSERT OR IGNORE INTO edges (manifest, target, kind, repo, required) VALUES (?1, ?2, ?3, ?4, ?5)",
+    )?;
+    for edge in &put.edges {
+        insert.execute(params![id, digest(&edge.target), edge.kind, repo, edge.required])?;
+    }
+    Ok(id)
+}
+
+fn insert_manifest(c: &Connection, repo: i64, target: &[u8], put: &PutManifest) -> rusqlite::Result<i64> {
+    let annotations = (!put.annotations.is_empty()).then(|| serde_json::json!(put.annotations).to_string());
+    c.prepare_cached(
+        "INSERT INTO manifests (repo, digest, pushed_at, leased_at, size, media_type, artifact_type, annotations,
+                                content)
+         VALUES (?1, ?2, ?3, ?3, ?4, ?5, ?6, ?7, ?8)",
+    )?
+    .insert(params![
+        repo,
+        target,
+        put.now,
+        put.content.len().cast_signed(),
+        put.media_type,
+        put.artifact_type,
+        annotations,
+        put.content
+    ])
+}
+
+/// Points a tag at a manifest; the one that it pointed at before may have lost its last holder.
+fn point_tag(
+    c: &Connection,
+    repo: i64,
+    tag: &Tag,
+    manifest: i64,
+    target: &[u8],
+    now: Timestamp,
+) -> rusqlite::Result<()> {
+    let before = c
+        .prepare_cached("SELECT manifest FROM tags WHERE repo = ?1 AND name = ?2")?
+        .query_row(params![repo, tag.as_str()], |row| row.get::<_, i64>(0))
+        .optional()?;
+    c.prepare_cached(
+        "INSERT INTO tags (repo, name, manifest, updated_at) VALUES (?1, ?2, ?3, ?4)
+         ON CONFLICT DO UPDATE SET manifest = excluded.manifest, updated_at = excluded.updated_at",
+    )?
+    .execute(params![repo, tag.as_str(), manifest, now])?;
+    if before == Some(manifest) {
+        return Ok(());
+    }
+    note_history(c, repo, tag.as_str(), Some(target), now)?;
+    before.map_or(Ok(()), |before| lost_a_tag(c, repo, before, now))
+}
+
+fn lost_a_tag(c: &Connection, repo: i64, manifest: i64, now: Timestamp) -> rusqlite::Result<()> {
+    let target: Vec<u8> = c
+        .prepare_cached("SELECT digest FROM manifests WHERE id = ?1")?
+        .query_row([manifest], |row| row.get(0))?;
+    holds::queue(c, Review::Manifest, repo, &target, now)
+}
+
+fn note_history(
+    c: &Connection,
+    repo: i64,
+    tag: &str,
+    target: Option<&[u8]>,
+    now: Timestamp,
+) -> rusqlite::Result<()> {
+    c.prepare_cached("INSERT INTO tag_history (repo, name, digest, at) VALUES (?1, ?2, ?3, ?4)")?
+        .execute(params![repo, tag, target, now])
+        .map(drop)
+}
+
+/// Moves a live manifest to the trash and takes its tags away.
+pub(super) fn remove_manifest(c: &Connection, repo: i64, id: i64, now: Timestamp) -> rusqlite::Result<()> {
+    c.prepare_cached("UPDATE manifests SET state = 1, removed_at = ?2 WHERE id = ?1")?
+        .execute(params![id, now])?;
+    let mut delete = c.prepare_cached("DELETE FROM tags WHERE manifest = ?1 RETURNING name")?;
+    let tags: Vec<String> = delete.query_map([id], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+    for tag in tags {
+        note_history(c, repo, &tag, None, now)?;
+    }
+    Ok(())
+}

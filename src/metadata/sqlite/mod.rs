@@ -1,0 +1,120 @@
+//! The facts in SQLite: one database file in WAL mode, one writer with group commit, a few readers.
+//!
+//! Reads run on the calling thread: each is a handful of pages, found by key. What pages through much runs
+//! aside. A database on a network filesystem is refused by the server before it gets here: WAL needs shared
+//! memory that only one machine has.
+
+mod blobs;
+mod codec;
+mod collection;
+mod holds;
+mod maintenance;
+mod manifests;
+mod open;
+mod purge;
+mod readers;
+mod uploads;
+mod verify;
+mod writer;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rusqlite::{Connection, OptionalExtension};
+
+pub use open::{OpenError, SCHEMA_VERSION};
+
+use self::readers::Readers;
+use self::writer::{Durability, Writer};
+use super::{MetadataError, Result};
+use crate::oci::RepoName;
+
+/// Whether facts may be changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// They may.
+    ReadWrite,
+    /// They may not, not even by opening.
+    ReadOnly,
+}
+
+/// The facts, in a SQLite database.
+pub struct SqliteMetadata {
+    path: PathBuf,
+    readers: Arc<Readers>,
+    writer: Option<Writer>,
+}
+
+impl SqliteMetadata {
+    /// Opens the database in the folder `dir`, making both where there are none, and brings it up to this
+    /// version's schema. Before a migration a copy of the database is laid beside it.
+    ///
+    /// # Errors
+    /// [`OpenError`]: a newer version's database, a folder that cannot be written, or SQLite's own.
+    pub fn open(dir: &Path, access: Access) -> std::result::Result<Self, OpenError> {
+        open::open(dir, access)
+    }
+
+    /// The database file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    async fn write<T, F>(&self, durability: Durability, change: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    {
+        match &self.writer {
+            Some(writer) => writer.write(durability, change).await,
+            None => Err(MetadataError::ReadOnly),
+        }
+    }
+
+    /// A read of a few pages.
+    fn read<T>(&self, query: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T> {
+        self.readers.read(query).map_err(|error| writer::failure(&error))
+    }
+
+    /// A read that may take its time, off the threads that serve requests.
+    async fn read_aside<T, F>(&self, query: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    {
+        let readers = Arc::clone(&self.readers);
+        let read = tokio::task::spawn_blocking(move || readers.read(query));
+        let outcome = read.await.map_err(|error| MetadataError::Failed(error.to_string()))?;
+        outcome.map_err(|error| writer::failure(&error))
+    }
+}
+
+/// The id of a repository.
+fn repo_id(connection: &Connection, name: &RepoName) -> rusqlite::Result<Option<i64>> {
+    let mut query = connection.prepare_cached("SELECT id FROM repositories WHERE name = ?1")?;
+    query.query_row([name.as_str()], |row| row.get(0)).optional()
+}
+
+/// The id of a repository, which is made if there is none.
+fn make_repo(
+    connection: &Connection,
+    name: &RepoName,
+    now: crate::clock::Timestamp,
+) -> rusqlite::Result<i64> {
+    if let Some(id) = repo_id(connection, name)? {
+        return Ok(id);
+    }
+    let mut insert =
+        connection.prepare_cached("INSERT INTO repositories (name, created_at) VALUES (?1, ?2)")?;
+    insert.insert(rusqlite::params![name.as_str(), now])
+}
+
+/// A name read from its column; only valid ones are ever written.
+fn name_from<T: std::str::FromStr>(text: &str, column: usize) -> rusqlite::Result<T>
+where
+    T::Err: std::error::Error + Send + Sync + 'static,
+{
+    text.parse().map_err(|error| {
+        rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, Box::new(error))
+    })
+}

@@ -1,0 +1,153 @@
+//! Opening: making, migrating, or refusing a database.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rusqlite::{Connection, OptionalExtension};
+use thiserror::Error;
+
+use super::readers::Readers;
+use super::writer::Writer;
+use super::{Access, SqliteMetadata};
+
+mod migrations {
+    refinery::embed_migrations!("src/metadata/sqlite/migrations");
+}
+
+/// The schema's version that this program writes.
+pub const SCHEMA_VERSION: u32 = 1;
+
+const FILE: &str = "orlop.db";
+
+/// How many pages the log may hold before it is folded into the database: about 16 MiB.
+const CHECKPOINT_PAGES: u32 = 4096;
+
+/// Why the facts could not be opened.
+#[derive(Debug, Error)]
+pub enum OpenError {
+    /// A newer program has written it.
+    #[error("the metadata in {path} is of version {found}; this program knows versions up to {known}")]
+    Newer {
+        /// The database.
+        path: PathBuf,
+        /// Its version.
+        found: u32,
+        /// The newest that is known here.
+        known: u32,
+    },
+    /// Read-only, and there is nothing to read or it first needs a migration.
+    #[error("the metadata in {0} must first be opened for writing: it is absent or of an older version")]
+    NotReady(PathBuf),
+    /// The folder.
+    #[error("the metadata folder {path}: {error}")]
+    Folder {
+        /// Which.
+        path: PathBuf,
+        /// What is wrong with it.
+        error: std::io::Error,
+    },
+    /// SQLite.
+    #[error("the metadata in {path}: {error}")]
+    Sqlite {
+        /// The database.
+        path: PathBuf,
+        /// What it said.
+        error: rusqlite::Error,
+    },
+    /// A migration.
+    #[error("the metadata in {path} could not be brought up to this version: {error}")]
+    Migration {
+        /// The database.
+        path: PathBuf,
+        /// What went wrong.
+        error: refinery::Error,
+    },
+}
+
+pub(super) fn open(dir: &Path, access: Access) -> Result<SqliteMetadata, OpenError> {
+    let path = dir.join(FILE);
+    match access {
+        Access::ReadWrite => open_for_writing(dir, path),
+        Access::ReadOnly => open_for_reading(path),
+    }
+}
+
+fn open_for_reading(path: PathBuf) -> Result<SqliteMetadata, OpenError> {
+    if !path.is_file() {
+        return Err(OpenError::NotReady(path));
+    }
+    let sqlite = |error| OpenError::Sqlite { path: path.clone(), error };
+    let immutable = !log_is_usable(&path);
+    let readers = Readers::new(path.clone(), immutable);
+    match readers.read(version).map_err(sqlite)? {
+        SCHEMA_VERSION => Ok(SqliteMetadata { path, readers: Arc::new(readers), writer: None }),
+        found if found > SCHEMA_VERSION => Err(OpenError::Newer { path, found, known: SCHEMA_VERSION }),
+        _ => Err(OpenError::NotReady(path)),
+    }
+}
+
+/// Whether a reader can have the shared memory beside the log: there, or to be made.
+fn log_is_usable(path: &Path) -> bool {
+    let folder = path.parent().unwrap_or(path);
+    rustix::fs::access(folder, rustix::fs::Access::WRITE_OK).is_ok()
+}
+
+fn open_for_writing(dir: &Path, path: PathBuf) -> Result<SqliteMetadata, OpenError> {
+    fs::create_dir_all(dir).map_err(|error| OpenError::Folder { path: dir.into(), error })?;
+    let sqlite = |error| OpenError::Sqlite { path: path.clone(), error };
+    let mut connection = connect(&path).map_err(sqlite)?;
+    let found = version(&connection).map_err(sqlite)?;
+    if found > SCHEMA_VERSION {
+        return Err(OpenError::Newer { path, found, known: SCHEMA_VERSION });
+    }
+    if found < SCHEMA_VERSION {
+        if found > 0 {
+            keep_copy(&connection, &path, found).map_err(sqlite)?;
+        }
+        let migrated = migrations::migrations::runner().run(&mut connection);
+        migrated.map_err(|error| OpenError::Migration { path: path.clone(), error })?;
+        sync_folder(dir)?;
+    }
+    connection.pragma_update(None, "foreign_keys", true).map_err(sqlite)?;
+    let writer = Writer::start(connection).map_err(|error| OpenError::Folder { path: dir.into(), error })?;
+    let readers = Arc::new(Readers::new(path.clone(), false));
+    Ok(SqliteMetadata { path, readers, writer: Some(writer) })
+}
+
+fn connect(path: &Path) -> rusqlite::Result<Connection> {
+    let connection = Connection::open(path)?;
+    connection.busy_timeout(Duration::from_secs(10))?;
+    // Only before the first table can this be chosen, so that space is given back without a rewrite.
+    connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+    connection.pragma_update(None, "journal_size_limit", 64 << 20)?;
+    connection.set_prepared_statement_cache_capacity(128);
+    Ok(connection)
+}
+
+fn version(connection: &Connection) -> rusqlite::Result<u32> {
+    let history = "SELECT 1 FROM sqlite_schema WHERE name = 'refinery_schema_history'";
+    if connection.query_row(history, [], |_| Ok(())).optional()?.is_none() {
+        return Ok(0);
+    }
+    connection
+        .query_row("SELECT coalesce(max(version), 0) FROM refinery_schema_history", [], |row| row.get(0))
+}
+
+fn keep_copy(connection: &Connection, path: &Path, found: u32) -> rusqlite::Result<()> {
+    let copy = path.with_extension(format!("db.before-v{}", found + 1));
+    if !copy.exists() {
+        connection.execute("VACUUM INTO ?1", [copy.to_string_lossy()])?;
+    }
+    Ok(())
+}
+
+/// Makes the new database's directory entry durable.
+fn sync_folder(dir: &Path) -> Result<(), OpenError> {
+    let synced = fs::File::open(dir).and_then(|folder| folder.sync_all());
+    synced.map_err(|error| OpenError::Folder { path: dir.into(), error })
+}

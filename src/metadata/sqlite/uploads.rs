@@ -1,0 +1,191 @@
+//! Uploads in progress.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::codec::{SqlAlgorithm, SqlDigest, algorithm, digest};
+use super::{Durability, SqliteMetadata, make_repo};
+use crate::clock::Timestamp;
+use crate::metadata::{Progress, Result, UploadEnd, UploadRecord, Uploads};
+use crate::oci::{Algorithm, RepoName, UploadId};
+use crate::store::BlobKey;
+
+#[async_trait]
+impl Uploads for SqliteMetadata {
+    async fn create_upload(
+        &self,
+        repo: &RepoName,
+        id: UploadId,
+        with: Algorithm,
+        now: Timestamp,
+    ) -> Result<()> {
+        let repo = repo.clone();
+        self.write(Durability::Lazy, move |c| {
+            let repo = make_repo(c, &repo, now)?;
+            let mut insert = c.prepare_cached(
+                "INSERT INTO uploads (id, repo, algorithm, began_at, touched_at) VALUES (?1, ?2, ?3, ?4, ?4)",
+            )?;
+            insert.execute(params![id, repo, algorithm(with), now]).map(drop)
+        })
+        .await
+    }
+
+    async fn upload(&self, repo: &RepoName, id: UploadId) -> Result<Option<UploadRecord>> {
+        self.read(|c| {
+            let mut query = c.prepare_cached(
+                "SELECT u.id, u.algorithm, u.offset, u.hash_state, u.touched_at, u.intent_digest,
+                        u.intent_generation
+                 FROM repositories r JOIN uploads u ON u.repo = r.id
+                 WHERE r.name = ?1 AND u.id = ?2",
+            )?;
+            query.query_row(params![repo.as_str(), id], upload_record).optional()
+        })
+    }
+
+    async fn note_progress(&self, id: UploadId, progress: Progress, now: Timestamp) -> Result<bool> {
+        self.write(Durability::Lazy, move |c| {
+            let mut update = c.prepare_cached(
+                "UPDATE uploads SET offset = ?2, hash_state = ?3, touched_at = ?4 WHERE id = ?1",
+            )?;
+            let changed =
+                update.execute(params![id, progress.offset.cast_signed(), progress.hash_state, now])?;
+            Ok(changed == 1)
+        })
+        .await
+    }
+
+    async fn intend(&self, id: UploadId, intent: &BlobKey) -> Result<bool> {
+        let (target, generation) = (digest(&intent.digest), intent.generation);
+        self.write(Durability::Full, move |c| {
+            let mut update = c.prepare_cached(
+                "UPDATE uploads SET intent_digest = ?2, intent_generation = ?3 WHERE id = ?1",
+            )?;
+            Ok(update.execute(params![id, target, generation])? == 1)
+        })
+        .await
+    }
+
+    async fn forget_intent(&self, id: UploadId) -> Result<()> {
+        self.write(Durability::Full, move |c| {
+            let mut update = c.prepare_cached(
+                "UPDATE uploads SET intent_digest = NULL, intent_generation = NULL WHERE id = ?1",
+            )?;
+            update.execute([id]).map(drop)
+        })
+        .await
+    }
+
+    async fn commit_upload(&self, id: UploadId, key: &BlobKey, size: u64, end: UploadEnd) -> Result<bool> {
+        let key = key.clone();
+        self.write(Durability::Full, move |c| {
+            let Some(repo) = end_upload(c, id, None, end)? else {
+                return Ok(false);
+            };
+            let target = digest(&key.digest);
+            replace_generation(c, &target, &key, size)?;
+            super::blobs::link(c, repo, &target, end.now)?;
+            Ok(true)
+        })
+        .await
+    }
+
+    async fn cancel_upload(
+        &self,
+        id: UploadId,
+        idle_since: Option<Timestamp>,
+        end: UploadEnd,
+    ) -> Result<bool> {
+        self.write(Durability::Lazy, move |c| {
+            // Bytes that have moved to their intended place already would be named by nothing.
+            let mut doom = c.prepare_cached(
+                "INSERT OR IGNORE INTO doomed (generation, digest, size)
+                 SELECT intent_generation, intent_digest, offset FROM uploads
+                 WHERE id = ?1 AND intent_digest IS NOT NULL AND touched_at <= coalesce(?2, touched_at)",
+            )?;
+            doom.execute(params![id, idle_since])?;
+            Ok(end_upload(c, id, idle_since, end)?.is_some())
+        })
+        .await
+    }
+
+    async fn idle_uploads(&self, idle_since: Timestamp, limit: usize) -> Result<Vec<UploadId>> {
+        self.read(|c| {
+            let mut query = c.prepare_cached(
+                "SELECT id FROM uploads WHERE touched_at <= ?1 ORDER BY touched_at LIMIT ?2",
+            )?;
+            query.query_map(params![idle_since, limit.cast_signed()], |row| row.get(0))?.collect()
+        })
+    }
+
+    async fn intended_uploads(&self) -> Result<Vec<(UploadId, BlobKey)>> {
+        self.read_aside(|c| {
+            let mut query = c.prepare_cached(
+                "SELECT id, intent_digest, intent_generation FROM uploads WHERE intent_digest IS NOT NULL",
+            )?;
+            let rows = query.query_map([], |row| {
+                Ok((row.get(0)?, BlobKey { digest: row.get::<_, SqlDigest>(1)?.0, generation: row.get(2)? }))
+            })?;
+            rows.collect()
+        })
+        .await
+    }
+}
+
+fn upload_record(row: &rusqlite::Row<'_>) -> rusqlite::Result<UploadRecord> {
+    let intent = match (row.get::<_, Option<SqlDigest>>(5)?, row.get(6)?) {
+        (Some(digest), Some(generation)) => Some(BlobKey { digest: digest.0, generation }),
+        _ => None,
+    };
+    Ok(UploadRecord {
+        id: row.get(0)?,
+        algorithm: row.get::<_, SqlAlgorithm>(1)?.0,
+        progress: Progress { offset: row.get::<_, i64>(2)?.cast_unsigned(), hash_state: row.get(3)? },
+        touched_at: row.get(4)?,
+        intent,
+    })
+}
+
+/// Takes an upload's row away and tells its repository. If it took long, leases that would have ended
+/// meanwhile are extended by it.
+fn end_upload(
+    c: &Connection,
+    id: UploadId,
+    idle_since: Option<Timestamp>,
+    end: UploadEnd,
+) -> rusqlite::Result<Option<i64>> {
+    let mut delete = c.prepare_cached(
+        "DELETE FROM uploads WHERE id = ?1 AND touched_at <= coalesce(?2, touched_at) RETURNING repo, began_at",
+    )?;
+    let row = delete.query_row(params![id, idle_since], |row| Ok((row.get(0)?, row.get(1)?)));
+    let Some((repo, began_at)) = row.optional()? else {
+        return Ok(None);
+    };
+    if end.now.since(began_at) >= long_upload(end.lease) {
+        let mut insert =
+            c.prepare_cached("INSERT INTO long_uploads (repo, began_at, ended_at) VALUES (?1, ?2, ?3)")?;
+        insert.execute(params![repo, began_at, end.now])?;
+    }
+    Ok(Some(repo))
+}
+
+/// A shorter upload than this ends well within the leases that it could extend.
+fn long_upload(lease: Duration) -> Duration {
+    lease / 16
+}
+
+/// Makes `key` the current generation: its bytes were verified just now, whatever has become of the older
+/// ones since theirs were. So a re-push heals damage that nobody has noticed yet.
+fn replace_generation(c: &Connection, target: &[u8], key: &BlobKey, size: u64) -> rusqlite::Result<()> {
+    c.prepare_cached(
+        "INSERT INTO doomed (generation, digest, size) SELECT generation, digest, size FROM blobs WHERE digest = ?1",
+    )?
+    .execute([target])?;
+    c.prepare_cached(
+        "INSERT INTO blobs (digest, size, generation) VALUES (?1, ?2, ?3)
+         ON CONFLICT DO UPDATE SET size = excluded.size, generation = excluded.generation, damaged = 0",
+    )?
+    .execute(params![target, size.cast_signed(), key.generation])
+    .map(drop)
+}

@@ -1,0 +1,216 @@
+//! The one writer: a thread that takes changes as they come and commits them in groups.
+//!
+//! Each change runs in a savepoint of its own, so that one that fails leaves the others alone. Nobody is
+//! answered before the group's COMMIT. An error may end the whole transaction (a full disk does); then
+//! every member of the group fails.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::JoinHandle;
+
+use rusqlite::{Connection, ErrorCode};
+use tokio::sync::oneshot;
+
+use crate::metadata::{MetadataError, Result};
+
+/// The most changes in a group: a bound on how long the first of them waits.
+const GROUP: usize = 128;
+
+/// What a change must survive when its caller is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Durability {
+    /// The death of the process.
+    Lazy,
+    /// A power cut.
+    Full,
+}
+
+/// A change on its way through a group.
+trait Member: Send {
+    fn durability(&self) -> Durability;
+
+    /// Makes the change; `false` if it failed and must be undone.
+    fn run(&mut self, connection: &Connection) -> bool;
+
+    /// Tells the caller what became of it, once COMMIT has spoken. A member that never ran shares the
+    /// group's fate.
+    fn answer(self: Box<Self>, committed: Result<()>);
+}
+
+struct Change<T, F> {
+    durability: Durability,
+    change: Option<F>,
+    outcome: Option<rusqlite::Result<T>>,
+    caller: oneshot::Sender<Result<T>>,
+}
+
+impl<T, F> Member for Change<T, F>
+where
+    T: Send,
+    F: FnOnce(&Connection) -> rusqlite::Result<T> + Send,
+{
+    fn durability(&self) -> Durability {
+        self.durability
+    }
+
+    fn run(&mut self, connection: &Connection) -> bool {
+        self.outcome = self.change.take().map(|change| change(connection));
+        matches!(self.outcome, Some(Ok(_)))
+    }
+
+    fn answer(self: Box<Self>, committed: Result<()>) {
+        let outcome = match self.outcome {
+            Some(Err(error)) => Err(failure(&error)),
+            Some(Ok(value)) => committed.map(|()| value),
+            None => Err(committed.err().unwrap_or_else(poisoned)),
+        };
+        // A caller that has gone away needs no answer.
+        let _ = self.caller.send(outcome);
+    }
+}
+
+/// The way to the writer's thread, which ends when this is dropped.
+pub(super) struct Writer {
+    changes: Option<Sender<Box<dyn Member>>>,
+    thread: Option<JoinHandle<()>>,
+    poisoned: Arc<AtomicBool>,
+}
+
+impl Writer {
+    pub(super) fn start(connection: Connection) -> std::io::Result<Self> {
+        let (changes, waiting) = channel();
+        let poisoned = Arc::new(AtomicBool::new(false));
+        let flag = Arc::clone(&poisoned);
+        let thread = std::thread::Builder::new()
+            .name("metadata-writer".into())
+            .spawn(move || WriterThread { connection, synchronous: None, poisoned: flag }.run(&waiting))?;
+        Ok(Self { changes: Some(changes), thread: Some(thread), poisoned })
+    }
+
+    /// Runs `change` in a transaction and returns after its COMMIT.
+    pub(super) async fn write<T, F>(&self, durability: Durability, change: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    {
+        if self.poisoned.load(Ordering::Acquire) {
+            return Err(poisoned());
+        }
+        let (caller, answered) = oneshot::channel();
+        let changes = self.changes.as_ref().ok_or_else(poisoned)?;
+        let change = Change { durability, change: Some(change), outcome: None, caller };
+        changes.send(Box::new(change)).map_err(|_| poisoned())?;
+        answered.await.map_err(|_| poisoned())?
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.changes = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+struct WriterThread {
+    connection: Connection,
+    synchronous: Option<Durability>,
+    poisoned: Arc<AtomicBool>,
+}
+
+impl WriterThread {
+    fn run(mut self, waiting: &Receiver<Box<dyn Member>>) {
+        while let Ok(first) = waiting.recv() {
+            let mut group = vec![first];
+            group.extend(waiting.try_iter().take(GROUP - 1));
+            if self.poisoned.load(Ordering::Acquire) {
+                continue; // Dropping a change answers its caller that the writer is gone.
+            }
+            self.commit(group);
+        }
+    }
+
+    fn commit(&mut self, mut group: Vec<Box<dyn Member>>) {
+        let committed = self.transact(&mut group);
+        if let Err(error) = &committed {
+            self.give_up_if_unknown(error);
+        }
+        for member in group {
+            member.answer(committed.as_ref().map(|()| ()).map_err(|error| failure(error)));
+        }
+    }
+
+    fn transact(&mut self, group: &mut [Box<dyn Member>]) -> rusqlite::Result<()> {
+        let full = group.iter().any(|member| member.durability() == Durability::Full);
+        self.set_durability(if full { Durability::Full } else { Durability::Lazy })?;
+        self.connection.execute_batch("BEGIN IMMEDIATE")?;
+        for member in group {
+            self.run_member(member.as_mut())?;
+            if self.connection.is_autocommit() {
+                return Err(ended());
+            }
+        }
+        self.connection.execute_batch("COMMIT")
+    }
+
+    fn run_member(&self, member: &mut dyn Member) -> rusqlite::Result<()> {
+        self.connection.prepare_cached("SAVEPOINT member")?.execute([])?;
+        let succeeded = member.run(&self.connection);
+        if !self.connection.is_autocommit() {
+            if !succeeded {
+                self.connection.prepare_cached("ROLLBACK TO member")?.execute([])?;
+            }
+            self.connection.prepare_cached("RELEASE member")?.execute([])?;
+        }
+        Ok(())
+    }
+
+    /// SQLite takes this setting between transactions only.
+    fn set_durability(&mut self, durability: Durability) -> rusqlite::Result<()> {
+        if self.synchronous != Some(durability) {
+            let level = match durability {
+                Durability::Lazy => "NORMAL",
+                Durability::Full => "FULL",
+            };
+            self.connection.pragma_update(None, "synchronous", level)?;
+            self.synchronous = Some(durability);
+        }
+        Ok(())
+    }
+
+    /// A full disk undid the transaction cleanly. Any other failure of the medium leaves open what is on it:
+    /// nothing is written any more until the store is opened anew.
+    fn give_up_if_unknown(&self, error: &rusqlite::Error) {
+        if !self.connection.is_autocommit() {
+            let _ = self.connection.execute_batch("ROLLBACK");
+        }
+        let medium = matches!(
+            error.sqlite_error_code(),
+            Some(ErrorCode::SystemIoFailure | ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
+        );
+        if medium || !self.connection.is_autocommit() {
+            self.poisoned.store(true, Ordering::Release);
+            tracing::error!(%error, "the metadata store failed; nothing is written any more until a restart");
+        }
+    }
+}
+
+fn ended() -> rusqlite::Error {
+    let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_FULL);
+    rusqlite::Error::SqliteFailure(code, Some("an earlier change ended the group's transaction".into()))
+}
+
+fn poisoned() -> MetadataError {
+    MetadataError::Failed("it failed before and has to be opened anew".into())
+}
+
+/// What a caller is told of SQLite's error.
+pub(super) fn failure(error: &rusqlite::Error) -> MetadataError {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DiskFull) => MetadataError::Full,
+        Some(ErrorCode::ReadOnly) => MetadataError::ReadOnly,
+        _ => MetadataError::Failed(error.to_string()),
+    }
+}

@@ -1,0 +1,273 @@
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::oci::media_type::*;
+use crate::oci::{Algorithm, Hasher};
+
+const LIMITS: ManifestLimits = ManifestLimits { max_references: 10 };
+const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
+const LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
+
+fn parse(manifest: &Value, content_type: Option<&str>) -> Result<Manifest, InvalidManifest> {
+    let content_type = content_type.map(|text| MediaType::from_content_type(text).expect("type"));
+    Manifest::parse(manifest.to_string().as_bytes(), content_type.as_ref(), &LIMITS)
+}
+
+fn valid(manifest: &Value) -> Manifest {
+    parse(manifest, None).expect("valid")
+}
+
+fn fails(manifest: &Value) -> InvalidManifest {
+    parse(manifest, None).expect_err("invalid")
+}
+
+fn digest(content: &str) -> Digest {
+    Hasher::digest(Algorithm::Sha256, content.as_bytes())
+}
+
+fn descriptor(media_type: &str, content: &str) -> Value {
+    json!({ "mediaType": media_type, "digest": digest(content).as_str(), "size": content.len() })
+}
+
+fn image() -> Value {
+    json!({
+        "schemaVersion": 2,
+        "mediaType": OCI_IMAGE_MANIFEST,
+        "config": descriptor(CONFIG, "config"),
+        "layers": [descriptor(LAYER, "one"), descriptor(LAYER, "two")],
+    })
+}
+
+fn index() -> Value {
+    let manifests =
+        json!([descriptor(OCI_IMAGE_MANIFEST, "amd64"), descriptor(DOCKER_MANIFEST_LIST, "list")]);
+    json!({ "schemaVersion": 2, "mediaType": OCI_IMAGE_INDEX, "manifests": manifests })
+}
+
+fn with(mut manifest: Value, field: &str, value: Value) -> Value {
+    manifest[field] = value;
+    manifest
+}
+
+fn without(mut manifest: Value, field: &str) -> Value {
+    manifest.as_object_mut().expect("object").remove(field);
+    manifest
+}
+
+/// What is told of each reference that matters to collection.
+fn targets(manifest: &Manifest) -> Vec<(&Digest, Role, TargetKind, bool)> {
+    manifest.references.iter().map(|r| (&r.digest, r.role, r.kind, r.may_be_absent)).collect()
+}
+
+#[test]
+fn an_image_refers_to_its_config_and_layers() {
+    let manifest = valid(&with(image(), "org.example.custom", json!({ "a": [1] })));
+    assert_eq!((manifest.media_type.as_str(), manifest.kind), (OCI_IMAGE_MANIFEST, ManifestKind::Image));
+    let blob = |role| (role, TargetKind::Blob, false);
+    let found: Vec<_> =
+        targets(&manifest).into_iter().map(|(_, role, kind, absent)| (role, kind, absent)).collect();
+    assert_eq!(found, [blob(Role::Config), blob(Role::Layer), blob(Role::Layer)]);
+    assert_eq!(manifest.references[1].size, 3);
+    assert_eq!(manifest.references[1].media_type, LAYER);
+}
+
+#[test]
+fn an_image_may_have_no_layers() {
+    for layers in [json!([]), Value::Null] {
+        assert_eq!(valid(&with(image(), "layers", layers)).references.len(), 1);
+    }
+    assert_eq!(fails(&without(image(), "config")), InvalidManifest::Missing { path: "config".to_owned() });
+}
+
+#[test]
+fn an_index_refers_to_manifests_and_buildkit_s_to_layers_too() {
+    let manifest =
+        with(index(), "manifests", json!([descriptor(DOCKER_MANIFEST, "a"), descriptor(LAYER, "b")]));
+    let manifest = valid(&manifest);
+    assert_eq!(manifest.artifact_type, None);
+    let (a, b) = (digest("a"), digest("b"));
+    let expected =
+        [(&a, Role::Child, TargetKind::Manifest, false), (&b, Role::Child, TargetKind::Blob, false)];
+    assert_eq!(targets(&manifest), expected);
+    assert_eq!(valid(&with(index(), "manifests", json!([]))).references, []);
+}
+
+#[test]
+fn an_artifact_manifest_refers_to_blobs() {
+    let manifest = json!({
+        "mediaType": OCI_ARTIFACT_MANIFEST,
+        "artifactType": "application/vnd.example",
+        "blobs": [descriptor("a/b", "blob")],
+        "subject": descriptor(OCI_IMAGE_MANIFEST, "subject"),
+    });
+    let manifest = valid(&manifest);
+    assert_eq!(manifest.kind, ManifestKind::Artifact);
+    let (blob, subject) = (digest("blob"), digest("subject"));
+    let expected = [
+        (&blob, Role::Layer, TargetKind::Blob, false),
+        (&subject, Role::Subject, TargetKind::Manifest, true),
+    ];
+    assert_eq!(targets(&manifest), expected);
+}
+
+#[test]
+fn what_referrers_are_listed_by() {
+    let manifest = valid(&with(image(), "annotations", json!({ "a": "b" })));
+    assert_eq!(manifest.artifact_type.as_deref(), Some(CONFIG));
+    assert_eq!(manifest.annotations.get("a").map(String::as_str), Some("b"));
+    let own = |text: &str| valid(&with(image(), "artifactType", json!(text))).artifact_type;
+    assert_eq!(own("application/vnd.example").as_deref(), Some("application/vnd.example"));
+    assert_eq!(own("").as_deref(), Some(CONFIG));
+}
+
+#[test]
+fn a_subject_that_is_also_a_child_has_to_be_there() {
+    let manifest = valid(&with(index(), "subject", descriptor(OCI_IMAGE_MANIFEST, "amd64")));
+    assert_eq!(manifest.subject, Some(digest("amd64")));
+    assert_eq!(manifest.references.len(), 2);
+    assert_eq!((manifest.references[0].role, manifest.references[0].may_be_absent), (Role::Child, false));
+}
+
+#[test]
+fn only_layers_that_can_be_had_elsewhere_may_be_absent() {
+    let may_be_absent = |media_type: &str, urls: &[&str]| {
+        let layer = with(descriptor(media_type, "layer"), "urls", json!(urls));
+        valid(&with(image(), "layers", json!([layer]))).references[1].may_be_absent
+    };
+    let urls = ["https://example.com/layer"];
+    assert!(may_be_absent("application/vnd.oci.image.layer.nondistributable.v1.tar+gzip", &urls));
+    assert!(may_be_absent(DOCKER_FOREIGN_LAYER, &urls));
+    assert!(!may_be_absent(DOCKER_FOREIGN_LAYER, &[]));
+    assert!(!may_be_absent(LAYER, &urls));
+}
+
+#[test]
+fn a_target_is_told_once_and_the_stricter_demand_holds() {
+    let foreign = with(descriptor(DOCKER_FOREIGN_LAYER, "same"), "urls", json!(["https://example.com"]));
+    let manifest = valid(&with(image(), "layers", json!([foreign, descriptor(LAYER, "same"), foreign])));
+    assert_eq!(manifest.references.len(), 2);
+    assert!(!manifest.references[1].may_be_absent);
+    let lie = with(descriptor(LAYER, "same"), "size", json!(99));
+    let error = fails(&with(image(), "layers", json!([descriptor(LAYER, "same"), lie])));
+    assert_eq!(error, InvalidManifest::TwoSizes { digest: digest("same"), first: 4, second: 99 });
+}
+
+#[test]
+fn references_are_bounded() {
+    let layers = |count: usize| (0..count).map(|i| descriptor(LAYER, &i.to_string())).collect::<Value>();
+    assert!(parse(&with(image(), "layers", layers(9)), None).is_ok());
+    let error = fails(&with(image(), "layers", layers(10)));
+    assert_eq!(error, InvalidManifest::TooManyReferences { limit: 10 });
+    assert!(error.to_string().contains("10"), "{error}");
+}
+
+#[test]
+fn header_and_body_have_to_agree() {
+    let docker = with(image(), "mediaType", json!(DOCKER_MANIFEST));
+    let mismatch = parse(&docker, Some(OCI_IMAGE_MANIFEST));
+    assert!(matches!(mismatch, Err(InvalidManifest::MediaTypeMismatch { .. })));
+    assert!(parse(&docker, Some("application/vnd.example+json")).is_err());
+    let parameters = format!("{DOCKER_MANIFEST}; charset=utf-8");
+    for content_type in
+        [None, Some("application/json"), Some("application/octet-stream"), Some(parameters.as_str())]
+    {
+        assert_eq!(parse(&docker, content_type).expect("agrees").media_type.as_str(), DOCKER_MANIFEST);
+    }
+}
+
+#[test]
+fn without_a_type_the_shape_decides() {
+    let media_type = |manifest: Value, header| {
+        parse(&without(manifest, "mediaType"), header).map(|manifest| manifest.media_type.to_string())
+    };
+    assert_eq!(media_type(image(), None), Ok(OCI_IMAGE_MANIFEST.to_owned()));
+    assert_eq!(media_type(index(), Some("text/plain")), Ok(OCI_IMAGE_INDEX.to_owned()));
+    assert_eq!(media_type(image(), Some(DOCKER_MANIFEST)), Ok(DOCKER_MANIFEST.to_owned()));
+    assert_eq!(media_type(json!({ "schemaVersion": 2 }), None), Err(InvalidManifest::UnknownKind));
+}
+
+#[test]
+fn unknown_types_need_a_known_shape_and_a_harmless_name() {
+    let plain = without(index(), "mediaType");
+    let manifest = parse(&plain, Some("application/vnd.example.v1+json")).expect("index-like");
+    assert_eq!(manifest.media_type.as_str(), "application/vnd.example.v1+json");
+    assert_eq!(manifest.kind, ManifestKind::Index);
+    assert!(matches!(parse(&plain, Some("text/html")), Err(InvalidManifest::UnknownMediaType(_))));
+    assert!(matches!(fails(&with(image(), "mediaType", json!("a\r\nb"))), InvalidManifest::MediaType(_)));
+}
+
+#[test]
+fn an_image_and_an_index_in_one_is_refused() {
+    let both = with(image(), "manifests", index()["manifests"].clone());
+    assert_eq!(fails(&both), InvalidManifest::MixedKinds("manifests"));
+    assert_eq!(fails(&without(both, "mediaType")), InvalidManifest::MixedKinds("manifests"));
+    assert_eq!(fails(&with(index(), "layers", json!([]))), InvalidManifest::MixedKinds("layers"));
+    assert!(parse(&without(index(), "mediaType"), Some(OCI_IMAGE_MANIFEST)).is_err());
+}
+
+#[test]
+fn schema_1_is_refused_by_its_name() {
+    let schema1 = json!({ "schemaVersion": 1, "name": "a", "tag": "b", "fsLayers": [], "history": [] });
+    assert_eq!(fails(&schema1), InvalidManifest::Schema1);
+    for content_type in [DOCKER_SCHEMA1, DOCKER_SCHEMA1_SIGNED] {
+        assert_eq!(parse(&image(), Some(content_type)), Err(InvalidManifest::Schema1));
+    }
+    assert_eq!(fails(&with(image(), "schemaVersion", json!(3))), InvalidManifest::SchemaVersion(3));
+    assert!(matches!(fails(&without(image(), "schemaVersion")), InvalidManifest::Missing { .. }));
+    assert!(matches!(fails(&with(image(), "schemaVersion", json!("2"))), InvalidManifest::Field { .. }));
+}
+
+#[test]
+fn what_is_no_object_is_refused() {
+    let parse = |content: &[u8]| Manifest::parse(content, None, &LIMITS).expect_err("invalid");
+    for content in ["", "[]", "null", "{", "{}{}", "{\"a\":}", "\u{feff}{}"] {
+        assert!(matches!(parse(content.as_bytes()), InvalidManifest::NotJson(_)), "{content}");
+    }
+    assert!(matches!(parse(b"{\"a\":\"\xff\"}"), InvalidManifest::NotJson(_)));
+    let nested = format!("{{\"a\":{}{}}}", "[".repeat(100_000), "]".repeat(100_000));
+    assert!(matches!(parse(nested.as_bytes()), InvalidManifest::TooDeep { .. }));
+}
+
+#[test]
+fn the_digest_of_a_descriptor_may_be_sha512() {
+    let layer =
+        with(descriptor(LAYER, "x"), "digest", json!(Hasher::digest(Algorithm::Sha512, b"x").as_str()));
+    assert_eq!(valid(&with(image(), "layers", json!([layer]))).references.len(), 2);
+}
+
+#[test]
+fn what_is_wrong_is_named_with_its_place() {
+    let error = fails(&with(image(), "layers", json!([descriptor(LAYER, "one"), { "mediaType": LAYER }])));
+    assert_eq!(error.to_string(), "the manifest has no layers[1].digest");
+    let place = |field: &str, value: Value| match fails(&with(image(), field, value)) {
+        InvalidManifest::Field { path, .. } | InvalidManifest::Missing { path } => path,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(place("layers", json!({})), "layers");
+    assert_eq!(place("config", json!([])), "config");
+    assert_eq!(place("subject", json!({})), "subject.mediaType");
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_panic(content: Vec<u8>, json in "[\\[\\]{}:,\"a-z0-9.\\\\ -]{0,64}") {
+        let _ = Manifest::parse(&content, None, &LIMITS);
+        let _ = Manifest::parse(json.as_bytes(), None, &LIMITS);
+    }
+
+    #[test]
+    fn no_damaged_manifest_panics(
+        at: prop::sample::Index,
+        bytes in prop::collection::vec(any::<u8>(), 0..4),
+        cut: bool,
+    ) {
+        for manifest in [image(), with(index(), "subject", descriptor(OCI_IMAGE_INDEX, "subject"))] {
+            let mut content = manifest.to_string().into_bytes();
+            let at = at.index(content.len());
+            let end = if cut { content.len() } else { at + 1 };
+            content.splice(at..end, bytes.iter().copied());
+            let _ = Manifest::parse(&content, None, &LIMITS);
+        }
+    }
+}

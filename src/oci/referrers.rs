@@ -1,0 +1,160 @@
+//! Referrers: how they are listed, and the tags that stand in for the list elsewhere.
+
+use std::collections::BTreeMap;
+
+use serde::{Serialize, Serializer};
+
+use super::media_type::OCI_IMAGE_INDEX;
+use super::{Algorithm, Digest, MediaType, Tag};
+
+/// What a tag keeps of a digest's second part (spec, "Referrers Tag Schema").
+const TRUNCATED_LEN: usize = 64;
+
+/// The tag under which clients list a subject's referrers on a registry that does not do so itself
+/// (spec, "Referrers Tag Schema").
+pub fn fallback_tag(subject: &Digest) -> Tag {
+    let encoded = &subject.hex()[..TRUNCATED_LEN];
+    let tag = format!("{}-{encoded}", subject.algorithm());
+    tag.parse().expect("an algorithm, a dash and 64 hex digits are a tag")
+}
+
+/// What a tag that is made of a digest holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum AttachmentKind {
+    /// The index of the referrers: [`fallback_tag`].
+    Referrers,
+    /// cosign's signatures, `.sig`.
+    Signature,
+    /// cosign's attestations, `.att`.
+    Attestation,
+    /// cosign's bill of materials, `.sbom`.
+    Sbom,
+}
+
+/// A tag that attaches something to a digest: a fallback tag, or one of cosign's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attachment {
+    /// What it holds.
+    pub kind: AttachmentKind,
+    algorithm: Algorithm,
+    encoded: Box<str>,
+}
+
+impl Attachment {
+    /// Reads a tag like `sha256-<64 hex>` or `sha256-<64 hex>.sig`. `None` for every other tag.
+    pub fn of(tag: &Tag) -> Option<Self> {
+        let (algorithm, rest) = tag.as_str().split_once('-')?;
+        let (encoded, kind) = match rest.split_once('.') {
+            None => (rest, AttachmentKind::Referrers),
+            Some((encoded, "sig")) => (encoded, AttachmentKind::Signature),
+            Some((encoded, "att")) => (encoded, AttachmentKind::Attestation),
+            Some((encoded, "sbom")) => (encoded, AttachmentKind::Sbom),
+            Some(_) => return None,
+        };
+        let lower_hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+        let valid = encoded.len() == TRUNCATED_LEN && encoded.bytes().all(lower_hex);
+        let algorithm = algorithm.parse().ok()?;
+        valid.then(|| Self { kind, algorithm, encoded: encoded.into() })
+    }
+
+    /// Whether this digest is what it is attached to.
+    pub fn is_of(&self, subject: &Digest) -> bool {
+        self.algorithm == subject.algorithm() && subject.hex().starts_with(&*self.encoded)
+    }
+
+    /// What it is attached to. `None` for sha512, of which a tag holds half only.
+    pub fn subject(&self) -> Option<Digest> {
+        format!("{}:{}", self.algorithm, self.encoded).parse().ok()
+    }
+}
+
+/// A descriptor as a list of referrers has it (spec, "Listing Referrers").
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Descriptor {
+    /// The manifest's type.
+    #[serde(serialize_with = "as_text")]
+    pub media_type: MediaType,
+    /// The manifest's digest.
+    #[serde(serialize_with = "as_text")]
+    pub digest: Digest,
+    /// Its length in bytes.
+    pub size: u64,
+    /// What it is: [`Manifest::artifact_type`](super::Manifest::artifact_type).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub artifact_type: Option<String>,
+    /// Its annotations, all of them.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
+}
+
+fn as_text<T: std::fmt::Display, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(value)
+}
+
+/// The body of the answer: an image index.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ImageIndex {
+    schema_version: u8,
+    media_type: &'static str,
+    manifests: Vec<Descriptor>,
+}
+
+impl ImageIndex {
+    /// An index of `manifests`, which may be none.
+    pub fn new(manifests: Vec<Descriptor>) -> Self {
+        Self { schema_version: 2, media_type: OCI_IMAGE_INDEX, manifests }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn digest(algorithm: Algorithm) -> Digest {
+        Digest::from_hash(algorithm, &vec![0xab; algorithm.hash_len()]).expect("length")
+    }
+
+    #[test]
+    fn a_fallback_tag_is_cut_to_64_digits() {
+        for algorithm in Algorithm::ALL {
+            let tag = fallback_tag(&digest(algorithm));
+            assert_eq!(tag.as_str(), format!("{algorithm}-{}", "ab".repeat(32)));
+            let attachment = Attachment::of(&tag).expect("ours");
+            assert_eq!(attachment.kind, AttachmentKind::Referrers);
+            assert!(Algorithm::ALL.iter().all(|a| attachment.is_of(&digest(*a)) == (*a == algorithm)));
+        }
+    }
+
+    #[test]
+    fn cosign_s_tags_are_known_and_others_are_not() {
+        let of = |suffix: &str| {
+            Attachment::of(&format!("sha256-{}{suffix}", "ab".repeat(32)).parse().expect("tag"))
+        };
+        assert_eq!(of(".sig").map(|a| a.kind), Some(AttachmentKind::Signature));
+        assert_eq!(of(".sbom").and_then(|a| a.subject()), Some(digest(Algorithm::Sha256)));
+        assert!(["0", ".exe", ".sig.sig", "."].iter().all(|suffix| of(suffix).is_none()));
+        let other = |tag: &str| Attachment::of(&tag.parse().expect("tag"));
+        assert_eq!(other("latest"), None);
+        assert_eq!(other("sha256-abc.sig"), None);
+        assert_eq!(other("sha1-abc"), None);
+    }
+
+    #[test]
+    fn empty_fields_are_left_away_and_an_empty_list_is_not() {
+        let descriptor = Descriptor {
+            media_type: OCI_IMAGE_INDEX.parse().expect("type"),
+            digest: digest(Algorithm::Sha256),
+            size: 7,
+            artifact_type: None,
+            annotations: BTreeMap::new(),
+        };
+        let fields = json!({ "mediaType": OCI_IMAGE_INDEX, "digest": descriptor.digest.as_str(), "size": 7 });
+        assert_eq!(serde_json::to_value(descriptor).expect("serialises"), fields);
+        let empty = json!({ "schemaVersion": 2, "mediaType": OCI_IMAGE_INDEX, "manifests": [] });
+        assert_eq!(serde_json::to_value(ImageIndex::new(Vec::new())).expect("serialises"), empty);
+    }
+}

@@ -1,0 +1,104 @@
+//! Reading, mounting and deleting blobs.
+
+use std::ops::Range;
+
+use super::{BlobError, DeleteError, Repository};
+use crate::metadata::{BlobRecord, Deletion, Target, stale_lease};
+use crate::oci::{Digest, RepoName};
+use crate::store::{BlobKey, Content, StoreError};
+
+impl Repository {
+    /// A blob that this repository serves. Leases it to a caller who may push.
+    ///
+    /// # Errors
+    /// [`BlobError::Unknown`] if it serves no such blob.
+    pub async fn blob(&self, digest: &Digest) -> Result<BlobRecord, BlobError> {
+        let registry = &self.registry;
+        let blob = registry.metadata.blob(&self.name, digest).await?.ok_or(BlobError::Unknown)?;
+        if self.access.push && self.lease_is_stale(blob.leased_at) {
+            self.renew_lease(Target::Blob(digest)).await?.then_some(()).ok_or(BlobError::Unknown)?;
+        }
+        Ok(blob)
+    }
+
+    /// The bytes of `range` of a blob that [`Repository::blob`] found.
+    ///
+    /// # Errors
+    /// [`BlobError::Unknown`] if it is gone meanwhile.
+    pub async fn read_blob(&self, blob: &BlobRecord, range: Range<u64>) -> Result<Content, BlobError> {
+        let error = match self.registry.blobs.read(&blob.key, blob.size, range.clone()).await {
+            Ok(content) => return Ok(content),
+            Err(error @ (StoreError::NotFound | StoreError::Damaged(_))) => error,
+            Err(error) => return Err(error.into()),
+        };
+        // A push of the same digest may have replaced the bytes since the record was read.
+        let digest = &blob.key.digest;
+        let newer = self.registry.metadata.blob(&self.name, digest).await?.ok_or(BlobError::Unknown)?;
+        if newer.key == blob.key {
+            self.registry.set_aside(&blob.key, &error).await?;
+            return Err(BlobError::Unknown);
+        }
+        Ok(self.registry.blobs.read(&newer.key, newer.size, range).await?)
+    }
+
+    /// Makes a blob that another repository (`from`, or any) serves a blob of this one too, and leases it.
+    /// `None` if there is no such blob, and the client has to upload it.
+    ///
+    /// # Errors
+    /// [`BlobError::Fault`].
+    pub async fn mount(
+        &self,
+        digest: &Digest,
+        from: Option<&RepoName>,
+    ) -> Result<Option<BlobRecord>, BlobError> {
+        self.registry.admit_change()?;
+        let now = self.registry.clock.now();
+        Ok(self.registry.metadata.mount_blob(&self.name, digest, from, now).await?)
+    }
+
+    /// Takes a blob away from this repository.
+    ///
+    /// # Errors
+    /// [`DeleteError::HeldBy`] if a live manifest refers to it.
+    pub async fn delete_blob(&self, digest: &Digest) -> Result<(), DeleteError> {
+        self.registry.admit_change()?;
+        let now = self.registry.clock.now();
+        deleted(self.registry.metadata.delete_blob(&self.name, digest, now).await?)
+    }
+
+    pub(super) fn lease_is_stale(&self, leased_at: crate::clock::Timestamp) -> bool {
+        leased_at <= stale_lease(self.registry.clock.now(), self.registry.settings.lease)
+    }
+
+    /// Renews a lease; `false` if its target is gone.
+    pub(super) async fn renew_lease(&self, target: Target<'_>) -> crate::metadata::Result<bool> {
+        if self.registry.settings.read_only {
+            return Ok(true);
+        }
+        let now = self.registry.clock.now();
+        let stale = stale_lease(now, self.registry.settings.lease);
+        self.registry.metadata.renew_lease(&self.name, target, stale, now).await
+    }
+}
+
+impl super::Registry {
+    /// Marks a blob as damaged: absent to everyone, until a push brings its bytes again. Not if the store as
+    /// a whole has gone away: an unmounted volume condemns nothing.
+    async fn set_aside(&self, key: &BlobKey, reason: &StoreError) -> Result<(), BlobError> {
+        self.blobs.check().await?;
+        tracing::error!(digest = %key.digest, generation = %key.generation, %reason, "a blob's bytes are damaged");
+        if !self.settings.read_only {
+            self.metadata.mark_blob(key, true).await?;
+        }
+        Ok(())
+    }
+}
+
+/// What a deletion came to, as a result.
+pub(super) fn deleted(deletion: Deletion) -> Result<(), DeleteError> {
+    match deletion {
+        Deletion::Done => Ok(()),
+        Deletion::Unknown => Err(DeleteError::Unknown),
+        Deletion::HeldBy(holder) => Err(DeleteError::HeldBy(holder)),
+    }
+}

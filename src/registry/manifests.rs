@@ -1,0 +1,115 @@
+//! Accepting, serving and deleting manifests.
+
+use bytes::Bytes;
+
+use super::blobs::deleted;
+use super::{DeleteError, ManifestError, PutManifestError, Repository};
+use crate::metadata::{Edge, EdgeKind, ManifestRecord, PutManifest, PutOutcome, Target};
+use crate::oci::{
+    Algorithm, Digest, Hasher, Manifest, ManifestLimits, ManifestReference, MediaType, Reference, Role, Tag,
+    TargetKind,
+};
+
+/// A manifest as a client pushes it.
+#[derive(Debug, Clone)]
+pub struct PutRequest {
+    /// The digest that it was pushed by, if it was not by tag alone.
+    pub digest: Option<Digest>,
+    /// The tags to point at it.
+    pub tags: Vec<Tag>,
+    /// What the client says it is.
+    pub content_type: Option<MediaType>,
+    /// Its exact bytes.
+    pub content: Bytes,
+}
+
+/// What a client is told of an accepted manifest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PutReceipt {
+    /// Its digest.
+    pub digest: Digest,
+    /// The subject that was noted.
+    pub subject: Option<Digest>,
+}
+
+impl Repository {
+    /// A live manifest, by tag or digest. Leases it to a caller who may push.
+    ///
+    /// # Errors
+    /// [`ManifestError::Unknown`] and [`ManifestError::NameUnknown`].
+    pub async fn manifest(&self, reference: &Reference) -> Result<ManifestRecord, ManifestError> {
+        let Some(manifest) = self.registry.metadata.manifest(&self.name, reference).await? else {
+            return Err(self.unknown_manifest().await?);
+        };
+        if self.access.push && !manifest.tagged && self.lease_is_stale(manifest.leased_at) {
+            let target = Target::Manifest(&manifest.digest);
+            self.renew_lease(target).await?.then_some(()).ok_or(ManifestError::Unknown)?;
+        }
+        Ok(manifest)
+    }
+
+    /// Accepts a manifest: it and all that it refers to can be pulled from now on. Durable when it returns.
+    ///
+    /// # Errors
+    /// Any [`PutManifestError`]; then nothing changed.
+    pub async fn put_manifest(&self, request: PutRequest) -> Result<PutReceipt, PutManifestError> {
+        self.registry.admit_body().await?;
+        let digest = check_digest(&request)?;
+        let settings = &self.registry.settings;
+        let limits = ManifestLimits { max_references: settings.max_references };
+        let manifest = Manifest::parse(&request.content, request.content_type.as_ref(), &limits)?;
+        let put = PutManifest {
+            repo: self.name.clone(),
+            digest: digest.clone(),
+            content: request.content.into(),
+            media_type: manifest.media_type.as_str().to_owned(),
+            artifact_type: manifest.artifact_type,
+            annotations: manifest.annotations,
+            edges: manifest.references.iter().map(|reference| edge(reference, settings.sparse)).collect(),
+            tags: request.tags,
+            now: self.registry.clock.now(),
+        };
+        match self.registry.metadata.put_manifest(put).await? {
+            PutOutcome::Stored => Ok(PutReceipt { digest, subject: manifest.subject }),
+            PutOutcome::Missing(missing) => Err(PutManifestError::Missing(missing)),
+        }
+    }
+
+    /// Removes a manifest and all tags that point at it.
+    ///
+    /// # Errors
+    /// [`DeleteError::HeldBy`] if a live index refers to it.
+    pub async fn delete_manifest(&self, digest: &Digest) -> Result<(), DeleteError> {
+        self.registry.admit_change()?;
+        let now = self.registry.clock.now();
+        deleted(self.registry.metadata.delete_manifest(&self.name, digest, now).await?)
+    }
+
+    /// Which of the two things is unknown.
+    pub(super) async fn unknown_manifest(&self) -> Result<ManifestError, ManifestError> {
+        let exists = self.registry.metadata.repository_exists(&self.name).await?;
+        Ok(if exists { ManifestError::Unknown } else { ManifestError::NameUnknown })
+    }
+}
+
+/// The manifest's digest, by the algorithm that the client used or SHA-256.
+fn check_digest(request: &PutRequest) -> Result<Digest, PutManifestError> {
+    let algorithm = request.digest.as_ref().map_or(Algorithm::Sha256, Digest::algorithm);
+    let actual = Hasher::digest(algorithm, &request.content);
+    match &request.digest {
+        Some(claimed) if *claimed != actual => {
+            Err(PutManifestError::WrongDigest { claimed: claimed.clone(), actual })
+        }
+        _ => Ok(actual),
+    }
+}
+
+fn edge(reference: &ManifestReference, sparse: bool) -> Edge {
+    let kind = match (reference.role, reference.kind) {
+        (Role::Subject, _) => EdgeKind::Subject,
+        (_, TargetKind::Manifest) => EdgeKind::Child,
+        (_, TargetKind::Blob) => EdgeKind::Blob,
+    };
+    let may_be_absent = reference.may_be_absent || (sparse && reference.role == Role::Child);
+    Edge { target: reference.digest.clone(), kind, required: !may_be_absent }
+}

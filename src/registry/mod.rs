@@ -1,0 +1,165 @@
+//! The use cases of a registry, apart from how they are asked for (no HTTP type) and how things are kept
+//! (no path, no SQL).
+//!
+//! [`Registry`] is the whole; [`Repository`] is one repository of it in the hands of a caller whose rights
+//! have been decided, and carries the use cases, a file a noun.
+
+mod blobs;
+mod errors;
+mod manifests;
+mod pulls;
+mod receive;
+mod removals;
+mod repositories;
+mod sessions;
+mod space;
+mod tags;
+mod upkeep;
+mod uploads;
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::Stream;
+
+pub use errors::*;
+pub use manifests::{PutReceipt, PutRequest};
+pub use removals::{HeldRemovals, Removed};
+pub use repositories::Page;
+pub use space::SpaceState;
+
+use crate::clock::Clock;
+use crate::metadata::MetadataStore;
+use crate::oci::RepoName;
+use crate::store::BlobStore;
+
+/// A request's body on its way in.
+pub type ClientBody = Pin<Box<dyn Stream<Item = Result<Bytes, ClientError>> + Send>>;
+
+/// What the use cases can be told.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// How long what a pusher was told to be there is kept for its manifest.
+    pub lease: Duration,
+    /// The most references that a manifest may have.
+    pub max_references: usize,
+    /// Whether an index may refer to children that are absent.
+    pub sparse: bool,
+    /// The most request bodies of uploads that are taken at once.
+    pub parallel_uploads: usize,
+    /// How long a request waits for its turn among them.
+    pub upload_queue: Duration,
+    /// The most bytes that a blob may have.
+    pub max_blob_size: u64,
+    /// Below this many free bytes no new body is taken.
+    pub min_free: u64,
+    /// Below this many free bytes the low disk is warned of.
+    pub warn_free: u64,
+    /// Whether every change is refused.
+    pub read_only: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            lease: Duration::from_secs(24 * 60 * 60),
+            max_references: 10_000,
+            sparse: false,
+            parallel_uploads: 64,
+            upload_queue: Duration::from_secs(30),
+            max_blob_size: 1 << 40,
+            min_free: 512 << 20,
+            warn_free: 2 << 30,
+            read_only: false,
+        }
+    }
+}
+
+/// A registry over its two stores.
+pub struct Registry {
+    pub(crate) blobs: Arc<dyn BlobStore>,
+    pub(crate) metadata: Arc<dyn MetadataStore>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) settings: Settings,
+    sessions: sessions::Sessions,
+    pulls: pulls::PullLog,
+    space: space::SpaceGuard,
+    removals: removals::Removals,
+}
+
+/// What a caller may do with a repository besides pulling from it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Access {
+    /// May push: so what it asks for is leased to it.
+    pub push: bool,
+}
+
+/// One repository in the hands of a caller whose rights have been decided.
+#[derive(Clone)]
+pub struct Repository {
+    registry: Arc<Registry>,
+    name: RepoName,
+    access: Access,
+}
+
+impl Registry {
+    /// A registry over `blobs` and `metadata`.
+    pub fn new(
+        blobs: Arc<dyn BlobStore>,
+        metadata: Arc<dyn MetadataStore>,
+        clock: Arc<dyn Clock>,
+        settings: Settings,
+    ) -> Arc<Self> {
+        let sessions = sessions::Sessions::new(settings.parallel_uploads);
+        Arc::new(Self {
+            blobs,
+            metadata,
+            clock,
+            settings,
+            sessions,
+            pulls: pulls::PullLog::default(),
+            space: space::SpaceGuard::new(),
+            removals: removals::Removals::default(),
+        })
+    }
+
+    /// The repository `name`, whether it exists or not, for a caller who has `access` to it.
+    pub fn repository(self: &Arc<Self>, name: RepoName, access: Access) -> Repository {
+        Repository { registry: Arc::clone(self), name, access }
+    }
+
+    /// The facts, for jobs and reports.
+    pub fn metadata(&self) -> &Arc<dyn MetadataStore> {
+        &self.metadata
+    }
+
+    /// The bytes, for jobs and reports.
+    pub fn blobs(&self) -> &Arc<dyn BlobStore> {
+        &self.blobs
+    }
+
+    /// The clock.
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.clock
+    }
+
+    /// The settings.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+}
+
+impl Repository {
+    /// Its name.
+    pub fn name(&self) -> &RepoName {
+        &self.name
+    }
+
+    /// The same in the hands of somebody who may only pull: what is looked at is not leased.
+    #[must_use]
+    pub fn viewed(&self) -> Self {
+        Self { access: Access { push: false }, ..self.clone() }
+    }
+}

@@ -1,0 +1,45 @@
+//! Listing and removing tags, and listing referrers.
+
+use super::repositories::page;
+use super::{DeleteError, ManifestError, Page, Repository};
+use crate::metadata::ReferrerRecord;
+use crate::oci::{Digest, Tag};
+
+impl Repository {
+    /// Up to `limit` tags in byte order behind `after`, which need not exist.
+    ///
+    /// # Errors
+    /// [`ManifestError::NameUnknown`].
+    pub async fn tags(&self, after: Option<&str>, limit: usize) -> Result<Page<Tag>, ManifestError> {
+        let tags = self.registry.metadata.tags(&self.name, after, limit + 1).await?;
+        tags.map(|tags| page(tags, limit)).ok_or(ManifestError::NameUnknown)
+    }
+
+    /// Removes a tag alone.
+    ///
+    /// # Errors
+    /// [`DeleteError::Unknown`].
+    pub async fn delete_tag(&self, tag: &Tag) -> Result<(), DeleteError> {
+        self.registry.admit_change()?;
+        let now = self.registry.clock.now();
+        let deleted = self.registry.metadata.delete_tag(&self.name, tag, now).await?;
+        if deleted { Ok(()) } else { Err(DeleteError::Unknown) }
+    }
+
+    /// Up to `limit` manifests whose subject is `subject`, by digest behind `after`. Those that a client
+    /// listed under the fallback tag are among them: their subject is recorded whichever way they came.
+    ///
+    /// # Errors
+    /// [`ManifestError::Fault`]; a subject or a repository that is absent has no referrers.
+    pub async fn referrers(
+        &self,
+        subject: &Digest,
+        artifact_type: Option<&str>,
+        after: Option<&Digest>,
+        limit: usize,
+    ) -> Result<Page<ReferrerRecord>, ManifestError> {
+        let metadata = &self.registry.metadata;
+        let found = metadata.referrers(&self.name, subject, artifact_type, after, limit + 1).await?;
+        Ok(page(found, limit))
+    }
+}

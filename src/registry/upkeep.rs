@@ -1,0 +1,93 @@
+//! What uploads need from time to time, and once after a start.
+
+use std::time::Duration;
+
+use super::sessions::Slot;
+use super::{Fault, Registry, receive};
+use crate::oci::UploadId;
+
+/// How long an upload is kept open in this process after its last byte.
+const KEEP_OPEN: Duration = Duration::from_secs(60);
+
+/// How long its last bytes may be unrecorded while nobody writes.
+const SETTLE: Duration = Duration::from_secs(2);
+
+impl Registry {
+    /// Undoes the commits that a crash interrupted. To be called once, before the first request.
+    ///
+    /// # Errors
+    /// [`Fault`].
+    pub async fn recover(&self) -> Result<usize, Fault> {
+        let intended = self.metadata.intended_uploads().await?;
+        for (id, intent) in &intended {
+            self.undo_intent(*id, intent).await?;
+        }
+        Ok(intended.len())
+    }
+
+    /// Records how far the uploads have come that nobody is writing to, and closes those that nobody has
+    /// written to for long. With `all` it waits for nothing: the server is about to end.
+    ///
+    /// # Errors
+    /// None: an upload whose progress cannot be recorded goes on from what was recorded before.
+    pub async fn settle_uploads(&self, all: bool) {
+        let now = self.clock.elapsed();
+        for id in self.sessions.ids() {
+            let Some(mut slot) = self.sessions.if_idle(id) else {
+                continue;
+            };
+            let idle = slot.as_ref().map_or(KEEP_OPEN, |upload| now.saturating_sub(upload.noted_at));
+            if all || idle >= SETTLE {
+                self.settle(id, &mut slot).await;
+            }
+            if idle >= KEEP_OPEN {
+                *slot = None;
+            }
+            let closed = slot.is_none();
+            drop(slot);
+            if closed {
+                self.sessions.close_if_unused(id);
+            }
+        }
+    }
+
+    async fn settle(&self, id: UploadId, slot: &mut Slot) {
+        let Some(upload) = slot else {
+            return;
+        };
+        if upload.noted == upload.offset || upload.staged.is_none() {
+            return;
+        }
+        if let Err(error) = receive::note(self, id, upload).await {
+            tracing::warn!(upload = %id, %error, "an upload's progress could not be recorded");
+            *slot = None;
+        }
+    }
+
+    /// Ends up to `limit` uploads of which nothing was heard for `expire`. Tells how many.
+    ///
+    /// # Errors
+    /// [`Fault`].
+    pub async fn expire_uploads(&self, expire: Duration, limit: usize) -> Result<usize, Fault> {
+        let idle_since = self.clock.now().minus(expire);
+        let mut expired = 0;
+        for id in self.metadata.idle_uploads(idle_since, limit).await? {
+            if self.sessions.is_busy(id) {
+                continue;
+            }
+            // A request that comes just now either takes the upload over first, and then this waits and
+            // finds it touched or gone; or it finds it gone.
+            let Some(mut owned) = self.sessions.take_over(id).await else {
+                continue;
+            };
+            if self.metadata.cancel_upload(id, Some(idle_since), self.end_of_upload()).await? {
+                *owned.slot = None;
+                self.blobs.discard(id).await?;
+                expired += 1;
+            }
+            drop(owned);
+            self.sessions.close_if_unused(id);
+        }
+        Ok(expired)
+    }
+}

@@ -1,0 +1,269 @@
+//! Uploads: how a blob comes in.
+//!
+//! Bytes are hashed as they come and written beside the hashing. Offset and hash state are recorded only
+//! for bytes that are durable. The last step is a chain in which each link survives a crash: the intent is
+//! recorded, the bytes get their place and are synced, and one transaction turns the upload into a blob.
+
+use std::ops::RangeInclusive;
+
+use super::receive::Receiver;
+use super::sessions::{OpenUpload, Owned};
+use super::{ClientBody, Fault, Repository, UploadError};
+use crate::metadata::{Progress, UploadEnd, UploadRecord};
+use crate::oci::{Algorithm, Digest, Hasher, UploadId};
+use crate::store::{BlobKey, Generation, StoreError};
+
+impl Repository {
+    /// Opens an upload.
+    ///
+    /// # Errors
+    /// [`UploadError::Fault`].
+    pub async fn begin_upload(&self, algorithm: Algorithm) -> Result<UploadId, UploadError> {
+        self.registry.admit_body().await?;
+        let id = UploadId::random();
+        let now = self.registry.clock.now();
+        self.registry.metadata.create_upload(&self.name, id, algorithm, now).await?;
+        self.registry.sessions.begin(id, self.fresh(Hasher::new(algorithm), 0));
+        Ok(id)
+    }
+
+    /// Where an upload stands, in bytes. Ends whichever request was writing to it: who asks means to go on.
+    ///
+    /// # Errors
+    /// [`UploadError::Unknown`].
+    pub async fn upload_offset(&self, id: UploadId) -> Result<u64, UploadError> {
+        let this = self.clone();
+        detached(async move {
+            let mut owned = this.own(id).await?;
+            Ok(this.open(id, &mut owned).await?.offset)
+        })
+        .await
+    }
+
+    /// Appends a body, which is the bytes of `range` if that is given, and tells where the upload stands
+    /// then. What came before an error stays, unless the error is about the range.
+    ///
+    /// # Errors
+    /// Any [`UploadError`] but `WrongDigest`.
+    pub async fn append(
+        &self,
+        id: UploadId,
+        range: Option<RangeInclusive<u64>>,
+        body: ClientBody,
+    ) -> Result<u64, UploadError> {
+        let this = self.clone();
+        detached(async move {
+            let mut owned = this.own(id).await?;
+            this.receive(id, &mut owned, range, body).await
+        })
+        .await
+    }
+
+    /// Appends a last body and makes the upload the blob `digest`. Durable when it returns.
+    ///
+    /// # Errors
+    /// Any [`UploadError`]. After `WrongDigest` the upload is gone.
+    pub async fn finish(
+        &self,
+        id: UploadId,
+        range: Option<RangeInclusive<u64>>,
+        body: ClientBody,
+        digest: Digest,
+    ) -> Result<(), UploadError> {
+        let this = self.clone();
+        detached(async move {
+            let mut owned = this.own(id).await?;
+            this.receive(id, &mut owned, range, body).await?;
+            this.verify(id, &mut owned, &digest).await?;
+            let committed = this.commit(id, &mut owned, digest).await;
+            // Committed, gone, or to be read anew from its record: what is in memory is of no more use.
+            *owned.slot = None;
+            drop(owned);
+            this.registry.sessions.close_if_unused(id);
+            committed
+        })
+        .await
+    }
+
+    /// Ends an upload and throws its bytes away.
+    ///
+    /// # Errors
+    /// [`UploadError::Unknown`].
+    pub async fn cancel_upload(&self, id: UploadId) -> Result<(), UploadError> {
+        let this = self.clone();
+        detached(async move {
+            let mut owned = this.own(id).await?;
+            this.open(id, &mut owned).await?;
+            this.abandon(id, &mut owned).await
+        })
+        .await
+    }
+
+    async fn own(&self, id: UploadId) -> Result<Owned, UploadError> {
+        if self.registry.settings.read_only {
+            return Err(Fault::ReadOnly.into());
+        }
+        self.registry.sessions.take_over(id).await.ok_or(UploadError::TakenOver)
+    }
+
+    /// The upload in hand, read from its record where this process has not got it open.
+    async fn open<'a>(&self, id: UploadId, owned: &'a mut Owned) -> Result<&'a mut OpenUpload, UploadError> {
+        if owned.slot.is_none() {
+            *owned.slot = self.load(id).await?;
+        }
+        match &mut *owned.slot {
+            Some(upload) if upload.repo == self.name => Ok(upload),
+            _ => Err(UploadError::Unknown),
+        }
+    }
+
+    async fn load(&self, id: UploadId) -> Result<Option<OpenUpload>, UploadError> {
+        let Some(record) = self.registry.metadata.upload(&self.name, id).await? else {
+            return Ok(None);
+        };
+        if let Some(intent) = &record.intent {
+            self.registry.undo_intent(id, intent).await?;
+        }
+        let upload = match take_up(&record) {
+            Some(hasher) => self.fresh(hasher, record.progress.offset),
+            None => self.fresh(Hasher::new(record.algorithm), 0),
+        };
+        self.stage(id, upload).await.map(Some)
+    }
+
+    /// Opens the bytes of an upload, cut back to its offset. Where fewer are left than were recorded as
+    /// durable, it begins anew.
+    async fn stage(&self, id: UploadId, mut upload: OpenUpload) -> Result<OpenUpload, UploadError> {
+        let staged = match self.registry.blobs.stage(id, upload.offset).await {
+            Err(StoreError::Damaged(reason)) => {
+                tracing::warn!(upload = %id, %reason, "an upload's bytes are lost; it begins anew");
+                upload = self.fresh(Hasher::new(upload.hasher.algorithm()), 0);
+                self.registry.blobs.discard(id).await?;
+                self.registry.blobs.stage(id, 0).await?
+            }
+            staged => staged?,
+        };
+        upload.staged = Some(staged);
+        Ok(upload)
+    }
+
+    fn fresh(&self, hasher: Hasher, offset: u64) -> OpenUpload {
+        let noted_at = self.registry.clock.elapsed();
+        OpenUpload { repo: self.name.clone(), staged: None, hasher, offset, noted: offset, noted_at }
+    }
+
+    /// Takes a body. Its turn is waited for here, so that a queue of bodies holds up nothing else.
+    async fn receive(
+        &self,
+        id: UploadId,
+        owned: &mut Owned,
+        range: Option<RangeInclusive<u64>>,
+        body: ClientBody,
+    ) -> Result<u64, UploadError> {
+        let registry = &self.registry;
+        let _turn = registry.sessions.turn(registry.settings.upload_queue).await?;
+        let taken_over = owned.taken_over.clone();
+        let upload = self.open(id, owned).await?;
+        if upload.staged.is_none() {
+            upload.staged = Some(registry.blobs.stage(id, upload.offset).await?);
+        }
+        let outcome = Receiver { registry, id, upload, taken_over }.receive(range, body).await;
+        if matches!(outcome, Err(UploadError::Fault(_))) {
+            // What of the last bytes reached the medium is unknown: go on from what is recorded.
+            *owned.slot = None;
+        }
+        outcome
+    }
+
+    /// Checks that the bytes are what the client says. Otherwise the upload ends here.
+    async fn verify(&self, id: UploadId, owned: &mut Owned, claimed: &Digest) -> Result<(), UploadError> {
+        let upload = self.open(id, owned).await?;
+        if upload.hasher.algorithm() != claimed.algorithm() {
+            upload.hasher = super::receive::rehash(upload, claimed.algorithm()).await?;
+        }
+        let actual = upload.hasher.clone().finish();
+        if actual == *claimed {
+            return Ok(());
+        }
+        self.abandon(id, owned).await?;
+        Err(UploadError::WrongDigest { claimed: claimed.clone(), actual })
+    }
+
+    async fn commit(&self, id: UploadId, owned: &mut Owned, digest: Digest) -> Result<(), UploadError> {
+        let registry = &self.registry;
+        let upload = self.open(id, owned).await?;
+        let size = upload.offset;
+        let key = BlobKey { digest, generation: Generation::random() };
+        if !registry.metadata.intend(id, &key).await? {
+            return Err(UploadError::Unknown);
+        }
+        if let Err(error) = registry.blobs.publish(id, &key).await {
+            self.throw_away(id, &key).await;
+            return Err(error.into());
+        }
+        let end = registry.end_of_upload();
+        if registry.metadata.commit_upload(id, &key, size, end).await? {
+            return Ok(());
+        }
+        registry.blobs.remove(&key).await?;
+        Err(UploadError::Unknown)
+    }
+
+    /// After a sync that failed nobody knows what is on the medium: the bytes must not be used again. If
+    /// even that cannot be recorded, the intent stays and is undone when the upload is opened next.
+    async fn throw_away(&self, id: UploadId, key: &BlobKey) {
+        let now = self.registry.clock.now();
+        let nothing = Progress { offset: 0, hash_state: Vec::new() };
+        let thrown = async {
+            self.registry.metadata.note_progress(id, nothing, now).await?;
+            self.registry.blobs.remove(key).await?;
+            self.registry.blobs.discard(id).await?;
+            self.registry.metadata.forget_intent(id).await?;
+            Ok::<_, Fault>(())
+        };
+        if let Err(error) = thrown.await {
+            tracing::error!(upload = %id, %error, "the bytes of a failed upload could not be thrown away");
+        }
+    }
+
+    async fn abandon(&self, id: UploadId, owned: &mut Owned) -> Result<(), UploadError> {
+        *owned.slot = None;
+        let end = self.registry.end_of_upload();
+        let was_there = self.registry.metadata.cancel_upload(id, None, end).await?;
+        self.registry.blobs.discard(id).await?;
+        if was_there { Ok(()) } else { Err(UploadError::Unknown) }
+    }
+}
+
+impl super::Registry {
+    /// Takes back what an interrupted commit had begun: the bytes become staged again.
+    pub(super) async fn undo_intent(&self, id: UploadId, intent: &BlobKey) -> Result<(), Fault> {
+        self.blobs.unpublish(id, intent).await?;
+        self.metadata.forget_intent(id).await?;
+        Ok(())
+    }
+
+    pub(super) fn end_of_upload(&self) -> UploadEnd {
+        UploadEnd { now: self.clock.now(), lease: self.settings.lease }
+    }
+}
+
+/// The recorded hash, or `None` where another version saved it.
+fn take_up(record: &UploadRecord) -> Option<Hasher> {
+    if record.progress.offset == 0 {
+        return Some(Hasher::new(record.algorithm));
+    }
+    Hasher::restore(record.algorithm, &record.progress.hash_state).ok()
+}
+
+/// Runs `work` to its end also when the client has gone away, so that nothing is left half done.
+async fn detached<T, F>(work: F) -> Result<T, UploadError>
+where
+    T: Send + 'static,
+    F: Future<Output = Result<T, UploadError>> + Send + 'static,
+{
+    match tokio::spawn(work).await {
+        Ok(outcome) => outcome,
+        Err(error) => Err(Fault::Failed(format!("the upload's task ended: {error}")).into()),
+    }
+}

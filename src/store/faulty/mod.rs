@@ -1,0 +1,158 @@
+//! A store in which things go wrong when a test wants them to.
+//!
+//! ```
+//! # use orlop::store::{BlobStore, MemoryStore};
+//! # use orlop::store::faulty::{Failure, Fault, Faulty, Faults, Operation};
+//! let (memory, faults) = (MemoryStore::new(), Faults::new());
+//! let store = Faulty::new(memory.clone(), faults.clone());
+//! faults.next_of(Operation::Publish, Fault::FailAfter(Failure::Io));
+//! faults.nth(7, Fault::Crash);
+//! faults.on_crash(move || memory.power_cut());
+//! ```
+
+mod plan;
+mod staged;
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::ops::Range;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use super::turns::{self, Turns};
+use super::{BlobKey, BlobStore, Content, Listing, Space, StagedBytes, StoreError};
+use crate::oci::UploadId;
+
+pub use plan::{Failure, Fault, Faults, Operation};
+
+/// A store that does what `S` does, except for what [`Faults`] says.
+pub struct Faulty<S> {
+    inner: S,
+    faults: Faults,
+    turns: Turns<()>,
+}
+
+impl<S> Faulty<S> {
+    /// Puts faults before a store.
+    pub fn new(inner: S, faults: Faults) -> Self {
+        Self { inner, faults, turns: Turns::new() }
+    }
+
+    /// The control.
+    pub fn faults(&self) -> &Faults {
+        &self.faults
+    }
+
+    /// The store behind.
+    pub fn inner(&self) -> &S {
+        &self.inner
+    }
+}
+
+impl Faults {
+    /// Does `work` as the plan has it.
+    async fn apply<T>(
+        &self,
+        operation: Operation,
+        work: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        self.apply_torn(operation, work, async { Ok(()) }).await
+    }
+
+    /// Does `work` as the plan has it, and `half` of it where it is to be torn.
+    async fn apply_torn<T>(
+        &self,
+        operation: Operation,
+        work: impl Future<Output = Result<T, StoreError>>,
+        half: impl Future<Output = Result<(), StoreError>>,
+    ) -> Result<T, StoreError> {
+        if self.is_down() {
+            return Err(down());
+        }
+        match self.next(operation) {
+            None => work.await,
+            Some(Fault::Fail(failure)) => Err(failure.error()),
+            Some(Fault::Torn(failure)) => {
+                half.await?;
+                Err(failure.error())
+            }
+            Some(Fault::FailAfter(failure)) => {
+                work.await?;
+                Err(failure.error())
+            }
+            Some(Fault::Stall) => {
+                self.stall().await;
+                // The machine may have gone down meanwhile.
+                if self.is_down() { Err(down()) } else { work.await }
+            }
+            Some(Fault::Crash) => {
+                self.crash();
+                Err(down())
+            }
+            Some(Fault::CrashAfter) => {
+                let _ = work.await;
+                self.crash();
+                Err(down())
+            }
+        }
+    }
+}
+
+impl Failure {
+    fn error(self) -> StoreError {
+        match self {
+            Self::Io => StoreError::Io(io::Error::other("an injected fault")),
+            Self::Full => StoreError::Full,
+        }
+    }
+}
+
+fn down() -> StoreError {
+    StoreError::Io(io::Error::other("the machine is down"))
+}
+
+#[async_trait]
+impl<S: BlobStore> BlobStore for Faulty<S> {
+    async fn stage(&self, upload: UploadId, len: u64) -> Result<Arc<dyn StagedBytes>, StoreError> {
+        let turn = self.turns.take(upload).await;
+        let inner = self.faults.apply(Operation::Stage, self.inner.stage(upload, len)).await?;
+        Ok(Arc::new(staged::Handle { inner, faults: self.faults.clone(), ticket: turns::open(turn, ()) }))
+    }
+
+    async fn publish(&self, upload: UploadId, key: &BlobKey) -> Result<(), StoreError> {
+        let _turn = self.turns.take(upload).await;
+        self.faults.apply(Operation::Publish, self.inner.publish(upload, key)).await
+    }
+
+    async fn unpublish(&self, upload: UploadId, key: &BlobKey) -> Result<bool, StoreError> {
+        let _turn = self.turns.take(upload).await;
+        self.faults.apply(Operation::Unpublish, self.inner.unpublish(upload, key)).await
+    }
+
+    async fn discard(&self, upload: UploadId) -> Result<(), StoreError> {
+        let _turn = self.turns.take(upload).await;
+        self.faults.apply(Operation::Discard, self.inner.discard(upload)).await
+    }
+
+    async fn read(&self, key: &BlobKey, size: u64, range: Range<u64>) -> Result<Content, StoreError> {
+        self.faults.apply(Operation::Read, self.inner.read(key, size, range)).await
+    }
+
+    async fn remove(&self, key: &BlobKey) -> Result<(), StoreError> {
+        self.faults.apply(Operation::Remove, self.inner.remove(key)).await
+    }
+
+    async fn space(&self) -> Result<Space, StoreError> {
+        self.inner.space().await
+    }
+
+    async fn check(&self) -> Result<(), StoreError> {
+        self.faults.apply(Operation::Check, self.inner.check()).await
+    }
+
+    async fn list(&self, from: Option<&str>) -> Result<Listing, StoreError> {
+        self.inner.list(from).await
+    }
+}

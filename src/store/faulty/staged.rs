@@ -1,0 +1,72 @@
+//! An upload's bytes on their way in, with faults. What fails here closes the handle, as on a real medium.
+
+use std::io;
+use std::ops::Range;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use super::{Faults, Operation, down};
+use crate::store::turns::{Ticket, Turn, closed};
+use crate::store::{ByteStream, StagedBytes, StoreError};
+
+pub(super) struct Handle {
+    pub(super) inner: Arc<dyn StagedBytes>,
+    pub(super) faults: Faults,
+    pub(super) ticket: Ticket<()>,
+}
+
+#[async_trait]
+impl StagedBytes for Handle {
+    async fn write_at(&self, offset: u64, pieces: Vec<Bytes>) -> Result<(), StoreError> {
+        let turn = self.ticket.turn().await?;
+        let (inner, faults) = (Arc::clone(&self.inner), self.faults.clone());
+        // In a task of its own: also a write that is stalled goes on when its caller has gone.
+        let write = tokio::spawn(async move {
+            let result = write(&*inner, &faults, offset, pieces).await;
+            finish(turn, result)
+        });
+        write.await.unwrap_or_else(|error| Err(StoreError::Io(io::Error::other(error))))
+    }
+
+    async fn sync(&self) -> Result<(), StoreError> {
+        let turn = self.ticket.turn().await?;
+        let result = self.faults.apply(Operation::Sync, self.inner.sync()).await;
+        finish(turn, result)
+    }
+
+    async fn read(&self, range: Range<u64>) -> Result<ByteStream, StoreError> {
+        let _turn = self.ticket.turn().await?;
+        if self.faults.is_down() {
+            return Err(down());
+        }
+        self.inner.read(range).await
+    }
+}
+
+async fn write(
+    inner: &dyn StagedBytes,
+    faults: &Faults,
+    offset: u64,
+    pieces: Vec<Bytes>,
+) -> Result<(), StoreError> {
+    let half = inner.write_at(offset, first_half(pieces.clone()));
+    faults.apply_torn(Operation::Write, inner.write_at(offset, pieces), half).await
+}
+
+fn first_half(mut pieces: Vec<Bytes>) -> Vec<Bytes> {
+    let mut left = pieces.iter().map(Bytes::len).sum::<usize>() / 2;
+    for piece in &mut pieces {
+        piece.truncate(left);
+        left -= piece.len();
+    }
+    pieces
+}
+
+fn finish(mut turn: Turn<()>, result: Result<(), StoreError>) -> Result<(), StoreError> {
+    if result.is_err() {
+        turn.close(closed::FAILED);
+    }
+    result
+}

@@ -1,0 +1,46 @@
+//! Directories and small files that are there after a power cut.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::Path;
+
+/// Makes the entries of a directory durable.
+pub(super) fn sync_dir(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
+}
+
+/// Makes a directory and those above it, where they are missing, and their entries durable.
+pub(super) fn create_dir_all(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    let parent = parent(path);
+    create_dir_all(parent)?;
+    create_dir(path)
+}
+
+/// Makes a directory, if it is missing, in one that exists. Its entry is synced also when it was there:
+/// whoever made it may have been cut off before that.
+pub(super) fn create_dir(path: &Path) -> io::Result<()> {
+    match fs::create_dir(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => sync_dir(parent(path)),
+    }
+}
+
+/// Writes a small file so that it is whole or not there.
+pub(super) fn write(path: &Path, content: &[u8]) -> io::Result<()> {
+    let draft = path.with_extension("draft");
+    fs::write(&draft, content)?;
+    File::open(&draft)?.sync_all()?;
+    fs::rename(&draft, path)?;
+    sync_dir(parent(path))
+}
+
+fn parent(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
+        Some(parent) => parent,
+        None => path,
+    }
+}

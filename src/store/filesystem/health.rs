@@ -1,0 +1,40 @@
+//! Whether the store works, and how much room it has.
+
+use std::fs::{self, File};
+use std::io::Write;
+
+use super::{Access, Tree};
+use crate::store::{Space, StoreError};
+
+impl Tree {
+    pub(super) fn space(&self) -> Result<Space, StoreError> {
+        let stat = rustix::fs::statvfs(self.layout.root()).map_err(std::io::Error::from)?;
+        let bytes = |blocks: u64| blocks.saturating_mul(stat.f_frsize);
+        // What is kept back for root is no room for us.
+        Ok(Space { total: bytes(stat.f_blocks), free: bytes(stat.f_bavail) })
+    }
+
+    pub(super) fn check(&self) -> Result<(), StoreError> {
+        self.identity.verify(&self.layout)?;
+        match self.access {
+            Access::ReadOnly => Ok(()),
+            Access::ReadWrite => self.probe(),
+        }
+    }
+
+    /// Proves that a write becomes durable.
+    fn probe(&self) -> Result<(), StoreError> {
+        let path = self.layout.probe();
+        let written = File::create(&path).and_then(|mut file| {
+            file.write_all(b"probe")?;
+            file.sync_all()
+        });
+        // Also after a failure: an empty probe on a full disk is of no use to anybody.
+        let removed = fs::remove_file(&path);
+        written?;
+        match removed {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
+            _ => Ok(()),
+        }
+    }
+}

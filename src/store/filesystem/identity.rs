@@ -1,0 +1,121 @@
+//! The store's identity file: by it a store that is not mounted, or another one, is told from an empty one.
+
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+use uuid::Uuid;
+
+use super::durable;
+use crate::store::StoreError;
+use crate::store::layout::{self, Layout};
+
+/// Why a directory cannot be opened as a store.
+#[derive(Debug, Error)]
+pub enum OpenError {
+    /// A newer version of Orlop wrote it.
+    #[error("{} has layout version {found}; this version of orlop knows up to {known}: use a newer one", path.display())]
+    Newer {
+        /// Its identity file.
+        path: PathBuf,
+        /// The version that it carries.
+        found: u64,
+        /// The newest one known here.
+        known: u64,
+    },
+    /// There is no identity file, and it is not for us to make one.
+    #[error("{} is missing, {reason}", path.display())]
+    Unidentified {
+        /// Where it should be.
+        path: PathBuf,
+        /// Why it is not made.
+        reason: &'static str,
+    },
+    /// The identity file is not what Orlop writes.
+    #[error("{} cannot be understood: {reason}", path.display())]
+    Malformed {
+        /// The identity file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The directory cannot be read or written.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// What could not be read or written.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// What stands in the identity file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Identity {
+    layout: u64,
+    pub(super) store: Uuid,
+}
+
+/// The part that every version can read.
+#[derive(Deserialize)]
+struct Version {
+    layout: u64,
+}
+
+impl Identity {
+    /// The identity of the store at `layout`'s root, if it has one.
+    pub(super) fn read(layout: &Layout) -> Result<Option<Self>, OpenError> {
+        let path = layout.identity();
+        let text = match fs::read(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(OpenError::Io { path, source }),
+        };
+        Self::parse(&text, path).map(Some)
+    }
+
+    /// Gives a new store its identity, durably.
+    pub(super) fn create(layout: &Layout) -> Result<Self, OpenError> {
+        let path = layout.identity();
+        if layout.blobs().exists() {
+            let reason =
+                "though there are blobs beside it: put it back from a backup, or check what is mounted";
+            return Err(OpenError::Unidentified { path, reason });
+        }
+        let identity = Self { layout: layout::VERSION, store: Uuid::new_v4() };
+        let write = || {
+            durable::create_dir_all(layout.root())?;
+            let mut text = serde_json::to_vec(&identity)?;
+            text.push(b'\n');
+            durable::write(&path, &text)
+        };
+        match write() {
+            Ok(()) => Ok(identity),
+            Err(source) => Err(OpenError::Io { path, source }),
+        }
+    }
+
+    /// Makes sure that the store is still the one that has this identity.
+    pub(super) fn verify(&self, layout: &Layout) -> Result<(), StoreError> {
+        match Self::read(layout) {
+            Ok(Some(found)) if found == *self => Ok(()),
+            Ok(Some(found)) => {
+                Err(StoreError::Vanished(format!("store {} is in the place of {}", found.store, self.store)))
+            }
+            Ok(None) => Err(StoreError::Vanished(format!("{} is missing", layout.identity().display()))),
+            Err(error) => Err(StoreError::Vanished(error.to_string())),
+        }
+    }
+
+    fn parse(text: &[u8], path: PathBuf) -> Result<Self, OpenError> {
+        let malformed =
+            |error: serde_json::Error| OpenError::Malformed { path: path.clone(), reason: error.to_string() };
+        let version: Version = serde_json::from_slice(text).map_err(malformed)?;
+        if version.layout > layout::VERSION {
+            return Err(OpenError::Newer { path, found: version.layout, known: layout::VERSION });
+        }
+        serde_json::from_slice(text).map_err(malformed)
+    }
+}

@@ -1,0 +1,106 @@
+//! A file's bytes, piece by piece.
+
+use std::fs::File;
+use std::io::{self, IoSliceMut};
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use futures_util::Stream;
+use rustix::fs::Advice;
+use rustix::io::ReadWriteFlags;
+use tokio::task::JoinHandle;
+
+use super::pieces::{PIECE, Piece, Pieces};
+use crate::store::StoreError;
+
+/// Reads a range of a file. What the page cache holds is copied on the spot; for the rest a blocking thread
+/// is asked.
+pub(super) struct FileStream {
+    file: Arc<File>,
+    rest: Range<u64>,
+    pieces: Arc<Pieces>,
+    running: Option<JoinHandle<io::Result<Bytes>>>,
+}
+
+impl FileStream {
+    pub(super) fn new(file: Arc<File>, range: Range<u64>, pieces: Arc<Pieces>) -> Self {
+        // Doubles how far the kernel reads ahead. A filesystem that takes no advice reads as well without.
+        let _ = rustix::fs::fadvise(&*file, range.start, None, Advice::Sequential);
+        Self { file, rest: range, pieces, running: None }
+    }
+
+    /// The next piece at once, if no disk has to be waited for; else asks for it.
+    fn begin(&mut self) -> Option<Bytes> {
+        let wanted = usize::try_from(self.rest.end - self.rest.start).map_or(PIECE, |rest| rest.min(PIECE));
+        let mut piece = self.pieces.take();
+        if let Some(read) = read_cached(&self.file, &mut piece.buffer()[..wanted], self.rest.start) {
+            return Some(piece.into_bytes(read));
+        }
+        let (file, start) = (Arc::clone(&self.file), self.rest.start);
+        self.running = Some(tokio::task::spawn_blocking(move || read_piece(&file, piece, wanted, start)));
+        None
+    }
+
+    fn poll_running(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
+        let Some(running) = &mut self.running else {
+            return Poll::Pending;
+        };
+        let result = ready!(Pin::new(running).poll(context));
+        self.running = None;
+        Poll::Ready(result.unwrap_or_else(|error| Err(io::Error::other(error))))
+    }
+}
+
+impl Stream for FileStream {
+    type Item = Result<Bytes, StoreError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if self.running.is_none() {
+            if self.rest.is_empty() {
+                return Poll::Ready(None);
+            }
+            if let Some(bytes) = self.begin() {
+                self.rest.start += bytes.len() as u64;
+                return Poll::Ready(Some(Ok(bytes)));
+            }
+        }
+        match ready!(self.poll_running(context)) {
+            Ok(bytes) if !bytes.is_empty() => {
+                self.rest.start += bytes.len() as u64;
+                Poll::Ready(Some(Ok(bytes)))
+            }
+            failed => {
+                let error = failed.map_or_else(StoreError::from, |_| too_short(self.rest.start));
+                self.rest.start = self.rest.end;
+                Poll::Ready(Some(Err(error)))
+            }
+        }
+    }
+}
+
+/// What is to be said of a file that ends before its recorded size.
+pub(super) fn too_short(end: u64) -> StoreError {
+    StoreError::Damaged(format!("the file ended at byte {end} while it was read"))
+}
+
+/// Reads what the page cache holds; `None` if that is nothing, for whatever reason: a read that may block
+/// finds out which.
+pub(super) fn read_cached(file: &File, buffer: &mut [u8], offset: u64) -> Option<usize> {
+    match rustix::io::preadv2(file, &mut [IoSliceMut::new(buffer)], offset, ReadWriteFlags::NOWAIT) {
+        Ok(0) | Err(_) => None,
+        Ok(read) => Some(read),
+    }
+}
+
+fn read_piece(file: &File, mut piece: Piece, wanted: usize, offset: u64) -> io::Result<Bytes> {
+    loop {
+        match file.read_at(&mut piece.buffer()[..wanted], offset) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result.map(|read| piece.into_bytes(read)),
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! What only a store in a directory can get wrong. The scenarios that every store runs are in
+//! [`crate::store::suite`].
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+
+use bytes::Bytes;
+use tempfile::TempDir;
+
+use super::*;
+use crate::store::suite::{self, Fixture};
+
+impl Fixture for TempDir {
+    fn open(&self) -> Arc<dyn BlobStore> {
+        Arc::new(open(self))
+    }
+}
+
+fn dir() -> TempDir {
+    tempfile::tempdir().expect("a directory")
+}
+
+fn open(dir: &TempDir) -> FilesystemStore {
+    FilesystemStore::open(dir.path(), Access::ReadWrite).expect("opened")
+}
+
+fn path_of(store: &FilesystemStore, key: &BlobKey) -> PathBuf {
+    store.tree.layout.blob(key)
+}
+
+crate::blob_store_suite!(dir());
+
+#[test]
+fn the_identity_stays() {
+    let dir = dir();
+    let root = dir.path().join("deep/down");
+    let first = FilesystemStore::open(&root, Access::ReadWrite).expect("made").store_id();
+    for access in [Access::ReadWrite, Access::ReadOnly] {
+        assert_eq!(FilesystemStore::open(&root, access).expect("opened").store_id(), first);
+    }
+}
+
+#[test]
+fn a_newer_layout_is_refused() {
+    let dir = dir();
+    let text = r#"{"layout":2,"store":{"something":"else"}}"#;
+    fs::write(dir.path().join("orlop.json"), text).expect("written");
+    let error = FilesystemStore::open(dir.path(), Access::ReadWrite).err().expect("refused");
+    assert!(matches!(error, OpenError::Newer { found: 2, known: 1, .. }));
+    assert!(error.to_string().contains("use a newer one"), "{error}");
+}
+
+#[test]
+fn a_damaged_identity_is_refused_and_kept() {
+    let dir = dir();
+    let path = dir.path().join("orlop.json");
+    fs::write(&path, "{").expect("written");
+    assert!(matches!(FilesystemStore::open(dir.path(), Access::ReadWrite), Err(OpenError::Malformed { .. })));
+    assert_eq!(fs::read(&path).expect("kept"), b"{");
+}
+
+#[test]
+fn blobs_without_identity_get_no_new_one() {
+    let dir = dir();
+    open(&dir);
+    fs::remove_file(dir.path().join("orlop.json")).expect("removed");
+    assert!(matches!(
+        FilesystemStore::open(dir.path(), Access::ReadWrite),
+        Err(OpenError::Unidentified { .. })
+    ));
+}
+
+#[test]
+fn reading_makes_no_store() {
+    let dir = dir();
+    assert!(matches!(
+        FilesystemStore::open(dir.path(), Access::ReadOnly),
+        Err(OpenError::Unidentified { .. })
+    ));
+    assert_eq!(fs::read_dir(dir.path()).expect("listed").count(), 0);
+}
+
+#[tokio::test]
+async fn a_store_that_vanished_condemns_nothing() {
+    let dir = dir();
+    let store = open(&dir);
+    let (key, size) = suite::publish(&store, b"hello").await;
+    fs::remove_file(dir.path().join("orlop.json")).expect("removed");
+    assert!(matches!(store.check().await, Err(StoreError::Vanished(_))));
+    assert!(matches!(store.remove(&key).await, Err(StoreError::Vanished(_))));
+    assert!(matches!(store.list(None).await, Err(StoreError::Vanished(_))));
+    assert_eq!(suite::read(&store, &key, size, 0..size).await.expect("still there"), b"hello");
+    fs::remove_dir_all(dir.path()).expect("removed");
+    assert!(matches!(suite::read(&store, &key, size, 0..size).await, Err(StoreError::Vanished(_))));
+    assert!(matches!(store.stage(UploadId::random(), 0).await.err(), Some(StoreError::Vanished(_))));
+    assert!(matches!(store.publish(UploadId::random(), &key).await, Err(StoreError::Vanished(_))));
+}
+
+#[tokio::test]
+async fn another_store_in_its_place_is_noticed() {
+    let dir = dir();
+    let store = open(&dir);
+    fs::remove_dir_all(dir.path()).expect("removed");
+    open(&dir);
+    assert!(matches!(store.check().await, Err(StoreError::Vanished(_))));
+}
+
+#[tokio::test]
+async fn a_failed_write_closes_the_handle() {
+    let dir = dir();
+    let store = open(&dir);
+    // A device that is always full stands in for a disk that is.
+    let upload = UploadId::random();
+    std::os::unix::fs::symlink("/dev/full", dir.path().join(format!("uploads/{upload}"))).expect("linked");
+    let staged = store.stage(upload, 0).await.expect("staged");
+    let failed = staged.write_at(0, vec![Bytes::from_static(b"hello")]).await;
+    assert!(matches!(failed, Err(StoreError::Full)), "{failed:?}");
+    assert!(matches!(staged.sync().await, Err(StoreError::Closed(closed::FAILED))));
+    assert!(matches!(staged.write_at(0, Vec::new()).await, Err(StoreError::Closed(closed::FAILED))));
+}
+
+#[tokio::test]
+async fn what_cannot_be_synced_is_thrown_away() {
+    let dir = dir();
+    let store = open(&dir);
+    let upload = UploadId::random();
+    // A pipe cannot be synced.
+    let path = dir.path().join(format!("uploads/{upload}"));
+    rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, 0o600.into(), 0).expect("made");
+    let staged = store.stage(upload, 0).await.expect("staged");
+    assert!(matches!(staged.sync().await, Err(StoreError::Io(_))));
+    assert!(matches!(staged.sync().await, Err(StoreError::Closed(closed::FAILED))));
+    assert!(!path.exists());
+    assert!(matches!(store.publish(upload, &suite::key_of(b"hello")).await, Err(StoreError::NotFound)));
+}
+
+#[tokio::test]
+async fn what_cannot_be_synced_in_its_place_is_thrown_away() {
+    let dir = dir();
+    let store = open(&dir);
+    let (upload, key) = (UploadId::random(), suite::key_of(b"hello"));
+    let path = dir.path().join(format!("uploads/{upload}"));
+    rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, 0o600.into(), 0).expect("made");
+    let _staged = store.stage(upload, 0).await.expect("staged");
+    assert!(matches!(store.publish(upload, &key).await, Err(StoreError::Io(_))));
+    assert!(!path.exists() && !path_of(&store, &key).exists());
+    assert!(!store.unpublish(upload, &key).await.expect("nothing left"));
+}
+
+#[tokio::test]
+async fn a_read_only_store_changes_nothing() {
+    let dir = dir();
+    let (key, size) = suite::publish(&open(&dir), b"hello").await;
+    let store = FilesystemStore::open(dir.path(), Access::ReadOnly).expect("opened");
+    let upload = UploadId::random();
+    assert!(matches!(store.stage(upload, 0).await.err(), Some(StoreError::ReadOnly)));
+    assert!(matches!(store.publish(upload, &key).await, Err(StoreError::ReadOnly)));
+    assert!(matches!(store.unpublish(upload, &key).await, Err(StoreError::ReadOnly)));
+    assert!(matches!(store.discard(upload).await, Err(StoreError::ReadOnly)));
+    assert!(matches!(store.remove(&key).await, Err(StoreError::ReadOnly)));
+    store.check().await.expect("sound");
+    assert_eq!(suite::read(&store, &key, size, 0..size).await.expect("read"), b"hello");
+}
+
+#[tokio::test]
+async fn a_directory_that_cannot_be_written_fails_the_check() {
+    let dir = dir();
+    let store = open(&dir);
+    let uploads = dir.path().join("uploads");
+    fs::set_permissions(&uploads, fs::Permissions::from_mode(0o500)).expect("changed");
+    // Root writes where it likes.
+    if !rustix::process::geteuid().is_root() {
+        assert!(matches!(store.check().await, Err(StoreError::Io(_))));
+    }
+    fs::remove_dir(&uploads).expect("removed");
+    assert!(matches!(store.check().await, Err(StoreError::Io(_))));
+}
+
+#[tokio::test]
+async fn a_file_that_shrank_is_damaged() {
+    let dir = dir();
+    let store = open(&dir);
+    let content = suite::pattern(1_000_000, 1);
+    let (key, size) = suite::publish(&store, &content).await;
+    let Content::Stream(stream) = store.read(&key, size, 0..size).await.expect("opened") else {
+        panic!("a megabyte is streamed");
+    };
+    let file = fs::OpenOptions::new().write(true).open(path_of(&store, &key)).expect("opened");
+    file.set_len(600_000).expect("cut");
+    assert!(matches!(suite::collect(stream).await, Err(StoreError::Damaged(_))));
+    assert!(matches!(store.read(&key, size, 0..1).await, Err(StoreError::Damaged(_))));
+}
+
+#[tokio::test]
+async fn a_publish_by_link_that_was_cut_off_is_undone() {
+    let dir = dir();
+    let store = open(&dir);
+    let (key, _) = suite::publish(&store, b"hello").await;
+    let upload = UploadId::random();
+    fs::hard_link(path_of(&store, &key), dir.path().join(format!("uploads/{upload}"))).expect("linked");
+    assert!(store.unpublish(upload, &key).await.expect("undone"));
+    assert!(!path_of(&store, &key).exists());
+    store.stage(upload, 5).await.expect("staged again");
+}
+
+#[tokio::test]
+async fn a_directory_that_was_tidied_away_is_made_again() {
+    let dir = dir();
+    let store = open(&dir);
+    let (key, _) = suite::publish(&store, b"hello").await;
+    store.remove(&key).await.expect("removed");
+    fs::remove_dir(store.tree.layout.shard(&key)).expect("empty");
+    suite::publish(&store, b"hello").await;
+}
+
+#[tokio::test]
+async fn strangers_are_reported_and_kept() {
+    let dir = dir();
+    let store = open(&dir);
+    let (key, _) = suite::publish(&store, b"hello").await;
+    let shard = &key.digest.hex()[..2];
+    let strangers = [
+        "uploads/lost".into(),
+        "blobs/md5".into(),
+        "blobs/sha256/zz".into(),
+        format!("blobs/sha256/{shard}/x"),
+    ];
+    for stranger in &strangers {
+        fs::write(dir.path().join(stranger), "?").expect("written");
+    }
+    let (mut unknown, mut from) = (Vec::new(), None);
+    loop {
+        let page = store.list(from.as_deref()).await.expect("listed");
+        unknown.extend(page.unknown);
+        from = page.next;
+        if from.is_none() {
+            break;
+        }
+    }
+    assert_eq!(unknown, strangers);
+    assert!(matches!(store.list(Some("nonsense")).await, Err(StoreError::Io(_))));
+}

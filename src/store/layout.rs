@@ -1,0 +1,180 @@
+//! Where things lie in the filesystem store, drawn once:
+//!
+//! ```text
+//! <root>/orlop.json                              the store's identity: its id and its layout's version
+//! <root>/blobs/sha256/ab/<hex>.<generation>      a blob; ab is how the hex begins
+//! <root>/blobs/sha512/ab/<hex>.<generation>
+//! <root>/uploads/<uuid>                          an upload's staged bytes
+//! <root>/uploads/.probe                          there for the blink of a health check
+//! ```
+//!
+//! Whatever else lies in the root (a database, a socket) is none of the store's business; whatever else lies
+//! below `blobs` and `uploads` is listed as unknown and kept.
+
+use std::path::{Path, PathBuf};
+
+use super::BlobKey;
+use crate::oci::{Algorithm, Digest, UploadId};
+
+/// The version of the layout above. A root that carries a higher one is refused.
+pub(super) const VERSION: u64 = 1;
+
+/// How many directories the blobs of one algorithm are spread over.
+pub(super) const SHARDS: usize = 256;
+
+const PROBE: &str = ".probe";
+
+/// The paths of one store.
+#[derive(Debug, Clone)]
+pub(super) struct Layout {
+    root: PathBuf,
+}
+
+impl Layout {
+    pub(super) fn new(root: &Path) -> Self {
+        Self { root: root.to_owned() }
+    }
+
+    pub(super) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    pub(super) fn identity(&self) -> PathBuf {
+        self.root.join("orlop.json")
+    }
+
+    pub(super) fn blobs(&self) -> PathBuf {
+        self.root.join("blobs")
+    }
+
+    pub(super) fn algorithm(&self, algorithm: Algorithm) -> PathBuf {
+        self.below(&["blobs", algorithm.name()], 4)
+    }
+
+    /// The directory that `key` lies in.
+    pub(super) fn shard(&self, key: &BlobKey) -> PathBuf {
+        self.below(&["blobs", key.digest.algorithm().name(), shard_of(&key.digest)], 0)
+    }
+
+    pub(super) fn blob(&self, key: &BlobKey) -> PathBuf {
+        let hex = key.digest.hex();
+        let mut path =
+            self.below(&["blobs", key.digest.algorithm().name(), shard_of(&key.digest)], hex.len() + 40);
+        path.push(hex);
+        let path = path.as_mut_os_string();
+        path.push(".");
+        path.push(key.generation.0.simple().encode_lower(&mut [0; 32]));
+        std::mem::take(path).into()
+    }
+
+    pub(super) fn uploads(&self) -> PathBuf {
+        self.below(&["uploads"], 40)
+    }
+
+    pub(super) fn upload(&self, upload: UploadId) -> PathBuf {
+        let mut path = self.uploads();
+        path.push(upload.to_string());
+        path
+    }
+
+    pub(super) fn probe(&self) -> PathBuf {
+        self.uploads().join(PROBE)
+    }
+
+    /// `parts` below the root, with room for `spare` more bytes: one allocation a path, for reading a small
+    /// blob is a matter of microseconds.
+    fn below(&self, parts: &[&str], spare: usize) -> PathBuf {
+        let len: usize = parts.iter().map(|part| part.len() + 1).sum();
+        let mut path = PathBuf::with_capacity(self.root.as_os_str().len() + len + spare);
+        path.push(&self.root);
+        path.extend(parts);
+        path
+    }
+}
+
+/// Which of the 256 directories a digest's blobs lie in.
+fn shard_of(digest: &Digest) -> &str {
+    &digest.hex()[..2]
+}
+
+/// The same as a number.
+pub(super) fn shard_index(digest: &Digest) -> usize {
+    usize::from_str_radix(shard_of(digest), 16).unwrap_or_default()
+}
+
+/// The number of the directory called `name`, if that is what one is called.
+pub(super) fn parse_shard(name: &str) -> Option<usize> {
+    let index = usize::from_str_radix(name, 16).ok()?;
+    (shard_name(index) == name).then_some(index)
+}
+
+/// What the directory of a number is called.
+pub(super) fn shard_name(index: usize) -> String {
+    format!("{index:02x}")
+}
+
+/// Which blob a file called `name` in a shard is, if it is one.
+pub(super) fn parse_blob(algorithm: Algorithm, shard: usize, name: &str) -> Option<BlobKey> {
+    let (hex, generation) = name.split_once('.')?;
+    let digest: Digest = format!("{algorithm}:{hex}").parse().ok()?;
+    let key = BlobKey { digest, generation: generation.parse().ok()? };
+    // A UUID has more than one spelling; only ours is a blob of ours.
+    (shard_index(&key.digest) == shard && key.generation.to_string() == generation).then_some(key)
+}
+
+/// Which upload's staged bytes a file called `name` holds, if any's.
+pub(super) fn parse_upload(name: &str) -> Option<UploadId> {
+    let upload: UploadId = name.parse().ok()?;
+    (upload.to_string() == name).then_some(upload)
+}
+
+/// Whether `name`, among the uploads, is a health check's.
+pub(super) fn is_probe(name: &str) -> bool {
+    name == PROBE
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::oci::Hasher;
+    use crate::store::Generation;
+
+    #[test]
+    fn paths_go_both_ways() {
+        let layout = Layout::new(Path::new("/data"));
+        for algorithm in Algorithm::ALL {
+            let digest = Hasher::digest(algorithm, b"hello");
+            let key = BlobKey { digest, generation: Generation::random() };
+            let path = layout.blob(&key);
+            let expected = format!(
+                "/data/blobs/{algorithm}/{}/{}.{}",
+                &key.digest.hex()[..2],
+                key.digest.hex(),
+                key.generation
+            );
+            assert_eq!(path, Path::new(&expected));
+            assert_eq!(path.parent(), Some(layout.shard(&key).as_path()));
+            let shard = parse_shard(&key.digest.hex()[..2]).expect("a shard");
+            let name = path.file_name().and_then(|name| name.to_str()).expect("text");
+            assert_eq!(parse_blob(algorithm, shard, name), Some(key));
+        }
+        let upload = UploadId::random();
+        let path = layout.upload(upload);
+        assert_eq!(path.file_name().and_then(|name| name.to_str()).and_then(parse_upload), Some(upload));
+    }
+
+    #[test]
+    fn what_we_did_not_write_is_not_ours() {
+        let hex = "ab".repeat(32);
+        let generation = Generation::random();
+        let parse = |name: String| parse_blob(Algorithm::Sha256, 0xab, &name);
+        assert!(parse(format!("{hex}.{generation}")).is_some());
+        assert!(parse(hex.clone()).is_none());
+        assert!(parse(format!("{hex}.{generation}.tmp")).is_none());
+        assert!(parse(format!("{hex}.{}", generation.to_string().to_uppercase())).is_none());
+        assert!(parse_blob(Algorithm::Sha256, 0xaa, &format!("{hex}.{generation}")).is_none());
+        assert_eq!(parse_shard("AB"), None);
+        assert_eq!(parse_shard("+a"), None);
+        assert_eq!(parse_upload("lost+found"), None);
+    }
+}

@@ -1,0 +1,262 @@
+//! Bytes in memory, for tests. It keeps apart what is *volatile* and what is *durable*, so that a test can
+//! cut the power ([`MemoryStore::power_cut`]) between any two steps and see what the protocol made of it.
+//!
+//! What becomes durable, and when, is what a journaling filesystem does at least: a sync makes a file's bytes
+//! durable, and its name with them the first time; a publish makes bytes and name durable, and the old name
+//! goes in the same commit. Removing and discarding sync nothing: such a name comes back in a power cut.
+
+mod disk;
+mod staged;
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::stream;
+
+use self::disk::{Disk, File, Name};
+use super::turns::{Turns, closed};
+use super::{BlobKey, BlobStore, ByteStream, Content, Listing, Space, StagedBytes, StoreError};
+use crate::oci::UploadId;
+
+/// Ranges up to this many bytes are given as a whole.
+const SMALL: usize = 64 << 10;
+
+/// How long a piece of a longer range is.
+const PIECE: usize = 32 << 10;
+
+/// How many blobs and uploads are listed on a page.
+const PAGE: usize = 16;
+
+/// A store in memory. Clones share one medium, as handles of one open store do.
+#[derive(Clone)]
+pub struct MemoryStore {
+    medium: Arc<Medium>,
+    turns: Arc<Turns<staged::Staged>>,
+}
+
+#[derive(Default)]
+struct Medium {
+    disk: Mutex<Disk>,
+    vanished: AtomicBool,
+    torn_publish: AtomicBool,
+}
+
+impl Default for MemoryStore {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl MemoryStore {
+    /// An empty store.
+    pub fn new() -> Self {
+        Self::on(Arc::default())
+    }
+
+    fn on(medium: Arc<Medium>) -> Self {
+        Self { medium, turns: Arc::new(Turns::new()) }
+    }
+
+    /// The same medium as a new process finds it after the old one ended, with the power still on.
+    pub fn reopened(&self) -> Self {
+        Self::on(Arc::clone(&self.medium))
+    }
+
+    /// Cuts the power: every byte and name that was not synced is gone, and every staged handle is dead.
+    pub fn power_cut(&self) {
+        self.medium.disk().power_cut();
+    }
+
+    /// Takes the medium away, or brings it back: while it is away nothing can be read, removed or listed.
+    pub fn set_vanished(&self, vanished: bool) {
+        self.medium.vanished.store(vanished, Ordering::SeqCst);
+    }
+
+    /// Lets each publish from now on end in the middle: the name is durable, the bytes are not, and an error
+    /// is answered. With [`MemoryStore::power_cut`] behind it, this is the worst that a crash can leave.
+    pub fn set_torn_publish(&self, torn: bool) {
+        self.medium.torn_publish.store(torn, Ordering::SeqCst);
+    }
+
+    /// Damages a blob's bytes on the medium, keeping their number unless there are none. `false` if there
+    /// is no such blob.
+    pub fn damage(&self, key: &BlobKey) -> bool {
+        let file = self.medium.disk().get(&Name::Blob(key.clone()));
+        file.inspect(|file| file.damage()).is_some()
+    }
+
+    /// Takes a blob's bytes away behind everybody's back. `false` if there is no such blob.
+    pub fn lose(&self, key: &BlobKey) -> bool {
+        let name = Name::Blob(key.clone());
+        let mut disk = self.medium.disk();
+        let lost = disk.remove(&name).is_some();
+        disk.sync_name(&name);
+        lost
+    }
+
+    /// Every blob that has bytes now, sorted.
+    pub fn keys(&self) -> Vec<BlobKey> {
+        let blob = |name: &Name| match name {
+            Name::Blob(key) => Some(key.clone()),
+            Name::Upload(_) => None,
+        };
+        self.medium.disk().names().filter_map(|(name, _)| blob(name)).collect()
+    }
+
+    /// Every upload that has staged bytes now, sorted.
+    pub fn uploads(&self) -> Vec<UploadId> {
+        let upload = |name: &Name| match name {
+            Name::Upload(upload) => Some(*upload),
+            Name::Blob(_) => None,
+        };
+        self.medium.disk().names().filter_map(|(name, _)| upload(name)).collect()
+    }
+
+    /// A blob's bytes as they are now.
+    pub fn bytes(&self, key: &BlobKey) -> Option<Vec<u8>> {
+        let file = self.medium.disk().get(&Name::Blob(key.clone()))?;
+        file.read(0, file.len())
+    }
+}
+
+impl Medium {
+    fn disk(&self) -> MutexGuard<'_, Disk> {
+        self.disk.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn present(&self) -> Result<(), StoreError> {
+        match self.vanished.load(Ordering::SeqCst) {
+            true => Err(StoreError::Vanished("a test took it away".to_owned())),
+            false => Ok(()),
+        }
+    }
+
+    fn publish(&self, upload: UploadId, key: &BlobKey) -> Result<(), StoreError> {
+        let (staged, place) = (Name::Upload(upload), Name::Blob(key.clone()));
+        let mut disk = self.disk();
+        let file = disk.get(&staged).ok_or(StoreError::NotFound)?;
+        move_name(&mut disk, &file, &staged, &place)?;
+        if self.torn_publish.load(Ordering::SeqCst) {
+            return Err(StoreError::Io(io::Error::other("a test tore the publish")));
+        }
+        file.sync();
+        Ok(())
+    }
+
+    fn unpublish(&self, upload: UploadId, key: &BlobKey) -> Result<bool, StoreError> {
+        let (staged, place) = (Name::Upload(upload), Name::Blob(key.clone()));
+        let mut disk = self.disk();
+        let Some(file) = disk.get(&place) else {
+            return Ok(false);
+        };
+        move_name(&mut disk, &file, &place, &staged)?;
+        Ok(true)
+    }
+}
+
+/// Gives a file another name, durably, without replacing anything.
+fn move_name(disk: &mut Disk, file: &Arc<File>, from: &Name, to: &Name) -> Result<(), StoreError> {
+    if disk.get(to).is_some() {
+        return Err(io::Error::from(io::ErrorKind::AlreadyExists).into());
+    }
+    disk.remove(from);
+    disk.insert(to.clone(), Arc::clone(file));
+    disk.sync_name(from);
+    disk.sync_name(to);
+    Ok(())
+}
+
+#[async_trait]
+impl BlobStore for MemoryStore {
+    async fn stage(&self, upload: UploadId, len: u64) -> Result<Arc<dyn StagedBytes>, StoreError> {
+        self.medium.present()?;
+        let mut turn = self.turns.take(upload).await;
+        turn.close(closed::STAGED_ANEW);
+        staged::open(&self.medium, turn, upload, len)
+    }
+
+    async fn publish(&self, upload: UploadId, key: &BlobKey) -> Result<(), StoreError> {
+        self.medium.present()?;
+        self.turns.take(upload).await.close(closed::PUBLISHED);
+        self.medium.publish(upload, key)
+    }
+
+    async fn unpublish(&self, upload: UploadId, key: &BlobKey) -> Result<bool, StoreError> {
+        self.medium.present()?;
+        let _turn = self.turns.take(upload).await;
+        self.medium.unpublish(upload, key)
+    }
+
+    async fn discard(&self, upload: UploadId) -> Result<(), StoreError> {
+        self.medium.present()?;
+        self.turns.take(upload).await.close(closed::DISCARDED);
+        self.medium.disk().remove(&Name::Upload(upload));
+        Ok(())
+    }
+
+    async fn read(&self, key: &BlobKey, size: u64, range: Range<u64>) -> Result<Content, StoreError> {
+        self.medium.present()?;
+        let file = self.medium.disk().get(&Name::Blob(key.clone())).ok_or(StoreError::NotFound)?;
+        if file.len() as u64 != size {
+            return Err(StoreError::Damaged(format!("{} has {} bytes, not {size}", key.digest, file.len())));
+        }
+        let bytes = read(&file, &range)?;
+        match bytes.len() {
+            0..=SMALL => Ok(Content::Whole(bytes)),
+            _ => Ok(Content::Stream(pieces(bytes))),
+        }
+    }
+
+    async fn remove(&self, key: &BlobKey) -> Result<(), StoreError> {
+        self.medium.present()?;
+        self.medium.disk().remove(&Name::Blob(key.clone()));
+        Ok(())
+    }
+
+    async fn space(&self) -> Result<Space, StoreError> {
+        self.medium.present()?;
+        Ok(Space { total: 1 << 40, free: 1 << 39 })
+    }
+
+    async fn check(&self) -> Result<(), StoreError> {
+        self.medium.present()
+    }
+
+    async fn list(&self, from: Option<&str>) -> Result<Listing, StoreError> {
+        self.medium.present()?;
+        let start: usize = from.unwrap_or("0").parse().map_err(io::Error::other)?;
+        let disk = self.medium.disk();
+        let mut listing = Listing::default();
+        for (name, file) in disk.names().skip(start).take(PAGE) {
+            match name {
+                Name::Upload(upload) => listing.uploads.push((*upload, file.len() as u64)),
+                Name::Blob(key) => listing.blobs.push((key.clone(), file.len() as u64)),
+            }
+        }
+        listing.next = (disk.names().count() > start + PAGE).then(|| (start + PAGE).to_string());
+        Ok(listing)
+    }
+}
+
+fn read(file: &File, range: &Range<u64>) -> Result<Bytes, StoreError> {
+    let (start, end) = (usize::try_from(range.start), usize::try_from(range.end));
+    let bytes = start.ok().zip(end.ok()).and_then(|(start, end)| file.read(start, end));
+    match bytes {
+        Some(bytes) => Ok(bytes.into()),
+        None => Err(io::Error::from(io::ErrorKind::InvalidInput).into()),
+    }
+}
+
+fn pieces(mut bytes: Bytes) -> ByteStream {
+    let mut pieces = Vec::new();
+    while !bytes.is_empty() {
+        pieces.push(Ok(bytes.split_to(bytes.len().min(PIECE))));
+    }
+    Box::pin(stream::iter(pieces))
+}

@@ -1,0 +1,99 @@
+//! Scenarios of reading and listing.
+
+use futures_util::StreamExt;
+
+use super::{Fixture, collect, pattern, publish, read, stage};
+use crate::oci::UploadId;
+use crate::store::{Content, StoreError};
+
+/// Small and big blobs come back as they were, also from a store that was opened anew.
+pub async fn what_was_published_is_read(fixture: &dyn Fixture) {
+    let store = fixture.open();
+    for len in [1, 5, 4096, 65_536, 65_537, 262_144, 1_000_003] {
+        let content = pattern(len, 7);
+        let (key, size) = publish(&*store, &content).await;
+        assert!(read(&*store, &key, size, 0..size).await.expect("read") == content, "{len} bytes differ");
+        assert!(read(&*fixture.open(), &key, size, 0..size).await.expect("read") == content);
+    }
+}
+
+/// A range holds exactly its bytes.
+pub async fn a_range_is_read(fixture: &dyn Fixture) {
+    let store = fixture.open();
+    let content = pattern(700_001, 1);
+    let (key, size) = publish(&*store, &content).await;
+    for range in
+        [0..1, 5..5, 1..700_001, 262_143..262_145, 100_000..400_000, 700_000..700_001, 700_001..700_001]
+    {
+        let expected = &content[range.start as usize..range.end as usize];
+        assert!(
+            read(&*store, &key, size, range.clone()).await.expect("read") == expected,
+            "{range:?} differs"
+        );
+    }
+}
+
+/// More than there is is refused rather than padded.
+pub async fn a_range_beyond_the_end_is_refused(fixture: &dyn Fixture) {
+    let store = fixture.open();
+    let (key, size) = publish(&*store, b"hello").await;
+    assert!(matches!(read(&*store, &key, size, 0..6).await, Err(StoreError::Io(_))));
+}
+
+/// Who has begun to read goes on.
+pub async fn readers_survive_a_removal(fixture: &dyn Fixture) {
+    let store = fixture.open();
+    let content = pattern(1_000_000, 4);
+    let (key, size) = publish(&*store, &content).await;
+    let Content::Stream(mut stream) = store.read(&key, size, 0..size).await.expect("opened") else {
+        panic!("a megabyte is streamed");
+    };
+    let mut bytes = stream.next().await.expect("a piece").expect("read").to_vec();
+    store.remove(&key).await.expect("removed");
+    bytes.extend(collect(stream).await.expect("read"));
+    assert!(bytes == content);
+}
+
+/// Bytes of another number than the record's are not served.
+pub async fn a_wrong_size_is_damaged(fixture: &dyn Fixture) {
+    let store = fixture.open();
+    let (key, _) = publish(&*store, b"hello").await;
+    for size in [4, 6] {
+        assert!(matches!(read(&*store, &key, size, 0..4).await, Err(StoreError::Damaged(_))));
+    }
+}
+
+/// The listing has everything once, over all its pages.
+pub async fn everything_is_listed(fixture: &dyn Fixture) {
+    let store = fixture.open();
+    let mut blobs = Vec::new();
+    for number in 0..40_u8 {
+        blobs.push(publish(&*store, &pattern(number.into(), number)).await);
+    }
+    let upload = UploadId::random();
+    stage(&*store, upload, b"hello").await;
+    let (mut found, mut uploads, mut from) = (Vec::new(), Vec::new(), None);
+    loop {
+        let page = store.list(from.as_deref()).await.expect("listed");
+        found.extend(page.blobs);
+        uploads.extend(page.uploads);
+        assert_eq!(page.unknown, [] as [String; 0]);
+        from = page.next;
+        if from.is_none() {
+            break;
+        }
+    }
+    blobs.sort();
+    found.sort();
+    assert_eq!(found, blobs);
+    assert_eq!(uploads, [(upload, 5)]);
+}
+
+/// A store that works says so.
+pub async fn the_store_is_sound_and_has_room(fixture: &dyn Fixture) {
+    let store = fixture.open();
+    store.check().await.expect("sound");
+    let space = store.space().await.expect("measured");
+    assert!(space.free <= space.total && space.total > 0, "{space:?}");
+    assert_eq!(store.list(None).await.expect("listed").unknown, [] as [String; 0]);
+}

@@ -1,0 +1,168 @@
+//! What the tests of the use cases share.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
+use orlop::clock::{Clock, ManualClock, Timestamp};
+use orlop::jobs::{Collector, CollectorSettings};
+use orlop::metadata::sqlite::{Access as FactsAccess, SqliteMetadata};
+use orlop::oci::{Algorithm, Digest, Hasher, Reference};
+use orlop::registry::{
+    Access, ClientBody, ClientError, PutManifestError, PutRequest, Registry, Repository, Settings,
+};
+use orlop::store::{Content, MemoryStore};
+use tempfile::TempDir;
+
+pub const LEASE: Duration = Duration::from_secs(100);
+pub const TRASH: Duration = Duration::from_secs(1000);
+pub const UNTAGGED: Duration = Duration::from_secs(5000);
+
+/// A registry over memory and a temporary database, with a clock that the test moves.
+pub struct Kit {
+    pub registry: Arc<Registry>,
+    pub bytes: MemoryStore,
+    pub clock: Arc<ManualClock>,
+    pub collector: Collector,
+    pub facts: TempDir,
+}
+
+impl Kit {
+    pub fn new() -> Self {
+        Self::with(|_| {})
+    }
+
+    pub fn with(change: impl FnOnce(&mut Settings)) -> Self {
+        let facts = TempDir::new().expect("temporary folder");
+        let clock = Arc::new(ManualClock::at(Timestamp(1_000_000_000)));
+        let mut settings = Settings { lease: LEASE, min_free: 0, warn_free: 0, ..Settings::default() };
+        change(&mut settings);
+        Self::assemble(facts, MemoryStore::new(), clock, settings)
+    }
+
+    /// The same bytes and facts after a restart of the program.
+    pub async fn restarted(self) -> Self {
+        let settings = self.registry.settings().clone();
+        let Self { registry, bytes, clock, collector, facts } = self;
+        drop((registry, collector));
+        let kit = Self::assemble(facts, bytes.reopened(), clock, settings);
+        kit.registry.recover().await.expect("recovery");
+        kit
+    }
+
+    fn assemble(facts: TempDir, bytes: MemoryStore, clock: Arc<ManualClock>, settings: Settings) -> Self {
+        let metadata = SqliteMetadata::open(facts.path(), FactsAccess::ReadWrite).expect("metadata");
+        let shared: Arc<dyn Clock> = clock.clone();
+        let registry = Registry::new(Arc::new(bytes.clone()), Arc::new(metadata), shared, settings);
+        let rules = CollectorSettings {
+            lease: LEASE,
+            trash: TRASH,
+            untagged: Some(UNTAGGED),
+            upload_expiry: Duration::from_secs(300),
+            batch: 3,
+        };
+        let collector = Collector::new(Arc::clone(&registry), rules);
+        Self { registry, bytes, clock, collector, facts }
+    }
+
+    pub fn repo(&self, name: &str) -> Repository {
+        self.registry.repository(name.parse().expect("name"), Access { push: true })
+    }
+
+    /// Lets `span` pass and collects all that may go then.
+    pub async fn pass(&self, span: Duration) {
+        self.clock.advance(span);
+        self.collector.run_to_end(|_| {}).await.expect("collection");
+    }
+}
+
+pub fn digest(content: &[u8]) -> Digest {
+    Hasher::digest(Algorithm::Sha256, content)
+}
+
+pub fn body(pieces: &[&[u8]]) -> ClientBody {
+    let pieces: Vec<_> = pieces.iter().map(|piece| Ok(Bytes::copy_from_slice(piece))).collect();
+    stream::iter(pieces).boxed()
+}
+
+/// A body that breaks off behind `piece`.
+pub fn broken(piece: &[u8]) -> ClientBody {
+    stream::iter([Ok(Bytes::copy_from_slice(piece)), Err(ClientError::Disconnected)]).boxed()
+}
+
+pub async fn push(repo: &Repository, content: &[u8]) -> Digest {
+    let id = repo.begin_upload(Algorithm::Sha256).await.expect("upload");
+    repo.finish(id, None, body(&[content]), digest(content)).await.expect("blob");
+    digest(content)
+}
+
+/// Reads a blob as somebody who may only pull, so that looking leases nothing.
+pub async fn read(repo: &Repository, digest: &Digest) -> Option<Vec<u8>> {
+    let repo = repo.viewed();
+    let blob = repo.blob(digest).await.ok()?;
+    match repo.read_blob(&blob, 0..blob.size).await.ok()? {
+        Content::Whole(bytes) => Some(bytes.to_vec()),
+        Content::Stream(mut pieces) => {
+            let mut all = Vec::new();
+            while let Some(piece) = pieces.next().await {
+                all.extend_from_slice(&piece.ok()?);
+            }
+            Some(all)
+        }
+    }
+}
+
+pub fn image(config: &Digest, layers: &[&Digest]) -> String {
+    let descriptor = |digest: &Digest, kind: &str| serde_json::json!({"mediaType": format!("application/vnd.oci.image.{kind}"), "digest": digest.as_str(), "size": 1});
+    let layers: Vec<_> = layers.iter().map(|layer| descriptor(layer, "layer.v1.tar")).collect();
+    serde_json::json!({
+        "schemaVersion": 2,
+        "mediaType": "application/vnd.oci.image.manifest.v1+json",
+        "config": descriptor(config, "config.v1+json"),
+        "layers": layers,
+    })
+    .to_string()
+}
+
+pub fn index(children: &[&Digest]) -> String {
+    let manifests: Vec<_> = children
+        .iter()
+        .map(|child| {
+            serde_json::json!({
+                "mediaType": "application/vnd.oci.image.manifest.v1+json", "digest": child.as_str(), "size": 1
+            })
+        })
+        .collect();
+    serde_json::json!({
+        "schemaVersion": 2,
+        "mediaType": "application/vnd.oci.image.index.v1+json",
+        "manifests": manifests,
+    })
+    .to_string()
+}
+
+pub async fn put(repo: &Repository, tags: &[&str], content: &str) -> Result<Digest, PutManifestError> {
+    let request = PutRequest {
+        digest: Some(digest(content.as_bytes())),
+        tags: tags.iter().map(|tag| tag.parse().expect("tag")).collect(),
+        content_type: None,
+        content: Bytes::copy_from_slice(content.as_bytes()),
+    };
+    repo.put_manifest(request).await.map(|receipt| receipt.digest)
+}
+
+/// Pushes an image of one layer; tells its manifest's, config's and layer's digests.
+pub async fn push_image(repo: &Repository, tag: &str, content: &str) -> (Digest, Digest, Digest) {
+    let config = push(repo, format!("{{\"config of\":\"{content}\"}}").as_bytes()).await;
+    let layer = push(repo, content.as_bytes()).await;
+    let manifest = put(repo, &[tag], &image(&config, &[&layer])).await.expect("manifest");
+    (manifest, config, layer)
+}
+
+/// Whether a manifest is there for somebody who may only pull.
+pub async fn has(repo: &Repository, reference: &str) -> bool {
+    let repo = repo.viewed();
+    let reference: Reference = reference.parse().expect("reference");
+    repo.manifest(&reference).await.is_ok()
+}

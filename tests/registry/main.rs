@@ -1,0 +1,5 @@
+//! The use cases against real facts and an in-memory byte store, without HTTP.
+
+mod kit;
+mod manifests;
+mod uploads;

@@ -1,0 +1,165 @@
+//! Manifests: whole when accepted, and collected when nobody refers to them.
+
+use std::time::Duration;
+
+use orlop::metadata::EdgeKind;
+use orlop::registry::{DeleteError, PutManifestError};
+
+use crate::kit::*;
+
+const MOMENT: Duration = Duration::from_secs(1);
+
+#[tokio::test]
+async fn a_manifest_is_refused_until_all_that_it_refers_to_is_there() {
+    let kit = Kit::new();
+    let repo = kit.repo("a");
+    let config = push(&repo, b"{}").await;
+    let layer = digest(b"layer");
+    match put(&repo, &["latest"], &image(&config, &[&layer])).await {
+        Err(PutManifestError::Missing(missing)) => assert_eq!(missing, [(layer, EdgeKind::Blob)]),
+        other => panic!("{other:?}"),
+    }
+    assert!(!has(&repo, "latest").await);
+    push(&repo, b"layer").await;
+    put(&repo, &["latest"], &image(&config, &[&digest(b"layer")])).await.expect("whole");
+    assert!(has(&repo, "latest").await);
+}
+
+#[tokio::test]
+async fn a_blob_of_another_repository_does_not_count() {
+    let kit = Kit::new();
+    let config = push(&kit.repo("a"), b"{}").await;
+    assert!(put(&kit.repo("b"), &[], &image(&config, &[])).await.is_err());
+    kit.repo("b").mount(&config, Some(kit.repo("a").name())).await.expect("mount").expect("there");
+    put(&kit.repo("b"), &[], &image(&config, &[])).await.expect("mounted");
+}
+
+#[tokio::test]
+async fn what_a_tag_holds_stays_for_ever() {
+    let kit = Kit::new();
+    let repo = kit.repo("a");
+    let (manifest, config, layer) = push_image(&repo, "latest", "layer").await;
+    for _ in 0..10 {
+        kit.pass(UNTAGGED).await;
+    }
+    assert!(has(&repo, "latest").await && has(&repo, manifest.as_str()).await);
+    assert!(read(&repo, &config).await.is_some() && read(&repo, &layer).await.is_some());
+}
+
+#[tokio::test]
+async fn a_deleted_image_gives_its_space_back_after_the_trash_time() {
+    let kit = Kit::new();
+    let repo = kit.repo("a");
+    let (manifest, _, layer) = push_image(&repo, "latest", "layer").await;
+    repo.delete_manifest(&manifest).await.expect("deleted");
+    assert!(!has(&repo, "latest").await && !has(&repo, manifest.as_str()).await, "gone at once");
+    kit.pass(TRASH - MOMENT).await;
+    assert!(read(&repo, &layer).await.is_some(), "it can still be brought back");
+    kit.pass(2 * MOMENT).await;
+    assert!(kit.bytes.keys().is_empty(), "{:?}", kit.bytes.keys());
+}
+
+#[tokio::test]
+async fn a_deleted_image_is_brought_back_by_pushing_its_manifest() {
+    let kit = Kit::new();
+    let repo = kit.repo("a");
+    let (manifest, config, layer) = push_image(&repo, "latest", "layer").await;
+    repo.delete_manifest(&manifest).await.expect("deleted");
+    kit.pass(TRASH - MOMENT).await;
+    put(&repo, &["again"], &image(&config, &[&layer])).await.expect("restored");
+    kit.pass(2 * TRASH).await;
+    assert!(has(&repo, "again").await && read(&repo, &layer).await.is_some());
+}
+
+#[tokio::test]
+async fn what_lost_its_tag_goes_after_the_untagged_time_and_the_trash_time() {
+    let kit = Kit::new();
+    let repo = kit.repo("a");
+    let (old, _, old_layer) = push_image(&repo, "latest", "old").await;
+    kit.pass(Duration::from_secs(10_000)).await;
+    push_image(&repo, "latest", "new").await;
+    kit.pass(UNTAGGED - MOMENT).await;
+    assert!(has(&repo, old.as_str()).await);
+    kit.pass(2 * MOMENT).await;
+    assert!(!has(&repo, old.as_str()).await);
+    kit.pass(TRASH + MOMENT).await;
+    assert!(read(&repo, &old_layer).await.is_none());
+    assert_eq!(kit.bytes.keys().len(), 2, "the new image's two blobs");
+}
+
+#[tokio::test]
+async fn a_pull_keeps_an_untagged_manifest_for_longer() {
+    let kit = Kit::new();
+    let repo = kit.repo("a");
+    let (old, _, _) = push_image(&repo, "latest", "old").await;
+    push_image(&repo, "latest", "new").await;
+    kit.pass(UNTAGGED - MOMENT).await;
+    repo.note_pull(&old);
+    kit.pass(UNTAGGED - MOMENT).await;
+    assert!(has(&repo, old.as_str()).await);
+    kit.pass(2 * MOMENT).await;
+    assert!(!has(&repo, old.as_str()).await);
+}
+
+#[tokio::test]
+async fn a_child_of_a_live_index_cannot_be_deleted_and_goes_with_it() {
+    let kit = Kit::new();
+    let repo = kit.repo("a");
+    let (child, _, _) = push_image(&repo, "child", "layer").await;
+    let parent = put(&repo, &["multi"], &index(&[&child])).await.expect("index");
+    match repo.delete_manifest(&child).await {
+        Err(DeleteError::HeldBy(holder)) => assert_eq!(holder, parent),
+        other => panic!("{other:?}"),
+    }
+    repo.delete_tag(&"child".parse().expect("tag")).await.expect("tag deleted");
+    repo.delete_manifest(&parent).await.expect("index deleted");
+    kit.pass(TRASH - MOMENT).await;
+    assert!(has(&repo, child.as_str()).await, "the child stays while the index can be brought back");
+    kit.pass(2 * LEASE).await;
+    kit.pass(TRASH + LEASE).await;
+    assert!(!has(&repo, child.as_str()).await);
+    assert!(kit.bytes.keys().is_empty());
+}
+
+#[tokio::test]
+async fn a_blob_that_a_live_manifest_needs_cannot_be_deleted() {
+    let kit = Kit::new();
+    let repo = kit.repo("a");
+    let (manifest, _, layer) = push_image(&repo, "latest", "layer").await;
+    assert!(matches!(repo.delete_blob(&layer).await, Err(DeleteError::HeldBy(holder)) if holder == manifest));
+    repo.delete_manifest(&manifest).await.expect("deleted");
+    repo.delete_blob(&layer).await.expect("held by the trash alone");
+    assert!(read(&repo, &layer).await.is_none(), "hidden at once");
+    push(&repo, b"layer").await;
+    assert!(read(&repo, &layer).await.is_some(), "a push unhides it");
+}
+
+#[tokio::test]
+async fn a_pushed_blob_waits_for_its_manifest_for_a_lease() {
+    let kit = Kit::new();
+    let repo = kit.repo("a");
+    let config = push(&repo, b"{}").await;
+    kit.pass(LEASE - MOMENT).await;
+    repo.blob(&config).await.expect("asked for again");
+    kit.pass(LEASE - LEASE / 8).await;
+    put(&repo, &["late"], &image(&config, &[])).await.expect("leased until now");
+    let other = push(&repo, b"nobody wants this").await;
+    kit.pass(LEASE + MOMENT).await;
+    assert!(read(&repo, &other).await.is_none());
+    assert_eq!(kit.bytes.keys().len(), 1);
+}
+
+#[tokio::test]
+async fn a_long_upload_extends_the_leases_of_its_repository() {
+    let kit = Kit::new();
+    let repo = kit.repo("a");
+    let config = push(&repo, b"{}").await;
+    let id = repo.begin_upload(orlop::oci::Algorithm::Sha256).await.expect("upload");
+    for piece in [b"1", b"2", b"3"] {
+        kit.pass(LEASE - MOMENT).await;
+        repo.append(id, None, body(&[piece])).await.expect("chunk");
+    }
+    repo.finish(id, None, body(&[]), digest(b"123")).await.expect("blob");
+    kit.pass(LEASE - MOMENT).await;
+    put(&repo, &["slow"], &image(&config, &[&digest(b"123")])).await.expect("both are there");
+}
