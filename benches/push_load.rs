@@ -37,14 +37,8 @@ fn main() {
         seed: std::process::id() as u64,
     };
     while let Some(name) = args.next() {
-        let value = args
-            .next()
-            .unwrap_or_else(|| die(&format!("{name} without a value")));
-        let number = || {
-            value
-                .parse()
-                .unwrap_or_else(|_| die(&format!("{name} {value}")))
-        };
+        let value = args.next().unwrap_or_else(|| die(&format!("{name} without a value")));
+        let number = || value.parse().unwrap_or_else(|_| die(&format!("{name} {value}")));
         match name.as_str() {
             "--count" => load.count = number(),
             "--jobs" => load.jobs = number(),
@@ -90,10 +84,7 @@ struct Load {
 
 impl Load {
     /// Does `one` for each number up to `count`, `jobs` at a time, each with its own connection.
-    fn in_parallel(
-        &self,
-        one: impl Fn(&mut Connection, u64) -> io::Result<()> + Sync,
-    ) -> io::Result<u64> {
+    fn in_parallel(&self, one: impl Fn(&mut Connection, u64) -> io::Result<()> + Sync) -> io::Result<u64> {
         let next = AtomicU64::new(0);
         std::thread::scope(|scope| {
             let jobs: Vec<_> = (0..self.jobs)
@@ -110,8 +101,7 @@ impl Load {
                     })
                 })
                 .collect();
-            jobs.into_iter()
-                .try_for_each(|job| job.join().expect("a job panicked"))
+            jobs.into_iter().try_for_each(|job| job.join().expect("a job panicked"))
         })?;
         Ok(self.count)
     }
@@ -159,12 +149,7 @@ impl Load {
         Ok(())
     }
 
-    fn push_blob(
-        &self,
-        connection: &mut Connection,
-        repo: &str,
-        data: &[u8],
-    ) -> io::Result<String> {
+    fn push_blob(&self, connection: &mut Connection, repo: &str, data: &[u8]) -> io::Result<String> {
         let digest = Sha256::digest(data);
         let blob = format!("/v2/{repo}/blobs/{digest}");
         if connection.call("HEAD", &blob, "", b"", &[200, 404])?.status == 200 {
@@ -245,9 +230,7 @@ impl Load {
             "delete" => {
                 let digest = Sha256::digest(image(number).1.as_bytes());
                 let path = format!("/v2/{repo}/manifests/{digest}");
-                connection
-                    .call("DELETE", &path, "", b"", &[202])
-                    .map(|_| ())
+                connection.call("DELETE", &path, "", b"", &[202]).map(|_| ())
             }
             step => die(&format!("unknown step {step}")),
         })
@@ -287,11 +270,8 @@ impl Connection {
     fn head(&mut self, method: &str, path: &str, headers: &str) {
         self.out.clear();
         let address = &self.address;
-        write!(
-            self.out,
-            "{method} {path} HTTP/1.1\r\nHost: {address}\r\n{headers}"
-        )
-        .expect("writing to a vector");
+        write!(self.out, "{method} {path} HTTP/1.1\r\nHost: {address}\r\n{headers}")
+            .expect("writing to a vector");
     }
 
     fn call(
@@ -343,11 +323,7 @@ impl Connection {
     }
 
     fn answer(&mut self, method: &str, path: &str, want: &[u16]) -> io::Result<Answer> {
-        let status = self
-            .next_line()?
-            .split(' ')
-            .nth(1)
-            .and_then(|text| text.parse().ok());
+        let status = self.next_line()?.split(' ').nth(1).and_then(|text| text.parse().ok());
         let status = status.ok_or_else(|| io::Error::other("no status line"))?;
         let (mut location, mut length, mut chunked) = (String::new(), 0, false);
         loop {
@@ -362,29 +338,27 @@ impl Connection {
             } else if name.eq_ignore_ascii_case("transfer-encoding") {
                 chunked = true;
             } else if name.eq_ignore_ascii_case("location") {
-                let path = value
-                    .strip_prefix("http://")
-                    .and_then(|rest| rest.find('/').map(|at| &rest[at..]));
+                let path =
+                    value.strip_prefix("http://").and_then(|rest| rest.find('/').map(|at| &rest[at..]));
                 location = path.unwrap_or(value).to_owned();
             }
         }
         let mut body = Vec::new();
-        while chunked && method != "HEAD" {
-            let size = usize::from_str_radix(self.next_line()?, 16).map_err(io::Error::other)?;
-            self.read_into(&mut body, size)?;
-            self.next_line()?;
-            if size == 0 {
-                break;
-            }
-        }
-        if !chunked && method != "HEAD" {
-            self.read_into(&mut body, length)?;
+        match (method, chunked) {
+            ("HEAD", _) => {}
+            (_, false) => self.read_into(&mut body, length)?,
+            (_, true) => loop {
+                let size = usize::from_str_radix(self.next_line()?, 16).map_err(io::Error::other)?;
+                self.read_into(&mut body, size)?;
+                self.next_line()?;
+                if size == 0 {
+                    break;
+                }
+            },
         }
         if !want.contains(&status) {
             let body = String::from_utf8_lossy(&body);
-            return Err(io::Error::other(format!(
-                "{method} {path}: {status} {body}"
-            )));
+            return Err(io::Error::other(format!("{method} {path}: {status} {body}")));
         }
         Ok(Answer { status, location })
     }
@@ -436,15 +410,9 @@ impl Sha256 {
     }
 
     fn new() -> Self {
-        let state = [
-            0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab,
-            0x5be0cd19,
-        ];
-        Self {
-            state,
-            rest: Vec::new(),
-            length: 0,
-        }
+        let state =
+            [0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19];
+        Self { state, rest: Vec::new(), length: 0 }
     }
 
     fn update(&mut self, mut data: &[u8]) {
@@ -481,16 +449,14 @@ impl Sha256 {
 
     fn block(&mut self, block: &[u8]) {
         const K: [u32; 64] = [
-            0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1, 0x923f82a4,
-            0xab1c5ed5, 0xd807aa98, 0x12835b01, 0x243185be, 0x550c7dc3, 0x72be5d74, 0x80deb1fe,
-            0x9bdc06a7, 0xc19bf174, 0xe49b69c1, 0xefbe4786, 0x0fc19dc6, 0x240ca1cc, 0x2de92c6f,
-            0x4a7484aa, 0x5cb0a9dc, 0x76f988da, 0x983e5152, 0xa831c66d, 0xb00327c8, 0xbf597fc7,
-            0xc6e00bf3, 0xd5a79147, 0x06ca6351, 0x14292967, 0x27b70a85, 0x2e1b2138, 0x4d2c6dfc,
-            0x53380d13, 0x650a7354, 0x766a0abb, 0x81c2c92e, 0x92722c85, 0xa2bfe8a1, 0xa81a664b,
-            0xc24b8b70, 0xc76c51a3, 0xd192e819, 0xd6990624, 0xf40e3585, 0x106aa070, 0x19a4c116,
-            0x1e376c08, 0x2748774c, 0x34b0bcb5, 0x391c0cb3, 0x4ed8aa4a, 0x5b9cca4f, 0x682e6ff3,
-            0x748f82ee, 0x78a5636f, 0x84c87814, 0x8cc70208, 0x90befffa, 0xa4506ceb, 0xbef9a3f7,
-            0xc67178f2,
+            0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1, 0x923f82a4, 0xab1c5ed5,
+            0xd807aa98, 0x12835b01, 0x243185be, 0x550c7dc3, 0x72be5d74, 0x80deb1fe, 0x9bdc06a7, 0xc19bf174,
+            0xe49b69c1, 0xefbe4786, 0x0fc19dc6, 0x240ca1cc, 0x2de92c6f, 0x4a7484aa, 0x5cb0a9dc, 0x76f988da,
+            0x983e5152, 0xa831c66d, 0xb00327c8, 0xbf597fc7, 0xc6e00bf3, 0xd5a79147, 0x06ca6351, 0x14292967,
+            0x27b70a85, 0x2e1b2138, 0x4d2c6dfc, 0x53380d13, 0x650a7354, 0x766a0abb, 0x81c2c92e, 0x92722c85,
+            0xa2bfe8a1, 0xa81a664b, 0xc24b8b70, 0xc76c51a3, 0xd192e819, 0xd6990624, 0xf40e3585, 0x106aa070,
+            0x19a4c116, 0x1e376c08, 0x2748774c, 0x34b0bcb5, 0x391c0cb3, 0x4ed8aa4a, 0x5b9cca4f, 0x682e6ff3,
+            0x748f82ee, 0x78a5636f, 0x84c87814, 0x8cc70208, 0x90befffa, 0xa4506ceb, 0xbef9a3f7, 0xc67178f2,
         ];
         let mut w = [0u32; 64];
         for (word, bytes) in w.iter_mut().zip(block.chunks_exact(4)) {
@@ -501,20 +467,13 @@ impl Sha256 {
             let b = w[t - 2];
             let s0 = a.rotate_right(7) ^ a.rotate_right(18) ^ (a >> 3);
             let s1 = b.rotate_right(17) ^ b.rotate_right(19) ^ (b >> 10);
-            w[t] = w[t - 16]
-                .wrapping_add(s0)
-                .wrapping_add(w[t - 7])
-                .wrapping_add(s1);
+            w[t] = w[t - 16].wrapping_add(s0).wrapping_add(w[t - 7]).wrapping_add(s1);
         }
         let [mut a, mut b, mut c, mut d, mut e, mut f, mut g, mut h] = self.state;
         for t in 0..64 {
             let s1 = e.rotate_right(6) ^ e.rotate_right(11) ^ e.rotate_right(25);
             let choose = (e & f) ^ (!e & g);
-            let t1 = h
-                .wrapping_add(s1)
-                .wrapping_add(choose)
-                .wrapping_add(K[t])
-                .wrapping_add(w[t]);
+            let t1 = h.wrapping_add(s1).wrapping_add(choose).wrapping_add(K[t]).wrapping_add(w[t]);
             let s0 = a.rotate_right(2) ^ a.rotate_right(13) ^ a.rotate_right(22);
             let t2 = s0.wrapping_add((a & b) ^ (a & c) ^ (b & c));
             (h, g, f, e, d, c, b, a) = (g, f, e, d.wrapping_add(t1), c, b, a, t1.wrapping_add(t2));

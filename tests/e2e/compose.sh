@@ -80,6 +80,13 @@ docker-compose exec -T orlop /orlop fsck
 docker-compose stop 2>/dev/null
 docker-compose run --rm -T orlop fsck
 
+if grep -q '^```sh compose' "$REPO_DIR/README.md" 2>/dev/null; then
+    step "the README's own commands"
+    docker-compose down 2>/dev/null
+    python3 "$E2E_DIR/readme.py" compose >"$WORK/commands"
+    bash -euo pipefail "$WORK/commands"
+fi
+
 step "plain docker run with a volume, no file at all"
 docker run -d --name plain -p 127.0.0.1:5001:5000 -v plain:/data orlop:latest >/dev/null
 container=plain
