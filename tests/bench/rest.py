@@ -1,6 +1,7 @@
 """What it costs to be there: memory, the time to start, also over a large store, and the binary."""
 
 import os
+import pathlib
 import sqlite3
 import statistics
 import time
@@ -27,7 +28,8 @@ def idle_large(bench):
     server = bench.orlop()
     load.push_image(server.address, "bench/idle", "latest")
     server.stop()
-    grow(os.path.join(server.folder, "orlop.db"), bench.blobs)
+    (database,) = pathlib.Path(server.folder).rglob("orlop.db")
+    grow(database, bench.blobs)
     starts = measure_starts(server)
     time.sleep(2)
     memory = server.memory()
@@ -86,5 +88,6 @@ def grow(path, blobs):
         "SELECT repo, 't' || id, id, pushed_at FROM manifests WHERE id > ?",
         (first,),
     )
-    database.executescript("COMMIT; PRAGMA wal_checkpoint(TRUNCATE);")
+    database.execute("COMMIT")
+    database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     database.close()

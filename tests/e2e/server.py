@@ -85,14 +85,13 @@ class Server:
                 raise SystemExit(f"fsck: {done.returncode}\n{done.stdout}{done.stderr}")
 
     def bytes_stored(self):
-        """Disk space of all files of the store but the database's."""
+        """Disk space of all blobs and uploads."""
         total = 0
-        for folder, _, names in os.walk(self.data):
-            for name in names:
-                if name.startswith("orlop.db"):
-                    continue
-                try:
-                    total += os.lstat(os.path.join(folder, name)).st_blocks * 512
-                except FileNotFoundError:
-                    pass
+        for part in ("blobs", "uploads") if ORLOP else (".",):
+            for folder, _, names in os.walk(os.path.join(self.data, part)):
+                for name in names:
+                    try:
+                        total += os.lstat(os.path.join(folder, name)).st_blocks * 512
+                    except FileNotFoundError:
+                        pass
         return total
