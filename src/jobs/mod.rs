@@ -1,9 +1,14 @@
 //! What runs in the background. A [`Job`] does one bounded batch a tick and says whether more is waiting,
 //! so that requests get their turn in between; the command line runs the same ticks.
 
+pub mod backup;
 mod clock_guard;
 mod collector;
+pub mod fsck;
+mod hashing;
+pub mod progress;
 mod upkeep;
+pub mod usage;
 
 use std::sync::Arc;
 use std::time::Duration;

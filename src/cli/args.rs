@@ -1,0 +1,195 @@
+//! What can be said on the command line. The comments here are what `--help` shows.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{Flag, Sources};
+
+const ABOUT: &str = "A self-hosted OCI registry that stays small by itself";
+
+const LONG_ABOUT: &str = "\
+A self-hosted OCI registry that stays small by itself.
+
+  orlop serve                        serve ./orlop-data on port 5000
+  docker push localhost:5000/app:1   from the same machine, without any setting
+
+Nothing needs to be configured. What can be is in config/orlop.example.toml; every setting can also be \
+given by an environment variable, ORLOP_ and the path with two underscores between levels: \
+ORLOP_GC__INTERVAL=200ms sets gc.interval. A flag wins over a variable, a variable over the file, the file \
+over the default.
+
+gc, fsck, usage and backup work on a stopped store and beside a running server, which then does the work \
+itself: they find it by the data directory, so give them the same --config or --data.";
+
+const AFTER: &str = "\
+Exit codes:
+  0  fine
+  1  something failed, or was found to be wrong
+  2  wrong usage or settings; nothing was done";
+
+/// The command line.
+#[derive(Debug, Parser)]
+#[command(name = "orlop", version, about = ABOUT, long_about = LONG_ABOUT, after_help = AFTER)]
+pub(super) struct Cli {
+    #[command(flatten)]
+    pub(super) common: Common,
+
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+/// What every command takes.
+#[derive(Debug, Args)]
+pub(super) struct Common {
+    /// The configuration file; without one the defaults hold
+    #[arg(long, value_name = "FILE", env = "ORLOP_CONFIG", global = true)]
+    pub(super) config: Option<PathBuf>,
+
+    /// The data directory [setting: storage.data, default: ./orlop-data]
+    #[arg(long, value_name = "DIR", global = true)]
+    pub(super) data: Option<PathBuf>,
+}
+
+/// How results are told.
+#[derive(Debug, Args)]
+pub(super) struct Output {
+    /// Print the result as JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// What `serve` takes.
+#[derive(Debug, Args)]
+pub(super) struct ServeArgs {
+    /// The address and port to listen on [setting: server.listen, default: 0.0.0.0:5000]
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub(super) listen: Option<SocketAddr>,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Serve the registry
+    ///
+    /// Creates the data directory if there is none. Ends on SIGTERM or SIGINT after running transfers have
+    /// finished, at most server.drain_timeout later; a second signal ends it at once.
+    #[command(after_help = "\
+Examples:
+  orlop serve
+  orlop serve --data /srv/registry --listen 127.0.0.1:5000
+  ORLOP_STORAGE__READ_ONLY=true orlop serve --config /etc/orlop.toml")]
+    Serve(ServeArgs),
+
+    /// Give back the space of what nobody refers to any more
+    ///
+    /// A server does this by itself, every gc.interval. Only what is due goes: leases, the trash time and
+    /// the time for untagged manifests are honoured.
+    #[command(after_help = "\
+Examples:
+  orlop gc --dry-run
+  orlop gc --json | jq .bytes")]
+    Gc {
+        /// Tell what would go, and change nothing
+        #[arg(long)]
+        dry_run: bool,
+
+        #[command(flatten)]
+        output: Output,
+    },
+
+    /// Check the store: read every byte, check each digest, count and reference
+    ///
+    /// Exits with 1 when something is wrong: bytes that are missing or damaged, a manifest whose parts are
+    /// not there, a database that contradicts itself, bytes that nothing refers to. Files that are not the
+    /// registry's are listed, and are no problem.
+    ///
+    /// --repair hides damaged blobs, so that the next push of them brings their bytes back, shows those again
+    /// that turn out to be sound, and removes bytes that nothing refers to. It never removes what a record
+    /// names, nor what it does not know.
+    #[command(after_help = "\
+Examples:
+  orlop fsck
+  orlop fsck --json | jq '.problems[].subject'")]
+    Fsck {
+        /// Mend what can be mended
+        #[arg(long)]
+        repair: bool,
+
+        #[command(flatten)]
+        output: Output,
+    },
+
+    /// Check the settings, and print those that are in force
+    CheckConfig(Output),
+
+    /// Tell what is used, in all and by each repository
+    Usage(Output),
+
+    /// Make a backup in DIR, or bring the one there up to date
+    ///
+    /// Works beside a running server, which goes on serving; what is deleted meanwhile gives its space back
+    /// afterwards. Only blobs that DIR does not have yet are copied. Cut off, it leaves the previous backup
+    /// as it was. Beside a running server DIR is a path as the server sees it.
+    ///
+    /// The backup is itself a data directory: `orlop fsck --data DIR` checks it.
+    #[command(after_help = "\
+Examples:
+  orlop backup /mnt/backup/registry
+  docker exec registry /orlop backup /backup")]
+    Backup {
+        /// Where; made if it is not there
+        dir: PathBuf,
+
+        #[command(flatten)]
+        output: Output,
+    },
+
+    /// Restore the backup in DIR to an empty data directory, and verify it
+    ///
+    /// Cut off, it can be run again. Uploads that were in progress when the backup was made are gone; their
+    /// clients begin anew.
+    #[command(after_help = "\
+Examples:
+  orlop restore /mnt/backup/registry --data /srv/registry")]
+    Restore {
+        /// The backup
+        dir: PathBuf,
+
+        #[command(flatten)]
+        output: Output,
+    },
+
+    /// Ask the running server whether a push would work
+    ///
+    /// For containers: needs no shell and no network tool. Exits with 0 if it would.
+    Healthcheck,
+}
+
+impl Cli {
+    /// Where the settings come from.
+    pub(super) fn sources(&self) -> Sources {
+        let mut flags = Vec::new();
+        if let Some(data) = &self.common.data {
+            let value = data.to_string_lossy().into_owned();
+            flags.push(Flag { name: "--data", key: "storage.data", value });
+        }
+        if let Command::Serve(ServeArgs { listen: Some(address) }) = &self.command {
+            let value = address.to_string();
+            flags.push(Flag { name: "--listen", key: "server.listen", value });
+        }
+        Sources { file: self.common.config.clone(), environment: std::env::vars_os().collect(), flags }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

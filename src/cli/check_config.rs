@@ -1,0 +1,28 @@
+//! `orlop check-config`.
+
+use std::process::ExitCode;
+
+use serde_json::json;
+
+use super::args::Common;
+use super::{Failure, exit_code};
+use crate::config::Config;
+use crate::server::listen_settings;
+
+/// By now the settings have been read; what is left is to see whether the files that they name can be used.
+pub(super) fn run(common: &Common, config: &Config, json: bool) -> Result<ExitCode, Failure> {
+    listen_settings(config)?;
+    let text = if json {
+        let file = common.config.as_ref().map(|path| path.display().to_string());
+        serde_json::to_string_pretty(&json!({ "file": file, "settings": config })).unwrap_or_default()
+    } else {
+        let from = match &common.config {
+            Some(path) => format!("# {} is fine. In force:", path.display()),
+            None => "# No configuration file. In force:".to_owned(),
+        };
+        let settings = toml::to_string(config).unwrap_or_default();
+        format!("{from}\n\n{}", settings.trim_end())
+    };
+    println!("{text}");
+    Ok(exit_code(true))
+}

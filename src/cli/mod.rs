@@ -1,0 +1,88 @@
+//! The commands.
+//!
+//! Exit codes, the same for all: 0 fine; 1 something failed, or was found to be wrong; 2 wrong usage or
+//! settings, and nothing was done.
+
+mod args;
+mod check_config;
+mod healthcheck;
+mod operate;
+mod output;
+mod progress;
+mod restore;
+mod serve;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use self::args::{Cli, Command};
+use crate::config::{Config, ConfigError};
+use crate::server::operations::{Operation, OperationError};
+use crate::server::{StartError, admin};
+
+/// Something failed, or was found to be wrong.
+const FAILED: u8 = 1;
+
+/// Wrong usage or settings.
+const WRONG: u8 = 2;
+
+/// Why a command ended early.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Start(#[from] StartError),
+    #[error(transparent)]
+    Operation(#[from] OperationError),
+    #[error(transparent)]
+    Client(#[from] admin::ClientError),
+    #[error("{0}")]
+    Other(String),
+}
+
+impl Failure {
+    fn exit_code(&self) -> ExitCode {
+        let wrong = match self {
+            Self::Config(_) => true,
+            Self::Start(error) => error.is_setting(),
+            Self::Operation(_) | Self::Client(_) | Self::Other(_) => false,
+        };
+        ExitCode::from(if wrong { WRONG } else { FAILED })
+    }
+}
+
+/// Runs the command that the program was started with.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(cli) {
+        Ok(code) => code,
+        Err(failure) => {
+            eprintln!("error: {failure}");
+            failure.exit_code()
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<ExitCode, Failure> {
+    let config = Config::load(&cli.sources())?;
+    match cli.command {
+        Command::Serve(_) => serve::run(config),
+        Command::CheckConfig(output) => check_config::run(&cli.common, &config, output.json),
+        Command::Healthcheck => healthcheck::run(&config),
+        Command::Gc { dry_run, output } => operate::run(&config, Operation::Gc { dry_run }, output.json),
+        Command::Fsck { repair, output } => operate::run(&config, Operation::Fsck { repair }, output.json),
+        Command::Usage(output) => operate::run(&config, Operation::Usage, output.json),
+        Command::Backup { dir, output } => {
+            let dir = operate::absolute(&dir)?;
+            operate::run(&config, Operation::Backup { dir }, output.json)
+        }
+        Command::Restore { dir, output } => restore::run(&config, &dir, output.json),
+    }
+}
+
+/// `true` as 0, `false` as 1.
+fn exit_code(fine: bool) -> ExitCode {
+    if fine { ExitCode::SUCCESS } else { ExitCode::from(FAILED) }
+}

@@ -1,0 +1,162 @@
+//! Results, for people and for programs.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+
+use bytesize::ByteSize;
+
+use crate::jobs::backup::BackupReport;
+use crate::jobs::fsck::FsckReport;
+use crate::jobs::usage::UsageReport;
+use crate::server::operations::{GcReport, Report};
+
+/// Prints `report` to standard output.
+pub(super) fn print(report: &Report, json: bool) {
+    let text = if json { to_json(report) } else { to_text(report) };
+    // Whoever closes the pipe early has read enough.
+    let _ = std::io::stdout().write_all(text.as_bytes());
+}
+
+fn to_json(report: &Report) -> String {
+    serde_json::to_string_pretty(report).unwrap_or_default() + "\n"
+}
+
+fn to_text(report: &Report) -> String {
+    match report {
+        Report::Gc(report) => gc(report),
+        Report::Fsck(report) => fsck(report),
+        Report::Usage(report) => usage(report),
+        Report::Backup(report) => backup(report),
+    }
+}
+
+fn size(bytes: u64) -> String {
+    ByteSize(bytes).display().iec().to_string()
+}
+
+fn gc(report: &GcReport) -> String {
+    let verb = if report.dry_run { "would be" } else { "were" };
+    let mut text = format!(
+        "{} blobs ({}) {verb} removed; {} manifests {verb} moved to the trash, {} purged from it\n",
+        report.blobs,
+        size(report.bytes),
+        report.manifests_expired,
+        report.manifests_purged
+    );
+    if report.uploads > 0 {
+        let _ = writeln!(text, "{} uploads {verb} ended for being idle", report.uploads);
+    }
+    if let Some(reason) = &report.paused {
+        let _ = writeln!(text, "nothing expires at the moment: {reason}");
+    }
+    text
+}
+
+fn fsck(report: &FsckReport) -> String {
+    let mut text = String::new();
+    for problem in &report.problems {
+        let repaired = if problem.repaired { " (repaired)" } else { "" };
+        let _ = writeln!(text, "{}: {}{repaired}", problem.subject, problem.message);
+    }
+    for name in &report.unknown {
+        let _ = writeln!(text, "{name}: not the registry's; kept");
+    }
+    let (blobs, bytes, manifests) = (report.blobs, size(report.blob_bytes), report.manifests);
+    let _ = writeln!(text, "{blobs} blobs ({bytes}) and {manifests} manifests checked");
+    let found: u64 = report.counts.values().sum();
+    let _ = match (found, report.unrepaired) {
+        (0, _) => writeln!(text, "nothing is wrong"),
+        (_, 0) => writeln!(text, "{found} problems were found and repaired"),
+        (_, left) if left == found => writeln!(text, "{found} problems were found"),
+        (_, left) => writeln!(text, "{found} problems were found, {left} are left"),
+    };
+    text
+}
+
+fn usage(report: &UsageReport) -> String {
+    let mut text = format!(
+        "{} blobs, {}; {} manifests; {} uploads open\n",
+        report.blobs,
+        size(report.blob_bytes),
+        report.manifests,
+        report.uploads
+    );
+    if report.doomed > 0 {
+        let (blobs, bytes) = (report.doomed, size(report.doomed_bytes));
+        let _ = writeln!(text, "{blobs} blobs, {bytes}, are about to be removed");
+    }
+    let (free, disk) = (size(report.free_bytes), size(report.disk_bytes));
+    let _ = writeln!(text, "{free} of {disk} are free on the disk");
+    if report.repositories.is_empty() {
+        return text;
+    }
+    let names = report.repositories.iter().map(|repository| repository.name.len());
+    let width = names.max().unwrap_or(0).max("REPOSITORY".len());
+    let (tags, manifests, blobs, all, own) = ("TAGS", "MANIFESTS", "BLOBS", "SIZE", "OF ITS OWN");
+    let _ = writeln!(text, "\n{:width$}  {tags:>6}  {manifests:>9}  {blobs:>6}  {all:>10}  {own:>10}", "REPOSITORY");
+    for row in &report.repositories {
+        let (all, own) = (size(row.bytes), size(row.exclusive_bytes));
+        let (name, tags, manifests, blobs) = (&row.name, row.tags, row.manifests, row.blobs);
+        let _ = writeln!(text, "{name:width$}  {tags:>6}  {manifests:>9}  {blobs:>6}  {all:>10}  {own:>10}");
+    }
+    text
+}
+
+fn backup(report: &BackupReport) -> String {
+    let mut text = String::new();
+    for problem in &report.problems {
+        let _ = writeln!(text, "{problem}");
+    }
+    let (blobs, bytes) = (report.blobs, size(report.blob_bytes));
+    let (copied, copied_bytes) = (report.copied, size(report.copied_bytes));
+    let _ = write!(text, "{blobs} blobs ({bytes}); {copied} ({copied_bytes}) were copied");
+    if report.removed > 0 {
+        let _ = write!(text, ", {} that are gone were removed", report.removed);
+    }
+    text.push('\n');
+    if !report.problems.is_empty() {
+        let _ = writeln!(text, "{} could not be copied", report.problems.len());
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::jobs::usage::RepositoryUsage;
+
+    #[test]
+    fn usage_is_a_table() {
+        let repository = RepositoryUsage {
+            name: "library/app".into(),
+            tags: 2,
+            manifests: 3,
+            blobs: 4,
+            bytes: 5 << 20,
+            exclusive_bytes: 1 << 20,
+        };
+        let report = UsageReport {
+            blobs: 4,
+            blob_bytes: 5 << 20,
+            manifests: 3,
+            disk_bytes: 100 << 30,
+            free_bytes: 40 << 30,
+            repositories: vec![repository],
+            ..UsageReport::default()
+        };
+        assert_eq!(
+            usage(&report),
+            "4 blobs, 5.0 MiB; 3 manifests; 0 uploads open\n\
+             40.0 GiB of 100.0 GiB are free on the disk\n\
+             \n\
+             REPOSITORY     TAGS  MANIFESTS   BLOBS        SIZE  OF ITS OWN\n\
+             library/app       2          3       4     5.0 MiB     1.0 MiB\n"
+        );
+    }
+
+    #[test]
+    fn a_sound_store_says_so() {
+        let report = FsckReport { blobs: 1, blob_bytes: 1024, manifests: 1, ..FsckReport::default() };
+        assert_eq!(fsck(&report), "1 blobs (1.0 KiB) and 1 manifests checked\nnothing is wrong\n");
+    }
+}

@@ -1,0 +1,76 @@
+//! A line on the terminal that says how far long work has come. Elsewhere nothing is drawn.
+
+use std::io::{IsTerminal, Write};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytesize::ByteSize;
+
+use crate::jobs::progress::{Step, Unit};
+
+/// How often the line is drawn anew.
+const EVERY: Duration = Duration::from_millis(100);
+
+/// The line.
+pub(super) struct Bar {
+    visible: bool,
+    drawn: Mutex<Option<Instant>>,
+}
+
+impl Bar {
+    pub(super) fn new() -> Self {
+        Self { visible: std::io::stderr().is_terminal(), drawn: Mutex::default() }
+    }
+
+    /// Draws `step`, unless the line was drawn a moment ago.
+    pub(super) fn show(&self, step: &Step) {
+        if !self.visible {
+            return;
+        }
+        let mut drawn = self.drawn.lock().unwrap_or_else(PoisonError::into_inner);
+        if drawn.is_some_and(|drawn| drawn.elapsed() < EVERY) {
+            return;
+        }
+        *drawn = Some(Instant::now());
+        let _ = write!(std::io::stderr(), "\r\x1b[K{}", describe(step));
+    }
+}
+
+impl Drop for Bar {
+    fn drop(&mut self) {
+        if self.drawn.get_mut().unwrap_or_else(PoisonError::into_inner).is_some() {
+            let _ = write!(std::io::stderr(), "\r\x1b[K");
+        }
+    }
+}
+
+fn describe(step: &Step) -> String {
+    let amount = |number: u64| match step.unit {
+        Unit::Bytes => ByteSize(number).display().iec().to_string(),
+        Unit::Items => number.to_string(),
+    };
+    match step.total {
+        Some(total) if total > 0 => {
+            let percent = u128::from(step.done.min(total)) * 100 / u128::from(total);
+            format!("{}: {percent} % ({} of {})", step.what, amount(step.done), amount(total))
+        }
+        _ => format!("{}: {}", step.what, amount(step.done)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_reads_well() {
+        let what = "reading blobs".to_owned();
+        let step = |done, total, unit| Step { what: what.clone(), done, total, unit };
+        assert_eq!(
+            describe(&step(1 << 20, Some(4 << 20), Unit::Bytes)),
+            "reading blobs: 25 % (1.0 MiB of 4.0 MiB)"
+        );
+        assert_eq!(describe(&step(7, None, Unit::Items)), "reading blobs: 7");
+        assert_eq!(describe(&step(0, Some(0), Unit::Items)), "reading blobs: 0");
+    }
+}

@@ -1,0 +1,38 @@
+//! `orlop restore DIR`.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use serde::Serialize;
+
+use super::progress::Bar;
+use super::{Failure, exit_code, output, operate};
+use crate::config::Config;
+use crate::server::operations::Report;
+use crate::server::{Restored, logging, restore, runtime};
+
+/// What came of it.
+#[derive(Serialize)]
+struct Outcome<'a> {
+    copied: &'a Report,
+    verified: &'a Report,
+}
+
+pub(super) fn run(config: &Config, dir: &Path, json: bool) -> Result<ExitCode, Failure> {
+    logging::start_plain();
+    let runtime = runtime().map_err(|error| Failure::Other(format!("no threads: {error}")))?;
+    let dir = operate::absolute(dir)?;
+    let bar = Bar::new();
+    let progress = |step| bar.show(&step);
+    let Restored { copied, verified } = runtime.block_on(restore(config, &dir, &progress))?;
+    drop(bar);
+    let (copied, verified) = (Report::Backup(copied), Report::Fsck(verified));
+    if json {
+        let outcome = Outcome { copied: &copied, verified: &verified };
+        println!("{}", serde_json::to_string_pretty(&outcome).unwrap_or_default());
+    } else {
+        output::print(&copied, false);
+        output::print(&verified, false);
+    }
+    Ok(exit_code(copied.is_fine() && verified.is_fine()))
+}

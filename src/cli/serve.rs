@@ -1,0 +1,22 @@
+//! `orlop serve`.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Failure, exit_code};
+use crate::config::Config;
+use crate::server::{logging, runtime, serve};
+
+/// How long a disk that hangs may keep the process from ending.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+pub(super) fn run(config: Config) -> Result<ExitCode, Failure> {
+    let logs = logging::start(&config.log);
+    let runtime = runtime().map_err(|error| Failure::Other(format!("no threads: {error}")))?;
+    let served = runtime.block_on(serve(config, Arc::clone(&logs)));
+    runtime.shutdown_timeout(PATIENCE);
+    logs.flush();
+    served?;
+    Ok(exit_code(true))
+}

@@ -1,0 +1,105 @@
+//! Values that are of the right kind and yet make no sense, alone or together.
+
+use super::{Config, Count, Size, Span};
+
+/// A key, and what is wrong with its value.
+type Wrong = (&'static str, String);
+
+/// Finds the first value that makes no sense.
+pub(super) fn check(config: &Config) -> Result<(), Wrong> {
+    spans(config)?;
+    counts(config)?;
+    sizes(config)?;
+    together(config)
+}
+
+fn spans(config: &Config) -> Result<(), Wrong> {
+    let server = &config.server;
+    for (key, span) in [
+        ("server.header_timeout", server.header_timeout),
+        ("server.body_idle_timeout", server.body_idle_timeout),
+        ("server.write_timeout", server.write_timeout),
+        ("uploads.expire", config.uploads.expire),
+        ("gc.interval", config.gc.interval),
+        ("gc.lease", config.gc.lease),
+    ] {
+        longer_than_nothing(key, span)?;
+    }
+    Ok(())
+}
+
+fn longer_than_nothing(key: &'static str, span: Span) -> Result<(), Wrong> {
+    if span < Span(std::time::Duration::from_millis(1)) {
+        return Err((key, format!("must be at least 1ms, not {span}")));
+    }
+    Ok(())
+}
+
+fn counts(config: &Config) -> Result<(), Wrong> {
+    within(
+        "server.max_connections",
+        config.server.max_connections,
+        1,
+        1_000_000,
+    )?;
+    within(
+        "manifests.max_references",
+        config.manifests.max_references,
+        1,
+        1_000_000,
+    )?;
+    within("manifests.max_tags", config.manifests.max_tags, 1, 10_000)?;
+    within("uploads.parallel", config.uploads.parallel, 1, 100_000)?;
+    within("gc.batch", config.gc.batch, 1, 100_000)?;
+    within("lists.page", config.lists.page, 1, 100_000)?;
+    within("lists.max_page", config.lists.max_page, 1, 100_000)
+}
+
+fn within(key: &'static str, count: Count, least: u32, most: u32) -> Result<(), Wrong> {
+    if !(least..=most).contains(&count.0) {
+        return Err((key, format!("must be from {least} to {most}, not {count}")));
+    }
+    Ok(())
+}
+
+fn sizes(config: &Config) -> Result<(), Wrong> {
+    let (least, most) = (Size(1 << 10), Size::mib(64));
+    let manifest = config.manifests.max_size;
+    if !(least..=most).contains(&manifest) {
+        return Err((
+            "manifests.max_size",
+            format!("must be from {least} to {most}, not {manifest}"),
+        ));
+    }
+    if config.uploads.max_size.0 == 0 {
+        return Err(("uploads.max_size", "must be at least 1B".into()));
+    }
+    Ok(())
+}
+
+fn together(config: &Config) -> Result<(), Wrong> {
+    let (storage, lists, server) = (&config.storage, &config.lists, &config.server);
+    if storage.warn_free < storage.min_free {
+        let (warn, min) = (storage.warn_free, storage.min_free);
+        let message = format!("must be at least storage.min_free, which is {min}, not {warn}");
+        return Err(("storage.warn_free", message));
+    }
+    if lists.page > lists.max_page {
+        let (page, most) = (lists.page, lists.max_page);
+        return Err((
+            "lists.page",
+            format!("must be at most lists.max_page, which is {most}, not {page}"),
+        ));
+    }
+    match (&server.tls_certificate, &server.tls_key) {
+        (Some(_), None) => Err((
+            "server.tls_key",
+            "must be set where server.tls_certificate is".into(),
+        )),
+        (None, Some(_)) => Err((
+            "server.tls_certificate",
+            "must be set where server.tls_key is".into(),
+        )),
+        _ => Ok(()),
+    }
+}

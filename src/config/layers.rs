@@ -1,0 +1,191 @@
+//! Where settings come from, laid over each other.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use toml::{Table, Value};
+
+use super::keys::{self, Kind, PREFIX, keys};
+use super::{Config, ConfigError, Origin};
+
+/// A flag that sets a key.
+#[derive(Debug, Clone)]
+pub struct Flag {
+    /// The flag's name with its dashes.
+    pub name: &'static str,
+    /// The key that it sets.
+    pub key: &'static str,
+    /// The value, as in an environment variable.
+    pub value: String,
+}
+
+/// Everything that settings are taken from.
+#[derive(Debug, Clone, Default)]
+pub struct Sources {
+    /// The TOML file, if there is one.
+    pub file: Option<PathBuf>,
+    /// The environment; only names that begin with `ORLOP_` matter, and empty values count as unset.
+    pub environment: Vec<(OsString, OsString)>,
+    /// Flags.
+    pub flags: Vec<Flag>,
+}
+
+/// The table that the sources give together, and where each value in it came from.
+pub(super) struct Layers {
+    table: Table,
+    origins: BTreeMap<String, Origin>,
+    file: Option<PathBuf>,
+}
+
+impl Layers {
+    pub(super) fn gather(sources: &Sources) -> Result<Self, ConfigError> {
+        let file = sources.file.clone();
+        let table = file
+            .as_deref()
+            .map_or_else(|| Ok(Table::new()), read_file)?;
+        let mut layers = Self {
+            table,
+            origins: BTreeMap::new(),
+            file,
+        };
+        layers.refuse_unknown()?;
+        for (name, value) in &sources.environment {
+            layers.lay_variable(name, value)?;
+        }
+        for flag in &sources.flags {
+            layers.lay(flag.key, &flag.value, Origin::Flag(flag.name))?;
+        }
+        Ok(layers)
+    }
+
+    /// The settings, each of the right kind.
+    pub(super) fn read(&self) -> Result<Config, ConfigError> {
+        let value = Value::Table(self.table.clone());
+        serde_path_to_error::deserialize(value).map_err(|error| {
+            let key = error.path().to_string();
+            self.error(&key, error.into_inner().message().to_owned())
+        })
+    }
+
+    /// An error about `key`.
+    pub(super) fn error(&self, key: &str, message: String) -> ConfigError {
+        ConfigError::Setting {
+            key: key.to_owned(),
+            origin: self.origin(key),
+            message,
+        }
+    }
+
+    fn origin(&self, key: &str) -> Origin {
+        let in_file = || {
+            let (section, name) = key.split_once('.').unwrap_or((key, ""));
+            let found = self.table.get(section)?;
+            (name.is_empty() || found.get(name).is_some()).then_some(())?;
+            self.file.clone().map(Origin::File)
+        };
+        let laid = self.origins.get(key).cloned();
+        laid.or_else(in_file).unwrap_or(Origin::Default)
+    }
+
+    fn refuse_unknown(&self) -> Result<(), ConfigError> {
+        for (section, settings) in &self.table {
+            let known = keys().get(section);
+            let known = known.ok_or_else(|| self.error(section, keys::unknown_section()))?;
+            let wrong = || self.error(section, format!("must be a section, [{section}]"));
+            let settings = settings.as_table().ok_or_else(wrong)?;
+            if let Some(name) = settings.keys().find(|name| !known.contains_key(*name)) {
+                return Err(self.error(&format!("{section}.{name}"), keys::unknown_key(section)));
+            }
+        }
+        Ok(())
+    }
+
+    fn lay_variable(&mut self, name: &OsString, value: &OsString) -> Result<(), ConfigError> {
+        let name = name.to_string_lossy();
+        let Some(path) = name.strip_prefix(PREFIX) else {
+            return Ok(());
+        };
+        if foreign(path) || value.is_empty() {
+            return Ok(());
+        }
+        let refuse = |message: String| ConfigError::Variable {
+            name: name.to_string(),
+            message,
+        };
+        let key = known_key(path).map_err(refuse)?;
+        let value = value
+            .to_str()
+            .ok_or_else(|| refuse("its value is not UTF-8".into()))?;
+        self.lay(&key, value, Origin::Variable(name.to_string()))
+    }
+
+    fn lay(&mut self, key: &str, text: &str, origin: Origin) -> Result<(), ConfigError> {
+        self.origins.insert(key.to_owned(), origin);
+        let (section, name) = key.split_once('.').unwrap_or((key, ""));
+        let kind = keys()
+            .get(section)
+            .and_then(|known| known.get(name))
+            .copied();
+        let value =
+            value(kind.unwrap_or(Kind::Text), text).map_err(|message| self.error(key, message))?;
+        let section = self
+            .table
+            .entry(section)
+            .or_insert_with(|| Value::Table(Table::new()));
+        if let Some(section) = section.as_table_mut() {
+            section.insert(name.to_owned(), value);
+        }
+        Ok(())
+    }
+}
+
+fn read_file(path: &Path) -> Result<Table, ConfigError> {
+    let unreadable = |error| ConfigError::Unreadable {
+        path: path.into(),
+        error,
+    };
+    let text = std::fs::read_to_string(path).map_err(unreadable)?;
+    text.parse().map_err(|error| ConfigError::Syntax {
+        path: path.into(),
+        error,
+    })
+}
+
+/// Variables that are not ours although they begin like ours: the path of the file, which the command line
+/// reads, and what Kubernetes sets in every pod beside a service that is named `orlop`.
+fn foreign(path: &str) -> bool {
+    path == "CONFIG"
+        || path == "PORT"
+        || path == "SERVICE_HOST"
+        || path.starts_with("PORT_")
+        || path.starts_with("SERVICE_PORT")
+}
+
+/// The key that a variable sets, or what to say if there is none.
+fn known_key(path: &str) -> Result<String, String> {
+    let key = path.to_lowercase().replace("__", ".");
+    let (section, name) = key.split_once('.').unwrap_or((&key, ""));
+    match keys().get(section) {
+        Some(known) if known.contains_key(name) && path == path.to_uppercase() => Ok(key),
+        known => Err(match (keys::meant(&format!("{PREFIX}{path}")), known) {
+            (Some(meant), _) => format!("there is no such setting; did you mean {meant}?"),
+            (None, Some(_)) => keys::unknown_key(section),
+            (None, None) => keys::unknown_section(),
+        }),
+    }
+}
+
+fn value(kind: Kind, text: &str) -> Result<Value, String> {
+    match kind {
+        Kind::Text => Ok(Value::String(text.to_owned())),
+        Kind::Number => match text.parse() {
+            Ok(number) => Ok(Value::Integer(number)),
+            Err(_) => Err(format!("{text:?} is not a whole number")),
+        },
+        Kind::Flag => match text.parse() {
+            Ok(flag) => Ok(Value::Boolean(flag)),
+            Err(_) => Err(format!("{text:?} is not true or false")),
+        },
+    }
+}

@@ -1,0 +1,65 @@
+//! Every setting: its name, its default, where it may come from and what it may be.
+//!
+//! A setting's *key* is its section and name, `gc.interval`. It is taken from the first of these that has
+//! it: a flag, the environment (`ORLOP_GC__INTERVAL`), the file, the default. Whatever is wrong ends the
+//! program before it touches anything, with a message that names the key, where its value came from, and
+//! what is allowed.
+
+mod check;
+mod error;
+mod keys;
+mod layers;
+mod sections;
+mod text;
+mod units;
+
+pub use error::{ConfigError, Origin};
+pub use keys::variable;
+pub use layers::{Flag, Sources};
+pub use sections::*;
+pub use units::{Count, Listen, LogFilter, PublicUrl, Size, Span, Untagged};
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// All settings.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Connections.
+    pub server: Server,
+    /// The bytes.
+    pub storage: Storage,
+    /// The facts.
+    pub metadata: Metadata,
+    /// What manifests are accepted.
+    pub manifests: Manifests,
+    /// How blobs come in.
+    pub uploads: Uploads,
+    /// What is collected, and when.
+    pub gc: Gc,
+    /// Tag lists, the catalog and referrers.
+    pub lists: Lists,
+    /// What the server tells its operator.
+    pub log: Log,
+}
+
+impl Config {
+    /// The settings that `sources` give.
+    ///
+    /// # Errors
+    /// [`ConfigError`] for the first thing that is wrong.
+    pub fn load(sources: &Sources) -> Result<Self, ConfigError> {
+        let layers = layers::Layers::gather(sources)?;
+        let config = layers.read()?;
+        check::check(&config).map_err(|(key, message)| layers.error(key, message))?;
+        Ok(config)
+    }
+
+    /// Where the facts are kept: `metadata.dir`, or a directory beside the bytes.
+    pub fn metadata_dir(&self) -> PathBuf {
+        let beside = || self.storage.data.join("metadata");
+        self.metadata.dir.clone().unwrap_or_else(beside)
+    }
+}

@@ -1,0 +1,221 @@
+//! The sections with their defaults.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::units::{Count, Listen, LogFilter, PublicUrl, Size, Span, Untagged};
+
+/// Connections.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Server {
+    /// The address and port to listen on. `[::]` takes IPv4 too.
+    pub listen: Listen,
+    /// How clients reach the registry from outside, where an absolute URL is needed.
+    pub public_url: Option<PublicUrl>,
+    /// A PEM file with the certificate and its chain: turns TLS on.
+    pub tls_certificate: Option<PathBuf>,
+    /// A PEM file with the certificate's private key.
+    pub tls_key: Option<PathBuf>,
+    /// How long running transfers may go on after SIGTERM.
+    pub drain_timeout: Span,
+    /// How long a client may take to send a request's headers.
+    pub header_timeout: Span,
+    /// How long a client may pause within a request's body.
+    pub body_idle_timeout: Span,
+    /// How long a client may pause taking an answer.
+    pub write_timeout: Span,
+    /// The most connections at once.
+    pub max_connections: Count,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self {
+            listen: Listen::default(),
+            public_url: None,
+            tls_certificate: None,
+            tls_key: None,
+            drain_timeout: Span::seconds(30),
+            header_timeout: Span::seconds(15),
+            body_idle_timeout: Span::seconds(60),
+            write_timeout: Span::seconds(60),
+            max_connections: Count(1024),
+        }
+    }
+}
+
+/// The bytes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Storage {
+    /// The data directory.
+    pub data: PathBuf,
+    /// Below this much free space no new body is taken.
+    pub min_free: Size,
+    /// Below this much free space the low disk is warned of.
+    pub warn_free: Size,
+    /// Refuse every change.
+    pub read_only: bool,
+}
+
+impl Default for Storage {
+    fn default() -> Self {
+        Self {
+            data: PathBuf::from("./orlop-data"),
+            min_free: Size::mib(512),
+            warn_free: Size::mib(2048),
+            read_only: false,
+        }
+    }
+}
+
+/// The facts.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Metadata {
+    /// Where the database is; default: `metadata` in the data directory.
+    pub dir: Option<PathBuf>,
+}
+
+/// Whether an index may refer to children that are absent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Sparse {
+    /// It is refused, naming what is missing.
+    Refuse,
+    /// It is accepted.
+    Allow,
+}
+
+/// What manifests are accepted.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Manifests {
+    /// The most bytes that a manifest may have.
+    pub max_size: Size,
+    /// The most descriptors that a manifest may refer to.
+    pub max_references: Count,
+    /// The most tags that one push may set.
+    pub max_tags: Count,
+    /// Whether an index may refer to children that are absent.
+    pub sparse: Sparse,
+}
+
+impl Default for Manifests {
+    fn default() -> Self {
+        Self {
+            max_size: Size::mib(4),
+            max_references: Count(10_000),
+            max_tags: Count(100),
+            sparse: Sparse::Refuse,
+        }
+    }
+}
+
+/// How blobs come in.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Uploads {
+    /// How long an upload of which nothing is heard is kept.
+    pub expire: Span,
+    /// The most request bodies that are taken at once.
+    pub parallel: Count,
+    /// How long a request waits for its turn among them.
+    pub queue_timeout: Span,
+    /// The most bytes that a blob may have.
+    pub max_size: Size,
+}
+
+impl Default for Uploads {
+    fn default() -> Self {
+        Self {
+            expire: Span::hours(24),
+            parallel: Count(64),
+            queue_timeout: Span::seconds(30),
+            max_size: Size::mib(1 << 20),
+        }
+    }
+}
+
+/// What is collected, and when.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Gc {
+    /// How long the collector rests when nothing is left to do, give or take a tenth.
+    pub interval: Span,
+    /// How long what a pusher was told to be there is kept for its manifest.
+    pub lease: Span,
+    /// How long what was deleted can be brought back.
+    pub trash: Span,
+    /// How long a manifest that no tag, index or subject holds is kept.
+    pub untagged: Untagged,
+    /// How many rows one step of the collector takes.
+    pub batch: Count,
+}
+
+impl Default for Gc {
+    fn default() -> Self {
+        Self {
+            interval: Span::seconds(600),
+            lease: Span::hours(24),
+            trash: Span::hours(24),
+            untagged: Untagged::After(Span::hours(14 * 24)),
+            batch: Count(500),
+        }
+    }
+}
+
+/// Tag lists, the catalog and referrers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Lists {
+    /// How many items a page has when the client does not say.
+    pub page: Count,
+    /// The most items that a client may ask for in one page.
+    pub max_page: Count,
+}
+
+impl Default for Lists {
+    fn default() -> Self {
+        Self {
+            page: Count(1000),
+            max_page: Count(10_000),
+        }
+    }
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// Text, with colours on a terminal.
+    Auto,
+    /// Text without colours.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// What the server tells its operator.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Log {
+    /// How lines look.
+    pub format: LogFormat,
+    /// What is worth a line.
+    pub level: LogFilter,
+    /// Whether each request gets a line.
+    pub access: bool,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self {
+            format: LogFormat::Auto,
+            level: LogFilter::default(),
+            access: true,
+        }
+    }
+}

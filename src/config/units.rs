@@ -1,0 +1,251 @@
+//! What values may be.
+
+use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use serde::de::{Deserializer, Error, Visitor};
+use serde::{Deserialize, Serialize};
+use tracing_subscriber::EnvFilter;
+
+use super::text::{Text, text_serde};
+
+text_serde!(Span, Size, Untagged, Listen, PublicUrl, LogFilter);
+
+/// The longest span: times stay within what is recorded, with room to spare.
+const LONGEST: Duration = Duration::from_secs(100 * 366 * 24 * 60 * 60);
+
+/// A length of time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Span(pub Duration);
+
+impl Span {
+    /// So many seconds.
+    pub const fn seconds(seconds: u64) -> Self {
+        Self(Duration::from_secs(seconds))
+    }
+
+    /// So many hours.
+    pub const fn hours(hours: u64) -> Self {
+        Self::seconds(hours * 60 * 60)
+    }
+}
+
+impl Text for Span {
+    const EXPECTED: &'static str =
+        "a duration with its unit, such as \"200ms\", \"10m\" or \"14d\"";
+
+    fn parse(text: &str) -> Option<Self> {
+        // humantime takes a bare 0, which then is the one number without a unit.
+        let unit = text.ends_with(|c: char| c.is_ascii_alphabetic());
+        let span = humantime::parse_duration(text).ok()?;
+        (unit && span <= LONGEST).then_some(Self(span))
+    }
+}
+
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        humantime::format_duration(self.0).fmt(f)
+    }
+}
+
+/// A number of bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Size(pub u64);
+
+impl Size {
+    /// So many mebibytes.
+    pub const fn mib(mebibytes: u64) -> Self {
+        Self(mebibytes << 20)
+    }
+}
+
+impl Text for Size {
+    const EXPECTED: &'static str = "a size with its unit, such as \"512MiB\" or \"2GB\"";
+
+    fn parse(text: &str) -> Option<Self> {
+        let unit = text.ends_with(|c: char| c.is_ascii_alphabetic());
+        let size: ByteSize = text.parse().ok()?;
+        // SQLite's integers end there.
+        (unit && size.0 <= i64::MAX as u64).then_some(Self(size.0))
+    }
+}
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
+        let (mut number, mut unit) = (self.0, 0);
+        while number != 0 && number % 1024 == 0 && unit + 1 < UNITS.len() {
+            number /= 1024;
+            unit += 1;
+        }
+        write!(f, "{number}{}", UNITS[unit])
+    }
+}
+
+/// How long a manifest that nothing holds is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Untagged {
+    /// For ever.
+    Keep,
+    /// For so long.
+    After(Span),
+}
+
+impl Text for Untagged {
+    const EXPECTED: &'static str = "a duration with its unit, such as \"14d\", or \"keep\"";
+
+    fn parse(text: &str) -> Option<Self> {
+        if text == "keep" {
+            return Some(Self::Keep);
+        }
+        Span::parse(text).map(Self::After)
+    }
+}
+
+impl fmt::Display for Untagged {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Keep => f.write_str("keep"),
+            Self::After(span) => span.fmt(f),
+        }
+    }
+}
+
+/// Where to listen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Listen(pub SocketAddr);
+
+impl Default for Listen {
+    fn default() -> Self {
+        Self(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 5000)))
+    }
+}
+
+impl Text for Listen {
+    const EXPECTED: &'static str =
+        "an IP address with a port, such as \"0.0.0.0:5000\" or \"[::]:5000\"";
+
+    fn parse(text: &str) -> Option<Self> {
+        text.parse().ok().map(Self)
+    }
+}
+
+impl fmt::Display for Listen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A URL with scheme and host and no more; kept without a slash at its end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PublicUrl(String);
+
+impl PublicUrl {
+    /// As text, without a slash at its end.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Text for PublicUrl {
+    const EXPECTED: &'static str = "a URL without a path, such as \"https://registry.example.com\"";
+
+    fn parse(text: &str) -> Option<Self> {
+        let uri: http::Uri = text.parse().ok()?;
+        let web = matches!(uri.scheme_str()?, "http" | "https");
+        let host = uri.host().is_some_and(|host| !host.is_empty());
+        let bare = uri.path() == "/" && uri.query().is_none() && !text.contains(['#', '@']);
+        (web && host && bare).then(|| Self(text.trim_end_matches('/').to_owned()))
+    }
+}
+
+impl fmt::Display for PublicUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What is worth a log line: a level, or directives as `tracing-subscriber` reads them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogFilter(String);
+
+impl LogFilter {
+    /// The filter, ready for use.
+    pub fn to_filter(&self) -> EnvFilter {
+        EnvFilter::new(&self.0)
+    }
+}
+
+impl Default for LogFilter {
+    fn default() -> Self {
+        Self("info".into())
+    }
+}
+
+impl Text for LogFilter {
+    const EXPECTED: &'static str = "off, error, warn, info, debug, trace, or directives such as \"info,orlop::registry=debug\"";
+
+    fn parse(text: &str) -> Option<Self> {
+        // A lone word that is no level would be taken for a module's name, and switch everything off.
+        const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+        let lone = |part: &str| !part.contains(['=', '[', ':']);
+        let sound = |part: &str| !lone(part) || LEVELS.contains(&part.trim());
+        EnvFilter::builder().parse(text).ok()?;
+        text.split(',').all(sound).then(|| Self(text.to_owned()))
+    }
+}
+
+impl fmt::Display for LogFilter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// How many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Count(pub u32);
+
+impl Count {
+    /// As the size of something in memory.
+    pub const fn get(self) -> usize {
+        self.0 as usize
+    }
+}
+
+impl fmt::Display for Count {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl<'de> Deserialize<'de> for Count {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_i64(CountVisitor)
+    }
+}
+
+struct CountVisitor;
+
+impl Visitor<'_> for CountVisitor {
+    type Value = Count;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a whole number")
+    }
+
+    fn visit_i64<E: Error>(self, number: i64) -> Result<Count, E> {
+        let count = u32::try_from(number).map(Count);
+        count.map_err(|_| {
+            E::custom(format_args!(
+                "{number} is not a number from 0 to {}",
+                u32::MAX
+            ))
+        })
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Count, E> {
+        Err(E::custom(format_args!("{text:?} is not a whole number")))
+    }
+}

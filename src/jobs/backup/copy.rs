@@ -1,0 +1,148 @@
+//! Copying blobs from one store to another.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
+
+use super::BackupError;
+use crate::jobs::hashing::update;
+use crate::jobs::progress::{Counter, Progress, Unit};
+use crate::metadata::{Maintenance, StoredBlob};
+use crate::oci::{Hasher, UploadId};
+use crate::registry::Fault;
+use crate::store::{BlobStore, Content, FilesystemStore, StagedBytes, StoreError};
+
+/// How many blobs are copied at once: their syncs wait for the disk together.
+const AT_ONCE: usize = 8;
+
+const PAGE: usize = 256;
+
+/// What was copied. All sizes are in bytes.
+#[derive(Debug, Default)]
+pub(super) struct Copied {
+    pub(super) blobs: u64,
+    pub(super) blob_bytes: u64,
+    pub(super) copied: u64,
+    pub(super) copied_bytes: u64,
+    pub(super) problems: Vec<String>,
+}
+
+/// What became of one blob.
+enum Outcome {
+    Present,
+    Copied,
+    Bad(String),
+}
+
+/// Copies every blob that `facts` name from one store to the other, where that does not have it yet.
+pub(super) async fn copy_blobs(
+    facts: &dyn Maintenance,
+    from: &Arc<dyn BlobStore>,
+    to: &Arc<FilesystemStore>,
+    progress: &dyn Progress,
+) -> Result<Copied, BackupError> {
+    let total = facts.totals().await?.blob_bytes;
+    let mut counter = Counter::new(progress, "copying blobs", Unit::Bytes, Some(total));
+    let mut done = Copied::default();
+    let mut after = None;
+    loop {
+        let page = facts.blobs_after(after.as_ref(), PAGE).await?;
+        let Some(last) = page.last() else {
+            return Ok(done);
+        };
+        after = Some(last.key.digest.clone());
+        let copies = page.into_iter().map(|blob| copy_if_absent(Arc::clone(from), Arc::clone(to), blob));
+        let mut copies = stream::iter(copies).buffer_unordered(AT_ONCE);
+        while let Some(outcome) = copies.next().await {
+            let (blob, outcome) = outcome?;
+            counter.add(blob.size);
+            done.note(&blob, outcome);
+        }
+    }
+}
+
+impl Copied {
+    fn note(&mut self, blob: &StoredBlob, outcome: Outcome) {
+        match outcome {
+            Outcome::Bad(why) => {
+                self.problems.push(format!("{}: {why}", blob.key.digest));
+                return;
+            }
+            Outcome::Present => {}
+            Outcome::Copied => {
+                self.copied += 1;
+                self.copied_bytes += blob.size;
+            }
+        }
+        self.blobs += 1;
+        self.blob_bytes += blob.size;
+    }
+}
+
+async fn copy_if_absent(
+    from: Arc<dyn BlobStore>,
+    to: Arc<FilesystemStore>,
+    blob: StoredBlob,
+) -> Result<(StoredBlob, Outcome), Fault> {
+    match to.read(&blob.key, blob.size, 0..0).await {
+        Ok(_) => return Ok((blob, Outcome::Present)),
+        Err(StoreError::NotFound) => {}
+        // A copy that lost bytes on its own disk: this is how it gets them back.
+        Err(StoreError::Damaged(_)) => to.remove(&blob.key).await?,
+        Err(error) => return Err(error.into()),
+    }
+    let outcome = match from.read(&blob.key, blob.size, 0..blob.size).await {
+        Ok(content) => copy(content, &to, &blob).await?,
+        Err(StoreError::NotFound) => Outcome::Bad("its bytes are not there".into()),
+        Err(StoreError::Damaged(why)) => Outcome::Bad(why),
+        Err(error) => return Err(error.into()),
+    };
+    Ok((blob, outcome))
+}
+
+async fn copy(content: Content, to: &FilesystemStore, blob: &StoredBlob) -> Result<Outcome, StoreError> {
+    let upload = UploadId::random();
+    let staged = to.stage(upload, 0).await?;
+    let mut draft = Draft { staged, hasher: Hasher::new(blob.key.digest.algorithm()), offset: 0 };
+    match content {
+        Content::Whole(bytes) => draft = draft.append(bytes).await?,
+        Content::Stream(mut pieces) => {
+            while let Some(piece) = pieces.next().await {
+                draft = match piece {
+                    Ok(piece) => draft.append(piece).await?,
+                    Err(error) => {
+                        to.discard(upload).await?;
+                        return Ok(Outcome::Bad(error.to_string()));
+                    }
+                };
+            }
+        }
+    }
+    let Draft { staged, hasher, .. } = draft;
+    let digest = hasher.finish();
+    if digest != blob.key.digest {
+        to.discard(upload).await?;
+        return Ok(Outcome::Bad(format!("its bytes hash to {digest}")));
+    }
+    staged.sync().await?;
+    to.publish(upload, &blob.key).await?;
+    Ok(Outcome::Copied)
+}
+
+/// A copy on its way in.
+struct Draft {
+    staged: Arc<dyn StagedBytes>,
+    hasher: Hasher,
+    offset: u64,
+}
+
+impl Draft {
+    async fn append(self, piece: Bytes) -> Result<Self, StoreError> {
+        let Self { staged, hasher, offset } = self;
+        let len = piece.len() as u64;
+        let (hasher, piece) = update(hasher, piece).await?;
+        staged.write_at(offset, vec![piece]).await?;
+        Ok(Self { staged, hasher, offset: offset + len })
+    }
+}

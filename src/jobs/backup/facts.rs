@@ -1,0 +1,112 @@
+//! The facts of a backup, and how a new copy of them takes the place of the previous one.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::Path;
+
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+
+use super::BackupError;
+use crate::metadata::Maintenance;
+use crate::metadata::sqlite::{self, SqliteMetadata};
+
+/// Where a backup's facts are within it.
+pub const METADATA: &str = "metadata";
+
+/// Where the next ones are made.
+const INCOMING: &str = "incoming";
+
+/// Where the previous ones are while they are replaced, on filesystems that cannot exchange two names.
+const PREVIOUS: &str = "previous";
+
+/// The database's file.
+const DATABASE: &str = "orlop.db";
+
+/// The identity's file.
+const IDENTITY: &str = "orlop.json";
+
+/// Copies the facts to `dir/incoming`, and opens the copy.
+pub(super) async fn copy(facts: &(impl Maintenance + ?Sized), dir: &Path) -> Result<SqliteMetadata, BackupError> {
+    settle(dir)?;
+    let incoming = dir.join(INCOMING);
+    within(&incoming, remove_dir(&incoming).and_then(|()| fs::create_dir(&incoming)))?;
+    let path = incoming.join(DATABASE);
+    facts.copy_to(&path).await?;
+    within(&path, sync(&path).and_then(|()| sync(&incoming)))?;
+    Ok(SqliteMetadata::open(&incoming, sqlite::Access::ReadOnly)?)
+}
+
+/// Makes `dir/incoming` what `dir/metadata` is: whole folders change places, so that a log that somebody
+/// left beside the previous database never meets the new one.
+pub(super) fn replace(dir: &Path) -> Result<(), BackupError> {
+    let (incoming, current) = (dir.join(INCOMING), dir.join(METADATA));
+    let replaced = if current.exists() { exchange(dir) } else { fs::rename(&incoming, &current) };
+    within(&current, replaced.and_then(|()| sync(dir)))?;
+    within(&incoming, remove_dir(&incoming))
+}
+
+fn exchange(dir: &Path) -> io::Result<()> {
+    let (incoming, current, previous) = (dir.join(INCOMING), dir.join(METADATA), dir.join(PREVIOUS));
+    if renameat_with(CWD, &incoming, CWD, &current, RenameFlags::EXCHANGE).is_ok() {
+        return Ok(());
+    }
+    remove_dir(&previous)?;
+    fs::rename(&current, &previous)?;
+    fs::rename(&incoming, &current)?;
+    sync(dir)?;
+    remove_dir(&previous)
+}
+
+/// Puts the previous facts back, if a replacement was cut off between its two renames.
+pub(super) fn settle(dir: &Path) -> Result<(), BackupError> {
+    let (current, previous) = (dir.join(METADATA), dir.join(PREVIOUS));
+    if current.exists() || !previous.exists() {
+        return Ok(());
+    }
+    within(&current, fs::rename(&previous, &current).and_then(|()| sync(dir)))
+}
+
+/// Copies `facts` to their place in `metadata_dir`.
+pub(super) async fn place(facts: &SqliteMetadata, metadata_dir: &Path) -> Result<(), BackupError> {
+    let draft = metadata_dir.join("orlop.db.restoring");
+    let made = fs::create_dir_all(metadata_dir).and_then(|()| remove_file(&draft));
+    within(metadata_dir, made)?;
+    facts.copy_to(&draft).await?;
+    let placed = sync(&draft).and_then(|()| fs::rename(&draft, metadata_dir.join(DATABASE)));
+    within(metadata_dir, placed.and_then(|()| sync(metadata_dir)))
+}
+
+/// Gives the store at `to` the identity of that at `from`.
+pub(super) fn copy_identity(from: &Path, to: &Path) -> Result<(), BackupError> {
+    if to.join("blobs").exists() {
+        let message = format!("{} holds blobs but no {IDENTITY}: it is no backup", to.display());
+        return Err(BackupError::Refused(message));
+    }
+    let draft = to.join("orlop.json.draft");
+    let copied = fs::copy(from.join(IDENTITY), &draft).and_then(|_| sync(&draft));
+    let placed = copied.and_then(|()| fs::rename(&draft, to.join(IDENTITY))).and_then(|()| sync(to));
+    within(to, placed)
+}
+
+fn within<T>(path: &Path, outcome: io::Result<T>) -> Result<T, BackupError> {
+    outcome.map_err(|error| BackupError::Io { path: path.into(), error })
+}
+
+fn sync(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
+}
+
+fn remove_dir(path: &Path) -> io::Result<()> {
+    absent_is_fine(fs::remove_dir_all(path))
+}
+
+fn remove_file(path: &Path) -> io::Result<()> {
+    absent_is_fine(fs::remove_file(path))
+}
+
+fn absent_is_fine(removed: io::Result<()>) -> io::Result<()> {
+    match removed {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    }
+}

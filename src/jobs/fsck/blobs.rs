@@ -1,0 +1,90 @@
+//! Every blob that a record names: its bytes, their length and their digest.
+
+use std::sync::Arc;
+
+use futures_util::{StreamExt, stream};
+
+use super::report::ProblemKind;
+use super::{Check, Unit};
+use crate::jobs::hashing::hash_blob;
+use crate::metadata::StoredBlob;
+use crate::registry::Fault;
+use crate::store::{BlobStore, StoreError};
+
+/// How many blobs are read at once: enough to keep a disk busy, few enough to leave a server its share.
+const AT_ONCE: usize = 4;
+
+const PAGE: usize = 256;
+
+/// What reading a blob told.
+enum Verdict {
+    Sound,
+    Bad(ProblemKind, String),
+}
+
+impl Check<'_> {
+    pub(super) async fn blobs(&mut self) -> Result<(), Fault> {
+        let metadata = Arc::clone(self.registry.metadata());
+        let total = metadata.totals().await?.blob_bytes;
+        let mut counter = self.counter("reading blobs", Unit::Bytes, Some(total));
+        let mut after = None;
+        loop {
+            let page = metadata.blobs_after(after.as_ref(), PAGE).await?;
+            let Some(last) = page.last() else {
+                return Ok(());
+            };
+            after = Some(last.key.digest.clone());
+            let store = Arc::clone(self.registry.blobs());
+            let judged = page.into_iter().map(|blob| judge(Arc::clone(&store), blob));
+            let mut judged = stream::iter(judged).buffer_unordered(AT_ONCE);
+            while let Some(outcome) = judged.next().await {
+                let (blob, verdict) = outcome?;
+                counter.add(blob.size);
+                self.note(&blob, verdict).await?;
+            }
+        }
+    }
+
+    async fn note(&mut self, blob: &StoredBlob, verdict: Verdict) -> Result<(), Fault> {
+        self.findings.count_blob(blob.size);
+        match verdict {
+            Verdict::Sound if !blob.damaged => Ok(()),
+            Verdict::Sound => self.unmark(blob).await,
+            Verdict::Bad(kind, message) => self.mark(blob, kind, message).await,
+        }
+    }
+
+    async fn unmark(&mut self, blob: &StoredBlob) -> Result<(), Fault> {
+        let repaired = self.repair && self.registry.metadata().mark_blob(&blob.key, false).await?;
+        let message = "marked as damaged, but its bytes are sound";
+        self.findings.add(ProblemKind::MarkedBlob, &blob.key.digest, message, repaired);
+        Ok(())
+    }
+
+    async fn mark(&mut self, blob: &StoredBlob, kind: ProblemKind, message: String) -> Result<(), Fault> {
+        let metadata = self.registry.metadata();
+        let current = metadata.stored_blob(&blob.key.digest).await?;
+        if current.is_none_or(|current| current.key != blob.key) {
+            // Collected or healed while it was read.
+            return Ok(());
+        }
+        // What could not be read may be readable tomorrow; only what is known to be bad is hidden.
+        if self.repair && kind != ProblemKind::UnreadableBlob && !blob.damaged {
+            metadata.mark_blob(&blob.key, true).await?;
+        }
+        self.findings.add(kind, &blob.key.digest, message, false);
+        Ok(())
+    }
+}
+
+async fn judge(store: Arc<dyn BlobStore>, blob: StoredBlob) -> Result<(StoredBlob, Verdict), Fault> {
+    let verdict = match hash_blob(store.as_ref(), &blob.key, blob.size).await {
+        Ok(digest) if digest == blob.key.digest => Verdict::Sound,
+        Ok(digest) => Verdict::Bad(ProblemKind::DamagedBlob, format!("its bytes hash to {digest}")),
+        Err(StoreError::NotFound) => Verdict::Bad(ProblemKind::MissingBlob, "its bytes are not there".into()),
+        Err(StoreError::Damaged(why)) => Verdict::Bad(ProblemKind::DamagedBlob, why),
+        Err(StoreError::Io(error)) => Verdict::Bad(ProblemKind::UnreadableBlob, error.to_string()),
+        Err(error) => return Err(error.into()),
+    };
+    Ok((blob, verdict))
+}

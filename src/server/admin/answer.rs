@@ -1,0 +1,140 @@
+//! The server's side.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use axum::body::Body;
+use axum::extract::{Query, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use axum::routing::{get, post};
+use axum::Router;
+use bytes::Bytes;
+use futures_util::stream;
+use serde::Deserialize;
+use tokio::sync::mpsc;
+
+use super::{Line, Status};
+use crate::jobs::progress::Step;
+use crate::server::health::Health;
+use crate::server::operations::{Operation, Operator};
+
+/// How often progress is told at most, in milliseconds.
+const PROGRESS_EVERY: u64 = 100;
+
+/// What answers need.
+#[derive(Clone)]
+struct Admin {
+    operator: Arc<Operator>,
+    health: Arc<Health>,
+    listen: SocketAddr,
+}
+
+/// What the admin socket answers.
+pub fn router(operator: Arc<Operator>, health: Arc<Health>, listen: SocketAddr) -> Router {
+    Router::new()
+        .route("/readyz", get(readyz))
+        .route("/gc", post(gc))
+        .route("/fsck", post(fsck))
+        .route("/usage", post(usage))
+        .route("/backup", post(backup))
+        .with_state(Admin { operator, health, listen })
+}
+
+async fn readyz(State(admin): State<Admin>) -> Response {
+    let readiness = admin.health.readiness().await.as_ref().clone();
+    let status = if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let version = env!("CARGO_PKG_VERSION").to_owned();
+    let told = Status { version, listen: admin.listen, readiness };
+    let mut response = Response::new(Body::from(serde_json::to_vec(&told).unwrap_or_default()));
+    *response.status_mut() = status;
+    response
+}
+
+#[derive(Deserialize)]
+struct GcQuery {
+    #[serde(default)]
+    dry_run: bool,
+}
+
+async fn gc(State(admin): State<Admin>, Query(query): Query<GcQuery>) -> Response {
+    run(admin, Operation::Gc { dry_run: query.dry_run })
+}
+
+#[derive(Deserialize)]
+struct FsckQuery {
+    #[serde(default)]
+    repair: bool,
+}
+
+async fn fsck(State(admin): State<Admin>, Query(query): Query<FsckQuery>) -> Response {
+    run(admin, Operation::Fsck { repair: query.repair })
+}
+
+async fn usage(State(admin): State<Admin>) -> Response {
+    run(admin, Operation::Usage)
+}
+
+#[derive(Deserialize)]
+struct BackupQuery {
+    dir: PathBuf,
+}
+
+async fn backup(State(admin): State<Admin>, Query(query): Query<BackupQuery>) -> Response {
+    run(admin, Operation::Backup { dir: query.dir })
+}
+
+/// Runs an operation in a task of its own, which ends when the caller goes away.
+fn run(admin: Admin, operation: Operation) -> Response {
+    let (lines, answer) = mpsc::channel::<Bytes>(16);
+    tokio::spawn(async move {
+        tracing::info!(%operation, "asked for through the admin socket");
+        let gone = lines.clone();
+        let last = tokio::select! {
+            last = outcome(&admin, &operation, &lines) => last,
+            () = gone.closed() => {
+                tracing::info!(%operation, "given up, for its caller has gone");
+                return;
+            }
+        };
+        let _ = lines.send(encode(&last)).await;
+    });
+    let next = async |mut answer: mpsc::Receiver<Bytes>| {
+        let line = answer.recv().await?;
+        Some((Ok::<_, std::convert::Infallible>(line), answer))
+    };
+    Response::new(Body::from_stream(stream::unfold(answer, next)))
+}
+
+async fn outcome(admin: &Admin, operation: &Operation, lines: &mpsc::Sender<Bytes>) -> Line {
+    let (started, told) = (Instant::now(), AtomicU64::new(0));
+    let progress = |step: Step| {
+        let now = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let before = told.load(Ordering::Relaxed);
+        if before == 0 || now.saturating_sub(before) >= PROGRESS_EVERY {
+            told.store(now.max(1), Ordering::Relaxed);
+            // A caller that does not keep up misses some.
+            let _ = lines.try_send(encode(&Line::Progress(step)));
+        }
+    };
+    let report = match admin.operator.run(operation, &progress).await {
+        Ok(report) => serde_json::to_value(report).map_err(|error| error.to_string()),
+        Err(error) => Err(error.to_string()),
+    };
+    match report {
+        Ok(result) => Line::Result(result),
+        Err(error) => {
+            tracing::error!(%operation, %error, "an operation failed");
+            Line::Error(error)
+        }
+    }
+}
+
+fn encode(line: &Line) -> Bytes {
+    let mut text = serde_json::to_vec(line).unwrap_or_default();
+    text.push(b'\n');
+    text.into()
+}

@@ -1,0 +1,43 @@
+//! The admin socket: `<data>/admin.sock`, for the command line beside a running server. Whoever may open
+//! the data directory's files may use it, and nobody else.
+//!
+//! HTTP/1.1. `POST /gc?dry_run=…`, `/fsck?repair=…`, `/usage` and `/backup?dir=…` answer a JSON object a
+//! line: `{"progress":…}` as often as something changed, and at the end `{"result":…}` or `{"error":…}`.
+//! `GET /readyz` tells how things are.
+
+mod answer;
+mod client;
+mod socket;
+
+pub use answer::router;
+pub use client::{Client, ClientError};
+pub use socket::{bind, connect};
+
+use serde::{Deserialize, Serialize};
+
+use super::health::Readiness;
+use crate::jobs::progress::Step;
+
+/// A line of an operation's answer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Line {
+    /// It has come so far.
+    Progress(Step),
+    /// It came to this.
+    Result(serde_json::Value),
+    /// It failed.
+    Error(String),
+}
+
+/// How a running server is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// The program's version.
+    pub version: String,
+    /// Where it listens.
+    pub listen: std::net::SocketAddr,
+    /// Whether a push would work.
+    #[serde(flatten)]
+    pub readiness: Readiness,
+}

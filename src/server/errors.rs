@@ -1,0 +1,97 @@
+//! Why a command could not begin.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+use super::lock::LockError;
+use crate::http::listen::TlsError;
+use crate::jobs::backup::BackupError;
+use crate::metadata::{MetadataError, sqlite};
+use crate::registry::Fault;
+use crate::store::{self, StoreError};
+
+/// Why a command could not begin.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// A setting that cannot be honoured on this machine.
+    #[error("{key}: {message}")]
+    Setting {
+        /// Which.
+        key: &'static str,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// Certificate or key.
+    #[error("server.tls_certificate, server.tls_key: {0}")]
+    Tls(#[from] TlsError),
+    /// The lock.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// The data directory cannot be made.
+    #[error("the data directory {}: {error}{hint}", path.display())]
+    Data {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+        /// What may help, or nothing.
+        hint: String,
+    },
+    /// There is no store where one was expected.
+    #[error("there is no store in {}: nothing was ever served from there", .0.display())]
+    NoStore(PathBuf),
+    /// A restore into this directory has not ended.
+    #[error("a restore into {} was interrupted: run it again", .0.display())]
+    HalfRestored(PathBuf),
+    /// A restore would mix two stores.
+    #[error("{} is not empty: a backup is only restored to an empty directory", .0.display())]
+    NotEmpty(PathBuf),
+    /// A restore failed.
+    #[error(transparent)]
+    Restore(BackupError),
+    /// Bytes and facts are not each other's.
+    #[error("{0}")]
+    Mismatch(String),
+    /// The bytes.
+    #[error(transparent)]
+    Store(#[from] store::OpenError),
+    /// The facts.
+    #[error(transparent)]
+    Metadata(#[from] sqlite::OpenError),
+    /// A store that was opened failed.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+    /// Signals.
+    #[error("signals cannot be listened to: {0}")]
+    Signals(io::Error),
+    /// The address.
+    #[error("server.listen: cannot listen on {address}: {error}")]
+    Listen {
+        /// Which.
+        address: SocketAddr,
+        /// Why.
+        error: io::Error,
+    },
+}
+
+impl StartError {
+    /// Whether a setting is to blame, rather than the machine's state.
+    pub fn is_setting(&self) -> bool {
+        matches!(self, Self::Setting { .. } | Self::Tls(_))
+    }
+}
+
+impl From<StoreError> for StartError {
+    fn from(error: StoreError) -> Self {
+        Self::Fault(error.into())
+    }
+}
+
+impl From<MetadataError> for StartError {
+    fn from(error: MetadataError) -> Self {
+        Self::Fault(error.into())
+    }
+}

@@ -1,0 +1,71 @@
+//! Logs: text or JSON lines on standard error.
+
+mod sink;
+
+use std::io::IsTerminal;
+use std::panic::PanicHookInfo;
+use std::sync::Arc;
+
+use tracing_subscriber::fmt::time::SystemTime;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer, Registry, fmt};
+
+use self::sink::Sink;
+use crate::config::{Log, LogFormat};
+
+/// Writes what is left to be written when it is dropped.
+#[derive(Debug)]
+pub struct Logs {
+    sink: Arc<Sink>,
+}
+
+impl Logs {
+    /// Writes what is left to be written, unless its reader takes too long.
+    pub fn flush(&self) {
+        self.sink.flush();
+    }
+}
+
+impl Drop for Logs {
+    fn drop(&mut self) {
+        self.flush();
+    }
+}
+
+/// Switches a server's logs on, panics among them.
+pub fn start(settings: &Log) -> Arc<Logs> {
+    let sink = Sink::start(std::io::stderr());
+    let filter = settings.level.to_filter();
+    let layer = layer(settings.format, &sink);
+    // A second server in one process, as in tests, keeps the first one's.
+    let _ = Registry::default().with(layer.with_filter(filter)).try_init();
+    std::panic::set_hook(Box::new(log_panic));
+    Arc::new(Logs { sink })
+}
+
+/// Switches warnings on for a command that ends by itself: as text, at once.
+pub fn start_plain() {
+    let layer = fmt::layer().with_writer(std::io::stderr).without_time().with_target(false);
+    let filter = EnvFilter::new("warn");
+    let _ = Registry::default().with(layer.with_filter(filter)).try_init();
+}
+
+fn layer(format: LogFormat, sink: &Arc<Sink>) -> Box<dyn Layer<Registry> + Send + Sync> {
+    let sink = Arc::clone(sink);
+    let writer = move || sink::Line(Arc::clone(&sink));
+    let layer = fmt::layer().with_timer(SystemTime).with_writer(writer);
+    match format {
+        LogFormat::Json => layer.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed(),
+        LogFormat::Text => layer.with_ansi(false).boxed(),
+        LogFormat::Auto => layer.with_ansi(std::io::stderr().is_terminal()).boxed(),
+    }
+}
+
+/// A panic ends its task, not the server; it must not go unseen.
+fn log_panic(panic: &PanicHookInfo<'_>) {
+    let location = panic.location().map(ToString::to_string).unwrap_or_default();
+    let message = panic.payload_as_str().unwrap_or("no message");
+    let backtrace = std::backtrace::Backtrace::capture();
+    tracing::error!(%location, %backtrace, "a task panicked: {message}");
+}

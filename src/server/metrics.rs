@@ -1,0 +1,83 @@
+//! What `/metrics` shows of the stores and the collector.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures_util::FutureExt;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+
+use super::operations::Operator;
+use super::watch::Watch;
+use crate::metadata::Totals;
+
+/// Read when somebody asks, so that nothing has to be kept current meanwhile.
+pub(super) struct StoreMetrics {
+    operator: Arc<Operator>,
+    watch: Arc<Watch>,
+    totals: Mutex<Totals>,
+}
+
+impl fmt::Debug for StoreMetrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("StoreMetrics")
+    }
+}
+
+impl StoreMetrics {
+    pub(super) fn new(operator: Arc<Operator>, watch: Arc<Watch>) -> Self {
+        Self { operator, watch, totals: Mutex::default() }
+    }
+
+    /// The totals; those of the last time, where they can't be had without waiting.
+    fn totals(&self) -> Totals {
+        let mut last = self.totals.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(Ok(totals)) = self.operator.opened.registry.metadata().totals().now_or_never() {
+            *last = totals;
+        }
+        *last
+    }
+}
+
+impl Collector for StoreMetrics {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let (totals, status) = (self.totals(), self.operator.collector.status());
+        let last_run = status.last_run.map_or(0.0, |at| at.0 as f64 / 1e3);
+        let mut show = |name: &str, help: &str, metric: &dyn Shown| metric.show(&mut encoder, name, help);
+        show("uploads_open", "Uploads in progress", &gauge(totals.uploads))?;
+        show("blobs", "Blobs stored", &gauge(totals.blobs))?;
+        show("blob_bytes", "Bytes of the blobs stored, each blob once", &gauge(totals.blob_bytes))?;
+        show("manifests", "Manifests recorded, those in the trash included", &gauge(totals.manifests))?;
+        show("disk_free_bytes", "Bytes that can still be written", &gauge(self.watch.free()))?;
+        show("disk_low", "1 if the disk is getting full, 2 if pushes are refused", &gauge(self.watch.severity()))?;
+        let help = "When the collector last ran, in seconds since 1970";
+        show("collector_last_run_timestamp_seconds", help, &ConstGauge::new(last_run))?;
+        let help = "1 while nothing expires because the clock cannot be trusted";
+        show("collector_paused", help, &gauge(u64::from(status.paused.is_some())))?;
+        show("collector_reclaimed_bytes", "Bytes that the collector gave back", &counter(status.total.bytes))?;
+        show("collector_reclaimed_blobs", "Blobs that the collector removed", &counter(status.total.blobs))?;
+        show("collector_errors", "Runs of the collector that failed", &counter(status.errors))
+    }
+}
+
+fn gauge(value: u64) -> ConstGauge<u64> {
+    ConstGauge::new(value)
+}
+
+fn counter(value: u64) -> ConstCounter<u64> {
+    ConstCounter::new(value)
+}
+
+/// A metric, whatever its kind.
+trait Shown {
+    fn show(&self, encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str) -> fmt::Result;
+}
+
+impl<M: EncodeMetric> Shown for M {
+    fn show(&self, encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str) -> fmt::Result {
+        let name = format!("orlop_{name}");
+        self.encode(encoder.encode_descriptor(&name, help, None, self.metric_type())?)
+    }
+}

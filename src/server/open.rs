@@ -1,0 +1,225 @@
+//! Opening what belongs together, or saying why not.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::errors::StartError;
+use super::filesystem::network_filesystem;
+use super::lock::DataLock;
+use crate::clock::SystemClock;
+use crate::config::{Config, Sparse, Untagged};
+use crate::jobs::CollectorSettings;
+use crate::metadata::sqlite::{self, SqliteMetadata};
+use crate::metadata::{Maintenance, Totals};
+use crate::registry::{Registry, Settings};
+use crate::store::{self, BlobStore, FilesystemStore};
+
+/// The database's file within the metadata directory.
+const DATABASE: &str = "orlop.db";
+
+/// The file that says that a restore has begun and has not ended.
+pub(super) const RESTORING: &str = "restoring";
+
+/// What a store is opened for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// To serve it: what is not there yet is made.
+    Serve,
+    /// To look after it: it must be there.
+    Maintain,
+}
+
+/// A store that is open, locked, and whole.
+pub struct Opened {
+    /// The registry over it.
+    pub registry: Arc<Registry>,
+    /// Where the bytes are.
+    pub data: PathBuf,
+    /// Where the facts are.
+    pub metadata_dir: PathBuf,
+    _lock: DataLock,
+}
+
+impl Opened {
+    /// Opens the store that `config` describes. Blocks.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn open(config: &Config, purpose: Purpose) -> Result<Self, StartError> {
+        let (data, metadata_dir) = (config.storage.data.clone(), config.metadata_dir());
+        refuse_network(&metadata_dir)?;
+        make_directory(&data, purpose)?;
+        let lock = DataLock::take(&data)?;
+        if data.join(RESTORING).exists() {
+            return Err(StartError::HalfRestored(data));
+        }
+        Self::locked(config, purpose, lock).await
+    }
+
+    /// Opens what a restore has copied, to verify it.
+    pub(super) async fn restored(config: &Config, lock: DataLock) -> Result<Self, StartError> {
+        Self::locked(config, Purpose::Maintain, lock).await
+    }
+
+    async fn locked(config: &Config, purpose: Purpose, lock: DataLock) -> Result<Self, StartError> {
+        let (data, metadata_dir) = (config.storage.data.clone(), config.metadata_dir());
+        let found = Found::look(&data, &metadata_dir)?;
+        let (blobs, metadata) = open_stores(config, purpose, found).await?;
+        refuse_small_disk(config, blobs.as_ref()).await?;
+        let clock = Arc::new(SystemClock);
+        let registry = Registry::new(blobs, metadata, clock, settings(config));
+        Ok(Self { registry, data, metadata_dir, _lock: lock })
+    }
+}
+
+/// What is there before anything is opened.
+#[derive(Debug, Clone, Copy)]
+struct Found {
+    bytes: bool,
+    facts: bool,
+}
+
+impl Found {
+    fn look(data: &Path, metadata_dir: &Path) -> Result<Self, StartError> {
+        let bytes = match FilesystemStore::open(data, store::Access::ReadOnly) {
+            Ok(_) => true,
+            Err(store::OpenError::Unidentified { .. }) => false,
+            Err(error) => return Err(error.into()),
+        };
+        Ok(Self { bytes, facts: metadata_dir.join(DATABASE).exists() })
+    }
+}
+
+async fn open_stores(
+    config: &Config,
+    purpose: Purpose,
+    found: Found,
+) -> Result<(Arc<FilesystemStore>, Arc<SqliteMetadata>), StartError> {
+    let (data, metadata_dir) = (&config.storage.data, config.metadata_dir());
+    if purpose == Purpose::Maintain && !(found.bytes && found.facts) {
+        return Err(StartError::NoStore(data.clone()));
+    }
+    let metadata = SqliteMetadata::open(&metadata_dir, facts_access(config))?;
+    if found.facts && !found.bytes && metadata.totals().await? != Totals::default() {
+        return Err(StartError::Mismatch(format!(
+            "the metadata in {} is not empty, but there is no store in {}: is its volume mounted?",
+            metadata_dir.display(),
+            data.display()
+        )));
+    }
+    let blobs = FilesystemStore::open(data, bytes_access(config))?;
+    if found.bytes && !found.facts && holds_blobs(&blobs).await? {
+        return Err(StartError::Mismatch(format!(
+            "the store in {} holds blobs, but there is no metadata in {}: is metadata.dir right and mounted?",
+            data.display(),
+            metadata_dir.display()
+        )));
+    }
+    let id = blobs.store_id().to_string();
+    let bound = metadata.bind_store(&id).await?;
+    if bound != id {
+        return Err(StartError::Mismatch(format!(
+            "the metadata in {} belongs to the store {bound}, but {} holds the store {id}",
+            metadata_dir.display(),
+            data.display()
+        )));
+    }
+    Ok((Arc::new(blobs), Arc::new(metadata)))
+}
+
+fn bytes_access(config: &Config) -> store::Access {
+    match config.storage.read_only {
+        true => store::Access::ReadOnly,
+        false => store::Access::ReadWrite,
+    }
+}
+
+fn facts_access(config: &Config) -> sqlite::Access {
+    match config.storage.read_only {
+        true => sqlite::Access::ReadOnly,
+        false => sqlite::Access::ReadWrite,
+    }
+}
+
+/// Whether there is any blob: a walk that ends at the first.
+async fn holds_blobs(store: &FilesystemStore) -> Result<bool, StartError> {
+    let mut from: Option<String> = None;
+    loop {
+        let page = store.list(from.as_deref()).await?;
+        match page.next {
+            _ if !page.blobs.is_empty() => return Ok(true),
+            Some(next) => from = Some(next),
+            None => return Ok(false),
+        }
+    }
+}
+
+pub(super) fn refuse_network(metadata_dir: &Path) -> Result<(), StartError> {
+    // What cannot be asked fails later, with a better message.
+    let Ok(Some(name)) = network_filesystem(metadata_dir) else {
+        return Ok(());
+    };
+    let dir = metadata_dir.display();
+    let message = format!("{dir} is on {name}, where SQLite loses data: set it to a directory on a local disk");
+    Err(StartError::Setting { key: "metadata.dir", message })
+}
+
+async fn refuse_small_disk(config: &Config, blobs: &FilesystemStore) -> Result<(), StartError> {
+    let (space, wanted) = (blobs.space().await?, config.storage.min_free);
+    if config.storage.read_only || space.total >= wanted.0 {
+        return Ok(());
+    }
+    let mib = space.total >> 20;
+    let message = format!("must be less than the disk has, which is {mib}MiB, not {wanted}");
+    Err(StartError::Setting { key: "storage.min_free", message })
+}
+
+fn make_directory(data: &Path, purpose: Purpose) -> Result<(), StartError> {
+    if data.is_dir() {
+        return Ok(());
+    }
+    match purpose {
+        Purpose::Maintain => Err(StartError::NoStore(data.into())),
+        Purpose::Serve => fs::create_dir_all(data).map_err(|error| unusable(data, error)),
+    }
+}
+
+/// Tells whose the directory above is, for that is what is wrong in nearly every container.
+fn unusable(path: &Path, error: io::Error) -> StartError {
+    let user = rustix::process::geteuid().as_raw();
+    let hint = match error.kind() {
+        io::ErrorKind::PermissionDenied => format!(" (this process runs as user {user})"),
+        _ => String::new(),
+    };
+    StartError::Data { path: path.into(), error, hint }
+}
+
+fn settings(config: &Config) -> Settings {
+    Settings {
+        lease: config.gc.lease.0,
+        max_references: config.manifests.max_references.get(),
+        sparse: config.manifests.sparse == Sparse::Allow,
+        parallel_uploads: config.uploads.parallel.get(),
+        upload_queue: config.uploads.queue_timeout.0,
+        max_blob_size: config.uploads.max_size.0,
+        min_free: config.storage.min_free.0,
+        warn_free: config.storage.warn_free.0,
+        read_only: config.storage.read_only,
+    }
+}
+
+/// When things expire.
+pub fn collector_settings(config: &Config) -> CollectorSettings {
+    CollectorSettings {
+        lease: config.gc.lease.0,
+        trash: config.gc.trash.0,
+        untagged: match config.gc.untagged {
+            Untagged::Keep => None,
+            Untagged::After(span) => Some(span.0),
+        },
+        upload_expiry: config.uploads.expire.0,
+        batch: config.gc.batch.get(),
+    }
+}

@@ -1,0 +1,230 @@
+//! What an operator asks for: the same code beside a running server, through its admin socket, and on a
+//! stopped store.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use super::lock::{DataLock, LockError};
+use super::open::Opened;
+use crate::jobs::backup::{BackupError, BackupReport, backup};
+use crate::jobs::fsck::{FsckReport, fsck};
+use crate::jobs::progress::{Progress, Step, Unit};
+use crate::jobs::usage::{UsageReport, usage};
+use crate::jobs::{Collected, Collector};
+use crate::metadata::Garbage;
+use crate::registry::Fault;
+
+/// What is asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Operation {
+    /// Collect what is due now, or tell what would be.
+    Gc {
+        /// Change nothing.
+        dry_run: bool,
+    },
+    /// Check everything.
+    Fsck {
+        /// Mend what can be mended.
+        repair: bool,
+    },
+    /// Tell what is used.
+    Usage,
+    /// Make or renew a backup.
+    Backup {
+        /// Where; absolute, as the server sees it.
+        dir: PathBuf,
+    },
+}
+
+impl Operation {
+    /// Whether it may change something.
+    pub fn changes(&self) -> bool {
+        matches!(self, Self::Gc { dry_run: false } | Self::Fsck { repair: true })
+    }
+}
+
+/// What a collection did or, in a dry run, would do.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GcReport {
+    /// Whether it only told.
+    pub dry_run: bool,
+    /// Uploads that were idle for too long.
+    pub uploads: u64,
+    /// Manifests that went to the trash because nothing held them.
+    pub manifests_expired: u64,
+    /// Manifests that left the trash for good.
+    pub manifests_purged: u64,
+    /// Links that went.
+    pub links: u64,
+    /// Blobs whose bytes were removed.
+    pub blobs: u64,
+    /// How many bytes that were.
+    pub bytes: u64,
+    /// Why nothing expires at the moment, if that is so.
+    pub paused: Option<String>,
+}
+
+/// What came of an operation.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum Report {
+    /// Of a collection.
+    Gc(GcReport),
+    /// Of a check.
+    Fsck(FsckReport),
+    /// Of a look at usage.
+    Usage(UsageReport),
+    /// Of a backup or a restore.
+    Backup(BackupReport),
+}
+
+/// Why an operation failed.
+#[derive(Debug, Error)]
+pub enum OperationError {
+    /// A store failed.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+    /// The backup.
+    #[error(transparent)]
+    Backup(#[from] BackupError),
+    /// The backup's directory is in use.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// What was asked for makes no sense.
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// What operations work on.
+pub struct Operator {
+    /// The store.
+    pub opened: Arc<Opened>,
+    /// The collector: a running server's own, so that one clock guard watches for both.
+    pub collector: Arc<Collector>,
+}
+
+impl Operator {
+    /// Does what is asked for, telling `progress` how far it has come.
+    ///
+    /// # Errors
+    /// [`OperationError`].
+    pub async fn run(&self, operation: &Operation, progress: &dyn Progress) -> Result<Report, OperationError> {
+        let registry = &self.opened.registry;
+        Ok(match operation {
+            Operation::Gc { dry_run: true } => Report::Gc(self.collector.dry_run().await?.into()),
+            Operation::Gc { dry_run: false } => Report::Gc(self.collect(progress).await?),
+            Operation::Fsck { repair } => Report::Fsck(fsck(registry, *repair, progress).await?),
+            Operation::Usage => Report::Usage(usage(registry).await?),
+            Operation::Backup { dir } => Report::Backup(self.back_up(dir, progress).await?),
+        })
+    }
+
+    async fn collect(&self, progress: &dyn Progress) -> Result<GcReport, OperationError> {
+        let tell = |done: &Collected| {
+            let what = "collecting".to_owned();
+            progress.report(Step { what, done: done.bytes, total: None, unit: Unit::Bytes });
+        };
+        let done = self.collector.run_to_end(tell).await?;
+        Ok(GcReport { paused: self.collector.status().paused, ..done.into() })
+    }
+
+    async fn back_up(&self, dir: &Path, progress: &dyn Progress) -> Result<BackupReport, OperationError> {
+        refuse_overlap(dir, &[&self.opened.data, &self.opened.metadata_dir])?;
+        std::fs::create_dir_all(dir).map_err(|error| BackupError::Io { path: dir.into(), error })?;
+        let _lock = DataLock::take(dir)?;
+        let (registry, data) = (&self.opened.registry, &self.opened.data);
+        Ok(backup(registry, data, dir, progress).await?)
+    }
+}
+
+/// A backup within what it is a backup of, or around it, would be lost together with it.
+fn refuse_overlap(dir: &Path, others: &[&Path]) -> Result<(), OperationError> {
+    if !dir.is_absolute() {
+        return Err(OperationError::Refused(format!("{} is not an absolute path", dir.display())));
+    }
+    let real = |path: &Path| path.ancestors().find_map(|found| {
+        let rest = path.strip_prefix(found).ok()?;
+        found.canonicalize().ok().map(|found| found.join(rest))
+    });
+    let own = real(dir).unwrap_or_else(|| dir.to_owned());
+    for other in others.iter().filter_map(|other| other.canonicalize().ok()) {
+        if own.starts_with(&other) || other.starts_with(&own) {
+            let message = format!("{} and {} overlap: choose another place", dir.display(), other.display());
+            return Err(OperationError::Refused(message));
+        }
+    }
+    Ok(())
+}
+
+impl From<Collected> for GcReport {
+    fn from(done: Collected) -> Self {
+        Self {
+            dry_run: false,
+            uploads: done.uploads,
+            manifests_expired: done.manifests_expired,
+            manifests_purged: done.manifests_purged,
+            links: done.links,
+            blobs: done.blobs,
+            bytes: done.bytes,
+            paused: None,
+        }
+    }
+}
+
+impl From<Garbage> for GcReport {
+    fn from(garbage: Garbage) -> Self {
+        Self {
+            dry_run: true,
+            manifests_expired: garbage.manifests_expired,
+            manifests_purged: garbage.manifests_purged,
+            links: garbage.links,
+            blobs: garbage.blobs,
+            bytes: garbage.bytes,
+            ..Self::default()
+        }
+    }
+}
+
+impl Report {
+    /// Reads back what `operation` came to, from the admin socket.
+    ///
+    /// # Errors
+    /// When it is something else: the server is of another version.
+    pub fn read(operation: &Operation, json: serde_json::Value) -> serde_json::Result<Self> {
+        Ok(match operation {
+            Operation::Gc { .. } => Self::Gc(serde_json::from_value(json)?),
+            Operation::Fsck { .. } => Self::Fsck(serde_json::from_value(json)?),
+            Operation::Usage => Self::Usage(serde_json::from_value(json)?),
+            Operation::Backup { .. } => Self::Backup(serde_json::from_value(json)?),
+        })
+    }
+
+    /// Whether nothing is wrong.
+    pub fn is_fine(&self) -> bool {
+        match self {
+            Self::Gc(_) | Self::Usage(_) => true,
+            Self::Fsck(report) => report.is_sound(),
+            Self::Backup(report) => report.is_whole(),
+        }
+    }
+}
+
+/// As a path on the admin socket.
+impl fmt::Display for Operation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Gc { dry_run } => write!(f, "/gc?dry_run={dry_run}"),
+            Self::Fsck { repair } => write!(f, "/fsck?repair={repair}"),
+            Self::Usage => f.write_str("/usage"),
+            Self::Backup { dir } => {
+                use std::os::unix::ffi::OsStrExt;
+                let dir = percent_encoding::percent_encode(dir.as_os_str().as_bytes(), percent_encoding::NON_ALPHANUMERIC);
+                write!(f, "/backup?dir={dir}")
+            }
+        }
+    }
+}

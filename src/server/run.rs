@@ -1,0 +1,188 @@
+//! The life of `orlop serve`.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::admin;
+use super::errors::StartError;
+use super::health::Health;
+use super::logging::Logs;
+use super::metrics::StoreMetrics;
+use super::open::{Opened, Purpose, collector_settings};
+use super::operations::Operator;
+use super::shutdown;
+use super::tasks::supervise;
+use super::watch::{Watch, watch};
+use crate::config::Config;
+use crate::http::listen::{ListenSettings, Peer, load_tls, serve as listen};
+use crate::http::{App, AppState, HttpMetrics, HttpSettings};
+use crate::jobs::{self, Collector, Job, Upkeep};
+use crate::oci::PageLimits;
+
+/// How often the small chores are done.
+const UPKEEP: Duration = Duration::from_secs(1);
+
+/// How long background work may take to end.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Serves until a signal ends it, and then until what was running has ended.
+///
+/// # Errors
+/// [`StartError`]: only before it serves.
+pub async fn serve(config: Config, logs: Arc<Logs>) -> Result<(), StartError> {
+    let draining = shutdown::on_signal(logs).map_err(StartError::Signals)?;
+    let server = Server::start(&config, draining).await?;
+    server.run(&config).await;
+    Ok(())
+}
+
+/// Everything that a running server has.
+struct Server {
+    operator: Arc<Operator>,
+    health: Arc<Health>,
+    watch: Arc<Watch>,
+    settings: ListenSettings,
+    listener: TcpListener,
+    address: SocketAddr,
+    draining: CancellationToken,
+}
+
+impl Server {
+    async fn start(config: &Config, draining: CancellationToken) -> Result<Self, StartError> {
+        let settings = listen_settings(config)?;
+        let opened = Arc::new(Opened::open(config, Purpose::Serve).await?);
+        if !config.storage.read_only {
+            let interrupted = opened.registry.recover().await?;
+            if interrupted > 0 {
+                tracing::info!(interrupted, "commits that a crash had interrupted were undone");
+            }
+        }
+        let address = config.server.listen.0;
+        let listener = TcpListener::bind(address).await;
+        let listener = listener.map_err(|error| StartError::Listen { address, error })?;
+        let address = listener.local_addr().unwrap_or(address);
+        let watch = Arc::new(Watch::new(Arc::clone(&opened)));
+        let health = Arc::new(Health::new(Arc::clone(&opened), Arc::clone(&watch), draining.clone()));
+        let collector = Collector::new(Arc::clone(&opened.registry), collector_settings(config));
+        let operator = Arc::new(Operator { opened, collector: Arc::new(collector) });
+        Ok(Self { operator, health, watch, settings, listener, address, draining })
+    }
+
+    async fn run(self, config: &Config) {
+        let stop = CancellationToken::new();
+        let tasks = TaskTracker::new();
+        self.spawn_jobs(config, &tasks, &stop);
+        self.spawn_admin(&tasks, &stop);
+        let app = self.app(config);
+        self.announce(config);
+        listen(self.listener, app, self.settings, self.draining).await;
+        stop.cancel();
+        tasks.close();
+        if tokio::time::timeout(PATIENCE, tasks.wait()).await.is_err() {
+            tracing::warn!("background work did not end in time");
+        }
+        let registry = &self.operator.opened.registry;
+        registry.settle_uploads(true).await;
+        if let Err(error) = registry.flush_pulls().await {
+            tracing::warn!(%error, "the last pulls could not be recorded");
+        }
+        tracing::info!("ended");
+    }
+
+    fn spawn_jobs(&self, config: &Config, tasks: &TaskTracker, stop: &CancellationToken) {
+        let shared = Arc::clone(&self.watch);
+        tasks.spawn(supervise("watch", stop.clone(), move || watch(Arc::clone(&shared))));
+        if config.storage.read_only {
+            return;
+        }
+        let registry = Arc::clone(&self.operator.opened.registry);
+        let collector: Arc<dyn Job> = self.operator.collector.clone();
+        for (job, interval) in [
+            (collector, config.gc.interval.0),
+            (Arc::new(Upkeep::new(registry)) as Arc<dyn Job>, UPKEEP),
+        ] {
+            let (name, token) = (job.name(), stop.clone());
+            let run = move || jobs::run(Arc::clone(&job), interval, token.clone());
+            tasks.spawn(supervise(name, CancellationToken::new(), run));
+        }
+    }
+
+    fn spawn_admin(&self, tasks: &TaskTracker, stop: &CancellationToken) {
+        let listener = match admin::bind(&self.operator.opened.data) {
+            Ok(listener) => listener,
+            Err(error) => {
+                tracing::warn!(%error, "no admin socket: gc, fsck, usage and backup need a stopped server");
+                return;
+            }
+        };
+        let (operator, health) = (Arc::clone(&self.operator), Arc::clone(&self.health));
+        let router = admin::router(operator, health, self.address);
+        let settings = ListenSettings {
+            max_connections: 16,
+            // A caller that is suspended with ^Z may come back.
+            write_timeout: Duration::from_secs(60 * 60),
+            drain_timeout: Duration::from_millis(100),
+            ..ListenSettings::default()
+        };
+        tasks.spawn(listen(listener, router, settings, stop.clone()));
+    }
+
+    fn app(&self, config: &Config) -> App {
+        let mut exposition = prometheus_client::registry::Registry::default();
+        let metrics = Arc::new(HttpMetrics::register(&mut exposition));
+        let store = StoreMetrics::new(Arc::clone(&self.operator), Arc::clone(&self.watch));
+        exposition.register_collector(Box::new(store));
+        App::new(AppState {
+            registry: Arc::clone(&self.operator.opened.registry),
+            settings: http_settings(config),
+            health: Arc::clone(&self.health) as _,
+            metrics,
+            exposition,
+        })
+    }
+
+    fn announce(&self, config: &Config) {
+        let (version, data) = (env!("CARGO_PKG_VERSION"), config.storage.data.display());
+        let scheme = if self.settings.tls.is_some() { "https" } else { "http" };
+        let mode = if config.storage.read_only { ", read-only" } else { "" };
+        tracing::info!(
+            "orlop {version} serves {data} at {scheme}://{}{mode}, open to everyone who can reach it: there are no accounts",
+            Peer::Tcp(self.address)
+        );
+    }
+}
+
+/// How connections are served; reads certificate and key.
+///
+/// # Errors
+/// [`StartError::Tls`].
+pub fn listen_settings(config: &Config) -> Result<ListenSettings, StartError> {
+    let server = &config.server;
+    let tls = match (&server.tls_certificate, &server.tls_key) {
+        (Some(certificate), Some(key)) => Some(load_tls(certificate, key)?),
+        _ => None,
+    };
+    Ok(ListenSettings {
+        max_connections: server.max_connections.get(),
+        head_timeout: server.header_timeout.0,
+        write_timeout: server.write_timeout.0,
+        drain_timeout: server.drain_timeout.0,
+        tls,
+        ..ListenSettings::default()
+    })
+}
+
+fn http_settings(config: &Config) -> HttpSettings {
+    HttpSettings {
+        max_manifest_size: usize::try_from(config.manifests.max_size.0).unwrap_or(usize::MAX),
+        max_tags: config.manifests.max_tags.get(),
+        body_idle_timeout: config.server.body_idle_timeout.0,
+        pages: PageLimits { default: config.lists.page.get(), max: config.lists.max_page.get() },
+        public_url: config.server.public_url.as_ref().map(|url| url.as_str().to_owned()),
+    }
+}

@@ -1,0 +1,103 @@
+//! Watches how much room is left: warns early, and trims the ballast.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::time::Duration;
+
+use super::ballast::{Ballast, Change};
+use super::open::Opened;
+
+/// How often it looks.
+const INTERVAL: Duration = Duration::from_secs(2);
+
+/// How the disk is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+enum Level {
+    Ample = 0,
+    Low = 1,
+    Full = 2,
+    Unknown = 3,
+}
+
+/// The last look at the disk.
+pub struct Watch {
+    opened: Arc<Opened>,
+    ballast: Ballast,
+    free: AtomicU64,
+    level: AtomicU8,
+}
+
+impl Watch {
+    /// Nothing was looked at yet.
+    pub fn new(opened: Arc<Opened>) -> Self {
+        let ballast = Ballast::new(&opened.metadata_dir);
+        Self { opened, ballast, free: AtomicU64::new(0), level: AtomicU8::new(Level::Ample as u8) }
+    }
+
+    /// How many bytes could be written at the last look.
+    pub fn free(&self) -> u64 {
+        self.free.load(Ordering::Relaxed)
+    }
+
+    /// 0 with room, 1 with little, 2 when pushes are refused, 3 when the disk cannot be looked at.
+    pub fn severity(&self) -> u64 {
+        self.level.load(Ordering::Relaxed).into()
+    }
+
+    /// What those who push should know, if anything.
+    pub fn warning(&self) -> Option<String> {
+        let low = self.severity() == Level::Low as u64;
+        low.then(|| format!("the registry's disk is getting full: {} MiB are free", self.free() >> 20))
+    }
+
+    async fn look(&self) {
+        let settings = self.opened.registry.settings();
+        let space = self.opened.registry.space().await;
+        let free = space.as_ref().map_or(0, |space| space.free);
+        let level = match space {
+            Err(_) => Level::Unknown,
+            Ok(_) if settings.read_only => Level::Ample,
+            Ok(_) if free < settings.min_free => Level::Full,
+            Ok(_) if free < settings.warn_free => Level::Low,
+            Ok(_) => Level::Ample,
+        };
+        self.free.store(free, Ordering::Relaxed);
+        if self.level.swap(level as u8, Ordering::Relaxed) != level as u8 {
+            tell(level, free, &self.opened.data.display());
+        }
+    }
+
+    fn trim(&self) {
+        if self.opened.registry.settings().read_only {
+            return;
+        }
+        match self.ballast.trim() {
+            Ok(Change::Dropped) => tracing::warn!("the disk is nearly full: the database's reserve was released"),
+            Ok(Change::Taken) => tracing::debug!("room was set aside for the database"),
+            Ok(Change::None) => {}
+            Err(error) => tracing::debug!(%error, "no room could be set aside for the database"),
+        }
+    }
+}
+
+/// Watches for ever.
+pub(super) async fn watch(watch: Arc<Watch>) {
+    loop {
+        watch.look().await;
+        let shared = Arc::clone(&watch);
+        // A panic there is logged by the hook, and the next look is due all the same.
+        let _ = tokio::task::spawn_blocking(move || shared.trim()).await;
+        tokio::time::sleep(INTERVAL).await;
+    }
+}
+
+fn tell(level: Level, free: u64, data: &dyn std::fmt::Display) {
+    let free_mib = free >> 20;
+    match level {
+        Level::Ample => tracing::info!(free_mib, "there is room on the disk again"),
+        Level::Low => tracing::warn!(free_mib, "the disk is getting full"),
+        Level::Full => tracing::error!(free_mib, "the disk is full: pushes are refused until there is room"),
+        Level::Unknown => tracing::error!(%data, "the data directory cannot be looked at"),
+    }
+}

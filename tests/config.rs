@@ -1,0 +1,298 @@
+//! Settings: where they come from, and what is said of wrong ones.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::time::Duration;
+
+use orlop::config::{Config, Flag, Size, Sources, Span, Untagged};
+
+const EXAMPLE: &str = include_str!("../config/orlop.example.toml");
+
+fn environment(variables: &[(&str, &str)]) -> Sources {
+    let pair = |(name, value): &(&str, &str)| (name.into(), value.into());
+    Sources {
+        environment: variables.iter().map(pair).collect(),
+        ..Sources::default()
+    }
+}
+
+fn file(text: &str) -> (tempfile::TempDir, Sources) {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("orlop.toml");
+    std::fs::write(&path, text).expect("written");
+    let sources = Sources {
+        file: Some(path),
+        ..Sources::default()
+    };
+    (dir, sources)
+}
+
+/// What is said of a file, without the directory it lies in.
+fn refusal(text: &str) -> String {
+    let (dir, sources) = file(text);
+    let message = Config::load(&sources).expect_err(text).to_string();
+    message.replace(&format!("{}/", dir.path().display()), "")
+}
+
+fn refused_variable(name: &str, value: &str) -> String {
+    Config::load(&environment(&[(name, value)]))
+        .expect_err(name)
+        .to_string()
+}
+
+#[test]
+fn with_nothing_given_there_are_the_defaults() {
+    let config = Config::load(&Sources::default()).expect("defaults are sound");
+    assert_eq!(config, Config::default());
+    assert_eq!(config.server.listen.to_string(), "0.0.0.0:5000");
+    assert_eq!(config.metadata_dir(), Path::new("./orlop-data/metadata"));
+}
+
+#[test]
+fn the_example_says_the_defaults() {
+    let (_dir, sources) = file(EXAMPLE);
+    assert_eq!(Config::load(&sources).expect("valid"), Config::default());
+}
+
+/// The example with what it shows in comments switched on.
+fn whole_example() -> String {
+    let setting = |line: &str| line.starts_with('#') && line[1..].starts_with(char::is_lowercase);
+    let uncommented = |line: &str| {
+        if setting(line) {
+            line[1..].to_owned()
+        } else {
+            line.to_owned()
+        }
+    };
+    EXAMPLE
+        .lines()
+        .map(uncommented)
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+#[test]
+fn the_example_names_every_key() {
+    let example: toml::Table = whole_example().parse().expect("valid");
+    let defaults = serde_json::to_value(Config::default()).expect("serialises");
+    let names = |section: &serde_json::Value| -> BTreeSet<String> {
+        section
+            .as_object()
+            .into_iter()
+            .flatten()
+            .map(|(name, _)| name.clone())
+            .collect()
+    };
+    for (section, settings) in defaults.as_object().expect("sections") {
+        let shown = serde_json::to_value(&example[section]).expect("serialises");
+        assert_eq!(names(&shown), names(settings), "[{section}]");
+    }
+    let (_dir, sources) = file(&whole_example());
+    Config::load(&sources).expect("what is in comments is valid too");
+}
+
+#[test]
+fn flags_win_over_variables_and_variables_over_the_file() {
+    let (_dir, mut sources) = file("[gc]\ninterval = \"1m\"\nlease = \"1h\"\nbatch = 7");
+    sources.environment = environment(&[
+        ("ORLOP_GC__INTERVAL", "200ms"),
+        ("ORLOP_STORAGE__DATA", "/env"),
+    ])
+    .environment;
+    sources.flags = vec![Flag {
+        name: "--data",
+        key: "storage.data",
+        value: "/flag".into(),
+    }];
+    let config = Config::load(&sources).expect("valid");
+    assert_eq!(config.gc.interval, Span(Duration::from_millis(200)));
+    assert_eq!(config.gc.lease, Span::hours(1));
+    assert_eq!(config.gc.batch.0, 7);
+    assert_eq!(config.gc.trash, Span::hours(24));
+    assert_eq!(config.storage.data, Path::new("/flag"));
+}
+
+#[test]
+fn every_kind_of_value_can_be_a_variable() {
+    let config = Config::load(&environment(&[
+        ("ORLOP_STORAGE__READ_ONLY", "true"),
+        ("ORLOP_SERVER__MAX_CONNECTIONS", "12"),
+        ("ORLOP_STORAGE__MIN_FREE", "64MiB"),
+        ("ORLOP_GC__UNTAGGED", "keep"),
+        ("ORLOP_SERVER__LISTEN", "[::]:80"),
+        ("ORLOP_SERVER__PUBLIC_URL", "https://registry.example.com/"),
+        ("ORLOP_LOG__LEVEL", "info,orlop::registry=debug"),
+    ]))
+    .expect("valid");
+    assert!(config.storage.read_only);
+    assert_eq!(config.server.max_connections.0, 12);
+    assert_eq!(config.storage.min_free, Size::mib(64));
+    assert_eq!(config.gc.untagged, Untagged::Keep);
+    assert_eq!(config.server.listen.to_string(), "[::]:80");
+    let url = config.server.public_url.expect("set");
+    assert_eq!(url.as_str(), "https://registry.example.com");
+}
+
+#[test]
+fn what_the_neighbours_set_is_left_alone() {
+    let variables = [
+        ("ORLOP_CONFIG", "/etc/orlop.toml"),
+        ("ORLOP_PORT", "tcp://10.0.0.7:5000"),
+        ("ORLOP_PORT_5000_TCP_ADDR", "10.0.0.7"),
+        ("ORLOP_SERVICE_HOST", "10.0.0.7"),
+        ("ORLOP_SERVICE_PORT", "5000"),
+        ("ORLOP_GC__LEASE", ""),
+        ("PATH", "/bin"),
+    ];
+    let config = Config::load(&environment(&variables)).expect("none is ours");
+    assert_eq!(config, Config::default());
+}
+
+#[test]
+fn unknown_keys_are_named_with_those_there_are() {
+    assert_eq!(
+        refusal("[gc]\nintervall = \"1m\""),
+        "gc.intervall (in orlop.toml): there is no such setting; gc has batch, interval, lease, trash, untagged"
+    );
+    assert_eq!(
+        refusal("[collector]\ninterval = \"1m\""),
+        "collector (in orlop.toml): there is no such section; \
+         there are gc, lists, log, manifests, metadata, server, storage, uploads"
+    );
+    assert_eq!(
+        refusal("gc = 5"),
+        "gc (in orlop.toml): must be a section, [gc]"
+    );
+}
+
+#[test]
+fn unknown_variables_are_named() {
+    assert_eq!(
+        refused_variable("ORLOP_GC__INTERVALL", "1m"),
+        "ORLOP_GC__INTERVALL: there is no such setting; gc has batch, interval, lease, trash, untagged"
+    );
+    assert_eq!(
+        refused_variable("ORLOP_GC_INTERVAL", "1m"),
+        "ORLOP_GC_INTERVAL: there is no such setting; did you mean ORLOP_GC__INTERVAL?"
+    );
+    assert_eq!(
+        refused_variable("ORLOP_gc__interval", "1m"),
+        "ORLOP_gc__interval: there is no such setting; did you mean ORLOP_GC__INTERVAL?"
+    );
+    assert_eq!(
+        refused_variable("ORLOP_LISTEN", ":80"),
+        "ORLOP_LISTEN: there is no such section; \
+         there are gc, lists, log, manifests, metadata, server, storage, uploads"
+    );
+}
+
+#[test]
+fn wrong_units_say_which_are_right() {
+    let duration = "a duration with its unit, such as \"200ms\", \"10m\" or \"14d\"";
+    assert_eq!(
+        refusal("[gc]\ninterval = 10"),
+        format!("gc.interval (in orlop.toml): 10 is not {duration}")
+    );
+    for text in ["0", "10", "ten minutes", "-1s", "1e9d", "99999999999y"] {
+        assert_eq!(
+            refused_variable("ORLOP_GC__INTERVAL", text),
+            format!("gc.interval (set by ORLOP_GC__INTERVAL): {text:?} is not {duration}")
+        );
+    }
+    for text in ["4194304", "4 bananas", "-1MiB"] {
+        assert_eq!(
+            refused_variable("ORLOP_MANIFESTS__MAX_SIZE", text),
+            format!(
+                "manifests.max_size (set by ORLOP_MANIFESTS__MAX_SIZE): {text:?} \
+                 is not a size with its unit, such as \"512MiB\" or \"2GB\""
+            )
+        );
+    }
+    assert_eq!(
+        refused_variable("ORLOP_GC__UNTAGGED", "never"),
+        "gc.untagged (set by ORLOP_GC__UNTAGGED): \"never\" \
+         is not a duration with its unit, such as \"14d\", or \"keep\""
+    );
+}
+
+#[test]
+fn wrong_kinds_say_which_is_right() {
+    assert_eq!(
+        refusal("[uploads]\nparallel = \"many\""),
+        "uploads.parallel (in orlop.toml): \"many\" is not a whole number"
+    );
+    assert_eq!(
+        refusal("[uploads]\nparallel = -1"),
+        "uploads.parallel (in orlop.toml): -1 is not a number from 0 to 4294967295"
+    );
+    assert_eq!(
+        refused_variable("ORLOP_STORAGE__READ_ONLY", "yes"),
+        "storage.read_only (set by ORLOP_STORAGE__READ_ONLY): \"yes\" is not true or false"
+    );
+    assert_eq!(
+        refusal("[manifests]\nsparse = \"yes\""),
+        "manifests.sparse (in orlop.toml): unknown variant `yes`, expected `refuse` or `allow`"
+    );
+    assert_eq!(
+        refusal("[server]\nlisten = \":5000\""),
+        "server.listen (in orlop.toml): \":5000\" is not an IP address with a port, \
+         such as \"0.0.0.0:5000\" or \"[::]:5000\""
+    );
+    assert_eq!(
+        refusal("[server]\npublic_url = \"registry.example.com\""),
+        "server.public_url (in orlop.toml): \"registry.example.com\" is not a URL without a path, \
+         such as \"https://registry.example.com\""
+    );
+    assert_eq!(
+        refusal("[log]\nlevel = \"loud\""),
+        "log.level (in orlop.toml): \"loud\" is not off, error, warn, info, debug, trace, \
+         or directives such as \"info,orlop::registry=debug\""
+    );
+}
+
+#[test]
+fn impossible_values_are_refused() {
+    for (key, section) in [("interval", "gc"), ("lease", "gc"), ("expire", "uploads")] {
+        assert_eq!(
+            refusal(&format!("[{section}]\n{key} = \"0s\"")),
+            format!("{section}.{key} (in orlop.toml): must be at least 1ms, not 0s")
+        );
+    }
+    assert_eq!(
+        refusal("[gc]\nbatch = 0"),
+        "gc.batch (in orlop.toml): must be from 1 to 100000, not 0"
+    );
+    assert_eq!(
+        refused_variable("ORLOP_STORAGE__MIN_FREE", "3GiB"),
+        "storage.warn_free (by default): must be at least storage.min_free, which is 3GiB, not 2GiB"
+    );
+    assert_eq!(
+        refusal("[lists]\npage = 20000"),
+        "lists.page (in orlop.toml): must be at most lists.max_page, which is 10000, not 20000"
+    );
+    assert_eq!(
+        refusal("[server]\ntls_certificate = \"/etc/tls.crt\""),
+        "server.tls_key (by default): must be set where server.tls_certificate is"
+    );
+    assert_eq!(
+        refusal("[manifests]\nmax_size = \"1GiB\""),
+        "manifests.max_size (in orlop.toml): must be from 1KiB to 64MiB, not 1GiB"
+    );
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_named() {
+    let sources = Sources {
+        file: Some("/nowhere/orlop.toml".into()),
+        ..Sources::default()
+    };
+    let message = Config::load(&sources).expect_err("absent").to_string();
+    assert_eq!(
+        message,
+        "cannot read the configuration file /nowhere/orlop.toml: No such file or directory (os error 2)"
+    );
+    assert!(
+        refusal("[gc\n")
+            .starts_with("orlop.toml is not valid TOML: TOML parse error at line 1, column 4")
+    );
+}
