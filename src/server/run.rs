@@ -86,6 +86,7 @@ impl Server {
         if tokio::time::timeout(PATIENCE, tasks.wait()).await.is_err() {
             tracing::warn!("background work did not end in time");
         }
+        admin::remove(&self.operator.opened.data);
         let registry = &self.operator.opened.registry;
         registry.settle_uploads(true).await;
         if let Err(error) = registry.flush_pulls().await {

@@ -64,7 +64,8 @@ impl Check<'_> {
             return Ok(());
         }
         for target in missing {
-            let message = format!("refers to {}, which is not there", target.digest);
+            let what = if self.bad.contains(&target.digest) { "whose bytes are bad" } else { "which is not there" };
+            let message = format!("refers to {}, {what}", target.digest);
             self.findings.add(ProblemKind::MissingTarget, name(manifest), message, false);
         }
         Ok(())
@@ -78,6 +79,7 @@ impl Check<'_> {
     async fn is_there(&self, manifest: &StoredManifest, target: &ManifestReference) -> Result<bool, Fault> {
         let metadata = self.registry.metadata();
         Ok(match target.kind {
+            TargetKind::Blob if self.bad.contains(&target.digest) => false,
             TargetKind::Blob => metadata.blob(&manifest.repo, &target.digest).await?.is_some(),
             TargetKind::Manifest => {
                 let reference = Reference::Digest(target.digest.clone());

@@ -36,7 +36,7 @@ impl Drop for Logs {
 /// Switches a server's logs on, panics among them.
 pub fn start(settings: &Log) -> Arc<Logs> {
     let sink = Sink::start(std::io::stderr());
-    let filter = settings.level.to_filter();
+    let filter = filter(settings);
     let layer = layer(settings.format, &sink);
     // A second server in one process, as in tests, keeps the first one's.
     let _ = Registry::default().with(layer.with_filter(filter)).try_init();
@@ -49,6 +49,16 @@ pub fn start_plain() {
     let layer = fmt::layer().with_writer(std::io::stderr).without_time().with_target(false);
     let filter = EnvFilter::new("warn");
     let _ = Registry::default().with(layer.with_filter(filter)).try_init();
+}
+
+/// What is worth a line: as it was set, but for what a library says of its own affairs.
+fn filter(settings: &Log) -> EnvFilter {
+    let mut filter = settings.level.to_filter();
+    let quiet = ["refinery_core=warn", if settings.access { "" } else { "orlop::access=off" }];
+    for directive in quiet.into_iter().filter_map(|text| text.parse().ok()) {
+        filter = filter.add_directive(directive);
+    }
+    filter
 }
 
 fn layer(format: LogFormat, sink: &Arc<Sink>) -> Box<dyn Layer<Registry> + Send + Sync> {
