@@ -39,7 +39,7 @@ impl CollectionRules {
 /// What a step of the collector did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Batch {
-    /// How many things it took out of the way: manifests moved, edges or links deleted.
+    /// How many things it took out of the way: manifests moved or deleted, links deleted.
     pub changed: u64,
     /// Whether it stopped at its limit, so that more may be waiting.
     pub more: bool,

@@ -9,7 +9,10 @@
 mod collection;
 mod records;
 
+pub mod faulty;
 pub mod sqlite;
+#[cfg(test)]
+pub mod suite;
 
 use std::path::Path;
 use std::time::Duration;
@@ -62,8 +65,8 @@ pub trait Uploads: Send + Sync {
     async fn note_progress(&self, id: UploadId, progress: Progress, now: Timestamp) -> Result<bool>;
 
     /// Records the place that the upload's bytes are about to get, so that a crash leaves a list to finish.
-    /// Its progress stays what it was: the bytes behind that are not durable yet. `false` if the upload is no
-    /// more.
+    /// Its progress stays what it was: the bytes behind that are not durable yet. An earlier intent that is
+    /// replaced goes on the doomed list. `false` if the upload is no more.
     async fn intend(&self, id: UploadId, intent: &BlobKey) -> Result<bool>;
 
     /// Takes an intent back, after its bytes were staged again or found never to have moved.
@@ -83,7 +86,7 @@ pub trait Uploads: Send + Sync {
         end: UploadEnd,
     ) -> Result<bool>;
 
-    /// Some uploads of which nothing was heard since `idle_since`, with their repositories.
+    /// Some uploads of which nothing was heard since `idle_since`.
     async fn idle_uploads(&self, idle_since: Timestamp, limit: usize) -> Result<Vec<UploadId>>;
 
     /// Every upload that has an intent.
@@ -96,8 +99,8 @@ pub trait Blobs: Send + Sync {
     /// A blob that `repo` serves. A damaged one is absent.
     async fn blob(&self, repo: &RepoName, digest: &Digest) -> Result<Option<BlobRecord>>;
 
-    /// Renews the lease of a link or manifest of `repo` that is not held by a live manifest or a tag and was
-    /// last leased before `stale`. `false` if the target is no more: whoever was told that it is there must
+    /// Renews the lease of a link or manifest of `repo` that was last leased before `stale`, unless a live
+    /// manifest or a tag is seen to hold it. `false` if the target is no more: whoever was told that it is there must
     /// look again.
     async fn renew_lease(
         &self,
@@ -131,7 +134,8 @@ pub trait Manifests: Send + Sync {
     /// A live manifest of `repo`, with its bytes.
     async fn manifest(&self, repo: &RepoName, reference: &Reference) -> Result<Option<ManifestRecord>>;
 
-    /// Stores a manifest, or a removed one again, with its edges and tags.
+    /// Stores a manifest, or a removed one again, with its edges and tags. One out of the trash unhides the
+    /// blobs that it needs.
     async fn put_manifest(&self, put: PutManifest) -> Result<PutOutcome>;
 
     /// Marks a manifest as removed and takes its tags away.
@@ -174,8 +178,9 @@ pub trait Collection: Send + Sync {
     /// Moves manifests whose trash time is over from trash to purging, for good.
     async fn condemn_trash(&self, rules: &CollectionRules, limit: usize) -> Result<Batch>;
 
-    /// Deletes edges of purging manifests, puts what they held into the review queue, lets children and
-    /// referrers that nothing else holds follow, and deletes manifests that have no edge left.
+    /// Deletes edges of purging manifests, puts what they held into the review queue, and deletes manifests
+    /// that have no edge left. Children and referrers that nothing else holds follow when their leases have
+    /// ended, as removed at that moment. `changed` counts the manifests deleted.
     async fn purge_manifests(&self, rules: &CollectionRules, limit: usize) -> Result<Batch>;
 
     /// Reviews links: held ones leave the queue, leased ones are put off, the others are deleted; a blob
@@ -225,7 +230,7 @@ pub trait Maintenance: Send + Sync {
     /// Writes a consistent copy of all facts to the file `path`, which must not exist.
     async fn copy_to(&self, path: &Path) -> Result<()>;
 
-    /// Gives room back and truncates logs; to be called now and then.
+    /// Gives some room back; to be called now and then.
     async fn tidy(&self) -> Result<()>;
 
     /// Proves that a change becomes durable.

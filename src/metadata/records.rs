@@ -16,8 +16,8 @@ pub struct Progress {
     pub hash_state: Vec<u8>,
 }
 
-/// The end of an upload. One that took long extends the leases that would have ended meanwhile, so that a
-/// push that takes longer than a lease finds all that it was told of.
+/// The end of an upload. It extends the leases that ran when the upload began to itself and one more lease,
+/// so that a push that takes longer than a lease finds all that it was told of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UploadEnd {
     /// When.

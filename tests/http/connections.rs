@@ -72,7 +72,7 @@ async fn an_idle_connection_lives_longer_than_half_a_head() {
 #[tokio::test]
 async fn who_does_not_read_is_left() {
     let server = Server::with(impatient).await;
-    let content = vec![7; 32 * 1024 * 1024];
+    let content = vec![7; 16 * 1024 * 1024];
     let digest = server.push("a", &content).await;
     let mut stream = server.connect().await;
     let request = format!("GET /v2/a/blobs/{digest} HTTP/1.1\r\nhost: x\r\n\r\n");

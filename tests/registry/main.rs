@@ -2,4 +2,6 @@
 
 mod kit;
 mod manifests;
+mod properties;
+mod reference;
 mod uploads;

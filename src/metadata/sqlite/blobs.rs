@@ -38,21 +38,16 @@ impl Blobs for SqliteMetadata {
             Target::Blob(wanted) => (EdgeKind::Blob, digest(wanted)),
             Target::Manifest(wanted) => (EdgeKind::Child, digest(wanted)),
         };
-        match self.read(|c| lease_state(c, repo, kind, &wanted))? {
-            None => return Ok(false),
-            Some((_, _, true)) => return Ok(true),
-            Some((_, leased_at, false)) if leased_at > stale => return Ok(true),
-            Some(_) => {}
+        match self.read(|c| lease_state(c, repo, kind, &wanted, stale))? {
+            LeaseState::Absent => return Ok(false),
+            LeaseState::Safe => return Ok(true),
+            LeaseState::Stale(_) => {}
         }
         let repo = repo.clone();
-        self.write(Durability::Lazy, move |c| {
-            let Some((repo, leased_at, held)) = lease_state(c, &repo, kind, &wanted)? else {
-                return Ok(false);
-            };
-            if !held && leased_at <= stale {
-                renew(c, kind, repo, &wanted, now)?;
-            }
-            Ok(true)
+        self.write(Durability::Full, move |c| match lease_state(c, &repo, kind, &wanted, stale)? {
+            LeaseState::Absent => Ok(false),
+            LeaseState::Safe => Ok(true),
+            LeaseState::Stale(repo) => renew(c, kind, repo, &wanted, now).map(|()| true),
         })
         .await
     }
@@ -127,6 +122,24 @@ pub(super) fn link(c: &Connection, repo: i64, target: &[u8], now: Timestamp) -> 
     holds::queue(c, Review::Link, repo, target, now)
 }
 
+/// Whether `repo` has the blob, hidden or not.
+pub(super) fn link_is_there(c: &Connection, repo: i64, target: &[u8]) -> rusqlite::Result<bool> {
+    c.prepare_cached(
+        "SELECT 1 FROM links l JOIN blobs b ON b.digest = l.digest
+         WHERE l.repo = ?1 AND l.digest = ?2 AND b.damaged = 0",
+    )?
+    .exists(params![repo, target])
+}
+
+/// Makes a hidden link visible again, for a manifest that holds it from now on.
+pub(super) fn unhide(c: &Connection, repo: i64, target: &[u8]) -> rusqlite::Result<()> {
+    c.prepare_cached(
+        "UPDATE links SET hidden_at = NULL WHERE repo = ?1 AND digest = ?2 AND hidden_at IS NOT NULL",
+    )?
+    .execute(params![repo, target])
+    .map(drop)
+}
+
 /// Whether `repo` serves the blob: linked, not hidden, and its bytes sound.
 pub(super) fn link_is_visible(c: &Connection, repo: i64, target: &[u8]) -> rusqlite::Result<bool> {
     c.prepare_cached(
@@ -142,25 +155,40 @@ fn mountable(
     target: &[u8],
     from: Option<&RepoName>,
 ) -> rusqlite::Result<Option<BlobRecord>> {
-    let from = match from.map(|name| repo_id(c, name)).transpose()? {
-        Some(None) => return Ok(None),
-        Some(id) => id,
-        None => None,
+    let Some(from) = from else {
+        let mut query = c.prepare_cached(
+            "SELECT b.generation, b.size, l.leased_at FROM blobs b JOIN links l ON l.digest = b.digest
+             WHERE b.digest = ?1 AND b.damaged = 0 AND l.hidden_at IS NULL LIMIT 1",
+        )?;
+        return query.query_row([target], |row| record(wanted, row)).optional();
+    };
+    let Some(from) = repo_id(c, from)? else {
+        return Ok(None);
     };
     let mut query = c.prepare_cached(
         "SELECT b.generation, b.size, l.leased_at FROM links l JOIN blobs b ON b.digest = l.digest
-         WHERE l.digest = ?1 AND l.hidden_at IS NULL AND b.damaged = 0 AND l.repo = coalesce(?2, l.repo) LIMIT 1",
+         WHERE l.repo = ?1 AND l.digest = ?2 AND l.hidden_at IS NULL AND b.damaged = 0",
     )?;
-    query.query_row(params![target, from], |row| record(wanted, row)).optional()
+    query.query_row(params![from, target], |row| record(wanted, row)).optional()
 }
 
-/// Where a visible target is, when it was leased, and whether a live manifest or a tag holds it.
+/// Whether a target needs a new lease.
+enum LeaseState {
+    /// There is no such target.
+    Absent,
+    /// It was leased lately, or it is held: then whatever lets go of it leases it.
+    Safe,
+    /// It does, in this repository.
+    Stale(i64),
+}
+
 fn lease_state(
     c: &Connection,
     repo: &RepoName,
     kind: EdgeKind,
     target: &[u8],
-) -> rusqlite::Result<Option<(i64, Timestamp, bool)>> {
+    stale: Timestamp,
+) -> rusqlite::Result<LeaseState> {
     let sql = match kind {
         EdgeKind::Blob => {
             "SELECT r.id, l.leased_at, 0 FROM repositories r JOIN links l ON l.repo = r.id AND l.digest = ?2
@@ -178,10 +206,12 @@ fn lease_state(
         Ok((row.get::<_, i64>(0)?, row.get::<_, Timestamp>(1)?, row.get::<_, bool>(2)?))
     });
     let Some((repo, leased_at, tagged)) = found.optional()? else {
-        return Ok(None);
+        return Ok(LeaseState::Absent);
     };
-    let held = tagged || holds::live_holder(c, repo, target, kind)?.is_some();
-    Ok(Some((repo, leased_at, held)))
+    if leased_at > stale || tagged || holds::is_held_lately(c, repo, target, kind)? {
+        return Ok(LeaseState::Safe);
+    }
+    Ok(LeaseState::Stale(repo))
 }
 
 fn renew(c: &Connection, kind: EdgeKind, repo: i64, target: &[u8], now: Timestamp) -> rusqlite::Result<()> {
@@ -191,9 +221,8 @@ fn renew(c: &Connection, kind: EdgeKind, repo: i64, target: &[u8], now: Timestam
             "UPDATE manifests SET leased_at = ?3 WHERE repo = ?1 AND digest = ?2"
         }
     };
-    c.prepare_cached(sql)?.execute(params![repo, target, now])?;
     // What is in the trash's hold alone has left the queue: the purge puts it back.
-    Ok(())
+    c.prepare_cached(sql)?.execute(params![repo, target, now]).map(drop)
 }
 
 pub(super) fn read_digest(bytes: &[u8]) -> rusqlite::Result<Digest> {

@@ -15,9 +15,26 @@ pub(super) fn live_holder(
 ) -> rusqlite::Result<Option<Vec<u8>>> {
     let mut query = c.prepare_cached(
         "SELECT m.digest FROM edges e JOIN manifests m ON m.id = e.manifest
-         WHERE e.repo = ?1 AND e.target = ?2 AND e.kind = ?3 AND m.state = 0 LIMIT 1",
+         WHERE e.repo = ?1 AND e.target = ?2 AND e.kind = ?3 AND m.state = 0
+         ORDER BY e.manifest DESC LIMIT 1",
     )?;
     query.query_row(params![repo, target, kind], |row| row.get(0)).optional()
+}
+
+/// Whether one of the newest manifests that refer to `target` is live. A look at all of them could cost much
+/// where many share it and most are in the trash.
+pub(super) fn is_held_lately(
+    c: &Connection,
+    repo: i64,
+    target: &[u8],
+    kind: EdgeKind,
+) -> rusqlite::Result<bool> {
+    c.prepare_cached(
+        "SELECT 1 FROM (SELECT manifest FROM edges WHERE repo = ?1 AND target = ?2 AND kind = ?3
+                        ORDER BY manifest DESC LIMIT 16) e
+         JOIN manifests m ON m.id = e.manifest WHERE m.state = 0 LIMIT 1",
+    )?
+    .exists(params![repo, target, kind])
 }
 
 /// Whether any manifest that is not purged yet refers to the blob `target`.
@@ -26,27 +43,74 @@ pub(super) fn blob_is_held(c: &Connection, repo: i64, target: &[u8]) -> rusqlite
         .exists(params![repo, target])
 }
 
-/// Whether a tag, an index or its subject holds the manifest `id`. What is in the trash goes on holding
+/// Whether a tag, an index or the subject holds the manifest `id`. What is in the trash goes on holding
 /// until it is purged: it may be brought back.
 pub(super) fn manifest_is_held(c: &Connection, id: i64, repo: i64, digest: &[u8]) -> rusqlite::Result<bool> {
-    let tagged = c.prepare_cached("SELECT 1 FROM tags WHERE manifest = ?1 LIMIT 1")?.exists([id])?;
-    if tagged {
-        return Ok(true);
+    Ok(is_tagged(c, id)? || is_listed(c, repo, digest, None)? || subject_holds(c, id, repo)?)
+}
+
+fn is_tagged(c: &Connection, id: i64) -> rusqlite::Result<bool> {
+    c.prepare_cached("SELECT 1 FROM tags WHERE manifest = ?1 LIMIT 1")?.exists([id])
+}
+
+/// Whether an index lists a manifest, `except` one.
+fn is_listed(c: &Connection, repo: i64, digest: &[u8], except: Option<i64>) -> rusqlite::Result<bool> {
+    c.prepare_cached(
+        "SELECT 1 FROM edges e JOIN manifests m ON m.id = e.manifest
+         WHERE e.repo = ?1 AND e.target = ?2 AND e.kind = 1 AND m.state < 2 AND e.manifest IS NOT ?3 LIMIT 1",
+    )?
+    .exists(params![repo, digest, except])
+}
+
+/// Whether the subject of the manifest `id` holds it. One that the manifest itself lists does so only if
+/// something else holds the two: they would hold each other for ever.
+fn subject_holds(c: &Connection, id: i64, repo: i64) -> rusqlite::Result<bool> {
+    let mut query = c.prepare_cached(
+        "SELECT s.id, s.digest, EXISTS (SELECT 1 FROM edges l WHERE l.manifest = ?1 AND l.target = e.target AND l.kind = 1)
+         FROM edges e JOIN manifests s ON s.repo = e.repo AND s.digest = e.target
+         WHERE e.manifest = ?1 AND e.kind = 2 AND s.state < 2",
+    )?;
+    let mut rows = query.query([id])?;
+    while let Some(row) = rows.next()? {
+        let (subject, digest, listed): (i64, Vec<u8>, bool) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        if !listed
+            || is_tagged(c, subject)?
+            || is_listed(c, repo, &digest, Some(id))?
+            || has_subject(c, subject)?
+        {
+            return Ok(true);
+        }
     }
-    let listed = c
-        .prepare_cached(
-            "SELECT 1 FROM edges e JOIN manifests m ON m.id = e.manifest
-             WHERE e.repo = ?1 AND e.target = ?2 AND e.kind = 1 AND m.state < 2 LIMIT 1",
-        )?
-        .exists(params![repo, digest])?;
-    if listed {
-        return Ok(true);
-    }
+    Ok(false)
+}
+
+fn has_subject(c: &Connection, id: i64) -> rusqlite::Result<bool> {
     c.prepare_cached(
         "SELECT 1 FROM edges e JOIN manifests s ON s.repo = e.repo AND s.digest = e.target
          WHERE e.manifest = ?1 AND e.kind = 2 AND s.state < 2 LIMIT 1",
     )?
     .exists([id])
+}
+
+/// Has the indexes reviewed that list the manifest `digest` and are about it: it may have lost what else
+/// held the two.
+pub(super) fn queue_own_indexes(
+    c: &Connection,
+    repo: i64,
+    digest: &[u8],
+    now: Timestamp,
+) -> rusqlite::Result<()> {
+    let mut query = c.prepare_cached(
+        "SELECT m.digest FROM edges l JOIN manifests m ON m.id = l.manifest
+         WHERE l.repo = ?1 AND l.target = ?2 AND l.kind = 1 AND m.state = 0
+           AND EXISTS (SELECT 1 FROM edges s WHERE s.manifest = l.manifest AND s.target = l.target AND s.kind = 2)
+         LIMIT 16",
+    )?;
+    let rows = query.query_map(params![repo, digest], |row| row.get(0))?;
+    for index in rows.collect::<rusqlite::Result<Vec<Vec<u8>>>>()? {
+        queue(c, Review::Manifest, repo, &index, now)?;
+    }
+    Ok(())
 }
 
 /// Whether a lease given at `leased_at` still protects. An upload that began before the lease's end extends
@@ -68,7 +132,7 @@ pub(super) fn is_leased(
         return Ok(true);
     }
     c.prepare_cached(
-        "SELECT 1 FROM long_uploads WHERE repo = ?1 AND began_at <= ?2 AND ended_at > ?3 LIMIT 1",
+        "SELECT 1 FROM past_uploads WHERE repo = ?1 AND began_at <= ?2 AND ended_at > ?3 LIMIT 1",
     )?
     .exists(params![repo, lease_end, rules.lease_cutoff()])
 }
@@ -82,6 +146,8 @@ pub(super) enum Review {
     Manifest = 1,
     /// A hidden link, since it was hidden.
     HiddenLink = 2,
+    /// A manifest whose index or subject was purged, since that was removed: it follows.
+    Orphan = 3,
 }
 
 /// Puts something into the review queue; where it is there already, its later time counts.

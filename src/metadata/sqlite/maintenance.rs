@@ -44,9 +44,7 @@ impl Maintenance for SqliteMetadata {
 
     async fn totals(&self) -> Result<Totals> {
         self.read(|c| {
-            let mut query = c.prepare_cached(
-                "SELECT blobs, bytes, manifests, (SELECT count(*) FROM uploads) FROM totals",
-            )?;
+            let mut query = c.prepare_cached("SELECT blobs, bytes, manifests, uploads FROM totals")?;
             query.query_row([], |row| {
                 Ok(Totals {
                     blobs: row.get::<_, i64>(0)?.cast_unsigned(),
@@ -126,8 +124,7 @@ impl Maintenance for SqliteMetadata {
     async fn tidy(&self) -> Result<()> {
         let free = self.read(|c| c.query_row("PRAGMA freelist_count", [], |row| row.get::<_, u32>(0)))?;
         if free > VACUUM_PAGES {
-            let vacuum = format!("PRAGMA incremental_vacuum({VACUUM_PAGES})");
-            self.write(Durability::Lazy, move |c| c.execute_batch(&vacuum)).await?;
+            self.write(Durability::Lazy, give_pages_back).await?;
         }
         Ok(())
     }
@@ -151,6 +148,14 @@ const USAGE: &str = "
     LEFT JOIN links l ON l.repo = r.id
     LEFT JOIN blobs b ON b.digest = l.digest
     GROUP BY r.id ORDER BY bytes DESC, r.name LIMIT ?1";
+
+/// Each step of this statement gives one page back.
+fn give_pages_back(c: &rusqlite::Connection) -> rusqlite::Result<()> {
+    let mut vacuum = c.prepare(&format!("PRAGMA incremental_vacuum({VACUUM_PAGES})"))?;
+    let mut steps = vacuum.query([])?;
+    while steps.next()?.is_some() {}
+    Ok(())
+}
 
 fn stored_blob(row: &rusqlite::Row<'_>) -> rusqlite::Result<StoredBlob> {
     Ok(StoredBlob {

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::blobs::{link_is_visible, read_digest};
+use super::blobs::{link_is_there, link_is_visible, read_digest, unhide};
 use super::codec::{SqlDigest, digest};
 use super::holds::{self, Review};
 use super::{Durability, SqliteMetadata, make_repo, name_from, repo_id};
@@ -41,13 +41,15 @@ impl Manifests for SqliteMetadata {
 
     async fn put_manifest(&self, put: PutManifest) -> Result<PutOutcome> {
         self.write(Durability::Full, move |c| {
-            let missing = missing_targets(c, &put.repo, &put.edges)?;
+            let target = digest(&put.digest);
+            let missing = missing_targets(c, &put, &target)?;
             if !missing.is_empty() {
                 return Ok(PutOutcome::Missing(missing));
             }
             let repo = make_repo(c, &put.repo, put.now)?;
-            let target = digest(&put.digest);
             let id = store_manifest(c, repo, &target, &put)?;
+            // It was accepted anew, whatever became of what held it.
+            holds::unqueue(c, Review::Orphan, repo, &target)?;
             for tag in &put.tags {
                 point_tag(c, repo, tag, id, &target, put.now)?;
             }
@@ -125,16 +127,12 @@ impl Manifests for SqliteMetadata {
         limit: usize,
     ) -> Result<Vec<ReferrerRecord>> {
         self.read(|c| {
-            let mut query = c.prepare_cached(
-                "SELECT m.digest, m.media_type, m.size, m.artifact_type, m.annotations
-                 FROM repositories r
-                 JOIN edges e ON e.repo = r.id AND e.target = ?2 AND e.kind = 2
-                 JOIN manifests m ON m.id = e.manifest
-                 WHERE r.name = ?1 AND m.state = 0 AND m.digest > ?3 AND (?4 IS NULL OR m.artifact_type = ?4)
-                 ORDER BY m.digest LIMIT ?5",
-            )?;
+            let Some(repo) = repo_id(c, repo)? else {
+                return Ok(Vec::new());
+            };
+            let mut query = c.prepare_cached(REFERRERS)?;
             let after = after.map(digest).unwrap_or_default();
-            let values = params![repo.as_str(), digest(subject), after, artifact_type, limit.cast_signed()];
+            let values = params![repo, digest(subject), after, artifact_type, limit.cast_signed()];
             query.query_map(values, referrer_record)?.collect()
         })
     }
@@ -196,16 +194,27 @@ fn referrer_record(row: &Row<'_>) -> rusqlite::Result<ReferrerRecord> {
     })
 }
 
+pub(super) const REFERRERS: &str = "
+    SELECT m.digest, m.media_type, m.size, m.artifact_type, m.annotations
+    FROM edges e JOIN manifests m ON m.id = e.manifest
+    WHERE e.repo = ?1 AND e.target = ?2 AND e.kind = 2 AND e.source > ?3
+      AND m.state = 0 AND (?4 IS NULL OR m.artifact_type = ?4)
+    ORDER BY e.source LIMIT ?5";
+
 fn missing_targets(
     c: &Connection,
-    repo: &RepoName,
-    edges: &[Edge],
+    put: &PutManifest,
+    target: &[u8],
 ) -> rusqlite::Result<Vec<(Digest, EdgeKind)>> {
-    let repo = repo_id(c, repo)?;
+    let repo = repo_id(c, &put.repo)?;
+    let restores = match repo {
+        Some(repo) => is_in_trash(c, repo, target)?,
+        None => false,
+    };
     let mut missing = Vec::new();
-    for edge in edges.iter().filter(|edge| edge.required) {
+    for edge in put.edges.iter().filter(|edge| edge.required) {
         let there = match repo {
-            Some(repo) => target_is_there(c, repo, edge)?,
+            Some(repo) => target_is_there(c, repo, edge, restores)?,
             None => false,
         };
         if !there {
@@ -215,9 +224,17 @@ fn missing_targets(
     Ok(missing)
 }
 
-fn target_is_there(c: &Connection, repo: i64, edge: &Edge) -> rusqlite::Result<bool> {
+fn is_in_trash(c: &Connection, repo: i64, target: &[u8]) -> rusqlite::Result<bool> {
+    c.prepare_cached("SELECT 1 FROM manifests WHERE repo = ?1 AND digest = ?2 AND state = 1")?
+        .exists(params![repo, target])
+}
+
+/// Whether a manifest finds its target. One that comes back out of the trash also finds a blob that was
+/// hidden meanwhile.
+fn target_is_there(c: &Connection, repo: i64, edge: &Edge, restores: bool) -> rusqlite::Result<bool> {
     let target = digest(&edge.target);
     match edge.kind {
+        EdgeKind::Blob if restores => link_is_there(c, repo, &target),
         EdgeKind::Blob => link_is_visible(c, repo, &target),
         EdgeKind::Child | EdgeKind::Subject => c
             .prepare_cached("SELECT 1 FROM manifests WHERE repo = ?1 AND digest = ?2 AND state = 0")?
@@ -234,7 +251,9 @@ fn store_manifest(c: &Connection, repo: i64, target: &[u8], put: &PutManifest) -
     let id = match found {
         Some((id, state)) => {
             c.prepare_cached(
-                "UPDATE manifests SET state = 0, removed_at = NULL, leased_at = ?2, media_type = ?3 WHERE id = ?1",
+                "UPDATE manifests SET state = 0, removed_at = NULL, purged_to = 0, media_type = ?3,
+                                      leased_at = max(leased_at, ?2)
+                 WHERE id = ?1",
             )?
             .execute(params![id, put.now, put.media_type])?;
             if state == 0 {
@@ -244,14 +263,26 @@ fn store_manifest(c: &Connection, repo: i64, target: &[u8], put: &PutManifest) -
         }
         None => insert_manifest(c, repo, target, put)?,
     };
-    // A purge may have begun to take the edges of a manifest that was removed.
-    let mut insert = c.prepare_cached(
-        "INSERT OR IGNORE INTO edges (manifest, target, kind, repo, required) VALUES (?1, ?2, ?3, ?4, ?5)",
-    )?;
     for edge in &put.edges {
-        insert.execute(params![id, digest(&edge.target), edge.kind, repo, edge.required])?;
+        add_edge(c, repo, id, target, edge)?;
     }
     Ok(id)
+}
+
+/// Records an edge, if it is not there: a purge may have begun to take those of a manifest that was removed.
+/// What it holds is visible from now on.
+fn add_edge(c: &Connection, repo: i64, manifest: i64, source: &[u8], edge: &Edge) -> rusqlite::Result<()> {
+    let target = digest(&edge.target);
+    let source = (edge.kind == EdgeKind::Subject).then_some(source);
+    c.prepare_cached(
+        "INSERT OR IGNORE INTO edges (manifest, target, kind, repo, required, source)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+    )?
+    .execute(params![manifest, target, edge.kind, repo, edge.required, source])?;
+    if edge.kind == EdgeKind::Blob && edge.required {
+        unhide(c, repo, &target)?;
+    }
+    Ok(())
 }
 
 fn insert_manifest(c: &Connection, repo: i64, target: &[u8], put: &PutManifest) -> rusqlite::Result<i64> {

@@ -8,11 +8,15 @@ mod blobs;
 mod codec;
 mod collection;
 mod holds;
+mod links;
 mod maintenance;
 mod manifests;
 mod open;
 mod purge;
 mod readers;
+mod review;
+#[cfg(test)]
+mod tests;
 mod uploads;
 mod verify;
 mod writer;

@@ -21,6 +21,9 @@ pub const SCHEMA_VERSION: u32 = 1;
 
 const FILE: &str = "orlop.db";
 
+/// How the names of the folders begin that dry runs work in.
+pub(super) const DRY_RUN: &str = "orlop.dry-run-";
+
 /// How many pages the log may hold before it is folded into the database: about 16 MiB.
 const CHECKPOINT_PAGES: u32 = 4096;
 
@@ -37,6 +40,12 @@ pub enum OpenError {
         /// The newest that is known here.
         known: u32,
     },
+    /// Read-only without room for its shared memory, and its last changes are in the log alone.
+    #[error(
+        "the metadata in {0} was not closed cleanly, and what its log holds cannot be read from a read-only \
+         folder: open it for writing once, or give a copy of the folder"
+    )]
+    Unclean(PathBuf),
     /// Read-only, and there is nothing to read or it first needs a migration.
     #[error("the metadata in {0} must first be opened for writing: it is absent or of an older version")]
     NotReady(PathBuf),
@@ -70,16 +79,22 @@ pub(super) fn open(dir: &Path, access: Access) -> Result<SqliteMetadata, OpenErr
     let path = dir.join(FILE);
     match access {
         Access::ReadWrite => open_for_writing(dir, path),
-        Access::ReadOnly => open_for_reading(path),
+        Access::ReadOnly => open_for_reading(path.clone(), folder_is_writable(&path)),
     }
 }
 
-fn open_for_reading(path: PathBuf) -> Result<SqliteMetadata, OpenError> {
+/// Opens a database without changing it. In a folder that is not `writable` it is taken for one that nobody
+/// changes, and its log must be empty or have its shared memory beside it.
+pub(super) fn open_for_reading(path: PathBuf, writable: bool) -> Result<SqliteMetadata, OpenError> {
     if !path.is_file() {
         return Err(OpenError::NotReady(path));
     }
+    let has_log = fs::metadata(beside(&path, "-wal")).is_ok_and(|log| log.len() > 0);
+    if !writable && has_log && !beside(&path, "-shm").exists() {
+        return Err(OpenError::Unclean(path));
+    }
+    let immutable = !writable && !has_log;
     let sqlite = |error| OpenError::Sqlite { path: path.clone(), error };
-    let immutable = !log_is_usable(&path);
     let readers = Readers::new(path.clone(), immutable);
     match readers.read(version).map_err(sqlite)? {
         SCHEMA_VERSION => Ok(SqliteMetadata { path, readers: Arc::new(readers), writer: None }),
@@ -88,14 +103,21 @@ fn open_for_reading(path: PathBuf) -> Result<SqliteMetadata, OpenError> {
     }
 }
 
-/// Whether a reader can have the shared memory beside the log: there, or to be made.
-fn log_is_usable(path: &Path) -> bool {
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+/// Whether a reader can make the shared memory beside the log.
+fn folder_is_writable(path: &Path) -> bool {
     let folder = path.parent().unwrap_or(path);
     rustix::fs::access(folder, rustix::fs::Access::WRITE_OK).is_ok()
 }
 
 fn open_for_writing(dir: &Path, path: PathBuf) -> Result<SqliteMetadata, OpenError> {
     fs::create_dir_all(dir).map_err(|error| OpenError::Folder { path: dir.into(), error })?;
+    forget_dry_runs(dir);
     let sqlite = |error| OpenError::Sqlite { path: path.clone(), error };
     let mut connection = connect(&path).map_err(sqlite)?;
     let found = version(&connection).map_err(sqlite)?;
@@ -109,6 +131,9 @@ fn open_for_writing(dir: &Path, path: PathBuf) -> Result<SqliteMetadata, OpenErr
         let migrated = migrations::migrations::runner().run(&mut connection);
         migrated.map_err(|error| OpenError::Migration { path: path.clone(), error })?;
         sync_folder(dir)?;
+        if let Some(parent) = dir.canonicalize().ok().as_deref().and_then(Path::parent) {
+            sync_folder(parent)?;
+        }
     }
     connection.pragma_update(None, "foreign_keys", true).map_err(sqlite)?;
     let writer = Writer::start(connection).map_err(|error| OpenError::Folder { path: dir.into(), error })?;
@@ -140,10 +165,22 @@ fn version(connection: &Connection) -> rusqlite::Result<u32> {
 
 fn keep_copy(connection: &Connection, path: &Path, found: u32) -> rusqlite::Result<()> {
     let copy = path.with_extension(format!("db.before-v{}", found + 1));
-    if !copy.exists() {
-        connection.execute("VACUUM INTO ?1", [copy.to_string_lossy()])?;
+    if copy.exists() {
+        return Ok(());
     }
-    Ok(())
+    // A crash must not leave half a copy under the name of a whole one.
+    let part = copy.with_extension("part");
+    let _ = fs::remove_file(&part);
+    connection.execute("VACUUM INTO ?1", [part.to_string_lossy()])?;
+    fs::rename(&part, &copy).map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))
+}
+
+/// Removes what a dry run left that was killed.
+fn forget_dry_runs(dir: &Path) {
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    for entry in entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(DRY_RUN)) {
+        let _ = fs::remove_dir_all(entry.path());
+    }
 }
 
 /// Makes the new database's directory entry durable.

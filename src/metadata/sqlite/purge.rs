@@ -3,6 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::holds::{self, Review};
+use super::review::{self, Entry, Verdict};
 use crate::clock::Timestamp;
 use crate::metadata::{Batch, CollectionRules, EdgeKind};
 
@@ -21,8 +22,9 @@ pub(super) fn condemn(c: &Connection, cutoff: Timestamp, limit: usize) -> rusqli
     Ok(Batch { changed: changed as u64, more: changed == limit })
 }
 
-pub(super) fn is_due(c: &Connection) -> rusqlite::Result<bool> {
-    c.prepare_cached("SELECT 1 FROM manifests WHERE state = 2 LIMIT 1")?.exists([])
+pub(super) fn is_due(c: &Connection, rules: &CollectionRules) -> rusqlite::Result<bool> {
+    let purging = c.prepare_cached("SELECT 1 FROM manifests WHERE state = 2 LIMIT 1")?.exists([])?;
+    Ok(purging || review::is_due(c, Review::Orphan, rules.lease_cutoff())?)
 }
 
 struct Purging {
@@ -30,38 +32,67 @@ struct Purging {
     repo: i64,
     digest: Vec<u8>,
     removed_at: Timestamp,
+    purged_to: i64,
 }
 
-/// Takes up to about `limit` edges from purging manifests, and deletes those that have none left. `changed`
-/// counts the manifests deleted.
+/// Lets orphans follow whose leases have ended; takes up to about `limit` edges and referrers from purging
+/// manifests, and deletes those that have none left. `changed` counts the manifests deleted.
 pub(super) fn purge(c: &Connection, rules: &CollectionRules, limit: usize) -> rusqlite::Result<Batch> {
-    let mut batch = Batch::default();
+    review::review(c, Review::Orphan, rules.lease_cutoff(), limit, |c, entry| follow(c, entry, rules))?;
+    let mut changed = 0;
     let mut left = limit;
     while left > 0 {
         let Some(manifest) = next(c)? else {
-            return Ok(batch);
+            break;
         };
-        let edges = edges(c, manifest.id, left)?;
-        for (target, kind) in &edges {
-            let_go(c, &manifest, target, *kind, rules)?;
-        }
-        if edges.len() < left {
-            release_referrers(c, &manifest, rules)?;
-            c.prepare_cached("DELETE FROM manifests WHERE id = ?1")?.execute([manifest.id])?;
-            batch.changed += 1;
-        }
-        left = left.saturating_sub(edges.len() + 1);
+        let (spent, done) = take_apart(c, &manifest, rules, left)?;
+        changed += u64::from(done);
+        left = left.saturating_sub(spent + 1);
     }
-    batch.more = is_due(c)?;
-    Ok(batch)
+    Ok(Batch { changed, more: is_due(c, rules)? })
+}
+
+/// Takes up to `limit` edges and referrers from a manifest, and deletes it if it has none left. How many it
+/// took, and whether it deleted it.
+fn take_apart(
+    c: &Connection,
+    manifest: &Purging,
+    rules: &CollectionRules,
+    limit: usize,
+) -> rusqlite::Result<(usize, bool)> {
+    let edges = edges(c, manifest.id, limit)?;
+    for (target, kind) in &edges {
+        let_go(c, manifest, target, *kind, rules)?;
+    }
+    let left = limit - edges.len();
+    if left == 0 {
+        return Ok((limit, false));
+    }
+    let referrers = referrers(c, manifest, left)?;
+    for (id, digest) in &referrers {
+        release(c, manifest, *id, digest, rules)?;
+    }
+    if let (Some((last, _)), true) = (referrers.last(), referrers.len() == left) {
+        c.prepare_cached("UPDATE manifests SET purged_to = ?2 WHERE id = ?1")?
+            .execute([manifest.id, *last])?;
+        return Ok((limit, false));
+    }
+    c.prepare_cached("DELETE FROM manifests WHERE id = ?1")?.execute([manifest.id])?;
+    Ok((edges.len() + referrers.len(), true))
 }
 
 fn next(c: &Connection) -> rusqlite::Result<Option<Purging>> {
     c.prepare_cached(
-        "SELECT id, repo, digest, removed_at FROM manifests WHERE state = 2 ORDER BY id LIMIT 1",
+        "SELECT id, repo, digest, removed_at, purged_to FROM manifests WHERE state = 2 ORDER BY id LIMIT 1",
     )?
     .query_row([], |row| {
-        Ok(Purging { id: row.get(0)?, repo: row.get(1)?, digest: row.get(2)?, removed_at: row.get(3)? })
+        Ok(Purging {
+            id: row.get(0)?,
+            repo: row.get(1)?,
+            digest: row.get(2)?,
+            removed_at: row.get(3)?,
+            purged_to: row.get(4)?,
+        })
     })
     .optional()
 }
@@ -103,23 +134,20 @@ fn let_go(
     }
 }
 
-/// A referrer lives as long as its subject.
-fn release_referrers(c: &Connection, subject: &Purging, rules: &CollectionRules) -> rusqlite::Result<()> {
+/// Referrers that the purge of their subject has not let go of yet: they live as long as it does.
+fn referrers(c: &Connection, subject: &Purging, limit: usize) -> rusqlite::Result<Vec<(i64, Vec<u8>)>> {
     let mut query = c.prepare_cached(
         "SELECT m.id, m.digest FROM edges e JOIN manifests m ON m.id = e.manifest
-         WHERE e.repo = ?1 AND e.target = ?2 AND e.kind = 2 AND m.state = 0",
+         WHERE e.repo = ?1 AND e.target = ?2 AND e.kind = 2 AND e.manifest > ?3 AND m.state = 0
+         ORDER BY e.manifest LIMIT ?4",
     )?;
-    let rows =
-        query.query_map(params![subject.repo, subject.digest], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    let referrers: Vec<(i64, Vec<u8>)> = rows.collect::<rusqlite::Result<_>>()?;
-    for (id, digest) in referrers {
-        release(c, subject, id, &digest, rules)?;
-    }
-    Ok(())
+    let values = params![subject.repo, subject.digest, subject.purged_to, limit.cast_signed()];
+    query.query_map(values, |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
 }
 
-/// Lets a live manifest that `holder` held follow it into the purge, unless something else holds it, or
-/// somebody wanted it since: then it waits for its review like any other that lost its last holder.
+/// Lets a live manifest that `holder` held follow it when its lease ends, unless something else holds it.
+/// One that was put again, or lost a tag, since the holder's removal does not follow: it waits for its review
+/// like any other that lost its last holder.
 fn release(
     c: &Connection,
     holder: &Purging,
@@ -128,15 +156,30 @@ fn release(
     rules: &CollectionRules,
 ) -> rusqlite::Result<()> {
     if holds::manifest_is_held(c, id, holder.repo, digest)? {
+        return holds::queue_own_indexes(c, holder.repo, digest, rules.now);
+    }
+    if review::is_queued_since(c, Review::Manifest, holder.repo, digest, holder.removed_at)? {
         return Ok(());
     }
-    let leased_at: Timestamp = c
-        .prepare_cached("SELECT leased_at FROM manifests WHERE id = ?1")?
-        .query_row([id], |row| row.get(0))?;
-    if holds::is_leased(c, holder.repo, leased_at.max(holder.removed_at), rules)? {
-        return holds::queue(c, Review::Manifest, holder.repo, digest, rules.now);
+    c.prepare_cached("UPDATE manifests SET leased_at = max(leased_at, ?2) WHERE id = ?1")?
+        .execute(params![id, holder.removed_at])?;
+    holds::queue(c, Review::Orphan, holder.repo, digest, holder.removed_at)
+}
+
+/// Lets an orphan follow what held it. It was live until now, so that what it holds may have been wanted
+/// until now without a lease: its removal is now, not that of its holder.
+fn follow(c: &Connection, entry: &Entry, rules: &CollectionRules) -> rusqlite::Result<Verdict> {
+    let Some(orphan) = review::live_manifest(c, entry)? else {
+        return Ok(Verdict::Drop);
+    };
+    if holds::manifest_is_held(c, orphan.id, entry.repo, &entry.digest)? {
+        holds::queue_own_indexes(c, entry.repo, &entry.digest, rules.now)?;
+        return Ok(Verdict::Drop);
+    }
+    if holds::is_leased(c, entry.repo, orphan.leased_at, rules)? {
+        return Ok(Verdict::PutOff(orphan.leased_at.max(review::later(rules.lease_cutoff(), rules))));
     }
     c.prepare_cached("UPDATE manifests SET state = 2, removed_at = ?2 WHERE id = ?1")?
-        .execute(params![id, holder.removed_at])
-        .map(drop)
+        .execute(params![orphan.id, rules.now])?;
+    Ok(Verdict::Gone)
 }

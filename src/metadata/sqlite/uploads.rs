@@ -1,13 +1,11 @@
 //! Uploads in progress.
 
-use std::time::Duration;
-
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::codec::{SqlAlgorithm, SqlDigest, algorithm, digest};
 use super::{Durability, SqliteMetadata, make_repo};
-use crate::clock::Timestamp;
+use crate::clock::{Timestamp, millis};
 use crate::metadata::{Progress, Result, UploadEnd, UploadRecord, Uploads};
 use crate::oci::{Algorithm, RepoName, UploadId};
 use crate::store::BlobKey;
@@ -59,6 +57,13 @@ impl Uploads for SqliteMetadata {
     async fn intend(&self, id: UploadId, intent: &BlobKey) -> Result<bool> {
         let (target, generation) = (digest(&intent.digest), intent.generation);
         self.write(Durability::Full, move |c| {
+            // An earlier intent may have got bytes that nothing else names.
+            let mut doom = c.prepare_cached(
+                "INSERT OR IGNORE INTO doomed (generation, digest, size)
+                 SELECT intent_generation, intent_digest, offset FROM uploads
+                 WHERE id = ?1 AND intent_generation <> ?2",
+            )?;
+            doom.execute(params![id, generation])?;
             let mut update = c.prepare_cached(
                 "UPDATE uploads SET intent_digest = ?2, intent_generation = ?3 WHERE id = ?1",
             )?;
@@ -147,8 +152,7 @@ fn upload_record(row: &rusqlite::Row<'_>) -> rusqlite::Result<UploadRecord> {
     })
 }
 
-/// Takes an upload's row away and tells its repository. If it took long, leases that would have ended
-/// meanwhile are extended by it.
+/// Takes an upload's row away and tells its repository, whose leases it goes on extending.
 fn end_upload(
     c: &Connection,
     id: UploadId,
@@ -162,17 +166,22 @@ fn end_upload(
     let Some((repo, began_at)) = row.optional()? else {
         return Ok(None);
     };
-    if end.now.since(began_at) >= long_upload(end.lease) {
-        let mut insert =
-            c.prepare_cached("INSERT INTO long_uploads (repo, began_at, ended_at) VALUES (?1, ?2, ?3)")?;
-        insert.execute(params![repo, began_at, end.now])?;
-    }
+    note_past_upload(c, repo, began_at, end)?;
     Ok(Some(repo))
 }
 
-/// A shorter upload than this ends well within the leases that it could extend.
-fn long_upload(lease: Duration) -> Duration {
-    lease / 16
+/// Notes that an upload extends leases, as if it had begun and ended at the edges of the sixteenths of a
+/// lease around it: so a busy repository has a few rows, and most commits change none of them.
+fn note_past_upload(c: &Connection, repo: i64, began_at: Timestamp, end: UploadEnd) -> rusqlite::Result<()> {
+    let part = millis(end.lease / 16).max(1);
+    let began_at = Timestamp(began_at.0 - began_at.0.rem_euclid(part));
+    let ended_at = Timestamp(end.now.0 - end.now.0.rem_euclid(part) + part);
+    c.prepare_cached(
+        "INSERT INTO past_uploads (repo, began_at, ended_at) VALUES (?1, ?2, ?3)
+         ON CONFLICT DO UPDATE SET ended_at = excluded.ended_at WHERE excluded.ended_at > ended_at",
+    )?
+    .execute(params![repo, began_at, ended_at])
+    .map(drop)
 }
 
 /// Makes `key` the current generation: its bytes were verified just now, whatever has become of the older

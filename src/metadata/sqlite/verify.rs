@@ -3,7 +3,7 @@
 use rusqlite::Connection;
 
 /// Queries that find nothing in a sound store, each with what a row of it means.
-const RULES: [(&str, &str); 6] = [
+const RULES: [(&str, &str); 11] = [
     (
         "a live manifest's blob is absent",
         "SELECT r.name || ' ' || lower(hex(m.digest)) || ' -> ' || lower(hex(e.target))
@@ -33,9 +33,40 @@ const RULES: [(&str, &str); 6] = [
     ),
     (
         "the totals are wrong",
-        "SELECT 'recorded ' || blobs || ' blobs, ' || bytes || ' bytes, ' || manifests || ' manifests' FROM totals
+        "SELECT 'recorded ' || blobs || ' blobs, ' || bytes || ' bytes, ' || manifests || ' manifests, ' || uploads || ' uploads'
+         FROM totals
          WHERE blobs <> (SELECT count(*) FROM blobs) OR bytes <> (SELECT coalesce(sum(size), 0) FROM blobs)
-            OR manifests <> (SELECT count(*) FROM manifests)",
+            OR manifests <> (SELECT count(*) FROM manifests) OR uploads <> (SELECT count(*) FROM uploads)",
+    ),
+    (
+        "a live manifest has a time of removal, or a removed one none",
+        "SELECT lower(hex(digest)) FROM manifests WHERE (state = 0) <> (removed_at IS NULL)",
+    ),
+    (
+        "an edge is not its manifest's",
+        "SELECT lower(hex(m.digest)) FROM edges e JOIN manifests m ON m.id = e.manifest
+         WHERE e.repo <> m.repo OR e.source IS NOT iif(e.kind = 2, m.digest, NULL)",
+    ),
+    (
+        "a link that nothing holds is never reviewed",
+        "SELECT r.name || ' ' || lower(hex(l.digest)) FROM links l JOIN repositories r ON r.id = l.repo
+         WHERE NOT EXISTS (SELECT 1 FROM edges e WHERE e.repo = l.repo AND e.target = l.digest AND e.kind = 0)
+           AND NOT EXISTS (SELECT 1 FROM review v
+                           WHERE v.kind IN (0, 2) AND v.repo = l.repo AND v.digest = l.digest)",
+    ),
+    (
+        "a manifest that nothing holds is never reviewed",
+        "SELECT r.name || ' ' || lower(hex(m.digest)) FROM manifests m JOIN repositories r ON r.id = m.repo
+         WHERE m.state = 0 AND NOT EXISTS (SELECT 1 FROM tags t WHERE t.manifest = m.id)
+           AND NOT EXISTS (SELECT 1 FROM edges e WHERE e.repo = m.repo AND e.target = m.digest AND e.kind = 1)
+           AND NOT EXISTS (SELECT 1 FROM edges e JOIN manifests s ON s.repo = e.repo AND s.digest = e.target
+                           WHERE e.manifest = m.id AND e.kind = 2)
+           AND NOT EXISTS (SELECT 1 FROM review v
+                           WHERE v.kind IN (1, 3) AND v.repo = m.repo AND v.digest = m.digest)",
+    ),
+    (
+        "an upload is about to become what is doomed",
+        "SELECT lower(hex(u.id)) FROM uploads u JOIN doomed d ON d.generation = u.intent_generation",
     ),
 ];
 

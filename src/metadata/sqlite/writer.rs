@@ -30,8 +30,8 @@ pub(super) enum Durability {
 trait Member: Send {
     fn durability(&self) -> Durability;
 
-    /// Makes the change; `false` if it failed and must be undone.
-    fn run(&mut self, connection: &Connection) -> bool;
+    /// Makes the change. If it failed it must be undone; the code is SQLite's.
+    fn run(&mut self, connection: &Connection) -> std::result::Result<(), Option<ErrorCode>>;
 
     /// Tells the caller what became of it, once COMMIT has spoken. A member that never ran shares the
     /// group's fate.
@@ -54,9 +54,12 @@ where
         self.durability
     }
 
-    fn run(&mut self, connection: &Connection) -> bool {
+    fn run(&mut self, connection: &Connection) -> std::result::Result<(), Option<ErrorCode>> {
         self.outcome = self.change.take().map(|change| change(connection));
-        matches!(self.outcome, Some(Ok(_)))
+        match &self.outcome {
+            Some(Ok(_)) | None => Ok(()),
+            Some(Err(error)) => Err(error.sqlite_error_code()),
+        }
     }
 
     fn answer(self: Box<Self>, committed: Result<()>) {
@@ -157,9 +160,14 @@ impl WriterThread {
 
     fn run_member(&self, member: &mut dyn Member) -> rusqlite::Result<()> {
         self.connection.prepare_cached("SAVEPOINT member")?.execute([])?;
-        let succeeded = member.run(&self.connection);
+        let outcome = member.run(&self.connection);
+        if let Err(Some(code)) = outcome
+            && is_of_the_medium(code)
+        {
+            return Err(damaged(code));
+        }
         if !self.connection.is_autocommit() {
-            if !succeeded {
+            if outcome.is_err() {
                 self.connection.prepare_cached("ROLLBACK TO member")?.execute([])?;
             }
             self.connection.prepare_cached("RELEASE member")?.execute([])?;
@@ -186,15 +194,21 @@ impl WriterThread {
         if !self.connection.is_autocommit() {
             let _ = self.connection.execute_batch("ROLLBACK");
         }
-        let medium = matches!(
-            error.sqlite_error_code(),
-            Some(ErrorCode::SystemIoFailure | ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
-        );
-        if medium || !self.connection.is_autocommit() {
+        if error.sqlite_error_code().is_some_and(is_of_the_medium) || !self.connection.is_autocommit() {
             self.poisoned.store(true, Ordering::Release);
             tracing::error!(%error, "the metadata store failed; nothing is written any more until a restart");
         }
     }
+}
+
+/// Whether nothing that is written from now on can be trusted.
+fn is_of_the_medium(code: ErrorCode) -> bool {
+    matches!(code, ErrorCode::SystemIoFailure | ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
+}
+
+fn damaged(code: ErrorCode) -> rusqlite::Error {
+    let error = rusqlite::ffi::Error { code, extended_code: 0 };
+    rusqlite::Error::SqliteFailure(error, Some("a change of the same group met a failing medium".into()))
 }
 
 fn ended() -> rusqlite::Error {

@@ -29,7 +29,7 @@ CREATE TABLE links (
 ) WITHOUT ROWID;
 CREATE INDEX links_by_digest ON links (digest);
 
--- state 0: live, 1: in the trash, 2: purging, for good.
+-- state 0: live, 1: in the trash, 2: purging, for good. A purge has let go of the referrers up to purged_to.
 CREATE TABLE manifests (
     id            INTEGER PRIMARY KEY,
     repo          INTEGER NOT NULL REFERENCES repositories (id),
@@ -43,21 +43,25 @@ CREATE TABLE manifests (
     media_type    TEXT NOT NULL,
     artifact_type TEXT,
     annotations   TEXT,
+    purged_to     INTEGER NOT NULL DEFAULT 0,
     content       BLOB NOT NULL,
     UNIQUE (repo, digest)
 );
+CREATE INDEX manifests_live ON manifests (repo) WHERE state = 0;
 CREATE INDEX manifests_in_trash ON manifests (removed_at) WHERE state = 1;
 CREATE INDEX manifests_purging ON manifests (id) WHERE state = 2;
 
--- kind 0: a blob, 1: a child manifest, 2: the subject.
+-- kind 0: a blob, 1: a child manifest, 2: the subject; only for that is source the manifest's own digest.
 CREATE TABLE edges (
     manifest INTEGER NOT NULL REFERENCES manifests (id),
     target   BLOB NOT NULL,
     kind     INTEGER NOT NULL,
     repo     INTEGER NOT NULL,
     required INTEGER NOT NULL,
+    source   BLOB,
     PRIMARY KEY (manifest, target, kind)
 ) WITHOUT ROWID;
+CREATE INDEX edges_of_referrers ON edges (repo, target, source) WHERE kind = 2;
 CREATE INDEX edges_by_target ON edges (repo, target, kind, manifest);
 
 CREATE TABLE tags (
@@ -95,18 +99,17 @@ CREATE INDEX uploads_by_repo ON uploads (repo, began_at);
 CREATE INDEX uploads_by_touch ON uploads (touched_at);
 CREATE INDEX uploads_with_intent ON uploads (id) WHERE intent_digest IS NOT NULL;
 
--- Uploads that took so long that they extend leases beyond their end.
-CREATE TABLE long_uploads (
-    id       INTEGER PRIMARY KEY,
+-- When the last of the uploads ended that began in the same part of a lease: they extend leases.
+CREATE TABLE past_uploads (
     repo     INTEGER NOT NULL REFERENCES repositories (id),
     began_at INTEGER NOT NULL,
-    ended_at INTEGER NOT NULL
-);
-CREATE INDEX long_uploads_by_repo ON long_uploads (repo, began_at);
-CREATE INDEX long_uploads_by_end ON long_uploads (ended_at);
+    ended_at INTEGER NOT NULL,
+    PRIMARY KEY (repo, began_at)
+) WITHOUT ROWID;
+CREATE INDEX past_uploads_by_end ON past_uploads (ended_at);
 
 -- What is to be looked at. kind 0: a link, since it was leased; 1: a manifest, since it lost its last
--- holder; 2: a hidden link, since it was hidden.
+-- holder; 2: a hidden link, since it was hidden; 3: an orphan, since its index or subject was removed.
 CREATE TABLE review (
     kind   INTEGER NOT NULL,
     repo   INTEGER NOT NULL,
@@ -127,9 +130,10 @@ CREATE TABLE totals (
     id        INTEGER PRIMARY KEY CHECK (id = 1),
     blobs     INTEGER NOT NULL,
     bytes     INTEGER NOT NULL,
-    manifests INTEGER NOT NULL
+    manifests INTEGER NOT NULL,
+    uploads   INTEGER NOT NULL
 );
-INSERT INTO totals (id, blobs, bytes, manifests) VALUES (1, 0, 0, 0);
+INSERT INTO totals (id, blobs, bytes, manifests, uploads) VALUES (1, 0, 0, 0, 0);
 CREATE TRIGGER blob_added AFTER INSERT ON blobs BEGIN
     UPDATE totals SET blobs = blobs + 1, bytes = bytes + new.size;
 END;
@@ -144,4 +148,10 @@ CREATE TRIGGER manifest_added AFTER INSERT ON manifests BEGIN
 END;
 CREATE TRIGGER manifest_removed AFTER DELETE ON manifests BEGIN
     UPDATE totals SET manifests = manifests - 1;
+END;
+CREATE TRIGGER upload_added AFTER INSERT ON uploads BEGIN
+    UPDATE totals SET uploads = uploads + 1;
+END;
+CREATE TRIGGER upload_removed AFTER DELETE ON uploads BEGIN
+    UPDATE totals SET uploads = uploads - 1;
 END;

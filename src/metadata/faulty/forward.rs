@@ -1,0 +1,226 @@
+//! Every method, as the plan has it.
+
+use std::path::Path;
+
+use async_trait::async_trait;
+
+use super::{Faulty, Operation};
+use crate::clock::Timestamp;
+use crate::metadata::*;
+use crate::oci::{Algorithm, Digest, Reference, RepoName, Tag, UploadId};
+use crate::store::BlobKey;
+
+#[async_trait]
+impl<S: Uploads> Uploads for Faulty<S> {
+    async fn create_upload(
+        &self,
+        repo: &RepoName,
+        id: UploadId,
+        algorithm: Algorithm,
+        now: Timestamp,
+    ) -> Result<()> {
+        self.faults.apply(Operation::CreateUpload, self.inner.create_upload(repo, id, algorithm, now)).await
+    }
+
+    async fn upload(&self, repo: &RepoName, id: UploadId) -> Result<Option<UploadRecord>> {
+        self.faults.apply(Operation::Upload, self.inner.upload(repo, id)).await
+    }
+
+    async fn note_progress(&self, id: UploadId, progress: Progress, now: Timestamp) -> Result<bool> {
+        self.faults.apply(Operation::NoteProgress, self.inner.note_progress(id, progress, now)).await
+    }
+
+    async fn intend(&self, id: UploadId, intent: &BlobKey) -> Result<bool> {
+        self.faults.apply(Operation::Intend, self.inner.intend(id, intent)).await
+    }
+
+    async fn forget_intent(&self, id: UploadId) -> Result<()> {
+        self.faults.apply(Operation::ForgetIntent, self.inner.forget_intent(id)).await
+    }
+
+    async fn commit_upload(&self, id: UploadId, key: &BlobKey, size: u64, end: UploadEnd) -> Result<bool> {
+        self.faults.apply(Operation::CommitUpload, self.inner.commit_upload(id, key, size, end)).await
+    }
+
+    async fn cancel_upload(
+        &self,
+        id: UploadId,
+        idle_since: Option<Timestamp>,
+        end: UploadEnd,
+    ) -> Result<bool> {
+        self.faults.apply(Operation::CancelUpload, self.inner.cancel_upload(id, idle_since, end)).await
+    }
+
+    async fn idle_uploads(&self, idle_since: Timestamp, limit: usize) -> Result<Vec<UploadId>> {
+        self.faults.apply(Operation::IdleUploads, self.inner.idle_uploads(idle_since, limit)).await
+    }
+
+    async fn intended_uploads(&self) -> Result<Vec<(UploadId, BlobKey)>> {
+        self.faults.apply(Operation::IntendedUploads, self.inner.intended_uploads()).await
+    }
+}
+
+#[async_trait]
+impl<S: Blobs> Blobs for Faulty<S> {
+    async fn blob(&self, repo: &RepoName, digest: &Digest) -> Result<Option<BlobRecord>> {
+        self.faults.apply(Operation::Blob, self.inner.blob(repo, digest)).await
+    }
+
+    async fn renew_lease(
+        &self,
+        repo: &RepoName,
+        target: Target<'_>,
+        stale: Timestamp,
+        now: Timestamp,
+    ) -> Result<bool> {
+        self.faults.apply(Operation::RenewLease, self.inner.renew_lease(repo, target, stale, now)).await
+    }
+
+    async fn mount_blob(
+        &self,
+        repo: &RepoName,
+        digest: &Digest,
+        from: Option<&RepoName>,
+        now: Timestamp,
+    ) -> Result<Option<BlobRecord>> {
+        self.faults.apply(Operation::MountBlob, self.inner.mount_blob(repo, digest, from, now)).await
+    }
+
+    async fn delete_blob(&self, repo: &RepoName, digest: &Digest, now: Timestamp) -> Result<Deletion> {
+        self.faults.apply(Operation::DeleteBlob, self.inner.delete_blob(repo, digest, now)).await
+    }
+
+    async fn mark_blob(&self, key: &BlobKey, damaged: bool) -> Result<bool> {
+        self.faults.apply(Operation::MarkBlob, self.inner.mark_blob(key, damaged)).await
+    }
+}
+
+#[async_trait]
+impl<S: Manifests> Manifests for Faulty<S> {
+    async fn manifest(&self, repo: &RepoName, reference: &Reference) -> Result<Option<ManifestRecord>> {
+        self.faults.apply(Operation::Manifest, self.inner.manifest(repo, reference)).await
+    }
+
+    async fn put_manifest(&self, put: PutManifest) -> Result<PutOutcome> {
+        self.faults.apply(Operation::PutManifest, self.inner.put_manifest(put)).await
+    }
+
+    async fn delete_manifest(&self, repo: &RepoName, digest: &Digest, now: Timestamp) -> Result<Deletion> {
+        self.faults.apply(Operation::DeleteManifest, self.inner.delete_manifest(repo, digest, now)).await
+    }
+
+    async fn delete_tag(&self, repo: &RepoName, tag: &Tag, now: Timestamp) -> Result<bool> {
+        self.faults.apply(Operation::DeleteTag, self.inner.delete_tag(repo, tag, now)).await
+    }
+
+    async fn tags(&self, repo: &RepoName, after: Option<&str>, limit: usize) -> Result<Option<Vec<Tag>>> {
+        self.faults.apply(Operation::Tags, self.inner.tags(repo, after, limit)).await
+    }
+
+    async fn referrers(
+        &self,
+        repo: &RepoName,
+        subject: &Digest,
+        artifact_type: Option<&str>,
+        after: Option<&Digest>,
+        limit: usize,
+    ) -> Result<Vec<ReferrerRecord>> {
+        self.faults
+            .apply(Operation::Referrers, self.inner.referrers(repo, subject, artifact_type, after, limit))
+            .await
+    }
+
+    async fn repositories(&self, after: Option<&str>, limit: usize) -> Result<Vec<RepoName>> {
+        self.faults.apply(Operation::Repositories, self.inner.repositories(after, limit)).await
+    }
+
+    async fn repository_exists(&self, repo: &RepoName) -> Result<bool> {
+        self.faults.apply(Operation::RepositoryExists, self.inner.repository_exists(repo)).await
+    }
+
+    async fn note_pulls(&self, pulls: Vec<(RepoName, Digest, Timestamp)>) -> Result<()> {
+        self.faults.apply(Operation::NotePulls, self.inner.note_pulls(pulls)).await
+    }
+}
+
+#[async_trait]
+impl<S: Collection> Collection for Faulty<S> {
+    async fn review_manifests(&self, rules: &CollectionRules, limit: usize) -> Result<Batch> {
+        self.faults.apply(Operation::ReviewManifests, self.inner.review_manifests(rules, limit)).await
+    }
+
+    async fn condemn_trash(&self, rules: &CollectionRules, limit: usize) -> Result<Batch> {
+        self.faults.apply(Operation::CondemnTrash, self.inner.condemn_trash(rules, limit)).await
+    }
+
+    async fn purge_manifests(&self, rules: &CollectionRules, limit: usize) -> Result<Batch> {
+        self.faults.apply(Operation::PurgeManifests, self.inner.purge_manifests(rules, limit)).await
+    }
+
+    async fn review_links(&self, rules: &CollectionRules, limit: usize) -> Result<Batch> {
+        self.faults.apply(Operation::ReviewLinks, self.inner.review_links(rules, limit)).await
+    }
+
+    async fn doomed(&self, limit: usize) -> Result<Vec<(BlobKey, u64)>> {
+        self.faults.apply(Operation::Doomed, self.inner.doomed(limit)).await
+    }
+
+    async fn forget_doomed(&self, keys: &[BlobKey]) -> Result<()> {
+        self.faults.apply(Operation::ForgetDoomed, self.inner.forget_doomed(keys)).await
+    }
+
+    async fn dry_run(&self, rules: &CollectionRules) -> Result<Garbage> {
+        self.faults.apply(Operation::DryRun, self.inner.dry_run(rules)).await
+    }
+}
+
+#[async_trait]
+impl<S: Maintenance> Maintenance for Faulty<S> {
+    async fn bind_store(&self, store_id: &str) -> Result<String> {
+        self.faults.apply(Operation::BindStore, self.inner.bind_store(store_id)).await
+    }
+
+    async fn recorded_time(&self) -> Result<Option<Timestamp>> {
+        self.faults.apply(Operation::RecordedTime, self.inner.recorded_time()).await
+    }
+
+    async fn record_time(&self, now: Timestamp) -> Result<()> {
+        self.faults.apply(Operation::RecordTime, self.inner.record_time(now)).await
+    }
+
+    async fn totals(&self) -> Result<Totals> {
+        self.faults.apply(Operation::Totals, self.inner.totals()).await
+    }
+
+    async fn blobs_after(&self, after: Option<&Digest>, limit: usize) -> Result<Vec<StoredBlob>> {
+        self.faults.apply(Operation::BlobsAfter, self.inner.blobs_after(after, limit)).await
+    }
+
+    async fn stored_blob(&self, digest: &Digest) -> Result<Option<StoredBlob>> {
+        self.faults.apply(Operation::StoredBlob, self.inner.stored_blob(digest)).await
+    }
+
+    async fn manifests_after(&self, after: i64, limit: usize) -> Result<Vec<StoredManifest>> {
+        self.faults.apply(Operation::ManifestsAfter, self.inner.manifests_after(after, limit)).await
+    }
+
+    async fn verify(&self) -> Result<Vec<String>> {
+        self.faults.apply(Operation::Verify, self.inner.verify()).await
+    }
+
+    async fn usage(&self, limit: usize) -> Result<Vec<RepoUsage>> {
+        self.faults.apply(Operation::Usage, self.inner.usage(limit)).await
+    }
+
+    async fn copy_to(&self, path: &Path) -> Result<()> {
+        self.faults.apply(Operation::CopyTo, self.inner.copy_to(path)).await
+    }
+
+    async fn tidy(&self) -> Result<()> {
+        self.faults.apply(Operation::Tidy, self.inner.tidy()).await
+    }
+
+    async fn check(&self) -> Result<()> {
+        self.faults.apply(Operation::Check, self.inner.check()).await
+    }
+}

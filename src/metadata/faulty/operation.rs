@@ -1,0 +1,90 @@
+//! What can go wrong.
+
+/// What a store is asked to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Operation {
+    /// [`crate::metadata::Uploads::create_upload`]
+    CreateUpload,
+    /// [`crate::metadata::Uploads::upload`]
+    Upload,
+    /// [`crate::metadata::Uploads::note_progress`]
+    NoteProgress,
+    /// [`crate::metadata::Uploads::intend`]
+    Intend,
+    /// [`crate::metadata::Uploads::forget_intent`]
+    ForgetIntent,
+    /// [`crate::metadata::Uploads::commit_upload`]
+    CommitUpload,
+    /// [`crate::metadata::Uploads::cancel_upload`]
+    CancelUpload,
+    /// [`crate::metadata::Uploads::idle_uploads`]
+    IdleUploads,
+    /// [`crate::metadata::Uploads::intended_uploads`]
+    IntendedUploads,
+    /// [`crate::metadata::Blobs::blob`]
+    Blob,
+    /// [`crate::metadata::Blobs::renew_lease`]
+    RenewLease,
+    /// [`crate::metadata::Blobs::mount_blob`]
+    MountBlob,
+    /// [`crate::metadata::Blobs::delete_blob`]
+    DeleteBlob,
+    /// [`crate::metadata::Blobs::mark_blob`]
+    MarkBlob,
+    /// [`crate::metadata::Manifests::manifest`]
+    Manifest,
+    /// [`crate::metadata::Manifests::put_manifest`]
+    PutManifest,
+    /// [`crate::metadata::Manifests::delete_manifest`]
+    DeleteManifest,
+    /// [`crate::metadata::Manifests::delete_tag`]
+    DeleteTag,
+    /// [`crate::metadata::Manifests::tags`]
+    Tags,
+    /// [`crate::metadata::Manifests::referrers`]
+    Referrers,
+    /// [`crate::metadata::Manifests::repositories`]
+    Repositories,
+    /// [`crate::metadata::Manifests::repository_exists`]
+    RepositoryExists,
+    /// [`crate::metadata::Manifests::note_pulls`]
+    NotePulls,
+    /// [`crate::metadata::Collection::review_manifests`]
+    ReviewManifests,
+    /// [`crate::metadata::Collection::condemn_trash`]
+    CondemnTrash,
+    /// [`crate::metadata::Collection::purge_manifests`]
+    PurgeManifests,
+    /// [`crate::metadata::Collection::review_links`]
+    ReviewLinks,
+    /// [`crate::metadata::Collection::doomed`]
+    Doomed,
+    /// [`crate::metadata::Collection::forget_doomed`]
+    ForgetDoomed,
+    /// [`crate::metadata::Collection::dry_run`]
+    DryRun,
+    /// [`crate::metadata::Maintenance::bind_store`]
+    BindStore,
+    /// [`crate::metadata::Maintenance::recorded_time`]
+    RecordedTime,
+    /// [`crate::metadata::Maintenance::record_time`]
+    RecordTime,
+    /// [`crate::metadata::Maintenance::totals`]
+    Totals,
+    /// [`crate::metadata::Maintenance::blobs_after`]
+    BlobsAfter,
+    /// [`crate::metadata::Maintenance::stored_blob`]
+    StoredBlob,
+    /// [`crate::metadata::Maintenance::manifests_after`]
+    ManifestsAfter,
+    /// [`crate::metadata::Maintenance::verify`]
+    Verify,
+    /// [`crate::metadata::Maintenance::usage`]
+    Usage,
+    /// [`crate::metadata::Maintenance::copy_to`]
+    CopyTo,
+    /// [`crate::metadata::Maintenance::tidy`]
+    Tidy,
+    /// [`crate::metadata::Maintenance::check`]
+    Check,
+}

@@ -1,0 +1,78 @@
+//! The reviews of links: a link that nothing holds goes, and a blob with its last one.
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::holds::{self, Review};
+use super::review::{self, Entry, Verdict};
+use crate::clock::Timestamp;
+use crate::metadata::CollectionRules;
+
+struct Link {
+    leased_at: Timestamp,
+    hidden_at: Option<Timestamp>,
+}
+
+fn find_link(c: &Connection, entry: &Entry) -> rusqlite::Result<Option<Link>> {
+    c.prepare_cached("SELECT leased_at, hidden_at FROM links WHERE repo = ?1 AND digest = ?2")?
+        .query_row(params![entry.repo, entry.digest], |row| {
+            Ok(Link { leased_at: row.get(0)?, hidden_at: row.get(1)? })
+        })
+        .optional()
+}
+
+pub(super) fn review_link(
+    c: &Connection,
+    entry: &Entry,
+    rules: &CollectionRules,
+) -> rusqlite::Result<Verdict> {
+    let Some(link) = find_link(c, entry)? else {
+        return Ok(Verdict::Drop);
+    };
+    if holds::blob_is_held(c, entry.repo, &entry.digest)? {
+        return Ok(Verdict::Drop);
+    }
+    if let Some(hidden_at) = link.hidden_at {
+        holds::queue(c, Review::HiddenLink, entry.repo, &entry.digest, hidden_at)?;
+        return Ok(Verdict::Drop);
+    }
+    if holds::is_leased(c, entry.repo, link.leased_at, rules)? {
+        return Ok(Verdict::PutOff(link.leased_at.max(review::later(rules.lease_cutoff(), rules))));
+    }
+    delete_link(c, entry)?;
+    Ok(Verdict::Gone)
+}
+
+pub(super) fn review_hidden(
+    c: &Connection,
+    entry: &Entry,
+    rules: &CollectionRules,
+) -> rusqlite::Result<Verdict> {
+    let Some(Link { hidden_at: Some(hidden_at), .. }) = find_link(c, entry)? else {
+        return Ok(Verdict::Drop);
+    };
+    // What holds it is in the trash. Its purge puts the link into the queue again.
+    if holds::blob_is_held(c, entry.repo, &entry.digest)? {
+        return Ok(Verdict::Drop);
+    }
+    if hidden_at > rules.trash_cutoff() {
+        return Ok(Verdict::PutOff(hidden_at));
+    }
+    delete_link(c, entry)?;
+    Ok(Verdict::Gone)
+}
+
+/// Deletes a link; a blob that has no other loses its record, and its key goes on the doomed list.
+fn delete_link(c: &Connection, entry: &Entry) -> rusqlite::Result<()> {
+    c.prepare_cached("DELETE FROM links WHERE repo = ?1 AND digest = ?2")?
+        .execute(params![entry.repo, entry.digest])?;
+    let linked =
+        c.prepare_cached("SELECT 1 FROM links WHERE digest = ?1 LIMIT 1")?.exists([&entry.digest])?;
+    if linked {
+        return Ok(());
+    }
+    c.prepare_cached(
+        "INSERT INTO doomed (generation, digest, size) SELECT generation, digest, size FROM blobs WHERE digest = ?1",
+    )?
+    .execute([&entry.digest])?;
+    c.prepare_cached("DELETE FROM blobs WHERE digest = ?1")?.execute([&entry.digest]).map(drop)
+}

@@ -1,0 +1,165 @@
+//! Group commit: one that fails leaves the others alone, a full disk passes, a failing medium does not.
+
+use std::sync::mpsc::channel;
+
+use rusqlite::Connection;
+
+use super::Folder;
+use crate::metadata::sqlite::SqliteMetadata;
+use crate::metadata::sqlite::writer::Durability;
+use crate::metadata::suite::{Scene, at, image, repo};
+use crate::metadata::{Maintenance, Manifests, MetadataError, PutManifest, Uploads};
+use crate::oci::{Algorithm, UploadId};
+
+fn failing(code: i32) -> impl FnOnce(&Connection) -> rusqlite::Result<()> + Send + 'static {
+    move |c| {
+        c.execute("INSERT INTO facts (key, value) VALUES ('undone', '')", [])?;
+        Err(rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), None))
+    }
+}
+
+/// Keeps the writer busy until the returned sender is dropped, so that what follows is one group.
+fn hold(store: &SqliteMetadata) -> (std::sync::mpsc::Sender<()>, impl Future<Output = ()>) {
+    let (release, released) = channel::<()>();
+    let held = store.write(Durability::Lazy, move |_| {
+        let _ = released.recv();
+        Ok(())
+    });
+    (release, async move { held.await.expect("held") })
+}
+
+fn facts(store: &SqliteMetadata) -> Vec<String> {
+    let rows = store.read(|c| {
+        let mut query = c.prepare("SELECT key FROM facts ORDER BY key")?;
+        query.query_map([], |row| row.get(0))?.collect()
+    });
+    rows.expect("read")
+}
+
+#[tokio::test]
+async fn a_member_that_fails_leaves_the_others_alone() {
+    let folder = Folder::new();
+    let store = folder.store();
+    let (release, held) = hold(&store);
+    let before = store.record_time(at(1));
+    let fails = store.write(Durability::Full, failing(rusqlite::ffi::SQLITE_CONSTRAINT));
+    let after = store.bind_store("one");
+    let all = async { tokio::join!(held, before, fails, after) };
+    let ((), before, fails, after) = released(release, all).await;
+    before.expect("recorded");
+    assert!(matches!(fails, Err(MetadataError::Failed(_))));
+    assert_eq!(after.expect("bound"), "one");
+    assert_eq!(facts(&store), ["store_id", "time"]);
+}
+
+#[tokio::test]
+async fn a_failing_medium_ends_the_group_and_poisons_the_writer() {
+    let folder = Folder::new();
+    let store = folder.store();
+    store.bind_store("one").await.expect("bound");
+    let (release, held) = hold(&store);
+    let before = store.record_time(at(1));
+    let fails = store.write(Durability::Full, failing(rusqlite::ffi::SQLITE_IOERR));
+    let after = store.record_time(at(2));
+    let all = async { tokio::join!(held, before, fails, after) };
+    let ((), before, fails, after) = released(release, all).await;
+    assert!(before.is_err() && fails.is_err() && after.is_err());
+    assert!(store.check().await.is_err(), "a poisoned writer refuses");
+    assert_eq!(store.bind_store("two").await.expect("it still reads"), "one");
+    assert_eq!(facts(&store), ["store_id"]);
+    drop(store);
+    folder.store().check().await.expect("opened anew it is well");
+}
+
+#[tokio::test]
+async fn what_panics_takes_nobody_else_along() {
+    let folder = Folder::new();
+    let store = folder.store();
+    store.bind_store("one").await.expect("bound");
+    let panics = store.write(Durability::Full, |_| -> rusqlite::Result<()> { panic!("a test") });
+    assert!(panics.await.is_err());
+    assert!(store.check().await.is_err());
+    assert_eq!(store.bind_store("two").await.expect("it still reads"), "one");
+}
+
+#[tokio::test]
+async fn a_full_disk_fails_cleanly_and_passes() {
+    let folder = Folder::new();
+    let store = folder.store();
+    max_pages(&store, 1).await;
+    let mut stored = 0;
+    while put(&store, stored).await.is_ok() {
+        stored += 1;
+    }
+    assert!(matches!(put(&store, stored).await, Err(MetadataError::Full)));
+    assert!(matches!(store.check().await, Ok(()) | Err(MetadataError::Full)));
+    assert_eq!(store.totals().await.expect("totals").manifests, stored);
+    assert_eq!(store.verify().await.expect("verified"), Vec::<String>::new());
+    max_pages(&store, 1 << 20).await;
+    put(&store, stored).await.expect("there is room again");
+    store.create_upload(&repo("app"), UploadId::random(), Algorithm::Sha256, at(1)).await.expect("created");
+    assert_eq!(store.verify().await.expect("verified"), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_full_disk_fails_who_needs_room_and_nobody_else() {
+    let folder = Folder::new();
+    let store = folder.store();
+    store.record_time(at(1)).await.expect("recorded");
+    max_pages(&store, 1).await;
+    let (release, held) = hold(&store);
+    let all = async { tokio::join!(held, put(&store, 1), store.record_time(at(2))) };
+    let ((), put, time) = released(release, all).await;
+    assert!(matches!(put, Err(MetadataError::Full)));
+    time.expect("it needs no room");
+    assert_eq!(store.recorded_time().await.expect("an answer"), Some(at(2)));
+}
+
+#[tokio::test]
+async fn room_is_given_back() {
+    let folder = Folder::new();
+    let store = folder.store();
+    for number in 0..20 {
+        put(&store, number).await.expect("stored");
+    }
+    let pages = |store: &SqliteMetadata| {
+        store.read(|c| c.query_row("PRAGMA page_count", [], |row| row.get::<_, u32>(0))).expect("read")
+    };
+    let before = pages(&store);
+    store
+        .write(Durability::Lazy, |c| c.execute("DELETE FROM manifests", []).map(drop))
+        .await
+        .expect("deleted");
+    store.tidy().await.expect("tidied");
+    assert!(pages(&store) + 1000 < before, "{before} pages became {}", pages(&store));
+    Scene::new(std::sync::Arc::new(store)).put("app", image("a"), 1).await;
+}
+
+async fn released<T>(release: std::sync::mpsc::Sender<()>, all: impl Future<Output = T>) -> T {
+    tokio::pin!(all);
+    // Each is asked once, so that all of them are waiting behind the held one.
+    assert!(futures_util::poll!(&mut all).is_pending());
+    drop(release);
+    all.await
+}
+
+async fn max_pages(store: &SqliteMetadata, pages: u32) {
+    let set = move |c: &Connection| c.query_row(&format!("PRAGMA max_page_count = {pages}"), [], |_| Ok(()));
+    store.write(Durability::Lazy, set).await.expect("set");
+}
+
+async fn put(store: &SqliteMetadata, number: u64) -> crate::metadata::Result<()> {
+    let name = format!("m{number}");
+    let put = PutManifest {
+        repo: repo("app"),
+        digest: crate::metadata::suite::digest(&name),
+        content: vec![7; 300_000],
+        media_type: "m".into(),
+        artifact_type: None,
+        annotations: std::collections::BTreeMap::new(),
+        edges: Vec::new(),
+        tags: Vec::new(),
+        now: at(1),
+    };
+    store.put_manifest(put).await.map(drop)
+}

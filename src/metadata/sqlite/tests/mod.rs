@@ -1,0 +1,42 @@
+//! What SQLite's implementation owes beyond the suite, and the suite itself.
+
+mod groups;
+mod opening;
+mod plans;
+mod power_cut;
+mod random;
+mod verify;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use tempfile::TempDir;
+
+use super::{Access, SqliteMetadata};
+use crate::metadata::MetadataStore;
+use crate::metadata::suite::Fixture;
+
+/// A folder that goes with its value.
+struct Folder(TempDir);
+
+impl Folder {
+    fn new() -> Self {
+        Self(TempDir::new().expect("a folder"))
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    fn store(&self) -> SqliteMetadata {
+        SqliteMetadata::open(self.path(), Access::ReadWrite).expect("opened")
+    }
+}
+
+impl Fixture for Folder {
+    fn open(&self) -> Arc<dyn MetadataStore> {
+        Arc::new(self.store())
+    }
+}
+
+crate::metadata_store_suite!(Folder::new());

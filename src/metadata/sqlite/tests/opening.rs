@@ -1,0 +1,122 @@
+//! Opening: anew after a crash, read-only, a newer version's.
+
+use std::fs;
+
+use super::Folder;
+use crate::metadata::MetadataError;
+use crate::metadata::sqlite::open::{self, OpenError};
+use crate::metadata::sqlite::{Access, SqliteMetadata};
+use crate::metadata::suite::{Fixture, Scene, at, image, rules};
+
+/// What a killed process leaves: the files as they are now.
+fn killed(folder: &Folder) -> Folder {
+    let left = Folder::new();
+    for suffix in ["", "-wal"] {
+        let name = format!("orlop.db{suffix}");
+        fs::copy(folder.path().join(&name), left.path().join(&name)).expect("copied");
+    }
+    left
+}
+
+async fn filled(folder: &Folder) -> Scene {
+    let scene = Scene::new(folder.open());
+    scene.push("app", "layer", 0).await;
+    scene.put("app", image("a").blob("layer").tag("v1"), 0).await;
+    scene
+}
+
+#[tokio::test]
+async fn a_killed_process_loses_nothing() {
+    let folder = Folder::new();
+    let running = filled(&folder).await;
+    running.store.record_time(at(7)).await.expect("recorded");
+    let left = killed(&folder);
+    let again = Scene::new(left.open());
+    assert!(again.tagged("app", "v1").await.is_some() && again.has_blob("app", "layer").await);
+    assert_eq!(again.store.recorded_time().await.expect("an answer"), Some(at(7)));
+    again.verifies().await;
+}
+
+#[tokio::test]
+async fn a_newer_database_is_refused_and_left_alone() {
+    let folder = Folder::new();
+    drop(folder.store());
+    let change = "INSERT INTO refinery_schema_history (version, name, applied_on, checksum)
+                  VALUES (99, 'later', '', '')";
+    let connection = rusqlite::Connection::open(folder.path().join("orlop.db")).expect("opened");
+    connection.execute_batch(change).expect("changed");
+    drop(connection);
+    for access in [Access::ReadWrite, Access::ReadOnly] {
+        let refused = SqliteMetadata::open(folder.path(), access);
+        assert!(matches!(refused, Err(OpenError::Newer { found: 99, .. })));
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_database_is_refused() {
+    let folder = Folder::new();
+    fs::write(folder.path().join("orlop.db"), [b'x'; 8192]).expect("written");
+    for access in [Access::ReadWrite, Access::ReadOnly] {
+        assert!(matches!(SqliteMetadata::open(folder.path(), access), Err(OpenError::Sqlite { .. })));
+    }
+}
+
+#[tokio::test]
+async fn a_read_only_store_reads_and_refuses_the_rest() {
+    let folder = Folder::new();
+    let absent = SqliteMetadata::open(folder.path(), Access::ReadOnly);
+    assert!(matches!(absent, Err(OpenError::NotReady(_))));
+    drop(filled(&folder).await);
+    let store = SqliteMetadata::open(folder.path(), Access::ReadOnly).expect("opened");
+    let scene = Scene::new(std::sync::Arc::new(store));
+    assert!(scene.tagged("app", "v1").await.is_some());
+    assert!(matches!(scene.store.record_time(at(1)).await, Err(MetadataError::ReadOnly)));
+    scene.store.check().await.expect("it reads");
+    assert_eq!(scene.store.dry_run(&rules(9000)).await.expect("a dry run").links, 0);
+    scene.verifies().await;
+}
+
+#[tokio::test]
+async fn a_read_only_folder_is_read() {
+    let folder = Folder::new();
+    drop(filled(&folder).await);
+    let _ = fs::remove_file(folder.path().join("orlop.db-wal"));
+    let _ = fs::remove_file(folder.path().join("orlop.db-shm"));
+    let store = open::open_for_reading(folder.path().join("orlop.db"), false).expect("opened");
+    let scene = Scene::new(std::sync::Arc::new(store));
+    assert!(scene.tagged("app", "v1").await.is_some());
+    scene.verifies().await;
+    assert_eq!(fs::read_dir(folder.path()).expect("listed").count(), 1, "nothing was made");
+}
+
+#[tokio::test]
+async fn a_log_that_cannot_be_read_is_not_taken_for_an_empty_one() {
+    let folder = Folder::new();
+    let running = filled(&folder).await;
+    let left = killed(&folder);
+    let refused = open::open_for_reading(left.path().join("orlop.db"), false);
+    assert!(matches!(refused, Err(OpenError::Unclean(_))));
+    drop(running);
+}
+
+#[tokio::test]
+async fn a_copy_is_whole_and_does_not_replace() {
+    let folder = Folder::new();
+    let scene = filled(&folder).await;
+    let copy = Folder::new();
+    let path = copy.path().join("orlop.db");
+    scene.store.copy_to(&path).await.expect("copied");
+    assert!(scene.store.copy_to(&path).await.is_err());
+    let copied = Scene::new(copy.open());
+    assert!(copied.tagged("app", "v1").await.is_some());
+    copied.verifies().await;
+}
+
+#[tokio::test]
+async fn what_a_killed_dry_run_left_goes() {
+    let folder = Folder::new();
+    let left = folder.path().join("orlop.dry-run-x");
+    fs::create_dir(&left).expect("made");
+    drop(folder.store());
+    assert!(!left.exists());
+}

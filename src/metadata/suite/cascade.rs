@@ -1,0 +1,230 @@
+//! What goes when what held it goes.
+
+use super::scene::DAY;
+use super::*;
+use crate::metadata::CollectionRules;
+
+async fn indexed(s: &Scene) {
+    s.push("app", "layer", 0).await;
+    s.put("app", image("child").blob("layer"), 0).await;
+    s.put("app", image("index").child("child").tag("v1"), 0).await;
+}
+
+/// Children stay until the purge, and go with it; what they held one lease later, for until then it was
+/// said to be held.
+pub async fn children_follow_their_index(s: &Scene) {
+    indexed(s).await;
+    s.delete("app", "index", 100).await;
+    s.collect(rules(123)).await;
+    assert!(s.has("app", "child").await);
+    s.collect(rules(125)).await;
+    assert!(!s.has("app", "child").await);
+    s.collect(rules(150)).await;
+    assert!(!s.is_stored("layer").await);
+    assert_eq!(s.store.totals().await.expect("totals").manifests, 0);
+}
+
+/// A blob that was said to be held by a child needs no lease, so the purge of the child must give one.
+pub async fn what_a_child_held_is_leased_when_it_goes(s: &Scene) {
+    indexed(s).await;
+    s.delete("app", "index", 100).await;
+    assert!(s.head_blob("app", "layer", 124).await);
+    s.collect(rules(125)).await;
+    s.put("app", image("new").blob("layer").tag("v2"), 126).await;
+}
+
+/// A tag saves a child.
+pub async fn a_tagged_child_stays(s: &Scene) {
+    indexed(s).await;
+    s.delete("app", "index", 100).await;
+    s.put("app", image("child").blob("layer").tag("saved"), 101).await;
+    s.collect(rules(5000)).await;
+    assert!(s.has("app", "child").await && s.has_blob("app", "layer").await);
+}
+
+/// Another index saves it too.
+pub async fn a_child_of_another_index_stays(s: &Scene) {
+    indexed(s).await;
+    s.put("app", image("other").child("child").tag("v2"), 1).await;
+    s.delete("app", "index", 100).await;
+    s.collect(rules(5000)).await;
+    assert!(s.has("app", "child").await && s.has_blob("app", "layer").await);
+    s.delete("app", "other", 5000).await;
+    s.collect(rules(5030)).await;
+    s.collect(rules(5100)).await;
+    assert!(!s.has("app", "child").await && !s.is_stored("layer").await);
+}
+
+/// A lease keeps a child for as long as it runs, and no longer.
+pub async fn a_leased_child_follows_when_its_lease_ends(s: &Scene) {
+    indexed(s).await;
+    s.delete("app", "index", 100).await;
+    assert!(s.head_manifest("app", "child", 120).await);
+    s.collect(rules(143)).await;
+    assert!(s.has("app", "child").await);
+    s.collect(rules(160)).await;
+    assert!(!s.has("app", "child").await);
+}
+
+/// With a lease longer than the trash time children follow when the lease ends, not weeks later.
+pub async fn children_follow_also_when_leases_outlast_the_trash(s: &Scene) {
+    indexed(s).await;
+    s.delete("app", "index", 100).await;
+    let short_trash = |hours| CollectionRules { trash: scene::HOUR, ..rules(hours) };
+    s.collect(short_trash(102)).await;
+    assert!(s.has("app", "child").await);
+    s.collect(short_trash(130)).await;
+    assert!(!s.has("app", "child").await);
+    s.collect(short_trash(200)).await;
+    assert!(!s.is_stored("layer").await);
+}
+
+/// In a repository where something is always being uploaded, too.
+pub async fn children_follow_in_a_busy_repository(s: &Scene) {
+    indexed(s).await;
+    s.delete("app", "index", 100).await;
+    let upload = s.begin("app", 123).await;
+    s.collect(rules(125)).await;
+    assert!(s.cancel(upload, 126).await);
+    s.collect(rules(190)).await;
+    s.collect(rules(250)).await;
+    assert!(!s.has("app", "child").await && !s.is_stored("layer").await);
+}
+
+/// A child that was put again after its index's removal was accepted anew: it stays as long as any that is
+/// untagged.
+pub async fn a_child_put_again_is_kept_as_untagged(s: &Scene) {
+    indexed(s).await;
+    s.delete("app", "index", 100).await;
+    s.put("app", image("child").blob("layer"), 101).await;
+    s.collect(rules(160)).await;
+    s.collect(rules(300)).await;
+    assert!(s.has("app", "child").await && s.has_blob("app", "layer").await);
+    s.collect(rules(101 + 14 * 24 + 1)).await;
+    assert!(!s.has("app", "child").await);
+}
+
+/// So was one that was put again when the purge had orphaned it already.
+pub async fn an_orphan_put_again_is_kept_as_untagged(s: &Scene) {
+    indexed(s).await;
+    s.delete("app", "index", 100).await;
+    let short_trash = |hours| CollectionRules { trash: scene::HOUR, ..rules(hours) };
+    s.collect(short_trash(102)).await;
+    s.put("app", image("child").blob("layer"), 103).await;
+    s.collect(short_trash(160)).await;
+    assert!(s.has("app", "child").await && s.has_blob("app", "layer").await);
+}
+
+/// So is one whose tag moved on after the index's removal.
+pub async fn a_child_that_lost_its_tag_later_is_kept_as_untagged(s: &Scene) {
+    indexed(s).await;
+    s.put("app", image("child").blob("layer").tag("latest"), 1).await;
+    s.delete("app", "index", 100).await;
+    s.put("app", image("new").tag("latest"), 110).await;
+    s.collect(rules(160)).await;
+    assert!(s.has("app", "child").await);
+    s.collect(rules(110 + 14 * 24 + 30)).await;
+    assert!(!s.has("app", "child").await);
+}
+
+/// A referrer lives as long as its subject, and referrers of referrers too.
+pub async fn referrers_follow_their_subject(s: &Scene) {
+    s.push("app", "sbom", 0).await;
+    s.put("app", image("subject").tag("v1"), 0).await;
+    s.put("app", image("referrer").subject("subject").blob("sbom"), 0).await;
+    s.put("app", image("signature").subject("referrer"), 0).await;
+    s.collect(rules(5000)).await;
+    assert!(s.has("app", "referrer").await && s.has("app", "signature").await);
+    s.delete("app", "subject", 5000).await;
+    for hours in [5023, 5030, 5060, 5100] {
+        s.collect(rules(hours)).await;
+        assert_eq!(s.has("app", "referrer").await, hours == 5023);
+    }
+    assert!(!s.has("app", "signature").await && !s.is_stored("sbom").await);
+}
+
+/// A tag saves a referrer.
+pub async fn a_tagged_referrer_stays(s: &Scene) {
+    s.put("app", image("subject").tag("v1"), 0).await;
+    s.put("app", image("referrer").subject("subject").tag("sha256-x.sig"), 0).await;
+    s.delete("app", "subject", 1).await;
+    s.collect(rules(5000)).await;
+    assert!(s.has("app", "referrer").await);
+}
+
+/// Many referrers follow in small batches.
+pub async fn many_referrers_follow_in_batches(s: &Scene) {
+    s.put("app", image("subject").tag("v1"), 0).await;
+    for number in 0..9 {
+        s.put("app", image(&format!("r{number}")).subject("subject"), 0).await;
+    }
+    s.delete("app", "subject", 1).await;
+    s.store.condemn_trash(&rules(100), 10).await.expect("condemned");
+    let batch = s.store.purge_manifests(&rules(100), 2).await.expect("purged");
+    assert!(batch.more);
+    let live = s.store.referrers(&repo("app"), &digest("subject"), None, None, 100).await.expect("listed");
+    assert!(live.len() >= 6, "one batch let go of {} referrers", 9 - live.len());
+    s.collect_in_batches(rules(100), 2).await;
+    assert_eq!(s.store.totals().await.expect("totals").manifests, 0);
+}
+
+/// A purge leases what it lets go from the removal on, for until then clients were told that it is held.
+pub async fn a_purge_leases_what_it_lets_go(s: &Scene) {
+    s.push("app", "layer", 0).await;
+    s.put("app", image("a").blob("layer"), 0).await;
+    assert!(s.head_blob("app", "layer", 99).await);
+    s.delete("app", "a", 100).await;
+    let short_trash = |hours| CollectionRules { trash: scene::HOUR, ..rules(hours) };
+    s.collect(short_trash(102)).await;
+    assert_eq!(s.blob("app", "layer").await.map(|blob| blob.leased_at), Some(at(100)));
+    s.collect(short_trash(123)).await;
+    s.put("app", image("b").blob("layer").tag("v1"), 123).await;
+}
+
+/// An index may list blobs as its children, as BuildKit's caches do.
+pub async fn an_index_of_blobs_holds_them(s: &Scene) {
+    s.push("app", "cache", 0).await;
+    s.put("app", image("index").blob("cache").tag("cache"), 0).await;
+    s.collect(rules(5000)).await;
+    assert!(s.has_blob("app", "cache").await);
+    s.delete("app", "index", 5000).await;
+    s.collect(rules(5100)).await;
+    assert!(!s.is_stored("cache").await);
+}
+
+/// An index whose subject is one of its own children holds itself by nobody's tag.
+pub async fn an_index_about_its_own_child_is_collected(s: &Scene) {
+    s.put("app", image("child"), 0).await;
+    s.put("app", image("index").child("child").subject("child").tag("v1"), 0).await;
+    s.collect(rules(5000)).await;
+    assert!(s.has("app", "index").await && s.has("app", "child").await);
+    assert!(s.untag("app", "v1", 5000).await);
+    for hours in (5000..7000).step_by(100) {
+        s.collect(rules(hours)).await;
+    }
+    assert_eq!(s.store.totals().await.expect("totals").manifests, 0);
+}
+
+/// While the child is tagged such an index lives like any referrer, and afterwards both go.
+pub async fn an_index_about_its_own_tagged_child_stays(s: &Scene) {
+    s.put("app", image("child").tag("v1"), 0).await;
+    s.put("app", image("index").child("child").subject("child"), 0).await;
+    s.collect(rules(5000)).await;
+    assert!(s.has("app", "index").await && s.has("app", "child").await);
+    assert!(s.untag("app", "v1", 5000).await);
+    for hours in (5000..7000).step_by(100) {
+        s.collect(rules(hours)).await;
+    }
+    assert_eq!(s.store.totals().await.expect("totals").manifests, 0);
+}
+
+/// `keep` keeps what is untagged, not what somebody deleted.
+pub async fn children_follow_also_where_untagged_manifests_are_kept(s: &Scene) {
+    indexed(s).await;
+    s.put("app", image("loose"), 0).await;
+    s.delete("app", "index", 100).await;
+    for hours in [200, 300, 9000] {
+        s.collect(CollectionRules { untagged: None, trash: DAY, ..rules(hours) }).await;
+    }
+    assert!(!s.has("app", "child").await && s.has("app", "loose").await);
+}

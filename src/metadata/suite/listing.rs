@@ -1,0 +1,123 @@
+//! Lists, page by page.
+
+use super::*;
+use crate::oci::Digest;
+
+async fn tags(s: &Scene, after: Option<&str>, limit: usize) -> Vec<String> {
+    let tags = s.store.tags(&repo("app"), after, limit).await.expect("an answer").expect("a repository");
+    tags.iter().map(ToString::to_string).collect()
+}
+
+async fn referrers(s: &Scene, kind: Option<&str>, after: Option<&Digest>, limit: usize) -> Vec<Digest> {
+    let page = s.store.referrers(&repo("app"), &digest("s"), kind, after, limit).await.expect("an answer");
+    page.into_iter().map(|referrer| referrer.digest).collect()
+}
+
+/// Tags come in byte order, from behind one that need not exist.
+pub async fn tags_are_listed_in_byte_order(s: &Scene) {
+    let mut put = image("a");
+    for name in ["b", "a", "B", "_x", "1", "a.1", "a-1", "aa"] {
+        put = put.tag(name);
+    }
+    s.put("app", put, 1).await;
+    let all = ["1", "B", "_x", "a", "a-1", "a.1", "aa", "b"];
+    assert_eq!(tags(s, None, 100).await, all);
+    assert_eq!(tags(s, Some("a"), 2).await, ["a-1", "a.1"]);
+    assert_eq!(tags(s, Some("C"), 2).await, ["_x", "a"]);
+    assert_eq!(tags(s, Some("b"), 2).await, [""; 0]);
+    assert_eq!(tags(s, None, 0).await, [""; 0]);
+}
+
+/// A repository without tags has an empty list, an unknown one none.
+pub async fn an_unknown_repository_has_no_tag_list(s: &Scene) {
+    assert_eq!(s.store.tags(&repo("app"), None, 10).await.expect("an answer"), None);
+    s.put("app", image("a"), 1).await;
+    assert_eq!(tags(s, None, 10).await, [""; 0]);
+}
+
+/// The catalog lists what has a live manifest.
+pub async fn repositories_with_a_live_manifest_are_listed(s: &Scene) {
+    for name in ["b", "a/x", "a", "c"] {
+        s.put(name, image("m"), 1).await;
+    }
+    s.push("only-blobs", "layer", 1).await;
+    s.delete("b", "m", 2).await;
+    assert_eq!(s.store.repositories(None, 10).await.expect("listed"), ["a", "a/x", "c"].map(repo));
+    assert_eq!(s.store.repositories(Some("a"), 1).await.expect("listed"), ["a/x"].map(repo));
+    assert_eq!(s.store.repositories(Some("c"), 1).await.expect("listed"), []);
+}
+
+/// Referrers come by digest, page by page.
+pub async fn referrers_are_paged(s: &Scene) {
+    let mut expected = Vec::new();
+    for number in 0..7 {
+        let name = format!("r{number}");
+        s.put("app", image(&name).subject("s"), 1).await;
+        expected.push(digest(&name));
+    }
+    expected.sort();
+    assert_eq!(referrers(s, None, None, 100).await, expected);
+    assert_eq!(referrers(s, None, None, 3).await, expected[..3]);
+    assert_eq!(referrers(s, None, Some(&expected[2]), 3).await, expected[3..6]);
+    assert_eq!(referrers(s, None, Some(&expected[6]), 3).await, []);
+}
+
+/// A filter selects, also across pages.
+pub async fn referrers_are_filtered_by_artifact_type(s: &Scene) {
+    let mut expected = Vec::new();
+    for number in 0..6 {
+        let (name, kind) = (format!("r{number}"), if number % 2 == 0 { "sbom" } else { "signature" });
+        s.put("app", image(&name).subject("s").artifact_type(kind), 1).await;
+        if kind == "sbom" {
+            expected.push(digest(&name));
+        }
+    }
+    expected.sort();
+    assert_eq!(referrers(s, Some("sbom"), None, 10).await, expected);
+    assert_eq!(referrers(s, Some("sbom"), Some(&expected[0]), 1).await, expected[1..2]);
+    assert_eq!(referrers(s, Some("other"), None, 10).await, []);
+}
+
+/// A referrer tells all that a list shows of it, whether its subject is there or not.
+pub async fn a_referrer_tells_what_it_is(s: &Scene) {
+    let put = image("r").subject("s").artifact_type("sbom").annotation("made-by", "us \"and\" them");
+    s.put("app", put, 1).await;
+    let page = s.store.referrers(&repo("app"), &digest("s"), None, None, 10).await.expect("an answer");
+    let [referrer] = page.as_slice() else { panic!("{page:?}") };
+    assert_eq!((&referrer.digest, referrer.size), (&digest("r"), 1));
+    assert_eq!(referrer.media_type, "application/vnd.oci.image.manifest.v1+json");
+    assert_eq!(referrer.artifact_type.as_deref(), Some("sbom"));
+    assert_eq!(referrer.annotations.get("made-by").map(String::as_str), Some("us \"and\" them"));
+    let elsewhere = s.store.referrers(&repo("other"), &digest("s"), None, None, 10).await;
+    assert_eq!(elsewhere.expect("an answer"), []);
+}
+
+/// What is removed is not listed, and what is put again is.
+pub async fn a_removed_referrer_is_not_listed(s: &Scene) {
+    s.put("app", image("r").subject("s"), 1).await;
+    s.delete("app", "r", 2).await;
+    assert_eq!(referrers(s, None, None, 10).await, []);
+    s.put("app", image("r").subject("s"), 3).await;
+    assert_eq!(referrers(s, None, None, 10).await, [digest("r")]);
+}
+
+/// `fsck` sees every blob and manifest, page by page.
+pub async fn everything_is_paged_for_a_check(s: &Scene) {
+    for number in 0..5 {
+        s.push("app", &format!("b{number}"), 1).await;
+        s.put("app", image(&format!("m{number}")), 1).await;
+    }
+    let (mut blobs, mut manifests) = (0, 0);
+    let mut after = None;
+    while let Some(last) = s.store.blobs_after(after.as_ref(), 2).await.expect("a page").pop() {
+        blobs += 1;
+        after = Some(last.key.digest);
+    }
+    let mut id = i64::MIN;
+    while let Some(last) = s.store.manifests_after(id, 2).await.expect("a page").pop() {
+        assert_eq!(digest(std::str::from_utf8(&last.content).expect("text")), last.digest);
+        manifests += 1;
+        id = last.id;
+    }
+    assert_eq!((blobs, manifests), (3, 3), "the last of each page of two");
+}

@@ -1,0 +1,119 @@
+//! Manifests and tags.
+
+use super::*;
+use crate::metadata::{Deletion, EdgeKind, PutOutcome};
+
+/// A manifest is served as it was put, by its digest and its tags.
+pub async fn a_manifest_is_served_by_digest_and_tag(s: &Scene) {
+    s.put("app", image("a").tag("v1").tag("latest"), 1).await;
+    let by_digest = s.manifest("app", "a").await.expect("by digest");
+    let by_tag = s.tagged("app", "latest").await.expect("by tag");
+    assert_eq!(by_digest.content, b"a");
+    assert_eq!(by_digest.media_type, "application/vnd.oci.image.manifest.v1+json");
+    assert_eq!((by_digest.tagged, by_tag.tagged), (false, true));
+    assert_eq!(by_tag.content, by_digest.content);
+    assert!(!s.has("other", "a").await);
+    assert_eq!(s.tagged("app", "v2").await, None);
+}
+
+/// All that is missing is named, as what it is, and nothing is stored.
+pub async fn missing_targets_are_named(s: &Scene) {
+    s.push("app", "there", 1).await;
+    let put = image("a").blob("there").blob("config").child("b").subject("s").foreign_blob("f").tag("v1");
+    let missing = vec![(digest("config"), EdgeKind::Blob), (digest("b"), EdgeKind::Child)];
+    assert_eq!(s.try_put("app", put, 1).await, PutOutcome::Missing(missing));
+    assert!(!s.has("app", "a").await);
+    assert_eq!(s.tagged("app", "v1").await, None);
+}
+
+/// A blob is no child and a manifest no blob; and another repository's content is none here.
+pub async fn a_target_must_be_of_its_kind_and_repository(s: &Scene) {
+    s.push("app", "x", 1).await;
+    s.put("app", image("m"), 1).await;
+    for put in [image("a").child("x"), image("a").blob("m")] {
+        assert!(matches!(s.try_put("app", put, 2).await, PutOutcome::Missing(_)));
+    }
+    assert!(matches!(s.try_put("other", image("a").blob("x"), 2).await, PutOutcome::Missing(_)));
+    assert!(matches!(s.try_put("other", image("a").child("m"), 2).await, PutOutcome::Missing(_)));
+    s.put("app", image("a").blob("x").child("m"), 2).await;
+}
+
+/// Subjects and foreign layers may be absent.
+pub async fn an_absent_subject_is_accepted(s: &Scene) {
+    s.put("app", image("a").subject("nowhere").foreign_blob("far"), 1).await;
+    assert!(s.has("app", "a").await);
+}
+
+/// A put takes the tag from whoever has it.
+pub async fn a_tag_moves(s: &Scene) {
+    s.put("app", image("a").tag("latest"), 1).await;
+    s.put("app", image("b").tag("latest"), 2).await;
+    assert_eq!(s.tagged("app", "latest").await.map(|found| found.digest), Some(digest("b")));
+    assert!(s.has("app", "a").await);
+}
+
+/// A tag goes alone.
+pub async fn a_tag_is_removed_alone(s: &Scene) {
+    s.put("app", image("a").tag("v1").tag("v2"), 1).await;
+    assert!(s.untag("app", "v1", 2).await);
+    assert!(!s.untag("app", "v1", 2).await);
+    assert!(!s.untag("unheard-of", "v1", 2).await);
+    assert_eq!(s.tagged("app", "v1").await, None);
+    assert!(s.tagged("app", "v2").await.is_some());
+}
+
+/// A manifest goes with all its tags, at once.
+pub async fn a_deleted_manifest_takes_its_tags_along(s: &Scene) {
+    s.put("app", image("a").tag("v1").tag("v2"), 1).await;
+    s.put("app", image("b").tag("v3"), 1).await;
+    assert_eq!(s.delete("app", "a", 2).await, Deletion::Done);
+    assert!(!s.has("app", "a").await);
+    assert_eq!(s.tagged("app", "v1").await, None);
+    assert!(s.tagged("app", "v3").await.is_some());
+    assert_eq!(s.delete("app", "a", 2).await, Deletion::Unknown);
+    assert!(!s.head_manifest("app", "a", 2).await);
+}
+
+/// A live index keeps its children from being deleted; one in the trash does not.
+pub async fn a_child_of_a_live_index_is_not_deleted(s: &Scene) {
+    s.put("app", image("child"), 1).await;
+    s.put("app", image("index").child("child").tag("v1"), 1).await;
+    assert_eq!(s.delete("app", "child", 2).await, Deletion::HeldBy(digest("index")));
+    assert!(s.has("app", "child").await);
+    s.delete("app", "index", 3).await;
+    assert_eq!(s.delete("app", "child", 3).await, Deletion::Done);
+}
+
+/// A subject may be deleted beneath its referrers.
+pub async fn a_subject_is_deleted_beneath_its_referrers(s: &Scene) {
+    s.put("app", image("subject").tag("v1"), 1).await;
+    s.put("app", image("referrer").subject("subject"), 1).await;
+    assert_eq!(s.delete("app", "subject", 2).await, Deletion::Done);
+    assert!(s.has("app", "referrer").await);
+}
+
+/// A put again adds nothing twice, and the lease is young again.
+pub async fn a_put_again_adds_nothing_twice(s: &Scene) {
+    s.push("app", "layer", 1).await;
+    let put = || image("a").blob("layer").subject("s").tag("v1");
+    s.put("app", put(), 1).await;
+    s.put("app", put().tag("v2"), 2).await;
+    assert_eq!(s.manifest("app", "a").await.map(|found| found.leased_at), Some(at(2)));
+    assert_eq!(s.store.totals().await.expect("totals").manifests, 1);
+    assert_eq!(s.store.tags(&repo("app"), None, 10).await.expect("tags"), Some(vec![tag("v1"), tag("v2")]));
+    let referrers = s.store.referrers(&repo("app"), &digest("s"), None, None, 10).await.expect("referrers");
+    assert_eq!(referrers.len(), 1);
+    s.delete("app", "a", 3).await;
+    s.collect(rules(1000)).await;
+    assert!(!s.is_stored("layer").await);
+}
+
+/// A re-put checks everything again, and refuses where something was lost to damage.
+pub async fn a_put_again_checks_again(s: &Scene) {
+    let key = s.push("app", "layer", 1).await;
+    s.put("app", image("a").blob("layer"), 1).await;
+    assert!(s.store.mark_blob(&key, true).await.expect("marked"));
+    let missing = PutOutcome::Missing(vec![(digest("layer"), EdgeKind::Blob)]);
+    assert_eq!(s.try_put("app", image("a").blob("layer"), 2).await, missing);
+    assert!(s.has("app", "a").await);
+}

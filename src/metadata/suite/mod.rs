@@ -1,0 +1,157 @@
+//! The scenarios that every [`MetadataStore`] runs, each a test of its own by
+//! [`crate::metadata_store_suite`]. They panic where a store does not keep its promises. Time is told in
+//! hours.
+
+mod blobs;
+mod cascade;
+mod collection;
+mod leases;
+mod listing;
+mod manifests;
+mod scene;
+mod totals;
+mod trash;
+mod uploads;
+
+use std::sync::Arc;
+
+use super::MetadataStore;
+
+pub use blobs::*;
+pub use cascade::*;
+pub use collection::*;
+pub use leases::*;
+pub use listing::*;
+pub use manifests::*;
+pub use scene::{Image, Scene, at, digest, image, repo, rules, tag};
+pub use totals::*;
+pub use trash::*;
+pub use uploads::*;
+
+/// A medium that stores can be opened on.
+pub trait Fixture: Send + Sync {
+    /// Opens the store as a new process would, with what earlier ones left.
+    fn open(&self) -> Arc<dyn MetadataStore>;
+}
+
+/// Makes a `#[tokio::test]` of each scenario, each with a new fixture; after each the store must verify.
+#[macro_export]
+macro_rules! metadata_store_suite {
+    ($fixture:expr) => {
+        $crate::metadata_store_suite!(@each $fixture;
+            a_new_upload_is_found_in_its_repository
+            progress_is_noted
+            an_intent_is_listed_until_it_is_forgotten
+            an_intent_that_is_replaced_is_doomed
+            a_commit_consumes_the_upload_once
+            a_cancelled_upload_cannot_be_committed
+            a_cancelled_intent_is_doomed
+            an_idle_upload_is_cancelled_unless_it_was_touched
+            a_push_replaces_the_generation_and_dooms_the_old_one
+            a_blob_is_served_where_it_was_pushed
+            a_damaged_blob_is_absent
+            a_push_heals_a_damaged_blob
+            another_generation_is_not_marked
+            a_blob_is_mounted_from_a_repository
+            a_blob_is_mounted_from_anywhere
+            a_mount_misses_where_the_source_has_nothing
+            a_deleted_blob_is_hidden
+            a_push_unhides
+            a_mount_unhides
+            a_held_blob_is_not_deleted
+            a_lease_is_renewed_when_it_is_stale
+            a_held_blob_needs_no_lease
+            a_manifest_is_leased_unless_it_is_held
+            nothing_absent_is_leased
+            a_lease_ends
+            a_renewed_lease_keeps
+            an_open_upload_extends_leases
+            the_extension_ends_with_a_lease
+            a_later_upload_extends_nothing
+            an_upload_elsewhere_extends_nothing
+            a_push_of_short_uploads_may_take_longer_than_a_lease
+            a_changed_lease_takes_effect_at_once
+            a_manifest_is_served_by_digest_and_tag
+            missing_targets_are_named
+            a_target_must_be_of_its_kind_and_repository
+            an_absent_subject_is_accepted
+            a_tag_moves
+            a_tag_is_removed_alone
+            a_deleted_manifest_takes_its_tags_along
+            a_child_of_a_live_index_is_not_deleted
+            a_subject_is_deleted_beneath_its_referrers
+            a_put_again_adds_nothing_twice
+            a_put_again_checks_again
+            tags_are_listed_in_byte_order
+            an_unknown_repository_has_no_tag_list
+            repositories_with_a_live_manifest_are_listed
+            referrers_are_paged
+            referrers_are_filtered_by_artifact_type
+            a_referrer_tells_what_it_is
+            a_removed_referrer_is_not_listed
+            everything_is_paged_for_a_check
+            what_is_held_is_kept
+            what_nothing_holds_is_collected
+            a_shared_blob_goes_with_its_last_link
+            an_absent_target_is_held_when_it_arrives
+            an_untagged_manifest_expires
+            an_overwritten_manifest_expires_after_its_tag_moved
+            a_pull_keeps_an_untagged_manifest
+            a_leased_manifest_does_not_expire
+            untagged_manifests_can_be_kept
+            held_manifests_do_not_expire
+            an_untagged_index_expires_with_its_children
+            a_batch_is_bounded
+            what_is_put_off_lets_others_pass
+            a_dry_run_equals_the_real_run
+            a_longer_lease_takes_effect_at_once
+            a_manifest_comes_back_from_the_trash
+            the_trash_is_emptied
+            a_restore_is_refused_when_a_target_is_gone
+            a_restore_is_refused_when_a_child_is_removed
+            a_restore_unhides_what_it_needs
+            a_hidden_blob_is_missing_for_a_new_manifest
+            a_hidden_blob_goes_with_the_trash
+            a_hidden_blob_stays_for_the_trash_time
+            a_manifest_comes_back_while_it_is_purged
+            a_changed_trash_time_takes_effect_at_once
+            the_trash_is_emptied_in_batches_of_any_size
+            children_follow_their_index
+            what_a_child_held_is_leased_when_it_goes
+            a_tagged_child_stays
+            a_child_of_another_index_stays
+            a_leased_child_follows_when_its_lease_ends
+            children_follow_also_when_leases_outlast_the_trash
+            children_follow_in_a_busy_repository
+            a_child_put_again_is_kept_as_untagged
+            an_orphan_put_again_is_kept_as_untagged
+            a_child_that_lost_its_tag_later_is_kept_as_untagged
+            referrers_follow_their_subject
+            a_tagged_referrer_stays
+            many_referrers_follow_in_batches
+            a_purge_leases_what_it_lets_go
+            an_index_of_blobs_holds_them
+            an_index_about_its_own_child_is_collected
+            an_index_about_its_own_tagged_child_stays
+            children_follow_also_where_untagged_manifests_are_kept
+            totals_are_kept_current
+            totals_follow_a_blob_of_another_size
+            usage_is_told_by_repository
+            a_store_is_bound_once
+            the_recorded_time_is_told
+            a_tidied_store_is_the_same
+        );
+    };
+    (@each $fixture:expr; $($scenario:ident)*) => {
+        $(
+            #[tokio::test]
+            async fn $scenario() {
+                use $crate::metadata::suite::Fixture;
+                let fixture = $fixture;
+                let scene = $crate::metadata::suite::Scene::new(fixture.open());
+                $crate::metadata::suite::$scenario(&scene).await;
+                scene.verifies().await;
+            }
+        )*
+    };
+}

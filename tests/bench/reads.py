@@ -1,0 +1,94 @@
+"""What it costs to serve: small blobs, manifests and large blobs, beside nginx with the same bytes."""
+
+import json
+import os
+import re
+import statistics
+import subprocess
+
+import load
+
+ROUNDS = 3
+
+
+def wrk(address, path, seconds, accept="*/*"):
+    """Requests done over eight kept connections; any answer but 2xx ends the run."""
+    done = subprocess.run(
+        ["wrk", "-t1", "-c8", f"-d{seconds}s", "-H", f"Accept: {accept}", f"http://{address}{path}"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    if "Non-2xx" in done or "Socket errors" in done:
+        raise SystemExit(f"wrk {path}:\n{done}")
+    return int(re.search(r"(\d+) requests in", done)[1])
+
+
+def micros_per_request(server, path, seconds, accept="*/*"):
+    wrk(server.address, path, 1, accept)
+    before = server.cpu()
+    requests = wrk(server.address, path, seconds, accept)
+    return (server.cpu() - before) / requests * 1e6
+
+
+def side_by_side(ours, theirs):
+    """Medians of alternating rounds: what else the machine does hits both."""
+    pairs = [(ours(), theirs()) for _ in range(ROUNDS)]
+    return tuple(statistics.median(values) for values in zip(*pairs))
+
+
+def small_blob(bench):
+    data = os.urandom(16 * 1024)
+    orlop, nginx = bench.orlop(), bench.nginx()
+    digest = load.push_blob(orlop.address, "bench/read", data)
+    with open(os.path.join(nginx.www, "blob"), "wb") as file:
+        file.write(data)
+    ours, theirs = side_by_side(
+        lambda: micros_per_request(
+            orlop, f"/v2/bench/read/blobs/{digest}", bench.seconds
+        ),
+        lambda: micros_per_request(nginx, "/blob", bench.seconds),
+    )
+    bench.show("16 KiB blob GET, CPU", ours, "us", ours / theirs, 2.0, f"nginx {theirs:.1f}")
+
+
+def manifest(bench):
+    orlop, nginx = bench.orlop(), bench.nginx()
+    data = load.push_image(orlop.address, "bench/read", "latest")
+    with open(os.path.join(nginx.www, "manifest"), "wb") as file:
+        file.write(data)
+    ours, theirs = side_by_side(
+        lambda: micros_per_request(
+            orlop,
+            "/v2/bench/read/manifests/latest",
+            bench.seconds,
+            json.loads(data)["mediaType"],
+        ),
+        lambda: micros_per_request(nginx, "/manifest", bench.seconds),
+    )
+    bench.show("manifest GET by tag, CPU", ours, "us", ours / theirs, 40 / 19, f"nginx {theirs:.1f}")
+
+
+def large_blob(bench):
+    orlop, nginx = bench.orlop(), bench.nginx()
+    path = os.path.join(nginx.www, "large")
+    digest = load.random_file(path, bench.large)
+    load.push_file(orlop.address, "bench/read", path, digest)
+
+    def per_gib(server, path):
+        def once():
+            before = server.cpu()
+            subprocess.run(
+                ["curl", "-sf", "-o", "/dev/null", f"http://{server.address}{path}"], check=True
+            )
+            return server.cpu() - before
+
+        # Several in a row: a hundredth of a second is all that /proc can tell.
+        once()
+        return sum(once() for _ in range(4)) / 4 / (bench.large / 2**30)
+
+    ours, theirs = side_by_side(
+        lambda: per_gib(orlop, f"/v2/bench/read/blobs/{digest}"),
+        lambda: per_gib(nginx, "/large"),
+    )
+    bench.show("large blob GET, CPU per GiB", ours, "s", ours / theirs, 1.2, f"nginx {theirs:.3f}")

@@ -1,0 +1,93 @@
+#!/usr/bin/env bash
+# The Dockerfile builds, compose brings the image up healthy, and what was pushed to it survives a
+# restart and a new container on the same volume. No base image can be pulled here: see ./stand-in.
+. "$(dirname "$0")/lib.sh"
+. "$E2E_DIR/engine.sh"
+
+engine_start
+
+step "stand-in for the builder's base image"
+from=$(sed -n 's/^FROM \(.*\) AS build$/\1/p' "$REPO_DIR/Dockerfile")
+rootfs="$E2E_CACHE/stand-in-$(rustc --version | cut -d' ' -f2).tar"
+if [ ! -s "$rootfs" ]; then
+    echo "missing: $rootfs; .ci/install makes it (it needs a network, this script has none)" >&2
+    exit 1
+fi
+docker import - stand-in <"$rootfs" >/dev/null
+# The crates that the lock file names, as this machine's cargo has them: the build is offline,
+# however the machine reaches its registry.
+mkdir -p "$WORK/base/registry"
+cp -r "$CARGO_HOME"/registry/{cache,index} "$WORK/base/registry"
+cat >"$WORK/base/Dockerfile" <<'DOCKERFILE'
+FROM stand-in
+ENV CARGO_HOME=/usr/local/cargo CARGO_NET_OFFLINE=true
+COPY registry /usr/local/cargo/registry
+DOCKERFILE
+docker build -q -t "$from" "$WORK/base" >/dev/null
+
+step "build with the README's way: compose"
+# Only what is committed or would be: a target folder must not make it work.
+mkdir "$WORK/src"
+git -C "$REPO_DIR" ls-files -z --cached --others --exclude-standard |
+    tar -C "$REPO_DIR" --null --ignore-failed-read -T - -c | tar -C "$WORK/src" -x
+cd "$WORK/src"
+docker-compose build >"$WORK/build.log" 2>&1 ||
+    { tail -n 60 "$WORK/build.log"; exit 1; }
+size=$(docker image inspect --format '{{.Size}}' orlop:latest)
+echo "    image: $((size / 1000000)) MB"
+same "65532:65532 [/orlop] [serve]" \
+    "$(docker image inspect --format '{{.Config.User}} {{.Config.Entrypoint}} {{.Config.Cmd}}' orlop:latest)"
+
+step "up, and healthy"
+down() {
+    [ "${1:-0}" -eq 0 ] || docker-compose logs --tail 20
+    docker-compose down -v >/dev/null 2>&1
+}
+# shellcheck disable=SC2016 # expanded when the script ends
+at_exit 'down "$code"'
+docker-compose up -d 2>/dev/null
+container=$(docker-compose ps -q orlop)
+health() { docker inspect --format '{{.State.Health.Status}}' "$container"; }
+healthy() { [ "$(health)" = healthy ]; }
+within 60 healthy
+SERVER_ADDR=127.0.0.1:5000
+same 200 "$(status GET /readyz)"
+# The limits of the file reached the engine.
+same "536870912 1000000000" \
+    "$(docker inspect --format '{{.HostConfig.Memory}} {{.HostConfig.NanoCpus}}' "$container")"
+
+step "push to it, restart it, pull"
+tiny_image 127.0.0.1:5000/box/tiny:1
+docker push -q 127.0.0.1:5000/box/tiny:1 >/dev/null
+digest=$(docker inspect --format '{{index .RepoDigests 0}}' 127.0.0.1:5000/box/tiny:1)
+docker-compose restart 2>/dev/null
+same 0 "$(docker inspect --format '{{.State.ExitCode}}' "$container")"
+within 60 healthy
+docker rmi -f 127.0.0.1:5000/box/tiny:1 >/dev/null
+docker pull -q "$digest" >/dev/null
+
+step "a new container on the same volume, killed without warning before"
+docker kill "$container" >/dev/null
+docker-compose down 2>/dev/null
+docker-compose up -d 2>/dev/null
+container=$(docker-compose ps -q orlop)
+within 60 healthy
+docker rmi -f "$digest" >/dev/null
+docker pull -q 127.0.0.1:5000/box/tiny:1 >/dev/null
+
+step "fsck beside the running server, and on the stopped store"
+docker-compose exec -T orlop /orlop fsck
+docker-compose stop 2>/dev/null
+docker-compose run --rm -T orlop fsck
+
+if grep -q '^```sh compose' "$REPO_DIR/README.md" 2>/dev/null; then
+    step "the README's own commands"
+    docker-compose down 2>/dev/null
+    python3 "$E2E_DIR/readme.py" compose >"$WORK/commands"
+    bash -euo pipefail "$WORK/commands"
+fi
+
+step "plain docker run with a volume, no file at all"
+docker run -d --name plain -p 127.0.0.1:5001:5000 -v plain:/data orlop:latest >/dev/null
+container=plain
+within 60 healthy
