@@ -189,7 +189,8 @@ fn check_config_shows_what_is_in_force() {
 #[test]
 fn check_config_reads_certificate_and_key() {
     let place = Place::new();
-    fs::write(place.path("orlop.toml"), "[server]\ntls_certificate = \"c.pem\"\ntls_key = \"k.pem\"").expect("written");
+    fs::write(place.path("orlop.toml"), "[server]\ntls_certificate = \"c.pem\"\ntls_key = \"k.pem\"")
+        .expect("written");
     let ran = place.run(&["check-config", "--config", "orlop.toml"]);
     assert_eq!(ran.code, Some(2), "{ran:?}");
     assert!(ran.err.starts_with("error: server.tls_certificate, server.tls_key: c.pem: "), "{}", ran.err);
@@ -202,7 +203,8 @@ fn a_store_that_never_was_is_not_made_by_looking_after_it() {
         let ran = place.run(command);
         assert_eq!(ran.code, Some(1));
         let data = place.path("data");
-        let expected = format!("error: there is no store in {}: nothing was ever served from there\n", data.display());
+        let expected =
+            format!("error: there is no store in {}: nothing was ever served from there\n", data.display());
         assert_eq!(ran.err, expected);
         assert!(!data.exists());
     }
@@ -306,10 +308,10 @@ fn a_backup_is_incremental_and_can_be_restored() {
     assert!(ran.out.ends_with("2 blobs (10 B) and 2 manifests checked\nnothing is wrong\n"), "{}", ran.out);
     assert_eq!(place.json(&["usage", "--data", "again", "--json"])["blobs"], 2);
     let ran = place.run(&["restore", "copy", "--data", "again"]);
-    assert_eq!((ran.code, ran.err.as_str()), (
-        Some(1),
-        "error: again is not empty: a backup is only restored to an empty directory\n",
-    ));
+    assert_eq!(
+        (ran.code, ran.err.as_str()),
+        (Some(1), "error: again is not empty: a backup is only restored to an empty directory\n",)
+    );
 }
 
 #[test]

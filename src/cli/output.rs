@@ -99,7 +99,11 @@ fn usage(report: &UsageReport) -> String {
     let names = report.repositories.iter().map(|repository| repository.name.len());
     let width = names.max().unwrap_or(0).max("REPOSITORY".len());
     let (tags, manifests, blobs, all, own) = ("TAGS", "MANIFESTS", "BLOBS", "SIZE", "OF ITS OWN");
-    let _ = writeln!(text, "\n{:width$}  {tags:>6}  {manifests:>9}  {blobs:>6}  {all:>10}  {own:>10}", "REPOSITORY");
+    let _ = writeln!(
+        text,
+        "\n{:width$}  {tags:>6}  {manifests:>9}  {blobs:>6}  {all:>10}  {own:>10}",
+        "REPOSITORY"
+    );
     for row in &report.repositories {
         let (all, own) = (size(row.bytes), size(row.exclusive_bytes));
         let (name, tags, manifests, blobs) = (&row.name, row.tags, row.manifests, row.blobs);

@@ -66,7 +66,9 @@ fn layer(format: LogFormat, sink: &Arc<Sink>) -> Box<dyn Layer<Registry> + Send 
     let writer = move || sink::Line(Arc::clone(&sink));
     let layer = fmt::layer().with_timer(SystemTime).with_writer(writer);
     match format {
-        LogFormat::Json => layer.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed(),
+        LogFormat::Json => {
+            layer.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed()
+        }
         LogFormat::Text => layer.with_ansi(false).boxed(),
         LogFormat::Auto => layer.with_ansi(std::io::stderr().is_terminal()).boxed(),
     }
