@@ -10,20 +10,14 @@ const EXAMPLE: &str = include_str!("../config/orlop.example.toml");
 
 fn environment(variables: &[(&str, &str)]) -> Sources {
     let pair = |(name, value): &(&str, &str)| (name.into(), value.into());
-    Sources {
-        environment: variables.iter().map(pair).collect(),
-        ..Sources::default()
-    }
+    Sources { environment: variables.iter().map(pair).collect(), ..Sources::default() }
 }
 
 fn file(text: &str) -> (tempfile::TempDir, Sources) {
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join("orlop.toml");
     std::fs::write(&path, text).expect("written");
-    let sources = Sources {
-        file: Some(path),
-        ..Sources::default()
-    };
+    let sources = Sources { file: Some(path), ..Sources::default() };
     (dir, sources)
 }
 
@@ -35,9 +29,7 @@ fn refusal(text: &str) -> String {
 }
 
 fn refused_variable(name: &str, value: &str) -> String {
-    Config::load(&environment(&[(name, value)]))
-        .expect_err(name)
-        .to_string()
+    Config::load(&environment(&[(name, value)])).expect_err(name).to_string()
 }
 
 #[test]
@@ -58,17 +50,9 @@ fn the_example_says_the_defaults() {
 fn whole_example() -> String {
     let setting = |line: &str| line.starts_with('#') && line[1..].starts_with(char::is_lowercase);
     let uncommented = |line: &str| {
-        if setting(line) {
-            line[1..].to_owned()
-        } else {
-            line.to_owned()
-        }
+        if setting(line) { line[1..].to_owned() } else { line.to_owned() }
     };
-    EXAMPLE
-        .lines()
-        .map(uncommented)
-        .collect::<Vec<_>>()
-        .join("\n")
+    EXAMPLE.lines().map(uncommented).collect::<Vec<_>>().join("\n")
 }
 
 #[test]
@@ -76,12 +60,7 @@ fn the_example_names_every_key() {
     let example: toml::Table = whole_example().parse().expect("valid");
     let defaults = serde_json::to_value(Config::default()).expect("serialises");
     let names = |section: &serde_json::Value| -> BTreeSet<String> {
-        section
-            .as_object()
-            .into_iter()
-            .flatten()
-            .map(|(name, _)| name.clone())
-            .collect()
+        section.as_object().into_iter().flatten().map(|(name, _)| name.clone()).collect()
     };
     for (section, settings) in defaults.as_object().expect("sections") {
         let shown = serde_json::to_value(&example[section]).expect("serialises");
@@ -94,16 +73,9 @@ fn the_example_names_every_key() {
 #[test]
 fn flags_win_over_variables_and_variables_over_the_file() {
     let (_dir, mut sources) = file("[gc]\ninterval = \"1m\"\nlease = \"1h\"\nbatch = 7");
-    sources.environment = environment(&[
-        ("ORLOP_GC__INTERVAL", "200ms"),
-        ("ORLOP_STORAGE__DATA", "/env"),
-    ])
-    .environment;
-    sources.flags = vec![Flag {
-        name: "--data",
-        key: "storage.data",
-        value: "/flag".into(),
-    }];
+    sources.environment =
+        environment(&[("ORLOP_GC__INTERVAL", "200ms"), ("ORLOP_STORAGE__DATA", "/env")]).environment;
+    sources.flags = vec![Flag { name: "--data", key: "storage.data", value: "/flag".into() }];
     let config = Config::load(&sources).expect("valid");
     assert_eq!(config.gc.interval, Span(Duration::from_millis(200)));
     assert_eq!(config.gc.lease, Span::hours(1));
@@ -159,10 +131,7 @@ fn unknown_keys_are_named_with_those_there_are() {
         "collector (in orlop.toml): there is no such section; \
          there are gc, lists, log, manifests, metadata, server, storage, uploads"
     );
-    assert_eq!(
-        refusal("gc = 5"),
-        "gc (in orlop.toml): must be a section, [gc]"
-    );
+    assert_eq!(refusal("gc = 5"), "gc (in orlop.toml): must be a section, [gc]");
 }
 
 #[test]
@@ -189,10 +158,7 @@ fn unknown_variables_are_named() {
 #[test]
 fn wrong_units_say_which_are_right() {
     let duration = "a duration with its unit, such as \"200ms\", \"10m\" or \"14d\"";
-    assert_eq!(
-        refusal("[gc]\ninterval = 10"),
-        format!("gc.interval (in orlop.toml): 10 is not {duration}")
-    );
+    assert_eq!(refusal("[gc]\ninterval = 10"), format!("gc.interval (in orlop.toml): 10 is not {duration}"));
     for text in ["0", "10", "ten minutes", "-1s", "1e9d", "99999999999y"] {
         assert_eq!(
             refused_variable("ORLOP_GC__INTERVAL", text),
@@ -258,10 +224,7 @@ fn impossible_values_are_refused() {
             format!("{section}.{key} (in orlop.toml): must be at least 1ms, not 0s")
         );
     }
-    assert_eq!(
-        refusal("[gc]\nbatch = 0"),
-        "gc.batch (in orlop.toml): must be from 1 to 100000, not 0"
-    );
+    assert_eq!(refusal("[gc]\nbatch = 0"), "gc.batch (in orlop.toml): must be from 1 to 100000, not 0");
     assert_eq!(
         refused_variable("ORLOP_STORAGE__MIN_FREE", "3GiB"),
         "storage.warn_free (by default): must be at least storage.min_free, which is 3GiB, not 2GiB"
@@ -282,17 +245,13 @@ fn impossible_values_are_refused() {
 
 #[test]
 fn a_file_that_cannot_be_read_is_named() {
-    let sources = Sources {
-        file: Some("/nowhere/orlop.toml".into()),
-        ..Sources::default()
-    };
+    let sources = Sources { file: Some("/nowhere/orlop.toml".into()), ..Sources::default() };
     let message = Config::load(&sources).expect_err("absent").to_string();
     assert_eq!(
         message,
         "cannot read the configuration file /nowhere/orlop.toml: No such file or directory (os error 2)"
     );
     assert!(
-        refusal("[gc\n")
-            .starts_with("orlop.toml is not valid TOML: TOML parse error at line 1, column 4")
+        refusal("[gc\n").starts_with("orlop.toml is not valid TOML: TOML parse error at line 1, column 4")
     );
 }

@@ -41,7 +41,9 @@ async fn operate(config: &Config, operation: &Operation) -> Result<Report, Failu
         match Opened::open(config, Purpose::Maintain).await {
             Ok(opened) => return here(config, opened, operation, &progress).await,
             // It may be just starting, or just ending.
-            Err(StartError::Lock(LockError::Held { .. })) if attempt < TRIES => tokio::time::sleep(PAUSE).await,
+            Err(StartError::Lock(LockError::Held { .. })) if attempt < TRIES => {
+                tokio::time::sleep(PAUSE).await
+            }
             Err(error) => return Err(error.into()),
         }
     }

@@ -34,17 +34,22 @@ fn size(bytes: u64) -> String {
     ByteSize(bytes).display().iec().to_string()
 }
 
+/// `number` of something, which has an s at its end where there are several.
+fn many(number: u64, thing: &str) -> String {
+    format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
+}
+
 fn gc(report: &GcReport) -> String {
-    let verb = if report.dry_run { "would be" } else { "were" };
+    let verb = if report.dry_run { "would be " } else { "" };
     let mut text = format!(
-        "{} blobs ({}) {verb} removed; {} manifests {verb} moved to the trash, {} purged from it\n",
-        report.blobs,
+        "{} ({}) {verb}removed; {} {verb}moved to the trash, {} purged from it\n",
+        many(report.blobs, "blob"),
         size(report.bytes),
-        report.manifests_expired,
+        many(report.manifests_expired, "manifest"),
         report.manifests_purged
     );
     if report.uploads > 0 {
-        let _ = writeln!(text, "{} uploads {verb} ended for being idle", report.uploads);
+        let _ = writeln!(text, "{} {verb}ended for being idle", many(report.uploads, "upload"));
     }
     if let Some(reason) = &report.paused {
         let _ = writeln!(text, "nothing expires at the moment: {reason}");
@@ -61,39 +66,44 @@ fn fsck(report: &FsckReport) -> String {
     for name in &report.unknown {
         let _ = writeln!(text, "{name}: not the registry's; kept");
     }
-    let (blobs, bytes, manifests) = (report.blobs, size(report.blob_bytes), report.manifests);
-    let _ = writeln!(text, "{blobs} blobs ({bytes}) and {manifests} manifests checked");
+    let (blobs, bytes, manifests) = (many(report.blobs, "blob"), size(report.blob_bytes), report.manifests);
+    let _ = writeln!(text, "{blobs} ({bytes}) and {} checked", many(manifests, "manifest"));
     let found: u64 = report.counts.values().sum();
+    let problems = many(found, "problem");
     let _ = match (found, report.unrepaired) {
         (0, _) => writeln!(text, "nothing is wrong"),
-        (_, 0) => writeln!(text, "{found} problems were found and repaired"),
-        (_, left) if left == found => writeln!(text, "{found} problems were found"),
-        (_, left) => writeln!(text, "{found} problems were found, {left} are left"),
+        (_, 0) => writeln!(text, "{problems} found and repaired"),
+        (_, left) if left == found => writeln!(text, "{problems} found"),
+        (_, left) => writeln!(text, "{problems} found, {left} left"),
     };
     text
 }
 
 fn usage(report: &UsageReport) -> String {
     let mut text = format!(
-        "{} blobs, {}; {} manifests; {} uploads open\n",
-        report.blobs,
+        "{}, {}; {}; {} open\n",
+        many(report.blobs, "blob"),
         size(report.blob_bytes),
-        report.manifests,
-        report.uploads
+        many(report.manifests, "manifest"),
+        many(report.uploads, "upload")
     );
     if report.doomed > 0 {
-        let (blobs, bytes) = (report.doomed, size(report.doomed_bytes));
-        let _ = writeln!(text, "{blobs} blobs, {bytes}, are about to be removed");
+        let (blobs, bytes) = (many(report.doomed, "blob"), size(report.doomed_bytes));
+        let _ = writeln!(text, "{blobs}, {bytes}, about to be removed");
     }
     let (free, disk) = (size(report.free_bytes), size(report.disk_bytes));
-    let _ = writeln!(text, "{free} of {disk} are free on the disk");
+    let _ = writeln!(text, "{free} of {disk} free on the disk");
     if report.repositories.is_empty() {
         return text;
     }
     let names = report.repositories.iter().map(|repository| repository.name.len());
     let width = names.max().unwrap_or(0).max("REPOSITORY".len());
     let (tags, manifests, blobs, all, own) = ("TAGS", "MANIFESTS", "BLOBS", "SIZE", "OF ITS OWN");
-    let _ = writeln!(text, "\n{:width$}  {tags:>6}  {manifests:>9}  {blobs:>6}  {all:>10}  {own:>10}", "REPOSITORY");
+    let _ = writeln!(
+        text,
+        "\n{:width$}  {tags:>6}  {manifests:>9}  {blobs:>6}  {all:>10}  {own:>10}",
+        "REPOSITORY"
+    );
     for row in &report.repositories {
         let (all, own) = (size(row.bytes), size(row.exclusive_bytes));
         let (name, tags, manifests, blobs) = (&row.name, row.tags, row.manifests, row.blobs);
@@ -107,15 +117,15 @@ fn backup(report: &BackupReport) -> String {
     for problem in &report.problems {
         let _ = writeln!(text, "{problem}");
     }
-    let (blobs, bytes) = (report.blobs, size(report.blob_bytes));
+    let (blobs, bytes) = (many(report.blobs, "blob"), size(report.blob_bytes));
     let (copied, copied_bytes) = (report.copied, size(report.copied_bytes));
-    let _ = write!(text, "{blobs} blobs ({bytes}); {copied} ({copied_bytes}) were copied");
+    let _ = write!(text, "{blobs} ({bytes}), of which {copied} ({copied_bytes}) copied now");
     if report.removed > 0 {
-        let _ = write!(text, ", {} that are gone were removed", report.removed);
+        let _ = write!(text, "; {} removed that nothing names any more", report.removed);
     }
     text.push('\n');
     if !report.problems.is_empty() {
-        let _ = writeln!(text, "{} could not be copied", report.problems.len());
+        let _ = writeln!(text, "{} not copied: run `orlop fsck`", many(report.problems.len() as u64, "blob"));
     }
     text
 }
@@ -147,7 +157,7 @@ mod tests {
         assert_eq!(
             usage(&report),
             "4 blobs, 5.0 MiB; 3 manifests; 0 uploads open\n\
-             40.0 GiB of 100.0 GiB are free on the disk\n\
+             40.0 GiB of 100.0 GiB free on the disk\n\
              \n\
              REPOSITORY     TAGS  MANIFESTS   BLOBS        SIZE  OF ITS OWN\n\
              library/app       2          3       4     5.0 MiB     1.0 MiB\n"
@@ -157,6 +167,6 @@ mod tests {
     #[test]
     fn a_sound_store_says_so() {
         let report = FsckReport { blobs: 1, blob_bytes: 1024, manifests: 1, ..FsckReport::default() };
-        assert_eq!(fsck(&report), "1 blobs (1.0 KiB) and 1 manifests checked\nnothing is wrong\n");
+        assert_eq!(fsck(&report), "1 blob (1.0 KiB) and 1 manifest checked\nnothing is wrong\n");
     }
 }

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use serde::Serialize;
 
 use super::progress::Bar;
-use super::{Failure, exit_code, output, operate};
+use super::{Failure, exit_code, operate, output};
 use crate::config::Config;
 use crate::server::operations::Report;
 use crate::server::{Restored, logging, restore, runtime};

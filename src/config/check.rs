@@ -36,18 +36,8 @@ fn longer_than_nothing(key: &'static str, span: Span) -> Result<(), Wrong> {
 }
 
 fn counts(config: &Config) -> Result<(), Wrong> {
-    within(
-        "server.max_connections",
-        config.server.max_connections,
-        1,
-        1_000_000,
-    )?;
-    within(
-        "manifests.max_references",
-        config.manifests.max_references,
-        1,
-        1_000_000,
-    )?;
+    within("server.max_connections", config.server.max_connections, 1, 1_000_000)?;
+    within("manifests.max_references", config.manifests.max_references, 1, 1_000_000)?;
     within("manifests.max_tags", config.manifests.max_tags, 1, 10_000)?;
     within("uploads.parallel", config.uploads.parallel, 1, 100_000)?;
     within("gc.batch", config.gc.batch, 1, 100_000)?;
@@ -66,10 +56,7 @@ fn sizes(config: &Config) -> Result<(), Wrong> {
     let (least, most) = (Size(1 << 10), Size::mib(64));
     let manifest = config.manifests.max_size;
     if !(least..=most).contains(&manifest) {
-        return Err((
-            "manifests.max_size",
-            format!("must be from {least} to {most}, not {manifest}"),
-        ));
+        return Err(("manifests.max_size", format!("must be from {least} to {most}, not {manifest}")));
     }
     if config.uploads.max_size.0 == 0 {
         return Err(("uploads.max_size", "must be at least 1B".into()));
@@ -86,20 +73,11 @@ fn together(config: &Config) -> Result<(), Wrong> {
     }
     if lists.page > lists.max_page {
         let (page, most) = (lists.page, lists.max_page);
-        return Err((
-            "lists.page",
-            format!("must be at most lists.max_page, which is {most}, not {page}"),
-        ));
+        return Err(("lists.page", format!("must be at most lists.max_page, which is {most}, not {page}")));
     }
     match (&server.tls_certificate, &server.tls_key) {
-        (Some(_), None) => Err((
-            "server.tls_key",
-            "must be set where server.tls_certificate is".into(),
-        )),
-        (None, Some(_)) => Err((
-            "server.tls_certificate",
-            "must be set where server.tls_key is".into(),
-        )),
+        (Some(_), None) => Err(("server.tls_key", "must be set where server.tls_certificate is".into())),
+        (None, Some(_)) => Err(("server.tls_certificate", "must be set where server.tls_key is".into())),
         _ => Ok(()),
     }
 }

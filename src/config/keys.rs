@@ -34,10 +34,7 @@ fn sections<T>(value: Value, read: impl Fn(Value) -> T) -> BTreeMap<String, T> {
     let Value::Object(members) = value else {
         return BTreeMap::new();
     };
-    members
-        .into_iter()
-        .map(|(name, value)| (name, read(value)))
-        .collect()
+    members.into_iter().map(|(name, value)| (name, read(value))).collect()
 }
 
 fn kind(default: Value) -> Kind {
@@ -63,20 +60,14 @@ pub(super) fn unknown_section() -> String {
 pub(super) fn unknown_key(section: &str) -> String {
     let names = keys().get(section).into_iter().flatten();
     let names: Vec<&str> = names.map(|(name, _)| name.as_str()).collect();
-    format!(
-        "there is no such setting; {section} has {}",
-        names.join(", ")
-    )
+    format!("there is no such setting; {section} has {}", names.join(", "))
 }
 
 /// The variable that a misspelt one was meant to be, if only its underscores differ.
 pub(super) fn meant(name: &str) -> Option<String> {
     let flat = |text: &str| text.to_uppercase().replace(['_', '-', '.'], "");
     let all = keys().iter().flat_map(|(section, settings)| {
-        settings
-            .keys()
-            .map(move |name| variable(&format!("{section}.{name}")))
+        settings.keys().map(move |name| variable(&format!("{section}.{name}")))
     });
-    all.into_iter()
-        .find(|variable| flat(variable) == flat(name))
+    all.into_iter().find(|variable| flat(variable) == flat(name))
 }

@@ -41,14 +41,8 @@ pub(super) struct Layers {
 impl Layers {
     pub(super) fn gather(sources: &Sources) -> Result<Self, ConfigError> {
         let file = sources.file.clone();
-        let table = file
-            .as_deref()
-            .map_or_else(|| Ok(Table::new()), read_file)?;
-        let mut layers = Self {
-            table,
-            origins: BTreeMap::new(),
-            file,
-        };
+        let table = file.as_deref().map_or_else(|| Ok(Table::new()), read_file)?;
+        let mut layers = Self { table, origins: BTreeMap::new(), file };
         layers.refuse_unknown()?;
         for (name, value) in &sources.environment {
             layers.lay_variable(name, value)?;
@@ -70,11 +64,7 @@ impl Layers {
 
     /// An error about `key`.
     pub(super) fn error(&self, key: &str, message: String) -> ConfigError {
-        ConfigError::Setting {
-            key: key.to_owned(),
-            origin: self.origin(key),
-            message,
-        }
+        ConfigError::Setting { key: key.to_owned(), origin: self.origin(key), message }
     }
 
     fn origin(&self, key: &str) -> Origin {
@@ -109,30 +99,18 @@ impl Layers {
         if foreign(path) || value.is_empty() {
             return Ok(());
         }
-        let refuse = |message: String| ConfigError::Variable {
-            name: name.to_string(),
-            message,
-        };
+        let refuse = |message: String| ConfigError::Variable { name: name.to_string(), message };
         let key = known_key(path).map_err(refuse)?;
-        let value = value
-            .to_str()
-            .ok_or_else(|| refuse("its value is not UTF-8".into()))?;
+        let value = value.to_str().ok_or_else(|| refuse("its value is not UTF-8".into()))?;
         self.lay(&key, value, Origin::Variable(name.to_string()))
     }
 
     fn lay(&mut self, key: &str, text: &str, origin: Origin) -> Result<(), ConfigError> {
         self.origins.insert(key.to_owned(), origin);
         let (section, name) = key.split_once('.').unwrap_or((key, ""));
-        let kind = keys()
-            .get(section)
-            .and_then(|known| known.get(name))
-            .copied();
-        let value =
-            value(kind.unwrap_or(Kind::Text), text).map_err(|message| self.error(key, message))?;
-        let section = self
-            .table
-            .entry(section)
-            .or_insert_with(|| Value::Table(Table::new()));
+        let kind = keys().get(section).and_then(|known| known.get(name)).copied();
+        let value = value(kind.unwrap_or(Kind::Text), text).map_err(|message| self.error(key, message))?;
+        let section = self.table.entry(section).or_insert_with(|| Value::Table(Table::new()));
         if let Some(section) = section.as_table_mut() {
             section.insert(name.to_owned(), value);
         }
@@ -141,15 +119,9 @@ impl Layers {
 }
 
 fn read_file(path: &Path) -> Result<Table, ConfigError> {
-    let unreadable = |error| ConfigError::Unreadable {
-        path: path.into(),
-        error,
-    };
+    let unreadable = |error| ConfigError::Unreadable { path: path.into(), error };
     let text = std::fs::read_to_string(path).map_err(unreadable)?;
-    text.parse().map_err(|error| ConfigError::Syntax {
-        path: path.into(),
-        error,
-    })
+    text.parse().map_err(|error| ConfigError::Syntax { path: path.into(), error })
 }
 
 /// Variables that are not ours although they begin like ours: the path of the file, which the command line

@@ -179,10 +179,7 @@ pub struct Lists {
 
 impl Default for Lists {
     fn default() -> Self {
-        Self {
-            page: Count(1000),
-            max_page: Count(10_000),
-        }
+        Self { page: Count(1000), max_page: Count(10_000) }
     }
 }
 
@@ -212,10 +209,6 @@ pub struct Log {
 
 impl Default for Log {
     fn default() -> Self {
-        Self {
-            format: LogFormat::Auto,
-            level: LogFilter::default(),
-            access: true,
-        }
+        Self { format: LogFormat::Auto, level: LogFilter::default(), access: true }
     }
 }

@@ -33,8 +33,7 @@ impl Span {
 }
 
 impl Text for Span {
-    const EXPECTED: &'static str =
-        "a duration with its unit, such as \"200ms\", \"10m\" or \"14d\"";
+    const EXPECTED: &'static str = "a duration with its unit, such as \"200ms\", \"10m\" or \"14d\"";
 
     fn parse(text: &str) -> Option<Self> {
         // humantime takes a bare 0, which then is the one number without a unit.
@@ -124,8 +123,7 @@ impl Default for Listen {
 }
 
 impl Text for Listen {
-    const EXPECTED: &'static str =
-        "an IP address with a port, such as \"0.0.0.0:5000\" or \"[::]:5000\"";
+    const EXPECTED: &'static str = "an IP address with a port, such as \"0.0.0.0:5000\" or \"[::]:5000\"";
 
     fn parse(text: &str) -> Option<Self> {
         text.parse().ok().map(Self)
@@ -185,7 +183,8 @@ impl Default for LogFilter {
 }
 
 impl Text for LogFilter {
-    const EXPECTED: &'static str = "off, error, warn, info, debug, trace, or directives such as \"info,orlop::registry=debug\"";
+    const EXPECTED: &'static str =
+        "off, error, warn, info, debug, trace, or directives such as \"info,orlop::registry=debug\"";
 
     fn parse(text: &str) -> Option<Self> {
         // A lone word that is no level would be taken for a module's name, and switch everything off.
@@ -237,12 +236,7 @@ impl Visitor<'_> for CountVisitor {
 
     fn visit_i64<E: Error>(self, number: i64) -> Result<Count, E> {
         let count = u32::try_from(number).map(Count);
-        count.map_err(|_| {
-            E::custom(format_args!(
-                "{number} is not a number from 0 to {}",
-                u32::MAX
-            ))
-        })
+        count.map_err(|_| E::custom(format_args!("{number} is not a number from 0 to {}", u32::MAX)))
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<Count, E> {

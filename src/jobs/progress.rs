@@ -53,12 +53,7 @@ pub(super) struct Counter<'a> {
 
 impl<'a> Counter<'a> {
     pub(super) fn new(to: &'a dyn Progress, what: &str, unit: Unit, total: Option<u64>) -> Self {
-        let step = Step {
-            what: what.to_owned(),
-            done: 0,
-            total,
-            unit,
-        };
+        let step = Step { what: what.to_owned(), done: 0, total, unit };
         to.report(step.clone());
         Self { to, step }
     }

@@ -51,7 +51,9 @@ impl DataLock {
         };
         match file.try_lock() {
             Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(LockError::Held { data: data.into(), pid: owner(&mut file) }),
+            Err(TryLockError::WouldBlock) => {
+                return Err(LockError::Held { data: data.into(), pid: owner(&mut file) });
+            }
             Err(TryLockError::Error(error)) => return Err(LockError::Io { path, error }),
         }
         // Only for people to read: a medium that refuses it is locked all the same.

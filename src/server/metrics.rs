@@ -51,12 +51,20 @@ impl Collector for StoreMetrics {
         show("blob_bytes", "Bytes of the blobs stored, each blob once", &gauge(totals.blob_bytes))?;
         show("manifests", "Manifests recorded, those in the trash included", &gauge(totals.manifests))?;
         show("disk_free_bytes", "Bytes that can still be written", &gauge(self.watch.free()))?;
-        show("disk_low", "1 if the disk is getting full, 2 if pushes are refused", &gauge(self.watch.severity()))?;
+        show(
+            "disk_low",
+            "1 if the disk is getting full, 2 if pushes are refused",
+            &gauge(self.watch.severity()),
+        )?;
         let help = "When the collector last ran, in seconds since 1970";
         show("collector_last_run_timestamp_seconds", help, &ConstGauge::new(last_run))?;
         let help = "1 while nothing expires because the clock cannot be trusted";
         show("collector_paused", help, &gauge(u64::from(status.paused.is_some())))?;
-        show("collector_reclaimed_bytes", "Bytes that the collector gave back", &counter(status.total.bytes))?;
+        show(
+            "collector_reclaimed_bytes",
+            "Bytes that the collector gave back",
+            &counter(status.total.bytes),
+        )?;
         show("collector_reclaimed_blobs", "Blobs that the collector removed", &counter(status.total.blobs))?;
         show("collector_errors", "Runs of the collector that failed", &counter(status.errors))
     }

@@ -162,7 +162,8 @@ pub(super) fn refuse_network(metadata_dir: &Path) -> Result<(), StartError> {
         return Ok(());
     };
     let dir = metadata_dir.display();
-    let message = format!("{dir} is on {name}, where SQLite loses data: set it to a directory on a local disk");
+    let message =
+        format!("{dir} is on {name}, where SQLite loses data: set it to a directory on a local disk");
     Err(StartError::Setting { key: "metadata.dir", message })
 }
 

@@ -112,7 +112,11 @@ impl Operator {
     ///
     /// # Errors
     /// [`OperationError`].
-    pub async fn run(&self, operation: &Operation, progress: &dyn Progress) -> Result<Report, OperationError> {
+    pub async fn run(
+        &self,
+        operation: &Operation,
+        progress: &dyn Progress,
+    ) -> Result<Report, OperationError> {
         let registry = &self.opened.registry;
         Ok(match operation {
             Operation::Gc { dry_run: true } => Report::Gc(self.collector.dry_run().await?.into()),
@@ -146,10 +150,12 @@ fn refuse_overlap(dir: &Path, others: &[&Path]) -> Result<(), OperationError> {
     if !dir.is_absolute() {
         return Err(OperationError::Refused(format!("{} is not an absolute path", dir.display())));
     }
-    let real = |path: &Path| path.ancestors().find_map(|found| {
-        let rest = path.strip_prefix(found).ok()?;
-        found.canonicalize().ok().map(|found| found.join(rest))
-    });
+    let real = |path: &Path| {
+        path.ancestors().find_map(|found| {
+            let rest = path.strip_prefix(found).ok()?;
+            found.canonicalize().ok().map(|found| found.join(rest))
+        })
+    };
     let own = real(dir).unwrap_or_else(|| dir.to_owned());
     for other in others.iter().filter_map(|other| other.canonicalize().ok()) {
         if own.starts_with(&other) || other.starts_with(&own) {
@@ -222,7 +228,10 @@ impl fmt::Display for Operation {
             Self::Usage => f.write_str("/usage"),
             Self::Backup { dir } => {
                 use std::os::unix::ffi::OsStrExt;
-                let dir = percent_encoding::percent_encode(dir.as_os_str().as_bytes(), percent_encoding::NON_ALPHANUMERIC);
+                let dir = percent_encoding::percent_encode(
+                    dir.as_os_str().as_bytes(),
+                    percent_encoding::NON_ALPHANUMERIC,
+                );
                 write!(f, "/backup?dir={dir}")
             }
         }

@@ -86,6 +86,7 @@ impl Server {
         if tokio::time::timeout(PATIENCE, tasks.wait()).await.is_err() {
             tracing::warn!("background work did not end in time");
         }
+        admin::remove(&self.operator.opened.data);
         let registry = &self.operator.opened.registry;
         registry.settle_uploads(true).await;
         if let Err(error) = registry.flush_pulls().await {
@@ -102,10 +103,9 @@ impl Server {
         }
         let registry = Arc::clone(&self.operator.opened.registry);
         let collector: Arc<dyn Job> = self.operator.collector.clone();
-        for (job, interval) in [
-            (collector, config.gc.interval.0),
-            (Arc::new(Upkeep::new(registry)) as Arc<dyn Job>, UPKEEP),
-        ] {
+        for (job, interval) in
+            [(collector, config.gc.interval.0), (Arc::new(Upkeep::new(registry)) as Arc<dyn Job>, UPKEEP)]
+        {
             let (name, token) = (job.name(), stop.clone());
             let run = move || jobs::run(Arc::clone(&job), interval, token.clone());
             tasks.spawn(supervise(name, CancellationToken::new(), run));

@@ -73,7 +73,9 @@ impl Watch {
             return;
         }
         match self.ballast.trim() {
-            Ok(Change::Dropped) => tracing::warn!("the disk is nearly full: the database's reserve was released"),
+            Ok(Change::Dropped) => {
+                tracing::warn!("the disk is nearly full: the database's reserve was released")
+            }
             Ok(Change::Taken) => tracing::debug!("room was set aside for the database"),
             Ok(Change::None) => {}
             Err(error) => tracing::debug!(%error, "no room could be set aside for the database"),

@@ -26,7 +26,10 @@ const DATABASE: &str = "orlop.db";
 const IDENTITY: &str = "orlop.json";
 
 /// Copies the facts to `dir/incoming`, and opens the copy.
-pub(super) async fn copy(facts: &(impl Maintenance + ?Sized), dir: &Path) -> Result<SqliteMetadata, BackupError> {
+pub(super) async fn copy(
+    facts: &(impl Maintenance + ?Sized),
+    dir: &Path,
+) -> Result<SqliteMetadata, BackupError> {
     settle(dir)?;
     let incoming = dir.join(INCOMING);
     within(&incoming, remove_dir(&incoming).and_then(|()| fs::create_dir(&incoming)))?;

@@ -23,8 +23,8 @@ use thiserror::Error;
 
 use self::copy::{Copied, copy_blobs};
 use super::progress::Progress;
-use crate::metadata::sqlite::{self, SqliteMetadata};
 use crate::metadata::MetadataError;
+use crate::metadata::sqlite::{self, SqliteMetadata};
 use crate::registry::{Fault, Registry};
 use crate::store::{Access, BlobStore, FilesystemStore, OpenError, StoreError};
 

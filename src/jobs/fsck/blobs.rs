@@ -73,6 +73,7 @@ impl Check<'_> {
             metadata.mark_blob(&blob.key, true).await?;
         }
         self.findings.add(kind, &blob.key.digest, message, false);
+        self.bad.insert(blob.key.digest.clone());
         Ok(())
     }
 }
@@ -82,7 +83,11 @@ async fn judge(store: Arc<dyn BlobStore>, blob: StoredBlob) -> Result<(StoredBlo
         Ok(digest) if digest == blob.key.digest => Verdict::Sound,
         Ok(digest) => Verdict::Bad(ProblemKind::DamagedBlob, format!("its bytes hash to {digest}")),
         Err(StoreError::NotFound) => Verdict::Bad(ProblemKind::MissingBlob, "its bytes are not there".into()),
-        Err(StoreError::Damaged(why)) => Verdict::Bad(ProblemKind::DamagedBlob, why),
+        Err(StoreError::Damaged(why)) => {
+            // The report names the blob already.
+            let why = why.trim_start_matches(blob.key.digest.as_str()).trim_start().to_owned();
+            Verdict::Bad(ProblemKind::DamagedBlob, why)
+        }
         Err(StoreError::Io(error)) => Verdict::Bad(ProblemKind::UnreadableBlob, error.to_string()),
         Err(error) => return Err(error.into()),
     };

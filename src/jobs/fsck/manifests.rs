@@ -53,7 +53,11 @@ impl Check<'_> {
     }
 
     /// A live manifest's targets must be there. What is in the trash may have lost some.
-    async fn targets(&mut self, manifest: &StoredManifest, targets: &[ManifestReference]) -> Result<(), Fault> {
+    async fn targets(
+        &mut self,
+        manifest: &StoredManifest,
+        targets: &[ManifestReference],
+    ) -> Result<(), Fault> {
         let mut missing = Vec::new();
         for target in targets.iter().filter(|target| self.is_required(target)) {
             if !self.is_there(manifest, target).await? {
@@ -64,7 +68,9 @@ impl Check<'_> {
             return Ok(());
         }
         for target in missing {
-            let message = format!("refers to {}, which is not there", target.digest);
+            let what =
+                if self.bad.contains(&target.digest) { "whose bytes are bad" } else { "which is not there" };
+            let message = format!("refers to {}, {what}", target.digest);
             self.findings.add(ProblemKind::MissingTarget, name(manifest), message, false);
         }
         Ok(())
@@ -78,6 +84,7 @@ impl Check<'_> {
     async fn is_there(&self, manifest: &StoredManifest, target: &ManifestReference) -> Result<bool, Fault> {
         let metadata = self.registry.metadata();
         Ok(match target.kind {
+            TargetKind::Blob if self.bad.contains(&target.digest) => false,
             TargetKind::Blob => metadata.blob(&manifest.repo, &target.digest).await?.is_some(),
             TargetKind::Manifest => {
                 let reference = Reference::Digest(target.digest.clone());

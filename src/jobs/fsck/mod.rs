@@ -16,7 +16,10 @@ mod report;
 
 pub use report::{FsckReport, Problem, ProblemKind};
 
+use std::collections::HashSet;
+
 use super::progress::{Counter, Progress, Unit};
+use crate::oci::Digest;
 use crate::registry::{Fault, Registry};
 
 use self::report::Findings;
@@ -27,6 +30,8 @@ struct Check<'a> {
     repair: bool,
     progress: &'a dyn Progress,
     findings: Findings,
+    /// Blobs whose bytes are missing or damaged.
+    bad: HashSet<Digest>,
 }
 
 /// Checks everything, and with `repair` mends what can be mended.
@@ -35,7 +40,7 @@ struct Check<'a> {
 /// [`Fault`] when a store failed so that the check could not go on; never because of what it found.
 pub async fn fsck(registry: &Registry, repair: bool, progress: &dyn Progress) -> Result<FsckReport, Fault> {
     let findings = Findings::default();
-    let mut check = Check { registry, repair, progress, findings };
+    let mut check = Check { registry, repair, progress, findings, bad: HashSet::new() };
     check.facts().await?;
     check.blobs().await?;
     check.manifests().await?;

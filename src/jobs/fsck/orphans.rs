@@ -57,7 +57,11 @@ impl Check<'_> {
 
     /// An upload is recorded before its bytes are staged, so one that is not recorded after its bytes were
     /// seen has ended; and if a second walk sees them still, nobody is about to remove them.
-    async fn orphan_uploads(&mut self, store: &dyn BlobStore, seen: Vec<(UploadId, u64)>) -> Result<(), Fault> {
+    async fn orphan_uploads(
+        &mut self,
+        store: &dyn BlobStore,
+        seen: Vec<(UploadId, u64)>,
+    ) -> Result<(), Fault> {
         if seen.is_empty() {
             return Ok(());
         }
@@ -79,7 +83,10 @@ impl Check<'_> {
 }
 
 /// Those of `seen` that neither intent nor record nor the doomed list names.
-async fn unnamed(metadata: &dyn MetadataStore, seen: Vec<(BlobKey, u64)>) -> Result<Vec<(BlobKey, u64)>, Fault> {
+async fn unnamed(
+    metadata: &dyn MetadataStore,
+    seen: Vec<(BlobKey, u64)>,
+) -> Result<Vec<(BlobKey, u64)>, Fault> {
     if seen.is_empty() {
         return Ok(seen);
     }

@@ -77,7 +77,13 @@ pub(super) struct Findings {
 }
 
 impl Findings {
-    pub(super) fn add(&mut self, kind: ProblemKind, subject: impl ToString, message: impl ToString, repaired: bool) {
+    pub(super) fn add(
+        &mut self,
+        kind: ProblemKind,
+        subject: impl ToString,
+        message: impl ToString,
+        repaired: bool,
+    ) {
         *self.report.counts.entry(kind).or_default() += 1;
         self.report.unrepaired += u64::from(!repaired);
         if self.report.problems.len() < MOST_TOLD {

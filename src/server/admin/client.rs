@@ -68,7 +68,11 @@ impl Client {
     ///
     /// # Errors
     /// [`ClientError`].
-    pub async fn run(&mut self, operation: &Operation, progress: &dyn Progress) -> Result<Report, ClientError> {
+    pub async fn run(
+        &mut self,
+        operation: &Operation,
+        progress: &dyn Progress,
+    ) -> Result<Report, ClientError> {
         let response = self.request("POST", &operation.to_string()).await?;
         if response.status() != StatusCode::OK {
             return Err(ClientError::Odd(response.status().to_string()));

@@ -11,7 +11,7 @@ mod socket;
 
 pub use answer::router;
 pub use client::{Client, ClientError};
-pub use socket::{bind, connect};
+pub use socket::{bind, connect, remove};
 
 use serde::{Deserialize, Serialize};
 

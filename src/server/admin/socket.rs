@@ -43,6 +43,12 @@ pub fn bind(data: &Path) -> io::Result<tokio::net::UnixListener> {
     tokio::net::UnixListener::from_std(UnixListener::from(socket))
 }
 
+/// Removes the socket of a server that has ended, which still has the lock.
+pub fn remove(data: &Path) {
+    // One that stays is found dead, and replaced.
+    let _ = fs::remove_file(data.join(NAME));
+}
+
 fn new_socket() -> io::Result<OwnedFd> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     Ok(socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?)

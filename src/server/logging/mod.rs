@@ -36,7 +36,7 @@ impl Drop for Logs {
 /// Switches a server's logs on, panics among them.
 pub fn start(settings: &Log) -> Arc<Logs> {
     let sink = Sink::start(std::io::stderr());
-    let filter = settings.level.to_filter();
+    let filter = filter(settings);
     let layer = layer(settings.format, &sink);
     // A second server in one process, as in tests, keeps the first one's.
     let _ = Registry::default().with(layer.with_filter(filter)).try_init();
@@ -51,12 +51,24 @@ pub fn start_plain() {
     let _ = Registry::default().with(layer.with_filter(filter)).try_init();
 }
 
+/// What is worth a line: as it was set, but for what a library says of its own affairs.
+fn filter(settings: &Log) -> EnvFilter {
+    let mut filter = settings.level.to_filter();
+    let quiet = ["refinery_core=warn", if settings.access { "" } else { "orlop::access=off" }];
+    for directive in quiet.into_iter().filter_map(|text| text.parse().ok()) {
+        filter = filter.add_directive(directive);
+    }
+    filter
+}
+
 fn layer(format: LogFormat, sink: &Arc<Sink>) -> Box<dyn Layer<Registry> + Send + Sync> {
     let sink = Arc::clone(sink);
     let writer = move || sink::Line(Arc::clone(&sink));
     let layer = fmt::layer().with_timer(SystemTime).with_writer(writer);
     match format {
-        LogFormat::Json => layer.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed(),
+        LogFormat::Json => {
+            layer.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed()
+        }
         LogFormat::Text => layer.with_ansi(false).boxed(),
         LogFormat::Auto => layer.with_ansi(std::io::stderr().is_terminal()).boxed(),
     }

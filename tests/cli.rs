@@ -1,0 +1,379 @@
+//! The program as an operator meets it: its commands on a stopped store and beside a running server.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use orlop::oci::{Algorithm, Hasher};
+use serde_json::Value;
+
+/// A directory to work in, with the store in `data`.
+struct Place {
+    dir: tempfile::TempDir,
+}
+
+impl Place {
+    fn new() -> Self {
+        Self { dir: tempfile::tempdir().expect("a directory") }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_orlop"));
+        command.args(arguments).current_dir(self.dir.path());
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("ORLOP_") {
+                command.env_remove(name);
+            }
+        }
+        command.env("ORLOP_STORAGE__DATA", self.path("data"));
+        command.env("ORLOP_STORAGE__MIN_FREE", "1MiB");
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Ran {
+        Ran::from(self.command(arguments).output().expect("it runs"))
+    }
+
+    fn json(&self, arguments: &[&str]) -> Value {
+        let ran = self.run(arguments);
+        serde_json::from_str(&ran.out).unwrap_or_else(|error| panic!("{error}: {ran:?}"))
+    }
+
+    fn serve(&self) -> Server {
+        self.serve_with(&[])
+    }
+
+    fn serve_with(&self, variables: &[(&str, &str)]) -> Server {
+        let mut command = self.command(&["serve", "--listen", "127.0.0.1:0"]);
+        command.envs(variables.iter().copied()).stderr(Stdio::piped());
+        let mut process = command.spawn().expect("it starts");
+        let mut log = BufReader::new(process.stderr.take().expect("piped"));
+        let url = loop {
+            let mut line = String::new();
+            assert_ne!(log.read_line(&mut line).expect("readable"), 0, "it ended before it served");
+            if let Some((_, rest)) = line.split_once(" at ") {
+                break rest.split(',').next().unwrap_or_default().to_owned();
+            }
+        };
+        // Read on, or the pipe fills.
+        std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
+        Server { process, url }
+    }
+
+    /// The files of the one blob that is stored.
+    fn blob_file(&self) -> PathBuf {
+        let mut files = walk(&self.path("data/blobs"));
+        assert_eq!(files.len(), 1, "{files:?}");
+        files.remove(0)
+    }
+}
+
+fn walk(dir: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(dir) else {
+        return Vec::new();
+    };
+    let below = |path: PathBuf| if path.is_dir() { walk(&path) } else { vec![path] };
+    entries.flatten().flat_map(|entry| below(entry.path())).collect()
+}
+
+/// What a command said.
+#[derive(Debug)]
+struct Ran {
+    code: Option<i32>,
+    out: String,
+    err: String,
+}
+
+impl From<Output> for Ran {
+    fn from(output: Output) -> Self {
+        let text = |bytes| String::from_utf8(bytes).expect("text");
+        Self { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
+    }
+}
+
+/// A running server.
+struct Server {
+    process: Child,
+    url: String,
+}
+
+impl Server {
+    fn signal(&self) {
+        let pid = rustix::process::Pid::from_child(&self.process);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("alive");
+    }
+
+    /// Ends it politely, and tells its exit code.
+    fn end(mut self) -> Option<i32> {
+        self.signal();
+        self.process.wait().expect("waited for").code()
+    }
+
+    /// Pushes an image whose config is `content` and that has no layers. Tells the config's digest.
+    fn push(&self, repository: &str, tag: &str, content: &[u8]) -> String {
+        let digest = Hasher::digest(Algorithm::Sha256, content).to_string();
+        let upload = format!("{}/v2/{repository}/blobs/uploads/?digest={digest}", self.url);
+        request(reqwest::Method::POST, &upload, "application/octet-stream", content.to_vec());
+        let media_type = "application/vnd.oci.image.manifest.v1+json";
+        let config = serde_json::json!({
+            "mediaType": "application/vnd.oci.image.config.v1+json", "digest": digest, "size": content.len(),
+        });
+        let manifest = serde_json::json!({
+            "schemaVersion": 2, "mediaType": media_type, "config": config, "layers": [],
+        });
+        let url = format!("{}/v2/{repository}/manifests/{tag}", self.url);
+        request(reqwest::Method::PUT, &url, media_type, manifest.to_string().into_bytes());
+        digest
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn request(method: reqwest::Method, url: &str, content_type: &str, body: Vec<u8>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("threads");
+    let status = runtime.block_on(async {
+        let request = reqwest::Client::new().request(method, url).header("content-type", content_type);
+        request.body(body).send().await.expect("answered").status()
+    });
+    assert_eq!(status, 201, "{url}");
+}
+
+#[test]
+fn help_says_what_there_is() {
+    let ran = Place::new().run(&["--help"]);
+    assert_eq!(ran.code, Some(0));
+    for command in ["serve", "gc", "fsck", "check-config", "usage", "backup", "restore", "healthcheck"] {
+        assert!(ran.out.contains(&format!("\n  {command} ")), "{command} in {}", ran.out);
+    }
+    assert!(ran.out.contains("Exit codes:"));
+    assert!(ran.out.contains("ORLOP_GC__INTERVAL=200ms"));
+}
+
+#[test]
+fn wrong_usage_and_settings_end_with_2() {
+    let place = Place::new();
+    assert_eq!(place.run(&["gc", "--dry"]).code, Some(2));
+    assert_eq!(place.run(&["serve", "--listen", "5000"]).code, Some(2));
+    for command in ["serve", "gc", "usage", "check-config", "healthcheck"] {
+        let ran = Ran::from(place.command(&[command]).env("ORLOP_GC__LEASE", "1").output().expect("it runs"));
+        let expected = "error: gc.lease (set by ORLOP_GC__LEASE): \"1\" is not a duration with its unit, \
+                        such as \"200ms\", \"10m\" or \"14d\"\n";
+        assert_eq!((ran.code, ran.err.as_str()), (Some(2), expected), "{command}");
+    }
+}
+
+#[test]
+fn check_config_shows_what_is_in_force() {
+    let place = Place::new();
+    fs::write(place.path("orlop.toml"), "[gc]\ninterval = \"1m\"").expect("written");
+    let ran = place.run(&["check-config", "--config", "orlop.toml", "--data", "/srv/registry"]);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    assert!(ran.out.starts_with("# orlop.toml is fine. In force:\n"), "{}", ran.out);
+    assert!(ran.out.contains("interval = \"1m\"\n"));
+    let json = place.json(&["check-config", "--config", "orlop.toml", "--data", "/srv/registry", "--json"]);
+    assert_eq!(json["settings"]["storage"]["data"], "/srv/registry");
+    assert_eq!(json["settings"]["gc"]["untagged"], "14days");
+}
+
+#[test]
+fn check_config_reads_certificate_and_key() {
+    let place = Place::new();
+    fs::write(place.path("orlop.toml"), "[server]\ntls_certificate = \"c.pem\"\ntls_key = \"k.pem\"")
+        .expect("written");
+    let ran = place.run(&["check-config", "--config", "orlop.toml"]);
+    assert_eq!(ran.code, Some(2), "{ran:?}");
+    assert!(ran.err.starts_with("error: server.tls_certificate, server.tls_key: c.pem: "), "{}", ran.err);
+}
+
+#[test]
+fn a_store_that_never_was_is_not_made_by_looking_after_it() {
+    let place = Place::new();
+    for command in [&["gc"][..], &["fsck", "--repair"], &["usage"], &["backup", "there"]] {
+        let ran = place.run(command);
+        assert_eq!(ran.code, Some(1));
+        let data = place.path("data");
+        let expected =
+            format!("error: there is no store in {}: nothing was ever served from there\n", data.display());
+        assert_eq!(ran.err, expected);
+        assert!(!data.exists());
+    }
+}
+
+#[test]
+fn the_second_server_is_told_of_the_first() {
+    let place = Place::new();
+    let server = place.serve();
+    let ran = place.run(&["serve", "--listen", "127.0.0.1:0"]);
+    assert_eq!(ran.code, Some(1));
+    let expected = format!(
+        "error: the data directory {} is in use by another orlop (process {}): stop that first, \
+         or choose another storage.data\n",
+        place.path("data").display(),
+        server.process.id()
+    );
+    assert_eq!(ran.err, expected);
+    assert_eq!(server.end(), Some(0));
+}
+
+#[test]
+fn everything_works_beside_a_server_and_without() {
+    let place = Place::new();
+    let server = place.serve();
+    server.push("library/app", "1", b"hello");
+    look_after(&place);
+    assert_eq!(place.run(&["healthcheck"]).out, "ready\n");
+    assert_eq!(server.end(), Some(0));
+    assert!(!place.path("data/admin.sock").exists());
+    assert_eq!(place.run(&["healthcheck"]).code, Some(1));
+    look_after(&place);
+}
+
+fn look_after(place: &Place) {
+    let usage = place.json(&["usage", "--json"]);
+    assert_eq!((&usage["blobs"], &usage["blob_bytes"]), (&1.into(), &5.into()));
+    assert_eq!(usage["repositories"][0]["name"], "library/app");
+    assert!(place.run(&["usage"]).out.starts_with("1 blob, 5 B; 1 manifest; 0 uploads open\n"));
+    assert_eq!(place.json(&["gc", "--dry-run", "--json"])["dry_run"], true);
+    assert_eq!(place.json(&["gc", "--json"])["blobs"], 0);
+    let ran = place.run(&["fsck"]);
+    assert_eq!(ran.out, "1 blob (5 B) and 1 manifest checked\nnothing is wrong\n");
+    assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""));
+}
+
+#[test]
+fn fsck_finds_what_is_damaged_and_a_push_heals_it() {
+    let place = Place::new();
+    let server = place.serve();
+    let digest = server.push("app", "1", b"hello");
+    fs::write(place.blob_file(), b"hellO").expect("damaged");
+    let ran = place.run(&["fsck"]);
+    assert_eq!(ran.code, Some(1));
+    let (first, rest) = ran.out.split_once('\n').expect("lines");
+    assert!(first.starts_with(&format!("{digest}: its bytes hash to sha256:")), "{first}");
+    assert!(rest.contains(&format!("refers to {digest}, whose bytes are bad\n")), "{rest}");
+    let report = place.json(&["fsck", "--repair", "--json"]);
+    assert_eq!(report["counts"]["damaged_blob"], 1);
+    server.push("app", "1", b"hello");
+    let ran = place.run(&["fsck"]);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+}
+
+#[test]
+fn fsck_tells_the_missing_from_the_strange_and_the_orphaned() {
+    let place = Place::new();
+    let server = place.serve();
+    server.push("app", "1", b"hello");
+    server.end();
+    let file = place.blob_file();
+    let orphan = file.with_extension("0".repeat(32));
+    fs::copy(&file, &orphan).expect("copied");
+    fs::write(place.path("data/blobs/README"), "not ours").expect("written");
+    fs::remove_file(&file).expect("removed");
+    let report = place.json(&["fsck", "--json"]);
+    assert_eq!(report["counts"]["missing_blob"], 1);
+    assert_eq!(report["counts"]["missing_target"], 1);
+    assert_eq!(report["counts"]["orphan_blob"], 1);
+    assert_eq!(report["unknown"], serde_json::json!(["blobs/README"]));
+    assert!(orphan.exists());
+    place.run(&["fsck", "--repair"]);
+    assert!(!orphan.exists());
+    assert!(place.path("data/blobs/README").exists());
+}
+
+#[test]
+fn a_backup_is_incremental_and_can_be_restored() {
+    let place = Place::new();
+    let server = place.serve();
+    server.push("app", "1", b"hello");
+    assert_eq!(place.json(&["backup", "copy", "--json"])["copied"], 1);
+    server.push("app", "2", b"world");
+    let report = place.json(&["backup", "copy", "--json"]);
+    assert_eq!((&report["blobs"], &report["copied"]), (&2.into(), &1.into()));
+    server.end();
+    assert_eq!(place.json(&["backup", "copy", "--json"])["copied"], 0);
+    assert_eq!(place.run(&["fsck", "--data", "copy"]).code, Some(0));
+    let ran = place.run(&["restore", "copy", "--data", "again"]);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    assert!(ran.out.ends_with("2 blobs (10 B) and 2 manifests checked\nnothing is wrong\n"), "{}", ran.out);
+    assert_eq!(place.json(&["usage", "--data", "again", "--json"])["blobs"], 2);
+    let ran = place.run(&["restore", "copy", "--data", "again"]);
+    assert_eq!(
+        (ran.code, ran.err.as_str()),
+        (Some(1), "error: again is not empty: a backup is only restored to an empty directory\n",)
+    );
+}
+
+#[test]
+fn a_restore_that_was_cut_off_is_not_served_but_done_again() {
+    let place = Place::new();
+    let server = place.serve();
+    server.push("app", "1", b"hello");
+    server.end();
+    place.run(&["backup", "copy"]);
+    fs::create_dir(place.path("again")).expect("made");
+    fs::write(place.path("again/restoring"), "").expect("written");
+    let ran = place.run(&["serve", "--data", "again", "--listen", "127.0.0.1:0"]);
+    assert_eq!(ran.err, "error: a restore into again was interrupted: run it again\n");
+    assert_eq!(place.run(&["restore", "copy", "--data", "again"]).code, Some(0));
+    assert_eq!(place.run(&["fsck", "--data", "again"]).code, Some(0));
+}
+
+#[test]
+fn bytes_and_facts_must_be_each_others() {
+    let place = Place::new();
+    let server = place.serve();
+    server.push("app", "1", b"hello");
+    server.end();
+    fs::rename(place.path("data/metadata"), place.path("facts")).expect("moved");
+    let ran = place.run(&["serve", "--listen", "127.0.0.1:0"]);
+    assert_eq!(ran.code, Some(1));
+    assert!(ran.err.contains("holds blobs, but there is no metadata in"), "{}", ran.err);
+    let _ = fs::remove_dir_all(place.path("data/metadata"));
+    let facts = place.path("facts").display().to_string();
+    let mut elsewhere = place.command(&["serve", "--listen", "127.0.0.1:0", "--data", "empty"]);
+    let ran = Ran::from(elsewhere.env("ORLOP_METADATA__DIR", facts).output().expect("it runs"));
+    assert_eq!(ran.code, Some(1));
+    assert!(ran.err.contains("is its volume mounted?"), "{}", ran.err);
+    assert!(!place.path("empty/orlop.json").exists());
+}
+
+#[test]
+fn a_signal_waits_for_a_running_upload() {
+    let place = Place::new();
+    let server = place.serve_with(&[("ORLOP_SERVER__DRAIN_TIMEOUT", "300ms")]);
+    let address = server.url.trim_start_matches("http://").to_owned();
+    let mut upload = std::net::TcpStream::connect(&address).expect("connected");
+    let head = "POST /v2/app/blobs/uploads/ HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nhalf";
+    std::io::Write::write_all(&mut upload, head.as_bytes()).expect("sent");
+    std::thread::sleep(Duration::from_millis(100));
+    let begun = Instant::now();
+    assert_eq!(server.end(), Some(0));
+    let took = begun.elapsed();
+    assert!(took >= Duration::from_millis(250) && took < Duration::from_secs(5), "{took:?}");
+}
+
+#[test]
+fn logs_are_json_by_setting() {
+    let place = Place::new();
+    let mut command = place.command(&["serve", "--listen", "127.0.0.1:0"]);
+    command.env("ORLOP_LOG__FORMAT", "json").stderr(Stdio::piped());
+    let mut process = command.spawn().expect("it starts");
+    let mut line = String::new();
+    BufReader::new(process.stderr.take().expect("piped")).read_line(&mut line).expect("a line");
+    let _ = process.kill();
+    let _ = process.wait();
+    let line: Value = serde_json::from_str(&line).expect("JSON");
+    assert_eq!(line["level"], "INFO");
+    assert!(line["message"].as_str().is_some_and(|text| text.contains("there are no accounts")), "{line}");
+}
