@@ -69,7 +69,7 @@ step "flatten"
 crane flatten "$reg/crane/app:1" -t "$reg/crane/app:flat" >/dev/null 2>&1
 crane validate --remote "$reg/crane/app:flat" >/dev/null
 
-if [ "$ORLOP_E2E_SERVER" = orlop ]; then
+if [ "$E2E_SERVER" = orlop ]; then
     step "delete by tag takes the tag alone"
     crane delete "$reg/crane/app:two"
     fails crane digest "$reg/crane/app:two"
