@@ -31,8 +31,8 @@ pub(super) fn is_held_lately(
 ) -> rusqlite::Result<bool> {
     c.prepare_cached(
         "SELECT 1 FROM (SELECT manifest FROM edges WHERE repo = ?1 AND target = ?2 AND kind = ?3
-                        ORDER BY manifest DESC LIMIT 16) e
-         JOIN manifests m ON m.id = e.manifest WHERE m.state = 0 LIMIT 1",
+                        ORDER BY manifest DESC LIMIT 16) newest
+         JOIN manifests m ON m.id = newest.manifest WHERE m.state = 0 LIMIT 1",
     )?
     .exists(params![repo, target, kind])
 }
