@@ -62,6 +62,10 @@ impl Exchange {
     pub(super) fn received(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.received)
     }
+
+    fn is_operator_s(&self) -> bool {
+        matches!(self.route, "livez" | "readyz" | "metrics")
+    }
 }
 
 impl Drop for Exchange {
@@ -72,20 +76,26 @@ impl Drop for Exchange {
         let status = self.status.unwrap_or_else(|| StatusCode::from_u16(499).expect("three digits"));
         let (route, method) = (self.route, &self.method);
         self.metrics.end(&Ended { route, method, status, received, sent: self.sent, duration });
-        tracing::info!(
-            target: "orlop::access",
-            method = method.as_str(),
-            path = self.uri.path(),
-            status = status.as_u16(),
-            route,
-            repository = self.repository.as_ref().map(RepoName::as_str),
-            received,
-            sent = self.sent,
-            ms = duration.as_secs_f64() * 1e3,
-            remote = %self.peer,
-            agent = self.agent.as_ref().and_then(|agent| agent.to_str().ok()),
-            aborted = (!self.complete).then_some(true),
-        );
+        macro_rules! write_line {
+            ($level:ident) => {
+                tracing::$level!(
+                    target: "orlop::access",
+                    method = method.as_str(),
+                    path = self.uri.path(),
+                    status = status.as_u16(),
+                    route,
+                    repository = self.repository.as_ref().map(RepoName::as_str),
+                    received,
+                    sent = self.sent,
+                    ms = duration.as_secs_f64() * 1e3,
+                    remote = %self.peer,
+                    agent = self.agent.as_ref().and_then(|agent| agent.to_str().ok()),
+                    aborted = (!self.complete).then_some(true),
+                )
+            };
+        }
+        // Who asks whether the server lives asks all day.
+        if self.is_operator_s() { write_line!(debug) } else { write_line!(info) }
     }
 }
 

@@ -15,7 +15,7 @@ LAYER = "application/vnd.oci.image.layer.v1.tar"
 PIECE = 256 * 1024
 
 # Debian's registry, on which these runs are tried out, loses uploads that it had answered.
-FORGETFUL = os.environ.get("ORLOP_E2E_SERVER") == "docker-registry"
+FORGETFUL = os.environ.get("E2E_SERVER") == "docker-registry"
 
 # What a client sees of a server that was killed.
 LOST = (ConnectionError, TimeoutError, http.client.HTTPException, OSError)

@@ -51,7 +51,7 @@ step "sign and verify, signatures as referrers"
 push cosign/referrers one
 cosign sign --key cosign.key --tlog-upload=false --registry-referrers-mode=oci-1-1 "${http[@]}" "$image"
 cosign verify --key cosign.pub --insecure-ignore-tlog --experimental-oci11 "${http[@]}" "$image"
-if [ "$ORLOP_E2E_SERVER" = orlop ]; then same 1 "$(referrers cosign/referrers)"; fi
+if [ "$E2E_SERVER" = orlop ]; then same 1 "$(referrers cosign/referrers)"; fi
 cosign tree --registry-referrers-mode=oci-1-1 --experimental-oci11 "${http[@]}" "$image"
 
 step "sign and verify, a bundle as a referrer"
@@ -61,7 +61,7 @@ cosign sign --key cosign.key --tlog-upload=false --new-bundle-format "${http[@]}
 cosign trusted-root create --out "$WORK/root.json"
 cosign verify --key cosign.pub --insecure-ignore-tlog --new-bundle-format \
     --trusted-root "$WORK/root.json" "${http[@]}" "$image"
-if [ "$ORLOP_E2E_SERVER" = orlop ]; then same 1 "$(referrers cosign/bundle)"; fi
+if [ "$E2E_SERVER" = orlop ]; then same 1 "$(referrers cosign/bundle)"; fi
 
 step "a wrong key is refused"
 mv cosign.pub right.pub

@@ -32,7 +32,7 @@ same arm64 "$(crane config --platform linux/arm64 "$reg/crane/multi:1" |
     python3 -c 'import json, sys; print(json.load(sys.stdin)["architecture"])')"
 
 step "tag, list, catalog"
-crane tag "$reg/crane/app:1" two
+crane tag "$reg/crane/app:1" two 2>/dev/null
 same "1 two" "$(crane ls "$reg/crane/app" | sort | xargs)"
 same "crane/app crane/multi crane/nested" "$(crane catalog "$reg" | sort | xargs)"
 
@@ -69,7 +69,7 @@ step "flatten"
 crane flatten "$reg/crane/app:1" -t "$reg/crane/app:flat" >/dev/null 2>&1
 crane validate --remote "$reg/crane/app:flat" >/dev/null
 
-if [ "$ORLOP_E2E_SERVER" = orlop ]; then
+if [ "$E2E_SERVER" = orlop ]; then
     step "delete by tag takes the tag alone"
     crane delete "$reg/crane/app:two"
     fails crane digest "$reg/crane/app:two"

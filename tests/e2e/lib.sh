@@ -2,25 +2,27 @@
 # Sourced by every end-to-end script: a work folder that goes away, a server on a free loopback
 # port, and what is printed when a step fails.
 #
-#   ORLOP_E2E_SERVER   `orlop` (default), or `docker-registry` to try a script against Debian's
-#   ORLOP_BIN          the binary under test (default: the release build)
-#   ORLOP_E2E_KEEP     set: the work folder stays for a look
+#   E2E_SERVER   `orlop` (default), or `docker-registry` to try a script against Debian's
+#   E2E_BIN      the binary under test (default: the release build)
+#   E2E_KEEP     set: the work folder stays for a look
+#
+# (Names that begin with ORLOP_ would be settings of the server, which refuses those it doesn't know.)
 set -euo pipefail
 
 # Each script gets a network of its own with nothing in it but loopback: no port is taken, nothing
 # that a client tries can leave the machine, and an engine's bridges go when the script ends.
-if [ -z "${ORLOP_E2E_NETWORK:-}" ]; then
-    export ORLOP_E2E_NETWORK=own
+if [ -z "${E2E_NETWORK:-}" ]; then
+    export E2E_NETWORK=own
     # shellcheck disable=SC2016 # expanded by the inner shell
     exec unshare --net sh -c 'ip link set lo up && exec "$0" "$@"' "$0" "$@"
 fi
 
 E2E_DIR=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 REPO_DIR=$(cd "$E2E_DIR/../.." && pwd)
-: "${ORLOP_E2E_SERVER:=orlop}"
-: "${ORLOP_BIN:=${CARGO_TARGET_DIR:-$REPO_DIR/target}/release/orlop}"
+: "${E2E_SERVER:=orlop}"
+: "${E2E_BIN:=${CARGO_TARGET_DIR:-$REPO_DIR/target}/release/orlop}"
 E2E_CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/orlop-ci
-export ORLOP_BIN ORLOP_E2E_SERVER
+export E2E_BIN E2E_SERVER
 # .ci/install puts the clients here; the engine that is started by hand gets its client from
 # Debian too, since a newer one found first on PATH would want plugins that aren't there.
 export PATH="$E2E_CACHE/bin:$PATH"
@@ -50,14 +52,14 @@ finish() {
     set +e
     if [ "$code" -ne 0 ]; then
         echo "FAILED (exit $code) at: ${STEP:-start}"
-        if [ -s "$SERVER_LOG" ] && [ "$ORLOP_E2E_SERVER" = orlop ]; then
+        if [ -s "$SERVER_LOG" ] && [ "$E2E_SERVER" = orlop ]; then
             echo "--- the server's last lines"
             tail -n 30 "$SERVER_LOG" | cut -c1-400
         fi
     fi
     for ((i = ${#CLEANUPS[@]} - 1; i >= 0; i--)); do eval "${CLEANUPS[$i]}"; done
     [ -n "$SERVER_PID" ] && kill -9 "$SERVER_PID" && wait "$SERVER_PID" 2>/dev/null
-    if [ -n "${ORLOP_E2E_KEEP:-}" ]; then
+    if [ -n "${E2E_KEEP:-}" ]; then
         echo "kept: $WORK"
     else
         rm -rf --one-file-system "$WORK"
@@ -118,7 +120,7 @@ status() {
 
 server_ready() {
     local path=/readyz
-    [ "$ORLOP_E2E_SERVER" = orlop ] || path=/v2/
+    [ "$E2E_SERVER" = orlop ] || path=/v2/
     curl -fs -o /dev/null "http://$SERVER_ADDR$path"
 }
 
@@ -127,9 +129,9 @@ server_ready() {
 server_start() {
     : "${SERVER_ADDR:=127.0.0.1:$(free_port)}"
     mkdir -p "$SERVER_DATA"
-    case $ORLOP_E2E_SERVER in
+    case $E2E_SERVER in
         orlop)
-            env "$@" "$ORLOP_BIN" serve --data "$SERVER_DATA" --listen "$SERVER_ADDR" \
+            env "$@" "$E2E_BIN" serve --data "$SERVER_DATA" --listen "$SERVER_ADDR" \
                 >>"$SERVER_LOG" 2>&1 </dev/null &
             ;;
         docker-registry)
@@ -139,7 +141,7 @@ server_start() {
                 'http:' "  addr: $SERVER_ADDR" >"$WORK/registry.yml"
             docker-registry serve "$WORK/registry.yml" >>"$SERVER_LOG" 2>&1 </dev/null &
             ;;
-        *) echo "ORLOP_E2E_SERVER: orlop or docker-registry" >&2 && return 1 ;;
+        *) echo "E2E_SERVER: orlop or docker-registry" >&2 && return 1 ;;
     esac
     SERVER_PID=$!
     local deadline=$((SECONDS + 20))
@@ -172,7 +174,7 @@ server_stop() {
     done
     wait "$pid" || code=$?
     # distribution's registry doesn't catch SIGTERM.
-    if [ "$code" -ne 0 ] && [ "$ORLOP_E2E_SERVER" = orlop ]; then
+    if [ "$code" -ne 0 ] && [ "$E2E_SERVER" = orlop ]; then
         echo "the server ended with $code on SIGTERM" >&2
         return 1
     fi
@@ -180,6 +182,6 @@ server_stop() {
 
 # store_is_sound: fsck over the store finds nothing wrong.
 store_is_sound() {
-    [ "$ORLOP_E2E_SERVER" = orlop ] || return 0
-    "$ORLOP_BIN" fsck --data "$SERVER_DATA"
+    [ "$E2E_SERVER" = orlop ] || return 0
+    "$E2E_BIN" fsck --data "$SERVER_DATA"
 }

@@ -16,7 +16,7 @@ tiny_image hello-world
 tiny_image alpine
 
 python3 "$E2E_DIR/readme.py" ci >"$WORK/commands"
-PATH="$(dirname "$ORLOP_BIN"):$PATH"
+PATH="$(dirname "$E2E_BIN"):$PATH"
 export ORLOP_STORAGE__DATA="$WORK/data"
 
 cat >"$WORK/script" <<'RUN'

@@ -39,7 +39,7 @@ same 1 "$(regctl artifact list "$reg/regctl/app:1" \
 same "the note" "$(regctl artifact get --subject "$reg/regctl/app:1" \
     --filter-artifact-type application/vnd.example.note)"
 regctl artifact tree "$reg/regctl/app:1" >/dev/null
-if [ "$ORLOP_E2E_SERVER" = orlop ]; then
+if [ "$E2E_SERVER" = orlop ]; then
     curl -fs "http://$reg/v2/regctl/app/referrers/$digest" >"$WORK/referrers"
     same 2 "$(python3 -c 'import json, sys
 print(sum("for" in m["annotations"] for m in json.load(open(sys.argv[1]))["manifests"]))' "$WORK/referrers")"
@@ -62,7 +62,7 @@ regctl image copy "$reg/regctl/app:modified" "ocidir://$WORK/out:modified" >/dev
 regctl image inspect "$reg/regctl/app:modified" >"$WORK/inspect"
 grep -q '"x": "y"' "$WORK/inspect"
 
-if [ "$ORLOP_E2E_SERVER" = orlop ]; then
+if [ "$E2E_SERVER" = orlop ]; then
     step "sha512 digests"
     regctl image mod "$reg/regctl/app:1" --create sha512 --digest-algo sha512 >/dev/null
     regctl image copy "$reg/regctl/app:sha512" "ocidir://$WORK/sha512:1" >/dev/null

@@ -8,7 +8,7 @@ import time
 
 from client import LOST, Client
 
-ORLOP = os.environ.get("ORLOP_E2E_SERVER", "orlop") == "orlop"
+ORLOP = os.environ.get("E2E_SERVER", "orlop") == "orlop"
 
 
 def free_port():
@@ -24,7 +24,7 @@ class Server:
         self.data = os.path.join(work, "data")
         self.log_path = os.path.join(work, "server.log")
         self.address = f"127.0.0.1:{free_port()}"
-        self.binary = os.environ["ORLOP_BIN"]
+        self.binary = os.environ["E2E_BIN"]
         self.environment = {**os.environ, **settings}
         self.config = os.path.join(work, "registry.yml")
         self.process = None

@@ -16,9 +16,10 @@ use hyper_util::server::graceful::GracefulConnection;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsAcceptor;
 
+use super::open::Shared;
 use super::pulse::{Order, Pulse, Watchdog};
 use super::watched::Watched;
-use super::{Answer, Peer, Shared};
+use super::{Answer, Peer};
 
 /// Serves one connection until it has ended.
 pub(super) async fn serve<S, A>(io: S, peer: Peer, answer: A, shared: &Shared, pulse: Arc<Pulse>)
