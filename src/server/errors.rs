@@ -1,4 +1,4 @@
-//! Why a command could not begin.
+//! Why a command could not begin, or had to end.
 
 use std::io;
 use std::net::SocketAddr;
@@ -13,7 +13,7 @@ use crate::metadata::{MetadataError, sqlite};
 use crate::registry::Fault;
 use crate::store::{self, StoreError};
 
-/// Why a command could not begin.
+/// Why a command could not begin, or had to end.
 #[derive(Debug, Error)]
 pub enum StartError {
     /// A setting that cannot be honoured on this machine.
@@ -64,6 +64,9 @@ pub enum StartError {
     /// A store that was opened failed.
     #[error(transparent)]
     Fault(#[from] Fault),
+    /// A sync failed while it served.
+    #[error("ended to start anew, for a write did not become durable: {0}")]
+    Broken(String),
     /// Signals.
     #[error("signals cannot be listened to: {0}")]
     Signals(io::Error),

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -12,10 +13,14 @@ use tokio_util::sync::CancellationToken;
 use super::filesystem::free_space;
 use super::open::Opened;
 use super::watch::Watch;
+use crate::metadata::MetadataError;
 use crate::registry::Registry;
 
 /// How long an answer is good for. Each costs two syncs.
 const FRESH: Duration = Duration::from_secs(1);
+
+/// How often things are looked at when nobody asks.
+const UNASKED: Duration = Duration::from_secs(30);
 
 /// How long the stores may take to prove that they work. A disk that hangs is not ready.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -44,12 +49,14 @@ pub struct Health {
     watch: Arc<Watch>,
     draining: CancellationToken,
     last: Mutex<Option<(Instant, Arc<Readiness>)>>,
+    /// The facts failed at the last look: at the second time they are given up.
+    wavered: AtomicBool,
 }
 
 impl Health {
     /// The health of what was opened, which is over when `draining` is cancelled.
     pub fn new(opened: Arc<Opened>, watch: Arc<Watch>, draining: CancellationToken) -> Self {
-        Self { opened, watch, draining, last: Mutex::default() }
+        Self { opened, watch, draining, last: Mutex::default(), wavered: AtomicBool::new(false) }
     }
 
     /// How things are.
@@ -72,13 +79,58 @@ impl Health {
         if self.draining.is_cancelled() {
             found.problems.push("the server is ending".into());
         }
-        let stores = tokio::time::timeout(PATIENCE, look_at_stores(registry, &mut found));
+        found.problems.extend(self.opened.failures.reason());
+        let stores = tokio::time::timeout(PATIENCE, self.look_at_stores(&mut found));
         if stores.await.is_err() {
             found.problems.push("the stores took too long to answer".into());
         }
         look_at_metadata_disk(&self.opened.metadata_dir, &mut found);
         found.ready = found.problems.is_empty();
         found
+    }
+
+    async fn look_at_stores(&self, found: &mut Readiness) {
+        let registry = &self.opened.registry;
+        if let Err(error) = registry.blobs().check().await {
+            found.problems.push(format!("blobs: {error}"));
+        }
+        let facts = registry.metadata().check().await;
+        self.judge_facts(&facts);
+        if let Err(error) = facts {
+            found.problems.push(format!("metadata: {error}"));
+        }
+        match registry.blobs().space().await {
+            Ok(space) => judge_space(registry, space.free, found),
+            Err(error) => found.problems.push(format!("blobs: {error}")),
+        }
+    }
+
+    /// Facts that fail once may just be locked by somebody's shell. Their writer gives up for good when the
+    /// medium failed it, and then only starting anew helps.
+    fn judge_facts(&self, facts: &Result<(), MetadataError>) {
+        let failed = matches!(facts, Err(MetadataError::Failed(_)));
+        let before = self.wavered.swap(failed, Ordering::Relaxed);
+        if let Err(error) = facts
+            && failed
+            && before
+        {
+            self.opened.failures.note(format!("metadata: {error}"));
+        }
+    }
+}
+
+/// Looks from time to time also when nobody asks, and logs when things change.
+pub(super) async fn keep_looking(health: Arc<Health>) {
+    let mut before = true;
+    loop {
+        let now = health.readiness().await;
+        match (before, now.ready) {
+            (true, false) => tracing::error!(problems = now.problems.join("; "), "not ready"),
+            (false, true) => tracing::info!("ready again"),
+            _ => {}
+        }
+        before = now.ready;
+        tokio::time::sleep(UNASKED).await;
     }
 }
 
@@ -99,19 +151,6 @@ impl crate::http::Health for Health {
 
     fn warnings(&self) -> Vec<String> {
         self.watch.warning().into_iter().collect()
-    }
-}
-
-async fn look_at_stores(registry: &Registry, found: &mut Readiness) {
-    if let Err(error) = registry.blobs().check().await {
-        found.problems.push(format!("blobs: {error}"));
-    }
-    if let Err(error) = registry.metadata().check().await {
-        found.problems.push(format!("metadata: {error}"));
-    }
-    match registry.blobs().space().await {
-        Ok(space) => judge_space(registry, space.free, found),
-        Err(error) => found.problems.push(format!("blobs: {error}")),
     }
 }
 

@@ -7,24 +7,22 @@
 //! | `run` | the life of `orlop serve` |
 //! | `restore` | a backup put back |
 //! | `shutdown`, `runtime`, `logging` | signals, threads, log lines |
+//! | `failure`, `observed` | what happens when a sync fails |
 //! | `health` | whether a push would work |
 //! | `watch`, `ballast` | how much room is left, and room kept back for the database |
 //! | `tasks`, `metrics` | background work that outlives its panics; what `/metrics` shows of the stores |
 //! | `operations`, `admin` | `gc`, `fsck`, `usage`, `backup`, here or through the admin socket |
-//!
-//! **When a sync fails.** The file that was being written is thrown away and never synced again; its client
-//! is told that its push failed. `/readyz` turns red, and goes back to green only when a fresh write, to the
-//! bytes and to the facts, has been seen to become durable: the filesystem store holds no file open between
-//! two uploads, so that probe is the store opened anew, and the SQLite writer reopens its connection.
 
 pub mod admin;
 mod ballast;
 mod errors;
+mod failure;
 mod filesystem;
 mod health;
 mod lock;
 pub mod logging;
 mod metrics;
+mod observed;
 mod open;
 pub mod operations;
 mod restore;

@@ -6,8 +6,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::errors::StartError;
+use super::failure::Failures;
 use super::filesystem::network_filesystem;
 use super::lock::DataLock;
+use super::observed::Observed;
 use crate::clock::SystemClock;
 use crate::config::{Config, Sparse, Untagged};
 use crate::jobs::CollectorSettings;
@@ -39,6 +41,8 @@ pub struct Opened {
     pub data: PathBuf,
     /// Where the facts are.
     pub metadata_dir: PathBuf,
+    /// Whether a sync has failed.
+    pub failures: Arc<Failures>,
     _lock: DataLock,
 }
 
@@ -67,10 +71,12 @@ impl Opened {
         let (data, metadata_dir) = (config.storage.data.clone(), config.metadata_dir());
         let found = Found::look(&data, &metadata_dir)?;
         let (blobs, metadata) = open_stores(config, purpose, found).await?;
-        refuse_small_disk(config, blobs.as_ref()).await?;
+        refuse_small_disk(config, &blobs).await?;
+        let failures = Arc::<Failures>::default();
+        let blobs = Arc::new(Observed::new(blobs, Arc::clone(&failures)));
         let clock = Arc::new(SystemClock);
         let registry = Registry::new(blobs, metadata, clock, settings(config));
-        Ok(Self { registry, data, metadata_dir, _lock: lock })
+        Ok(Self { registry, data, metadata_dir, failures, _lock: lock })
     }
 }
 
@@ -96,7 +102,7 @@ async fn open_stores(
     config: &Config,
     purpose: Purpose,
     found: Found,
-) -> Result<(Arc<FilesystemStore>, Arc<SqliteMetadata>), StartError> {
+) -> Result<(FilesystemStore, Arc<SqliteMetadata>), StartError> {
     let (data, metadata_dir) = (&config.storage.data, config.metadata_dir());
     if purpose == Purpose::Maintain && !(found.bytes && found.facts) {
         return Err(StartError::NoStore(data.clone()));
@@ -126,7 +132,7 @@ async fn open_stores(
             data.display()
         )));
     }
-    Ok((Arc::new(blobs), Arc::new(metadata)))
+    Ok((blobs, Arc::new(metadata)))
 }
 
 fn bytes_access(config: &Config) -> store::Access {

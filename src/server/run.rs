@@ -10,7 +10,7 @@ use tokio_util::task::TaskTracker;
 
 use super::admin;
 use super::errors::StartError;
-use super::health::Health;
+use super::health::{Health, keep_looking};
 use super::logging::Logs;
 use super::metrics::StoreMetrics;
 use super::open::{Opened, Purpose, collector_settings};
@@ -33,12 +33,14 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Serves until a signal ends it, and then until what was running has ended.
 ///
 /// # Errors
-/// [`StartError`]: only before it serves.
+/// [`StartError`]; [`StartError::Broken`] alone after it has served.
 pub async fn serve(config: Config, logs: Arc<Logs>) -> Result<(), StartError> {
     let draining = shutdown::on_signal(logs).map_err(StartError::Signals)?;
     let server = Server::start(&config, draining).await?;
-    server.run(&config).await;
-    Ok(())
+    match server.run(&config).await {
+        Some(reason) => Err(StartError::Broken(reason)),
+        None => Ok(()),
+    }
 }
 
 /// Everything that a running server has.
@@ -73,7 +75,8 @@ impl Server {
         Ok(Self { operator, health, watch, settings, listener, address, draining })
     }
 
-    async fn run(self, config: &Config) {
+    /// Tells what broke, if that is why it ended.
+    async fn run(self, config: &Config) -> Option<String> {
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
         self.spawn_jobs(config, &tasks, &stop);
@@ -93,14 +96,22 @@ impl Server {
             tracing::warn!(%error, "the last pulls could not be recorded");
         }
         tracing::info!("ended");
+        self.operator.opened.failures.reason()
     }
 
     fn spawn_jobs(&self, config: &Config, tasks: &TaskTracker, stop: &CancellationToken) {
         let shared = Arc::clone(&self.watch);
         tasks.spawn(supervise("watch", stop.clone(), move || watch(Arc::clone(&shared))));
+        let health = Arc::clone(&self.health);
+        tasks.spawn(supervise("health", stop.clone(), move || keep_looking(Arc::clone(&health))));
         if config.storage.read_only {
             return;
         }
+        let (opened, draining) = (Arc::clone(&self.operator.opened), self.draining.clone());
+        tasks.spawn(stop.clone().run_until_cancelled_owned(async move {
+            opened.failures.time_to_end(&opened).await;
+            draining.cancel();
+        }));
         let registry = Arc::clone(&self.operator.opened.registry);
         let collector: Arc<dyn Job> = self.operator.collector.clone();
         for (job, interval) in

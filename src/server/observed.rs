@@ -1,0 +1,114 @@
+//! A store that notes when a sync fails, in front of the real one.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use rustix::io::Errno;
+
+use super::failure::Failures;
+use crate::oci::UploadId;
+use crate::store::{BlobKey, BlobStore, ByteStream, Content, Listing, Space, StagedBytes, StoreError};
+
+/// The store that notes.
+pub(super) struct Observed<S> {
+    inner: S,
+    failures: Arc<Failures>,
+}
+
+impl<S> Observed<S> {
+    pub(super) fn new(inner: S, failures: Arc<Failures>) -> Self {
+        Self { inner, failures }
+    }
+}
+
+/// Notes a failure that leaves open what is on the disk. A full disk does not.
+fn note<T>(failures: &Failures, outcome: Result<T, StoreError>) -> Result<T, StoreError> {
+    if let Err(StoreError::Io(error)) = &outcome
+        && Errno::from_io_error(error) == Some(Errno::IO)
+    {
+        failures.note(format!("blobs: {error}"));
+    }
+    outcome
+}
+
+#[async_trait]
+impl<S: BlobStore> BlobStore for Observed<S> {
+    async fn stage(&self, upload: UploadId, len: u64) -> Result<Arc<dyn StagedBytes>, StoreError> {
+        let inner = self.inner.stage(upload, len).await?;
+        Ok(Arc::new(ObservedBytes { inner, failures: Arc::clone(&self.failures) }))
+    }
+
+    async fn publish(&self, upload: UploadId, key: &BlobKey) -> Result<(), StoreError> {
+        note(&self.failures, self.inner.publish(upload, key).await)
+    }
+
+    async fn unpublish(&self, upload: UploadId, key: &BlobKey) -> Result<bool, StoreError> {
+        note(&self.failures, self.inner.unpublish(upload, key).await)
+    }
+
+    async fn discard(&self, upload: UploadId) -> Result<(), StoreError> {
+        self.inner.discard(upload).await
+    }
+
+    async fn read(&self, key: &BlobKey, size: u64, range: Range<u64>) -> Result<Content, StoreError> {
+        self.inner.read(key, size, range).await
+    }
+
+    async fn remove(&self, key: &BlobKey) -> Result<(), StoreError> {
+        self.inner.remove(key).await
+    }
+
+    async fn space(&self) -> Result<Space, StoreError> {
+        self.inner.space().await
+    }
+
+    async fn check(&self) -> Result<(), StoreError> {
+        note(&self.failures, self.inner.check().await)
+    }
+
+    async fn list(&self, from: Option<&str>) -> Result<Listing, StoreError> {
+        self.inner.list(from).await
+    }
+}
+
+/// An upload's bytes, likewise.
+struct ObservedBytes {
+    inner: Arc<dyn StagedBytes>,
+    failures: Arc<Failures>,
+}
+
+#[async_trait]
+impl StagedBytes for ObservedBytes {
+    async fn write_at(&self, offset: u64, pieces: Vec<Bytes>) -> Result<(), StoreError> {
+        self.inner.write_at(offset, pieces).await
+    }
+
+    async fn sync(&self) -> Result<(), StoreError> {
+        note(&self.failures, self.inner.sync().await)
+    }
+
+    async fn read(&self, range: Range<u64>) -> Result<ByteStream, StoreError> {
+        self.inner.read(range).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn note_of(error: StoreError) -> Option<String> {
+        let failures = Failures::default();
+        note::<()>(&failures, Err(error)).expect_err("passed on");
+        failures.reason()
+    }
+
+    #[test]
+    fn only_a_failing_disk_is_noted() {
+        assert_eq!(note_of(StoreError::Full), None);
+        assert_eq!(note_of(StoreError::Io(std::io::Error::other("whatever"))), None);
+        let broken = StoreError::Io(Errno::IO.into());
+        assert_eq!(note_of(broken).as_deref(), Some("blobs: Input/output error (os error 5)"));
+    }
+}
