@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 /// Each room may use itself and the rooms before it.
 const ROOMS: [&str; 12] = [
-    "clock", "oci", "store", "metadata", "registry", "jobs", "auth", "http", "config", "server", "cli", "main",
+    "clock", "oci", "store", "metadata", "registry", "jobs", "auth", "http", "config", "server", "cli",
+    "main",
 ];
 
 #[test]

@@ -37,7 +37,7 @@ pub(super) async fn get(call: &Call<'_>, name: RepoName, reference: &Reference) 
         return Ok(reply);
     }
     repository.note_pull(&manifest.digest);
-    Ok(reply.body(Payload::Whole(manifest.content.into())))
+    Ok(reply.body(Payload::Whole(manifest.content)))
 }
 
 /// PUT.

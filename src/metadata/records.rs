@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use crate::clock::Timestamp;
 use crate::oci::{Algorithm, Digest, RepoName, Tag, UploadId};
 use crate::store::BlobKey;
@@ -93,7 +95,7 @@ pub struct ManifestRecord {
     /// Its media type.
     pub media_type: String,
     /// Its exact bytes.
-    pub content: Vec<u8>,
+    pub content: Bytes,
     /// When it was last wanted by somebody who may push.
     pub leased_at: Timestamp,
     /// Whether the request's own tag holds it, so that no lease is needed.

@@ -14,7 +14,7 @@ use crate::store::BlobKey;
 #[async_trait]
 impl Blobs for SqliteMetadata {
     async fn blob(&self, repo: &RepoName, wanted: &Digest) -> Result<Option<BlobRecord>> {
-        self.read(|c| {
+        let ask = |c: &Connection| {
             let mut query = c.prepare_cached(
                 "SELECT b.generation, b.size, l.leased_at
                  FROM repositories r
@@ -24,7 +24,8 @@ impl Blobs for SqliteMetadata {
             )?;
             let row = query.query_row(params![repo.as_str(), digest(wanted)], |row| record(wanted, row));
             row.optional()
-        })
+        };
+        self.blobs.or_ask(repo, wanted, |_| 0, || self.read(ask))
     }
 
     async fn renew_lease(

@@ -16,7 +16,7 @@ use crate::oci::{Digest, Reference, RepoName, Tag};
 #[async_trait]
 impl Manifests for SqliteMetadata {
     async fn manifest(&self, repo: &RepoName, reference: &Reference) -> Result<Option<ManifestRecord>> {
-        self.read(|c| match reference {
+        let ask = |c: &Connection| match reference {
             Reference::Tag(tag) => c
                 .prepare_cached(
                     "SELECT m.digest, m.media_type, m.content, m.leased_at, 1
@@ -36,7 +36,8 @@ impl Manifests for SqliteMetadata {
                 )?
                 .query_row(params![repo.as_str(), digest(wanted)], manifest_record)
                 .optional(),
-        })
+        };
+        self.manifests.or_ask(repo, reference, |manifest| manifest.content.len(), || self.read(ask))
     }
 
     async fn put_manifest(&self, put: PutManifest) -> Result<PutOutcome> {
@@ -174,7 +175,7 @@ fn manifest_record(row: &Row<'_>) -> rusqlite::Result<ManifestRecord> {
     Ok(ManifestRecord {
         digest: row.get::<_, SqlDigest>(0)?.0,
         media_type: row.get(1)?,
-        content: row.get(2)?,
+        content: row.get::<_, Vec<u8>>(2)?.into(),
         leased_at: row.get(3)?,
         tagged: row.get(4)?,
     })

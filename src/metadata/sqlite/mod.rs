@@ -14,6 +14,7 @@ mod manifests;
 mod open;
 mod purge;
 mod readers;
+mod recall;
 mod review;
 #[cfg(test)]
 mod tests;
@@ -29,9 +30,10 @@ use rusqlite::{Connection, OptionalExtension};
 pub use open::{OpenError, SCHEMA_VERSION};
 
 use self::readers::Readers;
+use self::recall::{Epoch, Recall};
 use self::writer::{Durability, Writer};
-use super::{MetadataError, Result};
-use crate::oci::RepoName;
+use super::{BlobRecord, ManifestRecord, MetadataError, Result};
+use crate::oci::{Digest, Reference, RepoName};
 
 /// Whether facts may be changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +49,8 @@ pub struct SqliteMetadata {
     path: PathBuf,
     readers: Arc<Readers>,
     writer: Option<Writer>,
+    manifests: Recall<Reference, ManifestRecord>,
+    blobs: Recall<Digest, BlobRecord>,
 }
 
 impl SqliteMetadata {
@@ -57,6 +61,11 @@ impl SqliteMetadata {
     /// [`OpenError`]: a newer version's database, a folder that cannot be written, or SQLite's own.
     pub fn open(dir: &Path, access: Access) -> std::result::Result<Self, OpenError> {
         open::open(dir, access)
+    }
+
+    fn over(path: PathBuf, readers: Readers, writer: Option<Writer>, epoch: &Epoch) -> Self {
+        let (manifests, blobs) = (Recall::new(epoch.clone()), Recall::new(epoch.clone()));
+        Self { path, readers: Arc::new(readers), writer, manifests, blobs }
     }
 
     /// The database file.
@@ -91,6 +100,12 @@ impl SqliteMetadata {
         let outcome = read.await.map_err(|error| MetadataError::Failed(error.to_string()))?;
         outcome.map_err(|error| writer::failure(&error))
     }
+}
+
+/// Lets a prepared statement keep its plan whatever is bound to it. Otherwise SQLite parses and plans it
+/// anew for each value, which costs several times what the query does.
+fn keep_plans(connection: &Connection) -> rusqlite::Result<()> {
+    connection.set_db_config(rusqlite::config::DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map(drop)
 }
 
 /// The id of a repository.

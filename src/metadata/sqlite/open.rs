@@ -2,13 +2,13 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension};
 use thiserror::Error;
 
 use super::readers::Readers;
+use super::recall::Epoch;
 use super::writer::Writer;
 use super::{Access, SqliteMetadata};
 
@@ -97,7 +97,7 @@ pub(super) fn open_for_reading(path: PathBuf, writable: bool) -> Result<SqliteMe
     let sqlite = |error| OpenError::Sqlite { path: path.clone(), error };
     let readers = Readers::new(path.clone(), immutable);
     match readers.read(version).map_err(sqlite)? {
-        SCHEMA_VERSION => Ok(SqliteMetadata { path, readers: Arc::new(readers), writer: None }),
+        SCHEMA_VERSION => Ok(SqliteMetadata::over(path, readers, None, &Epoch::default())),
         found if found > SCHEMA_VERSION => Err(OpenError::Newer { path, found, known: SCHEMA_VERSION }),
         _ => Err(OpenError::NotReady(path)),
     }
@@ -136,9 +136,11 @@ fn open_for_writing(dir: &Path, path: PathBuf) -> Result<SqliteMetadata, OpenErr
         }
     }
     connection.pragma_update(None, "foreign_keys", true).map_err(sqlite)?;
-    let writer = Writer::start(connection).map_err(|error| OpenError::Folder { path: dir.into(), error })?;
-    let readers = Arc::new(Readers::new(path.clone(), false));
-    Ok(SqliteMetadata { path, readers, writer: Some(writer) })
+    let epoch = Epoch::default();
+    let writer = Writer::start(connection, epoch.clone())
+        .map_err(|error| OpenError::Folder { path: dir.into(), error })?;
+    let readers = Readers::new(path.clone(), false);
+    Ok(SqliteMetadata::over(path, readers, Some(writer), &epoch))
 }
 
 fn connect(path: &Path) -> rusqlite::Result<Connection> {
@@ -150,6 +152,7 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
     connection.pragma_update(None, "journal_size_limit", 64 << 20)?;
+    super::keep_plans(&connection)?;
     connection.set_prepared_statement_cache_capacity(128);
     Ok(connection)
 }

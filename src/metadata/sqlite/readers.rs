@@ -48,6 +48,7 @@ impl Readers {
             Connection::open_with_flags(&self.path, flags)?
         };
         connection.busy_timeout(std::time::Duration::from_secs(10))?;
+        super::keep_plans(&connection)?;
         connection.set_prepared_statement_cache_capacity(32);
         Ok(connection)
     }

@@ -12,6 +12,7 @@ use std::thread::JoinHandle;
 use rusqlite::{Connection, ErrorCode};
 use tokio::sync::oneshot;
 
+use super::recall::Epoch;
 use crate::metadata::{MetadataError, Result};
 
 /// The most changes in a group: a bound on how long the first of them waits.
@@ -81,13 +82,14 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn start(connection: Connection) -> std::io::Result<Self> {
+    /// Starts the thread. Each transaction ends an epoch.
+    pub(super) fn start(connection: Connection, epoch: Epoch) -> std::io::Result<Self> {
         let (changes, waiting) = channel();
         let poisoned = Arc::new(AtomicBool::new(false));
         let flag = Arc::clone(&poisoned);
-        let thread = std::thread::Builder::new()
-            .name("metadata-writer".into())
-            .spawn(move || WriterThread { connection, synchronous: None, poisoned: flag }.run(&waiting))?;
+        let thread = std::thread::Builder::new().name("metadata-writer".into()).spawn(move || {
+            WriterThread { connection, synchronous: None, poisoned: flag, epoch }.run(&waiting)
+        })?;
         Ok(Self { changes: Some(changes), thread: Some(thread), poisoned })
     }
 
@@ -121,6 +123,7 @@ struct WriterThread {
     connection: Connection,
     synchronous: Option<Durability>,
     poisoned: Arc<AtomicBool>,
+    epoch: Epoch,
 }
 
 impl WriterThread {
@@ -137,6 +140,7 @@ impl WriterThread {
 
     fn commit(&mut self, mut group: Vec<Box<dyn Member>>) {
         let committed = self.transact(&mut group);
+        self.epoch.end();
         if let Err(error) = &committed {
             self.give_up_if_unknown(error);
         }
