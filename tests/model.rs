@@ -21,8 +21,9 @@
 //!
 //! The model is more permissive than the code where that makes it simpler: the collector may review an entry
 //! of its queue at any time, not only when it is due; its batches are of one row; a power cut keeps any part
-//! of what was not synced. It is coarser in this: the clock has a handful of ticks, long beside the minutes
-//! after which SQLite's log is synced in any case, and two events within a tick have no order in time.
+//! of what was not synced. It is coarser in this: the clock has a handful of ticks, and two events within a
+//! tick have no order in time. And it takes for granted that something syncs SQLite's log within a tick: an
+//! upload whose lazily written row a power cut undoes has extended no lease.
 //!
 //! Left out: what happens within a byte operation or a transaction (the scenario suites of both stores, with
 //! their power cuts, are for that), offsets and hashes of an upload, staged bytes (nothing refers to them;

@@ -124,7 +124,8 @@ impl Protocol {
         undos.chain(self.collector_steps(state).into_iter().map(Action::Collector)).collect()
     }
 
-    /// Time passes. Ticks are long beside the minutes after which the log is synced in any case. What can't matter any more is forgotten, so that equal states look equal.
+    /// Time passes, so much that the log was synced meanwhile. What can't matter any more is forgotten, so
+    /// that equal states look equal.
     pub fn tick(&self, state: &mut State) {
         state.now += 1;
         state.lasting = None;
