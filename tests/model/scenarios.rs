@@ -1,0 +1,298 @@
+//! Who does what in which store: one scenario for each meeting that could go wrong.
+
+use super::protocol::Protocol;
+use super::state::{Op, START, Stage, State, Who};
+use super::world::{Blob, Manifest, Repo, Target, Tick};
+
+/// What a client does, one op after the other.
+#[derive(Clone, Copy, Debug)]
+pub struct Script {
+    pub repo: Repo,
+    pub ops: &'static [Op],
+}
+
+type Reached = fn(&Protocol, &State) -> bool;
+
+#[derive(Clone, Copy, Debug)]
+pub struct Scenario {
+    pub before: fn() -> State,
+    pub scripts: &'static [Script],
+    /// `gc.lease`.
+    pub lease: Tick,
+    /// How long a removed manifest or blob can be brought back.
+    pub trash: Tick,
+    /// How old an upload that no request owns may become.
+    pub idle: Tick,
+    /// How many things may go wrong.
+    pub faults: u8,
+    /// When the clock stops.
+    pub end: Tick,
+    /// What must be possible, lest the properties hold only because nothing happens.
+    pub reaches: &'static [(&'static str, Reached)],
+}
+
+impl Scenario {
+    pub fn script(&self, who: Who) -> Script {
+        self.scripts.get(who as usize).copied().unwrap_or(Script { repo: Repo::Main, ops: &[] })
+    }
+}
+
+const fn main(ops: &'static [Op]) -> Script {
+    Script { repo: Repo::Main, ops }
+}
+
+const fn fork(ops: &'static [Op]) -> Script {
+    Script { repo: Repo::Fork, ops }
+}
+
+/// What the scenarios have in common.
+const QUIET: Scenario = Scenario {
+    before: || State::EMPTY,
+    scripts: &[],
+    lease: 1,
+    trash: 1,
+    idle: 20,
+    faults: 0,
+    end: START + 3,
+    reaches: &[],
+};
+
+/// Two clients upload one digest at once, and one of them refers to it, while requests, the process and the
+/// power fail.
+pub const TWO_UPLOADS: Scenario = Scenario {
+    scripts: &[main(&[Op::Upload(Blob::Layer), Op::Put(Manifest::App)]), main(&[Op::Upload(Blob::Layer)])],
+    faults: 2,
+    end: START,
+    reaches: &[("one upload replaces the other's bytes", |model, state| {
+        model.is_done(state, Who::Bob) && is_live(state, Manifest::App) && !state.facts.doomed.is_empty()
+    })],
+    ..QUIET
+};
+
+/// A client wants a blob that nobody held for long: it finds it, or pushes it again while the old bytes go.
+pub const PUSHED_AGAIN: Scenario = Scenario {
+    before: || State::EMPTY.with_blob(Repo::Main, Blob::Layer),
+    scripts: &[main(&[Op::Ensure(Blob::Layer), Op::Put(Manifest::App)])],
+    faults: 1,
+    reaches: &[
+        ("the blob is found", |_, state| is_live(state, Manifest::App) && state.facts.doomed.is_empty()),
+        ("the blob is pushed again", |_, state| {
+            is_live(state, Manifest::App) && !state.facts.doomed.is_empty()
+        }),
+        ("the blob is collected", |_, state| is_collected(state, Blob::Layer)),
+    ],
+    ..QUIET
+};
+
+/// A blob is pushed again while another client reads it.
+pub const PULL: Scenario = Scenario {
+    before: || State::EMPTY.with_tag(Repo::Main, Manifest::App),
+    scripts: &[main(&[Op::Upload(Blob::Layer)]), main(&[Op::Pull(Blob::Layer)])],
+    faults: 1,
+    end: START,
+    reaches: &[(
+        "the reader looks where the bytes were",
+        |_, state| matches!(state.client(Who::Bob).stage, Stage::Found(path) if !state.disk.file(path).is_visible()),
+    )],
+    ..QUIET
+};
+
+/// Uploads expire while the power fails.
+pub const EXPIRY: Scenario = Scenario {
+    scripts: &[main(&[Op::Upload(Blob::Layer), Op::Put(Manifest::App)]), main(&[Op::Abandon(Blob::Layer)])],
+    idle: 1,
+    faults: 2,
+    end: START + 1,
+    reaches: &[("an intent expires", |_, state| {
+        state.facts.uploads.iter().all(Option::is_none) && !state.facts.doomed.is_empty()
+    })],
+    ..QUIET
+};
+
+/// A push takes longer than a lease, and another upload is begun and never ended.
+pub const LONG_PUSH: Scenario = Scenario {
+    scripts: &[
+        main(&[Op::Upload(Blob::Layer), Op::Upload(Blob::Config), Op::Put(Manifest::Signature)]),
+        main(&[Op::Abandon(Blob::Config)]),
+    ],
+    idle: 2,
+    end: START + 4,
+    reaches: &[
+        ("an upload keeps a blob whose lease is over", |model, state| {
+            let link = state.facts.repo(Repo::Main).links[Blob::Layer as usize];
+            is_live(state, Manifest::Signature)
+                && link.is_some_and(|link| state.now > link.leased + model.scenario.lease)
+        }),
+        ("it does not keep it for ever", |_, state| is_collected(state, Blob::Layer)),
+    ],
+    ..QUIET
+};
+
+/// An image is deleted while the next one, with the same layer, is pushed.
+pub const NEXT_VERSION: Scenario = Scenario {
+    before: || State::EMPTY.with_tag(Repo::Main, Manifest::App),
+    scripts: &[
+        main(&[Op::Ensure(Blob::Layer), Op::Upload(Blob::Config), Op::Put(Manifest::Next)]),
+        main(&[Op::DeleteManifest(Manifest::App)]),
+    ],
+    lease: 2,
+    reaches: &[
+        ("the old image is purged, the new one lives", |_, state| {
+            is_purged(state, Manifest::App) && is_live(state, Manifest::Next)
+        }),
+        ("the new image comes too late", |_, state| state.ghost.refused),
+        ("the layer is collected", |_, state| is_collected(state, Blob::Layer)),
+    ],
+    ..QUIET
+};
+
+/// A layer is mounted from a repository that is letting it go.
+pub const MOUNT: Scenario = Scenario {
+    before: || State::EMPTY.with_tag(Repo::Main, Manifest::App),
+    scripts: &[
+        fork(&[Op::Mount(Repo::Main, Blob::Layer), Op::Put(Manifest::App)]),
+        main(&[Op::DeleteManifest(Manifest::App)]),
+    ],
+    reaches: &[
+        ("the mount outlives its source", |_, state| {
+            !state.facts.repo(Repo::Main).is_visible(Target::Blob(Blob::Layer))
+                && state.facts.repo(Repo::Fork).is_live(Manifest::App)
+                && state.facts.doomed.is_empty()
+        }),
+        ("the mount comes too late", |_, state| state.client(Who::Alice).stage == Stage::Absent),
+        ("the layer is collected", |_, state| is_collected(state, Blob::Layer)),
+    ],
+    ..QUIET
+};
+
+/// An image is deleted, and its layer too; the image is restored, and another one with that layer pushed.
+pub const RESTORE: Scenario = Scenario {
+    before: || State::EMPTY.with_tag(Repo::Main, Manifest::App),
+    scripts: &[
+        main(&[Op::Put(Manifest::App)]),
+        main(&[Op::DeleteManifest(Manifest::App), Op::DeleteBlob(Blob::Layer)]),
+        main(&[Op::Ensure(Blob::Layer), Op::Put(Manifest::Next)]),
+    ],
+    end: START + 2,
+    reaches: &[
+        ("a deleted layer is hidden", |_, state| {
+            let link = state.facts.repo(Repo::Main).links[Blob::Layer as usize];
+            link.is_some_and(|link| link.hidden.is_some())
+        }),
+        ("a deleted layer is pushed again", |_, state| {
+            is_live(state, Manifest::Next) && !is_live(state, Manifest::App) && !state.facts.doomed.is_empty()
+        }),
+        ("the layer is collected", |_, state| is_collected(state, Blob::Layer)),
+    ],
+    ..QUIET
+};
+
+/// An index is deleted and pushed again, with its child found by HEAD.
+pub const INDEX: Scenario = Scenario {
+    before: || State::EMPTY.with_tag(Repo::Main, Manifest::Index),
+    scripts: &[
+        main(&[Op::HeadManifest(Manifest::App), Op::Put(Manifest::Index)]),
+        main(&[Op::DeleteManifest(Manifest::Index)]),
+    ],
+    lease: 2,
+    end: START + 4,
+    reaches: &[
+        ("the index comes too late", |_, state| state.ghost.refused),
+        ("the child goes with its index", |_, state| {
+            is_purged(state, Manifest::Index) && is_purged(state, Manifest::App)
+        }),
+    ],
+    ..QUIET
+};
+
+/// An index is deleted, and an image with its child's layer is pushed.
+pub const CASCADE: Scenario = Scenario {
+    before: || State::EMPTY.with_tag(Repo::Main, Manifest::Index),
+    scripts: &[
+        main(&[Op::Ensure(Blob::Layer), Op::Put(Manifest::Next)]),
+        main(&[Op::DeleteManifest(Manifest::Index)]),
+    ],
+    reaches: &[
+        ("the layer outlives the child", |_, state| {
+            is_purged(state, Manifest::App) && is_live(state, Manifest::Next) && state.facts.doomed.is_empty()
+        }),
+        ("the layer is collected", |_, state| is_collected(state, Blob::Layer)),
+    ],
+    ..QUIET
+};
+
+/// An index is deleted, and its child pushed again by digest.
+pub const CHILD: Scenario = Scenario {
+    before: || State::EMPTY.with_tag(Repo::Main, Manifest::Index),
+    scripts: &[main(&[Op::Put(Manifest::App)]), main(&[Op::DeleteManifest(Manifest::Index)])],
+    reaches: &[("the child outlives its index", |_, state| {
+        is_purged(state, Manifest::Index) && is_live(state, Manifest::App)
+    })],
+    ..QUIET
+};
+
+/// The tag moves to the next version, while an index of the old one is pushed.
+pub const TAG_MOVE: Scenario = Scenario {
+    before: || State::EMPTY.with_tag(Repo::Main, Manifest::App),
+    scripts: &[
+        main(&[Op::Ensure(Blob::Layer), Op::PutTagged(Manifest::Next)]),
+        main(&[Op::HeadManifest(Manifest::App), Op::Put(Manifest::Index)]),
+    ],
+    end: START + 4,
+    reaches: &[
+        ("the index holds what the tag has left", |_, state| {
+            is_live(state, Manifest::Next) && is_live(state, Manifest::Index) && is_live(state, Manifest::App)
+        }),
+        ("what the tag has left expires", |_, state| {
+            is_live(state, Manifest::Next) && is_purged(state, Manifest::App)
+        }),
+    ],
+    ..QUIET
+};
+
+/// A signed image is deleted, and signed again.
+pub const REFERRER: Scenario = Scenario {
+    before: || {
+        State::EMPTY.with_tag(Repo::Main, Manifest::App).with_manifest(Repo::Main, Manifest::Signature)
+    },
+    scripts: &[
+        main(&[Op::Ensure(Blob::Config), Op::Put(Manifest::Signature)]),
+        main(&[Op::DeleteManifest(Manifest::App)]),
+    ],
+    reaches: &[
+        ("a signature outlives its image", |_, state| {
+            is_purged(state, Manifest::App) && is_live(state, Manifest::Signature)
+        }),
+        ("the signature goes with its image", |_, state| {
+            is_purged(state, Manifest::App) && is_purged(state, Manifest::Signature)
+        }),
+    ],
+    ..QUIET
+};
+
+/// The tag leaves a signed image.
+pub const SIGNED: Scenario = Scenario {
+    before: || {
+        State::EMPTY.with_tag(Repo::Main, Manifest::App).with_manifest(Repo::Main, Manifest::Signature)
+    },
+    scripts: &[main(&[Op::Ensure(Blob::Layer), Op::PutTagged(Manifest::Next)])],
+    reaches: &[("the signature goes with its image", |_, state| {
+        is_live(state, Manifest::Next)
+            && is_purged(state, Manifest::App)
+            && is_purged(state, Manifest::Signature)
+    })],
+    ..QUIET
+};
+
+fn is_collected(state: &State, blob: Blob) -> bool {
+    let facts = &state.facts;
+    facts.blobs[blob as usize].is_none() && facts.doomed.is_empty() && !facts.is_linked(blob)
+}
+
+fn is_live(state: &State, manifest: Manifest) -> bool {
+    state.facts.repo(Repo::Main).is_live(manifest)
+}
+
+fn is_purged(state: &State, manifest: Manifest) -> bool {
+    state.facts.repo(Repo::Main).manifests[manifest as usize].is_none()
+}
