@@ -99,7 +99,7 @@ impl Drop for Exchange {
     }
 }
 
-/// A response's body that ends its [`Exchange`] when it has been sent or dropped.
+/// A response's body, which writes down what became of its request when it has been sent or dropped.
 pub struct Observed {
     payload: Payload,
     exchange: Exchange,

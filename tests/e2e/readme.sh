@@ -19,10 +19,15 @@ python3 "$E2E_DIR/readme.py" ci >"$WORK/commands"
 PATH="$(dirname "$E2E_BIN"):$PATH"
 export ORLOP_STORAGE__DATA="$WORK/data"
 
+mkdir "$WORK/etc"
+openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost \
+    -keyout "$WORK/etc/tls.key" -out "$WORK/etc/tls.crt" 2>/dev/null
+
 cat >"$WORK/script" <<'RUN'
 set -euo pipefail
+# The files that an example names are the reader's; here they lie in the work folder.
 check_config() {
-    cat >"$WORK/block.toml"
+    sed "s|\"/etc/orlop/|\"$WORK/etc/|" >"$WORK/block.toml"
     orlop check-config --config "$WORK/block.toml"
 }
 wait_ready() {

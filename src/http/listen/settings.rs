@@ -26,7 +26,7 @@ pub struct ListenSettings {
     pub max_streams: u32,
     /// How many bytes of a request's body may be under way in HTTP/2; four times that on a connection.
     pub stream_window: u32,
-    /// TLS, if it is to be spoken: see [`load_tls`].
+    /// TLS, if it is to be spoken: see [`super::load_tls`].
     pub tls: Option<Arc<ServerConfig>>,
 }
 

@@ -31,8 +31,8 @@ pub(super) fn is_held_lately(
 ) -> rusqlite::Result<bool> {
     c.prepare_cached(
         "SELECT 1 FROM (SELECT manifest FROM edges WHERE repo = ?1 AND target = ?2 AND kind = ?3
-                        ORDER BY manifest DESC LIMIT 16) e
-         JOIN manifests m ON m.id = e.manifest WHERE m.state = 0 LIMIT 1",
+                        ORDER BY manifest DESC LIMIT 16) newest
+         JOIN manifests m ON m.id = newest.manifest WHERE m.state = 0 LIMIT 1",
     )?
     .exists(params![repo, target, kind])
 }
@@ -164,6 +164,32 @@ pub(super) fn queue(
     )?
     .execute(params![review as i64, repo, digest, since])
     .map(drop)
+}
+
+/// Puts a manifest into the review queue that was put without a tag, or lost one: later than the removal of
+/// whatever held it, by however little, also where the clock has gone back. So its purge can tell.
+pub(super) fn queue_manifest(
+    c: &Connection,
+    id: i64,
+    repo: i64,
+    digest: &[u8],
+    now: Timestamp,
+) -> rusqlite::Result<()> {
+    let by_index: Option<Timestamp> = c
+        .prepare_cached(
+            "SELECT max(m.removed_at) FROM (SELECT manifest FROM edges WHERE repo = ?1 AND target = ?2 AND kind = 1
+                                            ORDER BY manifest DESC LIMIT 64) newest
+             JOIN manifests m ON m.id = newest.manifest",
+        )?
+        .query_row(params![repo, digest], |row| row.get(0))?;
+    let by_subject: Option<Timestamp> = c
+        .prepare_cached(
+            "SELECT max(s.removed_at) FROM edges e JOIN manifests s ON s.repo = e.repo AND s.digest = e.target
+             WHERE e.manifest = ?1 AND e.kind = 2",
+        )?
+        .query_row([id], |row| row.get(0))?;
+    let after = by_index.max(by_subject).map_or(now, |removed| Timestamp(removed.0.saturating_add(1)));
+    queue(c, Review::Manifest, repo, digest, now.max(after))
 }
 
 /// Takes something out of the review queue.

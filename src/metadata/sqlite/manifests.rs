@@ -54,7 +54,7 @@ impl Manifests for SqliteMetadata {
                 point_tag(c, repo, tag, id, &target, put.now)?;
             }
             if put.tags.is_empty() {
-                holds::queue(c, Review::Manifest, repo, &target, put.now)?;
+                holds::queue_manifest(c, id, repo, &target, put.now)?;
             }
             Ok(PutOutcome::Stored)
         })
@@ -333,7 +333,7 @@ fn lost_a_tag(c: &Connection, repo: i64, manifest: i64, now: Timestamp) -> rusql
     let target: Vec<u8> = c
         .prepare_cached("SELECT digest FROM manifests WHERE id = ?1")?
         .query_row([manifest], |row| row.get(0))?;
-    holds::queue(c, Review::Manifest, repo, &target, now)
+    holds::queue_manifest(c, manifest, repo, &target, now)
 }
 
 fn note_history(

@@ -158,7 +158,7 @@ fn release(
     if holds::manifest_is_held(c, id, holder.repo, digest)? {
         return holds::queue_own_indexes(c, holder.repo, digest, rules.now);
     }
-    if review::is_queued_since(c, Review::Manifest, holder.repo, digest, holder.removed_at)? {
+    if review::is_queued_later(c, Review::Manifest, holder.repo, digest, holder.removed_at)? {
         return Ok(());
     }
     c.prepare_cached("UPDATE manifests SET leased_at = max(leased_at, ?2) WHERE id = ?1")?

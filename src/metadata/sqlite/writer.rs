@@ -141,7 +141,7 @@ impl WriterThread {
             self.give_up_if_unknown(error);
         }
         for member in group {
-            member.answer(committed.as_ref().map(|()| ()).map_err(|error| failure(error)));
+            member.answer(committed.as_ref().copied().map_err(failure));
         }
     }
 

@@ -115,6 +115,29 @@ pub async fn an_orphan_put_again_is_kept_as_untagged(s: &Scene) {
     assert!(s.has("app", "child").await && s.has_blob("app", "layer").await);
 }
 
+/// What happens in the same moment has its order nevertheless.
+pub async fn a_child_follows_what_was_removed_after_its_tag(s: &Scene) {
+    indexed(s).await;
+    s.put("app", image("child").blob("layer").tag("child"), 100).await;
+    assert!(s.untag("app", "child", 100).await);
+    s.delete("app", "index", 100).await;
+    s.collect(rules(125)).await;
+    assert!(!s.has("app", "child").await);
+}
+
+/// So has what happens after the removal, also where the clock has gone back meanwhile.
+pub async fn a_child_put_in_the_moment_of_the_removal_is_kept_as_untagged(s: &Scene) {
+    indexed(s).await;
+    s.put("app", image("referrer").subject("index"), 0).await;
+    s.delete("app", "index", 100).await;
+    s.put("app", image("child").blob("layer"), 100).await;
+    s.put("app", image("referrer").subject("index"), 99).await;
+    for hours in [125, 160, 300] {
+        s.collect(rules(hours)).await;
+        assert!(s.has("app", "child").await && s.has("app", "referrer").await);
+    }
+}
+
 /// So is one whose tag moved on after the index's removal.
 pub async fn a_child_that_lost_its_tag_later_is_kept_as_untagged(s: &Scene) {
     indexed(s).await;

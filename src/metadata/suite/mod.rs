@@ -125,6 +125,8 @@ macro_rules! metadata_store_suite {
             children_follow_in_a_busy_repository
             a_child_put_again_is_kept_as_untagged
             an_orphan_put_again_is_kept_as_untagged
+            a_child_follows_what_was_removed_after_its_tag
+            a_child_put_in_the_moment_of_the_removal_is_kept_as_untagged
             a_child_that_lost_its_tag_later_is_kept_as_untagged
             referrers_follow_their_subject
             a_tagged_referrer_stays

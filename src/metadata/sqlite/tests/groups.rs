@@ -1,6 +1,6 @@
 //! Group commit: one that fails leaves the others alone, a full disk passes, a failing medium does not.
 
-use std::sync::mpsc::channel;
+use std::sync::mpsc::{Sender, channel};
 
 use rusqlite::Connection;
 
@@ -19,12 +19,16 @@ fn failing(code: i32) -> impl FnOnce(&Connection) -> rusqlite::Result<()> + Send
 }
 
 /// Keeps the writer busy until the returned sender is dropped, so that what follows is one group.
-fn hold(store: &SqliteMetadata) -> (std::sync::mpsc::Sender<()>, impl Future<Output = ()>) {
+async fn hold(store: &SqliteMetadata) -> (Sender<()>, impl Future<Output = ()>) {
     let (release, released) = channel::<()>();
-    let held = store.write(Durability::Lazy, move |_| {
+    let (started, starts) = channel::<()>();
+    let mut held = Box::pin(store.write(Durability::Lazy, move |_| {
+        let _ = started.send(());
         let _ = released.recv();
         Ok(())
-    });
+    }));
+    assert!(futures_util::poll!(&mut held).is_pending());
+    starts.recv().expect("it runs, alone in its group");
     (release, async move { held.await.expect("held") })
 }
 
@@ -40,7 +44,7 @@ fn facts(store: &SqliteMetadata) -> Vec<String> {
 async fn a_member_that_fails_leaves_the_others_alone() {
     let folder = Folder::new();
     let store = folder.store();
-    let (release, held) = hold(&store);
+    let (release, held) = hold(&store).await;
     let before = store.record_time(at(1));
     let fails = store.write(Durability::Full, failing(rusqlite::ffi::SQLITE_CONSTRAINT));
     let after = store.bind_store("one");
@@ -57,7 +61,7 @@ async fn a_failing_medium_ends_the_group_and_poisons_the_writer() {
     let folder = Folder::new();
     let store = folder.store();
     store.bind_store("one").await.expect("bound");
-    let (release, held) = hold(&store);
+    let (release, held) = hold(&store).await;
     let before = store.record_time(at(1));
     let fails = store.write(Durability::Full, failing(rusqlite::ffi::SQLITE_IOERR));
     let after = store.record_time(at(2));
@@ -107,7 +111,7 @@ async fn a_full_disk_fails_who_needs_room_and_nobody_else() {
     let store = folder.store();
     store.record_time(at(1)).await.expect("recorded");
     max_pages(&store, 1).await;
-    let (release, held) = hold(&store);
+    let (release, held) = hold(&store).await;
     let all = async { tokio::join!(held, put(&store, 1), store.record_time(at(2))) };
     let ((), put, time) = released(release, all).await;
     assert!(matches!(put, Err(MetadataError::Full)));
@@ -135,7 +139,7 @@ async fn room_is_given_back() {
     Scene::new(std::sync::Arc::new(store)).put("app", image("a"), 1).await;
 }
 
-async fn released<T>(release: std::sync::mpsc::Sender<()>, all: impl Future<Output = T>) -> T {
+async fn released<T>(release: Sender<()>, all: impl Future<Output = T>) -> T {
     tokio::pin!(all);
     // Each is asked once, so that all of them are waiting behind the held one.
     assert!(futures_util::poll!(&mut all).is_pending());

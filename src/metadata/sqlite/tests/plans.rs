@@ -30,6 +30,9 @@ const WHOLE: [&str; 5] = [
     "coalesce(sum(CASE WHEN",
 ];
 
+/// Scans of what is short: one row, a few of the newest edges, an index of what is being purged.
+const HARMLESS: [&str; 3] = ["CONSTANT", "SCAN newest", "INDEX manifests_purging"];
+
 fn statements(source: &str) -> Vec<&str> {
     let literals = source.split('"').skip(1).step_by(2);
     let is_statement = |text: &&str| {
@@ -58,9 +61,8 @@ async fn no_statement_scans_or_sorts() {
             });
             let plan = plan.unwrap_or_else(|error| panic!("{file}: {sql}: {error}"));
             let slow = |step: &String| {
-                let scans =
-                    step.starts_with("SCAN") && !step.contains("SCAN e") && !step.contains("CONSTANT");
-                scans || step.contains("TEMP B-TREE")
+                let harmless = HARMLESS.iter().any(|part| step.contains(part));
+                (step.starts_with("SCAN") && !harmless) || step.contains("TEMP B-TREE")
             };
             let excused = WHOLE.iter().any(|part| format!("{sql}\"").contains(part));
             if !excused && plan.iter().any(slow) {

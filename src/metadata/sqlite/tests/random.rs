@@ -12,8 +12,10 @@ use crate::metadata::{Deletion, PutOutcome, Totals};
 const REPOS: [&str; 2] = ["app", "other"];
 const BLOBS: [&str; 3] = ["x", "y", "z"];
 
+type Names = &'static [&'static str];
+
 /// Each manifest, with what it refers to: blobs, children, subject.
-const MANIFESTS: [(&str, &[&str], &[&str], &[&str]); 6] = [
+const MANIFESTS: [(&str, Names, Names, Names); 6] = [
     ("a", &["x", "y"], &[], &[]),
     ("b", &["y", "z"], &[], &[]),
     ("index", &["z"], &["a", "b"], &[]),
@@ -56,6 +58,9 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
+/// Names, each in a repository.
+type Here = BTreeSet<(usize, &'static str)>;
+
 /// What must be: the tags, and until when a blob was promised to be there.
 #[derive(Default)]
 struct Reference {
@@ -65,7 +70,7 @@ struct Reference {
 
 impl Reference {
     /// Everything that is reached from a tag.
-    fn reached(&self) -> (BTreeSet<(usize, &'static str)>, BTreeSet<(usize, &'static str)>) {
+    fn reached(&self) -> (Here, Here) {
         let (mut manifests, mut blobs) = (BTreeSet::new(), BTreeSet::new());
         let mut waiting: Vec<_> = self.tags.iter().map(|((repo, _), m)| (*repo, MANIFESTS[*m].0)).collect();
         while let Some((repo, name)) = waiting.pop() {
