@@ -444,7 +444,7 @@ fn below_min_free_pushes_are_refused_and_the_rest_goes_on() {
     server.push("app", "1", b"hello");
     server.end();
     let disk = rustix::fs::statvfs(place.dir.path()).expect("a disk");
-    let almost_all = (disk.f_blocks * disk.f_frsize >> 20) - 1;
+    let almost_all = ((disk.f_blocks * disk.f_frsize) >> 20) - 1;
     let size = format!("{almost_all}MiB");
     let server = place.serve_with(&[("ORLOP_STORAGE__MIN_FREE", &size), ("ORLOP_STORAGE__WARN_FREE", &size)]);
     let body = wait_for_readiness(&server, 503);
