@@ -141,12 +141,22 @@ impl Drop for Server {
 }
 
 fn request(method: reqwest::Method, url: &str, content_type: &str, body: Vec<u8>) {
+    let (status, answer) = ask(method, url, content_type, body);
+    assert_eq!(status, 201, "{url}: {answer}");
+}
+
+/// Status and body of an answer.
+fn ask(method: reqwest::Method, url: &str, content_type: &str, body: Vec<u8>) -> (u16, String) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("threads");
-    let status = runtime.block_on(async {
+    runtime.block_on(async {
         let request = reqwest::Client::new().request(method, url).header("content-type", content_type);
-        request.body(body).send().await.expect("answered").status()
-    });
-    assert_eq!(status, 201, "{url}");
+        let response = request.body(body).send().await.expect("answered");
+        (response.status().as_u16(), response.text().await.expect("text"))
+    })
+}
+
+fn get(url: &str) -> (u16, String) {
+    ask(reqwest::Method::GET, url, "text/plain", Vec::new())
 }
 
 #[test]
@@ -376,4 +386,95 @@ fn logs_are_json_by_setting() {
     let line: Value = serde_json::from_str(&line).expect("JSON");
     assert_eq!(line["level"], "INFO");
     assert!(line["message"].as_str().is_some_and(|text| text.contains("there are no accounts")), "{line}");
+}
+
+/// Waits for what `/readyz` is to say: its answers are good for a second.
+fn wait_for_readiness(server: &Server, expected: u16) -> String {
+    let until = Instant::now() + Duration::from_secs(10);
+    loop {
+        let (status, body) = get(&format!("{}/readyz", server.url));
+        if status == expected {
+            return body;
+        }
+        assert!(Instant::now() < until, "{status}: {body}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+#[test]
+fn a_data_directory_that_vanished_turns_readiness_red_until_it_is_back() {
+    let place = Place::new();
+    let server = place.serve();
+    server.push("app", "1", b"hello");
+    wait_for_readiness(&server, 200);
+    fs::rename(place.path("data"), place.path("elsewhere")).expect("moved");
+    let body = wait_for_readiness(&server, 503);
+    assert!(body.contains("orlop.json is missing"), "{body}");
+    // What is in the database's open files can still be given.
+    assert_eq!(get(&format!("{}/v2/app/manifests/1", server.url)).0, 200);
+    fs::rename(place.path("elsewhere"), place.path("data")).expect("moved back");
+    wait_for_readiness(&server, 200);
+    server.push("app", "2", b"world");
+    assert_eq!(server.end(), Some(0));
+    assert_eq!(place.run(&["fsck"]).code, Some(0));
+}
+
+#[test]
+fn a_read_only_registry_is_ready_and_says_so() {
+    let place = Place::new();
+    let server = place.serve();
+    server.push("app", "1", b"hello");
+    server.end();
+    let server = place.serve_with(&[("ORLOP_STORAGE__READ_ONLY", "true")]);
+    let body = wait_for_readiness(&server, 200);
+    assert!(body.contains("the registry is read-only"), "{body}");
+    assert_eq!(get(&format!("{}/v2/app/manifests/1", server.url)).0, 200);
+    let upload = format!("{}/v2/app/blobs/uploads/", server.url);
+    let (status, _) = ask(reqwest::Method::POST, &upload, "application/octet-stream", Vec::new());
+    assert!(status >= 400, "{status}");
+    assert_eq!(place.run(&["healthcheck"]).out, "ready\n");
+    assert_eq!(place.run(&["usage"]).code, Some(0));
+    assert_eq!(server.end(), Some(0));
+}
+
+#[test]
+fn below_min_free_pushes_are_refused_and_the_rest_goes_on() {
+    let place = Place::new();
+    let server = place.serve();
+    server.push("app", "1", b"hello");
+    server.end();
+    let disk = rustix::fs::statvfs(place.dir.path()).expect("a disk");
+    let almost_all = ((disk.f_blocks * disk.f_frsize) >> 20) - 1;
+    let size = format!("{almost_all}MiB");
+    let server = place.serve_with(&[("ORLOP_STORAGE__MIN_FREE", &size), ("ORLOP_STORAGE__WARN_FREE", &size)]);
+    let body = wait_for_readiness(&server, 503);
+    assert!(body.contains(&format!("storage.min_free is {almost_all} MiB")), "{body}");
+    assert_eq!(get(&format!("{}/v2/app/manifests/1", server.url)).0, 200);
+    let ran = place.run(&["healthcheck"]);
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+    assert!(ran.err.contains("storage.min_free"), "{}", ran.err);
+    server.end();
+    let more = format!("{}MiB", almost_all + 2);
+    let variables = [("ORLOP_STORAGE__MIN_FREE", &more), ("ORLOP_STORAGE__WARN_FREE", &more)];
+    let ran = Ran::from(place.command(&["serve"]).envs(variables).output().expect("it runs"));
+    assert_eq!(ran.code, Some(2), "{ran:?}");
+    assert!(ran.err.starts_with("error: storage.min_free: must be less than the disk has"), "{}", ran.err);
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once() {
+    let place = Place::new();
+    let mut server = place.serve();
+    let address = server.url.trim_start_matches("http://").to_owned();
+    let mut upload = std::net::TcpStream::connect(&address).expect("connected");
+    let head = "POST /v2/app/blobs/uploads/ HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nhalf";
+    std::io::Write::write_all(&mut upload, head.as_bytes()).expect("sent");
+    std::thread::sleep(Duration::from_millis(100));
+    server.signal();
+    std::thread::sleep(Duration::from_millis(300));
+    assert!(server.process.try_wait().expect("known").is_none(), "it waits for the upload");
+    let begun = Instant::now();
+    server.signal();
+    assert_eq!(server.process.wait().expect("ended").code(), Some(1));
+    assert!(begun.elapsed() < Duration::from_secs(3));
 }

@@ -70,3 +70,24 @@ fn probe(path: &Path) -> io::Result<()> {
     let removed = fs::remove_file(path);
     written.and(removed)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::server::Purpose;
+
+    #[tokio::test]
+    async fn a_new_start_is_due_once_the_disk_works() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let mut config = Config::default();
+        config.storage.data = dir.path().join("data");
+        let opened = Opened::open(&config, Purpose::Serve).await.expect("opened");
+        let opened = Arc::new(opened);
+        opened.failures.note("first".into());
+        opened.failures.note("second".into());
+        assert_eq!(opened.failures.reason().as_deref(), Some("first"));
+        opened.failures.time_to_end(&opened).await;
+        assert!(!config.metadata_dir().join("probe").exists());
+    }
+}
