@@ -60,8 +60,11 @@ pub trait Uploads: Send + Sync {
     /// An upload of `repo`.
     async fn upload(&self, repo: &RepoName, id: UploadId) -> Result<Option<UploadRecord>>;
 
-    /// Records, lazily, that the bytes up to `offset` are durable and what they hash to so far. `false` if
-    /// the upload is no more.
+    /// Whether there is such an upload, whosever it is.
+    async fn upload_exists(&self, id: UploadId) -> Result<bool>;
+
+    /// Records that the bytes up to `offset` are durable and what they hash to so far. `false` if the upload
+    /// is no more.
     async fn note_progress(&self, id: UploadId, progress: Progress, now: Timestamp) -> Result<bool>;
 
     /// Records the place that the upload's bytes are about to get, so that a crash leaves a list to finish.

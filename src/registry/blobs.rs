@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::{BlobError, DeleteError, Repository};
-use crate::metadata::{BlobRecord, Deletion, Target, stale_lease};
+use crate::metadata::{BlobRecord, Deletion, MetadataError, Target, stale_lease};
 use crate::oci::{Digest, RepoName};
 use crate::store::{BlobKey, Content, StoreError};
 
@@ -26,19 +26,22 @@ impl Repository {
     /// # Errors
     /// [`BlobError::Unknown`] if it is gone meanwhile.
     pub async fn read_blob(&self, blob: &BlobRecord, range: Range<u64>) -> Result<Content, BlobError> {
-        let error = match self.registry.blobs.read(&blob.key, blob.size, range.clone()).await {
-            Ok(content) => return Ok(content),
-            Err(error @ (StoreError::NotFound | StoreError::Damaged(_))) => error,
-            Err(error) => return Err(error.into()),
-        };
-        // A push of the same digest may have replaced the bytes since the record was read.
-        let digest = &blob.key.digest;
-        let newer = self.registry.metadata.blob(&self.name, digest).await?.ok_or(BlobError::Unknown)?;
-        if newer.key == blob.key {
-            self.registry.set_aside(&blob.key, &error).await?;
-            return Err(BlobError::Unknown);
+        let mut blob = blob.clone();
+        loop {
+            let error = match self.registry.blobs.read(&blob.key, blob.size, range.clone()).await {
+                Ok(content) => return Ok(content),
+                Err(error @ (StoreError::NotFound | StoreError::Damaged(_))) => error,
+                Err(error) => return Err(error.into()),
+            };
+            // A push of the same digest may have replaced the bytes since the record was read.
+            let newer = self.registry.metadata.blob(&self.name, &blob.key.digest).await?;
+            let newer = newer.ok_or(BlobError::Unknown)?;
+            if newer.key == blob.key {
+                self.registry.set_aside(&blob.key, &error).await?;
+                return Err(BlobError::Unknown);
+            }
+            blob = newer;
         }
-        Ok(self.registry.blobs.read(&newer.key, newer.size, range).await?)
     }
 
     /// Makes a blob that another repository (`from`, or any) serves a blob of this one too, and leases it.
@@ -77,7 +80,11 @@ impl Repository {
         }
         let now = self.registry.clock.now();
         let stale = stale_lease(now, self.registry.settings.lease);
-        self.registry.metadata.renew_lease(&self.name, target, stale, now).await
+        match self.registry.metadata.renew_lease(&self.name, target, stale, now).await {
+            // Pulls go on when the disk is full, and no push can make use of a lease then.
+            Err(MetadataError::Full) => Ok(true),
+            renewed => renewed,
+        }
     }
 }
 

@@ -13,7 +13,8 @@ const KEEP_OPEN: Duration = Duration::from_secs(60);
 const SETTLE: Duration = Duration::from_secs(2);
 
 impl Registry {
-    /// Undoes the commits that a crash interrupted. To be called once, before the first request.
+    /// Undoes what a crash interrupted. To be called once, before the first request, on a store that is known
+    /// to belong to these facts. Tells how many commits it undid.
     ///
     /// # Errors
     /// [`Fault`].
@@ -22,7 +23,19 @@ impl Registry {
         for (id, intent) in &intended {
             self.undo_intent(*id, intent).await?;
         }
+        self.discard_strays().await?;
         Ok(intended.len())
+    }
+
+    /// Throws away staged bytes of uploads that are no more: a crash came between the two. Their list is as
+    /// short as that of the uploads.
+    async fn discard_strays(&self) -> Result<(), Fault> {
+        for (id, _) in self.blobs.list(None).await?.uploads {
+            if !self.metadata.upload_exists(id).await? {
+                self.blobs.discard(id).await?;
+            }
+        }
+        Ok(())
     }
 
     /// Records how far the uploads have come that nobody is writing to, and closes those that nobody has

@@ -55,6 +55,10 @@ impl<S: Uploads> Uploads for Faulty<S> {
         self.faults.apply(Operation::IdleUploads, self.inner.idle_uploads(idle_since, limit)).await
     }
 
+    async fn upload_exists(&self, id: UploadId) -> Result<bool> {
+        self.faults.apply(Operation::UploadExists, self.inner.upload_exists(id)).await
+    }
+
     async fn intended_uploads(&self) -> Result<Vec<(UploadId, BlobKey)>> {
         self.faults.apply(Operation::IntendedUploads, self.inner.intended_uploads()).await
     }

@@ -19,6 +19,8 @@ pub enum Operation {
     CancelUpload,
     /// [`crate::metadata::Uploads::idle_uploads`]
     IdleUploads,
+    /// [`crate::metadata::Uploads::upload_exists`]
+    UploadExists,
     /// [`crate::metadata::Uploads::intended_uploads`]
     IntendedUploads,
     /// [`crate::metadata::Blobs::blob`]

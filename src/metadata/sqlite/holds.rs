@@ -44,9 +44,21 @@ pub(super) fn blob_is_held(c: &Connection, repo: i64, target: &[u8]) -> rusqlite
 }
 
 /// Whether a tag, an index or the subject holds the manifest `id`. What is in the trash goes on holding
-/// until it is purged: it may be brought back.
+/// until it is purged: it may be brought back. So does an index that is being purged, until its own edge
+/// goes: whoever asked for the manifest while that was live was given no lease.
 pub(super) fn manifest_is_held(c: &Connection, id: i64, repo: i64, digest: &[u8]) -> rusqlite::Result<bool> {
     Ok(is_tagged(c, id)? || is_listed(c, repo, digest, None)? || subject_holds(c, id, repo)?)
+}
+
+/// The same, but for what is being purged: for a manifest that the purge lets go of.
+pub(super) fn manifest_is_kept(c: &Connection, id: i64, repo: i64, digest: &[u8]) -> rusqlite::Result<bool> {
+    let listed = c
+        .prepare_cached(
+            "SELECT 1 FROM edges e JOIN manifests m ON m.id = e.manifest
+             WHERE e.repo = ?1 AND e.target = ?2 AND e.kind = 1 AND m.state < 2 LIMIT 1",
+        )?
+        .exists(params![repo, digest])?;
+    Ok(listed || is_tagged(c, id)? || subject_holds(c, id, repo)?)
 }
 
 fn is_tagged(c: &Connection, id: i64) -> rusqlite::Result<bool> {
@@ -56,8 +68,7 @@ fn is_tagged(c: &Connection, id: i64) -> rusqlite::Result<bool> {
 /// Whether an index lists a manifest, `except` one.
 fn is_listed(c: &Connection, repo: i64, digest: &[u8], except: Option<i64>) -> rusqlite::Result<bool> {
     c.prepare_cached(
-        "SELECT 1 FROM edges e JOIN manifests m ON m.id = e.manifest
-         WHERE e.repo = ?1 AND e.target = ?2 AND e.kind = 1 AND m.state < 2 AND e.manifest IS NOT ?3 LIMIT 1",
+        "SELECT 1 FROM edges WHERE repo = ?1 AND target = ?2 AND kind = 1 AND manifest IS NOT ?3 LIMIT 1",
     )?
     .exists(params![repo, digest, except])
 }
@@ -189,7 +200,9 @@ pub(super) fn queue_manifest(
         )?
         .query_row([id], |row| row.get(0))?;
     let after = by_index.max(by_subject).map_or(now, |removed| Timestamp(removed.0.saturating_add(1)));
-    queue(c, Review::Manifest, repo, digest, now.max(after))
+    let alone_at = now.max(after);
+    c.prepare_cached("UPDATE manifests SET alone_at = ?2 WHERE id = ?1")?.execute(params![id, alone_at])?;
+    queue(c, Review::Manifest, repo, digest, alone_at)
 }
 
 /// Takes something out of the review queue.

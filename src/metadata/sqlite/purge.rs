@@ -155,11 +155,15 @@ fn release(
     digest: &[u8],
     rules: &CollectionRules,
 ) -> rusqlite::Result<()> {
-    if holds::manifest_is_held(c, id, holder.repo, digest)? {
+    if holds::manifest_is_kept(c, id, holder.repo, digest)? {
         return holds::queue_own_indexes(c, holder.repo, digest, rules.now);
     }
-    if review::is_queued_later(c, Review::Manifest, holder.repo, digest, holder.removed_at)? {
-        return Ok(());
+    let alone_at: Timestamp = c
+        .prepare_cached("SELECT alone_at FROM manifests WHERE id = ?1")?
+        .query_row([id], |row| row.get(0))?;
+    if alone_at > holder.removed_at {
+        // A review in the meantime may have found it held by the trash.
+        return holds::queue(c, Review::Manifest, holder.repo, digest, alone_at);
     }
     c.prepare_cached("UPDATE manifests SET leased_at = max(leased_at, ?2) WHERE id = ?1")?
         .execute(params![id, holder.removed_at])?;

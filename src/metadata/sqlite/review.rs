@@ -73,18 +73,6 @@ pub(super) fn is_due(c: &Connection, kind: Review, cutoff: Timestamp) -> rusqlit
         .exists(params![kind as i64, cutoff])
 }
 
-/// Whether something is in the queue since later than `since`.
-pub(super) fn is_queued_later(
-    c: &Connection,
-    kind: Review,
-    repo: i64,
-    digest: &[u8],
-    since: Timestamp,
-) -> rusqlite::Result<bool> {
-    c.prepare_cached("SELECT 1 FROM review WHERE kind = ?1 AND repo = ?2 AND digest = ?3 AND since > ?4")?
-        .exists(params![kind as i64, repo, digest, since])
-}
-
 /// A manifest that is live.
 pub(super) struct Live {
     pub(super) id: i64,

@@ -43,7 +43,7 @@ impl Uploads for SqliteMetadata {
     }
 
     async fn note_progress(&self, id: UploadId, progress: Progress, now: Timestamp) -> Result<bool> {
-        self.write(Durability::Lazy, move |c| {
+        self.write(Durability::Full, move |c| {
             let mut update = c.prepare_cached(
                 "UPDATE uploads SET offset = ?2, hash_state = ?3, touched_at = ?4 WHERE id = ?1",
             )?;
@@ -52,6 +52,10 @@ impl Uploads for SqliteMetadata {
             Ok(changed == 1)
         })
         .await
+    }
+
+    async fn upload_exists(&self, id: UploadId) -> Result<bool> {
+        self.read(|c| c.prepare_cached("SELECT 1 FROM uploads WHERE id = ?1")?.exists([id]))
     }
 
     async fn intend(&self, id: UploadId, intent: &BlobKey) -> Result<bool> {

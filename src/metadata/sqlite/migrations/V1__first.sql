@@ -38,6 +38,8 @@ CREATE TABLE manifests (
     pushed_at     INTEGER NOT NULL,
     leased_at     INTEGER NOT NULL,
     pulled_at     INTEGER NOT NULL DEFAULT 0,
+    -- When it was last put without a tag, or lost one.
+    alone_at      INTEGER NOT NULL DEFAULT 0,
     removed_at    INTEGER,
     size          INTEGER NOT NULL,
     media_type    TEXT NOT NULL,
