@@ -226,8 +226,8 @@ fn impossible_values_are_refused() {
     }
     assert_eq!(refusal("[gc]\nbatch = 0"), "gc.batch (in orlop.toml): must be from 1 to 100000, not 0");
     assert_eq!(
-        refused_variable("ORLOP_STORAGE__MIN_FREE", "3GiB"),
-        "storage.warn_free (by default): must be at least storage.min_free, which is 3GiB, not 2GiB"
+        refusal("[storage]\nmin_free = \"3GiB\"\nwarn_free = \"2GiB\""),
+        "storage.warn_free (in orlop.toml): must be at least storage.min_free, which is 3GiB, not 2GiB"
     );
     assert_eq!(
         refusal("[lists]\npage = 20000"),

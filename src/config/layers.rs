@@ -67,6 +67,11 @@ impl Layers {
         ConfigError::Setting { key: key.to_owned(), origin: self.origin(key), message }
     }
 
+    /// Whether nothing sets `key`.
+    pub(super) fn leaves_default(&self, key: &str) -> bool {
+        matches!(self.origin(key), Origin::Default)
+    }
+
     fn origin(&self, key: &str) -> Origin {
         let in_file = || {
             let (section, name) = key.split_once('.').unwrap_or((key, ""));

@@ -52,7 +52,10 @@ impl Config {
     /// [`ConfigError`] for the first thing that is wrong.
     pub fn load(sources: &Sources) -> Result<Self, ConfigError> {
         let layers = layers::Layers::gather(sources)?;
-        let config = layers.read()?;
+        let mut config: Self = layers.read()?;
+        if layers.leaves_default("storage.warn_free") {
+            config.storage.warn_before_full();
+        }
         check::check(&config).map_err(|(key, message)| layers.error(key, message))?;
         Ok(config)
     }

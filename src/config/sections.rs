@@ -71,6 +71,13 @@ impl Default for Storage {
     }
 }
 
+impl Storage {
+    /// Lets the warning come before the refusals where only these were set.
+    pub(super) fn warn_before_full(&mut self) {
+        self.warn_free = self.warn_free.max(Size(self.min_free.0.saturating_mul(2)));
+    }
+}
+
 /// The facts.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]

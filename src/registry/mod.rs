@@ -16,6 +16,7 @@ mod space;
 mod tags;
 mod upkeep;
 mod uploads;
+mod writes;
 
 use std::pin::Pin;
 use std::sync::Arc;

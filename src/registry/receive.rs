@@ -1,22 +1,23 @@
 //! Taking a body: hashing, writing, and recording how far it has come.
+//!
+//! The bytes are taken in the request's own task, for each hand-over to another costs more than hashing what
+//! is handed over. A client that leaves drops that task wherever it waits: so at every wait offset, hash and
+//! writes agree, and what has come is seen to its end elsewhere.
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures_util::StreamExt;
-use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
+use tokio::sync::OwnedSemaphorePermit;
 
-use super::sessions::OpenUpload;
-use super::{ClientBody, Fault, Registry, UploadError};
+use super::sessions::{OpenUpload, Owned};
+use super::uploads::detached;
+use super::writes::Writes;
+use super::{ClientBody, ClientError, Fault, Registry, Repository, UploadError};
 use crate::metadata::Progress;
 use crate::oci::{Algorithm, Hasher, UploadId};
-use crate::store::{StagedBytes, StoreError};
-
-/// How many bytes are gathered before they are written.
-const PIECE: usize = 512 << 10;
+use crate::store::StagedBytes;
 
 /// After how many bytes they are synced and recorded: what a crash may cost an upload.
 const NOTE_BYTES: u64 = 64 << 20;
@@ -24,106 +25,179 @@ const NOTE_BYTES: u64 = 64 << 20;
 /// After how long they are, however few.
 const NOTE_EVERY: Duration = Duration::from_secs(30);
 
-/// Takes one body into an upload that its request owns.
-pub(super) struct Receiver<'a> {
-    pub(super) registry: &'a Registry,
-    pub(super) id: UploadId,
-    pub(super) upload: &'a mut OpenUpload,
-    pub(super) taken_over: CancellationToken,
+/// A body on its way into an upload.
+struct Receiving {
+    registry: Arc<Registry>,
+    id: UploadId,
+    work: Option<Work>,
 }
 
-impl Receiver<'_> {
+struct Work {
+    owned: Owned,
+    writes: Writes,
+    /// What the chunk said its length to be.
+    expected: Option<u64>,
+    /// Where the upload stood before the body, and its hash.
+    before: (u64, Hasher),
+    _turn: OwnedSemaphorePermit,
+}
+
+impl Repository {
+    /// Takes a body, which is the bytes of `range` if that is given, and gives the upload in hand back. What
+    /// came before an error stays, unless the error is about the range.
     pub(super) async fn receive(
-        mut self,
+        &self,
+        id: UploadId,
         range: Option<RangeInclusive<u64>>,
         body: ClientBody,
-    ) -> Result<u64, UploadError> {
-        let begin = self.upload.offset;
-        let Some(range) = range else {
-            return self.take(body, None).await.map(|()| self.upload.offset);
-        };
-        if *range.start() != begin {
-            return Err(UploadError::OutOfOrder { offset: begin });
+    ) -> Result<Owned, UploadError> {
+        let this = self.clone();
+        let mut receiving = detached(async move { this.begin(id, range).await }).await?;
+        let taken = receiving.pump(body).await;
+        receiving.end(taken).await
+    }
+
+    async fn begin(
+        &self,
+        id: UploadId,
+        range: Option<RangeInclusive<u64>>,
+    ) -> Result<Receiving, UploadError> {
+        let registry = &self.registry;
+        let mut owned = self.own(id).await?;
+        let turn = registry.sessions.turn(registry.settings.upload_queue).await?;
+        let upload = self.open(id, &mut owned).await?;
+        if range.as_ref().is_some_and(|range| *range.start() != upload.offset) {
+            return Err(UploadError::OutOfOrder { offset: upload.offset });
         }
-        let hasher = self.upload.hasher.clone();
-        let expected = range.end() - range.start() + 1;
-        let outcome = self.take(body, Some(expected)).await;
-        match outcome {
-            Ok(()) if self.upload.offset - begin == expected => Ok(self.upload.offset),
-            Ok(()) | Err(UploadError::WrongLength { .. }) => {
-                // The chunk was not what it said: as if it had never come. Opening the bytes again cuts
-                // them back.
-                self.upload.staged = None;
-                self.upload.offset = begin;
-                self.upload.hasher = hasher;
-                self.note_again(begin).await?;
-                Err(UploadError::WrongLength { offset: begin })
-            }
-            Err(error) => Err(error),
+        registry.admit_body().await?;
+        if upload.staged.is_none() {
+            upload.staged = Some(registry.blobs.stage(id, upload.offset).await?);
+        }
+        let writes = Writes::new(Arc::clone(staged(upload)?), upload.offset);
+        let before = (upload.offset, upload.hasher.clone());
+        let expected = range.map(|range| range.end() - range.start() + 1);
+        let work = Work { owned, writes, expected, before, _turn: turn };
+        Ok(Receiving { registry: Arc::clone(registry), id, work: Some(work) })
+    }
+}
+
+impl Receiving {
+    async fn pump(&mut self, body: ClientBody) -> Result<(), UploadError> {
+        match &mut self.work {
+            Some(work) => work.pump(&self.registry, self.id, body).await,
+            None => Err(UploadError::Unknown),
         }
     }
 
-    /// Takes back what was noted of a chunk that is undone.
-    async fn note_again(&mut self, begin: u64) -> Result<(), UploadError> {
-        if self.upload.noted > begin {
-            let progress = Progress { offset: begin, hash_state: self.upload.hasher.save() };
-            self.registry.metadata.note_progress(self.id, progress, self.registry.clock.now()).await?;
-            self.upload.noted = begin;
+    async fn end(mut self, taken: Result<(), UploadError>) -> Result<Owned, UploadError> {
+        let work = self.work.take().ok_or(UploadError::Unknown)?;
+        let (registry, id) = (Arc::clone(&self.registry), self.id);
+        detached(async move { work.end(&registry, id, taken).await }).await
+    }
+}
+
+impl Drop for Receiving {
+    /// The client has left: what it sent is still written to its end, so that it can go on from there.
+    fn drop(&mut self) {
+        if let Some(work) = self.work.take() {
+            let (registry, id) = (Arc::clone(&self.registry), self.id);
+            tokio::spawn(async move { work.end(&registry, id, Err(ClientError::Disconnected.into())).await });
         }
-        Ok(())
     }
+}
 
-    /// Takes the body up to its end, or to the error that ends it. Whatever happens, the last write has
-    /// ended when this returns, and offset and hash agree.
-    async fn take(&mut self, mut body: ClientBody, expected: Option<u64>) -> Result<(), UploadError> {
-        self.registry.admit_body().await?;
-        let mut writes = Writes::new(Arc::clone(staged(self.upload)?), self.upload.offset);
-        let taken = self.pump(&mut body, &mut writes, expected).await;
-        writes.flush().await?;
-        taken
-    }
-
+impl Work {
     async fn pump(
         &mut self,
-        body: &mut ClientBody,
-        writes: &mut Writes,
-        expected: Option<u64>,
+        registry: &Registry,
+        id: UploadId,
+        mut body: ClientBody,
     ) -> Result<(), UploadError> {
-        let begin = self.upload.offset;
-        let limit = self.registry.settings.max_blob_size;
+        let limit = registry.settings.max_blob_size;
         loop {
             let piece = tokio::select! {
                 biased;
-                () = self.taken_over.cancelled() => return Err(UploadError::TakenOver),
+                () = self.owned.taken_over.cancelled() => return Err(UploadError::TakenOver),
                 piece = body.next() => piece,
             };
             let Some(piece) = piece.transpose()? else {
                 return Ok(());
             };
-            let after = self.upload.offset + piece.len() as u64;
+            let upload = in_hand(&mut self.owned)?;
+            let after = upload.offset + piece.len() as u64;
             if after > limit {
                 return Err(UploadError::TooLarge { limit });
             }
-            if expected.is_some_and(|expected| after - begin > expected) {
-                return Err(UploadError::WrongLength { offset: begin });
+            if self.expected.is_some_and(|expected| after - self.before.0 > expected) {
+                return Err(UploadError::WrongLength { offset: self.before.0 });
             }
-            self.upload.hasher.update(&piece);
-            self.upload.offset = after;
-            if writes.push(piece).await? {
-                self.registry.admit_body().await?;
-                self.note_if_due(writes).await?;
+            upload.hasher.update(&piece);
+            upload.offset = after;
+            if self.writes.push(piece).await? {
+                registry.admit_body().await?;
+                self.note_if_due(registry, id).await?;
             }
         }
     }
 
-    async fn note_if_due(&mut self, writes: &mut Writes) -> Result<(), UploadError> {
-        let waited = self.registry.clock.elapsed().saturating_sub(self.upload.noted_at);
-        if self.upload.offset - self.upload.noted < NOTE_BYTES && waited < NOTE_EVERY {
+    async fn note_if_due(&mut self, registry: &Registry, id: UploadId) -> Result<(), UploadError> {
+        let upload = in_hand(&mut self.owned)?;
+        let waited = registry.clock.elapsed().saturating_sub(upload.noted_at);
+        if upload.offset - upload.noted < NOTE_BYTES && waited < NOTE_EVERY {
             return Ok(());
         }
-        writes.flush().await?;
-        note(self.registry, self.id, self.upload).await
+        self.writes.flush().await?;
+        note(registry, id, upload).await
     }
+
+    /// Sees the writes to their end. Afterwards offset, hash and bytes agree, or nothing is in hand and the
+    /// upload goes on from what is recorded.
+    async fn end(
+        mut self,
+        registry: &Registry,
+        id: UploadId,
+        taken: Result<(), UploadError>,
+    ) -> Result<Owned, UploadError> {
+        let written = self.writes.flush().await;
+        let outcome = match (written, taken) {
+            (Err(error), _) => Err(error.into()),
+            (Ok(()), Ok(())) => self.check_length(),
+            (Ok(()), Err(error)) => Err(error),
+        };
+        match outcome {
+            Err(UploadError::WrongLength { .. }) => self.undo(registry, id).await?,
+            // What of the last bytes reached the medium is unknown.
+            Err(UploadError::Fault(_)) => *self.owned.slot = None,
+            Ok(()) | Err(_) => {}
+        }
+        outcome.map(|()| self.owned)
+    }
+
+    fn check_length(&mut self) -> Result<(), UploadError> {
+        let offset = self.before.0;
+        let came = in_hand(&mut self.owned)?.offset - offset;
+        if self.expected.is_some_and(|expected| came != expected) {
+            return Err(UploadError::WrongLength { offset });
+        }
+        Ok(())
+    }
+
+    /// The chunk was not what it said: as if it had never come. Opening the bytes again cuts them back.
+    async fn undo(&mut self, registry: &Registry, id: UploadId) -> Result<(), UploadError> {
+        let upload = in_hand(&mut self.owned)?;
+        upload.staged = None;
+        (upload.offset, upload.hasher) = self.before.clone();
+        if upload.noted > upload.offset {
+            let progress = Progress { offset: upload.offset, hash_state: upload.hasher.save() };
+            registry.metadata.note_progress(id, progress, registry.clock.now()).await?;
+            upload.noted = upload.offset;
+        }
+        Ok(())
+    }
+}
+
+fn in_hand(owned: &mut Owned) -> Result<&mut OpenUpload, UploadError> {
+    owned.slot.as_mut().ok_or(UploadError::Unknown)
 }
 
 /// Makes all bytes of an upload durable and records how far it has come.
@@ -163,57 +237,4 @@ pub(super) async fn rehash(upload: &OpenUpload, algorithm: Algorithm) -> Result<
 
 fn staged(upload: &OpenUpload) -> Result<&Arc<dyn StagedBytes>, Fault> {
     upload.staged.as_ref().ok_or_else(|| Fault::Failed("the upload's bytes are not open".into()))
-}
-
-/// Writes gathered pieces while the next are being received: at most one write at a time.
-struct Writes {
-    staged: Arc<dyn StagedBytes>,
-    offset: u64,
-    gathered: Vec<Bytes>,
-    len: usize,
-    running: Option<JoinHandle<Result<(), StoreError>>>,
-}
-
-impl Writes {
-    fn new(staged: Arc<dyn StagedBytes>, offset: u64) -> Self {
-        Self { staged, offset, gathered: Vec::new(), len: 0, running: None }
-    }
-
-    /// Takes a piece. `true` if that began a write.
-    async fn push(&mut self, piece: Bytes) -> Result<bool, StoreError> {
-        self.len += piece.len();
-        self.gathered.push(piece);
-        if self.len < PIECE {
-            return Ok(false);
-        }
-        self.wait().await?;
-        let (offset, pieces) = self.next();
-        let staged = Arc::clone(&self.staged);
-        self.running = Some(tokio::spawn(async move { staged.write_at(offset, pieces).await }));
-        Ok(true)
-    }
-
-    /// Returns when all that was pushed is written.
-    async fn flush(&mut self) -> Result<(), StoreError> {
-        self.wait().await?;
-        if self.gathered.is_empty() {
-            return Ok(());
-        }
-        let (offset, pieces) = self.next();
-        self.staged.write_at(offset, pieces).await
-    }
-
-    fn next(&mut self) -> (u64, Vec<Bytes>) {
-        let offset = self.offset;
-        self.offset += self.len as u64;
-        self.len = 0;
-        (offset, std::mem::take(&mut self.gathered))
-    }
-
-    async fn wait(&mut self) -> Result<(), StoreError> {
-        let Some(running) = self.running.take() else {
-            return Ok(());
-        };
-        running.await.unwrap_or_else(|error| Err(StoreError::Io(std::io::Error::other(error))))
-    }
 }

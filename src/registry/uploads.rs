@@ -6,7 +6,6 @@
 
 use std::ops::RangeInclusive;
 
-use super::receive::Receiver;
 use super::sessions::{OpenUpload, Owned};
 use super::{ClientBody, Fault, Repository, UploadError};
 use crate::metadata::{Progress, UploadEnd, UploadRecord};
@@ -51,12 +50,8 @@ impl Repository {
         range: Option<RangeInclusive<u64>>,
         body: ClientBody,
     ) -> Result<u64, UploadError> {
-        let this = self.clone();
-        detached(async move {
-            let mut owned = this.own(id).await?;
-            this.receive(id, &mut owned, range, body).await
-        })
-        .await
+        let owned = self.receive(id, range, body).await?;
+        owned.slot.as_ref().map(|upload| upload.offset).ok_or(UploadError::Unknown)
     }
 
     /// Appends a last body and makes the upload the blob `digest`. Durable when it returns.
@@ -70,10 +65,9 @@ impl Repository {
         body: ClientBody,
         digest: Digest,
     ) -> Result<(), UploadError> {
+        let mut owned = self.receive(id, range, body).await?;
         let this = self.clone();
         detached(async move {
-            let mut owned = this.own(id).await?;
-            this.receive(id, &mut owned, range, body).await?;
             this.verify(id, &mut owned, &digest).await?;
             let committed = this.commit(id, &mut owned, digest).await;
             // Committed, gone, or to be read anew from its record: what is in memory is of no more use.
@@ -99,7 +93,7 @@ impl Repository {
         .await
     }
 
-    async fn own(&self, id: UploadId) -> Result<Owned, UploadError> {
+    pub(super) async fn own(&self, id: UploadId) -> Result<Owned, UploadError> {
         if self.registry.settings.read_only {
             return Err(Fault::ReadOnly.into());
         }
@@ -107,7 +101,11 @@ impl Repository {
     }
 
     /// The upload in hand, read from its record where this process has not got it open.
-    async fn open<'a>(&self, id: UploadId, owned: &'a mut Owned) -> Result<&'a mut OpenUpload, UploadError> {
+    pub(super) async fn open<'a>(
+        &self,
+        id: UploadId,
+        owned: &'a mut Owned,
+    ) -> Result<&'a mut OpenUpload, UploadError> {
         if owned.slot.is_none() {
             *owned.slot = self.load(id).await?;
         }
@@ -150,29 +148,6 @@ impl Repository {
     fn fresh(&self, hasher: Hasher, offset: u64) -> OpenUpload {
         let noted_at = self.registry.clock.elapsed();
         OpenUpload { repo: self.name.clone(), staged: None, hasher, offset, noted: offset, noted_at }
-    }
-
-    /// Takes a body. Its turn is waited for here, so that a queue of bodies holds up nothing else.
-    async fn receive(
-        &self,
-        id: UploadId,
-        owned: &mut Owned,
-        range: Option<RangeInclusive<u64>>,
-        body: ClientBody,
-    ) -> Result<u64, UploadError> {
-        let registry = &self.registry;
-        let _turn = registry.sessions.turn(registry.settings.upload_queue).await?;
-        let taken_over = owned.taken_over.clone();
-        let upload = self.open(id, owned).await?;
-        if upload.staged.is_none() {
-            upload.staged = Some(registry.blobs.stage(id, upload.offset).await?);
-        }
-        let outcome = Receiver { registry, id, upload, taken_over }.receive(range, body).await;
-        if matches!(outcome, Err(UploadError::Fault(_))) {
-            // What of the last bytes reached the medium is unknown: go on from what is recorded.
-            *owned.slot = None;
-        }
-        outcome
     }
 
     /// Checks that the bytes are what the client says. Otherwise the upload ends here.
@@ -257,7 +232,7 @@ fn take_up(record: &UploadRecord) -> Option<Hasher> {
 }
 
 /// Runs `work` to its end also when the client has gone away, so that nothing is left half done.
-async fn detached<T, F>(work: F) -> Result<T, UploadError>
+pub(super) async fn detached<T, F>(work: F) -> Result<T, UploadError>
 where
     T: Send + 'static,
     F: Future<Output = Result<T, UploadError>> + Send + 'static,
