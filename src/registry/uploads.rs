@@ -54,7 +54,9 @@ impl Repository {
         let this = self.clone();
         detached(async move {
             let mut owned = this.own(id).await?;
-            this.receive(id, &mut owned, range, body).await
+            let outcome = this.receive(id, &mut owned, range, body).await;
+            this.registry.rest(id, &mut owned.slot).await;
+            outcome
         })
         .await
     }
@@ -172,6 +174,10 @@ impl Repository {
             // What of the last bytes reached the medium is unknown: go on from what is recorded.
             *owned.slot = None;
         }
+        if matches!(outcome, Err(UploadError::Fault(Fault::Full(_)))) {
+            // Opening it again cuts it back to that, and the database may be in need of the room.
+            let _ = self.open(id, owned).await;
+        }
         outcome
     }
 
@@ -236,8 +242,13 @@ impl Repository {
 }
 
 impl super::Registry {
-    /// Takes back what an interrupted commit had begun: the bytes become staged again.
+    /// Takes back what an interrupted commit had begun: the bytes become staged again. The intent is recorded
+    /// once more before: a metadata store whose last commit failed does not know whether that is on its disk,
+    /// and refuses. A record that names the bytes may come to light when it is opened anew.
     pub(super) async fn undo_intent(&self, id: UploadId, intent: &BlobKey) -> Result<(), Fault> {
+        if !self.metadata.intend(id, intent).await? {
+            return Ok(());
+        }
         self.blobs.unpublish(id, intent).await?;
         self.metadata.forget_intent(id).await?;
         Ok(())
