@@ -1,5 +1,6 @@
 //! Manifests: reading, pushing and deleting them.
 
+use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, ETAG, LOCATION};
 use http::{HeaderValue, StatusCode};
 
@@ -11,6 +12,9 @@ use super::reply::{CONTENT_DIGEST, OCI_SUBJECT, OCI_TAG, Reply, digest_values, v
 use super::status::Refusal;
 use crate::oci::{Digest, Endpoint, ErrorCode, MediaType, Reference, RepoName, Tag};
 use crate::registry::{ManifestError, PutReceipt, PutRequest, Repository};
+
+/// Bodies up to this many bytes are taken without further ado: nearly all manifests.
+const SMALL: u64 = 64 * 1024;
 
 /// GET and HEAD. What is stored is what is served, whatever the client says it would accept: a digest names
 /// exact bytes, and there is but one manifest behind a tag.
@@ -46,10 +50,19 @@ pub(super) async fn put(mut call: Call<'_>, name: RepoName, reference: Reference
     let (digest, tags) = targets(&call, &reference)?;
     let content_type = content_type(&call)?;
     check_condition(&call, &repository, &reference).await?;
-    let content = call.take_body().collect(call.state.settings.max_manifest_size).await?;
+    let content = collect(&mut call, &repository).await?;
     let put = PutRequest { digest, tags: tags.clone(), content_type, content };
     let receipt = repository.put_manifest(put).await?;
     Ok(call.with_warnings(accepted(&call, &repository, &receipt, &tags)))
+}
+
+/// The body. One that may be large waits for its turn, as a blob's does: slow clients would else fill the
+/// memory together.
+async fn collect(call: &mut Call<'_>, repository: &Repository) -> Result<Bytes, Refusal> {
+    let body = call.take_body();
+    let is_small = body.declared_len().is_some_and(|len| len <= SMALL);
+    let _turn = if is_small { None } else { Some(repository.body_turn().await?) };
+    Ok(body.collect(call.state.settings.max_manifest_size).await?)
 }
 
 /// DELETE: by tag the tag alone, by digest the manifest and all its tags.

@@ -75,6 +75,9 @@ impl RequestBody {
         }
         let Some(first) = self.next().await else { return Ok(Bytes::new()) };
         let first = first.map_err(CollectError::Client)?;
+        if first.len() > limit {
+            return Err(CollectError::TooLarge);
+        }
         if declared == Some(first.len() as u64) {
             return Ok(first);
         }

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use super::{ClockGuard, ClockState, Job};
 use crate::clock::Timestamp;
 use crate::metadata::{CollectionRules, Garbage};
-use crate::registry::{Fault, Registry};
+use crate::registry::{Fault, Registry, SpaceState};
 
 /// When things expire, and how much is done at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +54,10 @@ pub struct CollectorStatus {
     /// Why expiry pauses, if it does.
     pub paused: Option<String>,
 }
+
+/// How long an upload may be idle while the disk is full: long enough to go on after room was made, and not so
+/// long that one push too large keeps everybody from pushing for a day.
+const WHEN_FULL: Duration = Duration::from_secs(10 * 60);
 
 /// Collects. One tick is a batch of every step.
 pub struct Collector {
@@ -120,21 +124,23 @@ impl Collector {
 
     async fn steps(&self) -> Result<(Collected, bool), Fault> {
         let mut done = Collected::default();
-        let mut more = false;
-        if self.clock_is_trusted().await? {
-            more |= self.expire(&mut done).await?;
-        }
+        let expired = self.expire_if_trusted(&mut done).await;
+        // Also after a failure: on a disk without room for a transaction this is what makes some.
         let removed = self.registry.remove_doomed(self.settings.batch).await?;
         done.blobs = removed.blobs;
         done.bytes = removed.bytes;
-        Ok((done, more || removed.more))
+        Ok((done, expired? || removed.more))
+    }
+
+    async fn expire_if_trusted(&self, done: &mut Collected) -> Result<bool, Fault> {
+        if self.clock_is_trusted().await? { self.expire(done).await } else { Ok(false) }
     }
 
     async fn expire(&self, done: &mut Collected) -> Result<bool, Fault> {
         let (metadata, batch) = (self.registry.metadata(), self.settings.batch);
         // A pull that was not written down yet must count.
         self.registry.flush_pulls().await?;
-        let uploads = self.registry.expire_uploads(self.settings.upload_expiry, batch).await?;
+        let uploads = self.registry.expire_uploads(self.upload_expiry().await?, batch).await?;
         let rules = self.rules();
         let reviewed = metadata.review_manifests(&rules, batch).await?;
         let condemned = metadata.condemn_trash(&rules, batch).await?;
@@ -146,6 +152,15 @@ impl Collector {
         done.links = links.changed;
         let steps = [reviewed, condemned, purged, links];
         Ok(uploads == batch || steps.iter().any(|step| step.more))
+    }
+
+    /// How long an upload may be idle now.
+    async fn upload_expiry(&self) -> Result<Duration, Fault> {
+        let usual = self.settings.upload_expiry;
+        Ok(match self.registry.space_state().await? {
+            SpaceState::Full => usual.min(WHEN_FULL),
+            SpaceState::Low | SpaceState::Ample => usual,
+        })
     }
 
     async fn clock_is_trusted(&self) -> Result<bool, Fault> {

@@ -182,6 +182,17 @@ pub struct ReferrerRecord {
     pub annotations: BTreeMap<String, String>,
 }
 
+/// A list of referrers ends with the one by which its annotations have more bytes than this, unless that is
+/// the first: a client may have pushed any number of them with some megabytes each.
+pub const MOST_ANNOTATIONS: usize = 4 << 20;
+
+impl ReferrerRecord {
+    /// How many bytes its annotations have.
+    pub fn weight(&self) -> usize {
+        self.annotations.iter().map(|(key, text)| key.len() + text.len()).sum()
+    }
+}
+
 /// Totals over everything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Totals {

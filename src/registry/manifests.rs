@@ -1,9 +1,10 @@
 //! Accepting, serving and deleting manifests.
 
 use bytes::Bytes;
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::blobs::deleted;
-use super::{DeleteError, ManifestError, PutManifestError, Repository};
+use super::{DeleteError, Fault, ManifestError, PutManifestError, Repository};
 use crate::metadata::{Edge, EdgeKind, ManifestRecord, PutManifest, PutOutcome, Target};
 use crate::oci::{
     Algorithm, Digest, Hasher, Manifest, ManifestLimits, ManifestReference, MediaType, Reference, Role, Tag,
@@ -22,6 +23,10 @@ pub struct PutRequest {
     /// Its exact bytes.
     pub content: Bytes,
 }
+
+/// The right to take a body, while this lives.
+#[derive(Debug)]
+pub struct BodyTurn(#[allow(dead_code, reason = "held for its drop")] OwnedSemaphorePermit);
 
 /// What a client is told of an accepted manifest.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,6 +51,15 @@ impl Repository {
             self.renew_lease(target).await?.then_some(()).ok_or(ManifestError::Unknown)?;
         }
         Ok(manifest)
+    }
+
+    /// Waits for a turn to take a manifest's body into memory. Who is refused one can come back later.
+    ///
+    /// # Errors
+    /// [`Fault::Busy`].
+    pub async fn body_turn(&self) -> Result<BodyTurn, Fault> {
+        let registry = &self.registry;
+        registry.sessions.turn(registry.settings.upload_queue).await.map(BodyTurn)
     }
 
     /// Accepts a manifest: it and all that it refers to can be pulled from now on. Durable when it returns.

@@ -26,7 +26,7 @@ use bytes::Bytes;
 use futures_util::Stream;
 
 pub use errors::*;
-pub use manifests::{PutReceipt, PutRequest};
+pub use manifests::{BodyTurn, PutReceipt, PutRequest};
 pub use removals::{HeldRemovals, Removed};
 pub use repositories::Page;
 pub use space::SpaceState;

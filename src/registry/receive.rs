@@ -54,7 +54,12 @@ impl Repository {
         let this = self.clone();
         let mut receiving = detached(async move { this.begin(id, range).await }).await?;
         let taken = receiving.pump(body).await;
-        receiving.end(taken).await
+        let outcome = receiving.end(taken).await;
+        if matches!(outcome, Err(UploadError::Fault(Fault::Full(_)))) {
+            // Opening it again cuts it back to what is recorded, and the database may be in need of the room.
+            let _ = self.upload_offset(id).await;
+        }
+        outcome
     }
 
     async fn begin(
@@ -159,10 +164,12 @@ impl Work {
         taken: Result<(), UploadError>,
     ) -> Result<Owned, UploadError> {
         let written = self.writes.flush().await;
-        let outcome = match (written, taken) {
-            (Err(error), _) => Err(error.into()),
+        let outcome = match (taken, written) {
+            // What the first write failed of tells more than that no other could follow it.
+            (Err(UploadError::Fault(first)), _) => Err(first.into()),
+            (_, Err(error)) => Err(error.into()),
             (Ok(()), Ok(())) => self.check_length(),
-            (Ok(()), Err(error)) => Err(error),
+            (Err(error), Ok(())) => Err(error),
         };
         match outcome {
             Err(UploadError::WrongLength { .. }) => self.undo(registry, id).await?,

@@ -110,6 +110,11 @@ impl Sessions {
         self.lock().keys().copied().collect()
     }
 
+    /// How many uploads are open here.
+    pub(super) fn count(&self) -> usize {
+        self.lock().len()
+    }
+
     /// Closes a session that nobody uses or waits for. What it knew must have been noted, or be worthless.
     pub(super) fn close_if_unused(&self, id: UploadId) {
         let mut open = self.lock();

@@ -2,7 +2,7 @@
 
 use super::repositories::page;
 use super::{DeleteError, ManifestError, Page, Repository};
-use crate::metadata::ReferrerRecord;
+use crate::metadata::{MOST_ANNOTATIONS, ReferrerRecord};
 use crate::oci::{Digest, Tag};
 
 impl Repository {
@@ -40,6 +40,9 @@ impl Repository {
     ) -> Result<Page<ReferrerRecord>, ManifestError> {
         let metadata = &self.registry.metadata;
         let found = metadata.referrers(&self.name, subject, artifact_type, after, limit + 1).await?;
+        let weight: usize = found.iter().map(ReferrerRecord::weight).sum();
+        // The list was cut short: what is behind it may be more, and the last one begins the next page.
+        let limit = if weight > MOST_ANNOTATIONS { limit.min(found.len() - 1).max(1) } else { limit };
         Ok(page(found, limit))
     }
 }

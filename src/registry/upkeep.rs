@@ -12,6 +12,9 @@ const KEEP_OPEN: Duration = Duration::from_secs(60);
 /// How long its last bytes may be unrecorded while nobody writes.
 const SETTLE: Duration = Duration::from_secs(2);
 
+/// How many uploads are kept open at rest: each holds a file, and a process may have only so many.
+const MOST_AT_REST: usize = 256;
+
 impl Registry {
     /// Undoes what a crash interrupted. To be called once, before the first request, on a store that is known
     /// to belong to these facts. Tells how many commits it undid.
@@ -61,6 +64,15 @@ impl Registry {
             if closed {
                 self.sessions.close_if_unused(id);
             }
+        }
+    }
+
+    /// Closes an upload whose body has ended at once, where many are open: with a sync more for it, the others
+    /// and whoever pulls keep their files.
+    pub(super) async fn rest(&self, id: UploadId, slot: &mut Slot) {
+        if self.sessions.count() > MOST_AT_REST {
+            self.settle(id, slot).await;
+            *slot = None;
         }
     }
 

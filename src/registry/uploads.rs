@@ -50,8 +50,10 @@ impl Repository {
         range: Option<RangeInclusive<u64>>,
         body: ClientBody,
     ) -> Result<u64, UploadError> {
-        let owned = self.receive(id, range, body).await?;
-        owned.slot.as_ref().map(|upload| upload.offset).ok_or(UploadError::Unknown)
+        let mut owned = self.receive(id, range, body).await?;
+        let offset = owned.slot.as_ref().map(|upload| upload.offset).ok_or(UploadError::Unknown)?;
+        self.registry.rest(id, &mut owned.slot).await;
+        Ok(offset)
     }
 
     /// Appends a last body and makes the upload the blob `digest`. Durable when it returns.
@@ -211,8 +213,13 @@ impl Repository {
 }
 
 impl super::Registry {
-    /// Takes back what an interrupted commit had begun: the bytes become staged again.
+    /// Takes back what an interrupted commit had begun: the bytes become staged again. The intent is recorded
+    /// once more before: a metadata store whose last commit failed does not know whether that is on its disk,
+    /// and refuses. A record that names the bytes may come to light when it is opened anew.
     pub(super) async fn undo_intent(&self, id: UploadId, intent: &BlobKey) -> Result<(), Fault> {
+        if !self.metadata.intend(id, intent).await? {
+            return Ok(());
+        }
         self.blobs.unpublish(id, intent).await?;
         self.metadata.forget_intent(id).await?;
         Ok(())

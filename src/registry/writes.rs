@@ -5,18 +5,24 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use crate::store::{StagedBytes, StoreError};
 
 /// How many bytes are gathered before they are written.
 const PIECE: usize = 1 << 20;
 
+/// Pieces shorter than this are copied together. Each would keep a buffer of its connection's alive that may
+/// be a thousand times as long: a client that drips bytes would fill the memory with next to nothing.
+const SHORT: usize = 16 << 10;
+
 /// Writes gathered pieces while the next are being received: at most one write at a time.
 pub(super) struct Writes {
     staged: Arc<dyn StagedBytes>,
     offset: u64,
     gathered: Vec<Bytes>,
+    /// Short pieces that come behind those.
+    short: BytesMut,
     len: usize,
     running: Option<RunningWrite>,
 }
@@ -26,13 +32,12 @@ type RunningWrite = Pin<Box<dyn Future<Output = Result<(), StoreError>> + Send>>
 
 impl Writes {
     pub(super) fn new(staged: Arc<dyn StagedBytes>, offset: u64) -> Self {
-        Self { staged, offset, gathered: Vec::new(), len: 0, running: None }
+        Self { staged, offset, gathered: Vec::new(), short: BytesMut::new(), len: 0, running: None }
     }
 
     /// Takes a piece. `true` if that began a write.
     pub(super) async fn push(&mut self, piece: Bytes) -> Result<bool, StoreError> {
-        self.len += piece.len();
-        self.gathered.push(piece);
+        self.gather(piece);
         if self.len < PIECE {
             return Ok(false);
         }
@@ -51,14 +56,32 @@ impl Writes {
     /// Returns when all that was pushed is written.
     pub(super) async fn flush(&mut self) -> Result<(), StoreError> {
         self.wait().await?;
-        if self.gathered.is_empty() {
+        if self.len == 0 {
             return Ok(());
         }
         let (offset, pieces) = self.next();
         self.staged.write_at(offset, pieces).await
     }
 
+    fn gather(&mut self, piece: Bytes) {
+        self.len += piece.len();
+        if piece.len() < SHORT {
+            self.short.extend_from_slice(&piece);
+        } else {
+            self.seal();
+            self.gathered.push(piece);
+        }
+    }
+
+    /// Makes one piece of the short ones.
+    fn seal(&mut self) {
+        if !self.short.is_empty() {
+            self.gathered.push(std::mem::take(&mut self.short).freeze());
+        }
+    }
+
     fn next(&mut self) -> (u64, Vec<Bytes>) {
+        self.seal();
         let offset = self.offset;
         self.offset += self.len as u64;
         self.len = 0;
@@ -73,5 +96,39 @@ impl Writes {
         let written = running.await;
         self.running = None;
         written
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::StreamExt;
+
+    use super::*;
+    use crate::oci::UploadId;
+    use crate::store::{BlobStore, MemoryStore};
+
+    #[tokio::test]
+    async fn what_drips_in_is_one_piece_and_stays_in_order() {
+        let staged = MemoryStore::new().stage(UploadId::random(), 0).await.expect("staged");
+        let mut writes = Writes::new(Arc::clone(&staged), 0);
+        let long = Bytes::from(vec![b'x'; SHORT]);
+        for byte in b"0123456789" {
+            writes.push(Bytes::copy_from_slice(&[*byte])).await.expect("gathered");
+        }
+        assert!(writes.gathered.is_empty());
+        writes.push(long).await.expect("gathered");
+        writes.push(Bytes::from_static(b"end")).await.expect("gathered");
+        assert_eq!(writes.gathered.len(), 2);
+        writes.flush().await.expect("written");
+        let len = 13 + SHORT as u64;
+        let mut read = staged.read(0..len).await.expect("readable");
+        let mut all = Vec::new();
+        while let Some(piece) = read.next().await {
+            all.extend_from_slice(&piece.expect("a piece"));
+        }
+        assert_eq!(
+            (all.len() as u64, &all[..10], &all[all.len() - 3..]),
+            (len, &b"0123456789"[..], &b"end"[..])
+        );
     }
 }

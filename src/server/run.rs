@@ -15,6 +15,7 @@ use super::logging::Logs;
 use super::metrics::StoreMetrics;
 use super::open::{Opened, Purpose, collector_settings};
 use super::operations::Operator;
+use super::runtime::raise_descriptors;
 use super::shutdown;
 use super::tasks::supervise;
 use super::watch::{Watch, watch};
@@ -36,6 +37,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// [`StartError`]; [`StartError::Broken`] alone after it has served.
 pub async fn serve(config: Config, logs: Arc<Logs>) -> Result<(), StartError> {
     let draining = shutdown::on_signal(logs).map_err(StartError::Signals)?;
+    raise_descriptors(config.server.max_connections.get());
     let server = Server::start(&config, draining).await?;
     match server.run(&config).await {
         Some(reason) => Err(StartError::Broken(reason)),

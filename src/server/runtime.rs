@@ -4,6 +4,7 @@ use std::io;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::runtime::{Builder, Runtime};
 
 /// How many threads serve requests at most: more than this only take memory.
@@ -11,6 +12,24 @@ const MOST_WORKERS: usize = 16;
 
 /// How many threads may wait for disks at once.
 const BLOCKING: usize = 64;
+
+/// How many files besides its connections a server may have open: blobs, uploads, the database.
+const FILES: u64 = 1024;
+
+/// Takes all the descriptors that the system gives: many start a service with 1024 for the asking of more.
+pub(super) fn raise_descriptors(connections: usize) {
+    let limit = getrlimit(Resource::Nofile);
+    // Where it is refused what there is has to do.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+    let wanted = FILES.saturating_add(connections as u64);
+    if let Some(limit) = getrlimit(Resource::Nofile).current.filter(|limit| *limit < wanted) {
+        tracing::warn!(
+            limit,
+            wanted,
+            "too few files may be open for server.max_connections: raise the limit (ulimit -n)"
+        );
+    }
+}
 
 /// A runtime with a bounded number of threads.
 ///

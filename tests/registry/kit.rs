@@ -43,7 +43,13 @@ impl Kit {
 
     /// The same bytes and facts after a restart of the program.
     pub async fn restarted(self) -> Self {
-        let settings = self.registry.settings().clone();
+        self.restarted_with(|_| {}).await
+    }
+
+    /// The same with other settings.
+    pub async fn restarted_with(self, change: impl FnOnce(&mut Settings)) -> Self {
+        let mut settings = self.registry.settings().clone();
+        change(&mut settings);
         let Self { registry, bytes, clock, collector, facts } = self;
         drop((registry, collector));
         let kit = Self::assemble(facts, bytes.reopened(), clock, settings);
@@ -59,7 +65,7 @@ impl Kit {
             lease: LEASE,
             trash: TRASH,
             untagged: Some(UNTAGGED),
-            upload_expiry: Duration::from_secs(300),
+            upload_expiry: Duration::from_secs(1000),
             batch: 3,
         };
         let collector = Collector::new(Arc::clone(&registry), rules);

@@ -143,7 +143,7 @@ async fn an_idle_upload_expires_and_leaves_nothing() {
     let repo = kit.repo("a");
     let id = repo.begin_upload(Algorithm::Sha256).await.expect("upload");
     repo.append(id, None, body(&[b"abandoned"])).await.expect("chunk");
-    kit.pass(Duration::from_secs(301)).await;
+    kit.pass(Duration::from_secs(1001)).await;
     assert!(matches!(repo.append(id, None, body(&[b"x"])).await, Err(UploadError::Unknown)));
     assert!(kit.bytes.uploads().is_empty());
 }
@@ -184,4 +184,18 @@ async fn two_uploads_of_one_digest_at_once_both_succeed() {
     assert!(read(&repo, &digest(b"the same")).await.is_some());
     kit.pass(Duration::ZERO).await;
     assert_eq!(kit.bytes.keys().len(), 1, "the older generations are gone");
+}
+
+#[tokio::test]
+async fn a_full_disk_waits_less_long_for_an_idle_upload() {
+    for (min_free, left) in [(0, true), (u64::MAX, false)] {
+        let kit = Kit::new();
+        let id = kit.repo("a").begin_upload(Algorithm::Sha256).await.expect("upload");
+        kit.repo("a").append(id, None, body(&[b"too much"])).await.expect("chunk");
+        kit.registry.settle_uploads(true).await;
+        let kit = kit.restarted_with(|settings| settings.min_free = min_free).await;
+        kit.pass(Duration::from_secs(11 * 60)).await;
+        let found = kit.repo("a").upload_offset(id).await;
+        assert_eq!(found.is_ok(), left, "{min_free}: {found:?}");
+    }
 }

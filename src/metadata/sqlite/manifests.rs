@@ -9,7 +9,8 @@ use super::holds::{self, Review};
 use super::{Durability, SqliteMetadata, make_repo, name_from, repo_id};
 use crate::clock::Timestamp;
 use crate::metadata::{
-    Deletion, Edge, EdgeKind, ManifestRecord, Manifests, PutManifest, PutOutcome, ReferrerRecord, Result,
+    Deletion, Edge, EdgeKind, MOST_ANNOTATIONS, ManifestRecord, Manifests, PutManifest, PutOutcome,
+    ReferrerRecord, Result,
 };
 use crate::oci::{Digest, Reference, RepoName, Tag};
 
@@ -134,7 +135,7 @@ impl Manifests for SqliteMetadata {
             let mut query = c.prepare_cached(REFERRERS)?;
             let after = after.map(digest).unwrap_or_default();
             let values = params![repo, digest(subject), after, artifact_type, limit.cast_signed()];
-            query.query_map(values, referrer_record)?.collect()
+            bounded(query.query_map(values, referrer_record)?)
         })
     }
 
@@ -193,6 +194,22 @@ fn referrer_record(row: &Row<'_>) -> rusqlite::Result<ReferrerRecord> {
         artifact_type: row.get(3)?,
         annotations: annotations.unwrap_or_default(),
     })
+}
+
+/// The records up to the one that makes them too many for the memory.
+fn bounded(
+    records: impl Iterator<Item = rusqlite::Result<ReferrerRecord>>,
+) -> rusqlite::Result<Vec<ReferrerRecord>> {
+    let (mut found, mut weight) = (Vec::new(), 0);
+    for record in records {
+        let record = record?;
+        weight += record.weight();
+        found.push(record);
+        if weight > MOST_ANNOTATIONS && found.len() > 1 {
+            break;
+        }
+    }
+    Ok(found)
 }
 
 pub(super) const REFERRERS: &str = "

@@ -92,6 +92,18 @@ pub async fn a_referrer_tells_what_it_is(s: &Scene) {
     assert_eq!(elsewhere.expect("an answer"), []);
 }
 
+/// A list does not take more memory than a few manifests have, but it goes on.
+pub async fn a_list_of_referrers_is_bounded_in_bytes(s: &Scene) {
+    let long = "x".repeat(3 << 20);
+    for name in ["r1", "r2", "r3", "r4"] {
+        s.put("app", image(name).subject("s").annotation("long", &long), 1).await;
+    }
+    let first = referrers(s, None, None, 10).await;
+    let second = referrers(s, None, first.last(), 10).await;
+    assert_eq!((first.len(), second.len()), (2, 2));
+    assert_eq!(referrers(s, None, second.last(), 10).await, []);
+}
+
 /// What is removed is not listed, and what is put again is.
 pub async fn a_removed_referrer_is_not_listed(s: &Scene) {
     s.put("app", image("r").subject("s"), 1).await;

@@ -87,6 +87,7 @@ macro_rules! metadata_store_suite {
             repositories_with_a_live_manifest_are_listed
             referrers_are_paged
             referrers_are_filtered_by_artifact_type
+            a_list_of_referrers_is_bounded_in_bytes
             a_referrer_tells_what_it_is
             a_removed_referrer_is_not_listed
             everything_is_paged_for_a_check
