@@ -12,6 +12,7 @@ mod progress;
 mod restore;
 mod serve;
 
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -59,7 +60,8 @@ pub fn main() -> ExitCode {
     match run(cli) {
         Ok(code) => code,
         Err(failure) => {
-            eprintln!("error: {failure}");
+            // Not `eprintln`, which panics where the error's output is on the disk that is full.
+            let _ = writeln!(io::stderr(), "error: {failure}");
             failure.exit_code()
         }
     }

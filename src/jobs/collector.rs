@@ -92,6 +92,14 @@ impl Collector {
         Ok(self.registry.metadata().dry_run(&self.rules()).await?)
     }
 
+    /// How many uploads a run would end now.
+    ///
+    /// # Errors
+    /// [`Fault`].
+    pub async fn idle_uploads(&self) -> Result<u64, Fault> {
+        self.registry.idle_uploads(self.upload_expiry().await?).await
+    }
+
     /// Runs ticks until nothing is left to do now, telling `progress` after each. Tells what went.
     ///
     /// # Errors

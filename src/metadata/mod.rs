@@ -36,6 +36,9 @@ pub enum MetadataError {
     /// The store was opened read-only or its medium is.
     #[error("the metadata store is read-only")]
     ReadOnly,
+    /// The store is not in its place any more: an unmounted volume. The change did not happen.
+    #[error("the metadata store has vanished: {0}")]
+    Vanished(String),
     /// The store failed. The change did not happen, unless the failure was at COMMIT: then the store must be
     /// opened anew to tell.
     #[error("the metadata store failed: {0}")]

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::{BlobError, DeleteError, Repository};
-use crate::metadata::{BlobRecord, Deletion, MetadataError, Target, stale_lease};
+use crate::metadata::{BlobRecord, Deletion, Target, stale_lease};
 use crate::oci::{Digest, RepoName};
 use crate::store::{BlobKey, Content, StoreError};
 
@@ -81,8 +81,12 @@ impl Repository {
         let now = self.registry.clock.now();
         let stale = stale_lease(now, self.registry.settings.lease);
         match self.registry.metadata.renew_lease(&self.name, target, stale, now).await {
-            // Pulls go on when the disk is full, and no push can make use of a lease then.
-            Err(MetadataError::Full) => Ok(true),
+            // Pulls go on when the disk is full or broken, and no push can make use of a lease then. One that
+            // ends after it has recovered has its manifest checked against what is still there.
+            Err(error) => {
+                tracing::debug!(%error, "a lease was not renewed");
+                Ok(true)
+            }
             renewed => renewed,
         }
     }

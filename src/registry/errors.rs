@@ -38,7 +38,7 @@ impl From<MetadataError> for Fault {
         match error {
             MetadataError::Full => Self::Full("no space left for the metadata".into()),
             MetadataError::ReadOnly => Self::ReadOnly,
-            MetadataError::Failed(_) => Self::Failed(error.to_string()),
+            MetadataError::Vanished(_) | MetadataError::Failed(_) => Self::Failed(error.to_string()),
         }
     }
 }

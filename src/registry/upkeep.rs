@@ -15,6 +15,9 @@ const SETTLE: Duration = Duration::from_secs(2);
 /// How many uploads are kept open at rest: each holds a file, and a process may have only so many.
 const MOST_AT_REST: usize = 256;
 
+/// More idle uploads than anybody counts.
+const MOST_COUNTED: usize = 1_000_000;
+
 impl Registry {
     /// Undoes what a crash interrupted. To be called once, before the first request, on a store that is known
     /// to belong to these facts. Tells how many commits it undid.
@@ -87,6 +90,15 @@ impl Registry {
             tracing::warn!(upload = %id, %error, "an upload's progress could not be recorded");
             *slot = None;
         }
+    }
+
+    /// How many uploads [`Registry::expire_uploads`] would end.
+    ///
+    /// # Errors
+    /// [`Fault`].
+    pub async fn idle_uploads(&self, expire: Duration) -> Result<u64, Fault> {
+        let idle = self.metadata.idle_uploads(self.clock.now().minus(expire), MOST_COUNTED).await?;
+        Ok(idle.into_iter().filter(|id| !self.sessions.is_busy(*id)).count() as u64)
     }
 
     /// Ends up to `limit` uploads of which nothing was heard for `expire`. Tells how many.

@@ -119,12 +119,18 @@ impl Operator {
     ) -> Result<Report, OperationError> {
         let registry = &self.opened.registry;
         Ok(match operation {
-            Operation::Gc { dry_run: true } => Report::Gc(self.collector.dry_run().await?.into()),
+            Operation::Gc { dry_run: true } => Report::Gc(self.would_collect().await?),
             Operation::Gc { dry_run: false } => Report::Gc(self.collect(progress).await?),
             Operation::Fsck { repair } => Report::Fsck(fsck(registry, *repair, progress).await?),
             Operation::Usage => Report::Usage(usage(registry).await?),
             Operation::Backup { dir } => Report::Backup(self.back_up(dir, progress).await?),
         })
+    }
+
+    async fn would_collect(&self) -> Result<GcReport, OperationError> {
+        let uploads = self.collector.idle_uploads().await?;
+        let paused = self.collector.status().paused;
+        Ok(GcReport { uploads, paused, ..self.collector.dry_run().await?.into() })
     }
 
     async fn collect(&self, progress: &dyn Progress) -> Result<GcReport, OperationError> {

@@ -12,6 +12,7 @@ mod links;
 mod maintenance;
 mod manifests;
 mod open;
+mod place;
 mod purge;
 mod readers;
 mod recall;

@@ -12,6 +12,7 @@ use std::thread::JoinHandle;
 use rusqlite::{Connection, ErrorCode};
 use tokio::sync::oneshot;
 
+use super::place::Place;
 use super::recall::Epoch;
 use crate::metadata::{MetadataError, Result};
 
@@ -88,7 +89,8 @@ impl Writer {
         let poisoned = Arc::new(AtomicBool::new(false));
         let flag = Arc::clone(&poisoned);
         let thread = std::thread::Builder::new().name("metadata-writer".into()).spawn(move || {
-            WriterThread { connection, synchronous: None, poisoned: flag, epoch }.run(&waiting)
+            let place = Place::of(&connection);
+            WriterThread { connection, place, synchronous: None, poisoned: flag, epoch }.run(&waiting)
         })?;
         Ok(Self { changes: Some(changes), thread: Some(thread), poisoned })
     }
@@ -121,6 +123,8 @@ impl Drop for Writer {
 
 struct WriterThread {
     connection: Connection,
+    /// Where the database was opened; `None` where it is in no file.
+    place: Option<Place>,
     synchronous: Option<Durability>,
     poisoned: Arc<AtomicBool>,
     epoch: Epoch,
@@ -150,6 +154,7 @@ impl WriterThread {
     }
 
     fn transact(&mut self, group: &mut [Box<dyn Member>]) -> rusqlite::Result<()> {
+        self.place.as_ref().map_or(Ok(()), Place::verify)?;
         let full = group.iter().any(|member| member.durability() == Durability::Full);
         self.set_durability(if full { Durability::Full } else { Durability::Lazy })?;
         self.connection.execute_batch("BEGIN IMMEDIATE")?;
@@ -229,6 +234,8 @@ pub(super) fn failure(error: &rusqlite::Error) -> MetadataError {
     match error.sqlite_error_code() {
         Some(ErrorCode::DiskFull) => MetadataError::Full,
         Some(ErrorCode::ReadOnly) => MetadataError::ReadOnly,
+        // Not SQLite's own: no statement ends with it. See `Place`.
+        Some(ErrorCode::NotFound) => MetadataError::Vanished(error.to_string()),
         _ => MetadataError::Failed(error.to_string()),
     }
 }

@@ -120,3 +120,16 @@ async fn what_a_killed_dry_run_left_goes() {
     drop(folder.store());
     assert!(!left.exists());
 }
+
+/// SQLite would write on into the nameless file, and what it answers would be gone with the process.
+#[tokio::test]
+async fn a_database_that_has_lost_its_place_takes_nothing() {
+    let folder = Folder::new();
+    let scene = filled(&folder).await;
+    let (path, elsewhere) = (folder.path().join("orlop.db"), folder.path().join("elsewhere"));
+    fs::rename(&path, &elsewhere).expect("moved");
+    let refused = scene.store.record_time(at(7)).await;
+    assert!(matches!(refused, Err(MetadataError::Vanished(_))), "{refused:?}");
+    fs::rename(&elsewhere, &path).expect("moved back");
+    scene.store.record_time(at(7)).await.expect("recorded");
+}
