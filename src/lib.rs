@@ -10,7 +10,7 @@
 //! | room | what lives there |
 //! | --- | --- |
 //! | [`clock`] | time, passed in |
-//! | [`oci`] | the pure protocol: digests, names, manifests, paths, ranges, error codes |
+//! | [`oci`] | the pure protocol: digests, names, ids, manifests, paths, ranges, error codes |
 //! | [`store`] | the bytes: [`store::BlobStore`] and its filesystem and in-memory implementations |
 //! | [`metadata`] | the facts: [`metadata::MetadataStore`] and its SQLite implementation |
 //! | [`registry`] | the use cases: uploads, blobs, manifests, tags, referrers |

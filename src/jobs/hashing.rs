@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use futures_util::StreamExt;
 
-use crate::oci::{Digest, Hasher};
-use crate::store::{BlobKey, BlobStore, Content, StoreError};
+use crate::oci::{BlobKey, Digest, Hasher};
+use crate::store::{BlobStore, Content, StoreError};
 
 /// Pieces of this size and more are hashed off the threads that serve requests.
 const LARGE: usize = 32 << 10;

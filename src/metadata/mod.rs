@@ -24,8 +24,7 @@ pub use collection::{Batch, CollectionRules, Garbage};
 pub use records::*;
 
 use crate::clock::Timestamp;
-use crate::oci::{Algorithm, Digest, Reference, RepoName, Tag, UploadId};
-use crate::store::BlobKey;
+use crate::oci::{Algorithm, BlobKey, Digest, Reference, RepoName, Tag, UploadId};
 
 /// What went wrong with the facts.
 #[derive(Debug, Error)]

@@ -6,8 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::clock::Timestamp;
-use crate::oci::{Algorithm, Digest, RepoName, Tag, UploadId};
-use crate::store::BlobKey;
+use crate::oci::{Algorithm, BlobKey, Digest, RepoName, Tag, UploadId};
 
 /// How far an upload has come: bytes that are durable, and the hash state behind the last of them.
 #[derive(Debug, Clone, PartialEq, Eq)]

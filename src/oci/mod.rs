@@ -1,6 +1,7 @@
 //! The pure protocol of the OCI distribution spec and of the Docker registry API v2: types that cannot
 //! hold a wrong value, and the grammar of paths, ranges and errors. No I/O, no HTTP library, no SQL.
 
+mod blob_key;
 mod digest;
 mod endpoint;
 mod error;
@@ -9,11 +10,12 @@ mod manifest;
 pub mod media_type;
 mod name;
 mod pagination;
+mod random_id;
 mod range;
 mod reference;
 mod referrers;
-mod upload_id;
 
+pub use blob_key::BlobKey;
 pub use digest::{Algorithm, Digest, InvalidDigest};
 pub use endpoint::{Endpoint, PathError};
 pub use error::{ErrorBody, ErrorCode};
@@ -24,7 +26,7 @@ pub use manifest::{
 pub use media_type::{InvalidMediaType, MediaType};
 pub use name::{InvalidName, RepoName};
 pub use pagination::{InvalidPageSize, Page, PageLimits};
+pub use random_id::{Generation, UploadId};
 pub use range::{ByteRange, ContentRange, InvalidContentRange};
 pub use reference::{InvalidReference, InvalidTag, Reference, Tag};
 pub use referrers::{Attachment, AttachmentKind, Descriptor, ImageIndex, fallback_tag};
-pub use upload_id::UploadId;

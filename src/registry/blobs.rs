@@ -4,8 +4,8 @@ use std::ops::Range;
 
 use super::{BlobError, DeleteError, Repository};
 use crate::metadata::{BlobRecord, Deletion, Target, stale_lease};
-use crate::oci::{Digest, RepoName};
-use crate::store::{BlobKey, Content, StoreError};
+use crate::oci::{BlobKey, Digest, RepoName};
+use crate::store::{Content, StoreError};
 
 impl Repository {
     /// A blob that this repository serves. Leases it to a caller who may push.

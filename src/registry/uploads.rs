@@ -9,8 +9,8 @@ use std::ops::RangeInclusive;
 use super::sessions::{OpenUpload, Owned};
 use super::{ClientBody, Fault, Repository, UploadError};
 use crate::metadata::{Progress, UploadEnd, UploadRecord};
-use crate::oci::{Algorithm, Digest, Hasher, UploadId};
-use crate::store::{BlobKey, Generation, StoreError};
+use crate::oci::{Algorithm, BlobKey, Digest, Generation, Hasher, UploadId};
+use crate::store::StoreError;
 
 impl Repository {
     /// Opens an upload.

@@ -8,8 +8,8 @@ use bytes::Bytes;
 use rustix::io::Errno;
 
 use super::failure::Failures;
-use crate::oci::UploadId;
-use crate::store::{BlobKey, BlobStore, ByteStream, Content, Listing, Space, StagedBytes, StoreError};
+use crate::oci::{BlobKey, UploadId};
+use crate::store::{BlobStore, ByteStream, Content, Listing, Space, StagedBytes, StoreError};
 
 /// The store that notes.
 pub(super) struct Observed<S> {

@@ -11,10 +11,10 @@
 //! Whatever else lies in the root (a database, a socket) is none of the store's business; whatever else lies
 //! below `blobs` and `uploads` is listed as unknown and kept.
 
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use super::BlobKey;
-use crate::oci::{Algorithm, Digest, UploadId};
+use crate::oci::{Algorithm, BlobKey, Digest, UploadId};
 
 /// The version of the layout above. A root that carries a higher one is refused.
 pub(super) const VERSION: u64 = 1;
@@ -63,7 +63,8 @@ impl Layout {
         path.push(hex);
         let path = path.as_mut_os_string();
         path.push(".");
-        path.push(key.generation.0.simple().encode_lower(&mut [0; 32]));
+        // An OsString is written to as a String is, and never fails.
+        let _ = write!(path, "{}", key.generation);
         std::mem::take(path).into()
     }
 
@@ -136,8 +137,8 @@ pub(super) fn is_probe(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::oci::Generation;
     use crate::oci::Hasher;
-    use crate::store::Generation;
 
     #[test]
     fn paths_go_both_ways() {

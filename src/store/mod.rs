@@ -15,63 +15,17 @@ use std::fmt;
 use std::io;
 use std::ops::Range;
 use std::pin::Pin;
-use std::str::FromStr;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::Stream;
 use thiserror::Error;
-use uuid::Uuid;
 
-use crate::oci::{Digest, UploadId};
+use crate::oci::{BlobKey, UploadId};
 
 pub use filesystem::{Access, FilesystemStore, OpenError};
 pub use memory::MemoryStore;
-
-/// Which of a digest's uploads some bytes came from: 32 lower-case hex digits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Generation(Uuid);
-
-impl Generation {
-    /// A generation that never was before.
-    pub fn random() -> Self {
-        Self(Uuid::new_v4())
-    }
-
-    /// The generation as its sixteen bytes.
-    pub fn as_bytes(&self) -> &[u8; 16] {
-        self.0.as_bytes()
-    }
-
-    /// The generation that [`Generation::as_bytes`] gave.
-    pub fn from_bytes(bytes: [u8; 16]) -> Self {
-        Self(Uuid::from_bytes(bytes))
-    }
-}
-
-impl FromStr for Generation {
-    type Err = uuid::Error;
-
-    fn from_str(text: &str) -> Result<Self, uuid::Error> {
-        Uuid::try_parse(text).map(Self)
-    }
-}
-
-impl fmt::Display for Generation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.simple().fmt(f)
-    }
-}
-
-/// Where a blob's bytes are.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct BlobKey {
-    /// What they hash to.
-    pub digest: Digest,
-    /// Which upload they came from.
-    pub generation: Generation,
-}
 
 /// Room on the medium, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -12,9 +12,9 @@ use super::report::ProblemKind;
 use super::{Check, Unit};
 use crate::clock::Timestamp;
 use crate::metadata::MetadataStore;
-use crate::oci::UploadId;
+use crate::oci::{BlobKey, UploadId};
 use crate::registry::Fault;
-use crate::store::{BlobKey, BlobStore, StoreError};
+use crate::store::{BlobStore, StoreError};
 
 /// More than there ever are at once.
 const ALL: usize = 10_000_000;

@@ -7,8 +7,7 @@ use async_trait::async_trait;
 use super::{Faulty, Operation};
 use crate::clock::Timestamp;
 use crate::metadata::*;
-use crate::oci::{Algorithm, Digest, Reference, RepoName, Tag, UploadId};
-use crate::store::BlobKey;
+use crate::oci::{Algorithm, BlobKey, Digest, Reference, RepoName, Tag, UploadId};
 
 #[async_trait]
 impl<S: Uploads> Uploads for Faulty<S> {

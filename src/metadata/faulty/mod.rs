@@ -1,5 +1,4 @@
-//! A metadata store in which things go wrong when a test wants them to, as [`crate::store::faulty`] is for
-//! bytes.
+//! A metadata store in which things go wrong when a test wants them to.
 //!
 //! ```
 //! # use orlop::metadata::faulty::{Failure, Fault, Faults, Operation};

@@ -8,8 +8,7 @@ use super::holds::{self, Review};
 use super::{Durability, SqliteMetadata, make_repo, repo_id};
 use crate::clock::Timestamp;
 use crate::metadata::{BlobRecord, Blobs, Deletion, EdgeKind, Result, Target};
-use crate::oci::{Digest, RepoName};
-use crate::store::BlobKey;
+use crate::oci::{BlobKey, Digest, RepoName};
 
 #[async_trait]
 impl Blobs for SqliteMetadata {

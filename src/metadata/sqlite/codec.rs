@@ -5,8 +5,7 @@ use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSqlOutput, ValueRe
 
 use crate::clock::Timestamp;
 use crate::metadata::EdgeKind;
-use crate::oci::{Algorithm, Digest, UploadId};
-use crate::store::Generation;
+use crate::oci::{Algorithm, Digest, Generation, UploadId};
 
 /// A digest as one byte for its algorithm and the hash.
 #[derive(Debug, Clone, PartialEq, Eq)]

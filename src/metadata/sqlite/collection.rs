@@ -7,7 +7,7 @@ use super::codec::SqlDigest;
 use super::holds::Review;
 use super::{Access, Durability, SqliteMetadata, links, open, purge, review};
 use crate::metadata::{Batch, Collection, CollectionRules, Garbage, MetadataError, Result};
-use crate::store::BlobKey;
+use crate::oci::BlobKey;
 
 #[async_trait]
 impl Collection for SqliteMetadata {

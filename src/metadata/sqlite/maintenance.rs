@@ -9,8 +9,7 @@ use super::codec::{SqlDigest, digest};
 use super::{Durability, SqliteMetadata, name_from, verify};
 use crate::clock::Timestamp;
 use crate::metadata::{Maintenance, RepoUsage, Result, StoredBlob, StoredManifest, Totals};
-use crate::oci::Digest;
-use crate::store::BlobKey;
+use crate::oci::{BlobKey, Digest};
 
 /// How many free pages are given back at once: about 4 MiB.
 const VACUUM_PAGES: u32 = 1024;

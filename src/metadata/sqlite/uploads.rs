@@ -7,8 +7,7 @@ use super::codec::{SqlAlgorithm, SqlDigest, algorithm, digest};
 use super::{Durability, SqliteMetadata, make_repo};
 use crate::clock::{Timestamp, millis};
 use crate::metadata::{Progress, Result, UploadEnd, UploadRecord, Uploads};
-use crate::oci::{Algorithm, RepoName, UploadId};
-use crate::store::BlobKey;
+use crate::oci::{Algorithm, BlobKey, RepoName, UploadId};
 
 #[async_trait]
 impl Uploads for SqliteMetadata {

@@ -3,7 +3,7 @@
 use super::scene::SIZE;
 use super::*;
 use crate::metadata::{BlobRecord, Deletion, StoredBlob};
-use crate::store::{BlobKey, Generation};
+use crate::oci::{BlobKey, Generation};
 
 async fn mount(s: &Scene, to: &str, name: &str, from: Option<&str>, hours: i64) -> Option<BlobRecord> {
     let from = from.map(repo);

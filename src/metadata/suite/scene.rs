@@ -9,8 +9,7 @@ use crate::metadata::{
     Batch, BlobRecord, CollectionRules, Deletion, Edge, EdgeKind, ManifestRecord, MetadataStore, PutManifest,
     PutOutcome, Target, UploadEnd, stale_lease,
 };
-use crate::oci::{Algorithm, Digest, Hasher, Reference, RepoName, Tag, UploadId};
-use crate::store::{BlobKey, Generation};
+use crate::oci::{Algorithm, BlobKey, Digest, Generation, Hasher, Reference, RepoName, Tag, UploadId};
 
 /// An hour.
 pub const HOUR: Duration = Duration::from_secs(60 * 60);

@@ -28,7 +28,7 @@ pub async fn totals_are_kept_current(s: &Scene) {
 /// A changed size counts.
 pub async fn totals_follow_a_blob_of_another_size(s: &Scene) {
     let id = s.begin("app", 0).await;
-    let key = crate::store::BlobKey { digest: digest("x"), generation: crate::store::Generation::random() };
+    let key = crate::oci::BlobKey { digest: digest("x"), generation: crate::oci::Generation::random() };
     let end = crate::metadata::UploadEnd { now: at(0), lease: scene::DAY };
     assert!(s.store.commit_upload(id, &key, 3, end).await.expect("committed"));
     s.push("app", "x", 1).await;

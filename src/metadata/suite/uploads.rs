@@ -3,8 +3,7 @@
 use super::scene::{DAY, SIZE};
 use super::*;
 use crate::metadata::{Progress, UploadEnd, UploadRecord};
-use crate::oci::{Algorithm, UploadId};
-use crate::store::{BlobKey, Generation};
+use crate::oci::{Algorithm, BlobKey, Generation, UploadId};
 
 async fn found(s: &Scene, of: &str, id: UploadId) -> Option<UploadRecord> {
     s.store.upload(&repo(of), id).await.expect("an answer")

@@ -22,8 +22,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::turns::{self, Turns};
-use super::{BlobKey, BlobStore, Content, Listing, Space, StagedBytes, StoreError};
-use crate::oci::UploadId;
+use super::{BlobStore, Content, Listing, Space, StagedBytes, StoreError};
+use crate::oci::{BlobKey, UploadId};
 
 pub use plan::{Failure, Fault, Faults, Operation};
 

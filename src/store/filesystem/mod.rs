@@ -36,8 +36,8 @@ use self::pieces::Pieces;
 use self::shards::Shards;
 use super::layout::Layout;
 use super::turns::{Turns, closed};
-use super::{BlobKey, BlobStore, Content, Listing, Space, StagedBytes, StoreError};
-use crate::oci::UploadId;
+use super::{BlobStore, Content, Listing, Space, StagedBytes, StoreError};
+use crate::oci::{BlobKey, UploadId};
 
 pub use self::identity::OpenError;
 

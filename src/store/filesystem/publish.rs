@@ -16,8 +16,8 @@ use rustix::fs::{CWD, RenameFlags};
 use rustix::io::Errno;
 
 use super::{Tree, durable};
-use crate::oci::UploadId;
-use crate::store::{BlobKey, StoreError};
+use crate::oci::{BlobKey, UploadId};
+use crate::store::StoreError;
 
 impl Tree {
     /// `file` is what the bytes were written through, if it is still open.

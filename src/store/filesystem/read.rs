@@ -10,7 +10,8 @@ use bytes::Bytes;
 
 use super::stream::{FileStream, read_cached, too_short};
 use super::{Tree, blocking};
-use crate::store::{BlobKey, Content, StoreError};
+use crate::oci::BlobKey;
+use crate::store::{Content, StoreError};
 
 /// Ranges up to this many bytes are given as a whole.
 const SMALL: u64 = 64 << 10;

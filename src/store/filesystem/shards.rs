@@ -5,8 +5,7 @@ use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::durable;
-use crate::oci::Algorithm;
-use crate::store::BlobKey;
+use crate::oci::{Algorithm, BlobKey};
 use crate::store::layout::{self, Layout, SHARDS};
 
 /// The directories that are known to be there durably.

@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::oci::UploadId;
-use crate::store::BlobKey;
+use crate::oci::{BlobKey, UploadId};
 
 /// What bytes are called.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

@@ -21,8 +21,8 @@ use futures_util::stream;
 
 use self::disk::{Disk, File, Name};
 use super::turns::{Turns, closed};
-use super::{BlobKey, BlobStore, ByteStream, Content, Listing, Space, StagedBytes, StoreError};
-use crate::oci::UploadId;
+use super::{BlobStore, ByteStream, Content, Listing, Space, StagedBytes, StoreError};
+use crate::oci::{BlobKey, UploadId};
 
 /// Ranges up to this many bytes are given as a whole.
 const SMALL: usize = 64 << 10;

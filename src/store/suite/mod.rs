@@ -11,8 +11,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::StreamExt;
 
-use super::{BlobKey, BlobStore, ByteStream, Content, Generation, StagedBytes, StoreError};
-use crate::oci::{Algorithm, Hasher, UploadId};
+use super::{BlobStore, ByteStream, Content, StagedBytes, StoreError};
+use crate::oci::{Algorithm, BlobKey, Generation, Hasher, UploadId};
 
 pub use blobs::*;
 pub use places::*;
