@@ -4,12 +4,13 @@
 //! (`tests/rooms.rs` fails when one does not):
 //!
 //! ```text
-//! clock, oci ← store, metadata ← registry ← jobs ← auth ← http ← config ← server ← cli ← main
+//! clock, faults, oci ← store, metadata ← registry ← jobs ← auth ← http ← config ← server ← cli ← main
 //! ```
 //!
 //! | room | what lives there |
 //! | --- | --- |
 //! | [`clock`] | time, passed in |
+//! | [`faults`] | what is to go wrong in a store, and when, for tests |
 //! | [`oci`] | the pure protocol: digests, names, ids, manifests, paths, ranges, error codes |
 //! | [`store`] | the bytes: [`store::BlobStore`] and its filesystem and in-memory implementations |
 //! | [`metadata`] | the facts: [`metadata::MetadataStore`] and its SQLite implementation |
@@ -29,6 +30,7 @@ pub mod auth;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod faults;
 pub mod http;
 pub mod jobs;
 pub mod metadata;

@@ -9,14 +9,17 @@
 
 mod forward;
 mod operation;
-mod plan;
 #[cfg(test)]
 mod tests;
 
-use super::{MetadataError, Result};
+use super::MetadataError;
+use crate::faults::Injected;
 
+pub use crate::faults::{Failure, Fault};
 pub use operation::Operation;
-pub use plan::{Failure, Fault, Faults};
+
+/// The control of a [`Faulty`] store.
+pub type Faults = crate::faults::Faults<Operation>;
 
 /// A store that does what `S` does, except for what [`Faults`] says.
 pub struct Faulty<S> {
@@ -41,41 +44,15 @@ impl<S> Faulty<S> {
     }
 }
 
-impl Faults {
-    /// Does `work` as the plan has it.
-    async fn apply<T>(&self, operation: Operation, work: impl Future<Output = Result<T>>) -> Result<T> {
-        if self.is_down() {
-            return Err(down());
-        }
-        match self.next(operation) {
-            None => work.await,
-            Some(Fault::Fail(failure)) => Err(failure.error()),
-            Some(Fault::FailAfter(failure)) => {
-                work.await?;
-                Err(failure.error())
-            }
-            Some(Fault::Crash) => {
-                self.crash();
-                Err(down())
-            }
-            Some(Fault::CrashAfter) => {
-                let _ = work.await;
-                self.crash();
-                Err(down())
-            }
+impl Injected for MetadataError {
+    fn of(failure: Failure) -> Self {
+        match failure {
+            Failure::Io => Self::Failed("an injected fault".into()),
+            Failure::Full => Self::Full,
         }
     }
-}
 
-impl Failure {
-    fn error(self) -> MetadataError {
-        match self {
-            Self::Io => MetadataError::Failed("an injected fault".into()),
-            Self::Full => MetadataError::Full,
-        }
+    fn down() -> Self {
+        Self::Failed("the machine is down".into())
     }
-}
-
-fn down() -> MetadataError {
-    MetadataError::Failed("the machine is down".into())
 }

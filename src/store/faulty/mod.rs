@@ -10,7 +10,7 @@
 //! faults.on_crash(move || memory.power_cut());
 //! ```
 
-mod plan;
+mod operation;
 mod staged;
 #[cfg(test)]
 mod tests;
@@ -23,9 +23,14 @@ use async_trait::async_trait;
 
 use super::turns::{self, Turns};
 use super::{BlobStore, Content, Listing, Space, StagedBytes, StoreError};
+use crate::faults::Injected;
 use crate::oci::{BlobKey, UploadId};
 
-pub use plan::{Failure, Fault, Faults, Operation};
+pub use crate::faults::{Failure, Fault};
+pub use operation::Operation;
+
+/// The control of a [`Faulty`] store.
+pub type Faults = crate::faults::Faults<Operation>;
 
 /// A store that does what `S` does, except for what [`Faults`] says.
 pub struct Faulty<S> {
@@ -51,66 +56,17 @@ impl<S> Faulty<S> {
     }
 }
 
-impl Faults {
-    /// Does `work` as the plan has it.
-    async fn apply<T>(
-        &self,
-        operation: Operation,
-        work: impl Future<Output = Result<T, StoreError>>,
-    ) -> Result<T, StoreError> {
-        self.apply_torn(operation, work, async { Ok(()) }).await
-    }
-
-    /// Does `work` as the plan has it, and `half` of it where it is to be torn.
-    async fn apply_torn<T>(
-        &self,
-        operation: Operation,
-        work: impl Future<Output = Result<T, StoreError>>,
-        half: impl Future<Output = Result<(), StoreError>>,
-    ) -> Result<T, StoreError> {
-        if self.is_down() {
-            return Err(down());
-        }
-        match self.next(operation) {
-            None => work.await,
-            Some(Fault::Fail(failure)) => Err(failure.error()),
-            Some(Fault::Torn(failure)) => {
-                half.await?;
-                Err(failure.error())
-            }
-            Some(Fault::FailAfter(failure)) => {
-                work.await?;
-                Err(failure.error())
-            }
-            Some(Fault::Stall) => {
-                self.stall().await;
-                // The machine may have gone down meanwhile.
-                if self.is_down() { Err(down()) } else { work.await }
-            }
-            Some(Fault::Crash) => {
-                self.crash();
-                Err(down())
-            }
-            Some(Fault::CrashAfter) => {
-                let _ = work.await;
-                self.crash();
-                Err(down())
-            }
+impl Injected for StoreError {
+    fn of(failure: Failure) -> Self {
+        match failure {
+            Failure::Io => Self::Io(io::Error::other("an injected fault")),
+            Failure::Full => Self::Full,
         }
     }
-}
 
-impl Failure {
-    fn error(self) -> StoreError {
-        match self {
-            Self::Io => StoreError::Io(io::Error::other("an injected fault")),
-            Self::Full => StoreError::Full,
-        }
+    fn down() -> Self {
+        Self::Io(io::Error::other("the machine is down"))
     }
-}
-
-fn down() -> StoreError {
-    StoreError::Io(io::Error::other("the machine is down"))
 }
 
 #[async_trait]

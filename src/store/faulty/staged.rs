@@ -7,7 +7,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::{Faults, Operation, down};
+use super::{Faults, Operation};
+use crate::faults::Injected as _;
 use crate::store::turns::{Ticket, Turn, closed};
 use crate::store::{ByteStream, StagedBytes, StoreError};
 
@@ -39,7 +40,7 @@ impl StagedBytes for Handle {
     async fn read(&self, range: Range<u64>) -> Result<ByteStream, StoreError> {
         let _turn = self.ticket.turn().await?;
         if self.faults.is_down() {
-            return Err(down());
+            return Err(StoreError::down());
         }
         self.inner.read(range).await
     }

@@ -1,38 +1,21 @@
-//! What is to go wrong, and when.
+//! What is to go wrong in a store, and when: for the stores that fail when a test wants them to.
+//!
+//! `O` is what a store can be asked to do.
+
+mod plan;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
-/// What a store is asked to do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Operation {
-    /// [`crate::store::BlobStore::stage`]
-    Stage,
-    /// [`crate::store::StagedBytes::write_at`]
-    Write,
-    /// [`crate::store::StagedBytes::sync`]
-    Sync,
-    /// [`crate::store::BlobStore::publish`]
-    Publish,
-    /// [`crate::store::BlobStore::unpublish`]
-    Unpublish,
-    /// [`crate::store::BlobStore::discard`]
-    Discard,
-    /// [`crate::store::BlobStore::read`]
-    Read,
-    /// [`crate::store::BlobStore::remove`]
-    Remove,
-    /// [`crate::store::BlobStore::check`]
-    Check,
-}
+use plan::Plan;
 
 /// Which error is answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Failure {
-    /// [`crate::store::StoreError::Io`]
+    /// The medium failed.
     Io,
-    /// [`crate::store::StoreError::Full`]
+    /// The medium is full.
     Full,
 }
 
@@ -41,7 +24,7 @@ pub enum Failure {
 pub enum Fault {
     /// It fails and has done nothing.
     Fail(Failure),
-    /// It does its work, and fails.
+    /// It does its work, and fails: an answer that got lost.
     FailAfter(Failure),
     /// A write does half of its work, and fails; anything else fails and has done nothing.
     Torn(Failure),
@@ -53,19 +36,26 @@ pub enum Fault {
     CrashAfter,
 }
 
-/// The control of a [`super::Faulty`] store. Clones steer the same one.
-#[derive(Clone)]
-pub struct Faults(Arc<Shared>);
+/// An error that can be injected.
+pub trait Injected {
+    /// As of a medium that failed so.
+    fn of(failure: Failure) -> Self;
 
-struct Shared {
-    state: Mutex<State>,
+    /// As of a machine that is down.
+    fn down() -> Self;
+}
+
+/// The control of a store that fails. Clones steer the same one.
+pub struct Faults<O>(Arc<Shared<O>>);
+
+struct Shared<O> {
+    state: Mutex<State<O>>,
     held: watch::Sender<Held>,
 }
 
-#[derive(Default)]
-struct State {
-    plans: Vec<Plan>,
-    history: Vec<Operation>,
+struct State<O> {
+    plans: Vec<Plan<O>>,
+    history: Vec<O>,
     down: bool,
     on_crash: Option<Arc<dyn Fn() + Send + Sync>>,
 }
@@ -77,23 +67,23 @@ struct Held {
     releases: u64,
 }
 
-enum Plan {
-    /// The operation with number `at`, of those of one kind or of all.
-    Nth { of: Option<Operation>, at: usize, fault: Fault },
-    /// Each operation, with a probability of `threshold` in 2^32.
-    Random { random: u64, threshold: u32, faults: Vec<Fault> },
+impl<O> Clone for Faults<O> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
 }
 
-impl Default for Faults {
+impl<O: Copy + Eq> Default for Faults<O> {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl Faults {
+impl<O: Copy + Eq> Faults<O> {
     /// Nothing is to go wrong yet.
     pub fn new() -> Self {
-        Self(Arc::new(Shared { state: Mutex::default(), held: watch::Sender::new(Held::default()) }))
+        let state = State { plans: Vec::new(), history: Vec::new(), down: false, on_crash: None };
+        Self(Arc::new(Shared { state: Mutex::new(state), held: watch::Sender::new(Held::default()) }))
     }
 
     /// Lets the operation number `at` go wrong, counted from 0 at the beginning of [`Faults::history`].
@@ -102,12 +92,12 @@ impl Faults {
     }
 
     /// Lets number `at` of one kind of operation go wrong, counted from 0.
-    pub fn nth_of(&self, of: Operation, at: usize, fault: Fault) {
+    pub fn nth_of(&self, of: O, at: usize, fault: Fault) {
         self.state().plans.push(Plan::Nth { of: Some(of), at, fault });
     }
 
     /// Lets the next operation of a kind go wrong.
-    pub fn next_of(&self, of: Operation, fault: Fault) {
+    pub fn next_of(&self, of: O, fault: Fault) {
         self.nth_of(of, self.count_of(of), fault);
     }
 
@@ -147,7 +137,7 @@ impl Faults {
     }
 
     /// Every operation that was asked for, in its order. Those asked of a machine that is down do not count.
-    pub fn history(&self) -> Vec<Operation> {
+    pub fn history(&self) -> Vec<O> {
         self.state().history.clone()
     }
 
@@ -157,8 +147,8 @@ impl Faults {
     }
 
     /// How many operations of a kind were asked for.
-    pub fn count_of(&self, operation: Operation) -> usize {
-        count_of(&self.state().history, operation)
+    pub fn count_of(&self, operation: O) -> usize {
+        plan::count_of(&self.state().history, operation)
     }
 
     /// Waits until `number` operations wait in a stall.
@@ -175,14 +165,67 @@ impl Faults {
         });
     }
 
-    pub(super) async fn stall(&self) {
+    /// Does `work` as the plan has it.
+    ///
+    /// # Errors
+    /// Its own, and what is injected.
+    pub async fn apply<T, E: Injected>(
+        &self,
+        operation: O,
+        work: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, E> {
+        self.apply_torn(operation, work, async { Ok(()) }).await
+    }
+
+    /// Does `work` as the plan has it, and `half` of it where it is to be torn.
+    ///
+    /// # Errors
+    /// Its own, and what is injected.
+    pub async fn apply_torn<T, E: Injected>(
+        &self,
+        operation: O,
+        work: impl Future<Output = Result<T, E>>,
+        half: impl Future<Output = Result<(), E>>,
+    ) -> Result<T, E> {
+        if self.is_down() {
+            return Err(E::down());
+        }
+        match self.next(operation) {
+            None => work.await,
+            Some(Fault::Fail(failure)) => Err(E::of(failure)),
+            Some(Fault::Torn(failure)) => {
+                half.await?;
+                Err(E::of(failure))
+            }
+            Some(Fault::FailAfter(failure)) => {
+                work.await?;
+                Err(E::of(failure))
+            }
+            Some(Fault::Stall) => {
+                self.stall().await;
+                // The machine may have gone down meanwhile.
+                if self.is_down() { Err(E::down()) } else { work.await }
+            }
+            Some(Fault::Crash) => {
+                self.crash();
+                Err(E::down())
+            }
+            Some(Fault::CrashAfter) => {
+                let _ = work.await;
+                self.crash();
+                Err(E::down())
+            }
+        }
+    }
+
+    async fn stall(&self) {
         let mut held = self.0.held.subscribe();
         let before = held.borrow().releases;
         self.0.held.send_modify(|held| held.waiting += 1);
         let _ = held.wait_for(|held| held.releases > before).await;
     }
 
-    pub(super) fn crash(&self) {
+    fn crash(&self) {
         let callback = {
             let mut state = self.state();
             state.down = true;
@@ -194,43 +237,16 @@ impl Faults {
     }
 
     /// Counts an operation, and says what is to go wrong with it.
-    pub(super) fn next(&self, operation: Operation) -> Option<Fault> {
+    fn next(&self, operation: O) -> Option<Fault> {
         let State { plans, history, .. } = &mut *self.state();
-        let (at, of_kind) = (history.len(), count_of(history, operation));
+        let (at, of_kind) = (history.len(), plan::count_of(history, operation));
         history.push(operation);
         let mut hits =
             plans.iter_mut().filter_map(|plan| plan.hit(operation, at, of_kind)).collect::<Vec<_>>();
         (!hits.is_empty()).then(|| hits.swap_remove(0))
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, State<O>> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-impl Plan {
-    fn hit(&mut self, operation: Operation, number: usize, of_kind: usize) -> Option<Fault> {
-        match self {
-            Self::Nth { of: None, at, fault } => (*at == number).then_some(*fault),
-            Self::Nth { of: Some(of), at, fault } => (*of == operation && *at == of_kind).then_some(*fault),
-            Self::Random { random, threshold, faults } => {
-                let (lot, choice) = (splitmix(random), splitmix(random));
-                let hit = !faults.is_empty() && (lot >> 32) as u32 <= *threshold && *threshold > 0;
-                hit.then(|| faults[choice as usize % faults.len()])
-            }
-        }
-    }
-}
-
-fn count_of(history: &[Operation], operation: Operation) -> usize {
-    history.iter().filter(|past| **past == operation).count()
-}
-
-/// SplitMix64: small, and good enough to choose faults by.
-fn splitmix(state: &mut u64) -> u64 {
-    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let mut mixed = *state;
-    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    mixed ^ (mixed >> 31)
 }

@@ -1,0 +1,24 @@
+//! What can go wrong.
+
+/// What a store is asked to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Operation {
+    /// [`crate::store::BlobStore::stage`]
+    Stage,
+    /// [`crate::store::StagedBytes::write_at`]
+    Write,
+    /// [`crate::store::StagedBytes::sync`]
+    Sync,
+    /// [`crate::store::BlobStore::publish`]
+    Publish,
+    /// [`crate::store::BlobStore::unpublish`]
+    Unpublish,
+    /// [`crate::store::BlobStore::discard`]
+    Discard,
+    /// [`crate::store::BlobStore::read`]
+    Read,
+    /// [`crate::store::BlobStore::remove`]
+    Remove,
+    /// [`crate::store::BlobStore::check`]
+    Check,
+}
