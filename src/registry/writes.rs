@@ -9,7 +9,8 @@ use bytes::{Bytes, BytesMut};
 
 use crate::store::{StagedBytes, StoreError};
 
-/// How many bytes are gathered before they are written.
+/// How many bytes are gathered before they are written. Writes end at multiples of this, where every medium
+/// likes the next to begin.
 const PIECE: usize = 1 << 20;
 
 /// Pieces shorter than this are copied together. Each would keep a buffer of its connection's alive that may
@@ -42,7 +43,7 @@ impl Writes {
             return Ok(false);
         }
         self.wait().await?;
-        let (offset, pieces) = self.next();
+        let (offset, pieces) = self.next_aligned();
         let staged = Arc::clone(&self.staged);
         let mut write: RunningWrite = Box::pin(async move { staged.write_at(offset, pieces).await });
         // The first poll hands the bytes to a thread that may wait for the disk.
@@ -59,7 +60,7 @@ impl Writes {
         if self.len == 0 {
             return Ok(());
         }
-        let (offset, pieces) = self.next();
+        let (offset, pieces) = self.take(self.len);
         self.staged.write_at(offset, pieces).await
     }
 
@@ -80,12 +81,35 @@ impl Writes {
         }
     }
 
-    fn next(&mut self) -> (u64, Vec<Bytes>) {
+    /// What reaches up to the last multiple of a piece.
+    fn next_aligned(&mut self) -> (u64, Vec<Bytes>) {
+        let behind = (self.offset + self.len as u64) % PIECE as u64;
+        let behind = usize::try_from(behind).unwrap_or(0);
+        self.take(self.len - behind)
+    }
+
+    /// The first `len` bytes of what is gathered.
+    fn take(&mut self, len: usize) -> (u64, Vec<Bytes>) {
         self.seal();
         let offset = self.offset;
-        self.offset += self.len as u64;
-        self.len = 0;
-        (offset, std::mem::take(&mut self.gathered))
+        self.offset += len as u64;
+        let rest = self.split_off(len);
+        self.len -= len;
+        (offset, std::mem::replace(&mut self.gathered, rest))
+    }
+
+    /// Leaves the first `len` bytes of what is gathered, and gives the others.
+    fn split_off(&mut self, mut len: usize) -> Vec<Bytes> {
+        for (index, piece) in self.gathered.iter_mut().enumerate() {
+            if len <= piece.len() {
+                let mut rest = vec![piece.split_off(len)];
+                rest.extend(self.gathered.drain(index + 1..));
+                rest.retain(|piece| !piece.is_empty());
+                return rest;
+            }
+            len -= piece.len();
+        }
+        Vec::new()
     }
 
     async fn wait(&mut self) -> Result<(), StoreError> {
@@ -106,6 +130,25 @@ mod tests {
     use super::*;
     use crate::oci::UploadId;
     use crate::store::{BlobStore, MemoryStore};
+
+    #[tokio::test]
+    async fn writes_end_at_multiples_of_a_piece_wherever_they_began() {
+        let staged = MemoryStore::new().stage(UploadId::random(), 0).await.expect("staged");
+        let all: Vec<u8> = (0..PIECE * 5 / 2).map(|at| (at % 251) as u8).collect();
+        staged.write_at(0, vec![Bytes::copy_from_slice(&all[..1000])]).await.expect("written");
+        let mut writes = Writes::new(Arc::clone(&staged), 1000);
+        let mut ends = Vec::new();
+        for piece in all[1000..].chunks(99_991) {
+            if writes.push(Bytes::copy_from_slice(piece)).await.expect("taken") {
+                ends.push(writes.offset);
+            }
+        }
+        assert_eq!(ends, [PIECE as u64, 2 * PIECE as u64]);
+        writes.flush().await.expect("written");
+        let read: Vec<_> = staged.read(0..all.len() as u64).await.expect("readable").collect().await;
+        let read: Vec<Bytes> = read.into_iter().collect::<Result<_, _>>().expect("sound");
+        assert!(read.concat() == all);
+    }
 
     #[tokio::test]
     async fn what_drips_in_is_one_piece_and_stays_in_order() {

@@ -3,12 +3,13 @@
 //! | file | what it does |
 //! | --- | --- |
 //! | `identity` | tells this store from another, and from an empty mount point |
-//! | `staged` | takes an upload's bytes in |
+//! | `staged`, `direct` | takes an upload's bytes in |
 //! | `publish` | gives them their place, and takes it back |
 //! | `read`, `stream`, `pieces` | gives bytes out |
 //! | `list`, `health` | what there is, and whether it works |
 //! | `durable`, `shards` | directories that survive a power cut |
 
+mod direct;
 mod durable;
 mod health;
 mod identity;
@@ -31,6 +32,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use uuid::Uuid;
 
+use self::direct::DirectWrites;
 use self::identity::Identity;
 use self::pieces::Pieces;
 use self::shards::Shards;
@@ -63,6 +65,7 @@ struct Tree {
     access: Access,
     shards: Shards,
     pieces: Arc<Pieces>,
+    direct: DirectWrites,
 }
 
 impl FilesystemStore {
@@ -89,7 +92,8 @@ impl FilesystemStore {
                 Shards::prepare(&layout).map_err(|source| OpenError::Io { path: root.to_owned(), source })?
             }
         };
-        let tree = Tree { layout, identity, access, shards, pieces: Arc::default() };
+        let (pieces, direct) = (Arc::default(), DirectWrites::default());
+        let tree = Tree { layout, identity, access, shards, pieces, direct };
         Ok(Self { tree: Arc::new(tree), turns: Turns::new() })
     }
 

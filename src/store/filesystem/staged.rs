@@ -24,6 +24,8 @@ const MOST_PIECES: usize = 1024;
 /// What is open of an upload.
 pub(super) struct Staged {
     file: Arc<File>,
+    /// The same, past the page cache; opened when it is first needed.
+    direct: Option<File>,
     /// Whether the name in the directory is durable.
     named: bool,
 }
@@ -55,7 +57,7 @@ pub(super) async fn open(
     } else {
         store.blocking(move |tree| Ok((turn, tree.open_staged(upload, len)?))).await?
     };
-    let staged = Staged { file: Arc::new(file), named: len > 0 };
+    let staged = Staged { file: Arc::new(file), direct: None, named: len > 0 };
     let ticket = turns::open(turn, staged);
     Ok(Arc::new(Handle { tree: Arc::clone(&store.tree), upload, ticket }))
 }
@@ -89,9 +91,10 @@ impl StagedBytes for Handle {
     async fn write_at(&self, offset: u64, pieces: Vec<Bytes>) -> Result<(), StoreError> {
         let turn = self.ticket.turn().await?;
         if pieces.iter().map(Bytes::len).sum::<usize>() <= INLINE {
-            return write(turn, offset, &pieces);
+            return write(&self.tree, self.upload, turn, offset, pieces);
         }
-        blocking(move || write(turn, offset, &pieces)).await
+        let (tree, upload) = (Arc::clone(&self.tree), self.upload);
+        blocking(move || write(&tree, upload, turn, offset, pieces)).await
     }
 
     async fn sync(&self) -> Result<(), StoreError> {
@@ -108,9 +111,20 @@ impl StagedBytes for Handle {
     }
 }
 
-fn write(mut turn: Turn<Staged>, offset: u64, pieces: &[Bytes]) -> Result<(), StoreError> {
-    let staged = turn.state().ok_or(StoreError::Closed(closed::FAILED))?;
-    if let Err(error) = write_all_at(&staged.file, offset, pieces) {
+fn write(
+    tree: &Tree,
+    upload: UploadId,
+    mut turn: Turn<Staged>,
+    offset: u64,
+    mut pieces: Vec<Bytes>,
+) -> Result<(), StoreError> {
+    let Staged { file, direct, .. } = turn.state().ok_or(StoreError::Closed(closed::FAILED))?;
+    let path = tree.layout.upload(upload);
+    let written = tree
+        .direct
+        .write(direct, &path, offset, &mut pieces)
+        .and_then(|written| write_all_at(file, offset + written as u64, &pieces));
+    if let Err(error) = written {
         turn.close(closed::FAILED);
         return Err(error.into());
     }
