@@ -12,10 +12,11 @@ use http::request::Parts;
 use http::{HeaderValue, Method, StatusCode, Uri, header};
 use http_body::{Body, Frame, SizeHint};
 
-use super::listen::Peer;
+use super::listen::{Outgoing, Peer};
 use super::metrics::{Ended, HttpMetrics};
 use super::payload::{BoxError, Payload};
 use crate::oci::RepoName;
+use crate::store::FilePart;
 
 /// What is known of a request that is not over. Writes it down when dropped.
 pub(super) struct Exchange {
@@ -116,6 +117,14 @@ impl Drop for Observed {
     fn drop(&mut self) {
         // Not polled to its end, but there is no more: hyper stops at the last byte that was announced.
         self.exchange.complete |= self.payload.is_end_stream();
+    }
+}
+
+impl Outgoing for Observed {
+    fn next_part(&mut self) -> Option<FilePart> {
+        let part = self.payload.next_part()?;
+        self.exchange.sent += part.range.end - part.range.start;
+        Some(part)
     }
 }
 

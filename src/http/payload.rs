@@ -6,9 +6,11 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use futures_util::Stream;
 use http_body::{Body, Frame, SizeHint};
 
-use crate::store::{ByteStream, Content};
+use super::listen::Outgoing;
+use crate::store::{ByteStream, Content, FilePart, FileStream, StoreError};
 
 /// Why a response broke off.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -26,6 +28,13 @@ pub enum Payload {
         /// How many bytes are still to come.
         left: u64,
     },
+    /// A file's bytes, which the kernel may send by itself.
+    File {
+        /// What is still to come.
+        pieces: FileStream,
+        /// How many bytes that is.
+        left: u64,
+    },
     /// What axum's router answered.
     Routed(axum::body::Body),
 }
@@ -36,7 +45,34 @@ impl Payload {
         match content {
             Content::Whole(bytes) => Self::Whole(bytes),
             Content::Stream(pieces) => Self::Stream { pieces, left: len },
+            Content::File(pieces) => Self::File { pieces, left: len },
         }
+    }
+
+    /// What becomes of a stream's next item, where `left` bytes are still to come.
+    fn frame(
+        piece: Option<Result<Bytes, StoreError>>,
+        left: &mut u64,
+    ) -> Option<Result<Frame<Bytes>, BoxError>> {
+        Some(match piece {
+            Some(Ok(piece)) if piece.len() as u64 <= *left => {
+                *left -= piece.len() as u64;
+                Ok(Frame::data(piece))
+            }
+            Some(Err(error)) => Err(error.into()),
+            Some(Ok(_)) => Err(io::Error::other("the store gave more bytes than it has").into()),
+            None if *left == 0 => return None,
+            None => Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
+        })
+    }
+}
+
+impl Outgoing for Payload {
+    fn next_part(&mut self) -> Option<FilePart> {
+        let Self::File { pieces, left } = self else { return None };
+        let part = pieces.next_cached_part()?;
+        *left = left.saturating_sub(part.range.end - part.range.start);
+        Some(part)
     }
 }
 
@@ -45,7 +81,9 @@ impl fmt::Debug for Payload {
         match self {
             Self::Empty => f.write_str("Empty"),
             Self::Whole(bytes) => f.debug_tuple("Whole").field(&bytes.len()).finish(),
-            Self::Stream { left, .. } => f.debug_struct("Stream").field("left", left).finish_non_exhaustive(),
+            Self::Stream { left, .. } | Self::File { left, .. } => {
+                f.debug_struct("Stream").field("left", left).finish_non_exhaustive()
+            }
             Self::Routed(_) => f.write_str("Routed"),
         }
     }
@@ -74,21 +112,10 @@ impl Body for Payload {
             }
             Self::Routed(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
             Self::Stream { pieces, left } => {
-                let piece = ready!(pieces.as_mut().poll_next(cx));
-                let frame = match piece {
-                    Some(Ok(piece)) if piece.len() as u64 <= *left => {
-                        *left -= piece.len() as u64;
-                        Ok(Frame::data(piece))
-                    }
-                    Some(Err(error)) => Err(error.into()),
-                    Some(Ok(_)) => Err(io::Error::other("the store gave more bytes than it has").into()),
-                    None if *left == 0 => return Poll::Ready(None),
-                    None => Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
-                };
-                if *left == 0 {
-                    *self = Self::Empty;
-                }
-                Poll::Ready(Some(frame))
+                Poll::Ready(Self::frame(ready!(pieces.as_mut().poll_next(cx)), left))
+            }
+            Self::File { pieces, left } => {
+                Poll::Ready(Self::frame(ready!(Pin::new(pieces).poll_next(cx)), left))
             }
         }
     }
@@ -97,7 +124,7 @@ impl Body for Payload {
         match self {
             Self::Empty => true,
             Self::Whole(bytes) => bytes.is_empty(),
-            Self::Stream { left, .. } => *left == 0,
+            Self::Stream { left, .. } | Self::File { left, .. } => *left == 0,
             Self::Routed(body) => body.is_end_stream(),
         }
     }
@@ -106,7 +133,7 @@ impl Body for Payload {
         match self {
             Self::Empty => SizeHint::with_exact(0),
             Self::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Self::Stream { left, .. } => SizeHint::with_exact(*left),
+            Self::Stream { left, .. } | Self::File { left, .. } => SizeHint::with_exact(*left),
             Self::Routed(body) => body.size_hint(),
         }
     }
@@ -118,7 +145,6 @@ mod tests {
     use http_body_util::BodyExt;
 
     use super::*;
-    use crate::store::StoreError;
 
     fn stream(pieces: Vec<Result<Bytes, StoreError>>, len: u64) -> Payload {
         Payload::content(Content::Stream(Box::pin(stream::iter(pieces))), len)

@@ -19,12 +19,12 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures_util::Stream;
+use futures_util::{Stream, future, stream};
 use thiserror::Error;
 
 use crate::oci::{BlobKey, UploadId};
 
-pub use filesystem::{Access, FilesystemStore, OpenError};
+pub use filesystem::{Access, FilePart, FileStream, FilesystemStore, OpenError};
 pub use memory::MemoryStore;
 
 /// Room on the medium, in bytes.
@@ -82,6 +82,19 @@ pub enum Content {
     Whole(Bytes),
     /// Piece by piece.
     Stream(ByteStream),
+    /// Piece by piece, or part by part of an open file for who can do with that.
+    File(FileStream),
+}
+
+impl Content {
+    /// Its bytes, in pieces.
+    pub fn into_stream(self) -> ByteStream {
+        match self {
+            Self::Whole(bytes) => Box::pin(stream::once(future::ready(Ok(bytes)))),
+            Self::Stream(pieces) => pieces,
+            Self::File(file) => Box::pin(file),
+        }
+    }
 }
 
 impl fmt::Debug for Content {
@@ -89,6 +102,7 @@ impl fmt::Debug for Content {
         match self {
             Self::Whole(bytes) => f.debug_tuple("Whole").field(&bytes.len()).finish(),
             Self::Stream(_) => f.write_str("Stream"),
+            Self::File(_) => f.write_str("File"),
         }
     }
 }

@@ -10,7 +10,7 @@ use orlop::http::{AlwaysReady, App, AppState, Health, HttpMetrics, HttpSettings}
 use orlop::metadata::sqlite::{Access, SqliteMetadata};
 use orlop::oci::{Algorithm, Digest, Hasher};
 use orlop::registry::{Registry, Settings};
-use orlop::store::MemoryStore;
+use orlop::store::{BlobStore, FilesystemStore, MemoryStore};
 use reqwest::header::HeaderMap;
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use serde_json::Value;
@@ -29,6 +29,8 @@ pub struct Setup {
     pub http: HttpSettings,
     pub listen: ListenSettings,
     pub health: Arc<dyn Health>,
+    /// Keep the bytes in files instead of in memory.
+    pub files: bool,
 }
 
 /// A registry that listens on a port of its own, over memory.
@@ -52,12 +54,19 @@ impl Server {
             http: HttpSettings::default(),
             listen: ListenSettings::default(),
             health: Arc::new(AlwaysReady),
+            files: false,
         };
         change(&mut setup);
         let (facts, bytes) = (TempDir::new().expect("folder"), MemoryStore::new());
         let metadata = SqliteMetadata::open(facts.path(), Access::ReadWrite).expect("metadata");
         let clock = Arc::new(ManualClock::at(Timestamp(1_000_000_000)));
-        let registry = Registry::new(Arc::new(bytes.clone()), Arc::new(metadata), clock, setup.registry);
+        let store: Arc<dyn BlobStore> = if setup.files {
+            let root = facts.path().join("blobs");
+            Arc::new(FilesystemStore::open(&root, orlop::store::Access::ReadWrite).expect("store"))
+        } else {
+            Arc::new(bytes.clone())
+        };
+        let registry = Registry::new(store, Arc::new(metadata), clock, setup.registry);
         let mut exposition = prometheus_client::registry::Registry::default();
         let metrics = Arc::new(HttpMetrics::register(&mut exposition));
         let app =

@@ -2,6 +2,7 @@
 
 mod blobs;
 mod connections;
+mod files;
 mod kit;
 mod lists;
 mod malformed;

@@ -12,7 +12,7 @@ use orlop::oci::{Algorithm, Digest, Hasher, Reference};
 use orlop::registry::{
     Access, ClientBody, ClientError, PutManifestError, PutRequest, Registry, Repository, Settings,
 };
-use orlop::store::{Content, MemoryStore};
+use orlop::store::MemoryStore;
 use tempfile::TempDir;
 
 pub const LEASE: Duration = Duration::from_secs(100);
@@ -107,16 +107,12 @@ pub async fn push(repo: &Repository, content: &[u8]) -> Digest {
 pub async fn read(repo: &Repository, digest: &Digest) -> Option<Vec<u8>> {
     let repo = repo.viewed();
     let blob = repo.blob(digest).await.ok()?;
-    match repo.read_blob(&blob, 0..blob.size).await.ok()? {
-        Content::Whole(bytes) => Some(bytes.to_vec()),
-        Content::Stream(mut pieces) => {
-            let mut all = Vec::new();
-            while let Some(piece) = pieces.next().await {
-                all.extend_from_slice(&piece.ok()?);
-            }
-            Some(all)
-        }
+    let mut pieces = repo.read_blob(&blob, 0..blob.size).await.ok()?.into_stream();
+    let mut all = Vec::new();
+    while let Some(piece) = pieces.next().await {
+        all.extend_from_slice(&piece.ok()?);
     }
+    Some(all)
 }
 
 pub fn image(config: &Digest, layers: &[&Digest]) -> String {

@@ -13,18 +13,18 @@ use hyper::body::Incoming;
 use hyper::service::{HttpService, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::graceful::GracefulConnection;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsAcceptor;
 
 use super::open::Shared;
 use super::pulse::{Order, Pulse, Watchdog};
+use super::sendfile::{Chunk, Parts, Socket};
 use super::watched::Watched;
-use super::{Answer, Peer};
+use super::{Answer, Outgoing, Peer};
 
 /// Serves one connection until it has ended.
 pub(super) async fn serve<S, A>(io: S, peer: Peer, answer: A, shared: &Shared, pulse: Arc<Pulse>)
 where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: Socket,
     A: Answer,
 {
     let Some(tls) = &shared.settings.tls else {
@@ -58,14 +58,16 @@ async fn speak<S, A>(
     shared: &Shared,
     pulse: Arc<Pulse>,
 ) where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: Socket,
     A: Answer,
 {
     let http2 = match http2 {
         Some(http2) => http2,
         None => matches!(in_time(io.begins_http2(), shared, &pulse).await, Some(Ok(true))),
     };
-    let service = service(answer, peer, Arc::clone(&pulse));
+    // HTTP/2 frames what it sends, and TLS seals it: both must read it for that.
+    let parts = (S::SENDS_FILES && !http2).then(|| io.parts());
+    let service = service(answer, peer, Arc::clone(&pulse), parts);
     let result = if http2 {
         pulse.set_multiplexed();
         drive(http2_builder(shared).serve_connection(TokioIo::new(io), service), shared, &pulse).await
@@ -107,13 +109,14 @@ fn service<A: Answer>(
     answer: A,
     peer: Peer,
     pulse: Arc<Pulse>,
+    parts: Option<Parts>,
 ) -> impl HttpService<Incoming, ResBody = Tracked<A::Body>, Error = Infallible, Future: Send + 'static> {
     service_fn(move |request: Request<Incoming>| {
         let open = OpenRequest::new(Arc::clone(&pulse));
-        let answer = answer.clone();
+        let (answer, parts) = (answer.clone(), parts.clone());
         async move {
             let response = answer.answer(request, peer).await;
-            let served: Served<A> = response.map(|body| Tracked::new(body, open));
+            let served: Served<A> = response.map(|body| Tracked::new(body, open, parts));
             Ok(served)
         }
     })
@@ -164,26 +167,34 @@ impl Drop for OpenRequest {
 /// A response's body, which keeps its request open.
 pub(super) struct Tracked<B> {
     body: B,
+    parts: Option<Parts>,
     _open: OpenRequest,
 }
 
 impl<B> Tracked<B> {
-    fn new(body: B, mut open: OpenRequest) -> Self {
+    fn new(body: B, mut open: OpenRequest, parts: Option<Parts>) -> Self {
         open.sending = true;
         open.pulse.response_begins();
-        Self { body, _open: open }
+        Self { body, parts, _open: open }
     }
 }
 
-impl<B: Body<Data = Bytes> + Unpin> Body for Tracked<B> {
-    type Data = Bytes;
+impl<B: Outgoing + Body<Data = Bytes> + Unpin> Body for Tracked<B> {
+    type Data = Chunk;
     type Error = B::Error;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
+    ) -> Poll<Option<Result<Frame<Chunk>, B::Error>>> {
+        let Self { body, parts, .. } = &mut *self;
+        if let Some(parts) = parts
+            && let Some(part) = body.next_part()
+        {
+            return Poll::Ready(Some(Ok(Frame::data(parts.push(part)))));
+        }
+        let frame = ready!(Pin::new(body).poll_frame(cx));
+        Poll::Ready(frame.map(|frame| frame.map(|frame| frame.map_data(Chunk::Bytes))))
     }
 
     fn is_end_stream(&self) -> bool {

@@ -8,8 +8,10 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+
+use super::sendfile::Socket;
+use crate::store::FilePart;
 
 /// Who is at the other end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,10 +31,21 @@ impl fmt::Display for Peer {
     }
 }
 
+/// A response's body, of which the next bytes may be a part of a file.
+pub trait Outgoing {
+    /// The next bytes, if they are a part of a file that can be sent at once. They count as given then.
+    fn next_part(&mut self) -> Option<FilePart> {
+        None
+    }
+}
+
+impl Outgoing for axum::body::Body {}
+
 /// Answers requests.
 pub trait Answer: Clone + Send + Sync + 'static {
     /// The body of the responses. Dropped when it has been sent or the client is gone.
-    type Body: Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>>
+    type Body: Outgoing
+        + Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>>
         + Send
         + Unpin
         + 'static;
@@ -60,7 +73,7 @@ impl Answer for axum::Router {
 /// Where connections come from.
 pub trait Listener: Send {
     /// A connection's bytes.
-    type Io: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+    type Io: Socket;
 
     /// Waits for the next connection.
     fn accept(&self) -> impl Future<Output = io::Result<(Self::Io, Peer)>> + Send;

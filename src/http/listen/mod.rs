@@ -6,6 +6,7 @@ mod connection;
 mod endpoints;
 mod open;
 mod pulse;
+mod sendfile;
 mod settings;
 mod tls;
 mod watched;
@@ -18,7 +19,8 @@ use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub use endpoints::{Answer, Listener, Peer};
+pub use endpoints::{Answer, Listener, Outgoing, Peer};
+pub use sendfile::Socket;
 pub use settings::ListenSettings;
 pub use tls::{TlsError, load as load_tls};
 

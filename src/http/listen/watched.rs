@@ -8,6 +8,7 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
 use super::pulse::Pulse;
+use super::sendfile::{Parts, Socket};
 
 /// How a client that speaks HTTP/2 without having agreed on it begins (RFC 9113, 3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -16,15 +17,21 @@ const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 pub(super) struct Watched<S> {
     io: S,
     pulse: Arc<Pulse>,
+    parts: Parts,
     /// What was read to tell the protocol and not yet given away: its start and end.
     sniffed: [u8; PREFACE.len()],
     start: usize,
     end: usize,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Watched<S> {
+impl<S: Socket> Watched<S> {
     pub(super) fn new(io: S, pulse: Arc<Pulse>) -> Self {
-        Self { io, pulse, sniffed: [0; PREFACE.len()], start: 0, end: 0 }
+        Self { io, pulse, parts: Parts::default(), sniffed: [0; PREFACE.len()], start: 0, end: 0 }
+    }
+
+    /// Where to put the parts of files that it is to send.
+    pub(super) fn parts(&self) -> Parts {
+        self.parts.clone()
     }
 
     /// Whether the client begins as one of HTTP/2 does. Takes no byte away.
@@ -46,7 +53,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Watched<S> {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Watched<S> {
+impl<S: Socket> AsyncRead for Watched<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -66,7 +73,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Watched<S> {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<S> {
+impl<S: Socket> AsyncWrite for Watched<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let result = Pin::new(&mut self.io).poll_write(cx, buf);
         self.note_write(&result);
@@ -78,7 +85,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<S> {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let result = Pin::new(&mut self.io).poll_write_vectored(cx, bufs);
+        let Self { io, parts, .. } = &mut *self;
+        let result = match Parts::find(bufs) {
+            Some(0) => parts.poll_send(cx, io, bufs[0].len()),
+            Some(first) => Pin::new(io).poll_write_vectored(cx, &bufs[..first]),
+            None => Pin::new(io).poll_write_vectored(cx, bufs),
+        };
         self.note_write(&result);
         result
     }
@@ -101,6 +113,8 @@ mod tests {
     use tokio::io::AsyncWriteExt;
 
     use super::*;
+
+    impl Socket for tokio::io::DuplexStream {}
 
     async fn sniff(sent: &[u8]) -> (bool, Vec<u8>) {
         let (mut client, server) = tokio::io::duplex(64);

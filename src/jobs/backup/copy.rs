@@ -105,19 +105,15 @@ async fn copy(content: Content, to: &FilesystemStore, blob: &StoredBlob) -> Resu
     let upload = UploadId::random();
     let staged = to.stage(upload, 0).await?;
     let mut draft = Draft { staged, hasher: Hasher::new(blob.key.digest.algorithm()), offset: 0 };
-    match content {
-        Content::Whole(bytes) => draft = draft.append(bytes).await?,
-        Content::Stream(mut pieces) => {
-            while let Some(piece) = pieces.next().await {
-                draft = match piece {
-                    Ok(piece) => draft.append(piece).await?,
-                    Err(error) => {
-                        to.discard(upload).await?;
-                        return Ok(Outcome::Bad(error.to_string()));
-                    }
-                };
+    let mut pieces = content.into_stream();
+    while let Some(piece) = pieces.next().await {
+        draft = match piece {
+            Ok(piece) => draft.append(piece).await?,
+            Err(error) => {
+                to.discard(upload).await?;
+                return Ok(Outcome::Bad(error.to_string()));
             }
-        }
+        };
     }
     let Draft { staged, hasher, .. } = draft;
     let digest = hasher.finish();

@@ -42,6 +42,7 @@ use super::{BlobStore, Content, Listing, Space, StagedBytes, StoreError};
 use crate::oci::{BlobKey, UploadId};
 
 pub use self::identity::OpenError;
+pub use self::stream::{FilePart, FileStream};
 
 /// What a store is opened for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -30,11 +30,7 @@ pub(super) async fn read(
     }
     let file = tree.open_blob(key, size)?;
     if range.end - range.start > SMALL {
-        return Ok(Content::Stream(Box::pin(FileStream::new(
-            Arc::new(file),
-            range,
-            Arc::clone(&tree.pieces),
-        ))));
+        return Ok(Content::File(FileStream::new(Arc::new(file), range, Arc::clone(&tree.pieces))));
     }
     read_small(file, range).await.map(Content::Whole)
 }

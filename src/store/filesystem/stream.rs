@@ -17,9 +17,24 @@ use tokio::task::JoinHandle;
 use super::pieces::{PIECE, Piece, Pieces};
 use crate::store::StoreError;
 
+/// How often a part that is to be given away unread is looked at.
+const PROBE: u64 = 64 << 10;
+
+/// How long such a part is at most.
+const MOST: u64 = 1 << 20;
+
+/// A part of an open file.
+#[derive(Debug, Clone)]
+pub struct FilePart {
+    /// The file.
+    pub file: Arc<File>,
+    /// Which of its bytes.
+    pub range: Range<u64>,
+}
+
 /// Reads a range of a file. What the page cache holds is copied on the spot; for the rest a blocking thread
 /// is asked.
-pub(super) struct FileStream {
+pub struct FileStream {
     file: Arc<File>,
     rest: Range<u64>,
     pieces: Arc<Pieces>,
@@ -31,6 +46,23 @@ impl FileStream {
         // Doubles how far the kernel reads ahead. A filesystem that takes no advice reads as well without.
         let _ = rustix::fs::fadvise(&*file, range.start, None, Advice::Sequential);
         Self { file, rest: range, pieces, running: None }
+    }
+
+    /// The next bytes unread, for a kernel that can send them by itself; `None` if a disk may have to be waited
+    /// for, or nothing is left. They count as given then.
+    pub fn next_cached_part(&mut self) -> Option<FilePart> {
+        if self.running.is_some() {
+            return None;
+        }
+        let most = self.rest.end.min(self.rest.start + MOST);
+        let mut end = self.rest.start;
+        // A page that is missing between two that are there is possible, and costs a wait.
+        while end < most && read_cached(&self.file, &mut [0], end).is_some() {
+            end = most.min(end + PROBE);
+        }
+        let range = self.rest.start..end;
+        self.rest.start = end;
+        (!range.is_empty()).then(|| FilePart { file: Arc::clone(&self.file), range })
     }
 
     /// The next piece at once, if no disk has to be waited for; else asks for it.

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::StreamExt;
 
-use super::{BlobStore, ByteStream, Content, StagedBytes, StoreError};
+use super::{BlobStore, ByteStream, StagedBytes, StoreError};
 use crate::oci::{Algorithm, BlobKey, Generation, Hasher, UploadId};
 
 pub use blobs::*;
@@ -89,10 +89,7 @@ pub async fn read(
     size: u64,
     range: Range<u64>,
 ) -> Result<Vec<u8>, StoreError> {
-    match store.read(key, size, range).await? {
-        Content::Whole(bytes) => Ok(bytes.to_vec()),
-        Content::Stream(stream) => collect(stream).await,
-    }
+    collect(store.read(key, size, range).await?.into_stream()).await
 }
 
 /// All bytes of a stream.

@@ -1,0 +1,199 @@
+//! Parts of files that the kernel sends by itself: a pull costs one copy less of every byte.
+//!
+//! hyper writes what a body is made of, and knows nothing of files. So a part of one goes through hyper as a
+//! [`Chunk`] that shows memory which stands for it, while the part itself waits in [`Parts`]; and where the
+//! connection is asked to write that memory, it has the kernel send the part. Nothing can take the stand-in
+//! for bytes: who asks a chunk for them one slice at a time gets none, and a write of nothing ends the
+//! connection.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{self, IoSlice};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, Bytes};
+use tokio::io::{AsyncRead, AsyncWrite, Interest};
+use tokio::net::{TcpStream, UnixStream};
+use tokio_rustls::server::TlsStream;
+
+use crate::store::FilePart;
+
+/// How much of a part is sent at once, at most.
+const MOST: usize = 1 << 20;
+
+/// Stands for parts of files. Never touched, so that it takes no memory.
+static STAND_IN: LazyLock<Box<[u8]>> = LazyLock::new(|| vec![0; MOST].into_boxed_slice());
+
+/// What a connection's bytes go through.
+pub trait Socket: AsyncRead + AsyncWrite + Unpin + Send + 'static {
+    /// Whether the kernel can send files through it.
+    const SENDS_FILES: bool = false;
+
+    /// Has the kernel send up to `count` bytes of `file` from `offset` on. How many it took.
+    fn poll_send_file(
+        &mut self,
+        _cx: &mut Context<'_>,
+        _file: &File,
+        _offset: u64,
+        _count: usize,
+    ) -> Poll<io::Result<usize>> {
+        Poll::Ready(Err(io::ErrorKind::Unsupported.into()))
+    }
+}
+
+impl Socket for UnixStream {}
+
+impl<S: Socket> Socket for TlsStream<S> {}
+
+impl Socket for TcpStream {
+    const SENDS_FILES: bool = true;
+
+    fn poll_send_file(
+        &mut self,
+        cx: &mut Context<'_>,
+        file: &File,
+        offset: u64,
+        count: usize,
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            ready!(self.poll_write_ready(cx))?;
+            let mut from = offset;
+            let send = || Ok(rustix::fs::sendfile(&*self, file, Some(&mut from), count)?);
+            match self.try_io(Interest::WRITABLE, send) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Ok(0) => return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
+                sent => return Poll::Ready(sent),
+            }
+        }
+    }
+}
+
+/// A part of a body on its way through hyper.
+pub(super) enum Chunk {
+    /// Bytes.
+    Bytes(Bytes),
+    /// So many bytes of the parts that wait.
+    File(usize),
+}
+
+impl Buf for Chunk {
+    fn remaining(&self) -> usize {
+        match self {
+            Self::Bytes(bytes) => bytes.len(),
+            Self::File(len) => *len,
+        }
+    }
+
+    fn chunk(&self) -> &[u8] {
+        match self {
+            Self::Bytes(bytes) => bytes,
+            Self::File(_) => &[],
+        }
+    }
+
+    fn chunks_vectored<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
+        let shown = match self {
+            Self::Bytes(bytes) => &bytes[..],
+            Self::File(len) => &STAND_IN[..(*len).min(MOST)],
+        };
+        match slices.first_mut() {
+            Some(slice) if !shown.is_empty() => {
+                *slice = IoSlice::new(shown);
+                1
+            }
+            _ => 0,
+        }
+    }
+
+    fn advance(&mut self, count: usize) {
+        match self {
+            Self::Bytes(bytes) => bytes.advance(count),
+            Self::File(len) => *len = len.saturating_sub(count),
+        }
+    }
+}
+
+/// The parts of files that a connection has still to send, in their order.
+#[derive(Clone, Default)]
+pub(super) struct Parts(Arc<Mutex<VecDeque<FilePart>>>);
+
+impl Parts {
+    /// Lets `part` be sent after those that wait. What stands for it.
+    pub(super) fn push(&self, part: FilePart) -> Chunk {
+        let len = usize::try_from(part.range.end - part.range.start).unwrap_or(usize::MAX);
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push_back(part);
+        Chunk::File(len)
+    }
+
+    /// Where in `slices` the first part of a file is.
+    pub(super) fn find(slices: &[IoSlice<'_>]) -> Option<usize> {
+        slices.iter().position(|slice| STAND_IN.as_ptr_range().contains(&slice.as_ptr()))
+    }
+
+    /// Sends some of the first part that waits, of which `count` bytes are asked for.
+    pub(super) fn poll_send<S: Socket>(
+        &self,
+        cx: &mut Context<'_>,
+        socket: &mut S,
+        count: usize,
+    ) -> Poll<io::Result<usize>> {
+        let mut parts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(FilePart { file, range }) = parts.front_mut() else {
+            return Poll::Ready(Err(io::Error::other("no part of a file waits to be sent")));
+        };
+        let left = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
+        let sent = ready!(socket.poll_send_file(cx, file, range.start, count.min(left)))?;
+        range.start += sent as u64;
+        if range.is_empty() {
+            parts.pop_front();
+        }
+        Poll::Ready(Ok(sent))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    #[test]
+    fn a_stand_in_is_found_and_never_read() {
+        let parts = Parts::default();
+        let file = Arc::new(tempfile::tempfile().expect("a file"));
+        let mut chunk = parts.push(FilePart { file, range: 5..25 });
+        let mut slices = [IoSlice::new(b"head"), IoSlice::new(b"")];
+        assert_eq!(Parts::find(&slices), None);
+        assert_eq!(chunk.chunks_vectored(&mut slices[1..]), 1);
+        assert_eq!((Parts::find(&slices), slices[1].len()), (Some(1), 20));
+        assert!(chunk.chunk().is_empty());
+        chunk.advance(7);
+        assert_eq!(chunk.remaining(), 13);
+    }
+
+    #[tokio::test]
+    async fn parts_are_sent_in_order_and_a_file_that_shrank_breaks_off() {
+        let mut file = tempfile::tempfile().expect("a file");
+        file.write_all(b"0123456789").expect("written");
+        let (file, parts) = (Arc::new(file), Parts::default());
+        parts.push(FilePart { file: Arc::clone(&file), range: 6..9 });
+        parts.push(FilePart { file, range: 8..12 });
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("bound");
+        let mut near = TcpStream::connect(listener.local_addr().expect("bound")).await.expect("connected");
+        let (far, _) = listener.accept().await.expect("accepted");
+        let mut send = async |count| {
+            std::future::poll_fn(|cx| parts.poll_send(cx, &mut near, count))
+                .await
+                .map_err(|error| error.kind())
+        };
+        assert_eq!(send(2).await, Ok(2));
+        assert_eq!(send(2).await, Ok(1));
+        assert_eq!(send(4).await, Ok(2));
+        assert_eq!(send(2).await, Err(io::ErrorKind::UnexpectedEof));
+        drop(near);
+        let mut got = Vec::new();
+        tokio::io::AsyncReadExt::read_to_end(&mut { far }, &mut got).await.expect("read");
+        assert_eq!(got, b"67889");
+    }
+}
