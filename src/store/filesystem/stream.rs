@@ -18,7 +18,7 @@ use super::pieces::{PIECE, Piece, Pieces};
 use crate::store::StoreError;
 
 /// How often a part that is to be given away unread is looked at.
-const PROBE: u64 = 64 << 10;
+const PROBE: u64 = 256 << 10;
 
 /// How long such a part is at most.
 const MOST: u64 = 1 << 20;
