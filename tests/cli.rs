@@ -163,7 +163,9 @@ fn get(url: &str) -> (u16, String) {
 fn help_says_what_there_is() {
     let ran = Place::new().run(&["--help"]);
     assert_eq!(ran.code, Some(0));
-    for command in ["serve", "gc", "fsck", "check-config", "usage", "backup", "restore", "healthcheck"] {
+    for command in
+        ["serve", "gc", "fsck", "scrub", "check-config", "usage", "backup", "restore", "healthcheck"]
+    {
         assert!(ran.out.contains(&format!("\n  {command} ")), "{command} in {}", ran.out);
     }
     assert!(ran.out.contains("Exit codes:"));
@@ -209,7 +211,7 @@ fn check_config_reads_certificate_and_key() {
 #[test]
 fn a_store_that_never_was_is_not_made_by_looking_after_it() {
     let place = Place::new();
-    for command in [&["gc"][..], &["fsck", "--repair"], &["usage"], &["backup", "there"]] {
+    for command in [&["gc"][..], &["fsck", "--repair"], &["usage"], &["scrub"], &["backup", "there"]] {
         let ran = place.run(command);
         assert_eq!(ran.code, Some(1));
         let data = place.path("data");
