@@ -117,7 +117,7 @@ impl Scrub {
         let total = self.registry.metadata().totals().await?.blob_bytes;
         let mut counter = Counter::new(progress, "reading blobs", Unit::Bytes, Some(total));
         let mut pass = Pass::begin(clock.now(), suspects);
-        let mut allowance = Allowance::new(clock.elapsed());
+        let mut allowance = Allowance::new(clock.elapsed(), BITE);
         loop {
             if let Some(rate) = rate {
                 tokio::time::sleep(allowance.wait(clock.elapsed(), rate as f64)).await;
@@ -185,7 +185,7 @@ impl Scrub {
             }
             None => Pass::begin(clock.now(), std::collections::VecDeque::new()),
         };
-        let (allowance, noted) = (Allowance::new(clock.elapsed()), pass.done);
+        let (allowance, noted) = (Allowance::new(clock.elapsed(), BITE), pass.done);
         Ok(Current { pass, allowance, pace: 0.0, surveyed: None, noted })
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// How much may be saved up while nothing was read, in seconds' worth.
+/// How much may be saved up while nothing was read, in seconds' worth, where that is more than one bite.
 const BURST: f64 = 1.2;
 
 /// Before the end of a period what is left is not hurried into less than this.
@@ -30,20 +30,21 @@ pub(super) fn pace(work: Work, since: Duration, period: Duration, rate: u64) -> 
 #[derive(Debug)]
 pub(super) struct Allowance {
     balance: f64,
+    bite: f64,
     at: Duration,
 }
 
 impl Allowance {
-    /// Nothing is saved up, and nothing is owed.
-    pub(super) fn new(now: Duration) -> Self {
-        Self { balance: 0.0, at: now }
+    /// For whoever reads `bite` at once. Nothing is saved up, and nothing is owed.
+    pub(super) fn new(now: Duration, bite: u64) -> Self {
+        Self { balance: 0.0, bite: bite as f64, at: now }
     }
 
     /// Fills it as of `now` and tells how long it takes until something may be read.
     pub(super) fn wait(&mut self, now: Duration, pace: f64) -> Duration {
         let passed = now.saturating_sub(self.at).as_secs_f64();
         self.at = now;
-        self.balance = (self.balance + passed * pace).min(pace * BURST);
+        self.balance = (self.balance + passed * pace).min((pace * BURST).max(self.bite));
         if self.balance >= 0.0 {
             return Duration::ZERO;
         }
@@ -81,7 +82,7 @@ mod tests {
     #[test]
     fn what_was_spent_is_waited_for() {
         let second = Duration::from_secs(1);
-        let mut allowance = Allowance::new(Duration::ZERO);
+        let mut allowance = Allowance::new(Duration::ZERO, 50);
         assert_eq!(allowance.wait(Duration::ZERO, 100.0), Duration::ZERO);
         allowance.spend(500);
         assert_eq!(allowance.wait(Duration::ZERO, 100.0), 5 * second);
