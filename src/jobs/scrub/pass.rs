@@ -147,7 +147,7 @@ impl Pass {
         scrub.count_bytes(bytes);
         match bite {
             Bite::Part(reading) => {
-                self.reading = Some(reading);
+                self.reading = Some(*reading);
                 Ok(bytes)
             }
             Bite::Whole(blob, verdict) => {

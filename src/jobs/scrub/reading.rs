@@ -21,7 +21,7 @@ pub(super) struct Reading {
 /// How far reading has come.
 pub(super) enum Bite {
     /// There is more of it.
-    Part(Reading),
+    Part(Box<Reading>),
     /// To its end.
     Whole(StoredBlob, Verdict),
 }
@@ -68,12 +68,12 @@ impl Reading {
         self.hasher = update(self.hasher, bytes).await?.0;
         self.offset = end;
         if end < self.blob.size {
-            return Ok((Bite::Part(self), read));
+            return Ok((Bite::Part(Box::new(self)), read));
         }
         let verdict = Verdict::of(&self.blob.key, Ok(self.hasher.finish()))?;
         if self.continued && !matches!(verdict, Verdict::Sound) {
             // What was noted of its beginning may be what is wrong.
-            return Ok((Bite::Part(Self { again: self.again, ..Self::new(self.blob) }), read));
+            return Ok((Bite::Part(Box::new(Self { again: self.again, ..Self::new(self.blob) })), read));
         }
         Ok((Bite::Whole(self.blob, verdict), read))
     }
