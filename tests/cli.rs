@@ -163,7 +163,9 @@ fn get(url: &str) -> (u16, String) {
 fn help_says_what_there_is() {
     let ran = Place::new().run(&["--help"]);
     assert_eq!(ran.code, Some(0));
-    for command in ["serve", "gc", "fsck", "check-config", "usage", "backup", "restore", "healthcheck"] {
+    for command in
+        ["serve", "gc", "fsck", "scrub", "check-config", "usage", "backup", "restore", "healthcheck"]
+    {
         assert!(ran.out.contains(&format!("\n  {command} ")), "{command} in {}", ran.out);
     }
     assert!(ran.out.contains("Exit codes:"));
@@ -209,7 +211,7 @@ fn check_config_reads_certificate_and_key() {
 #[test]
 fn a_store_that_never_was_is_not_made_by_looking_after_it() {
     let place = Place::new();
-    for command in [&["gc"][..], &["fsck", "--repair"], &["usage"], &["backup", "there"]] {
+    for command in [&["gc"][..], &["fsck", "--repair"], &["usage"], &["scrub"], &["backup", "there"]] {
         let ran = place.run(command);
         assert_eq!(ran.code, Some(1));
         let data = place.path("data");
@@ -277,6 +279,63 @@ fn fsck_finds_what_is_damaged_and_a_push_heals_it() {
     server.push("app", "1", b"hello");
     let ran = place.run(&["fsck"]);
     assert_eq!(ran.code, Some(0), "{ran:?}");
+}
+
+#[test]
+fn a_scrub_sets_aside_what_is_damaged_and_a_push_heals_it() {
+    let place = Place::new();
+    let server = place.serve();
+    let digest = server.push("app", "1", b"hello");
+    let ran = place.run(&["scrub", "--now", "--rate", "1MiB"]);
+    assert_eq!(
+        (ran.code, ran.out.as_str()),
+        (Some(0), "1 blob (5 B) and 1 manifest checked\nnothing is wrong\n")
+    );
+    fs::write(place.blob_file(), b"hellO").expect("damaged");
+    let blob = format!("{}/v2/app/blobs/{digest}", server.url);
+    assert_eq!(get(&blob).0, 200, "nobody has noticed yet");
+    let report = place.json(&["scrub", "--now", "--json"]);
+    assert_eq!((&report["damaged"], &report["set_aside"][0]["digest"]), (&1.into(), &digest.as_str().into()));
+    absent_everywhere(&server, &digest);
+    // An answer is good for a second.
+    let until = Instant::now() + Duration::from_secs(10);
+    while !wait_for_readiness(&server, 200).contains("1 blob is damaged") {
+        assert!(Instant::now() < until, "readiness warns of it");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let (_, metrics) = get(&format!("{}/metrics", server.url));
+    for line in [
+        "orlop_scrub_damaged_blobs 1",
+        "orlop_scrub_checked_blobs_total ",
+        "orlop_scrub_checked_bytes_total ",
+    ] {
+        assert!(metrics.contains(&format!("\n{line}")), "{line} in {metrics}");
+    }
+    server.push("app", "1", b"hello");
+    assert_eq!(get(&blob).0, 200);
+    assert_eq!(server.end(), Some(0));
+    let ran = place.run(&["scrub", "--now"]);
+    assert_eq!(ran.code, Some(0), "on a stopped store too: {ran:?}");
+    assert!(place.run(&["scrub"]).out.contains("everything was last read through: 2"));
+    assert_eq!(place.run(&["scrub", "--now", "--rate", "0B"]).code, Some(2));
+}
+
+/// To HEAD, GET, mount, and a manifest that refers to it.
+fn absent_everywhere(server: &Server, digest: &str) {
+    let blob = format!("{}/v2/app/blobs/{digest}", server.url);
+    for method in [reqwest::Method::HEAD, reqwest::Method::GET] {
+        assert_eq!(ask(method, &blob, "text/plain", Vec::new()).0, 404);
+    }
+    let mount = format!("{}/v2/other/blobs/uploads/?mount={digest}&from=app", server.url);
+    assert_eq!(ask(reqwest::Method::POST, &mount, "text/plain", Vec::new()).0, 202, "to be uploaded");
+    let (manifest, tag) = (format!("{}/v2/app/manifests/1", server.url), "again");
+    let (status, content) = get(&manifest);
+    assert_eq!(status, 200, "what refers to it stays");
+    let again = format!("{}/v2/app/manifests/{tag}", server.url);
+    let image = "application/vnd.oci.image.manifest.v1+json";
+    let (status, refusal) = ask(reqwest::Method::PUT, &again, image, content.into_bytes());
+    assert_eq!(status, 400, "{refusal}");
+    assert!(refusal.contains("MANIFEST_BLOB_UNKNOWN"), "{refusal}");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
-use orlop::config::{Config, Flag, Size, Sources, Span, Untagged};
+use orlop::config::{Config, Flag, Period, Size, Sources, Span, Untagged};
 
 const EXAMPLE: &str = include_str!("../config/orlop.example.toml");
 
@@ -106,6 +106,21 @@ fn every_kind_of_value_can_be_a_variable() {
 }
 
 #[test]
+fn the_scrub_can_be_switched_off() {
+    let period = |text: &str| {
+        let config = Config::load(&environment(&[("ORLOP_SCRUB__PERIOD", text)])).expect("valid");
+        config.scrub.period
+    };
+    assert_eq!(period("off"), Period::Off);
+    assert_eq!(period("0s"), Period::Off);
+    assert_eq!(period("7d"), Period::Every(Span::hours(7 * 24)));
+    assert_eq!(
+        refusal("[scrub]\nrate = \"1B\""),
+        "scrub.rate (in orlop.toml): must be at least 1KiB, not 1B"
+    );
+}
+
+#[test]
 fn what_the_neighbours_set_is_left_alone() {
     let variables = [
         ("ORLOP_CONFIG", "/etc/orlop.toml"),
@@ -129,7 +144,7 @@ fn unknown_keys_are_named_with_those_there_are() {
     assert_eq!(
         refusal("[collector]\ninterval = \"1m\""),
         "collector (in orlop.toml): there is no such section; \
-         there are gc, lists, log, manifests, metadata, server, storage, uploads"
+         there are gc, lists, log, manifests, metadata, scrub, server, storage, uploads"
     );
     assert_eq!(refusal("gc = 5"), "gc (in orlop.toml): must be a section, [gc]");
 }
@@ -151,7 +166,7 @@ fn unknown_variables_are_named() {
     assert_eq!(
         refused_variable("ORLOP_LISTEN", ":80"),
         "ORLOP_LISTEN: there is no such section; \
-         there are gc, lists, log, manifests, metadata, server, storage, uploads"
+         there are gc, lists, log, manifests, metadata, scrub, server, storage, uploads"
     );
 }
 
@@ -178,6 +193,11 @@ fn wrong_units_say_which_are_right() {
         refused_variable("ORLOP_GC__UNTAGGED", "never"),
         "gc.untagged (set by ORLOP_GC__UNTAGGED): \"never\" \
          is not a duration with its unit, such as \"14d\", or \"keep\""
+    );
+    assert_eq!(
+        refused_variable("ORLOP_SCRUB__PERIOD", "never"),
+        "scrub.period (set by ORLOP_SCRUB__PERIOD): \"never\" \
+         is not a duration with its unit, such as \"30d\", or \"off\""
     );
 }
 

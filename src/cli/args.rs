@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use bytesize::ByteSize;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{Flag, Sources};
@@ -20,7 +21,7 @@ given by an environment variable, ORLOP_ and the path with two underscores betwe
 ORLOP_GC__INTERVAL=200ms sets gc.interval. A flag wins over a variable, a variable over the file, the file \
 over the default.
 
-gc, fsck, usage and backup work on a stopped store and beside a running server, which then does the work \
+gc, fsck, scrub, usage and backup work on a stopped store and beside a running server, which then does the work \
 itself: they find it by the data directory, so give them the same --config or --data.";
 
 const AFTER: &str = "\
@@ -121,6 +122,28 @@ Examples:
         output: Output,
     },
 
+    /// Tell how far the scrub is and what it has set aside, or read everything once now
+    ///
+    /// A server reads every byte by itself, evenly over scrub.period, and checks it against its digest. What is
+    /// damaged is set aside: absent to everyone, while all that refers to it stays, so that the next push of it
+    /// heals it. Nothing is removed. Exits with 1 when something is damaged.
+    #[command(after_help = "\
+Examples:
+  orlop scrub
+  orlop scrub --now --rate 50MiB")]
+    Scrub {
+        /// Read everything now, as fast as it goes
+        #[arg(long)]
+        now: bool,
+
+        /// The most to read in a second, such as 50MiB
+        #[arg(long, value_name = "SIZE", requires = "now", value_parser = rate)]
+        rate: Option<ByteSize>,
+
+        #[command(flatten)]
+        output: Output,
+    },
+
     /// Check the settings, and print those that are in force
     CheckConfig(Output),
 
@@ -165,6 +188,14 @@ Examples:
     ///
     /// For containers: needs no shell and no network tool. Exits with 0 if it would.
     Healthcheck,
+}
+
+/// A rate that something can be read at.
+fn rate(text: &str) -> Result<ByteSize, String> {
+    match text.parse() {
+        Ok(ByteSize(0)) => Err("must be more than nothing".into()),
+        parsed => parsed,
+    }
 }
 
 impl Cli {

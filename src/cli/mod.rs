@@ -75,6 +75,10 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Healthcheck => healthcheck::run(&config),
         Command::Gc { dry_run, output } => operate::run(&config, Operation::Gc { dry_run }, output.json),
         Command::Fsck { repair, output } => operate::run(&config, Operation::Fsck { repair }, output.json),
+        Command::Scrub { now, rate, output } => {
+            let rate = rate.map(|rate| rate.as_u64());
+            operate::run(&config, Operation::Scrub { now, rate }, output.json)
+        }
         Command::Usage(output) => operate::run(&config, Operation::Usage, output.json),
         Command::Backup { dir, output } => {
             let dir = operate::absolute(&dir)?;

@@ -1,4 +1,4 @@
-//! `gc`, `fsck`, `usage` and `backup`: beside a running server through its admin socket, else here.
+//! `gc`, `fsck`, `scrub`, `usage` and `backup`: beside a running server through its admin socket, else here.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -8,10 +8,12 @@ use std::time::Duration;
 use super::progress::Bar;
 use super::{Failure, exit_code, output};
 use crate::config::Config;
-use crate::jobs::Collector;
+use crate::jobs::{Collector, Scrub};
 use crate::server::admin::Client;
 use crate::server::operations::{Operation, OperationError, Operator, Report};
-use crate::server::{LockError, Opened, Purpose, StartError, collector_settings, logging, runtime};
+use crate::server::{
+    LockError, Opened, Purpose, StartError, collector_settings, logging, runtime, scrub_settings,
+};
 
 /// How often a server that has the lock and no socket is looked for, and how long it is waited for between.
 const TRIES: u32 = 20;
@@ -61,5 +63,6 @@ async fn here(
     }
     let opened = Arc::new(opened);
     let collector = Arc::new(Collector::new(Arc::clone(&opened.registry), collector_settings(config)));
-    Ok(Operator { opened, collector }.run(operation, progress).await?)
+    let scrub = Arc::new(Scrub::new(Arc::clone(&opened.registry), scrub_settings(config)));
+    Ok(Operator { opened, collector, scrub }.run(operation, progress).await?)
 }

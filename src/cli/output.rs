@@ -2,11 +2,13 @@
 
 use std::fmt::Write as _;
 use std::io::Write as _;
+use std::time::{Duration, UNIX_EPOCH};
 
 use bytesize::ByteSize;
 
 use crate::jobs::backup::BackupReport;
 use crate::jobs::fsck::FsckReport;
+use crate::jobs::scrub::ScrubReport;
 use crate::jobs::usage::UsageReport;
 use crate::server::operations::{GcReport, Report};
 
@@ -25,6 +27,7 @@ fn to_text(report: &Report) -> String {
     match report {
         Report::Gc(report) => gc(report),
         Report::Fsck(report) => fsck(report),
+        Report::Scrub(report) => scrub(report),
         Report::Usage(report) => usage(report),
         Report::Backup(report) => backup(report),
     }
@@ -76,6 +79,35 @@ fn fsck(report: &FsckReport) -> String {
         (_, left) if left == found => writeln!(text, "{problems} found"),
         (_, left) => writeln!(text, "{problems} found, {left} left"),
     };
+    text
+}
+
+fn scrub(report: &ScrubReport) -> String {
+    let mut text = String::new();
+    for problem in &report.problems {
+        let _ = writeln!(text, "{}: {}", problem.subject, problem.message);
+    }
+    let (blobs, bytes) = (many(report.blobs, "blob"), size(report.blob_bytes));
+    let so_far = if report.whole { "" } else { " so far in this pass" };
+    let _ = writeln!(text, "{blobs} ({bytes}) and {} checked{so_far}", many(report.manifests, "manifest"));
+    if !report.whole {
+        let last = report.finished_at.and_then(|at| u64::try_from(at).ok()).map(Duration::from_millis);
+        let last = last.map(|at| humantime::format_rfc3339_seconds(UNIX_EPOCH + at).to_string());
+        let _ = writeln!(text, "everything was last read through: {}", last.as_deref().unwrap_or("never"));
+    }
+    if let Some(reason) = &report.paused {
+        let _ = writeln!(text, "the scrub pauses: {reason}");
+    }
+    if report.damaged > 0 {
+        let _ = writeln!(text, "set aside, until pushed again: {}", many(report.damaged, "blob"));
+    }
+    for blob in &report.set_aside {
+        let repositories = blob.repositories.join(", ");
+        let _ = writeln!(text, "  {} ({}) of {repositories}", blob.digest, size(blob.size));
+    }
+    if report.is_sound() {
+        text.push_str("nothing is wrong\n");
+    }
     text
 }
 

@@ -58,6 +58,9 @@ fn sizes(config: &Config) -> Result<(), Wrong> {
     if !(least..=most).contains(&manifest) {
         return Err(("manifests.max_size", format!("must be from {least} to {most}, not {manifest}")));
     }
+    if config.scrub.rate < least {
+        return Err(("scrub.rate", format!("must be at least {least}, not {}", config.scrub.rate)));
+    }
     if config.uploads.max_size.0 == 0 {
         return Err(("uploads.max_size", "must be at least 1B".into()));
     }

@@ -17,7 +17,7 @@ pub use error::{ConfigError, Origin};
 pub use keys::variable;
 pub use layers::{Flag, Sources};
 pub use sections::*;
-pub use units::{Count, Listen, LogFilter, PublicUrl, Size, Span, Untagged};
+pub use units::{Count, Listen, LogFilter, Period, PublicUrl, Size, Span, Untagged};
 
 use std::path::PathBuf;
 
@@ -39,6 +39,8 @@ pub struct Config {
     pub uploads: Uploads,
     /// What is collected, and when.
     pub gc: Gc,
+    /// How everything that is stored is read again and checked.
+    pub scrub: Scrub,
     /// Tag lists, the catalog and referrers.
     pub lists: Lists,
     /// What the server tells its operator.

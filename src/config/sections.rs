@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::units::{Count, Listen, LogFilter, PublicUrl, Size, Span, Untagged};
+use super::units::{Count, Listen, LogFilter, Period, PublicUrl, Size, Span, Untagged};
 
 /// Connections.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -171,6 +171,22 @@ impl Default for Gc {
             untagged: Untagged::After(Span::hours(14 * 24)),
             batch: Count(500),
         }
+    }
+}
+
+/// How everything that is stored is read again and checked.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Scrub {
+    /// The time in which every byte is read once.
+    pub period: Period,
+    /// The most bytes that are read for it in a second.
+    pub rate: Size,
+}
+
+impl Default for Scrub {
+    fn default() -> Self {
+        Self { period: Period::Every(Span::hours(30 * 24)), rate: Size::mib(32) }
     }
 }
 

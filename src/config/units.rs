@@ -11,7 +11,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::text::{Text, text_serde};
 
-text_serde!(Span, Size, Untagged, Listen, PublicUrl, LogFilter);
+text_serde!(Span, Size, Untagged, Period, Listen, PublicUrl, LogFilter);
 
 /// The longest span: times stay within what is recorded, with room to spare.
 const LONGEST: Duration = Duration::from_secs(100 * 366 * 24 * 60 * 60);
@@ -108,6 +108,36 @@ impl fmt::Display for Untagged {
         match self {
             Self::Keep => f.write_str("keep"),
             Self::After(span) => span.fmt(f),
+        }
+    }
+}
+
+/// In what time something is done over and over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Period {
+    /// Not at all.
+    Off,
+    /// Once in so long.
+    Every(Span),
+}
+
+impl Text for Period {
+    const EXPECTED: &'static str = "a duration with its unit, such as \"30d\", or \"off\"";
+
+    fn parse(text: &str) -> Option<Self> {
+        if text == "off" {
+            return Some(Self::Off);
+        }
+        let span = Span::parse(text)?;
+        Some(if span.0.is_zero() { Self::Off } else { Self::Every(span) })
+    }
+}
+
+impl fmt::Display for Period {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Off => f.write_str("off"),
+            Self::Every(span) => span.fmt(f),
         }
     }
 }

@@ -7,8 +7,10 @@ mod collector;
 pub mod fsck;
 mod hashing;
 pub mod progress;
+pub mod scrub;
 mod upkeep;
 pub mod usage;
+mod verdict;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use clock_guard::{ClockGuard, ClockState};
 pub use collector::{Collected, Collector, CollectorSettings, CollectorStatus};
+pub use scrub::{Scrub, ScrubSettings};
 pub use upkeep::Upkeep;
 
 use crate::registry::Fault;

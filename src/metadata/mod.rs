@@ -8,6 +8,7 @@
 
 mod collection;
 mod records;
+mod scrub;
 
 pub mod faulty;
 pub mod sqlite;
@@ -22,6 +23,7 @@ use thiserror::Error;
 
 pub use collection::{Batch, CollectionRules, Garbage};
 pub use records::*;
+pub use scrub::{DamagedBlob, MOST_LINKERS, Scrubbing};
 
 use crate::clock::Timestamp;
 use crate::oci::{Algorithm, BlobKey, Digest, Reference, RepoName, Tag, UploadId};
@@ -243,9 +245,12 @@ pub trait Maintenance: Send + Sync {
 }
 
 /// All facts. Every implementation runs the scenarios of its suite.
-pub trait MetadataStore: Uploads + Blobs + Manifests + Collection + Maintenance + 'static {}
+pub trait MetadataStore:
+    Uploads + Blobs + Manifests + Collection + Scrubbing + Maintenance + 'static
+{
+}
 
-impl<T: Uploads + Blobs + Manifests + Collection + Maintenance + 'static> MetadataStore for T {}
+impl<T: Uploads + Blobs + Manifests + Collection + Scrubbing + Maintenance + 'static> MetadataStore for T {}
 
 /// How long before a lease's renewal matters: renewing one that is younger is not worth a write. A lease
 /// thus protects for at least seven eighths of its setting.

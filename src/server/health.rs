@@ -25,6 +25,9 @@ const UNASKED: Duration = Duration::from_secs(30);
 /// How long the stores may take to prove that they work. A disk that hangs is not ready.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// More damaged blobs than are counted one by one.
+const MOST_DAMAGED: usize = 10_000;
+
 /// Below this many free bytes the database has no room to work in.
 const METADATA_FLOOR: u64 = 8 << 20;
 
@@ -99,6 +102,9 @@ impl Health {
         if let Err(error) = facts {
             found.problems.push(format!("metadata: {error}"));
         }
+        if let Ok(damaged @ 1..) = registry.metadata().count_damaged(MOST_DAMAGED).await {
+            found.warnings.push(damaged_warning(damaged));
+        }
         match registry.blobs().space().await {
             Ok(space) => judge_space(registry, space.free, found),
             Err(error) => found.problems.push(format!("blobs: {error}")),
@@ -152,6 +158,11 @@ impl crate::http::Health for Health {
     fn warnings(&self) -> Vec<String> {
         self.watch.warning().into_iter().collect()
     }
+}
+
+fn damaged_warning(damaged: u64) -> String {
+    let (blobs, them) = if damaged == 1 { ("blob is", "it") } else { ("blobs are", "them") };
+    format!("{damaged} {blobs} damaged and absent until a push brings {them} again: see `orlop scrub`")
 }
 
 fn judge_space(registry: &Registry, free: u64, found: &mut Readiness) {

@@ -1,6 +1,7 @@
-//! What `/metrics` shows of the stores and the collector.
+//! What `/metrics` shows of the stores, the collector and the scrub.
 
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::FutureExt;
@@ -13,11 +14,18 @@ use super::operations::Operator;
 use super::watch::Watch;
 use crate::metadata::Totals;
 
+/// More damaged blobs than are counted one by one.
+const MOST_DAMAGED: usize = 10_000;
+
+/// Shows a metric by its name and what it means.
+type Show<'a> = dyn FnMut(&str, &str, &dyn Shown) -> fmt::Result + 'a;
+
 /// Read when somebody asks, so that nothing has to be kept current meanwhile.
 pub(super) struct StoreMetrics {
     operator: Arc<Operator>,
     watch: Arc<Watch>,
     totals: Mutex<Totals>,
+    damaged: AtomicU64,
 }
 
 impl fmt::Debug for StoreMetrics {
@@ -28,7 +36,7 @@ impl fmt::Debug for StoreMetrics {
 
 impl StoreMetrics {
     pub(super) fn new(operator: Arc<Operator>, watch: Arc<Watch>) -> Self {
-        Self { operator, watch, totals: Mutex::default() }
+        Self { operator, watch, totals: Mutex::default(), damaged: AtomicU64::new(0) }
     }
 
     /// The totals; those of the last time, where they can't be had without waiting.
@@ -39,6 +47,30 @@ impl StoreMetrics {
         }
         *last
     }
+
+    /// How many blobs are set aside; those of the last time, where that can't be had without waiting.
+    fn damaged(&self) -> u64 {
+        let metadata = self.operator.opened.registry.metadata();
+        let count = metadata.count_damaged(MOST_DAMAGED).now_or_never();
+        if let Some(Ok(count)) = count {
+            self.damaged.store(count, Ordering::Relaxed);
+        }
+        self.damaged.load(Ordering::Relaxed)
+    }
+
+    fn scrub(&self, show: &mut Show<'_>) -> fmt::Result {
+        let status = self.operator.scrub.status();
+        let finished = status.finished_at.map_or(0.0, |at| at.0 as f64 / 1e3);
+        show("scrub_checked_bytes", "Bytes that the scrub has read", &counter(status.checked_bytes))?;
+        show("scrub_checked_blobs", "Blobs that the scrub has read", &counter(status.checked_blobs))?;
+        let help = "Blobs that are damaged and set aside, until they are pushed again";
+        show("scrub_damaged_blobs", help, &gauge(self.damaged()))?;
+        let help = "Manifests whose bytes the scrub has found damaged";
+        show("scrub_damaged_manifests", help, &gauge(status.damaged_manifests.len() as u64))?;
+        let help = "When the scrub had last read everything, in seconds since 1970; 0 for never";
+        show("scrub_last_pass_timestamp_seconds", help, &ConstGauge::new(finished))?;
+        show("scrub_paused", "1 while the scrub pauses", &gauge(u64::from(status.paused.is_some())))
+    }
 }
 
 impl Collector for StoreMetrics {
@@ -46,6 +78,7 @@ impl Collector for StoreMetrics {
         let (totals, status) = (self.totals(), self.operator.collector.status());
         let last_run = status.last_run.map_or(0.0, |at| at.0 as f64 / 1e3);
         let mut show = |name: &str, help: &str, metric: &dyn Shown| metric.show(&mut encoder, name, help);
+        let show: &mut Show<'_> = &mut show;
         show("uploads_open", "Uploads in progress", &gauge(totals.uploads))?;
         show("blobs", "Blobs stored", &gauge(totals.blobs))?;
         show("blob_bytes", "Bytes of the blobs stored, each blob once", &gauge(totals.blob_bytes))?;
@@ -66,7 +99,8 @@ impl Collector for StoreMetrics {
             &counter(status.total.bytes),
         )?;
         show("collector_reclaimed_blobs", "Blobs that the collector removed", &counter(status.total.blobs))?;
-        show("collector_errors", "Runs of the collector that failed", &counter(status.errors))
+        show("collector_errors", "Runs of the collector that failed", &counter(status.errors))?;
+        self.scrub(show)
     }
 }
 

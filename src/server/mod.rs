@@ -11,7 +11,7 @@
 //! | `health` | whether a push would work |
 //! | `watch`, `ballast` | how much room is left, and room kept back for the database |
 //! | `tasks`, `metrics` | background work that outlives its panics; what `/metrics` shows of the stores |
-//! | `operations`, `admin` | `gc`, `fsck`, `usage`, `backup`, here or through the admin socket |
+//! | `operations`, `admin` | `gc`, `fsck`, `scrub`, `usage`, `backup`, here or through the admin socket |
 
 pub mod admin;
 mod ballast;
@@ -35,7 +35,7 @@ mod watch;
 pub use errors::StartError;
 pub use health::{Health, Readiness};
 pub use lock::{DataLock, LockError};
-pub use open::{Opened, Purpose, collector_settings};
+pub use open::{Opened, Purpose, collector_settings, scrub_settings};
 pub use restore::{Restored, restore};
 pub use run::{listen_settings, serve};
 pub use runtime::runtime;

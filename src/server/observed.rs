@@ -56,6 +56,10 @@ impl<S: BlobStore> BlobStore for Observed<S> {
         self.inner.read(key, size, range).await
     }
 
+    async fn inspect(&self, key: &BlobKey, size: u64, range: Range<u64>) -> Result<Bytes, StoreError> {
+        self.inner.inspect(key, size, range).await
+    }
+
     async fn remove(&self, key: &BlobKey) -> Result<(), StoreError> {
         self.inner.remove(key).await
     }

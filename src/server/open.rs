@@ -11,8 +11,8 @@ use super::filesystem::network_filesystem;
 use super::lock::DataLock;
 use super::observed::Observed;
 use crate::clock::SystemClock;
-use crate::config::{Config, Sparse, Untagged};
-use crate::jobs::CollectorSettings;
+use crate::config::{Config, Period, Sparse, Untagged};
+use crate::jobs::{CollectorSettings, ScrubSettings};
 use crate::metadata::sqlite::{self, SqliteMetadata};
 use crate::metadata::{Maintenance, Totals};
 use crate::registry::{Registry, Settings};
@@ -229,4 +229,13 @@ pub fn collector_settings(config: &Config) -> CollectorSettings {
         upload_expiry: config.uploads.expire.0,
         batch: config.gc.batch.get(),
     }
+}
+
+/// How fast everything is read again.
+pub fn scrub_settings(config: &Config) -> ScrubSettings {
+    let period = match config.scrub.period {
+        Period::Off => None,
+        Period::Every(span) => Some(span.0),
+    };
+    ScrubSettings { period, rate: config.scrub.rate.0 }
 }

@@ -13,6 +13,7 @@ use super::open::Opened;
 use crate::jobs::backup::{BackupError, BackupReport, backup};
 use crate::jobs::fsck::{FsckReport, fsck};
 use crate::jobs::progress::{Progress, Step, Unit};
+use crate::jobs::scrub::{Scrub, ScrubReport};
 use crate::jobs::usage::{UsageReport, usage};
 use crate::jobs::{Collected, Collector};
 use crate::metadata::Garbage;
@@ -30,6 +31,13 @@ pub enum Operation {
     Fsck {
         /// Mend what can be mended.
         repair: bool,
+    },
+    /// Read everything once, or tell how far the scrub in the background has come.
+    Scrub {
+        /// Read everything now.
+        now: bool,
+        /// The most bytes to read in a second.
+        rate: Option<u64>,
     },
     /// Tell what is used.
     Usage,
@@ -76,6 +84,8 @@ pub enum Report {
     Gc(GcReport),
     /// Of a check.
     Fsck(FsckReport),
+    /// Of a scrub.
+    Scrub(ScrubReport),
     /// Of a look at usage.
     Usage(UsageReport),
     /// Of a backup or a restore.
@@ -105,6 +115,8 @@ pub struct Operator {
     pub opened: Arc<Opened>,
     /// The collector: a running server's own, so that one clock guard watches for both.
     pub collector: Arc<Collector>,
+    /// The scrub.
+    pub scrub: Arc<Scrub>,
 }
 
 impl Operator {
@@ -122,6 +134,10 @@ impl Operator {
             Operation::Gc { dry_run: true } => Report::Gc(self.would_collect().await?),
             Operation::Gc { dry_run: false } => Report::Gc(self.collect(progress).await?),
             Operation::Fsck { repair } => Report::Fsck(fsck(registry, *repair, progress).await?),
+            Operation::Scrub { now: false, .. } => Report::Scrub(self.scrub.report().await?),
+            Operation::Scrub { now: true, rate } => {
+                Report::Scrub(self.scrub.run_to_end(*rate, progress).await?)
+            }
             Operation::Usage => Report::Usage(usage(registry).await?),
             Operation::Backup { dir } => Report::Backup(self.back_up(dir, progress).await?),
         })
@@ -210,6 +226,7 @@ impl Report {
         Ok(match operation {
             Operation::Gc { .. } => Self::Gc(serde_json::from_value(json)?),
             Operation::Fsck { .. } => Self::Fsck(serde_json::from_value(json)?),
+            Operation::Scrub { .. } => Self::Scrub(serde_json::from_value(json)?),
             Operation::Usage => Self::Usage(serde_json::from_value(json)?),
             Operation::Backup { .. } => Self::Backup(serde_json::from_value(json)?),
         })
@@ -220,6 +237,7 @@ impl Report {
         match self {
             Self::Gc(_) | Self::Usage(_) => true,
             Self::Fsck(report) => report.is_sound(),
+            Self::Scrub(report) => report.is_sound(),
             Self::Backup(report) => report.is_whole(),
         }
     }
@@ -231,6 +249,8 @@ impl fmt::Display for Operation {
         match self {
             Self::Gc { dry_run } => write!(f, "/gc?dry_run={dry_run}"),
             Self::Fsck { repair } => write!(f, "/fsck?repair={repair}"),
+            Self::Scrub { now, rate: None } => write!(f, "/scrub?now={now}"),
+            Self::Scrub { now, rate: Some(rate) } => write!(f, "/scrub?now={now}&rate={rate}"),
             Self::Usage => f.write_str("/usage"),
             Self::Backup { dir } => {
                 use std::os::unix::ffi::OsStrExt;

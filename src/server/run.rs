@@ -13,7 +13,7 @@ use super::errors::StartError;
 use super::health::{Health, keep_looking};
 use super::logging::Logs;
 use super::metrics::StoreMetrics;
-use super::open::{Opened, Purpose, collector_settings};
+use super::open::{Opened, Purpose, collector_settings, scrub_settings};
 use super::operations::Operator;
 use super::runtime::raise_descriptors;
 use super::shutdown;
@@ -22,11 +22,14 @@ use super::watch::{Watch, watch};
 use crate::config::Config;
 use crate::http::listen::{ListenSettings, Peer, load_tls, serve as listen};
 use crate::http::{App, AppState, HttpMetrics, HttpSettings};
-use crate::jobs::{self, Collector, Job, Upkeep};
+use crate::jobs::{self, Collector, Job, Scrub, Upkeep};
 use crate::oci::PageLimits;
 
 /// How often the small chores are done.
 const UPKEEP: Duration = Duration::from_secs(1);
+
+/// How often the scrub looks whether it may read on.
+const SCRUB: Duration = Duration::from_secs(1);
 
 /// How long background work may take to end.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -73,7 +76,8 @@ impl Server {
         let watch = Arc::new(Watch::new(Arc::clone(&opened)));
         let health = Arc::new(Health::new(Arc::clone(&opened), Arc::clone(&watch), draining.clone()));
         let collector = Collector::new(Arc::clone(&opened.registry), collector_settings(config));
-        let operator = Arc::new(Operator { opened, collector: Arc::new(collector) });
+        let scrub = Arc::new(Scrub::new(Arc::clone(&opened.registry), scrub_settings(config)));
+        let operator = Arc::new(Operator { opened, collector: Arc::new(collector), scrub });
         Ok(Self { operator, health, watch, settings, listener, address, draining })
     }
 
@@ -94,6 +98,7 @@ impl Server {
         admin::remove(&self.operator.opened.data);
         let registry = &self.operator.opened.registry;
         registry.settle_uploads(true).await;
+        self.operator.scrub.rest().await;
         if let Err(error) = registry.flush_pulls().await {
             tracing::warn!(%error, "the last pulls could not be recorded");
         }
@@ -106,6 +111,8 @@ impl Server {
         tasks.spawn(supervise("watch", stop.clone(), move || watch(Arc::clone(&shared))));
         let health = Arc::clone(&self.health);
         tasks.spawn(supervise("health", stop.clone(), move || keep_looking(Arc::clone(&health))));
+        let scrub: Arc<dyn Job> = self.operator.scrub.clone();
+        spawn_job(scrub, SCRUB, tasks, stop);
         if config.storage.read_only {
             return;
         }
@@ -116,20 +123,15 @@ impl Server {
         }));
         let registry = Arc::clone(&self.operator.opened.registry);
         let collector: Arc<dyn Job> = self.operator.collector.clone();
-        for (job, interval) in
-            [(collector, config.gc.interval.0), (Arc::new(Upkeep::new(registry)) as Arc<dyn Job>, UPKEEP)]
-        {
-            let (name, token) = (job.name(), stop.clone());
-            let run = move || jobs::run(Arc::clone(&job), interval, token.clone());
-            tasks.spawn(supervise(name, CancellationToken::new(), run));
-        }
+        spawn_job(collector, config.gc.interval.0, tasks, stop);
+        spawn_job(Arc::new(Upkeep::new(registry)), UPKEEP, tasks, stop);
     }
 
     fn spawn_admin(&self, tasks: &TaskTracker, stop: &CancellationToken) {
         let listener = match admin::bind(&self.operator.opened.data) {
             Ok(listener) => listener,
             Err(error) => {
-                tracing::warn!(%error, "no admin socket: gc, fsck, usage and backup need a stopped server");
+                tracing::warn!(%error, "no admin socket: gc, fsck, scrub, usage and backup need a stopped server");
                 return;
             }
         };
@@ -168,6 +170,12 @@ impl Server {
             Peer::Tcp(self.address)
         );
     }
+}
+
+fn spawn_job(job: Arc<dyn Job>, interval: Duration, tasks: &TaskTracker, stop: &CancellationToken) {
+    let (name, token) = (job.name(), stop.clone());
+    let run = move || jobs::run(Arc::clone(&job), interval, token.clone());
+    tasks.spawn(supervise(name, CancellationToken::new(), run));
 }
 
 /// How connections are served; reads certificate and key.

@@ -186,6 +186,14 @@ pub trait BlobStore: Send + Sync + 'static {
     /// [`StoreError::NotFound`], and [`StoreError::Damaged`] if the blob has another size.
     async fn read(&self, key: &BlobKey, size: u64, range: Range<u64>) -> Result<Content, StoreError>;
 
+    /// Reads the bytes of `range`, which must fit the memory, for whoever looks at everything once: past the
+    /// caches as far as the medium allows it. So it tells what is on the medium, and what others have read
+    /// stays at hand for them.
+    ///
+    /// # Errors
+    /// As [`BlobStore::read`].
+    async fn inspect(&self, key: &BlobKey, size: u64, range: Range<u64>) -> Result<Bytes, StoreError>;
+
     /// Removes a blob's bytes, if they are there. Only what no record names may be removed. Readers that
     /// have begun go on undisturbed.
     ///

@@ -6,4 +6,5 @@ mod kit;
 mod manifests;
 mod properties;
 mod reference;
+mod scrub;
 mod uploads;

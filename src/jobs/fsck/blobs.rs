@@ -7,20 +7,18 @@ use futures_util::{StreamExt, stream};
 use super::report::ProblemKind;
 use super::{Check, Unit};
 use crate::jobs::hashing::hash_blob;
+use crate::jobs::verdict::Verdict;
 use crate::metadata::StoredBlob;
 use crate::registry::Fault;
-use crate::store::{BlobStore, StoreError};
+use crate::store::BlobStore;
 
 /// How many blobs are read at once: enough to keep a disk busy, few enough to leave a server its share.
 const AT_ONCE: usize = 4;
 
 const PAGE: usize = 256;
 
-/// What reading a blob told.
-enum Verdict {
-    Sound,
-    Bad(ProblemKind, String),
-}
+/// What is added about a blob that is set aside.
+const SET_ASIDE: &str = "; set aside until it is pushed again";
 
 impl Check<'_> {
     pub(super) async fn blobs(&mut self) -> Result<(), Fault> {
@@ -51,6 +49,9 @@ impl Check<'_> {
             Verdict::Sound if !blob.damaged => Ok(()),
             Verdict::Sound => self.unmark(blob).await,
             Verdict::Bad(kind, message) => self.mark(blob, kind, message).await,
+            Verdict::Unreadable(error) => {
+                self.mark(blob, ProblemKind::UnreadableBlob, error.to_string()).await
+            }
         }
     }
 
@@ -69,27 +70,17 @@ impl Check<'_> {
             return Ok(());
         }
         // What could not be read may be readable tomorrow; only what is known to be bad is hidden.
-        if self.repair && kind != ProblemKind::UnreadableBlob && !blob.damaged {
-            metadata.mark_blob(&blob.key, true).await?;
-        }
-        self.findings.add(kind, &blob.key.digest, message, false);
+        let hide = self.repair && kind != ProblemKind::UnreadableBlob && !blob.damaged;
+        let hidden = hide && metadata.mark_blob(&blob.key, true).await?;
+        let aside = if hidden || blob.damaged { SET_ASIDE } else { "" };
+        self.findings.count_set_aside(hidden || blob.damaged);
+        self.findings.add(kind, &blob.key.digest, format!("{message}{aside}"), false);
         self.bad.insert(blob.key.digest.clone());
         Ok(())
     }
 }
 
 async fn judge(store: Arc<dyn BlobStore>, blob: StoredBlob) -> Result<(StoredBlob, Verdict), Fault> {
-    let verdict = match hash_blob(store.as_ref(), &blob.key, blob.size).await {
-        Ok(digest) if digest == blob.key.digest => Verdict::Sound,
-        Ok(digest) => Verdict::Bad(ProblemKind::DamagedBlob, format!("its bytes hash to {digest}")),
-        Err(StoreError::NotFound) => Verdict::Bad(ProblemKind::MissingBlob, "its bytes are not there".into()),
-        Err(StoreError::Damaged(why)) => {
-            // The report names the blob already.
-            let why = why.trim_start_matches(blob.key.digest.as_str()).trim_start().to_owned();
-            Verdict::Bad(ProblemKind::DamagedBlob, why)
-        }
-        Err(StoreError::Io(error)) => Verdict::Bad(ProblemKind::UnreadableBlob, error.to_string()),
-        Err(error) => return Err(error.into()),
-    };
+    let verdict = Verdict::of(&blob.key, hash_blob(store.as_ref(), &blob.key, blob.size).await)?;
     Ok((blob, verdict))
 }

@@ -22,7 +22,7 @@ use super::progress::{Counter, Progress, Unit};
 use crate::oci::Digest;
 use crate::registry::{Fault, Registry};
 
-use self::report::Findings;
+pub(super) use self::report::Findings;
 
 /// One check in progress.
 struct Check<'a> {

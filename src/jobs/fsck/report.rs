@@ -53,6 +53,9 @@ pub struct FsckReport {
     pub blob_bytes: u64,
     /// Manifests read.
     pub manifests: u64,
+    /// Blobs that are set aside: absent to everyone until a push brings their bytes again.
+    #[serde(default)]
+    pub set_aside: u64,
     /// How many problems of each kind there are, mended ones included.
     pub counts: BTreeMap<ProblemKind, u64>,
     /// How many of them are not mended: with none the store is sound.
@@ -71,13 +74,13 @@ impl FsckReport {
 }
 
 /// A report that is being made.
-#[derive(Debug, Default)]
-pub(super) struct Findings {
+#[derive(Debug, Clone, Default)]
+pub(in crate::jobs) struct Findings {
     report: FsckReport,
 }
 
 impl Findings {
-    pub(super) fn add(
+    pub(in crate::jobs) fn add(
         &mut self,
         kind: ProblemKind,
         subject: impl ToString,
@@ -92,12 +95,16 @@ impl Findings {
         }
     }
 
-    pub(super) fn count_blob(&mut self, size: u64) {
+    pub(in crate::jobs) fn count_blob(&mut self, size: u64) {
         self.report.blobs += 1;
         self.report.blob_bytes += size;
     }
 
-    pub(super) fn count_manifest(&mut self) {
+    pub(super) fn count_set_aside(&mut self, aside: bool) {
+        self.report.set_aside += u64::from(aside);
+    }
+
+    pub(in crate::jobs) fn count_manifest(&mut self) {
         self.report.manifests += 1;
     }
 
@@ -106,7 +113,7 @@ impl Findings {
         self.report.unknown.extend(names.into_iter().take(room));
     }
 
-    pub(super) fn into_report(self) -> FsckReport {
+    pub(in crate::jobs) fn into_report(self) -> FsckReport {
         self.report
     }
 }

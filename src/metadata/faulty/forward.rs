@@ -178,6 +178,25 @@ impl<S: Collection> Collection for Faulty<S> {
 }
 
 #[async_trait]
+impl<S: Scrubbing> Scrubbing for Faulty<S> {
+    async fn scrub_place(&self) -> Result<Option<String>> {
+        self.faults.apply(Operation::ScrubPlace, self.inner.scrub_place()).await
+    }
+
+    async fn note_scrub_place(&self, place: &str) -> Result<()> {
+        self.faults.apply(Operation::NoteScrubPlace, self.inner.note_scrub_place(place)).await
+    }
+
+    async fn damaged(&self, after: Option<&Digest>, limit: usize) -> Result<Vec<DamagedBlob>> {
+        self.faults.apply(Operation::Damaged, self.inner.damaged(after, limit)).await
+    }
+
+    async fn count_damaged(&self, most: usize) -> Result<u64> {
+        self.faults.apply(Operation::CountDamaged, self.inner.count_damaged(most)).await
+    }
+}
+
+#[async_trait]
 impl<S: Maintenance> Maintenance for Faulty<S> {
     async fn bind_store(&self, store_id: &str) -> Result<String> {
         self.faults.apply(Operation::BindStore, self.inner.bind_store(store_id)).await

@@ -65,6 +65,14 @@ pub enum Operation {
     ForgetDoomed,
     /// [`crate::metadata::Collection::dry_run`]
     DryRun,
+    /// [`crate::metadata::Scrubbing::scrub_place`]
+    ScrubPlace,
+    /// [`crate::metadata::Scrubbing::note_scrub_place`]
+    NoteScrubPlace,
+    /// [`crate::metadata::Scrubbing::damaged`]
+    Damaged,
+    /// [`crate::metadata::Scrubbing::count_damaged`]
+    CountDamaged,
     /// [`crate::metadata::Maintenance::bind_store`]
     BindStore,
     /// [`crate::metadata::Maintenance::recorded_time`]

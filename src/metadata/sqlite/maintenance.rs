@@ -164,11 +164,11 @@ fn stored_blob(row: &rusqlite::Row<'_>) -> rusqlite::Result<StoredBlob> {
     })
 }
 
-fn fact(c: &rusqlite::Connection, key: &str) -> rusqlite::Result<Option<String>> {
+pub(super) fn fact(c: &rusqlite::Connection, key: &str) -> rusqlite::Result<Option<String>> {
     c.prepare_cached("SELECT value FROM facts WHERE key = ?1")?.query_row([key], |row| row.get(0)).optional()
 }
 
-fn set_fact(c: &rusqlite::Connection, key: &str, value: &str) -> rusqlite::Result<()> {
+pub(super) fn set_fact(c: &rusqlite::Connection, key: &str, value: &str) -> rusqlite::Result<()> {
     c.prepare_cached(
         "INSERT INTO facts (key, value) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET value = excluded.value",
     )?

@@ -270,10 +270,11 @@ fn store_manifest(c: &Connection, repo: i64, target: &[u8], put: &PutManifest) -
         Some((id, state)) => {
             c.prepare_cached(
                 "UPDATE manifests SET state = 0, removed_at = NULL, purged_to = 0, media_type = ?3,
-                                      leased_at = max(leased_at, ?2)
+                                      leased_at = max(leased_at, ?2), content = ?4
                  WHERE id = ?1",
             )?
-            .execute(params![id, put.now, put.media_type])?;
+            // The same bytes, unless those that are there are damaged: then this heals them.
+            .execute(params![id, put.now, put.media_type, put.content])?;
             if state == 0 {
                 return Ok(id);
             }

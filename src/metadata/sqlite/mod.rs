@@ -17,6 +17,7 @@ mod purge;
 mod readers;
 mod recall;
 mod review;
+mod scrub;
 #[cfg(test)]
 mod tests;
 mod uploads;

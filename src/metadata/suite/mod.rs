@@ -9,6 +9,7 @@ mod leases;
 mod listing;
 mod manifests;
 mod scene;
+mod scrub;
 mod totals;
 mod trash;
 mod uploads;
@@ -24,6 +25,7 @@ pub use leases::*;
 pub use listing::*;
 pub use manifests::*;
 pub use scene::{Image, Scene, at, digest, image, repo, rules, tag};
+pub use scrub::*;
 pub use totals::*;
 pub use trash::*;
 pub use uploads::*;
@@ -137,6 +139,8 @@ macro_rules! metadata_store_suite {
             an_index_about_its_own_child_is_collected
             an_index_about_its_own_tagged_child_stays
             children_follow_also_where_untagged_manifests_are_kept
+            what_is_set_aside_is_listed_with_who_links_it
+            the_place_of_the_scrub_is_told
             totals_are_kept_current
             totals_follow_a_blob_of_another_size
             usage_is_told_by_repository

@@ -39,6 +39,7 @@ pub fn router(operator: Arc<Operator>, health: Arc<Health>, listen: SocketAddr) 
         .route("/readyz", get(readyz))
         .route("/gc", post(gc))
         .route("/fsck", post(fsck))
+        .route("/scrub", post(scrub))
         .route("/usage", post(usage))
         .route("/backup", post(backup))
         .with_state(Admin { operator, health, listen })
@@ -72,6 +73,17 @@ struct FsckQuery {
 
 async fn fsck(State(admin): State<Admin>, Query(query): Query<FsckQuery>) -> Response {
     run(admin, Operation::Fsck { repair: query.repair })
+}
+
+#[derive(Deserialize)]
+struct ScrubQuery {
+    #[serde(default)]
+    now: bool,
+    rate: Option<u64>,
+}
+
+async fn scrub(State(admin): State<Admin>, Query(query): Query<ScrubQuery>) -> Response {
+    run(admin, Operation::Scrub { now: query.now, rate: query.rate })
 }
 
 async fn usage(State(admin): State<Admin>) -> Response {

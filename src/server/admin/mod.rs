@@ -1,7 +1,7 @@
 //! The admin socket: `<data>/admin.sock`, for the command line beside a running server. Whoever may open
 //! the data directory's files may use it, and nobody else.
 //!
-//! HTTP/1.1. `POST /gc?dry_run=…`, `/fsck?repair=…`, `/usage` and `/backup?dir=…` answer a JSON object a
+//! HTTP/1.1. `POST /gc?dry_run=…`, `/fsck?repair=…`, `/scrub?now=…&rate=…`, `/usage` and `/backup?dir=…` answer a JSON object a
 //! line: `{"progress":…}` as often as something changed, and at the end `{"result":…}` or `{"error":…}`.
 //! `GET /readyz` tells how things are.
 

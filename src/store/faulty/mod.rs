@@ -20,6 +20,8 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use bytes::Bytes;
+use rustix::io::Errno;
 
 use super::turns::{self, Turns};
 use super::{BlobStore, Content, Listing, Space, StagedBytes, StoreError};
@@ -59,7 +61,7 @@ impl<S> Faulty<S> {
 impl Injected for StoreError {
     fn of(failure: Failure) -> Self {
         match failure {
-            Failure::Io => Self::Io(io::Error::other("an injected fault")),
+            Failure::Io => Self::Io(Errno::IO.into()),
             Failure::Full => Self::Full,
         }
     }
@@ -94,6 +96,10 @@ impl<S: BlobStore> BlobStore for Faulty<S> {
 
     async fn read(&self, key: &BlobKey, size: u64, range: Range<u64>) -> Result<Content, StoreError> {
         self.faults.apply(Operation::Read, self.inner.read(key, size, range)).await
+    }
+
+    async fn inspect(&self, key: &BlobKey, size: u64, range: Range<u64>) -> Result<Bytes, StoreError> {
+        self.faults.apply(Operation::Inspect, self.inner.inspect(key, size, range)).await
     }
 
     async fn remove(&self, key: &BlobKey) -> Result<(), StoreError> {

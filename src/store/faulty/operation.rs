@@ -17,6 +17,8 @@ pub enum Operation {
     Discard,
     /// [`crate::store::BlobStore::read`]
     Read,
+    /// [`crate::store::BlobStore::inspect`]
+    Inspect,
     /// [`crate::store::BlobStore::remove`]
     Remove,
     /// [`crate::store::BlobStore::check`]

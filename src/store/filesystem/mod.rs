@@ -6,6 +6,7 @@
 //! | `staged`, `direct` | takes an upload's bytes in |
 //! | `publish` | gives them their place, and takes it back |
 //! | `read`, `stream`, `pieces` | gives bytes out |
+//! | `inspect` | reads past the page cache |
 //! | `list`, `health` | what there is, and whether it works |
 //! | `durable`, `shards` | directories that survive a power cut |
 
@@ -13,6 +14,7 @@ mod direct;
 mod durable;
 mod health;
 mod identity;
+mod inspect;
 mod list;
 mod pieces;
 mod publish;
@@ -30,6 +32,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use uuid::Uuid;
 
 use self::direct::DirectWrites;
@@ -190,6 +193,11 @@ impl BlobStore for FilesystemStore {
 
     async fn read(&self, key: &BlobKey, size: u64, range: Range<u64>) -> Result<Content, StoreError> {
         read::read(&self.tree, key, size, range).await
+    }
+
+    async fn inspect(&self, key: &BlobKey, size: u64, range: Range<u64>) -> Result<Bytes, StoreError> {
+        let key = key.clone();
+        self.blocking(move |tree| tree.inspect(&key, size, range)).await
     }
 
     async fn remove(&self, key: &BlobKey) -> Result<(), StoreError> {

@@ -24,15 +24,21 @@ pub(super) async fn read(
     size: u64,
     range: Range<u64>,
 ) -> Result<Content, StoreError> {
-    if range.start > range.end || range.end > size {
-        let message = format!("bytes {}..{} of {size}", range.start, range.end);
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, message).into());
-    }
+    within(&range, size)?;
     let file = tree.open_blob(key, size)?;
     if range.end - range.start > SMALL {
         return Ok(Content::File(FileStream::new(Arc::new(file), range, Arc::clone(&tree.pieces))));
     }
     read_small(file, range).await.map(Content::Whole)
+}
+
+/// Refuses a range that is not within `size` bytes.
+pub(super) fn within(range: &Range<u64>, size: u64) -> Result<(), StoreError> {
+    if range.start > range.end || range.end > size {
+        let message = format!("bytes {}..{} of {size}", range.start, range.end);
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, message).into());
+    }
+    Ok(())
 }
 
 async fn read_small(file: File, range: Range<u64>) -> Result<Bytes, StoreError> {
@@ -50,7 +56,7 @@ async fn read_small(file: File, range: Range<u64>) -> Result<Bytes, StoreError> 
 }
 
 impl Tree {
-    fn open_blob(&self, key: &BlobKey, size: u64) -> Result<File, StoreError> {
+    pub(super) fn open_blob(&self, key: &BlobKey, size: u64) -> Result<File, StoreError> {
         let file = match File::open(self.layout.blob(key)) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {

@@ -137,6 +137,14 @@ impl Medium {
         }
     }
 
+    fn sized(&self, key: &BlobKey, size: u64) -> Result<Arc<File>, StoreError> {
+        let file = self.disk().get(&Name::Blob(key.clone())).ok_or(StoreError::NotFound)?;
+        if file.len() as u64 != size {
+            return Err(StoreError::Damaged(format!("{} has {} bytes, not {size}", key.digest, file.len())));
+        }
+        Ok(file)
+    }
+
     fn publish(&self, upload: UploadId, key: &BlobKey) -> Result<(), StoreError> {
         let (staged, place) = (Name::Upload(upload), Name::Blob(key.clone()));
         let mut disk = self.disk();
@@ -202,15 +210,16 @@ impl BlobStore for MemoryStore {
 
     async fn read(&self, key: &BlobKey, size: u64, range: Range<u64>) -> Result<Content, StoreError> {
         self.medium.present()?;
-        let file = self.medium.disk().get(&Name::Blob(key.clone())).ok_or(StoreError::NotFound)?;
-        if file.len() as u64 != size {
-            return Err(StoreError::Damaged(format!("{} has {} bytes, not {size}", key.digest, file.len())));
-        }
-        let bytes = read(&file, &range)?;
+        let bytes = read(self.medium.sized(key, size)?.as_ref(), &range)?;
         match bytes.len() {
             0..=SMALL => Ok(Content::Whole(bytes)),
             _ => Ok(Content::Stream(pieces(bytes))),
         }
+    }
+
+    async fn inspect(&self, key: &BlobKey, size: u64, range: Range<u64>) -> Result<Bytes, StoreError> {
+        self.medium.present()?;
+        read(self.medium.sized(key, size)?.as_ref(), &range)
     }
 
     async fn remove(&self, key: &BlobKey) -> Result<(), StoreError> {

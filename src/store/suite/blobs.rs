@@ -95,3 +95,18 @@ pub async fn the_store_is_sound_and_has_room(fixture: &dyn Fixture) {
     assert!(space.free <= space.total && space.total > 0, "{space:?}");
     assert_eq!(store.list(None).await.expect("listed").unknown, [] as [String; 0]);
 }
+
+/// Whoever inspects sees the same, and the same damage.
+pub async fn a_blob_is_inspected(fixture: &dyn Fixture) {
+    let store = fixture.open();
+    let content = pattern(700_001, 9);
+    let (key, size) = publish(&*store, &content).await;
+    for range in [0..700_001, 0..0, 1..5, 4096..100_000, 699_999..700_001] {
+        let expected = &content[range.start as usize..range.end as usize];
+        assert!(store.inspect(&key, size, range.clone()).await.expect("read") == expected, "{range:?}");
+    }
+    assert!(matches!(store.inspect(&key, size, 0..size + 1).await, Err(StoreError::Io(_))));
+    assert!(matches!(store.inspect(&key, size + 1, 0..1).await, Err(StoreError::Damaged(_))));
+    store.remove(&key).await.expect("removed");
+    assert!(matches!(store.inspect(&key, size, 0..1).await, Err(StoreError::NotFound)));
+}

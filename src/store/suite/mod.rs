@@ -34,6 +34,7 @@ macro_rules! blob_store_suite {
             a_range_beyond_the_end_is_refused
             readers_survive_a_removal
             a_wrong_size_is_damaged
+            a_blob_is_inspected
             everything_is_listed
             the_store_is_sound_and_has_room
             nothing_is_a_blob_too

@@ -4,7 +4,7 @@
 use super::Folder;
 
 /// Every source with statements that must be quick; not `verify.rs`, which looks at everything.
-const SOURCES: [(&str, &str); 10] = [
+const SOURCES: [(&str, &str); 11] = [
     ("blobs", include_str!("../blobs.rs")),
     ("collection", include_str!("../collection.rs")),
     ("holds", include_str!("../holds.rs")),
@@ -14,11 +14,12 @@ const SOURCES: [(&str, &str); 10] = [
     ("mod", include_str!("../mod.rs")),
     ("purge", include_str!("../purge.rs")),
     ("review", include_str!("../review.rs")),
+    ("scrub", include_str!("../scrub.rs")),
     ("uploads", include_str!("../uploads.rs")),
 ];
 
 /// Statements that may look at all of something, by a part of them.
-const WHOLE: [&str; 5] = [
+const WHOLE: [&str; 6] = [
     // A short list, taken from its beginning.
     "FROM doomed LIMIT",
     "WHERE intent_digest IS NOT NULL\"",
@@ -26,6 +27,8 @@ const WHOLE: [&str; 5] = [
     "SELECT count(*), coalesce(sum(size), 0) FROM doomed",
     // One row.
     "FROM totals",
+    // What is set aside, and no more.
+    "INDEXED BY blobs_damaged",
     // A report, aside.
     "coalesce(sum(CASE WHEN",
 ];
