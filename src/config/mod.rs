@@ -41,6 +41,8 @@ pub struct Config {
     pub gc: Gc,
     /// Tag lists, the catalog and referrers.
     pub lists: Lists,
+    /// The API for people and programs.
+    pub api: Api,
     /// What the server tells its operator.
     pub log: Log,
 }

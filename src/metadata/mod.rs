@@ -7,6 +7,7 @@
 //! The traits follow the nouns; [`MetadataStore`] is all of them together.
 
 mod collection;
+mod listings;
 mod records;
 
 pub mod faulty;
@@ -21,6 +22,7 @@ use async_trait::async_trait;
 use thiserror::Error;
 
 pub use collection::{Batch, CollectionRules, Garbage};
+pub use listings::*;
 pub use records::*;
 
 use crate::clock::Timestamp;
@@ -243,9 +245,9 @@ pub trait Maintenance: Send + Sync {
 }
 
 /// All facts. Every implementation runs the scenarios of its suite.
-pub trait MetadataStore: Uploads + Blobs + Manifests + Collection + Maintenance + 'static {}
+pub trait MetadataStore: Uploads + Blobs + Manifests + Listings + Collection + Maintenance + 'static {}
 
-impl<T: Uploads + Blobs + Manifests + Collection + Maintenance + 'static> MetadataStore for T {}
+impl<T: Uploads + Blobs + Manifests + Listings + Collection + Maintenance + 'static> MetadataStore for T {}
 
 /// How long before a lease's renewal matters: renewing one that is younger is not worth a write. A lease
 /// thus protects for at least seven eighths of its setting.
