@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # What the API's document says is what the server does: schemathesis asks it everything that the document
-# allows, and much that it does not, first of a store at large and then of what is there for sure.
+# allows, and much that it does not, first of what is there for sure and then of anything.
 . "$(dirname "$0")/lib.sh"
 
 server_start ORLOP_API__CHANGES=anyone
@@ -26,7 +26,7 @@ ask() {
     shift
     # Colours, and folders beside the script, are not wanted.
     (cd "$WORK" && NO_COLOR=1 schemathesis --config-file "$config" run "$api/openapi.json" --seed 1 \
-        --max-examples 60 --phases examples,coverage,fuzzing --workers 1 --checks "$checks" \
+        --max-examples 60 --phases examples,coverage,fuzzing --workers 1 \
         --generation-database none --warnings off "$@") >"$WORK/schemathesis.out" 2>&1 || {
         tail -n 150 "$WORK/schemathesis.out"
         return 1
@@ -36,21 +36,24 @@ ask() {
 
 # Not those that want every request that the document allows to be granted: a name may be of nothing.
 checks=not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance
-checks+=,response_headers_conformance,negative_data_rejection,unsupported_method,allow_header_conformance
-
-step "ask for anything"
-: >"$WORK/anything.toml"
-ask "$WORK/anything.toml"
+checks+=,response_headers_conformance,negative_data_rejection
 
 step "ask for what is there"
 printf '[parameters]\n"path.name" = "team/deep/app"\n"path.tag" = "multi"\n"path.digest" = "%s"\n' "$index" \
     >"$WORK/there.toml"
-ask "$WORK/there.toml" --include-method GET
+# Methods that there are not are sent with the slashes of a set name as they are.
+ask "$WORK/there.toml" --checks "$checks" --include-method GET
 
-step "the command line says the same, beside the server and without it"
+step "the command line says the same"
 same 31 "$("$E2E_BIN" --data "$SERVER_DATA" tags team/deep/app --json | grep -c '"name"')"
+
+# It deletes what it has seen in lists.
+step "ask for anything"
+: >"$WORK/anything.toml"
+ask "$WORK/anything.toml" --checks "$checks,unsupported_method,allow_header_conformance"
+
+step "the command line says the same beside the server and without it"
 "$E2E_BIN" --data "$SERVER_DATA" repos >"$WORK/beside"
-grep -q '^team/deep/app  *31  *' "$WORK/beside"
 server_stop
 "$E2E_BIN" --data "$SERVER_DATA" repos >"$WORK/without"
 cmp "$WORK/beside" "$WORK/without"

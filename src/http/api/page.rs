@@ -97,7 +97,12 @@ impl ListParameters {
             search: self.search.clone().filter(|text| !text.is_empty()),
             sort,
             descending: self.order.unwrap_or(by.usual_order()) == Order::Desc,
-            after: self.after.as_deref().map(|after| place(after, sort)).transpose()?,
+            after: self
+                .after
+                .as_deref()
+                .filter(|after| !after.is_empty())
+                .map(|after| place(after, sort))
+                .transpose()?,
             limit: limit as usize,
         })
     }
@@ -161,6 +166,7 @@ mod tests {
             ..ListParameters::default()
         };
         assert!(of(Some(1000), Some("1:a")).query().is_ok());
+        assert_eq!(of(None, Some("")).query().map(|query| query.after), Ok(None));
         for wrong in [of(Some(0), None), of(Some(1001), None), of(None, Some("a")), of(None, Some("x:a"))] {
             assert_eq!(wrong.query().map_err(|problem| problem.status), Err(400), "{wrong:?}");
         }
