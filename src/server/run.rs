@@ -131,7 +131,7 @@ impl Server {
         let listener = match admin::bind(&self.operator.opened.data) {
             Ok(listener) => listener,
             Err(error) => {
-                tracing::warn!(%error, "no admin socket: gc, fsck, usage and backup need a stopped server");
+                tracing::warn!(%error, "no admin socket: the other commands need a stopped server");
                 return;
             }
         };

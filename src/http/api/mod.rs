@@ -1,12 +1,12 @@
 //! `/api/v1`: what people and programs want to know and do that the registry protocol has no words for.
 //!
 //! JSON both ways; errors are problem details (RFC 9457). A noun is a file: its types, which the command line
-//! shares, its handlers, and a `routes` that is named once in [`nouns`]. What is not described by
+//! shares, its handlers, and a `routes` that is named once in `nouns`. What is not described by
 //! `#[utoipa::path]` has no route, so the OpenAPI document and the router cannot drift apart.
 //!
 //! | file | what it does |
 //! | --- | --- |
-//! | `access` | what handlers get the registry through: reading is open, changing needs [`access::MayChange`] |
+//! | `access` | what handlers get the registry through: reading is open, changing needs `MayChange` |
 //! | `document` | the OpenAPI document |
 //! | `problem` | what each error is on this wire |
 //! | `extract`, `page`, `time` | parameters and bodies, pages of lists, points in time |
