@@ -211,7 +211,9 @@ fn check_config_reads_certificate_and_key() {
 #[test]
 fn a_store_that_never_was_is_not_made_by_looking_after_it() {
     let place = Place::new();
-    for command in [&["gc"][..], &["fsck", "--repair"], &["usage"], &["scrub"], &["backup", "there"]] {
+    let commands: [&[&str]; 6] =
+        [&["gc"], &["fsck", "--repair"], &["usage"], &["scrub"], &["backup", "there"], &["repos"]];
+    for command in commands {
         let ran = place.run(command);
         assert_eq!(ran.code, Some(1));
         let data = place.path("data");
@@ -249,6 +251,38 @@ fn everything_works_beside_a_server_and_without() {
     assert!(!place.path("data/admin.sock").exists());
     assert_eq!(place.run(&["healthcheck"]).code, Some(1));
     look_after(&place);
+}
+
+#[test]
+fn repositories_and_tags_are_listed_beside_a_server_and_without() {
+    let place = Place::new();
+    let server = place.serve();
+    server.push("library/app", "1", b"hello");
+    server.push("library/app", "2", b"hello again");
+    server.push("other", "latest", b"hello");
+    list(&place);
+    assert_eq!(server.end(), Some(0));
+    list(&place);
+}
+
+fn list(place: &Place) {
+    let names = |arguments: &[&str]| -> Vec<String> {
+        let found = place.json(arguments);
+        let found = found.as_array().expect("a list").iter();
+        found.map(|item| item["name"].as_str().expect("a name").to_owned()).collect()
+    };
+    assert_eq!(names(&["repos", "--json"]), ["library/app", "other"]);
+    assert_eq!(names(&["repos", "lib", "--json"]), ["library/app"]);
+    assert_eq!(names(&["repos", "--sort", "size", "--reverse", "--json"]), ["other", "library/app"]);
+    assert_eq!(names(&["tags", "library/app", "--sort", "size", "--limit", "1", "--json"]), ["2"]);
+    assert_eq!(names(&["tags", "library/app", "--search", "2", "--json"]), ["2"]);
+    let table = place.run(&["tags", "library/app"]).out;
+    let lines: Vec<_> = table.lines().collect();
+    assert!(lines[0].starts_with("TAG  SIZE  PUSHED (UTC)"), "{table}");
+    assert!(lines[1].starts_with("1     5 B  20") && lines[1].contains("  never  "), "{table}");
+    let ran = place.run(&["tags", "none"]);
+    assert_eq!((ran.code, &*ran.err), (Some(1), "error: repository unknown to the registry\n"));
+    assert_eq!(place.run(&["tags", "NONE"]).code, Some(1));
 }
 
 fn look_after(place: &Place) {

@@ -21,8 +21,8 @@ given by an environment variable, ORLOP_ and the path with two underscores betwe
 ORLOP_GC__INTERVAL=200ms sets gc.interval. A flag wins over a variable, a variable over the file, the file \
 over the default.
 
-gc, fsck, scrub, usage and backup work on a stopped store and beside a running server, which then does the work \
-itself: they find it by the data directory, so give them the same --config or --data.";
+gc, fsck, scrub, usage, backup, repos and tags work on a stopped store and beside a running server, which then \
+does the work itself: they find it by the data directory, so give them the same --config or --data.";
 
 const AFTER: &str = "\
 Exit codes:
@@ -59,6 +59,38 @@ pub(super) struct Output {
     /// Print the result as JSON
     #[arg(long)]
     pub(super) json: bool,
+}
+
+/// What a list is sorted by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum SortBy {
+    Name,
+    Size,
+    Pushed,
+    Pulled,
+}
+
+/// What commands take that list something.
+#[derive(Debug, Args)]
+pub(super) struct ListArgs {
+    /// Only names that have TEXT in them
+    #[arg(long, value_name = "TEXT")]
+    pub(super) search: Option<String>,
+
+    /// What to sort by; sizes and times from the largest and newest on
+    #[arg(long, value_enum, default_value_t = SortBy::Name)]
+    pub(super) sort: SortBy,
+
+    /// Turn the order round
+    #[arg(long)]
+    pub(super) reverse: bool,
+
+    /// Only the first NUMBER
+    #[arg(long, value_name = "NUMBER")]
+    pub(super) limit: Option<usize>,
+
+    #[command(flatten)]
+    pub(super) output: Output,
 }
 
 /// What `serve` takes.
@@ -149,6 +181,34 @@ Examples:
 
     /// Tell what is used, in all and by each repository
     Usage(Output),
+
+    /// List the repositories, with their sizes, pushes and pulls
+    #[command(after_help = "\
+Examples:
+  orlop repos
+  orlop repos team/ --sort size
+  orlop repos --json | jq '.[].name'")]
+    Repos {
+        /// Only those whose names begin with this
+        prefix: Option<String>,
+
+        #[command(flatten)]
+        list: ListArgs,
+    },
+
+    /// List the tags of a repository, with their sizes, pushes, pulls and platforms
+    #[command(after_help = "\
+Examples:
+  orlop tags team/app
+  orlop tags team/app --sort pushed --limit 10
+  orlop tags team/app --search rc --json | jq '.[].digest'")]
+    Tags {
+        /// The repository
+        repository: String,
+
+        #[command(flatten)]
+        list: ListArgs,
+    },
 
     /// Make a backup in DIR, or bring the one there up to date
     ///

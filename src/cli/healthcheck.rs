@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use super::{Failure, exit_code};
 use crate::config::Config;
-use crate::server::admin::{Client, Status};
+use crate::server::admin::{ApiClient, Status};
 use crate::server::runtime;
 
 /// How long each part may take.
@@ -34,7 +34,7 @@ pub(super) fn run(config: &Config) -> Result<ExitCode, Failure> {
 }
 
 async fn ask(config: &Config) -> Result<Option<Status>, Failure> {
-    match Client::connect(&config.storage.data).await? {
+    match ApiClient::connect(&config.storage.data).await? {
         Some(mut client) => Ok(Some(client.status().await?)),
         None => Ok(None),
     }

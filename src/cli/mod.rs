@@ -5,12 +5,15 @@
 
 mod args;
 mod check_config;
+mod connect;
 mod healthcheck;
+mod list;
 mod operate;
 mod output;
 mod progress;
 mod restore;
 mod serve;
+mod table;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -20,7 +23,7 @@ use clap::Parser;
 use self::args::{Cli, Command};
 use crate::config::{Config, ConfigError};
 use crate::server::operations::{Operation, OperationError};
-use crate::server::{StartError, admin};
+use crate::server::{StartError, admin, logging, runtime};
 
 /// Something failed, or was found to be wrong.
 const FAILED: u8 = 1;
@@ -84,8 +87,16 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
             let dir = operate::absolute(&dir)?;
             operate::run(&config, Operation::Backup { dir }, output.json)
         }
+        Command::Repos { prefix, list } => list::repositories(&config, prefix, &list),
+        Command::Tags { repository, list } => list::tags(&config, &repository, &list),
         Command::Restore { dir, output } => restore::run(&config, &dir, output.json),
     }
+}
+
+/// Switches warnings on, and yields threads for a command that ends by itself.
+fn start() -> Result<tokio::runtime::Runtime, Failure> {
+    logging::start_plain();
+    runtime().map_err(|error| Failure::Other(format!("no threads: {error}")))
 }
 
 /// `true` as 0, `false` as 1.

@@ -6,10 +6,10 @@ use std::process::ExitCode;
 use serde::Serialize;
 
 use super::progress::Bar;
-use super::{Failure, exit_code, operate, output};
+use super::{Failure, exit_code, operate, output, start};
 use crate::config::Config;
 use crate::server::operations::Report;
-use crate::server::{Restored, logging, restore, runtime};
+use crate::server::{Restored, restore};
 
 /// What came of it.
 #[derive(Serialize)]
@@ -19,8 +19,7 @@ struct Outcome<'a> {
 }
 
 pub(super) fn run(config: &Config, dir: &Path, json: bool) -> Result<ExitCode, Failure> {
-    logging::start_plain();
-    let runtime = runtime().map_err(|error| Failure::Other(format!("no threads: {error}")))?;
+    let runtime = start()?;
     let dir = operate::absolute(dir)?;
     let bar = Bar::new();
     let progress = |step| bar.show(&step);

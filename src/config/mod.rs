@@ -43,6 +43,8 @@ pub struct Config {
     pub scrub: Scrub,
     /// Tag lists, the catalog and referrers.
     pub lists: Lists,
+    /// The API for people and programs.
+    pub api: Api,
     /// What the server tells its operator.
     pub log: Log,
 }

@@ -206,6 +206,30 @@ impl Default for Lists {
     }
 }
 
+/// Who may change something through the API.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Changes {
+    /// Whoever may use the admin socket.
+    Socket,
+    /// Whoever reaches the port.
+    Anyone,
+}
+
+/// The API for people and programs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Api {
+    /// Who may change something through it.
+    pub changes: Changes,
+}
+
+impl Default for Api {
+    fn default() -> Self {
+        Self { changes: Changes::Socket }
+    }
+}
+
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

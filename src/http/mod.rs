@@ -9,6 +9,7 @@
 //! blob has microseconds to live.
 
 mod access;
+pub mod api;
 mod base;
 mod blobs;
 mod call;
@@ -44,6 +45,7 @@ pub use operations::{AlwaysReady, Health};
 pub use payload::{BoxError, Payload};
 
 use access::Exchange;
+use api::Api;
 use call::Call;
 use listen::{Answer, Peer};
 use request_body::RequestBody;
@@ -99,6 +101,8 @@ pub struct AppState {
     pub health: Arc<dyn Health>,
     /// Where requests are counted.
     pub metrics: Arc<HttpMetrics>,
+    /// What `/api/v1` is answered from.
+    pub api: Arc<Api>,
     /// What `/metrics` shows: the counters of all rooms.
     pub exposition: prometheus_client::registry::Registry,
 }
@@ -114,7 +118,7 @@ impl App {
     /// The whole of the wire over `state`.
     pub fn new(state: AppState) -> Self {
         let state = Arc::new(state);
-        let router = operations::router(Arc::clone(&state));
+        let router = operations::router(Arc::clone(&state)).merge(api::router(Arc::clone(&state.api)));
         Self { state, router }
     }
 

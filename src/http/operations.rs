@@ -13,10 +13,10 @@ use http::{HeaderValue, Response, StatusCode};
 use prometheus_client::encoding::text::encode;
 use serde_json::json;
 
-use super::AppState;
 use super::payload::Payload;
 use super::reply::Reply;
 use super::status::Refusal;
+use super::{AppState, api};
 use crate::oci::PathError;
 
 /// Tells whether the registry can work.
@@ -60,6 +60,7 @@ pub(super) fn route(path: &str) -> &'static str {
         "/livez" => "livez",
         "/readyz" => "readyz",
         "/metrics" => "metrics",
+        path if api::is_below(path) => "api",
         _ => "other",
     }
 }

@@ -7,6 +7,7 @@
 //! The traits follow the nouns; [`MetadataStore`] is all of them together.
 
 mod collection;
+mod listings;
 mod records;
 mod scrub;
 
@@ -22,6 +23,7 @@ use async_trait::async_trait;
 use thiserror::Error;
 
 pub use collection::{Batch, CollectionRules, Garbage};
+pub use listings::*;
 pub use records::*;
 pub use scrub::{DamagedBlob, MOST_LINKERS, Scrubbing};
 
@@ -246,11 +248,14 @@ pub trait Maintenance: Send + Sync {
 
 /// All facts. Every implementation runs the scenarios of its suite.
 pub trait MetadataStore:
-    Uploads + Blobs + Manifests + Collection + Scrubbing + Maintenance + 'static
+    Uploads + Blobs + Manifests + Listings + Collection + Scrubbing + Maintenance + 'static
 {
 }
 
-impl<T: Uploads + Blobs + Manifests + Collection + Scrubbing + Maintenance + 'static> MetadataStore for T {}
+impl<T> MetadataStore for T where
+    T: Uploads + Blobs + Manifests + Listings + Collection + Scrubbing + Maintenance + 'static
+{
+}
 
 /// How long before a lease's renewal matters: renewing one that is younger is not worth a write. A lease
 /// thus protects for at least seven eighths of its setting.

@@ -10,6 +10,7 @@ mod manifest;
 pub mod media_type;
 mod name;
 mod pagination;
+mod platform;
 mod random_id;
 mod range;
 mod reference;
@@ -26,6 +27,7 @@ pub use manifest::{
 pub use media_type::{InvalidMediaType, MediaType};
 pub use name::{InvalidName, RepoName};
 pub use pagination::{InvalidPageSize, Page, PageLimits};
+pub use platform::{IndexMember, index_members, platforms};
 pub use random_id::{Generation, UploadId};
 pub use range::{ByteRange, ContentRange, InvalidContentRange};
 pub use reference::{InvalidReference, InvalidTag, Reference, Tag};

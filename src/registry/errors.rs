@@ -144,6 +144,17 @@ pub enum ManifestError {
     Fault(#[from] Fault),
 }
 
+/// Why a tag was not pointed at a manifest.
+#[derive(Debug, Error)]
+pub enum PointTagError {
+    /// The manifest is not in the repository.
+    #[error("manifest unknown to the repository")]
+    Unknown,
+    /// It is, but would not be accepted now.
+    #[error(transparent)]
+    Put(#[from] PutManifestError),
+}
+
 /// Why something was not deleted.
 #[derive(Debug, Error)]
 pub enum DeleteError {

@@ -6,6 +6,7 @@
 
 mod blobs;
 mod errors;
+mod listings;
 mod manifests;
 mod pulls;
 mod receive;
@@ -26,6 +27,7 @@ use bytes::Bytes;
 use futures_util::Stream;
 
 pub use errors::*;
+pub use listings::ManifestDetail;
 pub use manifests::{BodyTurn, PutReceipt, PutRequest};
 pub use removals::{HeldRemovals, Removed};
 pub use repositories::Page;

@@ -1,9 +1,9 @@
 //! Listing and removing tags, and listing referrers.
 
 use super::repositories::page;
-use super::{DeleteError, ManifestError, Page, Repository};
+use super::{DeleteError, ManifestError, Page, PointTagError, PutManifestError, PutRequest, Repository};
 use crate::metadata::{MOST_ANNOTATIONS, ReferrerRecord};
-use crate::oci::{Digest, Tag};
+use crate::oci::{Digest, Reference, Tag};
 
 impl Repository {
     /// Up to `limit` tags in byte order behind `after`, which need not exist.
@@ -13,6 +13,26 @@ impl Repository {
     pub async fn tags(&self, after: Option<&str>, limit: usize) -> Result<Page<Tag>, ManifestError> {
         let tags = self.registry.metadata.tags(&self.name, after, limit + 1).await?;
         tags.map(|tags| page(tags, limit)).ok_or(ManifestError::NameUnknown)
+    }
+
+    /// Points a tag at a manifest that is here: a push of what is there already, under one more name.
+    ///
+    /// # Errors
+    /// [`PointTagError::Unknown`] for a manifest that is not here, and what a push may be refused for.
+    pub async fn point_tag(&self, tag: Tag, digest: &Digest) -> Result<(), PointTagError> {
+        let manifest = match self.viewed().manifest(&Reference::Digest(digest.clone())).await {
+            Ok(manifest) => manifest,
+            Err(ManifestError::Fault(fault)) => return Err(PutManifestError::Fault(fault).into()),
+            Err(ManifestError::Unknown | ManifestError::NameUnknown) => return Err(PointTagError::Unknown),
+        };
+        let request = PutRequest {
+            digest: Some(digest.clone()),
+            tags: vec![tag],
+            content_type: manifest.media_type.parse().ok(),
+            content: manifest.content,
+        };
+        self.put_manifest(request).await?;
+        Ok(())
     }
 
     /// Removes a tag alone.

@@ -19,7 +19,8 @@ use super::runtime::raise_descriptors;
 use super::shutdown;
 use super::tasks::supervise;
 use super::watch::{Watch, watch};
-use crate::config::Config;
+use crate::config::{self, Config};
+use crate::http::api::{Api, Changes};
 use crate::http::listen::{ListenSettings, Peer, load_tls, serve as listen};
 use crate::http::{App, AppState, HttpMetrics, HttpSettings};
 use crate::jobs::{self, Collector, Job, Scrub, Upkeep};
@@ -86,8 +87,9 @@ impl Server {
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
         self.spawn_jobs(config, &tasks, &stop);
-        self.spawn_admin(&tasks, &stop);
-        let app = self.app(config);
+        let api = self.api(config);
+        self.spawn_admin(Arc::clone(&api), &tasks, &stop);
+        let app = self.app(config, api);
         self.announce(config);
         listen(self.listener, app, self.settings, self.draining).await;
         stop.cancel();
@@ -127,16 +129,16 @@ impl Server {
         spawn_job(Arc::new(Upkeep::new(registry)), UPKEEP, tasks, stop);
     }
 
-    fn spawn_admin(&self, tasks: &TaskTracker, stop: &CancellationToken) {
+    fn spawn_admin(&self, api: Arc<Api>, tasks: &TaskTracker, stop: &CancellationToken) {
         let listener = match admin::bind(&self.operator.opened.data) {
             Ok(listener) => listener,
             Err(error) => {
-                tracing::warn!(%error, "no admin socket: gc, fsck, scrub, usage and backup need a stopped server");
+                tracing::warn!(%error, "no admin socket: the other commands need a stopped server");
                 return;
             }
         };
-        let (operator, health) = (Arc::clone(&self.operator), Arc::clone(&self.health));
-        let router = admin::router(operator, health, self.address);
+        let readiness = admin::readiness(Arc::clone(&self.health), self.address);
+        let router = admin::router(Arc::clone(&self.operator), api).merge(readiness);
         let settings = ListenSettings {
             max_connections: 16,
             // A caller that is suspended with ^Z may come back.
@@ -147,7 +149,15 @@ impl Server {
         tasks.spawn(listen(listener, router, settings, stop.clone()));
     }
 
-    fn app(&self, config: &Config) -> App {
+    fn api(&self, config: &Config) -> Arc<Api> {
+        let changes = match config.api.changes {
+            config::Changes::Socket => Changes::Socket,
+            config::Changes::Anyone => Changes::Anyone,
+        };
+        Arc::new(Api::new(Arc::clone(&self.operator.opened.registry), Arc::clone(&self.health) as _, changes))
+    }
+
+    fn app(&self, config: &Config, api: Arc<Api>) -> App {
         let mut exposition = prometheus_client::registry::Registry::default();
         let metrics = Arc::new(HttpMetrics::register(&mut exposition));
         let store = StoreMetrics::new(Arc::clone(&self.operator), Arc::clone(&self.watch));
@@ -157,6 +167,7 @@ impl Server {
             settings: http_settings(config),
             health: Arc::clone(&self.health) as _,
             metrics,
+            api,
             exposition,
         })
     }

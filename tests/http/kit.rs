@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use orlop::clock::{ManualClock, Timestamp};
+use orlop::http::api::{Api, Changes};
 use orlop::http::listen::{ListenSettings, serve};
 use orlop::http::{AlwaysReady, App, AppState, Health, HttpMetrics, HttpSettings};
 use orlop::metadata::sqlite::{Access, SqliteMetadata};
@@ -28,6 +29,7 @@ pub struct Setup {
     pub registry: Settings,
     pub http: HttpSettings,
     pub listen: ListenSettings,
+    pub changes: Changes,
     pub health: Arc<dyn Health>,
     /// Keep the bytes in files instead of in memory.
     pub files: bool,
@@ -53,6 +55,7 @@ impl Server {
             registry: Settings { min_free: 0, warn_free: 0, ..Settings::default() },
             http: HttpSettings::default(),
             listen: ListenSettings::default(),
+            changes: Changes::default(),
             health: Arc::new(AlwaysReady),
             files: false,
         };
@@ -69,8 +72,9 @@ impl Server {
         let registry = Registry::new(store, Arc::new(metadata), clock, setup.registry);
         let mut exposition = prometheus_client::registry::Registry::default();
         let metrics = Arc::new(HttpMetrics::register(&mut exposition));
-        let app =
-            App::new(AppState { registry, settings: setup.http, health: setup.health, metrics, exposition });
+        let api = Arc::new(Api::new(Arc::clone(&registry), Arc::clone(&setup.health), setup.changes));
+        let (settings, health) = (setup.http, setup.health);
+        let app = App::new(AppState { registry, settings, health, metrics, api, exposition });
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
         let shutdown = CancellationToken::new();

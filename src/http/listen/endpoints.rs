@@ -58,11 +58,13 @@ pub trait Answer: Clone + Send + Sync + 'static {
     ) -> impl Future<Output = Response<Self::Body>> + Send;
 }
 
-/// An axum router answers too, with nothing logged or counted.
+/// An axum router answers too, with nothing logged or counted. It finds the [`Peer`] among the request's
+/// extensions.
 impl Answer for axum::Router {
     type Body = axum::body::Body;
 
-    async fn answer(&self, request: Request<Incoming>, _peer: Peer) -> Response<Self::Body> {
+    async fn answer(&self, mut request: Request<Incoming>, peer: Peer) -> Response<Self::Body> {
+        request.extensions_mut().insert(peer);
         match tower::ServiceExt::oneshot(self.clone(), request).await {
             Ok(response) => response,
             Err(never) => match never {},

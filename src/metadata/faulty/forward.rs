@@ -147,6 +147,33 @@ impl<S: Manifests> Manifests for Faulty<S> {
 }
 
 #[async_trait]
+impl<S: Listings> Listings for Faulty<S> {
+    async fn list_repositories(&self, query: &ListQuery) -> Result<Vec<RepositoryEntry>> {
+        self.faults.apply(Operation::ListRepositories, self.inner.list_repositories(query)).await
+    }
+
+    async fn repository_entry(&self, repo: &RepoName) -> Result<Option<RepositoryEntry>> {
+        self.faults.apply(Operation::RepositoryEntry, self.inner.repository_entry(repo)).await
+    }
+
+    async fn list_tags(&self, repo: &RepoName, query: &ListQuery) -> Result<Option<Vec<TagEntry>>> {
+        self.faults.apply(Operation::ListTags, self.inner.list_tags(repo, query)).await
+    }
+
+    async fn tag_entry(&self, repo: &RepoName, tag: &Tag) -> Result<Option<TagEntry>> {
+        self.faults.apply(Operation::TagEntry, self.inner.tag_entry(repo, tag)).await
+    }
+
+    async fn manifest_entry(
+        &self,
+        repo: &RepoName,
+        digest: &Digest,
+    ) -> Result<Option<(ManifestEntry, Related)>> {
+        self.faults.apply(Operation::ManifestEntry, self.inner.manifest_entry(repo, digest)).await
+    }
+}
+
+#[async_trait]
 impl<S: Collection> Collection for Faulty<S> {
     async fn review_manifests(&self, rules: &CollectionRules, limit: usize) -> Result<Batch> {
         self.faults.apply(Operation::ReviewManifests, self.inner.review_manifests(rules, limit)).await

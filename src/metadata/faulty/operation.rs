@@ -51,6 +51,16 @@ pub enum Operation {
     RepositoryExists,
     /// [`crate::metadata::Manifests::note_pulls`]
     NotePulls,
+    /// [`crate::metadata::Listings::list_repositories`]
+    ListRepositories,
+    /// [`crate::metadata::Listings::repository_entry`]
+    RepositoryEntry,
+    /// [`crate::metadata::Listings::list_tags`]
+    ListTags,
+    /// [`crate::metadata::Listings::tag_entry`]
+    TagEntry,
+    /// [`crate::metadata::Listings::manifest_entry`]
+    ManifestEntry,
     /// [`crate::metadata::Collection::review_manifests`]
     ReviewManifests,
     /// [`crate::metadata::Collection::condemn_trash`]

@@ -9,6 +9,7 @@ mod codec;
 mod collection;
 mod holds;
 mod links;
+mod listings;
 mod maintenance;
 mod manifests;
 mod open;

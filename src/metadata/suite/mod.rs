@@ -7,6 +7,7 @@ mod cascade;
 mod collection;
 mod leases;
 mod listing;
+mod listings;
 mod manifests;
 mod scene;
 mod scrub;
@@ -23,6 +24,7 @@ pub use cascade::*;
 pub use collection::*;
 pub use leases::*;
 pub use listing::*;
+pub use listings::*;
 pub use manifests::*;
 pub use scene::{Image, Scene, at, digest, image, repo, rules, tag};
 pub use scrub::*;
@@ -93,6 +95,13 @@ macro_rules! metadata_store_suite {
             a_referrer_tells_what_it_is
             a_removed_referrer_is_not_listed
             everything_is_paged_for_a_check
+            tags_are_sorted
+            sorted_tags_are_paged
+            tags_are_searched
+            a_tag_tells_what_it_points_at
+            a_manifest_tells_what_it_is_connected_with
+            repositories_are_sorted
+            a_repository_tells_its_sums
             what_is_held_is_kept
             what_nothing_holds_is_collected
             a_shared_blob_goes_with_its_last_link

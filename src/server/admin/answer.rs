@@ -18,6 +18,7 @@ use serde::Deserialize;
 use tokio::sync::mpsc;
 
 use super::{Line, Status};
+use crate::http::api::{self, Api};
 use crate::jobs::progress::Step;
 use crate::server::health::Health;
 use crate::server::operations::{Operation, Operator};
@@ -25,31 +26,28 @@ use crate::server::operations::{Operation, Operator};
 /// How often progress is told at most, in milliseconds.
 const PROGRESS_EVERY: u64 = 100;
 
-/// What answers need.
-#[derive(Clone)]
-struct Admin {
-    operator: Arc<Operator>,
-    health: Arc<Health>,
-    listen: SocketAddr,
-}
-
-/// What the admin socket answers.
-pub fn router(operator: Arc<Operator>, health: Arc<Health>, listen: SocketAddr) -> Router {
+/// What the command line is answered, by a running server or in its own process.
+pub fn router(operator: Arc<Operator>, api: Arc<Api>) -> Router {
     Router::new()
-        .route("/readyz", get(readyz))
         .route("/gc", post(gc))
         .route("/fsck", post(fsck))
         .route("/scrub", post(scrub))
         .route("/usage", post(usage))
         .route("/backup", post(backup))
-        .with_state(Admin { operator, health, listen })
+        .with_state(operator)
+        .merge(api::router(api))
 }
 
-async fn readyz(State(admin): State<Admin>) -> Response {
-    let readiness = admin.health.readiness().await.as_ref().clone();
+/// What it is answered besides by a running server.
+pub fn readiness(health: Arc<Health>, listen: SocketAddr) -> Router {
+    Router::new().route("/readyz", get(readyz)).with_state((health, listen))
+}
+
+async fn readyz(State((health, listen)): State<(Arc<Health>, SocketAddr)>) -> Response {
+    let readiness = health.readiness().await.as_ref().clone();
     let status = if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let version = env!("CARGO_PKG_VERSION").to_owned();
-    let told = Status { version, listen: admin.listen, readiness };
+    let told = Status { version, listen, readiness };
     let mut response = Response::new(Body::from(serde_json::to_vec(&told).unwrap_or_default()));
     *response.status_mut() = status;
     response
@@ -61,8 +59,8 @@ struct GcQuery {
     dry_run: bool,
 }
 
-async fn gc(State(admin): State<Admin>, Query(query): Query<GcQuery>) -> Response {
-    run(admin, Operation::Gc { dry_run: query.dry_run })
+async fn gc(State(operator): State<Arc<Operator>>, Query(query): Query<GcQuery>) -> Response {
+    run(operator, Operation::Gc { dry_run: query.dry_run })
 }
 
 #[derive(Deserialize)]
@@ -71,8 +69,8 @@ struct FsckQuery {
     repair: bool,
 }
 
-async fn fsck(State(admin): State<Admin>, Query(query): Query<FsckQuery>) -> Response {
-    run(admin, Operation::Fsck { repair: query.repair })
+async fn fsck(State(operator): State<Arc<Operator>>, Query(query): Query<FsckQuery>) -> Response {
+    run(operator, Operation::Fsck { repair: query.repair })
 }
 
 #[derive(Deserialize)]
@@ -82,12 +80,12 @@ struct ScrubQuery {
     rate: Option<u64>,
 }
 
-async fn scrub(State(admin): State<Admin>, Query(query): Query<ScrubQuery>) -> Response {
-    run(admin, Operation::Scrub { now: query.now, rate: query.rate })
+async fn scrub(State(operator): State<Arc<Operator>>, Query(query): Query<ScrubQuery>) -> Response {
+    run(operator, Operation::Scrub { now: query.now, rate: query.rate })
 }
 
-async fn usage(State(admin): State<Admin>) -> Response {
-    run(admin, Operation::Usage)
+async fn usage(State(operator): State<Arc<Operator>>) -> Response {
+    run(operator, Operation::Usage)
 }
 
 #[derive(Deserialize)]
@@ -95,18 +93,18 @@ struct BackupQuery {
     dir: PathBuf,
 }
 
-async fn backup(State(admin): State<Admin>, Query(query): Query<BackupQuery>) -> Response {
-    run(admin, Operation::Backup { dir: query.dir })
+async fn backup(State(operator): State<Arc<Operator>>, Query(query): Query<BackupQuery>) -> Response {
+    run(operator, Operation::Backup { dir: query.dir })
 }
 
 /// Runs an operation in a task of its own, which ends when the caller goes away.
-fn run(admin: Admin, operation: Operation) -> Response {
+fn run(operator: Arc<Operator>, operation: Operation) -> Response {
     let (lines, answer) = mpsc::channel::<Bytes>(16);
     tokio::spawn(async move {
         tracing::info!(%operation, "asked for through the admin socket");
         let gone = lines.clone();
         let last = tokio::select! {
-            last = outcome(&admin, &operation, &lines) => last,
+            last = outcome(&operator, &operation, &lines) => last,
             () = gone.closed() => {
                 tracing::info!(%operation, "given up, for its caller has gone");
                 return;
@@ -121,7 +119,7 @@ fn run(admin: Admin, operation: Operation) -> Response {
     Response::new(Body::from_stream(stream::unfold(answer, next)))
 }
 
-async fn outcome(admin: &Admin, operation: &Operation, lines: &mpsc::Sender<Bytes>) -> Line {
+async fn outcome(operator: &Operator, operation: &Operation, lines: &mpsc::Sender<Bytes>) -> Line {
     let (started, told) = (Instant::now(), AtomicU64::new(0));
     let progress = |step: Step| {
         let now = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -132,7 +130,7 @@ async fn outcome(admin: &Admin, operation: &Operation, lines: &mpsc::Sender<Byte
             let _ = lines.try_send(encode(&Line::Progress(step)));
         }
     };
-    let report = match admin.operator.run(operation, &progress).await {
+    let report = match operator.run(operation, &progress).await {
         Ok(report) => serde_json::to_value(report).map_err(|error| error.to_string()),
         Err(error) => Err(error.to_string()),
     };

@@ -3,22 +3,31 @@
 use std::io;
 use std::path::Path;
 
-use bytes::{Buf, Bytes, BytesMut};
-use http::{Request, Response, StatusCode};
-use http_body_util::{BodyExt, Empty};
-use hyper::body::Incoming;
-use hyper::client::conn::http1::{self, SendRequest};
+use axum::Router;
+use axum::body::Body;
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HOST};
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::BodyExt;
+use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
 use thiserror::Error;
 
+use super::lines::Lines;
+use super::transport::Transport;
 use super::{Line, Status, socket};
+use crate::http::api::{self, ListParameters, Page, Problem};
 use crate::jobs::progress::Progress;
 use crate::server::operations::{Operation, Report};
 
-/// The longest line that is read: far more than any report has.
-const LONGEST_LINE: usize = 64 << 20;
+/// All but RFC 3986's unreserved letters.
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// Why a running server did not do what it was asked for.
+/// Why a running server, or this process in its place, did not do what it was asked for.
 #[derive(Debug, Error)]
 pub enum ClientError {
     /// The socket.
@@ -27,20 +36,26 @@ pub enum ClientError {
     /// The connection.
     #[error("the admin socket: {0}")]
     Http(#[from] hyper::Error),
+    /// An answer broke off.
+    #[error("the admin socket: {0}")]
+    Body(#[from] axum::Error),
     /// What it answered makes no sense here.
     #[error("the running server answered something else than expected ({0}): is it of another version?")]
     Odd(String),
     /// It tried, and failed.
     #[error("{0}")]
     Failed(String),
+    /// The API refused.
+    #[error("{0}")]
+    Refused(Problem),
 }
 
-/// A connection to a running server.
-pub struct Client {
-    sender: SendRequest<Empty<Bytes>>,
+/// The command line's way to a store: through the server that has it, or to the same router in this process.
+pub struct ApiClient {
+    transport: Transport,
 }
 
-impl Client {
+impl ApiClient {
     /// Connects to the server that has the data directory `data`. `None` if there is none.
     ///
     /// # Errors
@@ -51,7 +66,63 @@ impl Client {
         };
         let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
         tokio::spawn(connection);
-        Ok(Some(Self { sender }))
+        Ok(Some(Self { transport: Transport::Socket(sender) }))
+    }
+
+    /// Asks `router`, which [`super::router`] made over a store that this process has opened.
+    pub fn here(router: Router) -> Self {
+        Self { transport: Transport::Here(router) }
+    }
+
+    /// What the API has at `path`, asked for with `query`, an object of plain values.
+    ///
+    /// # Errors
+    /// [`ClientError`]; [`ClientError::Refused`] for what the API refuses.
+    pub async fn get<T: DeserializeOwned>(
+        &mut self,
+        path: &str,
+        query: &impl Serialize,
+    ) -> Result<T, ClientError> {
+        let target = format!("{path}{}", query_text(query)?);
+        self.exchange(Method::GET, &target, None).await
+    }
+
+    /// Sends `body` to `path`. What the API answers without a body is read as `()`.
+    ///
+    /// # Errors
+    /// [`ClientError`]; [`ClientError::Refused`] for what the API refuses.
+    pub async fn send<T: DeserializeOwned>(
+        &mut self,
+        method: Method,
+        path: &str,
+        body: Option<&impl Serialize>,
+    ) -> Result<T, ClientError> {
+        let body = body.map(serde_json::to_vec).transpose().map_err(|error| odd(&error))?;
+        self.exchange(method, path, body.map(Bytes::from)).await
+    }
+
+    /// All items of the list at `path`, page by page, or the first `most` of them.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn list<T: DeserializeOwned>(
+        &mut self,
+        path: &str,
+        mut parameters: ListParameters,
+        most: usize,
+    ) -> Result<Vec<T>, ClientError> {
+        let mut items = Vec::new();
+        while items.len() < most {
+            parameters.limit =
+                Some(u32::try_from(most - items.len()).unwrap_or(u32::MAX).min(api::MOST_ITEMS));
+            let page: Page<T> = self.get(path, &parameters).await?;
+            items.extend(page.items);
+            if page.next.is_none() {
+                break;
+            }
+            parameters.after = page.next;
+        }
+        Ok(items)
     }
 
     /// How the server is.
@@ -59,9 +130,9 @@ impl Client {
     /// # Errors
     /// [`ClientError`].
     pub async fn status(&mut self) -> Result<Status, ClientError> {
-        let response = self.request("GET", "/readyz").await?;
+        let response = self.request(Method::GET, "/readyz", None).await?;
         let body = response.into_body().collect().await?.to_bytes();
-        serde_json::from_slice(&body).map_err(|error| ClientError::Odd(error.to_string()))
+        serde_json::from_slice(&body).map_err(|error| odd(&error))
     }
 
     /// Asks for `operation` and waits for what comes of it.
@@ -73,55 +144,86 @@ impl Client {
         operation: &Operation,
         progress: &dyn Progress,
     ) -> Result<Report, ClientError> {
-        let response = self.request("POST", &operation.to_string()).await?;
+        let response = self.request(Method::POST, &operation.to_string(), None).await?;
         if response.status() != StatusCode::OK {
-            return Err(ClientError::Odd(response.status().to_string()));
+            return Err(odd(&response.status()));
         }
-        let mut lines = Lines { body: response.into_body(), rest: BytesMut::new() };
+        let mut lines = Lines::new(response.into_body());
         while let Some(line) = lines.next().await? {
             match line {
                 Line::Progress(step) => progress.report(step),
                 Line::Error(error) => return Err(ClientError::Failed(error)),
-                Line::Result(json) => {
-                    let report = Report::read(operation, json);
-                    return report.map_err(|error| ClientError::Odd(error.to_string()));
-                }
+                Line::Result(json) => return Report::read(operation, json).map_err(|error| odd(&error)),
             }
         }
         Err(ClientError::Failed("the server ended before the work did".into()))
     }
 
-    async fn request(&mut self, method: &str, path: &str) -> Result<Response<Incoming>, ClientError> {
-        let request = Request::builder().method(method).uri(path).header("host", "orlop");
-        let request = request.body(Empty::new()).map_err(|error| ClientError::Odd(error.to_string()))?;
-        Ok(self.sender.send_request(request).await?)
+    async fn exchange<T: DeserializeOwned>(
+        &mut self,
+        method: Method,
+        target: &str,
+        body: Option<Bytes>,
+    ) -> Result<T, ClientError> {
+        let response = self.request(method, target, body).await?;
+        let status = response.status();
+        let body = response.into_body().collect().await?.to_bytes();
+        if !status.is_success() {
+            let problem = serde_json::from_slice(&body);
+            return Err(problem.map_or_else(|_| odd(&status), ClientError::Refused));
+        }
+        let json: &[u8] = if body.is_empty() { b"null" } else { &body };
+        serde_json::from_slice(json).map_err(|error| odd(&error))
+    }
+
+    async fn request(
+        &mut self,
+        method: Method,
+        target: &str,
+        body: Option<Bytes>,
+    ) -> Result<Response<Body>, ClientError> {
+        let mut request = Request::builder().method(method).uri(target).header(HOST, "orlop");
+        if body.is_some() {
+            request = request.header(CONTENT_TYPE, "application/json");
+        }
+        let request = request.body(Body::from(body.unwrap_or_default())).map_err(|error| odd(&error))?;
+        self.transport.send(request).await
     }
 }
 
-/// A body, line by line.
-struct Lines {
-    body: Incoming,
-    rest: BytesMut,
+/// The API's path that leads through these `segments`, each written so that a slash in it stays its own.
+pub fn path(segments: &[&str]) -> String {
+    let each = segments.iter().map(|segment| format!("/{}", utf8_percent_encode(segment, RESERVED)));
+    each.fold(api::ROOT.to_owned(), |path, segment| path + &segment)
 }
 
-impl Lines {
-    async fn next(&mut self) -> Result<Option<Line>, ClientError> {
-        loop {
-            if let Some(end) = self.rest.iter().position(|byte| *byte == b'\n') {
-                let line = self.rest.split_to(end);
-                self.rest.advance(1);
-                let line = serde_json::from_slice(&line);
-                return line.map(Some).map_err(|error| ClientError::Odd(error.to_string()));
-            }
-            if self.rest.len() > LONGEST_LINE {
-                return Err(ClientError::Odd("an endless line".into()));
-            }
-            let Some(frame) = self.body.frame().await else {
-                return Ok(None);
-            };
-            if let Some(data) = frame?.data_ref() {
-                self.rest.extend_from_slice(data);
-            }
-        }
+/// `query` behind its question mark, without what is null.
+fn query_text(query: &impl Serialize) -> Result<String, ClientError> {
+    let Value::Object(members) = serde_json::to_value(query).map_err(|error| odd(&error))? else {
+        return Ok(String::new());
+    };
+    let mut text = String::new();
+    for (name, value) in members.into_iter().filter(|(_, value)| !value.is_null()) {
+        let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        let mark = if text.is_empty() { '?' } else { '&' };
+        text.push_str(&format!("{mark}{name}={}", utf8_percent_encode(&value, RESERVED)));
+    }
+    Ok(text)
+}
+
+fn odd(error: &impl ToString) -> ClientError {
+    ClientError::Odd(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_put_into_a_target_stays_its_own() {
+        assert_eq!(path(&["repositories", "a/b", "tags", "v1+x"]), "/api/v1/repositories/a%2Fb/tags/v1%2Bx");
+        let query = serde_json::json!({ "a": "x&y", "b": 7, "c": null });
+        assert_eq!(query_text(&query).expect("plain values"), "?a=x%26y&b=7");
+        assert_eq!(query_text(&()).expect("nothing"), "");
     }
 }

@@ -47,7 +47,8 @@ pub fn start(settings: &Log) -> Arc<Logs> {
 /// Switches warnings on for a command that ends by itself: as text, at once.
 pub fn start_plain() {
     let layer = fmt::layer().with_writer(std::io::stderr).without_time().with_target(false);
-    let filter = EnvFilter::new("warn");
+    // What an operation says to its caller is printed anyway.
+    let filter = EnvFilter::new("warn,orlop::server::admin=off");
     let _ = Registry::default().with(layer.with_filter(filter)).try_init();
 }
 

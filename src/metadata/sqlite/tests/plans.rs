@@ -1,7 +1,11 @@
 //! No statement of a request or a collector's step looks at more than it needs: SQLite's plan of each shows
 //! neither a scan nor a sort.
 
+use rusqlite::Connection;
+
 use super::Folder;
+use crate::metadata::SortKey;
+use crate::metadata::sqlite::listings::{repositories_page, tags_page};
 
 /// Every source with statements that must be quick; not `verify.rs`, which looks at everything.
 const SOURCES: [(&str, &str); 11] = [
@@ -45,6 +49,16 @@ fn statements(source: &str) -> Vec<&str> {
     literals.filter(is_statement).collect()
 }
 
+fn plan(c: &Connection, sql: &str) -> rusqlite::Result<Vec<String>> {
+    let mut query = c.prepare(&format!("EXPLAIN QUERY PLAN {sql}"))?;
+    let mut rows = query.raw_query();
+    let mut plan = Vec::new();
+    while let Some(row) = rows.next()? {
+        plan.push(row.get(3)?);
+    }
+    Ok(plan)
+}
+
 #[tokio::test]
 async fn no_statement_scans_or_sorts() {
     let folder = Folder::new();
@@ -53,15 +67,7 @@ async fn no_statement_scans_or_sorts() {
     for (file, source) in SOURCES {
         for sql in statements(source) {
             seen += 1;
-            let plan = store.read(|c| {
-                let mut query = c.prepare(&format!("EXPLAIN QUERY PLAN {sql}"))?;
-                let mut rows = query.raw_query();
-                let mut plan = Vec::new();
-                while let Some(row) = rows.next()? {
-                    plan.push(row.get::<_, String>(3)?);
-                }
-                Ok(plan)
-            });
+            let plan = store.read(|c| plan(c, sql));
             let plan = plan.unwrap_or_else(|error| panic!("{file}: {sql}: {error}"));
             let slow = |step: &String| {
                 let harmless = HARMLESS.iter().any(|part| step.contains(part));
@@ -75,4 +81,25 @@ async fn no_statement_scans_or_sorts() {
     }
     assert!(seen > 70, "only {seen} statements were found");
     assert!(bad.is_empty(), "{}", bad.join("\n"));
+}
+
+/// Tags come from an index in the orders that large repositories are looked at in. By the last pull, those
+/// of one moment are sorted by name.
+#[tokio::test]
+async fn a_page_of_tags_is_found_by_its_order() {
+    let folder = Folder::new();
+    let store = folder.store();
+    for (sort, descending) in [SortKey::Name, SortKey::Pushed, SortKey::Pulled]
+        .into_iter()
+        .flat_map(|sort| [(sort, false), (sort, true)])
+    {
+        let plan = store.read(|c| plan(c, &tags_page(sort, descending))).expect("a plan");
+        let slow = |step: &String| {
+            let sorts = step.contains("TEMP B-TREE") && !step.contains("LAST TERM");
+            step.starts_with("SCAN") || sorts
+        };
+        assert!(!plan.iter().any(slow), "{sort:?}: {plan:?}");
+    }
+    let plan = store.read(|c| plan(c, &repositories_page(SortKey::Name, false))).expect("a plan");
+    assert!(!plan.iter().any(|step| step.starts_with("SCAN") || step.contains("TEMP B-TREE")), "{plan:?}");
 }

@@ -1,0 +1,93 @@
+//! `orlop repos` and `orlop tags`.
+
+use std::process::ExitCode;
+
+use super::args::{ListArgs, SortBy};
+use super::connect::connect;
+use super::table::{Table, print_json, size, when};
+use super::{Failure, exit_code, start};
+use crate::config::Config;
+use crate::http::api::{ListParameters, Order, Repository, Sort, Tag};
+use crate::server::admin::path;
+
+/// How much of a digest tells it from others.
+const SHORT_DIGEST: usize = "sha256:".len() + 12;
+
+/// Lists repositories, those whose names begin with `prefix` if there is one.
+pub(super) fn repositories(
+    config: &Config,
+    prefix: Option<String>,
+    list: &ListArgs,
+) -> Result<ExitCode, Failure> {
+    let parameters = ListParameters { prefix, ..parameters(list) };
+    let found: Vec<Repository> = fetch(config, &path(&["repositories"]), parameters, list)?;
+    if list.output.json {
+        print_json(&found);
+        return Ok(exit_code(true));
+    }
+    let mut table =
+        Table::new(["REPOSITORY", ">TAGS", ">MANIFESTS", ">SIZE", "PUSHED (UTC)", "PULLED (UTC)"]);
+    for repository in &found {
+        table.row([
+            repository.name.clone(),
+            repository.tags.to_string(),
+            repository.manifests.to_string(),
+            size(repository.bytes),
+            when(Some(repository.pushed_at)),
+            when(repository.pulled_at),
+        ]);
+    }
+    table.print();
+    Ok(exit_code(true))
+}
+
+/// Lists the tags of `repository`.
+pub(super) fn tags(config: &Config, repository: &str, list: &ListArgs) -> Result<ExitCode, Failure> {
+    let path = path(&["repositories", repository, "tags"]);
+    let found: Vec<Tag> = fetch(config, &path, parameters(list), list)?;
+    if list.output.json {
+        print_json(&found);
+        return Ok(exit_code(true));
+    }
+    let mut table = Table::new(["TAG", ">SIZE", "PUSHED (UTC)", "PULLED (UTC)", "DIGEST", "PLATFORMS"]);
+    for tag in &found {
+        table.row([
+            tag.name.clone(),
+            size(tag.size),
+            when(Some(tag.pushed_at)),
+            when(tag.pulled_at),
+            tag.digest.chars().take(SHORT_DIGEST).collect(),
+            tag.platforms.join(", "),
+        ]);
+    }
+    table.print();
+    Ok(exit_code(true))
+}
+
+fn fetch<T: serde::de::DeserializeOwned>(
+    config: &Config,
+    path: &str,
+    parameters: ListParameters,
+    list: &ListArgs,
+) -> Result<Vec<T>, Failure> {
+    let most = list.limit.unwrap_or(usize::MAX);
+    start()?.block_on(async {
+        let mut client = connect(config, false).await?;
+        Ok(client.list(path, parameters, most).await?)
+    })
+}
+
+fn parameters(list: &ListArgs) -> ListParameters {
+    let sort = match list.sort {
+        SortBy::Name => Sort::Name,
+        SortBy::Size => Sort::Size,
+        SortBy::Pushed => Sort::Pushed,
+        SortBy::Pulled => Sort::Pulled,
+    };
+    let order = match (sort.usual_order(), list.reverse) {
+        (Order::Asc, false) | (Order::Desc, true) => Order::Asc,
+        (Order::Desc, false) | (Order::Asc, true) => Order::Desc,
+    };
+    let search = list.search.clone();
+    ListParameters { search, sort: Some(sort), order: Some(order), ..ListParameters::default() }
+}

@@ -1,0 +1,89 @@
+//! `/api/v1`: what people and programs want to know and do that the registry protocol has no words for.
+//!
+//! JSON both ways; errors are problem details (RFC 9457). A noun is a file: its types, which the command line
+//! shares, its handlers, and a `routes` that is named once in `nouns`. What is not described by
+//! `#[utoipa::path]` has no route, so the OpenAPI document and the router cannot drift apart.
+//!
+//! | file | what it does |
+//! | --- | --- |
+//! | `access` | what handlers get the registry through: reading is open, changing needs `MayChange` |
+//! | `document` | the OpenAPI document |
+//! | `problem` | what each error is on this wire |
+//! | `extract`, `page`, `time` | parameters and bodies, pages of lists, points in time |
+//! | the others | nouns |
+
+mod access;
+mod document;
+mod extract;
+mod manifests;
+mod page;
+mod problem;
+mod repositories;
+mod status;
+mod tags;
+mod time;
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::Request;
+use axum::middleware::{Next, from_fn};
+use axum::response::{IntoResponse, Response};
+use futures_util::FutureExt;
+use http::header::{CACHE_CONTROL, X_CONTENT_TYPE_OPTIONS};
+use http::{HeaderValue, StatusCode};
+use utoipa_axum::router::OpenApiRouter;
+
+pub use access::{Api, Changes};
+pub use manifests::{Child, Manifest, Part, Referrer};
+pub use page::{ListParameters, MOST_ITEMS, Order, Page, Sort};
+pub use problem::Problem;
+pub use repositories::{Repositories, Repository};
+pub use status::Status;
+pub use tags::{Tag, TagTarget};
+pub use time::Time;
+
+/// Where the API is.
+pub const ROOT: &str = "/api/v1";
+
+/// Every noun, a line each.
+fn nouns() -> OpenApiRouter<Arc<Api>> {
+    OpenApiRouter::new()
+        .merge(document::routes())
+        .merge(status::routes())
+        .merge(repositories::routes())
+        .merge(tags::routes())
+        .merge(manifests::routes())
+}
+
+/// The API over `api`. Each request must carry its [`super::listen::Peer`] as an extension: one that does not
+/// changes nothing.
+pub fn router(api: Arc<Api>) -> Router {
+    // The description would take room that it is hardly ever worth: it is made when somebody asks.
+    let (routes, _) = nouns().split_for_parts();
+    let routes = routes
+        .fallback(async || Problem::new(StatusCode::NOT_FOUND, "the API has no such path"))
+        .method_not_allowed_fallback(async || {
+            Problem::new(StatusCode::METHOD_NOT_ALLOWED, "the method is not supported here")
+        })
+        .layer(from_fn(guard))
+        .with_state(api);
+    Router::new().nest(ROOT, routes)
+}
+
+/// Whether `path` is the API's.
+pub(super) fn is_below(path: &str) -> bool {
+    path.strip_prefix(ROOT).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// Answers also where a handler panics, and sets what every answer has.
+async fn guard(request: Request, next: Next) -> Response {
+    let handled = AssertUnwindSafe(next.run(request)).catch_unwind().await;
+    // The panic's own message is in the log already, by the panic hook.
+    let mut response = handled.unwrap_or_else(|_| Problem::failed().into_response());
+    let headers = response.headers_mut();
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}

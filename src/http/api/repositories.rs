@@ -1,0 +1,92 @@
+//! Repositories.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::extract::{InPath, InQuery, OfRepository};
+use super::page::page;
+use super::problem::Refusals;
+use super::{Api, ListParameters, Page, Problem, Time};
+use crate::metadata::{RepositoryEntry, SortKey};
+
+/// A repository.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Repository {
+    /// Its name.
+    pub name: String,
+    /// How many tags it has.
+    pub tags: u64,
+    /// How many manifests it has.
+    pub manifests: u64,
+    /// The bytes of all that it serves, each blob once.
+    pub bytes: u64,
+    /// When something was last pushed to it.
+    pub pushed_at: Time,
+    /// When something was last pulled from it; `null` for never.
+    #[schema(required)]
+    pub pulled_at: Option<Time>,
+}
+
+/// A page of repositories.
+pub type Repositories = Page<Repository>;
+
+impl From<RepositoryEntry> for Repository {
+    fn from(entry: RepositoryEntry) -> Self {
+        Self {
+            name: entry.name.as_str().into(),
+            tags: entry.tags,
+            manifests: entry.manifests,
+            bytes: entry.bytes,
+            pushed_at: entry.pushed_at.into(),
+            pulled_at: entry.pulled_at.map(Time),
+        }
+    }
+}
+
+pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
+    OpenApiRouter::new().routes(routes!(list)).routes(routes!(get))
+}
+
+/// The repositories that have something to pull.
+#[utoipa::path(
+    get, path = "/repositories", operation_id = "listRepositories", tag = "repositories",
+    params(ListParameters),
+    responses((status = OK, description = "A page of them.", body = Page<Repository>), Refusals)
+)]
+async fn list(
+    State(api): State<Arc<Api>>,
+    InQuery(parameters): InQuery<ListParameters>,
+) -> Result<Json<Repositories>, Problem> {
+    let query = parameters.query()?;
+    let found = api.repositories(&query).await?;
+    Ok(Json(page(found, query.sort, |entry: RepositoryEntry, sort| {
+        let number = match sort {
+            SortKey::Name => 0,
+            SortKey::Size => entry.bytes.cast_signed(),
+            SortKey::Pushed => entry.pushed_at.0,
+            SortKey::Pulled => entry.pulled_at.map_or(0, |at| at.0),
+        };
+        (number, entry.name.as_str().to_owned(), entry.into())
+    })))
+}
+
+/// One of them.
+#[utoipa::path(
+    get, path = "/repositories/{name}", operation_id = "getRepository", tag = "repositories",
+    params(OfRepository),
+    responses((status = OK, description = "The repository.", body = Repository), Refusals)
+)]
+async fn get(
+    State(api): State<Arc<Api>>,
+    InPath(OfRepository { name }): InPath<OfRepository>,
+) -> Result<Json<Repository>, Problem> {
+    let found = api.repository(&name).await?;
+    let entry = found.ok_or_else(|| Problem::unknown("repository unknown to the registry"))?;
+    Ok(Json(entry.into()))
+}

@@ -1,0 +1,136 @@
+//! Tags.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use http::StatusCode;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::access::MayChange;
+use super::extract::{InBody, InPath, InQuery, OfRepository, OfTag};
+use super::page::page;
+use super::problem::{ChangeRefusals, Refusals};
+use super::{Api, ListParameters, Page, Problem, Time};
+use crate::metadata::{SortKey, TagEntry};
+use crate::oci::Digest;
+
+/// A tag.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Tag {
+    /// Its name.
+    pub name: String,
+    /// The digest of the manifest that it points at.
+    pub digest: String,
+    /// The manifest's media type.
+    pub media_type: String,
+    /// What kind of artifact it is: for an image, its config's media type.
+    #[schema(required)]
+    pub artifact_type: Option<String>,
+    /// The bytes of the manifest's config and layers; for an index, of those of its children, each once.
+    pub size: u64,
+    /// When the tag was last pushed or moved.
+    pub pushed_at: Time,
+    /// When the manifest was last pulled; `null` for never.
+    #[schema(required)]
+    pub pulled_at: Option<Time>,
+    /// What the children of an index run on, such as `linux/arm64/v8`.
+    pub platforms: Vec<String>,
+}
+
+/// What a tag is to point at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TagTarget {
+    /// The digest of a manifest in the same repository.
+    #[schema(pattern = "^(sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128})$")]
+    pub digest: String,
+}
+
+impl From<TagEntry> for Tag {
+    fn from(TagEntry { name, pushed_at, manifest }: TagEntry) -> Self {
+        Self {
+            name: name.as_str().into(),
+            digest: manifest.digest.to_string(),
+            media_type: manifest.media_type,
+            artifact_type: manifest.artifact_type,
+            size: manifest.size,
+            pushed_at: pushed_at.into(),
+            pulled_at: manifest.pulled_at.map(Time),
+            platforms: manifest.platforms,
+        }
+    }
+}
+
+pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
+    OpenApiRouter::new().routes(routes!(list)).routes(routes!(get, put, delete))
+}
+
+/// The tags of a repository.
+#[utoipa::path(
+    get, path = "/repositories/{name}/tags", operation_id = "listTags", tag = "tags",
+    params(OfRepository, ListParameters),
+    responses((status = OK, description = "A page of them.", body = Page<Tag>), Refusals)
+)]
+async fn list(
+    State(api): State<Arc<Api>>,
+    InPath(OfRepository { name }): InPath<OfRepository>,
+    InQuery(parameters): InQuery<ListParameters>,
+) -> Result<Json<Page<Tag>>, Problem> {
+    let query = parameters.query()?;
+    let found = api.tags(name, &query).await?;
+    Ok(Json(page(found, query.sort, |entry: TagEntry, sort| {
+        let number = match sort {
+            SortKey::Name => 0,
+            SortKey::Size => entry.manifest.size.cast_signed(),
+            SortKey::Pushed => entry.pushed_at.0,
+            SortKey::Pulled => entry.manifest.pulled_at.map_or(0, |at| at.0),
+        };
+        (number, entry.name.as_str().to_owned(), entry.into())
+    })))
+}
+
+/// One of them.
+#[utoipa::path(
+    get, path = "/repositories/{name}/tags/{tag}", operation_id = "getTag", tag = "tags",
+    params(OfTag),
+    responses((status = OK, description = "The tag.", body = Tag), Refusals)
+)]
+async fn get(
+    State(api): State<Arc<Api>>,
+    InPath(OfTag { name, tag }): InPath<OfTag>,
+) -> Result<Json<Tag>, Problem> {
+    Ok(Json(api.tag(name, &tag).await?.into()))
+}
+
+/// Points a tag, new or not, at a manifest that is in the repository.
+#[utoipa::path(
+    put, path = "/repositories/{name}/tags/{tag}", operation_id = "putTag", tag = "tags",
+    params(OfTag), request_body = TagTarget,
+    responses((status = OK, description = "The tag as it is now.", body = Tag), Refusals, ChangeRefusals)
+)]
+async fn put(
+    may: MayChange,
+    State(api): State<Arc<Api>>,
+    InPath(OfTag { name, tag }): InPath<OfTag>,
+    InBody(target): InBody<TagTarget>,
+) -> Result<Json<Tag>, Problem> {
+    let digest: Digest =
+        target.digest.parse().map_err(|error| Problem::bad(format_args!("digest: {error}")))?;
+    may.repository(name.clone()).point_tag(tag.clone(), &digest).await?;
+    Ok(Json(api.tag(name, &tag).await?.into()))
+}
+
+/// Removes a tag alone; its manifest stays for as long as the settings say.
+#[utoipa::path(
+    delete, path = "/repositories/{name}/tags/{tag}", operation_id = "deleteTag", tag = "tags",
+    params(OfTag),
+    responses((status = NO_CONTENT, description = "It is gone."), Refusals, ChangeRefusals)
+)]
+async fn delete(may: MayChange, InPath(OfTag { name, tag }): InPath<OfTag>) -> Result<StatusCode, Problem> {
+    may.repository(name).delete_tag(&tag).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

@@ -1,0 +1,145 @@
+//! One entry of a list, by its key.
+
+use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, params};
+
+use crate::clock::Timestamp;
+use crate::metadata::sqlite::codec::SqlDigest;
+use crate::metadata::sqlite::name_from;
+use crate::metadata::{MOST_RELATED, ManifestEntry, Related, RepositoryEntry, TagEntry};
+use crate::oci::{index_members, platforms};
+
+/// The largest index whose platforms a list tells: far more than any has that people write.
+const MOST_INDEX_BYTES: i64 = 256 << 10;
+
+/// The bytes of the blobs of the manifest `m` and of its children, each once.
+pub(super) const SIZE: &str = "
+    WITH RECURSIVE parts (id) AS (
+        SELECT m.id UNION
+        SELECT c.id FROM parts p JOIN edges e ON e.manifest = p.id AND e.kind = 1
+                    JOIN manifests c ON c.repo = e.repo AND c.digest = e.target)
+    SELECT coalesce(sum(b.size), 0) FROM blobs b
+    WHERE b.digest IN (SELECT e.target FROM parts p JOIN edges e ON e.manifest = p.id WHERE e.kind = 0)";
+
+/// The bytes of the blobs that the repository `r` serves.
+pub(super) const REPOSITORY_BYTES: &str = "
+    SELECT coalesce(sum(b.size), 0) FROM links l JOIN blobs b ON b.digest = l.digest
+    WHERE l.repo = r.id AND l.hidden_at IS NULL";
+
+/// When the repository `r` was last pushed to.
+pub(super) const REPOSITORY_PUSHED: &str = "
+    coalesce((SELECT max(t.updated_at) FROM tags t INDEXED BY tags_by_push WHERE t.repo = r.id),
+             (SELECT max(m.pushed_at) FROM manifests m WHERE m.repo = r.id AND m.state = 0), r.created_at)";
+
+/// When something was last pulled from the repository `r`.
+pub(super) const REPOSITORY_PULLED: &str = "
+    SELECT coalesce(max(m.pulled_at), 0) FROM manifests m INDEXED BY manifests_by_pull
+    WHERE m.repo = r.id AND m.state = 0";
+
+pub(super) fn repository(c: &Connection, id: i64) -> rusqlite::Result<RepositoryEntry> {
+    let statement = format!(
+        "SELECT r.name, (SELECT count(*) FROM tags t WHERE t.repo = r.id),
+                (SELECT count(*) FROM manifests m WHERE m.repo = r.id AND m.state = 0),
+                ({REPOSITORY_BYTES}), ({REPOSITORY_PUSHED}), ({REPOSITORY_PULLED})
+         FROM repositories r WHERE r.id = ?1"
+    );
+    c.prepare_cached(&statement)?.query_row([id], |row| {
+        Ok(RepositoryEntry {
+            name: name_from(row.get_ref(0)?.as_str()?, 0)?,
+            tags: count(row, 1)?,
+            manifests: count(row, 2)?,
+            bytes: count(row, 3)?,
+            pushed_at: row.get(4)?,
+            pulled_at: when(row, 5)?,
+        })
+    })
+}
+
+pub(super) fn tag(c: &Connection, repo: i64, name: &str) -> rusqlite::Result<Option<TagEntry>> {
+    let found = "JOIN tags t ON t.manifest = m.id WHERE t.repo = ?1 AND t.name = ?2";
+    let mut query = manifest_query(c, "t.name, t.updated_at", found)?;
+    let entry = |row: &Row<'_>| {
+        Ok(TagEntry {
+            name: name_from(row.get_ref(0)?.as_str()?, 0)?,
+            pushed_at: row.get(1)?,
+            manifest: manifest_row(row)?,
+        })
+    };
+    query.query_row(params![repo, name], entry).optional()
+}
+
+pub(super) fn manifest(
+    c: &Connection,
+    repo: i64,
+    digest: &[u8],
+) -> rusqlite::Result<Option<(ManifestEntry, Related)>> {
+    let mut query =
+        manifest_query(c, "m.id, m.pushed_at", "WHERE m.repo = ?1 AND m.digest = ?2 AND m.state = 0")?;
+    let found = query
+        .query_row(params![repo, digest], |row| Ok((row.get::<_, i64>(0)?, manifest_row(row)?)))
+        .optional()?;
+    let Some((id, entry)) = found else {
+        return Ok(None);
+    };
+    Ok(Some((entry, related(c, repo, id, digest)?)))
+}
+
+/// Manifests with two columns `before`, and then what [`manifest_row`] reads.
+fn manifest_query<'c>(c: &'c Connection, before: &str, found: &str) -> rusqlite::Result<CachedStatement<'c>> {
+    c.prepare_cached(&format!(
+        "SELECT {before}, m.digest, m.media_type, m.artifact_type, m.size, m.pushed_at, m.pulled_at, ({SIZE}),
+                CASE WHEN m.size <= {MOST_INDEX_BYTES} AND EXISTS (
+                         SELECT 1 FROM edges e WHERE e.manifest = m.id AND e.kind = 1) THEN m.content END
+         FROM manifests m {found}"
+    ))
+}
+
+fn manifest_row(row: &Row<'_>) -> rusqlite::Result<ManifestEntry> {
+    let index = row.get_ref(9)?.as_blob_or_null()?;
+    Ok(ManifestEntry {
+        digest: row.get::<_, SqlDigest>(2)?.0,
+        media_type: row.get(3)?,
+        artifact_type: row.get(4)?,
+        manifest_size: count(row, 5)?,
+        pushed_at: row.get(6)?,
+        pulled_at: when(row, 7)?,
+        size: count(row, 8)?,
+        platforms: index.map(|index| platforms(&index_members(index))).unwrap_or_default(),
+    })
+}
+
+fn related(c: &Connection, repo: i64, id: i64, digest: &[u8]) -> rusqlite::Result<Related> {
+    let most = MOST_RELATED.cast_signed();
+    let mut tags = c.prepare_cached("SELECT name FROM tags WHERE manifest = ?1 ORDER BY name LIMIT ?2")?;
+    let tags = tags.query_map(params![id, most], |row| name_from(row.get_ref(0)?.as_str()?, 0))?;
+    let mut references = c.prepare_cached(REFERENCES)?;
+    let references = references
+        .query_map(params![id, most], |row| Ok((row.get::<_, SqlDigest>(0)?.0, row.get(1)?, row.get(2)?)))?;
+    let mut indexes = c.prepare_cached(INDEXES)?;
+    let indexes = indexes.query_map(params![repo, digest, most], |row| Ok(row.get::<_, SqlDigest>(0)?.0))?;
+    Ok(Related {
+        tags: tags.collect::<rusqlite::Result<_>>()?,
+        references: references.collect::<rusqlite::Result<_>>()?,
+        indexes: indexes.collect::<rusqlite::Result<_>>()?,
+    })
+}
+
+const REFERENCES: &str = "
+    SELECT e.target, e.kind,
+           CASE e.kind WHEN 0 THEN EXISTS (SELECT 1 FROM links l
+                                           WHERE l.repo = e.repo AND l.digest = e.target AND l.hidden_at IS NULL)
+                       ELSE EXISTS (SELECT 1 FROM manifests m
+                                    WHERE m.repo = e.repo AND m.digest = e.target AND m.state = 0) END
+    FROM edges e WHERE e.manifest = ?1 ORDER BY e.target LIMIT ?2";
+
+const INDEXES: &str = "
+    SELECT m.digest FROM edges e JOIN manifests m ON m.id = e.manifest
+    WHERE e.repo = ?1 AND e.target = ?2 AND e.kind = 1 AND m.state = 0 ORDER BY e.manifest LIMIT ?3";
+
+fn count(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
+    Ok(row.get::<_, i64>(column)?.cast_unsigned())
+}
+
+/// A time, of which 0 is none.
+fn when(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Timestamp>> {
+    Ok(Some(row.get(column)?).filter(|at| *at != Timestamp(0)))
+}

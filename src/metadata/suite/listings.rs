@@ -1,0 +1,166 @@
+//! Lists for people.
+
+use super::scene::{SIZE, Scene, at, digest, image, repo, tag};
+use crate::clock::Timestamp;
+use crate::metadata::{EdgeKind, ListQuery, Place, SortKey, TagEntry};
+
+const SORTS: [SortKey; 4] = [SortKey::Name, SortKey::Size, SortKey::Pushed, SortKey::Pulled];
+
+fn sorted(sort: SortKey, descending: bool) -> ListQuery {
+    ListQuery { sort, descending, limit: 100, ..ListQuery::default() }
+}
+
+async fn entries(s: &Scene, query: &ListQuery) -> Vec<TagEntry> {
+    s.store.list_tags(&repo("app"), query).await.expect("an answer").expect("a repository")
+}
+
+async fn tags(s: &Scene, query: &ListQuery) -> Vec<String> {
+    entries(s, query).await.iter().map(|entry| entry.name.to_string()).collect()
+}
+
+async fn repositories(s: &Scene, query: &ListQuery) -> Vec<String> {
+    let found = s.store.list_repositories(query).await.expect("an answer");
+    found.iter().map(|entry| entry.name.to_string()).collect()
+}
+
+async fn pull(s: &Scene, of: &str, name: &str, hours: i64) {
+    s.store.note_pulls(vec![(repo(of), digest(name), at(hours))]).await.expect("noted");
+}
+
+/// Three images of one, two and no layers; `b` was pulled after `a`, `c` never.
+async fn three(s: &Scene) {
+    for layer in ["l1", "l2"] {
+        s.push("app", layer, 0).await;
+    }
+    s.put("app", image("a").blob("l1").tag("a"), 3).await;
+    s.put("app", image("b").blob("l1").blob("l2").tag("b").tag("b2"), 1).await;
+    s.put("app", image("c").tag("c"), 2).await;
+    pull(s, "app", "a", 5).await;
+    pull(s, "app", "b", 6).await;
+}
+
+/// Each order is its own, and the other way round.
+pub async fn tags_are_sorted(s: &Scene) {
+    three(s).await;
+    let expected =
+        [["a", "b", "b2", "c"], ["c", "a", "b", "b2"], ["b", "b2", "c", "a"], ["c", "a", "b", "b2"]];
+    for (sort, mut expected) in SORTS.into_iter().zip(expected) {
+        assert_eq!(tags(s, &sorted(sort, false)).await, expected, "{sort:?}");
+        expected.reverse();
+        assert_eq!(tags(s, &sorted(sort, true)).await, expected, "{sort:?}");
+    }
+}
+
+/// Pages of any order, put together, are the list.
+pub async fn sorted_tags_are_paged(s: &Scene) {
+    three(s).await;
+    for (sort, descending) in SORTS.into_iter().flat_map(|sort| [(sort, false), (sort, true)]) {
+        let mut query = sorted(sort, descending);
+        let all = tags(s, &query).await;
+        query.limit = 1;
+        let mut paged = Vec::new();
+        while let Some(entry) = entries(s, &query).await.pop() {
+            let number = match sort {
+                SortKey::Name => 0,
+                SortKey::Size => entry.manifest.size.cast_signed(),
+                SortKey::Pushed => entry.pushed_at.0,
+                SortKey::Pulled => entry.manifest.pulled_at.unwrap_or(Timestamp(0)).0,
+            };
+            query.after = Some(Place { number, name: entry.name.to_string() });
+            paged.push(entry.name.to_string());
+        }
+        assert_eq!(paged, all, "{sort:?} {descending}");
+    }
+}
+
+/// A search finds what has the text in it, in letters of either case, in every order.
+pub async fn tags_are_searched(s: &Scene) {
+    s.put("app", image("a").tag("v1-RC1").tag("v1").tag("rc"), 1).await;
+    for sort in SORTS {
+        let query = ListQuery { search: Some("Rc".into()), ..sorted(sort, false) };
+        assert_eq!(tags(s, &query).await, ["rc", "v1-RC1"], "{sort:?}");
+    }
+    assert_eq!(
+        s.store.list_tags(&repo("other"), &sorted(SortKey::Name, false)).await.expect("an answer"),
+        None
+    );
+}
+
+/// A tag tells what it points at; shared blobs of an index's children count once.
+pub async fn a_tag_tells_what_it_points_at(s: &Scene) {
+    for layer in ["shared", "one", "two"] {
+        s.push("app", layer, 0).await;
+    }
+    s.put("app", image("amd64").blob("shared").blob("one"), 1).await;
+    s.put("app", image("arm64").blob("shared").blob("two"), 1).await;
+    s.put("app", image("multi").child("amd64").child("arm64").artifact_type("kind").tag("latest"), 2).await;
+    let entry = s.store.tag_entry(&repo("app"), &tag("latest")).await.expect("an answer").expect("a tag");
+    assert_eq!((entry.pushed_at, &entry.manifest.digest), (at(2), &digest("multi")));
+    assert_eq!(entry.manifest.size, 3 * SIZE);
+    assert_eq!(entry.manifest.manifest_size, "multi".len() as u64);
+    assert_eq!(entry.manifest.artifact_type.as_deref(), Some("kind"));
+    assert_eq!((entry.manifest.pulled_at, entry.manifest.platforms), (None, Vec::new()));
+    assert_eq!(s.store.tag_entry(&repo("app"), &tag("none")).await.expect("an answer"), None);
+    assert_eq!(s.store.tag_entry(&repo("none"), &tag("latest")).await.expect("an answer"), None);
+}
+
+/// A manifest tells its tags, what it refers to, and what lists it.
+pub async fn a_manifest_tells_what_it_is_connected_with(s: &Scene) {
+    s.push("app", "layer", 0).await;
+    s.put("app", image("child").blob("layer").subject("gone").tag("v1").tag("v2"), 1).await;
+    s.put("app", image("index").child("child"), 2).await;
+    let found = s.store.manifest_entry(&repo("app"), &digest("child")).await.expect("an answer");
+    let (entry, related) = found.expect("a manifest");
+    assert_eq!((entry.size, entry.pushed_at), (SIZE, at(1)));
+    assert_eq!(related.tags, [tag("v1"), tag("v2")]);
+    assert_eq!(related.indexes, [digest("index")]);
+    let mut references =
+        [(digest("layer"), EdgeKind::Blob, true), (digest("gone"), EdgeKind::Subject, false)];
+    references.sort_by_key(|(digest, ..)| digest.clone());
+    assert_eq!(related.references, references);
+    s.delete("app", "index", 3).await;
+    s.delete("app", "child", 3).await;
+    assert_eq!(s.store.manifest_entry(&repo("app"), &digest("child")).await.expect("an answer"), None);
+}
+
+/// Repositories that have something to pull are sorted and filtered, page by page.
+pub async fn repositories_are_sorted(s: &Scene) {
+    for (name, layers, hours) in [("team/a", 2, 1), ("team/b", 0, 3), ("other", 1, 2)] {
+        for layer in 0..layers {
+            s.push(name, &format!("l{layer}"), 0).await;
+        }
+        s.put(name, image("m").tag("t"), hours).await;
+    }
+    s.push("only-blobs", "l0", 0).await;
+    pull(s, "team/a", "m", 7).await;
+    let expected = [
+        (SortKey::Name, ["other", "team/a", "team/b"]),
+        (SortKey::Size, ["team/b", "other", "team/a"]),
+        (SortKey::Pushed, ["team/a", "other", "team/b"]),
+        (SortKey::Pulled, ["other", "team/b", "team/a"]),
+    ];
+    for (sort, mut expected) in expected {
+        assert_eq!(repositories(s, &sorted(sort, false)).await, expected, "{sort:?}");
+        expected.reverse();
+        assert_eq!(repositories(s, &sorted(sort, true)).await, expected, "{sort:?}");
+    }
+    let team = ListQuery { prefix: Some("team/".into()), ..sorted(SortKey::Pushed, true) };
+    assert_eq!(repositories(s, &team).await, ["team/b", "team/a"]);
+    let after = Place { number: at(3).0, name: "team/b".into() };
+    assert_eq!(repositories(s, &ListQuery { after: Some(after), ..team }).await, ["team/a"]);
+    let search = ListQuery { search: Some("HE".into()), ..sorted(SortKey::Name, false) };
+    assert_eq!(repositories(s, &search).await, ["other"]);
+}
+
+/// A repository tells its sums and times.
+pub async fn a_repository_tells_its_sums(s: &Scene) {
+    three(s).await;
+    let entry = s.store.repository_entry(&repo("app")).await.expect("an answer").expect("a repository");
+    assert_eq!((entry.tags, entry.manifests, entry.bytes), (4, 3, 2 * SIZE));
+    assert_eq!((entry.pushed_at, entry.pulled_at), (at(3), Some(at(6))));
+    s.put("untagged", image("m"), 4).await;
+    let entry = s.store.repository_entry(&repo("untagged")).await.expect("an answer").expect("a repository");
+    assert_eq!((entry.tags, entry.pushed_at, entry.pulled_at), (0, at(4), None));
+    s.delete("untagged", "m", 5).await;
+    assert_eq!(s.store.repository_entry(&repo("untagged")).await.expect("an answer"), None);
+}

@@ -1,0 +1,111 @@
+//! What an index says of its members: read from what was accepted long ago, so nothing is refused here.
+
+use serde::Deserialize;
+
+use super::Digest;
+
+/// A member of an index.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IndexMember {
+    /// Its digest.
+    pub digest: Digest,
+    /// Its type, as the index has it.
+    pub media_type: String,
+    /// Its length in bytes, as the index has it.
+    pub size: u64,
+    /// What it runs on: `<os>/<architecture>` and, after another slash, the variant. `None` where the index
+    /// does not say, or says that it is unknown, as builders do with attestations.
+    pub platform: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Index {
+    #[serde(default)]
+    manifests: Vec<Member>,
+}
+
+#[derive(Deserialize)]
+struct Member {
+    digest: String,
+    #[serde(rename = "mediaType")]
+    media_type: String,
+    size: u64,
+    platform: Option<Platform>,
+}
+
+#[derive(Deserialize)]
+struct Platform {
+    #[serde(default)]
+    os: String,
+    #[serde(default)]
+    architecture: String,
+    variant: Option<String>,
+}
+
+impl Platform {
+    fn text(self) -> Option<String> {
+        let known = |part: &str| !part.is_empty() && part != "unknown";
+        let Self { os, architecture, variant } = self;
+        if !known(&os) || !known(&architecture) {
+            return None;
+        }
+        let variant = variant.filter(|variant| known(variant));
+        Some(variant.map_or_else(|| format!("{os}/{architecture}"), |v| format!("{os}/{architecture}/{v}")))
+    }
+}
+
+/// The members of the index whose bytes are `content`, in its order. None if it is no index.
+pub fn index_members(content: &[u8]) -> Vec<IndexMember> {
+    let index: Index = serde_json::from_slice(content).unwrap_or(Index { manifests: Vec::new() });
+    let member = |member: Member| {
+        Some(IndexMember {
+            digest: member.digest.parse().ok()?,
+            media_type: member.media_type,
+            size: member.size,
+            platform: member.platform.and_then(Platform::text),
+        })
+    };
+    index.manifests.into_iter().filter_map(member).collect()
+}
+
+/// The platforms of an index's members, each once, in the order in which they come.
+pub fn platforms(members: &[IndexMember]) -> Vec<String> {
+    let mut found: Vec<String> = Vec::new();
+    for platform in members.iter().filter_map(|member| member.platform.as_ref()) {
+        if !found.contains(platform) {
+            found.push(platform.clone());
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn platforms_are_those_that_are_known() {
+        let digest = format!("sha256:{}", "0".repeat(64));
+        let member = |platform: serde_json::Value| json!({ "mediaType": "m", "digest": digest, "size": 1, "platform": platform });
+        let index = json!({ "manifests": [
+            member(json!({ "os": "linux", "architecture": "arm64", "variant": "v8" })),
+            member(json!({ "os": "linux", "architecture": "amd64" })),
+            member(json!({ "os": "linux", "architecture": "amd64" })),
+            member(json!({ "os": "unknown", "architecture": "unknown" })),
+            member(json!({ "os": "linux" })),
+            member(json!(null)),
+        ]});
+        let members = index_members(index.to_string().as_bytes());
+        assert_eq!(members.len(), 6);
+        assert_eq!(platforms(&members), ["linux/arm64/v8", "linux/amd64"]);
+    }
+
+    #[test]
+    fn what_is_no_index_has_no_members() {
+        for text in ["", "[]", "{}", r#"{"manifests":null}"#, r#"{"manifests":[{"digest":1}]}"#] {
+            assert_eq!(index_members(text.as_bytes()), [], "{text}");
+        }
+    }
+}

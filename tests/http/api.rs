@@ -1,0 +1,276 @@
+//! `/api/v1`.
+
+use orlop::http::api::{Changes, Manifest, Page, Problem, Repository, Status, Tag, TagTarget};
+use reqwest::{Method, RequestBuilder};
+use serde_json::{Value, json};
+
+use crate::kit::*;
+
+const ANY_DIGEST: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+async fn open_server() -> Server {
+    Server::with(|setup| setup.changes = Changes::Anyone).await
+}
+
+async fn get<T: serde::de::DeserializeOwned>(server: &Server, path: &str) -> T {
+    let response = server.get(path).send().await.expect("answer");
+    assert_eq!(response.status(), 200, "{path}");
+    assert_eq!(text(response.headers(), "content-type"), "application/json");
+    response.json().await.expect("what was documented")
+}
+
+/// Asserts that a request is refused as this API refuses; tells why.
+async fn problem(request: RequestBuilder, status: u16) -> String {
+    let response = request.send().await.expect("answer");
+    let (actual, kind) = (response.status().as_u16(), text(response.headers(), "content-type"));
+    let body = response.text().await.expect("body");
+    assert_eq!((actual, kind.as_str()), (status, "application/problem+json"), "{body}");
+    let problem: Problem = serde_json::from_str(&body).expect("problem details");
+    assert_eq!((problem.status, problem.kind.as_str()), (status, "about:blank"));
+    problem.detail
+}
+
+/// An index of two images, which is tagged `latest`; tells its digest and those of its children.
+async fn push_index(server: &Server, repo: &str) -> (String, Vec<String>) {
+    let mut children = Vec::new();
+    for (layer, architecture) in [(b"one", "amd64"), (b"two", "arm64")] {
+        let config = server.push(repo, b"{}").await;
+        let layer = server.push(repo, layer).await;
+        let manifest = image(&config, &layer, None);
+        let child = digest(manifest.as_bytes());
+        assert_eq!(server.put_manifest(repo, child.as_str(), &manifest).await.status(), 201);
+        children.push(json!({
+            "mediaType": IMAGE, "digest": child.as_str(), "size": manifest.len(),
+            "platform": { "os": "linux", "architecture": architecture },
+        }));
+    }
+    let index = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": children }).to_string();
+    assert_eq!(server.put_manifest(repo, "latest", &index).await.status(), 201);
+    let children = children.iter().map(|child| child["digest"].as_str().unwrap_or_default().to_owned());
+    (digest(index.as_bytes()).to_string(), children.collect())
+}
+
+#[tokio::test]
+async fn a_tag_is_listed_with_size_times_and_platforms() {
+    let server = Server::start().await;
+    let (index, _) = push_index(&server, "team/app").await;
+    let page: Page<Tag> = get(&server, "/api/v1/repositories/team%2Fapp/tags").await;
+    let [tag] = page.items.as_slice() else { panic!("{page:?}") };
+    assert_eq!((tag.name.as_str(), &tag.digest, tag.size), ("latest", &index, 2 + 3 + 3));
+    assert_eq!(tag.platforms, ["linux/amd64", "linux/arm64"]);
+    assert_eq!((tag.pulled_at, tag.pushed_at.to_string().as_str()), (None, "1970-01-12T13:46:40.000Z"));
+    assert_eq!(get::<Tag>(&server, "/api/v1/repositories/team%2Fapp/tags/latest").await, *tag);
+}
+
+#[tokio::test]
+async fn lists_go_on_where_the_page_before_ended() {
+    let server = Server::start().await;
+    for tag in ["a", "b", "c"] {
+        server.push_image("app", tag, tag.as_bytes()).await;
+        server.push_image(&format!("team/{tag}"), "v1", tag.as_bytes()).await;
+    }
+    for sort in ["name", "size", "pushed", "pulled"] {
+        for list in ["/api/v1/repositories?prefix=team/", "/api/v1/repositories/app/tags?"] {
+            let (mut found, mut after) = (Vec::new(), String::new());
+            loop {
+                let path = format!("{list}&sort={sort}&order=asc&limit=2{after}");
+                let page: Page<Value> = get(&server, &path).await;
+                found.extend(page.items.iter().map(|item| item["name"].as_str().unwrap_or("").to_owned()));
+                let Some(next) = page.next else { break };
+                after = format!("&after={}", next.replace(':', "%3A"));
+            }
+            let expected = ["a", "b", "c"]
+                .map(|tag| if list.contains("team") { format!("team/{tag}") } else { tag.into() });
+            assert_eq!(found, expected, "{list} {sort}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_repository_tells_its_sums() {
+    let server = Server::start().await;
+    let (_, digest) = server.push_image("team/app", "v1", b"layer").await;
+    let repository: Repository = get(&server, "/api/v1/repositories/team%2Fapp").await;
+    assert_eq!((repository.tags, repository.manifests, repository.bytes), (1, 1, 2 + 5));
+    let page: Page<Repository> = get(&server, "/api/v1/repositories?search=APP").await;
+    assert_eq!((page.items, page.next), (vec![repository], None));
+    let manifest: Manifest =
+        get(&server, &format!("/api/v1/repositories/team%2Fapp/manifests/{digest}")).await;
+    assert_eq!((manifest.tags, manifest.blobs.len(), manifest.size), (vec!["v1".to_owned()], 2, 7));
+}
+
+#[tokio::test]
+async fn a_manifest_tells_what_it_is_connected_with() {
+    let server = Server::start().await;
+    let (index, children) = push_index(&server, "app").await;
+    let path = |digest: &str| format!("/api/v1/repositories/app/manifests/{digest}");
+    let found: Manifest = get(&server, &path(&index)).await;
+    let members: Vec<_> = found.children.iter().map(|child| (&child.digest, child.present)).collect();
+    assert_eq!(members, [(&children[0], true), (&children[1], true)]);
+    assert_eq!(found.children[1].platform.as_deref(), Some("linux/arm64"));
+    assert_eq!(get::<Manifest>(&server, &path(&children[0])).await.indexes, [index]);
+
+    let (config, layer) = (server.push("app", b"{}").await, server.push("app", b"sbom").await);
+    let subject = children[0].parse().expect("a digest");
+    let referrer = image(&config, &layer, Some((&subject, "sbom")));
+    let about = digest(referrer.as_bytes());
+    assert_eq!(server.put_manifest("app", about.as_str(), &referrer).await.status(), 201);
+    let found: Manifest = get(&server, &path(about.as_str())).await;
+    assert_eq!(
+        found.subject.map(|subject| (subject.digest, subject.present)),
+        Some((children[0].clone(), true))
+    );
+    let found: Manifest = get(&server, &path(&children[0])).await;
+    assert_eq!(
+        found.referrers.iter().map(|referrer| &*referrer.digest).collect::<Vec<_>>(),
+        [about.as_str()]
+    );
+    assert_eq!(found.referrers[0].artifact_type.as_deref(), Some("sbom"));
+}
+
+#[tokio::test]
+async fn tags_and_manifests_are_changed_where_that_is_allowed() {
+    let server = open_server().await;
+    let (index, children) = push_index(&server, "team/app").await;
+    let tag = |name: &str| format!("/api/v1/repositories/team%2Fapp/tags/{name}");
+    let target = |digest: &str| TagTarget { digest: digest.to_owned() };
+    let put = server.put(&tag("v1")).json(&target(&children[0])).send().await.expect("answer");
+    assert_eq!(put.status(), 200);
+    assert_eq!(put.json::<Tag>().await.expect("a tag").digest, children[0]);
+    let moved = server.put(&tag("v1")).json(&target(&index)).send().await.expect("answer");
+    assert_eq!(moved.json::<Tag>().await.expect("a tag").digest, index);
+    problem(server.put(&tag("v1")).json(&target(ANY_DIGEST)), 404).await;
+
+    assert_eq!(server.delete(&tag("v1")).send().await.expect("answer").status(), 204);
+    problem(server.delete(&tag("v1")), 404).await;
+    let manifest = |digest: &str| format!("/api/v1/repositories/team%2Fapp/manifests/{digest}");
+    let held = problem(server.delete(&manifest(&children[0])), 409).await;
+    assert!(held.contains(&index), "{held}");
+    assert_eq!(server.delete(&manifest(&index)).send().await.expect("answer").status(), 204);
+    problem(server.get(&tag("latest")), 404).await;
+}
+
+#[tokio::test]
+async fn whatever_is_wrong_is_a_problem() {
+    let server = open_server().await;
+    server.push_image("app", "v1", b"layer").await;
+    for (path, status) in [
+        ("/api/v1", 404),
+        ("/api/v1/nothing", 404),
+        ("/api/v1/repositories/", 404),
+        ("/api/v1/repositories/none", 404),
+        ("/api/v1/repositories/none/tags", 404),
+        ("/api/v1/repositories/app/tags/none", 404),
+        ("/api/v1/repositories/APP", 400),
+        ("/api/v1/repositories/a%FF", 400),
+        ("/api/v1/repositories/app/tags/.a", 400),
+        ("/api/v1/repositories/app/manifests/sha256:12", 400),
+        ("/api/v1/repositories?limit=0", 400),
+        ("/api/v1/repositories?limit=1001", 400),
+        ("/api/v1/repositories?limit=ten", 400),
+        ("/api/v1/repositories?limit=1&limit=2", 400),
+        ("/api/v1/repositories?sort=colour", 400),
+        ("/api/v1/repositories?sort=size&after=x", 400),
+        ("/api/v1/repositories?serach=a", 400),
+    ] {
+        problem(server.get(path), status).await;
+    }
+    let response = server.post("/api/v1/repositories").send().await.expect("answer");
+    assert_eq!(text(response.headers(), "allow"), "GET,HEAD");
+    problem(server.post("/api/v1/repositories"), 405).await;
+    let put = || server.put("/api/v1/repositories/app/tags/v1");
+    let json = || put().header("content-type", "application/json");
+    problem(put().body("{}"), 415).await;
+    for body in ["", "{", "[]", "{}", r#"{"digest":1}"#, r#"{"digest":"x"}"#, r#"{"digest":"x","y":1}"#] {
+        problem(json().body(body), 400).await;
+    }
+    problem(json().body(" ".repeat((1 << 20) + 1)), 413).await;
+}
+
+#[tokio::test]
+async fn the_status_says_how_it_is() {
+    let server = Server::start().await;
+    let status: Status = get(&server, "/api/v1/status").await;
+    assert!(status.ready && !status.read_only && status.problem.is_none());
+    assert_eq!(status.version, env!("CARGO_PKG_VERSION"));
+    let head = server.head("/api/v1/status").send().await.expect("answer");
+    assert_eq!((head.status().as_u16(), head.content_length()), (200, Some(0)));
+}
+
+/// An operation of the document.
+struct Operation {
+    id: String,
+    method: Method,
+    path: String,
+    responses: Vec<String>,
+}
+
+/// Every operation, with examples for what its path has.
+async fn operations(server: &Server) -> Vec<Operation> {
+    let document: Value = get(server, "/api/v1/openapi.json").await;
+    assert!(document["openapi"].as_str().is_some_and(|version| version.starts_with("3.1")));
+    let mut found = Vec::new();
+    for (path, methods) in document["paths"].as_object().expect("paths") {
+        for (method, operation) in methods.as_object().expect("methods") {
+            let path =
+                path.replace("{name}", "team%2Fapp").replace("{tag}", "v1").replace("{digest}", ANY_DIGEST);
+            assert!(!path.contains('{'), "no example for {path}");
+            let responses = operation["responses"].as_object().expect("responses").keys().cloned().collect();
+            found.push(Operation {
+                id: operation["operationId"].as_str().expect("an id").to_owned(),
+                method: method.to_uppercase().parse().expect("a method"),
+                path,
+                responses,
+            });
+        }
+    }
+    found
+}
+
+#[tokio::test]
+async fn every_documented_operation_answers_as_documented() {
+    let server = open_server().await;
+    server.push_image("team/app", "v1", b"layer").await;
+    let operations = operations(&server).await;
+    for operation in &operations {
+        let response =
+            server.request(operation.method.clone(), &operation.path).send().await.expect("answer");
+        let (status, kind) = (response.status(), text(response.headers(), "content-type"));
+        let body = response.text().await.expect("body");
+        assert!(operation.responses.contains(&status.as_str().to_owned()), "{}: {status}", operation.id);
+        assert!(!body.contains("no such path"), "{} has no route", operation.id);
+        if !status.is_success() {
+            assert_eq!(kind, "application/problem+json", "{}", operation.id);
+        }
+    }
+    let mut ids: Vec<_> = operations.iter().map(|operation| &operation.id).collect();
+    ids.sort();
+    ids.dedup();
+    assert_eq!(ids.len(), operations.len(), "each operation has an id of its own");
+}
+
+/// Changes are those whose method is not GET: whoever adds a reading POST says so here.
+#[tokio::test]
+async fn no_change_is_taken_from_the_network() {
+    const READING: [&str; 0] = [];
+    let server = Server::start().await;
+    server.push_image("team/app", "v1", b"layer").await;
+    for operation in operations(&server).await {
+        if operation.method == Method::GET || READING.contains(&operation.id.as_str()) {
+            continue;
+        }
+        let detail = problem(server.request(operation.method, &operation.path), 403).await;
+        assert!(detail.contains("api.changes"), "{detail}");
+    }
+    get::<Tag>(&server, "/api/v1/repositories/team%2Fapp/tags/v1").await;
+}
+
+/// What has a route has a description: the only way to add one is utoipa's `routes!`.
+#[test]
+fn every_route_is_documented() {
+    for entry in std::fs::read_dir("src/http/api").expect("sources") {
+        let path = entry.expect("an entry").path();
+        let source = std::fs::read_to_string(&path).expect("a source");
+        assert!(!source.contains(".route("), "{} adds a route without a description", path.display());
+    }
+}
