@@ -5,8 +5,20 @@ use std::path::{Path, PathBuf};
 
 /// Each room may use itself and the rooms before it.
 const ROOMS: [&str; 14] = [
-    "clock", "faults", "oci", "retention", "store", "metadata", "registry", "jobs", "auth", "http", "config",
-    "server", "cli", "main",
+    "clock",
+    "faults",
+    "oci",
+    "retention",
+    "store",
+    "metadata",
+    "registry",
+    "jobs",
+    "auth",
+    "http",
+    "config",
+    "server",
+    "cli",
+    "main",
 ];
 
 /// Rooms side by side: neither may use the other.

@@ -64,11 +64,8 @@ fn compile_policy(
             return Err(at(Mistake::SameName));
         }
         check::rule(rule, policy).map_err(at)?;
-        let label = RuleLabel {
-            index: compiled.rules.len(),
-            policy: policy.name.clone(),
-            rule: rule.name.clone(),
-        };
+        let label =
+            RuleLabel { index: compiled.rules.len(), policy: policy.name.clone(), rule: rule.name.clone() };
         compiled.rules.push(compile_rule(rule, label, Arc::clone(&repositories)).map_err(at)?);
     }
     warnings.extend(check::oddities(policy));
@@ -133,7 +130,8 @@ fn values(key: &'static str, wanted: &BTreeMap<String, String>) -> Result<Vec<(S
 fn regex(key: &'static str, pattern: Option<&str>) -> Result<Option<Regex>, Mistake> {
     let wrong = |pattern: &str, error: &regex::Error| {
         // The last line says what is wrong; those before it draw where.
-        let why = error.to_string().lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
+        let why =
+            error.to_string().lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
         Mistake::Regex { key, pattern: pattern.to_owned(), why }
     };
     pattern.map(|pattern| Regex::new(pattern).map_err(|error| wrong(pattern, &error))).transpose()

@@ -79,7 +79,9 @@ pub enum Mistake {
     #[error("per: must have one capture group (…), it has {0}")]
     Captures(usize),
     /// No span of time that makes sense.
-    #[error("{key}: must be a time with its unit, such as \"12h\" or \"30d\", above zero and below 100 years, not {text:?}")]
+    #[error(
+        "{key}: must be a time with its unit, such as \"12h\" or \"30d\", above zero and below 100 years, not {text:?}"
+    )]
     Span {
         /// The selector.
         key: &'static str,
@@ -114,7 +116,9 @@ pub enum Mistake {
     #[error("it judges neither tagged nor untagged nor orphaned: nothing can match")]
     Nothing,
     /// `when` does not go with the action.
-    #[error("when = {0:?} has no meaning for this action: expire rules may wait for pressure, keep rules may hold in calm")]
+    #[error(
+        "when = {0:?} has no meaning for this action: expire rules may wait for pressure, keep rules may hold in calm"
+    )]
     When(&'static str),
     /// `keep_history` on an expire rule.
     #[error("keep_history has a meaning for keep rules only")]
@@ -152,7 +156,9 @@ pub enum Oddity {
     #[error("it expires everything that no rule keeps, as soon as it is pushed")]
     Everything,
     /// An expire rule for untagged manifests that leaves a push no time.
-    #[error("it expires untagged manifests at once; with pushed_before, a push has time to tag what it brings")]
+    #[error(
+        "it expires untagged manifests at once; with pushed_before, a push has time to tag what it brings"
+    )]
     Hasty,
     /// `*` alone, for repositories.
     #[error("{key}: `*` is for names without a slash; `**` is for all")]

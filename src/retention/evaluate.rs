@@ -44,9 +44,8 @@ fn safe_tags(snapshot: &RepoSnapshot, policies: &Compiled) -> Vec<Vec<KeepReason
     };
     let (protected, immutable) = (of(&policies.protected), of(&policies.immutable));
     let reasons = |tag: &TagFacts| {
-        let is = |lists: &[SafeTags], reason| {
-            lists.iter().any(|list| list.names(&tag.name)).then_some(reason)
-        };
+        let is =
+            |lists: &[SafeTags], reason| lists.iter().any(|list| list.names(&tag.name)).then_some(reason);
         let both = [is(&protected, KeepReason::Protected), is(&immutable, KeepReason::Immutable)];
         both.into_iter().flatten().collect()
     };
@@ -122,9 +121,14 @@ impl Course<'_> {
 
     /// All that goes with the items that go, each with the last of them: starts are items.
     fn gone(&self, kept: &Flood) -> Flood {
-        let mut going: Vec<_> = self.verdicts.iter().enumerate().filter_map(|(item, verdict)| {
-            Some((verdict.expiry()?.index, self.items.judged[item].used_at(), item))
-        }).collect();
+        let mut going: Vec<_> = self
+            .verdicts
+            .iter()
+            .enumerate()
+            .filter_map(|(item, verdict)| {
+                Some((verdict.expiry()?.index, self.items.judged[item].used_at(), item))
+            })
+            .collect();
         going.sort_unstable_by(|a, b| b.cmp(a));
         let mut gone = Flood::new(&self.graph);
         for (_, _, item) in going {

@@ -91,7 +91,10 @@ mod tests {
     fn what_is_no_glob_is_named() {
         for bad in ["", "!", "a[", "{a", "a\\"] {
             let error = Globs::of_words("tags", &globs(&["*", bad])).expect_err(bad);
-            assert!(matches!(&error, Mistake::Glob { key: "tags", pattern, .. } if pattern == bad), "{error}");
+            assert!(
+                matches!(&error, Mistake::Glob { key: "tags", pattern, .. } if pattern == bad),
+                "{error}"
+            );
         }
     }
 }

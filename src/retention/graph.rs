@@ -64,7 +64,8 @@ impl<'a> Graph<'a> {
 
     fn join_manifests(&mut self, snapshot: &RepoSnapshot) {
         for (place, manifest) in snapshot.manifests.iter().enumerate() {
-            let children: Vec<_> = manifest.children.iter().filter_map(|child| self.place_of(child)).collect();
+            let children: Vec<_> =
+                manifest.children.iter().filter_map(|child| self.place_of(child)).collect();
             children.iter().for_each(|child| self.parents[*child].push(place));
             self.children[place] = children;
             self.subjects[place] = manifest.subject.as_ref().and_then(|subject| self.place_of(subject));

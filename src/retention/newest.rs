@@ -61,8 +61,7 @@ impl Newest {
     }
 
     fn rank_of<'a>(&self, item: &Item<'a>) -> Option<Rank<'a>> {
-        let mut rank =
-            Rank { version: None, pulled_at: None, pushed_at: item.pushed_at, name: item.name };
+        let mut rank = Rank { version: None, pulled_at: None, pushed_at: item.pushed_at, name: item.name };
         match self.by {
             Order::Push => {}
             Order::Pull => rank.pulled_at = item.pulled_at,

@@ -116,7 +116,9 @@ impl RepoPlan {
         let manifests = self.manifests.iter().enumerate().map(|(place, m)| (StepTarget::Manifest(place), m));
         let untagged = manifests.filter(|(_, m)| m.expiry().is_some_and(|e| e.cause == Cause::Rule));
         let mut steps: Vec<_> = tags.chain(untagged).filter_map(|(at, d)| Some((at, d.expiry()?))).collect();
-        steps.sort_by_key(|(at, expiry)| (expiry.rule.index, expiry.used_at, expiry.cause != Cause::Rule, *at));
+        steps.sort_by_key(|(at, expiry)| {
+            (expiry.rule.index, expiry.used_at, expiry.cause != Cause::Rule, *at)
+        });
         steps
     }
 }

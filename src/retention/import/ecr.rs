@@ -128,7 +128,8 @@ impl Import {
             if both { format!("{name}-{kind}") } else { name }
         };
         if tagged && self.all_tags_taken || untagged && self.untagged_taken {
-            self.notes.push(format!("{of}: a rule before it has taken what it would expire; left out in part"));
+            self.notes
+                .push(format!("{of}: a rule before it has taken what it would expire; left out in part"));
         }
         if tagged && !self.all_tags_taken {
             let mut tags = if globs.is_empty() { vec!["*".to_owned()] } else { globs.to_vec() };

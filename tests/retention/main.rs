@@ -1,0 +1,5 @@
+//! The evaluator against a slow, obvious second implementation, on random repositories and policies.
+
+mod generate;
+mod naive;
+mod properties;
