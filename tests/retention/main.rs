@@ -2,4 +2,5 @@
 
 mod generate;
 mod naive;
+mod patterns;
 mod properties;

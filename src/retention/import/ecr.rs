@@ -78,6 +78,9 @@ pub fn import_ecr(json: &str, name: &str, repositories: &[String]) -> Result<Imp
                 .into(),
         );
     }
+    if repositories.is_empty() {
+        import.notes.push("it is for all repositories here; Amazon's was for one".into());
+    }
     let (name, repositories) = (name.to_owned(), repositories.to_vec());
     let policy = Policy { name, preset: None, repositories, rules: import.rules };
     let policies = Policies { policies: vec![policy], ..Policies::default() };
