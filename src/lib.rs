@@ -4,7 +4,7 @@
 //! (`tests/rooms.rs` fails when one does not):
 //!
 //! ```text
-//! clock, faults, oci ← store, metadata ← registry ← jobs ← auth ← http ← config ← server ← cli ← main
+//! clock, faults, oci ← retention ← store, metadata ← registry ← jobs ← auth ← http ← config ← server ← cli ← main
 //! ```
 //!
 //! | room | what lives there |
@@ -12,6 +12,7 @@
 //! | [`clock`] | time, passed in |
 //! | [`faults`] | what is to go wrong in a store, and when, for tests |
 //! | [`oci`] | the pure protocol: digests, names, ids, manifests, paths, ranges, error codes |
+//! | [`retention`] | what may expire and what must stay: policies, and the one evaluator of them |
 //! | [`store`] | the bytes: [`store::BlobStore`] and its filesystem and in-memory implementations |
 //! | [`metadata`] | the facts: [`metadata::MetadataStore`] and its SQLite implementation |
 //! | [`registry`] | the use cases: uploads, blobs, manifests, tags, referrers |
@@ -36,5 +37,6 @@ pub mod jobs;
 pub mod metadata;
 pub mod oci;
 pub mod registry;
+pub mod retention;
 pub mod server;
 pub mod store;

@@ -1,0 +1,156 @@
+//! Rules that read well and make no sense, alone or together.
+
+use super::error::{Mistake, Oddity, Place, Warning};
+use super::policy::{Action, Policy, Rule, When};
+
+/// What of `rule` contradicts itself, or would empty a repository.
+pub(super) fn rule(rule: &Rule, policy: &Policy) -> Result<(), Mistake> {
+    meaning(rule)?;
+    counts(rule)?;
+    if empties(rule) && !policy.rules.iter().any(|other| saves(other, rule)) {
+        return Err(Mistake::Empties);
+    }
+    Ok(())
+}
+
+fn meaning(rule: &Rule) -> Result<(), Mistake> {
+    match (rule.action, rule.when) {
+        (Action::Keep, When::Pressure) => return Err(Mistake::When("pressure")),
+        (Action::Expire, When::Calm) => return Err(Mistake::When("calm")),
+        _ => {}
+    }
+    if !rule.judges_tags() && !rule.untagged && !rule.orphaned {
+        return Err(Mistake::Nothing);
+    }
+    let of_tags = [
+        ("tags", !rule.tags.is_empty()),
+        ("tag_regex", rule.tag_regex.is_some()),
+        ("except_regex", rule.except_regex.is_some()),
+        ("per", rule.per.is_some()),
+        ("by = \"version\"", rule.by == Some(super::policy::Order::Version)),
+    ];
+    // What is orphaned may have a tag; what is untagged never has.
+    match of_tags.into_iter().find(|(_, given)| *given) {
+        Some((key, _)) if rule.untagged => Err(Mistake::TagOfUntagged(key)),
+        _ => Ok(()),
+    }
+}
+
+fn counts(rule: &Rule) -> Result<(), Mistake> {
+    if rule.newest == Some(0) {
+        return Err(Mistake::Zero("newest"));
+    }
+    for (key, given) in [("by", rule.by.is_some()), ("per", rule.per.is_some())] {
+        if given && rule.newest.is_none() {
+            return Err(Mistake::Without { key, needs: "newest" });
+        }
+    }
+    match rule.keep_history {
+        Some(0) => Err(Mistake::Zero("keep_history")),
+        Some(_) if rule.action == Action::Expire => Err(Mistake::HistoryOfExpiry),
+        _ => Ok(()),
+    }
+}
+
+/// Whether it lets every tag go: its kind aside, it selects nothing less than everything.
+fn empties(rule: &Rule) -> bool {
+    let all_tags = rule.tags.iter().all(|glob| glob == "*" || glob == "**");
+    let all_regex = rule.tag_regex.as_ref().is_none_or(|regex| {
+        ["", "^", ".*", "^.*", "^.*$", ".*$", ".", ".+", "^.+$"].contains(&regex.as_str())
+    });
+    rule.action == Action::Expire && rule.judges_tags() && all_tags && all_regex && !narrows(rule)
+}
+
+/// Whether it has a selector besides its repositories, its kind, and globs and expressions of tags to match.
+fn narrows(rule: &Rule) -> bool {
+    let texts = [
+        &rule.except_regex,
+        &rule.pushed_before,
+        &rule.pushed_within,
+        &rule.pulled_before,
+        &rule.pulled_within,
+    ];
+    let lists = [&rule.artifact_types, &rule.platforms];
+    let maps = [&rule.annotations, &rule.labels];
+    texts.into_iter().any(Option::is_some)
+        || rule.newest.is_some()
+        || lists.into_iter().any(|list| !list.is_empty())
+        || maps.into_iter().any(|map| !map.is_empty())
+}
+
+/// Whether `keep` keeps something wherever `expire` would empty.
+fn saves(keep: &Rule, expire: &Rule) -> bool {
+    let there = keep.repositories.is_empty() || keep.repositories == expire.repositories;
+    keep.action == Action::Keep && keep.judges_tags() && there
+}
+
+/// What is allowed in a policy and probably not meant.
+pub(super) fn oddities(policy: &Policy) -> Vec<Warning> {
+    let of_policy = |oddity| Warning { place: Place::Policy(policy.name.clone()), oddity };
+    let mut found = Vec::new();
+    if policy.rules.is_empty() {
+        found.push(of_policy(Oddity::NoRules));
+    }
+    if has_lone_star(&policy.repositories) {
+        found.push(of_policy(Oddity::Star { key: "repositories" }));
+    }
+    for rule in &policy.rules {
+        let mut of_rule = |oddity| {
+            let (policy, rule) = (policy.name.clone(), rule.name.clone());
+            found.push(Warning { place: Place::Rule { policy, rule }, oddity });
+        };
+        if has_lone_star(&rule.repositories) {
+            of_rule(Oddity::Star { key: "repositories" });
+        }
+        if empties(rule) {
+            of_rule(Oddity::Everything);
+        }
+        let untagged = rule.action == Action::Expire && rule.untagged;
+        if untagged && rule.pushed_before.is_none() && rule.pulled_before.is_none() {
+            of_rule(Oddity::Hasty);
+        }
+        if let Some(keep) = policy.rules.iter().find(|other| shadows(other, rule)) {
+            of_rule(Oddity::Shadowed(keep.name.clone()));
+        }
+    }
+    found
+}
+
+fn has_lone_star(patterns: &[String]) -> bool {
+    patterns.iter().any(|pattern| pattern == "*")
+}
+
+/// Whether `keep` keeps all that `expire` selects: each of its selectors is one of the other's as well.
+fn shadows(keep: &Rule, expire: &Rule) -> bool {
+    let actions = keep.action == Action::Keep && expire.action == Action::Expire;
+    let in_force = keep.when == When::Always;
+    let kinds = [
+        (keep.judges_tags(), expire.judges_tags()),
+        (keep.untagged, expire.untagged),
+        (keep.orphaned, expire.orphaned),
+    ];
+    let lists = [
+        (&keep.repositories, &expire.repositories),
+        (&keep.tags, &expire.tags),
+        (&keep.artifact_types, &expire.artifact_types),
+    ];
+    let texts = [
+        (&keep.tag_regex, &expire.tag_regex),
+        (&keep.except_regex, &expire.except_regex),
+        (&keep.pushed_before, &expire.pushed_before),
+        (&keep.pushed_within, &expire.pushed_within),
+        (&keep.pulled_before, &expire.pulled_before),
+        (&keep.pulled_within, &expire.pulled_within),
+    ];
+    // A platform that is there among others is kept and not expired, so equal lists shadow as well.
+    let platforms = keep.platforms.is_empty() || keep.platforms == expire.platforms;
+    let maps = [(&keep.annotations, &expire.annotations), (&keep.labels, &expire.labels)];
+    actions
+        && in_force
+        && keep.newest.is_none()
+        && platforms
+        && kinds.iter().all(|(keeps, expires)| *keeps || !*expires)
+        && lists.iter().all(|(keeps, expires)| keeps.is_empty() || keeps == expires)
+        && texts.iter().all(|(keeps, expires)| keeps.is_none() || keeps == expires)
+        && maps.iter().all(|(keeps, expires)| keeps.iter().all(|(key, glob)| expires.get(key) == Some(glob)))
+}

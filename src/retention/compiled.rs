@@ -1,0 +1,118 @@
+//! Policies that have been checked: what has this type cannot be wrong.
+
+use std::sync::Arc;
+
+use regex::Regex;
+
+use super::globs::Globs;
+use super::policy::{Action, Order, When};
+use super::selectors::Selectors;
+use crate::oci::{RepoName, Tag};
+
+/// Policies that have been checked and are ready for use.
+#[derive(Debug, Clone, Default)]
+pub struct Compiled {
+    pub(super) rules: Vec<CompiledRule>,
+    pub(super) protected: Vec<SafeTags>,
+    pub(super) immutable: Vec<SafeTags>,
+}
+
+/// A rule's names, and its place among all rules.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RuleLabel {
+    /// Its place among all rules of all policies, in the operator's order, counted from 0.
+    pub index: usize,
+    /// The policy's name.
+    pub policy: String,
+    /// The rule's name.
+    pub rule: String,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct CompiledRule {
+    pub(super) label: Arc<RuleLabel>,
+    pub(super) action: Action,
+    pub(super) when: When,
+    /// The policy's.
+    pub(super) repositories: Arc<Globs>,
+    /// Its own.
+    pub(super) narrowed: Globs,
+    pub(super) kinds: Kinds,
+    pub(super) selectors: Selectors,
+    pub(super) newest: Option<Newest>,
+    pub(super) keep_history: usize,
+}
+
+/// What a rule judges.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Kinds {
+    pub(super) tagged: bool,
+    pub(super) untagged: bool,
+    pub(super) orphaned: bool,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Newest {
+    pub(super) count: usize,
+    pub(super) by: Order,
+    pub(super) per: Option<Regex>,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct SafeTags {
+    pub(super) repositories: Globs,
+    pub(super) tags: Globs,
+    /// `None`: no exceptions.
+    pub(super) except: Option<Globs>,
+}
+
+impl SafeTags {
+    pub(super) fn is_for(&self, repo: &RepoName) -> bool {
+        self.repositories.matches(repo.as_str())
+    }
+
+    pub(super) fn names(&self, tag: &Tag) -> bool {
+        let tag = tag.as_str();
+        self.tags.matches(tag) && !self.except.as_ref().is_some_and(|except| except.matches(tag))
+    }
+}
+
+impl CompiledRule {
+    fn is_for(&self, repo: &RepoName) -> bool {
+        self.repositories.matches(repo.as_str()) && self.narrowed.matches(repo.as_str())
+    }
+
+    fn is_in_force(&self, pressure: bool) -> bool {
+        match self.when {
+            When::Always => true,
+            When::Pressure => pressure,
+            When::Calm => !pressure,
+        }
+    }
+}
+
+impl Compiled {
+    /// Whether nobody may move or delete this tag.
+    pub fn is_immutable(&self, repo: &RepoName, tag: &Tag) -> bool {
+        self.immutable.iter().any(|list| list.is_for(repo) && list.names(tag))
+    }
+
+    /// Whether no rule may expire this tag.
+    pub fn is_protected(&self, repo: &RepoName, tag: &Tag) -> bool {
+        self.protected.iter().any(|list| list.is_for(repo) && list.names(tag)) || self.is_immutable(repo, tag)
+    }
+
+    /// Whether some rule could ever expire something in this repository: if not, it need not be read.
+    pub fn may_expire(&self, repo: &RepoName, pressure: bool) -> bool {
+        self.rules_for(repo, pressure).any(|rule| rule.action == Action::Expire)
+    }
+
+    /// The rules' names, in the operator's order.
+    pub fn rules(&self) -> impl Iterator<Item = &RuleLabel> {
+        self.rules.iter().map(|rule| &*rule.label)
+    }
+
+    pub(super) fn rules_for(&self, repo: &RepoName, pressure: bool) -> impl Iterator<Item = &CompiledRule> {
+        self.rules.iter().filter(move |rule| rule.is_in_force(pressure) && rule.is_for(repo))
+    }
+}

@@ -1,0 +1,121 @@
+//! From what stays and what goes to a decision, with its reasons, on each tag and manifest.
+
+use std::sync::Arc;
+
+use super::evaluate::Course;
+use super::flood::{Arrival, Flood, Via};
+use super::graph::TagRole;
+use super::plan::{Cause, Decision, Expiry, KeepReason};
+use crate::oci::Digest;
+
+impl Course<'_> {
+    pub(super) fn decide_tags(&self, kept: &Flood, gone: &Flood) -> Vec<Decision> {
+        (0..self.snapshot.tags.len()).map(|tag| self.decide_tag(tag, kept, gone)).collect()
+    }
+
+    fn decide_tag(&self, tag: usize, kept: &Flood, gone: &Flood) -> Decision {
+        if let Some(item) = self.items.of_tags[tag] {
+            let own = self.expiry(item, Cause::Rule).map(Decision::Expire);
+            let by = || self.verdict(Some(item)).map_or_else(Vec::new, |verdict| verdict.keeps.clone());
+            return own.unwrap_or_else(|| keep(by()));
+        }
+        let mut by = self.safe[tag].clone();
+        if self.graph.targets[tag].is_none() {
+            by.push(KeepReason::NoManifest);
+        }
+        let TagRole::Attached(subject) = self.graph.roles[tag] else {
+            return keep(by);
+        };
+        let digest = self.digest(subject);
+        if kept.manifests[subject].is_some() {
+            by.push(KeepReason::Subject(digest));
+            return keep(by);
+        }
+        let arrival = gone.tags[tag].filter(|_| by.is_empty());
+        let expiry = arrival.and_then(|arrival| self.expiry(arrival.start, Cause::Subject(digest)));
+        expiry.map_or(keep(by), |expiry| {
+            let pulled_at = self.graph.targets[tag].and_then(|target| self.pulls[target]);
+            Decision::Expire(Expiry { pushed_at: self.snapshot.tags[tag].pushed_at, pulled_at, ..expiry })
+        })
+    }
+
+    pub(super) fn decide_manifests(
+        &self,
+        kept: &Flood,
+        gone: &Flood,
+        tags: &[Decision],
+        pasts: Vec<(usize, KeepReason)>,
+    ) -> Vec<Decision> {
+        let decide = |place| match (kept.manifests[place], gone.manifests[place]) {
+            (None, Some(arrival)) => self.let_go(place, arrival),
+            _ => Decision::Keep { by: self.reasons(place, kept, tags) },
+        };
+        let mut decisions: Vec<_> = (0..self.snapshot.manifests.len()).map(decide).collect();
+        for (place, reason) in pasts {
+            if let Decision::Keep { by } = &mut decisions[place] {
+                by.push(reason);
+            }
+        }
+        for decision in &mut decisions {
+            if let Decision::Keep { by } = decision {
+                settle(by);
+            }
+        }
+        decisions
+    }
+
+    /// What keeps a manifest, apart from pasts.
+    fn reasons(&self, place: usize, kept: &Flood, tags: &[Decision]) -> Vec<KeepReason> {
+        let own = self.verdict(self.items.of_manifests[place]).filter(|verdict| verdict.expiry().is_none());
+        let mut by = own.map_or_else(Vec::new, |verdict| verdict.keeps.clone());
+        let staying = self.graph.tags[place].iter().filter(|tag| tags[**tag].expiry().is_none());
+        by.extend(staying.map(|tag| KeepReason::Tag(self.snapshot.tags[*tag].name.clone())));
+        let stays = |place: &usize| kept.manifests[*place].is_some();
+        let parents = self.graph.parents[place].iter().filter(|parent| stays(parent));
+        by.extend(parents.map(|parent| KeepReason::Index(self.digest(*parent))));
+        let subject = self.graph.subjects[place].filter(stays);
+        by.extend(subject.map(|subject| KeepReason::Subject(self.digest(subject))));
+        by
+    }
+
+    fn let_go(&self, place: usize, arrival: Arrival) -> Decision {
+        let cause = match arrival.via {
+            Via::Start if self.items.of_manifests[place].is_some() => Cause::Rule,
+            Via::Start | Via::Tag => Cause::Tags,
+            Via::Index(index) => Cause::Index(self.digest(index)),
+            Via::Subject(subject) => Cause::Subject(self.digest(subject)),
+        };
+        let judged = cause == Cause::Rule;
+        self.expiry(arrival.start, cause).map_or(keep(Vec::new()), |expiry| {
+            let (pushed_at, pulled_at) = (self.snapshot.manifests[place].pushed_at, self.pulls[place]);
+            Decision::Expire(if judged { expiry } else { Expiry { pushed_at, pulled_at, ..expiry } })
+        })
+    }
+
+    /// How an item goes, if it goes.
+    fn expiry(&self, item: usize, cause: Cause) -> Option<Expiry> {
+        let judged = self.items.judged.get(item)?;
+        let rule = Arc::clone(self.verdicts.get(item)?.expiry()?);
+        let (pushed_at, pulled_at) = (judged.pushed_at, judged.pulled_at);
+        Some(Expiry { rule, cause, pushed_at, pulled_at, used_at: judged.used_at() })
+    }
+
+    fn digest(&self, place: usize) -> Digest {
+        self.snapshot.manifests[place].digest.clone()
+    }
+}
+
+fn keep(mut by: Vec<KeepReason>) -> Decision {
+    settle(&mut by);
+    Decision::Keep { by }
+}
+
+/// That no rule names something is the reason where there is no other.
+fn settle(by: &mut Vec<KeepReason>) {
+    if by.len() > 1 {
+        by.retain(|reason| *reason != KeepReason::Unnamed);
+    }
+    if by.is_empty() {
+        by.push(KeepReason::Unnamed);
+    }
+}

@@ -1,0 +1,46 @@
+//! Policies that people pick by name.
+
+use std::sync::LazyLock;
+
+use super::error::{Mistake, Place, PolicyError};
+use super::policy::{Policies, Policy};
+
+/// A policy that comes with the program.
+#[derive(Debug, Clone, Copy)]
+pub struct Preset {
+    /// Its name.
+    pub name: &'static str,
+    /// The policy as it would stand in a file, with comments: to be read and copied.
+    pub toml: &'static str,
+}
+
+/// The presets.
+pub const PRESETS: [Preset; 3] = [
+    Preset { name: "ci", toml: include_str!("presets/ci.toml") },
+    Preset { name: "home", toml: include_str!("presets/home.toml") },
+    Preset { name: "keep-everything", toml: include_str!("presets/keep-everything.toml") },
+];
+
+/// The presets, read once. A test holds that all can be read.
+static READ: LazyLock<Vec<Policy>> = LazyLock::new(|| {
+    let read = |preset: &Preset| toml::from_str::<Policies>(preset.toml).ok();
+    PRESETS.iter().filter_map(read).flat_map(|policies| policies.policies).collect()
+});
+
+/// The policy with its preset's rules behind its own.
+pub(super) fn expand(policy: &Policy) -> Result<Policy, PolicyError> {
+    let Some(name) = &policy.preset else {
+        return Ok(policy.clone());
+    };
+    let mut policy = policy.clone();
+    if policy.name.is_empty() {
+        policy.name.clone_from(name);
+    }
+    let Some(preset) = READ.iter().find(|preset| preset.name == *name) else {
+        let (place, mistake) = (Place::Policy(policy.name), Mistake::UnknownPreset(name.clone()));
+        return Err(PolicyError { place, mistake });
+    };
+    policy.rules.extend(preset.rules.iter().cloned());
+    policy.preset = None;
+    Ok(policy)
+}

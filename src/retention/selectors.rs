@@ -1,0 +1,120 @@
+//! What a rule selects, apart from how many of it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use regex::Regex;
+
+use super::compiled::Kinds;
+use super::globs::Globs;
+use super::item::{Item, Kind};
+use super::policy::Action;
+use crate::clock::Timestamp;
+
+/// Whether something is selected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Match {
+    Yes,
+    No,
+    /// A detail that the rule asks for is not known.
+    Unknown,
+}
+
+/// A rule's selectors. All must match.
+#[derive(Debug, Clone)]
+pub(super) struct Selectors {
+    pub(super) tags: Option<Globs>,
+    pub(super) tag_regex: Option<Regex>,
+    pub(super) except_regex: Option<Regex>,
+    pub(super) pushed: Window,
+    pub(super) pulled: Window,
+    pub(super) artifact_types: Option<Globs>,
+    pub(super) platforms: Option<Globs>,
+    pub(super) annotations: Vec<(String, Globs)>,
+    pub(super) labels: Vec<(String, Globs)>,
+}
+
+/// Spans before now.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Window {
+    pub(super) before: Option<Duration>,
+    pub(super) within: Option<Duration>,
+}
+
+impl Kinds {
+    pub(super) fn has(self, kind: Kind) -> bool {
+        match kind {
+            Kind::Tagged => self.tagged,
+            Kind::Untagged => self.untagged,
+            Kind::Orphaned => self.orphaned,
+        }
+    }
+}
+
+impl Selectors {
+    /// Whether all match. The cheap ones are asked first.
+    pub(super) fn judge(&self, item: &Item<'_>, action: Action, now: Timestamp) -> Match {
+        if !self.in_time(item, now) || !self.named(item) {
+            return Match::No;
+        }
+        let facts = item.facts;
+        let artifact_type = self
+            .artifact_types
+            .as_ref()
+            .is_none_or(|globs| facts.artifact_type.as_deref().is_some_and(|kind| globs.matches(kind)));
+        if !artifact_type || !has_values(&self.annotations, &facts.annotations) {
+            return Match::No;
+        }
+        match (self.on_platform(facts.platforms.as_deref(), action), self.labelled(facts.labels.as_ref())) {
+            (Match::No, _) | (_, Match::No) => Match::No,
+            (Match::Yes, Match::Yes) => Match::Yes,
+            _ => Match::Unknown,
+        }
+    }
+
+    fn in_time(&self, item: &Item<'_>, now: Timestamp) -> bool {
+        let older = |time: Timestamp, span: Duration| time < now.minus(span);
+        self.pushed.before.is_none_or(|span| older(item.pushed_at, span))
+            && self.pushed.within.is_none_or(|span| !older(item.pushed_at, span))
+            && self.pulled.before.is_none_or(|span| older(item.used_at(), span))
+            && self.pulled.within.is_none_or(|span| item.pulled_at.is_some_and(|time| !older(time, span)))
+    }
+
+    fn named(&self, item: &Item<'_>) -> bool {
+        let is = |test: &dyn Fn(&str) -> bool| item.tag().is_some_and(test);
+        self.tags.as_ref().is_none_or(|globs| is(&|tag| globs.matches(tag)))
+            && self.tag_regex.as_ref().is_none_or(|regex| is(&|tag| regex.is_match(tag)))
+            && self.except_regex.as_ref().is_none_or(|regex| is(&|tag| !regex.is_match(tag)))
+    }
+
+    /// One platform is reason enough to keep an image; it goes only if it has no other.
+    fn on_platform(&self, platforms: Option<&[String]>, action: Action) -> Match {
+        let Some(globs) = &self.platforms else {
+            return Match::Yes;
+        };
+        let Some(platforms) = platforms else {
+            return Match::Unknown;
+        };
+        // What BuildKit's attestations call their platform is none.
+        let mut real = platforms.iter().filter(|platform| *platform != "unknown/unknown").peekable();
+        let some = real.peek().is_some();
+        let matches = match action {
+            Action::Keep => real.any(|platform| globs.matches(platform)),
+            Action::Expire => some && real.all(|platform| globs.matches(platform)),
+        };
+        if matches { Match::Yes } else { Match::No }
+    }
+
+    fn labelled(&self, labels: Option<&BTreeMap<String, String>>) -> Match {
+        match labels {
+            _ if self.labels.is_empty() => Match::Yes,
+            None => Match::Unknown,
+            Some(labels) if has_values(&self.labels, labels) => Match::Yes,
+            Some(_) => Match::No,
+        }
+    }
+}
+
+fn has_values(wanted: &[(String, Globs)], values: &BTreeMap<String, String>) -> bool {
+    wanted.iter().all(|(key, globs)| values.get(key).is_some_and(|value| globs.matches(value)))
+}

@@ -1,0 +1,75 @@
+//! Policies that are refused or warned about.
+
+use super::*;
+
+fn refusal(toml: &str) -> String {
+    policies(toml).compile().expect_err(toml).to_string()
+}
+
+fn warnings(toml: &str) -> Vec<String> {
+    policies(toml).compile().expect(toml).1.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn mistakes_are_refused_with_the_rule_s_name() {
+    for (selectors, why) in [
+        ("tag_regex = '('", "tag_regex: \"(\" is not a regular expression"),
+        ("tags = ['a[']", "tags: \"a[\" is not a glob"),
+        ("pushed_before = '0s'", "pushed_before: must be a time"),
+        ("pushed_before = '30'", "pushed_before: must be a time"),
+        ("pulled_before = '200y'", "pulled_before: must be a time"),
+        ("pushed_before = '30d'\npushed_within = '7d'", "nothing can match"),
+        ("pulled_before = '7d'\npulled_within = '7d'", "nothing can match"),
+        ("untagged = true\ntags = ['v*']", "tags cannot match what has no tag"),
+        ("tagged = false", "judges neither"),
+        ("newest = 0", "newest: must be at least 1"),
+        ("by = 'pull'\ntags = ['a']", "by has a meaning beside newest only"),
+        ("newest = 3\nper = 'a'", "one capture group"),
+        ("when = 'calm'\ntags = ['a']", "when = \"calm\""),
+        ("keep_history = 1\ntags = ['a']", "keep rules only"),
+        ("", "would empty every repository"),
+        ("when = 'pressure'", "would empty every repository"),
+        ("tags = ['*']\ntag_regex = '.*'", "would empty every repository"),
+        ("repositories = ['a']", "would empty every repository"),
+    ] {
+        let error = refusal(&rules(&[("bad", "expire", selectors)]));
+        assert!(error.starts_with("rule `bad` of retention policy `p`: ") && error.contains(why), "{error}");
+    }
+    assert!(refusal(&rules(&[("k", "keep", "when = 'pressure'")])).contains("when = \"pressure\""));
+    let twice = rules(&[("a", "keep", ""), ("a", "keep", "")]);
+    assert!(refusal(&twice).contains("rule `a` of retention policy `p`: another one has this name"));
+    assert!(refusal("[[policies]]\nname = 'a'\n[[policies]]\nname = 'a'").contains("policy `a`: another"));
+    assert!(refusal("[[policies]]\nname = ''").contains("needs a name"));
+    assert!(refusal("[[policies]]\npreset = 'cd'").contains("no preset \"cd\"; there are ci, home"));
+    assert!(refusal("[[immutable]]\ntags = ['{']").starts_with("immutable tags, list 1: tags"));
+}
+
+#[test]
+fn unknown_keys_are_refused() {
+    assert!(toml::from_str::<Policies>(&rules(&[("a", "keep", "tag = 'v*'")])).is_err());
+    assert!(serde_json::from_str::<Policies>(r#"{"policies": [{"name": "p", "rule": []}]}"#).is_err());
+}
+
+#[test]
+fn what_is_odd_is_warned_about() {
+    let odd = |list: &[(&str, &str, &str)]| warnings(&rules(list)).join("\n");
+    let shadowed =
+        odd(&[("k", "keep", "tags = ['v*']"), ("e", "expire", "tags = ['v*']\npushed_before = '1d'")]);
+    assert!(shadowed.contains("rule `e` of retention policy `p`: the keep rule `k` keeps all"), "{shadowed}");
+    assert_eq!(odd(&[("k", "keep", "newest = 3"), ("e", "expire", "pushed_before = '1d'")]), "");
+    assert!(odd(&[("k", "keep", "newest = 3"), ("e", "expire", "")]).contains("rule `e`"));
+    assert!(odd(&[("e", "expire", "untagged = true")]).contains("untagged manifests at once"));
+    assert!(
+        warnings("[[policies]]\nname = 'a'\nrepositories = ['*']").join("\n").contains("`**` is for all")
+    );
+}
+
+#[test]
+fn policies_survive_the_round_trip() {
+    for preset in PRESETS {
+        let read = policies(preset.toml);
+        let json = serde_json::to_string(&read).expect("json");
+        assert_eq!(serde_json::from_str::<Policies>(&json).expect("json"), read);
+        assert_eq!(policies(&toml::to_string(&read).expect("toml")), read);
+    }
+}

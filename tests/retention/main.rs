@@ -1,0 +1,6 @@
+//! The evaluator against a slow, obvious second implementation, on random repositories and policies.
+
+mod generate;
+mod naive;
+mod patterns;
+mod properties;

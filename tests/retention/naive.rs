@@ -1,0 +1,331 @@
+//! The evaluator once more: by digests, by loops over everything, from the policies as they are written.
+
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, BTreeSet};
+
+use orlop::clock::Timestamp;
+use orlop::oci::Digest;
+use orlop::retention::{Action, ManifestFacts, Order, Policies, RepoSnapshot, Rule, TagFacts, TagList, When};
+
+use crate::generate::NOW;
+use crate::patterns::{branch_of, glob_matches, globs, hours, regex_matches, version};
+
+/// What becomes of something: what keeps it, or the rule's place and the time by which it goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fate {
+    Keep(BTreeSet<String>),
+    Go(usize, Timestamp),
+}
+
+type Set = BTreeSet<Digest>;
+
+/// Something that rules judge: a tag, or a manifest by itself.
+#[derive(Debug, Clone)]
+struct Judged {
+    tag: Option<String>,
+    kind: &'static str,
+    manifest: ManifestFacts,
+    pushed: i64,
+    pulled: Option<i64>,
+}
+
+impl Judged {
+    fn used(&self) -> i64 {
+        self.pushed.max(self.pulled.unwrap_or(i64::MIN))
+    }
+
+    fn name(&self) -> String {
+        self.tag.clone().unwrap_or_else(|| self.manifest.digest.to_string())
+    }
+}
+
+pub struct World<'a> {
+    pub snapshot: &'a RepoSnapshot,
+    pub policies: &'a Policies,
+    pub pressure: bool,
+}
+
+impl World<'_> {
+    fn manifest(&self, digest: &Digest) -> Option<&ManifestFacts> {
+        self.snapshot.manifests.iter().find(|m| m.digest == *digest)
+    }
+
+    fn looks_attached(tag: &TagFacts) -> bool {
+        let name = tag.name.as_str();
+        (name.starts_with("sha256-") || name.starts_with("sha512-")) && name.len() >= 71
+    }
+
+    fn subject_of(&self, tag: &TagFacts) -> Option<Digest> {
+        let is = |m: &&ManifestFacts| {
+            let stem = format!("{}-{}", m.digest.algorithm(), &m.digest.hex()[..64]);
+            ["", ".sig", ".att", ".sbom"].iter().any(|s| tag.name.as_str() == format!("{stem}{s}"))
+        };
+        self.snapshot.manifests.iter().find(is).map(|m| m.digest.clone())
+    }
+
+    /// What follows from these manifests.
+    fn closure(&self, from: impl IntoIterator<Item = Digest>) -> Set {
+        let mut set: Set = from.into_iter().filter(|d| self.manifest(d).is_some()).collect();
+        loop {
+            let mut more = set.clone();
+            for m in &self.snapshot.manifests {
+                if set.contains(&m.digest) {
+                    more.extend(m.children.iter().filter(|c| self.manifest(c).is_some()).cloned());
+                }
+                if m.subject.as_ref().is_some_and(|s| set.contains(s)) {
+                    more.insert(m.digest.clone());
+                }
+            }
+            for tag in &self.snapshot.tags {
+                if self.subject_of(tag).is_some_and(|s| set.contains(&s))
+                    && self.manifest(&tag.digest).is_some()
+                {
+                    more.insert(tag.digest.clone());
+                }
+            }
+            if more == set {
+                return set;
+            }
+            set = more;
+        }
+    }
+
+    fn is_above(&self, high: &Digest, low: &Digest) -> bool {
+        let children = self.manifest(high).map(|m| m.children.clone()).unwrap_or_default();
+        children
+            .iter()
+            .any(|child| self.manifest(child).is_some() && (child == low || self.is_above(child, low)))
+    }
+
+    fn pulled(&self, digest: &Digest) -> Option<i64> {
+        let related = |m: &&ManifestFacts| {
+            m.digest == *digest || self.is_above(&m.digest, digest) || self.is_above(digest, &m.digest)
+        };
+        self.snapshot.manifests.iter().filter(related).filter_map(|m| Some(m.pulled_at?.0)).max()
+    }
+
+    fn judged_tag(&self, tag: &TagFacts) -> Option<Judged> {
+        let kind = match (Self::looks_attached(tag), self.subject_of(tag)) {
+            (true, Some(_)) => return None,
+            (true, None) => "orphaned",
+            (false, _) => "tagged",
+        };
+        let manifest = self.manifest(&tag.digest)?.clone();
+        let pulled = self.pulled(&tag.digest);
+        Some(Judged { tag: Some(tag.name.to_string()), kind, manifest, pushed: tag.pushed_at.0, pulled })
+    }
+
+    fn judged_manifest(&self, m: &ManifestFacts) -> Option<Judged> {
+        let tagged = self.snapshot.tags.iter().any(|tag| tag.digest == m.digest);
+        let child = self.snapshot.manifests.iter().any(|other| other.children.contains(&m.digest));
+        let attached = m.subject.as_ref().is_some_and(|s| self.manifest(s).is_some());
+        if tagged || child || attached {
+            return None;
+        }
+        let kind = if m.subject.is_some() { "orphaned" } else { "untagged" };
+        let pushed = m.pushed_at.0.max(m.alone_at.map_or(i64::MIN, |at| at.0));
+        Some(Judged { tag: None, kind, manifest: m.clone(), pushed, pulled: self.pulled(&m.digest) })
+    }
+
+    fn all_judged(&self) -> Vec<Judged> {
+        let tags = self.snapshot.tags.iter().filter_map(|tag| self.judged_tag(tag));
+        tags.chain(self.snapshot.manifests.iter().filter_map(|m| self.judged_manifest(m))).collect()
+    }
+
+    /// The rules in force here, with their places and the policies' repositories.
+    fn rules(&self) -> Vec<(usize, &Rule)> {
+        let all = self.policies.policies.iter().flat_map(|p| p.rules.iter().map(move |rule| (p, rule)));
+        let repo = self.snapshot.repo.as_str();
+        let here = |list: &[String]| globs(list, repo, true);
+        all.enumerate()
+            .filter(|(_, (policy, rule))| here(&policy.repositories) && here(&rule.repositories))
+            .filter(|(_, (_, rule))| match rule.when {
+                When::Always => true,
+                When::Pressure => self.pressure,
+                When::Calm => !self.pressure,
+            })
+            .map(|(place, (_, rule))| (place, rule))
+            .collect()
+    }
+
+    fn safe(&self, tag: &TagFacts) -> BTreeSet<String> {
+        let is = |list: &TagList| {
+            globs(&list.repositories, self.snapshot.repo.as_str(), true)
+                && globs(&list.tags, tag.name.as_str(), false)
+                && !list.except.iter().any(|glob| glob_matches(glob, tag.name.as_str(), false))
+        };
+        let mut by = BTreeSet::new();
+        if self.policies.protected.iter().any(is) {
+            by.insert("protected".to_owned());
+        }
+        if self.policies.immutable.iter().any(is) {
+            by.insert("immutable".to_owned());
+        }
+        by
+    }
+
+    /// What the rules say of one item, with the depth of its past that is kept.
+    fn verdict(&self, item: &Judged, all: &[Judged]) -> (Fate, u32) {
+        let (mut by, mut goes, mut depth) = (BTreeSet::new(), None, 0);
+        for (place, rule) in self.rules() {
+            let selected = selects(rule, item);
+            let newer = |other: &&Judged| {
+                selects(rule, other) == Some(true) && compare(rule, other, item) == Some(Ordering::Greater)
+            };
+            let counted = compare(rule, item, item).is_some();
+            let rank = all.iter().filter(newer).count();
+            let newest = rule.newest.map(|count| counted && rank < count as usize);
+            match (rule.action, selected) {
+                (Action::Keep, None) => {
+                    by.insert(format!("unknown {place}"));
+                    depth = depth.max(rule.keep_history.unwrap_or(0));
+                }
+                (Action::Keep, Some(true)) if newest != Some(false) => {
+                    by.insert(format!("rule {place}"));
+                    depth = depth.max(rule.keep_history.unwrap_or(0));
+                }
+                (Action::Expire, Some(true)) if newest.is_none() || newest == Some(false) && counted => {
+                    goes = goes.or(Some(place));
+                }
+                _ => {}
+            }
+        }
+        if let Some(tag) = self.snapshot.tags.iter().find(|tag| Some(tag.name.to_string()) == item.tag) {
+            by.extend(self.safe(tag));
+        }
+        match goes {
+            Some(place) if by.is_empty() => (Fate::Go(place, Timestamp(item.used())), 0),
+            None if by.is_empty() => (Fate::Keep(BTreeSet::from(["unnamed".to_owned()])), 0),
+            _ => (Fate::Keep(by), depth),
+        }
+    }
+
+    fn past(&self, item: &Judged, depth: u32) -> Vec<Digest> {
+        let tag = self.snapshot.tags.iter().find(|tag| Some(tag.name.to_string()) == item.tag);
+        let mut kept = Vec::new();
+        for digest in tag.map(|tag| tag.past.clone()).unwrap_or_default() {
+            if digest != item.manifest.digest && !kept.contains(&digest) && kept.len() < depth as usize {
+                kept.push(digest);
+            }
+        }
+        kept
+    }
+
+    /// The fates of all tags by name, and of all manifests.
+    pub fn fates(&self) -> (BTreeMap<String, Fate>, BTreeMap<Digest, Fate>) {
+        let all = self.all_judged();
+        let verdicts: Vec<_> = all.iter().map(|item| (item, self.verdict(item, &all))).collect();
+        let reached = self.closure(all.iter().map(|item| item.manifest.digest.clone()));
+        let mut stay: Vec<Digest> = Vec::new();
+        for (item, (fate, depth)) in &verdicts {
+            if matches!(fate, Fate::Keep(_)) {
+                stay.push(item.manifest.digest.clone());
+                stay.extend(self.past(item, *depth));
+            }
+        }
+        stay.extend(self.snapshot.tags.iter().filter(|t| !self.safe(t).is_empty()).map(|t| t.digest.clone()));
+        stay.extend(
+            self.snapshot.manifests.iter().map(|m| m.digest.clone()).filter(|d| !reached.contains(d)),
+        );
+        let kept = self.closure(stay);
+        let last = |digest: &Digest| {
+            let with = verdicts.iter().filter_map(|(item, (fate, _))| match fate {
+                Fate::Go(rule, used) => {
+                    let along = self.closure([item.manifest.digest.clone()]);
+                    along.contains(digest).then_some((*rule, *used))
+                }
+                Fate::Keep(_) => None,
+            });
+            let (rule, used) = with.max().expect("an item goes");
+            Fate::Go(rule, used)
+        };
+        let tag_fate = |tag: &TagFacts| {
+            let own = |(item, _): &&(&Judged, _)| item.tag.as_deref() == Some(tag.name.as_str());
+            if let Some((_, (fate, _))) = verdicts.iter().find(own) {
+                return fate.clone();
+            }
+            let mut by = self.safe(tag);
+            if self.manifest(&tag.digest).is_none() {
+                by.insert("no manifest".into());
+            }
+            let subject = self.subject_of(tag);
+            if subject.as_ref().is_some_and(|s| kept.contains(s)) {
+                by.insert("subject".into());
+            }
+            match subject {
+                Some(subject) if by.is_empty() => last(&subject),
+                _ => Fate::Keep(by),
+            }
+        };
+        let manifest_fate = |m: &ManifestFacts| {
+            if kept.contains(&m.digest) { Fate::Keep(BTreeSet::new()) } else { last(&m.digest) }
+        };
+        (
+            self.snapshot.tags.iter().map(|tag| (tag.name.to_string(), tag_fate(tag))).collect(),
+            self.snapshot.manifests.iter().map(|m| (m.digest.clone(), manifest_fate(m))).collect(),
+        )
+    }
+}
+
+/// Whether a rule selects an item; `None` if that cannot be known.
+fn selects(rule: &Rule, item: &Judged) -> Option<bool> {
+    let tagged = rule.tagged.unwrap_or(!rule.untagged && !rule.orphaned);
+    let kind = match item.kind {
+        "tagged" => tagged,
+        "untagged" => rule.untagged,
+        _ => rule.orphaned,
+    };
+    let tag = |test: &dyn Fn(&str) -> bool| item.tag.as_deref().is_some_and(test);
+    let names = (rule.tags.is_empty() || tag(&|tag| globs(&rule.tags, tag, false)))
+        && rule.tag_regex.as_ref().is_none_or(|regex| tag(&|tag| regex_matches(regex, tag)))
+        && rule.except_regex.as_ref().is_none_or(|regex| tag(&|tag| !regex_matches(regex, tag)));
+    let age = |time: i64| NOW.0 - time;
+    let times = hours(&rule.pushed_before).is_none_or(|span| age(item.pushed) > span)
+        && hours(&rule.pushed_within).is_none_or(|span| age(item.pushed) <= span)
+        && hours(&rule.pulled_before).is_none_or(|span| age(item.used()) > span)
+        && hours(&rule.pulled_within).is_none_or(|span| item.pulled.is_some_and(|time| age(time) <= span));
+    let m = &item.manifest;
+    let artifact = rule.artifact_types.is_empty()
+        || m.artifact_type.as_ref().is_some_and(|kind| globs(&rule.artifact_types, kind, false));
+    let has = |wanted: &BTreeMap<String, String>, there: &BTreeMap<String, String>| {
+        wanted.iter().all(|(key, glob)| {
+            there.get(key).is_some_and(|value| globs(std::slice::from_ref(glob), value, false))
+        })
+    };
+    let certain = kind && names && times && artifact && has(&rule.annotations, &m.annotations);
+    let platform = if rule.platforms.is_empty() {
+        Some(true)
+    } else {
+        m.platforms.as_ref().map(|there| {
+            let real: Vec<_> = there.iter().filter(|p| *p != "unknown/unknown").collect();
+            let count = real.iter().filter(|p| globs(&rule.platforms, p, false)).count();
+            if rule.action == Action::Keep { count > 0 } else { count > 0 && count == real.len() }
+        })
+    };
+    let label =
+        if rule.labels.is_empty() { Some(true) } else { m.labels.as_ref().map(|l| has(&rule.labels, l)) };
+    if !certain || platform == Some(false) || label == Some(false) {
+        return Some(false);
+    }
+    (platform.is_some() && label.is_some()).then_some(true)
+}
+
+/// Which is newer, if both take part in the count and in the same one.
+fn compare(rule: &Rule, a: &Judged, b: &Judged) -> Option<Ordering> {
+    if branch(rule, a)? != branch(rule, b)? {
+        return None;
+    }
+    let push = (a.pushed, a.name()).cmp(&(b.pushed, b.name()));
+    Some(match rule.by.unwrap_or(Order::Push) {
+        Order::Push => push,
+        Order::Pull => a.pulled.cmp(&b.pulled).then(push),
+        Order::Version => version(a.tag.as_ref()?)?.cmp(&version(b.tag.as_ref()?)?).then(push),
+    })
+}
+
+fn branch(rule: &Rule, item: &Judged) -> Option<String> {
+    match &rule.per {
+        None => Some(String::new()),
+        Some(per) => branch_of(per, item.tag.as_deref()?),
+    }
+}
