@@ -39,6 +39,8 @@ pub struct Config {
     pub uploads: Uploads,
     /// What is collected, and when.
     pub gc: Gc,
+    /// What is remembered of tags.
+    pub history: History,
     /// Tag lists, the catalog and referrers.
     pub lists: Lists,
     /// What the server tells its operator.

@@ -7,6 +7,7 @@ mod collector;
 pub mod fsck;
 mod hashing;
 pub mod progress;
+mod repositories;
 mod upkeep;
 pub mod usage;
 
@@ -18,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use clock_guard::{ClockGuard, ClockState};
 pub use collector::{Collected, Collector, CollectorSettings, CollectorStatus};
+pub use repositories::RepositoryJob;
 pub use upkeep::Upkeep;
 
 use crate::registry::Fault;

@@ -6,8 +6,13 @@
 //!
 //! The traits follow the nouns; [`MetadataStore`] is all of them together.
 
+mod change;
 mod collection;
+mod expiry;
+mod history;
 mod records;
+mod repositories;
+mod trash;
 
 pub mod faulty;
 pub mod sqlite;
@@ -20,8 +25,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use thiserror::Error;
 
+pub use change::{Change, FixedTags, HISTORY_KEPT};
 pub use collection::{Batch, CollectionRules, Garbage};
+pub use expiry::{ExpireManifest, ExpireTag, Expired, Expiry};
+pub use history::{ChangeKind, History, HistoryEntry, TagReturn};
 pub use records::*;
+pub use repositories::{Renaming, RepositoryChanges, RepositoryStep, RepositoryWork};
+pub use trash::{LostTag, RemovedManifest, RemovedTag, Restoration, Restored, Trash, TrashCursor, TrashPage};
 
 use crate::clock::Timestamp;
 use crate::oci::{Algorithm, BlobKey, Digest, Reference, RepoName, Tag, UploadId};
@@ -144,10 +154,10 @@ pub trait Manifests: Send + Sync {
     async fn put_manifest(&self, put: PutManifest) -> Result<PutOutcome>;
 
     /// Marks a manifest as removed and takes its tags away.
-    async fn delete_manifest(&self, repo: &RepoName, digest: &Digest, now: Timestamp) -> Result<Deletion>;
+    async fn delete_manifest(&self, repo: &RepoName, digest: &Digest, change: &Change) -> Result<Deletion>;
 
-    /// Removes a tag alone. `false` if there is none.
-    async fn delete_tag(&self, repo: &RepoName, tag: &Tag, now: Timestamp) -> Result<bool>;
+    /// Removes a tag alone.
+    async fn delete_tag(&self, repo: &RepoName, tag: &Tag, change: &Change) -> Result<Deletion>;
 
     /// Up to `limit` tags of `repo` in byte order behind `after`. `None` if there is no such repository.
     async fn tags(&self, repo: &RepoName, after: Option<&str>, limit: usize) -> Result<Option<Vec<Tag>>>;
@@ -243,9 +253,33 @@ pub trait Maintenance: Send + Sync {
 }
 
 /// All facts. Every implementation runs the scenarios of its suite.
-pub trait MetadataStore: Uploads + Blobs + Manifests + Collection + Maintenance + 'static {}
+pub trait MetadataStore:
+    Uploads
+    + Blobs
+    + Manifests
+    + History
+    + Trash
+    + Expiry
+    + RepositoryChanges
+    + Collection
+    + Maintenance
+    + 'static
+{
+}
 
-impl<T: Uploads + Blobs + Manifests + Collection + Maintenance + 'static> MetadataStore for T {}
+impl<T> MetadataStore for T where
+    T: Uploads
+        + Blobs
+        + Manifests
+        + History
+        + Trash
+        + Expiry
+        + RepositoryChanges
+        + Collection
+        + Maintenance
+        + 'static
+{
+}
 
 /// How long before a lease's renewal matters: renewing one that is younger is not worth a write. A lease
 /// thus protects for at least seven eighths of its setting.

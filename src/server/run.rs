@@ -22,7 +22,7 @@ use super::watch::{Watch, watch};
 use crate::config::Config;
 use crate::http::listen::{ListenSettings, Peer, load_tls, serve as listen};
 use crate::http::{App, AppState, HttpMetrics, HttpSettings};
-use crate::jobs::{self, Collector, Job, Upkeep};
+use crate::jobs::{self, Collector, Job, RepositoryJob, Upkeep};
 use crate::oci::PageLimits;
 
 /// How often the small chores are done.
@@ -116,9 +116,10 @@ impl Server {
         }));
         let registry = Arc::clone(&self.operator.opened.registry);
         let collector: Arc<dyn Job> = self.operator.collector.clone();
-        for (job, interval) in
-            [(collector, config.gc.interval.0), (Arc::new(Upkeep::new(registry)) as Arc<dyn Job>, UPKEEP)]
-        {
+        let repositories: Arc<dyn Job> =
+            Arc::new(RepositoryJob::new(Arc::clone(&registry), config.gc.batch.get()));
+        let upkeep: Arc<dyn Job> = Arc::new(Upkeep::new(registry));
+        for (job, interval) in [(collector, config.gc.interval.0), (upkeep, UPKEEP), (repositories, UPKEEP)] {
             let (name, token) = (job.name(), stop.clone());
             let run = move || jobs::run(Arc::clone(&job), interval, token.clone());
             tasks.spawn(supervise(name, CancellationToken::new(), run));

@@ -4,16 +4,23 @@
 use super::Folder;
 
 /// Every source with statements that must be quick; not `verify.rs`, which looks at everything.
-const SOURCES: [(&str, &str); 10] = [
+const SOURCES: [(&str, &str); 17] = [
     ("blobs", include_str!("../blobs.rs")),
     ("collection", include_str!("../collection.rs")),
+    ("deletion", include_str!("../deletion.rs")),
+    ("expiry", include_str!("../expiry.rs")),
+    ("history", include_str!("../history.rs")),
     ("holds", include_str!("../holds.rs")),
     ("links", include_str!("../links.rs")),
     ("maintenance", include_str!("../maintenance.rs")),
     ("manifests", include_str!("../manifests.rs")),
     ("mod", include_str!("../mod.rs")),
     ("purge", include_str!("../purge.rs")),
+    ("repositories", include_str!("../repositories.rs")),
+    ("restore", include_str!("../restore.rs")),
     ("review", include_str!("../review.rs")),
+    ("tags", include_str!("../tags.rs")),
+    ("trash", include_str!("../trash.rs")),
     ("uploads", include_str!("../uploads.rs")),
 ];
 
