@@ -39,10 +39,12 @@ impl Change {
     }
 }
 
+type IsFixed = dyn Fn(&Tag) -> bool + Send + Sync;
+
 /// Which tags of a repository are immutable. It is asked within the transaction, so that no tag is made and
 /// taken away between the question and the change. By default: none.
 #[derive(Clone, Default)]
-pub struct FixedTags(Option<Arc<dyn Fn(&Tag) -> bool + Send + Sync>>);
+pub struct FixedTags(Option<Arc<IsFixed>>);
 
 impl FixedTags {
     /// Those for which `fixed` says so. It must be quick, and not wait for anything.

@@ -36,6 +36,8 @@ pub struct Server {
     pub address: SocketAddr,
     pub client: Client,
     pub bytes: MemoryStore,
+    pub registry: Arc<Registry>,
+    pub clock: Arc<ManualClock>,
     pub shutdown: CancellationToken,
     pub serving: JoinHandle<()>,
     _facts: TempDir,
@@ -57,7 +59,9 @@ impl Server {
         let (facts, bytes) = (TempDir::new().expect("folder"), MemoryStore::new());
         let metadata = SqliteMetadata::open(facts.path(), Access::ReadWrite).expect("metadata");
         let clock = Arc::new(ManualClock::at(Timestamp(1_000_000_000)));
-        let registry = Registry::new(Arc::new(bytes.clone()), Arc::new(metadata), clock, setup.registry);
+        let registry =
+            Registry::new(Arc::new(bytes.clone()), Arc::new(metadata), clock.clone(), setup.registry);
+        let kept = Arc::clone(&registry);
         let mut exposition = prometheus_client::registry::Registry::default();
         let metrics = Arc::new(HttpMetrics::register(&mut exposition));
         let app =
@@ -66,7 +70,16 @@ impl Server {
         let address = listener.local_addr().expect("an address");
         let shutdown = CancellationToken::new();
         let serving = tokio::spawn(serve(listener, app, setup.listen, shutdown.clone()));
-        Self { address, client: Client::new(), bytes, shutdown, serving, _facts: facts }
+        Self {
+            address,
+            client: Client::new(),
+            bytes,
+            registry: kept,
+            clock,
+            shutdown,
+            serving,
+            _facts: facts,
+        }
     }
 
     /// A request for a path, or for a `Location` that is one.

@@ -111,11 +111,13 @@ pub(super) fn begin(c: &Connection, repo: i64, change: &Change) -> rusqlite::Res
     begun(c, Work { kind: ChangeKind::Delete, at, ..new(repo, removal, total, change) }).map(Some)
 }
 
-/// Begins to undo the deletion `removal`, or the last; `None` if nothing of it is in the trash.
+/// Begins to undo the deletion `removal`, or the last; `None` if nothing of it is in the trash, and it is not
+/// `under_way` either.
 pub(super) fn begin_restoration(
     c: &Connection,
     repo: i64,
     removal: Option<i64>,
+    under_way: bool,
     change: &Change,
 ) -> rusqlite::Result<Option<Work>> {
     let found = c
@@ -131,7 +133,7 @@ pub(super) fn begin_restoration(
     let total: i64 = c
         .prepare_cached("SELECT count(*) FROM manifests WHERE removal = ?1 AND state = 1")?
         .query_row([removal], |row| row.get(0))?;
-    if total == 0 {
+    if total == 0 && !under_way {
         return Ok(None);
     }
     tags::note(c, repo, tags::WHOLE, (None, None), ChangeKind::Restore, change)?;
@@ -156,7 +158,9 @@ pub(super) fn advance(
     limit: usize,
     change: &Change,
 ) -> rusqlite::Result<RepositoryStep> {
-    let change = Change { by: work.actor.clone(), reason: work.reason.clone(), ..change.clone() };
+    let why = if work.is_deletion() { "its repository was deleted" } else { "its repository was restored" };
+    let reason = work.reason.clone().unwrap_or_else(|| why.into());
+    let change = Change { by: work.actor.clone(), reason: Some(reason), ..change.clone() };
     let (mut taken, mut missing) = (Vec::new(), Vec::new());
     let more = if work.is_deletion() {
         delete(c, &mut work, limit, &change)?

@@ -45,7 +45,8 @@ impl RepositoryChanges for SqliteMetadata {
             };
             let work = match deletion::find(c, repo)? {
                 Some(work) if !work.is_deletion() => Some(work),
-                _ => deletion::begin_restoration(c, repo, removal, &change)?,
+                // One that is under way ends, even if nothing has gone yet.
+                deletion => deletion::begin_restoration(c, repo, removal, deletion.is_some(), &change)?,
             };
             Ok(work.map(|work| work.told(name)))
         })

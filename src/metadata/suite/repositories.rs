@@ -113,6 +113,8 @@ pub async fn a_deletion_that_is_under_way_is_taken_back(s: &Scene) {
     let done = bring_back(s, "app", None, 4).await;
     assert_eq!(done.work.done, 2);
     assert!(s.has("app", "i2").await && s.has("app", "s2").await);
+    begin().await.expect("begun");
+    assert_eq!(bring_back(s, "app", None, 5).await.work.total, 0, "nothing had gone");
     let none = s.store.begin_deletion(&repo("unheard-of"), &at(1).into()).await.expect("an answer");
     assert_eq!(none, None);
     assert_eq!(s.store.advance_repository(&repo("app"), 2, &at(5).into()).await.expect("an answer"), None);

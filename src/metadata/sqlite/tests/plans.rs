@@ -25,9 +25,11 @@ const SOURCES: [(&str, &str); 17] = [
 ];
 
 /// Statements that may look at all of something, by a part of them.
-const WHOLE: [&str; 5] = [
+const WHOLE: [&str; 6] = [
     // A short list, taken from its beginning.
     "FROM doomed LIMIT",
+    // One for each repository that is being deleted or restored.
+    "FROM repository_work w JOIN",
     "WHERE intent_digest IS NOT NULL\"",
     // On the copy that a dry run made.
     "SELECT count(*), coalesce(sum(size), 0) FROM doomed",
