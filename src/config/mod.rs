@@ -41,6 +41,8 @@ pub struct Config {
     pub gc: Gc,
     /// How everything that is stored is read again and checked.
     pub scrub: Scrub,
+    /// What is remembered of tags.
+    pub history: History,
     /// Tag lists, the catalog and referrers.
     pub lists: Lists,
     /// The API for people and programs.

@@ -190,6 +190,22 @@ impl Default for Scrub {
     }
 }
 
+/// What is remembered of tags.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct History {
+    /// How many changes of each tag are kept.
+    pub keep: Count,
+    /// How long the history of a tag that was taken away is kept.
+    pub removed: Span,
+}
+
+impl Default for History {
+    fn default() -> Self {
+        Self { keep: Count(100), removed: Span::hours(90 * 24) }
+    }
+}
+
 /// Tag lists, the catalog and referrers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]

@@ -21,6 +21,9 @@ const SMALL: u64 = 64 * 1024;
 pub(super) async fn get(call: &Call<'_>, name: RepoName, reference: &Reference) -> Answered {
     let repository = call.authorise(name)?;
     let manifest = repository.manifest(reference).await?;
+    if let (true, Reference::Tag(tag)) = (call.is_head(), reference) {
+        repository.note_push(tag, &manifest);
+    }
     let (plain, tag) = digest_values(&manifest.digest);
     let fresh = match reference {
         Reference::Digest(_) => IMMUTABLE,

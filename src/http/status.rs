@@ -9,7 +9,7 @@ use serde_json::json;
 use super::reply::Reply;
 use super::request_body::CollectError;
 use crate::metadata::EdgeKind;
-use crate::oci::{Digest, ErrorBody, ErrorCode, InvalidDigest, InvalidPageSize, InvalidTag, PathError};
+use crate::oci::{Digest, ErrorBody, ErrorCode, InvalidDigest, InvalidPageSize, InvalidTag, PathError, Tag};
 use crate::registry::{
     BlobError, ClientError, DeleteError, Fault, ManifestError, PutManifestError, UploadError,
 };
@@ -67,8 +67,18 @@ impl Refusal {
                 ),
                 headers: vec![(ALLOW, HeaderValue::from_static("GET, HEAD, PUT"))],
             },
+            DeleteError::Immutable(tag) => Self::immutable(&tag),
             DeleteError::Fault(fault) => fault.into(),
         }
+    }
+
+    /// A tag that may be neither moved nor deleted. No status is agreed on: 403 with `DENIED` is what clients
+    /// show at once, and do not try again.
+    fn immutable(tag: &Tag) -> Self {
+        let message = format!("the tag {tag} is immutable: it can be neither moved nor deleted");
+        let detail = json!({ "tag": tag.as_str() });
+        let errors = ErrorBody::with_detail(ErrorCode::Denied, message, detail);
+        Self { status: StatusCode::FORBIDDEN, errors, headers: Vec::new() }
     }
 
     fn wrong_digest(message: String, claimed: &Digest, actual: &Digest) -> Self {
@@ -201,6 +211,7 @@ impl From<PutManifestError> for Refusal {
                     .unwrap_or_else(|| ErrorBody::new(ErrorCode::ManifestBlobUnknown, message));
                 Self { status: StatusCode::BAD_REQUEST, errors, headers: Vec::new() }
             }
+            PutManifestError::Immutable(tag) => Self::immutable(&tag),
             PutManifestError::Fault(fault) => fault.into(),
         }
     }

@@ -7,6 +7,7 @@ mod collector;
 pub mod fsck;
 mod hashing;
 pub mod progress;
+mod repositories;
 pub mod scrub;
 mod upkeep;
 pub mod usage;
@@ -20,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use clock_guard::{ClockGuard, ClockState};
 pub use collector::{Collected, Collector, CollectorSettings, CollectorStatus};
+pub use repositories::RepositoryJob;
 pub use scrub::{Scrub, ScrubSettings};
 pub use upkeep::Upkeep;
 

@@ -1,7 +1,8 @@
-//! The small regular chores: recording the progress of uploads at rest and the pulls, tidying the metadata.
+//! The small regular chores: recording the progress of uploads at rest and the pulls, forgetting what is long
+//! gone, tidying the metadata.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 
 use async_trait::async_trait;
 
@@ -15,12 +16,14 @@ const RARELY: u32 = 60;
 pub struct Upkeep {
     registry: Arc<Registry>,
     ticks: AtomicU32,
+    /// Where the look at the repositories stands.
+    swept: AtomicI64,
 }
 
 impl Upkeep {
     /// The chores of `registry`.
     pub fn new(registry: Arc<Registry>) -> Self {
-        Self { registry, ticks: AtomicU32::new(0) }
+        Self { registry, ticks: AtomicU32::new(0), swept: AtomicI64::new(0) }
     }
 }
 
@@ -34,6 +37,9 @@ impl Job for Upkeep {
         self.registry.settle_uploads(false).await;
         if self.ticks.fetch_add(1, Ordering::Relaxed).is_multiple_of(RARELY) {
             self.registry.flush_pulls().await?;
+            self.registry.forget_history().await?;
+            let swept = self.registry.forget_repositories(self.swept.load(Ordering::Relaxed)).await?;
+            self.swept.store(swept, Ordering::Relaxed);
             self.registry.metadata().tidy().await?;
         }
         Ok(false)

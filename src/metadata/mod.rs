@@ -6,10 +6,15 @@
 //!
 //! The traits follow the nouns; [`MetadataStore`] is all of them together.
 
+mod change;
 mod collection;
+mod expiry;
+mod history;
 mod listings;
 mod records;
+mod repositories;
 mod scrub;
+mod trash;
 
 pub mod faulty;
 pub mod sqlite;
@@ -22,10 +27,15 @@ use std::time::Duration;
 use async_trait::async_trait;
 use thiserror::Error;
 
+pub use change::{Change, FixedTags, HISTORY_KEPT};
 pub use collection::{Batch, CollectionRules, Garbage};
+pub use expiry::{ExpireManifest, ExpireTag, Expired, Expiry};
+pub use history::{ChangeKind, History, HistoryEntry, TagReturn};
 pub use listings::*;
 pub use records::*;
+pub use repositories::{Renaming, RepositoryChanges, RepositoryStep, RepositoryWork};
 pub use scrub::{DamagedBlob, MOST_LINKERS, Scrubbing};
+pub use trash::{LostTag, RemovedManifest, RemovedTag, Restoration, Restored, Trash, TrashCursor, TrashPage};
 
 use crate::clock::Timestamp;
 use crate::oci::{Algorithm, BlobKey, Digest, Reference, RepoName, Tag, UploadId};
@@ -148,10 +158,10 @@ pub trait Manifests: Send + Sync {
     async fn put_manifest(&self, put: PutManifest) -> Result<PutOutcome>;
 
     /// Marks a manifest as removed and takes its tags away.
-    async fn delete_manifest(&self, repo: &RepoName, digest: &Digest, now: Timestamp) -> Result<Deletion>;
+    async fn delete_manifest(&self, repo: &RepoName, digest: &Digest, change: &Change) -> Result<Deletion>;
 
-    /// Removes a tag alone. `false` if there is none.
-    async fn delete_tag(&self, repo: &RepoName, tag: &Tag, now: Timestamp) -> Result<bool>;
+    /// Removes a tag alone.
+    async fn delete_tag(&self, repo: &RepoName, tag: &Tag, change: &Change) -> Result<Deletion>;
 
     /// Up to `limit` tags of `repo` in byte order behind `after`. `None` if there is no such repository.
     async fn tags(&self, repo: &RepoName, after: Option<&str>, limit: usize) -> Result<Option<Vec<Tag>>>;
@@ -248,12 +258,34 @@ pub trait Maintenance: Send + Sync {
 
 /// All facts. Every implementation runs the scenarios of its suite.
 pub trait MetadataStore:
-    Uploads + Blobs + Manifests + Listings + Collection + Scrubbing + Maintenance + 'static
+    Uploads
+    + Blobs
+    + Manifests
+    + History
+    + Trash
+    + Expiry
+    + Listings
+    + Scrubbing
+    + RepositoryChanges
+    + Collection
+    + Maintenance
+    + 'static
 {
 }
 
 impl<T> MetadataStore for T where
-    T: Uploads + Blobs + Manifests + Listings + Collection + Scrubbing + Maintenance + 'static
+    T: Uploads
+        + Blobs
+        + Manifests
+        + History
+        + Trash
+        + Expiry
+        + Listings
+        + Scrubbing
+        + RepositoryChanges
+        + Collection
+        + Maintenance
+        + 'static
 {
 }
 

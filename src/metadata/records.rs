@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::Change;
 use crate::clock::Timestamp;
 use crate::oci::{Algorithm, BlobKey, Digest, RepoName, Tag, UploadId};
 
@@ -97,8 +98,9 @@ pub struct ManifestRecord {
     pub content: Bytes,
     /// When it was last wanted by somebody who may push.
     pub leased_at: Timestamp,
-    /// Whether the request's own tag holds it, so that no lease is needed.
-    pub tagged: bool,
+    /// When the request's own tag was last pushed; `None` where it was asked for by its digest. The tag holds
+    /// it, so that no lease is needed.
+    pub tagged_at: Option<Timestamp>,
 }
 
 /// What an edge points at.
@@ -142,8 +144,8 @@ pub struct PutManifest {
     pub edges: Vec<Edge>,
     /// Tags to point at it.
     pub tags: Vec<Tag>,
-    /// Now.
-    pub now: Timestamp,
+    /// Now, and who puts it.
+    pub change: Change,
 }
 
 /// What became of a [`PutManifest`].
@@ -153,6 +155,8 @@ pub enum PutOutcome {
     Stored,
     /// Nothing changed: these required targets are absent.
     Missing(Vec<(Digest, EdgeKind)>),
+    /// Nothing changed: this tag is immutable, and points at something else.
+    Fixed(Tag),
 }
 
 /// What became of a deletion.
@@ -164,6 +168,8 @@ pub enum Deletion {
     Unknown,
     /// This live manifest holds it; nothing changed.
     HeldBy(Digest),
+    /// This immutable tag would be taken away; nothing changed.
+    Fixed(Tag),
 }
 
 /// A manifest in a referrers list.

@@ -111,5 +111,6 @@ pub(super) fn deleted(deletion: Deletion) -> Result<(), DeleteError> {
         Deletion::Done => Ok(()),
         Deletion::Unknown => Err(DeleteError::Unknown),
         Deletion::HeldBy(holder) => Err(DeleteError::HeldBy(holder)),
+        Deletion::Fixed(tag) => Err(DeleteError::Immutable(tag)),
     }
 }

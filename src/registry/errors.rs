@@ -3,7 +3,7 @@
 use thiserror::Error;
 
 use crate::metadata::{EdgeKind, MetadataError};
-use crate::oci::{Digest, InvalidManifest};
+use crate::oci::{Digest, InvalidManifest, RepoName, Tag};
 use crate::store::StoreError;
 
 /// Why the server could not do what was asked rightly. Nothing was changed that a client was told of.
@@ -125,6 +125,9 @@ pub enum PutManifestError {
     /// What it refers to is absent.
     #[error("the manifest refers to content that is not in the repository")]
     Missing(Vec<(Digest, EdgeKind)>),
+    /// An immutable tag points at something else.
+    #[error("the tag {0} is immutable and points at another manifest")]
+    Immutable(Tag),
     /// The server failed.
     #[error(transparent)]
     Fault(#[from] Fault),
@@ -164,6 +167,55 @@ pub enum DeleteError {
     /// A live manifest needs it.
     #[error("the manifest {0} refers to it")]
     HeldBy(Digest),
+    /// An immutable tag would go.
+    #[error("the tag {0} is immutable")]
+    Immutable(Tag),
+    /// The server failed.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+}
+
+/// Why something did not come back.
+#[derive(Debug, Error)]
+pub enum UndoError {
+    /// There is nothing to go back to: no such tag, or not in the trash.
+    #[error("there is nothing that could be brought back")]
+    Unknown,
+    /// The tag never pointed there, as far as its history goes back.
+    #[error("the tag's history does not have this digest")]
+    NotInHistory,
+    /// The tag is there.
+    #[error("the tag is in use and points at {0}")]
+    InUse(Digest),
+    /// The manifest is gone for good.
+    #[error("the manifest {0} is gone for good")]
+    Gone(Digest),
+    /// The manifest would not be whole.
+    #[error("what the manifest refers to is gone")]
+    Missing(Vec<(Digest, EdgeKind)>),
+    /// The tag may not be moved.
+    #[error("the tag {0} is immutable")]
+    Immutable(Tag),
+    /// The server failed.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+}
+
+/// Why a repository was not deleted, restored or renamed.
+#[derive(Debug, Error)]
+pub enum RepositoryError {
+    /// There is no such repository, or nothing in it.
+    #[error("repository unknown to the registry, or empty")]
+    Unknown,
+    /// The new name is taken.
+    #[error("the repository {0} exists and is not empty")]
+    Occupied(RepoName),
+    /// It is being deleted or restored.
+    #[error("the repository is being deleted or restored")]
+    Busy,
+    /// A tag may not go.
+    #[error("the tag {0} is immutable")]
+    Immutable(Tag),
     /// The server failed.
     #[error(transparent)]
     Fault(#[from] Fault),
@@ -185,4 +237,12 @@ macro_rules! faults_from_stores {
     )*};
 }
 
-faults_from_stores!(BlobError, UploadError, PutManifestError, ManifestError, DeleteError);
+faults_from_stores!(
+    BlobError,
+    UploadError,
+    PutManifestError,
+    ManifestError,
+    DeleteError,
+    UndoError,
+    RepositoryError
+);

@@ -46,7 +46,7 @@ impl Repository {
         let Some(manifest) = self.registry.metadata.manifest(&self.name, reference).await? else {
             return Err(self.unknown_manifest().await?);
         };
-        if self.access.push && !manifest.tagged && self.lease_is_stale(manifest.leased_at) {
+        if self.access.push && manifest.tagged_at.is_none() && self.lease_is_stale(manifest.leased_at) {
             let target = Target::Manifest(&manifest.digest);
             self.renew_lease(target).await?.then_some(()).ok_or(ManifestError::Unknown)?;
         }
@@ -81,22 +81,22 @@ impl Repository {
             annotations: manifest.annotations,
             edges: manifest.references.iter().map(|reference| edge(reference, settings.sparse)).collect(),
             tags: request.tags,
-            now: self.registry.clock.now(),
+            change: self.change(),
         };
         match self.registry.metadata.put_manifest(put).await? {
             PutOutcome::Stored => Ok(PutReceipt { digest, subject: manifest.subject }),
             PutOutcome::Missing(missing) => Err(PutManifestError::Missing(missing)),
+            PutOutcome::Fixed(tag) => Err(PutManifestError::Immutable(tag)),
         }
     }
 
     /// Removes a manifest and all tags that point at it.
     ///
     /// # Errors
-    /// [`DeleteError::HeldBy`] if a live index refers to it.
+    /// [`DeleteError::HeldBy`] if a live index refers to it, [`DeleteError::Immutable`] if a tag may not go.
     pub async fn delete_manifest(&self, digest: &Digest) -> Result<(), DeleteError> {
         self.registry.admit_change()?;
-        let now = self.registry.clock.now();
-        deleted(self.registry.metadata.delete_manifest(&self.name, digest, now).await?)
+        deleted(self.registry.metadata.delete_manifest(&self.name, digest, &self.change()).await?)
     }
 
     /// Which of the two things is unknown.

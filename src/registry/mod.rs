@@ -6,6 +6,8 @@
 
 mod blobs;
 mod errors;
+mod guard;
+mod history;
 mod listings;
 mod manifests;
 mod pulls;
@@ -15,8 +17,10 @@ mod repositories;
 mod sessions;
 mod space;
 mod tags;
+mod trash;
 mod upkeep;
 mod uploads;
+mod whole;
 mod writes;
 
 use std::pin::Pin;
@@ -27,6 +31,8 @@ use bytes::Bytes;
 use futures_util::Stream;
 
 pub use errors::*;
+pub use guard::TagGuard;
+pub use history::PointedBack;
 pub use listings::ManifestDetail;
 pub use manifests::{BodyTurn, PutReceipt, PutRequest};
 pub use removals::{HeldRemovals, Removed};
@@ -34,7 +40,7 @@ pub use repositories::Page;
 pub use space::SpaceState;
 
 use crate::clock::Clock;
-use crate::metadata::MetadataStore;
+use crate::metadata::{HISTORY_KEPT, MetadataStore};
 use crate::oci::RepoName;
 use crate::store::BlobStore;
 
@@ -60,6 +66,10 @@ pub struct Settings {
     pub min_free: u64,
     /// Below this many free bytes the low disk is warned of.
     pub warn_free: u64,
+    /// How many rows of each tag's history are kept.
+    pub history_keep: usize,
+    /// How long the history of a tag that was taken away is kept.
+    pub history_removed: Duration,
     /// Whether every change is refused.
     pub read_only: bool,
 }
@@ -75,6 +85,8 @@ impl Default for Settings {
             max_blob_size: 1 << 40,
             min_free: 512 << 20,
             warn_free: 2 << 30,
+            history_keep: HISTORY_KEPT,
+            history_removed: Duration::from_secs(90 * 24 * 60 * 60),
             read_only: false,
         }
     }
@@ -90,6 +102,7 @@ pub struct Registry {
     pulls: pulls::PullLog,
     space: space::SpaceGuard,
     removals: removals::Removals,
+    guard: guard::Guard,
 }
 
 /// What a caller may do with a repository besides pulling from it.
@@ -105,6 +118,7 @@ pub struct Repository {
     registry: Arc<Registry>,
     name: RepoName,
     access: Access,
+    by: Option<Arc<str>>,
 }
 
 impl Registry {
@@ -125,12 +139,13 @@ impl Registry {
             pulls: pulls::PullLog::default(),
             space: space::SpaceGuard::new(),
             removals: removals::Removals::default(),
+            guard: guard::Guard::default(),
         })
     }
 
     /// The repository `name`, whether it exists or not, for a caller who has `access` to it.
     pub fn repository(self: &Arc<Self>, name: RepoName, access: Access) -> Repository {
-        Repository { registry: Arc::clone(self), name, access }
+        Repository { registry: Arc::clone(self), name, access, by: None }
     }
 
     /// The facts, for jobs and reports.
@@ -158,6 +173,12 @@ impl Repository {
     /// Its name.
     pub fn name(&self) -> &RepoName {
         &self.name
+    }
+
+    /// The same in the hands of this person or robot, as the history tells it.
+    #[must_use]
+    pub fn on_behalf_of(self, by: &str) -> Self {
+        Self { by: Some(by.into()), ..self }
     }
 
     /// The same in the hands of somebody who may only pull: what is looked at is not leased.

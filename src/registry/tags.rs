@@ -1,5 +1,6 @@
 //! Listing and removing tags, and listing referrers.
 
+use super::blobs::deleted;
 use super::repositories::page;
 use super::{DeleteError, ManifestError, Page, PointTagError, PutManifestError, PutRequest, Repository};
 use crate::metadata::{MOST_ANNOTATIONS, ReferrerRecord};
@@ -38,12 +39,10 @@ impl Repository {
     /// Removes a tag alone.
     ///
     /// # Errors
-    /// [`DeleteError::Unknown`].
+    /// [`DeleteError::Unknown`], [`DeleteError::Immutable`].
     pub async fn delete_tag(&self, tag: &Tag) -> Result<(), DeleteError> {
         self.registry.admit_change()?;
-        let now = self.registry.clock.now();
-        let deleted = self.registry.metadata.delete_tag(&self.name, tag, now).await?;
-        if deleted { Ok(()) } else { Err(DeleteError::Unknown) }
+        deleted(self.registry.metadata.delete_tag(&self.name, tag, &self.change()).await?)
     }
 
     /// Up to `limit` manifests whose subject is `subject`, by digest behind `after`. Those that a client

@@ -213,6 +213,8 @@ fn settings(config: &Config) -> Settings {
         max_blob_size: config.uploads.max_size.0,
         min_free: config.storage.min_free.0,
         warn_free: config.storage.warn_free.0,
+        history_keep: config.history.keep.get(),
+        history_removed: config.history.removed.0,
         read_only: config.storage.read_only,
     }
 }

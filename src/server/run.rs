@@ -23,7 +23,7 @@ use crate::config::{self, Config};
 use crate::http::api::{Api, Changes};
 use crate::http::listen::{ListenSettings, Peer, load_tls, serve as listen};
 use crate::http::{App, AppState, HttpMetrics, HttpSettings};
-use crate::jobs::{self, Collector, Job, Scrub, Upkeep};
+use crate::jobs::{self, Collector, Job, RepositoryJob, Scrub, Upkeep};
 use crate::oci::PageLimits;
 
 /// How often the small chores are done.
@@ -125,7 +125,9 @@ impl Server {
         }));
         let registry = Arc::clone(&self.operator.opened.registry);
         let collector: Arc<dyn Job> = self.operator.collector.clone();
+        let repositories = RepositoryJob::new(Arc::clone(&registry), config.gc.batch.get());
         spawn_job(collector, config.gc.interval.0, tasks, stop);
+        spawn_job(Arc::new(repositories), UPKEEP, tasks, stop);
         spawn_job(Arc::new(Upkeep::new(registry)), UPKEEP, tasks, stop);
     }
 

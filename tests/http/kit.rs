@@ -40,6 +40,8 @@ pub struct Server {
     pub address: SocketAddr,
     pub client: Client,
     pub bytes: MemoryStore,
+    pub registry: Arc<Registry>,
+    pub clock: Arc<ManualClock>,
     pub shutdown: CancellationToken,
     pub serving: JoinHandle<()>,
     _facts: TempDir,
@@ -69,7 +71,8 @@ impl Server {
         } else {
             Arc::new(bytes.clone())
         };
-        let registry = Registry::new(store, Arc::new(metadata), clock, setup.registry);
+        let registry = Registry::new(store, Arc::new(metadata), clock.clone(), setup.registry);
+        let kept = Arc::clone(&registry);
         let mut exposition = prometheus_client::registry::Registry::default();
         let metrics = Arc::new(HttpMetrics::register(&mut exposition));
         let api = Arc::new(Api::new(Arc::clone(&registry), Arc::clone(&setup.health), setup.changes));
@@ -79,7 +82,16 @@ impl Server {
         let address = listener.local_addr().expect("an address");
         let shutdown = CancellationToken::new();
         let serving = tokio::spawn(serve(listener, app, setup.listen, shutdown.clone()));
-        Self { address, client: Client::new(), bytes, shutdown, serving, _facts: facts }
+        Self {
+            address,
+            client: Client::new(),
+            bytes,
+            registry: kept,
+            clock,
+            shutdown,
+            serving,
+            _facts: facts,
+        }
     }
 
     /// A request for a path, or for a `Location` that is one.

@@ -177,3 +177,58 @@ async fn unknown_repositories_and_unknown_manifests_differ() {
     refused(server.get("/v2/a/manifests/other"), 404, "MANIFEST_UNKNOWN").await;
     refused(server.get("/v2/nowhere/manifests/latest"), 404, "NAME_UNKNOWN").await;
 }
+
+struct Releases;
+
+impl orlop::registry::TagGuard for Releases {
+    fn is_immutable(&self, repo: &orlop::oci::RepoName, tag: &orlop::oci::Tag) -> bool {
+        repo.as_str() == "prod" && tag.as_str().starts_with('v')
+    }
+}
+
+#[tokio::test]
+async fn an_immutable_tag_is_pushed_once() {
+    let server = Server::start().await;
+    server.registry.guard_tags(std::sync::Arc::new(Releases));
+    let (manifest, digest) = server.push_image("prod", "v1", b"layer").await;
+    assert_eq!(server.put_manifest("prod", "v1", &manifest).await.status(), 201, "the same again is fine");
+    let other = image(&server.push("prod", b"{}").await, &server.push("prod", b"other").await, None);
+    let put = server.put("/v2/prod/manifests/v1").header("content-type", IMAGE).body(other.clone());
+    let error = refused(put, 403, "DENIED").await;
+    assert_eq!(error["detail"]["tag"], "v1");
+    assert!(error["message"].as_str().expect("text").contains("v1"));
+    for reference in ["v1", digest.as_str()] {
+        refused(server.delete(&format!("/v2/prod/manifests/{reference}")), 403, "DENIED").await;
+    }
+    assert_eq!(
+        server.get("/v2/prod/manifests/v1").send().await.expect("answer").text().await.expect("body"),
+        manifest
+    );
+    assert_eq!(server.put_manifest("prod", "latest", &other).await.status(), 201);
+    server.push_image("test", "v1", b"layer").await;
+    assert_eq!(server.delete("/v2/test/manifests/v1").send().await.expect("answer").status(), 202);
+}
+
+/// A push that finds nothing to do ends with a HEAD, and counts as one; a pull does not.
+#[tokio::test]
+async fn a_head_by_a_pusher_makes_a_tag_young() {
+    let server = Server::start().await;
+    let (_, digest) = server.push_image("a", "latest", b"layer").await;
+    let pushed_at = || async {
+        let tag = orlop::oci::Reference::Tag("latest".parse().expect("tag"));
+        let found = server.registry.metadata().manifest(&"a".parse().expect("name"), &tag).await;
+        found.expect("facts").expect("there").tagged_at
+    };
+    let ask = |request: reqwest::RequestBuilder| async {
+        assert_eq!(request.send().await.expect("answer").status(), 200);
+        server.registry.flush_pulls().await.expect("flushed");
+    };
+    let first = pushed_at().await;
+    ask(server.head("/v2/a/manifests/latest")).await;
+    server.clock.advance(std::time::Duration::from_secs(61));
+    ask(server.get("/v2/a/manifests/latest")).await;
+    ask(server.head(&format!("/v2/a/manifests/{digest}"))).await;
+    assert_eq!(pushed_at().await, first);
+    ask(server.head("/v2/a/manifests/latest")).await;
+    assert_eq!(pushed_at().await.map(|at| at.0), first.map(|at| at.0 + 61_000));
+}

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use orlop::metadata::EdgeKind;
-use orlop::registry::{DeleteError, PutManifestError};
+use orlop::registry::{DeleteError, PutManifestError, RepositoryError};
 
 use crate::kit::*;
 
@@ -162,4 +162,40 @@ async fn a_long_upload_extends_the_leases_of_its_repository() {
     repo.finish(id, None, body(&[]), digest(b"123")).await.expect("blob");
     kit.pass(LEASE - MOMENT).await;
     put(&repo, &["slow"], &image(&config, &[&digest(b"123")])).await.expect("both are there");
+}
+
+#[tokio::test]
+async fn a_repository_goes_and_comes_back() {
+    let kit = Kit::new();
+    let repo = kit.repo("a");
+    let (manifest, _, layer) = push_image(&repo.clone().on_behalf_of("ann"), "latest", "layer").await;
+    repo.delete().await.expect("begun");
+    drop(repo);
+    let kit = kit.restarted().await;
+    let job = orlop::jobs::RepositoryJob::new(std::sync::Arc::clone(&kit.registry), 1);
+    while orlop::jobs::Job::tick(&job).await.expect("a step") {}
+    let repo = kit.repo("a");
+    assert!(!has(&repo, "latest").await);
+    let trash = kit.registry.removed_manifests(None, None, 10).await.expect("listed");
+    assert_eq!(trash.items[0].digest, manifest);
+    kit.pass(TRASH / 2).await;
+    repo.restore(None).await.expect("begun");
+    while orlop::jobs::Job::tick(&job).await.expect("a step") {}
+    kit.pass(TRASH * 2).await;
+    assert!(has(&kit.repo("a"), "latest").await && read(&kit.repo("a"), &layer).await.is_some());
+    let told = repo.tag_history(&"latest".parse().expect("tag"), None, 10).await.expect("told");
+    assert_eq!(told.items.last().and_then(|row| row.by.as_deref()), Some("ann"));
+}
+
+#[tokio::test]
+async fn a_repository_is_renamed_there_and_back() {
+    let kit = Kit::new();
+    let repo = kit.repo("a");
+    let (manifest, ..) = push_image(&repo, "latest", "layer").await;
+    let other = kit.repo("b");
+    repo.rename(other.name()).await.expect("renamed");
+    assert!(matches!(repo.rename(other.name()).await, Err(RepositoryError::Unknown)));
+    assert!(has(&other, manifest.as_str()).await && !has(&repo, "latest").await);
+    other.rename(repo.name()).await.expect("renamed back");
+    assert!(has(&repo, "latest").await);
 }

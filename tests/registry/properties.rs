@@ -1,6 +1,8 @@
 //! Random work on the real registry, with faults and power cuts in its byte store and the collector ticking
 //! in between, compared with a reference that knows what users were promised.
 
+mod undoing;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,6 +37,7 @@ enum Step {
     DeleteManifest { repo: usize, manifest: usize },
     Restore { repo: usize, manifest: usize },
     DeleteBlob { repo: usize, blob: usize },
+    Undo(undoing::Undo),
     Pass { seconds: u64 },
     Tick,
     Collect,
@@ -63,6 +66,7 @@ fn step() -> impl Strategy<Value = Step> {
         3 => (repo(), 0..8_usize).prop_map(|(repo, manifest)| Step::DeleteManifest { repo, manifest }),
         2 => (repo(), 0..8_usize).prop_map(|(repo, manifest)| Step::Restore { repo, manifest }),
         1 => (repo(), blob()).prop_map(|(repo, blob)| Step::DeleteBlob { repo, blob }),
+        8 => undoing::undo().prop_map(Step::Undo),
         5 => prop_oneof![Just(1), Just(50), Just(99), Just(101), Just(999), Just(1001), Just(5001)]
             .prop_map(|seconds| Step::Pass { seconds }),
         6 => Just(Step::Tick),
@@ -181,6 +185,7 @@ impl World {
                 self.put(repo, content, blobs, children, subject, None).await;
             }
             Step::DeleteBlob { repo, blob } => self.delete_blob(repo, blob).await,
+            Step::Undo(undo) => self.undo(undo).await,
             Step::Pass { seconds } => self.clock.advance(Duration::from_secs(seconds)),
             Step::Tick => drop(self.collector.tick().await),
             Step::Collect => drop(self.collector.run_to_end(|_| {}).await),

@@ -31,6 +31,8 @@ pub struct Reference {
     pub tags: BTreeMap<String, Digest>,
     /// Until when a pusher was promised that a blob is there for its manifest.
     pub promised: BTreeMap<Digest, Timestamp>,
+    /// What the last deletion of the repository as a whole took away, and when.
+    pub deleted: BTreeMap<Digest, Timestamp>,
 }
 
 impl Reference {

@@ -111,6 +111,7 @@ impl From<DeleteError> for Problem {
     fn from(error: DeleteError) -> Self {
         match error {
             DeleteError::Unknown => Self::unknown(error),
+            DeleteError::Immutable(_) => Self::new(StatusCode::FORBIDDEN, error),
             DeleteError::HeldBy(holder) => Self::new(
                 StatusCode::CONFLICT,
                 format_args!("the manifest {holder} refers to it: delete that first"),
@@ -125,6 +126,9 @@ impl From<PointTagError> for Problem {
         match error {
             PointTagError::Unknown => Self::unknown(error),
             PointTagError::Put(PutManifestError::Fault(fault)) => fault.into(),
+            PointTagError::Put(error @ PutManifestError::Immutable(_)) => {
+                Self::new(StatusCode::FORBIDDEN, error)
+            }
             PointTagError::Put(error) => Self::new(StatusCode::CONFLICT, error),
         }
     }

@@ -108,12 +108,12 @@ impl<S: Manifests> Manifests for Faulty<S> {
         self.faults.apply(Operation::PutManifest, self.inner.put_manifest(put)).await
     }
 
-    async fn delete_manifest(&self, repo: &RepoName, digest: &Digest, now: Timestamp) -> Result<Deletion> {
-        self.faults.apply(Operation::DeleteManifest, self.inner.delete_manifest(repo, digest, now)).await
+    async fn delete_manifest(&self, repo: &RepoName, digest: &Digest, change: &Change) -> Result<Deletion> {
+        self.faults.apply(Operation::DeleteManifest, self.inner.delete_manifest(repo, digest, change)).await
     }
 
-    async fn delete_tag(&self, repo: &RepoName, tag: &Tag, now: Timestamp) -> Result<bool> {
-        self.faults.apply(Operation::DeleteTag, self.inner.delete_tag(repo, tag, now)).await
+    async fn delete_tag(&self, repo: &RepoName, tag: &Tag, change: &Change) -> Result<Deletion> {
+        self.faults.apply(Operation::DeleteTag, self.inner.delete_tag(repo, tag, change)).await
     }
 
     async fn tags(&self, repo: &RepoName, after: Option<&str>, limit: usize) -> Result<Option<Vec<Tag>>> {

@@ -9,6 +9,7 @@
 
 mod forward;
 mod operation;
+mod past;
 #[cfg(test)]
 mod tests;
 

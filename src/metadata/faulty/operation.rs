@@ -61,6 +61,40 @@ pub enum Operation {
     TagEntry,
     /// [`crate::metadata::Listings::manifest_entry`]
     ManifestEntry,
+    /// [`crate::metadata::History::tag_history`]
+    TagHistory,
+    /// [`crate::metadata::History::rollback`]
+    Rollback,
+    /// [`crate::metadata::History::restore_tag`]
+    RestoreTag,
+    /// [`crate::metadata::History::forget_history`]
+    ForgetHistory,
+    /// [`crate::metadata::History::note_pushes`]
+    NotePushes,
+    /// [`crate::metadata::Trash::removed_manifests`]
+    RemovedManifests,
+    /// [`crate::metadata::Trash::removed_tags`]
+    RemovedTags,
+    /// [`crate::metadata::Trash::restore_manifest`]
+    RestoreManifest,
+    /// [`crate::metadata::Trash::empty_trash`]
+    EmptyTrash,
+    /// [`crate::metadata::Expiry::expire_tag`]
+    ExpireTag,
+    /// [`crate::metadata::Expiry::expire_manifest`]
+    ExpireManifest,
+    /// [`crate::metadata::RepositoryChanges::rename_repository`]
+    RenameRepository,
+    /// [`crate::metadata::RepositoryChanges::begin_deletion`]
+    BeginDeletion,
+    /// [`crate::metadata::RepositoryChanges::begin_restoration`]
+    BeginRestoration,
+    /// [`crate::metadata::RepositoryChanges::repository_work`]
+    RepositoryWork,
+    /// [`crate::metadata::RepositoryChanges::advance_repository`]
+    AdvanceRepository,
+    /// [`crate::metadata::RepositoryChanges::forget_repositories`]
+    ForgetRepositories,
     /// [`crate::metadata::Collection::review_manifests`]
     ReviewManifests,
     /// [`crate::metadata::Collection::condemn_trash`]

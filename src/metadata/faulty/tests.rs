@@ -39,6 +39,62 @@ async fn without_a_plan_nothing_goes_wrong() {
 }
 
 #[tokio::test]
+async fn undoing_goes_through_it_as_well() {
+    macro_rules! each {
+        ($($scenario:ident)*) => {$({
+            let folder = Folder::new();
+            let scene = Scene::new(folder.open());
+            crate::metadata::suite::$scenario(&scene).await;
+            scene.verifies().await;
+        })*};
+    }
+    each! {
+        a_tag_is_rolled_back
+        a_tag_is_restored
+        the_history_of_a_removed_tag_is_forgotten
+        a_push_without_a_change_is_noted
+        removed_tags_are_listed
+        children_come_back_with_their_index
+        the_trash_is_emptied_on_request
+        an_expired_tag_takes_its_manifest_along
+        an_untagged_manifest_is_expired
+        a_repository_is_deleted_and_brought_back
+        an_emptied_repository_is_replaced
+        nothing_is_left_of_an_empty_repository
+    }
+}
+
+/// The medium fails before or after the effect: nothing half done is left, and doing it again gets there.
+#[tokio::test]
+async fn an_undo_that_fails_is_done_again() {
+    use crate::metadata::suite::{digest, image, repo, tag};
+    use crate::metadata::{History, RepositoryChanges, Trash};
+    for fault in [Fault::Fail(Failure::Io), Fault::FailAfter(Failure::Io)] {
+        let folder = Folder::new();
+        let (store, faults) = folder.faulty();
+        let scene = Scene::new(store.clone());
+        scene.put("app", image("a").tag("v1"), 0).await;
+        scene.put("app", image("b").tag("v1"), 1).await;
+        let (app, change) = (repo("app"), at(2).into());
+        faults.next_of(Operation::Rollback, fault);
+        assert!(store.rollback(&app, &tag("v1"), None, &change).await.is_err());
+        store.rollback(&app, &tag("v1"), Some(&digest("a")), &change).await.expect("again");
+        assert_eq!(scene.tagged("app", "v1").await.map(|found| found.digest), Some(digest("a")));
+        scene.delete("app", "a", 3).await;
+        faults.next_of(Operation::RestoreManifest, fault);
+        assert!(store.restore_manifest(&app, &digest("a"), &change).await.is_err());
+        store.restore_manifest(&app, &digest("a"), &change).await.expect("again");
+        assert!(scene.tagged("app", "v1").await.is_some());
+        store.begin_deletion(&app, &change).await.expect("begun");
+        faults.next_of(Operation::AdvanceRepository, fault);
+        assert!(store.advance_repository(&app, 1, &change).await.is_err());
+        while store.advance_repository(&app, 1, &change).await.expect("again").is_some() {}
+        assert!(!scene.has("app", "a").await && !scene.has("app", "b").await);
+        scene.verifies().await;
+    }
+}
+
+#[tokio::test]
 async fn the_nth_operation_fails_before_or_after_its_effect() {
     let folder = Folder::new();
     let (store, faults) = folder.faulty();

@@ -4,7 +4,7 @@ use rusqlite::ToSql;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSqlOutput, ValueRef};
 
 use crate::clock::Timestamp;
-use crate::metadata::EdgeKind;
+use crate::metadata::{ChangeKind, EdgeKind};
 use crate::oci::{Algorithm, Digest, Generation, UploadId};
 
 /// A digest as one byte for its algorithm and the hash.
@@ -108,6 +108,36 @@ impl FromSql for EdgeKind {
             0 => Ok(Self::Blob),
             1 => Ok(Self::Child),
             2 => Ok(Self::Subject),
+            other => Err(FromSqlError::OutOfRange(other)),
+        }
+    }
+}
+
+impl ToSql for ChangeKind {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        let tag: u8 = match self {
+            Self::Push => 0,
+            Self::Move => 1,
+            Self::Delete => 2,
+            Self::Expiry => 3,
+            Self::Restore => 4,
+            Self::Rollback => 5,
+            Self::Rename => 6,
+        };
+        Ok(tag.into())
+    }
+}
+
+impl FromSql for ChangeKind {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        match value.as_i64()? {
+            0 => Ok(Self::Push),
+            1 => Ok(Self::Move),
+            2 => Ok(Self::Delete),
+            3 => Ok(Self::Expiry),
+            4 => Ok(Self::Restore),
+            5 => Ok(Self::Rollback),
+            6 => Ok(Self::Rename),
             other => Err(FromSqlError::OutOfRange(other)),
         }
     }

@@ -61,6 +61,26 @@ pub(super) fn manifest_is_kept(c: &Connection, id: i64, repo: i64, digest: &[u8]
     Ok(listed || is_tagged(c, id)? || subject_holds(c, id, repo)?)
 }
 
+/// Whether a tag, a live index or a live subject holds a manifest: what is in the trash does not bring it back
+/// alone, and comes back with it.
+pub(super) fn manifest_is_held_live(
+    c: &Connection,
+    id: i64,
+    repo: i64,
+    digest: &[u8],
+) -> rusqlite::Result<bool> {
+    let subject = || {
+        c.prepare_cached(
+            "SELECT 1 FROM edges e JOIN manifests s ON s.repo = e.repo AND s.digest = e.target
+             WHERE e.manifest = ?1 AND e.kind = 2 AND s.state = 0 LIMIT 1",
+        )?
+        .exists([id])
+    };
+    Ok(is_tagged(c, id)?
+        || live_holder(c, repo, digest, EdgeKind::Child)?.is_some()
+        || (subject()? && subject_holds(c, id, repo)?))
+}
+
 fn is_tagged(c: &Connection, id: i64) -> rusqlite::Result<bool> {
     c.prepare_cached("SELECT 1 FROM tags WHERE manifest = ?1 LIMIT 1")?.exists([id])
 }

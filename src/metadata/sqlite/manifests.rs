@@ -6,11 +6,11 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::blobs::{link_is_there, link_is_visible, read_digest, unhide};
 use super::codec::{SqlDigest, digest};
 use super::holds::{self, Review};
-use super::{Durability, SqliteMetadata, make_repo, name_from, repo_id};
+use super::{Durability, SqliteMetadata, make_repo, name_from, repo_id, tags};
 use crate::clock::Timestamp;
 use crate::metadata::{
-    Deletion, Edge, EdgeKind, MOST_ANNOTATIONS, ManifestRecord, Manifests, PutManifest, PutOutcome,
-    ReferrerRecord, Result,
+    Change, ChangeKind, Deletion, Edge, EdgeKind, MOST_ANNOTATIONS, ManifestRecord, Manifests, PutManifest,
+    PutOutcome, ReferrerRecord, Result,
 };
 use crate::oci::{Digest, Reference, RepoName, Tag};
 
@@ -20,7 +20,7 @@ impl Manifests for SqliteMetadata {
         let ask = |c: &Connection| match reference {
             Reference::Tag(tag) => c
                 .prepare_cached(
-                    "SELECT m.digest, m.media_type, m.content, m.leased_at, 1
+                    "SELECT m.digest, m.media_type, m.content, m.leased_at, t.updated_at
                      FROM repositories r
                      JOIN tags t ON t.repo = r.id AND t.name = ?2
                      JOIN manifests m ON m.id = t.manifest
@@ -30,7 +30,7 @@ impl Manifests for SqliteMetadata {
                 .optional(),
             Reference::Digest(wanted) => c
                 .prepare_cached(
-                    "SELECT m.digest, m.media_type, m.content, m.leased_at, 0
+                    "SELECT m.digest, m.media_type, m.content, m.leased_at, NULL
                      FROM repositories r
                      JOIN manifests m ON m.repo = r.id AND m.digest = ?2
                      WHERE r.name = ?1 AND m.state = 0",
@@ -44,63 +44,65 @@ impl Manifests for SqliteMetadata {
     async fn put_manifest(&self, put: PutManifest) -> Result<PutOutcome> {
         self.write(Durability::Full, move |c| {
             let target = digest(&put.digest);
+            if let Some(tag) = tags::fixed_elsewhere(c, &put)? {
+                return Ok(PutOutcome::Fixed(tag));
+            }
             let missing = missing_targets(c, &put, &target)?;
             if !missing.is_empty() {
                 return Ok(PutOutcome::Missing(missing));
             }
-            let repo = make_repo(c, &put.repo, put.now)?;
+            let now = put.change.now;
+            let repo = make_repo(c, &put.repo, now)?;
             let id = store_manifest(c, repo, &target, &put)?;
             // It was accepted anew, whatever became of what held it.
             holds::unqueue(c, Review::Orphan, repo, &target)?;
             for tag in &put.tags {
-                point_tag(c, repo, tag, id, &target, put.now)?;
+                tags::point_tag(c, repo, tag.as_str(), (id, &target), None, &put.change)?;
             }
             if put.tags.is_empty() {
-                holds::queue_manifest(c, id, repo, &target, put.now)?;
+                holds::queue_manifest(c, id, repo, &target, now)?;
             }
             Ok(PutOutcome::Stored)
         })
         .await
     }
 
-    async fn delete_manifest(&self, repo: &RepoName, wanted: &Digest, now: Timestamp) -> Result<Deletion> {
-        let (repo, target) = (repo.clone(), digest(wanted));
+    async fn delete_manifest(&self, repo: &RepoName, wanted: &Digest, change: &Change) -> Result<Deletion> {
+        let (repo, target, change) = (repo.clone(), digest(wanted), change.clone());
         self.write(Durability::Full, move |c| {
             let Some(repo) = repo_id(c, &repo)? else {
                 return Ok(Deletion::Unknown);
             };
-            let live = c
-                .prepare_cached("SELECT id FROM manifests WHERE repo = ?1 AND digest = ?2 AND state = 0")?
-                .query_row(params![repo, target], |row| row.get::<_, i64>(0))
-                .optional()?;
-            let Some(id) = live else {
+            let Some(id) = live_id(c, repo, &target)? else {
                 return Ok(Deletion::Unknown);
             };
             if let Some(holder) = holds::live_holder(c, repo, &target, EdgeKind::Child)? {
                 return read_digest(&holder).map(Deletion::HeldBy);
             }
-            remove_manifest(c, repo, id, now)?;
+            if let Some(tag) = tags::fixed_of(c, id, &change.fixed)? {
+                return Ok(Deletion::Fixed(tag));
+            }
+            remove_manifest(c, repo, (id, &target), ChangeKind::Delete, &change, None)?;
             Ok(Deletion::Done)
         })
         .await
     }
 
-    async fn delete_tag(&self, repo: &RepoName, tag: &Tag, now: Timestamp) -> Result<bool> {
-        let (repo, tag) = (repo.clone(), tag.clone());
+    async fn delete_tag(&self, repo: &RepoName, tag: &Tag, change: &Change) -> Result<Deletion> {
+        let (repo, tag, change) = (repo.clone(), tag.clone(), change.clone());
         self.write(Durability::Full, move |c| {
             let Some(repo) = repo_id(c, &repo)? else {
-                return Ok(false);
+                return Ok(Deletion::Unknown);
             };
-            let manifest = c
-                .prepare_cached("DELETE FROM tags WHERE repo = ?1 AND name = ?2 RETURNING manifest")?
-                .query_row(params![repo, tag.as_str()], |row| row.get::<_, i64>(0))
-                .optional()?;
-            let Some(manifest) = manifest else {
-                return Ok(false);
+            let Some(found) = tags::find(c, repo, tag.as_str())? else {
+                return Ok(Deletion::Unknown);
             };
-            note_history(c, repo, tag.as_str(), None, now)?;
-            lost_a_tag(c, repo, manifest, now)?;
-            Ok(true)
+            if change.fixed.contains(&tag) {
+                return Ok(Deletion::Fixed(tag));
+            }
+            tags::take_away(c, repo, tag.as_str(), &found.digest, ChangeKind::Delete, &change)?;
+            holds::queue_manifest(c, found.manifest, repo, &found.digest, change.now)?;
+            Ok(Deletion::Done)
         })
         .await
     }
@@ -178,7 +180,7 @@ fn manifest_record(row: &Row<'_>) -> rusqlite::Result<ManifestRecord> {
         media_type: row.get(1)?,
         content: row.get::<_, Vec<u8>>(2)?.into(),
         leased_at: row.get(3)?,
-        tagged: row.get(4)?,
+        tagged_at: row.get(4)?,
     })
 }
 
@@ -269,12 +271,12 @@ fn store_manifest(c: &Connection, repo: i64, target: &[u8], put: &PutManifest) -
     let id = match found {
         Some((id, state)) => {
             c.prepare_cached(
-                "UPDATE manifests SET state = 0, removed_at = NULL, purged_to = 0, media_type = ?3,
-                                      leased_at = max(leased_at, ?2), content = ?4
+                "UPDATE manifests SET state = 0, removed_at = NULL, removal = NULL, purged_to = 0,
+                                      media_type = ?3, leased_at = max(leased_at, ?2), content = ?4
                  WHERE id = ?1",
             )?
             // The same bytes, unless those that are there are damaged: then this heals them.
-            .execute(params![id, put.now, put.media_type, put.content])?;
+            .execute(params![id, put.change.now, put.media_type, put.content])?;
             if state == 0 {
                 return Ok(id);
             }
@@ -314,7 +316,7 @@ fn insert_manifest(c: &Connection, repo: i64, target: &[u8], put: &PutManifest) 
     .insert(params![
         repo,
         target,
-        put.now,
+        put.change.now,
         put.content.len().cast_signed(),
         put.media_type,
         put.artifact_type,
@@ -323,58 +325,27 @@ fn insert_manifest(c: &Connection, repo: i64, target: &[u8], put: &PutManifest) 
     ])
 }
 
-/// Points a tag at a manifest; the one that it pointed at before may have lost its last holder.
-fn point_tag(
+/// The row of a live manifest.
+pub(super) fn live_id(c: &Connection, repo: i64, target: &[u8]) -> rusqlite::Result<Option<i64>> {
+    c.prepare_cached("SELECT id FROM manifests WHERE repo = ?1 AND digest = ?2 AND state = 0")?
+        .query_row(params![repo, target], |row| row.get(0))
+        .optional()
+}
+
+/// Moves a live manifest to the trash and takes its tags away, as part of the `removal` of its repository if
+/// it is one.
+pub(super) fn remove_manifest(
     c: &Connection,
     repo: i64,
-    tag: &Tag,
-    manifest: i64,
-    target: &[u8],
-    now: Timestamp,
+    (id, target): (i64, &[u8]),
+    kind: ChangeKind,
+    change: &Change,
+    removal: Option<i64>,
 ) -> rusqlite::Result<()> {
-    let before = c
-        .prepare_cached("SELECT manifest FROM tags WHERE repo = ?1 AND name = ?2")?
-        .query_row(params![repo, tag.as_str()], |row| row.get::<_, i64>(0))
-        .optional()?;
-    c.prepare_cached(
-        "INSERT INTO tags (repo, name, manifest, updated_at) VALUES (?1, ?2, ?3, ?4)
-         ON CONFLICT DO UPDATE SET manifest = excluded.manifest, updated_at = excluded.updated_at",
-    )?
-    .execute(params![repo, tag.as_str(), manifest, now])?;
-    if before == Some(manifest) {
-        return Ok(());
-    }
-    note_history(c, repo, tag.as_str(), Some(target), now)?;
-    before.map_or(Ok(()), |before| lost_a_tag(c, repo, before, now))
-}
-
-fn lost_a_tag(c: &Connection, repo: i64, manifest: i64, now: Timestamp) -> rusqlite::Result<()> {
-    let target: Vec<u8> = c
-        .prepare_cached("SELECT digest FROM manifests WHERE id = ?1")?
-        .query_row([manifest], |row| row.get(0))?;
-    holds::queue_manifest(c, manifest, repo, &target, now)
-}
-
-fn note_history(
-    c: &Connection,
-    repo: i64,
-    tag: &str,
-    target: Option<&[u8]>,
-    now: Timestamp,
-) -> rusqlite::Result<()> {
-    c.prepare_cached("INSERT INTO tag_history (repo, name, digest, at) VALUES (?1, ?2, ?3, ?4)")?
-        .execute(params![repo, tag, target, now])
-        .map(drop)
-}
-
-/// Moves a live manifest to the trash and takes its tags away.
-pub(super) fn remove_manifest(c: &Connection, repo: i64, id: i64, now: Timestamp) -> rusqlite::Result<()> {
-    c.prepare_cached("UPDATE manifests SET state = 1, removed_at = ?2 WHERE id = ?1")?
-        .execute(params![id, now])?;
-    let mut delete = c.prepare_cached("DELETE FROM tags WHERE manifest = ?1 RETURNING name")?;
-    let tags: Vec<String> = delete.query_map([id], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
-    for tag in tags {
-        note_history(c, repo, &tag, None, now)?;
+    c.prepare_cached("UPDATE manifests SET state = 1, removed_at = ?2, removal = ?3 WHERE id = ?1")?
+        .execute(params![id, change.now, removal])?;
+    for tag in tags::names_of(c, id)? {
+        tags::take_away(c, repo, &tag, target, kind, change)?;
     }
     Ok(())
 }

@@ -7,6 +7,9 @@
 mod blobs;
 mod codec;
 mod collection;
+mod deletion;
+mod expiry;
+mod history;
 mod holds;
 mod links;
 mod listings;
@@ -17,10 +20,14 @@ mod place;
 mod purge;
 mod readers;
 mod recall;
+mod repositories;
+mod restore;
 mod review;
 mod scrub;
+mod tags;
 #[cfg(test)]
 mod tests;
+mod trash;
 mod uploads;
 mod verify;
 mod writer;

@@ -22,6 +22,23 @@ pub(super) fn condemn(c: &Connection, cutoff: Timestamp, limit: usize) -> rusqli
     Ok(Batch { changed: changed as u64, more: changed == limit })
 }
 
+/// The same for one repository alone.
+pub(super) fn condemn_of(
+    c: &Connection,
+    repo: i64,
+    cutoff: Timestamp,
+    limit: usize,
+) -> rusqlite::Result<Batch> {
+    let changed = c
+        .prepare_cached(
+            "UPDATE manifests SET state = 2 WHERE id IN
+             (SELECT id FROM manifests WHERE repo = ?1 AND state = 1 AND removed_at <= ?2
+              ORDER BY removed_at LIMIT ?3)",
+        )?
+        .execute(params![repo, cutoff, limit.cast_signed()])?;
+    Ok(Batch { changed: changed as u64, more: changed == limit })
+}
+
 pub(super) fn is_due(c: &Connection, rules: &CollectionRules) -> rusqlite::Result<bool> {
     let purging = c.prepare_cached("SELECT 1 FROM manifests WHERE state = 2 LIMIT 1")?.exists([])?;
     Ok(purging || review::is_due(c, Review::Orphan, rules.lease_cutoff())?)

@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::holds::{self, Review};
 use super::manifests;
 use crate::clock::Timestamp;
-use crate::metadata::{Batch, CollectionRules};
+use crate::metadata::{Batch, Change, ChangeKind, CollectionRules};
 
 /// An entry of the review queue.
 pub(super) struct Entry {
@@ -109,6 +109,7 @@ pub(super) fn review_manifest(
     if holds::is_leased(c, entry.repo, leased_at, rules)? {
         return Ok(Verdict::PutOff(leased_at.max(later(cutoff, rules))));
     }
-    manifests::remove_manifest(c, entry.repo, id, rules.now)?;
+    let change = Change::from(rules.now);
+    manifests::remove_manifest(c, entry.repo, (id, &entry.digest), ChangeKind::Expiry, &change, None)?;
     Ok(Verdict::Gone)
 }

@@ -10,7 +10,7 @@ pub async fn a_manifest_is_served_by_digest_and_tag(s: &Scene) {
     let by_tag = s.tagged("app", "latest").await.expect("by tag");
     assert_eq!(by_digest.content.as_ref(), b"a");
     assert_eq!(by_digest.media_type, "application/vnd.oci.image.manifest.v1+json");
-    assert_eq!((by_digest.tagged, by_tag.tagged), (false, true));
+    assert_eq!((by_digest.tagged_at, by_tag.tagged_at), (None, Some(at(1))));
     assert_eq!(by_tag.content, by_digest.content);
     assert!(!s.has("other", "a").await);
     assert_eq!(s.tagged("app", "v2").await, None);

@@ -5,14 +5,18 @@
 mod blobs;
 mod cascade;
 mod collection;
+mod expiry;
+mod history;
 mod leases;
 mod listing;
 mod listings;
 mod manifests;
+mod repositories;
 mod scene;
 mod scrub;
 mod totals;
 mod trash;
+mod undo;
 mod uploads;
 
 use std::sync::Arc;
@@ -22,14 +26,18 @@ use super::MetadataStore;
 pub use blobs::*;
 pub use cascade::*;
 pub use collection::*;
+pub use expiry::*;
+pub use history::*;
 pub use leases::*;
 pub use listing::*;
 pub use listings::*;
 pub use manifests::*;
+pub use repositories::*;
 pub use scene::{Image, Scene, at, digest, image, repo, rules, tag};
 pub use scrub::*;
 pub use totals::*;
 pub use trash::*;
+pub use undo::*;
 pub use uploads::*;
 
 /// A medium that stores can be opened on.
@@ -150,6 +158,41 @@ macro_rules! metadata_store_suite {
             children_follow_also_where_untagged_manifests_are_kept
             what_is_set_aside_is_listed_with_who_links_it
             the_place_of_the_scrub_is_told
+            every_change_of_a_tag_is_told
+            a_history_keeps_its_newest_rows
+            the_history_of_a_removed_tag_is_forgotten
+            a_tag_is_rolled_back
+            what_a_rollback_leaves_expires
+            a_rollback_brings_back_what_is_in_the_trash
+            a_rollback_to_what_is_gone_is_refused
+            a_tag_is_restored
+            an_immutable_tag_stays
+            a_push_without_a_change_is_noted
+            the_trash_is_listed
+            removed_tags_are_listed
+            a_removed_manifest_is_restored
+            an_untagged_one_is_restored_for_a_while
+            children_come_back_with_their_index
+            what_would_not_be_whole_is_not_restored
+            a_sparse_index_comes_back_with_what_there_is
+            what_is_purged_is_not_restored
+            the_trash_is_emptied_on_request
+            a_restore_is_told
+            an_expired_tag_takes_its_manifest_along
+            a_tag_that_changed_does_not_expire
+            a_tag_that_was_pulled_does_not_expire
+            a_manifest_that_is_held_outlives_its_tag
+            an_untagged_manifest_is_expired
+            a_repository_is_deleted_and_brought_back
+            an_earlier_deletion_is_brought_back
+            a_push_survives_the_deletion_of_its_repository
+            a_deletion_that_is_under_way_is_taken_back
+            what_cannot_go_or_come_back_is_counted
+            a_repository_is_renamed
+            an_emptied_repository_is_replaced
+            a_repository_with_an_immutable_tag_is_not_renamed
+            an_upload_stays_with_its_name
+            nothing_is_left_of_an_empty_repository
             totals_are_kept_current
             totals_follow_a_blob_of_another_size
             usage_is_told_by_repository

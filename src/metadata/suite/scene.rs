@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use crate::clock::Timestamp;
 use crate::metadata::{
-    Batch, BlobRecord, CollectionRules, Deletion, Edge, EdgeKind, ManifestRecord, MetadataStore, PutManifest,
-    PutOutcome, Target, UploadEnd, stale_lease,
+    Batch, BlobRecord, Change, CollectionRules, Deletion, Edge, EdgeKind, FixedTags, ManifestRecord,
+    MetadataStore, PutManifest, PutOutcome, Target, UploadEnd, stale_lease,
 };
 use crate::oci::{Algorithm, BlobKey, Digest, Generation, Hasher, Reference, RepoName, Tag, UploadId};
 
@@ -60,7 +60,7 @@ pub fn image(name: &str) -> Image {
         annotations: BTreeMap::new(),
         edges: Vec::new(),
         tags: Vec::new(),
-        now: at(0),
+        change: at(0).into(),
     })
 }
 
@@ -85,6 +85,11 @@ impl Image {
         self.edge(name, EdgeKind::Child, true)
     }
 
+    /// It lists this manifest, which may be absent.
+    pub fn sparse_child(self, name: &str) -> Self {
+        self.edge(name, EdgeKind::Child, false)
+    }
+
     /// It refers to this manifest.
     pub fn subject(self, name: &str) -> Self {
         self.edge(name, EdgeKind::Subject, false)
@@ -93,6 +98,18 @@ impl Image {
     /// This tag is to point at it.
     pub fn tag(mut self, name: &str) -> Self {
         self.0.tags.push(tag(name));
+        self
+    }
+
+    /// So many rows of its tags' history are kept.
+    pub fn keep(mut self, rows: usize) -> Self {
+        self.0.change.keep = rows;
+        self
+    }
+
+    /// These tags are immutable.
+    pub fn fixed(mut self, fixed: &FixedTags) -> Self {
+        self.0.change.fixed = fixed.clone();
         self
     }
 
@@ -168,7 +185,10 @@ impl Scene {
 
     /// Puts a manifest.
     pub async fn try_put(&self, to: &str, image: Image, hours: i64) -> PutOutcome {
-        let put = PutManifest { repo: repo(to), now: at(hours), ..image.0 };
+        let put = {
+            let change = Change { now: at(hours), ..image.0.change };
+            PutManifest { repo: repo(to), change, ..image.0 }
+        };
         self.store.put_manifest(put).await.expect("an answer")
     }
 
@@ -194,7 +214,7 @@ impl Scene {
 
     /// Deletes a manifest.
     pub async fn delete(&self, of: &str, name: &str, hours: i64) -> Deletion {
-        self.store.delete_manifest(&repo(of), &digest(name), at(hours)).await.expect("an answer")
+        self.store.delete_manifest(&repo(of), &digest(name), &at(hours).into()).await.expect("an answer")
     }
 
     /// Deletes a blob.
@@ -204,7 +224,9 @@ impl Scene {
 
     /// Deletes a tag.
     pub async fn untag(&self, of: &str, name: &str, hours: i64) -> bool {
-        self.store.delete_tag(&repo(of), &tag(name), at(hours)).await.expect("an answer")
+        let change = at(hours).into();
+        let deleted = self.store.delete_tag(&repo(of), &tag(name), &change).await.expect("an answer");
+        deleted == Deletion::Done
     }
 
     /// A HEAD on a blob by a pusher.

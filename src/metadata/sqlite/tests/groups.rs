@@ -163,7 +163,7 @@ async fn put(store: &SqliteMetadata, number: u64) -> crate::metadata::Result<()>
         annotations: std::collections::BTreeMap::new(),
         edges: Vec::new(),
         tags: Vec::new(),
-        now: at(1),
+        change: at(1).into(),
     };
     store.put_manifest(put).await.map(drop)
 }

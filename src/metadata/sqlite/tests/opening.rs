@@ -7,6 +7,7 @@ use crate::metadata::MetadataError;
 use crate::metadata::sqlite::open::{self, OpenError};
 use crate::metadata::sqlite::{Access, SqliteMetadata};
 use crate::metadata::suite::{Fixture, Scene, at, image, rules};
+use crate::metadata::{ChangeKind, HistoryEntry, TagReturn};
 
 /// What a killed process leaves: the files as they are now.
 fn killed(folder: &Folder) -> Folder {
@@ -35,6 +36,54 @@ async fn a_killed_process_loses_nothing() {
     assert!(again.tagged("app", "v1").await.is_some() && again.has_blob("app", "layer").await);
     assert_eq!(again.store.recorded_time().await.expect("an answer"), Some(at(7)));
     again.verifies().await;
+}
+
+/// What the first release wrote is brought up to date, and its history told.
+#[tokio::test]
+async fn a_full_database_of_the_first_version_is_migrated() {
+    let folder = Folder::new();
+    let connection = rusqlite::Connection::open(folder.path().join("orlop.db")).expect("opened");
+    let history = "CREATE TABLE refinery_schema_history
+                   (version INT4 PRIMARY KEY, name VARCHAR(255), applied_on VARCHAR(255), checksum VARCHAR(255))";
+    connection.execute_batch(include_str!("../migrations/V1__first.sql")).expect("made");
+    connection.execute_batch(history).expect("made");
+    connection.execute_batch(&first_migration()).expect("noted");
+    let (a, b) = (format!("x'01{}'", "aa".repeat(32)), format!("x'01{}'", "bb".repeat(32)));
+    let facts = format!(
+        "INSERT INTO repositories VALUES (1, 'app', 0);
+         INSERT INTO manifests (id, repo, digest, pushed_at, leased_at, size, media_type, content) VALUES
+             (1, 1, {a}, 0, 0, 1, 'm', x'61'), (2, 1, {b}, 0, 0, 1, 'm', x'62');
+         INSERT INTO tags VALUES (1, 'v1', 2, 5);
+         INSERT INTO review VALUES (1, 1, {a}, 5);
+         INSERT INTO tag_history (repo, name, digest, at) VALUES
+             (1, 'v1', {a}, 1), (1, 'v2', {a}, 2), (1, 'v1', {b}, 3), (1, 'v2', NULL, 4);"
+    );
+    connection.execute_batch(&facts).expect("filled");
+    drop(connection);
+    let scene = Scene::new(folder.open());
+    assert!(folder.path().join("orlop.db.before-v2").exists());
+    let (app, v1, v2) =
+        ("app".parse().expect("name"), "v1".parse().expect("tag"), "v2".parse().expect("tag"));
+    let kinds = |rows: Vec<HistoryEntry>| rows.into_iter().map(|row| row.kind).collect::<Vec<_>>();
+    let told = scene.store.tag_history(&app, Some(&v1), None, 9).await.expect("told");
+    assert_eq!(told[0].was, told[1].digest);
+    assert_eq!(kinds(told), [ChangeKind::Move, ChangeKind::Push]);
+    let told = scene.store.tag_history(&app, Some(&v2), None, 9).await.expect("told");
+    assert_eq!(kinds(told), [ChangeKind::Delete, ChangeKind::Push]);
+    let back = scene.store.restore_tag(&app, &v2, &at(1).into()).await.expect("an answer");
+    assert!(matches!(back, TagReturn::Done { .. }), "{back:?}");
+    scene.verifies().await;
+}
+
+/// How the migrations' own table tells that the first was applied: taken from a database that has it.
+fn first_migration() -> String {
+    let folder = Folder::new();
+    drop(folder.store());
+    let connection = rusqlite::Connection::open(folder.path().join("orlop.db")).expect("opened");
+    let row =
+        "SELECT 'INSERT INTO refinery_schema_history VALUES (1, ' || quote(name) || ', ' || quote(applied_on)
+               || ', ' || quote(checksum) || ')' FROM refinery_schema_history WHERE version = 1";
+    connection.query_row(row, [], |row| row.get(0)).expect("applied")
 }
 
 #[tokio::test]

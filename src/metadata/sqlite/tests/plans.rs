@@ -8,24 +8,33 @@ use crate::metadata::SortKey;
 use crate::metadata::sqlite::listings::{repositories_page, tags_page};
 
 /// Every source with statements that must be quick; not `verify.rs`, which looks at everything.
-const SOURCES: [(&str, &str); 11] = [
+const SOURCES: [(&str, &str); 18] = [
     ("blobs", include_str!("../blobs.rs")),
     ("collection", include_str!("../collection.rs")),
+    ("deletion", include_str!("../deletion.rs")),
+    ("expiry", include_str!("../expiry.rs")),
+    ("history", include_str!("../history.rs")),
     ("holds", include_str!("../holds.rs")),
     ("links", include_str!("../links.rs")),
     ("maintenance", include_str!("../maintenance.rs")),
     ("manifests", include_str!("../manifests.rs")),
     ("mod", include_str!("../mod.rs")),
     ("purge", include_str!("../purge.rs")),
+    ("repositories", include_str!("../repositories.rs")),
+    ("restore", include_str!("../restore.rs")),
     ("review", include_str!("../review.rs")),
     ("scrub", include_str!("../scrub.rs")),
+    ("tags", include_str!("../tags.rs")),
+    ("trash", include_str!("../trash.rs")),
     ("uploads", include_str!("../uploads.rs")),
 ];
 
 /// Statements that may look at all of something, by a part of them.
-const WHOLE: [&str; 6] = [
+const WHOLE: [&str; 7] = [
     // A short list, taken from its beginning.
     "FROM doomed LIMIT",
+    // One for each repository that is being deleted or restored.
+    "FROM repository_work w JOIN",
     "WHERE intent_digest IS NOT NULL\"",
     // On the copy that a dry run made.
     "SELECT count(*), coalesce(sum(size), 0) FROM doomed",

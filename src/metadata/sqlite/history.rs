@@ -1,0 +1,193 @@
+//! The history of tags, and the way back along it.
+
+use async_trait::async_trait;
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use super::blobs::read_digest;
+use super::codec::{SqlDigest, digest};
+use super::tags::{self, Pointed, WHOLE};
+use super::{Durability, SqliteMetadata, manifests, repo_id, restore};
+use crate::clock::Timestamp;
+use crate::metadata::{Batch, Change, ChangeKind, History, HistoryEntry, Result, TagReturn};
+use crate::oci::{Digest, RepoName, Tag};
+
+#[async_trait]
+impl History for SqliteMetadata {
+    async fn tag_history(
+        &self,
+        repo: &RepoName,
+        tag: Option<&Tag>,
+        before: Option<i64>,
+        limit: usize,
+    ) -> Result<Vec<HistoryEntry>> {
+        let name = tag.map_or(WHOLE, Tag::as_str);
+        self.read(|c| {
+            let Some(repo) = repo_id(c, repo)? else {
+                return Ok(Vec::new());
+            };
+            let mut query = c.prepare_cached(
+                "SELECT id, at, kind, digest, was, actor, reason FROM tag_history
+                 WHERE repo = ?1 AND name = ?2 AND id < ?3 ORDER BY id DESC LIMIT ?4",
+            )?;
+            let values = params![repo, name, before.unwrap_or(i64::MAX), limit.cast_signed()];
+            query.query_map(values, entry)?.collect()
+        })
+    }
+
+    async fn rollback(
+        &self,
+        repo: &RepoName,
+        tag: &Tag,
+        to: Option<&Digest>,
+        change: &Change,
+    ) -> Result<TagReturn> {
+        let (repo, tag, to, change) = (repo.clone(), tag.clone(), to.map(digest), change.clone());
+        self.write(Durability::Full, move |c| {
+            let Some(repo) = repo_id(c, &repo)? else {
+                return Ok(TagReturn::Unknown);
+            };
+            let wanted = match to {
+                Some(to) if !has_pointed_at(c, repo, &tag, &to)? => return Ok(TagReturn::NotInHistory),
+                Some(to) => to,
+                None => match last_change(c, repo, &tag)? {
+                    Some(LastChange { was: Some(was), .. }) => was,
+                    _ => return Ok(TagReturn::Unknown),
+                },
+            };
+            let current = tags::find(c, repo, tag.as_str())?;
+            point_back(c, repo, &tag, current, &wanted, ChangeKind::Rollback, &change)
+        })
+        .await
+    }
+
+    async fn restore_tag(&self, repo: &RepoName, tag: &Tag, change: &Change) -> Result<TagReturn> {
+        let (repo, tag, change) = (repo.clone(), tag.clone(), change.clone());
+        self.write(Durability::Full, move |c| {
+            let Some(repo) = repo_id(c, &repo)? else {
+                return Ok(TagReturn::Unknown);
+            };
+            if let Some(found) = tags::find(c, repo, tag.as_str())? {
+                return read_digest(&found.digest).map(TagReturn::InUse);
+            }
+            match last_change(c, repo, &tag)? {
+                Some(LastChange { was: Some(was), removed: true }) => {
+                    point_back(c, repo, &tag, None, &was, ChangeKind::Restore, &change)
+                }
+                _ => Ok(TagReturn::Unknown),
+            }
+        })
+        .await
+    }
+
+    async fn forget_history(&self, cutoff: Timestamp, limit: usize) -> Result<Batch> {
+        if self.read(|c| removals(c, cutoff, 1))?.is_empty() {
+            return Ok(Batch::default());
+        }
+        self.write(Durability::Lazy, move |c| {
+            let removals = removals(c, cutoff, limit)?;
+            let mut changed = 0;
+            for (id, repo, name) in &removals {
+                let mut forget =
+                    c.prepare_cached("DELETE FROM tag_history WHERE repo = ?1 AND name = ?2 AND id <= ?3")?;
+                changed += forget.execute(params![repo, name, id])? as u64;
+            }
+            Ok(Batch { changed, more: removals.len() == limit })
+        })
+        .await
+    }
+
+    async fn note_pushes(&self, pushes: Vec<(RepoName, Tag, Digest, Timestamp)>) -> Result<()> {
+        self.write(Durability::Lazy, move |c| {
+            let mut update = c.prepare_cached(
+                "UPDATE tags SET updated_at = ?4
+                 WHERE repo = (SELECT id FROM repositories WHERE name = ?1) AND name = ?2 AND updated_at < ?4
+                   AND manifest = (SELECT m.id FROM repositories r JOIN manifests m ON m.repo = r.id
+                                   WHERE r.name = ?1 AND m.digest = ?3)",
+            )?;
+            for (repo, tag, pushed, at) in pushes {
+                update.execute(params![repo.as_str(), tag.as_str(), digest(&pushed), at])?;
+            }
+            Ok(())
+        })
+        .await
+    }
+}
+
+fn entry(row: &Row<'_>) -> rusqlite::Result<HistoryEntry> {
+    Ok(HistoryEntry {
+        id: row.get(0)?,
+        at: row.get(1)?,
+        kind: row.get(2)?,
+        digest: row.get::<_, Option<SqlDigest>>(3)?.map(|digest| digest.0),
+        was: row.get::<_, Option<SqlDigest>>(4)?.map(|digest| digest.0),
+        by: row.get(5)?,
+        reason: row.get(6)?,
+    })
+}
+
+/// What happened to a tag last.
+struct LastChange {
+    was: Option<Vec<u8>>,
+    removed: bool,
+}
+
+fn last_change(c: &Connection, repo: i64, tag: &Tag) -> rusqlite::Result<Option<LastChange>> {
+    let mut query = c.prepare_cached(
+        "SELECT was, digest IS NULL FROM tag_history WHERE repo = ?1 AND name = ?2 ORDER BY id DESC LIMIT 1",
+    )?;
+    let row = |row: &Row<'_>| Ok(LastChange { was: row.get(0)?, removed: row.get(1)? });
+    query.query_row(params![repo, tag.as_str()], row).optional()
+}
+
+/// The rows of a tag are as many as the setting keeps.
+fn has_pointed_at(c: &Connection, repo: i64, tag: &Tag, target: &[u8]) -> rusqlite::Result<bool> {
+    c.prepare_cached(
+        "SELECT 1 FROM tag_history WHERE repo = ?1 AND name = ?2 AND (digest = ?3 OR was = ?3) LIMIT 1",
+    )?
+    .exists(params![repo, tag.as_str(), target])
+}
+
+/// Points a tag at a manifest out of its past, which comes back out of the trash if it is there.
+fn point_back(
+    c: &Connection,
+    repo: i64,
+    tag: &Tag,
+    current: Option<Pointed>,
+    wanted: &[u8],
+    kind: ChangeKind,
+    change: &Change,
+) -> rusqlite::Result<TagReturn> {
+    if current.as_ref().is_some_and(|current| current.digest != wanted) && change.fixed.contains(tag) {
+        return Ok(TagReturn::Fixed(tag.clone()));
+    }
+    let to = read_digest(wanted)?;
+    let mut restored = Vec::new();
+    let manifest = match manifests::live_id(c, repo, wanted)? {
+        Some(id) => id,
+        None => {
+            let Some(removed) = restore::find(c, repo, wanted)? else {
+                return Ok(TagReturn::Gone(to));
+            };
+            let id = removed.id;
+            match restore::restore(c, repo, removed, false, change)? {
+                Ok(back) => restored = back.manifests,
+                Err(missing) => return Ok(TagReturn::Missing(missing)),
+            }
+            id
+        }
+    };
+    tags::point_tag(c, repo, tag.as_str(), (manifest, wanted), Some(kind), change)?;
+    let from = current.map(|current| read_digest(&current.digest)).transpose()?;
+    Ok(TagReturn::Done { from, to, restored })
+}
+
+/// The oldest removals. The newest row of all stays: its id must not be given out again.
+fn removals(c: &Connection, cutoff: Timestamp, limit: usize) -> rusqlite::Result<Vec<(i64, i64, String)>> {
+    c.prepare_cached(
+        "SELECT id, repo, name FROM tag_history
+         WHERE digest IS NULL AND at <= ?1 AND id < (SELECT max(id) FROM tag_history)
+         ORDER BY at LIMIT ?2",
+    )?
+    .query_map(params![cutoff, limit.cast_signed()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
+    .collect()
+}

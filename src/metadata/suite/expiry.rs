@@ -1,0 +1,118 @@
+//! What a policy takes away, and what it leaves.
+
+use super::scene::DAY;
+use super::*;
+use crate::metadata::{Change, ChangeKind, ExpireManifest, ExpireTag, Expired, FixedTags, Restoration};
+
+const GONE: Expired = Expired::Done { removed_manifest: true };
+const UNTAGGED: Expired = Expired::Done { removed_manifest: false };
+
+/// The expiry of a tag that was pushed at `pushed` hours, now.
+fn expiry(name: &str, of: &str, pushed: i64, hours: i64) -> ExpireTag {
+    ExpireTag {
+        repo: repo("app"),
+        tag: tag(name),
+        digest: digest(of),
+        updated_at: at(pushed),
+        pulled_before: None,
+        change: Change::from(at(hours)).because("policy ci, rule old builds"),
+    }
+}
+
+async fn expire(s: &Scene, expiry: ExpireTag) -> Expired {
+    s.store.expire_tag(expiry).await.expect("an answer")
+}
+
+async fn expire_untagged(s: &Scene, name: &str, alone: i64, hours: i64) -> Expired {
+    let expiry = ExpireManifest {
+        repo: repo("app"),
+        digest: digest(name),
+        alone_at: at(alone),
+        pulled_before: Some(at(alone)),
+        lease: DAY,
+        change: at(hours).into(),
+    };
+    s.store.expire_manifest(expiry).await.expect("an answer")
+}
+
+/// The tag and its manifest go in one step, with the reason, and can be brought back.
+pub async fn an_expired_tag_takes_its_manifest_along(s: &Scene) {
+    s.push("app", "layer", 0).await;
+    s.put("app", image("a").blob("layer").tag("v1"), 0).await;
+    assert_eq!(expire(s, expiry("v1", "a", 0, 100)).await, GONE);
+    assert!(!s.has("app", "a").await);
+    let told = s.store.tag_history(&repo("app"), Some(&tag("v1")), None, 1).await.expect("an answer");
+    assert_eq!(
+        (told[0].kind, told[0].reason.as_deref()),
+        (ChangeKind::Expiry, Some("policy ci, rule old builds"))
+    );
+    let restored = s.store.restore_manifest(&repo("app"), &digest("a"), &at(101).into()).await;
+    assert!(matches!(restored.expect("an answer"), Restoration::Done(back) if back.tags == [tag("v1")]));
+    assert_eq!(expire(s, expiry("v1", "a", 101, 102)).await, GONE);
+    s.collect(rules(127)).await;
+    assert!(!s.is_stored("layer").await);
+}
+
+/// What is not what it was judged by stays.
+pub async fn a_tag_that_changed_does_not_expire(s: &Scene) {
+    s.put("app", image("a").tag("v1"), 0).await;
+    s.put("app", image("a").tag("v1"), 1).await;
+    assert_eq!(expire(s, expiry("v1", "a", 0, 2)).await, Expired::Changed);
+    s.put("app", image("b").tag("v1"), 2).await;
+    assert_eq!(expire(s, expiry("v1", "a", 2, 3)).await, Expired::Changed);
+    assert_eq!(expire(s, expiry("v2", "a", 2, 3)).await, Expired::Changed);
+    let elsewhere = ExpireTag { repo: repo("other"), ..expiry("v1", "b", 2, 3) };
+    assert_eq!(expire(s, elsewhere).await, Expired::Changed);
+    let change = Change { fixed: FixedTags::new(|_| true), ..at(3).into() };
+    assert_eq!(expire(s, ExpireTag { change, ..expiry("v1", "b", 2, 3) }).await, Expired::Changed);
+    assert!(s.tagged("app", "v1").await.is_some());
+}
+
+/// A pull that came after the judgement keeps: of the manifest, of a child, of an index above it.
+pub async fn a_tag_that_was_pulled_does_not_expire(s: &Scene) {
+    s.put("app", image("child").tag("child"), 0).await;
+    s.put("app", image("index").child("child").tag("index"), 0).await;
+    let since = |name: &str, hours| ExpireTag { pulled_before: Some(at(hours)), ..expiry(name, name, 0, 10) };
+    let pull = |name: &str, hours| s.store.note_pulls(vec![(repo("app"), digest(name), at(hours))]);
+    pull("child", 5).await.expect("noted");
+    assert_eq!(expire(s, since("index", 5)).await, Expired::Changed);
+    pull("index", 6).await.expect("noted");
+    assert_eq!(expire(s, since("child", 6)).await, Expired::Changed);
+    assert_eq!(expire(s, since("child", 7)).await, UNTAGGED);
+    assert_eq!(expire(s, since("index", 7)).await, GONE);
+}
+
+/// Another tag, a live index or a live subject keeps the manifest; what is in the trash does not.
+pub async fn a_manifest_that_is_held_outlives_its_tag(s: &Scene) {
+    s.put("app", image("a").tag("v1").tag("v2"), 0).await;
+    assert_eq!(expire(s, expiry("v1", "a", 0, 1)).await, UNTAGGED);
+    assert_eq!(expire(s, expiry("v2", "a", 0, 1)).await, GONE);
+    s.put("app", image("child").tag("child"), 0).await;
+    s.put("app", image("index").child("child").tag("index"), 0).await;
+    s.put("app", image("signature").subject("index").tag("sig"), 0).await;
+    assert_eq!(expire(s, expiry("child", "child", 0, 1)).await, UNTAGGED);
+    assert_eq!(expire(s, expiry("sig", "signature", 0, 1)).await, UNTAGGED);
+    s.put("app", image("child").tag("child"), 2).await;
+    s.put("app", image("signature").subject("index").tag("sig"), 2).await;
+    assert_eq!(expire(s, expiry("index", "index", 0, 3)).await, GONE);
+    assert_eq!(expire(s, expiry("child", "child", 2, 4)).await, GONE);
+    assert_eq!(expire(s, expiry("sig", "signature", 2, 4)).await, GONE);
+    s.collect(rules(100)).await;
+    assert_eq!(s.store.totals().await.expect("totals").manifests, 0);
+}
+
+/// A manifest without a tag goes if nothing holds it, and no pusher was told that it is there.
+pub async fn an_untagged_manifest_is_expired(s: &Scene) {
+    s.put("app", image("a"), 0).await;
+    assert_eq!(expire_untagged(s, "a", 0, 10).await, Expired::Changed);
+    assert_eq!(expire_untagged(s, "a", 1, 100).await, Expired::Changed);
+    assert!(s.head_manifest("app", "a", 90).await);
+    assert_eq!(expire_untagged(s, "a", 0, 100).await, Expired::Changed);
+    assert_eq!(expire_untagged(s, "a", 0, 115).await, GONE);
+    assert_eq!(expire_untagged(s, "a", 0, 116).await, Expired::Changed);
+    s.put("app", image("child"), 0).await;
+    s.put("app", image("index").child("child").tag("v1"), 0).await;
+    assert_eq!(expire_untagged(s, "child", 0, 200).await, Expired::Changed);
+    s.collect(rules(200)).await;
+    assert!(s.has("app", "child").await);
+}

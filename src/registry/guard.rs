@@ -1,0 +1,46 @@
+//! Immutable tags: made once, and neither moved nor taken away.
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use super::{Registry, Repository};
+use crate::metadata::{Change, FixedTags};
+use crate::oci::{RepoName, Tag};
+
+/// Says which tags are immutable.
+pub trait TagGuard: Send + Sync + 'static {
+    /// Whether this tag is. Asked while the metadata store is being written to, so it must be quick and wait
+    /// for nothing.
+    fn is_immutable(&self, repo: &RepoName, tag: &Tag) -> bool;
+}
+
+/// The guard in force; none until one is set.
+#[derive(Default)]
+pub(super) struct Guard(RwLock<Option<Arc<dyn TagGuard>>>);
+
+impl Registry {
+    /// Sets who says which tags are immutable, from the next request on.
+    pub fn guard_tags(&self, guard: Arc<dyn TagGuard>) {
+        *self.guard.0.write().unwrap_or_else(PoisonError::into_inner) = Some(guard);
+    }
+
+    /// The immutable tags of a repository, for a change that is about to be made.
+    pub(super) fn fixed_tags(&self, repo: &RepoName) -> FixedTags {
+        let guard = self.guard.0.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let repo = repo.clone();
+        guard.map_or_else(FixedTags::default, |guard| {
+            FixedTags::new(move |tag| guard.is_immutable(&repo, tag))
+        })
+    }
+}
+
+impl Repository {
+    /// The circumstances of a change that this caller makes now.
+    pub(super) fn change(&self) -> Change {
+        Change {
+            by: self.by.as_deref().map(str::to_owned),
+            fixed: self.registry.fixed_tags(&self.name),
+            keep: self.registry.settings.history_keep,
+            ..Change::from(self.registry.clock.now())
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! What is in the trash, emptying it, and what policies put there.
+
+use super::{Fault, Registry};
+use crate::clock::Timestamp;
+use crate::metadata::{
+    Batch, Change, ExpireManifest, ExpireTag, Expired, RemovedManifest, RemovedTag, TrashCursor, TrashPage,
+};
+use crate::oci::RepoName;
+
+impl Registry {
+    /// Up to `limit` manifests in the trash, of `repo` or of all, newest first. Each is purged when the trash
+    /// time is over since it was removed.
+    ///
+    /// # Errors
+    /// [`Fault`].
+    pub async fn removed_manifests(
+        &self,
+        repo: Option<&RepoName>,
+        after: Option<TrashCursor>,
+        limit: usize,
+    ) -> Result<TrashPage<RemovedManifest>, Fault> {
+        Ok(self.metadata.removed_manifests(repo, after, limit).await?)
+    }
+
+    /// Up to `limit` tags, of `repo` or of all, that were taken away while their manifest lives on, newest first.
+    ///
+    /// # Errors
+    /// [`Fault`].
+    pub async fn removed_tags(
+        &self,
+        repo: Option<&RepoName>,
+        after: Option<TrashCursor>,
+        limit: usize,
+    ) -> Result<TrashPage<RemovedTag>, Fault> {
+        Ok(self.metadata.removed_tags(repo, after, limit).await?)
+    }
+
+    /// Lets the collector purge up to `limit` manifests that were removed at `cutoff` or before: nothing brings
+    /// them back. To be called until there are no more, with the time at which it was asked for.
+    ///
+    /// # Errors
+    /// [`Fault`].
+    pub async fn empty_trash(
+        &self,
+        repo: Option<&RepoName>,
+        cutoff: Timestamp,
+        limit: usize,
+    ) -> Result<Batch, Fault> {
+        self.admit_change()?;
+        Ok(self.metadata.empty_trash(repo, cutoff, limit).await?)
+    }
+
+    /// Takes a tag away for a policy, if it is still what it was judged by, and its manifest with it if nothing
+    /// else holds that. Immutable tags are left alone.
+    ///
+    /// # Errors
+    /// [`Fault`].
+    pub async fn expire_tag(&self, expiry: ExpireTag) -> Result<Expired, Fault> {
+        self.admit_change()?;
+        let change = self.guarded(&expiry.repo, expiry.change);
+        Ok(self.metadata.expire_tag(ExpireTag { change, ..expiry }).await?)
+    }
+
+    /// Takes a manifest without a tag away for a policy, if it is still what it was judged by.
+    ///
+    /// # Errors
+    /// [`Fault`].
+    pub async fn expire_manifest(&self, expiry: ExpireManifest) -> Result<Expired, Fault> {
+        self.admit_change()?;
+        let change = self.guarded(&expiry.repo, expiry.change);
+        Ok(self.metadata.expire_manifest(ExpireManifest { change, ..expiry }).await?)
+    }
+
+    fn guarded(&self, repo: &RepoName, change: Change) -> Change {
+        Change { fixed: self.fixed_tags(repo), keep: self.settings.history_keep, ..change }
+    }
+}

@@ -1,0 +1,216 @@
+//! Random work that takes things away by policy or as a whole, and brings them back.
+
+use std::collections::BTreeSet;
+
+use orlop::clock::Timestamp;
+use orlop::metadata::{Change, ExpireTag, Expired};
+use orlop::oci::{Digest, Reference as Asked, RepoName, Tag};
+use orlop::registry::{PointedBack, UndoError};
+use proptest::prelude::*;
+
+use super::{REPOS, TAGS, World};
+use crate::kit::{TRASH, has};
+
+#[derive(Debug, Clone)]
+pub enum Undo {
+    RestoreManifest { repo: usize, manifest: usize },
+    RestoreTag { repo: usize, tag: usize },
+    Rollback { repo: usize, tag: usize },
+    ExpireTag { repo: usize, tag: usize },
+    DeleteRepository { repo: usize },
+    RestoreRepository { repo: usize },
+    RenameThereAndBack { repo: usize },
+}
+
+pub fn undo() -> impl Strategy<Value = Undo> {
+    let repo = || 0..REPOS.len();
+    let tag = || 0..TAGS.len();
+    prop_oneof![
+        4 => (repo(), 0..8_usize).prop_map(|(repo, manifest)| Undo::RestoreManifest { repo, manifest }),
+        2 => (repo(), tag()).prop_map(|(repo, tag)| Undo::RestoreTag { repo, tag }),
+        3 => (repo(), tag()).prop_map(|(repo, tag)| Undo::Rollback { repo, tag }),
+        3 => (repo(), tag()).prop_map(|(repo, tag)| Undo::ExpireTag { repo, tag }),
+        1 => repo().prop_map(|repo| Undo::DeleteRepository { repo }),
+        2 => repo().prop_map(|repo| Undo::RestoreRepository { repo }),
+        1 => repo().prop_map(|repo| Undo::RenameThereAndBack { repo }),
+    ]
+}
+
+fn tag(name: &str) -> Tag {
+    name.parse().expect("tag")
+}
+
+impl World {
+    pub(super) async fn undo(&mut self, undo: Undo) {
+        match undo {
+            Undo::RestoreManifest { repo, manifest } => self.restore_manifest(repo, manifest).await,
+            Undo::RestoreTag { repo, tag: name } => {
+                let outcome = self.repo(repo).restore_tag(&tag(TAGS[name])).await;
+                self.pointed_back(repo, TAGS[name], outcome);
+            }
+            Undo::Rollback { repo, tag: name } => {
+                let outcome = self.repo(repo).rollback(&tag(TAGS[name]), None).await;
+                self.pointed_back(repo, TAGS[name], outcome);
+            }
+            Undo::ExpireTag { repo, tag } => self.expire_tag(repo, TAGS[tag]).await,
+            Undo::DeleteRepository { repo } => self.delete_repository(repo).await,
+            Undo::RestoreRepository { repo } => self.restore_repository(repo).await,
+            Undo::RenameThereAndBack { repo } => self.rename_there_and_back(repo).await,
+        }
+    }
+
+    /// Whether what was removed then must still come back.
+    fn is_in_trash(&self, repo: usize, digest: &Digest) -> bool {
+        let removed = self.models[repo].manifests.get(digest).and_then(|manifest| manifest.removed);
+        removed.is_some_and(|removed| self.now() < removed.plus(TRASH))
+    }
+
+    fn came_back(&mut self, repo: usize, digests: &[Digest]) {
+        let now = self.now();
+        for digest in digests {
+            let manifest = self.models[repo].manifests.get_mut(digest).expect("known");
+            (manifest.removed, manifest.touched) = (None, now);
+        }
+    }
+
+    async fn restore_manifest(&mut self, repo: usize, manifest: usize) {
+        let Some(digest) = self.nth_manifest(repo, manifest) else { return };
+        match self.repo(repo).restore_manifest(&digest).await {
+            Ok(restored) => {
+                assert!(!self.models[repo].must_serve(&digest, self.now()), "{digest} was there");
+                self.came_back(repo, &restored.manifests);
+                for name in restored.tags {
+                    let before = self.models[repo].tags.insert(name.to_string(), digest.clone());
+                    assert_eq!(before, None, "{name} was in use");
+                }
+            }
+            Err(error @ (UndoError::Unknown | UndoError::Missing(_))) => {
+                assert!(!self.is_in_trash(repo, &digest), "{digest} did not come back: {error:?}");
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    fn pointed_back(&mut self, repo: usize, name: &str, outcome: Result<PointedBack, UndoError>) {
+        let now = self.now();
+        match outcome {
+            Ok(PointedBack { from, to, restored }) => {
+                assert_eq!(self.models[repo].tags.get(name), from.as_ref());
+                self.came_back(repo, &restored);
+                let model = &mut self.models[repo];
+                model.tags.insert(name.to_owned(), to);
+                if let Some(before) = from.and_then(|before| model.manifests.get_mut(&before)) {
+                    before.touched = now;
+                }
+            }
+            Err(UndoError::Gone(digest)) => {
+                assert!(!self.models[repo].must_serve(&digest, now) && !self.is_in_trash(repo, &digest));
+            }
+            Err(UndoError::InUse(digest)) => assert_eq!(self.models[repo].tags.get(name), Some(&digest)),
+            Err(UndoError::Unknown | UndoError::Missing(_)) => {}
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    async fn expire_tag(&mut self, repo: usize, name: &str) {
+        let (handle, now) = (self.repo(repo), self.now());
+        let Ok(found) = handle.viewed().manifest(&Asked::Tag(tag(name))).await else { return };
+        let expiry = ExpireTag {
+            repo: handle.name().clone(),
+            tag: tag(name),
+            digest: found.digest.clone(),
+            updated_at: found.tagged_at.expect("by its tag"),
+            pulled_before: None,
+            change: Change::from(now).because("a policy"),
+        };
+        let Expired::Done { removed_manifest } = self.registry.expire_tag(expiry).await.expect("facts")
+        else {
+            panic!("nothing changed meanwhile");
+        };
+        let model = &mut self.models[repo];
+        assert_eq!(model.tags.remove(name).as_ref(), Some(&found.digest));
+        if removed_manifest {
+            assert!(!model.tags.values().any(|tagged| *tagged == found.digest));
+            assert!(!model.live_parent(&found.digest, now), "a live index needs it");
+            model.manifests.get_mut(&found.digest).expect("known").removed = Some(now);
+        } else {
+            model.manifests.get_mut(&found.digest).expect("known").touched = now;
+        }
+    }
+
+    async fn work_to_the_end(&self) {
+        while self.registry.advance_repositories(2).await.expect("facts").is_some() {
+            let problems = self.registry.metadata().verify().await.expect("facts");
+            assert!(problems.is_empty(), "{problems:?}");
+        }
+    }
+
+    async fn delete_repository(&mut self, repo: usize) {
+        let begun = self.repo(repo).delete().await;
+        let now = self.now();
+        let model = &mut self.models[repo];
+        let served: BTreeSet<Digest> =
+            model.manifests.keys().filter(|digest| model.must_serve(digest, now)).cloned().collect();
+        assert!(begun.is_ok() || served.is_empty(), "{begun:?}");
+        if begun.is_err() {
+            return;
+        }
+        model.tags.clear();
+        for (digest, manifest) in &mut model.manifests {
+            // What the collector may have taken before is not promised to come back.
+            let removed = if served.contains(digest) { now } else { Timestamp(0) };
+            manifest.removed.get_or_insert(removed);
+        }
+        model.deleted = served.into_iter().map(|digest| (digest, now)).collect();
+        self.work_to_the_end().await;
+    }
+
+    async fn restore_repository(&mut self, repo: usize) {
+        if self.repo(repo).restore(None).await.is_err() {
+            return;
+        }
+        self.work_to_the_end().await;
+        let handle = self.repo(repo);
+        let promised: Vec<Digest> = self.models[repo]
+            .deleted
+            .iter()
+            .filter(|(digest, at)| self.models[repo].manifests[digest].removed == Some(**at))
+            .map(|(digest, _)| digest.clone())
+            .filter(|digest| self.is_in_trash(repo, digest))
+            .collect();
+        for digest in promised {
+            assert!(has(&handle, digest.as_str()).await, "{digest} did not come back");
+        }
+        let mut back = Vec::new();
+        for (digest, manifest) in &self.models[repo].manifests {
+            if manifest.removed.is_some() && has(&handle, digest.as_str()).await {
+                back.push(digest.clone());
+            }
+        }
+        self.came_back(repo, &back);
+        for name in TAGS {
+            let found = handle.viewed().manifest(&Asked::Tag(tag(name))).await.ok();
+            match (found, self.models[repo].tags.get(name)) {
+                (Some(found), None) => {
+                    assert!(back.contains(&found.digest), "{name} came back with its manifest");
+                    self.models[repo].tags.insert(name.to_owned(), found.digest);
+                }
+                (found, known) => assert_eq!(found.map(|found| found.digest).as_ref(), known),
+            }
+        }
+    }
+
+    async fn rename_there_and_back(&mut self, repo: usize) {
+        let elsewhere: RepoName = "elsewhere".parse().expect("name");
+        if self.repo(repo).rename(&elsewhere).await.is_err() {
+            return;
+        }
+        let access = orlop::registry::Access { push: false };
+        let there = self.registry.repository(elsewhere, access);
+        for (name, digest) in &self.models[repo].tags {
+            let found = there.manifest(&Asked::Tag(tag(name))).await.expect("it came along");
+            assert_eq!(found.digest, *digest);
+        }
+        there.rename(self.repo(repo).name()).await.expect("back");
+    }
+}
