@@ -11,6 +11,7 @@ mod output;
 mod progress;
 mod restore;
 mod serve;
+mod usage;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -75,7 +76,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Healthcheck => healthcheck::run(&config),
         Command::Gc { dry_run, output } => operate::run(&config, Operation::Gc { dry_run }, output.json),
         Command::Fsck { repair, output } => operate::run(&config, Operation::Fsck { repair }, output.json),
-        Command::Usage(output) => operate::run(&config, Operation::Usage, output.json),
+        Command::Usage { scope, output } => operate::run(&config, Operation::Usage { scope }, output.json),
         Command::Backup { dir, output } => {
             let dir = operate::absolute(&dir)?;
             operate::run(&config, Operation::Backup { dir }, output.json)

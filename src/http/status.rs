@@ -101,6 +101,7 @@ impl From<Fault> for Refusal {
             Fault::Full(_) => Self::new(StatusCode::INSUFFICIENT_STORAGE, ErrorCode::Unavailable, message),
             Fault::ReadOnly => Self::new(StatusCode::METHOD_NOT_ALLOWED, ErrorCode::Unsupported, message)
                 .with(ALLOW, HeaderValue::from_static("GET, HEAD")),
+            Fault::OverQuota(_) => Self::new(StatusCode::FORBIDDEN, ErrorCode::Denied, message),
             Fault::Busy => Self::new(StatusCode::TOO_MANY_REQUESTS, ErrorCode::TooManyRequests, message)
                 .with(RETRY_AFTER, HeaderValue::from(RETRY.as_secs())),
             Fault::Failed(cause) => {

@@ -1,7 +1,8 @@
-//! The small regular chores: recording the progress of uploads at rest and the pulls, tidying the metadata.
+//! The small regular chores: recording the progress of uploads at rest, the pulls and how the totals grow,
+//! tidying the metadata, measuring blobs that an older version stored.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use async_trait::async_trait;
 
@@ -15,12 +16,14 @@ const RARELY: u32 = 60;
 pub struct Upkeep {
     registry: Arc<Registry>,
     ticks: AtomicU32,
+    /// Every blob is measured: those to come are when they are stored.
+    measured: AtomicBool,
 }
 
 impl Upkeep {
     /// The chores of `registry`.
     pub fn new(registry: Arc<Registry>) -> Self {
-        Self { registry, ticks: AtomicU32::new(0) }
+        Self { registry, ticks: AtomicU32::new(0), measured: AtomicBool::new(false) }
     }
 }
 
@@ -35,7 +38,13 @@ impl Job for Upkeep {
         if self.ticks.fetch_add(1, Ordering::Relaxed).is_multiple_of(RARELY) {
             self.registry.flush_pulls().await?;
             self.registry.metadata().tidy().await?;
+            self.registry.metadata().note_day(self.registry.clock().now()).await?;
         }
-        Ok(false)
+        if self.measured.load(Ordering::Relaxed) {
+            return Ok(false);
+        }
+        let more = self.registry.measure_blobs().await?;
+        self.measured.store(!more, Ordering::Relaxed);
+        Ok(more)
     }
 }

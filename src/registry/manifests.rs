@@ -86,6 +86,7 @@ impl Repository {
         match self.registry.metadata.put_manifest(put).await? {
             PutOutcome::Stored => Ok(PutReceipt { digest, subject: manifest.subject }),
             PutOutcome::Missing(missing) => Err(PutManifestError::Missing(missing)),
+            PutOutcome::Refused(over) => Err(Fault::OverQuota(over).into()),
         }
     }
 

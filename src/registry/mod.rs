@@ -6,6 +6,7 @@
 
 mod blobs;
 mod errors;
+mod ledger;
 mod manifests;
 mod pulls;
 mod receive;
@@ -13,6 +14,7 @@ mod removals;
 mod repositories;
 mod sessions;
 mod space;
+mod stored;
 mod tags;
 mod upkeep;
 mod uploads;
@@ -30,6 +32,7 @@ pub use manifests::{BodyTurn, PutReceipt, PutRequest};
 pub use removals::{HeldRemovals, Removed};
 pub use repositories::Page;
 pub use space::SpaceState;
+pub use stored::Stored;
 
 use crate::clock::Clock;
 use crate::metadata::MetadataStore;
@@ -88,6 +91,7 @@ pub struct Registry {
     pulls: pulls::PullLog,
     space: space::SpaceGuard,
     removals: removals::Removals,
+    ledger: ledger::Ledger,
 }
 
 /// What a caller may do with a repository besides pulling from it.
@@ -123,6 +127,7 @@ impl Registry {
             pulls: pulls::PullLog::default(),
             space: space::SpaceGuard::new(),
             removals: removals::Removals::default(),
+            ledger: ledger::Ledger::default(),
         })
     }
 

@@ -139,6 +139,7 @@ impl Work {
             upload.hasher.update(&piece);
             upload.offset = after;
             if self.writes.push(piece).await? {
+                registry.ledger.set(id, after);
                 registry.admit_body().await?;
                 self.note_if_due(registry, id).await?;
             }
@@ -164,6 +165,9 @@ impl Work {
         taken: Result<(), UploadError>,
     ) -> Result<Owned, UploadError> {
         let written = self.writes.flush().await;
+        if let Some(upload) = self.owned.slot.as_ref() {
+            registry.ledger.set(id, upload.offset);
+        }
         let outcome = match (taken, written) {
             // What the first write failed of tells more than that no other could follow it.
             (Err(UploadError::Fault(first)), _) => Err(first.into()),
@@ -220,7 +224,7 @@ pub(super) async fn note(
         // What a failed sync has left on the medium is unknown: nothing of it may be gone on from.
         let nothing = Progress { offset: 0, hash_state: Vec::new() };
         registry.metadata.note_progress(id, nothing, registry.clock.now()).await?;
-        registry.blobs.discard(id).await?;
+        registry.discard(id).await?;
         return Err(error.into());
     }
     let progress = Progress { offset: upload.offset, hash_state: upload.hasher.save() };

@@ -15,7 +15,7 @@ use crate::jobs::fsck::{FsckReport, fsck};
 use crate::jobs::progress::{Progress, Step, Unit};
 use crate::jobs::usage::{UsageReport, usage};
 use crate::jobs::{Collected, Collector};
-use crate::metadata::Garbage;
+use crate::metadata::{Garbage, Scope};
 use crate::registry::Fault;
 
 /// What is asked for.
@@ -32,7 +32,10 @@ pub enum Operation {
         repair: bool,
     },
     /// Tell what is used.
-    Usage,
+    Usage {
+        /// By which repositories.
+        scope: Scope,
+    },
     /// Make or renew a backup.
     Backup {
         /// Where; absolute, as the server sees it.
@@ -122,7 +125,9 @@ impl Operator {
             Operation::Gc { dry_run: true } => Report::Gc(self.would_collect().await?),
             Operation::Gc { dry_run: false } => Report::Gc(self.collect(progress).await?),
             Operation::Fsck { repair } => Report::Fsck(fsck(registry, *repair, progress).await?),
-            Operation::Usage => Report::Usage(usage(registry).await?),
+            Operation::Usage { scope } => {
+                Report::Usage(usage(registry, &self.collector.rules(), scope).await?)
+            }
             Operation::Backup { dir } => Report::Backup(self.back_up(dir, progress).await?),
         })
     }
@@ -210,7 +215,7 @@ impl Report {
         Ok(match operation {
             Operation::Gc { .. } => Self::Gc(serde_json::from_value(json)?),
             Operation::Fsck { .. } => Self::Fsck(serde_json::from_value(json)?),
-            Operation::Usage => Self::Usage(serde_json::from_value(json)?),
+            Operation::Usage { .. } => Self::Usage(serde_json::from_value(json)?),
             Operation::Backup { .. } => Self::Backup(serde_json::from_value(json)?),
         })
     }
@@ -231,7 +236,7 @@ impl fmt::Display for Operation {
         match self {
             Self::Gc { dry_run } => write!(f, "/gc?dry_run={dry_run}"),
             Self::Fsck { repair } => write!(f, "/fsck?repair={repair}"),
-            Self::Usage => f.write_str("/usage"),
+            Self::Usage { scope } => write!(f, "/usage?scope={scope}"),
             Self::Backup { dir } => {
                 use std::os::unix::ffi::OsStrExt;
                 let dir = percent_encoding::percent_encode(

@@ -9,7 +9,7 @@ use super::{Check, Unit};
 use crate::jobs::hashing::hash_blob;
 use crate::metadata::StoredBlob;
 use crate::registry::Fault;
-use crate::store::{BlobStore, StoreError};
+use crate::store::{BlobStore, Spent, StoreError};
 
 /// How many blobs are read at once: enough to keep a disk busy, few enough to leave a server its share.
 const AT_ONCE: usize = 4;
@@ -48,10 +48,30 @@ impl Check<'_> {
     async fn note(&mut self, blob: &StoredBlob, verdict: Verdict) -> Result<(), Fault> {
         self.findings.count_blob(blob.size);
         match verdict {
-            Verdict::Sound if !blob.damaged => Ok(()),
+            Verdict::Sound if !blob.damaged => self.measure(blob).await,
             Verdict::Sound => self.unmark(blob).await,
             Verdict::Bad(kind, message) => self.mark(blob, kind, message).await,
         }
+    }
+
+    /// Compares what a blob takes with what is recorded. Filesystems that compress or share blocks may have
+    /// changed their mind.
+    async fn measure(&mut self, blob: &StoredBlob) -> Result<(), Fault> {
+        let allocated = match self.registry.blobs().allocated(Spent::Blob(&blob.key)).await {
+            Ok(allocated) => allocated,
+            // Collected since it was read.
+            Err(StoreError::NotFound) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
+        if allocated == blob.allocated {
+            return Ok(());
+        }
+        if self.repair {
+            self.registry.metadata().note_allocated(vec![(blob.key.clone(), allocated)]).await?;
+        }
+        let message = format!("takes {allocated} bytes on the disk, not {} as recorded", blob.allocated);
+        self.findings.add(ProblemKind::WrongAllocation, &blob.key.digest, message, self.repair);
+        Ok(())
     }
 
     async fn unmark(&mut self, blob: &StoredBlob) -> Result<(), Fault> {

@@ -19,6 +19,8 @@ pub enum ProblemKind {
     UnreadableBlob,
     /// A blob is marked as damaged although it is sound.
     MarkedBlob,
+    /// What a blob takes on the disk is recorded wrongly.
+    WrongAllocation,
     /// A manifest's bytes do not hash to its digest, or are no manifest.
     DamagedManifest,
     /// A manifest refers to something that is not there.

@@ -4,9 +4,12 @@
 //! aside. A database on a network filesystem is refused by the server before it gets here: WAL needs shared
 //! memory that only one machine has.
 
+mod accounting;
 mod blobs;
 mod codec;
 mod collection;
+mod freed;
+mod holdings;
 mod holds;
 mod links;
 mod maintenance;
@@ -14,13 +17,16 @@ mod manifests;
 mod open;
 mod place;
 mod purge;
+mod quotas;
 mod readers;
 mod recall;
 mod review;
 #[cfg(test)]
 mod tests;
 mod uploads;
+mod usage;
 mod verify;
+mod why;
 mod writer;
 
 use std::path::{Path, PathBuf};

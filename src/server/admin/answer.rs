@@ -19,6 +19,7 @@ use tokio::sync::mpsc;
 
 use super::{Line, Status};
 use crate::jobs::progress::Step;
+use crate::metadata::Scope;
 use crate::server::health::Health;
 use crate::server::operations::{Operation, Operator};
 
@@ -74,8 +75,14 @@ async fn fsck(State(admin): State<Admin>, Query(query): Query<FsckQuery>) -> Res
     run(admin, Operation::Fsck { repair: query.repair })
 }
 
-async fn usage(State(admin): State<Admin>) -> Response {
-    run(admin, Operation::Usage)
+#[derive(Deserialize)]
+struct UsageQuery {
+    #[serde(default)]
+    scope: Scope,
+}
+
+async fn usage(State(admin): State<Admin>, Query(query): Query<UsageQuery>) -> Response {
+    run(admin, Operation::Usage { scope: query.scope })
 }
 
 #[derive(Deserialize)]
