@@ -48,7 +48,10 @@ fn the_example_says_the_defaults() {
 
 /// The example with what it shows in comments switched on.
 fn whole_example() -> String {
-    let setting = |line: &str| line.starts_with('#') && line[1..].starts_with(char::is_lowercase);
+    let setting = |line: &str| {
+        line.strip_prefix('#')
+            .is_some_and(|rest| rest.starts_with(char::is_lowercase) || rest.starts_with("[["))
+    };
     let uncommented = |line: &str| {
         if setting(line) { line[1..].to_owned() } else { line.to_owned() }
     };
@@ -254,4 +257,31 @@ fn a_file_that_cannot_be_read_is_named() {
     assert!(
         refusal("[gc\n").starts_with("orlop.toml is not valid TOML: TOML parse error at line 1, column 4")
     );
+}
+
+#[test]
+fn quotas_are_a_list() {
+    let text = "[[quotas]]\nprefix = \"team/\"\nbytes = \"10GB\"\n[[quotas]]\nprefix = \"app\"\ntags = 5";
+    let (_dir, sources) = file(text);
+    let quotas = Config::load(&sources).expect("valid").quotas;
+    assert_eq!((quotas[0].prefix.as_str(), quotas[0].bytes), ("team/", Some(Size(10_000_000_000))));
+    assert_eq!((quotas[1].prefix.as_str(), quotas[1].tags.map(|tags| tags.0)), ("app", Some(5)));
+}
+
+#[test]
+fn wrong_quotas_are_refused() {
+    let refused = |text: &str| refusal(&format!("[[quotas]]\n{text}"));
+    assert_eq!(
+        refused("prefix = \"team/\""),
+        "quotas (in orlop.toml): the quota of \"team/\" needs bytes or tags"
+    );
+    assert_eq!(
+        refused("prefix = \"a\"\ntags = 1\n[[quotas]]\nprefix = \"a\"\ntags = 2"),
+        "quotas (in orlop.toml): there are two quotas of \"a\""
+    );
+    assert!(
+        refused("prefix = \"Team/\"\ntags = 1").contains("quotas[0].prefix (in orlop.toml): \"Team/\" is no")
+    );
+    assert!(refused("prefix = \"a\"\nbytes = \"10\"").starts_with("quotas[0].bytes (in orlop.toml): "));
+    assert!(refusal("quotas = 5").contains("must be a list, each member below a [[quotas]]"));
 }

@@ -68,6 +68,11 @@ fn fsck(report: &FsckReport) -> String {
     }
     let (blobs, bytes, manifests) = (many(report.blobs, "blob"), size(report.blob_bytes), report.manifests);
     let _ = writeln!(text, "{blobs} ({bytes}) and {} checked", many(manifests, "manifest"));
+    if report.misjudged > 0 {
+        let blobs = many(report.misjudged, "blob");
+        let _ =
+            writeln!(text, "{blobs} take more or less of the disk than was recorded; --repair records it");
+    }
     let found: u64 = report.counts.values().sum();
     let problems = many(found, "problem");
     let _ = match (found, report.unrepaired) {

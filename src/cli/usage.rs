@@ -38,7 +38,11 @@ fn registry(report: &UsageReport, text: &mut String) {
     waiting("leased", "blob", &reclaimable.leased, text);
     if let [first, .., last] = report.days.as_slice() {
         let (before, now) = (size(first.allocated), size(last.allocated));
-        let _ = writeln!(text, "in {}: from {before} to {now}", many((last.day - first.day).unsigned_abs(), "day"));
+        let _ = writeln!(
+            text,
+            "in {}: from {before} to {now}",
+            many((last.day - first.day).unsigned_abs(), "day")
+        );
     }
 }
 

@@ -10,6 +10,7 @@ pub(super) fn check(config: &Config) -> Result<(), Wrong> {
     spans(config)?;
     counts(config)?;
     sizes(config)?;
+    quotas(config)?;
     together(config)
 }
 
@@ -60,6 +61,22 @@ fn sizes(config: &Config) -> Result<(), Wrong> {
     }
     if config.uploads.max_size.0 == 0 {
         return Err(("uploads.max_size", "must be at least 1B".into()));
+    }
+    Ok(())
+}
+
+fn quotas(config: &Config) -> Result<(), Wrong> {
+    for (at, quota) in config.quotas.iter().enumerate() {
+        let prefix = &quota.prefix;
+        if quota.bytes.is_none() && quota.tags.is_none() {
+            return Err((
+                "quotas",
+                format!("the quota of {prefix:?} needs bytes or tags", prefix = prefix.as_str()),
+            ));
+        }
+        if config.quotas[..at].iter().any(|other| other.prefix == *prefix) {
+            return Err(("quotas", format!("there are two quotas of {prefix:?}", prefix = prefix.as_str())));
+        }
     }
     Ok(())
 }

@@ -41,6 +41,8 @@ pub struct Config {
     pub gc: Gc,
     /// Tag lists, the catalog and referrers.
     pub lists: Lists,
+    /// What repositories may use.
+    pub quotas: Vec<QuotaSetting>,
     /// What the server tells its operator.
     pub log: Log,
 }

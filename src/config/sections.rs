@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::units::{Count, Listen, LogFilter, PublicUrl, Size, Span, Untagged};
+use crate::metadata::Scope;
 
 /// Connections.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -172,6 +173,18 @@ impl Default for Gc {
             batch: Count(500),
         }
     }
+}
+
+/// What the repositories of a scope may use together.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct QuotaSetting {
+    /// A repository, or a prefix with a slash at its end; nothing for all of them.
+    pub prefix: Scope,
+    /// The most bytes, each blob once in each repository that has it.
+    pub bytes: Option<Size>,
+    /// The most tags.
+    pub tags: Option<Count>,
 }
 
 /// Tag lists, the catalog and referrers.

@@ -69,7 +69,9 @@ impl fmt::Display for OverQuota {
             scope => write!(f, "the quota of {scope}")?,
         }
         write!(f, " is {limit} {unit}: {used} are used, and this needs {wanted} more; ")?;
-        f.write_str("delete what is not needed (its space counts until it is collected) or ask for a larger one")
+        f.write_str(
+            "delete what is not needed (its space counts until it is collected) or ask for a larger one",
+        )
     }
 }
 

@@ -63,8 +63,8 @@ pub struct StoredBlob {
     pub size: u64,
     /// Its bytes were found missing or not to hash to its digest.
     pub damaged: bool,
-    /// What the medium spends on it, in bytes.
-    pub allocated: u64,
+    /// What the medium spends on it, in bytes, if that was measured.
+    pub allocated: Option<u64>,
 }
 
 /// How big a blob is, in bytes.

@@ -9,6 +9,7 @@ mod errors;
 mod ledger;
 mod manifests;
 mod pulls;
+mod quotas;
 mod receive;
 mod removals;
 mod repositories;
@@ -35,7 +36,7 @@ pub use space::SpaceState;
 pub use stored::Stored;
 
 use crate::clock::Clock;
-use crate::metadata::MetadataStore;
+use crate::metadata::{MetadataStore, Quota};
 use crate::oci::RepoName;
 use crate::store::BlobStore;
 
@@ -63,6 +64,8 @@ pub struct Settings {
     pub warn_free: u64,
     /// Whether every change is refused.
     pub read_only: bool,
+    /// What repositories may use.
+    pub quotas: Vec<Quota>,
 }
 
 impl Default for Settings {
@@ -77,6 +80,7 @@ impl Default for Settings {
             min_free: 512 << 20,
             warn_free: 2 << 30,
             read_only: false,
+            quotas: Vec::new(),
         }
     }
 }

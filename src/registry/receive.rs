@@ -15,7 +15,7 @@ use super::sessions::{OpenUpload, Owned};
 use super::uploads::detached;
 use super::writes::Writes;
 use super::{ClientBody, ClientError, Fault, Registry, Repository, UploadError};
-use crate::metadata::Progress;
+use crate::metadata::{Progress, QuotaUse};
 use crate::oci::{Algorithm, Hasher, UploadId};
 use crate::store::StagedBytes;
 
@@ -39,6 +39,8 @@ struct Work {
     expected: Option<u64>,
     /// Where the upload stood before the body, and its hash.
     before: (u64, Hasher),
+    /// What it has to fit into.
+    quotas: Vec<QuotaUse>,
     _turn: OwnedSemaphorePermit,
 }
 
@@ -58,6 +60,10 @@ impl Repository {
         if matches!(outcome, Err(UploadError::Fault(Fault::Full(_)))) {
             // Opening it again cuts it back to what is recorded, and the database may be in need of the room.
             let _ = self.upload_offset(id).await;
+        }
+        if matches!(outcome, Err(UploadError::Fault(Fault::OverQuota(_)))) {
+            // Nothing that could follow would make it fit.
+            let _ = self.cancel_upload(id).await;
         }
         outcome
     }
@@ -81,7 +87,8 @@ impl Repository {
         let writes = Writes::new(Arc::clone(staged(upload)?), upload.offset);
         let before = (upload.offset, upload.hasher.clone());
         let expected = range.map(|range| range.end() - range.start() + 1);
-        let work = Work { owned, writes, expected, before, _turn: turn };
+        let quotas = registry.quotas_of(&self.name).await?;
+        let work = Work { owned, writes, expected, before, quotas, _turn: turn };
         Ok(Receiving { registry: Arc::clone(registry), id, work: Some(work) })
     }
 }
@@ -132,6 +139,9 @@ impl Work {
             let after = upload.offset + piece.len() as u64;
             if after > limit {
                 return Err(UploadError::TooLarge { limit });
+            }
+            if let Some(over) = self.quotas.iter().find_map(|quota| quota.refuses(after, 0)) {
+                return Err(Fault::OverQuota(over).into());
             }
             if self.expected.is_some_and(|expected| after - self.before.0 > expected) {
                 return Err(UploadError::WrongLength { offset: self.before.0 });

@@ -11,10 +11,10 @@ use super::filesystem::network_filesystem;
 use super::lock::DataLock;
 use super::observed::Observed;
 use crate::clock::SystemClock;
-use crate::config::{Config, Sparse, Untagged};
+use crate::config::{Config, QuotaSetting, Sparse, Untagged};
 use crate::jobs::CollectorSettings;
 use crate::metadata::sqlite::{self, SqliteMetadata};
-use crate::metadata::{Maintenance, Totals};
+use crate::metadata::{Maintenance, Quota, Totals};
 use crate::registry::{Registry, Settings};
 use crate::store::{self, BlobStore, FilesystemStore};
 
@@ -76,6 +76,9 @@ impl Opened {
         let blobs = Arc::new(Observed::new(blobs, Arc::clone(&failures)));
         let clock = Arc::new(SystemClock);
         let registry = Registry::new(blobs, metadata, clock, settings(config));
+        if purpose == Purpose::Serve && !config.storage.read_only {
+            registry.enforce_quotas().await?;
+        }
         Ok(Self { registry, data, metadata_dir, failures, _lock: lock })
     }
 }
@@ -214,6 +217,15 @@ fn settings(config: &Config) -> Settings {
         min_free: config.storage.min_free.0,
         warn_free: config.storage.warn_free.0,
         read_only: config.storage.read_only,
+        quotas: config.quotas.iter().map(quota).collect(),
+    }
+}
+
+fn quota(setting: &QuotaSetting) -> Quota {
+    Quota {
+        scope: setting.prefix.clone(),
+        bytes: setting.bytes.map(|size| size.0),
+        tags: setting.tags.map(|count| count.0.into()),
     }
 }
 

@@ -1,9 +1,11 @@
 //! The use cases against real facts and an in-memory byte store, without HTTP.
 
+mod accounting;
 mod failures;
 mod faults;
 mod kit;
 mod manifests;
 mod properties;
+mod quotas;
 mod reference;
 mod uploads;

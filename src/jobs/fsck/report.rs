@@ -19,8 +19,6 @@ pub enum ProblemKind {
     UnreadableBlob,
     /// A blob is marked as damaged although it is sound.
     MarkedBlob,
-    /// What a blob takes on the disk is recorded wrongly.
-    WrongAllocation,
     /// A manifest's bytes do not hash to its digest, or are no manifest.
     DamagedManifest,
     /// A manifest refers to something that is not there.
@@ -61,6 +59,10 @@ pub struct FsckReport {
     pub unrepaired: u64,
     /// The problems, the first ten thousand.
     pub problems: Vec<Problem>,
+    /// Blobs that take more or less of the disk than is recorded, which is no problem: another filesystem than
+    /// they were first stored on, or one that has compressed them since.
+    #[serde(default)]
+    pub misjudged: u64,
     /// Files in the store that it did not put there; they are kept, and are no problem.
     pub unknown: Vec<String>,
 }
@@ -97,6 +99,10 @@ impl Findings {
     pub(super) fn count_blob(&mut self, size: u64) {
         self.report.blobs += 1;
         self.report.blob_bytes += size;
+    }
+
+    pub(super) fn count_misjudged(&mut self) {
+        self.report.misjudged += 1;
     }
 
     pub(super) fn count_manifest(&mut self) {

@@ -28,7 +28,7 @@ impl Accounting for SqliteMetadata {
     async fn unmeasured(&self, limit: usize) -> Result<Vec<StoredBlob>> {
         self.read(|c| {
             let mut query = c.prepare_cached(
-                "SELECT digest, generation, size, damaged, allocated FROM blobs WHERE measured = 0
+                "SELECT digest, generation, size, damaged, iif(measured, allocated, NULL) FROM blobs WHERE measured = 0
                  ORDER BY digest LIMIT ?1",
             )?;
             query.query_map([limit.cast_signed()], stored_blob)?.collect()
@@ -41,7 +41,9 @@ impl Accounting for SqliteMetadata {
                 "UPDATE blobs SET allocated = ?3, measured = 1 WHERE digest = ?1 AND generation = ?2",
             )?;
             measured.iter().try_for_each(|(key, allocated)| {
-                update.execute(params![digest(&key.digest), key.generation, allocated.cast_signed()]).map(drop)
+                update
+                    .execute(params![digest(&key.digest), key.generation, allocated.cast_signed()])
+                    .map(drop)
             })
         })
         .await

@@ -190,7 +190,8 @@ impl<'c> Freed<'c> {
 
     /// A blob that nothing holds in one repository: others may have it too.
     fn unheld(&mut self, repo: i64, target: &[u8]) -> rusqlite::Result<()> {
-        let found = self.linked.query_row(params![repo, target], |row| Ok((number(row, 0)?, number(row, 1)?)));
+        let found =
+            self.linked.query_row(params![repo, target], |row| Ok((number(row, 0)?, number(row, 1)?)));
         let Some((allocated, links)) = found.optional()? else {
             return Ok(());
         };

@@ -67,7 +67,7 @@ impl Maintenance for SqliteMetadata {
         let after = after.map(digest).unwrap_or_default();
         self.read_aside(move |c| {
             let mut query = c.prepare_cached(
-                "SELECT digest, generation, size, damaged, allocated FROM blobs WHERE digest > ?1 ORDER BY digest LIMIT ?2",
+                "SELECT digest, generation, size, damaged, iif(measured, allocated, NULL) FROM blobs WHERE digest > ?1 ORDER BY digest LIMIT ?2",
             )?;
             query.query_map(params![after, limit.cast_signed()], stored_blob)?.collect()
         })
@@ -77,7 +77,7 @@ impl Maintenance for SqliteMetadata {
     async fn stored_blob(&self, wanted: &Digest) -> Result<Option<StoredBlob>> {
         self.read(|c| {
             let mut query =
-                c.prepare_cached("SELECT digest, generation, size, damaged, allocated FROM blobs WHERE digest = ?1")?;
+                c.prepare_cached("SELECT digest, generation, size, damaged, iif(measured, allocated, NULL) FROM blobs WHERE digest = ?1")?;
             query.query_row([digest(wanted)], stored_blob).optional()
         })
     }
@@ -139,7 +139,7 @@ pub(super) fn stored_blob(row: &rusqlite::Row<'_>) -> rusqlite::Result<StoredBlo
         key: BlobKey { digest: row.get::<_, SqlDigest>(0)?.0, generation: row.get(1)? },
         size: row.get::<_, i64>(2)?.cast_unsigned(),
         damaged: row.get(3)?,
-        allocated: number(row, 4)?,
+        allocated: row.get::<_, Option<i64>>(4)?.map(i64::cast_unsigned),
     })
 }
 

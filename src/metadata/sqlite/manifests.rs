@@ -9,8 +9,8 @@ use super::holds::{self, Review};
 use super::{Durability, SqliteMetadata, make_repo, name_from, quotas, repo_id};
 use crate::clock::Timestamp;
 use crate::metadata::{
-    Deletion, Edge, EdgeKind, MOST_ANNOTATIONS, ManifestRecord, Manifests, OverQuota, PutManifest, PutOutcome,
-    ReferrerRecord, Result,
+    Deletion, Edge, EdgeKind, MOST_ANNOTATIONS, ManifestRecord, Manifests, OverQuota, PutManifest,
+    PutOutcome, ReferrerRecord, Result,
 };
 use crate::oci::{Digest, Reference, RepoName, Tag};
 

@@ -6,9 +6,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::codec::{SqlAlgorithm, SqlDigest, algorithm, digest};
 use super::{Durability, SqliteMetadata, make_repo, name_from, quotas};
 use crate::clock::{Timestamp, millis};
-use crate::metadata::{
-    BlobSize, Commit, OverQuota, Progress, Result, UploadEnd, UploadRecord, Uploads,
-};
+use crate::metadata::{BlobSize, Commit, OverQuota, Progress, Result, UploadEnd, UploadRecord, Uploads};
 use crate::oci::{Algorithm, BlobKey, RepoName, UploadId};
 
 #[async_trait]

@@ -172,9 +172,8 @@ fn tags(c: &Connection, id: i64, asked: Question) -> rusqlite::Result<Sample<cra
     let count = "SELECT count(*) FROM tags WHERE manifest = ?1";
     let count = c.prepare_cached(count)?.query_row([id], |row| number(row, 0))?;
     let mut query = c.prepare_cached("SELECT name FROM tags WHERE manifest = ?1 ORDER BY name LIMIT ?2")?;
-    let rows = query.query_map(params![id, asked.limit.cast_signed()], |row| {
-        name_from(row.get_ref(0)?.as_str()?, 0)
-    })?;
+    let rows = query
+        .query_map(params![id, asked.limit.cast_signed()], |row| name_from(row.get_ref(0)?.as_str()?, 0))?;
     Ok(Sample { first: rows.collect::<rusqlite::Result<_>>()?, count })
 }
 

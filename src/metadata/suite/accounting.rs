@@ -2,9 +2,7 @@
 
 use super::scene::{ALLOCATED, DAY, SIZE};
 use super::*;
-use crate::metadata::{
-    CollectionRules, Holdings, ManifestState, Reclaimable, Scope, Usage, UsageDay,
-};
+use crate::metadata::{CollectionRules, Holdings, ManifestState, Reclaimable, Scope, Usage, UsageDay};
 use crate::oci::{Digest, Reference, RepoName};
 
 async fn usage(s: &Scene, scope: &str) -> Usage {

@@ -2,7 +2,7 @@
 
 use super::scene::{ALLOCATED, SIZE};
 use super::*;
-use crate::metadata::{BlobRecord, Mount, Deletion, StoredBlob};
+use crate::metadata::{BlobRecord, Deletion, Mount, StoredBlob};
 use crate::oci::{BlobKey, Generation};
 
 async fn mount(s: &Scene, to: &str, name: &str, from: Option<&str>, hours: i64) -> Option<BlobRecord> {
@@ -28,7 +28,7 @@ pub async fn a_push_replaces_the_generation_and_dooms_the_old_one(s: &Scene) {
     s.store.forget_doomed(&[old]).await.expect("forgotten");
     assert_eq!(s.doomed().await, []);
     let stored = s.store.stored_blob(&digest("layer")).await.expect("an answer");
-    assert_eq!(stored, Some(StoredBlob { key: new, size: SIZE, damaged: false, allocated: ALLOCATED }));
+    assert_eq!(stored, Some(StoredBlob { key: new, size: SIZE, damaged: false, allocated: Some(ALLOCATED) }));
 }
 
 /// A repository serves what was pushed to it.

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use crate::clock::Timestamp;
 use crate::metadata::{
-    Batch, BlobRecord, BlobSize, CollectionRules, Commit, Deletion, Edge, EdgeKind, ManifestRecord, MetadataStore, PutManifest,
-    PutOutcome, Target, UploadEnd, stale_lease,
+    Batch, BlobRecord, BlobSize, CollectionRules, Commit, Deletion, Edge, EdgeKind, ManifestRecord,
+    MetadataStore, PutManifest, PutOutcome, Target, UploadEnd, stale_lease,
 };
 use crate::oci::{Algorithm, BlobKey, Digest, Generation, Hasher, Reference, RepoName, Tag, UploadId};
 

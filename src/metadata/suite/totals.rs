@@ -18,16 +18,19 @@ pub async fn totals_are_kept_current(s: &Scene) {
     s.push("app", "config", 0).await;
     s.put("app", image("a").blob("layer").blob("config").tag("v1"), 0).await;
     s.put("app", image("a").blob("layer").blob("config").tag("v2"), 0).await;
-    assert_eq!(totals(s).await, Totals {
-        blobs: 2,
-        blob_bytes: 2 * SIZE,
-        blob_allocated: 2 * ALLOCATED,
-        manifests: 1,
-        doomed: 1,
-        doomed_bytes: SIZE,
-        doomed_allocated: ALLOCATED,
-        ..Totals::default()
-    });
+    assert_eq!(
+        totals(s).await,
+        Totals {
+            blobs: 2,
+            blob_bytes: 2 * SIZE,
+            blob_allocated: 2 * ALLOCATED,
+            manifests: 1,
+            doomed: 1,
+            doomed_bytes: SIZE,
+            doomed_allocated: ALLOCATED,
+            ..Totals::default()
+        }
+    );
     s.delete("app", "a", 1).await;
     assert_eq!(totals(s).await.manifests, 1);
     s.collect(rules(100)).await;

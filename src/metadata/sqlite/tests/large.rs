@@ -4,10 +4,10 @@
 use std::time::Instant;
 
 use super::Folder;
-use crate::metadata::suite::{at, repo, rules};
-use crate::metadata::{Accounting, Scope};
 use crate::metadata::sqlite::SqliteMetadata;
 use crate::metadata::sqlite::writer::Durability;
+use crate::metadata::suite::{at, repo, rules};
+use crate::metadata::{Accounting, Scope};
 use crate::oci::{Digest, Reference};
 
 /// A hundred repositories with a thousand images each, of ten blobs: eight of its own, one that its neighbour
@@ -70,7 +70,8 @@ fn manifests(store: &SqliteMetadata, wanted: &str) -> Vec<(crate::oci::RepoName,
 async fn reports_over_a_million_blobs() {
     let folder = Folder::new();
     let store = filled(&folder).await;
-    let (all, prefix, one) = (Scope::All, "team/".parse().expect("a scope"), "team/app7".parse().expect("a scope"));
+    let (all, prefix, one) =
+        (Scope::All, "team/".parse().expect("a scope"), "team/app7".parse().expect("a scope"));
     for round in ["cold", "warm"] {
         println!("-- {round}");
         let whole = Instant::now();
