@@ -88,6 +88,11 @@ fn together(config: &Config) -> Result<(), Wrong> {
         let message = format!("must be at least storage.min_free, which is {min}, not {warn}");
         return Err(("storage.warn_free", message));
     }
+    if storage.low_mark >= storage.high_mark {
+        let (low, high) = (storage.low_mark, storage.high_mark);
+        let message = format!("must be less than storage.high_mark, which is {high}, not {low}");
+        return Err(("storage.low_mark", message));
+    }
     if lists.page > lists.max_page {
         let (page, most) = (lists.page, lists.max_page);
         return Err(("lists.page", format!("must be at most lists.max_page, which is {most}, not {page}")));

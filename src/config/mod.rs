@@ -17,7 +17,7 @@ pub use error::{ConfigError, Origin};
 pub use keys::variable;
 pub use layers::{Flag, Sources};
 pub use sections::*;
-pub use units::{Count, Listen, LogFilter, PublicUrl, Size, Span, Untagged};
+pub use units::{Budget, Count, Listen, LogFilter, Percent, PublicUrl, Size, Span, Untagged};
 
 use std::path::PathBuf;
 

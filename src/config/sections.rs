@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::units::{Count, Listen, LogFilter, PublicUrl, Size, Span, Untagged};
+use super::units::{Budget, Count, Listen, LogFilter, Percent, PublicUrl, Size, Span, Untagged};
 use crate::metadata::Scope;
 
 /// Connections.
@@ -59,6 +59,14 @@ pub struct Storage {
     pub warn_free: Size,
     /// Refuse every change.
     pub read_only: bool,
+    /// The most that the registry takes; default: all that is free.
+    pub budget: Option<Budget>,
+    /// Above this part of the budget room is made.
+    pub high_mark: Percent,
+    /// Until it is below this part.
+    pub low_mark: Percent,
+    /// How long writers wait for room at the budget.
+    pub budget_wait: Span,
 }
 
 impl Default for Storage {
@@ -68,6 +76,10 @@ impl Default for Storage {
             min_free: Size::mib(512),
             warn_free: Size::mib(2048),
             read_only: false,
+            budget: None,
+            high_mark: Percent(90),
+            low_mark: Percent(80),
+            budget_wait: Span::seconds(30),
         }
     }
 }

@@ -5,6 +5,7 @@
 //! have been decided, and carries the use cases, a file a noun.
 
 mod blobs;
+mod budget;
 mod errors;
 mod ledger;
 mod manifests;
@@ -28,6 +29,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::Stream;
 
+pub use budget::{BudgetSettings, BudgetSize, BudgetState, Pressure, RoomMaker};
 pub use errors::*;
 pub use manifests::{BodyTurn, PutReceipt, PutRequest};
 pub use removals::{HeldRemovals, Removed};
@@ -66,6 +68,8 @@ pub struct Settings {
     pub read_only: bool,
     /// What repositories may use.
     pub quotas: Vec<Quota>,
+    /// What the registry may take of the disk; `None` for all that is free.
+    pub budget: Option<BudgetSettings>,
 }
 
 impl Default for Settings {
@@ -81,6 +85,7 @@ impl Default for Settings {
             warn_free: 2 << 30,
             read_only: false,
             quotas: Vec::new(),
+            budget: None,
         }
     }
 }
@@ -96,6 +101,8 @@ pub struct Registry {
     space: space::SpaceGuard,
     removals: removals::Removals,
     ledger: ledger::Ledger,
+    surroundings: budget::Surroundings,
+    pressure: Arc<Pressure>,
 }
 
 /// What a caller may do with a repository besides pulling from it.
@@ -132,6 +139,8 @@ impl Registry {
             space: space::SpaceGuard::new(),
             removals: removals::Removals::default(),
             ledger: ledger::Ledger::default(),
+            surroundings: budget::Surroundings::default(),
+            pressure: Arc::default(),
         })
     }
 

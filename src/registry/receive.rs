@@ -25,6 +25,9 @@ const NOTE_BYTES: u64 = 64 << 20;
 /// After how long they are, however few.
 const NOTE_EVERY: Duration = Duration::from_secs(30);
 
+/// For how many more bytes room is reserved than have come.
+const AHEAD: u64 = 1 << 20;
+
 /// A body on its way into an upload.
 struct Receiving {
     registry: Arc<Registry>,
@@ -39,6 +42,8 @@ struct Work {
     expected: Option<u64>,
     /// Where the upload stood before the body, and its hash.
     before: (u64, Hasher),
+    /// Up to which byte the budget has room.
+    reserved: u64,
     /// What it has to fit into.
     quotas: Vec<QuotaUse>,
     _turn: OwnedSemaphorePermit,
@@ -88,7 +93,7 @@ impl Repository {
         let before = (upload.offset, upload.hasher.clone());
         let expected = range.map(|range| range.end() - range.start() + 1);
         let quotas = registry.quotas_of(&self.name).await?;
-        let work = Work { owned, writes, expected, before, quotas, _turn: turn };
+        let work = Work { owned, writes, expected, before, reserved: 0, quotas, _turn: turn };
         Ok(Receiving { registry: Arc::clone(registry), id, work: Some(work) })
     }
 }
@@ -146,11 +151,22 @@ impl Work {
             if self.expected.is_some_and(|expected| after - self.before.0 > expected) {
                 return Err(UploadError::WrongLength { offset: self.before.0 });
             }
+            if registry.settings.budget.is_some() && after > self.reserved {
+                tokio::select! {
+                    biased;
+                    () = self.owned.taken_over.cancelled() => return Err(UploadError::TakenOver),
+                    reserved = registry.reserve(Some((id, after + AHEAD))) => reserved?,
+                }
+                self.reserved = after + AHEAD;
+            }
+            let upload = in_hand(&mut self.owned)?;
             upload.hasher.update(&piece);
             upload.offset = after;
             if self.writes.push(piece).await? {
-                registry.ledger.set(id, after);
-                registry.admit_body().await?;
+                if registry.settings.budget.is_none() {
+                    registry.ledger.set(id, after);
+                }
+                registry.admit_space().await?;
                 self.note_if_due(registry, id).await?;
             }
         }

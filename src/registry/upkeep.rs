@@ -51,6 +51,7 @@ impl Registry {
     pub(super) async fn discard(&self, id: UploadId) -> Result<(), Fault> {
         self.blobs.discard(id).await?;
         self.ledger.forget(id);
+        self.pressure.look_again();
         Ok(())
     }
 

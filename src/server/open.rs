@@ -11,11 +11,11 @@ use super::filesystem::network_filesystem;
 use super::lock::DataLock;
 use super::observed::Observed;
 use crate::clock::SystemClock;
-use crate::config::{Config, QuotaSetting, Sparse, Untagged};
+use crate::config::{Budget, Config, QuotaSetting, Sparse, Storage, Untagged};
 use crate::jobs::CollectorSettings;
 use crate::metadata::sqlite::{self, SqliteMetadata};
 use crate::metadata::{Maintenance, Quota, Totals};
-use crate::registry::{Registry, Settings};
+use crate::registry::{BudgetSettings, BudgetSize, Registry, Settings};
 use crate::store::{self, BlobStore, FilesystemStore};
 
 /// The database's file within the metadata directory.
@@ -217,8 +217,18 @@ fn settings(config: &Config) -> Settings {
         min_free: config.storage.min_free.0,
         warn_free: config.storage.warn_free.0,
         read_only: config.storage.read_only,
+        budget: config.storage.budget.map(|budget| self::budget(&config.storage, budget)),
         quotas: config.quotas.iter().map(quota).collect(),
     }
+}
+
+fn budget(storage: &Storage, budget: Budget) -> BudgetSettings {
+    let most = match budget {
+        Budget::Size(size) => BudgetSize::Bytes(size.0),
+        Budget::Share(share) => BudgetSize::Percent(share.0),
+    };
+    let (high, low, wait) = (storage.high_mark.0, storage.low_mark.0, storage.budget_wait.0);
+    BudgetSettings { most, high, low, wait }
 }
 
 fn quota(setting: &QuotaSetting) -> Quota {

@@ -1,6 +1,7 @@
 //! The use cases against real facts and an in-memory byte store, without HTTP.
 
 mod accounting;
+mod budget;
 mod failures;
 mod faults;
 mod kit;
