@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
-use orlop::config::{Config, Flag, Size, Sources, Span, Untagged};
+use orlop::config::{Budget, Config, Flag, Percent, Size, Sources, Span, Untagged};
 
 const EXAMPLE: &str = include_str!("../config/orlop.example.toml");
 
@@ -284,4 +284,19 @@ fn wrong_quotas_are_refused() {
     );
     assert!(refused("prefix = \"a\"\nbytes = \"10\"").starts_with("quotas[0].bytes (in orlop.toml): "));
     assert!(refusal("quotas = 5").contains("must be a list, each member below a [[quotas]]"));
+}
+
+#[test]
+fn a_budget_is_a_size_or_a_share() {
+    let budget = |text: &str| {
+        let (_dir, sources) = file(&format!("[storage]\nbudget = \"{text}\""));
+        Config::load(&sources).expect("valid").storage.budget
+    };
+    assert_eq!(budget("80GB"), Some(Budget::Size(Size(80_000_000_000))));
+    assert_eq!(budget("80%"), Some(Budget::Share(Percent(80))));
+    assert!(refusal("[storage]\nbudget = \"120%\"").contains("is not a size with its unit"));
+    assert!(
+        refusal("[storage]\nlow_mark = \"95%\"")
+            .contains("must be less than storage.high_mark, which is 90%")
+    );
 }

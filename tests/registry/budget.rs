@@ -25,7 +25,8 @@ fn content(number: u8) -> Vec<u8> {
 }
 
 async fn try_push(kit: &Kit, number: u8) -> Result<(), UploadError> {
-    let (repo, content) = (kit.repo("app"), content(number));
+    // Each its own: an upload that waits extends the leases of its repository.
+    let (repo, content) = (kit.repo(&format!("app{number}")), content(number));
     let id = repo.begin_upload(Algorithm::Sha256).await?;
     let pushed = repo.finish(id, None, body(&[&content]), digest(&content)).await;
     if pushed.is_err() {

@@ -16,13 +16,13 @@ const FILL: &str = "
     CREATE TEMP TABLE n (i INTEGER PRIMARY KEY);
     INSERT INTO n WITH RECURSIVE c (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c WHERE i < 1000000) SELECT i FROM c;
     CREATE TEMP TABLE made (i INTEGER PRIMARY KEY, digest BLOB);
-    INSERT INTO made SELECT i, x'01' || randomblob(32) FROM n;
+    INSERT INTO made SELECT i, CAST(x'01' || randomblob(32) AS BLOB) FROM n;
     INSERT INTO repositories (id, name, created_at)
     SELECT i, CASE WHEN i <= 50 THEN 'team/app' ELSE 'other/app' END || i, 0 FROM n WHERE i <= 100;
     INSERT INTO blobs (digest, size, generation, allocated, measured)
     SELECT digest, 1000 + i, randomblob(16), 4096, 1 FROM made ORDER BY digest;
     INSERT INTO manifests (id, repo, digest, pushed_at, leased_at, size, media_type, content)
-    SELECT i, (i - 1) / 1000 + 1, x'01' || randomblob(32), ?1, ?1, 900, 'm', zeroblob(900) FROM n WHERE i <= 100000;
+    SELECT i, (i - 1) / 1000 + 1, CAST(x'01' || randomblob(32) AS BLOB), ?1, ?1, 900, 'm', zeroblob(900) FROM n WHERE i <= 100000;
     CREATE TEMP TABLE e (manifest INTEGER, blob INTEGER);
     INSERT INTO e SELECT (i - 1) / 10 + 1, i FROM n WHERE i % 10 <> 0;
     INSERT INTO e SELECT (i - 1) / 10 + 1, i - 11 FROM n WHERE i % 10 = 0 AND (i / 10 - 1) % 1000 <> 0;

@@ -2,6 +2,7 @@
 
 mod groups;
 mod large;
+mod migration;
 mod opening;
 mod plans;
 mod power_cut;

@@ -3,16 +3,20 @@
 
 use super::Folder;
 
-/// Every source with statements that must be quick; not `verify.rs`, which looks at everything.
-const SOURCES: [(&str, &str); 10] = [
+/// Every source with statements that must be quick; not `verify.rs`, `usage.rs` and `holdings.rs`, which look
+/// at everything of a kind, aside.
+const SOURCES: [(&str, &str); 13] = [
+    ("accounting", include_str!("../accounting.rs")),
     ("blobs", include_str!("../blobs.rs")),
     ("collection", include_str!("../collection.rs")),
+    ("freed", include_str!("../freed.rs")),
     ("holds", include_str!("../holds.rs")),
     ("links", include_str!("../links.rs")),
     ("maintenance", include_str!("../maintenance.rs")),
     ("manifests", include_str!("../manifests.rs")),
     ("mod", include_str!("../mod.rs")),
     ("purge", include_str!("../purge.rs")),
+    ("quotas", include_str!("../quotas.rs")),
     ("review", include_str!("../review.rs")),
     ("uploads", include_str!("../uploads.rs")),
 ];
@@ -26,8 +30,8 @@ const WHOLE: [&str; 5] = [
     "SELECT count(*), coalesce(sum(size), 0) FROM doomed",
     // One row.
     "FROM totals",
-    // A report, aside.
-    "coalesce(sum(CASE WHEN",
+    // A handful, from the settings; what is used of a new one is added up once.
+    "quotas",
 ];
 
 /// Scans of what is short: one row, a few of the newest edges, an index of what is being purged.
