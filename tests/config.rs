@@ -132,7 +132,7 @@ fn unknown_keys_are_named_with_those_there_are() {
     assert_eq!(
         refusal("[collector]\ninterval = \"1m\""),
         "collector (in orlop.toml): there is no such section; \
-         there are gc, lists, log, manifests, metadata, server, storage, uploads"
+         there are gc, lists, log, manifests, metadata, quotas, server, storage, uploads"
     );
     assert_eq!(refusal("gc = 5"), "gc (in orlop.toml): must be a section, [gc]");
 }
@@ -154,7 +154,7 @@ fn unknown_variables_are_named() {
     assert_eq!(
         refused_variable("ORLOP_LISTEN", ":80"),
         "ORLOP_LISTEN: there is no such section; \
-         there are gc, lists, log, manifests, metadata, server, storage, uploads"
+         there are gc, lists, log, manifests, metadata, quotas, server, storage, uploads"
     );
 }
 

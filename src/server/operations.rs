@@ -80,7 +80,7 @@ pub enum Report {
     /// Of a check.
     Fsck(FsckReport),
     /// Of a look at usage.
-    Usage(UsageReport),
+    Usage(Box<UsageReport>),
     /// Of a backup or a restore.
     Backup(BackupReport),
 }
@@ -126,7 +126,7 @@ impl Operator {
             Operation::Gc { dry_run: false } => Report::Gc(self.collect(progress).await?),
             Operation::Fsck { repair } => Report::Fsck(fsck(registry, *repair, progress).await?),
             Operation::Usage { scope } => {
-                Report::Usage(usage(registry, &self.collector.rules(), scope).await?)
+                Report::Usage(Box::new(usage(registry, &self.collector.rules(), scope).await?))
             }
             Operation::Backup { dir } => Report::Backup(self.back_up(dir, progress).await?),
         })

@@ -84,21 +84,19 @@ impl Accounting for SqliteMetadata {
 
     async fn holdings(&self, rules: &CollectionRules) -> Result<Holdings> {
         let rules = *rules;
-        self.read_aside(move |c| holdings::holdings(&*c.unchecked_transaction()?, &rules)).await
+        self.read_much(move |c| holdings::holdings(c, &rules)).await
     }
 
     async fn would_free(&self, manifests: Vec<(RepoName, Digest)>) -> Result<u64> {
-        self.read_aside(move |c| {
-            // One moment for all that is read.
-            let moment = c.unchecked_transaction()?;
-            let (mut going, mut last) = (Going::new(&moment), None);
+        self.read_much(move |c| {
+            let (mut going, mut last) = (Going::new(c), None);
             for (name, wanted) in &manifests {
                 let repo = match &last {
                     Some((before, repo)) if *before == name => *repo,
-                    _ => repo_id(&moment, name)?,
+                    _ => repo_id(c, name)?,
                 };
                 last = Some((name, repo));
-                let found = repo.map(|repo| freed::find(&moment, repo, &digest(wanted))).transpose()?;
+                let found = repo.map(|repo| freed::find(c, repo, &digest(wanted))).transpose()?;
                 found.flatten().into_iter().for_each(|row| going.add(row));
             }
             going.frees()

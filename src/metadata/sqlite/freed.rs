@@ -10,8 +10,8 @@ use rusqlite::{Connection, OptionalExtension, Statement, params};
 
 use super::usage::number;
 
-/// From how many manifests on a repository's edges are read in one sweep.
-const MANY: usize = 2000;
+/// A repository's edges are read in one sweep where more than one in so many of its manifests goes.
+const MANY: u64 = 8;
 
 /// Manifests that are to go, with all that follows them.
 pub(super) struct Going<'c> {
@@ -43,13 +43,18 @@ impl<'c> Going<'c> {
         self.follow()?;
         let mut freed = Freed::new(self.c, &self.all)?;
         for (repo, manifests) in &self.by_repo {
-            if manifests.len() < MANY {
-                freed.look_up(*repo, manifests)?;
-            } else {
+            if manifests.len() as u64 * MANY > self.manifests_of(*repo)? {
                 freed.sweep(*repo)?;
+            } else {
+                freed.look_up(*repo, manifests)?;
             }
         }
         Ok(freed.bytes)
+    }
+
+    fn manifests_of(&self, repo: i64) -> rusqlite::Result<u64> {
+        let mut query = self.c.prepare_cached("SELECT manifests FROM repositories WHERE id = ?1")?;
+        query.query_row([repo], |row| number(row, 0))
     }
 
     /// Lets go what those alone hold that go.

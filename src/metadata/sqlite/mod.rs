@@ -102,8 +102,25 @@ impl SqliteMetadata {
         T: Send + 'static,
         F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     {
+        self.aside(move |readers| readers.read(query)).await
+    }
+
+    /// A read of a great many pages, of one moment, likewise.
+    async fn read_much<T, F>(&self, query: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    {
+        self.aside(move |readers| readers.read_much(query)).await
+    }
+
+    async fn aside<T, F>(&self, read: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Readers) -> rusqlite::Result<T> + Send + 'static,
+    {
         let readers = Arc::clone(&self.readers);
-        let read = tokio::task::spawn_blocking(move || readers.read(query));
+        let read = tokio::task::spawn_blocking(move || read(&readers));
         let outcome = read.await.map_err(|error| MetadataError::Failed(error.to_string()))?;
         outcome.map_err(|error| writer::failure(&error))
     }
