@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
-use orlop::config::{Config, Flag, Period, Size, Sources, Span, Untagged};
+use orlop::config::{Budget, Config, Flag, Percent, Period, Size, Sources, Span, Untagged};
 
 const EXAMPLE: &str = include_str!("../config/orlop.example.toml");
 
@@ -48,7 +48,10 @@ fn the_example_says_the_defaults() {
 
 /// The example with what it shows in comments switched on.
 fn whole_example() -> String {
-    let setting = |line: &str| line.starts_with('#') && line[1..].starts_with(char::is_lowercase);
+    let setting = |line: &str| {
+        line.strip_prefix('#')
+            .is_some_and(|rest| rest.starts_with(char::is_lowercase) || rest.starts_with("[["))
+    };
     let uncommented = |line: &str| {
         if setting(line) { line[1..].to_owned() } else { line.to_owned() }
     };
@@ -144,7 +147,7 @@ fn unknown_keys_are_named_with_those_there_are() {
     assert_eq!(
         refusal("[collector]\ninterval = \"1m\""),
         "collector (in orlop.toml): there is no such section; \
-         there are api, gc, history, lists, log, manifests, metadata, scrub, server, storage, uploads"
+         there are api, gc, history, lists, log, manifests, metadata, quotas, scrub, server, storage, uploads"
     );
     assert_eq!(refusal("gc = 5"), "gc (in orlop.toml): must be a section, [gc]");
 }
@@ -166,7 +169,7 @@ fn unknown_variables_are_named() {
     assert_eq!(
         refused_variable("ORLOP_LISTEN", ":80"),
         "ORLOP_LISTEN: there is no such section; \
-         there are api, gc, history, lists, log, manifests, metadata, scrub, server, storage, uploads"
+         there are api, gc, history, lists, log, manifests, metadata, quotas, scrub, server, storage, uploads"
     );
 }
 
@@ -273,5 +276,47 @@ fn a_file_that_cannot_be_read_is_named() {
     );
     assert!(
         refusal("[gc\n").starts_with("orlop.toml is not valid TOML: TOML parse error at line 1, column 4")
+    );
+}
+
+#[test]
+fn quotas_are_a_list() {
+    let text = "[[quotas]]\nprefix = \"team/\"\nbytes = \"10GB\"\n[[quotas]]\nprefix = \"app\"\ntags = 5";
+    let (_dir, sources) = file(text);
+    let quotas = Config::load(&sources).expect("valid").quotas;
+    assert_eq!((quotas[0].prefix.as_str(), quotas[0].bytes), ("team/", Some(Size(10_000_000_000))));
+    assert_eq!((quotas[1].prefix.as_str(), quotas[1].tags.map(|tags| tags.0)), ("app", Some(5)));
+}
+
+#[test]
+fn wrong_quotas_are_refused() {
+    let refused = |text: &str| refusal(&format!("[[quotas]]\n{text}"));
+    assert_eq!(
+        refused("prefix = \"team/\""),
+        "quotas (in orlop.toml): the quota of \"team/\" needs bytes or tags"
+    );
+    assert_eq!(
+        refused("prefix = \"a\"\ntags = 1\n[[quotas]]\nprefix = \"a\"\ntags = 2"),
+        "quotas (in orlop.toml): there are two quotas of \"a\""
+    );
+    assert!(
+        refused("prefix = \"Team/\"\ntags = 1").contains("quotas[0].prefix (in orlop.toml): \"Team/\" is no")
+    );
+    assert!(refused("prefix = \"a\"\nbytes = \"10\"").starts_with("quotas[0].bytes (in orlop.toml): "));
+    assert!(refusal("quotas = 5").contains("must be a list, each member below a [[quotas]]"));
+}
+
+#[test]
+fn a_budget_is_a_size_or_a_share() {
+    let budget = |text: &str| {
+        let (_dir, sources) = file(&format!("[storage]\nbudget = \"{text}\""));
+        Config::load(&sources).expect("valid").storage.budget
+    };
+    assert_eq!(budget("80GB"), Some(Budget::Size(Size(80_000_000_000))));
+    assert_eq!(budget("80%"), Some(Budget::Share(Percent(80))));
+    assert!(refusal("[storage]\nbudget = \"120%\"").contains("is not a size with its unit"));
+    assert!(
+        refusal("[storage]\nlow_mark = \"95%\"")
+            .contains("must be less than storage.high_mark, which is 90%")
     );
 }

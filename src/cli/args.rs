@@ -7,6 +7,7 @@ use bytesize::ByteSize;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{Flag, Sources};
+use crate::metadata::Scope;
 
 const ABOUT: &str = "A self-hosted OCI registry that stays small by itself";
 
@@ -179,8 +180,23 @@ Examples:
     /// Check the settings, and print those that are in force
     CheckConfig(Output),
 
-    /// Tell what is used, in all and by each repository
-    Usage(Output),
+    /// Tell what is used, in all and by each repository, and what may go
+    ///
+    /// Sizes are what the disk really spends. A repository's own part is what its removal would free; the rest
+    /// it shares with others.
+    #[command(after_help = "\
+Examples:
+  orlop usage
+  orlop usage team/
+  orlop usage library/app --json | jq .usage.exclusive")]
+    Usage {
+        /// A repository, or a prefix with a slash at its end; without one, all of them
+        #[arg(value_name = "REPO|PREFIX/", default_value = "", hide_default_value = true)]
+        scope: Scope,
+
+        #[command(flatten)]
+        output: Output,
+    },
 
     /// List the repositories, with their sizes, pushes and pulls
     #[command(after_help = "\

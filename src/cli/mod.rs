@@ -14,6 +14,7 @@ mod progress;
 mod restore;
 mod serve;
 mod table;
+mod usage;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -82,7 +83,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
             let rate = rate.map(|rate| rate.as_u64());
             operate::run(&config, Operation::Scrub { now, rate }, output.json)
         }
-        Command::Usage(output) => operate::run(&config, Operation::Usage, output.json),
+        Command::Usage { scope, output } => operate::run(&config, Operation::Usage { scope }, output.json),
         Command::Backup { dir, output } => {
             let dir = operate::absolute(&dir)?;
             operate::run(&config, Operation::Backup { dir }, output.json)

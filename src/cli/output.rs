@@ -6,10 +6,10 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use bytesize::ByteSize;
 
+use super::usage::usage;
 use crate::jobs::backup::BackupReport;
 use crate::jobs::fsck::FsckReport;
 use crate::jobs::scrub::ScrubReport;
-use crate::jobs::usage::UsageReport;
 use crate::server::operations::{GcReport, Report};
 
 /// Prints `report` to standard output.
@@ -33,12 +33,12 @@ fn to_text(report: &Report) -> String {
     }
 }
 
-fn size(bytes: u64) -> String {
+pub(super) fn size(bytes: u64) -> String {
     ByteSize(bytes).display().iec().to_string()
 }
 
 /// `number` of something, which has an s at its end where there are several.
-fn many(number: u64, thing: &str) -> String {
+pub(super) fn many(number: u64, thing: &str) -> String {
     format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
 }
 
@@ -71,6 +71,11 @@ fn fsck(report: &FsckReport) -> String {
     }
     let (blobs, bytes, manifests) = (many(report.blobs, "blob"), size(report.blob_bytes), report.manifests);
     let _ = writeln!(text, "{blobs} ({bytes}) and {} checked", many(manifests, "manifest"));
+    if report.misjudged > 0 {
+        let blobs = many(report.misjudged, "blob");
+        let _ =
+            writeln!(text, "{blobs} take more or less of the disk than was recorded; --repair records it");
+    }
     let found: u64 = report.counts.values().sum();
     let problems = many(found, "problem");
     let _ = match (found, report.unrepaired) {
@@ -111,39 +116,6 @@ fn scrub(report: &ScrubReport) -> String {
     text
 }
 
-fn usage(report: &UsageReport) -> String {
-    let mut text = format!(
-        "{}, {}; {}; {} open\n",
-        many(report.blobs, "blob"),
-        size(report.blob_bytes),
-        many(report.manifests, "manifest"),
-        many(report.uploads, "upload")
-    );
-    if report.doomed > 0 {
-        let (blobs, bytes) = (many(report.doomed, "blob"), size(report.doomed_bytes));
-        let _ = writeln!(text, "{blobs}, {bytes}, about to be removed");
-    }
-    let (free, disk) = (size(report.free_bytes), size(report.disk_bytes));
-    let _ = writeln!(text, "{free} of {disk} free on the disk");
-    if report.repositories.is_empty() {
-        return text;
-    }
-    let names = report.repositories.iter().map(|repository| repository.name.len());
-    let width = names.max().unwrap_or(0).max("REPOSITORY".len());
-    let (tags, manifests, blobs, all, own) = ("TAGS", "MANIFESTS", "BLOBS", "SIZE", "OF ITS OWN");
-    let _ = writeln!(
-        text,
-        "\n{:width$}  {tags:>6}  {manifests:>9}  {blobs:>6}  {all:>10}  {own:>10}",
-        "REPOSITORY"
-    );
-    for row in &report.repositories {
-        let (all, own) = (size(row.bytes), size(row.exclusive_bytes));
-        let (name, tags, manifests, blobs) = (&row.name, row.tags, row.manifests, row.blobs);
-        let _ = writeln!(text, "{name:width$}  {tags:>6}  {manifests:>9}  {blobs:>6}  {all:>10}  {own:>10}");
-    }
-    text
-}
-
 fn backup(report: &BackupReport) -> String {
     let mut text = String::new();
     for problem in &report.problems {
@@ -165,36 +137,6 @@ fn backup(report: &BackupReport) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::jobs::usage::RepositoryUsage;
-
-    #[test]
-    fn usage_is_a_table() {
-        let repository = RepositoryUsage {
-            name: "library/app".into(),
-            tags: 2,
-            manifests: 3,
-            blobs: 4,
-            bytes: 5 << 20,
-            exclusive_bytes: 1 << 20,
-        };
-        let report = UsageReport {
-            blobs: 4,
-            blob_bytes: 5 << 20,
-            manifests: 3,
-            disk_bytes: 100 << 30,
-            free_bytes: 40 << 30,
-            repositories: vec![repository],
-            ..UsageReport::default()
-        };
-        assert_eq!(
-            usage(&report),
-            "4 blobs, 5.0 MiB; 3 manifests; 0 uploads open\n\
-             40.0 GiB of 100.0 GiB free on the disk\n\
-             \n\
-             REPOSITORY     TAGS  MANIFESTS   BLOBS        SIZE  OF ITS OWN\n\
-             library/app       2          3       4     5.0 MiB     1.0 MiB\n"
-        );
-    }
 
     #[test]
     fn a_sound_store_says_so() {

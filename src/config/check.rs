@@ -10,6 +10,7 @@ pub(super) fn check(config: &Config) -> Result<(), Wrong> {
     spans(config)?;
     counts(config)?;
     sizes(config)?;
+    quotas(config)?;
     together(config)
 }
 
@@ -68,12 +69,33 @@ fn sizes(config: &Config) -> Result<(), Wrong> {
     Ok(())
 }
 
+fn quotas(config: &Config) -> Result<(), Wrong> {
+    for (at, quota) in config.quotas.iter().enumerate() {
+        let prefix = &quota.prefix;
+        if quota.bytes.is_none() && quota.tags.is_none() {
+            return Err((
+                "quotas",
+                format!("the quota of {prefix:?} needs bytes or tags", prefix = prefix.as_str()),
+            ));
+        }
+        if config.quotas[..at].iter().any(|other| other.prefix == *prefix) {
+            return Err(("quotas", format!("there are two quotas of {prefix:?}", prefix = prefix.as_str())));
+        }
+    }
+    Ok(())
+}
+
 fn together(config: &Config) -> Result<(), Wrong> {
     let (storage, lists, server) = (&config.storage, &config.lists, &config.server);
     if storage.warn_free < storage.min_free {
         let (warn, min) = (storage.warn_free, storage.min_free);
         let message = format!("must be at least storage.min_free, which is {min}, not {warn}");
         return Err(("storage.warn_free", message));
+    }
+    if storage.low_mark >= storage.high_mark {
+        let (low, high) = (storage.low_mark, storage.high_mark);
+        let message = format!("must be less than storage.high_mark, which is {high}, not {low}");
+        return Err(("storage.low_mark", message));
     }
     if lists.page > lists.max_page {
         let (page, most) = (lists.page, lists.max_page);

@@ -30,6 +30,11 @@ pub(super) fn keys() -> &'static Keys {
     })
 }
 
+/// Whether a section is a list of tables, which only a file can give.
+pub(super) fn is_list(section: &str) -> bool {
+    keys().get(section).is_some_and(BTreeMap::is_empty)
+}
+
 fn sections<T>(value: Value, read: impl Fn(Value) -> T) -> BTreeMap<String, T> {
     let Value::Object(members) = value else {
         return BTreeMap::new();

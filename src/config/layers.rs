@@ -75,8 +75,9 @@ impl Layers {
     fn origin(&self, key: &str) -> Origin {
         let in_file = || {
             let (section, name) = key.split_once('.').unwrap_or((key, ""));
-            let found = self.table.get(section)?;
-            (name.is_empty() || found.get(name).is_some()).then_some(())?;
+            // A list is in the file as a whole: `quotas[0].bytes`.
+            let found = self.table.get(section.split('[').next()?)?;
+            (name.is_empty() || found.is_array() || found.get(name).is_some()).then_some(())?;
             self.file.clone().map(Origin::File)
         };
         let laid = self.origins.get(key).cloned();
@@ -87,6 +88,12 @@ impl Layers {
         for (section, settings) in &self.table {
             let known = keys().get(section);
             let known = known.ok_or_else(|| self.error(section, keys::unknown_section()))?;
+            if keys::is_list(section) {
+                let wrong =
+                    || self.error(section, format!("must be a list, each member below a [[{section}]]"));
+                settings.as_array().ok_or_else(wrong)?;
+                continue;
+            }
             let wrong = || self.error(section, format!("must be a section, [{section}]"));
             let settings = settings.as_table().ok_or_else(wrong)?;
             if let Some(name) = settings.keys().find(|name| !known.contains_key(*name)) {

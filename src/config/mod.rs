@@ -17,7 +17,7 @@ pub use error::{ConfigError, Origin};
 pub use keys::variable;
 pub use layers::{Flag, Sources};
 pub use sections::*;
-pub use units::{Count, Listen, LogFilter, Period, PublicUrl, Size, Span, Untagged};
+pub use units::{Budget, Count, Listen, LogFilter, Percent, Period, PublicUrl, Size, Span, Untagged};
 
 use std::path::PathBuf;
 
@@ -47,6 +47,8 @@ pub struct Config {
     pub lists: Lists,
     /// The API for people and programs.
     pub api: Api,
+    /// What repositories may use.
+    pub quotas: Vec<QuotaSetting>,
     /// What the server tells its operator.
     pub log: Log,
 }

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::units::{Count, Listen, LogFilter, Period, PublicUrl, Size, Span, Untagged};
+use super::units::{Budget, Count, Listen, LogFilter, Percent, Period, PublicUrl, Size, Span, Untagged};
+use crate::metadata::Scope;
 
 /// Connections.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -58,6 +59,14 @@ pub struct Storage {
     pub warn_free: Size,
     /// Refuse every change.
     pub read_only: bool,
+    /// The most that the registry takes; default: all that is free.
+    pub budget: Option<Budget>,
+    /// Above this part of the budget room is made.
+    pub high_mark: Percent,
+    /// Until it is below this part.
+    pub low_mark: Percent,
+    /// How long writers wait for room at the budget.
+    pub budget_wait: Span,
 }
 
 impl Default for Storage {
@@ -67,6 +76,10 @@ impl Default for Storage {
             min_free: Size::mib(512),
             warn_free: Size::mib(2048),
             read_only: false,
+            budget: None,
+            high_mark: Percent(90),
+            low_mark: Percent(80),
+            budget_wait: Span::seconds(30),
         }
     }
 }
@@ -204,6 +217,18 @@ impl Default for History {
     fn default() -> Self {
         Self { keep: Count(100), removed: Span::hours(90 * 24) }
     }
+}
+
+/// What the repositories of a scope may use together.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct QuotaSetting {
+    /// A repository, or a prefix with a slash at its end; nothing for all of them.
+    pub prefix: Scope,
+    /// The most bytes, each blob once in each repository that has it.
+    pub bytes: Option<Size>,
+    /// The most tags.
+    pub tags: Option<Count>,
 }
 
 /// Tag lists, the catalog and referrers.

@@ -11,7 +11,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::text::{Text, text_serde};
 
-text_serde!(Span, Size, Untagged, Period, Listen, PublicUrl, LogFilter);
+text_serde!(Span, Size, Percent, Budget, Untagged, Period, Listen, PublicUrl, LogFilter);
 
 /// The longest span: times stay within what is recorded, with room to spare.
 const LONGEST: Duration = Duration::from_secs(100 * 366 * 24 * 60 * 60);
@@ -80,6 +80,51 @@ impl fmt::Display for Size {
             unit += 1;
         }
         write!(f, "{number}{}", UNITS[unit])
+    }
+}
+
+/// Hundredths.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Percent(pub u8);
+
+impl Text for Percent {
+    const EXPECTED: &'static str = "a share from \"1%\" to \"100%\"";
+
+    fn parse(text: &str) -> Option<Self> {
+        let percent: u8 = text.strip_suffix('%')?.parse().ok()?;
+        (1..=100).contains(&percent).then_some(Self(percent))
+    }
+}
+
+impl fmt::Display for Percent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}%", self.0)
+    }
+}
+
+/// How much of a disk may be taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Budget {
+    /// So many bytes.
+    Size(Size),
+    /// A share of the filesystem.
+    Share(Percent),
+}
+
+impl Text for Budget {
+    const EXPECTED: &'static str = "a size with its unit, such as \"80GB\", or a share, such as \"80%\"";
+
+    fn parse(text: &str) -> Option<Self> {
+        Percent::parse(text).map(Self::Share).or_else(|| Size::parse(text).map(Self::Size))
+    }
+}
+
+impl fmt::Display for Budget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Size(size) => size.fmt(f),
+            Self::Share(share) => share.fmt(f),
+        }
     }
 }
 

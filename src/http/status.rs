@@ -111,6 +111,7 @@ impl From<Fault> for Refusal {
             Fault::Full(_) => Self::new(StatusCode::INSUFFICIENT_STORAGE, ErrorCode::Unavailable, message),
             Fault::ReadOnly => Self::new(StatusCode::METHOD_NOT_ALLOWED, ErrorCode::Unsupported, message)
                 .with(ALLOW, HeaderValue::from_static("GET, HEAD")),
+            Fault::OverQuota(_) => Self::new(StatusCode::FORBIDDEN, ErrorCode::Denied, message),
             Fault::Busy => Self::new(StatusCode::TOO_MANY_REQUESTS, ErrorCode::TooManyRequests, message)
                 .with(RETRY_AFTER, HeaderValue::from(RETRY.as_secs())),
             Fault::Failed(cause) => {
@@ -245,6 +246,7 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
+    use crate::metadata::{Metered, OverQuota, Scope};
     use crate::oci::{Algorithm, Hasher};
 
     async fn on_the_wire(refusal: impl Into<Refusal>) -> (u16, Value) {
@@ -262,6 +264,8 @@ mod tests {
     #[tokio::test]
     async fn every_fault_has_its_status() {
         assert_eq!(brief(Fault::Full("!".into())).await, (507, "UNAVAILABLE".into()));
+        let quota = OverQuota { scope: Scope::All, of: Metered::Tags, used: 1, wanted: 1, limit: 1 };
+        assert_eq!(brief(Fault::OverQuota(quota)).await, (403, "DENIED".into()));
         assert_eq!(brief(Fault::ReadOnly).await, (405, "UNSUPPORTED".into()));
         assert_eq!(brief(Fault::Busy).await, (429, "TOOMANYREQUESTS".into()));
         let (status, body) = on_the_wire(Fault::Failed("/secret/path".into())).await;

@@ -1,8 +1,8 @@
-//! The small regular chores: recording the progress of uploads at rest and the pulls, forgetting what is long
-//! gone, tidying the metadata.
+//! The small regular chores: recording the progress of uploads at rest, the pulls and how the totals grow,
+//! forgetting what is long gone, tidying the metadata, measuring blobs that an older version stored.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
 
 use async_trait::async_trait;
 
@@ -18,12 +18,19 @@ pub struct Upkeep {
     ticks: AtomicU32,
     /// Where the look at the repositories stands.
     swept: AtomicI64,
+    /// Every blob is measured: those to come are when they are stored.
+    measured: AtomicBool,
 }
 
 impl Upkeep {
     /// The chores of `registry`.
     pub fn new(registry: Arc<Registry>) -> Self {
-        Self { registry, ticks: AtomicU32::new(0), swept: AtomicI64::new(0) }
+        Self {
+            registry,
+            ticks: AtomicU32::new(0),
+            swept: AtomicI64::new(0),
+            measured: AtomicBool::new(false),
+        }
     }
 }
 
@@ -41,7 +48,13 @@ impl Job for Upkeep {
             let swept = self.registry.forget_repositories(self.swept.load(Ordering::Relaxed)).await?;
             self.swept.store(swept, Ordering::Relaxed);
             self.registry.metadata().tidy().await?;
+            self.registry.metadata().note_day(self.registry.clock().now()).await?;
         }
-        Ok(false)
+        if self.measured.load(Ordering::Relaxed) {
+            return Ok(false);
+        }
+        let more = self.registry.measure_blobs().await?;
+        self.measured.store(!more, Ordering::Relaxed);
+        Ok(more)
     }
 }

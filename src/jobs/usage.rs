@@ -1,19 +1,27 @@
-//! What the registry uses, and who of it.
+//! What the registry uses, and who of it; what may go, and when. In the manner of `docker system df`.
 
 use serde::{Deserialize, Serialize};
 
-use crate::metadata::RepoUsage;
-use crate::registry::{Fault, Registry};
+use crate::clock::Timestamp;
+use crate::metadata::{
+    BigBlob, ColdTag, CollectionRules, Holdings, QuotaUse, Reclaimable, RepoUsage, Scope, Usage, UsageDay,
+};
+use crate::registry::{Fault, Registry, Stored};
 
 /// How many repositories a report shows: more than anybody reads, few enough to hold in memory.
 const MOST_REPOSITORIES: usize = 10_000;
 
-/// How many bytes' worth of doomed keys is added up.
-const MOST_DOOMED: usize = 100_000;
+/// How many of the biggest and the coldest a report shows.
+const FEW: usize = 10;
+
+/// How many days of growth a report shows.
+const DAYS: usize = 31;
 
 /// What the registry uses. All sizes are in bytes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UsageReport {
+    /// Which repositories it is about: a name, a prefix with a slash at its end, or nothing for all.
+    pub scope: Scope,
     /// Blobs stored.
     pub blobs: u64,
     /// Their bytes, each blob once.
@@ -26,12 +34,52 @@ pub struct UsageReport {
     pub doomed: u64,
     /// Their bytes.
     pub doomed_bytes: u64,
+    /// What everything takes on the disk.
+    pub stored: Stored,
     /// The size of the disk that the blobs are on.
     pub disk_bytes: u64,
     /// How much of it can still be written.
     pub free_bytes: u64,
-    /// Each repository, largest first.
+    /// What the repositories of the scope use together.
+    pub usage: Usage,
+    /// What may go, in the whole registry.
+    pub reclaimable: ReclaimableReport,
+    /// Each repository of the scope, largest first.
     pub repositories: Vec<RepositoryUsage>,
+    /// The largest blobs of the whole registry.
+    pub biggest_blobs: Vec<BlobUsage>,
+    /// The tags of the scope that nobody pulled for the longest time.
+    pub coldest_tags: Vec<TagUsage>,
+    /// How the registry was at the end of the last days, the oldest first.
+    pub days: Vec<UsageDay>,
+    /// The quotas that hold in the scope.
+    pub quotas: Vec<QuotaReport>,
+}
+
+/// What may go. All sizes are in bytes.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReclaimableReport {
+    /// What the next collection frees: what is doomed, and what of the rest is due.
+    pub now: u64,
+    /// What only manifests in the trash hold.
+    pub trash: Waiting,
+    /// What only manifests hold that no tag, index or subject does.
+    pub untagged: Waiting,
+    /// Blobs that wait for a manifest.
+    pub leased: Waiting,
+}
+
+/// Something that may go. All sizes are in bytes.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Waiting {
+    /// How many manifests, or blobs where it is about blobs.
+    pub count: u64,
+    /// What would come free if all of it went.
+    pub allocated: u64,
+    /// How much of that is due now.
+    pub due: u64,
+    /// When, at the earliest, more falls due, by RFC 3339.
+    pub next: Option<String>,
 }
 
 /// What one repository uses. All sizes are in bytes.
@@ -47,42 +95,150 @@ pub struct RepositoryUsage {
     pub blobs: u64,
     /// Their bytes.
     pub bytes: u64,
-    /// Bytes of those that no other repository serves: what its removal would free.
-    pub exclusive_bytes: u64,
+    /// What the disk spends on them.
+    pub allocated: u64,
+    /// What of that other repositories share.
+    pub shared: u64,
+    /// What the disk spends on those that no other repository serves: what its removal would free.
+    pub exclusive: u64,
 }
 
-impl From<RepoUsage> for RepositoryUsage {
-    fn from(usage: RepoUsage) -> Self {
-        Self {
-            name: usage.repo.to_string(),
-            tags: usage.tags,
-            manifests: usage.manifests,
-            blobs: usage.blobs,
-            bytes: usage.bytes,
-            exclusive_bytes: usage.exclusive_bytes,
-        }
-    }
+/// A blob among the largest. All sizes are in bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BlobUsage {
+    /// Its digest.
+    pub digest: String,
+    /// Its bytes.
+    pub bytes: u64,
+    /// What the disk spends on it.
+    pub allocated: u64,
+    /// How many repositories serve it.
+    pub repositories: u64,
 }
 
-/// Adds up what `registry` uses.
+/// A tag among the coldest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TagUsage {
+    /// Its repository.
+    pub repository: String,
+    /// Its name.
+    pub tag: String,
+    /// When it was last pulled, by RFC 3339; `None` for never.
+    pub pulled: Option<String>,
+    /// When it was last pushed or moved, by RFC 3339.
+    pub pushed: String,
+}
+
+/// A quota, and what is used of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QuotaReport {
+    /// Whose it is.
+    pub scope: Scope,
+    /// Bytes used.
+    pub bytes: u64,
+    /// The most bytes.
+    pub most_bytes: Option<u64>,
+    /// Tags there are.
+    pub tags: u64,
+    /// The most tags.
+    pub most_tags: Option<u64>,
+}
+
+/// Adds up what the repositories of `scope` use, and what may go by `rules`.
 ///
 /// # Errors
 /// [`Fault`] when a store failed.
-pub async fn usage(registry: &Registry) -> Result<UsageReport, Fault> {
+pub async fn usage(
+    registry: &Registry,
+    rules: &CollectionRules,
+    scope: &Scope,
+) -> Result<UsageReport, Fault> {
     let metadata = registry.metadata();
+    let (stored, space) = (registry.stored().await?, registry.blobs().space().await?);
     let totals = metadata.totals().await?;
-    let doomed = metadata.doomed(MOST_DOOMED).await?;
-    let space = registry.blobs().space().await?;
-    let repositories = metadata.usage(MOST_REPOSITORIES).await?;
+    let holdings = metadata.holdings(rules).await?;
+    let repositories = metadata.biggest_repositories(scope, MOST_REPOSITORIES).await?;
+    let repo = if let Scope::One(repo) = scope { Some(repo) } else { None };
+    let quotas = metadata.quotas(repo).await?;
     Ok(UsageReport {
+        scope: scope.clone(),
         blobs: totals.blobs,
         blob_bytes: totals.blob_bytes,
         manifests: totals.manifests,
         uploads: totals.uploads,
-        doomed: doomed.len() as u64,
-        doomed_bytes: doomed.iter().map(|(_, size)| size).sum(),
+        doomed: totals.doomed,
+        doomed_bytes: totals.doomed_bytes,
+        stored,
         disk_bytes: space.total,
         free_bytes: space.free,
+        usage: metadata.usage(scope).await?,
+        reclaimable: ReclaimableReport::of(&holdings, stored.doomed),
         repositories: repositories.into_iter().map(Into::into).collect(),
+        biggest_blobs: metadata.biggest_blobs(FEW).await?.into_iter().map(Into::into).collect(),
+        coldest_tags: metadata.coldest_tags(scope, FEW).await?.into_iter().map(Into::into).collect(),
+        days: metadata.days(DAYS).await?,
+        quotas: quotas.into_iter().map(Into::into).collect(),
     })
+}
+
+impl ReclaimableReport {
+    fn of(holdings: &Holdings, doomed: u64) -> Self {
+        let Holdings { trash, untagged, leased } = holdings;
+        // What is untagged and due goes to the trash first, and frees nothing before its time there is over.
+        let now = doomed + trash.due + leased.due;
+        Self { now, trash: (*trash).into(), untagged: (*untagged).into(), leased: (*leased).into() }
+    }
+}
+
+impl From<Reclaimable> for Waiting {
+    fn from(found: Reclaimable) -> Self {
+        let Reclaimable { count, allocated, due, next } = found;
+        Self { count, allocated, due, next: next.map(rfc3339) }
+    }
+}
+
+impl From<RepoUsage> for RepositoryUsage {
+    fn from(RepoUsage { repo, usage }: RepoUsage) -> Self {
+        Self {
+            name: repo.to_string(),
+            tags: usage.tags,
+            manifests: usage.manifests,
+            blobs: usage.links,
+            bytes: usage.bytes,
+            allocated: usage.allocated,
+            shared: usage.shared(),
+            exclusive: usage.exclusive,
+        }
+    }
+}
+
+impl From<BigBlob> for BlobUsage {
+    fn from(blob: BigBlob) -> Self {
+        let BigBlob { digest, bytes, allocated, links } = blob;
+        Self { digest: digest.to_string(), bytes, allocated, repositories: links }
+    }
+}
+
+impl From<ColdTag> for TagUsage {
+    fn from(cold: ColdTag) -> Self {
+        Self {
+            repository: cold.repo.to_string(),
+            tag: cold.tag.to_string(),
+            pulled: cold.pulled_at.map(rfc3339),
+            pushed: rfc3339(cold.pushed_at),
+        }
+    }
+}
+
+impl From<QuotaUse> for QuotaReport {
+    fn from(found: QuotaUse) -> Self {
+        let QuotaUse { quota, bytes, tags } = found;
+        Self { scope: quota.scope, bytes, most_bytes: quota.bytes, tags, most_tags: quota.tags }
+    }
+}
+
+/// A time as people and programs read it, to the second.
+fn rfc3339(at: Timestamp) -> String {
+    let since = std::time::Duration::from_millis(u64::try_from(at.0).unwrap_or(0));
+    humantime::format_rfc3339_seconds(std::time::UNIX_EPOCH + since).to_string()
 }

@@ -6,15 +6,19 @@
 //!
 //! The traits follow the nouns; [`MetadataStore`] is all of them together.
 
+mod accounting;
 mod change;
 mod collection;
 mod expiry;
 mod history;
 mod listings;
+mod quotas;
 mod records;
 mod repositories;
+mod scope;
 mod scrub;
 mod trash;
+mod why;
 
 pub mod faulty;
 pub mod sqlite;
@@ -27,15 +31,19 @@ use std::time::Duration;
 use async_trait::async_trait;
 use thiserror::Error;
 
+pub use accounting::*;
 pub use change::{Change, FixedTags, HISTORY_KEPT};
 pub use collection::{Batch, CollectionRules, Garbage};
 pub use expiry::{ExpireManifest, ExpireTag, Expired, Expiry};
 pub use history::{ChangeKind, History, HistoryEntry, TagReturn};
 pub use listings::*;
+pub use quotas::*;
 pub use records::*;
 pub use repositories::{Renaming, RepositoryChanges, RepositoryStep, RepositoryWork};
+pub use scope::Scope;
 pub use scrub::{DamagedBlob, MOST_LINKERS, Scrubbing};
 pub use trash::{LostTag, RemovedManifest, RemovedTag, Restoration, Restored, Trash, TrashCursor, TrashPage};
+pub use why::*;
 
 use crate::clock::Timestamp;
 use crate::oci::{Algorithm, BlobKey, Digest, Reference, RepoName, Tag, UploadId};
@@ -92,9 +100,15 @@ pub trait Uploads: Send + Sync {
     async fn forget_intent(&self, id: UploadId) -> Result<()>;
 
     /// Turns an upload into a blob: consumes its row, makes `key` the blob's current generation (what was
-    /// current goes on the doomed list), and links and leases it in the upload's repository. `false`, and
-    /// nothing changed, if the upload is no more.
-    async fn commit_upload(&self, id: UploadId, key: &BlobKey, size: u64, end: UploadEnd) -> Result<bool>;
+    /// current goes on the doomed list), and links and leases it in the upload's repository. Nothing of that
+    /// if the upload is no more, or a quota would be passed.
+    async fn commit_upload(
+        &self,
+        id: UploadId,
+        key: &BlobKey,
+        size: BlobSize,
+        end: UploadEnd,
+    ) -> Result<Commit>;
 
     /// Ends an upload without a blob. `false` if it is no more. With `idle_since` only if nothing was heard
     /// of it since then.
@@ -130,14 +144,13 @@ pub trait Blobs: Send + Sync {
     ) -> Result<bool>;
 
     /// Lets `repo` serve a blob that `from`, or if that is `None` any repository, serves, and leases it.
-    /// `None` if there is no such blob.
     async fn mount_blob(
         &self,
         repo: &RepoName,
         digest: &Digest,
         from: Option<&RepoName>,
         now: Timestamp,
-    ) -> Result<Option<BlobRecord>>;
+    ) -> Result<Mount>;
 
     /// Hides a blob from `repo`, to be collected after the trash time unless something unhides it.
     async fn delete_blob(&self, repo: &RepoName, digest: &Digest, now: Timestamp) -> Result<Deletion>;
@@ -243,9 +256,6 @@ pub trait Maintenance: Send + Sync {
     /// Checks the facts against each other and the store's own structures.
     async fn verify(&self) -> Result<Vec<String>>;
 
-    /// Usage by repository, largest first.
-    async fn usage(&self, limit: usize) -> Result<Vec<RepoUsage>>;
-
     /// Writes a consistent copy of all facts to the file `path`, which must not exist.
     async fn copy_to(&self, path: &Path) -> Result<()>;
 
@@ -268,6 +278,8 @@ pub trait MetadataStore:
     + Scrubbing
     + RepositoryChanges
     + Collection
+    + Accounting
+    + Quotas
     + Maintenance
     + 'static
 {
@@ -284,6 +296,8 @@ impl<T> MetadataStore for T where
         + Scrubbing
         + RepositoryChanges
         + Collection
+        + Accounting
+        + Quotas
         + Maintenance
         + 'static
 {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::Change;
+use super::{Change, OverQuota};
 use crate::clock::Timestamp;
 use crate::oci::{Algorithm, BlobKey, Digest, RepoName, Tag, UploadId};
 
@@ -63,6 +63,39 @@ pub struct StoredBlob {
     pub size: u64,
     /// Its bytes were found missing or not to hash to its digest.
     pub damaged: bool,
+    /// What the medium spends on it, in bytes, if that was measured.
+    pub allocated: Option<u64>,
+}
+
+/// How big a blob is, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct BlobSize {
+    /// As it was pushed.
+    pub logical: u64,
+    /// As the medium spends it.
+    pub allocated: u64,
+}
+
+/// What became of an upload that was to be a blob.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Commit {
+    /// It is one.
+    Done,
+    /// The upload is no more; nothing changed.
+    Unknown,
+    /// It would pass a quota; nothing changed.
+    Refused(OverQuota),
+}
+
+/// What became of a mount.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Mount {
+    /// The repository serves the blob.
+    Done(BlobRecord),
+    /// There is no such blob.
+    Missing,
+    /// It would pass a quota; nothing changed.
+    Refused(OverQuota),
 }
 
 /// A manifest as `fsck` sees it.
@@ -157,6 +190,8 @@ pub enum PutOutcome {
     Missing(Vec<(Digest, EdgeKind)>),
     /// Nothing changed: this tag is immutable, and points at something else.
     Fixed(Tag),
+    /// Nothing changed: its tags would pass a quota.
+    Refused(OverQuota),
 }
 
 /// What became of a deletion.
@@ -205,25 +240,16 @@ pub struct Totals {
     pub blobs: u64,
     /// Their bytes, each blob once.
     pub blob_bytes: u64,
+    /// What the medium spends on them, in bytes.
+    pub blob_allocated: u64,
     /// Manifests recorded, those in the trash included.
     pub manifests: u64,
     /// Uploads open.
     pub uploads: u64,
-}
-
-/// What one repository uses.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RepoUsage {
-    /// Which.
-    pub repo: RepoName,
-    /// Tags.
-    pub tags: u64,
-    /// Manifests, those in the trash included.
-    pub manifests: u64,
-    /// Blobs linked.
-    pub blobs: u64,
+    /// Keys that no record names, whose bytes are to be removed.
+    pub doomed: u64,
     /// Their bytes.
-    pub bytes: u64,
-    /// Bytes of those that no other repository links.
-    pub exclusive_bytes: u64,
+    pub doomed_bytes: u64,
+    /// What the medium spends on them, in bytes.
+    pub doomed_allocated: u64,
 }

@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
-use super::{BlobError, DeleteError, Repository};
-use crate::metadata::{BlobRecord, Deletion, Target, stale_lease};
+use super::{BlobError, DeleteError, Fault, Repository};
+use crate::metadata::{BlobRecord, Deletion, Mount, Target, stale_lease};
 use crate::oci::{BlobKey, Digest, RepoName};
 use crate::store::{Content, StoreError};
 
@@ -56,7 +56,11 @@ impl Repository {
     ) -> Result<Option<BlobRecord>, BlobError> {
         self.registry.admit_change()?;
         let now = self.registry.clock.now();
-        Ok(self.registry.metadata.mount_blob(&self.name, digest, from, now).await?)
+        match self.registry.metadata.mount_blob(&self.name, digest, from, now).await? {
+            Mount::Done(blob) => Ok(Some(blob)),
+            Mount::Missing => Ok(None),
+            Mount::Refused(over) => Err(Fault::OverQuota(over).into()),
+        }
     }
 
     /// Takes a blob away from this repository.

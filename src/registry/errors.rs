@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use crate::metadata::{EdgeKind, MetadataError};
+use crate::metadata::{EdgeKind, MetadataError, OverQuota};
 use crate::oci::{Digest, InvalidManifest, RepoName, Tag};
 use crate::store::StoreError;
 
@@ -15,6 +15,9 @@ pub enum Fault {
     /// The registry is read-only.
     #[error("the registry is read-only")]
     ReadOnly,
+    /// A quota would be passed.
+    #[error("{0}")]
+    OverQuota(OverQuota),
     /// Too many uploads at once.
     #[error("too many uploads are in progress; try again")]
     Busy,

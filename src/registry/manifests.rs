@@ -87,6 +87,7 @@ impl Repository {
             PutOutcome::Stored => Ok(PutReceipt { digest, subject: manifest.subject }),
             PutOutcome::Missing(missing) => Err(PutManifestError::Missing(missing)),
             PutOutcome::Fixed(tag) => Err(PutManifestError::Immutable(tag)),
+            PutOutcome::Refused(over) => Err(Fault::OverQuota(over).into()),
         }
     }
 

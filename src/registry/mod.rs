@@ -5,17 +5,21 @@
 //! have been decided, and carries the use cases, a file a noun.
 
 mod blobs;
+mod budget;
 mod errors;
 mod guard;
 mod history;
+mod ledger;
 mod listings;
 mod manifests;
 mod pulls;
+mod quotas;
 mod receive;
 mod removals;
 mod repositories;
 mod sessions;
 mod space;
+mod stored;
 mod tags;
 mod trash;
 mod upkeep;
@@ -30,6 +34,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::Stream;
 
+pub use budget::{BudgetSettings, BudgetSize, BudgetState, Pressure, RoomMaker};
 pub use errors::*;
 pub use guard::TagGuard;
 pub use history::PointedBack;
@@ -38,9 +43,10 @@ pub use manifests::{BodyTurn, PutReceipt, PutRequest};
 pub use removals::{HeldRemovals, Removed};
 pub use repositories::Page;
 pub use space::SpaceState;
+pub use stored::Stored;
 
 use crate::clock::Clock;
-use crate::metadata::{HISTORY_KEPT, MetadataStore};
+use crate::metadata::{HISTORY_KEPT, MetadataStore, Quota};
 use crate::oci::RepoName;
 use crate::store::BlobStore;
 
@@ -72,6 +78,10 @@ pub struct Settings {
     pub history_removed: Duration,
     /// Whether every change is refused.
     pub read_only: bool,
+    /// What repositories may use.
+    pub quotas: Vec<Quota>,
+    /// What the registry may take of the disk; `None` for all that is free.
+    pub budget: Option<BudgetSettings>,
 }
 
 impl Default for Settings {
@@ -88,6 +98,8 @@ impl Default for Settings {
             history_keep: HISTORY_KEPT,
             history_removed: Duration::from_secs(90 * 24 * 60 * 60),
             read_only: false,
+            quotas: Vec::new(),
+            budget: None,
         }
     }
 }
@@ -103,6 +115,9 @@ pub struct Registry {
     space: space::SpaceGuard,
     removals: removals::Removals,
     guard: guard::Guard,
+    ledger: ledger::Ledger,
+    surroundings: budget::Surroundings,
+    pressure: Arc<Pressure>,
 }
 
 /// What a caller may do with a repository besides pulling from it.
@@ -140,6 +155,9 @@ impl Registry {
             space: space::SpaceGuard::new(),
             removals: removals::Removals::default(),
             guard: guard::Guard::default(),
+            ledger: ledger::Ledger::default(),
+            surroundings: budget::Surroundings::default(),
+            pressure: Arc::default(),
         })
     }
 

@@ -15,7 +15,7 @@ use super::sessions::{OpenUpload, Owned};
 use super::uploads::detached;
 use super::writes::Writes;
 use super::{ClientBody, ClientError, Fault, Registry, Repository, UploadError};
-use crate::metadata::Progress;
+use crate::metadata::{Progress, QuotaUse};
 use crate::oci::{Algorithm, Hasher, UploadId};
 use crate::store::StagedBytes;
 
@@ -24,6 +24,9 @@ const NOTE_BYTES: u64 = 64 << 20;
 
 /// After how long they are, however few.
 const NOTE_EVERY: Duration = Duration::from_secs(30);
+
+/// For how many more bytes room is reserved than have come.
+const AHEAD: u64 = 1 << 20;
 
 /// A body on its way into an upload.
 struct Receiving {
@@ -39,6 +42,10 @@ struct Work {
     expected: Option<u64>,
     /// Where the upload stood before the body, and its hash.
     before: (u64, Hasher),
+    /// Up to which byte the budget has room.
+    reserved: u64,
+    /// What it has to fit into.
+    quotas: Vec<QuotaUse>,
     _turn: OwnedSemaphorePermit,
 }
 
@@ -58,6 +65,10 @@ impl Repository {
         if matches!(outcome, Err(UploadError::Fault(Fault::Full(_)))) {
             // Opening it again cuts it back to what is recorded, and the database may be in need of the room.
             let _ = self.upload_offset(id).await;
+        }
+        if matches!(outcome, Err(UploadError::Fault(Fault::OverQuota(_)))) {
+            // Nothing that could follow would make it fit.
+            let _ = self.cancel_upload(id).await;
         }
         outcome
     }
@@ -81,7 +92,8 @@ impl Repository {
         let writes = Writes::new(Arc::clone(staged(upload)?), upload.offset);
         let before = (upload.offset, upload.hasher.clone());
         let expected = range.map(|range| range.end() - range.start() + 1);
-        let work = Work { owned, writes, expected, before, _turn: turn };
+        let quotas = registry.quotas_of(&self.name).await?;
+        let work = Work { owned, writes, expected, before, reserved: 0, quotas, _turn: turn };
         Ok(Receiving { registry: Arc::clone(registry), id, work: Some(work) })
     }
 }
@@ -133,13 +145,28 @@ impl Work {
             if after > limit {
                 return Err(UploadError::TooLarge { limit });
             }
+            if let Some(over) = self.quotas.iter().find_map(|quota| quota.refuses(after, 0)) {
+                return Err(Fault::OverQuota(over).into());
+            }
             if self.expected.is_some_and(|expected| after - self.before.0 > expected) {
                 return Err(UploadError::WrongLength { offset: self.before.0 });
             }
+            if registry.settings.budget.is_some() && after > self.reserved {
+                tokio::select! {
+                    biased;
+                    () = self.owned.taken_over.cancelled() => return Err(UploadError::TakenOver),
+                    reserved = registry.reserve(Some((id, after + AHEAD))) => reserved?,
+                }
+                self.reserved = after + AHEAD;
+            }
+            let upload = in_hand(&mut self.owned)?;
             upload.hasher.update(&piece);
             upload.offset = after;
             if self.writes.push(piece).await? {
-                registry.admit_body().await?;
+                if registry.settings.budget.is_none() {
+                    registry.ledger.set(id, after);
+                }
+                registry.admit_space().await?;
                 self.note_if_due(registry, id).await?;
             }
         }
@@ -164,6 +191,9 @@ impl Work {
         taken: Result<(), UploadError>,
     ) -> Result<Owned, UploadError> {
         let written = self.writes.flush().await;
+        if let Some(upload) = self.owned.slot.as_ref() {
+            registry.ledger.set(id, upload.offset);
+        }
         let outcome = match (taken, written) {
             // What the first write failed of tells more than that no other could follow it.
             (Err(UploadError::Fault(first)), _) => Err(first.into()),
@@ -220,7 +250,7 @@ pub(super) async fn note(
         // What a failed sync has left on the medium is unknown: nothing of it may be gone on from.
         let nothing = Progress { offset: 0, hash_state: Vec::new() };
         registry.metadata.note_progress(id, nothing, registry.clock.now()).await?;
-        registry.blobs.discard(id).await?;
+        registry.discard(id).await?;
         return Err(error.into());
     }
     let progress = Progress { offset: upload.offset, hash_state: upload.hasher.save() };

@@ -54,6 +54,7 @@ impl Registry {
         }
         if !keys.is_empty() {
             self.metadata.forget_doomed(&keys).await?;
+            self.pressure.look_again();
         }
         Ok(removed)
     }

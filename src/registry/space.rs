@@ -67,8 +67,14 @@ impl Registry {
         Ok(free)
     }
 
-    /// Whether a body may be taken: the registry may be written, and the disk has room.
+    /// Whether a body may be taken: the registry may be written, and disk and budget have room.
     pub(super) async fn admit_body(&self) -> Result<(), Fault> {
+        self.admit_space().await?;
+        self.reserve(None).await
+    }
+
+    /// The same apart from the budget, for a body that has its reservation.
+    pub(super) async fn admit_space(&self) -> Result<(), Fault> {
         self.admit_change()?;
         if self.space_state().await? == SpaceState::Full {
             let reason = format!(

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::sessions::Slot;
 use super::{Fault, Registry, receive};
 use crate::oci::UploadId;
+use crate::store::Spent;
 
 /// How long an upload is kept open in this process after its last byte.
 const KEEP_OPEN: Duration = Duration::from_secs(60);
@@ -34,13 +35,23 @@ impl Registry {
     }
 
     /// Throws away staged bytes of uploads that are no more: a crash came between the two. Their list is as
-    /// short as that of the uploads.
+    /// short as that of the uploads. Those of the others are counted from now on.
     async fn discard_strays(&self) -> Result<(), Fault> {
         for (id, _) in self.blobs.list(None).await?.uploads {
-            if !self.metadata.upload_exists(id).await? {
-                self.blobs.discard(id).await?;
+            if self.metadata.upload_exists(id).await? {
+                self.ledger.set(id, self.blobs.allocated(Spent::Upload(id)).await?);
+            } else {
+                self.discard(id).await?;
             }
         }
+        Ok(())
+    }
+
+    /// Throws the staged bytes of an upload away, and counts them no more.
+    pub(super) async fn discard(&self, id: UploadId) -> Result<(), Fault> {
+        self.blobs.discard(id).await?;
+        self.ledger.forget(id);
+        self.pressure.look_again();
         Ok(())
     }
 
@@ -119,7 +130,7 @@ impl Registry {
             };
             if self.metadata.cancel_upload(id, Some(idle_since), self.end_of_upload()).await? {
                 *owned.slot = None;
-                self.blobs.discard(id).await?;
+                self.discard(id).await?;
                 expired += 1;
             }
             drop(owned);

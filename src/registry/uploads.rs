@@ -8,7 +8,7 @@ use std::ops::RangeInclusive;
 
 use super::sessions::{OpenUpload, Owned};
 use super::{ClientBody, Fault, Repository, UploadError};
-use crate::metadata::{Progress, UploadEnd, UploadRecord};
+use crate::metadata::{BlobSize, Commit, Progress, UploadEnd, UploadRecord};
 use crate::oci::{Algorithm, BlobKey, Digest, Generation, Hasher, UploadId};
 use crate::store::StoreError;
 
@@ -138,12 +138,13 @@ impl Repository {
             Err(StoreError::Damaged(reason)) => {
                 tracing::warn!(upload = %id, %reason, "an upload's bytes are lost; it begins anew");
                 upload = self.fresh(Hasher::new(upload.hasher.algorithm()), 0);
-                self.registry.blobs.discard(id).await?;
+                self.registry.discard(id).await?;
                 self.registry.blobs.stage(id, 0).await?
             }
             staged => staged?,
         };
         upload.staged = Some(staged);
+        self.registry.ledger.set(id, upload.offset);
         Ok(upload)
     }
 
@@ -174,16 +175,28 @@ impl Repository {
         if !registry.metadata.intend(id, &key).await? {
             return Err(UploadError::Unknown);
         }
-        if let Err(error) = registry.blobs.publish(id, &key).await {
-            self.throw_away(id, &key).await;
-            return Err(error.into());
-        }
-        let end = registry.end_of_upload();
-        if registry.metadata.commit_upload(id, &key, size, end).await? {
-            return Ok(());
-        }
+        let allocated = match registry.blobs.publish(id, &key).await {
+            Ok(allocated) => allocated,
+            Err(error) => {
+                self.throw_away(id, &key).await;
+                return Err(error.into());
+            }
+        };
+        let (size, end) = (BlobSize { logical: size, allocated }, registry.end_of_upload());
+        let refused = match registry.metadata.commit_upload(id, &key, size, end).await? {
+            Commit::Done => {
+                registry.ledger.forget(id);
+                return Ok(());
+            }
+            Commit::Unknown => UploadError::Unknown,
+            Commit::Refused(over) => {
+                registry.metadata.cancel_upload(id, None, end).await?;
+                Fault::OverQuota(over).into()
+            }
+        };
         registry.blobs.remove(&key).await?;
-        Err(UploadError::Unknown)
+        registry.ledger.forget(id);
+        Err(refused)
     }
 
     /// After a sync that failed nobody knows what is on the medium: the bytes must not be used again. If
@@ -194,7 +207,7 @@ impl Repository {
         let thrown = async {
             self.registry.metadata.note_progress(id, nothing, now).await?;
             self.registry.blobs.remove(key).await?;
-            self.registry.blobs.discard(id).await?;
+            self.registry.discard(id).await?;
             self.registry.metadata.forget_intent(id).await?;
             Ok::<_, Fault>(())
         };
@@ -207,7 +220,7 @@ impl Repository {
         *owned.slot = None;
         let end = self.registry.end_of_upload();
         let was_there = self.registry.metadata.cancel_upload(id, None, end).await?;
-        self.registry.blobs.discard(id).await?;
+        self.registry.discard(id).await?;
         if was_there { Ok(()) } else { Err(UploadError::Unknown) }
     }
 }

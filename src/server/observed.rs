@@ -9,7 +9,7 @@ use rustix::io::Errno;
 
 use super::failure::Failures;
 use crate::oci::{BlobKey, UploadId};
-use crate::store::{BlobStore, ByteStream, Content, Listing, Space, StagedBytes, StoreError};
+use crate::store::{BlobStore, ByteStream, Content, Listing, Space, Spent, StagedBytes, StoreError};
 
 /// The store that notes.
 pub(super) struct Observed<S> {
@@ -40,7 +40,7 @@ impl<S: BlobStore> BlobStore for Observed<S> {
         Ok(Arc::new(ObservedBytes { inner, failures: Arc::clone(&self.failures) }))
     }
 
-    async fn publish(&self, upload: UploadId, key: &BlobKey) -> Result<(), StoreError> {
+    async fn publish(&self, upload: UploadId, key: &BlobKey) -> Result<u64, StoreError> {
         note(&self.failures, self.inner.publish(upload, key).await)
     }
 
@@ -66,6 +66,10 @@ impl<S: BlobStore> BlobStore for Observed<S> {
 
     async fn space(&self) -> Result<Space, StoreError> {
         self.inner.space().await
+    }
+
+    async fn allocated(&self, of: Spent<'_>) -> Result<u64, StoreError> {
+        self.inner.allocated(of).await
     }
 
     async fn check(&self) -> Result<(), StoreError> {

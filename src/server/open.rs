@@ -11,11 +11,11 @@ use super::filesystem::network_filesystem;
 use super::lock::DataLock;
 use super::observed::Observed;
 use crate::clock::SystemClock;
-use crate::config::{Config, Period, Sparse, Untagged};
+use crate::config::{Budget, Config, Period, QuotaSetting, Sparse, Storage, Untagged};
 use crate::jobs::{CollectorSettings, ScrubSettings};
 use crate::metadata::sqlite::{self, SqliteMetadata};
-use crate::metadata::{Maintenance, Totals};
-use crate::registry::{Registry, Settings};
+use crate::metadata::{Maintenance, Quota, Totals};
+use crate::registry::{BudgetSettings, BudgetSize, Registry, Settings};
 use crate::store::{self, BlobStore, FilesystemStore};
 
 /// The database's file within the metadata directory.
@@ -76,6 +76,9 @@ impl Opened {
         let blobs = Arc::new(Observed::new(blobs, Arc::clone(&failures)));
         let clock = Arc::new(SystemClock);
         let registry = Registry::new(blobs, metadata, clock, settings(config));
+        if purpose == Purpose::Serve && !config.storage.read_only {
+            registry.enforce_quotas().await?;
+        }
         Ok(Self { registry, data, metadata_dir, failures, _lock: lock })
     }
 }
@@ -216,6 +219,25 @@ fn settings(config: &Config) -> Settings {
         history_keep: config.history.keep.get(),
         history_removed: config.history.removed.0,
         read_only: config.storage.read_only,
+        budget: config.storage.budget.map(|budget| self::budget(&config.storage, budget)),
+        quotas: config.quotas.iter().map(quota).collect(),
+    }
+}
+
+fn budget(storage: &Storage, budget: Budget) -> BudgetSettings {
+    let most = match budget {
+        Budget::Size(size) => BudgetSize::Bytes(size.0),
+        Budget::Share(share) => BudgetSize::Percent(share.0),
+    };
+    let (high, low, wait) = (storage.high_mark.0, storage.low_mark.0, storage.budget_wait.0);
+    BudgetSettings { most, high, low, wait }
+}
+
+fn quota(setting: &QuotaSetting) -> Quota {
+    Quota {
+        scope: setting.prefix.clone(),
+        bytes: setting.bytes.map(|size| size.0),
+        tags: setting.tags.map(|count| count.0.into()),
     }
 }
 

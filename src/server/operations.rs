@@ -16,7 +16,7 @@ use crate::jobs::progress::{Progress, Step, Unit};
 use crate::jobs::scrub::{Scrub, ScrubReport};
 use crate::jobs::usage::{UsageReport, usage};
 use crate::jobs::{Collected, Collector};
-use crate::metadata::Garbage;
+use crate::metadata::{Garbage, Scope};
 use crate::registry::Fault;
 
 /// What is asked for.
@@ -40,7 +40,10 @@ pub enum Operation {
         rate: Option<u64>,
     },
     /// Tell what is used.
-    Usage,
+    Usage {
+        /// By which repositories.
+        scope: Scope,
+    },
     /// Make or renew a backup.
     Backup {
         /// Where; absolute, as the server sees it.
@@ -87,7 +90,7 @@ pub enum Report {
     /// Of a scrub.
     Scrub(ScrubReport),
     /// Of a look at usage.
-    Usage(UsageReport),
+    Usage(Box<UsageReport>),
     /// Of a backup or a restore.
     Backup(BackupReport),
 }
@@ -138,7 +141,9 @@ impl Operator {
             Operation::Scrub { now: true, rate } => {
                 Report::Scrub(self.scrub.run_to_end(*rate, progress).await?)
             }
-            Operation::Usage => Report::Usage(usage(registry).await?),
+            Operation::Usage { scope } => {
+                Report::Usage(Box::new(usage(registry, &self.collector.rules(), scope).await?))
+            }
             Operation::Backup { dir } => Report::Backup(self.back_up(dir, progress).await?),
         })
     }
@@ -227,7 +232,7 @@ impl Report {
             Operation::Gc { .. } => Self::Gc(serde_json::from_value(json)?),
             Operation::Fsck { .. } => Self::Fsck(serde_json::from_value(json)?),
             Operation::Scrub { .. } => Self::Scrub(serde_json::from_value(json)?),
-            Operation::Usage => Self::Usage(serde_json::from_value(json)?),
+            Operation::Usage { .. } => Self::Usage(serde_json::from_value(json)?),
             Operation::Backup { .. } => Self::Backup(serde_json::from_value(json)?),
         })
     }
@@ -251,7 +256,7 @@ impl fmt::Display for Operation {
             Self::Fsck { repair } => write!(f, "/fsck?repair={repair}"),
             Self::Scrub { now, rate: None } => write!(f, "/scrub?now={now}"),
             Self::Scrub { now, rate: Some(rate) } => write!(f, "/scrub?now={now}&rate={rate}"),
-            Self::Usage => f.write_str("/usage"),
+            Self::Usage { scope } => write!(f, "/usage?scope={scope}"),
             Self::Backup { dir } => {
                 use std::os::unix::ffi::OsStrExt;
                 let dir = percent_encoding::percent_encode(

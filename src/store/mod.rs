@@ -147,6 +147,17 @@ pub struct Listing {
     pub next: Option<String>,
 }
 
+/// Something that room is spent on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Spent<'a> {
+    /// A blob's bytes.
+    Blob(&'a BlobKey),
+    /// An upload's staged bytes.
+    Upload(UploadId),
+    /// The directories that the blobs lie in, without the blobs.
+    Directories,
+}
+
 /// Keeps bytes. Every implementation runs the scenarios of [`suite`].
 #[async_trait]
 pub trait BlobStore: Send + Sync + 'static {
@@ -159,12 +170,13 @@ pub trait BlobStore: Send + Sync + 'static {
 
     /// Gives an upload's staged bytes the place `key`, without replacing anything, and makes bytes and place
     /// durable. The staged bytes are gone then. The caller has recorded `key` as the upload's intent before.
+    /// Tells how many bytes the medium really spends on the blob.
     ///
     /// # Errors
     /// [`StoreError::NotFound`] when there are no staged bytes. After any other error the place may hold
     /// bytes or not: [`BlobStore::unpublish`] tells. Where it was a sync that failed, the bytes are thrown
     /// away and there is nothing left to resume.
-    async fn publish(&self, upload: UploadId, key: &BlobKey) -> Result<(), StoreError>;
+    async fn publish(&self, upload: UploadId, key: &BlobKey) -> Result<u64, StoreError>;
 
     /// Undoes a [`BlobStore::publish`] that no record followed: the bytes become staged again. `false` if
     /// there is nothing at `key` (then the staged bytes, if any, are as they were). After a crash only as
@@ -206,6 +218,12 @@ pub trait BlobStore: Send + Sync + 'static {
     /// # Errors
     /// [`StoreError::Io`].
     async fn space(&self) -> Result<Space, StoreError>;
+
+    /// How many bytes the medium really spends on something. An upload that has no staged bytes takes none.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] where there is no such blob, and [`StoreError::Io`].
+    async fn allocated(&self, of: Spent<'_>) -> Result<u64, StoreError>;
 
     /// Proves that the store is the one that was opened and, unless it was opened read-only, that a write to
     /// it becomes durable.

@@ -60,12 +60,12 @@ def grow(path, blobs):
     database.execute(
         "INSERT INTO made (digest) WITH RECURSIVE n (i) AS "
         "(SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?) "
-        "SELECT x'01' || randomblob(32) AS digest FROM n ORDER BY 1",
+        "SELECT CAST(x'01' || randomblob(32) AS BLOB) AS digest FROM n ORDER BY 1",
         (blobs,),
     )
     database.execute(
-        "INSERT INTO blobs (digest, size, generation) "
-        "SELECT digest, 1000, randomblob(16) FROM made ORDER BY digest"
+        "INSERT INTO blobs (digest, size, generation, allocated, measured) "
+        "SELECT digest, 1000, randomblob(16), 4096, 1 FROM made ORDER BY digest"
     )
     database.execute(
         "INSERT INTO links (repo, digest, leased_at) SELECT ?, digest, ? FROM made ORDER BY digest",
@@ -73,7 +73,7 @@ def grow(path, blobs):
     )
     database.execute(
         "INSERT INTO manifests (id, repo, digest, pushed_at, leased_at, size, media_type, content) "
-        "SELECT ?1 + number, ?2, x'01' || randomblob(32), ?3, ?3, 900, "
+        "SELECT ?1 + number, ?2, CAST(x'01' || randomblob(32) AS BLOB), ?3, ?3, 900, "
         "'application/vnd.oci.image.manifest.v1+json', zeroblob(900) "
         "FROM made WHERE number <= ?4 / 10",
         (first, repo, now, blobs),

@@ -1,10 +1,13 @@
 //! The use cases against real facts and an in-memory byte store, without HTTP.
 
+mod accounting;
+mod budget;
 mod failures;
 mod faults;
 mod kit;
 mod manifests;
 mod properties;
+mod quotas;
 mod reference;
 mod scrub;
 mod uploads;

@@ -86,7 +86,7 @@ impl From<Fault> for Problem {
     fn from(fault: Fault) -> Self {
         let status = match &fault {
             Fault::Full(_) => StatusCode::INSUFFICIENT_STORAGE,
-            Fault::ReadOnly => StatusCode::FORBIDDEN,
+            Fault::ReadOnly | Fault::OverQuota(_) => StatusCode::FORBIDDEN,
             Fault::Busy => StatusCode::TOO_MANY_REQUESTS,
             Fault::Failed(cause) => {
                 tracing::error!(cause, "a request failed");

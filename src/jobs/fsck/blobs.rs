@@ -10,7 +10,7 @@ use crate::jobs::hashing::hash_blob;
 use crate::jobs::verdict::Verdict;
 use crate::metadata::StoredBlob;
 use crate::registry::Fault;
-use crate::store::BlobStore;
+use crate::store::{BlobStore, Spent, StoreError};
 
 /// How many blobs are read at once: enough to keep a disk busy, few enough to leave a server its share.
 const AT_ONCE: usize = 4;
@@ -46,13 +46,31 @@ impl Check<'_> {
     async fn note(&mut self, blob: &StoredBlob, verdict: Verdict) -> Result<(), Fault> {
         self.findings.count_blob(blob.size);
         match verdict {
-            Verdict::Sound if !blob.damaged => Ok(()),
+            Verdict::Sound if !blob.damaged => self.measure(blob).await,
             Verdict::Sound => self.unmark(blob).await,
             Verdict::Bad(kind, message) => self.mark(blob, kind, message).await,
             Verdict::Unreadable(error) => {
                 self.mark(blob, ProblemKind::UnreadableBlob, error.to_string()).await
             }
         }
+    }
+
+    /// Compares what a blob takes with what is recorded, unless that is a guess.
+    async fn measure(&mut self, blob: &StoredBlob) -> Result<(), Fault> {
+        let allocated = match self.registry.blobs().allocated(Spent::Blob(&blob.key)).await {
+            Ok(allocated) => allocated,
+            // Collected since it was read.
+            Err(StoreError::NotFound) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
+        if blob.allocated.is_none_or(|recorded| recorded == allocated) {
+            return Ok(());
+        }
+        if self.repair {
+            self.registry.metadata().note_allocated(vec![(blob.key.clone(), allocated)]).await?;
+        }
+        self.findings.count_misjudged();
+        Ok(())
     }
 
     async fn unmark(&mut self, blob: &StoredBlob) -> Result<(), Fault> {

@@ -6,6 +6,7 @@
 //!
 //! - a blob whose bytes are missing or damaged is marked, so that the next push of it heals it;
 //! - a blob that was marked and is sound is unmarked;
+//! - what a blob takes of the disk is recorded anew where it is something else;
 //! - bytes that no record, upload or list names are removed;
 //! - files that are not the store's are reported and kept.
 

@@ -62,6 +62,10 @@ pub struct FsckReport {
     pub unrepaired: u64,
     /// The problems, the first ten thousand.
     pub problems: Vec<Problem>,
+    /// Blobs that take more or less of the disk than is recorded, which is no problem: another filesystem than
+    /// they were first stored on, or one that has compressed them since.
+    #[serde(default)]
+    pub misjudged: u64,
     /// Files in the store that it did not put there; they are kept, and are no problem.
     pub unknown: Vec<String>,
 }
@@ -102,6 +106,10 @@ impl Findings {
 
     pub(super) fn count_set_aside(&mut self, aside: bool) {
         self.report.set_aside += u64::from(aside);
+    }
+
+    pub(super) fn count_misjudged(&mut self) {
+        self.report.misjudged += 1;
     }
 
     pub(in crate::jobs) fn count_manifest(&mut self) {

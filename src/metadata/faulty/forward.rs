@@ -37,7 +37,13 @@ impl<S: Uploads> Uploads for Faulty<S> {
         self.faults.apply(Operation::ForgetIntent, self.inner.forget_intent(id)).await
     }
 
-    async fn commit_upload(&self, id: UploadId, key: &BlobKey, size: u64, end: UploadEnd) -> Result<bool> {
+    async fn commit_upload(
+        &self,
+        id: UploadId,
+        key: &BlobKey,
+        size: BlobSize,
+        end: UploadEnd,
+    ) -> Result<Commit> {
         self.faults.apply(Operation::CommitUpload, self.inner.commit_upload(id, key, size, end)).await
     }
 
@@ -85,7 +91,7 @@ impl<S: Blobs> Blobs for Faulty<S> {
         digest: &Digest,
         from: Option<&RepoName>,
         now: Timestamp,
-    ) -> Result<Option<BlobRecord>> {
+    ) -> Result<Mount> {
         self.faults.apply(Operation::MountBlob, self.inner.mount_blob(repo, digest, from, now)).await
     }
 
@@ -257,10 +263,6 @@ impl<S: Maintenance> Maintenance for Faulty<S> {
         self.faults.apply(Operation::Verify, self.inner.verify()).await
     }
 
-    async fn usage(&self, limit: usize) -> Result<Vec<RepoUsage>> {
-        self.faults.apply(Operation::Usage, self.inner.usage(limit)).await
-    }
-
     async fn copy_to(&self, path: &Path) -> Result<()> {
         self.faults.apply(Operation::CopyTo, self.inner.copy_to(path)).await
     }
@@ -271,5 +273,84 @@ impl<S: Maintenance> Maintenance for Faulty<S> {
 
     async fn check(&self) -> Result<()> {
         self.faults.apply(Operation::Check, self.inner.check()).await
+    }
+}
+
+#[async_trait]
+impl<S: Accounting> Accounting for Faulty<S> {
+    async fn unmeasured(&self, limit: usize) -> Result<Vec<StoredBlob>> {
+        self.faults.apply(Operation::Unmeasured, self.inner.unmeasured(limit)).await
+    }
+
+    async fn note_allocated(&self, measured: Vec<(BlobKey, u64)>) -> Result<()> {
+        self.faults.apply(Operation::NoteAllocated, self.inner.note_allocated(measured)).await
+    }
+
+    async fn own_size(&self) -> Result<u64> {
+        self.faults.apply(Operation::OwnSize, self.inner.own_size()).await
+    }
+
+    async fn usage(&self, scope: &Scope) -> Result<Usage> {
+        self.faults.apply(Operation::Usage, self.inner.usage(scope)).await
+    }
+
+    async fn biggest_repositories(&self, scope: &Scope, limit: usize) -> Result<Vec<RepoUsage>> {
+        self.faults.apply(Operation::BiggestRepositories, self.inner.biggest_repositories(scope, limit)).await
+    }
+
+    async fn biggest_blobs(&self, limit: usize) -> Result<Vec<BigBlob>> {
+        self.faults.apply(Operation::BiggestBlobs, self.inner.biggest_blobs(limit)).await
+    }
+
+    async fn coldest_tags(&self, scope: &Scope, limit: usize) -> Result<Vec<ColdTag>> {
+        self.faults.apply(Operation::ColdestTags, self.inner.coldest_tags(scope, limit)).await
+    }
+
+    async fn holdings(&self, rules: &CollectionRules) -> Result<Holdings> {
+        self.faults.apply(Operation::Holdings, self.inner.holdings(rules)).await
+    }
+
+    async fn would_free(&self, manifests: Vec<(RepoName, Digest)>) -> Result<u64> {
+        self.faults.apply(Operation::WouldFree, self.inner.would_free(manifests)).await
+    }
+
+    async fn why_manifest(
+        &self,
+        repo: &RepoName,
+        reference: &Reference,
+        rules: &CollectionRules,
+        limit: usize,
+    ) -> Result<Option<ManifestWhy>> {
+        self.faults
+            .apply(Operation::WhyManifest, self.inner.why_manifest(repo, reference, rules, limit))
+            .await
+    }
+
+    async fn why_blob(
+        &self,
+        digest: &Digest,
+        rules: &CollectionRules,
+        limit: usize,
+    ) -> Result<Option<BlobWhy>> {
+        self.faults.apply(Operation::WhyBlob, self.inner.why_blob(digest, rules, limit)).await
+    }
+
+    async fn note_day(&self, now: Timestamp) -> Result<()> {
+        self.faults.apply(Operation::NoteDay, self.inner.note_day(now)).await
+    }
+
+    async fn days(&self, limit: usize) -> Result<Vec<UsageDay>> {
+        self.faults.apply(Operation::Days, self.inner.days(limit)).await
+    }
+}
+
+#[async_trait]
+impl<S: Quotas> Quotas for Faulty<S> {
+    async fn set_quotas(&self, quotas: &[Quota]) -> Result<()> {
+        self.faults.apply(Operation::SetQuotas, self.inner.set_quotas(quotas)).await
+    }
+
+    async fn quotas(&self, repo: Option<&RepoName>) -> Result<Vec<QuotaUse>> {
+        self.faults.apply(Operation::Quotas, self.inner.quotas(repo)).await
     }
 }

@@ -133,12 +133,40 @@ pub enum Operation {
     ManifestsAfter,
     /// [`crate::metadata::Maintenance::verify`]
     Verify,
-    /// [`crate::metadata::Maintenance::usage`]
-    Usage,
     /// [`crate::metadata::Maintenance::copy_to`]
     CopyTo,
     /// [`crate::metadata::Maintenance::tidy`]
     Tidy,
     /// [`crate::metadata::Maintenance::check`]
     Check,
+    /// [`crate::metadata::Accounting::unmeasured`]
+    Unmeasured,
+    /// [`crate::metadata::Accounting::note_allocated`]
+    NoteAllocated,
+    /// [`crate::metadata::Accounting::own_size`]
+    OwnSize,
+    /// [`crate::metadata::Accounting::usage`]
+    Usage,
+    /// [`crate::metadata::Accounting::biggest_repositories`]
+    BiggestRepositories,
+    /// [`crate::metadata::Accounting::biggest_blobs`]
+    BiggestBlobs,
+    /// [`crate::metadata::Accounting::coldest_tags`]
+    ColdestTags,
+    /// [`crate::metadata::Accounting::holdings`]
+    Holdings,
+    /// [`crate::metadata::Accounting::would_free`]
+    WouldFree,
+    /// [`crate::metadata::Accounting::why_manifest`]
+    WhyManifest,
+    /// [`crate::metadata::Accounting::why_blob`]
+    WhyBlob,
+    /// [`crate::metadata::Accounting::note_day`]
+    NoteDay,
+    /// [`crate::metadata::Accounting::days`]
+    Days,
+    /// [`crate::metadata::Quotas::set_quotas`]
+    SetQuotas,
+    /// [`crate::metadata::Quotas::quotas`]
+    Quotas,
 }

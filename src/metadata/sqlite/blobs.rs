@@ -5,9 +5,9 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::codec::{SqlDigest, digest};
 use super::holds::{self, Review};
-use super::{Durability, SqliteMetadata, make_repo, repo_id};
+use super::{Durability, SqliteMetadata, make_repo, quotas, repo_id};
 use crate::clock::Timestamp;
-use crate::metadata::{BlobRecord, Blobs, Deletion, EdgeKind, Result, Target};
+use crate::metadata::{BlobRecord, Blobs, Deletion, EdgeKind, Mount, Result, Target};
 use crate::oci::{BlobKey, Digest, RepoName};
 
 #[async_trait]
@@ -58,17 +58,22 @@ impl Blobs for SqliteMetadata {
         wanted: &Digest,
         from: Option<&RepoName>,
         now: Timestamp,
-    ) -> Result<Option<BlobRecord>> {
+    ) -> Result<Mount> {
         let (repo, wanted, from) = (repo.clone(), wanted.clone(), from.cloned());
         self.write(Durability::Full, move |c| {
             let target = digest(&wanted);
             let Some(mut blob) = mountable(c, &wanted, &target, from.as_ref())? else {
-                return Ok(None);
+                return Ok(Mount::Missing);
             };
+            if quotas::any(c)?
+                && let Some(over) = quotas::link_refusal(c, &repo, &target, blob.size)?
+            {
+                return Ok(Mount::Refused(over));
+            }
             let repo = make_repo(c, &repo, now)?;
             link(c, repo, &target, now)?;
             blob.leased_at = now;
-            Ok(Some(blob))
+            Ok(Mount::Done(blob))
         })
         .await
     }

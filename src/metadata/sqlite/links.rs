@@ -71,7 +71,8 @@ fn delete_link(c: &Connection, entry: &Entry) -> rusqlite::Result<()> {
         return Ok(());
     }
     c.prepare_cached(
-        "INSERT INTO doomed (generation, digest, size) SELECT generation, digest, size FROM blobs WHERE digest = ?1",
+        "INSERT INTO doomed (generation, digest, size, allocated)
+         SELECT generation, digest, size, allocated FROM blobs WHERE digest = ?1",
     )?
     .execute([&entry.digest])?;
     c.prepare_cached("DELETE FROM blobs WHERE digest = ?1")?.execute([&entry.digest]).map(drop)

@@ -6,9 +6,10 @@ use async_trait::async_trait;
 use rusqlite::{OptionalExtension, params};
 
 use super::codec::{SqlDigest, digest};
+use super::usage::number;
 use super::{Durability, SqliteMetadata, name_from, verify};
 use crate::clock::Timestamp;
-use crate::metadata::{Maintenance, RepoUsage, Result, StoredBlob, StoredManifest, Totals};
+use crate::metadata::{Maintenance, Result, StoredBlob, StoredManifest, Totals};
 use crate::oci::{BlobKey, Digest};
 
 /// How many free pages are given back at once: about 4 MiB.
@@ -43,13 +44,20 @@ impl Maintenance for SqliteMetadata {
 
     async fn totals(&self) -> Result<Totals> {
         self.read(|c| {
-            let mut query = c.prepare_cached("SELECT blobs, bytes, manifests, uploads FROM totals")?;
+            let mut query = c.prepare_cached(
+                "SELECT blobs, bytes, allocated, manifests, uploads, doomed, doomed_bytes, doomed_allocated
+                 FROM totals",
+            )?;
             query.query_row([], |row| {
                 Ok(Totals {
-                    blobs: row.get::<_, i64>(0)?.cast_unsigned(),
-                    blob_bytes: row.get::<_, i64>(1)?.cast_unsigned(),
-                    manifests: row.get::<_, i64>(2)?.cast_unsigned(),
-                    uploads: row.get::<_, i64>(3)?.cast_unsigned(),
+                    blobs: number(row, 0)?,
+                    blob_bytes: number(row, 1)?,
+                    blob_allocated: number(row, 2)?,
+                    manifests: number(row, 3)?,
+                    uploads: number(row, 4)?,
+                    doomed: number(row, 5)?,
+                    doomed_bytes: number(row, 6)?,
+                    doomed_allocated: number(row, 7)?,
                 })
             })
         })
@@ -59,7 +67,7 @@ impl Maintenance for SqliteMetadata {
         let after = after.map(digest).unwrap_or_default();
         self.read_aside(move |c| {
             let mut query = c.prepare_cached(
-                "SELECT digest, generation, size, damaged FROM blobs WHERE digest > ?1 ORDER BY digest LIMIT ?2",
+                "SELECT digest, generation, size, damaged, iif(measured, allocated, NULL) FROM blobs WHERE digest > ?1 ORDER BY digest LIMIT ?2",
             )?;
             query.query_map(params![after, limit.cast_signed()], stored_blob)?.collect()
         })
@@ -69,7 +77,7 @@ impl Maintenance for SqliteMetadata {
     async fn stored_blob(&self, wanted: &Digest) -> Result<Option<StoredBlob>> {
         self.read(|c| {
             let mut query =
-                c.prepare_cached("SELECT digest, generation, size, damaged FROM blobs WHERE digest = ?1")?;
+                c.prepare_cached("SELECT digest, generation, size, damaged, iif(measured, allocated, NULL) FROM blobs WHERE digest = ?1")?;
             query.query_row([digest(wanted)], stored_blob).optional()
         })
     }
@@ -97,24 +105,6 @@ impl Maintenance for SqliteMetadata {
         self.read_aside(verify::verify).await
     }
 
-    async fn usage(&self, limit: usize) -> Result<Vec<RepoUsage>> {
-        self.read_aside(move |c| {
-            let mut query = c.prepare_cached(USAGE)?;
-            let rows = query.query_map([limit.cast_signed()], |row| {
-                Ok(RepoUsage {
-                    repo: name_from(row.get_ref(0)?.as_str()?, 0)?,
-                    tags: row.get::<_, i64>(1)?.cast_unsigned(),
-                    manifests: row.get::<_, i64>(2)?.cast_unsigned(),
-                    blobs: row.get::<_, i64>(3)?.cast_unsigned(),
-                    bytes: row.get::<_, i64>(4)?.cast_unsigned(),
-                    exclusive_bytes: row.get::<_, i64>(5)?.cast_unsigned(),
-                })
-            })?;
-            rows.collect()
-        })
-        .await
-    }
-
     async fn copy_to(&self, path: &Path) -> Result<()> {
         let path = path.to_string_lossy().into_owned();
         self.read_aside(move |c| c.execute("VACUUM INTO ?1", [path]).map(drop)).await
@@ -136,18 +126,6 @@ impl Maintenance for SqliteMetadata {
     }
 }
 
-const USAGE: &str = "
-    SELECT r.name,
-           (SELECT count(*) FROM tags t WHERE t.repo = r.id),
-           (SELECT count(*) FROM manifests m WHERE m.repo = r.id),
-           count(l.digest),
-           coalesce(sum(b.size), 0) AS bytes,
-           coalesce(sum(CASE WHEN (SELECT count(*) FROM links o WHERE o.digest = l.digest) = 1 THEN b.size END), 0)
-    FROM repositories r
-    LEFT JOIN links l ON l.repo = r.id
-    LEFT JOIN blobs b ON b.digest = l.digest
-    GROUP BY r.id ORDER BY bytes DESC, r.name LIMIT ?1";
-
 /// Each step of this statement gives one page back.
 fn give_pages_back(c: &rusqlite::Connection) -> rusqlite::Result<()> {
     let mut vacuum = c.prepare(&format!("PRAGMA incremental_vacuum({VACUUM_PAGES})"))?;
@@ -156,11 +134,12 @@ fn give_pages_back(c: &rusqlite::Connection) -> rusqlite::Result<()> {
     Ok(())
 }
 
-fn stored_blob(row: &rusqlite::Row<'_>) -> rusqlite::Result<StoredBlob> {
+pub(super) fn stored_blob(row: &rusqlite::Row<'_>) -> rusqlite::Result<StoredBlob> {
     Ok(StoredBlob {
         key: BlobKey { digest: row.get::<_, SqlDigest>(0)?.0, generation: row.get(1)? },
         size: row.get::<_, i64>(2)?.cast_unsigned(),
         damaged: row.get(3)?,
+        allocated: row.get::<_, Option<i64>>(4)?.map(i64::cast_unsigned),
     })
 }
 

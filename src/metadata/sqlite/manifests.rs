@@ -6,11 +6,11 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::blobs::{link_is_there, link_is_visible, read_digest, unhide};
 use super::codec::{SqlDigest, digest};
 use super::holds::{self, Review};
-use super::{Durability, SqliteMetadata, make_repo, name_from, repo_id, tags};
+use super::{Durability, SqliteMetadata, make_repo, name_from, quotas, repo_id, tags};
 use crate::clock::Timestamp;
 use crate::metadata::{
-    Change, ChangeKind, Deletion, Edge, EdgeKind, MOST_ANNOTATIONS, ManifestRecord, Manifests, PutManifest,
-    PutOutcome, ReferrerRecord, Result,
+    Change, ChangeKind, Deletion, Edge, EdgeKind, MOST_ANNOTATIONS, ManifestRecord, Manifests, OverQuota,
+    PutManifest, PutOutcome, ReferrerRecord, Result,
 };
 use crate::oci::{Digest, Reference, RepoName, Tag};
 
@@ -50,6 +50,9 @@ impl Manifests for SqliteMetadata {
             let missing = missing_targets(c, &put, &target)?;
             if !missing.is_empty() {
                 return Ok(PutOutcome::Missing(missing));
+            }
+            if let Some(over) = over_quota(c, &put)? {
+                return Ok(PutOutcome::Refused(over));
             }
             let now = put.change.now;
             let repo = make_repo(c, &put.repo, now)?;
@@ -242,6 +245,22 @@ fn missing_targets(
         }
     }
     Ok(missing)
+}
+
+/// The quota of tags that a manifest would pass.
+fn over_quota(c: &Connection, put: &PutManifest) -> rusqlite::Result<Option<OverQuota>> {
+    if put.tags.is_empty() || !quotas::any(c)? {
+        return Ok(None);
+    }
+    let repo = repo_id(c, &put.repo)?;
+    let mut there = c.prepare_cached("SELECT 1 FROM tags WHERE repo = ?1 AND name = ?2")?;
+    let mut new = std::collections::BTreeSet::new();
+    for tag in &put.tags {
+        if !there.exists(params![repo, tag.as_str()])? {
+            new.insert(tag.as_str());
+        }
+    }
+    quotas::refusal(c, &put.repo, 0, new.len() as u64)
 }
 
 fn is_in_trash(c: &Connection, repo: i64, target: &[u8]) -> rusqlite::Result<bool> {

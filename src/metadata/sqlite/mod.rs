@@ -4,12 +4,15 @@
 //! aside. A database on a network filesystem is refused by the server before it gets here: WAL needs shared
 //! memory that only one machine has.
 
+mod accounting;
 mod blobs;
 mod codec;
 mod collection;
 mod deletion;
 mod expiry;
+mod freed;
 mod history;
+mod holdings;
 mod holds;
 mod links;
 mod listings;
@@ -18,6 +21,7 @@ mod manifests;
 mod open;
 mod place;
 mod purge;
+mod quotas;
 mod readers;
 mod recall;
 mod repositories;
@@ -29,7 +33,9 @@ mod tags;
 mod tests;
 mod trash;
 mod uploads;
+mod usage;
 mod verify;
+mod why;
 mod writer;
 
 use std::path::{Path, PathBuf};
@@ -105,8 +111,25 @@ impl SqliteMetadata {
         T: Send + 'static,
         F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     {
+        self.aside(move |readers| readers.read(query)).await
+    }
+
+    /// A read of a great many pages, of one moment, likewise.
+    async fn read_much<T, F>(&self, query: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    {
+        self.aside(move |readers| readers.read_much(query)).await
+    }
+
+    async fn aside<T, F>(&self, read: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Readers) -> rusqlite::Result<T> + Send + 'static,
+    {
         let readers = Arc::clone(&self.readers);
-        let read = tokio::task::spawn_blocking(move || readers.read(query));
+        let read = tokio::task::spawn_blocking(move || read(&readers));
         let outcome = read.await.map_err(|error| MetadataError::Failed(error.to_string()))?;
         outcome.map_err(|error| writer::failure(&error))
     }

@@ -143,6 +143,15 @@ fn open_for_writing(dir: &Path, path: PathBuf) -> Result<SqliteMetadata, OpenErr
     Ok(SqliteMetadata::over(path, readers, Some(writer), &epoch))
 }
 
+/// Makes a database as an older program did.
+#[cfg(test)]
+pub(super) fn make_old(dir: &Path, version: i32) -> Connection {
+    let mut connection = connect(&dir.join(FILE)).expect("made");
+    let runner = migrations::migrations::runner().set_target(refinery::Target::Version(version));
+    runner.run(&mut connection).expect("migrated");
+    connection
+}
+
 fn connect(path: &Path) -> rusqlite::Result<Connection> {
     let connection = Connection::open(path)?;
     connection.busy_timeout(Duration::from_secs(10))?;

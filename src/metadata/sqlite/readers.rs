@@ -8,6 +8,9 @@ use rusqlite::{Connection, OpenFlags};
 /// How many idle connections are kept.
 const KEPT: usize = 8;
 
+/// How many KiB of pages a long report remembers at most.
+const MUCH: i64 = 128 << 10;
+
 pub(super) struct Readers {
     path: PathBuf,
     immutable: bool,
@@ -33,6 +36,19 @@ impl Readers {
             idle.push(connection);
         }
         outcome
+    }
+
+    /// A read of a great many pages: on a connection of its own, which remembers more of them and goes
+    /// afterwards.
+    pub(super) fn read_much<T>(
+        &self,
+        query: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> rusqlite::Result<T> {
+        let connection = self.connect()?;
+        connection.pragma_update(None, "cache_size", -MUCH)?;
+        // One moment for all that is read.
+        let moment = connection.unchecked_transaction()?;
+        query(&moment)
     }
 
     fn connect(&self) -> rusqlite::Result<Connection> {

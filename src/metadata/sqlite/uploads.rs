@@ -4,9 +4,9 @@ use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::codec::{SqlAlgorithm, SqlDigest, algorithm, digest};
-use super::{Durability, SqliteMetadata, make_repo};
+use super::{Durability, SqliteMetadata, make_repo, name_from, quotas};
 use crate::clock::{Timestamp, millis};
-use crate::metadata::{Progress, Result, UploadEnd, UploadRecord, Uploads};
+use crate::metadata::{BlobSize, Commit, OverQuota, Progress, Result, UploadEnd, UploadRecord, Uploads};
 use crate::oci::{Algorithm, BlobKey, RepoName, UploadId};
 
 #[async_trait]
@@ -62,8 +62,8 @@ impl Uploads for SqliteMetadata {
         self.write(Durability::Full, move |c| {
             // An earlier intent may have got bytes that nothing else names.
             let mut doom = c.prepare_cached(
-                "INSERT OR IGNORE INTO doomed (generation, digest, size)
-                 SELECT intent_generation, intent_digest, offset FROM uploads
+                "INSERT OR IGNORE INTO doomed (generation, digest, size, allocated)
+                 SELECT intent_generation, intent_digest, offset, (offset + 4095) / 4096 * 4096 FROM uploads
                  WHERE id = ?1 AND intent_generation <> ?2",
             )?;
             doom.execute(params![id, generation])?;
@@ -85,16 +85,25 @@ impl Uploads for SqliteMetadata {
         .await
     }
 
-    async fn commit_upload(&self, id: UploadId, key: &BlobKey, size: u64, end: UploadEnd) -> Result<bool> {
+    async fn commit_upload(
+        &self,
+        id: UploadId,
+        key: &BlobKey,
+        size: BlobSize,
+        end: UploadEnd,
+    ) -> Result<Commit> {
         let key = key.clone();
         self.write(Durability::Full, move |c| {
-            let Some(repo) = end_upload(c, id, None, end)? else {
-                return Ok(false);
-            };
             let target = digest(&key.digest);
+            if let Some(over) = over_quota(c, id, &target, size)? {
+                return Ok(Commit::Refused(over));
+            }
+            let Some(repo) = end_upload(c, id, None, end)? else {
+                return Ok(Commit::Unknown);
+            };
             replace_generation(c, &target, &key, size)?;
             super::blobs::link(c, repo, &target, end.now)?;
-            Ok(true)
+            Ok(Commit::Done)
         })
         .await
     }
@@ -108,8 +117,8 @@ impl Uploads for SqliteMetadata {
         self.write(Durability::Lazy, move |c| {
             // Bytes that have moved to their intended place already would be named by nothing.
             let mut doom = c.prepare_cached(
-                "INSERT OR IGNORE INTO doomed (generation, digest, size)
-                 SELECT intent_generation, intent_digest, offset FROM uploads
+                "INSERT OR IGNORE INTO doomed (generation, digest, size, allocated)
+                 SELECT intent_generation, intent_digest, offset, (offset + 4095) / 4096 * 4096 FROM uploads
                  WHERE id = ?1 AND intent_digest IS NOT NULL AND touched_at <= coalesce(?2, touched_at)",
             )?;
             doom.execute(params![id, idle_since])?;
@@ -187,17 +196,38 @@ fn note_past_upload(c: &Connection, repo: i64, began_at: Timestamp, end: UploadE
     .map(drop)
 }
 
+/// The quota that an upload would pass by becoming a blob.
+fn over_quota(
+    c: &Connection,
+    id: UploadId,
+    target: &[u8],
+    size: BlobSize,
+) -> rusqlite::Result<Option<OverQuota>> {
+    if !quotas::any(c)? {
+        return Ok(None);
+    }
+    let mut query = c.prepare_cached(
+        "SELECT r.name FROM uploads u JOIN repositories r ON r.id = u.repo WHERE u.id = ?1",
+    )?;
+    let repo: Option<RepoName> =
+        query.query_row([id], |row| name_from(row.get_ref(0)?.as_str()?, 0)).optional()?;
+    let refusal = repo.map(|repo| quotas::link_refusal(c, &repo, target, size.logical));
+    Ok(refusal.transpose()?.flatten())
+}
+
 /// Makes `key` the current generation: its bytes were verified just now, whatever has become of the older
 /// ones since theirs were. So a re-push heals damage that nobody has noticed yet.
-fn replace_generation(c: &Connection, target: &[u8], key: &BlobKey, size: u64) -> rusqlite::Result<()> {
+fn replace_generation(c: &Connection, target: &[u8], key: &BlobKey, size: BlobSize) -> rusqlite::Result<()> {
     c.prepare_cached(
-        "INSERT INTO doomed (generation, digest, size) SELECT generation, digest, size FROM blobs WHERE digest = ?1",
+        "INSERT INTO doomed (generation, digest, size, allocated)
+         SELECT generation, digest, size, allocated FROM blobs WHERE digest = ?1",
     )?
     .execute([target])?;
     c.prepare_cached(
-        "INSERT INTO blobs (digest, size, generation) VALUES (?1, ?2, ?3)
-         ON CONFLICT DO UPDATE SET size = excluded.size, generation = excluded.generation, damaged = 0",
+        "INSERT INTO blobs (digest, size, generation, allocated, measured) VALUES (?1, ?2, ?3, ?4, 1)
+         ON CONFLICT DO UPDATE SET size = excluded.size, generation = excluded.generation, damaged = 0,
+                                   allocated = excluded.allocated, measured = 1",
     )?
-    .execute(params![target, size.cast_signed(), key.generation])
+    .execute(params![target, size.logical.cast_signed(), key.generation, size.allocated.cast_signed()])
     .map(drop)
 }

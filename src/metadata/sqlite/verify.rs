@@ -3,7 +3,7 @@
 use rusqlite::Connection;
 
 /// Queries that find nothing in a sound store, each with what a row of it means.
-const RULES: [(&str, &str); 11] = [
+const RULES: [(&str, &str); 14] = [
     (
         "a live manifest's blob is absent",
         "SELECT r.name || ' ' || lower(hex(m.digest)) || ' -> ' || lower(hex(e.target))
@@ -33,10 +33,38 @@ const RULES: [(&str, &str); 11] = [
     ),
     (
         "the totals are wrong",
-        "SELECT 'recorded ' || blobs || ' blobs, ' || bytes || ' bytes, ' || manifests || ' manifests, ' || uploads || ' uploads'
+        "SELECT 'recorded ' || blobs || ' blobs, ' || bytes || ' bytes, ' || allocated || ' allocated, '
+                || doomed || ' doomed, ' || manifests || ' manifests, ' || uploads || ' uploads'
          FROM totals
-         WHERE blobs <> (SELECT count(*) FROM blobs) OR bytes <> (SELECT coalesce(sum(size), 0) FROM blobs)
+         WHERE (blobs, bytes, allocated)
+               <> (SELECT count(*), coalesce(sum(size), 0), coalesce(sum(allocated), 0) FROM blobs)
+            OR (doomed, doomed_bytes, doomed_allocated)
+               <> (SELECT count(*), coalesce(sum(size), 0), coalesce(sum(allocated), 0) FROM doomed)
             OR manifests <> (SELECT count(*) FROM manifests) OR uploads <> (SELECT count(*) FROM uploads)",
+    ),
+    (
+        "a blob's number of links is wrong",
+        "SELECT lower(hex(digest)) FROM blobs b
+         WHERE links <> (SELECT count(*) FROM links l WHERE l.digest = b.digest)",
+    ),
+    (
+        "a repository's account is wrong",
+        "SELECT name FROM repositories r
+         WHERE (blobs, bytes, allocated, own_bytes, own_allocated)
+               <> (SELECT count(*), coalesce(sum(b.size), 0), coalesce(sum(b.allocated), 0),
+                          coalesce(sum(iif(b.links = 1, b.size, 0)), 0),
+                          coalesce(sum(iif(b.links = 1, b.allocated, 0)), 0)
+                   FROM links l JOIN blobs b ON b.digest = l.digest WHERE l.repo = r.id)
+            OR tags <> (SELECT count(*) FROM tags t WHERE t.repo = r.id)
+            OR manifests <> (SELECT count(*) FROM manifests m WHERE m.repo = r.id)",
+    ),
+    (
+        "a quota's account is wrong",
+        "SELECT prefix FROM quotas q
+         WHERE (used_bytes, used_tags)
+               <> (SELECT coalesce(sum(r.bytes), 0), coalesce(sum(r.tags), 0) FROM repositories r
+                   WHERE q.prefix IN ('', r.name)
+                      OR (substr(q.prefix, -1) = '/' AND substr(r.name, 1, length(q.prefix)) = q.prefix))",
     ),
     (
         "a live manifest has a time of removal, or a removed one none",

@@ -1,14 +1,18 @@
 //! Blobs, and the links by which repositories serve them.
 
-use super::scene::SIZE;
+use super::scene::{ALLOCATED, SIZE};
 use super::*;
-use crate::metadata::{BlobRecord, Deletion, StoredBlob};
+use crate::metadata::{BlobRecord, Deletion, Mount, StoredBlob};
 use crate::oci::{BlobKey, Generation};
 
 async fn mount(s: &Scene, to: &str, name: &str, from: Option<&str>, hours: i64) -> Option<BlobRecord> {
     let from = from.map(repo);
     let mounted = s.store.mount_blob(&repo(to), &digest(name), from.as_ref(), at(hours)).await;
-    mounted.expect("an answer")
+    match mounted.expect("an answer") {
+        Mount::Done(blob) => Some(blob),
+        Mount::Missing => None,
+        Mount::Refused(over) => panic!("{over}"),
+    }
 }
 
 async fn mark(s: &Scene, key: &BlobKey, damaged: bool) -> bool {
@@ -24,7 +28,7 @@ pub async fn a_push_replaces_the_generation_and_dooms_the_old_one(s: &Scene) {
     s.store.forget_doomed(&[old]).await.expect("forgotten");
     assert_eq!(s.doomed().await, []);
     let stored = s.store.stored_blob(&digest("layer")).await.expect("an answer");
-    assert_eq!(stored, Some(StoredBlob { key: new, size: SIZE, damaged: false }));
+    assert_eq!(stored, Some(StoredBlob { key: new, size: SIZE, damaged: false, allocated: Some(ALLOCATED) }));
 }
 
 /// A repository serves what was pushed to it.

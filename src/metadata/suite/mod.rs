@@ -2,6 +2,7 @@
 //! [`crate::metadata_store_suite`]. They panic where a store does not keep its promises. Time is told in
 //! hours.
 
+mod accounting;
 mod blobs;
 mod cascade;
 mod collection;
@@ -11,6 +12,7 @@ mod leases;
 mod listing;
 mod listings;
 mod manifests;
+mod quotas;
 mod repositories;
 mod scene;
 mod scrub;
@@ -23,6 +25,7 @@ use std::sync::Arc;
 
 use super::MetadataStore;
 
+pub use accounting::*;
 pub use blobs::*;
 pub use cascade::*;
 pub use collection::*;
@@ -32,6 +35,7 @@ pub use leases::*;
 pub use listing::*;
 pub use listings::*;
 pub use manifests::*;
+pub use quotas::*;
 pub use repositories::*;
 pub use scene::{Image, Scene, at, digest, image, repo, rules, tag};
 pub use scrub::*;
@@ -195,7 +199,20 @@ macro_rules! metadata_store_suite {
             nothing_is_left_of_an_empty_repository
             totals_are_kept_current
             totals_follow_a_blob_of_another_size
-            usage_is_told_by_repository
+            usage_is_told_by_scope
+            a_blob_measured_anew_counts
+            days_are_noted_once
+            what_may_go_is_told
+            what_would_be_freed_is_freed
+            shared_blobs_are_not_freed
+            followers_are_freed_too
+            a_manifest_tells_what_keeps_it
+            a_blob_tells_what_keeps_it
+            the_coldest_and_the_biggest_are_told
+            a_quota_of_bytes_is_kept
+            a_quota_of_tags_is_kept
+            a_quota_is_of_its_scope
+            quotas_are_replaced
             a_store_is_bound_once
             the_recorded_time_is_told
             a_tidied_store_is_the_same

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use crate::clock::Timestamp;
 use crate::metadata::{
-    Batch, BlobRecord, Change, CollectionRules, Deletion, Edge, EdgeKind, FixedTags, ManifestRecord,
-    MetadataStore, PutManifest, PutOutcome, Target, UploadEnd, stale_lease,
+    Batch, BlobRecord, BlobSize, Change, CollectionRules, Commit, Deletion, Edge, EdgeKind, FixedTags,
+    ManifestRecord, MetadataStore, PutManifest, PutOutcome, Target, UploadEnd, stale_lease,
 };
 use crate::oci::{Algorithm, BlobKey, Digest, Generation, Hasher, Reference, RepoName, Tag, UploadId};
 
@@ -19,6 +19,12 @@ pub const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// How big every blob is.
 pub const SIZE: u64 = 10;
+
+/// What the medium spends on it.
+pub const ALLOCATED: u64 = 4096;
+
+/// Both.
+pub const BLOB: BlobSize = BlobSize { logical: SIZE, allocated: ALLOCATED };
 
 /// That many hours after the beginning.
 pub fn at(hours: i64) -> Timestamp {
@@ -150,8 +156,8 @@ impl Scene {
         let key = BlobKey { digest: digest(name), generation: Generation::random() };
         let end = UploadEnd { now: at(hours), lease: DAY };
         self.store.intend(id, &key).await.expect("intended");
-        let committed = self.store.commit_upload(id, &key, SIZE, end).await.expect("an answer");
-        (key, committed)
+        let committed = self.store.commit_upload(id, &key, BLOB, end).await.expect("an answer");
+        (key, committed == Commit::Done)
     }
 
     /// Uploads a blob in no time.

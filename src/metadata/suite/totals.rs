@@ -1,8 +1,8 @@
 //! The store as a whole.
 
-use super::scene::SIZE;
+use super::scene::{ALLOCATED, SIZE};
 use super::*;
-use crate::metadata::{RepoUsage, Totals};
+use crate::metadata::{BlobSize, Commit, Totals};
 
 async fn totals(s: &Scene) -> Totals {
     s.store.totals().await.expect("totals")
@@ -18,10 +18,24 @@ pub async fn totals_are_kept_current(s: &Scene) {
     s.push("app", "config", 0).await;
     s.put("app", image("a").blob("layer").blob("config").tag("v1"), 0).await;
     s.put("app", image("a").blob("layer").blob("config").tag("v2"), 0).await;
-    assert_eq!(totals(s).await, Totals { blobs: 2, blob_bytes: 2 * SIZE, manifests: 1, uploads: 0 });
+    assert_eq!(
+        totals(s).await,
+        Totals {
+            blobs: 2,
+            blob_bytes: 2 * SIZE,
+            blob_allocated: 2 * ALLOCATED,
+            manifests: 1,
+            doomed: 1,
+            doomed_bytes: SIZE,
+            doomed_allocated: ALLOCATED,
+            ..Totals::default()
+        }
+    );
     s.delete("app", "a", 1).await;
     assert_eq!(totals(s).await.manifests, 1);
     s.collect(rules(100)).await;
+    assert_eq!(totals(s).await.doomed_allocated, 3 * ALLOCATED);
+    s.store.forget_doomed(&s.doomed().await).await.expect("forgotten");
     assert_eq!(totals(s).await, Totals::default());
 }
 
@@ -30,28 +44,11 @@ pub async fn totals_follow_a_blob_of_another_size(s: &Scene) {
     let id = s.begin("app", 0).await;
     let key = crate::oci::BlobKey { digest: digest("x"), generation: crate::oci::Generation::random() };
     let end = crate::metadata::UploadEnd { now: at(0), lease: scene::DAY };
-    assert!(s.store.commit_upload(id, &key, 3, end).await.expect("committed"));
+    let size = BlobSize { logical: 3, allocated: 512 };
+    assert_eq!(s.store.commit_upload(id, &key, size, end).await.expect("committed"), Commit::Done);
     s.push("app", "x", 1).await;
-    assert_eq!(totals(s).await.blob_bytes, SIZE);
-}
-
-/// Usage tells what a repository uses, and what it alone uses.
-pub async fn usage_is_told_by_repository(s: &Scene) {
-    s.push("app", "shared", 0).await;
-    s.push("app", "own", 0).await;
-    s.store.mount_blob(&repo("other"), &digest("shared"), None, at(0)).await.expect("mounted");
-    s.put("app", image("a").tag("v1").tag("v2"), 0).await;
-    let usage = |name, tags, manifests, blobs: u64, own: u64| RepoUsage {
-        repo: repo(name),
-        tags,
-        manifests,
-        blobs,
-        bytes: blobs * SIZE,
-        exclusive_bytes: own * SIZE,
-    };
-    let expected = [usage("app", 2, 1, 2, 1), usage("other", 0, 0, 1, 0)];
-    assert_eq!(s.store.usage(10).await.expect("usage"), expected);
-    assert_eq!(s.store.usage(1).await.expect("usage"), expected[..1]);
+    assert_eq!((totals(s).await.blob_bytes, totals(s).await.blob_allocated), (SIZE, ALLOCATED));
+    assert_eq!(totals(s).await.doomed_allocated, 512);
 }
 
 /// The first byte store is the one.

@@ -136,5 +136,6 @@ pub async fn the_trash_is_emptied_in_batches_of_any_size(s: &Scene) {
         s.delete("app", name, 1).await;
         assert_eq!(s.collect_in_batches(rules(100), limit).await, 7);
     }
+    s.store.forget_doomed(&s.doomed().await).await.expect("forgotten");
     assert_eq!(s.store.totals().await.expect("totals"), crate::metadata::Totals::default());
 }

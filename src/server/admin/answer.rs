@@ -20,6 +20,7 @@ use tokio::sync::mpsc;
 use super::{Line, Status};
 use crate::http::api::{self, Api};
 use crate::jobs::progress::Step;
+use crate::metadata::Scope;
 use crate::server::health::Health;
 use crate::server::operations::{Operation, Operator};
 
@@ -84,8 +85,14 @@ async fn scrub(State(operator): State<Arc<Operator>>, Query(query): Query<ScrubQ
     run(operator, Operation::Scrub { now: query.now, rate: query.rate })
 }
 
-async fn usage(State(operator): State<Arc<Operator>>) -> Response {
-    run(operator, Operation::Usage)
+#[derive(Deserialize)]
+struct UsageQuery {
+    #[serde(default)]
+    scope: Scope,
+}
+
+async fn usage(State(operator): State<Arc<Operator>>, Query(query): Query<UsageQuery>) -> Response {
+    run(operator, Operation::Usage { scope: query.scope })
 }
 
 #[derive(Deserialize)]

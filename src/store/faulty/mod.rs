@@ -24,7 +24,7 @@ use bytes::Bytes;
 use rustix::io::Errno;
 
 use super::turns::{self, Turns};
-use super::{BlobStore, Content, Listing, Space, StagedBytes, StoreError};
+use super::{BlobStore, Content, Listing, Space, Spent, StagedBytes, StoreError};
 use crate::faults::Injected;
 use crate::oci::{BlobKey, UploadId};
 
@@ -79,7 +79,7 @@ impl<S: BlobStore> BlobStore for Faulty<S> {
         Ok(Arc::new(staged::Handle { inner, faults: self.faults.clone(), ticket: turns::open(turn, ()) }))
     }
 
-    async fn publish(&self, upload: UploadId, key: &BlobKey) -> Result<(), StoreError> {
+    async fn publish(&self, upload: UploadId, key: &BlobKey) -> Result<u64, StoreError> {
         let _turn = self.turns.take(upload).await;
         self.faults.apply(Operation::Publish, self.inner.publish(upload, key)).await
     }
@@ -108,6 +108,10 @@ impl<S: BlobStore> BlobStore for Faulty<S> {
 
     async fn space(&self) -> Result<Space, StoreError> {
         self.inner.space().await
+    }
+
+    async fn allocated(&self, of: Spent<'_>) -> Result<u64, StoreError> {
+        self.inner.allocated(of).await
     }
 
     async fn check(&self) -> Result<(), StoreError> {

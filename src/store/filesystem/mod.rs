@@ -7,9 +7,10 @@
 //! | `publish` | gives them their place, and takes it back |
 //! | `read`, `stream`, `pieces` | gives bytes out |
 //! | `inspect` | reads past the page cache |
-//! | `list`, `health` | what there is, and whether it works |
+//! | `list`, `allocated`, `health` | what there is, what it takes, and whether it works |
 //! | `durable`, `shards` | directories that survive a power cut |
 
+mod allocated;
 mod direct;
 mod durable;
 mod health;
@@ -41,7 +42,7 @@ use self::pieces::Pieces;
 use self::shards::Shards;
 use super::layout::Layout;
 use super::turns::{Turns, closed};
-use super::{BlobStore, Content, Listing, Space, StagedBytes, StoreError};
+use super::{BlobStore, Content, Listing, Space, Spent, StagedBytes, StoreError};
 use crate::oci::{BlobKey, UploadId};
 
 pub use self::identity::OpenError;
@@ -157,7 +158,7 @@ impl BlobStore for FilesystemStore {
         staged::open(self, upload, len).await
     }
 
-    async fn publish(&self, upload: UploadId, key: &BlobKey) -> Result<(), StoreError> {
+    async fn publish(&self, upload: UploadId, key: &BlobKey) -> Result<u64, StoreError> {
         self.tree.writable()?;
         let mut turn = self.turns.take(upload).await;
         let key = key.clone();
@@ -212,6 +213,18 @@ impl BlobStore for FilesystemStore {
 
     async fn space(&self) -> Result<Space, StoreError> {
         self.blocking(Tree::space).await
+    }
+
+    async fn allocated(&self, of: Spent<'_>) -> Result<u64, StoreError> {
+        let path = match of {
+            Spent::Blob(key) => self.tree.layout.blob(key),
+            Spent::Upload(upload) => self.tree.layout.upload(upload),
+            Spent::Directories => return self.blocking(Tree::directories).await,
+        };
+        match (self.blocking(move |tree| tree.allocated(path)).await, of) {
+            (Err(StoreError::NotFound), Spent::Upload(_)) => Ok(0),
+            (allocated, _) => allocated,
+        }
     }
 
     async fn check(&self) -> Result<(), StoreError> {

@@ -20,13 +20,14 @@ use crate::oci::{BlobKey, UploadId};
 use crate::store::StoreError;
 
 impl Tree {
-    /// `file` is what the bytes were written through, if it is still open.
+    /// `file` is what the bytes were written through, if it is still open. It is closed before anybody asks
+    /// what it takes: only then do some filesystems give back what they set aside for bytes yet to come.
     pub(super) fn publish(
         &self,
         upload: UploadId,
         key: &BlobKey,
         file: Option<Arc<File>>,
-    ) -> Result<(), StoreError> {
+    ) -> Result<u64, StoreError> {
         let place = self.layout.blob(key);
         self.place(upload, key, &place)?;
         if let Err(error) = self.sync_placed(key, &place, file) {
@@ -35,7 +36,7 @@ impl Tree {
             let _ = self.unlink(&place);
             return Err(error.into());
         }
-        Ok(())
+        self.allocated(place)
     }
 
     fn place(&self, upload: UploadId, key: &BlobKey, place: &Path) -> Result<(), StoreError> {

@@ -21,7 +21,7 @@ use futures_util::stream;
 
 use self::disk::{Disk, File, Name};
 use super::turns::{Turns, closed};
-use super::{BlobStore, ByteStream, Content, Listing, Space, StagedBytes, StoreError};
+use super::{BlobStore, ByteStream, Content, Listing, Space, Spent, StagedBytes, StoreError};
 use crate::oci::{BlobKey, UploadId};
 
 /// Ranges up to this many bytes are given as a whole.
@@ -145,7 +145,7 @@ impl Medium {
         Ok(file)
     }
 
-    fn publish(&self, upload: UploadId, key: &BlobKey) -> Result<(), StoreError> {
+    fn publish(&self, upload: UploadId, key: &BlobKey) -> Result<u64, StoreError> {
         let (staged, place) = (Name::Upload(upload), Name::Blob(key.clone()));
         let mut disk = self.disk();
         let file = disk.get(&staged).ok_or(StoreError::NotFound)?;
@@ -154,7 +154,7 @@ impl Medium {
             return Err(StoreError::Io(io::Error::other("a test tore the publish")));
         }
         file.sync();
-        Ok(())
+        Ok(file.len() as u64)
     }
 
     fn unpublish(&self, upload: UploadId, key: &BlobKey) -> Result<bool, StoreError> {
@@ -189,7 +189,7 @@ impl BlobStore for MemoryStore {
         staged::open(&self.medium, turn, upload, len)
     }
 
-    async fn publish(&self, upload: UploadId, key: &BlobKey) -> Result<(), StoreError> {
+    async fn publish(&self, upload: UploadId, key: &BlobKey) -> Result<u64, StoreError> {
         self.medium.present()?;
         self.turns.take(upload).await.close(closed::PUBLISHED);
         self.medium.publish(upload, key)
@@ -231,6 +231,17 @@ impl BlobStore for MemoryStore {
     async fn space(&self) -> Result<Space, StoreError> {
         self.medium.present()?;
         Ok(Space { total: 1 << 40, free: 1 << 39 })
+    }
+
+    async fn allocated(&self, of: Spent<'_>) -> Result<u64, StoreError> {
+        self.medium.present()?;
+        let disk = self.medium.disk();
+        let len = |name| disk.get(&name).map(|file| file.len() as u64);
+        match of {
+            Spent::Blob(key) => len(Name::Blob(key.clone())).ok_or(StoreError::NotFound),
+            Spent::Upload(upload) => Ok(len(Name::Upload(upload)).unwrap_or(0)),
+            Spent::Directories => Ok(0),
+        }
     }
 
     async fn check(&self) -> Result<(), StoreError> {

@@ -36,6 +36,7 @@ macro_rules! blob_store_suite {
             a_wrong_size_is_damaged
             a_blob_is_inspected
             everything_is_listed
+            what_is_spent_is_told
             the_store_is_sound_and_has_room
             nothing_is_a_blob_too
             a_publish_without_staged_bytes_finds_nothing

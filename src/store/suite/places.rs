@@ -2,9 +2,9 @@
 
 use bytes::Bytes;
 
-use super::{Fixture, collect, expect_closed, key_of, publish, read, stage};
+use super::{Fixture, collect, expect_closed, key_of, pattern, publish, read, stage};
 use crate::oci::UploadId;
-use crate::store::StoreError;
+use crate::store::{Spent, StoreError};
 
 /// Zero bytes are a blob as any other.
 pub async fn nothing_is_a_blob_too(fixture: &dyn Fixture) {
@@ -92,4 +92,21 @@ pub async fn generations_are_apart(fixture: &dyn Fixture) {
     store.remove(&one).await.expect("removed");
     assert!(matches!(read(&*store, &one, size, 0..size).await, Err(StoreError::NotFound)));
     assert_eq!(read(&*store, &other, size, 0..size).await.expect("read"), b"hello");
+}
+
+/// What the medium spends on a blob is told when it is published, and later; what is gone takes nothing.
+pub async fn what_is_spent_is_told(fixture: &dyn Fixture) {
+    let store = fixture.open();
+    let (upload, content) = (UploadId::random(), pattern(100_000, 1));
+    let key = key_of(&content);
+    assert_eq!(store.allocated(Spent::Upload(upload)).await.expect("told"), 0);
+    stage(&*store, upload, &content).await.sync().await.expect("synced");
+    assert!(store.allocated(Spent::Upload(upload)).await.expect("told") >= 100_000);
+    let allocated = store.publish(upload, &key).await.expect("published");
+    assert!((100_000..1_000_000).contains(&allocated), "{allocated}");
+    assert_eq!(store.allocated(Spent::Blob(&key)).await.expect("told"), allocated);
+    assert_eq!(store.allocated(Spent::Upload(upload)).await.expect("told"), 0);
+    store.allocated(Spent::Directories).await.expect("told");
+    store.remove(&key).await.expect("removed");
+    assert!(matches!(store.allocated(Spent::Blob(&key)).await, Err(StoreError::NotFound)));
 }

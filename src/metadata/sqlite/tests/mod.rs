@@ -1,6 +1,8 @@
 //! What SQLite's implementation owes beyond the suite, and the suite itself.
 
 mod groups;
+mod large;
+mod migration;
 mod opening;
 mod plans;
 mod power_cut;

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::Folder;
 use crate::metadata::suite::{Fixture, Image, Scene, image, rules};
-use crate::metadata::{Deletion, PutOutcome, Totals};
+use crate::metadata::{Deletion, Mount, PutOutcome, Totals};
 
 const REPOS: [&str; 2] = ["app", "other"];
 const BLOBS: [&str; 3] = ["x", "y", "z"];
@@ -122,6 +122,7 @@ async fn run(steps: Vec<Step>) {
         now += 15 * 24;
         scene.collect(rules(now)).await;
     }
+    scene.store.forget_doomed(&scene.doomed().await).await.expect("forgotten");
     assert_eq!(scene.store.totals().await.expect("totals"), Totals::default());
     scene.verifies().await;
 }
@@ -144,7 +145,8 @@ async fn take(
             let to = crate::metadata::suite::repo(REPOS[repo]);
             let wanted = crate::metadata::suite::digest(BLOBS[blob]);
             let at = crate::metadata::suite::at(*now);
-            if scene.store.mount_blob(&to, &wanted, None, at).await.expect("an answer").is_some() {
+            let mounted = scene.store.mount_blob(&to, &wanted, None, at).await.expect("an answer");
+            if let Mount::Done(_) = mounted {
                 reference.promised.insert((repo, blob), until);
             }
         }

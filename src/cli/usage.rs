@@ -1,0 +1,158 @@
+//! What is used, for people.
+
+use std::fmt::Write as _;
+
+use super::output::{many, size};
+use crate::jobs::usage::{QuotaReport, UsageReport, Waiting};
+use crate::metadata::Scope;
+
+/// How many repositories are told to people.
+const MOST_TOLD: usize = 100;
+
+pub(super) fn usage(report: &UsageReport) -> String {
+    let mut text = String::new();
+    if report.scope == Scope::All {
+        registry(report, &mut text);
+    } else {
+        scope(report, &mut text);
+    }
+    quotas(report, &mut text);
+    repositories(report, &mut text);
+    coldest(report, &mut text);
+    text
+}
+
+fn registry(report: &UsageReport, text: &mut String) {
+    let (blobs, bytes) = (many(report.blobs, "blob"), size(report.blob_bytes));
+    let (manifests, uploads) = (many(report.manifests, "manifest"), many(report.uploads, "upload"));
+    let _ = writeln!(text, "{blobs}, {bytes}; {manifests}; {uploads} open");
+    let stored = &report.stored;
+    let (all, used, database) = (size(stored.total()), size(stored.blobs), size(stored.database));
+    let _ = writeln!(text, "{all} on the disk: {used} in blobs, {database} in the database");
+    let (free, disk) = (size(report.free_bytes), size(report.disk_bytes));
+    let _ = writeln!(text, "{free} of {disk} free on the disk");
+    let reclaimable = &report.reclaimable;
+    let _ = writeln!(text, "{} can be collected now", size(reclaimable.now));
+    waiting("in the trash", "manifest", &reclaimable.trash, text);
+    waiting("untagged", "manifest", &reclaimable.untagged, text);
+    waiting("leased", "blob", &reclaimable.leased, text);
+    if let [first, .., last] = report.days.as_slice() {
+        let (before, now) = (size(first.allocated), size(last.allocated));
+        let _ = writeln!(
+            text,
+            "in {}: from {before} to {now}",
+            many((last.day - first.day).unsigned_abs(), "day")
+        );
+    }
+}
+
+fn waiting(what: &str, thing: &str, waiting: &Waiting, text: &mut String) {
+    if waiting.count == 0 {
+        return;
+    }
+    let _ = write!(text, "{} {what}, {}", many(waiting.count, thing), size(waiting.allocated));
+    if let Some(next) = &waiting.next {
+        let _ = write!(text, ", the next due at {next}");
+    }
+    text.push('\n');
+}
+
+fn scope(report: &UsageReport, text: &mut String) {
+    let usage = &report.usage;
+    let (repositories, tags) = (usage.repositories, many(usage.tags, "tag"));
+    let noun = if repositories == 1 { "repository" } else { "repositories" };
+    let _ = writeln!(text, "{repositories} {noun}, {tags}, {}", many(usage.manifests, "manifest"));
+    let (all, own, shared) = (size(usage.allocated), size(usage.exclusive), size(usage.shared()));
+    let _ = writeln!(text, "{all} on the disk: {own} of its own, {shared} shared with others");
+}
+
+fn quotas(report: &UsageReport, text: &mut String) {
+    for quota in &report.quotas {
+        let QuotaReport { scope, bytes, most_bytes, tags, most_tags } = quota;
+        let name = if *scope == Scope::All { "all" } else { scope.as_str() };
+        let _ = write!(text, "quota of {name}:");
+        if let Some(most) = most_bytes {
+            let _ = write!(text, " {} of {}", size(*bytes), size(*most));
+        }
+        if let Some(most) = most_tags {
+            let _ = write!(text, " {tags} of {}", many(*most, "tag"));
+        }
+        text.push('\n');
+    }
+}
+
+fn repositories(report: &UsageReport, text: &mut String) {
+    if report.repositories.is_empty() {
+        return;
+    }
+    let told = &report.repositories[..report.repositories.len().min(MOST_TOLD)];
+    let names = told.iter().map(|repository| repository.name.len());
+    let width = names.max().unwrap_or(0).max("REPOSITORY".len());
+    let (tags, manifests, blobs, all, own) = ("TAGS", "MANIFESTS", "BLOBS", "SIZE", "OF ITS OWN");
+    let _ = writeln!(
+        text,
+        "\n{:width$}  {tags:>6}  {manifests:>9}  {blobs:>6}  {all:>10}  {own:>10}",
+        "REPOSITORY"
+    );
+    for row in told {
+        let (all, own) = (size(row.allocated), size(row.exclusive));
+        let (name, tags, manifests, blobs) = (&row.name, row.tags, row.manifests, row.blobs);
+        let _ = writeln!(text, "{name:width$}  {tags:>6}  {manifests:>9}  {blobs:>6}  {all:>10}  {own:>10}");
+    }
+    let left = report.usage.repositories.saturating_sub(told.len() as u64);
+    if left > 0 {
+        let _ = writeln!(text, "and {left} more");
+    }
+}
+
+fn coldest(report: &UsageReport, text: &mut String) {
+    if report.coldest_tags.is_empty() {
+        return;
+    }
+    let _ = writeln!(text, "\nLEAST RECENTLY PULLED");
+    for cold in &report.coldest_tags {
+        let pulled = cold.pulled.as_deref().unwrap_or("never");
+        let _ = writeln!(text, "{}:{}  pulled {pulled}, pushed {}", cold.repository, cold.tag, cold.pushed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::jobs::usage::RepositoryUsage;
+    use crate::registry::Stored;
+
+    #[test]
+    fn usage_is_a_table() {
+        let repository = RepositoryUsage {
+            name: "library/app".into(),
+            tags: 2,
+            manifests: 3,
+            blobs: 4,
+            bytes: 4 << 20,
+            allocated: 5 << 20,
+            shared: 4 << 20,
+            exclusive: 1 << 20,
+        };
+        let report = UsageReport {
+            blobs: 4,
+            blob_bytes: 4 << 20,
+            manifests: 3,
+            stored: Stored { blobs: 5 << 20, database: 1 << 20, ..Stored::default() },
+            disk_bytes: 100 << 30,
+            free_bytes: 40 << 30,
+            repositories: vec![repository],
+            ..UsageReport::default()
+        };
+        assert_eq!(
+            usage(&report),
+            "4 blobs, 4.0 MiB; 3 manifests; 0 uploads open\n\
+             6.0 MiB on the disk: 5.0 MiB in blobs, 1.0 MiB in the database\n\
+             40.0 GiB of 100.0 GiB free on the disk\n\
+             0 B can be collected now\n\
+             \n\
+             REPOSITORY     TAGS  MANIFESTS   BLOBS        SIZE  OF ITS OWN\n\
+             library/app       2          3       4     5.0 MiB     1.0 MiB\n"
+        );
+    }
+}

@@ -1,0 +1,139 @@
+//! Accounts. The counters are kept by triggers; the reports run aside.
+
+use std::os::unix::fs::MetadataExt;
+
+use async_trait::async_trait;
+use rusqlite::params;
+
+use super::codec::digest;
+use super::freed::{self, Going};
+use super::maintenance::stored_blob;
+use super::why::{self, Question};
+use super::{Durability, SqliteMetadata, holdings, repo_id, usage};
+use crate::clock::Timestamp;
+use crate::metadata::{
+    Accounting, BigBlob, BlobWhy, ColdTag, CollectionRules, Holdings, ManifestWhy, MetadataError, RepoUsage,
+    Result, Scope, StoredBlob, Usage, UsageDay,
+};
+use crate::oci::{BlobKey, Digest, Reference, RepoName};
+
+/// How many milliseconds a day has.
+const DAY: i64 = 24 * 60 * 60 * 1000;
+
+/// The database, its log, and the memory that its connections share.
+const FILES: [&str; 3] = ["", "-wal", "-shm"];
+
+#[async_trait]
+impl Accounting for SqliteMetadata {
+    async fn unmeasured(&self, limit: usize) -> Result<Vec<StoredBlob>> {
+        self.read(|c| {
+            let mut query = c.prepare_cached(
+                "SELECT digest, generation, size, damaged, iif(measured, allocated, NULL) FROM blobs WHERE measured = 0
+                 ORDER BY digest LIMIT ?1",
+            )?;
+            query.query_map([limit.cast_signed()], stored_blob)?.collect()
+        })
+    }
+
+    async fn note_allocated(&self, measured: Vec<(BlobKey, u64)>) -> Result<()> {
+        self.write(Durability::Lazy, move |c| {
+            let mut update = c.prepare_cached(
+                "UPDATE blobs SET allocated = ?3, measured = 1 WHERE digest = ?1 AND generation = ?2",
+            )?;
+            measured.iter().try_for_each(|(key, allocated)| {
+                update
+                    .execute(params![digest(&key.digest), key.generation, allocated.cast_signed()])
+                    .map(drop)
+            })
+        })
+        .await
+    }
+
+    async fn own_size(&self) -> Result<u64> {
+        let mut bytes = 0;
+        for suffix in FILES {
+            let mut path = self.path.as_os_str().to_owned();
+            path.push(suffix);
+            match std::fs::metadata(&path) {
+                Ok(file) => bytes += file.blocks() * 512,
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) => return Err(MetadataError::Failed(error.to_string())),
+            }
+        }
+        Ok(bytes)
+    }
+
+    async fn usage(&self, scope: &Scope) -> Result<Usage> {
+        let scope = scope.clone();
+        self.read_aside(move |c| usage::usage(c, &scope)).await
+    }
+
+    async fn biggest_repositories(&self, scope: &Scope, limit: usize) -> Result<Vec<RepoUsage>> {
+        let scope = scope.clone();
+        self.read_aside(move |c| usage::biggest_repositories(c, &scope, limit)).await
+    }
+
+    async fn biggest_blobs(&self, limit: usize) -> Result<Vec<BigBlob>> {
+        self.read_aside(move |c| usage::biggest_blobs(c, limit)).await
+    }
+
+    async fn coldest_tags(&self, scope: &Scope, limit: usize) -> Result<Vec<ColdTag>> {
+        let scope = scope.clone();
+        self.read_aside(move |c| usage::coldest_tags(c, &scope, limit)).await
+    }
+
+    async fn holdings(&self, rules: &CollectionRules) -> Result<Holdings> {
+        let rules = *rules;
+        self.read_much(move |c| holdings::holdings(c, &rules)).await
+    }
+
+    async fn would_free(&self, manifests: Vec<(RepoName, Digest)>) -> Result<u64> {
+        self.read_much(move |c| {
+            let (mut going, mut last) = (Going::new(c), None);
+            for (name, wanted) in &manifests {
+                let repo = match &last {
+                    Some((before, repo)) if *before == name => *repo,
+                    _ => repo_id(c, name)?,
+                };
+                last = Some((name, repo));
+                let found = repo.map(|repo| freed::find(c, repo, &digest(wanted))).transpose()?;
+                found.flatten().into_iter().for_each(|row| going.add(row));
+            }
+            going.frees()
+        })
+        .await
+    }
+
+    async fn why_manifest(
+        &self,
+        repo: &RepoName,
+        reference: &Reference,
+        rules: &CollectionRules,
+        limit: usize,
+    ) -> Result<Option<ManifestWhy>> {
+        let (repo, reference, asked) = (repo.clone(), reference.clone(), Question { rules: *rules, limit });
+        self.read_aside(move |c| why::manifest(&*c.unchecked_transaction()?, &repo, &reference, asked)).await
+    }
+
+    async fn why_blob(
+        &self,
+        wanted: &Digest,
+        rules: &CollectionRules,
+        limit: usize,
+    ) -> Result<Option<BlobWhy>> {
+        let (wanted, asked) = (wanted.clone(), Question { rules: *rules, limit });
+        self.read_aside(move |c| why::blob(&*c.unchecked_transaction()?, &wanted, asked)).await
+    }
+
+    async fn note_day(&self, now: Timestamp) -> Result<()> {
+        let day = now.0.div_euclid(DAY);
+        if self.read(|c| usage::day_is_noted(c, day))? {
+            return Ok(());
+        }
+        self.write(Durability::Lazy, move |c| usage::note_day(c, day)).await
+    }
+
+    async fn days(&self, limit: usize) -> Result<Vec<UsageDay>> {
+        self.read_aside(move |c| usage::days(c, limit)).await
+    }
+}

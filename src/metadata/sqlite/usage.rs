@@ -1,0 +1,187 @@
+//! Reports of what is used. They run aside, and look at more than a request may: see what each method says.
+
+use std::collections::HashSet;
+
+use rusqlite::{Connection, Row, params};
+
+use super::codec::SqlDigest;
+use super::name_from;
+use crate::metadata::{BigBlob, ColdTag, RepoUsage, Scope, Usage, UsageDay};
+
+/// The ends of the names in a scope: from the first, and before the second. `0` follows the slash.
+fn bounds(scope: &Scope) -> (String, String) {
+    match scope {
+        Scope::All => (String::new(), "~".into()),
+        Scope::Below(prefix) => (prefix.clone(), format!("{}0", prefix.trim_end_matches('/'))),
+        Scope::One(name) => (name.to_string(), format!("{name}\0")),
+    }
+}
+
+pub(super) fn usage(c: &Connection, scope: &Scope) -> rusqlite::Result<Usage> {
+    let (from, to) = bounds(scope);
+    let mut query = c.prepare_cached(
+        "SELECT count(*), coalesce(sum(tags), 0), coalesce(sum(manifests), 0), coalesce(sum(blobs), 0),
+                coalesce(sum(bytes), 0), coalesce(sum(own_bytes), 0), coalesce(sum(own_allocated), 0)
+         FROM repositories WHERE name >= ?1 AND name < ?2",
+    )?;
+    let mut usage = query.query_row([from, to], |row| {
+        Ok(Usage {
+            repositories: number(row, 0)?,
+            tags: number(row, 1)?,
+            manifests: number(row, 2)?,
+            links: number(row, 3)?,
+            logical: number(row, 4)?,
+            bytes: number(row, 5)?,
+            allocated: number(row, 6)?,
+            exclusive: number(row, 6)?,
+        })
+    })?;
+    match scope {
+        Scope::All => add_everything(c, &mut usage)?,
+        Scope::Below(_) | Scope::One(_) => add_shared(c, scope, &mut usage)?,
+    }
+    Ok(usage)
+}
+
+fn add_everything(c: &Connection, usage: &mut Usage) -> rusqlite::Result<()> {
+    let mut query = c.prepare_cached("SELECT bytes, allocated FROM totals")?;
+    (usage.bytes, usage.allocated) = query.query_row([], |row| Ok((number(row, 0)?, number(row, 1)?)))?;
+    usage.exclusive = usage.allocated;
+    Ok(())
+}
+
+/// Adds the blobs that more than one repository links, of which one is in the scope.
+fn add_shared(c: &Connection, scope: &Scope, usage: &mut Usage) -> rusqlite::Result<()> {
+    if let Scope::One(name) = scope {
+        let mut query = c.prepare_cached("SELECT bytes, allocated FROM repositories WHERE name = ?1")?;
+        let mut rows = query.query([name.as_str()])?;
+        if let Some(row) = rows.next()? {
+            (usage.bytes, usage.allocated) = (number(row, 0)?, number(row, 1)?);
+        }
+        return Ok(());
+    }
+    let within = repositories(c, scope)?;
+    let mut shared = c.prepare_cached("SELECT digest, size, allocated, links FROM blobs WHERE links > 1")?;
+    let mut linking = c.prepare_cached("SELECT repo FROM links WHERE digest = ?1")?;
+    let mut rows = shared.query([])?;
+    while let Some(row) = rows.next()? {
+        let (size, allocated, links) = (number(row, 1)?, number(row, 2)?, number(row, 3)?);
+        let (mut here, mut found) = (0, linking.query([row.get_ref(0)?.as_blob()?])?);
+        while let Some(link) = found.next()? {
+            here += u64::from(within.contains(&link.get(0)?));
+        }
+        if here > 0 {
+            usage.bytes += size;
+            usage.allocated += allocated;
+        }
+        if here == links {
+            usage.exclusive += allocated;
+        }
+    }
+    Ok(())
+}
+
+fn repositories(c: &Connection, scope: &Scope) -> rusqlite::Result<HashSet<i64>> {
+    let (from, to) = bounds(scope);
+    let mut query = c.prepare_cached("SELECT id FROM repositories WHERE name >= ?1 AND name < ?2")?;
+    query.query_map([from, to], |row| row.get(0))?.collect()
+}
+
+pub(super) fn biggest_repositories(
+    c: &Connection,
+    scope: &Scope,
+    limit: usize,
+) -> rusqlite::Result<Vec<RepoUsage>> {
+    let (from, to) = bounds(scope);
+    let mut query = c.prepare_cached(
+        "SELECT name, tags, manifests, blobs, bytes, allocated, own_allocated FROM repositories
+         WHERE name >= ?1 AND name < ?2 ORDER BY allocated DESC, name LIMIT ?3",
+    )?;
+    let rows = query.query_map(params![from, to, limit.cast_signed()], |row| {
+        let usage = Usage {
+            repositories: 1,
+            tags: number(row, 1)?,
+            manifests: number(row, 2)?,
+            links: number(row, 3)?,
+            logical: number(row, 4)?,
+            bytes: number(row, 4)?,
+            allocated: number(row, 5)?,
+            exclusive: number(row, 6)?,
+        };
+        Ok(RepoUsage { repo: name_from(row.get_ref(0)?.as_str()?, 0)?, usage })
+    })?;
+    rows.collect()
+}
+
+pub(super) fn biggest_blobs(c: &Connection, limit: usize) -> rusqlite::Result<Vec<BigBlob>> {
+    let mut query = c.prepare_cached(
+        "SELECT digest, size, allocated, links FROM blobs ORDER BY allocated DESC, digest LIMIT ?1",
+    )?;
+    let rows = query.query_map([limit.cast_signed()], |row| {
+        Ok(BigBlob {
+            digest: row.get::<_, SqlDigest>(0)?.0,
+            bytes: number(row, 1)?,
+            allocated: number(row, 2)?,
+            links: number(row, 3)?,
+        })
+    })?;
+    rows.collect()
+}
+
+pub(super) fn coldest_tags(c: &Connection, scope: &Scope, limit: usize) -> rusqlite::Result<Vec<ColdTag>> {
+    let (from, to) = bounds(scope);
+    let mut query = c.prepare_cached(
+        "SELECT r.name, t.name, nullif(m.pulled_at, 0), t.updated_at
+         FROM repositories r JOIN tags t ON t.repo = r.id JOIN manifests m ON m.id = t.manifest
+         WHERE r.name >= ?1 AND r.name < ?2 ORDER BY m.pulled_at, t.updated_at, r.name, t.name LIMIT ?3",
+    )?;
+    let rows = query.query_map(params![from, to, limit.cast_signed()], |row| {
+        Ok(ColdTag {
+            repo: name_from(row.get_ref(0)?.as_str()?, 0)?,
+            tag: name_from(row.get_ref(1)?.as_str()?, 1)?,
+            pulled_at: row.get(2)?,
+            pushed_at: row.get(3)?,
+        })
+    })?;
+    rows.collect()
+}
+
+pub(super) fn days(c: &Connection, limit: usize) -> rusqlite::Result<Vec<UsageDay>> {
+    let mut query = c.prepare_cached(
+        "SELECT day, blobs, bytes, allocated, manifests FROM usage_days ORDER BY day DESC LIMIT ?1",
+    )?;
+    let rows = query.query_map([limit.cast_signed()], |row| {
+        Ok(UsageDay {
+            day: row.get(0)?,
+            blobs: number(row, 1)?,
+            bytes: number(row, 2)?,
+            allocated: number(row, 3)?,
+            manifests: number(row, 4)?,
+        })
+    })?;
+    let mut days = rows.collect::<rusqlite::Result<Vec<_>>>()?;
+    days.reverse();
+    Ok(days)
+}
+
+/// Whether the row of `day` says what the totals are.
+pub(super) fn day_is_noted(c: &Connection, day: i64) -> rusqlite::Result<bool> {
+    c.prepare_cached(
+        "SELECT 1 FROM usage_days d, totals t WHERE d.day = ?1 AND d.blobs = t.blobs AND d.bytes = t.bytes
+         AND d.allocated = t.allocated AND d.manifests = t.manifests",
+    )?
+    .exists([day])
+}
+
+pub(super) fn note_day(c: &Connection, day: i64) -> rusqlite::Result<()> {
+    c.prepare_cached(
+        "INSERT OR REPLACE INTO usage_days (day, blobs, bytes, allocated, manifests)
+         SELECT ?1, blobs, bytes, allocated, manifests FROM totals",
+    )?
+    .execute([day])
+    .map(drop)
+}
+
+pub(super) fn number(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
+    row.get::<_, i64>(column).map(i64::cast_unsigned)
+}

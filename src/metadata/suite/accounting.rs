@@ -1,0 +1,212 @@
+//! What is used, what would come free, and why something is there.
+
+use super::scene::{ALLOCATED, DAY, SIZE};
+use super::*;
+use crate::metadata::{CollectionRules, Holdings, ManifestState, Reclaimable, Scope, Usage, UsageDay};
+use crate::oci::{Digest, Reference, RepoName};
+
+async fn usage(s: &Scene, scope: &str) -> Usage {
+    s.store.usage(&scope.parse().expect("a scope")).await.expect("usage")
+}
+
+async fn mount(s: &Scene, to: &str, name: &str) {
+    s.store.mount_blob(&repo(to), &digest(name), None, at(0)).await.expect("mounted");
+}
+
+async fn would_free(s: &Scene, names: &[(&str, &str)]) -> u64 {
+    let named = |(of, name): &(&str, &str)| -> (RepoName, Digest) { (repo(of), digest(name)) };
+    s.store.would_free(names.iter().map(named).collect()).await.expect("an answer")
+}
+
+/// What the medium gets back when these are deleted and every time is over.
+async fn freed(s: &Scene, names: &[(&str, &str)]) -> u64 {
+    let before = s.store.totals().await.expect("totals").blob_allocated;
+    for (of, name) in names {
+        s.delete(of, name, 1).await;
+    }
+    // A child follows its index when its lease has ended, and what it held a lease later.
+    for days in [20, 40, 60] {
+        s.collect(CollectionRules { untagged: None, ..rules(24 * days) }).await;
+    }
+    before - s.store.totals().await.expect("totals").blob_allocated
+}
+
+/// A repository has what it alone links, and shares the rest; a prefix alike.
+pub async fn usage_is_told_by_scope(s: &Scene) {
+    s.push("team/one", "own", 0).await;
+    s.push("team/one", "ours", 0).await;
+    mount(s, "team/two", "ours").await;
+    s.push("team/one", "all", 0).await;
+    mount(s, "other", "all").await;
+    s.put("team/one", image("a").tag("v1").tag("v2"), 0).await;
+    let told = |repositories, tags, links: u64, blobs: u64, exclusive: u64| Usage {
+        repositories,
+        tags,
+        manifests: tags / 2,
+        links,
+        logical: links * SIZE,
+        bytes: blobs * SIZE,
+        allocated: blobs * ALLOCATED,
+        exclusive: exclusive * ALLOCATED,
+    };
+    assert_eq!(usage(s, "team/one").await, told(1, 2, 3, 3, 1));
+    assert_eq!(usage(s, "team/two").await, told(1, 0, 1, 1, 0));
+    assert_eq!(usage(s, "team/").await, told(2, 2, 4, 3, 2));
+    assert_eq!(usage(s, "other").await.shared(), ALLOCATED);
+    assert_eq!(usage(s, "").await, told(3, 2, 5, 3, 3));
+    assert_eq!(usage(s, "absent").await, Usage::default());
+    s.collect(rules(100)).await;
+    assert_eq!(usage(s, "").await, told(3, 2, 0, 0, 0));
+}
+
+/// What was guessed is replaced by what was measured.
+pub async fn a_blob_measured_anew_counts(s: &Scene) {
+    let key = s.push("app", "x", 0).await;
+    assert_eq!(s.store.unmeasured(10).await.expect("an answer"), []);
+    s.store.note_allocated(vec![(key, 512)]).await.expect("noted");
+    assert_eq!(usage(s, "app").await.exclusive, 512);
+    let other = crate::oci::BlobKey { digest: digest("x"), generation: crate::oci::Generation::random() };
+    s.store.note_allocated(vec![(other, 7)]).await.expect("noted");
+    assert_eq!(s.store.totals().await.expect("totals").blob_allocated, 512);
+    assert!(s.store.own_size().await.expect("told") > 0);
+}
+
+/// A day has one row, which says how it ended.
+pub async fn days_are_noted_once(s: &Scene) {
+    s.store.note_day(at(0)).await.expect("noted");
+    s.push("app", "x", 0).await;
+    s.store.note_day(at(0)).await.expect("noted");
+    s.store.note_day(at(24)).await.expect("noted");
+    let day = at(0).0 / 86_400_000;
+    let told = |day| UsageDay { day, blobs: 1, bytes: SIZE, allocated: ALLOCATED, manifests: 0 };
+    assert_eq!(s.store.days(10).await.expect("told"), [told(day), told(day + 1)]);
+    assert_eq!(s.store.days(1).await.expect("told"), [told(day + 1)]);
+}
+
+/// The trash, what is untagged, and what is leased are told apart, with the time when more falls due.
+pub async fn what_may_go_is_told(s: &Scene) {
+    for name in ["kept", "trash", "untagged", "leased"] {
+        s.push("app", name, 0).await;
+    }
+    s.put("app", image("k").blob("kept").tag("v1"), 0).await;
+    s.put("app", image("t").blob("kept").blob("trash").tag("v2"), 0).await;
+    s.put("app", image("u").blob("kept").blob("untagged"), 0).await;
+    s.delete("app", "t", 2).await;
+    let told = |due: u64, next| Reclaimable { count: 1, allocated: ALLOCATED, due, next };
+    let holdings = s.store.holdings(&rules(3)).await.expect("told");
+    let expected = Holdings {
+        trash: told(0, Some(at(26))),
+        untagged: told(0, Some(at(14 * 24))),
+        leased: told(0, Some(at(24))),
+    };
+    assert_eq!(holdings, expected);
+    let later = s.store.holdings(&rules(30)).await.expect("told");
+    assert_eq!((later.trash, later.leased), (told(ALLOCATED, None), told(ALLOCATED, None)));
+}
+
+/// What would be freed is what is then freed.
+pub async fn what_would_be_freed_is_freed(s: &Scene) {
+    for name in ["base", "one", "two", "three"] {
+        s.push("app", name, 0).await;
+    }
+    s.put("app", image("a").blob("base").blob("one").tag("v1"), 0).await;
+    s.put("app", image("b").blob("base").blob("two").tag("v2"), 0).await;
+    s.put("app", image("c").blob("base").blob("three").tag("v3"), 0).await;
+    let gone = [("app", "a"), ("app", "b"), ("app", "absent"), ("absent", "a")];
+    assert_eq!(would_free(s, &gone).await, 2 * ALLOCATED);
+    assert_eq!(would_free(s, &[]).await, 0);
+    assert_eq!(freed(s, &gone).await, 2 * ALLOCATED);
+    assert_eq!(would_free(s, &[("app", "c")]).await, 2 * ALLOCATED);
+    assert_eq!(freed(s, &[("app", "c")]).await, 2 * ALLOCATED);
+}
+
+/// A blob that another repository holds stays; one that goes in both comes free once.
+pub async fn shared_blobs_are_not_freed(s: &Scene) {
+    s.push("app", "base", 0).await;
+    mount(s, "other", "base").await;
+    s.put("app", image("a").blob("base").foreign_blob("elsewhere").tag("v1"), 0).await;
+    s.put("other", image("b").blob("base").tag("v1"), 0).await;
+    s.push("third", "elsewhere", 0).await;
+    s.put("third", image("c").blob("elsewhere").tag("v1"), 0).await;
+    assert_eq!(would_free(s, &[("app", "a")]).await, 0);
+    assert_eq!(would_free(s, &[("app", "a"), ("other", "b")]).await, ALLOCATED);
+    assert_eq!(freed(s, &[("app", "a"), ("other", "b")]).await, ALLOCATED);
+}
+
+/// Children and referrers that nothing else holds go along.
+pub async fn followers_are_freed_too(s: &Scene) {
+    for name in ["x", "y", "z"] {
+        s.push("app", name, 0).await;
+    }
+    s.put("app", image("a").blob("x"), 0).await;
+    s.put("app", image("b").blob("y").tag("kept"), 0).await;
+    s.put("app", image("index").child("a").child("b").tag("v1"), 0).await;
+    s.put("app", image("signature").blob("z").subject("index"), 0).await;
+    assert_eq!(would_free(s, &[("app", "index")]).await, 2 * ALLOCATED);
+    assert_eq!(freed(s, &[("app", "index")]).await, 2 * ALLOCATED);
+}
+
+/// Tags, indexes, the subject, the trash and the review queue.
+pub async fn a_manifest_tells_what_keeps_it(s: &Scene) {
+    s.push("app", "x", 0).await;
+    s.put("app", image("child").blob("x").subject("about"), 1).await;
+    s.put("app", image("about"), 0).await;
+    s.put("app", image("index").child("child").tag("v1").tag("v2"), 0).await;
+    let ask = async |reference: Reference, hours| {
+        let why = s.store.why_manifest(&repo("app"), &reference, &rules(hours), 1).await;
+        why.expect("an answer")
+    };
+    let index = ask(Reference::Tag(tag("v2")), 2).await.expect("there");
+    assert_eq!((index.tags.first.as_slice(), index.tags.count), (&[tag("v1")][..], 2));
+    assert_eq!((index.state, index.review, index.frees), (ManifestState::Live, None, 0));
+    let child = ask(Reference::Digest(digest("child")), 2).await.expect("there");
+    assert_eq!((child.tags.count, child.indexes.count), (0, 1));
+    assert_eq!(child.indexes.first[0].digest, digest("index"));
+    assert_eq!(child.subjects[0].digest, digest("about"));
+    assert_eq!((child.lease.until, child.lease.extended), (at(25), false));
+    assert_eq!((child.review, child.frees), (Some(at(1 + 14 * 24)), ALLOCATED));
+    s.delete("app", "index", 3).await;
+    let index = ask(Reference::Digest(digest("index")), 4).await.expect("there");
+    assert_eq!(index.state, ManifestState::Trash(at(27)));
+    assert_eq!(ask(Reference::Tag(tag("v1")), 4).await, None);
+}
+
+/// Repositories, the manifests in each, leases and uploads that extend them.
+pub async fn a_blob_tells_what_keeps_it(s: &Scene) {
+    s.push("app", "x", 0).await;
+    mount(s, "other", "x").await;
+    let upload = s.begin("other", 1).await;
+    for name in ["a", "b"] {
+        s.put("app", image(name).blob("x").tag(name), 0).await;
+    }
+    s.delete("app", "a", 5).await;
+    let asked = CollectionRules { now: at(30), lease: DAY, trash: DAY, untagged: None };
+    let why = s.store.why_blob(&digest("x"), &asked, 5).await.expect("an answer").expect("there");
+    assert_eq!((why.bytes, why.allocated, why.damaged), (SIZE, ALLOCATED, false));
+    assert_eq!(why.repositories.count, 2);
+    let [app, other] = why.repositories.first.as_slice() else { panic!("two repositories") };
+    assert_eq!((app.repo.as_str(), app.manifests.count, app.lease.extended), ("app", 2, false));
+    assert_eq!(app.manifests.first[1].state, ManifestState::Trash(at(29)));
+    assert_eq!((other.manifests.count, other.lease.until, other.lease.extended), (0, at(24), true));
+    assert_eq!((other.review, other.hidden_until), (Some(at(24)), None));
+    assert_eq!(s.store.why_blob(&digest("y"), &asked, 5).await.expect("an answer"), None);
+    s.cancel(upload, 30).await;
+}
+
+/// Never pulled comes before pulled long ago.
+pub async fn the_coldest_and_the_biggest_are_told(s: &Scene) {
+    for name in ["a", "b", "c"] {
+        s.push("app", name, 0).await;
+        s.put("app", image(name).blob(name).tag(name), 0).await;
+    }
+    mount(s, "other", "a").await;
+    let pulls = [("a", 2), ("b", 1)].map(|(name, hours)| (repo("app"), digest(name), at(hours)));
+    s.store.note_pulls(pulls.into()).await.expect("noted");
+    let cold = s.store.coldest_tags(&Scope::All, 2).await.expect("told");
+    let told: Vec<_> = cold.iter().map(|cold| (cold.tag.as_str(), cold.pulled_at)).collect();
+    assert_eq!(told, [("c", None), ("b", Some(at(1)))]);
+    assert_eq!(s.store.coldest_tags(&"other".parse().expect("a scope"), 2).await.expect("told"), []);
+    let big = s.store.biggest_repositories(&Scope::All, 1).await.expect("told");
+    assert_eq!((big.len(), big[0].repo.as_str(), big[0].usage.links), (1, "app", 3));
+    assert_eq!(s.store.biggest_blobs(2).await.expect("told").len(), 2);
+}

@@ -1,0 +1,220 @@
+//! The budget: what the registry may take of the disk, and who waits when it is used up.
+//!
+//! A body reserves room before its bytes are written, so that no number of them together passes the budget.
+//! What is above the high mark is asked for of whoever makes room ([`Pressure`]); at the budget writers wait
+//! for that, and are refused when it takes too long or nobody does.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use super::ledger::Growth;
+use super::{Fault, Registry};
+use crate::oci::UploadId;
+use crate::store::Spent;
+
+/// How old a look at the directories and at the size of the disk may be.
+const FRESH: Duration = Duration::from_secs(10);
+
+/// How much the registry may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BudgetSize {
+    /// So many bytes.
+    Bytes(u64),
+    /// So many hundredths of the filesystem that the blobs are on.
+    Percent(u8),
+}
+
+/// What the registry may take, and when room is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BudgetSettings {
+    /// The most.
+    pub most: BudgetSize,
+    /// Above so many hundredths of it room is made.
+    pub high: u8,
+    /// Until it is below so many.
+    pub low: u8,
+    /// How long writers wait for room.
+    pub wait: Duration,
+}
+
+/// How the budget stands. All sizes are in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BudgetState {
+    /// The most that may be taken.
+    pub budget: u64,
+    /// What blobs, doomed ones, directories and the database take.
+    pub used: u64,
+    /// What open uploads take, or are about to.
+    pub reserved: u64,
+    /// Above this room is made.
+    pub high: u64,
+    /// Until less than this is taken.
+    pub low: u64,
+}
+
+impl BudgetState {
+    /// All that is taken.
+    pub fn taken(&self) -> u64 {
+        self.used.saturating_add(self.reserved)
+    }
+
+    /// Whether room has to be made.
+    pub fn is_above_high(&self) -> bool {
+        self.taken() > self.high
+    }
+
+    /// Whether making room has to go on.
+    pub fn is_above_low(&self) -> bool {
+        self.taken() > self.low
+    }
+}
+
+/// Between those who need room and whoever makes it.
+#[derive(Default)]
+pub struct Pressure {
+    wanted: Notify,
+    room: Notify,
+    makers: AtomicUsize,
+}
+
+/// Somebody who makes room, as long as this lives.
+pub struct RoomMaker(Arc<Pressure>);
+
+impl Pressure {
+    /// Takes on making room. Where nobody does, nobody waits for it.
+    pub fn make_room(self: &Arc<Self>) -> RoomMaker {
+        self.makers.fetch_add(1, Ordering::AcqRel);
+        RoomMaker(Arc::clone(self))
+    }
+
+    /// Lets those look again who wait for room.
+    pub fn look_again(&self) {
+        self.room.notify_waiters();
+    }
+
+    fn ask(&self) {
+        self.wanted.notify_one();
+    }
+
+    fn is_served(&self) -> bool {
+        self.makers.load(Ordering::Acquire) > 0
+    }
+}
+
+impl RoomMaker {
+    /// Returns when room is asked for.
+    pub async fn wanted(&self) {
+        self.0.wanted.notified().await;
+    }
+}
+
+impl Drop for RoomMaker {
+    fn drop(&mut self) {
+        self.0.makers.fetch_sub(1, Ordering::AcqRel);
+        self.0.look_again();
+    }
+}
+
+/// The last look at what changes slowly: when, what the directories take, and how big the disk is.
+#[derive(Default)]
+pub(super) struct Surroundings(Mutex<Option<(Duration, u64, u64)>>);
+
+impl Registry {
+    /// How the budget stands; `None` without one.
+    ///
+    /// # Errors
+    /// [`Fault`].
+    pub async fn budget(&self) -> Result<Option<BudgetState>, Fault> {
+        let Some(settings) = self.settings.budget else {
+            return Ok(None);
+        };
+        self.budget_state(settings).await.map(Some)
+    }
+
+    /// Between writers and whoever makes room for them.
+    pub fn pressure(&self) -> &Arc<Pressure> {
+        &self.pressure
+    }
+
+    async fn budget_state(&self, settings: BudgetSettings) -> Result<BudgetState, Fault> {
+        let (directories, disk) = self.surroundings().await?;
+        let totals = self.metadata.totals().await?;
+        let database = self.metadata.own_size().await?;
+        let budget = match settings.most {
+            BudgetSize::Bytes(bytes) => bytes,
+            BudgetSize::Percent(percent) => disk / 100 * u64::from(percent),
+        };
+        Ok(BudgetState {
+            budget,
+            used: totals.blob_allocated + totals.doomed_allocated + directories + database,
+            reserved: self.ledger.total(),
+            high: budget / 100 * u64::from(settings.high),
+            low: budget / 100 * u64::from(settings.low),
+        })
+    }
+
+    async fn surroundings(&self) -> Result<(u64, u64), Fault> {
+        let now = self.clock.elapsed();
+        let last = *self.surroundings.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((at, directories, disk)) = last
+            && now.saturating_sub(at) < FRESH
+        {
+            return Ok((directories, disk));
+        }
+        let directories = self.blobs.allocated(Spent::Directories).await?;
+        let disk = self.blobs.space().await?.total;
+        *self.surroundings.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((now, directories, disk));
+        Ok((directories, disk))
+    }
+
+    /// Reserves room for the first `to` bytes of an upload; with `None` only waits until there is any.
+    ///
+    /// # Errors
+    /// [`Fault::Full`] at the budget, after the time that writers wait.
+    pub(super) async fn reserve(&self, upload: Option<(UploadId, u64)>) -> Result<(), Fault> {
+        let Some(settings) = self.settings.budget else {
+            return Ok(());
+        };
+        let patience = tokio::time::sleep(settings.wait);
+        tokio::pin!(patience);
+        loop {
+            // Before the look, so that room made meanwhile is not missed.
+            let room = self.pressure.room.notified();
+            tokio::pin!(room);
+            room.as_mut().enable();
+            let releases = self.ledger.releases();
+            let state = self.budget_state(settings).await?;
+            let left = state.budget.saturating_sub(state.used);
+            match self.ledger.grow(upload, left, releases) {
+                Growth::Overtaken => continue,
+                Growth::Done => {
+                    if state.is_above_high() {
+                        self.pressure.ask();
+                    }
+                    return Ok(());
+                }
+                Growth::TooMuch => self.pressure.ask(),
+            }
+            let waited = async {
+                tokio::select! {
+                    () = room => true,
+                    () = &mut patience => false,
+                }
+            };
+            if !self.pressure.is_served() || !waited.await {
+                return Err(used_up(&state));
+            }
+        }
+    }
+}
+
+fn used_up(state: &BudgetState) -> Fault {
+    Fault::Full(format!(
+        "the budget of {} bytes (storage.budget) is used up: delete images or let them expire, run `orlop gc`, \
+         or raise the budget; pulls and deletes go on",
+        state.budget
+    ))
+}

@@ -1,0 +1,213 @@
+//! That the accounts are exact, on a real filesystem: what is told is what the disk spends, after whatever
+//! history, and what would be freed is what is then freed.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use orlop::clock::{Clock, ManualClock, Timestamp};
+use orlop::jobs::{Collector, CollectorSettings, usage};
+use orlop::metadata::Scope;
+use orlop::metadata::sqlite::{Access as FactsAccess, SqliteMetadata};
+use orlop::oci::{Algorithm, Digest, RepoName};
+use orlop::registry::{Access, Registry, Repository, Settings};
+use orlop::store::{self, FilesystemStore};
+use proptest::prelude::*;
+use tempfile::TempDir;
+
+use crate::kit::{LEASE, TRASH, UNTAGGED, body, digest, image, push, put};
+
+const REPOS: [&str; 3] = ["team/one", "team/two", "other"];
+
+/// How long the blobs are: below, at and above a block, and nothing at all.
+const SIZES: [usize; 6] = [0, 1, 4096, 5000, 70_000, 300_000];
+
+#[derive(Debug, Clone)]
+enum Step {
+    Push(usize, usize),
+    Mount(usize, usize),
+    Image(usize, Vec<usize>, u8),
+    Delete(usize),
+    Begin(usize, usize),
+    Pass(u64),
+    Collect,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let (repo, blob) = (|| 0..REPOS.len(), || 0..SIZES.len());
+    prop_oneof![
+        4 => (repo(), blob()).prop_map(|(repo, blob)| Step::Push(repo, blob)),
+        2 => (repo(), blob()).prop_map(|(repo, blob)| Step::Mount(repo, blob)),
+        6 => (repo(), proptest::collection::vec(blob(), 1..4), 0..3_u8)
+            .prop_map(|(repo, blobs, tag)| Step::Image(repo, blobs, tag)),
+        2 => (0..8_usize).prop_map(Step::Delete),
+        1 => (repo(), blob()).prop_map(|(repo, blob)| Step::Begin(repo, blob)),
+        2 => prop_oneof![Just(50), Just(101), Just(1001)].prop_map(Step::Pass),
+        2 => Just(Step::Collect),
+    ]
+}
+
+struct World {
+    data: TempDir,
+    clock: Arc<ManualClock>,
+    registry: Arc<Registry>,
+    collector: Collector,
+    images: Vec<(usize, Digest)>,
+}
+
+impl World {
+    fn new() -> Self {
+        let data = TempDir::new().expect("a folder");
+        let clock = Arc::new(ManualClock::at(Timestamp(1_000_000_000)));
+        let bytes = FilesystemStore::open(data.path(), store::Access::ReadWrite).expect("bytes");
+        let facts =
+            SqliteMetadata::open(&data.path().join("metadata"), FactsAccess::ReadWrite).expect("facts");
+        let settings = Settings { lease: LEASE, min_free: 0, warn_free: 0, ..Settings::default() };
+        let shared: Arc<dyn Clock> = clock.clone();
+        let registry = Registry::new(Arc::new(bytes), Arc::new(facts), shared, settings);
+        let rules = CollectorSettings {
+            lease: LEASE,
+            trash: TRASH,
+            untagged: Some(UNTAGGED),
+            upload_expiry: Duration::from_secs(300),
+            batch: 7,
+        };
+        let collector = Collector::new(Arc::clone(&registry), rules);
+        Self { data, clock, registry, collector, images: Vec::new() }
+    }
+
+    fn repo(&self, repo: usize) -> Repository {
+        self.registry.repository(REPOS[repo].parse().expect("a name"), Access { push: true })
+    }
+
+    async fn take(&mut self, step: Step) {
+        match step {
+            Step::Push(repo, blob) => drop(push(&self.repo(repo), &content(blob)).await),
+            Step::Mount(repo, blob) => {
+                drop(self.repo(repo).mount(&digest(&content(blob)), None).await.expect("an answer"));
+            }
+            Step::Image(repo, blobs, tag) => self.push_image(repo, &blobs, tag).await,
+            Step::Delete(nth) => self.delete_image(nth).await,
+            Step::Begin(repo, blob) => {
+                let id = self.repo(repo).begin_upload(Algorithm::Sha256).await.expect("begun");
+                self.repo(repo).append(id, None, body(&[&content(blob)])).await.expect("appended");
+            }
+            Step::Pass(seconds) => self.clock.advance(Duration::from_secs(seconds)),
+            Step::Collect => drop(self.collector.run_to_end(|_| {}).await.expect("collected")),
+        }
+    }
+
+    async fn push_image(&mut self, repo: usize, blobs: &[usize], tag: u8) {
+        let handle = self.repo(repo);
+        let mut layers = Vec::new();
+        for blob in blobs {
+            layers.push(push(&handle, &content(*blob)).await);
+        }
+        let text = image(&layers[0], &layers[1..].iter().collect::<Vec<_>>());
+        let accepted = put(&handle, &[&format!("v{tag}")], &text).await.expect("accepted");
+        if !self.images.contains(&(repo, accepted.clone())) {
+            self.images.push((repo, accepted));
+        }
+    }
+
+    async fn delete_image(&mut self, nth: usize) {
+        if !self.images.is_empty() {
+            let (repo, digest) = self.images.remove(nth % self.images.len());
+            // It may have been overwritten, and have expired since.
+            let _ = self.repo(repo).delete_manifest(&digest).await;
+        }
+    }
+
+    /// What is told is what the disk spends.
+    async fn check(&self) {
+        let stored = self.registry.stored().await.expect("told");
+        let told = stored.blobs + stored.doomed + stored.directories;
+        assert_eq!(told, spent(&self.data.path().join("blobs")), "{stored:?}");
+        let uploads = self.data.path().join("uploads");
+        assert_eq!(stored.staged, spent(&uploads) - blocks(&uploads), "{stored:?}");
+        assert!(stored.database > 0);
+        let problems = self.registry.metadata().verify().await.expect("verified");
+        assert!(problems.is_empty(), "{problems:?}");
+    }
+
+    async fn pass_everything(&self) {
+        for _ in 0..3 {
+            self.clock.advance(UNTAGGED + TRASH + LEASE + LEASE);
+            self.collector.run_to_end(|_| {}).await.expect("collected");
+        }
+    }
+
+    async fn allocated(&self) -> u64 {
+        self.registry.stored().await.expect("told").blobs
+    }
+
+    /// What would be freed by deleting every second image is what is then freed.
+    async fn check_what_comes_free(&mut self) {
+        self.pass_everything().await;
+        let going: Vec<_> = self.images.iter().step_by(2).cloned().collect();
+        let named: Vec<(RepoName, Digest)> = going
+            .iter()
+            .map(|(repo, digest)| (REPOS[*repo].parse().expect("a name"), digest.clone()))
+            .collect();
+        let would = self.registry.metadata().would_free(named).await.expect("told");
+        let before = self.allocated().await;
+        for (repo, digest) in &going {
+            let _ = self.repo(*repo).delete_manifest(digest).await;
+        }
+        self.pass_everything().await;
+        assert_eq!(before - self.allocated().await, would);
+    }
+
+    /// A scope's bytes are those that go when everything else does not.
+    async fn check_usage(&self) {
+        let metadata = self.registry.metadata();
+        let all = metadata.usage(&Scope::All).await.expect("told");
+        assert_eq!(all.allocated, self.allocated().await);
+        let scope = |text: &str| text.parse::<Scope>().expect("a scope");
+        let team = metadata.usage(&scope("team/")).await.expect("told");
+        let other = metadata.usage(&scope("other")).await.expect("told");
+        assert_eq!(team.exclusive + other.allocated, all.allocated);
+        assert_eq!(other.exclusive + team.allocated, all.allocated);
+        assert_eq!(team.logical + other.logical, all.logical);
+        let report = usage::usage(&self.registry, &self.collector.rules(), &Scope::All).await.expect("told");
+        assert_eq!(report.usage, all);
+        let sum: u64 = report.repositories.iter().map(|repository| repository.bytes).sum();
+        assert_eq!(sum, all.logical);
+    }
+}
+
+fn content(blob: usize) -> Vec<u8> {
+    (0..SIZES[blob]).map(|at| (at * 7 + blob) as u8).collect()
+}
+
+fn blocks(path: &Path) -> u64 {
+    fs::metadata(path).expect("there").blocks() * 512
+}
+
+/// What `du -s --block-size=1` tells.
+fn spent(path: &Path) -> u64 {
+    let below = |entry: std::io::Result<fs::DirEntry>| spent(&entry.expect("an entry").path());
+    let entries = if path.is_dir() { fs::read_dir(path).expect("listed").map(below).sum() } else { 0 };
+    blocks(path) + entries
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 16, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_accounts_are_exact(steps in proptest::collection::vec(step(), 1..40)) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
+        runtime.block_on(async {
+            let mut world = World::new();
+            for step in steps {
+                world.take(step).await;
+                world.check().await;
+            }
+            world.check_usage().await;
+            world.check_what_comes_free().await;
+            world.check().await;
+        });
+    }
+}

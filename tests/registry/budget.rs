@@ -1,0 +1,95 @@
+//! The budget: never passed, and waited at where somebody makes room.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future;
+use orlop::oci::Algorithm;
+use orlop::registry::{BudgetSettings, BudgetSize, Fault, UploadError};
+
+use crate::kit::{Kit, body, broken, digest, push};
+
+const MIB: u64 = 1 << 20;
+
+/// A budget of so much more than an empty registry takes.
+async fn limited(more: u64, wait: Duration) -> Kit {
+    let empty = Kit::new().registry.stored().await.expect("told").total();
+    Kit::with(|settings| {
+        let most = BudgetSize::Bytes(empty + more);
+        settings.budget = Some(BudgetSettings { most, high: 60, low: 50, wait });
+    })
+}
+
+fn content(number: u8) -> Vec<u8> {
+    vec![number; MIB as usize]
+}
+
+async fn try_push(kit: &Kit, number: u8) -> Result<(), UploadError> {
+    // Each its own: an upload that waits extends the leases of its repository.
+    let (repo, content) = (kit.repo(&format!("app{number}")), content(number));
+    let id = repo.begin_upload(Algorithm::Sha256).await?;
+    let pushed = repo.finish(id, None, body(&[&content]), digest(&content)).await;
+    if pushed.is_err() {
+        repo.cancel_upload(id).await.expect("cancelled");
+    }
+    pushed
+}
+
+#[tokio::test]
+async fn pushes_at_once_do_not_pass_the_budget() {
+    let kit = limited(8 * MIB, Duration::ZERO).await;
+    let pushes = future::join_all((0..12).map(|number| try_push(&kit, number))).await;
+    let state = kit.registry.budget().await.expect("told").expect("set");
+    assert!(state.taken() <= state.budget, "{state:?}");
+    assert_eq!(state.reserved, 0);
+    assert!(pushes.iter().filter(|pushed| pushed.is_ok()).count() >= 2);
+    let refused = pushes.into_iter().find_map(Result::err).expect("one was refused");
+    assert!(matches!(&refused, UploadError::Fault(Fault::Full(why)) if why.contains("storage.budget")));
+}
+
+#[tokio::test]
+async fn a_writer_waits_for_room_that_somebody_makes() {
+    let kit = Arc::new(limited(4 * MIB, Duration::from_secs(60)).await);
+    try_push(&kit, 1).await.expect("there is room");
+    let maker = kit.registry.pressure().make_room();
+    let busy = Arc::clone(&kit);
+    let making = tokio::spawn(async move {
+        loop {
+            maker.wanted().await;
+            busy.pass(crate::kit::LEASE + crate::kit::LEASE).await;
+        }
+    });
+    for number in 2..10 {
+        try_push(&kit, number).await.expect("room is made");
+        let state = kit.registry.budget().await.expect("told").expect("set");
+        assert!(state.taken() <= state.budget, "{state:?}");
+    }
+    making.abort();
+}
+
+#[tokio::test]
+async fn an_upload_at_rest_counts_until_it_ends() {
+    let kit = limited(8 * MIB, Duration::ZERO).await;
+    let repo = kit.repo("app");
+    let id = repo.begin_upload(Algorithm::Sha256).await.expect("begun");
+    repo.append(id, None, broken(&content(1))).await.expect_err("broken");
+    let reserved = || async { kit.registry.budget().await.expect("told").expect("set").reserved };
+    assert_eq!(reserved().await, MIB);
+    repo.cancel_upload(id).await.expect("cancelled");
+    assert_eq!(reserved().await, 0);
+}
+
+#[tokio::test]
+async fn what_is_staged_counts_after_a_restart() {
+    let kit = limited(8 * MIB, Duration::ZERO).await;
+    let repo = kit.repo("app");
+    let id = repo.begin_upload(Algorithm::Sha256).await.expect("begun");
+    repo.append(id, None, body(&[&content(1)])).await.expect("appended");
+    kit.registry.settle_uploads(true).await;
+    drop(repo);
+    let kit = kit.restarted().await;
+    assert_eq!(kit.registry.budget().await.expect("told").expect("set").reserved, MIB);
+    assert!(kit.registry.stored().await.expect("told").staged >= MIB);
+    kit.repo("app").cancel_upload(id).await.expect("cancelled");
+    push(&kit.repo("app"), b"x").await;
+}
