@@ -5,13 +5,16 @@
 //! have been decided, and carries the use cases, a file a noun.
 
 mod blobs;
+mod damaged;
 mod errors;
 mod guard;
 mod history;
 mod listings;
 mod manifests;
+mod outcomes;
 mod pulls;
 mod receive;
+mod recoverable;
 mod removals;
 mod repositories;
 mod sessions;
@@ -35,9 +38,11 @@ pub use guard::TagGuard;
 pub use history::PointedBack;
 pub use listings::ManifestDetail;
 pub use manifests::{BodyTurn, PutReceipt, PutRequest};
+pub use recoverable::{Recoverable, RecoverableKind, RecoverablePage, RecoverablePlace};
 pub use removals::{HeldRemovals, Removed};
 pub use repositories::Page;
 pub use space::SpaceState;
+pub use trash::Emptied;
 
 use crate::clock::Clock;
 use crate::metadata::{HISTORY_KEPT, MetadataStore};
@@ -103,6 +108,7 @@ pub struct Registry {
     space: space::SpaceGuard,
     removals: removals::Removals,
     guard: guard::Guard,
+    outcomes: outcomes::Outcomes,
 }
 
 /// What a caller may do with a repository besides pulling from it.
@@ -140,6 +146,7 @@ impl Registry {
             space: space::SpaceGuard::new(),
             removals: removals::Removals::default(),
             guard: guard::Guard::default(),
+            outcomes: outcomes::Outcomes::default(),
         })
     }
 
