@@ -128,10 +128,10 @@ fn empty(config: &Config, repository: Option<RepoName>, json: bool) -> Result<Ex
     }
     let mut text = format!("{} given up\n", many(emptied.manifests, "manifest"));
     if emptied.manifests > 0 {
+        let from = when(Some(emptied.collected_from));
         text += &format!(
-            "the collector gives the space back of what nothing else holds, all of it from {} (UTC) on: leases \
-             count from the removal\n",
-            when(Some(emptied.collected_from))
+            "the collector gives their space back from {from} (UTC) on, and gc.lease later that of children and \
+             signatures that go with them; what something else holds stays\n"
         );
     }
     write_out(&text);

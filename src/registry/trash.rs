@@ -15,8 +15,8 @@ const AT_ONCE: usize = 500;
 pub struct Emptied {
     /// How many manifests were given up.
     pub manifests: u64,
-    /// From when on the collector may remove what only they held: all that was pushed to them is leased from
-    /// their removal on. Now, if those leases have ended.
+    /// From when on the collector removes what only they held, for that is leased from their removal on. Now, if
+    /// those leases have ended. Manifests that follow them are removed then, and what those held a lease later.
     pub collected_from: Timestamp,
 }
 

@@ -115,7 +115,7 @@ fn a_manifest_comes_back_until_the_trash_is_emptied() {
     assert_eq!(store.names(&["trash", "list", "--json"], "digest"), [two.as_str()]);
     assert!(store.fine(&["trash", "empty", "other", "--yes"]).starts_with("0 manifests given up\n"));
     let out = store.fine(&["trash", "empty", "--yes"]);
-    assert!(out.starts_with("1 manifest given up\nthe collector gives the space back"), "{out}");
+    assert!(out.starts_with("1 manifest given up\nthe collector gives their space back"), "{out}");
     assert!(store.fails(&["trash", "restore", &what], 1).contains("nothing that could be brought back"));
 }
 

@@ -87,10 +87,10 @@ async fn what_was_removed_is_listed_newest_first_and_comes_back() {
     assert_eq!((removed.kind, removed.digest.as_str()), (RemovedKind::Manifest, image.as_str()));
     assert_eq!(removed.kept_until.0, removed.removed_at.0.plus(TRASH));
     assert_eq!((removed.tags[0].name.as_str(), removed.tags[0].kind), ("latest", ChangeKind::Delete));
-    assert_eq!(trash(&server, "?repository=team/app").await, [removed.clone()]);
+    assert_eq!(trash(&server, "?repository=team/app").await.first(), Some(removed));
     let first: Page<Removed> = get(&server, "/api/v1/trash?limit=1").await;
     let next = first.next.expect("there is more").replace(':', "%3A");
-    assert_eq!(trash(&server, &format!("?limit=1&after={next}")).await, [removed.clone()]);
+    assert_eq!(trash(&server, &format!("?limit=1&after={next}")).await.first(), Some(removed));
 
     assert_eq!(pulls(&server, "team/app", "latest").await, 404);
     let restore = |body: Value| post(&server, "/api/v1/trash/restore", &body);

@@ -98,8 +98,8 @@ Examples:
 
     /// Give up what is in the trash, for good
     ///
-    /// Nothing brings it back then. The collector gives its space back as soon as the leases on it have ended,
-    /// gc.lease after each removal.
+    /// Nothing brings it back then. The collector gives its space back when the leases on it have ended: gc.lease
+    /// after each removal, and as long again for the children of an index and for signatures.
     Empty {
         /// Only that of this repository
         repository: Option<RepoName>,

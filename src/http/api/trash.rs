@@ -125,8 +125,9 @@ pub struct EmptyRequest {
 pub struct Emptied {
     /// How many manifests were given up for good.
     pub manifests: u64,
-    /// From when on the collector gives back the space of all that only they held: leases count from the
-    /// removal on.
+    /// From when on the collector gives back the space of all that only they held, unless somebody who pushes
+    /// asks for it meanwhile: leases count from the removal on. Children and referrers that go with them follow
+    /// a lease later.
     pub collected_from: Time,
 }
 
