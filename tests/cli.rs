@@ -1,5 +1,8 @@
 //! The program as an operator meets it: its commands on a stopped store and beside a running server.
 
+#[path = "cli/undo.rs"]
+mod undo;
+
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -163,9 +166,20 @@ fn get(url: &str) -> (u16, String) {
 fn help_says_what_there_is() {
     let ran = Place::new().run(&["--help"]);
     assert_eq!(ran.code, Some(0));
-    for command in
-        ["serve", "gc", "fsck", "scrub", "check-config", "usage", "backup", "restore", "healthcheck"]
-    {
+    for command in [
+        "serve",
+        "gc",
+        "fsck",
+        "scrub",
+        "check-config",
+        "usage",
+        "trash",
+        "tag",
+        "repo",
+        "backup",
+        "restore",
+        "healthcheck",
+    ] {
         assert!(ran.out.contains(&format!("\n  {command} ")), "{command} in {}", ran.out);
     }
     assert!(ran.out.contains("Exit codes:"));
@@ -211,8 +225,16 @@ fn check_config_reads_certificate_and_key() {
 #[test]
 fn a_store_that_never_was_is_not_made_by_looking_after_it() {
     let place = Place::new();
-    let commands: [&[&str]; 6] =
-        [&["gc"], &["fsck", "--repair"], &["usage"], &["scrub"], &["backup", "there"], &["repos"]];
+    let commands: [&[&str]; 8] = [
+        &["gc"],
+        &["fsck", "--repair"],
+        &["usage"],
+        &["scrub"],
+        &["backup", "there"],
+        &["repos"],
+        &["trash", "list"],
+        &["repo", "delete", "app", "--yes"],
+    ];
     for command in commands {
         let ran = place.run(command);
         assert_eq!(ran.code, Some(1));

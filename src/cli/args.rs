@@ -1,10 +1,14 @@
 //! What can be said on the command line. The comments here are what `--help` shows.
 
+mod undo;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use bytesize::ByteSize;
 use clap::{Args, Parser, Subcommand};
+
+pub(super) use self::undo::{Asking, Back, RepoCommand, TagCommand, TagName, TrashCommand};
 
 use crate::config::{Flag, Sources};
 use crate::metadata::Scope;
@@ -22,7 +26,7 @@ given by an environment variable, ORLOP_ and the path with two underscores betwe
 ORLOP_GC__INTERVAL=200ms sets gc.interval. A flag wins over a variable, a variable over the file, the file \
 over the default.
 
-gc, fsck, scrub, usage, backup, repos and tags work on a stopped store and beside a running server, which then \
+gc, fsck, scrub, usage, backup, repos, tags, trash, tag and repo work on a stopped store and beside a running server, which then \
 does the work itself: they find it by the data directory, so give them the same --config or --data.";
 
 const AFTER: &str = "\
@@ -225,6 +229,18 @@ Examples:
         #[command(flatten)]
         list: ListArgs,
     },
+
+    /// List what was removed, bring it back, or give it up
+    #[command(subcommand)]
+    Trash(TrashCommand),
+
+    /// Tell what happened to a tag, point it back, or remove it
+    #[command(subcommand)]
+    Tag(TagCommand),
+
+    /// Delete, rename or restore a whole repository
+    #[command(subcommand)]
+    Repo(RepoCommand),
 
     /// Make a backup in DIR, or bring the one there up to date
     ///

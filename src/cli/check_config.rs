@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use serde_json::json;
 
 use super::args::Common;
+use super::table::write_out;
 use super::{Failure, exit_code};
 use crate::config::Config;
 use crate::server::listen_settings;
@@ -23,6 +24,6 @@ pub(super) fn run(common: &Common, config: &Config, json: bool) -> Result<ExitCo
         let settings = toml::to_string(config).unwrap_or_default();
         format!("{from}\n\n{}", settings.trim_end())
     };
-    println!("{text}");
+    write_out(&(text + "\n"));
     Ok(exit_code(true))
 }

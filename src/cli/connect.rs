@@ -3,11 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio_util::sync::CancellationToken;
+
 use super::Failure;
 use crate::config::Config;
 use crate::http::AlwaysReady;
-use crate::http::api::{Api, Changes};
-use crate::jobs::{Collector, Scrub};
+use crate::http::api::{Api, ApiSettings, Changes};
+use crate::jobs::{self, Collector, RepositoryJob, Scrub};
 use crate::server::admin::{self, ApiClient};
 use crate::server::operations::{OperationError, Operator};
 use crate::server::{LockError, Opened, Purpose, StartError, collector_settings, scrub_settings};
@@ -15,6 +17,9 @@ use crate::server::{LockError, Opened, Purpose, StartError, collector_settings, 
 /// How often a server that has the lock and no socket is looked for, and how long it is waited for between.
 const TRIES: u32 = 20;
 const PAUSE: Duration = Duration::from_millis(250);
+
+/// How often deletions and restorations of repositories are looked for on a stopped store.
+const EVERY: Duration = Duration::from_millis(20);
 
 /// A client of the store that `config` describes, of which the caller may want to `change` something.
 pub(super) async fn connect(config: &Config, change: bool) -> Result<ApiClient, Failure> {
@@ -41,7 +46,13 @@ async fn here(config: &Config, opened: Opened, change: bool) -> Result<ApiClient
     }
     let collector = Arc::new(Collector::new(Arc::clone(&registry), collector_settings(config)));
     let scrub = Arc::new(Scrub::new(Arc::clone(&registry), scrub_settings(config)));
+    if change && !config.storage.read_only {
+        // Where no server does it, this process goes on with what is deleted or restored, until it ends.
+        let job = RepositoryJob::new(Arc::clone(&registry), config.gc.batch.get());
+        tokio::spawn(jobs::run(Arc::new(job), EVERY, CancellationToken::new()));
+    }
+    let settings = ApiSettings { changes: Changes::Socket, trash: config.gc.trash.0 };
+    let api = Api::new(registry, Arc::new(AlwaysReady), Arc::clone(&scrub), settings);
     let operator = Operator { opened: Arc::new(opened), collector, scrub };
-    let api = Api::new(registry, Arc::new(AlwaysReady), Changes::Socket);
     Ok(ApiClient::here(admin::router(Arc::new(operator), Arc::new(api))))
 }

@@ -9,6 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use super::table::write_out;
 use super::{Failure, exit_code};
 use crate::config::Config;
 use crate::server::admin::{ApiClient, Status};
@@ -29,7 +30,7 @@ pub(super) fn run(config: &Config) -> Result<ExitCode, Failure> {
     }
     let tls = config.server.tls_certificate.is_some();
     knock(reachable(address), tls || status.is_some())?;
-    println!("ready");
+    write_out("ready\n");
     Ok(exit_code(true))
 }
 

@@ -5,15 +5,19 @@
 
 mod args;
 mod check_config;
+mod confirm;
 mod connect;
 mod healthcheck;
 mod list;
 mod operate;
 mod output;
 mod progress;
+mod repo;
 mod restore;
 mod serve;
 mod table;
+mod tag;
+mod trash;
 mod usage;
 
 use std::io::{self, Write};
@@ -44,13 +48,15 @@ enum Failure {
     #[error(transparent)]
     Client(#[from] admin::ClientError),
     #[error("{0}")]
+    Usage(String),
+    #[error("{0}")]
     Other(String),
 }
 
 impl Failure {
     fn exit_code(&self) -> ExitCode {
         let wrong = match self {
-            Self::Config(_) => true,
+            Self::Config(_) | Self::Usage(_) => true,
             Self::Start(error) => error.is_setting(),
             Self::Operation(_) | Self::Client(_) | Self::Other(_) => false,
         };
@@ -90,6 +96,9 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         }
         Command::Repos { prefix, list } => list::repositories(&config, prefix, &list),
         Command::Tags { repository, list } => list::tags(&config, &repository, &list),
+        Command::Trash(command) => trash::run(&config, command),
+        Command::Tag(command) => tag::run(&config, command),
+        Command::Repo(command) => repo::run(&config, command),
         Command::Restore { dir, output } => restore::run(&config, &dir, output.json),
     }
 }

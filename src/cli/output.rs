@@ -1,11 +1,9 @@
 //! Results, for people and for programs.
 
 use std::fmt::Write as _;
-use std::io::Write as _;
 use std::time::{Duration, UNIX_EPOCH};
 
-use bytesize::ByteSize;
-
+use super::table::{print_json, size, write_out};
 use super::usage::usage;
 use crate::jobs::backup::BackupReport;
 use crate::jobs::fsck::FsckReport;
@@ -14,13 +12,7 @@ use crate::server::operations::{GcReport, Report};
 
 /// Prints `report` to standard output.
 pub(super) fn print(report: &Report, json: bool) {
-    let text = if json { to_json(report) } else { to_text(report) };
-    // Whoever closes the pipe early has read enough.
-    let _ = std::io::stdout().write_all(text.as_bytes());
-}
-
-fn to_json(report: &Report) -> String {
-    serde_json::to_string_pretty(report).unwrap_or_default() + "\n"
+    if json { print_json(report) } else { write_out(&to_text(report)) }
 }
 
 fn to_text(report: &Report) -> String {
@@ -31,10 +23,6 @@ fn to_text(report: &Report) -> String {
         Report::Usage(report) => usage(report),
         Report::Backup(report) => backup(report),
     }
-}
-
-pub(super) fn size(bytes: u64) -> String {
-    ByteSize(bytes).display().iec().to_string()
 }
 
 /// `number` of something, which has an s at its end where there are several.

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use serde::Serialize;
 
 use super::progress::Bar;
+use super::table::print_json;
 use super::{Failure, exit_code, operate, output, start};
 use crate::config::Config;
 use crate::server::operations::Report;
@@ -27,8 +28,7 @@ pub(super) fn run(config: &Config, dir: &Path, json: bool) -> Result<ExitCode, F
     drop(bar);
     let (copied, verified) = (Report::Backup(copied), Report::Fsck(verified));
     if json {
-        let outcome = Outcome { copied: &copied, verified: &verified };
-        println!("{}", serde_json::to_string_pretty(&outcome).unwrap_or_default());
+        print_json(&Outcome { copied: &copied, verified: &verified });
     } else {
         output::print(&copied, false);
         output::print(&verified, false);

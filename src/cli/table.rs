@@ -53,8 +53,9 @@ pub(super) fn print_json<T: Serialize>(value: &T) {
     write_out(&(serde_json::to_string_pretty(value).unwrap_or_default() + "\n"));
 }
 
-/// Whoever closes the pipe early has read enough.
-fn write_out(text: &str) {
+/// Prints `text` to standard output. Not `println`, which panics on a closed pipe: whoever closes it early has
+/// read enough.
+pub(super) fn write_out(text: &str) {
     let _ = std::io::stdout().write_all(text.as_bytes());
 }
 

@@ -2,7 +2,8 @@
 
 use std::fmt::Write as _;
 
-use super::output::{many, size};
+use super::output::many;
+use super::table::size;
 use crate::jobs::usage::{QuotaReport, UsageReport, Waiting};
 use crate::metadata::Scope;
 

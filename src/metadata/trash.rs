@@ -50,6 +50,8 @@ pub struct RemovedManifest {
     pub size: u64,
     /// When it was removed: the trash time counts from then.
     pub removed_at: Timestamp,
+    /// Which of those of that moment it is.
+    pub id: i64,
     /// Tags that were taken away with it: the first hundred.
     pub tags: Vec<LostTag>,
 }
@@ -63,6 +65,8 @@ pub struct RemovedTag {
     pub digest: Digest,
     /// When it was taken away.
     pub removed_at: Timestamp,
+    /// Which of those of that moment it is.
+    pub id: i64,
     /// Which, how and why.
     pub lost: LostTag,
 }

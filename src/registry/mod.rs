@@ -6,15 +6,18 @@
 
 mod blobs;
 mod budget;
+mod damaged;
 mod errors;
 mod guard;
 mod history;
 mod ledger;
 mod listings;
 mod manifests;
+mod outcomes;
 mod pulls;
 mod quotas;
 mod receive;
+mod recoverable;
 mod removals;
 mod repositories;
 mod sessions;
@@ -40,10 +43,12 @@ pub use guard::TagGuard;
 pub use history::PointedBack;
 pub use listings::ManifestDetail;
 pub use manifests::{BodyTurn, PutReceipt, PutRequest};
+pub use recoverable::{Recoverable, RecoverableKind, RecoverablePage, RecoverablePlace};
 pub use removals::{HeldRemovals, Removed};
 pub use repositories::Page;
 pub use space::SpaceState;
 pub use stored::Stored;
+pub use trash::Emptied;
 
 use crate::clock::Clock;
 use crate::metadata::{HISTORY_KEPT, MetadataStore, Quota};
@@ -118,6 +123,7 @@ pub struct Registry {
     ledger: ledger::Ledger,
     surroundings: budget::Surroundings,
     pressure: Arc<Pressure>,
+    outcomes: outcomes::Outcomes,
 }
 
 /// What a caller may do with a repository besides pulling from it.
@@ -158,6 +164,7 @@ impl Registry {
             ledger: ledger::Ledger::default(),
             surroundings: budget::Surroundings::default(),
             pressure: Arc::default(),
+            outcomes: outcomes::Outcomes::default(),
         })
     }
 

@@ -7,6 +7,19 @@ use crate::metadata::{
 };
 use crate::oci::RepoName;
 
+/// How many manifests are let go in one step.
+const AT_ONCE: usize = 500;
+
+/// What emptying the trash did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Emptied {
+    /// How many manifests were given up.
+    pub manifests: u64,
+    /// From when on the collector removes what only they held, for that is leased from their removal on. Now, if
+    /// those leases have ended. Manifests that follow them are removed then, and what those held a lease later.
+    pub collected_from: Timestamp,
+}
+
 impl Registry {
     /// Up to `limit` manifests in the trash, of `repo` or of all, newest first. Each is purged when the trash
     /// time is over since it was removed.
@@ -48,6 +61,26 @@ impl Registry {
     ) -> Result<Batch, Fault> {
         self.admit_change()?;
         Ok(self.metadata.empty_trash(repo, cutoff, limit).await?)
+    }
+
+    /// Gives up all that is in the trash now, of `repo` or of all, a batch at a time: nothing brings it back. A
+    /// crash in between leaves the older part of it given up.
+    ///
+    /// # Errors
+    /// [`Fault`].
+    pub async fn empty_whole_trash(&self, repo: Option<&RepoName>) -> Result<Emptied, Fault> {
+        let now = self.clock.now();
+        let newest = self.removed_manifests(repo, None, 1).await?.items.pop();
+        let leased = newest.map(|newest| newest.removed_at.plus(self.settings.lease));
+        let mut manifests = 0;
+        loop {
+            let batch = self.empty_trash(repo, now, AT_ONCE).await?;
+            manifests += batch.changed;
+            if !batch.more {
+                break;
+            }
+        }
+        Ok(Emptied { manifests, collected_from: leased.map_or(now, |leased| leased.max(now)) })
     }
 
     /// Takes a tag away for a policy, if it is still what it was judged by, and its manifest with it if nothing

@@ -7,6 +7,9 @@ use crate::oci::{RepoName, Tag};
 /// How many tags are looked at together for one that is immutable.
 const PAGE: usize = 1000;
 
+/// More repositories than are ever deleted or restored at once.
+const MOST_AT_WORK: usize = 10_000;
+
 /// How many repositories the upkeep looks at for such of which nothing is left.
 const SWEPT: usize = 500;
 
@@ -22,6 +25,7 @@ impl Repository {
         if let Some(tag) = self.fixed_tag(&change).await? {
             return Err(RepositoryError::Immutable(tag));
         }
+        self.registry.outcomes.lock().await.forget_finished(&self.name);
         let begun = self.registry.metadata.begin_deletion(&self.name, &change).await?;
         begun.ok_or(RepositoryError::Unknown)
     }
@@ -33,6 +37,7 @@ impl Repository {
     /// [`RepositoryError::Unknown`] if nothing of it is in the trash.
     pub async fn restore(&self, removal: Option<i64>) -> Result<RepositoryWork, RepositoryError> {
         self.registry.admit_change()?;
+        self.registry.outcomes.lock().await.forget_finished(&self.name);
         let begun = self.registry.metadata.begin_restoration(&self.name, removal, &self.change()).await?;
         begun.ok_or(RepositoryError::Unknown)
     }
@@ -55,6 +60,25 @@ impl Repository {
             Renaming::Busy => Err(RepositoryError::Busy),
             Renaming::Fixed(tag) => Err(RepositoryError::Immutable(tag)),
         }
+    }
+
+    /// How the deletion or restoration that was begun last stands. One that has ended is remembered until the
+    /// server ends. `None` if there is none.
+    ///
+    /// # Errors
+    /// [`Fault`].
+    pub async fn work(&self) -> Result<Option<RepositoryStep>, Fault> {
+        let outcomes = self.registry.outcomes.lock().await;
+        let running = self.registry.metadata.repository_work(MOST_AT_WORK).await?;
+        let running = running.into_iter().find(|work| work.repo == self.name);
+        let known = outcomes.of(&self.name).cloned();
+        Ok(match (running, known) {
+            (Some(work), Some(known)) if !known.finished => Some(RepositoryStep { work, ..known }),
+            (Some(work), _) => {
+                Some(RepositoryStep { work, finished: false, taken: Vec::new(), missing: Vec::new() })
+            }
+            (None, known) => known,
+        })
     }
 
     /// An immutable tag, so that nothing is begun that would stop half-way. Each step looks again.
@@ -99,7 +123,12 @@ impl Registry {
             keep: self.settings.history_keep,
             ..Change::from(self.clock.now())
         };
-        Ok(self.metadata.advance_repository(&work.repo, limit, &change).await?)
+        let mut outcomes = self.outcomes.lock().await;
+        let step = self.metadata.advance_repository(&work.repo, limit, &change).await?;
+        if let Some(step) = &step {
+            outcomes.note(step);
+        }
+        Ok(step)
     }
 
     /// Looks at some repositories behind the place `after` (0 at the beginning) and forgets those of which

@@ -20,7 +20,7 @@ use super::shutdown;
 use super::tasks::supervise;
 use super::watch::{Watch, watch};
 use crate::config::{self, Config};
-use crate::http::api::{Api, Changes};
+use crate::http::api::{Api, ApiSettings, Changes};
 use crate::http::listen::{ListenSettings, Peer, load_tls, serve as listen};
 use crate::http::{App, AppState, HttpMetrics, HttpSettings};
 use crate::jobs::{self, Collector, Job, RepositoryJob, Scrub, Upkeep};
@@ -156,7 +156,9 @@ impl Server {
             config::Changes::Socket => Changes::Socket,
             config::Changes::Anyone => Changes::Anyone,
         };
-        Arc::new(Api::new(Arc::clone(&self.operator.opened.registry), Arc::clone(&self.health) as _, changes))
+        let settings = ApiSettings { changes, trash: config.gc.trash.0 };
+        let (registry, health) = (Arc::clone(&self.operator.opened.registry), Arc::clone(&self.health));
+        Arc::new(Api::new(registry, health, Arc::clone(&self.operator.scrub), settings))
     }
 
     fn app(&self, config: &Config, api: Arc<Api>) -> App {

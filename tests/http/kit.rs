@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use orlop::clock::{ManualClock, Timestamp};
-use orlop::http::api::{Api, Changes};
+use orlop::http::api::{Api, ApiSettings, Changes};
 use orlop::http::listen::{ListenSettings, serve};
 use orlop::http::{AlwaysReady, App, AppState, Health, HttpMetrics, HttpSettings};
+use orlop::jobs::{Scrub, ScrubSettings};
 use orlop::metadata::sqlite::{Access, SqliteMetadata};
 use orlop::oci::{Algorithm, Digest, Hasher};
 use orlop::registry::{Registry, Settings};
@@ -23,6 +24,9 @@ use tokio_util::sync::CancellationToken;
 
 pub const IMAGE: &str = "application/vnd.oci.image.manifest.v1+json";
 pub const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+
+/// How long what was removed is in the trash.
+pub const TRASH: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// How a server is set up.
 pub struct Setup {
@@ -75,7 +79,10 @@ impl Server {
         let kept = Arc::clone(&registry);
         let mut exposition = prometheus_client::registry::Registry::default();
         let metrics = Arc::new(HttpMetrics::register(&mut exposition));
-        let api = Arc::new(Api::new(Arc::clone(&registry), Arc::clone(&setup.health), setup.changes));
+        let scrub = ScrubSettings { period: None, rate: 1 << 20 };
+        let scrub = Arc::new(Scrub::new(Arc::clone(&registry), scrub));
+        let settings = ApiSettings { changes: setup.changes, trash: TRASH };
+        let api = Arc::new(Api::new(Arc::clone(&registry), Arc::clone(&setup.health), scrub, settings));
         let (settings, health) = (setup.http, setup.health);
         let app = App::new(AppState { registry, settings, health, metrics, api, exposition });
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");

@@ -10,4 +10,5 @@ mod malformed;
 mod manifests;
 mod operations;
 mod tls;
+mod undo;
 mod uploads;

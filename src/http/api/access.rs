@@ -5,6 +5,7 @@
 //! is one that came through the admin socket, unless the operator trusts everybody.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::FromRequestParts;
 use http::StatusCode;
@@ -15,9 +16,14 @@ use crate::auth;
 use crate::clock::Timestamp;
 use crate::http::Health;
 use crate::http::listen::Peer;
-use crate::metadata::{ListQuery, RepositoryEntry, TagEntry};
+use crate::jobs::Scrub;
+use crate::jobs::scrub::ScrubReport;
+use crate::metadata::{DamagedBlob, HistoryEntry, ListQuery, RepositoryEntry, RepositoryStep, TagEntry};
 use crate::oci::{Digest, RepoName, Tag};
-use crate::registry::{Fault, ManifestDetail, ManifestError, Page, Registry, Repository};
+use crate::registry::{
+    Emptied, Fault, ManifestDetail, ManifestError, Page, RecoverableKind, RecoverablePage, RecoverablePlace,
+    Registry, Repository,
+};
 
 /// Who may change something through the API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -29,19 +35,34 @@ pub enum Changes {
     Anyone,
 }
 
+/// What the API can be told.
+#[derive(Debug, Clone, Copy)]
+pub struct ApiSettings {
+    /// Who may change something.
+    pub changes: Changes,
+    /// How long what was removed is kept in the trash.
+    pub trash: Duration,
+}
+
 /// What the API answers from: what reads is here, a method each.
 pub struct Api {
     registry: Arc<Registry>,
     health: Arc<dyn Health>,
-    changes: Changes,
+    scrub: Arc<Scrub>,
+    settings: ApiSettings,
     started_at: Timestamp,
 }
 
 impl Api {
     /// An API over `registry`, from now on.
-    pub fn new(registry: Arc<Registry>, health: Arc<dyn Health>, changes: Changes) -> Self {
+    pub fn new(
+        registry: Arc<Registry>,
+        health: Arc<dyn Health>,
+        scrub: Arc<Scrub>,
+        settings: ApiSettings,
+    ) -> Self {
         let started_at = registry.clock().now();
-        Self { registry, health, changes, started_at }
+        Self { registry, health, scrub, settings, started_at }
     }
 
     /// Whether the registry can work.
@@ -97,6 +118,64 @@ impl Api {
         self.view(name).manifest_detail(digest).await
     }
 
+    /// A page of a tag's history.
+    pub(super) async fn tag_history(
+        &self,
+        name: RepoName,
+        tag: &Tag,
+        before: Option<i64>,
+        limit: usize,
+    ) -> Result<Page<HistoryEntry>, Fault> {
+        self.view(name).tag_history(tag, before, limit).await
+    }
+
+    /// A page of a repository's own history.
+    pub(super) async fn history(
+        &self,
+        name: RepoName,
+        before: Option<i64>,
+        limit: usize,
+    ) -> Result<Page<HistoryEntry>, Fault> {
+        self.view(name).history(before, limit).await
+    }
+
+    /// How the last deletion or restoration of a repository stands.
+    pub(super) async fn work(&self, name: RepoName) -> Result<Option<RepositoryStep>, Fault> {
+        self.view(name).work().await
+    }
+
+    /// A page of what can be brought back.
+    pub(super) async fn recoverable(
+        &self,
+        repository: Option<&RepoName>,
+        after: Option<RecoverablePlace>,
+        limit: usize,
+    ) -> Result<RecoverablePage, Fault> {
+        self.registry.recoverable(repository, after, limit).await
+    }
+
+    /// Until when something can be brought back that was removed then.
+    pub(super) fn kept_until(&self, kind: RecoverableKind, removed_at: Timestamp) -> Timestamp {
+        removed_at.plus(match kind {
+            RecoverableKind::Manifest => self.settings.trash,
+            RecoverableKind::Tag => self.registry.settings().history_removed,
+        })
+    }
+
+    /// A page of the blobs that are set aside.
+    pub(super) async fn damaged(
+        &self,
+        after: Option<&Digest>,
+        limit: usize,
+    ) -> Result<Page<DamagedBlob>, Fault> {
+        self.registry.damaged(after, limit).await
+    }
+
+    /// How far the scrub is.
+    pub(super) async fn scrub(&self) -> Result<ScrubReport, Fault> {
+        self.scrub.report().await
+    }
+
     /// A repository that is only looked at.
     fn view(&self, name: RepoName) -> Repository {
         self.registry.repository(name, auth::anonymous()).viewed()
@@ -112,6 +191,11 @@ impl MayChange {
     pub(super) fn repository(&self, name: RepoName) -> Repository {
         self.0.repository(name, auth::anonymous())
     }
+
+    /// Gives up what is in the trash, of a repository or of all.
+    pub(super) async fn empty_trash(&self, repository: Option<&RepoName>) -> Result<Emptied, Fault> {
+        self.0.empty_whole_trash(repository).await
+    }
 }
 
 const REFUSAL: &str = "changes through the API are taken on the server's admin socket alone, which the orlop \
@@ -122,7 +206,7 @@ impl FromRequestParts<Arc<Api>> for MayChange {
 
     async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Problem> {
         let on_socket = parts.extensions.get::<Peer>() == Some(&Peer::Unix);
-        if on_socket || api.changes == Changes::Anyone {
+        if on_socket || api.settings.changes == Changes::Anyone {
             return Ok(Self(Arc::clone(&api.registry)));
         }
         Err(Problem::new(StatusCode::FORBIDDEN, REFUSAL))

@@ -15,13 +15,17 @@
 mod access;
 mod document;
 mod extract;
+mod history;
 mod manifests;
 mod page;
 mod problem;
 mod repositories;
+mod scrub;
 mod status;
 mod tags;
 mod time;
+mod trash;
+mod whole;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -35,14 +39,20 @@ use http::header::{CACHE_CONTROL, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderValue, StatusCode};
 use utoipa_axum::router::OpenApiRouter;
 
-pub use access::{Api, Changes};
+pub use access::{Api, ApiSettings, Changes};
+pub use history::{ChangeKind, Event, RollbackRequest, RolledBack};
 pub use manifests::{Child, Manifest, Part, Referrer};
-pub use page::{ListParameters, MOST_ITEMS, Order, Page, Sort};
+pub use page::{ListParameters, MOST_ITEMS, Order, Page, PageParameters, Sort};
 pub use problem::Problem;
 pub use repositories::{Repositories, Repository};
+pub use scrub::{Damaged, Finding, Scrub};
 pub use status::Status;
 pub use tags::{Tag, TagTarget};
 pub use time::Time;
+pub use trash::{
+    Emptied, EmptyRequest, Removed, RemovedKind, RemovedTag, RestoreRequest, Restored, TrashParameters,
+};
+pub use whole::{RenameRequest, UndeleteRequest, Work};
 
 /// Where the API is.
 pub const ROOT: &str = "/api/v1";
@@ -55,6 +65,10 @@ fn nouns() -> OpenApiRouter<Arc<Api>> {
         .merge(repositories::routes())
         .merge(tags::routes())
         .merge(manifests::routes())
+        .merge(history::routes())
+        .merge(whole::routes())
+        .merge(trash::routes())
+        .merge(scrub::routes())
 }
 
 /// The API over `api`. Each request must carry its [`super::listen::Peer`] as an extension: one that does not

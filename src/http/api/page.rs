@@ -1,5 +1,7 @@
 //! Lists that come in pages.
 
+use std::str::FromStr;
+
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -83,13 +85,50 @@ pub struct ListParameters {
     pub after: Option<String>,
 }
 
+/// Which part of a list that has one order alone.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct PageParameters {
+    /// How many items, 100 where nothing is said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[param(minimum = 1, maximum = 1000)]
+    pub limit: Option<u32>,
+    /// The `next` of the page before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub after: Option<String>,
+}
+
+impl PageParameters {
+    /// How many items are asked for.
+    pub(super) fn limit(&self) -> Result<usize, Problem> {
+        limit(self.limit)
+    }
+
+    /// The place to begin behind, which was written by this list's pages.
+    pub(super) fn after<T: FromStr>(&self) -> Result<Option<T>, Problem> {
+        cursor(self.after.as_deref())
+    }
+}
+
+/// How many items a page is to have.
+pub(super) fn limit(asked: Option<u32>) -> Result<usize, Problem> {
+    let limit = asked.unwrap_or(USUAL);
+    if !(1..=MOST_ITEMS).contains(&limit) {
+        return Err(Problem::bad(format_args!("limit: must be from 1 to {MOST_ITEMS}, not {limit}")));
+    }
+    Ok(limit as usize)
+}
+
+/// Reads a place that was written by the page before.
+pub(super) fn cursor<T: FromStr>(after: Option<&str>) -> Result<Option<T>, Problem> {
+    let after = after.filter(|after| !after.is_empty()).map(str::parse).transpose();
+    after.map_err(|_| Problem::bad("after: is not the next of a page of this list"))
+}
+
 impl ListParameters {
     /// What is asked of the store.
     pub(super) fn query(&self) -> Result<ListQuery, Problem> {
-        let limit = self.limit.unwrap_or(USUAL);
-        if !(1..=MOST_ITEMS).contains(&limit) {
-            return Err(Problem::bad(format_args!("limit: must be from 1 to {MOST_ITEMS}, not {limit}")));
-        }
         let by = self.sort.unwrap_or_default();
         let sort = key(by);
         Ok(ListQuery {
@@ -103,7 +142,7 @@ impl ListParameters {
                 .filter(|after| !after.is_empty())
                 .map(|after| place(after, sort))
                 .transpose()?,
-            limit: limit as usize,
+            limit: limit(self.limit)?,
         })
     }
 }

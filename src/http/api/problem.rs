@@ -11,13 +11,20 @@ use utoipa::openapi::response::ResponseBuilder;
 use utoipa::openapi::{ContentBuilder, Ref, RefOr, Response as Described};
 use utoipa::{IntoResponses, ToSchema};
 
-use crate::registry::{DeleteError, Fault, ManifestError, PointTagError, PutManifestError};
+use crate::metadata::EdgeKind;
+use crate::oci::Digest;
+use crate::registry::{
+    DeleteError, Fault, ManifestError, PointTagError, PutManifestError, RepositoryError, UndoError,
+};
 
 /// The media type of problem details.
 const MEDIA_TYPE: &str = "application/problem+json";
 
 /// When to come back after "too many", in seconds.
 const RETRY: u64 = 5;
+
+/// How many digests are named at most.
+const MOST_NAMED: usize = 10;
 
 /// Why a request was not done.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -132,6 +139,40 @@ impl From<PointTagError> for Problem {
             PointTagError::Put(error) => Self::new(StatusCode::CONFLICT, error),
         }
     }
+}
+
+impl From<UndoError> for Problem {
+    fn from(error: UndoError) -> Self {
+        match error {
+            UndoError::Unknown | UndoError::NotInHistory | UndoError::Gone(_) => Self::unknown(error),
+            UndoError::InUse(_) => Self::new(StatusCode::CONFLICT, error),
+            UndoError::Missing(missing) => {
+                Self::new(StatusCode::CONFLICT, format_args!("these are gone: {}", named(&missing)))
+            }
+            UndoError::Immutable(_) => Self::new(StatusCode::FORBIDDEN, error),
+            UndoError::Fault(fault) => fault.into(),
+        }
+    }
+}
+
+impl From<RepositoryError> for Problem {
+    fn from(error: RepositoryError) -> Self {
+        match error {
+            RepositoryError::Unknown => Self::unknown(error),
+            RepositoryError::Occupied(_) | RepositoryError::Busy => Self::new(StatusCode::CONFLICT, error),
+            RepositoryError::Immutable(_) => Self::new(StatusCode::FORBIDDEN, error),
+            RepositoryError::Fault(fault) => fault.into(),
+        }
+    }
+}
+
+/// The first few of what is missing.
+fn named(missing: &[(Digest, EdgeKind)]) -> String {
+    let mut digests: Vec<_> = missing.iter().map(|(digest, _)| digest.to_string()).take(MOST_NAMED).collect();
+    if missing.len() > MOST_NAMED {
+        digests.push(format!("and {} more", missing.len() - MOST_NAMED));
+    }
+    digests.join(", ")
 }
 
 /// What every operation may be refused with.

@@ -37,9 +37,10 @@ impl Trash for SqliteMetadata {
                 .query_map(params![repo, from.removed_at, from.id, limit.cast_signed()], |row| {
                     removed_manifest(c, row)
                 })?;
-            let found: Vec<_> = rows.collect::<rusqlite::Result<_>>()?;
-            let next = last(&found, limit, |(cursor, _)| *cursor);
-            Ok(TrashPage { items: found.into_iter().map(|(_, item)| item).collect(), next })
+            let items: Vec<RemovedManifest> = rows.collect::<rusqlite::Result<_>>()?;
+            let last = items.last().filter(|_| items.len() == limit);
+            let next = last.map(|last| TrashCursor { removed_at: last.removed_at, id: last.id });
+            Ok(TrashPage { items, next })
         })
         .await
     }
@@ -147,28 +148,24 @@ fn bounds(
     }
 }
 
-fn last<T>(found: &[T], limit: usize, cursor: impl Fn(&T) -> TrashCursor) -> Option<TrashCursor> {
-    found.last().filter(|_| found.len() == limit).map(cursor)
-}
-
-fn removed_manifest(c: &Connection, row: &Row<'_>) -> rusqlite::Result<(TrashCursor, RemovedManifest)> {
-    let cursor = TrashCursor { removed_at: row.get(0)?, id: row.get(1)? };
+fn removed_manifest(c: &Connection, row: &Row<'_>) -> rusqlite::Result<RemovedManifest> {
+    let removed_at: Timestamp = row.get(0)?;
     let target: Vec<u8> = row.get(3)?;
     let mut query = c.prepare_cached(
         "SELECT name, kind, actor, reason FROM tag_history
          WHERE repo = ?1 AND was = ?2 AND at = ?3 AND digest IS NULL LIMIT ?4",
     )?;
-    let values = params![row.get::<_, i64>(6)?, target, cursor.removed_at, TAGS];
+    let values = params![row.get::<_, i64>(6)?, target, removed_at, TAGS];
     let tags = query.query_map(values, |row| lost_tag(row, 0))?.collect::<rusqlite::Result<_>>()?;
-    let manifest = RemovedManifest {
+    Ok(RemovedManifest {
         repo: name_from(row.get_ref(2)?.as_str()?, 2)?,
         digest: row.get::<_, SqlDigest>(3)?.0,
         media_type: row.get(4)?,
         size: row.get::<_, i64>(5)?.cast_unsigned(),
-        removed_at: cursor.removed_at,
+        removed_at,
+        id: row.get(1)?,
         tags,
-    };
-    Ok((cursor, manifest))
+    })
 }
 
 /// A removal, if its tag can be brought back alone.
@@ -195,6 +192,7 @@ fn removed_tag(c: &Connection, row: &Row<'_>) -> rusqlite::Result<Option<Removed
         repo,
         digest: row.get::<_, SqlDigest>(3)?.0,
         removed_at: row.get(0)?,
+        id,
         lost: lost_tag(row, 4)?,
     }))
 }

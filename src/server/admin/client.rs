@@ -20,7 +20,7 @@ use thiserror::Error;
 use super::lines::Lines;
 use super::transport::Transport;
 use super::{Line, Status, socket};
-use crate::http::api::{self, ListParameters, Page, Problem};
+use crate::http::api::{self, Page, Problem};
 use crate::jobs::progress::Progress;
 use crate::server::operations::{Operation, Report};
 
@@ -101,26 +101,27 @@ impl ApiClient {
         self.exchange(method, path, body.map(Bytes::from)).await
     }
 
-    /// All items of the list at `path`, page by page, or the first `most` of them.
+    /// All items of the list at `path`, asked for with `parameters`, page by page, or the first `most` of them.
     ///
     /// # Errors
     /// [`ClientError`].
     pub async fn list<T: DeserializeOwned>(
         &mut self,
         path: &str,
-        mut parameters: ListParameters,
+        parameters: impl Serialize,
         most: usize,
     ) -> Result<Vec<T>, ClientError> {
+        let mut parameters = serde_json::to_value(parameters).map_err(|error| odd(&error))?;
         let mut items = Vec::new();
         while items.len() < most {
-            parameters.limit =
-                Some(u32::try_from(most - items.len()).unwrap_or(u32::MAX).min(api::MOST_ITEMS));
+            let left = u32::try_from(most - items.len()).unwrap_or(u32::MAX);
+            parameters["limit"] = left.min(api::MOST_ITEMS).into();
             let page: Page<T> = self.get(path, &parameters).await?;
             items.extend(page.items);
-            if page.next.is_none() {
+            let Some(next) = page.next else {
                 break;
-            }
-            parameters.after = page.next;
+            };
+            parameters["after"] = next.into();
         }
         Ok(items)
     }

@@ -1,0 +1,139 @@
+//! `orlop trash`.
+
+use std::process::ExitCode;
+
+use http::Method;
+
+use super::args::{Back, TrashCommand};
+use super::confirm::confirm;
+use super::connect::connect;
+use super::output::many;
+use super::table::{Table, print_json, when, write_out};
+use super::{Failure, exit_code, repo, start};
+use crate::config::Config;
+use crate::http::api::{
+    Emptied, EmptyRequest, Removed, RemovedKind, RestoreRequest, Restored, TrashParameters,
+};
+use crate::oci::RepoName;
+use crate::server::admin::path;
+
+pub(super) fn run(config: &Config, command: TrashCommand) -> Result<ExitCode, Failure> {
+    match command {
+        TrashCommand::List { repository, limit, output } => list(config, repository, limit, output.json),
+        TrashCommand::Restore { back, output } => restore(config, back, output.json),
+        TrashCommand::Empty { repository, asking, output } => {
+            let whose = repository.as_ref().map_or_else(String::new, |name| format!(" of {name}"));
+            confirm(&asking, &format!("Give up all that is in the trash{whose}, for good?"))?;
+            empty(config, repository, output.json)
+        }
+    }
+}
+
+fn list(
+    config: &Config,
+    repository: Option<RepoName>,
+    limit: Option<usize>,
+    json: bool,
+) -> Result<ExitCode, Failure> {
+    let repository = repository.map(|name| name.to_string());
+    let parameters = TrashParameters { repository, ..TrashParameters::default() };
+    let found: Vec<Removed> = start()?.block_on(async {
+        let mut client = connect(config, false).await?;
+        Ok::<_, Failure>(client.list(&path(&["trash"]), parameters, limit.unwrap_or(usize::MAX)).await?)
+    })?;
+    if json {
+        print_json(&found);
+        return Ok(exit_code(true));
+    }
+    let mut table = Table::new(["REMOVED (UTC)", "KEPT UNTIL (UTC)", "WHAT", "TAGS", "WHY"]);
+    for removed in &found {
+        table.row([
+            when(Some(removed.removed_at)),
+            when(Some(removed.kept_until)),
+            named(removed),
+            tags(removed),
+            removed.tags.first().and_then(|tag| tag.reason.clone()).unwrap_or_default(),
+        ]);
+    }
+    table.print();
+    Ok(exit_code(true))
+}
+
+/// As `restore` takes it.
+fn named(removed: &Removed) -> String {
+    let Removed { repository, digest, tags, .. } = removed;
+    match (removed.kind, tags.first()) {
+        (RemovedKind::Tag, Some(tag)) => format!("{repository}:{}", tag.name),
+        _ => format!("{repository}@{digest}"),
+    }
+}
+
+/// The tags that went with a manifest.
+fn tags(removed: &Removed) -> String {
+    match removed.kind {
+        RemovedKind::Tag => String::new(),
+        RemovedKind::Manifest => {
+            removed.tags.iter().map(|tag| tag.name.as_str()).collect::<Vec<_>>().join(", ")
+        }
+    }
+}
+
+fn restore(config: &Config, back: Back, json: bool) -> Result<ExitCode, Failure> {
+    let request = match back {
+        Back::Repository(name) => return repo::restore(config, &name, json),
+        Back::Manifest(name, digest) => {
+            RestoreRequest { repository: name.to_string(), digest: Some(digest.to_string()), tag: None }
+        }
+        Back::Tag(name) => RestoreRequest {
+            repository: name.repository.to_string(),
+            digest: None,
+            tag: Some(name.tag.to_string()),
+        },
+    };
+    let restored: Restored = start()?.block_on(async {
+        let mut client = connect(config, true).await?;
+        Ok::<_, Failure>(client.send(Method::POST, &path(&["trash", "restore"]), Some(&request)).await?)
+    })?;
+    if json {
+        print_json(&restored);
+    } else {
+        write_out(&told(&request.repository, &restored));
+    }
+    Ok(exit_code(true))
+}
+
+fn told(repository: &str, restored: &Restored) -> String {
+    let mut text = String::new();
+    for digest in &restored.manifests {
+        text += &format!("{repository}@{digest} is back\n");
+    }
+    for tag in &restored.tags {
+        text += &format!("{repository}:{tag} points at {} again\n", restored.digest);
+    }
+    for tag in &restored.taken {
+        text += &format!("{repository}:{tag} was used again meanwhile, and stays as it is\n");
+    }
+    text
+}
+
+fn empty(config: &Config, repository: Option<RepoName>, json: bool) -> Result<ExitCode, Failure> {
+    let request = EmptyRequest { repository: repository.map(|name| name.to_string()) };
+    let emptied: Emptied = start()?.block_on(async {
+        let mut client = connect(config, true).await?;
+        Ok::<_, Failure>(client.send(Method::POST, &path(&["trash", "empty"]), Some(&request)).await?)
+    })?;
+    if json {
+        print_json(&emptied);
+        return Ok(exit_code(true));
+    }
+    let mut text = format!("{} given up\n", many(emptied.manifests, "manifest"));
+    if emptied.manifests > 0 {
+        let from = when(Some(emptied.collected_from));
+        text += &format!(
+            "the collector gives their space back from {from} (UTC) on, and gc.lease later that of children and \
+             signatures that go with them; what something else holds stays\n"
+        );
+    }
+    write_out(&text);
+    Ok(exit_code(true))
+}

@@ -1,0 +1,260 @@
+//! What was removed, bringing it back, and giving it up.
+
+use std::str::FromStr;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::access::MayChange;
+use super::extract::{InBody, InQuery};
+use super::page::{cursor, limit};
+use super::problem::{ChangeRefusals, Refusals};
+use super::{Api, ChangeKind, Page, Problem, Time};
+use crate::clock::Timestamp;
+use crate::metadata::LostTag;
+use crate::oci::{Digest, RepoName, Tag};
+use crate::registry::{Recoverable, RecoverableKind, RecoverablePlace};
+
+/// What kind of thing was removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum RemovedKind {
+    /// A manifest, with the tags that pointed at it.
+    Manifest,
+    /// A tag whose manifest is still there.
+    Tag,
+}
+
+/// Something that was removed and can be brought back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Removed {
+    /// What kind of thing it is.
+    pub kind: RemovedKind,
+    /// The repository that it was removed from.
+    pub repository: String,
+    /// The manifest's digest; for a tag, of the manifest that it pointed at.
+    pub digest: String,
+    /// The manifest's media type; `null` for a tag.
+    #[schema(required)]
+    pub media_type: Option<String>,
+    /// The manifest's own bytes; `null` for a tag.
+    #[schema(required)]
+    pub manifest_size: Option<u64>,
+    /// When it was removed.
+    pub removed_at: Time,
+    /// Until when it can be brought back; a tag only as long as its manifest is there.
+    pub kept_until: Time,
+    /// The tag, or the tags that went with the manifest: the first hundred.
+    pub tags: Vec<RemovedTag>,
+}
+
+/// A tag that was removed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RemovedTag {
+    /// Its name.
+    pub name: String,
+    /// How it went: `delete` or `expiry`.
+    pub kind: ChangeKind,
+    /// By whom, if that is known.
+    #[schema(required)]
+    pub by: Option<String>,
+    /// Why, if that is known: for an expiry the policy and its rule.
+    #[schema(required)]
+    pub reason: Option<String>,
+}
+
+/// Which part of the trash.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct TrashParameters {
+    /// Only what was removed from this repository.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub repository: Option<String>,
+    /// How many items, 100 where nothing is said. A page may be shorter though more follow.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[param(minimum = 1, maximum = 1000)]
+    pub limit: Option<u32>,
+    /// The `next` of the page before, which was asked for with the same `repository`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub after: Option<String>,
+}
+
+/// What to bring back: a manifest by its digest, or a tag.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RestoreRequest {
+    /// The repository.
+    pub repository: String,
+    /// The digest of a manifest in the trash.
+    #[schema(pattern = "^(sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128})$")]
+    pub digest: Option<String>,
+    /// A tag that was removed, if no digest is given.
+    #[schema(pattern = "^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$")]
+    pub tag: Option<String>,
+}
+
+/// What came back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Restored {
+    /// The digest that was asked for, or that the tag points at again.
+    pub digest: String,
+    /// Manifests that came back from the trash, children of an index among them.
+    pub manifests: Vec<String>,
+    /// Tags that came back.
+    pub tags: Vec<String>,
+    /// Tags that stay as they are, for they were used again meanwhile.
+    pub taken: Vec<String>,
+}
+
+/// Which trash to empty.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EmptyRequest {
+    /// That of this repository alone; where nothing is said, all of it.
+    pub repository: Option<String>,
+}
+
+/// What emptying the trash did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Emptied {
+    /// How many manifests were given up for good.
+    pub manifests: u64,
+    /// From when on the collector gives back the space of all that only they held, unless somebody who pushes
+    /// asks for it meanwhile: leases count from the removal on. Children and referrers that go with them follow
+    /// a lease later.
+    pub collected_from: Time,
+}
+
+impl From<LostTag> for RemovedTag {
+    fn from(lost: LostTag) -> Self {
+        let name = lost.tag.as_str().into();
+        Self { name, kind: lost.kind.into(), by: lost.by, reason: lost.reason }
+    }
+}
+
+fn removed(api: &Api, item: Recoverable) -> Removed {
+    let place = item.place();
+    let kept_until = api.kept_until(place.kind, place.removed_at).into();
+    match item {
+        Recoverable::Manifest(manifest) => Removed {
+            kind: RemovedKind::Manifest,
+            repository: manifest.repo.to_string(),
+            digest: manifest.digest.to_string(),
+            media_type: Some(manifest.media_type),
+            manifest_size: Some(manifest.size),
+            removed_at: manifest.removed_at.into(),
+            kept_until,
+            tags: manifest.tags.into_iter().map(RemovedTag::from).collect(),
+        },
+        Recoverable::Tag(tag) => Removed {
+            kind: RemovedKind::Tag,
+            repository: tag.repo.to_string(),
+            digest: tag.digest.to_string(),
+            media_type: None,
+            manifest_size: None,
+            removed_at: tag.removed_at.into(),
+            kept_until,
+            tags: vec![tag.lost.into()],
+        },
+    }
+}
+
+/// A place as pages tell it.
+struct Cursor(RecoverablePlace);
+
+impl std::fmt::Display for Cursor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let RecoverablePlace { removed_at, kind, id } = self.0;
+        let kind = if kind == RecoverableKind::Manifest { "manifest" } else { "tag" };
+        write!(f, "{}:{kind}:{id}", removed_at.0)
+    }
+}
+
+impl FromStr for Cursor {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let mut parts = text.splitn(3, ':');
+        let (at, kind, id) = (parts.next(), parts.next(), parts.next());
+        let kind = match kind {
+            Some("manifest") => RecoverableKind::Manifest,
+            Some("tag") => RecoverableKind::Tag,
+            _ => return Err(()),
+        };
+        let number = |text: Option<&str>| text.and_then(|text| text.parse().ok()).ok_or(());
+        Ok(Self(RecoverablePlace { removed_at: Timestamp(number(at)?), kind, id: number(id)? }))
+    }
+}
+
+/// Reads what has a grammar of its own, and is `named` so.
+fn read<T: FromStr<Err: std::fmt::Display>>(named: &str, text: &str) -> Result<T, Problem> {
+    text.parse().map_err(|error| Problem::bad(format_args!("{named}: {error}")))
+}
+
+pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
+    OpenApiRouter::new().routes(routes!(list)).routes(routes!(restore)).routes(routes!(empty))
+}
+
+/// What was removed and can be brought back, newest first.
+#[utoipa::path(
+    get, path = "/trash", operation_id = "listTrash", tag = "trash",
+    params(TrashParameters),
+    responses((status = OK, description = "A page of it.", body = Page<Removed>), Refusals)
+)]
+async fn list(
+    State(api): State<Arc<Api>>,
+    InQuery(parameters): InQuery<TrashParameters>,
+) -> Result<Json<Page<Removed>>, Problem> {
+    let repository = parameters.repository.as_deref().map(|name| read("repository", name)).transpose()?;
+    let (limit, after) = (limit(parameters.limit)?, cursor::<Cursor>(parameters.after.as_deref())?);
+    let found = api.recoverable(repository.as_ref(), after.map(|Cursor(place)| place), limit).await?;
+    let next = found.next.map(|place| Cursor(place).to_string());
+    Ok(Json(Page { items: found.items.into_iter().map(|item| removed(&api, item)).collect(), next }))
+}
+
+/// Brings a manifest back with its children and tags, or a tag with its manifest. A whole repository comes back
+/// by its own `restore`.
+#[utoipa::path(
+    post, path = "/trash/restore", operation_id = "restoreFromTrash", tag = "trash",
+    request_body = RestoreRequest,
+    responses((status = OK, description = "What came back.", body = Restored), Refusals, ChangeRefusals)
+)]
+async fn restore(may: MayChange, InBody(request): InBody<RestoreRequest>) -> Result<Json<Restored>, Problem> {
+    let name: RepoName = read("repository", &request.repository)?;
+    let repository = may.repository(name);
+    let text = |digests: Vec<Digest>| digests.iter().map(ToString::to_string).collect();
+    let names = |tags: Vec<Tag>| tags.iter().map(ToString::to_string).collect();
+    match (request.digest, request.tag) {
+        (Some(digest), None) => {
+            let digest: Digest = read("digest", &digest)?;
+            let back = repository.restore_manifest(&digest).await?;
+            let (tags, taken) = (names(back.tags), names(back.taken));
+            Ok(Json(Restored { digest: digest.to_string(), manifests: text(back.manifests), tags, taken }))
+        }
+        (None, Some(tag)) => {
+            let tag: Tag = read("tag", &tag)?;
+            let back = repository.restore_tag(&tag).await?;
+            let (tags, manifests) = (names(vec![tag]), text(back.restored));
+            Ok(Json(Restored { digest: back.to.to_string(), manifests, tags, taken: Vec::new() }))
+        }
+        _ => Err(Problem::bad("one of digest and tag must be given, and not both")),
+    }
+}
+
+/// Gives up what is in the trash: nothing brings it back, and the collector takes it.
+#[utoipa::path(
+    post, path = "/trash/empty", operation_id = "emptyTrash", tag = "trash",
+    request_body = EmptyRequest,
+    responses((status = OK, description = "What was given up.", body = Emptied), Refusals, ChangeRefusals)
+)]
+async fn empty(may: MayChange, InBody(request): InBody<EmptyRequest>) -> Result<Json<Emptied>, Problem> {
+    let repository = request.repository.as_deref().map(|name| read("repository", name)).transpose()?;
+    let emptied = may.empty_trash(repository.as_ref()).await?;
+    Ok(Json(Emptied { manifests: emptied.manifests, collected_from: emptied.collected_from.into() }))
+}

@@ -1,0 +1,118 @@
+#!/usr/bin/env bash
+# What was deleted comes back, and Docker pulls it as it was: after a delete, after a push over a tag, after a
+# crash, and a whole repository.
+. "$(dirname "$0")/lib.sh"
+. "$E2E_DIR/engine.sh"
+
+engine_start
+server_start
+repo="$SERVER_ADDR/team/app"
+orlop() { "$E2E_BIN" --data "$SERVER_DATA" "$@"; }
+crane() { command crane --insecure "$@"; }
+push() { docker push -q "$1" >/dev/null; }
+# digest_of REFERENCE: pulls every byte of it again, runs it, and tells its digest.
+digest_of() {
+    docker image prune -af >/dev/null
+    docker pull -q "$1" >/dev/null
+    docker run --rm "$1" >"$WORK/said"
+    docker inspect --format '{{index .RepoDigests 0}}' "$1" | cut -d@ -f2
+}
+gone() {
+    docker image prune -af >/dev/null
+    fails docker pull -q "$1"
+}
+
+step "push two versions, the second over latest"
+tiny_image tiny:1
+mkdir "$WORK/context"
+printf 'FROM tiny:1\nCOPY version /version\nCMD ["/bin/cat", "/version"]\n' >"$WORK/context/Dockerfile"
+for version in v1 v2; do
+    echo "$version" >"$WORK/context/version"
+    docker build -q -t "$repo:$version" -t "$repo:latest" "$WORK/context" >/dev/null
+    push "$repo:$version"
+    push "$repo:latest"
+done
+v1=$(digest_of "$repo:v1")
+v2=$(digest_of "$repo:latest")
+same v2 "$(cat "$WORK/said")"
+
+step "point latest back, and forth again"
+orlop tag rollback team/app:latest >/dev/null
+same "$v1" "$(digest_of "$repo:latest")"
+same v1 "$(cat "$WORK/said")"
+orlop tag rollback team/app:latest --to "$v2" >/dev/null
+same "$v2" "$(digest_of "$repo:latest")"
+orlop tag history team/app:latest >"$WORK/history"
+same 2 "$(grep -c ' rolled back ' "$WORK/history")"
+
+step "delete a tag, and restore it"
+crane delete "$repo:v1"
+gone "$repo:v1"
+orlop trash list team/app >"$WORK/trash"
+grep -q 'team/app:v1$' "$WORK/trash"
+orlop trash restore team/app:v1 >/dev/null
+same "$v1" "$(digest_of "$repo:v1")"
+
+step "delete a manifest with its tags, and restore both"
+crane delete "$repo@$v2"
+gone "$repo:latest"
+gone "$repo@$v2"
+orlop trash restore "team/app@$v2" >/dev/null
+same "$v2" "$(digest_of "$repo:latest")"
+same "$v2" "$(digest_of "$repo:v2")"
+
+step "kill the server right after a delete, and restore"
+same 202 "$(status DELETE "/v2/team/app/manifests/$v2")"
+kill -9 "$SERVER_PID"
+wait "$SERVER_PID" 2>/dev/null || true
+server_start
+gone "$repo:latest"
+orlop trash restore "team/app@$v2" >/dev/null
+same "$v2" "$(digest_of "$repo:latest")"
+
+step "delete the repository, and restore it"
+fails orlop repo delete team/app
+orlop repo delete team/app --yes >/dev/null
+gone "$repo:latest"
+same '{"repositories":[]}' "$(curl -fs "http://$SERVER_ADDR/v2/_catalog")"
+orlop repo restore team/app >/dev/null
+same "$v2" "$(digest_of "$repo:latest")"
+same "$v1" "$(digest_of "$repo:v1")"
+
+step "kill the server right after that began: the next one finishes it, and it can be restored"
+curl -fs --unix-socket "$SERVER_DATA/admin.sock" -X DELETE http://orlop/api/v1/repositories/team%2Fapp >/dev/null
+kill -9 "$SERVER_PID"
+wait "$SERVER_PID" 2>/dev/null || true
+server_start
+emptied() { same '{"repositories":[]}' "$(curl -fs "http://$SERVER_ADDR/v2/_catalog")"; }
+within 20 emptied
+orlop repo restore team/app >/dev/null
+same "$v2" "$(digest_of "$repo:latest")"
+
+step "rename it, and back"
+orlop repo rename team/app team/moved >/dev/null
+same "$v2" "$(digest_of "$SERVER_ADDR/team/moved:latest")"
+gone "$repo:latest"
+orlop repo rename team/moved team/app >/dev/null
+same "$v2" "$(digest_of "$repo:latest")"
+
+step "the same on a stopped store"
+server_stop
+orlop repo delete team/app --yes >/dev/null
+orlop trash restore team/app >/dev/null
+orlop tag rollback team/app:latest --to "$v1" >/dev/null
+server_start
+same "$v1" "$(digest_of "$repo:latest")"
+same "$v2" "$(digest_of "$repo:v2")"
+
+step "empty the trash: what was in it stays away"
+crane delete "$repo@$v2"
+fails orlop trash empty
+orlop trash empty --yes >/dev/null
+fails orlop trash restore "team/app@$v2"
+gone "$repo:v2"
+same "$v1" "$(digest_of "$repo:latest")"
+
+server_stop
+step "fsck"
+store_is_sound
