@@ -10,6 +10,7 @@
 //! | `document` | the OpenAPI document |
 //! | `problem` | what each error is on this wire |
 //! | `extract`, `page`, `time` | parameters and bodies, pages of lists, points in time |
+//! | `removed` | what the trash lists |
 //! | the others | nouns |
 
 mod access;
@@ -19,6 +20,7 @@ mod history;
 mod manifests;
 mod page;
 mod problem;
+mod removed;
 mod repositories;
 mod scrub;
 mod status;
@@ -44,14 +46,13 @@ pub use history::{ChangeKind, Event, RollbackRequest, RolledBack};
 pub use manifests::{Child, Manifest, Part, Referrer};
 pub use page::{ListParameters, MOST_ITEMS, Order, Page, PageParameters, Sort};
 pub use problem::Problem;
+pub use removed::{Removed, RemovedKind, RemovedTag};
 pub use repositories::{Repositories, Repository};
 pub use scrub::{Damaged, Finding, Scrub};
 pub use status::Status;
 pub use tags::{Tag, TagTarget};
 pub use time::Time;
-pub use trash::{
-    Emptied, EmptyRequest, Removed, RemovedKind, RemovedTag, RestoreRequest, Restored, TrashParameters,
-};
+pub use trash::{Emptied, EmptyRequest, RestoreRequest, Restored, TrashParameters};
 pub use whole::{RenameRequest, UndeleteRequest, Work};
 
 /// Where the API is.
