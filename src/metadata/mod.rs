@@ -11,9 +11,11 @@ mod collection;
 mod expiry;
 mod history;
 mod listings;
+mod policies;
 mod records;
 mod repositories;
 mod scrub;
+mod snapshots;
 mod trash;
 
 pub mod faulty;
@@ -32,9 +34,11 @@ pub use collection::{Batch, CollectionRules, Garbage};
 pub use expiry::{ExpireManifest, ExpireTag, Expired, Expiry};
 pub use history::{ChangeKind, History, HistoryEntry, TagReturn};
 pub use listings::*;
+pub use policies::*;
 pub use records::*;
 pub use repositories::{Renaming, RepositoryChanges, RepositoryStep, RepositoryWork};
 pub use scrub::{DamagedBlob, MOST_LINKERS, Scrubbing};
+pub use snapshots::*;
 pub use trash::{LostTag, RemovedManifest, RemovedTag, Restoration, Restored, Trash, TrashCursor, TrashPage};
 
 use crate::clock::Timestamp;
@@ -267,6 +271,10 @@ pub trait MetadataStore:
     + Listings
     + Scrubbing
     + RepositoryChanges
+    + Snapshots
+    + Pins
+    + PolicyRecords
+    + RetentionRuns
     + Collection
     + Maintenance
     + 'static
@@ -283,6 +291,10 @@ impl<T> MetadataStore for T where
         + Listings
         + Scrubbing
         + RepositoryChanges
+        + Snapshots
+        + Pins
+        + PolicyRecords
+        + RetentionRuns
         + Collection
         + Maintenance
         + 'static

@@ -5,6 +5,7 @@
 //! have been decided, and carries the use cases, a file a noun.
 
 mod blobs;
+mod details;
 mod errors;
 mod guard;
 mod history;

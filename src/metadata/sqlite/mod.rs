@@ -16,7 +16,9 @@ mod listings;
 mod maintenance;
 mod manifests;
 mod open;
+mod pins;
 mod place;
+mod policies;
 mod purge;
 mod readers;
 mod recall;
@@ -24,6 +26,7 @@ mod repositories;
 mod restore;
 mod review;
 mod scrub;
+mod snapshots;
 mod tags;
 #[cfg(test)]
 mod tests;

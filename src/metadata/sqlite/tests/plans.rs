@@ -8,7 +8,7 @@ use crate::metadata::SortKey;
 use crate::metadata::sqlite::listings::{repositories_page, tags_page};
 
 /// Every source with statements that must be quick; not `verify.rs`, which looks at everything.
-const SOURCES: [(&str, &str); 18] = [
+const SOURCES: [(&str, &str); 21] = [
     ("blobs", include_str!("../blobs.rs")),
     ("collection", include_str!("../collection.rs")),
     ("deletion", include_str!("../deletion.rs")),
@@ -19,18 +19,23 @@ const SOURCES: [(&str, &str); 18] = [
     ("maintenance", include_str!("../maintenance.rs")),
     ("manifests", include_str!("../manifests.rs")),
     ("mod", include_str!("../mod.rs")),
+    ("pins", include_str!("../pins.rs")),
+    ("policies", include_str!("../policies.rs")),
     ("purge", include_str!("../purge.rs")),
     ("repositories", include_str!("../repositories.rs")),
     ("restore", include_str!("../restore.rs")),
     ("review", include_str!("../review.rs")),
     ("scrub", include_str!("../scrub.rs")),
+    ("snapshots", include_str!("../snapshots.rs")),
     ("tags", include_str!("../tags.rs")),
     ("trash", include_str!("../trash.rs")),
     ("uploads", include_str!("../uploads.rs")),
 ];
 
 /// Statements that may look at all of something, by a part of them.
-const WHOLE: [&str; 7] = [
+const WHOLE: [&str; 8] = [
+    // A handful, which people write.
+    "FROM policies ORDER BY id",
     // A short list, taken from its beginning.
     "FROM doomed LIMIT",
     // One for each repository that is being deleted or restored.
