@@ -10,7 +10,7 @@ use crate::http::api::{Api, Changes};
 use crate::jobs::{Collector, Scrub};
 use crate::server::admin::{self, ApiClient};
 use crate::server::operations::{OperationError, Operator};
-use crate::server::{LockError, Opened, Purpose, StartError, collector_settings, scrub_settings};
+use crate::server::{LockError, Opened, Purpose, StartError, collector_settings, retention, scrub_settings};
 
 /// How often a server that has the lock and no socket is looked for, and how long it is waited for between.
 const TRIES: u32 = 20;
@@ -39,9 +39,11 @@ async fn here(config: &Config, opened: Opened, change: bool) -> Result<ApiClient
     if change {
         registry.recover().await.map_err(OperationError::from)?;
     }
-    let collector = Arc::new(Collector::new(Arc::clone(&registry), collector_settings(config)));
+    let retention = retention(config, &registry).await?;
+    let collector = Collector::new(Arc::clone(&registry), collector_settings(config))
+        .with_policies(Arc::clone(retention.book()));
     let scrub = Arc::new(Scrub::new(Arc::clone(&registry), scrub_settings(config)));
-    let operator = Operator { opened: Arc::new(opened), collector, scrub };
-    let api = Api::new(registry, Arc::new(AlwaysReady), Changes::Socket);
+    let api = Api::new(registry, Arc::new(AlwaysReady), Changes::Socket).with_retention(Arc::clone(&retention));
+    let operator = Operator { opened: Arc::new(opened), collector: Arc::new(collector), scrub, retention };
     Ok(ApiClient::here(admin::router(Arc::new(operator), Arc::new(api))))
 }

@@ -15,7 +15,7 @@ use crate::jobs::fsck::{FsckReport, fsck};
 use crate::jobs::progress::{Progress, Step, Unit};
 use crate::jobs::scrub::{Scrub, ScrubReport};
 use crate::jobs::usage::{UsageReport, usage};
-use crate::jobs::{Collected, Collector};
+use crate::jobs::{Collected, Collector, Retention};
 use crate::metadata::Garbage;
 use crate::registry::Fault;
 
@@ -117,6 +117,8 @@ pub struct Operator {
     pub collector: Arc<Collector>,
     /// The scrub.
     pub scrub: Arc<Scrub>,
+    /// What lets things go by policies.
+    pub retention: Arc<Retention>,
 }
 
 impl Operator {

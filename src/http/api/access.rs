@@ -15,9 +15,14 @@ use crate::auth;
 use crate::clock::Timestamp;
 use crate::http::Health;
 use crate::http::listen::Peer;
-use crate::metadata::{ListQuery, RepositoryEntry, TagEntry};
+use crate::jobs::Retention;
+use crate::jobs::retention::RetentionSettings;
+use crate::metadata::{ListQuery, MetadataStore, RepositoryEntry, TagEntry};
 use crate::oci::{Digest, RepoName, Tag};
 use crate::registry::{Fault, ManifestDetail, ManifestError, Page, Registry, Repository};
+
+/// How many steps of a plan are done at once where nothing is said.
+const BATCH: usize = 500;
 
 /// Who may change something through the API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -34,6 +39,7 @@ pub struct Api {
     registry: Arc<Registry>,
     health: Arc<dyn Health>,
     changes: Changes,
+    retention: Arc<Retention>,
     started_at: Timestamp,
 }
 
@@ -41,7 +47,25 @@ impl Api {
     /// An API over `registry`, from now on.
     pub fn new(registry: Arc<Registry>, health: Arc<dyn Health>, changes: Changes) -> Self {
         let started_at = registry.clock().now();
-        Self { registry, health, changes, started_at }
+        let settings = RetentionSettings { lease: registry.settings().lease, batch: BATCH };
+        let retention = Retention::new(Arc::clone(&registry), Arc::default(), settings);
+        Self { registry, health, changes, retention: Arc::new(retention), started_at }
+    }
+
+    /// The same with the policies that are in force.
+    #[must_use]
+    pub fn with_retention(self, retention: Arc<Retention>) -> Self {
+        Self { retention, ..self }
+    }
+
+    /// What policies do.
+    pub(super) fn retention(&self) -> &Arc<Retention> {
+        &self.retention
+    }
+
+    /// The registry's facts, to be read.
+    pub(super) fn metadata(&self) -> &dyn MetadataStore {
+        self.registry.metadata().as_ref()
     }
 
     /// Whether the registry can work.
@@ -105,12 +129,22 @@ impl Api {
 
 /// The right to change something. It has to be a handler's first argument, so that nobody is told anything
 /// about the rest of a request that is refused.
-pub(super) struct MayChange(Arc<Registry>);
+pub(super) struct MayChange(Arc<Registry>, Arc<Retention>);
 
 impl MayChange {
     /// A repository that may be changed.
     pub(super) fn repository(&self, name: RepoName) -> Repository {
         self.0.repository(name, auth::anonymous())
+    }
+
+    /// The registry.
+    pub(super) fn registry(&self) -> &Registry {
+        &self.0
+    }
+
+    /// What policies do.
+    pub(super) fn retention(&self) -> &Retention {
+        &self.1
     }
 }
 
@@ -123,7 +157,7 @@ impl FromRequestParts<Arc<Api>> for MayChange {
     async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Problem> {
         let on_socket = parts.extensions.get::<Peer>() == Some(&Peer::Unix);
         if on_socket || api.changes == Changes::Anyone {
-            return Ok(Self(Arc::clone(&api.registry)));
+            return Ok(Self(Arc::clone(&api.registry), Arc::clone(&api.retention)));
         }
         Err(Problem::new(StatusCode::FORBIDDEN, REFUSAL))
     }

@@ -4,7 +4,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use super::PolicyChangeError;
 use crate::clock::Timestamp;
-use crate::metadata::{MetadataStore, PolicyRecord};
+use crate::metadata::{Judged, MetadataStore, PolicyRecord};
 use crate::oci::{Algorithm, Hasher, RepoName, Tag};
 use crate::registry::{Fault, Registry, TagGuard};
 use crate::retention::{Compiled, Policies, Policy, PolicyError, Warning};
@@ -35,6 +35,18 @@ pub struct InForce {
     pub(super) compiled: Arc<Compiled>,
     /// What tells them from others.
     pub(super) fingerprint: String,
+}
+
+impl InForce {
+    /// Whether a rule may keep what no tag holds.
+    pub(in crate::jobs) fn may_pin(&self) -> bool {
+        self.compiled.may_pin_anywhere()
+    }
+
+    /// Whether a judgement was made by these policies.
+    pub(in crate::jobs) fn made(&self, judged: &Judged) -> bool {
+        judged.policies == self.fingerprint
+    }
 }
 
 /// Knows the policies in force. The job, the API and the guard of immutable tags share it.
