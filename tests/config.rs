@@ -299,7 +299,9 @@ fn a_mistake_in_a_policy_is_named_with_its_rule() {
         assert!(message.starts_with(place) && message.contains(says), "{message}");
     }
     assert!(rule("tag = [\"x\"]").starts_with("retention.policies"), "{}", rule("tag = [\"x\"]"));
-    assert!(refusal("[[retention.immutable]]\ntags = [\"[\"]").starts_with("retention.immutable (in orlop.toml)"));
+    assert!(
+        refusal("[[retention.immutable]]\ntags = [\"[\"]").starts_with("retention.immutable (in orlop.toml)")
+    );
 }
 
 #[test]

@@ -43,7 +43,8 @@ async fn here(config: &Config, opened: Opened, change: bool) -> Result<ApiClient
     let collector = Collector::new(Arc::clone(&registry), collector_settings(config))
         .with_policies(Arc::clone(retention.book()));
     let scrub = Arc::new(Scrub::new(Arc::clone(&registry), scrub_settings(config)));
-    let api = Api::new(registry, Arc::new(AlwaysReady), Changes::Socket).with_retention(Arc::clone(&retention));
+    let api =
+        Api::new(registry, Arc::new(AlwaysReady), Changes::Socket).with_retention(Arc::clone(&retention));
     let operator = Operator { opened: Arc::new(opened), collector: Arc::new(collector), scrub, retention };
     Ok(ApiClient::here(admin::router(Arc::new(operator), Arc::new(api))))
 }

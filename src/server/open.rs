@@ -241,10 +241,11 @@ pub fn collector_settings(config: &Config) -> CollectorSettings {
 /// [`StartError`].
 pub async fn retention(config: &Config, registry: &Arc<Registry>) -> Result<Arc<Retention>, StartError> {
     let book = PolicyBook::of_file(config.retention.policies());
-    let book = Arc::new(book.map_err(|error| StartError::Setting {
-        key: "retention.policies",
-        message: error.to_string(),
-    })?);
+    let book =
+        Arc::new(book.map_err(|error| StartError::Setting {
+            key: "retention.policies",
+            message: error.to_string(),
+        })?);
     book.load(registry.metadata().as_ref()).await?;
     registry.guard_tags(Arc::clone(&book) as _);
     let settings = RetentionSettings { lease: config.gc.lease.0, batch: config.gc.batch.get() };

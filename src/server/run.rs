@@ -163,7 +163,8 @@ impl Server {
             config::Changes::Socket => Changes::Socket,
             config::Changes::Anyone => Changes::Anyone,
         };
-        let api = Api::new(Arc::clone(&self.operator.opened.registry), Arc::clone(&self.health) as _, changes);
+        let api =
+            Api::new(Arc::clone(&self.operator.opened.registry), Arc::clone(&self.health) as _, changes);
         Arc::new(api.with_retention(Arc::clone(&self.operator.retention)))
     }
 

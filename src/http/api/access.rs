@@ -143,7 +143,7 @@ impl MayChange {
     }
 
     /// What policies do.
-    pub(super) fn retention(&self) -> &Retention {
+    pub(super) fn retention(&self) -> &Arc<Retention> {
         &self.1
     }
 }

@@ -17,8 +17,10 @@ mod document;
 mod extract;
 mod manifests;
 mod page;
+mod policies;
 mod problem;
 mod repositories;
+mod retention;
 mod status;
 mod tags;
 mod time;
@@ -37,9 +39,14 @@ use utoipa_axum::router::OpenApiRouter;
 
 pub use access::{Api, Changes};
 pub use manifests::{Child, Manifest, Part, Referrer};
-pub use page::{ListParameters, MOST_ITEMS, Order, Page, Sort};
+pub use page::{ListParameters, MOST_ITEMS, Order, Page, RecentParameters, Sort};
+pub use policies::{
+    Checked, ImportParameters, ImportedPolicies, PolicyChanged, PolicyEntry, PolicyList, PresetEntry,
+    Registries, imported,
+};
 pub use problem::Problem;
 pub use repositories::{Repositories, Repository};
+pub use retention::{Applied, ApplyRequest, Plan, PlanItem, PlanParameters, Run, Skipped};
 pub use status::Status;
 pub use tags::{Tag, TagTarget};
 pub use time::Time;
@@ -55,6 +62,8 @@ fn nouns() -> OpenApiRouter<Arc<Api>> {
         .merge(repositories::routes())
         .merge(tags::routes())
         .merge(manifests::routes())
+        .merge(policies::routes())
+        .merge(retention::routes())
 }
 
 /// The API over `api`. Each request must carry its [`super::listen::Peer`] as an extension: one that does not
