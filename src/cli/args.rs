@@ -1,5 +1,7 @@
 //! What can be said on the command line. The comments here are what `--help` shows.
 
+mod retention;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -7,6 +9,8 @@ use bytesize::ByteSize;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{Flag, Sources};
+
+pub(super) use retention::{ImportFrom, RetentionCommand};
 
 const ABOUT: &str = "A self-hosted OCI registry that stays small by itself";
 
@@ -21,7 +25,7 @@ given by an environment variable, ORLOP_ and the path with two underscores betwe
 ORLOP_GC__INTERVAL=200ms sets gc.interval. A flag wins over a variable, a variable over the file, the file \
 over the default.
 
-gc, fsck, scrub, usage, backup, repos and tags work on a stopped store and beside a running server, which then \
+gc, fsck, scrub, usage, backup, repos, tags and retention work on a stopped store and beside a running server, which then \
 does the work itself: they find it by the data directory, so give them the same --config or --data.";
 
 const AFTER: &str = "\
@@ -209,6 +213,10 @@ Examples:
         #[command(flatten)]
         list: ListArgs,
     },
+
+    /// Tell what policies would let go, let it go, and look after policies
+    #[command(subcommand)]
+    Retention(RetentionCommand),
 
     /// Make a backup in DIR, or bring the one there up to date
     ///

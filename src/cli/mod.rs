@@ -12,6 +12,7 @@ mod operate;
 mod output;
 mod progress;
 mod restore;
+mod retention;
 mod serve;
 mod table;
 
@@ -89,6 +90,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         }
         Command::Repos { prefix, list } => list::repositories(&config, prefix, &list),
         Command::Tags { repository, list } => list::tags(&config, &repository, &list),
+        Command::Retention(command) => retention::run(&config, command),
         Command::Restore { dir, output } => restore::run(&config, &dir, output.json),
     }
 }

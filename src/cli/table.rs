@@ -54,7 +54,7 @@ pub(super) fn print_json<T: Serialize>(value: &T) {
 }
 
 /// Whoever closes the pipe early has read enough.
-fn write_out(text: &str) {
+pub(super) fn write_out(text: &str) {
     let _ = std::io::stdout().write_all(text.as_bytes());
 }
 
