@@ -6,5 +6,6 @@ mod kit;
 mod manifests;
 mod properties;
 mod reference;
+mod retention;
 mod scrub;
 mod uploads;
