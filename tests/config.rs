@@ -147,7 +147,7 @@ fn unknown_keys_are_named_with_those_there_are() {
     assert_eq!(
         refusal("[collector]\ninterval = \"1m\""),
         "collector (in orlop.toml): there is no such section; \
-         there are api, gc, history, lists, log, manifests, metadata, quotas, scrub, server, storage, uploads"
+         there are api, gc, history, lists, log, manifests, metadata, quotas, retention, scrub, server, storage, uploads"
     );
     assert_eq!(refusal("gc = 5"), "gc (in orlop.toml): must be a section, [gc]");
 }
@@ -169,7 +169,7 @@ fn unknown_variables_are_named() {
     assert_eq!(
         refused_variable("ORLOP_LISTEN", ":80"),
         "ORLOP_LISTEN: there is no such section; \
-         there are api, gc, history, lists, log, manifests, metadata, quotas, scrub, server, storage, uploads"
+         there are api, gc, history, lists, log, manifests, metadata, quotas, retention, scrub, server, storage, uploads"
     );
 }
 
@@ -263,6 +263,47 @@ fn impossible_values_are_refused() {
     assert_eq!(
         refusal("[manifests]\nmax_size = \"1GiB\""),
         "manifests.max_size (in orlop.toml): must be from 1KiB to 64MiB, not 1GiB"
+    );
+}
+
+#[test]
+fn policies_are_read() {
+    let text = r#"
+[retention]
+interval = "10m"
+[[retention.policies]]
+preset = "ci"
+repositories = ["team/**"]
+[[retention.immutable]]
+tags = ["v*"]
+"#;
+    let (_dir, sources) = file(text);
+    let retention = Config::load(&sources).expect("valid").retention;
+    assert_eq!(retention.interval, Span(Duration::from_secs(600)));
+    let (compiled, warnings) = retention.policies().compile().expect("sound");
+    assert!(compiled.rules().next().is_some() && warnings.is_empty());
+    assert!(compiled.is_immutable(&"a".parse().expect("name"), &"v1".parse().expect("tag")));
+}
+
+#[test]
+fn a_mistake_in_a_policy_is_named_with_its_rule() {
+    let rule = |selector: &str| {
+        let head = "[[retention.policies]]\nname = \"builds\"\n[[retention.policies.rules]]\nname = \"old\"\naction = \"expire\"";
+        refusal(&format!("{head}\n{selector}"))
+    };
+    for (selector, says) in [
+        ("tag_regex = \"(\"", "tag_regex: \"(\" is not a regular expression"),
+        ("pushed_before = \"0s\"", "pushed_before: must be a time with its unit"),
+        ("pushed_before = \"9d\"\npushed_within = \"3d\"", "nothing can match"),
+        ("", "it would empty every repository"),
+    ] {
+        let message = rule(selector);
+        let place = "retention.policies (in orlop.toml): rule `old` of retention policy `builds`: ";
+        assert!(message.starts_with(place) && message.contains(says), "{message}");
+    }
+    assert!(rule("tag = [\"x\"]").starts_with("retention.policies"), "{}", rule("tag = [\"x\"]"));
+    assert!(
+        refusal("[[retention.immutable]]\ntags = [\"[\"]").starts_with("retention.immutable (in orlop.toml)")
     );
 }
 

@@ -1,5 +1,6 @@
 //! What can be said on the command line. The comments here are what `--help` shows.
 
+mod retention;
 mod undo;
 
 use std::net::SocketAddr;
@@ -12,6 +13,8 @@ pub(super) use self::undo::{Asking, Back, RepoCommand, TagCommand, TagName, Tras
 
 use crate::config::{Flag, Sources};
 use crate::metadata::Scope;
+
+pub(super) use retention::{ImportFrom, RetentionCommand};
 
 const ABOUT: &str = "A self-hosted OCI registry that stays small by itself";
 
@@ -26,7 +29,7 @@ given by an environment variable, ORLOP_ and the path with two underscores betwe
 ORLOP_GC__INTERVAL=200ms sets gc.interval. A flag wins over a variable, a variable over the file, the file \
 over the default.
 
-gc, fsck, scrub, usage, backup, repos, tags, trash, tag and repo work on a stopped store and beside a running server, which then \
+gc, fsck, scrub, usage, backup, repos, tags, trash, tag, repo and retention work on a stopped store and beside a running server, which then \
 does the work itself: they find it by the data directory, so give them the same --config or --data.";
 
 const AFTER: &str = "\
@@ -241,6 +244,10 @@ Examples:
     /// Delete, rename or restore a whole repository
     #[command(subcommand)]
     Repo(RepoCommand),
+
+    /// Tell what policies would let go, let it go, and look after policies
+    #[command(subcommand)]
+    Retention(RetentionCommand),
 
     /// Make a backup in DIR, or bring the one there up to date
     ///

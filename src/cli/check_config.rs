@@ -1,5 +1,6 @@
 //! `orlop check-config`.
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use serde_json::json;
@@ -13,6 +14,10 @@ use crate::server::listen_settings;
 /// By now the settings have been read; what is left is to see whether the files that they name can be used.
 pub(super) fn run(common: &Common, config: &Config, json: bool) -> Result<ExitCode, Failure> {
     listen_settings(config)?;
+    let warnings = config.retention.policies().compile().map(|(_, warnings)| warnings).unwrap_or_default();
+    for warning in &warnings {
+        let _ = writeln!(std::io::stderr(), "warning: {warning}");
+    }
     let text = if json {
         let file = common.config.as_ref().map(|path| path.display().to_string());
         serde_json::to_string_pretty(&json!({ "file": file, "settings": config })).unwrap_or_default()

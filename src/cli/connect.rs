@@ -12,7 +12,7 @@ use crate::http::api::{Api, ApiSettings, Changes};
 use crate::jobs::{self, Collector, RepositoryJob, Scrub};
 use crate::server::admin::{self, ApiClient};
 use crate::server::operations::{OperationError, Operator};
-use crate::server::{LockError, Opened, Purpose, StartError, collector_settings, scrub_settings};
+use crate::server::{LockError, Opened, Purpose, StartError, collector_settings, retention, scrub_settings};
 
 /// How often a server that has the lock and no socket is looked for, and how long it is waited for between.
 const TRIES: u32 = 20;
@@ -44,7 +44,9 @@ async fn here(config: &Config, opened: Opened, change: bool) -> Result<ApiClient
     if change {
         registry.recover().await.map_err(OperationError::from)?;
     }
-    let collector = Arc::new(Collector::new(Arc::clone(&registry), collector_settings(config)));
+    let retention = retention(config, &registry).await?;
+    let collector = Collector::new(Arc::clone(&registry), collector_settings(config))
+        .with_policies(Arc::clone(retention.book()));
     let scrub = Arc::new(Scrub::new(Arc::clone(&registry), scrub_settings(config)));
     if change && !config.storage.read_only {
         // Where no server does it, this process goes on with what is deleted or restored, until it ends.
@@ -52,7 +54,8 @@ async fn here(config: &Config, opened: Opened, change: bool) -> Result<ApiClient
         tokio::spawn(jobs::run(Arc::new(job), EVERY, CancellationToken::new()));
     }
     let settings = ApiSettings { changes: Changes::Socket, trash: config.gc.trash.0 };
-    let api = Api::new(registry, Arc::new(AlwaysReady), Arc::clone(&scrub), settings);
-    let operator = Operator { opened: Arc::new(opened), collector, scrub };
+    let api = Api::new(registry, Arc::new(AlwaysReady), Arc::clone(&scrub), settings)
+        .with_retention(Arc::clone(&retention));
+    let operator = Operator { opened: Arc::new(opened), collector: Arc::new(collector), scrub, retention };
     Ok(ApiClient::here(admin::router(Arc::new(operator), Arc::new(api))))
 }

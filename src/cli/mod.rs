@@ -14,6 +14,7 @@ mod output;
 mod progress;
 mod repo;
 mod restore;
+mod retention;
 mod serve;
 mod table;
 mod tag;
@@ -99,6 +100,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Trash(command) => trash::run(&config, command),
         Command::Tag(command) => tag::run(&config, command),
         Command::Repo(command) => repo::run(&config, command),
+        Command::Retention(command) => retention::run(&config, command),
         Command::Restore { dir, output } => restore::run(&config, &dir, output.json),
     }
 }

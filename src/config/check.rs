@@ -1,6 +1,7 @@
 //! Values that are of the right kind and yet make no sense, alone or together.
 
 use super::{Config, Count, Size, Span};
+use crate::retention::Place;
 
 /// A key, and what is wrong with its value.
 type Wrong = (&'static str, String);
@@ -11,7 +12,21 @@ pub(super) fn check(config: &Config) -> Result<(), Wrong> {
     counts(config)?;
     sizes(config)?;
     quotas(config)?;
+    policies(config)?;
     together(config)
+}
+
+/// Policies are made ready for use once, to find their mistakes.
+fn policies(config: &Config) -> Result<(), Wrong> {
+    let compiled = config.retention.policies().compile();
+    compiled.map(drop).map_err(|error| {
+        let key = match error.place {
+            Place::Protected(_) => "retention.protected",
+            Place::Immutable(_) => "retention.immutable",
+            Place::Policy(_) | Place::Rule { .. } => "retention.policies",
+        };
+        (key, error.to_string())
+    })
 }
 
 fn spans(config: &Config) -> Result<(), Wrong> {
@@ -23,6 +38,7 @@ fn spans(config: &Config) -> Result<(), Wrong> {
         ("uploads.expire", config.uploads.expire),
         ("gc.interval", config.gc.interval),
         ("gc.lease", config.gc.lease),
+        ("retention.interval", config.retention.interval),
     ] {
         longer_than_nothing(key, span)?;
     }

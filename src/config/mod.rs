@@ -41,6 +41,8 @@ pub struct Config {
     pub gc: Gc,
     /// How everything that is stored is read again and checked.
     pub scrub: Scrub,
+    /// What stays and what goes by itself.
+    pub retention: Retention,
     /// What is remembered of tags.
     pub history: History,
     /// Tag lists, the catalog and referrers.

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::units::{Budget, Count, Listen, LogFilter, Percent, Period, PublicUrl, Size, Span, Untagged};
 use crate::metadata::Scope;
+use crate::retention::{Policies, Policy, TagList};
 
 /// Connections.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -229,6 +230,35 @@ pub struct QuotaSetting {
     pub bytes: Option<Size>,
     /// The most tags.
     pub tags: Option<Count>,
+}
+
+/// What stays and what goes by itself.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Retention {
+    /// How often all repositories are judged, give or take a tenth.
+    pub interval: Span,
+    /// The policies.
+    pub policies: Vec<Policy>,
+    /// Tags that no rule may expire.
+    pub protected: Vec<TagList>,
+    /// Tags that no rule may expire, and that nobody may move or delete.
+    pub immutable: Vec<TagList>,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        let (policies, protected, immutable) = Default::default();
+        Self { interval: Span::hours(1), policies, protected, immutable }
+    }
+}
+
+impl Retention {
+    /// What it says of repositories.
+    pub fn policies(&self) -> Policies {
+        let Self { policies, protected, immutable, .. } = self.clone();
+        Policies { policies, protected, immutable }
+    }
 }
 
 /// Tag lists, the catalog and referrers.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::{ClockGuard, ClockState, Job};
+use super::{ClockGuard, ClockState, Job, PolicyBook};
 use crate::clock::Timestamp;
 use crate::metadata::{CollectionRules, Garbage};
 use crate::registry::{Fault, Registry, SpaceState};
@@ -63,6 +63,7 @@ const WHEN_FULL: Duration = Duration::from_secs(10 * 60);
 pub struct Collector {
     registry: Arc<Registry>,
     settings: CollectorSettings,
+    policies: Arc<PolicyBook>,
     clock_guard: ClockGuard,
     status: Mutex<CollectorStatus>,
 }
@@ -70,7 +71,14 @@ pub struct Collector {
 impl Collector {
     /// A collector for `registry`.
     pub fn new(registry: Arc<Registry>, settings: CollectorSettings) -> Self {
-        Self { registry, settings, clock_guard: ClockGuard::default(), status: Mutex::default() }
+        let policies = Arc::<PolicyBook>::default();
+        Self { registry, settings, policies, clock_guard: ClockGuard::default(), status: Mutex::default() }
+    }
+
+    /// The same that leaves to these policies what they may keep.
+    #[must_use]
+    pub fn with_policies(self, policies: Arc<PolicyBook>) -> Self {
+        Self { policies, ..self }
     }
 
     /// How it is doing.
@@ -78,10 +86,31 @@ impl Collector {
         self.lock().clone()
     }
 
-    /// The rules as of now.
-    pub fn rules(&self) -> CollectionRules {
+    /// The rules as of now. Where policies may keep what no tag holds, only what they have judged goes.
+    ///
+    /// # Errors
+    /// [`Fault`].
+    pub async fn rules(&self) -> Result<CollectionRules, Fault> {
         let CollectorSettings { lease, trash, untagged, .. } = self.settings;
-        CollectionRules { now: self.registry.clock().now(), lease, trash, untagged }
+        let now = self.registry.clock().now();
+        let untagged = match untagged {
+            Some(untagged) => self.judged_by(now).await?.map(|at| untagged.max(now.since(at))),
+            None => None,
+        };
+        Ok(CollectionRules { now, lease, trash, untagged })
+    }
+
+    /// Until when policies have judged what lost its last holder; `None` if they have not.
+    async fn judged_by(&self, now: Timestamp) -> Result<Option<Timestamp>, Fault> {
+        let policies = self.policies.in_force();
+        if policies.broken.is_some() {
+            return Ok(None);
+        }
+        if !policies.may_pin() {
+            return Ok(Some(now));
+        }
+        let judged = self.registry.metadata().judged().await?;
+        Ok(judged.filter(|judged| policies.made(judged)).map(|judged| judged.at))
     }
 
     /// What a run would do now. Changes nothing.
@@ -89,7 +118,7 @@ impl Collector {
     /// # Errors
     /// [`Fault`].
     pub async fn dry_run(&self) -> Result<Garbage, Fault> {
-        Ok(self.registry.metadata().dry_run(&self.rules()).await?)
+        Ok(self.registry.metadata().dry_run(&self.rules().await?).await?)
     }
 
     /// How many uploads a run would end now.
@@ -149,7 +178,7 @@ impl Collector {
         // A pull that was not written down yet must count.
         self.registry.flush_pulls().await?;
         let uploads = self.registry.expire_uploads(self.upload_expiry().await?, batch).await?;
-        let rules = self.rules();
+        let rules = self.rules().await?;
         let reviewed = metadata.review_manifests(&rules, batch).await?;
         let condemned = metadata.condemn_trash(&rules, batch).await?;
         let purged = metadata.purge_manifests(&rules, batch).await?;

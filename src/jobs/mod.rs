@@ -8,6 +8,7 @@ pub mod fsck;
 mod hashing;
 pub mod progress;
 mod repositories;
+pub mod retention;
 pub mod scrub;
 mod upkeep;
 pub mod usage;
@@ -22,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 pub use clock_guard::{ClockGuard, ClockState};
 pub use collector::{Collected, Collector, CollectorSettings, CollectorStatus};
 pub use repositories::RepositoryJob;
+pub use retention::{PolicyBook, Retention};
 pub use scrub::{Scrub, ScrubSettings};
 pub use upkeep::Upkeep;
 

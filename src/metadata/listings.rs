@@ -92,7 +92,7 @@ pub struct ManifestEntry {
     pub pushed_at: Timestamp,
     /// When it was last pulled.
     pub pulled_at: Option<Timestamp>,
-    /// What its children run on, as an index says it.
+    /// What it runs on, as an image's config or an index says it.
     pub platforms: Vec<String>,
 }
 

@@ -12,11 +12,13 @@ mod collection;
 mod expiry;
 mod history;
 mod listings;
+mod policies;
 mod quotas;
 mod records;
 mod repositories;
 mod scope;
 mod scrub;
+mod snapshots;
 mod trash;
 mod why;
 
@@ -37,11 +39,13 @@ pub use collection::{Batch, CollectionRules, Garbage};
 pub use expiry::{ExpireManifest, ExpireTag, Expired, Expiry};
 pub use history::{ChangeKind, History, HistoryEntry, TagReturn};
 pub use listings::*;
+pub use policies::*;
 pub use quotas::*;
 pub use records::*;
 pub use repositories::{Renaming, RepositoryChanges, RepositoryStep, RepositoryWork};
 pub use scope::Scope;
 pub use scrub::{DamagedBlob, MOST_LINKERS, Scrubbing};
+pub use snapshots::*;
 pub use trash::{LostTag, RemovedManifest, RemovedTag, Restoration, Restored, Trash, TrashCursor, TrashPage};
 pub use why::*;
 
@@ -277,6 +281,10 @@ pub trait MetadataStore:
     + Listings
     + Scrubbing
     + RepositoryChanges
+    + Snapshots
+    + Pins
+    + PolicyRecords
+    + RetentionRuns
     + Collection
     + Accounting
     + Quotas
@@ -295,6 +303,10 @@ impl<T> MetadataStore for T where
         + Listings
         + Scrubbing
         + RepositoryChanges
+        + Snapshots
+        + Pins
+        + PolicyRecords
+        + RetentionRuns
         + Collection
         + Accounting
         + Quotas

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::{Change, OverQuota};
 use crate::clock::Timestamp;
-use crate::oci::{Algorithm, BlobKey, Digest, RepoName, Tag, UploadId};
+use crate::oci::{Algorithm, BlobKey, Digest, ImageDetails, RepoName, Tag, UploadId};
 
 /// How far an upload has come: bytes that are durable, and the hash state behind the last of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -173,6 +173,8 @@ pub struct PutManifest {
     pub artifact_type: Option<String>,
     /// What a referrers list shows as its annotations.
     pub annotations: BTreeMap<String, String>,
+    /// What its image is for.
+    pub details: ImageDetails,
     /// What it refers to: each target and kind once.
     pub edges: Vec<Edge>,
     /// Tags to point at it.

@@ -2,6 +2,7 @@
 //! hold a wrong value, and the grammar of paths, ranges and errors. No I/O, no HTTP library, no SQL.
 
 mod blob_key;
+mod details;
 mod digest;
 mod endpoint;
 mod error;
@@ -17,6 +18,7 @@ mod reference;
 mod referrers;
 
 pub use blob_key::BlobKey;
+pub use details::{ImageDetails, MOST_CONFIG_BYTES};
 pub use digest::{Algorithm, Digest, InvalidDigest};
 pub use endpoint::{Endpoint, PathError};
 pub use error::{ErrorBody, ErrorCode};
@@ -27,7 +29,7 @@ pub use manifest::{
 pub use media_type::{InvalidMediaType, MediaType};
 pub use name::{InvalidName, RepoName};
 pub use pagination::{InvalidPageSize, Page, PageLimits};
-pub use platform::{IndexMember, index_members, platforms};
+pub use platform::{IndexMember, index_members, index_platforms, platforms};
 pub use random_id::{Generation, UploadId};
 pub use range::{ByteRange, ContentRange, InvalidContentRange};
 pub use reference::{InvalidReference, InvalidTag, Reference, Tag};

@@ -33,8 +33,9 @@ struct Member {
     platform: Option<Platform>,
 }
 
+/// A platform as indexes and configs spell it.
 #[derive(Deserialize)]
-struct Platform {
+pub(super) struct Platform {
     #[serde(default)]
     os: String,
     #[serde(default)]
@@ -43,6 +44,12 @@ struct Platform {
 }
 
 impl Platform {
+    /// The platform, if it is said; none where it is said that there is none.
+    pub(super) fn known(self) -> Option<Option<String>> {
+        let said = !self.os.is_empty() && !self.architecture.is_empty();
+        said.then(|| self.text())
+    }
+
     fn text(self) -> Option<String> {
         let known = |part: &str| !part.is_empty() && part != "unknown";
         let Self { os, architecture, variant } = self;
@@ -66,6 +73,19 @@ pub fn index_members(content: &[u8]) -> Vec<IndexMember> {
         })
     };
     index.manifests.into_iter().filter_map(member).collect()
+}
+
+/// The platforms of an index's members, each once, if it says something of each.
+pub fn index_platforms(content: &[u8]) -> Option<Vec<String>> {
+    let index: Index = serde_json::from_slice(content).ok()?;
+    let each = index.manifests.into_iter().map(|member| member.platform?.known());
+    let mut found = Vec::new();
+    for platform in each.collect::<Option<Vec<_>>>()?.into_iter().flatten() {
+        if !found.contains(&platform) {
+            found.push(platform);
+        }
+    }
+    Some(found)
 }
 
 /// The platforms of an index's members, each once, in the order in which they come.
@@ -100,6 +120,23 @@ mod tests {
         let members = index_members(index.to_string().as_bytes());
         assert_eq!(members.len(), 6);
         assert_eq!(platforms(&members), ["linux/arm64/v8", "linux/amd64"]);
+    }
+
+    #[test]
+    fn an_index_that_is_silent_about_a_member_does_not_tell() {
+        let digest = format!("sha256:{}", "0".repeat(64));
+        let index = |platforms: &[serde_json::Value]| {
+            let member =
+                |platform| json!({ "mediaType": "m", "digest": digest, "size": 1, "platform": platform });
+            json!({ "manifests": platforms.iter().map(member).collect::<Vec<_>>() }).to_string()
+        };
+        let (arm, none) = (
+            json!({ "os": "linux", "architecture": "arm" }),
+            json!({ "os": "unknown", "architecture": "unknown" }),
+        );
+        let told = index_platforms(index(&[arm.clone(), none, arm.clone()]).as_bytes());
+        assert_eq!(told, Some(vec!["linux/arm".to_owned()]));
+        assert_eq!(index_platforms(index(&[arm, json!(null)]).as_bytes()), None);
     }
 
     #[test]

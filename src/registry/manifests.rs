@@ -72,6 +72,7 @@ impl Repository {
         let settings = &self.registry.settings;
         let limits = ManifestLimits { max_references: settings.max_references };
         let manifest = Manifest::parse(&request.content, request.content_type.as_ref(), &limits)?;
+        let details = self.image_details(&manifest, &request.content).await;
         let put = PutManifest {
             repo: self.name.clone(),
             digest: digest.clone(),
@@ -79,6 +80,7 @@ impl Repository {
             media_type: manifest.media_type.as_str().to_owned(),
             artifact_type: manifest.artifact_type,
             annotations: manifest.annotations,
+            details,
             edges: manifest.references.iter().map(|reference| edge(reference, settings.sparse)).collect(),
             tags: request.tags,
             change: self.change(),

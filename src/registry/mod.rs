@@ -7,6 +7,7 @@
 mod blobs;
 mod budget;
 mod damaged;
+mod details;
 mod errors;
 mod guard;
 mod history;

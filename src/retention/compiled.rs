@@ -82,6 +82,11 @@ impl CompiledRule {
         self.repositories.matches(repo.as_str()) && self.narrowed.matches(repo.as_str())
     }
 
+    fn may_pin(&self) -> bool {
+        let alone = self.kinds.untagged || self.kinds.orphaned;
+        self.action == Action::Keep && (alone || self.keep_history > 0)
+    }
+
     fn is_in_force(&self, pressure: bool) -> bool {
         match self.when {
             When::Always => true,
@@ -105,6 +110,22 @@ impl Compiled {
     /// Whether some rule could ever expire something in this repository: if not, it need not be read.
     pub fn may_expire(&self, repo: &RepoName, pressure: bool) -> bool {
         self.rules_for(repo, pressure).any(|rule| rule.action == Action::Expire)
+    }
+
+    /// Whether some rule could keep what nothing else holds: untagged manifests, orphans, what a tag pointed at
+    /// before.
+    pub fn may_pin(&self, repo: &RepoName, pressure: bool) -> bool {
+        self.rules_for(repo, pressure).any(CompiledRule::may_pin)
+    }
+
+    /// Whether that is so of any repository.
+    pub fn may_pin_anywhere(&self) -> bool {
+        self.rules.iter().any(CompiledRule::may_pin)
+    }
+
+    /// How far back into the past of tags some rule looks in this repository.
+    pub fn history_depth(&self, repo: &RepoName, pressure: bool) -> usize {
+        self.rules_for(repo, pressure).map(|rule| rule.keep_history).max().unwrap_or(0)
     }
 
     /// The rules' names, in the operator's order.

@@ -23,6 +23,7 @@ mod flood;
 mod globs;
 mod graph;
 pub mod import;
+mod inherit;
 mod item;
 mod judge;
 mod newest;

@@ -58,6 +58,20 @@ impl StoreMetrics {
         self.damaged.load(Ordering::Relaxed)
     }
 
+    fn retention(&self, show: &mut Show<'_>) -> fmt::Result {
+        let status = self.operator.retention.status();
+        let last_run = status.last_run.map_or(0.0, |at| at.0 as f64 / 1e3);
+        show("retention_expired_tags", "Tags that policies let go", &counter(status.tags))?;
+        let help = "Manifests that policies moved to the trash, not counting what follows them";
+        show("retention_expired_manifests", help, &counter(status.manifests))?;
+        let help = "Tags and manifests that were left alone because they had changed since they were judged";
+        show("retention_skipped", help, &counter(status.skipped))?;
+        let help = "When all repositories had last been judged, in seconds since 1970; 0 for never";
+        show("retention_last_run_timestamp_seconds", help, &ConstGauge::new(last_run))?;
+        let help = "1 while policies let nothing go, because they or the clock cannot be trusted";
+        show("retention_paused", help, &gauge(u64::from(status.paused.is_some())))
+    }
+
     fn scrub(&self, show: &mut Show<'_>) -> fmt::Result {
         let status = self.operator.scrub.status();
         let finished = status.finished_at.map_or(0.0, |at| at.0 as f64 / 1e3);
@@ -100,6 +114,7 @@ impl Collector for StoreMetrics {
         )?;
         show("collector_reclaimed_blobs", "Blobs that the collector removed", &counter(status.total.blobs))?;
         show("collector_errors", "Runs of the collector that failed", &counter(status.errors))?;
+        self.retention(show)?;
         self.scrub(show)
     }
 }

@@ -35,7 +35,7 @@ mod watch;
 pub use errors::StartError;
 pub use health::{Health, Readiness};
 pub use lock::{DataLock, LockError};
-pub use open::{Opened, Purpose, collector_settings, scrub_settings};
+pub use open::{Opened, Purpose, collector_settings, retention, scrub_settings};
 pub use restore::{Restored, restore};
 pub use run::{listen_settings, serve};
 pub use runtime::runtime;

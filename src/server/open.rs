@@ -12,7 +12,8 @@ use super::lock::DataLock;
 use super::observed::Observed;
 use crate::clock::SystemClock;
 use crate::config::{Budget, Config, Period, QuotaSetting, Sparse, Storage, Untagged};
-use crate::jobs::{CollectorSettings, ScrubSettings};
+use crate::jobs::retention::RetentionSettings;
+use crate::jobs::{CollectorSettings, PolicyBook, Retention, ScrubSettings};
 use crate::metadata::sqlite::{self, SqliteMetadata};
 use crate::metadata::{Maintenance, Quota, Totals};
 use crate::registry::{BudgetSettings, BudgetSize, Registry, Settings};
@@ -253,6 +254,24 @@ pub fn collector_settings(config: &Config) -> CollectorSettings {
         upload_expiry: config.uploads.expire.0,
         batch: config.gc.batch.get(),
     }
+}
+
+/// What lets things go by policies: those of `config` and those that are recorded. Immutable tags are guarded
+/// from now on.
+///
+/// # Errors
+/// [`StartError`].
+pub async fn retention(config: &Config, registry: &Arc<Registry>) -> Result<Arc<Retention>, StartError> {
+    let book = PolicyBook::of_file(config.retention.policies());
+    let book =
+        Arc::new(book.map_err(|error| StartError::Setting {
+            key: "retention.policies",
+            message: error.to_string(),
+        })?);
+    book.load(registry.metadata().as_ref()).await?;
+    registry.guard_tags(Arc::clone(&book) as _);
+    let settings = RetentionSettings { lease: config.gc.lease.0, batch: config.gc.batch.get() };
+    Ok(Arc::new(Retention::new(Arc::clone(registry), book, settings)))
 }
 
 /// How fast everything is read again.

@@ -15,7 +15,7 @@ use crate::jobs::fsck::{FsckReport, fsck};
 use crate::jobs::progress::{Progress, Step, Unit};
 use crate::jobs::scrub::{Scrub, ScrubReport};
 use crate::jobs::usage::{UsageReport, usage};
-use crate::jobs::{Collected, Collector};
+use crate::jobs::{Collected, Collector, Retention};
 use crate::metadata::{Garbage, Scope};
 use crate::registry::Fault;
 
@@ -120,6 +120,8 @@ pub struct Operator {
     pub collector: Arc<Collector>,
     /// The scrub.
     pub scrub: Arc<Scrub>,
+    /// What lets things go by policies.
+    pub retention: Arc<Retention>,
 }
 
 impl Operator {
@@ -142,7 +144,7 @@ impl Operator {
                 Report::Scrub(self.scrub.run_to_end(*rate, progress).await?)
             }
             Operation::Usage { scope } => {
-                Report::Usage(Box::new(usage(registry, &self.collector.rules(), scope).await?))
+                Report::Usage(Box::new(usage(registry, &self.collector.rules().await?, scope).await?))
             }
             Operation::Backup { dir } => Report::Backup(self.back_up(dir, progress).await?),
         })

@@ -13,7 +13,7 @@ use super::errors::StartError;
 use super::health::{Health, keep_looking};
 use super::logging::Logs;
 use super::metrics::StoreMetrics;
-use super::open::{Opened, Purpose, collector_settings, scrub_settings};
+use super::open::{Opened, Purpose, collector_settings, retention, scrub_settings};
 use super::operations::Operator;
 use super::runtime::raise_descriptors;
 use super::shutdown;
@@ -76,9 +76,14 @@ impl Server {
         let address = listener.local_addr().unwrap_or(address);
         let watch = Arc::new(Watch::new(Arc::clone(&opened)));
         let health = Arc::new(Health::new(Arc::clone(&opened), Arc::clone(&watch), draining.clone()));
-        let collector = Collector::new(Arc::clone(&opened.registry), collector_settings(config));
+        let retention = retention(config, &opened.registry).await?;
+        for warning in &retention.book().in_force().warnings {
+            tracing::warn!("{warning}");
+        }
+        let collector = Collector::new(Arc::clone(&opened.registry), collector_settings(config))
+            .with_policies(Arc::clone(retention.book()));
         let scrub = Arc::new(Scrub::new(Arc::clone(&opened.registry), scrub_settings(config)));
-        let operator = Arc::new(Operator { opened, collector: Arc::new(collector), scrub });
+        let operator = Arc::new(Operator { opened, collector: Arc::new(collector), scrub, retention });
         Ok(Self { operator, health, watch, settings, listener, address, draining })
     }
 
@@ -126,7 +131,9 @@ impl Server {
         let registry = Arc::clone(&self.operator.opened.registry);
         let collector: Arc<dyn Job> = self.operator.collector.clone();
         let repositories = RepositoryJob::new(Arc::clone(&registry), config.gc.batch.get());
+        let retention: Arc<dyn Job> = self.operator.retention.clone();
         spawn_job(collector, config.gc.interval.0, tasks, stop);
+        spawn_job(retention, config.retention.interval.0, tasks, stop);
         spawn_job(Arc::new(repositories), UPKEEP, tasks, stop);
         spawn_job(Arc::new(Upkeep::new(registry)), UPKEEP, tasks, stop);
     }
@@ -158,7 +165,8 @@ impl Server {
         };
         let settings = ApiSettings { changes, trash: config.gc.trash.0 };
         let (registry, health) = (Arc::clone(&self.operator.opened.registry), Arc::clone(&self.health));
-        Arc::new(Api::new(registry, health, Arc::clone(&self.operator.scrub), settings))
+        let api = Api::new(registry, health, Arc::clone(&self.operator.scrub), settings);
+        Arc::new(api.with_retention(Arc::clone(&self.operator.retention)))
     }
 
     fn app(&self, config: &Config, api: Arc<Api>) -> App {

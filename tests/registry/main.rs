@@ -9,5 +9,6 @@ mod manifests;
 mod properties;
 mod quotas;
 mod reference;
+mod retention;
 mod scrub;
 mod uploads;

@@ -16,14 +16,20 @@ use crate::auth;
 use crate::clock::Timestamp;
 use crate::http::Health;
 use crate::http::listen::Peer;
-use crate::jobs::Scrub;
+use crate::jobs::retention::RetentionSettings;
 use crate::jobs::scrub::ScrubReport;
-use crate::metadata::{DamagedBlob, HistoryEntry, ListQuery, RepositoryEntry, RepositoryStep, TagEntry};
+use crate::jobs::{Retention, Scrub};
+use crate::metadata::{
+    DamagedBlob, HistoryEntry, ListQuery, MetadataStore, RepositoryEntry, RepositoryStep, TagEntry,
+};
 use crate::oci::{Digest, RepoName, Tag};
 use crate::registry::{
     Emptied, Fault, ManifestDetail, ManifestError, Page, RecoverableKind, RecoverablePage, RecoverablePlace,
     Registry, Repository,
 };
+
+/// How many steps of a plan are done at once where nothing is said.
+const BATCH: usize = 500;
 
 /// Who may change something through the API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -50,6 +56,7 @@ pub struct Api {
     health: Arc<dyn Health>,
     scrub: Arc<Scrub>,
     settings: ApiSettings,
+    retention: Arc<Retention>,
     started_at: Timestamp,
 }
 
@@ -62,7 +69,25 @@ impl Api {
         settings: ApiSettings,
     ) -> Self {
         let started_at = registry.clock().now();
-        Self { registry, health, scrub, settings, started_at }
+        let unset = RetentionSettings { lease: registry.settings().lease, batch: BATCH };
+        let retention = Retention::new(Arc::clone(&registry), Arc::default(), unset);
+        Self { registry, health, scrub, settings, retention: Arc::new(retention), started_at }
+    }
+
+    /// The same with the policies that are in force.
+    #[must_use]
+    pub fn with_retention(self, retention: Arc<Retention>) -> Self {
+        Self { retention, ..self }
+    }
+
+    /// What policies do.
+    pub(super) fn retention(&self) -> &Arc<Retention> {
+        &self.retention
+    }
+
+    /// The registry's facts, to be read.
+    pub(super) fn metadata(&self) -> &dyn MetadataStore {
+        self.registry.metadata().as_ref()
     }
 
     /// Whether the registry can work.
@@ -184,7 +209,7 @@ impl Api {
 
 /// The right to change something. It has to be a handler's first argument, so that nobody is told anything
 /// about the rest of a request that is refused.
-pub(super) struct MayChange(Arc<Registry>);
+pub(super) struct MayChange(Arc<Registry>, Arc<Retention>);
 
 impl MayChange {
     /// A repository that may be changed.
@@ -195,6 +220,16 @@ impl MayChange {
     /// Gives up what is in the trash, of a repository or of all.
     pub(super) async fn empty_trash(&self, repository: Option<&RepoName>) -> Result<Emptied, Fault> {
         self.0.empty_whole_trash(repository).await
+    }
+
+    /// The registry.
+    pub(super) fn registry(&self) -> &Registry {
+        &self.0
+    }
+
+    /// What policies do.
+    pub(super) fn retention(&self) -> &Arc<Retention> {
+        &self.1
     }
 }
 
@@ -207,7 +242,7 @@ impl FromRequestParts<Arc<Api>> for MayChange {
     async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Problem> {
         let on_socket = parts.extensions.get::<Peer>() == Some(&Peer::Unix);
         if on_socket || api.settings.changes == Changes::Anyone {
-            return Ok(Self(Arc::clone(&api.registry)));
+            return Ok(Self(Arc::clone(&api.registry), Arc::clone(&api.retention)));
         }
         Err(Problem::new(StatusCode::FORBIDDEN, REFUSAL))
     }

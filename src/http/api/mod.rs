@@ -19,9 +19,11 @@ mod extract;
 mod history;
 mod manifests;
 mod page;
+mod policies;
 mod problem;
 mod removed;
 mod repositories;
+mod retention;
 mod scrub;
 mod status;
 mod tags;
@@ -44,10 +46,15 @@ use utoipa_axum::router::OpenApiRouter;
 pub use access::{Api, ApiSettings, Changes};
 pub use history::{ChangeKind, Event, RollbackRequest, RolledBack};
 pub use manifests::{Child, Manifest, Part, Referrer};
-pub use page::{ListParameters, MOST_ITEMS, Order, Page, PageParameters, Sort};
+pub use page::{ListParameters, MOST_ITEMS, Order, Page, PageParameters, RecentParameters, Sort};
+pub use policies::{
+    Checked, ImportParameters, ImportedPolicies, PolicyChanged, PolicyEntry, PolicyList, PresetEntry,
+    Registries, imported,
+};
 pub use problem::Problem;
 pub use removed::{Removed, RemovedKind, RemovedTag};
 pub use repositories::{Repositories, Repository};
+pub use retention::{Applied, ApplyRequest, Plan, PlanItem, PlanParameters, Run, Skipped};
 pub use scrub::{Damaged, Finding, Scrub};
 pub use status::Status;
 pub use tags::{Tag, TagTarget};
@@ -70,6 +77,8 @@ fn nouns() -> OpenApiRouter<Arc<Api>> {
         .merge(whole::routes())
         .merge(trash::routes())
         .merge(scrub::routes())
+        .merge(policies::routes())
+        .merge(retention::routes())
 }
 
 /// The API over `api`. Each request must carry its [`super::listen::Peer`] as an extension: one that does not

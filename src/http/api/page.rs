@@ -102,22 +102,13 @@ pub struct PageParameters {
 impl PageParameters {
     /// How many items are asked for.
     pub(super) fn limit(&self) -> Result<usize, Problem> {
-        limit(self.limit)
+        items(self.limit)
     }
 
     /// The place to begin behind, which was written by this list's pages.
     pub(super) fn after<T: FromStr>(&self) -> Result<Option<T>, Problem> {
         cursor(self.after.as_deref())
     }
-}
-
-/// How many items a page is to have.
-pub(super) fn limit(asked: Option<u32>) -> Result<usize, Problem> {
-    let limit = asked.unwrap_or(USUAL);
-    if !(1..=MOST_ITEMS).contains(&limit) {
-        return Err(Problem::bad(format_args!("limit: must be from 1 to {MOST_ITEMS}, not {limit}")));
-    }
-    Ok(limit as usize)
 }
 
 /// Reads a place that was written by the page before.
@@ -142,8 +133,56 @@ impl ListParameters {
                 .filter(|after| !after.is_empty())
                 .map(|after| place(after, sort))
                 .transpose()?,
-            limit: limit(self.limit)?,
+            limit: items(self.limit)?,
         })
+    }
+}
+
+/// How many items a page is to have.
+pub(super) fn items(limit: Option<u32>) -> Result<usize, Problem> {
+    let limit = limit.unwrap_or(USUAL);
+    if !(1..=MOST_ITEMS).contains(&limit) {
+        return Err(Problem::bad(format_args!("limit: must be from 1 to {MOST_ITEMS}, not {limit}")));
+    }
+    Ok(limit as usize)
+}
+
+/// Which part of a list that has the newest first.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct RecentParameters {
+    /// How many items, 100 where nothing is said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[param(minimum = 1, maximum = 1000)]
+    pub limit: Option<u32>,
+    /// The `next` of the page before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub after: Option<String>,
+}
+
+impl RecentParameters {
+    /// The place to end before, and how many items there are to be.
+    pub(super) fn read(&self) -> Result<(Option<i64>, usize), Problem> {
+        let after = self.after.as_deref().filter(|after| !after.is_empty());
+        let after = after.map(str::parse).transpose();
+        Ok((after.map_err(|_| Problem::bad("after: is not the next of a page"))?, items(self.limit)?))
+    }
+
+    /// The page of what was `found`, one more than asked for where there are more, of which `describe` tells
+    /// the place of each.
+    pub(super) fn page<E, T>(&self, mut found: Vec<E>, describe: impl Fn(E) -> (i64, T)) -> Page<T> {
+        let limit = self.limit.unwrap_or(USUAL) as usize;
+        let more = found.len() > limit;
+        found.truncate(limit);
+        let mut last = None;
+        let mut describe = |entry| {
+            let (place, item) = describe(entry);
+            last = Some(place.to_string());
+            item
+        };
+        let items = found.into_iter().map(&mut describe).collect();
+        Page { items, next: last.filter(|_| more) }
     }
 }
 

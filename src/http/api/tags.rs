@@ -37,7 +37,7 @@ pub struct Tag {
     /// When the manifest was last pulled; `null` for never.
     #[schema(required)]
     pub pulled_at: Option<Time>,
-    /// What the children of an index run on, such as `linux/arm64/v8`.
+    /// What it runs on, such as `linux/arm64/v8`; an index has those of its children.
     pub platforms: Vec<String>,
 }
 

@@ -13,7 +13,7 @@ use utoipa_axum::routes;
 
 use super::access::MayChange;
 use super::extract::{InBody, InQuery};
-use super::page::{cursor, limit};
+use super::page::{cursor, items};
 use super::problem::{ChangeRefusals, Refusals};
 use super::removed::{Cursor, Removed, removed};
 use super::{Api, Page, Problem, Time};
@@ -102,7 +102,7 @@ async fn list(
     InQuery(parameters): InQuery<TrashParameters>,
 ) -> Result<Json<Page<Removed>>, Problem> {
     let repository = parameters.repository.as_deref().map(|name| read("repository", name)).transpose()?;
-    let (limit, after) = (limit(parameters.limit)?, cursor::<Cursor>(parameters.after.as_deref())?);
+    let (limit, after) = (items(parameters.limit)?, cursor::<Cursor>(parameters.after.as_deref())?);
     let found = api.recoverable(repository.as_ref(), after.map(|Cursor(place)| place), limit).await?;
     let next = found.next.map(|place| Cursor(place).to_string());
     Ok(Json(Page { items: found.items.into_iter().map(|item| removed(&api, item)).collect(), next }))

@@ -10,6 +10,7 @@
 mod forward;
 mod operation;
 mod past;
+mod retention;
 #[cfg(test)]
 mod tests;
 

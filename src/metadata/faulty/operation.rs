@@ -95,6 +95,28 @@ pub enum Operation {
     AdvanceRepository,
     /// [`crate::metadata::RepositoryChanges::forget_repositories`]
     ForgetRepositories,
+    /// [`crate::metadata::Snapshots::retention_snapshot`]
+    RetentionSnapshot,
+    /// [`crate::metadata::Pins::set_pins`]
+    SetPins,
+    /// [`crate::metadata::Pins::pin`]
+    Pin,
+    /// [`crate::metadata::Pins::note_judged`]
+    NoteJudged,
+    /// [`crate::metadata::Pins::judged`]
+    Judged,
+    /// [`crate::metadata::PolicyRecords::policies`]
+    Policies,
+    /// [`crate::metadata::PolicyRecords::set_policy`]
+    SetPolicy,
+    /// [`crate::metadata::PolicyRecords::remove_policy`]
+    RemovePolicy,
+    /// [`crate::metadata::PolicyRecords::policy_history`]
+    PolicyHistory,
+    /// [`crate::metadata::RetentionRuns::note_run`]
+    NoteRun,
+    /// [`crate::metadata::RetentionRuns::retention_runs`]
+    RetentionRuns,
     /// [`crate::metadata::Collection::review_manifests`]
     ReviewManifests,
     /// [`crate::metadata::Collection::condemn_trash`]

@@ -4,7 +4,7 @@ use rusqlite::ToSql;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSqlOutput, ValueRef};
 
 use crate::clock::Timestamp;
-use crate::metadata::{ChangeKind, EdgeKind};
+use crate::metadata::{ChangeKind, EdgeKind, RunCause};
 use crate::oci::{Algorithm, Digest, Generation, UploadId};
 
 /// A digest as one byte for its algorithm and the hash.
@@ -138,6 +138,28 @@ impl FromSql for ChangeKind {
             4 => Ok(Self::Restore),
             5 => Ok(Self::Rollback),
             6 => Ok(Self::Rename),
+            other => Err(FromSqlError::OutOfRange(other)),
+        }
+    }
+}
+
+impl ToSql for RunCause {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        let tag: u8 = match self {
+            Self::Interval => 0,
+            Self::Request => 1,
+            Self::Pressure => 2,
+        };
+        Ok(tag.into())
+    }
+}
+
+impl FromSql for RunCause {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        match value.as_i64()? {
+            0 => Ok(Self::Interval),
+            1 => Ok(Self::Request),
+            2 => Ok(Self::Pressure),
             other => Err(FromSqlError::OutOfRange(other)),
         }
     }

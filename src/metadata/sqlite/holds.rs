@@ -43,11 +43,14 @@ pub(super) fn blob_is_held(c: &Connection, repo: i64, target: &[u8]) -> rusqlite
         .exists(params![repo, target])
 }
 
-/// Whether a tag, an index or the subject holds the manifest `id`. What is in the trash goes on holding
+/// Whether a tag, an index, a policy or the subject holds the manifest `id`. What is in the trash goes on holding
 /// until it is purged: it may be brought back. So does an index that is being purged, until its own edge
 /// goes: whoever asked for the manifest while that was live was given no lease.
 pub(super) fn manifest_is_held(c: &Connection, id: i64, repo: i64, digest: &[u8]) -> rusqlite::Result<bool> {
-    Ok(is_tagged(c, id)? || is_listed(c, repo, digest, None)? || subject_holds(c, id, repo)?)
+    Ok(is_tagged(c, id)?
+        || is_listed(c, repo, digest, None)?
+        || is_pinned(c, repo, digest)?
+        || subject_holds(c, id, repo)?)
 }
 
 /// The same, but for what is being purged: for a manifest that the purge lets go of.
@@ -58,10 +61,10 @@ pub(super) fn manifest_is_kept(c: &Connection, id: i64, repo: i64, digest: &[u8]
              WHERE e.repo = ?1 AND e.target = ?2 AND e.kind = 1 AND m.state < 2 LIMIT 1",
         )?
         .exists(params![repo, digest])?;
-    Ok(listed || is_tagged(c, id)? || subject_holds(c, id, repo)?)
+    Ok(listed || is_tagged(c, id)? || is_pinned(c, repo, digest)? || subject_holds(c, id, repo)?)
 }
 
-/// Whether a tag, a live index or a live subject holds a manifest: what is in the trash does not bring it back
+/// Whether a tag, a live index, a policy or a live subject holds a manifest: what is in the trash does not bring it back
 /// alone, and comes back with it.
 pub(super) fn manifest_is_held_live(
     c: &Connection,
@@ -78,11 +81,17 @@ pub(super) fn manifest_is_held_live(
     };
     Ok(is_tagged(c, id)?
         || live_holder(c, repo, digest, EdgeKind::Child)?.is_some()
+        || is_pinned(c, repo, digest)?
         || (subject()? && subject_holds(c, id, repo)?))
 }
 
 fn is_tagged(c: &Connection, id: i64) -> rusqlite::Result<bool> {
     c.prepare_cached("SELECT 1 FROM tags WHERE manifest = ?1 LIMIT 1")?.exists([id])
+}
+
+/// Whether a policy keeps a manifest.
+fn is_pinned(c: &Connection, repo: i64, digest: &[u8]) -> rusqlite::Result<bool> {
+    c.prepare_cached("SELECT 1 FROM pins WHERE repo = ?1 AND digest = ?2")?.exists(params![repo, digest])
 }
 
 /// Whether an index lists a manifest, `except` one.

@@ -291,11 +291,12 @@ fn store_manifest(c: &Connection, repo: i64, target: &[u8], put: &PutManifest) -
         Some((id, state)) => {
             c.prepare_cached(
                 "UPDATE manifests SET state = 0, removed_at = NULL, removal = NULL, purged_to = 0,
-                                      media_type = ?3, leased_at = max(leased_at, ?2), content = ?4
+                                      media_type = ?3, leased_at = max(leased_at, ?2), content = ?4,
+                                      details = coalesce(?5, details)
                  WHERE id = ?1",
             )?
             // The same bytes, unless those that are there are damaged: then this heals them.
-            .execute(params![id, put.change.now, put.media_type, put.content])?;
+            .execute(params![id, put.change.now, put.media_type, put.content, details(put)])?;
             if state == 0 {
                 return Ok(id);
             }
@@ -329,8 +330,8 @@ fn insert_manifest(c: &Connection, repo: i64, target: &[u8], put: &PutManifest) 
     let annotations = (!put.annotations.is_empty()).then(|| serde_json::json!(put.annotations).to_string());
     c.prepare_cached(
         "INSERT INTO manifests (repo, digest, pushed_at, leased_at, size, media_type, artifact_type, annotations,
-                                content)
-         VALUES (?1, ?2, ?3, ?3, ?4, ?5, ?6, ?7, ?8)",
+                                content, details)
+         VALUES (?1, ?2, ?3, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
     )?
     .insert(params![
         repo,
@@ -340,8 +341,14 @@ fn insert_manifest(c: &Connection, repo: i64, target: &[u8], put: &PutManifest) 
         put.media_type,
         put.artifact_type,
         annotations,
-        put.content
+        put.content,
+        details(put)
     ])
+}
+
+/// What is known of the image, as JSON.
+fn details(put: &PutManifest) -> Option<String> {
+    (!put.details.are_unknown()).then(|| serde_json::json!(put.details).to_string())
 }
 
 /// The row of a live manifest.

@@ -19,7 +19,9 @@ mod listings;
 mod maintenance;
 mod manifests;
 mod open;
+mod pins;
 mod place;
+mod policies;
 mod purge;
 mod quotas;
 mod readers;
@@ -28,6 +30,7 @@ mod repositories;
 mod restore;
 mod review;
 mod scrub;
+mod snapshots;
 mod tags;
 #[cfg(test)]
 mod tests;

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::tags::{self, WHOLE};
-use super::{Durability, SqliteMetadata, deletion, make_repo, name_from, repo_id};
+use super::{Durability, SqliteMetadata, deletion, make_repo, name_from, pins, repo_id};
 use crate::metadata::{
     Change, ChangeKind, FixedTags, Renaming, RepositoryChanges, RepositoryStep, RepositoryWork, Result,
 };
@@ -199,6 +199,7 @@ fn keep_empty(c: &Connection, repos: Vec<i64>) -> rusqlite::Result<Vec<i64>> {
 /// Past uploads extend the leases of what is there no more.
 fn forget(c: &Connection, repo: i64) -> rusqlite::Result<()> {
     c.prepare_cached("DELETE FROM past_uploads WHERE repo = ?1")?.execute([repo])?;
+    pins::forget(c, repo)?;
     c.prepare_cached("DELETE FROM review WHERE kind IN (0, 1, 2, 3) AND repo = ?1")?.execute([repo])?;
     c.prepare_cached("DELETE FROM repositories WHERE id = ?1")?.execute([repo]).map(drop)
 }

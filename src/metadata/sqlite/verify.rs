@@ -89,6 +89,7 @@ const RULES: [(&str, &str); 14] = [
            AND NOT EXISTS (SELECT 1 FROM edges e WHERE e.repo = m.repo AND e.target = m.digest AND e.kind = 1)
            AND NOT EXISTS (SELECT 1 FROM edges e JOIN manifests s ON s.repo = e.repo AND s.digest = e.target
                            WHERE e.manifest = m.id AND e.kind = 2)
+           AND NOT EXISTS (SELECT 1 FROM pins p WHERE p.repo = m.repo AND p.digest = m.digest)
            AND NOT EXISTS (SELECT 1 FROM review v
                            WHERE v.kind IN (1, 3) AND v.repo = m.repo AND v.digest = m.digest)",
     ),

@@ -9,7 +9,9 @@ use crate::metadata::{
     Batch, BlobRecord, BlobSize, Change, CollectionRules, Commit, Deletion, Edge, EdgeKind, FixedTags,
     ManifestRecord, MetadataStore, PutManifest, PutOutcome, Target, UploadEnd, stale_lease,
 };
-use crate::oci::{Algorithm, BlobKey, Digest, Generation, Hasher, Reference, RepoName, Tag, UploadId};
+use crate::oci::{
+    Algorithm, BlobKey, Digest, Generation, Hasher, ImageDetails, Reference, RepoName, Tag, UploadId,
+};
 
 /// An hour.
 pub const HOUR: Duration = Duration::from_secs(60 * 60);
@@ -64,6 +66,7 @@ pub fn image(name: &str) -> Image {
         media_type: "application/vnd.oci.image.manifest.v1+json".into(),
         artifact_type: None,
         annotations: BTreeMap::new(),
+        details: ImageDetails::default(),
         edges: Vec::new(),
         tags: Vec::new(),
         change: at(0).into(),

@@ -161,6 +161,7 @@ async fn put(store: &SqliteMetadata, number: u64) -> crate::metadata::Result<()>
         media_type: "m".into(),
         artifact_type: None,
         annotations: std::collections::BTreeMap::new(),
+        details: crate::oci::ImageDetails::default(),
         edges: Vec::new(),
         tags: Vec::new(),
         change: at(1).into(),

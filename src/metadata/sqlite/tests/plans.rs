@@ -9,7 +9,7 @@ use crate::metadata::sqlite::listings::{repositories_page, tags_page};
 
 /// Every source with statements that must be quick; not `verify.rs`, `usage.rs` and `holdings.rs`, which look
 /// at everything of a kind, aside.
-const SOURCES: [(&str, &str); 21] = [
+const SOURCES: [(&str, &str); 24] = [
     ("accounting", include_str!("../accounting.rs")),
     ("blobs", include_str!("../blobs.rs")),
     ("collection", include_str!("../collection.rs")),
@@ -22,19 +22,24 @@ const SOURCES: [(&str, &str); 21] = [
     ("maintenance", include_str!("../maintenance.rs")),
     ("manifests", include_str!("../manifests.rs")),
     ("mod", include_str!("../mod.rs")),
+    ("pins", include_str!("../pins.rs")),
+    ("policies", include_str!("../policies.rs")),
     ("purge", include_str!("../purge.rs")),
     ("repositories", include_str!("../repositories.rs")),
     ("restore", include_str!("../restore.rs")),
     ("quotas", include_str!("../quotas.rs")),
     ("review", include_str!("../review.rs")),
     ("scrub", include_str!("../scrub.rs")),
+    ("snapshots", include_str!("../snapshots.rs")),
     ("tags", include_str!("../tags.rs")),
     ("trash", include_str!("../trash.rs")),
     ("uploads", include_str!("../uploads.rs")),
 ];
 
 /// Statements that may look at all of something, by a part of them.
-const WHOLE: [&str; 7] = [
+const WHOLE: [&str; 8] = [
+    // A handful, which people write.
+    "FROM policies ORDER BY id",
     // A short list, taken from its beginning.
     "FROM doomed LIMIT",
     // One for each repository that is being deleted or restored.

@@ -1,0 +1,249 @@
+//! `orlop retention`.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use http::Method;
+use serde_json::Value;
+
+use super::args::{ImportFrom, Output, RetentionCommand};
+use super::connect::connect;
+use super::table::{Table, print_json, size, when, write_out};
+use super::{Failure, exit_code, start};
+use crate::config::Config;
+use crate::http::api::{
+    Applied, ApplyRequest, Checked, ImportParameters, MOST_ITEMS, Page, Plan, PlanParameters, PolicyList,
+    RecentParameters, Registries, Run, imported,
+};
+use crate::retention::{PRESETS, Policies, Policy};
+use crate::server::admin::{ApiClient, path};
+
+/// How much of a digest tells it from others.
+const SHORT_DIGEST: usize = "sha256:".len() + 12;
+
+pub(super) fn run(config: &Config, command: RetentionCommand) -> Result<ExitCode, Failure> {
+    match command {
+        RetentionCommand::Plan { repository, pressure, expiring, output } => {
+            let parameters = PlanParameters {
+                repository,
+                pressure: pressure.then_some(true),
+                expiring: expiring.then_some(true),
+                ..PlanParameters::default()
+            };
+            plan(config, parameters, output.json)
+        }
+        RetentionCommand::Apply { repository, plan, strict, output } => {
+            let plan =
+                plan.map(|id| id.parse().map_err(|_| Failure::Other(format!("{id} is not a plan's id"))));
+            apply(config, &ApplyRequest { plan: plan.transpose()?, repository, strict }, output.json)
+        }
+        RetentionCommand::Policies(output) => policies(config, output.json),
+        RetentionCommand::Runs(output) => runs(config, output.json),
+        RetentionCommand::Set { file } => set(config, &file),
+        RetentionCommand::Remove { name } => remove(config, &name),
+        RetentionCommand::Check { file } => check(&file),
+        RetentionCommand::Presets { name } => presets(name.as_deref()),
+        RetentionCommand::Import { from, file, name, repositories, output } => {
+            let from = match from {
+                ImportFrom::Ecr => Registries::Ecr,
+                ImportFrom::Zot => Registries::Zot,
+            };
+            import(&file, &ImportParameters { from, name, repositories }, &output)
+        }
+    }
+}
+
+fn plan(config: &Config, mut parameters: PlanParameters, json: bool) -> Result<ExitCode, Failure> {
+    let plan = start()?.block_on(async {
+        let mut client = connect(config, false).await?;
+        whole_plan(&mut client, &mut parameters).await
+    })?;
+    if json {
+        print_json(&plan);
+        return Ok(exit_code(true));
+    }
+    let mut table = Table::new(["REPOSITORY", "TAG", "DIGEST", "", "WHY"]);
+    for item in &plan.items {
+        table.row([
+            item.repository.clone(),
+            item.tag.clone().unwrap_or_else(|| "(none)".into()),
+            item.digest.chars().take(SHORT_DIGEST).collect(),
+            if item.expires { "goes" } else { "stays" }.into(),
+            item.reason.clone(),
+        ]);
+    }
+    table.print();
+    let free = plan.would_free.map_or_else(String::new, |bytes| format!("; {} would come free", size(bytes)));
+    write_out(&format!(
+        "\n{} tags and {} manifests would go, {} tags would stay{free}. Nothing was changed.\n",
+        plan.tags, plan.manifests, plan.tags_kept
+    ));
+    Ok(exit_code(true))
+}
+
+/// All pages of a plan as one.
+async fn whole_plan(client: &mut ApiClient, parameters: &mut PlanParameters) -> Result<Plan, Failure> {
+    let path = path(&["retention", "plan"]);
+    parameters.limit = Some(MOST_ITEMS);
+    let mut plan: Plan = client.get(&path, parameters).await?;
+    while let Some(next) = plan.next.take() {
+        (parameters.plan, parameters.after) = (Some(plan.plan), Some(next));
+        let more: Plan = client.get(&path, parameters).await?;
+        plan.items.extend(more.items);
+        plan.next = more.next;
+    }
+    Ok(plan)
+}
+
+fn apply(config: &Config, request: &ApplyRequest, json: bool) -> Result<ExitCode, Failure> {
+    let done: Applied = start()?.block_on(async {
+        let mut client = connect(config, true).await?;
+        let path = path(&["retention", "apply"]);
+        Ok::<_, Failure>(client.send(Method::POST, &path, Some(request)).await?)
+    })?;
+    if json {
+        print_json(&done);
+        return Ok(exit_code(!done.stopped));
+    }
+    let mut text = format!("{} tags and {} manifests went to the trash.\n", done.tags, done.manifests);
+    for skip in &done.skips {
+        let tag = skip.tag.as_deref().unwrap_or(&skip.digest);
+        text.push_str(&format!("{} {tag}: has changed, and was left alone\n", skip.repository));
+    }
+    if done.stopped {
+        text.push_str("Stopped there; what was done before stays done.\n");
+    }
+    write_out(&text);
+    Ok(exit_code(!done.stopped))
+}
+
+fn policies(config: &Config, json: bool) -> Result<ExitCode, Failure> {
+    let found: PolicyList = start()?.block_on(async {
+        let mut client = connect(config, false).await?;
+        Ok::<_, Failure>(client.get(&path(&["retention", "policies"]), &()).await?)
+    })?;
+    if json {
+        print_json(&found);
+        return Ok(exit_code(found.broken.is_none()));
+    }
+    let mut text = String::new();
+    for entry in &found.policies {
+        let from = match entry.set_at {
+            None => "the configuration file".to_owned(),
+            at => format!("set at {}", when(at)),
+        };
+        text.push_str(&format!("# From {from}.\n{}\n", toml_of(vec![entry.policy.clone()])?));
+    }
+    for warning in &found.warnings {
+        text.push_str(&format!("# Warning: {warning}\n"));
+    }
+    if let Some(broken) = &found.broken {
+        text.push_str(&format!("# Nothing expires: {broken}\n"));
+    }
+    write_out(if text.is_empty() { "# There are no policies: nothing expires.\n" } else { &text });
+    Ok(exit_code(found.broken.is_none()))
+}
+
+fn runs(config: &Config, json: bool) -> Result<ExitCode, Failure> {
+    let found: Page<Run> = start()?.block_on(async {
+        let mut client = connect(config, false).await?;
+        Ok::<_, Failure>(client.get(&path(&["retention", "runs"]), &RecentParameters::default()).await?)
+    })?;
+    if json {
+        print_json(&found.items);
+        return Ok(exit_code(true));
+    }
+    let mut table = Table::new(["BEGAN (UTC)", "ENDED (UTC)", "BY", ">TAGS", ">MANIFESTS", ">SKIPPED"]);
+    for run in &found.items {
+        let cause = serde_json::to_value(run.cause).ok();
+        table.row([
+            when(Some(run.began_at)),
+            when(Some(run.ended_at)),
+            cause.as_ref().and_then(Value::as_str).unwrap_or_default().to_owned(),
+            run.tags.to_string(),
+            run.manifests.to_string(),
+            run.skipped.to_string(),
+        ]);
+    }
+    table.print();
+    Ok(exit_code(true))
+}
+
+fn set(config: &Config, file: &Path) -> Result<ExitCode, Failure> {
+    let policies = read(file)?;
+    if !policies.protected.is_empty() || !policies.immutable.is_empty() {
+        let message = "protected and immutable tags are set in the configuration file";
+        return Err(Failure::Other(format!("{}: {message}", file.display())));
+    }
+    start()?.block_on(async {
+        let mut client = connect(config, true).await?;
+        for policy in &policies.policies {
+            let name = if policy.name.is_empty() { policy.preset.as_deref() } else { Some(&*policy.name) };
+            let name = name.unwrap_or_default();
+            let path = path(&["retention", "policies", name]);
+            let checked: Checked = client.send(Method::PUT, &path, Some(policy)).await?;
+            let mut text = format!("{name} is in force.\n");
+            checked.warnings.iter().for_each(|warning| text.push_str(&format!("Warning: {warning}\n")));
+            write_out(&text);
+        }
+        Ok(exit_code(true))
+    })
+}
+
+fn remove(config: &Config, name: &str) -> Result<ExitCode, Failure> {
+    start()?.block_on(async {
+        let mut client = connect(config, true).await?;
+        let () = client.send(Method::DELETE, &path(&["retention", "policies", name]), None::<&()>).await?;
+        Ok(exit_code(true))
+    })
+}
+
+fn check(file: &Path) -> Result<ExitCode, Failure> {
+    let (_, warnings) = read(file)?.compile().map_err(|error| Failure::Other(error.to_string()))?;
+    let mut text = format!("{} is fine.\n", file.display());
+    warnings.iter().for_each(|warning| text.push_str(&format!("Warning: {warning}\n")));
+    write_out(&text);
+    Ok(exit_code(true))
+}
+
+/// The policies of a file: by themselves, or in a configuration's `[retention]`.
+fn read(file: &Path) -> Result<Policies, Failure> {
+    let wrong = |error: &dyn std::fmt::Display| Failure::Other(format!("{}: {error}", file.display()));
+    let text = std::fs::read_to_string(file).map_err(|error| wrong(&error))?;
+    let table: toml::Table = text.parse().map_err(|error: toml::de::Error| wrong(&error))?;
+    if let Some(section) = table.get("retention") {
+        let section: crate::config::Retention = section.clone().try_into().map_err(|error| wrong(&error))?;
+        return Ok(section.policies());
+    }
+    toml::from_str(&text).map_err(|error| wrong(&error))
+}
+
+fn presets(name: Option<&str>) -> Result<ExitCode, Failure> {
+    let Some(name) = name else {
+        let names: Vec<_> = PRESETS.iter().map(|preset| preset.name).collect();
+        write_out(&format!("{}\n", names.join("\n")));
+        return Ok(exit_code(true));
+    };
+    let preset = PRESETS.iter().find(|preset| preset.name == name);
+    let preset = preset.ok_or_else(|| Failure::Other(format!("there is no preset {name:?}")))?;
+    write_out(preset.toml);
+    Ok(exit_code(true))
+}
+
+fn import(file: &Path, parameters: &ImportParameters, output: &Output) -> Result<ExitCode, Failure> {
+    let wrong = |error: String| Failure::Other(format!("{}: {error}", file.display()));
+    let json = std::fs::read_to_string(file).map_err(|error| wrong(error.to_string()))?;
+    let found = imported(&json, parameters).map_err(wrong)?;
+    if output.json {
+        print_json(&found);
+    } else {
+        let notes: String = found.notes.iter().map(|note| format!("# {note}\n")).collect();
+        write_out(&format!("{notes}\n{}", found.toml));
+    }
+    Ok(exit_code(true))
+}
+
+fn toml_of(policies: Vec<Policy>) -> Result<String, Failure> {
+    let policies = Policies { policies, ..Policies::default() };
+    toml::to_string(&policies).map_err(|error| Failure::Other(error.to_string()))
+}

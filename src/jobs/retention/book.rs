@@ -1,0 +1,215 @@
+//! The policies in force: those of the configuration file, and those that were set through the API.
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use super::PolicyChangeError;
+use crate::clock::Timestamp;
+use crate::metadata::{Judged, MetadataStore, PolicyRecord};
+use crate::oci::{Algorithm, Hasher, RepoName, Tag};
+use crate::registry::{Fault, Registry, TagGuard};
+use crate::retention::{Compiled, Policies, Policy, PolicyError, Warning};
+
+/// Where a policy comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// The configuration file: it is changed there.
+    File,
+    /// The API.
+    Record {
+        /// When it was last set.
+        set_at: Timestamp,
+        /// By whom, if that is known.
+        by: Option<String>,
+    },
+}
+
+/// The policies in force.
+#[derive(Debug, Default)]
+pub struct InForce {
+    /// Each, with where it comes from: those of the file first.
+    pub policies: Vec<(Policy, Source)>,
+    /// What is allowed and odd.
+    pub warnings: Vec<String>,
+    /// Why nothing may expire: a record cannot be read or has a mistake. What it would keep is not known.
+    pub broken: Option<String>,
+    pub(super) compiled: Arc<Compiled>,
+    /// What tells them from others.
+    pub(super) fingerprint: String,
+}
+
+impl InForce {
+    /// Whether a rule may keep what no tag holds.
+    pub(in crate::jobs) fn may_pin(&self) -> bool {
+        self.compiled.may_pin_anywhere()
+    }
+
+    /// Whether a judgement was made by these policies.
+    pub(in crate::jobs) fn made(&self, judged: &Judged) -> bool {
+        judged.policies == self.fingerprint
+    }
+}
+
+/// Knows the policies in force. The job, the API and the guard of immutable tags share it.
+#[derive(Debug, Default)]
+pub struct PolicyBook {
+    file: Policies,
+    in_force: RwLock<Arc<InForce>>,
+    changing: tokio::sync::Mutex<()>,
+}
+
+impl PolicyBook {
+    /// A book of what the configuration file says, without records yet.
+    ///
+    /// # Errors
+    /// [`PolicyError`]: a mistake, with policy and rule.
+    pub fn of_file(file: Policies) -> Result<Self, PolicyError> {
+        let book = Self { file, ..Self::default() };
+        book.set(book.join(&[])?);
+        Ok(book)
+    }
+
+    /// The policies in force.
+    pub fn in_force(&self) -> Arc<InForce> {
+        Arc::clone(&self.in_force.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Takes up what is recorded. A record that cannot be used leaves the book broken, with what the file says
+    /// in force for immutable tags alone.
+    ///
+    /// # Errors
+    /// [`Fault`] when the store failed.
+    pub async fn load(&self, metadata: &dyn MetadataStore) -> Result<(), Fault> {
+        let records = metadata.policies().await?;
+        let read: Result<Vec<_>, String> = records.iter().map(read).collect();
+        let joined = read.and_then(|records| self.join(&records).map_err(|error| error.to_string()));
+        let in_force = joined.unwrap_or_else(|broken| {
+            let file = self.join(&[]).unwrap_or_default();
+            InForce { broken: Some(broken), ..file }
+        });
+        self.set(in_force);
+        Ok(())
+    }
+
+    /// What the policies would be with this one, in the place of a record of its name.
+    ///
+    /// # Errors
+    /// [`PolicyChangeError`]: a mistake, or it is the file's.
+    pub fn check(&self, policy: &Policy) -> Result<Vec<String>, PolicyChangeError> {
+        self.refuse_file(name_of(policy))?;
+        let alone = Policies { policies: vec![policy.clone()], ..Policies::default() };
+        let (_, warnings) = alone.compile()?;
+        let mut records = self.records();
+        let record = (policy.clone(), Source::Record { set_at: Timestamp(0), by: None });
+        match records.iter_mut().find(|(other, _)| name_of(other) == name_of(policy)) {
+            Some(place) => *place = record,
+            None => records.push(record),
+        }
+        self.join(&records)?;
+        Ok(warnings.iter().map(Warning::to_string).collect())
+    }
+
+    /// Sets a policy, in force from now on, for `by`. Tells what is odd about it.
+    ///
+    /// # Errors
+    /// [`PolicyChangeError`]; then nothing changed.
+    pub async fn put(
+        &self,
+        registry: &Registry,
+        policy: &Policy,
+        by: Option<&str>,
+    ) -> Result<Vec<String>, PolicyChangeError> {
+        let _one = self.changing.lock().await;
+        let warnings = self.check(policy)?;
+        let json = serde_json::to_string(policy).map_err(|error| Fault::Failed(error.to_string()))?;
+        let record = PolicyRecord {
+            name: name_of(policy).to_owned(),
+            policy: json,
+            set_at: registry.clock().now(),
+            by: by.map(str::to_owned),
+        };
+        registry.metadata().set_policy(record).await.map_err(Fault::from)?;
+        self.load(registry.metadata().as_ref()).await?;
+        Ok(warnings)
+    }
+
+    /// Removes a policy that was set through the API.
+    ///
+    /// # Errors
+    /// [`PolicyChangeError`]; then nothing changed.
+    pub async fn remove(
+        &self,
+        registry: &Registry,
+        name: &str,
+        by: Option<&str>,
+    ) -> Result<(), PolicyChangeError> {
+        let _one = self.changing.lock().await;
+        self.refuse_file(name)?;
+        let now = registry.clock().now();
+        if !registry.metadata().remove_policy(name, now, by).await.map_err(Fault::from)? {
+            return Err(PolicyChangeError::Unknown(name.to_owned()));
+        }
+        Ok(self.load(registry.metadata().as_ref()).await?)
+    }
+
+    fn refuse_file(&self, name: &str) -> Result<(), PolicyChangeError> {
+        if self.file.policies.iter().any(|policy| name_of(policy) == name) {
+            return Err(PolicyChangeError::InFile(name.to_owned()));
+        }
+        Ok(())
+    }
+
+    fn records(&self) -> Vec<(Policy, Source)> {
+        let in_force = self.in_force();
+        in_force.policies.iter().filter(|(_, source)| *source != Source::File).cloned().collect()
+    }
+
+    /// The file's policies and these records, checked together. The file's win where names are the same.
+    fn join(&self, records: &[(Policy, Source)]) -> Result<InForce, PolicyError> {
+        let mut listed: Vec<_> =
+            self.file.policies.iter().map(|policy| (policy.clone(), Source::File)).collect();
+        let mut warnings = Vec::new();
+        for (policy, source) in records {
+            let name = name_of(policy);
+            if self.file.policies.iter().any(|other| name_of(other) == name) {
+                warnings.push(format!(
+                    "retention policy `{name}` was set through the API, and is not in force: \
+                     the configuration file has one of this name"
+                ));
+                continue;
+            }
+            listed.push((policy.clone(), source.clone()));
+        }
+        let policies =
+            Policies { policies: listed.iter().map(|(p, _)| p.clone()).collect(), ..self.file.clone() };
+        let (compiled, odd) = policies.compile()?;
+        warnings.extend(odd.iter().map(Warning::to_string));
+        let text = serde_json::to_vec(&policies).unwrap_or_default();
+        let fingerprint = Hasher::digest(Algorithm::Sha256, &text).to_string();
+        Ok(InForce { policies: listed, warnings, broken: None, compiled: Arc::new(compiled), fingerprint })
+    }
+
+    fn set(&self, in_force: InForce) {
+        *self.in_force.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(in_force);
+    }
+}
+
+impl TagGuard for PolicyBook {
+    fn is_immutable(&self, repo: &RepoName, tag: &Tag) -> bool {
+        let in_force = self.in_force.read().unwrap_or_else(PoisonError::into_inner);
+        in_force.compiled.is_immutable(repo, tag)
+    }
+}
+
+/// A policy's name: without one of its own, its preset's.
+pub(super) fn name_of(policy: &Policy) -> &str {
+    match &policy.preset {
+        Some(preset) if policy.name.is_empty() => preset,
+        _ => &policy.name,
+    }
+}
+
+fn read(record: &PolicyRecord) -> Result<(Policy, Source), String> {
+    let policy = serde_json::from_str(&record.policy)
+        .map_err(|error| format!("retention policy `{}` cannot be read: {error}", record.name))?;
+    Ok((policy, Source::Record { set_at: record.set_at, by: record.by.clone() }))
+}

@@ -1,0 +1,41 @@
+//! Why retention did not do what it was asked for.
+
+use thiserror::Error;
+use uuid::Uuid;
+
+use crate::registry::Fault;
+use crate::retention::PolicyError;
+
+/// Why nothing was planned or applied.
+#[derive(Debug, Error)]
+pub enum RetentionError {
+    /// Policies that were set cannot be used, so what they keep is not known.
+    #[error("nothing expires: {0}")]
+    Policies(String),
+    /// The clock cannot be trusted.
+    #[error("nothing expires: {0}")]
+    Clock(String),
+    /// The plan is not there any more: another one was made since, or the program was started anew.
+    #[error("there is no plan {0} any more: make a new one")]
+    NoPlan(Uuid),
+    /// A store failed.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+}
+
+/// Why a policy was not set or removed.
+#[derive(Debug, Error)]
+pub enum PolicyChangeError {
+    /// It has a mistake, or contradicts another.
+    #[error(transparent)]
+    Mistake(#[from] PolicyError),
+    /// It is the configuration file's.
+    #[error("the retention policy `{0}` is in the configuration file, and is changed there")]
+    InFile(String),
+    /// There is none.
+    #[error("there is no retention policy `{0}`")]
+    Unknown(String),
+    /// A store failed.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+}

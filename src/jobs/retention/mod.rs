@@ -1,0 +1,283 @@
+//! Retention: does what policies say, and tells before what that would be.
+//!
+//! There is one way: a snapshot of a repository is judged by [`crate::retention::evaluate`], and what comes of
+//! it is a [`PlanReport`]; the dry run shows it, and every real run does its steps, each compared with what
+//! is there by then. Before the first step what rules keep without a tag is *pinned*, so that neither a
+//! step nor the collector takes it.
+
+mod apply;
+mod book;
+mod errors;
+mod pass;
+mod plan;
+#[cfg(test)]
+mod tests;
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use super::{ClockGuard, ClockState};
+use crate::clock::Timestamp;
+use crate::metadata::{RetentionRun, RunCause};
+use crate::oci::RepoName;
+use crate::registry::{Fault, Registry};
+use crate::retention::Compiled;
+
+pub use apply::{AppliedReport, Skip};
+pub use book::{InForce, PolicyBook, Source};
+pub use errors::{PolicyChangeError, RetentionError};
+pub use plan::{PlanReport, RepoRows, Row};
+
+/// How many repositories are named at once.
+const PAGE: usize = 100;
+
+/// How things are done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RetentionSettings {
+    /// How long a lease is.
+    pub lease: Duration,
+    /// How many steps a batch has.
+    pub batch: usize,
+}
+
+/// How it is doing, since the start of the program.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RetentionStatus {
+    /// Tags that went.
+    pub tags: u64,
+    /// Manifests that went to the trash with them.
+    pub manifests: u64,
+    /// Steps that were skipped, because something had changed.
+    pub skipped: u64,
+    /// When all repositories had last been judged.
+    pub last_run: Option<Timestamp>,
+    /// Why nothing expires, if that is so.
+    pub paused: Option<String>,
+}
+
+/// Plans and applies; as a job, a repository after the other.
+pub struct Retention {
+    registry: Arc<Registry>,
+    book: Arc<PolicyBook>,
+    settings: RetentionSettings,
+    clock_guard: ClockGuard,
+    status: Mutex<RetentionStatus>,
+    /// The plan that was last asked for.
+    held: Mutex<Option<Arc<PlanReport>>>,
+    /// One plan is made at a time.
+    planning: tokio::sync::Mutex<()>,
+    pass: tokio::sync::Mutex<Option<pass::Pass>>,
+}
+
+impl Retention {
+    /// Retention by what `book` has.
+    pub fn new(registry: Arc<Registry>, book: Arc<PolicyBook>, settings: RetentionSettings) -> Self {
+        Self {
+            registry,
+            book,
+            settings,
+            clock_guard: ClockGuard::default(),
+            status: Mutex::default(),
+            held: Mutex::default(),
+            planning: tokio::sync::Mutex::default(),
+            pass: tokio::sync::Mutex::default(),
+        }
+    }
+
+    /// The policies.
+    pub fn book(&self) -> &Arc<PolicyBook> {
+        &self.book
+    }
+
+    /// How it is doing.
+    pub fn status(&self) -> RetentionStatus {
+        self.lock().clone()
+    }
+
+    /// What policies would do now, to one repository or all; under `pressure`, if the store were nearly full.
+    /// Changes nothing. The plan is held until the next one is made, to be asked for again or applied.
+    ///
+    /// # Errors
+    /// [`RetentionError`].
+    pub async fn plan(
+        &self,
+        repo: Option<&RepoName>,
+        pressure: bool,
+    ) -> Result<Arc<PlanReport>, RetentionError> {
+        let _one = self.planning.lock().await;
+        let mut plan = self.make(repo, pressure).await?;
+        let free = self.registry.metadata().would_free(plan.going()).await.map_err(Fault::from)?;
+        plan.would_free = Some(free);
+        let plan = Arc::new(plan);
+        *self.held.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&plan));
+        Ok(plan)
+    }
+
+    /// The plan that is held, if it is this one.
+    ///
+    /// # Errors
+    /// [`RetentionError::NoPlan`].
+    pub fn held(&self, id: Uuid) -> Result<Arc<PlanReport>, RetentionError> {
+        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        held.filter(|plan| plan.id == id).ok_or(RetentionError::NoPlan(id))
+    }
+
+    /// Does exactly what a plan says, for `by`. What has changed since is skipped and told; if it is `strict`,
+    /// the first such stops it.
+    ///
+    /// # Errors
+    /// [`RetentionError`]; what was done until then is done.
+    pub async fn apply(
+        &self,
+        plan: &PlanReport,
+        strict: bool,
+        by: Option<&str>,
+    ) -> Result<AppliedReport, RetentionError> {
+        self.trust_clock().await?;
+        self.pin(&plan.repositories).await?;
+        let steps = self.steps(plan, by);
+        let mut report = AppliedReport { began_at: self.now(), ..AppliedReport::default() };
+        let mut next = Some(0);
+        while let Some(from) = next {
+            next = steps.run(from, self.settings.batch, strict, &mut report).await?;
+            tokio::task::yield_now().await;
+        }
+        let bytes = if report.skipped == 0 { plan.would_free } else { None };
+        self.conclude(&report, RunCause::Request, by, bytes).await?;
+        Ok(report)
+    }
+
+    /// Does what policies allow while the store is nearly full, step by step in the operator's order, until
+    /// `enough` says so, which is asked before each step. What goes is in the trash, and not yet free.
+    ///
+    /// # Errors
+    /// [`RetentionError`]; what was done until then is done.
+    pub async fn apply_under_pressure<F, E>(&self, mut enough: E) -> Result<AppliedReport, RetentionError>
+    where
+        F: Future<Output = Result<bool, Fault>> + Send,
+        E: FnMut(&AppliedReport) -> F + Send,
+    {
+        self.trust_clock().await?;
+        let plan = self.make(None, true).await?;
+        self.pin(&plan.repositories).await?;
+        let steps = self.steps(&plan, None);
+        let mut report = AppliedReport { began_at: self.now(), ..AppliedReport::default() };
+        let mut next = (plan.steps() > 0).then_some(0);
+        while let Some(from) = next {
+            if enough(&report).await? {
+                break;
+            }
+            next = steps.run(from, 1, false, &mut report).await?;
+        }
+        self.conclude(&report, RunCause::Pressure, None, None).await?;
+        Ok(report)
+    }
+
+    async fn make(&self, repo: Option<&RepoName>, pressure: bool) -> Result<PlanReport, RetentionError> {
+        let in_force = self.usable()?;
+        // A pull that was not written down yet must count.
+        self.registry.flush_pulls().await?;
+        let (now, mut found) = (self.now(), Vec::new());
+        if let Some(repo) = repo {
+            found.extend(self.judge(&in_force.compiled, repo, now, pressure).await?);
+            return Ok(PlanReport::new(now, pressure, found));
+        }
+        let mut after: Option<RepoName> = None;
+        loop {
+            let from = after.as_ref().map(RepoName::as_str);
+            let names = self.registry.metadata().repositories(from, PAGE).await.map_err(Fault::from)?;
+            for repo in &names {
+                found.extend(self.judge(&in_force.compiled, repo, now, pressure).await?);
+            }
+            match names.into_iter().last() {
+                Some(last) => after = Some(last),
+                None => return Ok(PlanReport::new(now, pressure, found)),
+            }
+        }
+    }
+
+    /// Judges a repository, unless no rule could do anything with it.
+    async fn judge(
+        &self,
+        policies: &Arc<Compiled>,
+        repo: &RepoName,
+        now: Timestamp,
+        pressure: bool,
+    ) -> Result<Option<RepoRows>, Fault> {
+        if !policies.may_expire(repo, pressure) && !policies.may_pin(repo, pressure) {
+            return Ok(None);
+        }
+        let past = policies.history_depth(repo, pressure);
+        let Some(snapshot) = self.registry.metadata().retention_snapshot(repo, past).await? else {
+            return Ok(None);
+        };
+        let policies = Arc::clone(policies);
+        let judged =
+            tokio::task::spawn_blocking(move || RepoRows::judge(snapshot, &policies, now, pressure)).await;
+        judged.map(Some).map_err(|error| Fault::Failed(error.to_string()))
+    }
+
+    async fn pin(&self, repositories: &[RepoRows]) -> Result<(), Fault> {
+        for rows in repositories {
+            self.registry.metadata().set_pins(&rows.repo, rows.pins.clone()).await?;
+        }
+        Ok(())
+    }
+
+    fn steps<'a>(&'a self, plan: &'a PlanReport, by: Option<&'a str>) -> apply::Steps<'a> {
+        apply::Steps { registry: &self.registry, plan, lease: self.settings.lease, by }
+    }
+
+    /// Writes down what was done.
+    async fn conclude(
+        &self,
+        report: &AppliedReport,
+        cause: RunCause,
+        by: Option<&str>,
+        bytes: Option<u64>,
+    ) -> Result<(), Fault> {
+        let AppliedReport { began_at, tags, manifests, skipped, stopped, .. } = *report;
+        {
+            let mut status = self.lock();
+            status.tags += tags;
+            status.manifests += manifests;
+            status.skipped += skipped;
+        }
+        if tags + manifests + skipped == 0 {
+            return Ok(());
+        }
+        tracing::info!(tags, manifests, skipped, stopped, ?cause, "policies let go");
+        let (by, ended_at) = (by.map(str::to_owned), self.now());
+        let run =
+            RetentionRun { id: 0, began_at, ended_at, by, cause, tags, manifests, skipped, bytes, stopped };
+        Ok(self.registry.metadata().note_run(run).await?)
+    }
+
+    /// The policies, if they may be used.
+    fn usable(&self) -> Result<Arc<InForce>, RetentionError> {
+        let in_force = self.book.in_force();
+        match &in_force.broken {
+            Some(broken) => Err(RetentionError::Policies(broken.clone())),
+            None => Ok(in_force),
+        }
+    }
+
+    async fn trust_clock(&self) -> Result<(), RetentionError> {
+        let (metadata, clock) = (self.registry.metadata(), self.registry.clock());
+        let recorded = metadata.recorded_time().await.map_err(Fault::from)?;
+        match self.clock_guard.look(clock.as_ref(), recorded) {
+            ClockState::Trusted => Ok(()),
+            ClockState::Suspect(reason) => Err(RetentionError::Clock(reason)),
+        }
+    }
+
+    fn now(&self) -> Timestamp {
+        self.registry.clock().now()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, RetentionStatus> {
+        self.status.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

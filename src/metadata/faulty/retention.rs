@@ -1,0 +1,65 @@
+//! What belongs to policies, as the plan has it.
+
+use async_trait::async_trait;
+
+use super::{Faulty, Operation};
+use crate::clock::Timestamp;
+use crate::metadata::*;
+use crate::oci::{Digest, RepoName};
+use crate::retention::RepoSnapshot;
+
+#[async_trait]
+impl<S: Snapshots> Snapshots for Faulty<S> {
+    async fn retention_snapshot(&self, repo: &RepoName, past: usize) -> Result<Option<RepoSnapshot>> {
+        self.faults.apply(Operation::RetentionSnapshot, self.inner.retention_snapshot(repo, past)).await
+    }
+}
+
+#[async_trait]
+impl<S: Pins> Pins for Faulty<S> {
+    async fn set_pins(&self, repo: &RepoName, pins: Vec<Pin>) -> Result<()> {
+        self.faults.apply(Operation::SetPins, self.inner.set_pins(repo, pins)).await
+    }
+
+    async fn pin(&self, repo: &RepoName, digest: &Digest) -> Result<Option<String>> {
+        self.faults.apply(Operation::Pin, self.inner.pin(repo, digest)).await
+    }
+
+    async fn note_judged(&self, judged: &Judged) -> Result<()> {
+        self.faults.apply(Operation::NoteJudged, self.inner.note_judged(judged)).await
+    }
+
+    async fn judged(&self) -> Result<Option<Judged>> {
+        self.faults.apply(Operation::Judged, self.inner.judged()).await
+    }
+}
+
+#[async_trait]
+impl<S: PolicyRecords> PolicyRecords for Faulty<S> {
+    async fn policies(&self) -> Result<Vec<PolicyRecord>> {
+        self.faults.apply(Operation::Policies, self.inner.policies()).await
+    }
+
+    async fn set_policy(&self, record: PolicyRecord) -> Result<()> {
+        self.faults.apply(Operation::SetPolicy, self.inner.set_policy(record)).await
+    }
+
+    async fn remove_policy(&self, name: &str, now: Timestamp, by: Option<&str>) -> Result<bool> {
+        self.faults.apply(Operation::RemovePolicy, self.inner.remove_policy(name, now, by)).await
+    }
+
+    async fn policy_history(&self, before: Option<i64>, limit: usize) -> Result<Vec<PolicyChange>> {
+        self.faults.apply(Operation::PolicyHistory, self.inner.policy_history(before, limit)).await
+    }
+}
+
+#[async_trait]
+impl<S: RetentionRuns> RetentionRuns for Faulty<S> {
+    async fn note_run(&self, run: RetentionRun) -> Result<()> {
+        self.faults.apply(Operation::NoteRun, self.inner.note_run(run)).await
+    }
+
+    async fn retention_runs(&self, before: Option<i64>, limit: usize) -> Result<Vec<RetentionRun>> {
+        self.faults.apply(Operation::RetentionRuns, self.inner.retention_runs(before, limit)).await
+    }
+}

@@ -1,0 +1,140 @@
+//! Policies as records, and what came of them.
+
+use async_trait::async_trait;
+use rusqlite::{Connection, params};
+
+use super::{Durability, SqliteMetadata};
+use crate::clock::Timestamp;
+use crate::metadata::{
+    PolicyChange, PolicyRecord, PolicyRecords, RECORDS_KEPT, Result, RetentionRun, RetentionRuns,
+};
+
+#[async_trait]
+impl PolicyRecords for SqliteMetadata {
+    async fn policies(&self) -> Result<Vec<PolicyRecord>> {
+        self.read(|c| {
+            let mut query =
+                c.prepare_cached("SELECT name, policy, set_at, actor FROM policies ORDER BY id")?;
+            let rows = query.query_map([], |row| {
+                Ok(PolicyRecord {
+                    name: row.get(0)?,
+                    policy: row.get(1)?,
+                    set_at: row.get(2)?,
+                    by: row.get(3)?,
+                })
+            })?;
+            rows.collect()
+        })
+    }
+
+    async fn set_policy(&self, record: PolicyRecord) -> Result<()> {
+        self.write(Durability::Full, move |c| {
+            let PolicyRecord { name, policy, set_at, by } = &record;
+            c.prepare_cached(
+                "INSERT INTO policies (name, policy, set_at, actor) VALUES (?1, ?2, ?3, ?4)
+                 ON CONFLICT (name) DO UPDATE SET policy = excluded.policy, set_at = excluded.set_at,
+                                                  actor = excluded.actor",
+            )?
+            .execute(params![name, policy, set_at, by])?;
+            note_change(c, name, Some(policy), *set_at, by.as_deref())
+        })
+        .await
+    }
+
+    async fn remove_policy(&self, name: &str, now: Timestamp, by: Option<&str>) -> Result<bool> {
+        let (name, by) = (name.to_owned(), by.map(str::to_owned));
+        self.write(Durability::Full, move |c| {
+            let removed = c.prepare_cached("DELETE FROM policies WHERE name = ?1")?.execute([&name])?;
+            if removed > 0 {
+                note_change(c, &name, None, now, by.as_deref())?;
+            }
+            Ok(removed > 0)
+        })
+        .await
+    }
+
+    async fn policy_history(&self, before: Option<i64>, limit: usize) -> Result<Vec<PolicyChange>> {
+        self.read(|c| {
+            let mut query = c.prepare_cached(
+                "SELECT id, name, policy, at, actor FROM policy_history WHERE id < ?1 ORDER BY id DESC LIMIT ?2",
+            )?;
+            let rows = query.query_map(params![before.unwrap_or(i64::MAX), limit.cast_signed()], |row| {
+                Ok(PolicyChange {
+                    id: row.get(0)?,
+                    name: row.get(1)?,
+                    policy: row.get(2)?,
+                    at: row.get(3)?,
+                    by: row.get(4)?,
+                })
+            })?;
+            rows.collect()
+        })
+    }
+}
+
+fn note_change(
+    c: &Connection,
+    name: &str,
+    policy: Option<&String>,
+    at: Timestamp,
+    by: Option<&str>,
+) -> rusqlite::Result<()> {
+    let id = c
+        .prepare_cached("INSERT INTO policy_history (name, policy, at, actor) VALUES (?1, ?2, ?3, ?4)")?
+        .insert(params![name, policy, at, by])?;
+    c.prepare_cached("DELETE FROM policy_history WHERE id <= ?1")?.execute([id - RECORDS_KEPT]).map(drop)
+}
+
+#[async_trait]
+impl RetentionRuns for SqliteMetadata {
+    async fn note_run(&self, run: RetentionRun) -> Result<()> {
+        self.write(Durability::Lazy, move |c| {
+            let id = c
+                .prepare_cached(
+                    "INSERT INTO retention_runs (began_at, ended_at, actor, cause, tags, manifests, skipped,
+                                                 bytes, stopped)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+                )?
+                .insert(params![
+                    run.began_at,
+                    run.ended_at,
+                    run.by,
+                    run.cause,
+                    run.tags.cast_signed(),
+                    run.manifests.cast_signed(),
+                    run.skipped.cast_signed(),
+                    run.bytes.map(u64::cast_signed),
+                    run.stopped
+                ])?;
+            c.prepare_cached("DELETE FROM retention_runs WHERE id <= ?1")?
+                .execute([id - RECORDS_KEPT])
+                .map(drop)
+        })
+        .await
+    }
+
+    async fn retention_runs(&self, before: Option<i64>, limit: usize) -> Result<Vec<RetentionRun>> {
+        self.read(|c| {
+            let mut query = c.prepare_cached(
+                "SELECT id, began_at, ended_at, actor, cause, tags, manifests, skipped, bytes, stopped
+                 FROM retention_runs WHERE id < ?1 ORDER BY id DESC LIMIT ?2",
+            )?;
+            let rows = query.query_map(params![before.unwrap_or(i64::MAX), limit.cast_signed()], |row| {
+                let count = |column| row.get::<_, i64>(column).map(i64::cast_unsigned);
+                Ok(RetentionRun {
+                    id: row.get(0)?,
+                    began_at: row.get(1)?,
+                    ended_at: row.get(2)?,
+                    by: row.get(3)?,
+                    cause: row.get(4)?,
+                    tags: count(5)?,
+                    manifests: count(6)?,
+                    skipped: count(7)?,
+                    bytes: row.get::<_, Option<i64>>(8)?.map(i64::cast_unsigned),
+                    stopped: row.get(9)?,
+                })
+            })?;
+            rows.collect()
+        })
+    }
+}

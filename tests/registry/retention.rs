@@ -1,0 +1,373 @@
+//! Retention over a real registry: what is told is what is done, and nothing else.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use orlop::jobs::retention::{
+    PlanReport, PolicyBook, PolicyChangeError, Retention, RetentionError, RetentionSettings,
+};
+use orlop::jobs::{Collector, CollectorSettings};
+use orlop::metadata::RunCause;
+use orlop::oci::{ImageDetails, RepoName};
+use orlop::registry::Repository;
+use orlop::retention::{Action, Policies, Policy, Rule};
+
+use crate::kit::*;
+
+pub const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The policies of this TOML.
+pub fn policies(toml: &str) -> Policies {
+    toml::from_str(toml).expect("policies")
+}
+
+/// Retention by these policies, which guard the registry's immutable tags and hold back its collector.
+pub async fn retention(kit: &mut Kit, policies: Policies) -> Retention {
+    let book = Arc::new(PolicyBook::of_file(policies).expect("sound policies"));
+    book.load(kit.registry.metadata().as_ref()).await.expect("loaded");
+    kit.registry.guard_tags(Arc::clone(&book) as _);
+    let rules = CollectorSettings {
+        lease: LEASE,
+        trash: TRASH,
+        untagged: Some(UNTAGGED),
+        upload_expiry: Duration::from_secs(1000),
+        batch: 3,
+    };
+    kit.collector = Collector::new(Arc::clone(&kit.registry), rules).with_policies(Arc::clone(&book));
+    let settings = RetentionSettings { lease: LEASE, batch: 3 };
+    Retention::new(Arc::clone(&kit.registry), book, settings)
+}
+
+/// The tags that a plan lets go.
+pub fn going(plan: &PlanReport) -> Vec<String> {
+    let tag = |(repo, row): (&RepoName, &orlop::jobs::retention::Row)| {
+        row.decision.expiry()?;
+        row.tag.as_ref().map(|tag| format!("{repo}:{tag}"))
+    };
+    plan.rows().filter_map(tag).collect()
+}
+
+pub async fn tags(repo: &Repository) -> Vec<String> {
+    let page = repo.tags(None, 1000).await.expect("tags");
+    page.items.iter().map(ToString::to_string).collect()
+}
+
+const OLD: &str = r#"
+[[policies]]
+name = "builds"
+[[policies.rules]]
+name = "releases"
+action = "keep"
+tags = ["v*"]
+[[policies.rules]]
+name = "old"
+action = "expire"
+pushed_before = "1d"
+[[immutable]]
+tags = ["fixed*"]
+"#;
+
+#[tokio::test]
+async fn a_plan_changes_nothing_and_is_then_done() {
+    let mut kit = Kit::new();
+    let repo = kit.repo("app");
+    for tag in ["a", "b", "v1", "fixed"] {
+        push_image(&repo, tag, tag).await;
+    }
+    kit.clock.advance(2 * DAY);
+    push_image(&repo, "new", "new").await;
+    let retention = retention(&mut kit, policies(OLD)).await;
+    let plan = retention.plan(None, false).await.expect("planned");
+    assert_eq!(going(&plan), ["app:a", "app:b"]);
+    assert_eq!(tags(&repo).await, ["a", "b", "fixed", "new", "v1"]);
+    let told = plan.rows().map(|(_, row)| row.decision.explain(plan.now).to_string()).collect::<Vec<_>>();
+    assert!(told[0].starts_with("expired by rule `old` of policy `builds`: pushed 2d ago"), "{}", told[0]);
+    assert_eq!(retention.held(plan.id).expect("held").id, plan.id);
+
+    let done = retention.apply(&plan, true, None).await.expect("applied");
+    assert_eq!((done.tags, done.manifests, done.skipped, done.stopped), (2, 2, 0, false));
+    assert_eq!(tags(&repo).await, ["fixed", "new", "v1"]);
+    let runs = kit.registry.metadata().retention_runs(None, 10).await.expect("runs");
+    assert_eq!((runs.len(), runs[0].tags, runs[0].cause), (1, 2, RunCause::Request));
+    let history = repo.tag_history(&"a".parse().expect("tag"), None, 1).await.expect("history");
+    assert_eq!(history.items[0].reason.as_deref(), Some("rule `old` of policy `builds`"));
+}
+
+#[tokio::test]
+async fn what_changed_meanwhile_is_skipped_or_stops() {
+    for strict in [false, true] {
+        let mut kit = Kit::new();
+        let repo = kit.repo("app");
+        let (first, ..) = push_image(&repo, "a", "a").await;
+        for tag in ["b", "c", "d"] {
+            kit.clock.advance(Duration::from_secs(1));
+            push_image(&repo, tag, tag).await;
+        }
+        kit.clock.advance(2 * DAY);
+        let retention = retention(&mut kit, policies(OLD)).await;
+        let plan = retention.plan(Some(repo.name()), false).await.expect("planned");
+        assert_eq!(plan.steps(), 4);
+        // One is moved, one is pulled.
+        kit.clock.advance(Duration::from_secs(1));
+        repo.point_tag("b".parse().expect("tag"), &first).await.expect("moved");
+        let pulled = repo.viewed().manifest(&"c".parse().expect("reference")).await.expect("there");
+        repo.note_pull(&pulled.digest);
+        let done = retention.apply(&plan, strict, None).await.expect("applied");
+        let skipped: Vec<_> =
+            done.skips.iter().filter_map(|skip| skip.tag.as_ref()).map(|tag| tag.as_str()).collect();
+        if strict {
+            assert_eq!((skipped, done.tags, done.stopped), (vec!["b"], 1, true));
+            assert_eq!(tags(&repo).await, ["b", "c", "d"]);
+        } else {
+            assert_eq!((skipped, done.tags, done.stopped), (vec!["b", "c"], 2, false));
+            assert_eq!(tags(&repo).await, ["b", "c"]);
+        }
+        // The tag that was moved holds it.
+        assert!(has(&repo, first.as_str()).await);
+        assert!(matches!(retention.held(uuid::Uuid::nil()), Err(RetentionError::NoPlan(_))));
+    }
+}
+
+#[tokio::test]
+async fn the_job_does_what_the_plan_tells() {
+    let mut kit = Kit::new();
+    for name in ["a", "b", "c"] {
+        for tag in ["1", "2", "3", "4", "v1"] {
+            push_image(&kit.repo(name), tag, &format!("{name}{tag}")).await;
+        }
+    }
+    kit.clock.advance(2 * DAY);
+    let retention = retention(&mut kit, policies(OLD)).await;
+    assert_eq!(going(&*retention.plan(None, false).await.expect("planned")).len(), 12);
+    retention.run_to_end().await.expect("run");
+    for name in ["a", "b", "c"] {
+        assert_eq!(tags(&kit.repo(name)).await, ["v1"]);
+    }
+    let status = retention.status();
+    assert_eq!((status.tags, status.skipped, status.paused), (12, 0, None));
+    retention.run_to_end().await.expect("run");
+    assert_eq!(kit.registry.metadata().retention_runs(None, 10).await.expect("runs").len(), 1);
+}
+
+#[tokio::test]
+async fn immutable_tags_are_neither_moved_nor_deleted_and_may_be_pushed_again() {
+    let mut kit = Kit::new();
+    let repo = kit.repo("app");
+    let (digest, config, layer) = push_image(&repo, "fixed", "one").await;
+    let (other, ..) = push_image(&repo, "free", "two").await;
+    let _retention = retention(&mut kit, policies(OLD)).await;
+    assert!(repo.point_tag("fixed".parse().expect("tag"), &other).await.is_err());
+    assert!(repo.delete_tag(&"fixed".parse().expect("tag")).await.is_err());
+    assert_eq!(put(&repo, &["fixed"], &image(&config, &[&layer])).await.expect("the same"), digest);
+}
+
+const PAST: &str = r#"
+[[policies]]
+name = "back"
+[[policies.rules]]
+name = "moving"
+action = "keep"
+tags = ["latest"]
+keep_history = 2
+[[policies.rules]]
+name = "rest"
+action = "expire"
+tags = ["build-*"]
+pushed_before = "1s"
+"#;
+
+#[tokio::test]
+async fn the_past_that_a_rule_keeps_outlives_its_tags_and_the_collector() {
+    let mut kit = Kit::new();
+    let repo = kit.repo("app");
+    let mut past = Vec::new();
+    for build in 0..4 {
+        let (digest, ..) = push_image(&repo, "latest", &format!("build {build}")).await;
+        repo.point_tag(format!("build-{build}").parse().expect("tag"), &digest).await.expect("tagged");
+        kit.clock.advance(Duration::from_secs(10));
+        past.push(digest);
+    }
+    let retention = retention(&mut kit, policies(PAST)).await;
+    // Before it was judged nothing untagged goes.
+    repo.delete_tag(&"build-0".parse().expect("tag")).await.expect("deleted");
+    kit.pass(2 * UNTAGGED).await;
+    assert!(has(&repo, past[0].as_str()).await);
+    let plan = retention.plan(None, false).await.expect("planned");
+    assert_eq!(going(&plan).len(), 3);
+    retention.run_to_end().await.expect("run");
+    assert_eq!(tags(&repo).await, ["latest"]);
+    for _ in 0..4 {
+        retention.run_to_end().await.expect("run");
+        kit.pass(UNTAGGED).await;
+    }
+    let there = [
+        has(&repo, past[0].as_str()).await,
+        has(&repo, past[1].as_str()).await,
+        has(&repo, past[2].as_str()).await,
+    ];
+    assert_eq!(there, [false, true, true]);
+    let back = repo.rollback(&"latest".parse().expect("tag"), Some(&past[1])).await.expect("rolled back");
+    assert_eq!((back.to, back.restored), (past[1].clone(), Vec::new()));
+    // What it leaves is the past now; what that was is not kept any longer when a new one comes.
+    push_image(&repo, "latest", "another").await;
+    retention.run_to_end().await.expect("run");
+    kit.pass(2 * UNTAGGED).await;
+    assert!(has(&repo, past[1].as_str()).await && has(&repo, past[3].as_str()).await);
+    for _ in 0..2 {
+        retention.run_to_end().await.expect("run");
+        kit.pass(2 * UNTAGGED).await;
+    }
+    assert!(!has(&repo, past[2].as_str()).await);
+    assert_eq!(kit.registry.metadata().verify().await.expect("verified"), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn an_untagged_manifest_that_a_rule_keeps_stays() {
+    let mut kit = Kit::new();
+    let repo = kit.repo("app");
+    let (config, layer) = (push(&repo, b"{}").await, push(&repo, b"layer").await);
+    let kept = put(&repo, &[], &image(&config, &[&layer])).await.expect("manifest");
+    let text = "[[policies]]\nname = \"all\"\n[[policies.rules]]\nname = \"untagged\"\naction = \"keep\"\nuntagged = true";
+    let retention = retention(&mut kit, policies(text)).await;
+    retention.run_to_end().await.expect("run");
+    for _ in 0..3 {
+        kit.pass(2 * UNTAGGED).await;
+        retention.run_to_end().await.expect("run");
+    }
+    assert!(has(&repo, kept.as_str()).await);
+    let pin = kit.registry.metadata().pin(repo.name(), &kept).await.expect("an answer");
+    assert_eq!(pin.as_deref(), Some("kept: rule `untagged` of policy `all`"));
+    // Without the rule it goes, as old as it is.
+    let retention = self::retention(&mut kit, Policies::default()).await;
+    retention.run_to_end().await.expect("run");
+    kit.pass(Duration::ZERO).await;
+    assert!(!has(&repo, kept.as_str()).await);
+}
+
+#[tokio::test]
+async fn under_pressure_it_goes_step_by_step_until_it_is_enough() {
+    let mut kit = Kit::new();
+    let repo = kit.repo("app");
+    for tag in ["1", "2", "3", "4"] {
+        kit.clock.advance(Duration::from_secs(10));
+        push_image(&repo, tag, tag).await;
+    }
+    kit.clock.advance(Duration::from_secs(3600));
+    let pulled = repo.viewed().manifest(&"1".parse().expect("reference")).await.expect("there");
+    repo.note_pull(&pulled.digest);
+    kit.clock.advance(Duration::from_secs(3600));
+    let text = "[[policies]]\nname = \"p\"\n[[policies.rules]]\nname = \"full\"\naction = \"expire\"\nwhen = \"pressure\"\npushed_before = \"1h\"";
+    let retention = retention(&mut kit, policies(text)).await;
+    retention.run_to_end().await.expect("run");
+    assert_eq!(tags(&repo).await.len(), 4);
+    let done =
+        retention.apply_under_pressure(|done| std::future::ready(Ok(done.tags == 2))).await.expect("applied");
+    assert_eq!(done.tags, 2);
+    assert_eq!(tags(&repo).await, ["1", "4"]);
+}
+
+fn old_rule(name: &str) -> Policy {
+    let rule = Rule { pushed_before: Some("1d".into()), ..Rule::new("old", Action::Expire) };
+    Policy { name: name.into(), rules: vec![rule], ..Policy::default() }
+}
+
+#[tokio::test]
+async fn policies_are_set_and_removed_with_their_history() {
+    let mut kit = Kit::new();
+    let repo = kit.repo("app");
+    push_image(&repo, "a", "a").await;
+    kit.clock.advance(2 * DAY);
+    let retention =
+        retention(&mut kit, policies("[[policies]]\npreset = \"keep-everything\"\nrepositories = [\"x\"]"))
+            .await;
+    assert_eq!(retention.plan(None, false).await.expect("planned").steps(), 0);
+    let (book, registry) = (retention.book(), &kit.registry);
+    book.put(registry, &old_rule("mine"), Some("alice")).await.expect("set");
+    assert_eq!(retention.plan(None, false).await.expect("planned").steps(), 1);
+    let taken = book.put(registry, &old_rule("keep-everything"), None).await.expect_err("the file's");
+    assert!(matches!(taken, PolicyChangeError::InFile(_)), "{taken}");
+    let mistake = Policy { rules: vec![Rule::new("all", Action::Expire)], ..old_rule("mine") };
+    let refused = book.put(registry, &mistake, None).await.expect_err("a mistake").to_string();
+    assert!(refused.starts_with("rule `all` of retention policy `mine`"), "{refused}");
+    assert_eq!(retention.plan(None, false).await.expect("planned").steps(), 1);
+
+    // A new process has them too.
+    let again = PolicyBook::of_file(Policies::default()).expect("sound");
+    again.load(registry.metadata().as_ref()).await.expect("loaded");
+    assert_eq!(again.in_force().policies.len(), 1);
+    book.remove(registry, "mine", None).await.expect("removed");
+    assert!(book.remove(registry, "mine", None).await.is_err());
+    assert_eq!(retention.plan(None, false).await.expect("planned").steps(), 0);
+    let history = registry.metadata().policy_history(None, 10).await.expect("history");
+    let told: Vec<_> = history.iter().map(|c| (c.policy.is_some(), c.by.as_deref())).collect();
+    assert_eq!(told, [(false, None), (true, Some("alice"))]);
+}
+
+#[tokio::test]
+async fn a_record_that_cannot_be_used_lets_nothing_go() {
+    let mut kit = Kit::new();
+    let repo = kit.repo("app");
+    push_image(&repo, "a", "a").await;
+    kit.clock.advance(2 * DAY);
+    let record = orlop::metadata::PolicyRecord {
+        name: "later".into(),
+        policy: r#"{"name":"later","rules":[],"whatever":1}"#.into(),
+        set_at: orlop::clock::Timestamp(0),
+        by: None,
+    };
+    kit.registry.metadata().set_policy(record).await.expect("set");
+    let retention = retention(&mut kit, policies(OLD)).await;
+    let refused = retention.plan(None, false).await.expect_err("unusable").to_string();
+    assert!(refused.contains("`later`"), "{refused}");
+    retention.run_to_end().await.expect("a pause");
+    assert!(retention.status().paused.is_some());
+    kit.pass(2 * UNTAGGED).await;
+    assert_eq!(tags(&repo).await, ["a"]);
+}
+
+#[tokio::test]
+async fn nothing_goes_while_the_clock_cannot_be_trusted() {
+    let mut kit = Kit::new();
+    let repo = kit.repo("app");
+    push_image(&repo, "a", "a").await;
+    let retention = retention(&mut kit, policies(OLD)).await;
+    retention.run_to_end().await.expect("run");
+    kit.clock.jump_to(orlop::clock::Timestamp(1_000_000_000 + 10 * 86_400_000));
+    retention.run_to_end().await.expect("a pause");
+    assert!(retention.status().paused.is_some());
+    let plan = retention.plan(None, false).await.expect("planned");
+    assert!(matches!(retention.apply(&plan, false, None).await, Err(RetentionError::Clock(_))));
+    assert_eq!(tags(&repo).await, ["a"]);
+}
+
+#[tokio::test]
+async fn a_push_tells_what_an_image_is_for() {
+    let kit = Kit::new();
+    let repo = kit.repo("app");
+    let config = push(
+        &repo,
+        br#"{"os":"linux","architecture":"arm64","variant":"v8","config":{"Labels":{"team":"a"}}}"#,
+    )
+    .await;
+    let odd = push(&repo, b"no json at all").await;
+    let layer = push(&repo, b"layer").await;
+    let arm = put(&repo, &["arm"], &image(&config, &[&layer])).await.expect("manifest");
+    put(&repo, &["odd"], &image(&odd, &[&layer])).await.expect("manifest");
+    put(&repo, &["index"], &index(&[&arm])).await.expect("index");
+    let helm = image(&config, &[&layer]).replace("vnd.oci.image.config.v1", "vnd.cncf.helm.config.v1");
+    put(&repo, &["chart"], &helm).await.expect("manifest");
+    let snapshot =
+        kit.registry.metadata().retention_snapshot(repo.name(), 0).await.expect("read").expect("there");
+    let of = |tag: &str| {
+        let tag = snapshot.tags.iter().find(|found| found.name.as_str() == tag).expect("a tag");
+        let found =
+            snapshot.manifests.iter().find(|manifest| manifest.digest == tag.digest).expect("a manifest");
+        ImageDetails { platforms: found.platforms.clone(), labels: found.labels.clone() }
+    };
+    assert_eq!(of("arm").platforms.expect("known"), ["linux/arm64/v8"]);
+    assert_eq!(of("arm").labels.expect("known")["team"], "a");
+    assert_eq!(of("index"), of("arm"));
+    assert_eq!((of("odd"), of("chart")), (ImageDetails::default(), ImageDetails::of_artifact()));
+    let entry = repo.tag_entry(&"arm".parse().expect("tag")).await.expect("an entry");
+    assert_eq!(entry.manifest.platforms, ["linux/arm64/v8"]);
+}
