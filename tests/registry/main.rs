@@ -1,5 +1,6 @@
 //! The use cases against real facts and an in-memory byte store, without HTTP.
 
+mod ci_history;
 mod failures;
 mod faults;
 mod kit;
