@@ -39,7 +39,11 @@ struct Ci<'a> {
 
 impl Ci<'_> {
     async fn blob(&mut self, repo: &Repository, push: &mut Push, content: String) -> Digest {
-        let digest = crate::kit::push(repo, content.as_bytes()).await;
+        // As clients do: what is there is not sent again.
+        let digest = digest(content.as_bytes());
+        if repo.blob(&digest).await.is_err() {
+            crate::kit::push(repo, content.as_bytes()).await;
+        }
         push.blobs.insert(digest.clone(), content.into_bytes());
         digest
     }

@@ -1,6 +1,7 @@
 //! What SQLite's implementation owes beyond the suite, and the suite itself.
 
 mod groups;
+mod large;
 mod opening;
 mod plans;
 mod power_cut;
