@@ -307,6 +307,55 @@ fn list(place: &Place) {
     assert_eq!(place.run(&["tags", "NONE"]).code, Some(1));
 }
 
+#[test]
+fn policies_are_planned_and_applied_beside_a_server_and_without() {
+    let place = Place::new();
+    let server = place.serve();
+    for tag in ["a", "v1"] {
+        server.push("team/app", tag, tag.as_bytes());
+    }
+    let text = "[[policies]]\nname = \"mine\"\n[[policies.rules]]\nname = \"releases\"\naction = \"keep\"\ntags = [\"v*\"]\n\
+                [[policies.rules]]\nname = \"old\"\naction = \"expire\"\npushed_before = \"1ms\"";
+    fs::write(place.path("mine.toml"), text).expect("written");
+    assert_eq!(place.run(&["retention", "check", "mine.toml"]).code, Some(0));
+    let set = place.run(&["retention", "set", "mine.toml"]);
+    assert_eq!((set.code, set.out.as_str()), (Some(0), "mine is in force.\n"), "{set:?}");
+    let beside = place.json(&["retention", "plan", "--json"]);
+    assert_eq!((&beside["tags"], &beside["tags_kept"]), (&1.into(), &1.into()), "{beside}");
+    assert_eq!(server.end(), Some(0));
+    let plan = place.run(&["retention", "plan", "team/app"]);
+    assert!(
+        plan.out.contains("goes   expired by rule `old`") && plan.out.contains("stays  kept: rule"),
+        "{plan:?}"
+    );
+    let applied = place.json(&["retention", "apply", "--strict", "--json"]);
+    assert_eq!((&applied["tags"], &applied["stopped"]), (&1.into(), &false.into()), "{applied}");
+    assert!(place.run(&["retention", "runs"]).out.contains("request"));
+    assert!(place.run(&["retention", "policies"]).out.contains("name = \"mine\""));
+    assert_eq!(place.run(&["retention", "remove", "mine"]).code, Some(0));
+    assert_eq!(place.json(&["tags", "team/app", "--json"]).as_array().map(Vec::len), Some(1));
+
+    fs::write(place.path("bad.toml"), text.replace("1ms", "0ms")).expect("written");
+    let refused = place.run(&["retention", "set", "bad.toml"]);
+    assert!(refused.err.contains("rule `old` of retention policy `mine`"), "{refused:?}");
+    fs::write(
+        place.path("config.toml"),
+        text.replace("[[policies", "[[retention.policies").replace("1ms", "0ms"),
+    )
+    .expect("written");
+    let refused = Ran::from(
+        place
+            .command(&["check-config"])
+            .env("ORLOP_CONFIG", place.path("config.toml"))
+            .output()
+            .expect("it runs"),
+    );
+    assert!(
+        refused.code == Some(2) && refused.err.contains("rule `old` of retention policy `mine`"),
+        "{refused:?}"
+    );
+}
+
 fn look_after(place: &Place) {
     let usage = place.json(&["usage", "--json"]);
     assert_eq!((&usage["blobs"], &usage["blob_bytes"]), (&1.into(), &5.into()));

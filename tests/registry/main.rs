@@ -2,6 +2,7 @@
 
 mod accounting;
 mod budget;
+mod ci_history;
 mod failures;
 mod faults;
 mod kit;

@@ -138,7 +138,7 @@ async fn the_job_does_what_the_plan_tells() {
     }
     kit.clock.advance(2 * DAY);
     let retention = retention(&mut kit, policies(OLD)).await;
-    assert_eq!(going(&*retention.plan(None, false).await.expect("planned")).len(), 12);
+    assert_eq!(going(&retention.plan(None, false).await.expect("planned")).len(), 12);
     retention.run_to_end().await.expect("run");
     for name in ["a", "b", "c"] {
         assert_eq!(tags(&kit.repo(name)).await, ["v1"]);

@@ -59,7 +59,7 @@ Examples:
 
     /// Set the policies of FILE, each in the place of one of its name
     Set {
-        /// TOML with [[policies]], or a configuration file with [[retention.policies]]
+        /// TOML: a list of `policies`, or a configuration file with a section `retention`
         file: PathBuf,
     },
 
@@ -71,7 +71,7 @@ Examples:
 
     /// Check the policies of FILE
     Check {
-        /// TOML with [[policies]], or a configuration file with [[retention.policies]]
+        /// TOML: a list of `policies`, or a configuration file with a section `retention`
         file: PathBuf,
     },
 

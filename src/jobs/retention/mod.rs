@@ -1,6 +1,6 @@
 //! Retention: does what policies say, and tells before what that would be.
 //!
-//! There is one way: a snapshot of a repository is judged by [`crate::retention::evaluate`], and what comes of
+//! There is one way: a snapshot of a repository is judged by [`crate::retention::evaluate()`], and what comes of
 //! it is a [`PlanReport`]; the dry run shows it, and every real run does its steps, each compared with what
 //! is there by then. Before the first step what rules keep without a tag is *pinned*, so that neither a
 //! step nor the collector takes it.

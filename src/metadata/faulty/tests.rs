@@ -58,6 +58,11 @@ async fn undoing_goes_through_it_as_well() {
         the_trash_is_emptied_on_request
         an_expired_tag_takes_its_manifest_along
         an_untagged_manifest_is_expired
+        a_snapshot_tells_all_that_rules_ask_for
+        a_pinned_manifest_outlives_its_tag
+        the_last_judgement_is_told
+        policies_are_recorded_with_their_history
+        runs_are_told
         a_repository_is_deleted_and_brought_back
         an_emptied_repository_is_replaced
         nothing_is_left_of_an_empty_repository

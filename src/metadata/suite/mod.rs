@@ -13,9 +13,11 @@ mod listing;
 mod listings;
 mod manifests;
 mod quotas;
+mod policies;
 mod repositories;
 mod scene;
 mod scrub;
+mod snapshots;
 mod totals;
 mod trash;
 mod undo;
@@ -36,9 +38,11 @@ pub use listing::*;
 pub use listings::*;
 pub use manifests::*;
 pub use quotas::*;
+pub use policies::*;
 pub use repositories::*;
 pub use scene::{Image, Scene, at, digest, image, repo, rules, tag};
 pub use scrub::*;
+pub use snapshots::*;
 pub use totals::*;
 pub use trash::*;
 pub use undo::*;
@@ -187,6 +191,15 @@ macro_rules! metadata_store_suite {
             a_tag_that_was_pulled_does_not_expire
             a_manifest_that_is_held_outlives_its_tag
             an_untagged_manifest_is_expired
+            a_snapshot_tells_all_that_rules_ask_for
+            a_snapshot_tells_the_past_as_far_as_it_is_asked_for
+            details_that_are_known_stay_known
+            a_pinned_manifest_outlives_its_tag
+            a_pin_holds_against_an_expiry
+            a_purge_leaves_what_is_pinned
+            the_last_judgement_is_told
+            policies_are_recorded_with_their_history
+            runs_are_told
             a_repository_is_deleted_and_brought_back
             an_earlier_deletion_is_brought_back
             a_push_survives_the_deletion_of_its_repository

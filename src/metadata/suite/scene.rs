@@ -116,6 +116,12 @@ impl Image {
         self
     }
 
+    /// What its image is for.
+    pub fn details(mut self, details: ImageDetails) -> Self {
+        self.0.details = details;
+        self
+    }
+
     /// These tags are immutable.
     pub fn fixed(mut self, fixed: &FixedTags) -> Self {
         self.0.change.fixed = fixed.clone();

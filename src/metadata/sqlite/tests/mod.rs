@@ -2,6 +2,7 @@
 
 mod groups;
 mod large;
+mod many_tags;
 mod migration;
 mod opening;
 mod plans;

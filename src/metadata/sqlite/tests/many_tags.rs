@@ -1,0 +1,40 @@
+//! A repository of 100,000 tags is read and judged in no time.
+
+use std::time::Instant;
+
+use super::Folder;
+use crate::clock::Timestamp;
+use crate::metadata::Snapshots;
+use crate::metadata::sqlite::writer::Durability;
+use crate::metadata::suite::repo;
+use crate::retention::{Policies, evaluate};
+
+const FILL: &str = "
+    INSERT INTO repositories (id, name, created_at) VALUES (1, 'app', 0);
+    WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 100000)
+    INSERT INTO manifests (id, repo, digest, pushed_at, leased_at, size, media_type, content, details)
+    SELECT i, 1, CAST(x'01' || randomblob(32) AS BLOB), i * 60000, 0, 1500, 'application/vnd.oci.image.manifest.v1+json',
+           zeroblob(1500), '{\"platforms\":[\"linux/amd64\"],\"labels\":{\"team\":\"a\",\"commit\":\"b\"}}' FROM n;
+    INSERT INTO edges (manifest, target, kind, repo, required)
+    SELECT m.id, CAST(x'01' || randomblob(32) AS BLOB), 0, 1, 1 FROM manifests m, (VALUES (1), (2), (3), (4), (5));
+    INSERT INTO tags SELECT 1, printf('main-%07x', id), id, pushed_at FROM manifests;
+    INSERT INTO tag_history (repo, name, digest, at)
+    SELECT 1, printf('main-%07x', id), digest, pushed_at FROM manifests;";
+
+/// `cargo test --release --lib a_plan_of_100_000_tags -- --ignored --nocapture`
+#[tokio::test]
+#[ignore = "it is about time, so it is asked for by hand and optimised"]
+async fn a_plan_of_100_000_tags() {
+    let folder = Folder::new();
+    let store = folder.store();
+    store.write(Durability::Lazy, |c| c.execute_batch(FILL)).await.expect("filled");
+    let text = "[[policies]]\npreset = \"ci\"\n[[policies]]\npreset = \"home\"\nrepositories = [\"app\"]";
+    let (policies, _) = toml::from_str::<Policies>(text).expect("read").compile().expect("sound");
+    let started = Instant::now();
+    let depth = policies.history_depth(&repo("app"), false);
+    let snapshot = store.retention_snapshot(&repo("app"), depth).await.expect("read").expect("there");
+    let read = started.elapsed();
+    let plan = evaluate(&snapshot, &policies, Timestamp(100_000 * 60_000), false);
+    println!("read in {read:?}, judged by {:?}: {} steps", started.elapsed(), plan.steps().len());
+    assert!(started.elapsed().as_secs() < 2);
+}
