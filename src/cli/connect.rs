@@ -41,7 +41,7 @@ async fn here(config: &Config, opened: Opened, change: bool) -> Result<ApiClient
     }
     let collector = Arc::new(Collector::new(Arc::clone(&registry), collector_settings(config)));
     let scrub = Arc::new(Scrub::new(Arc::clone(&registry), scrub_settings(config)));
+    let api = Api::new(registry, Arc::clone(&collector), Arc::new(AlwaysReady), Changes::Socket);
     let operator = Operator { opened: Arc::new(opened), collector, scrub };
-    let api = Api::new(registry, Arc::new(AlwaysReady), Changes::Socket);
     Ok(ApiClient::here(admin::router(Arc::new(operator), Arc::new(api))))
 }

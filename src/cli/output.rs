@@ -6,7 +6,6 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use bytesize::ByteSize;
 
-use super::usage::usage;
 use crate::jobs::backup::BackupReport;
 use crate::jobs::fsck::FsckReport;
 use crate::jobs::scrub::ScrubReport;
@@ -28,7 +27,6 @@ fn to_text(report: &Report) -> String {
         Report::Gc(report) => gc(report),
         Report::Fsck(report) => fsck(report),
         Report::Scrub(report) => scrub(report),
-        Report::Usage(report) => usage(report),
         Report::Backup(report) => backup(report),
     }
 }

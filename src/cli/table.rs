@@ -53,6 +53,11 @@ pub(super) fn print_json<T: Serialize>(value: &T) {
     write_out(&(serde_json::to_string_pretty(value).unwrap_or_default() + "\n"));
 }
 
+/// Prints `text` to standard output.
+pub(super) fn print_text(text: &str) {
+    write_out(text);
+}
+
 /// Whoever closes the pipe early has read enough.
 fn write_out(text: &str) {
     let _ = std::io::stdout().write_all(text.as_bytes());

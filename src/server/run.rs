@@ -156,7 +156,9 @@ impl Server {
             config::Changes::Socket => Changes::Socket,
             config::Changes::Anyone => Changes::Anyone,
         };
-        Arc::new(Api::new(Arc::clone(&self.operator.opened.registry), Arc::clone(&self.health) as _, changes))
+        let registry = Arc::clone(&self.operator.opened.registry);
+        let collector = Arc::clone(&self.operator.collector);
+        Arc::new(Api::new(registry, collector, Arc::clone(&self.health) as _, changes))
     }
 
     fn app(&self, config: &Config, api: Arc<Api>) -> App {

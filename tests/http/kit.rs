@@ -8,6 +8,7 @@ use orlop::clock::{ManualClock, Timestamp};
 use orlop::http::api::{Api, Changes};
 use orlop::http::listen::{ListenSettings, serve};
 use orlop::http::{AlwaysReady, App, AppState, Health, HttpMetrics, HttpSettings};
+use orlop::jobs::{Collector, CollectorSettings};
 use orlop::metadata::sqlite::{Access, SqliteMetadata};
 use orlop::oci::{Algorithm, Digest, Hasher};
 use orlop::registry::{Registry, Settings};
@@ -20,6 +21,15 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+
+/// The rules by which things fall due; nothing is collected here.
+const COLLECTING: CollectorSettings = CollectorSettings {
+    lease: Duration::from_secs(24 * 60 * 60),
+    trash: Duration::from_secs(24 * 60 * 60),
+    untagged: None,
+    upload_expiry: Duration::from_secs(24 * 60 * 60),
+    batch: 100,
+};
 
 pub const IMAGE: &str = "application/vnd.oci.image.manifest.v1+json";
 pub const INDEX: &str = "application/vnd.oci.image.index.v1+json";
@@ -75,7 +85,9 @@ impl Server {
         let kept = Arc::clone(&registry);
         let mut exposition = prometheus_client::registry::Registry::default();
         let metrics = Arc::new(HttpMetrics::register(&mut exposition));
-        let api = Arc::new(Api::new(Arc::clone(&registry), Arc::clone(&setup.health), setup.changes));
+        let collector = Arc::new(Collector::new(Arc::clone(&registry), COLLECTING));
+        let health = Arc::clone(&setup.health);
+        let api = Arc::new(Api::new(Arc::clone(&registry), collector, health, setup.changes));
         let (settings, health) = (setup.http, setup.health);
         let app = App::new(AppState { registry, settings, health, metrics, api, exposition });
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");

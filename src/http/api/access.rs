@@ -9,14 +9,17 @@ use std::sync::Arc;
 use axum::extract::FromRequestParts;
 use http::StatusCode;
 use http::request::Parts;
+use tokio::sync::Semaphore;
 
 use super::Problem;
 use crate::auth;
 use crate::clock::Timestamp;
 use crate::http::Health;
 use crate::http::listen::Peer;
-use crate::metadata::{ListQuery, RepositoryEntry, TagEntry};
-use crate::oci::{Digest, RepoName, Tag};
+use crate::jobs::Collector;
+use crate::jobs::usage::{UsageReport, usage};
+use crate::metadata::{BlobWhy, ListQuery, ManifestWhy, RepositoryEntry, Scope, TagEntry, UsageDay};
+use crate::oci::{Digest, Reference, RepoName, Tag};
 use crate::registry::{Fault, ManifestDetail, ManifestError, Page, Registry, Repository};
 
 /// Who may change something through the API.
@@ -32,16 +35,24 @@ pub enum Changes {
 /// What the API answers from: what reads is here, a method each.
 pub struct Api {
     registry: Arc<Registry>,
+    collector: Arc<Collector>,
     health: Arc<dyn Health>,
     changes: Changes,
     started_at: Timestamp,
+    /// A report looks at much: one does so at a time, whoever asks.
+    report: Semaphore,
 }
 
 impl Api {
-    /// An API over `registry`, from now on.
-    pub fn new(registry: Arc<Registry>, health: Arc<dyn Health>, changes: Changes) -> Self {
+    /// An API over `registry`, from now on. What may go, and when, is told by the rules of `collector`.
+    pub fn new(
+        registry: Arc<Registry>,
+        collector: Arc<Collector>,
+        health: Arc<dyn Health>,
+        changes: Changes,
+    ) -> Self {
         let started_at = registry.clock().now();
-        Self { registry, health, changes, started_at }
+        Self { registry, collector, health, changes, started_at, report: Semaphore::new(1) }
     }
 
     /// Whether the registry can work.
@@ -95,6 +106,49 @@ impl Api {
         digest: &Digest,
     ) -> Result<ManifestDetail, ManifestError> {
         self.view(name).manifest_detail(digest).await
+    }
+
+    /// What the repositories of `scope` use.
+    pub(super) async fn usage(&self, scope: &Scope) -> Result<UsageReport, Fault> {
+        let _turn = self.report.acquire().await;
+        usage(&self.registry, &self.collector.rules(), scope).await
+    }
+
+    /// The last `limit` days of growth.
+    pub(super) async fn usage_days(&self, limit: usize) -> Result<Vec<UsageDay>, Fault> {
+        Ok(self.registry.metadata().days(limit).await?)
+    }
+
+    /// What keeps a manifest, with up to `limit` holders of each kind by name.
+    pub(super) async fn why_manifest(
+        &self,
+        name: &RepoName,
+        reference: &Reference,
+        limit: usize,
+    ) -> Result<Option<ManifestWhy>, Fault> {
+        let _turn = self.report.acquire().await;
+        let rules = self.collector.rules();
+        Ok(self.registry.metadata().why_manifest(name, reference, &rules, limit).await?)
+    }
+
+    /// What keeps a blob, likewise.
+    pub(super) async fn why_blob(&self, digest: &Digest, limit: usize) -> Result<Option<BlobWhy>, Fault> {
+        let rules = self.collector.rules();
+        Ok(self.registry.metadata().why_blob(digest, &rules, limit).await?)
+    }
+
+    /// Whether a repository has a blob.
+    pub(super) async fn has_blob(&self, name: &RepoName, digest: &Digest) -> Result<bool, Fault> {
+        Ok(self.registry.metadata().blob(name, digest).await?.is_some())
+    }
+
+    /// The first `limit` repositories that have a manifest.
+    pub(super) async fn repositories_of(
+        &self,
+        digest: &Digest,
+        limit: usize,
+    ) -> Result<Vec<RepoName>, Fault> {
+        Ok(self.registry.metadata().manifest_repositories(digest, limit).await?)
     }
 
     /// A repository that is only looked at.

@@ -22,6 +22,8 @@ mod repositories;
 mod status;
 mod tags;
 mod time;
+mod usage;
+mod why;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -43,6 +45,8 @@ pub use repositories::{Repositories, Repository};
 pub use status::Status;
 pub use tags::{Tag, TagTarget};
 pub use time::Time;
+pub use usage::UsageParameters;
+pub use why::{BlobReasons, HeldBy, KeptBlob, KeptBy, KeptKind, ManifestReasons, Stage, Why, WhyParameters};
 
 /// Where the API is.
 pub const ROOT: &str = "/api/v1";
@@ -55,6 +59,8 @@ fn nouns() -> OpenApiRouter<Arc<Api>> {
         .merge(repositories::routes())
         .merge(tags::routes())
         .merge(manifests::routes())
+        .merge(usage::routes())
+        .merge(why::routes())
 }
 
 /// The API over `api`. Each request must carry its [`super::listen::Peer`] as an extension: one that does not

@@ -9,7 +9,7 @@ use crate::metadata::sqlite::listings::{repositories_page, tags_page};
 
 /// Every source with statements that must be quick; not `verify.rs`, `usage.rs` and `holdings.rs`, which look
 /// at everything of a kind, aside.
-const SOURCES: [(&str, &str); 21] = [
+const SOURCES: [(&str, &str); 22] = [
     ("accounting", include_str!("../accounting.rs")),
     ("blobs", include_str!("../blobs.rs")),
     ("collection", include_str!("../collection.rs")),
@@ -30,6 +30,7 @@ const SOURCES: [(&str, &str); 21] = [
     ("scrub", include_str!("../scrub.rs")),
     ("tags", include_str!("../tags.rs")),
     ("trash", include_str!("../trash.rs")),
+    ("unheld", include_str!("../unheld.rs")),
     ("uploads", include_str!("../uploads.rs")),
 ];
 
