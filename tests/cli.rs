@@ -173,6 +173,7 @@ fn help_says_what_there_is() {
         "scrub",
         "check-config",
         "usage",
+        "why",
         "trash",
         "tag",
         "repo",
@@ -244,6 +245,23 @@ fn a_store_that_never_was_is_not_made_by_looking_after_it() {
         assert_eq!(ran.err, expected);
         assert!(!data.exists());
     }
+}
+
+/// What keeps the image `library/app:1` of one blob.
+fn tells_why(place: &Place) {
+    let why = place.json(&["why", "library/app:1", "--json"]);
+    let digest = why["digest"].as_str().expect("a digest").to_owned();
+    assert_eq!((&why["manifests"][0]["tags"][0], &why["blob"]), (&"1".into(), &serde_json::Value::Null));
+    let told = place.run(&["why", &format!("library/app@{digest}")]).out;
+    assert!(told.starts_with(&format!("manifest {digest} in library/app\n  tagged 1\n")), "{told}");
+    assert!(told.contains(" would come free: when it is deleted"), "{told}");
+    let blob = Hasher::digest(Algorithm::Sha256, b"hello");
+    let told = place.run(&["why", blob.as_str()]).out;
+    assert!(told.starts_with(&format!("blob {blob}, 5 B\n  in library/app:\n")), "{told}");
+    assert!(told.contains(&format!("held by the manifest {digest} (1)\n")), "{told}");
+    let ran = place.run(&["why", "library/app:2"]);
+    assert_eq!((ran.code, &*ran.err), (Some(1), "error: 2 is unknown to the registry\n"));
+    assert_eq!(place.run(&["why", "library/app"]).code, Some(2));
 }
 
 #[test]
@@ -361,6 +379,9 @@ fn look_after(place: &Place) {
     assert_eq!((&usage["blobs"], &usage["blob_bytes"]), (&1.into(), &5.into()));
     assert_eq!(usage["repositories"][0]["name"], "library/app");
     assert!(place.run(&["usage"]).out.starts_with("1 blob, 5 B; 1 manifest; 0 uploads open\n"));
+    let one = place.json(&["usage", "library/app", "--json"]);
+    assert_eq!((&one["scope"], &one["usage"]["tags"]), (&"library/app".into(), &1.into()));
+    tells_why(place);
     assert_eq!(place.json(&["gc", "--dry-run", "--json"])["dry_run"], true);
     assert_eq!(place.json(&["gc", "--json"])["blobs"], 0);
     let ran = place.run(&["fsck"]);
@@ -423,6 +444,24 @@ fn a_scrub_sets_aside_what_is_damaged_and_a_push_heals_it() {
     assert_eq!(ran.code, Some(0), "on a stopped store too: {ran:?}");
     assert!(place.run(&["scrub"]).out.contains("everything was last read through: 2"));
     assert_eq!(place.run(&["scrub", "--now", "--rate", "0B"]).code, Some(2));
+}
+
+#[test]
+fn metrics_tell_bytes_by_what_they_are_for() {
+    let place = Place::new();
+    let server = place.serve();
+    server.push("app", "1", b"hello");
+    let metrics = || get(&format!("{}/metrics", server.url)).1;
+    // What may go is looked at aside when it is first asked for.
+    let looked = (0..10_000).map(|_| metrics()).find(|text| text.contains("\norlop_trash_allocated_bytes "));
+    let text = looked.expect("looked at");
+    for line in ["trash_allocated_bytes 0", "untagged_allocated_bytes 0", "leased_allocated_bytes 0"] {
+        assert!(text.contains(&format!("\norlop_{line}\n")), "{line} in {text}");
+    }
+    for name in ["blob_allocated_bytes", "doomed_allocated_bytes", "database_bytes"] {
+        assert!(text.contains(&format!("\norlop_{name} ")), "{name} in {text}");
+    }
+    assert_eq!(server.end(), Some(0));
 }
 
 /// To HEAD, GET, mount, and a manifest that refers to it.

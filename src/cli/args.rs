@@ -10,6 +10,7 @@ use bytesize::ByteSize;
 use clap::{Args, Parser, Subcommand};
 
 pub(super) use self::undo::{Asking, Back, RepoCommand, TagCommand, TagName, TrashCommand};
+use super::why::Subject;
 
 use crate::config::{Flag, Sources};
 use crate::metadata::Scope;
@@ -29,7 +30,7 @@ given by an environment variable, ORLOP_ and the path with two underscores betwe
 ORLOP_GC__INTERVAL=200ms sets gc.interval. A flag wins over a variable, a variable over the file, the file \
 over the default.
 
-gc, fsck, scrub, usage, backup, repos, tags, trash, tag, repo and retention work on a stopped store and beside a running server, which then \
+gc, fsck, scrub, usage, why, backup, repos, tags, trash, tag, repo and retention work on a stopped store and beside a running server, which then \
 does the work itself: they find it by the data directory, so give them the same --config or --data.";
 
 const AFTER: &str = "\
@@ -200,6 +201,21 @@ Examples:
         /// A repository, or a prefix with a slash at its end; without one, all of them
         #[arg(value_name = "REPO|PREFIX/", default_value = "", hide_default_value = true)]
         scope: Scope,
+
+        #[command(flatten)]
+        output: Output,
+    },
+
+    /// Tell what keeps a tag's manifest, a manifest or a blob, and what would come free without it
+    #[command(after_help = "\
+Examples:
+  orlop why library/app:latest
+  orlop why library/app@sha256:2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824
+  orlop why sha256:2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824 --json")]
+    Why {
+        /// What: a digest alone, or a tag or a digest in a repository
+        #[arg(value_name = "DIGEST|REPO:TAG|REPO@DIGEST")]
+        subject: Subject,
 
         #[command(flatten)]
         output: Output,

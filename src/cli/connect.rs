@@ -48,14 +48,15 @@ async fn here(config: &Config, opened: Opened, change: bool) -> Result<ApiClient
     let collector = Collector::new(Arc::clone(&registry), collector_settings(config))
         .with_policies(Arc::clone(retention.book()));
     let scrub = Arc::new(Scrub::new(Arc::clone(&registry), scrub_settings(config)));
+    let collector = Arc::new(collector);
     if change && !config.storage.read_only {
         // Where no server does it, this process goes on with what is deleted or restored, until it ends.
         let job = RepositoryJob::new(Arc::clone(&registry), config.gc.batch.get());
         tokio::spawn(jobs::run(Arc::new(job), EVERY, CancellationToken::new()));
     }
     let settings = ApiSettings { changes: Changes::Socket, trash: config.gc.trash.0 };
-    let api = Api::new(registry, Arc::new(AlwaysReady), Arc::clone(&scrub), settings)
+    let api = Api::new(registry, Arc::clone(&collector), Arc::new(AlwaysReady), Arc::clone(&scrub), settings)
         .with_retention(Arc::clone(&retention));
-    let operator = Operator { opened: Arc::new(opened), collector: Arc::new(collector), scrub, retention };
+    let operator = Operator { opened: Arc::new(opened), collector, scrub, retention };
     Ok(ApiClient::here(admin::router(Arc::new(operator), Arc::new(api))))
 }

@@ -20,6 +20,7 @@ mod table;
 mod tag;
 mod trash;
 mod usage;
+mod why;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -90,7 +91,8 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
             let rate = rate.map(|rate| rate.as_u64());
             operate::run(&config, Operation::Scrub { now, rate }, output.json)
         }
-        Command::Usage { scope, output } => operate::run(&config, Operation::Usage { scope }, output.json),
+        Command::Usage { scope, output } => usage::run(&config, scope, output.json),
+        Command::Why { subject, output } => why::run(&config, &subject, output.json),
         Command::Backup { dir, output } => {
             let dir = operate::absolute(&dir)?;
             operate::run(&config, Operation::Backup { dir }, output.json)

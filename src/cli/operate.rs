@@ -1,4 +1,4 @@
-//! `gc`, `fsck`, `scrub`, `usage` and `backup`.
+//! `gc`, `fsck`, `scrub` and `backup`.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

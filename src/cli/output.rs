@@ -4,7 +4,6 @@ use std::fmt::Write as _;
 use std::time::{Duration, UNIX_EPOCH};
 
 use super::table::{print_json, size, write_out};
-use super::usage::usage;
 use crate::jobs::backup::BackupReport;
 use crate::jobs::fsck::FsckReport;
 use crate::jobs::scrub::ScrubReport;
@@ -20,7 +19,6 @@ fn to_text(report: &Report) -> String {
         Report::Gc(report) => gc(report),
         Report::Fsck(report) => fsck(report),
         Report::Scrub(report) => scrub(report),
-        Report::Usage(report) => usage(report),
         Report::Backup(report) => backup(report),
     }
 }

@@ -1,16 +1,37 @@
-//! What is used, for people.
+//! `orlop usage`.
 
 use std::fmt::Write as _;
+use std::process::ExitCode;
 
+use super::connect::connect;
 use super::output::many;
-use super::table::size;
+use super::table::{print_json, size, write_out};
+use super::{Failure, exit_code, start};
+use crate::config::Config;
+use crate::http::api::UsageParameters;
 use crate::jobs::usage::{QuotaReport, UsageReport, Waiting};
 use crate::metadata::Scope;
+use crate::server::admin::path;
 
 /// How many repositories are told to people.
 const MOST_TOLD: usize = 100;
 
-pub(super) fn usage(report: &UsageReport) -> String {
+/// Tells what the repositories of `scope` use.
+pub(super) fn run(config: &Config, scope: Scope, json: bool) -> Result<ExitCode, Failure> {
+    let report: UsageReport = start()?.block_on(async {
+        let mut client = connect(config, false).await?;
+        let scope = Some(scope.to_string());
+        Ok::<_, Failure>(client.get(&path(&["usage"]), &UsageParameters { scope }).await?)
+    })?;
+    if json {
+        print_json(&report);
+    } else {
+        write_out(&usage(&report));
+    }
+    Ok(exit_code(true))
+}
+
+fn usage(report: &UsageReport) -> String {
     let mut text = String::new();
     if report.scope == Scope::All {
         registry(report, &mut text);

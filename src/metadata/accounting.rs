@@ -16,7 +16,9 @@ pub struct RepoUsage {
 }
 
 /// What some repositories use. All sizes are in bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize, utoipa::ToSchema,
+)]
 pub struct Usage {
     /// How many repositories there are.
     pub repositories: u64,
@@ -94,7 +96,7 @@ pub struct ColdTag {
 }
 
 /// How the totals were when a day ended, or last.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
 pub struct UsageDay {
     /// Days since the Unix epoch.
     pub day: i64,
@@ -150,6 +152,9 @@ pub trait Accounting: Send + Sync {
         rules: &CollectionRules,
         limit: usize,
     ) -> Result<Option<ManifestWhy>>;
+
+    /// The first `limit` repositories that have a manifest, in whatever state. Looks at each repository.
+    async fn manifest_repositories(&self, digest: &Digest, limit: usize) -> Result<Vec<RepoName>>;
 
     /// What keeps a blob, and up to `limit` of the repositories that link it, with as many holders in each.
     async fn why_blob(

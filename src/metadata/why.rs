@@ -30,6 +30,8 @@ pub struct Holder {
     pub digest: Digest,
     /// How far it has come: what is in the trash goes on holding.
     pub state: ManifestState,
+    /// The tags that point at it.
+    pub tags: Sample<Tag>,
 }
 
 /// What keeps something for the manifest that may follow.

@@ -8,7 +8,9 @@ const MEASURED: usize = 256;
 
 /// What everything takes, in bytes. Blobs, doomed ones and directories together are what the blobs' tree
 /// takes, as of the last change that was committed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize, utoipa::ToSchema,
+)]
 pub struct Stored {
     /// Blobs.
     pub blobs: u64,

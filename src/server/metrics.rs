@@ -11,6 +11,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 
 use super::operations::Operator;
+use super::reclaimable::Reclaimables;
 use super::watch::Watch;
 use crate::metadata::Totals;
 
@@ -26,6 +27,7 @@ pub(super) struct StoreMetrics {
     watch: Arc<Watch>,
     totals: Mutex<Totals>,
     damaged: AtomicU64,
+    reclaimable: Reclaimables,
 }
 
 impl fmt::Debug for StoreMetrics {
@@ -36,7 +38,8 @@ impl fmt::Debug for StoreMetrics {
 
 impl StoreMetrics {
     pub(super) fn new(operator: Arc<Operator>, watch: Arc<Watch>) -> Self {
-        Self { operator, watch, totals: Mutex::default(), damaged: AtomicU64::new(0) }
+        let reclaimable = Reclaimables::new(Arc::clone(&operator));
+        Self { operator, watch, totals: Mutex::default(), damaged: AtomicU64::new(0), reclaimable }
     }
 
     /// The totals; those of the last time, where they can't be had without waiting.
@@ -72,6 +75,28 @@ impl StoreMetrics {
         show("retention_paused", help, &gauge(u64::from(status.paused.is_some())))
     }
 
+    /// Bytes by what they are for, as the disk spends them.
+    fn bytes(&self, totals: &Totals, show: &mut Show<'_>) -> fmt::Result {
+        let help = "What the disk spends on blobs, each blob once";
+        show("blob_allocated_bytes", help, &gauge(totals.blob_allocated))?;
+        let help = "What the disk spends on blobs that are about to be removed";
+        show("doomed_allocated_bytes", help, &gauge(totals.doomed_allocated))?;
+        if let Some(Ok(database)) = self.operator.opened.registry.metadata().own_size().now_or_never() {
+            show("database_bytes", "What the disk spends on the database with its log", &gauge(database))?;
+        }
+        // None before the first look; that of the next time tells.
+        let Some(holdings) = self.reclaimable.holdings() else {
+            return Ok(());
+        };
+        let help = "What the disk spends on blobs that only the trash holds";
+        show("trash_allocated_bytes", help, &gauge(holdings.trash.allocated))?;
+        let help =
+            "What the disk spends on blobs that only manifests hold that no tag, index or subject does";
+        show("untagged_allocated_bytes", help, &gauge(holdings.untagged.allocated))?;
+        let help = "What the disk spends on blobs that wait for their manifest";
+        show("leased_allocated_bytes", help, &gauge(holdings.leased.allocated))
+    }
+
     fn scrub(&self, show: &mut Show<'_>) -> fmt::Result {
         let status = self.operator.scrub.status();
         let finished = status.finished_at.map_or(0.0, |at| at.0 as f64 / 1e3);
@@ -97,6 +122,7 @@ impl Collector for StoreMetrics {
         show("blobs", "Blobs stored", &gauge(totals.blobs))?;
         show("blob_bytes", "Bytes of the blobs stored, each blob once", &gauge(totals.blob_bytes))?;
         show("manifests", "Manifests recorded, those in the trash included", &gauge(totals.manifests))?;
+        self.bytes(&totals, show)?;
         show("disk_free_bytes", "Bytes that can still be written", &gauge(self.watch.free()))?;
         show(
             "disk_low",

@@ -10,8 +10,9 @@
 //! | `failure`, `observed` | what happens when a sync fails |
 //! | `health` | whether a push would work |
 //! | `watch`, `ballast` | how much room is left, and room kept back for the database |
-//! | `tasks`, `metrics` | background work that outlives its panics; what `/metrics` shows of the stores |
-//! | `operations`, `admin` | `gc`, `fsck`, `scrub`, `usage`, `backup`, here or through the admin socket |
+//! | `tasks` | background work that outlives its panics |
+//! | `metrics`, `reclaimable` | what `/metrics` shows of the stores |
+//! | `operations`, `admin` | `gc`, `fsck`, `scrub`, `backup`, here or through the admin socket |
 
 pub mod admin;
 mod ballast;
@@ -25,6 +26,7 @@ mod metrics;
 mod observed;
 mod open;
 pub mod operations;
+mod reclaimable;
 mod restore;
 mod run;
 mod runtime;

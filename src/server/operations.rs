@@ -14,9 +14,8 @@ use crate::jobs::backup::{BackupError, BackupReport, backup};
 use crate::jobs::fsck::{FsckReport, fsck};
 use crate::jobs::progress::{Progress, Step, Unit};
 use crate::jobs::scrub::{Scrub, ScrubReport};
-use crate::jobs::usage::{UsageReport, usage};
 use crate::jobs::{Collected, Collector, Retention};
-use crate::metadata::{Garbage, Scope};
+use crate::metadata::Garbage;
 use crate::registry::Fault;
 
 /// What is asked for.
@@ -38,11 +37,6 @@ pub enum Operation {
         now: bool,
         /// The most bytes to read in a second.
         rate: Option<u64>,
-    },
-    /// Tell what is used.
-    Usage {
-        /// By which repositories.
-        scope: Scope,
     },
     /// Make or renew a backup.
     Backup {
@@ -89,8 +83,6 @@ pub enum Report {
     Fsck(FsckReport),
     /// Of a scrub.
     Scrub(ScrubReport),
-    /// Of a look at usage.
-    Usage(Box<UsageReport>),
     /// Of a backup or a restore.
     Backup(BackupReport),
 }
@@ -142,9 +134,6 @@ impl Operator {
             Operation::Scrub { now: false, .. } => Report::Scrub(self.scrub.report().await?),
             Operation::Scrub { now: true, rate } => {
                 Report::Scrub(self.scrub.run_to_end(*rate, progress).await?)
-            }
-            Operation::Usage { scope } => {
-                Report::Usage(Box::new(usage(registry, &self.collector.rules().await?, scope).await?))
             }
             Operation::Backup { dir } => Report::Backup(self.back_up(dir, progress).await?),
         })
@@ -234,7 +223,6 @@ impl Report {
             Operation::Gc { .. } => Self::Gc(serde_json::from_value(json)?),
             Operation::Fsck { .. } => Self::Fsck(serde_json::from_value(json)?),
             Operation::Scrub { .. } => Self::Scrub(serde_json::from_value(json)?),
-            Operation::Usage { .. } => Self::Usage(serde_json::from_value(json)?),
             Operation::Backup { .. } => Self::Backup(serde_json::from_value(json)?),
         })
     }
@@ -242,7 +230,7 @@ impl Report {
     /// Whether nothing is wrong.
     pub fn is_fine(&self) -> bool {
         match self {
-            Self::Gc(_) | Self::Usage(_) => true,
+            Self::Gc(_) => true,
             Self::Fsck(report) => report.is_sound(),
             Self::Scrub(report) => report.is_sound(),
             Self::Backup(report) => report.is_whole(),
@@ -258,7 +246,6 @@ impl fmt::Display for Operation {
             Self::Fsck { repair } => write!(f, "/fsck?repair={repair}"),
             Self::Scrub { now, rate: None } => write!(f, "/scrub?now={now}"),
             Self::Scrub { now, rate: Some(rate) } => write!(f, "/scrub?now={now}&rate={rate}"),
-            Self::Usage { scope } => write!(f, "/usage?scope={scope}"),
             Self::Backup { dir } => {
                 use std::os::unix::ffi::OsStrExt;
                 let dir = percent_encoding::percent_encode(

@@ -165,7 +165,8 @@ impl Server {
         };
         let settings = ApiSettings { changes, trash: config.gc.trash.0 };
         let (registry, health) = (Arc::clone(&self.operator.opened.registry), Arc::clone(&self.health));
-        let api = Api::new(registry, health, Arc::clone(&self.operator.scrub), settings);
+        let collector = Arc::clone(&self.operator.collector);
+        let api = Api::new(registry, collector, health, Arc::clone(&self.operator.scrub), settings);
         Arc::new(api.with_retention(Arc::clone(&self.operator.retention)))
     }
 

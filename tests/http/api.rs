@@ -1,9 +1,13 @@
 //! `/api/v1`.
 
+use orlop::clock::Timestamp;
 use orlop::http::api::{
     Applied, Changes, Checked, ImportedPolicies, Manifest, Page, Plan, PlanItem, PolicyChanged, PolicyList,
-    PresetEntry, Problem, Repository, Run, Status, Tag, TagTarget,
+    PresetEntry, Problem, Repository, Run, Stage, Status, Tag, TagTarget, Why,
 };
+use orlop::jobs::usage::UsageReport;
+use orlop::metadata::UsageDay;
+use orlop::registry::Access;
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 
@@ -198,6 +202,72 @@ async fn the_status_says_how_it_is() {
     assert_eq!(status.version, env!("CARGO_PKG_VERSION"));
     let head = server.head("/api/v1/status").send().await.expect("answer");
     assert_eq!((head.status().as_u16(), head.content_length()), (200, Some(0)));
+}
+
+#[tokio::test]
+async fn usage_is_told_by_scope() {
+    let server = Server::start().await;
+    server.push_image("team/app", "v1", b"layer").await;
+    server.push_image("other", "v1", b"something else").await;
+    let usage = async |query: &str| get::<UsageReport>(&server, &format!("/api/v1/usage{query}")).await;
+    let all = usage("").await;
+    assert_eq!((all.usage.repositories, all.usage.tags, all.manifests), (2, 2, 2));
+    assert_eq!(all.usage.bytes, 2 + 5 + 14, "the configuration is shared");
+    assert_eq!(all.repositories.len(), 2);
+    assert_eq!(usage("?scope=").await.usage, all.usage);
+    for scope in ["team/", "team%2Fapp"] {
+        let one = usage(&format!("?scope={scope}")).await;
+        assert_eq!((one.usage.repositories, one.usage.bytes), (1, 2 + 5), "{scope}");
+        assert_eq!(one.coldest_tags[0].repository, "team/app");
+    }
+    problem(server.get("/api/v1/usage?scope=TEAM"), 400).await;
+    problem(server.get("/api/v1/usage?scpoe=team"), 400).await;
+    server.registry.metadata().note_day(Timestamp(1_000_000_000)).await.expect("noted");
+    let days: Vec<UsageDay> = get(&server, "/api/v1/usage/days").await;
+    assert_eq!((days.len(), days[0].day, days[0].manifests), (1, 11, 2));
+}
+
+#[tokio::test]
+async fn why_tells_what_keeps_something() {
+    let server = Server::start().await;
+    let (index, children) = push_index(&server, "team/app").await;
+    let why = async |query: &str| get::<Why>(&server, &format!("/api/v1/why?{query}")).await;
+    let found = why("repository=team%2Fapp&reference=latest").await;
+    let [manifest] = found.manifests.as_slice() else { panic!("{found:?}") };
+    assert_eq!(
+        (&found.digest, manifest.state, &manifest.tags),
+        (&index, Stage::Live, &vec!["latest".into()])
+    );
+    assert!(found.blob.is_none() && manifest.frees > 0);
+    let child = why(&format!("repository=team%2Fapp&reference={}", children[0])).await;
+    assert_eq!((&child.manifests[0].indexes[0].digest, child.manifests[0].index_count), (&index, 1));
+    assert_eq!(child.manifests[0].indexes[0].tags, ["latest"]);
+    assert_eq!(why(&format!("reference={}", children[0])).await, child);
+
+    let layer = digest(b"one");
+    for query in [format!("reference={layer}"), format!("repository=team%2Fapp&reference={layer}")] {
+        let blob = why(&query).await.blob.expect("a blob");
+        assert_eq!((blob.bytes, blob.repository_count), (3, 1));
+        assert_eq!(blob.repositories[0].manifests[0].digest, children[0]);
+        assert!(blob.repositories[0].leased_until.is_some());
+    }
+    let delete = server.registry.repository("team/app".parse().expect("a name"), Access { push: true });
+    delete.delete_manifest(&index.parse().expect("a digest")).await.expect("deleted");
+    let found = why(&format!("reference={index}")).await;
+    assert_eq!(found.manifests[0].state, Stage::Trash);
+    assert!(found.manifests[0].trash_until.is_some());
+
+    for (query, status) in [
+        ("", 400),
+        ("reference=latest", 400),
+        ("reference=.a&repository=app", 400),
+        ("reference=latest&repository=APP", 400),
+        ("reference=latest&repository=none", 404),
+    ] {
+        problem(server.get(&format!("/api/v1/why?{query}")), status).await;
+    }
+    problem(server.get(&format!("/api/v1/why?reference={ANY_DIGEST}")), 404).await;
+    problem(server.get(&format!("/api/v1/why?repository=none&reference={layer}")), 404).await;
 }
 
 /// An operation of the document.

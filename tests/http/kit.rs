@@ -8,7 +8,7 @@ use orlop::clock::{ManualClock, Timestamp};
 use orlop::http::api::{Api, ApiSettings, Changes};
 use orlop::http::listen::{ListenSettings, serve};
 use orlop::http::{AlwaysReady, App, AppState, Health, HttpMetrics, HttpSettings};
-use orlop::jobs::{Scrub, ScrubSettings};
+use orlop::jobs::{Collector, CollectorSettings, Scrub, ScrubSettings};
 use orlop::metadata::sqlite::{Access, SqliteMetadata};
 use orlop::oci::{Algorithm, Digest, Hasher};
 use orlop::registry::{Registry, Settings};
@@ -21,6 +21,15 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+
+/// The rules by which things fall due; nothing is collected here.
+const COLLECTING: CollectorSettings = CollectorSettings {
+    lease: Duration::from_secs(24 * 60 * 60),
+    trash: Duration::from_secs(24 * 60 * 60),
+    untagged: None,
+    upload_expiry: Duration::from_secs(24 * 60 * 60),
+    batch: 100,
+};
 
 pub const IMAGE: &str = "application/vnd.oci.image.manifest.v1+json";
 pub const INDEX: &str = "application/vnd.oci.image.index.v1+json";
@@ -82,7 +91,9 @@ impl Server {
         let scrub = ScrubSettings { period: None, rate: 1 << 20 };
         let scrub = Arc::new(Scrub::new(Arc::clone(&registry), scrub));
         let settings = ApiSettings { changes: setup.changes, trash: TRASH };
-        let api = Arc::new(Api::new(Arc::clone(&registry), Arc::clone(&setup.health), scrub, settings));
+        let collector = Arc::new(Collector::new(Arc::clone(&registry), COLLECTING));
+        let health = Arc::clone(&setup.health);
+        let api = Arc::new(Api::new(Arc::clone(&registry), collector, health, scrub, settings));
         let (settings, health) = (setup.http, setup.health);
         let app = App::new(AppState { registry, settings, health, metrics, api, exposition });
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");

@@ -10,6 +10,7 @@ use std::time::Duration;
 use axum::extract::FromRequestParts;
 use http::StatusCode;
 use http::request::Parts;
+use tokio::sync::Semaphore;
 
 use super::Problem;
 use crate::auth;
@@ -18,11 +19,13 @@ use crate::http::Health;
 use crate::http::listen::Peer;
 use crate::jobs::retention::RetentionSettings;
 use crate::jobs::scrub::ScrubReport;
-use crate::jobs::{Retention, Scrub};
+use crate::jobs::usage::{UsageReport, usage};
+use crate::jobs::{Collector, Retention, Scrub};
 use crate::metadata::{
-    DamagedBlob, HistoryEntry, ListQuery, MetadataStore, RepositoryEntry, RepositoryStep, TagEntry,
+    BlobWhy, DamagedBlob, HistoryEntry, ListQuery, ManifestWhy, MetadataStore, RepositoryEntry,
+    RepositoryStep, Scope, TagEntry, UsageDay,
 };
-use crate::oci::{Digest, RepoName, Tag};
+use crate::oci::{Digest, Reference, RepoName, Tag};
 use crate::registry::{
     Emptied, Fault, ManifestDetail, ManifestError, Page, RecoverableKind, RecoverablePage, RecoverablePlace,
     Registry, Repository,
@@ -53,17 +56,21 @@ pub struct ApiSettings {
 /// What the API answers from: what reads is here, a method each.
 pub struct Api {
     registry: Arc<Registry>,
+    collector: Arc<Collector>,
     health: Arc<dyn Health>,
     scrub: Arc<Scrub>,
     settings: ApiSettings,
     retention: Arc<Retention>,
     started_at: Timestamp,
+    /// A report looks at much: one does so at a time, whoever asks.
+    report: Semaphore,
 }
 
 impl Api {
-    /// An API over `registry`, from now on.
+    /// An API over `registry`, from now on. What may go, and when, is told by the rules of `collector`.
     pub fn new(
         registry: Arc<Registry>,
+        collector: Arc<Collector>,
         health: Arc<dyn Health>,
         scrub: Arc<Scrub>,
         settings: ApiSettings,
@@ -71,7 +78,8 @@ impl Api {
         let started_at = registry.clock().now();
         let unset = RetentionSettings { lease: registry.settings().lease, batch: BATCH };
         let retention = Retention::new(Arc::clone(&registry), Arc::default(), unset);
-        Self { registry, health, scrub, settings, retention: Arc::new(retention), started_at }
+        let (retention, report) = (Arc::new(retention), Semaphore::new(1));
+        Self { registry, collector, health, scrub, settings, retention, started_at, report }
     }
 
     /// The same with the policies that are in force.
@@ -199,6 +207,49 @@ impl Api {
     /// How far the scrub is.
     pub(super) async fn scrub(&self) -> Result<ScrubReport, Fault> {
         self.scrub.report().await
+    }
+
+    /// What the repositories of `scope` use.
+    pub(super) async fn usage(&self, scope: &Scope) -> Result<UsageReport, Fault> {
+        let _turn = self.report.acquire().await;
+        usage(&self.registry, &self.collector.rules().await?, scope).await
+    }
+
+    /// The last `limit` days of growth.
+    pub(super) async fn usage_days(&self, limit: usize) -> Result<Vec<UsageDay>, Fault> {
+        Ok(self.registry.metadata().days(limit).await?)
+    }
+
+    /// What keeps a manifest, with up to `limit` holders of each kind by name.
+    pub(super) async fn why_manifest(
+        &self,
+        name: &RepoName,
+        reference: &Reference,
+        limit: usize,
+    ) -> Result<Option<ManifestWhy>, Fault> {
+        let _turn = self.report.acquire().await;
+        let rules = self.collector.rules().await?;
+        Ok(self.registry.metadata().why_manifest(name, reference, &rules, limit).await?)
+    }
+
+    /// What keeps a blob, likewise.
+    pub(super) async fn why_blob(&self, digest: &Digest, limit: usize) -> Result<Option<BlobWhy>, Fault> {
+        let rules = self.collector.rules().await?;
+        Ok(self.registry.metadata().why_blob(digest, &rules, limit).await?)
+    }
+
+    /// Whether a repository has a blob.
+    pub(super) async fn has_blob(&self, name: &RepoName, digest: &Digest) -> Result<bool, Fault> {
+        Ok(self.registry.metadata().blob(name, digest).await?.is_some())
+    }
+
+    /// The first `limit` repositories that have a manifest.
+    pub(super) async fn repositories_of(
+        &self,
+        digest: &Digest,
+        limit: usize,
+    ) -> Result<Vec<RepoName>, Fault> {
+        Ok(self.registry.metadata().manifest_repositories(digest, limit).await?)
     }
 
     /// A repository that is only looked at.

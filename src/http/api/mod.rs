@@ -29,7 +29,9 @@ mod status;
 mod tags;
 mod time;
 mod trash;
+mod usage;
 mod whole;
+mod why;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -60,7 +62,9 @@ pub use status::Status;
 pub use tags::{Tag, TagTarget};
 pub use time::Time;
 pub use trash::{Emptied, EmptyRequest, RestoreRequest, Restored, TrashParameters};
+pub use usage::UsageParameters;
 pub use whole::{RenameRequest, UndeleteRequest, Work};
+pub use why::{BlobReasons, HeldBy, KeptBlob, KeptBy, KeptKind, ManifestReasons, Stage, Why, WhyParameters};
 
 /// Where the API is.
 pub const ROOT: &str = "/api/v1";
@@ -79,6 +83,8 @@ fn nouns() -> OpenApiRouter<Arc<Api>> {
         .merge(scrub::routes())
         .merge(policies::routes())
         .merge(retention::routes())
+        .merge(usage::routes())
+        .merge(why::routes())
 }
 
 /// The API over `api`. Each request must carry its [`super::listen::Peer`] as an extension: one that does not

@@ -24,7 +24,7 @@ pub struct Repository {
     pub tags: u64,
     /// How many manifests it has.
     pub manifests: u64,
-    /// The bytes of all that it serves, each blob once.
+    /// The bytes of all that it has, each blob once. What was deleted counts until it is collected.
     pub bytes: u64,
     /// When something was last pushed to it.
     pub pushed_at: Time,

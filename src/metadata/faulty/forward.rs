@@ -326,6 +326,11 @@ impl<S: Accounting> Accounting for Faulty<S> {
             .await
     }
 
+    async fn manifest_repositories(&self, digest: &Digest, limit: usize) -> Result<Vec<RepoName>> {
+        let found = self.inner.manifest_repositories(digest, limit);
+        self.faults.apply(Operation::ManifestRepositories, found).await
+    }
+
     async fn why_blob(
         &self,
         digest: &Digest,

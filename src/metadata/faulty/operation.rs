@@ -181,6 +181,8 @@ pub enum Operation {
     WouldFree,
     /// [`crate::metadata::Accounting::why_manifest`]
     WhyManifest,
+    /// [`crate::metadata::Accounting::manifest_repositories`]
+    ManifestRepositories,
     /// [`crate::metadata::Accounting::why_blob`]
     WhyBlob,
     /// [`crate::metadata::Accounting::note_day`]

@@ -1,5 +1,6 @@
 //! Accounts. The counters are kept by triggers; the reports run aside.
 
+use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
 
 use async_trait::async_trait;
@@ -89,17 +90,17 @@ impl Accounting for SqliteMetadata {
 
     async fn would_free(&self, manifests: Vec<(RepoName, Digest)>) -> Result<u64> {
         self.read_much(move |c| {
-            let (mut going, mut last) = (Going::new(c), None);
-            for (name, wanted) in &manifests {
-                let repo = match &last {
-                    Some((before, repo)) if *before == name => *repo,
-                    _ => repo_id(c, name)?,
-                };
-                last = Some((name, repo));
-                let found = repo.map(|repo| freed::find(c, repo, &digest(wanted))).transpose()?;
-                found.flatten().into_iter().for_each(|row| going.add(row));
+            let mut wanted: BTreeMap<&RepoName, Vec<Vec<u8>>> = BTreeMap::new();
+            for (repo, manifest) in &manifests {
+                wanted.entry(repo).or_default().push(digest(manifest));
             }
-            going.frees()
+            let mut going = Going::new(c);
+            for (repo, wanted) in wanted {
+                if let Some(repo) = repo_id(c, repo)? {
+                    freed::find(c, repo, wanted)?.into_iter().for_each(|row| going.add(row, 1));
+                }
+            }
+            Ok(going.frees()?.bytes[0])
         })
         .await
     }
@@ -113,6 +114,11 @@ impl Accounting for SqliteMetadata {
     ) -> Result<Option<ManifestWhy>> {
         let (repo, reference, asked) = (repo.clone(), reference.clone(), Question { rules: *rules, limit });
         self.read_aside(move |c| why::manifest(&*c.unchecked_transaction()?, &repo, &reference, asked)).await
+    }
+
+    async fn manifest_repositories(&self, wanted: &Digest, limit: usize) -> Result<Vec<RepoName>> {
+        let wanted = digest(wanted);
+        self.read_aside(move |c| usage::manifest_repositories(c, &wanted, limit)).await
     }
 
     async fn why_blob(

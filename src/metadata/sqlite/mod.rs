@@ -35,6 +35,7 @@ mod tags;
 #[cfg(test)]
 mod tests;
 mod trash;
+mod unheld;
 mod uploads;
 mod usage;
 mod verify;

@@ -17,7 +17,7 @@ mod migrations {
 }
 
 /// The schema's version that this program writes.
-pub const SCHEMA_VERSION: u32 = 6;
+pub const SCHEMA_VERSION: u32 = 7;
 
 const FILE: &str = "orlop.db";
 

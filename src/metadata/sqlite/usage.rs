@@ -7,6 +7,7 @@ use rusqlite::{Connection, Row, params};
 use super::codec::SqlDigest;
 use super::name_from;
 use crate::metadata::{BigBlob, ColdTag, RepoUsage, Scope, Usage, UsageDay};
+use crate::oci::RepoName;
 
 /// The ends of the names in a scope: from the first, and before the second. `0` follows the slash.
 fn bounds(scope: &Scope) -> (String, String) {
@@ -110,6 +111,21 @@ pub(super) fn biggest_repositories(
         };
         Ok(RepoUsage { repo: name_from(row.get_ref(0)?.as_str()?, 0)?, usage })
     })?;
+    rows.collect()
+}
+
+/// A look into each repository: an index by digest alone would cost every push more than this costs.
+pub(super) fn manifest_repositories(
+    c: &Connection,
+    wanted: &[u8],
+    limit: usize,
+) -> rusqlite::Result<Vec<RepoName>> {
+    let mut query = c.prepare_cached(
+        "SELECT r.name FROM repositories r CROSS JOIN manifests m ON m.repo = r.id AND m.digest = ?1
+         ORDER BY r.name LIMIT ?2",
+    )?;
+    let rows = query
+        .query_map(params![wanted, limit.cast_signed()], |row| name_from(row.get_ref(0)?.as_str()?, 0))?;
     rows.collect()
 }
 

@@ -42,7 +42,7 @@ pub(super) fn manifest(
         return Ok(None);
     };
     let mut going = Going::new(c);
-    going.add((found.id, repo, found.digest.clone()));
+    going.add((found.id, repo, found.digest.clone()), 1);
     let untagged = asked.rules.untagged.map(|untagged| untagged.max(asked.rules.lease));
     let waits = [(Review::Manifest, untagged), (Review::Orphan, Some(asked.rules.lease))];
     Ok(Some(ManifestWhy {
@@ -54,7 +54,7 @@ pub(super) fn manifest(
         lease: lease(c, repo, found.leased_at, asked)?,
         pulled_at: found.pulled_at,
         review: next_review(c, repo, &found.digest, &waits)?,
-        frees: going.frees()?,
+        frees: going.frees()?.bytes[0],
     }))
 }
 
@@ -134,14 +134,15 @@ fn holders(
 ) -> rusqlite::Result<Sample<Holder>> {
     let count = "SELECT count(*) FROM edges WHERE repo = ?1 AND target = ?2 AND kind = ?3";
     let count = c.prepare_cached(count)?.query_row(params![repo, target, kind], |row| number(row, 0))?;
-    let sql = "SELECT m.digest, m.state, m.removed_at FROM edges e JOIN manifests m ON m.id = e.manifest
+    let sql =
+        "SELECT m.digest, m.state, m.removed_at, m.id FROM edges e JOIN manifests m ON m.id = e.manifest
                WHERE e.repo = ?1 AND e.target = ?2 AND e.kind = ?3 ORDER BY e.manifest DESC LIMIT ?4";
     let first = read_holders(c, sql, params![repo, target, kind, asked.limit.cast_signed()], asked)?;
     Ok(Sample { first, count })
 }
 
 fn subjects(c: &Connection, id: i64, asked: Question) -> rusqlite::Result<Vec<Holder>> {
-    let sql = "SELECT s.digest, s.state, s.removed_at
+    let sql = "SELECT s.digest, s.state, s.removed_at, s.id
                FROM edges e JOIN manifests s ON s.repo = e.repo AND s.digest = e.target
                WHERE e.manifest = ?1 AND e.kind = 2";
     read_holders(c, sql, [id], asked)
@@ -155,7 +156,11 @@ fn read_holders(
 ) -> rusqlite::Result<Vec<Holder>> {
     let mut query = c.prepare_cached(sql)?;
     let rows = query.query_map(values, |row| {
-        Ok(Holder { digest: row.get::<_, SqlDigest>(0)?.0, state: state(row, 1, 2, asked)? })
+        Ok(Holder {
+            digest: row.get::<_, SqlDigest>(0)?.0,
+            state: state(row, 1, 2, asked)?,
+            tags: tags(c, row.get(3)?, asked)?,
+        })
     })?;
     rows.collect()
 }

@@ -133,6 +133,54 @@ pub async fn shared_blobs_are_not_freed(s: &Scene) {
     assert_eq!(freed(s, &[("app", "a"), ("other", "b")]).await, ALLOCATED);
 }
 
+/// Sets are judged each by itself, though they are judged together: a blob that the trash and an untagged manifest
+/// hold comes free with neither of them.
+pub async fn what_two_kinds_hold_comes_free_with_neither(s: &Scene) {
+    s.push("app", "both", 0).await;
+    s.push("app", "one", 0).await;
+    s.put("app", image("t").blob("both").tag("v1"), 0).await;
+    s.put("app", image("u").blob("both").blob("one"), 0).await;
+    s.delete("app", "t", 1).await;
+    let told = s.store.holdings(&rules(2)).await.expect("told");
+    assert_eq!((told.trash.count, told.trash.allocated), (1, 0));
+    assert_eq!((told.untagged.count, told.untagged.allocated), (1, ALLOCATED));
+    assert_eq!(would_free(s, &[("app", "t"), ("app", "u")]).await, 2 * ALLOCATED);
+}
+
+/// Few among many are looked up, many are swept: both tell the same.
+pub async fn few_and_many_are_freed_alike(s: &Scene) {
+    s.push("app", "base", 0).await;
+    mount(s, "other", "base").await;
+    s.put("other", image("other").blob("base").tag("v1"), 0).await;
+    let names: Vec<String> = (0..40).map(|number| format!("i{number}")).collect();
+    for name in &names {
+        s.push("app", name, 0).await;
+        let image = image(name).blob(name).blob("base").foreign_blob("elsewhere");
+        s.put("app", image.tag(name), 0).await;
+    }
+    s.push("third", "elsewhere", 0).await;
+    let going = |some: usize| -> Vec<(&str, &str)> {
+        names.iter().take(some).map(|name| ("app", name.as_str())).collect()
+    };
+    for some in [1, 2, 3, 20, 39, 40] {
+        assert_eq!(would_free(s, &going(some)).await, some as u64 * ALLOCATED, "{some} of 40");
+    }
+    let all: Vec<_> = going(40).into_iter().chain([("other", "other")]).collect();
+    assert_eq!(would_free(s, &all).await, 41 * ALLOCATED);
+}
+
+/// A manifest is found in each repository that has it.
+pub async fn a_manifest_is_found_everywhere(s: &Scene) {
+    for of in ["b", "a", "c"] {
+        s.put(of, image("x").tag("v1"), 0).await;
+    }
+    s.put("d", image("y").tag("v1"), 0).await;
+    s.delete("c", "x", 1).await;
+    let found = async |limit| s.store.manifest_repositories(&digest("x"), limit).await.expect("told");
+    assert_eq!(found(10).await, [repo("a"), repo("b"), repo("c")]);
+    assert_eq!(found(1).await, [repo("a")]);
+}
+
 /// Children and referrers that nothing else holds go along.
 pub async fn followers_are_freed_too(s: &Scene) {
     for name in ["x", "y", "z"] {
@@ -162,6 +210,7 @@ pub async fn a_manifest_tells_what_keeps_it(s: &Scene) {
     let child = ask(Reference::Digest(digest("child")), 2).await.expect("there");
     assert_eq!((child.tags.count, child.indexes.count), (0, 1));
     assert_eq!(child.indexes.first[0].digest, digest("index"));
+    assert_eq!(child.indexes.first[0].tags.first, [tag("v1")]);
     assert_eq!(child.subjects[0].digest, digest("about"));
     assert_eq!((child.lease.until, child.lease.extended), (at(25), false));
     assert_eq!((child.review, child.frees), (Some(at(1 + 14 * 24)), ALLOCATED));

@@ -12,8 +12,8 @@ mod leases;
 mod listing;
 mod listings;
 mod manifests;
-mod quotas;
 mod policies;
+mod quotas;
 mod repositories;
 mod scene;
 mod scrub;
@@ -37,8 +37,8 @@ pub use leases::*;
 pub use listing::*;
 pub use listings::*;
 pub use manifests::*;
-pub use quotas::*;
 pub use policies::*;
+pub use quotas::*;
 pub use repositories::*;
 pub use scene::{Image, Scene, at, digest, image, repo, rules, tag};
 pub use scrub::*;
@@ -219,6 +219,9 @@ macro_rules! metadata_store_suite {
             what_would_be_freed_is_freed
             shared_blobs_are_not_freed
             followers_are_freed_too
+            what_two_kinds_hold_comes_free_with_neither
+            few_and_many_are_freed_alike
+            a_manifest_is_found_everywhere
             a_manifest_tells_what_keeps_it
             a_blob_tells_what_keeps_it
             the_coldest_and_the_biggest_are_told

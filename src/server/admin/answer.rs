@@ -20,7 +20,6 @@ use tokio::sync::mpsc;
 use super::{Line, Status};
 use crate::http::api::{self, Api};
 use crate::jobs::progress::Step;
-use crate::metadata::Scope;
 use crate::server::health::Health;
 use crate::server::operations::{Operation, Operator};
 
@@ -33,7 +32,6 @@ pub fn router(operator: Arc<Operator>, api: Arc<Api>) -> Router {
         .route("/gc", post(gc))
         .route("/fsck", post(fsck))
         .route("/scrub", post(scrub))
-        .route("/usage", post(usage))
         .route("/backup", post(backup))
         .with_state(operator)
         .merge(api::router(api))
@@ -83,16 +81,6 @@ struct ScrubQuery {
 
 async fn scrub(State(operator): State<Arc<Operator>>, Query(query): Query<ScrubQuery>) -> Response {
     run(operator, Operation::Scrub { now: query.now, rate: query.rate })
-}
-
-#[derive(Deserialize)]
-struct UsageQuery {
-    #[serde(default)]
-    scope: Scope,
-}
-
-async fn usage(State(operator): State<Arc<Operator>>, Query(query): Query<UsageQuery>) -> Response {
-    run(operator, Operation::Usage { scope: query.scope })
 }
 
 #[derive(Deserialize)]

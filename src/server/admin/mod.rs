@@ -2,7 +2,7 @@
 //! the data directory's files may use it, and nobody else. On a stopped store the command line asks the same
 //! router in its own process: [`ApiClient`] does not show the difference.
 //!
-//! HTTP/1.1. `/api/v1` is [`crate::http::api`], with all rights. `POST /gc?dry_run=…`, `/fsck?repair=…`, `/scrub?now=…&rate=…`, `/usage` and `/backup?dir=…` answer a JSON object a
+//! HTTP/1.1. `/api/v1` is [`crate::http::api`], with all rights. `POST /gc?dry_run=…`, `/fsck?repair=…`, `/scrub?now=…&rate=…` and `/backup?dir=…` answer a JSON object a
 //! line: `{"progress":…}` as often as something changed, and at the end `{"result":…}` or `{"error":…}`.
 //! `GET /readyz` tells how things are.
 

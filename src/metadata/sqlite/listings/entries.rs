@@ -20,10 +20,8 @@ pub(super) const SIZE: &str = "
     SELECT coalesce(sum(b.size), 0) FROM blobs b
     WHERE b.digest IN (SELECT e.target FROM parts p JOIN edges e ON e.manifest = p.id WHERE e.kind = 0)";
 
-/// The bytes of the blobs that the repository `r` serves.
-pub(super) const REPOSITORY_BYTES: &str = "
-    SELECT coalesce(sum(b.size), 0) FROM links l JOIN blobs b ON b.digest = l.digest
-    WHERE l.repo = r.id AND l.hidden_at IS NULL";
+/// The bytes of the blobs that the repository `r` has, as triggers count them.
+pub(super) const REPOSITORY_BYTES: &str = "r.bytes";
 
 /// When the repository `r` was last pushed to.
 pub(super) const REPOSITORY_PUSHED: &str = "
@@ -37,7 +35,7 @@ pub(super) const REPOSITORY_PULLED: &str = "
 
 pub(super) fn repository(c: &Connection, id: i64) -> rusqlite::Result<RepositoryEntry> {
     let statement = format!(
-        "SELECT r.name, (SELECT count(*) FROM tags t WHERE t.repo = r.id),
+        "SELECT r.name, r.tags,
                 (SELECT count(*) FROM manifests m WHERE m.repo = r.id AND m.state = 0),
                 ({REPOSITORY_BYTES}), ({REPOSITORY_PUSHED}), ({REPOSITORY_PULLED})
          FROM repositories r WHERE r.id = ?1"

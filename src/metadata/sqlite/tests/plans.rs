@@ -9,7 +9,7 @@ use crate::metadata::sqlite::listings::{repositories_page, tags_page};
 
 /// Every source with statements that must be quick; not `verify.rs`, `usage.rs` and `holdings.rs`, which look
 /// at everything of a kind, aside.
-const SOURCES: [(&str, &str); 24] = [
+const SOURCES: [(&str, &str); 25] = [
     ("accounting", include_str!("../accounting.rs")),
     ("blobs", include_str!("../blobs.rs")),
     ("collection", include_str!("../collection.rs")),
@@ -33,6 +33,7 @@ const SOURCES: [(&str, &str); 24] = [
     ("snapshots", include_str!("../snapshots.rs")),
     ("tags", include_str!("../tags.rs")),
     ("trash", include_str!("../trash.rs")),
+    ("unheld", include_str!("../unheld.rs")),
     ("uploads", include_str!("../uploads.rs")),
 ];
 

@@ -1,0 +1,239 @@
+//! `orlop why`.
+
+use std::fmt::Write as _;
+use std::process::ExitCode;
+use std::str::FromStr;
+
+use super::connect::connect;
+use super::table::{print_json, size, when, write_out};
+use super::{Failure, exit_code, start};
+use crate::config::Config;
+use crate::http::api::{
+    BlobReasons, HeldBy, KeptBlob, KeptKind, ManifestReasons, Stage, Time, Why, WhyParameters,
+};
+use crate::oci::{Reference, RepoName, Tag};
+use crate::server::admin::path;
+
+/// What is asked about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Subject {
+    repository: Option<RepoName>,
+    reference: Reference,
+}
+
+impl FromStr for Subject {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (repository, reference) = match text.split_once('@') {
+            Some((name, digest)) => (Some(name), digest.parse().map(Reference::Digest).map_err(told)?),
+            None if text.starts_with("sha256:") || text.starts_with("sha512:") => {
+                (None, text.parse().map(Reference::Digest).map_err(told)?)
+            }
+            None => {
+                let wrong = "expected a digest, REPO:TAG or REPO@DIGEST";
+                let (name, tag) = text.rsplit_once(':').ok_or(wrong)?;
+                (Some(name), tag.parse::<Tag>().map(Reference::Tag).map_err(told)?)
+            }
+        };
+        let repository = repository.map(str::parse).transpose().map_err(told)?;
+        Ok(Self { repository, reference })
+    }
+}
+
+fn told(error: impl ToString) -> String {
+    error.to_string()
+}
+
+/// Tells what keeps `subject`.
+pub(super) fn run(config: &Config, subject: &Subject, json: bool) -> Result<ExitCode, Failure> {
+    let asked = WhyParameters {
+        repository: subject.repository.as_ref().map(ToString::to_string),
+        reference: subject.reference.to_string(),
+    };
+    let why: Why = start()?.block_on(async {
+        let mut client = connect(config, false).await?;
+        Ok::<_, Failure>(client.get(&path(&["why"]), &asked).await?)
+    })?;
+    if json {
+        print_json(&why);
+    } else {
+        write_out(&text(&why));
+    }
+    Ok(exit_code(true))
+}
+
+fn text(why: &Why) -> String {
+    let mut text = String::new();
+    for found in &why.manifests {
+        let _ = writeln!(text, "manifest {} in {}", why.digest, found.repository);
+        manifest(found, &mut text);
+    }
+    if let Some(found) = &why.blob {
+        let _ = writeln!(text, "blob {}, {}", why.digest, size(found.bytes));
+        blob(found, &mut text);
+    }
+    text
+}
+
+fn manifest(found: &ManifestReasons, text: &mut String) {
+    match found.state {
+        Stage::Live => {}
+        Stage::Trash => line(text, format_args!("in the trash until {}", when(found.trash_until))),
+        Stage::Purging => line(text, format_args!("on its way out, for good")),
+    }
+    if found.tag_count > 0 {
+        line(text, format_args!("tagged {}", names(&found.tags, found.tag_count)));
+    }
+    holders("listed by the index", &found.indexes, found.index_count, text);
+    holders("kept for its subject", &found.subjects, found.subjects.len() as u64, text);
+    for kept in &found.kept_by {
+        let kind = if kept.kind == KeptKind::Rule { "rule" } else { "pin" };
+        line(text, format_args!("kept by the {kind} {}", kept.name));
+    }
+    leases(found.leased_until, found.kept_by_upload, text);
+    if is_free(found) {
+        line(text, format_args!("nothing holds it: it goes when it is looked at"));
+    }
+    review(found.review_at, text);
+    if found.state == Stage::Live {
+        line(text, format_args!("last pulled (UTC): {}", when(found.pulled_at)));
+    }
+    line(text, format_args!("{} would come free: {}", size(found.frees), way_out(found)));
+}
+
+fn is_free(found: &ManifestReasons) -> bool {
+    let held = found.tag_count + found.index_count + (found.subjects.len() + found.kept_by.len()) as u64;
+    found.state == Stage::Live && held == 0 && found.leased_until.is_none() && !found.kept_by_upload
+}
+
+/// What has to happen for a manifest to go.
+fn way_out(found: &ManifestReasons) -> &'static str {
+    match found.state {
+        Stage::Purging => "with the next collections",
+        Stage::Trash => "when its time in the trash is over, or `orlop trash empty` ends that",
+        Stage::Live if found.index_count > 0 => "when the indexes that list it are deleted",
+        Stage::Live if !found.subjects.is_empty() => "when its subject, or it itself, is deleted",
+        Stage::Live => "when it is deleted, or loses its tags, and the trash time is over",
+    }
+}
+
+fn blob(found: &BlobReasons, text: &mut String) {
+    if found.damaged {
+        line(text, format_args!("damaged, and set aside until it is pushed again"));
+    }
+    for kept in &found.repositories {
+        kept_blob(kept, text);
+    }
+    let more = found.repository_count.saturating_sub(found.repositories.len() as u64);
+    if more > 0 {
+        line(text, format_args!("and {more} more that have it"));
+    }
+    let frees = size(found.frees);
+    line(text, format_args!("{frees} would come free when no repository's manifests hold it any more"));
+}
+
+fn kept_blob(kept: &KeptBlob, text: &mut String) {
+    line(text, format_args!("in {}:", kept.repository));
+    let mut inner = String::new();
+    holders("held by the manifest", &kept.manifests, kept.manifest_count, &mut inner);
+    leases(kept.leased_until, kept.kept_by_upload, &mut inner);
+    if kept.trash_until.is_some() {
+        line(&mut inner, format_args!("deleted, and in the trash until {}", when(kept.trash_until)));
+    }
+    review(kept.review_at, &mut inner);
+    inner.lines().for_each(|inner| line(text, format_args!("{inner}")));
+}
+
+fn holders(how: &str, found: &[HeldBy], count: u64, text: &mut String) {
+    for holder in found {
+        let state = match holder.state {
+            Stage::Live => String::new(),
+            Stage::Trash => format!(", in the trash until {}", when(holder.trash_until)),
+            Stage::Purging => ", on its way out".into(),
+        };
+        let tags = match holder.tag_count {
+            0 => String::new(),
+            count => format!(" ({})", names(&holder.tags, count)),
+        };
+        line(text, format_args!("{how} {}{tags}{state}", holder.digest));
+    }
+    let more = count.saturating_sub(found.len() as u64);
+    if more > 0 {
+        line(text, format_args!("and {more} more of these"));
+    }
+}
+
+fn leases(until: Option<Time>, upload: bool, text: &mut String) {
+    if until.is_some() {
+        line(text, format_args!("leased until {} (UTC), for the push that may go on", when(until)));
+    }
+    if upload {
+        line(text, format_args!("kept by an upload that is open or has just ended"));
+    }
+}
+
+fn review(at: Option<Time>, text: &mut String) {
+    if at.is_some() {
+        line(text, format_args!("looked at from {} (UTC) on", when(at)));
+    }
+}
+
+/// Some names, and how many there are besides.
+fn names(some: &[String], count: u64) -> String {
+    let more = count.saturating_sub(some.len() as u64);
+    let some = some.join(", ");
+    if more > 0 { format!("{some} and {more} more") } else { some }
+}
+
+fn line(text: &mut String, what: std::fmt::Arguments<'_>) {
+    let _ = writeln!(text, "  {what}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DIGEST: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+    #[test]
+    fn subjects_are_read() {
+        let read = |text: &str| text.parse::<Subject>();
+        let alone = read(DIGEST).expect("a subject");
+        assert_eq!((alone.repository, alone.reference.to_string().as_str()), (None, DIGEST));
+        for (text, reference) in [("team/app:v1", "v1"), (&*format!("team/app@{DIGEST}"), DIGEST)] {
+            let subject = read(text).expect("a subject");
+            assert_eq!(subject.repository.expect("a name").as_str(), "team/app");
+            assert_eq!(subject.reference.to_string(), reference);
+        }
+        for wrong in ["app", "sha256:12", "APP:v1", "app@v1", "app:", ""] {
+            assert!(read(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn what_keeps_a_manifest_is_told_in_words() {
+        let found = ManifestReasons {
+            repository: "app".into(),
+            state: Stage::Live,
+            trash_until: None,
+            tags: vec!["v1".into()],
+            tag_count: 3,
+            indexes: Vec::new(),
+            index_count: 0,
+            subjects: Vec::new(),
+            kept_by: Vec::new(),
+            leased_until: None,
+            kept_by_upload: false,
+            pulled_at: None,
+            review_at: None,
+            frees: 5 << 20,
+        };
+        let why = Why { digest: DIGEST.into(), manifests: vec![found], blob: None };
+        let expected = format!(
+            "manifest {DIGEST} in app\n  tagged v1 and 2 more\n  last pulled (UTC): never\n  \
+             5.0 MiB would come free: when it is deleted, or loses its tags, and the trash time is over\n"
+        );
+        assert_eq!(text(&why), expected);
+    }
+}

@@ -1,0 +1,61 @@
+//! What is used, and how that grew.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use serde::{Deserialize, Serialize};
+use utoipa::IntoParams;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::extract::InQuery;
+use super::problem::Refusals;
+use super::{Api, Problem};
+use crate::jobs::usage::UsageReport;
+use crate::metadata::{Scope, UsageDay};
+
+/// How many days of growth are told: as many as anybody compares.
+const DAYS: usize = 400;
+
+/// What a report is about.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct UsageParameters {
+    /// A repository, or a prefix of names with a slash at its end; all repositories where nothing is said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[param(
+        example = "team/",
+        pattern = r"^([a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*/?)?$",
+        max_length = 255
+    )]
+    pub scope: Option<String>,
+}
+
+pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
+    OpenApiRouter::new().routes(routes!(get)).routes(routes!(days))
+}
+
+/// What repositories use, what may go, and when.
+#[utoipa::path(
+    get, path = "/usage", operation_id = "getUsage", tag = "usage", params(UsageParameters),
+    responses((status = OK, description = "What is used now.", body = UsageReport), Refusals)
+)]
+async fn get(
+    State(api): State<Arc<Api>>,
+    InQuery(UsageParameters { scope }): InQuery<UsageParameters>,
+) -> Result<Json<UsageReport>, Problem> {
+    let scope = scope.unwrap_or_default().parse::<Scope>();
+    let scope = scope.map_err(|error| Problem::bad(format_args!("scope: {error}")))?;
+    Ok(Json(api.usage(&scope).await?))
+}
+
+/// How the registry was at the end of each of the last days, the oldest first.
+#[utoipa::path(
+    get, path = "/usage/days", operation_id = "listUsageDays", tag = "usage",
+    responses((status = OK, description = "The days, at most 400.", body = Vec<UsageDay>), Refusals)
+)]
+async fn days(State(api): State<Arc<Api>>) -> Result<Json<Vec<UsageDay>>, Problem> {
+    Ok(Json(api.usage_days(DAYS).await?))
+}

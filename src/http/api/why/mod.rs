@@ -1,0 +1,105 @@
+//! Why something is there, and what would come free without it.
+
+mod report;
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use serde::{Deserialize, Serialize};
+use utoipa::IntoParams;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::extract::InQuery;
+use super::problem::Refusals;
+use super::{Api, Problem};
+use crate::oci::{Digest, Reference, RepoName};
+
+pub use report::{BlobReasons, HeldBy, KeptBlob, KeptBy, KeptKind, ManifestReasons, Stage, Why};
+
+/// How many holders of each kind, and how many repositories, are told by name.
+const FEW: usize = 10;
+
+/// What is asked about.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct WhyParameters {
+    /// The repository; needed for a tag. Without one a digest is looked for in all of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[param(
+        max_length = 255,
+        example = "library/app",
+        pattern = r"^[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*$"
+    )]
+    pub repository: Option<String>,
+    /// A tag, or the digest of a manifest or blob.
+    #[param(
+        example = "latest",
+        pattern = "^([a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}|sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128})$"
+    )]
+    pub reference: String,
+}
+
+pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
+    OpenApiRouter::new().routes(routes!(get))
+}
+
+/// What keeps a manifest or a blob.
+#[utoipa::path(
+    get, path = "/why", operation_id = "getWhy", tag = "usage", params(WhyParameters),
+    responses((status = OK, description = "All that keeps it.", body = Why), Refusals)
+)]
+async fn get(
+    State(api): State<Arc<Api>>,
+    InQuery(WhyParameters { repository, reference }): InQuery<WhyParameters>,
+) -> Result<Json<Why>, Problem> {
+    let reference = reference.parse::<Reference>();
+    let reference = reference.map_err(|error| Problem::bad(format_args!("reference: {error}")))?;
+    let repository = repository.map(|name| name.parse::<RepoName>()).transpose();
+    let repository = repository.map_err(|error| Problem::bad(format_args!("repository: {error}")))?;
+    let unknown = || Problem::unknown(format_args!("{reference} is unknown to the registry"));
+    let why = match (repository, &reference) {
+        (Some(name), Reference::Tag(_)) => in_repository(&api, name, &reference).await?,
+        (Some(name), Reference::Digest(digest)) => match in_repository(&api, name.clone(), &reference).await?
+        {
+            Some(why) => Some(why),
+            None => blob_in(&api, &name, digest).await?,
+        },
+        (None, Reference::Digest(digest)) => anywhere(&api, digest).await?,
+        (None, Reference::Tag(_)) => {
+            return Err(Problem::bad("repository: a tag is looked for in a repository, so name it"));
+        }
+    };
+    why.map(Json).ok_or_else(unknown)
+}
+
+async fn in_repository(api: &Api, name: RepoName, reference: &Reference) -> Result<Option<Why>, Problem> {
+    let found = api.why_manifest(&name, reference, FEW).await?;
+    Ok(found.map(|found| {
+        let digest = found.digest.to_string();
+        Why { digest, manifests: vec![ManifestReasons::new(&name, found, api.now())], blob: None }
+    }))
+}
+
+/// A blob that a repository has: what keeps it there, and how many others have it.
+async fn blob_in(api: &Api, name: &RepoName, digest: &Digest) -> Result<Option<Why>, Problem> {
+    if !api.has_blob(name, digest).await? {
+        return Ok(None);
+    }
+    anywhere(api, digest).await
+}
+
+async fn anywhere(api: &Api, digest: &Digest) -> Result<Option<Why>, Problem> {
+    let now = api.now();
+    let blob = api.why_blob(digest, FEW).await?.map(|found| BlobReasons::new(found, now));
+    let (reference, mut manifests) = (Reference::Digest(digest.clone()), Vec::new());
+    for name in api.repositories_of(digest, FEW).await? {
+        // It may have gone meanwhile.
+        let found = api.why_manifest(&name, &reference, FEW).await?;
+        manifests.extend(found.map(|found| ManifestReasons::new(&name, found, now)));
+    }
+    let found = blob.is_some() || !manifests.is_empty();
+    Ok(found.then(|| Why { digest: digest.to_string(), manifests, blob }))
+}
