@@ -13,10 +13,10 @@ const FILL: &str = "
     INSERT INTO repositories VALUES (1, 'app', 0);
     WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 100000)
     INSERT INTO manifests (id, repo, digest, pushed_at, leased_at, size, media_type, content, details)
-    SELECT i, 1, x'01' || randomblob(32), i * 60000, 0, 1500, 'application/vnd.oci.image.manifest.v1+json',
+    SELECT i, 1, unhex('01' || hex(randomblob(32))), i * 60000, 0, 1500, 'application/vnd.oci.image.manifest.v1+json',
            zeroblob(1500), '{\"platforms\":[\"linux/amd64\"],\"labels\":{\"team\":\"a\",\"commit\":\"b\"}}' FROM n;
     INSERT INTO edges (manifest, target, kind, repo, required)
-    SELECT m.id, x'01' || randomblob(32), 0, 1, 1 FROM manifests m, (VALUES (1), (2), (3), (4), (5));
+    SELECT m.id, unhex('01' || hex(randomblob(32))), 0, 1, 1 FROM manifests m, (VALUES (1), (2), (3), (4), (5));
     INSERT INTO tags SELECT 1, printf('main-%07x', id), id, pushed_at FROM manifests;
     INSERT INTO tag_history (repo, name, digest, at)
     SELECT 1, printf('main-%07x', id), digest, pushed_at FROM manifests;";
