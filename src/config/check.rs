@@ -23,6 +23,7 @@ fn spans(config: &Config) -> Result<(), Wrong> {
         ("uploads.expire", config.uploads.expire),
         ("gc.interval", config.gc.interval),
         ("gc.lease", config.gc.lease),
+        ("gc.lease_pressure", config.gc.lease_pressure),
     ] {
         longer_than_nothing(key, span)?;
     }

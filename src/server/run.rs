@@ -23,7 +23,7 @@ use crate::config::{self, Config};
 use crate::http::api::{Api, Changes};
 use crate::http::listen::{ListenSettings, Peer, load_tls, serve as listen};
 use crate::http::{App, AppState, HttpMetrics, HttpSettings};
-use crate::jobs::{self, Collector, Job, RepositoryJob, Scrub, Upkeep};
+use crate::jobs::{self, Collector, Job, RepositoryJob, RoomMaking, Scrub, Upkeep};
 use crate::oci::PageLimits;
 
 /// How often the small chores are done.
@@ -54,6 +54,7 @@ struct Server {
     operator: Arc<Operator>,
     health: Arc<Health>,
     watch: Arc<Watch>,
+    room: Arc<RoomMaking>,
     settings: ListenSettings,
     listener: TcpListener,
     address: SocketAddr,
@@ -78,8 +79,10 @@ impl Server {
         let health = Arc::new(Health::new(Arc::clone(&opened), Arc::clone(&watch), draining.clone()));
         let collector = Collector::new(Arc::clone(&opened.registry), collector_settings(config));
         let scrub = Arc::new(Scrub::new(Arc::clone(&opened.registry), scrub_settings(config)));
-        let operator = Arc::new(Operator { opened, collector: Arc::new(collector), scrub });
-        Ok(Self { operator, health, watch, settings, listener, address, draining })
+        let collector = Arc::new(collector);
+        let room = RoomMaking::new(Arc::clone(&opened.registry), Arc::clone(&collector), None);
+        let (operator, room) = (Arc::new(Operator { opened, collector, scrub }), Arc::new(room));
+        Ok(Self { operator, health, watch, room, settings, listener, address, draining })
     }
 
     /// Tells what broke, if that is why it ended.
@@ -128,6 +131,14 @@ impl Server {
         let repositories = RepositoryJob::new(Arc::clone(&registry), config.gc.batch.get());
         spawn_job(collector, config.gc.interval.0, tasks, stop);
         spawn_job(Arc::new(repositories), UPKEEP, tasks, stop);
+        if config.storage.budget.is_some() {
+            let (room, token) = (Arc::clone(&self.room), stop.clone());
+            let make_room = move || {
+                let (room, token) = (Arc::clone(&room), token.clone());
+                async move { room.run(token).await }
+            };
+            tasks.spawn(supervise("pressure", CancellationToken::new(), make_room));
+        }
         spawn_job(Arc::new(Upkeep::new(registry)), UPKEEP, tasks, stop);
     }
 
@@ -162,7 +173,11 @@ impl Server {
     fn app(&self, config: &Config, api: Arc<Api>) -> App {
         let mut exposition = prometheus_client::registry::Registry::default();
         let metrics = Arc::new(HttpMetrics::register(&mut exposition));
-        let store = StoreMetrics::new(Arc::clone(&self.operator), Arc::clone(&self.watch));
+        let store = StoreMetrics::new(
+            Arc::clone(&self.operator),
+            Arc::clone(&self.watch),
+            Arc::clone(&self.room),
+        );
         exposition.register_collector(Box::new(store));
         App::new(AppState {
             registry: Arc::clone(&self.operator.opened.registry),
