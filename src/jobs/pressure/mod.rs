@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 pub use relief::{Need, Relief, Relieved};
 
 use super::Collector;
-use crate::registry::{BudgetLevel, BudgetState, Fault, Registry};
+use crate::registry::{BudgetLevel, BudgetState, Fault, Registry, RoomMaker};
 use promise::Promise;
 use room::Run;
 
@@ -56,11 +56,7 @@ pub struct RoomMaking {
 
 impl RoomMaking {
     /// Makes room in `registry` with its collector and, where there are policies, by what they allow.
-    pub fn new(
-        registry: Arc<Registry>,
-        collector: Arc<Collector>,
-        relief: Option<Arc<dyn Relief>>,
-    ) -> Self {
+    pub fn new(registry: Arc<Registry>, collector: Arc<Collector>, relief: Option<Arc<dyn Relief>>) -> Self {
         let (status, promise, told) = (Mutex::default(), Mutex::default(), Mutex::default());
         Self { registry, collector, relief, status, promise, told }
     }
@@ -81,27 +77,38 @@ impl RoomMaking {
                     Some(AGAIN.1)
                 }
             };
-            let next = async {
-                match pause {
-                    Some(pause) => tokio::time::sleep(pause).await,
-                    None => tokio::select! {
-                        () = maker.wanted() => {}
-                        () = tokio::time::sleep(UNASKED) => {}
-                    },
-                }
-            };
-            if stop.run_until_cancelled(next).await.is_none() {
+            if stop.run_until_cancelled(self.rest(&maker, pause)).await.is_none() {
                 return;
             }
         }
     }
 
-    /// Makes room if it is needed. When to look again, if it is still needed then.
+    /// Waits until room is asked for, or for a while. After a run that was not enough only those are heard who
+    /// wait for it, and not at once: others ask with every body.
+    async fn rest(&self, maker: &RoomMaker, pause: Option<Duration>) {
+        let Some(pause) = pause else {
+            let _ = tokio::time::timeout(UNASKED, maker.wanted()).await;
+            return;
+        };
+        let asked = async {
+            tokio::time::sleep(self.least_pause()).await;
+            while !self.registry.pressure().is_waited_at() {
+                maker.wanted().await;
+            }
+        };
+        let _ = tokio::time::timeout(pause, asked).await;
+    }
+
+    fn least_pause(&self) -> Duration {
+        (self.collector.shortest_lease() / 16).clamp(AGAIN.0, AGAIN.1)
+    }
+
+    /// Makes room if it is needed. After which time to look again at the latest, if it is still needed then.
     ///
     /// # Errors
     /// [`Fault`]; the room that was made until then is made.
     pub async fn look(&self) -> Result<Option<Duration>, Fault> {
-        let begun = self.registry.clock().elapsed();
+        let begun = tokio::time::Instant::now();
         if !self.is_needed().await? {
             return Ok(None);
         }
@@ -115,13 +122,8 @@ impl RoomMaking {
         if let Some(state) = self.registry.budget().await? {
             self.tell(&state, if needed { self.registry.budget_level(&state) } else { BudgetLevel::Ample });
         }
-        let (least, most) = AGAIN;
-        let took = self.registry.clock().elapsed().saturating_sub(begun);
-        let pause = (self.collector.shortest_lease() / 16).clamp(least, most);
-        if self.registry.pressure().is_waited_at() {
-            return Ok(Some(pause.max(took)));
-        }
-        Ok(needed.then(|| pause.max(took.saturating_mul(SHARE))))
+        let pause = self.least_pause().max(begun.elapsed().saturating_mul(SHARE));
+        Ok((needed || self.registry.pressure().is_waited_at()).then_some(pause))
     }
 
     /// Once room is being made, it is until less than the low mark is taken.
@@ -165,12 +167,18 @@ impl RoomMaking {
         match level {
             BudgetLevel::Ample => tracing::info!(budget, used, "there is room in the budget again"),
             BudgetLevel::High => tracing::error!(
-                budget, used, reserved, low,
+                budget,
+                used,
+                reserved,
+                low,
                 "the budget is nearly used up, and too little may go: delete images, let policies expire more of \
                  them, or raise storage.budget"
             ),
             BudgetLevel::Full => tracing::error!(
-                budget, used, reserved, low,
+                budget,
+                used,
+                reserved,
+                low,
                 "the budget is used up: pushes are refused; delete images, let policies expire more of them, or \
                  raise storage.budget"
             ),

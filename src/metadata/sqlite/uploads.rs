@@ -200,7 +200,12 @@ fn note_past_upload(c: &Connection, repo: i64, began_at: Timestamp, end: UploadE
     extend_leases(c, repo, began_at, ended_at)
 }
 
-fn extend_leases(c: &Connection, repo: i64, began_at: Timestamp, ended_at: Timestamp) -> rusqlite::Result<()> {
+fn extend_leases(
+    c: &Connection,
+    repo: i64,
+    began_at: Timestamp,
+    ended_at: Timestamp,
+) -> rusqlite::Result<()> {
     c.prepare_cached(
         "INSERT INTO past_uploads (repo, began_at, ended_at) VALUES (?1, ?2, ?3)
          ON CONFLICT DO UPDATE SET ended_at = excluded.ended_at WHERE excluded.ended_at > ended_at",
