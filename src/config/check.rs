@@ -39,6 +39,7 @@ fn spans(config: &Config) -> Result<(), Wrong> {
         ("gc.interval", config.gc.interval),
         ("gc.lease", config.gc.lease),
         ("retention.interval", config.retention.interval),
+        ("gc.lease_pressure", config.gc.lease_pressure),
     ] {
         longer_than_nothing(key, span)?;
     }

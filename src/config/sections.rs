@@ -168,6 +168,8 @@ pub struct Gc {
     pub interval: Span,
     /// How long what a pusher was told to be there is kept for its manifest.
     pub lease: Span,
+    /// How long at least, while room is made for the budget; never longer than the lease.
+    pub lease_pressure: Span,
     /// How long what was deleted can be brought back.
     pub trash: Span,
     /// How long a manifest that no tag, index or subject holds is kept.
@@ -181,6 +183,7 @@ impl Default for Gc {
         Self {
             interval: Span::seconds(600),
             lease: Span::hours(24),
+            lease_pressure: Span::hours(1),
             trash: Span::hours(24),
             untagged: Untagged::After(Span::hours(14 * 24)),
             batch: Count(500),

@@ -1,5 +1,6 @@
 //! The collector: gives back what nobody refers to any more, online.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -15,6 +16,8 @@ use crate::registry::{Fault, Registry, SpaceState};
 pub struct CollectorSettings {
     /// How long what a pusher was told to be there is kept for its manifest.
     pub lease: Duration,
+    /// How long at least, while room is made for the budget.
+    pub lease_pressure: Duration,
     /// How long a removed manifest can be brought back.
     pub trash: Duration,
     /// How long a manifest that nothing holds is kept; `None` for ever.
@@ -55,7 +58,7 @@ pub struct CollectorStatus {
     pub paused: Option<String>,
 }
 
-/// How long an upload may be idle while the disk is full: long enough to go on after room was made, and not so
+/// How long an upload may be idle while the disk or the budget is full: long enough to go on after room was made, and not so
 /// long that one push too large keeps everybody from pushing for a day.
 const WHEN_FULL: Duration = Duration::from_secs(10 * 60);
 
@@ -66,13 +69,24 @@ pub struct Collector {
     policies: Arc<PolicyBook>,
     clock_guard: ClockGuard,
     status: Mutex<CollectorStatus>,
+    /// Room is being made for the budget.
+    pressed: AtomicBool,
+    /// One batch at a time: whoever looks what a batch has freed must not share it with another.
+    turn: tokio::sync::Mutex<()>,
 }
 
 impl Collector {
     /// A collector for `registry`.
     pub fn new(registry: Arc<Registry>, settings: CollectorSettings) -> Self {
-        let policies = Arc::<PolicyBook>::default();
-        Self { registry, settings, policies, clock_guard: ClockGuard::default(), status: Mutex::default() }
+        Self {
+            registry,
+            settings,
+            policies: Arc::default(),
+            clock_guard: ClockGuard::default(),
+            status: Mutex::default(),
+            pressed: AtomicBool::new(false),
+            turn: tokio::sync::Mutex::default(),
+        }
     }
 
     /// The same that leaves to these policies what they may keep.
@@ -91,13 +105,13 @@ impl Collector {
     /// # Errors
     /// [`Fault`].
     pub async fn rules(&self) -> Result<CollectionRules, Fault> {
-        let CollectorSettings { lease, trash, untagged, .. } = self.settings;
-        let now = self.registry.clock().now();
+        let CollectorSettings { trash, untagged, .. } = self.settings;
+        let (now, told_since) = (self.registry.clock().now(), self.registry.told_since());
         let untagged = match untagged {
             Some(untagged) => self.judged_by(now).await?.map(|at| untagged.max(now.since(at))),
             None => None,
         };
-        Ok(CollectionRules { now, lease, trash, untagged })
+        Ok(CollectionRules { now, lease: self.lease(), trash, untagged, told_since })
     }
 
     /// Until when policies have judged what lost its last holder; `None` if they have not.
@@ -111,6 +125,27 @@ impl Collector {
         }
         let judged = self.registry.metadata().judged().await?;
         Ok(judged.filter(|judged| policies.made(judged)).map(|judged| judged.at))
+    }
+
+    /// Makes leases as short as they may be, or as long as usual again, and likewise uploads that are idle.
+    pub fn press(&self, pressed: bool) {
+        self.pressed.store(pressed, Ordering::Release);
+    }
+
+    /// Whether room is being made for the budget.
+    pub fn is_pressed(&self) -> bool {
+        self.pressed.load(Ordering::Acquire)
+    }
+
+    /// How long a lease is now.
+    fn lease(&self) -> Duration {
+        let CollectorSettings { lease, lease_pressure, .. } = self.settings;
+        if self.is_pressed() { lease.min(lease_pressure) } else { lease }
+    }
+
+    /// How long a lease is at least.
+    pub(super) fn shortest_lease(&self) -> Duration {
+        self.settings.lease.min(self.settings.lease_pressure)
     }
 
     /// What a run would do now. Changes nothing.
@@ -146,7 +181,8 @@ impl Collector {
     }
 
     /// One batch of every step; `true` if more is waiting.
-    async fn collect(&self) -> Result<(Collected, bool), Fault> {
+    pub(super) async fn collect(&self) -> Result<(Collected, bool), Fault> {
+        let _turn = self.turn.lock().await;
         let outcome = self.steps().await;
         let mut status = self.lock();
         match &outcome {
@@ -196,11 +232,13 @@ impl Collector {
         let usual = self.settings.upload_expiry;
         Ok(match self.registry.space_state().await? {
             SpaceState::Full => usual.min(WHEN_FULL),
+            SpaceState::Low | SpaceState::Ample if self.is_pressed() => usual.min(WHEN_FULL),
             SpaceState::Low | SpaceState::Ample => usual,
         })
     }
 
-    async fn clock_is_trusted(&self) -> Result<bool, Fault> {
+    /// Whether times may be compared now.
+    pub(super) async fn clock_is_trusted(&self) -> Result<bool, Fault> {
         let (metadata, clock) = (self.registry.metadata(), self.registry.clock());
         let state = self.clock_guard.look(clock.as_ref(), metadata.recorded_time().await?);
         let paused = match state {

@@ -6,6 +6,7 @@ mod clock_guard;
 mod collector;
 pub mod fsck;
 mod hashing;
+pub mod pressure;
 pub mod progress;
 mod repositories;
 pub mod retention;
@@ -22,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use clock_guard::{ClockGuard, ClockState};
 pub use collector::{Collected, Collector, CollectorSettings, CollectorStatus};
+pub use pressure::{Need, Relief, Relieved, RoomMaking};
 pub use repositories::RepositoryJob;
 pub use retention::{PolicyBook, Retention};
 pub use scrub::{Scrub, ScrubSettings};

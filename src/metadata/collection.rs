@@ -16,12 +16,21 @@ pub struct CollectionRules {
     pub trash: Duration,
     /// How long a manifest that nothing holds is kept; `None` for ever.
     pub untagged: Option<Duration>,
+    /// Since when every lease has been written down, also of what was held ([`super::Renewal::held`]). What a
+    /// purge lets go was then wanted when its own lease says, or before this; else until its holder's removal.
+    pub told_since: Option<Timestamp>,
 }
 
 impl CollectionRules {
     /// A lease that was given at this time or before has ended, if no upload extends it.
     pub fn lease_cutoff(&self) -> Timestamp {
         self.now.minus(self.lease)
+    }
+
+    /// When something may have been wanted last that nothing but its holder was written down of, which was
+    /// removed at that time.
+    pub fn last_told(&self, removed_at: Timestamp) -> Timestamp {
+        self.told_since.map_or(removed_at, |since| since.min(removed_at))
     }
 
     /// What was removed at this time or before is purged.

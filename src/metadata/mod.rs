@@ -136,16 +136,10 @@ pub trait Blobs: Send + Sync {
     /// A blob that `repo` serves. A damaged one is absent.
     async fn blob(&self, repo: &RepoName, digest: &Digest) -> Result<Option<BlobRecord>>;
 
-    /// Renews the lease of a link or manifest of `repo` that was last leased before `stale`, unless a live
-    /// manifest or a tag is seen to hold it. `false` if the target is no more: whoever was told that it is there must
-    /// look again.
-    async fn renew_lease(
-        &self,
-        repo: &RepoName,
-        target: Target<'_>,
-        stale: Timestamp,
-        now: Timestamp,
-    ) -> Result<bool>;
+    /// Renews the lease of a link or manifest of `repo` that is stale, unless a live manifest is seen to hold it
+    /// and that is not to be renewed, or a tag does. `false` if the target is no more: whoever was told that it is
+    /// there must look again.
+    async fn renew_lease(&self, repo: &RepoName, target: Target<'_>, renewal: Renewal) -> Result<bool>;
 
     /// Lets `repo` serve a blob that `from`, or if that is `None` any repository, serves, and leases it.
     async fn mount_blob(

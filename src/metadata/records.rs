@@ -26,6 +26,19 @@ pub struct UploadEnd {
     pub now: Timestamp,
     /// The setting: how long a lease is.
     pub lease: Duration,
+    /// The shortest that a lease may be made: how exactly it matters when the upload began and ended.
+    pub shortest: Duration,
+}
+
+/// A lease to be renewed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Renewal {
+    /// Now.
+    pub now: Timestamp,
+    /// Only if it was last leased at this time or before.
+    pub stale: Timestamp,
+    /// Also while something holds the target.
+    pub held: bool,
 }
 
 /// An upload in progress.

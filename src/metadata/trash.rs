@@ -122,6 +122,9 @@ pub trait Trash: Send + Sync {
         change: &Change,
     ) -> Result<Restoration>;
 
-    /// Lets the purge take up to `limit` manifests, of `repo` or of all, that were removed at `cutoff` or before.
+    /// Up to `limit` manifests in the trash, the oldest first.
+    async fn oldest_trash(&self, limit: usize) -> Result<Vec<(RepoName, Digest)>>;
+
+    /// Lets the purge take up to `limit` manifests, the oldest first, of `repo` or of all, that were removed at `cutoff` or before.
     async fn empty_trash(&self, repo: Option<&RepoName>, cutoff: Timestamp, limit: usize) -> Result<Batch>;
 }

@@ -1,9 +1,10 @@
 //! Reading, mounting and deleting blobs.
 
 use std::ops::Range;
+use std::sync::atomic::Ordering;
 
 use super::{BlobError, DeleteError, Fault, Repository};
-use crate::metadata::{BlobRecord, Deletion, Mount, Target, stale_lease};
+use crate::metadata::{BlobRecord, Deletion, Mount, Renewal, Target, stale_lease};
 use crate::oci::{BlobKey, Digest, RepoName};
 use crate::store::{Content, StoreError};
 
@@ -74,7 +75,7 @@ impl Repository {
     }
 
     pub(super) fn lease_is_stale(&self, leased_at: crate::clock::Timestamp) -> bool {
-        leased_at <= stale_lease(self.registry.clock.now(), self.registry.settings.lease)
+        leased_at <= stale_lease(self.registry.clock.now(), self.registry.settings.shortest_lease())
     }
 
     /// Renews a lease; `false` if its target is gone.
@@ -83,12 +84,15 @@ impl Repository {
             return Ok(true);
         }
         let now = self.registry.clock.now();
-        let stale = stale_lease(now, self.registry.settings.lease);
-        match self.registry.metadata.renew_lease(&self.name, target, stale, now).await {
+        let settings = &self.registry.settings;
+        let stale = stale_lease(now, settings.shortest_lease());
+        let renewal = Renewal { now, stale, held: settings.budget.is_some() };
+        match self.registry.metadata.renew_lease(&self.name, target, renewal).await {
             // Pulls go on when the disk is full or broken, and no push can make use of a lease then. One that
             // ends after it has recovered has its manifest checked against what is still there.
             Err(error) => {
                 tracing::debug!(%error, "a lease was not renewed");
+                self.registry.told_since.fetch_max(now.0, Ordering::AcqRel);
                 Ok(true)
             }
             renewed => renewed,

@@ -4,7 +4,7 @@
 //! What is above the high mark is asked for of whoever makes room ([`Pressure`]); at the budget writers wait
 //! for that, and are refused when it takes too long or nobody does.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -17,6 +17,10 @@ use crate::store::Spent;
 
 /// How old a look at the directories and at the size of the disk may be.
 const FRESH: Duration = Duration::from_secs(10);
+
+/// What is left free for the database and directories to grow while bodies fill the rest: a part of the budget,
+/// and never more than so many bytes.
+const MARGIN: (u64, u64) = (32, 16 << 20);
 
 /// How much the registry may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,6 +65,16 @@ impl BudgetState {
         self.used.saturating_add(self.reserved)
     }
 
+    /// What bodies may fill, less what they and all else have taken already.
+    pub fn left(&self) -> u64 {
+        self.open_to_bodies().saturating_sub(self.taken())
+    }
+
+    fn open_to_bodies(&self) -> u64 {
+        let (part, most) = MARGIN;
+        self.budget - (self.budget / part).min(most)
+    }
+
     /// Whether room has to be made.
     pub fn is_above_high(&self) -> bool {
         self.taken() > self.high
@@ -72,13 +86,30 @@ impl BudgetState {
     }
 }
 
+/// How near to the budget the registry is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum BudgetLevel {
+    /// There is room.
+    Ample = 0,
+    /// Above the high mark.
+    High = 1,
+    /// Writers are refused, or about to be.
+    Full = 2,
+}
+
 /// Between those who need room and whoever makes it.
 #[derive(Default)]
 pub struct Pressure {
     wanted: Notify,
     room: Notify,
     makers: AtomicUsize,
+    waiting: AtomicUsize,
+    /// A writer was refused, and none has found room below the high mark since.
+    refused: AtomicBool,
 }
+
+/// A writer who waits for room, as long as this lives.
+struct Waiting<'a>(&'a Pressure);
 
 /// Somebody who makes room, as long as this lives.
 pub struct RoomMaker(Arc<Pressure>);
@@ -95,6 +126,16 @@ impl Pressure {
         self.room.notify_waiters();
     }
 
+    /// Whether writers wait for room.
+    pub fn is_waited_at(&self) -> bool {
+        self.waiting.load(Ordering::Acquire) > 0
+    }
+
+    fn wait(&self) -> Waiting<'_> {
+        self.waiting.fetch_add(1, Ordering::AcqRel);
+        Waiting(self)
+    }
+
     fn ask(&self) {
         self.wanted.notify_one();
     }
@@ -108,6 +149,12 @@ impl RoomMaker {
     /// Returns when room is asked for.
     pub async fn wanted(&self) {
         self.0.wanted.notified().await;
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
@@ -132,6 +179,17 @@ impl Registry {
             return Ok(None);
         };
         self.budget_state(settings).await.map(Some)
+    }
+
+    /// How near to the budget that is.
+    pub fn budget_level(&self, state: &BudgetState) -> BudgetLevel {
+        let refused = self.pressure.refused.load(Ordering::Acquire);
+        match state.is_above_high() {
+            _ if state.left() == 0 => BudgetLevel::Full,
+            true if refused => BudgetLevel::Full,
+            true => BudgetLevel::High,
+            false => BudgetLevel::Ample,
+        }
     }
 
     /// Between writers and whoever makes room for them.
@@ -180,6 +238,7 @@ impl Registry {
         };
         let patience = tokio::time::sleep(settings.wait);
         tokio::pin!(patience);
+        let mut waiting = None;
         loop {
             // Before the look, so that room made meanwhile is not missed.
             let room = self.pressure.room.notified();
@@ -187,16 +246,21 @@ impl Registry {
             room.as_mut().enable();
             let releases = self.ledger.releases();
             let state = self.budget_state(settings).await?;
-            let left = state.budget.saturating_sub(state.used);
+            let left = state.open_to_bodies().saturating_sub(state.used);
             match self.ledger.grow(upload, left, releases) {
                 Growth::Overtaken => continue,
                 Growth::Done => {
                     if state.is_above_high() {
                         self.pressure.ask();
+                    } else {
+                        self.pressure.refused.store(false, Ordering::Release);
                     }
                     return Ok(());
                 }
-                Growth::TooMuch => self.pressure.ask(),
+                Growth::TooMuch => {
+                    waiting.get_or_insert_with(|| self.pressure.wait());
+                    self.pressure.ask();
+                }
             }
             let waited = async {
                 tokio::select! {
@@ -205,6 +269,7 @@ impl Registry {
                 }
             };
             if !self.pressure.is_served() || !waited.await {
+                self.pressure.refused.store(true, Ordering::Release);
                 return Err(used_up(&state));
             }
         }
@@ -213,8 +278,8 @@ impl Registry {
 
 fn used_up(state: &BudgetState) -> Fault {
     Fault::Full(format!(
-        "the budget of {} bytes (storage.budget) is used up: delete images or let them expire, run `orlop gc`, \
-         or raise the budget; pulls and deletes go on",
-        state.budget
+        "the budget of {} bytes (storage.budget) is used up: {} bytes are taken and {} more reserved by uploads; \
+         delete images, let policies expire more of them, or raise storage.budget; pulls and deletes go on",
+        state.budget, state.used, state.reserved
     ))
 }

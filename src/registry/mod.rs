@@ -33,12 +33,13 @@ mod writes;
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::Stream;
 
-pub use budget::{BudgetSettings, BudgetSize, BudgetState, Pressure, RoomMaker};
+pub use budget::{BudgetLevel, BudgetSettings, BudgetSize, BudgetState, Pressure, RoomMaker};
 pub use errors::*;
 pub use guard::TagGuard;
 pub use history::PointedBack;
@@ -51,7 +52,7 @@ pub use space::SpaceState;
 pub use stored::Stored;
 pub use trash::Emptied;
 
-use crate::clock::Clock;
+use crate::clock::{Clock, Timestamp};
 use crate::metadata::{HISTORY_KEPT, MetadataStore, Quota};
 use crate::oci::RepoName;
 use crate::store::BlobStore;
@@ -64,6 +65,8 @@ pub type ClientBody = Pin<Box<dyn Stream<Item = Result<Bytes, ClientError>> + Se
 pub struct Settings {
     /// How long what a pusher was told to be there is kept for its manifest.
     pub lease: Duration,
+    /// How long at least, while room is made for the budget.
+    pub lease_pressure: Duration,
     /// The most references that a manifest may have.
     pub max_references: usize,
     /// Whether an index may refer to children that are absent.
@@ -94,6 +97,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             lease: Duration::from_secs(24 * 60 * 60),
+            lease_pressure: Duration::from_secs(60 * 60),
             max_references: 10_000,
             sparse: false,
             parallel_uploads: 64,
@@ -107,6 +111,13 @@ impl Default for Settings {
             quotas: Vec::new(),
             budget: None,
         }
+    }
+}
+
+impl Settings {
+    /// How long a lease is at least, whatever happens.
+    pub fn shortest_lease(&self) -> Duration {
+        if self.budget.is_some() { self.lease.min(self.lease_pressure) } else { self.lease }
     }
 }
 
@@ -125,6 +136,8 @@ pub struct Registry {
     surroundings: budget::Surroundings,
     pressure: Arc<Pressure>,
     outcomes: outcomes::Outcomes,
+    /// Since when every lease was written down, where there is a budget; a time as in [`Timestamp`].
+    told_since: AtomicI64,
 }
 
 /// What a caller may do with a repository besides pulling from it.
@@ -152,6 +165,7 @@ impl Registry {
         settings: Settings,
     ) -> Arc<Self> {
         let sessions = sessions::Sessions::new(settings.parallel_uploads);
+        let told_since = AtomicI64::new(clock.now().0);
         Arc::new(Self {
             blobs,
             metadata,
@@ -166,6 +180,7 @@ impl Registry {
             surroundings: budget::Surroundings::default(),
             pressure: Arc::default(),
             outcomes: outcomes::Outcomes::default(),
+            told_since,
         })
     }
 
@@ -187,6 +202,12 @@ impl Registry {
     /// The clock.
     pub fn clock(&self) -> &Arc<dyn Clock> {
         &self.clock
+    }
+
+    /// Since when every lease has been written down, also of what was held: what nothing holds any more needs
+    /// no other then. `None` without a budget, for that costs a write where otherwise none is needed.
+    pub fn told_since(&self) -> Option<Timestamp> {
+        self.settings.budget.map(|_| Timestamp(self.told_since.load(Ordering::Acquire)))
     }
 
     /// The settings.

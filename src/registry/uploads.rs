@@ -7,7 +7,7 @@
 use std::ops::RangeInclusive;
 
 use super::sessions::{OpenUpload, Owned};
-use super::{ClientBody, Fault, Repository, UploadError};
+use super::{ClientBody, Fault, Repository, Settings, UploadError};
 use crate::metadata::{BlobSize, Commit, Progress, UploadEnd, UploadRecord};
 use crate::oci::{Algorithm, BlobKey, Digest, Generation, Hasher, UploadId};
 use crate::store::StoreError;
@@ -239,7 +239,8 @@ impl super::Registry {
     }
 
     pub(super) fn end_of_upload(&self) -> UploadEnd {
-        UploadEnd { now: self.clock.now(), lease: self.settings.lease }
+        let Settings { lease, .. } = self.settings;
+        UploadEnd { now: self.clock.now(), lease, shortest: self.settings.shortest_lease() }
     }
 }
 

@@ -14,7 +14,7 @@ use super::filesystem::free_space;
 use super::open::Opened;
 use super::watch::Watch;
 use crate::metadata::MetadataError;
-use crate::registry::Registry;
+use crate::registry::{BudgetLevel, BudgetState, Registry};
 
 /// How long an answer is good for. Each costs two syncs.
 const FRESH: Duration = Duration::from_secs(1);
@@ -105,6 +105,11 @@ impl Health {
         if let Ok(damaged @ 1..) = registry.metadata().count_damaged(MOST_DAMAGED).await {
             found.warnings.push(damaged_warning(damaged));
         }
+        match registry.budget().await {
+            Ok(Some(state)) => judge_budget(registry, &state, found),
+            Ok(None) => {}
+            Err(error) => found.problems.push(format!("budget: {error}")),
+        }
         match registry.blobs().space().await {
             Ok(space) => judge_space(registry, space.free, found),
             Err(error) => found.problems.push(format!("blobs: {error}")),
@@ -178,6 +183,20 @@ fn judge_space(registry: &Registry, free: u64, found: &mut Readiness) {
     } else if free < settings.warn_free {
         let text = format!("the disk has only {mib} MiB free; below {least} MiB pushes are refused");
         found.warnings.push(text);
+    }
+}
+
+fn judge_budget(registry: &Registry, state: &BudgetState, found: &mut Readiness) {
+    let (taken, budget) = (state.taken() >> 20, state.budget >> 20);
+    match registry.budget_level(state) {
+        _ if found.read_only => {}
+        BudgetLevel::Ample => {}
+        BudgetLevel::High => found.warnings.push(format!(
+            "{taken} of {budget} MiB of the budget are taken, more than its high mark (storage.high_mark)"
+        )),
+        BudgetLevel::Full => found.problems.push(format!(
+            "the budget is used up: {taken} of {budget} MiB (storage.budget) are taken; pushes are refused"
+        )),
     }
 }
 

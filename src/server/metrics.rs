@@ -13,7 +13,9 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use super::operations::Operator;
 use super::reclaimable::Reclaimables;
 use super::watch::Watch;
+use crate::jobs::RoomMaking;
 use crate::metadata::Totals;
+use crate::registry::BudgetState;
 
 /// More damaged blobs than are counted one by one.
 const MOST_DAMAGED: usize = 10_000;
@@ -25,6 +27,8 @@ type Show<'a> = dyn FnMut(&str, &str, &dyn Shown) -> fmt::Result + 'a;
 pub(super) struct StoreMetrics {
     operator: Arc<Operator>,
     watch: Arc<Watch>,
+    room: Arc<RoomMaking>,
+    budget: Mutex<Option<BudgetState>>,
     totals: Mutex<Totals>,
     damaged: AtomicU64,
     reclaimable: Reclaimables,
@@ -37,9 +41,10 @@ impl fmt::Debug for StoreMetrics {
 }
 
 impl StoreMetrics {
-    pub(super) fn new(operator: Arc<Operator>, watch: Arc<Watch>) -> Self {
+    pub(super) fn new(operator: Arc<Operator>, watch: Arc<Watch>, room: Arc<RoomMaking>) -> Self {
         let reclaimable = Reclaimables::new(Arc::clone(&operator));
-        Self { operator, watch, totals: Mutex::default(), damaged: AtomicU64::new(0), reclaimable }
+        let (budget, totals, damaged) = (Mutex::default(), Mutex::default(), AtomicU64::new(0));
+        Self { operator, watch, room, budget, totals, damaged, reclaimable }
     }
 
     /// The totals; those of the last time, where they can't be had without waiting.
@@ -97,6 +102,28 @@ impl StoreMetrics {
         show("leased_allocated_bytes", help, &gauge(holdings.leased.allocated))
     }
 
+    /// How the budget stands, if there is one; as the last time, where that can't be had without waiting.
+    fn budget(&self, show: &mut Show<'_>) -> fmt::Result {
+        let registry = &self.operator.opened.registry;
+        let mut last = self.budget.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(Ok(state)) = registry.budget().now_or_never() {
+            *last = state;
+        }
+        let Some(state) = *last else {
+            return Ok(());
+        };
+        show("budget_bytes", "The most that the registry may take of the disk", &gauge(state.budget))?;
+        show("budget_used_bytes", "What it takes, open uploads included", &gauge(state.taken()))?;
+        show("budget_high_bytes", "Above this room is made", &gauge(state.high))?;
+        show("budget_low_bytes", "Until less than this is taken", &gauge(state.low))?;
+        let level = registry.budget_level(&state) as u64;
+        let help = "1 above the high mark, 2 if pushes are refused or about to be";
+        show("budget_state", help, &gauge(level))?;
+        let status = self.room.status();
+        show("pressure_runs", "How often room was made for the budget, or not found", &counter(status.runs))?;
+        show("pressure_reclaimed_bytes", "Bytes that came free by that", &counter(status.bytes))
+    }
+
     fn scrub(&self, show: &mut Show<'_>) -> fmt::Result {
         let status = self.operator.scrub.status();
         let finished = status.finished_at.map_or(0.0, |at| at.0 as f64 / 1e3);
@@ -141,6 +168,7 @@ impl Collector for StoreMetrics {
         show("collector_reclaimed_blobs", "Blobs that the collector removed", &counter(status.total.blobs))?;
         show("collector_errors", "Runs of the collector that failed", &counter(status.errors))?;
         self.retention(show)?;
+        self.budget(show)?;
         self.scrub(show)
     }
 }

@@ -210,6 +210,7 @@ fn unusable(path: &Path, error: io::Error) -> StartError {
 fn settings(config: &Config) -> Settings {
     Settings {
         lease: config.gc.lease.0,
+        lease_pressure: config.gc.lease_pressure.0,
         max_references: config.manifests.max_references.get(),
         sparse: config.manifests.sparse == Sparse::Allow,
         parallel_uploads: config.uploads.parallel.get(),
@@ -246,6 +247,7 @@ fn quota(setting: &QuotaSetting) -> Quota {
 pub fn collector_settings(config: &Config) -> CollectorSettings {
     CollectorSettings {
         lease: config.gc.lease.0,
+        lease_pressure: config.gc.lease_pressure.0,
         trash: config.gc.trash.0,
         untagged: match config.gc.untagged {
             Untagged::Keep => None,

@@ -58,7 +58,11 @@ pub async fn restore(config: &Config, dir: &Path, progress: &dyn Progress) -> Re
 async fn end_uploads(registry: &Registry) -> Result<(), Fault> {
     registry.recover().await?;
     let metadata = registry.metadata();
-    let end = UploadEnd { now: registry.clock().now(), lease: registry.settings().lease };
+    let end = UploadEnd {
+        now: registry.clock().now(),
+        lease: registry.settings().lease,
+        shortest: registry.settings().shortest_lease(),
+    };
     loop {
         let open = metadata.idle_uploads(Timestamp(i64::MAX), BATCH).await?;
         if open.is_empty() {

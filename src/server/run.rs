@@ -23,7 +23,7 @@ use crate::config::{self, Config};
 use crate::http::api::{Api, ApiSettings, Changes};
 use crate::http::listen::{ListenSettings, Peer, load_tls, serve as listen};
 use crate::http::{App, AppState, HttpMetrics, HttpSettings};
-use crate::jobs::{self, Collector, Job, RepositoryJob, Scrub, Upkeep};
+use crate::jobs::{self, Collector, Job, Relief, RepositoryJob, RoomMaking, Scrub, Upkeep};
 use crate::oci::PageLimits;
 
 /// How often the small chores are done.
@@ -54,6 +54,7 @@ struct Server {
     operator: Arc<Operator>,
     health: Arc<Health>,
     watch: Arc<Watch>,
+    room: Arc<RoomMaking>,
     settings: ListenSettings,
     listener: TcpListener,
     address: SocketAddr,
@@ -83,8 +84,11 @@ impl Server {
         let collector = Collector::new(Arc::clone(&opened.registry), collector_settings(config))
             .with_policies(Arc::clone(retention.book()));
         let scrub = Arc::new(Scrub::new(Arc::clone(&opened.registry), scrub_settings(config)));
-        let operator = Arc::new(Operator { opened, collector: Arc::new(collector), scrub, retention });
-        Ok(Self { operator, health, watch, settings, listener, address, draining })
+        let collector = Arc::new(collector);
+        let relief: Arc<dyn Relief> = Arc::clone(&retention) as _;
+        let room = RoomMaking::new(Arc::clone(&opened.registry), Arc::clone(&collector), Some(relief));
+        let (operator, room) = (Arc::new(Operator { opened, collector, scrub, retention }), Arc::new(room));
+        Ok(Self { operator, health, watch, room, settings, listener, address, draining })
     }
 
     /// Tells what broke, if that is why it ended.
@@ -135,6 +139,14 @@ impl Server {
         spawn_job(collector, config.gc.interval.0, tasks, stop);
         spawn_job(retention, config.retention.interval.0, tasks, stop);
         spawn_job(Arc::new(repositories), UPKEEP, tasks, stop);
+        if config.storage.budget.is_some() {
+            let (room, token) = (Arc::clone(&self.room), stop.clone());
+            let make_room = move || {
+                let (room, token) = (Arc::clone(&room), token.clone());
+                async move { room.run(token).await }
+            };
+            tasks.spawn(supervise("pressure", CancellationToken::new(), make_room));
+        }
         spawn_job(Arc::new(Upkeep::new(registry)), UPKEEP, tasks, stop);
     }
 
@@ -173,7 +185,8 @@ impl Server {
     fn app(&self, config: &Config, api: Arc<Api>) -> App {
         let mut exposition = prometheus_client::registry::Registry::default();
         let metrics = Arc::new(HttpMetrics::register(&mut exposition));
-        let store = StoreMetrics::new(Arc::clone(&self.operator), Arc::clone(&self.watch));
+        let store =
+            StoreMetrics::new(Arc::clone(&self.operator), Arc::clone(&self.watch), Arc::clone(&self.room));
         exposition.register_collector(Box::new(store));
         App::new(AppState {
             registry: Arc::clone(&self.operator.opened.registry),

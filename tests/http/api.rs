@@ -359,3 +359,80 @@ fn every_route_is_documented() {
         }
     }
 }
+
+/// An answer in JSON to a request that sends JSON.
+async fn answer<T: serde::de::DeserializeOwned>(request: RequestBuilder, body: &Value) -> T {
+    let response = request.json(body).send().await.expect("answer");
+    assert_eq!(response.status(), 200);
+    response.json().await.expect("what was documented")
+}
+
+#[tokio::test]
+async fn policies_are_set_planned_and_applied() {
+    let server = open_server().await;
+    for tag in ["a", "b", "v1"] {
+        server.push_image("team/app", tag, tag.as_bytes()).await;
+    }
+    server.clock.advance(std::time::Duration::from_secs(2 * 86_400));
+    let none: Plan = get(&server, "/api/v1/retention/plan").await;
+    assert_eq!((none.items.len(), none.tags, none.next), (0, 0, None));
+
+    let policy = json!({ "rules": [
+        { "name": "releases", "action": "keep", "tags": ["v*"] },
+        { "name": "old", "action": "expire", "pushed_before": "1d" },
+    ]});
+    let mine = "/api/v1/retention/policies/mine";
+    let checked: Checked = answer(server.put(mine), &policy).await;
+    assert_eq!(checked, Checked { mistake: None, warnings: Vec::new() });
+    let found: PolicyList = get(&server, "/api/v1/retention/policies").await;
+    assert_eq!((found.policies.len(), found.policies[0].in_file), (1, false));
+    let mistake = json!({ "name": "mine", "rules": [{ "name": "all", "action": "expire" }] });
+    let refused = problem(server.put(mine).json(&mistake), 400).await;
+    assert!(refused.starts_with("rule `all` of retention policy `mine`"), "{refused}");
+    let checked: Checked = answer(server.post("/api/v1/retention/check"), &mistake).await;
+    assert_eq!(checked.mistake, Some(refused));
+    problem(server.put("/api/v1/retention/policies/other").json(&mistake), 400).await;
+
+    let first: Plan = get(&server, "/api/v1/retention/plan?repository=team%2Fapp&limit=3").await;
+    assert_eq!((first.tags, first.tags_kept, first.manifests), (2, 1, 2));
+    let rest = format!("/api/v1/retention/plan?plan={}&after={}", first.plan, first.next.expect("more"));
+    let rest: Plan = get(&server, &rest).await;
+    let all: Vec<_> = first.items.iter().chain(&rest.items).collect();
+    let told = |item: &&&PlanItem| (item.tag.clone(), item.rule.clone());
+    assert_eq!(told(&&all[0]), (Some("a".into()), Some("old".into())));
+    assert_eq!(all[2].reason, "kept: rule `releases` of policy `mine`");
+    assert_eq!((all.len(), rest.next), (5, None));
+    problem(server.get("/api/v1/retention/plan?after=3"), 400).await;
+
+    let apply = "/api/v1/retention/apply";
+    problem(server.post(apply).json(&json!({ "plan": uuid::Uuid::nil() })), 404).await;
+    let done: Applied = answer(server.post(apply), &json!({ "plan": first.plan, "strict": true })).await;
+    assert_eq!((done.plan, done.tags, done.manifests, done.skipped), (first.plan, 2, 2, 0));
+    let tags: Page<Tag> = get(&server, "/api/v1/repositories/team%2Fapp/tags").await;
+    assert_eq!(tags.items.iter().map(|tag| tag.name.as_str()).collect::<Vec<_>>(), ["v1"]);
+    let runs: Page<Run> = get(&server, "/api/v1/retention/runs").await;
+    assert_eq!((runs.items.len(), runs.items[0].tags), (1, 2));
+
+    assert_eq!(server.delete(mine).send().await.expect("answer").status(), 204);
+    problem(server.delete(mine), 404).await;
+    let history: Page<PolicyChanged> = get(&server, "/api/v1/retention/history?limit=1").await;
+    assert_eq!((history.items[0].policy.clone(), history.next.is_some()), (None, true));
+}
+
+#[tokio::test]
+async fn presets_are_listed_and_other_policies_imported() {
+    let server = Server::start().await;
+    let presets: Vec<PresetEntry> = get(&server, "/api/v1/retention/presets").await;
+    assert!(presets.iter().any(|preset| preset.name == "ci" && preset.toml.contains("[[policies]]")));
+    let lifecycle = json!({ "rules": [{
+        "rulePriority": 1,
+        "selection": { "tagStatus": "untagged", "countType": "sinceImagePushed", "countUnit": "days", "countNumber": 14 },
+        "action": { "type": "expire" },
+    }]});
+    let import = "/api/v1/retention/import?from=ecr&name=amazon&repositories=team%2F%2A%2A";
+    let imported: ImportedPolicies = answer(server.post(import), &lifecycle).await;
+    assert!(imported.toml.contains("[[retention.policies]]"), "{}", imported.toml);
+    assert_eq!(imported.policies.policies[0].repositories, ["team/**"]);
+    problem(server.post("/api/v1/retention/import?from=zot").json(&json!({})), 400).await;
+    problem(server.put("/api/v1/retention/policies/a").json(&json!({})), 403).await;
+}

@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 /// The rules by which things fall due; nothing is collected here.
 const COLLECTING: CollectorSettings = CollectorSettings {
+    lease_pressure: Duration::from_secs(3600),
     lease: Duration::from_secs(24 * 60 * 60),
     trash: Duration::from_secs(24 * 60 * 60),
     untagged: None,

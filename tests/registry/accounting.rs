@@ -69,6 +69,7 @@ impl World {
         let registry = Registry::new(Arc::new(bytes), Arc::new(facts), shared, settings);
         let rules = CollectorSettings {
             lease: LEASE,
+            lease_pressure: LEASE,
             trash: TRASH,
             untagged: Some(UNTAGGED),
             upload_expiry: Duration::from_secs(300),

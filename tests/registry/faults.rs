@@ -90,6 +90,7 @@ fn start(
     let registry = Registry::new(blobs, metadata, shared, settings);
     let rules = CollectorSettings {
         lease: LEASE,
+        lease_pressure: LEASE,
         trash: TRASH,
         untagged: Some(UNTAGGED),
         upload_expiry: Duration::from_secs(300),

@@ -63,6 +63,7 @@ impl Kit {
         let registry = Registry::new(Arc::new(bytes.clone()), Arc::new(metadata), shared, settings);
         let rules = CollectorSettings {
             lease: LEASE,
+            lease_pressure: LEASE,
             trash: TRASH,
             untagged: Some(UNTAGGED),
             upload_expiry: Duration::from_secs(1000),

@@ -7,6 +7,7 @@ mod failures;
 mod faults;
 mod kit;
 mod manifests;
+mod pressure;
 mod properties;
 mod quotas;
 mod reference;

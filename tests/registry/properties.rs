@@ -389,6 +389,7 @@ fn assemble(
     let registry = Registry::new(bytes, Arc::new(metadata), shared, settings);
     let rules = CollectorSettings {
         lease: LEASE,
+        lease_pressure: LEASE,
         trash: TRASH,
         untagged: Some(UNTAGGED),
         upload_expiry: Duration::from_secs(300),

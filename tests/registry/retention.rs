@@ -27,6 +27,7 @@ pub async fn retention(kit: &mut Kit, policies: Policies) -> Retention {
     book.load(kit.registry.metadata().as_ref()).await.expect("loaded");
     kit.registry.guard_tags(Arc::clone(&book) as _);
     let rules = CollectorSettings {
+        lease_pressure: Duration::from_secs(3600),
         lease: LEASE,
         trash: TRASH,
         untagged: Some(UNTAGGED),

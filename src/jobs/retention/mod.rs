@@ -10,6 +10,7 @@ mod book;
 mod errors;
 mod pass;
 mod plan;
+mod relief;
 #[cfg(test)]
 mod tests;
 

@@ -75,14 +75,8 @@ impl<S: Blobs> Blobs for Faulty<S> {
         self.faults.apply(Operation::Blob, self.inner.blob(repo, digest)).await
     }
 
-    async fn renew_lease(
-        &self,
-        repo: &RepoName,
-        target: Target<'_>,
-        stale: Timestamp,
-        now: Timestamp,
-    ) -> Result<bool> {
-        self.faults.apply(Operation::RenewLease, self.inner.renew_lease(repo, target, stale, now)).await
+    async fn renew_lease(&self, repo: &RepoName, target: Target<'_>, renewal: Renewal) -> Result<bool> {
+        self.faults.apply(Operation::RenewLease, self.inner.renew_lease(repo, target, renewal)).await
     }
 
     async fn mount_blob(

@@ -79,6 +79,8 @@ pub enum Operation {
     RestoreManifest,
     /// [`crate::metadata::Trash::empty_trash`]
     EmptyTrash,
+    /// [`crate::metadata::Trash::oldest_trash`]
+    OldestTrash,
     /// [`crate::metadata::Expiry::expire_tag`]
     ExpireTag,
     /// [`crate::metadata::Expiry::expire_manifest`]

@@ -71,6 +71,10 @@ impl<S: Trash> Trash for Faulty<S> {
         self.faults.apply(Operation::RestoreManifest, self.inner.restore_manifest(repo, digest, change)).await
     }
 
+    async fn oldest_trash(&self, limit: usize) -> Result<Vec<(RepoName, Digest)>> {
+        self.faults.apply(Operation::OldestTrash, self.inner.oldest_trash(limit)).await
+    }
+
     async fn empty_trash(&self, repo: Option<&RepoName>, cutoff: Timestamp, limit: usize) -> Result<Batch> {
         self.faults.apply(Operation::EmptyTrash, self.inner.empty_trash(repo, cutoff, limit)).await
     }

@@ -1,7 +1,9 @@
 //! Accounts. The counters are kept by triggers; the reports run aside.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
 use async_trait::async_trait;
 use rusqlite::params;
@@ -21,8 +23,20 @@ use crate::oci::{BlobKey, Digest, Reference, RepoName};
 /// How many milliseconds a day has.
 const DAY: i64 = 24 * 60 * 60 * 1000;
 
-/// The database, its log, and the memory that its connections share.
-const FILES: [&str; 3] = ["", "-wal", "-shm"];
+/// What the files of a directory take: the database, its log, the copy that was made before a migration, and
+/// the room that is kept back for it.
+fn spent(dir: &Path) -> io::Result<u64> {
+    let mut bytes = 0;
+    for entry in std::fs::read_dir(dir)? {
+        match entry?.metadata() {
+            Ok(file) if file.is_file() => bytes += file.blocks() * 512,
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(bytes)
+}
 
 #[async_trait]
 impl Accounting for SqliteMetadata {
@@ -51,17 +65,8 @@ impl Accounting for SqliteMetadata {
     }
 
     async fn own_size(&self) -> Result<u64> {
-        let mut bytes = 0;
-        for suffix in FILES {
-            let mut path = self.path.as_os_str().to_owned();
-            path.push(suffix);
-            match std::fs::metadata(&path) {
-                Ok(file) => bytes += file.blocks() * 512,
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-                Err(error) => return Err(MetadataError::Failed(error.to_string())),
-            }
-        }
-        Ok(bytes)
+        let dir = self.path.parent().unwrap_or(&self.path);
+        spent(dir).map_err(|error| MetadataError::Failed(error.to_string()))
     }
 
     async fn usage(&self, scope: &Scope) -> Result<Usage> {

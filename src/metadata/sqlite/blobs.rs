@@ -7,7 +7,7 @@ use super::codec::{SqlDigest, digest};
 use super::holds::{self, Review};
 use super::{Durability, SqliteMetadata, make_repo, quotas, repo_id};
 use crate::clock::Timestamp;
-use crate::metadata::{BlobRecord, Blobs, Deletion, EdgeKind, Mount, Result, Target};
+use crate::metadata::{BlobRecord, Blobs, Deletion, EdgeKind, Mount, Renewal, Result, Target};
 use crate::oci::{BlobKey, Digest, RepoName};
 
 #[async_trait]
@@ -27,27 +27,21 @@ impl Blobs for SqliteMetadata {
         self.blobs.or_ask(repo, wanted, |_| 0, || self.read(ask))
     }
 
-    async fn renew_lease(
-        &self,
-        repo: &RepoName,
-        target: Target<'_>,
-        stale: Timestamp,
-        now: Timestamp,
-    ) -> Result<bool> {
+    async fn renew_lease(&self, repo: &RepoName, target: Target<'_>, renewal: Renewal) -> Result<bool> {
         let (kind, wanted) = match target {
             Target::Blob(wanted) => (EdgeKind::Blob, digest(wanted)),
             Target::Manifest(wanted) => (EdgeKind::Child, digest(wanted)),
         };
-        match self.read(|c| lease_state(c, repo, kind, &wanted, stale))? {
+        match self.read(|c| lease_state(c, repo, kind, &wanted, renewal))? {
             LeaseState::Absent => return Ok(false),
             LeaseState::Safe => return Ok(true),
             LeaseState::Stale(_) => {}
         }
         let repo = repo.clone();
-        self.write(Durability::Full, move |c| match lease_state(c, &repo, kind, &wanted, stale)? {
+        self.write(Durability::Full, move |c| match lease_state(c, &repo, kind, &wanted, renewal)? {
             LeaseState::Absent => Ok(false),
             LeaseState::Safe => Ok(true),
-            LeaseState::Stale(repo) => renew(c, kind, repo, &wanted, now).map(|()| true),
+            LeaseState::Stale(repo) => renew(c, kind, repo, &wanted, renewal.now).map(|()| true),
         })
         .await
     }
@@ -192,7 +186,7 @@ fn lease_state(
     repo: &RepoName,
     kind: EdgeKind,
     target: &[u8],
-    stale: Timestamp,
+    renewal: Renewal,
 ) -> rusqlite::Result<LeaseState> {
     let sql = match kind {
         EdgeKind::Blob => {
@@ -213,7 +207,8 @@ fn lease_state(
     let Some((repo, leased_at, tagged)) = found.optional()? else {
         return Ok(LeaseState::Absent);
     };
-    if leased_at > stale || tagged || holds::is_held_lately(c, repo, target, kind)? {
+    let held = || Ok::<_, rusqlite::Error>(!renewal.held && holds::is_held_lately(c, repo, target, kind)?);
+    if leased_at > renewal.stale || tagged || held()? {
         return Ok(LeaseState::Safe);
     }
     Ok(LeaseState::Stale(repo))

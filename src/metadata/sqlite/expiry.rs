@@ -66,6 +66,7 @@ fn expire_manifest(c: &Connection, expiry: &ExpireManifest) -> rusqlite::Result<
         lease: expiry.lease,
         trash: std::time::Duration::ZERO,
         untagged: None,
+        told_since: None,
     };
     if alone_at != expiry.alone_at
         || was_pulled(c, repo, id, &target, expiry.pulled_before)?

@@ -49,6 +49,8 @@ struct Purging {
     repo: i64,
     digest: Vec<u8>,
     removed_at: Timestamp,
+    /// When somebody may last have been told of what it holds, without a lease of that.
+    told_at: Timestamp,
     purged_to: i64,
 }
 
@@ -59,7 +61,7 @@ pub(super) fn purge(c: &Connection, rules: &CollectionRules, limit: usize) -> ru
     let mut changed = 0;
     let mut left = limit;
     while left > 0 {
-        let Some(manifest) = next(c)? else {
+        let Some(manifest) = next(c, rules)? else {
             break;
         };
         let (spent, done) = take_apart(c, &manifest, rules, left)?;
@@ -98,17 +100,21 @@ fn take_apart(
     Ok((edges.len() + referrers.len(), true))
 }
 
-fn next(c: &Connection) -> rusqlite::Result<Option<Purging>> {
+fn next(c: &Connection, rules: &CollectionRules) -> rusqlite::Result<Option<Purging>> {
     c.prepare_cached(
-        "SELECT id, repo, digest, removed_at, purged_to FROM manifests WHERE state = 2 ORDER BY id LIMIT 1",
+        "SELECT id, repo, digest, removed_at, leased_at, purged_to FROM manifests WHERE state = 2
+         ORDER BY id LIMIT 1",
     )?
     .query_row([], |row| {
+        let (removed_at, leased_at): (Timestamp, Timestamp) = (row.get(3)?, row.get(4)?);
         Ok(Purging {
             id: row.get(0)?,
             repo: row.get(1)?,
             digest: row.get(2)?,
-            removed_at: row.get(3)?,
-            purged_to: row.get(4)?,
+            removed_at,
+            // Its PUT told of all that it refers to.
+            told_at: rules.last_told(removed_at).max(leased_at),
+            purged_to: row.get(5)?,
         })
     })
     .optional()
@@ -121,8 +127,8 @@ fn edges(c: &Connection, manifest: i64, limit: usize) -> rusqlite::Result<Vec<(V
     rows.collect()
 }
 
-/// Deletes an edge. Its target is leased from the manifest's removal on, for until then clients were told
-/// that it is held.
+/// Deletes an edge. Its target is leased from the time on until when clients may have been told, without a
+/// lease, that it is there: where leases of what is held are not written down, from the manifest's removal.
 fn let_go(
     c: &Connection,
     manifest: &Purging,
@@ -137,8 +143,8 @@ fn let_go(
             c.prepare_cached(
                 "UPDATE links SET leased_at = max(leased_at, ?3) WHERE repo = ?1 AND digest = ?2",
             )?
-            .execute(params![manifest.repo, target, manifest.removed_at])?;
-            holds::queue(c, Review::Link, manifest.repo, target, manifest.removed_at)
+            .execute(params![manifest.repo, target, manifest.told_at])?;
+            holds::queue(c, Review::Link, manifest.repo, target, manifest.told_at)
         }
         EdgeKind::Child => {
             let child = c
@@ -183,8 +189,8 @@ fn release(
         return holds::queue(c, Review::Manifest, holder.repo, digest, alone_at);
     }
     c.prepare_cached("UPDATE manifests SET leased_at = max(leased_at, ?2) WHERE id = ?1")?
-        .execute(params![id, holder.removed_at])?;
-    holds::queue(c, Review::Orphan, holder.repo, digest, holder.removed_at)
+        .execute(params![id, holder.told_at])?;
+    holds::queue(c, Review::Orphan, holder.repo, digest, holder.told_at)
 }
 
 /// Lets an orphan follow what held it. It was live until now, so that what it holds may have been wanted

@@ -182,18 +182,52 @@ fn end_upload(
     Ok(Some(repo))
 }
 
-/// Notes that an upload extends leases, as if it had begun and ended at the edges of the sixteenths of a
-/// lease around it: so a busy repository has a few rows, and most commits change none of them.
+/// Notes that an upload extends leases, as if it had begun and ended at the edges of the sixteenths of the
+/// shortest lease around it: so a busy repository has a few rows, and most commits change none of them.
 fn note_past_upload(c: &Connection, repo: i64, began_at: Timestamp, end: UploadEnd) -> rusqlite::Result<()> {
-    let part = millis(end.lease / 16).max(1);
+    let part = millis(end.shortest.min(end.lease) / 16).max(1);
     let began_at = Timestamp(began_at.0 - began_at.0.rem_euclid(part));
     let ended_at = Timestamp(end.now.0 - end.now.0.rem_euclid(part) + part);
+    let noted = c
+        .prepare_cached("SELECT 1 FROM past_uploads WHERE repo = ?1 AND began_at = ?2 AND ended_at >= ?3")?
+        .exists(params![repo, began_at, ended_at])?;
+    if noted {
+        return Ok(());
+    }
+    if end.shortest < end.lease {
+        merge_past_uploads(c, repo, end)?;
+    }
+    extend_leases(c, repo, began_at, ended_at)
+}
+
+fn extend_leases(
+    c: &Connection,
+    repo: i64,
+    began_at: Timestamp,
+    ended_at: Timestamp,
+) -> rusqlite::Result<()> {
     c.prepare_cached(
         "INSERT INTO past_uploads (repo, began_at, ended_at) VALUES (?1, ?2, ?3)
          ON CONFLICT DO UPDATE SET ended_at = excluded.ended_at WHERE excluded.ended_at > ended_at",
     )?
     .execute(params![repo, began_at, ended_at])
     .map(drop)
+}
+
+/// Puts those together that began in the same sixteenth of a lease and ended more than a shortest lease ago:
+/// only the usual leases look at them any more.
+fn merge_past_uploads(c: &Connection, repo: i64, end: UploadEnd) -> rusqlite::Result<()> {
+    let part = millis(end.lease / 16).max(1);
+    let mut delete = c.prepare_cached(
+        "DELETE FROM past_uploads WHERE repo = ?1 AND ended_at <= ?2 AND began_at % ?3 <> 0
+         RETURNING began_at - began_at % ?3, ended_at",
+    )?;
+    let over = end.now.minus(end.shortest);
+    let rows = delete.query_map(params![repo, over, part], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    for (began_at, ended_at) in rows.collect::<rusqlite::Result<Vec<(Timestamp, Timestamp)>>>()? {
+        extend_leases(c, repo, began_at, ended_at)?;
+    }
+    Ok(())
 }
 
 /// The quota that an upload would pass by becoming a blob.

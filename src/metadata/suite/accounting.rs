@@ -1,6 +1,6 @@
 //! What is used, what would come free, and why something is there.
 
-use super::scene::{ALLOCATED, DAY, SIZE};
+use super::scene::{ALLOCATED, SIZE};
 use super::*;
 use crate::metadata::{CollectionRules, Holdings, ManifestState, Reclaimable, Scope, Usage, UsageDay};
 use crate::oci::{Digest, Reference, RepoName};
@@ -229,7 +229,7 @@ pub async fn a_blob_tells_what_keeps_it(s: &Scene) {
         s.put("app", image(name).blob("x").tag(name), 0).await;
     }
     s.delete("app", "a", 5).await;
-    let asked = CollectionRules { now: at(30), lease: DAY, trash: DAY, untagged: None };
+    let asked = CollectionRules { untagged: None, ..rules(30) };
     let why = s.store.why_blob(&digest("x"), &asked, 5).await.expect("an answer").expect("there");
     assert_eq!((why.bytes, why.allocated, why.damaged), (SIZE, ALLOCATED, false));
     assert_eq!(why.repositories.count, 2);

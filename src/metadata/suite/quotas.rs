@@ -22,7 +22,7 @@ async fn used(s: &Scene, scope: &str) -> (u64, u64) {
 async fn commit(s: &Scene, to: &str, name: &str) -> Commit {
     let id = s.begin(to, 0).await;
     let key = BlobKey { digest: digest(name), generation: Generation::random() };
-    let end = UploadEnd { now: at(0), lease: scene::DAY };
+    let end = UploadEnd { now: at(0), lease: scene::DAY, shortest: scene::DAY };
     let committed = s.store.commit_upload(id, &key, scene::BLOB, end).await.expect("an answer");
     if let Commit::Refused(_) = committed {
         assert!(s.cancel(id, 0).await, "a refused upload is still there");

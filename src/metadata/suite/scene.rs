@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::clock::Timestamp;
 use crate::metadata::{
     Batch, BlobRecord, BlobSize, Change, CollectionRules, Commit, Deletion, Edge, EdgeKind, FixedTags,
-    ManifestRecord, MetadataStore, PutManifest, PutOutcome, Target, UploadEnd, stale_lease,
+    ManifestRecord, MetadataStore, PutManifest, PutOutcome, Renewal, Target, UploadEnd, stale_lease,
 };
 use crate::oci::{
     Algorithm, BlobKey, Digest, Generation, Hasher, ImageDetails, Reference, RepoName, Tag, UploadId,
@@ -35,7 +35,7 @@ pub fn at(hours: i64) -> Timestamp {
 
 /// Leases and trash of a day, and two weeks for what is untagged.
 pub fn rules(hours: i64) -> CollectionRules {
-    CollectionRules { now: at(hours), lease: DAY, trash: DAY, untagged: Some(14 * DAY) }
+    CollectionRules { now: at(hours), lease: DAY, trash: DAY, untagged: Some(14 * DAY), told_since: None }
 }
 
 /// The digest of whatever is called `name`.
@@ -163,7 +163,7 @@ impl Scene {
     /// Ends an upload with the blob `name`. `false` if the upload is no more.
     pub async fn commit(&self, id: UploadId, name: &str, hours: i64) -> (BlobKey, bool) {
         let key = BlobKey { digest: digest(name), generation: Generation::random() };
-        let end = UploadEnd { now: at(hours), lease: DAY };
+        let end = UploadEnd { now: at(hours), lease: DAY, shortest: DAY };
         self.store.intend(id, &key).await.expect("intended");
         let committed = self.store.commit_upload(id, &key, BLOB, end).await.expect("an answer");
         (key, committed == Commit::Done)
@@ -179,7 +179,7 @@ impl Scene {
 
     /// Gives up an upload.
     pub async fn cancel(&self, id: UploadId, hours: i64) -> bool {
-        let end = UploadEnd { now: at(hours), lease: DAY };
+        let end = UploadEnd { now: at(hours), lease: DAY, shortest: DAY };
         self.store.cancel_upload(id, None, end).await.expect("an answer")
     }
 
@@ -246,17 +246,18 @@ impl Scene {
 
     /// A HEAD on a blob by a pusher.
     pub async fn head_blob(&self, of: &str, name: &str, hours: i64) -> bool {
-        self.head(of, Target::Blob(&digest(name)), hours).await
+        self.head(of, Target::Blob(&digest(name)), hours, false).await
     }
 
     /// A HEAD on a manifest by a pusher.
     pub async fn head_manifest(&self, of: &str, name: &str, hours: i64) -> bool {
-        self.head(of, Target::Manifest(&digest(name)), hours).await
+        self.head(of, Target::Manifest(&digest(name)), hours, false).await
     }
 
-    async fn head(&self, of: &str, target: Target<'_>, hours: i64) -> bool {
-        let stale = stale_lease(at(hours), DAY);
-        self.store.renew_lease(&repo(of), target, stale, at(hours)).await.expect("an answer")
+    /// A HEAD by a pusher that is written down even if something holds the target.
+    pub async fn head(&self, of: &str, target: Target<'_>, hours: i64, held: bool) -> bool {
+        let renewal = Renewal { now: at(hours), stale: stale_lease(at(hours), DAY), held };
+        self.store.renew_lease(&repo(of), target, renewal).await.expect("an answer")
     }
 
     /// Runs the collector's steps until none finds anything more to do. How many links it deleted.

@@ -43,7 +43,7 @@ pub async fn totals_are_kept_current(s: &Scene) {
 pub async fn totals_follow_a_blob_of_another_size(s: &Scene) {
     let id = s.begin("app", 0).await;
     let key = crate::oci::BlobKey { digest: digest("x"), generation: crate::oci::Generation::random() };
-    let end = crate::metadata::UploadEnd { now: at(0), lease: scene::DAY };
+    let end = crate::metadata::UploadEnd { now: at(0), lease: scene::DAY, shortest: scene::DAY };
     let size = BlobSize { logical: 3, allocated: 512 };
     assert_eq!(s.store.commit_upload(id, &key, size, end).await.expect("committed"), Commit::Done);
     s.push("app", "x", 1).await;

@@ -105,7 +105,7 @@ pub async fn an_idle_upload_is_cancelled_unless_it_was_touched(s: &Scene) {
     assert_eq!(listed, expected);
     assert_eq!(s.store.idle_uploads(at(1), 1).await.expect("listed").len(), 1);
     assert!(s.store.note_progress(touched, bytes(1), at(5)).await.expect("noted"));
-    let end = UploadEnd { now: at(9), lease: DAY };
+    let end = UploadEnd { now: at(9), lease: DAY, shortest: DAY };
     assert!(s.store.cancel_upload(idle, Some(at(1)), end).await.expect("an answer"));
     assert!(!s.store.cancel_upload(touched, Some(at(1)), end).await.expect("an answer"));
     assert!(!s.store.cancel_upload(fresh, Some(at(1)), end).await.expect("an answer"));

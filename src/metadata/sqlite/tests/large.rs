@@ -13,7 +13,6 @@ use crate::oci::{Digest, Reference};
 /// A hundred repositories with a thousand images each, of ten blobs: eight of its own, one that its neighbour
 /// in the repository has too, and a base of the whole registry. A tenth are in the trash, a tenth untagged.
 const FILL: &str = "
-<<<<<<< HEAD
     CREATE TEMP TABLE n (i INTEGER PRIMARY KEY);
     INSERT INTO n WITH RECURSIVE c (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c WHERE i < 1000000) SELECT i FROM c;
     CREATE TEMP TABLE made (i INTEGER PRIMARY KEY, digest BLOB);
@@ -36,18 +35,6 @@ const FILL: &str = "
     SELECT repo, 't' || id, id, pushed_at FROM manifests WHERE id % 10 > 1 ORDER BY repo, 't' || id;
     UPDATE manifests SET state = 1, removed_at = ?1 WHERE id % 10 = 0;
     INSERT INTO review (kind, repo, digest, since) SELECT 1, repo, digest, ?1 FROM manifests WHERE id % 10 = 1;";
-=======
-    INSERT INTO repositories VALUES (1, 'app', 0);
-    WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 100000)
-    INSERT INTO manifests (id, repo, digest, pushed_at, leased_at, size, media_type, content, details)
-    SELECT i, 1, unhex('01' || hex(randomblob(32))), i * 60000, 0, 1500, 'application/vnd.oci.image.manifest.v1+json',
-           zeroblob(1500), '{\"platforms\":[\"linux/amd64\"],\"labels\":{\"team\":\"a\",\"commit\":\"b\"}}' FROM n;
-    INSERT INTO edges (manifest, target, kind, repo, required)
-    SELECT m.id, unhex('01' || hex(randomblob(32))), 0, 1, 1 FROM manifests m, (VALUES (1), (2), (3), (4), (5));
-    INSERT INTO tags SELECT 1, printf('main-%07x', id), id, pushed_at FROM manifests;
-    INSERT INTO tag_history (repo, name, digest, at)
-    SELECT 1, printf('main-%07x', id), digest, pushed_at FROM manifests;";
->>>>>>> keep
 
 async fn filled(folder: &Folder) -> SqliteMetadata {
     let store = folder.store();
