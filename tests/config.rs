@@ -142,7 +142,7 @@ fn what_the_neighbours_set_is_left_alone() {
 fn unknown_keys_are_named_with_those_there_are() {
     assert_eq!(
         refusal("[gc]\nintervall = \"1m\""),
-        "gc.intervall (in orlop.toml): there is no such setting; gc has batch, interval, lease, trash, untagged"
+        "gc.intervall (in orlop.toml): there is no such setting; gc has batch, interval, lease, lease_pressure, trash, untagged"
     );
     assert_eq!(
         refusal("[collector]\ninterval = \"1m\""),
@@ -156,7 +156,7 @@ fn unknown_keys_are_named_with_those_there_are() {
 fn unknown_variables_are_named() {
     assert_eq!(
         refused_variable("ORLOP_GC__INTERVALL", "1m"),
-        "ORLOP_GC__INTERVALL: there is no such setting; gc has batch, interval, lease, trash, untagged"
+        "ORLOP_GC__INTERVALL: there is no such setting; gc has batch, interval, lease, lease_pressure, trash, untagged"
     );
     assert_eq!(
         refused_variable("ORLOP_GC_INTERVAL", "1m"),
