@@ -160,7 +160,7 @@ interval = "200ms"
         )
         if checked.returncode == 0:
             return path, bool(policies)
-        if not policies or "retention" not in checked.stderr or "unknown" not in checked.stderr:
+        if not policies or "retention" not in checked.stderr or "no such section" not in checked.stderr:
             raise SystemExit(f"check-config: {checked.stdout}{checked.stderr}")
     raise SystemExit("unreachable")
 

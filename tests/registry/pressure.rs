@@ -26,10 +26,13 @@ const SECOND: Duration = Duration::from_secs(1);
 /// How long a lease is under pressure.
 const SHORT: Duration = SECOND;
 
+/// Its repository, tag, manifest, and the bytes of its layer.
+type Image = (Repository, String, Digest, Vec<u8>);
+
 /// Everything that was pushed, the oldest first; all but the newest may go.
 #[derive(Default)]
 struct Pushed {
-    images: Mutex<Vec<(Repository, String, Digest, Vec<u8>)>>,
+    images: Mutex<Vec<Image>>,
     keep: usize,
 }
 

@@ -99,7 +99,7 @@ impl Trash for SqliteMetadata {
     async fn oldest_trash(&self, limit: usize) -> Result<Vec<(RepoName, Digest)>> {
         self.read(|c| {
             let mut query = c.prepare_cached(OLDEST)?;
-            let rows = query.query_map([limit.cast_signed()], |row| {
+            let rows = query.query_map(params![limit.cast_signed(), i64::MAX], |row| {
                 Ok((name_from(row.get_ref(0)?.as_str()?, 0)?, row.get::<_, SqlDigest>(1)?.0))
             })?;
             rows.collect()
@@ -123,7 +123,7 @@ impl Trash for SqliteMetadata {
 
 pub(super) const OLDEST: &str = "
     SELECT r.name, m.digest FROM manifests m JOIN repositories r ON r.id = m.repo
-    WHERE m.state = 1 ORDER BY m.removed_at LIMIT ?1";
+    WHERE m.state = 1 AND m.removed_at <= ?2 ORDER BY m.removed_at LIMIT ?1";
 
 pub(super) const MANIFESTS: &str = "
     SELECT m.removed_at, m.id, r.name, m.digest, m.media_type, m.size, m.repo

@@ -2,6 +2,7 @@
 
 use super::scene::DAY;
 use super::*;
+use crate::metadata::Target;
 
 async fn blob_lease(s: &Scene) -> Option<i64> {
     s.blob("app", "layer").await.map(|blob| (blob.leased_at.0 - at(0).0) / 3_600_000)
@@ -135,5 +136,34 @@ pub async fn a_changed_lease_takes_effect_at_once(s: &Scene) {
     s.collect(rules(20)).await;
     let shorter = crate::metadata::CollectionRules { lease: DAY / 24, ..rules(20) };
     s.collect(shorter).await;
+    assert!(!s.has_blob("app", "layer").await);
+}
+
+/// Where leases of what is held are written down, a purge leases nothing: only what was told stays.
+pub async fn a_purge_leases_nothing_where_every_lease_is_written_down(s: &Scene) {
+    for name in ["told", "untold"] {
+        s.push("app", name, 0).await;
+    }
+    s.put("app", image("a").blob("told").blob("untold").tag("v1"), 0).await;
+    assert!(s.head("app", Target::Blob(&digest("told")), 40, true).await);
+    assert_eq!(s.blob("app", "told").await.map(|blob| blob.leased_at), Some(at(40)));
+    s.delete("app", "a", 41).await;
+    let told = crate::metadata::CollectionRules { told_since: Some(at(0)), trash: scene::HOUR, ..rules(50) };
+    s.collect(told).await;
+    assert!(s.has_blob("app", "told").await);
+    assert!(!s.has_blob("app", "untold").await);
+}
+
+/// Uploads that ended long ago extend the usual leases, whatever the shortest is, and are soon a few rows.
+pub async fn past_uploads_are_put_together(s: &Scene) {
+    s.push("app", "layer", 0).await;
+    for hours in 1..20 {
+        let id = s.begin("app", hours).await;
+        let end = crate::metadata::UploadEnd { now: at(hours), lease: DAY, shortest: scene::HOUR };
+        assert!(s.store.cancel_upload(id, None, end).await.expect("an answer"));
+    }
+    s.collect(rules(42)).await;
+    assert!(s.has_blob("app", "layer").await, "the last one that began within the lease extends it");
+    s.collect(rules(50)).await;
     assert!(!s.has_blob("app", "layer").await);
 }

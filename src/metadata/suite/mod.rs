@@ -91,6 +91,8 @@ macro_rules! metadata_store_suite {
             an_upload_elsewhere_extends_nothing
             a_push_of_short_uploads_may_take_longer_than_a_lease
             a_changed_lease_takes_effect_at_once
+            a_purge_leases_nothing_where_every_lease_is_written_down
+            past_uploads_are_put_together
             a_manifest_is_served_by_digest_and_tag
             missing_targets_are_named
             a_target_must_be_of_its_kind_and_repository
