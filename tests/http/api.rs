@@ -188,6 +188,9 @@ async fn whatever_is_wrong_is_a_problem() {
     let put = || server.put("/api/v1/repositories/app/tags/v1");
     let json = || put().header("content-type", "application/json");
     problem(put().body("{}"), 415).await;
+    // serde would take a list for a struct.
+    let list = format!(r#"["sha256:{}"]"#, "a".repeat(64));
+    problem(json().body(list), 400).await;
     for body in ["", "{", "[]", "{}", r#"{"digest":1}"#, r#"{"digest":"x"}"#, r#"{"digest":"x","y":1}"#] {
         problem(json().body(body), 400).await;
     }

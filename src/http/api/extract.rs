@@ -68,6 +68,10 @@ impl<T: DeserializeOwned> FromRequest<Arc<Api>> for InBody<T> {
             Ok(Err(_)) => return Err(Problem::bad("the body ended before its time")),
             Ok(Ok(body)) => body.to_bytes(),
         };
+        // serde takes a list for a struct, field by field; nobody means that.
+        if body.trim_ascii_start().first() != Some(&b'{') {
+            return Err(Problem::bad("the body must be a JSON object"));
+        }
         let mut json = serde_json::Deserializer::from_slice(&body);
         let value = serde_path_to_error::deserialize(&mut json).map_err(Problem::bad)?;
         json.end().map_err(Problem::bad)?;

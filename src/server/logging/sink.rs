@@ -128,14 +128,16 @@ mod tests {
     use super::*;
     use std::sync::mpsc;
 
-    /// A stream that takes nothing until it is let.
+    /// A stream that tells when it is asked to write, and takes nothing until it is let.
     struct Gate {
+        asked: mpsc::Sender<()>,
         open: mpsc::Receiver<()>,
         taken: mpsc::Sender<Vec<u8>>,
     }
 
     impl Write for Gate {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let _ = self.asked.send(());
             let _ = self.open.recv();
             let _ = self.taken.send(bytes.to_vec());
             Ok(bytes.len())
@@ -146,15 +148,17 @@ mod tests {
         }
     }
 
-    fn gate() -> (mpsc::Sender<()>, mpsc::Receiver<Vec<u8>>, Gate) {
+    /// What opens the gate, what is told when it is asked, what it took, and the gate itself.
+    fn gate() -> (mpsc::Sender<()>, mpsc::Receiver<()>, mpsc::Receiver<Vec<u8>>, Gate) {
         let (open, opened) = mpsc::channel();
+        let (ask, asked) = mpsc::channel();
         let (taken, took) = mpsc::channel();
-        (open, took, Gate { open: opened, taken })
+        (open, asked, took, Gate { asked: ask, open: opened, taken })
     }
 
     #[test]
     fn lines_are_written_together_and_soon() {
-        let (open, took, gate) = gate();
+        let (open, _asked, took, gate) = gate();
         drop(open);
         let sink = Sink::start(gate);
         sink.append(b"one\n");
@@ -168,9 +172,11 @@ mod tests {
 
     #[test]
     fn a_reader_that_stands_still_stops_nobody() {
-        let (open, took, gate) = gate();
+        let (open, asked, took, gate) = gate();
         let sink = Sink::start(gate);
         let line = vec![b'x'; 1 << 10];
+        sink.append(&line);
+        asked.recv_timeout(Duration::from_secs(5)).expect("asked to write");
         for _ in 0..2 * MOST / line.len() {
             sink.append(&line);
         }
