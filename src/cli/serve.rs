@@ -6,15 +6,17 @@ use std::time::Duration;
 
 use super::{Failure, exit_code};
 use crate::config::Config;
-use crate::server::{logging, runtime, serve};
+use crate::server::{background_runtime, logging, runtime, serve};
 
 /// How long a disk that hangs may keep the process from ending.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 pub(super) fn run(config: Config) -> Result<ExitCode, Failure> {
     let logs = logging::start(&config.log);
-    let runtime = runtime().map_err(|error| Failure::Other(format!("no threads: {error}")))?;
-    let served = runtime.block_on(serve(config, Arc::clone(&logs)));
+    let no_threads = |error| Failure::Other(format!("no threads: {error}"));
+    let (runtime, background) = (runtime().map_err(no_threads)?, background_runtime().map_err(no_threads)?);
+    let served = runtime.block_on(serve(config, Arc::clone(&logs), background.handle()));
+    background.shutdown_timeout(PATIENCE);
     runtime.shutdown_timeout(PATIENCE);
     logs.flush();
     served?;

@@ -40,4 +40,4 @@ pub use lock::{DataLock, LockError};
 pub use open::{Opened, Purpose, collector_settings, retention, scrub_settings};
 pub use restore::{Restored, restore};
 pub use run::{listen_settings, serve};
-pub use runtime::runtime;
+pub use runtime::{background_runtime, runtime};

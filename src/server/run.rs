@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
+use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -35,15 +36,16 @@ const SCRUB: Duration = Duration::from_secs(1);
 /// How long background work may take to end.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Serves until a signal ends it, and then until what was running has ended.
+/// Serves until a signal ends it, and then until what was running has ended. What nobody waits for runs in
+/// `background`.
 ///
 /// # Errors
 /// [`StartError`]; [`StartError::Broken`] alone after it has served.
-pub async fn serve(config: Config, logs: Arc<Logs>) -> Result<(), StartError> {
+pub async fn serve(config: Config, logs: Arc<Logs>, background: &Handle) -> Result<(), StartError> {
     let draining = shutdown::on_signal(logs).map_err(StartError::Signals)?;
     raise_descriptors(config.server.max_connections.get());
     let server = Server::start(&config, draining).await?;
-    match server.run(&config).await {
+    match server.run(&config, background).await {
         Some(reason) => Err(StartError::Broken(reason)),
         None => Ok(()),
     }
@@ -92,10 +94,10 @@ impl Server {
     }
 
     /// Tells what broke, if that is why it ended.
-    async fn run(self, config: &Config) -> Option<String> {
+    async fn run(self, config: &Config, background: &Handle) -> Option<String> {
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
-        self.spawn_jobs(config, &tasks, &stop);
+        self.spawn_jobs(config, &Tasks { tracker: &tasks, background, stop: &stop });
         let api = self.api(config);
         self.spawn_admin(Arc::clone(&api), &tasks, &stop);
         let app = self.app(config, api);
@@ -117,37 +119,36 @@ impl Server {
         self.operator.opened.failures.reason()
     }
 
-    fn spawn_jobs(&self, config: &Config, tasks: &TaskTracker, stop: &CancellationToken) {
+    fn spawn_jobs(&self, config: &Config, tasks: &Tasks<'_>) {
+        let (tracker, stop) = (tasks.tracker, tasks.stop);
         let shared = Arc::clone(&self.watch);
-        tasks.spawn(supervise("watch", stop.clone(), move || watch(Arc::clone(&shared))));
+        tracker.spawn(supervise("watch", stop.clone(), move || watch(Arc::clone(&shared))));
         let health = Arc::clone(&self.health);
-        tasks.spawn(supervise("health", stop.clone(), move || keep_looking(Arc::clone(&health))));
-        let scrub: Arc<dyn Job> = self.operator.scrub.clone();
-        spawn_job(scrub, SCRUB, tasks, stop);
+        tracker.spawn(supervise("health", stop.clone(), move || keep_looking(Arc::clone(&health))));
+        tasks.spawn_job(self.operator.scrub.clone(), SCRUB);
         if config.storage.read_only {
             return;
         }
         let (opened, draining) = (Arc::clone(&self.operator.opened), self.draining.clone());
-        tasks.spawn(stop.clone().run_until_cancelled_owned(async move {
+        tracker.spawn(stop.clone().run_until_cancelled_owned(async move {
             opened.failures.time_to_end(&opened).await;
             draining.cancel();
         }));
         let registry = Arc::clone(&self.operator.opened.registry);
-        let collector: Arc<dyn Job> = self.operator.collector.clone();
         let repositories = RepositoryJob::new(Arc::clone(&registry), config.gc.batch.get());
-        let retention: Arc<dyn Job> = self.operator.retention.clone();
-        spawn_job(collector, config.gc.interval.0, tasks, stop);
-        spawn_job(retention, config.retention.interval.0, tasks, stop);
-        spawn_job(Arc::new(repositories), UPKEEP, tasks, stop);
+        tasks.spawn_job(self.operator.collector.clone(), config.gc.interval.0);
+        tasks.spawn_job(self.operator.retention.clone(), config.retention.interval.0);
+        tasks.spawn_job(Arc::new(repositories), UPKEEP);
+        tasks.spawn_job(Arc::new(Upkeep::new(registry)), UPKEEP);
         if config.storage.budget.is_some() {
             let (room, token) = (Arc::clone(&self.room), stop.clone());
             let make_room = move || {
                 let (room, token) = (Arc::clone(&room), token.clone());
                 async move { room.run(token).await }
             };
-            tasks.spawn(supervise("pressure", CancellationToken::new(), make_room));
+            // Not in the background: pushes wait for it.
+            tracker.spawn(supervise("pressure", CancellationToken::new(), make_room));
         }
-        spawn_job(Arc::new(Upkeep::new(registry)), UPKEEP, tasks, stop);
     }
 
     fn spawn_admin(&self, api: Arc<Api>, tasks: &TaskTracker, stop: &CancellationToken) {
@@ -209,10 +210,19 @@ impl Server {
     }
 }
 
-fn spawn_job(job: Arc<dyn Job>, interval: Duration, tasks: &TaskTracker, stop: &CancellationToken) {
-    let (name, token) = (job.name(), stop.clone());
-    let run = move || jobs::run(Arc::clone(&job), interval, token.clone());
-    tasks.spawn(supervise(name, CancellationToken::new(), run));
+/// Where background work runs, and what ends it.
+struct Tasks<'a> {
+    tracker: &'a TaskTracker,
+    background: &'a Handle,
+    stop: &'a CancellationToken,
+}
+
+impl Tasks<'_> {
+    fn spawn_job(&self, job: Arc<dyn Job>, interval: Duration) {
+        let (name, token) = (job.name(), self.stop.clone());
+        let run = move || jobs::run(Arc::clone(&job), interval, token.clone());
+        self.tracker.spawn_on(supervise(name, CancellationToken::new(), run), self.background);
+    }
 }
 
 /// How connections are served; reads certificate and key.

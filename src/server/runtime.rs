@@ -5,6 +5,10 @@ use std::thread::available_parallelism;
 use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use thread_priority::{
+    NormalThreadSchedulePolicy, ThreadPriority, ThreadSchedulePolicy, set_thread_priority_and_policy,
+    thread_native_id,
+};
 use tokio::runtime::{Builder, Runtime};
 
 /// How many threads serve requests at most: more than this only take memory.
@@ -31,16 +35,34 @@ pub(super) fn raise_descriptors(connections: usize) {
     }
 }
 
-/// A runtime with a bounded number of threads.
+/// A runtime with a bounded number of threads, for requests.
 ///
 /// # Errors
 /// When the system gives no thread.
 pub fn runtime() -> io::Result<Runtime> {
     let workers = available_parallelism().map_or(2, |cores| cores.get().clamp(2, MOST_WORKERS));
-    Builder::new_multi_thread()
-        .worker_threads(workers)
-        .max_blocking_threads(BLOCKING)
-        .thread_keep_alive(Duration::from_secs(5))
-        .enable_all()
-        .build()
+    with_workers(workers).build()
+}
+
+/// A runtime for background work, whose threads stop at once where a request needs their processor.
+///
+/// # Errors
+/// When the system gives no thread.
+pub fn background_runtime() -> io::Result<Runtime> {
+    with_workers(1).on_thread_start(step_back).build()
+}
+
+/// Makes the calling thread run when no other wants to (`SCHED_IDLE`, sched(7)). A mere nice value isn't enough:
+/// Linux lets a thread that has begun go on for milliseconds, and whoever pulls waits for them.
+fn step_back() {
+    let idle = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle);
+    // Where it is refused they work as equals.
+    let _ = set_thread_priority_and_policy(thread_native_id(), ThreadPriority::Min, idle);
+}
+
+fn with_workers(workers: usize) -> Builder {
+    let mut builder = Builder::new_multi_thread();
+    builder.worker_threads(workers);
+    builder.max_blocking_threads(BLOCKING).thread_keep_alive(Duration::from_secs(5)).enable_all();
+    builder
 }

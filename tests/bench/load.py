@@ -1,4 +1,4 @@
-"""What the measures push: single requests from here, and loads by benches/push_load.rs."""
+"""What the measures push: single requests from here, and loads by benches/load."""
 
 import hashlib
 import json
@@ -10,21 +10,21 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 
 from client import CONFIG, LAYER, MANIFEST, Client, Upload, describe, path_of  # noqa: E402
 
-PUSH_LOAD = None
+LOAD = None
 
 
 def build(work):
-    """Compiles the load generator: one file, nothing but the standard library."""
-    global PUSH_LOAD
+    """Compiles the load generator: nothing but the standard library."""
+    global LOAD
     here = os.path.dirname(os.path.abspath(__file__))
-    source = os.path.join(here, "..", "..", "benches", "push_load.rs")
-    PUSH_LOAD = os.path.join(work, "push_load")
-    subprocess.run(["rustc", "--edition", "2024", "-O", "-o", PUSH_LOAD, source], check=True)
+    source = os.path.join(here, "..", "..", "benches", "load", "main.rs")
+    LOAD = os.path.join(work, "load")
+    subprocess.run(["rustc", "--edition", "2024", "-O", "-o", LOAD, source], check=True)
 
 
 def run(mode, address, **options):
     """Runs the load generator; what it reports."""
-    command = [PUSH_LOAD, mode, address]
+    command = [LOAD, mode, address]
     for name, value in options.items():
         command += [f"--{name}", str(value)]
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

@@ -45,7 +45,8 @@ class Server:
     ready_path = "/v2/"
     ready_status = ()  # any
 
-    def __init__(self, work):
+    def __init__(self, work, environment=None):
+        self.environment = environment or {}
         self.folder = os.path.join(work, f"{self.name}-{free_port()}")
         os.makedirs(self.folder)
         self.port = free_port()
@@ -68,6 +69,7 @@ class Server:
             stdout=subprocess.DEVNULL,
             stderr=open(os.path.join(self.folder, "stderr"), "ab"),
             preexec_fn=before,
+            env=os.environ | self.environment,
         )
         while not self.is_ready():
             if self.process.poll() is not None:

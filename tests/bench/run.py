@@ -7,6 +7,7 @@ import shutil
 import sys
 import tempfile
 
+import background
 import load
 import pushes
 import reads
@@ -20,6 +21,7 @@ MEASURES = {
     "large-push": pushes.large_layer,
     "small-images": pushes.small_images,
     "crowded": pushes.crowded,
+    "pulls": background.pulls,
     "binary": rest.binary,
     "idle": rest.idle,
     "idle-large": rest.idle_large,
@@ -38,6 +40,7 @@ class Bench:
         self.images = 40 if quick else 400
         self.crowd = 2_000 if quick else 100_000
         self.churn = 100 if quick else 1_000
+        self.pulling = 2 if quick else 20
         self.blobs = 20_000 if quick else 1_000_000
         self.servers = []
         self.missed = []
@@ -47,8 +50,8 @@ class Bench:
         server.start(before)
         return server
 
-    def orlop(self, before=None):
-        return self.started(Orlop(self.work), before)
+    def orlop(self, before=None, environment=None):
+        return self.started(Orlop(self.work, environment), before)
 
     def nginx(self):
         return self.started(Nginx(self.work))

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# What was deleted comes back, and Docker pulls it as it was: after a delete, after a push over a tag, after a
-# crash, and a whole repository.
+# What was deleted comes back, and Docker pulls it as it was: after a delete, after expiry, after a push over a
+# tag, after a crash, and a whole repository.
 . "$(dirname "$0")/lib.sh"
 . "$E2E_DIR/engine.sh"
 
@@ -60,6 +60,30 @@ gone "$repo@$v2"
 orlop trash restore "team/app@$v2" >/dev/null
 same "$v2" "$(digest_of "$repo:latest")"
 same "$v2" "$(digest_of "$repo:v2")"
+
+step "let a policy expire a tag, kill the server, and restore"
+cat >"$WORK/policy.toml" <<'POLICY'
+[[policies]]
+name = "old"
+repositories = ["team/app"]
+[[policies.rules]]
+name = "first"
+action = "expire"
+tags = ["v1"]
+POLICY
+orlop retention set "$WORK/policy.toml" >/dev/null
+orlop retention apply team/app >/dev/null
+orlop retention remove old >/dev/null
+kill -9 "$SERVER_PID"
+wait "$SERVER_PID" 2>/dev/null || true
+server_start
+gone "$repo:v1"
+gone "$repo@$v1"
+orlop tag history team/app:v1 >"$WORK/history"
+grep -q ' expired ' "$WORK/history"
+orlop trash restore team/app:v1 >/dev/null
+same "$v1" "$(digest_of "$repo:v1")"
+same v1 "$(cat "$WORK/said")"
 
 step "kill the server right after a delete, and restore"
 same 202 "$(status DELETE "/v2/team/app/manifests/$v2")"

@@ -141,7 +141,7 @@ impl Accounting for SqliteMetadata {
         if self.read(|c| usage::day_is_noted(c, day))? {
             return Ok(());
         }
-        self.write(Durability::Lazy, move |c| usage::note_day(c, day)).await
+        self.write(Durability::Note, move |c| usage::note_day(c, day)).await
     }
 
     async fn days(&self, limit: usize) -> Result<Vec<UsageDay>> {

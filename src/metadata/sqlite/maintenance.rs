@@ -39,7 +39,7 @@ impl Maintenance for SqliteMetadata {
     }
 
     async fn record_time(&self, now: Timestamp) -> Result<()> {
-        self.write(Durability::Lazy, move |c| set_fact(c, "time", &now.0.to_string())).await
+        self.write(Durability::Note, move |c| set_fact(c, "time", &now.0.to_string())).await
     }
 
     async fn totals(&self) -> Result<Totals> {

@@ -49,7 +49,7 @@ impl Pins for SqliteMetadata {
 
     async fn note_judged(&self, judged: &Judged) -> Result<()> {
         let text = format!("{} {}", judged.at.0, judged.policies);
-        self.write(Durability::Lazy, move |c| set_fact(c, JUDGED, &text)).await
+        self.write(Durability::Note, move |c| set_fact(c, JUDGED, &text)).await
     }
 
     async fn judged(&self) -> Result<Option<Judged>> {

@@ -1,8 +1,8 @@
-//! Answers that are remembered until anything at all is written.
+//! Answers that are remembered until any fact is written.
 //!
 //! A busy tag is read thousands of times between two writes. Each answer belongs to an *epoch*, which the
-//! writer ends with every transaction, before it tells anybody of it: so no answer outlives the facts that
-//! it was read from, and there is nothing to invalidate piece by piece.
+//! writer ends with every transaction but those of mere notes, before it tells anybody of it: so no answer
+//! outlives the facts that it was read from, and there is nothing to invalidate piece by piece.
 
 use std::borrow::Borrow;
 use std::collections::HashMap;

@@ -22,6 +22,8 @@ const GROUP: usize = 128;
 /// What a change must survive when its caller is answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Durability {
+    /// The death of the process. It is a note beside the facts: what is recalled stays true.
+    Note,
     /// The death of the process.
     Lazy,
     /// A power cut.
@@ -125,7 +127,7 @@ struct WriterThread {
     connection: Connection,
     /// Where the database was opened; `None` where it is in no file.
     place: Option<Place>,
-    synchronous: Option<Durability>,
+    synchronous: Option<bool>,
     poisoned: Arc<AtomicBool>,
     epoch: Epoch,
 }
@@ -144,7 +146,9 @@ impl WriterThread {
 
     fn commit(&mut self, mut group: Vec<Box<dyn Member>>) {
         let committed = self.transact(&mut group);
-        self.epoch.end();
+        if group.iter().any(|member| member.durability() != Durability::Note) {
+            self.epoch.end();
+        }
         if let Err(error) = &committed {
             self.give_up_if_unknown(error);
         }
@@ -155,8 +159,7 @@ impl WriterThread {
 
     fn transact(&mut self, group: &mut [Box<dyn Member>]) -> rusqlite::Result<()> {
         self.place.as_ref().map_or(Ok(()), Place::verify)?;
-        let full = group.iter().any(|member| member.durability() == Durability::Full);
-        self.set_durability(if full { Durability::Full } else { Durability::Lazy })?;
+        self.set_synchronous(group.iter().any(|member| member.durability() == Durability::Full))?;
         self.connection.execute_batch("BEGIN IMMEDIATE")?;
         for member in group {
             self.run_member(member.as_mut())?;
@@ -184,15 +187,11 @@ impl WriterThread {
         Ok(())
     }
 
-    /// SQLite takes this setting between transactions only.
-    fn set_durability(&mut self, durability: Durability) -> rusqlite::Result<()> {
-        if self.synchronous != Some(durability) {
-            let level = match durability {
-                Durability::Lazy => "NORMAL",
-                Durability::Full => "FULL",
-            };
-            self.connection.pragma_update(None, "synchronous", level)?;
-            self.synchronous = Some(durability);
+    /// Whether a COMMIT waits for the medium. SQLite takes this setting between transactions only.
+    fn set_synchronous(&mut self, full: bool) -> rusqlite::Result<()> {
+        if self.synchronous != Some(full) {
+            self.connection.pragma_update(None, "synchronous", if full { "FULL" } else { "NORMAL" })?;
+            self.synchronous = Some(full);
         }
         Ok(())
     }
