@@ -7,6 +7,7 @@ import shutil
 import sys
 import tempfile
 
+import answers
 import background
 import load
 import pushes
@@ -22,6 +23,7 @@ MEASURES = {
     "small-images": pushes.small_images,
     "crowded": pushes.crowded,
     "pulls": background.pulls,
+    "answers": answers.answers,
     "binary": rest.binary,
     "idle": rest.idle,
     "idle-large": rest.idle_large,
