@@ -40,6 +40,10 @@ pub trait Socket: AsyncRead + AsyncWrite + Unpin + Send + 'static {
     ) -> Poll<io::Result<usize>> {
         Poll::Ready(Err(io::ErrorKind::Unsupported.into()))
     }
+
+    /// Has the kernel hold back what does not fill a segment, until it is told otherwise: a reader is then woken
+    /// less often.
+    fn hold_back(&self, _on: bool) {}
 }
 
 impl Socket for UnixStream {}
@@ -66,6 +70,11 @@ impl Socket for TcpStream {
                 sent => return Poll::Ready(sent),
             }
         }
+    }
+
+    fn hold_back(&self, on: bool) {
+        // Only how soon something is sent depends on it.
+        let _ = rustix::net::sockopt::set_tcp_cork(self, on);
     }
 }
 
@@ -143,10 +152,12 @@ impl Parts {
             return Poll::Ready(Err(io::Error::other("no part of a file waits to be sent")));
         };
         let left = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
+        socket.hold_back(true);
         let sent = ready!(socket.poll_send_file(cx, file, range.start, count.min(left)))?;
         range.start += sent as u64;
         if range.is_empty() {
             parts.pop_front();
+            socket.hold_back(!parts.is_empty());
         }
         Poll::Ready(Ok(sent))
     }
