@@ -130,10 +130,13 @@ the_protocol_holds! {
     while_a_tag_moves: TAG_MOVE,
     while_a_referrer_is_pushed_again: REFERRER,
     while_a_tag_leaves_a_signed_image: SIGNED,
+    while_room_is_made: BUDGET,
+    while_a_child_follows_and_room_is_made: BUDGET_CASCADE,
 }
 
 bugs_are_caught! {
     head_renews_nothing: HeadRenewsNothing in PUSHED_AGAIN breaks LEASED,
+    held_is_not_renewed: HeldIsNotRenewed in BUDGET breaks LEASED,
     renewal_is_lazy: RenewalIsLazy in PUSHED_AGAIN breaks LEASED,
     lease_ignores_uploads: LeaseIgnoresUploads in LONG_PUSH breaks LEASED,
     tag_move_leases_nothing: TagMoveLeasesNothing in TAG_MOVE breaks LEASED,

@@ -18,12 +18,17 @@ impl Protocol {
         }
         // A purge leases what it lets go, and a tag's move what it leaves: what they hold needs no write.
         let is_tagged = found.tag.map(Target::Manifest) == Some(target);
-        let needs_lease = !is_tagged && !found.is_held_live(target);
+        let is_leased_by_holder = found.is_held_live(target) && !self.writes_every_lease();
+        let needs_lease = !is_tagged && !is_leased_by_holder;
         if needs_lease && !self.has(Bug::HeadRenewsNothing) {
             state.durably_unless(self.has(Bug::RenewalIsLazy)).repo_mut(repo).lease(target, now);
         }
         self.assure(state, who, target);
         self.finish_op(state, who);
+    }
+
+    fn writes_every_lease(&self) -> bool {
+        self.scenario.budget && !self.has(Bug::HeldIsNotRenewed)
     }
 
     pub fn mount(&self, state: &mut State, who: Who, from: Repo, blob: Blob) {

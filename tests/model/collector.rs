@@ -28,6 +28,15 @@ pub enum CollectorStep {
     Forget(Path),
 }
 
+/// What became of a manifest that is being purged.
+#[derive(Clone, Copy)]
+struct Removal {
+    /// When it was removed.
+    at: Tick,
+    /// Until when somebody may have been told, without a lease of that, of what it held.
+    told: Tick,
+}
+
 impl Protocol {
     pub fn collector_steps(&self, state: &State) -> Vec<CollectorStep> {
         let mut steps = Vec::new();
@@ -165,40 +174,41 @@ impl Protocol {
     }
 
     fn purge_edge(&self, state: &mut State, repo: Repo, manifest: Manifest, target: Target) {
-        let Some(removed) = self.removal(state, repo, manifest) else { return };
+        let Some(removal) = self.removal(state, repo, manifest) else { return };
         state.durably().repo_mut(repo).edges[manifest as usize].remove(target);
         if manifest.subject().map(Target::Manifest) != Some(target) {
-            self.let_go(state, repo, target, removed);
+            self.let_go(state, repo, target, removal);
         }
     }
 
     fn purge_row(&self, state: &mut State, repo: Repo, manifest: Manifest) {
-        let Some(removed) = self.removal(state, repo, manifest) else { return };
+        let Some(removal) = self.removal(state, repo, manifest) else { return };
         state.durably().repo_mut(repo).manifests[manifest as usize] = None;
         for referrer in Manifest::ALL.into_iter().filter(|referrer| referrer.subject() == Some(manifest)) {
-            self.let_go(state, repo, Target::Manifest(referrer), removed);
+            self.let_go(state, repo, Target::Manifest(referrer), removal);
         }
     }
 
-    fn removal(&self, state: &State, repo: Repo, manifest: Manifest) -> Option<Tick> {
-        match state.facts.repo(repo).manifests[manifest as usize]?.status {
-            Status::Purging(removed) => Some(removed),
-            Status::Live | Status::Trash(_) => None,
-        }
+    fn removal(&self, state: &State, repo: Repo, manifest: Manifest) -> Option<Removal> {
+        let row = state.facts.repo(repo).manifests[manifest as usize]?;
+        let Status::Purging(at) = row.status else { return None };
+        // With a budget only its own PUT told of what it refers to without a lease of that.
+        let told = if self.scenario.budget { row.leased } else { at };
+        Some(Removal { at, told })
     }
 
-    /// A manifest that was removed at that time holds the target no longer.
-    fn let_go(&self, state: &mut State, repo: Repo, target: Target, removed: Tick) {
+    /// A manifest that was removed holds the target no longer.
+    fn let_go(&self, state: &mut State, repo: Repo, target: Target, removal: Removal) {
         let is_held = self.is_held(state, repo, target);
         let facts = state.durably().repo_mut(repo);
         if !self.has(Bug::PurgeLeasesNothing) {
-            facts.lease(target, removed);
+            facts.lease(target, removal.told);
         }
         if !self.has(Bug::ReleaseQueuesNothing) {
             facts.queue.insert(target);
         }
         if let (Target::Manifest(manifest), false) = (target, is_held) {
-            self.orphan(state, repo, manifest, removed);
+            self.orphan(state, repo, manifest, removal.at);
         }
     }
 

@@ -17,6 +17,8 @@ use super::uploads::UndoStep;
 pub enum Bug {
     /// A HEAD that answers 200 renews no lease.
     HeadRenewsNothing,
+    /// A HEAD of what is held renews no lease, though purges rely on it.
+    HeldIsNotRenewed,
     /// The renewal of a lease is not durable when the HEAD is answered.
     RenewalIsLazy,
     /// Leases take no notice of uploads.

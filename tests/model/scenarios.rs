@@ -19,6 +19,9 @@ pub struct Scenario {
     pub scripts: &'static [Script],
     /// `gc.lease`.
     pub lease: Tick,
+    /// `storage.budget` is set: every lease is written down, also of what is held, so that a purge has only to
+    /// lease what somebody may have been told of.
+    pub budget: bool,
     /// How long a removed manifest or blob can be brought back.
     pub trash: Tick,
     /// How old an upload that no request owns may become.
@@ -50,6 +53,7 @@ const QUIET: Scenario = Scenario {
     before: || State::EMPTY,
     scripts: &[],
     lease: 1,
+    budget: false,
     trash: 1,
     idle: 20,
     faults: 0,
@@ -249,6 +253,27 @@ pub const TAG_MOVE: Scenario = Scenario {
     ],
     ..QUIET
 };
+
+/// With a budget, an image is deleted while the next one, with the same layer, is pushed.
+pub const BUDGET: Scenario = Scenario {
+    scripts: &[
+        main(&[Op::Ensure(Blob::Layer), Op::Upload(Blob::Config), Op::Put(Manifest::Next)]),
+        main(&[Op::DeleteManifest(Manifest::App)]),
+    ],
+    budget: true,
+    reaches: &[
+        ("what nobody was told of goes with the trash time", |model, state| {
+            is_collected(state, Blob::Layer) && state.now < START + model.scenario.lease
+        }),
+        ("the old image is purged, the new one lives", |_, state| {
+            is_purged(state, Manifest::App) && is_live(state, Manifest::Next)
+        }),
+    ],
+    ..NEXT_VERSION
+};
+
+/// With a budget, an index is deleted, and an image with its child's layer is pushed.
+pub const BUDGET_CASCADE: Scenario = Scenario { budget: true, ..CASCADE };
 
 /// A signed image is deleted, and signed again.
 pub const REFERRER: Scenario = Scenario {
