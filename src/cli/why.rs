@@ -8,9 +8,7 @@ use super::connect::connect;
 use super::table::{print_json, size, when, write_out};
 use super::{Failure, exit_code, start};
 use crate::config::Config;
-use crate::http::api::{
-    BlobReasons, HeldBy, KeptBlob, KeptKind, ManifestReasons, Stage, Time, Why, WhyParameters,
-};
+use crate::http::api::{BlobReasons, HeldBy, KeptBlob, ManifestReasons, Stage, Time, Why, WhyParameters};
 use crate::oci::{Reference, RepoName, Tag};
 use crate::server::admin::path;
 
@@ -87,9 +85,14 @@ fn manifest(found: &ManifestReasons, text: &mut String) {
     }
     holders("listed by the index", &found.indexes, found.index_count, text);
     holders("kept for its subject", &found.subjects, found.subjects.len() as u64, text);
-    for kept in &found.kept_by {
-        let kind = if kept.kind == KeptKind::Rule { "rule" } else { "pin" };
-        line(text, format_args!("kept by the {kind} {}", kept.name));
+    if let Some(rule) = &found.pinned_by {
+        line(text, format_args!("pinned: {rule}"));
+    }
+    for ruled in &found.rules {
+        line(text, format_args!("{}: {}", ruled.tag.as_deref().unwrap_or("itself"), ruled.reason));
+    }
+    if !found.judged {
+        line(text, format_args!("by policies: too many tags, see orlop retention plan {}", found.repository));
     }
     leases(found.leased_until, found.kept_by_upload, text);
     if is_free(found) {
@@ -103,7 +106,9 @@ fn manifest(found: &ManifestReasons, text: &mut String) {
 }
 
 fn is_free(found: &ManifestReasons) -> bool {
-    let held = found.tag_count + found.index_count + (found.subjects.len() + found.kept_by.len()) as u64;
+    let held = found.tag_count
+        + found.index_count
+        + (found.subjects.len() + usize::from(found.pinned_by.is_some())) as u64;
     found.state == Stage::Live && held == 0 && found.leased_until.is_none() && !found.kept_by_upload
 }
 
@@ -193,6 +198,7 @@ fn line(text: &mut String, what: std::fmt::Arguments<'_>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::api::Ruled;
 
     const DIGEST: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
@@ -222,7 +228,9 @@ mod tests {
             indexes: Vec::new(),
             index_count: 0,
             subjects: Vec::new(),
-            kept_by: Vec::new(),
+            pinned_by: None,
+            rules: vec![Ruled { tag: Some("v1".into()), goes: false, reason: "kept: by rule `r`".into() }],
+            judged: true,
             leased_until: None,
             kept_by_upload: false,
             pulled_at: None,
@@ -231,7 +239,7 @@ mod tests {
         };
         let why = Why { digest: DIGEST.into(), manifests: vec![found], blob: None };
         let expected = format!(
-            "manifest {DIGEST} in app\n  tagged v1 and 2 more\n  last pulled (UTC): never\n  \
+            "manifest {DIGEST} in app\n  tagged v1 and 2 more\n  v1: kept: by rule `r`\n  last pulled (UTC): never\n  \
              5.0 MiB would come free: when it is deleted, or loses its tags, and the trash time is over\n"
         );
         assert_eq!(text(&why), expected);

@@ -2,8 +2,9 @@
 
 use orlop::clock::Timestamp;
 use orlop::http::api::{
-    Applied, Changes, Checked, ImportedPolicies, Manifest, Page, Plan, PlanItem, PolicyChanged, PolicyList,
-    PresetEntry, Problem, Repository, Run, Stage, Status, Tag, TagTarget, Why,
+    Applied, Changes, Checked, ImportedPolicies, Manifest, ManifestReasons, Page, Plan, PlanItem,
+    PolicyChanged, PolicyList, PresetEntry, Problem, Repository, Ruled, Run, Stage, Status, Tag, TagTarget,
+    Why,
 };
 use orlop::jobs::usage::UsageReport;
 use orlop::metadata::UsageDay;
@@ -406,6 +407,15 @@ async fn policies_are_set_planned_and_applied() {
     assert_eq!(all[2].reason, "kept: rule `releases` of policy `mine`");
     assert_eq!((all.len(), rest.next), (5, None));
     problem(server.get("/api/v1/retention/plan?after=3"), 400).await;
+
+    let why = async |tag: &str| -> ManifestReasons {
+        let found: Why = get(&server, &format!("/api/v1/why?repository=team%2Fapp&reference={tag}")).await;
+        found.manifests.into_iter().next().expect("a manifest")
+    };
+    let kept = Ruled { tag: Some("v1".into()), goes: false, reason: all[2].reason.clone() };
+    assert_eq!((why("v1").await.rules, why("v1").await.judged), (vec![kept], true));
+    let [goes, _itself] = &why("a").await.rules[..] else { panic!("two rows") };
+    assert!(goes.goes && goes.reason.starts_with("expired by rule `old` of policy `mine`"), "{goes:?}");
 
     let apply = "/api/v1/retention/apply";
     problem(server.post(apply).json(&json!({ "plan": uuid::Uuid::nil() })), 404).await;

@@ -232,6 +232,11 @@ impl Api {
         Ok(self.registry.metadata().why_manifest(name, reference, &rules, limit).await?)
     }
 
+    /// Which rule pins a manifest, if one does.
+    pub(super) async fn pin(&self, name: &RepoName, digest: &Digest) -> Result<Option<String>, Fault> {
+        Ok(self.registry.metadata().pin(name, digest).await?)
+    }
+
     /// What keeps a blob, likewise.
     pub(super) async fn why_blob(&self, digest: &Digest, limit: usize) -> Result<Option<BlobWhy>, Fault> {
         let rules = self.collector.rules().await?;

@@ -64,7 +64,7 @@ pub use time::Time;
 pub use trash::{Emptied, EmptyRequest, RestoreRequest, Restored, TrashParameters};
 pub use usage::UsageParameters;
 pub use whole::{RenameRequest, UndeleteRequest, Work};
-pub use why::{BlobReasons, HeldBy, KeptBlob, KeptBy, KeptKind, ManifestReasons, Stage, Why, WhyParameters};
+pub use why::{BlobReasons, HeldBy, KeptBlob, ManifestReasons, Ruled, Stage, Why, WhyParameters};
 
 /// Where the API is.
 pub const ROOT: &str = "/api/v1";

@@ -22,7 +22,7 @@ use uuid::Uuid;
 use super::{ClockGuard, ClockState};
 use crate::clock::Timestamp;
 use crate::metadata::{RetentionRun, RunCause};
-use crate::oci::RepoName;
+use crate::oci::{Digest, RepoName};
 use crate::registry::{Fault, Registry};
 use crate::retention::Compiled;
 
@@ -33,6 +33,9 @@ pub use plan::{PlanReport, RepoRows, Row};
 
 /// How many repositories are named at once.
 const PAGE: usize = 100;
+
+/// Of how many tags a repository is judged only for a plan: so many take about a third of a second.
+const MOST_JUDGED: u64 = 20_000;
 
 /// How things are done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -123,6 +126,27 @@ impl Retention {
     pub fn held(&self, id: Uuid) -> Result<Arc<PlanReport>, RetentionError> {
         let held = self.held.lock().unwrap_or_else(PoisonError::into_inner).clone();
         held.filter(|plan| plan.id == id).ok_or(RetentionError::NoPlan(id))
+    }
+
+    /// What policies would do now to a manifest and to the tags that point at it; nothing where no rule is for the
+    /// repository. `None` where that has too many tags to judge them for one: a plan tells then.
+    ///
+    /// # Errors
+    /// [`RetentionError`].
+    pub async fn verdicts(
+        &self,
+        repo: &RepoName,
+        digest: &Digest,
+    ) -> Result<Option<Vec<Row>>, RetentionError> {
+        let in_force = self.usable()?;
+        let entry = self.registry.metadata().repository_entry(repo).await.map_err(Fault::from)?;
+        if entry.is_some_and(|entry| entry.tags > MOST_JUDGED) {
+            return Ok(None);
+        }
+        self.registry.flush_pulls().await?;
+        let judged = self.judge(&in_force.compiled, repo, self.now(), false).await?;
+        let rows = judged.into_iter().flat_map(|judged| judged.rows);
+        Ok(Some(rows.filter(|row| row.digest == *digest).collect()))
     }
 
     /// Does exactly what a plan says, for `by`. What has changed since is skipped and told; if it is `strict`,

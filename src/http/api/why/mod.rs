@@ -14,9 +14,10 @@ use utoipa_axum::routes;
 use super::extract::InQuery;
 use super::problem::Refusals;
 use super::{Api, Problem};
+use crate::jobs::retention::RetentionError;
 use crate::oci::{Digest, Reference, RepoName};
 
-pub use report::{BlobReasons, HeldBy, KeptBlob, KeptBy, KeptKind, ManifestReasons, Stage, Why};
+pub use report::{BlobReasons, HeldBy, KeptBlob, ManifestReasons, Ruled, Stage, Why};
 
 /// How many holders of each kind, and how many repositories, are told by name.
 const FEW: usize = 10;
@@ -76,11 +77,30 @@ async fn get(
 }
 
 async fn in_repository(api: &Api, name: RepoName, reference: &Reference) -> Result<Option<Why>, Problem> {
-    let found = api.why_manifest(&name, reference, FEW).await?;
-    Ok(found.map(|found| {
-        let digest = found.digest.to_string();
-        Why { digest, manifests: vec![ManifestReasons::new(&name, found, api.now())], blob: None }
-    }))
+    let Some(found) = api.why_manifest(&name, reference, FEW).await? else {
+        return Ok(None);
+    };
+    let digest = found.digest.clone();
+    let manifest = with_rules(api, &name, &digest, ManifestReasons::new(&name, found, api.now())).await?;
+    Ok(Some(Why { digest: digest.to_string(), manifests: vec![manifest], blob: None }))
+}
+
+/// The same with what policies say.
+async fn with_rules(
+    api: &Api,
+    name: &RepoName,
+    digest: &Digest,
+    manifest: ManifestReasons,
+) -> Result<ManifestReasons, Problem> {
+    let pinned_by = api.pin(name, digest).await?;
+    let verdicts = match api.retention().verdicts(name, digest).await {
+        // Nothing expires by policies that cannot be used, so they keep nothing either.
+        Err(RetentionError::Policies(_)) => Some(Vec::new()),
+        verdicts => verdicts?,
+    };
+    let (judged, now) = (verdicts.is_some(), api.now());
+    let rules = verdicts.unwrap_or_default().iter().take(FEW).map(|row| Ruled::new(row, now)).collect();
+    Ok(ManifestReasons { pinned_by, judged, rules, ..manifest })
 }
 
 /// A blob that a repository has: what keeps it there, and how many others have it.
@@ -98,7 +118,9 @@ async fn anywhere(api: &Api, digest: &Digest) -> Result<Option<Why>, Problem> {
     for name in api.repositories_of(digest, FEW).await? {
         // It may have gone meanwhile.
         let found = api.why_manifest(&name, &reference, FEW).await?;
-        manifests.extend(found.map(|found| ManifestReasons::new(&name, found, now)));
+        if let Some(found) = found {
+            manifests.push(with_rules(api, &name, digest, ManifestReasons::new(&name, found, now)).await?);
+        }
     }
     let found = blob.is_some() || !manifests.is_empty();
     Ok(found.then(|| Why { digest: digest.to_string(), manifests, blob }))

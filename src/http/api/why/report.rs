@@ -5,6 +5,7 @@ use utoipa::ToSchema;
 
 use crate::clock::Timestamp;
 use crate::http::api::Time;
+use crate::jobs::retention::Row;
 use crate::metadata::{BlobKept, BlobWhy, Holder, Lease, ManifestState, ManifestWhy};
 use crate::oci::RepoName;
 
@@ -52,8 +53,14 @@ pub struct ManifestReasons {
     pub index_count: u64,
     /// What it is about, if that is there: it goes with it.
     pub subjects: Vec<HeldBy>,
-    /// Rules and pins that keep it.
-    pub kept_by: Vec<KeptBy>,
+    /// The rule that keeps it although no tag, index or subject does, as of when the policies last ran.
+    #[schema(required)]
+    pub pinned_by: Option<String>,
+    /// What policies would do now to the first ten tags that point at it, or to itself; empty where no rule is for
+    /// the repository.
+    pub rules: Vec<Ruled>,
+    /// Whether they were asked: not in a repository of very many tags, where a retention plan tells.
+    pub judged: bool,
     /// Until when it is kept for whoever was told that it is there.
     #[schema(required)]
     pub leased_until: Option<Time>,
@@ -85,23 +92,16 @@ pub struct HeldBy {
     pub tag_count: u64,
 }
 
-/// What keeps something by the operator's will.
+/// What policies would do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct KeptBy {
-    /// What it is.
-    pub kind: KeptKind,
-    /// Its name.
-    pub name: String,
-}
-
-/// What the operator keeps things with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum KeptKind {
-    /// A rule of a retention policy.
-    Rule,
-    /// A pin.
-    Pin,
+pub struct Ruled {
+    /// The tag; `null` for the manifest itself.
+    #[schema(required)]
+    pub tag: Option<String>,
+    /// Whether it would go.
+    pub goes: bool,
+    /// By which rule, or what keeps it.
+    pub reason: String,
 }
 
 /// What keeps a blob. It goes with the last repository that has it.
@@ -153,12 +153,24 @@ impl ManifestReasons {
             index_count: found.indexes.count,
             indexes: found.indexes.first.into_iter().map(Into::into).collect(),
             subjects: found.subjects.into_iter().map(Into::into).collect(),
-            kept_by: Vec::new(),
+            pinned_by: None,
+            rules: Vec::new(),
+            judged: true,
             leased_until: leased(&found.lease, now),
             kept_by_upload: found.lease.extended,
             pulled_at: found.pulled_at.map(Time),
             review_at: found.review.map(Time),
             frees: found.frees,
+        }
+    }
+}
+
+impl Ruled {
+    pub(super) fn new(row: &Row, now: Timestamp) -> Self {
+        Self {
+            tag: row.tag.as_ref().map(ToString::to_string),
+            goes: row.decision.expiry().is_some(),
+            reason: row.decision.explain(now).to_string(),
         }
     }
 }
