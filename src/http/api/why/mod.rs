@@ -60,7 +60,8 @@ async fn get(
     let reference = reference.map_err(|error| Problem::bad(format_args!("reference: {error}")))?;
     let repository = repository.map(|name| name.parse::<RepoName>()).transpose();
     let repository = repository.map_err(|error| Problem::bad(format_args!("repository: {error}")))?;
-    let unknown = || Problem::unknown(format_args!("{reference} is unknown to the registry"));
+    let place = repository.as_ref().map_or("the registry", RepoName::as_str).to_owned();
+    let unknown = || Problem::unknown(format_args!("{reference} is unknown to {place}"));
     let why = match (repository, &reference) {
         (Some(name), Reference::Tag(_)) => in_repository(&api, name, &reference).await?,
         (Some(name), Reference::Digest(digest)) => match in_repository(&api, name.clone(), &reference).await?
