@@ -9,7 +9,7 @@ use super::table::{print_json, size, write_out};
 use super::{Failure, exit_code, start};
 use crate::config::Config;
 use crate::http::api::UsageParameters;
-use crate::jobs::usage::{QuotaReport, UsageReport, Waiting};
+use crate::jobs::usage::{BudgetUse, QuotaReport, UsageReport, Waiting};
 use crate::metadata::Scope;
 use crate::server::admin::path;
 
@@ -53,6 +53,10 @@ fn registry(report: &UsageReport, text: &mut String) {
     let _ = writeln!(text, "{all} on the disk: {used} in blobs, {database} in the database");
     let (free, disk) = (size(report.free_bytes), size(report.disk_bytes));
     let _ = writeln!(text, "{free} of {disk} free on the disk");
+    if let Some(BudgetUse { bytes, taken, high }) = &report.budget {
+        let (taken, most, high) = (size(*taken), size(*bytes), size(*high));
+        let _ = writeln!(text, "{taken} of the budget of {most} taken; room is made above {high}");
+    }
     let reclaimable = &report.reclaimable;
     let _ = writeln!(text, "{} can be collected now", size(reclaimable.now));
     waiting("in the trash", "manifest", &reclaimable.trash, text);
@@ -92,14 +96,10 @@ fn quotas(report: &UsageReport, text: &mut String) {
     for quota in &report.quotas {
         let QuotaReport { scope, bytes, most_bytes, tags, most_tags } = quota;
         let name = if *scope == Scope::All { "all" } else { scope.as_str() };
-        let _ = write!(text, "quota of {name}:");
-        if let Some(most) = most_bytes {
-            let _ = write!(text, " {} of {}", size(*bytes), size(*most));
-        }
-        if let Some(most) = most_tags {
-            let _ = write!(text, " {tags} of {}", many(*most, "tag"));
-        }
-        text.push('\n');
+        let bytes = most_bytes.map(|most| format!("{} of {}", size(*bytes), size(most)));
+        let tags = most_tags.map(|most| format!("{tags} of {}", many(most, "tag")));
+        let used: Vec<String> = bytes.into_iter().chain(tags).collect();
+        let _ = writeln!(text, "quota of {name}: {}", used.join(", "));
     }
 }
 

@@ -1,6 +1,6 @@
 //! Values that are of the right kind and yet make no sense, alone or together.
 
-use super::{Config, Count, Size, Span};
+use super::{Budget, Config, Count, Size, Span};
 use crate::retention::Place;
 
 /// A key, and what is wrong with its value.
@@ -71,6 +71,9 @@ fn within(key: &'static str, count: Count, least: u32, most: u32) -> Result<(), 
     Ok(())
 }
 
+/// An empty store with its database takes a quarter of this.
+const LEAST_BUDGET: Size = Size::mib(64);
+
 fn sizes(config: &Config) -> Result<(), Wrong> {
     let (least, most) = (Size(1 << 10), Size::mib(64));
     let manifest = config.manifests.max_size;
@@ -79,6 +82,11 @@ fn sizes(config: &Config) -> Result<(), Wrong> {
     }
     if config.scrub.rate < least {
         return Err(("scrub.rate", format!("must be at least {least}, not {}", config.scrub.rate)));
+    }
+    if let Some(Budget::Size(budget)) = config.storage.budget
+        && budget < LEAST_BUDGET
+    {
+        return Err(("storage.budget", format!("must be at least {LEAST_BUDGET}, not {budget}")));
     }
     if config.uploads.max_size.0 == 0 {
         return Err(("uploads.max_size", "must be at least 1B".into()));

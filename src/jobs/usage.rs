@@ -43,6 +43,9 @@ pub struct UsageReport {
     pub disk_bytes: u64,
     /// How much of it can still be written.
     pub free_bytes: u64,
+    /// How the budget stands, if there is one.
+    #[schema(required)]
+    pub budget: Option<BudgetUse>,
     /// What the repositories of the scope use together.
     pub usage: Usage,
     /// What may go, in the whole registry.
@@ -57,6 +60,17 @@ pub struct UsageReport {
     pub days: Vec<UsageDay>,
     /// The quotas that hold in the scope.
     pub quotas: Vec<QuotaReport>,
+}
+
+/// How a budget stands. All sizes are in bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct BudgetUse {
+    /// The most that may be taken.
+    pub bytes: u64,
+    /// What is taken, open uploads included.
+    pub taken: u64,
+    /// Above this room is made.
+    pub high: u64,
 }
 
 /// What may go. All sizes are in bytes.
@@ -180,6 +194,11 @@ pub async fn usage(
         stored,
         disk_bytes: space.total,
         free_bytes: space.free,
+        budget: registry.budget().await?.map(|state| BudgetUse {
+            bytes: state.budget,
+            taken: state.taken(),
+            high: state.high,
+        }),
         usage,
         reclaimable: ReclaimableReport::of(&holdings, stored.doomed),
         repositories: repositories.into_iter().map(Into::into).collect(),

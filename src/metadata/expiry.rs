@@ -22,6 +22,8 @@ pub struct ExpireTag {
     /// Only if the manifest, its children and the indexes that list it have not been pulled at this time or
     /// later.
     pub pulled_before: Option<Timestamp>,
+    /// Only if nothing holds this manifest, to which it is attached by its name.
+    pub attached_to: Option<Digest>,
     /// Now, and the policy and rule as the reason.
     pub change: Change,
 }

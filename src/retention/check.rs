@@ -1,7 +1,9 @@
 //! Rules that read well and make no sense, alone or together.
 
+use std::time::Duration;
+
 use super::error::{Mistake, Oddity, Place, Warning};
-use super::policy::{Action, Policy, Rule, When};
+use super::policy::{Action, Policy, Rule, TagList, When};
 
 /// What of `rule` contradicts itself, or would empty a repository.
 pub(super) fn rule(rule: &Rule, policy: &Policy) -> Result<(), Mistake> {
@@ -61,6 +63,12 @@ fn empties(rule: &Rule) -> bool {
     rule.action == Action::Expire && rule.judges_tags() && all_tags && all_regex && !narrows(rule)
 }
 
+/// Whether it lets every tag go but for exceptions, at once.
+fn empties_but(rule: &Rule) -> bool {
+    let exceptions = !rule.tags.is_empty() && rule.tags.iter().all(|glob| glob.starts_with('!'));
+    rule.action == Action::Expire && exceptions && rule.tag_regex.is_none() && !narrows(rule)
+}
+
 /// Whether it has a selector besides its repositories, its kind, and globs and expressions of tags to match.
 fn narrows(rule: &Rule) -> bool {
     let texts = [
@@ -84,6 +92,15 @@ fn saves(keep: &Rule, expire: &Rule) -> bool {
     keep.action == Action::Keep && keep.judges_tags() && there
 }
 
+/// Who writes that something expires at a younger age has probably mistaken the unit: `3m` are three minutes.
+const LEAST_AGE: Duration = Duration::from_secs(60 * 60);
+
+/// What is allowed in a list of protected or immutable tags and probably not meant.
+pub(super) fn oddity_of_list(list: &TagList, place: Place) -> Option<Warning> {
+    has_lone_star(&list.repositories)
+        .then_some(Warning { place, oddity: Oddity::Star { key: "repositories" } })
+}
+
 /// What is allowed in a policy and probably not meant.
 pub(super) fn oddities(policy: &Policy) -> Vec<Warning> {
     let of_policy = |oddity| Warning { place: Place::Policy(policy.name.clone()), oddity };
@@ -102,12 +119,19 @@ pub(super) fn oddities(policy: &Policy) -> Vec<Warning> {
         if has_lone_star(&rule.repositories) {
             of_rule(Oddity::Star { key: "repositories" });
         }
-        if empties(rule) {
+        if empties(rule) || empties_but(rule) {
             of_rule(Oddity::Everything);
         }
-        let untagged = rule.action == Action::Expire && rule.untagged;
-        if untagged && rule.pushed_before.is_none() && rule.pulled_before.is_none() {
+        let alone = rule.action == Action::Expire && (rule.untagged || rule.orphaned);
+        if alone && rule.pushed_before.is_none() && rule.pulled_before.is_none() {
             of_rule(Oddity::Hasty);
+        }
+        for (key, text) in [("pushed_before", &rule.pushed_before), ("pulled_before", &rule.pulled_before)] {
+            let span = text.as_deref().and_then(|text| humantime::parse_duration(text).ok());
+            let always = rule.action == Action::Expire && rule.when == When::Always;
+            if always && span.is_some_and(|span| span < LEAST_AGE) {
+                of_rule(Oddity::Young { key, text: text.clone().unwrap_or_default() });
+            }
         }
         if let Some(keep) = policy.rules.iter().find(|other| shadows(other, rule)) {
             of_rule(Oddity::Shadowed(keep.name.clone()));

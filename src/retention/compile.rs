@@ -37,6 +37,12 @@ impl Policies {
             }
             compile_policy(&policy, &mut compiled, &mut warnings)?;
         }
+        for (number, list) in self.protected.iter().enumerate() {
+            warnings.extend(check::oddity_of_list(list, Place::Protected(number + 1)));
+        }
+        for (number, list) in self.immutable.iter().enumerate() {
+            warnings.extend(check::oddity_of_list(list, Place::Immutable(number + 1)));
+        }
         compiled.protected = safe_tags(&self.protected, Place::Protected)?;
         compiled.immutable = safe_tags(&self.immutable, Place::Immutable)?;
         Ok((compiled, warnings))

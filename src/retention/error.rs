@@ -157,9 +157,17 @@ pub enum Oddity {
     Everything,
     /// An expire rule for untagged manifests that leaves a push no time.
     #[error(
-        "it expires untagged manifests at once; with pushed_before, a push has time to tag what it brings"
+        "it expires untagged manifests at once, or what is attached to something that has not come yet; with pushed_before, a push has time to tag what it brings"
     )]
     Hasty,
+    /// An expire rule for what is younger than an hour.
+    #[error("{key}: {text} is less than an hour; `m` are minutes, `M` months")]
+    Young {
+        /// The selector.
+        key: &'static str,
+        /// The age as it was written.
+        text: String,
+    },
     /// `*` alone, for repositories.
     #[error("{key}: `*` is for names without a slash; `**` is for all")]
     Star {

@@ -15,7 +15,6 @@ use super::reclaimable::Reclaimables;
 use super::watch::Watch;
 use crate::jobs::RoomMaking;
 use crate::metadata::Totals;
-use crate::registry::BudgetState;
 
 /// More damaged blobs than are counted one by one.
 const MOST_DAMAGED: usize = 10_000;
@@ -28,7 +27,6 @@ pub(super) struct StoreMetrics {
     operator: Arc<Operator>,
     watch: Arc<Watch>,
     room: Arc<RoomMaking>,
-    budget: Mutex<Option<BudgetState>>,
     totals: Mutex<Totals>,
     damaged: AtomicU64,
     reclaimable: Reclaimables,
@@ -43,8 +41,8 @@ impl fmt::Debug for StoreMetrics {
 impl StoreMetrics {
     pub(super) fn new(operator: Arc<Operator>, watch: Arc<Watch>, room: Arc<RoomMaking>) -> Self {
         let reclaimable = Reclaimables::new(Arc::clone(&operator));
-        let (budget, totals, damaged) = (Mutex::default(), Mutex::default(), AtomicU64::new(0));
-        Self { operator, watch, room, budget, totals, damaged, reclaimable }
+        let (totals, damaged) = (Mutex::default(), AtomicU64::new(0));
+        Self { operator, watch, room, totals, damaged, reclaimable }
     }
 
     /// The totals; those of the last time, where they can't be had without waiting.
@@ -102,16 +100,12 @@ impl StoreMetrics {
         show("leased_allocated_bytes", help, &gauge(holdings.leased.allocated))
     }
 
-    /// How the budget stands, if there is one; as the last time, where that can't be had without waiting.
+    /// How the budget stands, if there is one.
     fn budget(&self, show: &mut Show<'_>) -> fmt::Result {
-        let registry = &self.operator.opened.registry;
-        let mut last = self.budget.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(Ok(state)) = registry.budget().now_or_never() {
-            *last = state;
-        }
-        let Some(state) = *last else {
+        let Some(state) = self.watch.budget() else {
             return Ok(());
         };
+        let registry = &self.operator.opened.registry;
         show("budget_bytes", "The most that the registry may take of the disk", &gauge(state.budget))?;
         show("budget_used_bytes", "What it takes, open uploads included", &gauge(state.taken()))?;
         show("budget_high_bytes", "Above this room is made", &gauge(state.high))?;

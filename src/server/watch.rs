@@ -1,11 +1,12 @@
 //! Watches how much room is left: warns early, and trims the ballast.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::ballast::{Ballast, Change};
 use super::open::Opened;
+use crate::registry::BudgetState;
 
 /// How often it looks.
 const INTERVAL: Duration = Duration::from_secs(2);
@@ -26,13 +27,15 @@ pub struct Watch {
     ballast: Ballast,
     free: AtomicU64,
     level: AtomicU8,
+    budget: Mutex<Option<BudgetState>>,
 }
 
 impl Watch {
     /// Nothing was looked at yet.
     pub fn new(opened: Arc<Opened>) -> Self {
         let ballast = Ballast::new(&opened.metadata_dir);
-        Self { opened, ballast, free: AtomicU64::new(0), level: AtomicU8::new(Level::Ample as u8) }
+        let (free, level) = (AtomicU64::new(0), AtomicU8::new(Level::Ample as u8));
+        Self { opened, ballast, free, level, budget: Mutex::default() }
     }
 
     /// How many bytes could be written at the last look.
@@ -43,6 +46,11 @@ impl Watch {
     /// 0 with room, 1 with little, 2 when pushes are refused, 3 when the disk cannot be looked at.
     pub fn severity(&self) -> u64 {
         self.level.load(Ordering::Relaxed).into()
+    }
+
+    /// How the budget stood at the last look, if there is one.
+    pub fn budget(&self) -> Option<BudgetState> {
+        *self.budget.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What those who push should know, if anything.
@@ -65,6 +73,9 @@ impl Watch {
         self.free.store(free, Ordering::Relaxed);
         if self.level.swap(level as u8, Ordering::Relaxed) != level as u8 {
             tell(level, free, &self.opened.data.display());
+        }
+        if let Ok(state) = self.opened.registry.budget().await {
+            *self.budget.lock().unwrap_or_else(PoisonError::into_inner) = state;
         }
     }
 

@@ -267,6 +267,26 @@ async fn under_pressure_it_goes_step_by_step_until_it_is_enough() {
     assert_eq!(tags(&repo).await, ["1", "4"]);
 }
 
+#[tokio::test]
+async fn a_plan_is_not_done_by_other_policies_or_for_a_store_that_is_not_full() {
+    let mut kit = Kit::new();
+    let repo = kit.repo("app");
+    push_image(&repo, "a", "a").await;
+    kit.clock.advance(2 * DAY);
+    let retention = retention(&mut kit, Policies::default()).await;
+    retention.book().put(&kit.registry, &old_rule("mine"), None).await.expect("set");
+    let (plan, full) = (retention.plan(None, false).await, retention.plan(None, true).await);
+    let (plan, full) = (plan.expect("planned"), full.expect("planned"));
+    assert_eq!((plan.steps(), full.steps()), (1, 1));
+    let refused = retention.apply(&full, false, None).await.expect_err("the store is not full");
+    assert!(matches!(refused, RetentionError::UnderPressure(_)), "{refused}");
+    let keep = Policy { preset: Some("keep-everything".into()), ..Policy::default() };
+    retention.book().put(&kit.registry, &keep, None).await.expect("set");
+    let refused = retention.apply(&plan, false, None).await.expect_err("something keeps it now");
+    assert!(matches!(refused, RetentionError::OtherPolicies(_)), "{refused}");
+    assert_eq!(tags(&repo).await, ["a"]);
+}
+
 fn old_rule(name: &str) -> Policy {
     let rule = Rule { pushed_before: Some("1d".into()), ..Rule::new("old", Action::Expire) };
     Policy { name: name.into(), rules: vec![rule], ..Policy::default() }

@@ -163,7 +163,10 @@ pub struct Run {
 impl From<RetentionError> for Problem {
     fn from(error: RetentionError) -> Self {
         match error {
-            RetentionError::Policies(_) | RetentionError::Clock(_) => Self::new(StatusCode::CONFLICT, error),
+            RetentionError::Policies(_)
+            | RetentionError::Clock(_)
+            | RetentionError::OtherPolicies(_)
+            | RetentionError::UnderPressure(_) => Self::new(StatusCode::CONFLICT, error),
             RetentionError::NoPlan(_) => Self::unknown(error),
             RetentionError::Fault(fault) => fault.into(),
         }
@@ -205,6 +208,9 @@ async fn plan(
         (None, _) => 0,
     };
     let plan = match parameters.plan {
+        Some(_) if parameters.repository.is_some() || parameters.pressure.is_some() => {
+            return Err(Problem::bad("plan: was made already, so repository and pressure cannot be chosen"));
+        }
         Some(id) => api.retention().held(id)?,
         None => {
             let repo = repository(parameters.repository.as_deref())?;
@@ -264,6 +270,11 @@ fn item(plan: &PlanReport, repo: &RepoName, row: &Row) -> PlanItem {
 )]
 async fn apply(may: MayChange, InBody(request): InBody<ApplyRequest>) -> Result<Json<Applied>, Problem> {
     let repo = repository(request.repository.as_deref())?;
+    if repo.is_some() && request.plan.is_some() {
+        return Err(Problem::bad(
+            "repository: a plan is done as a whole; for a repository alone name no plan",
+        ));
+    }
     let retention = Arc::clone(may.retention());
     // It goes on where the client goes away.
     let work = tokio::spawn(async move {

@@ -50,7 +50,7 @@ impl<'a> Run<'a> {
         }
         if let Some(relief) = &self.job.relief {
             let relieved = relief.relieve(self).await?;
-            while self.empty_trash(MOST).await? > 0 {}
+            while !self.is_enough().await? && self.empty_trash(MOST).await? > 0 {}
             tracing::debug!(tags = relieved.tags, manifests = relieved.manifests, "policies made room");
         }
         Ok(())

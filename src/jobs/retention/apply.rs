@@ -9,7 +9,7 @@ use crate::clock::Timestamp;
 use crate::metadata::{Change, ExpireManifest, ExpireTag, Expired};
 use crate::oci::{Digest, RepoName, Tag};
 use crate::registry::{Fault, Registry};
-use crate::retention::Expiry;
+use crate::retention::{Cause, Expiry};
 
 /// How many steps are under way at once. The store takes them in their order and makes them durable together.
 const TOGETHER: usize = 32;
@@ -98,7 +98,11 @@ impl Steps<'_> {
         match &row.tag {
             Some(tag) => {
                 let (tag, digest, updated_at) = (tag.clone(), digest.clone(), *at);
-                let expiry = ExpireTag { repo, tag, digest, updated_at, pulled_before, change };
+                let attached_to = match &expiry.cause {
+                    Cause::Subject(subject) => Some(subject.clone()),
+                    Cause::Rule | Cause::Tags | Cause::Index(_) => None,
+                };
+                let expiry = ExpireTag { repo, tag, digest, updated_at, pulled_before, attached_to, change };
                 self.registry.expire_tag(expiry).await
             }
             None => {

@@ -18,6 +18,14 @@ pub enum RetentionError {
     /// The plan is not there any more: another one was made since, or the program was started anew.
     #[error("there is no plan {0} any more: make a new one")]
     NoPlan(Uuid),
+    /// The plan was made by other policies.
+    #[error("the policies have changed since the plan {0} was made: make a new one")]
+    OtherPolicies(Uuid),
+    /// The plan is for a store that is nearly full.
+    #[error(
+        "the plan {0} tells what would go if the store were nearly full: it is done then, and not by hand"
+    )]
+    UnderPressure(Uuid),
     /// A store failed.
     #[error(transparent)]
     Fault(#[from] Fault),

@@ -150,7 +150,7 @@ impl Retention {
     }
 
     /// Does exactly what a plan says, for `by`. What has changed since is skipped and told; if it is `strict`,
-    /// the first such stops it.
+    /// the first such stops it. So do other policies: they may keep what those of the plan let go.
     ///
     /// # Errors
     /// [`RetentionError`]; what was done until then is done.
@@ -160,12 +160,22 @@ impl Retention {
         strict: bool,
         by: Option<&str>,
     ) -> Result<AppliedReport, RetentionError> {
+        if plan.pressure {
+            return Err(RetentionError::UnderPressure(plan.id));
+        }
+        if self.usable()?.fingerprint != plan.policies {
+            return Err(RetentionError::OtherPolicies(plan.id));
+        }
         self.trust_clock().await?;
         self.pin(&plan.repositories).await?;
         let steps = self.steps(plan, by);
         let mut report = AppliedReport { began_at: self.now(), ..AppliedReport::default() };
         let mut next = Some(0);
         while let Some(from) = next {
+            if self.book.in_force().fingerprint != plan.policies {
+                report.stopped = true;
+                break;
+            }
             next = steps.run(from, self.settings.batch, strict, &mut report).await?;
             tokio::task::yield_now().await;
         }
@@ -187,11 +197,13 @@ impl Retention {
         self.trust_clock().await?;
         let plan = self.make(None, true).await?;
         self.pin(&plan.repositories).await?;
-        let steps = self.steps(&plan, None);
+        let lease = self.registry.settings().shortest_lease();
+        let steps = apply::Steps { lease, ..self.steps(&plan, None) };
         let mut report = AppliedReport { began_at: self.now(), ..AppliedReport::default() };
         let mut next = (plan.steps() > 0).then_some(0);
         while let Some(from) = next {
-            if enough(&report).await? {
+            // Whoever makes room plans anew by what the operator says then.
+            if enough(&report).await? || self.book.in_force().fingerprint != plan.policies {
                 break;
             }
             next = steps.run(from, 1, false, &mut report).await?;
@@ -207,7 +219,7 @@ impl Retention {
         let (now, mut found) = (self.now(), Vec::new());
         if let Some(repo) = repo {
             found.extend(self.judge(&in_force.compiled, repo, now, pressure).await?);
-            return Ok(PlanReport::new(now, pressure, found));
+            return Ok(PlanReport::new(&in_force, now, pressure, found));
         }
         let mut after: Option<RepoName> = None;
         loop {
@@ -218,7 +230,7 @@ impl Retention {
             }
             match names.into_iter().last() {
                 Some(last) => after = Some(last),
-                None => return Ok(PlanReport::new(now, pressure, found)),
+                None => return Ok(PlanReport::new(&in_force, now, pressure, found)),
             }
         }
     }

@@ -86,7 +86,7 @@ impl Retention {
                 continue;
             };
             metadata.set_pins(&repo, rows.pins.clone()).await?;
-            let plan = PlanReport::new(now, false, vec![rows]);
+            let plan = PlanReport::new(&pass.in_force, now, false, vec![rows]);
             pass.current = (plan.steps() > 0).then_some((plan, 0));
             return Ok(true);
         }

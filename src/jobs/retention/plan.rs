@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use uuid::Uuid;
 
+use super::book::InForce;
 use crate::clock::Timestamp;
 use crate::metadata::Pin;
 use crate::oci::{Digest, RepoName, Tag};
@@ -18,6 +19,8 @@ pub struct PlanReport {
     pub now: Timestamp,
     /// Whether it is for a store that is nearly full.
     pub pressure: bool,
+    /// What tells the policies that it was made by from others.
+    pub(super) policies: String,
     /// Each repository that some rule is for.
     pub repositories: Vec<RepoRows>,
     /// The bytes that would come free, if that is known.
@@ -54,7 +57,12 @@ pub struct Row {
 
 impl PlanReport {
     /// Of these repositories, in the order in which their rows are told.
-    pub(super) fn new(now: Timestamp, pressure: bool, repositories: Vec<RepoRows>) -> Self {
+    pub(super) fn new(
+        in_force: &InForce,
+        now: Timestamp,
+        pressure: bool,
+        repositories: Vec<RepoRows>,
+    ) -> Self {
         let mut steps = Vec::new();
         for (repo, rows) in repositories.iter().enumerate() {
             for (place, row) in rows.rows.iter().enumerate() {
@@ -66,7 +74,8 @@ impl PlanReport {
         }
         steps.sort_unstable_by_key(|(order, _)| *order);
         let steps = steps.into_iter().map(|(_, at)| at).collect();
-        Self { id: Uuid::new_v4(), now, pressure, repositories, would_free: None, steps }
+        let policies = in_force.fingerprint.clone();
+        Self { id: Uuid::new_v4(), now, pressure, policies, repositories, would_free: None, steps }
     }
 
     /// How many steps it has.

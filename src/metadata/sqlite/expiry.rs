@@ -10,6 +10,7 @@ use crate::clock::Timestamp;
 use crate::metadata::{
     Change, ChangeKind, CollectionRules, ExpireManifest, ExpireTag, Expired, Expiry, Result,
 };
+use crate::oci::Digest;
 
 #[async_trait]
 impl Expiry for SqliteMetadata {
@@ -33,6 +34,7 @@ fn expire_tag(c: &Connection, expiry: &ExpireTag) -> rusqlite::Result<Expired> {
     let same = found.digest == target && found.updated_at == expiry.updated_at;
     if !same
         || change.fixed.contains(tag)
+        || is_attached(c, repo, expiry.attached_to.as_ref())?
         || was_pulled(c, repo, found.manifest, &target, expiry.pulled_before)?
     {
         return Ok(Expired::Changed);
@@ -43,6 +45,18 @@ fn expire_tag(c: &Connection, expiry: &ExpireTag) -> rusqlite::Result<Expired> {
         return Ok(Expired::Done { removed_manifest: false });
     }
     remove(c, repo, found.manifest, &target, change)
+}
+
+/// Whether something holds the manifest that a tag is attached to: it was to go first, and has not.
+fn is_attached(c: &Connection, repo: i64, subject: Option<&Digest>) -> rusqlite::Result<bool> {
+    let Some(subject) = subject.map(digest) else {
+        return Ok(false);
+    };
+    let id = c
+        .prepare_cached("SELECT id FROM manifests WHERE repo = ?1 AND digest = ?2 AND state = 0")?
+        .query_row(params![repo, subject], |row| row.get(0))
+        .optional()?;
+    id.map_or(Ok(false), |id| holds::manifest_is_held_live(c, id, repo, &subject))
 }
 
 fn expire_manifest(c: &Connection, expiry: &ExpireManifest) -> rusqlite::Result<Expired> {
@@ -70,7 +84,8 @@ fn expire_manifest(c: &Connection, expiry: &ExpireManifest) -> rusqlite::Result<
     };
     if alone_at != expiry.alone_at
         || was_pulled(c, repo, id, &target, expiry.pulled_before)?
-        || holds::manifest_is_held_live(c, id, repo, &target)?
+        // What is in the trash holds too: it comes back with what belongs to it.
+        || holds::manifest_is_held(c, id, repo, &target)?
         || holds::is_leased(c, repo, leased_at, &lease)?
     {
         return Ok(Expired::Changed);

@@ -15,6 +15,7 @@ fn expiry(name: &str, of: &str, pushed: i64, hours: i64) -> ExpireTag {
         digest: digest(of),
         updated_at: at(pushed),
         pulled_before: None,
+        attached_to: None,
         change: Change::from(at(hours)).because("policy ci, rule old builds"),
     }
 }
@@ -66,6 +67,12 @@ pub async fn a_tag_that_changed_does_not_expire(s: &Scene) {
     let change = Change { fixed: FixedTags::new(|_| true), ..at(3).into() };
     assert_eq!(expire(s, ExpireTag { change, ..expiry("v1", "b", 2, 3) }).await, Expired::Changed);
     assert!(s.tagged("app", "v1").await.is_some());
+    // A signature stays with what it signs, and goes behind it.
+    s.put("app", image("signature").tag("b.sig"), 3).await;
+    let attached = || ExpireTag { attached_to: Some(digest("b")), ..expiry("b.sig", "signature", 3, 4) };
+    assert_eq!(expire(s, attached()).await, Expired::Changed);
+    assert_eq!(expire(s, expiry("v1", "b", 2, 4)).await, GONE);
+    assert_eq!(expire(s, attached()).await, GONE);
 }
 
 /// A pull that came after the judgement keeps: of the manifest, of a child, of an index above it.

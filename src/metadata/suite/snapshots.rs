@@ -104,6 +104,7 @@ pub async fn a_pin_holds_against_an_expiry(s: &Scene) {
         digest: digest("a"),
         updated_at: at(0),
         pulled_before: None,
+        attached_to: None,
         change: at(5).into(),
     };
     let done = s.store.expire_tag(expiry).await.expect("an answer");

@@ -59,6 +59,15 @@ fn what_is_odd_is_warned_about() {
     assert_eq!(odd(&[("k", "keep", "newest = 3"), ("e", "expire", "pushed_before = '1d'")]), "");
     assert!(odd(&[("k", "keep", "newest = 3"), ("e", "expire", "")]).contains("rule `e`"));
     assert!(odd(&[("e", "expire", "untagged = true")]).contains("untagged manifests at once"));
+    assert!(odd(&[("e", "expire", "orphaned = true")]).contains("untagged manifests at once"));
+    assert!(odd(&[("e", "expire", "pushed_before = '3m'")]).contains("3m is less than an hour"));
+    assert!(odd(&[("e", "expire", "tags = ['!v*']")]).contains("rule `e`"));
+    let lists =
+        warnings("[[protected]]\nrepositories = ['*']\n[[immutable]]\nrepositories = ['*']").join("\n");
+    assert!(
+        lists.contains("protected tags, list 1: ") && lists.contains("immutable tags, list 1: "),
+        "{lists}"
+    );
     assert!(
         warnings("[[policies]]\nname = 'a'\nrepositories = ['*']").join("\n").contains("`**` is for all")
     );

@@ -121,6 +121,7 @@ impl World {
             digest: found.digest.clone(),
             updated_at: found.tagged_at.expect("by its tag"),
             pulled_before: None,
+            attached_to: None,
             change: Change::from(now).because("a policy"),
         };
         let Expired::Done { removed_manifest } = self.registry.expire_tag(expiry).await.expect("facts")
