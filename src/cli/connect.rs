@@ -3,16 +3,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
 
 use super::Failure;
 use crate::config::Config;
 use crate::http::AlwaysReady;
-use crate::http::api::{Api, ApiSettings, Changes};
-use crate::jobs::{self, Collector, RepositoryJob, Scrub};
+use crate::http::api::{ApiSettings, Changes};
+use crate::jobs::{self, RepositoryJob};
 use crate::server::admin::{self, ApiClient};
 use crate::server::operations::{OperationError, Operator};
-use crate::server::{LockError, Opened, Purpose, StartError, collector_settings, retention, scrub_settings};
+use crate::server::{LockError, Opened, Purpose, StartError};
 
 /// How often a server that has the lock and no socket is looked for, and how long it is waited for between.
 const TRIES: u32 = 20;
@@ -39,24 +41,27 @@ pub(super) async fn connect(config: &Config, change: bool) -> Result<ApiClient, 
     Err(Failure::Other("unreachable".into()))
 }
 
+/// What the store that `config` describes answers to one question.
+pub(super) async fn ask<Q, A>(config: &Config, path: &str, parameters: &Q) -> Result<A, Failure>
+where
+    Q: Serialize + Sync,
+    A: DeserializeOwned,
+{
+    Ok(connect(config, false).await?.get(path, parameters).await?)
+}
+
 async fn here(config: &Config, opened: Opened, change: bool) -> Result<ApiClient, Failure> {
     let registry = Arc::clone(&opened.registry);
     if change {
         registry.recover().await.map_err(OperationError::from)?;
     }
-    let retention = retention(config, &registry).await?;
-    let collector = Collector::new(Arc::clone(&registry), collector_settings(config))
-        .with_policies(Arc::clone(retention.book()));
-    let scrub = Arc::new(Scrub::new(Arc::clone(&registry), scrub_settings(config)));
-    let collector = Arc::new(collector);
+    let operator = Operator::new(config, Arc::new(opened)).await?;
     if change && !config.storage.read_only {
         // Where no server does it, this process goes on with what is deleted or restored, until it ends.
-        let job = RepositoryJob::new(Arc::clone(&registry), config.gc.batch.get());
+        let job = RepositoryJob::new(registry, config.gc.batch.get());
         tokio::spawn(jobs::run(Arc::new(job), EVERY, CancellationToken::new()));
     }
     let settings = ApiSettings { changes: Changes::Socket, trash: config.gc.trash.0 };
-    let api = Api::new(registry, Arc::clone(&collector), Arc::new(AlwaysReady), Arc::clone(&scrub), settings)
-        .with_retention(Arc::clone(&retention));
-    let operator = Operator { opened: Arc::new(opened), collector, scrub, retention };
-    Ok(ApiClient::here(admin::router(Arc::new(operator), Arc::new(api))))
+    let api = operator.api(Arc::new(AlwaysReady), settings);
+    Ok(ApiClient::here(admin::router(Arc::new(operator), api)))
 }

@@ -4,14 +4,11 @@ use std::process::ExitCode;
 
 use super::args::{ListArgs, SortBy};
 use super::connect::connect;
-use super::table::{Table, print_json, size, when};
+use super::table::{Table, print_json, short, size, when};
 use super::{Failure, exit_code, start};
 use crate::config::Config;
 use crate::http::api::{ListParameters, Order, Repository, Sort, Tag};
 use crate::server::admin::path;
-
-/// How much of a digest tells it from others.
-const SHORT_DIGEST: usize = "sha256:".len() + 12;
 
 /// Lists repositories, those whose names begin with `prefix` if there is one.
 pub(super) fn repositories(
@@ -56,7 +53,7 @@ pub(super) fn tags(config: &Config, repository: &str, list: &ListArgs) -> Result
             size(tag.size),
             when(Some(tag.pushed_at)),
             when(tag.pulled_at),
-            tag.digest.chars().take(SHORT_DIGEST).collect(),
+            short(&tag.digest),
             tag.platforms.join(", "),
         ]);
     }

@@ -7,8 +7,8 @@ use http::Method;
 use serde_json::Value;
 
 use super::args::{ImportFrom, Output, RetentionCommand};
-use super::connect::connect;
-use super::table::{Table, print_json, size, when, write_out};
+use super::connect::{ask, connect};
+use super::table::{Table, print_json, short, size, when, write_out};
 use super::{Failure, exit_code, start};
 use crate::config::Config;
 use crate::http::api::{
@@ -17,9 +17,6 @@ use crate::http::api::{
 };
 use crate::retention::{PRESETS, Policies, Policy};
 use crate::server::admin::{ApiClient, path};
-
-/// How much of a digest tells it from others.
-const SHORT_DIGEST: usize = "sha256:".len() + 12;
 
 pub(super) fn run(config: &Config, command: RetentionCommand) -> Result<ExitCode, Failure> {
     match command {
@@ -67,7 +64,7 @@ fn plan(config: &Config, mut parameters: PlanParameters, json: bool) -> Result<E
         table.row([
             item.repository.clone(),
             item.tag.clone().unwrap_or_else(|| "(none)".into()),
-            item.digest.chars().take(SHORT_DIGEST).collect(),
+            short(&item.digest),
             if item.expires { "goes" } else { "stays" }.into(),
             item.reason.clone(),
         ]);
@@ -118,10 +115,7 @@ fn apply(config: &Config, request: &ApplyRequest, json: bool) -> Result<ExitCode
 }
 
 fn policies(config: &Config, json: bool) -> Result<ExitCode, Failure> {
-    let found: PolicyList = start()?.block_on(async {
-        let mut client = connect(config, false).await?;
-        Ok::<_, Failure>(client.get(&path(&["retention", "policies"]), &()).await?)
-    })?;
+    let found: PolicyList = start()?.block_on(ask(config, &path(&["retention", "policies"]), &()))?;
     if json {
         print_json(&found);
         return Ok(exit_code(found.broken.is_none()));
@@ -145,10 +139,8 @@ fn policies(config: &Config, json: bool) -> Result<ExitCode, Failure> {
 }
 
 fn runs(config: &Config, json: bool) -> Result<ExitCode, Failure> {
-    let found: Page<Run> = start()?.block_on(async {
-        let mut client = connect(config, false).await?;
-        Ok::<_, Failure>(client.get(&path(&["retention", "runs"]), &RecentParameters::default()).await?)
-    })?;
+    let asked = RecentParameters::default();
+    let found: Page<Run> = start()?.block_on(ask(config, &path(&["retention", "runs"]), &asked))?;
     if json {
         print_json(&found.items);
         return Ok(exit_code(true));
@@ -178,8 +170,7 @@ fn set(config: &Config, file: &Path) -> Result<ExitCode, Failure> {
     start()?.block_on(async {
         let mut client = connect(config, true).await?;
         for policy in &policies.policies {
-            let name = if policy.name.is_empty() { policy.preset.as_deref() } else { Some(&*policy.name) };
-            let name = name.unwrap_or_default();
+            let name = policy.called();
             let path = path(&["retention", "policies", name]);
             let checked: Checked = client.send(Method::PUT, &path, Some(policy)).await?;
             let mut text = format!("{name} is in force.\n");

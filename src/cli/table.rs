@@ -64,6 +64,11 @@ pub(super) fn size(bytes: u64) -> String {
     ByteSize(bytes).display().iec().to_string()
 }
 
+/// As much of a digest as tells it from others.
+pub(super) fn short(digest: &str) -> String {
+    digest.chars().take("sha256:".len() + 12).collect()
+}
+
 /// A time to the second, or that it never was.
 pub(super) fn when(time: Option<Time>) -> String {
     let text = |time: Time| time.to_string().chars().take("2026-01-31T12:00:00".len()).collect::<String>();

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
-use super::connect::connect;
+use super::connect::ask;
 use super::output::many;
 use super::table::{print_json, size, write_out};
 use super::{Failure, exit_code, start};
@@ -18,11 +18,8 @@ const MOST_TOLD: usize = 100;
 
 /// Tells what the repositories of `scope` use.
 pub(super) fn run(config: &Config, scope: Scope, json: bool) -> Result<ExitCode, Failure> {
-    let report: UsageReport = start()?.block_on(async {
-        let mut client = connect(config, false).await?;
-        let scope = Some(scope.to_string());
-        Ok::<_, Failure>(client.get(&path(&["usage"]), &UsageParameters { scope }).await?)
-    })?;
+    let asked = UsageParameters { scope: Some(scope.to_string()) };
+    let report: UsageReport = start()?.block_on(ask(config, &path(&["usage"]), &asked))?;
     if json {
         print_json(&report);
     } else {

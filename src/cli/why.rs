@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::process::ExitCode;
 use std::str::FromStr;
 
-use super::connect::connect;
+use super::connect::ask;
 use super::table::{print_json, size, when, write_out};
 use super::{Failure, exit_code, start};
 use crate::config::Config;
@@ -49,10 +49,7 @@ pub(super) fn run(config: &Config, subject: &Subject, json: bool) -> Result<Exit
         repository: subject.repository.as_ref().map(ToString::to_string),
         reference: subject.reference.to_string(),
     };
-    let why: Why = start()?.block_on(async {
-        let mut client = connect(config, false).await?;
-        Ok::<_, Failure>(client.get(&path(&["why"]), &asked).await?)
-    })?;
+    let why: Why = start()?.block_on(ask(config, &path(&["why"]), &asked))?;
     if json {
         print_json(&why);
     } else {

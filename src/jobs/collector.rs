@@ -6,18 +6,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::{ClockGuard, ClockState, Job, PolicyBook};
+use super::{Job, PolicyBook};
 use crate::clock::Timestamp;
 use crate::metadata::{CollectionRules, Garbage};
-use crate::registry::{Fault, Registry, SpaceState};
+use crate::registry::{ClockState, Fault, Registry, SpaceState};
 
 /// When things expire, and how much is done at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CollectorSettings {
-    /// How long what a pusher was told to be there is kept for its manifest.
-    pub lease: Duration,
-    /// How long at least, while room is made for the budget.
-    pub lease_pressure: Duration,
     /// How long a removed manifest can be brought back.
     pub trash: Duration,
     /// How long a manifest that nothing holds is kept; `None` for ever.
@@ -67,7 +63,6 @@ pub struct Collector {
     registry: Arc<Registry>,
     settings: CollectorSettings,
     policies: Arc<PolicyBook>,
-    clock_guard: ClockGuard,
     status: Mutex<CollectorStatus>,
     /// Room is being made for the budget.
     pressed: AtomicBool,
@@ -82,7 +77,6 @@ impl Collector {
             registry,
             settings,
             policies: Arc::default(),
-            clock_guard: ClockGuard::default(),
             status: Mutex::default(),
             pressed: AtomicBool::new(false),
             turn: tokio::sync::Mutex::default(),
@@ -139,13 +133,8 @@ impl Collector {
 
     /// How long a lease is now.
     fn lease(&self) -> Duration {
-        let CollectorSettings { lease, lease_pressure, .. } = self.settings;
-        if self.is_pressed() { lease.min(lease_pressure) } else { lease }
-    }
-
-    /// How long a lease is at least.
-    pub(super) fn shortest_lease(&self) -> Duration {
-        self.settings.lease.min(self.settings.lease_pressure)
+        let settings = self.registry.settings();
+        if self.is_pressed() { settings.shortest_lease() } else { settings.lease }
     }
 
     /// What a run would do now. Changes nothing.
@@ -239,11 +228,9 @@ impl Collector {
 
     /// Whether times may be compared now.
     pub(super) async fn clock_is_trusted(&self) -> Result<bool, Fault> {
-        let (metadata, clock) = (self.registry.metadata(), self.registry.clock());
-        let state = self.clock_guard.look(clock.as_ref(), metadata.recorded_time().await?);
-        let paused = match state {
+        let paused = match self.registry.clock_state().await? {
             ClockState::Trusted => {
-                metadata.record_time(clock.now()).await?;
+                self.registry.metadata().record_time(self.registry.clock().now()).await?;
                 None
             }
             ClockState::Suspect(reason) => Some(reason),

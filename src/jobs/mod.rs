@@ -2,7 +2,6 @@
 //! so that requests get their turn in between; the command line runs the same ticks.
 
 pub mod backup;
-mod clock_guard;
 mod collector;
 pub mod fsck;
 mod hashing;
@@ -21,7 +20,6 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 
-pub use clock_guard::{ClockGuard, ClockState};
 pub use collector::{Collected, Collector, CollectorSettings, CollectorStatus};
 pub use pressure::{Need, Relief, Relieved, RoomMaking};
 pub use repositories::RepositoryJob;

@@ -1,4 +1,4 @@
-//! The small regular chores: recording the progress of uploads at rest, the pulls and how the totals grow,
+//! The small regular chores: looking at the clock, recording the progress of uploads at rest, the pulls and how the totals grow,
 //! forgetting what is long gone, tidying the metadata, measuring blobs that an older version stored.
 
 use std::sync::Arc;
@@ -42,6 +42,8 @@ impl Job for Upkeep {
 
     async fn tick(&self) -> Result<bool, Fault> {
         self.registry.settle_uploads(false).await;
+        // Often, so that a jump is noticed soon after it.
+        self.registry.clock_state().await?;
         if self.ticks.fetch_add(1, Ordering::Relaxed).is_multiple_of(RARELY) {
             self.registry.flush_pulls().await?;
             self.registry.forget_history().await?;

@@ -239,6 +239,9 @@ pub trait Maintenance: Send + Sync {
     /// Records the time, lazily.
     async fn record_time(&self, now: Timestamp) -> Result<()>;
 
+    /// Moves the times by which things expire with the clock: all that lie within the jump's span.
+    async fn follow_jump(&self, jump: ClockJump) -> Result<()>;
+
     /// Totals, kept current, at a cost that does not depend on how much there is.
     async fn totals(&self) -> Result<Totals>;
 

@@ -30,6 +30,17 @@ pub struct UploadEnd {
     pub shortest: Duration,
 }
 
+/// The clock was wrong and has been put right.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClockJump {
+    /// From when,
+    pub from: Timestamp,
+    /// and until when, by itself.
+    pub until: Timestamp,
+    /// By how much it was behind.
+    pub by: Duration,
+}
+
 /// A lease to be renewed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Renewal {

@@ -29,7 +29,7 @@ pub use manifest::{
 pub use media_type::{InvalidMediaType, MediaType};
 pub use name::{InvalidName, RepoName};
 pub use pagination::{InvalidPageSize, Page, PageLimits};
-pub use platform::{IndexMember, index_members, index_platforms, platforms};
+pub use platform::{IndexMember, each_once, index_members, index_platforms, platforms};
 pub use random_id::{Generation, UploadId};
 pub use range::{ByteRange, ContentRange, InvalidContentRange};
 pub use reference::{InvalidReference, InvalidTag, Reference, Tag};

@@ -79,21 +79,20 @@ pub fn index_members(content: &[u8]) -> Vec<IndexMember> {
 pub fn index_platforms(content: &[u8]) -> Option<Vec<String>> {
     let index: Index = serde_json::from_slice(content).ok()?;
     let each = index.manifests.into_iter().map(|member| member.platform?.known());
-    let mut found = Vec::new();
-    for platform in each.collect::<Option<Vec<_>>>()?.into_iter().flatten() {
-        if !found.contains(&platform) {
-            found.push(platform);
-        }
-    }
-    Some(found)
+    Some(each_once(each.collect::<Option<Vec<_>>>()?.into_iter().flatten()))
 }
 
 /// The platforms of an index's members, each once, in the order in which they come.
 pub fn platforms(members: &[IndexMember]) -> Vec<String> {
-    let mut found: Vec<String> = Vec::new();
-    for platform in members.iter().filter_map(|member| member.platform.as_ref()) {
-        if !found.contains(platform) {
-            found.push(platform.clone());
+    each_once(members.iter().filter_map(|member| member.platform.clone()))
+}
+
+/// `platforms` without those that came before. There are few.
+pub fn each_once(platforms: impl IntoIterator<Item = String>) -> Vec<String> {
+    let mut found = Vec::new();
+    for platform in platforms {
+        if !found.contains(&platform) {
+            found.push(platform);
         }
     }
     found

@@ -6,6 +6,7 @@
 
 mod blobs;
 mod budget;
+mod clock_guard;
 mod damaged;
 mod details;
 mod errors;
@@ -40,6 +41,7 @@ use bytes::Bytes;
 use futures_util::Stream;
 
 pub use budget::{BudgetLevel, BudgetSettings, BudgetSize, BudgetState, Pressure, RoomMaker};
+pub use clock_guard::ClockState;
 pub use errors::*;
 pub use guard::TagGuard;
 pub use history::PointedBack;
@@ -136,6 +138,7 @@ pub struct Registry {
     surroundings: budget::Surroundings,
     pressure: Arc<Pressure>,
     outcomes: outcomes::Outcomes,
+    clock_guard: clock_guard::ClockGuard,
     /// Since when every lease was written down, where there is a budget; a time as in [`Timestamp`].
     told_since: AtomicI64,
 }
@@ -166,6 +169,7 @@ impl Registry {
     ) -> Arc<Self> {
         let sessions = sessions::Sessions::new(settings.parallel_uploads);
         let told_since = AtomicI64::new(clock.now().0);
+        let clock_guard = clock_guard::ClockGuard::of(clock.as_ref());
         Arc::new(Self {
             blobs,
             metadata,
@@ -180,6 +184,7 @@ impl Registry {
             surroundings: budget::Surroundings::default(),
             pressure: Arc::default(),
             outcomes: outcomes::Outcomes::default(),
+            clock_guard,
             told_since,
         })
     }
@@ -208,6 +213,11 @@ impl Registry {
     /// no other then. `None` without a budget, for that costs a write where otherwise none is needed.
     pub fn told_since(&self) -> Option<Timestamp> {
         self.settings.budget.map(|_| Timestamp(self.told_since.load(Ordering::Acquire)))
+    }
+
+    /// From now on: before, a lease may be missing.
+    fn told_anew(&self) {
+        self.told_since.fetch_max(self.clock.now().0, Ordering::AcqRel);
     }
 
     /// The settings.

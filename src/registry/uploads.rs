@@ -7,7 +7,7 @@
 use std::ops::RangeInclusive;
 
 use super::sessions::{OpenUpload, Owned};
-use super::{ClientBody, Fault, Repository, Settings, UploadError};
+use super::{ClientBody, Fault, Repository, UploadError};
 use crate::metadata::{BlobSize, Commit, Progress, UploadEnd, UploadRecord};
 use crate::oci::{Algorithm, BlobKey, Digest, Generation, Hasher, UploadId};
 use crate::store::StoreError;
@@ -238,9 +238,10 @@ impl super::Registry {
         Ok(())
     }
 
-    pub(super) fn end_of_upload(&self) -> UploadEnd {
-        let Settings { lease, .. } = self.settings;
-        UploadEnd { now: self.clock.now(), lease, shortest: self.settings.shortest_lease() }
+    /// How an upload ends now.
+    pub(crate) fn end_of_upload(&self) -> UploadEnd {
+        let (lease, shortest) = (self.settings.lease, self.settings.shortest_lease());
+        UploadEnd { now: self.clock.now(), lease, shortest }
     }
 }
 

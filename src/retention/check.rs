@@ -126,18 +126,23 @@ pub(super) fn oddities(policy: &Policy) -> Vec<Warning> {
         if alone && rule.pushed_before.is_none() && rule.pulled_before.is_none() {
             of_rule(Oddity::Hasty);
         }
-        for (key, text) in [("pushed_before", &rule.pushed_before), ("pulled_before", &rule.pulled_before)] {
-            let span = text.as_deref().and_then(|text| humantime::parse_duration(text).ok());
-            let always = rule.action == Action::Expire && rule.when == When::Always;
-            if always && span.is_some_and(|span| span < LEAST_AGE) {
-                of_rule(Oddity::Young { key, text: text.clone().unwrap_or_default() });
-            }
-        }
+        young(rule).for_each(&mut of_rule);
         if let Some(keep) = policy.rules.iter().find(|other| shadows(other, rule)) {
             of_rule(Oddity::Shadowed(keep.name.clone()));
         }
     }
     found
+}
+
+/// The ages by which `rule` lets go what was hardly pushed.
+fn young(rule: &Rule) -> impl Iterator<Item = Oddity> {
+    let always = rule.action == Action::Expire && rule.when == When::Always;
+    let ages = [("pushed_before", &rule.pushed_before), ("pulled_before", &rule.pulled_before)];
+    ages.into_iter().filter_map(move |(key, text)| {
+        let text = text.as_deref()?;
+        let span = humantime::parse_duration(text).ok()?;
+        (always && span < LEAST_AGE).then(|| Oddity::Young { key, text: text.to_owned() })
+    })
 }
 
 fn has_lone_star(patterns: &[String]) -> bool {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::snapshot::{ManifestFacts, RepoSnapshot};
-use crate::oci::Digest;
+use crate::oci::{Digest, each_once};
 
 impl RepoSnapshot {
     /// Fills in what is not known of indexes and is known of all their children: the platforms of any child,
@@ -32,15 +32,8 @@ impl RepoSnapshot {
 }
 
 fn platforms(children: &[&ManifestFacts]) -> Option<Vec<String>> {
-    let mut found: Vec<String> = Vec::new();
-    for child in children {
-        for platform in child.platforms.as_ref()? {
-            if !found.contains(platform) {
-                found.push(platform.clone());
-            }
-        }
-    }
-    Some(found)
+    let each = children.iter().map(|child| child.platforms.clone());
+    Some(each_once(each.collect::<Option<Vec<_>>>()?.into_iter().flatten()))
 }
 
 fn labels(children: &[&ManifestFacts]) -> Option<BTreeMap<String, String>> {

@@ -36,6 +36,16 @@ pub struct Policy {
     pub rules: Vec<Rule>,
 }
 
+impl Policy {
+    /// Its name; without one of its own, its preset's.
+    pub fn called(&self) -> &str {
+        match &self.preset {
+            Some(preset) if self.name.is_empty() => preset,
+            _ => &self.name,
+        }
+    }
+}
+
 /// Tags that are safe from rules.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]

@@ -32,10 +32,7 @@ pub(super) fn expand(policy: &Policy) -> Result<Policy, PolicyError> {
     let Some(name) = &policy.preset else {
         return Ok(policy.clone());
     };
-    let mut policy = policy.clone();
-    if policy.name.is_empty() {
-        policy.name.clone_from(name);
-    }
+    let mut policy = Policy { name: policy.called().to_owned(), ..policy.clone() };
     let Some(preset) = READ.iter().find(|preset| preset.name == *name) else {
         let (place, mistake) = (Place::Policy(policy.name), Mistake::UnknownPreset(name.clone()));
         return Err(PolicyError { place, mistake });

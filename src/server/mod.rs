@@ -37,7 +37,7 @@ mod watch;
 pub use errors::StartError;
 pub use health::{Health, Readiness};
 pub use lock::{DataLock, LockError};
-pub use open::{Opened, Purpose, collector_settings, retention, scrub_settings};
+pub use open::{Opened, Purpose};
 pub use restore::{Restored, restore};
 pub use run::{listen_settings, serve};
 pub use runtime::{background_runtime, runtime};

@@ -244,10 +244,8 @@ fn quota(setting: &QuotaSetting) -> Quota {
 }
 
 /// When things expire.
-pub fn collector_settings(config: &Config) -> CollectorSettings {
+pub(super) fn collector_settings(config: &Config) -> CollectorSettings {
     CollectorSettings {
-        lease: config.gc.lease.0,
-        lease_pressure: config.gc.lease_pressure.0,
         trash: config.gc.trash.0,
         untagged: match config.gc.untagged {
             Untagged::Keep => None,
@@ -263,7 +261,10 @@ pub fn collector_settings(config: &Config) -> CollectorSettings {
 ///
 /// # Errors
 /// [`StartError`].
-pub async fn retention(config: &Config, registry: &Arc<Registry>) -> Result<Arc<Retention>, StartError> {
+pub(super) async fn retention(
+    config: &Config,
+    registry: &Arc<Registry>,
+) -> Result<Arc<Retention>, StartError> {
     let book = PolicyBook::of_file(config.retention.policies());
     let book =
         Arc::new(book.map_err(|error| StartError::Setting {
@@ -272,12 +273,12 @@ pub async fn retention(config: &Config, registry: &Arc<Registry>) -> Result<Arc<
         })?);
     book.load(registry.metadata().as_ref()).await?;
     registry.guard_tags(Arc::clone(&book) as _);
-    let settings = RetentionSettings { lease: config.gc.lease.0, batch: config.gc.batch.get() };
+    let settings = RetentionSettings { batch: config.gc.batch.get() };
     Ok(Arc::new(Retention::new(Arc::clone(registry), book, settings)))
 }
 
 /// How fast everything is read again.
-pub fn scrub_settings(config: &Config) -> ScrubSettings {
+pub(super) fn scrub_settings(config: &Config) -> ScrubSettings {
     let period = match config.scrub.period {
         Period::Off => None,
         Period::Every(span) => Some(span.0),

@@ -8,8 +8,12 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use super::errors::StartError;
 use super::lock::{DataLock, LockError};
-use super::open::Opened;
+use super::open::{Opened, collector_settings, retention, scrub_settings};
+use crate::config::Config;
+use crate::http::Health;
+use crate::http::api::{Api, ApiSettings};
 use crate::jobs::backup::{BackupError, BackupReport, backup};
 use crate::jobs::fsck::{FsckReport, fsck};
 use crate::jobs::progress::{Progress, Step, Unit};
@@ -104,7 +108,7 @@ pub enum OperationError {
     Refused(String),
 }
 
-/// What operations work on.
+/// What operations work on: a store, and all that is done to it in the background.
 pub struct Operator {
     /// The store.
     pub opened: Arc<Opened>,
@@ -114,6 +118,33 @@ pub struct Operator {
     pub scrub: Arc<Scrub>,
     /// What lets things go by policies.
     pub retention: Arc<Retention>,
+}
+
+impl Operator {
+    /// Over `opened`, by the settings and policies of `config`. Immutable tags are guarded from now on.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn new(config: &Config, opened: Arc<Opened>) -> Result<Self, StartError> {
+        let registry = &opened.registry;
+        let retention = retention(config, registry).await?;
+        let collector = Collector::new(Arc::clone(registry), collector_settings(config))
+            .with_policies(Arc::clone(retention.book()));
+        let scrub = Scrub::new(Arc::clone(registry), scrub_settings(config));
+        Ok(Self { collector: Arc::new(collector), scrub: Arc::new(scrub), retention, opened })
+    }
+
+    /// The API over the same.
+    pub fn api(&self, health: Arc<dyn Health>, settings: ApiSettings) -> Arc<Api> {
+        Arc::new(Api::new(
+            Arc::clone(&self.opened.registry),
+            Arc::clone(&self.collector),
+            health,
+            Arc::clone(&self.scrub),
+            Arc::clone(&self.retention),
+            settings,
+        ))
+    }
 }
 
 impl Operator {

@@ -12,7 +12,6 @@ use crate::config::Config;
 use crate::jobs::backup::{self, BackupError, BackupReport};
 use crate::jobs::fsck::{FsckReport, fsck};
 use crate::jobs::progress::Progress;
-use crate::metadata::UploadEnd;
 use crate::registry::{Fault, Registry};
 
 /// How many uploads are ended at once.
@@ -58,11 +57,7 @@ pub async fn restore(config: &Config, dir: &Path, progress: &dyn Progress) -> Re
 async fn end_uploads(registry: &Registry) -> Result<(), Fault> {
     registry.recover().await?;
     let metadata = registry.metadata();
-    let end = UploadEnd {
-        now: registry.clock().now(),
-        lease: registry.settings().lease,
-        shortest: registry.settings().shortest_lease(),
-    };
+    let end = registry.end_of_upload();
     loop {
         let open = metadata.idle_uploads(Timestamp(i64::MAX), BATCH).await?;
         if open.is_empty() {

@@ -14,7 +14,7 @@ use super::errors::StartError;
 use super::health::{Health, keep_looking};
 use super::logging::Logs;
 use super::metrics::StoreMetrics;
-use super::open::{Opened, Purpose, collector_settings, retention, scrub_settings};
+use super::open::{Opened, Purpose};
 use super::operations::Operator;
 use super::runtime::raise_descriptors;
 use super::shutdown;
@@ -24,7 +24,7 @@ use crate::config::{self, Config};
 use crate::http::api::{Api, ApiSettings, Changes};
 use crate::http::listen::{ListenSettings, Peer, load_tls, serve as listen};
 use crate::http::{App, AppState, HttpMetrics, HttpSettings};
-use crate::jobs::{self, Collector, Job, Relief, RepositoryJob, RoomMaking, Scrub, Upkeep};
+use crate::jobs::{self, Job, Relief, RepositoryJob, RoomMaking, Upkeep};
 use crate::oci::PageLimits;
 
 /// How often the small chores are done.
@@ -79,17 +79,14 @@ impl Server {
         let address = listener.local_addr().unwrap_or(address);
         let watch = Arc::new(Watch::new(Arc::clone(&opened)));
         let health = Arc::new(Health::new(Arc::clone(&opened), Arc::clone(&watch), draining.clone()));
-        let retention = retention(config, &opened.registry).await?;
-        for warning in &retention.book().in_force().warnings {
+        let operator = Operator::new(config, Arc::clone(&opened)).await?;
+        for warning in &operator.retention.book().in_force().warnings {
             tracing::warn!("{warning}");
         }
-        let collector = Collector::new(Arc::clone(&opened.registry), collector_settings(config))
-            .with_policies(Arc::clone(retention.book()));
-        let scrub = Arc::new(Scrub::new(Arc::clone(&opened.registry), scrub_settings(config)));
-        let collector = Arc::new(collector);
-        let relief: Arc<dyn Relief> = Arc::clone(&retention) as _;
-        let room = RoomMaking::new(Arc::clone(&opened.registry), Arc::clone(&collector), Some(relief));
-        let (operator, room) = (Arc::new(Operator { opened, collector, scrub, retention }), Arc::new(room));
+        let relief: Arc<dyn Relief> = Arc::clone(&operator.retention) as _;
+        let collector = Arc::clone(&operator.collector);
+        let room = RoomMaking::new(Arc::clone(&opened.registry), collector, Some(relief));
+        let (operator, room) = (Arc::new(operator), Arc::new(room));
         Ok(Self { operator, health, watch, room, settings, listener, address, draining })
     }
 
@@ -177,10 +174,7 @@ impl Server {
             config::Changes::Anyone => Changes::Anyone,
         };
         let settings = ApiSettings { changes, trash: config.gc.trash.0 };
-        let (registry, health) = (Arc::clone(&self.operator.opened.registry), Arc::clone(&self.health));
-        let collector = Arc::clone(&self.operator.collector);
-        let api = Api::new(registry, collector, health, Arc::clone(&self.operator.scrub), settings);
-        Arc::new(api.with_retention(Arc::clone(&self.operator.retention)))
+        self.operator.api(Arc::clone(&self.health) as _, settings)
     }
 
     fn app(&self, config: &Config, api: Arc<Api>) -> App {

@@ -8,7 +8,8 @@ use orlop::clock::{ManualClock, Timestamp};
 use orlop::http::api::{Api, ApiSettings, Changes};
 use orlop::http::listen::{ListenSettings, serve};
 use orlop::http::{AlwaysReady, App, AppState, Health, HttpMetrics, HttpSettings};
-use orlop::jobs::{Collector, CollectorSettings, Scrub, ScrubSettings};
+use orlop::jobs::retention::RetentionSettings;
+use orlop::jobs::{Collector, CollectorSettings, Retention, Scrub, ScrubSettings};
 use orlop::metadata::sqlite::{Access, SqliteMetadata};
 use orlop::oci::{Algorithm, Digest, Hasher};
 use orlop::registry::{Registry, Settings};
@@ -24,8 +25,6 @@ use tokio_util::sync::CancellationToken;
 
 /// The rules by which things fall due; nothing is collected here.
 const COLLECTING: CollectorSettings = CollectorSettings {
-    lease_pressure: Duration::from_secs(3600),
-    lease: Duration::from_secs(24 * 60 * 60),
     trash: Duration::from_secs(24 * 60 * 60),
     untagged: None,
     upload_expiry: Duration::from_secs(24 * 60 * 60),
@@ -93,8 +92,10 @@ impl Server {
         let scrub = Arc::new(Scrub::new(Arc::clone(&registry), scrub));
         let settings = ApiSettings { changes: setup.changes, trash: TRASH };
         let collector = Arc::new(Collector::new(Arc::clone(&registry), COLLECTING));
+        let rules = RetentionSettings { batch: 100 };
+        let retention = Arc::new(Retention::new(Arc::clone(&registry), Arc::default(), rules));
         let health = Arc::clone(&setup.health);
-        let api = Arc::new(Api::new(Arc::clone(&registry), collector, health, scrub, settings));
+        let api = Arc::new(Api::new(Arc::clone(&registry), collector, health, scrub, retention, settings));
         let (settings, health) = (setup.http, setup.health);
         let app = App::new(AppState { registry, settings, health, metrics, api, exposition });
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");

@@ -68,8 +68,6 @@ impl World {
         let shared: Arc<dyn Clock> = clock.clone();
         let registry = Registry::new(Arc::new(bytes), Arc::new(facts), shared, settings);
         let rules = CollectorSettings {
-            lease: LEASE,
-            lease_pressure: LEASE,
             trash: TRASH,
             untagged: Some(UNTAGGED),
             upload_expiry: Duration::from_secs(300),

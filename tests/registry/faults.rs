@@ -89,8 +89,6 @@ fn start(
     let settings = Settings { lease: LEASE, min_free: 0, warn_free: 0, ..Settings::default() };
     let registry = Registry::new(blobs, metadata, shared, settings);
     let rules = CollectorSettings {
-        lease: LEASE,
-        lease_pressure: LEASE,
         trash: TRASH,
         untagged: Some(UNTAGGED),
         upload_expiry: Duration::from_secs(300),

@@ -62,8 +62,6 @@ impl Kit {
         let shared: Arc<dyn Clock> = clock.clone();
         let registry = Registry::new(Arc::new(bytes.clone()), Arc::new(metadata), shared, settings);
         let rules = CollectorSettings {
-            lease: LEASE,
-            lease_pressure: LEASE,
             trash: TRASH,
             untagged: Some(UNTAGGED),
             upload_expiry: Duration::from_secs(1000),

@@ -84,14 +84,7 @@ impl World {
         };
         let shared: Arc<dyn Clock> = clock.clone();
         let registry = Registry::new(Arc::new(bytes), Arc::new(facts), shared, settings);
-        let rules = CollectorSettings {
-            lease: LEASE,
-            lease_pressure: SHORT,
-            trash: TRASH,
-            untagged: None,
-            upload_expiry: TRASH,
-            batch: 10,
-        };
+        let rules = CollectorSettings { trash: TRASH, untagged: None, upload_expiry: TRASH, batch: 10 };
         let collector = Arc::new(Collector::new(Arc::clone(&registry), rules));
         let pushed = Arc::new(Pushed { keep: keep.unwrap_or(0), ..Pushed::default() });
         let relief = keep.map(|_| Arc::clone(&pushed) as Arc<dyn Relief>);

@@ -388,8 +388,6 @@ fn assemble(
     let settings = Settings { lease: LEASE, min_free: 0, warn_free: 0, ..Settings::default() };
     let registry = Registry::new(bytes, Arc::new(metadata), shared, settings);
     let rules = CollectorSettings {
-        lease: LEASE,
-        lease_pressure: LEASE,
         trash: TRASH,
         untagged: Some(UNTAGGED),
         upload_expiry: Duration::from_secs(300),

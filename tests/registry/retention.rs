@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use orlop::clock::Clock;
 use orlop::jobs::retention::{
     PlanReport, PolicyBook, PolicyChangeError, Retention, RetentionError, RetentionSettings,
 };
@@ -27,15 +28,13 @@ pub async fn retention(kit: &mut Kit, policies: Policies) -> Retention {
     book.load(kit.registry.metadata().as_ref()).await.expect("loaded");
     kit.registry.guard_tags(Arc::clone(&book) as _);
     let rules = CollectorSettings {
-        lease_pressure: Duration::from_secs(3600),
-        lease: LEASE,
         trash: TRASH,
         untagged: Some(UNTAGGED),
         upload_expiry: Duration::from_secs(1000),
         batch: 3,
     };
     kit.collector = Collector::new(Arc::clone(&kit.registry), rules).with_policies(Arc::clone(&book));
-    let settings = RetentionSettings { lease: LEASE, batch: 3 };
+    let settings = RetentionSettings { batch: 3 };
     Retention::new(Arc::clone(&kit.registry), book, settings)
 }
 
@@ -358,6 +357,25 @@ async fn nothing_goes_while_the_clock_cannot_be_trusted() {
     assert!(retention.status().paused.is_some());
     let plan = retention.plan(None, false).await.expect("planned");
     assert!(matches!(retention.apply(&plan, false, None).await, Err(RetentionError::Clock(_))));
+    assert_eq!(tags(&repo).await, ["a"]);
+}
+
+/// As a small machine does that has no clock of its own: it goes on where it ended, until the network tells it
+/// how late it is.
+#[tokio::test]
+async fn what_was_pushed_before_the_clock_was_put_right_is_not_old() {
+    let mut kit = Kit::new();
+    let repo = kit.repo("app");
+    push_image(&repo, "a", "a").await;
+    let retention = retention(&mut kit, policies(&OLD.replace("1d", "30d"))).await;
+    kit.clock.advance(Duration::from_secs(60));
+    kit.clock.jump_to(kit.clock.now().plus(400 * DAY));
+    retention.run_to_end().await.expect("a pause");
+    assert!(retention.status().paused.is_some());
+    // As long as the clock is on probation, and a little longer.
+    kit.clock.advance(DAY + Duration::from_secs(60));
+    retention.run_to_end().await.expect("run");
+    assert_eq!(retention.status().paused, None);
     assert_eq!(tags(&repo).await, ["a"]);
 }
 

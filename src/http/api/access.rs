@@ -17,7 +17,6 @@ use crate::auth;
 use crate::clock::Timestamp;
 use crate::http::Health;
 use crate::http::listen::Peer;
-use crate::jobs::retention::RetentionSettings;
 use crate::jobs::scrub::ScrubReport;
 use crate::jobs::usage::{UsageReport, usage};
 use crate::jobs::{Collector, Retention, Scrub};
@@ -30,9 +29,6 @@ use crate::registry::{
     Emptied, Fault, ManifestDetail, ManifestError, Page, RecoverableKind, RecoverablePage, RecoverablePlace,
     Registry, Repository,
 };
-
-/// How many steps of a plan are done at once where nothing is said.
-const BATCH: usize = 500;
 
 /// Who may change something through the API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -73,19 +69,11 @@ impl Api {
         collector: Arc<Collector>,
         health: Arc<dyn Health>,
         scrub: Arc<Scrub>,
+        retention: Arc<Retention>,
         settings: ApiSettings,
     ) -> Self {
-        let started_at = registry.clock().now();
-        let unset = RetentionSettings { lease: registry.settings().lease, batch: BATCH };
-        let retention = Retention::new(Arc::clone(&registry), Arc::default(), unset);
-        let (retention, report) = (Arc::new(retention), Semaphore::new(1));
+        let (started_at, report) = (registry.clock().now(), Semaphore::new(1));
         Self { registry, collector, health, scrub, settings, retention, started_at, report }
-    }
-
-    /// The same with the policies that are in force.
-    #[must_use]
-    pub fn with_retention(self, retention: Arc<Retention>) -> Self {
-        Self { retention, ..self }
     }
 
     /// What policies do.

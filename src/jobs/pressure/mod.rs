@@ -100,7 +100,7 @@ impl RoomMaking {
     }
 
     fn least_pause(&self) -> Duration {
-        (self.collector.shortest_lease() / 16).clamp(AGAIN.0, AGAIN.1)
+        (self.registry.settings().shortest_lease() / 16).clamp(AGAIN.0, AGAIN.1)
     }
 
     /// Makes room if it is needed. After which time to look again at the latest, if it is still needed then.
@@ -152,7 +152,7 @@ impl RoomMaking {
     }
 
     fn note_freed(&self, expected: u64, freed: u64) {
-        let (elapsed, lease) = (self.registry.clock().elapsed(), self.collector.shortest_lease());
+        let (elapsed, lease) = (self.registry.clock().elapsed(), self.registry.settings().shortest_lease());
         lock(&self.promise).note(elapsed, expected, freed, lease);
         lock(&self.status).bytes += freed;
     }

@@ -95,12 +95,12 @@ impl PolicyBook {
     /// # Errors
     /// [`PolicyChangeError`]: a mistake, or it is the file's.
     pub fn check(&self, policy: &Policy) -> Result<Vec<String>, PolicyChangeError> {
-        self.refuse_file(name_of(policy))?;
+        self.refuse_file(policy.called())?;
         let alone = Policies { policies: vec![policy.clone()], ..Policies::default() };
         let (_, warnings) = alone.compile()?;
         let mut records = self.records();
         let record = (policy.clone(), Source::Record { set_at: Timestamp(0), by: None });
-        match records.iter_mut().find(|(other, _)| name_of(other) == name_of(policy)) {
+        match records.iter_mut().find(|(other, _)| other.called() == policy.called()) {
             Some(place) => *place = record,
             None => records.push(record),
         }
@@ -122,7 +122,7 @@ impl PolicyBook {
         let warnings = self.check(policy)?;
         let json = serde_json::to_string(policy).map_err(|error| Fault::Failed(error.to_string()))?;
         let record = PolicyRecord {
-            name: name_of(policy).to_owned(),
+            name: policy.called().to_owned(),
             policy: json,
             set_at: registry.clock().now(),
             by: by.map(str::to_owned),
@@ -152,7 +152,7 @@ impl PolicyBook {
     }
 
     fn refuse_file(&self, name: &str) -> Result<(), PolicyChangeError> {
-        if self.file.policies.iter().any(|policy| name_of(policy) == name) {
+        if self.file.policies.iter().any(|policy| policy.called() == name) {
             return Err(PolicyChangeError::InFile(name.to_owned()));
         }
         Ok(())
@@ -169,8 +169,8 @@ impl PolicyBook {
             self.file.policies.iter().map(|policy| (policy.clone(), Source::File)).collect();
         let mut warnings = Vec::new();
         for (policy, source) in records {
-            let name = name_of(policy);
-            if self.file.policies.iter().any(|other| name_of(other) == name) {
+            let name = policy.called();
+            if self.file.policies.iter().any(|other| other.called() == name) {
                 warnings.push(format!(
                     "retention policy `{name}` was set through the API, and is not in force: \
                      the configuration file has one of this name"
@@ -197,14 +197,6 @@ impl TagGuard for PolicyBook {
     fn is_immutable(&self, repo: &RepoName, tag: &Tag) -> bool {
         let in_force = self.in_force.read().unwrap_or_else(PoisonError::into_inner);
         in_force.compiled.is_immutable(repo, tag)
-    }
-}
-
-/// A policy's name: without one of its own, its preset's.
-pub(super) fn name_of(policy: &Policy) -> &str {
-    match &policy.preset {
-        Some(preset) if policy.name.is_empty() => preset,
-        _ => &policy.name,
     }
 }
 

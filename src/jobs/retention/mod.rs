@@ -11,19 +11,15 @@ mod errors;
 mod pass;
 mod plan;
 mod relief;
-#[cfg(test)]
-mod tests;
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::{ClockGuard, ClockState};
 use crate::clock::Timestamp;
 use crate::metadata::{RetentionRun, RunCause};
 use crate::oci::{Digest, RepoName};
-use crate::registry::{Fault, Registry};
+use crate::registry::{ClockState, Fault, Registry};
 use crate::retention::Compiled;
 
 pub use apply::{AppliedReport, Skip};
@@ -40,8 +36,6 @@ const MOST_JUDGED: u64 = 20_000;
 /// How things are done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RetentionSettings {
-    /// How long a lease is.
-    pub lease: Duration,
     /// How many steps a batch has.
     pub batch: usize,
 }
@@ -66,7 +60,6 @@ pub struct Retention {
     registry: Arc<Registry>,
     book: Arc<PolicyBook>,
     settings: RetentionSettings,
-    clock_guard: ClockGuard,
     status: Mutex<RetentionStatus>,
     /// The plan that was last asked for.
     held: Mutex<Option<Arc<PlanReport>>>,
@@ -82,7 +75,6 @@ impl Retention {
             registry,
             book,
             settings,
-            clock_guard: ClockGuard::default(),
             status: Mutex::default(),
             held: Mutex::default(),
             planning: tokio::sync::Mutex::default(),
@@ -163,7 +155,7 @@ impl Retention {
         if plan.pressure {
             return Err(RetentionError::UnderPressure(plan.id));
         }
-        if self.usable()?.fingerprint != plan.policies {
+        if !plan.is_by(self.usable()?.as_ref()) {
             return Err(RetentionError::OtherPolicies(plan.id));
         }
         self.trust_clock().await?;
@@ -172,7 +164,7 @@ impl Retention {
         let mut report = AppliedReport { began_at: self.now(), ..AppliedReport::default() };
         let mut next = Some(0);
         while let Some(from) = next {
-            if self.book.in_force().fingerprint != plan.policies {
+            if !plan.is_by(&self.book.in_force()) {
                 report.stopped = true;
                 break;
             }
@@ -203,7 +195,7 @@ impl Retention {
         let mut next = (plan.steps() > 0).then_some(0);
         while let Some(from) = next {
             // Whoever makes room plans anew by what the operator says then.
-            if enough(&report).await? || self.book.in_force().fingerprint != plan.policies {
+            if enough(&report).await? || !plan.is_by(&self.book.in_force()) {
                 break;
             }
             next = steps.run(from, 1, false, &mut report).await?;
@@ -264,7 +256,7 @@ impl Retention {
     }
 
     fn steps<'a>(&'a self, plan: &'a PlanReport, by: Option<&'a str>) -> apply::Steps<'a> {
-        apply::Steps { registry: &self.registry, plan, lease: self.settings.lease, by }
+        apply::Steps { registry: &self.registry, plan, lease: self.registry.settings().lease, by }
     }
 
     /// Writes down what was done.
@@ -302,9 +294,7 @@ impl Retention {
     }
 
     async fn trust_clock(&self) -> Result<(), RetentionError> {
-        let (metadata, clock) = (self.registry.metadata(), self.registry.clock());
-        let recorded = metadata.recorded_time().await.map_err(Fault::from)?;
-        match self.clock_guard.look(clock.as_ref(), recorded) {
+        match self.registry.clock_state().await? {
             ClockState::Trusted => Ok(()),
             ClockState::Suspect(reason) => Err(RetentionError::Clock(reason)),
         }

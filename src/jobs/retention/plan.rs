@@ -20,7 +20,7 @@ pub struct PlanReport {
     /// Whether it is for a store that is nearly full.
     pub pressure: bool,
     /// What tells the policies that it was made by from others.
-    pub(super) policies: String,
+    policies: String,
     /// Each repository that some rule is for.
     pub repositories: Vec<RepoRows>,
     /// The bytes that would come free, if that is known.
@@ -56,6 +56,11 @@ pub struct Row {
 }
 
 impl PlanReport {
+    /// Whether it was made by these policies.
+    pub(super) fn is_by(&self, in_force: &InForce) -> bool {
+        self.policies == in_force.fingerprint
+    }
+
     /// Of these repositories, in the order in which their rows are told.
     pub(super) fn new(
         in_force: &InForce,

@@ -32,10 +32,10 @@ use self::judge::Halt;
 use self::pace::{Allowance, Work, pace};
 use self::pass::{ITEM, Pass, Stepped};
 use self::place::Place;
+use super::Job;
 use super::progress::{Counter, Progress, Unit};
-use super::{ClockGuard, ClockState, Job};
 use crate::clock::Timestamp;
-use crate::registry::{Fault, Registry};
+use crate::registry::{ClockState, Fault, Registry};
 
 /// How much is read at once.
 const BITE: u64 = 1 << 20;
@@ -68,7 +68,6 @@ pub struct ScrubSettings {
 pub struct Scrub {
     registry: Arc<Registry>,
     settings: ScrubSettings,
-    clock_guard: ClockGuard,
     status: std::sync::Mutex<ScrubStatus>,
     current: Mutex<Option<Current>>,
 }
@@ -88,7 +87,7 @@ impl Scrub {
     /// The scrub of `registry`.
     pub fn new(registry: Arc<Registry>, settings: ScrubSettings) -> Self {
         let (status, current) = (std::sync::Mutex::default(), Mutex::default());
-        Self { registry, settings, clock_guard: ClockGuard::default(), status, current }
+        Self { registry, settings, status, current }
     }
 
     /// How it is doing.
@@ -229,11 +228,10 @@ impl Scrub {
         if current.noted != current.pass.done {
             self.note(current).await?;
         }
-        let recorded = metadata.recorded_time().await?;
-        if let ClockState::Suspect(reason) = self.clock_guard.look(clock.as_ref(), recorded) {
+        let totals = metadata.totals().await?;
+        if let ClockState::Suspect(reason) = self.registry.clock_state().await.map_err(Halt::Fault)? {
             return Err(Halt::Away(reason));
         }
-        let totals = metadata.totals().await?;
         let items = totals.blobs.saturating_add(totals.manifests).saturating_mul(ITEM);
         let work = Work { total: totals.blob_bytes.saturating_add(items), done: current.pass.done };
         let since = clock.now().since(current.pass.began_at);

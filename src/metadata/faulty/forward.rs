@@ -237,6 +237,10 @@ impl<S: Maintenance> Maintenance for Faulty<S> {
         self.faults.apply(Operation::RecordTime, self.inner.record_time(now)).await
     }
 
+    async fn follow_jump(&self, jump: ClockJump) -> Result<()> {
+        self.faults.apply(Operation::FollowJump, self.inner.follow_jump(jump)).await
+    }
+
     async fn totals(&self) -> Result<Totals> {
         self.faults.apply(Operation::Totals, self.inner.totals()).await
     }

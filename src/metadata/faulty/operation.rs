@@ -147,6 +147,8 @@ pub enum Operation {
     RecordedTime,
     /// [`crate::metadata::Maintenance::record_time`]
     RecordTime,
+    /// [`crate::metadata::Maintenance::follow_jump`]
+    FollowJump,
     /// [`crate::metadata::Maintenance::totals`]
     Totals,
     /// [`crate::metadata::Maintenance::blobs_after`]

@@ -52,10 +52,7 @@ fn is_attached(c: &Connection, repo: i64, subject: Option<&Digest>) -> rusqlite:
     let Some(subject) = subject.map(digest) else {
         return Ok(false);
     };
-    let id = c
-        .prepare_cached("SELECT id FROM manifests WHERE repo = ?1 AND digest = ?2 AND state = 0")?
-        .query_row(params![repo, subject], |row| row.get(0))
-        .optional()?;
+    let id = manifests::live_id(c, repo, &subject)?;
     id.map_or(Ok(false), |id| holds::manifest_is_held_live(c, id, repo, &subject))
 }
 

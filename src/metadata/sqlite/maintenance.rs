@@ -7,9 +7,9 @@ use rusqlite::{OptionalExtension, params};
 
 use super::codec::{SqlDigest, digest};
 use super::usage::number;
-use super::{Durability, SqliteMetadata, name_from, verify};
+use super::{Durability, SqliteMetadata, clock, name_from, verify};
 use crate::clock::Timestamp;
-use crate::metadata::{Maintenance, Result, StoredBlob, StoredManifest, Totals};
+use crate::metadata::{ClockJump, Maintenance, Result, StoredBlob, StoredManifest, Totals};
 use crate::oci::{BlobKey, Digest};
 
 /// How many free pages are given back at once: about 4 MiB.
@@ -40,6 +40,10 @@ impl Maintenance for SqliteMetadata {
 
     async fn record_time(&self, now: Timestamp) -> Result<()> {
         self.write(Durability::Note, move |c| set_fact(c, "time", &now.0.to_string())).await
+    }
+
+    async fn follow_jump(&self, jump: ClockJump) -> Result<()> {
+        self.write(Durability::Full, move |c| clock::follow(c, jump)).await
     }
 
     async fn totals(&self) -> Result<Totals> {

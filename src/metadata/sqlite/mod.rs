@@ -6,6 +6,7 @@
 
 mod accounting;
 mod blobs;
+mod clock;
 mod codec;
 mod collection;
 mod deletion;

@@ -32,8 +32,8 @@ impl Snapshots for SqliteMetadata {
 
 fn read(c: &Connection, id: i64, repo: RepoName, past: usize) -> rusqlite::Result<RepoSnapshot> {
     let (mut manifests, places) = manifests(c, id)?;
-    read_children(c, id, &mut manifests, &places)?;
-    read_subjects(c, id, &mut manifests, &places)?;
+    read_edges(c, CHILDREN, id, &places, |place, child| manifests[place].children.push(child))?;
+    read_edges(c, SUBJECTS, id, &places, |place, subject| manifests[place].subject = Some(subject))?;
     let mut tags = tags(c, id, &manifests, &places)?;
     if past > 0 {
         read_pasts(c, id, &mut tags, past)?;
@@ -79,37 +79,25 @@ pub(super) fn details(row: &Row<'_>, column: usize) -> rusqlite::Result<ImageDet
     Ok(json.and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default())
 }
 
-fn read_children(
-    c: &Connection,
-    repo: i64,
-    manifests: &mut [ManifestFacts],
-    places: &HashMap<i64, usize>,
-) -> rusqlite::Result<()> {
-    let mut query = c.prepare_cached(
-        "SELECT manifest, target FROM edges INDEXED BY edges_of_children WHERE repo = ?1 AND kind = 1",
-    )?;
-    let mut rows = query.query([repo])?;
-    while let Some(row) = rows.next()? {
-        if let Some(place) = places.get(&row.get(0)?) {
-            manifests[*place].children.push(row.get::<_, SqlDigest>(1)?.0);
-        }
-    }
-    Ok(())
-}
+const CHILDREN: &str =
+    "SELECT manifest, target FROM edges INDEXED BY edges_of_children WHERE repo = ?1 AND kind = 1";
 
-fn read_subjects(
+const SUBJECTS: &str =
+    "SELECT manifest, target FROM edges INDEXED BY edges_of_referrers WHERE repo = ?1 AND kind = 2";
+
+/// Tells `note` of each edge from a live manifest to a digest.
+fn read_edges(
     c: &Connection,
+    sql: &str,
     repo: i64,
-    manifests: &mut [ManifestFacts],
     places: &HashMap<i64, usize>,
+    mut note: impl FnMut(usize, Digest),
 ) -> rusqlite::Result<()> {
-    let mut query = c.prepare_cached(
-        "SELECT manifest, target FROM edges INDEXED BY edges_of_referrers WHERE repo = ?1 AND kind = 2",
-    )?;
+    let mut query = c.prepare_cached(sql)?;
     let mut rows = query.query([repo])?;
     while let Some(row) = rows.next()? {
         if let Some(place) = places.get(&row.get(0)?) {
-            manifests[*place].subject = Some(row.get::<_, SqlDigest>(1)?.0);
+            note(*place, row.get::<_, SqlDigest>(1)?.0);
         }
     }
     Ok(())

@@ -233,6 +233,7 @@ macro_rules! metadata_store_suite {
             quotas_are_replaced
             a_store_is_bound_once
             the_recorded_time_is_told
+            times_follow_a_jump_of_the_clock
             a_tidied_store_is_the_same
         );
     };

@@ -2,7 +2,7 @@
 
 use super::scene::{ALLOCATED, SIZE};
 use super::*;
-use crate::metadata::{BlobSize, Commit, Totals};
+use crate::metadata::{BlobSize, ClockJump, Commit, Restoration, Totals};
 
 async fn totals(s: &Scene) -> Totals {
     s.store.totals().await.expect("totals")
@@ -64,6 +64,26 @@ pub async fn the_recorded_time_is_told(s: &Scene) {
         s.store.record_time(at(hours)).await.expect("recorded");
         assert_eq!(s.store.recorded_time().await.expect("an answer"), Some(at(hours)));
     }
+}
+
+/// What was dated by a clock that was behind is as old as it really is; nothing else is touched.
+pub async fn times_follow_a_jump_of_the_clock(s: &Scene) {
+    s.push("app", "layer", 0).await;
+    s.put("app", image("before").tag("before"), 0).await;
+    s.put("app", image("b").blob("layer").tag("wrong"), 3).await;
+    s.delete("app", "b", 4).await;
+    s.put("app", image("c").tag("wrong"), 4).await;
+    let by = 1000 * scene::HOUR;
+    s.store.follow_jump(ClockJump { from: at(2), until: at(5), by }).await.expect("moved");
+    assert_eq!(s.manifest("app", "c").await.expect("live").leased_at, at(1004));
+    let snapshot = s.store.retention_snapshot(&repo("app"), 0).await.expect("an answer").expect("known");
+    let pushed: Vec<_> = snapshot.tags.iter().map(|tag| (tag.name.as_str(), tag.pushed_at)).collect();
+    assert_eq!(pushed, [("before", at(0)), ("wrong", at(1004))]);
+    s.collect(rules(1027)).await;
+    let restored = s.store.restore_manifest(&repo("app"), &digest("b"), &at(1027).into()).await;
+    assert!(matches!(restored.expect("an answer"), Restoration::Done(_)));
+    assert!(s.has_blob("app", "layer").await);
+    s.verifies().await;
 }
 
 /// Tidying and checking change nothing that shows.
