@@ -57,7 +57,7 @@ pub use trash::Emptied;
 use crate::clock::{Clock, Timestamp};
 use crate::metadata::{HISTORY_KEPT, MetadataStore, Quota};
 use crate::oci::RepoName;
-use crate::store::BlobStore;
+use crate::store::{BlobStore, Buffers};
 
 /// A request's body on its way in.
 pub type ClientBody = Pin<Box<dyn Stream<Item = Result<Bytes, ClientError>> + Send>>;
@@ -123,6 +123,9 @@ impl Settings {
     }
 }
 
+/// How many buffers for bytes on their way in are kept for later: one for each processor of a small box.
+const IDLE_BUFFERS: usize = 2;
+
 /// A registry over its two stores.
 pub struct Registry {
     pub(crate) blobs: Arc<dyn BlobStore>,
@@ -138,6 +141,7 @@ pub struct Registry {
     surroundings: budget::Surroundings,
     pressure: Arc<Pressure>,
     outcomes: outcomes::Outcomes,
+    gathering: Arc<Buffers>,
     clock_guard: clock_guard::ClockGuard,
     /// Since when every lease was written down, where there is a budget; a time as in [`Timestamp`].
     told_since: AtomicI64,
@@ -184,6 +188,7 @@ impl Registry {
             surroundings: budget::Surroundings::default(),
             pressure: Arc::default(),
             outcomes: outcomes::Outcomes::default(),
+            gathering: Buffers::new(writes::PIECE, IDLE_BUFFERS),
             clock_guard,
             told_since,
         })

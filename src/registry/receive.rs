@@ -89,7 +89,7 @@ impl Repository {
         if upload.staged.is_none() {
             upload.staged = Some(registry.blobs.stage(id, upload.offset).await?);
         }
-        let writes = Writes::new(Arc::clone(staged(upload)?), upload.offset);
+        let writes = Writes::new(Arc::clone(staged(upload)?), Arc::clone(&registry.gathering), upload.offset);
         let before = (upload.offset, upload.hasher.clone());
         let expected = range.map(|range| range.end() - range.start() + 1);
         let quotas = registry.quotas_of(&self.name).await?;

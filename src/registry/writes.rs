@@ -1,30 +1,45 @@
 //! Writing beside receiving.
+//!
+//! What is short is written as it came. What is long is copied into a buffer that can be written past the page
+//! cache: the memory that it came in is free for the next bytes at once then, and still in the processor's
+//! cache.
 
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 
-use crate::store::{StagedBytes, StoreError};
+use crate::store::{Buffer, Buffers, StagedBytes, StoreError};
 
 /// How many bytes are gathered before they are written. Writes end at multiples of this, where every medium
 /// likes the next to begin.
-const PIECE: usize = 1 << 20;
+pub(super) const PIECE: usize = 1 << 20;
+
+/// From how many bytes on they are gathered in a buffer.
+const LONG: usize = 256 << 10;
 
 /// Pieces shorter than this are copied together. Each would keep a buffer of its connection's alive that may
 /// be a thousand times as long: a client that drips bytes would fill the memory with next to nothing.
 const SHORT: usize = 16 << 10;
 
-/// Writes gathered pieces while the next are being received: at most one write at a time.
+/// Writes what is gathered while more is being received: at most one write at a time. Wherever a call is
+/// dropped, all that was pushed is still on its way.
 pub(super) struct Writes {
     staged: Arc<dyn StagedBytes>,
+    buffers: Arc<Buffers>,
+    /// Where in the file the next write begins.
     offset: u64,
+    /// What it begins with, and how many bytes that is.
+    buffer: Option<(Buffer, usize)>,
+    /// What comes behind the buffer,
     gathered: Vec<Bytes>,
-    /// Short pieces that come behind those.
+    /// and behind that.
     short: BytesMut,
+    /// How many bytes these three have.
     len: usize,
+    is_long: bool,
     running: Option<RunningWrite>,
 }
 
@@ -32,45 +47,42 @@ pub(super) struct Writes {
 type RunningWrite = Pin<Box<dyn Future<Output = Result<(), StoreError>> + Send>>;
 
 impl Writes {
-    pub(super) fn new(staged: Arc<dyn StagedBytes>, offset: u64) -> Self {
-        Self { staged, offset, gathered: Vec::new(), short: BytesMut::new(), len: 0, running: None }
+    /// Writes to `staged`, from `offset` on. `buffers` have [`PIECE`] bytes each.
+    pub(super) fn new(staged: Arc<dyn StagedBytes>, buffers: Arc<Buffers>, offset: u64) -> Self {
+        let (gathered, short) = (Vec::new(), BytesMut::new());
+        Self { staged, buffers, offset, buffer: None, gathered, short, len: 0, is_long: false, running: None }
     }
 
     /// Takes a piece. `true` if that began a write.
     pub(super) async fn push(&mut self, piece: Bytes) -> Result<bool, StoreError> {
         self.gather(piece);
-        if self.len < PIECE {
-            return Ok(false);
+        let mut began = false;
+        while self.is_full() {
+            self.begin().await?;
+            began = true;
         }
-        self.wait().await?;
-        let (offset, pieces) = self.next_aligned();
-        let staged = Arc::clone(&self.staged);
-        let mut write: RunningWrite = Box::pin(async move { staged.write_at(offset, pieces).await });
-        // The first poll hands the bytes to a thread that may wait for the disk.
-        match poll_fn(|context| Poll::Ready(write.as_mut().poll(context))).await {
-            Poll::Ready(written) => written?,
-            Poll::Pending => self.running = Some(write),
-        }
-        Ok(true)
+        Ok(began)
     }
 
     /// Returns when all that was pushed is written.
     pub(super) async fn flush(&mut self) -> Result<(), StoreError> {
-        self.wait().await?;
-        if self.len == 0 {
-            return Ok(());
+        while self.len > 0 {
+            self.begin().await?;
         }
-        let (offset, pieces) = self.take(self.len);
-        self.staged.write_at(offset, pieces).await
+        self.wait().await
     }
 
     fn gather(&mut self, piece: Bytes) {
         self.len += piece.len();
-        if piece.len() < SHORT {
+        if piece.len() < SHORT && !self.is_long {
             self.short.extend_from_slice(&piece);
         } else {
             self.seal();
             self.gathered.push(piece);
+        }
+        self.is_long |= self.len >= LONG.min(self.room());
+        if self.is_long {
+            self.fill();
         }
     }
 
@@ -81,35 +93,65 @@ impl Writes {
         }
     }
 
-    /// What reaches up to the last multiple of a piece.
-    fn next_aligned(&mut self) -> (u64, Vec<Bytes>) {
-        let behind = (self.offset + self.len as u64) % PIECE as u64;
-        let behind = usize::try_from(behind).unwrap_or(0);
-        self.take(self.len - behind)
+    /// How many bytes the next write has at most.
+    fn room(&self) -> usize {
+        PIECE - usize::try_from(self.offset % PIECE as u64).unwrap_or(0)
     }
 
-    /// The first `len` bytes of what is gathered.
-    fn take(&mut self, len: usize) -> (u64, Vec<Bytes>) {
+    fn is_full(&self) -> bool {
+        self.buffer.as_ref().is_some_and(|(_, filled)| *filled == self.room())
+    }
+
+    /// Copies into the buffer what fits of the rest.
+    fn fill(&mut self) {
         self.seal();
-        let offset = self.offset;
-        self.offset += len as u64;
-        let rest = self.split_off(len);
-        self.len -= len;
-        (offset, std::mem::replace(&mut self.gathered, rest))
+        let room = self.room();
+        let (buffer, filled) = self.buffer.get_or_insert_with(|| (self.buffers.take(), 0));
+        let mut emptied = 0;
+        for piece in &mut self.gathered {
+            let count = piece.len().min(room - *filled);
+            buffer.space()[*filled..*filled + count].copy_from_slice(&piece[..count]);
+            piece.advance(count);
+            *filled += count;
+            if !piece.is_empty() {
+                break;
+            }
+            emptied += 1;
+        }
+        self.gathered.drain(..emptied);
     }
 
-    /// Leaves the first `len` bytes of what is gathered, and gives the others.
-    fn split_off(&mut self, mut len: usize) -> Vec<Bytes> {
-        for (index, piece) in self.gathered.iter_mut().enumerate() {
-            if len <= piece.len() {
-                let mut rest = vec![piece.split_off(len)];
-                rest.extend(self.gathered.drain(index + 1..));
-                rest.retain(|piece| !piece.is_empty());
-                return rest;
+    /// Begins to write the buffer or, without one, all the rest.
+    async fn begin(&mut self) -> Result<(), StoreError> {
+        self.wait().await?;
+        let (offset, pieces) = self.take();
+        let staged = Arc::clone(&self.staged);
+        let mut write: RunningWrite = Box::pin(async move { staged.write_at(offset, pieces).await });
+        // The first poll hands the bytes to a thread that may wait for the disk.
+        match poll_fn(|context| Poll::Ready(write.as_mut().poll(context))).await {
+            Poll::Ready(written) => written,
+            Poll::Pending => {
+                self.running = Some(write);
+                Ok(())
             }
-            len -= piece.len();
         }
-        Vec::new()
+    }
+
+    fn take(&mut self) -> (u64, Vec<Bytes>) {
+        let offset = self.offset;
+        let (pieces, len) = match self.buffer.take() {
+            Some((buffer, filled)) => (vec![buffer.into_bytes(filled)], filled),
+            None => {
+                self.seal();
+                (std::mem::take(&mut self.gathered), self.len)
+            }
+        };
+        self.offset += len as u64;
+        self.len -= len;
+        if self.len > 0 {
+            self.fill();
+        }
+        (offset, pieces)
     }
 
     async fn wait(&mut self) -> Result<(), StoreError> {
@@ -136,7 +178,7 @@ mod tests {
         let staged = MemoryStore::new().stage(UploadId::random(), 0).await.expect("staged");
         let all: Vec<u8> = (0..PIECE * 5 / 2).map(|at| (at % 251) as u8).collect();
         staged.write_at(0, vec![Bytes::copy_from_slice(&all[..1000])]).await.expect("written");
-        let mut writes = Writes::new(Arc::clone(&staged), 1000);
+        let mut writes = Writes::new(Arc::clone(&staged), Buffers::new(PIECE, 2), 1000);
         let mut ends = Vec::new();
         for piece in all[1000..].chunks(99_991) {
             if writes.push(Bytes::copy_from_slice(piece)).await.expect("taken") {
@@ -153,7 +195,7 @@ mod tests {
     #[tokio::test]
     async fn what_drips_in_is_one_piece_and_stays_in_order() {
         let staged = MemoryStore::new().stage(UploadId::random(), 0).await.expect("staged");
-        let mut writes = Writes::new(Arc::clone(&staged), 0);
+        let mut writes = Writes::new(Arc::clone(&staged), Buffers::new(PIECE, 2), 0);
         let long = Bytes::from(vec![b'x'; SHORT]);
         for byte in b"0123456789" {
             writes.push(Bytes::copy_from_slice(&[*byte])).await.expect("gathered");

@@ -4,6 +4,7 @@
 //! is never written twice, so that removing one can never race with a new push of the same digest: no lock,
 //! on a disk as on S3. Which generation is current is a fact, and lives in the metadata store.
 
+mod buffers;
 pub mod faulty;
 mod filesystem;
 mod layout;
@@ -24,6 +25,7 @@ use thiserror::Error;
 
 use crate::oci::{BlobKey, UploadId};
 
+pub use buffers::{Buffer, Buffers};
 pub use filesystem::{Access, FilePart, FileStream, FilesystemStore, OpenError};
 pub use memory::MemoryStore;
 

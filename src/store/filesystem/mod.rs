@@ -17,7 +17,6 @@ mod health;
 mod identity;
 mod inspect;
 mod list;
-mod pieces;
 mod publish;
 mod read;
 mod shards;
@@ -38,8 +37,8 @@ use uuid::Uuid;
 
 use self::direct::DirectWrites;
 use self::identity::Identity;
-use self::pieces::Pieces;
 use self::shards::Shards;
+use super::buffers::Buffers;
 use super::layout::Layout;
 use super::turns::{Turns, closed};
 use super::{BlobStore, Content, Listing, Space, Spent, StagedBytes, StoreError};
@@ -47,6 +46,12 @@ use crate::oci::{BlobKey, UploadId};
 
 pub use self::identity::OpenError;
 pub use self::stream::{FilePart, FileStream};
+
+/// How much is read at once: system calls are few enough then to cost nothing, and a piece fits the cache.
+const PIECE: usize = 256 << 10;
+
+/// How many buffers for it are kept for later.
+const IDLE_PIECES: usize = 8;
 
 /// What a store is opened for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,7 +74,7 @@ struct Tree {
     identity: Identity,
     access: Access,
     shards: Shards,
-    pieces: Arc<Pieces>,
+    pieces: Arc<Buffers>,
     direct: DirectWrites,
 }
 
@@ -97,7 +102,7 @@ impl FilesystemStore {
                 Shards::prepare(&layout).map_err(|source| OpenError::Io { path: root.to_owned(), source })?
             }
         };
-        let (pieces, direct) = (Arc::default(), DirectWrites::default());
+        let (pieces, direct) = (Buffers::new(PIECE, IDLE_PIECES), DirectWrites::default());
         let tree = Tree { layout, identity, access, shards, pieces, direct };
         Ok(Self { tree: Arc::new(tree), turns: Turns::new() })
     }

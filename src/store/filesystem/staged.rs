@@ -120,10 +120,11 @@ fn write(
 ) -> Result<(), StoreError> {
     let Staged { file, direct, .. } = turn.state().ok_or(StoreError::Closed(closed::FAILED))?;
     let path = tree.layout.upload(upload);
-    let written = tree
-        .direct
-        .write(direct, &path, offset, &mut pieces)
-        .and_then(|written| write_all_at(file, offset + written as u64, &pieces));
+    let direct = match &mut pieces[..] {
+        [piece] => tree.direct.write(direct, &path, offset, piece),
+        _ => Ok(0),
+    };
+    let written = direct.and_then(|written| write_all_at(file, offset + written as u64, &pieces));
     if let Err(error) = written {
         turn.close(closed::FAILED);
         return Err(error.into());

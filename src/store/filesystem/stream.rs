@@ -14,8 +14,8 @@ use rustix::fs::Advice;
 use rustix::io::ReadWriteFlags;
 use tokio::task::JoinHandle;
 
-use super::pieces::{PIECE, Piece, Pieces};
-use crate::store::StoreError;
+use super::PIECE;
+use crate::store::{Buffer, Buffers, StoreError};
 
 /// How often a part that is to be given away unread is looked at.
 const PROBE: u64 = 256 << 10;
@@ -37,12 +37,12 @@ pub struct FilePart {
 pub struct FileStream {
     file: Arc<File>,
     rest: Range<u64>,
-    pieces: Arc<Pieces>,
+    pieces: Arc<Buffers>,
     running: Option<JoinHandle<io::Result<Bytes>>>,
 }
 
 impl FileStream {
-    pub(super) fn new(file: Arc<File>, range: Range<u64>, pieces: Arc<Pieces>) -> Self {
+    pub(super) fn new(file: Arc<File>, range: Range<u64>, pieces: Arc<Buffers>) -> Self {
         // Doubles how far the kernel reads ahead. A filesystem that takes no advice reads as well without.
         let _ = rustix::fs::fadvise(&*file, range.start, None, Advice::Sequential);
         Self { file, rest: range, pieces, running: None }
@@ -69,7 +69,7 @@ impl FileStream {
     fn begin(&mut self) -> Option<Bytes> {
         let wanted = usize::try_from(self.rest.end - self.rest.start).map_or(PIECE, |rest| rest.min(PIECE));
         let mut piece = self.pieces.take();
-        if let Some(read) = read_cached(&self.file, &mut piece.buffer()[..wanted], self.rest.start) {
+        if let Some(read) = read_cached(&self.file, &mut piece.space()[..wanted], self.rest.start) {
             return Some(piece.into_bytes(read));
         }
         let (file, start) = (Arc::clone(&self.file), self.rest.start);
@@ -128,9 +128,9 @@ pub(super) fn read_cached(file: &File, buffer: &mut [u8], offset: u64) -> Option
     }
 }
 
-fn read_piece(file: &File, mut piece: Piece, wanted: usize, offset: u64) -> io::Result<Bytes> {
+fn read_piece(file: &File, mut piece: Buffer, wanted: usize, offset: u64) -> io::Result<Bytes> {
     loop {
-        match file.read_at(&mut piece.buffer()[..wanted], offset) {
+        match file.read_at(&mut piece.space()[..wanted], offset) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             result => return result.map(|read| piece.into_bytes(read)),
         }
