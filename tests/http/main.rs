@@ -9,6 +9,7 @@ mod lists;
 mod malformed;
 mod manifests;
 mod operations;
+mod queries;
 mod tls;
 mod undo;
 mod uploads;
