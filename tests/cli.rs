@@ -214,6 +214,27 @@ fn check_config_shows_what_is_in_force() {
 }
 
 #[test]
+fn what_never_was_has_no_usage_and_no_plan() {
+    let place = Place::new();
+    let server = place.serve();
+    server.push("team/app", "1", b"hello");
+    let told = || {
+        let ran = place.run(&["usage", "team"]);
+        let prefix = "what is below a prefix is asked for with a slash: team/";
+        let expected = format!("error: the registry has no repository team; {prefix}\n");
+        assert_eq!((ran.code, ran.err), (Some(1), expected));
+        assert_eq!(place.run(&["usage", "none/"]).code, Some(0));
+        for command in ["plan", "apply"] {
+            let ran = place.run(&["retention", command, "team"]);
+            assert_eq!((ran.code, &*ran.err), (Some(1), "error: the registry has no repository team\n"));
+        }
+    };
+    told();
+    assert_eq!(server.end(), Some(0));
+    told();
+}
+
+#[test]
 fn check_config_reads_certificate_and_key() {
     let place = Place::new();
     fs::write(place.path("orlop.toml"), "[server]\ntls_certificate = \"c.pem\"\ntls_key = \"k.pem\"")

@@ -10,6 +10,7 @@ mod malformed;
 mod manifests;
 mod operations;
 mod queries;
+mod reports;
 mod tls;
 mod undo;
 mod uploads;

@@ -128,6 +128,11 @@ impl Api {
         self.registry.repository_entry(name).await
     }
 
+    /// Whether there is a repository, be it that all of it is in the trash.
+    pub(super) async fn has_repository(&self, name: &RepoName) -> Result<bool, Fault> {
+        Ok(self.registry.metadata().repository_exists(name).await?)
+    }
+
     /// A page of a repository's tags.
     pub(super) async fn tags(
         &self,

@@ -167,7 +167,7 @@ impl From<RetentionError> for Problem {
             | RetentionError::Clock(_)
             | RetentionError::OtherPolicies(_)
             | RetentionError::UnderPressure(_) => Self::new(StatusCode::CONFLICT, error),
-            RetentionError::NoPlan(_) => Self::unknown(error),
+            RetentionError::NoPlan(_) | RetentionError::UnknownRepository(_) => Self::unknown(error),
             RetentionError::Fault(fault) => fault.into(),
         }
     }

@@ -110,6 +110,9 @@ impl Retention {
         repo: Option<&RepoName>,
         pressure: bool,
     ) -> Result<Arc<PlanReport>, RetentionError> {
+        if let Some(repo) = repo {
+            self.expect(repo).await?;
+        }
         let _one = self.planning.lock().await;
         let mut plan = self.make(repo, pressure).await?;
         let free = self.registry.metadata().would_free(plan.going()).await.map_err(Fault::from)?;
@@ -290,6 +293,12 @@ impl Retention {
         let run =
             RetentionRun { id: 0, began_at, ended_at, by, cause, tags, manifests, skipped, bytes, stopped };
         Ok(self.registry.metadata().note_run(run).await?)
+    }
+
+    /// Refuses a repository that there is not: that nothing would go is not the answer to a misspelt name.
+    async fn expect(&self, repo: &RepoName) -> Result<(), RetentionError> {
+        let there = self.registry.metadata().repository_exists(repo).await.map_err(Fault::from)?;
+        there.then_some(()).ok_or_else(|| RetentionError::UnknownRepository(repo.clone()))
     }
 
     /// The policies, if they may be used.
