@@ -2,9 +2,11 @@
 
 use orlop::http::api::Plan;
 use orlop::jobs::usage::UsageReport;
+use orlop::metadata::Quota;
 use serde_json::json;
 
 use crate::api::{get, open_server, problem};
+use crate::kit::*;
 
 #[tokio::test]
 async fn a_repository_that_never_was_has_neither_usage_nor_plan() {
@@ -35,4 +37,26 @@ async fn what_is_all_in_the_trash_is_still_told_of() {
     assert_eq!(gone.expect("answer").status(), 204);
     assert!(get::<UsageReport>(&server, "/api/v1/usage?scope=app").await.usage.bytes > 0);
     get::<Plan>(&server, "/api/v1/retention/plan?repository=app").await;
+}
+
+#[tokio::test]
+async fn usage_lists_the_quotas_that_bear_on_its_scope() {
+    let quota =
+        |scope: &str| Quota { scope: scope.parse().expect("a scope"), bytes: Some(1 << 20), tags: None };
+    let server = Server::with(|setup| {
+        let scopes = ["", "team/", "team/a/", "team/a/x", "team/ab/", "team", "other/", "z"];
+        setup.registry.quotas = scopes.map(quota).to_vec();
+    })
+    .await;
+    server.registry.enforce_quotas().await.expect("set");
+    server.push_image("team/a/x", "v1", b"layer").await;
+    let quotas = async |scope: &str| -> Vec<String> {
+        let report: UsageReport = get(&server, &format!("/api/v1/usage?scope={scope}")).await;
+        report.quotas.iter().map(|quota| quota.scope.to_string()).collect()
+    };
+    assert_eq!(quotas("team/a/").await, ["", "team/", "team/a/", "team/a/x"]);
+    assert_eq!(quotas("team/").await, ["", "team/", "team/a/", "team/a/x", "team/ab/"]);
+    assert_eq!(quotas("team/a/x").await, ["", "team/", "team/a/", "team/a/x"]);
+    assert_eq!(quotas("none/").await, [""]);
+    assert_eq!(quotas("").await.len(), 8);
 }
