@@ -1,12 +1,17 @@
 //! What usage, plans and checks of policies tell, and of what.
 
-use orlop::http::api::Plan;
+use std::time::Duration;
+
+use orlop::http::api::{Applied, Checked, Plan};
 use orlop::jobs::usage::UsageReport;
 use orlop::metadata::Quota;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::api::{get, open_server, problem};
+use crate::api::{answer, get, open_server, problem};
 use crate::kit::*;
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+const MINE: &str = "/api/v1/retention/policies/mine";
 
 #[tokio::test]
 async fn a_repository_that_never_was_has_neither_usage_nor_plan() {
@@ -59,4 +64,21 @@ async fn usage_lists_the_quotas_that_bear_on_its_scope() {
     assert_eq!(quotas("team/a/x").await, ["", "team/", "team/a/", "team/a/x"]);
     assert_eq!(quotas("none/").await, [""]);
     assert_eq!(quotas("").await.len(), 8);
+}
+
+#[tokio::test]
+async fn a_plan_of_somebody_else_leaves_the_operator_s_as_it_is() {
+    let server = open_server().await;
+    server.push_image("team/app", "old", b"layer").await;
+    server.clock.advance(2 * DAY);
+    answer::<Checked>(server.put(MINE), &expire_after("1d", "**")).await;
+    let mine: Plan = get(&server, "/api/v1/retention/plan").await;
+    get::<Plan>(&server, "/api/v1/retention/plan?pressure=true").await;
+    let done: Applied = answer(server.post("/api/v1/retention/apply"), &json!({ "plan": mine.plan })).await;
+    assert_eq!((done.plan, done.tags), (mine.plan, 1));
+}
+
+fn expire_after(age: &str, repositories: &str) -> Value {
+    let rule = json!({ "name": "old", "action": "expire", "pushed_before": age });
+    json!({ "name": "mine", "repositories": [repositories], "rules": [rule] })
 }

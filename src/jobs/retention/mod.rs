@@ -8,6 +8,7 @@
 mod apply;
 mod book;
 mod errors;
+mod held;
 mod pass;
 mod plan;
 mod relief;
@@ -25,6 +26,8 @@ use crate::metadata::{RetentionRun, RunCause};
 use crate::oci::{Digest, RepoName};
 use crate::registry::{Fault, Registry};
 use crate::retention::Compiled;
+
+use held::HeldPlans;
 
 pub use apply::{AppliedReport, Skip};
 pub use book::{InForce, PolicyBook, Source};
@@ -68,8 +71,7 @@ pub struct Retention {
     settings: RetentionSettings,
     clock_guard: ClockGuard,
     status: Mutex<RetentionStatus>,
-    /// The plan that was last asked for.
-    held: Mutex<Option<Arc<PlanReport>>>,
+    held: Mutex<HeldPlans>,
     /// One plan is made at a time.
     planning: tokio::sync::Mutex<()>,
     pass: tokio::sync::Mutex<Option<pass::Pass>>,
@@ -101,7 +103,7 @@ impl Retention {
     }
 
     /// What policies would do now, to one repository or all; under `pressure`, if the store were nearly full.
-    /// Changes nothing. The plan is held until the next one is made, to be asked for again or applied.
+    /// Changes nothing. The plan is held until some more have been made, to be asked for again or applied.
     ///
     /// # Errors
     /// [`RetentionError`].
@@ -118,17 +120,17 @@ impl Retention {
         let free = self.registry.metadata().would_free(plan.going()).await.map_err(Fault::from)?;
         plan.would_free = Some(free);
         let plan = Arc::new(plan);
-        *self.held.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&plan));
+        self.held.lock().unwrap_or_else(PoisonError::into_inner).hold(Arc::clone(&plan));
         Ok(plan)
     }
 
-    /// The plan that is held, if it is this one.
+    /// The plan of this id, if it is held.
     ///
     /// # Errors
     /// [`RetentionError::NoPlan`].
     pub fn held(&self, id: Uuid) -> Result<Arc<PlanReport>, RetentionError> {
-        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        held.filter(|plan| plan.id == id).ok_or(RetentionError::NoPlan(id))
+        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner).get(id);
+        held.ok_or(RetentionError::NoPlan(id))
     }
 
     /// What policies would do now to a manifest and to the tags that point at it; nothing where no rule is for the
