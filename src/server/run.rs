@@ -80,7 +80,7 @@ impl Server {
         let watch = Arc::new(Watch::new(Arc::clone(&opened)));
         let health = Arc::new(Health::new(Arc::clone(&opened), Arc::clone(&watch), draining.clone()));
         let retention = retention(config, &opened.registry).await?;
-        for warning in &retention.book().in_force().warnings {
+        for warning in config.warnings().iter().chain(&retention.book().in_force().warnings) {
             tracing::warn!("{warning}");
         }
         let collector = Collector::new(Arc::clone(&opened.registry), collector_settings(config))
