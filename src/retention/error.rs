@@ -176,6 +176,9 @@ pub enum Oddity {
     /// A list of protected or immutable tags that says nothing.
     #[error("it names no repositories and no tags, so it is for all tags of all repositories")]
     AllTags,
+    /// What it would do at once.
+    #[error("with it every tag would go now in {0}")]
+    Empties(String),
     /// `*` alone, for repositories.
     #[error("{key}: `*` is for names without a slash; `**` is for all")]
     Star {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use orlop::http::api::{Applied, Checked, Plan};
+use orlop::http::api::{Applied, Changes, Checked, Plan};
 use orlop::jobs::usage::UsageReport;
 use orlop::metadata::Quota;
 use serde_json::{Value, json};
@@ -81,4 +81,50 @@ async fn a_plan_of_somebody_else_leaves_the_operator_s_as_it_is() {
 fn expire_after(age: &str, repositories: &str) -> Value {
     let rule = json!({ "name": "old", "action": "expire", "pushed_before": age });
     json!({ "name": "mine", "repositories": [repositories], "rules": [rule] })
+}
+
+/// What is odd about a policy when it is checked, and the same when it is set.
+async fn odd(server: &Server, policy: &Value) -> Vec<String> {
+    let checked: Checked = answer(server.post("/api/v1/retention/check"), policy).await;
+    let set: Checked = answer(server.put(MINE), policy).await;
+    assert_eq!(checked, set);
+    assert_eq!(set.mistake, None);
+    set.warnings
+}
+
+#[tokio::test]
+async fn a_policy_that_would_empty_repositories_now_is_warned_of() {
+    let server = open_server().await;
+    for repo in ["team/a", "team/b", "other"] {
+        server.push_image(repo, "v1", repo.as_bytes()).await;
+    }
+    server.clock.advance(2 * DAY);
+    server.push_image("team/b", "new", b"new").await;
+    let warned =
+        |names: &str| [format!("retention policy `mine`: with it every tag would go now in {names}")];
+    assert_eq!(odd(&server, &expire_after("1d", "**")).await, warned("other, team/a"));
+    assert_eq!(odd(&server, &expire_after("1d", "team/**")).await, warned("team/a"));
+    assert_eq!(odd(&server, &expire_after("1d", "team/b")).await, [""; 0]);
+    assert_eq!(odd(&server, &expire_after("30d", "**")).await, [""; 0]);
+    // What another one keeps is kept.
+    let keep = json!({ "rules": [{ "name": "all", "action": "keep" }], "repositories": ["other"] });
+    answer::<Checked>(server.put("/api/v1/retention/policies/keep"), &keep).await;
+    assert_eq!(odd(&server, &expire_after("1d", "**")).await, warned("team/a"));
+    let alone: Checked = answer(server.put("/api/v1/retention/policies/keep"), &keep).await;
+    assert_eq!(alone.warnings, [""; 0], "it is not this one that empties team/a");
+}
+
+#[tokio::test]
+async fn of_many_emptied_repositories_the_first_are_named_and_of_too_many_none() {
+    let server = Server::with(|setup| setup.changes = Changes::Anyone).await;
+    for number in 0..100 {
+        server.push_image(&format!("team/{number:03}"), "v1", b"layer").await;
+    }
+    server.clock.advance(2 * DAY);
+    let warnings = odd(&server, &expire_after("1d", "**")).await;
+    let [warning] = warnings.as_slice() else { panic!("{warnings:?}") };
+    assert!(warning.contains(" in team/000, ") && warning.ends_with("team/009 and 90 more"), "{warning}");
+    server.push_image("other", "v1", b"layer").await;
+    assert_eq!(odd(&server, &expire_after("1d", "**")).await, [""; 0]);
+    assert_eq!(odd(&server, &expire_after("1d", "team/00?")).await.len(), 1);
 }

@@ -8,6 +8,7 @@
 mod apply;
 mod book;
 mod errors;
+mod foresight;
 mod held;
 mod pass;
 mod plan;
