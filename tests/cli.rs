@@ -214,6 +214,46 @@ fn check_config_shows_what_is_in_force() {
 }
 
 #[test]
+fn check_config_warns_of_what_has_no_effect() {
+    let place = Place::new();
+    let warned = |storage: &str| {
+        fs::write(place.path("orlop.toml"), format!("[storage]\n{storage}")).expect("written");
+        let ran = place.run(&["check-config", "--config", "orlop.toml"]);
+        assert_eq!(ran.code, Some(0), "{ran:?}");
+        ran.err
+    };
+    assert_eq!(
+        warned("low_mark = \"50%\""),
+        "warning: storage.low_mark has an effect beside storage.budget only, which is not set\n"
+    );
+    let both = warned("high_mark = \"95%\"\nlow_mark = \"70%\"");
+    assert!(both.contains("storage.high_mark has") && both.contains("storage.low_mark has"), "{both}");
+    assert_eq!(warned("low_mark = \"50%\"\nbudget = \"80%\""), "");
+    assert_eq!(warned("low_mark = \"80%\""), "", "as in the example, that is what it is without");
+}
+
+#[test]
+fn what_never_was_has_no_usage_and_no_plan() {
+    let place = Place::new();
+    let server = place.serve();
+    server.push("team/app", "1", b"hello");
+    let told = || {
+        let ran = place.run(&["usage", "team"]);
+        let prefix = "what is below a prefix is asked for with a slash: team/";
+        let expected = format!("error: the registry has no repository team; {prefix}\n");
+        assert_eq!((ran.code, ran.err), (Some(1), expected));
+        assert_eq!(place.run(&["usage", "none/"]).code, Some(0));
+        for command in ["plan", "apply"] {
+            let ran = place.run(&["retention", command, "team"]);
+            assert_eq!((ran.code, &*ran.err), (Some(1), "error: the registry has no repository team\n"));
+        }
+    };
+    told();
+    assert_eq!(server.end(), Some(0));
+    told();
+}
+
+#[test]
 fn check_config_reads_certificate_and_key() {
     let place = Place::new();
     fs::write(place.path("orlop.toml"), "[server]\ntls_certificate = \"c.pem\"\ntls_key = \"k.pem\"")

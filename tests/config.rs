@@ -308,6 +308,21 @@ fn a_mistake_in_a_policy_is_named_with_its_rule() {
 }
 
 #[test]
+fn a_wrong_value_within_a_list_comes_from_the_file() {
+    let rule = "[[retention.policies]]\nname = \"p\"\n[[retention.policies.rules]]\nname = \"r\"";
+    for (text, place) in [
+        (format!("{rule}\naction = \"explode\""), "retention.policies[0].rules[0].action"),
+        (format!("{rule}\naction = \"keep\"\nuntagged = 1"), "retention.policies[0].rules[0].untagged"),
+        ("[[retention.policies]]\nname = 5".to_owned(), "retention.policies[0].name"),
+        ("[[retention.protected]]\ntags = \"v*\"".to_owned(), "retention.protected[0].tags"),
+        ("[[quotas]]\nprefix = \"a\"\ntags = \"many\"".to_owned(), "quotas[0].tags"),
+    ] {
+        let message = refusal(&text);
+        assert!(message.starts_with(&format!("{place} (in orlop.toml): ")), "{message}");
+    }
+}
+
+#[test]
 fn a_file_that_cannot_be_read_is_named() {
     let sources = Sources { file: Some("/nowhere/orlop.toml".into()), ..Sources::default() };
     let message = Config::load(&sources).expect_err("absent").to_string();

@@ -14,8 +14,8 @@ use crate::server::listen_settings;
 /// By now the settings have been read; what is left is to see whether the files that they name can be used.
 pub(super) fn run(common: &Common, config: &Config, json: bool) -> Result<ExitCode, Failure> {
     listen_settings(config)?;
-    let warnings = config.retention.policies().compile().map(|(_, warnings)| warnings).unwrap_or_default();
-    for warning in &warnings {
+    let of_policies = config.retention.policies().compile().map(|(_, warnings)| warnings).unwrap_or_default();
+    for warning in config.warnings().into_iter().chain(of_policies.iter().map(ToString::to_string)) {
         let _ = writeln!(std::io::stderr(), "warning: {warning}");
     }
     let text = if json {

@@ -75,8 +75,9 @@ impl Layers {
     fn origin(&self, key: &str) -> Origin {
         let in_file = || {
             let (section, name) = key.split_once('.').unwrap_or((key, ""));
-            // A list is in the file as a whole: `quotas[0].bytes`.
+            // A list is in the file as a whole: `quotas[0].bytes`, `retention.policies[0].name`.
             let found = self.table.get(section.split('[').next()?)?;
+            let name = name.split(['[', '.']).next()?;
             (name.is_empty() || found.is_array() || found.get(name).is_some()).then_some(())?;
             self.file.clone().map(Origin::File)
         };

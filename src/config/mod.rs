@@ -12,6 +12,7 @@ mod layers;
 mod sections;
 mod text;
 mod units;
+mod warnings;
 
 pub use error::{ConfigError, Origin};
 pub use keys::variable;

@@ -22,6 +22,12 @@ impl<'a> Query<'a> {
         self.all(name).next()
     }
 
+    /// The names of its parameters, decoded. What is empty between two `&` has none.
+    pub(super) fn names(self) -> impl Iterator<Item = Cow<'a, str>> {
+        let pairs = self.0.split('&').filter(|pair| !pair.is_empty());
+        pairs.map(|pair| decode(pair.split_once('=').map_or(pair, |(key, _)| key)))
+    }
+
     /// Every value of a parameter, decoded, in the order they came in.
     pub(super) fn all(self, name: &str) -> impl Iterator<Item = Cow<'a, str>> {
         let pairs = self.0.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
@@ -53,6 +59,7 @@ mod tests {
         assert_eq!(query.get("type").as_deref(), Some("a/b+json"));
         assert_eq!(query.get("bad").as_deref(), Some("\u{fffd}"));
         assert_eq!(query.get("none"), None);
+        assert_eq!(Query::new(Some("a=1&&%62&=c")).names().collect::<Vec<_>>(), ["a", "b", ""]);
         assert_eq!(Query::new(None).get("n"), None);
     }
 

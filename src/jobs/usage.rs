@@ -58,7 +58,7 @@ pub struct UsageReport {
     pub coldest_tags: Vec<TagUsage>,
     /// How the registry was at the end of the last days, the oldest first.
     pub days: Vec<UsageDay>,
-    /// The quotas that hold in the scope.
+    /// The quotas that some repository of the scope is, or would be, held to.
     pub quotas: Vec<QuotaReport>,
 }
 
@@ -181,8 +181,7 @@ pub async fn usage(
     // The one looks at as much as the others together: side by side they take half the time.
     let (holdings, (usage, repositories, biggest, coldest)) =
         tokio::try_join!(metadata.holdings(rules), users(registry, scope))?;
-    let repo = if let Scope::One(repo) = scope { Some(repo) } else { None };
-    let quotas = metadata.quotas(repo).await?;
+    let quotas = metadata.quotas(None).await?.into_iter().filter(|found| found.quota.scope.meets(scope));
     Ok(UsageReport {
         scope: scope.clone(),
         blobs: totals.blobs,
@@ -205,7 +204,7 @@ pub async fn usage(
         biggest_blobs: biggest.into_iter().map(Into::into).collect(),
         coldest_tags: coldest.into_iter().map(Into::into).collect(),
         days: metadata.days(DAYS).await?,
-        quotas: quotas.into_iter().map(Into::into).collect(),
+        quotas: quotas.map(Into::into).collect(),
     })
 }
 

@@ -29,6 +29,15 @@ impl Scope {
         }
     }
 
+    /// Whether a repository could be meant by both.
+    pub fn meets(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::All, _) | (_, Self::All) => true,
+            (Self::One(name), scope) | (scope, Self::One(name)) => scope.holds(name),
+            (Self::Below(one), Self::Below(other)) => one.starts_with(other) || other.starts_with(one),
+        }
+    }
+
     /// As it is spelt.
     pub fn as_str(&self) -> &str {
         match self {
@@ -77,6 +86,19 @@ impl<'de> Deserialize<'de> for Scope {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn scopes_meet_where_one_is_within_the_other() {
+        let meet = |one: &str, other: &str| {
+            let [one, other] = [one, other].map(|text| text.parse::<Scope>().expect("a scope"));
+            assert_eq!(one.meets(&other), other.meets(&one));
+            one.meets(&other)
+        };
+        assert!(meet("", "") && meet("", "team/") && meet("", "team"));
+        assert!(meet("team/", "team/a/") && meet("team/", "team/a") && meet("team/a", "team/a"));
+        assert!(!meet("team/", "other/") && !meet("team/", "team") && !meet("team/a/", "team/ab/"));
+        assert!(!meet("team", "team/a"));
+    }
 
     #[test]
     fn a_prefix_ends_in_a_slash() {

@@ -97,8 +97,14 @@ const LEAST_AGE: Duration = Duration::from_secs(60 * 60);
 
 /// What is allowed in a list of protected or immutable tags and probably not meant.
 pub(super) fn oddity_of_list(list: &TagList, place: Place) -> Option<Warning> {
-    has_lone_star(&list.repositories)
-        .then_some(Warning { place, oddity: Oddity::Star { key: "repositories" } })
+    let oddity = if *list == TagList::default() {
+        Oddity::AllTags
+    } else if has_lone_star(&list.repositories) {
+        Oddity::Star { key: "repositories" }
+    } else {
+        return None;
+    };
+    Some(Warning { place, oddity })
 }
 
 /// What is allowed in a policy and probably not meant.
@@ -122,6 +128,9 @@ pub(super) fn oddities(policy: &Policy) -> Vec<Warning> {
         if empties(rule) || empties_but(rule) {
             of_rule(Oddity::Everything);
         }
+        for glob in rule.platforms.iter().filter(|glob| is_no_platform(glob)) {
+            of_rule(Oddity::Platform(glob.clone()));
+        }
         let alone = rule.action == Action::Expire && (rule.untagged || rule.orphaned);
         if alone && rule.pushed_before.is_none() && rule.pulled_before.is_none() {
             of_rule(Oddity::Hasty);
@@ -143,6 +152,11 @@ fn young(rule: &Rule) -> impl Iterator<Item = Oddity> {
         let span = humantime::parse_duration(text).ok()?;
         (always && span < LEAST_AGE).then(|| Oddity::Young { key, text: text.to_owned() })
     })
+}
+
+/// Whether nothing in it could match the slash that every platform has.
+fn is_no_platform(glob: &str) -> bool {
+    !glob.contains(['/', '*', '?', '['])
 }
 
 fn has_lone_star(patterns: &[String]) -> bool {

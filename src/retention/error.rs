@@ -168,6 +168,17 @@ pub enum Oddity {
         /// The age as it was written.
         text: String,
     },
+    /// A platform without a slash.
+    #[error(
+        "platforms: {0:?} matches none: they are written with their system, such as \"linux/amd64\", or `*` for any"
+    )]
+    Platform(String),
+    /// A list of protected or immutable tags that says nothing.
+    #[error("it names no repositories and no tags, so it is for all tags of all repositories")]
+    AllTags,
+    /// What it would do at once.
+    #[error("with it every tag would go now in {0}")]
+    Empties(String),
     /// `*` alone, for repositories.
     #[error("{key}: `*` is for names without a slash; `**` is for all")]
     Star {

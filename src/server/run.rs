@@ -80,7 +80,8 @@ impl Server {
         let watch = Arc::new(Watch::new(Arc::clone(&opened)));
         let health = Arc::new(Health::new(Arc::clone(&opened), Arc::clone(&watch), draining.clone()));
         let operator = Operator::new(config, Arc::clone(&opened)).await?;
-        for warning in &operator.retention.book().in_force().warnings {
+        let of_policies = operator.retention.book().in_force();
+        for warning in config.warnings().iter().chain(&of_policies.warnings) {
             tracing::warn!("{warning}");
         }
         let relief: Arc<dyn Relief> = Arc::clone(&operator.retention) as _;

@@ -16,11 +16,11 @@ use crate::kit::*;
 
 const ANY_DIGEST: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
-async fn open_server() -> Server {
+pub async fn open_server() -> Server {
     Server::with(|setup| setup.changes = Changes::Anyone).await
 }
 
-async fn get<T: serde::de::DeserializeOwned>(server: &Server, path: &str) -> T {
+pub async fn get<T: serde::de::DeserializeOwned>(server: &Server, path: &str) -> T {
     let response = server.get(path).send().await.expect("answer");
     assert_eq!(response.status(), 200, "{path}");
     assert_eq!(text(response.headers(), "content-type"), "application/json");
@@ -28,7 +28,7 @@ async fn get<T: serde::de::DeserializeOwned>(server: &Server, path: &str) -> T {
 }
 
 /// Asserts that a request is refused as this API refuses; tells why.
-async fn problem(request: RequestBuilder, status: u16) -> String {
+pub async fn problem(request: RequestBuilder, status: u16) -> String {
     let response = request.send().await.expect("answer");
     let (actual, kind) = (response.status().as_u16(), text(response.headers(), "content-type"));
     let body = response.text().await.expect("body");
@@ -275,16 +275,16 @@ async fn why_tells_what_keeps_something() {
 }
 
 /// An operation of the document.
-struct Operation {
-    id: String,
-    method: Method,
-    path: String,
-    responses: Vec<String>,
+pub struct Operation {
+    pub id: String,
+    pub method: Method,
+    pub path: String,
+    pub responses: Vec<String>,
     takes_a_body: bool,
 }
 
 /// Every operation, with examples for what its path has.
-async fn operations(server: &Server) -> Vec<Operation> {
+pub async fn operations(server: &Server) -> Vec<Operation> {
     let document: Value = get(server, "/api/v1/openapi.json").await;
     assert!(document["openapi"].as_str().is_some_and(|version| version.starts_with("3.1")));
     let mut found = Vec::new();
@@ -365,7 +365,7 @@ fn every_route_is_documented() {
 }
 
 /// An answer in JSON to a request that sends JSON.
-async fn answer<T: serde::de::DeserializeOwned>(request: RequestBuilder, body: &Value) -> T {
+pub async fn answer<T: serde::de::DeserializeOwned>(request: RequestBuilder, body: &Value) -> T {
     let response = request.json(body).send().await.expect("answer");
     assert_eq!(response.status(), 200);
     response.json().await.expect("what was documented")

@@ -9,6 +9,8 @@ mod lists;
 mod malformed;
 mod manifests;
 mod operations;
+mod queries;
+mod reports;
 mod tls;
 mod undo;
 mod uploads;

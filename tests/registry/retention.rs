@@ -94,6 +94,21 @@ async fn a_plan_changes_nothing_and_is_then_done() {
 }
 
 #[tokio::test]
+async fn a_few_plans_are_held_and_the_oldest_goes_first() {
+    let mut kit = Kit::new();
+    push_image(&kit.repo("app"), "a", "a").await;
+    let retention = retention(&mut kit, policies(OLD)).await;
+    let first = retention.plan(None, false).await.expect("planned");
+    for _ in 0..7 {
+        retention.plan(None, false).await.expect("planned");
+    }
+    assert_eq!(retention.held(first.id).expect("held").id, first.id);
+    let last = retention.plan(None, false).await.expect("planned");
+    assert!(matches!(retention.held(first.id), Err(RetentionError::NoPlan(_))));
+    assert_eq!(retention.held(last.id).expect("held").id, last.id);
+}
+
+#[tokio::test]
 async fn what_changed_meanwhile_is_skipped_or_stops() {
     for strict in [false, true] {
         let mut kit = Kit::new();

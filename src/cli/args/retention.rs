@@ -39,7 +39,7 @@ Examples:
         /// Only this repository
         repository: Option<String>,
 
-        /// The plan that `plan --json` told, as long as the server has not made another one
+        /// The plan that `plan --json` told, as long as the server has made few others since
         #[arg(long, value_name = "ID", conflicts_with = "repository")]
         plan: Option<String>,
 

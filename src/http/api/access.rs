@@ -17,6 +17,7 @@ use crate::auth;
 use crate::clock::Timestamp;
 use crate::http::Health;
 use crate::http::listen::Peer;
+use crate::jobs::retention::{RetentionError, Row};
 use crate::jobs::scrub::ScrubReport;
 use crate::jobs::usage::{UsageReport, usage};
 use crate::jobs::{Collector, Retention, Scrub};
@@ -114,6 +115,11 @@ impl Api {
     /// A repository.
     pub(super) async fn repository(&self, name: &RepoName) -> Result<Option<RepositoryEntry>, Fault> {
         self.registry.repository_entry(name).await
+    }
+
+    /// Whether there is a repository, be it that all of it is in the trash.
+    pub(super) async fn has_repository(&self, name: &RepoName) -> Result<bool, Fault> {
+        Ok(self.registry.metadata().repository_exists(name).await?)
     }
 
     /// A page of a repository's tags.
@@ -220,6 +226,16 @@ impl Api {
         Ok(self.registry.metadata().why_manifest(name, reference, &rules, limit).await?)
     }
 
+    /// What policies would do to a manifest and its tags.
+    pub(super) async fn verdicts(
+        &self,
+        name: &RepoName,
+        digest: &Digest,
+    ) -> Result<Option<Vec<Row>>, RetentionError> {
+        let _turn = self.report.acquire().await;
+        self.retention.verdicts(name, digest).await
+    }
+
     /// Which rule pins a manifest, if one does.
     pub(super) async fn pin(&self, name: &RepoName, digest: &Digest) -> Result<Option<String>, Fault> {
         Ok(self.registry.metadata().pin(name, digest).await?)
@@ -289,5 +305,45 @@ impl FromRequestParts<Arc<Api>> for MayChange {
             return Ok(Self(Arc::clone(&api.registry), Arc::clone(&api.retention)));
         }
         Err(Problem::new(StatusCode::FORBIDDEN, REFUSAL))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::ManualClock;
+    use crate::http::AlwaysReady;
+    use crate::jobs::retention::RetentionSettings;
+    use crate::jobs::{CollectorSettings, ScrubSettings};
+    use crate::metadata::sqlite::{Access, SqliteMetadata};
+    use crate::oci::{Algorithm, Hasher};
+    use crate::registry::Settings;
+    use crate::store::MemoryStore;
+
+    const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+    fn api(facts: &std::path::Path) -> Api {
+        let metadata = Arc::new(SqliteMetadata::open(facts, Access::ReadWrite).expect("metadata"));
+        let clock = Arc::new(ManualClock::at(Timestamp(1)));
+        let registry = Registry::new(Arc::new(MemoryStore::new()), metadata, clock, Settings::default());
+        let rules = CollectorSettings { trash: DAY, untagged: None, upload_expiry: DAY, batch: 1 };
+        let collector = Arc::new(Collector::new(Arc::clone(&registry), rules));
+        let scrub = Arc::new(Scrub::new(Arc::clone(&registry), ScrubSettings { period: None, rate: 1 }));
+        let settings = ApiSettings { changes: Changes::Socket, trash: DAY };
+        let batch = RetentionSettings { batch: 1 };
+        let retention = Arc::new(Retention::new(Arc::clone(&registry), Arc::default(), batch));
+        Api::new(registry, collector, Arc::new(AlwaysReady), scrub, retention, settings)
+    }
+
+    #[tokio::test]
+    async fn a_report_waits_for_the_one_before() {
+        let facts = tempfile::tempdir().expect("a folder");
+        let (api, name) = (api(facts.path()), "app".parse().expect("a name"));
+        let digest = Hasher::digest(Algorithm::Sha256, b"a");
+        let another = api.report.acquire().await.expect("a turn");
+        let waiting = tokio::time::timeout(Duration::from_millis(50), api.verdicts(&name, &digest)).await;
+        assert!(waiting.is_err(), "{waiting:?}");
+        drop(another);
+        assert!(api.verdicts(&name, &digest).await.expect("told").is_some());
     }
 }

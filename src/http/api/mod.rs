@@ -9,6 +9,7 @@
 //! | `access` | what handlers get the registry through: reading is open, changing needs `MayChange` |
 //! | `document` | the OpenAPI document |
 //! | `problem` | what each error is on this wire |
+//! | `parameters` | refuses queries that say what the document does not know |
 //! | `extract`, `page`, `time` | parameters and bodies, pages of lists, points in time |
 //! | `removed` | what the trash lists |
 //! | the others | nouns |
@@ -19,6 +20,7 @@ mod extract;
 mod history;
 mod manifests;
 mod page;
+mod parameters;
 mod policies;
 mod problem;
 mod removed;
@@ -38,12 +40,14 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::Request;
-use axum::middleware::{Next, from_fn};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
 use http::header::{CACHE_CONTROL, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderValue, StatusCode};
 use utoipa_axum::router::OpenApiRouter;
+
+use parameters::{Known, refuse_unknown};
 
 pub use access::{Api, ApiSettings, Changes};
 pub use history::{ChangeKind, Event, RollbackRequest, RolledBack};
@@ -91,12 +95,14 @@ fn nouns() -> OpenApiRouter<Arc<Api>> {
 /// changes nothing.
 pub fn router(api: Arc<Api>) -> Router {
     // The description would take room that it is hardly ever worth: it is made when somebody asks.
-    let (routes, _) = nouns().split_for_parts();
+    let (routes, described) = nouns().split_for_parts();
+    let known = Arc::new(Known::of(&described));
     let routes = routes
         .fallback(async || Problem::new(StatusCode::NOT_FOUND, "the API has no such path"))
         .method_not_allowed_fallback(async || {
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, "the method is not supported here")
         })
+        .layer(from_fn_with_state(known, refuse_unknown))
         .layer(from_fn(guard))
         .with_state(api);
     Router::new().nest(ROOT, routes)

@@ -196,7 +196,7 @@ async fn put(
     if policy.name != name {
         return Err(Problem::bad(format_args!("name: the path says {name:?}, the policy {:?}", policy.name)));
     }
-    let warnings = may.retention().book().put(may.registry(), &policy, None).await?;
+    let warnings = may.retention().set(&policy, None).await?;
     Ok(Json(Checked { mistake: None, warnings }))
 }
 
@@ -240,7 +240,7 @@ async fn check(
     State(api): State<Arc<Api>>,
     InBody(policy): InBody<Policy>,
 ) -> Result<Json<Checked>, Problem> {
-    match api.retention().book().check(&policy) {
+    match api.retention().check(&policy).await {
         Ok(warnings) => Ok(Json(Checked { mistake: None, warnings })),
         Err(PolicyChangeError::Fault(fault)) => Err(fault.into()),
         Err(mistake) => Ok(Json(Checked { mistake: Some(mistake.to_string()), warnings: Vec::new() })),

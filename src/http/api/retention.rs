@@ -23,7 +23,7 @@ use crate::oci::{RepoName, Tag};
 /// What policies would do: a page of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Plan {
-    /// What the plan is asked for again by, and applied by, until another one is made.
+    /// What the plan is asked for again by, and applied by, until some more were made.
     pub plan: Uuid,
     /// When it was made.
     pub made_at: Time,
@@ -167,7 +167,7 @@ impl From<RetentionError> for Problem {
             | RetentionError::Clock(_)
             | RetentionError::OtherPolicies(_)
             | RetentionError::UnderPressure(_) => Self::new(StatusCode::CONFLICT, error),
-            RetentionError::NoPlan(_) => Self::unknown(error),
+            RetentionError::NoPlan(_) | RetentionError::UnknownRepository(_) => Self::unknown(error),
             RetentionError::Fault(fault) => fault.into(),
         }
     }
@@ -184,7 +184,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
     OpenApiRouter::new().routes(routes!(plan)).routes(routes!(apply)).routes(routes!(runs))
 }
 
-/// What policies would do now. Nothing changes; the plan is held until the next one is made.
+/// What policies would do now. Nothing changes; the plan is held until some more were made.
 #[utoipa::path(
     get, path = "/retention/plan", operation_id = "getPlan", tag = "retention",
     params(PlanParameters),

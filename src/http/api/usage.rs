@@ -14,6 +14,7 @@ use super::problem::Refusals;
 use super::{Api, Problem};
 use crate::jobs::usage::UsageReport;
 use crate::metadata::{Scope, UsageDay};
+use crate::oci::RepoName;
 
 /// How many days of growth are told: as many as anybody compares.
 const DAYS: usize = 400;
@@ -48,7 +49,18 @@ async fn get(
 ) -> Result<Json<UsageReport>, Problem> {
     let scope = scope.unwrap_or_default().parse::<Scope>();
     let scope = scope.map_err(|error| Problem::bad(format_args!("scope: {error}")))?;
+    if let Scope::One(name) = &scope
+        && !api.has_repository(name).await?
+    {
+        return Err(unknown(name));
+    }
     Ok(Json(api.usage(&scope).await?))
+}
+
+fn unknown(name: &RepoName) -> Problem {
+    Problem::unknown(format_args!(
+        "the registry has no repository {name}; what is below a prefix is asked for with a slash: {name}/"
+    ))
 }
 
 /// How the registry was at the end of each of the last days, the oldest first.

@@ -49,6 +49,16 @@ impl InForce {
     }
 }
 
+/// What a policy would come to.
+pub(super) struct Proposed {
+    /// It alone, compiled.
+    pub(super) alone: Compiled,
+    /// All policies as they would be with it.
+    pub(super) with_it: Arc<Compiled>,
+    /// What is odd about it.
+    pub(super) warnings: Vec<Warning>,
+}
+
 /// Knows the policies in force. The job, the API and the guard of immutable tags share it.
 #[derive(Debug, Default)]
 pub struct PolicyBook {
@@ -94,21 +104,21 @@ impl PolicyBook {
     ///
     /// # Errors
     /// [`PolicyChangeError`]: a mistake, or it is the file's.
-    pub fn check(&self, policy: &Policy) -> Result<Vec<String>, PolicyChangeError> {
+    pub(super) fn propose(&self, policy: &Policy) -> Result<Proposed, PolicyChangeError> {
         self.refuse_file(policy.called())?;
         let alone = Policies { policies: vec![policy.clone()], ..Policies::default() };
-        let (_, warnings) = alone.compile()?;
+        let (alone, warnings) = alone.compile()?;
         let mut records = self.records();
         let record = (policy.clone(), Source::Record { set_at: Timestamp(0), by: None });
         match records.iter_mut().find(|(other, _)| other.called() == policy.called()) {
             Some(place) => *place = record,
             None => records.push(record),
         }
-        self.join(&records)?;
-        Ok(warnings.iter().map(Warning::to_string).collect())
+        let with_it = self.join(&records)?.compiled;
+        Ok(Proposed { alone, with_it, warnings })
     }
 
-    /// Sets a policy, in force from now on, for `by`. Tells what is odd about it.
+    /// Sets a policy, in force from now on, for `by`.
     ///
     /// # Errors
     /// [`PolicyChangeError`]; then nothing changed.
@@ -117,9 +127,9 @@ impl PolicyBook {
         registry: &Registry,
         policy: &Policy,
         by: Option<&str>,
-    ) -> Result<Vec<String>, PolicyChangeError> {
+    ) -> Result<(), PolicyChangeError> {
         let _one = self.changing.lock().await;
-        let warnings = self.check(policy)?;
+        self.propose(policy)?;
         let json = serde_json::to_string(policy).map_err(|error| Fault::Failed(error.to_string()))?;
         let record = PolicyRecord {
             name: policy.called().to_owned(),
@@ -128,8 +138,7 @@ impl PolicyBook {
             by: by.map(str::to_owned),
         };
         registry.metadata().set_policy(record).await.map_err(Fault::from)?;
-        self.load(registry.metadata().as_ref()).await?;
-        Ok(warnings)
+        Ok(self.load(registry.metadata().as_ref()).await?)
     }
 
     /// Removes a policy that was set through the API.

@@ -3,6 +3,7 @@
 use thiserror::Error;
 use uuid::Uuid;
 
+use crate::oci::RepoName;
 use crate::registry::Fault;
 use crate::retention::PolicyError;
 
@@ -15,7 +16,10 @@ pub enum RetentionError {
     /// The clock cannot be trusted.
     #[error("nothing expires: {0}")]
     Clock(String),
-    /// The plan is not there any more: another one was made since, or the program was started anew.
+    /// There is no such repository.
+    #[error("the registry has no repository {0}")]
+    UnknownRepository(RepoName),
+    /// The plan is not there any more: others were made since, or the program was started anew.
     #[error("there is no plan {0} any more: make a new one")]
     NoPlan(Uuid),
     /// The plan was made by other policies.

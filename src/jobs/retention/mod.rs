@@ -8,6 +8,8 @@
 mod apply;
 mod book;
 mod errors;
+mod foresight;
+mod held;
 mod pass;
 mod plan;
 mod relief;
@@ -21,6 +23,8 @@ use crate::metadata::{RetentionRun, RunCause};
 use crate::oci::{Digest, RepoName};
 use crate::registry::{ClockState, Fault, Registry};
 use crate::retention::Compiled;
+
+use held::HeldPlans;
 
 pub use apply::{AppliedReport, Skip};
 pub use book::{InForce, PolicyBook, Source};
@@ -61,8 +65,7 @@ pub struct Retention {
     book: Arc<PolicyBook>,
     settings: RetentionSettings,
     status: Mutex<RetentionStatus>,
-    /// The plan that was last asked for.
-    held: Mutex<Option<Arc<PlanReport>>>,
+    held: Mutex<HeldPlans>,
     /// One plan is made at a time.
     planning: tokio::sync::Mutex<()>,
     pass: tokio::sync::Mutex<Option<pass::Pass>>,
@@ -93,7 +96,7 @@ impl Retention {
     }
 
     /// What policies would do now, to one repository or all; under `pressure`, if the store were nearly full.
-    /// Changes nothing. The plan is held until the next one is made, to be asked for again or applied.
+    /// Changes nothing. The plan is held until some more have been made, to be asked for again or applied.
     ///
     /// # Errors
     /// [`RetentionError`].
@@ -102,22 +105,25 @@ impl Retention {
         repo: Option<&RepoName>,
         pressure: bool,
     ) -> Result<Arc<PlanReport>, RetentionError> {
+        if let Some(repo) = repo {
+            self.expect(repo).await?;
+        }
         let _one = self.planning.lock().await;
         let mut plan = self.make(repo, pressure).await?;
         let free = self.registry.metadata().would_free(plan.going()).await.map_err(Fault::from)?;
         plan.would_free = Some(free);
         let plan = Arc::new(plan);
-        *self.held.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&plan));
+        self.held.lock().unwrap_or_else(PoisonError::into_inner).hold(Arc::clone(&plan));
         Ok(plan)
     }
 
-    /// The plan that is held, if it is this one.
+    /// The plan of this id, if it is held.
     ///
     /// # Errors
     /// [`RetentionError::NoPlan`].
     pub fn held(&self, id: Uuid) -> Result<Arc<PlanReport>, RetentionError> {
-        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        held.filter(|plan| plan.id == id).ok_or(RetentionError::NoPlan(id))
+        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner).get(id);
+        held.ok_or(RetentionError::NoPlan(id))
     }
 
     /// What policies would do now to a manifest and to the tags that point at it; nothing where no rule is for the
@@ -282,6 +288,12 @@ impl Retention {
         let run =
             RetentionRun { id: 0, began_at, ended_at, by, cause, tags, manifests, skipped, bytes, stopped };
         Ok(self.registry.metadata().note_run(run).await?)
+    }
+
+    /// Refuses a repository that there is not: that nothing would go is not the answer to a misspelt name.
+    async fn expect(&self, repo: &RepoName) -> Result<(), RetentionError> {
+        let there = self.registry.metadata().repository_exists(repo).await.map_err(Fault::from)?;
+        there.then_some(()).ok_or_else(|| RetentionError::UnknownRepository(repo.clone()))
     }
 
     /// The policies, if they may be used.

@@ -52,7 +52,7 @@ pub struct Row {
     /// When the tag was pushed, or the manifest was let alone: what the step compares.
     pub(super) at: Timestamp,
     /// How it is sorted among the steps, if it is one.
-    step: Option<usize>,
+    pub(super) step: Option<usize>,
 }
 
 impl PlanReport {

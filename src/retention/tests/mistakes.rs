@@ -74,6 +74,37 @@ fn what_is_odd_is_warned_about() {
 }
 
 #[test]
+fn platforms_without_a_system_are_warned_about() {
+    let odd = |platforms: &str| warnings(&rules(&[("k", "keep", &format!("platforms = [{platforms}]"))]));
+    for (platforms, named) in
+        [("'linux/arm64', 'amd64'", "amd64"), ("'!arm64'", "!arm64"), ("'{arm,arm64}'", "{arm,arm64}")]
+    {
+        let [warning] = odd(platforms).try_into().expect("one warning");
+        let place = "rule `k` of retention policy `p`: platforms: ";
+        assert!(warning.starts_with(place) && warning.contains(&format!("{named:?}")), "{warning}");
+        assert!(warning.contains("linux/amd64"), "{warning}");
+    }
+    assert_eq!(odd("'linux/amd64', '*', '*arm64', 'linux*', 'linux/arm*', 'linux/{arm,arm64}'"), [""; 0]);
+}
+
+#[test]
+fn lists_that_name_nothing_are_warned_about() {
+    let odd = |toml: &str| warnings(toml).join("\n");
+    let immutable = odd("[[immutable]]");
+    assert!(
+        immutable.starts_with("immutable tags, list 1: it names no repositories and no tags, so "),
+        "{immutable}"
+    );
+    assert!(immutable.contains("all tags of all repositories"), "{immutable}");
+    assert!(
+        odd("[[protected]]\ntags = ['v*']\n[[protected]]").starts_with("protected tags, list 2: it names ")
+    );
+    for meant in ["repositories = ['a']", "repositories = ['**']", "tags = ['*']", "except = ['*-rc*']"] {
+        assert_eq!(odd(&format!("[[immutable]]\n{meant}")), "");
+    }
+}
+
+#[test]
 fn policies_survive_the_round_trip() {
     for preset in PRESETS {
         let read = policies(preset.toml);

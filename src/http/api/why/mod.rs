@@ -94,7 +94,7 @@ async fn with_rules(
     manifest: ManifestReasons,
 ) -> Result<ManifestReasons, Problem> {
     let pinned_by = api.pin(name, digest).await?;
-    let verdicts = match api.retention().verdicts(name, digest).await {
+    let verdicts = match api.verdicts(name, digest).await {
         // Nothing expires by policies that cannot be used, so they keep nothing either.
         Err(RetentionError::Policies(_)) => Some(Vec::new()),
         verdicts => verdicts?,

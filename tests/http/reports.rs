@@ -1,0 +1,130 @@
+//! What usage, plans and checks of policies tell, and of what.
+
+use std::time::Duration;
+
+use orlop::http::api::{Applied, Changes, Checked, Plan};
+use orlop::jobs::usage::UsageReport;
+use orlop::metadata::Quota;
+use serde_json::{Value, json};
+
+use crate::api::{answer, get, open_server, problem};
+use crate::kit::*;
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+const MINE: &str = "/api/v1/retention/policies/mine";
+
+#[tokio::test]
+async fn a_repository_that_never_was_has_neither_usage_nor_plan() {
+    let server = open_server().await;
+    server.push_image("team/app", "v1", b"layer").await;
+    let detail = problem(server.get("/api/v1/usage?scope=team"), 404).await;
+    assert_eq!(
+        detail,
+        "the registry has no repository team; what is below a prefix is asked for with a slash: team/"
+    );
+    let none: UsageReport = get(&server, "/api/v1/usage?scope=none/").await;
+    assert_eq!((none.usage.repositories, none.repositories.len()), (0, 0));
+    for pressure in ["", "&pressure=true"] {
+        let detail =
+            problem(server.get(&format!("/api/v1/retention/plan?repository=team{pressure}")), 404).await;
+        assert_eq!(detail, "the registry has no repository team");
+    }
+    let apply = server.post("/api/v1/retention/apply").json(&json!({ "repository": "team" }));
+    assert_eq!(problem(apply, 404).await, "the registry has no repository team");
+    get::<Plan>(&server, "/api/v1/retention/plan?repository=team%2Fapp").await;
+}
+
+#[tokio::test]
+async fn what_is_all_in_the_trash_is_still_told_of() {
+    let server = open_server().await;
+    let (_, image) = server.push_image("app", "v1", b"layer").await;
+    let gone = server.delete(&format!("/api/v1/repositories/app/manifests/{image}")).send().await;
+    assert_eq!(gone.expect("answer").status(), 204);
+    assert!(get::<UsageReport>(&server, "/api/v1/usage?scope=app").await.usage.bytes > 0);
+    get::<Plan>(&server, "/api/v1/retention/plan?repository=app").await;
+}
+
+#[tokio::test]
+async fn usage_lists_the_quotas_that_bear_on_its_scope() {
+    let quota =
+        |scope: &str| Quota { scope: scope.parse().expect("a scope"), bytes: Some(1 << 20), tags: None };
+    let server = Server::with(|setup| {
+        let scopes = ["", "team/", "team/a/", "team/a/x", "team/ab/", "team", "other/", "z"];
+        setup.registry.quotas = scopes.map(quota).to_vec();
+    })
+    .await;
+    server.registry.enforce_quotas().await.expect("set");
+    server.push_image("team/a/x", "v1", b"layer").await;
+    let quotas = async |scope: &str| -> Vec<String> {
+        let report: UsageReport = get(&server, &format!("/api/v1/usage?scope={scope}")).await;
+        report.quotas.iter().map(|quota| quota.scope.to_string()).collect()
+    };
+    assert_eq!(quotas("team/a/").await, ["", "team/", "team/a/", "team/a/x"]);
+    assert_eq!(quotas("team/").await, ["", "team/", "team/a/", "team/a/x", "team/ab/"]);
+    assert_eq!(quotas("team/a/x").await, ["", "team/", "team/a/", "team/a/x"]);
+    assert_eq!(quotas("none/").await, [""]);
+    assert_eq!(quotas("").await.len(), 8);
+}
+
+#[tokio::test]
+async fn a_plan_of_somebody_else_leaves_the_operator_s_as_it_is() {
+    let server = open_server().await;
+    server.push_image("team/app", "old", b"layer").await;
+    server.clock.advance(2 * DAY);
+    answer::<Checked>(server.put(MINE), &expire_after("1d", "**")).await;
+    let mine: Plan = get(&server, "/api/v1/retention/plan").await;
+    get::<Plan>(&server, "/api/v1/retention/plan?pressure=true").await;
+    let done: Applied = answer(server.post("/api/v1/retention/apply"), &json!({ "plan": mine.plan })).await;
+    assert_eq!((done.plan, done.tags), (mine.plan, 1));
+}
+
+fn expire_after(age: &str, repositories: &str) -> Value {
+    let rule = json!({ "name": "old", "action": "expire", "pushed_before": age });
+    json!({ "name": "mine", "repositories": [repositories], "rules": [rule] })
+}
+
+/// What is odd about a policy when it is checked, and the same when it is set.
+async fn odd(server: &Server, policy: &Value) -> Vec<String> {
+    let checked: Checked = answer(server.post("/api/v1/retention/check"), policy).await;
+    let set: Checked = answer(server.put(MINE), policy).await;
+    assert_eq!(checked, set);
+    assert_eq!(set.mistake, None);
+    set.warnings
+}
+
+#[tokio::test]
+async fn a_policy_that_would_empty_repositories_now_is_warned_of() {
+    let server = open_server().await;
+    for repo in ["team/a", "team/b", "other"] {
+        server.push_image(repo, "v1", repo.as_bytes()).await;
+    }
+    server.clock.advance(2 * DAY);
+    server.push_image("team/b", "new", b"new").await;
+    let warned =
+        |names: &str| [format!("retention policy `mine`: with it every tag would go now in {names}")];
+    assert_eq!(odd(&server, &expire_after("1d", "**")).await, warned("other, team/a"));
+    assert_eq!(odd(&server, &expire_after("1d", "team/**")).await, warned("team/a"));
+    assert_eq!(odd(&server, &expire_after("1d", "team/b")).await, [""; 0]);
+    assert_eq!(odd(&server, &expire_after("30d", "**")).await, [""; 0]);
+    // What another one keeps is kept.
+    let keep = json!({ "rules": [{ "name": "all", "action": "keep" }], "repositories": ["other"] });
+    answer::<Checked>(server.put("/api/v1/retention/policies/keep"), &keep).await;
+    assert_eq!(odd(&server, &expire_after("1d", "**")).await, warned("team/a"));
+    let alone: Checked = answer(server.put("/api/v1/retention/policies/keep"), &keep).await;
+    assert_eq!(alone.warnings, [""; 0], "it is not this one that empties team/a");
+}
+
+#[tokio::test]
+async fn of_many_emptied_repositories_the_first_are_named_and_of_too_many_none() {
+    let server = Server::with(|setup| setup.changes = Changes::Anyone).await;
+    for number in 0..100 {
+        server.push_image(&format!("team/{number:03}"), "v1", b"layer").await;
+    }
+    server.clock.advance(2 * DAY);
+    let warnings = odd(&server, &expire_after("1d", "**")).await;
+    let [warning] = warnings.as_slice() else { panic!("{warnings:?}") };
+    assert!(warning.contains(" in team/000, ") && warning.ends_with("team/009 and 90 more"), "{warning}");
+    server.push_image("other", "v1", b"layer").await;
+    assert_eq!(odd(&server, &expire_after("1d", "**")).await, [""; 0]);
+    assert_eq!(odd(&server, &expire_after("1d", "team/00?")).await.len(), 1);
+}
