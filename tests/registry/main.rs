@@ -13,4 +13,5 @@ mod quotas;
 mod reference;
 mod retention;
 mod scrub;
+mod signed;
 mod uploads;

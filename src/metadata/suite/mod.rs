@@ -3,6 +3,7 @@
 //! hours.
 
 mod accounting;
+mod attached;
 mod blobs;
 mod cascade;
 mod collection;
@@ -28,6 +29,7 @@ use std::sync::Arc;
 use super::MetadataStore;
 
 pub use accounting::*;
+pub use attached::*;
 pub use blobs::*;
 pub use cascade::*;
 pub use collection::*;
@@ -188,6 +190,13 @@ macro_rules! metadata_store_suite {
             what_is_purged_is_not_restored
             the_trash_is_emptied_on_request
             a_restore_is_told
+            what_is_attached_comes_back_with_its_image
+            what_is_attached_to_children_comes_back_with_their_index
+            an_attached_tag_that_was_used_again_stays
+            what_did_not_go_with_its_image_stays_away
+            an_attached_tag_comes_back_to_a_manifest_that_lives
+            what_is_attached_comes_back_with_a_tag
+            what_is_attached_comes_back_from_a_deleted_repository
             an_expired_tag_takes_its_manifest_along
             a_tag_that_changed_does_not_expire
             a_tag_that_was_pulled_does_not_expire
