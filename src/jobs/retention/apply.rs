@@ -97,13 +97,23 @@ impl Steps<'_> {
         let Row { digest, at, .. } = row;
         match &row.tag {
             Some(tag) => {
-                let (tag, digest, updated_at) = (tag.clone(), digest.clone(), *at);
+                let (tag, digest, updated_at, lease) = (tag.clone(), digest.clone(), *at, self.lease);
                 let attached_to = match &expiry.cause {
                     Cause::Subject(subject) => Some(subject.clone()),
                     Cause::Rule | Cause::Tags | Cause::Index(_) => None,
                 };
-                let expiry = ExpireTag { repo, tag, digest, updated_at, pulled_before, attached_to, change };
-                self.registry.expire_tag(expiry).await
+                self.registry
+                    .expire_tag(ExpireTag {
+                        repo,
+                        tag,
+                        digest,
+                        updated_at,
+                        pulled_before,
+                        attached_to,
+                        lease,
+                        change,
+                    })
+                    .await
             }
             None => {
                 let (digest, alone_at, lease) = (digest.clone(), *at, self.lease);

@@ -1,6 +1,7 @@
 //! What is attached to an image by a tag that spells its digest comes back with it: a signed image that was
 //! restored can be verified again.
 
+use super::scene::DAY;
 use super::*;
 use crate::metadata::{Change, Deletion, ExpireTag, Expired, Restoration, Restored, TagReturn};
 use crate::oci::{AttachmentKind, attached_tag};
@@ -26,6 +27,7 @@ async fn expire(s: &Scene, name: &str, of: &str, subject: Option<&str>, (pushed,
         updated_at: at(pushed),
         pulled_before: None,
         attached_to: subject.map(digest),
+        lease: DAY,
         change: Change::from(at(hours)).because("a rule"),
     };
     let expired = s.store.expire_tag(expiry).await.expect("an answer");

@@ -1,6 +1,6 @@
 //! What a policy takes away, and what it leaves.
 
-use super::scene::DAY;
+use super::scene::{DAY, HOUR};
 use super::*;
 use crate::metadata::{Change, ChangeKind, ExpireManifest, ExpireTag, Expired, FixedTags, Restoration};
 
@@ -16,6 +16,7 @@ fn expiry(name: &str, of: &str, pushed: i64, hours: i64) -> ExpireTag {
         updated_at: at(pushed),
         pulled_before: None,
         attached_to: None,
+        lease: HOUR,
         change: Change::from(at(hours)).because("policy ci, rule old builds"),
     }
 }
@@ -106,6 +107,58 @@ pub async fn a_manifest_that_is_held_outlives_its_tag(s: &Scene) {
     assert_eq!(expire(s, expiry("sig", "signature", 2, 4)).await, GONE);
     s.collect(rules(100)).await;
     assert_eq!(s.store.totals().await.expect("totals").manifests, 0);
+}
+
+/// A pusher who was told that a manifest is there finds it when its index follows, also where a tag alone held it.
+pub async fn a_tag_does_not_expire_under_a_pusher(s: &Scene) {
+    let expiry = |name: &str, hours| ExpireTag { lease: DAY, ..expiry(name, name, 0, hours) };
+    for name in ["a", "b"] {
+        s.put("app", image(name).tag(name), 0).await;
+        assert!(s.head_manifest("app", name, 40).await);
+    }
+    s.put("app", image("untold").tag("untold"), 0).await;
+    for hours in [41, 50, 63] {
+        assert_eq!(expire(s, expiry("a", hours)).await, Expired::Changed, "{hours}");
+    }
+    s.put("app", image("index").child("a").tag("index"), 63).await;
+    assert_eq!(expire(s, expiry("a", 63)).await, UNTAGGED, "the index holds it");
+    assert_eq!(expire(s, expiry("b", 64)).await, GONE, "nobody came back");
+    assert_eq!(expire(s, expiry("untold", 1)).await, GONE, "its push alone is known to the policy");
+}
+
+/// One of several tags may go: the rest holds the manifest.
+pub async fn a_tag_of_several_expires_under_a_pusher(s: &Scene) {
+    s.put("app", image("a").tag("v1").tag("v2"), 0).await;
+    assert!(s.head_manifest("app", "a", 40).await);
+    let expiry = |name| ExpireTag { lease: DAY, ..expiry(name, "a", 0, 41) };
+    assert_eq!(expire(s, expiry("v1")).await, UNTAGGED);
+    assert_eq!(expire(s, expiry("v2")).await, Expired::Changed);
+    assert!(s.tagged("app", "v2").await.is_some());
+}
+
+/// A long upload extends it.
+pub async fn a_tag_does_not_expire_during_a_long_push(s: &Scene) {
+    s.put("app", image("a").tag("v1"), 0).await;
+    assert!(s.head_manifest("app", "a", 40).await);
+    let upload = s.begin("app", 41).await;
+    let expiry = |hours| ExpireTag { lease: DAY, ..expiry("v1", "a", 0, hours) };
+    assert_eq!(expire(s, expiry(500)).await, Expired::Changed);
+    assert!(s.cancel(upload, 500).await);
+    assert_eq!(expire(s, expiry(523)).await, Expired::Changed);
+    assert_eq!(expire(s, expiry(530)).await, GONE);
+}
+
+/// A manifest that lost its tag under a pusher stays for as long, whether it was asked for by digest or by the tag.
+pub async fn an_untagged_manifest_does_not_expire_under_a_pusher(s: &Scene) {
+    for name in ["by digest", "by tag"] {
+        s.put("app", image(name).tag("latest"), 0).await;
+        if name == "by digest" {
+            assert!(s.head_manifest("app", name, 40).await);
+        }
+        s.put("app", image("newer").tag("latest"), 41).await;
+        assert_eq!(expire_untagged(s, name, 41, 50).await, Expired::Changed, "{name}");
+        s.put("app", image(&format!("index of {name}")).child(name).tag(&name[3..]), 51).await;
+    }
 }
 
 /// A manifest without a tag goes if nothing holds it, and no pusher was told that it is there.

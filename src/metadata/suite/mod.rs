@@ -201,6 +201,10 @@ macro_rules! metadata_store_suite {
             a_tag_that_changed_does_not_expire
             a_tag_that_was_pulled_does_not_expire
             a_manifest_that_is_held_outlives_its_tag
+            a_tag_does_not_expire_under_a_pusher
+            a_tag_of_several_expires_under_a_pusher
+            a_tag_does_not_expire_during_a_long_push
+            an_untagged_manifest_does_not_expire_under_a_pusher
             an_untagged_manifest_is_expired
             a_snapshot_tells_all_that_rules_ask_for
             a_snapshot_tells_the_past_as_far_as_it_is_asked_for

@@ -1,5 +1,6 @@
 //! What the evaluator of policies is told, and what pins hold.
 
+use super::scene::DAY;
 use super::*;
 use crate::clock::Timestamp;
 use crate::metadata::{ExpireTag, Expired, Judged, Pin};
@@ -105,6 +106,7 @@ pub async fn a_pin_holds_against_an_expiry(s: &Scene) {
         updated_at: at(0),
         pulled_before: None,
         attached_to: None,
+        lease: DAY,
         change: at(5).into(),
     };
     let done = s.store.expire_tag(expiry).await.expect("an answer");
