@@ -44,8 +44,19 @@ pub struct ExpireManifest {
     pub pulled_before: Option<Timestamp>,
     /// How long a lease is: a manifest that a pusher was told to be there stays for the index that may follow.
     pub lease: Duration,
+    /// Whether a pin holds it.
+    pub pin: PinHolds,
     /// Now, and the policy and rule as the reason.
     pub change: Change,
+}
+
+/// Whether a pin holds what a policy lets go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PinHolds {
+    /// It does: some rule may have pinned it since that was decided.
+    Yes,
+    /// It does not, and goes along: it is of a rule that is not in force while the store is nearly full.
+    No,
 }
 
 /// What became of it.

@@ -36,7 +36,7 @@ use thiserror::Error;
 pub use accounting::*;
 pub use change::{Change, FixedTags, HISTORY_KEPT};
 pub use collection::{Batch, CollectionRules, Garbage};
-pub use expiry::{ExpireManifest, ExpireTag, Expired, Expiry};
+pub use expiry::{ExpireManifest, ExpireTag, Expired, Expiry, PinHolds};
 pub use history::{ChangeKind, History, HistoryEntry, TagReturn};
 pub use listings::*;
 pub use policies::*;

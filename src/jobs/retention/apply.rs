@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 
 use super::plan::{PlanReport, Row};
 use crate::clock::Timestamp;
-use crate::metadata::{Change, ExpireManifest, ExpireTag, Expired};
+use crate::metadata::{Change, ExpireManifest, ExpireTag, Expired, PinHolds};
 use crate::oci::{Digest, RepoName, Tag};
 use crate::registry::{Fault, Registry};
 use crate::retention::{Cause, Expiry};
@@ -117,7 +117,8 @@ impl Steps<'_> {
             }
             None => {
                 let (digest, alone_at, lease) = (digest.clone(), *at, self.lease);
-                let expiry = ExpireManifest { repo, digest, alone_at, pulled_before, lease, change };
+                let pin = if self.plan.pressure { PinHolds::No } else { PinHolds::Yes };
+                let expiry = ExpireManifest { repo, digest, alone_at, pulled_before, lease, pin, change };
                 self.registry.expire_manifest(expiry).await
             }
         }

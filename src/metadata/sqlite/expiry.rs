@@ -7,10 +7,10 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::codec::digest;
 use super::holds::{self, Review};
-use super::{Durability, SqliteMetadata, manifests, repo_id, tags};
+use super::{Durability, SqliteMetadata, manifests, pins, repo_id, tags};
 use crate::clock::Timestamp;
 use crate::metadata::{
-    Change, ChangeKind, CollectionRules, ExpireManifest, ExpireTag, Expired, Expiry, Result,
+    Change, ChangeKind, CollectionRules, ExpireManifest, ExpireTag, Expired, Expiry, PinHolds, Result,
 };
 use crate::oci::Digest;
 
@@ -96,16 +96,21 @@ fn expire_manifest(c: &Connection, expiry: &ExpireManifest) -> rusqlite::Result<
     let Some((id, alone_at, leased_at)) = found else {
         return Ok(Expired::Changed);
     };
+    let is_held = match expiry.pin {
+        PinHolds::Yes => holds::manifest_is_held,
+        PinHolds::No => holds::manifest_is_held_beside_pins,
+    };
     // Until it was let alone it could be found, and whoever found it by a tag was given no lease.
     let told_at = leased_at.max(alone_at);
     if alone_at != expiry.alone_at
         || was_pulled(c, repo, id, &target, expiry.pulled_before)?
         // What is in the trash holds too: it comes back with what belongs to it.
-        || holds::manifest_is_held(c, id, repo, &target)?
+        || is_held(c, id, repo, &target)?
         || holds::is_leased(c, repo, told_at, &lease_rules(change.now, expiry.lease))?
     {
         return Ok(Expired::Changed);
     }
+    pins::remove(c, repo, &target)?;
     remove(c, repo, id, &target, change)
 }
 

@@ -48,10 +48,17 @@ pub(super) fn blob_is_held(c: &Connection, repo: i64, target: &[u8]) -> rusqlite
 /// until it is purged: it may be brought back. So does an index that is being purged, until its own edge
 /// goes: whoever asked for the manifest while that was live was given no lease.
 pub(super) fn manifest_is_held(c: &Connection, id: i64, repo: i64, digest: &[u8]) -> rusqlite::Result<bool> {
-    Ok(is_tagged(c, id)?
-        || is_listed(c, repo, digest, None)?
-        || is_pinned(c, repo, digest)?
-        || subject_holds(c, id, repo)?)
+    Ok(manifest_is_held_beside_pins(c, id, repo, digest)? || is_pinned(c, repo, digest)?)
+}
+
+/// The same, but for policies.
+pub(super) fn manifest_is_held_beside_pins(
+    c: &Connection,
+    id: i64,
+    repo: i64,
+    digest: &[u8],
+) -> rusqlite::Result<bool> {
+    Ok(is_tagged(c, id)? || is_listed(c, repo, digest, None)? || subject_holds(c, id, repo)?)
 }
 
 /// The same, but for what is being purged: for a manifest that the purge lets go of.

@@ -2,7 +2,9 @@
 
 use super::scene::{DAY, HOUR};
 use super::*;
-use crate::metadata::{Change, ChangeKind, ExpireManifest, ExpireTag, Expired, FixedTags, Restoration};
+use crate::metadata::{
+    Change, ChangeKind, ExpireManifest, ExpireTag, Expired, FixedTags, Pin, PinHolds, Restoration,
+};
 
 const GONE: Expired = Expired::Done { removed_manifest: true };
 const UNTAGGED: Expired = Expired::Done { removed_manifest: false };
@@ -32,6 +34,7 @@ async fn expire_untagged(s: &Scene, name: &str, alone: i64, hours: i64) -> Expir
         alone_at: at(alone),
         pulled_before: Some(at(alone)),
         lease: DAY,
+        pin: PinHolds::Yes,
         change: at(hours).into(),
     };
     s.store.expire_manifest(expiry).await.expect("an answer")
@@ -175,4 +178,31 @@ pub async fn an_untagged_manifest_is_expired(s: &Scene) {
     assert_eq!(expire_untagged(s, "child", 0, 200).await, Expired::Changed);
     s.collect(rules(200)).await;
     assert!(s.has("app", "child").await);
+}
+
+/// A pin holds a manifest, but not where the rule that pinned it is out of force; whatever else holds it does.
+pub async fn a_pinned_manifest_is_expired_where_its_pin_does_not_hold(s: &Scene) {
+    for name in ["a", "child"] {
+        s.put("app", image(name), 0).await;
+    }
+    s.put("app", image("index").child("child").tag("v1"), 0).await;
+    let pins = ["a", "child"].map(|name| Pin { digest: digest(name), reason: "a rule".into() });
+    s.store.set_pins(&repo("app"), pins.into()).await.expect("pinned");
+    assert_eq!(expire_untagged(s, "a", 0, 100).await, Expired::Changed);
+    for (name, expected) in [("a", GONE), ("child", Expired::Changed)] {
+        let expiry = ExpireManifest {
+            repo: repo("app"),
+            digest: digest(name),
+            alone_at: at(0),
+            pulled_before: None,
+            lease: DAY,
+            pin: PinHolds::No,
+            change: at(100).into(),
+        };
+        assert_eq!(s.store.expire_manifest(expiry).await.expect("an answer"), expected, "{name}");
+    }
+    for (name, pinned) in [("a", false), ("child", true)] {
+        let pin = s.store.pin(&repo("app"), &digest(name)).await.expect("an answer");
+        assert_eq!(pin.is_some(), pinned, "{name}");
+    }
 }

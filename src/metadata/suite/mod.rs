@@ -206,10 +206,12 @@ macro_rules! metadata_store_suite {
             a_tag_does_not_expire_during_a_long_push
             an_untagged_manifest_does_not_expire_under_a_pusher
             an_untagged_manifest_is_expired
+            a_pinned_manifest_is_expired_where_its_pin_does_not_hold
             a_snapshot_tells_all_that_rules_ask_for
             a_snapshot_tells_the_past_as_far_as_it_is_asked_for
             details_that_are_known_stay_known
             a_pinned_manifest_outlives_its_tag
+            added_pins_leave_the_others
             a_pin_holds_against_an_expiry
             a_purge_leaves_what_is_pinned
             the_last_judgement_is_told
