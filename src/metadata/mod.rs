@@ -36,7 +36,7 @@ use thiserror::Error;
 pub use accounting::*;
 pub use change::{Change, FixedTags, HISTORY_KEPT};
 pub use collection::{Batch, CollectionRules, Garbage};
-pub use expiry::{ExpireManifest, ExpireTag, Expired, Expiry};
+pub use expiry::{ExpireManifest, ExpireTag, Expired, Expiry, PinHolds};
 pub use history::{ChangeKind, History, HistoryEntry, TagReturn};
 pub use listings::*;
 pub use policies::*;
@@ -137,7 +137,7 @@ pub trait Blobs: Send + Sync {
     async fn blob(&self, repo: &RepoName, digest: &Digest) -> Result<Option<BlobRecord>>;
 
     /// Renews the lease of a link or manifest of `repo` that is stale, unless a live manifest is seen to hold it
-    /// and that is not to be renewed, or a tag does. `false` if the target is no more: whoever was told that it is
+    /// and that is not to be renewed. A tag is no such holder: a policy may take it at any time. `false` if the target is no more: whoever was told that it is
     /// there must look again.
     async fn renew_lease(&self, repo: &RepoName, target: Target<'_>, renewal: Renewal) -> Result<bool>;
 

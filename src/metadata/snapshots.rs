@@ -40,6 +40,9 @@ pub trait Pins: Send + Sync {
     /// Makes these all the pins of a repository. What loses its pin is reviewed.
     async fn set_pins(&self, repo: &RepoName, pins: Vec<Pin>) -> Result<()>;
 
+    /// Adds pins to those of a repository. What is pinned already stays so, for its own reason.
+    async fn add_pins(&self, repo: &RepoName, pins: Vec<Pin>) -> Result<()>;
+
     /// Why a manifest is pinned, if it is.
     async fn pin(&self, repo: &RepoName, digest: &Digest) -> Result<Option<String>>;
 

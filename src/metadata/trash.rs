@@ -74,9 +74,9 @@ pub struct RemovedTag {
 /// What came back.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Restored {
-    /// Manifests: the one that was asked for, and children that were in the trash too.
+    /// Manifests: the one that was asked for, children that were in the trash too, and what is attached to these.
     pub manifests: Vec<Digest>,
-    /// Tags.
+    /// Tags: those that went with it, and those by which something is attached.
     pub tags: Vec<Tag>,
     /// Tags that stay as they are, for they were used again meanwhile.
     pub taken: Vec<Tag>,
@@ -114,7 +114,9 @@ pub trait Trash: Send + Sync {
     ) -> Result<TrashPage<RemovedTag>>;
 
     /// Brings a manifest back, with the tags that were taken away with it and children that are in the trash
-    /// too. All that they refer to is checked as when a manifest is put again.
+    /// too. All that they refer to is checked as when a manifest is put again. What was attached to them by tags
+    /// that spell their digests comes back with them if a policy took it behind them, or the same deletion of
+    /// their repository, and if it is whole.
     async fn restore_manifest(
         &self,
         repo: &RepoName,

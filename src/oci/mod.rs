@@ -33,4 +33,4 @@ pub use platform::{IndexMember, each_once, index_members, index_platforms, platf
 pub use random_id::{Generation, UploadId};
 pub use range::{ByteRange, ContentRange, InvalidContentRange};
 pub use reference::{InvalidReference, InvalidTag, Reference, Tag};
-pub use referrers::{Attachment, AttachmentKind, Descriptor, ImageIndex, fallback_tag};
+pub use referrers::{Attachment, AttachmentKind, Descriptor, ImageIndex, attached_tag, fallback_tag};

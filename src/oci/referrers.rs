@@ -18,6 +18,12 @@ pub fn fallback_tag(subject: &Digest) -> Tag {
     tag.parse().expect("an algorithm, a dash and 64 hex digits are a tag")
 }
 
+/// The tag under which clients attach something of this kind to a subject.
+pub fn attached_tag(subject: &Digest, kind: AttachmentKind) -> Tag {
+    let tag = format!("{}{}", fallback_tag(subject), kind.suffix());
+    tag.parse().expect("a fallback tag and a short suffix are a tag")
+}
+
 /// What a tag that is made of a digest holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum AttachmentKind {
@@ -29,6 +35,21 @@ pub enum AttachmentKind {
     Attestation,
     /// cosign's bill of materials, `.sbom`.
     Sbom,
+}
+
+impl AttachmentKind {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Referrers, Self::Signature, Self::Attestation, Self::Sbom];
+
+    /// What follows the digest in such a tag.
+    const fn suffix(self) -> &'static str {
+        match self {
+            Self::Referrers => "",
+            Self::Signature => ".sig",
+            Self::Attestation => ".att",
+            Self::Sbom => ".sbom",
+        }
+    }
 }
 
 /// A tag that attaches something to a digest: a fallback tag, or one of cosign's.
@@ -44,13 +65,8 @@ impl Attachment {
     /// Reads a tag like `sha256-<64 hex>` or `sha256-<64 hex>.sig`. `None` for every other tag.
     pub fn of(tag: &Tag) -> Option<Self> {
         let (algorithm, rest) = tag.as_str().split_once('-')?;
-        let (encoded, kind) = match rest.split_once('.') {
-            None => (rest, AttachmentKind::Referrers),
-            Some((encoded, "sig")) => (encoded, AttachmentKind::Signature),
-            Some((encoded, "att")) => (encoded, AttachmentKind::Attestation),
-            Some((encoded, "sbom")) => (encoded, AttachmentKind::Sbom),
-            Some(_) => return None,
-        };
+        let (encoded, suffix) = rest.split_at(rest.find('.').unwrap_or(rest.len()));
+        let kind = AttachmentKind::ALL.into_iter().find(|kind| kind.suffix() == suffix)?;
         let lower_hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
         let valid = encoded.len() == TRUNCATED_LEN && encoded.bytes().all(lower_hex);
         let algorithm = algorithm.parse().ok()?;
@@ -141,6 +157,19 @@ mod tests {
         assert_eq!(other("latest"), None);
         assert_eq!(other("sha256-abc.sig"), None);
         assert_eq!(other("sha1-abc"), None);
+    }
+
+    #[test]
+    fn an_attached_tag_is_read_as_what_it_is() {
+        for (algorithm, kind) in Algorithm::ALL
+            .into_iter()
+            .zip(AttachmentKind::ALL)
+            .chain(AttachmentKind::ALL.map(|kind| (Algorithm::Sha256, kind)))
+        {
+            let subject = digest(algorithm);
+            let attachment = Attachment::of(&attached_tag(&subject, kind)).expect("ours");
+            assert!(attachment.kind == kind && attachment.is_of(&subject));
+        }
     }
 
     #[test]

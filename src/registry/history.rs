@@ -63,7 +63,8 @@ impl Repository {
         pointed_back(self.registry.metadata.restore_tag(&self.name, tag, &self.change()).await?)
     }
 
-    /// Brings a manifest back from the trash, with its children and the tags that it lost.
+    /// Brings a manifest back from the trash, with its children, the tags that it lost, and signatures and their
+    /// like that went along.
     ///
     /// # Errors
     /// [`UndoError::Unknown`] if it is not in the trash, [`UndoError::Missing`] if it would not be whole.

@@ -12,5 +12,7 @@ mod properties;
 mod quotas;
 mod reference;
 mod retention;
+mod retention_holds;
 mod scrub;
+mod signed;
 mod uploads;

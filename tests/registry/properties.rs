@@ -249,8 +249,9 @@ impl World {
                         before.touched = now;
                     }
                 }
+                let first = model.manifests.get(&accepted).map_or(now, |before| before.first);
                 let manifest =
-                    Accepted { content: text, blobs, children, subject, touched: now, removed: None };
+                    Accepted { content: text, blobs, children, subject, first, touched: now, removed: None };
                 model.manifests.insert(accepted, manifest);
             }
             Err(PutManifestError::Missing(missing)) => {

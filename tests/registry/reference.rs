@@ -18,6 +18,8 @@ pub struct Accepted {
     pub blobs: Vec<Digest>,
     pub children: Vec<Digest>,
     pub subject: Option<Digest>,
+    /// When it was put for the first time.
+    pub first: Timestamp,
     /// When it was last pushed, or lost a tag.
     pub touched: Timestamp,
     /// When it was deleted, if it is in the trash.

@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 
 use super::plan::{PlanReport, Row};
 use crate::clock::Timestamp;
-use crate::metadata::{Change, ExpireManifest, ExpireTag, Expired};
+use crate::metadata::{Change, ExpireManifest, ExpireTag, Expired, PinHolds};
 use crate::oci::{Digest, RepoName, Tag};
 use crate::registry::{Fault, Registry};
 use crate::retention::{Cause, Expiry};
@@ -97,17 +97,28 @@ impl Steps<'_> {
         let Row { digest, at, .. } = row;
         match &row.tag {
             Some(tag) => {
-                let (tag, digest, updated_at) = (tag.clone(), digest.clone(), *at);
+                let (tag, digest, updated_at, lease) = (tag.clone(), digest.clone(), *at, self.lease);
                 let attached_to = match &expiry.cause {
                     Cause::Subject(subject) => Some(subject.clone()),
                     Cause::Rule | Cause::Tags | Cause::Index(_) => None,
                 };
-                let expiry = ExpireTag { repo, tag, digest, updated_at, pulled_before, attached_to, change };
-                self.registry.expire_tag(expiry).await
+                self.registry
+                    .expire_tag(ExpireTag {
+                        repo,
+                        tag,
+                        digest,
+                        updated_at,
+                        pulled_before,
+                        attached_to,
+                        lease,
+                        change,
+                    })
+                    .await
             }
             None => {
                 let (digest, alone_at, lease) = (digest.clone(), *at, self.lease);
-                let expiry = ExpireManifest { repo, digest, alone_at, pulled_before, lease, change };
+                let pin = if self.plan.pressure { PinHolds::No } else { PinHolds::Yes };
+                let expiry = ExpireManifest { repo, digest, alone_at, pulled_before, lease, pin, change };
                 self.registry.expire_manifest(expiry).await
             }
         }

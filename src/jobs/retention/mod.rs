@@ -183,7 +183,8 @@ impl Retention {
     }
 
     /// Does what policies allow while the store is nearly full, step by step in the operator's order, until
-    /// `enough` says so, which is asked before each step. What goes is in the trash, and not yet free.
+    /// `enough` says so, which is asked before each step. What goes is in the trash, and not yet free. If all that
+    /// rules name was not enough, the collector gets what only rules for a store at rest keep.
     ///
     /// # Errors
     /// [`RetentionError`]; what was done until then is done.
@@ -205,6 +206,9 @@ impl Retention {
                 break;
             }
             next = steps.run(from, 1, false, &mut report).await?;
+        }
+        if next.is_none() && !enough(&report).await? {
+            self.unpin_the_rest(&plan).await?;
         }
         self.conclude(&report, RunCause::Pressure, None, None).await?;
         Ok(report)
@@ -254,8 +258,18 @@ impl Retention {
         judged.map(Some).map_err(|error| Fault::Failed(error.to_string()))
     }
 
+    /// Pins what a plan keeps. What else is pinned stays so until the next pass: a plan for a store that is nearly
+    /// full knows nothing of the rules that are in force at rest, and one that was held nothing of what came since.
     async fn pin(&self, repositories: &[RepoRows]) -> Result<(), Fault> {
         for rows in repositories {
+            self.registry.metadata().add_pins(&rows.repo, rows.pins.clone()).await?;
+        }
+        Ok(())
+    }
+
+    /// Leaves to the collector what no rule names and only those keep that are in force at rest.
+    async fn unpin_the_rest(&self, plan: &PlanReport) -> Result<(), Fault> {
+        for rows in &plan.repositories {
             self.registry.metadata().set_pins(&rows.repo, rows.pins.clone()).await?;
         }
         Ok(())

@@ -101,6 +101,8 @@ pub enum Operation {
     RetentionSnapshot,
     /// [`crate::metadata::Pins::set_pins`]
     SetPins,
+    /// [`crate::metadata::Pins::add_pins`]
+    AddPins,
     /// [`crate::metadata::Pins::pin`]
     Pin,
     /// [`crate::metadata::Pins::note_judged`]

@@ -21,6 +21,10 @@ impl<S: Pins> Pins for Faulty<S> {
         self.faults.apply(Operation::SetPins, self.inner.set_pins(repo, pins)).await
     }
 
+    async fn add_pins(&self, repo: &RepoName, pins: Vec<Pin>) -> Result<()> {
+        self.faults.apply(Operation::AddPins, self.inner.add_pins(repo, pins)).await
+    }
+
     async fn pin(&self, repo: &RepoName, digest: &Digest) -> Result<Option<String>> {
         self.faults.apply(Operation::Pin, self.inner.pin(repo, digest)).await
     }

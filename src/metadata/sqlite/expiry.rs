@@ -1,14 +1,16 @@
 //! The steps of retention: what was judged is compared with what is there, and goes if it is the same.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::codec::digest;
 use super::holds::{self, Review};
-use super::{Durability, SqliteMetadata, manifests, repo_id, tags};
+use super::{Durability, SqliteMetadata, manifests, pins, repo_id, tags};
 use crate::clock::Timestamp;
 use crate::metadata::{
-    Change, ChangeKind, CollectionRules, ExpireManifest, ExpireTag, Expired, Expiry, Result,
+    Change, ChangeKind, CollectionRules, ExpireManifest, ExpireTag, Expired, Expiry, PinHolds, Result,
 };
 use crate::oci::Digest;
 
@@ -39,12 +41,31 @@ fn expire_tag(c: &Connection, expiry: &ExpireTag) -> rusqlite::Result<Expired> {
     {
         return Ok(Expired::Changed);
     }
+    let held = holds::manifest_is_held_live(c, found.manifest, repo, &target, Some(tag))?;
+    if !held && was_promised(c, repo, found.manifest, expiry)? {
+        return Ok(Expired::Changed);
+    }
     tags::take_away(c, repo, tag.as_str(), &target, ChangeKind::Expiry, change)?;
-    if holds::manifest_is_held_live(c, found.manifest, repo, &target)? {
+    if held {
         holds::queue_manifest(c, found.manifest, repo, &target, change.now)?;
         return Ok(Expired::Done { removed_manifest: false });
     }
     remove(c, repo, found.manifest, &target, change)
+}
+
+/// Whether a pusher was told, since a manifest was first pushed, that it is there, and may still come back for it.
+fn was_promised(c: &Connection, repo: i64, id: i64, expiry: &ExpireTag) -> rusqlite::Result<bool> {
+    let told_at = c
+        .prepare_cached("SELECT leased_at FROM manifests WHERE id = ?1 AND leased_at > pushed_at")?
+        .query_row([id], |row| row.get(0))
+        .optional()?;
+    let rules = lease_rules(expiry.change.now, expiry.lease);
+    told_at.map_or(Ok(false), |told_at| holds::is_leased(c, repo, told_at, &rules))
+}
+
+/// What a lease is judged by.
+fn lease_rules(now: Timestamp, lease: Duration) -> CollectionRules {
+    CollectionRules { now, lease, trash: Duration::ZERO, untagged: None, told_since: None }
 }
 
 /// Whether something holds the manifest that a tag is attached to: it was to go first, and has not.
@@ -53,7 +74,7 @@ fn is_attached(c: &Connection, repo: i64, subject: Option<&Digest>) -> rusqlite:
         return Ok(false);
     };
     let id = manifests::live_id(c, repo, &subject)?;
-    id.map_or(Ok(false), |id| holds::manifest_is_held_live(c, id, repo, &subject))
+    id.map_or(Ok(false), |id| holds::manifest_is_held_live(c, id, repo, &subject, None))
 }
 
 fn expire_manifest(c: &Connection, expiry: &ExpireManifest) -> rusqlite::Result<Expired> {
@@ -72,21 +93,21 @@ fn expire_manifest(c: &Connection, expiry: &ExpireManifest) -> rusqlite::Result<
     let Some((id, alone_at, leased_at)) = found else {
         return Ok(Expired::Changed);
     };
-    let lease = CollectionRules {
-        now: change.now,
-        lease: expiry.lease,
-        trash: std::time::Duration::ZERO,
-        untagged: None,
-        told_since: None,
+    let is_held = match expiry.pin {
+        PinHolds::Yes => holds::manifest_is_held,
+        PinHolds::No => holds::manifest_is_held_beside_pins,
     };
+    // Until it was let alone it could be found, and whoever found it by a tag was given no lease.
+    let told_at = leased_at.max(alone_at);
     if alone_at != expiry.alone_at
         || was_pulled(c, repo, id, &target, expiry.pulled_before)?
         // What is in the trash holds too: it comes back with what belongs to it.
-        || holds::manifest_is_held(c, id, repo, &target)?
-        || holds::is_leased(c, repo, leased_at, &lease)?
+        || is_held(c, id, repo, &target)?
+        || holds::is_leased(c, repo, told_at, &lease_rules(change.now, expiry.lease))?
     {
         return Ok(Expired::Changed);
     }
+    pins::remove(c, repo, &target)?;
     remove(c, repo, id, &target, change)
 }
 

@@ -5,6 +5,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::clock::Timestamp;
 use crate::metadata::{CollectionRules, EdgeKind};
+use crate::oci::Tag;
 
 /// A live manifest of `repo` that refers to `target` as `kind`, by its digest.
 pub(super) fn live_holder(
@@ -47,10 +48,17 @@ pub(super) fn blob_is_held(c: &Connection, repo: i64, target: &[u8]) -> rusqlite
 /// until it is purged: it may be brought back. So does an index that is being purged, until its own edge
 /// goes: whoever asked for the manifest while that was live was given no lease.
 pub(super) fn manifest_is_held(c: &Connection, id: i64, repo: i64, digest: &[u8]) -> rusqlite::Result<bool> {
-    Ok(is_tagged(c, id)?
-        || is_listed(c, repo, digest, None)?
-        || is_pinned(c, repo, digest)?
-        || subject_holds(c, id, repo)?)
+    Ok(manifest_is_held_beside_pins(c, id, repo, digest)? || is_pinned(c, repo, digest)?)
+}
+
+/// The same, but for policies.
+pub(super) fn manifest_is_held_beside_pins(
+    c: &Connection,
+    id: i64,
+    repo: i64,
+    digest: &[u8],
+) -> rusqlite::Result<bool> {
+    Ok(is_tagged(c, id)? || is_listed(c, repo, digest, None)? || subject_holds(c, id, repo)?)
 }
 
 /// The same, but for what is being purged: for a manifest that the purge lets go of.
@@ -64,13 +72,14 @@ pub(super) fn manifest_is_kept(c: &Connection, id: i64, repo: i64, digest: &[u8]
     Ok(listed || is_tagged(c, id)? || is_pinned(c, repo, digest)? || subject_holds(c, id, repo)?)
 }
 
-/// Whether a tag, a live index, a policy or a live subject holds a manifest: what is in the trash does not bring it back
-/// alone, and comes back with it.
+/// Whether a tag (another than `but`), a live index, a policy or a live subject holds a manifest: what is in the trash
+/// does not bring it back alone, and comes back with it.
 pub(super) fn manifest_is_held_live(
     c: &Connection,
     id: i64,
     repo: i64,
     digest: &[u8],
+    but: Option<&Tag>,
 ) -> rusqlite::Result<bool> {
     let subject = || {
         c.prepare_cached(
@@ -79,7 +88,10 @@ pub(super) fn manifest_is_held_live(
         )?
         .exists([id])
     };
-    Ok(is_tagged(c, id)?
+    let tagged = c
+        .prepare_cached("SELECT 1 FROM tags WHERE manifest = ?1 AND name IS NOT ?2 LIMIT 1")?
+        .exists(params![id, but.map(Tag::as_str)])?;
+    Ok(tagged
         || live_holder(c, repo, digest, EdgeKind::Child)?.is_some()
         || is_pinned(c, repo, digest)?
         || (subject()? && subject_holds(c, id, repo)?))

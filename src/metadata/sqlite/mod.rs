@@ -5,6 +5,7 @@
 //! memory that only one machine has.
 
 mod accounting;
+mod attached;
 mod blobs;
 mod clock;
 mod codec;

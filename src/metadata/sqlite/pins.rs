@@ -18,19 +18,27 @@ type Row = (Vec<u8>, String);
 #[async_trait]
 impl Pins for SqliteMetadata {
     async fn set_pins(&self, repo: &RepoName, pins: Vec<Pin>) -> Result<()> {
-        let mut wanted: Vec<Row> = pins.into_iter().map(|pin| (digest(&pin.digest), pin.reason)).collect();
-        wanted.sort();
-        wanted.dedup_by(|a, b| a.0 == b.0);
-        let there = self.read(|c| match repo_id(c, repo)? {
-            Some(repo) => all(c, repo),
-            None => Ok(Vec::new()),
-        })?;
-        if there == wanted {
+        let wanted = rows(pins);
+        if self.pins(repo)? == wanted {
             return Ok(());
         }
         let repo = repo.clone();
         self.write(Durability::Full, move |c| match repo_id(c, &repo)? {
             Some(repo) => replace(c, repo, &wanted),
+            None => Ok(()),
+        })
+        .await
+    }
+
+    async fn add_pins(&self, repo: &RepoName, pins: Vec<Pin>) -> Result<()> {
+        let (mut wanted, there) = (rows(pins), self.pins(repo)?);
+        wanted.retain(|(digest, _)| there.binary_search_by(|(there, _)| there.cmp(digest)).is_err());
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        let repo = repo.clone();
+        self.write(Durability::Full, move |c| match repo_id(c, &repo)? {
+            Some(repo) => add(c, repo, &wanted),
             None => Ok(()),
         })
         .await
@@ -61,6 +69,24 @@ impl Pins for SqliteMetadata {
     }
 }
 
+impl SqliteMetadata {
+    /// What is pinned, in the order of digests.
+    fn pins(&self, repo: &RepoName) -> Result<Vec<Row>> {
+        self.read(|c| match repo_id(c, repo)? {
+            Some(repo) => all(c, repo),
+            None => Ok(Vec::new()),
+        })
+    }
+}
+
+/// In the order of digests, each once.
+fn rows(pins: Vec<Pin>) -> Vec<Row> {
+    let mut rows: Vec<Row> = pins.into_iter().map(|pin| (digest(&pin.digest), pin.reason)).collect();
+    rows.sort();
+    rows.dedup_by(|a, b| a.0 == b.0);
+    rows
+}
+
 fn all(c: &Connection, repo: i64) -> rusqlite::Result<Vec<Row>> {
     c.prepare_cached("SELECT digest, reason FROM pins WHERE repo = ?1 ORDER BY digest")?
         .query_map([repo], |row| Ok((row.get(0)?, row.get(1)?)))?
@@ -70,16 +96,26 @@ fn all(c: &Connection, repo: i64) -> rusqlite::Result<Vec<Row>> {
 fn replace(c: &Connection, repo: i64, wanted: &[Row]) -> rusqlite::Result<()> {
     let before = all(c, repo)?;
     forget(c, repo)?;
-    for (digest, reason) in wanted {
-        c.prepare_cached("INSERT INTO pins (repo, digest, reason) VALUES (?1, ?2, ?3)")?
-            .execute(params![repo, digest, reason])?;
-    }
+    add(c, repo, wanted)?;
     for (lost, _) in before {
         if wanted.binary_search_by(|(digest, _)| digest.cmp(&lost)).is_err() {
             review(c, repo, &lost)?;
         }
     }
     Ok(())
+}
+
+fn add(c: &Connection, repo: i64, wanted: &[Row]) -> rusqlite::Result<()> {
+    let mut insert =
+        c.prepare_cached("INSERT OR IGNORE INTO pins (repo, digest, reason) VALUES (?1, ?2, ?3)")?;
+    wanted.iter().try_for_each(|(digest, reason)| insert.execute(params![repo, digest, reason]).map(drop))
+}
+
+/// Takes the pin of a manifest away that goes.
+pub(super) fn remove(c: &Connection, repo: i64, digest: &[u8]) -> rusqlite::Result<()> {
+    c.prepare_cached("DELETE FROM pins WHERE repo = ?1 AND digest = ?2")?
+        .execute(params![repo, digest])
+        .map(drop)
 }
 
 /// Has a manifest reviewed as of when nothing else held it any more: its pin has not made it any younger.

@@ -7,13 +7,13 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::blobs::{link_is_there, read_digest};
 use super::holds::{self, Review};
-use super::{name_from, tags};
+use super::{attached, name_from, tags};
 use crate::clock::Timestamp;
 use crate::metadata::{Change, ChangeKind, EdgeKind, Restored};
 use crate::oci::{Digest, Tag};
 
 /// The most manifests that come back together.
-const MOST: usize = 1000;
+pub(super) const MOST: usize = 1000;
 
 /// The most edges that are looked at for them. What is behind is named as missing: it can be restored first.
 const MOST_EDGES: usize = 50_000;
@@ -27,9 +27,9 @@ pub(super) type Missing = Vec<(Digest, EdgeKind)>;
 /// A manifest in the trash.
 pub(super) struct Removed {
     pub(super) id: i64,
-    digest: Vec<u8>,
-    removed_at: Timestamp,
-    removal: Option<i64>,
+    pub(super) digest: Vec<u8>,
+    pub(super) removed_at: Timestamp,
+    pub(super) removal: Option<i64>,
 }
 
 impl Removed {
@@ -62,15 +62,15 @@ pub(super) fn of_removal(
 }
 
 /// What comes back together.
-struct Plan {
-    repo: i64,
-    manifests: Vec<Removed>,
+pub(super) struct Plan {
+    pub(super) repo: i64,
+    pub(super) manifests: Vec<Removed>,
     seen: HashSet<i64>,
     edges: usize,
 }
 
-/// Brings a manifest back, with children that are in the trash too; with `tags` also the tags that were taken
-/// away with it. Or tells what is missing, and changes nothing.
+/// Brings a manifest back, with children that are in the trash too and what was attached to these; with `tags`
+/// also the tags that were taken away with it. Or tells what is missing, and changes nothing.
 pub(super) fn restore(
     c: &Connection,
     repo: i64,
@@ -84,6 +84,7 @@ pub(super) fn restore(
     if !missing.is_empty() {
         return Ok(Err(missing));
     }
+    let attached = attached::add(c, &mut plan)?;
     for manifest in &plan.manifests {
         revive(c, repo, manifest, change.now)?;
     }
@@ -95,6 +96,9 @@ pub(super) fn restore(
         }
         holds::queue_manifest(c, manifest.id, repo, &manifest.digest, change.now)?;
         restored.manifests.push(read_digest(&manifest.digest)?);
+    }
+    for attached in attached {
+        attached.restore(c, repo, change, &mut restored)?;
     }
     Ok(Ok(restored))
 }
@@ -133,8 +137,7 @@ impl Plan {
         if super::manifests::live_id(c, self.repo, target)?.is_some() {
             return Ok(Missing::new());
         }
-        let full = depth == DEPTH || self.manifests.len() >= MOST || self.edges >= MOST_EDGES;
-        let found = if full { None } else { find(c, self.repo, target)? };
+        let found = if depth == DEPTH { None } else { self.find(c, target)? };
         let Some(child) = found else {
             return if required {
                 Ok(vec![(read_digest(target)?, EdgeKind::Child)])
@@ -147,10 +150,34 @@ impl Plan {
         if required || missing.is_empty() {
             return Ok(missing);
         }
+        self.leave(before);
+        Ok(Missing::new())
+    }
+
+    /// Takes a manifest into the plan that is in the trash and lacks nothing. Whether it did.
+    pub(super) fn add_if_whole(&mut self, c: &Connection, target: &[u8]) -> rusqlite::Result<bool> {
+        let Some(manifest) = self.find(c, target)? else {
+            return Ok(false);
+        };
+        let before = self.manifests.len();
+        let is_whole = self.add(c, manifest, 0)?.is_empty();
+        if !is_whole {
+            self.leave(before);
+        }
+        Ok(is_whole)
+    }
+
+    /// A manifest in the trash, if there is room for it in the plan.
+    fn find(&self, c: &Connection, target: &[u8]) -> rusqlite::Result<Option<Removed>> {
+        let full = self.manifests.len() >= MOST || self.edges >= MOST_EDGES;
+        if full { Ok(None) } else { find(c, self.repo, target) }
+    }
+
+    /// Takes out what came into the plan since it had so many manifests.
+    fn leave(&mut self, before: usize) {
         for left in self.manifests.drain(before..) {
             self.seen.remove(&left.id);
         }
-        Ok(Missing::new())
     }
 }
 

@@ -1,8 +1,10 @@
 //! What a policy takes away, and what it leaves.
 
-use super::scene::DAY;
+use super::scene::{DAY, HOUR};
 use super::*;
-use crate::metadata::{Change, ChangeKind, ExpireManifest, ExpireTag, Expired, FixedTags, Restoration};
+use crate::metadata::{
+    Change, ChangeKind, ExpireManifest, ExpireTag, Expired, FixedTags, Pin, PinHolds, Restoration,
+};
 
 const GONE: Expired = Expired::Done { removed_manifest: true };
 const UNTAGGED: Expired = Expired::Done { removed_manifest: false };
@@ -16,6 +18,7 @@ fn expiry(name: &str, of: &str, pushed: i64, hours: i64) -> ExpireTag {
         updated_at: at(pushed),
         pulled_before: None,
         attached_to: None,
+        lease: HOUR,
         change: Change::from(at(hours)).because("policy ci, rule old builds"),
     }
 }
@@ -31,6 +34,7 @@ async fn expire_untagged(s: &Scene, name: &str, alone: i64, hours: i64) -> Expir
         alone_at: at(alone),
         pulled_before: Some(at(alone)),
         lease: DAY,
+        pin: PinHolds::Yes,
         change: at(hours).into(),
     };
     s.store.expire_manifest(expiry).await.expect("an answer")
@@ -108,6 +112,58 @@ pub async fn a_manifest_that_is_held_outlives_its_tag(s: &Scene) {
     assert_eq!(s.store.totals().await.expect("totals").manifests, 0);
 }
 
+/// A pusher who was told that a manifest is there finds it when its index follows, also where a tag alone held it.
+pub async fn a_tag_does_not_expire_under_a_pusher(s: &Scene) {
+    let expiry = |name: &str, hours| ExpireTag { lease: DAY, ..expiry(name, name, 0, hours) };
+    for name in ["a", "b"] {
+        s.put("app", image(name).tag(name), 0).await;
+        assert!(s.head_manifest("app", name, 40).await);
+    }
+    s.put("app", image("untold").tag("untold"), 0).await;
+    for hours in [41, 50, 63] {
+        assert_eq!(expire(s, expiry("a", hours)).await, Expired::Changed, "{hours}");
+    }
+    s.put("app", image("index").child("a").tag("index"), 63).await;
+    assert_eq!(expire(s, expiry("a", 63)).await, UNTAGGED, "the index holds it");
+    assert_eq!(expire(s, expiry("b", 64)).await, GONE, "nobody came back");
+    assert_eq!(expire(s, expiry("untold", 1)).await, GONE, "its push alone is known to the policy");
+}
+
+/// One of several tags may go: the rest holds the manifest.
+pub async fn a_tag_of_several_expires_under_a_pusher(s: &Scene) {
+    s.put("app", image("a").tag("v1").tag("v2"), 0).await;
+    assert!(s.head_manifest("app", "a", 40).await);
+    let expiry = |name| ExpireTag { lease: DAY, ..expiry(name, "a", 0, 41) };
+    assert_eq!(expire(s, expiry("v1")).await, UNTAGGED);
+    assert_eq!(expire(s, expiry("v2")).await, Expired::Changed);
+    assert!(s.tagged("app", "v2").await.is_some());
+}
+
+/// A long upload extends it.
+pub async fn a_tag_does_not_expire_during_a_long_push(s: &Scene) {
+    s.put("app", image("a").tag("v1"), 0).await;
+    assert!(s.head_manifest("app", "a", 40).await);
+    let upload = s.begin("app", 41).await;
+    let expiry = |hours| ExpireTag { lease: DAY, ..expiry("v1", "a", 0, hours) };
+    assert_eq!(expire(s, expiry(500)).await, Expired::Changed);
+    assert!(s.cancel(upload, 500).await);
+    assert_eq!(expire(s, expiry(523)).await, Expired::Changed);
+    assert_eq!(expire(s, expiry(530)).await, GONE);
+}
+
+/// A manifest that lost its tag under a pusher stays for as long, whether it was asked for by digest or by the tag.
+pub async fn an_untagged_manifest_does_not_expire_under_a_pusher(s: &Scene) {
+    for name in ["by digest", "by tag"] {
+        s.put("app", image(name).tag("latest"), 0).await;
+        if name == "by digest" {
+            assert!(s.head_manifest("app", name, 40).await);
+        }
+        s.put("app", image("newer").tag("latest"), 41).await;
+        assert_eq!(expire_untagged(s, name, 41, 50).await, Expired::Changed, "{name}");
+        s.put("app", image(&format!("index of {name}")).child(name).tag(&name[3..]), 51).await;
+    }
+}
+
 /// A manifest without a tag goes if nothing holds it, and no pusher was told that it is there.
 pub async fn an_untagged_manifest_is_expired(s: &Scene) {
     s.put("app", image("a"), 0).await;
@@ -122,4 +178,31 @@ pub async fn an_untagged_manifest_is_expired(s: &Scene) {
     assert_eq!(expire_untagged(s, "child", 0, 200).await, Expired::Changed);
     s.collect(rules(200)).await;
     assert!(s.has("app", "child").await);
+}
+
+/// A pin holds a manifest, but not where the rule that pinned it is out of force; whatever else holds it does.
+pub async fn a_pinned_manifest_is_expired_where_its_pin_does_not_hold(s: &Scene) {
+    for name in ["a", "child"] {
+        s.put("app", image(name), 0).await;
+    }
+    s.put("app", image("index").child("child").tag("v1"), 0).await;
+    let pins = ["a", "child"].map(|name| Pin { digest: digest(name), reason: "a rule".into() });
+    s.store.set_pins(&repo("app"), pins.into()).await.expect("pinned");
+    assert_eq!(expire_untagged(s, "a", 0, 100).await, Expired::Changed);
+    for (name, expected) in [("a", GONE), ("child", Expired::Changed)] {
+        let expiry = ExpireManifest {
+            repo: repo("app"),
+            digest: digest(name),
+            alone_at: at(0),
+            pulled_before: None,
+            lease: DAY,
+            pin: PinHolds::No,
+            change: at(100).into(),
+        };
+        assert_eq!(s.store.expire_manifest(expiry).await.expect("an answer"), expected, "{name}");
+    }
+    for (name, pinned) in [("a", false), ("child", true)] {
+        let pin = s.store.pin(&repo("app"), &digest(name)).await.expect("an answer");
+        assert_eq!(pin.is_some(), pinned, "{name}");
+    }
 }

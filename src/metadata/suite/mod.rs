@@ -3,6 +3,7 @@
 //! hours.
 
 mod accounting;
+mod attached;
 mod blobs;
 mod cascade;
 mod collection;
@@ -28,6 +29,7 @@ use std::sync::Arc;
 use super::MetadataStore;
 
 pub use accounting::*;
+pub use attached::*;
 pub use blobs::*;
 pub use cascade::*;
 pub use collection::*;
@@ -188,15 +190,28 @@ macro_rules! metadata_store_suite {
             what_is_purged_is_not_restored
             the_trash_is_emptied_on_request
             a_restore_is_told
+            what_is_attached_comes_back_with_its_image
+            what_is_attached_to_children_comes_back_with_their_index
+            an_attached_tag_that_was_used_again_stays
+            what_did_not_go_with_its_image_stays_away
+            an_attached_tag_comes_back_to_a_manifest_that_lives
+            what_is_attached_comes_back_with_a_tag
+            what_is_attached_comes_back_from_a_deleted_repository
             an_expired_tag_takes_its_manifest_along
             a_tag_that_changed_does_not_expire
             a_tag_that_was_pulled_does_not_expire
             a_manifest_that_is_held_outlives_its_tag
+            a_tag_does_not_expire_under_a_pusher
+            a_tag_of_several_expires_under_a_pusher
+            a_tag_does_not_expire_during_a_long_push
+            an_untagged_manifest_does_not_expire_under_a_pusher
             an_untagged_manifest_is_expired
+            a_pinned_manifest_is_expired_where_its_pin_does_not_hold
             a_snapshot_tells_all_that_rules_ask_for
             a_snapshot_tells_the_past_as_far_as_it_is_asked_for
             details_that_are_known_stay_known
             a_pinned_manifest_outlives_its_tag
+            added_pins_leave_the_others
             a_pin_holds_against_an_expiry
             a_purge_leaves_what_is_pinned
             the_last_judgement_is_told

@@ -1,5 +1,6 @@
 //! What the evaluator of policies is told, and what pins hold.
 
+use super::scene::DAY;
 use super::*;
 use crate::clock::Timestamp;
 use crate::metadata::{ExpireTag, Expired, Judged, Pin};
@@ -94,6 +95,26 @@ pub async fn a_pinned_manifest_outlives_its_tag(s: &Scene) {
     assert!(!s.has("app", "a").await);
 }
 
+/// Pins that are added leave those that are there, with their reasons.
+pub async fn added_pins_leave_the_others(s: &Scene) {
+    for name in ["a", "b", "c"] {
+        s.put("app", image(name), 0).await;
+    }
+    pin(s, &["a", "b"]).await;
+    let added = ["b", "c"].map(|name| Pin { digest: digest(name), reason: "added".into() });
+    s.store.add_pins(&repo("app"), added.clone().into()).await.expect("pinned");
+    s.store.add_pins(&repo("nowhere"), added.into()).await.expect("nothing to pin");
+    for (name, expected) in [("a", "keeps a"), ("b", "keeps b"), ("c", "added")] {
+        let reason = s.store.pin(&repo("app"), &digest(name)).await.expect("an answer");
+        assert_eq!(reason.as_deref(), Some(expected));
+    }
+    s.collect(rules(24 * 30)).await;
+    assert!(s.has("app", "a").await && s.has("app", "b").await && s.has("app", "c").await);
+    pin(s, &["b"]).await;
+    s.collect(rules(24 * 30)).await;
+    assert!(!s.has("app", "a").await && s.has("app", "b").await && !s.has("app", "c").await);
+}
+
 /// The tag goes and its manifest stays.
 pub async fn a_pin_holds_against_an_expiry(s: &Scene) {
     s.put("app", image("a").tag("v1"), 0).await;
@@ -105,6 +126,7 @@ pub async fn a_pin_holds_against_an_expiry(s: &Scene) {
         updated_at: at(0),
         pulled_before: None,
         attached_to: None,
+        lease: DAY,
         change: at(5).into(),
     };
     let done = s.store.expire_tag(expiry).await.expect("an answer");

@@ -9,7 +9,7 @@ use orlop::registry::{PointedBack, UndoError};
 use proptest::prelude::*;
 
 use super::{REPOS, TAGS, World};
-use crate::kit::{TRASH, has};
+use crate::kit::{LEASE, TRASH, has};
 
 #[derive(Debug, Clone)]
 pub enum Undo {
@@ -122,13 +122,16 @@ impl World {
             updated_at: found.tagged_at.expect("by its tag"),
             pulled_before: None,
             attached_to: None,
+            lease: LEASE,
             change: Change::from(now).because("a policy"),
         };
-        let Expired::Done { removed_manifest } = self.registry.expire_tag(expiry).await.expect("facts")
-        else {
-            panic!("nothing changed meanwhile");
-        };
+        let outcome = self.registry.expire_tag(expiry).await.expect("facts");
         let model = &mut self.models[repo];
+        let Expired::Done { removed_manifest } = outcome else {
+            let first = model.manifests.get(&found.digest).expect("known").first;
+            assert!(found.leased_at > first, "nothing changed meanwhile, and nobody was told of it");
+            return;
+        };
         assert_eq!(model.tags.remove(name).as_ref(), Some(&found.digest));
         if removed_manifest {
             assert!(!model.tags.values().any(|tagged| *tagged == found.digest));
