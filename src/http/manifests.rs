@@ -20,7 +20,11 @@ const SMALL: u64 = 64 * 1024;
 /// exact bytes, and there is but one manifest behind a tag.
 pub(super) async fn get(call: &Call<'_>, name: RepoName, reference: &Reference) -> Answered {
     let repository = call.authorise(name)?;
-    let manifest = repository.manifest(reference).await?;
+    let manifest = if call.is_head() {
+        repository.probe_manifest(reference).await?
+    } else {
+        repository.manifest(reference).await?
+    };
     if let (true, Reference::Tag(tag)) = (call.is_head(), reference) {
         repository.note_push(tag, &manifest);
     }
@@ -35,6 +39,10 @@ pub(super) async fn get(call: &Call<'_>, name: RepoName, reference: &Reference) 
     if conditions::on_read(call.headers(), &manifest.digest, ErrorCode::ManifestUnknown)?
         == OnRead::NotModified
     {
+        if !call.is_head() {
+            // Whoever has it already uses it as well.
+            repository.note_pull(&manifest.digest);
+        }
         return Ok(described(StatusCode::NOT_MODIFIED));
     }
     let reply = described(StatusCode::OK)

@@ -137,7 +137,7 @@ pub trait Blobs: Send + Sync {
     async fn blob(&self, repo: &RepoName, digest: &Digest) -> Result<Option<BlobRecord>>;
 
     /// Renews the lease of a link or manifest of `repo` that is stale, unless a live manifest is seen to hold it
-    /// and that is not to be renewed. A tag is no such holder: a policy may take it at any time. `false` if the target is no more: whoever was told that it is
+    /// or a tag does, and that is not to be renewed. `false` if the target is no more: whoever was told that it is
     /// there must look again.
     async fn renew_lease(&self, repo: &RepoName, target: Target<'_>, renewal: Renewal) -> Result<bool>;
 

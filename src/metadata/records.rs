@@ -48,7 +48,9 @@ pub struct Renewal {
     pub now: Timestamp,
     /// Only if it was last leased at this time or before.
     pub stale: Timestamp,
-    /// Also while something holds the target.
+    /// Also while a tag holds the target.
+    pub tagged: bool,
+    /// Also while something else holds it.
     pub held: bool,
 }
 

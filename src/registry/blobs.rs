@@ -17,7 +17,7 @@ impl Repository {
         let registry = &self.registry;
         let blob = registry.metadata.blob(&self.name, digest).await?.ok_or(BlobError::Unknown)?;
         if self.access.push && self.lease_is_stale(blob.leased_at) {
-            self.renew_lease(Target::Blob(digest)).await?.then_some(()).ok_or(BlobError::Unknown)?;
+            self.renew_lease(Target::Blob(digest), false).await?.then_some(()).ok_or(BlobError::Unknown)?;
         }
         Ok(blob)
     }
@@ -78,15 +78,19 @@ impl Repository {
         leased_at <= stale_lease(self.registry.clock.now(), self.registry.settings.shortest_lease())
     }
 
-    /// Renews a lease; `false` if its target is gone.
-    pub(super) async fn renew_lease(&self, target: Target<'_>) -> crate::metadata::Result<bool> {
+    /// Renews a lease, also of a manifest that a tag holds if it is `tagged`; `false` if its target is gone.
+    pub(super) async fn renew_lease(
+        &self,
+        target: Target<'_>,
+        tagged: bool,
+    ) -> crate::metadata::Result<bool> {
         if self.registry.settings.read_only {
             return Ok(true);
         }
         let now = self.registry.clock.now();
         let settings = &self.registry.settings;
         let stale = stale_lease(now, settings.shortest_lease());
-        let renewal = Renewal { now, stale, held: settings.budget.is_some() };
+        let renewal = Renewal { now, stale, held: settings.budget.is_some(), tagged };
         match self.registry.metadata.renew_lease(&self.name, target, renewal).await {
             // Pulls go on when the disk is full or broken, and no push can make use of a lease then. One that
             // ends after it has recovered has its manifest checked against what is still there.

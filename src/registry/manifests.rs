@@ -38,17 +38,30 @@ pub struct PutReceipt {
 }
 
 impl Repository {
-    /// A live manifest, by tag or digest. Leases it to a caller who may push.
+    /// A live manifest, by tag or digest. Leases it to a caller who may push, unless a tag holds it: every pull
+    /// comes by here, and what is pulled must not outlive its policies for that.
     ///
     /// # Errors
     /// [`ManifestError::Unknown`] and [`ManifestError::NameUnknown`].
     pub async fn manifest(&self, reference: &Reference) -> Result<ManifestRecord, ManifestError> {
+        self.lookup(reference, false).await
+    }
+
+    /// The same for a caller who asks whether it is there: leased also if a tag holds it, for a policy may take that.
+    ///
+    /// # Errors
+    /// Likewise.
+    pub async fn probe_manifest(&self, reference: &Reference) -> Result<ManifestRecord, ManifestError> {
+        self.lookup(reference, true).await
+    }
+
+    async fn lookup(&self, reference: &Reference, tagged: bool) -> Result<ManifestRecord, ManifestError> {
         let Some(manifest) = self.registry.metadata.manifest(&self.name, reference).await? else {
             return Err(self.unknown_manifest().await?);
         };
         if self.access.push && manifest.tagged_at.is_none() && self.lease_is_stale(manifest.leased_at) {
             let target = Target::Manifest(&manifest.digest);
-            self.renew_lease(target).await?.then_some(()).ok_or(ManifestError::Unknown)?;
+            self.renew_lease(target, tagged).await?.then_some(()).ok_or(ManifestError::Unknown)?;
         }
         Ok(manifest)
     }

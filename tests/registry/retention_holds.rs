@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use orlop::clock::Timestamp;
 use orlop::jobs::retention::Retention;
 use orlop::oci::{Digest, Reference};
 use orlop::registry::Repository;
@@ -25,7 +26,7 @@ async fn a_pusher_finds_what_it_was_told_of_by_digest() {
         kit.clock.advance(2 * DAY);
         let retention = retention(&mut kit, policies(OLD)).await;
         let by_digest = Reference::Digest(images[0].clone());
-        repo.manifest(&by_digest).await.expect("told");
+        repo.probe_manifest(&by_digest).await.expect("told");
         kit.clock.advance(LEASE / 2);
         if pressed {
             retention.apply_under_pressure(|_| std::future::ready(Ok(false))).await.expect("applied");
@@ -43,17 +44,25 @@ async fn a_pusher_finds_what_it_was_told_of_by_digest() {
     }
 }
 
+async fn lease_of(repo: &Repository, image: &Digest) -> Timestamp {
+    repo.viewed().manifest(&Reference::Digest(image.clone())).await.expect("there").leased_at
+}
+
 #[tokio::test]
 async fn what_nobody_comes_back_for_expires_a_lease_later() {
     let mut kit = Kit::new();
     let repo = kit.repo("app");
     let (image, ..) = push_image(&repo, "a", "a").await;
+    let pushed = lease_of(&repo, &image).await;
     kit.clock.advance(2 * DAY);
     let retention = retention(&mut kit, policies(OLD)).await;
-    // Whoever may only pull is promised nothing.
-    repo.viewed().manifest(&Reference::Digest(image.clone())).await.expect("there");
+    // Whoever may only pull is promised nothing, and whoever pulls has what it came for.
+    repo.viewed().probe_manifest(&Reference::Digest(image.clone())).await.expect("there");
+    repo.manifest(&Reference::Digest(image.clone())).await.expect("pulled");
     let plan = retention.plan(None, false).await.expect("planned");
-    repo.manifest(&Reference::Digest(image.clone())).await.expect("told");
+    assert_eq!(lease_of(&repo, &image).await, pushed);
+    repo.probe_manifest(&Reference::Digest(image.clone())).await.expect("told");
+    assert_ne!(lease_of(&repo, &image).await, pushed);
     let done = retention.apply(&plan, true, None).await.expect("applied");
     assert_eq!((done.tags, done.skipped, done.stopped), (0, 1, true));
     kit.clock.advance(LEASE + Duration::from_secs(1));

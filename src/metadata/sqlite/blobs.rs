@@ -190,24 +190,25 @@ fn lease_state(
 ) -> rusqlite::Result<LeaseState> {
     let sql = match kind {
         EdgeKind::Blob => {
-            "SELECT r.id, l.leased_at FROM repositories r JOIN links l ON l.repo = r.id AND l.digest = ?2
+            "SELECT r.id, l.leased_at, 0 FROM repositories r JOIN links l ON l.repo = r.id AND l.digest = ?2
              JOIN blobs b ON b.digest = l.digest
              WHERE r.name = ?1 AND l.hidden_at IS NULL AND b.damaged = 0"
         }
         EdgeKind::Child | EdgeKind::Subject => {
-            "SELECT r.id, m.leased_at FROM repositories r JOIN manifests m ON m.repo = r.id AND m.digest = ?2
+            "SELECT r.id, m.leased_at, EXISTS (SELECT 1 FROM tags t WHERE t.manifest = m.id)
+             FROM repositories r JOIN manifests m ON m.repo = r.id AND m.digest = ?2
              WHERE r.name = ?1 AND m.state = 0"
         }
     };
     let mut query = c.prepare_cached(sql)?;
     let found = query.query_row(params![repo.as_str(), target], |row| {
-        Ok((row.get::<_, i64>(0)?, row.get::<_, Timestamp>(1)?))
+        Ok((row.get::<_, i64>(0)?, row.get::<_, Timestamp>(1)?, row.get::<_, bool>(2)?))
     });
-    let Some((repo, leased_at)) = found.optional()? else {
+    let Some((repo, leased_at, tagged)) = found.optional()? else {
         return Ok(LeaseState::Absent);
     };
     let held = || Ok::<_, rusqlite::Error>(!renewal.held && holds::is_held_lately(c, repo, target, kind)?);
-    if leased_at > renewal.stale || held()? {
+    if leased_at > renewal.stale || (tagged && !renewal.tagged) || held()? {
         return Ok(LeaseState::Safe);
     }
     Ok(LeaseState::Stale(repo))

@@ -256,7 +256,7 @@ impl Scene {
 
     /// A HEAD by a pusher that is written down even if something holds the target.
     pub async fn head(&self, of: &str, target: Target<'_>, hours: i64, held: bool) -> bool {
-        let renewal = Renewal { now: at(hours), stale: stale_lease(at(hours), DAY), held };
+        let renewal = Renewal { now: at(hours), stale: stale_lease(at(hours), DAY), held, tagged: true };
         self.store.renew_lease(&repo(of), target, renewal).await.expect("an answer")
     }
 
