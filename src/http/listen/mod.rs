@@ -2,6 +2,7 @@
 //!
 //! `axum::serve` is not used because it keeps no deadline, bounds nothing and cannot stop within a time.
 
+mod again;
 mod connection;
 mod endpoints;
 mod open;
@@ -24,6 +25,7 @@ pub use sendfile::Socket;
 pub use settings::ListenSettings;
 pub use tls::{TlsError, load as load_tls};
 
+use again::Again;
 use open::{Entry, Shared};
 use pulse::Order;
 
@@ -45,10 +47,10 @@ pub async fn serve<L: Listener, A: Answer>(
             let (io, peer) = next(&listener).await;
             let entry = Entry::new(Arc::clone(&shared), place);
             let answer = answer.clone();
-            tasks.spawn(async move {
+            tasks.spawn(Again::new(async move {
                 let pulse = Arc::clone(&entry.pulse);
                 connection::serve(io, peer, answer, &entry.shared, pulse).await;
-            });
+            }));
         }
     };
     tokio::select! {

@@ -40,7 +40,7 @@ impl Default for ListenSettings {
             idle_timeout: Duration::from_secs(120),
             drain_timeout: Duration::from_secs(30),
             max_header_size: 64 * 1024,
-            buffer_size: 128 * 1024,
+            buffer_size: 256 * 1024,
             max_streams: 128,
             stream_window: 1024 * 1024,
             tls: None,
