@@ -7,6 +7,7 @@ use super::query::Query;
 use super::reply::{Reply, value};
 use super::request_body::RequestBody;
 use super::status::Refusal;
+use super::listen::Peer;
 use super::{AppState, warnings};
 use crate::auth;
 use crate::oci::{Endpoint, ErrorCode, RepoName};
@@ -20,6 +21,7 @@ pub(super) struct Call<'a> {
     pub(super) state: &'a AppState,
     pub(super) head: Parts,
     pub(super) body: RequestBody,
+    pub(super) peer: Peer,
 }
 
 impl Call<'_> {
@@ -27,6 +29,11 @@ impl Call<'_> {
     #[expect(clippy::unnecessary_wraps, reason = "a caller may be refused as soon as there are accounts")]
     pub(super) fn authorise(&self, name: RepoName) -> Result<Repository, Refusal> {
         Ok(self.state.registry.repository(name, auth::anonymous()))
+    }
+
+    /// The same for a caller who changes what its history tells of.
+    pub(super) fn authorise_change(&self, name: RepoName) -> Result<Repository, Refusal> {
+        Ok(self.authorise(name)?.on_behalf_of(&self.peer.name()))
     }
 
     /// Whether only the head of the answer is wanted.

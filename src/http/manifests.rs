@@ -57,7 +57,7 @@ pub(super) async fn get(call: &Call<'_>, name: RepoName, reference: &Reference) 
 
 /// PUT.
 pub(super) async fn put(mut call: Call<'_>, name: RepoName, reference: Reference) -> Answered {
-    let repository = call.authorise(name)?;
+    let repository = call.authorise_change(name)?;
     let (digest, tags) = targets(&call, &reference)?;
     let content_type = content_type(&call)?;
     check_condition(&call, &repository, &reference).await?;
@@ -78,7 +78,7 @@ async fn collect(call: &mut Call<'_>, repository: &Repository) -> Result<Bytes, 
 
 /// DELETE: by tag the tag alone, by digest the manifest and all its tags.
 pub(super) async fn delete(call: &Call<'_>, name: RepoName, reference: &Reference) -> Answered {
-    let repository = call.authorise(name)?;
+    let repository = call.authorise_change(name)?;
     let deleted = match reference {
         Reference::Tag(tag) => repository.delete_tag(tag).await,
         Reference::Digest(digest) => repository.delete_manifest(digest).await,

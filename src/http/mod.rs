@@ -128,11 +128,12 @@ impl App {
         incoming: Incoming,
         exchange: &Exchange,
         endpoint: Result<Endpoint, PathError>,
+        peer: Peer,
     ) -> Response<Payload> {
         let unasked = head.headers.contains_key(EXPECT);
         let idle = self.state.settings.body_idle_timeout;
         let body = RequestBody::new(incoming, unasked, idle, exchange.received());
-        v2::answer(Call { state: &self.state, head, body }, endpoint).await
+        v2::answer(Call { state: &self.state, head, body, peer }, endpoint).await
     }
 }
 
@@ -148,7 +149,7 @@ impl Answer for App {
             let route = endpoint.as_ref().map_or("invalid", Endpoint::route);
             let repository = endpoint.as_ref().ok().and_then(Endpoint::name).cloned();
             let exchange = Exchange::begin(metrics, &head, peer, route, repository);
-            let response = self.answer_v2(head, incoming, &exchange, endpoint).await;
+            let response = self.answer_v2(head, incoming, &exchange, endpoint, peer).await;
             (exchange, response)
         } else {
             let exchange = Exchange::begin(metrics, &head, peer, operations::route(path), None);

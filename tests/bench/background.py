@@ -47,9 +47,10 @@ def pulls(bench):
     with open(config, "w") as file:
         file.write(POLICY)
     results = {kind: ([], []) for kind in IMAGES}
-    for turn in range(3):
+    for turn in range(5):
         load.run("churn", server.address, count=bench.churn * 3, jobs=8, repo="bench/churn", seed=10 + turn)
-        for busy in (False, True):
+        # In turn the first: what this machine does besides comes and goes.
+        for busy in (False, True) if turn % 2 else (True, False):
             server.stop()
             server.environment = BUSY | {"ORLOP_CONFIG": config} if busy else AT_REST
             server.start()

@@ -42,7 +42,7 @@ class Bench:
         self.images = 40 if quick else 400
         self.crowd = 2_000 if quick else 100_000
         self.churn = 100 if quick else 1_000
-        self.pulling = 2 if quick else 20
+        self.pulling = 2 if quick else 12
         self.blobs = 20_000 if quick else 1_000_000
         self.servers = []
         self.missed = []

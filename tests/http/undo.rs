@@ -169,6 +169,7 @@ async fn a_tag_tells_its_history_and_is_pointed_back() {
     let kinds: Vec<_> = history.items.iter().map(|event| event.kind).collect();
     use ChangeKind::{Delete, Move, Push, Rollback};
     assert_eq!(kinds, [Delete, Rollback, Rollback, Move, Push]);
+    assert!(history.items.iter().all(|event| event.by.as_deref() == Some("127.0.0.1")));
     assert_eq!((&history.items[0].digest, history.items[0].was.as_deref()), (&None, Some(second.as_str())));
     let page: Page<Event> = get(&server, &format!("{LATEST}/history?limit=2")).await;
     let next = page.next.expect("there is more");

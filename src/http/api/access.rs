@@ -269,27 +269,36 @@ impl Api {
 
 /// The right to change something. It has to be a handler's first argument, so that nobody is told anything
 /// about the rest of a request that is refused.
-pub(super) struct MayChange(Arc<Registry>, Arc<Retention>);
+pub(super) struct MayChange {
+    registry: Arc<Registry>,
+    retention: Arc<Retention>,
+    by: String,
+}
 
 impl MayChange {
     /// A repository that may be changed.
     pub(super) fn repository(&self, name: RepoName) -> Repository {
-        self.0.repository(name, auth::anonymous())
+        self.registry.repository(name, auth::anonymous()).on_behalf_of(&self.by)
+    }
+
+    /// Who changes something.
+    pub(super) fn by(&self) -> &str {
+        &self.by
     }
 
     /// Gives up what is in the trash, of a repository or of all.
     pub(super) async fn empty_trash(&self, repository: Option<&RepoName>) -> Result<Emptied, Fault> {
-        self.0.empty_whole_trash(repository).await
+        self.registry.empty_whole_trash(repository).await
     }
 
     /// The registry.
     pub(super) fn registry(&self) -> &Registry {
-        &self.0
+        &self.registry
     }
 
     /// What policies do.
     pub(super) fn retention(&self) -> &Arc<Retention> {
-        &self.1
+        &self.retention
     }
 }
 
@@ -300,11 +309,14 @@ impl FromRequestParts<Arc<Api>> for MayChange {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Problem> {
-        let on_socket = parts.extensions.get::<Peer>() == Some(&Peer::Unix);
-        if on_socket || api.settings.changes == Changes::Anyone {
-            return Ok(Self(Arc::clone(&api.registry), Arc::clone(&api.retention)));
+        let peer = parts.extensions.get::<Peer>().copied();
+        match (peer, api.settings.changes) {
+            (Some(peer @ Peer::Unix), _) | (Some(peer), Changes::Anyone) => {
+                let (registry, retention) = (Arc::clone(&api.registry), Arc::clone(&api.retention));
+                Ok(Self { registry, retention, by: peer.name() })
+            }
+            (None, _) | (_, Changes::Socket) => Err(Problem::new(StatusCode::FORBIDDEN, REFUSAL)),
         }
-        Err(Problem::new(StatusCode::FORBIDDEN, REFUSAL))
     }
 }
 

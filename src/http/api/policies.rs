@@ -196,7 +196,7 @@ async fn put(
     if policy.name != name {
         return Err(Problem::bad(format_args!("name: the path says {name:?}, the policy {:?}", policy.name)));
     }
-    let warnings = may.retention().set(&policy, None).await?;
+    let warnings = may.retention().set(&policy, Some(may.by())).await?;
     Ok(Json(Checked { mistake: None, warnings }))
 }
 
@@ -207,7 +207,7 @@ async fn put(
     responses((status = NO_CONTENT, description = "It is gone."), Refusals, ChangeRefusals)
 )]
 async fn delete(may: MayChange, InPath(OfPolicy { name }): InPath<OfPolicy>) -> Result<StatusCode, Problem> {
-    may.retention().book().remove(may.registry(), &name, None).await?;
+    may.retention().book().remove(may.registry(), &name, Some(may.by())).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

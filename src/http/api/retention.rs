@@ -275,14 +275,14 @@ async fn apply(may: MayChange, InBody(request): InBody<ApplyRequest>) -> Result<
             "repository: a plan is done as a whole; for a repository alone name no plan",
         ));
     }
-    let retention = Arc::clone(may.retention());
+    let (retention, by) = (Arc::clone(may.retention()), may.by().to_owned());
     // It goes on where the client goes away.
     let work = tokio::spawn(async move {
         let plan = match request.plan {
             Some(id) => retention.held(id)?,
             None => retention.plan(repo.as_ref(), false).await?,
         };
-        let done = retention.apply(&plan, request.strict, None).await?;
+        let done = retention.apply(&plan, request.strict, Some(&by)).await?;
         Ok::<_, RetentionError>((plan.id, done))
     });
     let (plan, done) = work.await.map_err(|_| Problem::failed())??;

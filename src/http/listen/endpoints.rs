@@ -22,6 +22,16 @@ pub enum Peer {
     Unix,
 }
 
+impl Peer {
+    /// What it is called where nobody has a name yet: its address without the port, which says nothing later.
+    pub fn name(self) -> String {
+        match self {
+            Self::Tcp(address) => address.ip().to_canonical().to_string(),
+            Self::Unix => "admin socket".into(),
+        }
+    }
+}
+
 impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
