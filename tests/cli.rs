@@ -35,7 +35,7 @@ impl Place {
             }
         }
         command.env("ORLOP_STORAGE__DATA", self.path("data"));
-        command.env("ORLOP_STORAGE__MIN_FREE", "1MiB");
+        command.env("ORLOP_STORAGE__MIN_FREE", "64MiB");
         command
     }
 
@@ -210,7 +210,7 @@ fn check_config_shows_what_is_in_force() {
     assert!(ran.out.contains("interval = \"1m\"\n"));
     let json = place.json(&["check-config", "--config", "orlop.toml", "--data", "/srv/registry", "--json"]);
     assert_eq!(json["settings"]["storage"]["data"], "/srv/registry");
-    assert_eq!(json["settings"]["gc"]["untagged"], "14days");
+    assert_eq!(json["settings"]["gc"]["untagged"], "14d");
 }
 
 #[test]
@@ -229,6 +229,9 @@ fn check_config_warns_of_what_has_no_effect() {
     let both = warned("high_mark = \"95%\"\nlow_mark = \"70%\"");
     assert!(both.contains("storage.high_mark has") && both.contains("storage.low_mark has"), "{both}");
     assert_eq!(warned("low_mark = \"50%\"\nbudget = \"80%\""), "");
+    let tight = place.command(&["check-config"]).env("ORLOP_STORAGE__MIN_FREE", "10MiB").output();
+    let tight = Ran::from(tight.expect("it runs")).err;
+    assert!(tight.contains("storage.min_free = 10MiB keeps back less than the 64MiB"), "{tight}");
     assert_eq!(warned("low_mark = \"80%\""), "", "as in the example, that is what it is without");
 }
 

@@ -43,8 +43,16 @@ impl Text for Span {
     }
 }
 
+/// The seconds of a day.
+const DAY: u64 = 24 * 60 * 60;
+
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // humantime makes months of many days, which nobody wrote.
+        let days = self.0.as_secs() / DAY;
+        if days > 0 && self.0 == Duration::from_secs(days * DAY) {
+            return write!(f, "{days}d");
+        }
         humantime::format_duration(self.0).fmt(f)
     }
 }

@@ -1,6 +1,9 @@
-//! Settings that are allowed and have no effect.
+//! Settings that are allowed and probably not meant.
 
-use super::{Config, Storage};
+use super::{Config, Size, Storage};
+
+/// What the database needs, when the disk is full of other things, to go on deleting and collecting.
+const ROOM: Size = Size::mib(64);
 
 impl Config {
     /// What is probably not meant, a line each; that of policies apart.
@@ -12,6 +15,10 @@ impl Config {
         ];
         let idle = of_budget.into_iter().filter(|(_, chosen)| *chosen && storage.budget.is_none());
         let text = |key| format!("{key} has an effect beside storage.budget only, which is not set");
-        idle.map(|(key, _)| text(key)).collect()
+        let tight = (storage.min_free < ROOM).then(|| {
+            let min = storage.min_free;
+            format!("storage.min_free = {min} keeps back less than the {ROOM} that deletes and collection may need")
+        });
+        idle.map(|(key, _)| text(key)).chain(tight).collect()
     }
 }

@@ -3,11 +3,11 @@
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method};
 
+use super::listen::Peer;
 use super::query::Query;
 use super::reply::{Reply, value};
 use super::request_body::RequestBody;
 use super::status::Refusal;
-use super::listen::Peer;
 use super::{AppState, warnings};
 use crate::auth;
 use crate::oci::{Endpoint, ErrorCode, RepoName};

@@ -92,12 +92,13 @@ fn http1_builder(shared: &Shared) -> hyper::server::conn::http1::Builder {
 
 fn http2_builder(shared: &Shared) -> hyper::server::conn::http2::Builder<TokioExecutor> {
     let mut builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+    let window = shared.stream_window();
     // No pings: a peer that is gone is noticed by the deadlines on bodies, writes and idleness.
     builder
         .max_concurrent_streams(shared.settings.max_streams)
         .max_header_list_size(u32::try_from(shared.settings.max_header_size).unwrap_or(u32::MAX))
-        .initial_stream_window_size(shared.settings.stream_window)
-        .initial_connection_window_size(shared.settings.stream_window.saturating_mul(4))
+        .initial_stream_window_size(window)
+        .initial_connection_window_size(window.saturating_mul(4))
         .max_frame_size(64 * 1024)
         .max_send_buf_size(shared.settings.buffer_size);
     builder

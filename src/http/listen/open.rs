@@ -9,6 +9,10 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::ListenSettings;
 use super::pulse::{Order, Pulse};
 
+/// How many bytes of a body may be under way in HTTP/2 where many connections are open: what every client
+/// begins with (RFC 9113, 6.9.2).
+const NARROW: u32 = 65_535;
+
 /// What a listener's connections have in common.
 pub(super) struct Shared {
     pub(super) settings: ListenSettings,
@@ -34,6 +38,12 @@ impl Shared {
 
     pub(super) fn set_crowded(&self, crowded: bool) {
         self.crowded.store(crowded, Relaxed);
+    }
+
+    /// How many bytes of a body may be under way in HTTP/2 on a connection that is open since now.
+    pub(super) fn stream_window(&self) -> u32 {
+        let ListenSettings { stream_window, wide_connections, .. } = self.settings;
+        if self.open().pulses.len() <= wide_connections { stream_window } else { stream_window.min(NARROW) }
     }
 
     /// Tells every connection what to do.
@@ -69,5 +79,27 @@ impl Entry {
 impl Drop for Entry {
     fn drop(&mut self) {
         self.shared.open().pulses.remove(&self.id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::Semaphore;
+
+    use super::*;
+
+    #[test]
+    fn many_connections_have_narrow_windows() {
+        let settings = ListenSettings { wide_connections: 2, ..ListenSettings::default() };
+        let (shared, places) = (Arc::new(Shared::new(settings)), Arc::new(Semaphore::new(3)));
+        let enter =
+            || Entry::new(Arc::clone(&shared), Arc::clone(&places).try_acquire_owned().expect("a place"));
+        let first = enter();
+        let _second = enter();
+        assert_eq!(shared.stream_window(), shared.settings.stream_window);
+        let _third = enter();
+        assert_eq!(shared.stream_window(), NARROW);
+        drop(first);
+        assert_eq!(shared.stream_window(), shared.settings.stream_window);
     }
 }

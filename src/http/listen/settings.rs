@@ -26,6 +26,9 @@ pub struct ListenSettings {
     pub max_streams: u32,
     /// How many bytes of a request's body may be under way in HTTP/2; four times that on a connection.
     pub stream_window: u32,
+    /// How many connections may be open for one more to get that much; it gets little if there are more. All that
+    /// is under way is in memory, whether somebody takes it or not.
+    pub wide_connections: usize,
     /// TLS, if it is to be spoken: see [`super::load_tls`].
     pub tls: Option<Arc<ServerConfig>>,
 }
@@ -43,6 +46,7 @@ impl Default for ListenSettings {
             buffer_size: 256 * 1024,
             max_streams: 128,
             stream_window: 1024 * 1024,
+            wide_connections: 32,
             tls: None,
         }
     }
