@@ -143,7 +143,7 @@ impl fmt::Display for EventDetails {
             }
             Self::DiskFull { free, min_free } => {
                 let (free, least) = (mib(*free), mib(*min_free));
-                write!(f, "the disk is full, with {free} free of the least {least}: pushes are refused")
+                write!(f, "the disk has {free} free, less than {least}: pushes are refused")
             }
             Self::DiskAmple { free, .. } => {
                 write!(f, "there is room on the disk again: {} are free", mib(*free))
