@@ -1,5 +1,7 @@
 //! The program as an operator meets it: its commands on a stopped store and beside a running server.
 
+#[path = "cli/events.rs"]
+mod events;
 #[path = "cli/undo.rs"]
 mod undo;
 
@@ -171,6 +173,7 @@ fn help_says_what_there_is() {
         "gc",
         "fsck",
         "scrub",
+        "events",
         "check-config",
         "usage",
         "why",
@@ -269,11 +272,12 @@ fn check_config_reads_certificate_and_key() {
 #[test]
 fn a_store_that_never_was_is_not_made_by_looking_after_it() {
     let place = Place::new();
-    let commands: [&[&str]; 8] = [
+    let commands: [&[&str]; 9] = [
         &["gc"],
         &["fsck", "--repair"],
         &["usage"],
         &["scrub"],
+        &["events"],
         &["backup", "there"],
         &["repos"],
         &["trash", "list"],

@@ -7,13 +7,14 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use bytesize::ByteSize;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 
 pub(super) use self::undo::{Asking, Back, RepoCommand, TagCommand, TagName, TrashCommand};
 use super::why::Subject;
 
 use crate::config::{Flag, Sources};
-use crate::metadata::Scope;
+use crate::metadata::{EventKind, Scope};
 
 pub(super) use retention::{ImportFrom, RetentionCommand};
 
@@ -30,7 +31,7 @@ given by an environment variable, ORLOP_ and the path with two underscores betwe
 ORLOP_GC__INTERVAL=200ms sets gc.interval. A flag wins over a variable, a variable over the file, the file \
 over the default.
 
-gc, fsck, scrub, usage, why, backup, repos, tags, trash, tag, repo and retention work on a stopped store and beside a running server, which then \
+gc, fsck, scrub, events, usage, why, backup, repos, tags, trash, tag, repo and retention work on a stopped store and beside a running server, which then \
 does the work itself: they find it by the data directory, so give them the same --config or --data.";
 
 const AFTER: &str = "\
@@ -185,6 +186,28 @@ Examples:
         output: Output,
     },
 
+    /// Tell what happened to the store while nobody was looking, newest first
+    ///
+    /// Blobs that were found damaged, and healed; a budget or a disk without room, a clock that was wrong, and when
+    /// that was over; what policies let go, and who changed them; repositories deleted, restored and renamed.
+    #[command(after_help = "\
+Examples:
+  orlop events
+  orlop events --kind blob-damaged --limit 5
+  orlop events --json | jq '.[].message'")]
+    Events {
+        /// Only events of this kind
+        #[arg(long, value_parser = event_kinds())]
+        kind: Option<EventKind>,
+
+        /// The newest NUMBER
+        #[arg(long, value_name = "NUMBER", default_value_t = 100)]
+        limit: usize,
+
+        #[command(flatten)]
+        output: Output,
+    },
+
     /// Check the settings, and print those that are in force
     CheckConfig(Output),
 
@@ -311,6 +334,11 @@ fn rate(text: &str) -> Result<ByteSize, String> {
         Ok(ByteSize(0)) => Err("must be more than nothing".into()),
         parsed => parsed,
     }
+}
+
+/// Every kind of event by its name.
+fn event_kinds() -> impl TypedValueParser<Value = EventKind> {
+    PossibleValuesParser::new(EventKind::all().map(EventKind::name)).try_map(|name| name.parse::<EventKind>())
 }
 
 impl Cli {

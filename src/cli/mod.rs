@@ -7,6 +7,7 @@ mod args;
 mod check_config;
 mod confirm;
 mod connect;
+mod events;
 mod healthcheck;
 mod list;
 mod operate;
@@ -91,6 +92,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
             let rate = rate.map(|rate| rate.as_u64());
             operate::run(&config, Operation::Scrub { now, rate }, output.json)
         }
+        Command::Events { kind, limit, output } => events::run(&config, kind, limit, output.json),
         Command::Usage { scope, output } => usage::run(&config, scope, output.json),
         Command::Why { subject, output } => why::run(&config, &subject, output.json),
         Command::Backup { dir, output } => {

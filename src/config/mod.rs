@@ -46,6 +46,8 @@ pub struct Config {
     pub retention: Retention,
     /// What is remembered of tags.
     pub history: History,
+    /// What is remembered of what happened to the store.
+    pub events: Events,
     /// Tag lists, the catalog and referrers.
     pub lists: Lists,
     /// The API for people and programs.

@@ -223,6 +223,22 @@ impl Default for History {
     }
 }
 
+/// What is remembered of what happened to the store.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Events {
+    /// How long an event is kept.
+    pub keep: Span,
+    /// How many events of each kind are kept.
+    pub most: Count,
+}
+
+impl Default for Events {
+    fn default() -> Self {
+        Self { keep: Span::hours(90 * 24), most: Count(1000) }
+    }
+}
+
 /// What the repositories of a scope may use together.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -43,10 +43,11 @@ impl Job for Upkeep {
     async fn tick(&self) -> Result<bool, Fault> {
         self.registry.settle_uploads(false).await;
         // Often, so that a jump is noticed soon after it.
-        self.registry.clock_state().await?;
+        self.registry.watch_clock().await?;
         if self.ticks.fetch_add(1, Ordering::Relaxed).is_multiple_of(RARELY) {
             self.registry.flush_pulls().await?;
             self.registry.forget_history().await?;
+            self.registry.forget_events().await?;
             let swept = self.registry.forget_repositories(self.swept.load(Ordering::Relaxed)).await?;
             self.swept.store(swept, Ordering::Relaxed);
             self.registry.metadata().tidy().await?;

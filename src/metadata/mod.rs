@@ -9,6 +9,7 @@
 mod accounting;
 mod change;
 mod collection;
+mod events;
 mod expiry;
 mod history;
 mod listings;
@@ -36,6 +37,7 @@ use thiserror::Error;
 pub use accounting::*;
 pub use change::{Change, FixedTags, HISTORY_KEPT};
 pub use collection::{Batch, CollectionRules, Garbage};
+pub use events::{Event, EventDetails, EventKind, Events, UnknownKind};
 pub use expiry::{ExpireManifest, ExpireTag, Expired, Expiry, PinHolds};
 pub use history::{ChangeKind, History, HistoryEntry, TagReturn};
 pub use listings::*;
@@ -44,7 +46,7 @@ pub use quotas::*;
 pub use records::*;
 pub use repositories::{Renaming, RepositoryChanges, RepositoryStep, RepositoryWork};
 pub use scope::Scope;
-pub use scrub::{DamagedBlob, MOST_LINKERS, Scrubbing};
+pub use scrub::{Condition, DamagedBlob, MOST_LINKERS, Scrubbing};
 pub use snapshots::*;
 pub use trash::{LostTag, RemovedManifest, RemovedTag, Restoration, Restored, Trash, TrashCursor, TrashPage};
 pub use why::*;
@@ -104,8 +106,8 @@ pub trait Uploads: Send + Sync {
     async fn forget_intent(&self, id: UploadId) -> Result<()>;
 
     /// Turns an upload into a blob: consumes its row, makes `key` the blob's current generation (what was
-    /// current goes on the doomed list), and links and leases it in the upload's repository. Nothing of that
-    /// if the upload is no more, or a quota would be passed.
+    /// current goes on the doomed list), and links and leases it in the upload's repository. That it heals a
+    /// damaged blob is an event. Nothing of that if the upload is no more, or a quota would be passed.
     async fn commit_upload(
         &self,
         id: UploadId,
@@ -154,8 +156,9 @@ pub trait Blobs: Send + Sync {
     async fn delete_blob(&self, repo: &RepoName, digest: &Digest, now: Timestamp) -> Result<Deletion>;
 
     /// Marks a generation of a blob as damaged, or as sound again: absent to everyone while it is damaged,
-    /// its links and edges staying. `false` if that generation is not the current one.
-    async fn mark_blob(&self, key: &BlobKey, damaged: bool) -> Result<bool>;
+    /// its links and edges staying. A mark that it did not have is an event. `false` if that generation is not
+    /// the current one.
+    async fn mark_blob(&self, key: &BlobKey, condition: Condition, now: Timestamp) -> Result<bool>;
 }
 
 /// Manifests, tags and what they refer to.
@@ -282,6 +285,7 @@ pub trait MetadataStore:
     + Pins
     + PolicyRecords
     + RetentionRuns
+    + Events
     + Collection
     + Accounting
     + Quotas
@@ -304,6 +308,7 @@ impl<T> MetadataStore for T where
         + Pins
         + PolicyRecords
         + RetentionRuns
+        + Events
         + Collection
         + Accounting
         + Quotas

@@ -16,6 +16,15 @@ pub struct DamagedBlob {
     pub repos: Vec<RepoName>,
 }
 
+/// What a look at a blob's bytes has told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Condition {
+    /// They are what they should be.
+    Sound,
+    /// They are not, or are not there, for this reason.
+    Damaged(String),
+}
+
 /// How many of a damaged blob's repositories are told.
 pub const MOST_LINKERS: usize = 32;
 

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::atomic::Ordering;
 
 use super::{BlobError, DeleteError, Fault, Repository};
-use crate::metadata::{BlobRecord, Deletion, Mount, Renewal, Target, stale_lease};
+use crate::metadata::{BlobRecord, Condition, Deletion, Mount, Renewal, Target, stale_lease};
 use crate::oci::{BlobKey, Digest, RepoName};
 use crate::store::{Content, StoreError};
 
@@ -111,7 +111,8 @@ impl super::Registry {
         self.blobs.check().await?;
         tracing::error!(digest = %key.digest, generation = %key.generation, %reason, "a blob's bytes are damaged");
         if !self.settings.read_only {
-            self.metadata.mark_blob(key, true).await?;
+            let condition = Condition::Damaged(reason.to_string());
+            self.metadata.mark_blob(key, condition, self.clock.now()).await?;
         }
         Ok(())
     }

@@ -10,6 +10,7 @@ mod clock_guard;
 mod damaged;
 mod details;
 mod errors;
+mod events;
 mod guard;
 mod history;
 mod ledger;
@@ -87,6 +88,10 @@ pub struct Settings {
     pub history_keep: usize,
     /// How long the history of a tag that was taken away is kept.
     pub history_removed: Duration,
+    /// How long events are kept.
+    pub events_keep: Duration,
+    /// How many events of each kind are kept.
+    pub events_most: usize,
     /// Whether every change is refused.
     pub read_only: bool,
     /// What repositories may use.
@@ -109,6 +114,8 @@ impl Default for Settings {
             warn_free: 2 << 30,
             history_keep: HISTORY_KEPT,
             history_removed: Duration::from_secs(90 * 24 * 60 * 60),
+            events_keep: Duration::from_secs(90 * 24 * 60 * 60),
+            events_most: 1000,
             read_only: false,
             quotas: Vec::new(),
             budget: None,
@@ -143,6 +150,7 @@ pub struct Registry {
     outcomes: outcomes::Outcomes,
     gathering: Arc<Buffers>,
     clock_guard: clock_guard::ClockGuard,
+    states: events::States,
     /// Since when every lease was written down, where there is a budget; a time as in [`Timestamp`].
     told_since: AtomicI64,
 }
@@ -190,6 +198,7 @@ impl Registry {
             outcomes: outcomes::Outcomes::default(),
             gathering: Buffers::new(writes::PIECE, IDLE_BUFFERS),
             clock_guard,
+            states: events::States::default(),
             told_since,
         })
     }

@@ -220,6 +220,8 @@ fn settings(config: &Config) -> Settings {
         warn_free: config.storage.warn_free.0,
         history_keep: config.history.keep.get(),
         history_removed: config.history.removed.0,
+        events_keep: config.events.keep.0,
+        events_most: config.events.most.get(),
         read_only: config.storage.read_only,
         budget: config.storage.budget.map(|budget| self::budget(&config.storage, budget)),
         quotas: config.quotas.iter().map(quota).collect(),

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::ballast::{Ballast, Change};
 use super::open::Opened;
+use crate::metadata::EventDetails;
 use crate::registry::BudgetState;
 
 /// How often it looks.
@@ -74,6 +75,9 @@ impl Watch {
         if self.level.swap(level as u8, Ordering::Relaxed) != level as u8 {
             tell(level, free, &self.opened.data.display());
         }
+        if let Some(state) = event(level, free, settings.min_free) {
+            self.opened.registry.note_state(state).await;
+        }
         if let Ok(state) = self.opened.registry.budget().await {
             *self.budget.lock().unwrap_or_else(PoisonError::into_inner) = state;
         }
@@ -102,6 +106,15 @@ pub(super) async fn watch(watch: Arc<Watch>) {
         // A panic there is logged by the hook, and the next look is due all the same.
         let _ = tokio::task::spawn_blocking(move || shared.trim()).await;
         tokio::time::sleep(INTERVAL).await;
+    }
+}
+
+/// What the log of events has of it. Where the disk cannot be looked at, neither can that be written.
+fn event(level: Level, free: u64, min_free: u64) -> Option<EventDetails> {
+    match level {
+        Level::Full => Some(EventDetails::DiskFull { free, min_free }),
+        Level::Ample | Level::Low => Some(EventDetails::DiskAmple { free, min_free }),
+        Level::Unknown => None,
     }
 }
 

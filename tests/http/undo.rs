@@ -3,10 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use orlop::clock::Clock;
 use orlop::http::api::{
     ChangeKind, Changes, Damaged, Emptied, Event, Page, Problem, Removed, RemovedKind, Repository, Restored,
     RolledBack, Scrub, Tag, Work,
 };
+use orlop::metadata::Condition;
 use orlop::oci::{RepoName, Tag as TagName};
 use orlop::registry::TagGuard;
 use reqwest::{RequestBuilder, StatusCode};
@@ -263,7 +265,8 @@ async fn what_is_set_aside_is_listed() {
     assert_eq!((report.damaged, report.problems.len(), report.finished_at), (0, 0, None));
     let digest = digest(b"one");
     let stored = server.registry.metadata().stored_blob(&digest).await.expect("facts").expect("stored");
-    assert!(server.registry.metadata().mark_blob(&stored.key, true).await.expect("set aside"));
+    let (damaged, now) = (Condition::Damaged("it is short".into()), server.clock.now());
+    assert!(server.registry.metadata().mark_blob(&stored.key, damaged, now).await.expect("set aside"));
     let page: Page<Damaged> = get(&server, "/api/v1/damaged").await;
     let [damaged] = page.items.as_slice() else { panic!("{page:?}") };
     assert_eq!((damaged.digest.as_str(), damaged.size), (digest.as_str(), 3));

@@ -3,6 +3,7 @@
 mod accounting;
 mod budget;
 mod ci_history;
+mod events;
 mod failures;
 mod faults;
 mod kit;

@@ -10,6 +10,7 @@ use async_trait::async_trait;
 use orlop::clock::{Clock, ManualClock, Timestamp};
 use orlop::jobs::{Collector, CollectorSettings, Need, Relief, Relieved, RoomMaking};
 use orlop::metadata::sqlite::{Access as FactsAccess, SqliteMetadata};
+use orlop::metadata::{EventDetails, EventKind};
 use orlop::oci::{Algorithm, Digest};
 use orlop::registry::{
     Access, BudgetSettings, BudgetSize, BudgetState, Fault, Registry, Repository, Settings, UploadError,
@@ -18,6 +19,7 @@ use orlop::store::{self, FilesystemStore};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
+use crate::events::{events, kinds};
 use crate::kit::{LEASE, TRASH, body, digest, has, image, put, read};
 
 const MIB: u64 = 1 << 20;
@@ -223,6 +225,39 @@ async fn with_nothing_to_let_go_pushes_are_refused_in_time() {
         world.push(&repo, 100, MIB).await;
     };
     world.while_making_room(work).await;
+}
+
+#[tokio::test]
+async fn a_budget_without_room_is_an_event_and_so_is_the_end_of_it() {
+    use EventKind::{BudgetAmple, BudgetFull, BudgetHigh};
+    let world = World::new(8 * MIB, None, Duration::ZERO);
+    let repo = world.repo("app");
+    let look = async || world.room.look().await.expect("looked");
+    let mut accepted = Vec::new();
+    while !world.state().await.is_above_high() {
+        accepted.push(world.push(&repo, accepted.len(), MIB / 2).await);
+        look().await;
+    }
+    look().await;
+    assert_eq!(kinds(&world.registry).await, [BudgetHigh]);
+    while let Ok(manifest) = world.try_push(&repo, accepted.len(), MIB / 2).await {
+        accepted.push(manifest);
+    }
+    look().await;
+    look().await;
+    assert_eq!(kinds(&world.registry).await, [BudgetHigh, BudgetFull]);
+    for manifest in &accepted {
+        repo.delete_manifest(manifest).await.expect("deletes go on");
+    }
+    world.clock.advance(2 * SECOND);
+    assert_eq!(look().await, None, "there is room");
+    assert_eq!(kinds(&world.registry).await.len(), 2, "it may not last");
+    world.clock.advance(60 * SECOND);
+    look().await;
+    assert_eq!(kinds(&world.registry).await, [BudgetHigh, BudgetFull, BudgetAmple]);
+    let found = events(&world.registry).await;
+    let EventDetails::BudgetFull { budget, used, .. } = found[1].details else { panic!("{found:?}") };
+    assert!(budget == 8 * MIB && used > 6 * MIB, "{found:?}");
 }
 
 #[tokio::test]

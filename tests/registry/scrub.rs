@@ -8,6 +8,7 @@ use orlop::jobs::fsck::fsck;
 use orlop::jobs::progress::Silent;
 use orlop::jobs::scrub::ScrubReport;
 use orlop::jobs::{Job, Scrub, ScrubSettings};
+use orlop::metadata::Condition;
 use orlop::metadata::sqlite::{Access as FactsAccess, SqliteMetadata};
 use orlop::oci::BlobKey;
 use orlop::registry::{Access, PutManifestError, Registry, Repository, Settings};
@@ -91,7 +92,8 @@ async fn a_blob_that_is_gone_is_set_aside_and_brought_back_with_its_bytes() {
     let repo = kit.repo("app");
     push(&repo, b"lost").await;
     let key = key_of(&repo, b"lost").await;
-    kit.registry.metadata().mark_blob(&key, true).await.expect("marked");
+    let damaged = Condition::Damaged("by mistake".into());
+    kit.registry.metadata().mark_blob(&key, damaged, kit.clock.now()).await.expect("marked");
     assert!(!is_served(&repo, b"lost").await);
     assert!(pass(&kit.registry).await.is_sound(), "it was there all the time");
     assert!(is_served(&repo, b"lost").await);

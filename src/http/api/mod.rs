@@ -16,6 +16,7 @@
 
 mod access;
 mod document;
+mod events;
 mod extract;
 mod history;
 mod manifests;
@@ -50,6 +51,7 @@ use utoipa_axum::router::OpenApiRouter;
 use parameters::{Known, refuse_unknown};
 
 pub use access::{Api, ApiSettings, Changes};
+pub use events::{EventParameters, StoreEvent};
 pub use history::{ChangeKind, Event, RollbackRequest, RolledBack};
 pub use manifests::{Child, Manifest, Part, Referrer};
 pub use page::{ListParameters, MOST_ITEMS, Order, Page, PageParameters, RecentParameters, Sort};
@@ -85,6 +87,7 @@ fn nouns() -> OpenApiRouter<Arc<Api>> {
         .merge(whole::routes())
         .merge(trash::routes())
         .merge(scrub::routes())
+        .merge(events::routes())
         .merge(policies::routes())
         .merge(retention::routes())
         .merge(usage::routes())

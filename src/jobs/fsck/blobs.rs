@@ -8,7 +8,7 @@ use super::report::ProblemKind;
 use super::{Check, Unit};
 use crate::jobs::hashing::hash_blob;
 use crate::jobs::verdict::Verdict;
-use crate::metadata::StoredBlob;
+use crate::metadata::{Condition, StoredBlob};
 use crate::registry::Fault;
 use crate::store::{BlobStore, Spent, StoreError};
 
@@ -74,10 +74,15 @@ impl Check<'_> {
     }
 
     async fn unmark(&mut self, blob: &StoredBlob) -> Result<(), Fault> {
-        let repaired = self.repair && self.registry.metadata().mark_blob(&blob.key, false).await?;
+        let repaired = self.repair && self.set(blob, Condition::Sound).await?;
         let message = "marked as damaged, but its bytes are sound";
         self.findings.add(ProblemKind::MarkedBlob, &blob.key.digest, message, repaired);
         Ok(())
+    }
+
+    async fn set(&self, blob: &StoredBlob, condition: Condition) -> Result<bool, Fault> {
+        let now = self.registry.clock().now();
+        Ok(self.registry.metadata().mark_blob(&blob.key, condition, now).await?)
     }
 
     async fn mark(&mut self, blob: &StoredBlob, kind: ProblemKind, message: String) -> Result<(), Fault> {
@@ -89,7 +94,7 @@ impl Check<'_> {
         }
         // What could not be read may be readable tomorrow; only what is known to be bad is hidden.
         let hide = self.repair && kind != ProblemKind::UnreadableBlob && !blob.damaged;
-        let hidden = hide && metadata.mark_blob(&blob.key, true).await?;
+        let hidden = hide && self.set(blob, Condition::Damaged(message.clone())).await?;
         let aside = if hidden || blob.damaged { SET_ASIDE } else { "" };
         self.findings.count_set_aside(hidden || blob.damaged);
         self.findings.add(kind, &blob.key.digest, format!("{message}{aside}"), false);

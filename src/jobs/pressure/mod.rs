@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 pub use relief::{Need, Relief, Relieved};
 
 use super::Collector;
+use crate::metadata::EventDetails;
 use crate::registry::{BudgetLevel, BudgetState, Fault, Registry, RoomMaker};
 use promise::Promise;
 use room::Run;
@@ -120,7 +121,8 @@ impl RoomMaking {
         self.registry.pressure().look_again();
         made?;
         if let Some(state) = self.registry.budget().await? {
-            self.tell(&state, if needed { self.registry.budget_level(&state) } else { BudgetLevel::Ample });
+            let level = if needed { self.registry.budget_level(&state) } else { BudgetLevel::Ample };
+            self.tell(&state, level).await;
         }
         let pause = self.least_pause().max(begun.elapsed().saturating_mul(SHARE));
         Ok((needed || self.registry.pressure().is_waited_at()).then_some(pause))
@@ -136,7 +138,7 @@ impl RoomMaking {
             return Ok(true);
         }
         self.collector.press(false);
-        self.tell(&state, BudgetLevel::Ample);
+        self.tell(&state, BudgetLevel::Ample).await;
         Ok(false)
     }
 
@@ -157,8 +159,9 @@ impl RoomMaking {
         lock(&self.status).bytes += freed;
     }
 
-    /// Says how it stands, when that is news.
-    fn tell(&self, state: &BudgetState, level: BudgetLevel) {
+    /// Says how it stands, when that is news, and records it.
+    async fn tell(&self, state: &BudgetState, level: BudgetLevel) {
+        self.registry.note_state(event(state, level)).await;
         let before = lock(&self.told).replace(level).unwrap_or(BudgetLevel::Ample);
         if before == level {
             return;
@@ -183,6 +186,15 @@ impl RoomMaking {
                  raise storage.budget"
             ),
         }
+    }
+}
+
+fn event(state: &BudgetState, level: BudgetLevel) -> EventDetails {
+    let BudgetState { budget, used, reserved, .. } = *state;
+    match level {
+        BudgetLevel::Ample => EventDetails::BudgetAmple { budget, used, reserved },
+        BudgetLevel::High => EventDetails::BudgetHigh { budget, used, reserved },
+        BudgetLevel::Full => EventDetails::BudgetFull { budget, used, reserved },
     }
 }
 

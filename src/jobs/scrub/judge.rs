@@ -7,7 +7,7 @@ use super::Scrub;
 use super::pass::{Pass, Suspect};
 use crate::jobs::fsck::ProblemKind;
 use crate::jobs::verdict::Verdict;
-use crate::metadata::{MetadataError, StoredBlob};
+use crate::metadata::{Condition, MetadataError, StoredBlob};
 use crate::oci::{Digest, RepoName};
 use crate::registry::Fault;
 use crate::store::StoreError;
@@ -95,7 +95,8 @@ impl Pass {
         let is_current = if registry.settings().read_only || blob.damaged {
             registry.metadata().stored_blob(&key.digest).await?.is_some_and(|now| now.key == *key)
         } else {
-            registry.metadata().mark_blob(key, true).await?
+            let condition = Condition::Damaged(message.clone());
+            registry.metadata().mark_blob(key, condition, registry.clock().now()).await?
         };
         if !is_current {
             return Ok(());
@@ -145,7 +146,10 @@ impl Pass {
 
 async fn bring_back(scrub: &Scrub, blob: &StoredBlob) -> Result<(), Halt> {
     let registry = &scrub.registry;
-    if !registry.settings().read_only && registry.metadata().mark_blob(&blob.key, false).await? {
+    if registry.settings().read_only {
+        return Ok(());
+    }
+    if registry.metadata().mark_blob(&blob.key, Condition::Sound, registry.clock().now()).await? {
         tracing::info!(digest = %blob.key.digest, "a blob that was set aside is sound, and served again");
     }
     Ok(())

@@ -93,8 +93,8 @@ impl<S: Blobs> Blobs for Faulty<S> {
         self.faults.apply(Operation::DeleteBlob, self.inner.delete_blob(repo, digest, now)).await
     }
 
-    async fn mark_blob(&self, key: &BlobKey, damaged: bool) -> Result<bool> {
-        self.faults.apply(Operation::MarkBlob, self.inner.mark_blob(key, damaged)).await
+    async fn mark_blob(&self, key: &BlobKey, condition: Condition, now: Timestamp) -> Result<bool> {
+        self.faults.apply(Operation::MarkBlob, self.inner.mark_blob(key, condition, now)).await
     }
 }
 

@@ -71,6 +71,12 @@ pub enum Operation {
     ForgetHistory,
     /// [`crate::metadata::History::note_pushes`]
     NotePushes,
+    /// [`crate::metadata::Events::note_state`]
+    NoteState,
+    /// [`crate::metadata::Events::events`]
+    Events,
+    /// [`crate::metadata::Events::forget_events`]
+    ForgetEvents,
     /// [`crate::metadata::Trash::removed_manifests`]
     RemovedManifests,
     /// [`crate::metadata::Trash::removed_tags`]

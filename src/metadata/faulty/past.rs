@@ -43,6 +43,21 @@ impl<S: History> History for Faulty<S> {
 }
 
 #[async_trait]
+impl<S: Events> Events for Faulty<S> {
+    async fn note_state(&self, at: Timestamp, state: EventDetails) -> Result<bool> {
+        self.faults.apply(Operation::NoteState, self.inner.note_state(at, state)).await
+    }
+
+    async fn events(&self, kind: Option<EventKind>, before: Option<i64>, limit: usize) -> Result<Vec<Event>> {
+        self.faults.apply(Operation::Events, self.inner.events(kind, before, limit)).await
+    }
+
+    async fn forget_events(&self, cutoff: Option<Timestamp>, most: usize, limit: usize) -> Result<Batch> {
+        self.faults.apply(Operation::ForgetEvents, self.inner.forget_events(cutoff, most, limit)).await
+    }
+}
+
+#[async_trait]
 impl<S: Trash> Trash for Faulty<S> {
     async fn removed_manifests(
         &self,

@@ -5,9 +5,11 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::codec::{SqlDigest, digest};
 use super::holds::{self, Review};
-use super::{Durability, SqliteMetadata, make_repo, quotas, repo_id};
+use super::{Durability, SqliteMetadata, events, make_repo, quotas, repo_id};
 use crate::clock::Timestamp;
-use crate::metadata::{BlobRecord, Blobs, Deletion, EdgeKind, Mount, Renewal, Result, Target};
+use crate::metadata::{
+    BlobRecord, Blobs, Condition, Deletion, EdgeKind, EventDetails, Mount, Renewal, Result, Target,
+};
 use crate::oci::{BlobKey, Digest, RepoName};
 
 #[async_trait]
@@ -92,15 +94,25 @@ impl Blobs for SqliteMetadata {
         .await
     }
 
-    async fn mark_blob(&self, key: &BlobKey, damaged: bool) -> Result<bool> {
-        let (target, generation) = (digest(&key.digest), key.generation);
-        self.write(Durability::Full, move |c| {
-            let mut update =
-                c.prepare_cached("UPDATE blobs SET damaged = ?3 WHERE digest = ?1 AND generation = ?2")?;
-            Ok(update.execute(params![target, generation, damaged])? == 1)
-        })
-        .await
+    async fn mark_blob(&self, key: &BlobKey, condition: Condition, now: Timestamp) -> Result<bool> {
+        let key = key.clone();
+        self.write(Durability::Full, move |c| mark(c, key, condition, now)).await
     }
+}
+
+fn mark(c: &Connection, key: BlobKey, condition: Condition, now: Timestamp) -> rusqlite::Result<bool> {
+    let (target, damaged) = (digest(&key.digest), condition != Condition::Sound);
+    let mut current = c.prepare_cached("SELECT damaged FROM blobs WHERE digest = ?1 AND generation = ?2")?;
+    let was = current.query_row(params![target, key.generation], |row| row.get::<_, bool>(0)).optional()?;
+    if was.is_none_or(|was| was == damaged) {
+        return Ok(was.is_some());
+    }
+    c.prepare_cached("UPDATE blobs SET damaged = ?2 WHERE digest = ?1")?.execute(params![target, damaged])?;
+    let event = match condition {
+        Condition::Sound => EventDetails::BlobSound { digest: key.digest },
+        Condition::Damaged(reason) => EventDetails::BlobDamaged { digest: key.digest, reason },
+    };
+    events::note(c, now, &event).map(|()| true)
 }
 
 fn record(wanted: &Digest, row: &rusqlite::Row<'_>) -> rusqlite::Result<BlobRecord> {

@@ -6,7 +6,7 @@ use crate::clock::millis;
 use crate::metadata::ClockJump;
 
 /// Every time by which something expires, or is older than something else.
-const TIMES: [(&str, &str); 13] = [
+const TIMES: [(&str, &str); 14] = [
     ("links", "leased_at"),
     ("links", "hidden_at"),
     ("manifests", "pushed_at"),
@@ -16,6 +16,7 @@ const TIMES: [(&str, &str); 13] = [
     ("manifests", "removed_at"),
     ("tags", "updated_at"),
     ("tag_history", "at"),
+    ("events", "at"),
     ("uploads", "began_at"),
     ("uploads", "touched_at"),
     ("past_uploads", "ended_at"),

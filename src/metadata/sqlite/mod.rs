@@ -11,6 +11,7 @@ mod clock;
 mod codec;
 mod collection;
 mod deletion;
+mod events;
 mod expiry;
 mod freed;
 mod history;

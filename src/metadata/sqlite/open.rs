@@ -17,7 +17,7 @@ mod migrations {
 }
 
 /// The schema's version that this program writes.
-pub const SCHEMA_VERSION: u32 = 7;
+pub const SCHEMA_VERSION: u32 = 8;
 
 const FILE: &str = "orlop.db";
 
@@ -130,6 +130,7 @@ fn open_for_writing(dir: &Path, path: PathBuf) -> Result<SqliteMetadata, OpenErr
         }
         let migrated = migrations::migrations::runner().run(&mut connection);
         migrated.map_err(|error| OpenError::Migration { path: path.clone(), error })?;
+        fold_log(&connection).map_err(sqlite)?;
         sync_folder(dir)?;
         if let Some(parent) = dir.canonicalize().ok().as_deref().and_then(Path::parent) {
             sync_folder(parent)?;
@@ -150,6 +151,12 @@ pub(super) fn make_old(dir: &Path, version: i32) -> Connection {
     let runner = migrations::migrations::runner().set_target(refinery::Target::Version(version));
     runner.run(&mut connection).expect("migrated");
     connection
+}
+
+/// Moves what the migrations wrote from the log into the database: the log would go on taking as much of the disk,
+/// and of a small budget. Where somebody else reads the database, it stays for later.
+fn fold_log(connection: &Connection) -> rusqlite::Result<()> {
+    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
 }
 
 fn connect(path: &Path) -> rusqlite::Result<Connection> {

@@ -3,10 +3,11 @@
 use async_trait::async_trait;
 use rusqlite::{Connection, params};
 
-use super::{Durability, SqliteMetadata};
+use super::{Durability, SqliteMetadata, events};
 use crate::clock::Timestamp;
 use crate::metadata::{
-    PolicyChange, PolicyRecord, PolicyRecords, RECORDS_KEPT, Result, RetentionRun, RetentionRuns,
+    EventDetails, PolicyChange, PolicyRecord, PolicyRecords, RECORDS_KEPT, Result, RetentionRun,
+    RetentionRuns,
 };
 
 #[async_trait]
@@ -82,7 +83,13 @@ fn note_change(
     let id = c
         .prepare_cached("INSERT INTO policy_history (name, policy, at, actor) VALUES (?1, ?2, ?3, ?4)")?
         .insert(params![name, policy, at, by])?;
-    c.prepare_cached("DELETE FROM policy_history WHERE id <= ?1")?.execute([id - RECORDS_KEPT]).map(drop)
+    c.prepare_cached("DELETE FROM policy_history WHERE id <= ?1")?.execute([id - RECORDS_KEPT])?;
+    let (name, by) = (name.to_owned(), by.map(str::to_owned));
+    let event = match policy {
+        Some(_) => EventDetails::PolicySet { name, by },
+        None => EventDetails::PolicyRemoved { name, by },
+    };
+    events::note(c, at, &event)
 }
 
 #[async_trait]
@@ -106,9 +113,8 @@ impl RetentionRuns for SqliteMetadata {
                     run.bytes.map(u64::cast_signed),
                     run.stopped
                 ])?;
-            c.prepare_cached("DELETE FROM retention_runs WHERE id <= ?1")?
-                .execute([id - RECORDS_KEPT])
-                .map(drop)
+            c.prepare_cached("DELETE FROM retention_runs WHERE id <= ?1")?.execute([id - RECORDS_KEPT])?;
+            events::note(c, run.ended_at, &EventDetails::from(&run))
         })
         .await
     }

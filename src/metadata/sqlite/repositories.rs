@@ -4,9 +4,10 @@ use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::tags::{self, WHOLE};
-use super::{Durability, SqliteMetadata, deletion, make_repo, name_from, pins, repo_id};
+use super::{Durability, SqliteMetadata, deletion, events, make_repo, name_from, pins, repo_id};
 use crate::metadata::{
-    Change, ChangeKind, FixedTags, Renaming, RepositoryChanges, RepositoryStep, RepositoryWork, Result,
+    Change, ChangeKind, EventDetails, FixedTags, Renaming, RepositoryChanges, RepositoryStep, RepositoryWork,
+    Result,
 };
 use crate::oci::{RepoName, Tag};
 
@@ -24,10 +25,10 @@ impl RepositoryChanges for SqliteMetadata {
                 return Ok(None);
             };
             let work = match deletion::find(c, repo)? {
-                Some(work) if work.is_deletion() => Some(work),
+                Some(work) if work.is_deletion() => return Ok(Some(work.told(name))),
                 _ => deletion::begin(c, repo, &change)?,
             };
-            Ok(work.map(|work| work.told(name)))
+            work.map(|work| begun(c, work.told(name), change)).transpose()
         })
         .await
     }
@@ -44,11 +45,11 @@ impl RepositoryChanges for SqliteMetadata {
                 return Ok(None);
             };
             let work = match deletion::find(c, repo)? {
-                Some(work) if !work.is_deletion() => Some(work),
+                Some(work) if !work.is_deletion() => return Ok(Some(work.told(name))),
                 // One that is under way ends, even if nothing has gone yet.
                 deletion => deletion::begin_restoration(c, repo, removal, deletion.is_some(), &change)?,
             };
-            Ok(work.map(|work| work.told(name)))
+            work.map(|work| begun(c, work.told(name), change)).transpose()
         })
         .await
     }
@@ -99,6 +100,16 @@ impl RepositoryChanges for SqliteMetadata {
     }
 }
 
+/// That a repository begins to go or to come back is an event.
+fn begun(c: &Connection, work: RepositoryWork, change: Change) -> rusqlite::Result<RepositoryWork> {
+    let (repository, manifests, by) = (work.repo.clone(), work.total, change.by);
+    let event = match work.kind {
+        ChangeKind::Delete => EventDetails::RepositoryDeleted { repository, manifests, by },
+        _ => EventDetails::RepositoryRestored { repository, manifests, by },
+    };
+    events::note(c, change.now, &event).map(|()| work)
+}
+
 fn rename(c: &Connection, from: &RepoName, to: &RepoName, change: &Change) -> rusqlite::Result<Renaming> {
     let Some(source) = repo_id(c, from)? else {
         return Ok(Renaming::Unknown);
@@ -137,6 +148,8 @@ fn rename(c: &Connection, from: &RepoName, to: &RepoName, change: &Change) -> ru
     }
     let told = Change { reason: Some(format!("{from} became {to}")), ..change.clone() };
     tags::note(c, source, WHOLE, (None, None), ChangeKind::Rename, &told)?;
+    let (from, to, by) = (from.clone(), to.clone(), change.by.clone());
+    events::note(c, change.now, &EventDetails::RepositoryRenamed { from, to, by })?;
     Ok(Renaming::Done)
 }
 

@@ -4,10 +4,12 @@ use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::codec::{SqlAlgorithm, SqlDigest, algorithm, digest};
-use super::{Durability, SqliteMetadata, make_repo, name_from, quotas};
+use super::{Durability, SqliteMetadata, events, make_repo, name_from, quotas};
 use crate::clock::{Timestamp, millis};
-use crate::metadata::{BlobSize, Commit, OverQuota, Progress, Result, UploadEnd, UploadRecord, Uploads};
-use crate::oci::{Algorithm, BlobKey, RepoName, UploadId};
+use crate::metadata::{
+    BlobSize, Commit, EventDetails, OverQuota, Progress, Result, UploadEnd, UploadRecord, Uploads,
+};
+use crate::oci::{Algorithm, BlobKey, Digest, RepoName, UploadId};
 
 #[async_trait]
 impl Uploads for SqliteMetadata {
@@ -101,6 +103,7 @@ impl Uploads for SqliteMetadata {
             let Some(repo) = end_upload(c, id, None, end)? else {
                 return Ok(Commit::Unknown);
             };
+            note_healing(c, repo, &key.digest, &target, end.now)?;
             replace_generation(c, &target, &key, size)?;
             super::blobs::link(c, repo, &target, end.now)?;
             Ok(Commit::Done)
@@ -247,6 +250,25 @@ fn over_quota(
         query.query_row([id], |row| name_from(row.get_ref(0)?.as_str()?, 0)).optional()?;
     let refusal = repo.map(|repo| quotas::link_refusal(c, &repo, target, size.logical));
     Ok(refusal.transpose()?.flatten())
+}
+
+/// That a push to `repo` heals the blob is an event, if it is damaged.
+fn note_healing(
+    c: &Connection,
+    repo: i64,
+    pushed: &Digest,
+    target: &[u8],
+    now: Timestamp,
+) -> rusqlite::Result<()> {
+    let damaged =
+        c.prepare_cached("SELECT 1 FROM blobs WHERE digest = ?1 AND damaged <> 0")?.exists([target])?;
+    if !damaged {
+        return Ok(());
+    }
+    let repository = c
+        .prepare_cached("SELECT name FROM repositories WHERE id = ?1")?
+        .query_row([repo], |row| name_from(row.get_ref(0)?.as_str()?, 0))?;
+    events::note(c, now, &EventDetails::BlobHealed { digest: pushed.clone(), repository })
 }
 
 /// Makes `key` the current generation: its bytes were verified just now, whatever has become of the older

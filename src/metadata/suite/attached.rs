@@ -121,7 +121,7 @@ pub async fn what_did_not_go_with_its_image_stays_away(s: &Scene) {
     expire(s, &spelt("a", Signature), "signature", Some("a"), (1, 11)).await;
     assert_eq!(s.delete("app", "attestation", 12).await, Deletion::Done);
     let lost = s.blob("app", "signature").await.expect("in the trash").key;
-    assert!(s.store.mark_blob(&lost, true).await.expect("marked"));
+    assert!(s.mark(&lost, true, 1).await);
     let restored = restore(s, "a", 13).await;
     assert_eq!((restored.manifests, restored.tags), (vec![digest("a")], vec![tag("v1")]));
     for kind in [Signature, Attestation, AttachmentKind::Sbom] {

@@ -15,10 +15,6 @@ async fn mount(s: &Scene, to: &str, name: &str, from: Option<&str>, hours: i64) 
     }
 }
 
-async fn mark(s: &Scene, key: &BlobKey, damaged: bool) -> bool {
-    s.store.mark_blob(key, damaged).await.expect("an answer")
-}
-
 /// A push of what is there already replaces its bytes, whatever has become of them.
 pub async fn a_push_replaces_the_generation_and_dooms_the_old_one(s: &Scene) {
     let old = s.push("app", "layer", 1).await;
@@ -42,22 +38,22 @@ pub async fn a_blob_is_served_where_it_was_pushed(s: &Scene) {
 /// Damaged is absent, to HEAD, mount and manifests; and back when it turns out to be sound.
 pub async fn a_damaged_blob_is_absent(s: &Scene) {
     let key = s.push("app", "layer", 1).await;
-    assert!(mark(s, &key, true).await);
+    assert!(s.mark(&key, true, 1).await);
     assert!(!s.has_blob("app", "layer").await);
     assert!(!s.head_blob("app", "layer", 2).await);
     assert_eq!(mount(s, "other", "layer", Some("app"), 2).await, None);
     assert_ne!(s.try_put("app", image("a").blob("layer"), 2).await, crate::metadata::PutOutcome::Stored);
-    assert!(mark(s, &key, false).await);
+    assert!(s.mark(&key, false, 1).await);
     assert!(s.has_blob("app", "layer").await);
 }
 
 /// A re-push heals.
 pub async fn a_push_heals_a_damaged_blob(s: &Scene) {
     let key = s.push("app", "layer", 1).await;
-    assert!(mark(s, &key, true).await);
+    assert!(s.mark(&key, true, 1).await);
     let healed = s.push("app", "layer", 2).await;
     assert_eq!(s.blob("app", "layer").await.map(|blob| blob.key), Some(healed));
-    assert!(!mark(s, &key, true).await);
+    assert!(!s.mark(&key, true, 1).await);
     assert!(s.has_blob("app", "layer").await);
 }
 
@@ -65,7 +61,7 @@ pub async fn a_push_heals_a_damaged_blob(s: &Scene) {
 pub async fn another_generation_is_not_marked(s: &Scene) {
     let key = s.push("app", "layer", 1).await;
     let other = BlobKey { generation: Generation::random(), ..key };
-    assert!(!mark(s, &other, true).await);
+    assert!(!s.mark(&other, true, 1).await);
     assert!(s.has_blob("app", "layer").await);
 }
 

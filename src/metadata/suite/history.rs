@@ -135,7 +135,7 @@ pub async fn a_rollback_to_what_is_gone_is_refused(s: &Scene) {
     s.put("app", image("a").blob("layer").tag("latest"), 1).await;
     s.put("app", image("b").tag("latest"), 2).await;
     s.delete("app", "a", 3).await;
-    assert!(s.store.mark_blob(&key, true).await.expect("marked"));
+    assert!(s.mark(&key, true, 1).await);
     let missing = TagReturn::Missing(vec![(digest("layer"), EdgeKind::Blob)]);
     assert_eq!(back(s, "latest", None, 4).await, missing);
     s.collect(rules(100)).await;

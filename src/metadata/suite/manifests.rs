@@ -112,7 +112,7 @@ pub async fn a_put_again_adds_nothing_twice(s: &Scene) {
 pub async fn a_put_again_checks_again(s: &Scene) {
     let key = s.push("app", "layer", 1).await;
     s.put("app", image("a").blob("layer"), 1).await;
-    assert!(s.store.mark_blob(&key, true).await.expect("marked"));
+    assert!(s.mark(&key, true, 1).await);
     let missing = PutOutcome::Missing(vec![(digest("layer"), EdgeKind::Blob)]);
     assert_eq!(s.try_put("app", image("a").blob("layer"), 2).await, missing);
     assert!(s.has("app", "a").await);

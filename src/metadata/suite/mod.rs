@@ -7,6 +7,7 @@ mod attached;
 mod blobs;
 mod cascade;
 mod collection;
+mod events;
 mod expiry;
 mod history;
 mod leases;
@@ -33,6 +34,7 @@ pub use attached::*;
 pub use blobs::*;
 pub use cascade::*;
 pub use collection::*;
+pub use events::*;
 pub use expiry::*;
 pub use history::*;
 pub use leases::*;
@@ -217,6 +219,14 @@ macro_rules! metadata_store_suite {
             the_last_judgement_is_told
             policies_are_recorded_with_their_history
             runs_are_told
+            damage_and_healing_are_events
+            a_mark_that_is_there_already_is_no_event
+            what_policies_and_people_do_is_an_event
+            what_is_done_to_a_repository_is_an_event
+            each_new_state_is_an_event
+            events_are_listed_by_kind_and_page
+            old_events_are_forgotten
+            events_are_bounded_for_each_kind
             a_repository_is_deleted_and_brought_back
             an_earlier_deletion_is_brought_back
             a_push_survives_the_deletion_of_its_repository

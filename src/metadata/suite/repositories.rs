@@ -130,7 +130,7 @@ pub async fn what_cannot_go_or_come_back_is_counted(s: &Scene) {
     let step = s.store.advance_repository(&repo("app"), 9, &change).await.expect("a step").expect("one");
     assert_eq!((step.work.done, step.work.failed, step.finished), (1, 1, true));
     assert!(s.tagged("app", "v1").await.is_some());
-    assert!(s.store.mark_blob(&key, true).await.expect("marked"));
+    assert!(s.mark(&key, true, 1).await);
     let step = bring_back(s, "app", None, 3).await;
     assert_eq!((step.work.done, step.work.failed), (0, 1));
     assert_eq!(step.missing, [(digest("layer"), EdgeKind::Blob)]);

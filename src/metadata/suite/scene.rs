@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use crate::clock::Timestamp;
 use crate::metadata::{
-    Batch, BlobRecord, BlobSize, Change, CollectionRules, Commit, Deletion, Edge, EdgeKind, FixedTags,
-    ManifestRecord, MetadataStore, PutManifest, PutOutcome, Renewal, Target, UploadEnd, stale_lease,
+    Batch, BlobRecord, BlobSize, Change, CollectionRules, Commit, Condition, Deletion, Edge, EdgeKind,
+    FixedTags, ManifestRecord, MetadataStore, PutManifest, PutOutcome, Renewal, Target, UploadEnd,
+    stale_lease,
 };
 use crate::oci::{
     Algorithm, BlobKey, Digest, Generation, Hasher, ImageDetails, Reference, RepoName, Tag, UploadId,
@@ -196,6 +197,12 @@ impl Scene {
     /// Whether the blob is recorded at all.
     pub async fn is_stored(&self, name: &str) -> bool {
         self.store.stored_blob(&digest(name)).await.expect("an answer").is_some()
+    }
+
+    /// Says what a look at a blob's bytes has told. Whether they are the current ones.
+    pub async fn mark(&self, key: &BlobKey, damaged: bool, hours: i64) -> bool {
+        let condition = if damaged { Condition::Damaged("it is short".into()) } else { Condition::Sound };
+        self.store.mark_blob(key, condition, at(hours)).await.expect("an answer")
     }
 
     /// Puts a manifest.

@@ -10,7 +10,7 @@ pub async fn what_is_set_aside_is_listed_with_who_links_it(s: &Scene) {
     for name in ["one", "two", "three"] {
         let key = s.push("app", name, 1).await;
         s.store.mount_blob(&repo("other"), &digest(name), None, at(1)).await.expect("mounted");
-        assert!(s.store.mark_blob(&key, true).await.expect("marked"));
+        assert!(s.mark(&key, true, 1).await);
         marked.push(key);
     }
     s.push("app", "sound", 1).await;

@@ -119,7 +119,7 @@ pub async fn what_would_not_be_whole_is_not_restored(s: &Scene) {
     for name in ["index", "bad", "good"] {
         s.delete("app", name, 1).await;
     }
-    assert!(s.store.mark_blob(&key, true).await.expect("marked"));
+    assert!(s.mark(&key, true, 1).await);
     let missing = Restoration::Missing(vec![(digest("layer"), EdgeKind::Blob)]);
     assert_eq!(restore(s, "index", 2).await, missing);
     assert!(!s.has("app", "good").await && s.tagged("app", "v1").await.is_none());
@@ -134,7 +134,7 @@ pub async fn a_sparse_index_comes_back_with_what_there_is(s: &Scene) {
     for name in ["index", "bad", "good"] {
         s.delete("app", name, 1).await;
     }
-    assert!(s.store.mark_blob(&key, true).await.expect("marked"));
+    assert!(s.mark(&key, true, 1).await);
     assert_eq!(restore(s, "index", 2).await, done(&["index", "good"], &[], &[]));
     assert!(!s.has("app", "bad").await);
 }

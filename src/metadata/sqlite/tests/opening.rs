@@ -27,6 +27,15 @@ async fn filled(folder: &Folder) -> Scene {
 }
 
 #[tokio::test]
+async fn a_new_database_has_an_empty_log() {
+    let folder = Folder::new();
+    let store = folder.store();
+    let log = fs::metadata(folder.path().join("orlop.db-wal")).expect("there");
+    assert_eq!(log.len(), 0);
+    Scene::new(std::sync::Arc::new(store)).verifies().await;
+}
+
+#[tokio::test]
 async fn a_killed_process_loses_nothing() {
     let folder = Folder::new();
     let running = filled(&folder).await;

@@ -9,12 +9,13 @@ use crate::metadata::sqlite::listings::{repositories_page, tags_page};
 
 /// Every source with statements that must be quick; not `verify.rs`, `usage.rs` and `holdings.rs`, which look
 /// at everything of a kind, aside.
-const SOURCES: [(&str, &str); 26] = [
+const SOURCES: [(&str, &str); 27] = [
     ("accounting", include_str!("../accounting.rs")),
     ("attached", include_str!("../attached.rs")),
     ("blobs", include_str!("../blobs.rs")),
     ("collection", include_str!("../collection.rs")),
     ("deletion", include_str!("../deletion.rs")),
+    ("events", include_str!("../events.rs")),
     ("expiry", include_str!("../expiry.rs")),
     ("freed", include_str!("../freed.rs")),
     ("history", include_str!("../history.rs")),

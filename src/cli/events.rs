@@ -1,0 +1,35 @@
+//! `orlop events`.
+
+use std::process::ExitCode;
+
+use super::connect::connect;
+use super::table::{Table, print_json, when};
+use super::{Failure, exit_code, start};
+use crate::config::Config;
+use crate::http::api::{EventParameters, StoreEvent};
+use crate::metadata::EventKind;
+use crate::server::admin::path;
+
+/// Tells the newest `limit` events, those of a kind if one is given.
+pub(super) fn run(
+    config: &Config,
+    kind: Option<EventKind>,
+    limit: usize,
+    json: bool,
+) -> Result<ExitCode, Failure> {
+    let parameters = EventParameters { kind, ..EventParameters::default() };
+    let found: Vec<StoreEvent> = start()?.block_on(async {
+        let mut client = connect(config, false).await?;
+        Ok::<_, Failure>(client.list(&path(&["events"]), parameters, limit).await?)
+    })?;
+    if json {
+        print_json(&found);
+        return Ok(exit_code(true));
+    }
+    let mut table = Table::new(["AT (UTC)", "KIND", "WHAT"]);
+    for event in found {
+        table.row([when(Some(event.at)), event.kind.to_string(), event.message]);
+    }
+    table.print();
+    Ok(exit_code(true))
+}

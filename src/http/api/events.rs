@@ -1,0 +1,82 @@
+//! What happened to the store while nobody was looking.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::extract::InQuery;
+use super::page::RecentParameters;
+use super::problem::Refusals;
+use super::{Api, Page, Problem, Time};
+use crate::metadata::{Event, EventKind};
+use crate::registry::Fault;
+
+/// Something that happened to the store.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct StoreEvent {
+    /// Its number: what was recorded later has a larger one.
+    pub id: i64,
+    /// When.
+    pub at: Time,
+    /// What kind of thing.
+    pub kind: EventKind,
+    /// What happened, for people.
+    pub message: String,
+    /// The facts, by the kind.
+    pub facts: Map<String, Value>,
+}
+
+/// Which events.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct EventParameters {
+    /// Only those of this kind.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kind: Option<EventKind>,
+    /// How many items, 100 where nothing is said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[param(minimum = 1, maximum = 1000)]
+    pub limit: Option<u32>,
+    /// The `next` of the page before, of the same kind.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub after: Option<String>,
+}
+
+impl From<Event> for StoreEvent {
+    fn from(event: Event) -> Self {
+        let (id, kind, message) = (event.id, event.details.kind(), event.details.to_string());
+        let mut json = serde_json::to_value(&event.details).unwrap_or_default();
+        let facts = match json["facts"].take() {
+            Value::Object(facts) => facts,
+            _ => Map::new(),
+        };
+        Self { id, at: event.at.into(), kind, message, facts }
+    }
+}
+
+pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
+    OpenApiRouter::new().routes(routes!(list))
+}
+
+/// What happened to the store, newest first.
+#[utoipa::path(
+    get, path = "/events", operation_id = "listEvents", tag = "events",
+    params(EventParameters),
+    responses((status = OK, description = "A page of events.", body = Page<StoreEvent>), Refusals)
+)]
+async fn list(
+    State(api): State<Arc<Api>>,
+    InQuery(EventParameters { kind, limit, after }): InQuery<EventParameters>,
+) -> Result<Json<Page<StoreEvent>>, Problem> {
+    let page = RecentParameters { limit, after };
+    let (before, limit) = page.read()?;
+    let found = api.metadata().events(kind, before, limit + 1).await.map_err(Fault::from)?;
+    Ok(Json(page.page(found, |event| (event.id, event.into()))))
+}

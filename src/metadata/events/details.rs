@@ -1,0 +1,222 @@
+//! The facts that each kind of event has.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::EventKind;
+use crate::metadata::{RetentionRun, RunCause};
+use crate::oci::{Digest, RepoName};
+
+/// What happened, with the facts of its kind. Sizes are in bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", content = "facts", rename_all = "kebab-case")]
+#[allow(missing_docs)]
+pub enum EventDetails {
+    /// [`EventKind::BlobDamaged`]
+    BlobDamaged {
+        #[serde(with = "text")]
+        digest: Digest,
+        reason: String,
+    },
+    /// [`EventKind::BlobHealed`]
+    BlobHealed {
+        #[serde(with = "text")]
+        digest: Digest,
+        /// Where it was pushed to.
+        #[serde(with = "text")]
+        repository: RepoName,
+    },
+    /// [`EventKind::BlobSound`]
+    BlobSound {
+        #[serde(with = "text")]
+        digest: Digest,
+    },
+    /// [`EventKind::BudgetHigh`]
+    BudgetHigh { budget: u64, used: u64, reserved: u64 },
+    /// [`EventKind::BudgetFull`]
+    BudgetFull { budget: u64, used: u64, reserved: u64 },
+    /// [`EventKind::BudgetAmple`]
+    BudgetAmple { budget: u64, used: u64, reserved: u64 },
+    /// [`EventKind::DiskFull`]
+    DiskFull { free: u64, min_free: u64 },
+    /// [`EventKind::DiskAmple`]
+    DiskAmple { free: u64, min_free: u64 },
+    /// [`EventKind::ClockSuspect`]
+    ClockSuspect { reason: String },
+    /// [`EventKind::ClockTrusted`]
+    ClockTrusted {},
+    /// [`EventKind::RetentionRun`]
+    RetentionRun {
+        cause: RunCause,
+        tags: u64,
+        manifests: u64,
+        skipped: u64,
+        bytes: Option<u64>,
+        stopped: bool,
+        by: Option<String>,
+    },
+    /// [`EventKind::PolicySet`]
+    PolicySet { name: String, by: Option<String> },
+    /// [`EventKind::PolicyRemoved`]
+    PolicyRemoved { name: String, by: Option<String> },
+    /// [`EventKind::RepositoryDeleted`]
+    RepositoryDeleted {
+        #[serde(with = "text")]
+        repository: RepoName,
+        manifests: u64,
+        by: Option<String>,
+    },
+    /// [`EventKind::RepositoryRestored`]
+    RepositoryRestored {
+        #[serde(with = "text")]
+        repository: RepoName,
+        manifests: u64,
+        by: Option<String>,
+    },
+    /// [`EventKind::RepositoryRenamed`]
+    RepositoryRenamed {
+        #[serde(with = "text")]
+        from: RepoName,
+        #[serde(with = "text")]
+        to: RepoName,
+        by: Option<String>,
+    },
+}
+
+impl EventDetails {
+    /// What kind of thing it is.
+    pub fn kind(&self) -> EventKind {
+        match self {
+            Self::BlobDamaged { .. } => EventKind::BlobDamaged,
+            Self::BlobHealed { .. } => EventKind::BlobHealed,
+            Self::BlobSound { .. } => EventKind::BlobSound,
+            Self::BudgetHigh { .. } => EventKind::BudgetHigh,
+            Self::BudgetFull { .. } => EventKind::BudgetFull,
+            Self::BudgetAmple { .. } => EventKind::BudgetAmple,
+            Self::DiskFull { .. } => EventKind::DiskFull,
+            Self::DiskAmple { .. } => EventKind::DiskAmple,
+            Self::ClockSuspect { .. } => EventKind::ClockSuspect,
+            Self::ClockTrusted {} => EventKind::ClockTrusted,
+            Self::RetentionRun { .. } => EventKind::RetentionRun,
+            Self::PolicySet { .. } => EventKind::PolicySet,
+            Self::PolicyRemoved { .. } => EventKind::PolicyRemoved,
+            Self::RepositoryDeleted { .. } => EventKind::RepositoryDeleted,
+            Self::RepositoryRestored { .. } => EventKind::RepositoryRestored,
+            Self::RepositoryRenamed { .. } => EventKind::RepositoryRenamed,
+        }
+    }
+}
+
+impl From<&RetentionRun> for EventDetails {
+    fn from(run: &RetentionRun) -> Self {
+        let RetentionRun { cause, tags, manifests, skipped, bytes, stopped, by, .. } = run.clone();
+        Self::RetentionRun { cause, tags, manifests, skipped, bytes, stopped, by }
+    }
+}
+
+/// For people.
+impl fmt::Display for EventDetails {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let taken = |used: &u64, reserved: &u64| mib(used.saturating_add(*reserved));
+        match self {
+            Self::BlobDamaged { digest, reason } => {
+                write!(f, "{digest} is damaged, and absent until it is pushed again: {reason}")
+            }
+            Self::BlobHealed { digest, repository } => {
+                write!(f, "{digest}, which was damaged, was pushed again to {repository}")
+            }
+            Self::BlobSound { digest } => {
+                write!(f, "{digest}, which was set aside, is sound, and served again")
+            }
+            Self::BudgetHigh { budget, used, reserved } => {
+                let (taken, budget) = (taken(used, reserved), mib(*budget));
+                write!(f, "{taken} of the budget of {budget} are taken, and too little may go")
+            }
+            Self::BudgetFull { budget, used, reserved } => {
+                let (taken, budget) = (taken(used, reserved), mib(*budget));
+                write!(f, "the budget of {budget} is used up, with {taken} taken: pushes are refused")
+            }
+            Self::BudgetAmple { budget, used, reserved } => {
+                let (taken, budget) = (taken(used, reserved), mib(*budget));
+                write!(f, "there is room in the budget again: {taken} of {budget} are taken")
+            }
+            Self::DiskFull { free, min_free } => {
+                let (free, least) = (mib(*free), mib(*min_free));
+                write!(f, "the disk has {free} free, less than {least}: pushes are refused")
+            }
+            Self::DiskAmple { free, .. } => {
+                write!(f, "there is room on the disk again: {} are free", mib(*free))
+            }
+            Self::ClockSuspect { reason } => write!(f, "nothing expires: {reason}"),
+            Self::ClockTrusted {} => f.write_str("the clock is trusted again"),
+            Self::RetentionRun { cause, tags, manifests, skipped, stopped, .. } => {
+                let cause = match cause {
+                    RunCause::Interval => "",
+                    RunCause::Request => ", as was asked for",
+                    RunCause::Pressure => ", to make room",
+                };
+                write!(f, "policies let {tags} tags and {manifests} manifests go{cause}")?;
+                match (skipped, stopped) {
+                    (0, _) => Ok(()),
+                    (_, true) => f.write_str("; then something had changed, and they stopped"),
+                    (skipped, false) => write!(f, "; {skipped} had changed, and were left alone"),
+                }
+            }
+            Self::PolicySet { name, .. } => write!(f, "the policy `{name}` was set"),
+            Self::PolicyRemoved { name, .. } => write!(f, "the policy `{name}` was removed"),
+            Self::RepositoryDeleted { repository, manifests, .. } => {
+                write!(f, "{repository} was deleted: its {manifests} manifests go to the trash")
+            }
+            Self::RepositoryRestored { repository, manifests, .. } => {
+                write!(f, "the deletion of {repository} was undone: {manifests} manifests come back")
+            }
+            Self::RepositoryRenamed { from, to, .. } => write!(f, "{from} became {to}"),
+        }
+    }
+}
+
+fn mib(bytes: u64) -> String {
+    format!("{} MiB", bytes >> 20)
+}
+
+/// Values that are written as their text.
+mod text {
+    use std::fmt::Display;
+    use std::str::FromStr;
+
+    use serde::de::{Deserialize, Deserializer, Error};
+    use serde::ser::Serializer;
+
+    pub(super) fn serialize<S: Serializer>(value: &impl Display, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(value)
+    }
+
+    pub(super) fn deserialize<'de, T, D>(from: D) -> Result<T, D::Error>
+    where
+        T: FromStr,
+        T::Err: Display,
+        D: Deserializer<'de>,
+    {
+        String::deserialize(from)?.parse().map_err(D::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_facts_lie_beside_the_kind() {
+        let app: RepoName = "team/app".parse().expect("a name");
+        let renamed =
+            EventDetails::RepositoryRenamed { from: app, to: "app".parse().expect("a name"), by: None };
+        let json = serde_json::to_value(&renamed).expect("JSON");
+        let facts = serde_json::json!({ "from": "team/app", "to": "app", "by": null });
+        assert_eq!(json, serde_json::json!({ "kind": renamed.kind(), "facts": facts }));
+        assert_eq!(serde_json::from_value::<EventDetails>(json).expect("read"), renamed);
+        assert_eq!(renamed.to_string(), "team/app became app");
+        let trusted = serde_json::to_value(EventDetails::ClockTrusted {}).expect("JSON");
+        assert_eq!(trusted, serde_json::json!({ "kind": "clock-trusted", "facts": {} }));
+    }
+}

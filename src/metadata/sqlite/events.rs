@@ -1,0 +1,119 @@
+//! What happened to the store.
+
+use async_trait::async_trait;
+use rusqlite::types::Type;
+use rusqlite::{Connection, OptionalExtension, Row, params};
+use serde_json::{Value, json};
+
+use super::{Durability, SqliteMetadata};
+use crate::clock::Timestamp;
+use crate::metadata::{Batch, Event, EventDetails, EventKind, Events, Result};
+
+#[async_trait]
+impl Events for SqliteMetadata {
+    async fn note_state(&self, at: Timestamp, state: EventDetails) -> Result<bool> {
+        let kind = state.kind();
+        if !self.read(|c| is_news(c, kind))? {
+            return Ok(false);
+        }
+        self.write(Durability::Note, move |c| {
+            let news = is_news(c, kind)?;
+            if news {
+                note(c, at, &state)?;
+            }
+            Ok(news)
+        })
+        .await
+    }
+
+    async fn events(&self, kind: Option<EventKind>, before: Option<i64>, limit: usize) -> Result<Vec<Event>> {
+        let (before, limit) = (before.unwrap_or(i64::MAX), limit.cast_signed());
+        self.read(|c| match kind {
+            None => c
+                .prepare_cached(
+                    "SELECT id, at, kind, facts FROM events WHERE id < ?1 ORDER BY id DESC LIMIT ?2",
+                )?
+                .query_map(params![before, limit], event)?
+                .collect(),
+            Some(kind) => c
+                .prepare_cached(
+                    "SELECT id, at, kind, facts FROM events WHERE kind = ?1 AND id < ?2
+                     ORDER BY id DESC LIMIT ?3",
+                )?
+                .query_map(params![kind.name(), before, limit], event)?
+                .collect(),
+        })
+    }
+
+    async fn forget_events(&self, cutoff: Option<Timestamp>, most: usize, limit: usize) -> Result<Batch> {
+        let cutoff = cutoff.unwrap_or(Timestamp(i64::MIN));
+        // Nearly always there is nothing to forget, and no need to wait for the writer.
+        if self.read(|c| superfluous(c, cutoff, most, 1))?.is_empty() {
+            return Ok(Batch::default());
+        }
+        self.write(Durability::Note, move |c| {
+            let found = superfluous(c, cutoff, most, limit)?;
+            let mut forget = c.prepare_cached("DELETE FROM events WHERE id = ?1")?;
+            let mut changed = 0;
+            for id in &found {
+                changed += forget.execute([id])? as u64;
+            }
+            Ok(Batch { changed, more: found.len() >= limit })
+        })
+        .await
+    }
+}
+
+/// Records an event, as a part of the change that makes it true.
+pub(super) fn note(c: &Connection, at: Timestamp, details: &EventDetails) -> rusqlite::Result<()> {
+    let json = serde_json::to_value(details);
+    let json = json.map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
+    c.prepare_cached("INSERT INTO events (at, kind, facts) VALUES (?1, ?2, ?3)")?
+        .execute(params![at, details.kind().name(), json["facts"].to_string()])
+        .map(drop)
+}
+
+/// Whether a state is another than the last one of the same thing.
+fn is_news(c: &Connection, state: EventKind) -> rusqlite::Result<bool> {
+    let mut query = c.prepare_cached("SELECT max(id) FROM events WHERE kind = ?1")?;
+    let mut last: Option<(i64, EventKind)> = None;
+    for kind in state.states() {
+        let id: Option<i64> = query.query_row([kind.name()], |row| row.get(0))?;
+        last = last.max(id.map(|id| (id, *kind)));
+    }
+    Ok(match last {
+        Some((_, last)) => last != state,
+        None => state.states().first().is_some_and(|best| *best != state),
+    })
+}
+
+fn event(row: &Row<'_>) -> rusqlite::Result<Event> {
+    let (kind, facts): (String, String) = (row.get(2)?, row.get(3)?);
+    let details = serde_json::from_str::<Value>(&facts)
+        .and_then(|facts| serde_json::from_value(json!({ "kind": kind, "facts": facts })));
+    let details =
+        details.map_err(|error| rusqlite::Error::FromSqlConversionFailure(3, Type::Text, Box::new(error)))?;
+    Ok(Event { id: row.get(0)?, at: row.get(1)?, details })
+}
+
+/// Up to about `limit` events that are too old or, of their kind, too many.
+fn superfluous(c: &Connection, cutoff: Timestamp, most: usize, limit: usize) -> rusqlite::Result<Vec<i64>> {
+    let ids = |row: &Row<'_>| row.get::<_, i64>(0);
+    let mut old = c.prepare_cached(
+        "SELECT id FROM events WHERE at <= ?1 AND id < (SELECT max(id) FROM events) ORDER BY at LIMIT ?2",
+    )?;
+    let mut found =
+        old.query_map(params![cutoff, limit.cast_signed()], ids)?.collect::<rusqlite::Result<Vec<_>>>()?;
+    let mut first_too_many =
+        c.prepare_cached("SELECT id FROM events WHERE kind = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2")?;
+    let mut too_many =
+        c.prepare_cached("SELECT id FROM events WHERE kind = ?1 AND id <= ?2 ORDER BY id LIMIT ?3")?;
+    for kind in EventKind::all().map(EventKind::name) {
+        let first = first_too_many.query_row(params![kind, most.max(1).cast_signed()], ids).optional()?;
+        if let Some(first) = first.filter(|_| found.len() < limit) {
+            let rows = too_many.query_map(params![kind, first, limit.cast_signed()], ids)?;
+            found.extend(rows.collect::<rusqlite::Result<Vec<_>>>()?);
+        }
+    }
+    Ok(found)
+}
