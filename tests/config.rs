@@ -97,8 +97,12 @@ fn every_kind_of_value_can_be_a_variable() {
         ("ORLOP_SERVER__LISTEN", "[::]:80"),
         ("ORLOP_SERVER__PUBLIC_URL", "https://registry.example.com/"),
         ("ORLOP_LOG__LEVEL", "info,orlop::registry=debug"),
+        ("ORLOP_QUOTAS", r#"[{ prefix = "team/", bytes = "1GB" }]"#),
+        ("ORLOP_RETENTION__POLICIES", r#"[{ preset = "ci" }]"#),
     ]))
     .expect("valid");
+    assert_eq!(config.quotas.len(), 1);
+    assert_eq!(config.retention.policies[0].preset.as_deref(), Some("ci"));
     assert!(config.storage.read_only);
     assert_eq!(config.server.max_connections.0, 12);
     assert_eq!(config.storage.min_free, Size::mib(64));
@@ -106,6 +110,20 @@ fn every_kind_of_value_can_be_a_variable() {
     assert_eq!(config.server.listen.to_string(), "[::]:80");
     let url = config.server.public_url.expect("set");
     assert_eq!(url.as_str(), "https://registry.example.com");
+}
+
+#[test]
+fn a_list_in_a_variable_is_one_of_toml_s() {
+    let refused = refused_variable("ORLOP_QUOTAS", "team/");
+    assert!(
+        refused.starts_with("quotas (set by ORLOP_QUOTAS): must be a list as TOML writes it"),
+        "{refused}"
+    );
+    let refused = refused_variable("ORLOP_RETENTION__POLICIES", r#"[{ presex = "ci" }]"#);
+    assert!(
+        refused.starts_with("retention.policies[0].presex (set by ORLOP_RETENTION__POLICIES)"),
+        "{refused}"
+    );
 }
 
 #[test]

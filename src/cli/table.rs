@@ -54,9 +54,18 @@ pub(super) fn print_json<T: Serialize>(value: &T) {
 }
 
 /// Prints `text` to standard output. Not `println`, which panics on a closed pipe: whoever closes it early has
-/// read enough.
+/// read enough. Where it cannot be written for another reason the program ends with an error: half of it, in a
+/// file, must not pass for all.
 pub(super) fn write_out(text: &str) {
-    let _ = std::io::stdout().write_all(text.as_bytes());
+    let mut out = std::io::stdout();
+    let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    if let Err(error) = written
+        && error.kind() != std::io::ErrorKind::BrokenPipe
+    {
+        // Not `eprintln`, which panics where that cannot be written either.
+        let _ = writeln!(std::io::stderr(), "error: standard output: {error}");
+        std::process::exit(1);
+    }
 }
 
 /// `bytes` in the unit that suits them.

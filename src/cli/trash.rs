@@ -108,7 +108,7 @@ fn told(repository: &str, restored: &Restored) -> String {
         text += &format!("{repository}@{digest} is back\n");
     }
     for tag in &restored.tags {
-        text += &format!("{repository}:{tag} points at {} again\n", restored.digest);
+        text += &format!("{repository}:{tag} is back\n");
     }
     for tag in &restored.taken {
         text += &format!("{repository}:{tag} was used again meanwhile, and stays as it is\n");

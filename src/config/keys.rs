@@ -16,6 +16,8 @@ pub(super) enum Kind {
     Text,
     Number,
     Flag,
+    /// As TOML writes it in one line.
+    List,
 }
 
 /// Each section with its settings.
@@ -30,7 +32,7 @@ pub(super) fn keys() -> &'static Keys {
     })
 }
 
-/// Whether a section is a list of tables, which only a file can give.
+/// Whether a section is a list of tables.
 pub(super) fn is_list(section: &str) -> bool {
     keys().get(section).is_some_and(BTreeMap::is_empty)
 }
@@ -46,6 +48,7 @@ fn kind(default: Value) -> Kind {
     match default {
         Value::Bool(_) => Kind::Flag,
         Value::Number(_) => Kind::Number,
+        Value::Array(_) => Kind::List,
         _ => Kind::Text,
     }
 }

@@ -81,7 +81,7 @@ impl Layers {
             (name.is_empty() || found.is_array() || found.get(name).is_some()).then_some(())?;
             self.file.clone().map(Origin::File)
         };
-        let laid = self.origins.get(key).cloned();
+        let laid = self.origins.get(key).or_else(|| self.origins.get(key.split('[').next()?)).cloned();
         laid.or_else(in_file).unwrap_or(Origin::Default)
     }
 
@@ -120,6 +120,11 @@ impl Layers {
 
     fn lay(&mut self, key: &str, text: &str, origin: Origin) -> Result<(), ConfigError> {
         self.origins.insert(key.to_owned(), origin);
+        if keys::is_list(key) {
+            let list = value(Kind::List, text).map_err(|message| self.error(key, message))?;
+            self.table.insert(key.to_owned(), list);
+            return Ok(());
+        }
         let (section, name) = key.split_once('.').unwrap_or((key, ""));
         let kind = keys().get(section).and_then(|known| known.get(name)).copied();
         let value = value(kind.unwrap_or(Kind::Text), text).map_err(|message| self.error(key, message))?;
@@ -153,6 +158,7 @@ fn known_key(path: &str) -> Result<String, String> {
     let (section, name) = key.split_once('.').unwrap_or((&key, ""));
     match keys().get(section) {
         Some(known) if known.contains_key(name) && path == path.to_uppercase() => Ok(key),
+        Some(_) if keys::is_list(&key) && path == path.to_uppercase() => Ok(key),
         known => Err(match (keys::meant(&format!("{PREFIX}{path}")), known) {
             (Some(meant), _) => format!("there is no such setting; did you mean {meant}?"),
             (None, Some(_)) => keys::unknown_key(section),
@@ -164,6 +170,12 @@ fn known_key(path: &str) -> Result<String, String> {
 fn value(kind: Kind, text: &str) -> Result<Value, String> {
     match kind {
         Kind::Text => Ok(Value::String(text.to_owned())),
+        Kind::List => {
+            let read =
+                format!("list = {text}").parse::<Table>().ok().and_then(|mut table| table.remove("list"));
+            let example = "must be a list as TOML writes it in one line, such as [{ name = \"value\" }]";
+            read.filter(Value::is_array).ok_or_else(|| example.into())
+        }
         Kind::Number => match text.parse() {
             Ok(number) => Ok(Value::Integer(number)),
             Err(_) => Err(format!("{text:?} is not a whole number")),

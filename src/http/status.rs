@@ -65,7 +65,13 @@ impl Refusal {
                     format!("the manifest {holder} refers to it: delete that first"),
                     json!({ "heldBy": holder.as_str() }),
                 ),
-                headers: vec![(ALLOW, HeaderValue::from_static("GET, HEAD, PUT"))],
+                headers: vec![(
+                    ALLOW,
+                    HeaderValue::from_static(match unknown {
+                        ErrorCode::BlobUnknown => "GET, HEAD",
+                        _ => "GET, HEAD, PUT",
+                    }),
+                )],
             },
             DeleteError::Immutable(tag) => Self::immutable(&tag),
             DeleteError::Fault(fault) => fault.into(),

@@ -14,6 +14,8 @@ pub enum Renaming {
     Unknown,
     /// There is something in the repository of the new name, or something is being done to it.
     Occupied,
+    /// Under the new name something is in the trash, which could not be brought back there any more.
+    InTrash,
     /// The repository is being deleted or restored.
     Busy,
     /// This tag is immutable, and would be gone from the old name.
@@ -54,8 +56,8 @@ pub struct RepositoryStep {
 #[async_trait]
 pub trait RepositoryChanges: Send + Sync {
     /// Gives a repository another name; everything in it comes along. Uploads in progress stay with the name
-    /// that their clients know. An emptied repository of the new name takes the old one, so that what it has
-    /// in the trash is not lost, and renaming back undoes everything.
+    /// that their clients know. An emptied repository of the new name takes the old one, so that its history is not
+    /// lost, and renaming back undoes everything.
     async fn rename_repository(&self, from: &RepoName, to: &RepoName, change: &Change) -> Result<Renaming>;
 
     /// Begins to move every manifest of a repository to the trash. What is pushed from now on stays. `None` if

@@ -213,6 +213,9 @@ pub enum RepositoryError {
     /// The new name is taken.
     #[error("the repository {0} exists and is not empty")]
     Occupied(RepoName),
+    /// What is in the trash under the new name could not be brought back there any more.
+    #[error("there are deleted images under the name {0}: bring them back, or empty the trash of {0}, first")]
+    InTrash(RepoName),
     /// It is being deleted or restored.
     #[error("the repository is being deleted or restored")]
     Busy,

@@ -57,6 +57,7 @@ impl Repository {
             }
             Renaming::Unknown => Err(RepositoryError::Unknown),
             Renaming::Occupied => Err(RepositoryError::Occupied(to.clone())),
+            Renaming::InTrash => Err(RepositoryError::InTrash(to.clone())),
             Renaming::Busy => Err(RepositoryError::Busy),
             Renaming::Fixed(tag) => Err(RepositoryError::Immutable(tag)),
         }

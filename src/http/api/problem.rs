@@ -159,7 +159,9 @@ impl From<RepositoryError> for Problem {
     fn from(error: RepositoryError) -> Self {
         match error {
             RepositoryError::Unknown => Self::unknown(error),
-            RepositoryError::Occupied(_) | RepositoryError::Busy => Self::new(StatusCode::CONFLICT, error),
+            RepositoryError::Occupied(_) | RepositoryError::InTrash(_) | RepositoryError::Busy => {
+                Self::new(StatusCode::CONFLICT, error)
+            }
             RepositoryError::Immutable(_) => Self::new(StatusCode::FORBIDDEN, error),
             RepositoryError::Fault(fault) => fault.into(),
         }

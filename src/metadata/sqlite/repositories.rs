@@ -126,6 +126,9 @@ fn rename(c: &Connection, from: &RepoName, to: &RepoName, change: &Change) -> ru
     {
         return Ok(Renaming::Occupied);
     }
+    if target.map_or(Ok(false), |target| has_trash(c, target))? {
+        return Ok(Renaming::InTrash);
+    }
     if let Some(tag) = fixed_in(c, source, &change.fixed)? {
         return Ok(Renaming::Fixed(tag));
     }
@@ -151,6 +154,13 @@ fn rename(c: &Connection, from: &RepoName, to: &RepoName, change: &Change) -> ru
     let (from, to, by) = (from.clone(), to.clone(), change.by.clone());
     events::note(c, change.now, &EventDetails::RepositoryRenamed { from, to, by })?;
     Ok(Renaming::Done)
+}
+
+fn has_trash(c: &Connection, repo: i64) -> rusqlite::Result<bool> {
+    let mut query = c.prepare_cached(
+        "SELECT 1 FROM manifests INDEXED BY manifests_removed WHERE repo = ?1 AND state = 1 LIMIT 1",
+    )?;
+    query.exists([repo])
 }
 
 /// Whether anything can be pulled from a repository.

@@ -152,16 +152,19 @@ pub async fn a_repository_is_renamed(s: &Scene) {
     assert_eq!(rename(s, "app", "app", 3).await, Renaming::Occupied);
 }
 
-/// What is in use is not replaced; what is emptied changes places, and its trash with it.
+/// What is in use is not replaced, nor what is in the trash: it is looked for under the name that it went by.
 pub async fn an_emptied_repository_is_replaced(s: &Scene) {
     s.put("old", image("a").tag("v1"), 0).await;
     s.put("app", image("b").tag("v1"), 0).await;
     assert_eq!(rename(s, "app", "old", 1).await, Renaming::Occupied);
     delete_all(s, "old", 2).await;
-    assert_eq!(rename(s, "app", "old", 3).await, Renaming::Done);
+    assert_eq!(rename(s, "app", "old", 3).await, Renaming::InTrash);
+    bring_back(s, "old", None, 4).await;
+    assert_eq!(s.tagged("old", "v1").await.map(|found| found.digest), Some(digest("a")));
+    delete_all(s, "old", 5).await;
+    s.collect(rules(1000)).await;
+    assert_eq!(rename(s, "app", "old", 1001).await, Renaming::Done);
     assert_eq!(s.tagged("old", "v1").await.map(|found| found.digest), Some(digest("b")));
-    bring_back(s, "app", None, 4).await;
-    assert_eq!(s.tagged("app", "v1").await.map(|found| found.digest), Some(digest("a")));
 }
 
 /// Immutable tags keep their repository's name.
