@@ -3,6 +3,7 @@
 mod api;
 mod blobs;
 mod connections;
+mod door;
 mod files;
 mod kit;
 mod lists;
