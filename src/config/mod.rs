@@ -52,6 +52,8 @@ pub struct Config {
     pub lists: Lists,
     /// The API for people and programs.
     pub api: Api,
+    /// Who comes in.
+    pub auth: Auth,
     /// What repositories may use.
     pub quotas: Vec<QuotaSetting>,
     /// What the server tells its operator.

@@ -48,6 +48,14 @@ impl Default for Server {
     }
 }
 
+/// Who comes in.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Auth {
+    /// A file of users and bcrypt hashes, as `htpasswd -B` writes it; default: everybody comes in.
+    pub htpasswd: Option<PathBuf>,
+}
+
 /// The bytes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]

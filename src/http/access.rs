@@ -15,6 +15,7 @@ use http_body::{Body, Frame, SizeHint};
 use super::listen::{Outgoing, Peer};
 use super::metrics::{Ended, HttpMetrics};
 use super::payload::{BoxError, Payload};
+use crate::auth::{Caller, Denial};
 use crate::oci::RepoName;
 use crate::store::FilePart;
 
@@ -28,6 +29,7 @@ pub(super) struct Exchange {
     agent: Option<HeaderValue>,
     route: &'static str,
     repository: Option<RepoName>,
+    user: Option<Arc<str>>,
     received: Arc<AtomicU64>,
     status: Option<StatusCode>,
     sent: u64,
@@ -52,10 +54,18 @@ impl Exchange {
             agent: head.headers.get(header::USER_AGENT).cloned(),
             route,
             repository,
+            user: None,
             received: Arc::default(),
             status: None,
             sent: 0,
             complete: false,
+        }
+    }
+
+    /// Who asks, as far as that is known.
+    pub(super) fn note_caller(&mut self, caller: &Result<Caller, Denial>) {
+        if let Ok(Caller::User(name)) = caller {
+            self.user = Some(Arc::clone(name));
         }
     }
 
@@ -86,6 +96,7 @@ impl Drop for Exchange {
                     status = status.as_u16(),
                     route,
                     repository = self.repository.as_ref().map(RepoName::as_str),
+                    user = self.user.as_deref(),
                     received,
                     sent = self.sent,
                     ms = duration.as_secs_f64() * 1e3,

@@ -34,7 +34,8 @@ mod warnings;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::EXPECT;
+use http::HeaderValue;
+use http::header::{AUTHORIZATION, EXPECT};
 use http::request::Parts;
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -48,8 +49,11 @@ use access::Exchange;
 use api::Api;
 use call::Call;
 use listen::{Answer, Peer};
+use reply::Reply;
 use request_body::RequestBody;
+use status::Refusal;
 
+use crate::auth::{Caller, Denial, Door};
 use crate::oci::{Endpoint, PageLimits, PathError};
 use crate::registry::Registry;
 
@@ -101,6 +105,8 @@ pub struct AppState {
     pub health: Arc<dyn Health>,
     /// Where requests are counted.
     pub metrics: Arc<HttpMetrics>,
+    /// Who comes in.
+    pub door: Arc<Door>,
     /// What `/api/v1` is answered from.
     pub api: Arc<Api>,
     /// What `/metrics` shows: the counters of all rooms.
@@ -122,18 +128,29 @@ impl App {
         Self { state, router }
     }
 
+    /// Lets somebody in, or not. Whoever may use a socket of this machine may read the files behind it too.
+    async fn admit(&self, head: &Parts, peer: Peer) -> Result<Caller, Denial> {
+        match peer {
+            Peer::Unix => Ok(Caller::Anybody),
+            Peer::Tcp(address) => {
+                let credentials = head.headers.get(AUTHORIZATION).map(HeaderValue::as_bytes);
+                self.state.door.admit(credentials, address.ip()).await
+            }
+        }
+    }
+
     async fn answer_v2(
         &self,
         head: Parts,
         incoming: Incoming,
         exchange: &Exchange,
         endpoint: Result<Endpoint, PathError>,
-        peer: Peer,
+        (peer, caller): (Peer, Result<Caller, Denial>),
     ) -> Response<Payload> {
         let unasked = head.headers.contains_key(EXPECT);
         let idle = self.state.settings.body_idle_timeout;
         let body = RequestBody::new(incoming, unasked, idle, exchange.received());
-        v2::answer(Call { state: &self.state, head, body, peer }, endpoint).await
+        v2::answer(Call { state: &self.state, head, body, peer, caller }, endpoint).await
     }
 }
 
@@ -141,20 +158,33 @@ impl Answer for App {
     type Body = Observed;
 
     async fn answer(&self, request: Request<Incoming>, peer: Peer) -> Response<Observed> {
-        let (head, incoming) = request.into_parts();
+        let (mut head, incoming) = request.into_parts();
         let metrics = &self.state.metrics;
-        let path = head.uri.path();
+        let path = head.uri.path().to_owned();
+        let path = path.as_str();
         let (exchange, response) = if path == "/v2" || path.starts_with("/v2/") {
             let endpoint = Endpoint::parse(path);
             let route = endpoint.as_ref().map_or("invalid", Endpoint::route);
             let repository = endpoint.as_ref().ok().and_then(Endpoint::name).cloned();
-            let exchange = Exchange::begin(metrics, &head, peer, route, repository);
-            let response = self.answer_v2(head, incoming, &exchange, endpoint, peer).await;
+            let mut exchange = Exchange::begin(metrics, &head, peer, route, repository);
+            let caller = self.admit(&head, peer).await;
+            exchange.note_caller(&caller);
+            let response = self.answer_v2(head, incoming, &exchange, endpoint, (peer, caller)).await;
             (exchange, response)
         } else {
-            let exchange = Exchange::begin(metrics, &head, peer, operations::route(path), None);
-            let routed = self.router.answer(Request::from_parts(head, incoming), peer).await;
-            (exchange, routed.map(Payload::Routed))
+            let mut exchange = Exchange::begin(metrics, &head, peer, operations::route(path), None);
+            let caller =
+                if operations::is_open(path) { Ok(Caller::Anybody) } else { self.admit(&head, peer).await };
+            exchange.note_caller(&caller);
+            let response = match caller {
+                Ok(caller) => {
+                    head.extensions.insert(caller);
+                    self.router.answer(Request::from_parts(head, incoming), peer).await.map(Payload::Routed)
+                }
+                Err(denial) if api::is_below(path) => api::refused(denial).map(Payload::Routed),
+                Err(denial) => Reply::from(Refusal::from(denial)).into_response(),
+            };
+            (exchange, response)
         };
         let status = response.status();
         response.map(|payload| Observed::new(payload, status, exchange))

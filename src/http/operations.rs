@@ -54,6 +54,11 @@ pub(super) fn router(state: Arc<AppState>) -> Router {
         .with_state(state)
 }
 
+/// Whether a path is for everybody: whoever asks whether the server lives has no password.
+pub(super) fn is_open(path: &str) -> bool {
+    matches!(path, "/livez" | "/readyz")
+}
+
 /// The label of a path that is not the protocol's.
 pub(super) fn route(path: &str) -> &'static str {
     match path {

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use http::header::{ALLOW, RETRY_AFTER};
+use http::header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, StatusCode};
 use serde_json::json;
 
 use super::reply::Reply;
 use super::request_body::CollectError;
+use crate::auth::Denial;
 use crate::metadata::EdgeKind;
 use crate::oci::{Digest, ErrorBody, ErrorCode, InvalidDigest, InvalidPageSize, InvalidTag, PathError, Tag};
 use crate::registry::{
@@ -108,6 +109,40 @@ impl From<Refusal> for Reply {
         let reply = Self::json(refusal.status, &refusal.errors);
         refusal.headers.into_iter().fold(reply, |reply, (name, value)| reply.with(name, value))
     }
+}
+
+impl From<Denial> for Refusal {
+    /// The challenge is Basic (RFC 7617): what Docker and all other clients answer with the password that they know.
+    fn from(denial: Denial) -> Self {
+        let message = denied(denial);
+        match denial {
+            Denial::Unknown => Self::new(StatusCode::UNAUTHORIZED, ErrorCode::Unauthorized, message)
+                .with(WWW_AUTHENTICATE, CHALLENGE),
+            Denial::Wait(wait) => {
+                Self::new(StatusCode::TOO_MANY_REQUESTS, ErrorCode::TooManyRequests, message)
+                    .with(RETRY_AFTER, HeaderValue::from(seconds(wait)))
+            }
+        }
+    }
+}
+
+/// What those are asked for who are not let in.
+pub(super) const CHALLENGE: HeaderValue =
+    HeaderValue::from_static("Basic realm=\"orlop\", charset=\"UTF-8\"");
+
+/// Why somebody is not let in, in words.
+pub(super) fn denied(denial: Denial) -> String {
+    match denial {
+        Denial::Unknown => "this registry wants to know who you are: log in with a user and password".into(),
+        Denial::Wait(wait) => {
+            format!("too many wrong passwords came from there: try again in {} s", seconds(wait))
+        }
+    }
+}
+
+/// A wait in whole seconds, for `Retry-After`.
+pub(super) fn seconds(wait: Duration) -> u64 {
+    wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
 }
 
 impl From<Fault> for Refusal {

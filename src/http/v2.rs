@@ -16,7 +16,12 @@ use crate::oci::{Endpoint, ErrorCode, PathError};
 /// Answers a request for what its path names, or says what is wrong with that.
 pub(super) async fn answer(call: Call<'_>, endpoint: Result<Endpoint, PathError>) -> Response<Payload> {
     let head_only = call.is_head();
-    let handled = AssertUnwindSafe(async move { handle(call, endpoint?).await }).catch_unwind().await;
+    let admitted = async move {
+        // First of all: nobody else is told even that a path makes no sense.
+        call.admitted()?;
+        handle(call, endpoint?).await
+    };
+    let handled = AssertUnwindSafe(admitted).catch_unwind().await;
     let mut reply = handled.unwrap_or_else(|_| Err(panicked())).unwrap_or_else(Reply::from);
     reply.set(API_VERSION, HeaderValue::from_static("registry/2.0"));
     reply.set(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));

@@ -20,6 +20,8 @@ use super::runtime::raise_descriptors;
 use super::shutdown;
 use super::tasks::supervise;
 use super::watch::{Watch, watch};
+use crate::auth::Door;
+use crate::clock::SystemClock;
 use crate::config::{self, Config};
 use crate::http::api::{Api, ApiSettings, Changes};
 use crate::http::listen::{ListenSettings, Peer, load_tls, serve as listen};
@@ -58,6 +60,7 @@ struct Server {
     watch: Arc<Watch>,
     room: Arc<RoomMaking>,
     settings: ListenSettings,
+    door: Arc<Door>,
     listener: TcpListener,
     address: SocketAddr,
     draining: CancellationToken,
@@ -66,6 +69,7 @@ struct Server {
 impl Server {
     async fn start(config: &Config, draining: CancellationToken) -> Result<Self, StartError> {
         let settings = listen_settings(config)?;
+        let door = Arc::new(door(config)?);
         let opened = Arc::new(Opened::open(config, Purpose::Serve).await?);
         if !config.storage.read_only {
             let interrupted = opened.registry.recover().await?;
@@ -88,7 +92,7 @@ impl Server {
         let collector = Arc::clone(&operator.collector);
         let room = RoomMaking::new(Arc::clone(&opened.registry), collector, Some(relief));
         let (operator, room) = (Arc::new(operator), Arc::new(room));
-        Ok(Self { operator, health, watch, room, settings, listener, address, draining })
+        Ok(Self { operator, health, watch, room, settings, door, listener, address, draining })
     }
 
     /// Tells what broke, if that is why it ended.
@@ -185,6 +189,7 @@ impl Server {
             StoreMetrics::new(Arc::clone(&self.operator), Arc::clone(&self.watch), Arc::clone(&self.room));
         exposition.register_collector(Box::new(store));
         App::new(AppState {
+            door: Arc::clone(&self.door),
             registry: Arc::clone(&self.operator.opened.registry),
             settings: http_settings(config),
             health: Arc::clone(&self.health) as _,
@@ -198,10 +203,20 @@ impl Server {
         let (version, data) = (env!("CARGO_PKG_VERSION"), config.storage.data.display());
         let scheme = if self.settings.tls.is_some() { "https" } else { "http" };
         let mode = if config.storage.read_only { ", read-only" } else { "" };
+        let whom = if self.door.is_open() {
+            "open to everyone who can reach it: auth.htpasswd names no users"
+        } else {
+            "to the users of auth.htpasswd"
+        };
         tracing::info!(
-            "orlop {version} serves {data} at {scheme}://{}{mode}, open to everyone who can reach it: there are no accounts",
+            "orlop {version} serves {data} at {scheme}://{}{mode}, {whom}",
             Peer::Tcp(self.address)
         );
+        if !self.door.is_open() && self.settings.tls.is_none() && !self.address.ip().is_loopback() {
+            tracing::warn!(
+                "passwords come in the clear: without TLS here or at a proxy anybody on the way reads them"
+            );
+        }
     }
 }
 
@@ -237,6 +252,17 @@ pub fn listen_settings(config: &Config) -> Result<ListenSettings, StartError> {
         drain_timeout: server.drain_timeout.0,
         tls,
         ..ListenSettings::default()
+    })
+}
+
+/// The door, and who comes in.
+fn door(config: &Config) -> Result<Door, StartError> {
+    let Some(htpasswd) = &config.auth.htpasswd else {
+        return Ok(Door::open());
+    };
+    Door::locked(htpasswd, Arc::new(SystemClock)).map_err(|error| StartError::Setting {
+        key: "auth.htpasswd",
+        message: format!("{} cannot be read: {error}", htpasswd.display()),
     })
 }
 

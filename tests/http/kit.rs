@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use orlop::auth::Door;
 use orlop::clock::{ManualClock, Timestamp};
 use orlop::http::api::{Api, ApiSettings, Changes};
 use orlop::http::listen::{ListenSettings, serve};
@@ -43,6 +44,7 @@ pub struct Setup {
     pub http: HttpSettings,
     pub listen: ListenSettings,
     pub changes: Changes,
+    pub door: Door,
     pub health: Arc<dyn Health>,
     /// Keep the bytes in files instead of in memory.
     pub files: bool,
@@ -71,6 +73,7 @@ impl Server {
             http: HttpSettings::default(),
             listen: ListenSettings::default(),
             changes: Changes::default(),
+            door: Door::open(),
             health: Arc::new(AlwaysReady),
             files: false,
         };
@@ -96,8 +99,8 @@ impl Server {
         let retention = Arc::new(Retention::new(Arc::clone(&registry), Arc::default(), rules));
         let health = Arc::clone(&setup.health);
         let api = Arc::new(Api::new(Arc::clone(&registry), collector, health, scrub, retention, settings));
-        let (settings, health) = (setup.http, setup.health);
-        let app = App::new(AppState { registry, settings, health, metrics, api, exposition });
+        let (settings, health, door) = (setup.http, setup.health, Arc::new(setup.door));
+        let app = App::new(AppState { registry, settings, health, metrics, door, api, exposition });
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
         let shutdown = CancellationToken::new();

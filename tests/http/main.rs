@@ -3,6 +3,7 @@
 mod api;
 mod blobs;
 mod connections;
+mod door;
 mod events;
 mod files;
 mod kit;

@@ -13,7 +13,7 @@ use http::request::Parts;
 use tokio::sync::Semaphore;
 
 use super::Problem;
-use crate::auth;
+use crate::auth::{self, Caller};
 use crate::clock::Timestamp;
 use crate::http::Health;
 use crate::http::listen::Peer;
@@ -263,7 +263,7 @@ impl Api {
 
     /// A repository that is only looked at.
     fn view(&self, name: RepoName) -> Repository {
-        self.registry.repository(name, auth::anonymous()).viewed()
+        self.registry.repository(name, auth::everything()).viewed()
     }
 }
 
@@ -278,7 +278,7 @@ pub(super) struct MayChange {
 impl MayChange {
     /// A repository that may be changed.
     pub(super) fn repository(&self, name: RepoName) -> Repository {
-        self.registry.repository(name, auth::anonymous()).on_behalf_of(&self.by)
+        self.registry.repository(name, auth::everything()).on_behalf_of(&self.by)
     }
 
     /// Who changes something.
@@ -313,7 +313,11 @@ impl FromRequestParts<Arc<Api>> for MayChange {
         match (peer, api.settings.changes) {
             (Some(peer @ Peer::Unix), _) | (Some(peer), Changes::Anyone) => {
                 let (registry, retention) = (Arc::clone(&api.registry), Arc::clone(&api.retention));
-                Ok(Self { registry, retention, by: peer.name() })
+                let by = match parts.extensions.get::<Caller>() {
+                    Some(Caller::User(name)) => name.to_string(),
+                    Some(Caller::Anybody) | None => peer.name(),
+                };
+                Ok(Self { registry, retention, by })
             }
             (None, _) | (_, Changes::Socket) => Err(Problem::new(StatusCode::FORBIDDEN, REFUSAL)),
         }

@@ -1,0 +1,76 @@
+//! Passwords that were right a moment ago: to hash them anew for each request would cost a hundred times what the
+//! request does.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+/// For how long a password need not be hashed again.
+const FRESH: Duration = Duration::from_secs(5 * 60);
+
+/// How many are remembered.
+const MOST: usize = 1000;
+
+/// What stands for a user with a password: nothing of either can be read from it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Print([u8; 32]);
+
+/// The prints of those that were right, until when.
+pub(super) struct Verified {
+    /// So that prints of one run mean nothing elsewhere.
+    salt: Uuid,
+    until: Mutex<HashMap<Print, Duration>>,
+}
+
+impl Verified {
+    pub(super) fn new() -> Self {
+        Self { salt: Uuid::new_v4(), until: Mutex::default() }
+    }
+
+    /// The print of a user with a password, by the `reading` of the file of users: with the next it is another.
+    pub(super) fn print(&self, name: &str, password: &[u8], reading: u64) -> Print {
+        let mut hash = Sha256::new();
+        hash.update(self.salt.as_bytes());
+        hash.update(reading.to_be_bytes());
+        hash.update((name.len() as u64).to_be_bytes());
+        hash.update(name);
+        hash.update(password);
+        Print(hash.finalize().into())
+    }
+
+    pub(super) fn is_fresh(&self, print: Print, now: Duration) -> bool {
+        let until = self.until.lock().unwrap_or_else(PoisonError::into_inner);
+        until.get(&print).is_some_and(|until| *until > now)
+    }
+
+    pub(super) fn note(&self, print: Print, now: Duration) {
+        let mut until = self.until.lock().unwrap_or_else(PoisonError::into_inner);
+        if until.len() >= MOST {
+            until.retain(|_, until| *until > now);
+        }
+        if until.len() < MOST {
+            until.insert(print, now + FRESH);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_print_is_of_one_user_one_password_and_one_reading() {
+        let verified = Verified::new();
+        let print = verified.print("ann", b"secret", 1);
+        verified.note(print, Duration::ZERO);
+        assert!(verified.is_fresh(verified.print("ann", b"secret", 1), FRESH / 2));
+        for other in [("ann", "secre", 1), ("anns", "ecret", 1), ("ann", "secret", 2)] {
+            let other = verified.print(other.0, other.1.as_bytes(), other.2);
+            assert!(!verified.is_fresh(other, Duration::ZERO));
+        }
+        assert!(!verified.is_fresh(print, FRESH), "not for ever");
+    }
+}
