@@ -359,6 +359,7 @@ fn list(place: &Place) {
     let table = place.run(&["tags", "library/app"]).out;
     let lines: Vec<_> = table.lines().collect();
     assert!(lines[0].starts_with("TAG  SIZE  PUSHED (UTC)"), "{table}");
+    assert!(lines[0].contains("  SAFE") && lines[1].contains("  -"), "{table}");
     assert!(lines[1].starts_with("1     5 B  20") && lines[1].contains("  never  "), "{table}");
     let ran = place.run(&["tags", "none"]);
     assert_eq!((ran.code, &*ran.err), (Some(1), "error: repository unknown to the registry\n"));
