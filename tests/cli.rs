@@ -509,6 +509,37 @@ fn metrics_tell_bytes_by_what_they_are_for() {
     assert_eq!(server.end(), Some(0));
 }
 
+#[test]
+fn metrics_tell_quotas_and_the_largest_by_name() {
+    let place = Place::new();
+    let quotas = "[metrics]\nrepositories = 1\n[[quotas]]\nprefix = \"team/\"\nbytes = \"1MB\"\ntags = 9\n";
+    fs::write(place.path("orlop.toml"), quotas).expect("written");
+    let server = place.serve_with(&[("ORLOP_CONFIG", "orlop.toml")]);
+    for (name, content) in [("team/a", "one"), ("team/b", "two"), ("other", "three")] {
+        server.push(name, "1", content.as_bytes());
+    }
+    let metrics = || get(&format!("{}/metrics", server.url)).1;
+    let looked = (0..10_000).map(|_| metrics()).find(|text| text.contains("\norlop_prefix_tags{"));
+    let text = looked.expect("looked at");
+    for line in [
+        r#"orlop_quota_bytes{scope="team/"} 1000000"#,
+        r#"orlop_quota_used_bytes{scope="team/"} 6"#,
+        r#"orlop_quota_tags{scope="team/"} 9"#,
+        r#"orlop_quota_used_tags{scope="team/"} 2"#,
+        r#"orlop_prefix_repositories{prefix="team"} 2"#,
+        r#"orlop_prefix_tags{prefix="team"} 2"#,
+        r#"orlop_prefix_logical_bytes{prefix="team"} 6"#,
+        r#"orlop_prefix_exclusive_bytes{prefix="team"} 8192"#,
+        r#"orlop_prefix_shared_bytes{prefix="team"} 0"#,
+        r#"orlop_prefix_repositories{prefix="(other)"} 1"#,
+        r#"orlop_prefix_logical_bytes{prefix="(other)"} 5"#,
+    ] {
+        assert!(text.contains(&format!("\n{line}\n")), "{line} in {text}");
+    }
+    assert!(!text.contains(r#"prefix="other""#) && text.ends_with("# EOF\n"), "{text}");
+    assert_eq!(server.end(), Some(0));
+}
+
 /// To HEAD, GET, mount, and a manifest that refers to it.
 fn absent_everywhere(server: &Server, digest: &str) {
     let blob = format!("{}/v2/app/blobs/{digest}", server.url);

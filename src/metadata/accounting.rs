@@ -45,6 +45,23 @@ impl Usage {
     }
 }
 
+/// What the repositories use whose names begin with the same segment. All sizes are in bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct PrefixUsage {
+    /// The segment; `None` for all that are not told by theirs.
+    pub prefix: Option<String>,
+    /// How many repositories there are.
+    pub repositories: u64,
+    /// Tags.
+    pub tags: u64,
+    /// Bytes as they were pushed, of each blob as often as a repository links it.
+    pub logical: u64,
+    /// What the medium spends on blobs that only one repository of all links.
+    pub exclusive: u64,
+    /// What the medium spends on blobs that several link, of each as often as one of these does.
+    pub shared: u64,
+}
+
 /// What the medium spends on something that may go. All sizes are in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Reclaimable {
@@ -131,6 +148,10 @@ pub trait Accounting: Send + Sync {
 
     /// The `limit` blobs that take the most, biggest first. Looks at every blob.
     async fn biggest_blobs(&self, limit: usize) -> Result<Vec<BigBlob>>;
+    /// The `limit` first segments of names whose repositories use the most, biggest first; then all others
+    /// together, if there are any. Looks at every repository, and at nothing else.
+    async fn biggest_prefixes(&self, limit: usize) -> Result<Vec<PrefixUsage>>;
+
 
     /// The `limit` tags of `scope` that nobody pulled for the longest time, those never pulled first. Looks at
     /// every tag there.

@@ -296,6 +296,10 @@ impl<S: Accounting> Accounting for Faulty<S> {
         self.faults.apply(Operation::BiggestRepositories, self.inner.biggest_repositories(scope, limit)).await
     }
 
+    async fn biggest_prefixes(&self, limit: usize) -> Result<Vec<PrefixUsage>> {
+        self.faults.apply(Operation::BiggestPrefixes, self.inner.biggest_prefixes(limit)).await
+    }
+
     async fn biggest_blobs(&self, limit: usize) -> Result<Vec<BigBlob>> {
         self.faults.apply(Operation::BiggestBlobs, self.inner.biggest_blobs(limit)).await
     }

@@ -15,8 +15,8 @@ use super::why::{self, Question};
 use super::{Durability, SqliteMetadata, holdings, repo_id, usage};
 use crate::clock::Timestamp;
 use crate::metadata::{
-    Accounting, BigBlob, BlobWhy, ColdTag, CollectionRules, Holdings, ManifestWhy, MetadataError, RepoUsage,
-    Result, Scope, StoredBlob, Usage, UsageDay,
+    Accounting, BigBlob, BlobWhy, ColdTag, CollectionRules, Holdings, ManifestWhy, MetadataError,
+    PrefixUsage, RepoUsage, Result, Scope, StoredBlob, Usage, UsageDay,
 };
 use crate::oci::{BlobKey, Digest, Reference, RepoName};
 
@@ -77,6 +77,10 @@ impl Accounting for SqliteMetadata {
     async fn biggest_repositories(&self, scope: &Scope, limit: usize) -> Result<Vec<RepoUsage>> {
         let scope = scope.clone();
         self.read_aside(move |c| usage::biggest_repositories(c, &scope, limit)).await
+    }
+
+    async fn biggest_prefixes(&self, limit: usize) -> Result<Vec<PrefixUsage>> {
+        self.read_aside(move |c| usage::biggest_prefixes(c, limit)).await
     }
 
     async fn biggest_blobs(&self, limit: usize) -> Result<Vec<BigBlob>> {

@@ -2,7 +2,9 @@
 
 use super::scene::{ALLOCATED, SIZE};
 use super::*;
-use crate::metadata::{CollectionRules, Holdings, ManifestState, Reclaimable, Scope, Usage, UsageDay};
+use crate::metadata::{
+    CollectionRules, Holdings, ManifestState, PrefixUsage, Reclaimable, Scope, Usage, UsageDay,
+};
 use crate::oci::{Digest, Reference, RepoName};
 
 async fn usage(s: &Scene, scope: &str) -> Usage {
@@ -57,6 +59,29 @@ pub async fn usage_is_told_by_scope(s: &Scene) {
     assert_eq!(usage(s, "absent").await, Usage::default());
     s.collect(rules(100)).await;
     assert_eq!(usage(s, "").await, told(3, 2, 0, 0, 0));
+}
+
+/// The biggest by name, all others together; what lies between them in the order of names is not counted in.
+pub async fn usage_is_told_by_the_first_segment_of_names(s: &Scene) {
+    for (of, name) in [("team", "a"), ("team/one", "b"), ("team/two/x", "c"), ("team-a/x", "d"), ("z", "e")] {
+        s.push(of, name, 0).await;
+    }
+    mount(s, "team-a/x", "a").await;
+    s.put("team/one", image("i").tag("v1").tag("v2"), 0).await;
+    let told = async |limit| s.store.biggest_prefixes(limit).await.expect("told");
+    let usage = |prefix: Option<&str>, repositories, tags, links: u64, exclusive: u64| PrefixUsage {
+        prefix: prefix.map(str::to_owned),
+        repositories,
+        tags,
+        logical: links * SIZE,
+        exclusive: exclusive * ALLOCATED,
+        shared: (links - exclusive) * ALLOCATED,
+    };
+    let team = usage(Some("team"), 3, 2, 3, 2);
+    let second = usage(Some("team-a"), 1, 0, 2, 1);
+    assert_eq!(told(9).await, [team.clone(), second, usage(Some("z"), 1, 0, 1, 1)]);
+    assert_eq!(told(1).await, [team, usage(None, 2, 0, 3, 2)]);
+    assert_eq!(told(0).await, [usage(None, 5, 2, 6, 4)]);
 }
 
 /// What was guessed is replaced by what was measured.

@@ -230,6 +230,7 @@ macro_rules! metadata_store_suite {
             totals_are_kept_current
             totals_follow_a_blob_of_another_size
             usage_is_told_by_scope
+            usage_is_told_by_the_first_segment_of_names
             a_blob_measured_anew_counts
             days_are_noted_once
             what_may_go_is_told

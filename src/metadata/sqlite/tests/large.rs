@@ -104,3 +104,19 @@ async fn reports_over_a_million_blobs() {
         println!("frees {}", freed.expect("told"));
     }
 }
+
+/// What a scrape has looked up aside, where there are many repositories.
+#[tokio::test]
+#[ignore = "many repositories: run it in release"]
+async fn large_registries_are_told_by_prefix() {
+    let folder = Folder::new();
+    let store = folder.store();
+    let fill = "INSERT INTO repositories (name, created_at, own_allocated, allocated)
+        WITH RECURSIVE c (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c WHERE i < ?1)
+        SELECT 'team' || (i % (?1 / 2)) || '/app' || i, 0, i, 2 * i FROM c";
+    store.write(Durability::Lazy, |c| c.execute(fill, [10_000])).await.expect("filled");
+    for round in ["cold", "warm"] {
+        let told = timed(round, store.biggest_prefixes(50)).await.expect("told");
+        assert_eq!((told.len(), told[50].repositories), (51, 10_000 - 100));
+    }
+}
