@@ -426,6 +426,8 @@ fn look_after(place: &Place) {
     assert!(place.run(&["usage"]).out.starts_with("1 blob, 5 B; 1 manifest; 0 uploads open\n"));
     let one = place.json(&["usage", "library/app", "--json"]);
     assert_eq!((&one["scope"], &one["usage"]["tags"]), (&"library/app".into(), &1.into()));
+    assert_eq!(one["reclaimable"]["trash"]["last"], Value::Null);
+    assert!(place.run(&["usage", "library/app"]).out.contains("\n0 B can be collected now\n"));
     tells_why(place);
     assert_eq!(place.json(&["gc", "--dry-run", "--json"])["dry_run"], true);
     assert_eq!(place.json(&["gc", "--json"])["blobs"], 0);

@@ -73,6 +73,8 @@ pub struct Reclaimable {
     pub due: u64,
     /// When, at the earliest, more of it falls due.
     pub next: Option<Timestamp>,
+    /// When the last of it falls due that does so at a known time.
+    pub last: Option<Timestamp>,
 }
 
 /// What may go, and when. A blob is counted where it would come free with what is named, and nothing else.
@@ -146,19 +148,21 @@ pub trait Accounting: Send + Sync {
     /// The `limit` repositories of `scope` that use the most, biggest first. Looks at every repository there.
     async fn biggest_repositories(&self, scope: &Scope, limit: usize) -> Result<Vec<RepoUsage>>;
 
-    /// The `limit` blobs that take the most, biggest first. Looks at every blob.
-    async fn biggest_blobs(&self, limit: usize) -> Result<Vec<BigBlob>>;
     /// The `limit` first segments of names whose repositories use the most, biggest first; then all others
     /// together, if there are any. Looks at every repository, and at nothing else.
     async fn biggest_prefixes(&self, limit: usize) -> Result<Vec<PrefixUsage>>;
 
+    /// The `limit` blobs that take the most, biggest first. Looks at every blob.
+    async fn biggest_blobs(&self, limit: usize) -> Result<Vec<BigBlob>>;
 
     /// The `limit` tags of `scope` that nobody pulled for the longest time, those never pulled first. Looks at
     /// every tag there.
     async fn coldest_tags(&self, scope: &Scope, limit: usize) -> Result<Vec<ColdTag>>;
 
-    /// What may go, and when. Looks at the trash and at the review queue.
-    async fn holdings(&self, rules: &CollectionRules) -> Result<Holdings>;
+    /// What may go of the repositories of `scope`, and when. Of blobs that others link too nothing comes free.
+    /// Looks at the trash and the review queue of these repositories; where much waits, at all of their edges and
+    /// at all blobs.
+    async fn holdings(&self, scope: &Scope, rules: &CollectionRules) -> Result<Holdings>;
 
     /// What the medium would get back, in bytes, if these manifests went for good, and with them the children
     /// and referrers that nothing else holds. Manifests that are not there count for nothing. Looks at what

@@ -68,6 +68,28 @@ async fn usage_lists_the_quotas_that_bear_on_its_scope() {
 }
 
 #[tokio::test]
+async fn usage_of_a_scope_tells_what_may_go_there_and_when() {
+    let server = open_server().await;
+    for (repo, layer) in [("team/a", "one"), ("team/b", "two"), ("other", "three")] {
+        let (_, image) = server.push_image(repo, "v1", layer.as_bytes()).await;
+        server.clock.advance(Duration::from_secs(60));
+        let gone =
+            server.delete(&format!("/api/v1/repositories/{}/manifests/{image}", repo.replace('/', "%2F")));
+        assert_eq!(gone.send().await.expect("answer").status(), 204);
+    }
+    let told = async |scope: &str| {
+        let report: UsageReport = get(&server, &format!("/api/v1/usage?scope={scope}")).await;
+        assert!(report.reclaimable.trash.allocated <= report.usage.exclusive, "{report:?}");
+        (report.reclaimable.trash.count, report.reclaimable.trash.next, report.reclaimable.trash.last)
+    };
+    let at = |time: &str| Some(format!("1970-01-13T{time}Z"));
+    assert_eq!(told("team%2Fa").await, (1, at("13:47:40"), at("13:47:40")));
+    assert_eq!(told("team/").await, (2, at("13:47:40"), at("13:48:40")));
+    assert_eq!(told("").await, (3, at("13:47:40"), at("13:49:40")));
+    assert_eq!(told("none/").await, (0, None, None));
+}
+
+#[tokio::test]
 async fn tags_tell_whether_they_are_protected_or_immutable() {
     let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
     let list = |repositories: &[&str], tags: &[&str], except: &[&str]| TagList {

@@ -92,9 +92,9 @@ impl Accounting for SqliteMetadata {
         self.read_aside(move |c| usage::coldest_tags(c, &scope, limit)).await
     }
 
-    async fn holdings(&self, rules: &CollectionRules) -> Result<Holdings> {
-        let rules = *rules;
-        self.read_much(move |c| holdings::holdings(c, &rules)).await
+    async fn holdings(&self, scope: &Scope, rules: &CollectionRules) -> Result<Holdings> {
+        let (scope, rules) = (scope.clone(), *rules);
+        self.read_much(move |c| holdings::holdings(c, &scope, &rules)).await
     }
 
     async fn would_free(&self, manifests: Vec<(RepoName, Digest)>) -> Result<u64> {

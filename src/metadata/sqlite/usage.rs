@@ -10,7 +10,7 @@ use crate::metadata::{BigBlob, ColdTag, PrefixUsage, RepoUsage, Scope, Usage, Us
 use crate::oci::RepoName;
 
 /// The ends of the names in a scope: from the first, and before the second. `0` follows the slash.
-fn bounds(scope: &Scope) -> (String, String) {
+pub(super) fn bounds(scope: &Scope) -> (String, String) {
     match scope {
         Scope::All => (String::new(), "~".into()),
         Scope::Below(prefix) => (prefix.clone(), format!("{}0", prefix.trim_end_matches('/'))),
@@ -82,7 +82,7 @@ fn add_shared(c: &Connection, scope: &Scope, usage: &mut Usage) -> rusqlite::Res
     Ok(())
 }
 
-fn repositories(c: &Connection, scope: &Scope) -> rusqlite::Result<HashSet<i64>> {
+pub(super) fn repositories(c: &Connection, scope: &Scope) -> rusqlite::Result<HashSet<i64>> {
     let (from, to) = bounds(scope);
     let mut query = c.prepare_cached("SELECT id FROM repositories WHERE name >= ?1 AND name < ?2")?;
     query.query_map([from, to], |row| row.get(0))?.collect()

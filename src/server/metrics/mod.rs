@@ -19,7 +19,7 @@ use looks::Looks;
 use super::operations::Operator;
 use super::watch::Watch;
 use crate::jobs::RoomMaking;
-use crate::metadata::{Holdings, PrefixUsage, Totals};
+use crate::metadata::{Holdings, PrefixUsage, Scope, Totals};
 
 /// More damaged blobs than are counted one by one.
 const MOST_DAMAGED: usize = 10_000;
@@ -109,7 +109,7 @@ impl StoreMetrics {
         let operator = Arc::clone(&self.operator);
         let look = async move || {
             let rules = operator.collector.rules().await?;
-            Ok(operator.opened.registry.metadata().holdings(&rules).await?)
+            Ok(operator.opened.registry.metadata().holdings(&Scope::All, &rules).await?)
         };
         let Some(holdings) = self.holdings.last(look) else {
             return Ok(());
