@@ -366,6 +366,7 @@ fn list(place: &Place) {
     let table = place.run(&["tags", "library/app"]).out;
     let lines: Vec<_> = table.lines().collect();
     assert!(lines[0].starts_with("TAG  SIZE  PUSHED (UTC)"), "{table}");
+    assert!(lines[0].contains("  SAFE") && lines[1].contains("  -"), "{table}");
     assert!(lines[1].starts_with("1     5 B  20") && lines[1].contains("  never  "), "{table}");
     let ran = place.run(&["tags", "none"]);
     assert_eq!((ran.code, &*ran.err), (Some(1), "error: repository unknown to the registry\n"));
@@ -432,6 +433,8 @@ fn look_after(place: &Place) {
     assert!(place.run(&["usage"]).out.starts_with("1 blob, 5 B; 1 manifest; 0 uploads open\n"));
     let one = place.json(&["usage", "library/app", "--json"]);
     assert_eq!((&one["scope"], &one["usage"]["tags"]), (&"library/app".into(), &1.into()));
+    assert_eq!(one["reclaimable"]["trash"]["last"], Value::Null);
+    assert!(place.run(&["usage", "library/app"]).out.contains("\n0 B can be collected now\n"));
     tells_why(place);
     assert_eq!(place.json(&["gc", "--dry-run", "--json"])["dry_run"], true);
     assert_eq!(place.json(&["gc", "--json"])["blobs"], 0);
@@ -512,6 +515,37 @@ fn metrics_tell_bytes_by_what_they_are_for() {
     for name in ["blob_allocated_bytes", "doomed_allocated_bytes", "database_bytes"] {
         assert!(text.contains(&format!("\norlop_{name} ")), "{name} in {text}");
     }
+    assert_eq!(server.end(), Some(0));
+}
+
+#[test]
+fn metrics_tell_quotas_and_the_largest_by_name() {
+    let place = Place::new();
+    let quotas = "[metrics]\nrepositories = 1\n[[quotas]]\nprefix = \"team/\"\nbytes = \"1MB\"\ntags = 9\n";
+    fs::write(place.path("orlop.toml"), quotas).expect("written");
+    let server = place.serve_with(&[("ORLOP_CONFIG", "orlop.toml")]);
+    for (name, content) in [("team/a", "one"), ("team/b", "two"), ("other", "three")] {
+        server.push(name, "1", content.as_bytes());
+    }
+    let metrics = || get(&format!("{}/metrics", server.url)).1;
+    let looked = (0..10_000).map(|_| metrics()).find(|text| text.contains("\norlop_prefix_tags{"));
+    let text = looked.expect("looked at");
+    for line in [
+        r#"orlop_quota_bytes{scope="team/"} 1000000"#,
+        r#"orlop_quota_used_bytes{scope="team/"} 6"#,
+        r#"orlop_quota_tags{scope="team/"} 9"#,
+        r#"orlop_quota_used_tags{scope="team/"} 2"#,
+        r#"orlop_prefix_repositories{prefix="team"} 2"#,
+        r#"orlop_prefix_tags{prefix="team"} 2"#,
+        r#"orlop_prefix_logical_bytes{prefix="team"} 6"#,
+        r#"orlop_prefix_exclusive_bytes{prefix="team"} 8192"#,
+        r#"orlop_prefix_shared_bytes{prefix="team"} 0"#,
+        r#"orlop_prefix_repositories{prefix="(other)"} 1"#,
+        r#"orlop_prefix_logical_bytes{prefix="(other)"} 5"#,
+    ] {
+        assert!(text.contains(&format!("\n{line}\n")), "{line} in {text}");
+    }
+    assert!(!text.contains(r#"prefix="other""#) && text.ends_with("# EOF\n"), "{text}");
     assert_eq!(server.end(), Some(0));
 }
 

@@ -46,7 +46,8 @@ pub(super) fn tags(config: &Config, repository: &str, list: &ListArgs) -> Result
         print_json(&found);
         return Ok(exit_code(true));
     }
-    let mut table = Table::new(["TAG", ">SIZE", "PUSHED (UTC)", "PULLED (UTC)", "DIGEST", "PLATFORMS"]);
+    let mut table =
+        Table::new(["TAG", ">SIZE", "PUSHED (UTC)", "PULLED (UTC)", "DIGEST", "SAFE", "PLATFORMS"]);
     for tag in &found {
         table.row([
             tag.name.clone(),
@@ -54,11 +55,21 @@ pub(super) fn tags(config: &Config, repository: &str, list: &ListArgs) -> Result
             when(Some(tag.pushed_at)),
             when(tag.pulled_at),
             short(&tag.digest),
+            safe(tag).into(),
             tag.platforms.join(", "),
         ]);
     }
     table.print();
     Ok(exit_code(true))
+}
+
+/// What a tag is safe from, in a word.
+fn safe(tag: &Tag) -> &'static str {
+    match (tag.immutable, tag.protected) {
+        (true, _) => "immutable",
+        (false, true) => "protected",
+        (false, false) => "-",
+    }
 }
 
 fn fetch<T: serde::de::DeserializeOwned>(

@@ -9,7 +9,7 @@ use super::table::{print_json, size, write_out};
 use super::{Failure, exit_code, start};
 use crate::config::Config;
 use crate::http::api::UsageParameters;
-use crate::jobs::usage::{BudgetUse, QuotaReport, UsageReport, Waiting};
+use crate::jobs::usage::{BudgetUse, QuotaReport, ReclaimableReport, UsageReport, Waiting};
 use crate::metadata::Scope;
 use crate::server::admin::path;
 
@@ -54,11 +54,7 @@ fn registry(report: &UsageReport, text: &mut String) {
         let (taken, most, high) = (size(*taken), size(*bytes), size(*high));
         let _ = writeln!(text, "{taken} of the budget of {most} taken; room is made above {high}");
     }
-    let reclaimable = &report.reclaimable;
-    let _ = writeln!(text, "{} can be collected now", size(reclaimable.now));
-    waiting("in the trash", "manifest", &reclaimable.trash, text);
-    waiting("untagged", "manifest", &reclaimable.untagged, text);
-    waiting("leased", "blob", &reclaimable.leased, text);
+    reclaimable(&report.reclaimable, text);
     if let [first, .., last] = report.days.as_slice() {
         let (before, now) = (size(first.allocated), size(last.allocated));
         let _ = writeln!(
@@ -69,6 +65,13 @@ fn registry(report: &UsageReport, text: &mut String) {
     }
 }
 
+fn reclaimable(reclaimable: &ReclaimableReport, text: &mut String) {
+    let _ = writeln!(text, "{} can be collected now", size(reclaimable.now));
+    waiting("in the trash", "manifest", &reclaimable.trash, text);
+    waiting("untagged", "manifest", &reclaimable.untagged, text);
+    waiting("leased", "blob", &reclaimable.leased, text);
+}
+
 fn waiting(what: &str, thing: &str, waiting: &Waiting, text: &mut String) {
     if waiting.count == 0 {
         return;
@@ -76,6 +79,9 @@ fn waiting(what: &str, thing: &str, waiting: &Waiting, text: &mut String) {
     let _ = write!(text, "{} {what}, {}", many(waiting.count, thing), size(waiting.allocated));
     if let Some(next) = &waiting.next {
         let _ = write!(text, ", the next due at {next}");
+    }
+    if let Some(last) = waiting.last.as_ref().filter(|last| waiting.next.as_ref() != Some(*last)) {
+        let _ = write!(text, ", the last at {last}");
     }
     text.push('\n');
 }
@@ -87,6 +93,7 @@ fn scope(report: &UsageReport, text: &mut String) {
     let _ = writeln!(text, "{repositories} {noun}, {tags}, {}", many(usage.manifests, "manifest"));
     let (all, own, shared) = (size(usage.allocated), size(usage.exclusive), size(usage.shared()));
     let _ = writeln!(text, "{all} on the disk: {own} of its own, {shared} shared with others");
+    reclaimable(&report.reclaimable, text);
 }
 
 fn quotas(report: &UsageReport, text: &mut String) {
@@ -139,7 +146,32 @@ fn coldest(report: &UsageReport, text: &mut String) {
 mod tests {
     use super::*;
     use crate::jobs::usage::RepositoryUsage;
+    use crate::metadata::Usage;
     use crate::registry::Stored;
+
+    #[test]
+    fn what_may_go_of_a_repository_is_told_with_its_times() {
+        let usage = Usage { repositories: 1, tags: 1, manifests: 3, ..Usage::default() };
+        let at = |hour: u32| Some(format!("2026-01-31T{hour:02}:00:00Z"));
+        let waiting = |count, next, last| Waiting { count, allocated: 3 << 20, due: 0, next, last };
+        let reclaimable = ReclaimableReport {
+            now: 1 << 20,
+            trash: waiting(2, at(9), at(12)),
+            untagged: waiting(1, at(9), at(9)),
+            leased: waiting(1, None, None),
+        };
+        let scope = "team/app".parse().expect("a scope");
+        let usage_of = UsageReport { scope, usage, reclaimable, ..UsageReport::default() };
+        assert_eq!(
+            super::usage(&usage_of),
+            "1 repository, 1 tag, 3 manifests\n\
+             0 B on the disk: 0 B of its own, 0 B shared with others\n\
+             1.0 MiB can be collected now\n\
+             2 manifests in the trash, 3.0 MiB, the next due at 2026-01-31T09:00:00Z, the last at 2026-01-31T12:00:00Z\n\
+             1 manifest untagged, 3.0 MiB, the next due at 2026-01-31T09:00:00Z\n\
+             1 blob leased, 3.0 MiB\n"
+        );
+    }
 
     #[test]
     fn usage_is_a_table() {

@@ -78,7 +78,7 @@ fn manifest(found: &ManifestReasons, text: &mut String) {
         Stage::Purging => line(text, format_args!("on its way out, for good")),
     }
     if found.tag_count > 0 {
-        line(text, format_args!("tagged {}", names(&found.tags, found.tag_count)));
+        line(text, format_args!("tagged {}", names(&tags(found), found.tag_count)));
     }
     holders("listed by the index", &found.indexes, found.index_count, text);
     holders("kept for its subject", &found.subjects, found.subjects.len() as u64, text);
@@ -102,6 +102,16 @@ fn manifest(found: &ManifestReasons, text: &mut String) {
     line(text, format_args!("{} would come free: {}", size(found.frees), way_out(found)));
 }
 
+/// The tags, each with what the settings say of it.
+fn tags(found: &ManifestReasons) -> Vec<String> {
+    let told = |tag: &String| match (found.immutable.contains(tag), found.protected.contains(tag)) {
+        (true, _) => format!("{tag} (immutable)"),
+        (false, true) => format!("{tag} (protected)"),
+        (false, false) => tag.clone(),
+    };
+    found.tags.iter().map(told).collect()
+}
+
 fn is_free(found: &ManifestReasons) -> bool {
     let held = found.tag_count
         + found.index_count
@@ -114,6 +124,9 @@ fn way_out(found: &ManifestReasons) -> &'static str {
     match found.state {
         Stage::Purging => "with the next collections",
         Stage::Trash => "when its time in the trash is over, or `orlop trash empty` ends that",
+        Stage::Live if !found.immutable.is_empty() => {
+            "when its tags are immutable no more, and it is deleted"
+        }
         Stage::Live if found.index_count > 0 => "when the indexes that list it are deleted",
         Stage::Live if !found.subjects.is_empty() => "when its subject, or it itself, is deleted",
         Stage::Live => "when it is deleted, or loses its tags, and the trash time is over",
@@ -222,6 +235,8 @@ mod tests {
             trash_until: None,
             tags: vec!["v1".into()],
             tag_count: 3,
+            protected: Vec::new(),
+            immutable: Vec::new(),
             indexes: Vec::new(),
             index_count: 0,
             subjects: Vec::new(),
@@ -234,6 +249,12 @@ mod tests {
             review_at: None,
             frees: 5 << 20,
         };
+        let tags = vec!["v1".into(), "v2".into(), "v3".into()];
+        let safe = ManifestReasons { tags, protected: vec!["v2".into(), "v3".into()], ..found.clone() };
+        assert_eq!(super::tags(&safe), ["v1", "v2 (protected)", "v3 (protected)"]);
+        let safe = ManifestReasons { immutable: vec!["v3".into()], ..safe };
+        assert_eq!(super::tags(&safe)[1..], ["v2 (protected)", "v3 (immutable)"]);
+        assert!(way_out(&safe).contains("immutable"));
         let why = Why { digest: DIGEST.into(), manifests: vec![found], blob: None };
         let expected = format!(
             "manifest {DIGEST} in app\n  tagged v1 and 2 more\n  v1: kept: by rule `r`\n  last pulled (UTC): never\n  \

@@ -56,6 +56,8 @@ pub struct Config {
     pub auth: Auth,
     /// What repositories may use.
     pub quotas: Vec<QuotaSetting>,
+    /// What `/metrics` tells by name.
+    pub metrics: Metrics,
     /// What the server tells its operator.
     pub log: Log,
 }

@@ -328,6 +328,20 @@ impl Default for Api {
     }
 }
 
+/// What `/metrics` tells by name.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Metrics {
+    /// How many of the largest, by the first segment of repositories' names.
+    pub repositories: Count,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self { repositories: Count(50) }
+    }
+}
+
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

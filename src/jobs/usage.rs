@@ -48,7 +48,7 @@ pub struct UsageReport {
     pub budget: Option<BudgetUse>,
     /// What the repositories of the scope use together.
     pub usage: Usage,
-    /// What may go, in the whole registry.
+    /// What may go of the scope, and when.
     pub reclaimable: ReclaimableReport,
     /// Each repository of the scope, largest first.
     pub repositories: Vec<RepositoryUsage>,
@@ -73,10 +73,10 @@ pub struct BudgetUse {
     pub high: u64,
 }
 
-/// What may go. All sizes are in bytes.
+/// What may go. Of what repositories beyond the scope have too, nothing comes free. All sizes are in bytes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ReclaimableReport {
-    /// What the next collection frees: what is doomed, and what of the rest is due.
+    /// What the next collection frees: what of the rest is due and, in the whole registry, what is doomed.
     pub now: u64,
     /// What only manifests in the trash hold.
     pub trash: Waiting,
@@ -98,6 +98,10 @@ pub struct Waiting {
     /// When, at the earliest, more falls due, by RFC 3339.
     #[schema(required)]
     pub next: Option<String>,
+    /// When the last of it falls due, by RFC 3339, as far as that is known: not of what an upload keeps longer
+    /// than its lease, nor of what no time ends.
+    #[schema(required)]
+    pub last: Option<String>,
 }
 
 /// What one repository uses. All sizes are in bytes.
@@ -178,9 +182,11 @@ pub async fn usage(
     let metadata = registry.metadata();
     let (stored, space) = (registry.stored().await?, registry.blobs().space().await?);
     let totals = metadata.totals().await?;
+    // What is doomed belongs to no repository any more.
+    let doomed = if *scope == Scope::All { stored.doomed } else { 0 };
     // The one looks at as much as the others together: side by side they take half the time.
     let (holdings, (usage, repositories, biggest, coldest)) =
-        tokio::try_join!(metadata.holdings(rules), users(registry, scope))?;
+        tokio::try_join!(metadata.holdings(scope, rules), users(registry, scope))?;
     let quotas = metadata.quotas(None).await?.into_iter().filter(|found| found.quota.scope.meets(scope));
     Ok(UsageReport {
         scope: scope.clone(),
@@ -199,7 +205,7 @@ pub async fn usage(
             high: state.high,
         }),
         usage,
-        reclaimable: ReclaimableReport::of(&holdings, stored.doomed),
+        reclaimable: ReclaimableReport::of(&holdings, doomed),
         repositories: repositories.into_iter().map(Into::into).collect(),
         biggest_blobs: biggest.into_iter().map(Into::into).collect(),
         coldest_tags: coldest.into_iter().map(Into::into).collect(),
@@ -230,8 +236,8 @@ impl ReclaimableReport {
 
 impl From<Reclaimable> for Waiting {
     fn from(found: Reclaimable) -> Self {
-        let Reclaimable { count, allocated, due, next } = found;
-        Self { count, allocated, due, next: next.map(rfc3339) }
+        let Reclaimable { count, allocated, due, next, last } = found;
+        Self { count, allocated, due, next: next.map(rfc3339), last: last.map(rfc3339) }
     }
 }
 

@@ -45,6 +45,23 @@ impl Usage {
     }
 }
 
+/// What the repositories use whose names begin with the same segment. All sizes are in bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct PrefixUsage {
+    /// The segment; `None` for all that are not told by theirs.
+    pub prefix: Option<String>,
+    /// How many repositories there are.
+    pub repositories: u64,
+    /// Tags.
+    pub tags: u64,
+    /// Bytes as they were pushed, of each blob as often as a repository links it.
+    pub logical: u64,
+    /// What the medium spends on blobs that only one repository of all links.
+    pub exclusive: u64,
+    /// What the medium spends on blobs that several link, of each as often as one of these does.
+    pub shared: u64,
+}
+
 /// What the medium spends on something that may go. All sizes are in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Reclaimable {
@@ -56,6 +73,8 @@ pub struct Reclaimable {
     pub due: u64,
     /// When, at the earliest, more of it falls due.
     pub next: Option<Timestamp>,
+    /// When the last of it falls due that does so at a known time.
+    pub last: Option<Timestamp>,
 }
 
 /// What may go, and when. A blob is counted where it would come free with what is named, and nothing else.
@@ -129,6 +148,10 @@ pub trait Accounting: Send + Sync {
     /// The `limit` repositories of `scope` that use the most, biggest first. Looks at every repository there.
     async fn biggest_repositories(&self, scope: &Scope, limit: usize) -> Result<Vec<RepoUsage>>;
 
+    /// The `limit` first segments of names whose repositories use the most, biggest first; then all others
+    /// together, if there are any. Looks at every repository, and at nothing else.
+    async fn biggest_prefixes(&self, limit: usize) -> Result<Vec<PrefixUsage>>;
+
     /// The `limit` blobs that take the most, biggest first. Looks at every blob.
     async fn biggest_blobs(&self, limit: usize) -> Result<Vec<BigBlob>>;
 
@@ -136,8 +159,10 @@ pub trait Accounting: Send + Sync {
     /// every tag there.
     async fn coldest_tags(&self, scope: &Scope, limit: usize) -> Result<Vec<ColdTag>>;
 
-    /// What may go, and when. Looks at the trash and at the review queue.
-    async fn holdings(&self, rules: &CollectionRules) -> Result<Holdings>;
+    /// What may go of the repositories of `scope`, and when. Of blobs that others link too nothing comes free.
+    /// Looks at the trash and the review queue of these repositories; where much waits, at all of their edges and
+    /// at all blobs.
+    async fn holdings(&self, scope: &Scope, rules: &CollectionRules) -> Result<Holdings>;
 
     /// What the medium would get back, in bytes, if these manifests went for good, and with them the children
     /// and referrers that nothing else holds. Manifests that are not there count for nothing. Looks at what

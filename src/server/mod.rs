@@ -11,7 +11,7 @@
 //! | `health` | whether a push would work |
 //! | `watch`, `ballast` | how much room is left, and room kept back for the database |
 //! | `tasks` | background work that outlives its panics |
-//! | `metrics`, `reclaimable` | what `/metrics` shows of the stores |
+//! | `metrics` | what `/metrics` shows of the stores |
 //! | `operations`, `admin` | `gc`, `fsck`, `scrub`, `backup`, here or through the admin socket |
 
 pub mod admin;
@@ -26,7 +26,6 @@ mod metrics;
 mod observed;
 mod open;
 pub mod operations;
-mod reclaimable;
 mod restore;
 mod run;
 mod runtime;

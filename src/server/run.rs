@@ -185,8 +185,12 @@ impl Server {
     fn app(&self, config: &Config, api: Arc<Api>) -> App {
         let mut exposition = prometheus_client::registry::Registry::default();
         let metrics = Arc::new(HttpMetrics::register(&mut exposition));
-        let store =
-            StoreMetrics::new(Arc::clone(&self.operator), Arc::clone(&self.watch), Arc::clone(&self.room));
+        let store = StoreMetrics::new(
+            Arc::clone(&self.operator),
+            Arc::clone(&self.watch),
+            Arc::clone(&self.room),
+            config.metrics.repositories.get(),
+        );
         exposition.register_collector(Box::new(store));
         App::new(AppState {
             door: Arc::clone(&self.door),

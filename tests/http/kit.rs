@@ -9,11 +9,12 @@ use orlop::clock::{ManualClock, Timestamp};
 use orlop::http::api::{Api, ApiSettings, Changes};
 use orlop::http::listen::{ListenSettings, serve};
 use orlop::http::{AlwaysReady, App, AppState, Health, HttpMetrics, HttpSettings};
-use orlop::jobs::retention::RetentionSettings;
+use orlop::jobs::retention::{PolicyBook, RetentionSettings};
 use orlop::jobs::{Collector, CollectorSettings, Retention, Scrub, ScrubSettings};
 use orlop::metadata::sqlite::{Access, SqliteMetadata};
 use orlop::oci::{Algorithm, Digest, Hasher};
 use orlop::registry::{Registry, Settings};
+use orlop::retention::Policies;
 use orlop::store::{BlobStore, FilesystemStore, MemoryStore};
 use reqwest::header::HeaderMap;
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
@@ -48,6 +49,7 @@ pub struct Setup {
     pub health: Arc<dyn Health>,
     /// Keep the bytes in files instead of in memory.
     pub files: bool,
+    pub policies: Policies,
 }
 
 /// A registry that listens on a port of its own, over memory.
@@ -76,6 +78,7 @@ impl Server {
             door: Door::open(),
             health: Arc::new(AlwaysReady),
             files: false,
+            policies: Policies::default(),
         };
         change(&mut setup);
         let (facts, bytes) = (TempDir::new().expect("folder"), MemoryStore::new());
@@ -96,7 +99,8 @@ impl Server {
         let settings = ApiSettings { changes: setup.changes, trash: TRASH };
         let collector = Arc::new(Collector::new(Arc::clone(&registry), COLLECTING));
         let rules = RetentionSettings { batch: 100 };
-        let retention = Arc::new(Retention::new(Arc::clone(&registry), Arc::default(), rules));
+        let book = Arc::new(PolicyBook::of_file(setup.policies).expect("policies"));
+        let retention = Arc::new(Retention::new(Arc::clone(&registry), book, rules));
         let health = Arc::clone(&setup.health);
         let api = Arc::new(Api::new(Arc::clone(&registry), collector, health, scrub, retention, settings));
         let (settings, health, door) = (setup.http, setup.health, Arc::new(setup.door));

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use orlop::http::api::{Applied, Changes, Checked, Plan};
+use orlop::http::api::{Applied, Changes, Checked, Page, Plan, Tag, Why};
 use orlop::jobs::usage::UsageReport;
 use orlop::metadata::Quota;
+use orlop::retention::{Policies, TagList};
 use serde_json::{Value, json};
 
 use crate::api::{answer, get, open_server, problem};
@@ -64,6 +65,66 @@ async fn usage_lists_the_quotas_that_bear_on_its_scope() {
     assert_eq!(quotas("team/a/x").await, ["", "team/", "team/a/", "team/a/x"]);
     assert_eq!(quotas("none/").await, [""]);
     assert_eq!(quotas("").await.len(), 8);
+}
+
+#[tokio::test]
+async fn usage_of_a_scope_tells_what_may_go_there_and_when() {
+    let server = open_server().await;
+    for (repo, layer) in [("team/a", "one"), ("team/b", "two"), ("other", "three")] {
+        let (_, image) = server.push_image(repo, "v1", layer.as_bytes()).await;
+        server.clock.advance(Duration::from_secs(60));
+        let gone =
+            server.delete(&format!("/api/v1/repositories/{}/manifests/{image}", repo.replace('/', "%2F")));
+        assert_eq!(gone.send().await.expect("answer").status(), 204);
+    }
+    let told = async |scope: &str| {
+        let report: UsageReport = get(&server, &format!("/api/v1/usage?scope={scope}")).await;
+        assert!(report.reclaimable.trash.allocated <= report.usage.exclusive, "{report:?}");
+        (report.reclaimable.trash.count, report.reclaimable.trash.next, report.reclaimable.trash.last)
+    };
+    let at = |time: &str| Some(format!("1970-01-13T{time}Z"));
+    assert_eq!(told("team%2Fa").await, (1, at("13:47:40"), at("13:47:40")));
+    assert_eq!(told("team/").await, (2, at("13:47:40"), at("13:48:40")));
+    assert_eq!(told("").await, (3, at("13:47:40"), at("13:49:40")));
+    assert_eq!(told("none/").await, (0, None, None));
+}
+
+#[tokio::test]
+async fn tags_tell_whether_they_are_protected_or_immutable() {
+    let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+    let list = |repositories: &[&str], tags: &[&str], except: &[&str]| TagList {
+        repositories: words(repositories),
+        tags: words(tags),
+        except: words(except),
+    };
+    let server = Server::with(|setup| {
+        let protected = vec![list(&["prod/**"], &[], &["tmp-*"])];
+        setup.policies =
+            Policies { protected, immutable: vec![list(&[], &["v*"], &[])], ..Policies::default() };
+    })
+    .await;
+    for (repo, tag) in [("prod/app", "v1"), ("prod/app", "main"), ("prod/app", "tmp-1"), ("dev", "main")] {
+        server.push_image(repo, tag, b"layer").await;
+    }
+    let told = |tag: &Tag| (tag.name.clone(), tag.protected, tag.immutable);
+    let listed: Page<Tag> = get(&server, "/api/v1/repositories/prod%2Fapp/tags").await;
+    let expected = [("main", true, false), ("tmp-1", false, false), ("v1", true, true)];
+    let expected = expected.map(|(name, protected, immutable)| (name.to_owned(), protected, immutable));
+    assert_eq!(listed.items.iter().map(told).collect::<Vec<_>>(), expected);
+    for expected in expected {
+        let path = format!("/api/v1/repositories/prod%2Fapp/tags/{}", expected.0);
+        assert_eq!(told(&get(&server, &path).await), expected);
+    }
+    let other: Tag = get(&server, "/api/v1/repositories/dev/tags/main").await;
+    assert!(!other.protected && !other.immutable);
+    // Also where no rule is for the repository, so that no policy has anything to say of it.
+    let why: Why = get(&server, "/api/v1/why?repository=prod/app&reference=v1").await;
+    let why = &why.manifests[0];
+    assert_eq!((&why.tags[..], &why.rules[..]), (&["main", "tmp-1", "v1"].map(str::to_owned)[..], &[][..]));
+    assert_eq!(
+        (&why.protected[..], &why.immutable[..]),
+        (&["main", "v1"].map(str::to_owned)[..], &["v1".to_owned()][..])
+    );
 }
 
 #[tokio::test]

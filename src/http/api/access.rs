@@ -17,7 +17,7 @@ use crate::auth::{self, Caller};
 use crate::clock::Timestamp;
 use crate::http::Health;
 use crate::http::listen::Peer;
-use crate::jobs::retention::{RetentionError, Row};
+use crate::jobs::retention::{InForce, RetentionError, Row};
 use crate::jobs::scrub::ScrubReport;
 use crate::jobs::usage::{UsageReport, usage};
 use crate::jobs::{Collector, Retention, Scrub};
@@ -80,6 +80,11 @@ impl Api {
     /// What policies do.
     pub(super) fn retention(&self) -> &Arc<Retention> {
         &self.retention
+    }
+
+    /// The policies in force.
+    pub(super) fn in_force(&self) -> Arc<InForce> {
+        self.retention.book().in_force()
     }
 
     /// The registry's facts, to be read.

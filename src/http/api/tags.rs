@@ -15,8 +15,9 @@ use super::extract::{InBody, InPath, InQuery, OfRepository, OfTag};
 use super::page::page;
 use super::problem::{ChangeRefusals, Refusals};
 use super::{Api, ListParameters, Page, Problem, Time};
+use crate::jobs::retention::InForce;
 use crate::metadata::{SortKey, TagEntry};
-use crate::oci::Digest;
+use crate::oci::{self, Digest, RepoName};
 
 /// A tag.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -39,6 +40,10 @@ pub struct Tag {
     pub pulled_at: Option<Time>,
     /// What it runs on, such as `linux/arm64/v8`; an index has those of its children.
     pub platforms: Vec<String>,
+    /// Whether no policy may expire it, by the settings in force.
+    pub protected: bool,
+    /// Whether, besides, nobody may move or delete it.
+    pub immutable: bool,
 }
 
 /// What a tag is to point at.
@@ -50,9 +55,12 @@ pub struct TagTarget {
     pub digest: String,
 }
 
-impl From<TagEntry> for Tag {
-    fn from(TagEntry { name, pushed_at, manifest }: TagEntry) -> Self {
+impl Tag {
+    fn new(repository: &RepoName, entry: TagEntry, in_force: &InForce) -> Self {
+        let TagEntry { name, pushed_at, manifest } = entry;
         Self {
+            protected: in_force.is_protected(repository, &name),
+            immutable: in_force.is_immutable(repository, &name),
             name: name.as_str().into(),
             digest: manifest.digest.to_string(),
             media_type: manifest.media_type,
@@ -81,7 +89,7 @@ async fn list(
     InQuery(parameters): InQuery<ListParameters>,
 ) -> Result<Json<Page<Tag>>, Problem> {
     let query = parameters.query()?;
-    let found = api.tags(name, &query).await?;
+    let (found, in_force) = (api.tags(name.clone(), &query).await?, api.in_force());
     Ok(Json(page(found, query.sort, |entry: TagEntry, sort| {
         let number = match sort {
             SortKey::Name => 0,
@@ -89,7 +97,7 @@ async fn list(
             SortKey::Pushed => entry.pushed_at.0,
             SortKey::Pulled => entry.manifest.pulled_at.map_or(0, |at| at.0),
         };
-        (number, entry.name.as_str().to_owned(), entry.into())
+        (number, entry.name.as_str().to_owned(), Tag::new(&name, entry, &in_force))
     })))
 }
 
@@ -103,7 +111,12 @@ async fn get(
     State(api): State<Arc<Api>>,
     InPath(OfTag { name, tag }): InPath<OfTag>,
 ) -> Result<Json<Tag>, Problem> {
-    Ok(Json(api.tag(name, &tag).await?.into()))
+    told(&api, name, &tag).await
+}
+
+async fn told(api: &Api, name: RepoName, tag: &oci::Tag) -> Result<Json<Tag>, Problem> {
+    let entry = api.tag(name.clone(), tag).await?;
+    Ok(Json(Tag::new(&name, entry, &api.in_force())))
 }
 
 /// Points a tag, new or not, at a manifest that is in the repository.
@@ -121,7 +134,7 @@ async fn put(
     let digest: Digest =
         target.digest.parse().map_err(|error| Problem::bad(format_args!("digest: {error}")))?;
     may.repository(name.clone()).point_tag(tag.clone(), &digest).await?;
-    Ok(Json(api.tag(name, &tag).await?.into()))
+    told(&api, name, &tag).await
 }
 
 /// Removes a tag alone; its manifest stays for as long as the settings say.

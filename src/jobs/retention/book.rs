@@ -43,6 +43,16 @@ impl InForce {
         self.compiled.may_pin_anywhere()
     }
 
+    /// Whether no rule may expire this tag.
+    pub fn is_protected(&self, repo: &RepoName, tag: &Tag) -> bool {
+        self.compiled.is_protected(repo, tag)
+    }
+
+    /// Whether, besides, nobody may move or delete it.
+    pub fn is_immutable(&self, repo: &RepoName, tag: &Tag) -> bool {
+        self.compiled.is_immutable(repo, tag)
+    }
+
     /// Whether a judgement was made by these policies.
     pub(in crate::jobs) fn made(&self, judged: &Judged) -> bool {
         judged.policies == self.fingerprint

@@ -296,6 +296,10 @@ impl<S: Accounting> Accounting for Faulty<S> {
         self.faults.apply(Operation::BiggestRepositories, self.inner.biggest_repositories(scope, limit)).await
     }
 
+    async fn biggest_prefixes(&self, limit: usize) -> Result<Vec<PrefixUsage>> {
+        self.faults.apply(Operation::BiggestPrefixes, self.inner.biggest_prefixes(limit)).await
+    }
+
     async fn biggest_blobs(&self, limit: usize) -> Result<Vec<BigBlob>> {
         self.faults.apply(Operation::BiggestBlobs, self.inner.biggest_blobs(limit)).await
     }
@@ -304,8 +308,8 @@ impl<S: Accounting> Accounting for Faulty<S> {
         self.faults.apply(Operation::ColdestTags, self.inner.coldest_tags(scope, limit)).await
     }
 
-    async fn holdings(&self, rules: &CollectionRules) -> Result<Holdings> {
-        self.faults.apply(Operation::Holdings, self.inner.holdings(rules)).await
+    async fn holdings(&self, scope: &Scope, rules: &CollectionRules) -> Result<Holdings> {
+        self.faults.apply(Operation::Holdings, self.inner.holdings(scope, rules)).await
     }
 
     async fn would_free(&self, manifests: Vec<(RepoName, Digest)>) -> Result<u64> {

@@ -183,6 +183,8 @@ pub enum Operation {
     Usage,
     /// [`crate::metadata::Accounting::biggest_repositories`]
     BiggestRepositories,
+    /// [`crate::metadata::Accounting::biggest_prefixes`]
+    BiggestPrefixes,
     /// [`crate::metadata::Accounting::biggest_blobs`]
     BiggestBlobs,
     /// [`crate::metadata::Accounting::coldest_tags`]

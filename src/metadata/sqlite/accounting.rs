@@ -15,8 +15,8 @@ use super::why::{self, Question};
 use super::{Durability, SqliteMetadata, holdings, repo_id, usage};
 use crate::clock::Timestamp;
 use crate::metadata::{
-    Accounting, BigBlob, BlobWhy, ColdTag, CollectionRules, Holdings, ManifestWhy, MetadataError, RepoUsage,
-    Result, Scope, StoredBlob, Usage, UsageDay,
+    Accounting, BigBlob, BlobWhy, ColdTag, CollectionRules, Holdings, ManifestWhy, MetadataError,
+    PrefixUsage, RepoUsage, Result, Scope, StoredBlob, Usage, UsageDay,
 };
 use crate::oci::{BlobKey, Digest, Reference, RepoName};
 
@@ -79,6 +79,10 @@ impl Accounting for SqliteMetadata {
         self.read_aside(move |c| usage::biggest_repositories(c, &scope, limit)).await
     }
 
+    async fn biggest_prefixes(&self, limit: usize) -> Result<Vec<PrefixUsage>> {
+        self.read_aside(move |c| usage::biggest_prefixes(c, limit)).await
+    }
+
     async fn biggest_blobs(&self, limit: usize) -> Result<Vec<BigBlob>> {
         self.read_aside(move |c| usage::biggest_blobs(c, limit)).await
     }
@@ -88,9 +92,9 @@ impl Accounting for SqliteMetadata {
         self.read_aside(move |c| usage::coldest_tags(c, &scope, limit)).await
     }
 
-    async fn holdings(&self, rules: &CollectionRules) -> Result<Holdings> {
-        let rules = *rules;
-        self.read_much(move |c| holdings::holdings(c, &rules)).await
+    async fn holdings(&self, scope: &Scope, rules: &CollectionRules) -> Result<Holdings> {
+        let (scope, rules) = (scope.clone(), *rules);
+        self.read_much(move |c| holdings::holdings(c, &scope, &rules)).await
     }
 
     async fn would_free(&self, manifests: Vec<(RepoName, Digest)>) -> Result<u64> {

@@ -25,6 +25,7 @@ pub(super) struct Going<'c> {
     by_repo: BTreeMap<i64, Vec<i64>>,
     /// Those whose followers have not been looked for.
     waiting: Vec<(Row, Sets)>,
+    within: Option<HashSet<i64>>,
 }
 
 /// A manifest's row, repository and digest.
@@ -32,7 +33,12 @@ pub(super) type Row = (i64, i64, Vec<u8>);
 
 impl<'c> Going<'c> {
     pub(super) fn new(c: &'c Connection) -> Self {
-        Self { c, all: HashMap::new(), by_repo: BTreeMap::new(), waiting: Vec::new() }
+        Self { c, all: HashMap::new(), by_repo: BTreeMap::new(), waiting: Vec::new(), within: None }
+    }
+
+    /// The same, where blobs do not come free that others than these repositories link.
+    pub(super) fn within(self, repositories: Option<HashSet<i64>>) -> Self {
+        Self { within: repositories, ..self }
     }
 
     /// Lets a manifest go, in these sets.
@@ -52,7 +58,7 @@ impl<'c> Going<'c> {
     /// What that would free, of each set.
     pub(super) fn frees(mut self) -> rusqlite::Result<Freed> {
         self.follow()?;
-        let mut unheld = Unheld::default();
+        let mut unheld = Unheld::within(self.within.take());
         for (repo, manifests) in &self.by_repo {
             let elsewhere = self.elsewhere(*repo)?;
             if is_many(self.c, *repo, manifests.len())? {

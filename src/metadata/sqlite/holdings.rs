@@ -1,23 +1,25 @@
-//! What may go, and when: what the trash holds, what nothing holds, and what a lease protects.
+//! What may go, and when: what the trash holds, and what nothing holds; what a lease protects is told beside it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::time::Duration;
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, params, params_from_iter};
 
 use super::freed::{Going, Row, Sets};
 use super::holds;
-use super::unheld::Unheld;
+use super::leased::leased;
+use super::usage;
 use crate::clock::Timestamp;
-use crate::metadata::{CollectionRules, Holdings, Reclaimable};
+use crate::metadata::{CollectionRules, Holdings, Reclaimable, Scope};
 
-pub(super) fn holdings(c: &Connection, rules: &CollectionRules) -> rusqlite::Result<Holdings> {
-    let (trash, untagged) = (trash(c, rules)?, untagged(c, rules)?);
-    let mut going = Going::new(c);
+pub(super) fn holdings(c: &Connection, scope: &Scope, rules: &CollectionRules) -> rusqlite::Result<Holdings> {
+    let within = Within::new(c, scope)?;
+    let (trash, untagged) = (trash(c, &within, rules)?, untagged(c, &within, rules)?);
+    let mut going = Going::new(c).within(within.repositories.clone());
     let mut told =
         [(trash, TRASH, TRASH_DUE), (untagged, UNTAGGED, UNTAGGED_DUE)].map(|(waiting, all, due)| {
-            let next = next(waiting.iter().map(|(_, at)| *at), rules.now);
-            let told = Reclaimable { count: waiting.len() as u64, next, ..Reclaimable::default() };
+            let (next, last) = ends(waiting.iter().filter_map(|(_, at)| *at), rules.now);
+            let told = Reclaimable { count: waiting.len() as u64, next, last, ..Reclaimable::default() };
             for (row, at) in waiting {
                 let is_due = at.is_some_and(|at| at <= rules.now);
                 going.add(row, if is_due { all | due } else { all });
@@ -29,7 +31,7 @@ pub(super) fn holdings(c: &Connection, rules: &CollectionRules) -> rusqlite::Res
         [told.allocated, told.due] = sets.map(|set| freed.bytes[place(set)]);
     }
     let [trash, untagged] = told;
-    Ok(Holdings { trash, untagged, leased: leased(c, rules)? })
+    Ok(Holdings { trash, untagged, leased: leased(c, within.repositories, rules)? })
 }
 
 /// The sets that are judged.
@@ -38,37 +40,78 @@ const TRASH_DUE: Sets = 1 << 1;
 const UNTAGGED: Sets = 1 << 2;
 const UNTAGGED_DUE: Sets = 1 << 3;
 
-/// Blobs that nothing holds are judged by themselves.
-const LEASED: Sets = 1;
-const LEASED_DUE: Sets = 1 << 1;
-
-fn place(set: Sets) -> usize {
+pub(super) fn place(set: Sets) -> usize {
     set.trailing_zeros() as usize
 }
 
 /// Something that may go, and when it falls due; `None` for never.
 type Waiting = (Row, Option<Timestamp>);
 
-fn trash(c: &Connection, rules: &CollectionRules) -> rusqlite::Result<Vec<Waiting>> {
-    let mut query = c.prepare_cached(
-        "SELECT id, repo, digest, removed_at FROM manifests WHERE state = 1
-         UNION ALL SELECT id, repo, digest, 0 FROM manifests WHERE state = 2",
-    )?;
-    let rows = query.query_map([], |row| {
+/// The repositories that are looked at.
+struct Within {
+    /// How a query goes from them to the rows of each, if not all are meant.
+    among: &'static str,
+    bounds: Vec<String>,
+    /// `None`: all there are.
+    repositories: Option<HashSet<i64>>,
+}
+
+impl Within {
+    fn new(c: &Connection, scope: &Scope) -> rusqlite::Result<Self> {
+        if *scope == Scope::All {
+            return Ok(Self { among: "", bounds: Vec::new(), repositories: None });
+        }
+        let ((from, to), repositories) = (usage::bounds(scope), usage::repositories(c, scope)?);
+        let among = "repositories r CROSS JOIN";
+        Ok(Self { among, bounds: vec![from, to], repositories: Some(repositories) })
+    }
+
+    /// What is asked of the rows of `table`, to end a query.
+    fn is(&self, table: &str) -> String {
+        if self.bounds.is_empty() {
+            return String::new();
+        }
+        format!("AND {table}.repo = r.id AND r.name >= ?1 AND r.name < ?2")
+    }
+
+    fn holds(&self, repo: i64) -> bool {
+        self.repositories.as_ref().is_none_or(|repositories| repositories.contains(&repo))
+    }
+}
+
+fn trash(c: &Connection, within: &Within, rules: &CollectionRules) -> rusqlite::Result<Vec<Waiting>> {
+    let (among, is) = (within.among, within.is("m"));
+    let in_trash = format!(
+        "SELECT m.id, m.repo, m.digest, m.removed_at FROM {among} manifests m WHERE m.state = 1 {is}"
+    );
+    let mut query = c.prepare_cached(&in_trash)?;
+    let rows = query.query_map(params_from_iter(&within.bounds), |row| {
         let removed_at: Timestamp = row.get(3)?;
         Ok(((row.get(0)?, row.get(1)?, row.get(2)?), Some(removed_at.plus(rules.trash))))
     })?;
-    rows.collect()
+    let mut waiting = rows.collect::<rusqlite::Result<Vec<_>>>()?;
+    // Those that are being purged are listed by nothing but that, and are few.
+    let mut query = c.prepare_cached("SELECT id, repo, digest FROM manifests WHERE state = 2")?;
+    let mut rows = query.query([])?;
+    while let Some(row) = rows.next()? {
+        let manifest: Row = (row.get(0)?, row.get(1)?, row.get(2)?);
+        if within.holds(manifest.1) {
+            waiting.push((manifest, Some(Timestamp::default())));
+        }
+    }
+    Ok(waiting)
 }
 
 /// Manifests that wait for their review, and of which nothing has taken hold meanwhile.
-fn untagged(c: &Connection, rules: &CollectionRules) -> rusqlite::Result<Vec<Waiting>> {
-    let mut query = c.prepare_cached(
+fn untagged(c: &Connection, within: &Within, rules: &CollectionRules) -> rusqlite::Result<Vec<Waiting>> {
+    let (among, is) = (within.among, within.is("v"));
+    let waiting = format!(
         "SELECT m.id, m.repo, m.digest, v.kind, max(v.since, m.pulled_at), v.since
-         FROM review v JOIN manifests m ON m.repo = v.repo AND m.digest = v.digest
-         WHERE v.kind IN (1, 3) AND m.state = 0",
-    )?;
-    let rows = query.query_map([], |row| {
+         FROM {among} review v CROSS JOIN manifests m ON m.repo = v.repo AND m.digest = v.digest
+         WHERE v.kind IN (1, 3) AND m.state = 0 {is}"
+    );
+    let mut query = c.prepare_cached(&waiting)?;
+    let rows = query.query_map(params_from_iter(&within.bounds), |row| {
         let manifest: Row = (row.get(0)?, row.get(1)?, row.get(2)?);
         let (kind, since, orphaned): (i64, Timestamp, Timestamp) = (row.get(3)?, row.get(4)?, row.get(5)?);
         let untagged = rules.untagged.map(|untagged| since.plus(untagged.max(rules.lease)));
@@ -84,35 +127,14 @@ fn untagged(c: &Connection, rules: &CollectionRules) -> rusqlite::Result<Vec<Wai
     Ok(unheld)
 }
 
-/// Links that wait for their review and that no manifest holds. A blob of several repositories comes free
-/// when it is held in none, and is due when it is in each.
-fn leased(c: &Connection, rules: &CollectionRules) -> rusqlite::Result<Reclaimable> {
-    let mut query = c.prepare_cached(
-        "SELECT v.repo, v.digest, l.leased_at, l.hidden_at
-         FROM review v JOIN links l ON l.repo = v.repo AND l.digest = v.digest WHERE v.kind IN (0, 2)",
-    )?;
-    let (mut unheld, mut seen, mut times) = (Unheld::default(), HashSet::new(), Vec::new());
-    let mut rows = query.query([])?;
-    while let Some(row) = rows.next()? {
-        let (repo, digest): (i64, Vec<u8>) = (row.get(0)?, row.get(1)?);
-        let (leased_at, hidden_at): (Timestamp, Option<Timestamp>) = (row.get(2)?, row.get(3)?);
-        if holds::blob_is_held(c, repo, &digest)? || seen.contains(&(repo, digest.clone())) {
-            continue;
-        }
-        let at = hidden_at.map_or(leased_at.plus(rules.lease), |hidden| hidden.plus(rules.trash));
-        times.push(Some(at));
-        let is_due = at <= rules.now && !holds::is_leased(c, repo, leased_at, rules)?;
-        unheld.add(repo, &digest, if is_due { LEASED | LEASED_DUE } else { LEASED });
-        seen.insert((repo, digest));
-    }
-    let (freed, next) = (unheld.weigh(c, &HashMap::new())?, next(times.into_iter(), rules.now));
-    let [allocated, due] = [LEASED, LEASED_DUE].map(|set| freed.bytes[place(set)]);
-    Ok(Reclaimable { count: freed.blobs[place(LEASED)], allocated, due, next })
-}
-
-/// The first of the times to come.
-fn next(times: impl Iterator<Item = Option<Timestamp>>, now: Timestamp) -> Option<Timestamp> {
-    times.flatten().filter(|at| *at > now).min()
+/// The first and the last of the times to come.
+pub(super) fn ends(
+    times: impl Iterator<Item = Timestamp>,
+    now: Timestamp,
+) -> (Option<Timestamp>, Option<Timestamp>) {
+    times.filter(|at| *at > now).fold((None, None), |(first, last), at| {
+        (Some(first.map_or(at, |first: Timestamp| first.min(at))), last.max(Some(at)))
+    })
 }
 
 /// When something that was queued is looked at, at the earliest.

@@ -17,6 +17,7 @@ mod freed;
 mod history;
 mod holdings;
 mod holds;
+mod leased;
 mod links;
 mod listings;
 mod maintenance;

@@ -1,6 +1,6 @@
 //! Blobs that nothing holds in some repository any more, and what they come to.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
 
@@ -25,6 +25,7 @@ pub(super) struct Freed {
 pub(super) struct Unheld {
     digests: Vec<u8>,
     found: Vec<Found>,
+    within: Option<HashSet<i64>>,
 }
 
 #[derive(Clone, Copy)]
@@ -38,6 +39,11 @@ struct Found {
 }
 
 impl Unheld {
+    /// None yet. Blobs that others than these `repositories` link do not come free, for whatever reason they do.
+    pub(super) fn within(repositories: Option<HashSet<i64>>) -> Self {
+        Self { within: repositories, ..Self::default() }
+    }
+
     /// Adds a blob of a repository, once each.
     pub(super) fn add(&mut self, repo: i64, digest: &[u8], sets: Sets) {
         let start = digest.first_chunk().map_or(0, |start| u64::from_be_bytes(*start));
@@ -54,7 +60,7 @@ impl Unheld {
         let mut found = std::mem::take(&mut self.found);
         found.sort_by(|a, b| a.start.cmp(&b.start).then_with(|| self.digest(a).cmp(self.digest(b))));
         let all = c.prepare_cached("SELECT blobs FROM totals")?.query_row([], |row| number(row, 0))?;
-        let mut scale = Scale::new(c, going)?;
+        let mut scale = Scale::new(c, going, self.within.as_ref())?;
         if (found.len() as u64).saturating_mul(LOOK_UP) > all {
             self.weigh_along(c, &found, &mut scale)?;
         } else {
@@ -104,15 +110,20 @@ impl Unheld {
 /// Where blobs are put one after the other.
 struct Scale<'c> {
     going: &'c HashMap<i64, Sets>,
+    within: Option<&'c HashSet<i64>>,
     links: CachedStatement<'c>,
     holders: CachedStatement<'c>,
     freed: Freed,
 }
 
 impl<'c> Scale<'c> {
-    fn new(c: &'c Connection, going: &'c HashMap<i64, Sets>) -> rusqlite::Result<Self> {
+    fn new(
+        c: &'c Connection,
+        going: &'c HashMap<i64, Sets>,
+        within: Option<&'c HashSet<i64>>,
+    ) -> rusqlite::Result<Self> {
         let links = c.prepare_cached("SELECT repo FROM links WHERE digest = ?1")?;
-        Ok(Self { going, links, holders: c.prepare_cached(HOLDERS)?, freed: Freed::default() })
+        Ok(Self { going, within, links, holders: c.prepare_cached(HOLDERS)?, freed: Freed::default() })
     }
 
     /// Adds a blob of which is known what it takes and how many repositories link it.
@@ -140,6 +151,9 @@ impl<'c> Scale<'c> {
             && let Some(row) = rows.next()?
         {
             let other: i64 = row.get(0)?;
+            if self.within.is_some_and(|within| !within.contains(&other)) {
+                return Ok(0);
+            }
             if group.iter().all(|found| found.repo != other) {
                 sets = all_go(&mut self.holders, params![other, digest], self.going, sets)?;
             }

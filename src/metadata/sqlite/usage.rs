@@ -6,11 +6,11 @@ use rusqlite::{Connection, Row, params};
 
 use super::codec::SqlDigest;
 use super::name_from;
-use crate::metadata::{BigBlob, ColdTag, RepoUsage, Scope, Usage, UsageDay};
+use crate::metadata::{BigBlob, ColdTag, PrefixUsage, RepoUsage, Scope, Usage, UsageDay};
 use crate::oci::RepoName;
 
 /// The ends of the names in a scope: from the first, and before the second. `0` follows the slash.
-fn bounds(scope: &Scope) -> (String, String) {
+pub(super) fn bounds(scope: &Scope) -> (String, String) {
     match scope {
         Scope::All => (String::new(), "~".into()),
         Scope::Below(prefix) => (prefix.clone(), format!("{}0", prefix.trim_end_matches('/'))),
@@ -82,7 +82,7 @@ fn add_shared(c: &Connection, scope: &Scope, usage: &mut Usage) -> rusqlite::Res
     Ok(())
 }
 
-fn repositories(c: &Connection, scope: &Scope) -> rusqlite::Result<HashSet<i64>> {
+pub(super) fn repositories(c: &Connection, scope: &Scope) -> rusqlite::Result<HashSet<i64>> {
     let (from, to) = bounds(scope);
     let mut query = c.prepare_cached("SELECT id FROM repositories WHERE name >= ?1 AND name < ?2")?;
     query.query_map([from, to], |row| row.get(0))?.collect()
@@ -112,6 +112,42 @@ pub(super) fn biggest_repositories(
         Ok(RepoUsage { repo: name_from(row.get_ref(0)?.as_str()?, 0)?, usage })
     })?;
     rows.collect()
+}
+
+pub(super) fn biggest_prefixes(c: &Connection, limit: usize) -> rusqlite::Result<Vec<PrefixUsage>> {
+    // Not in the order of names: there `team-a` lies between `team` and `team/app`.
+    let mut query = c.prepare_cached(
+        "SELECT iif(instr(name, '/') > 0, substr(name, 1, instr(name, '/') - 1), name) AS prefix, count(*), sum(tags),
+                sum(bytes), sum(own_allocated), sum(allocated) - sum(own_allocated)
+         FROM repositories GROUP BY prefix ORDER BY sum(allocated) DESC, prefix",
+    )?;
+    let mut rows = query.query([])?;
+    let (mut named, mut others) = (Vec::new(), PrefixUsage::default());
+    while let Some(row) = rows.next()? {
+        let found = PrefixUsage {
+            prefix: Some(row.get(0)?),
+            repositories: number(row, 1)?,
+            tags: number(row, 2)?,
+            logical: number(row, 3)?,
+            exclusive: number(row, 4)?,
+            shared: number(row, 5)?,
+        };
+        if named.len() < limit {
+            named.push(found);
+        } else {
+            add(&mut others, &found);
+        }
+    }
+    named.extend((others.repositories > 0).then_some(others));
+    Ok(named)
+}
+
+fn add(all: &mut PrefixUsage, one: &PrefixUsage) {
+    all.repositories += one.repositories;
+    all.tags += one.tags;
+    all.logical += one.logical;
+    all.exclusive += one.exclusive;
+    all.shared += one.shared;
 }
 
 /// A look into each repository: an index by digest alone would cost every push more than this costs.

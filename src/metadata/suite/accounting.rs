@@ -2,7 +2,9 @@
 
 use super::scene::{ALLOCATED, SIZE};
 use super::*;
-use crate::metadata::{CollectionRules, Holdings, ManifestState, Reclaimable, Scope, Usage, UsageDay};
+use crate::metadata::{
+    CollectionRules, Holdings, ManifestState, PrefixUsage, Reclaimable, Scope, Usage, UsageDay,
+};
 use crate::oci::{Digest, Reference, RepoName};
 
 async fn usage(s: &Scene, scope: &str) -> Usage {
@@ -59,6 +61,29 @@ pub async fn usage_is_told_by_scope(s: &Scene) {
     assert_eq!(usage(s, "").await, told(3, 2, 0, 0, 0));
 }
 
+/// The biggest by name, all others together; what lies between them in the order of names is not counted in.
+pub async fn usage_is_told_by_the_first_segment_of_names(s: &Scene) {
+    for (of, name) in [("team", "a"), ("team/one", "b"), ("team/two/x", "c"), ("team-a/x", "d"), ("z", "e")] {
+        s.push(of, name, 0).await;
+    }
+    mount(s, "team-a/x", "a").await;
+    s.put("team/one", image("i").tag("v1").tag("v2"), 0).await;
+    let told = async |limit| s.store.biggest_prefixes(limit).await.expect("told");
+    let usage = |prefix: Option<&str>, repositories, tags, links: u64, exclusive: u64| PrefixUsage {
+        prefix: prefix.map(str::to_owned),
+        repositories,
+        tags,
+        logical: links * SIZE,
+        exclusive: exclusive * ALLOCATED,
+        shared: (links - exclusive) * ALLOCATED,
+    };
+    let team = usage(Some("team"), 3, 2, 3, 2);
+    let second = usage(Some("team-a"), 1, 0, 2, 1);
+    assert_eq!(told(9).await, [team.clone(), second, usage(Some("z"), 1, 0, 1, 1)]);
+    assert_eq!(told(1).await, [team, usage(None, 2, 0, 3, 2)]);
+    assert_eq!(told(0).await, [usage(None, 5, 2, 6, 4)]);
+}
+
 /// What was guessed is replaced by what was measured.
 pub async fn a_blob_measured_anew_counts(s: &Scene) {
     let key = s.push("app", "x", 0).await;
@@ -92,16 +117,71 @@ pub async fn what_may_go_is_told(s: &Scene) {
     s.put("app", image("t").blob("kept").blob("trash").tag("v2"), 0).await;
     s.put("app", image("u").blob("kept").blob("untagged"), 0).await;
     s.delete("app", "t", 2).await;
-    let told = |due: u64, next| Reclaimable { count: 1, allocated: ALLOCATED, due, next };
-    let holdings = s.store.holdings(&rules(3)).await.expect("told");
+    let told = |due: u64, next| Reclaimable { count: 1, allocated: ALLOCATED, due, next, last: next };
+    let holdings = s.store.holdings(&Scope::All, &rules(3)).await.expect("told");
     let expected = Holdings {
         trash: told(0, Some(at(26))),
         untagged: told(0, Some(at(14 * 24))),
         leased: told(0, Some(at(24))),
     };
     assert_eq!(holdings, expected);
-    let later = s.store.holdings(&rules(30)).await.expect("told");
+    let later = s.store.holdings(&Scope::All, &rules(30)).await.expect("told");
     assert_eq!((later.trash, later.leased), (told(ALLOCATED, None), told(ALLOCATED, None)));
+}
+
+/// The same of some repositories alone, with the first and the last time at which more falls due.
+pub async fn what_may_go_is_told_by_scope(s: &Scene) {
+    for (of, name) in [("team/a", "a"), ("team/b", "b"), ("other", "c")] {
+        s.push(of, name, 0).await;
+        s.put(of, image(name).blob(name).tag("v1"), 0).await;
+        s.push(of, &format!("leased {name}"), 0).await;
+    }
+    s.put("team/a", image("late").blob("a").tag("v2"), 0).await;
+    s.delete("team/a", "a", 2).await;
+    s.delete("team/a", "late", 4).await;
+    s.delete("team/b", "b", 3).await;
+    s.put("other", image("untagged"), 5).await;
+    let told = async |scope: &str| {
+        let scope = scope.parse().expect("a scope");
+        s.store.holdings(&scope, &rules(6)).await.expect("told")
+    };
+    let waiting = |count, blobs: u64, hours: [i64; 2]| {
+        let [next, last] = hours.map(|hours| Some(at(hours)));
+        Reclaimable { count, allocated: blobs * ALLOCATED, due: 0, next, last }
+    };
+    let team = told("team/").await;
+    assert_eq!((team.trash, team.untagged), (waiting(3, 2, [26, 28]), Reclaimable::default()));
+    assert_eq!(team.leased, waiting(2, 2, [24, 24]));
+    let one = told("team/a").await;
+    assert_eq!((one.trash, one.leased), (waiting(2, 1, [26, 28]), waiting(1, 1, [24, 24])));
+    let other = told("other").await;
+    assert_eq!((other.trash, other.untagged.count), (Reclaimable::default(), 1));
+    assert_eq!(told("").await.trash, team.trash);
+    assert_eq!(told("absent").await, Holdings::default());
+    assert_eq!(told("absent/").await, Holdings::default());
+}
+
+/// What a repository beyond the scope links does not come free with what goes there, be it that a lease alone keeps
+/// it; within one scope it does.
+pub async fn what_others_have_does_not_come_free_in_a_scope(s: &Scene) {
+    for name in ["base", "leased", "own"] {
+        s.push("team/a", name, 0).await;
+    }
+    mount(s, "other", "leased").await;
+    mount(s, "other", "base").await;
+    mount(s, "team/b", "own").await;
+    s.put("team/a", image("a").blob("base").blob("own").tag("v1"), 0).await;
+    s.put("team/b", image("b").blob("own").tag("v1"), 0).await;
+    s.delete("team/a", "a", 1).await;
+    s.delete("team/b", "b", 1).await;
+    let told = async |scope: &str| {
+        let scope = scope.parse().expect("a scope");
+        let Holdings { trash, leased, .. } = s.store.holdings(&scope, &rules(2)).await.expect("told");
+        [trash, leased].map(|told| (told.count, told.allocated / ALLOCATED))
+    };
+    assert_eq!(told("team/a").await, [(1, 0), (0, 0)]);
+    assert_eq!(told("team/").await, [(2, 1), (0, 0)]);
+    assert_eq!(told("").await, [(2, 2), (1, 1)]);
 }
 
 /// What would be freed is what is then freed.
@@ -141,7 +221,7 @@ pub async fn what_two_kinds_hold_comes_free_with_neither(s: &Scene) {
     s.put("app", image("t").blob("both").tag("v1"), 0).await;
     s.put("app", image("u").blob("both").blob("one"), 0).await;
     s.delete("app", "t", 1).await;
-    let told = s.store.holdings(&rules(2)).await.expect("told");
+    let told = s.store.holdings(&Scope::All, &rules(2)).await.expect("told");
     assert_eq!((told.trash.count, told.trash.allocated), (1, 0));
     assert_eq!((told.untagged.count, told.untagged.allocated), (1, ALLOCATED));
     assert_eq!(would_free(s, &[("app", "t"), ("app", "u")]).await, 2 * ALLOCATED);
@@ -167,6 +247,31 @@ pub async fn few_and_many_are_freed_alike(s: &Scene) {
     }
     let all: Vec<_> = going(40).into_iter().chain([("other", "other")]).collect();
     assert_eq!(would_free(s, &all).await, 41 * ALLOCATED);
+}
+
+/// So are those that wait for their manifest: what a manifest holds does not count.
+pub async fn few_and_many_are_leased_alike(s: &Scene) {
+    for number in 0..40 {
+        let name = format!("i{number}");
+        s.push("app", &name, 0).await;
+        s.put("app", image(&name).blob(&name).tag(&name), 0).await;
+    }
+    // What is held leaves the queue.
+    s.collect(rules(30)).await;
+    let told = async || {
+        let told = s.store.holdings(&Scope::All, &rules(31)).await.expect("told");
+        let one = s.store.holdings(&"app".parse().expect("a scope"), &rules(31)).await.expect("told");
+        assert_eq!(told.leased, one.leased);
+        (told.leased.count, told.leased.allocated / ALLOCATED, told.leased.last)
+    };
+    s.push("app", "one", 30).await;
+    assert_eq!(told().await, (1, 1, Some(at(54))), "one of 41, looked up");
+    for number in 0..20 {
+        s.push("app", &format!("j{number}"), 31).await;
+    }
+    assert_eq!(told().await, (21, 21, Some(at(55))), "many of 61, in one sweep");
+    s.put("app", image("held").blob("j0").blob("j19").tag("held"), 31).await;
+    assert_eq!(told().await, (19, 19, Some(at(55))));
 }
 
 /// A manifest is found in each repository that has it.

@@ -240,14 +240,18 @@ macro_rules! metadata_store_suite {
             totals_are_kept_current
             totals_follow_a_blob_of_another_size
             usage_is_told_by_scope
+            usage_is_told_by_the_first_segment_of_names
             a_blob_measured_anew_counts
             days_are_noted_once
             what_may_go_is_told
+            what_may_go_is_told_by_scope
+            what_others_have_does_not_come_free_in_a_scope
             what_would_be_freed_is_freed
             shared_blobs_are_not_freed
             followers_are_freed_too
             what_two_kinds_hold_comes_free_with_neither
             few_and_many_are_freed_alike
+            few_and_many_are_leased_alike
             a_manifest_is_found_everywhere
             a_manifest_tells_what_keeps_it
             a_blob_tells_what_keeps_it

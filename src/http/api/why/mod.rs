@@ -82,7 +82,8 @@ async fn in_repository(api: &Api, name: RepoName, reference: &Reference) -> Resu
         return Ok(None);
     };
     let digest = found.digest.clone();
-    let manifest = with_rules(api, &name, &digest, ManifestReasons::new(&name, found, api.now())).await?;
+    let manifest = ManifestReasons::new(&name, found, &api.in_force(), api.now());
+    let manifest = with_rules(api, &name, &digest, manifest).await?;
     Ok(Some(Why { digest: digest.to_string(), manifests: vec![manifest], blob: None }))
 }
 
@@ -120,7 +121,8 @@ async fn anywhere(api: &Api, digest: &Digest) -> Result<Option<Why>, Problem> {
         // It may have gone meanwhile.
         let found = api.why_manifest(&name, &reference, FEW).await?;
         if let Some(found) = found {
-            manifests.push(with_rules(api, &name, digest, ManifestReasons::new(&name, found, now)).await?);
+            let manifest = ManifestReasons::new(&name, found, &api.in_force(), now);
+            manifests.push(with_rules(api, &name, digest, manifest).await?);
         }
     }
     let found = blob.is_some() || !manifests.is_empty();

@@ -5,9 +5,9 @@ use utoipa::ToSchema;
 
 use crate::clock::Timestamp;
 use crate::http::api::Time;
-use crate::jobs::retention::Row;
+use crate::jobs::retention::{InForce, Row};
 use crate::metadata::{BlobKept, BlobWhy, Holder, Lease, ManifestState, ManifestWhy};
-use crate::oci::RepoName;
+use crate::oci::{RepoName, Tag};
 
 /// What keeps something. All sizes are in bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -47,6 +47,10 @@ pub struct ManifestReasons {
     pub tags: Vec<String>,
     /// How many tags do.
     pub tag_count: u64,
+    /// Which of these ten no policy may expire.
+    pub protected: Vec<String>,
+    /// Which of these ten, besides, nobody may move or delete.
+    pub immutable: Vec<String>,
     /// The newest ten indexes that list it.
     pub indexes: Vec<HeldBy>,
     /// How many indexes do.
@@ -142,9 +146,14 @@ pub struct KeptBlob {
 }
 
 impl ManifestReasons {
-    pub(super) fn new(repository: &RepoName, found: ManifestWhy, now: Timestamp) -> Self {
+    pub(super) fn new(repository: &RepoName, found: ManifestWhy, in_force: &InForce, now: Timestamp) -> Self {
         let (state, trash_until) = stage(found.state);
+        let those = |is: &dyn Fn(&Tag) -> bool| {
+            found.tags.first.iter().filter(|tag| is(tag)).map(ToString::to_string).collect()
+        };
         Self {
+            protected: those(&|tag| in_force.is_protected(repository, tag)),
+            immutable: those(&|tag| in_force.is_immutable(repository, tag)),
             repository: repository.to_string(),
             state,
             trash_until,

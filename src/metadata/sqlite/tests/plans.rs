@@ -9,7 +9,7 @@ use crate::metadata::sqlite::listings::{repositories_page, tags_page};
 
 /// Every source with statements that must be quick; not `verify.rs`, `usage.rs` and `holdings.rs`, which look
 /// at everything of a kind, aside.
-const SOURCES: [(&str, &str); 27] = [
+const SOURCES: [(&str, &str); 28] = [
     ("accounting", include_str!("../accounting.rs")),
     ("attached", include_str!("../attached.rs")),
     ("blobs", include_str!("../blobs.rs")),
@@ -20,6 +20,7 @@ const SOURCES: [(&str, &str); 27] = [
     ("freed", include_str!("../freed.rs")),
     ("history", include_str!("../history.rs")),
     ("holds", include_str!("../holds.rs")),
+    ("leased", include_str!("../leased.rs")),
     ("links", include_str!("../links.rs")),
     ("maintenance", include_str!("../maintenance.rs")),
     ("manifests", include_str!("../manifests.rs")),

@@ -1,8 +1,12 @@
 //! What `/metrics` shows of the stores, the collector and the scrub.
 
+mod labelled;
+mod looks;
+
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use prometheus_client::collector::Collector;
@@ -10,14 +14,19 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 
+use looks::Looks;
+
 use super::operations::Operator;
-use super::reclaimable::Reclaimables;
 use super::watch::Watch;
 use crate::jobs::RoomMaking;
-use crate::metadata::Totals;
+use crate::metadata::{Holdings, PrefixUsage, Scope, Totals};
 
 /// More damaged blobs than are counted one by one.
 const MOST_DAMAGED: usize = 10_000;
+
+/// How old what may go, and what repositories use, is at least when it is looked at again.
+const HOLDINGS_EVERY: Duration = Duration::from_secs(30);
+const PREFIXES_EVERY: Duration = Duration::from_secs(10);
 
 /// Shows a metric by its name and what it means.
 type Show<'a> = dyn FnMut(&str, &str, &dyn Shown) -> fmt::Result + 'a;
@@ -29,7 +38,10 @@ pub(super) struct StoreMetrics {
     room: Arc<RoomMaking>,
     totals: Mutex<Totals>,
     damaged: AtomicU64,
-    reclaimable: Reclaimables,
+    holdings: Looks<Holdings>,
+    prefixes: Looks<Vec<PrefixUsage>>,
+    /// How many prefixes are told by name.
+    named: usize,
 }
 
 impl fmt::Debug for StoreMetrics {
@@ -39,10 +51,16 @@ impl fmt::Debug for StoreMetrics {
 }
 
 impl StoreMetrics {
-    pub(super) fn new(operator: Arc<Operator>, watch: Arc<Watch>, room: Arc<RoomMaking>) -> Self {
-        let reclaimable = Reclaimables::new(Arc::clone(&operator));
+    /// Of the prefixes of repositories' names, so many of the largest are `named`.
+    pub(super) fn new(
+        operator: Arc<Operator>,
+        watch: Arc<Watch>,
+        room: Arc<RoomMaking>,
+        named: usize,
+    ) -> Self {
         let (totals, damaged) = (Mutex::default(), AtomicU64::new(0));
-        Self { operator, watch, room, totals, damaged, reclaimable }
+        let (holdings, prefixes) = (Looks::every(HOLDINGS_EVERY), Looks::every(PREFIXES_EVERY));
+        Self { operator, watch, room, totals, damaged, holdings, prefixes, named }
     }
 
     /// The totals; those of the last time, where they can't be had without waiting.
@@ -88,7 +106,12 @@ impl StoreMetrics {
             show("database_bytes", "What the disk spends on the database with its log", &gauge(database))?;
         }
         // None before the first look; that of the next time tells.
-        let Some(holdings) = self.reclaimable.holdings() else {
+        let operator = Arc::clone(&self.operator);
+        let look = async move || {
+            let rules = operator.collector.rules().await?;
+            Ok(operator.opened.registry.metadata().holdings(&Scope::All, &rules).await?)
+        };
+        let Some(holdings) = self.holdings.last(look) else {
             return Ok(());
         };
         let help = "What the disk spends on blobs that only the trash holds";
@@ -98,6 +121,17 @@ impl StoreMetrics {
         show("untagged_allocated_bytes", help, &gauge(holdings.untagged.allocated))?;
         let help = "What the disk spends on blobs that wait for their manifest";
         show("leased_allocated_bytes", help, &gauge(holdings.leased.allocated))
+    }
+
+    /// What is told of quotas and repositories by name.
+    fn labelled(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let metadata = Arc::clone(self.operator.opened.registry.metadata());
+        if let Some(Ok(quotas)) = metadata.quotas(None).now_or_never() {
+            labelled::quotas(&quotas, encoder)?;
+        }
+        let named = self.named;
+        let look = async move || Ok(metadata.biggest_prefixes(named).await?);
+        self.prefixes.last(look).map_or(Ok(()), |prefixes| labelled::prefixes(&prefixes, encoder))
     }
 
     /// How the budget stands, if there is one.
@@ -163,7 +197,8 @@ impl Collector for StoreMetrics {
         show("collector_errors", "Runs of the collector that failed", &counter(status.errors))?;
         self.retention(show)?;
         self.budget(show)?;
-        self.scrub(show)
+        self.scrub(show)?;
+        self.labelled(&mut encoder)
     }
 }
 
