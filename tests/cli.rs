@@ -673,7 +673,7 @@ fn logs_are_json_by_setting() {
     let _ = process.wait();
     let line: Value = serde_json::from_str(&line).expect("JSON");
     assert_eq!(line["level"], "INFO");
-    assert!(line["message"].as_str().is_some_and(|text| text.contains("there are no accounts")), "{line}");
+    assert!(line["message"].as_str().is_some_and(|text| text.contains("open to everyone")), "{line}");
 }
 
 /// Waits for what `/readyz` is to say: its answers are good for a second.

@@ -97,18 +97,24 @@ fn restore(config: &Config, back: Back, json: bool) -> Result<ExitCode, Failure>
     if json {
         print_json(&restored);
     } else {
-        write_out(&told(&request.repository, &restored));
+        write_out(&told(&request, &restored));
     }
     Ok(exit_code(true))
 }
 
-fn told(repository: &str, restored: &Restored) -> String {
+fn told(request: &RestoreRequest, restored: &Restored) -> String {
+    let repository = &request.repository;
     let mut text = String::new();
     for digest in &restored.manifests {
         text += &format!("{repository}@{digest} is back\n");
     }
     for tag in &restored.tags {
-        text += &format!("{repository}:{tag} is back\n");
+        text += &match &request.tag {
+            Some(asked) if asked == tag => {
+                format!("{repository}:{tag} points at {} again\n", restored.digest)
+            }
+            _ => format!("{repository}:{tag} is back\n"),
+        };
     }
     for tag in &restored.taken {
         text += &format!("{repository}:{tag} was used again meanwhile, and stays as it is\n");
