@@ -53,11 +53,12 @@ fn expire_tag(c: &Connection, expiry: &ExpireTag) -> rusqlite::Result<Expired> {
     remove(c, repo, found.manifest, &target, change)
 }
 
-/// Whether a pusher was told, since a manifest was first pushed, that it is there, and may still come back for it.
+/// Whether a pusher was told, since a manifest was first pushed and the tag was last set, that it is there, and may
+/// still come back for it. A restore leases too, and is no promise: what policies say holds for what came back.
 fn was_promised(c: &Connection, repo: i64, id: i64, expiry: &ExpireTag) -> rusqlite::Result<bool> {
     let told_at = c
-        .prepare_cached("SELECT leased_at FROM manifests WHERE id = ?1 AND leased_at > pushed_at")?
-        .query_row([id], |row| row.get(0))
+        .prepare_cached("SELECT leased_at FROM manifests WHERE id = ?1 AND leased_at > max(pushed_at, ?2)")?
+        .query_row(params![id, expiry.updated_at], |row| row.get(0))
         .optional()?;
     let rules = lease_rules(expiry.change.now, expiry.lease);
     told_at.map_or(Ok(false), |told_at| holds::is_leased(c, repo, told_at, &rules))

@@ -129,6 +129,15 @@ pub async fn a_tag_does_not_expire_under_a_pusher(s: &Scene) {
     assert_eq!(expire(s, expiry("untold", 1)).await, GONE, "its push alone is known to the policy");
 }
 
+/// What came back is judged like everything else.
+pub async fn a_tag_that_came_back_expires(s: &Scene) {
+    s.put("app", image("a").tag("v1"), 0).await;
+    s.delete("app", "a", 40).await;
+    let restored = s.store.restore_manifest(&repo("app"), &digest("a"), &at(41).into()).await;
+    assert!(matches!(restored.expect("an answer"), Restoration::Done(_)));
+    assert_eq!(expire(s, ExpireTag { lease: DAY, ..expiry("v1", "a", 41, 42) }).await, GONE);
+}
+
 /// One of several tags may go: the rest holds the manifest.
 pub async fn a_tag_of_several_expires_under_a_pusher(s: &Scene) {
     s.put("app", image("a").tag("v1").tag("v2"), 0).await;

@@ -205,6 +205,7 @@ macro_rules! metadata_store_suite {
             a_manifest_that_is_held_outlives_its_tag
             a_tag_does_not_expire_under_a_pusher
             a_tag_of_several_expires_under_a_pusher
+            a_tag_that_came_back_expires
             a_tag_does_not_expire_during_a_long_push
             an_untagged_manifest_does_not_expire_under_a_pusher
             an_untagged_manifest_is_expired
