@@ -34,6 +34,16 @@ pub enum Caller {
     User(Arc<str>),
 }
 
+impl Caller {
+    /// The user's name; what `other` says of somebody who has none.
+    pub fn name_or(&self, other: impl FnOnce() -> String) -> String {
+        match self {
+            Self::User(name) => name.to_string(),
+            Self::Anybody => other(),
+        }
+    }
+}
+
 /// Why somebody does not come in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Denial {

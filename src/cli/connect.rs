@@ -50,6 +50,20 @@ where
     Ok(connect(config, false).await?.get(path, parameters).await?)
 }
 
+/// The same for up to `most` items of a list.
+pub(super) async fn list<P, T>(
+    config: &Config,
+    path: &str,
+    parameters: P,
+    most: usize,
+) -> Result<Vec<T>, Failure>
+where
+    P: Serialize,
+    T: DeserializeOwned,
+{
+    Ok(connect(config, false).await?.list(path, parameters, most).await?)
+}
+
 async fn here(config: &Config, opened: Opened, change: bool) -> Result<ApiClient, Failure> {
     let registry = Arc::clone(&opened.registry);
     if change {

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use super::connect::connect;
+use super::connect::list;
 use super::table::{Table, print_json, when};
 use super::{Failure, exit_code, start};
 use crate::config::Config;
@@ -18,10 +18,7 @@ pub(super) fn run(
     json: bool,
 ) -> Result<ExitCode, Failure> {
     let parameters = EventParameters { kind, ..EventParameters::default() };
-    let found: Vec<StoreEvent> = start()?.block_on(async {
-        let mut client = connect(config, false).await?;
-        Ok::<_, Failure>(client.list(&path(&["events"]), parameters, limit).await?)
-    })?;
+    let found: Vec<StoreEvent> = start()?.block_on(list(config, &path(&["events"]), parameters, limit))?;
     if json {
         print_json(&found);
         return Ok(exit_code(true));

@@ -3,9 +3,8 @@
 use std::process::ExitCode;
 
 use super::args::{ListArgs, SortBy};
-use super::connect::connect;
 use super::table::{Table, print_json, short, size, when};
-use super::{Failure, exit_code, start};
+use super::{Failure, connect, exit_code, start};
 use crate::config::Config;
 use crate::http::api::{ListParameters, Order, Repository, Sort, Tag};
 use crate::server::admin::path;
@@ -17,7 +16,12 @@ pub(super) fn repositories(
     list: &ListArgs,
 ) -> Result<ExitCode, Failure> {
     let parameters = ListParameters { prefix, ..parameters(list) };
-    let found: Vec<Repository> = fetch(config, &path(&["repositories"]), parameters, list)?;
+    let found: Vec<Repository> = start()?.block_on(connect::list(
+        config,
+        &path(&["repositories"]),
+        parameters,
+        list.limit.unwrap_or(usize::MAX),
+    ))?;
     if list.output.json {
         print_json(&found);
         return Ok(exit_code(true));
@@ -41,7 +45,12 @@ pub(super) fn repositories(
 /// Lists the tags of `repository`.
 pub(super) fn tags(config: &Config, repository: &str, list: &ListArgs) -> Result<ExitCode, Failure> {
     let path = path(&["repositories", repository, "tags"]);
-    let found: Vec<Tag> = fetch(config, &path, parameters(list), list)?;
+    let found: Vec<Tag> = start()?.block_on(connect::list(
+        config,
+        &path,
+        parameters(list),
+        list.limit.unwrap_or(usize::MAX),
+    ))?;
     if list.output.json {
         print_json(&found);
         return Ok(exit_code(true));
@@ -70,19 +79,6 @@ fn safe(tag: &Tag) -> &'static str {
         (false, true) => "protected",
         (false, false) => "-",
     }
-}
-
-fn fetch<T: serde::de::DeserializeOwned>(
-    config: &Config,
-    path: &str,
-    parameters: ListParameters,
-    list: &ListArgs,
-) -> Result<Vec<T>, Failure> {
-    let most = list.limit.unwrap_or(usize::MAX);
-    start()?.block_on(async {
-        let mut client = connect(config, false).await?;
-        Ok(client.list(path, parameters, most).await?)
-    })
 }
 
 fn parameters(list: &ListArgs) -> ListParameters {

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use http::Method;
 
 use super::args::{TagCommand, TagName};
-use super::connect::connect;
+use super::connect::{connect, list};
 use super::table::{Table, print_json, when, write_out};
 use super::{Failure, exit_code, start};
 use crate::config::Config;
@@ -27,10 +27,7 @@ fn path_of(TagName { repository, tag }: &TagName, more: &[&str]) -> String {
 
 fn history(config: &Config, tag: &TagName, limit: Option<usize>, json: bool) -> Result<ExitCode, Failure> {
     let (path, most) = (path_of(tag, &["history"]), limit.unwrap_or(usize::MAX));
-    let found: Vec<Event> = start()?.block_on(async {
-        let mut client = connect(config, false).await?;
-        Ok::<_, Failure>(client.list(&path, PageParameters::default(), most).await?)
-    })?;
+    let found: Vec<Event> = start()?.block_on(list(config, &path, PageParameters::default(), most))?;
     if json {
         print_json(&found);
         return Ok(exit_code(true));

@@ -6,7 +6,7 @@ use http::Method;
 
 use super::args::{Back, TrashCommand};
 use super::confirm::confirm;
-use super::connect::connect;
+use super::connect::{self, connect};
 use super::output::many;
 use super::table::{Table, print_json, when, write_out};
 use super::{Failure, exit_code, repo, start};
@@ -37,10 +37,8 @@ fn list(
 ) -> Result<ExitCode, Failure> {
     let repository = repository.map(|name| name.to_string());
     let parameters = TrashParameters { repository, ..TrashParameters::default() };
-    let found: Vec<Removed> = start()?.block_on(async {
-        let mut client = connect(config, false).await?;
-        Ok::<_, Failure>(client.list(&path(&["trash"]), parameters, limit.unwrap_or(usize::MAX)).await?)
-    })?;
+    let (path, most) = (path(&["trash"]), limit.unwrap_or(usize::MAX));
+    let found: Vec<Removed> = start()?.block_on(connect::list(config, &path, parameters, most))?;
     if json {
         print_json(&found);
         return Ok(exit_code(true));

@@ -15,7 +15,7 @@ use http_body::{Body, Frame, SizeHint};
 use super::listen::{Outgoing, Peer};
 use super::metrics::{Ended, HttpMetrics};
 use super::payload::{BoxError, Payload};
-use crate::auth::{Caller, Denial};
+use crate::auth::Caller;
 use crate::oci::RepoName;
 use crate::store::FilePart;
 
@@ -63,8 +63,8 @@ impl Exchange {
     }
 
     /// Who asks, as far as that is known.
-    pub(super) fn note_caller(&mut self, caller: &Result<Caller, Denial>) {
-        if let Ok(Caller::User(name)) = caller {
+    pub(super) fn note_caller(&mut self, caller: Option<&Caller>) {
+        if let Some(Caller::User(name)) = caller {
             self.user = Some(Arc::clone(name));
         }
     }

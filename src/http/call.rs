@@ -9,7 +9,7 @@ use super::reply::{Reply, value};
 use super::request_body::RequestBody;
 use super::status::Refusal;
 use super::{AppState, warnings};
-use crate::auth::{self, Caller, Denial};
+use crate::auth::{self, Caller};
 use crate::oci::{Endpoint, ErrorCode, RepoName};
 use crate::registry::Repository;
 
@@ -22,29 +22,21 @@ pub(super) struct Call<'a> {
     pub(super) head: Parts,
     pub(super) body: RequestBody,
     pub(super) peer: Peer,
-    /// Who asks, or why they may not.
-    pub(super) caller: Result<Caller, Denial>,
+    /// Who asks: they were let in.
+    pub(super) caller: Caller,
 }
 
 impl Call<'_> {
     /// The repository `name`, for a caller whose rights have been decided: the one place where they are.
+    #[expect(clippy::unnecessary_wraps, reason = "a caller may be refused as soon as there are roles")]
     pub(super) fn authorise(&self, name: RepoName) -> Result<Repository, Refusal> {
-        self.admitted()?;
         Ok(self.state.registry.repository(name, auth::everything()))
     }
 
     /// The same for a caller who changes what its history tells of.
     pub(super) fn authorise_change(&self, name: RepoName) -> Result<Repository, Refusal> {
-        let by = match self.admitted()? {
-            Caller::User(name) => name.to_string(),
-            Caller::Anybody => self.peer.name(),
-        };
+        let by = self.caller.name_or(|| self.peer.name());
         Ok(self.authorise(name)?.on_behalf_of(&by))
-    }
-
-    /// Who asks, if they were let in.
-    pub(super) fn admitted(&self) -> Result<&Caller, Refusal> {
-        self.caller.as_ref().map_err(|denial| Refusal::from(*denial))
     }
 
     /// Whether only the head of the answer is wanted.

@@ -150,7 +150,10 @@ impl App {
         let unasked = head.headers.contains_key(EXPECT);
         let idle = self.state.settings.body_idle_timeout;
         let body = RequestBody::new(incoming, unasked, idle, exchange.received());
-        v2::answer(Call { state: &self.state, head, body, peer, caller }, endpoint).await
+        match caller {
+            Ok(caller) => v2::answer(Call { state: &self.state, head, body, peer, caller }, endpoint).await,
+            Err(denial) => v2::refuse(denial, &head.method),
+        }
     }
 }
 
@@ -160,28 +163,27 @@ impl Answer for App {
     async fn answer(&self, request: Request<Incoming>, peer: Peer) -> Response<Observed> {
         let (mut head, incoming) = request.into_parts();
         let metrics = &self.state.metrics;
-        let path = head.uri.path().to_owned();
-        let path = path.as_str();
+        let path = head.uri.path();
         let (exchange, response) = if path == "/v2" || path.starts_with("/v2/") {
             let endpoint = Endpoint::parse(path);
             let route = endpoint.as_ref().map_or("invalid", Endpoint::route);
             let repository = endpoint.as_ref().ok().and_then(Endpoint::name).cloned();
             let mut exchange = Exchange::begin(metrics, &head, peer, route, repository);
             let caller = self.admit(&head, peer).await;
-            exchange.note_caller(&caller);
+            exchange.note_caller(caller.as_ref().ok());
             let response = self.answer_v2(head, incoming, &exchange, endpoint, (peer, caller)).await;
             (exchange, response)
         } else {
             let mut exchange = Exchange::begin(metrics, &head, peer, operations::route(path), None);
-            let caller =
-                if operations::is_open(path) { Ok(Caller::Anybody) } else { self.admit(&head, peer).await };
-            exchange.note_caller(&caller);
+            let (is_open, is_api) = (operations::is_open(path), api::is_below(path));
+            let caller = if is_open { Ok(Caller::Anybody) } else { self.admit(&head, peer).await };
+            exchange.note_caller(caller.as_ref().ok());
             let response = match caller {
                 Ok(caller) => {
                     head.extensions.insert(caller);
                     self.router.answer(Request::from_parts(head, incoming), peer).await.map(Payload::Routed)
                 }
-                Err(denial) if api::is_below(path) => api::refused(denial).map(Payload::Routed),
+                Err(denial) if is_api => api::refused(denial).map(Payload::Routed),
                 Err(denial) => Reply::from(Refusal::from(denial)).into_response(),
             };
             (exchange, response)

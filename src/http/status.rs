@@ -112,37 +112,31 @@ impl From<Refusal> for Reply {
 }
 
 impl From<Denial> for Refusal {
-    /// The challenge is Basic (RFC 7617): what Docker and all other clients answer with the password that they know.
     fn from(denial: Denial) -> Self {
-        let message = denied(denial);
-        match denial {
-            Denial::Unknown => Self::new(StatusCode::UNAUTHORIZED, ErrorCode::Unauthorized, message)
-                .with(WWW_AUTHENTICATE, CHALLENGE),
-            Denial::Wait(wait) => {
-                Self::new(StatusCode::TOO_MANY_REQUESTS, ErrorCode::TooManyRequests, message)
-                    .with(RETRY_AFTER, HeaderValue::from(seconds(wait)))
-            }
-        }
+        let code = match denial {
+            Denial::Unknown => ErrorCode::Unauthorized,
+            Denial::Wait(_) => ErrorCode::TooManyRequests,
+        };
+        let (status, (name, value), message) = denied(denial);
+        Self::new(status, code, message).with(name, value)
     }
 }
 
-/// What those are asked for who are not let in.
-pub(super) const CHALLENGE: HeaderValue =
-    HeaderValue::from_static("Basic realm=\"orlop\", charset=\"UTF-8\"");
-
-/// Why somebody is not let in, in words.
-pub(super) fn denied(denial: Denial) -> String {
+/// What it is on any wire that somebody is not let in: the status, the header that goes with it, and words.
+pub(super) fn denied(denial: Denial) -> (StatusCode, (HeaderName, HeaderValue), String) {
     match denial {
-        Denial::Unknown => "this registry wants to know who you are: log in with a user and password".into(),
+        // Basic (RFC 7617): what Docker and all other clients answer with the password that they know.
+        Denial::Unknown => {
+            let challenge = HeaderValue::from_static("Basic realm=\"orlop\", charset=\"UTF-8\"");
+            let message = "this registry wants to know who you are: log in with a user and password";
+            (StatusCode::UNAUTHORIZED, (WWW_AUTHENTICATE, challenge), message.into())
+        }
         Denial::Wait(wait) => {
-            format!("too many wrong passwords came from there: try again in {} s", seconds(wait))
+            let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+            let message = format!("too many wrong passwords came from there: try again in {seconds} s");
+            (StatusCode::TOO_MANY_REQUESTS, (RETRY_AFTER, HeaderValue::from(seconds)), message)
         }
     }
-}
-
-/// A wait in whole seconds, for `Retry-After`.
-pub(super) fn seconds(wait: Duration) -> u64 {
-    wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
 }
 
 impl From<Fault> for Refusal {

@@ -11,18 +11,24 @@ use super::payload::Payload;
 use super::reply::{API_VERSION, Reply};
 use super::status::Refusal;
 use super::{base, blobs, catalog, manifests, referrers, tags, uploads};
+use crate::auth::Denial;
 use crate::oci::{Endpoint, ErrorCode, PathError};
 
 /// Answers a request for what its path names, or says what is wrong with that.
 pub(super) async fn answer(call: Call<'_>, endpoint: Result<Endpoint, PathError>) -> Response<Payload> {
     let head_only = call.is_head();
-    let admitted = async move {
-        // First of all: nobody else is told even that a path makes no sense.
-        call.admitted()?;
-        handle(call, endpoint?).await
-    };
-    let handled = AssertUnwindSafe(admitted).catch_unwind().await;
-    let mut reply = handled.unwrap_or_else(|_| Err(panicked())).unwrap_or_else(Reply::from);
+    let handled = AssertUnwindSafe(async move { handle(call, endpoint?).await }).catch_unwind().await;
+    told(handled.unwrap_or_else(|_| Err(panicked())), head_only)
+}
+
+/// Answers somebody who is not let in: not even that a path makes no sense.
+pub(super) fn refuse(denial: Denial, method: &Method) -> Response<Payload> {
+    told(Err(denial.into()), method == Method::HEAD)
+}
+
+/// The answer with what every one has.
+fn told(answered: Answered, head_only: bool) -> Response<Payload> {
+    let mut reply = answered.unwrap_or_else(Reply::from);
     reply.set(API_VERSION, HeaderValue::from_static("registry/2.0"));
     reply.set(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     if head_only { reply.without_body() } else { reply }.into_response()

@@ -1,7 +1,6 @@
 //! Reading, mounting and deleting blobs.
 
 use std::ops::Range;
-use std::sync::atomic::Ordering;
 
 use super::{BlobError, DeleteError, Fault, Repository};
 use crate::metadata::{BlobRecord, Condition, Deletion, Mount, Renewal, Target, stale_lease};
@@ -96,7 +95,7 @@ impl Repository {
             // ends after it has recovered has its manifest checked against what is still there.
             Err(error) => {
                 tracing::debug!(%error, "a lease was not renewed");
-                self.registry.told_since.fetch_max(now.0, Ordering::AcqRel);
+                self.registry.told_anew();
                 Ok(true)
             }
             renewed => renewed,

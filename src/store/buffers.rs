@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 
-/// Where buffers begin: at a multiple of the page, as writes past the page cache need it.
+/// What buffers begin at, and reads and writes past the page cache begin and end at: the page, which no disk's block
+/// exceeds.
 pub const ALIGNMENT: usize = 4096;
 
 /// Buffers at rest.

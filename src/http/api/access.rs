@@ -318,10 +318,8 @@ impl FromRequestParts<Arc<Api>> for MayChange {
         match (peer, api.settings.changes) {
             (Some(peer @ Peer::Unix), _) | (Some(peer), Changes::Anyone) => {
                 let (registry, retention) = (Arc::clone(&api.registry), Arc::clone(&api.retention));
-                let by = match parts.extensions.get::<Caller>() {
-                    Some(Caller::User(name)) => name.to_string(),
-                    Some(Caller::Anybody) | None => peer.name(),
-                };
+                let caller = parts.extensions.get::<Caller>().unwrap_or(&Caller::Anybody);
+                let by = caller.name_or(|| peer.name());
                 Ok(Self { registry, retention, by })
             }
             (None, _) | (_, Changes::Socket) => Err(Problem::new(StatusCode::FORBIDDEN, REFUSAL)),

@@ -44,11 +44,11 @@ use axum::extract::Request;
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
-use http::header::{CACHE_CONTROL, RETRY_AFTER, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS};
+use http::header::{CACHE_CONTROL, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderValue, StatusCode};
 use utoipa_axum::router::OpenApiRouter;
 
-use super::status::{CHALLENGE, denied, seconds};
+use super::status::denied;
 use crate::auth::Denial;
 
 use parameters::{Known, refuse_unknown};
@@ -121,11 +121,8 @@ pub(super) fn is_below(path: &str) -> bool {
 
 /// The answer to somebody who is not let in.
 pub(super) fn refused(denial: Denial) -> Response {
-    let (status, name, value) = match denial {
-        Denial::Unknown => (StatusCode::UNAUTHORIZED, WWW_AUTHENTICATE, CHALLENGE),
-        Denial::Wait(wait) => (StatusCode::TOO_MANY_REQUESTS, RETRY_AFTER, HeaderValue::from(seconds(wait))),
-    };
-    let mut response = Problem::new(status, denied(denial)).into_response();
+    let (status, (name, value), message) = denied(denial);
+    let mut response = Problem::new(status, message).into_response();
     response.headers_mut().insert(name, value);
     response
 }

@@ -3,7 +3,7 @@
 use super::book::Proposed;
 use super::errors::PolicyChangeError;
 use super::plan::RepoRows;
-use super::{MOST_JUDGED, PAGE, Retention};
+use super::{MOST_JUDGED, Retention};
 use crate::oci::RepoName;
 use crate::registry::Fault;
 use crate::retention::{Expiry, Oddity, Place, Policy, Warning};
@@ -60,9 +60,8 @@ impl Retention {
     async fn concerned(&self, proposed: &Proposed) -> Result<Option<Vec<RepoName>>, Fault> {
         let metadata = self.registry.metadata();
         let (mut concerned, mut size) = (Vec::new(), 0);
-        let mut after: Option<RepoName> = None;
-        loop {
-            let names = metadata.repositories(after.as_ref().map(RepoName::as_str), PAGE).await?;
+        let mut after = None;
+        while let Some(names) = self.repositories(&mut after).await? {
             for repo in names.iter().filter(|repo| proposed.alone.may_expire(repo, false)) {
                 let entry = metadata.repository_entry(repo).await?;
                 size += entry.map_or(0, |entry| entry.tags.max(entry.manifests));
@@ -71,11 +70,8 @@ impl Retention {
                     return Ok(None);
                 }
             }
-            match names.into_iter().last() {
-                Some(last) => after = Some(last),
-                None => return Ok(Some(concerned)),
-            }
         }
+        Ok(Some(concerned))
     }
 }
 

@@ -223,18 +223,21 @@ impl Retention {
             found.extend(self.judge(&in_force.compiled, repo, now, pressure).await?);
             return Ok(PlanReport::new(&in_force, now, pressure, found));
         }
-        let mut after: Option<RepoName> = None;
-        loop {
-            let from = after.as_ref().map(RepoName::as_str);
-            let names = self.registry.metadata().repositories(from, PAGE).await.map_err(Fault::from)?;
+        let mut after = None;
+        while let Some(names) = self.repositories(&mut after).await? {
             for repo in &names {
                 found.extend(self.judge(&in_force.compiled, repo, now, pressure).await?);
             }
-            match names.into_iter().last() {
-                Some(last) => after = Some(last),
-                None => return Ok(PlanReport::new(&in_force, now, pressure, found)),
-            }
         }
+        Ok(PlanReport::new(&in_force, now, pressure, found))
+    }
+
+    /// The repositories behind `after`, which is the last of them then; `None` behind the last of all.
+    async fn repositories(&self, after: &mut Option<RepoName>) -> Result<Option<Vec<RepoName>>, Fault> {
+        let from = after.as_ref().map(RepoName::as_str);
+        let names = self.registry.metadata().repositories(from, PAGE).await?;
+        *after = names.last().cloned();
+        Ok(after.is_some().then_some(names))
     }
 
     /// Judges a repository, unless no rule could do anything with it.

@@ -17,10 +17,8 @@ use super::Tree;
 use super::read::within;
 use super::stream::{read_cached, too_short};
 use crate::oci::BlobKey;
-use crate::store::StoreError;
-
-/// What direct reads begin and end at, in the file and in the memory: a multiple of what nearly all disks want.
-const BLOCK: usize = 4096;
+use crate::store::buffers::ALIGNMENT;
+use crate::store::{Buffers, StoreError};
 
 impl Tree {
     /// See [`crate::store::BlobStore::inspect`]. Blocks.
@@ -39,15 +37,13 @@ fn read_direct(file: &File, range: &Range<u64>) -> Result<Option<Bytes>, StoreEr
     if fcntl_setfl(file, OFlags::DIRECT).is_err() {
         return Ok(None);
     }
-    let before = range.start % BLOCK as u64;
+    let before = range.start % ALIGNMENT as u64;
     let (from, head) = (range.start - before, length(before));
     let wanted = head + length(range.end - range.start);
-    let mut buffer = vec![0; wanted.next_multiple_of(BLOCK) + BLOCK];
-    let skip = buffer.as_ptr().align_offset(BLOCK).min(BLOCK);
-    let aligned = &mut buffer[skip..skip + wanted.next_multiple_of(BLOCK)];
+    let mut buffer = Buffers::new(wanted.next_multiple_of(ALIGNMENT), 0).take();
     let mut filled = 0;
     while filled < wanted {
-        match file.read_at(&mut aligned[filled..], from + filled as u64) {
+        match file.read_at(&mut buffer.space()[filled..], from + filled as u64) {
             Ok(0) => return Err(too_short(from + filled as u64)),
             Ok(read) => filled += read,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -59,7 +55,7 @@ fn read_direct(file: &File, range: &Range<u64>) -> Result<Option<Bytes>, StoreEr
             Err(error) => return Err(error.into()),
         }
     }
-    Ok(Some(Bytes::from(buffer).slice(skip + head..skip + wanted)))
+    Ok(Some(buffer.into_bytes(wanted).slice(head..)))
 }
 
 /// Reads through the cache, and lets go of what was not there before.
