@@ -15,7 +15,7 @@ pub mod usage;
 mod verdict;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
@@ -29,8 +29,12 @@ pub use upkeep::Upkeep;
 
 use crate::registry::Fault;
 
-/// How long a job with more to do lets others go first.
-const BREATH: Duration = Duration::from_millis(5);
+/// How long a job with more to do lets others go first, for each moment that its last batch took: background
+/// work takes a quarter of a processor and of the disk's time at most.
+const BREATH: u32 = 3;
+
+/// The longest that is: a batch that waited for others must not keep the next from coming.
+const LONGEST_BREATH: Duration = Duration::from_secs(1);
 
 /// The longest wait after failures.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
@@ -55,10 +59,11 @@ pub async fn run(job: Arc<dyn Job>, interval: Duration, stop: CancellationToken)
             () = stop.cancelled() => return,
             () = tokio::time::sleep(wait) => {}
         }
+        let began = Instant::now();
         wait = match job.tick().await {
             Ok(more) => {
                 failures = 0;
-                if more { BREATH } else { jittered(interval) }
+                if more { breath(began.elapsed()) } else { jittered(interval) }
             }
             Err(error) => {
                 failures = failures.saturating_add(1);
@@ -67,6 +72,10 @@ pub async fn run(job: Arc<dyn Job>, interval: Duration, stop: CancellationToken)
             }
         };
     }
+}
+
+fn breath(took: Duration) -> Duration {
+    took.saturating_mul(BREATH).min(LONGEST_BREATH)
 }
 
 fn backoff(interval: Duration, failures: u32) -> Duration {

@@ -48,25 +48,35 @@ def pulls(bench):
         file.write(POLICY)
     results = {kind: ([], []) for kind in IMAGES}
     for turn in range(5):
-        load.run("churn", server.address, count=bench.churn * 3, jobs=8, repo="bench/churn", seed=10 + turn)
-        # In turn the first: what this machine does besides comes and goes.
-        for busy in (False, True) if turn % 2 else (True, False):
-            server.stop()
-            server.environment = BUSY | {"ORLOP_CONFIG": config} if busy else AT_REST
-            server.start()
-            for number, (kind, (_, rate)) in enumerate(IMAGES.items()):
+        for number, (kind, (_, rate)) in enumerate(IMAGES.items()):
+            # In turn the first: what this machine does besides comes and goes.
+            for busy in (False, True) if turn % 2 else (True, False):
+                restart(server, AT_REST)
+                if busy:
+                    # Enough to let go and collect for as long as the pulls go on.
+                    load.run(
+                        "churn", server.address, count=bench.churn * 4, jobs=8, repo="bench/churn",
+                        seed=10 + turn * len(IMAGES) + number,
+                    )
+                    restart(server, BUSY | {"ORLOP_CONFIG": config})
                 report = load.run(
                     "pulls", server.address, count=bench.pulling * rate, rate=rate, jobs=8,
                     images=64, repo=f"bench/{number}", seed=1,
                 )
                 results[kind][busy].append(report["p99_ms"])
-            if busy:
-                see_work(server)
+                if busy:
+                    see_work(server)
     for kind, (at_rest, busy) in results.items():
         at_rest, busy = statistics.median(at_rest), statistics.median(busy)
         bench.show(
             f"pulls beside all work, {kind}, p99", busy, "ms", busy / at_rest, 1.5, f"at rest {at_rest:.2f}"
         )
+
+
+def restart(server, environment):
+    server.stop()
+    server.environment = environment
+    server.start()
 
 
 def see_work(server):

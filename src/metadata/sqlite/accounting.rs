@@ -51,7 +51,7 @@ impl Accounting for SqliteMetadata {
     }
 
     async fn note_allocated(&self, measured: Vec<(BlobKey, u64)>) -> Result<()> {
-        self.write(Durability::Lazy, move |c| {
+        self.write_behind(Durability::Lazy, move |c| {
             let mut update = c.prepare_cached(
                 "UPDATE blobs SET allocated = ?3, measured = 1 WHERE digest = ?1 AND generation = ?2",
             )?;
@@ -145,7 +145,7 @@ impl Accounting for SqliteMetadata {
         if self.read(|c| usage::day_is_noted(c, day))? {
             return Ok(());
         }
-        self.write(Durability::Note, move |c| usage::note_day(c, day)).await
+        self.write(Durability::Lazy, move |c| usage::note_day(c, day)).await
     }
 
     async fn days(&self, limit: usize) -> Result<Vec<UsageDay>> {

@@ -19,7 +19,7 @@ impl Collection for SqliteMetadata {
         if !self.read(|c| review::is_due(c, Review::Manifest, cutoff))? {
             return Ok(Batch::default());
         }
-        self.write(Durability::Full, move |c| {
+        self.write_behind(Durability::Full, move |c| {
             review::review(c, Review::Manifest, cutoff, limit, |c, entry| {
                 review::review_manifest(c, entry, cutoff, &rules)
             })
@@ -32,7 +32,7 @@ impl Collection for SqliteMetadata {
         if !self.read(|c| purge::trash_is_due(c, cutoff))? {
             return Ok(Batch::default());
         }
-        self.write(Durability::Full, move |c| purge::condemn(c, cutoff, limit)).await
+        self.write_behind(Durability::Full, move |c| purge::condemn(c, cutoff, limit)).await
     }
 
     async fn purge_manifests(&self, rules: &CollectionRules, limit: usize) -> Result<Batch> {
@@ -40,7 +40,7 @@ impl Collection for SqliteMetadata {
         if !self.read(|c| purge::is_due(c, &rules))? {
             return Ok(Batch::default());
         }
-        self.write(Durability::Full, move |c| purge::purge(c, &rules, limit)).await
+        self.write_behind(Durability::Full, move |c| purge::purge(c, &rules, limit)).await
     }
 
     async fn review_links(&self, rules: &CollectionRules, limit: usize) -> Result<Batch> {
@@ -52,7 +52,7 @@ impl Collection for SqliteMetadata {
         if !due {
             return Ok(Batch::default());
         }
-        self.write(Durability::Full, move |c| {
+        self.write_behind(Durability::Full, move |c| {
             let seen = review::review(c, Review::Link, leased, limit, |c, entry| {
                 links::review_link(c, entry, &rules)
             })?;
@@ -78,7 +78,7 @@ impl Collection for SqliteMetadata {
 
     async fn forget_doomed(&self, keys: &[BlobKey]) -> Result<()> {
         let generations: Vec<_> = keys.iter().map(|key| key.generation).collect();
-        self.write(Durability::Lazy, move |c| {
+        self.write_behind(Durability::Lazy, move |c| {
             let mut delete = c.prepare_cached("DELETE FROM doomed WHERE generation = ?1")?;
             generations.into_iter().try_for_each(|generation| delete.execute([generation]).map(drop))
         })

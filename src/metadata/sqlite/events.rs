@@ -16,7 +16,7 @@ impl Events for SqliteMetadata {
         if !self.read(|c| is_news(c, kind))? {
             return Ok(false);
         }
-        self.write(Durability::Note, move |c| {
+        self.write(Durability::Lazy, move |c| {
             let news = is_news(c, kind)?;
             if news {
                 note(c, at, &state)?;
@@ -51,7 +51,7 @@ impl Events for SqliteMetadata {
         if self.read(|c| superfluous(c, cutoff, most, 1))?.is_empty() {
             return Ok(Batch::default());
         }
-        self.write(Durability::Note, move |c| {
+        self.write_behind(Durability::Lazy, move |c| {
             let found = superfluous(c, cutoff, most, limit)?;
             let mut forget = c.prepare_cached("DELETE FROM events WHERE id = ?1")?;
             let mut changed = 0;

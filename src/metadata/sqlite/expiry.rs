@@ -17,11 +17,11 @@ use crate::oci::Digest;
 #[async_trait]
 impl Expiry for SqliteMetadata {
     async fn expire_tag(&self, expiry: ExpireTag) -> Result<Expired> {
-        self.write(Durability::Full, move |c| expire_tag(c, &expiry)).await
+        self.write_behind(Durability::Full, move |c| expire_tag(c, &expiry)).await
     }
 
     async fn expire_manifest(&self, expiry: ExpireManifest) -> Result<Expired> {
-        self.write(Durability::Full, move |c| expire_manifest(c, &expiry)).await
+        self.write_behind(Durability::Full, move |c| expire_manifest(c, &expiry)).await
     }
 }
 

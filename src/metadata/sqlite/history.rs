@@ -83,7 +83,7 @@ impl History for SqliteMetadata {
         if self.read(|c| removals(c, cutoff, 1))?.is_empty() {
             return Ok(Batch::default());
         }
-        self.write(Durability::Lazy, move |c| {
+        self.write_behind(Durability::Lazy, move |c| {
             let removals = removals(c, cutoff, limit)?;
             let mut changed = 0;
             for (id, repo, name) in &removals {

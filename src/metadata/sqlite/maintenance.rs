@@ -39,7 +39,7 @@ impl Maintenance for SqliteMetadata {
     }
 
     async fn record_time(&self, now: Timestamp) -> Result<()> {
-        self.write(Durability::Note, move |c| set_fact(c, "time", &now.0.to_string())).await
+        self.write(Durability::Lazy, move |c| set_fact(c, "time", &now.0.to_string())).await
     }
 
     async fn follow_jump(&self, jump: ClockJump) -> Result<()> {
@@ -117,7 +117,7 @@ impl Maintenance for SqliteMetadata {
     async fn tidy(&self) -> Result<()> {
         let free = self.read(|c| c.query_row("PRAGMA freelist_count", [], |row| row.get::<_, u32>(0)))?;
         if free > VACUUM_PAGES {
-            self.write(Durability::Lazy, give_pages_back).await?;
+            self.write_behind(Durability::Lazy, give_pages_back).await?;
         }
         Ok(())
     }

@@ -163,7 +163,7 @@ impl Manifests for SqliteMetadata {
     }
 
     async fn note_pulls(&self, pulls: Vec<(RepoName, Digest, Timestamp)>) -> Result<()> {
-        self.write(Durability::Note, move |c| {
+        self.write(Durability::Lazy, move |c| {
             let mut update = c.prepare_cached(
                 "UPDATE manifests SET pulled_at = ?3
                  WHERE repo = (SELECT id FROM repositories WHERE name = ?1) AND digest = ?2 AND pulled_at < ?3",

@@ -23,6 +23,7 @@ mod listings;
 mod maintenance;
 mod manifests;
 mod open;
+mod patience;
 mod pins;
 mod place;
 mod policies;
@@ -38,6 +39,7 @@ mod snapshots;
 mod tags;
 #[cfg(test)]
 mod tests;
+mod touched;
 mod trash;
 mod unheld;
 mod uploads;
@@ -54,8 +56,8 @@ use rusqlite::{Connection, OptionalExtension};
 pub use open::{OpenError, SCHEMA_VERSION};
 
 use self::readers::Readers;
-use self::recall::{Epoch, Recall};
-use self::writer::{Durability, Writer};
+use self::recall::{Epochs, Recall};
+use self::writer::{Durability, Urgency, Writer};
 use super::{BlobRecord, ManifestRecord, MetadataError, Result};
 use crate::oci::{Digest, Reference, RepoName};
 
@@ -87,8 +89,8 @@ impl SqliteMetadata {
         open::open(dir, access)
     }
 
-    fn over(path: PathBuf, readers: Readers, writer: Option<Writer>, epoch: &Epoch) -> Self {
-        let (manifests, blobs) = (Recall::new(epoch.clone()), Recall::new(epoch.clone()));
+    fn over(path: PathBuf, readers: Readers, writer: Option<Writer>, epochs: &Epochs) -> Self {
+        let (manifests, blobs) = (Recall::new(epochs.clone()), Recall::new(epochs.clone()));
         Self { path, readers: Arc::new(readers), writer, manifests, blobs }
     }
 
@@ -102,10 +104,20 @@ impl SqliteMetadata {
         T: Send + 'static,
         F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     {
-        match &self.writer {
-            Some(writer) => writer.write(durability, change).await,
-            None => Err(MetadataError::ReadOnly),
-        }
+        self.writer()?.write(durability, Urgency::Awaited, change).await
+    }
+
+    /// A change that may take its time, since no request waits for it.
+    async fn write_behind<T, F>(&self, durability: Durability, change: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    {
+        self.writer()?.write(durability, Urgency::Behind, change).await
+    }
+
+    fn writer(&self) -> Result<&Writer> {
+        self.writer.as_ref().ok_or(MetadataError::ReadOnly)
     }
 
     /// A read of a few pages.

@@ -7,8 +7,10 @@ use std::time::Duration;
 use rusqlite::{Connection, OptionalExtension};
 use thiserror::Error;
 
+use super::patience::Patience;
 use super::readers::Readers;
-use super::recall::Epoch;
+use super::recall::Epochs;
+use super::touched::Touched;
 use super::writer::Writer;
 use super::{Access, SqliteMetadata};
 
@@ -97,7 +99,7 @@ pub(super) fn open_for_reading(path: PathBuf, writable: bool) -> Result<SqliteMe
     let sqlite = |error| OpenError::Sqlite { path: path.clone(), error };
     let readers = Readers::new(path.clone(), immutable);
     match readers.read(version).map_err(sqlite)? {
-        SCHEMA_VERSION => Ok(SqliteMetadata::over(path, readers, None, &Epoch::default())),
+        SCHEMA_VERSION => Ok(SqliteMetadata::over(path, readers, None, &Epochs::default())),
         found if found > SCHEMA_VERSION => Err(OpenError::Newer { path, found, known: SCHEMA_VERSION }),
         _ => Err(OpenError::NotReady(path)),
     }
@@ -137,11 +139,12 @@ fn open_for_writing(dir: &Path, path: PathBuf) -> Result<SqliteMetadata, OpenErr
         }
     }
     connection.pragma_update(None, "foreign_keys", true).map_err(sqlite)?;
-    let epoch = Epoch::default();
-    let writer = Writer::start(connection, epoch.clone())
+    let patience = Patience::of(&mut connection).map_err(sqlite)?;
+    let (touched, epochs) = (Touched::watch(&connection).map_err(sqlite)?, Epochs::default());
+    let writer = Writer::start(connection, patience, touched, epochs.clone())
         .map_err(|error| OpenError::Folder { path: dir.into(), error })?;
     let readers = Readers::new(path.clone(), false);
-    Ok(SqliteMetadata::over(path, readers, Some(writer), &epoch))
+    Ok(SqliteMetadata::over(path, readers, Some(writer), &epochs))
 }
 
 /// Makes a database as an older program did.

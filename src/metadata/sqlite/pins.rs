@@ -23,7 +23,7 @@ impl Pins for SqliteMetadata {
             return Ok(());
         }
         let repo = repo.clone();
-        self.write(Durability::Full, move |c| match repo_id(c, &repo)? {
+        self.write_behind(Durability::Full, move |c| match repo_id(c, &repo)? {
             Some(repo) => replace(c, repo, &wanted),
             None => Ok(()),
         })
@@ -37,7 +37,7 @@ impl Pins for SqliteMetadata {
             return Ok(());
         }
         let repo = repo.clone();
-        self.write(Durability::Full, move |c| match repo_id(c, &repo)? {
+        self.write_behind(Durability::Full, move |c| match repo_id(c, &repo)? {
             Some(repo) => add(c, repo, &wanted),
             None => Ok(()),
         })
@@ -57,7 +57,7 @@ impl Pins for SqliteMetadata {
 
     async fn note_judged(&self, judged: &Judged) -> Result<()> {
         let text = format!("{} {}", judged.at.0, judged.policies);
-        self.write(Durability::Note, move |c| set_fact(c, JUDGED, &text)).await
+        self.write_behind(Durability::Lazy, move |c| set_fact(c, JUDGED, &text)).await
     }
 
     async fn judged(&self) -> Result<Option<Judged>> {

@@ -1,12 +1,12 @@
-//! Answers that are remembered until any fact is written.
+//! Answers that are remembered until what they say of a repository changes.
 //!
-//! A busy tag is read thousands of times between two writes. Each answer belongs to an *epoch*, which the
-//! writer ends with every transaction but those of mere notes, before it tells anybody of it: so no answer
-//! outlives the facts that it was read from, and there is nothing to invalidate piece by piece.
+//! A busy tag is read thousands of times between two writes. Each answer belongs to an *epoch* of its
+//! repository, which the writer ends after every COMMIT that touched it (see `touched`), before it tells anybody: so
+//! no answer outlives the facts that it was read from, and there is nothing to invalidate piece by piece.
 
 use std::borrow::Borrow;
 use std::collections::HashMap;
-use std::hash::Hash;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -18,36 +18,63 @@ const MOST: usize = 4 << 20;
 /// What an answer takes beside its content, roughly.
 const OVERHEAD: usize = 512;
 
-/// Which transaction was the last.
-#[derive(Clone, Default)]
-pub(super) struct Epoch(Arc<AtomicU64>);
+/// How many epochs there are. Repositories whose names hash to the same one forget together.
+const EPOCHS: usize = 1024;
 
-impl Epoch {
-    /// Ends the epoch: the facts may have changed.
-    pub(super) fn end(&self) {
-        self.0.fetch_add(1, Ordering::Release);
+/// Which write to a repository was the last.
+#[derive(Clone)]
+pub(super) struct Epochs(Arc<[AtomicU64; EPOCHS]>);
+
+impl Default for Epochs {
+    fn default() -> Self {
+        Self(Arc::new([const { AtomicU64::new(0) }; EPOCHS]))
+    }
+}
+
+impl Epochs {
+    /// Ends the epoch of `repo`: its facts may have changed.
+    pub(super) fn end(&self, repo: &RepoName) {
+        self.of(repo).fetch_add(1, Ordering::Release);
     }
 
-    fn now(&self) -> u64 {
-        self.0.load(Ordering::Acquire)
+    /// Ends those of all repositories.
+    pub(super) fn end_all(&self) {
+        for epoch in self.0.iter() {
+            epoch.fetch_add(1, Ordering::Release);
+        }
+    }
+
+    fn now(&self, repo: &RepoName) -> u64 {
+        self.of(repo).load(Ordering::Acquire)
+    }
+
+    fn of(&self, repo: &RepoName) -> &AtomicU64 {
+        let mut hasher = DefaultHasher::new();
+        repo.hash(&mut hasher);
+        &self.0[hasher.finish() as usize % EPOCHS]
     }
 }
 
 /// The answers to one kind of question about a repository.
 pub(super) struct Recall<K, V> {
-    epoch: Epoch,
+    epochs: Epochs,
     remembered: Mutex<Remembered<K, V>>,
 }
 
 struct Remembered<K, V> {
+    size: usize,
+    repositories: HashMap<RepoName, Answers<K, V>>,
+}
+
+struct Answers<K, V> {
     epoch: u64,
     size: usize,
-    answers: HashMap<RepoName, HashMap<K, V>>,
+    by_key: HashMap<K, V>,
 }
 
 impl<K: Hash + Eq, V: Clone> Recall<K, V> {
-    pub(super) fn new(epoch: Epoch) -> Self {
-        Self { epoch, remembered: Mutex::new(Remembered { epoch: 0, size: 0, answers: HashMap::new() }) }
+    pub(super) fn new(epochs: Epochs) -> Self {
+        Self { epochs, remembered: Mutex::new(Remembered { size: 0, repositories: HashMap::new() }) }
     }
 
     /// The remembered answer, or that of `query`. `size` tells how many bytes the content of one has.
@@ -64,13 +91,14 @@ impl<K: Hash + Eq, V: Clone> Recall<K, V> {
     {
         // Read before the question is asked: a write in between makes the answer newer than its epoch, and
         // the epoch's end forgets it all the same.
-        let epoch = self.epoch.now();
+        let epoch = self.epochs.now(repo);
         if let Some(answer) = self.recall(epoch, repo, key) {
             return Ok(Some(answer));
         }
         let answer = query()?;
         if let Some(answer) = &answer {
-            self.remember(epoch, repo, key.to_owned(), answer.clone(), size(answer) + OVERHEAD);
+            let size = size(answer) + OVERHEAD;
+            self.lock().put(repo, epoch, (key.to_owned(), answer.clone()), size);
         }
         Ok(answer)
     }
@@ -81,28 +109,38 @@ impl<K: Hash + Eq, V: Clone> Recall<K, V> {
         Q: Hash + Eq + ?Sized,
     {
         let remembered = self.lock();
-        let current = remembered.epoch == epoch;
-        current.then(|| remembered.answers.get(repo)?.get(key).cloned()).flatten()
-    }
-
-    fn remember(&self, epoch: u64, repo: &RepoName, key: K, answer: V, size: usize) {
-        let mut remembered = self.lock();
-        if remembered.epoch > epoch {
-            return;
-        }
-        if remembered.epoch < epoch || remembered.size + size > MOST {
-            remembered.answers.clear();
-            remembered.size = 0;
-            remembered.epoch = epoch;
-        }
-        if size <= MOST {
-            remembered.size += size;
-            remembered.answers.entry(repo.clone()).or_default().insert(key, answer);
-        }
+        let answers = remembered.repositories.get(repo).filter(|answers| answers.epoch == epoch)?;
+        answers.by_key.get(key).cloned()
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Remembered<K, V>> {
         self.remembered.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<K: Hash + Eq, V> Remembered<K, V> {
+    fn put(&mut self, repo: &RepoName, epoch: u64, (key, answer): (K, V), size: usize) {
+        match self.repositories.get(repo) {
+            Some(answers) if answers.epoch > epoch => return,
+            Some(answers) if answers.epoch < epoch => self.forget(repo),
+            _ => {}
+        }
+        if size > MOST {
+            return;
+        }
+        if self.size + size > MOST {
+            self.repositories.clear();
+            self.size = 0;
+        }
+        let nothing = || Answers { epoch, size: 0, by_key: HashMap::new() };
+        let answers = self.repositories.entry(repo.clone()).or_insert_with(nothing);
+        self.size += size;
+        answers.size += size;
+        answers.by_key.insert(key, answer);
+    }
+
+    fn forget(&mut self, repo: &RepoName) {
+        self.size -= self.repositories.remove(repo).map_or(0, |answers| answers.size);
     }
 }
 
@@ -118,26 +156,29 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_is_remembered_until_the_epoch_ends() {
-        let epoch = Epoch::default();
-        let recall = Recall::new(epoch.clone());
+    fn an_answer_is_remembered_until_its_repository_changes() {
+        let epochs = Epochs::default();
+        let recall = Recall::new(epochs.clone());
         assert_eq!(ask(&recall, 1), Some(1));
+        epochs.end(&"b".parse().expect("name"));
         assert_eq!(ask(&recall, 2), Some(1));
-        epoch.end();
+        epochs.end(&"a".parse().expect("name"));
         assert_eq!(ask(&recall, 3), Some(3));
+        epochs.end_all();
+        assert_eq!(ask(&recall, 4), Some(4));
     }
 
     #[test]
     fn an_answer_that_a_write_overtook_is_not_kept() {
-        let epoch = Epoch::default();
-        let recall: Recall<String, u32> = Recall::new(epoch.clone());
+        let epochs = Epochs::default();
+        let recall: Recall<String, u32> = Recall::new(epochs.clone());
         let repo = "a".parse().expect("name");
         let overtaken = recall.or_ask::<str, Infallible>(
             &repo,
             "key",
             |_| 0,
             || {
-                epoch.end();
+                epochs.end(&repo);
                 Ok(Some(1))
             },
         );
@@ -147,12 +188,23 @@ mod tests {
 
     #[test]
     fn too_much_is_forgotten() {
-        let recall: Recall<String, u32> = Recall::new(Epoch::default());
+        let recall: Recall<String, u32> = Recall::new(Epochs::default());
         let repo = "a".parse().expect("name");
         for key in 0..100_000 {
             let key = key.to_string();
             recall.or_ask::<str, Infallible>(&repo, &key, |_| 0, || Ok(Some(1))).expect("infallible");
         }
         assert!(recall.lock().size <= MOST);
+    }
+
+    #[test]
+    fn what_is_forgotten_takes_no_room() {
+        let epochs = Epochs::default();
+        let recall: Recall<String, u32> = Recall::new(epochs.clone());
+        for answer in 0..3 {
+            ask(&recall, answer);
+            epochs.end_all();
+        }
+        assert_eq!(recall.lock().size, OVERHEAD);
     }
 }

@@ -65,7 +65,7 @@ impl RepositoryChanges for SqliteMetadata {
         change: &Change,
     ) -> Result<Option<RepositoryStep>> {
         let (name, change) = (repo.clone(), change.clone());
-        self.write(Durability::Full, move |c| {
+        self.write_behind(Durability::Full, move |c| {
             let Some(repo) = repo_id(c, &name)? else {
                 return Ok(None);
             };
@@ -89,7 +89,7 @@ impl RepositoryChanges for SqliteMetadata {
             return Ok((next, 0));
         }
         // Something may have come in meanwhile.
-        let forgotten = self.write(Durability::Lazy, move |c| {
+        let forgotten = self.write_behind(Durability::Lazy, move |c| {
             let empty = keep_empty(c, empty)?;
             for repo in &empty {
                 forget(c, *repo)?;

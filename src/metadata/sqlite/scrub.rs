@@ -19,7 +19,7 @@ impl Scrubbing for SqliteMetadata {
 
     async fn note_scrub_place(&self, place: &str) -> Result<()> {
         let place = place.to_owned();
-        self.write(Durability::Note, move |c| set_fact(c, PLACE, &place)).await
+        self.write_behind(Durability::Lazy, move |c| set_fact(c, PLACE, &place)).await
     }
 
     async fn damaged(&self, after: Option<&Digest>, limit: usize) -> Result<Vec<DamagedBlob>> {

@@ -12,8 +12,10 @@ use std::thread::JoinHandle;
 use rusqlite::{Connection, ErrorCode};
 use tokio::sync::oneshot;
 
+use super::patience::Patience;
 use super::place::Place;
-use super::recall::Epoch;
+use super::recall::Epochs;
+use super::touched::Touched;
 use crate::metadata::{MetadataError, Result};
 
 /// The most changes in a group: a bound on how long the first of them waits.
@@ -22,17 +24,26 @@ const GROUP: usize = 128;
 /// What a change must survive when its caller is answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Durability {
-    /// The death of the process. It is a note beside the facts: what is recalled stays true.
-    Note,
     /// The death of the process.
     Lazy,
     /// A power cut.
     Full,
 }
 
+/// Whether somebody waits for a change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Urgency {
+    /// A request does.
+    Awaited,
+    /// Only background work does.
+    Behind,
+}
+
 /// A change on its way through a group.
 trait Member: Send {
     fn durability(&self) -> Durability;
+
+    fn urgency(&self) -> Urgency;
 
     /// Makes the change. If it failed it must be undone; the code is SQLite's.
     fn run(&mut self, connection: &Connection) -> std::result::Result<(), Option<ErrorCode>>;
@@ -44,6 +55,7 @@ trait Member: Send {
 
 struct Change<T, F> {
     durability: Durability,
+    urgency: Urgency,
     change: Option<F>,
     outcome: Option<rusqlite::Result<T>>,
     caller: oneshot::Sender<Result<T>>,
@@ -56,6 +68,10 @@ where
 {
     fn durability(&self) -> Durability {
         self.durability
+    }
+
+    fn urgency(&self) -> Urgency {
+        self.urgency
     }
 
     fn run(&mut self, connection: &Connection) -> std::result::Result<(), Option<ErrorCode>> {
@@ -81,24 +97,33 @@ where
 pub(super) struct Writer {
     changes: Option<Sender<Box<dyn Member>>>,
     thread: Option<JoinHandle<()>>,
+    patience: Patience,
     poisoned: Arc<AtomicBool>,
 }
 
 impl Writer {
-    /// Starts the thread. Each transaction ends an epoch.
-    pub(super) fn start(connection: Connection, epoch: Epoch) -> std::io::Result<Self> {
+    /// Starts the thread. Each transaction ends the epochs of the repositories that it touched.
+    pub(super) fn start(
+        connection: Connection,
+        patience: Patience,
+        touched: Touched,
+        epochs: Epochs,
+    ) -> std::io::Result<Self> {
         let (changes, waiting) = channel();
+        let relaxed = patience.clone();
         let poisoned = Arc::new(AtomicBool::new(false));
         let flag = Arc::clone(&poisoned);
         let thread = std::thread::Builder::new().name("metadata-writer".into()).spawn(move || {
             let place = Place::of(&connection);
-            WriterThread { connection, place, synchronous: None, poisoned: flag, epoch }.run(&waiting)
+            let (synchronous, patience) = (None, relaxed);
+            WriterThread { connection, place, synchronous, poisoned: flag, patience, touched, epochs }
+                .run(&waiting);
         })?;
-        Ok(Self { changes: Some(changes), thread: Some(thread), poisoned })
+        Ok(Self { changes: Some(changes), thread: Some(thread), patience, poisoned })
     }
 
     /// Runs `change` in a transaction and returns after its COMMIT.
-    pub(super) async fn write<T, F>(&self, durability: Durability, change: F) -> Result<T>
+    pub(super) async fn write<T, F>(&self, durability: Durability, urgency: Urgency, change: F) -> Result<T>
     where
         T: Send + 'static,
         F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
@@ -108,7 +133,10 @@ impl Writer {
         }
         let (caller, answered) = oneshot::channel();
         let changes = self.changes.as_ref().ok_or_else(poisoned)?;
-        let change = Change { durability, change: Some(change), outcome: None, caller };
+        let change = Change { durability, urgency, change: Some(change), outcome: None, caller };
+        if urgency == Urgency::Awaited {
+            self.patience.hurry();
+        }
         changes.send(Box::new(change)).map_err(|_| poisoned())?;
         answered.await.map_err(|_| poisoned())?
     }
@@ -129,7 +157,9 @@ struct WriterThread {
     place: Option<Place>,
     synchronous: Option<bool>,
     poisoned: Arc<AtomicBool>,
-    epoch: Epoch,
+    patience: Patience,
+    touched: Touched,
+    epochs: Epochs,
 }
 
 impl WriterThread {
@@ -146,9 +176,8 @@ impl WriterThread {
 
     fn commit(&mut self, mut group: Vec<Box<dyn Member>>) {
         let committed = self.transact(&mut group);
-        if group.iter().any(|member| member.durability() != Durability::Note) {
-            self.epoch.end();
-        }
+        self.touched.end(&self.connection, &self.epochs);
+        self.patience.relax(group.iter().filter(|member| member.urgency() == Urgency::Awaited).count());
         if let Err(error) = &committed {
             self.give_up_if_unknown(error);
         }

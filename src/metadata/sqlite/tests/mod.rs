@@ -8,6 +8,7 @@ mod opening;
 mod plans;
 mod power_cut;
 mod random;
+mod recall;
 mod verify;
 
 use std::path::Path;
