@@ -223,6 +223,9 @@ fn check_config_warns_of_what_has_no_effect() {
         fs::write(place.path("orlop.toml"), format!("[storage]\n{storage}")).expect("written");
         let ran = place.run(&["check-config", "--config", "orlop.toml"]);
         assert_eq!(ran.code, Some(0), "{ran:?}");
+        let json = place.json(&["check-config", "--config", "orlop.toml", "--json"]);
+        let told = json["warnings"].as_array().expect("a list").len();
+        assert_eq!(told, ran.err.lines().count());
         ran.err
     };
     assert_eq!(
@@ -267,6 +270,15 @@ fn check_config_reads_certificate_and_key() {
     let ran = place.run(&["check-config", "--config", "orlop.toml"]);
     assert_eq!(ran.code, Some(2), "{ran:?}");
     assert!(ran.err.starts_with("error: server.tls_certificate, server.tls_key: c.pem: "), "{}", ran.err);
+}
+
+#[test]
+fn check_config_reads_the_passwords() {
+    let place = Place::new();
+    fs::write(place.path("orlop.toml"), "[auth]\nhtpasswd = \"users\"").expect("written");
+    let ran = place.run(&["check-config", "--config", "orlop.toml"]);
+    assert_eq!(ran.code, Some(2), "{ran:?}");
+    assert!(ran.err.starts_with("error: auth.htpasswd: users cannot be read: "), "{}", ran.err);
 }
 
 #[test]

@@ -9,18 +9,22 @@ use super::args::Common;
 use super::table::write_out;
 use super::{Failure, exit_code};
 use crate::config::Config;
-use crate::server::listen_settings;
+use crate::server::{door, listen_settings};
 
 /// By now the settings have been read; what is left is to see whether the files that they name can be used.
 pub(super) fn run(common: &Common, config: &Config, json: bool) -> Result<ExitCode, Failure> {
     listen_settings(config)?;
+    door(config)?;
     let of_policies = config.retention.policies().compile().map(|(_, warnings)| warnings).unwrap_or_default();
-    for warning in config.warnings().into_iter().chain(of_policies.iter().map(ToString::to_string)) {
+    let of_policies = of_policies.iter().map(ToString::to_string);
+    let warnings: Vec<_> = config.warnings().into_iter().chain(of_policies).collect();
+    for warning in &warnings {
         let _ = writeln!(std::io::stderr(), "warning: {warning}");
     }
     let text = if json {
         let file = common.config.as_ref().map(|path| path.display().to_string());
-        serde_json::to_string_pretty(&json!({ "file": file, "settings": config })).unwrap_or_default()
+        serde_json::to_string_pretty(&json!({ "file": file, "settings": config, "warnings": warnings }))
+            .unwrap_or_default()
     } else {
         let from = match &common.config {
             Some(path) => format!("# {} is fine. In force:", path.display()),

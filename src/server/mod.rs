@@ -38,5 +38,5 @@ pub use health::{Health, Readiness};
 pub use lock::{DataLock, LockError};
 pub use open::{Opened, Purpose};
 pub use restore::{Restored, restore};
-pub use run::{listen_settings, serve};
+pub use run::{door, listen_settings, serve};
 pub use runtime::{background_runtime, runtime};

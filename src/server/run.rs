@@ -260,7 +260,11 @@ pub fn listen_settings(config: &Config) -> Result<ListenSettings, StartError> {
 }
 
 /// The door, and who comes in.
-fn door(config: &Config) -> Result<Door, StartError> {
+/// The door that the settings want, once what they name could be read.
+///
+/// # Errors
+/// [`StartError::Setting`].
+pub fn door(config: &Config) -> Result<Door, StartError> {
     let Some(htpasswd) = &config.auth.htpasswd else {
         return Ok(Door::open());
     };

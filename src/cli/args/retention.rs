@@ -77,7 +77,7 @@ Examples:
 
     /// Print the presets' names, or the rules of one
     Presets {
-        /// Which
+        /// Which; they are printed as `set` takes them, in a configuration file each table begins with `retention.`
         name: Option<String>,
     },
 
