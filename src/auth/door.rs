@@ -8,10 +8,14 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
 
 use super::guesses::Guesses;
 use super::htpasswd::Users;
+use super::public::Public;
+use super::scope::{Action, Grant, Wanted};
+use super::tokens::{Bearer, Token, Tokens, User};
 use super::verified::Verified;
 use super::watched::WatchedUsers;
 use crate::clock::Clock;
@@ -32,14 +36,33 @@ pub enum Caller {
     Anybody,
     /// This user.
     User(Arc<str>),
+    /// Somebody with a token.
+    Bearer(Arc<Bearer>),
+    /// Somebody who did not say who they are, where some of it is for everybody.
+    Stranger,
 }
 
 impl Caller {
     /// The user's name; what `other` says of somebody who has none.
     pub fn name_or(&self, other: impl FnOnce() -> String) -> String {
+        self.user().map_or_else(other, |name| name.to_string())
+    }
+
+    /// The user's name.
+    pub fn user(&self) -> Option<&Arc<str>> {
         match self {
-            Self::User(name) => name.to_string(),
-            Self::Anybody => other(),
+            Self::User(name) => Some(name),
+            Self::Bearer(bearer) => bearer.user.as_ref().map(|user| &user.name),
+            Self::Anybody | Self::Stranger => None,
+        }
+    }
+
+    /// Whether a right is theirs, and not everybody's.
+    pub(super) fn holds(&self, wanted: Wanted<'_>) -> bool {
+        match self {
+            Self::Anybody | Self::User(_) => true,
+            Self::Bearer(bearer) => bearer.grants.iter().any(|grant| grant.covers(wanted)),
+            Self::Stranger => false,
         }
     }
 }
@@ -62,7 +85,17 @@ struct Lock {
     guesses: Guesses,
     turns: Semaphore,
     clock: Arc<dyn Clock>,
+    issuer: Option<Issuer>,
 }
+
+/// What it takes to let some of it be for everybody.
+struct Issuer {
+    tokens: Tokens,
+    public: Public,
+}
+
+/// The most scopes that are looked at in a request for a token: what it carries has to fit into a header.
+const MOST_SCOPES: usize = 32;
 
 impl Door {
     /// A door that is open to everybody.
@@ -81,7 +114,15 @@ impl Door {
             guesses: Guesses::default(),
             turns: Semaphore::new(AT_ONCE),
             clock,
+            issuer: None,
         })))
+    }
+
+    /// The same with `public` repositories, which everybody may pull. Docker shows no password to a registry that
+    /// lets it in without one, so everybody gets a token first.
+    #[must_use]
+    pub fn with_public(self, public: Public, tokens: Tokens) -> Self {
+        Self(self.0.map(|lock| Lock { issuer: Some(Issuer { tokens, public }), ..lock }))
     }
 
     /// Whether everybody comes in.
@@ -89,23 +130,101 @@ impl Door {
         self.0.is_none()
     }
 
-    /// Lets somebody in who comes from an address with the value of an `Authorization` header (RFC 7617).
+    /// Whether whoever has no token is sent for one.
+    pub fn has_tokens(&self) -> bool {
+        self.0.as_ref().is_some_and(|lock| lock.issuer.is_some())
+    }
+
+    /// Lets somebody in who comes from an address with the value of an `Authorization` header (RFC 7617, RFC 6750).
+    /// What they may do is for [`Self::decide`].
     ///
     /// # Errors
     /// [`Denial`].
     pub async fn admit(&self, credentials: Option<&[u8]>, from: IpAddr) -> Result<Caller, Denial> {
         match &self.0 {
             None => Ok(Caller::Anybody),
-            Some(lock) => {
-                let (name, password) = credentials.and_then(basic).ok_or(Denial::Unknown)?;
-                lock.admit(name, password, from).await
-            }
+            Some(lock) => lock.admit(credentials, from).await,
         }
+    }
+
+    /// Decides whether somebody who was let in may do what they want: the one place where that is done.
+    ///
+    /// # Errors
+    /// [`Denial::Unknown`].
+    pub fn decide(&self, caller: &Caller, wanted: Wanted<'_>) -> Result<(), Denial> {
+        let may = match caller {
+            Caller::Anybody | Caller::User(_) => true,
+            Caller::Stranger => self.is_for_everybody(wanted),
+            Caller::Bearer(_) if wanted == Wanted::Registry => true,
+            Caller::Bearer(bearer) => {
+                caller.holds(wanted) && (bearer.user.is_some() || self.is_for_everybody(wanted))
+            }
+        };
+        if may { Ok(()) } else { Err(Denial::Unknown) }
+    }
+
+    fn is_for_everybody(&self, wanted: Wanted<'_>) -> bool {
+        let public = self.0.as_ref().and_then(|lock| lock.issuer.as_ref()).map(|issuer| &issuer.public);
+        matches!((wanted, public), (Wanted::Repository(name, Action::Pull), Some(public)) if public.holds(name))
+    }
+
+    /// A token for as much of the `scopes` as somebody may do; `None` where there are no tokens.
+    ///
+    /// # Errors
+    /// [`Denial::Unknown`] to somebody who shows a token, or who is a user no more.
+    pub fn token<'a>(
+        &self,
+        caller: &Caller,
+        scopes: impl Iterator<Item = &'a str>,
+    ) -> Result<Option<Token>, Denial> {
+        let Some((lock, issuer)) = self.0.as_ref().and_then(|lock| Some((lock, lock.issuer.as_ref()?)))
+        else {
+            return Ok(None);
+        };
+        let user = match caller {
+            Caller::Stranger => None,
+            Caller::User(name) => Some(lock.user(name).ok_or(Denial::Unknown)?),
+            Caller::Anybody | Caller::Bearer(_) => return Err(Denial::Unknown),
+        };
+        let asked = scopes.take(MOST_SCOPES).filter_map(Grant::asked);
+        let grants = asked.filter_map(|grant| grant.within(|wanted| self.decide(caller, wanted).is_ok()));
+        let bearer = Bearer { user, grants: grants.collect() };
+        let token = issuer.tokens.issue(bearer, lock.clock.now());
+        token.map(Some).map_err(|error| {
+            tracing::error!(%error, "a token could not be issued");
+            Denial::Unknown
+        })
     }
 }
 
 impl Lock {
-    async fn admit(&self, name: String, password: Vec<u8>, from: IpAddr) -> Result<Caller, Denial> {
+    async fn admit(&self, credentials: Option<&[u8]>, from: IpAddr) -> Result<Caller, Denial> {
+        match (credentials.map(Shown::of), &self.issuer) {
+            (None | Some(Shown::Nobody), Some(_)) => Ok(Caller::Stranger),
+            (Some(Shown::Token(token)), Some(issuer)) => self.bearer(issuer, token),
+            (Some(Shown::Password(name, password)), _) => self.user_with(name, password, from).await,
+            (None | Some(Shown::Nobody | Shown::Token(_) | Shown::Nonsense), _) => Err(Denial::Unknown),
+        }
+    }
+
+    /// Somebody with a token, whose user has the password still that it was asked for with.
+    fn bearer(&self, issuer: &Issuer, token: &[u8]) -> Result<Caller, Denial> {
+        let bearer = issuer.tokens.verify(token, self.clock.now()).ok_or(Denial::Unknown)?;
+        match &bearer.user {
+            Some(user) if self.user(&user.name).as_ref() != Some(user) => Err(Denial::Unknown),
+            _ => Ok(Caller::Bearer(bearer)),
+        }
+    }
+
+    /// A user as a token names one.
+    fn user(&self, name: &Arc<str>) -> Option<User> {
+        let (users, _) = self.users.current();
+        let mut print = hex::encode(Sha256::digest(users.hash(name)?));
+        print.truncate(32);
+        Some(User { name: Arc::clone(name), print })
+    }
+
+    async fn user_with(&self, name: String, password: Vec<u8>, from: IpAddr) -> Result<Caller, Denial> {
         let (users, reading) = self.users.current();
         let print = self.verified.print(&name, &password, reading);
         if !self.verified.is_fresh(print, self.clock.elapsed()) {
@@ -133,6 +252,27 @@ async fn is_right(users: Arc<Users>, name: String, password: Vec<u8>) -> bool {
         fits && known.is_some()
     });
     compared.await.unwrap_or(false)
+}
+
+/// What an `Authorization` header shows.
+enum Shown<'a> {
+    Password(String, Vec<u8>),
+    Token(&'a [u8]),
+    /// An empty name with an empty password, as clients without any write it.
+    Nobody,
+    Nonsense,
+}
+
+impl<'a> Shown<'a> {
+    fn of(header: &'a [u8]) -> Self {
+        match header.split_at_checked(7) {
+            Some((scheme, token)) if scheme.eq_ignore_ascii_case(b"Bearer ") => {
+                Self::Token(token.trim_ascii())
+            }
+            _ if header.eq_ignore_ascii_case(b"Basic Og==") => Self::Nobody,
+            _ => basic(header).map_or(Self::Nonsense, |(name, password)| Self::Password(name, password)),
+        }
+    }
 }
 
 /// The user and password of a Basic `Authorization` header.

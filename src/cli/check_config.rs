@@ -14,7 +14,7 @@ use crate::server::{door, listen_settings};
 /// By now the settings have been read; what is left is to see whether the files that they name can be used.
 pub(super) fn run(common: &Common, config: &Config, json: bool) -> Result<ExitCode, Failure> {
     listen_settings(config)?;
-    door(config)?;
+    door(config, None)?;
     let of_policies = config.retention.policies().compile().map(|(_, warnings)| warnings).unwrap_or_default();
     let of_policies = of_policies.iter().map(ToString::to_string);
     let warnings: Vec<_> = config.warnings().into_iter().chain(of_policies).collect();

@@ -1,6 +1,7 @@
 //! Values that are of the right kind and yet make no sense, alone or together.
 
 use super::{Budget, Config, Count, Size, Span};
+use crate::auth::Public;
 use crate::retention::Place;
 
 /// A key, and what is wrong with its value.
@@ -13,6 +14,7 @@ pub(super) fn check(config: &Config) -> Result<(), Wrong> {
     sizes(config)?;
     quotas(config)?;
     policies(config)?;
+    Public::of(&config.auth.public).map_err(|why| ("auth.public", why))?;
     together(config)
 }
 
@@ -43,8 +45,15 @@ fn spans(config: &Config) -> Result<(), Wrong> {
     ] {
         longer_than_nothing(key, span)?;
     }
+    let (least, most, lifetime) = (Span(MINUTE), Span(MINUTE * 60 * 24), config.auth.token_lifetime);
+    if !(least..=most).contains(&lifetime) {
+        return Err(("auth.token_lifetime", format!("must be from {least} to {most}, not {lifetime}")));
+    }
     Ok(())
 }
+
+/// Clients take a token that tells no time for one of this long.
+const MINUTE: std::time::Duration = std::time::Duration::from_secs(60);
 
 fn longer_than_nothing(key: &'static str, span: Span) -> Result<(), Wrong> {
     if span < Span(std::time::Duration::from_millis(1)) {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::units::{Budget, Count, Listen, LogFilter, Percent, Period, PublicUrl, Size, Span, Untagged};
+use crate::auth::Public;
 use crate::metadata::Scope;
 use crate::retention::{Policies, Policy, TagList};
 
@@ -49,11 +50,32 @@ impl Default for Server {
 }
 
 /// Who comes in.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Auth {
     /// A file of users and bcrypt hashes, as `htpasswd -B` writes it; default: everybody comes in.
     pub htpasswd: Option<PathBuf>,
+    /// Beside users: globs of repositories that everybody may pull.
+    pub public: Vec<String>,
+    /// For how long a token is good.
+    pub token_lifetime: Span,
+}
+
+impl Auth {
+    /// What everybody may pull. That each glob is one was seen when the settings were read.
+    pub fn public(&self) -> Public {
+        Public::of(&self.public).unwrap_or_default()
+    }
+}
+
+impl Default for Auth {
+    fn default() -> Self {
+        Self {
+            htpasswd: None,
+            public: Vec::new(),
+            token_lifetime: Span(std::time::Duration::from_secs(5 * 60)),
+        }
+    }
 }
 
 /// The bytes.

@@ -64,9 +64,7 @@ impl Exchange {
 
     /// Who asks, as far as that is known.
     pub(super) fn note_caller(&mut self, caller: Option<&Caller>) {
-        if let Some(Caller::User(name)) = caller {
-            self.user = Some(Arc::clone(name));
-        }
+        self.user = caller.and_then(Caller::user).cloned();
     }
 
     /// Where the bytes of the request's body are counted.

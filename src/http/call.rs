@@ -9,7 +9,7 @@ use super::reply::{Reply, value};
 use super::request_body::RequestBody;
 use super::status::Refusal;
 use super::{AppState, warnings};
-use crate::auth::{self, Caller};
+use crate::auth::{self, Action, Caller, Wanted};
 use crate::oci::{Endpoint, ErrorCode, RepoName};
 use crate::registry::Repository;
 
@@ -27,10 +27,22 @@ pub(super) struct Call<'a> {
 }
 
 impl Call<'_> {
-    /// The repository `name`, for a caller whose rights have been decided: the one place where they are.
+    /// The repository that the request names: before there was a call, it was decided that its caller may do there
+    /// what the request wants.
     #[expect(clippy::unnecessary_wraps, reason = "a caller may be refused as soon as there are roles")]
     pub(super) fn authorise(&self, name: RepoName) -> Result<Repository, Refusal> {
-        Ok(self.state.registry.repository(name, auth::everything()))
+        let access = auth::access(&self.caller, &name);
+        Ok(self.state.registry.repository(name, access))
+    }
+
+    /// Whether the caller may take blobs from there, or from anywhere: with a token only from where it is for.
+    pub(super) fn may_mount(&self, from: Option<&RepoName>) -> bool {
+        match from {
+            Some(from) => {
+                self.state.door.decide(&self.caller, Wanted::Repository(from, Action::Pull)).is_ok()
+            }
+            None => !matches!(self.caller, Caller::Bearer(_)),
+        }
     }
 
     /// The same for a caller who changes what its history tells of.

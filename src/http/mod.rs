@@ -14,6 +14,7 @@ mod base;
 mod blobs;
 mod call;
 mod catalog;
+mod challenge;
 mod conditions;
 pub mod listen;
 mod manifests;
@@ -27,6 +28,7 @@ mod reply;
 mod request_body;
 mod status;
 mod tags;
+mod token;
 mod uploads;
 mod v2;
 mod warnings;
@@ -48,12 +50,13 @@ pub use payload::{BoxError, Payload};
 use access::Exchange;
 use api::Api;
 use call::Call;
+use challenge::Denied;
 use listen::{Answer, Peer};
 use reply::Reply;
 use request_body::RequestBody;
 use status::Refusal;
 
-use crate::auth::{Caller, Denial, Door};
+use crate::auth::{Caller, Denial, Door, Wanted};
 use crate::oci::{Endpoint, PageLimits, PathError};
 use crate::registry::Registry;
 
@@ -71,6 +74,8 @@ pub struct HttpSettings {
     /// Where clients find this registry, without a slash at its end. If it is set, what clients are sent to
     /// is named by it, and not relative to what they asked for.
     pub public_url: Option<String>,
+    /// Whether clients come by TLS.
+    pub tls: bool,
 }
 
 impl Default for HttpSettings {
@@ -81,6 +86,7 @@ impl Default for HttpSettings {
             body_idle_timeout: Duration::from_secs(60),
             pages: PageLimits { default: 1000, max: 10_000 },
             public_url: None,
+            tls: false,
         }
     }
 }
@@ -139,20 +145,27 @@ impl App {
         }
     }
 
+    /// Lets somebody in to do what they want, or not.
+    async fn enter(&self, head: &Parts, peer: Peer, wanted: Wanted<'_>) -> Result<Caller, Denied> {
+        let decide = |caller| self.state.door.decide(&caller, wanted).map(|()| caller);
+        let caller = self.admit(head, peer).await.and_then(decide);
+        caller.map_err(|denial| Denied::new(denial, &self.state, head, wanted))
+    }
+
     async fn answer_v2(
         &self,
         head: Parts,
         incoming: Incoming,
         exchange: &Exchange,
         endpoint: Result<Endpoint, PathError>,
-        (peer, caller): (Peer, Result<Caller, Denial>),
+        (peer, caller): (Peer, Result<Caller, Denied>),
     ) -> Response<Payload> {
         let unasked = head.headers.contains_key(EXPECT);
         let idle = self.state.settings.body_idle_timeout;
         let body = RequestBody::new(incoming, unasked, idle, exchange.received());
         match caller {
             Ok(caller) => v2::answer(Call { state: &self.state, head, body, peer, caller }, endpoint).await,
-            Err(denial) => v2::refuse(denial, &head.method),
+            Err(denied) => v2::refuse(denied, &head.method),
         }
     }
 }
@@ -169,22 +182,23 @@ impl Answer for App {
             let route = endpoint.as_ref().map_or("invalid", Endpoint::route);
             let repository = endpoint.as_ref().ok().and_then(Endpoint::name).cloned();
             let mut exchange = Exchange::begin(metrics, &head, peer, route, repository);
-            let caller = self.admit(&head, peer).await;
+            let caller = self.enter(&head, peer, challenge::wanted(&endpoint, &head.method)).await;
             exchange.note_caller(caller.as_ref().ok());
             let response = self.answer_v2(head, incoming, &exchange, endpoint, (peer, caller)).await;
             (exchange, response)
         } else {
             let mut exchange = Exchange::begin(metrics, &head, peer, operations::route(path), None);
             let (is_open, is_api) = (operations::is_open(path), api::is_below(path));
-            let caller = if is_open { Ok(Caller::Anybody) } else { self.admit(&head, peer).await };
+            let caller =
+                if is_open { Ok(Caller::Anybody) } else { self.enter(&head, peer, Wanted::Other).await };
             exchange.note_caller(caller.as_ref().ok());
             let response = match caller {
                 Ok(caller) => {
                     head.extensions.insert(caller);
                     self.router.answer(Request::from_parts(head, incoming), peer).await.map(Payload::Routed)
                 }
-                Err(denial) if is_api => api::refused(denial).map(Payload::Routed),
-                Err(denial) => Reply::from(Refusal::from(denial)).into_response(),
+                Err(denied) if is_api => api::refused(denied).map(Payload::Routed),
+                Err(denied) => Reply::from(Refusal::from(denied)).into_response(),
             };
             (exchange, response)
         };

@@ -13,10 +13,11 @@ use http::{HeaderValue, Response, StatusCode};
 use prometheus_client::encoding::text::encode;
 use serde_json::json;
 
+use super::challenge::TOKENS;
 use super::payload::Payload;
 use super::reply::Reply;
 use super::status::Refusal;
-use super::{AppState, api};
+use super::{AppState, api, token};
 use crate::oci::PathError;
 
 /// Tells whether the registry can work.
@@ -50,13 +51,15 @@ pub(super) fn router(state: Arc<AppState>) -> Router {
         .route("/livez", get(livez))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
+        .route(TOKENS, get(token::issue))
         .fallback(async || response(Refusal::from(PathError::NotFound).into()))
         .with_state(state)
 }
 
-/// Whether a path is for everybody: whoever asks whether the server lives has no password.
+/// Whether a path is for everybody: whoever asks whether the server lives has no password, and whoever asks for a
+/// token shows it there.
 pub(super) fn is_open(path: &str) -> bool {
-    matches!(path, "/livez" | "/readyz")
+    matches!(path, "/livez" | "/readyz" | TOKENS)
 }
 
 /// The label of a path that is not the protocol's.
@@ -65,6 +68,7 @@ pub(super) fn route(path: &str) -> &'static str {
         "/livez" => "livez",
         "/readyz" => "readyz",
         "/metrics" => "metrics",
+        TOKENS => "token",
         path if api::is_below(path) => "api",
         _ => "other",
     }
@@ -94,6 +98,6 @@ async fn metrics(State(state): State<Arc<AppState>>) -> Response<Body> {
     response(Reply::new(StatusCode::OK).with(CONTENT_TYPE, form).body(Payload::Whole(text.into())))
 }
 
-fn response(reply: Reply) -> Response<Body> {
+pub(super) fn response(reply: Reply) -> Response<Body> {
     reply.into_response().map(Body::new)
 }

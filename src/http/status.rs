@@ -6,6 +6,7 @@ use http::header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, StatusCode};
 use serde_json::json;
 
+use super::challenge::Denied;
 use super::reply::Reply;
 use super::request_body::CollectError;
 use crate::auth::Denial;
@@ -111,25 +112,23 @@ impl From<Refusal> for Reply {
     }
 }
 
-impl From<Denial> for Refusal {
-    fn from(denial: Denial) -> Self {
-        let code = match denial {
+impl From<Denied> for Refusal {
+    fn from(refused: Denied) -> Self {
+        let code = match refused.denial {
             Denial::Unknown => ErrorCode::Unauthorized,
             Denial::Wait(_) => ErrorCode::TooManyRequests,
         };
-        let (status, (name, value), message) = denied(denial);
+        let (status, (name, value), message) = denied(refused);
         Self::new(status, code, message).with(name, value)
     }
 }
 
 /// What it is on any wire that somebody is not let in: the status, the header that goes with it, and words.
-pub(super) fn denied(denial: Denial) -> (StatusCode, (HeaderName, HeaderValue), String) {
-    match denial {
-        // Basic (RFC 7617): what Docker and all other clients answer with the password that they know.
+pub(super) fn denied(denied: Denied) -> (StatusCode, (HeaderName, HeaderValue), String) {
+    match denied.denial {
         Denial::Unknown => {
-            let challenge = HeaderValue::from_static("Basic realm=\"orlop\", charset=\"UTF-8\"");
             let message = "this registry wants to know who you are: log in with a user and password";
-            (StatusCode::UNAUTHORIZED, (WWW_AUTHENTICATE, challenge), message.into())
+            (StatusCode::UNAUTHORIZED, (WWW_AUTHENTICATE, denied.challenge), message.into())
         }
         Denial::Wait(wait) => {
             let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);

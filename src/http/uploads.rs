@@ -40,6 +40,9 @@ async fn is_mounted(call: &Call<'_>, repository: &Repository, digest: &Digest) -
             Err(_) => return Ok(false),
         },
     };
+    if !call.may_mount(from.as_ref()) {
+        return Ok(false);
+    }
     Ok(repository.mount(digest, from.as_ref()).await?.is_some())
 }
 

@@ -7,11 +7,11 @@ use http::header::X_CONTENT_TYPE_OPTIONS;
 use http::{HeaderValue, Method, Response, StatusCode};
 
 use super::call::{Answered, Call};
+use super::challenge::Denied;
 use super::payload::Payload;
 use super::reply::{API_VERSION, Reply};
 use super::status::Refusal;
 use super::{base, blobs, catalog, manifests, referrers, tags, uploads};
-use crate::auth::Denial;
 use crate::oci::{Endpoint, ErrorCode, PathError};
 
 /// Answers a request for what its path names, or says what is wrong with that.
@@ -22,8 +22,8 @@ pub(super) async fn answer(call: Call<'_>, endpoint: Result<Endpoint, PathError>
 }
 
 /// Answers somebody who is not let in: not even that a path makes no sense.
-pub(super) fn refuse(denial: Denial, method: &Method) -> Response<Payload> {
-    told(Err(denial.into()), method == Method::HEAD)
+pub(super) fn refuse(denied: Denied, method: &Method) -> Response<Payload> {
+    told(Err(denied.into()), method == Method::HEAD)
 }
 
 /// The answer with what every one has.

@@ -237,7 +237,7 @@ impl ReclaimableReport {
 impl From<Reclaimable> for Waiting {
     fn from(found: Reclaimable) -> Self {
         let Reclaimable { count, allocated, due, next, last } = found;
-        Self { count, allocated, due, next: next.map(rfc3339), last: last.map(rfc3339) }
+        Self { count, allocated, due, next: next.map(Timestamp::rfc3339), last: last.map(Timestamp::rfc3339) }
     }
 }
 
@@ -268,8 +268,8 @@ impl From<ColdTag> for TagUsage {
         Self {
             repository: cold.repo.to_string(),
             tag: cold.tag.to_string(),
-            pulled: cold.pulled_at.map(rfc3339),
-            pushed: rfc3339(cold.pushed_at),
+            pulled: cold.pulled_at.map(Timestamp::rfc3339),
+            pushed: cold.pushed_at.rfc3339(),
         }
     }
 }
@@ -279,10 +279,4 @@ impl From<QuotaUse> for QuotaReport {
         let QuotaUse { quota, bytes, tags } = found;
         Self { scope: quota.scope, bytes, most_bytes: quota.bytes, tags, most_tags: quota.tags }
     }
-}
-
-/// A time as people and programs read it, to the second.
-fn rfc3339(at: Timestamp) -> String {
-    let since = std::time::Duration::from_millis(u64::try_from(at.0).unwrap_or(0));
-    humantime::format_rfc3339_seconds(std::time::UNIX_EPOCH + since).to_string()
 }

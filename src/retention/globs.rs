@@ -6,7 +6,7 @@ use super::error::Mistake;
 
 /// Globs, and globs of exceptions. A list that names exceptions alone means everything else.
 #[derive(Debug, Clone)]
-pub(super) struct Globs {
+pub(crate) struct Globs {
     /// `None`: everything.
     only: Option<GlobSet>,
     except: GlobSet,
@@ -14,7 +14,7 @@ pub(super) struct Globs {
 
 impl Globs {
     /// Globs of repository names: `*` stops at a slash, `**` does not.
-    pub(super) fn of_names(key: &'static str, patterns: &[String]) -> Result<Self, Mistake> {
+    pub(crate) fn of_names(key: &'static str, patterns: &[String]) -> Result<Self, Mistake> {
         Self::build(key, patterns, true)
     }
 
@@ -50,7 +50,7 @@ impl Globs {
     }
 
     /// Whether a glob matches and no exception does.
-    pub(super) fn matches(&self, text: &str) -> bool {
+    pub(crate) fn matches(&self, text: &str) -> bool {
         self.only.as_ref().is_none_or(|only| only.is_match(text)) && !self.except.is_match(text)
     }
 }

@@ -41,6 +41,7 @@ pub use compiled::{Compiled, RuleLabel};
 pub use error::{Mistake, Oddity, Place, PolicyError, Warning};
 pub use evaluate::evaluate;
 pub use explain::Explanation;
+pub(crate) use globs::Globs;
 pub use plan::{Cause, Decision, Expiry, KeepReason, RepoPlan, StepTarget};
 pub use policy::{Action, Order, Policies, Policy, Rule, TagList, When};
 pub use preset::{PRESETS, Preset};

@@ -16,6 +16,7 @@
 
 pub mod admin;
 mod ballast;
+mod door;
 mod errors;
 mod failure;
 mod filesystem;
@@ -33,10 +34,11 @@ mod shutdown;
 mod tasks;
 mod watch;
 
+pub use door::door;
 pub use errors::StartError;
 pub use health::{Health, Readiness};
 pub use lock::{DataLock, LockError};
 pub use open::{Opened, Purpose};
 pub use restore::{Restored, restore};
-pub use run::{door, listen_settings, serve};
+pub use run::{listen_settings, serve};
 pub use runtime::{background_runtime, runtime};

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::admin;
+use super::door::door;
 use super::errors::StartError;
 use super::health::{Health, keep_looking};
 use super::logging::Logs;
@@ -21,7 +22,6 @@ use super::shutdown;
 use super::tasks::supervise;
 use super::watch::{Watch, watch};
 use crate::auth::Door;
-use crate::clock::SystemClock;
 use crate::config::{self, Config};
 use crate::http::api::{Api, ApiSettings, Changes};
 use crate::http::listen::{ListenSettings, Peer, load_tls, serve as listen};
@@ -69,8 +69,9 @@ struct Server {
 impl Server {
     async fn start(config: &Config, draining: CancellationToken) -> Result<Self, StartError> {
         let settings = listen_settings(config)?;
-        let door = Arc::new(door(config)?);
         let opened = Arc::new(Opened::open(config, Purpose::Serve).await?);
+        let keys = (!config.storage.read_only).then_some(&*opened.metadata_dir);
+        let door = Arc::new(door(config, keys)?);
         if !config.storage.read_only {
             let interrupted = opened.registry.recover().await?;
             if interrupted > 0 {
@@ -260,20 +261,6 @@ pub fn listen_settings(config: &Config) -> Result<ListenSettings, StartError> {
 }
 
 /// The door, and who comes in.
-/// The door that the settings want, once what they name could be read.
-///
-/// # Errors
-/// [`StartError::Setting`].
-pub fn door(config: &Config) -> Result<Door, StartError> {
-    let Some(htpasswd) = &config.auth.htpasswd else {
-        return Ok(Door::open());
-    };
-    Door::locked(htpasswd, Arc::new(SystemClock)).map_err(|error| StartError::Setting {
-        key: "auth.htpasswd",
-        message: format!("{} cannot be read: {error}", htpasswd.display()),
-    })
-}
-
 fn http_settings(config: &Config) -> HttpSettings {
     HttpSettings {
         max_manifest_size: usize::try_from(config.manifests.max_size.0).unwrap_or(usize::MAX),
@@ -281,5 +268,6 @@ fn http_settings(config: &Config) -> HttpSettings {
         body_idle_timeout: config.server.body_idle_timeout.0,
         pages: PageLimits { default: config.lists.page.get(), max: config.lists.max_page.get() },
         public_url: config.server.public_url.as_ref().map(|url| url.as_str().to_owned()),
+        tls: config.server.tls_certificate.is_some(),
     }
 }

@@ -14,5 +14,6 @@ mod operations;
 mod queries;
 mod reports;
 mod tls;
+mod tokens;
 mod undo;
 mod uploads;

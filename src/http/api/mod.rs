@@ -48,8 +48,7 @@ use http::header::{CACHE_CONTROL, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderValue, StatusCode};
 use utoipa_axum::router::OpenApiRouter;
 
-use super::status::denied;
-use crate::auth::Denial;
+use super::challenge::Denied;
 
 use parameters::{Known, refuse_unknown};
 
@@ -120,8 +119,8 @@ pub(super) fn is_below(path: &str) -> bool {
 }
 
 /// The answer to somebody who is not let in.
-pub(super) fn refused(denial: Denial) -> Response {
-    let (status, (name, value), message) = denied(denial);
+pub(super) fn refused(denied: Denied) -> Response {
+    let (status, (name, value), message) = super::status::denied(denied);
     let mut response = Problem::new(status, message).into_response();
     response.headers_mut().insert(name, value);
     response

@@ -1,0 +1,190 @@
+//! What somebody wants to do, and what a token is good for: Docker's scopes
+//! (<https://distribution.github.io/distribution/spec/auth/scope/>).
+
+use serde::{Deserialize, Serialize};
+
+use crate::oci::RepoName;
+
+/// What is done to a repository.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// Reading it.
+    Pull,
+    /// Writing to it.
+    Push,
+    /// Taking something away.
+    Delete,
+}
+
+impl Action {
+    const ALL: [Self; 3] = [Self::Pull, Self::Push, Self::Delete];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Pull => "pull",
+            Self::Push => "push",
+            Self::Delete => "delete",
+        }
+    }
+}
+
+/// What a request wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wanted<'a> {
+    /// To do something to a repository.
+    Repository(&'a RepoName, Action),
+    /// The names of all repositories.
+    Catalog,
+    /// To know whether this is a registry that it may use.
+    Registry,
+    /// Anything else: what is the operator's, and paths that make no sense.
+    Other,
+}
+
+impl Wanted<'_> {
+    /// The scope of a token that would do, as a challenge names it. Whoever pushes reads too, and whoever
+    /// deletes looks first.
+    pub fn scope(self) -> Option<String> {
+        match self {
+            Self::Repository(name, Action::Pull) => Some(format!("repository:{name}:pull")),
+            Self::Repository(name, Action::Push) => Some(format!("repository:{name}:pull,push")),
+            Self::Repository(name, Action::Delete) => Some(format!("repository:{name}:pull,delete")),
+            Self::Catalog => Some("registry:catalog:*".into()),
+            Self::Registry | Self::Other => None,
+        }
+    }
+}
+
+/// What a token is good for, as it carries it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Grant {
+    #[serde(rename = "type")]
+    kind: String,
+    name: String,
+    actions: Vec<String>,
+}
+
+impl Grant {
+    /// What a scope asks for; `None` for what there is not here.
+    pub(super) fn asked(scope: &str) -> Option<Self> {
+        let (kind, rest) = scope.split_once(':')?;
+        let (name, actions) = rest.rsplit_once(':')?;
+        let actions: Vec<_> = actions.split(',').collect();
+        let asks = |action: &str| actions.contains(&action) || actions.contains(&"*");
+        match kind {
+            "repository" => {
+                let name: RepoName = name.parse().ok()?;
+                let actions = Action::ALL.map(Action::name).into_iter().filter(|action| asks(action));
+                Some(Self::of(kind, name.as_str(), actions.map(str::to_owned).collect()))
+            }
+            "registry" if name == "catalog" && asks("*") => Some(Self::of(kind, name, vec!["*".into()])),
+            _ => None,
+        }
+    }
+
+    fn of(kind: &str, name: &str, actions: Vec<String>) -> Self {
+        Self { kind: kind.into(), name: name.into(), actions }
+    }
+
+    /// The same as far as `allowed` goes; `None` if nothing is left.
+    pub(super) fn within(mut self, allowed: impl Fn(Wanted<'_>) -> bool) -> Option<Self> {
+        let name = self.name.parse::<RepoName>();
+        let is_repository = self.kind == "repository";
+        self.actions.retain(|action| match (is_repository, &name) {
+            (true, Ok(name)) => {
+                let known = Action::ALL.into_iter().find(|known| known.name() == action);
+                known.is_some_and(|action| allowed(Wanted::Repository(name, action)))
+            }
+            (true, Err(_)) => false,
+            (false, _) => allowed(Wanted::Catalog),
+        });
+        (!self.actions.is_empty()).then_some(self)
+    }
+
+    /// Whether it is good for this.
+    pub(super) fn covers(&self, wanted: Wanted<'_>) -> bool {
+        match wanted {
+            Wanted::Repository(name, action) => {
+                self.kind == "repository"
+                    && self.name == name.as_str()
+                    && self.actions.iter().any(|known| known == action.name())
+            }
+            Wanted::Catalog => self.kind == "registry" && self.name == "catalog",
+            Wanted::Registry | Wanted::Other => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(name: &str) -> RepoName {
+        name.parse().expect("a name")
+    }
+
+    #[test]
+    fn a_scope_is_good_for_what_it_names_and_nothing_else() {
+        let grant = Grant::asked("repository:team/app:pull,push").expect("a scope");
+        let app = name("team/app");
+        assert!(grant.covers(Wanted::Repository(&app, Action::Pull)));
+        assert!(grant.covers(Wanted::Repository(&app, Action::Push)));
+        assert!(!grant.covers(Wanted::Repository(&app, Action::Delete)));
+        for other in ["team/ap", "team/app/x", "team"] {
+            assert!(!grant.covers(Wanted::Repository(&name(other), Action::Pull)));
+        }
+        for wanted in [Wanted::Catalog, Wanted::Registry, Wanted::Other] {
+            assert!(!grant.covers(wanted));
+        }
+    }
+
+    #[test]
+    fn a_star_is_everything_that_there_is() {
+        let grant = Grant::asked("repository:app:*").expect("a scope");
+        assert!(Action::ALL.into_iter().all(|action| grant.covers(Wanted::Repository(&name("app"), action))));
+        assert!(Grant::asked("registry:catalog:*").expect("a scope").covers(Wanted::Catalog));
+    }
+
+    #[test]
+    fn what_there_is_not_is_no_scope() {
+        for scope in [
+            "",
+            ":",
+            "::",
+            "repository",
+            "repository:app",
+            "repository:Not A Name:pull",
+            "repository:*:pull",
+            "registry:catalog:pull",
+            "registry:*:*",
+            "registry:other:*",
+            "other:app:pull",
+            "repository:../x:pull",
+        ] {
+            assert_eq!(Grant::asked(scope), None, "{scope}");
+        }
+        let nothing = Grant::asked("repository:app:fly").expect("a scope");
+        assert_eq!(nothing.within(|_| true), None);
+    }
+
+    #[test]
+    fn a_grant_shrinks_to_what_is_allowed() {
+        let grant = Grant::asked("repository:app:pull,push").expect("a scope");
+        let pull =
+            grant.within(|wanted| matches!(wanted, Wanted::Repository(_, Action::Pull))).expect("left");
+        assert_eq!(Some(pull), Grant::asked("repository:app:pull"));
+        let catalog = Grant::asked("registry:catalog:*").expect("a scope");
+        assert_eq!(catalog.within(|_| false), None);
+    }
+
+    #[test]
+    fn a_challenge_names_a_scope_that_would_do() {
+        let app = name("app");
+        for action in Action::ALL {
+            let wanted = Wanted::Repository(&app, action);
+            assert!(Grant::asked(&wanted.scope().expect("a scope")).expect("a grant").covers(wanted));
+        }
+        let catalog = Wanted::Catalog.scope().expect("a scope");
+        assert!(Grant::asked(&catalog).expect("a grant").covers(Wanted::Catalog));
+    }
+}

@@ -1,0 +1,252 @@
+//! Tokens: what a client shows instead of a password, for a few minutes and for what it asked for
+//! (<https://distribution.github.io/distribution/spec/auth/jwt/>).
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, encode};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+use super::key::TokenKey;
+use super::scope::Grant;
+use crate::clock::Timestamp;
+
+/// Who signs, and for whom.
+const ISSUER: &str = "orlop";
+
+/// The longest token that is looked at.
+const LONGEST: usize = 16 << 10;
+
+/// How many tokens are remembered that were right a moment ago.
+const MOST: usize = 1000;
+
+/// Whom a token is for, and for what.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bearer {
+    pub(super) user: Option<User>,
+    pub(super) grants: Vec<Grant>,
+}
+
+/// A user, as a token names one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct User {
+    pub(super) name: Arc<str>,
+    /// What stands for the password that it was asked for with: with another one it is worth nothing.
+    pub(super) print: String,
+}
+
+/// A token that was issued.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Token {
+    /// The token itself.
+    pub text: String,
+    /// For how long it is good.
+    pub lifetime: Duration,
+    /// Since when.
+    pub issued_at: Timestamp,
+}
+
+/// Times are in seconds since the Unix epoch (RFC 7519).
+#[derive(Serialize, Deserialize)]
+struct Claims {
+    iss: String,
+    aud: String,
+    sub: String,
+    iat: i64,
+    nbf: i64,
+    exp: i64,
+    jti: String,
+    access: Vec<Grant>,
+    user: Option<User>,
+}
+
+/// Issues tokens and knows its own again.
+pub struct Tokens {
+    signing: EncodingKey,
+    verifying: DecodingKey,
+    validation: Validation,
+    lifetime: Duration,
+    verified: Mutex<Verified>,
+}
+
+/// By the hashes of their tokens; until when they are good, in seconds since the Unix epoch.
+type Verified = HashMap<[u8; 32], (Arc<Bearer>, i64)>;
+
+impl Tokens {
+    /// Tokens that are signed with `key` and good for `lifetime`.
+    pub fn new(key: &TokenKey, lifetime: Duration) -> Self {
+        let mut validation = Validation::new(Algorithm::EdDSA);
+        validation.set_issuer(&[ISSUER]);
+        validation.set_audience(&[ISSUER]);
+        validation.set_required_spec_claims(&["iss", "aud", "exp", "nbf"]);
+        // Times are compared here, by the clock that all else goes by.
+        validation.validate_exp = false;
+        Self {
+            signing: EncodingKey::from_ed_der(&key.private),
+            verifying: DecodingKey::from_ed_der(&key.public),
+            validation,
+            lifetime,
+            verified: Mutex::default(),
+        }
+    }
+
+    /// A token.
+    ///
+    /// # Errors
+    /// It could not be signed.
+    pub(super) fn issue(&self, bearer: Bearer, now: Timestamp) -> io::Result<Token> {
+        let iat = now.0.div_euclid(1000);
+        let claims = Claims {
+            iss: ISSUER.into(),
+            aud: ISSUER.into(),
+            sub: bearer.user.as_ref().map_or_else(String::new, |user| user.name.to_string()),
+            iat,
+            nbf: iat,
+            exp: iat.saturating_add_unsigned(self.lifetime.as_secs()),
+            jti: Uuid::new_v4().simple().to_string(),
+            access: bearer.grants,
+            user: bearer.user,
+        };
+        let text =
+            encode(&Header::new(Algorithm::EdDSA), &claims, &self.signing).map_err(io::Error::other)?;
+        Ok(Token { text, lifetime: self.lifetime, issued_at: Timestamp(iat.saturating_mul(1000)) })
+    }
+
+    /// Whom a token is for, if it is one of these and good now.
+    pub(super) fn verify(&self, text: &[u8], now: Timestamp) -> Option<Arc<Bearer>> {
+        if text.len() > LONGEST {
+            return None;
+        }
+        let (hash, now) = (Sha256::digest(text).into(), now.0.div_euclid(1000));
+        if let Some((bearer, _)) = self.lock().get(&hash).filter(|(_, until)| now < *until) {
+            return Some(Arc::clone(bearer));
+        }
+        let claims = decode::<Claims>(text, &self.verifying, &self.validation).ok()?.claims;
+        if now < claims.nbf || now >= claims.exp {
+            return None;
+        }
+        let bearer = Arc::new(Bearer { user: claims.user, grants: claims.access });
+        self.remember(hash, (Arc::clone(&bearer), claims.exp), now);
+        Some(bearer)
+    }
+
+    fn remember(&self, hash: [u8; 32], entry: (Arc<Bearer>, i64), now: i64) {
+        let mut verified = self.lock();
+        if verified.len() >= MOST {
+            verified.retain(|_, (_, until)| now < *until);
+        }
+        if verified.len() < MOST {
+            verified.insert(hash, entry);
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Verified> {
+        self.verified.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::Engine;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    const LIFE: Duration = Duration::from_secs(300);
+    const NOW: Timestamp = Timestamp(1_700_000_000_000);
+
+    fn tokens() -> Tokens {
+        Tokens::new(&TokenKey::random().expect("a key"), LIFE)
+    }
+
+    fn bearer() -> Bearer {
+        let user = User { name: "ann".into(), print: "1".into() };
+        Bearer { user: Some(user), grants: vec![Grant::asked("repository:app:pull").expect("a scope")] }
+    }
+
+    fn after(seconds: i64) -> Timestamp {
+        Timestamp(NOW.0 + seconds * 1000)
+    }
+
+    #[test]
+    fn a_token_is_good_for_its_time() {
+        let tokens = tokens();
+        let token = tokens.issue(bearer(), NOW).expect("issued").text;
+        for _ in 0..2 {
+            assert_eq!(tokens.verify(token.as_bytes(), NOW).as_deref(), Some(&bearer()));
+            assert_eq!(tokens.verify(token.as_bytes(), after(299)).as_deref(), Some(&bearer()));
+            assert_eq!(tokens.verify(token.as_bytes(), after(300)), None, "its time is over");
+        }
+        let fresh = tokens.issue(bearer(), NOW).expect("issued").text;
+        assert_eq!(tokens.verify(fresh.as_bytes(), after(-1)), None, "its time has not begun");
+    }
+
+    #[test]
+    fn only_what_was_signed_here_is_a_token() {
+        let (tokens, others) = (tokens(), tokens());
+        let other = others.issue(bearer(), NOW).expect("issued").text;
+        assert_eq!(tokens.verify(other.as_bytes(), NOW), None, "another registry's");
+        let token = tokens.issue(bearer(), NOW).expect("issued").text;
+        for at in 0..token.len() {
+            let mut changed = token.clone().into_bytes();
+            changed[at] = if changed[at] == b'A' { b'B' } else { b'A' };
+            // The last letter of the signature holds bits that mean nothing, and may not differ all the same.
+            assert_eq!(tokens.verify(&changed, NOW), None, "changed at {at}");
+        }
+        for wrong in [&b""[..], b".", b"..", b"...", b"e30.e30.", b"\xff"] {
+            assert_eq!(tokens.verify(wrong, NOW), None);
+        }
+        assert_eq!(tokens.verify(&vec![b'a'; 1 << 20], NOW), None);
+    }
+
+    /// A token with another head or other claims, signed with `key` as `alg` says.
+    fn forged(alg: Algorithm, key: &EncodingKey, change: impl Fn(&mut Value)) -> String {
+        let mut claims = json!({
+            "iss": ISSUER, "aud": ISSUER, "sub": "", "iat": 1_700_000_000, "nbf": 1_700_000_000,
+            "exp": 1_700_000_300, "jti": "x", "access": [], "user": null,
+        });
+        change(&mut claims);
+        encode(&Header::new(alg), &claims, key).expect("signed")
+    }
+
+    #[test]
+    fn a_token_says_nothing_of_how_it_is_verified() {
+        let key = TokenKey::random().expect("a key");
+        let tokens = Tokens::new(&key, LIFE);
+        let right = EncodingKey::from_ed_der(&key.private);
+        let honest = forged(Algorithm::EdDSA, &right, |_| {});
+        assert!(tokens.verify(honest.as_bytes(), NOW).is_some());
+        // The public key taken for a shared secret, and no signature at all.
+        let confused = forged(Algorithm::HS256, &EncodingKey::from_secret(&key.public), |_| {});
+        assert_eq!(tokens.verify(confused.as_bytes(), NOW), None);
+        let none = URL_SAFE_NO_PAD.encode(r#"{"alg":"none","typ":"JWT"}"#);
+        let claims = honest.split('.').nth(1).expect("claims");
+        for unsigned in [format!("{none}.{claims}."), format!("{none}.{claims}.x")] {
+            assert_eq!(tokens.verify(unsigned.as_bytes(), NOW), None);
+        }
+    }
+
+    #[test]
+    fn a_token_for_somebody_else_is_none() {
+        let key = TokenKey::random().expect("a key");
+        let tokens = Tokens::new(&key, LIFE);
+        let right = EncodingKey::from_ed_der(&key.private);
+        let wrong: [fn(&mut Value); 6] = [
+            |claims| claims["aud"] = json!("another"),
+            |claims| claims["iss"] = json!("another"),
+            |claims| drop(claims.as_object_mut().expect("an object").remove("aud")),
+            |claims| drop(claims.as_object_mut().expect("an object").remove("exp")),
+            |claims| claims["exp"] = json!(1_600_000_000),
+            |claims| claims["nbf"] = json!(1_800_000_000),
+        ];
+        for change in wrong {
+            let forged = forged(Algorithm::EdDSA, &right, change);
+            assert_eq!(tokens.verify(forged.as_bytes(), NOW), None);
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! What somebody who is not let in is asked for.
+
+use http::header::{AUTHORIZATION, HOST};
+use http::request::Parts;
+use http::uri::Authority;
+use http::{HeaderValue, Method};
+
+use super::AppState;
+use super::reply::value;
+use crate::auth::{Action, Denial, Wanted};
+use crate::oci::{Endpoint, PathError};
+
+/// Where tokens are.
+pub(super) const TOKENS: &str = "/auth/token";
+
+/// Whom tokens are for, as clients repeat it.
+const SERVICE: &str = "orlop";
+
+/// Somebody who is not let in.
+#[derive(Debug)]
+pub(super) struct Denied {
+    pub(super) denial: Denial,
+    pub(super) challenge: HeaderValue,
+}
+
+impl Denied {
+    /// Somebody who wanted something by a request with this head.
+    pub(super) fn new(denial: Denial, state: &AppState, head: &Parts, wanted: Wanted<'_>) -> Self {
+        let challenge = match wanted {
+            // The operator's is asked for by people and scrapers, who know passwords and no tokens.
+            Wanted::Other => basic(),
+            _ if state.door.has_tokens() => bearer(state, head, wanted),
+            _ => basic(),
+        };
+        Self { denial, challenge }
+    }
+
+    /// Somebody who asked for a token.
+    pub(super) fn for_token(denial: Denial) -> Self {
+        Self { denial, challenge: basic() }
+    }
+}
+
+/// Basic (RFC 7617): what Docker and all other clients answer with the password that they know.
+fn basic() -> HeaderValue {
+    HeaderValue::from_static("Basic realm=\"orlop\", charset=\"UTF-8\"")
+}
+
+/// Docker's token protocol: where to get a token, and for what.
+fn bearer(state: &AppState, head: &Parts, wanted: Wanted<'_>) -> HeaderValue {
+    let realm = realm(state, head);
+    let scope = wanted.scope().map_or_else(String::new, |scope| format!(",scope=\"{scope}\""));
+    let error = if head.headers.contains_key(AUTHORIZATION) { ",error=\"invalid_token\"" } else { "" };
+    value(format!("Bearer realm=\"{realm}\",service=\"{SERVICE}\"{scope}{error}"))
+}
+
+/// The address of tokens. Clients want a whole one, so it begins with what they called this server.
+fn realm(state: &AppState, head: &Parts) -> String {
+    if state.settings.public_url.is_some() {
+        return state.settings.locate(TOKENS.into());
+    }
+    let scheme = if state.settings.tls { "https" } else { "http" };
+    let host = head.headers.get(HOST).and_then(|host| host.to_str().ok()?.parse::<Authority>().ok());
+    let authority = head.uri.authority().cloned().or(host);
+    // What is sent back is the client's own word for this server, so it must be a host and a port and no more.
+    let plain = authority.filter(|authority| !authority.as_str().contains(['@', '"', '\\']));
+    format!("{scheme}://{}{TOKENS}", plain.as_ref().map_or("localhost", Authority::as_str))
+}
+
+/// What a request wants. Every endpoint is decided here: a new one does not compile before it is.
+pub(super) fn wanted<'a>(endpoint: &'a Result<Endpoint, PathError>, method: &Method) -> Wanted<'a> {
+    let reads = matches!(*method, Method::GET | Method::HEAD);
+    let action = match *method {
+        Method::GET | Method::HEAD => Action::Pull,
+        Method::DELETE => Action::Delete,
+        _ => Action::Push,
+    };
+    match endpoint {
+        Ok(Endpoint::Base) if reads => Wanted::Registry,
+        Ok(Endpoint::Catalog) if reads => Wanted::Catalog,
+        Ok(Endpoint::Base | Endpoint::Catalog) | Err(_) => Wanted::Other,
+        Ok(
+            Endpoint::Tags { name }
+            | Endpoint::Referrers { name, .. }
+            | Endpoint::Manifest { name, .. }
+            | Endpoint::Blob { name, .. },
+        ) => Wanted::Repository(name, action),
+        // Whoever asks how far an upload has come, or gives it up, began it.
+        Ok(Endpoint::Uploads { name } | Endpoint::Upload { name, .. }) => {
+            Wanted::Repository(name, Action::Push)
+        }
+    }
+}

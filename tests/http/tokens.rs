@@ -1,0 +1,322 @@
+//! Tokens: who gets one, for what, and what it opens.
+
+use std::fs;
+use std::sync::Arc;
+use std::time::Duration;
+
+use orlop::auth::{Door, Public, TokenKey, Tokens};
+use orlop::clock::ManualClock;
+use orlop::clock::Timestamp;
+use orlop::http::api::Changes;
+use reqwest::header::HOST;
+use reqwest::{Method, RequestBuilder, Response};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::kit::*;
+
+const LIFETIME: Duration = Duration::from_secs(300);
+
+struct House {
+    server: Server,
+    dir: TempDir,
+    clock: Arc<ManualClock>,
+}
+
+/// How somebody comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Comes {
+    Alone,
+    AsNobody,
+    AsAnn,
+    WithWrongPassword,
+    /// With a token that nobody asked for, for everything.
+    WithAnonymousToken,
+    /// With Ann's token for this scope.
+    With(&'static str),
+    WithNonsense,
+}
+
+impl House {
+    /// Where Ann does everything, and everybody pulls what is below `public/`. Two images are there.
+    async fn new() -> Self {
+        let house = Self::with(|_| {}).await;
+        for repository in ["public/app", "team/app"] {
+            house.push(repository).await;
+        }
+        house
+    }
+
+    async fn with(change: impl FnOnce(&mut Setup)) -> Self {
+        let dir = TempDir::new().expect("a folder");
+        let clock = Arc::new(ManualClock::at(Timestamp(1_000_000_000)));
+        write_users(&dir, "secret");
+        let door = Door::locked(&dir.path().join("users"), clock.clone()).expect("read");
+        let tokens = Tokens::new(&TokenKey::random().expect("a key"), LIFETIME);
+        let public = Public::of(&["public/**".into()]).expect("globs");
+        let server = Server::with(|setup| {
+            setup.door = door.with_public(public, tokens);
+            setup.changes = Changes::Anyone;
+            change(setup);
+        });
+        Self { server: server.await, dir, clock }
+    }
+
+    /// An image of one blob, by Ann.
+    async fn push(&self, repository: &str) {
+        let begun = self.send(Method::POST, &format!("/v2/{repository}/blobs/uploads/"), Comes::AsAnn).await;
+        assert_eq!(begun.status(), 202);
+        let location = text(begun.headers(), "location");
+        let blob = digest(b"{}");
+        let put = self.server.put(&format!("{location}?digest={blob}")).body("{}");
+        assert_eq!(as_ann(put).send().await.expect("answer").status(), 201);
+        let put = self.server.put(&format!("/v2/{repository}/manifests/1")).header("content-type", IMAGE);
+        let put = put.body(image(&blob, &blob, None));
+        assert_eq!(as_ann(put).send().await.expect("answer").status(), 201);
+    }
+
+    async fn send(&self, method: Method, path: &str, comes: Comes) -> Response {
+        let request = self.server.request(method, path);
+        let request = match comes {
+            Comes::Alone => request,
+            Comes::AsNobody => request.header("authorization", "Basic Og=="),
+            Comes::AsAnn => as_ann(request),
+            Comes::WithWrongPassword => request.basic_auth("ann", Some("mistaken")),
+            Comes::WithNonsense => request.bearer_auth("e30.e30.e30"),
+            Comes::WithAnonymousToken => {
+                let every = "repository:team/app:*&scope=repository:public/app:*&scope=registry:catalog:*";
+                request.bearer_auth(self.token(every, false).await)
+            }
+            Comes::With(scope) => request.bearer_auth(self.token(scope, true).await),
+        };
+        request.send().await.expect("answer")
+    }
+
+    /// A token for a scope.
+    async fn token(&self, scope: &str, as_user: bool) -> String {
+        let request = self.server.get(&format!("/auth/token?service=orlop&scope={scope}"));
+        let request = if as_user { as_ann(request) } else { request };
+        let response = request.send().await.expect("answer");
+        assert_eq!(response.status(), 200);
+        assert_eq!(text(response.headers(), "cache-control"), "no-store");
+        let told: Value = response.json().await.expect("JSON");
+        assert_eq!(told["expires_in"], 300);
+        assert_eq!(told["token"], told["access_token"]);
+        told["token"].as_str().expect("a token").to_owned()
+    }
+
+    async fn status(&self, method: Method, path: &str, comes: Comes) -> u16 {
+        self.send(method, path, comes).await.status().as_u16()
+    }
+}
+
+fn write_users(dir: &TempDir, password: &str) {
+    let hash = bcrypt::hash(password, 4).expect("hashed");
+    fs::write(dir.path().join("users"), format!("ann:{hash}\n")).expect("written");
+}
+
+fn as_ann(request: RequestBuilder) -> RequestBuilder {
+    request.basic_auth("ann", Some("secret"))
+}
+
+const METHODS: [&str; 7] = ["GET", "HEAD", "PUT", "POST", "PATCH", "DELETE", "OPTIONS"];
+
+/// What is done by a method to what is below a repository; uploads are a pusher's as a whole.
+fn action(method: &str, path: &str) -> &'static str {
+    match method {
+        _ if path.contains("/uploads/") => "push",
+        "GET" | "HEAD" => "pull",
+        "DELETE" => "delete",
+        _ => "push",
+    }
+}
+
+/// Whether somebody may: written without a look at how the registry decides it.
+fn may(comes: Comes, method: &str, path: &str) -> bool {
+    let reads = matches!(method, "GET" | "HEAD");
+    let below = |repository: &str| path.starts_with(&format!("/v2/{repository}/"));
+    let is_public = below("public/app") && action(method, path) == "pull";
+    match comes {
+        Comes::AsAnn => true,
+        Comes::WithWrongPassword | Comes::WithNonsense => false,
+        Comes::Alone | Comes::AsNobody => is_public,
+        Comes::WithAnonymousToken => is_public || (path == "/v2/" && reads),
+        Comes::With(scope) => {
+            let mut parts = scope.splitn(3, ':');
+            let (kind, name, actions) = (parts.next(), parts.next(), parts.next());
+            let (name, actions) = (name.expect("a name"), actions.expect("actions"));
+            let covers = actions.split(',').any(|named| named == "*" || named == action(method, path));
+            match kind {
+                _ if path == "/v2/" => reads,
+                Some("registry") => path == "/v2/_catalog" && reads,
+                _ => below(name) && covers,
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_endpoint_is_for_whom_it_is_for() {
+    let house = House::new().await;
+    let digest = digest(b"a");
+    let mut paths: Vec<String> = [
+        "/v2/",
+        "/v2/_catalog",
+        "/v2/nothing",
+        "/v2/Not/A/Name/manifests/x",
+        "/metrics",
+        "/api/v1/status",
+        "/api/v1/repositories",
+        "/nothing",
+        "/auth",
+        "/auth/token/",
+    ]
+    .map(str::to_owned)
+    .into();
+    for repository in ["public/app", "team/app", "team/none", "public"] {
+        paths.extend([
+            format!("/v2/{repository}/tags/list"),
+            format!("/v2/{repository}/manifests/none"),
+            format!("/v2/{repository}/manifests/{digest}"),
+            format!("/v2/{repository}/blobs/{digest}"),
+            format!("/v2/{repository}/referrers/{digest}"),
+            format!("/v2/{repository}/blobs/uploads/"),
+            format!("/v2/{repository}/blobs/uploads/00000000-0000-0000-0000-000000000000"),
+        ]);
+    }
+    let callers = [
+        Comes::Alone,
+        Comes::AsNobody,
+        Comes::AsAnn,
+        Comes::WithWrongPassword,
+        Comes::WithAnonymousToken,
+        Comes::WithNonsense,
+        Comes::With("repository:team/app:pull"),
+        Comes::With("repository:team/app:push"),
+        Comes::With("repository:team/app:pull,push,delete"),
+        Comes::With("repository:public/app:delete"),
+        Comes::With("repository:team/none:*"),
+        Comes::With("registry:catalog:*"),
+    ];
+    for comes in callers {
+        for path in &paths {
+            for method in METHODS {
+                // Guesses are slowed down; this one is about what a guess opens.
+                house.clock.advance(Duration::from_secs(30));
+                let status = house.status(method.parse().expect("a method"), path, comes).await;
+                let told = format!("{comes:?} {method} {path}: {status}");
+                assert_eq!(status != 401, may(comes, method, path), "{told}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn docker_is_told_where_to_get_a_token_and_for_what() {
+    let house = House::new().await;
+    let address = house.server.address;
+    let realm = format!("Bearer realm=\"http://{address}/auth/token\",service=\"orlop\"");
+    let challenge = async |method: Method, path: &str, comes| {
+        let response = house.send(method, path, comes).await;
+        text(response.headers(), "www-authenticate").to_owned()
+    };
+    let of = async |path| challenge(Method::GET, path, Comes::Alone).await;
+    assert_eq!(of("/v2/").await, realm);
+    assert_eq!(of("/v2/team/app/manifests/1").await, format!("{realm},scope=\"repository:team/app:pull\""));
+    assert_eq!(of("/v2/_catalog").await, format!("{realm},scope=\"registry:catalog:*\""));
+    let push = format!("{realm},scope=\"repository:public/app:pull,push\"");
+    assert_eq!(challenge(Method::POST, "/v2/public/app/blobs/uploads/", Comes::Alone).await, push);
+    assert!(challenge(Method::GET, "/v2/", Comes::WithNonsense).await.ends_with(",error=\"invalid_token\""));
+    assert!(of("/metrics").await.starts_with("Basic "), "people ask for that");
+}
+
+#[tokio::test]
+async fn a_realm_is_what_the_client_called_the_server_and_no_more() {
+    let house = House::new().await;
+    let realm = async |host: &str| {
+        let response = house.server.get("/v2/").header(HOST, host).send().await.expect("answer");
+        text(response.headers(), "www-authenticate").to_owned()
+    };
+    assert!(
+        realm("registry.lan:5000").await.starts_with("Bearer realm=\"http://registry.lan:5000/auth/token\"")
+    );
+    assert!(realm("[::1]:5000").await.starts_with("Bearer realm=\"http://[::1]:5000/auth/token\""));
+    for host in ["a\",realm=\"b", "ann@evil", "a/b", "a b", "a\\b"] {
+        let realm = realm(host).await;
+        assert!(
+            realm.is_empty() || realm.starts_with("Bearer realm=\"http://localhost/auth/token\""),
+            "{realm}"
+        );
+    }
+    let named =
+        House::with(|setup| setup.http.public_url = Some("https://example.org/registry/".into())).await;
+    let response = named.send(Method::GET, "/v2/", Comes::Alone).await;
+    let told = text(response.headers(), "www-authenticate");
+    assert!(told.starts_with("Bearer realm=\"https://example.org/registry/auth/token\""), "{told}");
+}
+
+#[tokio::test]
+async fn a_token_ends_with_its_time_and_with_its_user_s_password() {
+    let house = House::new().await;
+    let pull = "repository:team/app:pull";
+    let with = async |token: &str| {
+        let request = house.server.get("/v2/team/app/manifests/1").bearer_auth(token);
+        request.send().await.expect("answer").status().as_u16()
+    };
+    let token = house.token(pull, true).await;
+    assert_eq!(with(&token).await, 200);
+    house.clock.advance(LIFETIME - Duration::from_secs(1));
+    assert_eq!(with(&token).await, 200);
+    house.clock.advance(Duration::from_secs(1));
+    assert_eq!(with(&token).await, 401);
+
+    let token = house.token(pull, true).await;
+    assert_eq!(with(&token).await, 200);
+    write_users(&house.dir, "another");
+    house.clock.advance(Duration::from_secs(1));
+    assert_eq!(with(&token).await, 401, "it was asked for with another password");
+    fs::write(house.dir.path().join("users"), "").expect("written");
+    house.clock.advance(Duration::from_secs(1));
+    assert_eq!(with(&token).await, 401, "there is no such user");
+}
+
+#[tokio::test]
+async fn a_token_is_got_with_a_password_or_for_nobody() {
+    let house = House::new().await;
+    let token = "/auth/token?scope=repository:team/app:pull";
+    assert_eq!(house.status(Method::GET, token, Comes::Alone).await, 200);
+    assert_eq!(house.status(Method::GET, token, Comes::AsNobody).await, 200);
+    let denied = house.send(Method::GET, token, Comes::WithWrongPassword).await;
+    assert_eq!(denied.status(), 401);
+    assert!(text(denied.headers(), "www-authenticate").starts_with("Basic "));
+    let shown = Comes::With("repository:team/app:pull");
+    assert_eq!(house.status(Method::GET, token, shown).await, 401, "a token gets no other");
+    for _ in 0..20 {
+        house.status(Method::GET, token, Comes::WithWrongPassword).await;
+    }
+    assert_eq!(house.status(Method::GET, token, Comes::WithWrongPassword).await, 429, "guesses are slowed");
+    assert_eq!(house.status(Method::POST, token, Comes::AsAnn).await, 405, "then clients ask by GET");
+    assert_eq!(
+        Server::start().await.get(token).send().await.expect("answer").status(),
+        404,
+        "no tokens here"
+    );
+}
+
+#[tokio::test]
+async fn a_mount_takes_nothing_from_where_its_token_is_not_for() {
+    let house = House::new().await;
+    let blob = digest(b"{}");
+    let mount = async |to: &str, from: &str, scope: &'static str| {
+        let path = format!("/v2/{to}/blobs/uploads/?mount={blob}{from}");
+        house.status(Method::POST, &path, Comes::With(scope)).await
+    };
+    let push = "repository:other/one:pull,push";
+    assert_eq!(mount("other/one", "&from=team/app", push).await, 202, "an upload instead");
+    assert_eq!(mount("other/one", "", push).await, 202, "nor from anywhere");
+    assert_eq!(house.status(Method::HEAD, &format!("/v2/other/one/blobs/{blob}"), Comes::AsAnn).await, 404);
+    let both = "repository:other/one:pull,push&scope=repository:team/app:pull";
+    assert_eq!(mount("other/one", "&from=team/app", both).await, 201);
+    let joined = "repository:other/two:pull,push%20repository:team/app:pull";
+    assert_eq!(mount("other/two", "&from=team/app", joined).await, 201);
+}
