@@ -35,14 +35,9 @@ impl Call<'_> {
         Ok(self.state.registry.repository(name, access))
     }
 
-    /// Whether the caller may take blobs from there, or from anywhere: with a token only from where it is for.
-    pub(super) fn may_mount(&self, from: Option<&RepoName>) -> bool {
-        match from {
-            Some(from) => {
-                self.state.door.decide(&self.caller, Wanted::Repository(from, Action::Pull)).is_ok()
-            }
-            None => !matches!(self.caller, Caller::Bearer(_)),
-        }
+    /// Whether the caller may take blobs from a repository: with a token only from one that it is for.
+    pub(super) fn may_mount_from(&self, from: &RepoName) -> bool {
+        self.state.door.decide(&self.caller, Wanted::Repository(from, Action::Pull)).is_ok()
     }
 
     /// The same for a caller who changes what its history tells of.

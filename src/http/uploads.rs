@@ -40,7 +40,8 @@ async fn is_mounted(call: &Call<'_>, repository: &Repository, digest: &Digest) -
             Err(_) => return Ok(false),
         },
     };
-    if !call.may_mount(from.as_ref()) {
+    // No token is for "anywhere", so without a name it is what its user may pull that counts: everything.
+    if from.as_ref().is_some_and(|from| !call.may_mount_from(from)) {
         return Ok(false);
     }
     Ok(repository.mount(digest, from.as_ref()).await?.is_some())

@@ -313,10 +313,11 @@ async fn a_mount_takes_nothing_from_where_its_token_is_not_for() {
     };
     let push = "repository:other/one:pull,push";
     assert_eq!(mount("other/one", "&from=team/app", push).await, 202, "an upload instead");
-    assert_eq!(mount("other/one", "", push).await, 202, "nor from anywhere");
     assert_eq!(house.status(Method::HEAD, &format!("/v2/other/one/blobs/{blob}"), Comes::AsAnn).await, 404);
     let both = "repository:other/one:pull,push&scope=repository:team/app:pull";
     assert_eq!(mount("other/one", "&from=team/app", both).await, 201);
     let joined = "repository:other/two:pull,push%20repository:team/app:pull";
     assert_eq!(mount("other/two", "&from=team/app", joined).await, 201);
+    assert_eq!(mount("other/three", "", "repository:other/three:push").await, 201, "Ann may pull everything");
+    assert_eq!(mount("other/four", "", "repository:other/three:push").await, 401);
 }
