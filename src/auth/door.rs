@@ -61,6 +61,11 @@ impl Caller {
     pub(super) fn holds(&self, wanted: Wanted<'_>) -> bool {
         match self {
             Self::Anybody | Self::User(_) => true,
+            Self::Bearer(_) if let Wanted::Mount(to, from) = wanted => {
+                let (to, from) =
+                    (Wanted::Repository(to, Action::Push), Wanted::Repository(from, Action::Pull));
+                self.holds(to) && self.holds(from)
+            }
             Self::Bearer(bearer) => bearer.grants.iter().any(|grant| grant.covers(wanted)),
             Self::Stranger => false,
         }

@@ -33,6 +33,8 @@ impl Action {
 pub enum Wanted<'a> {
     /// To do something to a repository.
     Repository(&'a RepoName, Action),
+    /// To push to the first of these what the second has.
+    Mount(&'a RepoName, &'a RepoName),
     /// The names of all repositories.
     Catalog,
     /// To know whether this is a registry that it may use.
@@ -49,6 +51,7 @@ impl Wanted<'_> {
             Self::Repository(name, Action::Pull) => Some(format!("repository:{name}:pull")),
             Self::Repository(name, Action::Push) => Some(format!("repository:{name}:pull,push")),
             Self::Repository(name, Action::Delete) => Some(format!("repository:{name}:pull,delete")),
+            Self::Mount(to, from) => Some(format!("repository:{to}:pull,push repository:{from}:pull")),
             Self::Catalog => Some("registry:catalog:*".into()),
             Self::Registry | Self::Other => None,
         }
@@ -110,7 +113,7 @@ impl Grant {
                     && self.actions.iter().any(|known| known == action.name())
             }
             Wanted::Catalog => self.kind == "registry" && self.name == "catalog",
-            Wanted::Registry | Wanted::Other => false,
+            Wanted::Mount(..) | Wanted::Registry | Wanted::Other => false,
         }
     }
 }
@@ -184,6 +187,10 @@ mod tests {
             let wanted = Wanted::Repository(&app, action);
             assert!(Grant::asked(&wanted.scope().expect("a scope")).expect("a grant").covers(wanted));
         }
+        let mount = Wanted::Mount(&app, &name("other")).scope().expect("a scope");
+        let grants: Vec<_> = mount.split(' ').filter_map(Grant::asked).collect();
+        assert!(grants[0].covers(Wanted::Repository(&app, Action::Push)));
+        assert!(grants[1].covers(Wanted::Repository(&name("other"), Action::Pull)));
         let catalog = Wanted::Catalog.scope().expect("a scope");
         assert!(Grant::asked(&catalog).expect("a grant").covers(Wanted::Catalog));
     }

@@ -9,7 +9,7 @@ use super::reply::{Reply, value};
 use super::request_body::RequestBody;
 use super::status::Refusal;
 use super::{AppState, warnings};
-use crate::auth::{self, Action, Caller, Wanted};
+use crate::auth::{self, Caller};
 use crate::oci::{Endpoint, ErrorCode, RepoName};
 use crate::registry::Repository;
 
@@ -33,11 +33,6 @@ impl Call<'_> {
     pub(super) fn authorise(&self, name: RepoName) -> Result<Repository, Refusal> {
         let access = auth::access(&self.caller, &name);
         Ok(self.state.registry.repository(name, access))
-    }
-
-    /// Whether the caller may take blobs from a repository: with a token only from one that it is for.
-    pub(super) fn may_mount_from(&self, from: &RepoName) -> bool {
-        self.state.door.decide(&self.caller, Wanted::Repository(from, Action::Pull)).is_ok()
     }
 
     /// The same for a caller who changes what its history tells of.

@@ -6,9 +6,10 @@ use http::uri::Authority;
 use http::{HeaderValue, Method};
 
 use super::AppState;
+use super::query::Query;
 use super::reply::value;
 use crate::auth::{Action, Denial, Wanted};
-use crate::oci::{Endpoint, PathError};
+use crate::oci::{Endpoint, PathError, RepoName};
 
 /// Where tokens are.
 pub(super) const TOKENS: &str = "/auth/token";
@@ -67,8 +68,18 @@ fn realm(state: &AppState, head: &Parts) -> String {
     format!("{scheme}://{}{TOKENS}", plain.as_ref().map_or("localhost", Authority::as_str))
 }
 
+/// The repository that a request to mount a blob names as its source.
+pub(super) fn source(query: Query<'_>) -> Option<RepoName> {
+    query.get("mount")?;
+    query.get("from")?.parse().ok()
+}
+
 /// What a request wants. Every endpoint is decided here: a new one does not compile before it is.
-pub(super) fn wanted<'a>(endpoint: &'a Result<Endpoint, PathError>, method: &Method) -> Wanted<'a> {
+pub(super) fn wanted<'a>(
+    endpoint: &'a Result<Endpoint, PathError>,
+    method: &Method,
+    source: Option<&'a RepoName>,
+) -> Wanted<'a> {
     let reads = matches!(*method, Method::GET | Method::HEAD);
     let action = match *method {
         Method::GET | Method::HEAD => Action::Pull,
@@ -85,9 +96,11 @@ pub(super) fn wanted<'a>(endpoint: &'a Result<Endpoint, PathError>, method: &Met
             | Endpoint::Manifest { name, .. }
             | Endpoint::Blob { name, .. },
         ) => Wanted::Repository(name, action),
-        // Whoever asks how far an upload has come, or gives it up, began it.
-        Ok(Endpoint::Uploads { name } | Endpoint::Upload { name, .. }) => {
-            Wanted::Repository(name, Action::Push)
+        // Without a source no token could say where from: then what its user may pull counts, which is everything.
+        Ok(Endpoint::Uploads { name }) => {
+            source.map_or(Wanted::Repository(name, Action::Push), |source| Wanted::Mount(name, source))
         }
+        // Whoever asks how far an upload has come, or gives it up, began it.
+        Ok(Endpoint::Upload { name, .. }) => Wanted::Repository(name, Action::Push),
     }
 }

@@ -52,6 +52,7 @@ use api::Api;
 use call::Call;
 use challenge::Denied;
 use listen::{Answer, Peer};
+use query::Query;
 use reply::Reply;
 use request_body::RequestBody;
 use status::Refusal;
@@ -182,7 +183,9 @@ impl Answer for App {
             let route = endpoint.as_ref().map_or("invalid", Endpoint::route);
             let repository = endpoint.as_ref().ok().and_then(Endpoint::name).cloned();
             let mut exchange = Exchange::begin(metrics, &head, peer, route, repository);
-            let caller = self.enter(&head, peer, challenge::wanted(&endpoint, &head.method)).await;
+            let source = challenge::source(Query::new(head.uri.query()));
+            let wanted = challenge::wanted(&endpoint, &head.method, source.as_ref());
+            let caller = self.enter(&head, peer, wanted).await;
             exchange.note_caller(caller.as_ref().ok());
             let response = self.answer_v2(head, incoming, &exchange, endpoint, (peer, caller)).await;
             (exchange, response)

@@ -312,7 +312,13 @@ async fn a_mount_takes_nothing_from_where_its_token_is_not_for() {
         house.status(Method::POST, &path, Comes::With(scope)).await
     };
     let push = "repository:other/one:pull,push";
-    assert_eq!(mount("other/one", "&from=team/app", push).await, 202, "an upload instead");
+    let path = format!("/v2/other/one/blobs/uploads/?mount={blob}&from=team/app");
+    let denied = house.send(Method::POST, &path, Comes::With(push)).await;
+    assert_eq!(denied.status(), 401);
+    let scope = "scope=\"repository:other/one:pull,push repository:team/app:pull\"";
+    assert!(text(denied.headers(), "www-authenticate").contains(scope), "it is told which token would do");
+    let pull = "repository:other/one:pull&scope=repository:team/app:pull";
+    assert_eq!(mount("other/one", "&from=team/app", pull).await, 401, "nor does it push what it may pull");
     assert_eq!(house.status(Method::HEAD, &format!("/v2/other/one/blobs/{blob}"), Comes::AsAnn).await, 404);
     let both = "repository:other/one:pull,push&scope=repository:team/app:pull";
     assert_eq!(mount("other/one", "&from=team/app", both).await, 201);
