@@ -40,8 +40,8 @@ async fn token(state: &AppState, head: &Parts) -> Result<Option<Token>, Denial> 
         return Ok(None);
     }
     let scopes: Vec<_> = Query::new(head.uri.query()).all("scope").collect();
-    // Several come as several parameters or in one with spaces.
-    state.door.token(&caller, scopes.iter().flat_map(|scope| scope.split(' ')))
+    // Several come as several parameters or in one with spaces, which forms write as `+`; no scope has one.
+    state.door.token(&caller, scopes.iter().flat_map(|scope| scope.split([' ', '+'])))
 }
 
 /// Under both names: Docker's, and that of OAuth 2, which other clients read.

@@ -324,6 +324,8 @@ async fn a_mount_takes_nothing_from_where_its_token_is_not_for() {
     assert_eq!(mount("other/one", "&from=team/app", both).await, 201);
     let joined = "repository:other/two:pull,push%20repository:team/app:pull";
     assert_eq!(mount("other/two", "&from=team/app", joined).await, 201);
+    let as_form = "repository:other/five:pull,push+repository:team/app:pull";
+    assert_eq!(mount("other/five", "&from=team/app", as_form).await, 201);
     assert_eq!(mount("other/three", "", "repository:other/three:push").await, 201, "Ann may pull everything");
     assert_eq!(mount("other/four", "", "repository:other/three:push").await, 401);
 }
