@@ -187,9 +187,10 @@ impl Door {
             return Ok(None);
         };
         let user = match caller {
+            Caller::Anybody => return Ok(None),
             Caller::Stranger => None,
             Caller::User(name) => Some(lock.user(name).ok_or(Denial::Unknown)?),
-            Caller::Anybody | Caller::Bearer(_) => return Err(Denial::Unknown),
+            Caller::Bearer(_) => return Err(Denial::Unknown),
         };
         let asked = scopes.take(MOST_SCOPES).filter_map(Grant::asked);
         let grants = asked.filter_map(|grant| grant.within(|wanted| self.decide(caller, wanted).is_ok()));

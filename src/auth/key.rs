@@ -1,11 +1,12 @@
 //! The key that tokens are signed with: Ed25519 (RFC 8037), kept beside the facts so that tokens outlive a restart.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs;
+use std::io;
 use std::path::Path;
 
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
+
+use crate::store::durable;
 
 /// A key pair.
 pub struct TokenKey {
@@ -24,7 +25,7 @@ impl TokenKey {
             Ok(private) => Self::of(private),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let key = Self::random()?;
-                key.keep(path)?;
+                durable::write(path, &key.private, 0o600)?;
                 Ok(key)
             }
             Err(error) => Err(error),
@@ -46,16 +47,6 @@ impl TokenKey {
         let pair = Ed25519KeyPair::from_pkcs8_maybe_unchecked(&private).map_err(wrong)?;
         let public = pair.public_key().as_ref().to_vec();
         Ok(Self { private, public })
-    }
-
-    /// Half a key would keep the server from starting, so it gets its name when it is whole.
-    fn keep(&self, path: &Path) -> io::Result<()> {
-        let part = path.with_extension("part");
-        let _ = fs::remove_file(&part);
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&part)?;
-        file.write_all(&self.private)?;
-        file.sync_all()?;
-        fs::rename(&part, path)
     }
 }
 

@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | `door` | lets in who has a user's password or a token, or everybody, and decides what they may do |
 //! | `htpasswd`, `watched` | the users in a file, read again when it changes |
-//! | `verified` | passwords that were right a moment ago |
+//! | `verified`, `fresh` | passwords, and tokens, that were right a moment ago |
 //! | `guesses` | slows down who guesses |
 //! | `public` | what everybody may pull |
 //! | `scope` | what a request wants, and what a token is good for |
@@ -13,6 +13,7 @@
 //! A user may do everything: there are no roles yet.
 
 mod door;
+mod fresh;
 mod guesses;
 mod htpasswd;
 mod key;

@@ -1,9 +1,8 @@
 //! Tokens: what a client shows instead of a password, for a few minutes and for what it asked for
 //! (<https://distribution.github.io/distribution/spec/auth/jwt/>).
 
-use std::collections::HashMap;
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, encode};
@@ -11,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
+use super::fresh::Fresh;
 use super::key::TokenKey;
 use super::scope::Grant;
 use crate::clock::Timestamp;
@@ -20,9 +20,6 @@ const ISSUER: &str = "orlop";
 
 /// The longest token that is looked at.
 const LONGEST: usize = 16 << 10;
-
-/// How many tokens are remembered that were right a moment ago.
-const MOST: usize = 1000;
 
 /// Whom a token is for, and for what.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,11 +67,9 @@ pub struct Tokens {
     verifying: DecodingKey,
     validation: Validation,
     lifetime: Duration,
-    verified: Mutex<Verified>,
+    /// By the hashes of their tokens; until when they are good, in seconds since the Unix epoch.
+    verified: Fresh<[u8; 32], Arc<Bearer>, i64>,
 }
-
-/// By the hashes of their tokens; until when they are good, in seconds since the Unix epoch.
-type Verified = HashMap<[u8; 32], (Arc<Bearer>, i64)>;
 
 impl Tokens {
     /// Tokens that are signed with `key` and good for `lifetime`.
@@ -90,7 +85,7 @@ impl Tokens {
             verifying: DecodingKey::from_ed_der(&key.public),
             validation,
             lifetime,
-            verified: Mutex::default(),
+            verified: Fresh::default(),
         }
     }
 
@@ -122,30 +117,16 @@ impl Tokens {
             return None;
         }
         let (hash, now) = (Sha256::digest(text).into(), now.0.div_euclid(1000));
-        if let Some((bearer, _)) = self.lock().get(&hash).filter(|(_, until)| now < *until) {
-            return Some(Arc::clone(bearer));
+        if let Some(bearer) = self.verified.get(&hash, &now) {
+            return Some(bearer);
         }
         let claims = decode::<Claims>(text, &self.verifying, &self.validation).ok()?.claims;
         if now < claims.nbf || now >= claims.exp {
             return None;
         }
         let bearer = Arc::new(Bearer { user: claims.user, grants: claims.access });
-        self.remember(hash, (Arc::clone(&bearer), claims.exp), now);
+        self.verified.put(hash, Arc::clone(&bearer), claims.exp, &now);
         Some(bearer)
-    }
-
-    fn remember(&self, hash: [u8; 32], entry: (Arc<Bearer>, i64), now: i64) {
-        let mut verified = self.lock();
-        if verified.len() >= MOST {
-            verified.retain(|_, (_, until)| now < *until);
-        }
-        if verified.len() < MOST {
-            verified.insert(hash, entry);
-        }
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Verified> {
-        self.verified.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -1,18 +1,15 @@
 //! Passwords that were right a moment ago: to hash them anew for each request would cost a hundred times what the
 //! request does.
 
-use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
+use super::fresh::Fresh;
+
 /// For how long a password need not be hashed again.
 const FRESH: Duration = Duration::from_secs(5 * 60);
-
-/// How many are remembered.
-const MOST: usize = 1000;
 
 /// What stands for a user with a password: nothing of either can be read from it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -22,12 +19,12 @@ pub(super) struct Print([u8; 32]);
 pub(super) struct Verified {
     /// So that prints of one run mean nothing elsewhere.
     salt: Uuid,
-    until: Mutex<HashMap<Print, Duration>>,
+    fresh: Fresh<Print, (), Duration>,
 }
 
 impl Verified {
     pub(super) fn new() -> Self {
-        Self { salt: Uuid::new_v4(), until: Mutex::default() }
+        Self { salt: Uuid::new_v4(), fresh: Fresh::default() }
     }
 
     /// The print of a user with a password, by the `reading` of the file of users: with the next it is another.
@@ -42,18 +39,11 @@ impl Verified {
     }
 
     pub(super) fn is_fresh(&self, print: Print, now: Duration) -> bool {
-        let until = self.until.lock().unwrap_or_else(PoisonError::into_inner);
-        until.get(&print).is_some_and(|until| *until > now)
+        self.fresh.get(&print, &now).is_some()
     }
 
     pub(super) fn note(&self, print: Print, now: Duration) {
-        let mut until = self.until.lock().unwrap_or_else(PoisonError::into_inner);
-        if until.len() >= MOST {
-            until.retain(|_, until| *until > now);
-        }
-        if until.len() < MOST {
-            until.insert(print, now + FRESH);
-        }
+        self.fresh.put(print, (), now + FRESH, &now);
     }
 }
 

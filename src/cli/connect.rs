@@ -50,18 +50,18 @@ where
     Ok(connect(config, false).await?.get(path, parameters).await?)
 }
 
-/// The same for up to `most` items of a list.
+/// The same for up to `most` items of a list, or all.
 pub(super) async fn list<P, T>(
     config: &Config,
     path: &str,
     parameters: P,
-    most: usize,
+    most: Option<usize>,
 ) -> Result<Vec<T>, Failure>
 where
     P: Serialize,
     T: DeserializeOwned,
 {
-    Ok(connect(config, false).await?.list(path, parameters, most).await?)
+    Ok(connect(config, false).await?.list(path, parameters, most.unwrap_or(usize::MAX)).await?)
 }
 
 async fn here(config: &Config, opened: Opened, change: bool) -> Result<ApiClient, Failure> {

@@ -18,7 +18,8 @@ pub(super) fn run(
     json: bool,
 ) -> Result<ExitCode, Failure> {
     let parameters = EventParameters { kind, ..EventParameters::default() };
-    let found: Vec<StoreEvent> = start()?.block_on(list(config, &path(&["events"]), parameters, limit))?;
+    let found: Vec<StoreEvent> =
+        start()?.block_on(list(config, &path(&["events"]), parameters, Some(limit)))?;
     if json {
         print_json(&found);
         return Ok(exit_code(true));

@@ -16,12 +16,8 @@ pub(super) fn repositories(
     list: &ListArgs,
 ) -> Result<ExitCode, Failure> {
     let parameters = ListParameters { prefix, ..parameters(list) };
-    let found: Vec<Repository> = start()?.block_on(connect::list(
-        config,
-        &path(&["repositories"]),
-        parameters,
-        list.limit.unwrap_or(usize::MAX),
-    ))?;
+    let found: Vec<Repository> =
+        start()?.block_on(connect::list(config, &path(&["repositories"]), parameters, list.limit))?;
     if list.output.json {
         print_json(&found);
         return Ok(exit_code(true));
@@ -45,12 +41,7 @@ pub(super) fn repositories(
 /// Lists the tags of `repository`.
 pub(super) fn tags(config: &Config, repository: &str, list: &ListArgs) -> Result<ExitCode, Failure> {
     let path = path(&["repositories", repository, "tags"]);
-    let found: Vec<Tag> = start()?.block_on(connect::list(
-        config,
-        &path,
-        parameters(list),
-        list.limit.unwrap_or(usize::MAX),
-    ))?;
+    let found: Vec<Tag> = start()?.block_on(connect::list(config, &path, parameters(list), list.limit))?;
     if list.output.json {
         print_json(&found);
         return Ok(exit_code(true));

@@ -1,9 +1,9 @@
 //! Results, for people and for programs.
 
 use std::fmt::Write as _;
-use std::time::{Duration, UNIX_EPOCH};
 
 use super::table::{print_json, size, write_out};
+use crate::clock::Timestamp;
 use crate::jobs::backup::BackupReport;
 use crate::jobs::fsck::FsckReport;
 use crate::jobs::scrub::ScrubReport;
@@ -82,8 +82,7 @@ fn scrub(report: &ScrubReport) -> String {
     let so_far = if report.whole { "" } else { " so far in this pass" };
     let _ = writeln!(text, "{blobs} ({bytes}) and {} checked{so_far}", many(report.manifests, "manifest"));
     if !report.whole {
-        let last = report.finished_at.and_then(|at| u64::try_from(at).ok()).map(Duration::from_millis);
-        let last = last.map(|at| humantime::format_rfc3339_seconds(UNIX_EPOCH + at).to_string());
+        let last = report.finished_at.map(|at| Timestamp(at).rfc3339());
         let _ = writeln!(text, "everything was last read through: {}", last.as_deref().unwrap_or("never"));
     }
     if let Some(reason) = &report.paused {

@@ -26,8 +26,8 @@ fn path_of(TagName { repository, tag }: &TagName, more: &[&str]) -> String {
 }
 
 fn history(config: &Config, tag: &TagName, limit: Option<usize>, json: bool) -> Result<ExitCode, Failure> {
-    let (path, most) = (path_of(tag, &["history"]), limit.unwrap_or(usize::MAX));
-    let found: Vec<Event> = start()?.block_on(list(config, &path, PageParameters::default(), most))?;
+    let path = path_of(tag, &["history"]);
+    let found: Vec<Event> = start()?.block_on(list(config, &path, PageParameters::default(), limit))?;
     if json {
         print_json(&found);
         return Ok(exit_code(true));

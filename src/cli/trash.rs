@@ -37,8 +37,8 @@ fn list(
 ) -> Result<ExitCode, Failure> {
     let repository = repository.map(|name| name.to_string());
     let parameters = TrashParameters { repository, ..TrashParameters::default() };
-    let (path, most) = (path(&["trash"]), limit.unwrap_or(usize::MAX));
-    let found: Vec<Removed> = start()?.block_on(connect::list(config, &path, parameters, most))?;
+    let found: Vec<Removed> =
+        start()?.block_on(connect::list(config, &path(&["trash"]), parameters, limit))?;
     if json {
         print_json(&found);
         return Ok(exit_code(true));

@@ -3,7 +3,7 @@
 use http::header::{AUTHORIZATION, HOST};
 use http::request::Parts;
 use http::uri::Authority;
-use http::{HeaderValue, Method};
+use http::{HeaderValue, Method, Uri};
 
 use super::AppState;
 use super::query::Query;
@@ -69,7 +69,10 @@ fn realm(state: &AppState, head: &Parts) -> String {
 }
 
 /// The repository that a request to mount a blob names as its source.
-pub(super) fn source(query: Query<'_>) -> Option<RepoName> {
+pub(super) fn source(endpoint: &Result<Endpoint, PathError>, uri: &Uri) -> Option<RepoName> {
+    // Others, most of all pulls, have nothing there to be read.
+    let Ok(Endpoint::Uploads { .. }) = endpoint else { return None };
+    let query = Query::new(uri.query());
     query.get("mount")?;
     query.get("from")?.parse().ok()
 }

@@ -52,7 +52,6 @@ use api::Api;
 use call::Call;
 use challenge::Denied;
 use listen::{Answer, Peer};
-use query::Query;
 use reply::Reply;
 use request_body::RequestBody;
 use status::Refusal;
@@ -120,6 +119,19 @@ pub struct AppState {
     pub exposition: prometheus_client::registry::Registry,
 }
 
+impl AppState {
+    /// Lets somebody in, or not. Whoever may use a socket of this machine may read the files behind it too.
+    async fn admit(&self, head: &Parts, peer: Peer) -> Result<Caller, Denial> {
+        match peer {
+            Peer::Unix => Ok(Caller::Anybody),
+            Peer::Tcp(address) => {
+                let credentials = head.headers.get(AUTHORIZATION).map(HeaderValue::as_bytes);
+                self.door.admit(credentials, address.ip()).await
+            }
+        }
+    }
+}
+
 /// The registry as it answers requests.
 #[derive(Clone)]
 pub struct App {
@@ -135,21 +147,10 @@ impl App {
         Self { state, router }
     }
 
-    /// Lets somebody in, or not. Whoever may use a socket of this machine may read the files behind it too.
-    async fn admit(&self, head: &Parts, peer: Peer) -> Result<Caller, Denial> {
-        match peer {
-            Peer::Unix => Ok(Caller::Anybody),
-            Peer::Tcp(address) => {
-                let credentials = head.headers.get(AUTHORIZATION).map(HeaderValue::as_bytes);
-                self.state.door.admit(credentials, address.ip()).await
-            }
-        }
-    }
-
     /// Lets somebody in to do what they want, or not.
     async fn enter(&self, head: &Parts, peer: Peer, wanted: Wanted<'_>) -> Result<Caller, Denied> {
         let decide = |caller| self.state.door.decide(&caller, wanted).map(|()| caller);
-        let caller = self.admit(head, peer).await.and_then(decide);
+        let caller = self.state.admit(head, peer).await.and_then(decide);
         caller.map_err(|denial| Denied::new(denial, &self.state, head, wanted))
     }
 
@@ -183,7 +184,7 @@ impl Answer for App {
             let route = endpoint.as_ref().map_or("invalid", Endpoint::route);
             let repository = endpoint.as_ref().ok().and_then(Endpoint::name).cloned();
             let mut exchange = Exchange::begin(metrics, &head, peer, route, repository);
-            let source = challenge::source(Query::new(head.uri.query()));
+            let source = challenge::source(&endpoint, &head.uri);
             let wanted = challenge::wanted(&endpoint, &head.method, source.as_ref());
             let caller = self.enter(&head, peer, wanted).await;
             exchange.note_caller(caller.as_ref().ok());

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::{Request, State};
-use http::header::{AUTHORIZATION, CACHE_CONTROL};
+use http::header::CACHE_CONTROL;
 use http::request::Parts;
 use http::{HeaderValue, Response, StatusCode};
 use serde_json::json;
@@ -31,14 +31,8 @@ pub(super) async fn issue(State(state): State<Arc<AppState>>, request: Request) 
 }
 
 async fn token(state: &AppState, head: &Parts) -> Result<Option<Token>, Denial> {
-    let Some(Peer::Tcp(peer)) = head.extensions.get::<Peer>() else {
-        return Ok(None);
-    };
-    let credentials = head.headers.get(AUTHORIZATION).map(HeaderValue::as_bytes);
-    let caller = state.door.admit(credentials, peer.ip()).await?;
-    if !state.door.has_tokens() {
-        return Ok(None);
-    }
+    let peer = head.extensions.get::<Peer>().copied().unwrap_or(Peer::Unix);
+    let caller = state.admit(head, peer).await?;
     let scopes: Vec<_> = Query::new(head.uri.query()).all("scope").collect();
     // Several come as several parameters or in one with spaces, which forms write as `+`; no scope has one.
     state.door.token(&caller, scopes.iter().flat_map(|scope| scope.split([' ', '+'])))

@@ -260,7 +260,6 @@ pub fn listen_settings(config: &Config) -> Result<ListenSettings, StartError> {
     })
 }
 
-/// The door, and who comes in.
 fn http_settings(config: &Config) -> HttpSettings {
     HttpSettings {
         max_manifest_size: usize::try_from(config.manifests.max_size.0).unwrap_or(usize::MAX),

@@ -26,6 +26,7 @@ use thiserror::Error;
 use crate::oci::{BlobKey, UploadId};
 
 pub use buffers::{Buffer, Buffers};
+pub(crate) use filesystem::durable;
 pub use filesystem::{Access, FilePart, FileStream, FilesystemStore, OpenError};
 pub use memory::MemoryStore;
 

@@ -1,7 +1,8 @@
 //! Directories and small files that are there after a power cut.
 
-use std::fs::{self, File};
-use std::io;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 /// Makes the entries of a directory durable.
@@ -28,11 +29,17 @@ pub(super) fn create_dir(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Writes a small file so that it is whole or not there.
-pub(super) fn write(path: &Path, content: &[u8]) -> io::Result<()> {
+/// Writes a small file so that it is whole or not there. `mode` is what it is made with: nobody else reads even its
+/// draft where it says so.
+pub(crate) fn write(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     let draft = path.with_extension("draft");
-    fs::write(&draft, content)?;
-    File::open(&draft)?.sync_all()?;
+    match fs::remove_file(&draft) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&draft)?;
+    file.write_all(content)?;
+    file.sync_all()?;
     fs::rename(&draft, path)?;
     sync_dir(parent(path))
 }

@@ -89,7 +89,7 @@ impl Identity {
             durable::create_dir_all(layout.root())?;
             let mut text = serde_json::to_vec(&identity)?;
             text.push(b'\n');
-            durable::write(&path, &text)
+            durable::write(&path, &text, 0o666)
         };
         match write() {
             Ok(()) => Ok(identity),

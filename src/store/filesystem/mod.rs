@@ -12,7 +12,7 @@
 
 mod allocated;
 mod direct;
-mod durable;
+pub(crate) mod durable;
 mod health;
 mod identity;
 mod inspect;
