@@ -7,6 +7,7 @@
 //! The traits follow the nouns; [`MetadataStore`] is all of them together.
 
 mod accounting;
+mod accounts;
 mod change;
 mod collection;
 mod events;
@@ -17,6 +18,7 @@ mod policies;
 mod quotas;
 mod records;
 mod repositories;
+mod roles;
 mod scope;
 mod scrub;
 mod snapshots;
@@ -35,6 +37,7 @@ use async_trait::async_trait;
 use thiserror::Error;
 
 pub use accounting::*;
+pub use accounts::*;
 pub use change::{Change, FixedTags, HISTORY_KEPT};
 pub use collection::{Batch, CollectionRules, Garbage};
 pub use events::{Event, EventDetails, EventKind, Events, UnknownKind};
@@ -45,6 +48,7 @@ pub use policies::*;
 pub use quotas::*;
 pub use records::*;
 pub use repositories::{Renaming, RepositoryChanges, RepositoryStep, RepositoryWork};
+pub use roles::{Grantee, InvalidUserName, Role, Team, UnknownRole, check_name};
 pub use scope::Scope;
 pub use scrub::{Condition, DamagedBlob, MOST_LINKERS, Scrubbing};
 pub use snapshots::*;
@@ -289,6 +293,7 @@ pub trait MetadataStore:
     + Collection
     + Accounting
     + Quotas
+    + Accounts
     + Maintenance
     + 'static
 {
@@ -312,6 +317,7 @@ impl<T> MetadataStore for T where
         + Collection
         + Accounting
         + Quotas
+        + Accounts
         + Maintenance
         + 'static
 {

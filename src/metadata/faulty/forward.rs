@@ -361,3 +361,22 @@ impl<S: Quotas> Quotas for Faulty<S> {
         self.faults.apply(Operation::Quotas, self.inner.quotas(repo)).await
     }
 }
+
+#[async_trait]
+impl<S: Accounts> Accounts for Faulty<S> {
+    async fn accounts(&self) -> Result<AccountRecords> {
+        self.faults.apply(Operation::Accounts, self.inner.accounts()).await
+    }
+
+    async fn change_accounts(&self, change: AccountChange) -> Result<AccountOutcome> {
+        self.faults.apply(Operation::ChangeAccounts, self.inner.change_accounts(change)).await
+    }
+
+    async fn note_token_uses(&self, uses: Vec<(String, Timestamp)>) -> Result<()> {
+        self.faults.apply(Operation::NoteTokenUses, self.inner.note_token_uses(uses)).await
+    }
+
+    async fn forget_tokens(&self, now: Timestamp) -> Result<usize> {
+        self.faults.apply(Operation::ForgetTokens, self.inner.forget_tokens(now)).await
+    }
+}

@@ -207,4 +207,12 @@ pub enum Operation {
     SetQuotas,
     /// [`crate::metadata::Quotas::quotas`]
     Quotas,
+    /// [`crate::metadata::Accounts::accounts`]
+    Accounts,
+    /// [`crate::metadata::Accounts::change_accounts`]
+    ChangeAccounts,
+    /// [`crate::metadata::Accounts::note_token_uses`]
+    NoteTokenUses,
+    /// [`crate::metadata::Accounts::forget_tokens`]
+    ForgetTokens,
 }

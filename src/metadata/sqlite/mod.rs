@@ -5,6 +5,7 @@
 //! memory that only one machine has.
 
 mod accounting;
+mod accounts;
 mod attached;
 mod blobs;
 mod clock;

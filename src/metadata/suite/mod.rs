@@ -3,6 +3,7 @@
 //! hours.
 
 mod accounting;
+mod accounts;
 mod attached;
 mod blobs;
 mod cascade;
@@ -30,6 +31,7 @@ use std::sync::Arc;
 use super::MetadataStore;
 
 pub use accounting::*;
+pub use accounts::*;
 pub use attached::*;
 pub use blobs::*;
 pub use cascade::*;
@@ -63,6 +65,10 @@ pub trait Fixture: Send + Sync {
 macro_rules! metadata_store_suite {
     ($fixture:expr) => {
         $crate::metadata_store_suite!(@each $fixture;
+            an_account_is_there_until_it_is_removed
+            what_a_team_has_ends_with_it
+            tokens_end
+            the_oldest_tokens_of_too_many_go
             a_new_upload_is_found_in_its_repository
             progress_is_noted
             an_intent_is_listed_until_it_is_forgotten

@@ -1,0 +1,154 @@
+//! Accounts, tokens, teams and grants.
+
+use super::*;
+use crate::metadata::{
+    AccountChange, AccountKind, AccountOutcome, AccountRecord, AccountRecords, GrantRecord, Grantee,
+    MOST_TOKENS, Role, Scope, Team, TokenRecord,
+};
+
+fn person(name: &str) -> AccountRecord {
+    AccountRecord {
+        name: name.into(),
+        kind: AccountKind::Person,
+        password: Some("hash".into()),
+        disabled: false,
+        created_at: at(0),
+        by: Some("admin".into()),
+    }
+}
+
+fn token(id: &str, account: &str, hour: i64, bound: bool) -> TokenRecord {
+    TokenRecord {
+        id: id.into(),
+        account: account.into(),
+        name: "ci".into(),
+        hash: [7; 32],
+        role: Role::Push,
+        scope: scope("team/"),
+        bound: bound.then(|| "print".into()),
+        created_at: at(hour),
+        expires_at: Some(at(hour + 10)),
+        used_at: None,
+    }
+}
+
+fn scope(text: &str) -> Scope {
+    text.parse().expect("a scope")
+}
+
+fn team(text: &str) -> Team {
+    text.parse().expect("a team")
+}
+
+fn grant(grantee: &str, to: &str, role: Role) -> AccountChange {
+    let (grantee, by) = (grantee.parse().expect("a grantee"), None);
+    AccountChange::Grant(GrantRecord { grantee, scope: scope(to), role, set_at: at(1), by })
+}
+
+async fn change(s: &Scene, change: AccountChange) -> AccountOutcome {
+    s.store.change_accounts(change).await.expect("an answer")
+}
+
+async fn done(s: &Scene, what: AccountChange) {
+    assert_eq!(change(s, what.clone()).await, AccountOutcome::Done, "{what:?}");
+}
+
+async fn all(s: &Scene) -> AccountRecords {
+    s.store.accounts().await.expect("an answer")
+}
+
+/// What is recorded is read again, by another process too.
+pub async fn an_account_is_there_until_it_is_removed(s: &Scene) {
+    assert_eq!(all(s).await, AccountRecords::default());
+    let ann = person("ann");
+    done(s, AccountChange::Add(ann.clone(), vec![(scope("team/"), Role::Push), (scope(""), Role::Pull)]))
+        .await;
+    let again =
+        AccountChange::Add(AccountRecord { password: None, ..ann.clone() }, vec![(scope("x"), Role::Admin)]);
+    assert_eq!(change(s, again).await, AccountOutcome::Taken);
+    let found = all(s).await;
+    assert_eq!(found.accounts, [ann]);
+    let roles: Vec<_> = found.grants.iter().map(|grant| (grant.scope.as_str(), grant.role)).collect();
+    assert_eq!(roles, [("", Role::Pull), ("team/", Role::Push)]);
+    done(s, AccountChange::SetPassword("ann".into(), "other".into())).await;
+    done(s, AccountChange::SetDisabled("ann".into(), true)).await;
+    let found = all(s).await;
+    assert_eq!((found.accounts[0].password.as_deref(), found.accounts[0].disabled), (Some("other"), true));
+    done(s, AccountChange::Remove("ann".into())).await;
+    assert_eq!(all(s).await, AccountRecords::default(), "nothing of it is left");
+    for gone in [
+        AccountChange::SetPassword("ann".into(), "x".into()),
+        AccountChange::SetDisabled("ann".into(), false),
+        AccountChange::Remove("ann".into()),
+        AccountChange::RemoveToken("t".into()),
+        AccountChange::Revoke(Grantee::Users, scope("")),
+    ] {
+        assert_eq!(change(s, gone.clone()).await, AccountOutcome::Unknown, "{gone:?}");
+    }
+}
+
+/// Teams end with their organisation, and what was given to them with them.
+pub async fn what_a_team_has_ends_with_it(s: &Scene) {
+    assert_eq!(change(s, AccountChange::AddTeam(team("acme/devs"))).await, AccountOutcome::Unknown);
+    done(s, AccountChange::AddOrganisation("acme".into(), at(0), None)).await;
+    assert_eq!(
+        change(s, AccountChange::AddOrganisation("acme".into(), at(0), None)).await,
+        AccountOutcome::Taken
+    );
+    assert_eq!(change(s, grant("acme/devs", "acme/", Role::Push)).await, AccountOutcome::Unknown);
+    assert_eq!(
+        change(s, AccountChange::Join(team("acme/devs"), "ann".into())).await,
+        AccountOutcome::Unknown
+    );
+    for name in ["acme/devs", "acme/ops"] {
+        done(s, AccountChange::AddTeam(team(name))).await;
+        done(s, AccountChange::Join(team(name), "ann".into())).await;
+        done(s, grant(name, "acme/", Role::Push)).await;
+    }
+    done(s, grant("acme/devs", "acme/", Role::Delete)).await;
+    assert_eq!(change(s, AccountChange::Join(team("acme/ops"), "ann".into())).await, AccountOutcome::Taken);
+    done(s, AccountChange::Join(team("acme/ops"), "bob".into())).await;
+    done(s, AccountChange::Leave(team("acme/ops"), "ann".into())).await;
+    let found = all(s).await;
+    assert_eq!(found.members, [(team("acme/devs"), "ann".into()), (team("acme/ops"), "bob".into())]);
+    assert_eq!(found.grants.len(), 2);
+    assert_eq!(found.grants[0].role, Role::Delete, "a role takes the place of the one before");
+    done(s, AccountChange::RemoveTeam(team("acme/ops"))).await;
+    assert_eq!(all(s).await.grants.len(), 1);
+    done(s, AccountChange::RemoveOrganisation("acme".into())).await;
+    assert_eq!(all(s).await, AccountRecords::default());
+}
+
+/// Tokens end by their time, by removal, with their account, and where they are bound to it with its password.
+pub async fn tokens_end(s: &Scene) {
+    done(s, AccountChange::Add(person("ann"), Vec::new())).await;
+    done(s, AccountChange::AddToken(token("one", "ann", 0, false))).await;
+    assert_eq!(
+        change(s, AccountChange::AddToken(token("one", "bob", 0, false))).await,
+        AccountOutcome::Taken
+    );
+    done(s, AccountChange::AddToken(token("two", "ann", 1, true))).await;
+    assert_eq!(all(s).await.tokens, [token("one", "ann", 0, false), token("two", "ann", 1, true)]);
+    s.store.note_token_uses(vec![("one".into(), at(3)), ("none".into(), at(3))]).await.expect("noted");
+    s.store.note_token_uses(vec![("one".into(), at(2))]).await.expect("noted");
+    assert_eq!(all(s).await.tokens[0].used_at, Some(at(3)));
+    done(s, AccountChange::SetPassword("ann".into(), "other".into())).await;
+    let ids = async || all(s).await.tokens.into_iter().map(|token| token.id).collect::<Vec<_>>();
+    assert_eq!(ids().await, ["one"]);
+    assert_eq!(s.store.forget_tokens(at(9)).await.expect("an answer"), 0);
+    assert_eq!(s.store.forget_tokens(at(10)).await.expect("an answer"), 1);
+    done(s, AccountChange::AddToken(token("three", "ann", 1, false))).await;
+    done(s, AccountChange::RemoveToken("three".into())).await;
+    assert!(ids().await.is_empty());
+}
+
+/// A robot that makes a token each time does not fill the store.
+pub async fn the_oldest_tokens_of_too_many_go(s: &Scene) {
+    for hour in 0..=MOST_TOKENS {
+        done(s, AccountChange::AddToken(token(&format!("t{hour:03}"), "ann", hour, false))).await;
+    }
+    done(s, AccountChange::AddToken(token("bob", "bob", 0, false))).await;
+    let found = all(s).await.tokens;
+    assert_eq!(found[0].id, "t001");
+    assert_eq!(i64::try_from(found.len()), Ok(MOST_TOKENS + 1));
+}
