@@ -5,35 +5,62 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// How many wrong guesses an address has free.
-const FREE: u32 = 10;
+use sha2::{Digest, Sha256};
 
-/// In what time it gets one back.
-const EACH: Duration = Duration::from_secs(2);
+/// How many wrong guesses are free, and in what time one comes back.
+#[derive(Debug, Clone, Copy)]
+struct Allowance {
+    free: u32,
+    each: Duration,
+}
 
-/// Of how many addresses is known that they guess.
+/// Of an address.
+const OF_ADDRESS: Allowance = Allowance { free: 10, each: Duration::from_secs(2) };
+
+/// Of a user's name, from wherever: many more, for whoever guesses must not keep the user out.
+const OF_NAME: Allowance = Allowance { free: 100, each: Duration::from_secs(1) };
+
+/// Of how many addresses and names is known that they guess, or are guessed.
 const MOST: usize = 10_000;
 
-/// The wrong guesses by address.
+/// Who guesses, or is guessed.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Guess {
+    From(IpAddr),
+    /// By a hash: names are as long as whoever guesses likes.
+    Of([u8; 32]),
+}
+
+impl Guess {
+    fn both(from: IpAddr, name: &str) -> [(Self, Allowance); 2] {
+        [(Self::From(network(from)), OF_ADDRESS), (Self::Of(Sha256::digest(name).into()), OF_NAME)]
+    }
+}
+
+/// The wrong guesses.
 #[derive(Default)]
 pub(super) struct Guesses {
-    /// When an address will have all its guesses back.
-    whole_at: Mutex<HashMap<IpAddr, Duration>>,
+    /// When all guesses will have come back.
+    whole_at: Mutex<HashMap<Guess, Duration>>,
 }
 
 impl Guesses {
-    /// Whether an address may guess now.
+    /// Whether an address may guess a user's password now.
     ///
     /// # Errors
     /// How long it has to wait.
-    pub(super) fn allow(&self, from: IpAddr, now: Duration) -> Result<(), Duration> {
-        let whole_at = self.lock().get(&network(from)).copied().unwrap_or_default();
-        let wait = whole_at.saturating_sub(now).saturating_sub(EACH * (FREE - 1));
+    pub(super) fn allow(&self, from: IpAddr, name: &str, now: Duration) -> Result<(), Duration> {
+        let whole_at = self.lock();
+        let waits = Guess::both(from, name).map(|(guess, Allowance { free, each })| {
+            let at = whole_at.get(&guess).copied().unwrap_or_default();
+            at.saturating_sub(now).saturating_sub(each * (free - 1))
+        });
+        let wait = waits.into_iter().max().unwrap_or_default();
         if wait.is_zero() { Ok(()) } else { Err(wait) }
     }
 
     /// Notes that one was wrong.
-    pub(super) fn wrong(&self, from: IpAddr, now: Duration) {
+    pub(super) fn wrong(&self, from: IpAddr, name: &str, now: Duration) {
         let mut whole_at = self.lock();
         if whole_at.len() >= MOST {
             whole_at.retain(|_, at| *at > now);
@@ -42,11 +69,13 @@ impl Guesses {
             // Everybody guesses. Who came first is no better than who comes now.
             whole_at.clear();
         }
-        let at = whole_at.entry(network(from)).or_default();
-        *at = (*at).max(now) + EACH;
+        for (guess, Allowance { each, .. }) in Guess::both(from, name) {
+            let at = whole_at.entry(guess).or_default();
+            *at = (*at).max(now) + each;
+        }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<IpAddr, Duration>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Guess, Duration>> {
         self.whole_at.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -69,28 +98,44 @@ mod tests {
         text.parse().expect("an address")
     }
 
+    /// Guesses a user's password wrong so often from an address of its own that it may not again.
+    fn exhaust(guesses: &Guesses, from: &str, now: Duration) {
+        for at in 0..OF_ADDRESS.free {
+            assert_eq!(guesses.allow(address(from), "ann", now), Ok(()), "{at}");
+            guesses.wrong(address(from), "ann", now);
+        }
+    }
+
     #[test]
     fn some_are_free_and_come_back_one_by_one() {
         let (guesses, from) = (Guesses::default(), address("10.0.0.1"));
-        for _ in 0..FREE {
-            assert_eq!(guesses.allow(from, 100 * SECOND), Ok(()));
-            guesses.wrong(from, 100 * SECOND);
+        exhaust(&guesses, "10.0.0.1", 100 * SECOND);
+        let each = OF_ADDRESS.each;
+        assert_eq!(guesses.allow(from, "bob", 100 * SECOND), Err(each));
+        assert_eq!(guesses.allow(address("10.0.0.2"), "ann", 100 * SECOND), Ok(()));
+        assert_eq!(guesses.allow(from, "ann", 100 * SECOND + each), Ok(()));
+        guesses.wrong(from, "ann", 100 * SECOND + each);
+        assert_eq!(guesses.allow(from, "ann", 100 * SECOND + each), Err(each));
+    }
+
+    #[test]
+    fn a_name_that_many_guess_is_slowed_down_too() {
+        let guesses = Guesses::default();
+        for host in 1..=OF_NAME.free / OF_ADDRESS.free {
+            exhaust(&guesses, &format!("10.0.0.{host}"), SECOND);
         }
-        assert_eq!(guesses.allow(from, 100 * SECOND), Err(EACH));
-        assert_eq!(guesses.allow(address("10.0.0.2"), 100 * SECOND), Ok(()));
-        assert_eq!(guesses.allow(from, 100 * SECOND + EACH), Ok(()));
-        guesses.wrong(from, 100 * SECOND + EACH);
-        assert_eq!(guesses.allow(from, 100 * SECOND + EACH), Err(EACH));
+        assert_eq!(guesses.allow(address("10.0.1.1"), "ann", SECOND), Err(OF_NAME.each));
+        assert_eq!(guesses.allow(address("10.0.1.1"), "bob", SECOND), Ok(()));
     }
 
     #[test]
     fn a_network_of_version_6_is_one() {
         let guesses = Guesses::default();
-        for host in 0..FREE {
-            guesses.wrong(address(&format!("2001:db8::{host:x}")), SECOND);
+        for host in 0..OF_ADDRESS.free {
+            guesses.wrong(address(&format!("2001:db8::{host:x}")), "ann", SECOND);
         }
-        assert!(guesses.allow(address("2001:db8::ffff"), SECOND).is_err());
-        assert!(guesses.allow(address("2001:db8:0:1::1"), SECOND).is_ok());
+        assert!(guesses.allow(address("2001:db8::ffff"), "ann", SECOND).is_err());
+        assert!(guesses.allow(address("2001:db8:0:1::1"), "ann", SECOND).is_ok());
         assert_eq!(network(address("::ffff:10.0.0.1")), address("10.0.0.1"));
     }
 
@@ -99,7 +144,7 @@ mod tests {
         let guesses = Guesses::default();
         for number in 0..MOST + 5 {
             let [.., a, b] = u32::try_from(number).expect("small").to_be_bytes();
-            guesses.wrong(IpAddr::from([10, 1, a, b]), SECOND);
+            guesses.wrong(IpAddr::from([10, 1, a, b]), &number.to_string(), SECOND);
         }
         assert!(guesses.lock().len() <= MOST);
     }

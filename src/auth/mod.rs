@@ -2,42 +2,46 @@
 //!
 //! | file | what it does |
 //! | --- | --- |
-//! | `door` | lets in who has a user's password or a token, or everybody, and decides what they may do |
+//! | `door` | lets in who has a password or a token, issues tokens, and lets `rights` decide |
+//! | `rights` | decides what somebody may do: nothing else does |
+//! | `directory`, `accounts` | the accounts and what they are granted: at a moment, and kept current |
+//! | `administration` | changes accounts |
+//! | `explain` | says why somebody may do something |
+//! | `modes` | what everybody may do without a login |
 //! | `htpasswd`, `watched` | the users in a file, read again when it changes |
-//! | `verified`, `fresh` | passwords, and tokens, that were right a moment ago |
-//! | `guesses` | slows down who guesses |
-//! | `public` | what everybody may pull |
+//! | `credentials` | what a request shows |
+//! | `passwords`, `verified`, `fresh`, `guesses` | compares passwords, bounded and remembered, and slows down who guesses |
+//! | `secret` | passwords and access tokens that are made here |
 //! | `scope` | what a request wants, and what a token is good for |
-//! | `tokens`, `key` | tokens, and what they are signed with |
-//!
-//! A user may do everything: there are no roles yet.
+//! | `tokens`, `key` | tokens for a few minutes, and what they are signed with |
 
+mod accounts;
+mod administration;
+mod caller;
+mod credentials;
+mod directory;
 mod door;
+mod explain;
 mod fresh;
 mod guesses;
 mod htpasswd;
 mod key;
-mod public;
+mod modes;
+mod passwords;
+mod rights;
 mod scope;
+mod secret;
 mod tokens;
 mod verified;
 mod watched;
 
-pub use door::{Caller, Denial, Door};
+pub use accounts::{AccountUpkeep, Accounts};
+pub use administration::{ADMINISTRATOR, AccountError, By, NewAccessToken, NewAccount};
+pub use caller::{Caller, Denial};
+pub use directory::Directory;
+pub use door::{Door, DoorSettings};
 pub use key::TokenKey;
-pub use public::Public;
+pub use modes::{Mode, Modes};
 pub use scope::{Action, Wanted};
 pub use tokens::{Bearer, Token, Tokens};
-
-use crate::oci::RepoName;
-use crate::registry::Access;
-
-/// What somebody may do with a repository besides what was decided for the request.
-pub fn access(caller: &Caller, repository: &RepoName) -> Access {
-    Access { push: caller.holds(Wanted::Repository(repository, Action::Push)) }
-}
-
-/// What somebody may do who may do everything.
-pub fn everything() -> Access {
-    Access { push: true }
-}
+pub use watched::WatchedUsers;

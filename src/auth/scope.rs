@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::metadata::{Role, Scope};
 use crate::oci::RepoName;
 
 /// What is done to a repository.
@@ -14,17 +15,26 @@ pub enum Action {
     Push,
     /// Taking something away.
     Delete,
+    /// What its administrators do. No token that clients get by themselves is good for that.
+    Administer,
 }
 
 impl Action {
+    /// What scopes have words for.
     const ALL: [Self; 3] = [Self::Pull, Self::Push, Self::Delete];
 
-    fn name(self) -> &'static str {
+    /// The least role that may do it.
+    pub fn role(self) -> Role {
         match self {
-            Self::Pull => "pull",
-            Self::Push => "push",
-            Self::Delete => "delete",
+            Self::Pull => Role::Pull,
+            Self::Push => Role::Push,
+            Self::Delete => Role::Delete,
+            Self::Administer => Role::Admin,
         }
+    }
+
+    fn name(self) -> &'static str {
+        self.role().name()
     }
 }
 
@@ -35,11 +45,13 @@ pub enum Wanted<'a> {
     Repository(&'a RepoName, Action),
     /// To push to the first of these what the second has.
     Mount(&'a RepoName, &'a RepoName),
-    /// The names of all repositories.
+    /// To do something to whatever a scope means: of all, that is what is the operator's.
+    Scope(&'a Scope, Action),
+    /// The names of the repositories that it may pull.
     Catalog,
     /// To know whether this is a registry that it may use.
     Registry,
-    /// Anything else: what is the operator's, and paths that make no sense.
+    /// Anything else: what tells nothing of any repository, and paths that make no sense.
     Other,
 }
 
@@ -50,10 +62,12 @@ impl Wanted<'_> {
         match self {
             Self::Repository(name, Action::Pull) => Some(format!("repository:{name}:pull")),
             Self::Repository(name, Action::Push) => Some(format!("repository:{name}:pull,push")),
-            Self::Repository(name, Action::Delete) => Some(format!("repository:{name}:pull,delete")),
+            Self::Repository(name, Action::Delete | Action::Administer) => {
+                Some(format!("repository:{name}:pull,delete"))
+            }
             Self::Mount(to, from) => Some(format!("repository:{to}:pull,push repository:{from}:pull")),
             Self::Catalog => Some("registry:catalog:*".into()),
-            Self::Registry | Self::Other => None,
+            Self::Scope(..) | Self::Registry | Self::Other => None,
         }
     }
 }
@@ -113,7 +127,7 @@ impl Grant {
                     && self.actions.iter().any(|known| known == action.name())
             }
             Wanted::Catalog => self.kind == "registry" && self.name == "catalog",
-            Wanted::Mount(..) | Wanted::Registry | Wanted::Other => false,
+            Wanted::Mount(..) | Wanted::Scope(..) | Wanted::Registry | Wanted::Other => false,
         }
     }
 }

@@ -32,8 +32,11 @@ pub struct Bearer {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct User {
     pub(super) name: Arc<str>,
-    /// What stands for the password that it was asked for with: with another one it is worth nothing.
+    /// What stands for the secret that it was asked for with: with another one it is worth nothing.
     pub(super) print: String,
+    /// The access token that it was asked for with, if that was no password.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) by: Option<String>,
 }
 
 /// A token that was issued.
@@ -146,7 +149,7 @@ mod tests {
     }
 
     fn bearer() -> Bearer {
-        let user = User { name: "ann".into(), print: "1".into() };
+        let user = User { name: "ann".into(), print: "1".into(), by: None };
         Bearer { user: Some(user), grants: vec![Grant::asked("repository:app:pull").expect("a scope")] }
     }
 

@@ -27,13 +27,14 @@ impl Verified {
         Self { salt: Uuid::new_v4(), fresh: Fresh::default() }
     }
 
-    /// The print of a user with a password, by the `reading` of the file of users: with the next it is another.
-    pub(super) fn print(&self, name: &str, password: &[u8], reading: u64) -> Print {
+    /// The print of a user with a password that was compared with a hash: with another hash it is another.
+    pub(super) fn print(&self, name: &str, password: &[u8], against: &str) -> Print {
         let mut hash = Sha256::new();
         hash.update(self.salt.as_bytes());
-        hash.update(reading.to_be_bytes());
-        hash.update((name.len() as u64).to_be_bytes());
-        hash.update(name);
+        for part in [against, name] {
+            hash.update((part.len() as u64).to_be_bytes());
+            hash.update(part);
+        }
         hash.update(password);
         Print(hash.finalize().into())
     }
@@ -52,12 +53,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_print_is_of_one_user_one_password_and_one_reading() {
+    fn a_print_is_of_one_user_one_password_and_one_hash() {
         let verified = Verified::new();
-        let print = verified.print("ann", b"secret", 1);
+        let print = verified.print("ann", b"secret", "x");
         verified.note(print, Duration::ZERO);
-        assert!(verified.is_fresh(verified.print("ann", b"secret", 1), FRESH / 2));
-        for other in [("ann", "secre", 1), ("anns", "ecret", 1), ("ann", "secret", 2)] {
+        assert!(verified.is_fresh(verified.print("ann", b"secret", "x"), FRESH / 2));
+        for other in
+            [("ann", "secre", "x"), ("anns", "ecret", "x"), ("ann", "secret", "y"), ("nn", "secret", "xa")]
+        {
             let other = verified.print(other.0, other.1.as_bytes(), other.2);
             assert!(!verified.is_fresh(other, Duration::ZERO));
         }

@@ -14,7 +14,7 @@ use crate::clock::Clock;
 const EVERY: Duration = Duration::from_secs(1);
 
 /// A file's users as they are now.
-pub(super) struct WatchedUsers {
+pub struct WatchedUsers {
     path: PathBuf,
     clock: Arc<dyn Clock>,
     seen: Mutex<Seen>,
@@ -24,8 +24,6 @@ struct Seen {
     at: Duration,
     state: FileState,
     users: Arc<Users>,
-    /// How often it was read.
-    reading: u64,
 }
 
 /// What tells a file from what it was: Kubernetes swaps links to it, editors replace it, people write to it.
@@ -37,16 +35,18 @@ enum FileState {
 
 impl WatchedUsers {
     /// Reads `path` for the first time.
-    pub(super) fn open(path: &Path, clock: Arc<dyn Clock>) -> io::Result<Self> {
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn open(path: &Path, clock: Arc<dyn Clock>) -> io::Result<Self> {
         let state = FileState::of(fs::metadata(path)?);
         let users = read(path)?;
-        let seen = Seen { at: clock.elapsed(), state, users: Arc::new(users), reading: 0 };
+        let seen = Seen { at: clock.elapsed(), state, users: Arc::new(users) };
         Ok(Self { path: path.to_owned(), clock, seen: Mutex::new(seen) })
     }
 
-    /// The users, and a number that is another one when they may be others. A file that cannot be read leaves
-    /// those that were: nobody is locked out, or let in, by a slip.
-    pub(super) fn current(&self) -> (Arc<Users>, u64) {
+    /// The users. A file that cannot be read leaves those that were: nobody is locked out, or let in, by a slip.
+    pub(super) fn current(&self) -> Arc<Users> {
         let now = self.clock.elapsed();
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         if now.saturating_sub(seen.at) >= EVERY {
@@ -55,17 +55,14 @@ impl WatchedUsers {
             if state != seen.state {
                 seen.state = state;
                 match read(&self.path) {
-                    Ok(users) => {
-                        seen.users = Arc::new(users);
-                        seen.reading += 1;
-                    }
+                    Ok(users) => seen.users = Arc::new(users),
                     Err(error) => {
                         tracing::error!(path = %self.path.display(), %error, "the users stay as they were")
                     }
                 }
             }
         }
-        (Arc::clone(&seen.users), seen.reading)
+        Arc::clone(&seen.users)
     }
 }
 
@@ -100,17 +97,17 @@ mod tests {
         let watched = WatchedUsers::open(&path, clock.clone()).expect("opened");
         let names = || {
             clock.advance(EVERY);
-            let (users, reading) = watched.current();
-            (users.hash("ann").is_some(), users.hash("bob").is_some(), reading)
+            let users = watched.current();
+            (users.hash("ann").is_some(), users.hash("bob").is_some())
         };
-        assert_eq!(names(), (true, false, 0));
+        assert_eq!(names(), (true, false));
         let other = dir.path().join("other");
         fs::write(&other, line("bob")).expect("written");
         fs::rename(&other, &path).expect("swapped");
-        assert_eq!(names(), (false, true, 1));
+        assert_eq!(names(), (false, true));
         fs::remove_file(&path).expect("removed");
-        assert_eq!(names(), (false, true, 1));
+        assert_eq!(names(), (false, true));
         fs::write(&path, line("ann")).expect("written");
-        assert_eq!(names(), (true, false, 2));
+        assert_eq!(names(), (true, false));
     }
 }

@@ -3,18 +3,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::Method;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
 
-use super::Failure;
+use super::{Failure, start};
 use crate::config::Config;
 use crate::http::AlwaysReady;
 use crate::http::api::{ApiSettings, Changes};
 use crate::jobs::{self, RepositoryJob};
 use crate::server::admin::{self, ApiClient};
 use crate::server::operations::{OperationError, Operator};
-use crate::server::{LockError, Opened, Purpose, StartError};
+use crate::server::{LockError, Opened, Purpose, StartError, door};
 
 /// How often a server that has the lock and no socket is looked for, and how long it is waited for between.
 const TRIES: u32 = 20;
@@ -64,12 +65,36 @@ where
     Ok(connect(config, false).await?.list(path, parameters, most.unwrap_or(usize::MAX)).await?)
 }
 
+/// Asks for a change, and waits for what comes of it.
+pub(super) fn change<B, T>(
+    config: &Config,
+    method: Method,
+    path: &str,
+    body: Option<&B>,
+) -> Result<T, Failure>
+where
+    B: Serialize,
+    T: DeserializeOwned,
+{
+    start()?.block_on(async { Ok(connect(config, true).await?.send(method, path, body).await?) })
+}
+
+/// Asks for something to be removed that `parameters` name.
+pub(super) fn remove<Q: Serialize + Sync>(
+    config: &Config,
+    path: &str,
+    parameters: &Q,
+) -> Result<(), Failure> {
+    start()?.block_on(async { Ok(connect(config, true).await?.remove(path, parameters).await?) })
+}
+
 async fn here(config: &Config, opened: Opened, change: bool) -> Result<ApiClient, Failure> {
     let registry = Arc::clone(&opened.registry);
     if change {
         registry.recover().await.map_err(OperationError::from)?;
     }
-    let operator = Operator::new(config, Arc::new(opened)).await?;
+    let door = door(&without_lost_file(config), Arc::clone(registry.metadata()), None).await?;
+    let operator = Operator::new(config, Arc::new(opened), Arc::new(door)).await?;
     if change && !config.storage.read_only {
         // Where no server does it, this process goes on with what is deleted or restored, until it ends.
         let job = RepositoryJob::new(registry, config.gc.batch.get());
@@ -78,4 +103,11 @@ async fn here(config: &Config, opened: Opened, change: bool) -> Result<ApiClient
     let settings = ApiSettings { changes: Changes::Socket, trash: config.gc.trash.0 };
     let api = operator.api(Arc::new(AlwaysReady), settings);
     Ok(ApiClient::here(admin::router(Arc::new(operator), api)))
+}
+
+/// A stopped store is looked after whether its file of users is there or not.
+fn without_lost_file(config: &Config) -> Config {
+    let mut config = config.clone();
+    config.auth.htpasswd = config.auth.htpasswd.filter(|path| path.is_file());
+    config
 }

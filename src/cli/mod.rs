@@ -4,6 +4,7 @@
 //! settings, and nothing was done.
 
 mod args;
+mod can;
 mod check_config;
 mod confirm;
 mod connect;
@@ -11,6 +12,7 @@ mod events;
 mod healthcheck;
 mod list;
 mod operate;
+mod org;
 mod output;
 mod progress;
 mod repo;
@@ -19,8 +21,10 @@ mod retention;
 mod serve;
 mod table;
 mod tag;
+mod token;
 mod trash;
 mod usage;
+mod user;
 mod why;
 
 use std::io::{self, Write};
@@ -105,6 +109,12 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Tag(command) => tag::run(&config, command),
         Command::Repo(command) => repo::run(&config, command),
         Command::Retention(command) => retention::run(&config, command),
+        Command::User(command) => user::run(&config, command),
+        Command::Org(command) => org::run(&config, command),
+        Command::Token(command) => token::run(&config, command),
+        Command::Can { user, action, repository, output } => {
+            can::run(&config, &user, action, &repository, output.json)
+        }
         Command::Restore { dir, output } => restore::run(&config, &dir, output.json),
     }
 }

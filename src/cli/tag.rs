@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use http::Method;
 
 use super::args::{TagCommand, TagName};
-use super::connect::{connect, list};
+use super::connect::{change, list};
 use super::table::{Table, print_json, when, write_out};
 use super::{Failure, exit_code, start};
 use crate::config::Config;
@@ -60,10 +60,7 @@ fn verb(kind: ChangeKind) -> &'static str {
 
 fn rollback(config: &Config, tag: &TagName, to: Option<&Digest>, json: bool) -> Result<ExitCode, Failure> {
     let request = RollbackRequest { to: to.map(ToString::to_string) };
-    let back: RolledBack = start()?.block_on(async {
-        let mut client = connect(config, true).await?;
-        Ok::<_, Failure>(client.send(Method::POST, &path_of(tag, &["rollback"]), Some(&request)).await?)
-    })?;
+    let back: RolledBack = change(config, Method::POST, &path_of(tag, &["rollback"]), Some(&request))?;
     if json {
         print_json(&back);
         return Ok(exit_code(true));
@@ -74,11 +71,7 @@ fn rollback(config: &Config, tag: &TagName, to: Option<&Digest>, json: bool) -> 
 }
 
 fn delete(config: &Config, tag: &TagName) -> Result<ExitCode, Failure> {
-    start()?.block_on(async {
-        let mut client = connect(config, true).await?;
-        client.send::<()>(Method::DELETE, &path_of(tag, &[]), None::<&()>).await?;
-        Ok::<_, Failure>(())
-    })?;
+    change::<(), ()>(config, Method::DELETE, &path_of(tag, &[]), None)?;
     write_out(&format!(
         "{0}:{1} is gone; orlop trash restore {0}:{1} brings it back\n",
         tag.repository, tag.tag

@@ -6,7 +6,7 @@ use http::Method;
 
 use super::args::{Back, TrashCommand};
 use super::confirm::confirm;
-use super::connect::{self, connect};
+use super::connect::{self, change};
 use super::output::many;
 use super::table::{Table, print_json, when, write_out};
 use super::{Failure, exit_code, repo, start};
@@ -88,10 +88,7 @@ fn restore(config: &Config, back: Back, json: bool) -> Result<ExitCode, Failure>
             tag: Some(name.tag.to_string()),
         },
     };
-    let restored: Restored = start()?.block_on(async {
-        let mut client = connect(config, true).await?;
-        Ok::<_, Failure>(client.send(Method::POST, &path(&["trash", "restore"]), Some(&request)).await?)
-    })?;
+    let restored: Restored = change(config, Method::POST, &path(&["trash", "restore"]), Some(&request))?;
     if json {
         print_json(&restored);
     } else {
@@ -122,10 +119,7 @@ fn told(request: &RestoreRequest, restored: &Restored) -> String {
 
 fn empty(config: &Config, repository: Option<RepoName>, json: bool) -> Result<ExitCode, Failure> {
     let request = EmptyRequest { repository: repository.map(|name| name.to_string()) };
-    let emptied: Emptied = start()?.block_on(async {
-        let mut client = connect(config, true).await?;
-        Ok::<_, Failure>(client.send(Method::POST, &path(&["trash", "empty"]), Some(&request)).await?)
-    })?;
+    let emptied: Emptied = change(config, Method::POST, &path(&["trash", "empty"]), Some(&request))?;
     if json {
         print_json(&emptied);
         return Ok(exit_code(true));

@@ -1,7 +1,6 @@
 //! Values that are of the right kind and yet make no sense, alone or together.
 
 use super::{Budget, Config, Count, Size, Span};
-use crate::auth::Public;
 use crate::retention::Place;
 
 /// A key, and what is wrong with its value.
@@ -14,7 +13,7 @@ pub(super) fn check(config: &Config) -> Result<(), Wrong> {
     sizes(config)?;
     quotas(config)?;
     policies(config)?;
-    Public::of(&config.auth.public).map_err(|why| ("auth.public", why))?;
+    config.auth.modes()?;
     together(config)
 }
 

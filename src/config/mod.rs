@@ -5,6 +5,7 @@
 //! program before it touches anything, with a message that names the key, where its value came from, and
 //! what is allowed.
 
+mod auth;
 mod check;
 mod error;
 mod keys;
@@ -14,6 +15,7 @@ mod text;
 mod units;
 mod warnings;
 
+pub use auth::{Auth, FileRole, ModeSetting, Secret};
 pub use error::{ConfigError, Origin};
 pub use keys::variable;
 pub use layers::{Flag, Sources};

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::units::{Budget, Count, Listen, LogFilter, Percent, Period, PublicUrl, Size, Span, Untagged};
-use crate::auth::Public;
 use crate::metadata::Scope;
 use crate::retention::{Policies, Policy, TagList};
 
@@ -45,35 +44,6 @@ impl Default for Server {
             body_idle_timeout: Span::seconds(60),
             write_timeout: Span::seconds(60),
             max_connections: Count(1024),
-        }
-    }
-}
-
-/// Who comes in.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Auth {
-    /// A file of users and bcrypt hashes, as `htpasswd -B` writes it; default: everybody comes in.
-    pub htpasswd: Option<PathBuf>,
-    /// Beside users: globs of repositories that everybody may pull.
-    pub public: Vec<String>,
-    /// For how long a token is good.
-    pub token_lifetime: Span,
-}
-
-impl Auth {
-    /// What everybody may pull. That each glob is one was seen when the settings were read.
-    pub fn public(&self) -> Public {
-        Public::of(&self.public).unwrap_or_default()
-    }
-}
-
-impl Default for Auth {
-    fn default() -> Self {
-        Self {
-            htpasswd: None,
-            public: Vec::new(),
-            token_lifetime: Span(std::time::Duration::from_secs(5 * 60)),
         }
     }
 }

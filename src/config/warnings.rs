@@ -19,10 +19,6 @@ impl Config {
             let min = storage.min_free;
             format!("storage.min_free = {min} keeps back less than the {ROOM} that deletes and collection may need")
         });
-        let public = (self.auth.htpasswd.is_none() && !self.auth.public.is_empty()).then(|| {
-            "auth.public has an effect beside auth.htpasswd only, which is not set: everything is public"
-                .to_owned()
-        });
-        idle.map(|(key, _)| text(key)).chain(tight).chain(public).collect()
+        idle.map(|(key, _)| text(key)).chain(tight).collect()
     }
 }

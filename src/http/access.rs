@@ -29,7 +29,7 @@ pub(super) struct Exchange {
     agent: Option<HeaderValue>,
     route: &'static str,
     repository: Option<RepoName>,
-    user: Option<Arc<str>>,
+    caller: Option<Caller>,
     received: Arc<AtomicU64>,
     status: Option<StatusCode>,
     sent: u64,
@@ -54,7 +54,7 @@ impl Exchange {
             agent: head.headers.get(header::USER_AGENT).cloned(),
             route,
             repository,
-            user: None,
+            caller: None,
             received: Arc::default(),
             status: None,
             sent: 0,
@@ -64,7 +64,7 @@ impl Exchange {
 
     /// Who asks, as far as that is known.
     pub(super) fn note_caller(&mut self, caller: Option<&Caller>) {
-        self.user = caller.and_then(Caller::user).cloned();
+        self.caller = caller.cloned();
     }
 
     /// Where the bytes of the request's body are counted.
@@ -94,7 +94,7 @@ impl Drop for Exchange {
                     status = status.as_u16(),
                     route,
                     repository = self.repository.as_ref().map(RepoName::as_str),
-                    user = self.user.as_deref(),
+                    user = self.caller.as_ref().and_then(Caller::user),
                     received,
                     sent = self.sent,
                     ms = duration.as_secs_f64() * 1e3,

@@ -9,9 +9,9 @@ use super::reply::{Reply, value};
 use super::request_body::RequestBody;
 use super::status::Refusal;
 use super::{AppState, warnings};
-use crate::auth::{self, Caller};
+use crate::auth::{Action, Caller, Wanted};
 use crate::oci::{Endpoint, ErrorCode, RepoName};
-use crate::registry::Repository;
+use crate::registry::{Access, Repository};
 
 /// What a handler yields.
 pub(super) type Answered = Result<Reply, Refusal>;
@@ -29,16 +29,25 @@ pub(super) struct Call<'a> {
 impl Call<'_> {
     /// The repository that the request names: before there was a call, it was decided that its caller may do there
     /// what the request wants.
-    #[expect(clippy::unnecessary_wraps, reason = "a caller may be refused as soon as there are roles")]
-    pub(super) fn authorise(&self, name: RepoName) -> Result<Repository, Refusal> {
-        let access = auth::access(&self.caller, &name);
-        Ok(self.state.registry.repository(name, access))
+    pub(super) fn authorise(&self, name: RepoName) -> Repository {
+        let push = self.may(Wanted::Repository(&name, Action::Push));
+        self.state.registry.repository(name, Access { push })
+    }
+
+    /// Whether its caller may do something besides.
+    pub(super) fn may(&self, wanted: Wanted<'_>) -> bool {
+        self.state.door.allows(&self.caller, wanted)
+    }
+
+    /// The same, be it with a token for more.
+    pub(super) fn could(&self, wanted: Wanted<'_>) -> bool {
+        self.state.door.could(&self.caller, wanted)
     }
 
     /// The same for a caller who changes what its history tells of.
-    pub(super) fn authorise_change(&self, name: RepoName) -> Result<Repository, Refusal> {
+    pub(super) fn authorise_change(&self, name: RepoName) -> Repository {
         let by = self.caller.name_or(|| self.peer.name());
-        Ok(self.authorise(name)?.on_behalf_of(&by))
+        self.authorise(name).on_behalf_of(&by)
     }
 
     /// Whether only the head of the answer is wanted.

@@ -29,7 +29,7 @@ impl Denied {
     pub(super) fn new(denial: Denial, state: &AppState, head: &Parts, wanted: Wanted<'_>) -> Self {
         let challenge = match wanted {
             // The operator's is asked for by people and scrapers, who know passwords and no tokens.
-            Wanted::Other => basic(),
+            Wanted::Other | Wanted::Scope(..) => basic(),
             _ if state.door.has_tokens() => bearer(state, head, wanted),
             _ => basic(),
         };
@@ -43,7 +43,7 @@ impl Denied {
 }
 
 /// Basic (RFC 7617): what Docker and all other clients answer with the password that they know.
-fn basic() -> HeaderValue {
+pub(super) fn basic() -> HeaderValue {
     HeaderValue::from_static("Basic realm=\"orlop\", charset=\"UTF-8\"")
 }
 

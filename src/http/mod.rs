@@ -123,7 +123,7 @@ impl AppState {
     /// Lets somebody in, or not. Whoever may use a socket of this machine may read the files behind it too.
     async fn admit(&self, head: &Parts, peer: Peer) -> Result<Caller, Denial> {
         match peer {
-            Peer::Unix => Ok(Caller::Anybody),
+            Peer::Unix => Ok(Caller::Machine),
             Peer::Tcp(address) => {
                 let credentials = head.headers.get(AUTHORIZATION).map(HeaderValue::as_bytes);
                 self.door.admit(credentials, address.ip()).await
@@ -192,9 +192,11 @@ impl Answer for App {
             (exchange, response)
         } else {
             let mut exchange = Exchange::begin(metrics, &head, peer, operations::route(path), None);
-            let (is_open, is_api) = (operations::is_open(path), api::is_below(path));
-            let caller =
-                if is_open { Ok(Caller::Anybody) } else { self.enter(&head, peer, Wanted::Other).await };
+            let is_api = api::is_below(path);
+            let caller = match operations::wanted(path) {
+                None => Ok(Caller::Stranger),
+                Some(wanted) => self.enter(&head, peer, wanted).await,
+            };
             exchange.note_caller(caller.as_ref().ok());
             let response = match caller {
                 Ok(caller) => {

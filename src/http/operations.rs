@@ -18,6 +18,8 @@ use super::payload::Payload;
 use super::reply::Reply;
 use super::status::Refusal;
 use super::{AppState, api, token};
+use crate::auth::{Action, Wanted};
+use crate::metadata::Scope;
 use crate::oci::PathError;
 
 /// Tells whether the registry can work.
@@ -56,10 +58,15 @@ pub(super) fn router(state: Arc<AppState>) -> Router {
         .with_state(state)
 }
 
-/// Whether a path is for everybody: whoever asks whether the server lives has no password, and whoever asks for a
-/// token shows it there.
-pub(super) fn is_open(path: &str) -> bool {
-    matches!(path, "/livez" | "/readyz" | TOKENS)
+/// What whoever asks for a path wants, as far as that is decided by the path alone.
+pub(super) fn wanted(path: &str) -> Option<Wanted<'static>> {
+    match path {
+        // Whoever asks whether the server lives has no password, and whoever asks for a token shows it there.
+        "/livez" | "/readyz" | TOKENS => None,
+        // They name repositories.
+        "/metrics" => Some(Wanted::Scope(&Scope::All, Action::Pull)),
+        _ => Some(Wanted::Other),
+    }
 }
 
 /// The label of a path that is not the protocol's.

@@ -116,24 +116,30 @@ impl From<Denied> for Refusal {
     fn from(refused: Denied) -> Self {
         let code = match refused.denial {
             Denial::Unknown => ErrorCode::Unauthorized,
+            Denial::Forbidden => ErrorCode::Denied,
             Denial::Wait(_) => ErrorCode::TooManyRequests,
         };
-        let (status, (name, value), message) = denied(refused);
-        Self::new(status, code, message).with(name, value)
+        let (status, header, message) = denied(refused);
+        let refusal = Self::new(status, code, message);
+        header.into_iter().fold(refusal, |refusal, (name, value)| refusal.with(name, value))
     }
 }
 
-/// What it is on any wire that somebody is not let in: the status, the header that goes with it, and words.
-pub(super) fn denied(denied: Denied) -> (StatusCode, (HeaderName, HeaderValue), String) {
+/// What it is on any wire that somebody is not let in: the status, a header that goes with it, and words.
+pub(super) fn denied(denied: Denied) -> (StatusCode, Option<(HeaderName, HeaderValue)>, String) {
     match denied.denial {
         Denial::Unknown => {
             let message = "this registry wants to know who you are: log in with a user and password";
-            (StatusCode::UNAUTHORIZED, (WWW_AUTHENTICATE, denied.challenge), message.into())
+            (StatusCode::UNAUTHORIZED, Some((WWW_AUTHENTICATE, denied.challenge)), message.into())
+        }
+        // Clients show it to people: whether there is such a repository must not be in it.
+        Denial::Forbidden => {
+            (StatusCode::FORBIDDEN, None, "requested access to the resource is denied".into())
         }
         Denial::Wait(wait) => {
             let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
             let message = format!("too many wrong passwords came from there: try again in {seconds} s");
-            (StatusCode::TOO_MANY_REQUESTS, (RETRY_AFTER, HeaderValue::from(seconds)), message)
+            (StatusCode::TOO_MANY_REQUESTS, Some((RETRY_AFTER, HeaderValue::from(seconds))), message)
         }
     }
 }

@@ -18,19 +18,17 @@ use super::query::Query;
 use super::reply::Reply;
 use super::status::Refusal;
 use crate::auth::{Denial, Token};
-use crate::oci::PathError;
 
 pub(super) async fn issue(State(state): State<Arc<AppState>>, request: Request) -> Response<Body> {
     let (head, _) = request.into_parts();
     let issued = token(&state, &head).await;
     response(match issued {
-        Ok(Some(token)) => told(&token),
-        Ok(None) => Refusal::from(PathError::NotFound).into(),
+        Ok(token) => told(&token),
         Err(denial) => Refusal::from(Denied::for_token(denial)).into(),
     })
 }
 
-async fn token(state: &AppState, head: &Parts) -> Result<Option<Token>, Denial> {
+async fn token(state: &AppState, head: &Parts) -> Result<Token, Denial> {
     let peer = head.extensions.get::<Peer>().copied().unwrap_or(Peer::Unix);
     let caller = state.admit(head, peer).await?;
     let scopes: Vec<_> = Query::new(head.uri.query()).all("scope").collect();

@@ -8,12 +8,14 @@ use http::{HeaderValue, StatusCode};
 use super::call::{Answered, Call};
 use super::reply::{CONTENT_DIGEST, Reply, UPLOAD_UUID, value};
 use super::status::Refusal;
+use crate::auth::{Action, Wanted};
+use crate::metadata::Scope;
 use crate::oci::{Algorithm, ContentRange, Digest, Endpoint, ErrorCode, RepoName, UploadId};
 use crate::registry::{Repository, UploadError};
 
 /// POST: mounts a blob, or takes one that comes with the request, or opens an upload.
 pub(super) async fn begin(call: Call<'_>, name: RepoName) -> Answered {
-    let repository = call.authorise(name)?;
+    let repository = call.authorise(name);
     let digest = call.parameter::<Digest>("digest")?;
     let mount = call.parameter::<Digest>("mount")?;
     let algorithm = call.parameter::<Algorithm>("digest-algorithm")?;
@@ -32,9 +34,14 @@ pub(super) async fn begin(call: Call<'_>, name: RepoName) -> Answered {
 
 /// Mounts a blob from where the client says that it is, or from anywhere if it does not say.
 async fn is_mounted(call: &Call<'_>, repository: &Repository, digest: &Digest) -> Result<bool, Refusal> {
+    let everything = Wanted::Scope(&Scope::All, Action::Pull);
     let from = match call.query().get("from").filter(|from| !from.is_empty()) {
+        // Whether some repository has it is for those to know who may read them all.
+        None if !call.could(everything) => return Ok(false),
         None => None,
         Some(from) => match from.parse::<RepoName>() {
+            // As if it had nothing: clients upload it then, and learn nothing of what they may not read.
+            Ok(from) if !call.may(Wanted::Repository(&from, Action::Pull)) => return Ok(false),
             Ok(from) => Some(from),
             // A repository that cannot be has no blobs. Clients go on with the upload that they get then.
             Err(_) => return Ok(false),
@@ -57,14 +64,14 @@ async fn take_whole(mut call: Call<'_>, repository: &Repository, digest: Digest)
 
 /// GET: how far an upload has come.
 pub(super) async fn status(call: &Call<'_>, name: RepoName, id: UploadId) -> Answered {
-    let repository = call.authorise(name)?;
+    let repository = call.authorise(name);
     let offset = repository.upload_offset(id).await?;
     Ok(progress(call, StatusCode::NO_CONTENT, &repository, id, offset))
 }
 
 /// PATCH: a chunk, or all of it as a stream.
 pub(super) async fn append(mut call: Call<'_>, name: RepoName, id: UploadId) -> Answered {
-    let repository = call.authorise(name)?;
+    let repository = call.authorise(name);
     let range = chunk(&call)?;
     let body = call.take_body().into_client_body();
     match repository.append(id, range, body).await {
@@ -75,7 +82,7 @@ pub(super) async fn append(mut call: Call<'_>, name: RepoName, id: UploadId) -> 
 
 /// PUT: the end of an upload, with its last chunk or without.
 pub(super) async fn finish(mut call: Call<'_>, name: RepoName, id: UploadId) -> Answered {
-    let repository = call.authorise(name)?;
+    let repository = call.authorise(name);
     let digest = call.parameter::<Digest>("digest")?;
     let digest = digest.ok_or_else(|| Refusal::bad(ErrorCode::DigestInvalid, "the digest is missing"))?;
     let range = chunk(&call)?;
@@ -88,7 +95,7 @@ pub(super) async fn finish(mut call: Call<'_>, name: RepoName, id: UploadId) -> 
 
 /// DELETE: the client has changed its mind.
 pub(super) async fn cancel(call: &Call<'_>, name: RepoName, id: UploadId) -> Answered {
-    call.authorise(name)?.cancel_upload(id).await?;
+    call.authorise(name).cancel_upload(id).await?;
     Ok(Reply::new(StatusCode::NO_CONTENT))
 }
 

@@ -64,6 +64,19 @@ pub struct RepositoryEntry {
     pub pulled_at: Option<Timestamp>,
 }
 
+impl RepositoryEntry {
+    /// Its place in a list of this order.
+    pub fn place(&self, sort: SortKey) -> Place {
+        let number = match sort {
+            SortKey::Name => 0,
+            SortKey::Size => self.bytes.cast_signed(),
+            SortKey::Pushed => self.pushed_at.0,
+            SortKey::Pulled => self.pulled_at.map_or(0, |at| at.0),
+        };
+        Place { number, name: self.name.as_str().to_owned() }
+    }
+}
+
 /// A tag in a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TagEntry {

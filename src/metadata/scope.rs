@@ -29,6 +29,17 @@ impl Scope {
         }
     }
 
+    /// Whether all that `other` means is meant.
+    pub fn contains(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::All, _) => true,
+            (_, Self::All) => false,
+            (Self::Below(prefix), Self::Below(deeper)) => deeper.starts_with(prefix),
+            (scope, Self::One(name)) => scope.holds(name),
+            (Self::One(_), Self::Below(_)) => false,
+        }
+    }
+
     /// Whether a repository could be meant by both.
     pub fn meets(&self, other: &Self) -> bool {
         match (self, other) {
@@ -98,6 +109,21 @@ mod tests {
         assert!(meet("team/", "team/a/") && meet("team/", "team/a") && meet("team/a", "team/a"));
         assert!(!meet("team/", "other/") && !meet("team/", "team") && !meet("team/a/", "team/ab/"));
         assert!(!meet("team", "team/a"));
+    }
+
+    #[test]
+    fn a_scope_contains_what_is_all_within_it() {
+        let contains = |one: &str, other: &str| {
+            let [one, other] = [one, other].map(|text| text.parse::<Scope>().expect("a scope"));
+            assert!(!one.contains(&other) || one.meets(&other));
+            one.contains(&other)
+        };
+        assert!(contains("", "") && contains("", "team/") && contains("", "team"));
+        assert!(contains("team/", "team/") && contains("team/", "team/a/") && contains("team/", "team/a"));
+        assert!(contains("team/a", "team/a"));
+        for (one, other) in [("team/", ""), ("team/a/", "team/"), ("team/a", "team/"), ("team", "team/")] {
+            assert!(!contains(one, other), "{one} {other}");
+        }
     }
 
     #[test]

@@ -1,12 +1,14 @@
 //! The door that the settings want.
 
+use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
 use super::errors::StartError;
-use crate::auth::{Door, TokenKey, Tokens};
-use crate::clock::SystemClock;
+use crate::auth::{Accounts, Door, DoorSettings, TokenKey, Tokens, WatchedUsers};
+use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
+use crate::metadata::MetadataStore;
 
 /// The file of the key that tokens are signed with.
 const TOKEN_KEY: &str = "tokens.key";
@@ -14,25 +16,68 @@ const TOKEN_KEY: &str = "tokens.key";
 /// The door, once what the settings name could be read. Its tokens outlive a restart if their key has a folder.
 ///
 /// # Errors
-/// [`StartError::Setting`].
-pub fn door(config: &Config, keys: Option<&Path>) -> Result<Door, StartError> {
+/// [`StartError`].
+pub async fn door(
+    config: &Config,
+    metadata: Arc<dyn MetadataStore>,
+    keys: Option<&Path>,
+) -> Result<Door, StartError> {
     let auth = &config.auth;
-    let Some(htpasswd) = &auth.htpasswd else {
-        return Ok(Door::open());
-    };
-    let door = Door::locked(htpasswd, Arc::new(SystemClock)).map_err(|error| StartError::Setting {
-        key: "auth.htpasswd",
-        message: format!("{} cannot be read: {error}", htpasswd.display()),
-    })?;
-    let public = auth.public();
-    if public.is_empty() {
-        return Ok(door);
-    }
     let file = keys.map(|folder| folder.join(TOKEN_KEY));
     let key = file.as_deref().map_or_else(TokenKey::random, TokenKey::load_or_make);
-    let key = key.map_err(|error| StartError::Setting {
-        key: "auth.public",
-        message: format!("tokens have no key: {}: {error}", file.unwrap_or_default().display()),
+    let key = key.map_err(|error| {
+        let file = file.unwrap_or_default();
+        wrong("metadata.dir", format!("tokens have no key: {}: {error}", file.display()))
     })?;
-    Ok(door.with_public(public, Tokens::new(&key, auth.token_lifetime.0)))
+    let settings = DoorSettings {
+        htpasswd: auth.htpasswd.clone(),
+        htpasswd_role: auth.htpasswd_role.0,
+        modes: auth.modes().map_err(|(key, why)| wrong(key, why))?,
+    };
+    let accounts = Arc::new(Accounts::load(metadata).await?);
+    let tokens = Tokens::new(&key, auth.token_lifetime.0);
+    Door::new(settings, accounts, tokens, Arc::new(SystemClock)).map_err(|error| {
+        let path = auth.htpasswd.clone().unwrap_or_default();
+        wrong("auth.htpasswd", format!("{} cannot be read: {error}", path.display()))
+    })
+}
+
+fn wrong(key: &'static str, message: String) -> StartError {
+    StartError::Setting { key, message }
+}
+
+/// Looks whether the files can be read that the door is made from.
+///
+/// # Errors
+/// [`StartError`].
+pub fn check_door_files(config: &Config) -> Result<(), StartError> {
+    if let Some(path) = &config.auth.htpasswd {
+        let read = WatchedUsers::open(path, Arc::new(SystemClock));
+        read.map_err(|error| wrong("auth.htpasswd", format!("{} cannot be read: {error}", path.display())))?;
+    }
+    told_password(config).map(drop)
+}
+
+/// The first administrator's password, if the settings tell it.
+fn told_password(config: &Config) -> Result<Option<String>, StartError> {
+    match (&config.auth.admin_password, &config.auth.admin_password_file) {
+        (Some(secret), _) => Ok(Some(secret.0.clone())),
+        (None, Some(path)) => {
+            let text = fs::read_to_string(path).map_err(|error| {
+                wrong("auth.admin_password_file", format!("{} cannot be read: {error}", path.display()))
+            })?;
+            Ok(Some(text.trim_end_matches(['\r', '\n']).to_owned()))
+        }
+        (None, None) => Ok(None),
+    }
+}
+
+/// Sees to it that there is an administrator with the password that the settings tell. Gives back the password where
+/// none is told and one was made.
+///
+/// # Errors
+/// [`StartError`].
+pub async fn first_administrator(config: &Config, door: &Door) -> Result<Option<String>, StartError> {
+    let made = door.first_administrator(told_password(config)?, SystemClock.now()).await;
+    made.map_err(|error| wrong("auth.admin_password", error.to_string()))
 }

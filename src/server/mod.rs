@@ -34,7 +34,7 @@ mod shutdown;
 mod tasks;
 mod watch;
 
-pub use door::door;
+pub use door::{check_door_files, door};
 pub use errors::StartError;
 pub use health::{Health, Readiness};
 pub use lock::{DataLock, LockError};

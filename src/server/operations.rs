@@ -11,6 +11,7 @@ use thiserror::Error;
 use super::errors::StartError;
 use super::lock::{DataLock, LockError};
 use super::open::{Opened, collector_settings, retention, scrub_settings};
+use crate::auth::Door;
 use crate::config::Config;
 use crate::http::Health;
 use crate::http::api::{Api, ApiSettings};
@@ -118,20 +119,23 @@ pub struct Operator {
     pub scrub: Arc<Scrub>,
     /// What lets things go by policies.
     pub retention: Arc<Retention>,
+    /// Who comes in.
+    pub door: Arc<Door>,
 }
 
 impl Operator {
-    /// Over `opened`, by the settings and policies of `config`. Immutable tags are guarded from now on.
+    /// Over `opened`, by the settings and policies of `config`, for those whom `door` lets in. Immutable tags are guarded
+    /// from now on.
     ///
     /// # Errors
     /// [`StartError`].
-    pub async fn new(config: &Config, opened: Arc<Opened>) -> Result<Self, StartError> {
+    pub async fn new(config: &Config, opened: Arc<Opened>, door: Arc<Door>) -> Result<Self, StartError> {
         let registry = &opened.registry;
         let retention = retention(config, registry).await?;
         let collector = Collector::new(Arc::clone(registry), collector_settings(config))
             .with_policies(Arc::clone(retention.book()));
         let scrub = Scrub::new(Arc::clone(registry), scrub_settings(config));
-        Ok(Self { collector: Arc::new(collector), scrub: Arc::new(scrub), retention, opened })
+        Ok(Self { collector: Arc::new(collector), scrub: Arc::new(scrub), retention, opened, door })
     }
 
     /// The API over the same.
@@ -142,6 +146,7 @@ impl Operator {
             health,
             Arc::clone(&self.scrub),
             Arc::clone(&self.retention),
+            Arc::clone(&self.door),
             settings,
         ))
     }

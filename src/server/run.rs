@@ -1,5 +1,6 @@
 //! The life of `orlop serve`.
 
+use std::io::Write;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::admin;
-use super::door::door;
+use super::door::{door, first_administrator};
 use super::errors::StartError;
 use super::health::{Health, keep_looking};
 use super::logging::Logs;
@@ -21,7 +22,7 @@ use super::runtime::raise_descriptors;
 use super::shutdown;
 use super::tasks::supervise;
 use super::watch::{Watch, watch};
-use crate::auth::Door;
+use crate::auth::{ADMINISTRATOR, AccountUpkeep};
 use crate::config::{self, Config};
 use crate::http::api::{Api, ApiSettings, Changes};
 use crate::http::listen::{ListenSettings, Peer, load_tls, serve as listen};
@@ -31,6 +32,9 @@ use crate::oci::PageLimits;
 
 /// How often the small chores are done.
 const UPKEEP: Duration = Duration::from_secs(1);
+
+/// How often it is written down when tokens were used.
+const ACCOUNTS: Duration = Duration::from_secs(60);
 
 /// How often the scrub looks whether it may read on.
 const SCRUB: Duration = Duration::from_secs(1);
@@ -60,7 +64,6 @@ struct Server {
     watch: Arc<Watch>,
     room: Arc<RoomMaking>,
     settings: ListenSettings,
-    door: Arc<Door>,
     listener: TcpListener,
     address: SocketAddr,
     draining: CancellationToken,
@@ -71,7 +74,12 @@ impl Server {
         let settings = listen_settings(config)?;
         let opened = Arc::new(Opened::open(config, Purpose::Serve).await?);
         let keys = (!config.storage.read_only).then_some(&*opened.metadata_dir);
-        let door = Arc::new(door(config, keys)?);
+        let door = Arc::new(door(config, Arc::clone(opened.registry.metadata()), keys).await?);
+        if !config.storage.read_only
+            && let Some(password) = first_administrator(config, &door).await?
+        {
+            show_once(&password);
+        }
         if !config.storage.read_only {
             let interrupted = opened.registry.recover().await?;
             if interrupted > 0 {
@@ -84,7 +92,7 @@ impl Server {
         let address = listener.local_addr().unwrap_or(address);
         let watch = Arc::new(Watch::new(Arc::clone(&opened)));
         let health = Arc::new(Health::new(Arc::clone(&opened), Arc::clone(&watch), draining.clone()));
-        let operator = Operator::new(config, Arc::clone(&opened)).await?;
+        let operator = Operator::new(config, Arc::clone(&opened), door).await?;
         let of_policies = operator.retention.book().in_force();
         for warning in config.warnings().iter().chain(&of_policies.warnings) {
             tracing::warn!("{warning}");
@@ -93,7 +101,7 @@ impl Server {
         let collector = Arc::clone(&operator.collector);
         let room = RoomMaking::new(Arc::clone(&opened.registry), collector, Some(relief));
         let (operator, room) = (Arc::new(operator), Arc::new(room));
-        Ok(Self { operator, health, watch, room, settings, door, listener, address, draining })
+        Ok(Self { operator, health, watch, room, settings, listener, address, draining })
     }
 
     /// Tells what broke, if that is why it ended.
@@ -142,6 +150,9 @@ impl Server {
         tasks.spawn_job(self.operator.collector.clone(), config.gc.interval.0);
         tasks.spawn_job(self.operator.retention.clone(), config.retention.interval.0);
         tasks.spawn_job(Arc::new(repositories), UPKEEP);
+        let accounts =
+            AccountUpkeep::new(Arc::clone(self.operator.door.accounts()), Arc::clone(registry.clock()));
+        tasks.spawn_job(Arc::new(accounts), ACCOUNTS);
         tasks.spawn_job(Arc::new(Upkeep::new(registry)), UPKEEP);
         if config.storage.budget.is_some() {
             let (room, token) = (Arc::clone(&self.room), stop.clone());
@@ -194,7 +205,7 @@ impl Server {
         );
         exposition.register_collector(Box::new(store));
         App::new(AppState {
-            door: Arc::clone(&self.door),
+            door: Arc::clone(&self.operator.door),
             registry: Arc::clone(&self.operator.opened.registry),
             settings: http_settings(config),
             health: Arc::clone(&self.health) as _,
@@ -208,21 +219,31 @@ impl Server {
         let (version, data) = (env!("CARGO_PKG_VERSION"), config.storage.data.display());
         let scheme = if self.settings.tls.is_some() { "https" } else { "http" };
         let mode = if config.storage.read_only { ", read-only" } else { "" };
-        let whom = if self.door.is_open() {
-            "open to everyone who can reach it: auth.htpasswd names no users"
+        let door = &self.operator.door;
+        let whom = if door.is_open() {
+            "open to everyone who can reach it: orlop user add, or auth.htpasswd, closes it"
         } else {
-            "to the users of auth.htpasswd"
+            "to its users"
         };
         tracing::info!(
             "orlop {version} serves {data} at {scheme}://{}{mode}, {whom}",
             Peer::Tcp(self.address)
         );
-        if !self.door.is_open() && self.settings.tls.is_none() && !self.address.ip().is_loopback() {
+        if !door.is_open() && self.settings.tls.is_none() && !self.address.ip().is_loopback() {
             tracing::warn!(
                 "passwords come in the clear: without TLS here or at a proxy anybody on the way reads them"
             );
         }
     }
+}
+
+/// Shows the first administrator's password, past the log: that is kept, and sent elsewhere.
+fn show_once(password: &str) {
+    let _ = writeln!(
+        std::io::stdout(),
+        "\n    The administrator of this registry is {ADMINISTRATOR}, with the password\n\n        {password}\n\n    \
+         It is shown this once. orlop user password {ADMINISTRATOR} makes another.\n"
+    );
 }
 
 /// Where background work runs, and what ends it.

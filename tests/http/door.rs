@@ -2,11 +2,9 @@
 
 use std::fs;
 use std::net::IpAddr;
-use std::sync::Arc;
 
-use orlop::auth::Door;
-use orlop::clock::SystemClock;
 use orlop::http::api::{Changes, Event, Page};
+use orlop::metadata::Role;
 use reqwest::{RequestBuilder, StatusCode};
 use tempfile::TempDir;
 
@@ -19,7 +17,8 @@ async fn locked() -> (Server, TempDir) {
     let hash = bcrypt::hash("secret", 4).expect("hashed");
     fs::write(&file, format!("ann:{hash}\n")).expect("written");
     let server = Server::with(|setup| {
-        setup.door = Door::locked(&file, Arc::new(SystemClock)).expect("read");
+        setup.door.htpasswd = Some(file);
+        setup.door.htpasswd_role = Some(Role::Delete);
         setup.changes = Changes::Anyone;
     });
     (server.await, dir)

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use orlop::auth::Door;
+use orlop::auth::{Accounts, Door, DoorSettings, TokenKey, Tokens};
 use orlop::clock::{ManualClock, Timestamp};
 use orlop::http::api::{Api, ApiSettings, Changes};
 use orlop::http::listen::{ListenSettings, serve};
@@ -39,13 +39,16 @@ pub const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 /// How long what was removed is in the trash.
 pub const TRASH: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// For how long tokens are good.
+pub const TOKEN_LIFETIME: Duration = Duration::from_secs(300);
+
 /// How a server is set up.
 pub struct Setup {
     pub registry: Settings,
     pub http: HttpSettings,
     pub listen: ListenSettings,
     pub changes: Changes,
-    pub door: Door,
+    pub door: DoorSettings,
     pub health: Arc<dyn Health>,
     /// Keep the bytes in files instead of in memory.
     pub files: bool,
@@ -59,6 +62,7 @@ pub struct Server {
     pub bytes: MemoryStore,
     pub registry: Arc<Registry>,
     pub clock: Arc<ManualClock>,
+    pub door: Arc<Door>,
     pub shutdown: CancellationToken,
     pub serving: JoinHandle<()>,
     _facts: TempDir,
@@ -75,7 +79,7 @@ impl Server {
             http: HttpSettings::default(),
             listen: ListenSettings::default(),
             changes: Changes::default(),
-            door: Door::open(),
+            door: DoorSettings::default(),
             health: Arc::new(AlwaysReady),
             files: false,
             policies: Policies::default(),
@@ -102,8 +106,14 @@ impl Server {
         let book = Arc::new(PolicyBook::of_file(setup.policies).expect("policies"));
         let retention = Arc::new(Retention::new(Arc::clone(&registry), book, rules));
         let health = Arc::clone(&setup.health);
-        let api = Arc::new(Api::new(Arc::clone(&registry), collector, health, scrub, retention, settings));
-        let (settings, health, door) = (setup.http, setup.health, Arc::new(setup.door));
+        let accounts = Accounts::load(Arc::clone(registry.metadata())).await.expect("accounts");
+        let tokens = Tokens::new(&TokenKey::random().expect("a key"), TOKEN_LIFETIME);
+        let door = Door::new(setup.door, Arc::new(accounts), tokens, clock.clone()).expect("a door");
+        let door = Arc::new(door);
+        let (watched, shared) = (Arc::clone(&door), Arc::clone(&door));
+        let api = Api::new(Arc::clone(&registry), collector, health, scrub, retention, shared, settings);
+        let api = Arc::new(api);
+        let (settings, health) = (setup.http, setup.health);
         let app = App::new(AppState { registry, settings, health, metrics, door, api, exposition });
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
@@ -115,6 +125,7 @@ impl Server {
             bytes,
             registry: kept,
             clock,
+            door: watched,
             shutdown,
             serving,
             _facts: facts,

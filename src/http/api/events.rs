@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::access::Overseer;
 use super::extract::InQuery;
 use super::page::RecentParameters;
 use super::problem::Refusals;
@@ -72,11 +72,11 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
     responses((status = OK, description = "A page of events.", body = Page<StoreEvent>), Refusals)
 )]
 async fn list(
-    State(api): State<Arc<Api>>,
+    overseer: Overseer,
     InQuery(EventParameters { kind, limit, after }): InQuery<EventParameters>,
 ) -> Result<Json<Page<StoreEvent>>, Problem> {
     let page = RecentParameters { limit, after };
     let (before, limit) = page.read()?;
-    let found = api.metadata().events(kind, before, limit + 1).await.map_err(Fault::from)?;
+    let found = overseer.metadata().events(kind, before, limit + 1).await.map_err(Fault::from)?;
     Ok(Json(page.page(found, |event| (event.id, event.into()))))
 }

@@ -104,6 +104,7 @@ pub(super) struct OfRepository {
         value_type = String, max_length = 255, example = "library/app",
         pattern = r"^[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*$"
     )]
+    #[allow(dead_code, reason = "what was decided for the repository has its name")]
     pub(super) name: RepoName,
 }
 
@@ -134,6 +135,7 @@ pub(super) struct OfManifest {
         value_type = String, max_length = 255, example = "library/app",
         pattern = r"^[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*$"
     )]
+    #[allow(dead_code, reason = "what was decided for the repository has its name")]
     pub(super) name: RepoName,
     /// The manifest's digest.
     #[serde(deserialize_with = "parsed")]

@@ -3,13 +3,12 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::access::MayChange;
+use super::access::{Changer, Pushes, Reader};
 use super::extract::{InBody, InPath, InQuery, OfRepository, OfTag};
 use super::problem::{ChangeRefusals, Refusals};
 use super::{Api, Page, PageParameters, Problem, Time};
@@ -124,12 +123,12 @@ fn page(found: registry::Page<metadata::HistoryEntry>) -> Json<Page<Event>> {
     responses((status = OK, description = "A page of it.", body = Page<Event>), Refusals)
 )]
 async fn of_tag(
-    State(api): State<Arc<Api>>,
-    InPath(OfTag { name, tag }): InPath<OfTag>,
+    reader: Reader,
+    InPath(OfTag { tag, .. }): InPath<OfTag>,
     InQuery(parameters): InQuery<PageParameters>,
 ) -> Result<Json<Page<Event>>, Problem> {
     let (after, limit) = (parameters.after()?, parameters.limit()?);
-    let found = api.tag_history(name, &tag, after, limit).await?;
+    let found = reader.tag_history(&tag, after, limit).await?;
     if found.items.is_empty() && after.is_none() {
         return Err(Problem::unknown("the repository never had such a tag, as far as is known"));
     }
@@ -144,13 +143,12 @@ async fn of_tag(
     responses((status = OK, description = "A page of it.", body = Page<Event>), Refusals)
 )]
 async fn of_repository(
-    State(api): State<Arc<Api>>,
-    InPath(OfRepository { name }): InPath<OfRepository>,
+    reader: Reader,
     InQuery(parameters): InQuery<PageParameters>,
 ) -> Result<Json<Page<Event>>, Problem> {
     let (after, limit) = (parameters.after()?, parameters.limit()?);
-    let found = api.history(name.clone(), after, limit).await?;
-    if found.items.is_empty() && after.is_none() && api.repository(&name).await?.is_none() {
+    let found = reader.history(after, limit).await?;
+    if found.items.is_empty() && after.is_none() && reader.repository().await?.is_none() {
         return Err(Problem::unknown("repository unknown to the registry"));
     }
     Ok(page(found))
@@ -163,13 +161,13 @@ async fn of_repository(
     responses((status = OK, description = "Where it points now.", body = RolledBack), Refusals, ChangeRefusals)
 )]
 async fn rollback(
-    may: MayChange,
-    InPath(OfTag { name, tag }): InPath<OfTag>,
+    may: Changer<Pushes>,
+    InPath(OfTag { tag, .. }): InPath<OfTag>,
     InBody(request): InBody<RollbackRequest>,
 ) -> Result<Json<RolledBack>, Problem> {
     let to = request.to.as_deref().map(str::parse).transpose();
     let to = to.map_err(|error| Problem::bad(format_args!("to: {error}")))?;
-    let back = may.repository(name).rollback(&tag, to.as_ref()).await?;
+    let back = may.repository.rollback(&tag, to.as_ref()).await?;
     Ok(Json(RolledBack {
         from: back.from.map(|digest| digest.to_string()),
         to: back.to.to_string(),

@@ -3,14 +3,13 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::State;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::access::MayChange;
+use super::access::{Changer, Deletes, Reader};
 use super::extract::{InPath, OfManifest};
 use super::problem::{ChangeRefusals, Refusals};
 use super::{Api, Problem, Time};
@@ -145,10 +144,10 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
     responses((status = OK, description = "The manifest.", body = Manifest), Refusals)
 )]
 async fn get(
-    State(api): State<Arc<Api>>,
-    InPath(OfManifest { name, digest }): InPath<OfManifest>,
+    reader: Reader,
+    InPath(OfManifest { digest, .. }): InPath<OfManifest>,
 ) -> Result<Json<Manifest>, Problem> {
-    Ok(Json(api.manifest(name, &digest).await?.into()))
+    Ok(Json(reader.manifest(&digest).await?.into()))
 }
 
 /// Removes a manifest and all tags that point at it. What an index lists is not removed.
@@ -158,9 +157,9 @@ async fn get(
     responses((status = NO_CONTENT, description = "It is gone."), Refusals, ChangeRefusals)
 )]
 async fn delete(
-    may: MayChange,
-    InPath(OfManifest { name, digest }): InPath<OfManifest>,
+    may: Changer<Deletes>,
+    InPath(OfManifest { digest, .. }): InPath<OfManifest>,
 ) -> Result<StatusCode, Problem> {
-    may.repository(name).delete_manifest(&digest).await?;
+    may.repository.delete_manifest(&digest).await?;
     Ok(StatusCode::NO_CONTENT)
 }

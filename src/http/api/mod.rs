@@ -6,7 +6,7 @@
 //!
 //! | file | what it does |
 //! | --- | --- |
-//! | `access` | what handlers get the registry through: reading is open, changing needs `MayChange` |
+//! | `access` | what handlers get the registry through: only what was decided for whoever asks |
 //! | `document` | the OpenAPI document |
 //! | `problem` | what each error is on this wire |
 //! | `parameters` | refuses queries that say what the document does not know |
@@ -15,11 +15,15 @@
 //! | the others | nouns |
 
 mod access;
+mod access_tokens;
+mod accounts;
 mod document;
 mod events;
 mod extract;
+mod grants;
 mod history;
 mod manifests;
+mod organisations;
 mod page;
 mod parameters;
 mod policies;
@@ -53,9 +57,13 @@ use super::challenge::Denied;
 use parameters::{Known, refuse_unknown};
 
 pub use access::{Api, ApiSettings, Changes};
+pub use access_tokens::{AccessToken, TokenMade, TokenParameters, TokenRequest};
+pub use accounts::{Account, AccountMade, AccountRequest, AccountUpdate, RoleThere};
 pub use events::{EventParameters, StoreEvent};
+pub use grants::{Can, CanParameters, Grant, GrantParameters, GrantRequest};
 pub use history::{ChangeKind, Event, RollbackRequest, RolledBack};
 pub use manifests::{Child, Manifest, Part, Referrer};
+pub use organisations::{Organisation, TeamEntry};
 pub use page::{ListParameters, MOST_ITEMS, Order, Page, PageParameters, RecentParameters, Sort};
 pub use policies::{
     Checked, ImportParameters, ImportedPolicies, PolicyChanged, PolicyEntry, PolicyList, PresetEntry,
@@ -94,6 +102,10 @@ fn nouns() -> OpenApiRouter<Arc<Api>> {
         .merge(retention::routes())
         .merge(usage::routes())
         .merge(why::routes())
+        .merge(accounts::routes())
+        .merge(organisations::routes())
+        .merge(grants::routes())
+        .merge(access_tokens::routes())
 }
 
 /// The API over `api`. Each request must carry its [`super::listen::Peer`] as an extension: one that does not
@@ -120,9 +132,11 @@ pub(super) fn is_below(path: &str) -> bool {
 
 /// The answer to somebody who is not let in.
 pub(super) fn refused(denied: Denied) -> Response {
-    let (status, (name, value), message) = super::status::denied(denied);
+    let (status, header, message) = super::status::denied(denied);
     let mut response = Problem::new(status, message).into_response();
-    response.headers_mut().insert(name, value);
+    if let Some((name, value)) = header {
+        response.headers_mut().insert(name, value);
+    }
     response
 }
 

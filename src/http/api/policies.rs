@@ -3,14 +3,13 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::State;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::access::MayChange;
+use super::access::{Guest, Overseer, Superior};
 use super::extract::{InBody, InPath, InQuery};
 use super::page::RecentParameters;
 use super::problem::{ChangeRefusals, Refusals};
@@ -172,8 +171,8 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
     get, path = "/retention/policies", operation_id = "listPolicies", tag = "retention",
     responses((status = OK, description = "All of them.", body = PolicyList), Refusals)
 )]
-async fn list(State(api): State<Arc<Api>>) -> Json<PolicyList> {
-    Json(PolicyList::from(&*api.retention().book().in_force()))
+async fn list(overseer: Overseer) -> Json<PolicyList> {
+    Json(PolicyList::from(&*overseer.retention().book().in_force()))
 }
 
 /// Sets a policy, in the place of one of its name that was set before.
@@ -183,7 +182,7 @@ async fn list(State(api): State<Arc<Api>>) -> Json<PolicyList> {
     responses((status = OK, description = "It is in force.", body = Checked), Refusals, ChangeRefusals)
 )]
 async fn put(
-    may: MayChange,
+    may: Superior,
     InPath(OfPolicy { name }): InPath<OfPolicy>,
     InBody(mut policy): InBody<Policy>,
 ) -> Result<Json<Checked>, Problem> {
@@ -206,7 +205,7 @@ async fn put(
     params(OfPolicy),
     responses((status = NO_CONTENT, description = "It is gone."), Refusals, ChangeRefusals)
 )]
-async fn delete(may: MayChange, InPath(OfPolicy { name }): InPath<OfPolicy>) -> Result<StatusCode, Problem> {
+async fn delete(may: Superior, InPath(OfPolicy { name }): InPath<OfPolicy>) -> Result<StatusCode, Problem> {
     may.retention().book().remove(may.registry(), &name, Some(may.by())).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -218,12 +217,12 @@ async fn delete(may: MayChange, InPath(OfPolicy { name }): InPath<OfPolicy>) -> 
     responses((status = OK, description = "A page of changes.", body = Page<PolicyChanged>), Refusals)
 )]
 async fn history(
-    State(api): State<Arc<Api>>,
+    overseer: Overseer,
     InQuery(parameters): InQuery<RecentParameters>,
 ) -> Result<Json<Page<PolicyChanged>>, Problem> {
     let (before, limit) = parameters.read()?;
     let found =
-        api.metadata().policy_history(before, limit + 1).await.map_err(crate::registry::Fault::from)?;
+        overseer.metadata().policy_history(before, limit + 1).await.map_err(crate::registry::Fault::from)?;
     Ok(Json(parameters.page(found, |change: PolicyChange| {
         let policy = change.policy.map(|json| serde_json::from_str(&json).unwrap_or_default());
         (change.id, PolicyChanged { name: change.name, policy, at: change.at.into(), by: change.by })
@@ -236,11 +235,8 @@ async fn history(
     request_body = Object,
     responses((status = OK, description = "What it came to.", body = Checked), Refusals, ChangeRefusals)
 )]
-async fn check(
-    State(api): State<Arc<Api>>,
-    InBody(policy): InBody<Policy>,
-) -> Result<Json<Checked>, Problem> {
-    match api.retention().check(&policy).await {
+async fn check(overseer: Overseer, InBody(policy): InBody<Policy>) -> Result<Json<Checked>, Problem> {
+    match overseer.retention().check(&policy).await {
         Ok(warnings) => Ok(Json(Checked { mistake: None, warnings })),
         Err(PolicyChangeError::Fault(fault)) => Err(fault.into()),
         Err(mistake) => Ok(Json(Checked { mistake: Some(mistake.to_string()), warnings: Vec::new() })),
@@ -252,7 +248,7 @@ async fn check(
     get, path = "/retention/presets", operation_id = "listPresets", tag = "retention",
     responses((status = OK, description = "All of them.", body = Vec<PresetEntry>), Refusals)
 )]
-async fn presets() -> Json<Vec<PresetEntry>> {
+async fn presets(_: Guest) -> Json<Vec<PresetEntry>> {
     let entry = |preset: &crate::retention::Preset| PresetEntry {
         name: preset.name.into(),
         toml: preset.toml.into(),
@@ -267,6 +263,7 @@ async fn presets() -> Json<Vec<PresetEntry>> {
     responses((status = OK, description = "The policies.", body = ImportedPolicies), Refusals, ChangeRefusals)
 )]
 async fn import(
+    _: Guest,
     InQuery(parameters): InQuery<ImportParameters>,
     InBody(body): InBody<serde_json::Map<String, serde_json::Value>>,
 ) -> Result<Json<ImportedPolicies>, Problem> {

@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use axum::response::{IntoResponse, Response};
-use http::header::{CONTENT_TYPE, RETRY_AFTER};
+use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use serde::{Deserialize, Serialize};
 use utoipa::openapi::response::ResponseBuilder;
 use utoipa::openapi::{ContentBuilder, Ref, RefOr, Response as Described};
 use utoipa::{IntoResponses, ToSchema};
 
+use crate::http::challenge::basic;
 use crate::metadata::EdgeKind;
 use crate::oci::Digest;
 use crate::registry::{
@@ -82,6 +83,9 @@ impl IntoResponse for Problem {
         let mut response = (status, body).into_response();
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
+        if status == StatusCode::UNAUTHORIZED {
+            headers.insert(WWW_AUTHENTICATE, basic());
+        }
         if status == StatusCode::TOO_MANY_REQUESTS {
             headers.insert(RETRY_AFTER, RETRY.into());
         }
@@ -187,6 +191,8 @@ impl IntoResponses for Refusals {
     fn responses() -> BTreeMap<String, RefOr<Described>> {
         described(&[
             (400, "Something is wrong with the request."),
+            (401, "It is for users: a user and password, or an access token, open it."),
+            (403, "It is not for this user."),
             (404, "There is no such thing."),
             (500, "The registry failed; its log says why."),
         ])
@@ -196,7 +202,6 @@ impl IntoResponses for Refusals {
 impl IntoResponses for ChangeRefusals {
     fn responses() -> BTreeMap<String, RefOr<Described>> {
         described(&[
-            (403, "Changes are not taken from here, or not at all."),
             (408, "The body came too slowly."),
             (409, "It contradicts what is there."),
             (413, "The body is too large."),

@@ -6,7 +6,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Api, ChangeKind, Time};
+use super::access::View;
+use super::{ChangeKind, Time};
 use crate::clock::Timestamp;
 use crate::metadata::LostTag;
 use crate::registry::{Recoverable, RecoverableKind, RecoverablePlace};
@@ -67,9 +68,9 @@ impl From<LostTag> for RemovedTag {
 }
 
 /// What `item` is on this wire.
-pub(super) fn removed(api: &Api, item: Recoverable) -> Removed {
+pub(super) fn removed(view: &View, item: Recoverable) -> Removed {
     let place = item.place();
-    let kept_until = api.kept_until(place.kind, place.removed_at).into();
+    let kept_until = view.kept_until(place.kind, place.removed_at).into();
     match item {
         Recoverable::Manifest(manifest) => Removed {
             kind: RemovedKind::Manifest,

@@ -3,17 +3,17 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::extract::{InPath, InQuery, OfRepository};
+use super::access::{Asker, Reader};
+use super::extract::{InQuery, OfRepository};
 use super::page::page;
 use super::problem::Refusals;
 use super::{Api, ListParameters, Page, Problem, Time};
-use crate::metadata::{RepositoryEntry, SortKey};
+use crate::metadata::{Place, RepositoryEntry};
 
 /// A repository.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -60,19 +60,14 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
     responses((status = OK, description = "A page of them.", body = Page<Repository>), Refusals)
 )]
 async fn list(
-    State(api): State<Arc<Api>>,
+    asker: Asker,
     InQuery(parameters): InQuery<ListParameters>,
 ) -> Result<Json<Repositories>, Problem> {
     let query = parameters.query()?;
-    let found = api.repositories(&query).await?;
+    let found = asker.repositories(&query).await?;
     Ok(Json(page(found, query.sort, |entry: RepositoryEntry, sort| {
-        let number = match sort {
-            SortKey::Name => 0,
-            SortKey::Size => entry.bytes.cast_signed(),
-            SortKey::Pushed => entry.pushed_at.0,
-            SortKey::Pulled => entry.pulled_at.map_or(0, |at| at.0),
-        };
-        (number, entry.name.as_str().to_owned(), entry.into())
+        let Place { number, name } = entry.place(sort);
+        (number, name, entry.into())
     })))
 }
 
@@ -82,11 +77,8 @@ async fn list(
     params(OfRepository),
     responses((status = OK, description = "The repository.", body = Repository), Refusals)
 )]
-async fn get(
-    State(api): State<Arc<Api>>,
-    InPath(OfRepository { name }): InPath<OfRepository>,
-) -> Result<Json<Repository>, Problem> {
-    let found = api.repository(&name).await?;
+async fn get(reader: Reader) -> Result<Json<Repository>, Problem> {
+    let found = reader.repository().await?;
     let entry = found.ok_or_else(|| Problem::unknown("repository unknown to the registry"))?;
     Ok(Json(entry.into()))
 }

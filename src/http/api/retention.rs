@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::State;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -11,13 +10,13 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
 
-use super::access::MayChange;
+use super::access::{Asker, Overseer, Superior};
 use super::extract::{InBody, InQuery};
 use super::page::{RecentParameters, items};
 use super::problem::{ChangeRefusals, Refusals};
 use super::{Api, Page, Problem, Time};
 use crate::jobs::retention::{AppliedReport, PlanReport, RetentionError, Row, Skip};
-use crate::metadata::{RetentionRun, RunCause};
+use crate::metadata::{RetentionRun, RunCause, Scope};
 use crate::oci::{RepoName, Tag};
 
 /// What policies would do: a page of it.
@@ -195,10 +194,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
         Refusals
     )
 )]
-async fn plan(
-    State(api): State<Arc<Api>>,
-    InQuery(parameters): InQuery<PlanParameters>,
-) -> Result<Json<Plan>, Problem> {
+async fn plan(asker: Asker, InQuery(parameters): InQuery<PlanParameters>) -> Result<Json<Plan>, Problem> {
     let limit = items(parameters.limit)?;
     let from = match (parameters.after.as_deref().filter(|after| !after.is_empty()), parameters.plan) {
         (Some(after), Some(_)) => {
@@ -211,10 +207,12 @@ async fn plan(
         Some(_) if parameters.repository.is_some() || parameters.pressure.is_some() => {
             return Err(Problem::bad("plan: was made already, so repository and pressure cannot be chosen"));
         }
-        Some(id) => api.retention().held(id)?,
+        Some(id) => asker.overseer()?.retention().held(id)?,
         None => {
             let repo = repository(parameters.repository.as_deref())?;
-            api.retention().plan(repo.as_ref(), parameters.pressure.unwrap_or(false)).await?
+            let scope = repo.clone().map_or(Scope::All, Scope::One);
+            let retention = Arc::clone(asker.overseer_of(&scope)?.retention());
+            retention.plan(repo.as_ref(), parameters.pressure.unwrap_or(false)).await?
         }
     };
     Ok(Json(page(&plan, from, limit, parameters.expiring.unwrap_or(false))))
@@ -268,7 +266,7 @@ fn item(plan: &PlanReport, repo: &RepoName, row: &Row) -> PlanItem {
     request_body = ApplyRequest,
     responses((status = OK, description = "What was done.", body = Applied), Refusals, ChangeRefusals)
 )]
-async fn apply(may: MayChange, InBody(request): InBody<ApplyRequest>) -> Result<Json<Applied>, Problem> {
+async fn apply(may: Superior, InBody(request): InBody<ApplyRequest>) -> Result<Json<Applied>, Problem> {
     let repo = repository(request.repository.as_deref())?;
     if repo.is_some() && request.plan.is_some() {
         return Err(Problem::bad(
@@ -298,12 +296,12 @@ async fn apply(may: MayChange, InBody(request): InBody<ApplyRequest>) -> Result<
     responses((status = OK, description = "A page of runs.", body = Page<Run>), Refusals)
 )]
 async fn runs(
-    State(api): State<Arc<Api>>,
+    overseer: Overseer,
     InQuery(parameters): InQuery<RecentParameters>,
 ) -> Result<Json<Page<Run>>, Problem> {
     let (before, limit) = parameters.read()?;
     let found =
-        api.metadata().retention_runs(before, limit + 1).await.map_err(crate::registry::Fault::from)?;
+        overseer.metadata().retention_runs(before, limit + 1).await.map_err(crate::registry::Fault::from)?;
     Ok(Json(parameters.page(found, |run: RetentionRun| {
         let RetentionRun { id, began_at, ended_at, by, cause, tags, manifests, skipped, bytes, stopped } =
             run;

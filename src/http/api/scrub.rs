@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::access::Overseer;
 use super::extract::InQuery;
 use super::problem::Refusals;
 use super::{Api, Page, PageParameters, Problem, Time};
@@ -89,8 +89,8 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
     get, path = "/scrub", operation_id = "getScrub", tag = "damage",
     responses((status = OK, description = "How far it is.", body = Scrub), Refusals)
 )]
-async fn get(State(api): State<Arc<Api>>) -> Result<Json<Scrub>, Problem> {
-    Ok(Json(api.scrub().await?.into()))
+async fn get(overseer: Overseer) -> Result<Json<Scrub>, Problem> {
+    Ok(Json(overseer.scrub().await?.into()))
 }
 
 /// The blobs that are set aside, by digest.
@@ -100,11 +100,11 @@ async fn get(State(api): State<Arc<Api>>) -> Result<Json<Scrub>, Problem> {
     responses((status = OK, description = "A page of them.", body = Page<Damaged>), Refusals)
 )]
 async fn damaged(
-    State(api): State<Arc<Api>>,
+    overseer: Overseer,
     InQuery(parameters): InQuery<PageParameters>,
 ) -> Result<Json<Page<Damaged>>, Problem> {
     let after = parameters.after()?;
-    let found = api.damaged(after.as_ref(), parameters.limit()?).await?;
+    let found = overseer.damaged(after.as_ref(), parameters.limit()?).await?;
     let next = found.items.last().filter(|_| found.more).map(|last| last.key.digest.to_string());
     let items = found.items.into_iter().map(|blob| Damaged::from(SetAside::from(blob))).collect();
     Ok(Json(Page { items, next }))

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::access::Guest;
 use super::problem::Refusals;
 use super::{Api, Time};
 
@@ -41,17 +41,17 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
     get, path = "/status", operation_id = "getStatus", tag = "about",
     responses((status = OK, description = "How it is, ready or not.", body = Status), Refusals)
 )]
-async fn get(State(api): State<Arc<Api>>) -> Json<Status> {
-    let (problem, warnings) = match api.health().ready().await {
+async fn get(guest: Guest) -> Json<Status> {
+    let (problem, warnings) = match guest.health().ready().await {
         Ok(warnings) => (None, warnings),
-        Err(problem) => (Some(problem), api.health().warnings()),
+        Err(problem) => (Some(problem), guest.health().warnings()),
     };
     Json(Status {
         version: env!("CARGO_PKG_VERSION").into(),
-        started_at: api.started_at().into(),
-        uptime_seconds: api.now().since(api.started_at()).as_secs(),
+        started_at: guest.started_at().into(),
+        uptime_seconds: guest.now().since(guest.started_at()).as_secs(),
         ready: problem.is_none(),
-        read_only: api.is_read_only(),
+        read_only: guest.is_read_only(),
         problem,
         warnings,
     })

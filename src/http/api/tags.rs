@@ -3,14 +3,13 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::State;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::access::MayChange;
+use super::access::{Changer, Deletes, Pushes, Reader};
 use super::extract::{InBody, InPath, InQuery, OfRepository, OfTag};
 use super::page::page;
 use super::problem::{ChangeRefusals, Refusals};
@@ -84,12 +83,11 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
     responses((status = OK, description = "A page of them.", body = Page<Tag>), Refusals)
 )]
 async fn list(
-    State(api): State<Arc<Api>>,
-    InPath(OfRepository { name }): InPath<OfRepository>,
+    reader: Reader,
     InQuery(parameters): InQuery<ListParameters>,
 ) -> Result<Json<Page<Tag>>, Problem> {
     let query = parameters.query()?;
-    let (found, in_force) = (api.tags(name.clone(), &query).await?, api.in_force());
+    let (found, in_force) = (reader.tags(&query).await?, reader.in_force());
     Ok(Json(page(found, query.sort, |entry: TagEntry, sort| {
         let number = match sort {
             SortKey::Name => 0,
@@ -97,7 +95,7 @@ async fn list(
             SortKey::Pushed => entry.pushed_at.0,
             SortKey::Pulled => entry.manifest.pulled_at.map_or(0, |at| at.0),
         };
-        (number, entry.name.as_str().to_owned(), Tag::new(&name, entry, &in_force))
+        (number, entry.name.as_str().to_owned(), Tag::new(reader.name(), entry, &in_force))
     })))
 }
 
@@ -107,16 +105,13 @@ async fn list(
     params(OfTag),
     responses((status = OK, description = "The tag.", body = Tag), Refusals)
 )]
-async fn get(
-    State(api): State<Arc<Api>>,
-    InPath(OfTag { name, tag }): InPath<OfTag>,
-) -> Result<Json<Tag>, Problem> {
-    told(&api, name, &tag).await
+async fn get(reader: Reader, InPath(OfTag { tag, .. }): InPath<OfTag>) -> Result<Json<Tag>, Problem> {
+    told(&reader, &tag).await
 }
 
-async fn told(api: &Api, name: RepoName, tag: &oci::Tag) -> Result<Json<Tag>, Problem> {
-    let entry = api.tag(name.clone(), tag).await?;
-    Ok(Json(Tag::new(&name, entry, &api.in_force())))
+async fn told(reader: &Reader, tag: &oci::Tag) -> Result<Json<Tag>, Problem> {
+    let entry = reader.tag(tag).await?;
+    Ok(Json(Tag::new(reader.name(), entry, &reader.in_force())))
 }
 
 /// Points a tag, new or not, at a manifest that is in the repository.
@@ -126,15 +121,14 @@ async fn told(api: &Api, name: RepoName, tag: &oci::Tag) -> Result<Json<Tag>, Pr
     responses((status = OK, description = "The tag as it is now.", body = Tag), Refusals, ChangeRefusals)
 )]
 async fn put(
-    may: MayChange,
-    State(api): State<Arc<Api>>,
+    may: Changer<Pushes>,
     InPath(OfTag { name, tag }): InPath<OfTag>,
     InBody(target): InBody<TagTarget>,
 ) -> Result<Json<Tag>, Problem> {
     let digest: Digest =
         target.digest.parse().map_err(|error| Problem::bad(format_args!("digest: {error}")))?;
-    may.repository(name.clone()).point_tag(tag.clone(), &digest).await?;
-    told(&api, name, &tag).await
+    may.repository.point_tag(tag.clone(), &digest).await?;
+    told(&may.asker.reader(name)?, &tag).await
 }
 
 /// Removes a tag alone; its manifest stays for as long as the settings say.
@@ -143,7 +137,10 @@ async fn put(
     params(OfTag),
     responses((status = NO_CONTENT, description = "It is gone."), Refusals, ChangeRefusals)
 )]
-async fn delete(may: MayChange, InPath(OfTag { name, tag }): InPath<OfTag>) -> Result<StatusCode, Problem> {
-    may.repository(name).delete_tag(&tag).await?;
+async fn delete(
+    may: Changer<Deletes>,
+    InPath(OfTag { tag, .. }): InPath<OfTag>,
+) -> Result<StatusCode, Problem> {
+    may.repository.delete_tag(&tag).await?;
     Ok(StatusCode::NO_CONTENT)
 }

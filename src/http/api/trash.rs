@@ -5,19 +5,20 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::access::MayChange;
+use super::access::{Asker, Author, Superior, View};
 use super::extract::{InBody, InQuery};
 use super::page::{cursor, items};
 use super::problem::{ChangeRefusals, Refusals};
 use super::removed::{Cursor, Removed, removed};
 use super::{Api, Page, Problem, Time};
+use crate::auth::Action;
 use crate::oci::{Digest, RepoName, Tag};
+use crate::registry::RecoverablePage;
 
 /// Which part of the trash.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
@@ -98,14 +99,26 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
     responses((status = OK, description = "A page of it.", body = Page<Removed>), Refusals)
 )]
 async fn list(
-    State(api): State<Arc<Api>>,
+    asker: Asker,
     InQuery(parameters): InQuery<TrashParameters>,
 ) -> Result<Json<Page<Removed>>, Problem> {
     let repository = parameters.repository.as_deref().map(|name| read("repository", name)).transpose()?;
     let (limit, after) = (items(parameters.limit)?, cursor::<Cursor>(parameters.after.as_deref())?);
-    let found = api.recoverable(repository.as_ref(), after.map(|Cursor(place)| place), limit).await?;
-    let next = found.next.map(|place| Cursor(place).to_string());
-    Ok(Json(Page { items: found.items.into_iter().map(|item| removed(&api, item)).collect(), next }))
+    let after = after.map(|Cursor(place)| place);
+    let reads = |found: RecoverablePage, view: &View| {
+        let next = found.next.map(|place| Cursor(place).to_string());
+        Json(Page { items: found.items.into_iter().map(|item| removed(view, item)).collect(), next })
+    };
+    match repository {
+        Some(name) => {
+            let reader = asker.reader(name)?;
+            Ok(reads(reader.recoverable(after, limit).await?, reader.view()))
+        }
+        None => {
+            let overseer = asker.overseer()?;
+            Ok(reads(overseer.recoverable(None, after, limit).await?, &overseer))
+        }
+    }
 }
 
 /// Brings a manifest back with its children and tags, or a tag with its manifest. A whole repository comes back
@@ -115,9 +128,12 @@ async fn list(
     request_body = RestoreRequest,
     responses((status = OK, description = "What came back.", body = Restored), Refusals, ChangeRefusals)
 )]
-async fn restore(may: MayChange, InBody(request): InBody<RestoreRequest>) -> Result<Json<Restored>, Problem> {
+async fn restore(
+    Author(asker): Author,
+    InBody(request): InBody<RestoreRequest>,
+) -> Result<Json<Restored>, Problem> {
     let name: RepoName = read("repository", &request.repository)?;
-    let repository = may.repository(name);
+    let repository = asker.changer(name, Action::Administer)?;
     let text = |digests: Vec<Digest>| digests.iter().map(ToString::to_string).collect();
     let names = |tags: Vec<Tag>| tags.iter().map(ToString::to_string).collect();
     match (request.digest, request.tag) {
@@ -143,7 +159,7 @@ async fn restore(may: MayChange, InBody(request): InBody<RestoreRequest>) -> Res
     request_body = EmptyRequest,
     responses((status = OK, description = "What was given up.", body = Emptied), Refusals, ChangeRefusals)
 )]
-async fn empty(may: MayChange, InBody(request): InBody<EmptyRequest>) -> Result<Json<Emptied>, Problem> {
+async fn empty(may: Superior, InBody(request): InBody<EmptyRequest>) -> Result<Json<Emptied>, Problem> {
     let repository = request.repository.as_deref().map(|name| read("repository", name)).transpose()?;
     let emptied = may.empty_trash(repository.as_ref()).await?;
     Ok(Json(Emptied { manifests: emptied.manifests, collected_from: emptied.collected_from.into() }))

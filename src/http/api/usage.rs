@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::access::{Asker, Overseer};
 use super::extract::InQuery;
 use super::problem::Refusals;
 use super::{Api, Problem};
@@ -44,17 +44,18 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
     responses((status = OK, description = "What is used now.", body = UsageReport), Refusals)
 )]
 async fn get(
-    State(api): State<Arc<Api>>,
+    asker: Asker,
     InQuery(UsageParameters { scope }): InQuery<UsageParameters>,
 ) -> Result<Json<UsageReport>, Problem> {
     let scope = scope.unwrap_or_default().parse::<Scope>();
     let scope = scope.map_err(|error| Problem::bad(format_args!("scope: {error}")))?;
+    let overseer = asker.overseer_of(&scope)?;
     if let Scope::One(name) = &scope
-        && !api.has_repository(name).await?
+        && !overseer.has_repository(name).await?
     {
         return Err(unknown(name));
     }
-    Ok(Json(api.usage(&scope).await?))
+    Ok(Json(overseer.usage(&scope).await?))
 }
 
 fn unknown(name: &RepoName) -> Problem {
@@ -68,6 +69,6 @@ fn unknown(name: &RepoName) -> Problem {
     get, path = "/usage/days", operation_id = "listUsageDays", tag = "usage",
     responses((status = OK, description = "The days, at most 400.", body = Vec<UsageDay>), Refusals)
 )]
-async fn days(State(api): State<Arc<Api>>) -> Result<Json<Vec<UsageDay>>, Problem> {
-    Ok(Json(api.usage_days(DAYS).await?))
+async fn days(overseer: Overseer) -> Result<Json<Vec<UsageDay>>, Problem> {
+    Ok(Json(overseer.usage_days(DAYS).await?))
 }

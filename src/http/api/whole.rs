@@ -3,17 +3,17 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::State;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::access::MayChange;
-use super::extract::{InBody, InPath, OfRepository};
+use super::access::{Administers, Changer, Reader};
+use super::extract::{InBody, OfRepository};
 use super::problem::{ChangeRefusals, Refusals};
 use super::{Api, ChangeKind, Problem};
+use crate::auth::Action;
 use crate::metadata::{RepositoryStep, RepositoryWork};
 use crate::oci::RepoName;
 
@@ -99,11 +99,8 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
         Refusals, ChangeRefusals
     )
 )]
-async fn delete(
-    may: MayChange,
-    InPath(OfRepository { name }): InPath<OfRepository>,
-) -> Result<(StatusCode, Json<Work>), Problem> {
-    Ok(begun(may.repository(name).delete().await?))
+async fn delete(may: Changer<Administers>) -> Result<(StatusCode, Json<Work>), Problem> {
+    Ok(begun(may.repository.delete().await?))
 }
 
 /// Begins to bring back what a deletion of the repository removed.
@@ -116,11 +113,10 @@ async fn delete(
     )
 )]
 async fn restore(
-    may: MayChange,
-    InPath(OfRepository { name }): InPath<OfRepository>,
+    may: Changer<Administers>,
     InBody(request): InBody<UndeleteRequest>,
 ) -> Result<(StatusCode, Json<Work>), Problem> {
-    Ok(begun(may.repository(name).restore(request.removal).await?))
+    Ok(begun(may.repository.restore(request.removal).await?))
 }
 
 /// Gives a repository another name, at once. Renaming it back undoes that.
@@ -130,12 +126,12 @@ async fn restore(
     responses((status = NO_CONTENT, description = "It has the new name."), Refusals, ChangeRefusals)
 )]
 async fn rename(
-    may: MayChange,
-    InPath(OfRepository { name }): InPath<OfRepository>,
+    may: Changer<Administers>,
     InBody(request): InBody<RenameRequest>,
 ) -> Result<StatusCode, Problem> {
     let to: RepoName = request.to.parse().map_err(|error| Problem::bad(format_args!("to: {error}")))?;
-    may.repository(name).rename(&to).await?;
+    may.asker.changer(to.clone(), Action::Administer)?;
+    may.repository.rename(&to).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -146,11 +142,8 @@ async fn rename(
     params(OfRepository),
     responses((status = OK, description = "How it stands.", body = Work), Refusals)
 )]
-async fn work(
-    State(api): State<Arc<Api>>,
-    InPath(OfRepository { name }): InPath<OfRepository>,
-) -> Result<Json<Work>, Problem> {
-    let found = api.work(name).await?;
+async fn work(reader: Reader) -> Result<Json<Work>, Problem> {
+    let found = reader.work().await?;
     let step =
         found.ok_or_else(|| Problem::unknown("the repository is being neither deleted nor restored"))?;
     Ok(Json(step.into()))

@@ -101,6 +101,15 @@ impl ApiClient {
         self.exchange(method, path, body.map(Bytes::from)).await
     }
 
+    /// Removes what `query` names at `path`.
+    ///
+    /// # Errors
+    /// [`ClientError`]; [`ClientError::Refused`] for what the API refuses.
+    pub async fn remove(&mut self, path: &str, query: &impl Serialize) -> Result<(), ClientError> {
+        let target = format!("{path}{}", query_text(query)?);
+        self.exchange(Method::DELETE, &target, None).await
+    }
+
     /// All items of the list at `path`, asked for with `parameters`, page by page, or the first `most` of them.
     ///
     /// # Errors

@@ -5,12 +5,12 @@ mod report;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::access::{Asker, Overseer, Reader};
 use super::extract::InQuery;
 use super::problem::Refusals;
 use super::{Api, Problem};
@@ -53,7 +53,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
     responses((status = OK, description = "All that keeps it.", body = Why), Refusals)
 )]
 async fn get(
-    State(api): State<Arc<Api>>,
+    asker: Asker,
     InQuery(WhyParameters { repository, reference }): InQuery<WhyParameters>,
 ) -> Result<Json<Why>, Problem> {
     let reference = reference.parse::<Reference>();
@@ -63,13 +63,16 @@ async fn get(
     let place = repository.as_ref().map_or("the registry", RepoName::as_str).to_owned();
     let unknown = || Problem::unknown(format_args!("{reference} is unknown to {place}"));
     let why = match (repository, &reference) {
-        (Some(name), Reference::Tag(_)) => in_repository(&api, name, &reference).await?,
-        (Some(name), Reference::Digest(digest)) => match in_repository(&api, name.clone(), &reference).await?
-        {
-            Some(why) => Some(why),
-            None => blob_in(&api, &name, digest).await?,
-        },
-        (None, Reference::Digest(digest)) => anywhere(&api, digest).await?,
+        (Some(name), Reference::Tag(_)) => in_repository(&asker.reader(name)?, &reference).await?,
+        (Some(name), Reference::Digest(digest)) => {
+            let reader = asker.reader(name)?;
+            match in_repository(&reader, &reference).await? {
+                Some(why) => Some(why),
+                // What keeps a blob is told with all the repositories that have it.
+                None => blob_in(&asker.overseer()?, reader.name(), digest).await?,
+            }
+        }
+        (None, Reference::Digest(digest)) => anywhere(&asker.overseer()?, digest).await?,
         (None, Reference::Tag(_)) => {
             return Err(Problem::bad("repository: a tag is looked for in a repository, so name it"));
         }
@@ -77,52 +80,52 @@ async fn get(
     why.map(Json).ok_or_else(unknown)
 }
 
-async fn in_repository(api: &Api, name: RepoName, reference: &Reference) -> Result<Option<Why>, Problem> {
-    let Some(found) = api.why_manifest(&name, reference, FEW).await? else {
+async fn in_repository(reader: &Reader, reference: &Reference) -> Result<Option<Why>, Problem> {
+    let Some(found) = reader.why_manifest(reference, FEW).await? else {
         return Ok(None);
     };
     let digest = found.digest.clone();
-    let manifest = ManifestReasons::new(&name, found, &api.in_force(), api.now());
-    let manifest = with_rules(api, &name, &digest, manifest).await?;
+    let manifest = ManifestReasons::new(reader.name(), found, &reader.in_force(), reader.view().now());
+    let manifest = with_rules(reader, &digest, manifest).await?;
     Ok(Some(Why { digest: digest.to_string(), manifests: vec![manifest], blob: None }))
 }
 
 /// The same with what policies say.
 async fn with_rules(
-    api: &Api,
-    name: &RepoName,
+    reader: &Reader,
     digest: &Digest,
     manifest: ManifestReasons,
 ) -> Result<ManifestReasons, Problem> {
-    let pinned_by = api.pin(name, digest).await?;
-    let verdicts = match api.verdicts(name, digest).await {
+    let pinned_by = reader.pin(digest).await?;
+    let verdicts = match reader.verdicts(digest).await {
         // Nothing expires by policies that cannot be used, so they keep nothing either.
         Err(RetentionError::Policies(_)) => Some(Vec::new()),
         verdicts => verdicts?,
     };
-    let (judged, now) = (verdicts.is_some(), api.now());
+    let (judged, now) = (verdicts.is_some(), reader.view().now());
     let rules = verdicts.unwrap_or_default().iter().take(FEW).map(|row| Ruled::new(row, now)).collect();
     Ok(ManifestReasons { pinned_by, judged, rules, ..manifest })
 }
 
 /// A blob that a repository has: what keeps it there, and how many others have it.
-async fn blob_in(api: &Api, name: &RepoName, digest: &Digest) -> Result<Option<Why>, Problem> {
-    if !api.has_blob(name, digest).await? {
+async fn blob_in(overseer: &Overseer, name: &RepoName, digest: &Digest) -> Result<Option<Why>, Problem> {
+    if !overseer.has_blob(name, digest).await? {
         return Ok(None);
     }
-    anywhere(api, digest).await
+    anywhere(overseer, digest).await
 }
 
-async fn anywhere(api: &Api, digest: &Digest) -> Result<Option<Why>, Problem> {
-    let now = api.now();
-    let blob = api.why_blob(digest, FEW).await?.map(|found| BlobReasons::new(found, now));
+async fn anywhere(overseer: &Overseer, digest: &Digest) -> Result<Option<Why>, Problem> {
+    let now = overseer.now();
+    let blob = overseer.why_blob(digest, FEW).await?.map(|found| BlobReasons::new(found, now));
     let (reference, mut manifests) = (Reference::Digest(digest.clone()), Vec::new());
-    for name in api.repositories_of(digest, FEW).await? {
+    for name in overseer.repositories_of(digest, FEW).await? {
         // It may have gone meanwhile.
-        let found = api.why_manifest(&name, &reference, FEW).await?;
+        let reader = overseer.reader(name);
+        let found = reader.why_manifest(&reference, FEW).await?;
         if let Some(found) = found {
-            let manifest = ManifestReasons::new(&name, found, &api.in_force(), now);
-            manifests.push(with_rules(api, &name, digest, manifest).await?);
+            let manifest = ManifestReasons::new(reader.name(), found, &overseer.in_force(), now);
+            manifests.push(with_rules(&reader, digest, manifest).await?);
         }
     }
     let found = blob.is_some() || !manifests.is_empty();

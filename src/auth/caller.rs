@@ -1,0 +1,51 @@
+//! Who is in, and why somebody is not.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::tokens::Bearer;
+use crate::metadata::TokenRecord;
+
+/// Who is in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Caller {
+    /// Whoever may use a socket of this machine.
+    Machine,
+    /// Somebody who did not say who they are.
+    Stranger,
+    /// This user, by their password.
+    User(Arc<str>),
+    /// A user by an access token, in the part of what they may do that it is good for.
+    Token(Arc<TokenRecord>),
+    /// Somebody with a token that this registry issued for a few minutes.
+    Bearer(Arc<Bearer>),
+}
+
+impl Caller {
+    /// The user's name; what `other` says of somebody who has none.
+    pub fn name_or(&self, other: impl FnOnce() -> String) -> String {
+        self.user().map_or_else(other, str::to_owned)
+    }
+
+    /// The user's name.
+    pub fn user(&self) -> Option<&str> {
+        match self {
+            Self::User(name) => Some(name),
+            Self::Token(token) => Some(&token.account),
+            Self::Bearer(bearer) => bearer.user.as_ref().map(|user| &*user.name),
+            Self::Machine | Self::Stranger => None,
+        }
+    }
+}
+
+/// Why somebody does not come in, or may not do something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Denial {
+    /// They did not say who they are, or it is not true, or what they show is not good for that. Which of name and
+    /// password is wrong is never told.
+    Unknown,
+    /// It is known who they are, and they may not. Whether there is what they asked for is never told.
+    Forbidden,
+    /// Too many were wrong from there.
+    Wait(Duration),
+}

@@ -1,0 +1,65 @@
+//! What an `Authorization` header shows (RFC 7617, RFC 6750).
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+/// The longest password; bcrypt itself looks at 72 bytes.
+const LONGEST: usize = 1024;
+
+/// What somebody shows.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Shown<'a> {
+    /// A name with a password, or with an access token in its place.
+    Password(String, Vec<u8>),
+    /// A token alone.
+    Token(&'a [u8]),
+    /// An empty name with an empty password, as clients without any write it.
+    Nobody,
+    Nonsense,
+}
+
+impl<'a> Shown<'a> {
+    pub(super) fn of(header: &'a [u8]) -> Self {
+        match header.split_at_checked(7) {
+            Some((scheme, token)) if scheme.eq_ignore_ascii_case(b"Bearer ") => {
+                Self::Token(token.trim_ascii())
+            }
+            _ if header.eq_ignore_ascii_case(b"Basic Og==") => Self::Nobody,
+            _ => basic(header).map_or(Self::Nonsense, |(name, password)| Self::Password(name, password)),
+        }
+    }
+}
+
+/// The user and password of a Basic `Authorization` header.
+fn basic(header: &[u8]) -> Option<(String, Vec<u8>)> {
+    let (scheme, encoded) = header.split_at_checked(6)?;
+    if !scheme.eq_ignore_ascii_case(b"Basic ") {
+        return None;
+    }
+    let decoded = STANDARD.decode(encoded.trim_ascii()).ok()?;
+    let colon = decoded.iter().position(|byte| *byte == b':')?;
+    let name = String::from_utf8(decoded[..colon].to_vec()).ok()?;
+    let password = decoded[colon + 1..].to_vec();
+    (!name.is_empty() && password.len() <= LONGEST).then_some((name, password))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_shown_is_read() {
+        let basic = |text: &str| format!("bAsic {}", STANDARD.encode(text)).into_bytes();
+        assert_eq!(Shown::of(&basic("ann:with:colon")), Shown::Password("ann".into(), b"with:colon".into()));
+        assert_eq!(Shown::of(&basic("ann:")), Shown::Password("ann".into(), Vec::new()));
+        assert_eq!(Shown::of(&basic(":")), Shown::Nobody);
+        assert_eq!(Shown::of(b"bearer a.b.c "), Shown::Token(b"a.b.c"));
+        let long = basic(&format!("ann:{}", "x".repeat(LONGEST + 1)));
+        let wrong =
+            [&b""[..], b"Basic", b"Basic ", b"Basic ====", b"basic\tYTpi", b"\xff\xff\xff\xff\xff\xff\xff"];
+        for header in wrong.into_iter().chain([&*long, &*basic(":secret"), &*basic("ann"), &*basic("\u{0}")])
+        {
+            assert_eq!(Shown::of(header), Shown::Nonsense, "{header:?}");
+        }
+    }
+}

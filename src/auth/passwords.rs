@@ -1,0 +1,163 @@
+//! Whether a password is somebody's: bounded in what that costs, and the same to see from outside whoever it is.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use argon2::password_hash::rand_core::OsRng;
+use argon2::password_hash::{PasswordHash, PasswordHasher, PasswordVerifier, SaltString};
+use argon2::{Algorithm, Argon2, Params, Version};
+use tokio::sync::Semaphore;
+
+use super::caller::Denial;
+use super::guesses::Guesses;
+use super::verified::Verified;
+use crate::clock::Clock;
+
+/// How many passwords are hashed at once: each keeps a processor busy for some tens of milliseconds and takes 19 MiB.
+const AT_ONCE: usize = 2;
+
+/// A hash of nothing that anybody knows, by the same function: it takes the time that a hash takes.
+const NOBODY: &str =
+    "$argon2id$v=19$m=19456,t=2,p=1$bm9ib2R5bm9ib2R5bm8$RmN5dHl0eXl0eXR5dHl0eXR5dHl0eXR5dHl0eXR5dHk";
+
+/// The same for files.
+const NOBODY_IN_FILE: &str = "$2y$10$abcdefghijklmnopqrstuuH7Yh0o1rXw7q1hB8n9C2a1m4R6pJ8uK";
+
+/// Argon2id with the least parameters that OWASP's cheat sheet recommends: boxes have 1 GB.
+fn argon2() -> Argon2<'static> {
+    Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::default())
+}
+
+/// Hashes a new password. Blocks for some tens of milliseconds.
+pub(super) fn hash(password: &[u8]) -> Result<String, argon2::password_hash::Error> {
+    let salt = SaltString::generate(&mut OsRng);
+    Ok(argon2().hash_password(password, &salt)?.to_string())
+}
+
+/// What a password is compared with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Stored {
+    /// The hash of the user's password, if there is such a user.
+    pub(super) of_user: Option<Kept>,
+    /// Any user's of the file, if there is one: it is compared with too, for the time that takes.
+    pub(super) of_file: Option<String>,
+}
+
+/// A hash of a user's password.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Kept {
+    OfAccount(String),
+    OfFile(String),
+}
+
+impl Kept {
+    pub(super) fn hash(&self) -> &str {
+        match self {
+            Self::OfAccount(hash) | Self::OfFile(hash) => hash,
+        }
+    }
+}
+
+impl Stored {
+    /// Blocks.
+    fn fits(&self, password: &[u8]) -> bool {
+        let (account, file) = match &self.of_user {
+            Some(Kept::OfAccount(hash)) => (Some(hash), None),
+            Some(Kept::OfFile(hash)) => (None, Some(hash)),
+            None => (None, None),
+        };
+        let by_account = fits(password, account.map_or(NOBODY, String::as_str));
+        let by_file = match (file, &self.of_file) {
+            (None, None) => false,
+            (file, any) => {
+                let hash = file.or(any.as_ref()).map_or(NOBODY_IN_FILE, String::as_str);
+                bcrypt::verify(password, hash).unwrap_or(false)
+            }
+        };
+        (by_account && account.is_some()) || (by_file && file.is_some())
+    }
+}
+
+/// Whether a password is the one of a hash of [`hash`]'s. Blocks for as long.
+pub(super) fn fits(password: &[u8], hash: &str) -> bool {
+    PasswordHash::new(hash).is_ok_and(|hash| argon2().verify_password(password, &hash).is_ok())
+}
+
+/// Compares passwords.
+pub(super) struct Passwords {
+    verified: Verified,
+    guesses: Guesses,
+    turns: Semaphore,
+    clock: Arc<dyn Clock>,
+}
+
+impl Passwords {
+    pub(super) fn new(clock: Arc<dyn Clock>) -> Self {
+        let turns = Semaphore::new(AT_ONCE);
+        Self { verified: Verified::new(), guesses: Guesses::default(), turns, clock }
+    }
+
+    /// Whether a password is the user's.
+    pub(super) async fn check(
+        &self,
+        name: &str,
+        password: Vec<u8>,
+        stored: Stored,
+        from: IpAddr,
+    ) -> Result<(), Denial> {
+        let against = stored.of_user.as_ref().map_or("", Kept::hash);
+        let print = self.verified.print(name, &password, against);
+        if self.verified.is_fresh(print, self.clock.elapsed()) {
+            return Ok(());
+        }
+        self.may_guess(name, from)?;
+        let Ok(_turn) = self.turns.acquire().await else { return Err(Denial::Unknown) };
+        // Those who waited for their turn with others may have guessed wrong often enough meanwhile.
+        self.may_guess(name, from)?;
+        let fits = tokio::task::spawn_blocking(move || stored.fits(&password)).await;
+        if !fits.unwrap_or(false) {
+            self.note_wrong(name, from);
+            return Err(Denial::Unknown);
+        }
+        self.verified.note(print, self.clock.elapsed());
+        Ok(())
+    }
+
+    /// Whether somebody may guess now.
+    pub(super) fn may_guess(&self, name: &str, from: IpAddr) -> Result<(), Denial> {
+        self.guesses.allow(from, name, self.clock.elapsed()).map_err(Denial::Wait)
+    }
+
+    /// Notes a wrong guess.
+    pub(super) fn note_wrong(&self, name: &str, from: IpAddr) {
+        self.guesses.wrong(from, name, self.clock.elapsed());
+        tracing::warn!(remote = %from, user = %name.escape_debug(), "a wrong user or password");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_fits_its_own_hash_and_no_other() {
+        let hash = hash(b"secret").expect("hashed");
+        assert!(hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{hash}");
+        let ann = Stored { of_user: Some(Kept::OfAccount(hash)), of_file: None };
+        assert!(ann.fits(b"secret") && !ann.fits(b"Secret") && !ann.fits(b""));
+        let in_file = bcrypt::hash("secret", 4).expect("hashed");
+        let bob = Stored { of_user: Some(Kept::OfFile(in_file.clone())), of_file: Some(in_file.clone()) };
+        assert!(bob.fits(b"secret") && !bob.fits(b"Secret"));
+        let nobody = Stored { of_user: None, of_file: Some(in_file) };
+        assert!(!nobody.fits(b"secret"), "another user's password opens nothing");
+    }
+
+    #[test]
+    fn who_there_is_not_takes_the_time_that_a_hash_takes() {
+        let parsed = PasswordHash::new(NOBODY).expect("a hash");
+        let params = Params::try_from(&parsed).expect("parameters");
+        let cost = |params: &Params| (params.m_cost(), params.t_cost(), params.p_cost());
+        assert_eq!(cost(&params), cost(&Params::default()));
+        assert!(matches!(bcrypt::verify("secret", NOBODY_IN_FILE), Ok(false)));
+    }
+}

@@ -1,0 +1,121 @@
+//! What somebody may do: the one place where that is decided.
+
+use std::sync::Arc;
+
+use super::caller::Caller;
+use super::directory::{Directory, Held};
+use super::modes::Modes;
+use super::scope::{Action, Wanted};
+use crate::metadata::{Role, TokenRecord};
+use crate::oci::RepoName;
+
+/// What there is to decide by, at a moment.
+pub(super) struct Rights<'a> {
+    pub(super) directory: Arc<Directory>,
+    pub(super) modes: &'a Modes,
+    /// What the users of a file may do everywhere, where there is a file.
+    pub(super) of_file: Option<Option<Role>>,
+    /// Whether somebody is a user of the file, and has no account.
+    pub(super) in_file: &'a dyn Fn(&str) -> bool,
+}
+
+impl Rights<'_> {
+    /// Whether there are users, so that not everybody is trusted.
+    pub(super) fn has_users(&self) -> bool {
+        self.of_file.is_some() || self.directory.has_users()
+    }
+
+    /// Whether somebody may do something now.
+    pub(super) fn allow(&self, caller: &Caller, wanted: Wanted<'_>) -> bool {
+        match caller {
+            Caller::Machine => true,
+            Caller::Stranger => self.allow_everybody(wanted),
+            Caller::User(name) => self.allow_user(name, wanted),
+            Caller::Token(_) | Caller::Bearer(_) if let Wanted::Mount(to, from) = wanted => {
+                self.allow(caller, Wanted::Repository(to, Action::Push))
+                    && self.allow(caller, Wanted::Repository(from, Action::Pull))
+            }
+            Caller::Token(token) => covers(token, wanted) && self.allow_user(&token.account, wanted),
+            Caller::Bearer(_) if wanted == Wanted::Registry => true,
+            Caller::Bearer(bearer) => {
+                let theirs = match &bearer.user {
+                    Some(user) => self.allow_user(&user.name, wanted),
+                    None => self.allow_everybody(wanted),
+                };
+                theirs && bearer.grants.iter().any(|grant| grant.covers(wanted))
+            }
+        }
+    }
+
+    /// Whether a user may, by whatever they come.
+    pub(super) fn allow_user(&self, user: &str, wanted: Wanted<'_>) -> bool {
+        match wanted {
+            Wanted::Repository(name, action) => self.role(user, name) >= Some(action.role()),
+            Wanted::Mount(to, from) => {
+                self.allow_user(user, Wanted::Repository(to, Action::Push))
+                    && self.allow_user(user, Wanted::Repository(from, Action::Pull))
+            }
+            Wanted::Scope(scope, action) => {
+                let enough = |held: &Held| held.0.contains(scope) && held.1 >= action.role();
+                self.directory.held_by(user).any(enough)
+                    || self.by_file(user) >= Some(action.role())
+                    || self.allow_everybody(wanted)
+            }
+            Wanted::Catalog | Wanted::Registry | Wanted::Other => true,
+        }
+    }
+
+    fn allow_everybody(&self, wanted: Wanted<'_>) -> bool {
+        let users = self.has_users();
+        match wanted {
+            Wanted::Repository(name, action) => self.role_of_everybody(name) >= Some(action.role()),
+            Wanted::Mount(to, from) => {
+                self.allow_everybody(Wanted::Repository(to, Action::Push))
+                    && self.allow_everybody(Wanted::Repository(from, Action::Pull))
+            }
+            Wanted::Scope(scope, action) => {
+                let enough = |held: &Held| held.0.contains(scope) && held.1 >= action.role();
+                self.directory.held_by_everybody().iter().any(enough)
+                    || self.modes.everywhere(users) >= Some(action.role())
+            }
+            // Docker shows no password to a registry that lets it in without one.
+            Wanted::Registry => self.modes.everywhere(users) >= Some(Role::Delete),
+            Wanted::Catalog | Wanted::Other => self.modes.everywhere(users) >= Some(Role::Pull),
+        }
+    }
+
+    /// What a user may do to a repository.
+    pub(super) fn role(&self, user: &str, name: &RepoName) -> Option<Role> {
+        let held = best(self.directory.held_by(user), name);
+        held.max(self.by_file(user)).max(self.role_of_everybody(name))
+    }
+
+    /// What everybody may do to a repository.
+    pub(super) fn role_of_everybody(&self, name: &RepoName) -> Option<Role> {
+        best(self.directory.held_by_everybody(), name).max(self.modes.role(name, self.has_users()))
+    }
+
+    /// Whether everybody may do something.
+    pub(super) fn is_partly_public(&self) -> bool {
+        !self.directory.held_by_everybody().is_empty() || self.modes.anywhere(self.has_users()).is_some()
+    }
+
+    /// What a user may do for being in the file.
+    pub(super) fn by_file(&self, user: &str) -> Option<Role> {
+        self.of_file.flatten().filter(|_| (self.in_file)(user))
+    }
+}
+
+/// Whether an access token is good for something, if its user may do it.
+fn covers(token: &TokenRecord, wanted: Wanted<'_>) -> bool {
+    match wanted {
+        Wanted::Repository(name, action) => token.scope.holds(name) && token.role >= action.role(),
+        Wanted::Scope(scope, action) => token.scope.contains(scope) && token.role >= action.role(),
+        Wanted::Mount(..) => false,
+        Wanted::Catalog | Wanted::Registry | Wanted::Other => true,
+    }
+}
+
+fn best<'a>(held: impl IntoIterator<Item = &'a Held>, name: &RepoName) -> Option<Role> {
+    held.into_iter().filter(|(scope, _)| scope.holds(name)).map(|(_, role)| *role).max()
+}

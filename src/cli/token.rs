@@ -1,0 +1,63 @@
+//! `orlop token`.
+
+use std::process::ExitCode;
+
+use http::Method;
+
+use super::args::{May, TokenCommand};
+use super::connect::{ask, change};
+use super::org::place;
+use super::table::{Table, print_json, when, write_out};
+use super::{Failure, exit_code, start};
+use crate::config::Config;
+use crate::http::api::{AccessToken, TokenMade, TokenParameters, TokenRequest};
+use crate::server::admin::path;
+
+pub(super) fn run(config: &Config, command: TokenCommand) -> Result<ExitCode, Failure> {
+    match command {
+        TokenCommand::Add { user, may: May { role, scope }, name, expires, output } => {
+            let seconds = expires.map(|expires| expires.as_secs());
+            let request = TokenRequest { account: user, name, role, scope, seconds };
+            let made: TokenMade = change(config, Method::POST, &path(&["tokens"]), Some(&request))?;
+            if output.json {
+                print_json(&made);
+            } else {
+                let AccessToken { id, account, role, scope, .. } = &made.token;
+                write_out(&format!(
+                    "{id} is good for {role} on {} as {account}, with this in the place of the password:\n{}\n",
+                    place(scope),
+                    made.secret
+                ));
+            }
+        }
+        TokenCommand::List { user, output } => list(config, user, output.json)?,
+        TokenCommand::Revoke { id } => {
+            change::<(), ()>(config, Method::DELETE, &path(&["tokens", &id]), None)?;
+            write_out(&format!("{id} is good no more\n"));
+        }
+    }
+    Ok(exit_code(true))
+}
+
+fn list(config: &Config, account: Option<String>, json: bool) -> Result<(), Failure> {
+    let parameters = TokenParameters { account };
+    let found: Vec<AccessToken> = start()?.block_on(ask(config, &path(&["tokens"]), &parameters))?;
+    if json {
+        print_json(&found);
+        return Ok(());
+    }
+    let mut table = Table::new(["ID", "USER", "NAME", "MAY", "ON", "EXPIRES (UTC)", "USED (UTC)"]);
+    for token in found {
+        table.row([
+            token.id,
+            token.account,
+            token.name,
+            token.role.to_string(),
+            place(&token.scope).to_owned(),
+            when(token.expires_at),
+            when(token.used_at),
+        ]);
+    }
+    table.print();
+    Ok(())
+}

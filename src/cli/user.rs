@@ -1,0 +1,113 @@
+//! `orlop user`.
+
+use std::io::{self, BufRead};
+use std::process::ExitCode;
+
+use http::Method;
+
+use super::args::{May, UserCommand};
+use super::connect::{ask, change};
+use super::table::{Table, print_json, when, write_out};
+use super::{Failure, exit_code, start};
+use crate::config::Config;
+use crate::http::api::{Account, AccountMade, AccountRequest, AccountUpdate, RoleThere};
+use crate::metadata::AccountKind;
+use crate::server::admin::path;
+
+pub(super) fn run(config: &Config, command: UserCommand) -> Result<ExitCode, Failure> {
+    match command {
+        UserCommand::Add { name, may, robot, password_stdin, output } => {
+            let roles = may.into_iter().map(|May { role, scope }| RoleThere { role, scope }).collect();
+            let request = AccountRequest { password: password(password_stdin)?, robot, roles };
+            let made: AccountMade = change(config, Method::PUT, &path(&["accounts", &name]), Some(&request))?;
+            told(&made, output.json, "is there");
+        }
+        UserCommand::List(output) => list(config, output.json)?,
+        UserCommand::Password { name, password_stdin, output } => {
+            let password = password(password_stdin)?;
+            let new_password = password.is_none();
+            let update = AccountUpdate { password, new_password, disabled: None };
+            let made: AccountMade =
+                change(config, Method::PATCH, &path(&["accounts", &name]), Some(&update))?;
+            told(&made, output.json, "has another password");
+        }
+        UserCommand::Disable { name } => disable(config, &name, true)?,
+        UserCommand::Enable { name } => disable(config, &name, false)?,
+        UserCommand::Remove { name } => {
+            change::<(), ()>(config, Method::DELETE, &path(&["accounts", &name]), None)?;
+            write_out(&format!("{name} is gone\n"));
+        }
+    }
+    Ok(exit_code(true))
+}
+
+/// A password from the first line of standard input, if that is wanted.
+fn password(wanted: bool) -> Result<Option<String>, Failure> {
+    if !wanted {
+        return Ok(None);
+    }
+    let mut line = String::new();
+    let read = io::stdin().lock().read_line(&mut line);
+    read.map_err(|error| Failure::Other(format!("standard input: {error}")))?;
+    let password = line.trim_end_matches(['\r', '\n']).to_owned();
+    if password.is_empty() {
+        return Err(Failure::Usage("there is no password on standard input".into()));
+    }
+    Ok(Some(password))
+}
+
+fn told(made: &AccountMade, json: bool, what: &str) {
+    if json {
+        print_json(made);
+        return;
+    }
+    let name = &made.account.name;
+    let mut text = format!("{name} {what}\n");
+    if let Some(password) = &made.password {
+        text += &format!("password: {password}\n");
+    }
+    if made.account.roles.is_empty()
+        && made.account.teams.is_empty()
+        && made.account.kind != AccountKind::Bootstrap
+    {
+        text += &format!("no role is {name}'s own: orlop org grant {name} ROLE REPO|PREFIX/ gives one\n");
+    }
+    write_out(&text);
+}
+
+fn disable(config: &Config, name: &str, disabled: bool) -> Result<(), Failure> {
+    let update = AccountUpdate { disabled: Some(disabled), ..AccountUpdate::default() };
+    change::<_, AccountMade>(config, Method::PATCH, &path(&["accounts", name]), Some(&update))?;
+    write_out(&format!("{name} is {}\n", if disabled { "kept out" } else { "let in again" }));
+    Ok(())
+}
+
+fn list(config: &Config, json: bool) -> Result<(), Failure> {
+    let found: Vec<Account> = start()?.block_on(ask(config, &path(&["accounts"]), &()))?;
+    if json {
+        print_json(&found);
+        return Ok(());
+    }
+    let mut table = Table::new(["USER", "KIND", "MAY", "TEAMS", "SINCE (UTC)"]);
+    for account in found {
+        let kind = match account.kind {
+            AccountKind::Bootstrap => "administrator",
+            AccountKind::Person => "person",
+            AccountKind::Robot => "robot",
+        };
+        let roles = account.roles.iter().map(|RoleThere { role, scope }| match scope.as_str() {
+            "" => role.to_string(),
+            scope => format!("{role}:{scope}"),
+        });
+        let kind = if account.disabled { format!("{kind}, disabled") } else { kind.to_owned() };
+        table.row([
+            account.name,
+            kind,
+            roles.collect::<Vec<_>>().join(" "),
+            account.teams.join(" "),
+            when(Some(account.created_at)),
+        ]);
+    }
+    table.print();
+    Ok(())
+}

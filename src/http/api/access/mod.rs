@@ -1,0 +1,272 @@
+//! Who may do what through the API, in one place.
+//!
+//! Handlers reach the registry only through what was decided for whoever asks: an [`Asker`] is let in and may read
+//! nothing yet; a [`Reader`] may read one repository; an [`Overseer`] may read everything; a [`Changer`] may change
+//! one repository; a [`Superior`] may change what is the operator's. The last four are extractors that have to be a
+//! handler's first argument, so that nobody is told anything about the rest of a request that is refused; where a
+//! request names a repository elsewhere than in its path, the [`Asker`] decides.
+
+mod decided;
+mod view;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{FromRequestParts, RawPathParams};
+use http::StatusCode;
+use http::request::Parts;
+use tokio::sync::Semaphore;
+
+use super::Problem;
+use crate::auth::{Action, By, Caller, Denial, Door, Wanted};
+use crate::http::Health;
+use crate::http::listen::Peer;
+use crate::jobs::{Collector, Retention, Scrub};
+use crate::metadata::{ListQuery, RepositoryEntry, Scope};
+use crate::oci::RepoName;
+use crate::registry::{Page, Registry, Repository};
+
+pub(super) use decided::{Administers, Changer, Deletes, Guest, Overseer, Pushes, Reader, Superior};
+pub(super) use view::View;
+
+/// Who may change something through the API besides those who have the right to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Changes {
+    /// Whoever may use the admin socket.
+    #[default]
+    Socket,
+    /// As long as everybody may push and pull, whoever reaches the port. Accounts are not theirs to change.
+    Anyone,
+}
+
+/// What the API can be told.
+#[derive(Debug, Clone, Copy)]
+pub struct ApiSettings {
+    /// Who may change something.
+    pub changes: Changes,
+    /// How long what was removed is kept in the trash.
+    pub trash: Duration,
+}
+
+/// What the API answers from.
+pub struct Api {
+    view: View,
+    door: Arc<Door>,
+}
+
+impl Api {
+    /// An API over `registry`, from now on. What may go, and when, is told by the rules of `collector`.
+    pub fn new(
+        registry: Arc<Registry>,
+        collector: Arc<Collector>,
+        health: Arc<dyn Health>,
+        scrub: Arc<Scrub>,
+        retention: Arc<Retention>,
+        door: Arc<Door>,
+        settings: ApiSettings,
+    ) -> Self {
+        let (started_at, report) = (registry.clock().now(), Semaphore::new(1));
+        let view = View { registry, collector, health, scrub, settings, retention, started_at, report };
+        Self { view, door }
+    }
+}
+
+/// Whoever asks: they were let in, and have been allowed nothing yet.
+pub(super) struct Asker {
+    api: Arc<Api>,
+    caller: Caller,
+    peer: Peer,
+}
+
+const CHANGES: &str = "changes through the API are taken on the server's admin socket, which the orlop command \
+                       uses, and from users who may make them: log in with a user and password";
+
+const UNKNOWN: &str = "this registry wants to know who you are: log in with a user and password";
+
+const FORBIDDEN: &str = "this is not for you to see or to change";
+
+impl Asker {
+    fn of(parts: &Parts, api: &Arc<Api>) -> Result<Self, Problem> {
+        let peer = parts.extensions.get::<Peer>().copied();
+        let peer = peer.ok_or_else(|| Problem::new(StatusCode::FORBIDDEN, FORBIDDEN))?;
+        let caller = match peer {
+            Peer::Unix => Caller::Machine,
+            Peer::Tcp(_) => parts.extensions.get::<Caller>().cloned().unwrap_or(Caller::Stranger),
+        };
+        Ok(Self { api: Arc::clone(api), caller, peer })
+    }
+
+    /// Whether it may do something.
+    fn may(&self, wanted: Wanted<'_>) -> bool {
+        self.api.door.allows(&self.caller, wanted)
+    }
+
+    fn decide(&self, wanted: Wanted<'_>) -> Result<(), Problem> {
+        self.api.door.decide(&self.caller, wanted).map_err(|denial| refusal(denial, UNKNOWN))
+    }
+
+    /// Decides on a change.
+    fn decide_change(&self, wanted: Wanted<'_>) -> Result<(), Problem> {
+        self.may_change()?;
+        if self.caller == Caller::Stranger { Ok(()) } else { self.decide(wanted) }
+    }
+
+    /// Who it is, as histories tell it.
+    pub(super) fn name(&self) -> String {
+        self.caller.name_or(|| self.peer.name())
+    }
+
+    /// A repository to be read.
+    pub(super) fn reader(&self, name: RepoName) -> Result<Reader, Problem> {
+        self.decide(Wanted::Repository(&name, Action::Pull))?;
+        Ok(Reader::new(Arc::clone(&self.api), name))
+    }
+
+    /// Everything, to be read.
+    pub(super) fn overseer(&self) -> Result<Overseer, Problem> {
+        self.overseer_of(&Scope::All)
+    }
+
+    /// Everything, to be read as far as it is about a scope.
+    pub(super) fn overseer_of(&self, scope: &Scope) -> Result<Overseer, Problem> {
+        self.decide(Wanted::Scope(scope, Action::Pull))?;
+        Ok(Overseer::new(Arc::clone(&self.api)))
+    }
+
+    /// A repository to be changed.
+    pub(super) fn changer(&self, name: RepoName, action: Action) -> Result<Repository, Problem> {
+        self.decide_change(Wanted::Repository(&name, action))?;
+        let access = crate::registry::Access { push: true };
+        Ok(self.api.view.registry.repository(name, access).on_behalf_of(&self.name()))
+    }
+
+    /// What is the operator's, to be changed.
+    pub(super) fn superior(&self) -> Result<Superior, Problem> {
+        self.decide_change(Wanted::Scope(&Scope::All, Action::Administer))?;
+        Ok(Superior::new(Arc::clone(&self.api), self.name()))
+    }
+
+    /// The door, to change the accounts that belong to a scope: for those who administer it by a right of their own.
+    pub(super) fn administers(&self, scope: &Scope) -> Result<&Arc<Door>, Problem> {
+        self.signed_in()?;
+        self.decide(Wanted::Scope(scope, Action::Administer))?;
+        Ok(&self.api.door)
+    }
+
+    /// The door, to change what is a user's own: for that user with the password, and for those who administer
+    /// everything. Whoever has a token gets no other by it.
+    pub(super) fn is_or_administers(&self, user: &str) -> Result<&Arc<Door>, Problem> {
+        match &self.caller {
+            Caller::User(name) if **name == *user => Ok(&self.api.door),
+            _ => self.administers(&Scope::All),
+        }
+    }
+
+    /// The door, to see what is somebody's own. Nobody is whom `api.changes` trusts.
+    pub(super) fn signed_in(&self) -> Result<&Arc<Door>, Problem> {
+        match self.caller {
+            Caller::Stranger => Err(refusal(Denial::Unknown, UNKNOWN)),
+            _ => Ok(&self.api.door),
+        }
+    }
+
+    /// Strangers change nothing here, be it that they may push.
+    fn may_change(&self) -> Result<(), Problem> {
+        let trusted = self.api.view.settings.changes == Changes::Anyone && self.api.door.is_open();
+        match self.caller {
+            Caller::Stranger if !trusted => Err(refusal(Denial::Unknown, CHANGES)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Who changes accounts, and when.
+    pub(super) fn by<'a>(&self, name: &'a str) -> By<'a> {
+        By { name, now: self.api.view.now() }
+    }
+
+    /// Lets pass whom the registry has something for.
+    pub(super) fn greeted(&self) -> Result<&View, Problem> {
+        self.decide(Wanted::Other)?;
+        Ok(&self.api.view)
+    }
+
+    /// A page of the repositories that it may pull. What it may not is passed over without a trace.
+    pub(super) async fn repositories(&self, query: &ListQuery) -> Result<Page<RepositoryEntry>, Problem> {
+        self.decide(Wanted::Catalog)?;
+        let mut page = self.api.view.repositories(query).await?;
+        if self.may(Wanted::Scope(&Scope::All, Action::Pull)) {
+            return Ok(page);
+        }
+        let mut shown = Vec::new();
+        let mut query = query.clone();
+        loop {
+            query.after = page.items.last().map(|last| last.place(query.sort));
+            let readable = |entry: &RepositoryEntry| self.may(Wanted::Repository(&entry.name, Action::Pull));
+            shown.extend(page.items.into_iter().filter(readable));
+            let full = shown.len() > query.limit;
+            shown.truncate(query.limit);
+            if full || !page.more {
+                return Ok(Page { items: shown, more: full });
+            }
+            page = self.api.view.repositories(&query).await?;
+        }
+    }
+}
+
+/// What somebody is told who may not.
+fn refusal(denial: Denial, unknown: &str) -> Problem {
+    match denial {
+        Denial::Unknown => Problem::new(StatusCode::UNAUTHORIZED, unknown),
+        Denial::Forbidden => Problem::new(StatusCode::FORBIDDEN, FORBIDDEN),
+        Denial::Wait(_) => Problem::new(StatusCode::TOO_MANY_REQUESTS, UNKNOWN),
+    }
+}
+
+/// The repository that a path names. A path that names none is wrong whoever asks, and is not told to who may not ask
+/// for anything.
+async fn named(parts: &mut Parts, asker: &Asker) -> Result<RepoName, Problem> {
+    let path = RawPathParams::from_request_parts(parts, &()).await;
+    let path = path.map_err(|rejection| Problem::bad(rejection.body_text()))?;
+    let name = path.iter().find(|(key, _)| *key == "name").map(|(_, name)| name.to_owned());
+    match name.unwrap_or_default().parse() {
+        Ok(name) => Ok(name),
+        Err(error) => {
+            asker.greeted()?;
+            Err(Problem::bad(format_args!("name: {error}")))
+        }
+    }
+}
+
+impl FromRequestParts<Arc<Api>> for Asker {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Problem> {
+        Self::of(parts, api)
+    }
+}
+
+/// An [`Asker`] who may change something: what, their requests' bodies tell.
+pub(super) struct Author(pub(super) Asker);
+
+impl FromRequestParts<Arc<Api>> for Author {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Problem> {
+        let asker = Asker::of(parts, api)?;
+        asker.may_change()?;
+        Ok(Self(asker))
+    }
+}
+
+/// An [`Asker`] who has said who it is.
+pub(super) struct SignedIn(pub(super) Asker);
+
+impl FromRequestParts<Arc<Api>> for SignedIn {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Problem> {
+        let asker = Asker::of(parts, api)?;
+        asker.signed_in()?;
+        Ok(Self(asker))
+    }
+}
