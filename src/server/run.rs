@@ -24,7 +24,7 @@ use super::watch::{Watch, watch};
 use crate::auth::Door;
 use crate::config::{self, Config};
 use crate::http::api::{Api, ApiSettings, Changes};
-use crate::http::listen::{ListenSettings, Peer, load_tls, serve as listen};
+use crate::http::listen::{ListenSettings, Peer, Tls, TlsFiles, serve as listen};
 use crate::http::{App, AppState, HttpMetrics, HttpSettings};
 use crate::jobs::{self, Job, Relief, RepositoryJob, RoomMaking, Upkeep};
 use crate::oci::PageLimits;
@@ -247,7 +247,9 @@ impl Tasks<'_> {
 pub fn listen_settings(config: &Config) -> Result<ListenSettings, StartError> {
     let server = &config.server;
     let tls = match (&server.tls_certificate, &server.tls_key) {
-        (Some(certificate), Some(key)) => Some(load_tls(certificate, key)?),
+        (Some(certificate), Some(key)) => {
+            Some(Arc::new(Tls::open(TlsFiles { certificate: certificate.clone(), key: key.clone() })?))
+        }
         _ => None,
     };
     Ok(ListenSettings {
