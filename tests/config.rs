@@ -394,3 +394,20 @@ fn a_budget_is_a_size_or_a_share() {
             .contains("must be less than storage.high_mark, which is 90%")
     );
 }
+
+#[test]
+fn proxies_are_addresses_and_networks() {
+    let (_dir, sources) = file("[server]\ntrusted_proxies = [\"10.0.0.1\", \"fd00::/8\", \"0.0.0.0/0\"]");
+    let config = Config::load(&sources).expect("valid");
+    let written = config.server.trusted_proxies.iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!(written, ["10.0.0.1/32", "fd00::/8", "0.0.0.0/0"]);
+    let warnings = config.warnings();
+    assert!(warnings[0].starts_with("server.trusted_proxies = 0.0.0.0/0 believes everybody"), "{warnings:?}");
+    assert_eq!(
+        refusal("[server]\ntrusted_proxies = [\"proxy.lan\"]"),
+        "server.trusted_proxies[0] (in orlop.toml): \"proxy.lan\" is not an IP address or a network, \
+         such as \"10.0.0.1\" or \"10.0.0.0/8\""
+    );
+    let variable = Config::load(&environment(&[("ORLOP_SERVER__TRUSTED_PROXIES", "[\"10.0.0.0/8\"]")]));
+    assert_eq!(variable.expect("valid").server.trusted_proxies.len(), 1);
+}

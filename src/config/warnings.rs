@@ -23,6 +23,10 @@ impl Config {
             "auth.public has an effect beside auth.htpasswd only, which is not set: everything is public"
                 .to_owned()
         });
-        idle.map(|(key, _)| text(key)).chain(tight).chain(public).collect()
+        let everybody = self.server.trusted_proxies.iter().find(|network| network.is_everything());
+        let everybody = everybody.map(|network| {
+            format!("server.trusted_proxies = {network} believes everybody, who can then claim any address")
+        });
+        idle.map(|(key, _)| text(key)).chain(tight).chain(public).chain(everybody).collect()
     }
 }

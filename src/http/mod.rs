@@ -16,6 +16,7 @@ mod call;
 mod catalog;
 mod challenge;
 mod conditions;
+mod forwarded;
 pub mod listen;
 mod manifests;
 mod metrics;
@@ -43,6 +44,7 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 
 pub use access::Observed;
+pub use forwarded::TrustedProxies;
 pub use metrics::HttpMetrics;
 pub use operations::{AlwaysReady, Health};
 pub use payload::{BoxError, Payload};
@@ -76,6 +78,8 @@ pub struct HttpSettings {
     pub public_url: Option<String>,
     /// Whether clients come by TLS.
     pub tls: bool,
+    /// Who is believed about those whose requests they hand over.
+    pub trusted_proxies: TrustedProxies,
 }
 
 impl Default for HttpSettings {
@@ -87,6 +91,7 @@ impl Default for HttpSettings {
             pages: PageLimits { default: 1000, max: 10_000 },
             public_url: None,
             tls: false,
+            trusted_proxies: TrustedProxies::default(),
         }
     }
 }
@@ -122,13 +127,9 @@ pub struct AppState {
 impl AppState {
     /// Lets somebody in, or not. Whoever may use a socket of this machine may read the files behind it too.
     async fn admit(&self, head: &Parts, peer: Peer) -> Result<Caller, Denial> {
-        match peer {
-            Peer::Unix => Ok(Caller::Anybody),
-            Peer::Tcp(address) => {
-                let credentials = head.headers.get(AUTHORIZATION).map(HeaderValue::as_bytes);
-                self.door.admit(credentials, address.ip()).await
-            }
-        }
+        let Some(address) = peer.address() else { return Ok(Caller::Anybody) };
+        let credentials = head.headers.get(AUTHORIZATION).map(HeaderValue::as_bytes);
+        self.door.admit(credentials, address).await
     }
 }
 
@@ -177,6 +178,7 @@ impl Answer for App {
 
     async fn answer(&self, request: Request<Incoming>, peer: Peer) -> Response<Observed> {
         let (mut head, incoming) = request.into_parts();
+        let peer = self.state.settings.trusted_proxies.sender(peer, &mut head);
         let metrics = &self.state.metrics;
         let path = head.uri.path();
         let (exchange, response) = if path == "/v2" || path.starts_with("/v2/") {

@@ -25,7 +25,7 @@ use crate::auth::Door;
 use crate::config::{self, Config};
 use crate::http::api::{Api, ApiSettings, Changes};
 use crate::http::listen::{ListenSettings, Peer, Tls, TlsFiles, serve as listen};
-use crate::http::{App, AppState, HttpMetrics, HttpSettings};
+use crate::http::{App, AppState, HttpMetrics, HttpSettings, TrustedProxies};
 use crate::jobs::{self, Job, Relief, RepositoryJob, RoomMaking, Upkeep};
 use crate::oci::PageLimits;
 
@@ -270,5 +270,6 @@ fn http_settings(config: &Config) -> HttpSettings {
         pages: PageLimits { default: config.lists.page.get(), max: config.lists.max_page.get() },
         public_url: config.server.public_url.as_ref().map(|url| url.as_str().to_owned()),
         tls: config.server.tls_certificate.is_some(),
+        trusted_proxies: TrustedProxies::new(config.server.trusted_proxies.iter().map(|network| network.0)),
     }
 }

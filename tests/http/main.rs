@@ -11,6 +11,7 @@ mod lists;
 mod malformed;
 mod manifests;
 mod operations;
+mod proxies;
 mod queries;
 mod reports;
 mod tls;

@@ -1,0 +1,51 @@
+//! How the registry is reached.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::network::Network;
+use super::units::{Count, Listen, PublicUrl, Span};
+
+/// Connections.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Server {
+    /// The address and port to listen on. `[::]` takes IPv4 too.
+    pub listen: Listen,
+    /// How clients reach the registry from outside, where an absolute URL is needed.
+    pub public_url: Option<PublicUrl>,
+    /// A PEM file with the certificate and its chain: turns TLS on.
+    pub tls_certificate: Option<PathBuf>,
+    /// A PEM file with the certificate's private key.
+    pub tls_key: Option<PathBuf>,
+    /// Proxies whose word is taken for who a client is, and how it came.
+    pub trusted_proxies: Vec<Network>,
+    /// How long running transfers may go on after SIGTERM.
+    pub drain_timeout: Span,
+    /// How long a client may take to send a request's headers.
+    pub header_timeout: Span,
+    /// How long a client may pause within a request's body.
+    pub body_idle_timeout: Span,
+    /// How long a client may pause taking an answer.
+    pub write_timeout: Span,
+    /// The most connections at once.
+    pub max_connections: Count,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self {
+            listen: Listen::default(),
+            public_url: None,
+            tls_certificate: None,
+            tls_key: None,
+            trusted_proxies: Vec::new(),
+            drain_timeout: Span::seconds(30),
+            header_timeout: Span::seconds(15),
+            body_idle_timeout: Span::seconds(60),
+            write_timeout: Span::seconds(60),
+            max_connections: Count(1024),
+        }
+    }
+}
