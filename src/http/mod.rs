@@ -15,6 +15,7 @@ mod blobs;
 mod call;
 mod catalog;
 mod challenge;
+mod cleartext;
 mod conditions;
 mod forwarded;
 pub mod listen;
@@ -53,6 +54,7 @@ use access::Exchange;
 use api::Api;
 use call::Call;
 use challenge::Denied;
+use cleartext::Cleartext;
 use listen::{Answer, Peer};
 use reply::Reply;
 use request_body::RequestBody;
@@ -138,6 +140,7 @@ impl AppState {
 pub struct App {
     state: Arc<AppState>,
     router: axum::Router,
+    cleartext: Arc<Cleartext>,
 }
 
 impl App {
@@ -145,7 +148,7 @@ impl App {
     pub fn new(state: AppState) -> Self {
         let state = Arc::new(state);
         let router = operations::router(Arc::clone(&state)).merge(api::router(Arc::clone(&state.api)));
-        Self { state, router }
+        Self { state, router, cleartext: Arc::default() }
     }
 
     /// Lets somebody in to do what they want, or not.
@@ -179,6 +182,7 @@ impl Answer for App {
     async fn answer(&self, request: Request<Incoming>, peer: Peer) -> Response<Observed> {
         let (mut head, incoming) = request.into_parts();
         let peer = self.state.settings.trusted_proxies.sender(peer, &mut head);
+        self.cleartext.watch(&head, peer, self.state.settings.tls);
         let metrics = &self.state.metrics;
         let path = head.uri.path();
         let (exchange, response) = if path == "/v2" || path.starts_with("/v2/") {

@@ -217,7 +217,9 @@ impl Server {
             "orlop {version} serves {data} at {scheme}://{}{mode}, {whom}",
             Peer::Tcp(self.address)
         );
-        if !self.door.is_open() && self.settings.tls.is_none() && !self.address.ip().is_loopback() {
+        // Of what comes by way of proxies is warned when it comes.
+        let alone = self.settings.tls.is_none() && config.server.trusted_proxies.is_empty();
+        if !self.door.is_open() && alone && !self.address.ip().is_loopback() {
             tracing::warn!(
                 "passwords come in the clear: without TLS here or at a proxy anybody on the way reads them"
             );

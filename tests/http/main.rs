@@ -8,6 +8,7 @@ mod events;
 mod files;
 mod kit;
 mod lists;
+mod log;
 mod malformed;
 mod manifests;
 mod operations;

@@ -12,6 +12,7 @@ use reqwest::RequestBuilder;
 use tempfile::TempDir;
 
 use crate::kit::*;
+use crate::log::Log;
 
 /// Every test comes from there.
 const HERE: &str = "127.0.0.0/8";
@@ -145,4 +146,38 @@ async fn who_guesses_behind_a_proxy_locks_nobody_else_out() {
     let ann = server.get("/v2/").header("x-forwarded-for", "192.0.2.8").basic_auth("ann", Some("secret"));
     assert_eq!(ann.send().await.expect("answer").status(), 200);
     assert!(!is_slowed_down(&server, |guess| format!("198.51.100.{guess}")).await);
+}
+
+/// Whom the log warns of because what they show anybody could read.
+fn warned() -> Vec<String> {
+    let entries = Log::of_all().entries();
+    let ours = entries
+        .iter()
+        .filter(|entry| entry["message"].as_str().is_some_and(|text| text.contains("in the clear")));
+    ours.map(|entry| entry["remote"].as_str().expect("an address").to_owned()).collect()
+}
+
+#[tokio::test]
+async fn a_password_in_the_clear_is_warned_of_once() {
+    Log::of_all();
+    let server = believing(&[HERE], |_| {}).await;
+    let come = async |from: &str, proto: &str, password: bool| {
+        let headers = [("x-forwarded-for", from), ("x-forwarded-proto", proto)];
+        let request = with(server.get("/v2/"), &headers);
+        let request = if password { request.basic_auth("ann", Some("inTheClear")) } else { request };
+        assert_eq!(request.send().await.expect("answer").status(), 200);
+    };
+    for _ in 0..3 {
+        come("198.51.100.1", "http", true).await;
+        come("198.51.100.2", "", true).await;
+        come("198.51.100.3", "https", true).await;
+        come("198.51.100.4", "http", false).await;
+        come("127.0.0.9", "http", true).await;
+        come("nonsense", "http", true).await;
+    }
+    let ours = |remote: &String| remote.starts_with("198.51.100.") || remote.starts_with("127.");
+    let warned: Vec<_> = warned().into_iter().filter(ours).collect();
+    assert_eq!(warned, ["198.51.100.1", "198.51.100.2"]);
+    let text = Log::of_all().text();
+    assert!(!text.contains("inTheClear") && !text.contains("Basic "));
 }
