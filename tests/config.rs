@@ -279,6 +279,10 @@ fn impossible_values_are_refused() {
         "server.tls_key (by default): must be set where server.tls_certificate is"
     );
     assert_eq!(
+        refusal("[server]\ntls_client_ca = \"/etc/ca.crt\""),
+        "server.tls_certificate (by default): must be set where server.tls_client_ca is"
+    );
+    assert_eq!(
         refusal("[manifests]\nmax_size = \"1GiB\""),
         "manifests.max_size (in orlop.toml): must be from 1KiB to 64MiB, not 1GiB"
     );

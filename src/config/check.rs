@@ -140,6 +140,9 @@ fn together(config: &Config) -> Result<(), Wrong> {
     match (&server.tls_certificate, &server.tls_key) {
         (Some(_), None) => Err(("server.tls_key", "must be set where server.tls_certificate is".into())),
         (None, Some(_)) => Err(("server.tls_certificate", "must be set where server.tls_key is".into())),
+        (None, None) if server.tls_client_ca.is_some() => {
+            Err(("server.tls_certificate", "must be set where server.tls_client_ca is".into()))
+        }
         _ => Ok(()),
     }
 }

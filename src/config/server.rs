@@ -19,6 +19,8 @@ pub struct Server {
     pub tls_certificate: Option<PathBuf>,
     /// A PEM file with the certificate's private key.
     pub tls_key: Option<PathBuf>,
+    /// A PEM file with the certificates of authorities: every client must show a certificate that one of them signed.
+    pub tls_client_ca: Option<PathBuf>,
     /// Proxies whose word is taken for who a client is, and how it came.
     pub trusted_proxies: Vec<Network>,
     /// How long running transfers may go on after SIGTERM.
@@ -40,6 +42,7 @@ impl Default for Server {
             public_url: None,
             tls_certificate: None,
             tls_key: None,
+            tls_client_ca: None,
             trusted_proxies: Vec::new(),
             drain_timeout: Span::seconds(30),
             header_timeout: Span::seconds(15),

@@ -242,7 +242,7 @@ impl Tasks<'_> {
     }
 }
 
-/// How connections are served; reads certificate and key.
+/// How connections are served; reads the files that TLS is made of.
 ///
 /// # Errors
 /// [`StartError::Tls`].
@@ -250,7 +250,9 @@ pub fn listen_settings(config: &Config) -> Result<ListenSettings, StartError> {
     let server = &config.server;
     let tls = match (&server.tls_certificate, &server.tls_key) {
         (Some(certificate), Some(key)) => {
-            Some(Arc::new(Tls::open(TlsFiles { certificate: certificate.clone(), key: key.clone() })?))
+            let (certificate, key, client_ca) =
+                (certificate.clone(), key.clone(), server.tls_client_ca.clone());
+            Some(Arc::new(Tls::open(TlsFiles { certificate, key, client_ca })?))
         }
         _ => None,
     };

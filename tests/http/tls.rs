@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use orlop::http::listen::{Tls, TlsFiles};
-use reqwest::{Certificate, Client, ClientBuilder, Version};
+use reqwest::{Certificate, Client, ClientBuilder, Identity, Version};
 use tempfile::TempDir;
 
 use crate::kit::*;
@@ -59,7 +59,7 @@ fn url(server: &Server, path: &str) -> String {
 }
 
 fn files(folder: &Path) -> TlsFiles {
-    TlsFiles { certificate: folder.join("tls.crt"), key: folder.join("tls.key") }
+    TlsFiles { certificate: folder.join("tls.crt"), key: folder.join("tls.key"), client_ca: None }
 }
 
 async fn serve(files: TlsFiles) -> Server {
@@ -164,4 +164,84 @@ async fn the_swap_of_a_link_is_a_change() {
     version("..2", &new);
     fs::remove_dir_all(first).expect("removed");
     new.comes_to(&server).await;
+}
+
+/// An authority, which signs the certificates of clients.
+struct Authority {
+    certificate: String,
+    issuer: rcgen::Issuer<'static, rcgen::KeyPair>,
+}
+
+impl Authority {
+    fn new() -> Self {
+        let mut params = rcgen::CertificateParams::new(Vec::new()).expect("parameters");
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let key = rcgen::KeyPair::generate().expect("a key");
+        let certificate = params.self_signed(&key).expect("signed").pem();
+        Self { certificate, issuer: rcgen::Issuer::new(params, key) }
+    }
+
+    /// A certificate with its key, good until a year.
+    fn identity(&self, until: i32) -> Identity {
+        let mut params = rcgen::CertificateParams::new(vec!["client".to_owned()]).expect("parameters");
+        params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
+        params.not_after = rcgen::date_time_ymd(until, 1, 1);
+        let key = rcgen::KeyPair::generate().expect("a key");
+        let certificate = params.signed_by(&key, &self.issuer).expect("signed").pem();
+        Identity::from_pem((certificate + &key.serialize_pem()).as_bytes()).expect("an identity")
+    }
+}
+
+#[tokio::test]
+async fn clients_show_a_certificate_where_they_must() {
+    let (dir, pair) = (TempDir::new().expect("folder"), Pair::new());
+    let (ours, others) = (Authority::new(), Authority::new());
+    let authorities = dir.path().join("ca.crt");
+    pair.write(dir.path());
+    fs::write(&authorities, &ours.certificate).expect("written");
+    let server = serve(TlsFiles { client_ca: Some(authorities.clone()), ..files(dir.path()) }).await;
+    let comes_in = async |identity: Option<Identity>| {
+        let client = pair.client(&server);
+        let client = identity.into_iter().fold(client, ClientBuilder::identity).build().expect("client");
+        client.get(url(&server, "/v2/")).send().await.is_ok_and(|answer| answer.status() == 200)
+    };
+    assert!(comes_in(Some(ours.identity(4000))).await);
+    assert!(!comes_in(None).await, "with none");
+    assert!(!comes_in(Some(others.identity(4000))).await, "with somebody else's");
+    assert!(!comes_in(Some(ours.identity(2020))).await, "with one that has ended");
+
+    fs::write(&authorities, "nothing").expect("written");
+    tokio::time::sleep(Duration::from_millis(800)).await;
+    assert!(comes_in(Some(ours.identity(4000))).await, "a slip shuts nobody out");
+    fs::write(&authorities, &others.certificate).expect("written");
+    let changed = async {
+        while !comes_in(Some(others.identity(4000))).await {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(5), changed).await.expect("the new authority");
+    assert!(!comes_in(Some(ours.identity(4000))).await, "signed by none any more");
+}
+
+/// Who was let in by an authority that is none any more may not take up the session of then.
+#[tokio::test]
+async fn no_session_outlives_its_authority() {
+    let (dir, pair) = (TempDir::new().expect("folder"), Pair::new());
+    let (ours, others) = (Authority::new(), Authority::new());
+    let authorities = dir.path().join("ca.crt");
+    pair.write(dir.path());
+    fs::write(&authorities, &ours.certificate).expect("written");
+    let server = serve(TlsFiles { client_ca: Some(authorities.clone()), ..files(dir.path()) }).await;
+    // One client, which remembers its sessions and keeps no connection.
+    let client = pair.client(&server).identity(ours.identity(4000)).pool_max_idle_per_host(0);
+    let client = client.http1_only().build().expect("client");
+    let comes_in = async || client.get(url(&server, "/v2/")).send().await.is_ok();
+    assert!(comes_in().await && comes_in().await);
+    fs::write(&authorities, &others.certificate).expect("written");
+    let changed = async {
+        while comes_in().await {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(5), changed).await.expect("shut out");
 }
