@@ -415,3 +415,17 @@ fn proxies_are_addresses_and_networks() {
     let variable = Config::load(&environment(&[("ORLOP_SERVER__TRUSTED_PROXIES", "[\"10.0.0.0/8\"]")]));
     assert_eq!(variable.expect("valid").server.trusted_proxies.len(), 1);
 }
+
+/// Other services of a machine are reached by its name too.
+#[test]
+fn a_name_is_for_tls_alone_where_it_is_the_registry_s() {
+    let has_name = |url: &str, tls: bool| {
+        let tls = if tls { "tls_certificate = \"a\"\ntls_key = \"b\"" } else { "" };
+        let (_dir, sources) = file(&format!("[server]\npublic_url = \"{url}\"\n{tls}"));
+        Config::load(&sources).expect("valid").server.has_name_for_tls()
+    };
+    assert!(has_name("https://registry.example", true) && has_name("https://registry.example:443", true));
+    assert!(!has_name("https://box.lan:5000", true) && !has_name("http://registry.example", true));
+    assert!(!has_name("https://registry.example", false), "that is the proxy's to say");
+    assert!(!Config::default().server.has_name_for_tls());
+}

@@ -28,6 +28,7 @@ mod query;
 mod referrers;
 mod reply;
 mod request_body;
+mod security_headers;
 mod status;
 mod tags;
 mod token;
@@ -80,6 +81,8 @@ pub struct HttpSettings {
     pub public_url: Option<String>,
     /// Whether clients come by TLS.
     pub tls: bool,
+    /// Whether browsers are to come to this server's name by TLS alone, on all of its ports.
+    pub strict_transport: bool,
     /// Who is believed about those whose requests they hand over.
     pub trusted_proxies: TrustedProxies,
 }
@@ -93,6 +96,7 @@ impl Default for HttpSettings {
             pages: PageLimits { default: 1000, max: 10_000 },
             public_url: None,
             tls: false,
+            strict_transport: false,
             trusted_proxies: TrustedProxies::default(),
         }
     }
@@ -185,7 +189,7 @@ impl Answer for App {
         self.cleartext.watch(&head, peer, self.state.settings.tls);
         let metrics = &self.state.metrics;
         let path = head.uri.path();
-        let (exchange, response) = if path == "/v2" || path.starts_with("/v2/") {
+        let (exchange, mut response) = if path == "/v2" || path.starts_with("/v2/") {
             let endpoint = Endpoint::parse(path);
             let route = endpoint.as_ref().map_or("invalid", Endpoint::route);
             let repository = endpoint.as_ref().ok().and_then(Endpoint::name).cloned();
@@ -212,6 +216,7 @@ impl Answer for App {
             };
             (exchange, response)
         };
+        security_headers::add(response.headers_mut(), self.state.settings.strict_transport);
         let status = response.status();
         response.map(|payload| Observed::new(payload, status, exchange))
     }

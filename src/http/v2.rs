@@ -3,7 +3,6 @@
 use std::panic::AssertUnwindSafe;
 
 use futures_util::FutureExt;
-use http::header::X_CONTENT_TYPE_OPTIONS;
 use http::{HeaderValue, Method, Response, StatusCode};
 
 use super::call::{Answered, Call};
@@ -30,7 +29,6 @@ pub(super) fn refuse(denied: Denied, method: &Method) -> Response<Payload> {
 fn told(answered: Answered, head_only: bool) -> Response<Payload> {
     let mut reply = answered.unwrap_or_else(Reply::from);
     reply.set(API_VERSION, HeaderValue::from_static("registry/2.0"));
-    reply.set(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     if head_only { reply.without_body() } else { reply }.into_response()
 }
 

@@ -15,6 +15,7 @@ mod operations;
 mod proxies;
 mod queries;
 mod reports;
+mod security_headers;
 mod tls;
 mod tokens;
 mod undo;
