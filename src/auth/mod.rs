@@ -24,6 +24,7 @@ mod verified;
 mod watched;
 
 pub use door::{Caller, Denial, Door};
+pub use guesses::network;
 pub use key::TokenKey;
 pub use public::Public;
 pub use scope::{Action, Wanted};

@@ -64,6 +64,7 @@ fn longer_than_nothing(key: &'static str, span: Span) -> Result<(), Wrong> {
 
 fn counts(config: &Config) -> Result<(), Wrong> {
     within("server.max_connections", config.server.max_connections, 1, 1_000_000)?;
+    within("server.rate_limit", config.server.rate_limit, 0, 1_000_000)?;
     within("manifests.max_references", config.manifests.max_references, 1, 1_000_000)?;
     within("manifests.max_tags", config.manifests.max_tags, 1, 10_000)?;
     within("uploads.parallel", config.uploads.parallel, 1, 100_000)?;

@@ -33,6 +33,8 @@ pub struct Server {
     pub write_timeout: Span,
     /// The most connections at once.
     pub max_connections: Count,
+    /// The most requests of a client in a second, or 0.
+    pub rate_limit: Count,
 }
 
 impl Default for Server {
@@ -49,6 +51,7 @@ impl Default for Server {
             body_idle_timeout: Span::seconds(60),
             write_timeout: Span::seconds(60),
             max_connections: Count(1024),
+            rate_limit: Count(0),
         }
     }
 }

@@ -18,6 +18,7 @@ mod challenge;
 mod cleartext;
 mod conditions;
 mod forwarded;
+mod guards;
 pub mod listen;
 mod manifests;
 mod metrics;
@@ -25,6 +26,7 @@ mod operations;
 mod pages;
 mod payload;
 mod query;
+mod rate_limit;
 mod referrers;
 mod reply;
 mod request_body;
@@ -55,7 +57,7 @@ use access::Exchange;
 use api::Api;
 use call::Call;
 use challenge::Denied;
-use cleartext::Cleartext;
+use guards::Guards;
 use listen::{Answer, Peer};
 use reply::Reply;
 use request_body::RequestBody;
@@ -81,6 +83,8 @@ pub struct HttpSettings {
     pub public_url: Option<String>,
     /// Whether clients come by TLS.
     pub tls: bool,
+    /// How many requests a client may send in a second; 0 for any number.
+    pub rate_limit: u32,
     /// Whether browsers are to come to this server's name by TLS alone, on all of its ports.
     pub strict_transport: bool,
     /// Who is believed about those whose requests they hand over.
@@ -96,6 +100,7 @@ impl Default for HttpSettings {
             pages: PageLimits { default: 1000, max: 10_000 },
             public_url: None,
             tls: false,
+            rate_limit: 0,
             strict_transport: false,
             trusted_proxies: TrustedProxies::default(),
         }
@@ -144,7 +149,7 @@ impl AppState {
 pub struct App {
     state: Arc<AppState>,
     router: axum::Router,
-    cleartext: Arc<Cleartext>,
+    guards: Arc<Guards>,
 }
 
 impl App {
@@ -152,7 +157,8 @@ impl App {
     pub fn new(state: AppState) -> Self {
         let state = Arc::new(state);
         let router = operations::router(Arc::clone(&state)).merge(api::router(Arc::clone(&state.api)));
-        Self { state, router, cleartext: Arc::default() }
+        let guards = Arc::new(Guards::new(&state.settings));
+        Self { state, router, guards }
     }
 
     /// Lets somebody in to do what they want, or not.
@@ -170,13 +176,38 @@ impl App {
         endpoint: Result<Endpoint, PathError>,
         (peer, caller): (Peer, Result<Caller, Denied>),
     ) -> Response<Payload> {
-        let unasked = head.headers.contains_key(EXPECT);
-        let idle = self.state.settings.body_idle_timeout;
-        let body = RequestBody::new(incoming, unasked, idle, exchange.received());
+        let body = self.body(&head, incoming, exchange);
         match caller {
             Ok(caller) => v2::answer(Call { state: &self.state, head, body, peer, caller }, endpoint).await,
-            Err(denied) => v2::refuse(denied, &head.method),
+            Err(denied) => v2::refuse(denied.into(), &head.method),
         }
+    }
+
+    fn body(&self, head: &Parts, incoming: Incoming, exchange: &Exchange) -> RequestBody {
+        let unasked = head.headers.contains_key(EXPECT);
+        RequestBody::new(incoming, unasked, self.state.settings.body_idle_timeout, exchange.received())
+    }
+
+    /// The answer to somebody who has sent too much lately.
+    fn put_off(&self, head: &Parts, incoming: Incoming, peer: Peer, wait: Duration) -> Response<Observed> {
+        let path = head.uri.path();
+        let of_v2 = || Endpoint::parse(path).as_ref().map_or("invalid", Endpoint::route);
+        let route = if is_v2(path) { of_v2() } else { operations::route(path) };
+        let exchange = Exchange::begin(&self.state.metrics, head, peer, route, None);
+        drop(self.body(head, incoming, &exchange));
+        let response = if api::is_below(path) {
+            api::put_off(wait).map(Payload::Routed)
+        } else {
+            v2::refuse(Refusal::too_often(wait), &head.method)
+        };
+        self.observed(response, exchange)
+    }
+
+    /// The answer as it goes out.
+    fn observed(&self, mut response: Response<Payload>, exchange: Exchange) -> Response<Observed> {
+        security_headers::add(response.headers_mut(), self.state.settings.strict_transport);
+        let status = response.status();
+        response.map(|payload| Observed::new(payload, status, exchange))
     }
 }
 
@@ -186,10 +217,12 @@ impl Answer for App {
     async fn answer(&self, request: Request<Incoming>, peer: Peer) -> Response<Observed> {
         let (mut head, incoming) = request.into_parts();
         let peer = self.state.settings.trusted_proxies.sender(peer, &mut head);
-        self.cleartext.watch(&head, peer, self.state.settings.tls);
+        if let Err(wait) = self.guards.pass(&head, peer, self.state.settings.tls) {
+            return self.put_off(&head, incoming, peer, wait);
+        }
         let metrics = &self.state.metrics;
         let path = head.uri.path();
-        let (exchange, mut response) = if path == "/v2" || path.starts_with("/v2/") {
+        let (exchange, response) = if is_v2(path) {
             let endpoint = Endpoint::parse(path);
             let route = endpoint.as_ref().map_or("invalid", Endpoint::route);
             let repository = endpoint.as_ref().ok().and_then(Endpoint::name).cloned();
@@ -216,10 +249,13 @@ impl Answer for App {
             };
             (exchange, response)
         };
-        security_headers::add(response.headers_mut(), self.state.settings.strict_transport);
-        let status = response.status();
-        response.map(|payload| Observed::new(payload, status, exchange))
+        self.observed(response, exchange)
     }
+}
+
+/// Whether `path` is the protocol's.
+fn is_v2(path: &str) -> bool {
+    path == "/v2" || path.starts_with("/v2/")
 }
 
 #[cfg(test)]

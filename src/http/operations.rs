@@ -59,7 +59,12 @@ pub(super) fn router(state: Arc<AppState>) -> Router {
 /// Whether a path is for everybody: whoever asks whether the server lives has no password, and whoever asks for a
 /// token shows it there.
 pub(super) fn is_open(path: &str) -> bool {
-    matches!(path, "/livez" | "/readyz" | TOKENS)
+    is_probe(path) || path == TOKENS
+}
+
+/// Whether a path tells if the server lives. Whoever asks must be told also where others of their machine ask much.
+pub(super) fn is_probe(path: &str) -> bool {
+    matches!(path, "/livez" | "/readyz")
 }
 
 /// The label of a path that is not the protocol's.

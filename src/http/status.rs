@@ -50,6 +50,12 @@ impl Refusal {
         Self::new(StatusCode::PRECONDITION_FAILED, code, message)
     }
 
+    /// Too many requests came from somewhere.
+    pub(super) fn too_often(wait: Duration) -> Self {
+        let (status, (name, value), message) = too_often(wait);
+        Self::new(status, ErrorCode::TooManyRequests, message).with(name, value)
+    }
+
     /// Adds a header.
     pub(super) fn with(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.headers.push((name, value));
@@ -130,12 +136,19 @@ pub(super) fn denied(denied: Denied) -> (StatusCode, (HeaderName, HeaderValue), 
             let message = "this registry wants to know who you are: log in with a user and password";
             (StatusCode::UNAUTHORIZED, (WWW_AUTHENTICATE, denied.challenge), message.into())
         }
-        Denial::Wait(wait) => {
-            let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
-            let message = format!("too many wrong passwords came from there: try again in {seconds} s");
-            (StatusCode::TOO_MANY_REQUESTS, (RETRY_AFTER, HeaderValue::from(seconds)), message)
-        }
+        Denial::Wait(wait) => too_many("wrong passwords", wait),
     }
+}
+
+/// What it is on any wire that too many requests came from somewhere.
+pub(super) fn too_often(wait: Duration) -> (StatusCode, (HeaderName, HeaderValue), String) {
+    too_many("requests", wait)
+}
+
+fn too_many(what: &str, wait: Duration) -> (StatusCode, (HeaderName, HeaderValue), String) {
+    let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+    let message = format!("too many {what} came from there: try again in {seconds} s");
+    (StatusCode::TOO_MANY_REQUESTS, (RETRY_AFTER, HeaderValue::from(seconds)), message)
 }
 
 impl From<Fault> for Refusal {

@@ -6,7 +6,6 @@ use futures_util::FutureExt;
 use http::{HeaderValue, Method, Response, StatusCode};
 
 use super::call::{Answered, Call};
-use super::challenge::Denied;
 use super::payload::Payload;
 use super::reply::{API_VERSION, Reply};
 use super::status::Refusal;
@@ -21,8 +20,8 @@ pub(super) async fn answer(call: Call<'_>, endpoint: Result<Endpoint, PathError>
 }
 
 /// Answers somebody who is not let in: not even that a path makes no sense.
-pub(super) fn refuse(denied: Denied, method: &Method) -> Response<Payload> {
-    told(Err(denied.into()), method == Method::HEAD)
+pub(super) fn refuse(refusal: Refusal, method: &Method) -> Response<Payload> {
+    told(Err(refusal), method == Method::HEAD)
 }
 
 /// The answer with what every one has.

@@ -274,6 +274,7 @@ fn http_settings(config: &Config) -> HttpSettings {
         pages: PageLimits { default: config.lists.page.get(), max: config.lists.max_page.get() },
         public_url: config.server.public_url.as_ref().map(|url| url.as_str().to_owned()),
         tls: config.server.tls_certificate.is_some(),
+        rate_limit: config.server.rate_limit.0,
         strict_transport: config.server.has_name_for_tls(),
         trusted_proxies: TrustedProxies::new(config.server.trusted_proxies.iter().map(|network| network.0)),
     }

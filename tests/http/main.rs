@@ -14,6 +14,7 @@ mod manifests;
 mod operations;
 mod proxies;
 mod queries;
+mod rate_limit;
 mod reports;
 mod security_headers;
 mod tls;

@@ -38,6 +38,7 @@ mod why;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::Request;
@@ -45,7 +46,7 @@ use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
 use http::header::{CACHE_CONTROL, X_CONTENT_TYPE_OPTIONS};
-use http::{HeaderValue, StatusCode};
+use http::{HeaderName, HeaderValue, StatusCode};
 use utoipa_axum::router::OpenApiRouter;
 
 use super::challenge::Denied;
@@ -120,7 +121,15 @@ pub(super) fn is_below(path: &str) -> bool {
 
 /// The answer to somebody who is not let in.
 pub(super) fn refused(denied: Denied) -> Response {
-    let (status, (name, value), message) = super::status::denied(denied);
+    told(super::status::denied(denied))
+}
+
+/// The answer to somebody who has sent too much lately.
+pub(super) fn put_off(wait: Duration) -> Response {
+    told(super::status::too_often(wait))
+}
+
+fn told((status, (name, value), message): (StatusCode, (HeaderName, HeaderValue), String)) -> Response {
     let mut response = Problem::new(status, message).into_response();
     response.headers_mut().insert(name, value);
     response
