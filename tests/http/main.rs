@@ -17,6 +17,7 @@ mod queries;
 mod rate_limit;
 mod reports;
 mod security_headers;
+mod smuggling;
 mod tls;
 mod tokens;
 mod undo;
