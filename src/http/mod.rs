@@ -1,9 +1,10 @@
 //! The wire: the only room that knows HTTP.
 //!
-//! [`listen`] takes connections and keeps their deadlines. [`App`] answers a request: what is below `/v2` goes
-//! through `v2.rs`, which has a line for each endpoint and method, to a handler, a file a noun; everything
-//! else goes to an axum router. Handlers ask `Call::authorise` for their repository, and let `status.rs`
-//! say what an error is on the wire. `access.rs` writes down what became of a request when it is over.
+//! [`listen`] takes connections and keeps their deadlines. [`App`] answers a request: `forwarded.rs` tells who sends
+//! it, by way of which proxy, and `guards.rs` whether it may pass; what is below `/v2` goes through `v2.rs`, which
+//! has a line for each endpoint and method, to a handler, a file a noun; everything else goes to an axum router.
+//! Handlers ask `Call::authorise` for their repository, and let `status.rs` say what an error is on the wire.
+//! `access.rs` writes down what became of a request when it is over.
 //!
 //! Below `/v2` axum's router is not used: `Endpoint::parse` is the one grammar of paths, and a pull of a small
 //! blob has microseconds to live.
