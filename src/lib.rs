@@ -4,12 +4,14 @@
 //! (`tests/rooms.rs` fails when one does not):
 //!
 //! ```text
-//! clock, faults, oci ← retention ← store, metadata ← registry ← jobs ← auth ← http ← config ← server ← cli ← main
+//! clock, file_state, faults, oci ← retention ← store, metadata ← registry ← jobs ← auth ← http ← config ← server
+//!   ← cli ← main
 //! ```
 //!
 //! | room | what lives there |
 //! | --- | --- |
 //! | [`clock`] | time, passed in |
+//! | [`file_state`] | whether a file is what it was, for those that read one again |
 //! | [`faults`] | what is to go wrong in a store, and when, for tests |
 //! | [`oci`] | the pure protocol: digests, names, ids, manifests, paths, ranges, error codes |
 //! | [`retention`] | what may expire and what must stay: policies, and the one evaluator of them |
@@ -32,6 +34,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod faults;
+pub mod file_state;
 pub mod http;
 pub mod jobs;
 pub mod metadata;

@@ -270,6 +270,16 @@ fn check_config_reads_certificate_and_key() {
     let ran = place.run(&["check-config", "--config", "orlop.toml"]);
     assert_eq!(ran.code, Some(2), "{ran:?}");
     assert!(ran.err.starts_with("error: server.tls_certificate, server.tls_key: c.pem: "), "{}", ran.err);
+
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).expect("certificate");
+    fs::write(place.path("c.pem"), made.cert.pem()).expect("written");
+    fs::write(place.path("k.pem"), made.signing_key.serialize_pem()).expect("written");
+    assert_eq!(place.run(&["check-config", "--config", "orlop.toml"]).code, Some(0));
+    let settings = fs::read_to_string(place.path("orlop.toml")).expect("read");
+    fs::write(place.path("orlop.toml"), settings + "\ntls_client_ca = \"ca.pem\"").expect("written");
+    let ran = place.run(&["check-config", "--config", "orlop.toml"]);
+    assert_eq!(ran.code, Some(2), "{ran:?}");
+    assert!(ran.err.starts_with("error: server.tls_client_ca: ca.pem: "), "{}", ran.err);
 }
 
 #[test]

@@ -279,6 +279,10 @@ fn impossible_values_are_refused() {
         "server.tls_key (by default): must be set where server.tls_certificate is"
     );
     assert_eq!(
+        refusal("[server]\ntls_client_ca = \"/etc/ca.crt\""),
+        "server.tls_certificate (by default): must be set where server.tls_client_ca is"
+    );
+    assert_eq!(
         refusal("[manifests]\nmax_size = \"1GiB\""),
         "manifests.max_size (in orlop.toml): must be from 1KiB to 64MiB, not 1GiB"
     );
@@ -393,4 +397,35 @@ fn a_budget_is_a_size_or_a_share() {
         refusal("[storage]\nlow_mark = \"95%\"")
             .contains("must be less than storage.high_mark, which is 90%")
     );
+}
+
+#[test]
+fn proxies_are_addresses_and_networks() {
+    let (_dir, sources) = file("[server]\ntrusted_proxies = [\"10.0.0.1\", \"fd00::/8\", \"0.0.0.0/0\"]");
+    let config = Config::load(&sources).expect("valid");
+    let written = config.server.trusted_proxies.iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!(written, ["10.0.0.1/32", "fd00::/8", "0.0.0.0/0"]);
+    let warnings = config.warnings();
+    assert!(warnings[0].starts_with("server.trusted_proxies = 0.0.0.0/0 believes everybody"), "{warnings:?}");
+    assert_eq!(
+        refusal("[server]\ntrusted_proxies = [\"proxy.lan\"]"),
+        "server.trusted_proxies[0] (in orlop.toml): \"proxy.lan\" is not an IP address or a network, \
+         such as \"10.0.0.1\" or \"10.0.0.0/8\""
+    );
+    let variable = Config::load(&environment(&[("ORLOP_SERVER__TRUSTED_PROXIES", "[\"10.0.0.0/8\"]")]));
+    assert_eq!(variable.expect("valid").server.trusted_proxies.len(), 1);
+}
+
+/// Other services of a machine are reached by its name too.
+#[test]
+fn a_name_is_for_tls_alone_where_it_is_the_registry_s() {
+    let has_name = |url: &str, tls: bool| {
+        let tls = if tls { "tls_certificate = \"a\"\ntls_key = \"b\"" } else { "" };
+        let (_dir, sources) = file(&format!("[server]\npublic_url = \"{url}\"\n{tls}"));
+        Config::load(&sources).expect("valid").server.has_name_for_tls()
+    };
+    assert!(has_name("https://registry.example", true) && has_name("https://registry.example:443", true));
+    assert!(!has_name("https://box.lan:5000", true) && !has_name("http://registry.example", true));
+    assert!(!has_name("https://registry.example", false), "that is the proxy's to say");
+    assert!(!Config::default().server.has_name_for_tls());
 }

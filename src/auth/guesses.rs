@@ -81,7 +81,7 @@ impl Guesses {
 }
 
 /// What one customer of a provider has: an address or, of version 6, 64 bits of one.
-fn network(address: IpAddr) -> IpAddr {
+pub fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX))),
         four @ IpAddr::V4(_) => four,

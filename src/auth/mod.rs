@@ -40,6 +40,7 @@ pub use administration::{ADMINISTRATOR, AccountError, By, NewAccessToken, NewAcc
 pub use caller::{Caller, Denial};
 pub use directory::Directory;
 pub use door::{Door, DoorSettings};
+pub use guesses::network;
 pub use key::TokenKey;
 pub use modes::{Mode, Modes};
 pub use scope::{Action, Wanted};

@@ -1,14 +1,14 @@
 //! A file of users that is read again when it changes.
 
-use std::fs::{self, Metadata};
+use std::fs;
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::htpasswd::Users;
 use crate::clock::Clock;
+use crate::file_state::FileState;
 
 /// How often the file is looked at, when somebody comes.
 const EVERY: Duration = Duration::from_secs(1);
@@ -26,20 +26,13 @@ struct Seen {
     users: Arc<Users>,
 }
 
-/// What tells a file from what it was: Kubernetes swaps links to it, editors replace it, people write to it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum FileState {
-    There { device: u64, inode: u64, size: u64, modified: (i64, i64) },
-    Away,
-}
-
 impl WatchedUsers {
     /// Reads `path` for the first time.
     ///
     /// # Errors
     /// It cannot be read.
     pub fn open(path: &Path, clock: Arc<dyn Clock>) -> io::Result<Self> {
-        let state = FileState::of(fs::metadata(path)?);
+        let state = FileState::there(path)?;
         let users = read(path)?;
         let seen = Seen { at: clock.elapsed(), state, users: Arc::new(users) };
         Ok(Self { path: path.to_owned(), clock, seen: Mutex::new(seen) })
@@ -51,7 +44,7 @@ impl WatchedUsers {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         if now.saturating_sub(seen.at) >= EVERY {
             seen.at = now;
-            let state = fs::metadata(&self.path).map_or(FileState::Away, FileState::of);
+            let state = FileState::of(&self.path);
             if state != seen.state {
                 seen.state = state;
                 match read(&self.path) {
@@ -63,13 +56,6 @@ impl WatchedUsers {
             }
         }
         Arc::clone(&seen.users)
-    }
-}
-
-impl FileState {
-    fn of(file: Metadata) -> Self {
-        let modified = (file.mtime(), file.mtime_nsec());
-        Self::There { device: file.dev(), inode: file.ino(), size: file.size(), modified }
     }
 }
 

@@ -63,6 +63,7 @@ fn longer_than_nothing(key: &'static str, span: Span) -> Result<(), Wrong> {
 
 fn counts(config: &Config) -> Result<(), Wrong> {
     within("server.max_connections", config.server.max_connections, 1, 1_000_000)?;
+    within("server.rate_limit", config.server.rate_limit, 0, 1_000_000)?;
     within("manifests.max_references", config.manifests.max_references, 1, 1_000_000)?;
     within("manifests.max_tags", config.manifests.max_tags, 1, 10_000)?;
     within("uploads.parallel", config.uploads.parallel, 1, 100_000)?;
@@ -139,6 +140,9 @@ fn together(config: &Config) -> Result<(), Wrong> {
     match (&server.tls_certificate, &server.tls_key) {
         (Some(_), None) => Err(("server.tls_key", "must be set where server.tls_certificate is".into())),
         (None, Some(_)) => Err(("server.tls_certificate", "must be set where server.tls_key is".into())),
+        (None, None) if server.tls_client_ca.is_some() => {
+            Err(("server.tls_certificate", "must be set where server.tls_client_ca is".into()))
+        }
         _ => Ok(()),
     }
 }

@@ -4,49 +4,9 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::units::{Budget, Count, Listen, LogFilter, Percent, Period, PublicUrl, Size, Span, Untagged};
+use super::units::{Budget, Count, LogFilter, Percent, Period, Size, Span, Untagged};
 use crate::metadata::Scope;
 use crate::retention::{Policies, Policy, TagList};
-
-/// Connections.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Server {
-    /// The address and port to listen on. `[::]` takes IPv4 too.
-    pub listen: Listen,
-    /// How clients reach the registry from outside, where an absolute URL is needed.
-    pub public_url: Option<PublicUrl>,
-    /// A PEM file with the certificate and its chain: turns TLS on.
-    pub tls_certificate: Option<PathBuf>,
-    /// A PEM file with the certificate's private key.
-    pub tls_key: Option<PathBuf>,
-    /// How long running transfers may go on after SIGTERM.
-    pub drain_timeout: Span,
-    /// How long a client may take to send a request's headers.
-    pub header_timeout: Span,
-    /// How long a client may pause within a request's body.
-    pub body_idle_timeout: Span,
-    /// How long a client may pause taking an answer.
-    pub write_timeout: Span,
-    /// The most connections at once.
-    pub max_connections: Count,
-}
-
-impl Default for Server {
-    fn default() -> Self {
-        Self {
-            listen: Listen::default(),
-            public_url: None,
-            tls_certificate: None,
-            tls_key: None,
-            drain_timeout: Span::seconds(30),
-            header_timeout: Span::seconds(15),
-            body_idle_timeout: Span::seconds(60),
-            write_timeout: Span::seconds(60),
-            max_connections: Count(1024),
-        }
-    }
-}
 
 /// The bytes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -228,6 +228,12 @@ impl PublicUrl {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Whether it is one of TLS, at the port that goes without saying.
+    pub fn is_standard_https(&self) -> bool {
+        let uri: http::Uri = self.0.parse().unwrap_or_default();
+        uri.scheme_str() == Some("https") && uri.port_u16().is_none_or(|port| port == 443)
+    }
 }
 
 impl Text for PublicUrl {

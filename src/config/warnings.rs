@@ -19,6 +19,10 @@ impl Config {
             let min = storage.min_free;
             format!("storage.min_free = {min} keeps back less than the {ROOM} that deletes and collection may need")
         });
-        idle.map(|(key, _)| text(key)).chain(tight).collect()
+        let everybody = self.server.trusted_proxies.iter().find(|network| network.is_everything());
+        let everybody = everybody.map(|network| {
+            format!("server.trusted_proxies = {network} believes everybody, who can then claim any address")
+        });
+        idle.map(|(key, _)| text(key)).chain(tight).chain(everybody).collect()
     }
 }

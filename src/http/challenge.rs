@@ -1,13 +1,13 @@
 //! What somebody who is not let in is asked for.
 
-use http::header::{AUTHORIZATION, HOST};
+use http::header::AUTHORIZATION;
 use http::request::Parts;
 use http::uri::Authority;
 use http::{HeaderValue, Method, Uri};
 
-use super::AppState;
 use super::query::Query;
 use super::reply::value;
+use super::{AppState, forwarded};
 use crate::auth::{Action, Denial, Wanted};
 use crate::oci::{Endpoint, PathError, RepoName};
 
@@ -60,11 +60,9 @@ fn realm(state: &AppState, head: &Parts) -> String {
     if state.settings.public_url.is_some() {
         return state.settings.locate(TOKENS.into());
     }
-    let scheme = if state.settings.tls { "https" } else { "http" };
-    let host = head.headers.get(HOST).and_then(|host| host.to_str().ok()?.parse::<Authority>().ok());
-    let authority = head.uri.authority().cloned().or(host);
+    let scheme = if forwarded::is_https(head, state.settings.tls) { "https" } else { "http" };
     // What is sent back is the client's own word for this server, so it must be a host and a port and no more.
-    let plain = authority.filter(|authority| !authority.as_str().contains(['@', '"', '\\']));
+    let plain = forwarded::host(head).filter(|authority| !authority.as_str().contains(['@', '"', '\\']));
     format!("{scheme}://{}{TOKENS}", plain.as_ref().map_or("localhost", Authority::as_str))
 }
 

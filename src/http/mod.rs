@@ -1,9 +1,10 @@
 //! The wire: the only room that knows HTTP.
 //!
-//! [`listen`] takes connections and keeps their deadlines. [`App`] answers a request: what is below `/v2` goes
-//! through `v2.rs`, which has a line for each endpoint and method, to a handler, a file a noun; everything
-//! else goes to an axum router. Handlers ask `Call::authorise` for their repository, and let `status.rs`
-//! say what an error is on the wire. `access.rs` writes down what became of a request when it is over.
+//! [`listen`] takes connections and keeps their deadlines. [`App`] answers a request: `forwarded.rs` tells who sends
+//! it, by way of which proxy, and `guards.rs` whether it may pass; what is below `/v2` goes through `v2.rs`, which
+//! has a line for each endpoint and method, to a handler, a file a noun; everything else goes to an axum router.
+//! Handlers ask `Call::authorise` for their repository, and let `status.rs` say what an error is on the wire.
+//! `access.rs` writes down what became of a request when it is over.
 //!
 //! Below `/v2` axum's router is not used: `Endpoint::parse` is the one grammar of paths, and a pull of a small
 //! blob has microseconds to live.
@@ -15,7 +16,10 @@ mod blobs;
 mod call;
 mod catalog;
 mod challenge;
+mod cleartext;
 mod conditions;
+mod forwarded;
+mod guards;
 pub mod listen;
 mod manifests;
 mod metrics;
@@ -23,9 +27,11 @@ mod operations;
 mod pages;
 mod payload;
 mod query;
+mod rate_limit;
 mod referrers;
 mod reply;
 mod request_body;
+mod security_headers;
 mod status;
 mod tags;
 mod token;
@@ -43,6 +49,7 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 
 pub use access::Observed;
+pub use forwarded::TrustedProxies;
 pub use metrics::HttpMetrics;
 pub use operations::{AlwaysReady, Health};
 pub use payload::{BoxError, Payload};
@@ -51,6 +58,7 @@ use access::Exchange;
 use api::Api;
 use call::Call;
 use challenge::Denied;
+use guards::Guards;
 use listen::{Answer, Peer};
 use reply::Reply;
 use request_body::RequestBody;
@@ -76,6 +84,12 @@ pub struct HttpSettings {
     pub public_url: Option<String>,
     /// Whether clients come by TLS.
     pub tls: bool,
+    /// How many requests a client may send in a second; 0 for any number.
+    pub rate_limit: u32,
+    /// Whether browsers are to come to this server's name by TLS alone, on all of its ports.
+    pub strict_transport: bool,
+    /// Who is believed about those whose requests they hand over.
+    pub trusted_proxies: TrustedProxies,
 }
 
 impl Default for HttpSettings {
@@ -87,6 +101,9 @@ impl Default for HttpSettings {
             pages: PageLimits { default: 1000, max: 10_000 },
             public_url: None,
             tls: false,
+            rate_limit: 0,
+            strict_transport: false,
+            trusted_proxies: TrustedProxies::default(),
         }
     }
 }
@@ -122,13 +139,9 @@ pub struct AppState {
 impl AppState {
     /// Lets somebody in, or not. Whoever may use a socket of this machine may read the files behind it too.
     async fn admit(&self, head: &Parts, peer: Peer) -> Result<Caller, Denial> {
-        match peer {
-            Peer::Unix => Ok(Caller::Machine),
-            Peer::Tcp(address) => {
-                let credentials = head.headers.get(AUTHORIZATION).map(HeaderValue::as_bytes);
-                self.door.admit(credentials, address.ip()).await
-            }
-        }
+        let Some(address) = peer.address() else { return Ok(Caller::Machine) };
+        let credentials = head.headers.get(AUTHORIZATION).map(HeaderValue::as_bytes);
+        self.door.admit(credentials, address).await
     }
 }
 
@@ -137,6 +150,7 @@ impl AppState {
 pub struct App {
     state: Arc<AppState>,
     router: axum::Router,
+    guards: Arc<Guards>,
 }
 
 impl App {
@@ -144,7 +158,8 @@ impl App {
     pub fn new(state: AppState) -> Self {
         let state = Arc::new(state);
         let router = operations::router(Arc::clone(&state)).merge(api::router(Arc::clone(&state.api)));
-        Self { state, router }
+        let guards = Arc::new(Guards::new(&state.settings));
+        Self { state, router, guards }
     }
 
     /// Lets somebody in to do what they want, or not.
@@ -162,13 +177,38 @@ impl App {
         endpoint: Result<Endpoint, PathError>,
         (peer, caller): (Peer, Result<Caller, Denied>),
     ) -> Response<Payload> {
-        let unasked = head.headers.contains_key(EXPECT);
-        let idle = self.state.settings.body_idle_timeout;
-        let body = RequestBody::new(incoming, unasked, idle, exchange.received());
+        let body = self.body(&head, incoming, exchange);
         match caller {
             Ok(caller) => v2::answer(Call { state: &self.state, head, body, peer, caller }, endpoint).await,
-            Err(denied) => v2::refuse(denied, &head.method),
+            Err(denied) => v2::refuse(denied.into(), &head.method),
         }
+    }
+
+    fn body(&self, head: &Parts, incoming: Incoming, exchange: &Exchange) -> RequestBody {
+        let unasked = head.headers.contains_key(EXPECT);
+        RequestBody::new(incoming, unasked, self.state.settings.body_idle_timeout, exchange.received())
+    }
+
+    /// The answer to somebody who has sent too much lately.
+    fn put_off(&self, head: &Parts, incoming: Incoming, peer: Peer, wait: Duration) -> Response<Observed> {
+        let path = head.uri.path();
+        let of_v2 = || Endpoint::parse(path).as_ref().map_or("invalid", Endpoint::route);
+        let route = if is_v2(path) { of_v2() } else { operations::route(path) };
+        let exchange = Exchange::begin(&self.state.metrics, head, peer, route, None);
+        drop(self.body(head, incoming, &exchange));
+        let response = if api::is_below(path) {
+            api::put_off(wait).map(Payload::Routed)
+        } else {
+            v2::refuse(Refusal::too_often(wait), &head.method)
+        };
+        self.observed(response, exchange)
+    }
+
+    /// The answer as it goes out.
+    fn observed(&self, mut response: Response<Payload>, exchange: Exchange) -> Response<Observed> {
+        security_headers::add(response.headers_mut(), self.state.settings.strict_transport);
+        let status = response.status();
+        response.map(|payload| Observed::new(payload, status, exchange))
     }
 }
 
@@ -177,9 +217,13 @@ impl Answer for App {
 
     async fn answer(&self, request: Request<Incoming>, peer: Peer) -> Response<Observed> {
         let (mut head, incoming) = request.into_parts();
+        let peer = self.state.settings.trusted_proxies.sender(peer, &mut head);
+        if let Err(wait) = self.guards.pass(&head, peer, self.state.settings.tls) {
+            return self.put_off(&head, incoming, peer, wait);
+        }
         let metrics = &self.state.metrics;
         let path = head.uri.path();
-        let (exchange, response) = if path == "/v2" || path.starts_with("/v2/") {
+        let (exchange, response) = if is_v2(path) {
             let endpoint = Endpoint::parse(path);
             let route = endpoint.as_ref().map_or("invalid", Endpoint::route);
             let repository = endpoint.as_ref().ok().and_then(Endpoint::name).cloned();
@@ -208,9 +252,13 @@ impl Answer for App {
             };
             (exchange, response)
         };
-        let status = response.status();
-        response.map(|payload| Observed::new(payload, status, exchange))
+        self.observed(response, exchange)
     }
+}
+
+/// Whether `path` is the protocol's.
+fn is_v2(path: &str) -> bool {
+    path == "/v2" || path.starts_with("/v2/")
 }
 
 #[cfg(test)]

@@ -62,11 +62,16 @@ pub(super) fn router(state: Arc<AppState>) -> Router {
 pub(super) fn wanted(path: &str) -> Option<Wanted<'static>> {
     match path {
         // Whoever asks whether the server lives has no password, and whoever asks for a token shows it there.
-        "/livez" | "/readyz" | TOKENS => None,
+        path if is_probe(path) || path == TOKENS => None,
         // They name repositories.
         "/metrics" => Some(Wanted::Scope(&Scope::All, Action::Pull)),
         _ => Some(Wanted::Other),
     }
+}
+
+/// Whether a path tells if the server lives. Whoever asks must be told also where others of their machine ask much.
+pub(super) fn is_probe(path: &str) -> bool {
+    matches!(path, "/livez" | "/readyz")
 }
 
 /// The label of a path that is not the protocol's.

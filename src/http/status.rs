@@ -50,6 +50,15 @@ impl Refusal {
         Self::new(StatusCode::PRECONDITION_FAILED, code, message)
     }
 
+    /// Too many requests came from somewhere.
+    pub(super) fn too_often(wait: Duration) -> Self {
+        Self::told(ErrorCode::TooManyRequests, too_often(wait))
+    }
+
+    fn told(code: ErrorCode, (status, header, message): Told) -> Self {
+        Self { headers: header.into_iter().collect(), ..Self::new(status, code, message) }
+    }
+
     /// Adds a header.
     pub(super) fn with(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.headers.push((name, value));
@@ -119,14 +128,15 @@ impl From<Denied> for Refusal {
             Denial::Forbidden => ErrorCode::Denied,
             Denial::Wait(_) => ErrorCode::TooManyRequests,
         };
-        let (status, header, message) = denied(refused);
-        let refusal = Self::new(status, code, message);
-        header.into_iter().fold(refusal, |refusal, (name, value)| refusal.with(name, value))
+        Self::told(code, denied(refused))
     }
 }
 
-/// What it is on any wire that somebody is not let in: the status, a header that goes with it, and words.
-pub(super) fn denied(denied: Denied) -> (StatusCode, Option<(HeaderName, HeaderValue)>, String) {
+/// What somebody is told on any wire: the status, a header that goes with it, and words.
+pub(super) type Told = (StatusCode, Option<(HeaderName, HeaderValue)>, String);
+
+/// What it is on any wire that somebody is not let in.
+pub(super) fn denied(denied: Denied) -> Told {
     match denied.denial {
         Denial::Unknown => {
             let message = "this registry wants to know who you are: log in with a user and password";
@@ -136,12 +146,19 @@ pub(super) fn denied(denied: Denied) -> (StatusCode, Option<(HeaderName, HeaderV
         Denial::Forbidden => {
             (StatusCode::FORBIDDEN, None, "requested access to the resource is denied".into())
         }
-        Denial::Wait(wait) => {
-            let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
-            let message = format!("too many wrong passwords came from there: try again in {seconds} s");
-            (StatusCode::TOO_MANY_REQUESTS, Some((RETRY_AFTER, HeaderValue::from(seconds))), message)
-        }
+        Denial::Wait(wait) => too_many("wrong passwords", wait),
     }
+}
+
+/// What it is on any wire that too many requests came from somewhere.
+pub(super) fn too_often(wait: Duration) -> Told {
+    too_many("requests", wait)
+}
+
+fn too_many(what: &str, wait: Duration) -> Told {
+    let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+    let message = format!("too many {what} came from there: try again in {seconds} s");
+    (StatusCode::TOO_MANY_REQUESTS, Some((RETRY_AFTER, HeaderValue::from(seconds))), message)
 }
 
 impl From<Fault> for Refusal {

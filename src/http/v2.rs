@@ -3,11 +3,9 @@
 use std::panic::AssertUnwindSafe;
 
 use futures_util::FutureExt;
-use http::header::X_CONTENT_TYPE_OPTIONS;
 use http::{HeaderValue, Method, Response, StatusCode};
 
 use super::call::{Answered, Call};
-use super::challenge::Denied;
 use super::payload::Payload;
 use super::reply::{API_VERSION, Reply};
 use super::status::Refusal;
@@ -22,15 +20,14 @@ pub(super) async fn answer(call: Call<'_>, endpoint: Result<Endpoint, PathError>
 }
 
 /// Answers somebody who is not let in: not even that a path makes no sense.
-pub(super) fn refuse(denied: Denied, method: &Method) -> Response<Payload> {
-    told(Err(denied.into()), method == Method::HEAD)
+pub(super) fn refuse(refusal: Refusal, method: &Method) -> Response<Payload> {
+    told(Err(refusal), method == Method::HEAD)
 }
 
 /// The answer with what every one has.
 fn told(answered: Answered, head_only: bool) -> Response<Payload> {
     let mut reply = answered.unwrap_or_else(Reply::from);
     reply.set(API_VERSION, HeaderValue::from_static("registry/2.0"));
-    reply.set(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     if head_only { reply.without_body() } else { reply }.into_response()
 }
 

@@ -25,8 +25,12 @@ pub enum StartError {
         message: String,
     },
     /// Certificate or key.
-    #[error("server.tls_certificate, server.tls_key: {0}")]
-    Tls(#[from] TlsError),
+    #[error("{}: {error}", tls_keys(.error))]
+    Tls {
+        /// What is wrong.
+        #[from]
+        error: TlsError,
+    },
     /// The lock.
     #[error(transparent)]
     Lock(#[from] LockError),
@@ -80,10 +84,18 @@ pub enum StartError {
     },
 }
 
+/// The settings that may be to blame.
+fn tls_keys(error: &TlsError) -> &'static str {
+    match error {
+        TlsError::Authorities { .. } => "server.tls_client_ca",
+        TlsError::File { .. } | TlsError::Unusable(_) => "server.tls_certificate, server.tls_key",
+    }
+}
+
 impl StartError {
     /// Whether a setting is to blame, rather than the machine's state.
     pub fn is_setting(&self) -> bool {
-        matches!(self, Self::Setting { .. } | Self::Tls(_))
+        matches!(self, Self::Setting { .. } | Self::Tls { .. })
     }
 }
 

@@ -25,8 +25,8 @@ use super::watch::{Watch, watch};
 use crate::auth::{ADMINISTRATOR, AccountUpkeep};
 use crate::config::{self, Config};
 use crate::http::api::{Api, ApiSettings, Changes};
-use crate::http::listen::{ListenSettings, Peer, load_tls, serve as listen};
-use crate::http::{App, AppState, HttpMetrics, HttpSettings};
+use crate::http::listen::{ListenSettings, Peer, Tls, TlsFiles, serve as listen};
+use crate::http::{App, AppState, HttpMetrics, HttpSettings, TrustedProxies};
 use crate::jobs::{self, Job, Relief, RepositoryJob, RoomMaking, Upkeep};
 use crate::oci::PageLimits;
 
@@ -229,7 +229,9 @@ impl Server {
             "orlop {version} serves {data} at {scheme}://{}{mode}, {whom}",
             Peer::Tcp(self.address)
         );
-        if !door.is_open() && self.settings.tls.is_none() && !self.address.ip().is_loopback() {
+        // Of what comes by way of proxies is warned when it comes.
+        let alone = self.settings.tls.is_none() && config.server.trusted_proxies.is_empty();
+        if !door.is_open() && alone && !self.address.ip().is_loopback() {
             tracing::warn!(
                 "passwords come in the clear: without TLS here or at a proxy anybody on the way reads them"
             );
@@ -261,14 +263,18 @@ impl Tasks<'_> {
     }
 }
 
-/// How connections are served; reads certificate and key.
+/// How connections are served; reads the files that TLS is made of.
 ///
 /// # Errors
 /// [`StartError::Tls`].
 pub fn listen_settings(config: &Config) -> Result<ListenSettings, StartError> {
     let server = &config.server;
     let tls = match (&server.tls_certificate, &server.tls_key) {
-        (Some(certificate), Some(key)) => Some(load_tls(certificate, key)?),
+        (Some(certificate), Some(key)) => {
+            let (certificate, key, client_ca) =
+                (certificate.clone(), key.clone(), server.tls_client_ca.clone());
+            Some(Arc::new(Tls::open(TlsFiles { certificate, key, client_ca })?))
+        }
         _ => None,
     };
     Ok(ListenSettings {
@@ -289,5 +295,8 @@ fn http_settings(config: &Config) -> HttpSettings {
         pages: PageLimits { default: config.lists.page.get(), max: config.lists.max_page.get() },
         public_url: config.server.public_url.as_ref().map(|url| url.as_str().to_owned()),
         tls: config.server.tls_certificate.is_some(),
+        rate_limit: config.server.rate_limit.0,
+        strict_transport: config.server.has_name_for_tls(),
+        trusted_proxies: TrustedProxies::new(config.server.trusted_proxies.iter().map(|network| network.0)),
     }
 }

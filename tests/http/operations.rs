@@ -1,12 +1,13 @@
 //! What operators ask.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use orlop::http::Health;
 use serde_json::{Value, json};
 
 use crate::kit::*;
+use crate::log::Log;
 
 struct Ill;
 
@@ -76,57 +77,26 @@ async fn a_public_url_makes_locations_absolute() {
     assert!(text(response.headers(), "location").starts_with(&format!("{url}/v2/a/blobs/uploads/")));
 }
 
-/// What was logged about every request of every test: a subscriber for one thread alone would lose what
-/// another thread was the first to log.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl std::io::Write for Log {
-    fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().expect("lock").extend_from_slice(line);
-        Ok(line.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Log {
-    fn start() -> Self {
-        let log = Self::default();
-        let writer = log.clone();
-        tracing_subscriber::fmt()
-            .json()
-            .with_env_filter("orlop::access=info")
-            .with_writer(move || writer.clone())
-            .init();
-        log
-    }
-
-    /// What was logged about the repository `logged`, or what is no repository's.
-    fn entries(&self) -> Vec<Value> {
-        let text = String::from_utf8(self.0.lock().expect("lock").clone()).expect("UTF-8");
-        let entries = text.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
-        let fields = entries.map(|entry| entry["fields"].clone());
-        fields.filter(|entry| entry["repository"] == "logged" || entry["route"] == "livez").collect()
-    }
+/// What was logged about the repository `logged`, or what is no repository's.
+fn entries(log: &Log) -> Vec<Value> {
+    let ours = |entry: &Value| entry["repository"] == "logged" || entry["route"] == "livez";
+    log.entries().into_iter().filter(ours).collect()
 }
 
 #[tokio::test]
 async fn a_request_is_logged_when_its_body_has_ended() {
-    let log = Log::start();
+    let log = Log::of_all();
     let server = Server::start().await;
     let content = vec![7; 8 * 1024 * 1024];
     let digest = server.push("logged", &content).await;
     server.get("/livez").send().await.expect("answer");
     let path = format!("/v2/logged/blobs/{digest}");
     let response = server.get(&path).header("user-agent", "a test").send().await.expect("answer");
-    assert_eq!(log.entries().len(), 2, "{:?}", log.entries());
+    assert_eq!(entries(log).len(), 2, "{:?}", entries(log));
     assert_eq!(response.bytes().await.expect("body"), content);
-    let entries = log.entries();
-    assert_eq!(entries[1]["received"], content.len());
-    let last = entries.last().expect("an entry");
+    let told = entries(log);
+    assert_eq!(told[1]["received"], content.len());
+    let last = told.last().expect("an entry");
     assert_eq!(
         (&last["method"], &last["status"], &last["route"]),
         (&json!("GET"), &json!(200), &json!("blob"))
@@ -136,9 +106,9 @@ async fn a_request_is_logged_when_its_body_has_ended() {
     assert!(last["ms"].is_number() && last["aborted"].is_null(), "{last}");
 
     drop(server.get(&path).send().await.expect("answer"));
-    while log.entries().len() < 4 {
+    while entries(log).len() < 4 {
         tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     }
-    let last = log.entries().pop().expect("an entry");
+    let last = entries(log).pop().expect("an entry");
     assert_eq!((&last["aborted"], &last["status"]), (&json!(true), &json!(200)));
 }

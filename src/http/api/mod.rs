@@ -42,6 +42,7 @@ mod why;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::Request;
@@ -53,6 +54,7 @@ use http::{HeaderValue, StatusCode};
 use utoipa_axum::router::OpenApiRouter;
 
 use super::challenge::Denied;
+use super::status::Told;
 
 use parameters::{Known, refuse_unknown};
 
@@ -132,7 +134,15 @@ pub(super) fn is_below(path: &str) -> bool {
 
 /// The answer to somebody who is not let in.
 pub(super) fn refused(denied: Denied) -> Response {
-    let (status, header, message) = super::status::denied(denied);
+    told(super::status::denied(denied))
+}
+
+/// The answer to somebody who has sent too much lately.
+pub(super) fn put_off(wait: Duration) -> Response {
+    told(super::status::too_often(wait))
+}
+
+fn told((status, header, message): Told) -> Response {
     let mut response = Problem::new(status, message).into_response();
     if let Some((name, value)) = header {
         response.headers_mut().insert(name, value);

@@ -30,7 +30,7 @@ where
     let Some(tls) = &shared.settings.tls else {
         return speak(Watched::new(io, Arc::clone(&pulse)), None, peer, answer, shared, pulse).await;
     };
-    let handshake = TlsAcceptor::from(Arc::clone(tls)).accept(io);
+    let handshake = TlsAcceptor::from(tls.current()).accept(io);
     match in_time(handshake, shared, &pulse).await {
         Some(Ok(io)) => {
             let http2 = io.get_ref().1.alpn_protocol() == Some(b"h2");

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -18,6 +18,8 @@ use crate::store::FilePart;
 pub enum Peer {
     /// Somebody on the network.
     Tcp(SocketAddr),
+    /// Somebody on the network behind a proxy that is believed.
+    Proxied(IpAddr),
     /// Somebody on this machine.
     Unix,
 }
@@ -25,9 +27,15 @@ pub enum Peer {
 impl Peer {
     /// What it is called where nobody has a name yet: its address without the port, which says nothing later.
     pub fn name(self) -> String {
+        self.address().map_or_else(|| "admin socket".into(), |address| address.to_string())
+    }
+
+    /// The address, of those who have one. One of version 4 is told as such.
+    pub fn address(self) -> Option<IpAddr> {
         match self {
-            Self::Tcp(address) => address.ip().to_canonical().to_string(),
-            Self::Unix => "admin socket".into(),
+            Self::Tcp(address) => Some(address.ip().to_canonical()),
+            Self::Proxied(address) => Some(address.to_canonical()),
+            Self::Unix => None,
         }
     }
 }
@@ -36,6 +44,7 @@ impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp(address) => address.fmt(f),
+            Self::Proxied(address) => address.fmt(f),
             Self::Unix => f.write_str("unix"),
         }
     }

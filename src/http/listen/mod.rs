@@ -7,6 +7,7 @@ mod connection;
 mod endpoints;
 mod open;
 mod pulse;
+mod reload;
 mod sendfile;
 mod settings;
 mod tls;
@@ -21,9 +22,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use endpoints::{Answer, Listener, Outgoing, Peer};
+pub use reload::Tls;
 pub use sendfile::Socket;
 pub use settings::ListenSettings;
-pub use tls::{TlsError, load as load_tls};
+pub use tls::{TlsError, TlsFiles};
 
 use again::Again;
 use open::{Entry, Shared};
@@ -38,7 +40,7 @@ pub async fn serve<L: Listener, A: Answer>(
     shutdown: CancellationToken,
 ) {
     let places = Arc::new(Semaphore::new(settings.max_connections));
-    let drain_timeout = settings.drain_timeout;
+    let (drain_timeout, tls) = (settings.drain_timeout, settings.tls.clone());
     let shared = Arc::new(Shared::new(settings));
     let tasks = TaskTracker::new();
     let accepting = async {
@@ -53,8 +55,15 @@ pub async fn serve<L: Listener, A: Answer>(
             }));
         }
     };
+    let following = async {
+        match &tls {
+            Some(tls) => tls.follow().await,
+            None => std::future::pending().await,
+        }
+    };
     tokio::select! {
         () = accepting => {}
+        () = following => {}
         () = shutdown.cancelled() => {}
     }
     drop(listener);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::ServerConfig;
+use super::Tls;
 
 /// How connections are served.
 #[derive(Debug, Clone)]
@@ -29,8 +29,8 @@ pub struct ListenSettings {
     /// How many connections may be open for one more to get that much; it gets little if there are more. All that
     /// is under way is in memory, whether somebody takes it or not.
     pub wide_connections: usize,
-    /// TLS, if it is to be spoken: see [`super::load_tls`].
-    pub tls: Option<Arc<ServerConfig>>,
+    /// TLS, if it is to be spoken.
+    pub tls: Option<Arc<Tls>>,
 }
 
 impl Default for ListenSettings {

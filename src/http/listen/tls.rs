@@ -3,11 +3,15 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustls::ServerConfig;
-use rustls::crypto::aws_lc_rs;
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::ClientCertVerifier;
+use rustls::{RootCertStore, ServerConfig};
 use thiserror::Error;
+
+use crate::file_state::FileState;
 
 /// Why TLS cannot be spoken.
 #[derive(Debug, Error)]
@@ -23,32 +27,78 @@ pub enum TlsError {
     /// Certificate and key do not fit each other, or cannot be used.
     #[error("the certificate and the key cannot be used: {0}")]
     Unusable(#[from] rustls::Error),
+    /// Nobody's certificate could be judged by those of the authorities.
+    #[error("{path}: {reason}", path = path.display())]
+    Authorities {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
 }
 
-/// A server's TLS, for HTTP/2 and HTTP/1.1, from a file that holds its certificate and those that lead to
-/// its root, and one that holds its private key.
-///
-/// # Errors
-/// [`TlsError`], which names the file.
-pub fn load(certificate: &Path, key: &Path) -> Result<Arc<ServerConfig>, TlsError> {
-    let in_file = |path: &Path, error: pem::Error| TlsError::File {
-        path: path.to_owned(),
-        reason: match error {
-            pem::Error::NoItemsFound => "holds none in PEM".to_owned(),
-            error => error.to_string(),
-        },
-    };
-    let chain = CertificateDer::pem_file_iter(certificate)
+/// The files that a server's TLS is made of.
+#[derive(Debug, Clone)]
+pub struct TlsFiles {
+    /// The server's certificate and those that lead to its root.
+    pub certificate: PathBuf,
+    /// The certificate's private key.
+    pub key: PathBuf,
+    /// The certificates of authorities: then every client must show a certificate that one of them signed.
+    pub client_ca: Option<PathBuf>,
+}
+
+impl TlsFiles {
+    /// How all of them are now.
+    pub(super) fn states(&self) -> Vec<FileState> {
+        let paths = [Some(&self.certificate), Some(&self.key), self.client_ca.as_ref()];
+        paths.into_iter().flatten().map(|path| FileState::of(path)).collect()
+    }
+
+    /// A server's TLS, for HTTP/2 and HTTP/1.1, as the files have it now.
+    pub(super) fn load(&self) -> Result<Arc<ServerConfig>, TlsError> {
+        let in_file = |path: &Path, reason| TlsError::File { path: path.to_owned(), reason };
+        let chain = certificates(&self.certificate).map_err(|reason| in_file(&self.certificate, reason))?;
+        let key = PrivateKeyDer::from_pem_file(&self.key);
+        let key = key.map_err(|error| in_file(&self.key, reason(&error)))?;
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let clients = match &self.client_ca {
+            Some(path) => signed_by(path, &provider)?,
+            None => WebPkiClientVerifier::no_client_auth(),
+        };
+        let mut config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()?
+            .with_client_cert_verifier(clients)
+            .with_single_cert(chain, key)?;
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        Ok(Arc::new(config))
+    }
+}
+
+/// Lets in those clients whose certificate one of the authorities in a file has signed.
+fn signed_by(path: &Path, provider: &Arc<CryptoProvider>) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
+    let unfit = |reason| TlsError::Authorities { path: path.to_owned(), reason };
+    let mut roots = RootCertStore::empty();
+    for authority in certificates(path).map_err(unfit)? {
+        roots.add(authority).map_err(|error| unfit(error.to_string()))?;
+    }
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider));
+    verifier.build().map_err(|error| unfit(error.to_string()))
+}
+
+/// The certificates in a file, or why there are none.
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    CertificateDer::pem_file_iter(path)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
         .and_then(|chain| if chain.is_empty() { Err(pem::Error::NoItemsFound) } else { Ok(chain) })
-        .map_err(|error| in_file(certificate, error))?;
-    let private = PrivateKeyDer::from_pem_file(key).map_err(|error| in_file(key, error))?;
-    let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-        .with_safe_default_protocol_versions()?
-        .with_no_client_auth()
-        .with_single_cert(chain, private)?;
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(Arc::new(config))
+        .map_err(|error| reason(&error))
+}
+
+fn reason(error: &pem::Error) -> String {
+    match error {
+        pem::Error::NoItemsFound => "holds none in PEM".to_owned(),
+        error => error.to_string(),
+    }
 }
 
 #[cfg(test)]
@@ -64,11 +114,25 @@ mod tests {
         std::fs::write(&key, made.signing_key.serialize_pem()).expect("writes");
         std::fs::write(&empty, "").expect("writes");
 
-        let config = load(&cert, &key).expect("fits");
-        assert_eq!(config.alpn_protocols.len(), 2);
+        let load = |certificate: &Path, key: &Path| {
+            let (certificate, key) = (certificate.to_owned(), key.to_owned());
+            TlsFiles { certificate, key, client_ca: None }.load()
+        };
+        assert_eq!(load(&cert, &key).expect("fits").alpn_protocols.len(), 2);
         let message = |cert: &Path, key: &Path| load(cert, key).expect_err("wrong").to_string();
         assert!(message(&dir.path().join("gone"), &key).contains("gone"));
         assert!(message(&cert, &empty).contains("empty"));
         assert!(message(&empty, &key).contains("empty: holds none"));
+        for (file, content, reason) in [
+            ("gone", None, "gone: "),
+            ("none", Some(""), "none: holds none"),
+            ("odd", Some("-----BEGIN CERTIFICATE-----\nb2Rk\n-----END CERTIFICATE-----\n"), "odd: "),
+        ] {
+            let client_ca = dir.path().join(file);
+            content.iter().for_each(|content| std::fs::write(&client_ca, content).expect("writes"));
+            let files = TlsFiles { certificate: cert.clone(), key: key.clone(), client_ca: Some(client_ca) };
+            let message = files.load().expect_err(file).to_string();
+            assert!(message.contains(reason), "{message}");
+        }
     }
 }

@@ -91,7 +91,9 @@ impl Asker {
         let peer = peer.ok_or_else(|| Problem::new(StatusCode::FORBIDDEN, FORBIDDEN))?;
         let caller = match peer {
             Peer::Unix => Caller::Machine,
-            Peer::Tcp(_) => parts.extensions.get::<Caller>().cloned().unwrap_or(Caller::Stranger),
+            Peer::Tcp(_) | Peer::Proxied(_) => {
+                parts.extensions.get::<Caller>().cloned().unwrap_or(Caller::Stranger)
+            }
         };
         Ok(Self { api: Arc::clone(api), caller, peer })
     }

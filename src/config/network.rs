@@ -1,0 +1,53 @@
+//! Networks, as settings name them.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use super::text::{Text, text_serde};
+
+text_serde!(Network);
+
+/// The addresses that begin alike, or one address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Network(pub IpNet);
+
+impl Network {
+    /// Whether every address is in it.
+    pub(super) fn is_everything(self) -> bool {
+        self.0.prefix_len() == 0
+    }
+}
+
+impl Text for Network {
+    const EXPECTED: &'static str = "an IP address or a network, such as \"10.0.0.1\" or \"10.0.0.0/8\"";
+
+    fn parse(text: &str) -> Option<Self> {
+        let one = || text.parse().ok().map(|address: IpAddr| IpNet::from(address.to_canonical()));
+        text.parse().ok().or_else(one).map(Self)
+    }
+}
+
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_a_network_of_its_own() {
+        let network = |text| Network::parse(text).map(|network| network.to_string());
+        assert_eq!(network("10.0.0.1").as_deref(), Some("10.0.0.1/32"));
+        assert_eq!(network("::ffff:10.0.0.1").as_deref(), Some("10.0.0.1/32"));
+        assert_eq!(network("2001:db8::/32").as_deref(), Some("2001:db8::/32"));
+        for nonsense in ["", "10.0.0.0/33", "10.0.0", "proxy.lan", "10.0.0.1:80", "10.0.0.0/-1"] {
+            assert_eq!(network(nonsense), None, "{nonsense}");
+        }
+        assert!(Network::parse("::/0").is_some_and(Network::is_everything));
+    }
+}

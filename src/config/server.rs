@@ -1,0 +1,66 @@
+//! How the registry is reached.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::network::Network;
+use super::units::{Count, Listen, PublicUrl, Span};
+
+/// Connections.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Server {
+    /// The address and port to listen on. `[::]` takes IPv4 too.
+    pub listen: Listen,
+    /// How clients reach the registry from outside, where an absolute URL is needed.
+    pub public_url: Option<PublicUrl>,
+    /// A PEM file with the certificate and its chain: turns TLS on.
+    pub tls_certificate: Option<PathBuf>,
+    /// A PEM file with the certificate's private key.
+    pub tls_key: Option<PathBuf>,
+    /// A PEM file with the certificates of authorities: every client must show a certificate that one of them signed.
+    pub tls_client_ca: Option<PathBuf>,
+    /// Proxies whose word is taken for who a client is, and how it came.
+    pub trusted_proxies: Vec<Network>,
+    /// How long running transfers may go on after SIGTERM.
+    pub drain_timeout: Span,
+    /// How long a client may take to send a request's headers.
+    pub header_timeout: Span,
+    /// How long a client may pause within a request's body.
+    pub body_idle_timeout: Span,
+    /// How long a client may pause taking an answer.
+    pub write_timeout: Span,
+    /// The most connections at once.
+    pub max_connections: Count,
+    /// The most requests of a client in a second, or 0.
+    pub rate_limit: Count,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self {
+            listen: Listen::default(),
+            public_url: None,
+            tls_certificate: None,
+            tls_key: None,
+            tls_client_ca: None,
+            trusted_proxies: Vec::new(),
+            drain_timeout: Span::seconds(30),
+            header_timeout: Span::seconds(15),
+            body_idle_timeout: Span::seconds(60),
+            write_timeout: Span::seconds(60),
+            max_connections: Count(1024),
+            rate_limit: Count(0),
+        }
+    }
+}
+
+impl Server {
+    /// Whether browsers may be told to come to this server's name by TLS alone. They then do so on all ports, which
+    /// would take from a machine's other services their plain HTTP, so the name must be the registry's: it is, where
+    /// it speaks TLS itself and is reached at the standard port.
+    pub fn has_name_for_tls(&self) -> bool {
+        self.tls_certificate.is_some() && self.public_url.as_ref().is_some_and(PublicUrl::is_standard_https)
+    }
+}

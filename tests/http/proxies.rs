@@ -1,0 +1,183 @@
+//! What proxies tell of those who come by way of them, and who is believed.
+
+use std::fs;
+use std::sync::Arc;
+use std::time::Duration;
+
+use orlop::auth::{Door, Public, TokenKey, Tokens};
+use orlop::clock::SystemClock;
+use orlop::http::TrustedProxies;
+use orlop::http::api::{Event, Page};
+use reqwest::RequestBuilder;
+use tempfile::TempDir;
+
+use crate::kit::*;
+use crate::log::Log;
+
+/// Every test comes from there.
+const HERE: &str = "127.0.0.0/8";
+
+/// A server that believes the proxies in these networks.
+async fn believing(networks: &[&str], change: impl FnOnce(&mut Setup)) -> Server {
+    let networks = networks.iter().map(|text| text.parse().expect("a network"));
+    let trusted_proxies = TrustedProxies::new(networks);
+    Server::with(|setup| {
+        setup.http.trusted_proxies = trusted_proxies;
+        change(setup);
+    })
+    .await
+}
+
+/// A door for `ann` alone, whose password is `secret`, and for those who pull what is public.
+fn door(dir: &TempDir) -> Door {
+    let file = dir.path().join("users");
+    fs::write(&file, format!("ann:{}\n", bcrypt::hash("secret", 4).expect("hashed"))).expect("written");
+    let tokens = Tokens::new(&TokenKey::random().expect("a key"), Duration::from_secs(300));
+    let public = Public::of(&["public/**".into()]).expect("globs");
+    Door::locked(&file, Arc::new(SystemClock)).expect("read").with_public(public, tokens)
+}
+
+fn with(request: RequestBuilder, headers: &[(&str, &str)]) -> RequestBuilder {
+    headers.iter().fold(request, |request, (name, value)| request.header(*name, *value))
+}
+
+/// Where those who come with these headers are sent for a token.
+async fn realm(server: &Server, headers: &[(&str, &str)]) -> String {
+    let response = with(server.get("/v2/"), headers).send().await.expect("answer");
+    assert_eq!(response.status(), 401);
+    let challenge = text(response.headers(), "www-authenticate");
+    let realm = challenge.strip_prefix("Bearer realm=\"").and_then(|rest| rest.split_once('"'));
+    let (realm, rest) = realm.unwrap_or_else(|| panic!("{challenge}"));
+    assert_eq!(rest, ",service=\"orlop\"");
+    realm.to_owned()
+}
+
+/// Who the history says moved a tag with these headers.
+async fn mover(server: &Server, headers: &[(&str, &str)]) -> Option<String> {
+    let (manifest, _) = server.push_image("app", "1", b"layer").await;
+    let put = server.put("/v2/app/manifests/2").header("content-type", IMAGE).body(manifest);
+    assert_eq!(with(put, headers).send().await.expect("answer").status(), 201);
+    let history = server.get("/api/v1/repositories/app/tags/2/history").send().await.expect("answer");
+    let history: Page<Event> = history.json().await.expect("a page");
+    history.items[0].by.clone()
+}
+
+const SPOOFED: [(&str, &str); 3] =
+    [("x-forwarded-for", "192.0.2.7"), ("x-forwarded-proto", "https"), ("x-forwarded-host", "evil.example")];
+
+#[tokio::test]
+async fn who_is_not_listed_is_not_believed() {
+    let dir = TempDir::new().expect("a folder");
+    for networks in [&[][..], &["192.0.2.0/24"]] {
+        assert_eq!(mover(&believing(networks, |_| {}).await, &SPOOFED).await.as_deref(), Some("127.0.0.1"));
+        let locked = believing(networks, |setup| setup.door = door(&dir)).await;
+        let own = format!("http://{}/auth/token", locked.address);
+        assert_eq!(realm(&locked, &SPOOFED).await, own);
+        assert!(is_slowed_down(&locked, |guess| format!("192.0.2.{guess}")).await);
+    }
+}
+
+#[tokio::test]
+async fn a_listed_proxy_says_who_it_is() {
+    let server = believing(&[HERE, "10.0.0.0/8"], |_| {}).await;
+    for (forwarded, by) in [
+        ("192.0.2.7", "192.0.2.7"),
+        ("203.0.113.1, 192.0.2.8, 10.1.2.3", "192.0.2.8"),
+        ("unknown", "127.0.0.1"),
+        ("192.0.2.7, <script>", "127.0.0.1"),
+    ] {
+        let server = &server;
+        server.delete("/v2/app/manifests/2").send().await.expect("answer");
+        assert_eq!(
+            mover(server, &[("x-forwarded-for", forwarded)]).await.as_deref(),
+            Some(by),
+            "{forwarded}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_listed_proxy_says_where_the_client_came_to() {
+    let dir = TempDir::new().expect("a folder");
+    let server = believing(&[HERE], |setup| setup.door = door(&dir)).await;
+    let own = server.address;
+    let host = "registry.example:8443";
+    let told = [("x-forwarded-proto", "https"), ("x-forwarded-host", host)];
+    assert_eq!(realm(&server, &told).await, format!("https://{host}/auth/token"));
+    assert_eq!(realm(&server, &told[..1]).await, format!("https://{own}/auth/token"));
+    assert_eq!(realm(&server, &told[1..]).await, format!("http://{host}/auth/token"));
+    assert_eq!(realm(&server, &[("x-forwarded-proto", "gopher")]).await, format!("http://{own}/auth/token"));
+    // The realm is quoted in a header: it must be a host and a port and no more.
+    for host in ["a\",realm=\"b", "a\\b"] {
+        let told = realm(&server, &[("x-forwarded-host", host)]).await;
+        assert!(
+            ["localhost", &own.to_string()].iter().any(|host| told == format!("http://{host}/auth/token")),
+            "{told}"
+        );
+    }
+    for host in ["ann@evil", "a/b", "a b", "a#b", "a?b"] {
+        let told = realm(&server, &[("x-forwarded-host", host)]).await;
+        assert!(!told.contains(host), "{told}");
+    }
+    let named = believing(&[HERE], |setup| {
+        setup.door = door(&dir);
+        setup.http.public_url = Some("https://named.example".into());
+    });
+    assert_eq!(realm(&named.await, &told).await, "https://named.example/auth/token");
+}
+
+/// Whether somebody who guesses passwords, each time from another address by their own word, has to wait.
+async fn is_slowed_down(server: &Server, from: impl Fn(usize) -> String) -> bool {
+    for guess in 0..15 {
+        let request = server.get("/v2/").header("x-forwarded-for", from(guess));
+        let response = request.basic_auth("ann", Some(guess)).send().await.expect("answer");
+        if response.status() == 429 {
+            return true;
+        }
+    }
+    false
+}
+
+#[tokio::test]
+async fn who_guesses_behind_a_proxy_locks_nobody_else_out() {
+    let dir = TempDir::new().expect("a folder");
+    let server = believing(&[HERE], |setup| setup.door = door(&dir)).await;
+    assert!(is_slowed_down(&server, |guess| format!("203.0.113.{guess}, 192.0.2.7")).await);
+    let ann = server.get("/v2/").header("x-forwarded-for", "192.0.2.8").basic_auth("ann", Some("secret"));
+    assert_eq!(ann.send().await.expect("answer").status(), 200);
+    assert!(!is_slowed_down(&server, |guess| format!("198.51.100.{guess}")).await);
+}
+
+/// Whom the log warns of because what they show anybody could read.
+fn warned() -> Vec<String> {
+    let entries = Log::of_all().entries();
+    let ours = entries
+        .iter()
+        .filter(|entry| entry["message"].as_str().is_some_and(|text| text.contains("in the clear")));
+    ours.map(|entry| entry["remote"].as_str().expect("an address").to_owned()).collect()
+}
+
+#[tokio::test]
+async fn a_password_in_the_clear_is_warned_of_once() {
+    Log::of_all();
+    let server = believing(&[HERE], |_| {}).await;
+    let come = async |from: &str, proto: &str, password: bool| {
+        let headers = [("x-forwarded-for", from), ("x-forwarded-proto", proto)];
+        let request = with(server.get("/v2/"), &headers);
+        let request = if password { request.basic_auth("ann", Some("inTheClear")) } else { request };
+        assert_eq!(request.send().await.expect("answer").status(), 200);
+    };
+    for _ in 0..3 {
+        come("198.51.100.1", "http", true).await;
+        come("198.51.100.2", "", true).await;
+        come("198.51.100.3", "https", true).await;
+        come("198.51.100.4", "http", false).await;
+        come("127.0.0.9", "http", true).await;
+        come("nonsense", "http", true).await;
+    }
+    let ours = |remote: &String| remote.starts_with("198.51.100.") || remote.starts_with("127.");
+    let warned: Vec<_> = warned().into_iter().filter(ours).collect();
+    assert_eq!(warned, ["198.51.100.1", "198.51.100.2"]);
+    let text = Log::of_all().text();
+    assert!(!text.contains("inTheClear") && !text.contains("Basic "));
+}
