@@ -11,18 +11,24 @@ pub struct Answer {
 
 /// A kept connection; requests on it one after the other.
 pub struct Connection {
-    address: String,
+    /// What begins the headers of each request.
+    common: String,
     stream: BufReader<TcpStream>,
     out: Vec<u8>,
     line: String,
 }
 
 impl Connection {
-    pub fn open(address: &str) -> io::Result<Self> {
+    /// A connection on which each request carries this `Authorization`, if it is not empty.
+    pub fn open(address: &str, authorization: &str) -> io::Result<Self> {
+        let mut common = format!("Host: {address}\r\n");
+        if !authorization.is_empty() {
+            common.push_str(&format!("Authorization: {authorization}\r\n"));
+        }
         let stream = TcpStream::connect(address)?;
         stream.set_nodelay(true)?;
         Ok(Self {
-            address: address.to_owned(),
+            common,
             stream: BufReader::with_capacity(16 << 10, stream),
             out: Vec::new(),
             line: String::new(),
@@ -31,9 +37,8 @@ impl Connection {
 
     fn head(&mut self, method: &str, path: &str, headers: &str) {
         self.out.clear();
-        let address = &self.address;
-        write!(self.out, "{method} {path} HTTP/1.1\r\nHost: {address}\r\n{headers}")
-            .expect("writing to a vector");
+        let common = &self.common;
+        write!(self.out, "{method} {path} HTTP/1.1\r\n{common}{headers}").expect("writing to a vector");
     }
 
     pub fn call(

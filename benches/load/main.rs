@@ -9,6 +9,8 @@
 //! load churn  ADDR --count N [--jobs J] [--repo R] [--step S]    S: push, move or delete
 //! load pulls  ADDR --count N --images I --rate P [--jobs J] [--repo R]   what `images` pushed, P a second
 //! ```
+//!
+//! `--authorization A`: what each request says in that header.
 
 mod connection;
 mod pulls;
@@ -37,6 +39,7 @@ fn main() {
     let address = args.next().unwrap_or_else(|| die("no address"));
     let mut load = Load {
         address,
+        authorization: String::new(),
         count: 100,
         jobs: 4,
         blobs: 9,
@@ -61,6 +64,7 @@ fn main() {
             "--bytes" => load.bytes = number(),
             "--seed" => load.seed = number(),
             "--repo" => load.repo = value,
+            "--authorization" => load.authorization = value,
             "--step" => load.step = value,
             _ => die(&format!("unknown option {name}")),
         }
@@ -93,6 +97,7 @@ fn die(message: &str) -> ! {
 
 struct Load {
     address: String,
+    authorization: String,
     count: u64,
     jobs: u64,
     blobs: u64,
@@ -109,6 +114,10 @@ struct Load {
 }
 
 impl Load {
+    fn connect(&self) -> io::Result<Connection> {
+        Connection::open(&self.address, &self.authorization)
+    }
+
     /// Does `one` for each number up to `count`, `jobs` at a time, each with its own connection.
     fn in_parallel(&self, one: impl Fn(&mut Connection, u64) -> io::Result<()> + Sync) -> io::Result<u64> {
         let next = AtomicU64::new(0);
@@ -116,7 +125,7 @@ impl Load {
             let jobs: Vec<_> = (0..self.jobs)
                 .map(|_| {
                     scope.spawn(|| {
-                        let mut connection = Connection::open(&self.address)?;
+                        let mut connection = self.connect()?;
                         loop {
                             let number = next.fetch_add(1, Ordering::Relaxed);
                             if number >= self.count {
@@ -206,7 +215,7 @@ impl Load {
             hash.update(&piece);
         }
         let digest = hash.finish();
-        let mut connection = Connection::open(&self.address)?;
+        let mut connection = self.connect()?;
         let uploads = format!("/v2/{}/blobs/uploads/", self.repo);
         let begun = Instant::now();
         let upload = connection.call("POST", &uploads, "", b"", &[202])?.location;
@@ -223,7 +232,7 @@ impl Load {
 
     /// `count` manifests of one small layer, each under its own tag.
     fn fill(&self) -> io::Result<u64> {
-        let mut connection = Connection::open(&self.address)?;
+        let mut connection = self.connect()?;
         let config = self.push_blob(&mut connection, &self.repo, b"{}")?;
         let layer = self.push_blob(&mut connection, &self.repo, b"layer")?;
         self.in_parallel(|connection, number| {
@@ -237,7 +246,7 @@ impl Load {
     /// manifests, delete what `push` pushed by its digest (with the same seed and count).
     fn churn(&self) -> io::Result<u64> {
         let repo = &self.repo;
-        let mut connection = Connection::open(&self.address)?;
+        let mut connection = self.connect()?;
         let config = self.push_blob(&mut connection, repo, b"{}")?;
         let image = |number: u64| {
             let layer = format!("layer {} {number}", self.seed).into_bytes();

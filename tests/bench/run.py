@@ -9,6 +9,7 @@ import tempfile
 
 import answers
 import background
+import guesser
 import load
 import pushes
 import reads
@@ -23,6 +24,7 @@ MEASURES = {
     "small-images": pushes.small_images,
     "crowded": pushes.crowded,
     "pulls": background.pulls,
+    "guesser": guesser.guesser,
     "answers": answers.answers,
     "binary": rest.binary,
     "idle": rest.idle,
@@ -43,6 +45,7 @@ class Bench:
         self.crowd = 2_000 if quick else 100_000
         self.churn = 100 if quick else 1_000
         self.pulling = 2 if quick else 12
+        self.guessing = 5 if quick else 60
         self.blobs = 20_000 if quick else 1_000_000
         self.servers = []
         self.missed = []

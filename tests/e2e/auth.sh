@@ -3,14 +3,9 @@
 # password; nobody else does.
 . "$(dirname "$0")/lib.sh"
 . "$E2E_DIR/engine.sh"
+. "$E2E_DIR/users.sh"
 
-users="$WORK/users"
-htpasswd -nbBC 5 ann secret >"$users"
-: "${SERVER_ADDR:=127.0.0.1:$(free_port)}"
-engine_start
 server_start ORLOP_AUTH__HTPASSWD="$users"
-python3 "$E2E_DIR/layout.py" "$WORK/layout"
-echo '{"default":[{"type":"insecureAcceptAnything"}]}' >"$WORK/policy.json"
 repo="$SERVER_ADDR/team/app"
 
 step "nobody comes in without a password, or with a wrong one"

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""layout.py DIR: writes an OCI image layout of random content, so that clients have something to
+"""layout.py DIR [BYTES...]: writes an OCI image layout of random content, so that clients have something to
 push where nothing can be pulled: `one`, an image of three layers for amd64, and `multi`, an index
-of images for amd64 and arm64 that share a layer."""
+of images for amd64 and arm64 that share a layer. With sizes there is `one` alone, whose layers have them."""
 
 import gzip
 import hashlib
@@ -78,6 +78,11 @@ class Layout:
 
 def main():
     layout = Layout(sys.argv[1])
+    if sizes := sys.argv[2:]:
+        layers = [layout.layer(f"layer-{at}", int(size)) for at, size in enumerate(sizes)]
+        layout.name("one", layout.image("amd64", layers))
+        layout.close()
+        return
     shared = layout.layer("shared", 300_000)
     amd64 = layout.image(
         "amd64", [shared, layout.layer("amd64", 2_000_000), layout.layer("empty", 0)]

@@ -3,15 +3,10 @@
 # password, by Docker's token protocol.
 . "$(dirname "$0")/lib.sh"
 . "$E2E_DIR/engine.sh"
+. "$E2E_DIR/users.sh"
 
-users="$WORK/users"
-htpasswd -nbBC 5 ann secret >"$users"
-: "${SERVER_ADDR:=127.0.0.1:$(free_port)}"
-engine_start
 settings=(ORLOP_AUTH__HTPASSWD="$users" ORLOP_AUTH__PUBLIC='["public/**"]' ORLOP_AUTH__TOKEN_LIFETIME=60s)
 server_start "${settings[@]}"
-python3 "$E2E_DIR/layout.py" "$WORK/layout"
-echo '{"default":[{"type":"insecureAcceptAnything"}]}' >"$WORK/policy.json"
 public="$SERVER_ADDR/public/app" private="$SERVER_ADDR/team/app"
 
 # token SCOPE [curl option…]

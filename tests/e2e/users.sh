@@ -1,0 +1,9 @@
+# shellcheck shell=bash
+# Sourced after engine.sh by scripts in which people log in: an engine, a file of users with ann in it, and something
+# to push.
+users="$WORK/users"
+htpasswd -nbBC 5 ann secret >"$users"
+: "${SERVER_ADDR:=127.0.0.1:$(free_port)}"
+engine_start
+python3 "$E2E_DIR/layout.py" "$WORK/layout"
+echo '{"default":[{"type":"insecureAcceptAnything"}]}' >"$WORK/policy.json"
