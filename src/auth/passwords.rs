@@ -1,7 +1,9 @@
 //! Whether a password is somebody's: bounded in what that costs, and the same to see from outside whoever it is.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use argon2::password_hash::rand_core::OsRng;
 use argon2::password_hash::{PasswordHash, PasswordHasher, PasswordVerifier, SaltString};
@@ -9,12 +11,13 @@ use argon2::{Algorithm, Argon2, Params, Version};
 use tokio::sync::Semaphore;
 
 use super::caller::Denial;
-use super::guesses::Guesses;
+use super::fresh::Fresh;
+use super::guesses::{Guesses, network};
 use super::verified::Verified;
 use crate::clock::Clock;
 
-/// How many passwords are hashed at once: each keeps a processor busy for some tens of milliseconds and takes 19 MiB.
-const AT_ONCE: usize = 2;
+/// For how long it is known that somebody knew a password.
+const KNOWN: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A hash of nothing that anybody knows, by the same function: it takes the time that a hash takes.
 const NOBODY: &str =
@@ -87,14 +90,28 @@ pub(super) fn fits(password: &[u8], hash: &str) -> bool {
 pub(super) struct Passwords {
     verified: Verified,
     guesses: Guesses,
-    turns: Semaphore,
+    /// Who knew a password lately, by name and address.
+    known: Fresh<(String, IpAddr), (), Duration>,
+    /// One password is hashed at once of those who knew theirs lately, and one of all others, however many guess: each
+    /// keeps a processor busy for some tens of milliseconds, and takes 19 MiB.
+    turn_of_known: Semaphore,
+    turn_of_others: Semaphore,
+    /// An address waits for its own, before it does for others'.
+    own: Mutex<HashMap<IpAddr, Arc<Semaphore>>>,
     clock: Arc<dyn Clock>,
 }
 
 impl Passwords {
     pub(super) fn new(clock: Arc<dyn Clock>) -> Self {
-        let turns = Semaphore::new(AT_ONCE);
-        Self { verified: Verified::new(), guesses: Guesses::default(), turns, clock }
+        Self {
+            verified: Verified::new(),
+            guesses: Guesses::default(),
+            known: Fresh::default(),
+            turn_of_known: Semaphore::new(1),
+            turn_of_others: Semaphore::new(1),
+            own: Mutex::default(),
+            clock,
+        }
     }
 
     /// Whether a password is the user's.
@@ -111,15 +128,26 @@ impl Passwords {
             return Ok(());
         }
         self.may_guess(name, from)?;
-        let Ok(_turn) = self.turns.acquire().await else { return Err(Denial::Unknown) };
-        // Those who waited for their turn with others may have guessed wrong often enough meanwhile.
+        let own = OwnTurn::of(self, network(from));
+        let who = (name.to_owned(), network(from));
+        let known = self.known.get(&who, &self.clock.elapsed()).is_some();
+        let turn = if known { &self.turn_of_known } else { &self.turn_of_others };
+        let (Ok(_own), Ok(_turn)) = (own.turn.acquire().await, turn.acquire().await) else {
+            return Err(Denial::Unknown);
+        };
+        // Those who waited with others may have shown the same, or guessed wrong often enough, meanwhile.
+        if self.verified.is_fresh(print, self.clock.elapsed()) {
+            return Ok(());
+        }
         self.may_guess(name, from)?;
         let fits = tokio::task::spawn_blocking(move || stored.fits(&password)).await;
         if !fits.unwrap_or(false) {
             self.note_wrong(name, from);
             return Err(Denial::Unknown);
         }
-        self.verified.note(print, self.clock.elapsed());
+        let now = self.clock.elapsed();
+        self.verified.note(print, now);
+        self.known.put(who, (), now + KNOWN, &now);
         Ok(())
     }
 
@@ -132,6 +160,31 @@ impl Passwords {
     pub(super) fn note_wrong(&self, name: &str, from: IpAddr) {
         self.guesses.wrong(from, name, self.clock.elapsed());
         tracing::warn!(remote = %from, user = %name.escape_debug(), "a wrong user or password");
+    }
+}
+
+/// The turn of an address, which is forgotten when nobody waits for it any more.
+struct OwnTurn<'a> {
+    passwords: &'a Passwords,
+    from: IpAddr,
+    turn: Arc<Semaphore>,
+}
+
+impl<'a> OwnTurn<'a> {
+    fn of(passwords: &'a Passwords, from: IpAddr) -> Self {
+        let mut own = passwords.own.lock().unwrap_or_else(PoisonError::into_inner);
+        let turn = Arc::clone(own.entry(from).or_insert_with(|| Arc::new(Semaphore::new(1))));
+        Self { passwords, from, turn }
+    }
+}
+
+impl Drop for OwnTurn<'_> {
+    fn drop(&mut self) {
+        let mut own = self.passwords.own.lock().unwrap_or_else(PoisonError::into_inner);
+        // Its own, and that in the map.
+        if Arc::strong_count(&self.turn) == 2 {
+            own.remove(&self.from);
+        }
     }
 }
 

@@ -19,7 +19,7 @@ pub(super) struct Print([u8; 32]);
 pub(super) struct Verified {
     /// So that prints of one run mean nothing elsewhere.
     salt: Uuid,
-    fresh: Fresh<Print, (), Duration>,
+    fresh: Fresh<Print, Duration, Duration>,
 }
 
 impl Verified {
@@ -39,12 +39,17 @@ impl Verified {
         Print(hash.finalize().into())
     }
 
+    /// Whether a password is. Whoever goes on using it is not asked again: with another one its hash is another.
     pub(super) fn is_fresh(&self, print: Print, now: Duration) -> bool {
-        self.fresh.get(&print, &now).is_some()
+        let Some(until) = self.fresh.get(&print, &now) else { return false };
+        if until < now + FRESH / 2 {
+            self.note(print, now);
+        }
+        true
     }
 
     pub(super) fn note(&self, print: Print, now: Duration) {
-        self.fresh.put(print, (), now + FRESH, &now);
+        self.fresh.put(print, now + FRESH, now + FRESH, &now);
     }
 }
 
@@ -64,6 +69,8 @@ mod tests {
             let other = verified.print(other.0, other.1.as_bytes(), other.2);
             assert!(!verified.is_fresh(other, Duration::ZERO));
         }
-        assert!(!verified.is_fresh(print, FRESH), "not for ever");
+        assert!(verified.is_fresh(print, FRESH * 3 / 4));
+        assert!(verified.is_fresh(print, FRESH), "it was used meanwhile");
+        assert!(!verified.is_fresh(print, FRESH * 2), "not for ever");
     }
 }

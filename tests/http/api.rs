@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::kit::*;
 
-const ANY_DIGEST: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+pub const ANY_DIGEST: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
 pub async fn open_server() -> Server {
     Server::with(|setup| setup.changes = Changes::Anyone).await
@@ -284,8 +284,12 @@ pub struct Operation {
 }
 
 /// Every operation, with examples for what its path has.
-pub async fn operations(server: &Server) -> Vec<Operation> {
-    let document: Value = get(server, "/api/v1/openapi.json").await;
+pub async fn operations(server: &Server, user: Option<(&str, &str)>) -> Vec<Operation> {
+    let request = server.get("/api/v1/openapi.json");
+    let request = user.map_or(request.try_clone().expect("a request"), |(name, password)| {
+        request.basic_auth(name, Some(password))
+    });
+    let document: Value = request.send().await.expect("answer").json().await.expect("JSON");
     assert!(document["openapi"].as_str().is_some_and(|version| version.starts_with("3.1")));
     let mut found = Vec::new();
     for (path, methods) in document["paths"].as_object().expect("paths") {
@@ -313,7 +317,7 @@ pub async fn operations(server: &Server) -> Vec<Operation> {
 async fn every_documented_operation_answers_as_documented() {
     let server = open_server().await;
     server.push_image("team/app", "v1", b"layer").await;
-    let operations = operations(&server).await;
+    let operations = operations(&server, None).await;
     let with_bodies = operations.iter().filter(|operation| operation.takes_a_body);
     let asked = operations.iter().map(|operation| (operation, false));
     for (operation, with_body) in asked.chain(with_bodies.map(|operation| (operation, true))) {
@@ -340,7 +344,7 @@ async fn no_change_is_taken_from_the_network() {
     const READING: [&str; 2] = ["checkPolicy", "importPolicies"];
     let server = Server::start().await;
     server.push_image("team/app", "v1", b"layer").await;
-    for operation in operations(&server).await {
+    for operation in operations(&server, None).await {
         if operation.method == Method::GET || READING.contains(&operation.id.as_str()) {
             continue;
         }

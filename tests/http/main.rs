@@ -16,6 +16,7 @@ mod proxies;
 mod queries;
 mod rate_limit;
 mod reports;
+mod roles;
 mod security_headers;
 mod smuggling;
 mod tls;

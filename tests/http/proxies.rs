@@ -1,13 +1,11 @@
 //! What proxies tell of those who come by way of them, and who is believed.
 
 use std::fs;
-use std::sync::Arc;
-use std::time::Duration;
 
-use orlop::auth::{Door, Public, TokenKey, Tokens};
-use orlop::clock::SystemClock;
+use orlop::auth::{DoorSettings, Modes};
 use orlop::http::TrustedProxies;
 use orlop::http::api::{Event, Page};
+use orlop::metadata::Role;
 use reqwest::RequestBuilder;
 use tempfile::TempDir;
 
@@ -29,12 +27,11 @@ async fn believing(networks: &[&str], change: impl FnOnce(&mut Setup)) -> Server
 }
 
 /// A door for `ann` alone, whose password is `secret`, and for those who pull what is public.
-fn door(dir: &TempDir) -> Door {
+fn door(dir: &TempDir) -> DoorSettings {
     let file = dir.path().join("users");
     fs::write(&file, format!("ann:{}\n", bcrypt::hash("secret", 4).expect("hashed"))).expect("written");
-    let tokens = Tokens::new(&TokenKey::random().expect("a key"), Duration::from_secs(300));
-    let public = Public::of(&["public/**".into()]).expect("globs");
-    Door::locked(&file, Arc::new(SystemClock)).expect("read").with_public(public, tokens)
+    let modes = Modes::of(None).with_public(&["public/**".into()]).expect("globs");
+    DoorSettings { htpasswd: Some(file), htpasswd_role: Some(Role::Delete), modes }
 }
 
 fn with(request: RequestBuilder, headers: &[(&str, &str)]) -> RequestBuilder {

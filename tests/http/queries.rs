@@ -11,7 +11,7 @@ const V1: &str = "/api/v1/repositories/team%2Fapp/tags/v1";
 async fn no_operation_takes_a_parameter_that_it_does_not_document() {
     let server = open_server().await;
     server.push_image("team/app", "v1", b"layer").await;
-    for operation in operations(&server).await {
+    for operation in operations(&server, None).await {
         assert!(operation.responses.contains(&"400".to_owned()), "{} does not document 400", operation.id);
         for query in ["dryrun=true", "dryrun", "%64ryrun=true", "&dryrun="] {
             let path = format!("{}?{query}", operation.path);

@@ -1,0 +1,468 @@
+//! Every route, every kind of caller, every role: what is decided for each, against a rule written apart.
+
+use std::time::Duration;
+
+use orlop::auth::{By, Modes, NewAccessToken, NewAccount};
+use orlop::clock::{Clock, Timestamp};
+use orlop::metadata::{Role, Scope};
+use reqwest::{Method, RequestBuilder, Response};
+use serde_json::{Value, json};
+
+use crate::api::{ANY_DIGEST, operations};
+use crate::kit::*;
+
+const BY: By<'static> = By { name: "test", now: Timestamp(1_000_000_000) };
+
+/// How somebody comes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Comes {
+    Alone,
+    Wrong,
+    /// By a password.
+    As(&'static str),
+    /// By an access token of this user.
+    By(&'static str, String),
+    /// By a token for these scopes, which this user asked for, or nobody.
+    Bearer(Option<&'static str>, &'static [&'static str]),
+    /// By that very token.
+    Shown(String),
+}
+
+/// Users with what they may do: by themselves, by a team, by all users' right.
+const USERS: [(&str, &str, Option<Role>); 8] = [
+    ("nobody", "", None),
+    ("puller", "team/", Some(Role::Pull)),
+    ("pusher", "team/", Some(Role::Push)),
+    ("deleter", "team/", Some(Role::Delete)),
+    ("keeper", "team/", Some(Role::Admin)),
+    ("member", "team/", Some(Role::Push)),
+    ("viewer", "", Some(Role::Pull)),
+    ("admin", "", Some(Role::Admin)),
+];
+
+const PASSWORD: &str = "correct horse";
+
+struct House {
+    server: Server,
+}
+
+impl House {
+    /// Three repositories with an image each: `team/app`, `other/app`, and `public/app`, which everybody may pull.
+    async fn new() -> Self {
+        let server = Server::with(|setup| {
+            setup.door.modes = Modes::of(None).with_public(&["public/**".into()]).expect("globs");
+        });
+        let server = server.await;
+        for repository in ["team/app", "other/app", "public/app"] {
+            server.push_image(repository, "v1", repository.as_bytes()).await;
+        }
+        let door = &server.door;
+        door.first_administrator(Some(PASSWORD.into()), Timestamp(0)).await.expect("made");
+        for (name, scope, role) in USERS.into_iter().filter(|(name, ..)| *name != "admin") {
+            let own = role.filter(|_| name != "member").map(|role| (scope.parse().expect("a scope"), role));
+            let grants = own.into_iter().collect();
+            add(&server, name, grants).await;
+        }
+        let team = "acme/devs".parse().expect("a team");
+        door.add_organisation("acme", BY).await.expect("made");
+        door.add_team(&team).await.expect("made");
+        door.join(&team, "member").await.expect("joined");
+        let grantee = "acme/devs".parse().expect("a grantee");
+        door.grant(grantee, "team/".parse().expect("a scope"), Role::Push, BY).await.expect("granted");
+        let public = "@users".parse().expect("a grantee");
+        door.grant(public, "public/".parse().expect("a scope"), Role::Push, BY).await.expect("granted");
+        add(&server, "disabled", vec![(Scope::All, Role::Admin)]).await;
+        door.set_disabled("disabled", true).await.expect("kept out");
+        Self { server }
+    }
+
+    async fn access_token(&self, user: &str, role: Role, scope: &str) -> String {
+        let (account, scope) = (user.to_owned(), scope.parse().expect("a scope"));
+        let new = NewAccessToken { account, name: "ci".into(), role, scope, lifetime: None };
+        self.server.door.add_token(new, BY).await.expect("made").1
+    }
+
+    async fn bearer(&self, user: Option<&str>, scopes: &[&str]) -> String {
+        let scopes: Vec<_> = scopes.iter().map(|scope| format!("scope={scope}")).collect();
+        let request = self.server.get(&format!("/auth/token?service=orlop&{}", scopes.join("&")));
+        let request = match user {
+            Some(user) => request.basic_auth(user, Some(PASSWORD)),
+            None => request,
+        };
+        let told: Value = request.send().await.expect("answer").json().await.expect("JSON");
+        told["token"].as_str().expect("a token").to_owned()
+    }
+
+    async fn callers(&self) -> Vec<Comes> {
+        let mut callers = vec![Comes::Alone, Comes::Wrong, Comes::As("disabled")];
+        callers.extend(USERS.map(|(name, ..)| Comes::As(name)));
+        callers.push(Comes::By("admin", self.access_token("admin", Role::Pull, "team/").await));
+        callers.push(Comes::By("puller", self.access_token("puller", Role::Admin, "").await));
+        const PUSH: &[&str] = &["repository:team/app:pull,push", "repository:other/app:pull,push"];
+        const ALL: &[&str] = &["repository:team/app:*", "repository:other/app:*", "registry:catalog:*"];
+        for (user, scopes) in
+            [(Some("pusher"), PUSH), (Some("admin"), ALL), (Some("nobody"), ALL), (None, ALL)]
+        {
+            callers.push(Comes::Bearer(user, scopes));
+        }
+        callers
+    }
+
+    async fn send(&self, method: &Method, path: &str, body: Option<&Value>, comes: &Comes) -> Response {
+        // Guesses are slowed down; this is about what they open.
+        self.server.clock.advance(Duration::from_secs(5));
+        let request = self.server.request(method.clone(), path);
+        let request = body.map_or(request.try_clone().expect("a request"), |body| request.json(body));
+        let request = match comes {
+            Comes::Bearer(user, scopes) => request.bearer_auth(self.bearer(*user, scopes).await),
+            _ => showing(request, comes),
+        };
+        request.send().await.expect("answer")
+    }
+}
+
+async fn add(server: &Server, name: &str, grants: Vec<(Scope, Role)>) {
+    let password = Some(PASSWORD.to_owned());
+    let new = NewAccount { name: name.into(), robot: false, password, grants };
+    server.door.add_account(new, BY).await.expect("made");
+}
+
+fn showing(request: RequestBuilder, comes: &Comes) -> RequestBuilder {
+    match comes {
+        Comes::Alone => request,
+        Comes::Wrong => request.basic_auth("admin", Some("mistaken")),
+        Comes::As(name) => request.basic_auth(name, Some(PASSWORD)),
+        Comes::By(name, token) => request.basic_auth(name, Some(token)),
+        Comes::Shown(token) => request.bearer_auth(token),
+        Comes::Bearer(..) => unreachable!("it is asked for first"),
+    }
+}
+
+/// What a user has on a repository, or on all below a prefix, or on everything.
+fn role_of(user: &str, place: &str) -> Option<Role> {
+    let (_, scope, role) = USERS.into_iter().find(|(name, ..)| *name == user).expect("a user");
+    let public = if place.starts_with("public/") { Some(Role::Push) } else { None };
+    role.filter(|_| place.starts_with(scope)).max(public)
+}
+
+/// What somebody has on a place, without a look at how the registry decides it.
+fn role(comes: &Comes, place: &str) -> Option<Role> {
+    let everybody = if place.starts_with("public/") { Some(Role::Pull) } else { None };
+    match comes {
+        Comes::Alone => everybody,
+        Comes::Wrong | Comes::As("disabled") => None,
+        Comes::As(name) => role_of(name, place),
+        // The token of the administrator is good for pulls below team/, the other for whatever its user may.
+        Comes::By("admin", _) => {
+            role_of("admin", place).min(Some(Role::Pull)).filter(|_| place.starts_with("team/"))
+        }
+        Comes::By(name, _) => role_of(name, place),
+        Comes::Shown(_) => unreachable!("of it nothing is known"),
+        Comes::Bearer(user, scopes) => {
+            let asked = scopes.iter().find_map(|scope| scope.strip_prefix(&format!("repository:{place}:")));
+            let most = asked.map(|actions| if actions == "*" { Role::Delete } else { Role::Push });
+            user.map_or(everybody, |user| role_of(user, place)).min(most)
+        }
+    }
+}
+
+fn is_known(comes: &Comes) -> bool {
+    !matches!(comes, Comes::Alone | Comes::Wrong | Comes::As("disabled") | Comes::Bearer(None, ..))
+}
+
+/// Who is refused is asked who they are where they did not say it, or where their token is for less than they may do.
+fn refusal(comes: &Comes, needed: Role, place: &str) -> u16 {
+    match comes {
+        Comes::Bearer(Some(user), ..) if role_of(user, place) >= Some(needed) => 401,
+        _ if is_known(comes) => 403,
+        _ => 401,
+    }
+}
+
+#[tokio::test]
+async fn every_endpoint_is_for_whom_it_is_for() {
+    let house = House::new().await;
+    let digest = digest(b"a");
+    let callers = house.callers().await;
+    for repository in ["team/app", "team/none", "other/app", "public/app"] {
+        let below = [
+            "tags/list".to_owned(),
+            "manifests/none".into(),
+            format!("manifests/{digest}"),
+            format!("blobs/{digest}"),
+            format!("referrers/{digest}"),
+            "blobs/uploads/".into(),
+            format!("blobs/uploads/?mount={digest}"),
+            format!("blobs/uploads/?mount={digest}&from={repository}"),
+            "blobs/uploads/00000000-0000-0000-0000-000000000000".into(),
+        ];
+        for path in below.map(|below| format!("/v2/{repository}/{below}")) {
+            for method in ["GET", "HEAD", "PUT", "POST", "PATCH", "DELETE", "OPTIONS"] {
+                let needed = match method {
+                    _ if path.contains("/uploads/") => Role::Push,
+                    "GET" | "HEAD" => Role::Pull,
+                    "DELETE" => Role::Delete,
+                    _ => Role::Push,
+                };
+                for comes in &callers {
+                    let method = method.parse().expect("a method");
+                    let status = house.send(&method, &path, None, comes).await.status().as_u16();
+                    let told = format!("{comes:?} {method} {path}: {status}");
+                    if role(comes, repository) >= Some(needed) {
+                        assert!(status != 401 && status != 403, "{told}");
+                    } else {
+                        assert_eq!(status, refusal(comes, needed, repository), "{told}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// What an operation of the API needs.
+#[derive(Debug, Clone, Copy)]
+enum Needs {
+    /// A role on the repository that it is about.
+    There(Role),
+    /// The same by a right of one's own, whoever is trusted with changes.
+    Everywhere(Role),
+    /// To be a user.
+    User,
+    /// To be the user that it is about, which is `puller`, or to administer everything.
+    Self_,
+}
+
+/// A line for each operation of the API, with the query and the body that name the repository where its path does not.
+/// One that is not here fails.
+fn needs(operation: &str, repository: &str) -> (Needs, String, Option<Value>) {
+    use Needs::{Everywhere, Self_, There, User};
+    use Role::{Admin, Delete, Pull, Push};
+    let none = String::new;
+    let scope = format!("?scope={repository}");
+    let about = format!("?repository={repository}");
+    match operation {
+        "getDocument" | "getStatus" | "listPresets" => (User, none(), None),
+        "importPolicies" => (User, "?from=ecr".into(), Some(json!({ "rules": [] }))),
+        "listRepositories" | "listGrants" | "listOrganisations" => (User, none(), None),
+        "getRepository"
+        | "listTags"
+        | "getTag"
+        | "getManifest"
+        | "getTagHistory"
+        | "getRepositoryHistory"
+        | "getRepositoryWork" => (There(Pull), none(), None),
+        "getUsage" => (There(Pull), scope, None),
+        "listTrash" | "getPlan" => (There(Pull), about, None),
+        "getWhy" => (There(Pull), format!("{about}&reference=v1"), None),
+        "putTag" => (There(Push), none(), Some(json!({ "digest": ANY_DIGEST }))),
+        "rollBackTag" => (There(Push), none(), Some(json!({}))),
+        "deleteTag" | "deleteManifest" => (There(Delete), none(), None),
+        "deleteRepository" => (There(Admin), none(), None),
+        "restoreRepository" => (There(Admin), none(), Some(json!({}))),
+        "renameRepository" => (There(Admin), none(), Some(json!({ "to": format!("{repository}/new") }))),
+        "restoreFromTrash" => {
+            (There(Admin), none(), Some(json!({ "repository": repository, "tag": "none" })))
+        }
+        "listUsageDays" | "getScrub" | "listDamaged" | "listEvents" | "listPolicies"
+        | "listPolicyChanges" | "listRuns" => (Everywhere(Pull), none(), None),
+        "checkPolicy" => (Everywhere(Pull), none(), Some(json!({ "name": "a" }))),
+        "emptyTrash" => (Everywhere(Admin), none(), Some(json!({ "repository": repository }))),
+        "putPolicy" => (Everywhere(Admin), none(), Some(json!({ "repositories": ["none"] }))),
+        "deletePolicy" => (Everywhere(Admin), none(), None),
+        "applyPlan" => (Everywhere(Admin), none(), Some(json!({ "repository": repository }))),
+        "listAccounts" | "removeAccount" | "addOrganisation" | "removeOrganisation" | "addTeam"
+        | "removeTeam" | "joinTeam" | "leaveTeam" | "revokeToken" => (Everywhere(Admin), none(), None),
+        "addAccount" => (Everywhere(Admin), none(), Some(json!({ "password": "x" }))),
+        "getAccount" => (Self_, none(), None),
+        "updateAccount" => (Self_, none(), Some(json!({}))),
+        "listTokens" => (Self_, "?account=puller".into(), None),
+        "addToken" => (Self_, none(), Some(json!({ "account": "puller", "role": "pull", "seconds": 1 }))),
+        "setGrant" => (
+            There(Admin),
+            none(),
+            Some(json!({ "grantee": "nobody/none", "scope": repository, "role": "pull" })),
+        ),
+        "removeGrant" => (There(Admin), format!("?grantee=nobody&scope={repository}"), None),
+        "can" => (Self_, format!("?user=puller&action=pull&repository={repository}"), None),
+        other => panic!("{other} is not decided here"),
+    }
+}
+
+/// Whether somebody may: tokens that clients get by themselves are not for the API's lists, nor for accounts.
+fn may(needs: Needs, comes: &Comes, place: &str) -> bool {
+    match needs {
+        Needs::There(needed) => role(comes, place) >= Some(needed),
+        Needs::Everywhere(needed) => role(comes, "") >= Some(needed),
+        Needs::User => is_known(comes),
+        Needs::Self_ => *comes == Comes::As("puller") || role(comes, "") >= Some(Role::Admin),
+    }
+}
+
+#[tokio::test]
+async fn every_operation_of_the_api_is_for_whom_it_is_for() {
+    let house = House::new().await;
+    let callers = house.callers().await;
+    for operation in operations(&house.server, Some(("admin", PASSWORD))).await {
+        for repository in ["team/app", "other/app"] {
+            let (needs, query, body) = needs(&operation.id, repository);
+            let path = operation.path.replace("team%2Fapp", &repository.replace('/', "%2F"));
+            let path = path.replace(
+                "/accounts/ann",
+                if operation.id == "addAccount" { "/accounts/new" } else { "/accounts/puller" },
+            );
+            // They would be gone for the others.
+            let path = path.replace("/organisations/acme", "/organisations/none");
+            let path = if operation.id == "removeAccount" { path.replace("puller", "none") } else { path };
+            for comes in &callers {
+                // The API is for users: of what everybody may pull, it tells nothing.
+                if matches!(comes, Comes::Bearer(..)) {
+                    let status =
+                        house.send(&operation.method, &format!("{path}{query}"), body.as_ref(), comes).await;
+                    assert_eq!(status.status(), 401, "{comes:?} {}", operation.id);
+                    continue;
+                }
+                let target = format!("{path}{query}");
+                let status =
+                    house.send(&operation.method, &target, body.as_ref(), comes).await.status().as_u16();
+                let told = format!("{comes:?} {} {target}: {status}", operation.method);
+                if may(needs, comes, repository) {
+                    assert!(status != 401 && status != 403, "{told}");
+                } else {
+                    assert_eq!(status, if is_known(comes) { 403 } else { 401 }, "{told}");
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn lists_show_what_may_be_read() {
+    let house = House::new().await;
+    let names = async |comes: &Comes, path: &str, at: &str| -> Vec<String> {
+        let told: Value = house.send(&Method::GET, path, None, comes).await.json().await.expect("JSON");
+        let items = told[at].as_array().expect("a list").iter();
+        items.map(|item| item["name"].as_str().or(item.as_str()).expect("a name").to_owned()).collect()
+    };
+    for (comes, shown) in [
+        (Comes::As("admin"), vec!["other/app", "public/app", "team/app"]),
+        (Comes::As("viewer"), vec!["other/app", "public/app", "team/app"]),
+        (Comes::As("puller"), vec!["public/app", "team/app"]),
+        (Comes::As("nobody"), vec!["public/app"]),
+    ] {
+        assert_eq!(names(&comes, "/v2/_catalog", "repositories").await, shown, "{comes:?}");
+        assert_eq!(names(&comes, "/api/v1/repositories", "items").await, shown, "{comes:?}");
+        assert_eq!(names(&comes, "/v2/_catalog?n=1", "repositories").await, shown[..1], "{comes:?}");
+        let page = house.send(&Method::GET, "/v2/_catalog?n=1", None, &comes).await;
+        let more = page.headers().contains_key("link");
+        let last = format!("/v2/_catalog?n=5&last={}", shown[0]);
+        assert_eq!(names(&comes, &last, "repositories").await, shown[1..], "{comes:?}");
+        // Of what comes behind, and may not be read, not even that it is there is told.
+        assert_eq!(more, shown.len() > 1, "{comes:?}");
+    }
+}
+
+/// A mount takes nothing from where its caller may not read, and does not tell whether it is there.
+#[tokio::test]
+async fn a_mount_leaks_nothing() {
+    let house = House::new().await;
+    let there = digest(b"other/app").to_string();
+    let nowhere = digest(b"nowhere").to_string();
+    let mount = async |comes: &Comes, blob: &str, from: &str| {
+        let path = format!("/v2/team/new/blobs/uploads/?mount={blob}{from}");
+        house.send(&Method::POST, &path, None, comes).await.status().as_u16()
+    };
+    for comes in
+        [Comes::As("pusher"), Comes::By("keeper", house.access_token("keeper", Role::Admin, "").await)]
+    {
+        for from in ["", "&from=other/app", "&from=other/none"] {
+            assert_eq!(mount(&comes, &there, from).await, 202, "{comes:?} {from}");
+            assert_eq!(mount(&comes, &nowhere, from).await, 202, "{comes:?} {from}");
+        }
+        let head = house.send(&Method::HEAD, &format!("/v2/team/new/blobs/{there}"), None, &comes).await;
+        assert_eq!(head.status(), 404);
+    }
+    assert_eq!(mount(&Comes::As("pusher"), &digest(b"team/app").to_string(), "&from=team/app").await, 201);
+    assert_eq!(mount(&Comes::As("admin"), &there, "").await, 201);
+    // Whose token is for less than they may do gets another; whose is for all that they may do goes on.
+    let push: &[&str] = &["repository:team/new:pull,push"];
+    let bearer = Comes::Bearer(Some("pusher"), push);
+    assert_eq!(mount(&bearer, &digest(b"team/app").to_string(), "&from=team/app").await, 401);
+    assert_eq!(mount(&bearer, &there, "&from=other/app").await, 202);
+}
+
+/// What is absent and what may not be read are told in the same words.
+#[tokio::test]
+async fn the_unreadable_looks_like_the_absent() {
+    let house = House::new().await;
+    for comes in [Comes::Alone, Comes::As("nobody"), Comes::As("pusher")] {
+        for below in ["tags/list", "manifests/v1", "referrers/DIGEST", "blobs/DIGEST", "blobs/uploads/"] {
+            for method in [Method::GET, Method::HEAD, Method::PUT, Method::POST, Method::DELETE] {
+                let mut told = Vec::new();
+                for repository in ["other/app", "other/nil"] {
+                    let below = below.replace("DIGEST", digest(b"other/app").as_str());
+                    let answer =
+                        house.send(&method, &format!("/v2/{repository}/{below}"), None, &comes).await;
+                    let (status, headers) = (answer.status(), format!("{:?}", answer.headers()));
+                    let body = answer.text().await.expect("a body");
+                    let headers: String = headers.split("\"date\"").next().expect("a part").into();
+                    told.push((status, headers.replace("app", "nil"), body.replace("app", "nil")));
+                }
+                assert_eq!(told[0], told[1], "{comes:?} {method} {below}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_taken_away_is_gone_at_once() {
+    let house = House::new().await;
+    let door = &house.server.door;
+    let pull = async |comes: &Comes| {
+        house.send(&Method::GET, "/v2/team/app/manifests/v1", None, comes).await.status().as_u16()
+    };
+    let scopes: &[&str] = &["repository:team/app:pull"];
+    let token = Comes::By("puller", house.access_token("puller", Role::Pull, "team/").await);
+    let told: Value = {
+        let request = house.server.get("/auth/token?scope=repository:team/app:pull");
+        showing(request, &token).send().await.expect("answer").json().await.expect("JSON")
+    };
+    let by_token = Comes::Shown(told["token"].as_str().expect("a token").into());
+    let by_password = Comes::Shown(house.bearer(Some("puller"), scopes).await);
+    let all = [Comes::As("puller"), token.clone(), by_token.clone(), by_password.clone()];
+    for comes in &all {
+        assert_eq!(pull(comes).await, 200, "{comes:?}");
+    }
+    let id = door
+        .accounts()
+        .now()
+        .records()
+        .tokens
+        .iter()
+        .find(|token| token.account == "puller")
+        .expect("one")
+        .id
+        .clone();
+    door.revoke_token(&id).await.expect("revoked");
+    for (comes, status) in [(&token, 401), (&by_token, 401), (&by_password, 200)] {
+        assert_eq!(pull(comes).await, status, "{comes:?}");
+    }
+    door.set_disabled("puller", true).await.expect("kept out");
+    for comes in &all {
+        assert_eq!(pull(comes).await, 401, "{comes:?}");
+    }
+    door.set_disabled("puller", false).await.expect("let in");
+    assert_eq!(pull(&by_password).await, 200);
+    let (grantee, scope) = ("puller".parse().expect("a grantee"), "team/".parse().expect("a scope"));
+    door.revoke(grantee, scope).await.expect("taken away");
+    assert_eq!((pull(&Comes::As("puller")).await, pull(&by_password).await), (403, 403));
+    door.set_password("puller", Some("another one".into())).await.expect("set");
+    assert_eq!((pull(&Comes::As("puller")).await, pull(&by_password).await), (401, 401));
+    // An access token ends by its time.
+    let (account, scope, lifetime) = ("pusher".into(), Scope::All, Some(Duration::from_secs(3600)));
+    let new = NewAccessToken { account, name: String::new(), role: Role::Pull, scope, lifetime };
+    let made = door.add_token(new, By { now: house.server.clock.now(), ..BY }).await.expect("made");
+    let token = Comes::By("pusher", made.1);
+    assert_eq!(pull(&token).await, 200);
+    house.server.clock.advance(Duration::from_secs(3600));
+    assert_eq!(pull(&token).await, 401);
+}
