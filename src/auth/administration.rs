@@ -33,6 +33,9 @@ pub enum AccountError {
     /// There is none.
     #[error("there is no {0}")]
     Unknown(String),
+    /// There is no room for another token.
+    #[error("there are too many tokens of this user: revoke some")]
+    TooMany,
     /// A password that will not do.
     #[error("a password must have from {SHORTEST} to {LONGEST} bytes")]
     Password,
@@ -56,7 +59,7 @@ impl From<io::Error> for AccountError {
     }
 }
 
-type Result<T> = std::result::Result<T, AccountError>;
+pub(super) type Result<T> = std::result::Result<T, AccountError>;
 
 /// An account to be made.
 #[derive(Debug, Clone)]
@@ -199,7 +202,7 @@ impl Door {
         let change = AccountChange::Join(team.clone(), user.to_owned());
         match self.accounts().change(change).await? {
             // Whoever is in is in.
-            AccountOutcome::Done | AccountOutcome::Taken => Ok(()),
+            AccountOutcome::Done | AccountOutcome::Taken | AccountOutcome::Full => Ok(()),
             AccountOutcome::Unknown => Err(AccountError::Unknown(format!("team {team}"))),
         }
     }
@@ -314,11 +317,12 @@ impl Door {
         if self.knows(user) { Ok(()) } else { Err(AccountError::Unknown(format!("user {user}"))) }
     }
 
-    async fn change(&self, change: AccountChange, what: impl FnOnce() -> String) -> Result<()> {
+    pub(super) async fn change(&self, change: AccountChange, what: impl FnOnce() -> String) -> Result<()> {
         match self.accounts().change(change).await? {
             AccountOutcome::Done => Ok(()),
             AccountOutcome::Taken => Err(AccountError::Taken(format!("a {}", what()))),
             AccountOutcome::Unknown => Err(AccountError::Unknown(what())),
+            AccountOutcome::Full => Err(AccountError::TooMany),
         }
     }
 }

@@ -4,7 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 /// The longest password; bcrypt itself looks at 72 bytes.
-const LONGEST: usize = 1024;
+pub(super) const LONGEST: usize = 1024;
 
 /// What somebody shows.
 #[derive(Debug, PartialEq, Eq)]

@@ -20,6 +20,8 @@ pub struct Directory {
     held: HashMap<String, Vec<Held>>,
     by_users: Vec<Held>,
     by_everybody: Vec<Held>,
+    /// Whether some client shows a token in the place of a password.
+    pub(super) renews: bool,
     records: AccountRecords,
 }
 
@@ -47,6 +49,7 @@ impl Directory {
         }
         let tokens = records.tokens.iter().map(|token| (token.id.clone(), Arc::new(token.clone())));
         directory.tokens = tokens.collect();
+        directory.renews = records.tokens.iter().any(|token| token.bound.is_some());
         directory.records = records;
         directory
     }

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::accounts::Accounts;
 use super::caller::{Caller, Denial};
-use super::credentials::Shown;
+use super::credentials::{LONGEST, Shown};
 use super::modes::Modes;
 use super::passwords::{Kept, Passwords, Stored};
 use super::rights::Rights;
@@ -83,7 +83,8 @@ impl Door {
     /// Whether whoever shows nothing is sent for a token: where some of it is for everybody, Docker shows its
     /// password for a token alone. Elsewhere the password itself does, and needs no address to be known.
     pub fn has_tokens(&self) -> bool {
-        self.with_rights(|rights| rights.is_partly_public())
+        // Who has a refresh token shows no password any more.
+        self.with_rights(|rights| rights.directory.renews || rights.is_partly_public())
     }
 
     /// Lets somebody in who comes from an address with the value of an `Authorization` header (RFC 7617, RFC 6750).
@@ -215,7 +216,7 @@ impl Door {
     }
 
     /// An access token that is good still, and whose user is.
-    fn access_token(&self, id: &str) -> Option<Arc<TokenRecord>> {
+    pub(super) fn access_token(&self, id: &str) -> Option<Arc<TokenRecord>> {
         let now = self.accounts.now();
         let token = now.token(id, self.clock.now())?;
         let is_user = match now.account(&token.account) {
@@ -223,6 +224,28 @@ impl Door {
             None => self.in_file(&token.account),
         };
         is_user.then(|| Arc::clone(token))
+    }
+
+    /// Lets somebody in by a password or an access token that did not come in the header.
+    ///
+    /// # Errors
+    /// [`Denial`].
+    pub async fn log_in(&self, name: &str, password: &[u8], from: IpAddr) -> Result<Caller, Denial> {
+        if name.is_empty() || password.len() > LONGEST {
+            return Err(Denial::Unknown);
+        }
+        self.user_with(name.to_owned(), password.to_vec(), from).await
+    }
+
+    /// Somebody showed what is nobody's.
+    pub(super) fn guessed(&self, name: &str, from: IpAddr) -> Denial {
+        match self.passwords.may_guess(name, from) {
+            Ok(()) => {
+                self.passwords.note_wrong(name, from);
+                Denial::Unknown
+            }
+            Err(denial) => denial,
+        }
     }
 
     async fn user_with(&self, name: String, password: Vec<u8>, from: IpAddr) -> Result<Caller, Denial> {
@@ -247,10 +270,7 @@ impl Door {
                 && name.is_none_or(|name| name == token.account)
         });
         let Some(token) = found else {
-            let who = name.unwrap_or("");
-            self.passwords.may_guess(who, from)?;
-            self.passwords.note_wrong(who, from);
-            return Err(Denial::Unknown);
+            return Err(self.guessed(name.unwrap_or_default(), from));
         };
         self.accounts.note_use(&token.id, token.used_at, self.clock.now());
         Ok(Caller::Token(token))

@@ -23,13 +23,19 @@ impl TokenKey {
     pub fn load_or_make(path: &Path) -> io::Result<Self> {
         match fs::read(path) {
             Ok(private) => Self::of(private),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let key = Self::random()?;
-                durable::write(path, &key.private, 0o600)?;
-                Ok(key)
-            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Self::replace(path),
             Err(error) => Err(error),
         }
+    }
+
+    /// A new key in the file `path`, in the place of the one there.
+    ///
+    /// # Errors
+    /// The file cannot be made.
+    pub fn replace(path: &Path) -> io::Result<Self> {
+        let key = Self::random()?;
+        durable::write(path, &key.private, 0o600)?;
+        Ok(key)
     }
 
     /// A key that nobody knows.

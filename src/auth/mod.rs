@@ -13,6 +13,7 @@
 //! | `passwords`, `verified`, `fresh`, `guesses` | compares passwords, bounded and remembered, and slows down who guesses |
 //! | `secret` | passwords and access tokens that are made here |
 //! | `scope` | what a request wants, and what a token is good for |
+//! | `offline` | tokens that clients renew theirs with |
 //! | `tokens`, `key` | tokens for a few minutes, and what they are signed with |
 
 mod accounts;
@@ -27,6 +28,7 @@ mod guesses;
 mod htpasswd;
 mod key;
 mod modes;
+mod offline;
 mod passwords;
 mod rights;
 mod scope;

@@ -2,7 +2,8 @@
 //! (<https://distribution.github.io/distribution/spec/auth/jwt/>).
 
 use std::io;
-use std::sync::Arc;
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, encode};
@@ -66,12 +67,38 @@ struct Claims {
 
 /// Issues tokens and knows its own again.
 pub struct Tokens {
-    signing: EncodingKey,
-    verifying: DecodingKey,
+    keys: RwLock<Arc<Keys>>,
+    /// Where the key is kept; `None`: nowhere.
+    file: Option<PathBuf>,
     validation: Validation,
     lifetime: Duration,
+}
+
+/// What tokens are signed with, and what was found by it.
+struct Keys {
+    signing: EncodingKey,
+    verifying: DecodingKey,
+    /// The key before, for tokens that it signed until then, in seconds since the Unix epoch.
+    before: Option<(DecodingKey, i64)>,
     /// By the hashes of their tokens; until when they are good, in seconds since the Unix epoch.
     verified: Fresh<[u8; 32], Arc<Bearer>, i64>,
+}
+
+impl Keys {
+    fn of(key: &TokenKey, before: Option<(DecodingKey, i64)>) -> Self {
+        Self {
+            signing: EncodingKey::from_ed_der(&key.private),
+            verifying: DecodingKey::from_ed_der(&key.public),
+            before,
+            verified: Fresh::default(),
+        }
+    }
+
+    /// Those that are good for tokens now.
+    fn verifying(&self, now: i64) -> impl Iterator<Item = &DecodingKey> {
+        let before = self.before.iter().filter(move |(_, until)| now < *until).map(|(key, _)| key);
+        std::iter::once(&self.verifying).chain(before)
+    }
 }
 
 impl Tokens {
@@ -83,13 +110,30 @@ impl Tokens {
         validation.set_required_spec_claims(&["iss", "aud", "exp", "nbf"]);
         // Times are compared here, by the clock that all else goes by.
         validation.validate_exp = false;
-        Self {
-            signing: EncodingKey::from_ed_der(&key.private),
-            verifying: DecodingKey::from_ed_der(&key.public),
-            validation,
-            lifetime,
-            verified: Fresh::default(),
-        }
+        Self { keys: RwLock::new(Arc::new(Keys::of(key, None))), file: None, validation, lifetime }
+    }
+
+    /// The same, whose key is in a file, where its successors are kept.
+    #[must_use]
+    pub fn kept_in(self, file: PathBuf) -> Self {
+        Self { file: Some(file), ..self }
+    }
+
+    fn keys(&self) -> Arc<Keys> {
+        Arc::clone(&self.keys.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Signs with another key from now on. What the one before has signed is good until its end, unless all of it is to
+    /// be good no more `at_once`; clients get other tokens then. Blocks.
+    ///
+    /// # Errors
+    /// The key could not be made or kept: the one before is in use still.
+    pub fn rotate(&self, at_once: bool, now: Timestamp) -> io::Result<()> {
+        let key = self.file.as_deref().map_or_else(TokenKey::random, TokenKey::replace)?;
+        let until = now.plus(self.lifetime).0.div_euclid(1000) + 1;
+        let before = (!at_once).then(|| (self.keys().verifying.clone(), until));
+        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(Keys::of(&key, before));
+        Ok(())
     }
 
     /// A token.
@@ -109,8 +153,8 @@ impl Tokens {
             access: bearer.grants,
             user: bearer.user,
         };
-        let text =
-            encode(&Header::new(Algorithm::EdDSA), &claims, &self.signing).map_err(io::Error::other)?;
+        let text = encode(&Header::new(Algorithm::EdDSA), &claims, &self.keys().signing)
+            .map_err(io::Error::other)?;
         Ok(Token { text, lifetime: self.lifetime, issued_at: Timestamp(iat.saturating_mul(1000)) })
     }
 
@@ -120,15 +164,17 @@ impl Tokens {
             return None;
         }
         let (hash, now) = (Sha256::digest(text).into(), now.0.div_euclid(1000));
-        if let Some(bearer) = self.verified.get(&hash, &now) {
+        let keys = self.keys();
+        if let Some(bearer) = keys.verified.get(&hash, &now) {
             return Some(bearer);
         }
-        let claims = decode::<Claims>(text, &self.verifying, &self.validation).ok()?.claims;
+        let decoded = |key| decode::<Claims>(text, key, &self.validation).ok();
+        let claims = keys.verifying(now).find_map(decoded)?.claims;
         if now < claims.nbf || now >= claims.exp {
             return None;
         }
         let bearer = Arc::new(Bearer { user: claims.user, grants: claims.access });
-        self.verified.put(hash, Arc::clone(&bearer), claims.exp, &now);
+        keys.verified.put(hash, Arc::clone(&bearer), claims.exp, &now);
         Some(bearer)
     }
 }
@@ -232,5 +278,24 @@ mod tests {
             let forged = forged(Algorithm::EdDSA, &right, change);
             assert_eq!(tokens.verify(forged.as_bytes(), NOW), None);
         }
+    }
+
+    #[test]
+    fn another_key_takes_over_and_leaves_what_was_signed_good_or_not() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let file = dir.path().join("tokens.key");
+        let tokens = Tokens::new(&TokenKey::load_or_make(&file).expect("a key"), LIFE).kept_in(file.clone());
+        let issue = |now| tokens.issue(Bearer { user: None, grants: Vec::new() }, now).expect("signed").text;
+        let good = |text: &str, now| tokens.verify(text.as_bytes(), now).is_some();
+        let old = issue(NOW);
+        tokens.rotate(false, NOW).expect("rotated");
+        let new = issue(NOW);
+        assert!(good(&old, NOW) && good(&new, NOW));
+        let later = NOW.plus(LIFE);
+        assert!(!good(&old, later) && good(&issue(later), later));
+        tokens.rotate(true, NOW).expect("rotated");
+        assert!(!good(&new, NOW), "also what was found to be good");
+        let kept = Tokens::new(&TokenKey::load_or_make(&file).expect("a key"), LIFE);
+        assert!(kept.verify(issue(NOW).as_bytes(), NOW).is_some(), "it outlives a restart");
     }
 }

@@ -10,7 +10,7 @@ use super::org::place;
 use super::table::{Table, print_json, when, write_out};
 use super::{Failure, exit_code, start};
 use crate::config::Config;
-use crate::http::api::{AccessToken, TokenMade, TokenParameters, TokenRequest};
+use crate::http::api::{AccessToken, RotateRequest, TokenMade, TokenParameters, TokenRequest};
 use crate::server::admin::path;
 
 pub(super) fn run(config: &Config, command: TokenCommand) -> Result<ExitCode, Failure> {
@@ -31,6 +31,11 @@ pub(super) fn run(config: &Config, command: TokenCommand) -> Result<ExitCode, Fa
             }
         }
         TokenCommand::List { user, output } => list(config, user, output.json)?,
+        TokenCommand::RotateKey { at_once } => {
+            let request = RotateRequest { at_once };
+            change::<_, ()>(config, Method::POST, &path(&["token-keys", "rotate"]), Some(&request))?;
+            write_out("another key is in use\n");
+        }
         TokenCommand::Revoke { id } => {
             change::<(), ()>(config, Method::DELETE, &path(&["tokens", &id]), None)?;
             write_out(&format!("{id} is good no more\n"));

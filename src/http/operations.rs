@@ -53,7 +53,7 @@ pub(super) fn router(state: Arc<AppState>) -> Router {
         .route("/livez", get(livez))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
-        .route(TOKENS, get(token::issue))
+        .route(TOKENS, get(token::issue).post(token::exchange))
         .fallback(async || response(Refusal::from(PathError::NotFound).into()))
         .with_state(state)
 }

@@ -1,13 +1,15 @@
-//! `GET /auth/token`: a token for a password, or for nobody
-//! (<https://distribution.github.io/distribution/spec/auth/token/>).
+//! `/auth/token`: a token for a password, for a refresh token, or for nobody
+//! (<https://distribution.github.io/distribution/spec/auth/token/>, <https://distribution.github.io/distribution/spec/auth/oauth/>).
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{Request, State};
 use http::header::CACHE_CONTROL;
 use http::request::Parts;
 use http::{HeaderValue, Response, StatusCode};
+use http_body_util::{BodyExt, Limited};
 use serde_json::json;
 
 use super::AppState;
@@ -17,32 +19,108 @@ use super::operations::response;
 use super::query::Query;
 use super::reply::Reply;
 use super::status::Refusal;
-use crate::auth::{Denial, Token};
+use crate::auth::{Caller, Denial, Token};
+use crate::oci::ErrorCode;
 
+/// The most bytes of a form.
+const MOST: usize = 16 << 10;
+
+/// How long a form may take.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// GET: whoever shows a password in the header, or nothing.
 pub(super) async fn issue(State(state): State<Arc<AppState>>, request: Request) -> Response<Body> {
     let (head, _) = request.into_parts();
-    let issued = token(&state, &head).await;
-    response(match issued {
-        Ok(token) => told(&token),
-        Err(denial) => Refusal::from(Denied::for_token(denial)).into(),
-    })
+    let peer = peer(&head);
+    let answered = async {
+        let caller = state.admit(&head, peer).await.map_err(denied)?;
+        let query = Query::new(head.uri.query());
+        let offline = query.get("offline_token").is_some_and(|wanted| wanted == "true");
+        told(&state, &caller, &query, offline).await
+    };
+    response(answered.await.unwrap_or_else(Reply::from))
 }
 
-async fn token(state: &AppState, head: &Parts) -> Result<Token, Denial> {
-    let peer = head.extensions.get::<Peer>().copied().unwrap_or(Peer::Unix);
-    let caller = state.admit(head, peer).await?;
-    let scopes: Vec<_> = Query::new(head.uri.query()).all("scope").collect();
+/// POST: whoever shows a password, or a refresh token, in a form.
+pub(super) async fn exchange(State(state): State<Arc<AppState>>, request: Request) -> Response<Body> {
+    let (head, body) = request.into_parts();
+    let peer = peer(&head);
+    let answered = async {
+        let form = read(body).await?;
+        let form = Query::new(Some(&form));
+        let caller = whoever(&state, &form, peer).await?;
+        let offline = form.get("access_type").is_some_and(|wanted| wanted == "offline");
+        told(&state, &caller, &form, offline).await
+    };
+    response(answered.await.unwrap_or_else(Reply::from))
+}
+
+fn peer(head: &Parts) -> Peer {
+    head.extensions.get::<Peer>().copied().unwrap_or(Peer::Unix)
+}
+
+fn denied(denial: Denial) -> Refusal {
+    Denied::for_token(denial).into()
+}
+
+async fn read(body: Body) -> Result<String, Refusal> {
+    let bad = |why: &str| Refusal::bad(ErrorCode::Unsupported, why);
+    match tokio::time::timeout(PATIENCE, Limited::new(body, MOST).collect()).await {
+        Ok(Ok(body)) => {
+            let text = String::from_utf8(body.to_bytes().to_vec()).map_err(|_| bad("the form is no text"))?;
+            // As forms write spaces.
+            Ok(text.replace('+', " "))
+        }
+        Ok(Err(_)) => Err(bad("the form is too long, or ended before its time")),
+        Err(_) => Err(bad("the form came too slowly")),
+    }
+}
+
+async fn whoever(state: &AppState, form: &Query<'_>, peer: Peer) -> Result<Caller, Refusal> {
+    let Some(from) = peer.address() else { return Ok(Caller::Machine) };
+    let field = |name: &str| form.get(name).unwrap_or_default();
+    match &*field("grant_type") {
+        "password" => {
+            let (name, password) = (field("username"), field("password"));
+            state.door.log_in(&name, password.as_bytes(), from).await.map_err(denied)
+        }
+        "refresh_token" => {
+            let now = state.registry.clock().now();
+            state.door.renew(field("refresh_token").as_bytes(), from, now).map_err(denied)
+        }
+        _ => Err(Refusal::bad(ErrorCode::Unsupported, "grant_type must be password or refresh_token")),
+    }
+}
+
+/// A token for what is asked for, and one to go on with where that is wanted.
+async fn told(state: &AppState, caller: &Caller, asked: &Query<'_>, offline: bool) -> Result<Reply, Refusal> {
+    let scopes: Vec<_> = asked.all("scope").collect();
     // Several come as several parameters or in one with spaces, which forms write as `+`; no scope has one.
-    state.door.token(&caller, scopes.iter().flat_map(|scope| scope.split([' ', '+'])))
+    let token =
+        state.door.token(caller, scopes.iter().flat_map(|scope| scope.split([' ', '+']))).map_err(denied)?;
+    let mut refresh = None;
+    if offline {
+        let client = asked.get("client_id").unwrap_or_default();
+        let now = state.registry.clock().now();
+        refresh = state.door.refresh_token(caller, &client, now).await.unwrap_or_else(|error| {
+            // The password does as well.
+            tracing::error!(%error, "a refresh token could not be made");
+            None
+        });
+    }
+    Ok(answer(&token, refresh))
 }
 
 /// Under both names: Docker's, and that of OAuth 2, which other clients read.
-fn told(token: &Token) -> Reply {
-    let told = json!({
+fn answer(token: &Token, refresh: Option<String>) -> Reply {
+    let mut told = json!({
         "token": token.text,
         "access_token": token.text,
         "expires_in": token.lifetime.as_secs(),
         "issued_at": token.issued_at.rfc3339(),
     });
+    if let Some(refresh) = refresh {
+        told["refresh_token"] = refresh.into();
+    }
     Reply::json(StatusCode::OK, &told).with(CACHE_CONTROL, HeaderValue::from_static("no-store"))
 }

@@ -5,8 +5,9 @@ use async_trait::async_trait;
 use super::{Grantee, Result, Role, Scope, Team};
 use crate::clock::Timestamp;
 
-/// The most access tokens that an account has: the oldest go.
-pub const MOST_TOKENS: i64 = 100;
+/// The most access tokens of each kind that an account has. Of those that clients renew theirs with the ones go that were
+/// not used for longest: a program that logs in for each of its jobs makes many.
+pub const MOST_TOKENS: i64 = 1000;
 
 /// What an account is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
@@ -105,7 +106,7 @@ pub enum AccountChange {
     SetDisabled(String, bool),
     /// An account goes with its tokens, its places in teams and what it may do.
     Remove(String),
-    /// A new token. The oldest of the same account goes where there are [`MOST_TOKENS`].
+    /// A new token. Where there are [`MOST_TOKENS`], a bound one takes the place of another; else there is no room.
     AddToken(TokenRecord),
     /// A token goes.
     RemoveToken(String),
@@ -136,6 +137,8 @@ pub enum AccountOutcome {
     Taken,
     /// There is none to be changed.
     Unknown,
+    /// There are too many.
+    Full,
 }
 
 /// Accounts as records.

@@ -26,7 +26,7 @@ pub async fn door(
     let file = keys.map(|folder| folder.join(TOKEN_KEY));
     let key = file.as_deref().map_or_else(TokenKey::random, TokenKey::load_or_make);
     let key = key.map_err(|error| {
-        let file = file.unwrap_or_default();
+        let file = file.clone().unwrap_or_default();
         wrong("metadata.dir", format!("tokens have no key: {}: {error}", file.display()))
     })?;
     let settings = DoorSettings {
@@ -36,6 +36,10 @@ pub async fn door(
     };
     let accounts = Arc::new(Accounts::load(metadata).await?);
     let tokens = Tokens::new(&key, auth.token_lifetime.0);
+    let tokens = match file {
+        Some(file) => tokens.kept_in(file),
+        None => tokens,
+    };
     Door::new(settings, accounts, tokens, Arc::new(SystemClock)).map_err(|error| {
         let path = auth.htpasswd.clone().unwrap_or_default();
         wrong("auth.htpasswd", format!("{} cannot be read: {error}", path.display()))

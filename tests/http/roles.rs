@@ -272,6 +272,7 @@ fn needs(operation: &str, repository: &str) -> (Needs, String, Option<Value>) {
         "applyPlan" => (Everywhere(Admin), none(), Some(json!({ "repository": repository }))),
         "listAccounts" | "removeAccount" | "addOrganisation" | "removeOrganisation" | "addTeam"
         | "removeTeam" | "joinTeam" | "leaveTeam" | "revokeToken" => (Everywhere(Admin), none(), None),
+        "rotateKey" => (Everywhere(Admin), none(), Some(json!({}))),
         "addAccount" => (Everywhere(Admin), none(), Some(json!({ "password": "x" }))),
         "getAccount" => (Self_, none(), None),
         "updateAccount" => (Self_, none(), Some(json!({}))),

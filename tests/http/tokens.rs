@@ -288,7 +288,6 @@ async fn a_token_is_got_with_a_password_or_for_nobody() {
         house.status(Method::GET, token, Comes::WithWrongPassword).await;
     }
     assert_eq!(house.status(Method::GET, token, Comes::WithWrongPassword).await, 429, "guesses are slowed");
-    assert_eq!(house.status(Method::POST, token, Comes::AsAnn).await, 405, "then clients ask by GET");
 }
 
 #[tokio::test]
@@ -316,4 +315,71 @@ async fn a_mount_takes_nothing_from_where_its_token_is_not_for() {
     assert_eq!(mount("other/five", "&from=team/app", as_form).await, 201);
     assert_eq!(mount("other/three", "", "repository:other/three:push").await, 201, "Ann may pull everything");
     assert_eq!(mount("other/four", "", "repository:other/three:push").await, 401);
+}
+
+/// Docker keeps a refresh token in the place of the password where it gets one.
+#[tokio::test]
+async fn a_refresh_token_does_for_the_password_until_that_changes() {
+    let house = House::new().await;
+    let path = "/auth/token?service=orlop&client_id=docker&offline_token=true";
+    let told: Value = house.send(Method::GET, path, Comes::AsAnn).await.json().await.expect("JSON");
+    let refresh = told["refresh_token"].as_str().expect("a refresh token").to_owned();
+    let alone: Value = house.send(Method::GET, path, Comes::Alone).await.json().await.expect("JSON");
+    assert!(alone["refresh_token"].is_null(), "nobody gets none");
+    let plain: Value = house.send(Method::GET, "/auth/token", Comes::AsAnn).await.json().await.expect("JSON");
+    assert!(plain["refresh_token"].is_null(), "nor who does not ask");
+    let exchange = async |form: &[(&str, &str)]| {
+        let mut body = String::new();
+        for (key, value) in form {
+            body += &format!("{key}={}&", value.replace('%', "%25").replace(' ', "+"));
+        }
+        let post =
+            house.server.post("/auth/token").header("content-type", "application/x-www-form-urlencoded");
+        post.body(body).send().await.expect("answer")
+    };
+    let scope = ("scope", "repository:team/app:pull repository:public/app:pull");
+    let renewed = exchange(&[("grant_type", "refresh_token"), ("refresh_token", &refresh), scope]).await;
+    assert_eq!(renewed.status(), 200);
+    let told: Value = renewed.json().await.expect("JSON");
+    assert!(told["refresh_token"].is_null(), "the same goes on");
+    let bearer = told["access_token"].as_str().expect("a token").to_owned();
+    let pull = async |bearer: &str| {
+        house
+            .server
+            .get("/v2/team/app/manifests/1")
+            .bearer_auth(bearer)
+            .send()
+            .await
+            .expect("answer")
+            .status()
+    };
+    assert_eq!(pull(&bearer).await, 200);
+    let (name, password) = (("username", "ann"), ("password", "secret"));
+    let form = [("grant_type", "password"), name, password, ("access_type", "offline"), scope];
+    let told: Value = exchange(&form).await.json().await.expect("JSON");
+    assert!(told["refresh_token"].is_string() && told["access_token"].is_string());
+    // It opens nothing by itself, neither as a password nor as a token.
+    let basic = house.server.get("/v2/").basic_auth("ann", Some(&refresh)).send().await.expect("answer");
+    assert_eq!(
+        (basic.status(), pull(&refresh).await),
+        (401.try_into().expect("a status"), 401.try_into().expect("a status"))
+    );
+    for (wrong, status) in [
+        (vec![("grant_type", "refresh_token"), ("refresh_token", "orlop_000000000000_00")], 401),
+        (vec![("grant_type", "refresh_token"), ("refresh_token", &*bearer)], 401),
+        (vec![("grant_type", "password"), ("username", "ann"), ("password", "mistaken")], 401),
+        (vec![("grant_type", "client_credentials")], 400),
+        (vec![], 400),
+    ] {
+        assert_eq!(exchange(&wrong).await.status(), status, "{wrong:?}");
+    }
+    let long = "x".repeat(20_000);
+    assert_eq!(exchange(&[("grant_type", "password"), ("password", &long)]).await.status(), 400);
+    write_users(&house.dir, "other");
+    house.server.clock.advance(Duration::from_secs(1));
+    let renewed = exchange(&[("grant_type", "refresh_token"), ("refresh_token", &refresh)]).await;
+    assert_eq!(
+        (renewed.status(), pull(&bearer).await),
+        (401.try_into().expect("a status"), 401.try_into().expect("a status"))
+    );
 }

@@ -227,6 +227,15 @@ Examples:
         output: Output,
     },
 
+    /// Sign the tokens that clients get for a few minutes with another key
+    ///
+    /// What the key before has signed is good until its end, at most auth.token_lifetime.
+    RotateKey {
+        /// Let it be good no more: clients get other tokens
+        #[arg(long)]
+        at_once: bool,
+    },
+
     /// End an access token at once
     Revoke {
         /// Its id, as `orlop token list` shows it

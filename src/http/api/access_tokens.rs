@@ -108,7 +108,7 @@ impl From<&TokenRecord> for AccessToken {
 }
 
 pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
-    OpenApiRouter::new().routes(routes!(list, add)).routes(routes!(revoke))
+    OpenApiRouter::new().routes(routes!(list, add)).routes(routes!(revoke)).routes(routes!(rotate))
 }
 
 /// Access tokens. Everybody may see their own.
@@ -171,4 +171,35 @@ async fn revoke(
     // Whose it is, or whether there is such a one, is nobody else's to know.
     door?.revoke_token(&id).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// How to take another key.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct RotateRequest {
+    /// Whether what the key before has signed is good no more; where nothing is said, it is until its end.
+    pub at_once: bool,
+}
+
+/// Signs the tokens that clients get for a few minutes with another key. Access tokens are not signed, and stay.
+#[utoipa::path(
+    post, path = "/token-keys/rotate", operation_id = "rotateKey", tag = "accounts",
+    request_body = RotateRequest,
+    responses((status = NO_CONTENT, description = "It is in use."), Refusals, ChangeRefusals)
+)]
+async fn rotate(
+    SignedIn(asker): SignedIn,
+    InBody(RotateRequest { at_once }): InBody<RotateRequest>,
+) -> Result<StatusCode, Problem> {
+    let door = Arc::clone(asker.administers(&Scope::All)?);
+    let now = asker.by("").now;
+    let rotated = tokio::task::spawn_blocking(move || door.tokens().rotate(at_once, now)).await;
+    match rotated {
+        Ok(Ok(())) => Ok(StatusCode::NO_CONTENT),
+        Ok(Err(error)) => {
+            tracing::error!(%error, "there is no other key for tokens");
+            Err(Problem::failed())
+        }
+        Err(_) => Err(Problem::failed()),
+    }
 }

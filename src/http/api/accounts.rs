@@ -114,9 +114,10 @@ impl From<AccountError> for Problem {
     fn from(error: AccountError) -> Self {
         match error {
             AccountError::Name(..) | AccountError::Password => Self::bad(error),
-            AccountError::Taken(_) | AccountError::Administrator | AccountError::InFile(_) => {
-                Self::new(StatusCode::CONFLICT, error)
-            }
+            AccountError::Taken(_)
+            | AccountError::Administrator
+            | AccountError::InFile(_)
+            | AccountError::TooMany => Self::new(StatusCode::CONFLICT, error),
             AccountError::Unknown(_) => Self::unknown(error),
             AccountError::Metadata(error) => crate::registry::Fault::from(error).into(),
             AccountError::Secret(cause) => {

@@ -59,7 +59,7 @@ use super::status::Told;
 use parameters::{Known, refuse_unknown};
 
 pub use access::{Api, ApiSettings, Changes};
-pub use access_tokens::{AccessToken, TokenMade, TokenParameters, TokenRequest};
+pub use access_tokens::{AccessToken, RotateRequest, TokenMade, TokenParameters, TokenRequest};
 pub use accounts::{Account, AccountMade, AccountRequest, AccountUpdate, RoleThere};
 pub use events::{EventParameters, StoreEvent};
 pub use grants::{Can, CanParameters, Grant, GrantParameters, GrantRequest};

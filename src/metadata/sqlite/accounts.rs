@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSqlOutput, ValueRef};
-use rusqlite::{Connection, OptionalExtension, Row, ToSql, params};
+use rusqlite::{Connection, Row, ToSql, params};
 
 use super::{Durability, SqliteMetadata};
 use crate::clock::Timestamp;
@@ -132,7 +132,7 @@ fn make(c: &Connection, change: &AccountChange) -> rusqlite::Result<AccountOutco
             execute("DELETE FROM grants WHERE grantee = ?1", &[name])?;
             execute("DELETE FROM accounts WHERE name = ?1", &[name]).map(found)
         }
-        AccountChange::AddToken(token) => add_token(c, token).map(added),
+        AccountChange::AddToken(token) => add_token(c, token),
         AccountChange::RemoveToken(id) => {
             execute("DELETE FROM access_tokens WHERE id = ?1", &[id]).map(found)
         }
@@ -224,7 +224,22 @@ fn set_grant(c: &Connection, grant: &GrantRecord) -> rusqlite::Result<usize> {
     .execute(params![grantee, scope, role, set_at, by])
 }
 
-fn add_token(c: &Connection, token: &TokenRecord) -> rusqlite::Result<usize> {
+fn add_token(c: &Connection, token: &TokenRecord) -> rusqlite::Result<AccountOutcome> {
+    let (account, bound) = (&token.account, token.bound.is_some());
+    let there = c
+        .prepare_cached("SELECT count(*) FROM access_tokens WHERE account = ?1 AND (bound IS NOT NULL) = ?2")?
+        .query_row(params![account, bound], |row| row.get::<_, i64>(0))?;
+    if there >= MOST_TOKENS {
+        if !bound {
+            return Ok(AccountOutcome::Full);
+        }
+        c.prepare_cached(
+            "DELETE FROM access_tokens WHERE id IN (
+                 SELECT id FROM access_tokens WHERE account = ?1 AND bound IS NOT NULL
+                 ORDER BY coalesce(used_at, created_at) LIMIT ?2)",
+        )?
+        .execute(params![account, there - MOST_TOKENS + 1])?;
+    }
     let added = c
         .prepare_cached(
             "INSERT INTO access_tokens (id, account, name, hash, role, scope, bound, created_at, expires_at,
@@ -243,17 +258,7 @@ fn add_token(c: &Connection, token: &TokenRecord) -> rusqlite::Result<usize> {
             token.expires_at,
             token.used_at
         ])?;
-    let kept = c
-        .prepare_cached(
-            "SELECT created_at FROM access_tokens WHERE account = ?1 ORDER BY created_at DESC LIMIT 1 OFFSET ?2",
-        )?
-        .query_row(params![token.account, MOST_TOKENS - 1], |row| row.get::<_, Timestamp>(0))
-        .optional()?;
-    if let Some(kept) = kept {
-        c.prepare_cached("DELETE FROM access_tokens WHERE account = ?1 AND created_at < ?2")?
-            .execute(params![token.account, kept])?;
-    }
-    Ok(added)
+    Ok(if added > 0 { AccountOutcome::Done } else { AccountOutcome::Taken })
 }
 
 fn has_team(c: &Connection, team: &Team) -> rusqlite::Result<bool> {

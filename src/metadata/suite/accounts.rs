@@ -142,13 +142,23 @@ pub async fn tokens_end(s: &Scene) {
     assert!(ids().await.is_empty());
 }
 
-/// A robot that makes a token each time does not fill the store.
-pub async fn the_oldest_tokens_of_too_many_go(s: &Scene) {
-    for hour in 0..=MOST_TOKENS {
-        done(s, AccountChange::AddToken(token(&format!("t{hour:03}"), "ann", hour, false))).await;
+/// A robot that logs in each time does not fill the store, and leaves what is in use alone.
+pub async fn tokens_make_room_for_others_of_their_kind(s: &Scene) {
+    done(s, AccountChange::AddToken(token("mine", "ann", 0, false))).await;
+    for hour in 0..MOST_TOKENS {
+        done(s, AccountChange::AddToken(token(&format!("t{hour:04}"), "ann", hour, true))).await;
     }
-    done(s, AccountChange::AddToken(token("bob", "bob", 0, false))).await;
-    let found = all(s).await.tokens;
-    assert_eq!(found[0].id, "t001");
+    s.store.note_token_uses(vec![("t0000".into(), at(MOST_TOKENS))]).await.expect("noted");
+    done(s, AccountChange::AddToken(token("late", "ann", MOST_TOKENS, true))).await;
+    let found: Vec<_> = all(s).await.tokens.into_iter().map(|token| token.id).collect();
     assert_eq!(i64::try_from(found.len()), Ok(MOST_TOKENS + 1));
+    for (id, there) in [("mine", true), ("late", true), ("t0000", true), ("t0001", false), ("t0002", true)] {
+        assert_eq!(found.iter().any(|found| found == id), there, "{id}");
+    }
+    for more in 1..MOST_TOKENS {
+        done(s, AccountChange::AddToken(token(&format!("p{more:04}"), "ann", 0, false))).await;
+    }
+    let full = AccountChange::AddToken(token("full", "ann", 0, false));
+    assert_eq!(change(s, full).await, AccountOutcome::Full, "nobody loses a token that they made");
+    done(s, AccountChange::AddToken(token("bob", "bob", 0, false))).await;
 }

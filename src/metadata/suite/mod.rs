@@ -68,7 +68,7 @@ macro_rules! metadata_store_suite {
             an_account_is_there_until_it_is_removed
             what_a_team_has_ends_with_it
             tokens_end
-            the_oldest_tokens_of_too_many_go
+            tokens_make_room_for_others_of_their_kind
             a_new_upload_is_found_in_its_repository
             progress_is_noted
             an_intent_is_listed_until_it_is_forgotten

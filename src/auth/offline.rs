@@ -1,0 +1,65 @@
+//! Refresh tokens: what clients keep in the place of a password, to get tokens with for as long as the password is the
+//! same (<https://distribution.github.io/distribution/spec/auth/oauth/>).
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::administration::Result;
+use super::caller::{Caller, Denial};
+use super::door::Door;
+use super::secret::{self, NewToken};
+use crate::clock::Timestamp;
+use crate::metadata::{AccountChange, Role, Scope, TokenRecord};
+
+/// For how long one is good.
+const LIFETIME: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+/// The longest name of a client that is kept.
+const LONGEST: usize = 100;
+
+impl Door {
+    /// A token for a client that goes on without its user's password. `None` to whoever showed none.
+    ///
+    /// # Errors
+    /// It could not be made.
+    pub async fn refresh_token(
+        &self,
+        caller: &Caller,
+        client: &str,
+        now: Timestamp,
+    ) -> Result<Option<String>> {
+        let Caller::User(name) = caller else { return Ok(None) };
+        let Some(user) = self.named(name, None) else { return Ok(None) };
+        let NewToken { id, text, hash } = NewToken::random()?;
+        let record = TokenRecord {
+            id,
+            account: name.to_string(),
+            name: client.chars().filter(|letter| !letter.is_control()).take(LONGEST).collect(),
+            hash,
+            role: Role::Admin,
+            scope: Scope::All,
+            bound: Some(user.print),
+            created_at: now,
+            expires_at: Some(now.plus(LIFETIME)),
+            used_at: None,
+        };
+        self.change(AccountChange::AddToken(record), || "token".to_owned()).await?;
+        Ok(Some(text))
+    }
+
+    /// Lets somebody in by a token of [`Self::refresh_token`], as if with the password.
+    ///
+    /// # Errors
+    /// [`Denial`].
+    pub fn renew(&self, refresh: &[u8], from: IpAddr, now: Timestamp) -> std::result::Result<Caller, Denial> {
+        let token = secret::id(refresh).and_then(|id| self.access_token(id)).filter(|token| {
+            let user = self.named(&token.account, None);
+            secret::same(&token.hash, &secret::hash(refresh))
+                && token.bound.is_some()
+                && user.is_some_and(|user| token.bound == Some(user.print))
+        });
+        let Some(token) = token else { return Err(self.guessed("", from)) };
+        self.accounts().note_use(&token.id, token.used_at, now);
+        Ok(Caller::User(token.account.as_str().into()))
+    }
+}
