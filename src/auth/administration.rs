@@ -42,6 +42,11 @@ pub enum AccountError {
     /// The first administrator stays.
     #[error("the first administrator cannot be removed; disabling it keeps everybody out of it")]
     Administrator,
+    /// Without its last user the registry would be open to everybody.
+    #[error(
+        "{0} is the last user, without whom everybody could push and pull: disable it, or set auth.mode first"
+    )]
+    LastUser(String),
     /// The user has no password here.
     #[error("{0} is a user of the password file: change it there")]
     InFile(String),
@@ -150,6 +155,9 @@ impl Door {
         let kind = self.accounts().now().account(name).map(|account| account.kind);
         if kind == Some(AccountKind::Bootstrap) {
             return Err(AccountError::Administrator);
+        }
+        if kind.is_some() && self.is_open_without(name) {
+            return Err(AccountError::LastUser(name.to_owned()));
         }
         self.change(AccountChange::Remove(name.to_owned()), || format!("user {name}")).await
     }

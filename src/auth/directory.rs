@@ -66,7 +66,13 @@ impl Directory {
 
     /// Whether somebody besides the first administrator has an account.
     pub(super) fn has_users(&self) -> bool {
-        self.records.accounts.iter().any(|account| account.kind != AccountKind::Bootstrap)
+        self.has_users_besides("")
+    }
+
+    /// The same without one of them.
+    pub(super) fn has_users_besides(&self, name: &str) -> bool {
+        let others = |account: &AccountRecord| account.kind != AccountKind::Bootstrap && account.name != name;
+        self.records.accounts.iter().any(others)
     }
 
     /// A token that has not ended.

@@ -75,6 +75,12 @@ impl Door {
         self.allows(&Caller::Stranger, Wanted::Registry)
     }
 
+    /// Whether everybody could push and pull if it were not for this user.
+    pub(super) fn is_open_without(&self, name: &str) -> bool {
+        let others = self.file.is_some() || self.accounts.now().has_users_besides(name);
+        !others && self.settings.modes.everywhere(false) > self.settings.modes.everywhere(true)
+    }
+
     /// Whether there is a user of this name.
     pub fn knows(&self, name: &str) -> bool {
         self.accounts.now().account(name).is_some() || self.in_file(name)

@@ -36,13 +36,15 @@ pub(super) async fn list(call: &Call<'_>) -> Answered {
 async fn readable(call: &Call<'_>, after: Option<&str>, limit: usize) -> Result<Page<RepoName>, Fault> {
     let registry = &call.state.registry;
     let mut page = registry.repositories(after, limit).await?;
-    if call.may(Wanted::Scope(&Scope::All, Action::Pull)) {
+    // A token for the catalog names no repository: what its user may pull is in it.
+    if call.could(Wanted::Scope(&Scope::All, Action::Pull)) {
         return Ok(page);
     }
     let mut shown = Vec::new();
     loop {
         let last = page.items.last().cloned();
-        shown.extend(page.items.into_iter().filter(|name| call.may(Wanted::Repository(name, Action::Pull))));
+        shown
+            .extend(page.items.into_iter().filter(|name| call.could(Wanted::Repository(name, Action::Pull))));
         let full = shown.len() > limit;
         shown.truncate(limit);
         match last.filter(|_| page.more && !full) {

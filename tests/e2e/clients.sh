@@ -37,7 +37,8 @@ docker_in() {
     mkdir -p "$HOME/.docker"
     echo '{"credsStore": "kept"}' >"$HOME/.docker/config.json"
     echo "$1" | docker login -u ann --password-stdin "$host" || return
-    grep -q '"Secret": "secret"' "$WORK/kept.json" || return
+    # Where there are tokens Docker keeps one that it renews its own with, and no password.
+    grep -qE '"Secret": "(secret|orlop_[^"]+)"' "$WORK/kept.json" || return
     if grep -q '"auth"' "$HOME/.docker/config.json"; then return 1; fi
 }
 docker_out() {

@@ -352,6 +352,9 @@ async fn lists_show_what_may_be_read() {
     ] {
         assert_eq!(names(&comes, "/v2/_catalog", "repositories").await, shown, "{comes:?}");
         assert_eq!(names(&comes, "/api/v1/repositories", "items").await, shown, "{comes:?}");
+        let Comes::As(name) = comes else { unreachable!("they are users") };
+        let bearer = Comes::Bearer(Some(name), &["registry:catalog:*"]);
+        assert_eq!(names(&bearer, "/v2/_catalog", "repositories").await, shown, "{bearer:?}");
         assert_eq!(names(&comes, "/v2/_catalog?n=1", "repositories").await, shown[..1], "{comes:?}");
         let page = house.send(&Method::GET, "/v2/_catalog?n=1", None, &comes).await;
         let more = page.headers().contains_key("link");
@@ -458,6 +461,13 @@ async fn what_is_taken_away_is_gone_at_once() {
     assert_eq!((pull(&Comes::As("puller")).await, pull(&by_password).await), (403, 403));
     door.set_password("puller", Some("another one".into())).await.expect("set");
     assert_eq!((pull(&Comes::As("puller")).await, pull(&by_password).await), (401, 401));
+    // Nobody opens the registry by a slip.
+    for (name, ..) in USERS.into_iter().filter(|(name, ..)| !["admin", "pusher"].contains(name)) {
+        door.remove_account(name).await.expect("removed");
+    }
+    door.remove_account("disabled").await.expect("removed");
+    assert!(door.remove_account("pusher").await.is_err(), "it is the last");
+    assert!(door.remove_account("admin").await.is_err());
     // An access token ends by its time.
     let (account, scope, lifetime) = ("pusher".into(), Scope::All, Some(Duration::from_secs(3600)));
     let new = NewAccessToken { account, name: String::new(), role: Role::Pull, scope, lifetime };

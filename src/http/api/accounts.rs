@@ -116,6 +116,7 @@ impl From<AccountError> for Problem {
             AccountError::Name(..) | AccountError::Password => Self::bad(error),
             AccountError::Taken(_)
             | AccountError::Administrator
+            | AccountError::LastUser(_)
             | AccountError::InFile(_)
             | AccountError::TooMany => Self::new(StatusCode::CONFLICT, error),
             AccountError::Unknown(_) => Self::unknown(error),
