@@ -114,7 +114,7 @@ impl Door {
         if self.knows(&name) {
             return Err(AccountError::Taken(format!("a user {name}")));
         }
-        let (made, hash) = password_or_made(password).await?;
+        let (made, hash) = self.password_or_made(password).await?;
         let kind = if robot { AccountKind::Robot } else { AccountKind::Person };
         let (created_at, by) = (by.now, Some(by.name.to_owned()));
         let record =
@@ -132,7 +132,7 @@ impl Door {
         if self.accounts().now().account(name).is_none() && self.knows(name) {
             return Err(AccountError::InFile(name.to_owned()));
         }
-        let (made, hash) = password_or_made(password).await?;
+        let (made, hash) = self.password_or_made(password).await?;
         let change = AccountChange::SetPassword(name.to_owned(), hash);
         self.change(change, || format!("user {name}")).await?;
         Ok(made)
@@ -297,7 +297,7 @@ impl Door {
                 if told.is_empty() || told.len() > LONGEST {
                     return Err(AccountError::Password);
                 }
-                let hash = hashed(told).await?;
+                let hash = self.hashed(told).await?;
                 let change = AccountChange::SetPassword(ADMINISTRATOR.into(), hash);
                 self.change(change, String::new).await.map(|()| None)
             }
@@ -310,7 +310,7 @@ impl Door {
                 let record = AccountRecord {
                     name: ADMINISTRATOR.into(),
                     kind: AccountKind::Bootstrap,
-                    password: Some(hashed(password).await?),
+                    password: Some(self.hashed(password).await?),
                     disabled: false,
                     created_at: now,
                     by: None,
@@ -319,6 +319,22 @@ impl Door {
                 Ok(made)
             }
         }
+    }
+
+    /// The hash of a password, and the password itself where it had to be made.
+    async fn password_or_made(&self, password: Option<String>) -> Result<(Option<String>, String)> {
+        match password {
+            Some(password) if !(SHORTEST..=LONGEST).contains(&password.len()) => Err(AccountError::Password),
+            Some(password) => Ok((None, self.hashed(password).await?)),
+            None => {
+                let made = secret::password()?;
+                Ok((Some(made.clone()), self.hashed(made).await?))
+            }
+        }
+    }
+
+    async fn hashed(&self, password: String) -> Result<String> {
+        self.passwords().hash(password).await.map_err(AccountError::Secret)
     }
 
     fn known(&self, user: &str) -> Result<()> {
@@ -332,26 +348,5 @@ impl Door {
             AccountOutcome::Unknown => Err(AccountError::Unknown(what())),
             AccountOutcome::Full => Err(AccountError::TooMany),
         }
-    }
-}
-
-/// The hash of a password, and the password itself where it had to be made.
-async fn password_or_made(password: Option<String>) -> Result<(Option<String>, String)> {
-    match password {
-        Some(password) if !(SHORTEST..=LONGEST).contains(&password.len()) => Err(AccountError::Password),
-        Some(password) => Ok((None, hashed(password).await?)),
-        None => {
-            let made = secret::password()?;
-            Ok((Some(made.clone()), hashed(made).await?))
-        }
-    }
-}
-
-async fn hashed(password: String) -> Result<String> {
-    let hash = tokio::task::spawn_blocking(move || passwords::hash(password.as_bytes())).await;
-    match hash {
-        Ok(Ok(hash)) => Ok(hash),
-        Ok(Err(error)) => Err(AccountError::Secret(error.to_string())),
-        Err(error) => Err(AccountError::Secret(error.to_string())),
     }
 }

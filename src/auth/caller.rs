@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::tokens::Bearer;
+use super::tokens::{Bearer, User};
 use crate::metadata::TokenRecord;
 
 /// Who is in.
@@ -14,7 +14,7 @@ pub enum Caller {
     /// Somebody who did not say who they are.
     Stranger,
     /// This user, by their password.
-    User(Arc<str>),
+    User(Arc<User>),
     /// A user by an access token, in the part of what they may do that it is good for.
     Token(Arc<TokenRecord>),
     /// Somebody with a token that this registry issued for a few minutes.
@@ -30,7 +30,7 @@ impl Caller {
     /// The user's name.
     pub fn user(&self) -> Option<&str> {
         match self {
-            Self::User(name) => Some(name),
+            Self::User(user) => Some(&user.name),
             Self::Token(token) => Some(&token.account),
             Self::Bearer(bearer) => bearer.user.as_ref().map(|user| &*user.name),
             Self::Machine | Self::Stranger => None,

@@ -60,6 +60,11 @@ impl Door {
         Ok(Self { accounts, file, settings, passwords, tokens, clock })
     }
 
+    /// What compares and hashes passwords.
+    pub(super) fn passwords(&self) -> &Passwords {
+        &self.passwords
+    }
+
     /// The accounts.
     pub fn accounts(&self) -> &Arc<Accounts> {
         &self.accounts
@@ -141,8 +146,12 @@ impl Door {
     /// Whether somebody may do something, be it with another token of ours.
     pub fn could(&self, caller: &Caller, wanted: Wanted<'_>) -> bool {
         let Caller::Bearer(bearer) = caller else { return self.allows(caller, wanted) };
-        match &bearer.user {
-            Some(user) => self.with_rights(|rights| rights.allow_user(&user.name, wanted)),
+        match bearer.user.as_ref().map(|user| (user, &user.by)) {
+            // It came of an access token, and none is good for more than that.
+            Some((_, Some(id))) => {
+                self.access_token(id).is_some_and(|token| self.allows(&Caller::Token(token), wanted))
+            }
+            Some((user, None)) => self.with_rights(|rights| rights.allow_user(&user.name, wanted)),
             None => self.allows(&Caller::Stranger, wanted),
         }
     }
@@ -175,7 +184,7 @@ impl Door {
     pub fn token<'a>(&self, caller: &Caller, scopes: impl Iterator<Item = &'a str>) -> Result<Token, Denial> {
         let user = match caller {
             Caller::Machine | Caller::Stranger => None,
-            Caller::User(name) => Some(self.named(name, None).ok_or(Denial::Unknown)?),
+            Caller::User(user) => Some(user.as_ref().clone()),
             Caller::Token(token) => Some(self.named(&token.account, Some(&token.id)).ok_or(Denial::Unknown)?),
             Caller::Bearer(_) => return Err(Denial::Unknown),
         };
@@ -191,11 +200,20 @@ impl Door {
     /// Somebody with a token of ours, whose user has still what it was asked for with.
     fn bearer(&self, token: &[u8]) -> Result<Caller, Denial> {
         let bearer = self.tokens.verify(token, self.clock.now()).ok_or(Denial::Unknown)?;
-        let holds = bearer
-            .user
-            .as_ref()
-            .is_none_or(|user| self.named(&user.name, user.by.as_deref()).as_ref() == Some(user));
-        if holds { Ok(Caller::Bearer(bearer)) } else { Err(Denial::Unknown) }
+        let caller = Caller::Bearer(bearer);
+        if self.is_still(&caller) { Ok(caller) } else { Err(Denial::Unknown) }
+    }
+
+    /// Whether somebody who was let in would be still: a request's body takes its time, and the password that its head
+    /// came with may be another by its end.
+    pub fn is_still(&self, caller: &Caller) -> bool {
+        let holds = |user: &User| self.named(&user.name, user.by.as_deref()).as_ref() == Some(user);
+        match caller {
+            Caller::Machine | Caller::Stranger => true,
+            Caller::User(user) => holds(user),
+            Caller::Token(token) => self.access_token(&token.id).is_some(),
+            Caller::Bearer(bearer) => bearer.user.as_ref().is_none_or(holds),
+        }
     }
 
     /// A user as a token names one, who came by a password, or `by` an access token.
@@ -204,9 +222,7 @@ impl Door {
             None => self.kept(name)?.hash().to_owned(),
             Some(id) => hex::encode(self.access_token(id)?.hash),
         };
-        let mut print = hex::encode(Sha256::digest(shown));
-        print.truncate(32);
-        Some(User { name: name.into(), print, by: by.map(str::to_owned) })
+        Some(User { name: name.into(), print: print(&shown), by: by.map(str::to_owned) })
     }
 
     /// The hash of a user's password.
@@ -244,10 +260,10 @@ impl Door {
     }
 
     /// Somebody showed what is nobody's.
-    pub(super) fn guessed(&self, name: &str, from: IpAddr) -> Denial {
-        match self.passwords.may_guess(name, from) {
+    pub(super) fn guessed(&self, from: IpAddr) -> Denial {
+        match self.passwords.may_guess(None, from) {
             Ok(()) => {
-                self.passwords.note_wrong(name, from);
+                self.passwords.note_wrong(None, from);
                 Denial::Unknown
             }
             Err(denial) => denial,
@@ -262,9 +278,11 @@ impl Door {
             return Ok(Caller::Stranger);
         }
         let any = self.file.as_ref().and_then(|file| file.current().any_hash().map(str::to_owned));
-        let stored = Stored { of_user: self.kept(&name), of_file: any };
+        let kept = self.kept(&name);
+        let print = kept.as_ref().map(|kept| print(kept.hash())).unwrap_or_default();
+        let stored = Stored { of_user: kept, of_file: any };
         self.passwords.check(&name, password, stored, from).await?;
-        Ok(Caller::User(name.into()))
+        Ok(Caller::User(Arc::new(User { name: name.into(), print, by: None })))
     }
 
     /// Somebody with an access token, alone or in the place of the password of its user. One that clients renew
@@ -276,9 +294,16 @@ impl Door {
                 && name.is_none_or(|name| name == token.account)
         });
         let Some(token) = found else {
-            return Err(self.guessed(name.unwrap_or_default(), from));
+            return Err(self.guessed(from));
         };
         self.accounts.note_use(&token.id, token.used_at, self.clock.now());
         Ok(Caller::Token(token))
     }
+}
+
+/// What stands for a secret, of which nothing can be read from it.
+fn print(shown: &str) -> String {
+    let mut print = hex::encode(Sha256::digest(shown));
+    print.truncate(32);
+    print
 }

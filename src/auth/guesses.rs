@@ -32,8 +32,10 @@ enum Guess {
 }
 
 impl Guess {
-    fn both(from: IpAddr, name: &str) -> [(Self, Allowance); 2] {
-        [(Self::From(network(from)), OF_ADDRESS), (Self::Of(Sha256::digest(name).into()), OF_NAME)]
+    /// The address, and the name if that counts.
+    fn both(from: IpAddr, name: Option<&str>) -> impl Iterator<Item = (Self, Allowance)> {
+        let name = name.map(|name| (Self::Of(Sha256::digest(name).into()), OF_NAME));
+        std::iter::once((Self::From(network(from)), OF_ADDRESS)).chain(name)
     }
 }
 
@@ -49,18 +51,18 @@ impl Guesses {
     ///
     /// # Errors
     /// How long it has to wait.
-    pub(super) fn allow(&self, from: IpAddr, name: &str, now: Duration) -> Result<(), Duration> {
+    pub(super) fn allow(&self, from: IpAddr, name: Option<&str>, now: Duration) -> Result<(), Duration> {
         let whole_at = self.lock();
         let waits = Guess::both(from, name).map(|(guess, Allowance { free, each })| {
             let at = whole_at.get(&guess).copied().unwrap_or_default();
             at.saturating_sub(now).saturating_sub(each * (free - 1))
         });
-        let wait = waits.into_iter().max().unwrap_or_default();
+        let wait = waits.max().unwrap_or_default();
         if wait.is_zero() { Ok(()) } else { Err(wait) }
     }
 
     /// Notes that one was wrong.
-    pub(super) fn wrong(&self, from: IpAddr, name: &str, now: Duration) {
+    pub(super) fn wrong(&self, from: IpAddr, name: Option<&str>, now: Duration) {
         let mut whole_at = self.lock();
         if whole_at.len() >= MOST {
             whole_at.retain(|_, at| *at > now);
@@ -101,8 +103,8 @@ mod tests {
     /// Guesses a user's password wrong so often from an address of its own that it may not again.
     fn exhaust(guesses: &Guesses, from: &str, now: Duration) {
         for at in 0..OF_ADDRESS.free {
-            assert_eq!(guesses.allow(address(from), "ann", now), Ok(()), "{at}");
-            guesses.wrong(address(from), "ann", now);
+            assert_eq!(guesses.allow(address(from), Some("ann"), now), Ok(()), "{at}");
+            guesses.wrong(address(from), Some("ann"), now);
         }
     }
 
@@ -111,11 +113,11 @@ mod tests {
         let (guesses, from) = (Guesses::default(), address("10.0.0.1"));
         exhaust(&guesses, "10.0.0.1", 100 * SECOND);
         let each = OF_ADDRESS.each;
-        assert_eq!(guesses.allow(from, "bob", 100 * SECOND), Err(each));
-        assert_eq!(guesses.allow(address("10.0.0.2"), "ann", 100 * SECOND), Ok(()));
-        assert_eq!(guesses.allow(from, "ann", 100 * SECOND + each), Ok(()));
-        guesses.wrong(from, "ann", 100 * SECOND + each);
-        assert_eq!(guesses.allow(from, "ann", 100 * SECOND + each), Err(each));
+        assert_eq!(guesses.allow(from, Some("bob"), 100 * SECOND), Err(each));
+        assert_eq!(guesses.allow(address("10.0.0.2"), Some("ann"), 100 * SECOND), Ok(()));
+        assert_eq!(guesses.allow(from, Some("ann"), 100 * SECOND + each), Ok(()));
+        guesses.wrong(from, Some("ann"), 100 * SECOND + each);
+        assert_eq!(guesses.allow(from, Some("ann"), 100 * SECOND + each), Err(each));
     }
 
     #[test]
@@ -124,18 +126,18 @@ mod tests {
         for host in 1..=OF_NAME.free / OF_ADDRESS.free {
             exhaust(&guesses, &format!("10.0.0.{host}"), SECOND);
         }
-        assert_eq!(guesses.allow(address("10.0.1.1"), "ann", SECOND), Err(OF_NAME.each));
-        assert_eq!(guesses.allow(address("10.0.1.1"), "bob", SECOND), Ok(()));
+        assert_eq!(guesses.allow(address("10.0.1.1"), Some("ann"), SECOND), Err(OF_NAME.each));
+        assert_eq!(guesses.allow(address("10.0.1.1"), Some("bob"), SECOND), Ok(()));
     }
 
     #[test]
     fn a_network_of_version_6_is_one() {
         let guesses = Guesses::default();
         for host in 0..OF_ADDRESS.free {
-            guesses.wrong(address(&format!("2001:db8::{host:x}")), "ann", SECOND);
+            guesses.wrong(address(&format!("2001:db8::{host:x}")), Some("ann"), SECOND);
         }
-        assert!(guesses.allow(address("2001:db8::ffff"), "ann", SECOND).is_err());
-        assert!(guesses.allow(address("2001:db8:0:1::1"), "ann", SECOND).is_ok());
+        assert!(guesses.allow(address("2001:db8::ffff"), Some("ann"), SECOND).is_err());
+        assert!(guesses.allow(address("2001:db8:0:1::1"), Some("ann"), SECOND).is_ok());
         assert_eq!(network(address("::ffff:10.0.0.1")), address("10.0.0.1"));
     }
 
@@ -144,7 +146,7 @@ mod tests {
         let guesses = Guesses::default();
         for number in 0..MOST + 5 {
             let [.., a, b] = u32::try_from(number).expect("small").to_be_bytes();
-            guesses.wrong(IpAddr::from([10, 1, a, b]), &number.to_string(), SECOND);
+            guesses.wrong(IpAddr::from([10, 1, a, b]), Some(&number.to_string()), SECOND);
         }
         assert!(guesses.lock().len() <= MOST);
     }

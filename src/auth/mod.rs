@@ -46,5 +46,5 @@ pub use guesses::network;
 pub use key::TokenKey;
 pub use modes::{Mode, Modes};
 pub use scope::{Action, Wanted};
-pub use tokens::{Bearer, Token, Tokens};
+pub use tokens::{Bearer, Token, Tokens, User};
 pub use watched::WatchedUsers;

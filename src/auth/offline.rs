@@ -2,6 +2,7 @@
 //! same (<https://distribution.github.io/distribution/spec/auth/oauth/>).
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::administration::Result;
@@ -28,17 +29,16 @@ impl Door {
         client: &str,
         now: Timestamp,
     ) -> Result<Option<String>> {
-        let Caller::User(name) = caller else { return Ok(None) };
-        let Some(user) = self.named(name, None) else { return Ok(None) };
+        let Caller::User(user) = caller else { return Ok(None) };
         let NewToken { id, text, hash } = NewToken::random()?;
         let record = TokenRecord {
             id,
-            account: name.to_string(),
+            account: user.name.to_string(),
             name: client.chars().filter(|letter| !letter.is_control()).take(LONGEST).collect(),
             hash,
             role: Role::Admin,
             scope: Scope::All,
-            bound: Some(user.print),
+            bound: Some(user.print.clone()),
             created_at: now,
             expires_at: Some(now.plus(LIFETIME)),
             used_at: None,
@@ -52,14 +52,14 @@ impl Door {
     /// # Errors
     /// [`Denial`].
     pub fn renew(&self, refresh: &[u8], from: IpAddr, now: Timestamp) -> std::result::Result<Caller, Denial> {
-        let token = secret::id(refresh).and_then(|id| self.access_token(id)).filter(|token| {
-            let user = self.named(&token.account, None);
-            secret::same(&token.hash, &secret::hash(refresh))
-                && token.bound.is_some()
-                && user.is_some_and(|user| token.bound == Some(user.print))
+        let token = secret::id(refresh).and_then(|id| self.access_token(id));
+        let token = token.filter(|token| secret::same(&token.hash, &secret::hash(refresh)));
+        let found = token.and_then(|token| {
+            let user = self.named(&token.account, None)?;
+            (token.bound.as_ref() == Some(&user.print)).then_some((token, user))
         });
-        let Some(token) = token else { return Err(self.guessed("", from)) };
+        let Some((token, user)) = found else { return Err(self.guessed(from)) };
         self.accounts().note_use(&token.id, token.used_at, now);
-        Ok(Caller::User(token.account.as_str().into()))
+        Ok(Caller::User(Arc::new(user)))
     }
 }

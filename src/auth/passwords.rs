@@ -32,7 +32,7 @@ fn argon2() -> Argon2<'static> {
 }
 
 /// Hashes a new password. Blocks for some tens of milliseconds.
-pub(super) fn hash(password: &[u8]) -> Result<String, argon2::password_hash::Error> {
+fn hash(password: &[u8]) -> Result<String, argon2::password_hash::Error> {
     let salt = SaltString::generate(&mut OsRng);
     Ok(argon2().hash_password(password, &salt)?.to_string())
 }
@@ -127,10 +127,12 @@ impl Passwords {
         if self.verified.is_fresh(print, self.clock.elapsed()) {
             return Ok(());
         }
-        self.may_guess(name, from)?;
-        let own = OwnTurn::of(self, network(from));
         let who = (name.to_owned(), network(from));
         let known = self.known.get(&who, &self.clock.elapsed()).is_some();
+        // Others' guesses must not keep somebody out who knew the password.
+        let guessed = (!known).then_some(name);
+        self.may_guess(guessed, from)?;
+        let own = OwnTurn::of(self, network(from));
         let turn = if known { &self.turn_of_known } else { &self.turn_of_others };
         let (Ok(_own), Ok(_turn)) = (own.turn.acquire().await, turn.acquire().await) else {
             return Err(Denial::Unknown);
@@ -139,10 +141,10 @@ impl Passwords {
         if self.verified.is_fresh(print, self.clock.elapsed()) {
             return Ok(());
         }
-        self.may_guess(name, from)?;
+        self.may_guess(guessed, from)?;
         let fits = tokio::task::spawn_blocking(move || stored.fits(&password)).await;
         if !fits.unwrap_or(false) {
-            self.note_wrong(name, from);
+            self.note_wrong(Some(name), from);
             return Err(Denial::Unknown);
         }
         let now = self.clock.elapsed();
@@ -151,15 +153,22 @@ impl Passwords {
         Ok(())
     }
 
-    /// Whether somebody may guess now.
-    pub(super) fn may_guess(&self, name: &str, from: IpAddr) -> Result<(), Denial> {
+    /// Hashes a new password in turn with others, for what that takes of processor and memory.
+    pub(super) async fn hash(&self, password: String) -> Result<String, String> {
+        let _turn = self.turn_of_others.acquire().await.map_err(|error| error.to_string())?;
+        let hashed = tokio::task::spawn_blocking(move || hash(password.as_bytes())).await;
+        hashed.map_err(|error| error.to_string())?.map_err(|error| error.to_string())
+    }
+
+    /// Whether somebody may guess now, at the password of a user if one is named.
+    pub(super) fn may_guess(&self, name: Option<&str>, from: IpAddr) -> Result<(), Denial> {
         self.guesses.allow(from, name, self.clock.elapsed()).map_err(Denial::Wait)
     }
 
     /// Notes a wrong guess.
-    pub(super) fn note_wrong(&self, name: &str, from: IpAddr) {
+    pub(super) fn note_wrong(&self, name: Option<&str>, from: IpAddr) {
         self.guesses.wrong(from, name, self.clock.elapsed());
-        tracing::warn!(remote = %from, user = %name.escape_debug(), "a wrong user or password");
+        tracing::warn!(remote = %from, user = %name.unwrap_or_default().escape_debug(), "a wrong user or password");
     }
 }
 

@@ -30,7 +30,7 @@ impl Rights<'_> {
         match caller {
             Caller::Machine => true,
             Caller::Stranger => self.allow_everybody(wanted),
-            Caller::User(name) => self.allow_user(name, wanted),
+            Caller::User(user) => self.allow_user(&user.name, wanted),
             Caller::Token(_) | Caller::Bearer(_) if let Wanted::Mount(to, from) = wanted => {
                 self.allow(caller, Wanted::Repository(to, Action::Push))
                     && self.allow(caller, Wanted::Repository(from, Action::Pull))

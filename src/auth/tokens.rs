@@ -29,10 +29,11 @@ pub struct Bearer {
     pub(super) grants: Vec<Grant>,
 }
 
-/// A user, as a token names one.
+/// A user with what stands for the secret that they came with, as a token names one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct User {
-    pub(super) name: Arc<str>,
+pub struct User {
+    /// The name.
+    pub name: Arc<str>,
     /// What stands for the secret that it was asked for with: with another one it is worth nothing.
     pub(super) print: String,
     /// The access token that it was asked for with, if that was no password.
@@ -94,10 +95,11 @@ impl Keys {
         }
     }
 
-    /// Those that are good for tokens now.
-    fn verifying(&self, now: i64) -> impl Iterator<Item = &DecodingKey> {
-        let before = self.before.iter().filter(move |(_, until)| now < *until).map(|(key, _)| key);
-        std::iter::once(&self.verifying).chain(before)
+    /// Those that are good for tokens now, and until when.
+    fn verifying(&self, now: i64) -> impl Iterator<Item = (&DecodingKey, i64)> {
+        let before =
+            self.before.iter().filter(move |(_, until)| now < *until).map(|(key, until)| (key, *until));
+        std::iter::once((&self.verifying, i64::MAX)).chain(before)
     }
 }
 
@@ -168,13 +170,14 @@ impl Tokens {
         if let Some(bearer) = keys.verified.get(&hash, &now) {
             return Some(bearer);
         }
-        let decoded = |key| decode::<Claims>(text, key, &self.validation).ok();
-        let claims = keys.verifying(now).find_map(decoded)?.claims;
+        let decoded =
+            |(key, until)| Some((decode::<Claims>(text, key, &self.validation).ok()?.claims, until));
+        let (claims, until) = keys.verifying(now).find_map(decoded)?;
         if now < claims.nbf || now >= claims.exp {
             return None;
         }
         let bearer = Arc::new(Bearer { user: claims.user, grants: claims.access });
-        keys.verified.put(hash, Arc::clone(&bearer), claims.exp, &now);
+        keys.verified.put(hash, Arc::clone(&bearer), claims.exp.min(until), &now);
         Some(bearer)
     }
 }

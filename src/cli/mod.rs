@@ -73,6 +73,8 @@ impl Failure {
 
 /// Runs the command that the program was started with.
 pub fn main() -> ExitCode {
+    // Images are secrets, and so are the hashes of passwords: whatever is made is its owner's alone.
+    rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
     let cli = Cli::parse();
     match run(cli) {
         Ok(code) => code,

@@ -3,13 +3,14 @@
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method};
 
+use super::challenge::Denied;
 use super::listen::Peer;
 use super::query::Query;
 use super::reply::{Reply, value};
 use super::request_body::RequestBody;
 use super::status::Refusal;
 use super::{AppState, warnings};
-use crate::auth::{Action, Caller, Wanted};
+use crate::auth::{Action, Caller, Denial, Wanted};
 use crate::oci::{Endpoint, ErrorCode, RepoName};
 use crate::registry::{Access, Repository};
 
@@ -37,6 +38,16 @@ impl Call<'_> {
     /// Whether its caller may do something besides.
     pub(super) fn may(&self, wanted: Wanted<'_>) -> bool {
         self.state.door.allows(&self.caller, wanted)
+    }
+
+    /// Refuses a caller who may not any more since the request's head came.
+    pub(super) fn check_still(&self, wanted: Wanted<'_>) -> Result<(), Refusal> {
+        let denial = if self.state.door.is_still(&self.caller) {
+            self.state.door.decide(&self.caller, wanted).err()
+        } else {
+            Some(Denial::Unknown)
+        };
+        denial.map_or(Ok(()), |denial| Err(Denied::new(denial, self.state, &self.head, wanted).into()))
     }
 
     /// The same, be it with a token for more.

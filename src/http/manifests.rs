@@ -10,6 +10,7 @@ use super::conditions::{self, OnRead};
 use super::payload::Payload;
 use super::reply::{CONTENT_DIGEST, OCI_SUBJECT, OCI_TAG, Reply, digest_values, value};
 use super::status::Refusal;
+use crate::auth::{Action, Wanted};
 use crate::oci::{Digest, Endpoint, ErrorCode, MediaType, Reference, RepoName, Tag};
 use crate::registry::{ManifestError, PutReceipt, PutRequest, Repository};
 
@@ -62,6 +63,7 @@ pub(super) async fn put(mut call: Call<'_>, name: RepoName, reference: Reference
     let content_type = content_type(&call)?;
     check_condition(&call, &repository, &reference).await?;
     let content = collect(&mut call, &repository).await?;
+    call.check_still(Wanted::Repository(repository.name(), Action::Push))?;
     let put = PutRequest { digest, tags: tags.clone(), content_type, content };
     let receipt = repository.put_manifest(put).await?;
     Ok(call.with_warnings(accepted(&call, &repository, &receipt, &tags)))

@@ -42,9 +42,9 @@ mod warnings;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::HeaderValue;
 use http::header::{AUTHORIZATION, EXPECT};
 use http::request::Parts;
+use http::{HeaderValue, Method};
 use http::{Request, Response};
 use hyper::body::Incoming;
 
@@ -140,9 +140,20 @@ impl AppState {
     /// Lets somebody in, or not. Whoever may use a socket of this machine may read the files behind it too.
     async fn admit(&self, head: &Parts, peer: Peer) -> Result<Caller, Denial> {
         let Some(address) = peer.address() else { return Ok(Caller::Machine) };
+        if is_cross_site(head) {
+            return Err(Denial::Forbidden);
+        }
         let credentials = head.headers.get(AUTHORIZATION).map(HeaderValue::as_bytes);
         self.door.admit(credentials, address).await
     }
+}
+
+/// Whether another site's page makes a browser change something here, with the password that the browser remembers
+/// (<https://www.w3.org/TR/fetch-metadata/>). No client of a registry says such a thing.
+fn is_cross_site(head: &Parts) -> bool {
+    let site = head.headers.get("sec-fetch-site").map(HeaderValue::as_bytes);
+    site.is_some_and(|site| site != b"same-origin" && site != b"none")
+        && !matches!(head.method, Method::GET | Method::HEAD)
 }
 
 /// The registry as it answers requests.

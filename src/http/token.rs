@@ -49,7 +49,9 @@ pub(super) async fn exchange(State(state): State<Arc<AppState>>, request: Reques
         let form = read(body).await?;
         let form = Query::new(Some(&form));
         let caller = whoever(&state, &form, peer).await?;
-        let offline = form.get("access_type").is_some_and(|wanted| wanted == "offline");
+        // Who renews has one that goes on.
+        let renews = form.get("grant_type").is_some_and(|kind| kind == "refresh_token");
+        let offline = !renews && form.get("access_type").is_some_and(|wanted| wanted == "offline");
         told(&state, &caller, &form, offline).await
     };
     response(answered.await.unwrap_or_else(Reply::from))

@@ -98,9 +98,9 @@ pub struct AccountRecords {
 /// A change of accounts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AccountChange {
-    /// A new account with what it may do.
+    /// A new account with what it may do. What others of this name had is not its.
     Add(AccountRecord, Vec<(Scope, Role)>),
-    /// Another password of an account; its bound tokens end.
+    /// Another password of an account. Its tokens end; of a robot, only those that are bound.
     SetPassword(String, String),
     /// Whether nothing opens an account.
     SetDisabled(String, bool),

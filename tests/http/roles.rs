@@ -7,6 +7,7 @@ use orlop::clock::{Clock, Timestamp};
 use orlop::metadata::{Role, Scope};
 use reqwest::{Method, RequestBuilder, Response};
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::api::{ANY_DIGEST, operations};
 use crate::kit::*;
@@ -164,6 +165,11 @@ fn role(comes: &Comes, place: &str) -> Option<Role> {
             user.map_or(everybody, |user| role_of(user, place)).min(most)
         }
     }
+}
+
+fn base64(text: &str) -> String {
+    use base64::Engine;
+    base64::engine::general_purpose::STANDARD.encode(text)
 }
 
 fn is_known(comes: &Comes) -> bool {
@@ -450,6 +456,7 @@ async fn what_is_taken_away_is_gone_at_once() {
     for (comes, status) in [(&token, 401), (&by_token, 401), (&by_password, 200)] {
         assert_eq!(pull(comes).await, status, "{comes:?}");
     }
+    assert!(pull(&Comes::As("puller")).await == 200);
     door.set_disabled("puller", true).await.expect("kept out");
     for comes in &all {
         assert_eq!(pull(comes).await, 401, "{comes:?}");
@@ -476,4 +483,71 @@ async fn what_is_taken_away_is_gone_at_once() {
     assert_eq!(pull(&token).await, 200);
     house.server.clock.advance(Duration::from_secs(3600));
     assert_eq!(pull(&token).await, 401);
+}
+
+/// What is decided when a request's head comes counts no more when its body comes later.
+#[tokio::test]
+async fn a_body_that_comes_late_changes_nothing_for_who_is_out() {
+    let house = House::new().await;
+    let late = async |head: String, body: &'static str, out: &dyn AsyncFn()| {
+        let mut stream = house.server.connect().await;
+        let encoded = base64(&format!("keeper:{PASSWORD}"));
+        let head = format!(
+            "{head} HTTP/1.1\r\nHost: x\r\nAuthorization: Basic {encoded}\r\nContent-Length: {}\r\n",
+            body.len()
+        );
+        stream.write_all(head.as_bytes()).await.expect("sent");
+        stream.write_all(b"Content-Type: application/json\r\n\r\n").await.expect("sent");
+        stream.write_all(&body.as_bytes()[..body.len() - 1]).await.expect("sent");
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        out().await;
+        stream.write_all(&body.as_bytes()[body.len() - 1..]).await.expect("sent");
+        let mut answer = [0; 12];
+        stream.read_exact(&mut answer).await.expect("an answer");
+        String::from_utf8_lossy(&answer[9..]).into_owned()
+    };
+    let door = &house.server.door;
+    let password =
+        || async { drop(door.set_password("keeper", Some("another one".into())).await.expect("set")) };
+    let change = "PATCH /api/v1/accounts/keeper".to_owned();
+    assert_eq!(late(change, r#"{"password":"mine again"}"#, &password).await, "401");
+    let (back, nothing) = (Some(PASSWORD.to_owned()), || async {});
+    door.set_password("keeper", back).await.expect("set");
+    assert_eq!(
+        late("PUT /v2/team/app/manifests/late".into(), "{}", &nothing).await,
+        "400",
+        "it comes that far"
+    );
+    let revoke = || async {
+        let (grantee, scope) = ("keeper".parse().expect("a grantee"), "team/".parse().expect("a scope"));
+        door.revoke(grantee, scope).await.expect("taken away");
+    };
+    assert_eq!(late("PUT /v2/team/app/manifests/late".into(), "{}", &revoke).await, "403");
+}
+
+/// A page of another site makes a browser ask with the password that it remembers.
+#[tokio::test]
+async fn other_sites_change_nothing() {
+    let house = House::new().await;
+    for (site, status) in [("cross-site", 403), ("same-site", 403), ("same-origin", 202), ("none", 202)] {
+        let post = house.server.post("/v2/team/app/blobs/uploads/").header("sec-fetch-site", site);
+        let answer = showing(post, &Comes::As("pusher")).send().await.expect("answer");
+        assert_eq!(answer.status(), status, "{site}");
+    }
+}
+
+/// A token of a token reaches no further than that, be it for a mount.
+#[tokio::test]
+async fn a_token_got_with_an_access_token_mounts_nothing_from_elsewhere() {
+    let house = House::new().await;
+    let secret = house.access_token("admin", Role::Push, "team/").await;
+    let request = house.server.get("/auth/token?scope=repository:team/new:pull,push");
+    let request = request.basic_auth("admin", Some(&secret));
+    let told: Value = request.send().await.expect("answer").json().await.expect("JSON");
+    let comes = Comes::Shown(told["token"].as_str().expect("a token").into());
+    let there = digest(b"other/app");
+    for from in ["", "&from=other/app"] {
+        let path = format!("/v2/team/new/blobs/uploads/?mount={there}{from}");
+        assert_eq!(house.send(&Method::POST, &path, None, &comes).await.status(), 202, "{from}");
+    }
 }

@@ -18,7 +18,7 @@ use super::{Api, Problem};
 use crate::oci::{self, Digest, RepoName};
 
 /// The most bytes of a body.
-const MOST_BYTES: usize = 1 << 20;
+const MOST_BYTES: usize = 64 << 10;
 
 /// How long a body may take.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -53,12 +53,13 @@ pub(super) struct InBody<T>(pub(super) T);
 impl<T: DeserializeOwned> FromRequest<Arc<Api>> for InBody<T> {
     type Rejection = Problem;
 
-    async fn from_request(request: Request, _api: &Arc<Api>) -> Result<Self, Problem> {
+    async fn from_request(request: Request, api: &Arc<Api>) -> Result<Self, Problem> {
         if !is_json(request.headers()) {
             let detail = "the body must be JSON, and its Content-Type must say so";
             return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
         }
-        let body = Limited::new(request.into_body(), MOST_BYTES).collect();
+        let (head, body) = request.into_parts();
+        let body = Limited::new(body, MOST_BYTES).collect();
         let body = match tokio::time::timeout(PATIENCE, body).await {
             Err(_) => return Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "the body came too slowly")),
             Ok(Err(error)) if error.is::<LengthLimitError>() => {
@@ -68,6 +69,7 @@ impl<T: DeserializeOwned> FromRequest<Arc<Api>> for InBody<T> {
             Ok(Err(_)) => return Err(Problem::bad("the body ended before its time")),
             Ok(Ok(body)) => body.to_bytes(),
         };
+        api.check_still(&head)?;
         // serde takes a list for a struct, field by field; nobody means that.
         if body.trim_ascii_start().first() != Some(&b'{') {
             return Err(Problem::bad("the body must be a JSON object"));

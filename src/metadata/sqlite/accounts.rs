@@ -120,17 +120,23 @@ fn make(c: &Connection, change: &AccountChange) -> rusqlite::Result<AccountOutco
     match change {
         AccountChange::Add(account, grants) => add(c, account, grants).map(added),
         AccountChange::SetPassword(name, hash) => {
-            execute("DELETE FROM access_tokens WHERE account = ?1 AND bound IS NOT NULL", &[name])?;
+            // Whoever knew the old password may have made them. A robot's were made for it.
+            execute(
+                "DELETE FROM access_tokens WHERE account = ?1 AND (bound IS NOT NULL OR EXISTS (
+                     SELECT 1 FROM accounts WHERE name = ?1 AND kind <> 'robot'))",
+                &[name],
+            )?;
             execute("UPDATE accounts SET password = ?2 WHERE name = ?1", &[name, hash]).map(found)
         }
         AccountChange::SetDisabled(name, disabled) => {
             execute("UPDATE accounts SET disabled = ?2 WHERE name = ?1", &[name, disabled]).map(found)
         }
         AccountChange::Remove(name) => {
-            execute("DELETE FROM access_tokens WHERE account = ?1", &[name])?;
-            execute("DELETE FROM members WHERE account = ?1", &[name])?;
-            execute("DELETE FROM grants WHERE grantee = ?1", &[name])?;
-            execute("DELETE FROM accounts WHERE name = ?1", &[name]).map(found)
+            let removed = execute("DELETE FROM accounts WHERE name = ?1", &[name])?;
+            if removed > 0 {
+                forget(c, name)?;
+            }
+            Ok(found(removed))
         }
         AccountChange::AddToken(token) => add_token(c, token),
         AccountChange::RemoveToken(id) => {
@@ -205,6 +211,8 @@ fn add(c: &Connection, account: &AccountRecord, grants: &[(Scope, Role)]) -> rus
         )?
         .execute(params![name, kind, password, disabled, created_at, by])?;
     if added > 0 {
+        // Nobody inherits what a user of a file had who was called the same.
+        forget(c, name)?;
         for (scope, role) in grants {
             let grantee = Grantee::User(name.clone());
             let (scope, role, set_at, by) = (scope.clone(), *role, *created_at, by.clone());
@@ -212,6 +220,14 @@ fn add(c: &Connection, account: &AccountRecord, grants: &[(Scope, Role)]) -> rus
         }
     }
     Ok(added)
+}
+
+/// Takes away all that somebody of this name has.
+fn forget(c: &Connection, name: &str) -> rusqlite::Result<()> {
+    c.prepare_cached("DELETE FROM access_tokens WHERE account = ?1")?.execute([name])?;
+    c.prepare_cached("DELETE FROM members WHERE account = ?1")?.execute([name])?;
+    c.prepare_cached("DELETE FROM grants WHERE grantee = ?1")?.execute([name])?;
+    Ok(())
 }
 
 fn set_grant(c: &Connection, grant: &GrantRecord) -> rusqlite::Result<usize> {

@@ -134,6 +134,15 @@ pub async fn tokens_end(s: &Scene) {
     assert_eq!(all(s).await.tokens[0].used_at, Some(at(3)));
     done(s, AccountChange::SetPassword("ann".into(), "other".into())).await;
     let ids = async || all(s).await.tokens.into_iter().map(|token| token.id).collect::<Vec<_>>();
+    assert!(ids().await.is_empty(), "whoever knew the password may have made them");
+    let robot = AccountRecord { kind: AccountKind::Robot, ..person("ci") };
+    done(s, AccountChange::AddToken(token("old", "ci", 0, false))).await;
+    done(s, AccountChange::Add(robot, Vec::new())).await;
+    assert!(ids().await.is_empty(), "nobody inherits what another of the same name had");
+    for (id, bound) in [("one", false), ("two", true)] {
+        done(s, AccountChange::AddToken(token(id, "ci", 0, bound))).await;
+    }
+    done(s, AccountChange::SetPassword("ci".into(), "other".into())).await;
     assert_eq!(ids().await, ["one"]);
     assert_eq!(s.store.forget_tokens(at(9)).await.expect("an answer"), 0);
     assert_eq!(s.store.forget_tokens(at(10)).await.expect("an answer"), 1);

@@ -159,7 +159,7 @@ impl Asker {
     /// everything. Whoever has a token gets no other by it.
     pub(super) fn is_or_administers(&self, user: &str) -> Result<&Arc<Door>, Problem> {
         match &self.caller {
-            Caller::User(name) if **name == *user => Ok(&self.api.door),
+            Caller::User(known) if *known.name == *user => Ok(&self.api.door),
             _ => self.administers(&Scope::All),
         }
     }
@@ -211,6 +211,16 @@ impl Asker {
                 return Ok(Page { items: shown, more: full });
             }
             page = self.api.view.repositories(&query).await?;
+        }
+    }
+}
+
+impl Api {
+    /// Refuses whoever is in no more since a request's head came.
+    pub(super) fn check_still(&self, parts: &Parts) -> Result<(), Problem> {
+        match parts.extensions.get::<Caller>() {
+            Some(caller) if !self.door.is_still(caller) => Err(refusal(Denial::Unknown, UNKNOWN)),
+            _ => Ok(()),
         }
     }
 }
