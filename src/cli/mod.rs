@@ -35,7 +35,7 @@ use clap::Parser;
 use self::args::{Cli, Command};
 use crate::config::{Config, ConfigError};
 use crate::server::operations::{Operation, OperationError};
-use crate::server::{StartError, admin, logging, runtime};
+use crate::server::{StartError, admin, leave_no_core_file, logging, runtime};
 
 /// Something failed, or was found to be wrong.
 const FAILED: u8 = 1;
@@ -73,6 +73,7 @@ impl Failure {
 
 /// Runs the command that the program was started with.
 pub fn main() -> ExitCode {
+    leave_no_core_file();
     let cli = Cli::parse();
     match run(cli) {
         Ok(code) => code,
