@@ -4,6 +4,7 @@
 //! settings, and nothing was done.
 
 mod args;
+mod audit;
 mod can;
 mod check_config;
 mod confirm;
@@ -98,6 +99,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
             operate::run(&config, Operation::Scrub { now, rate }, output.json)
         }
         Command::Events { kind, limit, output } => events::run(&config, kind, limit, output.json),
+        Command::Audit(asked) => audit::run(&config, asked),
         Command::Usage { scope, output } => usage::run(&config, scope, output.json),
         Command::Why { subject, output } => why::run(&config, &subject, output.json),
         Command::Backup { dir, output } => {

@@ -252,6 +252,7 @@ fn needs(operation: &str, repository: &str) -> (Needs, String, Option<Value>) {
         | "getRepositoryHistory"
         | "getRepositoryWork" => (There(Pull), none(), None),
         "getUsage" => (There(Pull), scope, None),
+        "listAudit" => (There(Admin), scope, None),
         "listTrash" | "getPlan" => (There(Pull), about, None),
         "getWhy" => (There(Pull), format!("{about}&reference=v1"), None),
         "putTag" => (There(Push), none(), Some(json!({ "digest": ANY_DIGEST }))),
