@@ -1,5 +1,7 @@
 //! The program as an operator meets it: its commands on a stopped store and beside a running server.
 
+#[path = "cli/audit.rs"]
+mod audit;
 #[path = "cli/events.rs"]
 mod events;
 #[path = "cli/undo.rs"]
@@ -174,6 +176,7 @@ fn help_says_what_there_is() {
         "fsck",
         "scrub",
         "events",
+        "audit",
         "check-config",
         "usage",
         "why",
@@ -294,12 +297,13 @@ fn check_config_reads_the_passwords() {
 #[test]
 fn a_store_that_never_was_is_not_made_by_looking_after_it() {
     let place = Place::new();
-    let commands: [&[&str]; 9] = [
+    let commands: [&[&str]; 10] = [
         &["gc"],
         &["fsck", "--repair"],
         &["usage"],
         &["scrub"],
         &["events"],
+        &["audit"],
         &["backup", "there"],
         &["repos"],
         &["trash", "list"],

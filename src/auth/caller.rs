@@ -36,6 +36,15 @@ impl Caller {
             Self::Machine | Self::Stranger => None,
         }
     }
+
+    /// The id of the access token that they came by, or got their token with.
+    pub fn access_token(&self) -> Option<&str> {
+        match self {
+            Self::Token(token) => Some(&token.id),
+            Self::Bearer(bearer) => bearer.user.as_ref()?.by.as_deref(),
+            Self::Machine | Self::Stranger | Self::User(_) => None,
+        }
+    }
 }
 
 /// Why somebody does not come in, or may not do something.

@@ -9,7 +9,7 @@
 //! | `explain` | says why somebody may do something |
 //! | `modes` | what everybody may do without a login |
 //! | `htpasswd`, `watched` | the users in a file, read again when it changes |
-//! | `credentials` | what a request shows |
+//! | `credentials`, `claimed` | what a request shows, and whose it says that it is |
 //! | `passwords`, `verified`, `fresh`, `guesses` | compares passwords, bounded and remembered, and slows down who guesses |
 //! | `secret` | passwords and access tokens that are made here |
 //! | `scope` | what a request wants, and what a token is good for |
@@ -19,6 +19,7 @@
 mod accounts;
 mod administration;
 mod caller;
+mod claimed;
 mod credentials;
 mod directory;
 mod door;
@@ -40,11 +41,13 @@ mod watched;
 pub use accounts::{AccountUpkeep, Accounts};
 pub use administration::{ADMINISTRATOR, AccountError, By, NewAccessToken, NewAccount};
 pub use caller::{Caller, Denial};
+pub use claimed::Claimed;
 pub use directory::Directory;
 pub use door::{Door, DoorSettings};
 pub use guesses::network;
 pub use key::TokenKey;
 pub use modes::{Mode, Modes};
 pub use scope::{Action, Wanted};
+pub use secret::masked;
 pub use tokens::{Bearer, Token, Tokens, User};
 pub use watched::WatchedUsers;

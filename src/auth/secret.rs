@@ -3,6 +3,7 @@
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use sha2::{Digest, Sha256};
 
+use std::borrow::Cow;
 use std::io;
 
 /// What every access token begins with, so that scanners find those that were left lying about.
@@ -51,6 +52,28 @@ pub(super) fn id(token: &[u8]) -> Option<&str> {
     rest.split_once('_').map(|(id, _)| id)
 }
 
+/// `text` without the secrets of access tokens and signed tokens that somebody took for something else.
+pub fn masked(text: &str) -> Cow<'_, str> {
+    if text.starts_with("eyJ") && text.contains('.') {
+        return Cow::Borrowed("(token)");
+    }
+    if !text.contains(PREFIX) {
+        return Cow::Borrowed(text);
+    }
+    let mut parts = text.split(PREFIX);
+    let mut shown = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let word = |text: &str| text.find(|c: char| !c.is_ascii_alphanumeric()).unwrap_or(text.len());
+        let (id, rest) = part.split_at(word(part));
+        shown.extend([PREFIX, id]);
+        match rest.strip_prefix('_') {
+            Some(secret) => shown.extend(["_…", &secret[word(secret)..]]),
+            None => shown.push_str(rest),
+        }
+    }
+    Cow::Owned(shown)
+}
+
 /// Whether hashes are the same, in a time that tells nothing of them.
 pub(super) fn same(one: &[u8; 32], other: &[u8; 32]) -> bool {
     aws_lc_rs::constant_time::verify_slices_are_equal(one, other).is_ok()
@@ -69,6 +92,14 @@ mod tests {
         for text in ["", "orlop_", "orlop_abc", "secret", "xorlop_a_b"] {
             assert_eq!(id(text.as_bytes()), None, "{text}");
         }
+    }
+
+    #[test]
+    fn what_is_shown_has_no_secret() {
+        assert_eq!(masked("/tokens/orlop_abc_def1/x orlop_q"), "/tokens/orlop_abc_…/x orlop_q");
+        assert_eq!(masked("orlop_a_borlop_c_d"), "orlop_a_…orlop_c_…");
+        assert_eq!(masked("eyJhbGciOiJFZERTQSJ9.e30.c2ln"), "(token)");
+        assert_eq!(masked("team/app"), "team/app");
     }
 
     #[test]

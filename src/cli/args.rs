@@ -1,6 +1,7 @@
 //! What can be said on the command line. The comments here are what `--help` shows.
 
 mod accounts;
+mod audit;
 mod commands;
 mod retention;
 mod undo;
@@ -11,6 +12,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser};
 
 pub(super) use self::accounts::{May, OrgCommand, TokenCommand, UserCommand};
+pub(super) use self::audit::AuditArgs;
 pub(super) use self::commands::Command;
 pub(super) use self::undo::{Asking, Back, RepoCommand, TagCommand, TagName, TrashCommand};
 use crate::config::{Flag, Sources};
@@ -30,7 +32,7 @@ given by an environment variable, ORLOP_ and the path with two underscores betwe
 ORLOP_GC__INTERVAL=200ms sets gc.interval. A flag wins over a variable, a variable over the file, the file \
 over the default.
 
-gc, fsck, scrub, events, usage, why, backup, repos, tags, trash, tag, repo, retention, user, org, token and can work on a stopped store and beside a running server, which then \
+gc, fsck, scrub, events, audit, usage, why, backup, repos, tags, trash, tag, repo, retention, user, org, token and can work on a stopped store and beside a running server, which then \
 does the work itself: they find it by the data directory, so give them the same --config or --data.";
 
 const AFTER: &str = "\

@@ -4,6 +4,7 @@
 //! settings, and nothing was done.
 
 mod args;
+mod audit;
 mod can;
 mod check_config;
 mod confirm;
@@ -35,7 +36,7 @@ use clap::Parser;
 use self::args::{Cli, Command};
 use crate::config::{Config, ConfigError};
 use crate::server::operations::{Operation, OperationError};
-use crate::server::{StartError, admin, logging, runtime};
+use crate::server::{StartError, admin, leave_no_core_file, logging, runtime};
 
 /// Something failed, or was found to be wrong.
 const FAILED: u8 = 1;
@@ -73,6 +74,7 @@ impl Failure {
 
 /// Runs the command that the program was started with.
 pub fn main() -> ExitCode {
+    leave_no_core_file();
     // Images are secrets, and so are the hashes of passwords: whatever is made is its owner's alone.
     rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
     let cli = Cli::parse();
@@ -99,6 +101,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
             operate::run(&config, Operation::Scrub { now, rate }, output.json)
         }
         Command::Events { kind, limit, output } => events::run(&config, kind, limit, output.json),
+        Command::Audit(asked) => audit::run(&config, asked),
         Command::Usage { scope, output } => usage::run(&config, scope, output.json),
         Command::Why { subject, output } => why::run(&config, &subject, output.json),
         Command::Backup { dir, output } => {

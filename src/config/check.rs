@@ -70,6 +70,7 @@ fn counts(config: &Config) -> Result<(), Wrong> {
     within("gc.batch", config.gc.batch, 1, 100_000)?;
     within("history.keep", config.history.keep, 1, 10_000)?;
     within("events.most", config.events.most, 1, 100_000)?;
+    within("audit.most", config.audit.most, 1, 10_000_000)?;
     within("metrics.repositories", config.metrics.repositories, 0, 10_000)?;
     within("lists.page", config.lists.page, 1, 100_000)?;
     within("lists.max_page", config.lists.max_page, 1, 100_000)

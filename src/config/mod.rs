@@ -54,6 +54,8 @@ pub struct Config {
     pub history: History,
     /// What is remembered of what happened to the store.
     pub events: Events,
+    /// What is remembered of who did what.
+    pub audit: Audit,
     /// Tag lists, the catalog and referrers.
     pub lists: Lists,
     /// The API for people and programs.

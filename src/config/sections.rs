@@ -199,6 +199,24 @@ impl Default for Events {
     }
 }
 
+/// What is remembered of who did what.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Audit {
+    /// How long an entry is kept.
+    pub keep: Span,
+    /// How many entries of each outcome are kept.
+    pub most: Count,
+    /// A file that they are appended to as well, as JSON lines.
+    pub file: Option<PathBuf>,
+}
+
+impl Default for Audit {
+    fn default() -> Self {
+        Self { keep: Span::hours(90 * 24), most: Count(100_000), file: None }
+    }
+}
+
 /// What the repositories of a scope may use together.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -15,7 +15,7 @@ use http_body::{Body, Frame, SizeHint};
 use super::listen::{Outgoing, Peer};
 use super::metrics::{Ended, HttpMetrics};
 use super::payload::{BoxError, Payload};
-use crate::auth::Caller;
+use crate::auth::{Caller, masked};
 use crate::oci::RepoName;
 use crate::store::FilePart;
 
@@ -90,7 +90,7 @@ impl Drop for Exchange {
                 tracing::$level!(
                     target: "orlop::access",
                     method = method.as_str(),
-                    path = self.uri.path(),
+                    path = &*masked(self.uri.path()),
                     status = status.as_u16(),
                     route,
                     repository = self.repository.as_ref().map(RepoName::as_str),

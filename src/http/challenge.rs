@@ -8,7 +8,7 @@ use http::{HeaderValue, Method, Uri};
 use super::query::Query;
 use super::reply::value;
 use super::{AppState, forwarded};
-use crate::auth::{Action, Denial, Wanted};
+use crate::auth::{Action, Caller, Denial, Wanted};
 use crate::oci::{Endpoint, PathError, RepoName};
 
 /// Where tokens are.
@@ -22,6 +22,8 @@ const SERVICE: &str = "orlop";
 pub(super) struct Denied {
     pub(super) denial: Denial,
     pub(super) challenge: HeaderValue,
+    /// Who it is, if that is known, and no other token of theirs would do.
+    pub(super) who: Option<Caller>,
 }
 
 impl Denied {
@@ -33,12 +35,12 @@ impl Denied {
             _ if state.door.has_tokens() => bearer(state, head, wanted),
             _ => basic(),
         };
-        Self { denial, challenge }
+        Self { denial, challenge, who: None }
     }
 
     /// Somebody who asked for a token.
     pub(super) fn for_token(denial: Denial) -> Self {
-        Self { denial, challenge: basic() }
+        Self { denial, challenge: basic(), who: None }
     }
 }
 

@@ -4,13 +4,14 @@
 //! it, by way of which proxy, and `guards.rs` whether it may pass; what is below `/v2` goes through `v2.rs`, which
 //! has a line for each endpoint and method, to a handler, a file a noun; everything else goes to an axum router.
 //! Handlers ask `Call::authorise` for their repository, and let `status.rs` say what an error is on the wire.
-//! `access.rs` writes down what became of a request when it is over.
+//! `access.rs` writes down what became of a request when it is over, `audit` who changed what and who was denied.
 //!
 //! Below `/v2` axum's router is not used: `Endpoint::parse` is the one grammar of paths, and a pull of a small
 //! blob has microseconds to live.
 
 mod access;
 pub mod api;
+mod audit;
 mod base;
 mod blobs;
 mod call;
@@ -175,9 +176,16 @@ impl App {
 
     /// Lets somebody in to do what they want, or not.
     async fn enter(&self, head: &Parts, peer: Peer, wanted: Wanted<'_>) -> Result<Caller, Denied> {
-        let decide = |caller| self.state.door.decide(&caller, wanted).map(|()| caller);
-        let caller = self.state.admit(head, peer).await.and_then(decide);
-        caller.map_err(|denial| Denied::new(denial, &self.state, head, wanted))
+        let door = &self.state.door;
+        let denied = |denial, who| Denied { who, ..Denied::new(denial, &self.state, head, wanted) };
+        let caller = self.state.admit(head, peer).await.map_err(|denial| denied(denial, None))?;
+        match door.decide(&caller, wanted) {
+            Ok(()) => Ok(caller),
+            Err(denial) => {
+                let has_another = matches!(caller, Caller::Bearer(_)) && door.could(&caller, wanted);
+                Err(denied(denial, Some(caller).filter(|_| !has_another)))
+            }
+        }
     }
 
     async fn answer_v2(
@@ -234,7 +242,7 @@ impl Answer for App {
         }
         let metrics = &self.state.metrics;
         let path = head.uri.path();
-        let (exchange, response) = if is_v2(path) {
+        let (exchange, audited, response) = if is_v2(path) {
             let endpoint = Endpoint::parse(path);
             let route = endpoint.as_ref().map_or("invalid", Endpoint::route);
             let repository = endpoint.as_ref().ok().and_then(Endpoint::name).cloned();
@@ -243,8 +251,9 @@ impl Answer for App {
             let wanted = challenge::wanted(&endpoint, &head.method, source.as_ref());
             let caller = self.enter(&head, peer, wanted).await;
             exchange.note_caller(caller.as_ref().ok());
+            let audited = audit::of_v2(&self.state, &head, peer, &endpoint, &caller);
             let response = self.answer_v2(head, incoming, &exchange, endpoint, (peer, caller)).await;
-            (exchange, response)
+            (exchange, audited, response)
         } else {
             let mut exchange = Exchange::begin(metrics, &head, peer, operations::route(path), None);
             let is_api = api::is_below(path);
@@ -253,6 +262,12 @@ impl Answer for App {
                 Some(wanted) => self.enter(&head, peer, wanted).await,
             };
             exchange.note_caller(caller.as_ref().ok());
+            let audited = match &caller {
+                Err(denied) => audit::of_refused(&self.state, &head, peer, denied, || audit::of_path(&head)),
+                // Who asks for a token shows a password there, and the API records what is asked of it.
+                Ok(_) if path == challenge::TOKENS => Some(audit::of_token(&self.state, &head, peer)),
+                Ok(_) => None,
+            };
             let response = match caller {
                 Ok(caller) => {
                     head.extensions.insert(caller);
@@ -261,8 +276,14 @@ impl Answer for App {
                 Err(denied) if is_api => api::refused(denied).map(Payload::Routed),
                 Err(denied) => Reply::from(Refusal::from(denied)).into_response(),
             };
-            (exchange, response)
+            (exchange, audited, response)
         };
+        if let Some(mut audited) = audited {
+            if let Some(claimed) = response.extensions().get() {
+                audited.claim(claimed);
+            }
+            audited.end(response.status());
+        }
         self.observed(response, exchange)
     }
 }

@@ -19,7 +19,7 @@ use super::operations::response;
 use super::query::Query;
 use super::reply::Reply;
 use super::status::Refusal;
-use crate::auth::{Caller, Denial, Token};
+use crate::auth::{Caller, Claimed, Denial, Token};
 use crate::oci::ErrorCode;
 
 /// The most bytes of a form.
@@ -45,16 +45,24 @@ pub(super) async fn issue(State(state): State<Arc<AppState>>, request: Request) 
 pub(super) async fn exchange(State(state): State<Arc<AppState>>, request: Request) -> Response<Body> {
     let (head, body) = request.into_parts();
     let peer = peer(&head);
+    let mut claimed = None;
     let answered = async {
         let form = read(body).await?;
         let form = Query::new(Some(&form));
+        let shown = form.get("refresh_token").or_else(|| form.get("password"));
+        claimed = Some(Claimed::by(form.get("username").as_deref(), shown.as_deref()));
         let caller = whoever(&state, &form, peer).await?;
         // Who renews has one that goes on.
         let renews = form.get("grant_type").is_some_and(|kind| kind == "refresh_token");
         let offline = !renews && form.get("access_type").is_some_and(|wanted| wanted == "offline");
         told(&state, &caller, &form, offline).await
     };
-    response(answered.await.unwrap_or_else(Reply::from))
+    let mut response = response(answered.await.unwrap_or_else(Reply::from));
+    // For the audit log.
+    if let Some(claimed) = claimed {
+        response.extensions_mut().insert(claimed);
+    }
+    response
 }
 
 fn peer(head: &Parts) -> Peer {

@@ -1,6 +1,7 @@
 //! What runs in the background. A [`Job`] does one bounded batch a tick and says whether more is waiting,
 //! so that requests get their turn in between; the command line runs the same ticks.
 
+mod audit;
 pub mod backup;
 mod collector;
 pub mod fsck;
@@ -20,6 +21,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 
+pub use audit::AuditUpkeep;
 pub use collector::{Collected, Collector, CollectorSettings, CollectorStatus};
 pub use pressure::{Need, Relief, Relieved, RoomMaking};
 pub use repositories::RepositoryJob;

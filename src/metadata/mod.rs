@@ -8,6 +8,7 @@
 
 mod accounting;
 mod accounts;
+mod audit;
 mod change;
 mod collection;
 mod events;
@@ -38,6 +39,7 @@ use thiserror::Error;
 
 pub use accounting::*;
 pub use accounts::*;
+pub use audit::*;
 pub use change::{Change, FixedTags, HISTORY_KEPT};
 pub use collection::{Batch, CollectionRules, Garbage};
 pub use events::{Event, EventDetails, EventKind, Events, UnknownKind};
@@ -294,6 +296,7 @@ pub trait MetadataStore:
     + Accounting
     + Quotas
     + Accounts
+    + AuditLog
     + Maintenance
     + 'static
 {
@@ -318,6 +321,7 @@ impl<T> MetadataStore for T where
         + Accounting
         + Quotas
         + Accounts
+        + AuditLog
         + Maintenance
         + 'static
 {

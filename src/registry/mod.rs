@@ -4,6 +4,7 @@
 //! [`Registry`] is the whole; [`Repository`] is one repository of it in the hands of a caller whose rights
 //! have been decided, and carries the use cases, a file a noun.
 
+mod audit;
 mod blobs;
 mod budget;
 mod clock_guard;
@@ -33,6 +34,7 @@ mod uploads;
 mod whole;
 mod writes;
 
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -92,6 +94,12 @@ pub struct Settings {
     pub events_keep: Duration,
     /// How many events of each kind are kept.
     pub events_most: usize,
+    /// How long entries of the audit log are kept.
+    pub audit_keep: Duration,
+    /// How many of each outcome are kept.
+    pub audit_most: usize,
+    /// A file that they are appended to as well, as JSON lines.
+    pub audit_file: Option<PathBuf>,
     /// Whether every change is refused.
     pub read_only: bool,
     /// What repositories may use.
@@ -116,6 +124,9 @@ impl Default for Settings {
             history_removed: Duration::from_secs(90 * 24 * 60 * 60),
             events_keep: Duration::from_secs(90 * 24 * 60 * 60),
             events_most: 1000,
+            audit_keep: Duration::from_secs(90 * 24 * 60 * 60),
+            audit_most: 100_000,
+            audit_file: None,
             read_only: false,
             quotas: Vec::new(),
             budget: None,
@@ -151,6 +162,7 @@ pub struct Registry {
     gathering: Arc<Buffers>,
     clock_guard: clock_guard::ClockGuard,
     states: events::States,
+    audit: audit::Audit,
     /// Since when every lease was written down, where there is a budget; a time as in [`Timestamp`].
     told_since: AtomicI64,
 }
@@ -182,6 +194,7 @@ impl Registry {
         let sessions = sessions::Sessions::new(settings.parallel_uploads);
         let told_since = AtomicI64::new(clock.now().0);
         let clock_guard = clock_guard::ClockGuard::of(clock.as_ref());
+        let audit = audit::Audit::new(settings.audit_file.clone());
         Arc::new(Self {
             blobs,
             metadata,
@@ -199,6 +212,7 @@ impl Registry {
             gathering: Buffers::new(writes::PIECE, IDLE_BUFFERS),
             clock_guard,
             states: events::States::default(),
+            audit,
             told_since,
         })
     }

@@ -41,4 +41,4 @@ pub use lock::{DataLock, LockError};
 pub use open::{Opened, Purpose};
 pub use restore::{Restored, restore};
 pub use run::{listen_settings, serve};
-pub use runtime::{background_runtime, runtime};
+pub use runtime::{background_runtime, leave_no_core_file, runtime};

@@ -20,7 +20,7 @@ use crate::jobs::fsck::{FsckReport, fsck};
 use crate::jobs::progress::{Progress, Step, Unit};
 use crate::jobs::scrub::{Scrub, ScrubReport};
 use crate::jobs::{Collected, Collector, Retention};
-use crate::metadata::Garbage;
+use crate::metadata::{AuditAction, Garbage};
 use crate::registry::Fault;
 
 /// What is asked for.
@@ -54,6 +54,17 @@ impl Operation {
     /// Whether it may change something.
     pub fn changes(&self) -> bool {
         matches!(self, Self::Gc { dry_run: false } | Self::Fsck { repair: true })
+    }
+
+    /// What the audit log has of it, if it does more than to tell something.
+    pub fn audited(&self) -> Option<(AuditAction, Option<String>)> {
+        Some(match self {
+            Self::Gc { dry_run: false } => (AuditAction::Gc, None),
+            Self::Fsck { repair: true } => (AuditAction::FsckRepair, None),
+            Self::Scrub { now: true, .. } => (AuditAction::Scrub, None),
+            Self::Backup { dir } => (AuditAction::Backup, Some(dir.display().to_string())),
+            Self::Gc { .. } | Self::Fsck { .. } | Self::Scrub { .. } => return None,
+        })
     }
 }
 

@@ -27,7 +27,7 @@ use crate::config::{self, Config};
 use crate::http::api::{Api, ApiSettings, Changes};
 use crate::http::listen::{ListenSettings, Peer, Tls, TlsFiles, serve as listen};
 use crate::http::{App, AppState, HttpMetrics, HttpSettings, TrustedProxies};
-use crate::jobs::{self, Job, Relief, RepositoryJob, RoomMaking, Upkeep};
+use crate::jobs::{self, AuditUpkeep, Job, Relief, RepositoryJob, RoomMaking, Upkeep};
 use crate::oci::PageLimits;
 
 /// How often the small chores are done.
@@ -126,6 +126,9 @@ impl Server {
         if let Err(error) = registry.flush_pulls().await {
             tracing::warn!(%error, "the last pulls could not be recorded");
         }
+        if let Err(error) = registry.flush_audit(true).await {
+            tracing::warn!(%error, "the end of the audit log could not be recorded");
+        }
         tracing::info!("ended");
         self.operator.opened.failures.reason()
     }
@@ -137,6 +140,8 @@ impl Server {
         let health = Arc::clone(&self.health);
         tracker.spawn(supervise("health", stop.clone(), move || keep_looking(Arc::clone(&health))));
         tasks.spawn_job(self.operator.scrub.clone(), SCRUB);
+        let audit = AuditUpkeep::new(Arc::clone(&self.operator.opened.registry));
+        tasks.spawn_job(Arc::new(audit), UPKEEP);
         if config.storage.read_only {
             return;
         }

@@ -35,6 +35,12 @@ pub(super) fn raise_descriptors(connections: usize) {
     }
 }
 
+/// Lets this process leave no core file: passwords and keys would be in it.
+pub fn leave_no_core_file() {
+    // Also systemd-coredump, which is handed the core instead, goes by this limit.
+    let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
+}
+
 /// A runtime with a bounded number of threads, for requests.
 ///
 /// # Errors

@@ -1,6 +1,7 @@
 //! The wire, over a real listener: what clients send and what they must get, right or wrong.
 
 mod api;
+mod audit;
 mod blobs;
 mod connections;
 mod door;

@@ -8,6 +8,7 @@ use orlop::metadata::{Role, Scope};
 use reqwest::{Method, RequestBuilder, Response};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use crate::api::{ANY_DIGEST, operations};
 use crate::kit::*;
@@ -258,6 +259,7 @@ fn needs(operation: &str, repository: &str) -> (Needs, String, Option<Value>) {
         | "getRepositoryHistory"
         | "getRepositoryWork" => (There(Pull), none(), None),
         "getUsage" => (There(Pull), scope, None),
+        "listAudit" => (There(Admin), scope, None),
         "listTrash" | "getPlan" => (There(Pull), about, None),
         "getWhy" => (There(Pull), format!("{about}&reference=v1"), None),
         "putTag" => (There(Push), none(), Some(json!({ "digest": ANY_DIGEST }))),
@@ -489,40 +491,36 @@ async fn what_is_taken_away_is_gone_at_once() {
 #[tokio::test]
 async fn a_body_that_comes_late_changes_nothing_for_who_is_out() {
     let house = House::new().await;
-    let late = async |head: String, body: &'static str, out: &dyn AsyncFn()| {
+    // All of a request but its last byte, and then that.
+    let begin = async |line: &str, body: &str| {
         let mut stream = house.server.connect().await;
-        let encoded = base64(&format!("keeper:{PASSWORD}"));
+        let (encoded, length) = (base64(&format!("keeper:{PASSWORD}")), body.len());
         let head = format!(
-            "{head} HTTP/1.1\r\nHost: x\r\nAuthorization: Basic {encoded}\r\nContent-Length: {}\r\n",
-            body.len()
+            "{line} HTTP/1.1\r\nHost: x\r\nAuthorization: Basic {encoded}\r\nContent-Length: {length}\r\n\
+             Content-Type: application/json\r\n\r\n{}",
+            &body[..length - 1]
         );
         stream.write_all(head.as_bytes()).await.expect("sent");
-        stream.write_all(b"Content-Type: application/json\r\n\r\n").await.expect("sent");
-        stream.write_all(&body.as_bytes()[..body.len() - 1]).await.expect("sent");
         tokio::time::sleep(Duration::from_millis(300)).await;
-        out().await;
-        stream.write_all(&body.as_bytes()[body.len() - 1..]).await.expect("sent");
+        stream
+    };
+    let end = async |mut stream: TcpStream| {
+        stream.write_all(b"}").await.expect("sent");
         let mut answer = [0; 12];
         stream.read_exact(&mut answer).await.expect("an answer");
         String::from_utf8_lossy(&answer[9..]).into_owned()
     };
     let door = &house.server.door;
-    let password =
-        || async { drop(door.set_password("keeper", Some("another one".into())).await.expect("set")) };
-    let change = "PATCH /api/v1/accounts/keeper".to_owned();
-    assert_eq!(late(change, r#"{"password":"mine again"}"#, &password).await, "401");
-    let (back, nothing) = (Some(PASSWORD.to_owned()), || async {});
-    door.set_password("keeper", back).await.expect("set");
-    assert_eq!(
-        late("PUT /v2/team/app/manifests/late".into(), "{}", &nothing).await,
-        "400",
-        "it comes that far"
-    );
-    let revoke = || async {
-        let (grantee, scope) = ("keeper".parse().expect("a grantee"), "team/".parse().expect("a scope"));
-        door.revoke(grantee, scope).await.expect("taken away");
-    };
-    assert_eq!(late("PUT /v2/team/app/manifests/late".into(), "{}", &revoke).await, "403");
+    let change = begin("PATCH /api/v1/accounts/keeper", r#"{"password":"mine again"}"#).await;
+    door.set_password("keeper", Some("another one".into())).await.expect("set");
+    assert_eq!(end(change).await, "401");
+    door.set_password("keeper", Some(PASSWORD.into())).await.expect("set");
+    let push = "PUT /v2/team/app/manifests/late";
+    assert_eq!(end(begin(push, "{}").await).await, "400", "it comes that far");
+    let begun = begin(push, "{}").await;
+    let (grantee, scope) = ("keeper".parse().expect("a grantee"), "team/".parse().expect("a scope"));
+    door.revoke(grantee, scope).await.expect("taken away");
+    assert_eq!(end(begun).await, "403");
 }
 
 /// A page of another site makes a browser ask with the password that it remembers.

@@ -7,7 +7,9 @@ use clap::Subcommand;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
 use super::accounts::{OrgCommand, TokenCommand, UserCommand};
-use super::{ListArgs, Output, RepoCommand, RetentionCommand, ServeArgs, TagCommand, TrashCommand};
+use super::{
+    AuditArgs, ListArgs, Output, RepoCommand, RetentionCommand, ServeArgs, TagCommand, TrashCommand,
+};
 use crate::cli::why::Subject;
 use crate::metadata::{EventKind, Role, Scope};
 use crate::oci::RepoName;
@@ -108,6 +110,18 @@ Examples:
         #[command(flatten)]
         output: Output,
     },
+
+    /// Tell who did what, from where, and whether they were allowed to, newest first
+    ///
+    /// Logins that failed, requests that were denied, pushes of manifests, deletes, changes of policies, accounts and
+    /// roles, and what was done by this command. Pulls are not in it, unless they were denied. What is the same within a
+    /// minute is one entry.
+    #[command(after_help = "\
+Examples:
+  orlop audit
+  orlop audit team/ --outcome denied
+  orlop audit --user ann --since 2026-01-31T00:00:00Z --json")]
+    Audit(AuditArgs),
 
     /// Check the settings, and print those that are in force
     CheckConfig(Output),

@@ -44,3 +44,33 @@ fn document() -> utoipa::openapi::OpenApi {
     let (_, described) = nouns().split_for_parts();
     Document::openapi().nest(ROOT, described)
 }
+
+#[cfg(test)]
+mod tests {
+    use http::Method;
+
+    use super::*;
+    use crate::http::audit::action;
+    use crate::metadata::AuditAction;
+
+    /// A new operation that changes something has a name in the audit log before it has a route.
+    #[test]
+    fn every_operation_that_may_change_something_is_audited() {
+        let (_, described) = nouns().split_for_parts();
+        let document = serde_json::to_value(&described).expect("JSON");
+        let paths = document["paths"].as_object().expect("paths");
+        let (mut changes, mut forgotten) = (0, Vec::new());
+        for (path, item) in paths {
+            for method in item.as_object().expect("an item").keys() {
+                let method: Method = method.to_uppercase().parse().expect("a method");
+                match action(&method, path) {
+                    None => forgotten.push(format!("{method} {path}")),
+                    Some(AuditAction::Read) => {}
+                    Some(action) => changes += usize::from(action.is_change()),
+                }
+            }
+        }
+        assert!(forgotten.is_empty(), "without a name in http/audit/operations.rs: {forgotten:?}");
+        assert!(changes > 20, "only {changes} changes were found");
+    }
+}

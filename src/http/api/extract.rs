@@ -15,6 +15,7 @@ use serde::de::{DeserializeOwned, Deserializer, Error};
 use utoipa::IntoParams;
 
 use super::{Api, Problem};
+use crate::http::audit::{About, Slot};
 use crate::oci::{self, Digest, RepoName};
 
 /// The most bytes of a body.
@@ -50,7 +51,7 @@ impl<T: DeserializeOwned + Send> FromRequestParts<Arc<Api>> for InQuery<T> {
 /// A body of JSON.
 pub(super) struct InBody<T>(pub(super) T);
 
-impl<T: DeserializeOwned> FromRequest<Arc<Api>> for InBody<T> {
+impl<T: DeserializeOwned + About> FromRequest<Arc<Api>> for InBody<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, api: &Arc<Api>) -> Result<Self, Problem> {
@@ -58,6 +59,7 @@ impl<T: DeserializeOwned> FromRequest<Arc<Api>> for InBody<T> {
             let detail = "the body must be JSON, and its Content-Type must say so";
             return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
         }
+        let slot = Slot::of(request.extensions());
         let (head, body) = request.into_parts();
         let body = Limited::new(body, MOST_BYTES).collect();
         let body = match tokio::time::timeout(PATIENCE, body).await {
@@ -75,7 +77,8 @@ impl<T: DeserializeOwned> FromRequest<Arc<Api>> for InBody<T> {
             return Err(Problem::bad("the body must be a JSON object"));
         }
         let mut json = serde_json::Deserializer::from_slice(&body);
-        let value = serde_path_to_error::deserialize(&mut json).map_err(Problem::bad)?;
+        let value: T = serde_path_to_error::deserialize(&mut json).map_err(Problem::bad)?;
+        slot.fill(value.about());
         json.end().map_err(Problem::bad)?;
         Ok(Self(value))
     }

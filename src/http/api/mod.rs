@@ -17,12 +17,14 @@
 mod access;
 mod access_tokens;
 mod accounts;
+mod audit;
 mod document;
 mod events;
 mod extract;
 mod grants;
 mod history;
 mod manifests;
+mod named;
 mod organisations;
 mod page;
 mod parameters;
@@ -53,6 +55,7 @@ use http::header::{CACHE_CONTROL, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderValue, StatusCode};
 use utoipa_axum::router::OpenApiRouter;
 
+use super::audit::record;
 use super::challenge::Denied;
 use super::status::Told;
 
@@ -61,6 +64,7 @@ use parameters::{Known, refuse_unknown};
 pub use access::{Api, ApiSettings, Changes};
 pub use access_tokens::{AccessToken, RotateRequest, TokenMade, TokenParameters, TokenRequest};
 pub use accounts::{Account, AccountMade, AccountRequest, AccountUpdate, RoleThere};
+pub use audit::{AuditParameters, Audited};
 pub use events::{EventParameters, StoreEvent};
 pub use grants::{Can, CanParameters, Grant, GrantParameters, GrantRequest};
 pub use history::{ChangeKind, Event, RollbackRequest, RolledBack};
@@ -100,6 +104,7 @@ fn nouns() -> OpenApiRouter<Arc<Api>> {
         .merge(trash::routes())
         .merge(scrub::routes())
         .merge(events::routes())
+        .merge(audit::routes())
         .merge(policies::routes())
         .merge(retention::routes())
         .merge(usage::routes())
@@ -116,6 +121,7 @@ pub fn router(api: Arc<Api>) -> Router {
     // The description would take room that it is hardly ever worth: it is made when somebody asks.
     let (routes, described) = nouns().split_for_parts();
     let known = Arc::new(Known::of(&described));
+    let registry = Arc::clone(api.registry());
     let routes = routes
         .fallback(async || Problem::new(StatusCode::NOT_FOUND, "the API has no such path"))
         .method_not_allowed_fallback(async || {
@@ -123,6 +129,7 @@ pub fn router(api: Arc<Api>) -> Router {
         })
         .layer(from_fn_with_state(known, refuse_unknown))
         .layer(from_fn(guard))
+        .layer(from_fn_with_state(registry, record))
         .with_state(api);
     Router::new().nest(ROOT, routes)
 }

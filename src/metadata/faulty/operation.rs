@@ -215,4 +215,10 @@ pub enum Operation {
     NoteTokenUses,
     /// [`crate::metadata::Accounts::forget_tokens`]
     ForgetTokens,
+    /// [`crate::metadata::AuditLog::note_audit`]
+    NoteAudit,
+    /// [`crate::metadata::AuditLog::audit`]
+    Audit,
+    /// [`crate::metadata::AuditLog::forget_audit`]
+    ForgetAudit,
 }

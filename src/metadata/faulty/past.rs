@@ -58,6 +58,25 @@ impl<S: Events> Events for Faulty<S> {
 }
 
 #[async_trait]
+impl<S: AuditLog> AuditLog for Faulty<S> {
+    async fn note_audit(
+        &self,
+        new: Vec<(Audited, AuditTimes)>,
+        again: Vec<(i64, AuditTimes)>,
+    ) -> Result<Vec<i64>> {
+        self.faults.apply(Operation::NoteAudit, self.inner.note_audit(new, again)).await
+    }
+
+    async fn audit(&self, query: &AuditQuery, limit: usize) -> Result<Vec<AuditEntry>> {
+        self.faults.apply(Operation::Audit, self.inner.audit(query, limit)).await
+    }
+
+    async fn forget_audit(&self, cutoff: Option<Timestamp>, most: usize, limit: usize) -> Result<Batch> {
+        self.faults.apply(Operation::ForgetAudit, self.inner.forget_audit(cutoff, most, limit)).await
+    }
+}
+
+#[async_trait]
 impl<S: Trash> Trash for Faulty<S> {
     async fn removed_manifests(
         &self,

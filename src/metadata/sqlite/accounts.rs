@@ -299,6 +299,8 @@ macro_rules! as_text {
     )* };
 }
 
+pub(super) use as_text;
+
 as_text!(Role, Scope, Grantee);
 
 impl ToSql for AccountKind {

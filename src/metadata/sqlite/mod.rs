@@ -7,6 +7,7 @@
 mod accounting;
 mod accounts;
 mod attached;
+mod audit;
 mod blobs;
 mod clock;
 mod codec;

@@ -5,6 +5,7 @@
 mod accounting;
 mod accounts;
 mod attached;
+mod audit;
 mod blobs;
 mod cascade;
 mod collection;
@@ -33,6 +34,7 @@ use super::MetadataStore;
 pub use accounting::*;
 pub use accounts::*;
 pub use attached::*;
+pub use audit::*;
 pub use blobs::*;
 pub use cascade::*;
 pub use collection::*;
@@ -69,6 +71,10 @@ macro_rules! metadata_store_suite {
             what_a_team_has_ends_with_it
             tokens_end
             tokens_make_room_for_others_of_their_kind
+            what_was_audited_is_told
+            the_audit_log_is_searched
+            old_audit_entries_are_forgotten
+            audit_entries_are_bounded_for_each_outcome
             a_new_upload_is_found_in_its_repository
             progress_is_noted
             an_intent_is_listed_until_it_is_forgotten

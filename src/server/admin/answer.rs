@@ -20,6 +20,7 @@ use tokio::sync::mpsc;
 use super::{Line, Status};
 use crate::http::api::{self, Api};
 use crate::jobs::progress::Step;
+use crate::metadata::{AuditOutcome, Audited, Origin, Scope};
 use crate::server::health::Health;
 use crate::server::operations::{Operation, Operator};
 
@@ -101,10 +102,14 @@ fn run(operator: Arc<Operator>, operation: Operation) -> Response {
         let last = tokio::select! {
             last = outcome(&operator, &operation, &lines) => last,
             () = gone.closed() => {
+                audit(&operator, &operation, AuditOutcome::Failed).await;
                 tracing::info!(%operation, "given up, for its caller has gone");
                 return;
             }
         };
+        let failed = matches!(last, Line::Error(_));
+        // Before the last line: on a stopped store the process ends then.
+        audit(&operator, &operation, if failed { AuditOutcome::Failed } else { AuditOutcome::Allowed }).await;
         let _ = lines.send(encode(&last)).await;
     });
     let next = async |mut answer: mpsc::Receiver<Bytes>| {
@@ -112,6 +117,17 @@ fn run(operator: Arc<Operator>, operation: Operation) -> Response {
         Some((Ok::<_, std::convert::Infallible>(line), answer))
     };
     Response::new(Body::from_stream(stream::unfold(answer, next)))
+}
+
+/// Records in the audit log what came of an operation.
+async fn audit(operator: &Operator, operation: &Operation, outcome: AuditOutcome) {
+    let Some((action, subject)) = operation.audited() else { return };
+    let (user, token, from, scope, status) = (None, None, Origin::Machine, Scope::All, None);
+    let registry = &operator.opened.registry;
+    registry.audit(Audited { user, token, from, action, scope, subject, outcome, status }, None);
+    if let Err(error) = registry.flush_audit(false).await {
+        tracing::warn!(%error, "the audit log could not be written; it is tried again");
+    }
 }
 
 async fn outcome(operator: &Operator, operation: &Operation, lines: &mpsc::Sender<Bytes>) -> Line {

@@ -22,7 +22,7 @@ use crate::auth::{Action, By, Caller, Denial, Door, Wanted};
 use crate::http::Health;
 use crate::http::listen::Peer;
 use crate::jobs::{Collector, Retention, Scrub};
-use crate::metadata::{ListQuery, RepositoryEntry, Scope};
+use crate::metadata::{ListQuery, MetadataStore, RepositoryEntry, Scope};
 use crate::oci::RepoName;
 use crate::registry::{Page, Registry, Repository};
 
@@ -68,6 +68,11 @@ impl Api {
         let (started_at, report) = (registry.clock().now(), Semaphore::new(1));
         let view = View { registry, collector, health, scrub, settings, retention, started_at, report };
         Self { view, door }
+    }
+
+    /// The registry.
+    pub(super) fn registry(&self) -> &Arc<Registry> {
+        &self.view.registry
     }
 }
 
@@ -179,6 +184,11 @@ impl Asker {
             Caller::Stranger if !trusted => Err(refusal(Denial::Unknown, CHANGES)),
             _ => Ok(()),
         }
+    }
+
+    /// The facts, for what was decided by [`Self::administers`].
+    pub(super) fn metadata(&self) -> &Arc<dyn MetadataStore> {
+        self.api.view.registry.metadata()
     }
 
     /// Who changes accounts, and when.

@@ -9,9 +9,10 @@ use crate::metadata::sqlite::listings::{repositories_page, tags_page};
 
 /// Every source with statements that must be quick; not `verify.rs`, `usage.rs` and `holdings.rs`, which look
 /// at everything of a kind, aside.
-const SOURCES: [(&str, &str); 28] = [
+const SOURCES: [(&str, &str); 29] = [
     ("accounting", include_str!("../accounting.rs")),
     ("attached", include_str!("../attached.rs")),
+    ("audit", include_str!("../audit.rs")),
     ("blobs", include_str!("../blobs.rs")),
     ("collection", include_str!("../collection.rs")),
     ("deletion", include_str!("../deletion.rs")),

@@ -1,0 +1,40 @@
+//! Text of clients as people may read it, on a terminal too.
+
+use crate::auth::masked;
+
+/// `text` without secrets, with what terminals obey or do not show written out, and not longer than `most` letters.
+pub(super) fn readable(text: &str, most: usize) -> String {
+    let text = masked(text);
+    let mut shown = String::new();
+    for (at, letter) in text.chars().enumerate() {
+        if at == most {
+            shown.push('…');
+            break;
+        }
+        match letter {
+            '\'' | '"' => shown.push(letter),
+            letter if is_invisible(letter) => shown.extend(letter.escape_unicode()),
+            letter => shown.extend(letter.escape_debug()),
+        }
+    }
+    shown
+}
+
+/// Whether a letter turns the others round, or cannot be seen.
+fn is_invisible(letter: char) -> bool {
+    matches!(letter, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_terminal_obeys_nothing_of_it() {
+        assert_eq!(readable("it's \"ann\" ä", 64), "it's \"ann\" ä");
+        assert_eq!(readable("a\u{1b}[2J\n\u{9b}b", 64), "a\\u{1b}[2J\\n\\u{9b}b");
+        assert_eq!(readable("a\u{202e}b\u{200b}", 64), "a\\u{202e}b\\u{200b}");
+        assert_eq!(readable("äbcdef", 3), "äbc…");
+        assert_eq!(readable("orlop_abc_secret", 64), "orlop_abc_…");
+    }
+}

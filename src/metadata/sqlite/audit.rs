@@ -1,0 +1,132 @@
+//! The audit log.
+
+use async_trait::async_trait;
+use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSqlOutput, ValueRef};
+use rusqlite::{Connection, OptionalExtension, Row, ToSql, params};
+
+use super::accounts::as_text;
+use super::{Durability, SqliteMetadata};
+use crate::clock::Timestamp;
+use crate::metadata::{
+    AuditAction, AuditEntry, AuditLog, AuditOutcome, AuditQuery, AuditTimes, Audited, Batch, Origin, Result,
+};
+
+as_text!(AuditAction, AuditOutcome, Origin);
+
+#[async_trait]
+impl AuditLog for SqliteMetadata {
+    async fn note_audit(
+        &self,
+        new: Vec<(Audited, AuditTimes)>,
+        again: Vec<(i64, AuditTimes)>,
+    ) -> Result<Vec<i64>> {
+        self.write_behind(Durability::Lazy, move |c| {
+            let mut count =
+                c.prepare_cached("UPDATE audit SET count = count + ?2, last_at = ?3 WHERE id = ?1")?;
+            for (id, times) in &again {
+                count.execute(params![id, times.count.cast_signed(), times.last])?;
+            }
+            new.iter().map(|(audited, times)| insert(c, audited, times)).collect()
+        })
+        .await
+    }
+
+    async fn audit(&self, query: &AuditQuery, limit: usize) -> Result<Vec<AuditEntry>> {
+        let query = query.clone();
+        // What is seldom is looked for in all there is: an index for each question would cost each entry.
+        self.read_aside(move |c| {
+            let AuditQuery { user, scope, action, outcome, since, until, before } = &query;
+            c.prepare_cached(
+                "SELECT id, at, last_at, count, account, token, origin, action, scope, subject, outcome, status
+                 FROM audit
+                 WHERE id < ?1 AND (?2 IS NULL OR account = ?2) AND (?3 IS NULL OR action = ?3)
+                   AND (?4 IS NULL OR outcome = ?4) AND last_at >= ?5 AND at < ?6
+                   AND (?7 = '' OR scope = ?7 OR (?7 LIKE '%/' AND substr(scope, 1, length(?7)) = ?7))
+                 ORDER BY id DESC LIMIT ?8",
+            )?
+            .query_map(
+                params![
+                    before.unwrap_or(i64::MAX),
+                    user,
+                    action,
+                    outcome,
+                    since.unwrap_or(Timestamp(i64::MIN)),
+                    until.unwrap_or(Timestamp(i64::MAX)),
+                    scope,
+                    limit.cast_signed()
+                ],
+                entry,
+            )?
+            .collect()
+        })
+        .await
+    }
+
+    async fn forget_audit(&self, cutoff: Option<Timestamp>, most: usize, limit: usize) -> Result<Batch> {
+        let cutoff = cutoff.unwrap_or(Timestamp(i64::MIN));
+        // Nearly always there is nothing to forget, and no need to wait for the writer.
+        if self.read(|c| superfluous(c, cutoff, most, 1))?.is_empty() {
+            return Ok(Batch::default());
+        }
+        self.write_behind(Durability::Lazy, move |c| {
+            let found = superfluous(c, cutoff, most, limit)?;
+            let mut forget = c.prepare_cached("DELETE FROM audit WHERE id = ?1")?;
+            let mut changed = 0;
+            for id in &found {
+                changed += forget.execute([id])? as u64;
+            }
+            Ok(Batch { changed, more: found.len() >= limit })
+        })
+        .await
+    }
+}
+
+fn insert(c: &Connection, audited: &Audited, times: &AuditTimes) -> rusqlite::Result<i64> {
+    let Audited { user, token, from, action, scope, subject, outcome, status } = audited;
+    let (at, last_at, count) = (times.first, times.last, times.count.cast_signed());
+    c.prepare_cached(
+        "INSERT INTO audit (at, last_at, count, account, token, origin, action, scope, subject, outcome, status)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+    )?
+    .insert(params![at, last_at, count, user, token, from, action, scope, subject, outcome, status])
+}
+
+fn entry(row: &Row<'_>) -> rusqlite::Result<AuditEntry> {
+    let count = row.get::<_, i64>(3)?.cast_unsigned();
+    Ok(AuditEntry {
+        id: row.get(0)?,
+        times: AuditTimes { first: row.get(1)?, last: row.get(2)?, count },
+        audited: Audited {
+            user: row.get(4)?,
+            token: row.get(5)?,
+            from: row.get(6)?,
+            action: row.get(7)?,
+            scope: row.get(8)?,
+            subject: row.get(9)?,
+            outcome: row.get(10)?,
+            status: row.get(11)?,
+        },
+    })
+}
+
+/// Up to about `limit` entries that are too old or, of their outcome, too many.
+fn superfluous(c: &Connection, cutoff: Timestamp, most: usize, limit: usize) -> rusqlite::Result<Vec<i64>> {
+    let ids = |row: &Row<'_>| row.get::<_, i64>(0);
+    let mut old = c.prepare_cached(
+        "SELECT id FROM audit WHERE last_at <= ?1 AND id < (SELECT max(id) FROM audit) ORDER BY last_at LIMIT ?2",
+    )?;
+    let mut found =
+        old.query_map(params![cutoff, limit.cast_signed()], ids)?.collect::<rusqlite::Result<Vec<_>>>()?;
+    let mut first_too_many =
+        c.prepare_cached("SELECT id FROM audit WHERE outcome = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2")?;
+    let mut too_many =
+        c.prepare_cached("SELECT id FROM audit WHERE outcome = ?1 AND id <= ?2 ORDER BY id LIMIT ?3")?;
+    for outcome in AuditOutcome::ALL {
+        let first = first_too_many.query_row(params![outcome, most.max(1).cast_signed()], ids).optional()?;
+        if let Some(first) = first.filter(|_| found.len() < limit) {
+            let rows = too_many.query_map(params![outcome, first, limit.cast_signed()], ids)?;
+            found.extend(rows.collect::<rusqlite::Result<Vec<_>>>()?);
+        }
+    }
+    Ok(found)
+}
