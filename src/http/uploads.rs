@@ -32,20 +32,21 @@ pub(super) async fn begin(call: Call<'_>, name: RepoName) -> Answered {
     Ok(call.with_warnings(progress(&call, StatusCode::ACCEPTED, &repository, id, 0)))
 }
 
-/// Mounts a blob from where the client says that it is, or from anywhere if it does not say.
+/// Mounts a blob from where the client says that it is, or from anywhere that it may pull from if it does not say. What it
+/// may not pull is not there: clients upload it then, and learn nothing.
 async fn is_mounted(call: &Call<'_>, repository: &Repository, digest: &Digest) -> Result<bool, Refusal> {
-    let everything = Wanted::Scope(&Scope::All, Action::Pull);
-    let from = match call.query().get("from").filter(|from| !from.is_empty()) {
-        // Whether some repository has it is for those to know who may read them all.
-        None if !call.could(everything) => return Ok(false),
-        None => None,
-        Some(from) => match from.parse::<RepoName>() {
-            // As if it had nothing: clients upload it then, and learn nothing of what they may not read.
-            Ok(from) if !call.may(Wanted::Repository(&from, Action::Pull)) => return Ok(false),
-            Ok(from) => Some(from),
-            // A repository that cannot be has no blobs. Clients go on with the upload that they get then.
-            Err(_) => return Ok(false),
-        },
+    let query = call.query();
+    let from = match query.get("from").filter(|from| !from.is_empty()).map(|from| from.parse::<RepoName>()) {
+        Some(Ok(from)) if call.may(Wanted::Repository(&from, Action::Pull)) => Some(from),
+        // A repository that cannot be has no blobs either.
+        Some(_) => return Ok(false),
+        None if call.could(Wanted::Scope(&Scope::All, Action::Pull)) => None,
+        None => {
+            let mut sources = repository.repositories_with(digest).await?.into_iter();
+            let readable = sources.find(|name| call.could(Wanted::Repository(name, Action::Pull)));
+            let Some(source) = readable else { return Ok(false) };
+            Some(source)
+        }
     };
     Ok(repository.mount(digest, from.as_ref()).await?.is_some())
 }

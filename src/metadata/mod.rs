@@ -158,6 +158,9 @@ pub trait Blobs: Send + Sync {
         now: Timestamp,
     ) -> Result<Mount>;
 
+    /// Up to `limit` repositories, in no order, that serve a blob.
+    async fn blob_repositories(&self, digest: &Digest, limit: usize) -> Result<Vec<RepoName>>;
+
     /// Hides a blob from `repo`, to be collected after the trash time unless something unhides it.
     async fn delete_blob(&self, repo: &RepoName, digest: &Digest, now: Timestamp) -> Result<Deletion>;
 

@@ -7,6 +7,9 @@ use crate::metadata::{BlobRecord, Condition, Deletion, Mount, Renewal, Target, s
 use crate::oci::{BlobKey, Digest, RepoName};
 use crate::store::{Content, StoreError};
 
+/// In how many repositories a blob is looked for that somebody may mount from: a base image is in nearly all.
+const MOST_SOURCES: usize = 1000;
+
 impl Repository {
     /// A blob that this repository serves. Leases it to a caller who may push.
     ///
@@ -61,6 +64,14 @@ impl Repository {
             Mount::Missing => Ok(None),
             Mount::Refused(over) => Err(Fault::OverQuota(over).into()),
         }
+    }
+
+    /// Some repositories that serve a blob, for whoever may not mount it from anywhere.
+    ///
+    /// # Errors
+    /// [`Fault`].
+    pub async fn repositories_with(&self, digest: &Digest) -> Result<Vec<RepoName>, Fault> {
+        Ok(self.registry.metadata.blob_repositories(digest, MOST_SOURCES).await?)
     }
 
     /// Takes a blob away from this repository.

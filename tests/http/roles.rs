@@ -395,6 +395,10 @@ async fn a_mount_leaks_nothing() {
     }
     assert_eq!(mount(&Comes::As("pusher"), &digest(b"team/app").to_string(), "&from=team/app").await, 201);
     assert_eq!(mount(&Comes::As("admin"), &there, "").await, 201);
+    let open = digest(b"public/app").to_string();
+    for theirs in [digest(b"team/app").to_string(), open] {
+        assert_eq!(mount(&Comes::As("pusher"), &theirs, "").await, 201, "it is where they may pull");
+    }
     // Whose token is for less than they may do gets another; whose is for all that they may do goes on.
     let push: &[&str] = &["repository:team/new:pull,push"];
     let bearer = Comes::Bearer(Some("pusher"), push);

@@ -89,6 +89,10 @@ impl<S: Blobs> Blobs for Faulty<S> {
         self.faults.apply(Operation::MountBlob, self.inner.mount_blob(repo, digest, from, now)).await
     }
 
+    async fn blob_repositories(&self, digest: &Digest, limit: usize) -> Result<Vec<RepoName>> {
+        self.faults.apply(Operation::BlobRepositories, self.inner.blob_repositories(digest, limit)).await
+    }
+
     async fn delete_blob(&self, repo: &RepoName, digest: &Digest, now: Timestamp) -> Result<Deletion> {
         self.faults.apply(Operation::DeleteBlob, self.inner.delete_blob(repo, digest, now)).await
     }

@@ -29,6 +29,8 @@ pub enum Operation {
     RenewLease,
     /// [`crate::metadata::Blobs::mount_blob`]
     MountBlob,
+    /// [`crate::metadata::Blobs::blob_repositories`]
+    BlobRepositories,
     /// [`crate::metadata::Blobs::delete_blob`]
     DeleteBlob,
     /// [`crate::metadata::Blobs::mark_blob`]

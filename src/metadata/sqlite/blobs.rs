@@ -74,6 +74,20 @@ impl Blobs for SqliteMetadata {
         .await
     }
 
+    async fn blob_repositories(&self, wanted: &Digest, limit: usize) -> Result<Vec<RepoName>> {
+        self.read(|c| {
+            let mut query = c.prepare_cached(
+                "SELECT r.name FROM links l JOIN repositories r ON r.id = l.repo
+                 WHERE l.digest = ?1 AND l.hidden_at IS NULL LIMIT ?2",
+            )?;
+            query
+                .query_map(params![digest(wanted), limit.cast_signed()], |row| {
+                    super::name_from(&row.get::<_, String>(0)?, 0)
+                })?
+                .collect()
+        })
+    }
+
     async fn delete_blob(&self, repo: &RepoName, wanted: &Digest, now: Timestamp) -> Result<Deletion> {
         let (repo, target) = (repo.clone(), digest(wanted));
         self.write(Durability::Full, move |c| {

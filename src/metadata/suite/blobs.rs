@@ -137,3 +137,19 @@ pub async fn a_held_blob_is_not_deleted(s: &Scene) {
     assert_eq!(s.delete_blob("app", "layer", 4).await, Deletion::Done);
     assert!(!s.has_blob("app", "layer").await);
 }
+
+/// Whoever may not read everything is told where a blob is, to choose from.
+pub async fn a_blob_is_found_in_its_repositories(s: &Scene) {
+    s.push("app", "a", 0).await;
+    s.push("other", "a", 0).await;
+    s.push("other", "b", 0).await;
+    let found = async |name: &str, limit: usize| {
+        let mut found = s.store.blob_repositories(&digest(name), limit).await.expect("an answer");
+        found.sort();
+        found
+    };
+    assert_eq!(found("a", 9).await, [repo("app"), repo("other")]);
+    assert_eq!((found("a", 1).await.len(), found("none", 9).await.len()), (1, 0));
+    s.store.delete_blob(&repo("other"), &digest("a"), at(0)).await.expect("an answer");
+    assert_eq!(found("a", 9).await, [repo("app")], "what is hidden is not there");
+}

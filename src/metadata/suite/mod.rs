@@ -90,6 +90,7 @@ macro_rules! metadata_store_suite {
             another_generation_is_not_marked
             a_blob_is_mounted_from_a_repository
             a_blob_is_mounted_from_anywhere
+            a_blob_is_found_in_its_repositories
             a_mount_misses_where_the_source_has_nothing
             a_deleted_blob_is_hidden
             a_push_unhides
