@@ -16,6 +16,9 @@ use crate::registry::{
     BlobError, ClientError, DeleteError, Fault, ManifestError, PutManifestError, UploadError,
 };
 
+/// What somebody is told who may not.
+const DENIED: &str = "requested access to the resource is denied: no role of this user allows it";
+
 /// When to come back after "too many".
 const RETRY: Duration = Duration::from_secs(5);
 
@@ -142,10 +145,9 @@ pub(super) fn denied(denied: Denied) -> Told {
             let message = "this registry wants to know who you are: log in with a user and password";
             (StatusCode::UNAUTHORIZED, Some((WWW_AUTHENTICATE, denied.challenge)), message.into())
         }
-        // Clients show it to people: whether there is such a repository must not be in it.
-        Denial::Forbidden => {
-            (StatusCode::FORBIDDEN, None, "requested access to the resource is denied".into())
-        }
+        // Clients show it to people: whether there is such a repository must not be in it. In the code's usual words
+        // alone Docker does not take it for an answer, and tries again for a minute.
+        Denial::Forbidden => (StatusCode::FORBIDDEN, None, DENIED.into()),
         Denial::Wait(wait) => too_many("wrong passwords", wait),
     }
 }
