@@ -1,14 +1,13 @@
 //! Accounts as records.
 
 use async_trait::async_trait;
-use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSqlOutput, ValueRef};
-use rusqlite::{Connection, Row, ToSql, params};
+use rusqlite::{Connection, Params, Row, params};
 
 use super::{Durability, SqliteMetadata};
 use crate::clock::Timestamp;
 use crate::metadata::{
-    AccountChange, AccountKind, AccountOutcome, AccountRecord, AccountRecords, Accounts, GrantRecord,
-    Grantee, MOST_TOKENS, Result, Role, Scope, Team, TokenRecord,
+    AccountChange, AccountOutcome, AccountRecord, AccountRecords, Accounts, GrantRecord, Grantee,
+    MOST_TOKENS, Result, Role, Scope, Team, TokenRecord,
 };
 
 #[async_trait]
@@ -114,103 +113,135 @@ fn grant(row: &Row<'_>) -> rusqlite::Result<GrantRecord> {
 }
 
 fn make(c: &Connection, change: &AccountChange) -> rusqlite::Result<AccountOutcome> {
-    let execute = |sql: &str, params: &[&dyn ToSql]| c.prepare_cached(sql)?.execute(params);
-    let added = |rows: usize| if rows > 0 { AccountOutcome::Done } else { AccountOutcome::Taken };
-    let found = |rows: usize| if rows > 0 { AccountOutcome::Done } else { AccountOutcome::Unknown };
+    use AccountChange::{
+        Add, AddOrganisation, AddTeam, AddToken, Grant, Join, Leave, Remove, RemoveOrganisation, RemoveTeam,
+        RemoveToken, Revoke, SetDisabled, SetPassword,
+    };
     match change {
-        AccountChange::Add(account, grants) => add(c, account, grants).map(added),
-        AccountChange::SetPassword(name, hash) => {
-            // Whoever knew the old password may have made them. A robot's were made for it.
-            execute(
-                "DELETE FROM access_tokens WHERE account = ?1 AND (bound IS NOT NULL OR EXISTS (
-                     SELECT 1 FROM accounts WHERE name = ?1 AND kind <> 'robot'))",
-                &[name],
-            )?;
-            execute("UPDATE accounts SET password = ?2 WHERE name = ?1", &[name, hash]).map(found)
+        Add(account, grants) => add(c, account, grants),
+        SetPassword(name, hash) => set_password(c, name, hash),
+        SetDisabled(name, disabled) => {
+            found(execute(c, "UPDATE accounts SET disabled = ?2 WHERE name = ?1", params![name, disabled])?)
         }
-        AccountChange::SetDisabled(name, disabled) => {
-            execute("UPDATE accounts SET disabled = ?2 WHERE name = ?1", &[name, disabled]).map(found)
-        }
-        AccountChange::Remove(name) => {
-            let removed = execute("DELETE FROM accounts WHERE name = ?1", &[name])?;
-            if removed > 0 {
-                forget(c, name)?;
-            }
-            Ok(found(removed))
-        }
-        AccountChange::AddToken(token) => add_token(c, token),
-        AccountChange::RemoveToken(id) => {
-            execute("DELETE FROM access_tokens WHERE id = ?1", &[id]).map(found)
-        }
-        AccountChange::AddOrganisation(name, at, by) => execute(
+        Remove(name) => remove(c, name),
+        AddToken(token) => add_token(c, token),
+        RemoveToken(id) => found(execute(c, "DELETE FROM access_tokens WHERE id = ?1", [id])?),
+        AddOrganisation(name, at, by) => added(execute(
+            c,
             "INSERT INTO organisations (name, created_at, actor) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
-            &[name, at, by],
-        )
-        .map(added),
-        AccountChange::RemoveOrganisation(name) => {
-            execute("DELETE FROM members WHERE organisation = ?1", &[name])?;
-            execute(
-                "DELETE FROM grants WHERE grantee IN (SELECT ?1 || '/' || name FROM teams WHERE organisation = ?1)",
-                &[name],
-            )?;
-            execute("DELETE FROM teams WHERE organisation = ?1", &[name])?;
-            execute("DELETE FROM organisations WHERE name = ?1", &[name]).map(found)
-        }
-        AccountChange::AddTeam(Team { organisation, name }) => {
-            let mut known = c.prepare_cached("SELECT 1 FROM organisations WHERE name = ?1")?;
-            if !known.exists([organisation])? {
-                return Ok(AccountOutcome::Unknown);
-            }
-            execute(
-                "INSERT INTO teams (organisation, name) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
-                &[organisation, name],
-            )
-            .map(added)
-        }
-        AccountChange::RemoveTeam(team @ Team { organisation, name }) => {
-            execute("DELETE FROM members WHERE organisation = ?1 AND team = ?2", &[organisation, name])?;
-            execute("DELETE FROM grants WHERE grantee = ?1", &[&team.to_string()])?;
-            execute("DELETE FROM teams WHERE organisation = ?1 AND name = ?2", &[organisation, name])
-                .map(found)
-        }
-        AccountChange::Join(team, account) => {
-            if !has_team(c, team)? {
-                return Ok(AccountOutcome::Unknown);
-            }
-            execute(
-                "INSERT INTO members (organisation, team, account) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
-                &[&team.organisation, &team.name, account],
-            )
-            .map(added)
-        }
-        AccountChange::Leave(Team { organisation, name }, account) => execute(
+            params![name, at, by],
+        )?),
+        RemoveOrganisation(name) => remove_organisation(c, name),
+        AddTeam(team) => add_team(c, team),
+        RemoveTeam(team) => remove_team(c, team),
+        Join(team, account) => join(c, team, account),
+        Leave(Team { organisation, name }, account) => found(execute(
+            c,
             "DELETE FROM members WHERE organisation = ?1 AND team = ?2 AND account = ?3",
-            &[organisation, name, account],
-        )
-        .map(found),
-        AccountChange::Grant(grant) => {
-            if let Grantee::Team(team) = &grant.grantee
-                && !has_team(c, team)?
-            {
-                return Ok(AccountOutcome::Unknown);
-            }
-            set_grant(c, grant).map(found)
-        }
-        AccountChange::Revoke(grantee, scope) => {
-            execute("DELETE FROM grants WHERE grantee = ?1 AND scope = ?2", &[grantee, scope]).map(found)
-        }
+            [organisation, name, account],
+        )?),
+        Grant(grant) => give(c, grant),
+        Revoke(grantee, scope) => found(execute(
+            c,
+            "DELETE FROM grants WHERE grantee = ?1 AND scope = ?2",
+            params![grantee, scope],
+        )?),
     }
 }
 
-fn add(c: &Connection, account: &AccountRecord, grants: &[(Scope, Role)]) -> rusqlite::Result<usize> {
+fn execute(c: &Connection, sql: &str, params: impl Params) -> rusqlite::Result<usize> {
+    c.prepare_cached(sql)?.execute(params)
+}
+
+/// What became of something new, of which so many rows were added.
+fn added(rows: usize) -> rusqlite::Result<AccountOutcome> {
+    Ok(if rows > 0 { AccountOutcome::Done } else { AccountOutcome::Taken })
+}
+
+/// What became of something that had to be there, of which so many rows were changed.
+fn found(rows: usize) -> rusqlite::Result<AccountOutcome> {
+    Ok(if rows > 0 { AccountOutcome::Done } else { AccountOutcome::Unknown })
+}
+
+fn set_password(c: &Connection, name: &str, hash: &str) -> rusqlite::Result<AccountOutcome> {
+    // Whoever knew the old password may have made them. A robot's were made for it.
+    execute(
+        c,
+        "DELETE FROM access_tokens WHERE account = ?1 AND (bound IS NOT NULL OR EXISTS (
+             SELECT 1 FROM accounts WHERE name = ?1 AND kind <> 'robot'))",
+        [name],
+    )?;
+    found(execute(c, "UPDATE accounts SET password = ?2 WHERE name = ?1", [name, hash])?)
+}
+
+fn remove(c: &Connection, name: &str) -> rusqlite::Result<AccountOutcome> {
+    let removed = execute(c, "DELETE FROM accounts WHERE name = ?1", [name])?;
+    if removed > 0 {
+        forget(c, name)?;
+    }
+    found(removed)
+}
+
+fn remove_organisation(c: &Connection, name: &str) -> rusqlite::Result<AccountOutcome> {
+    execute(c, "DELETE FROM members WHERE organisation = ?1", [name])?;
+    execute(
+        c,
+        "DELETE FROM grants WHERE grantee IN (SELECT ?1 || '/' || name FROM teams WHERE organisation = ?1)",
+        [name],
+    )?;
+    execute(c, "DELETE FROM teams WHERE organisation = ?1", [name])?;
+    found(execute(c, "DELETE FROM organisations WHERE name = ?1", [name])?)
+}
+
+fn add_team(c: &Connection, Team { organisation, name }: &Team) -> rusqlite::Result<AccountOutcome> {
+    if !c.prepare_cached("SELECT 1 FROM organisations WHERE name = ?1")?.exists([organisation])? {
+        return Ok(AccountOutcome::Unknown);
+    }
+    added(execute(
+        c,
+        "INSERT INTO teams (organisation, name) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
+        [organisation, name],
+    )?)
+}
+
+fn remove_team(c: &Connection, team: &Team) -> rusqlite::Result<AccountOutcome> {
+    let key = [&team.organisation, &team.name];
+    execute(c, "DELETE FROM members WHERE organisation = ?1 AND team = ?2", key)?;
+    execute(c, "DELETE FROM grants WHERE grantee = ?1", [team.to_string()])?;
+    found(execute(c, "DELETE FROM teams WHERE organisation = ?1 AND name = ?2", key)?)
+}
+
+fn join(c: &Connection, team: &Team, account: &str) -> rusqlite::Result<AccountOutcome> {
+    if !has_team(c, team)? {
+        return Ok(AccountOutcome::Unknown);
+    }
+    added(execute(
+        c,
+        "INSERT INTO members (organisation, team, account) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
+        [&team.organisation, &team.name, account],
+    )?)
+}
+
+fn give(c: &Connection, grant: &GrantRecord) -> rusqlite::Result<AccountOutcome> {
+    match &grant.grantee {
+        Grantee::Team(team) if !has_team(c, team)? => Ok(AccountOutcome::Unknown),
+        _ => found(set_grant(c, grant)?),
+    }
+}
+
+fn add(
+    c: &Connection,
+    account: &AccountRecord,
+    grants: &[(Scope, Role)],
+) -> rusqlite::Result<AccountOutcome> {
     let AccountRecord { name, kind, password, disabled, created_at, by } = account;
-    let added = c
+    let rows = c
         .prepare_cached(
             "INSERT INTO accounts (name, kind, password, disabled, created_at, actor)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO NOTHING",
         )?
         .execute(params![name, kind, password, disabled, created_at, by])?;
-    if added > 0 {
+    if rows > 0 {
         // Nobody inherits what a user of a file had who was called the same.
         forget(c, name)?;
         for (scope, role) in grants {
@@ -219,14 +250,14 @@ fn add(c: &Connection, account: &AccountRecord, grants: &[(Scope, Role)]) -> rus
             set_grant(c, &GrantRecord { grantee, scope, role, set_at, by })?;
         }
     }
-    Ok(added)
+    added(rows)
 }
 
 /// Takes away all that somebody of this name has.
 fn forget(c: &Connection, name: &str) -> rusqlite::Result<()> {
-    c.prepare_cached("DELETE FROM access_tokens WHERE account = ?1")?.execute([name])?;
-    c.prepare_cached("DELETE FROM members WHERE account = ?1")?.execute([name])?;
-    c.prepare_cached("DELETE FROM grants WHERE grantee = ?1")?.execute([name])?;
+    execute(c, "DELETE FROM access_tokens WHERE account = ?1", [name])?;
+    execute(c, "DELETE FROM members WHERE account = ?1", [name])?;
+    execute(c, "DELETE FROM grants WHERE grantee = ?1", [name])?;
     Ok(())
 }
 
@@ -256,7 +287,7 @@ fn add_token(c: &Connection, token: &TokenRecord) -> rusqlite::Result<AccountOut
         )?
         .execute(params![account, there - MOST_TOKENS + 1])?;
     }
-    let added = c
+    let rows = c
         .prepare_cached(
             "INSERT INTO access_tokens (id, account, name, hash, role, scope, bound, created_at, expires_at,
                                         used_at)
@@ -274,53 +305,10 @@ fn add_token(c: &Connection, token: &TokenRecord) -> rusqlite::Result<AccountOut
             token.expires_at,
             token.used_at
         ])?;
-    Ok(if added > 0 { AccountOutcome::Done } else { AccountOutcome::Taken })
+    added(rows)
 }
 
 fn has_team(c: &Connection, team: &Team) -> rusqlite::Result<bool> {
     c.prepare_cached("SELECT 1 FROM teams WHERE organisation = ?1 AND name = ?2")?
         .exists([&team.organisation, &team.name])
-}
-
-/// Texts that have a grammar.
-macro_rules! as_text {
-    ($($type:ty),*) => { $(
-        impl ToSql for $type {
-            fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-                Ok(self.to_string().into())
-            }
-        }
-
-        impl FromSql for $type {
-            fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
-                value.as_str()?.parse().map_err(FromSqlError::other)
-            }
-        }
-    )* };
-}
-
-pub(super) use as_text;
-
-as_text!(Role, Scope, Grantee);
-
-impl ToSql for AccountKind {
-    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        Ok(match self {
-            Self::Bootstrap => "bootstrap",
-            Self::Person => "person",
-            Self::Robot => "robot",
-        }
-        .into())
-    }
-}
-
-impl FromSql for AccountKind {
-    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
-        match value.as_str()? {
-            "bootstrap" => Ok(Self::Bootstrap),
-            "person" => Ok(Self::Person),
-            "robot" => Ok(Self::Robot),
-            _ => Err(FromSqlError::InvalidType),
-        }
-    }
 }

@@ -2,9 +2,10 @@
 
 use async_trait::async_trait;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSqlOutput, ValueRef};
-use rusqlite::{Connection, OptionalExtension, Row, ToSql, params};
+use rusqlite::{Connection, Row, ToSql, params};
 
-use super::accounts::as_text;
+use super::codec::as_text;
+use super::superfluous::Kept;
 use super::{Durability, SqliteMetadata};
 use crate::clock::Timestamp;
 use crate::metadata::{
@@ -12,6 +13,15 @@ use crate::metadata::{
 };
 
 as_text!(AuditAction, AuditOutcome, Origin);
+
+/// What of them is kept, by their age and outcome.
+const KEPT: Kept = Kept {
+    old: "SELECT id FROM audit WHERE last_at <= ?1 AND id < (SELECT max(id) FROM audit) ORDER BY last_at LIMIT ?2",
+    first_too_many: "SELECT id FROM audit WHERE outcome = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2",
+    too_many: "SELECT id FROM audit WHERE outcome = ?1 AND id <= ?2 ORDER BY id LIMIT ?3",
+    delete: "DELETE FROM audit WHERE id = ?1",
+    kinds: || AuditOutcome::ALL.iter().map(ToString::to_string).collect(),
+};
 
 #[async_trait]
 impl AuditLog for SqliteMetadata {
@@ -63,21 +73,7 @@ impl AuditLog for SqliteMetadata {
     }
 
     async fn forget_audit(&self, cutoff: Option<Timestamp>, most: usize, limit: usize) -> Result<Batch> {
-        let cutoff = cutoff.unwrap_or(Timestamp(i64::MIN));
-        // Nearly always there is nothing to forget, and no need to wait for the writer.
-        if self.read(|c| superfluous(c, cutoff, most, 1))?.is_empty() {
-            return Ok(Batch::default());
-        }
-        self.write_behind(Durability::Lazy, move |c| {
-            let found = superfluous(c, cutoff, most, limit)?;
-            let mut forget = c.prepare_cached("DELETE FROM audit WHERE id = ?1")?;
-            let mut changed = 0;
-            for id in &found {
-                changed += forget.execute([id])? as u64;
-            }
-            Ok(Batch { changed, more: found.len() >= limit })
-        })
-        .await
+        self.forget_superfluous(&KEPT, cutoff, most, limit).await
     }
 }
 
@@ -107,26 +103,4 @@ fn entry(row: &Row<'_>) -> rusqlite::Result<AuditEntry> {
             status: row.get(11)?,
         },
     })
-}
-
-/// Up to about `limit` entries that are too old or, of their outcome, too many.
-fn superfluous(c: &Connection, cutoff: Timestamp, most: usize, limit: usize) -> rusqlite::Result<Vec<i64>> {
-    let ids = |row: &Row<'_>| row.get::<_, i64>(0);
-    let mut old = c.prepare_cached(
-        "SELECT id FROM audit WHERE last_at <= ?1 AND id < (SELECT max(id) FROM audit) ORDER BY last_at LIMIT ?2",
-    )?;
-    let mut found =
-        old.query_map(params![cutoff, limit.cast_signed()], ids)?.collect::<rusqlite::Result<Vec<_>>>()?;
-    let mut first_too_many =
-        c.prepare_cached("SELECT id FROM audit WHERE outcome = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2")?;
-    let mut too_many =
-        c.prepare_cached("SELECT id FROM audit WHERE outcome = ?1 AND id <= ?2 ORDER BY id LIMIT ?3")?;
-    for outcome in AuditOutcome::ALL {
-        let first = first_too_many.query_row(params![outcome, most.max(1).cast_signed()], ids).optional()?;
-        if let Some(first) = first.filter(|_| found.len() < limit) {
-            let rows = too_many.query_map(params![outcome, first, limit.cast_signed()], ids)?;
-            found.extend(rows.collect::<rusqlite::Result<Vec<_>>>()?);
-        }
-    }
-    Ok(found)
 }

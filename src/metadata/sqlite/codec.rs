@@ -4,7 +4,7 @@ use rusqlite::ToSql;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSqlOutput, ValueRef};
 
 use crate::clock::Timestamp;
-use crate::metadata::{ChangeKind, EdgeKind, RunCause};
+use crate::metadata::{AccountKind, ChangeKind, EdgeKind, Grantee, Role, RunCause, Scope};
 use crate::oci::{Algorithm, Digest, Generation, UploadId};
 
 /// A digest as one byte for its algorithm and the hash.
@@ -161,6 +161,49 @@ impl FromSql for RunCause {
             1 => Ok(Self::Request),
             2 => Ok(Self::Pressure),
             other => Err(FromSqlError::OutOfRange(other)),
+        }
+    }
+}
+
+/// Texts that have a grammar.
+macro_rules! as_text {
+    ($($type:ty),*) => { $(
+        impl ToSql for $type {
+            fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+                Ok(self.to_string().into())
+            }
+        }
+
+        impl FromSql for $type {
+            fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+                value.as_str()?.parse().map_err(FromSqlError::other)
+            }
+        }
+    )* };
+}
+
+pub(super) use as_text;
+
+as_text!(Role, Scope, Grantee);
+
+impl ToSql for AccountKind {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(match self {
+            Self::Bootstrap => "bootstrap",
+            Self::Person => "person",
+            Self::Robot => "robot",
+        }
+        .into())
+    }
+}
+
+impl FromSql for AccountKind {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        match value.as_str()? {
+            "bootstrap" => Ok(Self::Bootstrap),
+            "person" => Ok(Self::Person),
+            "robot" => Ok(Self::Robot),
+            _ => Err(FromSqlError::InvalidType),
         }
     }
 }

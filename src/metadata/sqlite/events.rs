@@ -2,12 +2,22 @@
 
 use async_trait::async_trait;
 use rusqlite::types::Type;
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, Row, params};
 use serde_json::{Value, json};
 
+use super::superfluous::Kept;
 use super::{Durability, SqliteMetadata};
 use crate::clock::Timestamp;
 use crate::metadata::{Batch, Event, EventDetails, EventKind, Events, Result};
+
+/// What of them is kept, by their age and kind.
+const KEPT: Kept = Kept {
+    old: "SELECT id FROM events WHERE at <= ?1 AND id < (SELECT max(id) FROM events) ORDER BY at LIMIT ?2",
+    first_too_many: "SELECT id FROM events WHERE kind = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2",
+    too_many: "SELECT id FROM events WHERE kind = ?1 AND id <= ?2 ORDER BY id LIMIT ?3",
+    delete: "DELETE FROM events WHERE id = ?1",
+    kinds: || EventKind::all().map(|kind| kind.name().to_owned()).collect(),
+};
 
 #[async_trait]
 impl Events for SqliteMetadata {
@@ -46,21 +56,7 @@ impl Events for SqliteMetadata {
     }
 
     async fn forget_events(&self, cutoff: Option<Timestamp>, most: usize, limit: usize) -> Result<Batch> {
-        let cutoff = cutoff.unwrap_or(Timestamp(i64::MIN));
-        // Nearly always there is nothing to forget, and no need to wait for the writer.
-        if self.read(|c| superfluous(c, cutoff, most, 1))?.is_empty() {
-            return Ok(Batch::default());
-        }
-        self.write_behind(Durability::Lazy, move |c| {
-            let found = superfluous(c, cutoff, most, limit)?;
-            let mut forget = c.prepare_cached("DELETE FROM events WHERE id = ?1")?;
-            let mut changed = 0;
-            for id in &found {
-                changed += forget.execute([id])? as u64;
-            }
-            Ok(Batch { changed, more: found.len() >= limit })
-        })
-        .await
+        self.forget_superfluous(&KEPT, cutoff, most, limit).await
     }
 }
 
@@ -94,26 +90,4 @@ fn event(row: &Row<'_>) -> rusqlite::Result<Event> {
     let details =
         details.map_err(|error| rusqlite::Error::FromSqlConversionFailure(3, Type::Text, Box::new(error)))?;
     Ok(Event { id: row.get(0)?, at: row.get(1)?, details })
-}
-
-/// Up to about `limit` events that are too old or, of their kind, too many.
-fn superfluous(c: &Connection, cutoff: Timestamp, most: usize, limit: usize) -> rusqlite::Result<Vec<i64>> {
-    let ids = |row: &Row<'_>| row.get::<_, i64>(0);
-    let mut old = c.prepare_cached(
-        "SELECT id FROM events WHERE at <= ?1 AND id < (SELECT max(id) FROM events) ORDER BY at LIMIT ?2",
-    )?;
-    let mut found =
-        old.query_map(params![cutoff, limit.cast_signed()], ids)?.collect::<rusqlite::Result<Vec<_>>>()?;
-    let mut first_too_many =
-        c.prepare_cached("SELECT id FROM events WHERE kind = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2")?;
-    let mut too_many =
-        c.prepare_cached("SELECT id FROM events WHERE kind = ?1 AND id <= ?2 ORDER BY id LIMIT ?3")?;
-    for kind in EventKind::all().map(EventKind::name) {
-        let first = first_too_many.query_row(params![kind, most.max(1).cast_signed()], ids).optional()?;
-        if let Some(first) = first.filter(|_| found.len() < limit) {
-            let rows = too_many.query_map(params![kind, first, limit.cast_signed()], ids)?;
-            found.extend(rows.collect::<rusqlite::Result<Vec<_>>>()?);
-        }
-    }
-    Ok(found)
 }

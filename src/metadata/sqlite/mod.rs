@@ -38,6 +38,7 @@ mod restore;
 mod review;
 mod scrub;
 mod snapshots;
+mod superfluous;
 mod tags;
 #[cfg(test)]
 mod tests;
