@@ -4,7 +4,7 @@
 //! (`tests/rooms.rs` fails when one does not):
 //!
 //! ```text
-//! clock, file_state, faults, oci ← retention ← store, metadata ← registry ← jobs ← auth ← http ← config ← server
+//! clock, file_state, outbound, faults, oci ← retention ← store, metadata ← registry ← jobs ← auth ← http ← config ← server
 //!   ← cli ← main
 //! ```
 //!
@@ -12,6 +12,7 @@
 //! | --- | --- |
 //! | [`clock`] | time, passed in |
 //! | [`file_state`] | whether a file is what it was, for those that read one again |
+//! | [`outbound`] | requests to others' servers |
 //! | [`faults`] | what is to go wrong in a store, and when, for tests |
 //! | [`oci`] | the pure protocol: digests, names, ids, manifests, paths, ranges, error codes |
 //! | [`retention`] | what may expire and what must stay: policies, and the one evaluator of them |
@@ -39,6 +40,7 @@ pub mod http;
 pub mod jobs;
 pub mod metadata;
 pub mod oci;
+pub mod outbound;
 pub mod registry;
 pub mod retention;
 pub mod server;

@@ -4,9 +4,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each room may use itself and the rooms before it.
-const ROOMS: [&str; 15] = [
+const ROOMS: [&str; 16] = [
     "clock",
     "file_state",
+    "outbound",
     "faults",
     "oci",
     "retention",

@@ -62,6 +62,8 @@ pub struct Config {
     pub api: Api,
     /// Who comes in.
     pub auth: Auth,
+    /// Requests to others.
+    pub outbound: Outbound,
     /// What repositories may use.
     pub quotas: Vec<QuotaSetting>,
     /// What `/metrics` tells by name.

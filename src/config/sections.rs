@@ -298,6 +298,14 @@ impl Default for Api {
     }
 }
 
+/// Requests that the registry makes to others.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Outbound {
+    /// A PEM file with the certificates of authorities that are trusted besides those that the machine trusts.
+    pub ca_file: Option<PathBuf>,
+}
+
 /// What `/metrics` tells by name.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
