@@ -165,7 +165,7 @@ fn unknown_keys_are_named_with_those_there_are() {
     assert_eq!(
         refusal("[collector]\ninterval = \"1m\""),
         "collector (in orlop.toml): there is no such section; \
-         there are api, audit, auth, events, gc, history, lists, log, manifests, metadata, metrics, quotas, retention, scrub, server, storage, uploads"
+         there are api, audit, auth, events, gc, history, lists, log, manifests, metadata, metrics, outbound, quotas, retention, scrub, server, storage, uploads"
     );
     assert_eq!(refusal("gc = 5"), "gc (in orlop.toml): must be a section, [gc]");
 }
@@ -187,7 +187,7 @@ fn unknown_variables_are_named() {
     assert_eq!(
         refused_variable("ORLOP_LISTEN", ":80"),
         "ORLOP_LISTEN: there is no such section; \
-         there are api, audit, auth, events, gc, history, lists, log, manifests, metadata, metrics, quotas, retention, scrub, server, storage, uploads"
+         there are api, audit, auth, events, gc, history, lists, log, manifests, metadata, metrics, outbound, quotas, retention, scrub, server, storage, uploads"
     );
 }
 
