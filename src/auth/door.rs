@@ -6,8 +6,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
+use tokio::runtime::Handle;
 
 use super::accounts::Accounts;
+use super::aside::Aside;
 use super::caller::{Caller, Denial};
 use super::credentials::{LONGEST, Shown};
 use super::modes::Modes;
@@ -32,6 +34,8 @@ pub struct DoorSettings {
     pub htpasswd_role: Option<Role>,
     /// What everybody may do.
     pub modes: Modes,
+    /// Whose threads compare passwords, which takes long; default: those that ask.
+    pub aside: Option<Handle>,
 }
 
 /// The door of a registry.
@@ -56,7 +60,8 @@ impl Door {
         clock: Arc<dyn Clock>,
     ) -> io::Result<Self> {
         let file = settings.htpasswd.as_ref().map(|path| WatchedUsers::open(path, Arc::clone(&clock)));
-        let (file, passwords) = (file.transpose()?, Passwords::new(Arc::clone(&clock)));
+        let aside = Aside::of(settings.aside.clone());
+        let (file, passwords) = (file.transpose()?, Passwords::new(aside, Arc::clone(&clock)));
         Ok(Self { accounts, file, settings, passwords, tokens, clock })
     }
 

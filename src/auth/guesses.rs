@@ -61,6 +61,11 @@ impl Guesses {
         if wait.is_zero() { Ok(()) } else { Err(wait) }
     }
 
+    /// Whether a guess from an address was wrong lately.
+    pub(super) fn has_guessed(&self, from: IpAddr, now: Duration) -> bool {
+        self.lock().get(&Guess::From(network(from))).is_some_and(|at| *at > now)
+    }
+
     /// Notes that one was wrong.
     pub(super) fn wrong(&self, from: IpAddr, name: Option<&str>, now: Duration) {
         let mut whole_at = self.lock();
@@ -106,6 +111,15 @@ mod tests {
             assert_eq!(guesses.allow(address(from), Some("ann"), now), Ok(()), "{at}");
             guesses.wrong(address(from), Some("ann"), now);
         }
+    }
+
+    #[test]
+    fn where_a_guess_was_wrong_is_known_until_it_has_come_back() {
+        let guesses = Guesses::default();
+        guesses.wrong(address("10.0.0.1"), None, SECOND);
+        assert!(guesses.has_guessed(address("10.0.0.1"), SECOND));
+        assert!(!guesses.has_guessed(address("10.0.0.2"), SECOND));
+        assert!(!guesses.has_guessed(address("10.0.0.1"), SECOND + OF_ADDRESS.each));
     }
 
     #[test]

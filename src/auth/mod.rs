@@ -11,6 +11,7 @@
 //! | `htpasswd`, `watched` | the users in a file, read again when it changes |
 //! | `credentials`, `claimed` | what a request shows, and whose it says that it is |
 //! | `passwords`, `verified`, `fresh`, `guesses` | compares passwords, bounded and remembered, and slows down who guesses |
+//! | `aside` | does long work where nobody else wants the processor |
 //! | `secret` | passwords and access tokens that are made here |
 //! | `scope` | what a request wants, and what a token is good for |
 //! | `offline` | tokens that clients renew theirs with |
@@ -18,6 +19,7 @@
 
 mod accounts;
 mod administration;
+mod aside;
 mod caller;
 mod claimed;
 mod credentials;

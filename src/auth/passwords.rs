@@ -10,6 +10,7 @@ use argon2::password_hash::{PasswordHash, PasswordHasher, PasswordVerifier, Salt
 use argon2::{Algorithm, Argon2, Params, Version};
 use tokio::sync::Semaphore;
 
+use super::aside::Aside;
 use super::caller::Denial;
 use super::fresh::Fresh;
 use super::guesses::{Guesses, network};
@@ -92,24 +93,29 @@ pub(super) struct Passwords {
     guesses: Guesses,
     /// Who knew a password lately, by name and address.
     known: Fresh<(String, IpAddr), (), Duration>,
-    /// One password is hashed at once of those who knew theirs lately, and one of all others, however many guess: each
-    /// keeps a processor busy for some tens of milliseconds, and takes 19 MiB.
+    /// One password is hashed at once of those who knew theirs lately, one of those from where a guess was wrong, and one
+    /// of all others: each keeps a processor busy for some tens of milliseconds, and takes 19 MiB.
     turn_of_known: Semaphore,
+    turn_of_guessers: Semaphore,
     turn_of_others: Semaphore,
     /// An address waits for its own, before it does for others'.
     own: Mutex<HashMap<IpAddr, Arc<Semaphore>>>,
+    aside: Aside,
     clock: Arc<dyn Clock>,
 }
 
 impl Passwords {
-    pub(super) fn new(clock: Arc<dyn Clock>) -> Self {
+    /// Guesses are compared `aside`, so that nobody else is slower for them.
+    pub(super) fn new(aside: Aside, clock: Arc<dyn Clock>) -> Self {
         Self {
             verified: Verified::new(),
             guesses: Guesses::default(),
             known: Fresh::default(),
             turn_of_known: Semaphore::new(1),
+            turn_of_guessers: Semaphore::new(1),
             turn_of_others: Semaphore::new(1),
             own: Mutex::default(),
+            aside,
             clock,
         }
     }
@@ -133,16 +139,14 @@ impl Passwords {
         let guessed = (!known).then_some(name);
         self.may_guess(guessed, from)?;
         let own = OwnTurn::of(self, network(from));
-        let turn = if known { &self.turn_of_known } else { &self.turn_of_others };
-        let (Ok(_own), Ok(_turn)) = (own.turn.acquire().await, turn.acquire().await) else {
-            return Err(Denial::Unknown);
-        };
+        let Ok(_own) = own.turn.acquire().await else { return Err(Denial::Unknown) };
+        let Ok(_turn) = self.turn(known, from).acquire().await else { return Err(Denial::Unknown) };
         // Those who waited with others may have shown the same, or guessed wrong often enough, meanwhile.
         if self.verified.is_fresh(print, self.clock.elapsed()) {
             return Ok(());
         }
         self.may_guess(guessed, from)?;
-        let fits = tokio::task::spawn_blocking(move || stored.fits(&password)).await;
+        let fits = self.aside.run(move || stored.fits(&password)).await;
         if !fits.unwrap_or(false) {
             self.note_wrong(Some(name), from);
             return Err(Denial::Unknown);
@@ -151,6 +155,14 @@ impl Passwords {
         self.verified.note(print, now);
         self.known.put(who, (), now + KNOWN, &now);
         Ok(())
+    }
+
+    fn turn(&self, known: bool, from: IpAddr) -> &Semaphore {
+        match known {
+            true => &self.turn_of_known,
+            false if self.guesses.has_guessed(from, self.clock.elapsed()) => &self.turn_of_guessers,
+            false => &self.turn_of_others,
+        }
     }
 
     /// Hashes a new password in turn with others, for what that takes of processor and memory.

@@ -94,7 +94,8 @@ async fn here(config: &Config, opened: Opened, change: bool) -> Result<ApiClient
         registry.recover().await.map_err(OperationError::from)?;
     }
     let keys = (!config.storage.read_only).then(|| opened.metadata_dir.clone());
-    let door = door(&without_lost_file(config), Arc::clone(registry.metadata()), keys.as_deref()).await?;
+    let metadata = Arc::clone(registry.metadata());
+    let door = door(&without_lost_file(config), metadata, keys.as_deref(), None).await?;
     let operator = Operator::new(config, Arc::new(opened), Arc::new(door)).await?;
     if change && !config.storage.read_only {
         // Where no server does it, this process goes on with what is deleted or restored, until it ends.

@@ -4,6 +4,8 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
+use tokio::runtime::Handle;
+
 use super::errors::StartError;
 use crate::auth::{Accounts, Door, DoorSettings, TokenKey, Tokens, WatchedUsers};
 use crate::clock::{Clock, SystemClock};
@@ -13,7 +15,8 @@ use crate::metadata::MetadataStore;
 /// The file of the key that tokens are signed with.
 const TOKEN_KEY: &str = "tokens.key";
 
-/// The door, once what the settings name could be read. Its tokens outlive a restart if their key has a folder.
+/// The door, once what the settings name could be read. Its tokens outlive a restart if their key has a folder. Passwords
+/// are compared in the `background`.
 ///
 /// # Errors
 /// [`StartError`].
@@ -21,6 +24,7 @@ pub async fn door(
     config: &Config,
     metadata: Arc<dyn MetadataStore>,
     keys: Option<&Path>,
+    background: Option<&Handle>,
 ) -> Result<Door, StartError> {
     let auth = &config.auth;
     let file = keys.map(|folder| folder.join(TOKEN_KEY));
@@ -32,6 +36,7 @@ pub async fn door(
     let settings = DoorSettings {
         htpasswd: auth.htpasswd.clone(),
         htpasswd_role: auth.htpasswd_role.0,
+        aside: background.cloned(),
         modes: auth.modes().map_err(|(key, why)| wrong(key, why))?,
     };
     let accounts = Arc::new(Accounts::load(metadata).await?);

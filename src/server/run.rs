@@ -50,7 +50,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub async fn serve(config: Config, logs: Arc<Logs>, background: &Handle) -> Result<(), StartError> {
     let draining = shutdown::on_signal(logs).map_err(StartError::Signals)?;
     raise_descriptors(config.server.max_connections.get());
-    let server = Server::start(&config, draining).await?;
+    let server = Server::start(&config, draining, background).await?;
     match server.run(&config, background).await {
         Some(reason) => Err(StartError::Broken(reason)),
         None => Ok(()),
@@ -70,11 +70,16 @@ struct Server {
 }
 
 impl Server {
-    async fn start(config: &Config, draining: CancellationToken) -> Result<Self, StartError> {
+    async fn start(
+        config: &Config,
+        draining: CancellationToken,
+        background: &Handle,
+    ) -> Result<Self, StartError> {
         let settings = listen_settings(config)?;
         let opened = Arc::new(Opened::open(config, Purpose::Serve).await?);
         let keys = (!config.storage.read_only).then_some(&*opened.metadata_dir);
-        let door = Arc::new(door(config, Arc::clone(opened.registry.metadata()), keys).await?);
+        let metadata = Arc::clone(opened.registry.metadata());
+        let door = Arc::new(door(config, metadata, keys, Some(background)).await?);
         if !config.storage.read_only
             && let Some(password) = first_administrator(config, &door).await?
         {

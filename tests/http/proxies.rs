@@ -31,7 +31,7 @@ fn door(dir: &TempDir) -> DoorSettings {
     let file = dir.path().join("users");
     fs::write(&file, format!("ann:{}\n", bcrypt::hash("secret", 4).expect("hashed"))).expect("written");
     let modes = Modes::of(None).with_public(&["public/**".into()]).expect("globs");
-    DoorSettings { htpasswd: Some(file), htpasswd_role: Some(Role::Delete), modes }
+    DoorSettings { htpasswd: Some(file), htpasswd_role: Some(Role::Delete), modes, aside: None }
 }
 
 fn with(request: RequestBuilder, headers: &[(&str, &str)]) -> RequestBuilder {
