@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::identity::Visitor;
 use super::tokens::{Bearer, User};
 use crate::metadata::TokenRecord;
 
@@ -17,22 +18,25 @@ pub enum Caller {
     User(Arc<User>),
     /// A user by an access token, in the part of what they may do that it is good for.
     Token(Arc<TokenRecord>),
-    /// Somebody with a token that this registry issued for a few minutes.
+    /// Somebody without an account, by a provider's word.
+    Visitor(Arc<Visitor>),
+    /// Somebody with a token that was issued for a few minutes.
     Bearer(Arc<Bearer>),
 }
 
 impl Caller {
-    /// The user's name; what `other` says of somebody who has none.
+    /// Their name; what `other` says of somebody who has none.
     pub fn name_or(&self, other: impl FnOnce() -> String) -> String {
         self.user().map_or_else(other, str::to_owned)
     }
 
-    /// The user's name.
+    /// Their name: a user's, or what whoever lets them in calls them, which has a colon.
     pub fn user(&self) -> Option<&str> {
         match self {
             Self::User(user) => Some(&user.name),
             Self::Token(token) => Some(&token.account),
-            Self::Bearer(bearer) => bearer.user.as_ref().map(|user| &*user.name),
+            Self::Visitor(visitor) => Some(&visitor.name),
+            Self::Bearer(bearer) => bearer.name(),
             Self::Machine | Self::Stranger => None,
         }
     }
@@ -41,8 +45,8 @@ impl Caller {
     pub fn access_token(&self) -> Option<&str> {
         match self {
             Self::Token(token) => Some(&token.id),
-            Self::Bearer(bearer) => bearer.user.as_ref()?.by.as_deref(),
-            Self::Machine | Self::Stranger | Self::User(_) => None,
+            Self::Bearer(bearer) => bearer.user()?.by.as_deref(),
+            Self::Machine | Self::Stranger | Self::User(_) | Self::Visitor(_) => None,
         }
     }
 }

@@ -3,8 +3,15 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
+use super::identity::looks_signed;
+
 /// The longest password; bcrypt itself looks at 72 bytes.
-pub(super) const LONGEST: usize = 1024;
+const LONGEST: usize = 1024;
+
+/// Whether a password is longer than any is. What a provider has signed is longer, and comes in the place of one.
+pub(super) fn too_long(password: &[u8]) -> bool {
+    password.len() > LONGEST && !looks_signed(password)
+}
 
 /// What somebody shows.
 #[derive(Debug, PartialEq, Eq)]
@@ -40,7 +47,7 @@ fn basic(header: &[u8]) -> Option<(String, Vec<u8>)> {
     let colon = decoded.iter().position(|byte| *byte == b':')?;
     let name = String::from_utf8(decoded[..colon].to_vec()).ok()?;
     let password = decoded[colon + 1..].to_vec();
-    (!name.is_empty() && password.len() <= LONGEST).then_some((name, password))
+    (!name.is_empty() && !too_long(&password)).then_some((name, password))
 }
 
 #[cfg(test)]

@@ -11,13 +11,14 @@ use tokio::runtime::Handle;
 use super::accounts::Accounts;
 use super::aside::Aside;
 use super::caller::{Caller, Denial};
-use super::credentials::{LONGEST, Shown};
+use super::credentials::{Shown, too_long};
+use super::identity::{Authority, Identities};
 use super::modes::Modes;
 use super::passwords::{Kept, Passwords, Stored};
 use super::rights::Rights;
 use super::scope::{Action, Grant, Wanted};
 use super::secret;
-use super::tokens::{Bearer, Token, Tokens, User};
+use super::tokens::{Bearer, Holder, Token, Tokens, User};
 use super::watched::WatchedUsers;
 use crate::clock::Clock;
 use crate::metadata::{Role, TokenRecord};
@@ -45,6 +46,7 @@ pub struct Door {
     settings: DoorSettings,
     passwords: Passwords,
     tokens: Tokens,
+    identities: Identities,
     clock: Arc<dyn Clock>,
 }
 
@@ -62,7 +64,28 @@ impl Door {
         let file = settings.htpasswd.as_ref().map(|path| WatchedUsers::open(path, Arc::clone(&clock)));
         let aside = Aside::of(settings.aside.clone());
         let (file, passwords) = (file.transpose()?, Passwords::new(aside, Arc::clone(&clock)));
-        Ok(Self { accounts, file, settings, passwords, tokens, clock })
+        let identities = Identities::default();
+        Ok(Self { accounts, file, settings, passwords, tokens, identities, clock })
+    }
+
+    /// The same, also to those who come by others' word.
+    #[must_use]
+    pub fn believing(self, identities: Identities) -> Self {
+        Self { identities, ..self }
+    }
+
+    fn believes(&self) -> bool {
+        self.identities.has_visitors() || self.authority().is_some()
+    }
+
+    /// Those whose word counts here.
+    pub(super) fn identities(&self) -> &Identities {
+        &self.identities
+    }
+
+    /// Another authority that clients get their tokens from.
+    pub fn authority(&self) -> Option<&Authority> {
+        self.identities.authority.as_ref()
     }
 
     /// What compares and hashes passwords.
@@ -87,7 +110,7 @@ impl Door {
 
     /// Whether everybody could push and pull if it were not for this user.
     pub(super) fn is_open_without(&self, name: &str) -> bool {
-        let others = self.file.is_some() || self.accounts.now().has_users_besides(name);
+        let others = self.file.is_some() || self.believes() || self.accounts.now().has_users_besides(name);
         !others && self.settings.modes.everywhere(false) > self.settings.modes.everywhere(true)
     }
 
@@ -100,7 +123,8 @@ impl Door {
     /// password for a token alone. Elsewhere the password itself does, and needs no address to be known.
     pub fn has_tokens(&self) -> bool {
         // Who has a refresh token shows no password any more.
-        self.with_rights(|rights| rights.directory.renews || rights.is_partly_public())
+        // And what a provider signs is good for minutes, after which a token of ours goes on.
+        self.believes() || self.with_rights(|rights| rights.directory.renews || rights.is_partly_public())
     }
 
     /// Lets somebody in who comes from an address with the value of an `Authorization` header (RFC 7617, RFC 6750).
@@ -113,7 +137,13 @@ impl Door {
             Shown::Nobody => Ok(Caller::Stranger),
             Shown::Password(name, password) => self.user_with(name, password, from).await,
             Shown::Token(token) if secret::id(token).is_some() => self.with_access_token(token, None, from),
-            Shown::Token(token) => self.bearer(token).or_else(|denial| self.unless_open(denial)),
+            Shown::Token(token) => match self.bearer(token) {
+                Ok(caller) => Ok(caller),
+                Err(denial) => match self.identities.who(token, from, self.clock.now()).await {
+                    Ok(Some(caller)) => Ok(caller),
+                    Ok(None) | Err(_) => self.unless_open(denial),
+                },
+            },
             Shown::Nonsense => self.unless_open(Denial::Unknown),
         }
     }
@@ -142,8 +172,11 @@ impl Door {
                 true
             }
             (Caller::Stranger, _) => true,
-            (Caller::Bearer(bearer), _) => bearer.user.is_none() || self.could(caller, wanted),
-            (Caller::Machine | Caller::User(_) | Caller::Token(_), _) => false,
+            (Caller::Bearer(bearer), _) => match bearer.of {
+                Holder::Nobody | Holder::Outsider(_) => true,
+                Holder::User(_) | Holder::Visitor(_) => self.could(caller, wanted),
+            },
+            (Caller::Machine | Caller::User(_) | Caller::Token(_) | Caller::Visitor(_), _) => false,
         };
         Err(if others { Denial::Unknown } else { Denial::Forbidden })
     }
@@ -151,13 +184,14 @@ impl Door {
     /// Whether somebody may do something, be it with another token of ours.
     pub fn could(&self, caller: &Caller, wanted: Wanted<'_>) -> bool {
         let Caller::Bearer(bearer) = caller else { return self.allows(caller, wanted) };
-        match bearer.user.as_ref().map(|user| (user, &user.by)) {
+        match &bearer.of {
+            // What another authority would say is for it.
+            Holder::Outsider(_) => self.allows(caller, wanted),
             // It came of an access token, and none is good for more than that.
-            Some((_, Some(id))) => {
+            Holder::User(User { by: Some(id), .. }) => {
                 self.access_token(id).is_some_and(|token| self.allows(&Caller::Token(token), wanted))
             }
-            Some((user, None)) => self.with_rights(|rights| rights.allow_user(&user.name, wanted)),
-            None => self.allows(&Caller::Stranger, wanted),
+            holder => self.with_rights(|rights| rights.allow_holder(holder, wanted)),
         }
     }
 
@@ -172,6 +206,7 @@ impl Door {
             directory: self.accounts.now(),
             modes: &self.settings.modes,
             of_file: self.file.as_ref().map(|_| self.settings.htpasswd_role),
+            believes: self.believes(),
             in_file: &|name| self.in_file(name),
         })
     }
@@ -187,15 +222,18 @@ impl Door {
     /// # Errors
     /// [`Denial::Unknown`] to somebody who shows such a token, or who is a user no more.
     pub fn token<'a>(&self, caller: &Caller, scopes: impl Iterator<Item = &'a str>) -> Result<Token, Denial> {
-        let user = match caller {
-            Caller::Machine | Caller::Stranger => None,
-            Caller::User(user) => Some(user.as_ref().clone()),
-            Caller::Token(token) => Some(self.named(&token.account, Some(&token.id)).ok_or(Denial::Unknown)?),
+        let of = match caller {
+            Caller::Machine | Caller::Stranger => Holder::Nobody,
+            Caller::User(user) => Holder::User(user.as_ref().clone()),
+            Caller::Token(token) => {
+                Holder::User(self.named(&token.account, Some(&token.id)).ok_or(Denial::Unknown)?)
+            }
+            Caller::Visitor(visitor) => Holder::Visitor(visitor.as_ref().clone()),
             Caller::Bearer(_) => return Err(Denial::Unknown),
         };
         let asked = scopes.take(MOST_SCOPES).filter_map(Grant::asked);
         let grants = asked.filter_map(|grant| grant.within(|wanted| self.allows(caller, wanted)));
-        let bearer = Bearer { user, grants: grants.collect() };
+        let bearer = Bearer { of, grants: grants.collect() };
         self.tokens.issue(bearer, self.clock.now()).map_err(|error| {
             tracing::error!(%error, "a token could not be issued");
             Denial::Unknown
@@ -217,7 +255,12 @@ impl Door {
             Caller::Machine | Caller::Stranger => true,
             Caller::User(user) => holds(user),
             Caller::Token(token) => self.access_token(&token.id).is_some(),
-            Caller::Bearer(bearer) => bearer.user.as_ref().is_none_or(holds),
+            Caller::Visitor(visitor) => self.identities.vouch_for(visitor),
+            Caller::Bearer(bearer) => match &bearer.of {
+                Holder::Nobody | Holder::Outsider(_) => true,
+                Holder::User(user) => holds(user),
+                Holder::Visitor(visitor) => self.identities.vouch_for(visitor),
+            },
         }
     }
 
@@ -258,7 +301,7 @@ impl Door {
     /// # Errors
     /// [`Denial`].
     pub async fn log_in(&self, name: &str, password: &[u8], from: IpAddr) -> Result<Caller, Denial> {
-        if name.is_empty() || password.len() > LONGEST {
+        if name.is_empty() || too_long(password) {
             return Err(Denial::Unknown);
         }
         self.user_with(name.to_owned(), password.to_vec(), from).await
@@ -278,6 +321,9 @@ impl Door {
     async fn user_with(&self, name: String, password: Vec<u8>, from: IpAddr) -> Result<Caller, Denial> {
         if secret::id(&password).is_some() {
             return self.with_access_token(&password, Some(&name), from);
+        }
+        if let Some(caller) = self.identities.who(&password, from, self.clock.now()).await? {
+            return Ok(caller);
         }
         if self.is_open() && !self.knows(&name) {
             return Ok(Caller::Stranger);
@@ -307,7 +353,7 @@ impl Door {
 }
 
 /// What stands for a secret, of which nothing can be read from it.
-fn print(shown: &str) -> String {
+pub(super) fn print(shown: &str) -> String {
     let mut print = hex::encode(Sha256::digest(shown));
     print.truncate(32);
     print

@@ -9,6 +9,7 @@
 //! | `explain` | says why somebody may do something |
 //! | `modes` | what everybody may do without a login |
 //! | `htpasswd`, `watched` | the users in a file, read again when it changes |
+//! | `identity` | those who come by somebody else's word: OpenID Connect, another authority |
 //! | `credentials`, `claimed` | what a request shows, and whose it says that it is |
 //! | `passwords`, `verified`, `fresh`, `guesses` | compares passwords, bounded and remembered, and slows down who guesses |
 //! | `aside` | does long work where nobody else wants the processor |
@@ -29,6 +30,7 @@ mod explain;
 mod fresh;
 mod guesses;
 mod htpasswd;
+mod identity;
 mod key;
 mod modes;
 mod offline;
@@ -47,6 +49,10 @@ pub use claimed::Claimed;
 pub use directory::Directory;
 pub use door::{Door, DoorSettings};
 pub use guesses::network;
+pub use identity::{
+    Authority, AuthoritySettings, Identities, KeySource, Provider, ProviderSettings, Rule, RuleError,
+    RuleSettings, SignInSettings, Visitor,
+};
 pub use key::TokenKey;
 pub use modes::{Mode, Modes};
 pub use scope::{Action, Wanted};

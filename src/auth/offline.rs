@@ -1,6 +1,7 @@
 //! Refresh tokens: what clients keep in the place of a password, to get tokens with for as long as the password is the
 //! same (<https://distribution.github.io/distribution/spec/auth/oauth/>).
 
+use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,6 +9,7 @@ use std::time::Duration;
 use super::administration::Result;
 use super::caller::{Caller, Denial};
 use super::door::Door;
+use super::identity::Visitor;
 use super::secret::{self, NewToken};
 use crate::clock::Timestamp;
 use crate::metadata::{AccountChange, Role, Scope, TokenRecord};
@@ -29,7 +31,11 @@ impl Door {
         client: &str,
         now: Timestamp,
     ) -> Result<Option<String>> {
-        let Caller::User(user) = caller else { return Ok(None) };
+        let user = match caller {
+            Caller::User(user) => user,
+            Caller::Visitor(visitor) => return Ok(self.visit(visitor, now)?),
+            Caller::Machine | Caller::Stranger | Caller::Token(_) | Caller::Bearer(_) => return Ok(None),
+        };
         let NewToken { id, text, hash } = NewToken::random()?;
         let record = TokenRecord {
             id,
@@ -47,11 +53,21 @@ impl Door {
         Ok(Some(text))
     }
 
+    /// For as long as a job may take: what its provider signed has mostly ended before.
+    fn visit(&self, visitor: &Visitor, now: Timestamp) -> io::Result<Option<String>> {
+        let Some(lifetime) = self.identities().visit_of(visitor) else { return Ok(None) };
+        Ok(Some(self.tokens().renewal(visitor.clone(), lifetime, now)?.text))
+    }
+
     /// Lets somebody in by a token of [`Self::refresh_token`], as if with the password.
     ///
     /// # Errors
     /// [`Denial`].
     pub fn renew(&self, refresh: &[u8], from: IpAddr, now: Timestamp) -> std::result::Result<Caller, Denial> {
+        if let Some(visitor) = self.tokens().renews(refresh, now) {
+            let caller = Caller::Visitor(Arc::new(visitor));
+            return if self.is_still(&caller) { Ok(caller) } else { Err(Denial::Unknown) };
+        }
         let token = secret::id(refresh).and_then(|id| self.access_token(id));
         let token = token.filter(|token| secret::same(&token.hash, &secret::hash(refresh)));
         let found = token.and_then(|token| {

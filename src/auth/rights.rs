@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use super::caller::Caller;
 use super::directory::{Directory, Held};
+use super::identity::Visitor;
 use super::modes::Modes;
 use super::scope::{Action, Wanted};
-use crate::metadata::{Role, TokenRecord};
+use super::tokens::Holder;
+use crate::metadata::{Role, Scope, TokenRecord};
 use crate::oci::RepoName;
 
 /// What there is to decide by, at a moment.
@@ -15,6 +17,8 @@ pub(super) struct Rights<'a> {
     pub(super) modes: &'a Modes,
     /// What the users of a file may do everywhere, where there is a file.
     pub(super) of_file: Option<Option<Role>>,
+    /// Whether others' word for who somebody is counts.
+    pub(super) believes: bool,
     /// Whether somebody is a user of the file, and has no account.
     pub(super) in_file: &'a dyn Fn(&str) -> bool,
 }
@@ -22,66 +26,75 @@ pub(super) struct Rights<'a> {
 impl Rights<'_> {
     /// Whether there are users, so that not everybody is trusted.
     pub(super) fn has_users(&self) -> bool {
-        self.of_file.is_some() || self.directory.has_users()
+        self.of_file.is_some() || self.believes || self.directory.has_users()
     }
 
     /// Whether somebody may do something now.
     pub(super) fn allow(&self, caller: &Caller, wanted: Wanted<'_>) -> bool {
-        match caller {
+        wanted.all(|wanted| match caller {
             Caller::Machine => true,
             Caller::Stranger => self.allow_everybody(wanted),
             Caller::User(user) => self.allow_user(&user.name, wanted),
-            Caller::Token(_) | Caller::Bearer(_) if let Wanted::Mount(to, from) = wanted => {
-                self.allow(caller, Wanted::Repository(to, Action::Push))
-                    && self.allow(caller, Wanted::Repository(from, Action::Pull))
-            }
             Caller::Token(token) => covers(token, wanted) && self.allow_user(&token.account, wanted),
+            Caller::Visitor(visitor) => self.allow_visitor(visitor, wanted),
             Caller::Bearer(_) if wanted == Wanted::Registry => true,
             Caller::Bearer(bearer) => {
-                let theirs = match &bearer.user {
-                    Some(user) => self.allow_user(&user.name, wanted),
-                    None => self.allow_everybody(wanted),
-                };
-                theirs && bearer.grants.iter().any(|grant| grant.covers(wanted))
+                self.allow_holder(&bearer.of, wanted)
+                    && bearer.grants.iter().any(|grant| grant.covers(wanted))
             }
+        })
+    }
+
+    /// Whether whom a token is for may, by whatever they come.
+    pub(super) fn allow_holder(&self, holder: &Holder, wanted: Wanted<'_>) -> bool {
+        match holder {
+            Holder::Nobody => self.allow_everybody(wanted),
+            Holder::User(user) => self.allow_user(&user.name, wanted),
+            Holder::Visitor(visitor) => self.allow_visitor(visitor, wanted),
+            // Only who issued it knows, and has said so in it.
+            Holder::Outsider(_) => true,
         }
     }
 
     /// Whether a user may, by whatever they come.
     pub(super) fn allow_user(&self, user: &str, wanted: Wanted<'_>) -> bool {
-        match wanted {
+        wanted.all(|wanted| match wanted {
             Wanted::Repository(name, action) => self.role(user, name) >= Some(action.role()),
-            Wanted::Mount(to, from) => {
-                self.allow_user(user, Wanted::Repository(to, Action::Push))
-                    && self.allow_user(user, Wanted::Repository(from, Action::Pull))
-            }
             Wanted::Scope(scope, action) => {
-                let enough = |held: &Held| held.0.contains(scope) && held.1 >= action.role();
-                self.directory.held_by(user).any(enough)
+                gives(self.directory.held_by(user), scope, action)
                     || self.by_file(user) >= Some(action.role())
                     || self.allow_everybody(wanted)
             }
-            Wanted::Catalog | Wanted::Registry | Wanted::Other => true,
+            Wanted::Mount(..) | Wanted::Catalog | Wanted::Registry | Wanted::Other => true,
+        })
+    }
+
+    fn allow_visitor(&self, visitor: &Visitor, wanted: Wanted<'_>) -> bool {
+        match wanted {
+            Wanted::Repository(name, action) => {
+                best(&visitor.held, name).max(self.role_of_everybody(name)) >= Some(action.role())
+            }
+            Wanted::Scope(scope, action) => {
+                gives(&visitor.held, scope, action) || self.allow_everybody(wanted)
+            }
+            Wanted::Mount(..) | Wanted::Catalog | Wanted::Registry | Wanted::Other => true,
         }
     }
 
     fn allow_everybody(&self, wanted: Wanted<'_>) -> bool {
         let users = self.has_users();
-        match wanted {
+        wanted.all(|wanted| match wanted {
             Wanted::Repository(name, action) => self.role_of_everybody(name) >= Some(action.role()),
-            Wanted::Mount(to, from) => {
-                self.allow_everybody(Wanted::Repository(to, Action::Push))
-                    && self.allow_everybody(Wanted::Repository(from, Action::Pull))
-            }
             Wanted::Scope(scope, action) => {
-                let enough = |held: &Held| held.0.contains(scope) && held.1 >= action.role();
-                self.directory.held_by_everybody().iter().any(enough)
+                gives(self.directory.held_by_everybody(), scope, action)
                     || self.modes.everywhere(users) >= Some(action.role())
             }
             // Docker shows no password to a registry that lets it in without one.
             Wanted::Registry => self.modes.everywhere(users) >= Some(Role::Delete),
-            Wanted::Catalog | Wanted::Other => self.modes.everywhere(users) >= Some(Role::Pull),
-        }
+            Wanted::Mount(..) | Wanted::Catalog | Wanted::Other => {
+                self.modes.everywhere(users) >= Some(Role::Pull)
+            }
+        })
     }
 
     /// What a user may do to a repository.
@@ -114,6 +127,11 @@ fn covers(token: &TokenRecord, wanted: Wanted<'_>) -> bool {
         Wanted::Mount(..) => false,
         Wanted::Catalog | Wanted::Registry | Wanted::Other => true,
     }
+}
+
+/// Whether one of these is enough for something everywhere in a scope.
+fn gives<'a>(held: impl IntoIterator<Item = &'a Held>, scope: &Scope, action: Action) -> bool {
+    held.into_iter().any(|(there, role)| there.contains(scope) && *role >= action.role())
 }
 
 fn best<'a>(held: impl IntoIterator<Item = &'a Held>, name: &RepoName) -> Option<Role> {

@@ -56,6 +56,16 @@ pub enum Wanted<'a> {
 }
 
 impl Wanted<'_> {
+    /// Whether something holds of all that it takes: a mount is a push there, and a pull from where the blob is.
+    pub(super) fn all(self, holds: impl Fn(Self) -> bool) -> bool {
+        match self {
+            Self::Mount(to, from) => {
+                holds(Self::Repository(to, Action::Push)) && holds(Self::Repository(from, Action::Pull))
+            }
+            one => holds(one),
+        }
+    }
+
     /// The scope of a token that would do, as a challenge names it. Whoever pushes reads too, and whoever
     /// deletes looks first.
     pub fn scope(self) -> Option<String> {

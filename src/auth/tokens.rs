@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::fresh::Fresh;
+use super::identity::Visitor;
 use super::key::TokenKey;
 use super::scope::Grant;
 use crate::clock::Timestamp;
@@ -19,14 +20,50 @@ use crate::clock::Timestamp;
 /// Who signs, and for whom.
 const ISSUER: &str = "orlop";
 
+/// Whom those tokens are for that are good for getting others alone.
+const RENEWAL: &str = "orlop-renewal";
+
 /// The longest token that is looked at.
 const LONGEST: usize = 16 << 10;
 
 /// Whom a token is for, and for what.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bearer {
-    pub(super) user: Option<User>,
+    pub(super) of: Holder,
     pub(super) grants: Vec<Grant>,
+}
+
+/// Whom a token is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Holder {
+    /// Somebody who did not say who they are.
+    Nobody,
+    /// A user.
+    User(User),
+    /// Somebody without an account.
+    Visitor(Visitor),
+    /// Whoever another authority let in, who alone knows what they may do.
+    Outsider(Arc<str>),
+}
+
+impl Bearer {
+    /// The name of whom it is for.
+    pub(super) fn name(&self) -> Option<&str> {
+        match &self.of {
+            Holder::Nobody => None,
+            Holder::User(User { name, .. })
+            | Holder::Visitor(Visitor { name, .. })
+            | Holder::Outsider(name) => Some(name),
+        }
+    }
+
+    /// The user that it is for.
+    pub(super) fn user(&self) -> Option<&User> {
+        match &self.of {
+            Holder::User(user) => Some(user),
+            Holder::Nobody | Holder::Visitor(_) | Holder::Outsider(_) => None,
+        }
+    }
 }
 
 /// A user with what stands for the secret that they came with, as a token names one.
@@ -64,6 +101,8 @@ struct Claims {
     jti: String,
     access: Vec<Grant>,
     user: Option<User>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    visitor: Option<Visitor>,
 }
 
 /// Issues tokens and knows its own again.
@@ -108,7 +147,6 @@ impl Tokens {
     pub fn new(key: &TokenKey, lifetime: Duration) -> Self {
         let mut validation = Validation::new(Algorithm::EdDSA);
         validation.set_issuer(&[ISSUER]);
-        validation.set_audience(&[ISSUER]);
         validation.set_required_spec_claims(&["iss", "aud", "exp", "nbf"]);
         // Times are compared here, by the clock that all else goes by.
         validation.validate_exp = false;
@@ -143,21 +181,46 @@ impl Tokens {
     /// # Errors
     /// It could not be signed.
     pub(super) fn issue(&self, bearer: Bearer, now: Timestamp) -> io::Result<Token> {
+        self.signed(ISSUER, bearer, self.lifetime, now)
+    }
+
+    /// A token by which somebody without an account gets others in this time, and that is good for nothing else.
+    ///
+    /// # Errors
+    /// It could not be signed.
+    pub(super) fn renewal(&self, visitor: Visitor, lifetime: Duration, now: Timestamp) -> io::Result<Token> {
+        self.signed(RENEWAL, Bearer { of: Holder::Visitor(visitor), grants: Vec::new() }, lifetime, now)
+    }
+
+    fn signed(
+        &self,
+        audience: &str,
+        bearer: Bearer,
+        lifetime: Duration,
+        now: Timestamp,
+    ) -> io::Result<Token> {
         let iat = now.0.div_euclid(1000);
+        let sub = bearer.name().map_or_else(String::new, str::to_owned);
+        let (user, visitor) = match bearer.of {
+            Holder::User(user) => (Some(user), None),
+            Holder::Visitor(visitor) => (None, Some(visitor)),
+            Holder::Nobody | Holder::Outsider(_) => (None, None),
+        };
         let claims = Claims {
             iss: ISSUER.into(),
-            aud: ISSUER.into(),
-            sub: bearer.user.as_ref().map_or_else(String::new, |user| user.name.to_string()),
+            aud: audience.into(),
+            sub,
             iat,
             nbf: iat,
-            exp: iat.saturating_add_unsigned(self.lifetime.as_secs()),
+            exp: iat.saturating_add_unsigned(lifetime.as_secs()),
             jti: Uuid::new_v4().simple().to_string(),
             access: bearer.grants,
-            user: bearer.user,
+            user,
+            visitor,
         };
         let text = encode(&Header::new(Algorithm::EdDSA), &claims, &self.keys().signing)
             .map_err(io::Error::other)?;
-        Ok(Token { text, lifetime: self.lifetime, issued_at: Timestamp(iat.saturating_mul(1000)) })
+        Ok(Token { text, lifetime, issued_at: Timestamp(iat.saturating_mul(1000)) })
     }
 
     /// Whom a token is for, if it is one of these and good now.
@@ -165,20 +228,41 @@ impl Tokens {
         if text.len() > LONGEST {
             return None;
         }
-        let (hash, now) = (Sha256::digest(text).into(), now.0.div_euclid(1000));
+        let (hash, seconds) = (Sha256::digest(text).into(), now.0.div_euclid(1000));
         let keys = self.keys();
-        if let Some(bearer) = keys.verified.get(&hash, &now) {
+        if let Some(bearer) = keys.verified.get(&hash, &seconds) {
             return Some(bearer);
         }
-        let decoded =
-            |(key, until)| Some((decode::<Claims>(text, key, &self.validation).ok()?.claims, until));
+        let (bearer, until) = self.decoded(&keys, ISSUER, text, seconds)?;
+        let bearer = Arc::new(bearer);
+        keys.verified.put(hash, Arc::clone(&bearer), until, &seconds);
+        Some(bearer)
+    }
+
+    /// Whom a token of [`Self::renewal`] is for, if it is good now.
+    pub(super) fn renews(&self, text: &[u8], now: Timestamp) -> Option<Visitor> {
+        let decoded = self.decoded(&self.keys(), RENEWAL, text, now.0.div_euclid(1000));
+        match decoded?.0.of {
+            Holder::Visitor(visitor) => Some(visitor),
+            Holder::Nobody | Holder::User(_) | Holder::Outsider(_) => None,
+        }
+    }
+
+    /// What a token says, and until when it is good. Times are in seconds since the Unix epoch.
+    fn decoded(&self, keys: &Keys, audience: &str, text: &[u8], now: i64) -> Option<(Bearer, i64)> {
+        let mut validation = self.validation.clone();
+        validation.set_audience(&[audience]);
+        let decoded = |(key, until)| Some((decode::<Claims>(text, key, &validation).ok()?.claims, until));
         let (claims, until) = keys.verifying(now).find_map(decoded)?;
         if now < claims.nbf || now >= claims.exp {
             return None;
         }
-        let bearer = Arc::new(Bearer { user: claims.user, grants: claims.access });
-        keys.verified.put(hash, Arc::clone(&bearer), claims.exp.min(until), &now);
-        Some(bearer)
+        let of = match (claims.user, claims.visitor) {
+            (Some(user), _) => Holder::User(user),
+            (None, Some(visitor)) => Holder::Visitor(visitor),
+            (None, None) => Holder::Nobody,
+        };
+        Some((Bearer { of, grants: claims.access }, claims.exp.min(until)))
     }
 }
 
@@ -199,7 +283,7 @@ mod tests {
 
     fn bearer() -> Bearer {
         let user = User { name: "ann".into(), print: "1".into(), by: None };
-        Bearer { user: Some(user), grants: vec![Grant::asked("repository:app:pull").expect("a scope")] }
+        Bearer { of: Holder::User(user), grants: vec![Grant::asked("repository:app:pull").expect("a scope")] }
     }
 
     fn after(seconds: i64) -> Timestamp {
@@ -217,6 +301,20 @@ mod tests {
         }
         let fresh = tokens.issue(bearer(), NOW).expect("issued").text;
         assert_eq!(tokens.verify(fresh.as_bytes(), after(-1)), None, "its time has not begun");
+    }
+
+    #[test]
+    fn a_token_to_renew_with_is_good_for_nothing_else() {
+        let tokens = tokens();
+        let visitor = Visitor { name: "ci:job".into(), held: Vec::new(), print: "1".into() };
+        let renewal = tokens.renewal(visitor.clone(), 2 * LIFE, NOW).expect("signed").text;
+        assert_eq!(tokens.renews(renewal.as_bytes(), after(599)), Some(visitor.clone()));
+        assert_eq!(tokens.renews(renewal.as_bytes(), after(600)), None);
+        assert_eq!(tokens.verify(renewal.as_bytes(), NOW), None);
+        let bearer = Bearer { of: Holder::Visitor(visitor), grants: Vec::new() };
+        let token = tokens.issue(bearer.clone(), NOW).expect("signed").text;
+        assert_eq!(tokens.renews(token.as_bytes(), NOW), None);
+        assert_eq!(tokens.verify(token.as_bytes(), NOW).as_deref(), Some(&bearer));
     }
 
     #[test]
@@ -288,7 +386,8 @@ mod tests {
         let dir = tempfile::tempdir().expect("a folder");
         let file = dir.path().join("tokens.key");
         let tokens = Tokens::new(&TokenKey::load_or_make(&file).expect("a key"), LIFE).kept_in(file.clone());
-        let issue = |now| tokens.issue(Bearer { user: None, grants: Vec::new() }, now).expect("signed").text;
+        let issue =
+            |now| tokens.issue(Bearer { of: Holder::Nobody, grants: Vec::new() }, now).expect("signed").text;
         let good = |text: &str, now| tokens.verify(text.as_bytes(), now).is_some();
         let old = issue(NOW);
         tokens.rotate(false, NOW).expect("rotated");

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser};
 
-pub(super) use self::accounts::{May, OrgCommand, TokenCommand, UserCommand};
+pub(super) use self::accounts::{OrgCommand, TokenCommand, UserCommand};
 pub(super) use self::audit::AuditArgs;
 pub(super) use self::commands::Command;
 pub(super) use self::undo::{Asking, Back, RepoCommand, TagCommand, TagName, TrashCommand};

@@ -4,13 +4,14 @@ use std::process::ExitCode;
 
 use http::Method;
 
-use super::args::{May, TokenCommand};
+use super::args::TokenCommand;
 use super::connect::{ask, change};
 use super::org::place;
 use super::table::{Table, print_json, when, write_out};
 use super::{Failure, exit_code, start};
 use crate::config::Config;
 use crate::http::api::{AccessToken, RotateRequest, TokenMade, TokenParameters, TokenRequest};
+use crate::metadata::May;
 use crate::server::admin::path;
 
 pub(super) fn run(config: &Config, command: TokenCommand) -> Result<ExitCode, Failure> {

@@ -5,13 +5,14 @@ use std::process::ExitCode;
 
 use http::Method;
 
-use super::args::{May, UserCommand};
+use super::args::UserCommand;
 use super::connect::{ask, change};
 use super::table::{Table, print_json, when, write_out};
 use super::{Failure, exit_code, start};
 use crate::config::Config;
 use crate::http::api::{Account, AccountMade, AccountRequest, AccountUpdate, RoleThere};
 use crate::metadata::AccountKind;
+use crate::metadata::May;
 use crate::server::admin::path;
 
 pub(super) fn run(config: &Config, command: UserCommand) -> Result<ExitCode, Failure> {

@@ -1,6 +1,7 @@
 //! Values that are of the right kind and yet make no sense, alone or together.
 
 use super::{Budget, Config, Count, Size, Span};
+use crate::auth::Rule;
 use crate::retention::Place;
 
 /// A key, and what is wrong with its value.
@@ -14,6 +15,7 @@ pub(super) fn check(config: &Config) -> Result<(), Wrong> {
     quotas(config)?;
     policies(config)?;
     config.auth.modes()?;
+    identities(config)?;
     together(config)
 }
 
@@ -120,6 +122,33 @@ fn quotas(config: &Config) -> Result<(), Wrong> {
         }
     }
     Ok(())
+}
+
+fn identities(config: &Config) -> Result<(), Wrong> {
+    let providers = &config.identity_providers;
+    for (at, provider) in providers.iter().enumerate() {
+        let name = &provider.name.0;
+        let wrong = |why: &str| Err(("identity_providers", format!("{name}: {why}")));
+        if providers[..at].iter().any(|other| other.name == provider.name) {
+            return wrong("there are two of this name");
+        }
+        if provider.audience.is_none() && provider.client_id.is_none() {
+            return wrong("it needs an audience, for jobs, or a client_id, for people");
+        }
+        if provider.client_id.is_some() && config.server.public_url.is_none() {
+            return wrong("people who sign in come back to server.public_url, which is not set");
+        }
+        if provider.client_secret.is_some() && provider.client_secret_file.is_some() {
+            return wrong("client_secret and client_secret_file exclude each other");
+        }
+        for (at, rule) in provider.settings(None).rules.iter().enumerate() {
+            if let Err(error) = Rule::of(rule) {
+                return wrong(&format!("rules[{at}]: {error}"));
+            }
+        }
+    }
+    let missing = |key| (key, "must be set where another key of token_authority is".to_owned());
+    config.token_authority.settings().map(drop).map_err(missing)
 }
 
 fn together(config: &Config) -> Result<(), Wrong> {

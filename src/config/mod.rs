@@ -8,6 +8,7 @@
 mod auth;
 mod check;
 mod error;
+mod identity;
 mod keys;
 mod layers;
 mod network;
@@ -19,6 +20,9 @@ mod warnings;
 
 pub use auth::{Auth, FileRole, ModeSetting, Secret};
 pub use error::{ConfigError, Origin};
+pub use identity::{
+    AsText, Globs, IdentityProvider, KeysAt, PrivateUrl, ProviderName, ProviderRule, TokenAuthority,
+};
 pub use keys::variable;
 pub use layers::{Flag, Sources};
 pub use network::Network;
@@ -62,6 +66,10 @@ pub struct Config {
     pub api: Api,
     /// Who comes in.
     pub auth: Auth,
+    /// Who proves who somebody is.
+    pub identity_providers: Vec<IdentityProvider>,
+    /// Where clients get their tokens, if not here.
+    pub token_authority: TokenAuthority,
     /// Requests to others.
     pub outbound: Outbound,
     /// What repositories may use.

@@ -51,10 +51,13 @@ pub(super) fn basic() -> HeaderValue {
 
 /// Docker's token protocol: where to get a token, and for what.
 fn bearer(state: &AppState, head: &Parts, wanted: Wanted<'_>) -> HeaderValue {
-    let realm = realm(state, head);
+    let (realm, service) = match state.door.authority() {
+        Some(authority) => (authority.realm.clone(), authority.service.as_str()),
+        None => (realm(state, head), SERVICE),
+    };
     let scope = wanted.scope().map_or_else(String::new, |scope| format!(",scope=\"{scope}\""));
     let error = if head.headers.contains_key(AUTHORIZATION) { ",error=\"invalid_token\"" } else { "" };
-    value(format!("Bearer realm=\"{realm}\",service=\"{SERVICE}\"{scope}{error}"))
+    value(format!("Bearer realm=\"{realm}\",service=\"{service}\"{scope}{error}"))
 }
 
 /// The address of tokens. Clients want a whole one, so it begins with what they called this server.

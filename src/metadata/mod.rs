@@ -50,7 +50,7 @@ pub use policies::*;
 pub use quotas::*;
 pub use records::*;
 pub use repositories::{Renaming, RepositoryChanges, RepositoryStep, RepositoryWork};
-pub use roles::{Grantee, InvalidUserName, Role, Team, UnknownRole, check_name};
+pub use roles::{Grantee, InvalidUserName, May, Role, Team, UnknownRole, check_name};
 pub use scope::Scope;
 pub use scrub::{Condition, DamagedBlob, MOST_LINKERS, Scrubbing};
 pub use snapshots::*;

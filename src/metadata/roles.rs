@@ -6,6 +6,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use thiserror::Error;
 
+use super::Scope;
+
 /// The longest name of a user, an organisation or a team.
 const LONGEST: usize = 64;
 
@@ -56,6 +58,38 @@ impl FromStr for Role {
 
     fn from_str(text: &str) -> Result<Self, UnknownRole> {
         Self::ALL.into_iter().find(|role| role.name() == text).ok_or(UnknownRole)
+    }
+}
+
+/// A role with where it holds, spelt `ROLE` or `ROLE:PREFIX/` or `ROLE:REPOSITORY`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct May {
+    /// What.
+    pub role: Role,
+    /// Where.
+    pub scope: Scope,
+}
+
+impl fmt::Display for May {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.scope {
+            Scope::All => self.role.fmt(f),
+            scope => write!(f, "{}:{scope}", self.role),
+        }
+    }
+}
+
+impl FromStr for May {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (role, scope) = text.split_once(':').unwrap_or((text, ""));
+        Ok(Self {
+            role: role.parse().map_err(|error| format!("{role:?} {error}"))?,
+            scope: scope.parse().map_err(|error| {
+                format!("{scope:?} is no repository, nor a prefix with a slash at its end: {error}")
+            })?,
+        })
     }
 }
 

@@ -7,10 +7,13 @@ use std::sync::Arc;
 use tokio::runtime::Handle;
 
 use super::errors::StartError;
-use crate::auth::{Accounts, Door, DoorSettings, TokenKey, Tokens, WatchedUsers};
+use crate::auth::{
+    Accounts, Authority, Door, DoorSettings, Identities, Provider, TokenKey, Tokens, WatchedUsers,
+};
 use crate::clock::{Clock, SystemClock};
-use crate::config::Config;
+use crate::config::{Config, IdentityProvider};
 use crate::metadata::MetadataStore;
+use crate::outbound;
 
 /// The file of the key that tokens are signed with.
 const TOKEN_KEY: &str = "tokens.key";
@@ -45,10 +48,40 @@ pub async fn door(
         Some(file) => tokens.kept_in(file),
         None => tokens,
     };
-    Door::new(settings, accounts, tokens, Arc::new(SystemClock)).map_err(|error| {
+    let door = Door::new(settings, accounts, tokens, Arc::new(SystemClock));
+    let door = door.map_err(|error| {
         let path = auth.htpasswd.clone().unwrap_or_default();
         wrong("auth.htpasswd", format!("{} cannot be read: {error}", path.display()))
-    })
+    })?;
+    Ok(door.believing(identities(config)?))
+}
+
+/// Those whose word counts.
+fn identities(config: &Config) -> Result<Identities, StartError> {
+    let authority = config.token_authority.settings();
+    let authority = authority.map_err(|key| wrong(key, "is missing".to_owned()))?;
+    if config.identity_providers.is_empty() && authority.is_none() {
+        return Ok(Identities::default());
+    }
+    let client = outbound::client(config.outbound.ca_file.as_deref());
+    let client = client.map_err(|error| wrong("outbound.ca_file", error.to_string()))?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let provider = |setting: &IdentityProvider| {
+        let secret = setting.client_secret_file.as_deref().map(secret).transpose()?;
+        let made = Provider::new(&setting.settings(secret), client.clone(), Arc::clone(&clock));
+        made.map_err(|(at, error)| wrong("identity_providers", format!("rules[{at}]: {error}")))
+    };
+    let providers = config.identity_providers.iter().map(provider).collect::<Result<_, _>>()?;
+    let authority = authority.map(|settings| Authority::new(settings, client.clone(), Arc::clone(&clock)));
+    Ok(Identities::new(providers, authority))
+}
+
+/// A secret in a file, as containers get them.
+fn secret(path: &Path) -> Result<String, StartError> {
+    let text = fs::read_to_string(path).map_err(|error| {
+        wrong("identity_providers", format!("client_secret_file: {} cannot be read: {error}", path.display()))
+    })?;
+    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
 }
 
 fn wrong(key: &'static str, message: String) -> StartError {
@@ -64,6 +97,7 @@ pub fn check_door_files(config: &Config) -> Result<(), StartError> {
         let read = WatchedUsers::open(path, Arc::new(SystemClock));
         read.map_err(|error| wrong("auth.htpasswd", format!("{} cannot be read: {error}", path.display())))?;
     }
+    identities(config)?;
     told_password(config).map(drop)
 }
 

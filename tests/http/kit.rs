@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use orlop::auth::{Accounts, Door, DoorSettings, TokenKey, Tokens};
+use orlop::auth::{Accounts, Door, DoorSettings, Identities, TokenKey, Tokens};
 use orlop::clock::{ManualClock, Timestamp};
 use orlop::http::api::{Api, ApiSettings, Changes};
 use orlop::http::listen::{ListenSettings, serve};
@@ -53,6 +53,8 @@ pub struct Setup {
     /// Keep the bytes in files instead of in memory.
     pub files: bool,
     pub policies: Policies,
+    /// Those whose word counts, by the server's clock.
+    pub identities: Box<dyn FnOnce(Arc<ManualClock>) -> Identities + Send>,
 }
 
 /// A registry that listens on a port of its own, over memory.
@@ -83,6 +85,7 @@ impl Server {
             health: Arc::new(AlwaysReady),
             files: false,
             policies: Policies::default(),
+            identities: Box::new(|_| Identities::default()),
         };
         change(&mut setup);
         let (facts, bytes) = (TempDir::new().expect("folder"), MemoryStore::new());
@@ -109,7 +112,7 @@ impl Server {
         let accounts = Accounts::load(Arc::clone(registry.metadata())).await.expect("accounts");
         let tokens = Tokens::new(&TokenKey::random().expect("a key"), TOKEN_LIFETIME);
         let door = Door::new(setup.door, Arc::new(accounts), tokens, clock.clone()).expect("a door");
-        let door = Arc::new(door);
+        let door = Arc::new(door.believing((setup.identities)(Arc::clone(&clock))));
         let (watched, shared) = (Arc::clone(&door), Arc::clone(&door));
         let api = Api::new(Arc::clone(&registry), collector, health, scrub, retention, shared, settings);
         let api = Arc::new(api);

@@ -7,6 +7,8 @@ mod connections;
 mod door;
 mod events;
 mod files;
+mod identities;
+mod issuer;
 mod kit;
 mod lists;
 mod log;

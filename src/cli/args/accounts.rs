@@ -1,33 +1,11 @@
 //! The commands that say who may come in, and do what.
 
-use std::str::FromStr;
 use std::time::Duration;
 
 use clap::Subcommand;
 
 use super::Output;
-use crate::metadata::{Grantee, Role, Scope, Team};
-
-/// A role with where it holds, as `ROLE` or `ROLE:PREFIX/`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::cli) struct May {
-    pub(in crate::cli) role: Role,
-    pub(in crate::cli) scope: Scope,
-}
-
-impl FromStr for May {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let (role, scope) = text.split_once(':').unwrap_or((text, ""));
-        Ok(Self {
-            role: role.parse().map_err(|error| format!("{role:?} {error}"))?,
-            scope: scope.parse().map_err(|error| {
-                format!("{scope:?} is no repository, nor a prefix with a slash at its end: {error}")
-            })?,
-        })
-    }
-}
+use crate::metadata::{Grantee, May, Role, Scope, Team};
 
 /// What can be done with users.
 #[derive(Debug, Subcommand)]

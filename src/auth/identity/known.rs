@@ -1,0 +1,117 @@
+//! All whose word counts here.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sha2::{Digest, Sha256};
+
+use super::authority::Authority;
+use super::provider::Provider;
+use super::signed::{Flaw, issuer, looks_signed};
+use super::visitor::Visitor;
+use crate::auth::caller::{Caller, Denial};
+use crate::auth::fresh::Fresh;
+use crate::auth::tokens::{Bearer, Holder};
+use crate::clock::Timestamp;
+
+/// Those whose word counts.
+#[derive(Default)]
+pub struct Identities {
+    /// Providers of OpenID Connect.
+    pub providers: Vec<Provider>,
+    /// Another authority that issues tokens for this registry.
+    pub authority: Option<Authority>,
+    /// By the hashes of their tokens, with the generation of the keys; until when they are good, in seconds since the
+    /// Unix epoch.
+    found: Fresh<[u8; 32], (Caller, u64), i64>,
+}
+
+impl Identities {
+    /// These.
+    pub fn new(providers: Vec<Provider>, authority: Option<Authority>) -> Self {
+        Self { providers, authority, found: Fresh::default() }
+    }
+
+    /// Whether somebody who has no account may come.
+    pub(in crate::auth) fn has_visitors(&self) -> bool {
+        !self.providers.is_empty()
+    }
+
+    /// Whether somebody would be let in still by who let them in.
+    pub(in crate::auth) fn vouch_for(&self, visitor: &Visitor) -> bool {
+        self.providers.iter().any(|provider| provider.vouches_for(visitor))
+    }
+
+    /// For how long somebody who comes by one of them may stay.
+    pub(in crate::auth) fn visit_of(&self, visitor: &Visitor) -> Option<Duration> {
+        self.providers.iter().find(|provider| provider.vouches_for(visitor)).map(Provider::visit)
+    }
+
+    /// Whom a token is for that one of them signed; `None` for anything else.
+    ///
+    /// # Errors
+    /// [`Denial::Unknown`] for one that one of them could have signed, and that is worth nothing.
+    pub(in crate::auth) async fn who(
+        &self,
+        token: &[u8],
+        from: IpAddr,
+        now: Timestamp,
+    ) -> Result<Option<Caller>, Denial> {
+        if (self.providers.is_empty() && self.authority.is_none()) || !looks_signed(token) {
+            return Ok(None);
+        }
+        let (hash, seconds) = (Sha256::digest(token).into(), now.0.div_euclid(1000));
+        if let Some((caller, generation)) = self.found.get(&hash, &seconds)
+            && self.generation() == Some(generation)
+        {
+            return Ok(Some(caller));
+        }
+        let Some(issuer) = issuer(token) else { return Ok(None) };
+        match self.verified(&issuer, token, now).await {
+            None => Ok(None),
+            Some(Ok((caller, until))) => {
+                if let Some(generation) = self.generation() {
+                    self.found.put(hash, (caller.clone(), generation), until, &seconds);
+                }
+                Ok(Some(caller))
+            }
+            Some(Err((by, flaw))) => {
+                tracing::warn!(remote = %from, by, "a token is worth nothing here: {flaw}");
+                Err(Denial::Unknown)
+            }
+        }
+    }
+
+    /// How often somebody's keys were changed; `None` if some may be now.
+    fn generation(&self) -> Option<u64> {
+        let of_providers = self.providers.iter().map(Provider::keys_generation);
+        of_providers.chain(self.authority.as_ref().map(Authority::keys_generation)).sum()
+    }
+
+    /// `None` if nobody here is called so.
+    async fn verified(
+        &self,
+        issuer: &str,
+        token: &[u8],
+        now: Timestamp,
+    ) -> Option<Result<(Caller, i64), (&str, Flaw)>> {
+        let mut last = None;
+        for provider in self.providers.iter().filter(|provider| provider.is(issuer)) {
+            match provider.visitor(token, now).await {
+                Ok((visitor, until)) => return Some(Ok((Caller::Visitor(Arc::new(visitor)), until))),
+                Err(flaw) => last = Some(Err((provider.name(), flaw))),
+            }
+        }
+        let Some(authority) = self.authority.as_ref().filter(|authority| authority.is(issuer)) else {
+            return last;
+        };
+        let admitted = authority.admit(token, now).await;
+        Some(match admitted {
+            Ok((name, grants, until)) => {
+                Ok((Caller::Bearer(Arc::new(Bearer { of: Holder::Outsider(name), grants })), until))
+            }
+            Err(flaw) => Err(("authority", flaw)),
+        })
+    }
+}

@@ -1,0 +1,32 @@
+//! Those who prove who they are by somebody else's word: jobs and people by OpenID Connect, and clients that another
+//! authority lets in.
+//!
+//! | file | what it does |
+//! | --- | --- |
+//! | `provider` | a provider of OpenID Connect, and what its word is good for here |
+//! | `rules` | what claims give |
+//! | `visitor` | somebody who has no account |
+//! | `authority` | another authority that issues tokens for this registry |
+//! | `signed` | verifies what others signed |
+//! | `known` | all whose word counts here |
+//! | `keys` | their public keys, kept current |
+//! | `discovery` | what a provider tells of itself |
+//! | `jwks` | the keys as they are published |
+
+mod authority;
+mod discovery;
+mod jwks;
+mod keys;
+mod known;
+mod provider;
+mod rules;
+mod signed;
+mod visitor;
+
+pub use authority::{Authority, AuthoritySettings};
+pub use keys::KeySource;
+pub use known::Identities;
+pub use provider::{Provider, ProviderSettings, SignInSettings};
+pub use rules::{Rule, RuleError, RuleSettings};
+pub(super) use signed::looks_signed;
+pub use visitor::Visitor;

@@ -1,0 +1,146 @@
+//! A provider of OpenID Connect, and what its word is good for here.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::Client;
+use url::Url;
+
+use super::keys::{KeySource, Keys};
+use super::rules::{Rule, RuleError, RuleSettings};
+use super::signed::{Claims, Flaw, Parties, verify};
+use super::visitor::Visitor;
+use crate::auth::door::print;
+use crate::clock::{Clock, Timestamp};
+
+/// The most letters of what a provider calls somebody (OpenID Connect Core 1.0, section 2).
+const LONGEST: usize = 255;
+
+/// A provider as settings have it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProviderSettings {
+    /// What it is called here.
+    pub name: String,
+    /// Who it says it is: the beginning of its address.
+    pub issuer: Url,
+    /// Whom its tokens of jobs must be for; `None`: it has none.
+    pub audience: Option<String>,
+    /// Where its keys are; default: where it says.
+    pub keys: Option<KeySource>,
+    /// For how long a job may go on that logged in with one of them.
+    pub visit: Duration,
+    /// How people sign in, if they do.
+    pub sign_in: Option<SignInSettings>,
+    /// What claims give.
+    pub rules: Vec<RuleSettings>,
+}
+
+/// How people sign in by a provider.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SignInSettings {
+    /// What this registry is called there.
+    pub client_id: String,
+    /// What it proves that with.
+    pub client_secret: Option<String>,
+    /// What is asked for.
+    pub scopes: Vec<String>,
+    /// The claim that is the name of an account.
+    pub user_claim: String,
+    /// For how long an access token is good that somebody gets who signs in.
+    pub token_lifetime: Duration,
+}
+
+/// Without the secret.
+impl fmt::Debug for SignInSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { client_id, scopes, user_claim, token_lifetime, .. } = self;
+        f.debug_tuple("SignIn").field(&(client_id, scopes, user_claim, token_lifetime)).finish()
+    }
+}
+
+/// A provider.
+pub struct Provider {
+    name: String,
+    /// With and without a slash at its end: both are written.
+    issuers: [String; 2],
+    audience: Option<String>,
+    keys: Keys,
+    visit: Duration,
+    rules: Vec<Rule>,
+    print: String,
+}
+
+impl Provider {
+    /// The provider that settings mean.
+    ///
+    /// # Errors
+    /// Which of the rules is wrong, and how.
+    pub fn new(
+        settings: &ProviderSettings,
+        client: Client,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, (usize, RuleError)> {
+        let rules = settings.rules.iter().enumerate();
+        let rules = rules.map(|(at, rule)| Rule::of(rule).map_err(|error| (at, error)));
+        let source = settings.keys.clone().unwrap_or_else(|| KeySource::Discovery(settings.issuer.clone()));
+        let issuer = settings.issuer.as_str().trim_end_matches('/');
+        Ok(Self {
+            name: settings.name.clone(),
+            issuers: [issuer.to_owned(), format!("{issuer}/")],
+            audience: settings.audience.clone(),
+            keys: Keys::new(source, client, clock),
+            visit: settings.visit,
+            rules: rules.collect::<Result<_, _>>()?,
+            print: print(&format!("{settings:?}")),
+        })
+    }
+
+    /// What it is called here.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// For how long a job may go on that logged in.
+    pub(super) fn visit(&self) -> Duration {
+        self.visit
+    }
+
+    /// How often its keys were changed; `None` if they may be now.
+    pub(super) fn keys_generation(&self) -> Option<u64> {
+        self.keys.generation()
+    }
+
+    /// Whether a token says that it is by this provider.
+    pub(super) fn is(&self, issuer: &str) -> bool {
+        self.issuers.iter().any(|own| own == issuer)
+    }
+
+    /// Whether somebody came by this provider, and would be who they were then.
+    pub(super) fn vouches_for(&self, visitor: &Visitor) -> bool {
+        visitor.print == self.print
+    }
+
+    /// Whom a token is for, and until when it is good, in seconds since the Unix epoch.
+    pub(super) async fn visitor(&self, token: &[u8], now: Timestamp) -> Result<(Visitor, i64), Flaw> {
+        let audience = self.audience.as_ref().ok_or(Flaw::NoRule)?;
+        let parties = Parties { issuers: &self.issuers, audience };
+        let (claims, until) = verify(token, &self.keys, parties, now).await?;
+        let subject = subject(&claims).ok_or(Flaw::Form)?;
+        let rules = self.rules.iter().filter(|rule| !rule.may.is_empty() && rule.matches(&claims));
+        let held: Vec<_> =
+            rules.flat_map(|rule| &rule.may).map(|may| (may.scope.clone(), may.role)).collect();
+        if held.is_empty() {
+            return Err(Flaw::NoRule);
+        }
+        let name = format!("{}:{subject}", self.name).into();
+        Ok((Visitor { name, held, print: self.print.clone() }, until))
+    }
+}
+
+/// What a provider calls somebody.
+pub(super) fn subject(claims: &Claims) -> Option<String> {
+    let subject = claims.get("sub")?.as_str()?;
+    let text: String = subject.chars().filter(|letter| !letter.is_control()).take(LONGEST).collect();
+    (!text.is_empty()).then_some(text)
+}

@@ -1,0 +1,132 @@
+//! A provider of OpenID Connect, as small as one can be: it tells of itself and of its keys, and signs.
+
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
+
+use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
+use aws_lc_rs::rsa::{KeyPair, KeySize};
+use axum::Router;
+use axum::extract::State;
+use axum::routing::get;
+use http::StatusCode;
+use jsonwebtoken::jwk::Jwk;
+use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+
+/// What a provider signs with.
+#[derive(Clone)]
+pub struct Key {
+    id: String,
+    pub algorithm: Algorithm,
+    pub private: EncodingKey,
+}
+
+impl Key {
+    pub fn rsa(id: &str) -> Self {
+        let pair = KeyPair::generate(KeySize::Rsa2048).expect("a key");
+        let pkcs8: Pkcs8V1Der<'_> = pair.as_der().expect("PKCS #8");
+        let pem = pem("PRIVATE KEY", pkcs8.as_ref());
+        let private = EncodingKey::from_rsa_pem(pem.as_bytes()).expect("a key");
+        Self { id: id.into(), algorithm: Algorithm::RS256, private }
+    }
+
+    pub fn ec(id: &str) -> Self {
+        let pair = rcgen::KeyPair::generate().expect("a key");
+        let private = EncodingKey::from_ec_pem(pair.serialize_pem().as_bytes()).expect("a key");
+        Self { id: id.into(), algorithm: Algorithm::ES256, private }
+    }
+
+    /// Its public half, as a set has it.
+    pub fn public(&self) -> Value {
+        let mut jwk = Jwk::from_encoding_key(&self.private, self.algorithm).expect("a public key");
+        jwk.common.key_id = Some(self.id.clone());
+        serde_json::to_value(jwk).expect("JSON")
+    }
+
+    pub fn sign(&self, claims: &Value) -> String {
+        let header = Header { kid: Some(self.id.clone()), ..Header::new(self.algorithm) };
+        encode(&header, claims, &self.private).expect("signed")
+    }
+}
+
+fn pem(kind: &str, content: &[u8]) -> String {
+    use base64::Engine;
+    let content = base64::engine::general_purpose::STANDARD.encode(content);
+    format!("-----BEGIN {kind}-----\n{content}\n-----END {kind}-----\n")
+}
+
+/// A provider that listens on a port of its own.
+pub struct Issuer {
+    pub url: String,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    url: String,
+    keys: Mutex<Vec<Key>>,
+    asked: AtomicUsize,
+    away: Mutex<bool>,
+}
+
+impl Issuer {
+    pub async fn start(key: Key) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let url = format!("http://{}", listener.local_addr().expect("an address"));
+        let keys = Mutex::new(vec![key]);
+        let shared =
+            Arc::new(Shared { url: url.clone(), keys, asked: AtomicUsize::new(0), away: Mutex::new(false) });
+        let router = Router::new()
+            .route("/.well-known/openid-configuration", get(discovery))
+            .route("/keys", get(keys_of))
+            .with_state(Arc::clone(&shared));
+        tokio::spawn(async move { axum::serve(listener, router).await.expect("served") });
+        Self { url, shared }
+    }
+
+    /// From now on this is its key.
+    pub fn rotate(&self, key: Key) {
+        *self.shared.keys.lock().expect("keys") = vec![key];
+    }
+
+    /// How often it was asked for its keys.
+    pub fn asked(&self) -> usize {
+        self.shared.asked.load(SeqCst)
+    }
+
+    pub fn set_away(&self, away: bool) {
+        *self.shared.away.lock().expect("away") = away;
+    }
+
+    /// A token with claims over those that each has, by the key that it has now.
+    pub fn token(&self, now: i64, change: impl FnOnce(&mut Value)) -> String {
+        let key = self.shared.keys.lock().expect("keys")[0].clone();
+        key.sign(&self.claims(now, change))
+    }
+
+    pub fn claims(&self, now: i64, change: impl FnOnce(&mut Value)) -> Value {
+        let mut claims = json!({
+            "iss": self.url, "aud": "registry", "sub": "repo:acme/app:ref:refs/heads/main",
+            "iat": now, "nbf": now, "exp": now + 300, "repository": "acme/app", "ref": "refs/heads/main",
+        });
+        change(&mut claims);
+        claims
+    }
+}
+
+async fn discovery(State(shared): State<Arc<Shared>>) -> Result<String, StatusCode> {
+    let Shared { url, away, .. } = &*shared;
+    if *away.lock().expect("away") {
+        return Err(StatusCode::SERVICE_UNAVAILABLE);
+    }
+    Ok(json!({ "issuer": url, "jwks_uri": format!("{url}/keys") }).to_string())
+}
+
+async fn keys_of(State(shared): State<Arc<Shared>>) -> Result<String, StatusCode> {
+    shared.asked.fetch_add(1, SeqCst);
+    if *shared.away.lock().expect("away") {
+        return Err(StatusCode::SERVICE_UNAVAILABLE);
+    }
+    let keys: Vec<_> = shared.keys.lock().expect("keys").iter().map(Key::public).collect();
+    Ok(json!({ "keys": keys }).to_string())
+}
