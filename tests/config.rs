@@ -165,7 +165,7 @@ fn unknown_keys_are_named_with_those_there_are() {
     assert_eq!(
         refusal("[collector]\ninterval = \"1m\""),
         "collector (in orlop.toml): there is no such section; \
-         there are api, audit, auth, events, gc, history, lists, log, manifests, metadata, metrics, outbound, quotas, retention, scrub, server, storage, uploads"
+         there are api, audit, auth, events, gc, history, identity_providers, lists, log, manifests, metadata, metrics, outbound, quotas, retention, scrub, server, storage, token_authority, uploads"
     );
     assert_eq!(refusal("gc = 5"), "gc (in orlop.toml): must be a section, [gc]");
 }
@@ -187,7 +187,7 @@ fn unknown_variables_are_named() {
     assert_eq!(
         refused_variable("ORLOP_LISTEN", ":80"),
         "ORLOP_LISTEN: there is no such section; \
-         there are api, audit, auth, events, gc, history, lists, log, manifests, metadata, metrics, outbound, quotas, retention, scrub, server, storage, uploads"
+         there are api, audit, auth, events, gc, history, identity_providers, lists, log, manifests, metadata, metrics, outbound, quotas, retention, scrub, server, storage, token_authority, uploads"
     );
 }
 
@@ -428,4 +428,49 @@ fn a_name_is_for_tls_alone_where_it_is_the_registry_s() {
     assert!(!has_name("https://box.lan:5000", true) && !has_name("http://registry.example", true));
     assert!(!has_name("https://registry.example", false), "that is the proxy's to say");
     assert!(!Config::default().server.has_name_for_tls());
+}
+
+#[test]
+fn providers_of_identities_say_what_they_need() {
+    let provider = |rest: &str| {
+        format!("[[identity_providers]]\nname = \"ci\"\nissuer = \"https://id.example.com\"\n{rest}")
+    };
+    let rule = "[[identity_providers.rules]]\nclaims = { sub = \"x\", ref = [\"a\", \"b\"] }\n";
+    let good = provider(&format!(
+        "audience = \"r\"\n{rule}may = [\"push:team/\", \"pull\"]\nteams = [\"acme/devs\"]"
+    ));
+    let (_dir, sources) = file(&good);
+    let config = Config::load(&sources).expect("valid");
+    let settings = config.identity_providers[0].settings(None);
+    assert_eq!(settings.rules[0].may[0].to_string(), "push:team/");
+    assert_eq!(settings.rules[0].claims["ref"], ["a", "b"]);
+    for (text, why) in [
+        (provider(""), "ci: it needs an audience, for jobs, or a client_id, for people"),
+        (provider("client_id = \"orlop\""), "server.public_url, which is not set"),
+        (provider("audience = \"r\"\n[[identity_providers.rules]]\nclaims = {}"), "a rule must name a claim"),
+        (
+            provider(&format!("audience = \"r\"\n{rule}may = [\"fly\"]")),
+            "is none of pull, push, delete and admin",
+        ),
+        (provider("audience = \"r\"\nkeys = \"http://id.example.com/keys\""), "nor a URL of HTTPS"),
+        (format!("{0}audience = \"r\"\n{0}audience = \"r\"", provider("")), "there are two of this name"),
+        (good.replace("https:", "http:"), "is not a URL of HTTPS"),
+        ("[token_authority]\nrealm = \"https://auth.example.com\"".into(), "token_authority.service"),
+    ] {
+        assert!(refusal(&text).contains(why), "{}", refusal(&text));
+    }
+}
+
+#[test]
+fn examples_in_the_guides_are_valid() {
+    for guide in ["docs/identities.md", "docs/retention.md"] {
+        let text = std::fs::read_to_string(guide).expect("a guide");
+        let examples: Vec<_> =
+            text.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+        assert!(!examples.is_empty(), "{guide}");
+        for example in examples {
+            let (_dir, sources) = file(example);
+            Config::load(&sources).unwrap_or_else(|error| panic!("{guide}: {error}\n{example}"));
+        }
+    }
 }

@@ -117,8 +117,9 @@ impl Door {
         let (made, hash) = self.password_or_made(password).await?;
         let kind = if robot { AccountKind::Robot } else { AccountKind::Person };
         let (created_at, by) = (by.now, Some(by.name.to_owned()));
+        let (password, identity) = (Some(hash), None);
         let record =
-            AccountRecord { name: name.clone(), kind, password: Some(hash), disabled: false, created_at, by };
+            AccountRecord { name: name.clone(), kind, password, identity, disabled: false, created_at, by };
         self.change(AccountChange::Add(record, grants), || format!("user {name}")).await?;
         Ok(made)
     }
@@ -311,6 +312,7 @@ impl Door {
                     name: ADMINISTRATOR.into(),
                     kind: AccountKind::Bootstrap,
                     password: Some(self.hashed(password).await?),
+                    identity: None,
                     disabled: false,
                     created_at: now,
                     by: None,

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::bearer::{Bearer, User};
 use super::identity::Visitor;
-use super::tokens::{Bearer, User};
 use crate::metadata::TokenRecord;
 
 /// Who is in.

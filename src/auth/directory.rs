@@ -64,6 +64,11 @@ impl Directory {
         self.accounts.get(name)
     }
 
+    /// The account of whom an issuer calls so.
+    pub(super) fn known_as(&self, identity: &str) -> Option<&AccountRecord> {
+        self.records.accounts.iter().find(|account| account.identity.as_deref() == Some(identity))
+    }
+
     /// Whether somebody besides the first administrator has an account.
     pub(super) fn has_users(&self) -> bool {
         self.has_users_besides("")

@@ -10,6 +10,7 @@ use tokio::runtime::Handle;
 
 use super::accounts::Accounts;
 use super::aside::Aside;
+use super::bearer::{Bearer, Holder, User};
 use super::caller::{Caller, Denial};
 use super::credentials::{Shown, too_long};
 use super::identity::{Authority, Identities};
@@ -18,7 +19,7 @@ use super::passwords::{Kept, Passwords, Stored};
 use super::rights::Rights;
 use super::scope::{Action, Grant, Wanted};
 use super::secret;
-use super::tokens::{Bearer, Holder, Token, Tokens, User};
+use super::tokens::{Token, Tokens};
 use super::watched::WatchedUsers;
 use crate::clock::Clock;
 use crate::metadata::{Role, TokenRecord};

@@ -6,6 +6,7 @@
 //! | `rights` | decides what somebody may do: nothing else does |
 //! | `directory`, `accounts` | the accounts and what they are granted: at a moment, and kept current |
 //! | `administration` | changes accounts |
+//! | `people` | gives an account to those who sign in by a provider |
 //! | `explain` | says why somebody may do something |
 //! | `modes` | what everybody may do without a login |
 //! | `htpasswd`, `watched` | the users in a file, read again when it changes |
@@ -16,11 +17,12 @@
 //! | `secret` | passwords and access tokens that are made here |
 //! | `scope` | what a request wants, and what a token is good for |
 //! | `offline` | tokens that clients renew theirs with |
-//! | `tokens`, `key` | tokens for a few minutes, and what they are signed with |
+//! | `tokens`, `bearer`, `key` | tokens for a few minutes, and what they are signed with |
 
 mod accounts;
 mod administration;
 mod aside;
+mod bearer;
 mod caller;
 mod claimed;
 mod credentials;
@@ -35,6 +37,7 @@ mod key;
 mod modes;
 mod offline;
 mod passwords;
+mod people;
 mod rights;
 mod scope;
 mod secret;
@@ -44,6 +47,7 @@ mod watched;
 
 pub use accounts::{AccountUpkeep, Accounts};
 pub use administration::{ADMINISTRATOR, AccountError, By, NewAccessToken, NewAccount};
+pub use bearer::{Bearer, User};
 pub use caller::{Caller, Denial};
 pub use claimed::Claimed;
 pub use directory::Directory;
@@ -51,11 +55,12 @@ pub use door::{Door, DoorSettings};
 pub use guesses::network;
 pub use identity::{
     Authority, AuthoritySettings, Identities, KeySource, Provider, ProviderSettings, Rule, RuleError,
-    RuleSettings, SignInSettings, Visitor,
+    RuleSettings, SignInError, SignInSettings, Visitor,
 };
 pub use key::TokenKey;
 pub use modes::{Mode, Modes};
+pub use people::{AWAY, PersonError, SignedIn};
 pub use scope::{Action, Wanted};
 pub use secret::masked;
-pub use tokens::{Bearer, Token, Tokens, User};
+pub use tokens::{Token, Tokens};
 pub use watched::WatchedUsers;

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
+use super::bearer::Holder;
 use super::caller::Caller;
 use super::directory::{Directory, Held};
 use super::identity::Visitor;
 use super::modes::Modes;
 use super::scope::{Action, Wanted};
-use super::tokens::Holder;
 use crate::metadata::{Role, Scope, TokenRecord};
 use crate::oci::RepoName;
 

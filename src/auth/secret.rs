@@ -26,6 +26,11 @@ pub fn password() -> io::Result<String> {
     Ok(letters.chunks(6).map(|part| part.iter().collect::<String>()).collect::<Vec<_>>().join("-"))
 }
 
+/// A word of 256 bits that nobody can guess.
+pub(super) fn random_word() -> io::Result<String> {
+    Ok(hex::encode(random::<32>()?))
+}
+
 /// An access token as it is shown once: what it is found by, and all of it.
 pub(super) struct NewToken {
     pub(super) id: String,

@@ -7,14 +7,15 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, encode};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
+use super::bearer::{Bearer, Holder, Told};
 use super::fresh::Fresh;
 use super::identity::Visitor;
 use super::key::TokenKey;
-use super::scope::Grant;
 use crate::clock::Timestamp;
 
 /// Who signs, and for whom.
@@ -25,58 +26,6 @@ const RENEWAL: &str = "orlop-renewal";
 
 /// The longest token that is looked at.
 const LONGEST: usize = 16 << 10;
-
-/// Whom a token is for, and for what.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Bearer {
-    pub(super) of: Holder,
-    pub(super) grants: Vec<Grant>,
-}
-
-/// Whom a token is for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Holder {
-    /// Somebody who did not say who they are.
-    Nobody,
-    /// A user.
-    User(User),
-    /// Somebody without an account.
-    Visitor(Visitor),
-    /// Whoever another authority let in, who alone knows what they may do.
-    Outsider(Arc<str>),
-}
-
-impl Bearer {
-    /// The name of whom it is for.
-    pub(super) fn name(&self) -> Option<&str> {
-        match &self.of {
-            Holder::Nobody => None,
-            Holder::User(User { name, .. })
-            | Holder::Visitor(Visitor { name, .. })
-            | Holder::Outsider(name) => Some(name),
-        }
-    }
-
-    /// The user that it is for.
-    pub(super) fn user(&self) -> Option<&User> {
-        match &self.of {
-            Holder::User(user) => Some(user),
-            Holder::Nobody | Holder::Visitor(_) | Holder::Outsider(_) => None,
-        }
-    }
-}
-
-/// A user with what stands for the secret that they came with, as a token names one.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct User {
-    /// The name.
-    pub name: Arc<str>,
-    /// What stands for the secret that it was asked for with: with another one it is worth nothing.
-    pub(super) print: String,
-    /// The access token that it was asked for with, if that was no password.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) by: Option<String>,
-}
 
 /// A token that was issued.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,7 +40,7 @@ pub struct Token {
 
 /// Times are in seconds since the Unix epoch (RFC 7519).
 #[derive(Serialize, Deserialize)]
-struct Claims {
+struct Claims<T> {
     iss: String,
     aud: String,
     sub: String,
@@ -99,10 +48,8 @@ struct Claims {
     nbf: i64,
     exp: i64,
     jti: String,
-    access: Vec<Grant>,
-    user: Option<User>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    visitor: Option<Visitor>,
+    #[serde(flatten)]
+    told: T,
 }
 
 /// Issues tokens and knows its own again.
@@ -181,7 +128,8 @@ impl Tokens {
     /// # Errors
     /// It could not be signed.
     pub(super) fn issue(&self, bearer: Bearer, now: Timestamp) -> io::Result<Token> {
-        self.signed(ISSUER, bearer, self.lifetime, now)
+        let name = bearer.name().unwrap_or_default().to_owned();
+        self.signed(ISSUER, name, Told::of(bearer), self.lifetime, now)
     }
 
     /// A token by which somebody without an account gets others in this time, and that is good for nothing else.
@@ -189,23 +137,24 @@ impl Tokens {
     /// # Errors
     /// It could not be signed.
     pub(super) fn renewal(&self, visitor: Visitor, lifetime: Duration, now: Timestamp) -> io::Result<Token> {
-        self.signed(RENEWAL, Bearer { of: Holder::Visitor(visitor), grants: Vec::new() }, lifetime, now)
+        let name = visitor.name.to_string();
+        let bearer = Bearer { of: Holder::Visitor(visitor), grants: Vec::new() };
+        self.signed(RENEWAL, name, Told::of(bearer), lifetime, now)
     }
 
-    fn signed(
+    /// Signs what is told for an audience.
+    ///
+    /// # Errors
+    /// It could not be signed.
+    pub(super) fn signed<T: Serialize>(
         &self,
         audience: &str,
-        bearer: Bearer,
+        sub: String,
+        told: T,
         lifetime: Duration,
         now: Timestamp,
     ) -> io::Result<Token> {
         let iat = now.0.div_euclid(1000);
-        let sub = bearer.name().map_or_else(String::new, str::to_owned);
-        let (user, visitor) = match bearer.of {
-            Holder::User(user) => (Some(user), None),
-            Holder::Visitor(visitor) => (None, Some(visitor)),
-            Holder::Nobody | Holder::Outsider(_) => (None, None),
-        };
         let claims = Claims {
             iss: ISSUER.into(),
             aud: audience.into(),
@@ -214,9 +163,7 @@ impl Tokens {
             nbf: iat,
             exp: iat.saturating_add_unsigned(lifetime.as_secs()),
             jti: Uuid::new_v4().simple().to_string(),
-            access: bearer.grants,
-            user,
-            visitor,
+            told,
         };
         let text = encode(&Header::new(Algorithm::EdDSA), &claims, &self.keys().signing)
             .map_err(io::Error::other)?;
@@ -233,36 +180,43 @@ impl Tokens {
         if let Some(bearer) = keys.verified.get(&hash, &seconds) {
             return Some(bearer);
         }
-        let (bearer, until) = self.decoded(&keys, ISSUER, text, seconds)?;
-        let bearer = Arc::new(bearer);
+        let (told, until) = Self::decoded::<Told>(&keys, self.validation(ISSUER), text, seconds)?;
+        let bearer = Arc::new(told.bearer());
         keys.verified.put(hash, Arc::clone(&bearer), until, &seconds);
         Some(bearer)
     }
 
     /// Whom a token of [`Self::renewal`] is for, if it is good now.
     pub(super) fn renews(&self, text: &[u8], now: Timestamp) -> Option<Visitor> {
-        let decoded = self.decoded(&self.keys(), RENEWAL, text, now.0.div_euclid(1000));
-        match decoded?.0.of {
+        match self.told::<Told>(RENEWAL, text, now)?.bearer().of {
             Holder::Visitor(visitor) => Some(visitor),
             Holder::Nobody | Holder::User(_) | Holder::Outsider(_) => None,
         }
     }
 
-    /// What a token says, and until when it is good. Times are in seconds since the Unix epoch.
-    fn decoded(&self, keys: &Keys, audience: &str, text: &[u8], now: i64) -> Option<(Bearer, i64)> {
+    /// What a token of [`Self::signed`] tells an audience, if it is good now.
+    pub(super) fn told<T: DeserializeOwned>(&self, audience: &str, text: &[u8], now: Timestamp) -> Option<T> {
+        let seconds = now.0.div_euclid(1000);
+        Self::decoded(&self.keys(), self.validation(audience), text, seconds).map(|(told, _)| told)
+    }
+
+    fn validation(&self, audience: &str) -> Validation {
         let mut validation = self.validation.clone();
         validation.set_audience(&[audience]);
-        let decoded = |(key, until)| Some((decode::<Claims>(text, key, &validation).ok()?.claims, until));
+        validation
+    }
+
+    /// What a token tells, and until when it is good. Times are in seconds since the Unix epoch.
+    fn decoded<T: DeserializeOwned>(
+        keys: &Keys,
+        validation: Validation,
+        text: &[u8],
+        now: i64,
+    ) -> Option<(T, i64)> {
+        let decoded = |(key, until)| Some((decode::<Claims<T>>(text, key, &validation).ok()?.claims, until));
         let (claims, until) = keys.verifying(now).find_map(decoded)?;
-        if now < claims.nbf || now >= claims.exp {
-            return None;
-        }
-        let of = match (claims.user, claims.visitor) {
-            (Some(user), _) => Holder::User(user),
-            (None, Some(visitor)) => Holder::Visitor(visitor),
-            (None, None) => Holder::Nobody,
-        };
-        Some((Bearer { of, grants: claims.access }, claims.exp.min(until)))
+        let is_good = (claims.nbf..claims.exp).contains(&now);
+        is_good.then(|| (claims.told, claims.exp.min(until)))
     }
 }
 
@@ -273,6 +227,8 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::auth::bearer::User;
+    use crate::auth::scope::Grant;
 
     const LIFE: Duration = Duration::from_secs(300);
     const NOW: Timestamp = Timestamp(1_700_000_000_000);

@@ -33,6 +33,7 @@ mod referrers;
 mod reply;
 mod request_body;
 mod security_headers;
+mod sign_in;
 mod status;
 mod tags;
 mod token;
@@ -265,7 +266,9 @@ impl Answer for App {
             let audited = match &caller {
                 Err(denied) => audit::of_refused(&self.state, &head, peer, denied, || audit::of_path(&head)),
                 // Who asks for a token shows a password there, and the API records what is asked of it.
-                Ok(_) if path == challenge::TOKENS => Some(audit::of_token(&self.state, &head, peer)),
+                Ok(_) if path == challenge::TOKENS || sign_in::is_return(path) => {
+                    Some(audit::of_token(&self.state, &head, peer))
+                }
                 Ok(_) => None,
             };
             let response = match caller {

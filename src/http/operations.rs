@@ -16,6 +16,7 @@ use serde_json::json;
 use super::challenge::TOKENS;
 use super::payload::Payload;
 use super::reply::Reply;
+use super::sign_in::{self, LOGIN};
 use super::status::Refusal;
 use super::{AppState, api, token};
 use crate::auth::{Action, Wanted};
@@ -54,6 +55,9 @@ pub(super) fn router(state: Arc<AppState>) -> Router {
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
         .route(TOKENS, get(token::issue).post(token::exchange))
+        .route(LOGIN, get(sign_in::choose))
+        .route("/login/{provider}", get(sign_in::begin))
+        .route("/login/{provider}/callback", get(sign_in::end))
         .fallback(async || response(Refusal::from(PathError::NotFound).into()))
         .with_state(state)
 }
@@ -61,8 +65,9 @@ pub(super) fn router(state: Arc<AppState>) -> Router {
 /// What whoever asks for a path wants, as far as that is decided by the path alone.
 pub(super) fn wanted(path: &str) -> Option<Wanted<'static>> {
     match path {
-        // Whoever asks whether the server lives has no password, and whoever asks for a token shows it there.
-        path if is_probe(path) || path == TOKENS => None,
+        // Whoever asks whether the server lives has no password, and whoever asks for a token, or signs in, shows there
+        // who they are.
+        path if is_probe(path) || path == TOKENS || sign_in::is_below(path) => None,
         // They name repositories.
         "/metrics" => Some(Wanted::Scope(&Scope::All, Action::Pull)),
         _ => Some(Wanted::Other),
@@ -81,6 +86,7 @@ pub(super) fn route(path: &str) -> &'static str {
         "/readyz" => "readyz",
         "/metrics" => "metrics",
         TOKENS => "token",
+        path if sign_in::is_below(path) => "login",
         path if api::is_below(path) => "api",
         _ => "other",
     }

@@ -30,6 +30,8 @@ pub struct AccountRecord {
     pub kind: AccountKind,
     /// A hash of its password, in PHC's form. `None`: no password opens it.
     pub password: Option<String>,
+    /// By whose word its person is known: the issuer and what it calls them, with a space between.
+    pub identity: Option<String>,
     /// Nothing opens it.
     pub disabled: bool,
     /// Since when there is one.
@@ -133,7 +135,7 @@ pub enum AccountChange {
 pub enum AccountOutcome {
     /// It was made.
     Done,
-    /// There is one of this name.
+    /// There is one of this name, or of this identity.
     Taken,
     /// There is none to be changed.
     Unknown,

@@ -63,6 +63,12 @@ fn identities(config: &Config) -> Result<Identities, StartError> {
     if config.identity_providers.is_empty() && authority.is_none() {
         return Ok(Identities::default());
     }
+    let of_authority = authority.as_ref().map(|authority| ("token_authority.keys", &authority.keys));
+    let of_providers = config.identity_providers.iter().filter_map(|provider| provider.keys.as_ref());
+    let of_providers = of_providers.map(|keys| ("identity_providers", &keys.0));
+    for (key, source) in of_authority.into_iter().chain(of_providers) {
+        source.check().map_err(|error| wrong(key, format!("{source} has no keys: {error}")))?;
+    }
     let client = outbound::client(config.outbound.ca_file.as_deref());
     let client = client.map_err(|error| wrong("outbound.ca_file", error.to_string()))?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);

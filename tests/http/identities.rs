@@ -13,7 +13,7 @@ use reqwest::{Method, Response};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::issuer::{Issuer, Key};
+use crate::issuer::{Change, Issuer, Key};
 use crate::kit::*;
 
 /// The second at which a server's clock begins.
@@ -143,7 +143,7 @@ async fn only_what_the_provider_signed_for_this_registry_and_now_counts() {
     let house = House::new(key.clone()).await;
     let honest = house.issuer.claims(NOW, |_| {});
     assert_eq!(house.pushes(&key.sign(&honest), "acme/app").await, 202);
-    let wrong: [(&str, fn(&mut Value)); 9] = [
+    let wrong: [(&str, Change); 9] = [
         ("for somebody else", |claims| claims["aud"] = json!("another")),
         ("for nobody", |claims| drop(claims.as_object_mut().expect("claims").remove("aud"))),
         ("by somebody else", |claims| claims["iss"] = json!("https://id.example.com")),
@@ -267,7 +267,7 @@ async fn another_authority_s_tokens_are_good_for_what_they_name() {
     assert_eq!(deleted.status(), 401);
     let api = server.get("/api/v1/users").bearer_auth(&token).send().await.expect("answer");
     assert!(api.status().is_client_error());
-    let wrong: [fn(&mut Value); 4] = [
+    let wrong: [Change; 4] = [
         |claims| claims["aud"] = json!("another.example.com"),
         |claims| claims["iss"] = json!("another.example.com"),
         |claims| claims["exp"] = json!(NOW - 61),

@@ -1,18 +1,25 @@
 //! A provider of OpenID Connect, as small as one can be: it tells of itself and of its keys, and signs.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 
 use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
 use aws_lc_rs::rsa::{KeyPair, KeySize};
 use axum::Router;
-use axum::extract::State;
-use axum::routing::get;
+use axum::extract::{Request, State};
+use axum::routing::{get, post};
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use http::StatusCode;
 use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 use tokio::net::TcpListener;
+
+/// Another claim than an honest token has.
+pub type Change = fn(&mut Value);
 
 /// What a provider signs with.
 #[derive(Clone)]
@@ -51,8 +58,7 @@ impl Key {
 }
 
 fn pem(kind: &str, content: &[u8]) -> String {
-    use base64::Engine;
-    let content = base64::engine::general_purpose::STANDARD.encode(content);
+    let content = STANDARD.encode(content);
     format!("-----BEGIN {kind}-----\n{content}\n-----END {kind}-----\n")
 }
 
@@ -67,6 +73,14 @@ struct Shared {
     keys: Mutex<Vec<Key>>,
     asked: AtomicUsize,
     away: Mutex<bool>,
+    /// Whom a code is for, with what it is to be redeemed with: once.
+    codes: Mutex<HashMap<String, Code>>,
+}
+
+struct Code {
+    token: String,
+    challenge: String,
+    redirect: String,
 }
 
 impl Issuer {
@@ -74,11 +88,17 @@ impl Issuer {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let url = format!("http://{}", listener.local_addr().expect("an address"));
         let keys = Mutex::new(vec![key]);
-        let shared =
-            Arc::new(Shared { url: url.clone(), keys, asked: AtomicUsize::new(0), away: Mutex::new(false) });
+        let shared = Arc::new(Shared {
+            url: url.clone(),
+            keys,
+            asked: AtomicUsize::default(),
+            away: Mutex::default(),
+            codes: Mutex::default(),
+        });
         let router = Router::new()
             .route("/.well-known/openid-configuration", get(discovery))
             .route("/keys", get(keys_of))
+            .route("/token", post(redeem))
             .with_state(Arc::clone(&shared));
         tokio::spawn(async move { axum::serve(listener, router).await.expect("served") });
         Self { url, shared }
@@ -87,6 +107,25 @@ impl Issuer {
     /// From now on this is its key.
     pub fn rotate(&self, key: Key) {
         *self.shared.keys.lock().expect("keys") = vec![key];
+    }
+
+    /// Lets somebody sign in who was sent to this address: the one where they go back to, with a code for their claims.
+    pub fn signs_in(&self, address: &str, now: i64, change: impl FnOnce(&mut Value)) -> String {
+        let address: url::Url = address.parse().expect("an address");
+        assert!(address.as_str().starts_with(&format!("{}/authorize?", self.url)), "{address}");
+        let asked: HashMap<String, String> = address.query_pairs().into_owned().collect();
+        assert_eq!((&*asked["response_type"], &*asked["code_challenge_method"]), ("code", "S256"));
+        assert!(asked["scope"].split(' ').any(|scope| scope == "openid"));
+        let token = self.token(now, |claims| {
+            claims["aud"] = json!(asked["client_id"]);
+            claims["nonce"] = json!(asked["nonce"]);
+            change(claims);
+        });
+        let code = format!("code-{}", self.shared.codes.lock().expect("codes").len());
+        let redirect = asked["redirect_uri"].clone();
+        let kept = Code { token, challenge: asked["code_challenge"].clone(), redirect: redirect.clone() };
+        self.shared.codes.lock().expect("codes").insert(code.clone(), kept);
+        format!("{redirect}?code={code}&state={}", asked["state"])
     }
 
     /// How often it was asked for its keys.
@@ -119,7 +158,12 @@ async fn discovery(State(shared): State<Arc<Shared>>) -> Result<String, StatusCo
     if *away.lock().expect("away") {
         return Err(StatusCode::SERVICE_UNAVAILABLE);
     }
-    Ok(json!({ "issuer": url, "jwks_uri": format!("{url}/keys") }).to_string())
+    let at = |path: &str| format!("{url}{path}");
+    let told = json!({
+        "issuer": url, "jwks_uri": at("/keys"), "authorization_endpoint": at("/authorize"),
+        "token_endpoint": at("/token"),
+    });
+    Ok(told.to_string())
 }
 
 async fn keys_of(State(shared): State<Arc<Shared>>) -> Result<String, StatusCode> {
@@ -129,4 +173,19 @@ async fn keys_of(State(shared): State<Arc<Shared>>) -> Result<String, StatusCode
     }
     let keys: Vec<_> = shared.keys.lock().expect("keys").iter().map(Key::public).collect();
     Ok(json!({ "keys": keys }).to_string())
+}
+
+/// The client is `orlop`, whose secret is `s3cret&more`.
+async fn redeem(State(shared): State<Arc<Shared>>, request: Request) -> Result<String, StatusCode> {
+    let shown = request.headers()["authorization"].to_str().expect("text").to_owned();
+    let body = axum::body::to_bytes(request.into_body(), 1 << 16).await.expect("a form");
+    let form: HashMap<String, String> = url::form_urlencoded::parse(&body).into_owned().collect();
+    let expected = format!("Basic {}", STANDARD.encode("orlop:s3cret%26more"));
+    let found = shared.codes.lock().expect("codes").remove(&form["code"]);
+    let Code { token, challenge, redirect } = found.ok_or(StatusCode::BAD_REQUEST)?;
+    let verified = URL_SAFE_NO_PAD.encode(Sha256::digest(&form["code_verifier"])) == challenge;
+    if shown != expected || !verified || form["redirect_uri"] != redirect {
+        return Err(StatusCode::UNAUTHORIZED);
+    }
+    Ok(json!({ "id_token": token, "access_token": "x", "token_type": "Bearer" }).to_string())
 }

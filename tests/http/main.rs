@@ -21,6 +21,7 @@ mod rate_limit;
 mod reports;
 mod roles;
 mod security_headers;
+mod sign_in;
 mod smuggling;
 mod tls;
 mod tokens;

@@ -34,6 +34,19 @@ pub enum KeySource {
     Discovery(Url),
 }
 
+impl KeySource {
+    /// Looks whether there are keys, where nobody else has to be asked for them.
+    ///
+    /// # Errors
+    /// The file cannot be read, or has none.
+    pub fn check(&self) -> Result<(), KeysError> {
+        match self {
+            Self::File(path) => of_file(&fs::read(path)?).map(drop),
+            Self::Set(_) | Self::Discovery(_) => Ok(()),
+        }
+    }
+}
+
 /// Somebody's keys.
 pub(super) struct Keys {
     source: KeySource,

@@ -10,9 +10,9 @@ use super::authority::Authority;
 use super::provider::Provider;
 use super::signed::{Flaw, issuer, looks_signed};
 use super::visitor::Visitor;
+use crate::auth::bearer::{Bearer, Holder};
 use crate::auth::caller::{Caller, Denial};
 use crate::auth::fresh::Fresh;
-use crate::auth::tokens::{Bearer, Holder};
 use crate::clock::Timestamp;
 
 /// Those whose word counts.
@@ -41,6 +41,16 @@ impl Identities {
     /// Whether somebody would be let in still by who let them in.
     pub(in crate::auth) fn vouch_for(&self, visitor: &Visitor) -> bool {
         self.providers.iter().any(|provider| provider.vouches_for(visitor))
+    }
+
+    /// The names of those by which people sign in.
+    pub(in crate::auth) fn sign_ins(&self) -> impl Iterator<Item = &str> {
+        self.providers.iter().filter(|provider| provider.has_sign_in()).map(Provider::name)
+    }
+
+    /// The provider of this name.
+    pub(in crate::auth) fn provider(&self, name: &str) -> Option<&Provider> {
+        self.providers.iter().find(|provider| provider.name() == name)
     }
 
     /// For how long somebody who comes by one of them may stay.

@@ -6,6 +6,7 @@
 //! | `provider` | a provider of OpenID Connect, and what its word is good for here |
 //! | `rules` | what claims give |
 //! | `visitor` | somebody who has no account |
+//! | `sign_in` | how people sign in |
 //! | `authority` | another authority that issues tokens for this registry |
 //! | `signed` | verifies what others signed |
 //! | `known` | all whose word counts here |
@@ -20,13 +21,16 @@ mod keys;
 mod known;
 mod provider;
 mod rules;
+mod sign_in;
 mod signed;
 mod visitor;
 
 pub use authority::{Authority, AuthoritySettings};
 pub use keys::KeySource;
 pub use known::Identities;
-pub use provider::{Provider, ProviderSettings, SignInSettings};
+pub(super) use provider::Person;
+pub use provider::{Provider, ProviderSettings, SignInError, SignInSettings};
 pub use rules::{Rule, RuleError, RuleSettings};
+pub(super) use sign_in::Attempt;
 pub(super) use signed::looks_signed;
 pub use visitor::Visitor;

@@ -1,18 +1,24 @@
 //! A provider of OpenID Connect, and what its word is good for here.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::Client;
+use serde_json::Value;
+use thiserror::Error;
 use url::Url;
 
+use super::jwks::KeysError;
 use super::keys::{KeySource, Keys};
 use super::rules::{Rule, RuleError, RuleSettings};
+use super::sign_in::{Attempt, SignIn, answers};
 use super::signed::{Claims, Flaw, Parties, verify};
 use super::visitor::Visitor;
 use crate::auth::door::print;
 use crate::clock::{Clock, Timestamp};
+use crate::metadata::Team;
 
 /// The most letters of what a provider calls somebody (OpenID Connect Core 1.0, section 2).
 const LONGEST: usize = 255;
@@ -67,8 +73,43 @@ pub struct Provider {
     audience: Option<String>,
     keys: Keys,
     visit: Duration,
+    sign_in: Option<SignIn>,
     rules: Vec<Rule>,
     print: String,
+    clock: Arc<dyn Clock>,
+}
+
+/// Somebody who signed in.
+#[derive(Debug)]
+pub(in crate::auth) struct Person {
+    /// Who they are, whatever they are called: the issuer and what it calls them for ever.
+    pub(in crate::auth) identity: String,
+    /// What they are called.
+    pub(in crate::auth) name: String,
+    /// The teams that rules name, and whether they are in them.
+    pub(in crate::auth) teams: BTreeMap<Team, bool>,
+    /// For how long their access token is good.
+    pub(in crate::auth) token_lifetime: Duration,
+}
+
+/// Why a provider's word lets nobody sign in.
+#[derive(Debug, Error)]
+pub enum SignInError {
+    /// Nobody signs in by it.
+    #[error("nobody signs in by this provider")]
+    None,
+    /// It cannot be asked, or answers something else.
+    #[error("the provider cannot be asked: {0}")]
+    Provider(#[from] KeysError),
+    /// What it signed is worth nothing.
+    #[error("what the provider signed is worth nothing: {0}")]
+    Flaw(String),
+}
+
+impl From<Flaw> for SignInError {
+    fn from(flaw: Flaw) -> Self {
+        Self::Flaw(flaw.to_string())
+    }
 }
 
 impl Provider {
@@ -85,12 +126,16 @@ impl Provider {
         let rules = rules.map(|(at, rule)| Rule::of(rule).map_err(|error| (at, error)));
         let source = settings.keys.clone().unwrap_or_else(|| KeySource::Discovery(settings.issuer.clone()));
         let issuer = settings.issuer.as_str().trim_end_matches('/');
+        let sign_in = settings.sign_in.clone();
+        let sign_in = sign_in.map(|sign_in| SignIn::new(sign_in, settings.issuer.clone(), client.clone()));
         Ok(Self {
             name: settings.name.clone(),
             issuers: [issuer.to_owned(), format!("{issuer}/")],
             audience: settings.audience.clone(),
-            keys: Keys::new(source, client, clock),
+            keys: Keys::new(source, client, Arc::clone(&clock)),
             visit: settings.visit,
+            sign_in,
+            clock,
             rules: rules.collect::<Result<_, _>>()?,
             print: print(&format!("{settings:?}")),
         })
@@ -119,6 +164,62 @@ impl Provider {
     /// Whether somebody came by this provider, and would be who they were then.
     pub(super) fn vouches_for(&self, visitor: &Visitor) -> bool {
         visitor.print == self.print
+    }
+
+    /// Whether people sign in by it.
+    pub(super) fn has_sign_in(&self) -> bool {
+        self.sign_in.is_some()
+    }
+
+    /// Where somebody is sent to sign in who is to come back to `redirect`.
+    pub(in crate::auth) async fn address(
+        &self,
+        attempt: &Attempt,
+        redirect: &str,
+    ) -> Result<Url, SignInError> {
+        let sign_in = self.sign_in.as_ref().ok_or(SignInError::None)?;
+        Ok(sign_in.address(attempt, redirect, &*self.clock).await?)
+    }
+
+    /// Who came back with a code.
+    pub(in crate::auth) async fn person(
+        &self,
+        code: &str,
+        attempt: &Attempt,
+        redirect: &str,
+        now: Timestamp,
+    ) -> Result<Person, SignInError> {
+        let sign_in = self.sign_in.as_ref().ok_or(SignInError::None)?;
+        let token = sign_in.redeem(code, attempt, redirect, &*self.clock).await?;
+        let settings = &sign_in.settings;
+        let parties = Parties { issuers: &self.issuers, audience: &settings.client_id };
+        let (claims, _) = verify(token.as_bytes(), &self.keys, parties, now).await?;
+        if !answers(&claims, attempt, &settings.client_id) {
+            return Err(SignInError::Flaw("it is no answer to this sign-in".into()));
+        }
+        let subject = subject(&claims).ok_or(Flaw::Form)?;
+        let name = claims.get(&settings.user_claim).and_then(Value::as_str);
+        let name = name.ok_or_else(|| SignInError::Flaw(format!("it claims no {}", settings.user_claim)))?;
+        Ok(Person {
+            identity: format!("{} {subject}", self.issuers[0]),
+            name: name.to_owned(),
+            teams: self.teams(&claims)?,
+            token_lifetime: settings.token_lifetime,
+        })
+    }
+
+    /// The teams that the rules name, and whether somebody is in them who claims this. Whom no rule is for does not come in.
+    fn teams(&self, claims: &Claims) -> Result<BTreeMap<Team, bool>, Flaw> {
+        let mut teams = BTreeMap::new();
+        let mut known = false;
+        for rule in &self.rules {
+            let matches = rule.matches(claims);
+            known |= matches;
+            for team in &rule.teams {
+                *teams.entry(team.clone()).or_default() |= matches;
+            }
+        }
+        if known { Ok(teams) } else { Err(Flaw::NoRule) }
     }
 
     /// Whom a token is for, and until when it is good, in seconds since the Unix epoch.

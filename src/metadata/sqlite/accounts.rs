@@ -17,7 +17,7 @@ impl Accounts for SqliteMetadata {
             Ok(AccountRecords {
                 accounts: all(
                     c,
-                    "SELECT name, kind, password, disabled, created_at, actor FROM accounts ORDER BY name",
+                    "SELECT name, kind, password, disabled, created_at, actor, identity FROM accounts ORDER BY name",
                     account,
                 )?,
                 tokens: all(
@@ -80,6 +80,7 @@ fn account(row: &Row<'_>) -> rusqlite::Result<AccountRecord> {
         disabled: row.get(3)?,
         created_at: row.get(4)?,
         by: row.get(5)?,
+        identity: row.get(6)?,
     })
 }
 
@@ -234,13 +235,13 @@ fn add(
     account: &AccountRecord,
     grants: &[(Scope, Role)],
 ) -> rusqlite::Result<AccountOutcome> {
-    let AccountRecord { name, kind, password, disabled, created_at, by } = account;
+    let AccountRecord { name, kind, password, identity, disabled, created_at, by } = account;
     let rows = c
         .prepare_cached(
-            "INSERT INTO accounts (name, kind, password, disabled, created_at, actor)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO NOTHING",
+            "INSERT INTO accounts (name, kind, password, disabled, created_at, actor, identity)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO NOTHING",
         )?
-        .execute(params![name, kind, password, disabled, created_at, by])?;
+        .execute(params![name, kind, password, disabled, created_at, by, identity])?;
     if rows > 0 {
         // Nobody inherits what a user of a file had who was called the same.
         forget(c, name)?;

@@ -11,6 +11,7 @@ fn person(name: &str) -> AccountRecord {
         name: name.into(),
         kind: AccountKind::Person,
         password: Some("hash".into()),
+        identity: None,
         disabled: false,
         created_at: at(0),
         by: Some("admin".into()),
@@ -66,6 +67,12 @@ pub async fn an_account_is_there_until_it_is_removed(s: &Scene) {
     let again =
         AccountChange::Add(AccountRecord { password: None, ..ann.clone() }, vec![(scope("x"), Role::Admin)]);
     assert_eq!(change(s, again).await, AccountOutcome::Taken);
+    let known = AccountRecord { identity: Some("https://id 7".into()), ..person("bob") };
+    done(s, AccountChange::Add(known.clone(), Vec::new())).await;
+    assert_eq!(all(s).await.accounts, [ann.clone(), known.clone()]);
+    let twice = AccountChange::Add(AccountRecord { name: "eve".into(), ..known }, Vec::new());
+    assert_eq!(change(s, twice).await, AccountOutcome::Taken, "nobody is two users");
+    done(s, AccountChange::Remove("bob".into())).await;
     let found = all(s).await;
     assert_eq!(found.accounts, [ann]);
     let roles: Vec<_> = found.grants.iter().map(|grant| (grant.scope.as_str(), grant.role)).collect();
