@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
-use orlop::config::{Budget, Config, Flag, Percent, Period, Size, Sources, Span, Untagged};
+use orlop::config::{Budget, Config, Flag, ForwardedHeader, Percent, Period, Size, Sources, Span, Untagged};
 
 const EXAMPLE: &str = include_str!("../config/orlop.example.toml");
 
@@ -414,6 +414,17 @@ fn proxies_are_addresses_and_networks() {
     );
     let variable = Config::load(&environment(&[("ORLOP_SERVER__TRUSTED_PROXIES", "[\"10.0.0.0/8\"]")]));
     assert_eq!(variable.expect("valid").server.trusted_proxies.len(), 1);
+}
+
+#[test]
+fn proxies_write_one_kind_of_header() {
+    let header = |text: &str| Config::load(&environment(&[("ORLOP_SERVER__FORWARDED_HEADER", text)]));
+    let config = header("forwarded").expect("valid");
+    assert_eq!(config.server.forwarded_header, ForwardedHeader::Forwarded);
+    assert!(config.warnings()[0].contains("beside server.trusted_proxies only"), "{:?}", config.warnings());
+    assert_eq!(header("x-forwarded").expect("valid"), Config::default());
+    let refused = header("both").expect_err("neither").to_string();
+    assert!(refused.contains("unknown variant `both`, expected `x-forwarded` or `forwarded`"), "{refused}");
 }
 
 /// Other services of a machine are reached by its name too.

@@ -23,7 +23,7 @@ pub use keys::variable;
 pub use layers::{Flag, Sources};
 pub use network::Network;
 pub use sections::*;
-pub use server::Server;
+pub use server::{ForwardedHeader, Server};
 pub use units::{Budget, Count, Listen, LogFilter, Percent, Period, PublicUrl, Size, Span, Untagged};
 
 use std::path::PathBuf;

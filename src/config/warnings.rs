@@ -1,6 +1,6 @@
 //! Settings that are allowed and probably not meant.
 
-use super::{Config, Size, Storage};
+use super::{Config, ForwardedHeader, Size, Storage};
 
 /// What the database needs, when the disk is full of other things, to go on deleting and collecting.
 const ROOM: Size = Size::mib(64);
@@ -23,6 +23,12 @@ impl Config {
         let everybody = everybody.map(|network| {
             format!("server.trusted_proxies = {network} believes everybody, who can then claim any address")
         });
-        idle.map(|(key, _)| text(key)).chain(tight).chain(everybody).collect()
+        let unread = (self.server.forwarded_header != ForwardedHeader::XForwarded
+            && self.server.trusted_proxies.is_empty())
+        .then(|| {
+            "server.forwarded_header has an effect beside server.trusted_proxies only, which is not set"
+                .into()
+        });
+        idle.map(|(key, _)| text(key)).chain(tight).chain(everybody).chain(unread).collect()
     }
 }

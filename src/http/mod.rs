@@ -50,7 +50,7 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 
 pub use access::Observed;
-pub use forwarded::TrustedProxies;
+pub use forwarded::{ForwardedHeader, TrustedProxies};
 pub use metrics::HttpMetrics;
 pub use operations::{AlwaysReady, Health};
 pub use payload::{BoxError, Payload};
