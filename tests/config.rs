@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
-use orlop::config::{Budget, Config, Flag, ForwardedHeader, Percent, Period, Size, Sources, Span, Untagged};
+use orlop::config::{
+    Budget, Config, Flag, ForwardedHeader, HAS_TRACES, Percent, Period, Size, Sources, Span, Untagged,
+};
 
 const EXAMPLE: &str = include_str!("../config/orlop.example.toml");
 
@@ -414,6 +416,23 @@ fn proxies_are_addresses_and_networks() {
     );
     let variable = Config::load(&environment(&[("ORLOP_SERVER__TRUSTED_PROXIES", "[\"10.0.0.0/8\"]")]));
     assert_eq!(variable.expect("valid").server.trusted_proxies.len(), 1);
+}
+
+#[test]
+fn traces_are_of_builds_that_have_them() {
+    let warnings = |text: &str| {
+        let (_dir, sources) = file(text);
+        Config::load(&sources).expect("valid").warnings()
+    };
+    let told = warnings("[traces]\nendpoint = \"http://localhost:4318\"\nsample = \"5%\"");
+    assert_eq!(told.is_empty(), HAS_TRACES, "{told:?}");
+    assert!(HAS_TRACES || told[0].contains("without --features otlp"), "{told:?}");
+    assert!(warnings("[traces]\nsample = \"5%\"")[0].contains("beside traces.endpoint only"));
+    assert_eq!(
+        refused_variable("ORLOP_TRACES__ENDPOINT", "localhost:4318"),
+        "traces.endpoint (set by ORLOP_TRACES__ENDPOINT): \"localhost:4318\" is not the URL of a collector, \
+         such as \"http://localhost:4318\""
+    );
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Settings that are allowed and probably not meant.
 
-use super::{Config, ForwardedHeader, Size, Storage};
+use super::{Config, ForwardedHeader, HAS_TRACES, Size, Storage, Traces};
 
 /// What the database needs, when the disk is full of other things, to go on deleting and collecting.
 const ROOM: Size = Size::mib(64);
@@ -29,6 +29,19 @@ impl Config {
             "server.forwarded_header has an effect beside server.trusted_proxies only, which is not set"
                 .into()
         });
-        idle.map(|(key, _)| text(key)).chain(tight).chain(everybody).chain(unread).collect()
+        let of_proxies = everybody.into_iter().chain(unread);
+        idle.map(|(key, _)| text(key)).chain(tight).chain(of_proxies).chain(self.of_traces()).collect()
+    }
+
+    fn of_traces(&self) -> Option<String> {
+        match &self.traces.endpoint {
+            Some(_) if !HAS_TRACES => {
+                Some("traces.endpoint has no effect in this build: it is one without --features otlp".into())
+            }
+            None if self.traces != Traces::default() => {
+                Some("traces.sample has an effect beside traces.endpoint only, which is not set".into())
+            }
+            _ => None,
+        }
     }
 }

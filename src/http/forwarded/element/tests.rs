@@ -105,7 +105,7 @@ fn what_comes_before_the_first_stranger_is_hearsay() {
     assert_eq!(seen(&[spoofed, "for=192.0.2.7"]), told);
     assert_eq!(seen(&[&format!("{spoofed},for=192.0.2.7, , for=10.0.0.2,")]), told);
     assert_eq!(seen(&[&format!("{spoofed}, for=192.0.2.7;proto=http"), "for=10.0.0.2;proto=https"]), told);
-    assert_eq!(seen(&["for=192.0.2.7;proto=https, for=10.0.0.2;proto=http"]).1, true, "as the client came");
+    assert!(seen(&["for=192.0.2.7;proto=https, for=10.0.0.2;proto=http"]).1, "as the client came");
     assert_eq!(sender(&["for=10.0.0.9, for=\"[2001:db8::2]\""]), "10.0.0.9", "a proxy itself");
 }
 
