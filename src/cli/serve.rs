@@ -18,7 +18,7 @@ pub(super) fn run(config: Config) -> Result<ExitCode, Failure> {
     let (runtime, background) = (runtime().map_err(no_threads)?, background_runtime().map_err(no_threads)?);
     #[cfg(feature = "otlp")]
     let traces = Traces::start(&config, background.handle())
-        .map_err(|error| Failure::Other(format!("outbound.ca_file: {error}")))?;
+        .map_err(|error| Failure::Other(format!("no traces: {error}")))?;
     #[cfg(feature = "otlp")]
     let logs = match &traces {
         Some(traces) => logging::start_traced(&config.log, traces),
