@@ -1,13 +1,15 @@
 # One file for amd64 and arm64: the builder compiles for the platform that it runs on.
 #   docker build -t orlop .
+#   docker build --build-arg FEATURES=otlp -t orlop .     with traces
 FROM rust:1.95-bookworm AS build
 WORKDIR /src
 COPY . .
+ARG FEATURES=
 # The -gnu target linked statically needs no libc beside it. Naming the target keeps the flag
 # away from build scripts and procedural macros, which can't be static.
 RUN target=$(rustc -vV | sed -n 's/^host: //p') \
     && RUSTFLAGS="-C target-feature=+crt-static" \
-       cargo build --release --locked --target "$target" --bin orlop \
+       cargo build --release --locked --features "$FEATURES" --target "$target" --bin orlop \
     && cp "target/$target/release/orlop" /orlop \
     && mkdir /data
 

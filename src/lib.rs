@@ -4,8 +4,8 @@
 //! (`tests/rooms.rs` fails when one does not):
 //!
 //! ```text
-//! clock, file_state, outbound, faults, oci ← retention ← store, metadata ← registry ← jobs ← auth ← http ← config ← server
-//!   ← cli ← main
+//! clock, file_state, outbound, traces, faults, oci ← retention ← store, metadata ← registry ← jobs ← auth ← http
+//!   ← config ← server ← cli ← main
 //! ```
 //!
 //! | room | what lives there |
@@ -13,6 +13,7 @@
 //! | [`clock`] | time, passed in |
 //! | [`file_state`] | whether a file is what it was, for those that read one again |
 //! | [`outbound`] | requests to others' servers |
+//! | [`traces`] | what is done as spans, for a collector of traces |
 //! | [`faults`] | what is to go wrong in a store, and when, for tests |
 //! | [`oci`] | the pure protocol: digests, names, ids, manifests, paths, ranges, error codes |
 //! | [`retention`] | what may expire and what must stay: policies, and the one evaluator of them |
@@ -45,3 +46,4 @@ pub mod registry;
 pub mod retention;
 pub mod server;
 pub mod store;
+pub mod traces;

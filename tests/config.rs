@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
-use orlop::config::{Budget, Config, Flag, Percent, Period, Size, Sources, Span, Untagged};
+use orlop::config::{
+    Budget, Config, Flag, ForwardedHeader, HAS_TRACES, Percent, Period, Size, Sources, Span, Untagged,
+};
 
 const EXAMPLE: &str = include_str!("../config/orlop.example.toml");
 
@@ -165,7 +167,7 @@ fn unknown_keys_are_named_with_those_there_are() {
     assert_eq!(
         refusal("[collector]\ninterval = \"1m\""),
         "collector (in orlop.toml): there is no such section; \
-         there are api, audit, auth, events, gc, history, identity_providers, lists, log, manifests, metadata, metrics, outbound, quotas, retention, scrub, server, storage, token_authority, uploads"
+         there are api, audit, auth, events, gc, history, identity_providers, lists, log, manifests, metadata, metrics, outbound, quotas, retention, scrub, server, storage, token_authority, traces, uploads"
     );
     assert_eq!(refusal("gc = 5"), "gc (in orlop.toml): must be a section, [gc]");
 }
@@ -187,7 +189,7 @@ fn unknown_variables_are_named() {
     assert_eq!(
         refused_variable("ORLOP_LISTEN", ":80"),
         "ORLOP_LISTEN: there is no such section; \
-         there are api, audit, auth, events, gc, history, identity_providers, lists, log, manifests, metadata, metrics, outbound, quotas, retention, scrub, server, storage, token_authority, uploads"
+         there are api, audit, auth, events, gc, history, identity_providers, lists, log, manifests, metadata, metrics, outbound, quotas, retention, scrub, server, storage, token_authority, traces, uploads"
     );
 }
 
@@ -414,6 +416,34 @@ fn proxies_are_addresses_and_networks() {
     );
     let variable = Config::load(&environment(&[("ORLOP_SERVER__TRUSTED_PROXIES", "[\"10.0.0.0/8\"]")]));
     assert_eq!(variable.expect("valid").server.trusted_proxies.len(), 1);
+}
+
+#[test]
+fn traces_are_of_builds_that_have_them() {
+    let warnings = |text: &str| {
+        let (_dir, sources) = file(text);
+        Config::load(&sources).expect("valid").warnings()
+    };
+    let told = warnings("[traces]\nendpoint = \"http://localhost:4318\"\nsample = \"5%\"");
+    assert_eq!(told.is_empty(), HAS_TRACES, "{told:?}");
+    assert!(HAS_TRACES || told[0].contains("without --features otlp"), "{told:?}");
+    assert!(warnings("[traces]\nsample = \"5%\"")[0].contains("beside traces.endpoint only"));
+    assert_eq!(
+        refused_variable("ORLOP_TRACES__ENDPOINT", "localhost:4318"),
+        "traces.endpoint (set by ORLOP_TRACES__ENDPOINT): \"localhost:4318\" is not the URL of a collector, \
+         such as \"http://localhost:4318\""
+    );
+}
+
+#[test]
+fn proxies_write_one_kind_of_header() {
+    let header = |text: &str| Config::load(&environment(&[("ORLOP_SERVER__FORWARDED_HEADER", text)]));
+    let config = header("forwarded").expect("valid");
+    assert_eq!(config.server.forwarded_header, ForwardedHeader::Forwarded);
+    assert!(config.warnings()[0].contains("beside server.trusted_proxies only"), "{:?}", config.warnings());
+    assert_eq!(header("x-forwarded").expect("valid"), Config::default());
+    let refused = header("both").expect_err("neither").to_string();
+    assert!(refused.contains("unknown variant `both`, expected `x-forwarded` or `forwarded`"), "{refused}");
 }
 
 /// Other services of a machine are reached by its name too.

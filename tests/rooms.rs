@@ -4,10 +4,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each room may use itself and the rooms before it.
-const ROOMS: [&str; 16] = [
+const ROOMS: [&str; 17] = [
     "clock",
     "file_state",
     "outbound",
+    "traces",
     "faults",
     "oci",
     "retention",

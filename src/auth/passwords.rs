@@ -16,6 +16,7 @@ use super::fresh::Fresh;
 use super::guesses::{Guesses, network};
 use super::verified::Verified;
 use crate::clock::Clock;
+use crate::traces;
 
 /// For how long it is known that somebody knew a password.
 const KNOWN: Duration = Duration::from_secs(24 * 60 * 60);
@@ -146,7 +147,8 @@ impl Passwords {
             return Ok(());
         }
         self.may_guess(guessed, from)?;
-        let fits = self.aside.run(move || stored.fits(&password)).await;
+        let fits = self.aside.run(move || stored.fits(&password));
+        let fits = traces::step("password check").run(fits).await;
         if !fits.unwrap_or(false) {
             self.note_wrong(Some(name), from);
             return Err(Denial::Unknown);
@@ -168,7 +170,8 @@ impl Passwords {
     /// Hashes a new password in turn with others, for what that takes of processor and memory.
     pub(super) async fn hash(&self, password: String) -> Result<String, String> {
         let _turn = self.turn_of_others.acquire().await.map_err(|error| error.to_string())?;
-        let hashed = tokio::task::spawn_blocking(move || hash(password.as_bytes())).await;
+        let hashed = tokio::task::spawn_blocking(move || hash(password.as_bytes()));
+        let hashed = traces::step("password hash").run(hashed).await;
         hashed.map_err(|error| error.to_string())?.map_err(|error| error.to_string())
     }
 

@@ -15,6 +15,7 @@ mod network;
 mod sections;
 mod server;
 mod text;
+mod traces;
 mod units;
 mod warnings;
 
@@ -27,7 +28,8 @@ pub use keys::variable;
 pub use layers::{Flag, Sources};
 pub use network::Network;
 pub use sections::*;
-pub use server::Server;
+pub use server::{ForwardedHeader, Server};
+pub use traces::{CollectorUrl, HAS_TRACES, Traces};
 pub use units::{Budget, Count, Listen, LogFilter, Percent, Period, PublicUrl, Size, Span, Untagged};
 
 use std::path::PathBuf;
@@ -78,6 +80,8 @@ pub struct Config {
     pub metrics: Metrics,
     /// What the server tells its operator.
     pub log: Log,
+    /// What a collector of traces is told.
+    pub traces: Traces,
 }
 
 impl Config {

@@ -7,6 +7,16 @@ use serde::{Deserialize, Serialize};
 use super::network::Network;
 use super::units::{Count, Listen, PublicUrl, Span};
 
+/// Which headers the proxies write that are believed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ForwardedHeader {
+    /// `X-Forwarded-For`, `X-Forwarded-Proto` and `X-Forwarded-Host`.
+    XForwarded,
+    /// `Forwarded` (RFC 7239).
+    Forwarded,
+}
+
 /// Connections.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -23,6 +33,8 @@ pub struct Server {
     pub tls_client_ca: Option<PathBuf>,
     /// Proxies whose word is taken for who a client is, and how it came.
     pub trusted_proxies: Vec<Network>,
+    /// Which headers they write; no others are read.
+    pub forwarded_header: ForwardedHeader,
     /// How long running transfers may go on after SIGTERM.
     pub drain_timeout: Span,
     /// How long a client may take to send a request's headers.
@@ -46,6 +58,7 @@ impl Default for Server {
             tls_key: None,
             tls_client_ca: None,
             trusted_proxies: Vec::new(),
+            forwarded_header: ForwardedHeader::XForwarded,
             drain_timeout: Span::seconds(30),
             header_timeout: Span::seconds(15),
             body_idle_timeout: Span::seconds(60),

@@ -1,6 +1,6 @@
 //! Settings that are allowed and probably not meant.
 
-use super::{Config, Size, Storage};
+use super::{Config, ForwardedHeader, HAS_TRACES, Size, Storage, Traces};
 
 /// What the database needs, when the disk is full of other things, to go on deleting and collecting.
 const ROOM: Size = Size::mib(64);
@@ -23,6 +23,25 @@ impl Config {
         let everybody = everybody.map(|network| {
             format!("server.trusted_proxies = {network} believes everybody, who can then claim any address")
         });
-        idle.map(|(key, _)| text(key)).chain(tight).chain(everybody).collect()
+        let unread = (self.server.forwarded_header != ForwardedHeader::XForwarded
+            && self.server.trusted_proxies.is_empty())
+        .then(|| {
+            "server.forwarded_header has an effect beside server.trusted_proxies only, which is not set"
+                .into()
+        });
+        let of_proxies = everybody.into_iter().chain(unread);
+        idle.map(|(key, _)| text(key)).chain(tight).chain(of_proxies).chain(self.of_traces()).collect()
+    }
+
+    fn of_traces(&self) -> Option<String> {
+        match &self.traces.endpoint {
+            Some(_) if !HAS_TRACES => {
+                Some("traces.endpoint has no effect in this build: it is one without --features otlp".into())
+            }
+            None if self.traces != Traces::default() => {
+                Some("traces.sample has an effect beside traces.endpoint only, which is not set".into())
+            }
+            _ => None,
+        }
     }
 }

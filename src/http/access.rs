@@ -18,6 +18,7 @@ use super::payload::{BoxError, Payload};
 use crate::auth::{Caller, masked};
 use crate::oci::RepoName;
 use crate::store::FilePart;
+use crate::traces::Span;
 
 /// What is known of a request that is not over. Writes it down when dropped.
 pub(super) struct Exchange {
@@ -34,6 +35,7 @@ pub(super) struct Exchange {
     status: Option<StatusCode>,
     sent: u64,
     complete: bool,
+    span: Span,
 }
 
 impl Exchange {
@@ -59,7 +61,20 @@ impl Exchange {
             status: None,
             sent: 0,
             complete: false,
+            span: Span::none(),
         }
+    }
+
+    /// The same, told by this span too.
+    #[cfg(feature = "otlp")]
+    pub(super) fn traced(mut self, span: Span) -> Self {
+        self.span = span;
+        self
+    }
+
+    /// What is done for the request is done within it.
+    pub(super) fn span(&self) -> Span {
+        self.span.clone()
     }
 
     /// Who asks, as far as that is known.
@@ -81,6 +96,8 @@ impl Drop for Exchange {
     fn drop(&mut self) {
         let duration = self.started.elapsed();
         let received = self.received.load(Relaxed);
+        #[cfg(feature = "otlp")]
+        super::traced::end(&self.span, self.status, received, self.sent);
         // A client that left before there was an answer; nginx's number for it.
         let status = self.status.unwrap_or_else(|| StatusCode::from_u16(499).expect("three digits"));
         let (route, method) = (self.route, &self.method);

@@ -4,7 +4,8 @@
 //! it, by way of which proxy, and `guards.rs` whether it may pass; what is below `/v2` goes through `v2.rs`, which
 //! has a line for each endpoint and method, to a handler, a file a noun; everything else goes to an axum router.
 //! Handlers ask `Call::authorise` for their repository, and let `status.rs` say what an error is on the wire.
-//! `access.rs` writes down what became of a request when it is over, `audit` who changed what and who was denied.
+//! `access.rs` writes down what became of a request when it is over, and `traced.rs` for a collector of traces, `audit`
+//! who changed what and who was denied.
 //!
 //! Below `/v2` axum's router is not used: `Endpoint::parse` is the one grammar of paths, and a pull of a small
 //! blob has microseconds to live.
@@ -37,6 +38,8 @@ mod sign_in;
 mod status;
 mod tags;
 mod token;
+#[cfg(feature = "otlp")]
+mod traced;
 mod uploads;
 mod v2;
 mod warnings;
@@ -51,7 +54,7 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 
 pub use access::Observed;
-pub use forwarded::TrustedProxies;
+pub use forwarded::{ForwardedHeader, TrustedProxies};
 pub use metrics::HttpMetrics;
 pub use operations::{AlwaysReady, Health};
 pub use payload::{BoxError, Payload};
@@ -209,12 +212,21 @@ impl App {
         RequestBody::new(incoming, unasked, self.state.settings.body_idle_timeout, exchange.received())
     }
 
+    /// A request begins: it is counted, logged and traced until it is over.
+    fn begin(&self, head: &Parts, peer: Peer, route: &'static str, endpoint: Option<&Endpoint>) -> Exchange {
+        let repository = endpoint.and_then(Endpoint::name).cloned();
+        let exchange = Exchange::begin(&self.state.metrics, head, peer, route, repository);
+        #[cfg(feature = "otlp")]
+        let exchange = exchange.traced(traced::begin(head, peer, self.state.settings.tls, route, endpoint));
+        exchange
+    }
+
     /// The answer to somebody who has sent too much lately.
     fn put_off(&self, head: &Parts, incoming: Incoming, peer: Peer, wait: Duration) -> Response<Observed> {
         let path = head.uri.path();
         let of_v2 = || Endpoint::parse(path).as_ref().map_or("invalid", Endpoint::route);
         let route = if is_v2(path) { of_v2() } else { operations::route(path) };
-        let exchange = Exchange::begin(&self.state.metrics, head, peer, route, None);
+        let exchange = self.begin(head, peer, route, None);
         drop(self.body(head, incoming, &exchange));
         let response = if api::is_below(path) {
             api::put_off(wait).map(Payload::Routed)
@@ -241,26 +253,27 @@ impl Answer for App {
         if let Err(wait) = self.guards.pass(&head, peer, self.state.settings.tls) {
             return self.put_off(&head, incoming, peer, wait);
         }
-        let metrics = &self.state.metrics;
         let path = head.uri.path();
         let (exchange, audited, response) = if is_v2(path) {
             let endpoint = Endpoint::parse(path);
             let route = endpoint.as_ref().map_or("invalid", Endpoint::route);
-            let repository = endpoint.as_ref().ok().and_then(Endpoint::name).cloned();
-            let mut exchange = Exchange::begin(metrics, &head, peer, route, repository);
+            let mut exchange = self.begin(&head, peer, route, endpoint.as_ref().ok());
+            let span = exchange.span();
             let source = challenge::source(&endpoint, &head.uri);
             let wanted = challenge::wanted(&endpoint, &head.method, source.as_ref());
-            let caller = self.enter(&head, peer, wanted).await;
+            let caller = span.run(self.enter(&head, peer, wanted)).await;
             exchange.note_caller(caller.as_ref().ok());
             let audited = audit::of_v2(&self.state, &head, peer, &endpoint, &caller);
-            let response = self.answer_v2(head, incoming, &exchange, endpoint, (peer, caller)).await;
+            let answering = self.answer_v2(head, incoming, &exchange, endpoint, (peer, caller));
+            let response = span.run(answering).await;
             (exchange, audited, response)
         } else {
-            let mut exchange = Exchange::begin(metrics, &head, peer, operations::route(path), None);
+            let mut exchange = self.begin(&head, peer, operations::route(path), None);
+            let span = exchange.span();
             let is_api = api::is_below(path);
             let caller = match operations::wanted(path) {
                 None => Ok(Caller::Stranger),
-                Some(wanted) => self.enter(&head, peer, wanted).await,
+                Some(wanted) => span.run(self.enter(&head, peer, wanted)).await,
             };
             exchange.note_caller(caller.as_ref().ok());
             let audited = match &caller {
@@ -274,7 +287,8 @@ impl Answer for App {
             let response = match caller {
                 Ok(caller) => {
                     head.extensions.insert(caller);
-                    self.router.answer(Request::from_parts(head, incoming), peer).await.map(Payload::Routed)
+                    let answering = self.router.answer(Request::from_parts(head, incoming), peer);
+                    span.run(answering).await.map(Payload::Routed)
                 }
                 Err(denied) if is_api => api::refused(denied).map(Payload::Routed),
                 Err(denied) => Reply::from(Refusal::from(denied)).into_response(),

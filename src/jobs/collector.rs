@@ -10,6 +10,7 @@ use super::{Job, PolicyBook};
 use crate::clock::Timestamp;
 use crate::metadata::{CollectionRules, Garbage};
 use crate::registry::{ClockState, Fault, Registry, SpaceState};
+use crate::traces;
 
 /// When things expire, and how much is done at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -172,7 +173,7 @@ impl Collector {
     /// One batch of every step; `true` if more is waiting.
     pub(super) async fn collect(&self) -> Result<(Collected, bool), Fault> {
         let _turn = self.turn.lock().await;
-        let outcome = self.steps().await;
+        let outcome = traces::root("collector").run(self.steps()).await;
         let mut status = self.lock();
         match &outcome {
             Ok((done, _)) => {

@@ -18,6 +18,7 @@ use super::{ClientBody, ClientError, Fault, Registry, Repository, UploadError};
 use crate::metadata::{Progress, QuotaUse};
 use crate::oci::{Algorithm, Hasher, UploadId};
 use crate::store::StagedBytes;
+use crate::traces;
 
 /// After how many bytes they are synced and recorded: what a crash may cost an upload.
 const NOTE_BYTES: u64 = 64 << 20;
@@ -60,7 +61,7 @@ impl Repository {
     ) -> Result<Owned, UploadError> {
         let this = self.clone();
         let mut receiving = detached(async move { this.begin(id, range).await }).await?;
-        let taken = receiving.pump(body).await;
+        let taken = traces::step("upload body").run(receiving.pump(body)).await;
         let outcome = receiving.end(taken).await;
         if matches!(outcome, Err(UploadError::Fault(Fault::Full(_)))) {
             // Opening it again cuts it back to what is recorded, and the database may be in need of the room.
@@ -246,7 +247,7 @@ pub(super) async fn note(
     if upload.noted == upload.offset {
         return Ok(());
     }
-    if let Err(error) = staged(upload)?.sync().await {
+    if let Err(error) = traces::step("store sync").run(staged(upload)?.sync()).await {
         // What a failed sync has left on the medium is unknown: nothing of it may be gone on from.
         let nothing = Progress { offset: 0, hash_state: Vec::new() };
         registry.metadata.note_progress(id, nothing, registry.clock.now()).await?;

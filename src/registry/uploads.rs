@@ -11,6 +11,7 @@ use super::{ClientBody, Fault, Repository, UploadError};
 use crate::metadata::{BlobSize, Commit, Progress, UploadEnd, UploadRecord};
 use crate::oci::{Algorithm, BlobKey, Digest, Generation, Hasher, UploadId};
 use crate::store::StoreError;
+use crate::traces;
 
 impl Repository {
     /// Opens an upload.
@@ -175,7 +176,8 @@ impl Repository {
         if !registry.metadata.intend(id, &key).await? {
             return Err(UploadError::Unknown);
         }
-        let allocated = match registry.blobs.publish(id, &key).await {
+        let publish = registry.blobs.publish(id, &key);
+        let allocated = match traces::step("store publish").run(publish).await {
             Ok(allocated) => allocated,
             Err(error) => {
                 self.throw_away(id, &key).await;
@@ -259,7 +261,7 @@ where
     T: Send + 'static,
     F: Future<Output = Result<T, UploadError>> + Send + 'static,
 {
-    match tokio::spawn(work).await {
+    match tokio::spawn(traces::current().run(work)).await {
         Ok(outcome) => outcome,
         Err(error) => Err(Fault::Failed(format!("the upload's task ended: {error}")).into()),
     }

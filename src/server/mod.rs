@@ -11,6 +11,7 @@
 //! | `health` | whether a push would work |
 //! | `watch`, `ballast` | how much room is left, and room kept back for the database |
 //! | `tasks` | background work that outlives its panics |
+//! | `traces` | spans on their way to a collector, in builds that have them |
 //! | `metrics` | what `/metrics` shows of the stores |
 //! | `operations`, `admin` | `gc`, `fsck`, `scrub`, `backup`, here or through the admin socket |
 
@@ -32,6 +33,8 @@ mod run;
 mod runtime;
 mod shutdown;
 mod tasks;
+#[cfg(feature = "otlp")]
+pub mod traces;
 mod watch;
 
 pub use door::{check_door_files, door};

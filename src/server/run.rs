@@ -26,7 +26,7 @@ use crate::auth::{ADMINISTRATOR, AccountUpkeep};
 use crate::config::{self, Config};
 use crate::http::api::{Api, ApiSettings, Changes};
 use crate::http::listen::{ListenSettings, Peer, Tls, TlsFiles, serve as listen};
-use crate::http::{App, AppState, HttpMetrics, HttpSettings, TrustedProxies};
+use crate::http::{App, AppState, ForwardedHeader, HttpMetrics, HttpSettings, TrustedProxies};
 use crate::jobs::{self, AuditUpkeep, Job, Relief, RepositoryJob, RoomMaking, Upkeep};
 use crate::oci::PageLimits;
 
@@ -307,6 +307,14 @@ fn http_settings(config: &Config) -> HttpSettings {
         tls: config.server.tls_certificate.is_some(),
         rate_limit: config.server.rate_limit.0,
         strict_transport: config.server.has_name_for_tls(),
-        trusted_proxies: TrustedProxies::new(config.server.trusted_proxies.iter().map(|network| network.0)),
+        trusted_proxies: trusted_proxies(&config.server),
     }
+}
+
+fn trusted_proxies(server: &config::Server) -> TrustedProxies {
+    let header = match server.forwarded_header {
+        config::ForwardedHeader::XForwarded => ForwardedHeader::XForwarded,
+        config::ForwardedHeader::Forwarded => ForwardedHeader::Forwarded,
+    };
+    TrustedProxies::new(server.trusted_proxies.iter().map(|network| network.0)).writing(header)
 }

@@ -3,8 +3,8 @@
 use std::fs;
 
 use orlop::auth::{DoorSettings, Modes};
-use orlop::http::TrustedProxies;
 use orlop::http::api::{Event, Page};
+use orlop::http::{ForwardedHeader, TrustedProxies};
 use orlop::metadata::Role;
 use reqwest::RequestBuilder;
 use tempfile::TempDir;
@@ -21,6 +21,15 @@ async fn believing(networks: &[&str], change: impl FnOnce(&mut Setup)) -> Server
     let trusted_proxies = TrustedProxies::new(networks);
     Server::with(|setup| {
         setup.http.trusted_proxies = trusted_proxies;
+        change(setup);
+    })
+    .await
+}
+
+/// The same, whose proxies write `Forwarded`.
+async fn believing_elements(change: impl FnOnce(&mut Setup)) -> Server {
+    believing(&[HERE], |setup| {
+        setup.http.trusted_proxies = setup.http.trusted_proxies.clone().writing(ForwardedHeader::Forwarded);
         change(setup);
     })
     .await
@@ -125,8 +134,14 @@ async fn a_listed_proxy_says_where_the_client_came_to() {
 
 /// Whether somebody who guesses passwords, each time from another address by their own word, has to wait.
 async fn is_slowed_down(server: &Server, from: impl Fn(usize) -> String) -> bool {
+    is_slowed(server, |guess| vec![("x-forwarded-for", from(guess))]).await
+}
+
+async fn is_slowed(server: &Server, headers: impl Fn(usize) -> Vec<(&'static str, String)>) -> bool {
     for guess in 0..15 {
-        let request = server.get("/v2/").header("x-forwarded-for", from(guess));
+        let headers = headers(guess);
+        let request =
+            headers.iter().fold(server.get("/v2/"), |request, (name, text)| request.header(*name, text));
         let response = request.basic_auth("ann", Some(guess)).send().await.expect("answer");
         if response.status() == 429 {
             return true;
@@ -143,6 +158,63 @@ async fn who_guesses_behind_a_proxy_locks_nobody_else_out() {
     let ann = server.get("/v2/").header("x-forwarded-for", "192.0.2.8").basic_auth("ann", Some("secret"));
     assert_eq!(ann.send().await.expect("answer").status(), 200);
     assert!(!is_slowed_down(&server, |guess| format!("198.51.100.{guess}")).await);
+}
+
+#[tokio::test]
+async fn an_element_says_who_a_client_is_and_where_it_came_to() {
+    let dir = TempDir::new().expect("a folder");
+    let server = believing_elements(|_| {}).await;
+    let added = "for=\"[2001:db8::1]:4711\";proto=https;host=\"registry.example:8443\"";
+    for (lines, by) in [
+        (&[added][..], "2001:db8::1"),
+        (&["for=203.0.113.1;proto=http", added, "for=127.0.0.3;proto=http"], "2001:db8::1"),
+        (&["for=\"", added], "2001:db8::1"),
+        (&[added, "for=unknown"], "127.0.0.1"),
+        (&[added, "for=_hidden"], "127.0.0.1"),
+        (&[added, "for=<script>"], "127.0.0.1"),
+        (&[added, "for=\""], "127.0.0.1"),
+    ] {
+        server.delete("/v2/app/manifests/2").send().await.expect("answer");
+        let headers: Vec<_> = lines.iter().map(|line| ("forwarded", *line)).collect();
+        assert_eq!(mover(&server, &headers).await.as_deref(), Some(by), "{lines:?}");
+    }
+    let server = believing_elements(|setup| setup.door = door(&dir)).await;
+    let told = realm(&server, &[("forwarded", added)]).await;
+    assert_eq!(told, "https://registry.example:8443/auth/token");
+    for host in ["a\\\",realm=\\\"b", "ann@evil", "a/b", "a b"] {
+        let told = realm(&server, &[("forwarded", &format!("for=192.0.2.7;host=\"{host}\""))]).await;
+        assert!(!told.contains("realm") && !told.contains("evil") && !told.contains("a/b"), "{told}");
+    }
+}
+
+/// A client behind a proxy that writes one kind sends the other, which the proxy hands on as it is.
+#[tokio::test]
+async fn a_client_gains_nothing_by_the_kind_that_its_proxy_does_not_write() {
+    let dir = TempDir::new().expect("a folder");
+    let spoofed = "for=192.0.2.66;proto=https;host=evil.example";
+    let (old, new) = (believing(&[HERE], |_| {}).await, believing_elements(|_| {}).await);
+    let by = mover(&old, &[("forwarded", spoofed), ("x-forwarded-for", "192.0.2.7")]).await;
+    assert_eq!(by.as_deref(), Some("192.0.2.7"));
+    let by = mover(&new, &[&SPOOFED[..], &[("forwarded", "for=192.0.2.8")]].concat()).await;
+    assert_eq!(by.as_deref(), Some("192.0.2.8"));
+    let old = believing(&[HERE], |setup| setup.door = door(&dir)).await;
+    let new = believing_elements(|setup| setup.door = door(&dir)).await;
+    let own = |server: &Server| format!("http://{}/auth/token", server.address);
+    assert_eq!(realm(&old, &[("forwarded", spoofed)]).await, own(&old));
+    assert_eq!(realm(&new, &SPOOFED).await, own(&new));
+    let two = |one, written: &str, other, guess| vec![(one, written.to_owned()), (other, guess)];
+    let guesser = |guess| two("x-forwarded-for", "192.0.2.7", "forwarded", format!("for=198.51.100.{guess}"));
+    assert!(is_slowed(&old, guesser).await);
+    let guesser = |guess| two("forwarded", "for=192.0.2.7", "x-forwarded-for", format!("198.51.100.{guess}"));
+    assert!(is_slowed(&new, guesser).await);
+    // Who is not listed writes neither.
+    let unlisted = believing(&["192.0.2.0/24"], |setup| {
+        let proxies = setup.http.trusted_proxies.clone().writing(ForwardedHeader::Forwarded);
+        (setup.http.trusted_proxies, setup.door) = (proxies, door(&dir));
+    });
+    let unlisted = unlisted.await;
+    assert_eq!(realm(&unlisted, &[("forwarded", spoofed)]).await, own(&unlisted));
+    assert!(is_slowed(&unlisted, |guess| vec![("forwarded", format!("for=198.51.100.{guess}"))]).await);
 }
 
 /// Whom the log warns of because what they show anybody could read.

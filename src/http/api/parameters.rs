@@ -15,6 +15,7 @@ use utoipa::openapi::{OpenApi, RefOr};
 
 use super::{Problem, ROOT};
 use crate::http::query::Query;
+use crate::traces;
 
 /// The parameters of each operation's query, by path and method.
 pub(super) struct Known(HashMap<(String, Method), Vec<String>>);
@@ -48,6 +49,9 @@ pub(super) async fn refuse_unknown(
     request: Request,
     next: Next,
 ) -> Result<Response, Problem> {
+    if let Some(path) = &path {
+        traces::note_route(path.as_str());
+    }
     if let (Some(path), Some(query)) = (path, request.uri().query()) {
         known.check(path.as_str(), request.method(), Query::new(Some(query)))?;
     }

@@ -12,6 +12,7 @@ use crate::jobs::Job;
 use crate::metadata::{Judged, RunCause};
 use crate::oci::RepoName;
 use crate::registry::Fault;
+use crate::traces;
 
 /// A pass that has begun.
 pub(super) struct Pass {
@@ -38,7 +39,7 @@ impl Retention {
     /// # Errors
     /// [`Fault`], of the first batch that failed.
     pub async fn run_to_end(&self) -> Result<(), Fault> {
-        while self.batch().await? {}
+        while traces::root("retention").run(self.batch()).await? {}
         Ok(())
     }
 
@@ -128,6 +129,6 @@ impl Job for Retention {
     }
 
     async fn tick(&self) -> Result<bool, Fault> {
-        self.batch().await
+        traces::root("retention").run(self.batch()).await
     }
 }

@@ -36,6 +36,7 @@ use super::Job;
 use super::progress::{Counter, Progress, Unit};
 use crate::clock::Timestamp;
 use crate::registry::{ClockState, Fault, Registry};
+use crate::traces;
 
 /// How much is read at once.
 const BITE: u64 = 1 << 20;
@@ -201,7 +202,7 @@ impl Scrub {
         if !wait.is_zero() {
             return Ok(wait < SOON);
         }
-        let stepped = current.pass.step(self, BITE).await?;
+        let stepped = traces::root("scrub").run(current.pass.step(self, BITE)).await?;
         // A pass over nothing costs something too, or it would never rest.
         current.allowance.spend(stepped.work.max(ITEM));
         self.lock().paused = None;

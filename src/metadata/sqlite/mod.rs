@@ -63,6 +63,7 @@ use self::recall::{Epochs, Recall};
 use self::writer::{Durability, Urgency, Writer};
 use super::{BlobRecord, ManifestRecord, MetadataError, Result};
 use crate::oci::{Digest, Reference, RepoName};
+use crate::traces;
 
 /// Whether facts may be changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,7 +108,7 @@ impl SqliteMetadata {
         T: Send + 'static,
         F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     {
-        self.writer()?.write(durability, Urgency::Awaited, change).await
+        traces::step("metadata write").run(self.writer()?.write(durability, Urgency::Awaited, change)).await
     }
 
     /// A change that may take its time, since no request waits for it.
@@ -153,7 +154,10 @@ impl SqliteMetadata {
     {
         let readers = Arc::clone(&self.readers);
         let read = tokio::task::spawn_blocking(move || read(&readers));
-        let outcome = read.await.map_err(|error| MetadataError::Failed(error.to_string()))?;
+        let outcome = traces::step("metadata read")
+            .run(read)
+            .await
+            .map_err(|error| MetadataError::Failed(error.to_string()))?;
         outcome.map_err(|error| writer::failure(&error))
     }
 }

@@ -36,10 +36,21 @@ impl Drop for Logs {
 /// Switches a server's logs on, panics among them.
 pub fn start(settings: &Log) -> Arc<Logs> {
     let sink = Sink::start(std::io::stderr());
-    let filter = filter(settings);
-    let layer = layer(settings.format, &sink);
+    let lines = layer(settings.format, &sink).with_filter(filter(settings));
+    begin(Registry::default().with(lines), sink)
+}
+
+/// The same, and hands spans to `traces`.
+#[cfg(feature = "otlp")]
+pub fn start_traced(settings: &Log, traces: &super::traces::Traces) -> Arc<Logs> {
+    let sink = Sink::start(std::io::stderr());
+    let lines = layer(settings.format, &sink).with_filter(filter(settings));
+    begin(Registry::default().with(vec![lines.boxed(), traces.layer()]), sink)
+}
+
+fn begin(subscriber: impl SubscriberInitExt, sink: Arc<Sink>) -> Arc<Logs> {
     // A second server in one process, as in tests, keeps the first one's.
-    let _ = Registry::default().with(layer.with_filter(filter)).try_init();
+    let _ = subscriber.try_init();
     std::panic::set_hook(Box::new(log_panic));
     Arc::new(Logs { sink })
 }
@@ -59,6 +70,12 @@ fn filter(settings: &Log) -> EnvFilter {
     for directive in quiet.into_iter().filter_map(|text| text.parse().ok()) {
         filter = filter.add_directive(directive);
     }
+    // Spans are for a collector: lines look the same with and without one.
+    #[cfg(feature = "otlp")]
+    let filter = match format!("{}=off", crate::traces::TARGET).parse() {
+        Ok(directive) => filter.add_directive(directive),
+        Err(_) => filter,
+    };
     filter
 }
 

@@ -1,0 +1,82 @@
+//! Where spans go.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::text::{Text, text_serde};
+use super::units::Percent;
+
+text_serde!(CollectorUrl);
+
+/// What a collector of traces is told.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Traces {
+    /// A collector that takes spans by OTLP over HTTP.
+    pub endpoint: Option<CollectorUrl>,
+    /// How many of the requests, of those whose client has not decided that.
+    pub sample: Percent,
+}
+
+impl Default for Traces {
+    fn default() -> Self {
+        Self { endpoint: None, sample: Percent(100) }
+    }
+}
+
+/// Whether this build can send spans.
+pub const HAS_TRACES: bool = cfg!(feature = "otlp");
+
+/// A collector's address. It holds no password, so that it may be told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CollectorUrl(String);
+
+impl CollectorUrl {
+    /// Where it takes spans (OTLP specification, "OTLP/HTTP request").
+    pub fn of_traces(&self) -> String {
+        format!("{}/v1/traces", self.0.trim_end_matches("/v1/traces"))
+    }
+}
+
+impl Text for CollectorUrl {
+    const EXPECTED: &'static str = "the URL of a collector, such as \"http://localhost:4318\"";
+
+    fn parse(text: &str) -> Option<Self> {
+        let uri: http::Uri = text.parse().ok()?;
+        let web = matches!(uri.scheme_str()?, "http" | "https");
+        let host = uri.host().is_some_and(|host| !host.is_empty());
+        let bare = uri.query().is_none() && !text.contains(['#', '@']);
+        (web && host && bare).then(|| Self(text.trim_end_matches('/').to_owned()))
+    }
+}
+
+impl fmt::Display for CollectorUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_collector_has_a_place_for_traces() {
+        let traces = |text| CollectorUrl::parse(text).map(|url| url.of_traces());
+        for text in ["http://localhost:4318", "http://localhost:4318/", "http://localhost:4318/v1/traces"] {
+            assert_eq!(traces(text).as_deref(), Some("http://localhost:4318/v1/traces"), "{text}");
+        }
+        assert_eq!(traces("https://c.example/otlp/").as_deref(), Some("https://c.example/otlp/v1/traces"));
+        for text in [
+            "",
+            "localhost:4318",
+            "grpc://localhost",
+            "http://",
+            "http://key@c.example",
+            "http://c.example/?key=1",
+        ] {
+            assert_eq!(traces(text), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! A request as a span, by OpenTelemetry's semantic conventions for HTTP servers.
+//!
+//! What a client sends is in it only as far as it is parsed, and so bounded: the method that there is, the path of an
+//! endpoint that there is, the host that it asked for. Never a query, and no header as it is.
+
+use http::request::Parts;
+use http::{HeaderMap, Method, StatusCode, Version};
+use opentelemetry::Context;
+use opentelemetry::propagation::{Extractor, TextMapPropagator};
+use opentelemetry::trace::TraceContextExt;
+use opentelemetry_sdk::propagation::TraceContextPropagator;
+use tracing_opentelemetry::OpenTelemetrySpanExt;
+
+use super::forwarded;
+use super::listen::Peer;
+use crate::auth::masked;
+use crate::oci::{Endpoint, RepoName};
+use crate::traces::{Span, TARGET};
+
+/// The longest name of a host (RFC 1035, section 2.3.4).
+const LONGEST_HOST: usize = 255;
+
+/// The span of a request, a part of the trace that its client names. Who asks whether the server lives asks all day, so
+/// that is none.
+pub(super) fn begin(
+    head: &Parts,
+    peer: Peer,
+    tls: bool,
+    route: &'static str,
+    endpoint: Option<&Endpoint>,
+) -> Span {
+    if matches!(route, "livez" | "readyz" | "metrics")
+        || !tracing::span_enabled!(target: TARGET, tracing::Level::INFO)
+    {
+        return Span::none();
+    }
+    let known = known(&head.method);
+    let host = forwarded::host(head).filter(|authority| authority.host().len() <= LONGEST_HOST);
+    let address = host.as_ref().map(|host| host.host().trim_matches(['[', ']']));
+    let span = tracing::info_span!(
+        target: TARGET,
+        parent: None,
+        "request",
+        otel.name = format!("{} {route}", known.unwrap_or("HTTP")),
+        otel.kind = "server",
+        otel.status_code = tracing::field::Empty,
+        http.request.method = known.unwrap_or("_OTHER"),
+        http.route = template(route),
+        http.response.status_code = tracing::field::Empty,
+        error.type = tracing::field::Empty,
+        http.request.body.size = tracing::field::Empty,
+        http.response.body.size = tracing::field::Empty,
+        url.scheme = if forwarded::is_https(head, tls) { "https" } else { "http" },
+        url.path = endpoint.map(|endpoint| masked(&endpoint.path()).into_owned()),
+        server.address = address,
+        server.port = host.as_ref().and_then(http::uri::Authority::port_u16).map(i64::from),
+        client.address = peer.address().map(|address| address.to_string()),
+        network.protocol.version = version(head.version),
+        orlop.repository = endpoint.and_then(Endpoint::name).map(|name| masked(RepoName::as_str(name)).into_owned()),
+    );
+    if let Some(parent) = parent(&head.headers) {
+        // It fails where spans are not for a collector, and there is no matter.
+        let _ = span.set_parent(parent);
+    }
+    span.into()
+}
+
+/// Notes what became of a request.
+pub(super) fn end(span: &Span, status: Option<StatusCode>, received: u64, sent: u64) {
+    let size = |bytes| i64::try_from(bytes).unwrap_or(i64::MAX);
+    span.record("http.request.body.size", size(received));
+    span.record("http.response.body.size", size(sent));
+    let Some(status) = status else {
+        // The client left before there was an answer, which is no error of the server's.
+        span.record("error.type", "aborted");
+        return;
+    };
+    span.record("http.response.status_code", i64::from(status.as_u16()));
+    if status.is_server_error() {
+        span.record("error.type", status.as_str());
+        span.record("otel.status_code", "ERROR");
+    }
+}
+
+/// The span of another program that asks for something here (W3C Trace Context). Its `tracestate` is not kept: that is
+/// for those who ask others in turn, and as long as the client likes.
+fn parent(headers: &HeaderMap) -> Option<Context> {
+    let mut all = headers.get_all("traceparent").iter();
+    let (Some(value), None) = (all.next(), all.next()) else { return None };
+    let value = value.to_str().ok().filter(|value| is_whole(value))?;
+    let context = TraceContextPropagator::new().extract_with_context(&Context::new(), &Traceparent(value));
+    context.span().span_context().is_valid().then_some(context)
+}
+
+/// Whether a `traceparent` has its form, with more behind it in later versions alone (W3C Trace Context, section 3.2.2):
+/// the library takes shorter numbers too.
+fn is_whole(value: &str) -> bool {
+    let hex = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+    let mut fields = value.split('-').zip([2, 32, 16, 2]);
+    let whole = |(field, len): (&str, usize)| field.len() == len && field.as_bytes().iter().all(hex);
+    fields.clone().count() == 4 && fields.all(whole) && (value.len() == 55 || !value.starts_with("00"))
+}
+
+struct Traceparent<'a>(&'a str);
+
+impl Extractor for Traceparent<'_> {
+    fn get(&self, key: &str) -> Option<&str> {
+        (key == "traceparent").then_some(self.0)
+    }
+
+    fn keys(&self) -> Vec<&str> {
+        vec!["traceparent"]
+    }
+}
+
+/// A method that the conventions know, for clients may send any word.
+fn known(method: &Method) -> Option<&'static str> {
+    let all = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE"];
+    all.into_iter().find(|known| method.as_str() == *known)
+}
+
+fn version(version: Version) -> Option<&'static str> {
+    match version {
+        Version::HTTP_10 => Some("1.0"),
+        Version::HTTP_11 => Some("1.1"),
+        Version::HTTP_2 => Some("2"),
+        _ => None,
+    }
+}
+
+/// The form of the path. That of the API's is noted where it is known.
+fn template(route: &'static str) -> Option<&'static str> {
+    Some(match route {
+        "base" => "/v2/",
+        "catalog" => "/v2/_catalog",
+        "tags" => "/v2/{name}/tags/list",
+        "manifest" => "/v2/{name}/manifests/{reference}",
+        "blob" => "/v2/{name}/blobs/{digest}",
+        "uploads" => "/v2/{name}/blobs/uploads/",
+        "upload" => "/v2/{name}/blobs/uploads/{id}",
+        "referrers" => "/v2/{name}/referrers/{digest}",
+        "token" => super::challenge::TOKENS,
+        _ => return None,
+    })
+}
