@@ -323,8 +323,10 @@ impl Door {
         if secret::id(&password).is_some() {
             return self.with_access_token(&password, Some(&name), from);
         }
-        if let Some(caller) = self.identities.who(&password, from, self.clock.now()).await? {
-            return Ok(caller);
+        match self.identities.who(&password, from, self.clock.now()).await {
+            Ok(None) => {}
+            Ok(Some(caller)) => return Ok(caller),
+            Err(denial) => return self.unless_open(denial),
         }
         if self.is_open() && !self.knows(&name) {
             return Ok(Caller::Stranger);

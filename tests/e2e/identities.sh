@@ -9,7 +9,7 @@ key="$WORK/issuer.pem" port=$(free_port)
 python3 "$E2E_DIR/issuer.py" key "$key"
 python3 "$E2E_DIR/issuer.py" serve "$key" "$port" &
 issuer_pid=$!
-at_exit 'kill $issuer_pid'
+at_exit "kill $issuer_pid"
 within 10 curl -fs -o /dev/null "http://127.0.0.1:$port/keys"
 signed() { python3 "$E2E_DIR/issuer.py" token "$key" "$port" "$@"; }
 

@@ -1,16 +1,22 @@
 //! Every route, every kind of caller, every role: what is decided for each, against a rule written apart.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use orlop::auth::{By, Modes, NewAccessToken, NewAccount};
-use orlop::clock::{Clock, Timestamp};
+use orlop::auth::{
+    Authority, AuthoritySettings, By, Identities, KeySource, Modes, NewAccessToken, NewAccount, Provider,
+    ProviderSettings, RuleSettings,
+};
+use orlop::clock::{Clock, ManualClock, Timestamp};
 use orlop::metadata::{Role, Scope};
-use reqwest::{Method, RequestBuilder, Response};
+use reqwest::header::AUTHORIZATION;
+use reqwest::{Client, Method, RequestBuilder, Response};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::api::{ANY_DIGEST, operations};
+use crate::issuer::{Issuer, Key};
 use crate::kit::*;
 
 const BY: By<'static> = By { name: "test", now: Timestamp(1_000_000_000) };
@@ -28,6 +34,10 @@ enum Comes {
     Bearer(Option<&'static str>, &'static [&'static str]),
     /// By that very token.
     Shown(String),
+    /// By what a provider signed for a job that may push below `team/`.
+    Job(String),
+    /// By a token of another authority, for pushes to `team/app`.
+    Outsider(String),
 }
 
 /// Users with what they may do: by themselves, by a team, by all users' right.
@@ -44,22 +54,40 @@ const USERS: [(&str, &str, Option<Role>); 8] = [
 
 const PASSWORD: &str = "correct horse";
 
+/// Who asks for a token as a job does.
+const JOB: &str = "job";
+
 struct House {
     server: Server,
+    issuer: Issuer,
 }
 
 impl House {
     /// Three repositories with an image each: `team/app`, `other/app`, and `public/app`, which everybody may pull.
     async fn new() -> Self {
+        Self::believing(true).await
+    }
+
+    /// The same, whether others' word counts there or not.
+    async fn believing(others: bool) -> Self {
+        let issuer = Issuer::start(Key::ec("1")).await;
+        let url = issuer.url.clone();
         let server = Server::with(|setup| {
             setup.door.modes = Modes::of(None).with_public(&["public/**".into()]).expect("globs");
+            if others {
+                setup.identities = Box::new(move |clock| believed(&url, &clock));
+            }
         });
-        let server = server.await;
+        let mut server = server.await;
+        server.door.first_administrator(Some(PASSWORD.into()), Timestamp(0)).await.expect("made");
+        let shown = format!("Basic {}", base64(&format!("admin:{PASSWORD}"))).parse().expect("a header");
+        let as_admin = Client::builder().default_headers([(AUTHORIZATION, shown)].into_iter().collect());
+        let alone = std::mem::replace(&mut server.client, as_admin.build().expect("a client"));
         for repository in ["team/app", "other/app", "public/app"] {
             server.push_image(repository, "v1", repository.as_bytes()).await;
         }
+        server.client = alone;
         let door = &server.door;
-        door.first_administrator(Some(PASSWORD.into()), Timestamp(0)).await.expect("made");
         for (name, scope, role) in USERS.into_iter().filter(|(name, ..)| *name != "admin") {
             let own = role.filter(|_| name != "member").map(|role| (scope.parse().expect("a scope"), role));
             let grants = own.into_iter().collect();
@@ -75,7 +103,7 @@ impl House {
         door.grant(public, "public/".parse().expect("a scope"), Role::Push, BY).await.expect("granted");
         add(&server, "disabled", vec![(Scope::All, Role::Admin)]).await;
         door.set_disabled("disabled", true).await.expect("kept out");
-        Self { server }
+        Self { server, issuer }
     }
 
     async fn access_token(&self, user: &str, role: Role, scope: &str) -> String {
@@ -84,10 +112,26 @@ impl House {
         self.server.door.add_token(new, BY).await.expect("made").1
     }
 
+    /// What the provider signs for a job, for as long as a test takes.
+    fn signed(&self) -> String {
+        self.issuer.token(1_000_000, |claims| claims["exp"] = json!(1_000_000_000))
+    }
+
+    /// What the authority, which has the same key, signs for somebody.
+    fn admitted(&self) -> String {
+        self.issuer.token(1_000_000, |claims| {
+            claims["iss"] = json!("authority");
+            claims["exp"] = json!(1_000_000_000);
+            claims["access"] =
+                json!([{ "type": "repository", "name": "team/app", "actions": ["pull", "push"] }]);
+        })
+    }
+
     async fn bearer(&self, user: Option<&str>, scopes: &[&str]) -> String {
         let scopes: Vec<_> = scopes.iter().map(|scope| format!("scope={scope}")).collect();
         let request = self.server.get(&format!("/auth/token?service=orlop&{}", scopes.join("&")));
         let request = match user {
+            Some(JOB) => request.basic_auth(JOB, Some(self.signed())),
             Some(user) => request.basic_auth(user, Some(PASSWORD)),
             None => request,
         };
@@ -102,11 +146,17 @@ impl House {
         callers.push(Comes::By("puller", self.access_token("puller", Role::Admin, "").await));
         const PUSH: &[&str] = &["repository:team/app:pull,push", "repository:other/app:pull,push"];
         const ALL: &[&str] = &["repository:team/app:*", "repository:other/app:*", "registry:catalog:*"];
-        for (user, scopes) in
-            [(Some("pusher"), PUSH), (Some("admin"), ALL), (Some("nobody"), ALL), (None, ALL)]
-        {
+        for (user, scopes) in [
+            (Some("pusher"), PUSH),
+            (Some("admin"), ALL),
+            (Some("nobody"), ALL),
+            (Some(JOB), ALL),
+            (None, ALL),
+        ] {
             callers.push(Comes::Bearer(user, scopes));
         }
+        callers.push(Comes::Job(self.signed()));
+        callers.push(Comes::Outsider(self.admitted()));
         callers
     }
 
@@ -123,6 +173,33 @@ impl House {
     }
 }
 
+/// A provider whose jobs push below `team/`, and another authority with the same key.
+fn believed(url: &str, clock: &Arc<ManualClock>) -> Identities {
+    let client = orlop::outbound::client(None).expect("a client");
+    let rule = RuleSettings {
+        claims: [("repository".to_owned(), vec!["acme/*".to_owned()])].into(),
+        may: vec!["push:team/".parse().expect("a role")],
+        teams: Vec::new(),
+    };
+    let provider = ProviderSettings {
+        name: "ci".into(),
+        issuer: url.parse().expect("a URL"),
+        audience: Some("registry".into()),
+        keys: None,
+        visit: Duration::from_secs(60),
+        sign_in: None,
+        rules: vec![rule],
+    };
+    let provider = Provider::new(&provider, client.clone(), clock.clone()).expect("a provider");
+    let authority = AuthoritySettings {
+        realm: "https://auth.example.com".into(),
+        service: "registry".into(),
+        issuer: "authority".into(),
+        keys: KeySource::Set(format!("{url}/keys").parse().expect("a URL")),
+    };
+    Identities::new(vec![provider], Some(Authority::new(authority, client, clock.clone())))
+}
+
 async fn add(server: &Server, name: &str, grants: Vec<(Scope, Role)>) {
     let password = Some(PASSWORD.to_owned());
     let new = NewAccount { name: name.into(), robot: false, password, grants };
@@ -135,13 +212,19 @@ fn showing(request: RequestBuilder, comes: &Comes) -> RequestBuilder {
         Comes::Wrong => request.basic_auth("admin", Some("mistaken")),
         Comes::As(name) => request.basic_auth(name, Some(PASSWORD)),
         Comes::By(name, token) => request.basic_auth(name, Some(token)),
-        Comes::Shown(token) => request.bearer_auth(token),
+        Comes::Job(token) => request.basic_auth(JOB, Some(token)),
+        Comes::Shown(token) | Comes::Outsider(token) => request.bearer_auth(token),
         Comes::Bearer(..) => unreachable!("it is asked for first"),
     }
 }
 
 /// What a user has on a repository, or on all below a prefix, or on everything.
 fn role_of(user: &str, place: &str) -> Option<Role> {
+    if user == JOB {
+        // It is no user, and has what all users have no more than everybody.
+        let public = place.starts_with("public/").then_some(Role::Pull);
+        return if place.starts_with("team/") { Some(Role::Push) } else { public };
+    }
     let (_, scope, role) = USERS.into_iter().find(|(name, ..)| *name == user).expect("a user");
     let public = if place.starts_with("public/") { Some(Role::Push) } else { None };
     role.filter(|_| place.starts_with(scope)).max(public)
@@ -159,6 +242,8 @@ fn role(comes: &Comes, place: &str) -> Option<Role> {
             role_of("admin", place).min(Some(Role::Pull)).filter(|_| place.starts_with("team/"))
         }
         Comes::By(name, _) => role_of(name, place),
+        Comes::Job(_) => role_of(JOB, place),
+        Comes::Outsider(_) => (place == "team/app").then_some(Role::Push),
         Comes::Shown(_) => unreachable!("of it nothing is known"),
         Comes::Bearer(user, scopes) => {
             let asked = scopes.iter().find_map(|scope| scope.strip_prefix(&format!("repository:{place}:")));
@@ -174,7 +259,10 @@ fn base64(text: &str) -> String {
 }
 
 fn is_known(comes: &Comes) -> bool {
-    !matches!(comes, Comes::Alone | Comes::Wrong | Comes::As("disabled") | Comes::Bearer(None, ..))
+    !matches!(
+        comes,
+        Comes::Alone | Comes::Wrong | Comes::As("disabled") | Comes::Bearer(None, ..) | Comes::Outsider(_)
+    )
 }
 
 /// Who is refused is asked who they are where they did not say it, or where their token is for less than they may do.
@@ -324,7 +412,7 @@ async fn every_operation_of_the_api_is_for_whom_it_is_for() {
             let path = if operation.id == "removeAccount" { path.replace("puller", "none") } else { path };
             for comes in &callers {
                 // The API is for users: of what everybody may pull, it tells nothing.
-                if matches!(comes, Comes::Bearer(..)) {
+                if matches!(comes, Comes::Bearer(..) | Comes::Outsider(_)) {
                     let status =
                         house.send(&operation.method, &format!("{path}{query}"), body.as_ref(), comes).await;
                     assert_eq!(status.status(), 401, "{comes:?} {}", operation.id);
@@ -431,7 +519,7 @@ async fn the_unreadable_looks_like_the_absent() {
 
 #[tokio::test]
 async fn what_is_taken_away_is_gone_at_once() {
-    let house = House::new().await;
+    let house = House::believing(false).await;
     let door = &house.server.door;
     let pull = async |comes: &Comes| {
         house.send(&Method::GET, "/v2/team/app/manifests/v1", None, comes).await.status().as_u16()
