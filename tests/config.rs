@@ -452,12 +452,12 @@ fn a_name_is_for_tls_alone_where_it_is_the_registry_s() {
     let has_name = |url: &str, tls: bool| {
         let tls = if tls { "tls_certificate = \"a\"\ntls_key = \"b\"" } else { "" };
         let (_dir, sources) = file(&format!("[server]\npublic_url = \"{url}\"\n{tls}"));
-        Config::load(&sources).expect("valid").server.has_name_for_tls()
+        Config::load(&sources).expect("valid").has_name_for_tls()
     };
     assert!(has_name("https://registry.example", true) && has_name("https://registry.example:443", true));
     assert!(!has_name("https://box.lan:5000", true) && !has_name("http://registry.example", true));
     assert!(!has_name("https://registry.example", false), "that is the proxy's to say");
-    assert!(!Config::default().server.has_name_for_tls());
+    assert!(!Config::default().has_name_for_tls());
 }
 
 #[test]

@@ -18,6 +18,7 @@ const ROOMS: [&str; 17] = [
     "jobs",
     "auth",
     "http",
+    "acme",
     "config",
     "server",
     "cli",

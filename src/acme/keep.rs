@@ -1,0 +1,118 @@
+//! Sees to it that there is a certificate, and a new one in time.
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::Client;
+
+use super::AcmeSettings;
+use super::account::account;
+use super::authority::Authority;
+use super::error::AcmeError;
+use super::kept::{Folder, KeptCertificate};
+use super::order::order;
+use super::pace::{Pace, renewal};
+use crate::clock::Clock;
+use crate::http::listen::{Challenges, Leaf};
+
+/// How often the time is looked at, at least: the wall clock may jump.
+const LOOK: Duration = Duration::from_secs(60 * 60);
+
+/// The longest that an authority may take.
+const PATIENCE: Duration = Duration::from_secs(10 * 60);
+
+/// Keeps a server in certificates.
+pub struct Acme {
+    settings: AcmeSettings,
+    folder: Folder,
+    client: Client,
+    challenges: Arc<Challenges>,
+    clock: Arc<dyn Clock>,
+}
+
+impl fmt::Debug for Acme {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Acme").field("names", &self.settings.names).finish_non_exhaustive()
+    }
+}
+
+impl Acme {
+    /// Asks by `client`, answers by `challenges`, and keeps what it is given in the folder of the facts.
+    pub fn new(
+        mut settings: AcmeSettings,
+        facts: &Path,
+        client: Client,
+        challenges: Arc<Challenges>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        settings.names.sort();
+        settings.names.dedup();
+        let folder = Folder::of(facts, &settings.directory);
+        Self { settings, folder, client, challenges, clock }
+    }
+
+    /// Goes on for ever. Its small files are written where it runs: that is once in weeks.
+    pub async fn keep(&self) {
+        let mut pace = Pace::default();
+        if self.kept().is_none_or(|kept| kept.leaf.until <= self.clock.now()) {
+            tracing::warn!(
+                authority = self.settings.directory,
+                names = self.names(),
+                "there is no good certificate yet: clients are refused until the authority has given one"
+            );
+        }
+        loop {
+            let wait = self.step(&mut pace).await;
+            tokio::time::sleep(wait.min(LOOK)).await;
+        }
+    }
+
+    /// Asks for a certificate, if it is time for that. How long there is nothing to do.
+    async fn step(&self, pace: &mut Pace) -> Duration {
+        let due = self.kept().map(|kept| renewal(&kept).since(self.clock.now()));
+        let rest = pace.rest().max(due.unwrap_or_default());
+        if !rest.is_zero() {
+            return rest;
+        }
+        let authority = Authority::new(self.client.clone());
+        let asked = tokio::time::timeout(PATIENCE, self.ask(authority.clone())).await;
+        match asked.unwrap_or(Err(AcmeError::Slow)) {
+            Ok(leaf) => {
+                pace.succeeded(leaf.until.since(leaf.from));
+                let (names, until) = (self.names(), leaf.until.rfc3339());
+                tracing::info!(names, until, "the authority has given a certificate");
+            }
+            Err(error) => self.failed(&error, pace.failed(authority.advice())),
+        }
+        pace.rest()
+    }
+
+    fn failed(&self, error: &AcmeError, wait: Duration) {
+        let authority = &self.settings.directory;
+        let (names, again) = (self.names(), humantime::format_duration(Duration::from_secs(wait.as_secs())));
+        tracing::error!(authority, names, %error, "there is no new certificate; asking again in {again}");
+        if error.is_of_no_account()
+            && let Err(error) = self.folder.forget_account()
+        {
+            tracing::error!(%error, "an account that the authority does not know cannot be forgotten");
+        }
+    }
+
+    /// One attempt.
+    async fn ask(&self, authority: Authority) -> Result<Leaf, AcmeError> {
+        let account = account(&self.settings, &self.folder, authority).await?;
+        let given = order(&account, &self.settings.names, &self.challenges).await?;
+        self.folder.write_certificate(&given.chain, &given.key, &self.settings.names)
+    }
+
+    /// The certificate that is kept, if it is for these names.
+    fn kept(&self) -> Option<KeptCertificate> {
+        self.folder.read_certificate().filter(|kept| kept.leaf.names == self.settings.names)
+    }
+
+    fn names(&self) -> String {
+        self.settings.names.join(", ")
+    }
+}
