@@ -31,7 +31,8 @@ impl Config {
         });
         let of_proxies = everybody.into_iter().chain(unread);
         let unasked = self.acme.idle_key();
-        let unasked = unasked.map(|key| format!("{key} has an effect beside acme.names only, which is not set"));
+        let unasked =
+            unasked.map(|key| format!("{key} has an effect beside acme.names only, which is not set"));
         let of_others = self.of_traces().into_iter().chain(unasked);
         idle.map(|(key, _)| text(key)).chain(tight).chain(of_proxies).chain(of_others).collect()
     }
