@@ -504,3 +504,35 @@ fn examples_in_the_guides_are_valid() {
         }
     }
 }
+
+#[test]
+fn a_certificate_that_comes_by_itself_is_agreed_to() {
+    let one = "[acme]\nnames = [\"Registry.example\"]";
+    let agreed = format!("{one}\naccept_terms = true");
+    let (_dir, sources) = file(&agreed);
+    let config = Config::load(&sources).expect("valid");
+    assert!(config.has_tls() && config.acme.names[0].as_str() == "registry.example");
+    let message = refusal(one);
+    assert!(
+        message.starts_with("acme.accept_terms (by default): must be true: https://acme-v02"),
+        "{message}"
+    );
+    let both = format!("{agreed}\n[server]\ntls_certificate = \"a\"\ntls_key = \"b\"");
+    assert_eq!(
+        refusal(&both),
+        "acme.names (in orlop.toml): a certificate comes either by itself or from server.tls_certificate and \
+         server.tls_key"
+    );
+    let message = refusal("[acme]\nnames = [\"*.example\"]");
+    assert!(
+        message.starts_with("acme.names[0] (in orlop.toml): \"*.example\" is not a DNS name"),
+        "{message}"
+    );
+    assert!(refusal("[acme]\neab_key_id = \"a\"").starts_with("acme.eab_key_file"));
+    assert!(refusal("[acme]\neab_key_file = \"a\"").starts_with("acme.eab_key_id"));
+    let (_dir, sources) = file(&format!("{agreed}\n[server]\ntls_client_ca = \"ca.crt\""));
+    assert!(Config::load(&sources).is_ok(), "clients may have to show a certificate all the same");
+    let (_dir, sources) = file("[acme]\naccept_terms = true");
+    let warnings = Config::load(&sources).expect("valid").warnings();
+    assert_eq!(warnings, ["acme.accept_terms has an effect beside acme.names only, which is not set"]);
+}

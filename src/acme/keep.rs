@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use instant_acme::CertificateIdentifier;
 use reqwest::Client;
 
 use super::AcmeSettings;
@@ -14,6 +15,7 @@ use super::error::AcmeError;
 use super::kept::{Folder, KeptCertificate};
 use super::order::order;
 use super::pace::{Pace, renewal};
+use super::suggestion::Suggestion;
 use crate::clock::Clock;
 use crate::http::listen::{Challenges, Leaf};
 
@@ -55,7 +57,7 @@ impl Acme {
 
     /// Goes on for ever. Its small files are written where it runs: that is once in weeks.
     pub async fn keep(&self) {
-        let mut pace = Pace::default();
+        let (mut pace, mut suggestion) = (Pace::default(), Suggestion::default());
         if self.kept().is_none_or(|kept| kept.leaf.until <= self.clock.now()) {
             tracing::warn!(
                 authority = self.settings.directory,
@@ -64,20 +66,33 @@ impl Acme {
             );
         }
         loop {
-            let wait = self.step(&mut pace).await;
+            let wait = self.step(&mut pace, &mut suggestion).await;
             tokio::time::sleep(wait.min(LOOK)).await;
         }
     }
 
     /// Asks for a certificate, if it is time for that. How long there is nothing to do.
-    async fn step(&self, pace: &mut Pace) -> Duration {
-        let due = self.kept().map(|kept| renewal(&kept).since(self.clock.now()));
-        let rest = pace.rest().max(due.unwrap_or_default());
-        if !rest.is_zero() {
-            return rest;
+    async fn step(&self, pace: &mut Pace, suggestion: &mut Suggestion) -> Duration {
+        let mut replaces = None;
+        if let Some(kept) = self.kept() {
+            self.learn(&kept, suggestion).await;
+            let (wanted, usual) = (suggestion.renewal(&kept), renewal(&kept));
+            let rest = wanted.map_or(usual, |wanted| wanted.min(usual)).since(self.clock.now());
+            if !rest.is_zero() {
+                return rest;
+            }
+            // Only authorities that suggest something take it.
+            replaces = wanted.and_then(|_| CertificateIdentifier::try_from(&kept.der).ok());
         }
+        if pace.rest().is_zero() {
+            self.attempt(pace, replaces).await;
+        }
+        pace.rest()
+    }
+
+    async fn attempt(&self, pace: &mut Pace, replaces: Option<CertificateIdentifier<'static>>) {
         let authority = Authority::new(self.client.clone());
-        let asked = tokio::time::timeout(PATIENCE, self.ask(authority.clone())).await;
+        let asked = tokio::time::timeout(PATIENCE, self.ask(authority.clone(), replaces)).await;
         match asked.unwrap_or(Err(AcmeError::Slow)) {
             Ok(leaf) => {
                 pace.succeeded(leaf.until.since(leaf.from));
@@ -86,7 +101,6 @@ impl Acme {
             }
             Err(error) => self.failed(&error, pace.failed(authority.advice())),
         }
-        pace.rest()
     }
 
     fn failed(&self, error: &AcmeError, wait: Duration) {
@@ -100,10 +114,36 @@ impl Acme {
         }
     }
 
-    /// One attempt.
-    async fn ask(&self, authority: Authority) -> Result<Leaf, AcmeError> {
+    /// Asks the authority whether it wants this certificate to be renewed, if it is time for that.
+    async fn learn(&self, kept: &KeptCertificate, suggestion: &mut Suggestion) {
+        if !suggestion.rest(kept).is_zero() || !matches!(self.folder.read_account(), Ok(Some(_))) {
+            return;
+        }
+        let ask = async {
+            let authority = Authority::new(self.client.clone());
+            let account = account(&self.settings, &self.folder, authority).await;
+            Suggestion::ask(&account.map_err(|error| error.to_string())?, kept).await
+        };
+        let asked = tokio::time::timeout(PATIENCE, ask).await;
+        *suggestion = asked.unwrap_or_else(|_| Err(AcmeError::Slow.to_string())).unwrap_or_else(|error| {
+            tracing::debug!(error, "the authority does not suggest when to renew the certificate");
+            Suggestion::unknown(kept)
+        });
+        let now = self.clock.now();
+        if suggestion.renewal(kept).is_some_and(|wanted| wanted <= now && now < renewal(kept)) {
+            let authority = &self.settings.directory;
+            tracing::info!(authority, "the authority wants the certificate to be renewed early");
+        }
+    }
+
+    /// What the authority gives, once it is kept.
+    async fn ask(
+        &self,
+        authority: Authority,
+        replaces: Option<CertificateIdentifier<'static>>,
+    ) -> Result<Leaf, AcmeError> {
         let account = account(&self.settings, &self.folder, authority).await?;
-        let given = order(&account, &self.settings.names, &self.challenges).await?;
+        let given = order(&account, &self.settings.names, replaces, &self.challenges).await?;
         self.folder.write_certificate(&given.chain, &given.key, &self.settings.names)
     }
 

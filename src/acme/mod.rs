@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `keep` | sees to it that there is a certificate, and a new one in time |
 //! | `pace` | when to ask, and when to ask again |
+//! | `suggestion` | when the authority itself wants that |
 //! | `account` | who asks: a key that the authority knows |
 //! | `order` | one certificate, from the question to the answer |
 //! | `kept` | the files: the account, and the certificate with its key |
@@ -20,6 +21,7 @@ mod keep;
 mod kept;
 mod order;
 mod pace;
+mod suggestion;
 
 pub use error::AcmeError;
 pub use keep::Acme;

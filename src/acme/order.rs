@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use instant_acme::{
-    Account, AuthorizationStatus, ChallengeType, Error, Identifier, NewOrder, Order, OrderStatus, Problem,
-    RetryPolicy,
+    Account, AuthorizationStatus, CertificateIdentifier, ChallengeType, Error, Identifier, NewOrder, Order,
+    OrderStatus, Problem, RetryPolicy,
 };
 
 use super::error::AcmeError;
@@ -23,14 +23,15 @@ pub(super) struct Given {
     pub(super) key: String,
 }
 
-/// Asks for a certificate for `names`, and shows meanwhile that they are this server's.
+/// Asks for a certificate for `names`, in the place of another one where that is told, and shows meanwhile that they are this server's.
 pub(super) async fn order(
     account: &Account,
     names: &[String],
+    replaces: Option<CertificateIdentifier<'static>>,
     challenges: &Arc<Challenges>,
 ) -> Result<Given, AcmeError> {
     let identifiers: Vec<_> = names.iter().cloned().map(Identifier::Dns).collect();
-    let mut order = account.new_order(&NewOrder::new(&identifiers)).await?;
+    let mut order = new(account, &identifiers, replaces).await?;
     let answered = answer(&mut order, challenges).await?;
     let ready = order.poll_ready(&PATIENCE).await;
     if !matches!(ready, Ok(OrderStatus::Ready)) {
@@ -42,6 +43,24 @@ pub(super) async fn order(
     let key = order.finalize().await?;
     let chain = order.poll_certificate(&PATIENCE).await?;
     Ok(Given { chain, key })
+}
+
+/// A new order, in the place of a certificate if the authority agrees: its limits then do not count.
+async fn new(
+    account: &Account,
+    identifiers: &[Identifier],
+    replaces: Option<CertificateIdentifier<'static>>,
+) -> Result<Order, Error> {
+    if let Some(replaced) = replaces {
+        match account.new_order(&NewOrder::new(identifiers).replaces(replaced)).await {
+            // That one may have been replaced before, or given to another account.
+            Err(Error::Api(problem)) => {
+                tracing::debug!(%problem, "an order is tried as one that replaces nothing")
+            }
+            order => return order,
+        }
+    }
+    account.new_order(&NewOrder::new(identifiers)).await
 }
 
 /// Answers for each name that the authority does not know yet to be this server's.
@@ -60,7 +79,11 @@ async fn answer(order: &mut Order, challenges: &Arc<Challenges>) -> Result<Vec<A
         let digest = digest.as_ref().try_into().map_err(|_| Error::Crypto)?;
         let shown = challenges.answer(&name, digest);
         answered.push(shown.map_err(|error| Error::Other(error.into()))?);
-        challenge.set_ready().await?;
+        // Authorities that are quick tell here already that they did not find it.
+        challenge.set_ready().await.map_err(|error| match error {
+            Error::Api(problem) => AcmeError::NotOurs { name, problem },
+            error => error.into(),
+        })?;
     }
     Ok(answered)
 }

@@ -19,12 +19,19 @@ const LONGEST_WAIT: Duration = Duration::from_secs(4 * 60 * 60);
 /// which is believed up to here.
 const LONGEST_ADVICE: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// The longest rest after a certificate was given.
+const LONGEST_REST: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// When to ask for the next certificate: when a third of this one's life is left, and up to a thirtieth earlier. How
 /// much is the certificate's own, so that many servers do not ask at once, and one keeps to it through restarts.
 pub(super) fn renewal(kept: &KeptCertificate) -> Timestamp {
     let life = kept.leaf.until.since(kept.leaf.from);
-    let share = f64::from(Sha256::digest(&kept.der)[0]) / 255.0;
-    kept.leaf.until.minus(life / 3).minus(life.mul_f64(share / 30.0))
+    kept.leaf.until.minus(life / 3).minus(life.mul_f64(share(kept) / 30.0))
+}
+
+/// A number from 0 to 1 that is a certificate's own.
+pub(super) fn share(kept: &KeptCertificate) -> f64 {
+    f64::from(Sha256::digest(&kept.der)[0]) / 255.0
 }
 
 /// Keeps the authority from being asked too often.
@@ -40,9 +47,10 @@ impl Pace {
         self.not_before.map_or(Duration::ZERO, |then| then.saturating_duration_since(Instant::now()))
     }
 
-    /// A certificate of this life was given. Whatever the clock says, a third of it is not asked again.
+    /// A certificate of this life was given. Whatever a wrong clock says, the next is not asked for at once.
     pub(super) fn succeeded(&mut self, life: Duration) {
-        *self = Self { failures: 0, not_before: Instant::now().checked_add(life / 3) };
+        let rest = (life / 3).min(LONGEST_REST);
+        *self = Self { failures: 0, not_before: Instant::now().checked_add(rest) };
     }
 
     /// None was given, and the authority may have said when to come back. For how long not to ask.
@@ -95,7 +103,9 @@ mod tests {
         assert!(last > LONGEST_WAIT.mul_f64(0.89) && last < LONGEST_WAIT.mul_f64(1.11), "{last:?}");
         assert_eq!(pace.failed(Some(8 * LONGEST_WAIT)), LONGEST_ADVICE);
         pace.succeeded(90 * DAY);
-        assert_eq!(pace.rest(), 30 * DAY);
+        assert_eq!(pace.rest(), DAY);
+        pace.succeeded(Duration::from_secs(30));
+        assert_eq!(pace.rest(), Duration::from_secs(10));
         assert!(pace.failed(None) < 2 * FIRST_WAIT);
     }
 }

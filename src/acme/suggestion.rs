@@ -39,11 +39,7 @@ impl Suggestion {
 
     /// Remembers that nothing was learnt, until it is time to ask again.
     pub(super) fn unknown(kept: &KeptCertificate) -> Self {
-        Self {
-            of: Some(kept.der.clone()),
-            renewal: None,
-            ask_at: Instant::now().checked_add(LEAST_OFTEN),
-        }
+        Self { of: Some(kept.der.clone()), renewal: None, ask_at: Instant::now().checked_add(LEAST_OFTEN) }
     }
 
     /// Asks the authority.

@@ -63,7 +63,7 @@ pebble_stop() {
 at_exit pebble_stop
 
 # Ready is what it is without a certificate too, or nobody would send the authority here.
-server_ready() { "$E2E_BIN" healthcheck --data "$SERVER_DATA"; }
+server_ready() { "$E2E_BIN" healthcheck --data "$SERVER_DATA" >/dev/null 2>&1; }
 settings=(
     ORLOP_ACME__NAMES="[\"$name\", \"second.$name\"]" ORLOP_ACME__ACCEPT_TERMS=true ORLOP_ACME__EMAIL=ops@orlop.example
     ORLOP_ACME__DIRECTORY="https://localhost:$authority/dir" ORLOP_OUTBOUND__CA_FILE="$WORK/private.pem"
@@ -82,7 +82,7 @@ fails env "${settings[@]}" ORLOP_ACME__ACCEPT_TERMS=false "$E2E_BIN" check-confi
 grep -q 'acme.accept_terms' "$WORK/fails.out"
 
 step "without the authority it runs, says so, and has no certificate"
-server_start "${settings[@]}" >/dev/null
+server_start "${settings[@]}"
 within 10 logged 'asking again in'
 grep 'asking again in' "$SERVER_LOG" | grep -q "https://localhost:$authority/dir.*Connection refused"
 fails curl -sS -k "https://$host/v2/"
@@ -122,15 +122,30 @@ engine_stop
 step "a restart uses what is kept, and orders nothing"
 first=$(serial) ordered=$(orders)
 server_stop
-server_start "${settings[@]}" >/dev/null
+server_start "${settings[@]}"
 answers
 same "$first" "$(serial)"
 same "$ordered" "$(orders)"
 
+step "a certificate that the authority wants to be renewed is, whatever life it has left"
+server_stop
+python3 - "$kept/certificate.pem" >"$WORK/suggestion.json" <<'SUGGEST'
+import json, sys
+window = {"start": "2026-01-01T00:00:00Z", "end": "2026-01-02T00:00:00Z"}
+print(json.dumps({"Certificate": open(sys.argv[1]).read(), "ARIResponse": json.dumps({"suggestedWindow": window})}))
+SUGGEST
+curl -fsS --cacert "$WORK/private.pem" -d "@$WORK/suggestion.json" "https://localhost:$management/set-renewal-info/"
+server_start "${settings[@]}"
+renewed() { answers && [ "$(serial)" != "$first" ]; }
+within 20 renewed
+logged 'wants the certificate to be renewed early'
+same "$((ordered + 1))" "$(orders)"
+first=$(serial)
+
 step "the authority needs no certificate of its own where clients do"
 server_stop
 rm "$kept/certificate.pem"
-server_start "${settings[@]}" ORLOP_SERVER__TLS_CLIENT_CA="$WORK/clients.pem" >/dev/null
+server_start "${settings[@]}" ORLOP_SERVER__TLS_CLIENT_CA="$WORK/clients.pem"
 within 20 answers --cert "$WORK/client.pem" --key "$WORK/client.key"
 fails answers
 test "$first" != "$(serial)"
@@ -140,13 +155,12 @@ step "an account that the authority does not know is made anew, and certificates
 pebble_stop
 pebble_start 30
 rm "$kept/certificate.pem"
-server_start "${settings[@]}" >/dev/null
+server_start "${settings[@]}"
 within 40 answers
 logged accountDoesNotExist
 
 step "a renewal drops no pull"
 first=$(serial)
-renewed() { [ "$(serial)" != "$first" ]; }
 https --limit-rate 700k -o "$WORK/slow" "https://$host/v2/team/one/blobs/$layer" &
 slow=$!
 within 30 renewed
@@ -159,16 +173,16 @@ server_stop
 step "an authority that refuses is quoted, and the registry goes on"
 : >"$SERVER_LOG"
 rm "$kept/certificate.pem"
-server_start "${settings[@]}" ORLOP_ACME__NAMES='["blocked.orlop.example"]' >/dev/null
+server_start "${settings[@]}" ORLOP_ACME__NAMES='["blocked.orlop.example"]'
 within 10 logged 'the authority refuses: .*blocked.orlop.example.*(rejectedIdentifier)'
-server_ready >/dev/null
+server_ready
 server_stop
 pebble_stop
 pebble_start 7776000 "$(free_port)"
 rm "$kept/account.json"
-server_start "${settings[@]}" >/dev/null
-within 20 logged "$name was not found to be this server's: .*connection refused"
-server_ready >/dev/null
+server_start "${settings[@]}"
+within 20 logged "$name was not found to be this server's: .*tls-alpn-01"
+server_ready
 server_stop
 pebble_stop
 
@@ -176,11 +190,11 @@ step "an account apart is bound to"
 secret=zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W
 pebble_start 7776000 "$port" "\"externalAccountBindingRequired\": true, \"externalAccountMACKeys\": {\"kid-1\": \"$secret\"},"
 rm -f "$kept/account.json"
-server_start "${settings[@]}" >/dev/null
+server_start "${settings[@]}"
 within 10 logged externalAccountRequired
 server_stop
 echo "$secret" >"$WORK/eab"
-server_start "${settings[@]}" ORLOP_ACME__EAB_KEY_ID=kid-1 ORLOP_ACME__EAB_KEY_FILE="$WORK/eab" >/dev/null
+server_start "${settings[@]}" ORLOP_ACME__EAB_KEY_ID=kid-1 ORLOP_ACME__EAB_KEY_FILE="$WORK/eab"
 within 10 answers
 server_stop
 
