@@ -142,6 +142,7 @@ impl Acme {
         authority: Authority,
         replaces: Option<CertificateIdentifier<'static>>,
     ) -> Result<Leaf, AcmeError> {
+        self.folder.probe()?;
         let account = account(&self.settings, &self.folder, authority).await?;
         let given = order(&account, &self.settings.names, replaces, &self.challenges).await?;
         self.folder.write_certificate(&given.chain, &given.key, &self.settings.names)

@@ -105,6 +105,13 @@ impl Folder {
         Ok(leaf)
     }
 
+    /// Sees whether something can be kept, before an authority that counts what it gives is asked for it.
+    pub(super) fn probe(&self) -> Result<(), AcmeError> {
+        let path = self.0.join("probe");
+        let probed = self.write(&path, b"").and_then(|()| fs::remove_file(&path));
+        probed.map_err(|error| AcmeError::File { path, error })
+    }
+
     fn write(&self, path: &Path, content: &[u8]) -> io::Result<()> {
         durable::create_dir_all(&self.0)?;
         durable::write(path, content, MODE)
@@ -153,6 +160,7 @@ mod tests {
         let folder = Folder::of(dir.path(), "https://ca.lan/directory");
         let (names, (chain, key)) = (["a.example".to_owned()], pair("a.example"));
         assert!(folder.read_certificate().is_none());
+        folder.probe().expect("writable");
         let refused = |chain: &str, key: &str, names: &[String]| {
             folder.write_certificate(chain, key, names).expect_err("unfit").to_string()
         };
