@@ -58,16 +58,34 @@ impl Acme {
     /// Goes on for ever. Its small files are written where it runs: that is once in weeks.
     pub async fn keep(&self) {
         let (mut pace, mut suggestion) = (Pace::default(), Suggestion::default());
-        if self.kept().is_none_or(|kept| kept.leaf.until <= self.clock.now()) {
-            tracing::warn!(
-                authority = self.settings.directory,
-                names = self.names(),
-                "there is no good certificate yet: clients are refused until the authority has given one"
-            );
-        }
+        self.warn();
         loop {
             let wait = self.step(&mut pace, &mut suggestion).await;
             tokio::time::sleep(wait.min(LOOK)).await;
+        }
+    }
+
+    /// Tells what clients will not like until the authority has given a certificate.
+    fn warn(&self) {
+        let (authority, names) = (&self.settings.directory, self.names());
+        match self.folder.read_certificate() {
+            None => tracing::warn!(
+                authority,
+                names,
+                "there is no certificate yet: clients are refused until the authority has given one"
+            ),
+            Some(kept) if kept.leaf.names != self.settings.names => tracing::warn!(
+                authority,
+                names,
+                "the certificate that is kept is for {}, and used until the authority has given another",
+                kept.leaf.names.join(", ")
+            ),
+            Some(kept) if kept.leaf.until <= self.clock.now() => tracing::warn!(
+                authority,
+                names,
+                "the certificate that is kept has ended: clients go away until the authority has given another"
+            ),
+            Some(_) => {}
         }
     }
 

@@ -59,3 +59,18 @@ fn within(window: &SuggestedWindow, share: f64) -> Timestamp {
     let (start, end) = (at(window.start.unix_timestamp()), at(window.end.unix_timestamp()));
     Timestamp(start.0.saturating_add(millis(end.since(start).mul_f64(share))))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn certificates_have_their_points_in_a_window() {
+        let (start, end) = (rcgen::date_time_ymd(2026, 1, 1), rcgen::date_time_ymd(2026, 1, 3));
+        let at = |start, end, share| within(&SuggestedWindow { start, end }, share).rfc3339();
+        assert_eq!(at(start, end, 0.0), "2026-01-01T00:00:00Z");
+        assert_eq!(at(start, end, 0.5), "2026-01-02T00:00:00Z");
+        assert_eq!(at(start, end, 1.0), "2026-01-03T00:00:00Z");
+        assert_eq!(at(end, start, 1.0), "2026-01-03T00:00:00Z", "one that is none begins all the same");
+    }
+}

@@ -120,6 +120,7 @@ docker pull -q "$host/team/tiny:1" >/dev/null
 engine_stop
 
 step "a restart uses what is kept, and orders nothing"
+logged 'there is no certificate yet'
 first=$(serial) ordered=$(orders)
 server_stop
 server_start "${settings[@]}"
