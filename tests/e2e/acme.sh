@@ -49,7 +49,8 @@ pebble_start() {
     "profiles": {"default": {"description": "the one there is", "validityPeriod": $1}}
 }}
 CONFIG
-    PEBBLE_VA_NOSLEEP=1 PEBBLE_AUTHZREUSE=0 pebble -config "$WORK/pebble.json" >>"$WORK/pebble.log" 2>&1 </dev/null &
+    # One request in a hundred is refused for its nonce, as it may be.
+    PEBBLE_VA_NOSLEEP=1 PEBBLE_AUTHZREUSE=0 PEBBLE_WFE_NONCEREJECT=1 pebble -config "$WORK/pebble.json" >>"$WORK/pebble.log" 2>&1 </dev/null &
     PEBBLE_PID=$!
     within 10 pebble_root
 }
@@ -140,7 +141,8 @@ server_start "${settings[@]}"
 renewed() { answers && [ "$(serial)" != "$first" ]; }
 within 20 renewed
 logged 'wants the certificate to be renewed early'
-same "$((ordered + 1))" "$(orders)"
+# One, which may have had to be sent twice.
+test "$(orders)" -le $((ordered + 2))
 first=$(serial)
 
 step "the authority needs no certificate of its own where clients do"
