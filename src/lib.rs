@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! clock, file_state, outbound, traces, faults, oci ← retention ← store, metadata ← registry ← jobs ← auth ← http
-//!   ← config ← server ← cli ← main
+//!   ← acme ← config ← server ← cli ← main
 //! ```
 //!
 //! | room | what lives there |
@@ -23,6 +23,7 @@
 //! | [`jobs`] | what runs in the background: the collector and its companions |
 //! | [`auth`] | who may do what |
 //! | [`http`] | the wire: routes, handlers, and the one place that knows status codes |
+//! | [`acme`] | certificates that an authority gives by itself |
 //! | [`config`] | every setting, from file and environment |
 //! | [`server`] | the composition root: open, build, spawn, serve, drain |
 //! | [`cli`] | the commands |
@@ -31,6 +32,7 @@
 //! that are not durable; bytes are never removed while a record points at them), and *an accepted
 //! manifest is whole* until somebody deletes it.
 
+pub mod acme;
 pub mod auth;
 pub mod cli;
 pub mod clock;

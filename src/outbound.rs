@@ -93,11 +93,19 @@ pub fn is_private(url: &Url) -> bool {
 ///
 /// # Errors
 /// [`OutboundError`].
-pub async fn body(mut response: Response, most: usize) -> Result<Vec<u8>, OutboundError> {
-    let url = response.url().clone();
+pub async fn body(response: Response, most: usize) -> Result<Vec<u8>, OutboundError> {
     if !response.status().is_success() {
-        return Err(OutboundError::Status(url, response.status().as_u16()));
+        return Err(OutboundError::Status(response.url().clone(), response.status().as_u16()));
     }
+    content(response, most).await
+}
+
+/// The body of any answer, if it is not longer than `most` bytes.
+///
+/// # Errors
+/// [`OutboundError`], but none for what the answer says.
+pub async fn content(mut response: Response, most: usize) -> Result<Vec<u8>, OutboundError> {
+    let url = response.url().clone();
     let mut body = Vec::new();
     while let Some(piece) = response.chunk().await? {
         if body.len() + piece.len() > most {

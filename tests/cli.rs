@@ -286,6 +286,29 @@ fn check_config_reads_certificate_and_key() {
 }
 
 #[test]
+fn check_config_reads_what_an_authority_is_asked_with() {
+    let place = Place::new();
+    let acme = "[acme]\nnames = [\"registry.example\"]\naccept_terms = true\neab_key_id = \"a\"\n";
+    let settings = format!("{acme}eab_key_file = \"eab\"\n[outbound]\nca_file = \"ca.pem\"");
+    fs::write(place.path("orlop.toml"), settings).expect("written");
+    let refused = |expected: &str| {
+        let ran = place.run(&["check-config", "--config", "orlop.toml"]);
+        assert_eq!(ran.code, Some(2), "{ran:?}");
+        assert!(ran.err.starts_with(expected), "{}", ran.err);
+    };
+    refused("error: acme.eab_key_file: eab cannot be used: ");
+    fs::write(place.path("eab"), "not a key").expect("written");
+    refused("error: acme.eab_key_file: eab cannot be used: it does not hold a key in Base64");
+    fs::write(place.path("eab"), "c2VjcmV0\n").expect("written");
+    refused("error: outbound.ca_file: ca.pem: ");
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).expect("certificate");
+    fs::write(place.path("ca.pem"), made.cert.pem()).expect("written");
+    let ran = place.run(&["check-config", "--config", "orlop.toml"]);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    assert!(!ran.out.contains("c2VjcmV0"), "{}", ran.out);
+}
+
+#[test]
 fn check_config_reads_the_passwords() {
     let place = Place::new();
     fs::write(place.path("orlop.toml"), "[auth]\nhtpasswd = \"users\"").expect("written");

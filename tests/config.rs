@@ -167,7 +167,7 @@ fn unknown_keys_are_named_with_those_there_are() {
     assert_eq!(
         refusal("[collector]\ninterval = \"1m\""),
         "collector (in orlop.toml): there is no such section; \
-         there are api, audit, auth, events, gc, history, identity_providers, lists, log, manifests, metadata, metrics, outbound, quotas, retention, scrub, server, storage, token_authority, traces, uploads"
+         there are acme, api, audit, auth, events, gc, history, identity_providers, lists, log, manifests, metadata, metrics, outbound, quotas, retention, scrub, server, storage, token_authority, traces, uploads"
     );
     assert_eq!(refusal("gc = 5"), "gc (in orlop.toml): must be a section, [gc]");
 }
@@ -189,7 +189,7 @@ fn unknown_variables_are_named() {
     assert_eq!(
         refused_variable("ORLOP_LISTEN", ":80"),
         "ORLOP_LISTEN: there is no such section; \
-         there are api, audit, auth, events, gc, history, identity_providers, lists, log, manifests, metadata, metrics, outbound, quotas, retention, scrub, server, storage, token_authority, traces, uploads"
+         there are acme, api, audit, auth, events, gc, history, identity_providers, lists, log, manifests, metadata, metrics, outbound, quotas, retention, scrub, server, storage, token_authority, traces, uploads"
     );
 }
 
@@ -452,12 +452,12 @@ fn a_name_is_for_tls_alone_where_it_is_the_registry_s() {
     let has_name = |url: &str, tls: bool| {
         let tls = if tls { "tls_certificate = \"a\"\ntls_key = \"b\"" } else { "" };
         let (_dir, sources) = file(&format!("[server]\npublic_url = \"{url}\"\n{tls}"));
-        Config::load(&sources).expect("valid").server.has_name_for_tls()
+        Config::load(&sources).expect("valid").has_name_for_tls()
     };
     assert!(has_name("https://registry.example", true) && has_name("https://registry.example:443", true));
     assert!(!has_name("https://box.lan:5000", true) && !has_name("http://registry.example", true));
     assert!(!has_name("https://registry.example", false), "that is the proxy's to say");
-    assert!(!Config::default().server.has_name_for_tls());
+    assert!(!Config::default().has_name_for_tls());
 }
 
 #[test]
@@ -503,4 +503,36 @@ fn examples_in_the_guides_are_valid() {
             Config::load(&sources).unwrap_or_else(|error| panic!("{guide}: {error}\n{example}"));
         }
     }
+}
+
+#[test]
+fn a_certificate_that_comes_by_itself_is_agreed_to() {
+    let one = "[acme]\nnames = [\"Registry.example\"]";
+    let agreed = format!("{one}\naccept_terms = true");
+    let (_dir, sources) = file(&agreed);
+    let config = Config::load(&sources).expect("valid");
+    assert!(config.has_tls() && config.acme.names[0].as_str() == "registry.example");
+    let message = refusal(one);
+    assert!(
+        message.starts_with("acme.accept_terms (by default): must be true: https://acme-v02"),
+        "{message}"
+    );
+    let both = format!("{agreed}\n[server]\ntls_certificate = \"a\"\ntls_key = \"b\"");
+    assert_eq!(
+        refusal(&both),
+        "acme.names (in orlop.toml): a certificate comes either by itself or from server.tls_certificate and \
+         server.tls_key"
+    );
+    let message = refusal("[acme]\nnames = [\"*.example\"]");
+    assert!(
+        message.starts_with("acme.names[0] (in orlop.toml): \"*.example\" is not a DNS name"),
+        "{message}"
+    );
+    assert!(refusal("[acme]\neab_key_id = \"a\"").starts_with("acme.eab_key_file"));
+    assert!(refusal("[acme]\neab_key_file = \"a\"").starts_with("acme.eab_key_id"));
+    let (_dir, sources) = file(&format!("{agreed}\n[server]\ntls_client_ca = \"ca.crt\""));
+    assert!(Config::load(&sources).is_ok(), "clients may have to show a certificate all the same");
+    let (_dir, sources) = file("[acme]\naccept_terms = true");
+    let warnings = Config::load(&sources).expect("valid").warnings();
+    assert_eq!(warnings, ["acme.accept_terms has an effect beside acme.names only, which is not set"]);
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each room may use itself and the rooms before it.
-const ROOMS: [&str; 17] = [
+const ROOMS: [&str; 18] = [
     "clock",
     "file_state",
     "outbound",
@@ -18,6 +18,7 @@ const ROOMS: [&str; 17] = [
     "jobs",
     "auth",
     "http",
+    "acme",
     "config",
     "server",
     "cli",

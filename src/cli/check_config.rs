@@ -9,11 +9,11 @@ use super::args::Common;
 use super::table::write_out;
 use super::{Failure, exit_code};
 use crate::config::Config;
-use crate::server::{check_door_files, listen_settings};
+use crate::server::{check_certificates, check_door_files};
 
 /// By now the settings have been read; what is left is to see whether the files that they name can be used.
 pub(super) fn run(common: &Common, config: &Config, json: bool) -> Result<ExitCode, Failure> {
-    listen_settings(config)?;
+    check_certificates(config)?;
     check_door_files(config)?;
     let of_policies = config.retention.policies().compile().map(|(_, warnings)| warnings).unwrap_or_default();
     let of_policies = of_policies.iter().map(ToString::to_string);

@@ -28,7 +28,7 @@ pub(super) fn run(config: &Config) -> Result<ExitCode, Failure> {
     {
         return Err(Failure::Other(status.readiness.problems.join("; ")));
     }
-    let tls = config.server.tls_certificate.is_some();
+    let tls = config.has_tls();
     knock(reachable(address), tls || status.is_some())?;
     write_out("ready\n");
     Ok(exit_code(true))

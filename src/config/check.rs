@@ -1,5 +1,6 @@
 //! Values that are of the right kind and yet make no sense, alone or together.
 
+use super::acme;
 use super::{Budget, Config, Count, Size, Span};
 use crate::auth::Rule;
 use crate::retention::Place;
@@ -16,6 +17,7 @@ pub(super) fn check(config: &Config) -> Result<(), Wrong> {
     policies(config)?;
     config.auth.modes()?;
     identities(config)?;
+    acme::check(config)?;
     together(config)
 }
 
@@ -170,7 +172,7 @@ fn together(config: &Config) -> Result<(), Wrong> {
     match (&server.tls_certificate, &server.tls_key) {
         (Some(_), None) => Err(("server.tls_key", "must be set where server.tls_certificate is".into())),
         (None, Some(_)) => Err(("server.tls_certificate", "must be set where server.tls_key is".into())),
-        (None, None) if server.tls_client_ca.is_some() => {
+        (None, None) if server.tls_client_ca.is_some() && !config.has_tls() => {
             Err(("server.tls_certificate", "must be set where server.tls_client_ca is".into()))
         }
         _ => Ok(()),

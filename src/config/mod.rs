@@ -5,6 +5,7 @@
 //! program before it touches anything, with a message that names the key, where its value came from, and
 //! what is allowed.
 
+mod acme;
 mod auth;
 mod check;
 mod error;
@@ -19,6 +20,7 @@ mod traces;
 mod units;
 mod warnings;
 
+pub use acme::{Acme, Directory, DnsName, Email};
 pub use auth::{Auth, FileRole, ModeSetting, Secret};
 pub use error::{ConfigError, Origin};
 pub use identity::{
@@ -72,6 +74,8 @@ pub struct Config {
     pub identity_providers: Vec<IdentityProvider>,
     /// Where clients get their tokens, if not here.
     pub token_authority: TokenAuthority,
+    /// A certificate that comes by itself.
+    pub acme: Acme,
     /// Requests to others.
     pub outbound: Outbound,
     /// What repositories may use.
@@ -97,6 +101,18 @@ impl Config {
         }
         check::check(&config).map_err(|(key, message)| layers.error(key, message))?;
         Ok(config)
+    }
+
+    /// Whether the registry speaks TLS itself.
+    pub fn has_tls(&self) -> bool {
+        self.server.tls_certificate.is_some() || self.acme.is_on()
+    }
+
+    /// Whether browsers may be told to come to this server's name by TLS alone. They then do so on all ports, which
+    /// would take from a machine's other services their plain HTTP, so the name must be the registry's: it is, where
+    /// it speaks TLS itself and is reached at the standard port.
+    pub fn has_name_for_tls(&self) -> bool {
+        self.has_tls() && self.server.public_url.as_ref().is_some_and(PublicUrl::is_standard_https)
     }
 
     /// Where the facts are kept: `metadata.dir`, or a directory beside the bytes.

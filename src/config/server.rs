@@ -68,12 +68,3 @@ impl Default for Server {
         }
     }
 }
-
-impl Server {
-    /// Whether browsers may be told to come to this server's name by TLS alone. They then do so on all ports, which
-    /// would take from a machine's other services their plain HTTP, so the name must be the registry's: it is, where
-    /// it speaks TLS itself and is reached at the standard port.
-    pub fn has_name_for_tls(&self) -> bool {
-        self.tls_certificate.is_some() && self.public_url.as_ref().is_some_and(PublicUrl::is_standard_https)
-    }
-}

@@ -30,7 +30,11 @@ impl Config {
                 .into()
         });
         let of_proxies = everybody.into_iter().chain(unread);
-        idle.map(|(key, _)| text(key)).chain(tight).chain(of_proxies).chain(self.of_traces()).collect()
+        let unasked = self.acme.idle_key();
+        let unasked =
+            unasked.map(|key| format!("{key} has an effect beside acme.names only, which is not set"));
+        let of_others = self.of_traces().into_iter().chain(unasked);
+        idle.map(|(key, _)| text(key)).chain(tight).chain(of_proxies).chain(of_others).collect()
     }
 
     fn of_traces(&self) -> Option<String> {

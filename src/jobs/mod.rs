@@ -86,7 +86,7 @@ fn backoff(interval: Duration, failures: u32) -> Duration {
 }
 
 /// `interval`, give or take a tenth, so that servers that were started together do not work together.
-fn jittered(interval: Duration) -> Duration {
+pub(crate) fn jittered(interval: Duration) -> Duration {
     let share = f64::from(uuid::Uuid::new_v4().as_bytes()[0]) / 255.0;
     interval.mul_f64(0.9 + share / 5.0)
 }

@@ -8,6 +8,7 @@
 //! | `restore` | a backup put back |
 //! | `shutdown`, `runtime`, `logging` | signals, threads, log lines |
 //! | `failure`, `observed` | what happens when a sync fails |
+//! | `certificates` | what TLS is spoken by |
 //! | `health` | whether a push would work |
 //! | `watch`, `ballast` | how much room is left, and room kept back for the database |
 //! | `tasks` | background work that outlives its panics |
@@ -17,6 +18,7 @@
 
 pub mod admin;
 mod ballast;
+mod certificates;
 mod door;
 mod errors;
 mod failure;
@@ -37,11 +39,12 @@ mod tasks;
 pub mod traces;
 mod watch;
 
+pub use certificates::check_certificates;
 pub use door::{check_door_files, door};
 pub use errors::StartError;
 pub use health::{Health, Readiness};
 pub use lock::{DataLock, LockError};
 pub use open::{Opened, Purpose};
 pub use restore::{Restored, restore};
-pub use run::{listen_settings, serve};
+pub use run::serve;
 pub use runtime::{background_runtime, leave_no_core_file, runtime};

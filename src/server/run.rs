@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::admin;
+use super::certificates::{CertificateMetrics, Certificates};
 use super::door::{door, first_administrator};
 use super::errors::StartError;
 use super::health::{Health, keep_looking};
@@ -22,10 +23,11 @@ use super::runtime::raise_descriptors;
 use super::shutdown;
 use super::tasks::supervise;
 use super::watch::{Watch, watch};
+use crate::acme::Acme;
 use crate::auth::{ADMINISTRATOR, AccountUpkeep};
 use crate::config::{self, Config};
 use crate::http::api::{Api, ApiSettings, Changes};
-use crate::http::listen::{ListenSettings, Peer, Tls, TlsFiles, serve as listen};
+use crate::http::listen::{ListenSettings, Peer, Tls, serve as listen};
 use crate::http::{App, AppState, ForwardedHeader, HttpMetrics, HttpSettings, TrustedProxies};
 use crate::jobs::{self, AuditUpkeep, Job, Relief, RepositoryJob, RoomMaking, Upkeep};
 use crate::oci::PageLimits;
@@ -64,6 +66,7 @@ struct Server {
     watch: Arc<Watch>,
     room: Arc<RoomMaking>,
     settings: ListenSettings,
+    acme: Option<Arc<Acme>>,
     listener: TcpListener,
     address: SocketAddr,
     draining: CancellationToken,
@@ -75,7 +78,8 @@ impl Server {
         draining: CancellationToken,
         background: &Handle,
     ) -> Result<Self, StartError> {
-        let settings = listen_settings(config)?;
+        let Certificates { tls, acme } = Certificates::open(config)?;
+        let settings = listen_settings(config, tls);
         let opened = Arc::new(Opened::open(config, Purpose::Serve).await?);
         let keys = (!config.storage.read_only).then_some(&*opened.metadata_dir);
         let metadata = Arc::clone(opened.registry.metadata());
@@ -106,7 +110,7 @@ impl Server {
         let collector = Arc::clone(&operator.collector);
         let room = RoomMaking::new(Arc::clone(&opened.registry), collector, Some(relief));
         let (operator, room) = (Arc::new(operator), Arc::new(room));
-        Ok(Self { operator, health, watch, room, settings, listener, address, draining })
+        Ok(Self { operator, health, watch, room, settings, acme, listener, address, draining })
     }
 
     /// Tells what broke, if that is why it ended.
@@ -148,7 +152,21 @@ impl Server {
         let audit = AuditUpkeep::new(Arc::clone(&self.operator.opened.registry));
         tasks.spawn_job(Arc::new(audit), UPKEEP);
         if config.storage.read_only {
+            if self.acme.is_some() {
+                tracing::warn!(
+                    "read-only: no certificate is asked for; the one that is kept is used while it lasts"
+                );
+            }
             return;
+        }
+        if let Some(acme) = &self.acme {
+            let (acme, token) = (Arc::clone(acme), stop.clone());
+            let keep = move || {
+                let acme = Arc::clone(&acme);
+                async move { acme.keep().await }
+            };
+            // Not in the background: on a busy machine the authority would wait too long.
+            tracker.spawn(supervise("acme", token, keep));
         }
         let (opened, draining) = (Arc::clone(&self.operator.opened), self.draining.clone());
         tracker.spawn(stop.clone().run_until_cancelled_owned(async move {
@@ -214,6 +232,9 @@ impl Server {
             config.metrics.repositories.get(),
         );
         exposition.register_collector(Box::new(store));
+        if let Some(tls) = &self.settings.tls {
+            exposition.register_collector(Box::new(CertificateMetrics(Arc::clone(tls))));
+        }
         App::new(AppState {
             door: Arc::clone(&self.operator.door),
             registry: Arc::clone(&self.operator.opened.registry),
@@ -273,28 +294,17 @@ impl Tasks<'_> {
     }
 }
 
-/// How connections are served; reads the files that TLS is made of.
-///
-/// # Errors
-/// [`StartError::Tls`].
-pub fn listen_settings(config: &Config) -> Result<ListenSettings, StartError> {
+/// How connections are served.
+fn listen_settings(config: &Config, tls: Option<Arc<Tls>>) -> ListenSettings {
     let server = &config.server;
-    let tls = match (&server.tls_certificate, &server.tls_key) {
-        (Some(certificate), Some(key)) => {
-            let (certificate, key, client_ca) =
-                (certificate.clone(), key.clone(), server.tls_client_ca.clone());
-            Some(Arc::new(Tls::open(TlsFiles { certificate, key, client_ca })?))
-        }
-        _ => None,
-    };
-    Ok(ListenSettings {
+    ListenSettings {
         max_connections: server.max_connections.get(),
         head_timeout: server.header_timeout.0,
         write_timeout: server.write_timeout.0,
         drain_timeout: server.drain_timeout.0,
         tls,
         ..ListenSettings::default()
-    })
+    }
 }
 
 fn http_settings(config: &Config) -> HttpSettings {
@@ -304,9 +314,9 @@ fn http_settings(config: &Config) -> HttpSettings {
         body_idle_timeout: config.server.body_idle_timeout.0,
         pages: PageLimits { default: config.lists.page.get(), max: config.lists.max_page.get() },
         public_url: config.server.public_url.as_ref().map(|url| url.as_str().to_owned()),
-        tls: config.server.tls_certificate.is_some(),
+        tls: config.has_tls(),
         rate_limit: config.server.rate_limit.0,
-        strict_transport: config.server.has_name_for_tls(),
+        strict_transport: config.has_name_for_tls(),
         trusted_proxies: trusted_proxies(&config.server),
     }
 }

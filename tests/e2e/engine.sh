@@ -24,11 +24,13 @@ ENGINE_PID=
 
 # A name that isn't localhost, known to the engine alone (see engine_start).
 ENGINE_NAME=registry.orlop.example
+# Another, which it speaks TLS with.
+ENGINE_TLS_NAME=tls.orlop.example
 
 # engine_start: starts dockerd; plain HTTP is allowed to ENGINE_NAME at the server's port.
 engine_start() {
     : "${SERVER_ADDR:=127.0.0.1:$(free_port)}"
-    printf '127.0.0.1 localhost %s\n' "$ENGINE_NAME" >"$WORK/hosts"
+    printf '127.0.0.1 localhost %s %s\n' "$ENGINE_NAME" "$ENGINE_TLS_NAME" >"$WORK/hosts"
     # In a mount namespace of its own it sees our hosts file, and nothing it mounts outlives it.
     echo '{}' >"$WORK/docker.json"
     # shellcheck disable=SC2016 # expanded by the inner shell

@@ -1,5 +1,6 @@
 //! The wire, over a real listener: what clients send and what they must get, right or wrong.
 
+mod acme;
 mod api;
 mod audit;
 mod blobs;

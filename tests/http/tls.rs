@@ -14,13 +14,13 @@ use tempfile::TempDir;
 use crate::kit::*;
 
 /// A certificate for `localhost` and its key, in PEM.
-struct Pair {
-    certificate: String,
-    key: String,
+pub struct Pair {
+    pub certificate: String,
+    pub key: String,
 }
 
 impl Pair {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).expect("certificate");
         Self { certificate: made.cert.pem(), key: made.signing_key.serialize_pem() }
     }
@@ -37,13 +37,13 @@ impl Pair {
     }
 
     /// Whether a new connection gets this certificate.
-    async fn is_shown_by(&self, server: &Server) -> bool {
+    pub async fn is_shown_by(&self, server: &Server) -> bool {
         let client = self.client(server).build().expect("client");
         client.get(url(server, "/v2/")).send().await.is_ok_and(|answer| answer.status() == 200)
     }
 
     /// Waits until new connections get this certificate.
-    async fn comes_to(&self, server: &Server) {
+    pub async fn comes_to(&self, server: &Server) {
         let shown = async {
             while !self.is_shown_by(server).await {
                 tokio::time::sleep(Duration::from_millis(20)).await;
@@ -167,13 +167,13 @@ async fn the_swap_of_a_link_is_a_change() {
 }
 
 /// An authority, which signs the certificates of clients.
-struct Authority {
-    certificate: String,
+pub struct Authority {
+    pub certificate: String,
     issuer: rcgen::Issuer<'static, rcgen::KeyPair>,
 }
 
 impl Authority {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let mut params = rcgen::CertificateParams::new(Vec::new()).expect("parameters");
         params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
         let key = rcgen::KeyPair::generate().expect("a key");

@@ -13,8 +13,8 @@ use hyper::body::Incoming;
 use hyper::service::{HttpService, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::graceful::GracefulConnection;
-use tokio_rustls::TlsAcceptor;
 
+use super::handshake::accept;
 use super::open::Shared;
 use super::pulse::{Order, Pulse, Watchdog};
 use super::sendfile::{Chunk, Parts, Socket};
@@ -30,12 +30,12 @@ where
     let Some(tls) = &shared.settings.tls else {
         return speak(Watched::new(io, Arc::clone(&pulse)), None, peer, answer, shared, pulse).await;
     };
-    let handshake = TlsAcceptor::from(tls.current()).accept(io);
-    match in_time(handshake, shared, &pulse).await {
-        Some(Ok(io)) => {
+    match in_time(accept(tls, io), shared, &pulse).await {
+        Some(Ok(Some(io))) => {
             let http2 = io.get_ref().1.alpn_protocol() == Some(b"h2");
             speak(Watched::new(io, Arc::clone(&pulse)), Some(http2), peer, answer, shared, pulse).await;
         }
+        Some(Ok(None)) => tracing::debug!(%peer, "an authority was shown that a name is this server's"),
         Some(Err(error)) => tracing::debug!(%peer, %error, "the TLS handshake failed"),
         None => tracing::debug!(%peer, "the TLS handshake took too long"),
     }

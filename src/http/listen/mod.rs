@@ -3,8 +3,11 @@
 //! `axum::serve` is not used because it keeps no deadline, bounds nothing and cannot stop within a time.
 
 mod again;
+mod challenges;
 mod connection;
 mod endpoints;
+mod handshake;
+mod leaf;
 mod open;
 mod pulse;
 mod reload;
@@ -21,7 +24,9 @@ use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub use challenges::{Answered, Challenges};
 pub use endpoints::{Answer, Listener, Outgoing, Peer};
+pub use leaf::Leaf;
 pub use reload::Tls;
 pub use sendfile::Socket;
 pub use settings::ListenSettings;

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use rustls::ServerConfig;
 
-use super::tls::{TlsError, TlsFiles};
+use super::challenges::Challenges;
+use super::tls::{Loaded, TlsError, TlsFiles};
+use crate::clock::Timestamp;
 use crate::file_state::FileState;
 
 /// How often the files are looked at. What changed is read when it has been the same for two looks: whoever renews a
@@ -16,8 +18,10 @@ const EVERY: Duration = Duration::from_millis(300);
 #[derive(Debug)]
 pub struct Tls {
     files: TlsFiles,
-    current: RwLock<Arc<ServerConfig>>,
+    current: RwLock<Loaded>,
     seen: Mutex<Seen>,
+    /// What authorities ask, where the files come from one.
+    challenges: Option<Arc<Challenges>>,
 }
 
 /// The states of the files.
@@ -36,15 +40,49 @@ impl Tls {
     /// [`TlsError`], which names the file.
     pub fn open(files: TlsFiles) -> Result<Self, TlsError> {
         let states = files.states();
-        let current = RwLock::new(files.load()?);
+        let loaded = files.load()?;
+        Ok(Self::new(files, states, loaded, None))
+    }
+
+    /// The same for files that an authority's answer will be put into, and that need not be there or good before.
+    /// Until then no handshake succeeds, but those by which the authority asks.
+    ///
+    /// # Errors
+    /// [`TlsError`] for the file of the clients' authorities.
+    pub fn await_files(files: TlsFiles, challenges: Arc<Challenges>) -> Result<Self, TlsError> {
+        let states = files.states();
+        let loaded = match files.load() {
+            Err(TlsError::File { .. } | TlsError::Unusable(_)) => files.load_without_certificate()?,
+            loaded => loaded?,
+        };
+        Ok(Self::new(files, states, loaded, Some(challenges)))
+    }
+
+    fn new(
+        files: TlsFiles,
+        states: Vec<FileState>,
+        loaded: Loaded,
+        challenges: Option<Arc<Challenges>>,
+    ) -> Self {
         let seen = Mutex::new(Seen { read: states.clone(), last: states });
-        Ok(Self { files, current, seen })
+        Self { files, current: RwLock::new(loaded), seen, challenges }
+    }
+
+    /// Until when the certificate is good, if there is one that can be read.
+    pub fn expires(&self) -> Option<Timestamp> {
+        let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
+        current.leaf.as_ref().map(|leaf| leaf.until)
     }
 
     /// What a new connection speaks. Each reading has a memory of sessions of its own: none is resumed that began
     /// by other files.
     pub(super) fn current(&self) -> Arc<ServerConfig> {
-        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner).config)
+    }
+
+    /// What authorities ask now, where the files come from one.
+    pub(super) fn challenges(&self) -> Option<&Challenges> {
+        self.challenges.as_deref()
     }
 
     /// Follows the files for ever. Files that cannot be used leave what was: a slip of whoever writes them shuts
@@ -72,8 +110,8 @@ impl Tls {
     fn read(&self) {
         let path = self.files.certificate.display();
         match self.files.load() {
-            Ok(config) => {
-                *self.current.write().unwrap_or_else(PoisonError::into_inner) = config;
+            Ok(loaded) => {
+                *self.current.write().unwrap_or_else(PoisonError::into_inner) = loaded;
                 tracing::info!(%path, "the certificate was read again: new connections use it");
             }
             Err(error) => tracing::error!(%path, %error, "TLS stays as it was"),

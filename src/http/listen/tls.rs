@@ -6,11 +6,13 @@ use std::sync::Arc;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
-use rustls::{RootCertStore, ServerConfig};
+use rustls::server::{ClientHello, ResolvesServerCert, WantsServerCert, WebPkiClientVerifier};
+use rustls::sign::CertifiedKey;
+use rustls::{ConfigBuilder, RootCertStore, ServerConfig};
 use thiserror::Error;
 
+use super::leaf::Leaf;
 use crate::file_state::FileState;
 
 /// Why TLS cannot be spoken.
@@ -56,22 +58,49 @@ impl TlsFiles {
     }
 
     /// A server's TLS, for HTTP/2 and HTTP/1.1, as the files have it now.
-    pub(super) fn load(&self) -> Result<Arc<ServerConfig>, TlsError> {
+    pub(super) fn load(&self) -> Result<Loaded, TlsError> {
         let in_file = |path: &Path, reason| TlsError::File { path: path.to_owned(), reason };
         let chain = certificates(&self.certificate).map_err(|reason| in_file(&self.certificate, reason))?;
         let key = PrivateKeyDer::from_pem_file(&self.key);
         let key = key.map_err(|error| in_file(&self.key, reason(&error)))?;
+        let leaf = chain.first().and_then(Leaf::read);
+        let mut config = self.begin()?.with_single_cert(chain, key)?;
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        Ok(Loaded { config: Arc::new(config), leaf })
+    }
+
+    /// TLS that nobody can speak, for there is no certificate yet.
+    pub(super) fn load_without_certificate(&self) -> Result<Loaded, TlsError> {
+        let config = self.begin()?.with_cert_resolver(Arc::new(Nothing));
+        Ok(Loaded { config: Arc::new(config), leaf: None })
+    }
+
+    /// TLS for the clients that may come in.
+    fn begin(&self) -> Result<ConfigBuilder<ServerConfig, WantsServerCert>, TlsError> {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let clients = match &self.client_ca {
             Some(path) => signed_by(path, &provider)?,
             None => WebPkiClientVerifier::no_client_auth(),
         };
-        let mut config = ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()?
-            .with_client_cert_verifier(clients)
-            .with_single_cert(chain, key)?;
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        Ok(Arc::new(config))
+        let builder = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+        Ok(builder.with_client_cert_verifier(clients))
+    }
+}
+
+/// A server's TLS, and its own certificate where that can be read.
+#[derive(Debug)]
+pub(super) struct Loaded {
+    pub(super) config: Arc<ServerConfig>,
+    pub(super) leaf: Option<Leaf>,
+}
+
+/// Has no certificate for anybody.
+#[derive(Debug)]
+struct Nothing;
+
+impl ResolvesServerCert for Nothing {
+    fn resolve(&self, _client_hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        None
     }
 }
 
@@ -118,7 +147,7 @@ mod tests {
             let (certificate, key) = (certificate.to_owned(), key.to_owned());
             TlsFiles { certificate, key, client_ca: None }.load()
         };
-        assert_eq!(load(&cert, &key).expect("fits").alpn_protocols.len(), 2);
+        assert_eq!(load(&cert, &key).expect("fits").config.alpn_protocols.len(), 2);
         let message = |cert: &Path, key: &Path| load(cert, key).expect_err("wrong").to_string();
         assert!(message(&dir.path().join("gone"), &key).contains("gone"));
         assert!(message(&cert, &empty).contains("empty"));

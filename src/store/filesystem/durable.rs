@@ -11,7 +11,7 @@ pub(super) fn sync_dir(path: &Path) -> io::Result<()> {
 }
 
 /// Makes a directory and those above it, where they are missing, and their entries durable.
-pub(super) fn create_dir_all(path: &Path) -> io::Result<()> {
+pub(crate) fn create_dir_all(path: &Path) -> io::Result<()> {
     if path.is_dir() {
         return Ok(());
     }

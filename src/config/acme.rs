@@ -1,0 +1,209 @@
+//! Certificates that an authority gives by itself.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::Config;
+use super::text::{Text, text_serde};
+
+text_serde!(DnsName, Directory, Email);
+
+/// A certificate by ACME (RFC 8555).
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Acme {
+    /// The names that it is for: turns TLS on.
+    pub names: Vec<DnsName>,
+    /// Whether the operator agrees to the authority's terms.
+    pub accept_terms: bool,
+    /// Whom the authority may write to.
+    pub email: Option<Email>,
+    /// The authority.
+    pub directory: Directory,
+    /// What the authority calls the key of an account that the operator has with it already.
+    pub eab_key_id: Option<String>,
+    /// The file of that key.
+    pub eab_key_file: Option<PathBuf>,
+}
+
+impl Acme {
+    /// Whether a certificate is asked for.
+    pub fn is_on(&self) -> bool {
+        !self.names.is_empty()
+    }
+
+    /// A key that has no effect beside nothing.
+    pub(super) fn idle_key(&self) -> Option<&'static str> {
+        let usual = Self::default();
+        let chosen = [
+            ("acme.accept_terms", self.accept_terms),
+            ("acme.email", self.email.is_some()),
+            ("acme.directory", self.directory != usual.directory),
+            ("acme.eab_key_id", self.eab_key_id.is_some()),
+        ];
+        chosen.into_iter().find(|(_, chosen)| *chosen && !self.is_on()).map(|(key, _)| key)
+    }
+}
+
+/// Finds what makes no sense together.
+pub(super) fn check(config: &Config) -> Result<(), (&'static str, String)> {
+    let (acme, server) = (&config.acme, &config.server);
+    match (&acme.eab_key_id, &acme.eab_key_file) {
+        (Some(_), None) => return Err(("acme.eab_key_file", "must be set where acme.eab_key_id is".into())),
+        (None, Some(_)) => return Err(("acme.eab_key_id", "must be set where acme.eab_key_file is".into())),
+        _ => {}
+    }
+    if !acme.is_on() {
+        return Ok(());
+    }
+    if server.tls_certificate.is_some() || server.tls_key.is_some() {
+        let message =
+            "a certificate comes either by itself or from server.tls_certificate and server.tls_key";
+        return Err(("acme.names", message.into()));
+    }
+    if !acme.accept_terms {
+        let directory = &acme.directory;
+        let message = format!("must be true: {directory} names terms of service that you have to agree to");
+        return Err(("acme.accept_terms", message));
+    }
+    Ok(())
+}
+
+/// A name that a certificate can be for.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct DnsName(String);
+
+impl DnsName {
+    /// As text, in small letters.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Text for DnsName {
+    const EXPECTED: &'static str = "a DNS name, such as \"registry.example.com\": no address, and no wildcard, which \
+                                    TLS-ALPN-01 cannot prove";
+
+    fn parse(text: &str) -> Option<Self> {
+        let sound = |label: &str| {
+            let of = |c: char| c.is_ascii_alphanumeric() || c == '-';
+            (1..=63).contains(&label.len()) && label.chars().all(of) && !label.starts_with('-')
+        };
+        let is_address = text.parse::<IpAddr>().is_ok();
+        let is_name = text.len() <= 253 && text.split('.').all(|label| sound(label) && !label.ends_with('-'));
+        (is_name && !is_address).then(|| Self(text.to_ascii_lowercase()))
+    }
+}
+
+impl fmt::Display for DnsName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Where an authority tells what it is asked by (RFC 8555, 7.1.1).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Directory(String);
+
+impl Directory {
+    /// As text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Default for Directory {
+    fn default() -> Self {
+        Self("https://acme-v02.api.letsencrypt.org/directory".into())
+    }
+}
+
+impl Text for Directory {
+    const EXPECTED: &'static str = "the https URL of an ACME directory, of at most 80 characters, such as \
+                                    \"https://acme-v02.api.letsencrypt.org/directory\"";
+
+    fn parse(text: &str) -> Option<Self> {
+        let uri: http::Uri = text.parse().ok()?;
+        let host = uri.host().is_some_and(|host| !host.is_empty());
+        let plain = text.len() <= 80 && !text.contains(['#', '@']);
+        (uri.scheme_str() == Some("https") && host && plain).then(|| Self(text.to_owned()))
+    }
+}
+
+impl fmt::Display for Directory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Whom to write to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Email(String);
+
+impl Email {
+    /// As text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Text for Email {
+    const EXPECTED: &'static str = "one e-mail address, such as \"ops@example.com\"";
+
+    fn parse(text: &str) -> Option<Self> {
+        // RFC 8555, 7.3: one address, and none of the fields that mail links may have.
+        let plain =
+            !text.contains([',', '?', '&', ':', ';', '<', '>']) && text.chars().all(|c| c.is_ascii_graphic());
+        let (name, host) = text.split_once('@')?;
+        (plain && !name.is_empty() && !host.contains('@') && DnsName::parse(host).is_some())
+            .then(|| Self(text.to_owned()))
+    }
+}
+
+impl fmt::Display for Email {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_that_can_be_proved_are_taken() {
+        let name = |text| DnsName::parse(text).map(|name| name.0);
+        assert_eq!(name("Registry.Example.com").as_deref(), Some("registry.example.com"));
+        for fine in ["registry", "xn--bcher-kva.example", "a-b.c", "1.example"] {
+            assert!(name(fine).is_some(), "{fine}");
+        }
+        let long = "a".repeat(64);
+        for wrong in
+            ["", "*.example.com", "10.0.0.1", "::1", "a..b", "a.b.", "-a.b", "a_b.c", "bücher.de", &long]
+        {
+            assert_eq!(name(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn an_authority_is_reached_by_https_alone() {
+        assert!(Directory::parse(&Directory::default().0).is_some());
+        assert!(Directory::parse("https://ca.lan:9000/acme/acme/directory").is_some());
+        for wrong in ["", "http://ca.lan/directory", "ca.lan", "https://", "https://me:pw@ca.lan/directory"] {
+            assert_eq!(Directory::parse(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn an_address_is_one() {
+        assert!(Email::parse("ops+tls@example.com").is_some());
+        for wrong in
+            ["", "ops", "@example.com", "a@b@c", "a@b.c,d@e.f", "a@b.c?cc=d", "mailto:a@b.c", "a b@c.d"]
+        {
+            assert_eq!(Email::parse(wrong), None, "{wrong}");
+        }
+    }
+}

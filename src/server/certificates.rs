@@ -1,0 +1,141 @@
+//! The server's certificate: from files, or from an authority.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::gauge::ConstGauge;
+
+use super::errors::StartError;
+use crate::acme::{Acme, AcmeSettings, External, Folder};
+use crate::clock::SystemClock;
+use crate::config::{self, Config};
+use crate::http::listen::{Challenges, Tls, TlsFiles};
+use crate::outbound;
+
+/// What TLS is spoken by.
+#[derive(Debug, Default)]
+pub(super) struct Certificates {
+    /// For connections, if they are to be by TLS.
+    pub(super) tls: Option<Arc<Tls>>,
+    /// Who keeps it in certificates, where that is an authority.
+    pub(super) acme: Option<Arc<Acme>>,
+}
+
+impl Certificates {
+    /// Reads the files that the settings name.
+    ///
+    /// # Errors
+    /// [`StartError::Tls`], or a setting that an authority cannot be asked with.
+    pub(super) fn open(config: &Config) -> Result<Self, StartError> {
+        let client_ca = config.server.tls_client_ca.clone();
+        if config.acme.is_on() {
+            return Self::of_authority(config, client_ca.as_deref());
+        }
+        let (Some(certificate), Some(key)) = (&config.server.tls_certificate, &config.server.tls_key) else {
+            return Ok(Self::default());
+        };
+        let files = TlsFiles { certificate: certificate.clone(), key: key.clone(), client_ca };
+        Ok(Self { tls: Some(Arc::new(Tls::open(files)?)), acme: None })
+    }
+
+    fn of_authority(config: &Config, client_ca: Option<&Path>) -> Result<Self, StartError> {
+        let (settings, facts) = (acme_settings(&config.acme)?, config.metadata_dir());
+        let ca_file = config.outbound.ca_file.as_deref();
+        let client =
+            outbound::client(ca_file).map_err(|error| wrong("outbound.ca_file", error.to_string()))?;
+        let file = Folder::of(&facts, &settings.directory).certificate();
+        let files =
+            TlsFiles { certificate: file.clone(), key: file, client_ca: client_ca.map(Path::to_owned) };
+        let challenges = Arc::new(Challenges::default());
+        let tls = Some(Arc::new(Tls::await_files(files, Arc::clone(&challenges))?));
+        let acme = Acme::new(settings, &facts, client, challenges, Arc::new(SystemClock));
+        Ok(Self { tls, acme: Some(Arc::new(acme)) })
+    }
+}
+
+/// Looks whether the files can be read that TLS is made of, and an authority asked with the settings.
+///
+/// # Errors
+/// [`StartError`].
+pub fn check_certificates(config: &Config) -> Result<(), StartError> {
+    Certificates::open(config).map(drop)
+}
+
+fn acme_settings(acme: &config::Acme) -> Result<AcmeSettings, StartError> {
+    let external = match (&acme.eab_key_id, &acme.eab_key_file) {
+        (Some(id), Some(path)) => {
+            let key = external_key(path).map_err(|error| {
+                wrong("acme.eab_key_file", format!("{} cannot be used: {error}", path.display()))
+            })?;
+            Some(External { id: id.clone(), key })
+        }
+        _ => None,
+    };
+    Ok(AcmeSettings {
+        names: acme.names.iter().map(|name| name.as_str().to_owned()).collect(),
+        directory: acme.directory.as_str().to_owned(),
+        email: acme.email.as_ref().map(|email| email.as_str().to_owned()),
+        external,
+    })
+}
+
+/// The key in a file, which authorities hand out in Base64 (RFC 8555, 7.3.4).
+fn external_key(path: &Path) -> io::Result<Vec<u8>> {
+    let text = fs::read_to_string(path)?;
+    // What is wrong with it is not told: that would tell a part of it.
+    let wrong = || io::Error::other("it does not hold a key in Base64 (URL-safe)");
+    let key = BASE64_URL_SAFE_NO_PAD.decode(text.trim().trim_end_matches('=')).map_err(|_| wrong())?;
+    if key.is_empty() { Err(wrong()) } else { Ok(key) }
+}
+
+fn wrong(key: &'static str, message: String) -> StartError {
+    StartError::Setting { key, message }
+}
+
+/// Tells until when the certificate is good.
+#[derive(Debug)]
+pub(super) struct CertificateMetrics(pub(super) Arc<Tls>);
+
+impl Collector for CertificateMetrics {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let Some(expires) = self.0.expires() else {
+            return Ok(());
+        };
+        let gauge = ConstGauge::new(expires.0 / 1000);
+        let encoder = encoder.encode_descriptor(
+            "orlop_tls_certificate_expiry_timestamp_seconds",
+            "When the certificate in use ends",
+            None,
+            prometheus_client::metrics::MetricType::Gauge,
+        )?;
+        gauge.encode(encoder)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_read_and_never_shown() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("eab");
+        for (text, key) in
+            [("c2VjcmV0\n", &b"secret"[..]), ("-_-_", b"\xfb\xff\xbf"), ("c2VjcmV0MQ==", b"secret1")]
+        {
+            fs::write(&path, text).expect("written");
+            assert_eq!(external_key(&path).expect(text), key);
+        }
+        for text in ["", "se cret", "secret!"] {
+            fs::write(&path, text).expect("written");
+            let error = external_key(&path).expect_err(text).to_string();
+            assert!(!error.contains("secret"), "{error}");
+        }
+    }
+}

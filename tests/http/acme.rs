@@ -1,0 +1,130 @@
+//! What an authority sees that asks whether a name is this server's (TLS-ALPN-01, RFC 8737), and what others see
+//! meanwhile. tests/e2e/acme.sh has a real authority.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use orlop::http::listen::{Challenges, Tls, TlsFiles};
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
+use tempfile::TempDir;
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+use crate::kit::*;
+use crate::tls::{Authority, Pair};
+
+/// Authorities take any certificate and look at what is in it.
+#[derive(Debug)]
+struct Anybody(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for Anybody {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+/// What a client sees that connects by a name and offers this protocol: the certificate, if the connection then ends
+/// without a word.
+async fn shown(server: &Server, name: &str, protocol: &str) -> io::Result<Vec<u8>> {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let mut config = ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .map_err(io::Error::other)?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Anybody(provider)))
+        .with_no_client_auth();
+    config.alpn_protocols = vec![protocol.as_bytes().to_vec()];
+    let stream = TcpStream::connect(server.address).await?;
+    let name = ServerName::try_from(name.to_owned()).map_err(io::Error::other)?;
+    let mut stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await?;
+    let (_, session) = stream.get_ref();
+    assert_eq!(session.alpn_protocol(), Some(protocol.as_bytes()));
+    let certificate = session.peer_certificates().expect("a certificate")[0].to_vec();
+    match stream.read(&mut [0; 16]).await? {
+        0 => Ok(certificate),
+        _ => Err(io::ErrorKind::InvalidData.into()),
+    }
+}
+
+/// A server whose certificate is to come, in a file of a folder.
+async fn serve(folder: &Path, client_ca: Option<PathBuf>) -> (Server, Arc<Challenges>) {
+    let (file, challenges) = (folder.join("certificate.pem"), Arc::new(Challenges::default()));
+    let files = TlsFiles { certificate: file.clone(), key: file, client_ca };
+    let tls = Tls::await_files(files, Arc::clone(&challenges)).expect("awaited");
+    let server = Server::with(|setup| setup.listen.tls = Some(Arc::new(tls))).await;
+    (server, challenges)
+}
+
+/// Also where all others have to show a certificate.
+#[tokio::test]
+async fn an_authority_is_answered_only_while_it_asks_and_by_its_protocol() {
+    let dir = TempDir::new().expect("a folder");
+    let client_ca = dir.path().join("clients.crt");
+    fs::write(&client_ca, Authority::new().certificate).expect("written");
+    let (server, challenges) = serve(dir.path(), Some(client_ca)).await;
+    let asked = async |name| shown(&server, name, "acme-tls/1").await;
+    assert!(asked("a.example").await.is_err(), "nothing is asked");
+    let one = challenges.answer("a.example", &[7; 32]).expect("answered");
+    let other = challenges.answer("B.example", &[8; 32]).expect("answered");
+    for (name, number) in [("a.example", 7), ("b.example", 8)] {
+        let certificate = asked(name).await.expect("an answer");
+        // The octet string of the extension (RFC 8737, 3).
+        let digest = [&[4, 32][..], &[number; 32]].concat();
+        assert!(certificate.windows(34).any(|window| window == digest), "{name}");
+    }
+    assert!(asked("c.example").await.is_err(), "another name");
+    assert!(shown(&server, "a.example", "h2").await.is_err(), "another protocol");
+    drop(one);
+    assert!(asked("a.example").await.is_err() && asked("b.example").await.is_ok());
+    drop(other);
+    assert!(asked("b.example").await.is_err());
+}
+
+#[tokio::test]
+async fn a_certificate_that_comes_later_is_taken_up() {
+    let (dir, pair) = (TempDir::new().expect("a folder"), Pair::new());
+    let (server, challenges) = serve(dir.path(), None).await;
+    assert!(!pair.is_shown_by(&server).await);
+    let file = dir.path().join("certificate.pem");
+    fs::write(dir.path().join("draft"), pair.certificate.clone() + &pair.key).expect("written");
+    fs::rename(dir.path().join("draft"), file).expect("renamed");
+    pair.comes_to(&server).await;
+    let _asked = challenges.answer("localhost", &[7; 32]).expect("answered");
+    assert!(pair.is_shown_by(&server).await, "while the authority asks");
+    assert!(shown(&server, "localhost", "acme-tls/1").await.is_ok());
+}
