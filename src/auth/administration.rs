@@ -124,8 +124,8 @@ impl Door {
         Ok(made)
     }
 
-    /// Gives an account another password, by which its tokens that clients renew end. Gives it back where it was
-    /// made.
+    /// Gives an account another password, by which its tokens end; a robot's access tokens stay. Gives it back where it
+    /// was made.
     ///
     /// # Errors
     /// [`AccountError`].
@@ -292,20 +292,17 @@ impl Door {
         {
             return Ok(None);
         }
+        if told.as_ref().is_some_and(|told| told.is_empty() || told.len() > LONGEST) {
+            return Err(AccountError::Password);
+        }
         match (account, told) {
             (Some(_), None) => Ok(None),
             (Some(_), Some(told)) => {
-                if told.is_empty() || told.len() > LONGEST {
-                    return Err(AccountError::Password);
-                }
                 let hash = self.hashed(told).await?;
                 let change = AccountChange::SetPassword(ADMINISTRATOR.into(), hash);
                 self.change(change, String::new).await.map(|()| None)
             }
             (None, told) => {
-                if told.as_ref().is_some_and(|told| told.is_empty() || told.len() > LONGEST) {
-                    return Err(AccountError::Password);
-                }
                 let made = if told.is_none() { Some(secret::password()?) } else { None };
                 let password = told.or_else(|| made.clone()).unwrap_or_default();
                 let record = AccountRecord {
