@@ -8,9 +8,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 pub struct Timestamp(pub i64);
 
 impl Timestamp {
-    /// As people and programs read it (RFC 3339), to the second.
+    /// The last that has four digits for its year.
+    const LAST: Self = Self(253_402_300_799_000);
+
+    /// As people and programs read it (RFC 3339), to the second. What is later than the year 9999 is its end.
     pub fn rfc3339(self) -> String {
-        let since = Duration::from_millis(u64::try_from(self.0).unwrap_or(0));
+        let since = Duration::from_millis(u64::try_from(self.min(Self::LAST).0).unwrap_or(0));
         humantime::format_rfc3339_seconds(UNIX_EPOCH + since).to_string()
     }
 

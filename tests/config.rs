@@ -485,6 +485,12 @@ fn providers_of_identities_say_what_they_need() {
         (provider("audience = \"r\"\nkeys = \"http://id.example.com/keys\""), "nor a URL of HTTPS"),
         (format!("{0}audience = \"r\"\n{0}audience = \"r\"", provider("")), "there are two of this name"),
         (good.replace("https:", "http:"), "is not a URL of HTTPS"),
+        (format!("{good}\n[token_authority]\nissuer = \"x\""), "they exclude each other"),
+        (provider("audience = \"r\"\nvisit = \"2d\""), "visit must be at most 1d"),
+        (
+            provider("audience = \"r\"\nclient_id = \"r\"\n[server]\npublic_url = \"https://r.example.com\""),
+            "another than client_id",
+        ),
         ("[token_authority]\nrealm = \"https://auth.example.com\"".into(), "token_authority.service"),
     ] {
         assert!(refusal(&text).contains(why), "{}", refusal(&text));

@@ -111,7 +111,7 @@ impl Door {
 
     /// Whether everybody could push and pull if it were not for this user.
     pub(super) fn is_open_without(&self, name: &str) -> bool {
-        let others = self.file.is_some() || self.believes() || self.accounts.now().has_users_besides(name);
+        let others = self.file.is_some() || self.accounts.now().has_users_besides(name);
         !others && self.settings.modes.everywhere(false) > self.settings.modes.everywhere(true)
     }
 

@@ -2,12 +2,14 @@
 //! token each time.
 
 use std::io;
+use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use url::Url;
 
 use super::administration::{AccountError, By, NewAccessToken};
+use super::caller::Denial;
 use super::door::Door;
 use super::identity::{Attempt, Person, SignInError};
 use super::secret;
@@ -31,6 +33,9 @@ pub enum PersonError {
     /// They did not begin here, or were away for too long.
     #[error("the sign-in was not begun by this browser, or more than ten minutes ago")]
     NotBegun,
+    /// Too many codes were wrong from there.
+    #[error("too many sign-ins have failed from there: wait a little")]
+    Wait(std::time::Duration),
     /// The provider's word is worth nothing.
     #[error("{0}")]
     Provider(#[from] SignInError),
@@ -68,6 +73,8 @@ pub struct SignedIn {
     pub token: TokenRecord,
     /// What is shown this once.
     pub secret: String,
+    /// Whether the account was made for that.
+    pub is_new: bool,
 }
 
 impl Door {
@@ -106,14 +113,21 @@ impl Door {
         &self,
         (provider, redirect): (&str, &str),
         (state, code): (&str, &str),
-        kept: &str,
+        (kept, from): (&str, IpAddr),
         now: Timestamp,
     ) -> Result<SignedIn, PersonError> {
         let away: Option<Away> = self.tokens().told(AUDIENCE, kept.as_bytes(), now);
         let away = away.filter(|away| away.provider == provider && away.attempt.state == state);
         let Away { attempt, .. } = away.ok_or(PersonError::NotBegun)?;
         let found = self.identities().provider(provider).ok_or(PersonError::NoProvider)?;
-        let person = found.person(code, &attempt, redirect, now).await?;
+        // Who has begun could show wrong codes for ever, and make the provider take this registry for a guesser.
+        if let Err(Denial::Wait(wait)) = self.passwords().may_guess(None, from) {
+            return Err(PersonError::Wait(wait));
+        }
+        let person = found.person(code, &attempt, redirect, now).await.inspect_err(|_| {
+            self.passwords().note_wrong(None, from);
+        })?;
+        let is_new = self.accounts().now().known_as(&person.identity).is_none();
         let account = self.account_of(&person, provider, now).await?;
         self.move_to_teams(&account, &person).await?;
         let new = NewAccessToken {
@@ -124,7 +138,7 @@ impl Door {
             lifetime: Some(person.token_lifetime),
         };
         let (token, secret) = self.add_token(new, By { name: provider, now }).await?;
-        Ok(SignedIn { token, secret })
+        Ok(SignedIn { token, secret, is_new })
     }
 
     /// The name of somebody's account, which is made the first time. One that was made otherwise is never theirs, whatever

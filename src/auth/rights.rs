@@ -70,7 +70,7 @@ impl Rights<'_> {
     }
 
     fn allow_visitor(&self, visitor: &Visitor, wanted: Wanted<'_>) -> bool {
-        match wanted {
+        wanted.all(|wanted| match wanted {
             Wanted::Repository(name, action) => {
                 best(&visitor.held, name).max(self.role_of_everybody(name)) >= Some(action.role())
             }
@@ -78,7 +78,7 @@ impl Rights<'_> {
                 gives(&visitor.held, scope, action) || self.allow_everybody(wanted)
             }
             Wanted::Mount(..) | Wanted::Catalog | Wanted::Registry | Wanted::Other => true,
-        }
+        })
     }
 
     fn allow_everybody(&self, wanted: Wanted<'_>) -> bool {

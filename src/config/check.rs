@@ -1,7 +1,7 @@
 //! Values that are of the right kind and yet make no sense, alone or together.
 
 use super::acme;
-use super::{Budget, Config, Count, Size, Span};
+use super::{Budget, Config, Count, Size, Span, TokenAuthority};
 use crate::auth::Rule;
 use crate::retention::Place;
 
@@ -139,6 +139,19 @@ fn identities(config: &Config) -> Result<(), Wrong> {
         }
         if provider.client_id.is_some() && config.server.public_url.is_none() {
             return wrong("people who sign in come back to server.public_url, which is not set");
+        }
+        if provider.audience.is_some() && provider.audience == provider.client_id {
+            return wrong(
+                "the audience of jobs must be another than client_id, or people's tokens are taken for jobs'",
+            );
+        }
+        if provider.visit > Span(MINUTE * 60 * 24) {
+            return wrong("visit must be at most 1d");
+        }
+        if config.token_authority != TokenAuthority::default() {
+            return wrong(
+                "clients would show what it signed to token_authority.realm: they exclude each other",
+            );
         }
         if provider.client_secret.is_some() && provider.client_secret_file.is_some() {
             return wrong("client_secret and client_secret_file exclude each other");

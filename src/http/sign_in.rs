@@ -1,5 +1,6 @@
 //! `/login`: people sign in by a provider of OpenID Connect, and are shown an access token for their client.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use askama::Template;
@@ -10,11 +11,15 @@ use http::request::Parts;
 use http::{HeaderValue, Response, StatusCode};
 
 use super::AppState;
+use super::audit::{Pending, What};
+use super::listen::Peer;
 use super::operations::response;
 use super::payload::Payload;
 use super::query::Query;
 use super::reply::{Reply, value};
+use super::token::peer;
 use crate::auth::{AWAY, Claimed, PersonError, SignInError, SignedIn};
+use crate::metadata::{AuditAction, Scope};
 
 /// Where people begin.
 pub(super) const LOGIN: &str = "/login";
@@ -122,6 +127,11 @@ pub(super) async fn end(
     request: Request,
 ) -> Response<Body> {
     let (head, _) = request.into_parts();
+    let peer = peer(&head);
+    let kept = kept(&head).unwrap_or_default();
+    if kept.is_empty() {
+        return response(refused(&PersonError::NotBegun));
+    }
     let query = Query::new(head.uri.query());
     let told = |name: &str| query.get(name).unwrap_or_default();
     if let Some(error) = query.get("error") {
@@ -133,15 +143,29 @@ pub(super) async fn end(
     }
     let (state_told, code) = (told("state"), told("code"));
     let (redirect, now) = (redirect(&state, &provider), state.registry.clock().now());
-    let kept = kept(&head).unwrap_or_default();
-    let ended = state.door.end_sign_in((&provider, &redirect), (&state_told, &code), kept, now).await;
+    let from = peer.address().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    let ended = state.door.end_sign_in((&provider, &redirect), (&state_told, &code), (kept, from), now).await;
     match ended {
-        Ok(signed_in) => shown(&state, &signed_in),
+        Ok(signed_in) => {
+            record(&state, peer, &signed_in);
+            shown(&state, &signed_in)
+        }
         Err(error) => response(refused(&error)),
     }
 }
 
-fn shown(state: &AppState, SignedIn { token, secret }: &SignedIn) -> Response<Body> {
+/// What was made for somebody, in the audit log.
+fn record(state: &AppState, peer: Peer, signed_in: &SignedIn) {
+    let token = &signed_in.token;
+    let account = signed_in.is_new.then_some((AuditAction::AccountAdd, token.account.as_str()));
+    for (action, subject) in account.into_iter().chain([(AuditAction::TokenAdd, token.id.as_str())]) {
+        let who = Claimed { user: Some(token.account.clone()), token: None };
+        let what = What { action, scope: Scope::All, subject: Some(subject.to_owned()) };
+        Pending::new(&state.registry, peer, who, what).end(StatusCode::OK);
+    }
+}
+
+fn shown(state: &AppState, SignedIn { token, secret, .. }: &SignedIn) -> Response<Body> {
     let url = state.settings.public_url.as_deref().unwrap_or_default();
     let host = url.split_once("://").map_or(url, |(_, host)| host);
     let until = token.expires_at.map_or_else(|| "it is revoked".to_owned(), |end| end.rfc3339());
@@ -157,6 +181,7 @@ fn refused(error: &PersonError) -> Reply {
     let status = match error {
         PersonError::NoProvider | PersonError::Provider(SignInError::None) => StatusCode::NOT_FOUND,
         PersonError::NotBegun => StatusCode::BAD_REQUEST,
+        PersonError::Wait(_) => StatusCode::TOO_MANY_REQUESTS,
         PersonError::Provider(SignInError::Provider(_)) => StatusCode::BAD_GATEWAY,
         PersonError::Provider(SignInError::Flaw(_))
         | PersonError::Name(_)
@@ -165,7 +190,15 @@ fn refused(error: &PersonError) -> Reply {
         PersonError::Account(_) => StatusCode::INTERNAL_SERVER_ERROR,
     };
     tracing::warn!(%error, "somebody could not sign in");
-    page(status, &NotShown { why: &error.to_string() })
+    // How this server reaches others, and what its disk says, is for its operator.
+    let why = match error {
+        PersonError::Provider(SignInError::Provider(_)) => {
+            "The provider could not be asked, or did not know the code.".into()
+        }
+        PersonError::Account(_) => "Something went wrong here, and the log of this server says what.".into(),
+        error => error.to_string(),
+    };
+    page(status, &NotShown { why: &why })
 }
 
 /// Where somebody comes back to. The settings see to it that there is a public URL.

@@ -65,7 +65,7 @@ pub(super) async fn exchange(State(state): State<Arc<AppState>>, request: Reques
     response
 }
 
-fn peer(head: &Parts) -> Peer {
+pub(super) fn peer(head: &Parts) -> Peer {
     head.extensions.get::<Peer>().copied().unwrap_or(Peer::Unix)
 }
 

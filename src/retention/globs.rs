@@ -49,6 +49,12 @@ impl Globs {
         Ok(Self { only: if named { Some(finish(only)?) } else { None }, except: finish(except)? })
     }
 
+    /// Whether a glob matches one of these, and no exception any.
+    pub(crate) fn match_some<'a>(&self, texts: impl Iterator<Item = &'a str> + Clone) -> bool {
+        let is_meant = |text| self.only.as_ref().is_none_or(|only| only.is_match(text));
+        texts.clone().any(is_meant) && !texts.clone().any(|text| self.except.is_match(text))
+    }
+
     /// Whether a glob matches and no exception does.
     pub(crate) fn matches(&self, text: &str) -> bool {
         self.only.as_ref().is_none_or(|only| only.is_match(text)) && !self.except.is_match(text)

@@ -190,6 +190,8 @@ async fn keys_change_and_providers_are_away() {
     assert_eq!(house.pushes(&token(&new), "acme/app").await, 202, "its key was asked for");
     let another = old.sign(&house.issuer.claims(NOW, |claims| claims["run"] = json!(2)));
     assert_eq!(house.pushes(&another, "acme/app").await, 401, "it is withdrawn");
+    let held = old.sign(&house.issuer.claims(NOW, |claims| claims["exp"] = json!(NOW + 1_000_003)));
+    assert_eq!(house.pushes(&held, "acme/app").await, 401);
     house.issuer.set_away(true);
     house.server.clock.advance(Duration::from_secs(2 * 3600));
     let later = new.sign(&house.issuer.claims(NOW, |claims| claims["exp"] = json!(NOW + 1_000_001)));
@@ -200,6 +202,24 @@ async fn keys_change_and_providers_are_away() {
     house.issuer.set_away(false);
     house.server.clock.advance(Duration::from_secs(31));
     assert_eq!(house.pushes(&last, "acme/app").await, 202);
+}
+
+#[tokio::test]
+async fn what_was_known_to_be_good_is_looked_at_again_when_its_keys_are() {
+    let (old, new) = (Key::rsa("old"), Key::rsa("new"));
+    let house = House::new(old.clone()).await;
+    let kept = old.sign(&house.issuer.claims(NOW, |claims| claims["exp"] = json!(NOW + 1_000_000)));
+    assert_eq!(house.pushes(&kept, "acme/app").await, 202);
+    house.issuer.rotate(new);
+    house.server.clock.advance(Duration::from_secs(3599));
+    assert_eq!(house.pushes(&kept, "acme/app").await, 202, "keys are asked for once an hour");
+    house.server.clock.advance(Duration::from_secs(2));
+    // Who has a key that fits does not wait for the answer.
+    let until = std::time::Instant::now() + Duration::from_secs(10);
+    while house.pushes(&kept, "acme/app").await != 401 {
+        assert!(std::time::Instant::now() < until, "it is withdrawn");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 #[tokio::test]
@@ -282,6 +302,13 @@ async fn another_authority_s_tokens_are_good_for_what_they_name() {
     fs::write(&file, json!({ "keys": [other.public()] }).to_string()).expect("written");
     assert_eq!(begin(other.sign(&access(|_| {})), "team/app").await, 202);
     assert_eq!(begin(token, "team/app").await, 401, "also what was known to be good");
+    for withdrawn in ["{\"keys\":[]}", "nonsense"] {
+        fs::write(&file, json!({ "keys": [other.public()] }).to_string()).expect("written");
+        let good = other.sign(&access(|claims| claims["jti"] = json!(withdrawn)));
+        assert_eq!(begin(good.clone(), "team/app").await, 202);
+        fs::write(&file, withdrawn).expect("written");
+        assert_eq!(begin(good, "team/app").await, 401, "{withdrawn}");
+    }
 }
 
 #[tokio::test]

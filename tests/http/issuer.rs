@@ -75,10 +75,13 @@ struct Shared {
     away: Mutex<bool>,
     /// Whom a code is for, with what it is to be redeemed with: once.
     codes: Mutex<HashMap<String, Code>>,
+    told: Mutex<Value>,
 }
 
 struct Code {
     token: String,
+    /// What is told of the person besides what is signed.
+    besides: Value,
     challenge: String,
     redirect: String,
 }
@@ -94,11 +97,13 @@ impl Issuer {
             asked: AtomicUsize::default(),
             away: Mutex::default(),
             codes: Mutex::default(),
+            told: Mutex::default(),
         });
         let router = Router::new()
             .route("/.well-known/openid-configuration", get(discovery))
             .route("/keys", get(keys_of))
             .route("/token", post(redeem))
+            .route("/userinfo", get(userinfo))
             .with_state(Arc::clone(&shared));
         tokio::spawn(async move { axum::serve(listener, router).await.expect("served") });
         Self { url, shared }
@@ -116,14 +121,17 @@ impl Issuer {
         let asked: HashMap<String, String> = address.query_pairs().into_owned().collect();
         assert_eq!((&*asked["response_type"], &*asked["code_challenge_method"]), ("code", "S256"));
         assert!(asked["scope"].split(' ').any(|scope| scope == "openid"));
+        let mut besides = Value::Null;
         let token = self.token(now, |claims| {
             claims["aud"] = json!(asked["client_id"]);
             claims["nonce"] = json!(asked["nonce"]);
             change(claims);
+            besides = claims.as_object_mut().expect("claims").remove("besides").unwrap_or_default();
         });
         let code = format!("code-{}", self.shared.codes.lock().expect("codes").len());
         let redirect = asked["redirect_uri"].clone();
-        let kept = Code { token, challenge: asked["code_challenge"].clone(), redirect: redirect.clone() };
+        let kept =
+            Code { token, besides, challenge: asked["code_challenge"].clone(), redirect: redirect.clone() };
         self.shared.codes.lock().expect("codes").insert(code.clone(), kept);
         format!("{redirect}?code={code}&state={}", asked["state"])
     }
@@ -161,7 +169,7 @@ async fn discovery(State(shared): State<Arc<Shared>>) -> Result<String, StatusCo
     let at = |path: &str| format!("{url}{path}");
     let told = json!({
         "issuer": url, "jwks_uri": at("/keys"), "authorization_endpoint": at("/authorize"),
-        "token_endpoint": at("/token"),
+        "token_endpoint": at("/token"), "userinfo_endpoint": at("/userinfo"),
     });
     Ok(told.to_string())
 }
@@ -182,10 +190,17 @@ async fn redeem(State(shared): State<Arc<Shared>>, request: Request) -> Result<S
     let form: HashMap<String, String> = url::form_urlencoded::parse(&body).into_owned().collect();
     let expected = format!("Basic {}", STANDARD.encode("orlop:s3cret%26more"));
     let found = shared.codes.lock().expect("codes").remove(&form["code"]);
-    let Code { token, challenge, redirect } = found.ok_or(StatusCode::BAD_REQUEST)?;
+    let Code { token, besides, challenge, redirect } = found.ok_or(StatusCode::BAD_REQUEST)?;
     let verified = URL_SAFE_NO_PAD.encode(Sha256::digest(&form["code_verifier"])) == challenge;
     if shown != expected || !verified || form["redirect_uri"] != redirect {
         return Err(StatusCode::UNAUTHORIZED);
     }
+    *shared.told.lock().expect("told") = besides;
     Ok(json!({ "id_token": token, "access_token": "x", "token_type": "Bearer" }).to_string())
+}
+
+/// Of whoever redeemed a code last.
+async fn userinfo(State(shared): State<Arc<Shared>>, request: Request) -> Result<String, StatusCode> {
+    let is_shown = request.headers().get("authorization").is_some_and(|shown| shown == "Bearer x");
+    if is_shown { Ok(shared.told.lock().expect("told").to_string()) } else { Err(StatusCode::UNAUTHORIZED) }
 }

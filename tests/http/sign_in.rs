@@ -155,8 +155,33 @@ async fn somebody_who_signs_in_gets_an_account_and_a_token_for_a_time() {
     house.server.registry.flush_audit(true).await.expect("recorded");
     let all = orlop::metadata::AuditQuery::default();
     let rows = format!("{:?}", house.server.registry.metadata().audit(&all, 100).await.expect("rows"));
-    assert!(rows.contains("Login") && rows.contains("ann"), "{rows}");
+    let made = rows.matches("action: TokenAdd").count() + rows.matches("action: AccountAdd").count();
+    assert_eq!(made, 4, "an account and three tokens: {rows}");
     assert!(!rows.contains(&again) && !rows.contains("code-"), "{rows}");
+}
+
+/// As GitLab does, which signs neither names nor groups.
+#[tokio::test]
+async fn what_is_not_signed_is_asked_for_and_is_of_the_same_person() {
+    let house = House::new().await;
+    let besides = |sub: &str, groups: &[&str]| {
+        let told = json!({ "sub": sub, "preferred_username": "ann", "groups": groups });
+        move |claims: &mut Value| {
+            let signed = claims.as_object_mut().expect("claims");
+            signed.remove("preferred_username");
+            signed.remove("groups");
+            signed.insert("besides".into(), told);
+        }
+    };
+    let (status, page) = house.signs_in(besides("7", &["devs"])).await;
+    assert_eq!(status, 200, "{page}");
+    assert_eq!(house.pushes("ann", &shown(&page)).await, 202);
+    assert_eq!(house.signs_in(besides("8", &["devs"])).await.0, 403, "it is of somebody else");
+    let signed = |claims: &mut Value| {
+        claims["groups"] = json!(["guests"]);
+        claims["besides"] = json!({ "sub": "7", "groups": ["devs"] });
+    };
+    assert_eq!(house.signs_in(signed).await.0, 403, "what is signed counts");
 }
 
 #[tokio::test]
@@ -179,6 +204,14 @@ async fn only_the_browser_that_left_comes_back_and_once() {
     let once = back();
     assert_eq!(house.comes_back(&once, &away.cookie).await.0, 200);
     assert_eq!(house.comes_back(&once, &away.cookie).await.0, 502, "a code is good once");
+    for _ in 0..8 {
+        house.comes_back(&guessed, &away.cookie).await;
+    }
+    assert_eq!(
+        house.comes_back(&guessed, &away.cookie).await.0,
+        429,
+        "nobody guesses codes by way of this server"
+    );
     house.server.clock.advance(Duration::from_secs(601));
     assert_eq!(house.comes_back(&back(), &away.cookie).await.0, 400, "too late");
     assert_eq!(house.get("/login/nobody", "").await.status(), 404);
@@ -209,8 +242,9 @@ async fn a_provider_s_word_is_for_this_sign_in_or_nothing() {
     let evil = "<script>alert(1)</script>";
     let (status, page) = house.signs_in(|claims| claims["preferred_username"] = json!(evil)).await;
     assert!(status == 403 && !page.contains("<script>"), "{page}");
+    let away = house.leaves().await;
     let denied = "/login/id/callback?error=access_denied&error_description=%3Cscript%3E&state=x";
-    let (status, page) = house.comes_back(&format!("{NAME}{denied}"), "").await;
+    let (status, page) = house.comes_back(&format!("{NAME}{denied}"), &away.cookie).await;
     assert!(status == 403 && page.contains("access_denied") && !page.contains("<script>"), "{page}");
 }
 

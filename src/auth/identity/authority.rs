@@ -75,7 +75,7 @@ impl Authority {
         let (mut claims, until) = verify(token, &self.keys, parties, now).await?;
         let grants = grants(&mut claims);
         // Nobody's name is that of somebody who is known there without one.
-        let name = subject(&claims).unwrap_or_default();
+        let name = subject(&claims).unwrap_or_default().to_owned();
         Ok((format!("{}:{name}", self.issuer[0]).into(), grants, until))
     }
 }

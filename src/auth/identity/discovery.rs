@@ -17,13 +17,17 @@ pub(super) struct Discovered {
     pub(super) jwks_uri: Url,
     pub(super) authorization_endpoint: Option<Url>,
     pub(super) token_endpoint: Option<Url>,
+    pub(super) userinfo_endpoint: Option<Url>,
 }
 
 impl Discovered {
-    /// An address where somebody on the way could change the answer, or read what is shown there.
-    fn open_address(&self) -> Option<&Url> {
-        let all = [Some(&self.jwks_uri), self.authorization_endpoint.as_ref(), self.token_endpoint.as_ref()];
-        all.into_iter().flatten().find(|url| !outbound::is_private(url))
+    /// An address where somebody on the way could change the answer, or read what is shown there. A provider elsewhere
+    /// sends nobody to this machine.
+    fn open_address(&self, issuer: &Url) -> Option<&Url> {
+        let others = [&self.authorization_endpoint, &self.token_endpoint, &self.userinfo_endpoint];
+        let all = std::iter::once(&self.jwks_uri).chain(others.into_iter().flatten());
+        let local = issuer.scheme() == "http";
+        all.into_iter().find(|url| !(url.scheme() == "https" || (local && outbound::is_private(url))))
     }
 }
 
@@ -37,9 +41,10 @@ pub(super) async fn discover(client: &Client, issuer: &Url) -> Result<Discovered
     let address = address.parse().map_err(|error| KeysError::Nonsense(format!("{address}: {error}")))?;
     let told: Discovered = serde_json::from_slice(&body(client, &address).await?)?;
     if told.issuer.trim_end_matches('/') != named {
-        return Err(KeysError::Nonsense(format!("{address} tells of another issuer, {}", told.issuer)));
+        let other: String = told.issuer.chars().take(100).collect();
+        return Err(KeysError::Nonsense(format!("{address} tells of another issuer, {other:?}")));
     }
-    match told.open_address() {
+    match told.open_address(issuer) {
         Some(open) => Err(KeysError::Nonsense(format!("{address} sends to {open}, which is not HTTPS"))),
         None => Ok(told),
     }

@@ -41,14 +41,19 @@ impl KeySource {
     /// The file cannot be read, or has none.
     pub fn check(&self) -> Result<(), KeysError> {
         match self {
-            Self::File(path) => of_file(&fs::read(path)?).map(drop),
+            Self::File(path) => match of_file(&fs::read(path)?)?.is_empty() {
+                true => Err(KeysError::Nonsense("there are none in it".into())),
+                false => Ok(()),
+            },
             Self::Set(_) | Self::Discovery(_) => Ok(()),
         }
     }
 }
 
 /// Somebody's keys.
-pub(super) struct Keys {
+pub(super) struct Keys(Arc<Kept>);
+
+struct Kept {
     source: KeySource,
     client: Client,
     clock: Arc<dyn Clock>,
@@ -77,54 +82,91 @@ impl Known {
 
 impl Keys {
     pub(super) fn new(source: KeySource, client: Client, clock: Arc<dyn Clock>) -> Self {
-        Self { source, client, clock, known: Mutex::default(), turn: tokio::sync::Mutex::default() }
+        let (known, turn) = (Mutex::default(), tokio::sync::Mutex::default());
+        Self(Arc::new(Kept { source, client, clock, known, turn }))
     }
 
-    /// The keys that may have signed what names its key and how; nobody if there is none, or none can be got.
+    /// The keys that may have signed what names its key and how. Others are asked for where these may be others by now:
+    /// who has some that fit does not wait for that, nor does it end where nobody waits any more.
     pub(super) async fn fitting(&self, id: Option<&str>, algorithm: Algorithm) -> Arc<Vec<PublicKey>> {
         let has = |keys: &[PublicKey]| keys.iter().any(|key| key.fits(id, algorithm));
-        if let Some(keys) = self.current(has) {
+        let (keys, is_current) = self.0.current(has);
+        if is_current {
             return keys;
         }
-        let _turn = self.turn.lock().await;
-        if let Some(keys) = self.current(has) {
+        let kept = Arc::clone(&self.0);
+        let (id, fits) = (id.map(str::to_owned), has(&keys) && self.0.file_state().is_none());
+        let asked = tokio::spawn(async move {
+            let _turn = kept.turn.lock().await;
+            let has = |keys: &[PublicKey]| keys.iter().any(|key| key.fits(id.as_deref(), algorithm));
+            if !kept.current(has).1 {
+                kept.ask().await;
+            }
+        });
+        if fits && self.0.lasts() {
             return keys;
         }
-        let state = self.file_state();
-        let got = self.get().await;
-        let now = self.clock.elapsed();
-        let mut known = self.lock();
-        (known.asked, known.file) = (Some(now), state);
-        match got {
-            Ok(keys) => {
-                known.since = Some(now);
-                known.replace(keys);
-            }
-            Err(error) => {
-                tracing::warn!(source = %self.source, %error, "the keys of a provider cannot be got");
-                if known.since.is_some_and(|since| now.saturating_sub(since) >= LAST) {
-                    known.replace(Vec::new());
-                }
-            }
-        }
-        Arc::clone(&known.keys)
-    }
-
-    /// The keys that are known, unless it is time to ask for others.
-    fn current(&self, has: impl Fn(&[PublicKey]) -> bool) -> Option<Arc<Vec<PublicKey>>> {
-        let (state, known, now) = (self.file_state(), self.lock(), self.clock.elapsed());
-        let within = |at: Option<Duration>, span| at.is_some_and(|at| now.saturating_sub(at) < span);
-        let is_current = match state {
-            Some(_) => state == known.file,
-            None => within(known.asked, AGAIN) || (within(known.since, FRESH) && has(&known.keys)),
-        };
-        is_current.then(|| Arc::clone(&known.keys))
+        // It has ended by a panic at worst, and then nothing is known that was not before.
+        let _ = asked.await;
+        Arc::clone(&self.0.lock().keys)
     }
 
     /// How often there were others; `None` if there may be others now.
     pub(super) fn generation(&self) -> Option<u64> {
+        let kept = &self.0;
+        let (state, known) = (kept.file_state(), kept.lock());
+        let is_same = match state {
+            Some(_) => known.file.is_none() || state == known.file,
+            None => known.since.is_none() || kept.is_young(known.since, FRESH) || kept.was_asked(&known),
+        };
+        is_same.then_some(known.generation)
+    }
+}
+
+impl Kept {
+    /// The keys that are known, and whether it is not time to ask for others.
+    fn current(&self, has: impl Fn(&[PublicKey]) -> bool) -> (Arc<Vec<PublicKey>>, bool) {
         let (state, known) = (self.file_state(), self.lock());
-        (state.is_none() || state == known.file).then_some(known.generation)
+        let is_current = match state {
+            Some(_) => state == known.file,
+            None => self.was_asked(&known) || (self.is_young(known.since, FRESH) && has(&known.keys)),
+        };
+        (Arc::clone(&known.keys), is_current)
+    }
+
+    fn was_asked(&self, known: &Known) -> bool {
+        self.is_young(known.asked, AGAIN)
+    }
+
+    /// Whether the keys count still, though they cannot be got again.
+    fn lasts(&self) -> bool {
+        let since = self.lock().since;
+        self.is_young(since, LAST)
+    }
+
+    fn is_young(&self, at: Option<Duration>, span: Duration) -> bool {
+        at.is_some_and(|at| self.clock.elapsed().saturating_sub(at) < span)
+    }
+
+    async fn ask(&self) {
+        let state = self.file_state();
+        let got = self.get().await;
+        let lasts = state.is_none() && self.lasts();
+        let mut known = self.lock();
+        (known.asked, known.file) = (Some(self.clock.elapsed()), state);
+        match got {
+            Ok(keys) => {
+                known.since = known.asked;
+                known.replace(keys);
+            }
+            Err(error) => {
+                tracing::warn!(source = %self.source, %error, "the keys of a provider cannot be got");
+                // A file that is gone, or holds something else, is the operator's word.
+                if !lasts {
+                    known.replace(Vec::new());
+                }
+            }
+        }
     }
 
     /// That of the file that they are in.

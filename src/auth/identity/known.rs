@@ -78,10 +78,12 @@ impl Identities {
             return Ok(Some(caller));
         }
         let Some(issuer) = issuer(token) else { return Ok(None) };
+        let before = self.generation();
         match self.verified(&issuer, token, now).await {
             None => Ok(None),
             Some(Ok((caller, until))) => {
-                if let Some(generation) = self.generation() {
+                // It was verified by the keys of then, or by newer ones.
+                if let Some(generation) = before.or_else(|| self.generation()) {
                     self.found.put(hash, (caller.clone(), generation), until, &seconds);
                 }
                 Ok(Some(caller))

@@ -20,7 +20,7 @@ use crate::auth::door::print;
 use crate::clock::{Clock, Timestamp};
 use crate::metadata::Team;
 
-/// The most letters of what a provider calls somebody (OpenID Connect Core 1.0, section 2).
+/// The most bytes of what a provider calls somebody (OpenID Connect Core 1.0, section 2).
 const LONGEST: usize = 255;
 
 /// A provider as settings have it.
@@ -190,13 +190,14 @@ impl Provider {
         now: Timestamp,
     ) -> Result<Person, SignInError> {
         let sign_in = self.sign_in.as_ref().ok_or(SignInError::None)?;
-        let token = sign_in.redeem(code, attempt, redirect, &*self.clock).await?;
+        let redeemed = sign_in.redeem(code, attempt, redirect, &*self.clock).await?;
         let settings = &sign_in.settings;
         let parties = Parties { issuers: &self.issuers, audience: &settings.client_id };
-        let (claims, _) = verify(token.as_bytes(), &self.keys, parties, now).await?;
+        let (mut claims, _) = verify(redeemed.id_token.as_bytes(), &self.keys, parties, now).await?;
         if !answers(&claims, attempt, &settings.client_id) {
             return Err(SignInError::Flaw("it is no answer to this sign-in".into()));
         }
+        sign_in.add_told(&mut claims, &redeemed, &*self.clock).await;
         let subject = subject(&claims).ok_or(Flaw::Form)?;
         let name = claims.get(&settings.user_claim).and_then(Value::as_str);
         let name = name.ok_or_else(|| SignInError::Flaw(format!("it claims no {}", settings.user_claim)))?;
@@ -214,7 +215,8 @@ impl Provider {
         let mut known = false;
         for rule in &self.rules {
             let matches = rule.matches(claims);
-            known |= matches;
+            // One that gives something to jobs alone is for them.
+            known |= matches && (rule.may.is_empty() || !rule.teams.is_empty());
             for team in &rule.teams {
                 *teams.entry(team.clone()).or_default() |= matches;
             }
@@ -239,9 +241,9 @@ impl Provider {
     }
 }
 
-/// What a provider calls somebody.
-pub(super) fn subject(claims: &Claims) -> Option<String> {
+/// What a provider calls somebody. What is no subject is not made one: two would be the same.
+pub(super) fn subject(claims: &Claims) -> Option<&str> {
     let subject = claims.get("sub")?.as_str()?;
-    let text: String = subject.chars().filter(|letter| !letter.is_control()).take(LONGEST).collect();
-    (!text.is_empty()).then_some(text)
+    let is_one = (1..=LONGEST).contains(&subject.len()) && !subject.chars().any(char::is_control);
+    is_one.then_some(subject)
 }

@@ -1,5 +1,6 @@
 //! What the claims of a token give: patterns, and what they are good for.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde_json::Value;
@@ -80,13 +81,21 @@ fn claim<'a>(claims: &'a Claims, name: &str) -> Option<&'a Value> {
     claim(claims.get(object)?.as_object()?, rest)
 }
 
-/// Whether a claim has a value that matches. Of a list one is enough, unless it is an exception.
+/// Whether a claim has a value that matches, and none that is an exception: people are in many groups.
 fn any(value: &Value, globs: &Globs) -> bool {
+    let values = match value {
+        Value::Array(values) => values.as_slice(),
+        one => std::slice::from_ref(one),
+    };
+    let texts: Vec<_> = values.iter().filter_map(text).collect();
+    globs.match_some(texts.iter().map(AsRef::as_ref))
+}
+
+fn text(value: &Value) -> Option<Cow<'_, str>> {
     match value {
-        Value::Array(values) => values.iter().any(|value| any(value, globs)),
-        Value::String(text) => globs.matches(text),
-        Value::Bool(_) | Value::Number(_) => globs.matches(&value.to_string()),
-        Value::Null | Value::Object(_) => false,
+        Value::String(text) => Some(Cow::Borrowed(text)),
+        Value::Bool(_) | Value::Number(_) => Some(Cow::Owned(value.to_string())),
+        Value::Null | Value::Object(_) | Value::Array(_) => None,
     }
 }
 
@@ -133,6 +142,7 @@ mod tests {
         let told = json!({
             "groups": ["ops", "devs"], "kubernetes.io": { "namespace": "ci", "pod": { "name": "x" } }, "odd": [{}, null],
         });
+        assert!(!matches(&[("groups", &["devs", "!ops"])], &told), "who is in both is an exception");
         assert!(matches(&[("groups", &["devs"])], &told) && !matches(&[("groups", &["dev"])], &told));
         assert!(matches(&[("kubernetes.io/namespace", &["ci"]), ("kubernetes.io/pod/name", &["x"])], &told));
         assert!(!matches(&[("kubernetes.io", &["**"])], &told) && !matches(&[("odd", &["**"])], &told));

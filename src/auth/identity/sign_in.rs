@@ -1,7 +1,6 @@
 //! How people sign in by a provider: the authorization code flow of OpenID Connect Core 1.0 (section 3.1), with a
 //! verifier for the code (RFC 7636).
 
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use base64::Engine;
@@ -22,6 +21,9 @@ use crate::outbound;
 /// For how long what a provider tells of itself is taken for what it tells still.
 const FRESH: Duration = Duration::from_secs(5 * 60);
 
+/// How often it is asked at most while it does not answer.
+const AGAIN: Duration = Duration::from_secs(10);
+
 /// The most bytes of an answer.
 const MOST: usize = 256 << 10;
 
@@ -41,18 +43,20 @@ pub(super) struct SignIn {
     pub(super) settings: SignInSettings,
     issuer: Url,
     client: Client,
-    told: Mutex<Option<(Duration, Discovered)>>,
+    /// What it told of itself last, or `None` where it could not be asked, and when that was.
+    told: tokio::sync::Mutex<Option<(Duration, Option<Discovered>)>>,
 }
 
 /// A provider's answer to a code.
 #[derive(Deserialize)]
-struct Redeemed {
-    id_token: String,
+pub(super) struct Redeemed {
+    pub(super) id_token: String,
+    access_token: Option<String>,
 }
 
 impl SignIn {
     pub(super) fn new(settings: SignInSettings, issuer: Url, client: Client) -> Self {
-        Self { settings, issuer, client, told: Mutex::default() }
+        Self { settings, issuer, client, told: tokio::sync::Mutex::default() }
     }
 
     /// Where somebody is sent who is to come back to `redirect`.
@@ -84,7 +88,7 @@ impl SignIn {
         attempt: &Attempt,
         redirect: &str,
         clock: &dyn Clock,
-    ) -> Result<String, KeysError> {
+    ) -> Result<Redeemed, KeysError> {
         let address = ends(self.discovered(clock).await?)?.1;
         let id = &self.settings.client_id;
         let mut form = vec![
@@ -102,19 +106,50 @@ impl SignIn {
             }
         };
         let answer = request.form(&form).send().await.map_err(outbound::OutboundError::from)?;
-        let Redeemed { id_token } = serde_json::from_slice(&outbound::body(answer, MOST).await?)?;
-        Ok(id_token)
+        Ok(serde_json::from_slice(&outbound::body(answer, MOST).await?)?)
+    }
+
+    /// What the provider tells of somebody besides (Core 1.0, section 5.3): with some that are the name and the groups.
+    /// What is signed counts more, and of somebody else nothing counts.
+    pub(super) async fn add_told(&self, claims: &mut Claims, redeemed: &Redeemed, clock: &dyn Clock) {
+        match self.told_besides(redeemed, clock).await {
+            Ok(Some(told)) if told.get("sub") == claims.get("sub") => {
+                for (name, value) in told {
+                    claims.entry(name).or_insert(value);
+                }
+            }
+            Ok(_) => {}
+            Err(error) => tracing::warn!(%error, "a provider does not tell more of somebody"),
+        }
+    }
+
+    async fn told_besides(
+        &self,
+        redeemed: &Redeemed,
+        clock: &dyn Clock,
+    ) -> Result<Option<Claims>, KeysError> {
+        let address = self.discovered(clock).await?.userinfo_endpoint;
+        let Some((address, token)) = address.zip(redeemed.access_token.as_ref()) else { return Ok(None) };
+        let answer = self.client.get(address).bearer_auth(token).send().await;
+        let answer = answer.map_err(outbound::OutboundError::from)?;
+        Ok(Some(serde_json::from_slice(&outbound::body(answer, MOST).await?)?))
     }
 
     async fn discovered(&self, clock: &dyn Clock) -> Result<Discovered, KeysError> {
+        // One asks for all who wait.
+        let mut last = self.told.lock().await;
         let now = clock.elapsed();
-        let told = self.told.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if let Some((_, told)) = told.filter(|(at, _)| now.saturating_sub(*at) < FRESH) {
-            return Ok(told);
+        let is_young = |at: Duration, span| now.saturating_sub(at) < span;
+        match &*last {
+            Some((at, Some(told))) if is_young(*at, FRESH) => return Ok(told.clone()),
+            Some((at, None)) if is_young(*at, AGAIN) => {
+                return Err(KeysError::Nonsense("it could not be asked a moment ago".into()));
+            }
+            _ => {}
         }
-        let told = discover(&self.client, &self.issuer).await?;
-        *self.told.lock().unwrap_or_else(PoisonError::into_inner) = Some((now, told.clone()));
-        Ok(told)
+        let told = discover(&self.client, &self.issuer).await;
+        *last = Some((clock.elapsed(), told.as_ref().ok().cloned()));
+        told
     }
 }
 

@@ -12,7 +12,7 @@ use crate::metadata::{AuditAction, AuditOutcome, Audited, Origin, Scope};
 use crate::registry::Registry;
 
 /// The most letters of a user's name, and of what something was done to.
-const LONGEST_NAME: usize = 64;
+const LONGEST_NAME: usize = 256;
 const LONGEST_SUBJECT: usize = 256;
 
 /// What a request does, and to what.
