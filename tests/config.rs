@@ -485,7 +485,6 @@ fn providers_of_identities_say_what_they_need() {
         (provider("audience = \"r\"\nkeys = \"http://id.example.com/keys\""), "nor a URL of HTTPS"),
         (format!("{0}audience = \"r\"\n{0}audience = \"r\"", provider("")), "there are two of this name"),
         (good.replace("https:", "http:"), "is not a URL of HTTPS"),
-        (format!("{good}\n[token_authority]\nissuer = \"x\""), "they exclude each other"),
         (provider("audience = \"r\"\nvisit = \"2d\""), "visit must be at most 1d"),
         (
             provider("audience = \"r\"\nclient_id = \"r\"\n[server]\npublic_url = \"https://r.example.com\""),
@@ -495,6 +494,15 @@ fn providers_of_identities_say_what_they_need() {
     ] {
         assert!(refusal(&text).contains(why), "{}", refusal(&text));
     }
+}
+
+#[test]
+fn what_a_provider_signed_is_shown_to_no_authority_unwarned() {
+    let text = "[[identity_providers]]\nname = \"ci\"\nissuer = \"https://id.example.com\"\naudience = \"r\"\n\
+        [token_authority]\nrealm = \"https://auth.example.com\"\nservice = \"r\"\nissuer = \"a\"\nkeys = \"k\"";
+    let (_dir, sources) = file(text);
+    let warnings = Config::load(&sources).expect("valid").warnings();
+    assert!(warnings.iter().any(|warning| warning.starts_with("identity_providers: ")), "{warnings:?}");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Values that are of the right kind and yet make no sense, alone or together.
 
 use super::acme;
-use super::{Budget, Config, Count, Size, Span, TokenAuthority};
+use super::{Budget, Config, Count, Size, Span};
 use crate::auth::Rule;
 use crate::retention::Place;
 
@@ -147,11 +147,6 @@ fn identities(config: &Config) -> Result<(), Wrong> {
         }
         if provider.visit > Span(MINUTE * 60 * 24) {
             return wrong("visit must be at most 1d");
-        }
-        if config.token_authority != TokenAuthority::default() {
-            return wrong(
-                "clients would show what it signed to token_authority.realm: they exclude each other",
-            );
         }
         if provider.client_secret.is_some() && provider.client_secret_file.is_some() {
             return wrong("client_secret and client_secret_file exclude each other");

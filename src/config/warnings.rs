@@ -1,6 +1,6 @@
 //! Settings that are allowed and probably not meant.
 
-use super::{Config, ForwardedHeader, HAS_TRACES, Size, Storage, Traces};
+use super::{Config, ForwardedHeader, HAS_TRACES, Size, Storage, TokenAuthority, Traces};
 
 /// What the database needs, when the disk is full of other things, to go on deleting and collecting.
 const ROOM: Size = Size::mib(64);
@@ -33,7 +33,10 @@ impl Config {
         let unasked = self.acme.idle_key();
         let unasked =
             unasked.map(|key| format!("{key} has an effect beside acme.names only, which is not set"));
-        let of_others = self.of_traces().into_iter().chain(unasked);
+        let shown = (!self.identity_providers.is_empty()
+            && self.token_authority != TokenAuthority::default())
+        .then(|| "identity_providers: clients show what these signed to token_authority.realm".to_owned());
+        let of_others = self.of_traces().into_iter().chain(unasked).chain(shown);
         idle.map(|(key, _)| text(key)).chain(tight).chain(of_proxies).chain(of_others).collect()
     }
 
