@@ -11,7 +11,8 @@ use crate::http::listen::Peer;
 use crate::metadata::{AuditAction, AuditOutcome, Audited, Origin, Scope};
 use crate::registry::Registry;
 
-/// The most letters of a user's name, and of what something was done to.
+/// The most letters of the name that somebody claims, of that of somebody who was let in, and of what something was done to.
+const LONGEST_CLAIM: usize = 64;
 const LONGEST_NAME: usize = 256;
 const LONGEST_SUBJECT: usize = 256;
 
@@ -40,8 +41,10 @@ pub(in crate::http) struct Pending {
 impl Pending {
     /// An entry about somebody who was let in.
     pub(in crate::http) fn of(registry: &Arc<Registry>, peer: Peer, who: &Caller, what: What) -> Self {
-        let (user, token) = (who.user().map(Into::into), who.access_token().map(Into::into));
-        Self::new(registry, peer, Claimed { user, token }, what)
+        let claimed = Claimed { user: None, token: who.access_token().map(Into::into) };
+        let mut pending = Self::new(registry, peer, claimed, what);
+        pending.audited.user = who.user().map(|name| readable(name, LONGEST_NAME));
+        pending
     }
 
     pub(in crate::http) fn new(registry: &Arc<Registry>, peer: Peer, who: Claimed, what: What) -> Self {
@@ -50,7 +53,7 @@ impl Pending {
             None => (Origin::Machine, None),
         };
         let audited = Audited {
-            user: who.user.map(|name| readable(&name, LONGEST_NAME)),
+            user: who.user.map(|name| readable(&name, LONGEST_CLAIM)),
             token: who.token,
             from,
             action: what.action,
@@ -76,7 +79,7 @@ impl Pending {
 
     /// Who it is, or says to be, by a form.
     pub(in crate::http) fn claim(&mut self, who: &Claimed) {
-        self.audited.user = who.user.as_ref().map(|name| readable(name, LONGEST_NAME));
+        self.audited.user = who.user.as_ref().map(|name| readable(name, LONGEST_CLAIM));
         self.audited.token.clone_from(&who.token);
     }
 
