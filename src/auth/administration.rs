@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+use super::credentials::LONGEST;
 use super::door::Door;
 use super::passwords;
 use super::secret::{self, NewToken};
@@ -17,9 +18,8 @@ use crate::metadata::{
 /// The account of the first administrator.
 pub const ADMINISTRATOR: &str = "admin";
 
-/// The lengths of a password, in bytes. One of the settings may be shorter: it is the operator's own.
+/// The least length of a password, in bytes. One of the settings may be shorter: it is the operator's own.
 const SHORTEST: usize = 8;
-const LONGEST: usize = 1024;
 
 /// Why accounts stay as they are.
 #[derive(Debug, Error)]

@@ -6,7 +6,7 @@ use base64::engine::general_purpose::STANDARD;
 use super::identity::looks_signed;
 
 /// The longest password; bcrypt itself looks at 72 bytes.
-const LONGEST: usize = 1024;
+pub(super) const LONGEST: usize = 1024;
 
 /// Whether a password is longer than any is. What a provider has signed is longer, and comes in the place of one.
 pub(super) fn too_long(password: &[u8]) -> bool {

@@ -57,7 +57,7 @@ impl Globs {
 
     /// Whether a glob matches and no exception does.
     pub(crate) fn matches(&self, text: &str) -> bool {
-        self.only.as_ref().is_none_or(|only| only.is_match(text)) && !self.except.is_match(text)
+        self.match_some(std::iter::once(text))
     }
 }
 

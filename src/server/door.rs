@@ -73,7 +73,8 @@ fn identities(config: &Config) -> Result<Identities, StartError> {
     let client = client.map_err(|error| wrong("outbound.ca_file", error.to_string()))?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let provider = |setting: &IdentityProvider| {
-        let secret = setting.client_secret_file.as_deref().map(secret).transpose()?;
+        let told = setting.client_secret_file.as_deref().map(secret).transpose();
+        let secret = told.map_err(|why| wrong("identity_providers", format!("client_secret_file: {why}")))?;
         let made = Provider::new(&setting.settings(secret), client.clone(), Arc::clone(&clock));
         made.map_err(|(at, error)| wrong("identity_providers", format!("rules[{at}]: {error}")))
     };
@@ -83,10 +84,9 @@ fn identities(config: &Config) -> Result<Identities, StartError> {
 }
 
 /// A secret in a file, as containers get them.
-fn secret(path: &Path) -> Result<String, StartError> {
-    let text = fs::read_to_string(path).map_err(|error| {
-        wrong("identity_providers", format!("client_secret_file: {} cannot be read: {error}", path.display()))
-    })?;
+fn secret(path: &Path) -> Result<String, String> {
+    let text =
+        fs::read_to_string(path).map_err(|error| format!("{} cannot be read: {error}", path.display()))?;
     Ok(text.trim_end_matches(['\r', '\n']).to_owned())
 }
 
@@ -111,12 +111,7 @@ pub fn check_door_files(config: &Config) -> Result<(), StartError> {
 fn told_password(config: &Config) -> Result<Option<String>, StartError> {
     match (&config.auth.admin_password, &config.auth.admin_password_file) {
         (Some(secret), _) => Ok(Some(secret.0.clone())),
-        (None, Some(path)) => {
-            let text = fs::read_to_string(path).map_err(|error| {
-                wrong("auth.admin_password_file", format!("{} cannot be read: {error}", path.display()))
-            })?;
-            Ok(Some(text.trim_end_matches(['\r', '\n']).to_owned()))
-        }
+        (None, Some(path)) => secret(path).map(Some).map_err(|why| wrong("auth.admin_password_file", why)),
         (None, None) => Ok(None),
     }
 }

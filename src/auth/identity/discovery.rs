@@ -25,9 +25,9 @@ impl Discovered {
     /// sends nobody to this machine.
     fn open_address(&self, issuer: &Url) -> Option<&Url> {
         let others = [&self.authorization_endpoint, &self.token_endpoint, &self.userinfo_endpoint];
-        let all = std::iter::once(&self.jwks_uri).chain(others.into_iter().flatten());
+        let mut all = std::iter::once(&self.jwks_uri).chain(others.into_iter().flatten());
         let local = issuer.scheme() == "http";
-        all.into_iter().find(|url| !(url.scheme() == "https" || (local && outbound::is_private(url))))
+        all.find(|url| !(url.scheme() == "https" || (local && outbound::is_private(url))))
     }
 }
 
