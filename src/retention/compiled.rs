@@ -1,5 +1,6 @@
 //! Policies that have been checked: what has this type cannot be wrong.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use regex::Regex;
@@ -15,6 +16,17 @@ pub struct Compiled {
     pub(super) rules: Vec<CompiledRule>,
     pub(super) protected: Vec<SafeTags>,
     pub(super) immutable: Vec<SafeTags>,
+}
+
+/// The details of images that rules ask for. A snapshot may leave out all others.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Needs {
+    /// The keys of labels.
+    pub labels: BTreeSet<String>,
+    /// The keys of annotations.
+    pub annotations: BTreeSet<String>,
+    /// Whether platforms are asked for.
+    pub platforms: bool,
 }
 
 /// A rule's names, and its place among all rules.
@@ -126,6 +138,17 @@ impl Compiled {
     /// How far back into the past of tags some rule looks in this repository.
     pub fn history_depth(&self, repo: &RepoName, pressure: bool) -> usize {
         self.rules_for(repo, pressure).map(|rule| rule.keep_history).max().unwrap_or(0)
+    }
+
+    /// The details of images that the rules in force in this repository ask for.
+    pub fn needs(&self, repo: &RepoName, pressure: bool) -> Needs {
+        let mut needs = Needs::default();
+        for rule in self.rules_for(repo, pressure) {
+            needs.labels.extend(rule.selectors.labels.iter().map(|(key, _)| key.clone()));
+            needs.annotations.extend(rule.selectors.annotations.iter().map(|(key, _)| key.clone()));
+            needs.platforms |= rule.selectors.platforms.is_some();
+        }
+        needs
     }
 
     /// The rules' names, in the operator's order.

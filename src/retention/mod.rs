@@ -37,7 +37,7 @@ mod version;
 #[cfg(test)]
 mod tests;
 
-pub use compiled::{Compiled, RuleLabel};
+pub use compiled::{Compiled, Needs, RuleLabel};
 pub use error::{Mistake, Oddity, Place, PolicyError, Warning};
 pub use evaluate::evaluate;
 pub use explain::Explanation;

@@ -152,3 +152,20 @@ fn tags_that_are_attached_to_each_other_stay() {
     let plan = plan(&snapshot, &rules(&[("all", "expire", all)]));
     assert!(plan.steps().is_empty() && plan.manifests.iter().all(|decision| decision.expiry().is_none()));
 }
+
+#[test]
+fn needs_name_the_details_that_rules_in_force_ask_for() {
+    let rules = rules(&[
+        ("keep", "keep", "labels = { team = 'a' }\nplatforms = ['linux/*']"),
+        ("calm", "keep", "when = 'calm'\nannotations = { keep = 'yes' }"),
+        ("elsewhere", "keep", "repositories = ['other']\nlabels = { secret = '*' }"),
+    ]);
+    let compiled = compiled(&rules);
+    let repo = "team/app".parse().expect("name");
+    let calm = compiled.needs(&repo, false);
+    assert_eq!(calm.labels.into_iter().collect::<Vec<_>>(), ["team"]);
+    assert_eq!(calm.annotations.into_iter().collect::<Vec<_>>(), ["keep"]);
+    assert!(calm.platforms);
+    assert!(compiled.needs(&repo, true).annotations.is_empty());
+    assert_eq!(Compiled::default().needs(&repo, false), Needs::default());
+}
