@@ -4,7 +4,7 @@
 //! (`tests/rooms.rs` fails when one does not):
 //!
 //! ```text
-//! clock, file_state, outbound, traces, faults, oci ← retention ← store, metadata ← registry ← jobs ← auth ← http
+//! clock, file_state, outbound, traces, faults, memory, oci ← retention ← store, metadata ← registry ← jobs ← auth ← http
 //!   ← acme ← config ← server ← cli ← main
 //! ```
 //!
@@ -15,6 +15,7 @@
 //! | [`outbound`] | requests to others' servers |
 //! | [`traces`] | what is done as spans, for a collector of traces |
 //! | [`faults`] | what is to go wrong in a store, and when, for tests |
+//! | [`memory`] | the budget of what requests make the process hold |
 //! | [`oci`] | the pure protocol: digests, names, ids, manifests, paths, ranges, error codes |
 //! | [`retention`] | what may expire and what must stay: policies, and the one evaluator of them |
 //! | [`store`] | the bytes: [`store::BlobStore`] and its filesystem and in-memory implementations |
@@ -41,6 +42,7 @@ pub mod faults;
 pub mod file_state;
 pub mod http;
 pub mod jobs;
+pub mod memory;
 pub mod metadata;
 pub mod oci;
 pub mod outbound;

@@ -4,12 +4,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each room may use itself and the rooms before it.
-const ROOMS: [&str; 18] = [
+const ROOMS: [&str; 19] = [
     "clock",
     "file_state",
     "outbound",
     "traces",
     "faults",
+    "memory",
     "oci",
     "retention",
     "store",

@@ -87,6 +87,9 @@ fn within(key: &'static str, count: Count, least: u32, most: u32) -> Result<(), 
     Ok(())
 }
 
+/// One large manifest and one password at a time need this.
+const MIN_MEMORY: Size = Size::mib(16);
+
 /// An empty store with its database takes a quarter of this.
 const LEAST_BUDGET: Size = Size::mib(64);
 
@@ -103,6 +106,11 @@ fn sizes(config: &Config) -> Result<(), Wrong> {
         && budget < LEAST_BUDGET
     {
         return Err(("storage.budget", format!("must be at least {LEAST_BUDGET}, not {budget}")));
+    }
+    if let Some(memory) = config.server.memory
+        && memory < MIN_MEMORY
+    {
+        return Err(("server.memory", format!("must be at least {MIN_MEMORY}, not {memory}")));
     }
     if config.uploads.max_size.0 == 0 {
         return Err(("uploads.max_size", "must be at least 1B".into()));

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::network::Network;
-use super::units::{Count, Listen, PublicUrl, Span};
+use super::units::{Count, Listen, PublicUrl, Size, Span};
+use crate::memory;
 
 /// Which headers the proxies write that are believed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,6 +46,8 @@ pub struct Server {
     pub write_timeout: Span,
     /// The most connections at once.
     pub max_connections: Count,
+    /// The most memory that requests may make the server hold; default: by the machine's memory.
+    pub memory: Option<Size>,
     /// The most requests of a client in a second, or 0.
     pub rate_limit: Count,
 }
@@ -64,7 +67,15 @@ impl Default for Server {
             body_idle_timeout: Span::seconds(60),
             write_timeout: Span::seconds(60),
             max_connections: Count(1024),
+            memory: None,
             rate_limit: Count(0),
         }
+    }
+}
+
+impl Server {
+    /// The memory budget, in bytes: as set, or by the memory of the machine or container.
+    pub fn memory_budget(&self) -> u64 {
+        self.memory.map_or_else(memory::default_budget, |size| size.0)
     }
 }

@@ -19,7 +19,7 @@ use crate::registry::{
 /// What somebody is told who may not.
 const DENIED: &str = "requested access to the resource is denied: no role of this user allows it";
 
-/// When to come back after "too many".
+/// When to come back to a server that has too much to do.
 const RETRY: Duration = Duration::from_secs(5);
 
 /// An answer that says no.
@@ -56,6 +56,12 @@ impl Refusal {
     /// Too many requests came from somewhere.
     pub(super) fn too_often(wait: Duration) -> Self {
         Self::told(ErrorCode::TooManyRequests, too_often(wait))
+    }
+
+    /// The server has too much to do; the same request may succeed later.
+    pub(super) fn overloaded(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, ErrorCode::Unavailable, message)
+            .with(RETRY_AFTER, HeaderValue::from(RETRY.as_secs()))
     }
 
     fn told(code: ErrorCode, (status, header, message): Told) -> Self {
@@ -171,8 +177,8 @@ impl From<Fault> for Refusal {
             Fault::ReadOnly => Self::new(StatusCode::METHOD_NOT_ALLOWED, ErrorCode::Unsupported, message)
                 .with(ALLOW, HeaderValue::from_static("GET, HEAD")),
             Fault::OverQuota(_) => Self::new(StatusCode::FORBIDDEN, ErrorCode::Denied, message),
-            Fault::Busy => Self::new(StatusCode::TOO_MANY_REQUESTS, ErrorCode::TooManyRequests, message)
-                .with(RETRY_AFTER, HeaderValue::from(RETRY.as_secs())),
+            // Not 429, which Docker takes for the end of a push; it retries 5xx.
+            Fault::Busy | Fault::OutOfMemory(_) => Self::overloaded(message),
             Fault::Failed(cause) => {
                 tracing::error!(cause, "a request failed");
                 // The cause may name paths, and is the operator's to read.
@@ -305,6 +311,7 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
+    use crate::memory::OutOfMemory;
     use crate::metadata::{Metered, OverQuota, Scope};
     use crate::oci::{Algorithm, Hasher};
 
@@ -326,7 +333,8 @@ mod tests {
         let quota = OverQuota { scope: Scope::All, of: Metered::Tags, used: 1, wanted: 1, limit: 1 };
         assert_eq!(brief(Fault::OverQuota(quota)).await, (403, "DENIED".into()));
         assert_eq!(brief(Fault::ReadOnly).await, (405, "UNSUPPORTED".into()));
-        assert_eq!(brief(Fault::Busy).await, (429, "TOOMANYREQUESTS".into()));
+        assert_eq!(brief(Fault::Busy).await, (503, "UNAVAILABLE".into()));
+        assert_eq!(brief(Fault::OutOfMemory(OutOfMemory)).await, (503, "UNAVAILABLE".into()));
         let (status, body) = on_the_wire(Fault::Failed("/secret/path".into())).await;
         assert_eq!(status, 500);
         assert!(!body.to_string().contains("secret"));

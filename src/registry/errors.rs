@@ -2,6 +2,7 @@
 
 use thiserror::Error;
 
+use crate::memory::OutOfMemory;
 use crate::metadata::{EdgeKind, MetadataError, OverQuota};
 use crate::oci::{Digest, InvalidManifest, RepoName, Tag};
 use crate::store::StoreError;
@@ -21,6 +22,9 @@ pub enum Fault {
     /// Too many uploads at once.
     #[error("too many uploads are in progress; try again")]
     Busy,
+    /// There is no room in memory.
+    #[error(transparent)]
+    OutOfMemory(#[from] OutOfMemory),
     /// A store failed.
     #[error("{0}")]
     Failed(String),
@@ -231,6 +235,12 @@ macro_rules! faults_from_stores {
     ($($error:ty),*) => {$(
         impl From<StoreError> for $error {
             fn from(error: StoreError) -> Self {
+                Self::Fault(error.into())
+            }
+        }
+
+        impl From<OutOfMemory> for $error {
+            fn from(error: OutOfMemory) -> Self {
                 Self::Fault(error.into())
             }
         }

@@ -58,6 +58,7 @@ pub use stored::Stored;
 pub use trash::Emptied;
 
 use crate::clock::{Clock, Timestamp};
+use crate::memory::MemoryBudget;
 use crate::metadata::{HISTORY_KEPT, MetadataStore, Quota};
 use crate::oci::RepoName;
 use crate::store::{BlobStore, Buffers};
@@ -106,6 +107,8 @@ pub struct Settings {
     pub quotas: Vec<Quota>,
     /// What the registry may take of the disk; `None` for all that is free.
     pub budget: Option<BudgetSettings>,
+    /// The memory that requests share.
+    pub memory: MemoryBudget,
 }
 
 impl Default for Settings {
@@ -130,6 +133,7 @@ impl Default for Settings {
             read_only: false,
             quotas: Vec::new(),
             budget: None,
+            memory: MemoryBudget::default(),
         }
     }
 }
@@ -246,6 +250,11 @@ impl Registry {
     /// From now on: before, a lease may be missing.
     fn told_anew(&self) {
         self.told_since.fetch_max(self.clock.now().0, Ordering::AcqRel);
+    }
+
+    /// The memory that requests share.
+    pub fn memory(&self) -> &MemoryBudget {
+        &self.settings.memory
     }
 
     /// The settings.

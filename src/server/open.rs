@@ -14,6 +14,7 @@ use crate::clock::SystemClock;
 use crate::config::{Budget, Config, Period, QuotaSetting, Sparse, Storage, Untagged};
 use crate::jobs::retention::RetentionSettings;
 use crate::jobs::{CollectorSettings, PolicyBook, Retention, ScrubSettings};
+use crate::memory::MemoryBudget;
 use crate::metadata::sqlite::{self, SqliteMetadata};
 use crate::metadata::{Maintenance, Quota, Totals};
 use crate::registry::{BudgetSettings, BudgetSize, Registry, Settings};
@@ -227,6 +228,7 @@ fn settings(config: &Config) -> Settings {
         audit_file: config.audit.file.clone(),
         read_only: config.storage.read_only,
         budget: config.storage.budget.map(|budget| self::budget(&config.storage, budget)),
+        memory: MemoryBudget::new(config.server.memory_budget()),
         quotas: config.quotas.iter().map(quota).collect(),
     }
 }

@@ -232,6 +232,7 @@ impl Server {
             config.metrics.repositories.get(),
         );
         exposition.register_collector(Box::new(store));
+        exposition.register_collector(Box::new(self.operator.opened.registry.memory().clone()));
         if let Some(tls) = &self.settings.tls {
             exposition.register_collector(Box::new(CertificateMetrics(Arc::clone(tls))));
         }

@@ -12,6 +12,7 @@ use utoipa::openapi::{ContentBuilder, Ref, RefOr, Response as Described};
 use utoipa::{IntoResponses, ToSchema};
 
 use crate::http::challenge::basic;
+use crate::memory::OutOfMemory;
 use crate::metadata::EdgeKind;
 use crate::oci::Digest;
 use crate::registry::{
@@ -86,7 +87,7 @@ impl IntoResponse for Problem {
         if status == StatusCode::UNAUTHORIZED {
             headers.insert(WWW_AUTHENTICATE, basic());
         }
-        if status == StatusCode::TOO_MANY_REQUESTS {
+        if matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
             headers.insert(RETRY_AFTER, RETRY.into());
         }
         response
@@ -98,7 +99,7 @@ impl From<Fault> for Problem {
         let status = match &fault {
             Fault::Full(_) => StatusCode::INSUFFICIENT_STORAGE,
             Fault::ReadOnly | Fault::OverQuota(_) => StatusCode::FORBIDDEN,
-            Fault::Busy => StatusCode::TOO_MANY_REQUESTS,
+            Fault::Busy | Fault::OutOfMemory(_) => StatusCode::SERVICE_UNAVAILABLE,
             Fault::Failed(cause) => {
                 tracing::error!(cause, "a request failed");
                 // The cause may name paths, and is the operator's to read.
@@ -106,6 +107,12 @@ impl From<Fault> for Problem {
             }
         };
         Self::new(status, fault)
+    }
+}
+
+impl From<OutOfMemory> for Problem {
+    fn from(error: OutOfMemory) -> Self {
+        Fault::from(error).into()
     }
 }
 
@@ -194,7 +201,9 @@ impl IntoResponses for Refusals {
             (401, "It is for users: a user and password, or an access token, open it."),
             (403, "It is not for this user."),
             (404, "There is no such thing."),
+            (429, "Too many requests or failed logins of this client."),
             (500, "The registry failed; its log says why."),
+            (503, "The server is short of memory; try again later."),
         ])
     }
 }
@@ -206,7 +215,6 @@ impl IntoResponses for ChangeRefusals {
             (409, "It contradicts what is there."),
             (413, "The body is too large."),
             (415, "The body is no JSON."),
-            (429, "Too much is going on."),
             (507, "The disk is full."),
         ])
     }
