@@ -280,7 +280,7 @@ pub struct Operation {
     pub method: Method,
     pub path: String,
     pub responses: Vec<String>,
-    takes_a_body: bool,
+    pub takes_a_body: bool,
 }
 
 /// Every operation, with examples for what its path has.

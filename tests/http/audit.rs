@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use orlop::auth::{By, NewAccount};
 use orlop::clock::Clock;
-use orlop::http::api::{Audited, Page};
+use orlop::http::api::{Audited, Changes, Page};
+use orlop::metadata::faulty::{Failure, Fault, Faults, Operation};
 use orlop::metadata::{AuditAction, AuditEntry, AuditOutcome, AuditQuery, Role};
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
@@ -179,6 +180,24 @@ async fn changes_through_the_api_are_recorded_with_what_they_are_about() {
             "ann read  /api/v1/accounts denied 403",
         ]
     );
+}
+
+#[tokio::test]
+async fn a_change_is_recorded_as_done_though_its_result_cannot_be_read() {
+    let faults = Faults::new();
+    let server = Server::with(|setup| {
+        setup.changes = Changes::Anyone;
+        setup.metadata_faults = faults.clone();
+    });
+    let server = server.await;
+    let (_, digest) = server.push_image("team/app", "v1", b"layer").await;
+    let before = lines(&server).await.len();
+    faults.next_of(Operation::TagEntry, Fault::Fail(Failure::Io));
+    let put =
+        server.put("/api/v1/repositories/team%2Fapp/tags/v2").json(&json!({ "digest": digest.as_str() }));
+    assert_eq!(status(put).await, 500);
+    assert_eq!(status(server.head("/v2/team/app/manifests/v2")).await, 200);
+    assert_eq!(lines(&server).await[before..], [format!("- tag-point team/app v2 {digest} allowed 500")]);
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@ use orlop::http::listen::{ListenSettings, serve};
 use orlop::http::{AlwaysReady, App, AppState, Health, HttpMetrics, HttpSettings};
 use orlop::jobs::retention::{PolicyBook, RetentionSettings};
 use orlop::jobs::{Collector, CollectorSettings, Retention, Scrub, ScrubSettings};
+use orlop::metadata::faulty::{Faults, Faulty};
 use orlop::metadata::sqlite::{Access, SqliteMetadata};
 use orlop::oci::{Algorithm, Digest, Hasher};
 use orlop::registry::{Registry, Settings};
@@ -53,6 +54,8 @@ pub struct Setup {
     /// Keep the bytes in files instead of in memory.
     pub files: bool,
     pub policies: Policies,
+    /// What goes wrong in the metadata store.
+    pub metadata_faults: Faults,
     /// Those whose word counts, by the server's clock.
     pub identities: Box<dyn FnOnce(Arc<ManualClock>) -> Identities + Send>,
 }
@@ -85,11 +88,13 @@ impl Server {
             health: Arc::new(AlwaysReady),
             files: false,
             policies: Policies::default(),
+            metadata_faults: Faults::new(),
             identities: Box::new(|_| Identities::default()),
         };
         change(&mut setup);
         let (facts, bytes) = (TempDir::new().expect("folder"), MemoryStore::new());
         let metadata = SqliteMetadata::open(facts.path(), Access::ReadWrite).expect("metadata");
+        let metadata = Faulty::new(metadata, setup.metadata_faults);
         let clock = Arc::new(ManualClock::at(Timestamp(1_000_000_000)));
         let store: Arc<dyn BlobStore> = if setup.files {
             let root = facts.path().join("blobs");

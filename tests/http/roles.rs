@@ -8,7 +8,7 @@ use orlop::auth::{
     ProviderSettings, RuleSettings,
 };
 use orlop::clock::{Clock, ManualClock, Timestamp};
-use orlop::metadata::{Role, Scope};
+use orlop::metadata::{AuditOutcome, AuditQuery, Role, Scope};
 use reqwest::header::AUTHORIZATION;
 use reqwest::{Client, Method, RequestBuilder, Response};
 use serde_json::{Value, json};
@@ -613,6 +613,50 @@ async fn a_body_that_comes_late_changes_nothing_for_who_is_out() {
     let (grantee, scope) = ("keeper".parse().expect("a grantee"), "team/".parse().expect("a scope"));
     door.revoke(grantee, scope).await.expect("taken away");
     assert_eq!(end(begun).await, "403");
+}
+
+/// The same for every operation of the API that has a body, and for roles alone.
+#[tokio::test]
+async fn every_change_decides_its_right_when_its_body_has_come() {
+    let house = House::new().await;
+    let server = &house.server;
+    add(server, "late", vec![(Scope::All, Role::Admin)]).await;
+    let mut begun = Vec::new();
+    for operation in operations(server, Some(("late", PASSWORD))).await {
+        if !operation.takes_a_body {
+            continue;
+        }
+        let (needs, query, body) = needs(&operation.id, "team/app");
+        let body = body.expect("a body").to_string();
+        let (start, end) = body.split_at(body.len() - 1);
+        let path = operation.path.replace("/accounts/ann", "/accounts/puller");
+        let (encoded, length) = (base64(&format!("late:{PASSWORD}")), body.len());
+        let head = format!(
+            "{} {path}{query} HTTP/1.1\r\nHost: x\r\nAuthorization: Basic {encoded}\r\n\
+             Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{start}",
+            operation.method
+        );
+        let mut stream = server.connect().await;
+        stream.write_all(head.as_bytes()).await.expect("sent");
+        begun.push((operation.id, needs, stream, end.to_owned()));
+    }
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    server.door.revoke("late".parse().expect("a grantee"), Scope::All).await.expect("revoked");
+    for (id, needs, mut stream, end) in begun {
+        stream.write_all(end.as_bytes()).await.expect("sent");
+        let mut answer = [0; 12];
+        stream.read_exact(&mut answer).await.expect("an answer");
+        let is_for_users = matches!(needs, Needs::User);
+        assert_eq!(&answer[9..] != b"403", is_for_users, "{id}: {}", String::from_utf8_lossy(&answer));
+    }
+    server.registry.flush_audit(false).await.expect("written");
+    let entries = server.registry.metadata().audit(&AuditQuery::default(), 1000).await.expect("read");
+    let theirs: Vec<_> =
+        entries.iter().filter(|entry| entry.audited.user.as_deref() == Some("late")).collect();
+    assert!(theirs.len() > 10, "{}", theirs.len());
+    for entry in theirs.iter().filter(|entry| entry.audited.action.is_change()) {
+        assert_eq!(entry.audited.outcome, AuditOutcome::Denied, "{entry:?}");
+    }
 }
 
 /// A page of another site makes a browser ask with the password that it remembers.

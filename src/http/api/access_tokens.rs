@@ -11,7 +11,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::access::SignedIn;
-use super::extract::{InBody, InPath, InQuery};
+use super::extract::{InPath, InQuery, WithBody};
 use super::problem::{ChangeRefusals, Refusals};
 use super::{Api, Problem, Time};
 use crate::auth::NewAccessToken;
@@ -136,8 +136,7 @@ async fn list(
     responses((status = CREATED, description = "It is good.", body = TokenMade), Refusals, ChangeRefusals)
 )]
 async fn add(
-    SignedIn(asker): SignedIn,
-    InBody(request): InBody<TokenRequest>,
+    WithBody { right: SignedIn(asker), body: request, .. }: WithBody<SignedIn, TokenRequest>,
 ) -> Result<(StatusCode, Json<TokenMade>), Problem> {
     let TokenRequest { account, name, role, scope, seconds } = request;
     let door = asker.is_or_administers(&account)?;
@@ -188,9 +187,9 @@ pub struct RotateRequest {
     responses((status = NO_CONTENT, description = "It is in use."), Refusals, ChangeRefusals)
 )]
 async fn rotate(
-    SignedIn(asker): SignedIn,
-    InBody(RotateRequest { at_once }): InBody<RotateRequest>,
+    WithBody { right: SignedIn(asker), body, .. }: WithBody<SignedIn, RotateRequest>,
 ) -> Result<StatusCode, Problem> {
+    let RotateRequest { at_once } = body;
     let door = Arc::clone(asker.administers(&Scope::All)?);
     let now = asker.by("").now;
     let rotated = tokio::task::spawn_blocking(move || door.tokens().rotate(at_once, now)).await;

@@ -10,7 +10,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::access::SignedIn;
-use super::extract::{InBody, InPath};
+use super::extract::{InPath, WithBody};
 use super::problem::{ChangeRefusals, Refusals};
 use super::{Api, Problem, Time};
 use crate::auth::{AccountError, Directory, NewAccount};
@@ -171,15 +171,16 @@ fn found(directory: &Directory, name: &str) -> Result<Account, Problem> {
     responses((status = CREATED, description = "It is there.", body = AccountMade), Refusals, ChangeRefusals)
 )]
 async fn add(
-    SignedIn(asker): SignedIn,
-    InPath(OfAccount { account: name }): InPath<OfAccount>,
-    InBody(request): InBody<AccountRequest>,
+    WithBody { right, head, body: request, slot }: WithBody<SignedIn, AccountRequest, InPath<OfAccount>>,
 ) -> Result<(StatusCode, Json<AccountMade>), Problem> {
+    let SignedIn(asker) = right;
+    let InPath(OfAccount { account: name }) = head;
     let door = asker.administers(&Scope::All)?;
     let AccountRequest { password, robot, roles } = request;
     let grants = roles.into_iter().map(|RoleThere { role, scope }| (scope, role)).collect();
     let new = NewAccount { name: name.clone(), robot, password, grants };
     let password = door.add_account(new, asker.by(&asker.name())).await?;
+    slot.mark_done();
     let account = found(&door.accounts().now(), &name)?;
     Ok((StatusCode::CREATED, Json(AccountMade { account, password })))
 }
@@ -191,10 +192,10 @@ async fn add(
     responses((status = OK, description = "It is changed.", body = AccountMade), Refusals, ChangeRefusals)
 )]
 async fn update(
-    SignedIn(asker): SignedIn,
-    InPath(OfAccount { account: name }): InPath<OfAccount>,
-    InBody(update): InBody<AccountUpdate>,
+    WithBody { right, head, body: update, slot }: WithBody<SignedIn, AccountUpdate, InPath<OfAccount>>,
 ) -> Result<Json<AccountMade>, Problem> {
+    let SignedIn(asker) = right;
+    let InPath(OfAccount { account: name }) = head;
     let door = match update.disabled {
         Some(_) => asker.administers(&Scope::All)?,
         None => asker.is_or_administers(&name)?,
@@ -203,9 +204,11 @@ async fn update(
     let mut made = None;
     if password.is_some() || new_password {
         made = door.set_password(&name, password).await?;
+        slot.mark_done();
     }
     if let Some(disabled) = disabled {
         door.set_disabled(&name, disabled).await?;
+        slot.mark_done();
     }
     let account = found(&door.accounts().now(), &name)?;
     Ok(Json(AccountMade { account, password: made }))

@@ -5,7 +5,9 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::body::Body;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
+use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::request::Parts;
 use http::{HeaderMap, StatusCode};
@@ -48,40 +50,68 @@ impl<T: DeserializeOwned + Send> FromRequestParts<Arc<Api>> for InQuery<T> {
     }
 }
 
-/// A body of JSON.
-pub(super) struct InBody<T>(pub(super) T);
+/// A request with a body of JSON: the right to make it, what its head names, and the body. There is no other way to a
+/// body, so every change that has one decides its right when the body has come.
+pub(super) struct WithBody<R, T, P = ()> {
+    /// The right. Decided before the body is read, so that only those who have it learn what is wrong with the rest, and
+    /// again afterwards: a body may take its time, and the right may be gone by then.
+    pub(super) right: R,
+    /// What the path or the query names.
+    pub(super) head: P,
+    /// The body.
+    pub(super) body: T,
+    /// Where a handler notes that the change is made, if it does more after that.
+    pub(super) slot: Slot,
+}
 
-impl<T: DeserializeOwned + About> FromRequest<Arc<Api>> for InBody<T> {
+impl<R, T, P> FromRequest<Arc<Api>> for WithBody<R, T, P>
+where
+    R: FromRequestParts<Arc<Api>, Rejection = Problem> + Send,
+    T: DeserializeOwned + About,
+    P: FromRequestParts<Arc<Api>> + Send,
+    Problem: From<P::Rejection>,
+{
     type Rejection = Problem;
 
     async fn from_request(request: Request, api: &Arc<Api>) -> Result<Self, Problem> {
-        if !is_json(request.headers()) {
-            let detail = "the body must be JSON, and its Content-Type must say so";
-            return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
-        }
-        let slot = Slot::of(request.extensions());
-        let (head, body) = request.into_parts();
-        let body = Limited::new(body, MOST_BYTES).collect();
-        let body = match tokio::time::timeout(PATIENCE, body).await {
-            Err(_) => return Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "the body came too slowly")),
-            Ok(Err(error)) if error.is::<LengthLimitError>() => {
-                let detail = format!("a body may have at most {MOST_BYTES} bytes");
-                return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail));
-            }
-            Ok(Err(_)) => return Err(Problem::bad("the body ended before its time")),
-            Ok(Ok(body)) => body.to_bytes(),
-        };
-        api.check_still(&head)?;
-        // serde takes a list for a struct, field by field; nobody means that.
-        if body.trim_ascii_start().first() != Some(&b'{') {
-            return Err(Problem::bad("the body must be a JSON object"));
-        }
-        let mut json = serde_json::Deserializer::from_slice(&body);
-        let value: T = serde_path_to_error::deserialize(&mut json).map_err(Problem::bad)?;
-        slot.fill(value.about());
-        json.end().map_err(Problem::bad)?;
-        Ok(Self(value))
+        let (mut parts, body) = request.into_parts();
+        R::from_request_parts(&mut parts, api).await?;
+        let head = P::from_request_parts(&mut parts, api).await?;
+        let body = read_body(&parts, body).await?;
+        api.check_still(&parts)?;
+        let right = R::from_request_parts(&mut parts, api).await?;
+        let slot = Slot::of(&parts.extensions);
+        let body = parse_body(&body, &slot)?;
+        Ok(Self { right, head, body, slot })
     }
+}
+
+async fn read_body(parts: &Parts, body: Body) -> Result<Bytes, Problem> {
+    if !is_json(&parts.headers) {
+        let detail = "the body must be JSON, and its Content-Type must say so";
+        return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
+    }
+    match tokio::time::timeout(PATIENCE, Limited::new(body, MOST_BYTES).collect()).await {
+        Err(_) => Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "the body came too slowly")),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+            let detail = format!("a body may have at most {MOST_BYTES} bytes");
+            Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail))
+        }
+        Ok(Err(_)) => Err(Problem::bad("the body ended before its time")),
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+    }
+}
+
+fn parse_body<T: DeserializeOwned + About>(body: &[u8], slot: &Slot) -> Result<T, Problem> {
+    // serde takes a list for a struct, field by field; nobody means that.
+    if body.trim_ascii_start().first() != Some(&b'{') {
+        return Err(Problem::bad("the body must be a JSON object"));
+    }
+    let mut json = serde_json::Deserializer::from_slice(body);
+    let value: T = serde_path_to_error::deserialize(&mut json).map_err(Problem::bad)?;
+    slot.fill(value.about());
+    json.end().map_err(Problem::bad)?;
+    Ok(value)
 }
 
 fn is_json(headers: &HeaderMap) -> bool {
@@ -123,6 +153,7 @@ pub(super) struct OfTag {
         value_type = String, max_length = 255, example = "library/app",
         pattern = r"^[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*$"
     )]
+    #[allow(dead_code, reason = "what was decided for the repository has its name")]
     pub(super) name: RepoName,
     /// The tag.
     #[serde(deserialize_with = "parsed")]

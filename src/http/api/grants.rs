@@ -10,7 +10,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::access::SignedIn;
-use super::extract::{InBody, InQuery};
+use super::extract::{InQuery, WithBody};
 use super::problem::{ChangeRefusals, Refusals};
 use super::{Api, Problem, Time};
 use crate::metadata::{GrantRecord, Grantee, Role, Scope};
@@ -118,8 +118,7 @@ async fn list(SignedIn(asker): SignedIn) -> Result<Json<Vec<Grant>>, Problem> {
     responses((status = NO_CONTENT, description = "It counts."), Refusals, ChangeRefusals)
 )]
 async fn put(
-    SignedIn(asker): SignedIn,
-    InBody(request): InBody<GrantRequest>,
+    WithBody { right: SignedIn(asker), body: request, .. }: WithBody<SignedIn, GrantRequest>,
 ) -> Result<StatusCode, Problem> {
     let GrantRequest { grantee, scope, role } = request;
     // To open something to everybody for more than pulls is the operator's to decide.

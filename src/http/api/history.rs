@@ -9,7 +9,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::access::{Changer, Pushes, Reader};
-use super::extract::{InBody, InPath, InQuery, OfRepository, OfTag};
+use super::extract::{InPath, InQuery, OfRepository, OfTag, WithBody};
 use super::problem::{ChangeRefusals, Refusals};
 use super::{Api, Page, PageParameters, Problem, Time};
 use crate::metadata;
@@ -161,10 +161,13 @@ async fn of_repository(
     responses((status = OK, description = "Where it points now.", body = RolledBack), Refusals, ChangeRefusals)
 )]
 async fn rollback(
-    may: Changer<Pushes>,
-    InPath(OfTag { tag, .. }): InPath<OfTag>,
-    InBody(request): InBody<RollbackRequest>,
+    WithBody { right: may, head, body: request, .. }: WithBody<
+        Changer<Pushes>,
+        RollbackRequest,
+        InPath<OfTag>,
+    >,
 ) -> Result<Json<RolledBack>, Problem> {
+    let InPath(OfTag { tag, .. }) = head;
     let to = request.to.as_deref().map(str::parse).transpose();
     let to = to.map_err(|error| Problem::bad(format_args!("to: {error}")))?;
     let back = may.repository.rollback(&tag, to.as_ref()).await?;

@@ -10,7 +10,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::access::{Guest, Overseer, Superior};
-use super::extract::{InBody, InPath, InQuery};
+use super::extract::{InPath, InQuery, WithBody};
 use super::page::RecentParameters;
 use super::problem::{ChangeRefusals, Refusals};
 use super::{Api, Page, Problem, Time};
@@ -182,10 +182,9 @@ async fn list(overseer: Overseer) -> Json<PolicyList> {
     responses((status = OK, description = "It is in force.", body = Checked), Refusals, ChangeRefusals)
 )]
 async fn put(
-    may: Superior,
-    InPath(OfPolicy { name }): InPath<OfPolicy>,
-    InBody(mut policy): InBody<Policy>,
+    WithBody { right: may, head, body: mut policy, .. }: WithBody<Superior, Policy, InPath<OfPolicy>>,
 ) -> Result<Json<Checked>, Problem> {
+    let InPath(OfPolicy { name }) = head;
     if name.len() > 128 {
         return Err(Problem::bad("name: may have at most 128 letters"));
     }
@@ -235,7 +234,9 @@ async fn history(
     request_body = Object,
     responses((status = OK, description = "What it came to.", body = Checked), Refusals, ChangeRefusals)
 )]
-async fn check(overseer: Overseer, InBody(policy): InBody<Policy>) -> Result<Json<Checked>, Problem> {
+async fn check(
+    WithBody { right: overseer, body: policy, .. }: WithBody<Overseer, Policy>,
+) -> Result<Json<Checked>, Problem> {
     match overseer.retention().check(&policy).await {
         Ok(warnings) => Ok(Json(Checked { mistake: None, warnings })),
         Err(PolicyChangeError::Fault(fault)) => Err(fault.into()),
@@ -263,10 +264,13 @@ async fn presets(_: Guest) -> Json<Vec<PresetEntry>> {
     responses((status = OK, description = "The policies.", body = ImportedPolicies), Refusals, ChangeRefusals)
 )]
 async fn import(
-    _: Guest,
-    InQuery(parameters): InQuery<ImportParameters>,
-    InBody(body): InBody<serde_json::Map<String, serde_json::Value>>,
+    WithBody { head, body, .. }: WithBody<
+        Guest,
+        serde_json::Map<String, serde_json::Value>,
+        InQuery<ImportParameters>,
+    >,
 ) -> Result<Json<ImportedPolicies>, Problem> {
+    let InQuery(parameters) = head;
     let json = serde_json::Value::Object(body).to_string();
     imported(&json, &parameters).map(Json).map_err(Problem::bad)
 }

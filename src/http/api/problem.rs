@@ -1,6 +1,7 @@
 //! What each error is on this wire: problem details, as RFC 9457 has them. Nowhere else.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::fmt;
 
 use axum::response::{IntoResponse, Response};
@@ -91,6 +92,13 @@ impl IntoResponse for Problem {
             headers.insert(RETRY_AFTER, RETRY.into());
         }
         response
+    }
+}
+
+/// For heads that name nothing.
+impl From<Infallible> for Problem {
+    fn from(never: Infallible) -> Self {
+        match never {}
     }
 }
 

@@ -11,7 +11,7 @@ use utoipa_axum::routes;
 use uuid::Uuid;
 
 use super::access::{Asker, Overseer, Superior};
-use super::extract::{InBody, InQuery};
+use super::extract::{InQuery, WithBody};
 use super::page::{RecentParameters, items};
 use super::problem::{ChangeRefusals, Refusals};
 use super::{Api, Page, Problem, Time};
@@ -266,7 +266,9 @@ fn item(plan: &PlanReport, repo: &RepoName, row: &Row) -> PlanItem {
     request_body = ApplyRequest,
     responses((status = OK, description = "What was done.", body = Applied), Refusals, ChangeRefusals)
 )]
-async fn apply(may: Superior, InBody(request): InBody<ApplyRequest>) -> Result<Json<Applied>, Problem> {
+async fn apply(
+    WithBody { right: may, body: request, .. }: WithBody<Superior, ApplyRequest>,
+) -> Result<Json<Applied>, Problem> {
     let repo = repository(request.repository.as_deref())?;
     if repo.is_some() && request.plan.is_some() {
         return Err(Problem::bad(

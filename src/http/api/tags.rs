@@ -10,7 +10,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::access::{Changer, Deletes, Pushes, Reader};
-use super::extract::{InBody, InPath, InQuery, OfRepository, OfTag};
+use super::extract::{InPath, InQuery, OfRepository, OfTag, WithBody};
 use super::page::page;
 use super::problem::{ChangeRefusals, Refusals};
 use super::{Api, ListParameters, Page, Problem, Time};
@@ -121,14 +121,14 @@ async fn told(reader: &Reader, tag: &oci::Tag) -> Result<Json<Tag>, Problem> {
     responses((status = OK, description = "The tag as it is now.", body = Tag), Refusals, ChangeRefusals)
 )]
 async fn put(
-    may: Changer<Pushes>,
-    InPath(OfTag { name, tag }): InPath<OfTag>,
-    InBody(target): InBody<TagTarget>,
+    WithBody { right: may, head, body: target, slot }: WithBody<Changer<Pushes>, TagTarget, InPath<OfTag>>,
 ) -> Result<Json<Tag>, Problem> {
+    let InPath(OfTag { tag, .. }) = head;
     let digest: Digest =
         target.digest.parse().map_err(|error| Problem::bad(format_args!("digest: {error}")))?;
     may.repository.point_tag(tag.clone(), &digest).await?;
-    told(&may.asker.reader(name)?, &tag).await
+    slot.mark_done();
+    told(&may.into_reader(), &tag).await
 }
 
 /// Removes a tag alone; its manifest stays for as long as the settings say.

@@ -11,7 +11,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::access::{Asker, Author, Superior, View};
-use super::extract::{InBody, InQuery};
+use super::extract::{InQuery, WithBody};
 use super::page::{cursor, items};
 use super::problem::{ChangeRefusals, Refusals};
 use super::removed::{Cursor, Removed, removed};
@@ -129,8 +129,7 @@ async fn list(
     responses((status = OK, description = "What came back.", body = Restored), Refusals, ChangeRefusals)
 )]
 async fn restore(
-    Author(asker): Author,
-    InBody(request): InBody<RestoreRequest>,
+    WithBody { right: Author(asker), body: request, .. }: WithBody<Author, RestoreRequest>,
 ) -> Result<Json<Restored>, Problem> {
     let name: RepoName = read("repository", &request.repository)?;
     let repository = asker.changer(name, Action::Administer)?;
@@ -159,7 +158,9 @@ async fn restore(
     request_body = EmptyRequest,
     responses((status = OK, description = "What was given up.", body = Emptied), Refusals, ChangeRefusals)
 )]
-async fn empty(may: Superior, InBody(request): InBody<EmptyRequest>) -> Result<Json<Emptied>, Problem> {
+async fn empty(
+    WithBody { right: may, body: request, .. }: WithBody<Superior, EmptyRequest>,
+) -> Result<Json<Emptied>, Problem> {
     let repository = request.repository.as_deref().map(|name| read("repository", name)).transpose()?;
     let emptied = may.empty_trash(repository.as_ref()).await?;
     Ok(Json(Emptied { manifests: emptied.manifests, collected_from: emptied.collected_from.into() }))

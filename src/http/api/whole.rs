@@ -10,7 +10,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::access::{Administers, Changer, Reader};
-use super::extract::{InBody, OfRepository};
+use super::extract::{OfRepository, WithBody};
 use super::problem::{ChangeRefusals, Refusals};
 use super::{Api, ChangeKind, Problem};
 use crate::auth::Action;
@@ -113,8 +113,7 @@ async fn delete(may: Changer<Administers>) -> Result<(StatusCode, Json<Work>), P
     )
 )]
 async fn restore(
-    may: Changer<Administers>,
-    InBody(request): InBody<UndeleteRequest>,
+    WithBody { right: may, body: request, .. }: WithBody<Changer<Administers>, UndeleteRequest>,
 ) -> Result<(StatusCode, Json<Work>), Problem> {
     Ok(begun(may.repository.restore(request.removal).await?))
 }
@@ -126,8 +125,7 @@ async fn restore(
     responses((status = NO_CONTENT, description = "It has the new name."), Refusals, ChangeRefusals)
 )]
 async fn rename(
-    may: Changer<Administers>,
-    InBody(request): InBody<RenameRequest>,
+    WithBody { right: may, body: request, .. }: WithBody<Changer<Administers>, RenameRequest>,
 ) -> Result<StatusCode, Problem> {
     let to: RepoName = request.to.parse().map_err(|error| Problem::bad(format_args!("to: {error}")))?;
     may.asker.changer(to.clone(), Action::Administer)?;

@@ -1,6 +1,7 @@
 //! What requests to the API do, and to what.
 
 use std::borrow::Cow;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use axum::extract::{FromRequestParts, MatchedPath, RawPathParams, Request, State};
@@ -34,9 +35,15 @@ pub(in crate::http) trait About {
     }
 }
 
-/// Where whoever reads a body leaves what it names.
+/// Where a handler leaves what the audit log needs to know besides the request's head and the response's status.
 #[derive(Clone, Default)]
-pub(in crate::http) struct Slot(Arc<OnceLock<Named>>);
+pub(in crate::http) struct Slot(Arc<Notes>);
+
+#[derive(Default)]
+struct Notes {
+    named: OnceLock<Named>,
+    is_done: AtomicBool,
+}
 
 impl Slot {
     /// The slot of a request, if it has one.
@@ -45,8 +52,13 @@ impl Slot {
     }
 
     /// Leaves what a body names.
-    pub(in crate::http) fn fill(self, named: Named) {
-        let _ = self.0.set(named);
+    pub(in crate::http) fn fill(&self, named: Named) {
+        let _ = self.0.named.set(named);
+    }
+
+    /// Notes that the change is made: from now on nothing that fails, such as reading the result, undoes it.
+    pub(in crate::http) fn mark_done(&self) {
+        self.0.is_done.store(true, Ordering::Relaxed);
     }
 }
 
@@ -69,10 +81,14 @@ pub(in crate::http) async fn record(
     let is_change = what.action.is_change();
     let mut pending = Pending::of(&registry, peer, &caller, what);
     let response = next.run(Request::from_parts(parts, body)).await;
-    if let Some(Named { scope, subject }) = slot.0.get() {
+    if let Some(Named { scope, subject }) = slot.0.named.get() {
         pending.about(scope.clone(), subject.as_deref());
     }
-    pending.end(response.status());
+    if slot.0.is_done.load(Ordering::Relaxed) {
+        pending.end_done(response.status());
+    } else {
+        pending.end(response.status());
+    }
     if is_change
         && peer == Peer::Unix
         && let Err(error) = registry.flush_audit(false).await

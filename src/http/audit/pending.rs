@@ -96,6 +96,12 @@ impl Pending {
         };
         self.audited.status = Some(status.as_u16());
     }
+
+    /// It was done, whatever the response says of what came after it.
+    pub(in crate::http) fn end_done(mut self, status: StatusCode) {
+        self.audited.outcome = AuditOutcome::Allowed;
+        self.audited.status = Some(status.as_u16());
+    }
 }
 
 impl Drop for Pending {

@@ -221,6 +221,13 @@ pub(in crate::http::api) struct Changer<D> {
     does: PhantomData<D>,
 }
 
+impl<D> Changer<D> {
+    /// What may be changed may be read: what came of a change is shown to whoever made it.
+    pub(in crate::http::api) fn into_reader(self) -> Reader {
+        Reader::new(self.asker.api, self.repository.name().clone())
+    }
+}
+
 impl<D: Does> FromRequestParts<Arc<Api>> for Changer<D> {
     type Rejection = Problem;
 
