@@ -1,4 +1,4 @@
-//! Blobs: reading all or a part of one, and deleting it.
+//! Blobs: reading all or parts of one, and deleting it.
 
 use std::ops::Range;
 
@@ -7,6 +7,7 @@ use http::{HeaderValue, StatusCode};
 
 use super::call::{Answered, Call};
 use super::conditions::{self, OnRead};
+use super::multipart::Multipart;
 use super::payload::Payload;
 use super::reply::{CONTENT_DIGEST, Reply, digest_values, value};
 use super::status::Refusal;
@@ -27,6 +28,17 @@ pub(super) async fn get(call: &Call<'_>, name: RepoName, digest: &Digest) -> Ans
         return Ok(described(StatusCode::NOT_MODIFIED, digest));
     }
     let (reply, bytes) = match conditions::range(call.headers(), digest, blob.size) {
+        ByteRange::Parts(ranges) => {
+            let parts = Multipart::new(ranges, blob.size);
+            let reply = described(StatusCode::PARTIAL_CONTENT, digest)
+                .with(CONTENT_TYPE, value(parts.content_type()))
+                .with(CONTENT_LENGTH, HeaderValue::from(parts.len()));
+            return if call.is_head() {
+                Ok(reply)
+            } else {
+                Ok(reply.body(parts.payload(&repository, &blob).await?))
+            };
+        }
         ByteRange::Full => (described(StatusCode::OK, digest), 0..blob.size),
         ByteRange::Part(part) => {
             let range = value(format!("bytes {}-{}/{}", part.start, part.end - 1, blob.size));

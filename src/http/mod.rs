@@ -25,6 +25,7 @@ mod guards;
 pub mod listen;
 mod manifests;
 mod metrics;
+mod multipart;
 mod operations;
 mod pages;
 mod payload;

@@ -5,13 +5,19 @@ use std::str::FromStr;
 
 use thiserror::Error;
 
+/// The most ranges that one request may ask for. Clients that pull only parts of a layer ask for this many at most.
+const MAX_RANGES: usize = 1024;
+
 /// What a `Range` header asks for, of a content of known size (RFC 9110, 14.1.2 and 14.2).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ByteRange {
-    /// Everything. Also the answer to a header that may be ignored: another unit, several ranges, garbage.
+    /// Everything. Also the answer to a header that may be ignored: another unit, garbage, too many ranges, or ranges
+    /// that together have more bytes than the content.
     Full,
     /// These bytes, at least one.
     Part(Range<u64>),
+    /// Several parts, in the order of the request, that neither touch nor overlap.
+    Parts(Vec<Range<u64>>),
     /// Bytes that the content does not have.
     Unsatisfiable,
 }
@@ -23,34 +29,68 @@ impl ByteRange {
         if size == 0 {
             return Self::Full;
         }
-        let Some((first, last)) = single_range(header) else {
+        let Some(ranges) = satisfiable_ranges(header, size) else {
             return Self::Full;
         };
-        match (number(first), number(last)) {
-            (Some(first), Some(last)) => Self::between(first, last.min(size - 1)),
-            (Some(first), None) if last.is_empty() => Self::between(first, size - 1),
-            (None, Some(suffix)) if first.is_empty() => Self::between(size - suffix.min(size), size - 1),
-            _ => Self::Full,
+        let wanted = ranges.iter().fold(0u64, |sum, range| sum.saturating_add(range.end - range.start));
+        if ranges.len() > 1 && wanted > size {
+            return Self::Full;
         }
-    }
-
-    /// A range that ends before it begins is invalid: RFC 9110 leaves it to the server, and the conformance
-    /// suite wants it refused.
-    fn between(first: u64, last: u64) -> Self {
-        if first > last { Self::Unsatisfiable } else { Self::Part(first..last + 1) }
+        let mut parts = merge(ranges);
+        match parts.len() {
+            0 => Self::Unsatisfiable,
+            1 => Self::Part(parts.remove(0)),
+            _ => Self::Parts(parts),
+        }
     }
 }
 
-/// The two sides of the dash of the only range in `bytes=…`.
-fn single_range(header: &str) -> Option<(&str, &str)> {
+/// The ranges in `bytes=…` that a content of `size` bytes has a part of. `None` if the header is to be ignored.
+fn satisfiable_ranges(header: &str, size: u64) -> Option<Vec<Range<u64>>> {
     let (unit, ranges) = header.trim().split_once('=')?;
     if !unit.eq_ignore_ascii_case("bytes") {
         return None;
     }
     // A list may have empty elements (RFC 9110, 5.6.1.2).
-    let mut ranges = ranges.split(',').map(str::trim).filter(|range| !range.is_empty());
-    let only = ranges.next()?;
-    if ranges.next().is_some() { None } else { only.split_once('-') }
+    let ranges = ranges.split(',').map(str::trim).filter(|range| !range.is_empty());
+    let (mut found, mut count) = (Vec::new(), 0);
+    for range in ranges {
+        count += 1;
+        if count > MAX_RANGES {
+            return None;
+        }
+        let (first, last) = range.split_once('-')?;
+        let (first, last) = match (number(first), number(last)) {
+            (Some(first), Some(last)) => (first, last.min(size - 1)),
+            (Some(first), None) if last.is_empty() => (first, size - 1),
+            (None, Some(suffix)) if first.is_empty() => (size - suffix.min(size), size - 1),
+            _ => return None,
+        };
+        // A range that ends before it begins is invalid: RFC 9110 leaves it to the server, and the conformance suite
+        // wants it refused.
+        if first <= last {
+            found.push(first..last + 1);
+        }
+    }
+    (count > 0).then_some(found)
+}
+
+/// The ranges with those merged that touch or overlap (RFC 9110, 15.3.7.2), each where the first of its ranges was.
+fn merge(ranges: Vec<Range<u64>>) -> Vec<Range<u64>> {
+    let mut sorted: Vec<(usize, Range<u64>)> = ranges.into_iter().enumerate().collect();
+    sorted.sort_by_key(|(_, range)| range.start);
+    let mut merged: Vec<(usize, Range<u64>)> = Vec::new();
+    for (position, range) in sorted {
+        match merged.last_mut() {
+            Some((before, last)) if range.start <= last.end => {
+                *before = position.min(*before);
+                last.end = range.end.max(last.end);
+            }
+            _ => merged.push((position, range)),
+        }
+    }
+    merged.sort_by_key(|(position, _)| *position);
+    merged.into_iter().map(|(_, range)| range).collect()
 }
 
 /// A run of digits. One too large for any content is as good as the largest.
@@ -142,13 +182,43 @@ mod tests {
             "bytes=-",
             "bytes=a-b",
             "bytes=1",
-            "bytes=0-1,3-4",
+            "bytes=0-1,a",
+            "bytes=0-1,5",
             "lines=0-1",
             "bytes=+1-2",
         ] {
             assert_eq!(ByteRange::parse(header, 2048), ByteRange::Full, "{header}");
         }
         assert_eq!(ByteRange::parse("bytes=0-", 0), ByteRange::Full);
+    }
+
+    #[test]
+    fn several_ranges_are_parts_in_the_order_of_the_request() {
+        let parse = |header: &str| ByteRange::parse(header, 27);
+        assert_eq!(parse("bytes=0-3,10-13"), ByteRange::Parts(vec![0..4, 10..14]));
+        assert_eq!(parse("bytes=10-13, 0-3 ,-2"), ByteRange::Parts(vec![10..14, 0..4, 25..27]));
+        // Those that touch or overlap are one.
+        assert_eq!(parse("bytes=0-3,4-7"), ByteRange::Part(0..8));
+        assert_eq!(parse("bytes=20-,4-7,0-5"), ByteRange::Parts(vec![20..27, 0..8]));
+        assert_eq!(parse("bytes=0-3,8-9,2-8"), ByteRange::Part(0..10));
+        // What the content does not have is left out.
+        assert_eq!(parse("bytes=0-3,27-30"), ByteRange::Part(0..4));
+        assert_eq!(parse("bytes=0-3,8-10,9-5"), ByteRange::Parts(vec![0..4, 8..11]));
+        assert_eq!(parse("bytes=27-,40-50"), ByteRange::Unsatisfiable);
+    }
+
+    #[test]
+    fn too_many_ranges_or_bytes_are_answered_by_all() {
+        let list = |count: u64| {
+            let ranges: Vec<_> = (0..count).map(|number| format!("{0}-{0}", number * 2)).collect();
+            format!("bytes={}", ranges.join(","))
+        };
+        assert!(
+            matches!(ByteRange::parse(&list(1024), 4096), ByteRange::Parts(parts) if parts.len() == 1024)
+        );
+        assert_eq!(ByteRange::parse(&list(1025), 4096), ByteRange::Full);
+        assert_eq!(ByteRange::parse("bytes=0-,0-,0-", 10), ByteRange::Full);
+        assert_eq!(ByteRange::parse("bytes=0-5,4-9", 10), ByteRange::Full);
     }
 
     #[test]
@@ -185,6 +255,36 @@ mod tests {
             if let ByteRange::Part(range) = ByteRange::parse(&header, size) {
                 prop_assert!(range.start < range.end && range.end <= size);
             }
+        }
+
+        #[test]
+        fn parts_have_the_bytes_that_are_asked_for_and_each_once(
+            ranges in proptest::collection::vec((0u64..80, 0u64..20), 1..12),
+            size in 1u64..64,
+        ) {
+            let text = ranges.iter().map(|(first, more)| format!("{first}-{}", first + more));
+            let header = format!("bytes={}", text.collect::<Vec<_>>().join(","));
+            let parts = match ByteRange::parse(&header, size) {
+                ByteRange::Full => {
+                    let wanted: u64 = ranges.iter().map(|(first, more)| (first + more + 1).min(size).saturating_sub(*first)).sum();
+                    prop_assert!(wanted > size);
+                    return Ok(());
+                }
+                ByteRange::Part(part) => vec![part],
+                ByteRange::Parts(parts) => {
+                    prop_assert!(parts.len() > 1);
+                    parts
+                }
+                ByteRange::Unsatisfiable => Vec::new(),
+            };
+            for byte in 0..size {
+                let wanted = ranges.iter().any(|(first, more)| (*first..=first + more).contains(&byte));
+                let sent = parts.iter().filter(|part| part.contains(&byte)).count();
+                prop_assert_eq!(sent, usize::from(wanted));
+            }
+            prop_assert!(parts.iter().all(|part| part.start < part.end && part.end <= size));
+            let touch = |one: &Range<u64>, other: &Range<u64>| one.end == other.start;
+            prop_assert!(!parts.iter().any(|one| parts.iter().any(|other| touch(one, other))));
         }
 
         #[test]

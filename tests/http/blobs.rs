@@ -57,10 +57,51 @@ async fn parts_of_a_blob() {
         assert_eq!(response.status(), 416, "{range}");
         assert_eq!(text(response.headers(), "content-range"), "bytes */10");
     }
-    for range in ["lines=1-2", "bytes=a-b", "bytes=0-1,3-4", "nonsense"] {
+    for range in ["lines=1-2", "bytes=a-b", "bytes=0-1,a", "bytes=0-,0-", "nonsense"] {
         let response = server.get(&path).header("range", range).send().await.expect("answer");
         assert_eq!(response.status(), 200, "{range}");
     }
+}
+
+#[tokio::test]
+async fn several_parts_of_a_blob_are_one_answer() {
+    let server = Server::start().await;
+    let blob: Vec<u8> = (0..600_000u32).map(|number| (number % 251) as u8).collect();
+    let path = format!("/v2/a/blobs/{}", server.push("a", &blob).await);
+    let ranges = [5..9usize, 0..2, 100_000..500_000, 599_990..600_000];
+    let header = "bytes=5-8,0-1,100000-300000,300001-499999,-10";
+    for request in [server.get(&path), server.head(&path)] {
+        let response = request.header("range", header).send().await.expect("answer");
+        assert_eq!(response.status(), 206);
+        let len: usize = text(response.headers(), "content-length").parse().expect("a number");
+        let media_type = text(response.headers(), "content-type").to_owned();
+        let boundary =
+            media_type.strip_prefix("multipart/byteranges; boundary=").expect("a boundary").to_owned();
+        let body = response.bytes().await.expect("whole");
+        if body.is_empty() {
+            continue;
+        }
+        assert_eq!(body.len(), len);
+        let mut expected = Vec::new();
+        for (at, range) in ranges.iter().enumerate() {
+            let line_end = if at == 0 { "" } else { "\r\n" };
+            let (first, last) = (range.start, range.end - 1);
+            expected.extend_from_slice(
+                format!(
+                    "{line_end}--{boundary}\r\nContent-Type: application/octet-stream\r\n\
+                     Content-Range: bytes {first}-{last}/600000\r\n\r\n"
+                )
+                .as_bytes(),
+            );
+            expected.extend_from_slice(&blob[range.clone()]);
+        }
+        expected.extend_from_slice(format!("\r\n--{boundary}--\r\n").as_bytes());
+        assert!(body == expected, "the parts in the order of the request");
+    }
+    let response = server.get(&path).header("range", "bytes=0-3,4-7").send().await.expect("answer");
+    assert_eq!(text(response.headers(), "content-range"), "bytes 0-7/600000", "what touches is one part");
+    let response = server.get(&path).header("range", "bytes=600000-,700000-").send().await.expect("answer");
+    assert_eq!(response.status(), 416);
 }
 
 #[tokio::test]
