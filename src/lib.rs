@@ -4,7 +4,8 @@
 //! (`tests/rooms.rs` fails when one does not):
 //!
 //! ```text
-//! clock, file_state, outbound, traces, faults, memory, oci ← retention ← store, metadata ← registry ← jobs ← auth ← http
+//! clock, file_state, text_file, outbound, traces, faults, memory, oci ← retention ← store, metadata ← registry ← jobs
+//!   ← auth ← http
 //!   ← acme ← config ← server ← cli ← main
 //! ```
 //!
@@ -12,6 +13,7 @@
 //! | --- | --- |
 //! | [`clock`] | time, passed in |
 //! | [`file_state`] | whether a file is what it was, for those that read one again |
+//! | [`text_file`] | text files that people write |
 //! | [`outbound`] | requests to others' servers |
 //! | [`traces`] | what is done as spans, for a collector of traces |
 //! | [`faults`] | what is to go wrong in a store, and when, for tests |
@@ -50,4 +52,5 @@ pub mod registry;
 pub mod retention;
 pub mod server;
 pub mod store;
+pub mod text_file;
 pub mod traces;

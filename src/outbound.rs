@@ -14,6 +14,8 @@ use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 use thiserror::Error;
 
+use crate::text_file;
+
 /// How long others may take to answer.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -50,8 +52,8 @@ pub fn tls(authorities: Option<&Path>) -> io::Result<ClientConfig> {
     }
     if let Some(path) = authorities {
         let named = |reason: String| io::Error::other(format!("{}: {reason}", path.display()));
-        let certificates =
-            CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+        let pem = text_file::read_bytes(path).map_err(|error| named(error.to_string()))?;
+        let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
         let certificates = certificates.map_err(|error| named(error.to_string()))?;
         if certificates.is_empty() {
             return Err(named("holds no certificates in PEM".to_owned()));

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 const ROOMS: [&str; 19] = [
     "clock",
     "file_state",
+    "text_file",
     "outbound",
     "traces",
     "faults",

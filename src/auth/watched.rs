@@ -1,6 +1,5 @@
 //! A file of users that is read again when it changes.
 
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,6 +8,7 @@ use std::time::Duration;
 use super::htpasswd::Users;
 use crate::clock::Clock;
 use crate::file_state::FileState;
+use crate::text_file;
 
 /// How often the file is looked at, when somebody comes.
 const EVERY: Duration = Duration::from_secs(1);
@@ -60,7 +60,7 @@ impl WatchedUsers {
 }
 
 fn read(path: &Path) -> io::Result<Users> {
-    let (users, left_out) = Users::parse(&fs::read_to_string(path)?);
+    let (users, left_out) = Users::parse(&text_file::read(path)?);
     for why in left_out {
         tracing::warn!(path = %path.display(), "no user: {why}");
     }
@@ -70,8 +70,23 @@ fn read(path: &Path) -> io::Result<Users> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::clock::{ManualClock, Timestamp};
+
+    #[test]
+    fn a_byte_order_mark_costs_no_user() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("users");
+        let hash = bcrypt::hash("x", 4).expect("hashed");
+        fs::write(&path, format!("\u{feff}ann:{hash}\r\nbob:{hash}\r\n")).expect("written");
+        let watched = WatchedUsers::open(&path, Arc::new(ManualClock::at(Timestamp(0)))).expect("opened");
+        let users = watched.current();
+        assert!(users.hash("ann").is_some() && users.hash("bob").is_some());
+        fs::write(&path, "\u{feff}").expect("written");
+        assert_eq!(read(&path).expect("read").len(), 0);
+    }
 
     #[test]
     fn a_file_is_read_again_when_it_changes_and_kept_when_it_goes() {

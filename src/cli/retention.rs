@@ -17,6 +17,7 @@ use crate::http::api::{
 };
 use crate::retention::{PRESETS, Policies, Policy};
 use crate::server::admin::{ApiClient, path};
+use crate::text_file;
 
 pub(super) fn run(config: &Config, command: RetentionCommand) -> Result<ExitCode, Failure> {
     match command {
@@ -200,7 +201,7 @@ fn check(file: &Path) -> Result<ExitCode, Failure> {
 /// The policies of a file: by themselves, or in a configuration's `[retention]`.
 fn read(file: &Path) -> Result<Policies, Failure> {
     let wrong = |error: &dyn std::fmt::Display| Failure::Other(format!("{}: {error}", file.display()));
-    let text = std::fs::read_to_string(file).map_err(|error| wrong(&error))?;
+    let text = text_file::read(file).map_err(|error| wrong(&error))?;
     let table: toml::Table = text.parse().map_err(|error: toml::de::Error| wrong(&error))?;
     if let Some(section) = table.get("retention") {
         let section: crate::config::Retention = section.clone().try_into().map_err(|error| wrong(&error))?;
@@ -223,7 +224,7 @@ fn presets(name: Option<&str>) -> Result<ExitCode, Failure> {
 
 fn import(file: &Path, parameters: &ImportParameters, output: &Output) -> Result<ExitCode, Failure> {
     let wrong = |error: String| Failure::Other(format!("{}: {error}", file.display()));
-    let json = std::fs::read_to_string(file).map_err(|error| wrong(error.to_string()))?;
+    let json = text_file::read(file).map_err(|error| wrong(error.to_string()))?;
     let found = imported(&json, parameters).map_err(wrong)?;
     if output.json {
         print_json(&found);

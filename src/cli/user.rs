@@ -14,6 +14,7 @@ use crate::http::api::{Account, AccountMade, AccountRequest, AccountUpdate, Role
 use crate::metadata::AccountKind;
 use crate::metadata::May;
 use crate::server::admin::path;
+use crate::text_file;
 
 pub(super) fn run(config: &Config, command: UserCommand) -> Result<ExitCode, Failure> {
     match command {
@@ -50,7 +51,7 @@ fn password(wanted: bool) -> Result<Option<String>, Failure> {
     let mut line = String::new();
     let read = io::stdin().lock().read_line(&mut line);
     read.map_err(|error| Failure::Other(format!("standard input: {error}")))?;
-    let password = line.trim_end_matches(['\r', '\n']).to_owned();
+    let password = text_file::without_mark(line.trim_end_matches(['\r', '\n'])).to_owned();
     if password.is_empty() {
         return Err(Failure::Usage("there is no password on standard input".into()));
     }

@@ -1,6 +1,5 @@
 //! The server's certificate: from files, or from an authority.
 
-use std::fs;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -17,6 +16,7 @@ use crate::clock::SystemClock;
 use crate::config::{self, Config};
 use crate::http::listen::{Challenges, Tls, TlsFiles};
 use crate::outbound;
+use crate::text_file;
 
 /// What TLS is spoken by.
 #[derive(Debug, Default)]
@@ -87,7 +87,7 @@ fn acme_settings(acme: &config::Acme) -> Result<AcmeSettings, StartError> {
 
 /// The key in a file, which authorities hand out in Base64 (RFC 8555, 7.3.4).
 fn external_key(path: &Path) -> io::Result<Vec<u8>> {
-    let text = fs::read_to_string(path)?;
+    let text = text_file::read(path)?;
     // What is wrong with it is not told: that would tell a part of it.
     let wrong = || io::Error::other("it does not hold a key in Base64 (URL-safe)");
     let key = BASE64_URL_SAFE_NO_PAD.decode(text.trim().trim_end_matches('=')).map_err(|_| wrong())?;
@@ -120,6 +120,8 @@ impl Collector for CertificateMetrics {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

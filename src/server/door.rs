@@ -1,6 +1,5 @@
 //! The door that the settings want.
 
-use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -14,6 +13,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, IdentityProvider};
 use crate::metadata::MetadataStore;
 use crate::outbound;
+use crate::text_file;
 
 /// The file of the key that tokens are signed with.
 const TOKEN_KEY: &str = "tokens.key";
@@ -86,7 +86,7 @@ fn identities(config: &Config) -> Result<Identities, StartError> {
 /// A secret in a file, as containers get them.
 fn secret(path: &Path) -> Result<String, String> {
     let text =
-        fs::read_to_string(path).map_err(|error| format!("{} cannot be read: {error}", path.display()))?;
+        text_file::read(path).map_err(|error| format!("{} cannot be read: {error}", path.display()))?;
     Ok(text.trim_end_matches(['\r', '\n']).to_owned())
 }
 

@@ -1,6 +1,5 @@
 //! Somebody's public keys, kept current: they are published to be changed.
 
-use std::fs;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -13,6 +12,7 @@ use super::discovery::{Discovered, body, discover};
 use super::jwks::{KeysError, PublicKey, of_file, of_set};
 use crate::clock::Clock;
 use crate::file_state::FileState;
+use crate::text_file;
 
 /// For how long keys are taken for those that are published still.
 const FRESH: Duration = Duration::from_secs(60 * 60);
@@ -41,7 +41,7 @@ impl KeySource {
     /// The file cannot be read, or has none.
     pub fn check(&self) -> Result<(), KeysError> {
         match self {
-            Self::File(path) => match of_file(&fs::read(path)?)?.is_empty() {
+            Self::File(path) => match of_file(&text_file::read_bytes(path)?)?.is_empty() {
                 true => Err(KeysError::Nonsense("there are none in it".into())),
                 false => Ok(()),
             },
@@ -183,7 +183,7 @@ impl Kept {
 
     async fn get(&self) -> Result<Vec<PublicKey>, KeysError> {
         match &self.source {
-            KeySource::File(path) => of_file(&fs::read(path)?),
+            KeySource::File(path) => of_file(&text_file::read_bytes(path)?),
             KeySource::Set(url) => of_set(&body(&self.client, url).await?),
             KeySource::Discovery(issuer) => {
                 let Discovered { jwks_uri, .. } = discover(&self.client, issuer).await?;

@@ -14,6 +14,7 @@ use thiserror::Error;
 
 use super::leaf::Leaf;
 use crate::file_state::FileState;
+use crate::text_file;
 
 /// Why TLS cannot be spoken.
 #[derive(Debug, Error)]
@@ -61,8 +62,7 @@ impl TlsFiles {
     pub(super) fn load(&self) -> Result<Loaded, TlsError> {
         let in_file = |path: &Path, reason| TlsError::File { path: path.to_owned(), reason };
         let chain = certificates(&self.certificate).map_err(|reason| in_file(&self.certificate, reason))?;
-        let key = PrivateKeyDer::from_pem_file(&self.key);
-        let key = key.map_err(|error| in_file(&self.key, reason(&error)))?;
+        let key = private_key(&self.key).map_err(|reason| in_file(&self.key, reason))?;
         let leaf = chain.first().and_then(Leaf::read);
         let mut config = self.begin()?.with_single_cert(chain, key)?;
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
@@ -117,10 +117,17 @@ fn signed_by(path: &Path, provider: &Arc<CryptoProvider>) -> Result<Arc<dyn Clie
 
 /// The certificates in a file, or why there are none.
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    CertificateDer::pem_file_iter(path)
-        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+    let pem = text_file::read_bytes(path).map_err(|error| error.to_string())?;
+    CertificateDer::pem_slice_iter(&pem)
+        .collect::<Result<Vec<_>, _>>()
         .and_then(|chain| if chain.is_empty() { Err(pem::Error::NoItemsFound) } else { Ok(chain) })
         .map_err(|error| reason(&error))
+}
+
+/// The private key in a file.
+fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
+    let pem = text_file::read_bytes(path).map_err(|error| error.to_string())?;
+    PrivateKeyDer::from_pem_slice(&pem).map_err(|error| reason(&error))
 }
 
 fn reason(error: &pem::Error) -> String {
@@ -148,6 +155,15 @@ mod tests {
             TlsFiles { certificate, key, client_ca: None }.load()
         };
         assert_eq!(load(&cert, &key).expect("fits").config.alpn_protocols.len(), 2);
+        let marked = [&cert, &key].map(|path| {
+            let (text, path) = (std::fs::read_to_string(path).expect("read"), path.with_extension("marked"));
+            std::fs::write(&path, format!("\u{feff}{text}")).expect("writes");
+            path
+        });
+        assert!(
+            load(&marked[0], &marked[1]).expect("fits").leaf.is_some(),
+            "a byte order mark is no part of PEM"
+        );
         let message = |cert: &Path, key: &Path| load(cert, key).expect_err("wrong").to_string();
         assert!(message(&dir.path().join("gone"), &key).contains("gone"));
         assert!(message(&cert, &empty).contains("empty"));
