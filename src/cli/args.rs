@@ -6,7 +6,6 @@ mod commands;
 mod retention;
 mod undo;
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser};
@@ -109,7 +108,7 @@ pub(super) struct ListArgs {
 pub(super) struct ServeArgs {
     /// The address and port to listen on [setting: server.listen, default: 0.0.0.0:5000]
     #[arg(long, value_name = "ADDR:PORT")]
-    pub(super) listen: Option<SocketAddr>,
+    pub(super) listen: Option<String>,
 }
 
 impl Cli {
@@ -121,8 +120,7 @@ impl Cli {
             flags.push(Flag { name: "--data", key: "storage.data", value });
         }
         if let Command::Serve(ServeArgs { listen: Some(address) }) = &self.command {
-            let value = address.to_string();
-            flags.push(Flag { name: "--listen", key: "server.listen", value });
+            flags.push(Flag { name: "--listen", key: "server.listen", value: address.clone() });
         }
         Sources { file: self.common.config.clone(), environment: std::env::vars_os().collect(), flags }
     }

@@ -1,43 +1,89 @@
-//! `orlop healthcheck`: asks the server through its admin socket, and then whether its port answers.
+//! `orlop healthcheck`: asks the server of the data directory whether a push would work, through its admin socket, and
+//! then whether it answers at its port.
 //!
-//! The socket knows the address that the server really listens on, whatever flags it was given, and needs
-//! neither a certificate's name nor a network. Where there is none, on a read-only disk, the configured
-//! address has to do.
+//! The socket knows the address that the server really listens on, whatever flags it was given. Where there is no
+//! socket, because the filesystem is read-only or has none, the server at the configured address is asked; its answer
+//! counts only if it serves this data directory's store.
 
-use std::io::{Read, Write};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::io::ErrorKind;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
+
+use rustls::ClientConfig;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{DigitallySignedStruct, SignatureScheme};
+use serde::Deserialize;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
 
 use super::table::write_out;
 use super::{Failure, exit_code};
 use crate::config::Config;
 use crate::server::admin::{ApiClient, Status};
-use crate::server::runtime;
+use crate::server::{runtime, store_tag};
+use crate::store::FilesystemStore;
 
-/// How long each part may take.
-const PATIENCE: Duration = Duration::from_secs(4);
+/// How long all of it may take: less than the container's health check waits.
+const TIMEOUT: Duration = Duration::from_secs(4);
+
+/// The most bytes that are read of an answer.
+const MAX_ANSWER: u64 = 64 << 10;
 
 pub(super) fn run(config: &Config) -> Result<ExitCode, Failure> {
     let runtime = runtime().map_err(|error| Failure::Other(format!("no threads: {error}")))?;
-    let asked = runtime.block_on(async { tokio::time::timeout(PATIENCE, ask(config)).await });
-    let status = asked.map_err(|_| Failure::Other("the server does not answer".into()))??;
-    let address = status.as_ref().map_or(config.server.listen.0, |status| status.listen);
-    if let Some(status) = &status
-        && !status.readiness.ready
-    {
-        return Err(Failure::Other(status.readiness.problems.join("; ")));
-    }
-    let tls = config.has_tls();
-    knock(reachable(address), tls || status.is_some())?;
+    let checked = runtime.block_on(async { tokio::time::timeout(TIMEOUT, check(config)).await });
+    checked.map_err(|_| Failure::Other("the server does not answer".into()))??;
     write_out("ready\n");
     Ok(exit_code(true))
 }
 
-async fn ask(config: &Config) -> Result<Option<Status>, Failure> {
+async fn check(config: &Config) -> Result<(), Failure> {
+    let Some(status) = ask_socket(config).await? else {
+        return check_without_socket(config).await;
+    };
+    if !status.readiness.ready {
+        return Err(Failure::Other(status.readiness.problems.join("; ")));
+    }
+    let address = reachable(status.listen);
+    match ask_port(address, config.has_tls()).await {
+        Ok(_) => Ok(()),
+        // It wants a client's certificate, or has none of its own yet: it is there.
+        Err(error) if is_alert(&error) => Ok(()),
+        Err(error) => Err(Failure::Other(format!("{address}: {error}"))),
+    }
+}
+
+async fn ask_socket(config: &Config) -> Result<Option<Status>, Failure> {
     match ApiClient::connect(&config.storage.data).await? {
         Some(mut client) => Ok(Some(client.status().await?)),
         None => Ok(None),
+    }
+}
+
+async fn check_without_socket(config: &Config) -> Result<(), Failure> {
+    let data = config.storage.data.display();
+    let none = || Failure::Other(format!("no server has the data directory {data}"));
+    let store = FilesystemStore::identify(&config.storage.data);
+    let store = store.map_err(|error| Failure::Other(error.to_string()))?.ok_or_else(none)?;
+    let address = reachable(config.server.listen.0);
+    let answer = ask_port(address, config.has_tls()).await.map_err(|error| {
+        Failure::Other(format!(
+            "no server has the data directory {data}, as far as can be seen: {address}: {error}"
+        ))
+    })?;
+    if answer.store.as_deref() != Some(&*store_tag(store)) {
+        return Err(Failure::Other(format!(
+            "the server at {address} does not serve the data directory {data}"
+        )));
+    }
+    match answer.reason {
+        Some(reason) => Err(Failure::Other(reason)),
+        None => Ok(()),
     }
 }
 
@@ -51,23 +97,97 @@ fn reachable(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, address.port())
 }
 
-/// Whether somebody answers at `address`; in plain HTTP and as ready, unless that is known already.
-fn knock(address: SocketAddr, connect_only: bool) -> Result<(), Failure> {
-    let failed = |error: std::io::Error| Failure::Other(format!("{address}: {error}"));
-    let mut stream = TcpStream::connect_timeout(&address, PATIENCE).map_err(failed)?;
-    if connect_only {
-        return Ok(());
+/// What `/readyz` answers.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Answer {
+    /// Which store the server has.
+    store: Option<String>,
+    /// Why it is not ready.
+    reason: Option<String>,
+}
+
+/// Asks the server at `address` whether it is ready.
+async fn ask_port(address: SocketAddr, tls: bool) -> std::io::Result<Answer> {
+    let stream = TcpStream::connect(address).await?;
+    if !tls {
+        return ask(stream, address).await;
     }
-    stream.set_read_timeout(Some(PATIENCE)).map_err(failed)?;
+    let connector = TlsConnector::from(Arc::new(any_certificate()?));
+    ask(connector.connect(ServerName::from(address.ip()), stream).await?, address).await
+}
+
+async fn ask<S: AsyncRead + AsyncWrite + Unpin>(
+    mut stream: S,
+    address: SocketAddr,
+) -> std::io::Result<Answer> {
     let request = format!("GET /readyz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).map_err(failed)?;
-    let mut answer = String::new();
-    stream.take(64 << 10).read_to_string(&mut answer).map_err(failed)?;
-    if answer.starts_with("HTTP/1.1 200") {
-        return Ok(());
+    stream.write_all(request.as_bytes()).await?;
+    let mut answer = Vec::new();
+    match stream.take(MAX_ANSWER).read_to_end(&mut answer).await {
+        // Without TLS's closing alert: what counts is whether the answer is whole.
+        Err(error) if error.kind() != ErrorKind::UnexpectedEof || answer.is_empty() => return Err(error),
+        _ => {}
     }
-    let body = answer.split_once("\r\n\r\n").map_or("no answer", |(_, body)| body);
-    Err(Failure::Other(body.trim().to_owned()))
+    let text = String::from_utf8_lossy(&answer);
+    let body = text.split_once("\r\n\r\n").map(|(_, body)| body).filter(|_| text.starts_with("HTTP/1.1 "));
+    let body = body.ok_or_else(|| std::io::Error::other("what answers does not speak HTTP"))?;
+    // Another program's answer says nothing of a store.
+    Ok(serde_json::from_str(body).unwrap_or_default())
+}
+
+/// Whether the other side ended TLS with an alert.
+fn is_alert(error: &std::io::Error) -> bool {
+    let inner = error.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>());
+    matches!(inner, Some(rustls::Error::AlertReceived(_)))
+}
+
+/// TLS with a server whose certificate may be for any name: it is known by its socket or its store, and is sent
+/// nothing secret.
+fn any_certificate() -> std::io::Result<ClientConfig> {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider));
+    let builder = builder.with_safe_default_protocol_versions().map_err(std::io::Error::other)?;
+    let verifier = Arc::new(AnyCertificate(provider));
+    Ok(builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth())
+}
+
+#[derive(Debug)]
+struct AnyCertificate(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for AnyCertificate {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
 }
 
 #[cfg(test)]

@@ -97,7 +97,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Gc { dry_run, output } => operate::run(&config, Operation::Gc { dry_run }, output.json),
         Command::Fsck { repair, output } => operate::run(&config, Operation::Fsck { repair }, output.json),
         Command::Scrub { now, rate, output } => {
-            let rate = rate.map(|rate| rate.as_u64());
+            let rate = rate.map(|rate| rate.0);
             operate::run(&config, Operation::Scrub { now, rate }, output.json)
         }
         Command::Events { kind, limit, output } => events::run(&config, kind, limit, output.json),

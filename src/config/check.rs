@@ -93,14 +93,21 @@ const MIN_MEMORY: Size = Size::mib(16);
 /// An empty store with its database takes a quarter of this.
 const LEAST_BUDGET: Size = Size::mib(64);
 
+/// The least that `manifests.max_size` may be: below it hardly any image could be pushed.
+const MIN_MANIFEST: Size = Size(1 << 10);
+
+/// The least that is read in a second: slower, not even one image is checked in a day.
+pub const MIN_SCRUB_RATE: Size = Size(1 << 10);
+
 fn sizes(config: &Config) -> Result<(), Wrong> {
-    let (least, most) = (Size(1 << 10), Size::mib(64));
+    let (least, most) = (MIN_MANIFEST, Size::mib(64));
     let manifest = config.manifests.max_size;
     if !(least..=most).contains(&manifest) {
         return Err(("manifests.max_size", format!("must be from {least} to {most}, not {manifest}")));
     }
-    if config.scrub.rate < least {
-        return Err(("scrub.rate", format!("must be at least {least}, not {}", config.scrub.rate)));
+    if config.scrub.rate < MIN_SCRUB_RATE {
+        let message = format!("must be at least {MIN_SCRUB_RATE}, not {}", config.scrub.rate);
+        return Err(("scrub.rate", message));
     }
     if let Some(Budget::Size(budget)) = config.storage.budget
         && budget < LEAST_BUDGET

@@ -22,6 +22,7 @@ mod warnings;
 
 pub use acme::{Acme, Directory, DnsName, Email};
 pub use auth::{Auth, FileRole, ModeSetting, Secret};
+pub use check::MIN_SCRUB_RATE;
 pub use error::{ConfigError, Origin};
 pub use identity::{
     AsText, Globs, IdentityProvider, KeysAt, PrivateUrl, ProviderName, ProviderRule, TokenAuthority,

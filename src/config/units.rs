@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::str::FromStr;
 use std::time::Duration;
 
 use bytesize::ByteSize;
@@ -76,6 +77,14 @@ impl Text for Size {
         let size: ByteSize = text.parse().ok()?;
         // SQLite's integers end there.
         (unit && size.0 <= i64::MAX as u64).then_some(Self(size.0))
+    }
+}
+
+impl FromStr for Size {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::parse(text).ok_or_else(|| format!("is not {}", Self::EXPECTED))
     }
 }
 
@@ -210,6 +219,17 @@ impl Text for Listen {
 
     fn parse(text: &str) -> Option<Self> {
         text.parse().ok().map(Self)
+    }
+
+    /// Other servers take a port alone, or a name.
+    fn suggest(text: &str) -> Option<String> {
+        let (host, port) = text.rsplit_once(':').unwrap_or(("", text));
+        port.parse::<u16>().ok()?;
+        match host {
+            "" | "*" => Some(format!("\"0.0.0.0:{port}\", or \"[::]:{port}\" for IPv6 too")),
+            "localhost" => Some(format!("\"127.0.0.1:{port}\", or \"[::1]:{port}\" for IPv6")),
+            _ => None,
+        }
     }
 }
 

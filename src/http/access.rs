@@ -88,7 +88,7 @@ impl Exchange {
     }
 
     fn is_operator_s(&self) -> bool {
-        matches!(self.route, "livez" | "readyz" | "metrics")
+        matches!(self.route, "root" | "livez" | "readyz" | "metrics")
     }
 }
 

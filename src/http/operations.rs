@@ -32,6 +32,11 @@ pub trait Health: Send + Sync + 'static {
     /// Why it would not.
     async fn ready(&self) -> Result<Vec<String>, String>;
 
+    /// By what the health check knows the store that is served.
+    fn store_tag(&self) -> Option<&str> {
+        None
+    }
+
     /// What those who push are to be told, at the cost of a glance.
     fn warnings(&self) -> Vec<String> {
         Vec::new()
@@ -51,6 +56,7 @@ impl Health for AlwaysReady {
 
 pub(super) fn router(state: Arc<AppState>) -> Router {
     Router::new()
+        .route("/", get(root))
         .route("/livez", get(livez))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
@@ -67,11 +73,17 @@ pub(super) fn wanted(path: &str) -> Option<Wanted<'static>> {
     match path {
         // Whoever asks whether the server lives has no password, and whoever asks for a token, or signs in, shows there
         // who they are.
-        path if is_probe(path) || path == TOKENS || sign_in::is_below(path) => None,
+        path if is_for_anyone(path) || path == TOKENS || sign_in::is_below(path) => None,
         // They name repositories.
         "/metrics" => Some(Wanted::Scope(&Scope::All, Action::Pull)),
         _ => Some(Wanted::Other),
     }
+}
+
+/// Whether a path is for those who look whether there is a server: the root, which probes made for other registries
+/// ask for, and the probes' own.
+fn is_for_anyone(path: &str) -> bool {
+    path == "/" || is_probe(path)
 }
 
 /// Whether a path tells if the server lives. Whoever asks must be told also where others of their machine ask much.
@@ -82,6 +94,7 @@ pub(super) fn is_probe(path: &str) -> bool {
 /// The label of a path that is not the protocol's.
 pub(super) fn route(path: &str) -> &'static str {
     match path {
+        "/" => "root",
         "/livez" => "livez",
         "/readyz" => "readyz",
         "/metrics" => "metrics",
@@ -92,18 +105,23 @@ pub(super) fn route(path: &str) -> &'static str {
     }
 }
 
+async fn root() -> Response<Body> {
+    response(Reply::json(StatusCode::OK, &json!({ "registry": "/v2/", "api": api::ROOT })))
+}
+
 async fn livez() -> Response<Body> {
     response(Reply::json(StatusCode::OK, &json!({ "status": "alive" })))
 }
 
 async fn readyz(State(state): State<Arc<AppState>>) -> Response<Body> {
-    response(match state.health.ready().await {
-        Ok(warnings) => Reply::json(StatusCode::OK, &json!({ "status": "ready", "warnings": warnings })),
-        Err(reason) => {
-            let status = StatusCode::SERVICE_UNAVAILABLE;
-            Reply::json(status, &json!({ "status": "not ready", "reason": reason }))
-        }
-    })
+    let (status, mut answer) = match state.health.ready().await {
+        Ok(warnings) => (StatusCode::OK, json!({ "status": "ready", "warnings": warnings })),
+        Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, json!({ "status": "not ready", "reason": reason })),
+    };
+    if let Some(tag) = state.health.store_tag() {
+        answer["store"] = tag.into();
+    }
+    response(Reply::json(status, &answer))
 }
 
 async fn metrics(State(state): State<Arc<AppState>>) -> Response<Body> {

@@ -7,14 +7,17 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use super::filesystem::free_space;
 use super::open::Opened;
 use super::watch::Watch;
 use crate::metadata::MetadataError;
 use crate::registry::{BudgetLevel, BudgetState, Registry};
+use crate::store::FilesystemStore;
 
 /// How long an answer is good for. Each costs two syncs.
 const FRESH: Duration = Duration::from_secs(1);
@@ -52,6 +55,7 @@ pub struct Health {
     watch: Arc<Watch>,
     draining: CancellationToken,
     last: Mutex<Option<(Instant, Arc<Readiness>)>>,
+    store_tag: Option<String>,
     /// The facts failed at the last look: at the second time they are given up.
     wavered: AtomicBool,
 }
@@ -59,7 +63,9 @@ pub struct Health {
 impl Health {
     /// The health of what was opened, which is over when `draining` is cancelled.
     pub fn new(opened: Arc<Opened>, watch: Arc<Watch>, draining: CancellationToken) -> Self {
-        Self { opened, watch, draining, last: Mutex::default(), wavered: AtomicBool::new(false) }
+        let store = FilesystemStore::identify(&opened.data).ok().flatten();
+        let (last, wavered) = (Mutex::default(), AtomicBool::new(false));
+        Self { opened, watch, draining, last, store_tag: store.map(store_tag), wavered }
     }
 
     /// How things are.
@@ -130,6 +136,13 @@ impl Health {
     }
 }
 
+/// By what the health check knows a store: a digest of its identity, which says nothing else.
+pub fn store_tag(store: Uuid) -> String {
+    let mut tag = hex::encode(Sha256::digest(format!("orlop store {store}")));
+    tag.truncate(16);
+    tag
+}
+
 /// Looks from time to time also when nobody asks, and logs when things change.
 pub(super) async fn keep_looking(health: Arc<Health>) {
     let mut before = true;
@@ -158,6 +171,10 @@ impl crate::http::Health for Health {
             warnings.push("the registry is read-only".into());
         }
         Ok(warnings)
+    }
+
+    fn store_tag(&self) -> Option<&str> {
+        self.store_tag.as_deref()
     }
 
     fn warnings(&self) -> Vec<String> {

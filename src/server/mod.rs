@@ -42,7 +42,7 @@ mod watch;
 pub use certificates::check_certificates;
 pub use door::{check_door_files, door};
 pub use errors::StartError;
-pub use health::{Health, Readiness};
+pub use health::{Health, Readiness, store_tag};
 pub use lock::{DataLock, LockError};
 pub use open::{Opened, Purpose};
 pub use restore::{Restored, restore};

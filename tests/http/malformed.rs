@@ -53,7 +53,7 @@ async fn methods_that_an_endpoint_has_not() {
 #[tokio::test]
 async fn what_is_elsewhere_is_404_in_json() {
     let server = Server::start().await;
-    for path in ["/", "/v1/_ping", "/v20/", "/favicon.ico"] {
+    for path in ["/index.html", "/v1/_ping", "/v20/", "/favicon.ico"] {
         let response = server.get(path).send().await.expect("answer");
         assert_eq!(response.status(), 404);
         let body: serde_json::Value = response.json().await.expect("JSON");

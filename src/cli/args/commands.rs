@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-use bytesize::ByteSize;
 use clap::Subcommand;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
@@ -11,6 +10,7 @@ use super::{
     AuditArgs, ListArgs, Output, RepoCommand, RetentionCommand, ServeArgs, TagCommand, TrashCommand,
 };
 use crate::cli::why::Subject;
+use crate::config::{MIN_SCRUB_RATE, Size};
 use crate::metadata::{EventKind, Role, Scope};
 use crate::oci::RepoName;
 
@@ -83,7 +83,7 @@ Examples:
 
         /// The most to read in a second, such as 50MiB
         #[arg(long, value_name = "SIZE", requires = "now", value_parser = rate)]
-        rate: Option<ByteSize>,
+        rate: Option<Size>,
 
         #[command(flatten)]
         output: Output,
@@ -277,9 +277,9 @@ Examples:
 }
 
 /// A rate that something can be read at.
-fn rate(text: &str) -> Result<ByteSize, String> {
+fn rate(text: &str) -> Result<Size, String> {
     match text.parse() {
-        Ok(ByteSize(0)) => Err("must be more than nothing".into()),
+        Ok(size) if size < MIN_SCRUB_RATE => Err(format!("must be at least {MIN_SCRUB_RATE}")),
         parsed => parsed,
     }
 }

@@ -107,6 +107,14 @@ impl FilesystemStore {
         Ok(Self { tree: Arc::new(tree), turns: Turns::new() })
     }
 
+    /// The identity of the store in the directory `root`, which is not opened. `None` if there is no store.
+    ///
+    /// # Errors
+    /// [`OpenError`] if its identity file cannot be read.
+    pub fn identify(root: &Path) -> Result<Option<Uuid>, OpenError> {
+        Ok(Identity::read(&Layout::new(root))?.map(|identity| identity.store))
+    }
+
     /// The identity that the store was given when it was made.
     pub fn store_id(&self) -> Uuid {
         self.tree.identity.store
