@@ -197,7 +197,16 @@ fn help_says_what_there_is() {
 fn wrong_usage_and_settings_end_with_2() {
     let place = Place::new();
     assert_eq!(place.run(&["gc", "--dry"]).code, Some(2));
-    assert_eq!(place.run(&["serve", "--listen", "5000"]).code, Some(2));
+    let ran = place.run(&["serve", "--listen", "5000"]);
+    assert_eq!(ran.code, Some(2));
+    assert!(ran.err.starts_with("error: server.listen (set by --listen): \"5000\""), "{}", ran.err);
+    assert!(ran.err.contains("write \"0.0.0.0:5000\""), "{}", ran.err);
+    for (rate, reason) in [("5", "a size with its unit"), ("5B", "at least 1KiB"), ("0MiB", "at least 1KiB")]
+    {
+        let ran = place.run(&["scrub", "--now", "--rate", rate]);
+        assert_eq!(ran.code, Some(2), "{ran:?}");
+        assert!(ran.err.contains(reason), "{}", ran.err);
+    }
     for command in ["serve", "gc", "usage", "check-config", "healthcheck"] {
         let ran = Ran::from(place.command(&[command]).env("ORLOP_GC__LEASE", "1").output().expect("it runs"));
         let expected = "error: gc.lease (set by ORLOP_GC__LEASE): \"1\" is not a duration with its unit, \
@@ -387,6 +396,40 @@ fn everything_works_beside_a_server_and_without() {
     assert!(!place.path("data/admin.sock").exists());
     assert_eq!(place.run(&["healthcheck"]).code, Some(1));
     look_after(&place);
+}
+
+#[test]
+fn the_health_check_asks_the_server_of_its_data_directory_and_no_other() {
+    let (place, other) = (Place::new(), Place::new());
+    let (server, another) = (place.serve(), other.serve());
+    let listen = |server: &Server| server.url.trim_start_matches("http://").to_owned();
+    let check = |address: &str| {
+        let mut command = place.command(&["healthcheck"]);
+        Ran::from(command.env("ORLOP_SERVER__LISTEN", address).output().expect("it runs"))
+    };
+    // The socket knows better than the settings where the server listens.
+    assert_eq!(check(&listen(&another)).out, "ready\n");
+    fs::remove_file(place.path("data/admin.sock")).expect("removed");
+    assert_eq!(check(&listen(&server)).out, "ready\n");
+    let ran = check(&listen(&another));
+    assert_eq!(ran.code, Some(1));
+    assert!(ran.err.contains("does not serve the data directory"), "{}", ran.err);
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("bound");
+    let address = silent.local_addr().expect("bound").to_string();
+    drop(silent);
+    assert!(check(&address).err.contains("no server has the data directory"));
+    assert_eq!((server.end(), another.end()), (Some(0), Some(0)));
+}
+
+#[test]
+fn a_rotator_s_signal_does_not_end_the_server() {
+    let place = Place::new();
+    let server = place.serve();
+    let pid = rustix::process::Pid::from_child(&server.process);
+    rustix::process::kill_process(pid, rustix::process::Signal::HUP).expect("alive");
+    server.push("app", "1", b"hello");
+    assert_eq!(place.run(&["healthcheck"]).out, "ready\n");
+    assert_eq!(server.end(), Some(0));
 }
 
 #[test]

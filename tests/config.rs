@@ -151,11 +151,70 @@ fn what_the_neighbours_set_is_left_alone() {
         ("ORLOP_PORT_5000_TCP_ADDR", "10.0.0.7"),
         ("ORLOP_SERVICE_HOST", "10.0.0.7"),
         ("ORLOP_SERVICE_PORT", "5000"),
+        ("ORLOP_UI_SERVICE_HOST", "10.0.0.9"),
+        ("ORLOP_UI_SERVICE_PORT", "80"),
+        ("ORLOP_UI_SERVICE_PORT_HTTP", "80"),
+        ("ORLOP_UI_PORT", "tcp://10.0.0.9:80"),
+        ("ORLOP_UI_PORT_80_TCP", "tcp://10.0.0.9:80"),
+        ("ORLOP_UI_PORT_80_TCP_PROTO", "tcp"),
+        ("ORLOP_AUTH_PORT_53_UDP_ADDR", "10.0.0.9"),
+        ("ORLOP_DOCKER_REGISTRY_PORT_132_SCTP_PORT", "132"),
+        ("ORLOP_METRICS_SERVER_SERVICE_HOST", "10.0.0.9"),
+        ("ORLOP_STORAGE_PORT", "tcp://10.0.0.9:80"),
+        ("ORLOP_NAME", "/web/orlop"),
+        ("ORLOP_UI_NAME", "/web/orlop-ui"),
+        ("ORLOP_ENV_PATH", "/bin"),
+        ("ORLOP_UI_ENV_GC__LEASE", "1h"),
         ("ORLOP_GC__LEASE", ""),
         ("PATH", "/bin"),
     ];
     let config = Config::load(&environment(&variables)).expect("none is ours");
     assert_eq!(config, Config::default());
+}
+
+#[test]
+fn a_misspelt_setting_is_not_taken_for_a_neighbour_s_variable() {
+    for name in [
+        "ORLOP_SERVER__PORT",
+        "ORLOP_SERVER__SERVICE_HOST",
+        "ORLOP_SERVER_LISTEN",
+        "ORLOP_QUOTAS__NAME",
+        "ORLOP_GC__ENV_LEASE",
+        "ORLOP_PORTS",
+        "ORLOP_UI_PORTAL",
+        "ORLOP_UI_PORT_80",
+        "ORLOP_SERVICE_HOSTS",
+        "ORLOP_NAME",
+        "ORLOP_ENV",
+    ] {
+        let refused = refused_variable(name, "5000");
+        assert!(refused.starts_with(name), "{refused}");
+    }
+}
+
+#[test]
+fn what_is_meant_is_suggested_to_those_who_come_from_other_servers() {
+    for (text, suggestion) in [
+        (":5000", "write \"0.0.0.0:5000\", or \"[::]:5000\" for IPv6 too"),
+        ("5000", "write \"0.0.0.0:5000\", or \"[::]:5000\" for IPv6 too"),
+        ("*:5000", "write \"0.0.0.0:5000\", or \"[::]:5000\" for IPv6 too"),
+        ("localhost:5000", "write \"127.0.0.1:5000\", or \"[::1]:5000\" for IPv6"),
+    ] {
+        let refused = refusal(&format!("[server]\nlisten = {text:?}"));
+        assert!(refused.ends_with(suggestion), "{refused}");
+    }
+    for yaml in ["version: 0.1\nlog:\n  fields:\n", "# zot\n---\nhttp:\n  port: 5000\n", "storage:\n"] {
+        assert!(refusal(yaml).contains("is YAML, and the configuration is TOML"), "{yaml}");
+    }
+    for nonsense in ["server = ", "http://example.com", "{\"a\": 1}"] {
+        assert!(refusal(nonsense).contains("is not valid TOML"), "{nonsense}");
+    }
+}
+
+#[test]
+fn a_file_with_a_byte_order_mark_is_read() {
+    let (_dir, sources) = file("\u{feff}[gc]\nlease = \"2h\"\n");
+    assert_eq!(Config::load(&sources).expect("read").gc.lease.to_string(), "2h");
 }
 
 #[test]
@@ -245,7 +304,7 @@ fn wrong_kinds_say_which_is_right() {
     assert_eq!(
         refusal("[server]\nlisten = \":5000\""),
         "server.listen (in orlop.toml): \":5000\" is not an IP address with a port, \
-         such as \"0.0.0.0:5000\" or \"[::]:5000\""
+         such as \"0.0.0.0:5000\" or \"[::]:5000\": write \"0.0.0.0:5000\", or \"[::]:5000\" for IPv6 too"
     );
     assert_eq!(
         refusal("[server]\npublic_url = \"registry.example.com\""),

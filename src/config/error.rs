@@ -48,6 +48,16 @@ pub enum ConfigError {
         /// Where and why.
         error: toml::de::Error,
     },
+    /// The file is YAML, as other registries' configuration is.
+    #[error(
+        "{} is YAML, and the configuration is TOML: write [section] and key = value, as \
+         config/orlop.example.toml does; another registry's file is not read",
+        path.display()
+    )]
+    Yaml {
+        /// Which.
+        path: PathBuf,
+    },
     /// An environment variable that looks like a setting's and is none.
     #[error("{name}: {message}")]
     Variable {

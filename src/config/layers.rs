@@ -8,6 +8,7 @@ use toml::{Table, Value};
 
 use super::keys::{self, Kind, PREFIX, keys};
 use super::{Config, ConfigError, Origin};
+use crate::text_file;
 
 /// A flag that sets a key.
 #[derive(Debug, Clone)]
@@ -109,11 +110,16 @@ impl Layers {
         let Some(path) = name.strip_prefix(PREFIX) else {
             return Ok(());
         };
-        if foreign(path) || value.is_empty() {
+        // The command line reads the path of the file.
+        if path == "CONFIG" || value.is_empty() {
             return Ok(());
         }
         let refuse = |message: String| ConfigError::Variable { name: name.to_string(), message };
-        let key = known_key(path).map_err(refuse)?;
+        let key = match known_key(path) {
+            Ok(key) => key,
+            Err(_) if !names_section(path) && is_foreign(path, &value.to_string_lossy()) => return Ok(()),
+            Err(message) => return Err(refuse(message)),
+        };
         let value = value.to_str().ok_or_else(|| refuse("its value is not UTF-8".into()))?;
         self.lay(&key, value, Origin::Variable(name.to_string()))
     }
@@ -138,18 +144,56 @@ impl Layers {
 
 fn read_file(path: &Path) -> Result<Table, ConfigError> {
     let unreadable = |error| ConfigError::Unreadable { path: path.into(), error };
-    let text = std::fs::read_to_string(path).map_err(unreadable)?;
-    text.parse().map_err(|error| ConfigError::Syntax { path: path.into(), error })
+    let text = text_file::read(path).map_err(unreadable)?;
+    text.parse().map_err(|error| match is_yaml(path, &text) {
+        true => ConfigError::Yaml { path: path.into() },
+        false => ConfigError::Syntax { path: path.into(), error },
+    })
 }
 
-/// Variables that are not ours although they begin like ours: the path of the file, which the command line
-/// reads, and what Kubernetes sets in every pod beside a service that is named `orlop`.
-fn foreign(path: &str) -> bool {
-    path == "CONFIG"
-        || path == "PORT"
-        || path == "SERVICE_HOST"
-        || path.starts_with("PORT_")
-        || path.starts_with("SERVICE_PORT")
+/// Whether a file that is not TOML is YAML, by its name or by its first setting, `key:` or `key: value`.
+fn is_yaml(path: &Path, text: &str) -> bool {
+    let named = path.extension().is_some_and(|ending| ending == "yml" || ending == "yaml");
+    let first = text.lines().map(str::trim_end).find(|line| !line.is_empty() && !line.starts_with('#'));
+    let is_key =
+        |key: &str| !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    let begins = first.is_some_and(|line| {
+        line == "---"
+            || line
+                .split_once(':')
+                .is_some_and(|(key, rest)| is_key(key) && (rest.is_empty() || rest.starts_with(' ')))
+    });
+    named || begins
+}
+
+/// Whether a variable that begins like ours is none of ours. Kubernetes describes every Service of the namespace in
+/// every pod, and Docker every linked container: with a Service or container named `orlop` or `orlop-something`
+/// those variables begin with `ORLOP_`
+/// (<https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables>,
+/// <https://docs.docker.com/engine/network/links/#environment-variables>). No setting has such a name.
+fn is_foreign(path: &str, value: &str) -> bool {
+    const PROTOCOLS: [&str; 3] = ["_TCP", "_UDP", "_SCTP"];
+    // Behind the name of the Service or the container, which may be all there is before it: `ORLOP`.
+    let parts = |marker: &str| {
+        let rest = path.strip_prefix(marker).filter(|rest| rest.is_empty() || rest.starts_with('_'));
+        let inner = || path.rsplit_once(&format!("_{marker}")).map(|(_, rest)| rest);
+        rest.or_else(inner)
+    };
+    let is_port = parts("PORT").is_some_and(|rest| {
+        let number = rest.trim_start_matches('_').trim_start_matches(|c: char| c.is_ascii_digit());
+        rest.is_empty() || PROTOCOLS.iter().any(|protocol| number.starts_with(protocol))
+    });
+    let is_service = parts("SERVICE_HOST").is_some_and(str::is_empty)
+        || parts("SERVICE_PORT").is_some_and(|rest| rest.is_empty() || rest.starts_with('_'));
+    let is_link = parts("NAME").is_some_and(str::is_empty) && value.starts_with('/')
+        || parts("ENV").is_some_and(|rest| rest.starts_with('_'));
+    is_port || is_service || is_link
+}
+
+/// Whether a variable's name has the form of a setting's in a section that exists: then it is a misspelt one.
+fn names_section(path: &str) -> bool {
+    path.split_once("__").is_some_and(|(section, _)| keys().contains_key(&section.to_lowercase()))
+        || keys::meant(&format!("{PREFIX}{path}")).is_some()
 }
 
 /// The key that a variable sets, or what to say if there is none.

@@ -12,6 +12,12 @@ pub(super) trait Text: Sized {
 
     /// The value that `text` spells, if it spells one.
     fn parse(text: &str) -> Option<Self>;
+
+    /// What to write in the place of `text`, where it is clear what was meant.
+    fn suggest(text: &str) -> Option<String> {
+        let _ = text;
+        None
+    }
 }
 
 struct TextVisitor<T>(PhantomData<T>);
@@ -28,7 +34,12 @@ impl<T: Text> Visitor<'_> for TextVisitor<T> {
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<T, E> {
-        T::parse(text).ok_or_else(|| refuse::<T, E>(format_args!("{text:?}")))
+        T::parse(text).ok_or_else(|| match T::suggest(text) {
+            Some(suggestion) => {
+                E::custom(format_args!("{text:?} is not {}: write {suggestion}", T::EXPECTED))
+            }
+            None => refuse::<T, E>(format_args!("{text:?}")),
+        })
     }
 
     fn visit_i64<E: Error>(self, number: i64) -> Result<T, E> {

@@ -1,4 +1,5 @@
-//! Ending: politely at the first signal, at once at the second.
+//! Signals. SIGTERM and SIGINT end the server: politely at the first, at once at the second. SIGHUP, which rotators of
+//! logs send, changes nothing: files that can change are watched anyway.
 
 use std::io;
 use std::sync::Arc;
@@ -8,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::logging::Logs;
 
-/// Listens to SIGTERM and SIGINT from now on. The token is cancelled by the first of them; the second ends
+/// Listens to SIGTERM, SIGINT and SIGHUP from now on. The token is cancelled by the first of them; the second ends
 /// the process.
 ///
 /// # Errors
@@ -16,6 +17,14 @@ use super::logging::Logs;
 pub(super) fn on_signal(logs: Arc<Logs>) -> io::Result<CancellationToken> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    tokio::spawn(async move {
+        while hangup.recv().await.is_some() {
+            tracing::info!(
+                "SIGHUP: nothing to do; certificates, keys and users' files are read again when they change"
+            );
+        }
+    });
     let token = CancellationToken::new();
     let first = token.clone();
     tokio::spawn(async move {
