@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each room may use itself and the rooms before it.
-const ROOMS: [&str; 19] = [
+const ROOMS: [&str; 20] = [
     "clock",
     "file_state",
     "text_file",

@@ -7,6 +7,7 @@ one script. GitHub colours a block by the first word of its fence and hides the 
     ```sh ci server     the same, but it goes on running: started in the background, and waited
                         for until http://localhost:5000/readyz answers
     ```sh compose       run by tests/e2e/compose.sh instead, where the base images are at hand
+    ```nginx proxy      what goes into nginx' `server`; tests/e2e/nginx.sh runs nginx with it
     ```toml ci          a configuration, given to `orlop check-config`
 """
 
@@ -43,9 +44,9 @@ def main():
         found = [block for block in blocks(file.read()) if word in block[2]]
     if not found:
         sys.exit(f"readme.py: no block with the word '{word}' in {path}")
-    if word == "test":
+    if word in ("test", "proxy"):
         if len(found) != 1:
-            sys.exit("readme.py: one block, and only one, may be the test command")
+            sys.exit(f"readme.py: one block, and only one, may carry the word '{word}'")
         sys.stdout.write(found[0][3])
         return
     for line, language, words, body in found:
