@@ -1,0 +1,205 @@
+#!/usr/bin/env python3
+"""Pushes that are refused in the middle of a layer, by real clients: the reason reaches all of them, each time.
+
+    ORLOP=target/release/orlop tests/attacks/refusals.py [--count 100] [--client docker] [--way tls]
+
+4xx: a quota (403) and an upload that does not exist (404, by curl). 5xx: a budget that is used up (507)."""
+
+import argparse
+import collections
+import concurrent.futures
+import json
+import os
+import re
+import shutil
+import sys
+import tempfile
+
+from clients import Engine, Nginx, policy, run, write_layout
+from run import own_network, prepare_machine
+from target import MIB, Target
+
+LAYER_SIZE = 24_000_000
+# Docker compresses its layer for each push, and again for each of the five tries that it makes after a 5xx, with pauses
+# of up to 20 s: more of them go on at a time.
+DOCKER_LAYER_SIZE = 12_000_000
+DOCKER_TOGETHER = 25
+CLIENTS = ("curl", "skopeo", "crane", "docker")
+WAYS = ("plain", "tls", "nginx", "nginx-tls")
+# What must never be the last word of a client.
+BROKEN = re.compile(r"broken pipe|connection reset|unexpected EOF|: EOF|use of closed|stream error|write: |framing layer", re.I)
+REASON = {403: re.compile(r"denied|quota", re.I), 404: re.compile(r"BLOB_UPLOAD_UNKNOWN|404", re.I), 507: re.compile(r"507|insufficient storage|UNAVAILABLE: .* full", re.I)}
+
+
+class Servers:
+    """A server in the clear and one with TLS over a quota and, for 507, a budget; nginx in front of the first."""
+
+    def __init__(self, work, binary, status):
+        settings = {"ORLOP_STORAGE__BUDGET": "80MB", "ORLOP_STORAGE__BUDGET_WAIT": "1s"} if status == 507 else {}
+        self.targets = []
+        for tls in (False, True):
+            target = Target(work, binary, 512 * MIB, "open", tls, settings)
+            target.start()
+            self.targets.append(target)
+            if status == 507:
+                # There is room for the beginning of a layer.
+                for _ in range(5):
+                    target.push_blob("good/full", os.urandom(10_000_000), None)
+        self.nginx = Nginx(work, self.targets[0].port)
+        self.ports = {
+            "plain": self.targets[0].port,
+            "tls": self.targets[1].port,
+            "nginx": self.nginx.port,
+            "nginx-tls": self.nginx.tls_port,
+        }
+
+    def is_alive(self):
+        return all(target.is_alive() for target in self.targets)
+
+    def stop(self):
+        self.nginx.stop()
+        for target in self.targets:
+            target.remove()
+
+
+class Push:
+    """Refused pushes by one client, one way."""
+
+    def __init__(self, work, engine, port, is_secure, status):
+        self.work = work
+        self.engine = engine
+        self.host = f"127.0.0.1:{port}"
+        self.scheme = "https" if is_secure else "http"
+        self.status = status
+        # Over the quota, or a name that has none.
+        self.prefix = "tight" if status == 403 else "good"
+
+    def curl(self, number):
+        """Alternates HTTP versions and forms of bodies; the whole answer is looked at."""
+        layer = os.path.join(self.work, "layer")
+        base = f"{self.scheme}://{self.host}"
+        path = f"/v2/{self.prefix}/curl{number}/blobs/uploads/"
+        if self.status == 404:
+            location = path + "00000000-0000-4000-8000-000000000000"
+        else:
+            code, said = run(self.work, "curl", "-sk", "-i", "-X", "POST", "-H", "Content-Length: 0", base + path)
+            found = re.search(r"^location: (\S+)", said, re.I | re.M)
+            if not found:
+                # The budget may refuse it as early as this.
+                return said
+            location = found[1]
+        version = ["--http1.1", "--http2"][number % 2] if self.scheme == "https" else ["--http1.1", "--http2-prior-knowledge"][number % 2]
+        if "nginx" in self.way and self.scheme == "http":
+            version = "--http1.1"
+        form = ["-T", layer] if number % 4 < 2 else ["-T", layer, "-H", "Transfer-Encoding: chunked"]
+        if version != "--http1.1":
+            form = ["-T", layer]
+        url = location if location.startswith("http") else base + location
+        body = os.path.join(self.work, f"answer-{number}")
+        code, said = run(
+            self.work, "curl", "-sSk", version, "-X", "PATCH", "-H", "Expect:", "-H", "Content-Type: application/octet-stream",
+            *form, "-o", body, "-w", "%{http_code}", url,
+        )  # fmt: skip
+        try:
+            with open(body) as file:
+                answer = file.read()
+            os.unlink(body)
+        except OSError:
+            answer = ""
+        try:
+            whole = bool(json.loads(answer).get("errors"))
+        except ValueError:
+            whole = False
+        if code == 0 and said.strip() == str(self.status) and whole:
+            return answer + said
+        return f"unexpected EOF of curl: exit {code}, {version}, {said!r}, body {answer[:200]!r}"
+
+    def skopeo(self, number):
+        return run(
+            self.work, "skopeo", "--policy", policy(self.work), "copy", "--dest-tls-verify=false",
+            f"oci:{self.work}/layout:one", f"docker://{self.host}/{self.prefix}/skopeo{number}:1",
+        )[1]  # fmt: skip
+
+    def crane(self, number):
+        return run(self.work, "crane", "push", "--insecure", f"{self.work}/layout", f"{self.host}/{self.prefix}/crane{number}:1")[1]
+
+    def docker(self, number):
+        name = f"{self.host}/{self.prefix}/docker{number}:1"
+        self.engine.docker("tag", "layer:1", name)
+        said = self.engine.docker("push", name)[1]
+        self.engine.docker("rmi", name)
+        return said
+
+
+def verdict(status, said):
+    last = "".join(said.strip().splitlines()[-1:])
+    if REASON[status].search(said) and not BROKEN.search(last):
+        return None
+    return last[-300:] or "nothing was said"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--count", type=int, default=100, help="pushes of each kind; default: 100")
+    parser.add_argument("--client", action="append", choices=CLIENTS)
+    parser.add_argument("--way", action="append", choices=WAYS)
+    parser.add_argument("--status", action="append", type=int, choices=sorted(REASON))
+    parser.add_argument("--quick", action="store_true", help="three of each, and Docker's waits for a 5xx one way alone")
+    parser.add_argument("--together", type=int, default=2, help="pushes at a time; default: 2")
+    parser.add_argument("--work", default="/var/tmp")
+    options = parser.parse_args()
+    binary = os.path.abspath(os.environ.pop("ORLOP", os.environ.get("E2E_BIN", "target/release/orlop")))
+    os.environ["ORLOP"] = binary
+    own_network()
+    prepare_machine()
+    os.environ.pop("ORLOP", None)
+    work = tempfile.mkdtemp(prefix="orlop-refusals.", dir=options.work)
+    clients = options.client or CLIENTS
+    if options.quick:
+        options.count = 3
+    failed = 0
+    engine = None
+    try:
+        write_layout(os.path.join(work, "layout"), LAYER_SIZE)
+        with open(os.path.join(work, "layer"), "wb") as file:
+            file.write(os.urandom(LAYER_SIZE))
+        if "docker" in clients:
+            engine = Engine(work, "--max-concurrent-uploads=50")
+            engine.image("layer:1", DOCKER_LAYER_SIZE)
+        for status in options.status or sorted(REASON):
+            servers = Servers(work, binary, status)
+            try:
+                for way in options.way or WAYS:
+                    for client in clients:
+                        if status == 404 and client != "curl":
+                            continue
+                        if options.quick and client == "docker" and status >= 500 and way != "nginx":
+                            continue
+                        push = Push(work, engine, servers.ports[way], way.endswith("tls"), status)
+                        push.way = way
+                        together = DOCKER_TOGETHER if client == "docker" and status >= 500 else options.together
+                        with concurrent.futures.ThreadPoolExecutor(together) as pool:
+                            answers = list(pool.map(getattr(push, client), range(options.count)))
+                        wrong = collections.Counter(filter(None, (verdict(status, said) for said in answers)))
+                        bad = sum(wrong.values())
+                        failed += bad
+                        print(f"{status} {client:7} {way:10} {options.count - bad:4} of {options.count} saw the reason", flush=True)
+                        for said, times in wrong.most_common(2):
+                            print(f"    {times} x {said}", flush=True)
+                if not servers.is_alive():
+                    print("a server ended")
+                    failed += 1
+            finally:
+                servers.stop()
+        if engine is not None:
+            lost = len(re.findall(r"broken pipe|connection reset by peer|unexpected EOF", engine.log()))
+            print(f"the engine's log has {lost} broken connections")
+    finally:
+        if engine is not None:
+            engine.stop()
+        shutil.rmtree(work, ignore_errors=True)
+    sys.exit(bool(failed))
+
+
+if __name__ == "__main__":
+    main()
