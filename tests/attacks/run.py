@@ -146,6 +146,8 @@ def run_one(target, attack, scale, seconds, rest, quick):
     result.disk = max(0, target.bytes_stored() - before)
     result.killed = target.group.kills() > 0 or not target.is_alive()
     result.answers = target.is_alive() and target.is_answering(10, "/readyz")
+    # A process that is being killed may seem to be alive for a while.
+    result.killed |= target.group.kills() > 0 or not target.is_alive()
     result.peak = max(result.peak, target.sampler.peak)
     result.high_water = target.sampler.high_water()
     result.after = target.sampler.current

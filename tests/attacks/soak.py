@@ -12,7 +12,7 @@ import time
 
 import attack as attacks
 from clients import Engine, login, policy, run, write_layout
-from target import MANIFEST, MIB, PASSWORD, Target, budget_of, digest_of
+from target import MIB, PASSWORD, Target, budget_of, digest_of
 
 # A person tries again as well: so often a push or pull is begun anew before it counts as failed.
 TRIES = 3
@@ -120,17 +120,14 @@ class Worker:
         archive = os.path.join(self.work, "image.tar")
         remote = f"{self.host}/good/containerd{number % 5}:{number}"
         run(self.work, "tar", "-C", folder, "-cf", archive, ".")
-        code, said = ctr("images", "import", "--no-unpack", "--index-name", remote, archive)
-        if code:
-            # Older versions name images by what the archive says.
-            code, said = ctr("images", "import", "--base-name", remote.rpartition(":")[0], archive)
-        if code:
-            raise ValueError(f"ctr import: {said}")
+        code, said = ctr("images", "import", "--no-unpack", "--base-name", "attacks.local/layout", archive)
         names = [line.split()[0] for line in ctr("images", "ls")[1].splitlines() if digest in line]
+        if code or not names:
+            raise ValueError(f"ctr import: {said}")
         options = ("--plain-http", "--user", login())
-        self.attempt("containerd push", lambda: ctr("images", "push", *options, "--manifest", digest, "--manifest-type", MANIFEST, remote))
+        self.attempt("containerd push", lambda: ctr("images", "push", *options, remote, names[0]))
         self.pushed.append((f"good/containerd{number % 5}", digest))
-        ctr("images", "rm", "--sync", remote, *names)
+        ctr("images", "rm", "--sync", *names)
         self.attempt("containerd pull", lambda: ctr("images", "pull", *options, remote))
         found = [line for line in ctr("images", "ls")[1].splitlines() if line.startswith(remote)]
         self.check("containerd", True, bool(found) and digest in found[0])
