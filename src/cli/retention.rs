@@ -224,8 +224,8 @@ fn presets(name: Option<&str>) -> Result<ExitCode, Failure> {
 
 fn import(file: &Path, parameters: &ImportParameters, output: &Output) -> Result<ExitCode, Failure> {
     let wrong = |error: String| Failure::Other(format!("{}: {error}", file.display()));
-    let json = text_file::read(file).map_err(|error| wrong(error.to_string()))?;
-    let found = imported(&json, parameters).map_err(wrong)?;
+    let text = text_file::read(file).map_err(|error| wrong(error.to_string()))?;
+    let found = imported(&text, parameters).map_err(wrong)?;
     if output.json {
         print_json(&found);
     } else {
@@ -237,5 +237,6 @@ fn import(file: &Path, parameters: &ImportParameters, output: &Output) -> Result
 
 fn toml_of(policies: Vec<Policy>) -> Result<String, Failure> {
     let policies = Policies { policies, ..Policies::default() };
-    toml::to_string(&policies).map_err(|error| Failure::Other(error.to_string()))
+    let section = std::collections::BTreeMap::from([("retention", policies)]);
+    toml::to_string(&section).map_err(|error| Failure::Other(error.to_string()))
 }

@@ -1,18 +1,38 @@
 //! Rules that read well and make no sense, alone or together.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use super::error::{Mistake, Oddity, Place, Warning};
 use super::policy::{Action, Policy, Rule, TagList, When};
 
-/// What of `rule` contradicts itself, or would empty a repository.
-pub(super) fn rule(rule: &Rule, policy: &Policy) -> Result<(), Mistake> {
-    meaning(rule)?;
-    counts(rule)?;
-    if empties(rule) && !policy.rules.iter().any(|other| saves(other, rule)) {
-        return Err(Mistake::Empties);
+/// What the rules of a policy are checked against.
+pub(super) struct PolicyCheck<'a> {
+    /// Whether a keep rule is for all repositories of the policy.
+    keeps_everywhere: bool,
+    /// The narrower repositories that keep rules are for.
+    kept: HashSet<&'a [String]>,
+}
+
+impl<'a> PolicyCheck<'a> {
+    pub(super) fn of(policy: &'a Policy) -> Self {
+        // Keep rules behind a final rule that matches every tag select none.
+        let end = policy.rules.iter().position(|rule| rule.final_for.is_some() && names_all_tags(rule));
+        let seen = policy.rules.iter().take(end.map_or(usize::MAX, |end| end + 1));
+        let keeps = || seen.clone().filter(|rule| rule.action == Action::Keep && rule.judges_tags());
+        Self {
+            keeps_everywhere: keeps().any(|rule| rule.repositories.is_empty()),
+            kept: keeps().map(|rule| rule.repositories.as_slice()).collect(),
+        }
     }
-    Ok(())
+
+    /// What of `rule` contradicts itself, or would empty a repository.
+    pub(super) fn rule(&self, rule: &Rule) -> Result<(), Mistake> {
+        meaning(rule)?;
+        counts(rule)?;
+        let is_saved = self.keeps_everywhere || self.kept.contains(rule.repositories.as_slice());
+        if empties(rule) && !is_saved { Err(Mistake::Empties) } else { Ok(()) }
+    }
 }
 
 fn meaning(rule: &Rule) -> Result<(), Mistake> {
@@ -42,7 +62,8 @@ fn counts(rule: &Rule) -> Result<(), Mistake> {
     if rule.newest == Some(0) {
         return Err(Mistake::Zero("newest"));
     }
-    for (key, given) in [("by", rule.by.is_some()), ("per", rule.per.is_some())] {
+    let of_newest = [("by", rule.by.is_some()), ("per", rule.per.is_some()), ("count", rule.count.is_some())];
+    for (key, given) in of_newest {
         if given && rule.newest.is_none() {
             return Err(Mistake::Without { key, needs: "newest" });
         }
@@ -56,11 +77,16 @@ fn counts(rule: &Rule) -> Result<(), Mistake> {
 
 /// Whether it lets every tag go: its kind aside, it selects nothing less than everything.
 fn empties(rule: &Rule) -> bool {
-    let all_tags = rule.tags.iter().all(|glob| glob == "*" || glob == "**");
-    let all_regex = rule.tag_regex.as_ref().is_none_or(|regex| {
-        ["", "^", ".*", "^.*", "^.*$", ".*$", ".", ".+", "^.+$"].contains(&regex.as_str())
-    });
-    rule.action == Action::Expire && rule.judges_tags() && all_tags && all_regex && !narrows(rule)
+    rule.action == Action::Expire && names_all_tags(rule) && !narrows(rule)
+}
+
+/// Whether its selectors of tags match every tag.
+fn names_all_tags(rule: &Rule) -> bool {
+    let matches_all =
+        |regex: &String| ["", "^", ".*", "^.*", "^.*$", ".*$", ".", ".+", "^.+$"].contains(&regex.as_str());
+    let all_globs = rule.tags.iter().all(|glob| glob == "*" || glob == "**");
+    let all_regex = rule.tag_regex.as_ref().is_none_or(|regex| regex.as_slice().iter().any(matches_all));
+    rule.judges_tags() && all_globs && all_regex && rule.except_regex.is_none()
 }
 
 /// Whether it lets every tag go but for exceptions, at once.
@@ -71,25 +97,14 @@ fn empties_but(rule: &Rule) -> bool {
 
 /// Whether it has a selector besides its repositories, its kind, and globs and expressions of tags to match.
 fn narrows(rule: &Rule) -> bool {
-    let texts = [
-        &rule.except_regex,
-        &rule.pushed_before,
-        &rule.pushed_within,
-        &rule.pulled_before,
-        &rule.pulled_within,
-    ];
+    let texts = [&rule.pushed_before, &rule.pushed_within, &rule.pulled_before, &rule.pulled_within];
     let lists = [&rule.artifact_types, &rule.platforms];
     let maps = [&rule.annotations, &rule.labels];
     texts.into_iter().any(Option::is_some)
+        || rule.except_regex.is_some()
         || rule.newest.is_some()
         || lists.into_iter().any(|list| !list.is_empty())
         || maps.into_iter().any(|map| !map.is_empty())
-}
-
-/// Whether `keep` keeps something wherever `expire` would empty.
-fn saves(keep: &Rule, expire: &Rule) -> bool {
-    let there = keep.repositories.is_empty() || keep.repositories == expire.repositories;
-    keep.action == Action::Keep && keep.judges_tags() && there
 }
 
 /// Who writes that something expires at a younger age has probably mistaken the unit: `3m` are three minutes.
@@ -111,12 +126,16 @@ pub(super) fn oddity_of_list(list: &TagList, place: Place) -> Option<Warning> {
 pub(super) fn oddities(policy: &Policy) -> Vec<Warning> {
     let of_policy = |oddity| Warning { place: Place::Policy(policy.name.clone()), oddity };
     let mut found = Vec::new();
-    if policy.rules.is_empty() {
+    // In a group, a policy without rules is an exception from those behind it.
+    if policy.rules.is_empty() && policy.group.is_none() {
         found.push(of_policy(Oddity::NoRules));
     }
     if has_lone_star(&policy.repositories) {
         found.push(of_policy(Oddity::Star { key: "repositories" }));
     }
+    // Behind a final rule, a keep rule does not see everything.
+    let end = policy.rules.iter().position(|rule| rule.final_for.is_some());
+    let keeps: Vec<_> = policy.rules.iter().take(end.map_or(usize::MAX, |end| end + 1)).collect();
     for rule in &policy.rules {
         let mut of_rule = |oddity| {
             let (policy, rule) = (policy.name.clone(), rule.name.clone());
@@ -136,7 +155,7 @@ pub(super) fn oddities(policy: &Policy) -> Vec<Warning> {
             of_rule(Oddity::Hasty);
         }
         young(rule).for_each(&mut of_rule);
-        if let Some(keep) = policy.rules.iter().find(|other| shadows(other, rule)) {
+        if let Some(keep) = keeps.iter().find(|other| shadows(other, rule)) {
             of_rule(Oddity::Shadowed(keep.name.clone()));
         }
     }
@@ -177,9 +196,8 @@ fn shadows(keep: &Rule, expire: &Rule) -> bool {
         (&keep.tags, &expire.tags),
         (&keep.artifact_types, &expire.artifact_types),
     ];
+    let expressions = [(&keep.tag_regex, &expire.tag_regex), (&keep.except_regex, &expire.except_regex)];
     let texts = [
-        (&keep.tag_regex, &expire.tag_regex),
-        (&keep.except_regex, &expire.except_regex),
         (&keep.pushed_before, &expire.pushed_before),
         (&keep.pushed_within, &expire.pushed_within),
         (&keep.pulled_before, &expire.pulled_before),
@@ -194,6 +212,7 @@ fn shadows(keep: &Rule, expire: &Rule) -> bool {
         && platforms
         && kinds.iter().all(|(keeps, expires)| *keeps || !*expires)
         && lists.iter().all(|(keeps, expires)| keeps.is_empty() || keeps == expires)
+        && expressions.iter().all(|(keeps, expires)| keeps.is_none() || keeps == expires)
         && texts.iter().all(|(keeps, expires)| keeps.is_none() || keeps == expires)
         && maps.iter().all(|(keeps, expires)| keeps.iter().all(|(key, glob)| expires.get(key) == Some(glob)))
 }

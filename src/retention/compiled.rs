@@ -1,19 +1,18 @@
 //! Policies that have been checked: what has this type cannot be wrong.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
-use regex::Regex;
-
 use super::globs::Globs;
-use super::policy::{Action, Order, When};
+use super::matcher::Matcher;
+use super::policy::{Action, Count, Final, Order, When};
 use super::selectors::Selectors;
 use crate::oci::{RepoName, Tag};
 
 /// Policies that have been checked and are ready for use.
 #[derive(Debug, Clone, Default)]
 pub struct Compiled {
-    pub(super) rules: Vec<CompiledRule>,
+    pub(super) policies: Vec<CompiledPolicy>,
     pub(super) protected: Vec<SafeTags>,
     pub(super) immutable: Vec<SafeTags>,
 }
@@ -41,17 +40,24 @@ pub struct RuleLabel {
 }
 
 #[derive(Debug, Clone)]
+pub(super) struct CompiledPolicy {
+    /// The number of its group.
+    pub(super) group: Option<usize>,
+    pub(super) repositories: Globs,
+    pub(super) rules: Vec<CompiledRule>,
+}
+
+#[derive(Debug, Clone)]
 pub(super) struct CompiledRule {
     pub(super) label: Arc<RuleLabel>,
     pub(super) action: Action,
     pub(super) when: When,
-    /// The policy's.
-    pub(super) repositories: Arc<Globs>,
-    /// Its own.
+    /// Narrows the policy's repositories.
     pub(super) narrowed: Globs,
     pub(super) kinds: Kinds,
     pub(super) selectors: Selectors,
     pub(super) newest: Option<Newest>,
+    pub(super) final_for: Option<Final>,
     pub(super) keep_history: usize,
 }
 
@@ -65,9 +71,10 @@ pub(super) struct Kinds {
 
 #[derive(Debug, Clone)]
 pub(super) struct Newest {
-    pub(super) count: usize,
+    pub(super) most: usize,
     pub(super) by: Order,
-    pub(super) per: Option<Regex>,
+    pub(super) count: Count,
+    pub(super) per: Option<Matcher>,
 }
 
 #[derive(Debug, Clone)]
@@ -91,7 +98,7 @@ impl SafeTags {
 
 impl CompiledRule {
     fn is_for(&self, repo: &RepoName) -> bool {
-        self.repositories.matches(repo.as_str()) && self.narrowed.matches(repo.as_str())
+        self.narrowed.matches(repo.as_str())
     }
 
     fn may_pin(&self) -> bool {
@@ -132,7 +139,7 @@ impl Compiled {
 
     /// Whether that is so of any repository.
     pub fn may_pin_anywhere(&self) -> bool {
-        self.rules.iter().any(CompiledRule::may_pin)
+        self.policies.iter().flat_map(|policy| &policy.rules).any(CompiledRule::may_pin)
     }
 
     /// How far back into the past of tags some rule looks in this repository.
@@ -153,9 +160,29 @@ impl Compiled {
 
     /// The rules' names, in the operator's order.
     pub fn rules(&self) -> impl Iterator<Item = &RuleLabel> {
-        self.rules.iter().map(|rule| &*rule.label)
+        self.policies.iter().flat_map(|policy| &policy.rules).map(|rule| &*rule.label)
     }
 
+    pub(super) fn rules_for(&self, repo: &RepoName, pressure: bool) -> impl Iterator<Item = &CompiledRule> {
+        self.policies_for(repo).flat_map(move |policy| policy.rules_for(repo, pressure))
+    }
+
+    /// The policies that apply to a repository: of each group the first.
+    pub(super) fn policies_for(&self, repo: &RepoName) -> impl Iterator<Item = &CompiledPolicy> {
+        let mut groups = HashSet::new();
+        self.policies.iter().filter(move |policy| {
+            let is_open = policy.group.is_none_or(|group| !groups.contains(&group));
+            let applies = is_open && policy.repositories.matches(repo.as_str());
+            if applies {
+                groups.extend(policy.group);
+            }
+            applies
+        })
+    }
+}
+
+impl CompiledPolicy {
+    /// The rules in force for a repository that the policy names.
     pub(super) fn rules_for(&self, repo: &RepoName, pressure: bool) -> impl Iterator<Item = &CompiledRule> {
         self.rules.iter().filter(move |rule| rule.is_in_force(pressure) && rule.is_for(repo))
     }

@@ -4,6 +4,9 @@ use std::fmt;
 
 use thiserror::Error;
 
+use super::compile::{MAX_POLICIES, MAX_RULES};
+use super::matcher::{MAX_COMPILED_BYTES, MAX_PATTERN_BYTES, MAX_PATTERNS};
+
 /// Where something was said.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {
@@ -75,6 +78,39 @@ pub enum Mistake {
         /// What is wrong with it.
         why: String,
     },
+    /// An expression or glob is too long.
+    #[error("{key}: an expression or glob may have at most {MAX_PATTERN_BYTES} bytes, one has {bytes}")]
+    LongPattern {
+        /// The selector.
+        key: &'static str,
+        /// Its length.
+        bytes: usize,
+    },
+    /// An expression or glob compiles to too much.
+    #[error("{key}: {pattern:?} is too large when compiled: it repeats too much, as with {{1000}}")]
+    CompiledSize {
+        /// The selector.
+        key: &'static str,
+        /// The start of what it says.
+        pattern: String,
+    },
+    /// All expressions and globs together compile to too much.
+    #[error(
+        "{0}: with these, all expressions and globs together take more than {MAX_COMPILED_BYTES} bytes when compiled"
+    )]
+    CompiledSum(&'static str),
+    /// Too many expressions and globs.
+    #[error("there are more than {MAX_PATTERNS} expressions and globs up to here")]
+    Patterns,
+    /// Too many policies.
+    #[error("there may be at most {MAX_POLICIES} retention policies")]
+    Policies,
+    /// Too many rules.
+    #[error("there may be at most {MAX_RULES} rules in all retention policies together")]
+    Rules,
+    /// A list of expressions without any, or a group without a name.
+    #[error("{0}: must not be empty")]
+    Empty(&'static str),
     /// `per` has not exactly one capture group.
     #[error("per: must have one capture group (…), it has {0}")]
     Captures(usize),

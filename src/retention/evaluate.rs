@@ -4,6 +4,7 @@
 //! found: the manifests of items that stay and of kept pasts, and what follows from those; then what goes:
 //! what follows from items that go and does not stay. So a manifest that anything keeps is whole.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::compiled::{Compiled, SafeTags};
@@ -75,15 +76,14 @@ impl Course<'_> {
             let Some((depth, rule)) = self.verdict(*item).and_then(|verdict| verdict.history.as_ref()) else {
                 continue;
             };
-            let mut seen = vec![&tag.digest];
+            let mut seen = HashSet::from([&tag.digest]);
             for digest in &tag.past {
                 if seen.len() > *depth {
                     break;
                 }
-                if seen.contains(&digest) {
+                if !seen.insert(digest) {
                     continue;
                 }
-                seen.push(digest);
                 let reason = KeepReason::History { tag: tag.name.clone(), rule: Arc::clone(rule) };
                 pasts.extend(self.graph.place_of(digest).map(|place| (place, reason)));
             }

@@ -1,58 +1,62 @@
 //! Lists of globs with exceptions.
 
-use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
-
 use super::error::Mistake;
+use super::matcher::{Glob, Matcher, PatternLimits};
 
 /// Globs, and globs of exceptions. A list that names exceptions alone means everything else.
 #[derive(Debug, Clone)]
 pub(crate) struct Globs {
     /// `None`: everything.
-    only: Option<GlobSet>,
-    except: GlobSet,
+    only: Option<Matcher>,
+    /// `None`: nothing.
+    except: Option<Matcher>,
 }
 
 impl Globs {
     /// Globs of repository names: `*` stops at a slash, `**` does not.
     pub(crate) fn of_names(key: &'static str, patterns: &[String]) -> Result<Self, Mistake> {
-        Self::build(key, patterns, true)
+        Self::of_names_within(&mut PatternLimits::default(), key, patterns)
     }
 
-    /// Globs of anything else.
-    pub(super) fn of_words(key: &'static str, patterns: &[String]) -> Result<Self, Mistake> {
-        Self::build(key, patterns, false)
+    /// Globs of repository names, as far as the limits allow.
+    pub(super) fn of_names_within(
+        limits: &mut PatternLimits,
+        key: &'static str,
+        patterns: &[String],
+    ) -> Result<Self, Mistake> {
+        Self::build(limits, key, patterns, true)
     }
 
-    fn build(key: &'static str, patterns: &[String], stop_at_slash: bool) -> Result<Self, Mistake> {
-        let (mut only, mut except) = (GlobSetBuilder::new(), GlobSetBuilder::new());
-        let mut named = false;
+    /// Globs of anything else, as far as the limits allow.
+    pub(super) fn of_words(
+        limits: &mut PatternLimits,
+        key: &'static str,
+        patterns: &[String],
+    ) -> Result<Self, Mistake> {
+        Self::build(limits, key, patterns, false)
+    }
+
+    fn build(
+        limits: &mut PatternLimits,
+        key: &'static str,
+        patterns: &[String],
+        stops_at_slash: bool,
+    ) -> Result<Self, Mistake> {
+        let (mut only, mut except) = (Vec::new(), Vec::new());
         for pattern in patterns {
-            let wrong = |why: String| Mistake::Glob { key, pattern: pattern.clone(), why };
-            let (list, text) = match pattern.strip_prefix('!') {
-                Some(exception) => (&mut except, exception),
-                None => {
-                    named = true;
-                    (&mut only, pattern.as_str())
-                }
-            };
-            if text.is_empty() {
-                return Err(wrong("it is empty".into()));
-            }
-            let mut glob = GlobBuilder::new(text);
-            glob.literal_separator(stop_at_slash).backslash_escape(true);
-            list.add(glob.build().map_err(|error| wrong(error.kind().to_string()))?);
+            let list = if pattern.starts_with('!') { &mut except } else { &mut only };
+            list.push(Glob { written: pattern, stops_at_slash });
         }
-        let finish = |list: GlobSetBuilder| {
-            let all = || patterns.join(", ");
-            list.build().map_err(|error| Mistake::Glob { key, pattern: all(), why: error.to_string() })
-        };
-        Ok(Self { only: if named { Some(finish(only)?) } else { None }, except: finish(except)? })
+        let mut compile =
+            |globs: Vec<Glob<'_>>| (!globs.is_empty()).then(|| limits.globs(key, &globs)).transpose();
+        Ok(Self { only: compile(only)?, except: compile(except)? })
     }
 
     /// Whether a glob matches one of these, and no exception any.
     pub(crate) fn match_some<'a>(&self, texts: impl Iterator<Item = &'a str> + Clone) -> bool {
         let is_meant = |text| self.only.as_ref().is_none_or(|only| only.is_match(text));
-        texts.clone().any(is_meant) && !texts.clone().any(|text| self.except.is_match(text))
+        let is_excepted = |text| self.except.as_ref().is_some_and(|except| except.is_match(text));
+        texts.clone().any(is_meant) && !texts.clone().any(is_excepted)
     }
 
     /// Whether a glob matches and no exception does.
@@ -80,7 +84,9 @@ mod tests {
         assert!(names(&["prod/**"]).matches("prod/a/b"));
         assert!(!names(&["prod/**"]).matches("prod"));
         assert!(names(&["**"]).matches("a") && names(&["**"]).matches("a/b/c"));
-        let types = Globs::of_words("artifact_types", &globs(&["application/*"])).expect("globs");
+        let types =
+            Globs::of_words(&mut PatternLimits::default(), "artifact_types", &globs(&["application/*"]))
+                .expect("globs");
         assert!(types.matches("application/a/b"));
     }
 
@@ -96,7 +102,7 @@ mod tests {
     #[test]
     fn what_is_no_glob_is_named() {
         for bad in ["", "!", "a[", "{a", "a\\"] {
-            let error = Globs::of_words("tags", &globs(&["*", bad])).expect_err(bad);
+            let error = Globs::of_names("tags", &globs(&["*", bad])).expect_err(bad);
             assert!(
                 matches!(&error, Mistake::Glob { key: "tags", pattern, .. } if pattern == bad),
                 "{error}"

@@ -26,6 +26,7 @@ pub mod import;
 mod inherit;
 mod item;
 mod judge;
+mod matcher;
 mod newest;
 mod plan;
 mod policy;
@@ -37,12 +38,14 @@ mod version;
 #[cfg(test)]
 mod tests;
 
+pub use compile::{MAX_POLICIES, MAX_RULES};
 pub use compiled::{Compiled, Needs, RuleLabel};
 pub use error::{Mistake, Oddity, Place, PolicyError, Warning};
 pub use evaluate::evaluate;
 pub use explain::Explanation;
 pub(crate) use globs::Globs;
+pub use matcher::{MAX_COMPILED_BYTES, MAX_COMPILED_PATTERN, MAX_PATTERN_BYTES, MAX_PATTERNS};
 pub use plan::{Cause, Decision, Expiry, KeepReason, RepoPlan, StepTarget};
-pub use policy::{Action, Order, Policies, Policy, Rule, TagList, When};
+pub use policy::{Action, Count, Expressions, Final, Order, Policies, Policy, Rule, TagList, When};
 pub use preset::{PRESETS, Preset};
 pub use snapshot::{ManifestFacts, RepoSnapshot, TagFacts};

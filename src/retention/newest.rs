@@ -1,12 +1,12 @@
 //! The newest so many, by push, pull or version, of each branch if there are branches.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use semver::Version;
 
 use super::compiled::Newest;
 use super::item::Item;
-use super::policy::Order;
+use super::policy::{Count, Order};
 use super::version::version_of;
 use crate::clock::Timestamp;
 
@@ -41,9 +41,17 @@ impl Newest {
         let mut split = Split::default();
         for mut ranked in branches.into_values() {
             ranked.sort_unstable_by(|a, b| b.cmp(a));
-            let mut places = ranked.into_iter().map(|(_, place)| place);
-            split.newest.extend(places.by_ref().take(self.count));
-            split.older.extend(places);
+            let mut images = HashSet::new();
+            for (number, (_, place)) in ranked.into_iter().enumerate() {
+                let is_newest = match self.count {
+                    Count::Tags => number < self.most,
+                    Count::Images => {
+                        let image = items[place].manifest;
+                        images.contains(&image) || images.len() < self.most && images.insert(image)
+                    }
+                };
+                if is_newest { split.newest.push(place) } else { split.older.push(place) }
+            }
         }
         split
     }
@@ -55,9 +63,8 @@ impl Newest {
         if !item.is_tag {
             return None;
         }
-        let captures = regex.captures(item.name)?;
         // A group that took no part is a branch of its own: commits without a branch in their tags.
-        Some(captures.get(1).map_or("", |group| group.as_str()))
+        regex.capture(item.name)
     }
 
     fn rank_of<'a>(&self, item: &Item<'a>) -> Option<Rank<'a>> {

@@ -28,6 +28,10 @@ pub struct Policy {
     /// A preset whose rules follow this policy's own: see [`super::PRESETS`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub preset: Option<String>,
+    /// A name that policies share of which only the first that names a repository applies to it. Policies of other
+    /// groups and of none apply as well.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
     /// Globs of repository names; `!` in front makes an exception. Empty: all repositories.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub repositories: Vec<String>,
@@ -97,6 +101,53 @@ pub enum Order {
     Version,
 }
 
+/// What `newest` counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Count {
+    /// Tags.
+    #[default]
+    Tags,
+    /// Images: several tags of one image count once, by the newest of them.
+    Images,
+}
+
+/// What later rules of the policy do not select.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Final {
+    /// The tags that the rule matches by name, and the manifests of the kinds that it judges.
+    Tag,
+    /// Besides, all other tags of their images.
+    Image,
+}
+
+/// Expressions, of which one must match: a text, or a list of texts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged, expecting = "expected a regular expression or a list of them")]
+pub enum Expressions {
+    /// One.
+    One(String),
+    /// Several.
+    Several(Vec<String>),
+}
+
+impl Expressions {
+    /// All of them.
+    pub fn as_slice(&self) -> &[String] {
+        match self {
+            Self::One(expression) => std::slice::from_ref(expression),
+            Self::Several(expressions) => expressions,
+        }
+    }
+}
+
+impl From<&str> for Expressions {
+    fn from(expression: &str) -> Self {
+        Self::One(expression.to_owned())
+    }
+}
+
 /// A rule: it selects what *all* of its selectors match. Spans are written like `"30d"`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -123,12 +174,12 @@ pub struct Rule {
     /// Globs of tags; `!` in front makes an exception.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<String>,
-    /// A regular expression that matches somewhere in the tag.
+    /// Regular expressions of which one matches somewhere in the tag.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tag_regex: Option<String>,
-    /// A regular expression that matches nowhere in the tag.
+    pub tag_regex: Option<Expressions>,
+    /// Regular expressions of which none matches anywhere in the tag.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub except_regex: Option<String>,
+    pub except_regex: Option<Expressions>,
     /// Last pushed longer ago than this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pushed_before: Option<String>,
@@ -147,6 +198,9 @@ pub struct Rule {
     /// What `newest` goes by: the push, if nothing is said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<Order>,
+    /// What `newest` counts: tags, if nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub count: Option<Count>,
     /// A regular expression with one capture group: `newest` counts for each value of it. Tags that it does
     /// not match are not selected.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -164,6 +218,9 @@ pub struct Rule {
     /// Globs of values, by the label's key. All must match.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
+    /// Later rules of the policy do not select what this rule matches by kind and name, whatever its age and count.
+    #[serde(default, rename = "final", skip_serializing_if = "Option::is_none")]
+    pub final_for: Option<Final>,
     /// For keep rules: keeps what the last so many different digests of a kept tag's past are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keep_history: Option<u32>,
@@ -189,11 +246,13 @@ impl Rule {
             pulled_within: None,
             newest: None,
             by: None,
+            count: None,
             per: None,
             artifact_types: Vec::new(),
             platforms: Vec::new(),
             annotations: BTreeMap::new(),
             labels: BTreeMap::new(),
+            final_for: None,
             keep_history: None,
         }
     }

@@ -1,6 +1,9 @@
 //! Policies that people pick by name.
 
+use std::borrow::Cow;
 use std::sync::LazyLock;
+
+use serde::Deserialize;
 
 use super::error::{Mistake, Place, PolicyError};
 use super::policy::{Policies, Policy};
@@ -21,23 +24,31 @@ pub const PRESETS: [Preset; 3] = [
     Preset { name: "keep-everything", toml: include_str!("presets/keep-everything.toml") },
 ];
 
+/// A configuration file with policies alone.
+#[derive(Debug, Deserialize)]
+struct File {
+    retention: Policies,
+}
+
 /// The presets, read once. A test holds that all can be read.
 static READ: LazyLock<Vec<Policy>> = LazyLock::new(|| {
-    let read = |preset: &Preset| toml::from_str::<Policies>(preset.toml).ok();
-    PRESETS.iter().filter_map(read).flat_map(|policies| policies.policies).collect()
+    let read = |preset: &Preset| toml::from_str::<File>(preset.toml).ok();
+    PRESETS.iter().filter_map(read).flat_map(|file| file.retention.policies).collect()
 });
 
 /// The policy with its preset's rules behind its own.
-pub(super) fn expand(policy: &Policy) -> Result<Policy, PolicyError> {
+pub(super) fn expand(policy: &Policy) -> Result<Cow<'_, Policy>, PolicyError> {
     let Some(name) = &policy.preset else {
-        return Ok(policy.clone());
+        return Ok(Cow::Borrowed(policy));
     };
     let mut policy = Policy { name: policy.called().to_owned(), ..policy.clone() };
     let Some(preset) = READ.iter().find(|preset| preset.name == *name) else {
-        let (place, mistake) = (Place::Policy(policy.name), Mistake::UnknownPreset(name.clone()));
-        return Err(PolicyError { place, mistake });
+        return Err(PolicyError {
+            place: Place::Policy(policy.name),
+            mistake: Mistake::UnknownPreset(name.clone()),
+        });
     };
     policy.rules.extend(preset.rules.iter().cloned());
     policy.preset = None;
-    Ok(policy)
+    Ok(Cow::Owned(policy))
 }

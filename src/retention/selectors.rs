@@ -3,11 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use regex::Regex;
-
 use super::compiled::Kinds;
 use super::globs::Globs;
 use super::item::{Item, Kind};
+use super::matcher::Matcher;
 use super::policy::Action;
 use crate::clock::Timestamp;
 
@@ -24,8 +23,8 @@ pub(super) enum Match {
 #[derive(Debug, Clone)]
 pub(super) struct Selectors {
     pub(super) tags: Option<Globs>,
-    pub(super) tag_regex: Option<Regex>,
-    pub(super) except_regex: Option<Regex>,
+    pub(super) tag_regex: Option<Matcher>,
+    pub(super) except_regex: Option<Matcher>,
     pub(super) pushed: Window,
     pub(super) pulled: Window,
     pub(super) artifact_types: Option<Globs>,
@@ -80,7 +79,8 @@ impl Selectors {
             && self.pulled.within.is_none_or(|span| item.pulled_at.is_some_and(|time| !older(time, span)))
     }
 
-    fn named(&self, item: &Item<'_>) -> bool {
+    /// Whether the selectors of tags match.
+    pub(super) fn named(&self, item: &Item<'_>) -> bool {
         let is = |test: &dyn Fn(&str) -> bool| item.tag().is_some_and(test);
         self.tags.as_ref().is_none_or(|globs| is(&|tag| globs.matches(tag)))
             && self.tag_regex.as_ref().is_none_or(|regex| is(&|tag| regex.is_match(tag)))

@@ -338,14 +338,13 @@ async fn every_documented_operation_answers_as_documented() {
     assert_eq!(ids.len(), operations.len(), "each operation has an id of its own");
 }
 
-/// Changes are those whose method is not GET: whoever adds a reading POST says so here.
+/// Operations whose method is not GET need the right to change something, those among them that only compile policies.
 #[tokio::test]
 async fn no_change_is_taken_from_the_network() {
-    const READING: [&str; 2] = ["checkPolicy", "importPolicies"];
     let server = Server::start().await;
     server.push_image("team/app", "v1", b"layer").await;
     for operation in operations(&server, None).await {
-        if operation.method == Method::GET || READING.contains(&operation.id.as_str()) {
+        if operation.method == Method::GET {
             continue;
         }
         let detail = problem(server.request(operation.method, &operation.path), 401).await;
@@ -441,9 +440,11 @@ async fn policies_are_set_planned_and_applied() {
 
 #[tokio::test]
 async fn presets_are_listed_and_other_policies_imported() {
-    let server = Server::start().await;
+    let server = open_server().await;
     let presets: Vec<PresetEntry> = get(&server, "/api/v1/retention/presets").await;
-    assert!(presets.iter().any(|preset| preset.name == "ci" && preset.toml.contains("[[policies]]")));
+    assert!(
+        presets.iter().any(|preset| preset.name == "ci" && preset.toml.contains("[[retention.policies]]"))
+    );
     let lifecycle = json!({ "rules": [{
         "rulePriority": 1,
         "selection": { "tagStatus": "untagged", "countType": "sinceImagePushed", "countUnit": "days", "countNumber": 14 },
@@ -454,5 +455,4 @@ async fn presets_are_listed_and_other_policies_imported() {
     assert!(imported.toml.contains("[[retention.policies]]"), "{}", imported.toml);
     assert_eq!(imported.policies.policies[0].repositories, ["team/**"]);
     problem(server.post("/api/v1/retention/import?from=zot").json(&json!({})), 400).await;
-    problem(server.put("/api/v1/retention/policies/a").json(&json!({})), 401).await;
 }

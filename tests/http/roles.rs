@@ -337,7 +337,7 @@ fn needs(operation: &str, repository: &str) -> (Needs, String, Option<Value>) {
     let about = format!("?repository={repository}");
     match operation {
         "getDocument" | "getStatus" | "listPresets" => (User, none(), None),
-        "importPolicies" => (User, "?from=ecr".into(), Some(json!({ "rules": [] }))),
+        "importPolicies" => (Everywhere(Admin), "?from=ecr".into(), Some(json!({ "rules": [] }))),
         "listRepositories" | "listGrants" | "listOrganisations" => (User, none(), None),
         "getRepository"
         | "listTags"
@@ -361,7 +361,7 @@ fn needs(operation: &str, repository: &str) -> (Needs, String, Option<Value>) {
         }
         "listUsageDays" | "getScrub" | "listDamaged" | "listEvents" | "listPolicies"
         | "listPolicyChanges" | "listRuns" => (Everywhere(Pull), none(), None),
-        "checkPolicy" => (Everywhere(Pull), none(), Some(json!({ "name": "a" }))),
+        "checkPolicy" => (Everywhere(Admin), none(), Some(json!({ "name": "a" }))),
         "emptyTrash" => (Everywhere(Admin), none(), Some(json!({ "repository": repository }))),
         "putPolicy" => (Everywhere(Admin), none(), Some(json!({ "repositories": ["none"] }))),
         "deletePolicy" => (Everywhere(Admin), none(), None),

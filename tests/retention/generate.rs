@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use orlop::clock::Timestamp;
 use orlop::oci::{Algorithm, Digest};
 use orlop::retention::{
-    Action, ManifestFacts, Order, Policies, Policy, RepoSnapshot, Rule, TagFacts, TagList, When,
+    Action, Count, Expressions, Final, ManifestFacts, Order, Policies, Policy, RepoSnapshot, Rule, TagFacts,
+    TagList, When,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::option::{of, weighted};
@@ -51,6 +52,13 @@ fn texts(texts: &'static [&'static str]) -> impl Strategy<Value = Vec<String>> {
 
 fn text(texts: &'static [&'static str]) -> impl Strategy<Value = Option<String>> {
     weighted(0.2, select(texts).prop_map(str::to_owned))
+}
+
+fn expressions(texts: &'static [&'static str]) -> impl Strategy<Value = Option<Expressions>> {
+    let one = select(texts).prop_map(Expressions::from);
+    let several = subsequence(texts, 2)
+        .prop_map(|some| Expressions::Several(some.into_iter().map(str::to_owned).collect()));
+    weighted(0.2, prop_oneof![one, several])
 }
 
 fn values(
@@ -156,12 +164,14 @@ fn rule(number: usize) -> impl Strategy<Value = Rule> {
     let head = (any::<bool>(), any::<bool>(), select(kinds.to_vec()), repositories());
     let names = (
         texts(&["*", "v*", "main-*", "latest", "!latest", "!v1*", "*1*", "sha256-*"]),
-        text(&["^v", "^main-", "[0-9]$"]),
-        text(&["^v", "0", "^dev-"]),
+        expressions(&["^v", "^main-", "[0-9]$"]),
+        expressions(&["^v", "0", "^dev-"]),
     );
     let orders = [Order::Push, Order::Pull, Order::Version];
     let pers = text(&[r"^(.+)-\d+$", r"^(?:([a-z]+)-)?\d+$"]);
-    let count = weighted(0.4, (1..4_u32, of(select(orders.to_vec())), pers));
+    let counts = of(select(vec![Count::Tags, Count::Images]));
+    let count = weighted(0.4, (1..4_u32, of(select(orders.to_vec())), pers, counts));
+    let finals = weighted(0.25, select(vec![Final::Tag, Final::Image]));
     let details = (
         texts(&["application/*", "!application/sbom"]),
         texts(&["linux/amd64", "linux/*", "*/arm64"]),
@@ -169,8 +179,8 @@ fn rule(number: usize) -> impl Strategy<Value = Rule> {
         seldom(values("team", &["a", "*"])),
         any::<[bool; 2]>(),
     );
-    (head, names, window(), window(), count, details, of(1..3_u32)).prop_map(
-        move |(head, names, pushed, pulled, count, details, history)| {
+    (head, names, window(), window(), count, details, of(1..3_u32), finals).prop_map(
+        move |(head, names, pushed, pulled, count, details, history, finals)| {
             let (keep, special, Kinds(tagged, untagged, orphaned), repositories) = head;
             let mut rule = Rule::new(format!("r{number}"), if keep { Action::Keep } else { Action::Expire });
             rule.when = match (special, keep) {
@@ -182,9 +192,11 @@ fn rule(number: usize) -> impl Strategy<Value = Rule> {
             rule.repositories = repositories;
             (rule.pushed_before, rule.pushed_within) = pushed;
             (rule.pulled_before, rule.pulled_within) = pulled;
-            if let Some((newest, by, per)) = count {
+            if let Some((newest, by, per, count)) = count {
                 (rule.newest, rule.by, rule.per) = (Some(newest), by, per);
+                rule.count = count;
             }
+            rule.final_for = finals;
             (rule.tags, rule.tag_regex, rule.except_regex) = names;
             if untagged {
                 (rule.tags, rule.tag_regex, rule.except_regex) = (Vec::new(), None, None);
@@ -213,13 +225,15 @@ fn lists() -> impl Strategy<Value = Vec<TagList>> {
 
 pub fn policies() -> impl Strategy<Value = Policies> {
     let rules = (1..7_usize).prop_flat_map(|count| (0..count).map(rule).collect::<Vec<_>>());
-    let policy = |(repositories, rules): (Vec<String>, Vec<Rule>), number| Policy {
+    let groups = weighted(0.5, select(vec!["a", "b"]));
+    let policy = |(group, repositories, rules): (Option<&str>, Vec<String>, Vec<Rule>), number| Policy {
         name: format!("p{number}"),
         preset: None,
+        group: group.map(str::to_owned),
         repositories,
         rules,
     };
-    (vec((repositories(), rules), 1..3), lists(), lists()).prop_map(
+    (vec((groups, repositories(), rules), 1..4), lists(), lists()).prop_map(
         move |(policies, protected, immutable)| {
             let policies = policies.into_iter().zip(0..).map(|(p, number)| policy(p, number)).collect();
             Policies { policies, protected, immutable }

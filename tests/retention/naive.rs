@@ -5,7 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use orlop::clock::Timestamp;
 use orlop::oci::Digest;
-use orlop::retention::{Action, ManifestFacts, Order, Policies, RepoSnapshot, Rule, TagFacts, TagList, When};
+use orlop::retention::{
+    Action, Count, Expressions, Final, ManifestFacts, Order, Policies, RepoSnapshot, Rule, TagFacts, TagList,
+    When,
+};
 
 use crate::generate::NOW;
 use crate::patterns::{branch_of, glob_matches, globs, hours, regex_matches, version};
@@ -132,20 +135,46 @@ impl World<'_> {
         tags.chain(self.snapshot.manifests.iter().filter_map(|m| self.judged_manifest(m))).collect()
     }
 
-    /// The rules in force here, with their places and the policies' repositories.
-    fn rules(&self) -> Vec<(usize, &Rule)> {
-        let all = self.policies.policies.iter().flat_map(|p| p.rules.iter().map(move |rule| (p, rule)));
+    /// The rules in force here.
+    fn rules(&self) -> Vec<Placed<'_>> {
         let repo = self.snapshot.repo.as_str();
         let here = |list: &[String]| globs(list, repo, true);
-        all.enumerate()
-            .filter(|(_, (policy, rule))| here(&policy.repositories) && here(&rule.repositories))
-            .filter(|(_, (_, rule))| match rule.when {
-                When::Always => true,
-                When::Pressure => self.pressure,
-                When::Calm => !self.pressure,
-            })
-            .map(|(place, (_, rule))| (place, rule))
-            .collect()
+        let mut placed = Vec::new();
+        let mut place = 0;
+        for (number, policy) in self.policies.policies.iter().enumerate() {
+            let before = &self.policies.policies[..number];
+            let is_first = !before.iter().any(|other| {
+                other.group.is_some() && other.group == policy.group && here(&other.repositories)
+            });
+            for rule in &policy.rules {
+                let in_force = match rule.when {
+                    When::Always => true,
+                    When::Pressure => self.pressure,
+                    When::Calm => !self.pressure,
+                };
+                if is_first && in_force && here(&policy.repositories) && here(&rule.repositories) {
+                    placed.push(Placed { policy: number, place, rule });
+                }
+                place += 1;
+            }
+        }
+        placed
+    }
+
+    /// Whether a rule sees an item: no final rule of its policy before it has.
+    fn sees(&self, placed: &Placed<'_>, item: &Judged, all: &[Judged]) -> bool {
+        !self.rules().iter().any(|before| {
+            let settles = |other: &Judged| names(before.rule, other) && self.sees(before, other, all);
+            let is_before = before.policy == placed.policy && before.place < placed.place;
+            is_before
+                && match before.rule.final_for {
+                    None => false,
+                    Some(Final::Tag) => settles(item),
+                    Some(Final::Image) => all
+                        .iter()
+                        .any(|other| other.manifest.digest == item.manifest.digest && settles(other)),
+                }
+        })
     }
 
     fn safe(&self, tag: &TagFacts) -> BTreeSet<String> {
@@ -167,14 +196,18 @@ impl World<'_> {
     /// What the rules say of one item, with the depth of its past that is kept.
     fn verdict(&self, item: &Judged, all: &[Judged]) -> (Fate, u32) {
         let (mut by, mut goes, mut depth) = (BTreeSet::new(), None, 0);
-        for (place, rule) in self.rules() {
+        for placed in self.rules() {
+            let Placed { place, rule, .. } = placed;
+            if !self.sees(&placed, item, all) {
+                continue;
+            }
             let selected = selects(rule, item);
-            let newer = |other: &&Judged| {
-                selects(rule, other) == Some(true) && compare(rule, other, item) == Some(Ordering::Greater)
-            };
+            let chosen: Vec<_> = all
+                .iter()
+                .filter(|other| selects(rule, other) == Some(true) && self.sees(&placed, other, all))
+                .collect();
             let counted = compare(rule, item, item).is_some();
-            let rank = all.iter().filter(newer).count();
-            let newest = rule.newest.map(|count| counted && rank < count as usize);
+            let newest = rule.newest.map(|count| counted && rank(rule, item, &chosen) < count as usize);
             match (rule.action, selected) {
                 (Action::Keep, None) => {
                     by.insert(format!("unknown {place}"));
@@ -267,8 +300,36 @@ impl World<'_> {
     }
 }
 
-/// Whether a rule selects an item; `None` if that cannot be known.
-fn selects(rule: &Rule, item: &Judged) -> Option<bool> {
+/// A rule with its place among all and its policy's.
+struct Placed<'a> {
+    policy: usize,
+    place: usize,
+    rule: &'a Rule,
+}
+
+/// How many tags or images of those that a rule has chosen are newer.
+fn rank(rule: &Rule, item: &Judged, chosen: &[&Judged]) -> usize {
+    let is_newer = |a: &Judged, b: &Judged| compare(rule, a, b) == Some(Ordering::Greater);
+    if rule.count != Some(Count::Images) {
+        return chosen.iter().filter(|other| is_newer(other, item)).count();
+    }
+    let others: Set = chosen.iter().map(|other| other.manifest.digest.clone()).collect();
+    let own: Vec<_> = chosen
+        .iter()
+        .filter(|other| other.manifest.digest == item.manifest.digest && compare(rule, other, item).is_some())
+        .collect();
+    let is_ahead = |digest: &&Digest| {
+        let of_it = chosen.iter().filter(|other| other.manifest.digest == **digest);
+        **digest != item.manifest.digest
+            && of_it
+                .into_iter()
+                .any(|other| is_newer(other, item) && own.iter().all(|own| is_newer(other, own)))
+    };
+    others.iter().filter(is_ahead).count()
+}
+
+/// Whether a rule matches an item by kind and name.
+fn names(rule: &Rule, item: &Judged) -> bool {
     let tagged = rule.tagged.unwrap_or(!rule.untagged && !rule.orphaned);
     let kind = match item.kind {
         "tagged" => tagged,
@@ -276,9 +337,14 @@ fn selects(rule: &Rule, item: &Judged) -> Option<bool> {
         _ => rule.orphaned,
     };
     let tag = |test: &dyn Fn(&str) -> bool| item.tag.as_deref().is_some_and(test);
-    let names = (rule.tags.is_empty() || tag(&|tag| globs(&rule.tags, tag, false)))
-        && rule.tag_regex.as_ref().is_none_or(|regex| tag(&|tag| regex_matches(regex, tag)))
-        && rule.except_regex.as_ref().is_none_or(|regex| tag(&|tag| !regex_matches(regex, tag)));
+    let any = |list: &Expressions, tag: &str| list.as_slice().iter().any(|regex| regex_matches(regex, tag));
+    kind && (rule.tags.is_empty() || tag(&|tag| globs(&rule.tags, tag, false)))
+        && rule.tag_regex.as_ref().is_none_or(|list| tag(&|tag| any(list, tag)))
+        && rule.except_regex.as_ref().is_none_or(|list| tag(&|tag| !any(list, tag)))
+}
+
+/// Whether a rule selects an item; `None` if that cannot be known.
+fn selects(rule: &Rule, item: &Judged) -> Option<bool> {
     let age = |time: i64| NOW.0 - time;
     let times = hours(&rule.pushed_before).is_none_or(|span| age(item.pushed) > span)
         && hours(&rule.pushed_within).is_none_or(|span| age(item.pushed) <= span)
@@ -292,7 +358,7 @@ fn selects(rule: &Rule, item: &Judged) -> Option<bool> {
             there.get(key).is_some_and(|value| globs(std::slice::from_ref(glob), value, false))
         })
     };
-    let certain = kind && names && times && artifact && has(&rule.annotations, &m.annotations);
+    let certain = names(rule, item) && times && artifact && has(&rule.annotations, &m.annotations);
     let platform = if rule.platforms.is_empty() {
         Some(true)
     } else {

@@ -77,7 +77,7 @@ Examples:
 
     /// Print the presets' names, or the rules of one
     Presets {
-        /// Which; they are printed as `set` takes them, in a configuration file each table begins with `retention.`
+        /// Preset to print, as `set` and the configuration file take it
         name: Option<String>,
     },
 
@@ -86,7 +86,7 @@ Examples:
         /// Whose
         from: ImportFrom,
 
-        /// Amazon's lifecycle policy, or zot's configuration: JSON
+        /// Amazon's lifecycle policy, or zot's configuration: JSON or YAML
         file: PathBuf,
 
         /// What to call the policy

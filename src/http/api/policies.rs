@@ -120,7 +120,7 @@ pub struct ImportParameters {
     /// Whose.
     #[param(inline)]
     pub from: Registries,
-    /// What to call it.
+    /// What to call it: at most 100 bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// Globs of the repositories that it is for, with commas between them; for Amazon's, which do not say.
@@ -235,9 +235,9 @@ async fn history(
     responses((status = OK, description = "What it came to.", body = Checked), Refusals, ChangeRefusals)
 )]
 async fn check(
-    WithBody { right: overseer, body: policy, .. }: WithBody<Overseer, Policy>,
+    WithBody { right: may, body: policy, .. }: WithBody<Superior, Policy>,
 ) -> Result<Json<Checked>, Problem> {
-    match overseer.retention().check(&policy).await {
+    match may.retention().check(&policy).await {
         Ok(warnings) => Ok(Json(Checked { mistake: None, warnings })),
         Err(PolicyChangeError::Fault(fault)) => Err(fault.into()),
         Err(mistake) => Ok(Json(Checked { mistake: Some(mistake.to_string()), warnings: Vec::new() })),
@@ -264,28 +264,29 @@ async fn presets(_: Guest) -> Json<Vec<PresetEntry>> {
     responses((status = OK, description = "The policies.", body = ImportedPolicies), Refusals, ChangeRefusals)
 )]
 async fn import(
-    WithBody { head, body, .. }: WithBody<
-        Guest,
+    WithBody { right: may, head, body, .. }: WithBody<
+        Superior,
         serde_json::Map<String, serde_json::Value>,
         InQuery<ImportParameters>,
     >,
 ) -> Result<Json<ImportedPolicies>, Problem> {
     let InQuery(parameters) = head;
-    let json = serde_json::Value::Object(body).to_string();
-    imported(&json, &parameters).map(Json).map_err(Problem::bad)
+    let text = serde_json::Value::Object(body).to_string();
+    let import = move || imported(&text, &parameters);
+    may.retention().book().compile_aside(import).await?.map(Json).map_err(Problem::bad)
 }
 
 /// Reads another registry's policies.
 ///
 /// # Errors
 /// What cannot be read of it at all, in words.
-pub fn imported(json: &str, parameters: &ImportParameters) -> Result<ImportedPolicies, String> {
+pub fn imported(text: &str, parameters: &ImportParameters) -> Result<ImportedPolicies, String> {
     let globs = parameters.repositories.as_deref().unwrap_or_default().split(',').map(str::trim);
     let globs: Vec<String> = globs.filter(|glob| !glob.is_empty()).map(str::to_owned).collect();
     let name = |usual: &str| parameters.name.clone().unwrap_or_else(|| usual.to_owned());
     let imported = match parameters.from {
-        Registries::Ecr => import_ecr(json, &name("ecr"), &globs),
-        Registries::Zot => import_zot(json, &name("zot")),
+        Registries::Ecr => import_ecr(text, &name("ecr"), &globs),
+        Registries::Zot => import_zot(text, &name("zot")),
     };
     let imported = imported.map_err(|error| error.to_string())?;
     let section = std::collections::BTreeMap::from([("retention", &imported.policies)]);

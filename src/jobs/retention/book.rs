@@ -1,5 +1,6 @@
 //! The policies in force: those of the configuration file, and those that were set through the API.
 
+use std::collections::HashSet;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use super::PolicyChangeError;
@@ -72,9 +73,11 @@ pub(super) struct Proposed {
 /// Knows the policies in force. The job, the API and the guard of immutable tags share it.
 #[derive(Debug, Default)]
 pub struct PolicyBook {
-    file: Policies,
+    file: Arc<Policies>,
     in_force: RwLock<Arc<InForce>>,
     changing: tokio::sync::Mutex<()>,
+    /// Policies are compiled one at a time.
+    compiling: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl PolicyBook {
@@ -83,8 +86,8 @@ impl PolicyBook {
     /// # Errors
     /// [`PolicyError`]: a mistake, with policy and rule.
     pub fn of_file(file: Policies) -> Result<Self, PolicyError> {
-        let book = Self { file, ..Self::default() };
-        book.set(book.join(&[])?);
+        let book = Self { file: Arc::new(file), ..Self::default() };
+        book.set(join(&book.file, &[])?);
         Ok(book)
     }
 
@@ -100,32 +103,57 @@ impl PolicyBook {
     /// [`Fault`] when the store failed.
     pub async fn load(&self, metadata: &dyn MetadataStore) -> Result<(), Fault> {
         let records = metadata.policies().await?;
-        let read: Result<Vec<_>, String> = records.iter().map(read).collect();
-        let joined = read.and_then(|records| self.join(&records).map_err(|error| error.to_string()));
-        let in_force = joined.unwrap_or_else(|broken| {
-            let file = self.join(&[]).unwrap_or_default();
-            InForce { broken: Some(broken), ..file }
+        let file = Arc::clone(&self.file);
+        let in_force = self.compile_aside(move || {
+            let read: Result<Vec<_>, String> = records.iter().map(read).collect();
+            let joined = read.and_then(|records| join(&file, &records).map_err(|error| error.to_string()));
+            joined.unwrap_or_else(|broken| {
+                let file = join(&file, &[]).unwrap_or_default();
+                InForce { broken: Some(broken), ..file }
+            })
         });
-        self.set(in_force);
+        self.set(in_force.await?);
         Ok(())
+    }
+
+    /// Does work that compiles policies: on a thread for blocking work, one at a time.
+    ///
+    /// # Errors
+    /// [`Fault`] if it panicked.
+    pub async fn compile_aside<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Fault> {
+        // The work holds its turn: it goes on where the client goes away.
+        let turn = Arc::clone(&self.compiling).lock_owned().await;
+        let work = tokio::task::spawn_blocking(move || {
+            let done = work();
+            drop(turn);
+            done
+        });
+        work.await.map_err(|error| Fault::Failed(error.to_string()))
     }
 
     /// What the policies would be with this one, in the place of a record of its name.
     ///
     /// # Errors
     /// [`PolicyChangeError`]: a mistake, or it is the file's.
-    pub(super) fn propose(&self, policy: &Policy) -> Result<Proposed, PolicyChangeError> {
+    pub(super) async fn propose(&self, policy: &Policy) -> Result<Proposed, PolicyChangeError> {
         self.refuse_file(policy.called())?;
-        let alone = Policies { policies: vec![policy.clone()], ..Policies::default() };
-        let (alone, warnings) = alone.compile()?;
-        let mut records = self.records();
-        let record = (policy.clone(), Source::Record { set_at: Timestamp(0), by: None });
-        match records.iter_mut().find(|(other, _)| other.called() == policy.called()) {
-            Some(place) => *place = record,
-            None => records.push(record),
-        }
-        let with_it = self.join(&records)?.compiled;
-        Ok(Proposed { alone, with_it, warnings })
+        let (file, policy, mut records) = (Arc::clone(&self.file), policy.clone(), self.records());
+        let propose = move || {
+            let alone = Policies { policies: vec![policy.clone()], ..Policies::default() };
+            let (alone, warnings) = alone.compile()?;
+            let place = records.iter().position(|(other, _)| other.called() == policy.called());
+            let record = (policy, Source::Record { set_at: Timestamp(0), by: None });
+            match place {
+                Some(place) => records[place] = record,
+                None => records.push(record),
+            }
+            let with_it = join(&file, &records)?.compiled;
+            Ok(Proposed { alone, with_it, warnings })
+        };
+        self.compile_aside(propose).await?
     }
 
     /// Sets a policy, in force from now on, for `by`.
@@ -139,7 +167,7 @@ impl PolicyBook {
         by: Option<&str>,
     ) -> Result<(), PolicyChangeError> {
         let _one = self.changing.lock().await;
-        self.propose(policy)?;
+        self.propose(policy).await?;
         let json = serde_json::to_string(policy).map_err(|error| Fault::Failed(error.to_string()))?;
         let record = PolicyRecord {
             name: policy.called().to_owned(),
@@ -182,34 +210,33 @@ impl PolicyBook {
         in_force.policies.iter().filter(|(_, source)| *source != Source::File).cloned().collect()
     }
 
-    /// The file's policies and these records, checked together. The file's win where names are the same.
-    fn join(&self, records: &[(Policy, Source)]) -> Result<InForce, PolicyError> {
-        let mut listed: Vec<_> =
-            self.file.policies.iter().map(|policy| (policy.clone(), Source::File)).collect();
-        let mut warnings = Vec::new();
-        for (policy, source) in records {
-            let name = policy.called();
-            if self.file.policies.iter().any(|other| other.called() == name) {
-                warnings.push(format!(
-                    "retention policy `{name}` was set through the API, and is not in force: \
-                     the configuration file has one of this name"
-                ));
-                continue;
-            }
-            listed.push((policy.clone(), source.clone()));
-        }
-        let policies =
-            Policies { policies: listed.iter().map(|(p, _)| p.clone()).collect(), ..self.file.clone() };
-        let (compiled, odd) = policies.compile()?;
-        warnings.extend(odd.iter().map(Warning::to_string));
-        let text = serde_json::to_vec(&policies).unwrap_or_default();
-        let fingerprint = Hasher::digest(Algorithm::Sha256, &text).to_string();
-        Ok(InForce { policies: listed, warnings, broken: None, compiled: Arc::new(compiled), fingerprint })
-    }
-
     fn set(&self, in_force: InForce) {
         *self.in_force.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(in_force);
     }
+}
+
+/// The file's policies and these records, checked together. The file's win where names are the same.
+fn join(file: &Policies, records: &[(Policy, Source)]) -> Result<InForce, PolicyError> {
+    let mut listed: Vec<_> = file.policies.iter().map(|policy| (policy.clone(), Source::File)).collect();
+    let names: HashSet<_> = file.policies.iter().map(Policy::called).collect();
+    let mut warnings = Vec::new();
+    for (policy, source) in records {
+        let name = policy.called();
+        if names.contains(name) {
+            warnings.push(format!(
+                "retention policy `{name}` was set through the API, and is not in force: \
+                 the configuration file has one of this name"
+            ));
+            continue;
+        }
+        listed.push((policy.clone(), source.clone()));
+    }
+    let policies = Policies { policies: listed.iter().map(|(p, _)| p.clone()).collect(), ..file.clone() };
+    let (compiled, odd) = policies.compile()?;
+    warnings.extend(odd.iter().map(Warning::to_string));
+    let text = serde_json::to_vec(&policies).unwrap_or_default();
+    let fingerprint = Hasher::digest(Algorithm::Sha256, &text).to_string();
+    Ok(InForce { policies: listed, warnings, broken: None, compiled: Arc::new(compiled), fingerprint })
 }
 
 impl TagGuard for PolicyBook {

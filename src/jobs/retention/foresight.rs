@@ -20,7 +20,7 @@ impl Retention {
     /// # Errors
     /// [`PolicyChangeError`]: a mistake, or it is the file's.
     pub async fn check(&self, policy: &Policy) -> Result<Vec<String>, PolicyChangeError> {
-        let proposed = self.book.propose(policy)?;
+        let proposed = self.book.propose(policy).await?;
         let name = policy.called().to_owned();
         let emptied = self.emptied(&name, &proposed).await?;
         let emptied = (!emptied.is_empty())

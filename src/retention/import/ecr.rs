@@ -1,18 +1,17 @@
 //! Lifecycle policies of Amazon ECR.
 //!
-//! There, a rule never expires what the tags of a rule before it match, even if that rule lets it stay. So
-//! each rule gets the patterns of those before it as exceptions.
+//! There, a rule never expires an image that has a tag of a rule before it, even if that rule lets it stay. So each rule
+//! is final for images; what a rule that cannot be carried over matches is kept.
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::{ImportError, Imported, unknown_keys};
-use crate::retention::policy::{Action, Policies, Policy, Rule};
+use super::{ImportError, Imported, Notes, check_name, literal, read};
+use crate::retention::policy::{Action, Count, Final, Policies, Policy, Rule};
 
 const EXPECTED: &str = "an ECR lifecycle policy";
 
 #[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
 struct Lifecycle {
     rules: Vec<EcrRule>,
     #[serde(flatten)]
@@ -36,6 +35,8 @@ struct EcrRule {
 struct EcrAction {
     #[serde(rename = "type")]
     kind: String,
+    #[serde(flatten)]
+    rest: Map<String, Value>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -56,113 +57,103 @@ struct Selection {
     rest: Map<String, Value>,
 }
 
-/// Reads a lifecycle policy, or the answer of `get-lifecycle-policy` that has it as text, into a policy of
-/// this name for these repositories: Amazon's policies each belong to one repository.
+/// Reads a lifecycle policy, or the answer of `get-lifecycle-policy` that has it as text, into a policy of this name for
+/// these repositories: Amazon's policies each belong to one repository.
 ///
 /// # Errors
 /// It is no lifecycle policy, or what comes out does not compile, as with repositories that are no globs.
-pub fn import_ecr(json: &str, name: &str, repositories: &[String]) -> Result<Imported, ImportError> {
+pub fn import_ecr(text: &str, name: &str, repositories: &[String]) -> Result<Imported, ImportError> {
+    check_name(name)?;
     let format = |error| ImportError::Format { expected: EXPECTED, error };
-    let mut value: Value = serde_json::from_str(json).map_err(format)?;
+    let mut value = read(text, EXPECTED)?;
     if let Some(text) = value.get("lifecyclePolicyText").and_then(Value::as_str) {
         value = serde_json::from_str(text).map_err(format)?;
     }
     let mut lifecycle: Lifecycle = serde_json::from_value(value).map_err(format)?;
     lifecycle.rules.sort_by_key(|rule| rule.rule_priority);
-    let mut import = Import { notes: unknown_keys("the policy", &lifecycle.rest), ..Import::default() };
-    lifecycle.rules.iter().for_each(|rule| import.rule(rule));
+    let unknown = unknown(&[&lifecycle.rest]);
+    let mut import = Import::default();
+    if let Some(why) = &unknown {
+        import.notes.add(format!("{why}, so nothing expires by this policy"));
+    }
+    for rule in &lifecycle.rules {
+        import.rule(rule, unknown.is_none());
+    }
     if lifecycle.rules.iter().any(|rule| rule.selection.tag_status != "untagged") {
-        import.notes.push(
-            "Amazon judges images, Orlop judges tags: an image goes when the last of its tags goes, and \
-             newest counts tags"
-                .into(),
-        );
+        import.notes.add("a tag that no rule matches stays, and so does its image; Amazon expires images with all their tags");
     }
     if repositories.is_empty() {
-        import.notes.push("it is for all repositories here; Amazon's was for one".into());
+        import.notes.add("it is for all repositories here; Amazon's was for one");
     }
-    let (name, repositories) = (name.to_owned(), repositories.to_vec());
-    let policy = Policy { name, preset: None, repositories, rules: import.rules };
+    let policy = Policy {
+        name: name.to_owned(),
+        preset: None,
+        group: None,
+        repositories: repositories.to_vec(),
+        rules: import.rules,
+    };
     let policies = Policies { policies: vec![policy], ..Policies::default() };
     policies.compile()?;
-    Ok(Imported { policies, notes: import.notes })
+    Ok(Imported { policies, notes: import.notes.finish() })
 }
 
 #[derive(Debug, Default)]
 struct Import {
     rules: Vec<Rule>,
-    notes: Vec<String>,
-    /// Globs of tags that rules before have taken, as exceptions.
-    taken: Vec<String>,
-    /// A rule before has taken all tags, or all that is untagged.
-    all_tags_taken: bool,
+    notes: Notes,
+    /// A rule before has untagged images.
     untagged_taken: bool,
 }
 
 impl Import {
-    fn rule(&mut self, rule: &EcrRule) {
+    fn rule(&mut self, rule: &EcrRule, is_clear: bool) {
         let of = format!("rule {}", rule.rule_priority);
-        let selection = &rule.selection;
-        self.notes.extend(unknown_keys(&of, &rule.rest));
-        self.notes.extend(unknown_keys(&of, &selection.rest));
-        let globs = globs(selection);
-        let (tagged, untagged) = match selection.tag_status.as_str() {
-            "tagged" => (true, false),
-            "untagged" => (false, true),
-            "any" => (true, true),
-            other => {
-                self.notes.push(format!("{of}: the tagStatus {other:?} is not known; left out"));
-                // What it was meant for may be anything, so nothing after it may expire anything.
-                (self.all_tags_taken, self.untagged_taken) = (true, true);
-                return;
+        let status = rule.selection.tag_status.as_str();
+        let mut carried = carried(rule);
+        let mut tags = globs(&rule.selection);
+        if status != "tagged" {
+            if !tags.is_empty() {
+                carried = Err(format!("tags have no meaning beside the tagStatus {status:?}"));
             }
-        };
-        match carried(rule) {
-            Ok(template) => self.add(&of, &template, &globs, (tagged, untagged)),
-            Err(why) => self.notes.push(format!("{of}: {why}; left out, and what its tags match is kept")),
+            tags.clear();
         }
-        self.take(globs, tagged, untagged);
-    }
-
-    fn add(&mut self, of: &str, template: &Rule, globs: &[String], (tagged, untagged): (bool, bool)) {
-        let both = tagged && untagged;
-        let name = |kind: &str| {
-            let name = of.replace(' ', "-");
-            if both { format!("{name}-{kind}") } else { name }
-        };
-        if tagged && self.all_tags_taken || untagged && self.untagged_taken {
-            self.notes
-                .push(format!("{of}: a rule before it has taken what it would expire; left out in part"));
+        if status == "any" && self.untagged_taken {
+            self.notes.add(format!("{of}: untagged images are decided by a rule before it"));
         }
-        if tagged && !self.all_tags_taken {
-            let mut tags = if globs.is_empty() { vec!["*".to_owned()] } else { globs.to_vec() };
-            tags.extend(self.taken.iter().cloned());
-            self.rules.push(Rule { name: name("tagged"), tags, ..template.clone() });
-            if template.newest.is_some() && !self.taken.is_empty() {
-                self.notes.push(format!("{of}: what rules before it match is not counted among the newest"));
-            }
+        self.untagged_taken |= status != "tagged";
+        if let Err(why) = &carried {
+            self.notes.add(format!("{of}: {why}; left out, and what it matches is kept"));
+        } else if status == "tagged" && !self.rules.is_empty() && rule.selection.count_type == COUNT {
+            self.notes.add(format!("{of}: what rules before it match is not counted among the newest"));
         }
-        if untagged && !self.untagged_taken {
-            self.rules.push(Rule { name: name("untagged"), untagged: true, ..template.clone() });
-        }
-        if both && template.newest.is_some() {
-            self.notes.push(format!("{of}: tags and untagged manifests are counted apart"));
-        }
-    }
-
-    fn take(&mut self, globs: Vec<String>, tagged: bool, untagged: bool) {
-        self.all_tags_taken |= tagged && globs.is_empty();
-        self.untagged_taken |= untagged;
-        self.taken.extend(globs.into_iter().map(|glob| format!("!{glob}")));
+        let mut made = carried.ok().filter(|_| is_clear).unwrap_or_else(|| Rule::new("", Action::Keep));
+        made.name = of.replace(' ', "-");
+        made.tags = tags;
+        made.untagged = status != "tagged";
+        // A status that is not known may be for anything.
+        made.tagged = (made.untagged && status != "untagged").then_some(true);
+        made.final_for = Some(Final::Image);
+        self.rules.push(made);
     }
 }
 
-/// The rule without tags, or why there is none.
+const COUNT: &str = "imageCountMoreThan";
+
+/// The rule without what it is for, or why there is none.
 fn carried(rule: &EcrRule) -> Result<Rule, String> {
     let selection = &rule.selection;
     let mut carried = Rule::new("", Action::Expire);
+    if let Some(why) = unknown(&[&rule.rest, &selection.rest]) {
+        return Err(why);
+    }
     if rule.action.kind != "expire" {
         return Err(format!("the action {:?} has no counterpart", rule.action.kind));
+    }
+    if let Some(why) = unknown(&[&rule.action.rest]) {
+        return Err(why);
+    }
+    if !["tagged", "untagged", "any"].contains(&selection.tag_status.as_str()) {
+        return Err(format!("the tagStatus {:?} is not known", selection.tag_status));
     }
     if selection.storage_class.as_deref().is_some_and(|class| class != "standard") {
         return Err("there are no storage classes".into());
@@ -179,9 +170,9 @@ fn carried(rule: &EcrRule) -> Result<Rule, String> {
     };
     match selection.count_type.as_str() {
         _ if selection.count_number == 0 => return Err("the countNumber 0 would leave nothing".into()),
-        "imageCountMoreThan" => {
+        COUNT => {
             let count = u32::try_from(selection.count_number).map_err(|_| "the countNumber is too large")?;
-            carried.newest = Some(count);
+            (carried.newest, carried.count) = (Some(count), Some(Count::Images));
         }
         "sinceImagePushed" => carried.pushed_before = days()?,
         "sinceImagePulled" => carried.pulled_before = days()?,
@@ -190,14 +181,20 @@ fn carried(rule: &EcrRule) -> Result<Rule, String> {
     Ok(carried)
 }
 
+/// The keys that are not known, in words.
+fn unknown(maps: &[&Map<String, Value>]) -> Option<String> {
+    let keys: Vec<_> = maps.iter().flat_map(|map| map.keys()).map(|key| format!("`{key}`")).collect();
+    match keys.len() {
+        0 => None,
+        1 => Some(format!("{} is not known", keys[0])),
+        _ => Some(format!("{} are not known", keys.join(", "))),
+    }
+}
+
 /// Its patterns as globs: in patterns `*` alone has a meaning, in prefixes nothing has.
 fn globs(selection: &Selection) -> Vec<String> {
-    let literal = |text: &str, special: &str| {
-        let escape = |c| special.contains(c).then_some('\\');
-        text.chars().flat_map(|c| escape(c).into_iter().chain([c])).collect::<String>()
-    };
     let prefixes = selection.tag_prefix_list.iter().filter(|prefix| !prefix.is_empty());
-    let prefixes = prefixes.map(|prefix| literal(prefix, r"*?[]{}\!") + "*");
-    let patterns = selection.tag_pattern_list.iter().map(|pattern| literal(pattern, r"?[]{}\!"));
+    let prefixes = prefixes.map(|prefix| literal(prefix, "") + "*");
+    let patterns = selection.tag_pattern_list.iter().map(|pattern| literal(pattern, "*"));
     prefixes.chain(patterns).filter(|glob| !glob.is_empty()).collect()
 }

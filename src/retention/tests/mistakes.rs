@@ -45,6 +45,44 @@ fn mistakes_are_refused_with_the_rule_s_name() {
 }
 
 #[test]
+fn what_is_too_large_is_refused_with_the_rule_s_name() {
+    let large: Vec<_> = (0..400).map(|number| format!("r{number}")).collect();
+    let list: Vec<_> =
+        large.iter().map(|name| (name.as_str(), "keep", "tag_regex = '[^x]{2000}N'")).collect();
+    let text = rules(&list);
+    assert!(text.len() < 33_000);
+    let error = refusal(&text);
+    assert!(
+        error.starts_with("rule `r") && error.contains("more than 8388608 bytes when compiled"),
+        "{error}"
+    );
+
+    let one = refusal(&rules(&[("large", "keep", "tag_regex = ['a', '(a{1000}){1000}']")]));
+    assert!(one.starts_with("rule `large` of retention policy `p`: tag_regex: \"(a{1000}){1000}\""), "{one}");
+    let long = format!("tags = ['{}']", "a".repeat(5000));
+    assert!(refusal(&rules(&[("long", "keep", &long)])).contains("rule `long`"));
+    let many: Vec<_> = (0..2001).map(|number| format!("r{number}")).collect();
+    let list: Vec<_> = many.iter().map(|name| (name.as_str(), "keep", "")).collect();
+    assert!(refusal(&rules(&list)).starts_with("rule `r2000` of retention policy `p`: there may be at most"));
+    let many: String = (0..1001).map(|number| format!("[[policies]]\nname = 'p{number}'\n")).collect();
+    assert!(refusal(&many).starts_with("retention policy `p1000`: there may be at most"));
+}
+
+#[test]
+fn final_rules_and_groups_are_checked() {
+    let hidden = [("a", "expire", "tags = ['*']\nfinal = 'tag'"), ("k", "keep", "tags = ['v*']")];
+    assert!(refusal(&rules(&hidden)).contains("rule `a`"), "the keep rule sees no tag");
+    let seen = [("k", "keep", "tags = ['v*']\nfinal = 'tag'"), ("a", "expire", "")];
+    assert!(warnings(&rules(&seen)).join("\n").contains("it expires everything that no rule keeps"));
+    let behind = [("v", "expire", "tags = ['v*']\npushed_before = '1d'\nfinal = 'image'"), ("k", "keep", "")];
+    assert_eq!(warnings(&rules(&behind)), [""; 0], "the keep rule does not keep what `v` selects");
+    assert!(refusal(&rules(&[("a", "keep", "count = 'images'")])).contains("beside newest only"));
+    assert!(refusal(&rules(&[("a", "keep", "tag_regex = []")])).contains("tag_regex: must not be empty"));
+    assert!(refusal("[[policies]]\nname = 'a'\ngroup = ' '").contains("group: must not be empty"));
+    assert_eq!(warnings("[[policies]]\nname = 'a'\ngroup = 'g'"), [""; 0]);
+}
+
+#[test]
 fn unknown_keys_are_refused() {
     assert!(toml::from_str::<Policies>(&rules(&[("a", "keep", "tag = 'v*'")])).is_err());
     assert!(serde_json::from_str::<Policies>(r#"{"policies": [{"name": "p", "rule": []}]}"#).is_err());
@@ -107,7 +145,7 @@ fn lists_that_name_nothing_are_warned_about() {
 #[test]
 fn policies_survive_the_round_trip() {
     for preset in PRESETS {
-        let read = policies(preset.toml);
+        let read = policies(&preset.toml.replace("[[retention.", "[["));
         let json = serde_json::to_string(&read).expect("json");
         assert_eq!(serde_json::from_str::<Policies>(&json).expect("json"), read);
         assert_eq!(policies(&toml::to_string(&read).expect("toml")), read);
