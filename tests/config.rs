@@ -432,7 +432,7 @@ fn wrong_quotas_are_refused() {
     let refused = |text: &str| refusal(&format!("[[quotas]]\n{text}"));
     assert_eq!(
         refused("prefix = \"team/\""),
-        "quotas (in orlop.toml): the quota of \"team/\" needs bytes or tags"
+        "quotas (in orlop.toml): the quota of \"team/\" needs bytes, tags or repositories"
     );
     assert_eq!(
         refused("prefix = \"a\"\ntags = 1\n[[quotas]]\nprefix = \"a\"\ntags = 2"),

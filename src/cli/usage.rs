@@ -98,11 +98,13 @@ fn scope(report: &UsageReport, text: &mut String) {
 
 fn quotas(report: &UsageReport, text: &mut String) {
     for quota in &report.quotas {
-        let QuotaReport { scope, bytes, most_bytes, tags, most_tags } = quota;
+        let QuotaReport { scope, bytes, most_bytes, tags, most_tags, repositories, most_repositories } =
+            quota;
         let name = if *scope == Scope::All { "all" } else { scope.as_str() };
         let bytes = most_bytes.map(|most| format!("{} of {}", size(*bytes), size(most)));
         let tags = most_tags.map(|most| format!("{tags} of {}", many(most, "tag")));
-        let used: Vec<String> = bytes.into_iter().chain(tags).collect();
+        let repositories = most_repositories.map(|most| format!("{repositories} of {most} repositories"));
+        let used: Vec<String> = bytes.into_iter().chain(tags).chain(repositories).collect();
         let _ = writeln!(text, "quota of {name}: {}", used.join(", "));
     }
 }

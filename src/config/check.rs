@@ -73,6 +73,7 @@ fn counts(config: &Config) -> Result<(), Wrong> {
     within("uploads.parallel", config.uploads.parallel, 1, 100_000)?;
     within("gc.batch", config.gc.batch, 1, 100_000)?;
     within("history.keep", config.history.keep, 1, 10_000)?;
+    within("history.max_rows", config.history.max_rows, 1000, 10_000_000)?;
     within("events.most", config.events.most, 1, 100_000)?;
     within("audit.most", config.audit.most, 1, 10_000_000)?;
     within("metrics.repositories", config.metrics.repositories, 0, 10_000)?;
@@ -128,10 +129,13 @@ fn sizes(config: &Config) -> Result<(), Wrong> {
 fn quotas(config: &Config) -> Result<(), Wrong> {
     for (at, quota) in config.quotas.iter().enumerate() {
         let prefix = &quota.prefix;
-        if quota.bytes.is_none() && quota.tags.is_none() {
+        if quota.bytes.is_none() && quota.tags.is_none() && quota.repositories.is_none() {
             return Err((
                 "quotas",
-                format!("the quota of {prefix:?} needs bytes or tags", prefix = prefix.as_str()),
+                format!(
+                    "the quota of {prefix:?} needs bytes, tags or repositories",
+                    prefix = prefix.as_str()
+                ),
             ));
         }
         if config.quotas[..at].iter().any(|other| other.prefix == *prefix) {

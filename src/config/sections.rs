@@ -173,13 +173,15 @@ impl Default for Scrub {
 pub struct History {
     /// How many changes of each tag are kept.
     pub keep: Count,
+    /// How many changes of all tags of a repository are kept together. The oldest go first.
+    pub max_rows: Count,
     /// How long the history of a tag that was taken away is kept.
     pub removed: Span,
 }
 
 impl Default for History {
     fn default() -> Self {
-        Self { keep: Count(100), removed: Span::hours(90 * 24) }
+        Self { keep: Count(100), max_rows: Count(100_000), removed: Span::hours(90 * 24) }
     }
 }
 
@@ -223,10 +225,12 @@ impl Default for Audit {
 pub struct QuotaSetting {
     /// A repository, or a prefix with a slash at its end; nothing for all of them.
     pub prefix: Scope,
-    /// The most bytes, each blob once in each repository that has it.
+    /// The most bytes of blobs, manifests and open uploads, each once in each repository that has it.
     pub bytes: Option<Size>,
     /// The most tags.
     pub tags: Option<Count>,
+    /// The most names of repositories.
+    pub repositories: Option<Count>,
 }
 
 /// What stays and what goes by itself.

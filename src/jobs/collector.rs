@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use super::{Job, PolicyBook};
 use crate::clock::Timestamp;
 use crate::metadata::{CollectionRules, Garbage};
-use crate::registry::{ClockState, Fault, Registry, SpaceState};
+use crate::registry::{ClockState, Fault, IDLE_WHEN_FULL, Registry, SpaceState};
 use crate::traces;
 
 /// When things expire, and how much is done at once.
@@ -54,10 +54,6 @@ pub struct CollectorStatus {
     /// Why expiry pauses, if it does.
     pub paused: Option<String>,
 }
-
-/// How long an upload may be idle while the disk or the budget is full: long enough to go on after room was made, and not so
-/// long that one push too large keeps everybody from pushing for a day.
-const WHEN_FULL: Duration = Duration::from_secs(10 * 60);
 
 /// Collects. One tick is a batch of every step.
 pub struct Collector {
@@ -221,8 +217,8 @@ impl Collector {
     async fn upload_expiry(&self) -> Result<Duration, Fault> {
         let usual = self.settings.upload_expiry;
         Ok(match self.registry.space_state().await? {
-            SpaceState::Full => usual.min(WHEN_FULL),
-            SpaceState::Low | SpaceState::Ample if self.is_pressed() => usual.min(WHEN_FULL),
+            SpaceState::Full => usual.min(IDLE_WHEN_FULL),
+            SpaceState::Low | SpaceState::Ample if self.is_pressed() => usual.min(IDLE_WHEN_FULL),
             SpaceState::Low | SpaceState::Ample => usual,
         })
     }

@@ -168,6 +168,11 @@ pub struct QuotaReport {
     /// The most tags.
     #[schema(required)]
     pub most_tags: Option<u64>,
+    /// Names of repositories there are.
+    pub repositories: u64,
+    /// The most names of repositories.
+    #[schema(required)]
+    pub most_repositories: Option<u64>,
 }
 
 /// Adds up what the repositories of `scope` use, and what may go by `rules`.
@@ -187,7 +192,7 @@ pub async fn usage(
     // The one looks at as much as the others together: side by side they take half the time.
     let (holdings, (usage, repositories, biggest, coldest)) =
         tokio::try_join!(metadata.holdings(scope, rules), users(registry, scope))?;
-    let quotas = metadata.quotas(None).await?.into_iter().filter(|found| found.quota.scope.meets(scope));
+    let quotas = registry.quota_use(None).await?.into_iter().filter(|found| found.quota.scope.meets(scope));
     Ok(UsageReport {
         scope: scope.clone(),
         blobs: totals.blobs,
@@ -276,7 +281,15 @@ impl From<ColdTag> for TagUsage {
 
 impl From<QuotaUse> for QuotaReport {
     fn from(found: QuotaUse) -> Self {
-        let QuotaUse { quota, bytes, tags } = found;
-        Self { scope: quota.scope, bytes, most_bytes: quota.bytes, tags, most_tags: quota.tags }
+        let QuotaUse { quota, bytes, tags, repositories } = found;
+        Self {
+            scope: quota.scope,
+            bytes,
+            most_bytes: quota.bytes,
+            tags,
+            most_tags: quota.tags,
+            repositories,
+            most_repositories: quota.repositories,
+        }
     }
 }

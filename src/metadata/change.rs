@@ -9,6 +9,9 @@ use crate::oci::Tag;
 /// How many rows of a tag's history are kept where nothing else is said.
 pub const HISTORY_KEPT: usize = 100;
 
+/// How many rows the history of all tags of a repository has at most where nothing else is said.
+pub const MAX_HISTORY_ROWS: usize = 100_000;
+
 /// The circumstances of a change, as the history tells them, and what it must leave alone.
 #[derive(Debug, Clone)]
 pub struct Change {
@@ -22,11 +25,20 @@ pub struct Change {
     pub fixed: FixedTags,
     /// How many rows of each tag's history are kept, one at least.
     pub keep: usize,
+    /// How many rows the history of all tags of the repository has at most. The oldest go first.
+    pub keep_in_repository: usize,
 }
 
 impl From<Timestamp> for Change {
     fn from(now: Timestamp) -> Self {
-        Self { now, by: None, reason: None, fixed: FixedTags::default(), keep: HISTORY_KEPT }
+        Self {
+            now,
+            by: None,
+            reason: None,
+            fixed: FixedTags::default(),
+            keep: HISTORY_KEPT,
+            keep_in_repository: MAX_HISTORY_ROWS,
+        }
     }
 }
 

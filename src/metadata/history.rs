@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use super::{Batch, Change, EdgeKind, Result};
+use super::{Batch, Change, EdgeKind, OverQuota, Result};
 use crate::clock::Timestamp;
 use crate::oci::{Digest, RepoName, Tag};
 
@@ -69,6 +69,8 @@ pub enum TagReturn {
     Missing(Vec<(Digest, EdgeKind)>),
     /// The tag is immutable.
     Fixed(Tag),
+    /// It would pass a quota; nothing changed.
+    Refused(OverQuota),
 }
 
 /// The history of tags.

@@ -40,7 +40,7 @@ use thiserror::Error;
 pub use accounting::*;
 pub use accounts::*;
 pub use audit::*;
-pub use change::{Change, FixedTags, HISTORY_KEPT};
+pub use change::{Change, FixedTags, HISTORY_KEPT, MAX_HISTORY_ROWS};
 pub use collection::{Batch, CollectionRules, Garbage};
 pub use events::{Event, EventDetails, EventKind, Events, UnknownKind};
 pub use expiry::{ExpireManifest, ExpireTag, Expired, Expiry, PinHolds};
@@ -91,13 +91,13 @@ pub trait Uploads: Send + Sync {
         id: UploadId,
         algorithm: Algorithm,
         now: Timestamp,
-    ) -> Result<()>;
+    ) -> Result<UploadCreation>;
 
     /// An upload of `repo`.
     async fn upload(&self, repo: &RepoName, id: UploadId) -> Result<Option<UploadRecord>>;
 
-    /// Whether there is such an upload, whosever it is.
-    async fn upload_exists(&self, id: UploadId) -> Result<bool>;
+    /// Whose an upload is, and how many of its bytes are recorded.
+    async fn upload_place(&self, id: UploadId) -> Result<Option<UploadPlace>>;
 
     /// Records that the bytes up to `offset` are durable and what they hash to so far. `false` if the upload
     /// is no more.

@@ -69,6 +69,15 @@ pub struct UploadRecord {
     pub touched_at: Timestamp,
 }
 
+/// Whose an upload is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UploadPlace {
+    /// The repository.
+    pub repo: RepoName,
+    /// How many of its bytes are durable and recorded.
+    pub offset: u64,
+}
+
 /// A blob as a repository serves it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BlobRecord {
@@ -100,6 +109,15 @@ pub struct BlobSize {
     pub logical: u64,
     /// As the medium spends it.
     pub allocated: u64,
+}
+
+/// What became of a new upload.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum UploadCreation {
+    /// It is recorded.
+    Created,
+    /// Its repository is new, and would pass a quota; nothing changed.
+    Refused(OverQuota),
 }
 
 /// What became of an upload that was to be a blob.
@@ -218,7 +236,7 @@ pub enum PutOutcome {
     Missing(Vec<(Digest, EdgeKind)>),
     /// Nothing changed: this tag is immutable, and points at something else.
     Fixed(Tag),
-    /// Nothing changed: its tags would pass a quota.
+    /// Nothing changed: it would pass a quota.
     Refused(OverQuota),
 }
 

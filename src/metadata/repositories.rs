@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use super::{Change, ChangeKind, EdgeKind, Result};
+use super::{Change, ChangeKind, EdgeKind, OverQuota, Result};
 use crate::oci::{Digest, RepoName, Tag};
 
 /// What became of a renaming.
@@ -20,6 +20,8 @@ pub enum Renaming {
     Busy,
     /// This tag is immutable, and would be gone from the old name.
     Fixed(Tag),
+    /// What the repository uses would pass a quota under the new name; nothing changed.
+    Refused(OverQuota),
 }
 
 /// A repository that is being deleted or restored.

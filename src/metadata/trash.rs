@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use super::{Batch, Change, ChangeKind, EdgeKind, Result};
+use super::{Batch, Change, ChangeKind, EdgeKind, OverQuota, Result};
 use crate::clock::Timestamp;
 use crate::oci::{Digest, RepoName, Tag};
 
@@ -91,6 +91,8 @@ pub enum Restoration {
     Unknown,
     /// Nothing changed: these targets, of it or of its children, are gone.
     Missing(Vec<(Digest, EdgeKind)>),
+    /// Its tags would pass a quota; nothing changed.
+    Refused(OverQuota),
 }
 
 /// The trash.

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::reservations::Reservation;
 use super::{BlobError, DeleteError, Fault, Repository};
 use crate::metadata::{BlobRecord, Condition, Deletion, Mount, Renewal, Target, stale_lease};
 use crate::oci::{BlobKey, Digest, RepoName};
@@ -58,11 +59,23 @@ impl Repository {
         from: Option<&RepoName>,
     ) -> Result<Option<BlobRecord>, BlobError> {
         self.registry.admit_change()?;
+        let _reserved = self.reserve_mount(digest).await?;
         let now = self.registry.clock.now();
         match self.registry.metadata.mount_blob(&self.name, digest, from, now).await? {
             Mount::Done(blob) => Ok(Some(blob)),
             Mount::Missing => Ok(None),
             Mount::Refused(over) => Err(Fault::OverQuota(over).into()),
+        }
+    }
+
+    /// Reserves the size of a blob that is about to be mounted, if there is such a blob and a quota asks.
+    async fn reserve_mount(&self, digest: &Digest) -> Result<Option<Reservation>, Fault> {
+        if !self.registry.limits_bytes(&self.name) {
+            return Ok(None);
+        }
+        match self.registry.metadata.stored_blob(digest).await? {
+            Some(blob) => self.registry.reserve_quota(&self.name, Target::Blob(digest), blob.size).await,
+            None => Ok(None),
         }
     }
 
@@ -100,7 +113,7 @@ impl Repository {
         let now = self.registry.clock.now();
         let settings = &self.registry.settings;
         let stale = stale_lease(now, settings.shortest_lease());
-        let renewal = Renewal { now, stale, held: settings.budget.is_some(), tagged };
+        let renewal = Renewal { now, stale, held: settings.makes_room(), tagged };
         match self.registry.metadata.renew_lease(&self.name, target, renewal).await {
             // Pulls go on when the disk is full or broken, and no push can make use of a lease then. One that
             // ends after it has recovered has its manifest checked against what is still there.

@@ -36,11 +36,7 @@ impl Registry {
 impl Repository {
     /// The circumstances of a change that this caller makes now.
     pub(super) fn change(&self) -> Change {
-        Change {
-            by: self.by.as_deref().map(str::to_owned),
-            fixed: self.registry.fixed_tags(&self.name),
-            keep: self.registry.settings.history_keep,
-            ..Change::from(self.registry.clock.now())
-        }
+        let by = self.by.as_deref().map(str::to_owned);
+        self.registry.guarded(&self.name, Change { by, ..Change::from(self.registry.clock.now()) })
     }
 }

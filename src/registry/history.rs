@@ -74,6 +74,7 @@ impl Repository {
             Restoration::Done(restored) => Ok(restored),
             Restoration::Unknown => Err(UndoError::Unknown),
             Restoration::Missing(missing) => Err(UndoError::Missing(missing)),
+            Restoration::Refused(over) => Err(Fault::OverQuota(over).into()),
         }
     }
 }
@@ -87,6 +88,7 @@ fn pointed_back(outcome: TagReturn) -> Result<PointedBack, UndoError> {
         TagReturn::Gone(digest) => Err(UndoError::Gone(digest)),
         TagReturn::Missing(missing) => Err(UndoError::Missing(missing)),
         TagReturn::Fixed(tag) => Err(UndoError::Immutable(tag)),
+        TagReturn::Refused(over) => Err(Fault::OverQuota(over).into()),
     }
 }
 

@@ -98,6 +98,8 @@ impl Repository {
             tags: request.tags,
             change: self.change(),
         };
+        let target = Target::Manifest(&digest);
+        let _reserved = self.registry.reserve_quota(&self.name, target, put.content.len() as u64).await?;
         match self.registry.metadata.put_manifest(put).await? {
             PutOutcome::Stored => Ok(PutReceipt { digest, subject: manifest.subject }),
             PutOutcome::Missing(missing) => Err(PutManifestError::Missing(missing)),

@@ -22,8 +22,10 @@ mod pulls;
 mod quotas;
 mod receive;
 mod recoverable;
+mod relief;
 mod removals;
 mod repositories;
+mod reservations;
 mod sessions;
 mod space;
 mod stored;
@@ -51,6 +53,7 @@ pub use history::PointedBack;
 pub use listings::ManifestDetail;
 pub use manifests::{BodyTurn, PutReceipt, PutRequest};
 pub use recoverable::{Recoverable, RecoverableKind, RecoverablePage, RecoverablePlace};
+pub use relief::IDLE_WHEN_FULL;
 pub use removals::{HeldRemovals, Removed};
 pub use repositories::Page;
 pub use space::SpaceState;
@@ -59,7 +62,7 @@ pub use trash::Emptied;
 
 use crate::clock::{Clock, Timestamp};
 use crate::memory::MemoryBudget;
-use crate::metadata::{HISTORY_KEPT, MetadataStore, Quota};
+use crate::metadata::{HISTORY_KEPT, MAX_HISTORY_ROWS, MetadataStore, Quota};
 use crate::oci::RepoName;
 use crate::store::{BlobStore, Buffers};
 
@@ -89,6 +92,8 @@ pub struct Settings {
     pub warn_free: u64,
     /// How many rows of each tag's history are kept.
     pub history_keep: usize,
+    /// How many rows the history of all tags of a repository has at most.
+    pub history_max_rows: usize,
     /// How long the history of a tag that was taken away is kept.
     pub history_removed: Duration,
     /// How long events are kept.
@@ -124,6 +129,7 @@ impl Default for Settings {
             min_free: 512 << 20,
             warn_free: 2 << 30,
             history_keep: HISTORY_KEPT,
+            history_max_rows: MAX_HISTORY_ROWS,
             history_removed: Duration::from_secs(90 * 24 * 60 * 60),
             events_keep: Duration::from_secs(90 * 24 * 60 * 60),
             events_most: 1000,
@@ -141,7 +147,12 @@ impl Default for Settings {
 impl Settings {
     /// How long a lease is at least, whatever happens.
     pub fn shortest_lease(&self) -> Duration {
-        if self.budget.is_some() { self.lease.min(self.lease_pressure) } else { self.lease }
+        if self.makes_room() { self.lease.min(self.lease_pressure) } else { self.lease }
+    }
+
+    /// Whether a budget or a quota of bytes may shorten leases to make room: then each is written down.
+    pub fn makes_room(&self) -> bool {
+        self.budget.is_some() || self.quotas.iter().any(|quota| quota.bytes.is_some())
     }
 }
 
@@ -160,6 +171,9 @@ pub struct Registry {
     removals: removals::Removals,
     guard: guard::Guard,
     ledger: ledger::Ledger,
+    reservations: Arc<reservations::Reservations>,
+    /// Room is made for one request at a time.
+    relief: tokio::sync::Mutex<()>,
     surroundings: budget::Surroundings,
     pressure: Arc<Pressure>,
     outcomes: outcomes::Outcomes,
@@ -167,7 +181,7 @@ pub struct Registry {
     clock_guard: clock_guard::ClockGuard,
     states: events::States,
     audit: audit::Audit,
-    /// Since when every lease was written down, where there is a budget; a time as in [`Timestamp`].
+    /// Since when every lease was written down, where room may be made; a time as in [`Timestamp`].
     told_since: AtomicI64,
 }
 
@@ -198,6 +212,7 @@ impl Registry {
         let sessions = sessions::Sessions::new(settings.parallel_uploads);
         let told_since = AtomicI64::new(clock.now().0);
         let clock_guard = clock_guard::ClockGuard::of(clock.as_ref());
+        let reservations = reservations::Reservations::new(&settings.quotas);
         let audit = audit::Audit::new(settings.audit_file.clone());
         Arc::new(Self {
             blobs,
@@ -210,6 +225,8 @@ impl Registry {
             removals: removals::Removals::default(),
             guard: guard::Guard::default(),
             ledger: ledger::Ledger::default(),
+            reservations,
+            relief: tokio::sync::Mutex::default(),
             surroundings: budget::Surroundings::default(),
             pressure: Arc::default(),
             outcomes: outcomes::Outcomes::default(),
@@ -242,9 +259,9 @@ impl Registry {
     }
 
     /// Since when every lease has been written down, also of what was held: what nothing holds any more needs
-    /// no other then. `None` without a budget, for that costs a write where otherwise none is needed.
+    /// no other then. `None` without a budget or quota of bytes, for that costs a write where otherwise none is needed.
     pub fn told_since(&self) -> Option<Timestamp> {
-        self.settings.budget.map(|_| Timestamp(self.told_since.load(Ordering::Acquire)))
+        self.settings.makes_room().then(|| Timestamp(self.told_since.load(Ordering::Acquire)))
     }
 
     /// From now on: before, a lease may be missing.

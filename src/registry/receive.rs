@@ -15,7 +15,7 @@ use super::sessions::{OpenUpload, Owned};
 use super::uploads::detached;
 use super::writes::Writes;
 use super::{ClientBody, ClientError, Fault, Registry, Repository, UploadError};
-use crate::metadata::{Progress, QuotaUse};
+use crate::metadata::Progress;
 use crate::oci::{Algorithm, Hasher, UploadId};
 use crate::store::StagedBytes;
 use crate::traces;
@@ -45,8 +45,8 @@ struct Work {
     before: (u64, Hasher),
     /// Up to which byte the budget has room.
     reserved: u64,
-    /// What it has to fit into.
-    quotas: Vec<QuotaUse>,
+    /// Whether a quota of bytes holds for it.
+    is_limited: bool,
     _turn: OwnedSemaphorePermit,
 }
 
@@ -93,8 +93,8 @@ impl Repository {
         let writes = Writes::new(Arc::clone(staged(upload)?), Arc::clone(&registry.gathering), upload.offset);
         let before = (upload.offset, upload.hasher.clone());
         let expected = range.map(|range| range.end() - range.start() + 1);
-        let quotas = registry.quotas_of(&self.name).await?;
-        let work = Work { owned, writes, expected, before, reserved: 0, quotas, _turn: turn };
+        let is_limited = registry.limits_bytes(&self.name);
+        let work = Work { owned, writes, expected, before, reserved: 0, is_limited, _turn: turn };
         Ok(Receiving { registry: Arc::clone(registry), id, work: Some(work) })
     }
 }
@@ -146,11 +146,16 @@ impl Work {
             if after > limit {
                 return Err(UploadError::TooLarge { limit });
             }
-            if let Some(over) = self.quotas.iter().find_map(|quota| quota.refuses(after, 0)) {
-                return Err(Fault::OverQuota(over).into());
-            }
             if self.expected.is_some_and(|expected| after - self.before.0 > expected) {
                 return Err(UploadError::WrongLength { offset: self.before.0 });
+            }
+            if self.is_limited && !registry.reservations.covers(id, after) {
+                let repo = upload.repo.clone();
+                tokio::select! {
+                    biased;
+                    () = self.owned.taken_over.cancelled() => return Err(UploadError::TakenOver),
+                    granted = registry.grow_upload(id, &repo, after) => granted?,
+                }
             }
             if registry.settings.budget.is_some() && after > self.reserved {
                 tokio::select! {
@@ -194,6 +199,7 @@ impl Work {
         let written = self.writes.flush().await;
         if let Some(upload) = self.owned.slot.as_ref() {
             registry.ledger.set(id, upload.offset);
+            registry.reservations.set(id, &upload.repo, upload.offset);
         }
         let outcome = match (taken, written) {
             // What the first write failed of tells more than that no other could follow it.

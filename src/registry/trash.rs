@@ -104,7 +104,13 @@ impl Registry {
         Ok(self.metadata.expire_manifest(ExpireManifest { change, ..expiry }).await?)
     }
 
-    fn guarded(&self, repo: &RepoName, change: Change) -> Change {
-        Change { fixed: self.fixed_tags(repo), keep: self.settings.history_keep, ..change }
+    /// The same change with the settings that hold for tags of `repo`.
+    pub(super) fn guarded(&self, repo: &RepoName, change: Change) -> Change {
+        Change {
+            fixed: self.fixed_tags(repo),
+            keep: self.settings.history_keep,
+            keep_in_repository: self.settings.history_max_rows,
+            ..change
+        }
     }
 }

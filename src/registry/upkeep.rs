@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use super::ledger::BLOCK;
 use super::sessions::Slot;
 use super::{Fault, Registry, receive};
+use crate::clock::Timestamp;
 use crate::oci::UploadId;
 use crate::store::Spent;
 
@@ -38,11 +40,16 @@ impl Registry {
     /// short as that of the uploads. Those of the others are counted from now on.
     async fn discard_strays(&self) -> Result<(), Fault> {
         for (id, _) in self.blobs.list(None).await?.uploads {
-            if self.metadata.upload_exists(id).await? {
-                self.ledger.set(id, self.blobs.allocated(Spent::Upload(id)).await?);
-            } else {
+            let Some(upload) = self.metadata.upload_place(id).await? else {
                 self.discard(id).await?;
-            }
+                continue;
+            };
+            let allocated = self.blobs.allocated(Spent::Upload(id)).await?;
+            self.ledger.set(id, allocated);
+            // More than is recorded may have come before the program ended; opening the upload cuts that off.
+            let is_longer = allocated > upload.offset.next_multiple_of(BLOCK);
+            let bytes = if is_longer { allocated } else { upload.offset };
+            self.reservations.set(id, &upload.repo, bytes);
         }
         Ok(())
     }
@@ -50,9 +57,15 @@ impl Registry {
     /// Throws the staged bytes of an upload away, and counts them no more.
     pub(super) async fn discard(&self, id: UploadId) -> Result<(), Fault> {
         self.blobs.discard(id).await?;
-        self.ledger.forget(id);
+        self.forget_staged(id);
         self.pressure.look_again();
         Ok(())
+    }
+
+    /// Counts the staged bytes of an upload no more: they are gone, or a blob's.
+    pub(super) fn forget_staged(&self, id: UploadId) {
+        self.ledger.forget(id);
+        self.reservations.forget(id);
     }
 
     /// Records how far the uploads have come that nobody is writing to, and closes those that nobody has
@@ -120,22 +133,27 @@ impl Registry {
         let idle_since = self.clock.now().minus(expire);
         let mut expired = 0;
         for id in self.metadata.idle_uploads(idle_since, limit).await? {
-            if self.sessions.is_busy(id) {
-                continue;
+            if !self.sessions.is_busy(id) {
+                expired += usize::from(self.expire_upload(id, idle_since).await?);
             }
-            // A request that comes just now either takes the upload over first, and then this waits and
-            // finds it touched or gone; or it finds it gone.
-            let Some(mut owned) = self.sessions.take_over(id).await else {
-                continue;
-            };
-            if self.metadata.cancel_upload(id, Some(idle_since), self.end_of_upload()).await? {
-                *owned.slot = None;
-                self.discard(id).await?;
-                expired += 1;
-            }
-            drop(owned);
-            self.sessions.close_if_unused(id);
         }
+        Ok(expired)
+    }
+
+    /// Ends an upload if nothing was heard of it since `idle_since`. Whether it did.
+    pub(super) async fn expire_upload(&self, id: UploadId, idle_since: Timestamp) -> Result<bool, Fault> {
+        // A request that comes just now either takes the upload over first, and then this waits and
+        // finds it touched or gone; or it finds it gone.
+        let Some(mut owned) = self.sessions.take_over(id).await else {
+            return Ok(false);
+        };
+        let expired = self.metadata.cancel_upload(id, Some(idle_since), self.end_of_upload()).await?;
+        if expired {
+            *owned.slot = None;
+            self.discard(id).await?;
+        }
+        drop(owned);
+        self.sessions.close_if_unused(id);
         Ok(expired)
     }
 }

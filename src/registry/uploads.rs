@@ -8,7 +8,7 @@ use std::ops::RangeInclusive;
 
 use super::sessions::{OpenUpload, Owned};
 use super::{ClientBody, Fault, Repository, UploadError};
-use crate::metadata::{BlobSize, Commit, Progress, UploadEnd, UploadRecord};
+use crate::metadata::{BlobSize, Commit, Progress, UploadCreation, UploadEnd, UploadRecord};
 use crate::oci::{Algorithm, BlobKey, Digest, Generation, Hasher, UploadId};
 use crate::store::StoreError;
 use crate::traces;
@@ -22,7 +22,10 @@ impl Repository {
         self.registry.admit_body().await?;
         let id = UploadId::random();
         let now = self.registry.clock.now();
-        self.registry.metadata.create_upload(&self.name, id, algorithm, now).await?;
+        match self.registry.metadata.create_upload(&self.name, id, algorithm, now).await? {
+            UploadCreation::Created => {}
+            UploadCreation::Refused(over) => return Err(Fault::OverQuota(over).into()),
+        }
         self.registry.sessions.begin(id, self.fresh(Hasher::new(algorithm), 0));
         Ok(id)
     }
@@ -146,6 +149,7 @@ impl Repository {
         };
         upload.staged = Some(staged);
         self.registry.ledger.set(id, upload.offset);
+        self.registry.reservations.set(id, &self.name, upload.offset);
         Ok(upload)
     }
 
@@ -185,9 +189,10 @@ impl Repository {
             }
         };
         let (size, end) = (BlobSize { logical: size, allocated }, registry.end_of_upload());
+        let _in_flight = registry.reservations.commit();
         let refused = match registry.metadata.commit_upload(id, &key, size, end).await? {
             Commit::Done => {
-                registry.ledger.forget(id);
+                registry.forget_staged(id);
                 return Ok(());
             }
             Commit::Unknown => UploadError::Unknown,
@@ -197,7 +202,7 @@ impl Repository {
             }
         };
         registry.blobs.remove(&key).await?;
-        registry.ledger.forget(id);
+        registry.forget_staged(id);
         Err(refused)
     }
 

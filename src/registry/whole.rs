@@ -50,6 +50,7 @@ impl Repository {
     pub async fn rename(&self, to: &RepoName) -> Result<(), RepositoryError> {
         self.registry.admit_change()?;
         self.registry.flush_pulls().await?;
+        let _reserved = self.registry.reserve_rename(&self.name, to).await?;
         match self.registry.metadata.rename_repository(&self.name, to, &self.change()).await? {
             Renaming::Done => {
                 self.registry.pulls.swap(&self.name, to);
@@ -60,6 +61,7 @@ impl Repository {
             Renaming::InTrash => Err(RepositoryError::InTrash(to.clone())),
             Renaming::Busy => Err(RepositoryError::Busy),
             Renaming::Fixed(tag) => Err(RepositoryError::Immutable(tag)),
+            Renaming::Refused(over) => Err(Fault::OverQuota(over).into()),
         }
     }
 
@@ -119,11 +121,7 @@ impl Registry {
             return Ok(None);
         };
         self.admit_change()?;
-        let change = Change {
-            fixed: self.fixed_tags(&work.repo),
-            keep: self.settings.history_keep,
-            ..Change::from(self.clock.now())
-        };
+        let change = self.guarded(&work.repo, Change::from(self.clock.now()));
         let mut outcomes = self.outcomes.lock().await;
         let step = self.metadata.advance_repository(&work.repo, limit, &change).await?;
         if let Some(step) = &step {

@@ -220,6 +220,7 @@ fn settings(config: &Config) -> Settings {
         min_free: config.storage.min_free.0,
         warn_free: config.storage.warn_free.0,
         history_keep: config.history.keep.get(),
+        history_max_rows: config.history.max_rows.get(),
         history_removed: config.history.removed.0,
         events_keep: config.events.keep.0,
         events_most: config.events.most.get(),
@@ -229,7 +230,7 @@ fn settings(config: &Config) -> Settings {
         read_only: config.storage.read_only,
         budget: config.storage.budget.map(|budget| self::budget(&config.storage, budget)),
         memory: MemoryBudget::new(config.server.memory_budget()),
-        quotas: config.quotas.iter().map(quota).collect(),
+        quotas: quotas(config),
     }
 }
 
@@ -242,11 +243,17 @@ fn budget(storage: &Storage, budget: Budget) -> BudgetSettings {
     BudgetSettings { most, high, low, wait }
 }
 
+/// The quotas of the settings.
+pub(super) fn quotas(config: &Config) -> Vec<Quota> {
+    config.quotas.iter().map(quota).collect()
+}
+
 fn quota(setting: &QuotaSetting) -> Quota {
     Quota {
         scope: setting.prefix.clone(),
         bytes: setting.bytes.map(|size| size.0),
         tags: setting.tags.map(|count| count.0.into()),
+        repositories: setting.repositories.map(|count| count.0.into()),
     }
 }
 

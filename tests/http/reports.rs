@@ -47,8 +47,7 @@ async fn what_is_all_in_the_trash_is_still_told_of() {
 
 #[tokio::test]
 async fn usage_lists_the_quotas_that_bear_on_its_scope() {
-    let quota =
-        |scope: &str| Quota { scope: scope.parse().expect("a scope"), bytes: Some(1 << 20), tags: None };
+    let quota = |scope: &str| Quota { bytes: Some(1 << 20), ..Quota::of(scope.parse().expect("a scope")) };
     let server = Server::with(|setup| {
         let scopes = ["", "team/", "team/a/", "team/a/x", "team/ab/", "team", "other/", "z"];
         setup.registry.quotas = scopes.map(quota).to_vec();

@@ -10,6 +10,7 @@ mod kit;
 mod manifests;
 mod pressure;
 mod properties;
+mod quota_sequences;
 mod quotas;
 mod reference;
 mod retention;

@@ -13,7 +13,7 @@ use crate::kit::{Kit, body, digest, index, push, put};
 
 async fn limited(bytes: Option<u64>, tags: Option<u64>) -> Kit {
     let scope = "team/".parse().expect("a scope");
-    let kit = Kit::with(|settings| settings.quotas = vec![Quota { scope, bytes, tags }]);
+    let kit = Kit::with(|settings| settings.quotas = vec![Quota { bytes, tags, ..Quota::of(scope) }]);
     kit.registry.enforce_quotas().await.expect("set");
     kit
 }

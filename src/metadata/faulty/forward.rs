@@ -17,7 +17,7 @@ impl<S: Uploads> Uploads for Faulty<S> {
         id: UploadId,
         algorithm: Algorithm,
         now: Timestamp,
-    ) -> Result<()> {
+    ) -> Result<UploadCreation> {
         self.faults.apply(Operation::CreateUpload, self.inner.create_upload(repo, id, algorithm, now)).await
     }
 
@@ -60,8 +60,8 @@ impl<S: Uploads> Uploads for Faulty<S> {
         self.faults.apply(Operation::IdleUploads, self.inner.idle_uploads(idle_since, limit)).await
     }
 
-    async fn upload_exists(&self, id: UploadId) -> Result<bool> {
-        self.faults.apply(Operation::UploadExists, self.inner.upload_exists(id)).await
+    async fn upload_place(&self, id: UploadId) -> Result<Option<UploadPlace>> {
+        self.faults.apply(Operation::UploadPlace, self.inner.upload_place(id)).await
     }
 
     async fn intended_uploads(&self) -> Result<Vec<(UploadId, BlobKey)>> {
@@ -363,6 +363,24 @@ impl<S: Quotas> Quotas for Faulty<S> {
 
     async fn quotas(&self, repo: Option<&RepoName>) -> Result<Vec<QuotaUse>> {
         self.faults.apply(Operation::Quotas, self.inner.quotas(repo)).await
+    }
+
+    async fn measure_quotas(&self, quotas: &[Quota]) -> Result<Vec<QuotaUse>> {
+        self.faults.apply(Operation::MeasureQuotas, self.inner.measure_quotas(quotas)).await
+    }
+
+    async fn is_counted(&self, repo: &RepoName, target: Target<'_>) -> Result<bool> {
+        self.faults.apply(Operation::IsCounted, self.inner.is_counted(repo, target)).await
+    }
+
+    async fn relieve(
+        &self,
+        scope: &Scope,
+        rules: &CollectionRules,
+        trash: usize,
+        rows: usize,
+    ) -> Result<Relieved> {
+        self.faults.apply(Operation::Relieve, self.inner.relieve(scope, rules, trash, rows)).await
     }
 }
 

@@ -19,8 +19,8 @@ pub enum Operation {
     CancelUpload,
     /// [`crate::metadata::Uploads::idle_uploads`]
     IdleUploads,
-    /// [`crate::metadata::Uploads::upload_exists`]
-    UploadExists,
+    /// [`crate::metadata::Uploads::upload_place`]
+    UploadPlace,
     /// [`crate::metadata::Uploads::intended_uploads`]
     IntendedUploads,
     /// [`crate::metadata::Blobs::blob`]
@@ -209,6 +209,12 @@ pub enum Operation {
     SetQuotas,
     /// [`crate::metadata::Quotas::quotas`]
     Quotas,
+    /// [`crate::metadata::Quotas::measure_quotas`]
+    MeasureQuotas,
+    /// [`crate::metadata::Quotas::is_counted`]
+    IsCounted,
+    /// [`crate::metadata::Quotas::relieve`]
+    Relieve,
     /// [`crate::metadata::Accounts::accounts`]
     Accounts,
     /// [`crate::metadata::Accounts::change_accounts`]

@@ -5,7 +5,7 @@
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::{manifests, name_from, restore, tags};
+use super::{manifests, name_from, quotas, restore, tags};
 use crate::metadata::{Change, ChangeKind, EdgeKind, RepositoryStep, RepositoryWork};
 use crate::oci::{Digest, Tag};
 
@@ -275,15 +275,17 @@ fn bring_back(
         if !restore::is_removed(c, manifest.id)? {
             continue;
         }
-        match restore::restore(c, work.repo, manifest, true, change)? {
-            Ok(restored) => {
+        match quotas::within(c, |c| restore::restore(c, work.repo, manifest, true, change))? {
+            Ok(Ok(restored)) => {
                 work.done += i64::try_from(restored.manifests.len()).unwrap_or(i64::MAX);
                 taken.extend(restored.taken);
             }
-            Err(lacks) => {
+            Ok(Err(lacks)) => {
                 work.failed += 1;
                 missing.extend(lacks);
             }
+            // Its tags would pass a quota: it stays in the trash.
+            Err(_) => work.failed += 1,
         }
     }
     Ok(more)

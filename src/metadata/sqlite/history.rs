@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::blobs::read_digest;
 use super::codec::{SqlDigest, digest};
 use super::tags::{self, Pointed, WHOLE};
-use super::{Durability, SqliteMetadata, manifests, repo_id, restore};
+use super::{Durability, SqliteMetadata, manifests, quotas, repo_id, restore};
 use crate::clock::Timestamp;
 use crate::metadata::{Batch, Change, ChangeKind, History, HistoryEntry, Result, TagReturn};
 use crate::oci::{Digest, RepoName, Tag};
@@ -55,7 +55,9 @@ impl History for SqliteMetadata {
                 },
             };
             let current = tags::find(c, repo, tag.as_str())?;
-            point_back(c, repo, &tag, current, &wanted, ChangeKind::Rollback, &change)
+            let kind = ChangeKind::Rollback;
+            let back = quotas::within(c, |c| point_back(c, repo, &tag, current, &wanted, kind, &change))?;
+            Ok(back.unwrap_or_else(TagReturn::Refused))
         })
         .await
     }
@@ -71,7 +73,9 @@ impl History for SqliteMetadata {
             }
             match last_change(c, repo, &tag)? {
                 Some(LastChange { was: Some(was), removed: true }) => {
-                    point_back(c, repo, &tag, None, &was, ChangeKind::Restore, &change)
+                    let kind = ChangeKind::Restore;
+                    let back = quotas::within(c, |c| point_back(c, repo, &tag, None, &was, kind, &change))?;
+                    Ok(back.unwrap_or_else(TagReturn::Refused))
                 }
                 _ => Ok(TagReturn::Unknown),
             }

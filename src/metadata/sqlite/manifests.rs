@@ -9,8 +9,8 @@ use super::holds::{self, Review};
 use super::{Durability, SqliteMetadata, make_repo, name_from, quotas, repo_id, tags};
 use crate::clock::Timestamp;
 use crate::metadata::{
-    Change, ChangeKind, Deletion, Edge, EdgeKind, MOST_ANNOTATIONS, ManifestRecord, Manifests, OverQuota,
-    PutManifest, PutOutcome, ReferrerRecord, Result,
+    Change, ChangeKind, Deletion, Edge, EdgeKind, Growth, MOST_ANNOTATIONS, ManifestRecord, Manifests,
+    OverQuota, PutManifest, PutOutcome, ReferrerRecord, Result,
 };
 use crate::oci::{Digest, Reference, RepoName, Tag};
 
@@ -247,12 +247,15 @@ fn missing_targets(
     Ok(missing)
 }
 
-/// The quota of tags that a manifest would pass.
+/// The quota that a manifest would pass, by its bytes if its row is new or by its tags.
 fn over_quota(c: &Connection, put: &PutManifest) -> rusqlite::Result<Option<OverQuota>> {
-    if put.tags.is_empty() || !quotas::any(c)? {
+    if !quotas::any(c)? {
         return Ok(None);
     }
     let repo = repo_id(c, &put.repo)?;
+    let stored = c
+        .prepare_cached("SELECT 1 FROM manifests WHERE repo = ?1 AND digest = ?2")?
+        .exists(params![repo, digest(&put.digest)])?;
     let mut there = c.prepare_cached("SELECT 1 FROM tags WHERE repo = ?1 AND name = ?2")?;
     let mut new = std::collections::BTreeSet::new();
     for tag in &put.tags {
@@ -260,7 +263,8 @@ fn over_quota(c: &Connection, put: &PutManifest) -> rusqlite::Result<Option<Over
             new.insert(tag.as_str());
         }
     }
-    quotas::refusal(c, &put.repo, 0, new.len() as u64)
+    let bytes = if stored { 0 } else { put.content.len() as u64 };
+    quotas::refusal(c, &put.repo, Growth { bytes, tags: new.len() as u64, ..Growth::default() })
 }
 
 fn is_in_trash(c: &Connection, repo: i64, target: &[u8]) -> rusqlite::Result<bool> {

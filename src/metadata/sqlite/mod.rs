@@ -33,6 +33,7 @@ mod purge;
 mod quotas;
 mod readers;
 mod recall;
+mod relief;
 mod repositories;
 mod restore;
 mod review;

@@ -19,7 +19,7 @@ mod migrations {
 }
 
 /// The schema's version that this program writes.
-pub const SCHEMA_VERSION: u32 = 11;
+pub const SCHEMA_VERSION: u32 = 15;
 
 const FILE: &str = "orlop.db";
 

@@ -1,6 +1,6 @@
 //! From the trash to nothing: a manifest's edges go in batches, and what it alone held goes with it.
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::holds::{self, Review};
 use super::review::{self, Entry, Verdict};
@@ -100,14 +100,39 @@ fn take_apart(
     Ok((edges.len() + referrers.len(), true))
 }
 
+/// The same for one manifest that is being purged. How much it took: 0 if there is no such manifest.
+pub(super) fn purge_one(
+    c: &Connection,
+    id: i64,
+    rules: &CollectionRules,
+    limit: usize,
+) -> rusqlite::Result<usize> {
+    let found = c
+        .prepare_cached(
+            "SELECT id, repo, digest, removed_at, leased_at, purged_to FROM manifests
+             WHERE id = ?1 AND state = 2",
+        )?
+        .query_row([id], |row| Purging::read(row, rules))
+        .optional()?;
+    match found {
+        Some(manifest) => take_apart(c, &manifest, rules, limit).map(|(spent, _)| spent + 1),
+        None => Ok(0),
+    }
+}
+
 fn next(c: &Connection, rules: &CollectionRules) -> rusqlite::Result<Option<Purging>> {
     c.prepare_cached(
         "SELECT id, repo, digest, removed_at, leased_at, purged_to FROM manifests WHERE state = 2
          ORDER BY id LIMIT 1",
     )?
-    .query_row([], |row| {
+    .query_row([], |row| Purging::read(row, rules))
+    .optional()
+}
+
+impl Purging {
+    fn read(row: &Row<'_>, rules: &CollectionRules) -> rusqlite::Result<Self> {
         let (removed_at, leased_at): (Timestamp, Timestamp) = (row.get(3)?, row.get(4)?);
-        Ok(Purging {
+        Ok(Self {
             id: row.get(0)?,
             repo: row.get(1)?,
             digest: row.get(2)?,
@@ -116,8 +141,7 @@ fn next(c: &Connection, rules: &CollectionRules) -> rusqlite::Result<Option<Purg
             told_at: rules.last_told(removed_at).max(leased_at),
             purged_to: row.get(5)?,
         })
-    })
-    .optional()
+    }
 }
 
 fn edges(c: &Connection, manifest: i64, limit: usize) -> rusqlite::Result<Vec<(Vec<u8>, EdgeKind)>> {
@@ -195,7 +219,7 @@ fn release(
 
 /// Lets an orphan follow what held it. It was live until now, so that what it holds may have been wanted
 /// until now without a lease: its removal is now, not that of its holder.
-fn follow(c: &Connection, entry: &Entry, rules: &CollectionRules) -> rusqlite::Result<Verdict> {
+pub(super) fn follow(c: &Connection, entry: &Entry, rules: &CollectionRules) -> rusqlite::Result<Verdict> {
     let Some(orphan) = review::live_manifest(c, entry)? else {
         return Ok(Verdict::Drop);
     };

@@ -3,8 +3,12 @@
 use async_trait::async_trait;
 use rusqlite::{Connection, Row, params};
 
-use super::{Durability, SqliteMetadata, name_from};
-use crate::metadata::{OverQuota, Quota, QuotaUse, Quotas, Result, Scope};
+use super::codec::digest;
+use super::relief::{Candidates, Limits};
+use super::{Durability, SqliteMetadata, name_from, repo_id};
+use crate::metadata::{
+    CollectionRules, Growth, OverQuota, Quota, QuotaUse, Quotas, Relieved, Result, Scope, Target,
+};
 use crate::oci::RepoName;
 
 #[async_trait]
@@ -26,28 +30,72 @@ impl Quotas for SqliteMetadata {
     async fn quotas(&self, repo: Option<&RepoName>) -> Result<Vec<QuotaUse>> {
         self.read(|c| match repo {
             Some(repo) => of(c, repo),
-            None => {
-                let mut query =
-                    c.prepare_cached("SELECT prefix, bytes, tags, used_bytes, used_tags FROM quotas")?;
-                query.query_map([], quota_use)?.collect()
-            }
+            None => all(c),
         })
+    }
+
+    async fn measure_quotas(&self, quotas: &[Quota]) -> Result<Vec<QuotaUse>> {
+        let quotas = quotas.to_vec();
+        self.read_aside(move |c| quotas.into_iter().map(|quota| measure(c, quota)).collect()).await
+    }
+
+    async fn is_counted(&self, repo: &RepoName, target: Target<'_>) -> Result<bool> {
+        self.read(|c| match target {
+            Target::Blob(wanted) => is_linked(c, repo, &digest(wanted)),
+            Target::Manifest(wanted) => c
+                .prepare_cached(
+                    "SELECT 1 FROM repositories r JOIN manifests m ON m.repo = r.id AND m.digest = ?2
+                     WHERE r.name = ?1",
+                )?
+                .exists(params![repo.as_str(), digest(wanted)]),
+        })
+    }
+
+    async fn relieve(
+        &self,
+        scope: &Scope,
+        rules: &CollectionRules,
+        trash: usize,
+        rows: usize,
+    ) -> Result<Relieved> {
+        let (scope, rules, limits) = (scope.clone(), *rules, Limits { trash, rows });
+        let found = self.read_aside(move |c| Candidates::find(c, &scope, &rules, limits)).await?;
+        if found.are_none() {
+            return Ok(Relieved::default());
+        }
+        self.write(Durability::Full, move |c| found.remove(c, &rules, rows)).await
     }
 }
 
 /// Records a quota, and adds up what is used of it.
 fn insert(c: &Connection, quota: &Quota) -> rusqlite::Result<()> {
+    let used = measure(c, quota.clone())?;
     c.prepare_cached(
-        "INSERT INTO quotas (prefix, bytes, tags, used_bytes, used_tags)
-         SELECT ?1, ?2, ?3, coalesce(sum(bytes), 0), coalesce(sum(tags), 0) FROM repositories
-         WHERE ?1 IN ('', name) OR (substr(?1, -1) = '/' AND substr(name, 1, length(?1)) = ?1)",
+        "INSERT INTO quotas (prefix, bytes, tags, repositories, used_bytes, used_tags, used_repositories)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
     )?
     .execute(params![
         quota.scope.as_str(),
         quota.bytes.map(u64::cast_signed),
-        quota.tags.map(u64::cast_signed)
+        quota.tags.map(u64::cast_signed),
+        quota.repositories.map(u64::cast_signed),
+        used.bytes.cast_signed(),
+        used.tags.cast_signed(),
+        used.repositories.cast_signed(),
     ])
     .map(drop)
+}
+
+/// Adds up what is used of a quota.
+fn measure(c: &Connection, quota: Quota) -> rusqlite::Result<QuotaUse> {
+    let mut query = c.prepare_cached(
+        "SELECT coalesce(sum(bytes + manifest_bytes), 0), coalesce(sum(tags), 0), count(*) FROM repositories
+         WHERE ?1 IN ('', name) OR (substr(?1, -1) = '/' AND substr(name, 1, length(?1)) = ?1)",
+    )?;
+    let count = |row: &Row<'_>, column| row.get::<_, i64>(column).map(i64::cast_unsigned);
+    let (bytes, tags, repositories) = query
+        .query_row([quota.scope.as_str()], |row| Ok((count(row, 0)?, count(row, 1)?, count(row, 2)?)))?;
+    Ok(QuotaUse { quota, bytes, tags, repositories })
 }
 
 /// Whether there is any quota at all: mostly there is none.
@@ -55,14 +103,15 @@ pub(super) fn any(c: &Connection) -> rusqlite::Result<bool> {
     c.prepare_cached("SELECT 1 FROM quotas LIMIT 1")?.exists([])
 }
 
-/// What stands in the way of so much more in `repo`.
+/// What stands in the way of so much more in `repo`, which may be a new name.
 pub(super) fn refusal(
     c: &Connection,
     repo: &RepoName,
-    bytes: u64,
-    tags: u64,
+    growth: Growth,
 ) -> rusqlite::Result<Option<OverQuota>> {
-    Ok(of(c, repo)?.iter().find_map(|quota| quota.refuses(bytes, tags)))
+    let repositories = u64::from(repo_id(c, repo)?.is_none());
+    let growth = Growth { repositories, ..growth };
+    Ok(of(c, repo)?.iter().find_map(|quota| quota.refuses(growth)))
 }
 
 /// What stands in the way of a link to a blob of this size. One that is there adds nothing.
@@ -72,17 +121,56 @@ pub(super) fn link_refusal(
     target: &[u8],
     size: u64,
 ) -> rusqlite::Result<Option<OverQuota>> {
-    let linked = c
-        .prepare_cached(
-            "SELECT 1 FROM repositories r JOIN links l ON l.repo = r.id AND l.digest = ?2 WHERE r.name = ?1",
-        )?
-        .exists(params![repo.as_str(), target])?;
-    if linked { Ok(None) } else { refusal(c, repo, size, 0) }
+    if is_linked(c, repo, target)? { Ok(None) } else { refusal(c, repo, Growth::of_bytes(size)) }
+}
+
+fn is_linked(c: &Connection, repo: &RepoName, target: &[u8]) -> rusqlite::Result<bool> {
+    c.prepare_cached(
+        "SELECT 1 FROM repositories r JOIN links l ON l.repo = r.id AND l.digest = ?2 WHERE r.name = ?1",
+    )?
+    .exists(params![repo.as_str(), target])
+}
+
+/// Makes a change whose growth is known only afterwards, and undoes it if a quota has grown past its limit by it.
+pub(super) fn within<T>(
+    c: &Connection,
+    change: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+) -> rusqlite::Result<std::result::Result<T, OverQuota>> {
+    if !any(c)? {
+        return change(c).map(Ok);
+    }
+    let before = all(c)?;
+    c.execute_batch("SAVEPOINT within_quotas")?;
+    let done = change(c)?;
+    let over =
+        before.iter().zip(all(c)?).find_map(|(before, after)| before.refuses(after.growth_since(before)));
+    match over {
+        None => c.execute_batch("RELEASE within_quotas").map(|()| Ok(done)),
+        Some(over) => c.execute_batch("ROLLBACK TO within_quotas; RELEASE within_quotas").map(|()| Err(over)),
+    }
+}
+
+impl QuotaUse {
+    fn growth_since(&self, before: &Self) -> Growth {
+        Growth {
+            bytes: self.bytes.saturating_sub(before.bytes),
+            tags: self.tags.saturating_sub(before.tags),
+            repositories: self.repositories.saturating_sub(before.repositories),
+        }
+    }
+}
+
+fn all(c: &Connection) -> rusqlite::Result<Vec<QuotaUse>> {
+    let mut query = c.prepare_cached(
+        "SELECT prefix, bytes, tags, repositories, used_bytes, used_tags, used_repositories FROM quotas
+         ORDER BY prefix",
+    )?;
+    query.query_map([], quota_use)?.collect()
 }
 
 fn of(c: &Connection, repo: &RepoName) -> rusqlite::Result<Vec<QuotaUse>> {
     let mut query = c.prepare_cached(
-        "SELECT prefix, bytes, tags, used_bytes, used_tags FROM quotas
+        "SELECT prefix, bytes, tags, repositories, used_bytes, used_tags, used_repositories FROM quotas
          WHERE prefix IN ('', ?1) OR (substr(prefix, -1) = '/' AND substr(?1, 1, length(prefix)) = prefix)",
     )?;
     query.query_map([repo.as_str()], quota_use)?.collect()
@@ -91,9 +179,11 @@ fn of(c: &Connection, repo: &RepoName) -> rusqlite::Result<Vec<QuotaUse>> {
 fn quota_use(row: &Row<'_>) -> rusqlite::Result<QuotaUse> {
     let scope: Scope = name_from(row.get_ref(0)?.as_str()?, 0)?;
     let limit = |column| row.get::<_, Option<i64>>(column).map(|limit| limit.map(i64::cast_unsigned));
+    let used = |column| row.get::<_, i64>(column).map(i64::cast_unsigned);
     Ok(QuotaUse {
-        quota: Quota { scope, bytes: limit(1)?, tags: limit(2)? },
-        bytes: row.get::<_, i64>(3)?.cast_unsigned(),
-        tags: row.get::<_, i64>(4)?.cast_unsigned(),
+        quota: Quota { scope, bytes: limit(1)?, tags: limit(2)?, repositories: limit(3)? },
+        bytes: used(4)?,
+        tags: used(5)?,
+        repositories: used(6)?,
     })
 }

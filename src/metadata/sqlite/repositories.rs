@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::tags::{self, WHOLE};
-use super::{Durability, SqliteMetadata, deletion, events, make_repo, name_from, pins, repo_id};
+use super::{Durability, SqliteMetadata, deletion, events, make_repo, name_from, pins, quotas, repo_id};
 use crate::metadata::{
     Change, ChangeKind, EventDetails, FixedTags, Renaming, RepositoryChanges, RepositoryStep, RepositoryWork,
     Result,
@@ -15,7 +15,10 @@ use crate::oci::{RepoName, Tag};
 impl RepositoryChanges for SqliteMetadata {
     async fn rename_repository(&self, from: &RepoName, to: &RepoName, change: &Change) -> Result<Renaming> {
         let (from, to, change) = (from.clone(), to.clone(), change.clone());
-        self.write(Durability::Full, move |c| rename(c, &from, &to, &change)).await
+        self.write(Durability::Full, move |c| {
+            Ok(quotas::within(c, |c| rename(c, &from, &to, &change))?.unwrap_or_else(Renaming::Refused))
+        })
+        .await
     }
 
     async fn begin_deletion(&self, repo: &RepoName, change: &Change) -> Result<Option<RepositoryWork>> {

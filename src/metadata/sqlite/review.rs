@@ -42,18 +42,30 @@ pub(super) fn review(
     judge: impl Fn(&Connection, &Entry) -> rusqlite::Result<Verdict>,
 ) -> rusqlite::Result<Batch> {
     let entries = due(c, kind, cutoff, limit)?;
-    let mut batch = Batch { changed: 0, more: entries.len() == limit };
-    for entry in &entries {
+    let changed = review_entries(c, kind, &entries, cutoff, judge)?;
+    Ok(Batch { changed, more: entries.len() == limit })
+}
+
+/// Judges these entries, and does with them as judged. How many went.
+pub(super) fn review_entries(
+    c: &Connection,
+    kind: Review,
+    entries: &[Entry],
+    cutoff: Timestamp,
+    judge: impl Fn(&Connection, &Entry) -> rusqlite::Result<Verdict>,
+) -> rusqlite::Result<u64> {
+    let mut gone = 0;
+    for entry in entries {
         match judge(c, entry)? {
             Verdict::PutOff(since) => put_off(c, kind, entry, since.max(Timestamp(cutoff.0 + 1)))?,
             Verdict::Drop => holds::unqueue(c, kind, entry.repo, &entry.digest)?,
             Verdict::Gone => {
                 holds::unqueue(c, kind, entry.repo, &entry.digest)?;
-                batch.changed += 1;
+                gone += 1;
             }
         }
     }
-    Ok(batch)
+    Ok(gone)
 }
 
 fn put_off(c: &Connection, kind: Review, entry: &Entry, since: Timestamp) -> rusqlite::Result<()> {

@@ -134,5 +134,24 @@ pub(super) fn note(
           ORDER BY id LIMIT ?4)",
     )?
     .execute(params![repo, tag, change.keep.max(1).cast_signed(), TRIMMED])?;
+    trim_repository(c, repo, change)?;
     Ok(id)
+}
+
+/// Removes the oldest rows of the tags of a repository that has too many rows. Those about the repository as a whole
+/// stay: they are few, and a restoration needs them.
+fn trim_repository(c: &Connection, repo: i64, change: &Change) -> rusqlite::Result<()> {
+    let rows: i64 = c
+        .prepare_cached("SELECT history FROM repositories WHERE id = ?1")?
+        .query_row([repo], |row| row.get(0))?;
+    let excess = rows.saturating_sub(i64::try_from(change.keep_in_repository.max(1)).unwrap_or(i64::MAX));
+    if excess <= 0 {
+        return Ok(());
+    }
+    c.prepare_cached(
+        "DELETE FROM tag_history WHERE id IN
+         (SELECT id FROM tag_history WHERE repo = ?1 AND name <> '' ORDER BY id LIMIT ?2)",
+    )?
+    .execute([repo, excess.min(TRIMMED)])
+    .map(drop)
 }

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use rusqlite::{Connection, Row, params};
 
 use super::codec::{SqlDigest, digest};
-use super::{Durability, SqliteMetadata, name_from, purge, repo_id, restore};
+use super::{Durability, SqliteMetadata, name_from, purge, quotas, repo_id, restore};
 use crate::clock::Timestamp;
 use crate::metadata::{
     Batch, Change, LostTag, RemovedManifest, RemovedTag, Restoration, Result, Trash, TrashCursor, TrashPage,
@@ -88,9 +88,11 @@ impl Trash for SqliteMetadata {
             let Some(removed) = restore::find(c, repo, &target)? else {
                 return Ok(Restoration::Unknown);
             };
-            Ok(match restore::restore(c, repo, removed, true, &change)? {
-                Ok(restored) => Restoration::Done(restored),
-                Err(missing) => Restoration::Missing(missing),
+            let restored = quotas::within(c, |c| restore::restore(c, repo, removed, true, &change))?;
+            Ok(match restored {
+                Ok(Ok(restored)) => Restoration::Done(restored),
+                Ok(Err(missing)) => Restoration::Missing(missing),
+                Err(over) => Restoration::Refused(over),
             })
         })
         .await

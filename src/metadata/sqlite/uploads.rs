@@ -7,7 +7,8 @@ use super::codec::{SqlAlgorithm, SqlDigest, algorithm, digest};
 use super::{Durability, SqliteMetadata, events, make_repo, name_from, quotas};
 use crate::clock::{Timestamp, millis};
 use crate::metadata::{
-    BlobSize, Commit, EventDetails, OverQuota, Progress, Result, UploadEnd, UploadRecord, Uploads,
+    BlobSize, Commit, EventDetails, Growth, OverQuota, Progress, Result, UploadCreation, UploadEnd,
+    UploadPlace, UploadRecord, Uploads,
 };
 use crate::oci::{Algorithm, BlobKey, Digest, RepoName, UploadId};
 
@@ -19,14 +20,20 @@ impl Uploads for SqliteMetadata {
         id: UploadId,
         with: Algorithm,
         now: Timestamp,
-    ) -> Result<()> {
+    ) -> Result<UploadCreation> {
         let repo = repo.clone();
         self.write(Durability::Lazy, move |c| {
+            if quotas::any(c)?
+                && let Some(over) = quotas::refusal(c, &repo, Growth::default())?
+            {
+                return Ok(UploadCreation::Refused(over));
+            }
             let repo = make_repo(c, &repo, now)?;
             let mut insert = c.prepare_cached(
                 "INSERT INTO uploads (id, repo, algorithm, began_at, touched_at) VALUES (?1, ?2, ?3, ?4, ?4)",
             )?;
-            insert.execute(params![id, repo, algorithm(with), now]).map(drop)
+            insert.execute(params![id, repo, algorithm(with), now])?;
+            Ok(UploadCreation::Created)
         })
         .await
     }
@@ -55,8 +62,17 @@ impl Uploads for SqliteMetadata {
         .await
     }
 
-    async fn upload_exists(&self, id: UploadId) -> Result<bool> {
-        self.read(|c| c.prepare_cached("SELECT 1 FROM uploads WHERE id = ?1")?.exists([id]))
+    async fn upload_place(&self, id: UploadId) -> Result<Option<UploadPlace>> {
+        self.read(|c| {
+            let mut query = c.prepare_cached(
+                "SELECT r.name, u.offset FROM uploads u JOIN repositories r ON r.id = u.repo WHERE u.id = ?1",
+            )?;
+            let place = query.query_row([id], |row| {
+                let repo = name_from(row.get_ref(0)?.as_str()?, 0)?;
+                Ok(UploadPlace { repo, offset: row.get::<_, i64>(1)?.cast_unsigned() })
+            });
+            place.optional()
+        })
     }
 
     async fn intend(&self, id: UploadId, intent: &BlobKey) -> Result<bool> {

@@ -56,13 +56,16 @@ const RULES: [(&str, &str); 14] = [
                           coalesce(sum(iif(b.links = 1, b.allocated, 0)), 0)
                    FROM links l JOIN blobs b ON b.digest = l.digest WHERE l.repo = r.id)
             OR tags <> (SELECT count(*) FROM tags t WHERE t.repo = r.id)
-            OR manifests <> (SELECT count(*) FROM manifests m WHERE m.repo = r.id)",
+            OR (manifests, manifest_bytes)
+               <> (SELECT count(*), coalesce(sum(m.size), 0) FROM manifests m WHERE m.repo = r.id)
+            OR history <> (SELECT count(*) FROM tag_history h WHERE h.repo = r.id)",
     ),
     (
         "a quota's account is wrong",
         "SELECT prefix FROM quotas q
-         WHERE (used_bytes, used_tags)
-               <> (SELECT coalesce(sum(r.bytes), 0), coalesce(sum(r.tags), 0) FROM repositories r
+         WHERE (used_bytes, used_tags, used_repositories)
+               <> (SELECT coalesce(sum(r.bytes + r.manifest_bytes), 0), coalesce(sum(r.tags), 0), count(*)
+                   FROM repositories r
                    WHERE q.prefix IN ('', r.name)
                       OR (substr(q.prefix, -1) = '/' AND substr(r.name, 1, length(q.prefix)) = q.prefix))",
     ),

@@ -77,6 +77,26 @@ pub async fn a_history_keeps_its_newest_rows(s: &Scene) {
     assert_eq!(told(s, "t0").await.len(), 1);
 }
 
+/// Nor does that of a repository, however many tags it has. What happened to the repository as a whole stays.
+pub async fn the_history_of_a_repository_keeps_its_newest_rows(s: &Scene) {
+    s.put("other", image("a").tag("v1"), 0).await;
+    s.put("app", image("a").tag("t0").keep_in_repository(6), 0).await;
+    s.store.rename_repository(&repo("app"), &repo("new"), &at(0).into()).await.expect("renamed");
+    for number in 1..30_i64 {
+        s.put("new", image("a").tag(&format!("t{number}")).keep_in_repository(6), number).await;
+    }
+    let rows_of = async |name: &str| {
+        s.store.tag_history(&repo("new"), Some(&tag(name)), None, 10).await.expect("an answer").len()
+    };
+    assert_eq!((rows_of("t24").await, rows_of("t25").await, rows_of("t29").await), (0, 1, 1));
+    assert_eq!(s.store.tag_history(&repo("new"), None, None, 10).await.expect("an answer").len(), 1);
+    assert_eq!(
+        s.store.tag_history(&repo("other"), Some(&tag("v1")), None, 10).await.expect("an answer").len(),
+        1
+    );
+    assert!(s.tagged("new", "t0").await.is_some());
+}
+
 /// What is told of a tag that is gone is forgotten after a time, also what came before; not what came after.
 pub async fn the_history_of_a_removed_tag_is_forgotten(s: &Scene) {
     s.put("app", image("a").tag("gone").tag("back"), 1).await;

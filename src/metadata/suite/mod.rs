@@ -187,6 +187,7 @@ macro_rules! metadata_store_suite {
             the_place_of_the_scrub_is_told
             every_change_of_a_tag_is_told
             a_history_keeps_its_newest_rows
+            the_history_of_a_repository_keeps_its_newest_rows
             the_history_of_a_removed_tag_is_forgotten
             a_tag_is_rolled_back
             what_a_rollback_leaves_expires
@@ -274,6 +275,10 @@ macro_rules! metadata_store_suite {
             a_quota_of_tags_is_kept
             a_quota_is_of_its_scope
             quotas_are_replaced
+            a_quota_of_bytes_counts_manifests
+            a_quota_of_names_is_kept
+            a_quota_holds_for_restores_and_renames
+            what_exceeds_a_new_quota_stays
             a_store_is_bound_once
             the_recorded_time_is_told
             times_follow_a_jump_of_the_clock

@@ -117,6 +117,12 @@ impl Image {
         self
     }
 
+    /// So many rows of the history of all tags are kept.
+    pub fn keep_in_repository(mut self, rows: usize) -> Self {
+        self.0.change.keep_in_repository = rows;
+        self
+    }
+
     /// What its image is for.
     pub fn details(mut self, details: ImageDetails) -> Self {
         self.0.details = details;

@@ -20,9 +20,14 @@ pub(super) fn quotas(quotas: &[QuotaUse], encoder: &mut DescriptorEncoder<'_>) -
     let help =
         "The most bytes that the repositories of a scope may use: a name, a prefix, or nothing for all";
     show("quota_bytes", help, |found| found.quota.bytes)?;
-    show("quota_used_bytes", "Bytes used of a quota", |found| Some(found.bytes))?;
+    show("quota_used_bytes", "Bytes of blobs, manifests and open uploads used of a quota", |found| {
+        Some(found.bytes)
+    })?;
     show("quota_tags", "The most tags that the repositories of a scope may have", |found| found.quota.tags)?;
-    show("quota_used_tags", "Tags used of a quota", |found| Some(found.tags))
+    show("quota_used_tags", "Tags used of a quota", |found| Some(found.tags))?;
+    let help = "The most names of repositories of a scope";
+    show("quota_repositories", help, |found| found.quota.repositories)?;
+    show("quota_used_repositories", "Names of repositories used of a quota", |found| Some(found.repositories))
 }
 
 /// Shows what the repositories use whose names begin with the same segment.
@@ -88,9 +93,10 @@ mod tests {
     #[test]
     fn a_quota_tells_its_limits_and_what_is_used() {
         let quota = |scope: &str, bytes, tags| QuotaUse {
-            quota: Quota { scope: scope.parse().expect("a scope"), bytes, tags },
+            quota: Quota { bytes, tags, ..Quota::of(scope.parse().expect("a scope")) },
             bytes: 7,
             tags: 2,
+            repositories: 1,
         };
         let quotas = vec![quota("", Some(100), None), quota("team/", None, Some(3))];
         assert_eq!(
@@ -102,6 +108,8 @@ mod tests {
                 r#"orlop_quota_tags{scope="team/"} 3"#,
                 r#"orlop_quota_used_tags{scope=""} 2"#,
                 r#"orlop_quota_used_tags{scope="team/"} 2"#,
+                r#"orlop_quota_used_repositories{scope=""} 1"#,
+                r#"orlop_quota_used_repositories{scope="team/"} 1"#,
             ]
         );
     }

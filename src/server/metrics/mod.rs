@@ -125,8 +125,9 @@ impl StoreMetrics {
 
     /// What is told of quotas and repositories by name.
     fn labelled(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let metadata = Arc::clone(self.operator.opened.registry.metadata());
-        if let Some(Ok(quotas)) = metadata.quotas(None).now_or_never() {
+        let registry = &self.operator.opened.registry;
+        let metadata = Arc::clone(registry.metadata());
+        if let Some(Ok(quotas)) = registry.quota_use(None).now_or_never() {
             labelled::quotas(&quotas, encoder)?;
         }
         let named = self.named;

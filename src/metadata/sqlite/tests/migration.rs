@@ -18,6 +18,7 @@ const FILL: &str = "
     INSERT INTO manifests (id, repo, digest, pushed_at, leased_at, size, media_type, content)
     VALUES (1, 1, CAST(x'01' || randomblob(32) AS BLOB), 0, 0, 1, 'm', 'x');
     INSERT INTO tags (repo, name, manifest, updated_at) VALUES (1, 'v1', 1, 0), (1, 'v2', 1, 0);
+    INSERT INTO tag_history (repo, name, digest, at) SELECT repo, name, x'01', 0 FROM tags;
     INSERT INTO doomed (generation, digest, size)
     VALUES (randomblob(16), CAST(x'01' || randomblob(32) AS BLOB), 4097);";
 

@@ -9,7 +9,7 @@ use crate::metadata::sqlite::listings::{repositories_page, tags_page};
 
 /// Every source with statements that must be quick; not `verify.rs`, `usage.rs` and `holdings.rs`, which look
 /// at everything of a kind, aside.
-const SOURCES: [(&str, &str); 29] = [
+const SOURCES: [(&str, &str); 30] = [
     ("accounting", include_str!("../accounting.rs")),
     ("attached", include_str!("../attached.rs")),
     ("audit", include_str!("../audit.rs")),
@@ -29,6 +29,7 @@ const SOURCES: [(&str, &str); 29] = [
     ("pins", include_str!("../pins.rs")),
     ("policies", include_str!("../policies.rs")),
     ("purge", include_str!("../purge.rs")),
+    ("relief", include_str!("../relief.rs")),
     ("repositories", include_str!("../repositories.rs")),
     ("restore", include_str!("../restore.rs")),
     ("quotas", include_str!("../quotas.rs")),
@@ -42,7 +43,7 @@ const SOURCES: [(&str, &str); 29] = [
 ];
 
 /// Statements that may look at all of something, by a part of them.
-const WHOLE: [&str; 8] = [
+const WHOLE: [&str; 9] = [
     // A handful, which people write.
     "FROM policies ORDER BY id",
     // A short list, taken from its beginning.
@@ -56,8 +57,10 @@ const WHOLE: [&str; 8] = [
     "FROM totals",
     // What is set aside, and no more.
     "INDEXED BY blobs_damaged",
-    // A handful, from the settings; what is used of a new one is added up once.
+    // A handful, from the settings.
     "quotas",
+    // What is used of a new quota is added up once.
+    "coalesce(sum(tags), 0), count(*) FROM repositories",
 ];
 
 /// Scans of what is short: one row, a few of the newest edges, an index of what is being

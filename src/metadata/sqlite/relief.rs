@@ -1,0 +1,123 @@
+//! Making room below a scope: its oldest trash, what is being purged, and the links and orphans whose leases are over
+//! go before their turn. What may go is looked for aside, and looked at again in the transaction that removes it.
+
+use rusqlite::{Connection, params};
+
+use super::holds::Review;
+use super::review::{self, Entry};
+use super::{links, purge};
+use crate::clock::Timestamp;
+use crate::metadata::{CollectionRules, Relieved, Scope};
+
+/// What may go.
+pub(super) struct Candidates {
+    /// The oldest manifests in the trash.
+    trash: Vec<i64>,
+    /// Manifests that are being purged.
+    purging: Vec<i64>,
+    orphans: Vec<Entry>,
+    links: Vec<Entry>,
+    hidden: Vec<Entry>,
+}
+
+/// How many of each kind are looked for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    pub(super) trash: usize,
+    pub(super) rows: usize,
+}
+
+impl Candidates {
+    /// Looks through the trash and the review queue of the whole store.
+    pub(super) fn find(
+        c: &Connection,
+        scope: &Scope,
+        rules: &CollectionRules,
+        limits: Limits,
+    ) -> rusqlite::Result<Self> {
+        let leased = rules.lease_cutoff();
+        // What was deleted as a blob is trash as well.
+        let hidden = if limits.trash > 0 { limits.rows } else { 0 };
+        Ok(Self {
+            trash: oldest_trash(c, scope, limits.trash)?,
+            purging: purging(c, scope, limits.rows)?,
+            orphans: due(c, Review::Orphan, scope, leased, limits.rows)?,
+            links: due(c, Review::Link, scope, leased, limits.rows)?,
+            hidden: due(c, Review::HiddenLink, scope, rules.now, hidden)?,
+        })
+    }
+
+    pub(super) fn are_none(&self) -> bool {
+        let Self { trash, purging, orphans, links, hidden } = self;
+        trash.is_empty() && purging.is_empty() && [orphans, links, hidden].into_iter().all(Vec::is_empty)
+    }
+
+    /// Removes those that may still go, and about `limit` edges of what is purged.
+    pub(super) fn remove(
+        &self,
+        c: &Connection,
+        rules: &CollectionRules,
+        limit: usize,
+    ) -> rusqlite::Result<Relieved> {
+        let mut relieved = Relieved::default();
+        for manifest in &self.trash {
+            relieved.manifests += c
+                .prepare_cached("UPDATE manifests SET state = 2 WHERE id = ?1 AND state = 1")?
+                .execute([manifest])? as u64;
+        }
+        let orphans = |c: &Connection, entry: &Entry| purge::follow(c, entry, rules);
+        relieved.manifests +=
+            review::review_entries(c, Review::Orphan, &self.orphans, rules.lease_cutoff(), orphans)?;
+        let mut left = limit;
+        for manifest in self.trash.iter().chain(&self.purging) {
+            if left == 0 {
+                break;
+            }
+            let taken = purge::purge_one(c, *manifest, rules, left)?;
+            relieved.manifests += u64::from(taken > 0);
+            left = left.saturating_sub(taken);
+        }
+        let link = |c: &Connection, entry: &Entry| links::review_link(c, entry, rules);
+        relieved.links += review::review_entries(c, Review::Link, &self.links, rules.lease_cutoff(), link)?;
+        let hidden = |c: &Connection, entry: &Entry| links::review_hidden(c, entry, rules);
+        relieved.links += review::review_entries(c, Review::HiddenLink, &self.hidden, rules.now, hidden)?;
+        Ok(relieved)
+    }
+}
+
+fn oldest_trash(c: &Connection, scope: &Scope, limit: usize) -> rusqlite::Result<Vec<i64>> {
+    let mut query = c.prepare_cached(
+        "SELECT m.id FROM manifests m JOIN repositories r ON r.id = m.repo
+         WHERE m.state = 1 AND m.removed_at <= ?3
+           AND (?1 IN ('', r.name) OR (substr(?1, -1) = '/' AND substr(r.name, 1, length(?1)) = ?1))
+         ORDER BY m.removed_at LIMIT ?2",
+    )?;
+    query.query_map(params![scope.as_str(), limit.cast_signed(), i64::MAX], |row| row.get(0))?.collect()
+}
+
+fn purging(c: &Connection, scope: &Scope, limit: usize) -> rusqlite::Result<Vec<i64>> {
+    let mut query = c.prepare_cached(
+        "SELECT m.id FROM manifests m JOIN repositories r ON r.id = m.repo
+         WHERE m.state = 2
+           AND (?1 IN ('', r.name) OR (substr(?1, -1) = '/' AND substr(r.name, 1, length(?1)) = ?1))
+         ORDER BY m.id LIMIT ?2",
+    )?;
+    query.query_map(params![scope.as_str(), limit.cast_signed()], |row| row.get(0))?.collect()
+}
+
+fn due(
+    c: &Connection,
+    kind: Review,
+    scope: &Scope,
+    cutoff: Timestamp,
+    limit: usize,
+) -> rusqlite::Result<Vec<Entry>> {
+    let mut query = c.prepare_cached(
+        "SELECT v.repo, v.digest FROM review v JOIN repositories r ON r.id = v.repo
+         WHERE v.kind = ?2 AND v.since <= ?3
+           AND (?1 IN ('', r.name) OR (substr(?1, -1) = '/' AND substr(r.name, 1, length(?1)) = ?1))
+         ORDER BY v.since LIMIT ?4",
+    )?;
+    let values = params![scope.as_str(), kind as i64, cutoff, limit.cast_signed()];
+    query.query_map(values, |row| Ok(Entry { repo: row.get(0)?, digest: row.get(1)? }))?.collect()
+}
