@@ -253,6 +253,32 @@ fn check_config_warns_of_what_has_no_effect() {
     assert_eq!(warned("low_mark = \"80%\""), "", "as in the example, that is what it is without");
 }
 
+/// What is there already stays; an operator learns of it before and at the start.
+#[test]
+fn exceeded_quotas_and_users_that_look_alike_are_told() {
+    let place = Place::new();
+    let server = place.serve();
+    server.push("team/app", "1", b"hello");
+    assert_eq!(server.end(), Some(0));
+    let hash = bcrypt::hash("secret", 4).expect("hashed");
+    fs::write(place.path("users"), format!("olga:{hash}\nOlga:{hash}\nADMIN:{hash}\n")).expect("written");
+    let quotas = "[[quotas]]\nprefix = \"team/\"\nbytes = \"1kB\"\ntags = 1\n[[quotas]]\nprefix = \"\"\nbytes = \"100B\"\n";
+    let settings = format!("[auth]\nhtpasswd = \"users\"\n{quotas}");
+    fs::write(place.path("orlop.toml"), settings).expect("written");
+    let ran = place.run(&["check-config", "--config", "orlop.toml"]);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    let warned: Vec<&str> = ran.err.lines().filter(|line| line.starts_with("warning: ")).collect();
+    let expected = [
+        "warning: the quota of this registry is exceeded: ",
+        "warning: the users ADMIN and admin differ by case only",
+        "warning: the users Olga and olga differ by case only",
+    ];
+    assert_eq!(warned.len(), expected.len(), "{ran:?}");
+    for (line, start) in warned.iter().zip(expected) {
+        assert!(line.starts_with(start), "{line}");
+    }
+}
+
 #[test]
 fn what_never_was_has_no_usage_and_no_plan() {
     let place = Place::new();
@@ -610,6 +636,9 @@ fn metrics_tell_bytes_by_what_they_are_for() {
     assert_eq!(server.end(), Some(0));
 }
 
+/// How many bytes the manifests have that [`Server::push`] makes of three bytes.
+const MANIFEST: usize = 246;
+
 #[test]
 fn metrics_tell_quotas_and_the_largest_by_name() {
     let place = Place::new();
@@ -624,9 +653,10 @@ fn metrics_tell_quotas_and_the_largest_by_name() {
     let text = looked.expect("looked at");
     for line in [
         r#"orlop_quota_bytes{scope="team/"} 1000000"#,
-        r#"orlop_quota_used_bytes{scope="team/"} 6"#,
+        &format!(r#"orlop_quota_used_bytes{{scope="team/"}} {}"#, 6 + 2 * MANIFEST),
         r#"orlop_quota_tags{scope="team/"} 9"#,
         r#"orlop_quota_used_tags{scope="team/"} 2"#,
+        r#"orlop_quota_used_repositories{scope="team/"} 2"#,
         r#"orlop_prefix_repositories{prefix="team"} 2"#,
         r#"orlop_prefix_tags{prefix="team"} 2"#,
         r#"orlop_prefix_logical_bytes{prefix="team"} 6"#,

@@ -7,9 +7,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::directory::Directory;
+use super::lookalikes::look_alike;
 use crate::clock::{Clock, Timestamp};
 use crate::jobs::Job;
-use crate::metadata::{AccountChange, AccountOutcome, MetadataError, MetadataStore, Result};
+use crate::metadata::{AccountChange, AccountKind, AccountOutcome, MetadataError, MetadataStore, Result};
 use crate::registry::Fault;
 
 /// How exactly the last use of a token is noted.
@@ -45,6 +46,12 @@ impl Accounts {
     /// [`MetadataError`]: it was not made, or the store has to be opened anew to tell.
     pub async fn change(&self, change: AccountChange) -> Result<AccountOutcome> {
         let _turn = self.turn.lock().await;
+        if let AccountChange::Add(new, _) = &change
+            && new.kind != AccountKind::Bootstrap
+            && self.now().names().any(|name| look_alike(name, &new.name))
+        {
+            return Ok(AccountOutcome::LooksAlike);
+        }
         let outcome = self.metadata.change_accounts(change).await?;
         self.read().await?;
         Ok(outcome)

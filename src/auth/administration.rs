@@ -30,6 +30,14 @@ pub enum AccountError {
     /// There is one already.
     #[error("there is {0} already")]
     Taken(String),
+    /// There is one whose name differs by case only.
+    #[error("the name {name} differs from that of the user {existing} by case only")]
+    LooksAlike {
+        /// The name that was asked for.
+        name: String,
+        /// The user that there is.
+        existing: String,
+    },
     /// There is none.
     #[error("there is no {0}")]
     Unknown(String),
@@ -120,8 +128,27 @@ impl Door {
         let (password, identity) = (Some(hash), None);
         let record =
             AccountRecord { name: name.clone(), kind, password, identity, disabled: false, created_at, by };
-        self.change(AccountChange::Add(record, grants), || format!("user {name}")).await?;
+        self.add_user(record, grants).await?;
         Ok(made)
+    }
+
+    /// Records a new user, unless another's name differs by case only.
+    pub(super) async fn add_user(&self, record: AccountRecord, grants: Vec<(Scope, Role)>) -> Result<()> {
+        let name = record.name.clone();
+        let outcome = match self.look_alike(&name) {
+            Some(_) => AccountOutcome::LooksAlike,
+            None => self.accounts().change(AccountChange::Add(record, grants)).await?,
+        };
+        if outcome == AccountOutcome::LooksAlike {
+            let existing = self.look_alike(&name).unwrap_or_default();
+            tracing::warn!(
+                name,
+                existing,
+                "a new user was refused: its name differs from another's by case only"
+            );
+            return Err(AccountError::LooksAlike { name, existing });
+        }
+        Self::checked(outcome, || format!("user {name}"))
     }
 
     /// Gives an account another password, by which its tokens end; a robot's access tokens stay. Gives it back where it
@@ -211,7 +238,10 @@ impl Door {
         let change = AccountChange::Join(team.clone(), user.to_owned());
         match self.accounts().change(change).await? {
             // Whoever is in is in.
-            AccountOutcome::Done | AccountOutcome::Taken | AccountOutcome::Full => Ok(()),
+            AccountOutcome::Done
+            | AccountOutcome::Taken
+            | AccountOutcome::Full
+            | AccountOutcome::LooksAlike => Ok(()),
             AccountOutcome::Unknown => Err(AccountError::Unknown(format!("team {team}"))),
         }
     }
@@ -341,9 +371,16 @@ impl Door {
     }
 
     pub(super) async fn change(&self, change: AccountChange, what: impl FnOnce() -> String) -> Result<()> {
-        match self.accounts().change(change).await? {
+        let outcome = self.accounts().change(change).await?;
+        Self::checked(outcome, what)
+    }
+
+    fn checked(outcome: AccountOutcome, what: impl FnOnce() -> String) -> Result<()> {
+        match outcome {
             AccountOutcome::Done => Ok(()),
-            AccountOutcome::Taken => Err(AccountError::Taken(format!("a {}", what()))),
+            AccountOutcome::Taken | AccountOutcome::LooksAlike => {
+                Err(AccountError::Taken(format!("a {}", what())))
+            }
             AccountOutcome::Unknown => Err(AccountError::Unknown(what())),
             AccountOutcome::Full => Err(AccountError::TooMany),
         }

@@ -64,6 +64,11 @@ impl Directory {
         self.accounts.get(name)
     }
 
+    /// The names of all accounts.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.records.accounts.iter().map(|account| account.name.as_str())
+    }
+
     /// The account of whom an issuer calls so.
     pub(super) fn known_as(&self, identity: &str) -> Option<&AccountRecord> {
         self.records.accounts.iter().find(|account| account.identity.as_deref() == Some(identity))

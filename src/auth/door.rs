@@ -14,6 +14,7 @@ use super::bearer::{Bearer, Holder, User};
 use super::caller::{Caller, Denial};
 use super::credentials::{Shown, too_long};
 use super::identity::{Authority, Identities};
+use super::lookalikes::{LookAlikes, find_look_alikes, look_alike};
 use super::modes::Modes;
 use super::passwords::{Kept, Passwords, Stored};
 use super::rights::Rights;
@@ -118,6 +119,22 @@ impl Door {
     /// Whether there is a user of this name.
     pub fn knows(&self, name: &str) -> bool {
         self.accounts.now().account(name).is_some() || self.in_file(name)
+    }
+
+    /// A user whose name differs from this one by case only.
+    pub(super) fn look_alike(&self, name: &str) -> Option<String> {
+        self.user_names().find(|known| look_alike(known, name))
+    }
+
+    /// All pairs of users whose names differ by case only.
+    pub fn look_alikes(&self) -> Vec<LookAlikes> {
+        find_look_alikes(self.user_names())
+    }
+
+    fn user_names(&self) -> impl Iterator<Item = String> + use<> {
+        let of_file = self.file.as_ref().map(WatchedUsers::names).unwrap_or_default();
+        let accounts: Vec<String> = self.accounts.now().names().map(str::to_owned).collect();
+        accounts.into_iter().chain(of_file)
     }
 
     /// Whether whoever shows nothing is sent for a token: where some of it is for everybody, Docker shows its

@@ -37,6 +37,11 @@ impl Users {
         self.hashes.values().next().map(String::as_str)
     }
 
+    /// Their names.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.hashes.keys().map(String::as_str)
+    }
+
     /// How many there are.
     pub(super) fn len(&self) -> usize {
         self.hashes.len()

@@ -33,7 +33,9 @@ mod fresh;
 mod guesses;
 mod htpasswd;
 mod identity;
+mod jws;
 mod key;
+mod lookalikes;
 mod modes;
 mod offline;
 mod passwords;
@@ -58,6 +60,7 @@ pub use identity::{
     RuleSettings, SignInError, SignInSettings, Visitor,
 };
 pub use key::TokenKey;
+pub use lookalikes::{LookAlikes, find_look_alikes};
 pub use modes::{Mode, Modes};
 pub use people::{AWAY, PersonError, SignedIn};
 pub use scope::{Action, Wanted};

@@ -14,9 +14,7 @@ use super::door::Door;
 use super::identity::{Attempt, Person, SignInError};
 use super::secret;
 use crate::clock::Timestamp;
-use crate::metadata::{
-    AccountChange, AccountKind, AccountRecord, Role, Scope, Team, TokenRecord, check_name,
-};
+use crate::metadata::{AccountKind, AccountRecord, Role, Scope, Team, TokenRecord, check_name};
 
 /// Whom the proof of an attempt is for: the browser that began it.
 const AUDIENCE: &str = "orlop-sign-in";
@@ -168,8 +166,9 @@ impl Door {
             created_at: now,
             by: Some(provider.to_owned()),
         };
-        match self.change(AccountChange::Add(record, Vec::new()), || format!("user {name}")).await {
-            Err(AccountError::Taken(_)) => Err(PersonError::Taken(name)),
+        match self.add_user(record, Vec::new()).await {
+            // Who signs in is not told of another user's name.
+            Err(AccountError::Taken(_) | AccountError::LooksAlike { .. }) => Err(PersonError::Taken(name)),
             made => Ok(made.map(|()| name)?),
         }
     }

@@ -15,6 +15,7 @@ use uuid::Uuid;
 use super::bearer::{Bearer, Holder, Told};
 use super::fresh::Fresh;
 use super::identity::Visitor;
+use super::jws::has_critical_parameters;
 use super::key::TokenKey;
 use crate::clock::Timestamp;
 
@@ -213,6 +214,9 @@ impl Tokens {
         text: &[u8],
         now: i64,
     ) -> Option<(T, i64)> {
+        if has_critical_parameters(text) {
+            return None;
+        }
         let decoded = |(key, until)| Some((decode::<Claims<T>>(text, key, &validation).ok()?.claims, until));
         let (claims, until) = keys.verifying(now).find_map(decoded)?;
         let is_good = (claims.nbf..claims.exp).contains(&now);
@@ -335,6 +339,23 @@ mod tests {
             let forged = forged(Algorithm::EdDSA, &right, change);
             assert_eq!(tokens.verify(forged.as_bytes(), NOW), None);
         }
+    }
+
+    #[test]
+    fn a_token_with_critical_parameters_is_none() {
+        let key = TokenKey::random().expect("a key");
+        let tokens = Tokens::new(&key, LIFE);
+        let right = EncodingKey::from_ed_der(&key.private);
+        let claims = json!({
+            "iss": ISSUER, "aud": ISSUER, "sub": "", "iat": 1_700_000_000, "nbf": 1_700_000_000,
+            "exp": 1_700_000_300, "jti": "x", "access": [], "user": null,
+        });
+        let token = |crit| {
+            let header = Header { crit, ..Header::new(Algorithm::EdDSA) };
+            encode(&header, &claims, &right).expect("signed")
+        };
+        assert!(tokens.verify(token(None).as_bytes(), NOW).is_some());
+        assert_eq!(tokens.verify(token(Some(vec!["exp".into()])).as_bytes(), NOW), None);
     }
 
     #[test]

@@ -38,6 +38,11 @@ impl WatchedUsers {
         Ok(Self { path: path.to_owned(), clock, seen: Mutex::new(seen) })
     }
 
+    /// The names of its users.
+    pub fn names(&self) -> Vec<String> {
+        self.current().names().map(str::to_owned).collect()
+    }
+
     /// The users. A file that cannot be read leaves those that were: nobody is locked out, or let in, by a slip.
     pub(super) fn current(&self) -> Arc<Users> {
         let now = self.clock.elapsed();

@@ -7,9 +7,9 @@ use serde_json::json;
 
 use super::args::Common;
 use super::table::write_out;
-use super::{Failure, exit_code};
+use super::{Failure, exit_code, start};
 use crate::config::Config;
-use crate::server::{check_certificates, check_door_files};
+use crate::server::{check_certificates, check_door_files, survey};
 
 /// By now the settings have been read; what is left is to see whether the files that they name can be used.
 pub(super) fn run(common: &Common, config: &Config, json: bool) -> Result<ExitCode, Failure> {
@@ -17,7 +17,11 @@ pub(super) fn run(common: &Common, config: &Config, json: bool) -> Result<ExitCo
     check_door_files(config)?;
     let of_policies = config.retention.policies().compile().map(|(_, warnings)| warnings).unwrap_or_default();
     let of_policies = of_policies.iter().map(ToString::to_string);
-    let warnings: Vec<_> = config.warnings().into_iter().chain(of_policies).collect();
+    let mut warnings: Vec<_> = config.warnings().into_iter().chain(of_policies).collect();
+    match start()?.block_on(survey(config)) {
+        Ok(of_store) => warnings.extend(of_store),
+        Err(error) => warnings.push(format!("the store was not compared with the settings: {error}")),
+    }
     for warning in &warnings {
         let _ = writeln!(std::io::stderr(), "warning: {warning}");
     }

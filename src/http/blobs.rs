@@ -7,6 +7,7 @@ use http::{HeaderValue, StatusCode};
 
 use super::call::{Answered, Call};
 use super::conditions::{self, OnRead};
+use super::freshness::Audience;
 use super::multipart::Multipart;
 use super::payload::Payload;
 use super::reply::{CONTENT_DIGEST, Reply, digest_values, value};
@@ -15,22 +16,20 @@ use crate::metadata::BlobRecord;
 use crate::oci::{ByteRange, Digest, ErrorCode, RepoName};
 use crate::registry::Repository;
 
-/// What has a digest never changes.
-pub(super) const IMMUTABLE: HeaderValue = HeaderValue::from_static("max-age=31536000, immutable");
-
 /// GET and HEAD.
 pub(super) async fn get(call: &Call<'_>, name: RepoName, digest: &Digest) -> Answered {
+    let audience = Audience::of(call, &name);
     let repository = call.authorise(name);
     // Clients that push ask with HEAD whether they have to; a GET is a pull, and leases nothing.
     let repository = if call.is_head() { repository } else { repository.viewed() };
     let blob = repository.blob(digest).await?;
     if conditions::on_read(call.headers(), digest, ErrorCode::BlobUnknown)? == OnRead::NotModified {
-        return Ok(described(StatusCode::NOT_MODIFIED, digest));
+        return Ok(described(StatusCode::NOT_MODIFIED, digest, audience));
     }
     let (reply, bytes) = match conditions::range(call.headers(), digest, blob.size) {
         ByteRange::Parts(ranges) => {
             let parts = Multipart::new(ranges, blob.size);
-            let reply = described(StatusCode::PARTIAL_CONTENT, digest)
+            let reply = described(StatusCode::PARTIAL_CONTENT, digest, audience)
                 .with(CONTENT_TYPE, value(parts.content_type()))
                 .with(CONTENT_LENGTH, HeaderValue::from(parts.len()));
             return if call.is_head() {
@@ -39,10 +38,10 @@ pub(super) async fn get(call: &Call<'_>, name: RepoName, digest: &Digest) -> Ans
                 Ok(reply.body(parts.payload(&repository, &blob).await?))
             };
         }
-        ByteRange::Full => (described(StatusCode::OK, digest), 0..blob.size),
+        ByteRange::Full => (described(StatusCode::OK, digest, audience), 0..blob.size),
         ByteRange::Part(part) => {
             let range = value(format!("bytes {}-{}/{}", part.start, part.end - 1, blob.size));
-            (described(StatusCode::PARTIAL_CONTENT, digest).with(CONTENT_RANGE, range), part)
+            (described(StatusCode::PARTIAL_CONTENT, digest, audience).with(CONTENT_RANGE, range), part)
         }
         ByteRange::Unsatisfiable => return Err(unsatisfiable(blob.size)),
     };
@@ -69,13 +68,13 @@ pub(super) async fn delete(call: &Call<'_>, name: RepoName, digest: &Digest) -> 
 }
 
 /// An answer about the blob `digest`.
-fn described(status: StatusCode, digest: &Digest) -> Reply {
+fn described(status: StatusCode, digest: &Digest, audience: Audience) -> Reply {
     let (plain, tag) = digest_values(digest);
     Reply::new(status)
         .with(CONTENT_DIGEST, plain)
         .with(ETAG, tag)
         .with(ACCEPT_RANGES, HeaderValue::from_static("bytes"))
-        .with(CACHE_CONTROL, IMMUTABLE)
+        .with(CACHE_CONTROL, audience.of_digest())
 }
 
 fn unsatisfiable(size: u64) -> Refusal {

@@ -42,12 +42,11 @@ impl Call<'_> {
 
     /// Refuses a caller who may not any more since the request's head came.
     pub(super) fn check_still(&self, wanted: Wanted<'_>) -> Result<(), Refusal> {
-        let denial = if self.state.door.is_still(&self.caller) {
-            self.state.door.decide(&self.caller, wanted).err()
-        } else {
-            Some(Denial::Unknown)
-        };
-        denial.map_or(Ok(()), |denial| Err(Denied::new(denial, self.state, &self.head, wanted).into()))
+        let denied = |denial, caller| Denied::new(denial, self.state, &self.head, wanted, caller).into();
+        if !self.state.door.is_still(&self.caller) {
+            return Err(denied(Denial::Unknown, None));
+        }
+        self.state.door.decide(&self.caller, wanted).map_err(|denial| denied(denial, Some(&self.caller)))
     }
 
     /// The same, be it with a token for more.

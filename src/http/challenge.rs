@@ -27,12 +27,19 @@ pub(super) struct Denied {
 }
 
 impl Denied {
-    /// Somebody who wanted something by a request with this head.
-    pub(super) fn new(denial: Denial, state: &AppState, head: &Parts, wanted: Wanted<'_>) -> Self {
+    /// Somebody who wanted something by a request with this head. `caller` is who they are by what they showed, if that
+    /// is good.
+    pub(super) fn new(
+        denial: Denial,
+        state: &AppState,
+        head: &Parts,
+        wanted: Wanted<'_>,
+        caller: Option<&Caller>,
+    ) -> Self {
         let challenge = match wanted {
             // The operator's is asked for by people and scrapers, who know passwords and no tokens.
             Wanted::Other | Wanted::Scope(..) => basic(),
-            _ if state.door.has_tokens() => bearer(state, head, wanted),
+            _ if state.door.has_tokens() => bearer(state, head, wanted, token_error(head, caller)),
             _ => basic(),
         };
         Self { denial, challenge, who: None }
@@ -49,14 +56,25 @@ pub(super) fn basic() -> HeaderValue {
     HeaderValue::from_static("Basic realm=\"orlop\", charset=\"UTF-8\"")
 }
 
+/// What is wrong with the token that a request showed, as RFC 6750 (section 3.1) calls it. Clients get another token for
+/// the scope of the challenge if theirs lacks only that.
+fn token_error(head: &Parts, caller: Option<&Caller>) -> Option<&'static str> {
+    if let Some(Caller::Bearer(_)) = caller {
+        return Some("insufficient_scope");
+    }
+    let credentials = head.headers.get(AUTHORIZATION)?.as_bytes();
+    let scheme = credentials.split(|byte| *byte == b' ').next()?;
+    scheme.eq_ignore_ascii_case(b"bearer").then_some("invalid_token")
+}
+
 /// Docker's token protocol: where to get a token, and for what.
-fn bearer(state: &AppState, head: &Parts, wanted: Wanted<'_>) -> HeaderValue {
+fn bearer(state: &AppState, head: &Parts, wanted: Wanted<'_>, error: Option<&'static str>) -> HeaderValue {
     let (realm, service) = match state.door.authority() {
         Some(authority) => (authority.realm.clone(), authority.service.as_str()),
         None => (realm(state, head), SERVICE),
     };
     let scope = wanted.scope().map_or_else(String::new, |scope| format!(",scope=\"{scope}\""));
-    let error = if head.headers.contains_key(AUTHORIZATION) { ",error=\"invalid_token\"" } else { "" };
+    let error = error.map_or_else(String::new, |error| format!(",error=\"{error}\""));
     value(format!("Bearer realm=\"{realm}\",service=\"{service}\"{scope}{error}"))
 }
 

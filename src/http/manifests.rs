@@ -4,9 +4,9 @@ use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, ETAG, LOCATION};
 use http::{HeaderValue, StatusCode};
 
-use super::blobs::IMMUTABLE;
 use super::call::{Answered, Call};
 use super::conditions::{self, OnRead};
+use super::freshness::Audience;
 use super::payload::Payload;
 use super::reply::{CONTENT_DIGEST, OCI_SUBJECT, OCI_TAG, Reply, digest_values, value};
 use super::status::Refusal;
@@ -20,6 +20,7 @@ const SMALL: u64 = 64 * 1024;
 /// GET and HEAD. What is stored is what is served, whatever the client says it would accept: a digest names
 /// exact bytes, and there is but one manifest behind a tag.
 pub(super) async fn get(call: &Call<'_>, name: RepoName, reference: &Reference) -> Answered {
+    let audience = Audience::of(call, &name);
     let repository = call.authorise(name);
     let manifest = if call.is_head() {
         repository.probe_manifest(reference).await?
@@ -31,9 +32,9 @@ pub(super) async fn get(call: &Call<'_>, name: RepoName, reference: &Reference) 
     }
     let (plain, tag) = digest_values(&manifest.digest);
     let fresh = match reference {
-        Reference::Digest(_) => IMMUTABLE,
+        Reference::Digest(_) => audience.of_digest(),
         // A tag may have moved since: ask again, with the ETag.
-        Reference::Tag(_) => HeaderValue::from_static("no-cache"),
+        Reference::Tag(_) => audience.of_tag(),
     };
     let described =
         |status| Reply::new(status).with(CONTENT_DIGEST, plain).with(ETAG, tag).with(CACHE_CONTROL, fresh);

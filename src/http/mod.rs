@@ -21,6 +21,7 @@ mod challenge;
 mod cleartext;
 mod conditions;
 mod forwarded;
+mod freshness;
 mod guards;
 pub mod listen;
 mod manifests;
@@ -154,12 +155,16 @@ impl AppState {
     }
 }
 
-/// Whether another site's page makes a browser change something here, with the password that the browser remembers
-/// (<https://www.w3.org/TR/fetch-metadata/>). No client of a registry says such a thing.
+/// Whether another site's page makes a browser change something here, with the password that the browser remembers.
 fn is_cross_site(head: &Parts) -> bool {
+    is_sent_by_another_site(head) && !matches!(head.method, Method::GET | Method::HEAD)
+}
+
+/// Whether another site's page makes a browser send a request (<https://www.w3.org/TR/fetch-metadata/>). No client of a
+/// registry says such a thing.
+fn is_sent_by_another_site(head: &Parts) -> bool {
     let site = head.headers.get("sec-fetch-site").map(HeaderValue::as_bytes);
     site.is_some_and(|site| site != b"same-origin" && site != b"none")
-        && !matches!(head.method, Method::GET | Method::HEAD)
 }
 
 /// The registry as it answers requests.
@@ -182,13 +187,14 @@ impl App {
     /// Lets somebody in to do what they want, or not.
     async fn enter(&self, head: &Parts, peer: Peer, wanted: Wanted<'_>) -> Result<Caller, Denied> {
         let door = &self.state.door;
-        let denied = |denial, who| Denied { who, ..Denied::new(denial, &self.state, head, wanted) };
+        let denied = |denial, caller: Option<&Caller>| Denied::new(denial, &self.state, head, wanted, caller);
         let caller = self.state.admit(head, peer).await.map_err(|denial| denied(denial, None))?;
         match door.decide(&caller, wanted) {
             Ok(()) => Ok(caller),
             Err(denial) => {
+                let denied = denied(denial, Some(&caller));
                 let has_another = matches!(caller, Caller::Bearer(_)) && door.could(&caller, wanted);
-                Err(denied(denial, Some(caller).filter(|_| !has_another)))
+                Err(Denied { who: Some(caller).filter(|_| !has_another), ..denied })
             }
         }
     }

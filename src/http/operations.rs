@@ -8,12 +8,13 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
 use axum::routing::get;
-use http::header::CONTENT_TYPE;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Response, StatusCode};
 use prometheus_client::encoding::text::encode;
 use serde_json::json;
 
 use super::challenge::TOKENS;
+use super::freshness::NO_STORE;
 use super::payload::Payload;
 use super::reply::Reply;
 use super::sign_in::{self, LOGIN};
@@ -134,6 +135,7 @@ async fn metrics(State(state): State<Arc<AppState>>) -> Response<Body> {
     response(Reply::new(StatusCode::OK).with(CONTENT_TYPE, form).body(Payload::Whole(text.into())))
 }
 
-pub(super) fn response(reply: Reply) -> Response<Body> {
+pub(super) fn response(mut reply: Reply) -> Response<Body> {
+    reply.set_default(CACHE_CONTROL, NO_STORE);
     reply.into_response().map(Body::new)
 }

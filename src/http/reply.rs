@@ -72,6 +72,11 @@ impl Reply {
         self.0.headers_mut().insert(name, value);
     }
 
+    /// Sets a header if there is none of its name.
+    pub(super) fn set_default(&mut self, name: HeaderName, value: HeaderValue) {
+        self.0.headers_mut().entry(name).or_insert(value);
+    }
+
     /// The answer to HEAD: as to GET, without the body.
     pub(super) fn without_body(mut self) -> Self {
         let len = self.0.body().size_hint().exact();

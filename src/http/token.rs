@@ -14,6 +14,7 @@ use serde_json::json;
 
 use super::AppState;
 use super::challenge::Denied;
+use super::is_sent_by_another_site;
 use super::listen::Peer;
 use super::operations::response;
 use super::query::Query;
@@ -36,6 +37,9 @@ pub(super) async fn issue(State(state): State<Arc<AppState>>, request: Request) 
         let caller = state.admit(&head, peer).await.map_err(denied)?;
         let query = Query::new(head.uri.query());
         let offline = query.get("offline_token").is_some_and(|wanted| wanted == "true");
+        // A page of another site can make a browser ask, but not read the answer: a refresh token would only take the
+        // place of an older one.
+        let offline = offline && !is_sent_by_another_site(&head);
         told(&state, &caller, &query, offline).await
     };
     response(answered.await.unwrap_or_else(Reply::from))

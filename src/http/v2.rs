@@ -3,9 +3,11 @@
 use std::panic::AssertUnwindSafe;
 
 use futures_util::FutureExt;
+use http::header::CACHE_CONTROL;
 use http::{HeaderValue, Method, Response, StatusCode};
 
 use super::call::{Answered, Call};
+use super::freshness::NO_STORE;
 use super::payload::Payload;
 use super::reply::{API_VERSION, Reply};
 use super::status::Refusal;
@@ -28,6 +30,8 @@ pub(super) fn refuse(refusal: Refusal, method: &Method) -> Response<Payload> {
 fn told(answered: Answered, head_only: bool) -> Response<Payload> {
     let mut reply = answered.unwrap_or_else(Reply::from);
     reply.set(API_VERSION, HeaderValue::from_static("registry/2.0"));
+    // Lists depend on who asks, and refusals too.
+    reply.set_default(CACHE_CONTROL, NO_STORE);
     if head_only { reply.without_body() } else { reply }.into_response()
 }
 

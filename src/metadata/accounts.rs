@@ -141,6 +141,8 @@ pub enum AccountOutcome {
     Unknown,
     /// There are too many.
     Full,
+    /// There is a user whose name differs by case only.
+    LooksAlike,
 }
 
 /// Accounts as records.

@@ -5,6 +5,7 @@
 //! | `open` | takes the lock and opens what belongs together, or says why not |
 //! | `lock`, `filesystem` | one process a data directory; no database on a network filesystem |
 //! | `run` | the life of `orlop serve` |
+//! | `survey` | what a store says about the settings, for `check-config` |
 //! | `restore` | a backup put back |
 //! | `shutdown`, `runtime`, `logging` | signals, threads, log lines |
 //! | `failure`, `observed` | what happens when a sync fails |
@@ -34,6 +35,7 @@ mod restore;
 mod run;
 mod runtime;
 mod shutdown;
+mod survey;
 mod tasks;
 #[cfg(feature = "otlp")]
 pub mod traces;
@@ -48,3 +50,4 @@ pub use open::{Opened, Purpose};
 pub use restore::{Restored, restore};
 pub use run::serve;
 pub use runtime::{background_runtime, leave_no_core_file, runtime};
+pub use survey::survey;

@@ -84,6 +84,9 @@ impl Server {
         let keys = (!config.storage.read_only).then_some(&*opened.metadata_dir);
         let metadata = Arc::clone(opened.registry.metadata());
         let door = Arc::new(door(config, metadata, keys, Some(background)).await?);
+        for pair in door.look_alikes() {
+            tracing::warn!(one = pair.one, other = pair.other, "the names of two users differ by case only");
+        }
         if !config.storage.read_only
             && let Some(password) = first_administrator(config, &door).await?
         {

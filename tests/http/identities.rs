@@ -143,7 +143,7 @@ async fn only_what_the_provider_signed_for_this_registry_and_now_counts() {
     let house = House::new(key.clone()).await;
     let honest = house.issuer.claims(NOW, |_| {});
     assert_eq!(house.pushes(&key.sign(&honest), "acme/app").await, 202);
-    let wrong: [(&str, Change); 9] = [
+    let wrong: [(&str, Change); 13] = [
         ("for somebody else", |claims| claims["aud"] = json!("another")),
         ("for nobody", |claims| drop(claims.as_object_mut().expect("claims").remove("aud"))),
         ("by somebody else", |claims| claims["iss"] = json!("https://id.example.com")),
@@ -153,6 +153,10 @@ async fn only_what_the_provider_signed_for_this_registry_and_now_counts() {
         ("not begun", |claims| claims["nbf"] = json!(NOW + 61)),
         ("of tomorrow", |claims| claims["iat"] = json!(NOW + 86_400)),
         ("of nobody", |claims| drop(claims.as_object_mut().expect("claims").remove("sub"))),
+        ("from a time that is text on", |claims| claims["nbf"] = json!(NOW.to_string())),
+        ("from no time on", |claims| claims["nbf"] = Value::Null),
+        ("of a time that is a list", |claims| claims["iat"] = json!([NOW])),
+        ("until a time that is text", |claims| claims["exp"] = json!((NOW + 300).to_string())),
     ];
     for (what, change) in wrong {
         let token = house.issuer.token(NOW, change);
@@ -166,6 +170,9 @@ async fn only_what_the_provider_signed_for_this_registry_and_now_counts() {
         "another's key of this name"
     );
     assert_eq!(house.pushes(&Key::ec("1").sign(&honest), "acme/app").await, 401, "another kind of key");
+    let critical = house.issuer.claims(NOW, |claims| claims["run"] = json!("critical"));
+    let critical = key.sign_with(&critical, |header| header.crit = Some(vec!["exp".into()]));
+    assert_eq!(house.pushes(&critical, "acme/app").await, 401, "it has a critical parameter");
     let public = key.public().to_string();
     let shared = EncodingKey::from_secret(public.as_bytes());
     let header = Header { kid: Some("1".into()), ..Header::new(Algorithm::HS256) };

@@ -52,7 +52,13 @@ impl Key {
     }
 
     pub fn sign(&self, claims: &Value) -> String {
-        let header = Header { kid: Some(self.id.clone()), ..Header::new(self.algorithm) };
+        self.sign_with(claims, |_| {})
+    }
+
+    /// The same with another header.
+    pub fn sign_with(&self, claims: &Value, change: impl FnOnce(&mut Header)) -> String {
+        let mut header = Header { kid: Some(self.id.clone()), ..Header::new(self.algorithm) };
+        change(&mut header);
         encode(&header, claims, &self.private).expect("signed")
     }
 }

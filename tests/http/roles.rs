@@ -685,3 +685,22 @@ async fn a_token_got_with_an_access_token_mounts_nothing_from_elsewhere() {
         assert_eq!(house.send(&Method::POST, &path, None, &comes).await.status(), 202, "{from}");
     }
 }
+
+/// Names that differ by case only are told apart by no one who reads a history.
+#[tokio::test]
+async fn no_new_user_looks_like_another() {
+    let dir = tempfile::TempDir::new().expect("a folder");
+    let users = dir.path().join("users");
+    std::fs::write(&users, format!("ann:{}\n", bcrypt::hash("secret", 4).expect("hashed"))).expect("written");
+    let server = Server::with(|setup| setup.door.htpasswd = Some(users)).await;
+    add(&server, "olga", Vec::new()).await;
+    add(&server, "olga2", Vec::new()).await;
+    for (name, existing, robot) in [("Olga", "olga", false), ("OLGA", "olga", true), ("ANN", "ann", false)] {
+        let password = Some(PASSWORD.to_owned());
+        let new = NewAccount { name: name.into(), robot, password, grants: Vec::new() };
+        let refused = server.door.add_account(new, BY).await.expect_err("refused").to_string();
+        assert_eq!(refused, format!("the name {name} differs from that of the user {existing} by case only"));
+        assert!(!server.door.knows(name));
+    }
+    assert_eq!(server.door.look_alikes(), []);
+}

@@ -259,6 +259,12 @@ async fn nobody_becomes_somebody_else_by_a_name() {
         let (status, page) = house.signs_in(|claims| claims["preferred_username"] = json!(name)).await;
         assert!(status == 403 && page.contains("another user&#39;s"), "{page}");
     }
+    for name in ["Bob", "ADMIN"] {
+        let (status, page) = house.signs_in(|claims| claims["preferred_username"] = json!(name)).await;
+        assert!(status == 403 && page.contains(name), "{page}");
+        assert!(!page.contains("bob"), "the other user is not named: {page}");
+        assert!(!house.server.door.knows(name));
+    }
     let (status, page) = house.signs_in(|_| {}).await;
     assert_eq!(status, 200);
     let token = shown(&page);

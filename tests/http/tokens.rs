@@ -223,6 +223,86 @@ async fn docker_is_told_where_to_get_a_token_and_for_what() {
     assert!(of("/metrics").await.starts_with("Basic "), "people ask for that");
 }
 
+/// What Podman, Skopeo and Buildah do: they get another token only if theirs is said to lack a scope.
+#[tokio::test]
+async fn a_client_whose_token_lacks_a_scope_gets_another() {
+    let house = House::new().await;
+    let mut token = house.token("", true).await;
+    for (path, scope) in
+        [("/v2/_catalog", "registry:catalog:*"), ("/v2/team/app/tags/list", "repository:team/app:pull")]
+    {
+        let get = async |token: &str| house.server.get(path).bearer_auth(token).send().await.expect("answer");
+        let refused = get(&token).await;
+        assert_eq!(refused.status(), 401, "{path}");
+        let challenge = text(refused.headers(), "www-authenticate");
+        let parameter = |name: &str| {
+            let (_, rest) = challenge.split_once(&format!("{name}=\""))?;
+            rest.split('"').next().map(str::to_owned)
+        };
+        assert_eq!(parameter("error").as_deref(), Some("insufficient_scope"), "{challenge}");
+        assert_eq!(parameter("scope").as_deref(), Some(scope));
+        token = house.token(&parameter("scope").expect("a scope"), true).await;
+        assert_eq!(get(&token).await.status(), 200, "{path}");
+    }
+    let wrong = house.send(Method::GET, "/v2/team/app/tags/list", Comes::WithWrongPassword).await;
+    assert!(!text(wrong.headers(), "www-authenticate").contains("error="), "no token was shown");
+}
+
+#[tokio::test]
+async fn a_page_of_another_site_makes_no_refresh_token() {
+    let house = House::new().await;
+    let get = |site: Option<&'static str>| {
+        let request =
+            as_ann(house.server.get("/auth/token?service=orlop&client_id=docker&offline_token=true"));
+        site.map_or_else(
+            || request.try_clone().expect("no body"),
+            |site| request.try_clone().expect("no body").header("sec-fetch-site", site),
+        )
+    };
+    for (site, makes_one) in [
+        (None, true),
+        (Some("none"), true),
+        (Some("same-origin"), true),
+        (Some("same-site"), false),
+        (Some("cross-site"), false),
+    ] {
+        let told: Value = get(site).send().await.expect("answer").json().await.expect("JSON");
+        assert!(told["token"].is_string(), "{site:?}");
+        assert_eq!(told["refresh_token"].is_string(), makes_one, "{site:?}");
+    }
+}
+
+/// A cache in front that asks no one for a password may keep what everyone may pull, and nothing else.
+#[tokio::test]
+async fn shared_caches_keep_only_what_is_public() {
+    let house = House::new().await;
+    let (public, private) = ("public, max-age=3600", "private, max-age=31536000, immutable");
+    let manifest = digest(image(&digest(b"{}"), &digest(b"{}"), None).as_bytes());
+    for (repository, of_digest, of_tag) in
+        [("public/app", public, "no-cache"), ("team/app", private, "private, no-cache")]
+    {
+        let paths = [
+            (format!("blobs/{}", digest(b"{}")), of_digest),
+            (format!("manifests/{manifest}"), of_digest),
+            ("manifests/1".to_owned(), of_tag),
+            ("tags/list".to_owned(), "no-store"),
+            (format!("referrers/{manifest}"), "no-store"),
+            ("manifests/none".to_owned(), "no-store"),
+        ];
+        for (path, expected) in paths {
+            for method in [Method::GET, Method::HEAD] {
+                let path = format!("/v2/{repository}/{path}");
+                let answer = house.send(method.clone(), &path, Comes::AsAnn).await;
+                assert_eq!(text(answer.headers(), "cache-control"), expected, "{method} {path}");
+            }
+        }
+    }
+    for path in ["/v2/", "/v2/_catalog", "/metrics", "/livez", "/nothing"] {
+        let answer = house.send(Method::GET, path, Comes::AsAnn).await;
+        assert_eq!(text(answer.headers(), "cache-control"), "no-store", "{path}");
+    }
+}
+
 #[tokio::test]
 async fn a_realm_is_what_the_client_called_the_server_and_no_more() {
     let house = House::new().await;

@@ -6,6 +6,7 @@ use jsonwebtoken::{AlgorithmFamily, Validation, decode, decode_header};
 use serde_json::{Map, Value};
 
 use super::keys::Keys;
+use crate::auth::jws::has_critical_parameters;
 use crate::clock::Timestamp;
 
 /// What a token says.
@@ -74,7 +75,8 @@ pub(super) async fn verify(
     now: Timestamp,
 ) -> Result<(Claims, i64), Flaw> {
     let header = decode_header(token).map_err(|_| Flaw::Form)?;
-    if !looks_signed(token) || header.alg.family() == AlgorithmFamily::Hmac {
+    if !looks_signed(token) || header.alg.family() == AlgorithmFamily::Hmac || has_critical_parameters(token)
+    {
         return Err(Flaw::Form);
     }
     let keys = keys.fitting(header.kid.as_deref(), header.alg).await;
@@ -95,15 +97,20 @@ pub(super) async fn verify(
 }
 
 fn in_time(claims: Claims, now: i64) -> Result<(Claims, i64), Flaw> {
-    let time = |name: &str| claims.get(name).and_then(whole_seconds);
-    let end = time("exp").ok_or(Flaw::Form)?;
+    let end = time(&claims, "exp")?.ok_or(Flaw::Form)?;
     if now >= end.saturating_add(LEEWAY) {
         return Err(Flaw::Ended(end));
     }
-    match ["nbf", "iat"].into_iter().filter_map(time).find(|at| now < at.saturating_sub(LEEWAY)) {
+    let begins = [time(&claims, "nbf")?, time(&claims, "iat")?];
+    match begins.into_iter().flatten().find(|at| now < at.saturating_sub(LEEWAY)) {
         Some(at) => Err(Flaw::Early(at)),
         None => Ok((claims, end.saturating_add(LEEWAY))),
     }
+}
+
+/// A claim that is a time. One of another type makes the token worth nothing (RFC 7519, section 4.1).
+fn time(claims: &Claims, name: &str) -> Result<Option<i64>, Flaw> {
+    claims.get(name).map(|value| whole_seconds(value).ok_or(Flaw::Form)).transpose()
 }
 
 /// RFC 7519, section 2: a NumericDate may have a fraction.

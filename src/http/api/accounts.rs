@@ -115,6 +115,7 @@ impl From<AccountError> for Problem {
         match error {
             AccountError::Name(..) | AccountError::Password => Self::bad(error),
             AccountError::Taken(_)
+            | AccountError::LooksAlike { .. }
             | AccountError::Administrator
             | AccountError::LastUser(_)
             | AccountError::InFile(_)

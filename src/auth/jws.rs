@@ -1,0 +1,35 @@
+//! What JSON Web Signatures (RFC 7515) require of a verifier and the library leaves to its caller.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::{Map, Value};
+
+/// Whether a token's header names parameters that its reader has to understand (RFC 7515, section 4.1.11). No extension
+/// is understood here, so that such a token must be rejected, and one whose header cannot be read as well.
+pub(super) fn has_critical_parameters(token: &[u8]) -> bool {
+    let header = token.split(|byte| *byte == b'.').next().unwrap_or_default();
+    let header = URL_SAFE_NO_PAD.decode(header).ok();
+    let header = header.and_then(|header| serde_json::from_slice::<Map<String, Value>>(&header).ok());
+    header.is_none_or(|header| header.contains_key("crit"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn critical_parameters_are_found() {
+        let token = |header: &str| format!("{}.e30.c2ln", URL_SAFE_NO_PAD.encode(header));
+        for header in [r#"{"alg":"EdDSA"}"#, r#"{"alg":"EdDSA","criteria":["exp"]}"#] {
+            assert!(!has_critical_parameters(token(header).as_bytes()), "{header}");
+        }
+        let critical = [r#"["exp"]"#, r#"["b64"]"#, "[]", "null", "\"exp\"", "{}"];
+        for crit in critical {
+            let header = format!(r#"{{"alg":"EdDSA","crit":{crit}}}"#);
+            assert!(has_critical_parameters(token(&header).as_bytes()), "{header}");
+        }
+        for token in ["", "e30", "!.e30.c2ln", "e.e30.c2ln"] {
+            assert_eq!(has_critical_parameters(token.as_bytes()), token != "e30", "{token}");
+        }
+    }
+}
