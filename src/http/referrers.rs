@@ -7,7 +7,7 @@ use super::call::{Answered, Call};
 use super::pages;
 use super::reply::{OCI_FILTERS, Reply};
 use crate::metadata::ReferrerRecord;
-use crate::oci::{Descriptor, Digest, Endpoint, ImageIndex, RepoName};
+use crate::oci::{Annotations, Descriptor, Digest, Endpoint, ImageIndex, RepoName};
 use crate::registry::Page;
 
 /// Clients take an index of 4 MiB; a page ends before it gets there, for annotations can be long.
@@ -51,7 +51,7 @@ fn cut(page: &mut Page<ReferrerRecord>) {
 
 /// About how long a record's JSON is.
 fn estimated_len(record: &ReferrerRecord) -> usize {
-    let annotations: usize = record.annotations.iter().map(|(key, text)| key.len() + text.len() + 6).sum();
+    let annotations = record.annotations.as_ref().map_or(0, Annotations::len);
     256 + record.media_type.len() + record.artifact_type.as_ref().map_or(0, String::len) + annotations
 }
 
@@ -72,12 +72,13 @@ mod tests {
     use crate::oci::{Algorithm, Hasher};
 
     fn page(annotation_len: usize, count: usize) -> Page<ReferrerRecord> {
+        let manifest = format!(r#"{{"annotations":{{"key":"{}"}}}}"#, "x".repeat(annotation_len));
         let record = ReferrerRecord {
             digest: Hasher::digest(Algorithm::Sha256, b""),
             media_type: "application/vnd.oci.image.manifest.v1+json".into(),
             size: 7,
             artifact_type: None,
-            annotations: [("key".into(), "x".repeat(annotation_len))].into(),
+            annotations: Annotations::of_manifest(manifest.as_bytes()),
         };
         let mut page = Page { items: vec![record; count], more: false };
         cut(&mut page);

@@ -190,7 +190,7 @@ pub trait Manifests: Send + Sync {
     async fn tags(&self, repo: &RepoName, after: Option<&str>, limit: usize) -> Result<Option<Vec<Tag>>>;
 
     /// Up to `limit` live manifests, by digest behind `after`, whose subject is `subject`, with the given
-    /// artifact type if there is one. Fewer where they are too much for the memory: see [`MOST_ANNOTATIONS`].
+    /// artifact type if there is one. Fewer where their bytes are many: see [`MAX_REFERRERS_BYTES`].
     async fn referrers(
         &self,
         repo: &RepoName,

@@ -1,13 +1,12 @@
 //! What is recorded, as the use cases see it.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::{Change, OverQuota};
 use crate::clock::Timestamp;
-use crate::oci::{Algorithm, BlobKey, Digest, ImageDetails, RepoName, Tag, UploadId};
+use crate::oci::{Algorithm, Annotations, BlobKey, Digest, ImageDetails, RepoName, Tag, UploadId};
 
 /// How far an upload has come: bytes that are durable, and the hash state behind the last of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -215,8 +214,6 @@ pub struct PutManifest {
     pub media_type: String,
     /// What a referrers list shows as its artifact type.
     pub artifact_type: Option<String>,
-    /// What a referrers list shows as its annotations.
-    pub annotations: BTreeMap<String, String>,
     /// What its image is for.
     pub details: ImageDetails,
     /// What it refers to: each target and kind once.
@@ -264,20 +261,13 @@ pub struct ReferrerRecord {
     pub size: u64,
     /// Its artifact type.
     pub artifact_type: Option<String>,
-    /// Its annotations.
-    pub annotations: BTreeMap<String, String>,
+    /// Its annotations, if it has any.
+    pub annotations: Option<Annotations>,
 }
 
-/// A list of referrers ends with the one by which its annotations have more bytes than this, unless that is
-/// the first: a client may have pushed any number of them with some megabytes each.
-pub const MOST_ANNOTATIONS: usize = 4 << 20;
-
-impl ReferrerRecord {
-    /// How many bytes its annotations have.
-    pub fn weight(&self) -> usize {
-        self.annotations.iter().map(|(key, text)| key.len() + text.len()).sum()
-    }
-}
+/// How many bytes the manifests of a page of referrers may have together, all but the last: their annotations are
+/// read from them, and a client may push any number of manifests of some megabytes each.
+pub const MAX_REFERRERS_BYTES: u64 = 4 << 20;
 
 /// Totals over everything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

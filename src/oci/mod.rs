@@ -24,7 +24,7 @@ pub use endpoint::{Endpoint, PathError};
 pub use error::{ErrorBody, ErrorCode};
 pub use hasher::{Hasher, InvalidHashState};
 pub use manifest::{
-    InvalidManifest, Manifest, ManifestKind, ManifestLimits, ManifestReference, Role, TargetKind,
+    Annotations, InvalidManifest, Manifest, ManifestKind, ManifestLimits, ManifestReference, Role, TargetKind,
 };
 pub use media_type::{InvalidMediaType, MediaType};
 pub use name::{InvalidName, RepoName};

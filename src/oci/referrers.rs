@@ -1,11 +1,9 @@
 //! Referrers: how they are listed, and the tags that stand in for the list elsewhere.
 
-use std::collections::BTreeMap;
-
 use serde::{Serialize, Serializer};
 
 use super::media_type::OCI_IMAGE_INDEX;
-use super::{Algorithm, Digest, MediaType, Tag};
+use super::{Algorithm, Annotations, Digest, MediaType, Tag};
 
 /// What a tag keeps of a digest's second part (spec, "Referrers Tag Schema").
 const TRUNCATED_LEN: usize = 64;
@@ -100,8 +98,8 @@ pub struct Descriptor {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub artifact_type: Option<String>,
     /// Its annotations, all of them.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub annotations: BTreeMap<String, String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub annotations: Option<Annotations>,
 }
 
 fn as_text<T: std::fmt::Display, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
@@ -179,7 +177,7 @@ mod tests {
             digest: digest(Algorithm::Sha256),
             size: 7,
             artifact_type: None,
-            annotations: BTreeMap::new(),
+            annotations: None,
         };
         let fields = json!({ "mediaType": OCI_IMAGE_INDEX, "digest": descriptor.digest.as_str(), "size": 7 });
         assert_eq!(serde_json::to_value(descriptor).expect("serialises"), fields);

@@ -92,7 +92,6 @@ impl Repository {
             content: request.content.into(),
             media_type: manifest.media_type.as_str().to_owned(),
             artifact_type: manifest.artifact_type,
-            annotations: manifest.annotations,
             details,
             edges: manifest.references.iter().map(|reference| edge(reference, settings.sparse)).collect(),
             tags: request.tags,

@@ -3,7 +3,7 @@
 use super::blobs::deleted;
 use super::repositories::page;
 use super::{DeleteError, ManifestError, Page, PointTagError, PutManifestError, PutRequest, Repository};
-use crate::metadata::{MOST_ANNOTATIONS, ReferrerRecord};
+use crate::metadata::{MAX_REFERRERS_BYTES, ReferrerRecord};
 use crate::oci::{Digest, Reference, Tag};
 
 impl Repository {
@@ -59,9 +59,9 @@ impl Repository {
     ) -> Result<Page<ReferrerRecord>, ManifestError> {
         let metadata = &self.registry.metadata;
         let found = metadata.referrers(&self.name, subject, artifact_type, after, limit + 1).await?;
-        let weight: usize = found.iter().map(ReferrerRecord::weight).sum();
-        // The list was cut short: what is behind it may be more, and the last one begins the next page.
-        let limit = if weight > MOST_ANNOTATIONS { limit.min(found.len() - 1).max(1) } else { limit };
+        let bytes: u64 = found.iter().map(|referrer| referrer.size).sum();
+        // The page was cut short: there may be more behind it, and its last entry begins the next one.
+        let limit = if bytes > MAX_REFERRERS_BYTES { limit.min(found.len() - 1).max(1) } else { limit };
         Ok(page(found, limit))
     }
 }

@@ -9,10 +9,10 @@ use super::holds::{self, Review};
 use super::{Durability, SqliteMetadata, make_repo, name_from, quotas, repo_id, tags};
 use crate::clock::Timestamp;
 use crate::metadata::{
-    Change, ChangeKind, Deletion, Edge, EdgeKind, Growth, MOST_ANNOTATIONS, ManifestRecord, Manifests,
+    Change, ChangeKind, Deletion, Edge, EdgeKind, Growth, MAX_REFERRERS_BYTES, ManifestRecord, Manifests,
     OverQuota, PutManifest, PutOutcome, ReferrerRecord, Result,
 };
-use crate::oci::{Digest, Reference, RepoName, Tag};
+use crate::oci::{Annotations, Digest, Reference, RepoName, Tag};
 
 #[async_trait]
 impl Manifests for SqliteMetadata {
@@ -188,29 +188,26 @@ fn manifest_record(row: &Row<'_>) -> rusqlite::Result<ManifestRecord> {
 }
 
 fn referrer_record(row: &Row<'_>) -> rusqlite::Result<ReferrerRecord> {
-    let annotations = row.get_ref(4)?.as_str_or_null()?.map(serde_json::from_str).transpose();
-    let annotations = annotations.map_err(|error| {
-        rusqlite::Error::FromSqlConversionFailure(4, rusqlite::types::Type::Text, Box::new(error))
-    })?;
     Ok(ReferrerRecord {
         digest: row.get::<_, SqlDigest>(0)?.0,
         media_type: row.get(1)?,
         size: row.get::<_, i64>(2)?.cast_unsigned(),
         artifact_type: row.get(3)?,
-        annotations: annotations.unwrap_or_default(),
+        annotations: Annotations::of_manifest(row.get_ref(4)?.as_blob()?),
     })
 }
 
-/// The records up to the one that makes them too many for the memory.
+/// The records up to the one by which their manifests have too many bytes.
 fn bounded(
     records: impl Iterator<Item = rusqlite::Result<ReferrerRecord>>,
 ) -> rusqlite::Result<Vec<ReferrerRecord>> {
-    let (mut found, mut weight) = (Vec::new(), 0);
+    let mut found = Vec::new();
+    let mut bytes = 0;
     for record in records {
         let record = record?;
-        weight += record.weight();
+        bytes += record.size;
         found.push(record);
-        if weight > MOST_ANNOTATIONS && found.len() > 1 {
+        if bytes > MAX_REFERRERS_BYTES && found.len() > 1 {
             break;
         }
     }
@@ -218,7 +215,7 @@ fn bounded(
 }
 
 pub(super) const REFERRERS: &str = "
-    SELECT m.digest, m.media_type, m.size, m.artifact_type, m.annotations
+    SELECT m.digest, m.media_type, m.size, m.artifact_type, m.content
     FROM edges e JOIN manifests m ON m.id = e.manifest
     WHERE e.repo = ?1 AND e.target = ?2 AND e.kind = 2 AND e.source > ?3
       AND m.state = 0 AND (?4 IS NULL OR m.artifact_type = ?4)
@@ -331,11 +328,9 @@ fn add_edge(c: &Connection, repo: i64, manifest: i64, source: &[u8], edge: &Edge
 }
 
 fn insert_manifest(c: &Connection, repo: i64, target: &[u8], put: &PutManifest) -> rusqlite::Result<i64> {
-    let annotations = (!put.annotations.is_empty()).then(|| serde_json::json!(put.annotations).to_string());
     c.prepare_cached(
-        "INSERT INTO manifests (repo, digest, pushed_at, leased_at, size, media_type, artifact_type, annotations,
-                                content, details)
-         VALUES (?1, ?2, ?3, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+        "INSERT INTO manifests (repo, digest, pushed_at, leased_at, size, media_type, artifact_type, content, details)
+         VALUES (?1, ?2, ?3, ?3, ?4, ?5, ?6, ?7, ?8)",
     )?
     .insert(params![
         repo,
@@ -344,7 +339,6 @@ fn insert_manifest(c: &Connection, repo: i64, target: &[u8], put: &PutManifest) 
         put.content.len().cast_signed(),
         put.media_type,
         put.artifact_type,
-        annotations,
         put.content,
         details(put)
     ])

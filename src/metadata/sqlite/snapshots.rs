@@ -9,7 +9,7 @@ use super::codec::SqlDigest;
 use super::{SqliteMetadata, name_from, repo_id};
 use crate::clock::Timestamp;
 use crate::metadata::{Result, Snapshots};
-use crate::oci::{Digest, ImageDetails, RepoName};
+use crate::oci::{Annotations, Digest, ImageDetails, RepoName};
 use crate::retention::{ManifestFacts, RepoSnapshot, TagFacts};
 
 #[async_trait]
@@ -44,7 +44,7 @@ fn read(c: &Connection, id: i64, repo: RepoName, past: usize) -> rusqlite::Resul
 /// The live manifests, and the place of each by its row.
 fn manifests(c: &Connection, repo: i64) -> rusqlite::Result<(Vec<ManifestFacts>, HashMap<i64, usize>)> {
     let mut query = c.prepare_cached(
-        "SELECT id, digest, pushed_at, pulled_at, alone_at, size, media_type, artifact_type, annotations, details
+        "SELECT id, digest, pushed_at, pulled_at, alone_at, size, media_type, artifact_type, content, details
          FROM manifests WHERE repo = ?1 AND state = 0",
     )?;
     let (mut found, mut places) = (Vec::new(), HashMap::new());
@@ -58,7 +58,7 @@ fn manifests(c: &Connection, repo: i64) -> rusqlite::Result<(Vec<ManifestFacts>,
 
 fn manifest(row: &Row<'_>) -> rusqlite::Result<ManifestFacts> {
     let some = |at: Timestamp| Some(at).filter(|at| *at != Timestamp(0));
-    let annotations = row.get_ref(8)?.as_str_or_null()?;
+    let annotations = Annotations::of_manifest(row.get_ref(8)?.as_blob()?);
     let details = details(row, 9)?;
     Ok(ManifestFacts {
         pulled_at: some(row.get(3)?),
@@ -66,7 +66,7 @@ fn manifest(row: &Row<'_>) -> rusqlite::Result<ManifestFacts> {
         size: row.get::<_, i64>(5)?.cast_unsigned(),
         media_type: row.get(6)?,
         artifact_type: row.get(7)?,
-        annotations: annotations.and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default(),
+        annotations: annotations.map(|annotations| annotations.to_map()).unwrap_or_default(),
         platforms: details.platforms,
         labels: details.labels,
         ..ManifestFacts::new(row.get::<_, SqlDigest>(1)?.0, row.get(2)?)

@@ -1,6 +1,5 @@
 //! What the scenarios are told with: names instead of digests, hours instead of milliseconds.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -66,7 +65,6 @@ pub fn image(name: &str) -> Image {
         content: name.into(),
         media_type: "application/vnd.oci.image.manifest.v1+json".into(),
         artifact_type: None,
-        annotations: BTreeMap::new(),
         details: ImageDetails::default(),
         edges: Vec::new(),
         tags: Vec::new(),
@@ -141,9 +139,9 @@ impl Image {
         self
     }
 
-    /// An annotation.
+    /// It consists of this annotation alone.
     pub fn annotation(mut self, key: &str, value: &str) -> Self {
-        self.0.annotations.insert(key.into(), value.into());
+        self.0.content = serde_json::json!({ "annotations": { key: value } }).to_string().into_bytes();
         self
     }
 }

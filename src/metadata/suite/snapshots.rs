@@ -44,7 +44,8 @@ pub async fn a_snapshot_tells_all_that_rules_ask_for(s: &Scene) {
     assert_eq!(found.manifests.len(), 3);
     let index = find(&found, "index");
     assert_eq!((index.children.as_slice(), index.pulled_at), ([digest("child")].as_slice(), Some(at(5))));
-    assert_eq!((index.pushed_at, index.alone_at, index.size), (at(2), None, 5));
+    let size = r#"{"annotations":{"k":"v"}}"#.len() as u64;
+    assert_eq!((index.pushed_at, index.alone_at, index.size), (at(2), None, size));
     assert_eq!(index.annotations["k"], "v");
     // What is known of its only child is known of it.
     assert_eq!((&index.platforms, &index.labels), (&linux().platforms, &linux().labels));

@@ -1,10 +1,9 @@
 //! A descriptor, as a manifest that is pushed has it.
 
-use std::collections::BTreeMap;
-
 use serde_json::value::RawValue;
 
 use super::InvalidManifest;
+use super::strings::{StringList, StringMap};
 use super::base64;
 use super::object::Object;
 use crate::oci::{Digest, Hasher};
@@ -27,13 +26,13 @@ impl PushedDescriptor {
     /// Reads the descriptor that lies at `path`.
     pub fn parse(json: &RawValue, path: &str) -> Result<Self, InvalidManifest> {
         let object = Object::parse(json.get(), path, &FIELDS)?;
-        let urls = object.get::<Vec<String>>("urls")?.unwrap_or_default();
-        object.get::<BTreeMap<String, String>>("annotations")?;
+        let urls = object.get::<StringList>("urls")?.unwrap_or_default();
+        object.get::<StringMap>("annotations")?;
         let descriptor = Self {
             media_type: media_type(&object)?,
             digest: digest(&object)?,
             size: size(&object)?,
-            has_urls: !urls.is_empty(),
+            has_urls: urls.len > 0,
         };
         descriptor.check_data(&object)?;
         Ok(descriptor)

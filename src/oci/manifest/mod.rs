@@ -4,22 +4,24 @@
 //! what one client calls an image and another an index, or a field that is there twice, would refer to things
 //! that nobody keeps.
 
+mod annotations;
 mod base64;
 mod descriptor;
 mod error;
 mod kind;
 mod object;
 mod references;
+mod strings;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
-
+pub use annotations::Annotations;
 pub use error::InvalidManifest;
 pub use kind::ManifestKind;
 pub use references::{ManifestReference, Role, TargetKind};
 
 use self::object::Object;
+use self::strings::StringMap;
 use super::{Digest, MediaType};
 
 const FIELDS: [&str; 10] = [
@@ -45,7 +47,7 @@ pub struct ManifestLimits {
     pub max_references: usize,
 }
 
-/// What a manifest says, as far as a registry must know.
+/// What a manifest says, as far as a registry must know. Its annotations stay in its bytes: see [`Annotations`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Manifest {
     /// Its type, to be served as `Content-Type`.
@@ -55,8 +57,6 @@ pub struct Manifest {
     /// Its `artifactType`; without it an image's config's type, for the list of referrers
     /// (spec, "Listing Referrers").
     pub artifact_type: Option<String>,
-    /// Its own annotations.
-    pub annotations: BTreeMap<String, String>,
     /// What it is about.
     pub subject: Option<Digest>,
     /// What it refers to, the subject included, each target once.
@@ -82,11 +82,11 @@ impl Manifest {
         let subject = references::subject(&top)?;
         let subject_digest = subject.as_ref().map(|subject| subject.digest.clone());
         let references = references::read(&top, kind, subject, limits.max_references)?;
+        top.get::<StringMap>("annotations")?;
         Ok(Self {
             media_type,
             kind,
             artifact_type: artifact_type(&top, &references)?,
-            annotations: top.get("annotations")?.unwrap_or_default(),
             subject: subject_digest,
             references,
         })

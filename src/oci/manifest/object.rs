@@ -3,7 +3,7 @@
 use std::fmt;
 
 use serde::Deserialize;
-use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::InvalidManifest;
@@ -51,6 +51,23 @@ impl<'a> Object<'a> {
         self.get(name)?.ok_or_else(|| InvalidManifest::Missing { path: self.path_of(name) })
     }
 
+    /// Calls `each` with the elements of the array `name` and their indexes, up to the first that it rejects. A field
+    /// that is not there, or null, has none.
+    pub fn for_each(
+        &self,
+        name: &str,
+        each: impl FnMut(usize, &'a RawValue) -> Result<(), InvalidManifest>,
+    ) -> Result<(), InvalidManifest> {
+        let Some(raw) = self.raw(name).filter(|raw| raw.get() != "null") else { return Ok(()) };
+        let mut rejected = None;
+        let elements = Elements { each, rejected: &mut rejected };
+        let read = serde_json::Deserializer::from_str(raw.get()).deserialize_seq(elements);
+        match rejected {
+            Some(error) => Err(error),
+            None => read.map_err(|error| invalid(self.path_of(name), &error)),
+        }
+    }
+
     /// Whether the field is there and not null.
     pub fn has(&self, name: &str) -> bool {
         self.raw(name).is_some_and(|raw| raw.get() != "null")
@@ -89,14 +106,46 @@ impl<'de> Visitor<'de> for Known {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut found = Vec::new();
+        let mut found: Self::Value = Vec::new();
+        let mut is_ambiguous = false;
         while let Some(key) = map.next_key::<String>()? {
             match self.0.iter().find(|name| is_read_as(&key, name)) {
-                Some(name) => found.push((*name, key, map.next_value()?)),
-                None => drop(map.next_value::<IgnoredAny>()?),
+                // One that makes the object ambiguous is enough: what follows is only read to its end.
+                Some(name) if !is_ambiguous => {
+                    let seen = found.iter().any(|(other, ..)| other == name);
+                    is_ambiguous = seen || key != *name;
+                    found.push((*name, key, map.next_value()?));
+                }
+                _ => drop(map.next_value::<IgnoredAny>()?),
             }
         }
         Ok(found)
+    }
+}
+
+/// Reads an array element by element: as a list, a manifest's worth of numbers takes eight times its length.
+struct Elements<'r, F> {
+    each: F,
+    rejected: &'r mut Option<InvalidManifest>,
+}
+
+impl<'de, F: FnMut(usize, &'de RawValue) -> Result<(), InvalidManifest>> Visitor<'de> for Elements<'_, F> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a sequence")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(mut self, mut list: A) -> Result<(), A::Error> {
+        let mut index = 0;
+        while let Some(element) = list.next_element()? {
+            if let Err(error) = (self.each)(index, element) {
+                *self.rejected = Some(error);
+                return Err(A::Error::custom("rejected"));
+            }
+            index += 1;
+        }
+        Ok(())
     }
 }
 
@@ -161,6 +210,24 @@ mod tests {
         let message = "config.size: invalid type: boolean `true`, expected u64";
         assert_eq!(reason(r#"{"size":true}"#), message);
         assert!(reason(&format!(r#"{{"size":"{}"}}"#, "a".repeat(5000))).len() < 250);
+    }
+
+    #[test]
+    fn an_array_is_read_up_to_what_is_rejected() {
+        let read = |json: &str| {
+            let mut seen = Vec::new();
+            let object = parse(json).expect("an object");
+            let outcome = object.for_each("size", |index, element| {
+                seen.push((index, element.get().to_owned()));
+                if element.get() == "2" { Err(InvalidManifest::UnknownKind) } else { Ok(()) }
+            });
+            (outcome, seen.len())
+        };
+        assert_eq!(read(r#"{"size":[1,{"a":[2]},3]}"#), (Ok(()), 3));
+        assert_eq!(read(r#"{"size":[1,2,3]}"#), (Err(InvalidManifest::UnknownKind), 2));
+        assert_eq!(read(r#"{"size":null}"#), (Ok(()), 0));
+        assert_eq!(read("{}"), (Ok(()), 0));
+        assert!(matches!(read(r#"{"size":{}}"#), (Err(InvalidManifest::Field { .. }), 0)));
     }
 
     #[test]

@@ -3,8 +3,6 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
-use serde_json::value::RawValue;
-
 use super::descriptor::PushedDescriptor;
 use super::object::Object;
 use super::{InvalidManifest, ManifestKind};
@@ -110,11 +108,9 @@ impl References {
 
     /// Adds a list's descriptors. A list that is not there is empty: Go's clients write null for that.
     fn add_list(&mut self, top: &Object<'_>, field: &'static str, role: Role) -> Result<(), InvalidManifest> {
-        let descriptors: Vec<&RawValue> = top.get(field)?.unwrap_or_default();
-        for (index, json) in descriptors.into_iter().enumerate() {
-            self.add(PushedDescriptor::parse(json, &format!("{field}[{index}]"))?, role)?;
-        }
-        Ok(())
+        top.for_each(field, |index, json| {
+            self.add(PushedDescriptor::parse(json, &format!("{field}[{index}]"))?, role)
+        })
     }
 
     fn add(&mut self, target: PushedDescriptor, role: Role) -> Result<(), InvalidManifest> {

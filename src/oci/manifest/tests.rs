@@ -113,9 +113,7 @@ fn an_artifact_manifest_refers_to_blobs() {
 
 #[test]
 fn what_referrers_are_listed_by() {
-    let manifest = valid(&with(image(), "annotations", json!({ "a": "b" })));
-    assert_eq!(manifest.artifact_type.as_deref(), Some(CONFIG));
-    assert_eq!(manifest.annotations.get("a").map(String::as_str), Some("b"));
+    assert_eq!(valid(&image()).artifact_type.as_deref(), Some(CONFIG));
     let own = |text: &str| valid(&with(image(), "artifactType", json!(text))).artifact_type;
     assert_eq!(own("application/vnd.example").as_deref(), Some("application/vnd.example"));
     assert_eq!(own("").as_deref(), Some(CONFIG));

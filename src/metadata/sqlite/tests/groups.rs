@@ -160,7 +160,6 @@ async fn put(store: &SqliteMetadata, number: u64) -> crate::metadata::Result<()>
         content: vec![7; 300_000],
         media_type: "m".into(),
         artifact_type: None,
-        annotations: std::collections::BTreeMap::new(),
         details: crate::oci::ImageDetails::default(),
         edges: Vec::new(),
         tags: Vec::new(),
