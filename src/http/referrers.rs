@@ -51,7 +51,7 @@ fn cut(page: &mut Page<ReferrerRecord>) {
 
 /// About how long a record's JSON is.
 fn estimated_len(record: &ReferrerRecord) -> usize {
-    let annotations = record.annotations.as_ref().map_or(0, Annotations::len);
+    let annotations = record.annotations.as_ref().map_or(0, Annotations::json_len);
     256 + record.media_type.len() + record.artifact_type.as_ref().map_or(0, String::len) + annotations
 }
 

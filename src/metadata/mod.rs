@@ -180,6 +180,9 @@ pub trait Manifests: Send + Sync {
     /// blobs that it needs.
     async fn put_manifest(&self, put: PutManifest) -> Result<PutOutcome>;
 
+    /// Whether it is recorded what this config says of its image.
+    async fn has_config_details(&self, config: &Digest) -> Result<bool>;
+
     /// Marks a manifest as removed and takes its tags away.
     async fn delete_manifest(&self, repo: &RepoName, digest: &Digest, change: &Change) -> Result<Deletion>;
 

@@ -199,6 +199,22 @@ pub struct Edge {
     pub kind: EdgeKind,
     /// Whether the target must be there for the manifest to be accepted.
     pub required: bool,
+    /// How many bytes the target must have if it is there. `None`: any number.
+    pub size: Option<u64>,
+}
+
+/// What a push records of the image behind a manifest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PushedDetails {
+    /// What the manifest says itself: an index, or an artifact, which is no image.
+    Own(ImageDetails),
+    /// What an image's config says. It is recorded once, however many manifests have that config.
+    Config {
+        /// The config.
+        digest: Digest,
+        /// What it says. `None` if it was not read: it is recorded already, or could not be.
+        details: Option<ImageDetails>,
+    },
 }
 
 /// A manifest to be stored.
@@ -215,13 +231,24 @@ pub struct PutManifest {
     /// What a referrers list shows as its artifact type.
     pub artifact_type: Option<String>,
     /// What its image is for.
-    pub details: ImageDetails,
+    pub details: PushedDetails,
     /// What it refers to: each target and kind once.
     pub edges: Vec<Edge>,
     /// Tags to point at it.
     pub tags: Vec<Tag>,
     /// Now, and who puts it.
     pub change: Change,
+}
+
+/// A target whose size is not what an edge says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WrongSize {
+    /// The target.
+    pub digest: Digest,
+    /// What the edge says.
+    pub claimed: u64,
+    /// How many bytes it has.
+    pub actual: u64,
 }
 
 /// What became of a [`PutManifest`].
@@ -231,6 +258,8 @@ pub enum PutOutcome {
     Stored,
     /// Nothing changed: these required targets are absent.
     Missing(Vec<(Digest, EdgeKind)>),
+    /// Nothing changed: this target has not the size that its edge says.
+    WrongSize(WrongSize),
     /// Nothing changed: this tag is immutable, and points at something else.
     Fixed(Tag),
     /// Nothing changed: it would pass a quota.

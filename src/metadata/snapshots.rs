@@ -5,15 +5,49 @@ use async_trait::async_trait;
 use super::Result;
 use crate::clock::Timestamp;
 use crate::oci::{Digest, RepoName};
-use crate::retention::RepoSnapshot;
+use crate::retention::{Needs, RepoSnapshot};
+
+/// What a snapshot of a repository is to hold.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SnapshotQuery {
+    /// How many different digests that each tag pointed at before.
+    pub past: usize,
+    /// The details of images. All others are left out, and unknown.
+    pub needs: Needs,
+}
+
+/// A repository as it was at one moment, as far as the metadata store knows it.
+#[derive(Debug, Clone)]
+pub struct LoadedSnapshot {
+    /// What is known. Indexes do not have yet what they inherit of their children.
+    pub snapshot: RepoSnapshot,
+    /// Configs that say more than is recorded: until they are read, what is asked for is unknown.
+    pub unread: Vec<UnreadConfig>,
+}
+
+/// A config that says more than is recorded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnreadConfig {
+    /// The config.
+    pub digest: Digest,
+    /// The places of its images in the snapshot.
+    pub manifests: Vec<usize>,
+}
+
+/// How many bytes of labels, annotations and platforms a snapshot holds: those of a million images with a label that
+/// rules ask for. Of the images behind them they are unknown, so that these are kept.
+pub const MAX_SNAPSHOT_DETAILS: usize = 32 << 20;
 
 /// Whole repositories, for the evaluator of policies.
 #[async_trait]
 pub trait Snapshots: Send + Sync {
-    /// The tags and live manifests of a repository as they are at one moment, and for each tag up to `past`
-    /// different digests that it pointed at before, as far as its history goes back. `None` if there is no
-    /// such repository. Costs a look at all of them.
-    async fn retention_snapshot(&self, repo: &RepoName, past: usize) -> Result<Option<RepoSnapshot>>;
+    /// The tags and live manifests of a repository as they are at one moment, and for each tag what it pointed at
+    /// before, as far as its history goes back. `None` if there is no such repository. Costs a look at all of them.
+    async fn retention_snapshot(
+        &self,
+        repo: &RepoName,
+        query: &SnapshotQuery,
+    ) -> Result<Option<LoadedSnapshot>>;
 }
 
 /// A manifest that a policy keeps although no tag, index or subject holds it.

@@ -30,6 +30,9 @@ pub const DOCKER_FOREIGN_LAYER: &str = "application/vnd.docker.image.rootfs.fore
 const GENERIC: [&str; 4] =
     ["application/json", "application/x-www-form-urlencoded", "application/octet-stream", "text/plain"];
 
+/// The longest media type (RFC 6838, 4.2), in bytes.
+pub const MAX_MEDIA_TYPE_LEN: usize = 2 * MAX_NAME_LEN + 1;
+
 /// The most characters on either side of the slash (RFC 6838, 4.2).
 const MAX_NAME_LEN: usize = 127;
 

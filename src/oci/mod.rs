@@ -16,20 +16,22 @@ mod random_id;
 mod range;
 mod reference;
 mod referrers;
+mod string_map;
 
 pub use blob_key::BlobKey;
-pub use details::{ImageDetails, MOST_CONFIG_BYTES};
+pub use details::{DetailSelection, ImageDetails, MAX_CONFIG_BYTES, MAX_LABEL_BYTES};
 pub use digest::{Algorithm, Digest, InvalidDigest};
 pub use endpoint::{Endpoint, PathError};
 pub use error::{ErrorBody, ErrorCode};
 pub use hasher::{Hasher, InvalidHashState};
 pub use manifest::{
-    Annotations, InvalidManifest, Manifest, ManifestKind, ManifestLimits, ManifestReference, Role, TargetKind,
+    Annotations, InvalidManifest, Manifest, ManifestKind, ManifestLimits, ManifestReference,
+    RecordedManifest, Role, TargetKind,
 };
-pub use media_type::{InvalidMediaType, MediaType};
+pub use media_type::{InvalidMediaType, MAX_MEDIA_TYPE_LEN, MediaType};
 pub use name::{InvalidName, RepoName};
 pub use pagination::{InvalidPageSize, Page, PageLimits};
-pub use platform::{IndexMember, each_once, index_members, index_platforms, platforms};
+pub use platform::{IndexMember, each_once, index_members, platforms};
 pub use random_id::{Generation, UploadId};
 pub use range::{ByteRange, ContentRange, InvalidContentRange};
 pub use reference::{InvalidReference, InvalidTag, Reference, Tag};

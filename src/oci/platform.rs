@@ -1,6 +1,11 @@
 //! What an index says of its members: read from what was accepted long ago, so nothing is refused here.
 
+use std::collections::HashSet;
+use std::fmt;
+
 use serde::Deserialize;
+use serde::de::{Deserializer, SeqAccess, Visitor};
+use serde_json::value::RawValue;
 
 use super::Digest;
 
@@ -44,6 +49,10 @@ pub(super) struct Platform {
 }
 
 impl Platform {
+    pub(super) fn new(os: String, architecture: String, variant: Option<String>) -> Self {
+        Self { os, architecture, variant }
+    }
+
     /// The platform, if it is said; none where it is said that there is none.
     pub(super) fn known(self) -> Option<Option<String>> {
         let said = !self.os.is_empty() && !self.architecture.is_empty();
@@ -69,17 +78,126 @@ pub fn index_members(content: &[u8]) -> Vec<IndexMember> {
             digest: member.digest.parse().ok()?,
             media_type: member.media_type,
             size: member.size,
-            platform: member.platform.and_then(Platform::text),
+            platform: member
+                .platform
+                .and_then(Platform::text)
+                .filter(|text| PlatformLimits::STORED.allow(text)),
         })
     };
     index.manifests.into_iter().filter_map(member).collect()
 }
 
-/// The platforms of an index's members, each once, if it says something of each.
-pub fn index_platforms(content: &[u8]) -> Option<Vec<String>> {
-    let index: Index = serde_json::from_slice(content).ok()?;
-    let each = index.manifests.into_iter().map(|member| member.platform?.known());
-    Some(each_once(each.collect::<Option<Vec<_>>>()?.into_iter().flatten()))
+/// Which platforms are taken from a config or an index.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct PlatformLimits {
+    /// How many of an index.
+    max_count: usize,
+    /// How long one may be, in bytes.
+    max_len: usize,
+    /// Whether one may have other characters than those that platforms have.
+    any_characters: bool,
+}
+
+impl PlatformLimits {
+    /// Those that are stored and listed. Real indexes have about twenty, of about twenty bytes each.
+    pub(super) const STORED: Self = Self { max_count: 64, max_len: 64, any_characters: false };
+
+    /// Those that a rule is given when it reads the config or the index itself.
+    pub(super) const READ: Self = Self { max_count: 1024, max_len: 1024, any_characters: true };
+
+    fn allow(&self, platform: &str) -> bool {
+        let is_usual = |b: u8| b.is_ascii_alphanumeric() || b"/._-+".contains(&b);
+        platform.len() <= self.max_len && (self.any_characters || platform.bytes().all(is_usual))
+    }
+}
+
+/// What a config or an index says of its platforms.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Platforms {
+    /// Nothing.
+    Unknown,
+    /// These, each once, in the order in which they come.
+    Known(Vec<String>),
+    /// More, or other ones, than the limits allow.
+    Exceeding,
+}
+
+impl Platforms {
+    /// Those among `platforms` that came before apart.
+    pub(super) fn of(platforms: impl IntoIterator<Item = String>, limits: PlatformLimits) -> Self {
+        let mut list = PlatformList::new(limits);
+        platforms.into_iter().for_each(|platform| list.add(platform));
+        list.finish()
+    }
+
+    /// The platforms of the members of the index whose bytes are `content`, if it says something of each.
+    pub(super) fn of_index(content: &[u8], limits: PlatformLimits) -> Self {
+        let Ok(RawIndex { manifests: Some(members) }) = serde_json::from_slice(content) else {
+            return Self::Unknown;
+        };
+        let read =
+            serde_json::Deserializer::from_str(members.get()).deserialize_seq(PlatformList::new(limits));
+        read.unwrap_or(Self::Unknown)
+    }
+}
+
+#[derive(Deserialize)]
+struct RawIndex<'a> {
+    #[serde(borrow, default)]
+    manifests: Option<&'a RawValue>,
+}
+
+/// The one field of a member that matters here.
+#[derive(Deserialize)]
+struct MemberPlatform {
+    platform: Option<Platform>,
+}
+
+/// Platforms that are gathered up to the limits.
+struct PlatformList {
+    limits: PlatformLimits,
+    found: Vec<String>,
+    exceeds: bool,
+}
+
+impl PlatformList {
+    fn new(limits: PlatformLimits) -> Self {
+        Self { limits, found: Vec::new(), exceeds: false }
+    }
+
+    fn add(&mut self, platform: String) {
+        if self.exceeds || self.found.contains(&platform) {
+            return;
+        }
+        if self.found.len() < self.limits.max_count && self.limits.allow(&platform) {
+            self.found.push(platform);
+        } else {
+            self.exceeds = true;
+        }
+    }
+
+    fn finish(self) -> Platforms {
+        if self.exceeds { Platforms::Exceeding } else { Platforms::Known(self.found) }
+    }
+}
+
+impl<'de> Visitor<'de> for PlatformList {
+    type Value = Platforms;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the members of an index")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(mut self, mut members: A) -> Result<Platforms, A::Error> {
+        let mut is_silent = false;
+        while let Some(MemberPlatform { platform }) = members.next_element()? {
+            match platform.and_then(Platform::known) {
+                None => is_silent = true,
+                Some(platform) => platform.into_iter().for_each(|platform| self.add(platform)),
+            }
+        }
+        Ok(if is_silent { Platforms::Unknown } else { self.finish() })
+    }
 }
 
 /// The platforms of an index's members, each once, in the order in which they come.
@@ -87,15 +205,10 @@ pub fn platforms(members: &[IndexMember]) -> Vec<String> {
     each_once(members.iter().filter_map(|member| member.platform.clone()))
 }
 
-/// `platforms` without those that came before. There are few.
+/// `platforms` without those that came before.
 pub fn each_once(platforms: impl IntoIterator<Item = String>) -> Vec<String> {
-    let mut found = Vec::new();
-    for platform in platforms {
-        if !found.contains(&platform) {
-            found.push(platform);
-        }
-    }
-    found
+    let mut seen = HashSet::new();
+    platforms.into_iter().filter(|platform| seen.insert(platform.clone())).collect()
 }
 
 #[cfg(test)]
@@ -133,9 +246,38 @@ mod tests {
             json!({ "os": "linux", "architecture": "arm" }),
             json!({ "os": "unknown", "architecture": "unknown" }),
         );
-        let told = index_platforms(index(&[arm.clone(), none, arm.clone()]).as_bytes());
-        assert_eq!(told, Some(vec!["linux/arm".to_owned()]));
-        assert_eq!(index_platforms(index(&[arm, json!(null)]).as_bytes()), None);
+        let read = |platforms: &[serde_json::Value]| {
+            Platforms::of_index(index(platforms).as_bytes(), PlatformLimits::STORED)
+        };
+        assert_eq!(read(&[arm.clone(), none, arm.clone()]), Platforms::Known(vec!["linux/arm".to_owned()]));
+        assert_eq!(read(&[arm, json!(null)]), Platforms::Unknown);
+        for content in ["{}", r#"{"manifests":null}"#, r#"{"manifests":[1]}"#, "", "[]"] {
+            assert_eq!(Platforms::of_index(content.as_bytes(), PlatformLimits::STORED), Platforms::Unknown);
+        }
+    }
+
+    #[test]
+    fn long_odd_and_many_platforms_exceed_what_is_stored() {
+        let of = |platforms: &[String], limits| Platforms::of(platforms.iter().cloned(), limits);
+        let longest = format!("linux/{}", "a".repeat(58));
+        let numbered = |count: usize| (0..count).map(|n| format!("linux/a{n}")).collect::<Vec<_>>();
+        for good in [vec![longest.clone()], numbered(64), vec!["linux/arm/v7".to_owned(); 100]] {
+            assert!(matches!(of(&good, PlatformLimits::STORED), Platforms::Known(_)), "{good:?}");
+        }
+        for bad in [vec![longest + "a"], numbered(65), vec!["linux/\u{1b}[2J".to_owned()]] {
+            assert_eq!(of(&bad, PlatformLimits::STORED), Platforms::Exceeding, "{bad:?}");
+            assert_eq!(of(&bad, PlatformLimits::READ), Platforms::Known(bad));
+        }
+        assert_eq!(of(&numbered(1025), PlatformLimits::READ), Platforms::Exceeding);
+    }
+
+    #[test]
+    fn a_platform_that_is_not_stored_is_not_listed() {
+        let platform = json!({ "os": "linux", "architecture": "a\u{202e}b" });
+        let digest = format!("sha256:{}", "0".repeat(64));
+        let member = json!({ "mediaType": "m", "digest": digest, "size": 1, "platform": platform });
+        let members = index_members(json!({ "manifests": [member] }).to_string().as_bytes());
+        assert_eq!(members[0].platform, None);
     }
 
     #[test]

@@ -1,43 +1,129 @@
 //! What an image is for, read when it is pushed: rules ask for platforms and labels later, when there is no
 //! time to read every config.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
 use futures_util::StreamExt;
+use tokio::sync::Semaphore;
 
 use super::Repository;
-use crate::oci::{Digest, ImageDetails, MOST_CONFIG_BYTES, Manifest, ManifestKind, Role, index_platforms};
+use crate::memory::{Holder, Purpose};
+use crate::metadata::{BlobRecord, PushedDetails};
+use crate::oci::{
+    DetailSelection, Digest, ImageDetails, MAX_CONFIG_BYTES, Manifest, ManifestKind, ManifestReference, Role,
+};
+
+/// The largest config that is read for a rule, in bytes.
+const MAX_CONFIG_BYTES_FOR_RULES: u64 = 4 << 20;
+
+/// Configs of more bytes are large: few are read at once, and not on the threads that serve requests.
+const LARGE_CONFIG_BYTES: u64 = 64 << 10;
+
+/// How many large configs are read at once: a push does not wait for memory while it holds some.
+static LARGE_CONFIGS: Semaphore = Semaphore::const_new(2);
+
+/// What came of a config.
+enum Config {
+    /// Its details.
+    Read(ImageDetails),
+    /// It is larger than is read.
+    TooLarge,
+    /// It is not here, or its bytes could not be read.
+    Unreadable,
+}
 
 impl Repository {
-    /// What a manifest that is being pushed is for. No push fails for it: what cannot be read is not known.
-    pub(super) async fn image_details(&self, manifest: &Manifest, content: &[u8]) -> ImageDetails {
+    /// What is to be recorded of a manifest that is being pushed. No push fails for it: what cannot be read is not
+    /// known.
+    pub(super) async fn details(&self, manifest: &Manifest, content: &[u8]) -> PushedDetails {
         match manifest.kind {
             ManifestKind::Index => {
-                ImageDetails { platforms: index_platforms(content), ..ImageDetails::default() }
+                PushedDetails::Own(ImageDetails::of_index(content, DetailSelection::Stored))
             }
-            ManifestKind::Artifact => ImageDetails::of_artifact(),
+            ManifestKind::Artifact => PushedDetails::Own(ImageDetails::of_artifact()),
             ManifestKind::Image => {
-                match manifest.references.iter().find(|reference| reference.role == Role::Config) {
+                match manifest.references.iter().find(|target| target.role == Role::Config) {
                     Some(config) if ImageDetails::are_in(&config.media_type) => {
-                        let config = self.small_blob(&config.digest).await;
-                        config.map(|config| ImageDetails::of_config(&config)).unwrap_or_default()
+                        self.config_details(config).await
                     }
-                    _ => ImageDetails::of_artifact(),
+                    _ => PushedDetails::Own(ImageDetails::of_artifact()),
                 }
             }
         }
     }
 
-    /// The bytes of a blob that is small enough for a config.
-    async fn small_blob(&self, digest: &Digest) -> Option<Vec<u8>> {
-        let registry = &self.registry;
-        let blob = registry.metadata.blob(&self.name, digest).await.ok()??;
-        if blob.size > MOST_CONFIG_BYTES {
-            return None;
+    async fn config_details(&self, config: &ManifestReference) -> PushedDetails {
+        let digest = config.digest.clone();
+        if self.registry.metadata.has_config_details(&digest).await.unwrap_or(false) {
+            return PushedDetails::Config { digest, details: None };
         }
-        let mut pieces = registry.blobs.read(&blob.key, blob.size, 0..blob.size).await.ok()?.into_stream();
+        let details = match self.read_config(&digest, MAX_CONFIG_BYTES, Selection::Stored).await {
+            Config::Read(details) => Some(details),
+            Config::TooLarge => Some(ImageDetails { incomplete: true, ..ImageDetails::default() }),
+            Config::Unreadable => None,
+        };
+        PushedDetails::Config { digest, details }
+    }
+
+    /// What a config says of what rules ask for: platforms, and the values of these labels. `None` if it cannot be read.
+    pub async fn details_for_rules(
+        &self,
+        config: &Digest,
+        labels: &Arc<BTreeSet<String>>,
+    ) -> Option<ImageDetails> {
+        let selection = Selection::Labels(Arc::clone(labels));
+        match self.read_config(config, MAX_CONFIG_BYTES_FOR_RULES, selection).await {
+            Config::Read(details) => Some(details),
+            Config::TooLarge | Config::Unreadable => None,
+        }
+    }
+
+    async fn read_config(&self, digest: &Digest, max_bytes: u64, selection: Selection) -> Config {
+        let registry = &self.registry;
+        let Ok(Some(blob)) = registry.metadata.blob(&self.name, digest).await else {
+            return Config::Unreadable;
+        };
+        if blob.size > max_bytes {
+            return Config::TooLarge;
+        }
+        let is_large = blob.size > LARGE_CONFIG_BYTES;
+        let _permit = if is_large { LARGE_CONFIGS.acquire().await.ok() } else { None };
+        let held = usize::try_from(blob.size).unwrap_or(usize::MAX).saturating_mul(2);
+        let _held = is_large.then(|| registry.memory().charge(Holder::Authenticated, Purpose::Forms, held));
+        let Some(content) = self.whole_blob(&blob).await else {
+            return Config::Unreadable;
+        };
+        if !is_large {
+            return Config::Read(selection.read(&content));
+        }
+        let read = tokio::task::spawn_blocking(move || selection.read(&content)).await;
+        read.map_or(Config::Unreadable, Config::Read)
+    }
+
+    async fn whole_blob(&self, blob: &BlobRecord) -> Option<Vec<u8>> {
+        let mut pieces =
+            self.registry.blobs.read(&blob.key, blob.size, 0..blob.size).await.ok()?.into_stream();
         let mut content = Vec::with_capacity(usize::try_from(blob.size).ok()?);
         while let Some(piece) = pieces.next().await {
             content.extend_from_slice(&piece.ok()?);
         }
         Some(content)
+    }
+}
+
+/// A [`DetailSelection`] that can go to another thread.
+enum Selection {
+    Stored,
+    Labels(Arc<BTreeSet<String>>),
+}
+
+impl Selection {
+    fn read(&self, config: &[u8]) -> ImageDetails {
+        let selection = match self {
+            Self::Stored => DetailSelection::Stored,
+            Self::Labels(keys) => DetailSelection::Labels(keys),
+        };
+        ImageDetails::of_config(config, selection)
     }
 }

@@ -5,10 +5,10 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::blobs::deleted;
 use super::{DeleteError, Fault, ManifestError, PutManifestError, Repository};
-use crate::metadata::{Edge, EdgeKind, ManifestRecord, PutManifest, PutOutcome, Target};
+use crate::metadata::{Edge, EdgeKind, ManifestRecord, PutManifest, PutOutcome, Target, WrongSize};
 use crate::oci::{
-    Algorithm, Digest, Hasher, Manifest, ManifestLimits, ManifestReference, MediaType, Reference, Role, Tag,
-    TargetKind,
+    Algorithm, Digest, Hasher, InvalidManifest, Manifest, ManifestLimits, ManifestReference, MediaType,
+    Reference, Role, Tag, TargetKind,
 };
 
 /// A manifest as a client pushes it.
@@ -22,6 +22,15 @@ pub struct PutRequest {
     pub content_type: Option<MediaType>,
     /// Its exact bytes.
     pub content: Bytes,
+}
+
+/// Where a manifest comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// A client pushes it: its types and sizes are checked.
+    Client,
+    /// It was accepted earlier, perhaps by a version that was less strict.
+    Record,
 }
 
 /// The right to take a body, while this lives.
@@ -80,12 +89,24 @@ impl Repository {
     /// # Errors
     /// Any [`PutManifestError`]; then nothing changed.
     pub async fn put_manifest(&self, request: PutRequest) -> Result<PutReceipt, PutManifestError> {
+        self.put(request, Origin::Client).await
+    }
+
+    /// Puts a manifest from a client, or one that was accepted earlier.
+    pub(super) async fn put(
+        &self,
+        request: PutRequest,
+        origin: Origin,
+    ) -> Result<PutReceipt, PutManifestError> {
         self.registry.admit_body().await?;
         let digest = check_digest(&request)?;
         let settings = &self.registry.settings;
         let limits = ManifestLimits { max_references: settings.max_references };
         let manifest = Manifest::parse(&request.content, request.content_type.as_ref(), &limits)?;
-        let details = self.image_details(&manifest, &request.content).await;
+        if origin == Origin::Client {
+            manifest.check_types()?;
+        }
+        let details = self.details(&manifest, &request.content).await;
         let put = PutManifest {
             repo: self.name.clone(),
             digest: digest.clone(),
@@ -93,7 +114,7 @@ impl Repository {
             media_type: manifest.media_type.as_str().to_owned(),
             artifact_type: manifest.artifact_type,
             details,
-            edges: manifest.references.iter().map(|reference| edge(reference, settings.sparse)).collect(),
+            edges: manifest.references.iter().map(|target| edge(target, settings.sparse, origin)).collect(),
             tags: request.tags,
             change: self.change(),
         };
@@ -102,6 +123,9 @@ impl Repository {
         match self.registry.metadata.put_manifest(put).await? {
             PutOutcome::Stored => Ok(PutReceipt { digest, subject: manifest.subject }),
             PutOutcome::Missing(missing) => Err(PutManifestError::Missing(missing)),
+            PutOutcome::WrongSize(WrongSize { digest, claimed, actual }) => {
+                Err(InvalidManifest::WrongSize { digest, claimed, actual }.into())
+            }
             PutOutcome::Fixed(tag) => Err(PutManifestError::Immutable(tag)),
             PutOutcome::Refused(over) => Err(Fault::OverQuota(over).into()),
         }
@@ -135,12 +159,14 @@ fn check_digest(request: &PutRequest) -> Result<Digest, PutManifestError> {
     }
 }
 
-fn edge(reference: &ManifestReference, sparse: bool) -> Edge {
+fn edge(reference: &ManifestReference, sparse: bool, origin: Origin) -> Edge {
     let kind = match (reference.role, reference.kind) {
         (Role::Subject, _) => EdgeKind::Subject,
         (_, TargetKind::Manifest) => EdgeKind::Child,
         (_, TargetKind::Blob) => EdgeKind::Blob,
     };
     let may_be_absent = reference.may_be_absent || (sparse && reference.role == Role::Child);
-    Edge { target: reference.digest.clone(), kind, required: !may_be_absent }
+    let has_size = origin == Origin::Client && kind != EdgeKind::Subject && !reference.has_urls;
+    let size = has_size.then_some(reference.size);
+    Edge { target: reference.digest.clone(), kind, required: !may_be_absent, size }
 }

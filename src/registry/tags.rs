@@ -1,6 +1,7 @@
 //! Listing and removing tags, and listing referrers.
 
 use super::blobs::deleted;
+use super::manifests::Origin;
 use super::repositories::page;
 use super::{DeleteError, ManifestError, Page, PointTagError, PutManifestError, PutRequest, Repository};
 use crate::metadata::{MAX_REFERRERS_BYTES, ReferrerRecord};
@@ -32,7 +33,7 @@ impl Repository {
             content_type: manifest.media_type.parse().ok(),
             content: manifest.content,
         };
-        self.put_manifest(request).await?;
+        self.put(request, Origin::Record).await?;
         Ok(())
     }
 

@@ -8,6 +8,7 @@ use super::globs::Globs;
 use super::item::{Item, Kind};
 use super::matcher::Matcher;
 use super::policy::Action;
+use super::snapshot::ManifestFacts;
 use crate::clock::Timestamp;
 
 /// Whether something is selected.
@@ -57,17 +58,27 @@ impl Selectors {
             return Match::No;
         }
         let facts = item.facts;
-        let artifact_type = self
-            .artifact_types
-            .as_ref()
-            .is_none_or(|globs| facts.artifact_type.as_deref().is_some_and(|kind| globs.matches(kind)));
-        if !artifact_type || !has_values(&self.annotations, &facts.annotations) {
-            return Match::No;
+        let details = [
+            self.of_type(facts),
+            has_values(&self.annotations, facts.annotations.as_ref()),
+            self.on_platform(facts.platforms.as_deref(), action),
+            has_values(&self.labels, facts.labels.as_ref()),
+        ];
+        if details.contains(&Match::No) {
+            Match::No
+        } else if details.contains(&Match::Unknown) {
+            Match::Unknown
+        } else {
+            Match::Yes
         }
-        match (self.on_platform(facts.platforms.as_deref(), action), self.labelled(facts.labels.as_ref())) {
-            (Match::No, _) | (_, Match::No) => Match::No,
-            (Match::Yes, Match::Yes) => Match::Yes,
-            _ => Match::Unknown,
+    }
+
+    fn of_type(&self, facts: &ManifestFacts) -> Match {
+        match (&self.artifact_types, &facts.artifact_type) {
+            (None, _) => Match::Yes,
+            (Some(globs), Some(artifact_type)) if globs.matches(artifact_type) => Match::Yes,
+            (Some(_), None) if facts.has_unknown_artifact_type => Match::Unknown,
+            (Some(_), _) => Match::No,
         }
     }
 
@@ -104,17 +115,16 @@ impl Selectors {
         };
         if matches { Match::Yes } else { Match::No }
     }
-
-    fn labelled(&self, labels: Option<&BTreeMap<String, String>>) -> Match {
-        match labels {
-            _ if self.labels.is_empty() => Match::Yes,
-            None => Match::Unknown,
-            Some(labels) if has_values(&self.labels, labels) => Match::Yes,
-            Some(_) => Match::No,
-        }
-    }
 }
 
-fn has_values(wanted: &[(String, Globs)], values: &BTreeMap<String, String>) -> bool {
-    wanted.iter().all(|(key, globs)| values.get(key).is_some_and(|value| globs.matches(value)))
+/// Whether labels or annotations have all the values that are wanted.
+fn has_values(wanted: &[(String, Globs)], values: Option<&BTreeMap<String, String>>) -> Match {
+    if wanted.is_empty() {
+        return Match::Yes;
+    }
+    let Some(values) = values else {
+        return Match::Unknown;
+    };
+    let has = |(key, globs): &(String, Globs)| values.get(key).is_some_and(|value| globs.matches(value));
+    if wanted.iter().all(has) { Match::Yes } else { Match::No }
 }

@@ -44,13 +44,15 @@ pub struct ManifestFacts {
     pub size: u64,
     /// Its media type.
     pub media_type: String,
-    /// Its artifact type. `None`: it has none.
+    /// Its artifact type. `None`: it has none, or it is not known.
     pub artifact_type: Option<String>,
+    /// Whether it has an artifact type that is not known.
+    pub has_unknown_artifact_type: bool,
     /// Its platforms like `linux/arm/v7`; an index has those of its children. `None`: not known.
     pub platforms: Option<Vec<String>>,
-    /// Its annotations.
-    pub annotations: BTreeMap<String, String>,
-    /// The labels of its config. `None`: not known.
+    /// Its annotations, at least those that rules ask for. `None`: not known.
+    pub annotations: Option<BTreeMap<String, String>>,
+    /// The labels of its config, at least those that rules ask for. `None`: not known.
     pub labels: Option<BTreeMap<String, String>>,
     /// The manifests that it is an index of.
     pub children: Vec<Digest>,
@@ -69,8 +71,9 @@ impl ManifestFacts {
             size: 0,
             media_type: crate::oci::media_type::OCI_IMAGE_MANIFEST.into(),
             artifact_type: None,
+            has_unknown_artifact_type: false,
             platforms: None,
-            annotations: BTreeMap::new(),
+            annotations: None,
             labels: None,
             children: Vec::new(),
             subject: None,

@@ -120,7 +120,7 @@ async fn a_manifest_tells_what_it_is_connected_with() {
 
     let (config, layer) = (server.push("app", b"{}").await, server.push("app", b"sbom").await);
     let subject = children[0].parse().expect("a digest");
-    let referrer = image(&config, &layer, Some((&subject, "sbom")));
+    let referrer = image(&config, &layer, Some((&subject, "application/vnd.example.sbom")));
     let about = digest(referrer.as_bytes());
     assert_eq!(server.put_manifest("app", about.as_str(), &referrer).await.status(), 201);
     let found: Manifest = get(&server, &path(about.as_str())).await;
@@ -133,7 +133,7 @@ async fn a_manifest_tells_what_it_is_connected_with() {
         found.referrers.iter().map(|referrer| &*referrer.digest).collect::<Vec<_>>(),
         [about.as_str()]
     );
-    assert_eq!(found.referrers[0].artifact_type.as_deref(), Some("sbom"));
+    assert_eq!(found.referrers[0].artifact_type.as_deref(), Some("application/vnd.example.sbom"));
 }
 
 #[tokio::test]

@@ -1,7 +1,8 @@
 //! What the tests of the wire share.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use orlop::auth::{Accounts, Door, DoorSettings, Identities, TokenKey, Tokens};
@@ -233,7 +234,17 @@ pub async fn read_all(stream: &mut TcpStream) -> String {
 }
 
 pub fn digest(content: &[u8]) -> Digest {
-    Hasher::digest(Algorithm::Sha256, content)
+    let digest = Hasher::digest(Algorithm::Sha256, content);
+    SIZES.lock().expect("sizes").insert(digest.clone(), content.len());
+    digest
+}
+
+/// How long each content is whose digest a test has made: descriptors need it.
+static SIZES: LazyLock<Mutex<HashMap<Digest, usize>>> = LazyLock::new(Mutex::default);
+
+/// The length of the content with this digest; 1 for one that no test has made.
+pub fn size_of(digest: &Digest) -> usize {
+    SIZES.lock().expect("sizes").get(digest).copied().unwrap_or(1)
 }
 
 /// A header's text; empty if it is not there.
@@ -263,7 +274,7 @@ pub fn media_type(manifest: &str) -> String {
 pub fn image(config: &Digest, layer: &Digest, subject: Option<(&Digest, &str)>) -> String {
     let descriptor = |digest: &Digest, kind: &str| {
         serde_json::json!({
-            "mediaType": format!("application/vnd.oci.image.{kind}"), "digest": digest.as_str(), "size": 2
+            "mediaType": format!("application/vnd.oci.image.{kind}"), "digest": digest.as_str(), "size": size_of(digest)
         })
     };
     let mut image = serde_json::json!({

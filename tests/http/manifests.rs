@@ -150,7 +150,7 @@ async fn a_child_of_an_index_is_not_deleted() {
     let (_, child) = server.push_image("a", "child", b"layer").await;
     let index = serde_json::json!({
         "schemaVersion": 2, "mediaType": INDEX,
-        "manifests": [{ "mediaType": IMAGE, "digest": child.as_str(), "size": 7 }],
+        "manifests": [{ "mediaType": IMAGE, "digest": child.as_str(), "size": size_of(&child) }],
     })
     .to_string();
     assert_eq!(server.put_manifest("a", "index", &index).await.status(), 201);
@@ -231,4 +231,45 @@ async fn a_head_by_a_pusher_makes_a_tag_young() {
     assert_eq!(pushed_at().await, first);
     ask(server.head("/v2/a/manifests/latest")).await;
     assert_eq!(pushed_at().await.map(|at| at.0), first.map(|at| at.0 + 61_000));
+}
+
+#[tokio::test]
+async fn a_wrong_size_is_refused_with_both_sizes() {
+    let server = Server::start().await;
+    let config = server.push("a", b"{}").await;
+    let layer = server.push("a", b"layer").await;
+    let manifest = image(&config, &layer, None).replace("\"size\":5", "\"size\":6");
+    let put = server.put("/v2/a/manifests/latest").header("content-type", IMAGE).body(manifest);
+    let error = refused(put, 400, "MANIFEST_INVALID").await;
+    let message = error["message"].as_str().expect("a message");
+    assert!(message.contains(&format!("{layer} the size 6, but it has 5 bytes")), "{message}");
+}
+
+#[tokio::test]
+async fn an_artifact_type_that_is_no_media_type_is_refused() {
+    let server = Server::start().await;
+    let config = server.push("a", b"{}").await;
+    let layer = server.push("a", b"layer").await;
+    for artifact_type in ["sbom", &format!("a/{}", "b".repeat(5000)), "a/\u{202e}b"] {
+        let manifest = image(&config, &layer, Some((&digest(b"absent"), artifact_type)));
+        let put = server.put("/v2/a/manifests/latest").header("content-type", IMAGE).body(manifest);
+        refused(put, 400, "MANIFEST_INVALID").await;
+    }
+}
+
+/// Whatever an image says of its platform and labels, a list of its tags stays short.
+#[tokio::test]
+async fn tags_of_images_that_say_much_are_listed_in_few_bytes() {
+    let server = Server::start().await;
+    let long = "x".repeat(500_000);
+    let config = format!(r#"{{"os":"{long}","architecture":"a","config":{{"Labels":{{"a":"{long}"}}}}}}"#);
+    let config = server.push("a", config.as_bytes()).await;
+    for number in 0..100 {
+        let layer = server.push("a", format!("layer {number}").as_bytes()).await;
+        let response = server.put_manifest("a", &format!("t{number}"), &image(&config, &layer, None)).await;
+        assert_eq!(response.status(), 201);
+    }
+    let response = server.get("/api/v1/repositories/a/tags?limit=1000").send().await.expect("answer");
+    let body = response.text().await.expect("body");
+    assert!(body.contains("t99") && body.len() < 100_000, "{}", body.len());
 }

@@ -1,6 +1,7 @@
 //! What the tests of the use cases share.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -83,7 +84,17 @@ impl Kit {
 }
 
 pub fn digest(content: &[u8]) -> Digest {
-    Hasher::digest(Algorithm::Sha256, content)
+    let digest = Hasher::digest(Algorithm::Sha256, content);
+    SIZES.lock().expect("sizes").insert(digest.clone(), content.len());
+    digest
+}
+
+/// How long each content is whose digest a test has made: descriptors need it.
+static SIZES: LazyLock<Mutex<HashMap<Digest, usize>>> = LazyLock::new(Mutex::default);
+
+/// The length of the content with this digest; 1 for one that no test has made.
+pub fn size_of(digest: &Digest) -> usize {
+    SIZES.lock().expect("sizes").get(digest).copied().unwrap_or(1)
 }
 
 pub fn body(pieces: &[&[u8]]) -> ClientBody {
@@ -115,7 +126,7 @@ pub async fn read(repo: &Repository, digest: &Digest) -> Option<Vec<u8>> {
 }
 
 pub fn image(config: &Digest, layers: &[&Digest]) -> String {
-    let descriptor = |digest: &Digest, kind: &str| serde_json::json!({"mediaType": format!("application/vnd.oci.image.{kind}"), "digest": digest.as_str(), "size": 1});
+    let descriptor = |digest: &Digest, kind: &str| serde_json::json!({"mediaType": format!("application/vnd.oci.image.{kind}"), "digest": digest.as_str(), "size": size_of(digest)});
     let layers: Vec<_> = layers.iter().map(|layer| descriptor(layer, "layer.v1.tar")).collect();
     serde_json::json!({
         "schemaVersion": 2,
@@ -131,7 +142,7 @@ pub fn index(children: &[&Digest]) -> String {
         .iter()
         .map(|child| {
             serde_json::json!({
-                "mediaType": "application/vnd.oci.image.manifest.v1+json", "digest": child.as_str(), "size": 1
+                "mediaType": "application/vnd.oci.image.manifest.v1+json", "digest": child.as_str(), "size": size_of(child)
             })
         })
         .collect();

@@ -3,6 +3,7 @@
 mod accounting;
 mod budget;
 mod ci_history;
+mod details;
 mod events;
 mod failures;
 mod faults;

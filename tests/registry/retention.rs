@@ -8,10 +8,10 @@ use orlop::jobs::retention::{
     PlanReport, PolicyBook, PolicyChangeError, Retention, RetentionError, RetentionSettings,
 };
 use orlop::jobs::{Collector, CollectorSettings};
-use orlop::metadata::RunCause;
+use orlop::metadata::{RunCause, SnapshotQuery};
 use orlop::oci::{ImageDetails, RepoName};
 use orlop::registry::Repository;
-use orlop::retention::{Action, Policies, Policy, Rule};
+use orlop::retention::{Action, Needs, Policies, Policy, Rule};
 
 use crate::kit::*;
 
@@ -410,13 +410,18 @@ async fn a_push_tells_what_an_image_is_for() {
     put(&repo, &["index"], &index(&[&arm])).await.expect("index");
     let helm = image(&config, &[&layer]).replace("vnd.oci.image.config.v1", "vnd.cncf.helm.config.v1");
     put(&repo, &["chart"], &helm).await.expect("manifest");
-    let snapshot =
-        kit.registry.metadata().retention_snapshot(repo.name(), 0).await.expect("read").expect("there");
+    let needs = Needs { labels: ["team".to_owned()].into(), platforms: true, ..Needs::default() };
+    let query = SnapshotQuery { past: 0, needs };
+    let loaded =
+        kit.registry.metadata().retention_snapshot(repo.name(), &query).await.expect("read").expect("there");
+    let mut snapshot = loaded.snapshot;
+    snapshot.inherit_details();
     let of = |tag: &str| {
         let tag = snapshot.tags.iter().find(|found| found.name.as_str() == tag).expect("a tag");
         let found =
             snapshot.manifests.iter().find(|manifest| manifest.digest == tag.digest).expect("a manifest");
-        ImageDetails { platforms: found.platforms.clone(), labels: found.labels.clone() }
+        let (platforms, labels) = (found.platforms.clone(), found.labels.clone());
+        ImageDetails { platforms, labels, incomplete: false }
     };
     assert_eq!(of("arm").platforms.expect("known"), ["linux/arm64/v8"]);
     assert_eq!(of("arm").labels.expect("known")["team"], "a");

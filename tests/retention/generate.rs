@@ -107,9 +107,9 @@ fn manifest(number: u8) -> impl Strategy<Value = ManifestFacts> {
         Some(&["linux/arm64", "unknown/unknown"]),
     ];
     let details = (
-        select(&[None, Some("application/sbom"), Some("text/plain")][..]),
+        select(&[None, Some("application/sbom"), Some("text/plain"), Some("?")][..]),
         select(platforms.to_vec()),
-        values("keep", &["yes", "no"]),
+        of(values("keep", &["yes", "no"])),
         of(values("team", &["a", "b"])),
     );
     (times, refers, details).prop_map(move |(times, (children, subject), details)| {
@@ -117,7 +117,8 @@ fn manifest(number: u8) -> impl Strategy<Value = ManifestFacts> {
         (facts.pulled_at, facts.alone_at) = (times.1, times.2);
         facts.children = children.unwrap_or_default().into_iter().map(digest).collect();
         facts.subject = subject.map(digest);
-        facts.artifact_type = details.0.map(str::to_owned);
+        facts.has_unknown_artifact_type = details.0 == Some("?");
+        facts.artifact_type = details.0.filter(|known| *known != "?").map(str::to_owned);
         facts.platforms = details.1.map(|some| some.iter().map(|p| (*p).to_owned()).collect());
         (facts.annotations, facts.labels) = (details.2, details.3);
         facts

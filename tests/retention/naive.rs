@@ -351,14 +351,21 @@ fn selects(rule: &Rule, item: &Judged) -> Option<bool> {
         && hours(&rule.pulled_before).is_none_or(|span| age(item.used()) > span)
         && hours(&rule.pulled_within).is_none_or(|span| item.pulled.is_some_and(|time| age(time) <= span));
     let m = &item.manifest;
-    let artifact = rule.artifact_types.is_empty()
-        || m.artifact_type.as_ref().is_some_and(|kind| globs(&rule.artifact_types, kind, false));
-    let has = |wanted: &BTreeMap<String, String>, there: &BTreeMap<String, String>| {
-        wanted.iter().all(|(key, glob)| {
-            there.get(key).is_some_and(|value| globs(std::slice::from_ref(glob), value, false))
-        })
+    let artifact = match &m.artifact_type {
+        _ if rule.artifact_types.is_empty() => Some(true),
+        None if m.has_unknown_artifact_type => None,
+        None => Some(false),
+        Some(kind) => Some(globs(&rule.artifact_types, kind, false)),
     };
-    let certain = names(rule, item) && times && artifact && has(&rule.annotations, &m.annotations);
+    let has = |wanted: &BTreeMap<String, String>, there: &Option<BTreeMap<String, String>>| {
+        if wanted.is_empty() {
+            return Some(true);
+        }
+        let there = there.as_ref()?;
+        Some(wanted.iter().all(|(key, glob)| {
+            there.get(key).is_some_and(|value| globs(std::slice::from_ref(glob), value, false))
+        }))
+    };
     let platform = if rule.platforms.is_empty() {
         Some(true)
     } else {
@@ -368,12 +375,11 @@ fn selects(rule: &Rule, item: &Judged) -> Option<bool> {
             if rule.action == Action::Keep { count > 0 } else { count > 0 && count == real.len() }
         })
     };
-    let label =
-        if rule.labels.is_empty() { Some(true) } else { m.labels.as_ref().map(|l| has(&rule.labels, l)) };
-    if !certain || platform == Some(false) || label == Some(false) {
+    let details = [artifact, has(&rule.annotations, &m.annotations), platform, has(&rule.labels, &m.labels)];
+    if !(names(rule, item) && times) || details.contains(&Some(false)) {
         return Some(false);
     }
-    (platform.is_some() && label.is_some()).then_some(true)
+    details.iter().all(Option::is_some).then_some(true)
 }
 
 /// Which is newer, if both take part in the count and in the same one.

@@ -7,6 +7,7 @@
 
 mod apply;
 mod book;
+mod details;
 mod errors;
 mod foresight;
 mod held;
@@ -19,7 +20,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use uuid::Uuid;
 
 use crate::clock::Timestamp;
-use crate::metadata::{RetentionRun, RunCause};
+use crate::metadata::{RetentionRun, RunCause, SnapshotQuery};
 use crate::oci::{Digest, RepoName};
 use crate::registry::{ClockState, Fault, Registry};
 use crate::retention::Compiled;
@@ -252,12 +253,17 @@ impl Retention {
             return Ok(None);
         }
         let past = policies.history_depth(repo, pressure);
-        let Some(snapshot) = self.registry.metadata().retention_snapshot(repo, past).await? else {
+        let query = SnapshotQuery { past, needs: policies.needs(repo, pressure) };
+        let Some(loaded) = self.registry.metadata().retention_snapshot(repo, &query).await? else {
             return Ok(None);
         };
+        let mut snapshot = details::read_missing(&self.registry, loaded, &query.needs).await;
         let policies = Arc::clone(policies);
-        let judged =
-            tokio::task::spawn_blocking(move || RepoRows::judge(snapshot, &policies, now, pressure)).await;
+        let judged = tokio::task::spawn_blocking(move || {
+            snapshot.inherit_details();
+            RepoRows::judge(snapshot, &policies, now, pressure)
+        })
+        .await;
         judged.map(Some).map_err(|error| Fault::Failed(error.to_string()))
     }
 

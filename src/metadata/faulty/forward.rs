@@ -112,6 +112,10 @@ impl<S: Manifests> Manifests for Faulty<S> {
         self.faults.apply(Operation::PutManifest, self.inner.put_manifest(put)).await
     }
 
+    async fn has_config_details(&self, config: &Digest) -> Result<bool> {
+        self.faults.apply(Operation::HasConfigDetails, self.inner.has_config_details(config)).await
+    }
+
     async fn delete_manifest(&self, repo: &RepoName, digest: &Digest, change: &Change) -> Result<Deletion> {
         self.faults.apply(Operation::DeleteManifest, self.inner.delete_manifest(repo, digest, change)).await
     }

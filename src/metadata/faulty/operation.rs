@@ -39,6 +39,8 @@ pub enum Operation {
     Manifest,
     /// [`crate::metadata::Manifests::put_manifest`]
     PutManifest,
+    /// [`crate::metadata::Manifests::has_config_details`]
+    HasConfigDetails,
     /// [`crate::metadata::Manifests::delete_manifest`]
     DeleteManifest,
     /// [`crate::metadata::Manifests::delete_tag`]

@@ -6,12 +6,15 @@ use super::{Faulty, Operation};
 use crate::clock::Timestamp;
 use crate::metadata::*;
 use crate::oci::{Digest, RepoName};
-use crate::retention::RepoSnapshot;
 
 #[async_trait]
 impl<S: Snapshots> Snapshots for Faulty<S> {
-    async fn retention_snapshot(&self, repo: &RepoName, past: usize) -> Result<Option<RepoSnapshot>> {
-        self.faults.apply(Operation::RetentionSnapshot, self.inner.retention_snapshot(repo, past)).await
+    async fn retention_snapshot(
+        &self,
+        repo: &RepoName,
+        query: &SnapshotQuery,
+    ) -> Result<Option<LoadedSnapshot>> {
+        self.faults.apply(Operation::RetentionSnapshot, self.inner.retention_snapshot(repo, query)).await
     }
 }
 

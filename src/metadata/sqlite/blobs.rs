@@ -149,11 +149,21 @@ pub(super) fn link(c: &Connection, repo: i64, target: &[u8], now: Timestamp) -> 
 
 /// Whether `repo` has the blob, hidden or not.
 pub(super) fn link_is_there(c: &Connection, repo: i64, target: &[u8]) -> rusqlite::Result<bool> {
+    Ok(linked_size(c, repo, target)?.is_some())
+}
+
+/// How many bytes the blob has, if `repo` has it, hidden or not.
+pub(super) fn linked_size(c: &Connection, repo: i64, target: &[u8]) -> rusqlite::Result<Option<u64>> {
     c.prepare_cached(
-        "SELECT 1 FROM links l JOIN blobs b ON b.digest = l.digest
+        "SELECT b.size FROM links l JOIN blobs b ON b.digest = l.digest
          WHERE l.repo = ?1 AND l.digest = ?2 AND b.damaged = 0",
     )?
-    .exists(params![repo, target])
+    .query_row(params![repo, target], size)
+    .optional()
+}
+
+fn size(row: &rusqlite::Row<'_>) -> rusqlite::Result<u64> {
+    Ok(row.get::<_, i64>(0)?.cast_unsigned())
 }
 
 /// Makes a hidden link visible again, for a manifest that holds it from now on.
@@ -167,11 +177,17 @@ pub(super) fn unhide(c: &Connection, repo: i64, target: &[u8]) -> rusqlite::Resu
 
 /// Whether `repo` serves the blob: linked, not hidden, and its bytes sound.
 pub(super) fn link_is_visible(c: &Connection, repo: i64, target: &[u8]) -> rusqlite::Result<bool> {
+    Ok(visible_size(c, repo, target)?.is_some())
+}
+
+/// How many bytes the blob has, if `repo` serves it.
+pub(super) fn visible_size(c: &Connection, repo: i64, target: &[u8]) -> rusqlite::Result<Option<u64>> {
     c.prepare_cached(
-        "SELECT 1 FROM links l JOIN blobs b ON b.digest = l.digest
+        "SELECT b.size FROM links l JOIN blobs b ON b.digest = l.digest
          WHERE l.repo = ?1 AND l.digest = ?2 AND l.hidden_at IS NULL AND b.damaged = 0",
     )?
-    .exists(params![repo, target])
+    .query_row(params![repo, target], size)
+    .optional()
 }
 
 fn mountable(

@@ -3,14 +3,15 @@
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::blobs::{link_is_there, link_is_visible, read_digest, unhide};
+use super::blobs::{linked_size, read_digest, unhide, visible_size};
 use super::codec::{SqlDigest, digest};
+use super::details::{self, OwnDetails};
 use super::holds::{self, Review};
 use super::{Durability, SqliteMetadata, make_repo, name_from, quotas, repo_id, tags};
 use crate::clock::Timestamp;
 use crate::metadata::{
     Change, ChangeKind, Deletion, Edge, EdgeKind, Growth, MAX_REFERRERS_BYTES, ManifestRecord, Manifests,
-    OverQuota, PutManifest, PutOutcome, ReferrerRecord, Result,
+    OverQuota, PutManifest, PutOutcome, ReferrerRecord, Result, WrongSize,
 };
 use crate::oci::{Annotations, Digest, Reference, RepoName, Tag};
 
@@ -47,9 +48,8 @@ impl Manifests for SqliteMetadata {
             if let Some(tag) = tags::fixed_elsewhere(c, &put)? {
                 return Ok(PutOutcome::Fixed(tag));
             }
-            let missing = missing_targets(c, &put, &target)?;
-            if !missing.is_empty() {
-                return Ok(PutOutcome::Missing(missing));
+            if let Some(refused) = check_targets(c, &put, &target)? {
+                return Ok(refused);
             }
             if let Some(over) = over_quota(c, &put)? {
                 return Ok(PutOutcome::Refused(over));
@@ -68,6 +68,10 @@ impl Manifests for SqliteMetadata {
             Ok(PutOutcome::Stored)
         })
         .await
+    }
+
+    async fn has_config_details(&self, config: &Digest) -> Result<bool> {
+        self.read(|c| details::is_recorded(c, config))
     }
 
     async fn delete_manifest(&self, repo: &RepoName, wanted: &Digest, change: &Change) -> Result<Deletion> {
@@ -221,27 +225,30 @@ pub(super) const REFERRERS: &str = "
       AND m.state = 0 AND (?4 IS NULL OR m.artifact_type = ?4)
     ORDER BY e.source LIMIT ?5";
 
-fn missing_targets(
-    c: &Connection,
-    put: &PutManifest,
-    target: &[u8],
-) -> rusqlite::Result<Vec<(Digest, EdgeKind)>> {
+/// Why a manifest is refused for what it refers to: all that is missing, else the first that has another size.
+fn check_targets(c: &Connection, put: &PutManifest, target: &[u8]) -> rusqlite::Result<Option<PutOutcome>> {
     let repo = repo_id(c, &put.repo)?;
     let restores = match repo {
         Some(repo) => is_in_trash(c, repo, target)?,
         None => false,
     };
     let mut missing = Vec::new();
-    for edge in put.edges.iter().filter(|edge| edge.required) {
-        let there = match repo {
-            Some(repo) => target_is_there(c, repo, edge, restores)?,
-            None => false,
+    let mut wrong = None;
+    for edge in put.edges.iter().filter(|edge| edge.required || edge.size.is_some()) {
+        let found = match repo {
+            Some(repo) => target_size(c, repo, edge, restores)?,
+            None => None,
         };
-        if !there {
-            missing.push((edge.target.clone(), edge.kind));
+        match (found, edge.size) {
+            (None, _) if edge.required => missing.push((edge.target.clone(), edge.kind)),
+            (Some(actual), Some(claimed)) if actual != claimed && wrong.is_none() => {
+                wrong = Some(WrongSize { digest: edge.target.clone(), claimed, actual });
+            }
+            _ => {}
         }
     }
-    Ok(missing)
+    let wrong = wrong.map(PutOutcome::WrongSize);
+    Ok(if missing.is_empty() { wrong } else { Some(PutOutcome::Missing(missing)) })
 }
 
 /// The quota that a manifest would pass, by its bytes if its row is new or by its tags.
@@ -269,16 +276,17 @@ fn is_in_trash(c: &Connection, repo: i64, target: &[u8]) -> rusqlite::Result<boo
         .exists(params![repo, target])
 }
 
-/// Whether a manifest finds its target. One that comes back out of the trash also finds a blob that was
-/// hidden meanwhile.
-fn target_is_there(c: &Connection, repo: i64, edge: &Edge, restores: bool) -> rusqlite::Result<bool> {
+/// How many bytes the target of a manifest has, if it finds it. A manifest that comes back out of the trash also finds
+/// a blob that was hidden meanwhile.
+fn target_size(c: &Connection, repo: i64, edge: &Edge, restores: bool) -> rusqlite::Result<Option<u64>> {
     let target = digest(&edge.target);
     match edge.kind {
-        EdgeKind::Blob if restores => link_is_there(c, repo, &target),
-        EdgeKind::Blob => link_is_visible(c, repo, &target),
+        EdgeKind::Blob if restores => linked_size(c, repo, &target),
+        EdgeKind::Blob => visible_size(c, repo, &target),
         EdgeKind::Child | EdgeKind::Subject => c
-            .prepare_cached("SELECT 1 FROM manifests WHERE repo = ?1 AND digest = ?2 AND state = 0")?
-            .exists(params![repo, target]),
+            .prepare_cached("SELECT size FROM manifests WHERE repo = ?1 AND digest = ?2 AND state = 0")?
+            .query_row(params![repo, target], |row| Ok(row.get::<_, i64>(0)?.cast_unsigned()))
+            .optional(),
     }
 }
 
@@ -288,22 +296,30 @@ fn store_manifest(c: &Connection, repo: i64, target: &[u8], put: &PutManifest) -
         .prepare_cached("SELECT id, state FROM manifests WHERE repo = ?1 AND digest = ?2")?
         .query_row(params![repo, target], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)))
         .optional()?;
+    let own = OwnDetails::store(c, &put.details)?;
     let id = match found {
         Some((id, state)) => {
             c.prepare_cached(
                 "UPDATE manifests SET state = 0, removed_at = NULL, removal = NULL, purged_to = 0,
                                       media_type = ?3, leased_at = max(leased_at, ?2), content = ?4,
-                                      details = coalesce(?5, details)
+                                      details = coalesce(?5, details), config = coalesce(?6, config)
                  WHERE id = ?1",
             )?
             // The same bytes, unless those that are there are damaged: then this heals them.
-            .execute(params![id, put.change.now, put.media_type, put.content, details(put)])?;
+            .execute(params![
+                id,
+                put.change.now,
+                put.media_type,
+                put.content,
+                own.details,
+                own.config
+            ])?;
             if state == 0 {
                 return Ok(id);
             }
             id
         }
-        None => insert_manifest(c, repo, target, put)?,
+        None => insert_manifest(c, repo, target, put, &own)?,
     };
     for edge in &put.edges {
         add_edge(c, repo, id, target, edge)?;
@@ -327,10 +343,17 @@ fn add_edge(c: &Connection, repo: i64, manifest: i64, source: &[u8], edge: &Edge
     Ok(())
 }
 
-fn insert_manifest(c: &Connection, repo: i64, target: &[u8], put: &PutManifest) -> rusqlite::Result<i64> {
+fn insert_manifest(
+    c: &Connection,
+    repo: i64,
+    target: &[u8],
+    put: &PutManifest,
+    own: &OwnDetails,
+) -> rusqlite::Result<i64> {
     c.prepare_cached(
-        "INSERT INTO manifests (repo, digest, pushed_at, leased_at, size, media_type, artifact_type, content, details)
-         VALUES (?1, ?2, ?3, ?3, ?4, ?5, ?6, ?7, ?8)",
+        "INSERT INTO manifests (repo, digest, pushed_at, leased_at, size, media_type, artifact_type, content, details,
+                                config, incomplete)
+         VALUES (?1, ?2, ?3, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
     )?
     .insert(params![
         repo,
@@ -340,13 +363,10 @@ fn insert_manifest(c: &Connection, repo: i64, target: &[u8], put: &PutManifest) 
         put.media_type,
         put.artifact_type,
         put.content,
-        details(put)
+        own.details,
+        own.config,
+        own.incomplete
     ])
-}
-
-/// What is known of the image, as JSON.
-fn details(put: &PutManifest) -> Option<String> {
-    (!put.details.are_unknown()).then(|| serde_json::json!(put.details).to_string())
 }
 
 /// The row of a live manifest.

@@ -9,10 +9,12 @@ mod accounts;
 mod attached;
 mod audit;
 mod blobs;
+mod bounding;
 mod clock;
 mod codec;
 mod collection;
 mod deletion;
+mod details;
 mod events;
 mod expiry;
 mod freed;
@@ -57,6 +59,8 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension};
 
+#[cfg(test)]
+pub(crate) use open::make_old;
 pub use open::{OpenError, SCHEMA_VERSION};
 
 use self::readers::Readers;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OptionalExtension};
 use thiserror::Error;
 
+use super::bounding;
 use super::patience::Patience;
 use super::readers::Readers;
 use super::recall::Epochs;
@@ -138,6 +139,9 @@ fn open_for_writing(dir: &Path, path: PathBuf) -> Result<SqliteMetadata, OpenErr
             sync_folder(parent)?;
         }
     }
+    if bounding::finish(&mut connection).map_err(sqlite)? {
+        fold_log(&connection).map_err(sqlite)?;
+    }
     connection.pragma_update(None, "foreign_keys", true).map_err(sqlite)?;
     let patience = Patience::of(&mut connection).map_err(sqlite)?;
     let (touched, epochs) = (Touched::watch(&connection).map_err(sqlite)?, Epochs::default());
@@ -149,7 +153,7 @@ fn open_for_writing(dir: &Path, path: PathBuf) -> Result<SqliteMetadata, OpenErr
 
 /// Makes a database as an older program did.
 #[cfg(test)]
-pub(super) fn make_old(dir: &Path, version: i32) -> Connection {
+pub(crate) fn make_old(dir: &Path, version: i32) -> Connection {
     let mut connection = connect(&dir.join(FILE)).expect("made");
     let runner = migrations::migrations::runner().set_target(refinery::Target::Version(version));
     runner.run(&mut connection).expect("migrated");

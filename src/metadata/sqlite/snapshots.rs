@@ -1,82 +1,78 @@
 //! Whole repositories for the evaluator: a statement for each kind of row, and none for each row.
 
+mod facts;
+
 use std::collections::HashMap;
 
 use async_trait::async_trait;
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Connection, params};
 
+use self::facts::FactsReader;
 use super::codec::SqlDigest;
 use super::{SqliteMetadata, name_from, repo_id};
-use crate::clock::Timestamp;
-use crate::metadata::{Result, Snapshots};
-use crate::oci::{Annotations, Digest, ImageDetails, RepoName};
+use crate::metadata::{LoadedSnapshot, Result, SnapshotQuery, Snapshots};
+use crate::oci::{Digest, RepoName};
 use crate::retention::{ManifestFacts, RepoSnapshot, TagFacts};
 
 #[async_trait]
 impl Snapshots for SqliteMetadata {
-    async fn retention_snapshot(&self, repo: &RepoName, past: usize) -> Result<Option<RepoSnapshot>> {
-        let repo = repo.clone();
+    async fn retention_snapshot(
+        &self,
+        repo: &RepoName,
+        query: &SnapshotQuery,
+    ) -> Result<Option<LoadedSnapshot>> {
+        let (repo, query) = (repo.clone(), query.clone());
         self.read_aside(move |c| {
             // All statements see the same moment.
             let moment = c.unchecked_transaction()?;
-            let Some(id) = repo_id(&moment, &repo)? else {
-                return Ok(None);
-            };
-            let mut snapshot = read(&moment, id, repo, past)?;
-            snapshot.inherit_details();
-            Ok(Some(snapshot))
+            match repo_id(&moment, &repo)? {
+                Some(id) => read(&moment, id, repo, &query).map(Some),
+                None => Ok(None),
+            }
         })
         .await
     }
 }
 
-fn read(c: &Connection, id: i64, repo: RepoName, past: usize) -> rusqlite::Result<RepoSnapshot> {
-    let (mut manifests, places) = manifests(c, id)?;
+fn read(c: &Connection, id: i64, repo: RepoName, query: &SnapshotQuery) -> rusqlite::Result<LoadedSnapshot> {
+    let mut facts = FactsReader::new(&query.needs);
+    let places = manifests(c, id, &mut facts)?;
+    let (mut manifests, unread) = facts.finish();
     read_edges(c, CHILDREN, id, &places, |place, child| manifests[place].children.push(child))?;
     read_edges(c, SUBJECTS, id, &places, |place, subject| manifests[place].subject = Some(subject))?;
     let mut tags = tags(c, id, &manifests, &places)?;
-    if past > 0 {
-        read_pasts(c, id, &mut tags, past)?;
+    if query.past > 0 {
+        read_pasts(c, id, &mut tags, query.past)?;
     }
-    Ok(RepoSnapshot { repo, tags, manifests })
+    Ok(LoadedSnapshot { snapshot: RepoSnapshot { repo, tags, manifests }, unread })
 }
 
-/// The live manifests, and the place of each by its row.
-fn manifests(c: &Connection, repo: i64) -> rusqlite::Result<(Vec<ManifestFacts>, HashMap<i64, usize>)> {
+/// Reads the live manifests; returns the place of each by its row.
+fn manifests(
+    c: &Connection,
+    repo: i64,
+    facts: &mut FactsReader<'_>,
+) -> rusqlite::Result<HashMap<i64, usize>> {
+    let needs = facts.needs();
+    let labels = !needs.labels.is_empty();
+    let details = labels || needs.platforms;
+    let annotations = !needs.annotations.is_empty();
+    // What no rule asks for is not read: a CASE that does not choose a column does not load it.
     let mut query = c.prepare_cached(
-        "SELECT id, digest, pushed_at, pulled_at, alone_at, size, media_type, artifact_type, content, details
-         FROM manifests WHERE repo = ?1 AND state = 0",
+        "SELECT m.id, m.digest, m.pushed_at, m.pulled_at, m.alone_at, m.size, m.media_type, m.artifact_type,
+                CASE WHEN ?2 OR m.artifact_type IS NULL THEN m.incomplete ELSE 0 END,
+                CASE WHEN ?4 OR ((?2 OR m.artifact_type IS NULL) AND m.incomplete) THEN m.content END,
+                CASE WHEN ?2 THEN m.details END, CASE WHEN ?2 THEN m.config END,
+                c.incomplete, c.platforms, CASE WHEN ?3 THEN c.labels END
+         FROM manifests m LEFT JOIN configs c ON c.digest = CASE WHEN ?2 THEN m.config END
+         WHERE m.repo = ?1 AND m.state = 0",
     )?;
-    let (mut found, mut places) = (Vec::new(), HashMap::new());
-    let mut rows = query.query([repo])?;
+    let mut places = HashMap::new();
+    let mut rows = query.query(params![repo, details, labels, annotations])?;
     while let Some(row) = rows.next()? {
-        places.insert(row.get(0)?, found.len());
-        found.push(manifest(row)?);
+        places.insert(row.get(0)?, facts.read(row)?);
     }
-    Ok((found, places))
-}
-
-fn manifest(row: &Row<'_>) -> rusqlite::Result<ManifestFacts> {
-    let some = |at: Timestamp| Some(at).filter(|at| *at != Timestamp(0));
-    let annotations = Annotations::of_manifest(row.get_ref(8)?.as_blob()?);
-    let details = details(row, 9)?;
-    Ok(ManifestFacts {
-        pulled_at: some(row.get(3)?),
-        alone_at: some(row.get(4)?),
-        size: row.get::<_, i64>(5)?.cast_unsigned(),
-        media_type: row.get(6)?,
-        artifact_type: row.get(7)?,
-        annotations: annotations.map(|annotations| annotations.to_map()).unwrap_or_default(),
-        platforms: details.platforms,
-        labels: details.labels,
-        ..ManifestFacts::new(row.get::<_, SqlDigest>(1)?.0, row.get(2)?)
-    })
-}
-
-/// What is known of an image. What cannot be read is not known.
-pub(super) fn details(row: &Row<'_>, column: usize) -> rusqlite::Result<ImageDetails> {
-    let json = row.get_ref(column)?.as_str_or_null()?;
-    Ok(json.and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default())
+    Ok(places)
 }
 
 const CHILDREN: &str =

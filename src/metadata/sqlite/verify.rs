@@ -3,7 +3,7 @@
 use rusqlite::Connection;
 
 /// Queries that find nothing in a sound store, each with what a row of it means.
-const RULES: [(&str, &str); 14] = [
+const RULES: [(&str, &str); 15] = [
     (
         "a live manifest's blob is absent",
         "SELECT r.name || ' ' || lower(hex(m.digest)) || ' -> ' || lower(hex(e.target))
@@ -95,6 +95,10 @@ const RULES: [(&str, &str); 14] = [
            AND NOT EXISTS (SELECT 1 FROM pins p WHERE p.repo = m.repo AND p.digest = m.digest)
            AND NOT EXISTS (SELECT 1 FROM review v
                            WHERE v.kind IN (1, 3) AND v.repo = m.repo AND v.digest = m.digest)",
+    ),
+    (
+        "details are recorded of a config that is not stored",
+        "SELECT lower(hex(digest)) FROM configs c WHERE NOT EXISTS (SELECT 1 FROM blobs b WHERE b.digest = c.digest)",
     ),
     (
         "an upload is about to become what is doomed",

@@ -1,7 +1,8 @@
 //! Manifests and tags.
 
+use super::scene::SIZE;
 use super::*;
-use crate::metadata::{Deletion, EdgeKind, PutOutcome};
+use crate::metadata::{Deletion, EdgeKind, PutOutcome, WrongSize};
 
 /// A manifest is served as it was put, by its digest and its tags.
 pub async fn a_manifest_is_served_by_digest_and_tag(s: &Scene) {
@@ -24,6 +25,25 @@ pub async fn missing_targets_are_named(s: &Scene) {
     assert_eq!(s.try_put("app", put, 1).await, PutOutcome::Missing(missing));
     assert!(!s.has("app", "a").await);
     assert_eq!(s.tagged("app", "v1").await, None);
+}
+
+/// The size is compared where the target is there, required or not; what is missing is named first.
+pub async fn a_target_must_have_its_size(s: &Scene) {
+    s.push("app", "layer", 1).await;
+    s.put("app", image("child"), 1).await;
+    s.put("app", image("a").blob("layer").foreign_blob("far").sparse_child("away").sized(SIZE), 1).await;
+    s.put("app", image("b").child("child").sized(5), 1).await;
+    let wrong = |name: &str, claimed, actual| {
+        PutOutcome::WrongSize(WrongSize { digest: digest(name), claimed, actual })
+    };
+    assert_eq!(s.try_put("app", image("c").blob("layer").sized(9), 1).await, wrong("layer", 9, SIZE));
+    for put in [image("c").child("child"), image("c").sparse_child("child")] {
+        assert_eq!(s.try_put("app", put.sized(6), 1).await, wrong("child", 6, 5));
+    }
+    let put = image("c").blob("layer").blob("gone").sized(9);
+    assert!(matches!(s.try_put("app", put, 1).await, PutOutcome::Missing(_)));
+    assert!(!s.has("app", "c").await);
+    s.put("app", image("c").blob("layer").child("child"), 1).await;
 }
 
 /// A blob is no child and a manifest no blob; and another repository's content is none here.

@@ -113,6 +113,7 @@ macro_rules! metadata_store_suite {
             a_manifest_is_served_by_digest_and_tag
             missing_targets_are_named
             a_target_must_be_of_its_kind_and_repository
+            a_target_must_have_its_size
             an_absent_subject_is_accepted
             a_tag_moves
             a_tag_is_removed_alone
@@ -227,6 +228,9 @@ macro_rules! metadata_store_suite {
             a_snapshot_tells_all_that_rules_ask_for
             a_snapshot_tells_the_past_as_far_as_it_is_asked_for
             details_that_are_known_stay_known
+            what_a_config_says_is_recorded_with_its_blob
+            a_snapshot_holds_the_details_that_are_asked_for
+            an_incomplete_config_is_to_be_read
             a_pinned_manifest_outlives_its_tag
             added_pins_leave_the_others
             a_pin_holds_against_an_expiry

@@ -6,8 +6,8 @@ use std::time::Duration;
 use crate::clock::Timestamp;
 use crate::metadata::{
     Batch, BlobRecord, BlobSize, Change, CollectionRules, Commit, Condition, Deletion, Edge, EdgeKind,
-    FixedTags, ManifestRecord, MetadataStore, PutManifest, PutOutcome, Renewal, Target, UploadEnd,
-    stale_lease,
+    FixedTags, ManifestRecord, MetadataStore, PushedDetails, PutManifest, PutOutcome, Renewal, Target,
+    UploadEnd, stale_lease,
 };
 use crate::oci::{
     Algorithm, BlobKey, Digest, Generation, Hasher, ImageDetails, Reference, RepoName, Tag, UploadId,
@@ -65,7 +65,7 @@ pub fn image(name: &str) -> Image {
         content: name.into(),
         media_type: "application/vnd.oci.image.manifest.v1+json".into(),
         artifact_type: None,
-        details: ImageDetails::default(),
+        details: PushedDetails::Own(ImageDetails::default()),
         edges: Vec::new(),
         tags: Vec::new(),
         change: at(0).into(),
@@ -74,7 +74,13 @@ pub fn image(name: &str) -> Image {
 
 impl Image {
     fn edge(mut self, name: &str, kind: EdgeKind, required: bool) -> Self {
-        self.0.edges.push(Edge { target: digest(name), kind, required });
+        self.0.edges.push(Edge { target: digest(name), kind, required, size: None });
+        self
+    }
+
+    /// All that it refers to must have this many bytes.
+    pub fn sized(mut self, size: u64) -> Self {
+        self.0.edges.iter_mut().for_each(|edge| edge.size = Some(size));
         self
     }
 
@@ -123,8 +129,15 @@ impl Image {
 
     /// What its image is for.
     pub fn details(mut self, details: ImageDetails) -> Self {
-        self.0.details = details;
+        self.0.details = PushedDetails::Own(details);
         self
+    }
+
+    /// This blob is its config, which says this, unless it was not read.
+    pub fn config(self, name: &str, details: Option<ImageDetails>) -> Self {
+        let mut image = self.blob(name);
+        image.0.details = PushedDetails::Config { digest: digest(name), details };
+        image
     }
 
     /// These tags are immutable.

@@ -3,12 +3,23 @@
 use super::scene::DAY;
 use super::*;
 use crate::clock::Timestamp;
-use crate::metadata::{ExpireTag, Expired, Judged, Pin};
+use crate::metadata::{ExpireTag, Expired, Judged, LoadedSnapshot, Pin, SnapshotQuery, UnreadConfig};
 use crate::oci::ImageDetails;
-use crate::retention::{ManifestFacts, RepoSnapshot};
+use crate::retention::{ManifestFacts, Needs, RepoSnapshot};
 
+async fn load(s: &Scene, query: SnapshotQuery) -> LoadedSnapshot {
+    s.store.retention_snapshot(&repo("app"), &query).await.expect("read").expect("a repository")
+}
+
+/// With the label `a`, the annotation `k`, and platforms.
 async fn snapshot(s: &Scene, past: usize) -> RepoSnapshot {
-    s.store.retention_snapshot(&repo("app"), past).await.expect("read").expect("a repository")
+    let mut loaded = load(s, SnapshotQuery { past, needs: needs() }).await.snapshot;
+    loaded.inherit_details();
+    loaded
+}
+
+fn needs() -> Needs {
+    Needs { labels: ["a".to_owned()].into(), annotations: ["k".to_owned()].into(), platforms: true }
 }
 
 fn find<'a>(snapshot: &'a RepoSnapshot, name: &str) -> &'a ManifestFacts {
@@ -19,6 +30,7 @@ fn linux() -> ImageDetails {
     ImageDetails {
         platforms: Some(vec!["linux/amd64".into()]),
         labels: Some([("a".into(), "b".into())].into()),
+        incomplete: false,
     }
 }
 
@@ -29,7 +41,8 @@ async fn pin(s: &Scene, names: &[&str]) {
 
 /// Live manifests with children and subjects, tags with their times; nothing of other repositories.
 pub async fn a_snapshot_tells_all_that_rules_ask_for(s: &Scene) {
-    let nowhere = s.store.retention_snapshot(&repo("nowhere"), 0).await.expect("read");
+    let nowhere =
+        s.store.retention_snapshot(&repo("nowhere"), &SnapshotQuery::default()).await.expect("read");
     assert!(nowhere.is_none());
     s.put("app", image("child").details(linux()), 1).await;
     s.put("app", image("index").child("child").annotation("k", "v").tag("v1"), 2).await;
@@ -46,7 +59,7 @@ pub async fn a_snapshot_tells_all_that_rules_ask_for(s: &Scene) {
     assert_eq!((index.children.as_slice(), index.pulled_at), ([digest("child")].as_slice(), Some(at(5))));
     let size = r#"{"annotations":{"k":"v"}}"#.len() as u64;
     assert_eq!((index.pushed_at, index.alone_at, index.size), (at(2), None, size));
-    assert_eq!(index.annotations["k"], "v");
+    assert_eq!(index.annotations.as_ref().expect("known")["k"], "v");
     // What is known of its only child is known of it.
     assert_eq!((&index.platforms, &index.labels), (&linux().platforms, &linux().labels));
     let sbom = find(&found, "sbom");
@@ -77,6 +90,80 @@ pub async fn details_that_are_known_stay_known(s: &Scene) {
     s.put("app", image("a").tag("v1").details(linux()), 2).await;
     s.put("app", image("a").tag("v1"), 3).await;
     assert_eq!(find(&snapshot(s, 0).await, "a").labels, linux().labels);
+}
+
+/// Once, however many manifests have it, and until its blob goes.
+pub async fn what_a_config_says_is_recorded_with_its_blob(s: &Scene) {
+    s.push("app", "config", 1).await;
+    assert!(!s.store.has_config_details(&digest("config")).await.expect("an answer"));
+    s.put("app", image("a").config("config", Some(linux())).tag("v1"), 1).await;
+    s.put("app", image("b").config("config", None).tag("v2"), 1).await;
+    let found = snapshot(s, 0).await;
+    for name in ["a", "b"] {
+        let facts = find(&found, name);
+        assert_eq!((&facts.platforms, &facts.labels), (&linux().platforms, &linux().labels));
+    }
+    let entry = s.store.tag_entry(&repo("app"), &tag("v2")).await.expect("an answer").expect("there");
+    assert_eq!(entry.manifest.platforms, ["linux/amd64"]);
+    s.delete("app", "a", 2).await;
+    s.delete("app", "b", 2).await;
+    s.collect(rules(24 * 40)).await;
+    s.collect(rules(24 * 80)).await;
+    assert!(!s.store.has_config_details(&digest("config")).await.expect("an answer"));
+}
+
+/// So that a large repository costs no memory for what no rule asks for.
+pub async fn a_snapshot_holds_the_details_that_are_asked_for(s: &Scene) {
+    s.push("app", "config", 1).await;
+    let details =
+        ImageDetails { labels: Some([("a".into(), "b".into()), ("c".into(), "d".into())].into()), ..linux() };
+    s.put("app", image("image").config("config", Some(details)).tag("v1"), 1).await;
+    s.put("app", image("noted").annotation("k", "v").tag("v2"), 1).await;
+    let none = load(s, SnapshotQuery::default()).await;
+    assert_eq!(none.unread, []);
+    for facts in &none.snapshot.manifests {
+        assert_eq!((&facts.platforms, &facts.labels, &facts.annotations), (&None, &None, &None));
+    }
+    let labels = Needs { labels: ["c".to_owned()].into(), ..Needs::default() };
+    let found = load(s, SnapshotQuery { past: 0, needs: labels }).await.snapshot;
+    let expected = Some([("c".to_owned(), "d".to_owned())].into());
+    assert_eq!((&find(&found, "image").labels, &find(&found, "image").annotations), (&expected, &None));
+    let annotations = Needs { annotations: ["x".to_owned()].into(), ..Needs::default() };
+    let found = load(s, SnapshotQuery { past: 0, needs: annotations }).await.snapshot;
+    assert_eq!(find(&found, "noted").annotations, Some([].into()));
+    // Its bytes are no JSON.
+    assert_eq!(find(&found, "image").annotations, None);
+}
+
+/// The config itself says what its record lacks.
+pub async fn an_incomplete_config_is_to_be_read(s: &Scene) {
+    for name in ["partial", "huge", "lost"] {
+        s.push("app", name, 1).await;
+    }
+    let partial = ImageDetails { incomplete: true, ..linux() };
+    let huge = ImageDetails { incomplete: true, ..ImageDetails::default() };
+    s.put("app", image("a").config("partial", Some(partial)).tag("a"), 1).await;
+    s.put("app", image("b").config("huge", Some(huge)).tag("b"), 1).await;
+    s.put("app", image("c").config("lost", None).tag("c"), 1).await;
+    let found = load(s, SnapshotQuery { past: 0, needs: needs() }).await;
+    // All that is asked of it is recorded.
+    assert_eq!(find(&found.snapshot, "a").labels, linux().labels);
+    assert_eq!(unread(&found), ["huge", "lost"].map(digest));
+    let more = Needs { labels: ["a".to_owned(), "z".to_owned()].into(), ..Needs::default() };
+    let found = load(s, SnapshotQuery { past: 0, needs: more }).await;
+    assert_eq!(find(&found.snapshot, "a").labels, None);
+    assert_eq!(unread(&found), ["partial", "huge", "lost"].map(digest));
+}
+
+/// The configs to be read, each for the one image that has it, in the order of the images' names.
+fn unread(loaded: &LoadedSnapshot) -> Vec<crate::oci::Digest> {
+    let mut found: Vec<&UnreadConfig> = loaded.unread.iter().collect();
+    let name = |config: &&UnreadConfig| {
+        let place = config.manifests[0];
+        ["a", "b", "c"].into_iter().find(|name| loaded.snapshot.manifests[place].digest == digest(name))
+    };
+    found.sort_by_key(name);
+    found.into_iter().map(|config| config.digest.clone()).collect()
 }
 
 /// Until the pin goes; then as if it had never been there.

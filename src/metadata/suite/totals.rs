@@ -2,7 +2,7 @@
 
 use super::scene::{ALLOCATED, SIZE};
 use super::*;
-use crate::metadata::{BlobSize, ClockJump, Commit, Restoration, Totals};
+use crate::metadata::{BlobSize, ClockJump, Commit, Restoration, SnapshotQuery, Totals};
 
 async fn totals(s: &Scene) -> Totals {
     s.store.totals().await.expect("totals")
@@ -76,7 +76,9 @@ pub async fn times_follow_a_jump_of_the_clock(s: &Scene) {
     let by = 1000 * scene::HOUR;
     s.store.follow_jump(ClockJump { from: at(2), until: at(5), by }).await.expect("moved");
     assert_eq!(s.manifest("app", "c").await.expect("live").leased_at, at(1004));
-    let snapshot = s.store.retention_snapshot(&repo("app"), 0).await.expect("an answer").expect("known");
+    let query = SnapshotQuery::default();
+    let loaded = s.store.retention_snapshot(&repo("app"), &query).await.expect("an answer").expect("known");
+    let snapshot = loaded.snapshot;
     let pushed: Vec<_> = snapshot.tags.iter().map(|tag| (tag.name.as_str(), tag.pushed_at)).collect();
     assert_eq!(pushed, [("before", at(0)), ("wrong", at(1004))]);
     s.collect(rules(1027)).await;

@@ -3,13 +3,14 @@
 //! A manifest of 4 MB can hold hundreds of thousands of them. As a map they take ten times the memory, so they
 //! stay the JSON that they are.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
 
 use super::strings::StringMap;
+use crate::oci::string_map;
 
 /// The annotations of a manifest, as the JSON object that it has.
 #[derive(Clone)]
@@ -29,14 +30,20 @@ impl Annotations {
         (len > 0).then(|| Self(json.to_owned()))
     }
 
-    /// How many bytes they have.
-    pub fn len(&self) -> usize {
-        self.0.get().len()
+    /// The annotations with these keys of the manifest whose bytes are `content`. `None` if they cannot be read, or one
+    /// has more than 16 KiB.
+    pub fn with_keys(content: &[u8], keys: &BTreeSet<String>) -> Option<BTreeMap<String, String>> {
+        let Annotated { annotations } = serde_json::from_slice(content).ok()?;
+        let Some(json) = annotations else {
+            return Some(BTreeMap::new());
+        };
+        let found = string_map::with_keys(json.get(), keys).ok()?;
+        (!found.incomplete).then_some(found.pairs)
     }
 
-    /// Always `false`: no annotations are no value of this type.
-    pub fn is_empty(&self) -> bool {
-        false
+    /// How many bytes they have as JSON.
+    pub fn json_len(&self) -> usize {
+        self.0.get().len()
     }
 
     /// The annotations as a map.
@@ -76,7 +83,7 @@ mod tests {
         let found = Annotations::of_manifest(content.as_bytes()).expect("some");
         assert_eq!(serde_json::to_string(&found).expect("serialises"), json);
         assert_eq!(found.to_map()["b"], "é");
-        assert_eq!(found.len(), json.len());
+        assert_eq!(found.json_len(), json.len());
     }
 
     #[test]
@@ -86,5 +93,19 @@ mod tests {
         {
             assert_eq!(Annotations::of_manifest(content.as_bytes()), None, "{content}");
         }
+    }
+
+    #[test]
+    fn wanted_annotations_are_read() {
+        let keys = BTreeSet::from(["a".to_owned(), "b".to_owned()]);
+        let read = |annotations: &str| {
+            let content = format!(r#"{{"annotations":{annotations}}}"#);
+            Annotations::with_keys(content.as_bytes(), &keys)
+        };
+        assert_eq!(read(r#"{"a":"1","c":"2"}"#), Some(BTreeMap::from([("a".into(), "1".into())])));
+        assert_eq!(read("null"), Some(BTreeMap::new()));
+        assert_eq!(read(&format!(r#"{{"a":"{}"}}"#, "x".repeat(20_000))), None);
+        assert_eq!(Annotations::with_keys(b"{}", &keys), Some(BTreeMap::new()));
+        assert_eq!((Annotations::with_keys(b"{", &keys), read("[]")), (None, None));
     }
 }

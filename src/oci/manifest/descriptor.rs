@@ -3,9 +3,9 @@
 use serde_json::value::RawValue;
 
 use super::InvalidManifest;
-use super::strings::{StringList, StringMap};
 use super::base64;
 use super::object::Object;
+use super::strings::{StringList, StringMap};
 use crate::oci::{Digest, Hasher};
 
 const FIELDS: [&str; 6] = ["mediaType", "digest", "size", "urls", "annotations", "data"];

@@ -79,6 +79,24 @@ pub enum InvalidManifest {
         /// What the second one says.
         second: u64,
     },
+    /// A descriptor whose size is not that of what it describes.
+    #[error("the manifest gives {digest} the size {claimed}, but it has {actual} bytes")]
+    WrongSize {
+        /// Of what.
+        digest: Digest,
+        /// What the descriptor says.
+        claimed: u64,
+        /// How many bytes it has.
+        actual: u64,
+    },
+    /// A type that is no media type.
+    #[error("the manifest's {field} is invalid: {error}")]
+    FieldType {
+        /// Which field, or whose.
+        field: String,
+        /// What is wrong with it.
+        error: InvalidMediaType,
+    },
     /// It refers to more than the registry's settings allow.
     #[error("the manifest refers to more than {limit} blobs and manifests, the most that is allowed here")]
     TooManyReferences {

@@ -10,6 +10,7 @@ mod descriptor;
 mod error;
 mod kind;
 mod object;
+mod recorded;
 mod references;
 mod strings;
 #[cfg(test)]
@@ -18,6 +19,7 @@ mod tests;
 pub use annotations::Annotations;
 pub use error::InvalidManifest;
 pub use kind::ManifestKind;
+pub use recorded::RecordedManifest;
 pub use references::{ManifestReference, Role, TargetKind};
 
 use self::object::Object;
@@ -90,6 +92,25 @@ impl Manifest {
             subject: subject_digest,
             references,
         })
+    }
+}
+
+impl Manifest {
+    /// Checks what only a new push has to fulfil: its types are media types (RFC 6838). What was accepted earlier is taken
+    /// as it is.
+    ///
+    /// # Errors
+    /// [`InvalidManifest::FieldType`].
+    pub fn check_types(&self) -> Result<(), InvalidManifest> {
+        for target in &self.references {
+            // Clients give parameters to types of layers.
+            MediaType::from_content_type(&target.media_type).map_err(|error| InvalidManifest::FieldType {
+                field: format!("mediaType of {}", target.digest),
+                error,
+            })?;
+        }
+        let own = self.artifact_type.as_deref().map(str::parse::<MediaType>).transpose();
+        own.map(drop).map_err(|error| InvalidManifest::FieldType { field: "artifactType".into(), error })
     }
 }
 

@@ -46,6 +46,8 @@ pub struct ManifestReference {
     pub kind: TargetKind,
     /// Whether the manifest is whole without it.
     pub may_be_absent: bool,
+    /// Whether the manifest says from where else it can be had.
+    pub has_urls: bool,
 }
 
 impl ManifestReference {
@@ -62,8 +64,8 @@ impl ManifestReference {
             Role::Layer => target.has_urls && is_nondistributable(&target.media_type),
             Role::Config | Role::Child => false,
         };
-        let PushedDescriptor { digest, size, media_type, .. } = target;
-        Self { digest, size, media_type, role, kind, may_be_absent }
+        let PushedDescriptor { digest, size, media_type, has_urls } = target;
+        Self { digest, size, media_type, role, kind, may_be_absent, has_urls }
     }
 }
 
@@ -136,5 +138,6 @@ fn merge(old: &mut ManifestReference, new: ManifestReference) -> Result<(), Inva
         return Err(InvalidManifest::TwoSizes { digest: new.digest, first: old.size, second: new.size });
     }
     old.may_be_absent &= new.may_be_absent;
+    old.has_urls &= new.has_urls;
     Ok(())
 }

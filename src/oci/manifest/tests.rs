@@ -120,6 +120,26 @@ fn what_referrers_are_listed_by() {
 }
 
 #[test]
+fn types_are_media_types_where_they_are_checked() {
+    let checked = |manifest: &Value| valid(manifest).check_types();
+    let typed = |media_type: &str| with(image(), "config", descriptor(media_type, "config"));
+    let longest = format!("{}/{}", "a".repeat(127), "b".repeat(127));
+    for good in [CONFIG, &longest] {
+        assert_eq!(checked(&typed(good)), Ok(()), "{good}");
+    }
+    let layer = descriptor("text/plain; charset=utf-8", "layer");
+    assert_eq!(checked(&with(image(), "layers", json!([layer]))), Ok(()));
+    for bad in ["sbom", "a b/c", &format!("{longest}b"), "a/b\u{1b}"] {
+        let error = checked(&typed(bad)).expect_err("no media type");
+        assert!(error.to_string().contains(digest("config").as_str()), "{error}");
+        let error = checked(&with(image(), "artifactType", json!(bad))).expect_err("no media type");
+        assert!(error.to_string().contains("artifactType"), "{error}");
+        // What was accepted once is a manifest still.
+        assert!(parse(&typed(bad), None).is_ok());
+    }
+}
+
+#[test]
 fn a_subject_that_is_also_a_child_has_to_be_there() {
     let manifest = valid(&with(index(), "subject", descriptor(OCI_IMAGE_MANIFEST, "amd64")));
     assert_eq!(manifest.subject, Some(digest("amd64")));

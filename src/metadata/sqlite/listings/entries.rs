@@ -4,7 +4,7 @@ use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, params};
 
 use crate::clock::Timestamp;
 use crate::metadata::sqlite::codec::SqlDigest;
-use crate::metadata::sqlite::{name_from, snapshots};
+use crate::metadata::sqlite::{details, name_from};
 use crate::metadata::{MOST_RELATED, ManifestEntry, Related, RepositoryEntry, TagEntry};
 use crate::oci::{index_members, platforms};
 
@@ -86,7 +86,8 @@ fn manifest_query<'c>(c: &'c Connection, before: &str, found: &str) -> rusqlite:
     c.prepare_cached(&format!(
         "SELECT {before}, m.digest, m.media_type, m.artifact_type, m.size, m.pushed_at, m.pulled_at, ({SIZE}),
                 CASE WHEN m.size <= {MOST_INDEX_BYTES} AND EXISTS (
-                         SELECT 1 FROM edges e WHERE e.manifest = m.id AND e.kind = 1) THEN m.content END, m.details
+                         SELECT 1 FROM edges e WHERE e.manifest = m.id AND e.kind = 1) THEN m.content END,
+                (SELECT c.platforms FROM configs c WHERE c.digest = m.config), m.details
          FROM manifests m {found}"
     ))
 }
@@ -102,7 +103,7 @@ fn manifest_row(row: &Row<'_>) -> rusqlite::Result<ManifestEntry> {
         pushed_at: row.get(6)?,
         pulled_at: when(row, 7)?,
         size: count(row, 8)?,
-        platforms: snapshots::details(row, 10)?.platforms.unwrap_or_else(in_index),
+        platforms: details::listed_platforms(row, 10, 11)?.unwrap_or_else(in_index),
     })
 }
 

@@ -160,7 +160,7 @@ async fn put(store: &SqliteMetadata, number: u64) -> crate::metadata::Result<()>
         content: vec![7; 300_000],
         media_type: "m".into(),
         artifact_type: None,
-        details: crate::oci::ImageDetails::default(),
+        details: crate::metadata::PushedDetails::Own(crate::oci::ImageDetails::default()),
         edges: Vec::new(),
         tags: Vec::new(),
         change: at(1).into(),

@@ -4,9 +4,9 @@ use std::time::Instant;
 
 use super::Folder;
 use crate::clock::Timestamp;
-use crate::metadata::Snapshots;
 use crate::metadata::sqlite::writer::Durability;
 use crate::metadata::suite::repo;
+use crate::metadata::{SnapshotQuery, Snapshots};
 use crate::retention::{Policies, evaluate};
 
 const FILL: &str = "
@@ -32,7 +32,10 @@ async fn a_plan_of_100_000_tags() {
     let (policies, _) = toml::from_str::<Policies>(text).expect("read").compile().expect("sound");
     let started = Instant::now();
     let depth = policies.history_depth(&repo("app"), false);
-    let snapshot = store.retention_snapshot(&repo("app"), depth).await.expect("read").expect("there");
+    let query = SnapshotQuery { past: depth, needs: policies.needs(&repo("app"), false) };
+    let loaded = store.retention_snapshot(&repo("app"), &query).await.expect("read").expect("there");
+    let mut snapshot = loaded.snapshot;
+    snapshot.inherit_details();
     let read = started.elapsed();
     let plan = evaluate(&snapshot, &policies, Timestamp(100_000 * 60_000), false);
     println!("read in {read:?}, judged by {:?}: {} steps", started.elapsed(), plan.steps().len());

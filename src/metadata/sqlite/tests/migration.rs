@@ -1,9 +1,10 @@
 //! A database that an older version has filled is brought up to this one's.
 
 use super::Folder;
-use crate::metadata::sqlite::open;
-use crate::metadata::suite::Scene;
-use crate::metadata::{Accounting, Maintenance, Usage};
+use crate::metadata::sqlite::{SqliteMetadata, open};
+use crate::metadata::suite::{Scene, repo};
+use crate::metadata::{Accounting, Maintenance, SnapshotQuery, Snapshots, Usage};
+use crate::retention::{ManifestFacts, Needs};
 
 /// Two repositories: one blob of each alone, one of both; an image, and bytes about to be removed.
 const FILL: &str = "
@@ -49,4 +50,118 @@ async fn accounts_are_opened_for_what_is_there() {
     assert_eq!(store.unmeasured(10).await.expect("told"), []);
     assert_eq!(store.totals().await.expect("told").blob_allocated, 3 * 512);
     Scene::new(std::sync::Arc::new(store)).verifies().await;
+}
+
+/// Rows as versions before the thirteenth made them: an image with a megabyte of labels, two that share its config, an
+/// index with many platforms, and a referrer with long annotations and a long artifact type.
+fn fill_unbounded(connection: &rusqlite::Connection) {
+    let config = format!("sha256:{}", "ab".repeat(32));
+    let image = format!(r#"{{"config":{{"mediaType":"a/b","digest":"{config}"}},"layers":[]}}"#);
+    let long = "x".repeat(1 << 20);
+    let details = format!(r#"{{"platforms":["linux/arm64"],"labels":{{"a":"1","long":"{long}"}}}}"#);
+    let member = |n: u32| format!(r#"{{"platform":{{"os":"linux","architecture":"a{n}"}}}}"#);
+    let index = format!(r#"{{"manifests":[{}]}}"#, (0..100).map(member).collect::<Vec<_>>().join(","));
+    let platforms = (0..100).map(|n| format!(r#""linux/a{n}""#)).collect::<Vec<_>>().join(",");
+    let platforms = format!(r#"{{"platforms":[{platforms}]}}"#);
+    let annotations = format!(r#"{{"k":"v","long":"{long}"}}"#);
+    let referrer = format!(r#"{{"artifactType":"a/{}","annotations":{annotations}}}"#, "b".repeat(300));
+    let small = r#"{"platforms":["linux/amd64"],"labels":{"a":"1"}}"#;
+    let artifact_type = format!("a/{}", "b".repeat(300));
+    let rows = [
+        (1, &image, None, None, Some(details.as_str())),
+        (2, &image, None, None, Some(details.as_str())),
+        (3, &index, None, None, Some(platforms.as_str())),
+        (4, &referrer, Some(artifact_type.as_str()), Some(annotations.as_str()), None),
+        (5, &image, None, None, Some(small)),
+    ];
+    connection
+        .execute_batch("INSERT INTO repositories (id, name, created_at) VALUES (1, 'app', 0)")
+        .expect("filled");
+    for (id, content, artifact_type, annotations, details) in rows {
+        connection
+            .execute(
+                "INSERT INTO manifests (id, repo, digest, pushed_at, leased_at, size, media_type, artifact_type,
+                                        annotations, content, details)
+                 VALUES (?1, 1, ?2, 0, 0, 1, 'm/m', ?3, ?4, ?5, ?6)",
+                rusqlite::params![
+                    id,
+                    digest(&id.to_string()),
+                    artifact_type,
+                    annotations,
+                    content.as_bytes(),
+                    details
+                ],
+            )
+            .expect("filled");
+    }
+    let links = format!(
+        "INSERT INTO blobs (digest, size, generation) VALUES (x'01{0}', 1, randomblob(16));
+         INSERT INTO links (repo, digest, leased_at) VALUES (1, x'01{0}', 0);
+         INSERT INTO review (kind, repo, digest, since) SELECT 0, repo, digest, 0 FROM links;
+         INSERT INTO review (kind, repo, digest, since) SELECT 1, repo, digest, 0 FROM manifests;",
+        "ab".repeat(32)
+    );
+    connection.execute_batch(&links).expect("filled");
+}
+
+fn digest(name: &str) -> Vec<u8> {
+    crate::metadata::sqlite::codec::digest(&crate::metadata::suite::digest(name))
+}
+
+async fn facts(store: &SqliteMetadata, name: &str) -> ManifestFacts {
+    let needs =
+        Needs { labels: ["a".to_owned()].into(), annotations: ["k".to_owned()].into(), platforms: true };
+    let query = SnapshotQuery { past: 0, needs };
+    let loaded = store.retention_snapshot(&repo("app"), &query).await.expect("read").expect("there");
+    assert_eq!(loaded.unread, []);
+    let digest = crate::metadata::suite::digest(name);
+    loaded.snapshot.manifests.into_iter().find(|facts| facts.digest == digest).expect("there")
+}
+
+async fn is_bounded(store: SqliteMetadata) {
+    let unbounded = "SELECT count(*) FROM manifests
+                     WHERE annotations IS NOT NULL OR length(details) > 2000 OR length(artifact_type) > 255";
+    let count = |sql: &'static str| {
+        store.read(move |c| c.query_row(sql, [], |row| row.get::<_, i64>(0))).expect("read")
+    };
+    assert_eq!(count(unbounded), 0);
+    assert_eq!(
+        (count("SELECT count(*) FROM configs"), count("SELECT sum(length(labels)) FROM configs")),
+        (1, 9)
+    );
+    assert_eq!(count("SELECT count(*) FROM facts WHERE key = 'details_bounded_to'"), 0);
+    let labels = std::collections::BTreeMap::from([("a".to_owned(), "1".to_owned())]);
+    for (name, platform) in [("1", "linux/arm64"), ("2", "linux/arm64"), ("5", "linux/amd64")] {
+        let found = facts(&store, name).await;
+        assert_eq!(
+            (found.platforms.expect("known"), found.labels.as_ref()),
+            (vec![platform.to_owned()], Some(&labels))
+        );
+    }
+    assert_eq!(facts(&store, "3").await.platforms.expect("known").len(), 100);
+    let referrer = facts(&store, "4").await;
+    assert_eq!(referrer.annotations.expect("known")["k"], "v");
+    assert_eq!(referrer.artifact_type.expect("known").len(), 302);
+    Scene::new(std::sync::Arc::new(store)).verifies().await;
+}
+
+#[tokio::test]
+async fn details_of_any_length_are_brought_within_the_bounds() {
+    let folder = Folder::new();
+    fill_unbounded(&open::make_old(folder.path(), 11));
+    is_bounded(folder.store()).await;
+}
+
+/// A start that was cut off behind the migration and before its last batch.
+#[tokio::test]
+async fn a_migration_that_was_cut_off_goes_on() {
+    let folder = Folder::new();
+    let connection = open::make_old(folder.path(), open::SCHEMA_VERSION.cast_signed());
+    fill_unbounded(&connection);
+    // The first row was done.
+    let done = "UPDATE facts SET value = '1' WHERE key = 'details_bounded_to';
+                UPDATE manifests SET details = NULL, config = (SELECT digest FROM blobs) WHERE id = 1;";
+    connection.execute_batch(done).expect("changed");
+    drop(connection);
+    is_bounded(folder.store()).await;
 }

@@ -16,6 +16,7 @@ const SOURCES: [(&str, &str); 30] = [
     ("blobs", include_str!("../blobs.rs")),
     ("collection", include_str!("../collection.rs")),
     ("deletion", include_str!("../deletion.rs")),
+    ("details", include_str!("../details.rs")),
     ("events", include_str!("../events.rs")),
     ("expiry", include_str!("../expiry.rs")),
     ("freed", include_str!("../freed.rs")),

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use super::Folder;
 use crate::metadata::suite::{Fixture, Image, Scene, image, rules};
 use crate::metadata::{Deletion, Mount, PutOutcome, Totals};
+use crate::oci::ImageDetails;
 
 const REPOS: [&str; 2] = ["app", "other"];
 const BLOBS: [&str; 3] = ["x", "y", "z"];
@@ -87,7 +88,14 @@ impl Reference {
 
 fn built(manifest: usize, tag: Option<&str>) -> Image {
     let (name, blobs, children, subjects) = MANIFESTS[manifest];
-    let built = blobs.iter().fold(image(name), |image, blob| image.blob(blob));
+    let details =
+        ImageDetails { labels: Some([("of".into(), name.into())].into()), ..ImageDetails::default() };
+    let built = match blobs {
+        [config, layers @ ..] if children.is_empty() => {
+            layers.iter().fold(image(name).config(config, Some(details)), |image, blob| image.blob(blob))
+        }
+        blobs => blobs.iter().fold(image(name), |image, blob| image.blob(blob)),
+    };
     let built = children.iter().fold(built, |image, child| image.child(child));
     let built = subjects.iter().fold(built, |image, subject| image.subject(subject));
     tag.into_iter().fold(built, Image::tag)

@@ -1,0 +1,125 @@
+//! Brings what versions before the thirteenth recorded of images within the bounds: they stored labels, platforms and
+//! annotations of any length in each manifest's row. What is cut is marked as incomplete.
+//!
+//! SQL alone cannot do that, and a large database must not be rewritten in one transaction. So the migration only leaves
+//! a note, and this works in batches behind it, each a transaction of its own; cut off, it goes on at the next start.
+
+use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior, params};
+
+use super::details::{self, OwnDetails};
+use super::maintenance::{fact, set_fact};
+use crate::metadata::PushedDetails;
+use crate::oci::{DetailSelection, ImageDetails, MAX_MEDIA_TYPE_LEN, RecordedManifest};
+
+/// The note: the last manifest that was looked at. It goes when all were.
+const NOTE: &str = "details_bounded_to";
+
+/// How many bytes of rows are rewritten in a transaction, but for the last row.
+const BATCH_BYTES: usize = 4 << 20;
+
+/// How many rows are looked at for a transaction.
+const BATCH_ROWS: u64 = 10_000;
+
+/// Details of up to so many bytes stay in a manifest's row.
+const MAX_OWN_DETAILS: usize = 512;
+
+/// Goes on until all rows are within the bounds. Returns whether there were some to look at.
+pub(super) fn finish(connection: &mut Connection) -> rusqlite::Result<bool> {
+    let mut found = false;
+    while let Some(after) = fact(connection, NOTE)? {
+        let batch = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        match bound_some(&batch, after.parse().unwrap_or(0))? {
+            Some(last) => set_fact(&batch, NOTE, &last.to_string())?,
+            None => batch.execute("DELETE FROM facts WHERE key = ?1", [NOTE]).map(drop)?,
+        }
+        batch.commit()?;
+        found = true;
+    }
+    Ok(found)
+}
+
+/// A row that is not within the bounds.
+struct Unbounded {
+    id: i64,
+    artifact_type: Option<String>,
+    details: Option<String>,
+    content: Vec<u8>,
+}
+
+/// Bounds rows behind the manifest `after`; returns the last that was looked at, `None` behind all.
+fn bound_some(c: &Connection, after: i64) -> rusqlite::Result<Option<i64>> {
+    let last: Option<i64> = c.query_row(
+        "SELECT max(id) FROM (SELECT id FROM manifests WHERE id > ?1 ORDER BY id LIMIT ?2)",
+        params![after, BATCH_ROWS.cast_signed()],
+        |row| row.get(0),
+    )?;
+    let Some(last) = last else {
+        return Ok(None);
+    };
+    let mut after = after;
+    let mut bytes = 0;
+    while bytes < BATCH_BYTES {
+        let Some(row) = next(c, after, last)? else {
+            return Ok(Some(last));
+        };
+        after = row.id;
+        bytes += row.content.len() + row.details.as_ref().map_or(0, String::len);
+        bound(c, &row)?;
+    }
+    Ok(Some(after))
+}
+
+fn next(c: &Connection, after: i64, last: i64) -> rusqlite::Result<Option<Unbounded>> {
+    let mut query = c.prepare_cached(
+        "SELECT id, artifact_type, details, content FROM manifests
+         WHERE id > ?1 AND id <= ?2
+           AND (annotations IS NOT NULL OR octet_length(artifact_type) > ?3 OR octet_length(details) > ?4)
+         ORDER BY id LIMIT 1",
+    )?;
+    let limits = params![after, last, MAX_MEDIA_TYPE_LEN.cast_signed(), MAX_OWN_DETAILS.cast_signed()];
+    let row = |row: &Row<'_>| {
+        Ok(Unbounded {
+            id: row.get(0)?,
+            artifact_type: row.get(1)?,
+            details: row.get(2)?,
+            content: row.get(3)?,
+        })
+    };
+    query.query_row(limits, row).optional()
+}
+
+fn bound(c: &Connection, row: &Unbounded) -> rusqlite::Result<()> {
+    let manifest = RecordedManifest::read(&row.content).unwrap_or_default();
+    let mut own = match &row.details {
+        Some(json) if json.len() > MAX_OWN_DETAILS => bounded_details(c, json, &manifest, &row.content)?,
+        json => OwnDetails { details: json.clone(), ..OwnDetails::default() },
+    };
+    let artifact_type = row.artifact_type.as_deref().filter(|text| text.len() <= MAX_MEDIA_TYPE_LEN);
+    own.incomplete |= artifact_type.is_none() && row.artifact_type.is_some();
+    c.prepare_cached(
+        "UPDATE manifests SET annotations = NULL, artifact_type = ?2, details = ?3,
+                              config = coalesce(?4, config), incomplete = ?5
+         WHERE id = ?1",
+    )?
+    .execute(params![row.id, artifact_type, own.details, own.config, own.incomplete])
+    .map(drop)
+}
+
+/// Moves the details of an image to its config, and cuts those of an index.
+fn bounded_details(
+    c: &Connection,
+    json: &str,
+    manifest: &RecordedManifest,
+    content: &[u8],
+) -> rusqlite::Result<OwnDetails> {
+    if let Some(config) = &manifest.config {
+        let pushed = PushedDetails::Config {
+            digest: config.clone(),
+            details: Some(details::of_json(json, DetailSelection::Stored)),
+        };
+        return OwnDetails::store(c, &pushed);
+    }
+    let index = ImageDetails::of_index(content, DetailSelection::Stored);
+    let details = (!index.are_unknown()).then(|| details::to_json(&index));
+    Ok(OwnDetails { config: None, details, incomplete: index.incomplete })
+}
