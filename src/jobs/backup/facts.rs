@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
@@ -18,6 +18,9 @@ const INCOMING: &str = "incoming";
 
 /// Where the previous ones are while they are replaced, on filesystems that cannot exchange two names.
 const PREVIOUS: &str = "previous";
+
+/// Where the metadata of an older version's backup is brought up to date.
+const MIGRATING: &str = "orlop.db.migrating";
 
 /// The database's file.
 const DATABASE: &str = "orlop.db";
@@ -69,6 +72,50 @@ pub(super) fn settle(dir: &Path) -> Result<(), BackupError> {
     within(&current, fs::rename(&previous, &current).and_then(|()| sync(dir)))
 }
 
+/// The metadata of a backup, and the folder that it was brought up to date in, if an older version made it.
+pub(super) struct BackupMetadata {
+    pub(super) facts: SqliteMetadata,
+    migrated_in: Option<PathBuf>,
+}
+
+impl BackupMetadata {
+    /// Opens the metadata of the backup in `dir`. The backup stays as it is: what an older version made is migrated as a
+    /// copy in `metadata_dir`.
+    pub(super) fn open(dir: &Path, metadata_dir: &Path) -> Result<Self, BackupError> {
+        let original = dir.join(METADATA);
+        let scratch = metadata_dir.join(MIGRATING);
+        within(&scratch, remove_dir(&scratch))?;
+        match SqliteMetadata::open(&original, sqlite::Access::ReadOnly) {
+            Ok(facts) => Ok(Self { facts, migrated_in: None }),
+            Err(sqlite::OpenError::NotReady(_)) if original.join(DATABASE).is_file() => {
+                within(&scratch, fs::create_dir_all(&scratch))?;
+                copy_database(&original, &scratch)?;
+                let facts = SqliteMetadata::open(&scratch, sqlite::Access::ReadWrite)?;
+                Ok(Self { facts, migrated_in: Some(scratch) })
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Closes it and removes the copy.
+    pub(super) fn close(self) -> Result<(), BackupError> {
+        let Self { facts, migrated_in } = self;
+        drop(facts);
+        migrated_in.map_or(Ok(()), |scratch| within(&scratch, remove_dir(&scratch)))
+    }
+}
+
+/// Copies a database with its log, if it has one.
+fn copy_database(from: &Path, to: &Path) -> Result<(), BackupError> {
+    for name in [DATABASE, "orlop.db-wal"] {
+        let source = from.join(name);
+        if source.exists() {
+            within(&source, fs::copy(&source, to.join(name)).map(drop))?;
+        }
+    }
+    Ok(())
+}
+
 /// Copies `facts` to their place in `metadata_dir`.
 pub(super) async fn place(facts: &SqliteMetadata, metadata_dir: &Path) -> Result<(), BackupError> {
     let draft = metadata_dir.join("orlop.db.restoring");
@@ -111,5 +158,29 @@ fn absent_is_fine(removed: io::Result<()>) -> io::Result<()> {
     match removed {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         removed => removed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_backup_of_an_older_version_is_migrated_as_a_copy() {
+        let (backup, restored) = (tempfile::tempdir().expect("folder"), tempfile::tempdir().expect("folder"));
+        let original = backup.path().join(METADATA);
+        fs::create_dir(&original).expect("made");
+        sqlite::make_old(&original, 11)
+            .execute_batch("INSERT INTO repositories (id, name, created_at) VALUES (1, 'app', 0)")
+            .expect("filled");
+        let before = fs::read(original.join(DATABASE)).expect("read");
+        let opened = BackupMetadata::open(backup.path(), restored.path()).expect("opened");
+        place(&opened.facts, restored.path()).await.expect("placed");
+        opened.close().expect("closed");
+        assert_eq!(fs::read(original.join(DATABASE)).expect("read"), before);
+        assert!(!restored.path().join(MIGRATING).exists());
+        let facts = SqliteMetadata::open(restored.path(), sqlite::Access::ReadOnly).expect("up to date");
+        let name = "app".parse().expect("name");
+        assert!(crate::metadata::Manifests::repository_exists(&facts, &name).await.expect("an answer"));
     }
 }

@@ -140,11 +140,12 @@ pub async fn restore(
 ) -> Result<BackupReport, BackupError> {
     facts::settle(dir)?;
     let from: Arc<dyn BlobStore> = Arc::new(FilesystemStore::open(dir, Access::ReadOnly)?);
-    let facts = SqliteMetadata::open(&dir.join(METADATA), sqlite::Access::ReadOnly)?;
+    let backup = facts::BackupMetadata::open(dir, metadata_dir)?;
     let to = open_copy(dir, data)?;
     prune::leftovers(&to).await?;
-    let copied = copy_blobs(&facts, &from, &to, progress).await?;
-    facts::place(&facts, metadata_dir).await?;
+    let copied = copy_blobs(&backup.facts, &from, &to, progress).await?;
+    facts::place(&backup.facts, metadata_dir).await?;
+    backup.close()?;
     Ok(BackupReport::new(copied, 0))
 }
 
