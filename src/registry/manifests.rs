@@ -103,8 +103,16 @@ impl Repository {
         let settings = &self.registry.settings;
         let limits = ManifestLimits { max_references: settings.max_references };
         let manifest = Manifest::parse(&request.content, request.content_type.as_ref(), &limits)?;
-        if origin == Origin::Client {
-            manifest.check_types()?;
+        if origin == Origin::Client
+            && let Err(invalid) = manifest.check_types()
+            && self
+                .registry
+                .metadata
+                .manifest(&self.name, &Reference::Digest(digest.clone()))
+                .await?
+                .is_none()
+        {
+            return Err(invalid.into());
         }
         let details = self.details(&manifest, &request.content).await;
         let put = PutManifest {

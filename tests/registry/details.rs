@@ -225,5 +225,6 @@ async fn what_was_accepted_once_can_be_tagged() {
         change: kit.clock.now().into(),
     };
     kit.registry.metadata().put_manifest(old).await.expect("stored");
+    put(&repo, &["pushed-again"], &content).await.expect("taken again");
     repo.point_tag("again".parse().expect("tag"), &digest(content.as_bytes())).await.expect("tagged");
 }

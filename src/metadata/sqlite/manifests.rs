@@ -228,17 +228,11 @@ pub(super) const REFERRERS: &str = "
 /// Why a manifest is refused for what it refers to: all that is missing, else the first that has another size.
 fn check_targets(c: &Connection, put: &PutManifest, target: &[u8]) -> rusqlite::Result<Option<PutOutcome>> {
     let repo = repo_id(c, &put.repo)?;
-    let restores = match repo {
-        Some(repo) => is_in_trash(c, repo, target)?,
-        None => false,
-    };
+    let restores = repo.map_or(Ok(false), |repo| is_in_trash(c, repo, target))?;
     let mut missing = Vec::new();
     let mut wrong = None;
     for edge in put.edges.iter().filter(|edge| edge.required || edge.size.is_some()) {
-        let found = match repo {
-            Some(repo) => target_size(c, repo, edge, restores)?,
-            None => None,
-        };
+        let found = repo.map_or(Ok(None), |repo| target_size(c, repo, edge, restores))?;
         match (found, edge.size) {
             (None, _) if edge.required => missing.push((edge.target.clone(), edge.kind)),
             (Some(actual), Some(claimed)) if actual != claimed && wrong.is_none() => {
@@ -247,8 +241,18 @@ fn check_targets(c: &Connection, put: &PutManifest, target: &[u8]) -> rusqlite::
             _ => {}
         }
     }
-    let wrong = wrong.map(PutOutcome::WrongSize);
-    Ok(if missing.is_empty() { wrong } else { Some(PutOutcome::Missing(missing)) })
+    if !missing.is_empty() {
+        return Ok(Some(PutOutcome::Missing(missing)));
+    }
+    let Some(wrong) = wrong else {
+        return Ok(None);
+    };
+    // What was accepted by a version that did not compare sizes can be pushed again, out of the trash too.
+    let was_accepted = match repo {
+        Some(repo) => restores || live_id(c, repo, target)?.is_some(),
+        None => false,
+    };
+    Ok((!was_accepted).then_some(PutOutcome::WrongSize(wrong)))
 }
 
 /// The quota that a manifest would pass, by its bytes if its row is new or by its tags.

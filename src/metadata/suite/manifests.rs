@@ -44,6 +44,10 @@ pub async fn a_target_must_have_its_size(s: &Scene) {
     assert!(matches!(s.try_put("app", put, 1).await, PutOutcome::Missing(_)));
     assert!(!s.has("app", "c").await);
     s.put("app", image("c").blob("layer").child("child"), 1).await;
+    // What was accepted once is taken again.
+    s.put("app", image("c").blob("layer").child("child").sized(9).tag("v1"), 2).await;
+    s.delete("app", "c", 3).await;
+    s.put("app", image("c").blob("layer").child("child").sized(9), 4).await;
 }
 
 /// A blob is no child and a manifest no blob; and another repository's content is none here.
