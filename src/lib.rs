@@ -4,9 +4,8 @@
 //! (`tests/rooms.rs` fails when one does not):
 //!
 //! ```text
-//! clock, file_state, text_file, outbound, traces, faults, memory, oci ← retention ← store, metadata ← registry ← jobs
-//!   ← auth ← http
-//!   ← acme ← config ← server ← cli ← main
+//! clock, file_state, text_file, outbound, printable, traces, faults, memory, oci ← retention ← store, metadata
+//!   ← registry ← jobs ← auth ← http ← acme ← config ← server ← cli ← main
 //! ```
 //!
 //! | room | what lives there |
@@ -15,6 +14,7 @@
 //! | [`file_state`] | whether a file is what it was, for those that read one again |
 //! | [`text_file`] | text files that people write |
 //! | [`outbound`] | requests to others' servers |
+//! | [`printable`] | text from elsewhere, as a terminal may be given it |
 //! | [`traces`] | what is done as spans, for a collector of traces |
 //! | [`faults`] | what is to go wrong in a store, and when, for tests |
 //! | [`memory`] | the budget of what requests make the process hold |
@@ -48,6 +48,7 @@ pub mod memory;
 pub mod metadata;
 pub mod oci;
 pub mod outbound;
+pub mod printable;
 pub mod registry;
 pub mod retention;
 pub mod server;

@@ -4,6 +4,8 @@
 mod audit;
 #[path = "cli/events.rs"]
 mod events;
+#[path = "cli/hostile.rs"]
+mod hostile;
 #[path = "cli/undo.rs"]
 mod undo;
 
@@ -104,6 +106,12 @@ impl From<Output> for Ran {
     }
 }
 
+/// A manifest that is stored.
+struct Stored {
+    digest: String,
+    size: usize,
+}
+
 /// A running server.
 struct Server {
     process: Child,
@@ -120,6 +128,14 @@ impl Server {
     fn end(mut self) -> Option<i32> {
         self.signal();
         self.process.wait().expect("waited for").code()
+    }
+
+    /// The digest and size of the manifest that a tag points at.
+    fn manifest_digest(&self, repository: &str, tag: &str) -> Stored {
+        let (status, content) = get(&format!("{}/v2/{repository}/manifests/{tag}", self.url));
+        assert_eq!(status, 200, "{content}");
+        let digest = Hasher::digest(Algorithm::Sha256, content.as_bytes()).to_string();
+        Stored { digest, size: content.len() }
     }
 
     /// Pushes an image whose config is `content` and that has no layers. Tells the config's digest.
@@ -546,11 +562,13 @@ fn policies_are_planned_and_applied_beside_a_server_and_without() {
 
 fn look_after(place: &Place) {
     let usage = place.json(&["usage", "--json"]);
-    assert_eq!((&usage["blobs"], &usage["blob_bytes"]), (&1.into(), &5.into()));
+    let store = &usage["store"];
+    assert_eq!((&store["blobs"], &store["blob_bytes"]), (&1.into(), &5.into()));
     assert_eq!(usage["repositories"][0]["name"], "library/app");
     assert!(place.run(&["usage"]).out.starts_with("1 blob, 5 B; 1 manifest; 0 uploads open\n"));
     let one = place.json(&["usage", "library/app", "--json"]);
     assert_eq!((&one["scope"], &one["usage"]["tags"]), (&"library/app".into(), &1.into()));
+    assert_eq!(one["store"], Value::Null);
     assert_eq!(one["reclaimable"]["trash"]["last"], Value::Null);
     assert!(place.run(&["usage", "library/app"]).out.contains("\n0 B can be collected now\n"));
     tells_why(place);
@@ -726,7 +744,7 @@ fn a_backup_is_incremental_and_can_be_restored() {
     let ran = place.run(&["restore", "copy", "--data", "again"]);
     assert_eq!(ran.code, Some(0), "{ran:?}");
     assert!(ran.out.ends_with("2 blobs (10 B) and 2 manifests checked\nnothing is wrong\n"), "{}", ran.out);
-    assert_eq!(place.json(&["usage", "--data", "again", "--json"])["blobs"], 2);
+    assert_eq!(place.json(&["usage", "--data", "again", "--json"])["store"]["blobs"], 2);
     let ran = place.run(&["restore", "copy", "--data", "again"]);
     assert_eq!(
         (ran.code, ran.err.as_str()),

@@ -9,6 +9,7 @@ const ROOMS: [&str; 20] = [
     "file_state",
     "text_file",
     "outbound",
+    "printable",
     "traces",
     "faults",
     "memory",

@@ -7,6 +7,8 @@ use std::path::PathBuf;
 use instant_acme::{Error, Problem};
 use thiserror::Error as ThisError;
 
+use crate::printable::is_unprintable;
+
 /// What the types of all problems begin with (RFC 8555, 6.7).
 const PROBLEMS: &str = "urn:ietf:params:acme:error:";
 
@@ -94,7 +96,7 @@ fn detail(detail: Option<&str>, kind: Option<&str>) -> String {
 /// Others' words in one line that ends.
 fn plain(text: impl fmt::Display) -> String {
     let text = text.to_string();
-    text.chars().take(MOST).map(|c| if c.is_control() { ' ' } else { c }).collect()
+    text.chars().take(MOST).map(|c| if is_unprintable(c) { ' ' } else { c }).collect()
 }
 
 #[cfg(test)]

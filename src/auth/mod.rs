@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `door` | lets in who has a password or a token, issues tokens, and lets `rights` decide |
 //! | `rights` | decides what somebody may do: nothing else does |
+//! | `visible` | the repositories that lists show to somebody, as `rights` decides |
 //! | `directory`, `accounts` | the accounts and what they are granted: at a moment, and kept current |
 //! | `administration` | changes accounts |
 //! | `people` | gives an account to those who sign in by a provider |
@@ -45,6 +46,7 @@ mod scope;
 mod secret;
 mod tokens;
 mod verified;
+mod visible;
 mod watched;
 
 pub use accounts::{AccountUpkeep, Accounts};

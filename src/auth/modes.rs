@@ -1,8 +1,10 @@
 //! What everybody may do, without a login.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
-use crate::metadata::Role;
+use crate::metadata::{NameRange, Role, Visible};
 use crate::oci::RepoName;
 use crate::retention::Globs;
 
@@ -32,9 +34,27 @@ impl Mode {
 #[derive(Debug, Clone, Default)]
 pub struct Modes {
     usual: Option<Mode>,
+    by_name: Arc<ByName>,
+}
+
+/// What depends on a repository's name.
+#[derive(Debug, Clone, Default)]
+struct ByName {
     /// The first that matches counts.
     special: Vec<(Globs, Mode)>,
     public: Option<Globs>,
+    /// Where those names are that a glob opens for pulling.
+    opened: Vec<NameRange>,
+}
+
+impl ByName {
+    /// What everybody may do to a repository, where the `usual` mode counts for others.
+    fn role(&self, name: &str, usual: Mode) -> Option<Role> {
+        let special = self.special.iter().find(|(globs, _)| globs.matches(name));
+        let mode = special.map_or(usual, |(_, mode)| *mode);
+        let public = self.public.as_ref().is_some_and(|globs| globs.matches(name));
+        mode.role().max(public.then_some(Role::Pull))
+    }
 }
 
 impl Modes {
@@ -52,7 +72,11 @@ impl Modes {
             return Err("repositories: there must be at least one".into());
         }
         let globs = Globs::of_names("auth.modes", patterns).map_err(|mistake| mistake.to_string())?;
-        self.special.push((globs, mode));
+        let by_name = Arc::make_mut(&mut self.by_name);
+        by_name.special.push((globs, mode));
+        if mode.role().is_some() {
+            by_name.opened.extend(ranges(patterns));
+        }
         Ok(self)
     }
 
@@ -63,7 +87,9 @@ impl Modes {
     pub fn with_public(mut self, patterns: &[String]) -> Result<Self, String> {
         if !patterns.is_empty() {
             let globs = Globs::of_names("auth.public", patterns).map_err(|mistake| mistake.to_string())?;
-            self.public = Some(globs);
+            let by_name = Arc::make_mut(&mut self.by_name);
+            by_name.public = Some(globs);
+            by_name.opened.extend(ranges(patterns));
         }
         Ok(self)
     }
@@ -74,23 +100,50 @@ impl Modes {
 
     /// What everybody may do to a repository, where there are `users` or not.
     pub(super) fn role(&self, name: &RepoName, users: bool) -> Option<Role> {
-        let special = self.special.iter().find(|(globs, _)| globs.matches(name.as_str()));
-        let mode = special.map_or_else(|| self.usual(users), |(_, mode)| *mode);
-        let public = self.public.as_ref().is_some_and(|globs| globs.matches(name.as_str()));
-        mode.role().max(public.then_some(Role::Pull))
+        self.by_name.role(name.as_str(), self.usual(users))
+    }
+
+    /// The repositories that everybody may pull, where there are `users` or not.
+    pub(super) fn visible(&self, users: bool) -> Visible {
+        let usual = self.usual(users);
+        let closes = |(_, mode): &(Globs, Mode)| mode.role().is_none();
+        let ranges = match usual.role() {
+            Some(_) if !self.by_name.special.iter().any(closes) => return Visible::all(),
+            Some(_) => vec![NameRange::prefix("")],
+            None if self.by_name.opened.is_empty() => return Visible::default(),
+            None => self.by_name.opened.clone(),
+        };
+        let by_name = Arc::clone(&self.by_name);
+        Visible::default()
+            .or_matching(ranges, Arc::new(move |name: &str| by_name.role(name, usual).is_some()))
     }
 
     /// What everybody may do to every repository.
     pub(super) fn everywhere(&self, users: bool) -> Option<Role> {
-        let special = self.special.iter().map(|(_, mode)| mode.role());
+        let special = self.by_name.special.iter().map(|(_, mode)| mode.role());
         special.fold(self.usual(users).role(), Option::min)
     }
 
     /// What everybody may do at most to any.
     pub(super) fn anywhere(&self, users: bool) -> Option<Role> {
-        let special = self.special.iter().map(|(_, mode)| mode.role());
-        special.fold(self.usual(users).role(), Option::max).max(self.public.as_ref().map(|_| Role::Pull))
+        let special = self.by_name.special.iter().map(|(_, mode)| mode.role());
+        let public = self.by_name.public.as_ref().map(|_| Role::Pull);
+        special.fold(self.usual(users).role(), Option::max).max(public)
     }
+}
+
+/// Where names are that a list of globs can match: those that start with what a glob has before its first wildcard. A list
+/// of exceptions alone matches all others.
+fn ranges(patterns: &[String]) -> Vec<NameRange> {
+    let globs: Vec<_> = patterns.iter().filter(|pattern| !pattern.starts_with('!')).collect();
+    if globs.is_empty() {
+        return vec![NameRange::prefix("")];
+    }
+    let range = |glob: &String| match glob.find(['*', '?', '[', '{', '\\']) {
+        Some(wildcard) => NameRange::prefix(&glob[..wildcard]),
+        None => NameRange::name(glob),
+    };
+    globs.into_iter().map(range).collect()
 }
 
 #[cfg(test)]
@@ -154,5 +207,41 @@ mod tests {
         assert!(Modes::of(None).with_public(&globs(&["a["])).is_err());
         assert!(Modes::of(None).with(&globs(&[""]), Mode::Open).is_err());
         assert!(Modes::of(None).with(&[], Mode::Open).is_err(), "a mode of nothing is a mistake");
+    }
+
+    #[test]
+    fn what_everybody_sees_is_what_they_may_pull() {
+        let public = globs(&["public/**", "tools/*/app", "exact", "!public/secret", "{a,b}c"]);
+        let special = Modes::of(None).with(&globs(&["sandbox/private/**"]), Mode::Closed).expect("globs");
+        let special = special.with(&globs(&["sandbox/**"]), Mode::Open).expect("globs");
+        let all = [
+            Modes::of(None),
+            Modes::of(Some(Mode::PullOpen)),
+            Modes::of(None).with_public(&public).expect("globs"),
+            Modes::of(None).with_public(&globs(&["!team/**"])).expect("globs"),
+            special.clone(),
+            special.with_public(&public).expect("globs"),
+            Modes::of(Some(Mode::Open)).with(&globs(&["team/**"]), Mode::Closed).expect("globs"),
+        ];
+        let names = [
+            "app", "exact", "exact/app", "public", "public/app", "public/secret", "sandbox/app", "team/app",
+            "sandbox/private/app", "tools/x/app", "tools/x/y/app", "ac", "bc", "publicly",
+        ];
+        for (modes, users) in all.iter().flat_map(|modes| [(modes, false), (modes, true)]) {
+            let visible = modes.visible(users);
+            for name in names {
+                let shown = visible.shows(&name.parse().expect("a name"));
+                assert_eq!(shown, role(modes, name, users).is_some(), "{modes:?} {users} {name}");
+            }
+            assert!(!visible.is_all() || modes.everywhere(users).is_some());
+        }
+    }
+
+    #[test]
+    fn a_glob_is_searched_for_where_it_can_match() {
+        let ranges = |patterns: &[&str]| super::ranges(&globs(patterns));
+        assert_eq!(ranges(&["public/**", "exact", "!x"]), [NameRange::prefix("public/"), NameRange::name("exact")]);
+        assert_eq!(ranges(&["**/app"]), [NameRange::prefix("")]);
+        assert_eq!(ranges(&["!x"]), [NameRange::prefix("")]);
     }
 }

@@ -13,6 +13,7 @@ use super::identity::Visitor;
 use super::secret::{self, NewToken};
 use crate::clock::Timestamp;
 use crate::metadata::{AccountChange, Role, Scope, TokenRecord};
+use crate::printable::is_unprintable;
 
 /// For how long one is good.
 const LIFETIME: Duration = Duration::from_secs(365 * 24 * 60 * 60);
@@ -40,7 +41,7 @@ impl Door {
         let record = TokenRecord {
             id,
             account: user.name.to_string(),
-            name: client.chars().filter(|letter| !letter.is_control()).take(LONGEST).collect(),
+            name: client.chars().filter(|letter| !is_unprintable(*letter)).take(LONGEST).collect(),
             hash,
             role: Role::Admin,
             scope: Scope::All,

@@ -16,6 +16,7 @@ use super::fresh::Fresh;
 use super::guesses::{Guesses, network};
 use super::verified::Verified;
 use crate::clock::Clock;
+use crate::printable::escape;
 use crate::traces;
 
 /// For how long it is known that somebody knew a password.
@@ -183,7 +184,7 @@ impl Passwords {
     /// Notes a wrong guess.
     pub(super) fn note_wrong(&self, name: Option<&str>, from: IpAddr) {
         self.guesses.wrong(from, name, self.clock.elapsed());
-        tracing::warn!(remote = %from, user = %name.unwrap_or_default().escape_debug(), "a wrong user or password");
+        tracing::warn!(remote = %from, user = %escape(name.unwrap_or_default()), "a wrong user or password");
     }
 }
 

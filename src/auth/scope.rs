@@ -128,6 +128,12 @@ impl Grant {
         (!self.actions.is_empty()).then_some(self)
     }
 
+    /// The repository that it is good for pulling from.
+    pub(super) fn pullable(&self) -> Option<RepoName> {
+        let name = self.name.parse::<RepoName>().ok()?;
+        self.covers(Wanted::Repository(&name, Action::Pull)).then_some(name)
+    }
+
     /// Whether it is good for this.
     pub(super) fn covers(&self, wanted: Wanted<'_>) -> bool {
         match wanted {

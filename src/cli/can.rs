@@ -9,6 +9,7 @@ use crate::config::Config;
 use crate::http::api::{Can, CanParameters};
 use crate::metadata::Role;
 use crate::oci::RepoName;
+use crate::printable::escape;
 use crate::server::admin::path;
 
 /// Tells whether `user` may do something to a repository, and why. `@everybody` is nobody in particular.
@@ -31,7 +32,7 @@ pub(super) fn run(
         let may = if found.allowed { "may" } else { "may not" };
         let mut text = format!("{user} {may} {action} {repository}\n");
         for reason in &found.because {
-            text += &format!("  {reason}\n");
+            text += &format!("  {}\n", escape(reason));
         }
         write_out(&text);
     }

@@ -1,12 +1,11 @@
 //! `orlop check-config`.
 
-use std::io::Write;
 use std::process::ExitCode;
 
 use serde_json::json;
 
 use super::args::Common;
-use super::table::write_out;
+use super::table::{print_json, write_error, write_out};
 use super::{Failure, exit_code, start};
 use crate::config::Config;
 use crate::server::{check_certificates, check_door_files, survey};
@@ -23,20 +22,18 @@ pub(super) fn run(common: &Common, config: &Config, json: bool) -> Result<ExitCo
         Err(error) => warnings.push(format!("the store was not compared with the settings: {error}")),
     }
     for warning in &warnings {
-        let _ = writeln!(std::io::stderr(), "warning: {warning}");
+        write_error(&format!("warning: {warning}"));
     }
-    let text = if json {
+    if json {
         let file = common.config.as_ref().map(|path| path.display().to_string());
-        serde_json::to_string_pretty(&json!({ "file": file, "settings": config, "warnings": warnings }))
-            .unwrap_or_default()
+        print_json(&json!({ "file": file, "settings": config, "warnings": warnings }));
     } else {
         let from = match &common.config {
             Some(path) => format!("# {} is fine. In force:", path.display()),
             None => "# No configuration file. In force:".to_owned(),
         };
         let settings = toml::to_string(config).unwrap_or_default();
-        format!("{from}\n\n{}", settings.trim_end())
-    };
-    write_out(&(text + "\n"));
+        write_out(&format!("{from}\n\n{}\n", settings.trim_end()));
+    }
     Ok(exit_code(true))
 }

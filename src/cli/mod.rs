@@ -28,7 +28,6 @@ mod usage;
 mod user;
 mod why;
 
-use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -81,8 +80,7 @@ pub fn main() -> ExitCode {
     match run(cli) {
         Ok(code) => code,
         Err(failure) => {
-            // Not `eprintln`, which panics where the error's output is on the disk that is full.
-            let _ = writeln!(io::stderr(), "error: {failure}");
+            table::write_error(&format!("error: {failure}"));
             failure.exit_code()
         }
     }

@@ -7,6 +7,7 @@ use crate::clock::Timestamp;
 use crate::jobs::backup::BackupReport;
 use crate::jobs::fsck::FsckReport;
 use crate::jobs::scrub::ScrubReport;
+use crate::printable::escape;
 use crate::server::operations::{GcReport, Report};
 
 /// Prints `report` to standard output.
@@ -50,9 +51,10 @@ fn fsck(report: &FsckReport) -> String {
     let mut text = String::new();
     for problem in &report.problems {
         let repaired = if problem.repaired { " (repaired)" } else { "" };
-        let _ = writeln!(text, "{}: {}{repaired}", problem.subject, problem.message);
+        let _ = writeln!(text, "{}: {}{repaired}", escape(&problem.subject), escape(&problem.message));
     }
     for name in &report.unknown {
+        let name = escape(name);
         let _ = writeln!(text, "{name}: not the registry's; kept");
     }
     let (blobs, bytes, manifests) = (many(report.blobs, "blob"), size(report.blob_bytes), report.manifests);
@@ -76,7 +78,7 @@ fn fsck(report: &FsckReport) -> String {
 fn scrub(report: &ScrubReport) -> String {
     let mut text = String::new();
     for problem in &report.problems {
-        let _ = writeln!(text, "{}: {}", problem.subject, problem.message);
+        let _ = writeln!(text, "{}: {}", escape(&problem.subject), escape(&problem.message));
     }
     let (blobs, bytes) = (many(report.blobs, "blob"), size(report.blob_bytes));
     let so_far = if report.whole { "" } else { " so far in this pass" };
@@ -104,7 +106,7 @@ fn scrub(report: &ScrubReport) -> String {
 fn backup(report: &BackupReport) -> String {
     let mut text = String::new();
     for problem in &report.problems {
-        let _ = writeln!(text, "{problem}");
+        let _ = writeln!(text, "{}", escape(&problem.to_string()));
     }
     let (blobs, bytes) = (many(report.blobs, "blob"), size(report.blob_bytes));
     let (copied, copied_bytes) = (report.copied, size(report.copied_bytes));

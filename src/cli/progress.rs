@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use bytesize::ByteSize;
 
 use crate::jobs::progress::{Step, Unit};
+use crate::printable::escape;
 
 /// How often the line is drawn anew.
 const EVERY: Duration = Duration::from_millis(100);
@@ -49,12 +50,13 @@ fn describe(step: &Step) -> String {
         Unit::Bytes => ByteSize(number).display().iec().to_string(),
         Unit::Items => number.to_string(),
     };
+    let what = escape(&step.what);
     match step.total {
         Some(total) if total > 0 => {
             let percent = u128::from(step.done.min(total)) * 100 / u128::from(total);
-            format!("{}: {percent} % ({} of {})", step.what, amount(step.done), amount(total))
+            format!("{what}: {percent} % ({} of {})", amount(step.done), amount(total))
         }
-        _ => format!("{}: {}", step.what, amount(step.done)),
+        _ => format!("{what}: {}", amount(step.done)),
     }
 }
 

@@ -15,6 +15,7 @@ use crate::http::api::{
     Applied, ApplyRequest, Checked, ImportParameters, MOST_ITEMS, Page, Plan, PlanParameters, PolicyList,
     RecentParameters, Registries, Run, imported,
 };
+use crate::printable::escape;
 use crate::retention::{PRESETS, Policies, Policy};
 use crate::server::admin::{ApiClient, path};
 use crate::text_file;
@@ -130,10 +131,10 @@ fn policies(config: &Config, json: bool) -> Result<ExitCode, Failure> {
         text.push_str(&format!("# From {from}.\n{}\n", toml_of(vec![entry.policy.clone()])?));
     }
     for warning in &found.warnings {
-        text.push_str(&format!("# Warning: {warning}\n"));
+        text.push_str(&format!("# Warning: {}\n", escape(warning)));
     }
     if let Some(broken) = &found.broken {
-        text.push_str(&format!("# Nothing expires: {broken}\n"));
+        text.push_str(&format!("# Nothing expires: {}\n", escape(broken)));
     }
     write_out(if text.is_empty() { "# There are no policies: nothing expires.\n" } else { &text });
     Ok(exit_code(found.broken.is_none()))
@@ -174,8 +175,10 @@ fn set(config: &Config, file: &Path) -> Result<ExitCode, Failure> {
             let name = policy.called();
             let path = path(&["retention", "policies", name]);
             let checked: Checked = client.send(Method::PUT, &path, Some(policy)).await?;
-            let mut text = format!("{name} is in force.\n");
-            checked.warnings.iter().for_each(|warning| text.push_str(&format!("Warning: {warning}\n")));
+            let mut text = format!("{} is in force.\n", escape(name));
+            for warning in &checked.warnings {
+                text.push_str(&format!("Warning: {}\n", escape(warning)));
+            }
             write_out(&text);
         }
         Ok(exit_code(true))

@@ -6,6 +6,7 @@ use bytesize::ByteSize;
 use serde::Serialize;
 
 use crate::http::api::Time;
+use crate::printable::{escape, escape_json, escape_lines};
 
 /// A table with `N` columns, as wide as what is in them.
 pub(super) struct Table<const N: usize> {
@@ -19,8 +20,9 @@ impl<const N: usize> Table<N> {
         Self { heads, rows: Vec::new() }
     }
 
+    /// Adds a row, each cell on one line.
     pub(super) fn row(&mut self, row: [String; N]) {
-        self.rows.push(row);
+        self.rows.push(row.map(|cell| escape(&cell).into_owned()));
     }
 
     /// Prints it to standard output.
@@ -50,22 +52,38 @@ impl<const N: usize> Table<N> {
 
 /// Prints `value` as JSON to standard output.
 pub(super) fn print_json<T: Serialize>(value: &T) {
-    write_out(&(serde_json::to_string_pretty(value).unwrap_or_default() + "\n"));
+    write_json(&(serde_json::to_string_pretty(value).unwrap_or_default() + "\n"));
 }
 
-/// Prints `text` to standard output. Not `println`, which panics on a closed pipe: whoever closes it early has
+/// Prints a JSON text to standard output.
+pub(super) fn write_json(json: &str) {
+    write_raw(&escape_json(json));
+}
+
+/// Prints lines to standard output, with what a terminal obeys or does not show written out. Texts of the registry that go
+/// into a line have to be escaped on their own: they must not make others.
+pub(super) fn write_out(text: &str) {
+    write_raw(&escape_lines(text));
+}
+
+/// Not `println`, which panics on a closed pipe: whoever closes it early has
 /// read enough. Where it cannot be written for another reason the program ends with an error: half of it, in a
 /// file, must not pass for all.
-pub(super) fn write_out(text: &str) {
+fn write_raw(text: &str) {
     let mut out = std::io::stdout();
     let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
     if let Err(error) = written
         && error.kind() != std::io::ErrorKind::BrokenPipe
     {
-        // Not `eprintln`, which panics where that cannot be written either.
-        let _ = writeln!(std::io::stderr(), "error: standard output: {error}");
+        write_error(&format!("error: standard output: {error}"));
         std::process::exit(1);
     }
+}
+
+/// Prints a message to standard error. Not `eprintln`, which panics where that cannot be written: where the error's output
+/// is on the disk that is full.
+pub(super) fn write_error(message: &str) {
+    let _ = writeln!(std::io::stderr(), "{}", escape_lines(message));
 }
 
 /// `bytes` in the unit that suits them.
@@ -98,5 +116,12 @@ mod tests {
                     latest  5.0 MiB  2023-11-14 22:13:20\n\
                     1       1.0 KiB  never\n";
         assert_eq!(table.text(), text);
+    }
+
+    #[test]
+    fn a_cell_is_one_line_that_a_terminal_does_not_obey() {
+        let mut table = Table::new(["TAG", "PLATFORMS"]);
+        table.row(["v1".into(), "linux\u{1b}]0;x\u{7}\nv2  all\u{202e}".into()]);
+        assert_eq!(table.text(), "TAG  PLATFORMS\nv1   linux\\u{1b}]0;x\\u{7}\\nv2  all\\u{202e}\n");
     }
 }

@@ -9,8 +9,8 @@ use super::table::{print_json, size, write_out};
 use super::{Failure, exit_code, start};
 use crate::config::Config;
 use crate::http::api::UsageParameters;
-use crate::jobs::usage::{BudgetUse, QuotaReport, ReclaimableReport, UsageReport, Waiting};
-use crate::metadata::Scope;
+use crate::jobs::usage::{BudgetUse, QuotaReport, ReclaimableReport, StoreUsage, UsageReport, Waiting};
+use crate::metadata::{Scope, Usage, UsageDay};
 use crate::server::admin::path;
 
 /// How many repositories are told to people.
@@ -30,10 +30,13 @@ pub(super) fn run(config: &Config, scope: Scope, json: bool) -> Result<ExitCode,
 
 fn usage(report: &UsageReport) -> String {
     let mut text = String::new();
-    if report.scope == Scope::All {
-        registry(report, &mut text);
-    } else {
-        scope(report, &mut text);
+    match &report.store {
+        Some(store) => registry(store, &mut text),
+        None => scope(&report.usage, &mut text),
+    }
+    reclaimable(&report.reclaimable, &mut text);
+    if let Some(store) = &report.store {
+        growth(&store.days, &mut text);
     }
     quotas(report, &mut text);
     repositories(report, &mut text);
@@ -41,21 +44,23 @@ fn usage(report: &UsageReport) -> String {
     text
 }
 
-fn registry(report: &UsageReport, text: &mut String) {
-    let (blobs, bytes) = (many(report.blobs, "blob"), size(report.blob_bytes));
-    let (manifests, uploads) = (many(report.manifests, "manifest"), many(report.uploads, "upload"));
+fn registry(store: &StoreUsage, text: &mut String) {
+    let (blobs, bytes) = (many(store.blobs, "blob"), size(store.blob_bytes));
+    let (manifests, uploads) = (many(store.manifests, "manifest"), many(store.uploads, "upload"));
     let _ = writeln!(text, "{blobs}, {bytes}; {manifests}; {uploads} open");
-    let stored = &report.stored;
+    let stored = &store.stored;
     let (all, used, database) = (size(stored.total()), size(stored.blobs), size(stored.database));
     let _ = writeln!(text, "{all} on the disk: {used} in blobs, {database} in the database");
-    let (free, disk) = (size(report.free_bytes), size(report.disk_bytes));
+    let (free, disk) = (size(store.free_bytes), size(store.disk_bytes));
     let _ = writeln!(text, "{free} of {disk} free on the disk");
-    if let Some(BudgetUse { bytes, taken, high }) = &report.budget {
+    if let Some(BudgetUse { bytes, taken, high }) = &store.budget {
         let (taken, most, high) = (size(*taken), size(*bytes), size(*high));
         let _ = writeln!(text, "{taken} of the budget of {most} taken; room is made above {high}");
     }
-    reclaimable(&report.reclaimable, text);
-    if let [first, .., last] = report.days.as_slice() {
+}
+
+fn growth(days: &[UsageDay], text: &mut String) {
+    if let [first, .., last] = days {
         let (before, now) = (size(first.allocated), size(last.allocated));
         let _ = writeln!(
             text,
@@ -86,14 +91,12 @@ fn waiting(what: &str, thing: &str, waiting: &Waiting, text: &mut String) {
     text.push('\n');
 }
 
-fn scope(report: &UsageReport, text: &mut String) {
-    let usage = &report.usage;
+fn scope(usage: &Usage, text: &mut String) {
     let (repositories, tags) = (usage.repositories, many(usage.tags, "tag"));
     let noun = if repositories == 1 { "repository" } else { "repositories" };
     let _ = writeln!(text, "{repositories} {noun}, {tags}, {}", many(usage.manifests, "manifest"));
     let (all, own, shared) = (size(usage.allocated), size(usage.exclusive), size(usage.shared()));
     let _ = writeln!(text, "{all} on the disk: {own} of its own, {shared} shared with others");
-    reclaimable(&report.reclaimable, text);
 }
 
 fn quotas(report: &UsageReport, text: &mut String) {
@@ -148,7 +151,6 @@ fn coldest(report: &UsageReport, text: &mut String) {
 mod tests {
     use super::*;
     use crate::jobs::usage::RepositoryUsage;
-    use crate::metadata::Usage;
     use crate::registry::Stored;
 
     #[test]
@@ -187,16 +189,17 @@ mod tests {
             shared: 4 << 20,
             exclusive: 1 << 20,
         };
-        let report = UsageReport {
+        let store = StoreUsage {
             blobs: 4,
             blob_bytes: 4 << 20,
             manifests: 3,
             stored: Stored { blobs: 5 << 20, database: 1 << 20, ..Stored::default() },
             disk_bytes: 100 << 30,
             free_bytes: 40 << 30,
-            repositories: vec![repository],
-            ..UsageReport::default()
+            ..StoreUsage::default()
         };
+        let repositories = vec![repository];
+        let report = UsageReport { store: Some(store), repositories, ..UsageReport::default() };
         assert_eq!(
             usage(&report),
             "4 blobs, 4.0 MiB; 3 manifests; 0 uploads open\n\

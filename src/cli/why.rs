@@ -10,6 +10,7 @@ use super::{Failure, exit_code, start};
 use crate::config::Config;
 use crate::http::api::{BlobReasons, HeldBy, KeptBlob, ManifestReasons, Stage, Time, Why, WhyParameters};
 use crate::oci::{Reference, RepoName, Tag};
+use crate::printable::escape;
 use crate::server::admin::path;
 
 /// What is asked about.
@@ -83,10 +84,10 @@ fn manifest(found: &ManifestReasons, text: &mut String) {
     holders("listed by the index", &found.indexes, found.index_count, text);
     holders("kept for its subject", &found.subjects, found.subjects.len() as u64, text);
     if let Some(rule) = &found.pinned_by {
-        line(text, format_args!("pinned: {rule}"));
+        line(text, format_args!("pinned: {}", escape(rule)));
     }
     for ruled in &found.rules {
-        line(text, format_args!("{}: {}", ruled.tag.as_deref().unwrap_or("itself"), ruled.reason));
+        line(text, format_args!("{}: {}", ruled.tag.as_deref().unwrap_or("itself"), escape(&ruled.reason)));
     }
     if !found.judged {
         line(text, format_args!("by policies: too many tags, see orlop retention plan {}", found.repository));

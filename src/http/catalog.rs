@@ -5,51 +5,47 @@ use http::header::LINK;
 use serde::Serialize;
 
 use super::call::{Answered, Call};
-use super::pages;
 use super::reply::Reply;
-use crate::auth::{Action, Wanted};
-use crate::metadata::Scope;
-use crate::oci::{Endpoint, RepoName};
-use crate::registry::{Fault, Page};
+use super::status::Refusal;
+use super::{pages, sealed};
+use crate::metadata::Continuation;
+use crate::oci::{Endpoint, ErrorCode, RepoName};
+use crate::registry::Fault;
 
 #[derive(Serialize)]
 struct Catalog<'a> {
     repositories: Vec<&'a str>,
 }
 
-/// GET.
+/// GET. The repositories that the caller may pull. What it may not is passed over without a trace.
 pub(super) async fn list(call: &Call<'_>) -> Answered {
     let asked = pages::requested(call)?;
     if asked.limit == 0 {
         return Ok(Reply::json(StatusCode::OK, &Catalog { repositories: Vec::new() }));
     }
-    let page = readable(call, asked.last.as_deref(), asked.limit).await?;
+    let after = asked.last.map(opened).transpose()?;
+    let visible = call.state.door.visible_in_catalog(&call.caller);
+    let page = call.state.registry.repository_names(after.as_deref(), asked.limit, &visible).await?;
     let repositories: Vec<_> = page.items.iter().map(RepoName::as_str).collect();
-    let link = repositories
-        .last()
-        .filter(|_| page.more)
-        .map(|last| pages::next(call, &Endpoint::Catalog, asked.limit, last, None));
+    let next = page.next.map(last).transpose()?;
+    let link = next.map(|last| pages::next(call, &Endpoint::Catalog, asked.limit, &last, None));
     Ok(Reply::json(StatusCode::OK, &Catalog { repositories }).maybe(LINK, link))
 }
 
-/// A page of the repositories that the caller may pull. What it may not is passed over without a trace.
-async fn readable(call: &Call<'_>, after: Option<&str>, limit: usize) -> Result<Page<RepoName>, Fault> {
-    let registry = &call.state.registry;
-    let mut page = registry.repositories(after, limit).await?;
-    // A token for the catalog names no repository: what its user may pull is in it.
-    if call.could(Wanted::Scope(&Scope::All, Action::Pull)) {
-        return Ok(page);
+/// The name that a client goes on behind.
+fn opened(last: String) -> Result<String, Refusal> {
+    if !sealed::is_sealed(&last) {
+        return Ok(last);
     }
-    let mut shown = Vec::new();
-    loop {
-        let last = page.items.last().cloned();
-        shown
-            .extend(page.items.into_iter().filter(|name| call.could(Wanted::Repository(name, Action::Pull))));
-        let full = shown.len() > limit;
-        shown.truncate(limit);
-        match last.filter(|_| page.more && !full) {
-            None => return Ok(Page { items: shown, more: full }),
-            Some(last) => page = registry.repositories(Some(last.as_str()), limit).await?,
-        }
+    let message = "last: is not from a Link of this list, or too old: start again from the first page";
+    sealed::open(&last).ok_or_else(|| Refusal::bad(ErrorCode::PaginationNumberInvalid, message))
+}
+
+/// What a client says where it goes on.
+fn last(next: Continuation) -> Result<String, Refusal> {
+    if !next.hidden {
+        return Ok(next.place.name);
     }
+    let failed = || Fault::Failed("there is no randomness to seal the end of a page with".into());
+    Ok(sealed::seal(&next.place.name).ok_or_else(failed)?)
 }

@@ -35,6 +35,7 @@ mod rate_limit;
 mod referrers;
 mod reply;
 mod request_body;
+mod sealed;
 mod security_headers;
 mod sign_in;
 mod status;

@@ -19,12 +19,33 @@ const FEW: usize = 10;
 /// How many days of growth a report shows.
 const DAYS: usize = 31;
 
-/// What the registry uses. All sizes are in bytes.
+/// What repositories use. All sizes are in bytes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct UsageReport {
     /// Which repositories it is about: a name, a prefix with a slash at its end, or nothing for all.
     #[schema(value_type = String)]
     pub scope: Scope,
+    /// What the registry as a whole uses; `null` in a report about a part of it.
+    #[schema(required)]
+    pub store: Option<StoreUsage>,
+    /// What the repositories of the scope use together.
+    pub usage: Usage,
+    /// What may go of the scope, and when.
+    pub reclaimable: ReclaimableReport,
+    /// Each repository of the scope, largest first.
+    pub repositories: Vec<RepositoryUsage>,
+    /// The largest blobs of the scope.
+    pub biggest_blobs: Vec<BlobUsage>,
+    /// The tags of the scope that nobody pulled for the longest time.
+    pub coldest_tags: Vec<TagUsage>,
+    /// The quotas that some repository of the scope is, or would be, held to: those about repositories that the caller may
+    /// read all of.
+    pub quotas: Vec<QuotaReport>,
+}
+
+/// What the registry as a whole uses. All sizes are in bytes.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct StoreUsage {
     /// Blobs stored.
     pub blobs: u64,
     /// Their bytes, each blob once.
@@ -46,20 +67,8 @@ pub struct UsageReport {
     /// How the budget stands, if there is one.
     #[schema(required)]
     pub budget: Option<BudgetUse>,
-    /// What the repositories of the scope use together.
-    pub usage: Usage,
-    /// What may go of the scope, and when.
-    pub reclaimable: ReclaimableReport,
-    /// Each repository of the scope, largest first.
-    pub repositories: Vec<RepositoryUsage>,
-    /// The largest blobs of the whole registry.
-    pub biggest_blobs: Vec<BlobUsage>,
-    /// The tags of the scope that nobody pulled for the longest time.
-    pub coldest_tags: Vec<TagUsage>,
     /// How the registry was at the end of the last days, the oldest first.
     pub days: Vec<UsageDay>,
-    /// The quotas that some repository of the scope is, or would be, held to.
-    pub quotas: Vec<QuotaReport>,
 }
 
 /// How a budget stands. All sizes are in bytes.
@@ -134,7 +143,7 @@ pub struct BlobUsage {
     pub bytes: u64,
     /// What the disk spends on it.
     pub allocated: u64,
-    /// How many repositories serve it.
+    /// How many repositories of the scope serve it.
     pub repositories: u64,
 }
 
@@ -175,7 +184,8 @@ pub struct QuotaReport {
     pub most_repositories: Option<u64>,
 }
 
-/// Adds up what the repositories of `scope` use, and what may go by `rules`.
+/// Adds up what the repositories of `scope` use, and what may go by `rules`. Of quotas it lists those whose own scope `shows`
+/// lets pass: what is used of a quota is used by all repositories of its scope.
 ///
 /// # Errors
 /// [`Fault`] when a store failed.
@@ -183,25 +193,46 @@ pub async fn usage(
     registry: &Registry,
     rules: &CollectionRules,
     scope: &Scope,
+    shows: impl Fn(&Scope) -> bool,
 ) -> Result<UsageReport, Fault> {
+    registry.settle_pulls().await;
     let metadata = registry.metadata();
-    let (stored, space) = (registry.stored().await?, registry.blobs().space().await?);
-    let totals = metadata.totals().await?;
+    let store = match scope {
+        Scope::All => Some(store_usage(registry).await?),
+        Scope::Below(_) | Scope::One(_) => None,
+    };
     // What is doomed belongs to no repository any more.
-    let doomed = if *scope == Scope::All { stored.doomed } else { 0 };
+    let doomed = store.as_ref().map_or(0, |store| store.stored.doomed);
     // The one looks at as much as the others together: side by side they take half the time.
     let (holdings, (usage, repositories, biggest, coldest)) =
         tokio::try_join!(metadata.holdings(scope, rules), users(registry, scope))?;
-    let quotas = registry.quota_use(None).await?.into_iter().filter(|found| found.quota.scope.meets(scope));
+    let quotas = registry.quota_use(None).await?.into_iter();
+    let quotas = quotas.filter(|found| found.quota.scope.meets(scope) && shows(&found.quota.scope));
     Ok(UsageReport {
         scope: scope.clone(),
+        store,
+        usage,
+        reclaimable: ReclaimableReport::of(&holdings, doomed),
+        repositories: repositories.into_iter().map(Into::into).collect(),
+        biggest_blobs: biggest.into_iter().map(Into::into).collect(),
+        coldest_tags: coldest.into_iter().map(Into::into).collect(),
+        quotas: quotas.map(Into::into).collect(),
+    })
+}
+
+/// What the registry as a whole uses.
+async fn store_usage(registry: &Registry) -> Result<StoreUsage, Fault> {
+    let metadata = registry.metadata();
+    let space = registry.blobs().space().await?;
+    let totals = metadata.totals().await?;
+    Ok(StoreUsage {
         blobs: totals.blobs,
         blob_bytes: totals.blob_bytes,
         manifests: totals.manifests,
         uploads: totals.uploads,
         doomed: totals.doomed,
         doomed_bytes: totals.doomed_bytes,
-        stored,
+        stored: registry.stored().await?,
         disk_bytes: space.total,
         free_bytes: space.free,
         budget: registry.budget().await?.map(|state| BudgetUse {
@@ -209,13 +240,7 @@ pub async fn usage(
             taken: state.taken(),
             high: state.high,
         }),
-        usage,
-        reclaimable: ReclaimableReport::of(&holdings, doomed),
-        repositories: repositories.into_iter().map(Into::into).collect(),
-        biggest_blobs: biggest.into_iter().map(Into::into).collect(),
-        coldest_tags: coldest.into_iter().map(Into::into).collect(),
         days: metadata.days(DAYS).await?,
-        quotas: quotas.map(Into::into).collect(),
     })
 }
 
@@ -227,7 +252,8 @@ async fn users(
     let metadata = registry.metadata();
     let usage = metadata.usage(scope).await?;
     let repositories = metadata.biggest_repositories(scope, MOST_REPOSITORIES).await?;
-    Ok((usage, repositories, metadata.biggest_blobs(FEW).await?, metadata.coldest_tags(scope, FEW).await?))
+    let blobs = metadata.biggest_blobs(scope, FEW).await?;
+    Ok((usage, repositories, blobs, metadata.coldest_tags(scope, FEW).await?))
 }
 
 impl ReclaimableReport {

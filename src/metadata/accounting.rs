@@ -97,7 +97,7 @@ pub struct BigBlob {
     pub bytes: u64,
     /// What the medium spends on it, in bytes.
     pub allocated: u64,
-    /// How many repositories link it.
+    /// How many repositories of the scope link it.
     pub links: u64,
 }
 
@@ -152,8 +152,9 @@ pub trait Accounting: Send + Sync {
     /// together, if there are any. Looks at every repository, and at nothing else.
     async fn biggest_prefixes(&self, limit: usize) -> Result<Vec<PrefixUsage>>;
 
-    /// The `limit` blobs that take the most, biggest first. Looks at every blob.
-    async fn biggest_blobs(&self, limit: usize) -> Result<Vec<BigBlob>>;
+    /// The `limit` blobs that take the most of those that repositories of `scope` link, biggest first. Looks at every link
+    /// there, or at every blob.
+    async fn biggest_blobs(&self, scope: &Scope, limit: usize) -> Result<Vec<BigBlob>>;
 
     /// The `limit` tags of `scope` that nobody pulled for the longest time, those never pulled first. Looks at
     /// every tag there.

@@ -2,7 +2,8 @@
 
 use async_trait::async_trait;
 
-use super::{Batch, Change, EdgeKind, OverQuota, Result};
+use super::pages::text_weight;
+use super::{Batch, Change, EdgeKind, OverQuota, Page, Result, Weigh};
 use crate::clock::Timestamp;
 use crate::oci::{Digest, RepoName, Tag};
 
@@ -45,6 +46,12 @@ pub struct HistoryEntry {
     pub reason: Option<String>,
 }
 
+impl Weigh for HistoryEntry {
+    fn weight(&self) -> usize {
+        384 + text_weight(self.by.as_ref()) + text_weight(self.reason.as_ref())
+    }
+}
+
 /// What became of the wish to point a tag at something that it pointed at before.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TagReturn {
@@ -76,7 +83,7 @@ pub enum TagReturn {
 /// The history of tags.
 #[async_trait]
 pub trait History: Send + Sync {
-    /// Up to `limit` rows of a tag's history, or of the repository's own (deleted, restored, renamed) for no
+    /// A page of a tag's history, or of the repository's own (deleted, restored, renamed) for no
     /// tag: the newest before the row `before`, newest first. The history of a tag outlives it.
     async fn tag_history(
         &self,
@@ -84,7 +91,7 @@ pub trait History: Send + Sync {
         tag: Option<&Tag>,
         before: Option<i64>,
         limit: usize,
-    ) -> Result<Vec<HistoryEntry>>;
+    ) -> Result<Page<HistoryEntry>>;
 
     /// Points a tag at what it pointed at before its last change, or at `to` out of its history. A manifest
     /// that is in the trash comes back with all that it needs.

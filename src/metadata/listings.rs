@@ -2,7 +2,8 @@
 
 use async_trait::async_trait;
 
-use super::{EdgeKind, Result};
+use super::pages::text_weight;
+use super::{EdgeKind, Result, Visible, Weigh};
 use crate::clock::Timestamp;
 use crate::oci::{Digest, RepoName, Tag};
 
@@ -47,6 +48,28 @@ pub struct ListQuery {
     pub limit: usize,
 }
 
+/// A page of a sorted list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListPage<T> {
+    /// The entries. A page may be short, or empty, though more follow.
+    pub items: Vec<T>,
+    /// Where the list continues, if more may follow.
+    pub next: Option<Continuation>,
+}
+
+/// Where a list continues.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Continuation {
+    /// The place behind which it does.
+    pub place: Place,
+    /// Whether what is there is not shown: then the place must not be shown either.
+    pub hidden: bool,
+}
+
+/// The most rows that a page looks at where no index finds its entries: then it ends, and the next page continues
+/// behind the last row. It takes about 10 ms.
+pub const MAX_EXAMINED: usize = 10_000;
+
 /// A repository in a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RepositoryEntry {
@@ -58,10 +81,16 @@ pub struct RepositoryEntry {
     pub manifests: u64,
     /// The bytes of the blobs that it serves, each once.
     pub bytes: u64,
-    /// When a tag was last pushed or moved; without tags, when a manifest was last pushed.
+    /// When something was last pushed to it, be it gone by now.
     pub pushed_at: Timestamp,
-    /// When something was last pulled from it.
+    /// When something was last pulled from it, be it gone by now.
     pub pulled_at: Option<Timestamp>,
+}
+
+impl Weigh for RepositoryEntry {
+    fn weight(&self) -> usize {
+        192 + 2 * self.name.as_str().len()
+    }
 }
 
 impl RepositoryEntry {
@@ -86,6 +115,27 @@ pub struct TagEntry {
     pub pushed_at: Timestamp,
     /// What it points at.
     pub manifest: ManifestEntry,
+}
+
+impl TagEntry {
+    /// Its place in a list of this order.
+    pub fn place(&self, sort: SortKey) -> Place {
+        let number = match sort {
+            SortKey::Name => 0,
+            SortKey::Size => self.manifest.size.cast_signed(),
+            SortKey::Pushed => self.pushed_at.0,
+            SortKey::Pulled => self.manifest.pulled_at.map_or(0, |at| at.0),
+        };
+        Place { number, name: self.name.as_str().to_owned() }
+    }
+}
+
+impl Weigh for TagEntry {
+    fn weight(&self) -> usize {
+        let ManifestEntry { media_type, artifact_type, platforms, .. } = &self.manifest;
+        let platforms: usize = platforms.iter().map(|platform| platform.len() + 32).sum();
+        512 + self.name.as_str().len() + media_type.len() + text_weight(artifact_type.as_ref()) + platforms
+    }
 }
 
 /// A live manifest, as lists tell of it.
@@ -126,14 +176,27 @@ pub const MOST_RELATED: usize = 1000;
 /// Lists for people.
 #[async_trait]
 pub trait Listings: Send + Sync {
-    /// A page of the repositories that have a live manifest.
-    async fn list_repositories(&self, query: &ListQuery) -> Result<Vec<RepositoryEntry>>;
+    /// A page of the repositories that have a live manifest, of those that are `visible`. Looks at no more than
+    /// [`MAX_EXAMINED`] others.
+    async fn list_repositories(
+        &self,
+        query: &ListQuery,
+        visible: &Visible,
+    ) -> Result<ListPage<RepositoryEntry>>;
+
+    /// The names alone, in byte order behind `after`, likewise.
+    async fn repository_names(
+        &self,
+        after: Option<&str>,
+        limit: usize,
+        visible: &Visible,
+    ) -> Result<ListPage<RepoName>>;
 
     /// A repository that has a live manifest.
     async fn repository_entry(&self, repo: &RepoName) -> Result<Option<RepositoryEntry>>;
 
     /// A page of a repository's tags. `None` if there is no such repository.
-    async fn list_tags(&self, repo: &RepoName, query: &ListQuery) -> Result<Option<Vec<TagEntry>>>;
+    async fn list_tags(&self, repo: &RepoName, query: &ListQuery) -> Result<Option<ListPage<TagEntry>>>;
 
     /// A tag.
     async fn tag_entry(&self, repo: &RepoName, tag: &Tag) -> Result<Option<TagEntry>>;

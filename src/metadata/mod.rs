@@ -15,6 +15,7 @@ mod events;
 mod expiry;
 mod history;
 mod listings;
+mod pages;
 mod policies;
 mod quotas;
 mod records;
@@ -24,6 +25,7 @@ mod scope;
 mod scrub;
 mod snapshots;
 mod trash;
+mod visible;
 mod why;
 
 pub mod faulty;
@@ -46,6 +48,7 @@ pub use events::{Event, EventDetails, EventKind, Events, UnknownKind};
 pub use expiry::{ExpireManifest, ExpireTag, Expired, Expiry, PinHolds};
 pub use history::{ChangeKind, History, HistoryEntry, TagReturn};
 pub use listings::*;
+pub use pages::{MAX_PAGE_BYTES, Page, Weigh};
 pub use policies::*;
 pub use quotas::*;
 pub use records::*;
@@ -55,6 +58,7 @@ pub use scope::Scope;
 pub use scrub::{Condition, DamagedBlob, MOST_LINKERS, Scrubbing};
 pub use snapshots::*;
 pub use trash::{LostTag, RemovedManifest, RemovedTag, Restoration, Restored, Trash, TrashCursor, TrashPage};
+pub use visible::{NameFilter, NameRange, Visible};
 pub use why::*;
 
 use crate::clock::Timestamp;
@@ -203,7 +207,7 @@ pub trait Manifests: Send + Sync {
         limit: usize,
     ) -> Result<Vec<ReferrerRecord>>;
 
-    /// Up to `limit` repositories that have a live manifest, in byte order behind `after`.
+    /// Up to `limit` repositories that have a live manifest, in byte order behind `after`. Looks at no others.
     async fn repositories(&self, after: Option<&str>, limit: usize) -> Result<Vec<RepoName>>;
 
     /// Whether a repository of this name was ever pushed to.

@@ -2,7 +2,8 @@
 
 use async_trait::async_trait;
 
-use super::Result;
+use super::pages::text_weight;
+use super::{Page, Result, Weigh};
 use crate::clock::Timestamp;
 
 /// How many changes of policies, and how many runs, are remembered.
@@ -36,6 +37,12 @@ pub struct PolicyChange {
     pub by: Option<String>,
 }
 
+impl Weigh for PolicyChange {
+    fn weight(&self) -> usize {
+        128 + self.name.len() + text_weight(self.policy.as_ref()) + text_weight(self.by.as_ref())
+    }
+}
+
 /// Policies as records.
 #[async_trait]
 pub trait PolicyRecords: Send + Sync {
@@ -48,8 +55,8 @@ pub trait PolicyRecords: Send + Sync {
     /// Removes a policy. `false` if there is none of this name.
     async fn remove_policy(&self, name: &str, now: Timestamp, by: Option<&str>) -> Result<bool>;
 
-    /// Up to `limit` changes before the place `before`, newest first.
-    async fn policy_history(&self, before: Option<i64>, limit: usize) -> Result<Vec<PolicyChange>>;
+    /// A page of changes before the place `before`, newest first.
+    async fn policy_history(&self, before: Option<i64>, limit: usize) -> Result<Page<PolicyChange>>;
 }
 
 /// What sets a run off.
@@ -90,12 +97,18 @@ pub struct RetentionRun {
     pub stopped: bool,
 }
 
+impl Weigh for RetentionRun {
+    fn weight(&self) -> usize {
+        256 + text_weight(self.by.as_ref())
+    }
+}
+
 /// What came of policies.
 #[async_trait]
 pub trait RetentionRuns: Send + Sync {
     /// Records a run.
     async fn note_run(&self, run: RetentionRun) -> Result<()>;
 
-    /// Up to `limit` runs before the place `before`, newest first.
-    async fn retention_runs(&self, before: Option<i64>, limit: usize) -> Result<Vec<RetentionRun>>;
+    /// A page of runs before the place `before`, newest first.
+    async fn retention_runs(&self, before: Option<i64>, limit: usize) -> Result<Page<RetentionRun>>;
 }

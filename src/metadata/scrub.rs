@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use super::Result;
+use super::{Page, Result, Weigh};
 use crate::oci::{BlobKey, Digest, RepoName};
 
 /// A blob that was set aside: absent to everyone until a push brings its bytes again.
@@ -14,6 +14,12 @@ pub struct DamagedBlob {
     pub size: u64,
     /// Repositories that have a link to it, hidden ones included: the first [`MOST_LINKERS`] of them.
     pub repos: Vec<RepoName>,
+}
+
+impl Weigh for DamagedBlob {
+    fn weight(&self) -> usize {
+        256 + self.repos.iter().map(|repo| repo.as_str().len() + 16).sum::<usize>()
+    }
 }
 
 /// What a look at a blob's bytes has told.
@@ -38,7 +44,7 @@ pub trait Scrubbing: Send + Sync {
     async fn note_scrub_place(&self, place: &str) -> Result<()>;
 
     /// A page of the blobs that are set aside, in order of their digests.
-    async fn damaged(&self, after: Option<&Digest>, limit: usize) -> Result<Vec<DamagedBlob>>;
+    async fn damaged(&self, after: Option<&Digest>, limit: usize) -> Result<Page<DamagedBlob>>;
 
     /// How many blobs are set aside, counted up to `most`.
     async fn count_damaged(&self, most: usize) -> Result<u64>;

@@ -2,7 +2,8 @@
 
 use async_trait::async_trait;
 
-use super::{Batch, Change, ChangeKind, EdgeKind, OverQuota, Result};
+use super::pages::text_weight;
+use super::{Batch, Change, ChangeKind, EdgeKind, OverQuota, Result, Weigh};
 use crate::clock::Timestamp;
 use crate::oci::{Digest, RepoName, Tag};
 
@@ -69,6 +70,25 @@ pub struct RemovedTag {
     pub id: i64,
     /// Which, how and why.
     pub lost: LostTag,
+}
+
+impl LostTag {
+    fn weight(&self) -> usize {
+        96 + self.tag.as_str().len() + text_weight(self.by.as_ref()) + text_weight(self.reason.as_ref())
+    }
+}
+
+impl Weigh for RemovedManifest {
+    fn weight(&self) -> usize {
+        let tags: usize = self.tags.iter().map(LostTag::weight).sum();
+        384 + self.repo.as_str().len() + self.media_type.len() + tags
+    }
+}
+
+impl Weigh for RemovedTag {
+    fn weight(&self) -> usize {
+        384 + self.repo.as_str().len() + self.lost.weight()
+    }
 }
 
 /// What came back.

@@ -1,6 +1,5 @@
 //! Listing the blobs that are set aside.
 
-use super::repositories::page;
 use super::{Fault, Page, Registry};
 use crate::metadata::DamagedBlob;
 use crate::oci::Digest;
@@ -11,6 +10,6 @@ impl Registry {
     /// # Errors
     /// [`Fault`].
     pub async fn damaged(&self, after: Option<&Digest>, limit: usize) -> Result<Page<DamagedBlob>, Fault> {
-        Ok(page(self.metadata.damaged(after, limit + 1).await?, limit))
+        Ok(self.metadata.damaged(after, limit).await?)
     }
 }

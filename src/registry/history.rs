@@ -1,6 +1,5 @@
 //! The history of tags, and pointing them back.
 
-use super::repositories::page;
 use super::{Fault, Page, Registry, Repository, UndoError};
 use crate::metadata::{HistoryEntry, Restoration, Restored, TagReturn};
 use crate::oci::{Digest, Tag};
@@ -31,8 +30,7 @@ impl Repository {
         before: Option<i64>,
         limit: usize,
     ) -> Result<Page<HistoryEntry>, Fault> {
-        let found = self.registry.metadata.tag_history(&self.name, Some(tag), before, limit + 1).await?;
-        Ok(page(found, limit))
+        Ok(self.registry.metadata.tag_history(&self.name, Some(tag), before, limit).await?)
     }
 
     /// The same of the repository as a whole: when it was deleted, restored and renamed. The id of a deletion's
@@ -41,8 +39,7 @@ impl Repository {
     /// # Errors
     /// [`Fault`].
     pub async fn history(&self, before: Option<i64>, limit: usize) -> Result<Page<HistoryEntry>, Fault> {
-        let found = self.registry.metadata.tag_history(&self.name, None, before, limit + 1).await?;
-        Ok(page(found, limit))
+        Ok(self.registry.metadata.tag_history(&self.name, None, before, limit).await?)
     }
 
     /// Points a tag back: at what it pointed at before its last change, or at `to` out of its history.

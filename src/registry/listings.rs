@@ -1,8 +1,9 @@
 //! Lists for people, and what is known of one tag or manifest.
 
-use super::repositories::page;
-use super::{Fault, ManifestError, Page, Registry, Repository};
-use crate::metadata::{ListQuery, ManifestEntry, ReferrerRecord, Related, RepositoryEntry, TagEntry};
+use super::{Fault, ManifestError, Registry, Repository};
+use crate::metadata::{
+    ListPage, ListQuery, ManifestEntry, ReferrerRecord, Related, RepositoryEntry, TagEntry, Visible,
+};
 use crate::oci::{Digest, IndexMember, Reference, RepoName, Tag, index_members};
 
 /// The most referrers that are told with a manifest.
@@ -21,18 +22,18 @@ pub struct ManifestDetail {
     pub referrers: Vec<ReferrerRecord>,
 }
 
-/// A query for one entry more than asked for, which tells whether there are more.
-fn one_more(query: &ListQuery) -> ListQuery {
-    ListQuery { limit: query.limit + 1, ..query.clone() }
-}
-
 impl Registry {
-    /// A page of the repositories that have something to pull.
+    /// A page of the visible repositories that have something to pull.
     ///
     /// # Errors
     /// [`Fault`].
-    pub async fn list_repositories(&self, query: &ListQuery) -> Result<Page<RepositoryEntry>, Fault> {
-        Ok(page(self.metadata.list_repositories(&one_more(query)).await?, query.limit))
+    pub async fn list_repositories(
+        &self,
+        query: &ListQuery,
+        visible: &Visible,
+    ) -> Result<ListPage<RepositoryEntry>, Fault> {
+        self.settle_pulls().await;
+        Ok(self.metadata.list_repositories(query, visible).await?)
     }
 
     /// What is known of a repository. `None` if there is nothing to pull from it.
@@ -40,6 +41,7 @@ impl Registry {
     /// # Errors
     /// [`Fault`].
     pub async fn repository_entry(&self, name: &RepoName) -> Result<Option<RepositoryEntry>, Fault> {
+        self.settle_pulls().await;
         Ok(self.metadata.repository_entry(name).await?)
     }
 }
@@ -49,9 +51,10 @@ impl Repository {
     ///
     /// # Errors
     /// [`ManifestError::NameUnknown`].
-    pub async fn list_tags(&self, query: &ListQuery) -> Result<Page<TagEntry>, ManifestError> {
-        let tags = self.registry.metadata.list_tags(&self.name, &one_more(query)).await?;
-        tags.map(|tags| page(tags, query.limit)).ok_or(ManifestError::NameUnknown)
+    pub async fn list_tags(&self, query: &ListQuery) -> Result<ListPage<TagEntry>, ManifestError> {
+        self.registry.settle_pulls().await;
+        let tags = self.registry.metadata.list_tags(&self.name, query).await?;
+        tags.ok_or(ManifestError::NameUnknown)
     }
 
     /// What is known of a tag.
@@ -59,6 +62,7 @@ impl Repository {
     /// # Errors
     /// [`ManifestError::Unknown`] and [`ManifestError::NameUnknown`].
     pub async fn tag_entry(&self, tag: &Tag) -> Result<TagEntry, ManifestError> {
+        self.registry.settle_pulls().await;
         match self.registry.metadata.tag_entry(&self.name, tag).await? {
             Some(entry) => Ok(entry),
             None => Err(self.unknown_manifest().await?),
@@ -70,6 +74,7 @@ impl Repository {
     /// # Errors
     /// [`ManifestError::Unknown`] and [`ManifestError::NameUnknown`].
     pub async fn manifest_detail(&self, digest: &Digest) -> Result<ManifestDetail, ManifestError> {
+        self.registry.settle_pulls().await;
         let metadata = &self.registry.metadata;
         let found = metadata.manifest_entry(&self.name, digest).await?;
         let record = metadata.manifest(&self.name, &Reference::Digest(digest.clone())).await?;

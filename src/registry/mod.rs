@@ -55,10 +55,11 @@ pub use manifests::{BodyTurn, PutReceipt, PutRequest};
 pub use recoverable::{Recoverable, RecoverableKind, RecoverablePage, RecoverablePlace};
 pub use relief::IDLE_WHEN_FULL;
 pub use removals::{HeldRemovals, Removed};
-pub use repositories::Page;
 pub use space::SpaceState;
 pub use stored::Stored;
 pub use trash::Emptied;
+
+pub use crate::metadata::Page;
 
 use crate::clock::{Clock, Timestamp};
 use crate::memory::MemoryBudget;

@@ -20,6 +20,8 @@ type ByRepository<K, V> = HashMap<RepoName, HashMap<K, V>>;
 pub(super) struct PullLog {
     pulls: Mutex<ByRepository<Digest, Timestamp>>,
     pushes: Mutex<ByRepository<Tag, (Digest, Timestamp)>>,
+    /// Held while they are written: a report that follows must not miss what is on its way.
+    writing: tokio::sync::Mutex<()>,
 }
 
 impl PullLog {
@@ -52,21 +54,50 @@ impl Registry {
     /// Writes down the pulls, and the pushes without a change, that were noted since the last time.
     ///
     /// # Errors
-    /// [`Fault`]; then those are forgotten.
+    /// [`Fault`]; then they stay noted for the next time.
     pub async fn flush_pulls(&self) -> Result<(), Fault> {
-        let (pulls, pushes) = (take(&self.pulls.pulls), take(&self.pulls.pushes));
+        let _writing = self.pulls.writing.lock().await;
+        let pulls = take(&self.pulls.pulls);
+        let pushes = take(&self.pulls.pushes);
         if self.settings.read_only {
             return Ok(());
         }
-        if !pulls.is_empty() {
-            let pulls = flat(pulls);
-            self.metadata.note_pulls(pulls.collect()).await?;
+        let written = self.write_pulls(&pulls).await;
+        if written.is_err() {
+            give_back(&self.pulls.pulls, pulls);
+            give_back(&self.pulls.pushes, pushes);
+            return written;
         }
-        if !pushes.is_empty() {
-            let pushes = flat(pushes).map(|(repo, tag, (digest, at))| (repo, tag, digest, at));
-            self.metadata.note_pushes(pushes.collect()).await?;
+        let written = self.write_pushes(&pushes).await;
+        if written.is_err() {
+            give_back(&self.pulls.pushes, pushes);
         }
-        Ok(())
+        written
+    }
+
+    /// Writes down what was noted, for a report that is about to tell of it. A store that takes no writes is no
+    /// reason to refuse a report.
+    pub async fn settle_pulls(&self) {
+        if let Err(error) = self.flush_pulls().await {
+            tracing::debug!(%error, "the last pulls could not be recorded yet");
+        }
+    }
+
+    async fn write_pulls(&self, pulls: &ByRepository<Digest, Timestamp>) -> Result<(), Fault> {
+        if pulls.is_empty() {
+            return Ok(());
+        }
+        let rows = flat(pulls).map(|(repo, digest, at)| (repo.clone(), digest.clone(), *at));
+        Ok(self.metadata.note_pulls(rows.collect()).await?)
+    }
+
+    async fn write_pushes(&self, pushes: &ByRepository<Tag, (Digest, Timestamp)>) -> Result<(), Fault> {
+        if pushes.is_empty() {
+            return Ok(());
+        }
+        let rows = flat(pushes);
+        let rows = rows.map(|(repo, tag, (digest, at))| (repo.clone(), tag.clone(), digest.clone(), *at));
+        Ok(self.metadata.note_pushes(rows.collect()).await?)
     }
 }
 
@@ -90,8 +121,17 @@ fn swap<K, V>(log: &Mutex<ByRepository<K, V>>, one: &RepoName, other: &RepoName)
     last.extend(of_other.map(|noted| (one.clone(), noted)));
 }
 
-fn flat<K, V>(noted: ByRepository<K, V>) -> impl Iterator<Item = (RepoName, K, V)> {
-    noted
-        .into_iter()
-        .flat_map(|(repo, noted)| noted.into_iter().map(move |(key, value)| (repo.clone(), key, value)))
+/// Notes again what could not be written, unless something newer was noted meanwhile.
+fn give_back<K: Hash + Eq, V>(log: &Mutex<ByRepository<K, V>>, unwritten: ByRepository<K, V>) {
+    let mut last = log.lock().unwrap_or_else(PoisonError::into_inner);
+    for (repo, noted) in unwritten {
+        let of_repo = last.entry(repo).or_default();
+        for (key, value) in noted {
+            of_repo.entry(key).or_insert(value);
+        }
+    }
+}
+
+fn flat<K, V>(noted: &ByRepository<K, V>) -> impl Iterator<Item = (&RepoName, &K, &V)> {
+    noted.iter().flat_map(|(repo, noted)| noted.iter().map(move |(key, value)| (repo, key, value)))
 }

@@ -1,16 +1,8 @@
 //! Listing repositories.
 
 use super::{Fault, Registry};
+use crate::metadata::{ListPage, Page, Visible};
 use crate::oci::RepoName;
-
-/// Some items of a list, and whether more follow.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Page<T> {
-    /// The items.
-    pub items: Vec<T>,
-    /// Whether there are more behind the last.
-    pub more: bool,
-}
 
 /// A page of up to `limit` of `items`, of which one more was asked for.
 pub(super) fn page<T>(mut items: Vec<T>, limit: usize) -> Page<T> {
@@ -20,11 +12,16 @@ pub(super) fn page<T>(mut items: Vec<T>, limit: usize) -> Page<T> {
 }
 
 impl Registry {
-    /// Up to `limit` repositories that have something to pull, in byte order behind `after`.
+    /// Up to `limit` of the visible repositories that have something to pull, in byte order behind `after`.
     ///
     /// # Errors
     /// [`Fault`].
-    pub async fn repositories(&self, after: Option<&str>, limit: usize) -> Result<Page<RepoName>, Fault> {
-        Ok(page(self.metadata.repositories(after, limit + 1).await?, limit))
+    pub async fn repository_names(
+        &self,
+        after: Option<&str>,
+        limit: usize,
+        visible: &Visible,
+    ) -> Result<ListPage<RepoName>, Fault> {
+        Ok(self.metadata.repository_names(after, limit, visible).await?)
     }
 }

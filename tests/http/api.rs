@@ -1,5 +1,7 @@
 //! `/api/v1`.
 
+use std::time::Duration;
+
 use orlop::clock::Timestamp;
 use orlop::http::api::{
     Applied, Changes, Checked, ImportedPolicies, Manifest, ManifestReasons, Page, Plan, PlanItem,
@@ -215,7 +217,8 @@ async fn usage_is_told_by_scope() {
     server.push_image("other", "v1", b"something else").await;
     let usage = async |query: &str| get::<UsageReport>(&server, &format!("/api/v1/usage{query}")).await;
     let all = usage("").await;
-    assert_eq!((all.usage.repositories, all.usage.tags, all.manifests), (2, 2, 2));
+    let store = all.store.as_ref().expect("all of it");
+    assert_eq!((all.usage.repositories, all.usage.tags, store.manifests), (2, 2, 2));
     assert_eq!(all.usage.bytes, 2 + 5 + 14, "the configuration is shared");
     assert_eq!(all.repositories.len(), 2);
     assert_eq!(usage("?scope=").await.usage, all.usage);
@@ -223,12 +226,40 @@ async fn usage_is_told_by_scope() {
         let one = usage(&format!("?scope={scope}")).await;
         assert_eq!((one.usage.repositories, one.usage.bytes), (1, 2 + 5), "{scope}");
         assert_eq!(one.coldest_tags[0].repository, "team/app");
+        assert_eq!((one.store, one.biggest_blobs.len()), (None, 2));
     }
     problem(server.get("/api/v1/usage?scope=TEAM"), 400).await;
     problem(server.get("/api/v1/usage?scpoe=team"), 400).await;
     server.registry.metadata().note_day(Timestamp(1_000_000_000)).await.expect("noted");
     let days: Vec<UsageDay> = get(&server, "/api/v1/usage/days").await;
     assert_eq!((days.len(), days[0].day, days[0].manifests), (1, 11, 2));
+}
+
+/// Pulls that are only noted in memory count in every report.
+#[tokio::test]
+async fn a_pull_a_moment_ago_is_in_every_report() {
+    let server = open_server().await;
+    let (_, digest) = server.push_image("app", "v1", b"layer").await;
+    type Report = (&'static str, fn(&Value) -> &Value);
+    let image = format!("/api/v1/repositories/app/manifests/{digest}");
+    let why = "/api/v1/why?repository=app&reference=v1";
+    let reports: [Report; 6] = [
+        ("/api/v1/usage", |report| &report["coldest_tags"][0]["pulled"]),
+        ("/api/v1/repositories", |report| &report["items"][0]["pulled_at"]),
+        ("/api/v1/repositories/app", |report| &report["pulled_at"]),
+        ("/api/v1/repositories/app/tags?sort=pulled", |report| &report["items"][0]["pulled_at"]),
+        ("/api/v1/repositories/app/tags/v1", |report| &report["pulled_at"]),
+        (why, |report| &report["manifests"][0]["pulled_at"]),
+    ];
+    for (path, pulled) in
+        reports.into_iter().chain([(&*image, (|report| &report["pulled_at"]) as fn(&_) -> &_)])
+    {
+        let before = pulled(&get::<Value>(&server, path).await).clone();
+        server.clock.advance(Duration::from_secs(60));
+        assert_eq!(server.get("/v2/app/manifests/v1").send().await.expect("answer").status(), 200);
+        let after = get::<Value>(&server, path).await;
+        assert!(pulled(&after).is_string() && *pulled(&after) != before, "{path}: {after}");
+    }
 }
 
 #[tokio::test]

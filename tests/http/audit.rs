@@ -44,7 +44,7 @@ async fn status(request: RequestBuilder) -> u16 {
 /// All entries, the oldest first.
 async fn entries(server: &Server) -> Vec<AuditEntry> {
     server.registry.flush_audit(false).await.expect("written");
-    let mut found = server.registry.metadata().audit(&AuditQuery::default(), 1000).await.expect("read");
+    let mut found = server.registry.metadata().audit(&AuditQuery::default(), 1000).await.expect("read").items;
     found.reverse();
     found
 }

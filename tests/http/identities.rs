@@ -239,7 +239,7 @@ async fn a_job_is_named_in_the_audit_log_and_has_no_account() {
     assert!(own.status().is_client_error(), "{}", own.status());
     house.server.registry.flush_audit(true).await.expect("recorded");
     let all = orlop::metadata::AuditQuery::default();
-    let page = house.server.registry.metadata().audit(&all, 100).await.expect("rows");
+    let page = house.server.registry.metadata().audit(&all, 100).await.expect("rows").items;
     let text = format!("{page:?}");
     assert!(text.contains("ci:repo:acme/app:ref:refs/heads/main"), "{text}");
     assert!(!text.contains(&token), "no secret is in it");

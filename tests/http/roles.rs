@@ -8,7 +8,7 @@ use orlop::auth::{
     ProviderSettings, RuleSettings,
 };
 use orlop::clock::{Clock, ManualClock, Timestamp};
-use orlop::metadata::{AuditOutcome, AuditQuery, Role, Scope};
+use orlop::metadata::{AuditOutcome, AuditQuery, Quota, Role, Scope};
 use reqwest::header::AUTHORIZATION;
 use reqwest::{Client, Method, RequestBuilder, Response};
 use serde_json::{Value, json};
@@ -80,13 +80,9 @@ impl House {
         });
         let mut server = server.await;
         server.door.first_administrator(Some(PASSWORD.into()), Timestamp(0)).await.expect("made");
-        let shown = format!("Basic {}", base64(&format!("admin:{PASSWORD}"))).parse().expect("a header");
-        let as_admin = Client::builder().default_headers([(AUTHORIZATION, shown)].into_iter().collect());
-        let alone = std::mem::replace(&mut server.client, as_admin.build().expect("a client"));
         for repository in ["team/app", "other/app", "public/app"] {
-            server.push_image(repository, "v1", repository.as_bytes()).await;
+            push_as_admin(&mut server, repository).await;
         }
-        server.client = alone;
         let door = &server.door;
         for (name, scope, role) in USERS.into_iter().filter(|(name, ..)| *name != "admin") {
             let own = role.filter(|_| name != "member").map(|role| (scope.parse().expect("a scope"), role));
@@ -198,6 +194,14 @@ fn believed(url: &str, clock: &Arc<ManualClock>) -> Identities {
         keys: KeySource::Set(format!("{url}/keys").parse().expect("a URL")),
     };
     Identities::new(vec![provider], Some(Authority::new(authority, client, clock.clone())))
+}
+
+async fn push_as_admin(server: &mut Server, repository: &str) {
+    let shown = format!("Basic {}", base64(&format!("admin:{PASSWORD}"))).parse().expect("a header");
+    let as_admin = Client::builder().default_headers([(AUTHORIZATION, shown)].into_iter().collect());
+    let alone = std::mem::replace(&mut server.client, as_admin.build().expect("a client"));
+    server.push_image(repository, "v1", repository.as_bytes()).await;
+    server.client = alone;
 }
 
 async fn add(server: &Server, name: &str, grants: Vec<(Scope, Role)>) {
@@ -459,6 +463,71 @@ async fn lists_show_what_may_be_read() {
         // Of what comes behind, and may not be read, not even that it is there is told.
         assert_eq!(more, shown.len() > 1, "{comes:?}");
     }
+}
+
+/// What a list shows is what its caller may pull, however they come.
+#[tokio::test]
+async fn lists_show_to_every_caller_what_they_may_pull() {
+    const NAMES: [&str; 3] = ["other/app", "public/app", "team/app"];
+    let house = House::new().await;
+    let pullable = |comes: &Comes| -> Vec<&str> {
+        let role_there = |name: &str| match comes {
+            // A token for the catalog shows all that whoever asked for it may pull.
+            Comes::Bearer(Some(user), _) => role_of(user, name),
+            Comes::Bearer(None, _) => role(&Comes::Alone, name),
+            comes => role(comes, name),
+        };
+        NAMES.into_iter().filter(|name| role_there(name).is_some()).collect()
+    };
+    let mut answered = 0;
+    for comes in house.callers().await {
+        for (path, at) in [("/v2/_catalog", "repositories"), ("/api/v1/repositories?sort=pushed", "items")] {
+            let response = house.send(&Method::GET, path, None, &comes).await;
+            if response.status() != 200 {
+                assert!(matches!(response.status().as_u16(), 401 | 403), "{comes:?} {path}");
+                continue;
+            }
+            let told: Value = response.json().await.expect("JSON");
+            let items = told[at].as_array().expect("a list").iter();
+            let mut names: Vec<_> =
+                items.map(|item| item["name"].as_str().or(item.as_str()).expect("a name")).collect();
+            names.sort_unstable();
+            let expected = pullable(&comes);
+            if at == "items" && matches!(comes, Comes::Bearer(..)) {
+                assert!(names.iter().all(|name| expected.contains(name)), "{comes:?} {names:?}");
+            } else {
+                assert_eq!(names, expected, "{comes:?} {path}");
+            }
+            answered += 1;
+        }
+    }
+    assert!(answered > 15, "{answered}");
+}
+
+async fn usage(house: &House, user: &'static str, scope: &str) -> Value {
+    let path = format!("/api/v1/usage?scope={scope}");
+    let response = house.send(&Method::GET, &path, None, &Comes::As(user)).await;
+    assert_eq!(response.status(), 200, "{user} {scope}");
+    response.json().await.expect("JSON")
+}
+
+/// A report about a part of the registry tells nothing of the rest: not how much is pushed there, nor used of a quota.
+#[tokio::test]
+async fn usage_of_a_scope_tells_nothing_of_the_rest() {
+    let mut house = House::new().await;
+    let quota =
+        |scope: &str| Quota { scope: scope.parse().expect("a scope"), bytes: Some(1 << 20), tags: None };
+    let quotas = ["", "team/", "secret/"].map(quota);
+    house.server.registry.metadata().set_quotas(&quotas).await.expect("set");
+    let before = usage(&house, "puller", "team/").await;
+    assert_eq!(before["usage"]["repositories"], 1);
+    assert_eq!(before["quotas"].as_array().map(Vec::len), Some(1), "{before}");
+    push_as_admin(&mut house.server, "secret/app").await;
+    assert_eq!(usage(&house, "puller", "team/").await, before);
+    assert_eq!(usage(&house, "admin", "team/").await["store"], Value::Null);
+    assert!(usage(&house, "viewer", "").await["store"]["blobs"].as_u64() > Some(0));
+    let refused = house.send(&Method::GET, "/api/v1/usage", None, &Comes::As("puller")).await;
+    assert_eq!(refused.status(), 403);
 }
 
 /// A mount takes nothing from where its caller may not read, and does not tell whether it is there.

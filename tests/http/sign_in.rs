@@ -154,7 +154,7 @@ async fn somebody_who_signs_in_gets_an_account_and_a_token_for_a_time() {
 
     house.server.registry.flush_audit(true).await.expect("recorded");
     let all = orlop::metadata::AuditQuery::default();
-    let rows = format!("{:?}", house.server.registry.metadata().audit(&all, 100).await.expect("rows"));
+    let rows = format!("{:?}", house.server.registry.metadata().audit(&all, 100).await.expect("rows").items);
     let made = rows.matches("action: TokenAdd").count() + rows.matches("action: AccountAdd").count();
     assert_eq!(made, 4, "an account and three tokens: {rows}");
     assert!(!rows.contains(&again) && !rows.contains("code-"), "{rows}");

@@ -21,7 +21,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 
 /// All events, the oldest first.
 pub async fn events(registry: &Registry) -> Vec<Event> {
-    let mut found = registry.metadata().events(None, None, 1000).await.expect("read");
+    let mut found = registry.metadata().events(None, None, 1000).await.expect("read").items;
     found.reverse();
     found
 }

@@ -87,7 +87,7 @@ async fn a_plan_changes_nothing_and_is_then_done() {
     let done = retention.apply(&plan, true, None).await.expect("applied");
     assert_eq!((done.tags, done.manifests, done.skipped, done.stopped), (2, 2, 0, false));
     assert_eq!(tags(&repo).await, ["fixed", "new", "v1"]);
-    let runs = kit.registry.metadata().retention_runs(None, 10).await.expect("runs");
+    let runs = kit.registry.metadata().retention_runs(None, 10).await.expect("runs").items;
     assert_eq!((runs.len(), runs[0].tags, runs[0].cause), (1, 2, RunCause::Request));
     let history = repo.tag_history(&"a".parse().expect("tag"), None, 1).await.expect("history");
     assert_eq!(history.items[0].reason.as_deref(), Some("rule `old` of policy `builds`"));
@@ -161,7 +161,7 @@ async fn the_job_does_what_the_plan_tells() {
     let status = retention.status();
     assert_eq!((status.tags, status.skipped, status.paused), (12, 0, None));
     retention.run_to_end().await.expect("run");
-    assert_eq!(kit.registry.metadata().retention_runs(None, 10).await.expect("runs").len(), 1);
+    assert_eq!(kit.registry.metadata().retention_runs(None, 10).await.expect("runs").items.len(), 1);
 }
 
 #[tokio::test]
@@ -333,7 +333,7 @@ async fn policies_are_set_and_removed_with_their_history() {
     book.remove(registry, "mine", None).await.expect("removed");
     assert!(book.remove(registry, "mine", None).await.is_err());
     assert_eq!(retention.plan(None, false).await.expect("planned").steps(), 0);
-    let history = registry.metadata().policy_history(None, 10).await.expect("history");
+    let history = registry.metadata().policy_history(None, 10).await.expect("history").items;
     let told: Vec<_> = history.iter().map(|c| (c.policy.is_some(), c.by.as_deref())).collect();
     assert_eq!(told, [(false, None), (true, Some("alice"))]);
 }

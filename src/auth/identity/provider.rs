@@ -19,6 +19,7 @@ use super::visitor::Visitor;
 use crate::auth::door::print;
 use crate::clock::{Clock, Timestamp};
 use crate::metadata::Team;
+use crate::printable::is_unprintable;
 
 /// The most bytes of what a provider calls somebody (OpenID Connect Core 1.0, section 2).
 const LONGEST: usize = 255;
@@ -244,6 +245,6 @@ impl Provider {
 /// What a provider calls somebody. What is no subject is not made one: two would be the same.
 pub(super) fn subject(claims: &Claims) -> Option<&str> {
     let subject = claims.get("sub")?.as_str()?;
-    let is_one = (1..=LONGEST).contains(&subject.len()) && !subject.chars().any(char::is_control);
+    let is_one = (1..=LONGEST).contains(&subject.len()) && !subject.contains(is_unprintable);
     is_one.then_some(subject)
 }

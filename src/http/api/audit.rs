@@ -128,6 +128,7 @@ async fn list(
     let (before, limit) = page.read()?;
     let (since, until) = (since.map(|time| time.0), until.map(|time| time.0));
     let query = AuditQuery { user, scope, action, outcome, since, until, before };
-    let found = asker.metadata().audit(&query, limit + 1).await.map_err(Fault::from)?;
-    Ok(Json(page.page(found, |entry| (entry.id, entry.into()))))
+    let found = asker.metadata().audit(&query, limit).await.map_err(Fault::from)?;
+    let items = found.items.into_iter().map(Audited::from).collect();
+    Ok(Json(Page { items, next: found.next.map(|next| next.to_string()) }))
 }

@@ -11,7 +11,7 @@ use utoipa_axum::routes;
 
 use super::access::Overseer;
 use super::extract::InQuery;
-use super::page::RecentParameters;
+use super::page::{RecentParameters, recent};
 use super::problem::Refusals;
 use super::{Api, Page, Problem, Time};
 use crate::metadata::{Event, EventKind};
@@ -77,6 +77,6 @@ async fn list(
 ) -> Result<Json<Page<StoreEvent>>, Problem> {
     let page = RecentParameters { limit, after };
     let (before, limit) = page.read()?;
-    let found = overseer.metadata().events(kind, before, limit + 1).await.map_err(Fault::from)?;
-    Ok(Json(page.page(found, |event| (event.id, event.into()))))
+    let found = overseer.metadata().events(kind, before, limit).await.map_err(Fault::from)?;
+    Ok(Json(recent(found, |event| (event.id, event.into()))))
 }

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::Problem;
-use crate::metadata::{ListQuery, Place, SortKey};
-use crate::registry;
+use crate::http::sealed;
+use crate::metadata::{self, Continuation, ListPage, ListQuery, Place, SortKey};
 
 /// How many items a page has when the request does not say.
 const USUAL: u32 = 100;
@@ -18,7 +18,8 @@ pub const MOST_ITEMS: u32 = 1000;
 /// A part of a list.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Page<T> {
-    /// The items.
+    /// The items. They may be fewer than the limit, or none, though more follow: a page ends after about 1 MiB too, and
+    /// after 10,000 entries that a search or a right passes over.
     pub items: Vec<T>,
     /// What to ask for the next page with, as `after`. `null` on the last one.
     #[schema(required)]
@@ -76,7 +77,7 @@ pub struct ListParameters {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[param(inline)]
     pub order: Option<Order>,
-    /// How many items, 100 where nothing is said.
+    /// How many items, 100 by default. A page may be shorter, or empty, though more follow.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[param(minimum = 1, maximum = 1000)]
     pub limit: Option<u32>,
@@ -169,21 +170,18 @@ impl RecentParameters {
         Ok((after.map_err(|_| Problem::bad("after: is not the next of a page"))?, items(self.limit)?))
     }
 
-    /// The page of what was `found`, one more than asked for where there are more, of which `describe` tells
-    /// the place of each.
-    pub(super) fn page<E, T>(&self, mut found: Vec<E>, describe: impl Fn(E) -> (i64, T)) -> Page<T> {
-        let limit = self.limit.unwrap_or(USUAL) as usize;
-        let more = found.len() > limit;
-        found.truncate(limit);
-        let mut last = None;
-        let mut describe = |entry| {
-            let (place, item) = describe(entry);
-            last = Some(place.to_string());
-            item
-        };
-        let items = found.into_iter().map(&mut describe).collect();
-        Page { items, next: last.filter(|_| more) }
-    }
+}
+
+/// The page of what was `found`, newest first: `describe` says the number of each and what it is.
+pub(super) fn recent<E, T>(found: metadata::Page<E>, describe: impl Fn(E) -> (i64, T)) -> Page<T> {
+    let mut last = None;
+    let mut describe = |entry| {
+        let (number, item) = describe(entry);
+        last = Some(number);
+        item
+    };
+    let items = found.items.into_iter().map(&mut describe).collect();
+    Page { items, next: last.filter(|_| found.more).map(|number| number.to_string()) }
 }
 
 fn key(sort: Sort) -> SortKey {
@@ -195,8 +193,17 @@ fn key(sort: Sort) -> SortKey {
     }
 }
 
-/// A cursor is the name or, in a list by another key, that key, a colon and the name.
+/// A cursor is the name or, in a list by another key, that key, a colon and the name; sealed, if the caller must not
+/// know what is there.
 fn place(after: &str, sort: SortKey) -> Result<Place, Problem> {
+    if sealed::is_sealed(after) {
+        let wrong = || Problem::bad("after: is not the next of a page of this list, or too old: start again");
+        return plain_place(&sealed::open(after).ok_or_else(wrong)?, sort);
+    }
+    plain_place(after, sort)
+}
+
+fn plain_place(after: &str, sort: SortKey) -> Result<Place, Problem> {
     let (number, name) = match sort {
         SortKey::Name => (Some(0), after),
         _ => after.split_once(':').map_or((None, after), |(number, name)| (number.parse().ok(), name)),
@@ -205,19 +212,20 @@ fn place(after: &str, sort: SortKey) -> Result<Place, Problem> {
     Ok(Place { number, name: name.to_owned() })
 }
 
-/// The page of what was `found`, whose entries `describe` says at which place they are and what they are.
+/// The page of what was `found` in a list of this order.
 pub(super) fn page<E, T>(
-    found: registry::Page<E>,
+    found: ListPage<E>,
     sort: SortKey,
-    describe: impl Fn(E, SortKey) -> (i64, String, T),
-) -> Page<T> {
-    let (mut items, mut last) = (Vec::with_capacity(found.items.len()), None);
-    for entry in found.items {
-        let (number, name, item) = describe(entry, sort);
-        last = Some(if sort == SortKey::Name { name } else { format!("{number}:{name}") });
-        items.push(item);
-    }
-    Page { items, next: last.filter(|_| found.more) }
+    describe: impl Fn(E) -> T,
+) -> Result<Page<T>, Problem> {
+    let next = found.next.map(|next| cursor_text(next, sort)).transpose()?;
+    Ok(Page { items: found.items.into_iter().map(describe).collect(), next })
+}
+
+fn cursor_text(next: Continuation, sort: SortKey) -> Result<String, Problem> {
+    let Continuation { place: Place { number, name }, hidden } = next;
+    let text = if sort == SortKey::Name { name } else { format!("{number}:{name}") };
+    if hidden { sealed::seal(&text).ok_or_else(Problem::failed) } else { Ok(text) }
 }
 
 #[cfg(test)]
@@ -226,13 +234,17 @@ mod tests {
 
     #[test]
     fn a_cursor_leads_behind_the_last_item() {
-        let found = || registry::Page { items: vec![7, 8], more: true };
-        let describe = |number: i64, _| (number, format!("n{number}"), number);
-        assert_eq!(page(found(), SortKey::Name, describe).next.as_deref(), Some("n8"));
-        let next = page(found(), SortKey::Size, describe).next.expect("there is more");
-        assert_eq!(place(&next, SortKey::Size), Ok(Place { number: 8, name: "n8".into() }));
-        let last = registry::Page { more: false, ..found() };
-        assert_eq!(page(last, SortKey::Size, describe).next, None);
+        let last = || Place { number: 8, name: "n8".into() };
+        let found = |hidden| ListPage { items: vec![7, 8], next: Some(Continuation { place: last(), hidden }) };
+        let next = |found, sort| page(found, sort, |number: i64| number).expect("a page").next;
+        assert_eq!(next(found(false), SortKey::Name).as_deref(), Some("n8"));
+        let behind = next(found(false), SortKey::Size).expect("there is more");
+        assert_eq!(place(&behind, SortKey::Size), Ok(last()));
+        assert_eq!(next(ListPage { next: None, ..found(false) }, SortKey::Size), None);
+        let sealed = next(found(true), SortKey::Size).expect("there is more");
+        assert!(!sealed.contains("n8"), "{sealed}");
+        assert_eq!(place(&sealed, SortKey::Size), Ok(last()));
+        assert_eq!(place("~00", SortKey::Name).map_err(|problem| problem.status), Err(400));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use utoipa_axum::routes;
 
 use super::access::{Guest, Overseer, Superior};
 use super::extract::{InPath, InQuery, WithBody};
-use super::page::RecentParameters;
+use super::page::{RecentParameters, recent};
 use super::problem::{ChangeRefusals, Refusals};
 use super::{Api, Page, Problem, Time};
 use crate::jobs::retention::{InForce, PolicyChangeError, Source};
@@ -221,8 +221,8 @@ async fn history(
 ) -> Result<Json<Page<PolicyChanged>>, Problem> {
     let (before, limit) = parameters.read()?;
     let found =
-        overseer.metadata().policy_history(before, limit + 1).await.map_err(crate::registry::Fault::from)?;
-    Ok(Json(parameters.page(found, |change: PolicyChange| {
+        overseer.metadata().policy_history(before, limit).await.map_err(crate::registry::Fault::from)?;
+    Ok(Json(recent(found, |change: PolicyChange| {
         let policy = change.policy.map(|json| serde_json::from_str(&json).unwrap_or_default());
         (change.id, PolicyChanged { name: change.name, policy, at: change.at.into(), by: change.by })
     })))

@@ -13,7 +13,7 @@ use super::extract::{InQuery, OfRepository};
 use super::page::page;
 use super::problem::Refusals;
 use super::{Api, ListParameters, Page, Problem, Time};
-use crate::metadata::{Place, RepositoryEntry};
+use crate::metadata::RepositoryEntry;
 
 /// A repository.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -26,9 +26,9 @@ pub struct Repository {
     pub manifests: u64,
     /// The bytes of all that it has, each blob once. What was deleted counts until it is collected.
     pub bytes: u64,
-    /// When something was last pushed to it.
+    /// When something was last pushed to it, even if that is gone by now.
     pub pushed_at: Time,
-    /// When something was last pulled from it; `null` for never.
+    /// When something was last pulled from it, even if that is gone by now; `null` for never.
     #[schema(required)]
     pub pulled_at: Option<Time>,
 }
@@ -65,10 +65,7 @@ async fn list(
 ) -> Result<Json<Repositories>, Problem> {
     let query = parameters.query()?;
     let found = asker.repositories(&query).await?;
-    Ok(Json(page(found, query.sort, |entry: RepositoryEntry, sort| {
-        let Place { number, name } = entry.place(sort);
-        (number, name, entry.into())
-    })))
+    Ok(Json(page(found, query.sort, Repository::from)?))
 }
 
 /// One of them.

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::access::{Asker, Overseer, Superior};
 use super::extract::{InQuery, WithBody};
-use super::page::{RecentParameters, items};
+use super::page::{RecentParameters, items, recent};
 use super::problem::{ChangeRefusals, Refusals};
 use super::{Api, Page, Problem, Time};
 use crate::jobs::retention::{AppliedReport, PlanReport, RetentionError, Row, Skip};
@@ -303,8 +303,8 @@ async fn runs(
 ) -> Result<Json<Page<Run>>, Problem> {
     let (before, limit) = parameters.read()?;
     let found =
-        overseer.metadata().retention_runs(before, limit + 1).await.map_err(crate::registry::Fault::from)?;
-    Ok(Json(parameters.page(found, |run: RetentionRun| {
+        overseer.metadata().retention_runs(before, limit).await.map_err(crate::registry::Fault::from)?;
+    Ok(Json(recent(found, |run: RetentionRun| {
         let RetentionRun { id, began_at, ended_at, by, cause, tags, manifests, skipped, bytes, stopped } =
             run;
         let (began_at, ended_at) = (began_at.into(), ended_at.into());

@@ -15,7 +15,7 @@ use super::page::page;
 use super::problem::{ChangeRefusals, Refusals};
 use super::{Api, ListParameters, Page, Problem, Time};
 use crate::jobs::retention::InForce;
-use crate::metadata::{SortKey, TagEntry};
+use crate::metadata::TagEntry;
 use crate::oci::{self, Digest, RepoName};
 
 /// A tag.
@@ -88,15 +88,8 @@ async fn list(
 ) -> Result<Json<Page<Tag>>, Problem> {
     let query = parameters.query()?;
     let (found, in_force) = (reader.tags(&query).await?, reader.in_force());
-    Ok(Json(page(found, query.sort, |entry: TagEntry, sort| {
-        let number = match sort {
-            SortKey::Name => 0,
-            SortKey::Size => entry.manifest.size.cast_signed(),
-            SortKey::Pushed => entry.pushed_at.0,
-            SortKey::Pulled => entry.manifest.pulled_at.map_or(0, |at| at.0),
-        };
-        (number, entry.name.as_str().to_owned(), Tag::new(reader.name(), entry, &in_force))
-    })))
+    let tag = |entry: TagEntry| Tag::new(reader.name(), entry, &in_force);
+    Ok(Json(page(found, query.sort, tag)?))
 }
 
 /// One of them.

@@ -38,7 +38,8 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
     OpenApiRouter::new().routes(routes!(get)).routes(routes!(days))
 }
 
-/// What repositories use, what may go, and when.
+/// What repositories use, what may go, and when. For those who may pull all of the scope; a report about a part of the
+/// registry tells nothing of the rest.
 #[utoipa::path(
     get, path = "/usage", operation_id = "getUsage", tag = "usage", params(UsageParameters),
     responses((status = OK, description = "What is used now.", body = UsageReport), Refusals)
@@ -55,7 +56,7 @@ async fn get(
     {
         return Err(unknown(name));
     }
-    Ok(Json(overseer.usage(&scope).await?))
+    Ok(Json(overseer.usage(&scope, |scope| asker.may_read(scope)).await?))
 }
 
 fn unknown(name: &RepoName) -> Problem {

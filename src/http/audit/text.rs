@@ -1,6 +1,7 @@
 //! Text of clients as people may read it, on a terminal too.
 
 use crate::auth::masked;
+use crate::printable::is_unprintable;
 
 /// `text` without secrets, with what terminals obey or do not show written out, and not longer than `most` letters.
 pub(super) fn readable(text: &str, most: usize) -> String {
@@ -13,16 +14,12 @@ pub(super) fn readable(text: &str, most: usize) -> String {
         }
         match letter {
             '\'' | '"' => shown.push(letter),
-            letter if is_invisible(letter) => shown.extend(letter.escape_unicode()),
+            '\n' | '\r' | '\t' => shown.extend(letter.escape_debug()),
+            letter if is_unprintable(letter) => shown.extend(letter.escape_unicode()),
             letter => shown.extend(letter.escape_debug()),
         }
     }
     shown
-}
-
-/// Whether a letter turns the others round, or cannot be seen.
-fn is_invisible(letter: char) -> bool {
-    matches!(letter, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
 #[cfg(test)]

@@ -160,7 +160,7 @@ impl Scrub {
             manifests: found.manifests,
             problems: found.problems,
             damaged: metadata.count_damaged(MOST_COUNTED).await?,
-            set_aside: set_aside.into_iter().map(Into::into).collect(),
+            set_aside: set_aside.items.into_iter().map(Into::into).collect(),
             finished_at: status.finished_at.map(|at| at.0),
             paused: status.paused,
         })

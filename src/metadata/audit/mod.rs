@@ -10,7 +10,8 @@ use async_trait::async_trait;
 pub use action::{AuditAction, UnknownAction};
 pub use outcome::{AuditOutcome, Origin, UnknownOrigin, UnknownOutcome};
 
-use super::{Batch, Result, Scope};
+use super::pages::text_weight;
+use super::{Batch, Result, Scope, Weigh};
 use crate::clock::Timestamp;
 
 /// What somebody did or tried.
@@ -87,6 +88,23 @@ pub struct AuditQuery {
     pub before: Option<i64>,
 }
 
+impl Weigh for AuditEntry {
+    fn weight(&self) -> usize {
+        let Audited { user, token, scope, subject, .. } = &self.audited;
+        let texts = [user, token, subject].map(|text| text_weight(text.as_ref()));
+        384 + scope.as_str().len() + texts.into_iter().sum::<usize>()
+    }
+}
+
+/// A page of the audit log, newest first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuditPage {
+    /// The entries. They may be few, or none, though more follow.
+    pub items: Vec<AuditEntry>,
+    /// The place before which the log continues, if more may follow.
+    pub next: Option<i64>,
+}
+
 /// The audit log as records.
 #[async_trait]
 pub trait AuditLog: Send + Sync {
@@ -97,8 +115,11 @@ pub trait AuditLog: Send + Sync {
         again: Vec<(i64, AuditTimes)>,
     ) -> Result<Vec<i64>>;
 
-    /// Up to `limit` entries, newest first.
-    async fn audit(&self, query: &AuditQuery, limit: usize) -> Result<Vec<AuditEntry>>;
+    /// A page of entries, newest first. Looks at no more than [`MAX_EXAMINED`] of them: what is rare is looked for page by
+    /// page, for an index for each question would cost each entry.
+    ///
+    /// [`MAX_EXAMINED`]: super::MAX_EXAMINED
+    async fn audit(&self, query: &AuditQuery, limit: usize) -> Result<AuditPage>;
 
     /// Forgets, lazily, up to about `limit` entries: those of `cutoff` and before, and of each outcome all but the newest
     /// `most`, so that what is denied to many does not push out what was done. The newest of all stays, so that its

@@ -108,6 +108,17 @@ impl EventDetails {
     }
 }
 
+impl EventDetails {
+    /// The bytes of its texts.
+    pub(super) fn weight(&self) -> usize {
+        match self {
+            Self::BlobDamaged { reason: text, .. } | Self::ClockSuspect { reason: text } => text.len(),
+            Self::PolicySet { name, .. } | Self::PolicyRemoved { name, .. } => name.len(),
+            _ => 0,
+        }
+    }
+}
+
 impl From<&RetentionRun> for EventDetails {
     fn from(run: &RetentionRun) -> Self {
         let RetentionRun { cause, tags, manifests, skipped, bytes, stopped, by, .. } = run.clone();

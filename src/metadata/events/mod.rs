@@ -11,7 +11,7 @@ use async_trait::async_trait;
 pub use details::EventDetails;
 pub use kind::{EventKind, UnknownKind};
 
-use super::{Batch, Result};
+use super::{Batch, Page, Result, Weigh};
 use crate::clock::Timestamp;
 
 /// Something that happened.
@@ -25,6 +25,12 @@ pub struct Event {
     pub details: EventDetails,
 }
 
+impl Weigh for Event {
+    fn weight(&self) -> usize {
+        256 + self.details.weight()
+    }
+}
+
 /// The events of the store.
 #[async_trait]
 pub trait Events: Send + Sync {
@@ -32,8 +38,8 @@ pub trait Events: Send + Sync {
     /// recorded of it. Of what nothing was recorded the best state is no news. Whether it was.
     async fn note_state(&self, at: Timestamp, state: EventDetails) -> Result<bool>;
 
-    /// Up to `limit` events before the place `before`, newest first; only those of a kind if one is given.
-    async fn events(&self, kind: Option<EventKind>, before: Option<i64>, limit: usize) -> Result<Vec<Event>>;
+    /// A page of the events before the place `before`, newest first; only those of a kind if one is given.
+    async fn events(&self, kind: Option<EventKind>, before: Option<i64>, limit: usize) -> Result<Page<Event>>;
 
     /// Forgets, lazily, up to about `limit` events: those of `cutoff` and before, and of each kind all but the
     /// newest `most`. The newest of all stays, so that its place is not given out again.

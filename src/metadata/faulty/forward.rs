@@ -156,15 +156,29 @@ impl<S: Manifests> Manifests for Faulty<S> {
 
 #[async_trait]
 impl<S: Listings> Listings for Faulty<S> {
-    async fn list_repositories(&self, query: &ListQuery) -> Result<Vec<RepositoryEntry>> {
-        self.faults.apply(Operation::ListRepositories, self.inner.list_repositories(query)).await
+    async fn list_repositories(
+        &self,
+        query: &ListQuery,
+        visible: &Visible,
+    ) -> Result<ListPage<RepositoryEntry>> {
+        self.faults.apply(Operation::ListRepositories, self.inner.list_repositories(query, visible)).await
+    }
+
+    async fn repository_names(
+        &self,
+        after: Option<&str>,
+        limit: usize,
+        visible: &Visible,
+    ) -> Result<ListPage<RepoName>> {
+        let found = self.inner.repository_names(after, limit, visible);
+        self.faults.apply(Operation::RepositoryNames, found).await
     }
 
     async fn repository_entry(&self, repo: &RepoName) -> Result<Option<RepositoryEntry>> {
         self.faults.apply(Operation::RepositoryEntry, self.inner.repository_entry(repo)).await
     }
 
-    async fn list_tags(&self, repo: &RepoName, query: &ListQuery) -> Result<Option<Vec<TagEntry>>> {
+    async fn list_tags(&self, repo: &RepoName, query: &ListQuery) -> Result<Option<ListPage<TagEntry>>> {
         self.faults.apply(Operation::ListTags, self.inner.list_tags(repo, query)).await
     }
 
@@ -222,7 +236,7 @@ impl<S: Scrubbing> Scrubbing for Faulty<S> {
         self.faults.apply(Operation::NoteScrubPlace, self.inner.note_scrub_place(place)).await
     }
 
-    async fn damaged(&self, after: Option<&Digest>, limit: usize) -> Result<Vec<DamagedBlob>> {
+    async fn damaged(&self, after: Option<&Digest>, limit: usize) -> Result<Page<DamagedBlob>> {
         self.faults.apply(Operation::Damaged, self.inner.damaged(after, limit)).await
     }
 
@@ -308,8 +322,8 @@ impl<S: Accounting> Accounting for Faulty<S> {
         self.faults.apply(Operation::BiggestPrefixes, self.inner.biggest_prefixes(limit)).await
     }
 
-    async fn biggest_blobs(&self, limit: usize) -> Result<Vec<BigBlob>> {
-        self.faults.apply(Operation::BiggestBlobs, self.inner.biggest_blobs(limit)).await
+    async fn biggest_blobs(&self, scope: &Scope, limit: usize) -> Result<Vec<BigBlob>> {
+        self.faults.apply(Operation::BiggestBlobs, self.inner.biggest_blobs(scope, limit)).await
     }
 
     async fn coldest_tags(&self, scope: &Scope, limit: usize) -> Result<Vec<ColdTag>> {

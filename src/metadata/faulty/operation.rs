@@ -57,6 +57,8 @@ pub enum Operation {
     NotePulls,
     /// [`crate::metadata::Listings::list_repositories`]
     ListRepositories,
+    /// [`crate::metadata::Listings::repository_names`]
+    RepositoryNames,
     /// [`crate::metadata::Listings::repository_entry`]
     RepositoryEntry,
     /// [`crate::metadata::Listings::list_tags`]

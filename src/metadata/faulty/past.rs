@@ -15,7 +15,7 @@ impl<S: History> History for Faulty<S> {
         tag: Option<&Tag>,
         before: Option<i64>,
         limit: usize,
-    ) -> Result<Vec<HistoryEntry>> {
+    ) -> Result<Page<HistoryEntry>> {
         self.faults.apply(Operation::TagHistory, self.inner.tag_history(repo, tag, before, limit)).await
     }
 
@@ -48,7 +48,7 @@ impl<S: Events> Events for Faulty<S> {
         self.faults.apply(Operation::NoteState, self.inner.note_state(at, state)).await
     }
 
-    async fn events(&self, kind: Option<EventKind>, before: Option<i64>, limit: usize) -> Result<Vec<Event>> {
+    async fn events(&self, kind: Option<EventKind>, before: Option<i64>, limit: usize) -> Result<Page<Event>> {
         self.faults.apply(Operation::Events, self.inner.events(kind, before, limit)).await
     }
 
@@ -67,7 +67,7 @@ impl<S: AuditLog> AuditLog for Faulty<S> {
         self.faults.apply(Operation::NoteAudit, self.inner.note_audit(new, again)).await
     }
 
-    async fn audit(&self, query: &AuditQuery, limit: usize) -> Result<Vec<AuditEntry>> {
+    async fn audit(&self, query: &AuditQuery, limit: usize) -> Result<AuditPage> {
         self.faults.apply(Operation::Audit, self.inner.audit(query, limit)).await
     }
 

@@ -55,7 +55,7 @@ impl<S: PolicyRecords> PolicyRecords for Faulty<S> {
         self.faults.apply(Operation::RemovePolicy, self.inner.remove_policy(name, now, by)).await
     }
 
-    async fn policy_history(&self, before: Option<i64>, limit: usize) -> Result<Vec<PolicyChange>> {
+    async fn policy_history(&self, before: Option<i64>, limit: usize) -> Result<Page<PolicyChange>> {
         self.faults.apply(Operation::PolicyHistory, self.inner.policy_history(before, limit)).await
     }
 }
@@ -66,7 +66,7 @@ impl<S: RetentionRuns> RetentionRuns for Faulty<S> {
         self.faults.apply(Operation::NoteRun, self.inner.note_run(run)).await
     }
 
-    async fn retention_runs(&self, before: Option<i64>, limit: usize) -> Result<Vec<RetentionRun>> {
+    async fn retention_runs(&self, before: Option<i64>, limit: usize) -> Result<Page<RetentionRun>> {
         self.faults.apply(Operation::RetentionRuns, self.inner.retention_runs(before, limit)).await
     }
 }

@@ -83,8 +83,9 @@ impl Accounting for SqliteMetadata {
         self.read_aside(move |c| usage::biggest_prefixes(c, limit)).await
     }
 
-    async fn biggest_blobs(&self, limit: usize) -> Result<Vec<BigBlob>> {
-        self.read_aside(move |c| usage::biggest_blobs(c, limit)).await
+    async fn biggest_blobs(&self, scope: &Scope, limit: usize) -> Result<Vec<BigBlob>> {
+        let scope = scope.clone();
+        self.read_aside(move |c| usage::biggest_blobs(c, &scope, limit)).await
     }
 
     async fn coldest_tags(&self, scope: &Scope, limit: usize) -> Result<Vec<ColdTag>> {

@@ -6,10 +6,11 @@ use rusqlite::{Connection, Row, ToSql, params};
 
 use super::codec::as_text;
 use super::superfluous::Kept;
-use super::{Durability, SqliteMetadata};
+use super::{Durability, SqliteMetadata, one_more};
 use crate::clock::Timestamp;
 use crate::metadata::{
-    AuditAction, AuditEntry, AuditLog, AuditOutcome, AuditQuery, AuditTimes, Audited, Batch, Origin, Result,
+    AuditAction, AuditEntry, AuditLog, AuditOutcome, AuditPage, AuditQuery, AuditTimes, Audited, Batch,
+    MAX_EXAMINED, Origin, Page, Result,
 };
 
 as_text!(AuditAction, AuditOutcome, Origin);
@@ -41,40 +42,65 @@ impl AuditLog for SqliteMetadata {
         .await
     }
 
-    async fn audit(&self, query: &AuditQuery, limit: usize) -> Result<Vec<AuditEntry>> {
+    async fn audit(&self, query: &AuditQuery, limit: usize) -> Result<AuditPage> {
         let query = query.clone();
-        // What is seldom is looked for in all there is: an index for each question would cost each entry.
-        self.read_aside(move |c| {
-            let AuditQuery { user, scope, action, outcome, since, until, before } = &query;
-            c.prepare_cached(
-                "SELECT id, at, last_at, count, account, token, origin, action, scope, subject, outcome, status
-                 FROM audit
-                 WHERE id < ?1 AND (?2 IS NULL OR account = ?2) AND (?3 IS NULL OR action = ?3)
-                   AND (?4 IS NULL OR outcome = ?4) AND last_at >= ?5 AND at < ?6
-                   AND (?7 = '' OR scope = ?7 OR (?7 LIKE '%/' AND substr(scope, 1, length(?7)) = ?7))
-                 ORDER BY id DESC LIMIT ?8",
-            )?
-            .query_map(
-                params![
-                    before.unwrap_or(i64::MAX),
-                    user,
-                    action,
-                    outcome,
-                    since.unwrap_or(Timestamp(i64::MIN)),
-                    until.unwrap_or(Timestamp(i64::MAX)),
-                    scope,
-                    limit.cast_signed()
-                ],
-                entry,
-            )?
-            .collect()
-        })
-        .await
+        self.read_aside(move |c| page(c, &query, limit)).await
     }
 
     async fn forget_audit(&self, cutoff: Option<Timestamp>, most: usize, limit: usize) -> Result<Batch> {
         self.forget_superfluous(&KEPT, cutoff, most, limit).await
     }
+}
+
+fn page(c: &Connection, query: &AuditQuery, limit: usize) -> rusqlite::Result<AuditPage> {
+    let AuditQuery { user, scope, action, outcome, since, until, before } = query;
+    let before = before.unwrap_or(i64::MAX);
+    let Some(examined) = examined(c, before)? else {
+        return Ok(AuditPage { items: Vec::new(), next: None });
+    };
+    let mut found = c.prepare_cached(
+        "SELECT id, at, last_at, count, account, token, origin, action, scope, subject, outcome, status
+         FROM audit
+         WHERE id < ?1 AND id >= ?9 AND (?2 IS NULL OR account = ?2) AND (?3 IS NULL OR action = ?3)
+           AND (?4 IS NULL OR outcome = ?4) AND last_at >= ?5 AND at < ?6
+           AND (?7 = '' OR scope = ?7 OR (?7 LIKE '%/' AND substr(scope, 1, length(?7)) = ?7))
+         ORDER BY id DESC LIMIT ?8",
+    )?;
+    let values = params![
+        before,
+        user,
+        action,
+        outcome,
+        since.unwrap_or(Timestamp(i64::MIN)),
+        until.unwrap_or(Timestamp(i64::MAX)),
+        scope,
+        one_more(limit),
+        examined.last
+    ];
+    let Page { items, more } = Page::read(found.query_map(values, entry)?, limit)?;
+    let next = match items.last() {
+        Some(last) if more => Some(last.id),
+        _ => Some(examined.last).filter(|_| examined.more),
+    };
+    Ok(AuditPage { items, next })
+}
+
+/// The entries that a page looks at.
+struct Examined {
+    last: i64,
+    more: bool,
+}
+
+/// Those before `before`; `None` if there are none.
+fn examined(c: &Connection, before: i64) -> rusqlite::Result<Option<Examined>> {
+    let mut query = c.prepare_cached(
+        "SELECT min(id), count(*) FROM (SELECT id FROM audit WHERE id < ?1 ORDER BY id DESC LIMIT ?2)",
+    )?;
+    let most = MAX_EXAMINED.cast_signed();
+    query.query_row(params![before, most], |row| {
+        let more = row.get::<_, isize>(1)? >= most;
+        Ok(row.get::<_, Option<i64>>(0)?.map(|last| Examined { last, more }))
+    })
 }
 
 fn insert(c: &Connection, audited: &Audited, times: &AuditTimes) -> rusqlite::Result<i64> {

@@ -6,7 +6,10 @@ use crate::clock::millis;
 use crate::metadata::ClockJump;
 
 /// Every time by which something expires, or is older than something else.
-const TIMES: [(&str, &str); 14] = [
+const TIMES: [(&str, &str); 16] = [
+    // First: triggers raise them to those of manifests and tags.
+    ("repositories", "pushed_at"),
+    ("repositories", "pulled_at"),
     ("links", "leased_at"),
     ("links", "hidden_at"),
     ("manifests", "pushed_at"),

@@ -6,9 +6,9 @@ use rusqlite::{Connection, Row, params};
 use serde_json::{Value, json};
 
 use super::superfluous::Kept;
-use super::{Durability, SqliteMetadata};
+use super::{Durability, SqliteMetadata, one_more};
 use crate::clock::Timestamp;
-use crate::metadata::{Batch, Event, EventDetails, EventKind, Events, Result};
+use crate::metadata::{Batch, Event, EventDetails, EventKind, Events, Page, Result};
 
 /// What of them is kept, by their age and kind.
 const KEPT: Kept = Kept {
@@ -36,22 +36,22 @@ impl Events for SqliteMetadata {
         .await
     }
 
-    async fn events(&self, kind: Option<EventKind>, before: Option<i64>, limit: usize) -> Result<Vec<Event>> {
-        let (before, limit) = (before.unwrap_or(i64::MAX), limit.cast_signed());
+    async fn events(&self, kind: Option<EventKind>, before: Option<i64>, limit: usize) -> Result<Page<Event>> {
+        let (before, rows) = (before.unwrap_or(i64::MAX), one_more(limit));
         self.read(|c| match kind {
-            None => c
-                .prepare_cached(
+            None => {
+                let mut query = c.prepare_cached(
                     "SELECT id, at, kind, facts FROM events WHERE id < ?1 ORDER BY id DESC LIMIT ?2",
-                )?
-                .query_map(params![before, limit], event)?
-                .collect(),
-            Some(kind) => c
-                .prepare_cached(
+                )?;
+                Page::read(query.query_map(params![before, rows], event)?, limit)
+            }
+            Some(kind) => {
+                let mut query = c.prepare_cached(
                     "SELECT id, at, kind, facts FROM events WHERE kind = ?1 AND id < ?2
                      ORDER BY id DESC LIMIT ?3",
-                )?
-                .query_map(params![kind.name(), before, limit], event)?
-                .collect(),
+                )?;
+                Page::read(query.query_map(params![kind.name(), before, rows], event)?, limit)
+            }
         })
     }
 

@@ -6,9 +6,9 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::blobs::read_digest;
 use super::codec::{SqlDigest, digest};
 use super::tags::{self, Pointed, WHOLE};
-use super::{Durability, SqliteMetadata, manifests, quotas, repo_id, restore};
+use super::{Durability, SqliteMetadata, manifests, one_more, quotas, repo_id, restore};
 use crate::clock::Timestamp;
-use crate::metadata::{Batch, Change, ChangeKind, History, HistoryEntry, Result, TagReturn};
+use crate::metadata::{Batch, Change, ChangeKind, History, HistoryEntry, Page, Result, TagReturn};
 use crate::oci::{Digest, RepoName, Tag};
 
 #[async_trait]
@@ -19,18 +19,18 @@ impl History for SqliteMetadata {
         tag: Option<&Tag>,
         before: Option<i64>,
         limit: usize,
-    ) -> Result<Vec<HistoryEntry>> {
+    ) -> Result<Page<HistoryEntry>> {
         let name = tag.map_or(WHOLE, Tag::as_str);
         self.read(|c| {
             let Some(repo) = repo_id(c, repo)? else {
-                return Ok(Vec::new());
+                return Ok(Page { items: Vec::new(), more: false });
             };
             let mut query = c.prepare_cached(
                 "SELECT id, at, kind, digest, was, actor, reason FROM tag_history
                  WHERE repo = ?1 AND name = ?2 AND id < ?3 ORDER BY id DESC LIMIT ?4",
             )?;
-            let values = params![repo, name, before.unwrap_or(i64::MAX), limit.cast_signed()];
-            query.query_map(values, entry)?.collect()
+            let values = params![repo, name, before.unwrap_or(i64::MAX), one_more(limit)];
+            Page::read(query.query_map(values, entry)?, limit)
         })
     }
 

@@ -151,9 +151,7 @@ impl Manifests for SqliteMetadata {
     async fn repositories(&self, after: Option<&str>, limit: usize) -> Result<Vec<RepoName>> {
         self.read(|c| {
             let mut query = c.prepare_cached(
-                "SELECT name FROM repositories r
-                 WHERE name > ?1 AND EXISTS (SELECT 1 FROM manifests m WHERE m.repo = r.id AND m.state = 0)
-                 ORDER BY name LIMIT ?2",
+                "SELECT name FROM repositories WHERE name > ?1 AND live > 0 ORDER BY name LIMIT ?2",
             )?;
             let rows = query.query_map(params![after.unwrap_or(""), limit.cast_signed()], |row| {
                 name_from(row.get_ref(0)?.as_str()?, 0)

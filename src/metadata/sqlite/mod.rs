@@ -173,6 +173,11 @@ fn keep_plans(connection: &Connection) -> rusqlite::Result<()> {
     connection.set_db_config(rusqlite::config::DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map(drop)
 }
 
+/// How many rows are read for a page: one more than its limit tells whether more follow.
+fn one_more(limit: usize) -> isize {
+    limit.saturating_add(1).cast_signed()
+}
+
 /// The id of a repository.
 fn repo_id(connection: &Connection, name: &RepoName) -> rusqlite::Result<Option<i64>> {
     let mut query = connection.prepare_cached("SELECT id FROM repositories WHERE name = ?1")?;

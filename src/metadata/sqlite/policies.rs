@@ -3,10 +3,10 @@
 use async_trait::async_trait;
 use rusqlite::{Connection, params};
 
-use super::{Durability, SqliteMetadata, events};
+use super::{Durability, SqliteMetadata, events, one_more};
 use crate::clock::Timestamp;
 use crate::metadata::{
-    EventDetails, PolicyChange, PolicyRecord, PolicyRecords, RECORDS_KEPT, Result, RetentionRun,
+    EventDetails, Page, PolicyChange, PolicyRecord, PolicyRecords, RECORDS_KEPT, Result, RetentionRun,
     RetentionRuns,
 };
 
@@ -54,12 +54,13 @@ impl PolicyRecords for SqliteMetadata {
         .await
     }
 
-    async fn policy_history(&self, before: Option<i64>, limit: usize) -> Result<Vec<PolicyChange>> {
+    async fn policy_history(&self, before: Option<i64>, limit: usize) -> Result<Page<PolicyChange>> {
         self.read(|c| {
             let mut query = c.prepare_cached(
                 "SELECT id, name, policy, at, actor FROM policy_history WHERE id < ?1 ORDER BY id DESC LIMIT ?2",
             )?;
-            let rows = query.query_map(params![before.unwrap_or(i64::MAX), limit.cast_signed()], |row| {
+            let values = params![before.unwrap_or(i64::MAX), one_more(limit)];
+            let rows = query.query_map(values, |row| {
                 Ok(PolicyChange {
                     id: row.get(0)?,
                     name: row.get(1)?,
@@ -68,7 +69,7 @@ impl PolicyRecords for SqliteMetadata {
                     by: row.get(4)?,
                 })
             })?;
-            rows.collect()
+            Page::read(rows, limit)
         })
     }
 }
@@ -119,13 +120,14 @@ impl RetentionRuns for SqliteMetadata {
         .await
     }
 
-    async fn retention_runs(&self, before: Option<i64>, limit: usize) -> Result<Vec<RetentionRun>> {
+    async fn retention_runs(&self, before: Option<i64>, limit: usize) -> Result<Page<RetentionRun>> {
         self.read(|c| {
             let mut query = c.prepare_cached(
                 "SELECT id, began_at, ended_at, actor, cause, tags, manifests, skipped, bytes, stopped
                  FROM retention_runs WHERE id < ?1 ORDER BY id DESC LIMIT ?2",
             )?;
-            let rows = query.query_map(params![before.unwrap_or(i64::MAX), limit.cast_signed()], |row| {
+            let values = params![before.unwrap_or(i64::MAX), one_more(limit)];
+            let rows = query.query_map(values, |row| {
                 let count = |column| row.get::<_, i64>(column).map(i64::cast_unsigned);
                 Ok(RetentionRun {
                     id: row.get(0)?,
@@ -140,7 +142,7 @@ impl RetentionRuns for SqliteMetadata {
                     stopped: row.get(9)?,
                 })
             })?;
-            rows.collect()
+            Page::read(rows, limit)
         })
     }
 }

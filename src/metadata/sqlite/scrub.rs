@@ -5,8 +5,8 @@ use rusqlite::{Connection, params};
 
 use super::codec::{SqlDigest, digest};
 use super::maintenance::{fact, set_fact};
-use super::{Durability, SqliteMetadata, name_from};
-use crate::metadata::{DamagedBlob, MOST_LINKERS, Result, Scrubbing};
+use super::{Durability, SqliteMetadata, name_from, one_more};
+use crate::metadata::{DamagedBlob, MOST_LINKERS, Page, Result, Scrubbing};
 use crate::oci::{BlobKey, Digest, RepoName};
 
 const PLACE: &str = "scrub";
@@ -22,20 +22,20 @@ impl Scrubbing for SqliteMetadata {
         self.write_behind(Durability::Lazy, move |c| set_fact(c, PLACE, &place)).await
     }
 
-    async fn damaged(&self, after: Option<&Digest>, limit: usize) -> Result<Vec<DamagedBlob>> {
+    async fn damaged(&self, after: Option<&Digest>, limit: usize) -> Result<Page<DamagedBlob>> {
         let after = after.map(digest).unwrap_or_default();
         self.read_aside(move |c| {
             let mut query = c.prepare_cached(
                 "SELECT digest, generation, size FROM blobs WHERE damaged <> 0 AND digest > ?1
                  ORDER BY digest LIMIT ?2",
             )?;
-            let rows = query.query_map(params![after, limit.cast_signed()], |row| {
+            let rows = query.query_map(params![after, one_more(limit)], |row| {
                 let digest = row.get::<_, SqlDigest>(0)?.0;
                 let repos = linkers(c, &digest)?;
                 let key = BlobKey { digest, generation: row.get(1)? };
                 Ok(DamagedBlob { key, size: row.get::<_, i64>(2)?.cast_unsigned(), repos })
             })?;
-            rows.collect()
+            Page::read(rows, limit)
         })
         .await
     }

@@ -4,10 +4,11 @@ use async_trait::async_trait;
 use rusqlite::{Connection, Row, params};
 
 use super::codec::{SqlDigest, digest};
-use super::{Durability, SqliteMetadata, name_from, purge, quotas, repo_id, restore};
+use super::{Durability, SqliteMetadata, name_from, one_more, purge, quotas, repo_id, restore};
 use crate::clock::Timestamp;
 use crate::metadata::{
-    Batch, Change, LostTag, RemovedManifest, RemovedTag, Restoration, Result, Trash, TrashCursor, TrashPage,
+    Batch, Change, LostTag, MAX_PAGE_BYTES, Page, RemovedManifest, RemovedTag, Restoration, Result, Trash,
+    TrashCursor, TrashPage, Weigh,
 };
 use crate::oci::{Digest, RepoName};
 
@@ -34,11 +35,11 @@ impl Trash for SqliteMetadata {
             };
             let mut query = c.prepare_cached(sql)?;
             let rows = query
-                .query_map(params![repo, from.removed_at, from.id, limit.cast_signed()], |row| {
+                .query_map(params![repo, from.removed_at, from.id, one_more(limit)], |row| {
                     removed_manifest(c, row)
                 })?;
-            let items: Vec<RemovedManifest> = rows.collect::<rusqlite::Result<_>>()?;
-            let last = items.last().filter(|_| items.len() == limit);
+            let Page { items, more } = Page::read(rows, limit)?;
+            let last = items.last().filter(|_| more);
             let next = last.map(|last| TrashCursor { removed_at: last.removed_at, id: last.id });
             Ok(TrashPage { items, next })
         })
@@ -60,15 +61,19 @@ impl Trash for SqliteMetadata {
             let most = limit.saturating_mul(LOOKED_AT);
             let mut query = c.prepare_cached(sql)?;
             let mut rows = query.query(params![repo, from.removed_at, from.id, most.cast_signed()])?;
-            let (mut items, mut seen, mut cursor) = (Vec::new(), 0, None);
-            while items.len() < limit
+            let (mut items, mut seen, mut bytes, mut cursor) = (Vec::new(), 0, 0, None);
+            let is_full = |items: &Vec<_>, bytes| items.len() == limit || bytes > MAX_PAGE_BYTES;
+            while !is_full(&items, bytes)
                 && let Some(row) = rows.next()?
             {
                 seen += 1;
                 cursor = Some(TrashCursor { removed_at: row.get(0)?, id: row.get(1)? });
-                items.extend(removed_tag(c, row)?);
+                if let Some(found) = removed_tag(c, row)? {
+                    bytes += found.weight();
+                    items.push(found);
+                }
             }
-            let next = cursor.filter(|_| items.len() == limit || seen == most);
+            let next = cursor.filter(|_| is_full(&items, bytes) || seen == most);
             Ok(TrashPage { items, next })
         })
         .await

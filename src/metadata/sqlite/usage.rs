@@ -165,19 +165,30 @@ pub(super) fn manifest_repositories(
     rows.collect()
 }
 
-pub(super) fn biggest_blobs(c: &Connection, limit: usize) -> rusqlite::Result<Vec<BigBlob>> {
-    let mut query = c.prepare_cached(
-        "SELECT digest, size, allocated, links FROM blobs ORDER BY allocated DESC, digest LIMIT ?1",
-    )?;
-    let rows = query.query_map([limit.cast_signed()], |row| {
+pub(super) fn biggest_blobs(c: &Connection, scope: &Scope, limit: usize) -> rusqlite::Result<Vec<BigBlob>> {
+    let blob = |row: &Row<'_>| {
         Ok(BigBlob {
             digest: row.get::<_, SqlDigest>(0)?.0,
             bytes: number(row, 1)?,
             allocated: number(row, 2)?,
             links: number(row, 3)?,
         })
-    })?;
-    rows.collect()
+    };
+    let limit = limit.cast_signed();
+    if *scope == Scope::All {
+        let mut query = c.prepare_cached(
+            "SELECT digest, size, allocated, links FROM blobs ORDER BY allocated DESC, digest LIMIT ?1",
+        )?;
+        return query.query_map([limit], blob)?.collect();
+    }
+    let (from, to) = bounds(scope);
+    let mut query = c.prepare_cached(
+        "SELECT b.digest, b.size, b.allocated, count(*)
+         FROM repositories r JOIN links l ON l.repo = r.id JOIN blobs b ON b.digest = l.digest
+         WHERE r.name >= ?1 AND r.name < ?2
+         GROUP BY b.digest, b.size, b.allocated ORDER BY b.allocated DESC, b.digest LIMIT ?3",
+    )?;
+    query.query_map(params![from, to, limit], blob)?.collect()
 }
 
 pub(super) fn coldest_tags(c: &Connection, scope: &Scope, limit: usize) -> rusqlite::Result<Vec<ColdTag>> {

@@ -58,6 +58,7 @@ const RULES: [(&str, &str); 15] = [
             OR tags <> (SELECT count(*) FROM tags t WHERE t.repo = r.id)
             OR (manifests, manifest_bytes)
                <> (SELECT count(*), coalesce(sum(m.size), 0) FROM manifests m WHERE m.repo = r.id)
+            OR live <> (SELECT count(*) FROM manifests m WHERE m.repo = r.id AND m.state = 0)
             OR history <> (SELECT count(*) FROM tag_history h WHERE h.repo = r.id)",
     ),
     (

@@ -362,5 +362,5 @@ pub async fn the_coldest_and_the_biggest_are_told(s: &Scene) {
     assert_eq!(s.store.coldest_tags(&"other".parse().expect("a scope"), 2).await.expect("told"), []);
     let big = s.store.biggest_repositories(&Scope::All, 1).await.expect("told");
     assert_eq!((big.len(), big[0].repo.as_str(), big[0].usage.links), (1, "app", 3));
-    assert_eq!(s.store.biggest_blobs(2).await.expect("told").len(), 2);
+    assert_eq!(s.store.biggest_blobs(&Scope::All, 2).await.expect("told").len(), 2);
 }

@@ -41,7 +41,7 @@ async fn note(s: &Scene, entries: impl IntoIterator<Item = Audited>, hours: i64)
 
 /// When the entries were that a query finds.
 async fn found(s: &Scene, query: AuditQuery) -> Vec<Timestamp> {
-    let found = s.store.audit(&query, 100).await.expect("read");
+    let found = s.store.audit(&query, 100).await.expect("read").items;
     found.iter().map(|entry| entry.times.first).collect()
 }
 
@@ -53,7 +53,7 @@ pub async fn what_was_audited_is_told(s: &Scene) {
     let ids = note(s, entries.clone(), 1).await;
     let more = AuditTimes { first: at(5), last: at(6), count: 3 };
     s.store.note_audit(Vec::new(), vec![(ids[0], more), (1000, more)]).await.expect("noted");
-    let found = s.store.audit(&AuditQuery::default(), 10).await.expect("read");
+    let found = s.store.audit(&AuditQuery::default(), 10).await.expect("read").items;
     assert!(found.iter().map(|entry| entry.id).eq(ids.iter().rev().copied()));
     assert!(found.iter().map(|entry| &entry.audited).eq(entries.iter().rev()));
     assert_eq!(found[2].times, AuditTimes { first: at(1), last: at(6), count: 4 });
@@ -84,7 +84,7 @@ pub async fn the_audit_log_is_searched(s: &Scene) {
     assert_eq!(found(s, between).await, [at(3), at(2)]);
     let all = AuditQuery { scope: scope("team/"), before: Some(ids[4]), until: Some(at(5)), ..ann };
     assert_eq!(found(s, all).await, [at(1)]);
-    assert_eq!(s.store.audit(&query, 2).await.expect("read").len(), 2);
+    assert_eq!(s.store.audit(&query, 2).await.expect("read").items.len(), 2);
 }
 
 /// In batches, apart from the newest of all; by a clock that is not trusted none is too old.

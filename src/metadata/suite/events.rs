@@ -5,7 +5,7 @@ use crate::metadata::{Event, EventDetails, EventKind, PolicyRecord, RetentionRun
 
 /// All events, the oldest first.
 async fn events(s: &Scene) -> Vec<Event> {
-    let mut found = s.store.events(None, None, 1000).await.expect("read");
+    let mut found = s.store.events(None, None, 1000).await.expect("read").items;
     found.reverse();
     found
 }
@@ -117,16 +117,16 @@ pub async fn events_are_listed_by_kind_and_page(s: &Scene) {
     for hours in 0..6 {
         disk(s, hours % 2 == 0, hours).await;
     }
-    let first = s.store.events(None, None, 4).await.expect("read");
+    let first = s.store.events(None, None, 4).await.expect("read").items;
     assert_eq!(first.iter().map(|event| event.at).collect::<Vec<_>>(), [at(5), at(4), at(3), at(2)]);
-    let rest = s.store.events(None, Some(first[3].id), 4).await.expect("read");
+    let rest = s.store.events(None, Some(first[3].id), 4).await.expect("read").items;
     assert_eq!(rest.iter().map(|event| event.at).collect::<Vec<_>>(), [at(1), at(0)]);
     let full = |before| s.store.events(Some(EventKind::DiskFull), before, 2);
-    let first = full(None).await.expect("read");
+    let first = full(None).await.expect("read").items;
     assert_eq!(first.iter().map(|event| event.at).collect::<Vec<_>>(), [at(4), at(2)]);
-    let rest = full(Some(first[1].id)).await.expect("read");
+    let rest = full(Some(first[1].id)).await.expect("read").items;
     assert_eq!(rest.iter().map(|event| event.at).collect::<Vec<_>>(), [at(0)]);
-    let none = s.store.events(Some(EventKind::BlobDamaged), None, 2).await.expect("read");
+    let none = s.store.events(Some(EventKind::BlobDamaged), None, 2).await.expect("read").items;
     assert_eq!(none, []);
 }
 

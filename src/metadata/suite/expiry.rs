@@ -46,7 +46,7 @@ pub async fn an_expired_tag_takes_its_manifest_along(s: &Scene) {
     s.put("app", image("a").blob("layer").tag("v1"), 0).await;
     assert_eq!(expire(s, expiry("v1", "a", 0, 100)).await, GONE);
     assert!(!s.has("app", "a").await);
-    let told = s.store.tag_history(&repo("app"), Some(&tag("v1")), None, 1).await.expect("an answer");
+    let told = s.store.tag_history(&repo("app"), Some(&tag("v1")), None, 1).await.expect("an answer").items;
     assert_eq!(
         (told[0].kind, told[0].reason.as_deref()),
         (ChangeKind::Expiry, Some("policy ci, rule old builds"))

@@ -7,7 +7,7 @@ use crate::metadata::{
 
 async fn told(s: &Scene, name: &str) -> Vec<HistoryEntry> {
     let found = s.store.tag_history(&repo("app"), Some(&tag(name)), None, 1000).await;
-    found.expect("an answer")
+    found.expect("an answer").items
 }
 
 /// Kind, what the tag points at since, and what it pointed at before, newest first.
@@ -59,9 +59,10 @@ pub async fn every_change_of_a_tag_is_told(s: &Scene) {
     );
     let older =
         s.store.tag_history(&repo("app"), Some(&tag("v1")), Some(newest.id), 1).await.expect("an answer");
+    let older = older.items;
     assert_eq!(older.len(), 1);
     assert_eq!(older[0].kind, ChangeKind::Move);
-    assert_eq!(s.store.tag_history(&repo("other"), None, None, 1).await.expect("an answer"), []);
+    assert_eq!(s.store.tag_history(&repo("other"), None, None, 1).await.expect("an answer").items, []);
 }
 
 /// No tag's history grows for ever, however often it is moved.

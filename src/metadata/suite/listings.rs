@@ -1,8 +1,9 @@
 //! Lists for people.
 
 use super::scene::{SIZE, Scene, at, digest, image, repo, tag};
-use crate::clock::Timestamp;
-use crate::metadata::{EdgeKind, ListQuery, Place, SortKey, TagEntry};
+use crate::metadata::{
+    EdgeKind, ListPage, ListQuery, MAX_PAGE_BYTES, NameRange, Place, SortKey, TagEntry, Visible,
+};
 
 const SORTS: [SortKey; 4] = [SortKey::Name, SortKey::Size, SortKey::Pushed, SortKey::Pulled];
 
@@ -10,17 +11,21 @@ fn sorted(sort: SortKey, descending: bool) -> ListQuery {
     ListQuery { sort, descending, limit: 100, ..ListQuery::default() }
 }
 
-async fn entries(s: &Scene, query: &ListQuery) -> Vec<TagEntry> {
+async fn entries(s: &Scene, query: &ListQuery) -> ListPage<TagEntry> {
     s.store.list_tags(&repo("app"), query).await.expect("an answer").expect("a repository")
 }
 
 async fn tags(s: &Scene, query: &ListQuery) -> Vec<String> {
-    entries(s, query).await.iter().map(|entry| entry.name.to_string()).collect()
+    entries(s, query).await.items.iter().map(|entry| entry.name.to_string()).collect()
 }
 
 async fn repositories(s: &Scene, query: &ListQuery) -> Vec<String> {
-    let found = s.store.list_repositories(query).await.expect("an answer");
-    found.iter().map(|entry| entry.name.to_string()).collect()
+    visible_repositories(s, query, &Visible::all()).await
+}
+
+async fn visible_repositories(s: &Scene, query: &ListQuery, visible: &Visible) -> Vec<String> {
+    let found = s.store.list_repositories(query, visible).await.expect("an answer");
+    found.items.iter().map(|entry| entry.name.to_string()).collect()
 }
 
 async fn pull(s: &Scene, of: &str, name: &str, hours: i64) {
@@ -59,15 +64,12 @@ pub async fn sorted_tags_are_paged(s: &Scene) {
         let all = tags(s, &query).await;
         query.limit = 1;
         let mut paged = Vec::new();
-        while let Some(entry) = entries(s, &query).await.pop() {
-            let number = match sort {
-                SortKey::Name => 0,
-                SortKey::Size => entry.manifest.size.cast_signed(),
-                SortKey::Pushed => entry.pushed_at.0,
-                SortKey::Pulled => entry.manifest.pulled_at.unwrap_or(Timestamp(0)).0,
-            };
-            query.after = Some(Place { number, name: entry.name.to_string() });
-            paged.push(entry.name.to_string());
+        loop {
+            let page = entries(s, &query).await;
+            paged.extend(page.items.iter().map(|entry| entry.name.to_string()));
+            let Some(next) = page.next else { break };
+            assert_eq!(page.items.last().map(|last| last.place(sort)).as_ref(), Some(&next.place));
+            query.after = Some(next.place);
         }
         assert_eq!(paged, all, "{sort:?} {descending}");
     }
@@ -150,6 +152,71 @@ pub async fn repositories_are_sorted(s: &Scene) {
     assert_eq!(repositories(s, &ListQuery { after: Some(after), ..team }).await, ["team/a"]);
     let search = ListQuery { search: Some("HE".into()), ..sorted(SortKey::Name, false) };
     assert_eq!(repositories(s, &search).await, ["other"]);
+}
+
+/// Only what is visible is listed, in every order and page by page, and what is not leaves no trace.
+pub async fn only_visible_repositories_are_listed(s: &Scene) {
+    let names = ["app", "pub/a", "pub/b", "secret", "team/a", "team/b", "team/c", "zoo"];
+    for (hours, name) in (1..).zip(names) {
+        s.put(name, image("m").tag("t"), (hours * 5) % 8).await;
+    }
+    let scopes = [NameRange::prefix("team/"), NameRange::name("app"), NameRange::name("absent")];
+    let ends_in_b = std::sync::Arc::new(|name: &str| name.ends_with('b'));
+    let visible = Visible::from_ranges(scopes).or_matching([NameRange::prefix("pub/")], ends_in_b);
+    for (sort, descending) in SORTS.into_iter().flat_map(|sort| [(sort, false), (sort, true)]) {
+        let mut query = sorted(sort, descending);
+        let mut expected = repositories(s, &query).await;
+        expected.retain(|name| visible.shows(&repo(name)));
+        assert_eq!(expected.len(), 5);
+        assert_eq!(visible_repositories(s, &query, &visible).await, expected, "{sort:?} {descending}");
+        query.limit = 2;
+        let mut paged = Vec::new();
+        loop {
+            let page = s.store.list_repositories(&query, &visible).await.expect("an answer");
+            paged.extend(page.items.iter().map(|entry| entry.name.to_string()));
+            let Some(next) = page.next else { break };
+            assert!(!next.hidden);
+            query.after = Some(next.place);
+        }
+        assert_eq!(paged, expected, "{sort:?} {descending}");
+        let query = ListQuery { prefix: Some("team/".into()), search: Some("B".into()), ..query };
+        let query = ListQuery { after: None, ..query };
+        assert_eq!(visible_repositories(s, &query, &visible).await, ["team/b"]);
+    }
+    let names = s.store.repository_names(Some("app"), 2, &visible).await.expect("an answer");
+    assert_eq!((names.items, names.next.is_some()), (["pub/b", "team/a"].map(repo).into(), true));
+    let nothing = Visible::default();
+    assert_eq!(visible_repositories(s, &sorted(SortKey::Pushed, true), &nothing).await, [""; 0]);
+    let names = s.store.repository_names(None, 2, &nothing).await.expect("an answer");
+    assert_eq!((names.items, names.next), (Vec::new(), None));
+}
+
+/// What was pushed and pulled counts for the order when it is gone, and what is gone altogether is not listed.
+pub async fn a_repository_is_as_young_as_its_last_push(s: &Scene) {
+    s.put("app", image("a").tag("a"), 1).await;
+    s.put("app", image("b").tag("b"), 5).await;
+    pull(s, "app", "b", 6).await;
+    s.delete("app", "b", 7).await;
+    let entry = s.store.repository_entry(&repo("app")).await.expect("an answer").expect("a repository");
+    assert_eq!((entry.manifests, entry.pushed_at, entry.pulled_at), (1, at(5), Some(at(6))));
+    s.delete("app", "a", 8).await;
+    assert_eq!(repositories(s, &sorted(SortKey::Pushed, true)).await, [""; 0]);
+    s.put("app", image("a").tag("a"), 9).await;
+    assert_eq!(repositories(s, &sorted(SortKey::Pushed, true)).await, ["app"]);
+    s.verifies().await;
+}
+
+/// A page of tags ends where it gets heavy, and goes on there.
+pub async fn a_page_of_tags_is_bounded_in_bytes(s: &Scene) {
+    let kind = "x".repeat(MAX_PAGE_BYTES / 2);
+    for name in ["a", "b", "c", "d"] {
+        s.put("app", image(name).artifact_type(&kind).tag(name), 1).await;
+    }
+    let mut query = sorted(SortKey::Name, false);
+    let first = entries(s, &query).await;
+    assert_eq!(first.items.len(), 2);
+    query.after = first.next.map(|next| next.place);
+    assert_eq!(tags(s, &query).await, ["c", "d"]);
 }
 
 /// A repository tells its sums and times.

@@ -137,6 +137,9 @@ macro_rules! metadata_store_suite {
             a_tag_tells_what_it_points_at
             a_manifest_tells_what_it_is_connected_with
             repositories_are_sorted
+            only_visible_repositories_are_listed
+            a_repository_is_as_young_as_its_last_push
+            a_page_of_tags_is_bounded_in_bytes
             a_repository_tells_its_sums
             what_is_held_is_kept
             what_nothing_holds_is_collected

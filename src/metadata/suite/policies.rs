@@ -17,7 +17,7 @@ pub async fn policies_are_recorded_with_their_history(s: &Scene) {
     assert!(s.store.remove_policy("b", at(4), None).await.expect("removed"));
     assert!(!s.store.remove_policy("b", at(5), None).await.expect("an answer"));
     assert_eq!(s.store.policies().await.expect("read"), [record("a", "2", 2)]);
-    let history = s.store.policy_history(None, 2).await.expect("read");
+    let history = s.store.policy_history(None, 2).await.expect("read").items;
     let told =
         |change: &crate::metadata::PolicyChange| (change.name.clone(), change.policy.clone(), change.at);
     assert_eq!(
@@ -25,7 +25,7 @@ pub async fn policies_are_recorded_with_their_history(s: &Scene) {
         [("b".into(), None, at(4)), ("b".into(), Some("3".into()), at(3))]
     );
     assert_eq!(history[0].by, None);
-    assert_eq!(s.store.policy_history(Some(history[1].id), 9).await.expect("read").len(), 2);
+    assert_eq!(s.store.policy_history(Some(history[1].id), 9).await.expect("read").items.len(), 2);
 }
 
 /// Newest first, page by page.
@@ -41,11 +41,11 @@ pub async fn runs_are_told(s: &Scene) {
         };
         s.store.note_run(run).await.expect("noted");
     }
-    let found = s.store.retention_runs(None, 2).await.expect("read");
+    let found = s.store.retention_runs(None, 2).await.expect("read").items;
     assert_eq!(
         found.iter().map(|run| (run.tags, run.cause)).collect::<Vec<_>>(),
         [(3, RunCause::Request), (2, RunCause::Pressure)]
     );
     assert_eq!((found[0].began_at, found[0].ended_at, found[0].bytes), (at(1), at(2), Some(7)));
-    assert_eq!(s.store.retention_runs(Some(found[1].id), 9).await.expect("read")[0].tags, 1);
+    assert_eq!(s.store.retention_runs(Some(found[1].id), 9).await.expect("read").items[0].tags, 1);
 }

@@ -65,7 +65,7 @@ pub async fn a_repository_is_deleted_and_brought_back(s: &Scene) {
     assert!(!s.has("app", "s0").await, "it was gone before");
     s.collect(rules(5000)).await;
     assert!(s.has("app", "c2").await && s.has_blob("app", "layer").await);
-    let told = s.store.tag_history(&repo("app"), None, None, 10).await.expect("an answer");
+    let told = s.store.tag_history(&repo("app"), None, None, 10).await.expect("an answer").items;
     assert_eq!(
         told.iter().map(|row| row.kind).collect::<Vec<_>>(),
         [ChangeKind::Restore, ChangeKind::Delete]
@@ -145,7 +145,7 @@ pub async fn a_repository_is_renamed(s: &Scene) {
     assert!(s.tagged("team/new", "i0").await.is_some() && s.has_blob("team/new", "layer").await);
     assert_eq!(catalog(s).await, [repo("team/new")]);
     assert!(!s.store.repository_exists(&repo("app")).await.expect("an answer"));
-    let told = s.store.tag_history(&repo("team/new"), None, None, 10).await.expect("an answer");
+    let told = s.store.tag_history(&repo("team/new"), None, None, 10).await.expect("an answer").items;
     assert_eq!((told[0].kind, told[0].reason.as_deref()), (ChangeKind::Rename, Some("app became team/new")));
     assert_eq!(rename(s, "team/new", "app", 2).await, Renaming::Done);
     assert!(s.tagged("app", "i0").await.is_some());

@@ -15,11 +15,11 @@ pub async fn what_is_set_aside_is_listed_with_who_links_it(s: &Scene) {
     }
     s.push("app", "sound", 1).await;
     marked.sort();
-    let found = s.store.damaged(None, 2).await.expect("listed");
+    let found = s.store.damaged(None, 2).await.expect("listed").items;
     let expected =
         DamagedBlob { key: marked[0].clone(), size: SIZE, repos: vec![repo("app"), repo("other")] };
     assert_eq!((found.len(), &found[0]), (2, &expected));
-    let rest = s.store.damaged(Some(&found[1].key.digest), 2).await.expect("listed");
+    let rest = s.store.damaged(Some(&found[1].key.digest), 2).await.expect("listed").items;
     assert_eq!(rest.iter().map(|blob| &blob.key).collect::<Vec<_>>(), [&marked[2]]);
     assert_eq!(s.store.count_damaged(10).await.expect("counted"), 3);
     assert_eq!(s.store.count_damaged(2).await.expect("counted"), 2);

@@ -177,6 +177,6 @@ pub async fn a_restore_is_told(s: &Scene) {
     s.delete("app", "a", 1).await;
     let change = Change { by: Some("ann".into()), ..at(2).into() };
     s.store.restore_manifest(&repo("app"), &digest("a"), &change).await.expect("restored");
-    let told = s.store.tag_history(&repo("app"), Some(&tag("v1")), None, 1).await.expect("an answer");
+    let told = s.store.tag_history(&repo("app"), Some(&tag("v1")), None, 1).await.expect("an answer").items;
     assert_eq!((told[0].kind, told[0].by.as_deref()), (ChangeKind::Restore, Some("ann")));
 }

@@ -1,5 +1,6 @@
 //! Logs: text or JSON lines on standard error.
 
+mod plain;
 mod sink;
 
 use std::io::IsTerminal;
@@ -57,7 +58,8 @@ fn begin(subscriber: impl SubscriberInitExt, sink: Arc<Sink>) -> Arc<Logs> {
 
 /// Switches warnings on for a command that ends by itself: as text, at once.
 pub fn start_plain() {
-    let layer = fmt::layer().with_writer(std::io::stderr).without_time().with_target(false);
+    let writer = || plain::Plain::text(std::io::stderr());
+    let layer = fmt::layer().with_writer(writer).without_time().with_target(false);
     // What an operation says to its caller is printed anyway.
     let filter = EnvFilter::new("warn,orlop::server::admin=off");
     let _ = Registry::default().with(layer.with_filter(filter)).try_init();
@@ -81,7 +83,11 @@ fn filter(settings: &Log) -> EnvFilter {
 
 fn layer(format: LogFormat, sink: &Arc<Sink>) -> Box<dyn Layer<Registry> + Send + Sync> {
     let sink = Arc::clone(sink);
-    let writer = move || sink::Line(Arc::clone(&sink));
+    let is_json = format == LogFormat::Json;
+    let writer = move || {
+        let line = sink::Line(Arc::clone(&sink));
+        if is_json { plain::Plain::json(line) } else { plain::Plain::text(line) }
+    };
     let layer = fmt::layer().with_timer(SystemTime).with_writer(writer);
     match format {
         LogFormat::Json => {

@@ -14,7 +14,9 @@ use crate::clock::Timestamp;
 use crate::http::Health;
 use crate::jobs::Retention;
 use crate::jobs::retention::{InForce, RetentionError, Row};
-use crate::metadata::{HistoryEntry, ListQuery, ManifestWhy, RepositoryEntry, RepositoryStep, TagEntry};
+use crate::metadata::{
+    HistoryEntry, ListPage, ListQuery, ManifestWhy, RepositoryEntry, RepositoryStep, TagEntry,
+};
 use crate::oci::{Digest, Reference, RepoName, Tag};
 use crate::registry::{
     Emptied, Fault, ManifestDetail, ManifestError, Page, RecoverablePage, RecoverablePlace, Registry,
@@ -53,7 +55,7 @@ impl Reader {
     pub(in crate::http::api) async fn tags(
         &self,
         query: &ListQuery,
-    ) -> Result<Page<TagEntry>, ManifestError> {
+    ) -> Result<ListPage<TagEntry>, ManifestError> {
         self.api.view.tags(self.name.clone(), query).await
     }
 

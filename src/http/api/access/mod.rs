@@ -22,9 +22,9 @@ use crate::auth::{Action, By, Caller, Denial, Door, Wanted};
 use crate::http::Health;
 use crate::http::listen::Peer;
 use crate::jobs::{Collector, Retention, Scrub};
-use crate::metadata::{ListQuery, MetadataStore, RepositoryEntry, Scope};
+use crate::metadata::{ListPage, ListQuery, MetadataStore, RepositoryEntry, Scope};
 use crate::oci::RepoName;
-use crate::registry::{Page, Registry, Repository};
+use crate::registry::{Registry, Repository};
 
 pub(super) use decided::{Administers, Changer, Deletes, Guest, Overseer, Pushes, Reader, Superior};
 pub(super) use view::View;
@@ -101,6 +101,11 @@ impl Asker {
             }
         };
         Ok(Self { api: Arc::clone(api), caller, peer })
+    }
+
+    /// Whether it may read all that a scope means.
+    pub(super) fn may_read(&self, scope: &Scope) -> bool {
+        self.may(Wanted::Scope(scope, Action::Pull))
     }
 
     /// Whether it may do something.
@@ -203,25 +208,10 @@ impl Asker {
     }
 
     /// A page of the repositories that it may pull. What it may not is passed over without a trace.
-    pub(super) async fn repositories(&self, query: &ListQuery) -> Result<Page<RepositoryEntry>, Problem> {
+    pub(super) async fn repositories(&self, query: &ListQuery) -> Result<ListPage<RepositoryEntry>, Problem> {
         self.decide(Wanted::Catalog)?;
-        let mut page = self.api.view.repositories(query).await?;
-        if self.may(Wanted::Scope(&Scope::All, Action::Pull)) {
-            return Ok(page);
-        }
-        let mut shown = Vec::new();
-        let mut query = query.clone();
-        loop {
-            query.after = page.items.last().map(|last| last.place(query.sort));
-            let readable = |entry: &RepositoryEntry| self.may(Wanted::Repository(&entry.name, Action::Pull));
-            shown.extend(page.items.into_iter().filter(readable));
-            let full = shown.len() > query.limit;
-            shown.truncate(query.limit);
-            if full || !page.more {
-                return Ok(Page { items: shown, more: full });
-            }
-            page = self.api.view.repositories(&query).await?;
-        }
+        let visible = self.api.door.visible(&self.caller);
+        Ok(self.api.view.repositories(query, &visible).await?)
     }
 }
 

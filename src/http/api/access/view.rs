@@ -12,8 +12,8 @@ use crate::jobs::scrub::ScrubReport;
 use crate::jobs::usage::{UsageReport, usage};
 use crate::jobs::{Collector, Retention, Scrub};
 use crate::metadata::{
-    BlobWhy, DamagedBlob, HistoryEntry, ListQuery, ManifestWhy, MetadataStore, RepositoryEntry,
-    RepositoryStep, Scope, TagEntry, UsageDay,
+    BlobWhy, DamagedBlob, HistoryEntry, ListPage, ListQuery, ManifestWhy, MetadataStore, RepositoryEntry,
+    RepositoryStep, Scope, SortKey, TagEntry, UsageDay, Visible,
 };
 use crate::oci::{Digest, Reference, RepoName, Tag};
 use crate::registry::{
@@ -74,8 +74,9 @@ impl View {
     pub(in crate::http::api) async fn repositories(
         &self,
         query: &ListQuery,
-    ) -> Result<Page<RepositoryEntry>, Fault> {
-        self.registry.list_repositories(query).await
+        visible: &Visible,
+    ) -> Result<ListPage<RepositoryEntry>, Fault> {
+        self.registry.list_repositories(query, visible).await
     }
 
     /// A repository.
@@ -96,7 +97,12 @@ impl View {
         &self,
         name: RepoName,
         query: &ListQuery,
-    ) -> Result<Page<TagEntry>, ManifestError> {
+    ) -> Result<ListPage<TagEntry>, ManifestError> {
+        // All tags are looked at for it, as for a report.
+        let _turn = match query.sort {
+            SortKey::Size => self.report.acquire().await.ok(),
+            SortKey::Name | SortKey::Pushed | SortKey::Pulled => None,
+        };
         self.view(name).list_tags(query).await
     }
 
@@ -177,9 +183,13 @@ impl View {
     }
 
     /// What the repositories of `scope` use.
-    pub(in crate::http::api) async fn usage(&self, scope: &Scope) -> Result<UsageReport, Fault> {
+    pub(in crate::http::api) async fn usage(
+        &self,
+        scope: &Scope,
+        shows: impl Fn(&Scope) -> bool,
+    ) -> Result<UsageReport, Fault> {
         let _turn = self.report.acquire().await;
-        usage(&self.registry, &self.collector.rules().await?, scope).await
+        usage(&self.registry, &self.collector.rules().await?, scope, shows).await
     }
 
     /// The last `limit` days of growth.
@@ -195,6 +205,7 @@ impl View {
         limit: usize,
     ) -> Result<Option<ManifestWhy>, Fault> {
         let _turn = self.report.acquire().await;
+        self.registry.settle_pulls().await;
         let rules = self.collector.rules().await?;
         Ok(self.registry.metadata().why_manifest(name, reference, &rules, limit).await?)
     }
@@ -224,6 +235,7 @@ impl View {
         digest: &Digest,
         limit: usize,
     ) -> Result<Option<BlobWhy>, Fault> {
+        let _turn = self.report.acquire().await;
         let rules = self.collector.rules().await?;
         Ok(self.registry.metadata().why_blob(digest, &rules, limit).await?)
     }

@@ -20,27 +20,17 @@ pub(super) const SIZE: &str = "
     SELECT coalesce(sum(b.size), 0) FROM blobs b
     WHERE b.digest IN (SELECT e.target FROM parts p JOIN edges e ON e.manifest = p.id WHERE e.kind = 0)";
 
-/// The bytes of the blobs that the repository `r` has, as triggers count them.
-pub(super) const REPOSITORY_BYTES: &str = "r.bytes";
+/// A tag as it was read, and how many bytes of an index that took.
+pub(super) struct TagRead {
+    pub(super) entry: TagEntry,
+    pub(super) read: usize,
+}
 
-/// When the repository `r` was last pushed to.
-pub(super) const REPOSITORY_PUSHED: &str = "
-    coalesce((SELECT max(t.updated_at) FROM tags t INDEXED BY tags_by_push WHERE t.repo = r.id),
-             (SELECT max(m.pushed_at) FROM manifests m WHERE m.repo = r.id AND m.state = 0), r.created_at)";
-
-/// When something was last pulled from the repository `r`.
-pub(super) const REPOSITORY_PULLED: &str = "
-    SELECT coalesce(max(m.pulled_at), 0) FROM manifests m INDEXED BY manifests_by_pull
-    WHERE m.repo = r.id AND m.state = 0";
-
-pub(super) fn repository(c: &Connection, id: i64) -> rusqlite::Result<RepositoryEntry> {
-    let statement = format!(
-        "SELECT r.name, r.tags,
-                (SELECT count(*) FROM manifests m WHERE m.repo = r.id AND m.state = 0),
-                ({REPOSITORY_BYTES}), ({REPOSITORY_PUSHED}), ({REPOSITORY_PULLED})
-         FROM repositories r WHERE r.id = ?1"
-    );
-    c.prepare_cached(&statement)?.query_row([id], |row| {
+pub(super) fn repository(c: &Connection, id: i64) -> rusqlite::Result<Option<RepositoryEntry>> {
+    let mut query = c.prepare_cached(
+        "SELECT name, tags, live, bytes, pushed_at, pulled_at FROM repositories WHERE id = ?1",
+    )?;
+    let entry = |row: &Row<'_>| {
         Ok(RepositoryEntry {
             name: name_from(row.get_ref(0)?.as_str()?, 0)?,
             tags: count(row, 1)?,
@@ -49,18 +39,20 @@ pub(super) fn repository(c: &Connection, id: i64) -> rusqlite::Result<Repository
             pushed_at: row.get(4)?,
             pulled_at: when(row, 5)?,
         })
-    })
+    };
+    query.query_row([id], entry).optional()
 }
 
-pub(super) fn tag(c: &Connection, repo: i64, name: &str) -> rusqlite::Result<Option<TagEntry>> {
+pub(super) fn tag(c: &Connection, repo: i64, name: &str) -> rusqlite::Result<Option<TagRead>> {
     let found = "JOIN tags t ON t.manifest = m.id WHERE t.repo = ?1 AND t.name = ?2";
     let mut query = manifest_query(c, "t.name, t.updated_at", found)?;
     let entry = |row: &Row<'_>| {
-        Ok(TagEntry {
+        let entry = TagEntry {
             name: name_from(row.get_ref(0)?.as_str()?, 0)?,
             pushed_at: row.get(1)?,
             manifest: manifest_row(row)?,
-        })
+        };
+        Ok(TagRead { entry, read: row.get_ref(9)?.as_blob_or_null()?.map_or(0, <[u8]>::len) })
     };
     query.query_row(params![repo, name], entry).optional()
 }

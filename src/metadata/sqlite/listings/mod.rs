@@ -1,72 +1,72 @@
-//! Lists for people. A page is found in two steps: the names that are on it, from an index where there is
-//! one for its order, and then each entry by its key.
+//! Lists for people. A page is found in two steps: what is on it, from an index where there is one for its order,
+//! and then each entry by its key.
 
 mod entries;
-mod pages;
+mod repositories;
+mod tags;
+mod walk;
 
 use async_trait::async_trait;
-use rusqlite::{Connection, params};
 
 use super::codec::digest;
 use super::{SqliteMetadata, repo_id};
 use crate::metadata::{
-    ListQuery, Listings, ManifestEntry, Place, Related, RepositoryEntry, Result, TagEntry,
+    ListPage, ListQuery, Listings, ManifestEntry, Related, RepositoryEntry, Result, TagEntry, Visible,
 };
 use crate::oci::{Digest, RepoName, Tag};
 
 #[cfg(test)]
-pub(super) use pages::{repositories_page, tags_page};
+pub(super) use repositories::{
+    NAMES_DOWN, NAMES_UP, names_page, numbers, numbers_by_name, repositories_page,
+};
+#[cfg(test)]
+pub(super) use tags::tags_page;
+
+/// How a list runs: what is behind a place, and which way it is sorted.
+fn direction(descending: bool) -> (&'static str, &'static str) {
+    if descending { ("<", "DESC") } else { (">", "ASC") }
+}
 
 #[async_trait]
 impl Listings for SqliteMetadata {
-    async fn list_repositories(&self, query: &ListQuery) -> Result<Vec<RepositoryEntry>> {
-        let query = query.clone();
-        self.read_aside(move |c| {
-            let mut page = c.prepare_cached(&pages::repositories_page(query.sort, query.descending))?;
-            let (place, search) = (start(&query), search(&query));
-            let prefix = query.prefix.as_deref().unwrap_or("");
-            let values = params![
-                place.number,
-                place.name,
-                search,
-                limit(&query),
-                prefix,
-                format!("{prefix}\u{10ffff}")
-            ];
-            let ids: Vec<i64> = page.query_map(values, |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
-            ids.into_iter().map(|id| entries::repository(c, id)).collect()
-        })
-        .await
+    async fn list_repositories(
+        &self,
+        query: &ListQuery,
+        visible: &Visible,
+    ) -> Result<ListPage<RepositoryEntry>> {
+        let (query, visible) = (query.clone(), visible.clone());
+        self.read_aside(move |c| repositories::repositories_page(c, &query, &visible)).await
+    }
+
+    async fn repository_names(
+        &self,
+        after: Option<&str>,
+        limit: usize,
+        visible: &Visible,
+    ) -> Result<ListPage<RepoName>> {
+        let (after, visible) = (after.map(str::to_owned), visible.clone());
+        self.read_aside(move |c| repositories::names_page(c, after.as_deref(), limit, &visible)).await
     }
 
     async fn repository_entry(&self, repo: &RepoName) -> Result<Option<RepositoryEntry>> {
-        let repo = repo.clone();
-        self.read_aside(move |c| {
-            let Some(id) = repo_id(c, &repo)? else {
-                return Ok(None);
-            };
-            let entry = entries::repository(c, id)?;
-            Ok(Some(entry).filter(|entry| entry.manifests > 0))
+        self.read(|c| match repo_id(c, repo)? {
+            Some(id) => Ok(entries::repository(c, id)?.filter(|entry| entry.manifests > 0)),
+            None => Ok(None),
         })
-        .await
     }
 
-    async fn list_tags(&self, repo: &RepoName, query: &ListQuery) -> Result<Option<Vec<TagEntry>>> {
+    async fn list_tags(&self, repo: &RepoName, query: &ListQuery) -> Result<Option<ListPage<TagEntry>>> {
         let (repo, query) = (repo.clone(), query.clone());
-        self.read_aside(move |c| {
-            let Some(repo) = repo_id(c, &repo)? else {
-                return Ok(None);
-            };
-            let names = tag_names(c, repo, &query)?;
-            let entry = |name: &String| entries::tag(c, repo, name).transpose();
-            names.iter().filter_map(entry).collect::<rusqlite::Result<_>>().map(Some)
+        self.read_aside(move |c| match repo_id(c, &repo)? {
+            Some(repo) => tags::entries(c, repo, &query).map(Some),
+            None => Ok(None),
         })
         .await
     }
 
     async fn tag_entry(&self, repo: &RepoName, tag: &Tag) -> Result<Option<TagEntry>> {
         self.read(|c| match repo_id(c, repo)? {
-            Some(repo) => entries::tag(c, repo, tag.as_str()),
+            Some(repo) => Ok(entries::tag(c, repo, tag.as_str())?.map(|found| found.entry)),
             None => Ok(None),
         })
     }
@@ -80,29 +80,5 @@ impl Listings for SqliteMetadata {
             Some(repo) => entries::manifest(c, repo, &digest(wanted)),
             None => Ok(None),
         })
-    }
-}
-
-fn tag_names(c: &Connection, repo: i64, query: &ListQuery) -> rusqlite::Result<Vec<String>> {
-    let mut page = c.prepare_cached(&pages::tags_page(query.sort, query.descending))?;
-    let place = start(query);
-    let values = params![place.number, place.name, search(query), limit(query), repo];
-    page.query_map(values, |row| row.get(0))?.collect()
-}
-
-fn limit(query: &ListQuery) -> i64 {
-    i64::try_from(query.limit).unwrap_or(i64::MAX)
-}
-
-fn search(query: &ListQuery) -> Option<String> {
-    query.search.as_ref().map(|text| text.to_lowercase())
-}
-
-/// The place that a page begins behind: before all that there is, where the query does not say.
-fn start(query: &ListQuery) -> Place {
-    match (&query.after, query.descending) {
-        (Some(place), _) => place.clone(),
-        (None, false) => Place { number: i64::MIN, name: String::new() },
-        (None, true) => Place { number: i64::MAX, name: "\u{10ffff}".into() },
     }
 }

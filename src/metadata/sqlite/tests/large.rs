@@ -80,7 +80,7 @@ async fn reports_over_a_million_blobs() {
         timed("usage of all", store.usage(&all)).await.expect("told");
         let holdings = timed("holdings", store.holdings(&all, &rules(1))).await.expect("told");
         timed("biggest repositories", store.biggest_repositories(&all, 10_000)).await.expect("told");
-        timed("biggest blobs", store.biggest_blobs(10)).await.expect("told");
+        timed("biggest blobs", store.biggest_blobs(&Scope::All, 10)).await.expect("told");
         timed("coldest tags", store.coldest_tags(&all, 10)).await.expect("told");
         println!("whole report: {} ms, {holdings:?}", whole.elapsed().as_millis());
         timed("usage of a repository", store.usage(&one)).await.expect("told");
@@ -93,7 +93,7 @@ async fn reports_over_a_million_blobs() {
     let reference = Reference::Digest(image.1.clone());
     let why = timed("why a manifest", store.why_manifest(&image.0, &reference, &rules(1), 10)).await;
     println!("frees {}", why.expect("told").expect("there").frees);
-    let base = store.biggest_blobs(1).await.expect("told");
+    let base = store.biggest_blobs(&Scope::All, 1).await.expect("told");
     timed("why a blob", store.why_blob(&base[0].digest, &rules(1), 10)).await.expect("told");
     let shared = store.read(|c| {
         c.query_row("SELECT digest FROM blobs WHERE links > 50 LIMIT 1", [], |row| row.get::<_, Vec<u8>>(0))
@@ -129,7 +129,7 @@ async fn reports_over_a_million_blobs_in_one_repository() {
         timed("usage", store.usage(&one)).await.expect("told");
         let holdings = timed("holdings", store.holdings(&one, &rules(1))).await.expect("told");
         timed("biggest repositories", store.biggest_repositories(&one, 10_000)).await.expect("told");
-        timed("biggest blobs", store.biggest_blobs(10)).await.expect("told");
+        timed("biggest blobs", store.biggest_blobs(&Scope::All, 10)).await.expect("told");
         timed("coldest tags", store.coldest_tags(&one, 10)).await.expect("told");
         println!("whole report: {} ms, {holdings:?}", whole.elapsed().as_millis());
     }

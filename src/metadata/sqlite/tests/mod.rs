@@ -2,6 +2,7 @@
 
 mod groups;
 mod large;
+mod lists;
 mod many_tags;
 mod migration;
 mod opening;

@@ -74,10 +74,10 @@ async fn a_full_database_of_the_first_version_is_migrated() {
     let (app, v1, v2) =
         ("app".parse().expect("name"), "v1".parse().expect("tag"), "v2".parse().expect("tag"));
     let kinds = |rows: Vec<HistoryEntry>| rows.into_iter().map(|row| row.kind).collect::<Vec<_>>();
-    let told = scene.store.tag_history(&app, Some(&v1), None, 9).await.expect("told");
+    let told = scene.store.tag_history(&app, Some(&v1), None, 9).await.expect("told").items;
     assert_eq!(told[0].was, told[1].digest);
     assert_eq!(kinds(told), [ChangeKind::Move, ChangeKind::Push]);
-    let told = scene.store.tag_history(&app, Some(&v2), None, 9).await.expect("told");
+    let told = scene.store.tag_history(&app, Some(&v2), None, 9).await.expect("told").items;
     assert_eq!(kinds(told), [ChangeKind::Delete, ChangeKind::Push]);
     let back = scene.store.restore_tag(&app, &v2, &at(1).into()).await.expect("an answer");
     assert!(matches!(back, TagReturn::Done { .. }), "{back:?}");

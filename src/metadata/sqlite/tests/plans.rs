@@ -5,7 +5,7 @@ use rusqlite::Connection;
 
 use super::Folder;
 use crate::metadata::SortKey;
-use crate::metadata::sqlite::listings::{repositories_page, tags_page};
+use crate::metadata::sqlite::listings::{NAMES_DOWN, NAMES_UP, numbers, numbers_by_name, tags_page};
 
 /// Every source with statements that must be quick; not `verify.rs`, `usage.rs` and `holdings.rs`, which look
 /// at everything of a kind, aside.
@@ -128,6 +128,20 @@ async fn a_page_of_tags_is_found_by_its_order() {
         };
         assert!(!plan.iter().any(slow), "{sort:?}: {plan:?}");
     }
-    let plan = store.read(|c| plan(c, &repositories_page(SortKey::Name, false))).expect("a plan");
-    assert!(!plan.iter().any(|step| step.starts_with("SCAN") || step.contains("TEMP B-TREE")), "{plan:?}");
+}
+
+/// Repositories come from an index in every order, and so do those in a range of names.
+#[tokio::test]
+async fn a_page_of_repositories_is_found_by_its_order() {
+    let folder = Folder::new();
+    let store = folder.store();
+    let mut statements = vec![NAMES_UP.to_owned(), NAMES_DOWN.to_owned()];
+    for sort in [SortKey::Size, SortKey::Pushed, SortKey::Pulled] {
+        statements.extend([numbers(sort, false), numbers(sort, true), numbers_by_name(sort)]);
+    }
+    for sql in statements {
+        let plan = store.read(|c| plan(c, &sql)).expect("a plan");
+        assert!(!plan.iter().any(|step| step.starts_with("SCAN") || step.contains("TEMP B-TREE")), "{plan:?}");
+        assert!(plan.iter().any(|step| step.contains("INDEX repositories_by_")), "not only live ones: {plan:?}");
+    }
 }

@@ -1,0 +1,106 @@
+//! A page of repositories costs what its entries cost, however many repositories a caller may not see.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rusqlite::Connection;
+
+use super::Folder;
+use crate::metadata::sqlite::listings::{names_page, repositories_page};
+use crate::metadata::{ListPage, ListQuery, MAX_EXAMINED, NameRange, RepositoryEntry, SortKey, Visible};
+
+const SORTS: [SortKey; 4] = [SortKey::Name, SortKey::Size, SortKey::Pushed, SortKey::Pulled];
+
+/// So many repositories `other/N` with an image each, and `team/a`, which is the middle one in every order.
+fn filled(folder: &Folder, others: usize) -> Connection {
+    drop(folder.store());
+    let connection = Connection::open(folder.path().join("orlop.db")).expect("opened");
+    let fill = format!(
+        "BEGIN;
+         WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {others})
+         INSERT INTO repositories (name, created_at, bytes) SELECT 'other/' || i, 0, i FROM n;
+         INSERT INTO repositories (name, created_at, bytes) VALUES ('team/a', 0, {others} / 2);
+         INSERT INTO manifests (repo, digest, pushed_at, leased_at, size, media_type, content)
+         SELECT id, CAST(x'01' || randomblob(32) AS BLOB), bytes, 0, 1, 'm', 'x' FROM repositories;
+         UPDATE manifests SET pulled_at = pushed_at;
+         COMMIT;"
+    );
+    connection.execute_batch(&fill).expect("filled");
+    connection
+}
+
+/// What `list` gives, and how many instructions SQLite needed for it.
+fn measured<T>(c: &mut Connection, list: impl Fn(&Connection) -> rusqlite::Result<T>) -> (T, u64) {
+    list(c).expect("listed, and its statements prepared");
+    let steps = Arc::new(AtomicU64::new(0));
+    let count = Arc::clone(&steps);
+    let counts = move || {
+        count.fetch_add(1, Ordering::Relaxed);
+        false
+    };
+    c.progress_handler(1, Some(counts)).expect("a handler");
+    let found = list(c).expect("listed");
+    c.progress_handler(0, None::<fn() -> bool>).expect("no handler");
+    (found, steps.load(Ordering::Relaxed))
+}
+
+fn shown(page: &ListPage<RepositoryEntry>) -> Vec<&str> {
+    page.items.iter().map(|entry| entry.name.as_str()).collect()
+}
+
+#[test]
+fn few_visible_repositories_cost_no_look_at_the_others() {
+    let folder = Folder::new();
+    let mut c = filled(&folder, 5000);
+    let team = Visible::from_ranges([NameRange::prefix("team/")]);
+    for (sort, descending) in SORTS.into_iter().flat_map(|sort| [(sort, false), (sort, true)]) {
+        let query = ListQuery { sort, descending, limit: 1, ..ListQuery::default() };
+        let (page, steps) = measured(&mut c, |c| repositories_page(c, &query, &team));
+        assert_eq!((shown(&page), page.next), (vec!["team/a"], None), "{sort:?}");
+        assert!(steps < 500, "{sort:?}: {steps} steps");
+        let (page, steps) = measured(&mut c, |c| repositories_page(c, &query, &Visible::all()));
+        assert_eq!(page.items.len(), 1);
+        assert!(steps < 500, "{sort:?}: {steps} steps");
+    }
+    let (page, steps) = measured(&mut c, |c| names_page(c, None, 1, &team));
+    assert_eq!((page.items.len(), page.next), (1, None));
+    assert!(steps < 500, "{steps} steps");
+}
+
+#[test]
+fn a_page_ends_after_so_many_rows_that_do_not_match() {
+    let folder = Folder::new();
+    let mut c = filled(&folder, 2 * MAX_EXAMINED);
+    let matches = Visible::default().or_matching([NameRange::prefix("")], Arc::new(|name| name == "team/a"));
+    let search = ListQuery { search: Some("team".into()), limit: 1, ..ListQuery::default() };
+    for (sort, descending) in SORTS.into_iter().flat_map(|sort| [(sort, false), (sort, true)]) {
+        let query = ListQuery { sort, descending, limit: 1, ..ListQuery::default() };
+        for (query, visible) in [(query, &matches), (ListQuery { sort, ..search.clone() }, &Visible::all())] {
+            let (mut query, mut found, mut pages) = (query, Vec::new(), 0);
+            loop {
+                let (page, steps) = measured(&mut c, |c| repositories_page(c, &query, visible));
+                assert!(steps < 50 * MAX_EXAMINED as u64, "{sort:?}: {steps} steps");
+                found.extend(shown(&page).into_iter().map(str::to_owned));
+                pages += 1;
+                let Some(next) = page.next else { break };
+                let is_visible = next.place.name.parse().is_ok_and(|name| visible.shows(&name));
+                assert!(next.hidden || is_visible, "{next:?}");
+                query.after = Some(next.place);
+            }
+            assert_eq!((found, pages), (vec!["team/a".to_owned()], 3), "{sort:?} {descending}");
+        }
+    }
+}
+
+#[test]
+fn empty_repositories_are_not_looked_at() {
+    let folder = Folder::new();
+    let mut c = filled(&folder, 5000);
+    c.execute_batch("UPDATE manifests SET state = 1, removed_at = 0 WHERE repo < 5000").expect("removed");
+    for sort in SORTS {
+        let query = ListQuery { sort, limit: 1, ..ListQuery::default() };
+        let (page, steps) = measured(&mut c, |c| repositories_page(c, &query, &Visible::all()));
+        assert_eq!(page.items.len(), 1);
+        assert!(steps < 500, "{sort:?}: {steps} steps");
+    }
+}
