@@ -87,7 +87,9 @@ mod tests {
     #[test]
     fn what_turns_text_round_or_cannot_be_seen_is_written_out() {
         let bidirectional = ('\u{202a}'..='\u{202e}').chain('\u{2066}'..='\u{2069}');
-        for letter in bidirectional.chain(['\u{200e}', '\u{200f}', '\u{61c}', '\u{200b}', '\u{feff}', '\u{e0041}']) {
+        for letter in
+            bidirectional.chain(['\u{200e}', '\u{200f}', '\u{61c}', '\u{200b}', '\u{feff}', '\u{e0041}'])
+        {
             assert_eq!(escape(&letter.to_string()), format!("\\u{{{:x}}}", u32::from(letter)));
         }
     }

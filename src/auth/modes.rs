@@ -224,8 +224,20 @@ mod tests {
             Modes::of(Some(Mode::Open)).with(&globs(&["team/**"]), Mode::Closed).expect("globs"),
         ];
         let names = [
-            "app", "exact", "exact/app", "public", "public/app", "public/secret", "sandbox/app", "team/app",
-            "sandbox/private/app", "tools/x/app", "tools/x/y/app", "ac", "bc", "publicly",
+            "app",
+            "exact",
+            "exact/app",
+            "public",
+            "public/app",
+            "public/secret",
+            "sandbox/app",
+            "team/app",
+            "sandbox/private/app",
+            "tools/x/app",
+            "tools/x/y/app",
+            "ac",
+            "bc",
+            "publicly",
         ];
         for (modes, users) in all.iter().flat_map(|modes| [(modes, false), (modes, true)]) {
             let visible = modes.visible(users);
@@ -240,7 +252,10 @@ mod tests {
     #[test]
     fn a_glob_is_searched_for_where_it_can_match() {
         let ranges = |patterns: &[&str]| super::ranges(&globs(patterns));
-        assert_eq!(ranges(&["public/**", "exact", "!x"]), [NameRange::prefix("public/"), NameRange::name("exact")]);
+        assert_eq!(
+            ranges(&["public/**", "exact", "!x"]),
+            [NameRange::prefix("public/"), NameRange::name("exact")]
+        );
         assert_eq!(ranges(&["**/app"]), [NameRange::prefix("")]);
         assert_eq!(ranges(&["!x"]), [NameRange::prefix("")]);
     }

@@ -12,6 +12,9 @@ use crate::metadata::Continuation;
 use crate::oci::{Endpoint, ErrorCode, RepoName};
 use crate::registry::Fault;
 
+/// What a name takes, as a record and as JSON.
+const ENTRY_BYTES: usize = 256;
+
 #[derive(Serialize)]
 struct Catalog<'a> {
     repositories: Vec<&'a str>,
@@ -24,6 +27,7 @@ pub(super) async fn list(call: &Call<'_>) -> Answered {
         return Ok(Reply::json(StatusCode::OK, &Catalog { repositories: Vec::new() }));
     }
     let after = asked.last.map(opened).transpose()?;
+    let _room = pages::reserve(call, asked.limit, ENTRY_BYTES).await?;
     let visible = call.state.door.visible_in_catalog(&call.caller);
     let page = call.state.registry.repository_names(after.as_deref(), asked.limit, &visible).await?;
     let repositories: Vec<_> = page.items.iter().map(RepoName::as_str).collect();

@@ -13,6 +13,9 @@ use crate::registry::Page;
 /// Clients take an index of 4 MiB; a page ends before it gets there, for annotations can be long.
 const PAGE_BYTES: usize = 3 * 1024 * 1024;
 
+/// What a descriptor with its annotations takes, as a record and as JSON.
+const ENTRY_BYTES: usize = 4096;
+
 /// GET. What nothing refers to, or is not there at all, has an empty list: there is no 404.
 pub(super) async fn list(call: &Call<'_>, name: RepoName, subject: &Digest) -> Answered {
     let asked = pages::requested(call)?;
@@ -20,6 +23,7 @@ pub(super) async fn list(call: &Call<'_>, name: RepoName, subject: &Digest) -> A
     let filter = call.query().get("artifactType").filter(|filter| !filter.is_empty());
     let repository = call.authorise(name);
     let mut page = Page { items: Vec::new(), more: false };
+    let _room = pages::reserve(call, asked.limit, ENTRY_BYTES).await?;
     if asked.limit > 0 {
         page = repository.referrers(subject, filter.as_deref(), after.as_ref(), asked.limit).await?;
         cut(&mut page);

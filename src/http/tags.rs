@@ -9,6 +9,9 @@ use super::pages;
 use super::reply::Reply;
 use crate::oci::{Endpoint, RepoName, Tag};
 
+/// What a tag takes, as a record and as JSON.
+const ENTRY_BYTES: usize = 256;
+
 #[derive(Serialize)]
 struct TagList<'a> {
     name: &'a str,
@@ -18,6 +21,7 @@ struct TagList<'a> {
 /// GET.
 pub(super) async fn list(call: &Call<'_>, name: RepoName) -> Answered {
     let asked = pages::requested(call)?;
+    let _room = pages::reserve(call, asked.limit, ENTRY_BYTES).await?;
     let repository = call.authorise(name);
     // One at least: a repository that is unknown says so also to those who ask for nothing.
     let page = repository.tags(asked.last.as_deref(), asked.limit.max(1)).await?;

@@ -52,11 +52,7 @@ impl NameRange {
     }
 
     fn intersection(&self, other: &Self) -> Option<Self> {
-        if self.includes(other) {
-            Some(other.clone())
-        } else {
-            other.includes(self).then(|| self.clone())
-        }
+        if self.includes(other) { Some(other.clone()) } else { other.includes(self).then(|| self.clone()) }
     }
 }
 

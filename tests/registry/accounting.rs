@@ -170,9 +170,8 @@ impl World {
         assert_eq!(team.exclusive + other.allocated, all.allocated);
         assert_eq!(other.exclusive + team.allocated, all.allocated);
         assert_eq!(team.logical + other.logical, all.logical);
-        let report = usage::usage(&self.registry, &self.collector.rules().await.expect("rules"), &Scope::All)
-            .await
-            .expect("told");
+        let rules = self.collector.rules().await.expect("rules");
+        let report = usage::usage(&self.registry, &rules, &Scope::All, |_| true).await.expect("told");
         assert_eq!(report.usage, all);
         let sum: u64 = report.repositories.iter().map(|repository| repository.bytes).sum();
         assert_eq!(sum, all.logical);

@@ -33,6 +33,7 @@ mod problem;
 mod removed;
 mod repositories;
 mod retention;
+mod room;
 mod scrub;
 mod status;
 mod tags;
@@ -127,6 +128,7 @@ pub fn router(api: Arc<Api>) -> Router {
         .method_not_allowed_fallback(async || {
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, "the method is not supported here")
         })
+        .layer(from_fn_with_state(Arc::clone(&api), room::reserve))
         .layer(from_fn_with_state(known, refuse_unknown))
         .layer(from_fn(guard))
         .layer(from_fn_with_state(registry, record))

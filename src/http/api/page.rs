@@ -10,7 +10,7 @@ use crate::http::sealed;
 use crate::metadata::{self, Continuation, ListPage, ListQuery, Place, SortKey};
 
 /// How many items a page has when the request does not say.
-const USUAL: u32 = 100;
+pub(super) const USUAL: u32 = 100;
 
 /// The most items of a page.
 pub const MOST_ITEMS: u32 = 1000;
@@ -169,7 +169,6 @@ impl RecentParameters {
         let after = after.map(str::parse).transpose();
         Ok((after.map_err(|_| Problem::bad("after: is not the next of a page"))?, items(self.limit)?))
     }
-
 }
 
 /// The page of what was `found`, newest first: `describe` says the number of each and what it is.
@@ -235,7 +234,8 @@ mod tests {
     #[test]
     fn a_cursor_leads_behind_the_last_item() {
         let last = || Place { number: 8, name: "n8".into() };
-        let found = |hidden| ListPage { items: vec![7, 8], next: Some(Continuation { place: last(), hidden }) };
+        let found =
+            |hidden| ListPage { items: vec![7, 8], next: Some(Continuation { place: last(), hidden }) };
         let next = |found, sort| page(found, sort, |number: i64| number).expect("a page").next;
         assert_eq!(next(found(false), SortKey::Name).as_deref(), Some("n8"));
         let behind = next(found(false), SortKey::Size).expect("there is more");

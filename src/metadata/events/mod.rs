@@ -39,7 +39,8 @@ pub trait Events: Send + Sync {
     async fn note_state(&self, at: Timestamp, state: EventDetails) -> Result<bool>;
 
     /// A page of the events before the place `before`, newest first; only those of a kind if one is given.
-    async fn events(&self, kind: Option<EventKind>, before: Option<i64>, limit: usize) -> Result<Page<Event>>;
+    async fn events(&self, kind: Option<EventKind>, before: Option<i64>, limit: usize)
+    -> Result<Page<Event>>;
 
     /// Forgets, lazily, up to about `limit` events: those of `cutoff` and before, and of each kind all but the
     /// newest `most`. The newest of all stays, so that its place is not given out again.

@@ -48,7 +48,12 @@ impl<S: Events> Events for Faulty<S> {
         self.faults.apply(Operation::NoteState, self.inner.note_state(at, state)).await
     }
 
-    async fn events(&self, kind: Option<EventKind>, before: Option<i64>, limit: usize) -> Result<Page<Event>> {
+    async fn events(
+        &self,
+        kind: Option<EventKind>,
+        before: Option<i64>,
+        limit: usize,
+    ) -> Result<Page<Event>> {
         self.faults.apply(Operation::Events, self.inner.events(kind, before, limit)).await
     }
 

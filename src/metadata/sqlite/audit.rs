@@ -94,7 +94,7 @@ struct Examined {
 /// Those before `before`; `None` if there are none.
 fn examined(c: &Connection, before: i64) -> rusqlite::Result<Option<Examined>> {
     let mut query = c.prepare_cached(
-        "SELECT min(id), count(*) FROM (SELECT id FROM audit WHERE id < ?1 ORDER BY id DESC LIMIT ?2)",
+        "SELECT min(id), count(*) FROM (SELECT id FROM audit WHERE id < ?1 ORDER BY id DESC LIMIT ?2) newest",
     )?;
     let most = MAX_EXAMINED.cast_signed();
     query.query_row(params![before, most], |row| {

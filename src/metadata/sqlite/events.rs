@@ -36,7 +36,12 @@ impl Events for SqliteMetadata {
         .await
     }
 
-    async fn events(&self, kind: Option<EventKind>, before: Option<i64>, limit: usize) -> Result<Page<Event>> {
+    async fn events(
+        &self,
+        kind: Option<EventKind>,
+        before: Option<i64>,
+        limit: usize,
+    ) -> Result<Page<Event>> {
         let (before, rows) = (before.unwrap_or(i64::MAX), one_more(limit));
         self.read(|c| match kind {
             None => {

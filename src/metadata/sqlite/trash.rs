@@ -34,10 +34,9 @@ impl Trash for SqliteMetadata {
                 return Ok(TrashPage { items: Vec::new(), next: None });
             };
             let mut query = c.prepare_cached(sql)?;
-            let rows = query
-                .query_map(params![repo, from.removed_at, from.id, one_more(limit)], |row| {
-                    removed_manifest(c, row)
-                })?;
+            let rows = query.query_map(params![repo, from.removed_at, from.id, one_more(limit)], |row| {
+                removed_manifest(c, row)
+            })?;
             let Page { items, more } = Page::read(rows, limit)?;
             let last = items.last().filter(|_| more);
             let next = last.map(|last| TrashCursor { removed_at: last.removed_at, id: last.id });

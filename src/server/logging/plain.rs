@@ -76,10 +76,14 @@ mod tests {
     #[test]
     fn an_entry_is_written_as_it_is_but_for_what_a_terminal_obeys() {
         assert_eq!(written("INFO pushed repository=a\n"), "INFO pushed repository=a\n");
-        assert_eq!(written("user=ä\u{202e}\u{9b}2J\u{1b}[2J\u{1b}]0;x\u{7}\n"),
-            "user=ä\\u{202e}\\u{9b}2J\\u{1b}[2J\\u{1b}]0;x\\u{7}\n");
-        assert_eq!(written("\u{1b}[2m12:00\u{1b}[0m \u{1b}[32m INFO\u{1b}[0m x\n"),
-            "\u{1b}[2m12:00\u{1b}[0m \u{1b}[32m INFO\u{1b}[0m x\n");
+        assert_eq!(
+            written("user=ä\u{202e}\u{9b}2J\u{1b}[2J\u{1b}]0;x\u{7}\n"),
+            "user=ä\\u{202e}\\u{9b}2J\\u{1b}[2J\\u{1b}]0;x\\u{7}\n"
+        );
+        assert_eq!(
+            written("\u{1b}[2m12:00\u{1b}[0m \u{1b}[32m INFO\u{1b}[0m x\n"),
+            "\u{1b}[2m12:00\u{1b}[0m \u{1b}[32m INFO\u{1b}[0m x\n"
+        );
     }
 
     #[test]

@@ -13,8 +13,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{FromRequestParts, RawPathParams};
-use http::StatusCode;
 use http::request::Parts;
+use http::{Extensions, StatusCode};
 use tokio::sync::Semaphore;
 
 use super::Problem;
@@ -22,6 +22,7 @@ use crate::auth::{Action, By, Caller, Denial, Door, Wanted};
 use crate::http::Health;
 use crate::http::listen::Peer;
 use crate::jobs::{Collector, Retention, Scrub};
+use crate::memory::Holder;
 use crate::metadata::{ListPage, ListQuery, MetadataStore, RepositoryEntry, Scope};
 use crate::oci::RepoName;
 use crate::registry::{Registry, Repository};
@@ -68,6 +69,13 @@ impl Api {
         let (started_at, report) = (registry.clock().now(), Semaphore::new(1));
         let view = View { registry, collector, health, scrub, settings, retention, started_at, report };
         Self { view, door }
+    }
+
+    /// Who a request's memory is reserved for.
+    pub(super) fn memory_holder(&self, extensions: &Extensions) -> Holder {
+        let is_local = matches!(extensions.get(), Some(Peer::Unix));
+        let is_known = extensions.get().is_some_and(|caller| *caller != Caller::Stranger);
+        if is_local || is_known || self.door.is_open() { Holder::Authenticated } else { Holder::Anonymous }
     }
 
     /// The registry.

@@ -156,6 +156,9 @@ fn by_name<T>(
         // A range costs a look even if nothing is in it.
         let end = if search.descending { range.start() } else { range.end() };
         walk.pass(Place { number: 0, name: end.to_owned() }, true);
+        if walk.has_ended() {
+            return Ok(());
+        }
     }
     Ok(())
 }

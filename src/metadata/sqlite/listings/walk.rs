@@ -35,7 +35,7 @@ impl<T> Walk<T> {
 
     /// How many more rows may be looked at.
     pub(super) fn rows_left(&self) -> usize {
-        MAX_EXAMINED + 1 - self.examined
+        (MAX_EXAMINED + 1).saturating_sub(self.examined)
     }
 
     /// How many rows were looked at.

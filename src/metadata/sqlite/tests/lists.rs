@@ -56,7 +56,7 @@ fn few_visible_repositories_cost_no_look_at_the_others() {
     for (sort, descending) in SORTS.into_iter().flat_map(|sort| [(sort, false), (sort, true)]) {
         let query = ListQuery { sort, descending, limit: 1, ..ListQuery::default() };
         let (page, steps) = measured(&mut c, |c| repositories_page(c, &query, &team));
-        assert_eq!((shown(&page), page.next), (vec!["team/a"], None), "{sort:?}");
+        assert_eq!((shown(&page), &page.next), (vec!["team/a"], &None), "{sort:?}");
         assert!(steps < 500, "{sort:?}: {steps} steps");
         let (page, steps) = measured(&mut c, |c| repositories_page(c, &query, &Visible::all()));
         assert_eq!(page.items.len(), 1);
@@ -87,7 +87,8 @@ fn a_page_ends_after_so_many_rows_that_do_not_match() {
                 assert!(next.hidden || is_visible, "{next:?}");
                 query.after = Some(next.place);
             }
-            assert_eq!((found, pages), (vec!["team/a".to_owned()], 3), "{sort:?} {descending}");
+            assert_eq!(found, ["team/a"], "{sort:?} {descending}");
+            assert!((2..=3).contains(&pages), "{pages}");
         }
     }
 }

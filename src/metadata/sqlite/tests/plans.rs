@@ -141,7 +141,13 @@ async fn a_page_of_repositories_is_found_by_its_order() {
     }
     for sql in statements {
         let plan = store.read(|c| plan(c, &sql)).expect("a plan");
-        assert!(!plan.iter().any(|step| step.starts_with("SCAN") || step.contains("TEMP B-TREE")), "{plan:?}");
-        assert!(plan.iter().any(|step| step.contains("INDEX repositories_by_")), "not only live ones: {plan:?}");
+        assert!(
+            !plan.iter().any(|step| step.starts_with("SCAN") || step.contains("TEMP B-TREE")),
+            "{plan:?}"
+        );
+        assert!(
+            plan.iter().any(|step| step.contains("INDEX repositories_by_")),
+            "not only live ones: {plan:?}"
+        );
     }
 }
