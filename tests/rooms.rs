@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each room may use itself and the rooms before it.
-const ROOMS: [&str; 20] = [
+const ROOMS: [&str; 21] = [
     "clock",
     "file_state",
     "text_file",

@@ -719,7 +719,7 @@ async fn every_change_decides_its_right_when_its_body_has_come() {
         assert_eq!(&answer[9..] != b"403", is_for_users, "{id}: {}", String::from_utf8_lossy(&answer));
     }
     server.registry.flush_audit(false).await.expect("written");
-    let entries = server.registry.metadata().audit(&AuditQuery::default(), 1000).await.expect("read");
+    let entries = server.registry.metadata().audit(&AuditQuery::default(), 1000).await.expect("read").items;
     let theirs: Vec<_> =
         entries.iter().filter(|entry| entry.audited.user.as_deref() == Some("late")).collect();
     assert!(theirs.len() > 10, "{}", theirs.len());
