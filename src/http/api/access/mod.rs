@@ -73,8 +73,8 @@ impl Api {
 
     /// Who a request's memory is reserved for.
     pub(super) fn memory_holder(&self, extensions: &Extensions) -> Holder {
-        let is_local = matches!(extensions.get(), Some(Peer::Unix));
-        let is_known = extensions.get().is_some_and(|caller| *caller != Caller::Stranger);
+        let is_local = extensions.get::<Peer>().is_some_and(|peer| matches!(peer, Peer::Unix));
+        let is_known = extensions.get::<Caller>().is_some_and(|caller| *caller != Caller::Stranger);
         if is_local || is_known || self.door.is_open() { Holder::Authenticated } else { Holder::Anonymous }
     }
 
