@@ -515,8 +515,7 @@ async fn usage(house: &House, user: &'static str, scope: &str) -> Value {
 #[tokio::test]
 async fn usage_of_a_scope_tells_nothing_of_the_rest() {
     let mut house = House::new().await;
-    let quota =
-        |scope: &str| Quota { scope: scope.parse().expect("a scope"), bytes: Some(1 << 20), tags: None };
+    let quota = |scope: &str| Quota { bytes: Some(1 << 20), ..Quota::of(scope.parse().expect("a scope")) };
     let quotas = ["", "team/", "secret/"].map(quota);
     house.server.registry.metadata().set_quotas(&quotas).await.expect("set");
     let before = usage(&house, "puller", "team/").await;

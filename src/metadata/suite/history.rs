@@ -87,12 +87,12 @@ pub async fn the_history_of_a_repository_keeps_its_newest_rows(s: &Scene) {
         s.put("new", image("a").tag(&format!("t{number}")).keep_in_repository(6), number).await;
     }
     let rows_of = async |name: &str| {
-        s.store.tag_history(&repo("new"), Some(&tag(name)), None, 10).await.expect("an answer").len()
+        s.store.tag_history(&repo("new"), Some(&tag(name)), None, 10).await.expect("an answer").items.len()
     };
     assert_eq!((rows_of("t24").await, rows_of("t25").await, rows_of("t29").await), (0, 1, 1));
-    assert_eq!(s.store.tag_history(&repo("new"), None, None, 10).await.expect("an answer").len(), 1);
+    assert_eq!(s.store.tag_history(&repo("new"), None, None, 10).await.expect("an answer").items.len(), 1);
     assert_eq!(
-        s.store.tag_history(&repo("other"), Some(&tag("v1")), None, 10).await.expect("an answer").len(),
+        s.store.tag_history(&repo("other"), Some(&tag("v1")), None, 10).await.expect("an answer").items.len(),
         1
     );
     assert!(s.tagged("new", "t0").await.is_some());
