@@ -34,6 +34,8 @@ class Attack:
     # Bytes that it may make the disk hold; None where that is not what it is about.
     disk: int | None = None
     prepare: typing.Callable | None = None
+    # Whether a quick run has it too: not where another one tries the same limit.
+    quick: bool = True
     number: int = 0
 
 

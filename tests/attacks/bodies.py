@@ -45,7 +45,7 @@ def zot_import(size):
     return body
 
 
-@attack("import-zot-open", mode="open", seconds=15)
+@attack("import-zot-open", quick=False, mode="open", seconds=15)
 def import_zot_open(context):
     """A client without a login imports policies of zot with thousands of patterns, ten at once."""
     api_swarm(context, context.share(4), "/api/v1/retention/import?from=zot", zot_import(61_000 if context.scale > 1 else 20_000))
@@ -57,7 +57,7 @@ def import_zot_user(context):
     api_swarm(context, context.share(4), "/api/v1/retention/import?from=zot", zot_import(61_000 if context.scale > 1 else 20_000))
 
 
-@attack("import-ecr", user="eve", is_new=True)
+@attack("import-ecr", quick=False, user="eve", is_new=True)
 def import_ecr(context):
     """The same with policies of ECR: many rules, each with many prefixes."""
     rules = []
@@ -100,7 +100,7 @@ def api_half_bodies(context):
     Swarm(context, context.share(150), lambda number: Script(context.counts, openings[number % len(openings)])).run()
 
 
-@attack("api-deep-json", is_new=True, mode="open", addresses=4)
+@attack("api-deep-json", quick=False, is_new=True, mode="open", addresses=4)
 def api_deep_json(context):
     """JSON of 64 kB that is nothing but brackets, empty objects, escapes or repeated keys."""
     bodies = [
@@ -118,7 +118,7 @@ def api_deep_json(context):
     Swarm(context, context.share(16), lambda number: Again(context.counts, requests[number % len(requests)])).run()
 
 
-@attack("gzip-bodies", is_new=True, mode="open", user="mallory", addresses=4)
+@attack("gzip-bodies", quick=False, is_new=True, mode="open", user="mallory", addresses=4)
 def gzip_bodies(context):
     """Bodies that say they are compressed and unpack to a hundred times their size."""
     bomb = gzip.compress(b" " * 60_000_000, 9)
@@ -259,7 +259,7 @@ def quota_manifests(context):
     limited(context, 2, request, int(5 * context.scale))
 
 
-@attack("quota-open-uploads", user="mallory", seconds=15, disk=QUOTA + (40 << 20))
+@attack("quota-open-uploads", quick=False, user="mallory", seconds=15, disk=QUOTA + (40 << 20))
 def quota_open_uploads(context):
     """Hundreds of uploads of 990 kB that are begun below a quota of 3 MB and never finished."""
     data = b"u" * 990_000
@@ -305,7 +305,7 @@ def slow_uploads(context):
     slow(context, context.share(64))
 
 
-@attack("slow-uploads-many-addresses", is_new=True, mode="open", processes=2, addresses=40, seconds=40)
+@attack("slow-uploads-many-addresses", quick=False, is_new=True, mode="open", processes=2, addresses=40, seconds=40)
 def slow_uploads_many_addresses(context):
     """The same without a login, from forty addresses."""
     slow(context, context.share(64))
@@ -316,7 +316,7 @@ def slow(context, count):
     Swarm(context, count, lambda _: Script(context.counts, head + b"x" * 300, b"x" * 300), every=1).run()
 
 
-@attack("uploads-never-finished", is_new=True, user="mallory", processes=2, addresses=4)
+@attack("uploads-never-finished", quick=False, is_new=True, user="mallory", processes=2, addresses=4)
 def uploads_never_finished(context):
     """Uploads and mounts that are opened by the thousand and never used."""
 
@@ -327,7 +327,7 @@ def uploads_never_finished(context):
     context.flood(max(1, context.share(2)), request, pipelined=16)
 
 
-@attack("digests-that-lie", is_new=True, user="mallory", processes=2)
+@attack("digests-that-lie", quick=False, is_new=True, user="mallory", processes=2)
 def digests_that_lie(context):
     """Uploads of 8 MB under a wrong digest, also SHA-512, again and again."""
     data = b"z" * 8_000_000
@@ -336,7 +336,7 @@ def digests_that_lie(context):
     Swarm(context, context.share(16), lambda number: Script(context.counts, requests[number % 2])).run()
 
 
-@attack("tags-by-the-hundred", is_new=True, mode="open", user="mallory", seconds=15, prepare=with_config("evil/tags"), disk=400 << 20)
+@attack("tags-by-the-hundred", quick=False, is_new=True, mode="open", user="mallory", seconds=15, prepare=with_config("evil/tags"), disk=400 << 20)
 def tags_by_the_hundred(context):
     """Pushes that set a hundred tags each, and their lists, which are read slowly."""
     body = as_json({"schemaVersion": 2, "mediaType": MANIFEST, "config": describe(b"{}", CONFIG), "layers": []})
@@ -350,7 +350,7 @@ def tags_by_the_hundred(context):
     context.flood(max(2, context.share(2)), request)
 
 
-@attack("tag-moves", is_new=True, user="mallory", seconds=15, prepare=with_config("evil/moves"))
+@attack("tag-moves", quick=False, is_new=True, user="mallory", seconds=15, prepare=with_config("evil/moves"))
 def tag_moves(context):
     """One user moves tags without a pause on many connections: others' pushes wait for the same writer."""
 

@@ -17,7 +17,7 @@ def livez_keepers(context):
     Swarm(context, context.share(1100), lambda _: Script(context.counts, request, request), every=3).run()
 
 
-@attack("crowd-of-addresses", is_new=True, processes=2, addresses=60, seconds=15)
+@attack("crowd-of-addresses", quick=False, is_new=True, processes=2, addresses=60, seconds=15)
 def crowd_of_addresses(context):
     """Sixty addresses hold all connections together, each with a cheap request that changes from time to time."""
     paths = ["/livez", "/v2/", "/readyz", "/v2/pub/app/manifests/v1", "/nothing"]
@@ -35,7 +35,7 @@ def half_heads(context):
     Swarm(context, context.share(400), lambda _: Script(context.counts, head + b"x-last: ", b"a"), every=1).run()
 
 
-@attack("head-size-limits", is_new=True, addresses=10)
+@attack("head-size-limits", quick=False, is_new=True, addresses=10)
 def head_size_limits(context):
     """Heads with thousands of short fields, with one long field, and with a long target, again and again."""
     heads = [
@@ -54,7 +54,7 @@ def pipelining(context):
     Swarm(context, context.share(40), lambda _: Script(context.counts, requests, requests), read=False, receive_buffer=4096, every=1).run()
 
 
-@attack("head-flood", is_new=True, processes=2, addresses=8)
+@attack("head-flood", quick=False, is_new=True, processes=2, addresses=8)
 def head_flood(context):
     """HEAD of manifests and blobs that do not exist, in batches, as fast as they are answered."""
 
@@ -112,7 +112,7 @@ def chunk_extensions(context):
     Swarm(context, context.share(30), lambda number: Script(context.counts, forms[number % 3], chunks), every=0.5, lifetime=4).run()
 
 
-@attack("expect-continue", is_new=True, mode="open", user="mallory", processes=2, addresses=10)
+@attack("expect-continue", quick=False, is_new=True, mode="open", user="mallory", processes=2, addresses=10)
 def expect_continue(context):
     """Pushes that announce 4 MB, ask for 100-continue and never send the body."""
     kinds = [
@@ -126,7 +126,7 @@ def expect_continue(context):
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 
 
-@attack("connection-churn", is_new=True, processes=2, addresses=50)
+@attack("connection-churn", quick=False, is_new=True, processes=2, addresses=50)
 def connection_churn(context):
     """Connections that are opened and reset at once, half of them in the middle of a request."""
     half = context.head("GET", "/v2/pub/big/tags/list")[:-2]
@@ -147,7 +147,7 @@ def connection_churn(context):
             context.counts[type(error).__name__] += 1
 
 
-@attack("unknown-uploads", processes=2, addresses=4)
+@attack("unknown-uploads", quick=False, processes=2, addresses=4)
 def unknown_uploads(context):
     """Requests about uploads that do not exist, each with an id of its own."""
 
@@ -157,7 +157,7 @@ def unknown_uploads(context):
     context.flood(max(1, context.share(4)), request, pipelined=32)
 
 
-@attack("denied-names", is_new=True, processes=2, addresses=50)
+@attack("denied-names", quick=False, is_new=True, processes=2, addresses=50)
 def denied_names(context):
     """Denied changes of names and users that are all different and as long as they may be: the audit log and what
     counts failed logins must not grow with them."""

@@ -81,7 +81,7 @@ def plan_with_descriptions(context):
     read_all(context, max(2, context.share(1)), ["/api/v1/retention/plan", "/api/v1/retention/plan?repository=evil%2Fsaid"])
 
 
-@attack("reports", is_new=True, mode="pull-open", prepare=many_repositories, addresses=8)
+@attack("reports", quick=False, is_new=True, mode="pull-open", prepare=many_repositories, addresses=8)
 def reports(context):
     """Usage, reasons, plans and searches, all the expensive questions at once."""
     paths = [
@@ -161,7 +161,7 @@ def many_ranges(context):
         ).run()
 
 
-@attack("pages-of-one", is_new=True, mode="open", user="mallory", prepare=with_config("evil/paged"), addresses=4)
+@attack("pages-of-one", quick=False, is_new=True, mode="open", user="mallory", prepare=with_config("evil/paged"), addresses=4)
 def pages_of_one(context):
     """Lists by pages of one entry from random places, with marks that are no names and searches that match nothing."""
 

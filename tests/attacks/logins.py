@@ -27,7 +27,7 @@ def wrong_passwords(context):
     Swarm(context, context.share(80), lambda _: Guess(context.counts, b"", request)).run()
 
 
-@attack("long-passwords", is_new=True, processes=2, addresses=50)
+@attack("long-passwords", quick=False, is_new=True, processes=2, addresses=50)
 def long_passwords(context):
     """Users and passwords of tens of kilobytes, and Basic that is none."""
     values = [
@@ -41,7 +41,7 @@ def long_passwords(context):
     Swarm(context, context.share(30), lambda number: Again(context.counts, requests[number % len(requests)]), lifetime=2).run()
 
 
-@attack("token-forms", is_new=True, processes=2, addresses=20)
+@attack("token-forms", quick=False, is_new=True, processes=2, addresses=20)
 def token_forms(context):
     """Requests for tokens with hundreds of scopes, thousands of actions, and forms of 60 kB of escapes."""
     bodies = [
@@ -59,7 +59,7 @@ def token_forms(context):
     Swarm(context, context.share(30), lambda number: Again(context.counts, requests[number % len(requests)]), lifetime=2).run()
 
 
-@attack("garbage-bearers", is_new=True, processes=2, addresses=20)
+@attack("garbage-bearers", quick=False, is_new=True, processes=2, addresses=20)
 def garbage_bearers(context):
     """Tokens that are none: kilobytes of Base64, huge claims, thousands of dots."""
     header = base64.urlsafe_b64encode(b'{"alg":"EdDSA","typ":"JWT"}').decode().rstrip("=")
@@ -69,7 +69,7 @@ def garbage_bearers(context):
     Swarm(context, context.share(30), lambda number: Again(context.counts, requests[number % len(requests)]), lifetime=2).run()
 
 
-@attack("refresh-tokens", user="eve", processes=2)
+@attack("refresh-tokens", quick=False, user="eve", processes=2)
 def refresh_tokens(context):
     """A user asks for a refresh token with every request."""
 
@@ -91,14 +91,14 @@ def tls_half_hellos(context):
     Swarm(context, context.share(150), lambda _: Script(context.counts, opening, b"\0"), tls=False, every=2).run()
 
 
-@attack("tls-silence", is_new=True, tls=True, processes=2, addresses=20)
+@attack("tls-silence", quick=False, is_new=True, tls=True, processes=2, addresses=20)
 def tls_silence(context):
     """Connections that say nothing at all, and some that speak plain HTTP."""
     plain = context.head("GET", "/v2/")
     Swarm(context, context.share(150), lambda number: Script(context.counts, plain if number % 4 == 0 else b""), tls=False).run()
 
 
-@attack("tls-handshakes", is_new=True, tls=True, processes=2, addresses=20)
+@attack("tls-handshakes", quick=False, is_new=True, tls=True, processes=2, addresses=20)
 def tls_handshakes(context):
     """Handshake after handshake, without a request, on dozens of connections at once."""
 

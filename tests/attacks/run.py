@@ -154,7 +154,7 @@ def run_one(target, attack, scale, seconds, rest, quick):
     result.latency = {}
     result.operations = {}
     for kind in ("pull", "push"):
-        at_rest = [took for name, at, took, _, _ in operations if name == kind and begun - rest + 0.3 <= at < begun - 0.2]
+        at_rest = [took for name, at, took, _, _ in operations if name == kind and begun - max(0.2, rest - 0.3) <= at < begun - 0.1]
         during = [took for name, at, took, _, _ in operations if name == kind and begun + 0.3 <= at < ended]
         result.latency[kind] = [percentile(at_rest, 0.99), percentile(during, 0.99)]
         result.operations[kind] = [len(at_rest), len(during), sum(r for n, at, _, r, _ in operations if n == kind and at >= begun)]
@@ -179,7 +179,7 @@ def run_full(options, work, chosen, limits):
 
 
 def run_quick(options, work, chosen):
-    """All attacks at their first size, on one server for each way that it is set up."""
+    """Attacks at their first size, on one server for each way that it is set up."""
     kinds = sorted({(attack.mode, attack.tls) for attack in chosen})
     for kind in kinds:
         target = None
@@ -191,7 +191,7 @@ def run_quick(options, work, chosen):
                     target = started(work, options.binary, 512 * MIB, attack, {})
                 try:
                     target.wait_until_calm()
-                    yield run_one(target, attack, 1, options.seconds or 1.2, 0.5, True)
+                    yield run_one(target, attack, 1, options.seconds or 1.2, 0.6, True)
                 except (OSError, RuntimeError, http.client.HTTPException) as error:
                     print(f"{attack.name:28} could not be run: {type(error).__name__}: {error}", flush=True)
                     target.remove()
@@ -207,7 +207,7 @@ def main():
     parser.add_argument("attack", nargs="*", help="names of attacks; --list shows them")
     parser.add_argument("--all", action="store_true", help="all attacks, ten times harder than they were found")
     parser.add_argument("--new", action="store_true", help="those alone that were added to the first ones")
-    parser.add_argument("--quick", action="store_true", help="all attacks at their first size, a second or two each")
+    parser.add_argument("--quick", action="store_true", help="half of them at their first size, a second or two each")
     parser.add_argument("--soak", type=float, metavar="SECONDS", help="all attacks at once beside real clients")
     parser.add_argument("--limit", type=int, action="append", metavar="MIB", help="memory limit; default: 512 and 128")
     parser.add_argument("--scale", type=float, default=10, help="times the size at which an attack was found; default: 10")
@@ -230,7 +230,7 @@ def main():
     if options.new:
         chosen = [attack for attack in attacks.ATTACKS.values() if attack.is_new]
     elif not chosen:
-        chosen = list(attacks.ATTACKS.values())
+        chosen = [attack for attack in attacks.ATTACKS.values() if attack.quick or not options.quick]
     os.environ["ORLOP"] = options.binary
     own_network()
     prepare_machine()

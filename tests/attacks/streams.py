@@ -52,7 +52,7 @@ def h2_heads(context):
     swarm(context, context.share(600), stream, 128, every=60)
 
 
-@attack("h2-literal-heads", processes=2, addresses=10, seconds=15)
+@attack("h2-literal-heads", quick=False, processes=2, addresses=10, seconds=15)
 def h2_literal_heads(context):
     """The same without compression: 55 kB of headers for each stream."""
     block = http2.request("POST", "/auth/token", context.host)
@@ -65,7 +65,7 @@ def h2_literal_heads(context):
     swarm(context, context.share(100), stream, 100, every=60)
 
 
-@attack("h2-unread-refusals", processes=2, addresses=10)
+@attack("h2-unread-refusals", quick=False, processes=2, addresses=10)
 def h2_unread_refusals(context):
     """Streams whose 401 is never taken, for the window is zero."""
     block = http2.request("GET", "/v2/good/app/tags/list", context.host)
@@ -89,7 +89,7 @@ def h2_unread_lists(context):
     swarm(context, context.share(20), stream, 128, {http2.INITIAL_WINDOW_SIZE: 0}, drip_window)
 
 
-@attack("h2-continuation", is_new=True, processes=2, addresses=10)
+@attack("h2-continuation", quick=False, is_new=True, processes=2, addresses=10)
 def h2_continuation(context):
     """HEADERS that never end: CONTINUATION after CONTINUATION, empty ones too."""
     start = http2.frame(http2.HEADERS, http2.END_STREAM, 1, http2.request("GET", "/v2/", context.host))
@@ -173,7 +173,7 @@ def h2_stalled_uploads(context):
     swarm(context, context.share(40), stream, 128, every=5)
 
 
-@attack("h2-empty-data", is_new=True, mode="open", user="mallory", processes=2, addresses=4)
+@attack("h2-empty-data", quick=False, is_new=True, mode="open", user="mallory", processes=2, addresses=4)
 def h2_empty_data(context):
     """Uploads by DATA frames of no bytes, of one byte, and of padding alone."""
     block = http2.request("POST", "/v2/evil/h2/blobs/uploads/?digest=sha256:" + "0" * 64, context.host, context.fields)
@@ -192,7 +192,7 @@ def h2_empty_data(context):
     swarm(context, context.share(10), stream, 16, tick=tick, every=0.2)
 
 
-@attack("h2-table-churn", is_new=True, processes=2, addresses=10)
+@attack("h2-table-churn", quick=False, is_new=True, processes=2, addresses=10)
 def h2_table_churn(context):
     """Every request fills the table of header compression anew, with hundreds of cookie crumbs."""
     block = http2.request("GET", "/v2/", context.host)
