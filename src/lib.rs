@@ -4,13 +4,14 @@
 //! (`tests/rooms.rs` fails when one does not):
 //!
 //! ```text
-//! clock, file_state, text_file, outbound, printable, traces, faults, memory, oci ← retention ← store, metadata
+//! clock, fair, file_state, text_file, outbound, printable, traces, faults, memory, oci ← retention ← store, metadata
 //!   ← registry ← jobs ← auth ← http ← acme ← config ← server ← cli ← main
 //! ```
 //!
 //! | room | what lives there |
 //! | --- | --- |
 //! | [`clock`] | time, passed in |
+//! | [`fair`] | fair shares of places among clients |
 //! | [`file_state`] | whether a file is what it was, for those that read one again |
 //! | [`text_file`] | text files that people write |
 //! | [`outbound`] | requests to others' servers |
@@ -40,6 +41,7 @@ pub mod auth;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod fair;
 pub mod faults;
 pub mod file_state;
 pub mod http;

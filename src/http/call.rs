@@ -11,6 +11,7 @@ use super::request_body::RequestBody;
 use super::status::Refusal;
 use super::{AppState, warnings};
 use crate::auth::{Action, Caller, Denial, Wanted};
+use crate::fair::Client;
 use crate::oci::{Endpoint, ErrorCode, RepoName};
 use crate::registry::{Access, Repository};
 
@@ -58,6 +59,24 @@ impl Call<'_> {
     pub(super) fn authorise_change(&self, name: RepoName) -> Repository {
         let by = self.caller.name_or(|| self.peer.name());
         self.authorise(name).on_behalf_of(&by)
+    }
+
+    /// The repository for a request with a body, which counts towards its client's share.
+    pub(super) fn authorise_upload(&self, name: RepoName) -> Repository {
+        self.authorise(name).for_client(self.client())
+    }
+
+    /// Whose share of a resource the request counts towards: its user's, or its address's without one. The clients of
+    /// a proxy that does not name them are not one client.
+    pub(super) fn client(&self) -> Client {
+        if let Some(user) = self.caller.user() {
+            return Client::User(user.into());
+        }
+        match self.peer.address() {
+            _ if self.state.settings.trusted_proxies.are(self.peer) => Client::single_request(),
+            Some(address) => Client::from_address(address),
+            None => Client::Local,
+        }
     }
 
     /// Whether only the head of the answer is wanted.

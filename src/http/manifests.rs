@@ -9,13 +9,11 @@ use super::conditions::{self, OnRead};
 use super::freshness::Audience;
 use super::payload::Payload;
 use super::reply::{CONTENT_DIGEST, OCI_SUBJECT, OCI_TAG, Reply, digest_values, value};
+use super::request_body::CollectError;
 use super::status::Refusal;
 use crate::auth::{Action, Wanted};
 use crate::oci::{Digest, Endpoint, ErrorCode, MediaType, Reference, RepoName, Tag};
-use crate::registry::{ManifestError, PutReceipt, PutRequest, Repository};
-
-/// Bodies up to this many bytes are taken without further ado: nearly all manifests.
-const SMALL: u64 = 64 * 1024;
+use crate::registry::{Fault, ManifestError, ManifestPlace, PutReceipt, PutRequest, Repository};
 
 /// GET and HEAD. What is stored is what is served, whatever the client says it would accept: a digest names
 /// exact bytes, and there is but one manifest behind a tag.
@@ -59,24 +57,40 @@ pub(super) async fn get(call: &Call<'_>, name: RepoName, reference: &Reference) 
 
 /// PUT.
 pub(super) async fn put(mut call: Call<'_>, name: RepoName, reference: Reference) -> Answered {
-    let repository = call.authorise_change(name);
+    let client = call.client();
+    let repository = call.authorise_change(name).for_client(client);
     let (digest, tags) = targets(&call, &reference)?;
     let content_type = content_type(&call)?;
     check_condition(&call, &repository, &reference).await?;
-    let content = collect(&mut call, &repository).await?;
+    let Body { content, place: _place } = collect(&mut call, &repository).await?;
     call.check_still(Wanted::Repository(repository.name(), Action::Push))?;
     let put = PutRequest { digest, tags: tags.clone(), content_type, content };
     let receipt = repository.put_manifest(put).await?;
     Ok(call.with_warnings(accepted(&call, &repository, &receipt, &tags)))
 }
 
-/// The body. One that may be large waits for its turn, as a blob's does: slow clients would else fill the
-/// memory together.
-async fn collect(call: &mut Call<'_>, repository: &Repository) -> Result<Bytes, Refusal> {
+/// A manifest's body, with the right to hold it in memory.
+struct Body {
+    content: Bytes,
+    place: ManifestPlace,
+}
+
+/// Reads the body, once there is room for it in memory. A large one loses its place when it is slow while others wait.
+async fn collect(call: &mut Call<'_>, repository: &Repository) -> Result<Body, Refusal> {
+    let limit = call.state.settings.max_manifest_size;
     let body = call.take_body();
-    let is_small = body.declared_len().is_some_and(|len| len <= SMALL);
-    let _turn = if is_small { None } else { Some(repository.body_turn().await?) };
-    Ok(body.collect(call.state.settings.max_manifest_size).await?)
+    let declared = body.declared_len().map(|len| usize::try_from(len).unwrap_or(usize::MAX));
+    if declared.is_some_and(|len| len > limit) {
+        return Err(CollectError::TooLarge.into());
+    }
+    let len = declared.unwrap_or(limit);
+    let mut place = repository.manifest_place(len).await?;
+    let content = tokio::select! {
+        content = body.collect(limit) => content?,
+        () = place.lost() => return Err(Fault::Busy.into()),
+    };
+    place.shrink_to(content.len());
+    Ok(Body { content, place })
 }
 
 /// DELETE: by tag the tag alone, by digest the manifest and all its tags.

@@ -15,7 +15,7 @@ use crate::registry::{Repository, UploadError};
 
 /// POST: mounts a blob, or takes one that comes with the request, or opens an upload.
 pub(super) async fn begin(call: Call<'_>, name: RepoName) -> Answered {
-    let repository = call.authorise(name);
+    let repository = call.authorise_upload(name);
     let digest = call.parameter::<Digest>("digest")?;
     let mount = call.parameter::<Digest>("mount")?;
     let algorithm = call.parameter::<Algorithm>("digest-algorithm")?;
@@ -72,7 +72,7 @@ pub(super) async fn status(call: &Call<'_>, name: RepoName, id: UploadId) -> Ans
 
 /// PATCH: a chunk, or all of it as a stream.
 pub(super) async fn append(mut call: Call<'_>, name: RepoName, id: UploadId) -> Answered {
-    let repository = call.authorise(name);
+    let repository = call.authorise_upload(name);
     let range = chunk(&call)?;
     let body = call.take_body().into_client_body();
     match repository.append(id, range, body).await {
@@ -83,7 +83,7 @@ pub(super) async fn append(mut call: Call<'_>, name: RepoName, id: UploadId) -> 
 
 /// PUT: the end of an upload, with its last chunk or without.
 pub(super) async fn finish(mut call: Call<'_>, name: RepoName, id: UploadId) -> Answered {
-    let repository = call.authorise(name);
+    let repository = call.authorise_upload(name);
     let digest = call.parameter::<Digest>("digest")?;
     let digest = digest.ok_or_else(|| Refusal::bad(ErrorCode::DigestInvalid, "the digest is missing"))?;
     let range = chunk(&call)?;

@@ -94,7 +94,9 @@ impl Repository {
     pub async fn delete_blob(&self, digest: &Digest) -> Result<(), DeleteError> {
         self.registry.admit_change()?;
         let now = self.registry.clock.now();
-        deleted(self.registry.metadata.delete_blob(&self.name, digest, now).await?)
+        let metadata = &self.registry.metadata;
+        let deletion = self.registry.make_space(|| metadata.delete_blob(&self.name, digest, now));
+        deleted(deletion.await?)
     }
 
     pub(super) fn lease_is_stale(&self, leased_at: crate::clock::Timestamp) -> bool {

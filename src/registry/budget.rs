@@ -4,19 +4,25 @@
 //! What is above the high mark is asked for of whoever makes room ([`Pressure`]); at the budget writers wait
 //! for that, and are refused when it takes too long or nobody does.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
 
 use super::ledger::Growth;
-use super::{Fault, Registry};
+use super::{Fault, Registry, Requester};
 use crate::oci::UploadId;
 use crate::store::Spent;
 
 /// How old a look at the directories and at the size of the disk may be.
 const FRESH: Duration = Duration::from_secs(10);
+
+/// After how long without a byte an upload is idle, where a refusal names it.
+const IDLE_UPLOAD: Duration = Duration::from_secs(60);
+
+/// How many idle uploads a refusal looks at.
+const MAX_IDLE_UPLOADS: usize = 1000;
 
 /// What is left free for the database and directories to grow while bodies fill the rest: a part of the budget,
 /// and never more than so many bytes.
@@ -106,6 +112,10 @@ pub struct Pressure {
     waiting: AtomicUsize,
     /// A writer was refused, and none has found room below the high mark since.
     refused: AtomicBool,
+    /// How often stored bytes were removed.
+    freed: AtomicU64,
+    /// What keeps the rest of the space, as of the last run that made too little room.
+    obstacle: Mutex<Option<String>>,
 }
 
 /// A writer who waits for room, as long as this lives.
@@ -124,6 +134,25 @@ impl Pressure {
     /// Lets those look again who wait for room.
     pub fn look_again(&self) {
         self.room.notify_waiters();
+    }
+
+    /// Stored bytes were removed: there may be room now.
+    pub(super) fn note_freed(&self) {
+        self.freed.fetch_add(1, Ordering::AcqRel);
+        self.look_again();
+    }
+
+    fn freed(&self) -> u64 {
+        self.freed.load(Ordering::Acquire)
+    }
+
+    /// Sets what keeps the rest of the space, for refusals; `None` once there is room.
+    pub fn set_obstacle(&self, obstacle: Option<String>) {
+        *self.obstacle.lock().unwrap_or_else(PoisonError::into_inner) = obstacle;
+    }
+
+    fn obstacle(&self) -> Option<String> {
+        self.obstacle.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Whether writers wait for room.
@@ -228,11 +257,27 @@ impl Registry {
         Ok((directories, disk))
     }
 
-    /// Reserves room for the first `to` bytes of an upload; with `None` only waits until there is any.
+    /// Reserves room for the first bytes of an upload, if there is room now. With `None` it only looks.
     ///
     /// # Errors
-    /// [`Fault::Full`] at the budget, after the time that writers wait.
-    pub(super) async fn reserve(&self, upload: Option<(UploadId, u64)>) -> Result<(), Fault> {
+    /// [`Fault`]; no room is none.
+    pub(super) async fn try_reserve(&self, upload: Option<(UploadId, u64)>) -> Result<bool, Fault> {
+        let Some(settings) = self.settings.budget else {
+            return Ok(true);
+        };
+        Ok(self.reserve_now(settings, upload).await?.is_ok())
+    }
+
+    /// The same, and waits until there is room.
+    ///
+    /// # Errors
+    /// [`Fault::Full`] at the budget, after the time that writers wait; at once for a requester that has just waited in
+    /// vain.
+    pub(super) async fn reserve(
+        &self,
+        requester: &Requester,
+        upload: Option<(UploadId, u64)>,
+    ) -> Result<(), Fault> {
         let Some(settings) = self.settings.budget else {
             return Ok(());
         };
@@ -244,24 +289,15 @@ impl Registry {
             let room = self.pressure.room.notified();
             tokio::pin!(room);
             room.as_mut().enable();
-            let releases = self.ledger.releases();
-            let state = self.budget_state(settings).await?;
-            let left = state.open_to_bodies().saturating_sub(state.used);
-            match self.ledger.grow(upload, left, releases) {
-                Growth::Overtaken => continue,
-                Growth::Done => {
-                    if state.is_above_high() {
-                        self.pressure.ask();
-                    } else {
-                        self.pressure.refused.store(false, Ordering::Release);
-                    }
-                    return Ok(());
-                }
-                Growth::TooMuch => {
-                    waiting.get_or_insert_with(|| self.pressure.wait());
-                    self.pressure.ask();
-                }
+            let Err(state) = self.reserve_now(settings, upload).await? else {
+                return Ok(());
+            };
+            self.pressure.ask();
+            let freed = self.pressure.freed();
+            if waiting.is_none() && self.refusals.holds(requester, self.clock.elapsed(), freed) {
+                return Err(self.used_up(requester, &state).await);
             }
+            waiting.get_or_insert_with(|| self.pressure.wait());
             let waited = async {
                 tokio::select! {
                     () = room => true,
@@ -270,16 +306,71 @@ impl Registry {
             };
             if !self.pressure.is_served() || !waited.await {
                 self.pressure.refused.store(true, Ordering::Release);
-                return Err(used_up(&state));
+                self.refusals.remember(requester, self.clock.elapsed(), self.pressure.freed());
+                return Err(self.used_up(requester, &state).await);
             }
         }
     }
-}
 
-fn used_up(state: &BudgetState) -> Fault {
-    Fault::Full(format!(
-        "the budget of {} bytes (storage.budget) is used up: {} bytes are taken and {} more reserved by uploads; \
-         delete images, let policies expire more of them, or raise storage.budget; pulls and deletes go on",
-        state.budget, state.used, state.reserved
-    ))
+    /// Reserves room if there is room now; otherwise the state of the budget is the inner error.
+    async fn reserve_now(
+        &self,
+        settings: BudgetSettings,
+        upload: Option<(UploadId, u64)>,
+    ) -> Result<Result<(), BudgetState>, Fault> {
+        loop {
+            let releases = self.ledger.releases();
+            let state = self.budget_state(settings).await?;
+            let left = state.open_to_bodies().saturating_sub(state.used);
+            match self.ledger.grow(upload, left, releases) {
+                Growth::Overtaken => {}
+                Growth::TooMuch => return Ok(Err(state)),
+                Growth::Done => {
+                    if state.is_above_high() {
+                        self.pressure.ask();
+                    } else {
+                        self.pressure.refused.store(false, Ordering::Release);
+                    }
+                    return Ok(Ok(()));
+                }
+            }
+        }
+    }
+
+    /// The refusal at the budget, with what keeps the space.
+    async fn used_up(&self, requester: &Requester, state: &BudgetState) -> Fault {
+        let mut message = format!(
+            "the budget of {} bytes (storage.budget) is used up: {} bytes are stored and {} reserved by uploads",
+            state.budget, state.used, state.reserved
+        );
+        for holder in
+            [self.describe_idle_upload(requester).await, self.pressure.obstacle()].into_iter().flatten()
+        {
+            message.push_str("; ");
+            message.push_str(&holder);
+        }
+        message.push_str(
+            "; delete images, let policies expire more of them, or raise storage.budget; pulls and deletes go on",
+        );
+        Fault::Full(message)
+    }
+
+    /// The largest upload that nobody continues. Its id is named only to clients of its own repository.
+    async fn describe_idle_upload(&self, requester: &Requester) -> Option<String> {
+        let idle_since = self.clock.now().minus(IDLE_UPLOAD);
+        let idle = self.metadata.idle_uploads(idle_since, MAX_IDLE_UPLOADS).await.ok()?;
+        let idle = idle.into_iter().filter(|id| !self.sessions.is_busy(*id));
+        let (bytes, id) = idle.map(|id| (self.ledger.of(id), id)).max_by_key(|(bytes, _)| *bytes)?;
+        if bytes == 0 {
+            return None;
+        }
+        let own = self.metadata.upload(&requester.repo, id).await.ok().flatten();
+        Some(match own {
+            Some(upload) => format!(
+                "the upload {id} of this repository holds {bytes} bytes and has been idle for {} s: continue or cancel it",
+                self.clock.now().since(upload.touched_at).as_secs()
+            ),
+            None => format!("an idle upload of another repository holds {bytes} bytes until it expires"),
+        })
+    }
 }

@@ -70,6 +70,11 @@ impl Ledger {
         self.lock().releases
     }
 
+    /// What one of them takes, in bytes.
+    pub(super) fn of(&self, id: UploadId) -> u64 {
+        self.lock().uploads.get(&id).copied().unwrap_or(0)
+    }
+
     /// What all of them take, in bytes.
     pub(super) fn total(&self) -> u64 {
         self.lock().total

@@ -1,10 +1,13 @@
 //! Accepting, serving and deleting manifests.
 
+use std::time::Duration;
+
 use bytes::Bytes;
-use tokio::sync::OwnedSemaphorePermit;
 
 use super::blobs::deleted;
 use super::{DeleteError, Fault, ManifestError, PutManifestError, Repository};
+use crate::fair::Turn;
+use crate::memory::{Holder, Purpose, Reservation, SMALL};
 use crate::metadata::{Edge, EdgeKind, ManifestRecord, PutManifest, PutOutcome, Target, WrongSize};
 use crate::oci::{
     Algorithm, Digest, Hasher, InvalidManifest, Manifest, ManifestLimits, ManifestReference, MediaType,
@@ -33,9 +36,43 @@ pub(super) enum Origin {
     Record,
 }
 
-/// The right to take a body, while this lives.
-#[derive(Debug)]
-pub struct BodyTurn(#[allow(dead_code, reason = "held for its drop")] OwnedSemaphorePermit);
+/// Manifests of more bytes than this are large: few of them are held in memory at once, and they are parsed beside
+/// the threads that serve requests.
+const LARGE_MANIFEST: usize = 64 << 10;
+
+/// How much longer a large manifest may take to arrive once another client waits for its place.
+const RECALLED_TURN: Duration = Duration::from_secs(5);
+
+/// How many times its size a push of a manifest takes in memory: the body as it grows, its parsed form, and the
+/// copies that the database makes while it writes the row.
+const MEMORY_PER_BYTE: usize = 4;
+
+/// The right to hold a manifest in memory, while this lives.
+pub struct ManifestPlace {
+    memory: Reservation,
+    /// Only of a large one.
+    turn: Option<Turn>,
+}
+
+impl ManifestPlace {
+    /// Returns when the manifest has to give way to those that wait: its body took too long.
+    pub async fn lost(&self) {
+        let Some(turn) = &self.turn else { return std::future::pending().await };
+        turn.recalled().await;
+        tokio::time::sleep(RECALLED_TURN).await;
+    }
+
+    /// Gives back what a manifest of `len` bytes does not need.
+    pub fn shrink_to(&mut self, len: usize) {
+        self.memory.shrink_to(memory_for(len));
+    }
+}
+
+/// The memory that a push of so many bytes takes. Small ones are counted as small, so that none waits for large ones.
+fn memory_for(len: usize) -> usize {
+    let bytes = len.saturating_mul(MEMORY_PER_BYTE);
+    if len <= LARGE_MANIFEST { bytes.min(SMALL) } else { bytes }
+}
 
 /// What a client is told of an accepted manifest.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,13 +112,20 @@ impl Repository {
         Ok(manifest)
     }
 
-    /// Waits for a turn to take a manifest's body into memory. Who is refused one can come back later.
+    /// Waits until a manifest of `len` bytes can be held in memory, from its body until it is stored.
     ///
     /// # Errors
-    /// [`Fault::Busy`].
-    pub async fn body_turn(&self) -> Result<BodyTurn, Fault> {
+    /// [`Fault::Busy`] and [`Fault::OutOfMemory`]: the client can come back later.
+    pub async fn manifest_place(&self, len: usize) -> Result<ManifestPlace, Fault> {
         let registry = &self.registry;
-        registry.sessions.turn(registry.settings.upload_queue).await.map(BodyTurn)
+        let mut turn = None;
+        if len > LARGE_MANIFEST {
+            let max_wait = registry.settings.upload_queue;
+            turn = Some(registry.sessions.manifest_turn(&self.client, max_wait).await?);
+        }
+        let memory =
+            registry.memory().reserve(Holder::Authenticated, Purpose::Bodies, memory_for(len)).await?;
+        Ok(ManifestPlace { memory, turn })
     }
 
     /// Accepts a manifest: it and all that it refers to can be pulled from now on. Durable when it returns.
@@ -98,11 +142,10 @@ impl Repository {
         request: PutRequest,
         origin: Origin,
     ) -> Result<PutReceipt, PutManifestError> {
-        self.registry.admit_body().await?;
-        let digest = check_digest(&request)?;
+        self.registry.admit_body(&self.requester()).await?;
         let settings = &self.registry.settings;
         let limits = ManifestLimits { max_references: settings.max_references };
-        let manifest = Manifest::parse(&request.content, request.content_type.as_ref(), &limits)?;
+        let (digest, manifest) = read_manifest(&request, limits).await?;
         if origin == Origin::Client
             && let Err(invalid) = manifest.check_types()
             && self
@@ -145,7 +188,10 @@ impl Repository {
     /// [`DeleteError::HeldBy`] if a live index refers to it, [`DeleteError::Immutable`] if a tag may not go.
     pub async fn delete_manifest(&self, digest: &Digest) -> Result<(), DeleteError> {
         self.registry.admit_change()?;
-        deleted(self.registry.metadata.delete_manifest(&self.name, digest, &self.change()).await?)
+        let metadata = &self.registry.metadata;
+        let change = &self.change();
+        let deletion = self.registry.make_space(|| metadata.delete_manifest(&self.name, digest, change));
+        deleted(deletion.await?)
     }
 
     /// Which of the two things is unknown.
@@ -153,6 +199,25 @@ impl Repository {
         let exists = self.registry.metadata.repository_exists(&self.name).await?;
         Ok(if exists { ManifestError::Unknown } else { ManifestError::NameUnknown })
     }
+}
+
+/// Checks a manifest's digest and parses it; a large one on a thread where that holds nobody up.
+async fn read_manifest(
+    request: &PutRequest,
+    limits: ManifestLimits,
+) -> Result<(Digest, Manifest), PutManifestError> {
+    if request.content.len() <= LARGE_MANIFEST {
+        return parse(request, &limits);
+    }
+    let request = request.clone();
+    let parsed = tokio::task::spawn_blocking(move || parse(&request, &limits)).await;
+    parsed.map_err(|error| Fault::Failed(format!("a manifest could not be parsed: {error}")))?
+}
+
+fn parse(request: &PutRequest, limits: &ManifestLimits) -> Result<(Digest, Manifest), PutManifestError> {
+    let digest = check_digest(request)?;
+    let manifest = Manifest::parse(&request.content, request.content_type.as_ref(), limits)?;
+    Ok((digest, manifest))
 }
 
 /// The manifest's digest, by the algorithm that the client used or SHA-256.

@@ -10,8 +10,10 @@ mod budget;
 mod clock_guard;
 mod damaged;
 mod details;
+mod disk_reserve;
 mod errors;
 mod events;
+mod flow;
 mod guard;
 mod history;
 mod ledger;
@@ -22,6 +24,7 @@ mod pulls;
 mod quotas;
 mod receive;
 mod recoverable;
+mod refusals;
 mod relief;
 mod removals;
 mod repositories;
@@ -47,11 +50,12 @@ use futures_util::Stream;
 
 pub use budget::{BudgetLevel, BudgetSettings, BudgetSize, BudgetState, Pressure, RoomMaker};
 pub use clock_guard::ClockState;
+pub use disk_reserve::DiskReserve;
 pub use errors::*;
 pub use guard::TagGuard;
 pub use history::PointedBack;
 pub use listings::ManifestDetail;
-pub use manifests::{BodyTurn, PutReceipt, PutRequest};
+pub use manifests::{ManifestPlace, PutReceipt, PutRequest};
 pub use recoverable::{Recoverable, RecoverableKind, RecoverablePage, RecoverablePlace};
 pub use relief::IDLE_WHEN_FULL;
 pub use removals::{HeldRemovals, Removed};
@@ -62,6 +66,7 @@ pub use trash::Emptied;
 pub use crate::metadata::Page;
 
 use crate::clock::{Clock, Timestamp};
+use crate::fair::Client;
 use crate::memory::MemoryBudget;
 use crate::metadata::{HISTORY_KEPT, MAX_HISTORY_ROWS, MetadataStore, Quota};
 use crate::oci::RepoName;
@@ -177,6 +182,8 @@ pub struct Registry {
     relief: tokio::sync::Mutex<()>,
     surroundings: budget::Surroundings,
     pressure: Arc<Pressure>,
+    refusals: refusals::Refusals,
+    disk_reserve: disk_reserve::Reserve,
     outcomes: outcomes::Outcomes,
     gathering: Arc<Buffers>,
     clock_guard: clock_guard::ClockGuard,
@@ -200,6 +207,16 @@ pub struct Repository {
     name: RepoName,
     access: Access,
     by: Option<Arc<str>>,
+    client: Client,
+}
+
+/// Who asks for what, where clients are told apart.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Requester {
+    /// Whose share it counts towards.
+    client: Client,
+    /// The repository that it is for.
+    repo: RepoName,
 }
 
 impl Registry {
@@ -230,6 +247,8 @@ impl Registry {
             relief: tokio::sync::Mutex::default(),
             surroundings: budget::Surroundings::default(),
             pressure: Arc::default(),
+            refusals: refusals::Refusals::default(),
+            disk_reserve: disk_reserve::Reserve::default(),
             outcomes: outcomes::Outcomes::default(),
             gathering: Buffers::new(writes::PIECE, IDLE_BUFFERS),
             clock_guard,
@@ -241,7 +260,7 @@ impl Registry {
 
     /// The repository `name`, whether it exists or not, for a caller who has `access` to it.
     pub fn repository(self: &Arc<Self>, name: RepoName, access: Access) -> Repository {
-        Repository { registry: Arc::clone(self), name, access, by: None }
+        Repository { registry: Arc::clone(self), name, access, by: None, client: Client::Local }
     }
 
     /// The facts, for jobs and reports.
@@ -291,6 +310,16 @@ impl Repository {
     #[must_use]
     pub fn on_behalf_of(self, by: &str) -> Self {
         Self { by: Some(by.into()), ..self }
+    }
+
+    /// The same for requests that count towards the share of `client`.
+    #[must_use]
+    pub fn for_client(self, client: Client) -> Self {
+        Self { client, ..self }
+    }
+
+    fn requester(&self) -> Requester {
+        Requester { client: self.client.clone(), repo: self.name.clone() }
     }
 
     /// The same in the hands of somebody who may only pull: what is looked at is not leased.

@@ -8,13 +8,14 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::StreamExt;
-use tokio::sync::OwnedSemaphorePermit;
 
+use super::flow::Flow;
 use super::sessions::{OpenUpload, Owned};
 use super::uploads::detached;
-use super::writes::Writes;
-use super::{ClientBody, ClientError, Fault, Registry, Repository, UploadError};
+use super::{ClientBody, ClientError, Fault, Registry, Repository, Requester, UploadError};
+use crate::fair::Turn;
 use crate::metadata::Progress;
 use crate::oci::{Algorithm, Hasher, UploadId};
 use crate::store::StagedBytes;
@@ -37,8 +38,10 @@ struct Receiving {
 }
 
 struct Work {
+    requester: Requester,
     owned: Owned,
-    writes: Writes,
+    /// Held only while bytes flow.
+    flow: Option<Flow>,
     /// What the chunk said its length to be.
     expected: Option<u64>,
     /// Where the upload stood before the body, and its hash.
@@ -47,7 +50,6 @@ struct Work {
     reserved: u64,
     /// Whether a quota of bytes holds for it.
     is_limited: bool,
-    _turn: OwnedSemaphorePermit,
 }
 
 impl Repository {
@@ -81,20 +83,17 @@ impl Repository {
     ) -> Result<Receiving, UploadError> {
         let registry = &self.registry;
         let mut owned = self.own(id).await?;
-        let turn = registry.sessions.turn(registry.settings.upload_queue).await?;
         let upload = self.open(id, &mut owned).await?;
         if range.as_ref().is_some_and(|range| *range.start() != upload.offset) {
             return Err(UploadError::OutOfOrder { offset: upload.offset });
         }
-        registry.admit_body().await?;
-        if upload.staged.is_none() {
-            upload.staged = Some(registry.blobs.stage(id, upload.offset).await?);
-        }
-        let writes = Writes::new(Arc::clone(staged(upload)?), Arc::clone(&registry.gathering), upload.offset);
+        let requester = self.requester();
+        registry.admit_body(&requester).await?;
+        registry.close_bytes_if_crowded(upload);
         let before = (upload.offset, upload.hasher.clone());
         let expected = range.map(|range| range.end() - range.start() + 1);
         let is_limited = registry.limits_bytes(&self.name);
-        let work = Work { owned, writes, expected, before, reserved: 0, is_limited, _turn: turn };
+        let work = Work { requester, owned, flow: None, expected, before, reserved: 0, is_limited };
         Ok(Receiving { registry: Arc::clone(registry), id, work: Some(work) })
     }
 }
@@ -131,51 +130,138 @@ impl Work {
         id: UploadId,
         mut body: ClientBody,
     ) -> Result<(), UploadError> {
-        let limit = registry.settings.max_blob_size;
+        while let Some(piece) = self.next_piece(registry, id, &mut body).await? {
+            let after = in_hand(&mut self.owned)?.offset + piece.len() as u64;
+            self.check(registry, after)?;
+            self.reserve_quota(registry, id, after).await?;
+            self.reserve_space(registry, id, after).await?;
+            self.start_flow(registry).await?;
+            self.take_in(registry, id, piece).await?;
+        }
+        Ok(())
+    }
+
+    /// The next piece of the body. While another client waits for this one's turn, it is given back before the
+    /// wait for more bytes.
+    async fn next_piece(
+        &mut self,
+        registry: &Registry,
+        id: UploadId,
+        body: &mut ClientBody,
+    ) -> Result<Option<Bytes>, UploadError> {
+        if self.flow.as_ref().is_some_and(Flow::is_recalled) {
+            self.stop_flow(registry, id).await?;
+        }
         loop {
-            let piece = tokio::select! {
+            tokio::select! {
                 biased;
                 () = self.owned.taken_over.cancelled() => return Err(UploadError::TakenOver),
-                piece = body.next() => piece,
-            };
-            let Some(piece) = piece.transpose()? else {
-                return Ok(());
-            };
-            let upload = in_hand(&mut self.owned)?;
-            let after = upload.offset + piece.len() as u64;
-            if after > limit {
-                return Err(UploadError::TooLarge { limit });
+                piece = body.next() => return Ok(piece.transpose()?),
+                () = recalled(self.flow.as_ref().map(Flow::turn)) => {}
             }
-            if self.expected.is_some_and(|expected| after - self.before.0 > expected) {
-                return Err(UploadError::WrongLength { offset: self.before.0 });
-            }
-            if self.is_limited && !registry.reservations.covers(id, after) {
-                let repo = upload.repo.clone();
-                tokio::select! {
-                    biased;
-                    () = self.owned.taken_over.cancelled() => return Err(UploadError::TakenOver),
-                    granted = registry.grow_upload(id, &repo, after) => granted?,
-                }
-            }
-            if registry.settings.budget.is_some() && after > self.reserved {
-                tokio::select! {
-                    biased;
-                    () = self.owned.taken_over.cancelled() => return Err(UploadError::TakenOver),
-                    reserved = registry.reserve(Some((id, after + AHEAD))) => reserved?,
-                }
-                self.reserved = after + AHEAD;
-            }
-            let upload = in_hand(&mut self.owned)?;
-            upload.hasher.update(&piece);
-            upload.offset = after;
-            if self.writes.push(piece).await? {
-                if registry.settings.budget.is_none() {
-                    registry.ledger.set(id, after);
-                }
-                registry.admit_space().await?;
-                self.note_if_due(registry, id).await?;
+            self.stop_flow(registry, id).await?;
+        }
+    }
+
+    /// Refuses a piece that ends at byte `after` where no such byte may be.
+    fn check(&self, registry: &Registry, after: u64) -> Result<(), UploadError> {
+        let limit = registry.settings.max_blob_size;
+        if after > limit {
+            return Err(UploadError::TooLarge { limit });
+        }
+        if self.expected.is_some_and(|expected| after - self.before.0 > expected) {
+            return Err(UploadError::WrongLength { offset: self.before.0 });
+        }
+        Ok(())
+    }
+
+    /// Reserves room for the bytes up to `after` in the quotas.
+    async fn reserve_quota(
+        &mut self,
+        registry: &Registry,
+        id: UploadId,
+        after: u64,
+    ) -> Result<(), UploadError> {
+        if !self.is_limited || registry.reservations.covers(id, after) {
+            return Ok(());
+        }
+        tokio::select! {
+            biased;
+            () = self.owned.taken_over.cancelled() => Err(UploadError::TakenOver),
+            granted = registry.grow_upload(id, &self.requester.repo, after) => Ok(granted?),
+        }
+    }
+
+    /// Reserves room for the bytes up to `after` in the budget. An upload that waits for it holds no turn.
+    async fn reserve_space(
+        &mut self,
+        registry: &Registry,
+        id: UploadId,
+        after: u64,
+    ) -> Result<(), UploadError> {
+        if registry.settings.budget.is_none() || after <= self.reserved {
+            return Ok(());
+        }
+        let upload = Some((id, after + AHEAD));
+        if !registry.try_reserve(upload).await? {
+            self.stop_flow(registry, id).await?;
+            tokio::select! {
+                biased;
+                () = self.owned.taken_over.cancelled() => return Err(UploadError::TakenOver),
+                reserved = registry.reserve(&self.requester, upload) => reserved?,
             }
         }
+        self.reserved = after + AHEAD;
+        Ok(())
+    }
+
+    /// Waits for a turn and for memory, unless it has them.
+    async fn start_flow(&mut self, registry: &Registry) -> Result<(), UploadError> {
+        if self.flow.is_some() {
+            return Ok(());
+        }
+        let flow = tokio::select! {
+            biased;
+            () = self.owned.taken_over.cancelled() => return Err(UploadError::TakenOver),
+            flow = Flow::start(registry, &self.requester.client) => flow?,
+        };
+        self.flow = Some(flow);
+        Ok(())
+    }
+
+    /// Gives the turn back. What was gathered is written first, so that no memory stays behind.
+    async fn stop_flow(&mut self, registry: &Registry, id: UploadId) -> Result<(), UploadError> {
+        let Some(flow) = &mut self.flow else { return Ok(()) };
+        flow.flush().await?;
+        self.flow = None;
+        if registry.sessions.is_crowded() {
+            // The others need their files.
+            let upload = in_hand(&mut self.owned)?;
+            if upload.staged.is_some() {
+                note(registry, id, upload).await?;
+                upload.staged = None;
+            }
+        }
+        Ok(())
+    }
+
+    async fn take_in(&mut self, registry: &Registry, id: UploadId, piece: Bytes) -> Result<(), UploadError> {
+        let Some(flow) = &mut self.flow else { return Ok(()) };
+        let upload = in_hand(&mut self.owned)?;
+        if !flow.is_open() {
+            registry.open_bytes(id, upload).await?;
+            flow.open(registry, Arc::clone(staged(upload)?), upload.offset);
+        }
+        upload.hasher.update(&piece);
+        upload.offset += piece.len() as u64;
+        if flow.push(piece).await? {
+            if registry.settings.budget.is_none() {
+                registry.ledger.set(id, upload.offset);
+            }
+            registry.admit_space().await?;
+            self.note_if_due(registry, id).await?;
+        }
+        Ok(())
     }
 
     async fn note_if_due(&mut self, registry: &Registry, id: UploadId) -> Result<(), UploadError> {
@@ -184,7 +270,9 @@ impl Work {
         if upload.offset - upload.noted < NOTE_BYTES && waited < NOTE_EVERY {
             return Ok(());
         }
-        self.writes.flush().await?;
+        if let Some(flow) = &mut self.flow {
+            flow.flush().await?;
+        }
         note(registry, id, upload).await
     }
 
@@ -196,7 +284,10 @@ impl Work {
         id: UploadId,
         taken: Result<(), UploadError>,
     ) -> Result<Owned, UploadError> {
-        let written = self.writes.flush().await;
+        let written = match &mut self.flow {
+            Some(flow) => flow.flush().await,
+            None => Ok(()),
+        };
         if let Some(upload) = self.owned.slot.as_ref() {
             registry.ledger.set(id, upload.offset);
             registry.reservations.set(id, &upload.repo, upload.offset);
@@ -210,6 +301,8 @@ impl Work {
         };
         match outcome {
             Err(UploadError::WrongLength { .. }) => self.undo(registry, id).await?,
+            // The piece for which there was no turn or memory never came, and all before it is written.
+            Err(UploadError::Fault(Fault::Busy | Fault::OutOfMemory(_))) => {}
             // What of the last bytes reached the medium is unknown.
             Err(UploadError::Fault(_)) => *self.owned.slot = None,
             Ok(()) | Err(_) => {}
@@ -237,6 +330,14 @@ impl Work {
             upload.noted = upload.offset;
         }
         Ok(())
+    }
+}
+
+/// Returns when another client waits for the turn; never without one.
+async fn recalled(turn: Option<&Turn>) {
+    match turn {
+        Some(turn) => turn.recalled().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -53,8 +53,8 @@ impl Registry {
             keys.push(key);
         }
         if !keys.is_empty() {
-            self.metadata.forget_doomed(&keys).await?;
-            self.pressure.look_again();
+            self.make_space(|| self.metadata.forget_doomed(&keys)).await?;
+            self.pressure.note_freed();
         }
         Ok(removed)
     }

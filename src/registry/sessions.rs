@@ -8,12 +8,20 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{OwnedMutexGuard, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::OwnedMutexGuard;
 use tokio_util::sync::CancellationToken;
 
 use super::Fault;
+use crate::fair::{Client, FairQueue, Turn};
 use crate::oci::{Hasher, RepoName, UploadId};
 use crate::store::StagedBytes;
+
+/// How many uploads stay open at rest: each holds a file, and a process may have only so many.
+const MAX_AT_REST: usize = 256;
+
+/// How many large manifests are held in memory at once: with its parsed form and the database's copies each takes
+/// several times its size.
+const MAX_LARGE_MANIFESTS: usize = 8;
 
 /// An upload as this process has it open.
 pub(super) struct OpenUpload {
@@ -37,6 +45,8 @@ pub(super) type Slot = Option<OpenUpload>;
 
 #[derive(Default)]
 struct Session {
+    /// The repository that the upload is known to belong to. `None` while only a job has it open.
+    repo: Option<RepoName>,
     slot: Arc<tokio::sync::Mutex<Slot>>,
     /// Tells whoever owns the upload, or waits for it, that somebody newer does.
     newest: Mutex<CancellationToken>,
@@ -53,37 +63,59 @@ pub(super) struct Owned {
 /// The uploads that this process has open.
 pub(super) struct Sessions {
     open: Mutex<HashMap<UploadId, Arc<Session>>>,
-    bodies: Arc<Semaphore>,
+    bodies: Arc<FairQueue>,
+    manifests: Arc<FairQueue>,
 }
 
 impl Sessions {
     /// Sessions that take at most `parallel` bodies at once.
     pub(super) fn new(parallel: usize) -> Self {
-        Self { open: Mutex::default(), bodies: Arc::new(Semaphore::new(parallel)) }
+        Self {
+            open: Mutex::default(),
+            bodies: FairQueue::new(parallel),
+            manifests: FairQueue::new(MAX_LARGE_MANIFESTS),
+        }
     }
 
-    /// Waits for a turn to take a body.
-    pub(super) async fn turn(&self, patience: Duration) -> Result<OwnedSemaphorePermit, Fault> {
-        let bodies = Arc::clone(&self.bodies);
-        match bodies.try_acquire_owned() {
-            Ok(turn) => Ok(turn),
-            Err(_) => {
-                let turn = tokio::time::timeout(patience, Arc::clone(&self.bodies).acquire_owned()).await;
-                turn.map_err(|_| Fault::Busy)?.map_err(|_| Fault::Busy)
-            }
-        }
+    /// Waits for a turn to take bytes of a body.
+    ///
+    /// # Errors
+    /// [`Fault::Busy`] after `max_wait`.
+    pub(super) async fn turn(&self, client: &Client, max_wait: Duration) -> Result<Turn, Fault> {
+        let turn = tokio::time::timeout(max_wait, self.bodies.take(client)).await;
+        turn.map_err(|_| Fault::Busy)
+    }
+
+    /// Waits for a turn to hold a large manifest.
+    ///
+    /// # Errors
+    /// [`Fault::Busy`] after `max_wait`.
+    pub(super) async fn manifest_turn(&self, client: &Client, max_wait: Duration) -> Result<Turn, Fault> {
+        let turn = tokio::time::timeout(max_wait, self.manifests.take(client)).await;
+        turn.map_err(|_| Fault::Busy)
     }
 
     /// Opens a session for a new upload.
     pub(super) fn begin(&self, id: UploadId, upload: OpenUpload) {
-        let session = Session { slot: Arc::new(tokio::sync::Mutex::new(Some(upload))), ..Session::default() };
-        self.lock().insert(id, Arc::new(session));
+        let repo = Some(upload.repo.clone());
+        let slot = Arc::new(tokio::sync::Mutex::new(Some(upload)));
+        self.lock().insert(id, Arc::new(Session { repo, slot, ..Session::default() }));
+    }
+
+    /// Whether an upload of this repository is open here.
+    pub(super) fn has(&self, id: UploadId, repo: &RepoName) -> bool {
+        self.lock().get(&id).is_some_and(|session| session.repo.as_ref() == Some(repo))
     }
 
     /// Makes the caller the upload's owner, as soon as whoever was has stopped. `None` if a still newer
-    /// request came meanwhile.
-    pub(super) async fn take_over(&self, id: UploadId) -> Option<Owned> {
-        let session = Arc::clone(self.lock().entry(id).or_default());
+    /// request came meanwhile. A caller that acts for a repository must know that the upload is there: nothing
+    /// is interrupted or remembered for an unknown id.
+    pub(super) async fn take_over(&self, id: UploadId, repo: Option<&RepoName>) -> Option<Owned> {
+        let session = {
+            let mut open = self.lock();
+            let new = || Arc::new(Session { repo: repo.cloned(), ..Session::default() });
+            Arc::clone(open.entry(id).or_insert_with(new))
+        };
         let taken_over = CancellationToken::new();
         let before = {
             let mut newest = session.newest.lock().unwrap_or_else(PoisonError::into_inner);
@@ -110,9 +142,9 @@ impl Sessions {
         self.lock().keys().copied().collect()
     }
 
-    /// How many uploads are open here.
-    pub(super) fn count(&self) -> usize {
-        self.lock().len()
+    /// Whether so many uploads are open that those without work close their files.
+    pub(super) fn is_crowded(&self) -> bool {
+        self.lock().len() > MAX_AT_REST
     }
 
     /// Closes a session that nobody uses or waits for. What it knew must have been noted, or be worthless.
@@ -127,5 +159,22 @@ impl Sessions {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<UploadId, Arc<Session>>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_wait_for_a_turn_ends() {
+        let sessions = Sessions::new(1);
+        let turn = sessions.turn(&Client::Local, Duration::ZERO).await.expect("free");
+        let other = Client::User("other".into());
+        let wait = sessions.turn(&other, Duration::from_secs(30)).await;
+        assert!(matches!(wait, Err(Fault::Busy)));
+        assert!(turn.is_recalled());
+        drop(turn);
+        sessions.turn(&other, Duration::ZERO).await.expect("free");
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::{Fault, Registry};
+use super::{Fault, Registry, Requester};
 use crate::store::{Space, StoreError};
 
 /// How old a look at the disk may be.
@@ -68,9 +68,9 @@ impl Registry {
     }
 
     /// Whether a body may be taken: the registry may be written, and disk and budget have room.
-    pub(super) async fn admit_body(&self) -> Result<(), Fault> {
+    pub(super) async fn admit_body(&self, requester: &Requester) -> Result<(), Fault> {
         self.admit_space().await?;
-        self.reserve(None).await
+        self.reserve(requester, None).await
     }
 
     /// The same apart from the budget, for a body that has its reservation.

@@ -27,6 +27,7 @@ impl Repository {
             Err(ManifestError::Fault(fault)) => return Err(PutManifestError::Fault(fault).into()),
             Err(ManifestError::Unknown | ManifestError::NameUnknown) => return Err(PointTagError::Unknown),
         };
+        let _place = self.manifest_place(manifest.content.len()).await.map_err(PutManifestError::Fault)?;
         let request = PutRequest {
             digest: Some(digest.clone()),
             tags: vec![tag],
@@ -43,7 +44,10 @@ impl Repository {
     /// [`DeleteError::Unknown`], [`DeleteError::Immutable`].
     pub async fn delete_tag(&self, tag: &Tag) -> Result<(), DeleteError> {
         self.registry.admit_change()?;
-        deleted(self.registry.metadata.delete_tag(&self.name, tag, &self.change()).await?)
+        let metadata = &self.registry.metadata;
+        let change = &self.change();
+        let deletion = self.registry.make_space(|| metadata.delete_tag(&self.name, tag, change));
+        deleted(deletion.await?)
     }
 
     /// Up to `limit` manifests whose subject is `subject`, by digest behind `after`. Those that a client

@@ -60,7 +60,7 @@ impl Registry {
         limit: usize,
     ) -> Result<Batch, Fault> {
         self.admit_change()?;
-        Ok(self.metadata.empty_trash(repo, cutoff, limit).await?)
+        Ok(self.make_space(|| self.metadata.empty_trash(repo, cutoff, limit)).await?)
     }
 
     /// Gives up all that is in the trash now, of `repo` or of all, a batch at a time: nothing brings it back. A

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::ledger::BLOCK;
-use super::sessions::Slot;
+use super::sessions::{OpenUpload, Slot};
 use super::{Fault, Registry, receive};
 use crate::clock::Timestamp;
 use crate::oci::UploadId;
@@ -14,9 +14,6 @@ const KEEP_OPEN: Duration = Duration::from_secs(60);
 
 /// How long its last bytes may be unrecorded while nobody writes.
 const SETTLE: Duration = Duration::from_secs(2);
-
-/// How many uploads are kept open at rest: each holds a file, and a process may have only so many.
-const MOST_AT_REST: usize = 256;
 
 /// More idle uploads than anybody counts.
 const MOST_COUNTED: usize = 1_000_000;
@@ -97,9 +94,16 @@ impl Registry {
     /// Closes an upload whose body has ended at once, where many are open: with a sync more for it, the others
     /// and whoever pulls keep their files.
     pub(super) async fn rest(&self, id: UploadId, slot: &mut Slot) {
-        if self.sessions.count() > MOST_AT_REST {
+        if self.sessions.is_crowded() {
             self.settle(id, slot).await;
             *slot = None;
+        }
+    }
+
+    /// Closes the bytes of an upload whose body has not begun, likewise, if all of them are recorded.
+    pub(super) fn close_bytes_if_crowded(&self, upload: &mut OpenUpload) {
+        if upload.noted == upload.offset && self.sessions.is_crowded() {
+            upload.staged = None;
         }
     }
 
@@ -144,13 +148,15 @@ impl Registry {
     pub(super) async fn expire_upload(&self, id: UploadId, idle_since: Timestamp) -> Result<bool, Fault> {
         // A request that comes just now either takes the upload over first, and then this waits and
         // finds it touched or gone; or it finds it gone.
-        let Some(mut owned) = self.sessions.take_over(id).await else {
+        let Some(mut owned) = self.sessions.take_over(id, None).await else {
             return Ok(false);
         };
-        let expired = self.metadata.cancel_upload(id, Some(idle_since), self.end_of_upload()).await?;
+        let end = self.end_of_upload();
+        let expired = self.make_space(|| self.metadata.cancel_upload(id, Some(idle_since), end)).await?;
         if expired {
             *owned.slot = None;
             self.discard(id).await?;
+            self.pressure.note_freed();
         }
         drop(owned);
         self.sessions.close_if_unused(id);

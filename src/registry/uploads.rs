@@ -19,7 +19,7 @@ impl Repository {
     /// # Errors
     /// [`UploadError::Fault`].
     pub async fn begin_upload(&self, algorithm: Algorithm) -> Result<UploadId, UploadError> {
-        self.registry.admit_body().await?;
+        self.registry.admit_body(&self.requester()).await?;
         let id = UploadId::random();
         let now = self.registry.clock.now();
         match self.registry.metadata.create_upload(&self.name, id, algorithm, now).await? {
@@ -99,11 +99,18 @@ impl Repository {
         .await
     }
 
+    /// Makes the caller the owner of an upload of this repository.
     pub(super) async fn own(&self, id: UploadId) -> Result<Owned, UploadError> {
         if self.registry.settings.read_only {
             return Err(Fault::ReadOnly.into());
         }
-        self.registry.sessions.take_over(id).await.ok_or(UploadError::TakenOver)
+        let sessions = &self.registry.sessions;
+        let is_known =
+            sessions.has(id, &self.name) || self.registry.metadata.upload(&self.name, id).await?.is_some();
+        if !is_known {
+            return Err(UploadError::Unknown);
+        }
+        sessions.take_over(id, Some(&self.name)).await.ok_or(UploadError::TakenOver)
     }
 
     /// The upload in hand, read from its record where this process has not got it open.
@@ -119,6 +126,17 @@ impl Repository {
             Some(upload) if upload.repo == self.name => Ok(upload),
             _ => Err(UploadError::Unknown),
         }
+    }
+
+    /// The same with its bytes open.
+    pub(super) async fn open_with_bytes<'a>(
+        &self,
+        id: UploadId,
+        owned: &'a mut Owned,
+    ) -> Result<&'a mut OpenUpload, UploadError> {
+        let upload = self.open(id, owned).await?;
+        self.registry.open_bytes(id, upload).await?;
+        Ok(upload)
     }
 
     async fn load(&self, id: UploadId) -> Result<Option<OpenUpload>, UploadError> {
@@ -160,7 +178,7 @@ impl Repository {
 
     /// Checks that the bytes are what the client says. Otherwise the upload ends here.
     async fn verify(&self, id: UploadId, owned: &mut Owned, claimed: &Digest) -> Result<(), UploadError> {
-        let upload = self.open(id, owned).await?;
+        let upload = self.open_with_bytes(id, owned).await?;
         if upload.hasher.algorithm() != claimed.algorithm() {
             upload.hasher = super::receive::rehash(upload, claimed.algorithm()).await?;
         }
@@ -174,7 +192,7 @@ impl Repository {
 
     async fn commit(&self, id: UploadId, owned: &mut Owned, digest: Digest) -> Result<(), UploadError> {
         let registry = &self.registry;
-        let upload = self.open(id, owned).await?;
+        let upload = self.open_with_bytes(id, owned).await?;
         let size = upload.offset;
         let key = BlobKey { digest, generation: Generation::random() };
         if !registry.metadata.intend(id, &key).await? {
@@ -226,7 +244,8 @@ impl Repository {
     async fn abandon(&self, id: UploadId, owned: &mut Owned) -> Result<(), UploadError> {
         *owned.slot = None;
         let end = self.registry.end_of_upload();
-        let was_there = self.registry.metadata.cancel_upload(id, None, end).await?;
+        let metadata = &self.registry.metadata;
+        let was_there = self.registry.make_space(|| metadata.cancel_upload(id, None, end)).await?;
         self.registry.discard(id).await?;
         if was_there { Ok(()) } else { Err(UploadError::Unknown) }
     }
@@ -242,6 +261,14 @@ impl super::Registry {
         }
         self.blobs.unpublish(id, intent).await?;
         self.metadata.forget_intent(id).await?;
+        Ok(())
+    }
+
+    /// Opens the bytes of an upload, unless they are.
+    pub(super) async fn open_bytes(&self, id: UploadId, upload: &mut OpenUpload) -> Result<(), Fault> {
+        if upload.staged.is_none() {
+            upload.staged = Some(self.blobs.stage(id, upload.offset).await?);
+        }
         Ok(())
     }
 

@@ -26,7 +26,8 @@ impl Repository {
             return Err(RepositoryError::Immutable(tag));
         }
         self.registry.outcomes.lock().await.forget_finished(&self.name);
-        let begun = self.registry.metadata.begin_deletion(&self.name, &change).await?;
+        let metadata = &self.registry.metadata;
+        let begun = self.registry.make_space(|| metadata.begin_deletion(&self.name, &change)).await?;
         begun.ok_or(RepositoryError::Unknown)
     }
 
@@ -123,7 +124,8 @@ impl Registry {
         self.admit_change()?;
         let change = self.guarded(&work.repo, Change::from(self.clock.now()));
         let mut outcomes = self.outcomes.lock().await;
-        let step = self.metadata.advance_repository(&work.repo, limit, &change).await?;
+        let advanced = self.make_space(|| self.metadata.advance_repository(&work.repo, limit, &change));
+        let step = advanced.await?;
         if let Some(step) = &step {
             outcomes.note(step);
         }

@@ -20,6 +20,15 @@ pub(super) const PIECE: usize = 1 << 20;
 /// From how many bytes on they are gathered in a buffer.
 const LONG: usize = 256 << 10;
 
+/// From how many bytes on narrow writes begin.
+const NARROW: usize = 64 << 10;
+
+/// The most bytes that writes hold: a buffer that is written, one that is filled, and what came before them.
+pub(super) const MAX_WIDE: usize = 2 * PIECE + LONG;
+
+/// The most bytes that narrow writes hold.
+pub(super) const MAX_NARROW: usize = NARROW;
+
 /// Pieces shorter than this are copied together. Each would keep a buffer of its connection's alive that may
 /// be a thousand times as long: a client that drips bytes would fill the memory with next to nothing.
 const SHORT: usize = 16 << 10;
@@ -40,6 +49,7 @@ pub(super) struct Writes {
     /// How many bytes these three have.
     len: usize,
     is_long: bool,
+    is_narrow: bool,
     running: Option<RunningWrite>,
 }
 
@@ -50,7 +60,29 @@ impl Writes {
     /// Writes to `staged`, from `offset` on. `buffers` have [`PIECE`] bytes each.
     pub(super) fn new(staged: Arc<dyn StagedBytes>, buffers: Arc<Buffers>, offset: u64) -> Self {
         let (gathered, short) = (Vec::new(), BytesMut::new());
-        Self { staged, buffers, offset, buffer: None, gathered, short, len: 0, is_long: false, running: None }
+        Self {
+            staged,
+            buffers,
+            offset,
+            buffer: None,
+            gathered,
+            short,
+            len: 0,
+            is_long: false,
+            is_narrow: false,
+            running: None,
+        }
+    }
+
+    /// Uses little memory from now on, and no buffers. To be called when all is written.
+    pub(super) fn narrow(&mut self) {
+        self.is_narrow = true;
+        self.is_long = false;
+    }
+
+    /// Whether it uses little memory.
+    pub(super) fn is_narrow(&self) -> bool {
+        self.is_narrow
     }
 
     /// Takes a piece. `true` if that began a write.
@@ -80,7 +112,7 @@ impl Writes {
             self.seal();
             self.gathered.push(piece);
         }
-        self.is_long |= self.len >= LONG.min(self.room());
+        self.is_long |= !self.is_narrow && self.len >= LONG.min(self.room());
         if self.is_long {
             self.fill();
         }
@@ -99,7 +131,10 @@ impl Writes {
     }
 
     fn is_full(&self) -> bool {
-        self.buffer.as_ref().is_some_and(|(_, filled)| *filled == self.room())
+        match &self.buffer {
+            Some((_, filled)) => *filled == self.room(),
+            None => self.is_narrow && self.len >= NARROW,
+        }
     }
 
     /// Copies into the buffer what fits of the rest.
@@ -186,6 +221,27 @@ mod tests {
             }
         }
         assert_eq!(ends, [PIECE as u64, 2 * PIECE as u64]);
+        writes.flush().await.expect("written");
+        let read: Vec<_> = staged.read(0..all.len() as u64).await.expect("readable").collect().await;
+        let read: Vec<Bytes> = read.into_iter().collect::<Result<_, _>>().expect("sound");
+        assert!(read.concat() == all);
+    }
+
+    #[tokio::test]
+    async fn narrow_writes_hold_little_and_no_buffer() {
+        let staged = MemoryStore::new().stage(UploadId::random(), 0).await.expect("staged");
+        let mut writes = Writes::new(Arc::clone(&staged), Buffers::new(PIECE, 2), 0);
+        let all: Vec<u8> = (0..PIECE * 3).map(|at| (at % 251) as u8).collect();
+        let (wide, narrow) = all.split_at(PIECE * 3 / 2);
+        for piece in wide.chunks(40_000) {
+            writes.push(Bytes::copy_from_slice(piece)).await.expect("taken");
+        }
+        writes.flush().await.expect("written");
+        writes.narrow();
+        for piece in narrow.chunks(10_000) {
+            writes.push(Bytes::copy_from_slice(piece)).await.expect("taken");
+            assert!(writes.len < MAX_NARROW && writes.buffer.is_none());
+        }
         writes.flush().await.expect("written");
         let read: Vec<_> = staged.read(0..all.len() as u64).await.expect("readable").collect().await;
         let read: Vec<Bytes> = read.into_iter().collect::<Result<_, _>>().expect("sound");

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FallocateFlags, fallocate};
 
 use super::filesystem::free_space;
+use crate::registry::DiskReserve;
 
 /// How big the ballast is, in bytes.
 const SIZE: u64 = 16 << 20;
@@ -22,7 +23,7 @@ const DROP_BELOW: u64 = 16 << 20;
 const TAKE_FROM: u64 = 4 * SIZE;
 
 /// The ballast of one metadata directory.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Ballast {
     dir: PathBuf,
 }
@@ -52,6 +53,18 @@ impl Ballast {
         self.trim_at(free_space(&self.dir)?)
     }
 
+    /// Drops it whatever the free space is: a delete found none. Whether it was there. Blocks.
+    ///
+    /// # Errors
+    /// What the filesystem says.
+    pub fn release(&self) -> io::Result<bool> {
+        match fs::remove_file(self.dir.join("ballast")) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     fn trim_at(&self, free: u64) -> io::Result<Change> {
         let path = self.dir.join("ballast");
         match fs::metadata(&path) {
@@ -61,6 +74,22 @@ impl Ballast {
             Ok(_) => take(&path),
             Err(error) if error.kind() == io::ErrorKind::NotFound => take(&path),
             Err(error) => Err(error),
+        }
+    }
+}
+
+impl DiskReserve for Ballast {
+    fn release(&self) -> bool {
+        match Self::release(self) {
+            Ok(true) => {
+                tracing::warn!("the disk is full: the database's reserve was released for a delete");
+                true
+            }
+            Ok(false) => false,
+            Err(error) => {
+                tracing::warn!(%error, "the database's reserve could not be released");
+                false
+            }
         }
     }
 }
@@ -102,5 +131,8 @@ mod tests {
         assert!(!exists());
         assert_eq!(ballast.trim_at(u64::MAX).expect("taken"), Change::Taken);
         assert!(exists());
+        assert!(ballast.release().expect("released"));
+        assert!(!exists());
+        assert!(!ballast.release().expect("there is none"));
     }
 }

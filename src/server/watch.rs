@@ -35,6 +35,7 @@ impl Watch {
     /// Nothing was looked at yet.
     pub fn new(opened: Arc<Opened>) -> Self {
         let ballast = Ballast::new(&opened.metadata_dir);
+        opened.registry.set_disk_reserve(Arc::new(ballast.clone()));
         let (free, level) = (AtomicU64::new(0), AtomicU8::new(Level::Ample as u8));
         Self { opened, ballast, free, level, budget: Mutex::default() }
     }

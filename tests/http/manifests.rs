@@ -1,5 +1,11 @@
 //! Manifests: pushing, reading and deleting them.
 
+use std::time::Duration;
+
+use orlop::fair::Client;
+use orlop::registry::Access;
+use serde_json::{Value, json};
+
 use crate::kit::*;
 
 #[tokio::test]
@@ -272,4 +278,29 @@ async fn tags_of_images_that_say_much_are_listed_in_few_bytes() {
     let response = server.get("/api/v1/repositories/a/tags?limit=1000").send().await.expect("answer");
     let body = response.text().await.expect("body");
     assert!(body.contains("t99") && body.len() < 100_000, "{}", body.len());
+}
+
+/// Docker takes 429 for final and retries 503.
+#[tokio::test]
+async fn a_large_manifest_without_a_place_in_time_is_told_to_come_back() {
+    let server = Server::with(|setup| setup.registry.upload_queue = Duration::from_millis(50)).await;
+    let repository = server.registry.repository("a".parse().expect("a name"), Access { push: true });
+    let mut places = Vec::new();
+    for _ in 0..8 {
+        let repository = repository.clone().for_client(Client::single_request());
+        places.push(repository.manifest_place(1 << 20).await.expect("a place"));
+    }
+    let padded = |padding: usize| {
+        let annotations = json!({ "padding": "x".repeat(padding) });
+        json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": [], "annotations": annotations })
+            .to_string()
+    };
+    let response = server.put_manifest("a", "large", &padded(100_000)).await;
+    assert_eq!(response.status(), 503);
+    assert!(text(response.headers(), "retry-after").parse::<u64>().is_ok());
+    let error: Value = response.json().await.expect("JSON");
+    assert_eq!(error["errors"][0]["code"], "UNAVAILABLE");
+    assert_eq!(server.put_manifest("a", "small", &padded(100)).await.status(), 201);
+    drop(places);
+    assert_eq!(server.put_manifest("a", "large", &padded(100_000)).await.status(), 201);
 }

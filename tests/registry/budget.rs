@@ -67,6 +67,56 @@ async fn a_writer_waits_for_room_that_somebody_makes() {
     making.abort();
 }
 
+/// The next layers of an image are refused at once, until something is freed.
+#[tokio::test]
+async fn a_client_that_waited_in_vain_is_refused_at_once() {
+    let kit = Arc::new(limited(4 * MIB, Duration::from_secs(3600)).await);
+    for number in 0..2 {
+        try_push(&kit, number).await.expect("there is room");
+    }
+    let maker = kit.registry.pressure().make_room();
+    let waiting = tokio::spawn({
+        let kit = Arc::clone(&kit);
+        async move { try_push(&kit, 7).await }
+    });
+    while !kit.registry.pressure().is_waited_at() {
+        tokio::task::yield_now().await;
+    }
+    drop(maker);
+    assert!(waiting.await.expect("task").is_err(), "room is no longer made");
+    let _maker = kit.registry.pressure().make_room();
+    assert!(try_push(&kit, 7).await.is_err(), "it does not wait again");
+    let is_waiting = |number| {
+        let kit = Arc::clone(&kit);
+        async move { tokio::time::timeout(Duration::from_millis(100), try_push(&kit, number)).await.is_err() }
+    };
+    assert!(is_waiting(8).await, "another client waits");
+    kit.repo("app0").delete_blob(&digest(&content(0))).await.expect("deleted");
+    kit.pass(crate::kit::LEASE + crate::kit::LEASE).await;
+    try_push(&kit, 7).await.expect("there is room again");
+}
+
+#[tokio::test]
+async fn a_refusal_names_the_idle_upload_to_its_own_repository() {
+    let kit = limited(4 * MIB, Duration::ZERO).await;
+    let repo = kit.repo("app");
+    let idle = repo.begin_upload(Algorithm::Sha256).await.expect("begun");
+    repo.append(idle, None, body(&[&content(1), &content(2)])).await.expect("appended");
+    kit.registry.settle_uploads(true).await;
+    kit.clock.advance(Duration::from_secs(120));
+    kit.registry.pressure().set_obstacle(Some("the retention policies keep the rest".into()));
+    for (name, is_named) in [("app", true), ("other", false)] {
+        let repo = kit.repo(name);
+        let id = repo.begin_upload(Algorithm::Sha256).await.expect("begun");
+        let outcome = repo.finish(id, None, body(&[&content(3), &content(4)]), digest(b"")).await;
+        let Err(UploadError::Fault(Fault::Full(message))) = outcome else { panic!("{outcome:?}") };
+        assert_eq!(message.contains(&idle.to_string()), is_named, "{message}");
+        assert!(message.contains("idle") && message.contains(&(2 * MIB).to_string()), "{message}");
+        assert!(message.contains("retention policies keep"), "{message}");
+        repo.cancel_upload(id).await.expect("cancelled");
+    }
+}
+
 #[tokio::test]
 async fn an_upload_at_rest_counts_until_it_ends() {
     let kit = limited(8 * MIB, Duration::ZERO).await;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use orlop::fair::Client;
 use orlop::metadata::EdgeKind;
 use orlop::registry::{DeleteError, PutManifestError, RepositoryError};
 
@@ -198,4 +199,26 @@ async fn a_repository_is_renamed_there_and_back() {
     assert!(has(&other, manifest.as_str()).await && !has(&repo, "latest").await);
     other.rename(repo.name()).await.expect("renamed back");
     assert!(has(&repo, "latest").await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_large_manifest_gives_way_only_while_others_wait() {
+    const LARGE: usize = 1 << 20;
+    let kit = Kit::new();
+    let user = |number: usize| kit.repo("a").for_client(Client::User(number.to_string().into()));
+    let mut places = Vec::new();
+    for number in 0..8 {
+        places.push(user(number).manifest_place(LARGE).await.expect("a place"));
+    }
+    let kept = tokio::time::timeout(Duration::from_secs(3600), places[0].lost()).await;
+    assert!(kept.is_err(), "nobody waits");
+    let waiting = tokio::spawn({
+        let repo = user(9);
+        async move { repo.manifest_place(LARGE).await }
+    });
+    let lost = futures_util::future::select_all(places.iter().map(|place| Box::pin(place.lost())));
+    let (_, first, _) = tokio::time::timeout(Duration::from_secs(10), lost).await.expect("one gives way");
+    drop(places.swap_remove(first));
+    waiting.await.expect("task").expect("a place");
+    assert!(user(10).manifest_place(1000).await.is_ok(), "small ones do not wait");
 }

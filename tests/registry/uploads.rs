@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::StreamExt;
-use orlop::oci::{Algorithm, Hasher};
-use orlop::registry::{BlobError, Fault, UploadError};
+use futures_util::{StreamExt, stream};
+use orlop::fair::Client;
+use orlop::oci::{Algorithm, Hasher, UploadId};
+use orlop::registry::{BlobError, ClientBody, ClientError, Fault, Repository, UploadError};
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use crate::kit::*;
 
@@ -198,4 +200,137 @@ async fn a_full_disk_waits_less_long_for_an_idle_upload() {
         let found = kit.repo("a").upload_offset(id).await;
         assert_eq!(found.is_ok(), left, "{min_free}: {found:?}");
     }
+}
+
+/// A body whose pieces the test sends; it ends when the sender is dropped.
+fn fed() -> (UnboundedSender<Result<Bytes, ClientError>>, ClientBody) {
+    let (sender, receiver) = unbounded_channel();
+    let body = stream::unfold(receiver, |mut receiver| async { Some((receiver.recv().await?, receiver)) });
+    (sender, body.boxed())
+}
+
+fn user(name: &str) -> Client {
+    Client::User(name.into())
+}
+
+/// Waits until an upload's first bytes have arrived, which interrupts whoever sends them.
+async fn arrived(repo: &Repository, id: UploadId, bytes: u64) {
+    loop {
+        match repo.upload_offset(id).await {
+            Ok(offset) if offset == bytes => break,
+            Ok(_) | Err(UploadError::TakenOver) => tokio::task::yield_now().await,
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn silent_uploads_do_not_stop_other_pushes() {
+    let kit = Kit::with(|settings| settings.parallel_uploads = 4);
+    let mut senders = Vec::new();
+    let mut stalled = Vec::new();
+    for number in 0..40 {
+        let repo = kit.repo("slow").for_client(user(["a", "b", "c"][number % 3]));
+        let id = repo.begin_upload(Algorithm::Sha256).await.expect("upload");
+        let (sender, body) = fed();
+        sender.send(Ok(Bytes::from_static(b"some"))).expect("listening");
+        senders.push(sender);
+        stalled.push(tokio::spawn(async move { repo.append(id, None, body).await }));
+    }
+    let repo = kit.repo("fast").for_client(user("fast"));
+    for content in [&b"one"[..], b"two", b"three"] {
+        push(&repo, content).await;
+    }
+    for sender in senders {
+        sender.send(Ok(Bytes::from_static(b" more"))).expect("listening");
+    }
+    for upload in stalled {
+        assert_eq!(upload.await.expect("task").expect("nothing is lost"), 9);
+    }
+}
+
+#[tokio::test]
+async fn an_upload_goes_on_after_it_has_lost_its_turn() {
+    let kit = Kit::with(|settings| settings.parallel_uploads = 1);
+    let repo = kit.repo("a").for_client(user("slow"));
+    let id = repo.begin_upload(Algorithm::Sha256).await.expect("upload");
+    let (sender, body) = fed();
+    let content = [&[b'x'; 300_000][..], b"y", &[b'z'; 2_000_000]].concat();
+    let finish = tokio::spawn({
+        let digest = digest(&content);
+        let repo = repo.clone();
+        async move { repo.finish(id, None, body, digest).await }
+    });
+    let other = kit.repo("b").for_client(user("other"));
+    let mut start = 0;
+    for end in [300_000, 300_001, content.len()] {
+        sender.send(Ok(Bytes::copy_from_slice(&content[start..end]))).expect("listening");
+        start = end;
+        push(&other, format!("up to {end}").as_bytes()).await;
+    }
+    drop(sender);
+    finish.await.expect("task").expect("blob");
+    assert!(read(&repo, &digest(&content)).await.as_deref() == Some(&content[..]));
+}
+
+#[tokio::test]
+async fn only_its_own_repository_interrupts_an_upload() {
+    let kit = Kit::new();
+    let repo = kit.repo("a");
+    let id = repo.begin_upload(Algorithm::Sha256).await.expect("upload");
+    let (sender, fed) = fed();
+    let append = tokio::spawn({
+        let repo = repo.clone();
+        async move { repo.append(id, None, fed).await }
+    });
+    sender.send(Ok(Bytes::from_static(b"first"))).expect("listening");
+    for _ in 0..3 {
+        assert!(matches!(kit.repo("b").upload_offset(id).await, Err(UploadError::Unknown)));
+        assert!(matches!(kit.repo("b").append(id, None, body(&[b"x"])).await, Err(UploadError::Unknown)));
+        assert!(matches!(kit.repo("b").cancel_upload(id).await, Err(UploadError::Unknown)));
+        tokio::task::yield_now().await;
+    }
+    sender.send(Ok(Bytes::from_static(b" second"))).expect("listening");
+    drop(sender);
+    assert_eq!(append.await.expect("task").expect("not interrupted"), 12);
+    arrived(&repo, id, 12).await;
+}
+
+/// With hundreds of uploads open, those that lose their turn close their files, and still go on.
+#[tokio::test]
+async fn many_open_uploads_take_turns_with_their_files_closed() {
+    let kit = Kit::with(|settings| settings.parallel_uploads = 2);
+    let repo = kit.repo("a").for_client(user("many"));
+    let mut uploads = Vec::new();
+    for number in 0..300 {
+        let id = repo.begin_upload(Algorithm::Sha256).await.expect("upload");
+        let (sender, body) = fed();
+        sender.send(Ok(Bytes::from(format!("upload {number}, ")))).expect("listening");
+        let content = format!("upload {number}, continued");
+        let upload = tokio::spawn({
+            let repo = repo.clone();
+            async move { repo.finish(id, None, body, digest(content.as_bytes())).await }
+        });
+        uploads.push((sender, upload));
+    }
+    push(&kit.repo("b").for_client(user("other")), b"meanwhile").await;
+    for (sender, _) in &uploads {
+        sender.send(Ok(Bytes::from_static(b"continued"))).expect("listening");
+    }
+    for (sender, upload) in uploads {
+        drop(sender);
+        upload.await.expect("task").expect("blob");
+    }
+}
+
+#[tokio::test]
+async fn an_empty_blob_needs_no_turn() {
+    let kit = Kit::new();
+    let repo = kit.repo("a");
+    push(&repo, b"").await;
+    assert_eq!(read(&repo, &digest(b"")).await.as_deref(), Some(&b""[..]));
+    let id = repo.begin_upload(Algorithm::Sha256).await.expect("upload");
+    let sha512 = Hasher::digest(Algorithm::Sha512, b"");
+    repo.finish(id, None, body(&[]), sha512.clone()).await.expect("blob");
+    assert_eq!(read(&repo, &sha512).await.as_deref(), Some(&b""[..]));
 }

@@ -76,6 +76,11 @@ impl TrustedProxies {
         }
     }
 
+    /// Whether this is a proxy itself, which has not named its client.
+    pub(super) fn are(&self, peer: Peer) -> bool {
+        matches!(peer, Peer::Tcp(address) if self.lists(address.ip()))
+    }
+
     fn told(&self, headers: &HeaderMap) -> Told {
         match self.header {
             ForwardedHeader::XForwarded => x_forwarded::told(self, headers),

@@ -122,6 +122,7 @@ impl RoomMaking {
         made?;
         if let Some(state) = self.registry.budget().await? {
             let level = if needed { self.registry.budget_level(&state) } else { BudgetLevel::Ample };
+            self.registry.pressure().set_obstacle(needed.then(|| self.obstacle().to_owned()));
             self.tell(&state, level).await;
         }
         let pause = self.least_pause().max(begun.elapsed().saturating_mul(SHARE));
@@ -153,6 +154,21 @@ impl RoomMaking {
         lock(&self.promise).bytes(self.registry.clock().elapsed())
     }
 
+    /// What keeps the space that is still needed. Clients read it, so it names no policy.
+    fn obstacle(&self) -> &'static str {
+        if self.promised() > 0 {
+            "deleted images keep their space until their leases end (gc.lease_pressure)"
+        } else if self.policies().is_empty() {
+            "no retention policy lets images expire"
+        } else {
+            "the retention policies keep the rest"
+        }
+    }
+
+    fn policies(&self) -> Vec<String> {
+        self.relief.as_ref().map(|relief| relief.policies()).unwrap_or_default()
+    }
+
     fn note_freed(&self, expected: u64, freed: u64) {
         let (elapsed, lease) = (self.registry.clock().elapsed(), self.registry.settings().shortest_lease());
         lock(&self.promise).note(elapsed, expected, freed, lease);
@@ -167,6 +183,8 @@ impl RoomMaking {
             return;
         }
         let (budget, used, reserved, low) = (state.budget, state.used, state.reserved, state.low);
+        let obstacle = self.obstacle();
+        let policies = self.policies();
         match level {
             BudgetLevel::Ample => tracing::info!(budget, used, "there is room in the budget again"),
             BudgetLevel::High => tracing::error!(
@@ -174,6 +192,8 @@ impl RoomMaking {
                 used,
                 reserved,
                 low,
+                obstacle,
+                ?policies,
                 "the budget is nearly used up, and too little may go: delete images, let policies expire more of \
                  them, or raise storage.budget"
             ),
@@ -182,6 +202,8 @@ impl RoomMaking {
                 used,
                 reserved,
                 low,
+                obstacle,
+                ?policies,
                 "the budget is used up: pushes are refused; delete images, let policies expire more of them, or \
                  raise storage.budget"
             ),

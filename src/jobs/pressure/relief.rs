@@ -15,6 +15,11 @@ pub trait Relief: Send + Sync + 'static {
     /// [`Fault`]; what has gone until then is gone. That nothing may expire for now, because policies are broken
     /// or the clock is not trusted, is none.
     async fn relieve(&self, need: &dyn Need) -> Result<Relieved, Fault>;
+
+    /// The names of the policies that decide what is kept.
+    fn policies(&self) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 /// Room that is needed.

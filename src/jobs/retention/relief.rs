@@ -20,4 +20,9 @@ impl Relief for Retention {
             Err(_) => Ok(Relieved::default()),
         }
     }
+
+    fn policies(&self) -> Vec<String> {
+        let in_force = self.book.in_force();
+        in_force.policies.iter().map(|(policy, _)| policy.called().to_owned()).collect()
+    }
 }

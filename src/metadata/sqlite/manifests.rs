@@ -43,7 +43,7 @@ impl Manifests for SqliteMetadata {
     }
 
     async fn put_manifest(&self, put: PutManifest) -> Result<PutOutcome> {
-        self.write(Durability::Full, move |c| {
+        self.write_weighed(Durability::Full, weight(&put), move |c| {
             let target = digest(&put.digest);
             if let Some(tag) = tags::fixed_elsewhere(c, &put)? {
                 return Ok(PutOutcome::Fixed(tag));
@@ -177,6 +177,12 @@ impl Manifests for SqliteMetadata {
         })
         .await
     }
+}
+
+/// About how many bytes a push writes: its content, and a row with its index entries for each reference.
+fn weight(put: &PutManifest) -> usize {
+    const EDGE_BYTES: usize = 256;
+    put.content.len() + put.edges.len() * EDGE_BYTES
 }
 
 fn manifest_record(row: &Row<'_>) -> rusqlite::Result<ManifestRecord> {

@@ -10,6 +10,7 @@ mod attached;
 mod audit;
 mod blobs;
 mod bounding;
+mod change_queue;
 mod clock;
 mod codec;
 mod collection;
@@ -113,7 +114,17 @@ impl SqliteMetadata {
         T: Send + 'static,
         F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     {
-        traces::step("metadata write").run(self.writer()?.write(durability, Urgency::Awaited, change)).await
+        self.write_weighed(durability, 0, change).await
+    }
+
+    /// A change that holds and writes about so many bytes. Small changes do not wait for large ones.
+    async fn write_weighed<T, F>(&self, durability: Durability, bytes: usize, change: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    {
+        let write = self.writer()?.write(durability, Urgency::Awaited, bytes, change);
+        traces::step("metadata write").run(write).await
     }
 
     /// A change that may take its time, since no request waits for it.
@@ -122,7 +133,7 @@ impl SqliteMetadata {
         T: Send + 'static,
         F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     {
-        self.writer()?.write(durability, Urgency::Behind, change).await
+        self.writer()?.write(durability, Urgency::Behind, 0, change).await
     }
 
     fn writer(&self) -> Result<&Writer> {

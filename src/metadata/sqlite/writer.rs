@@ -6,20 +6,24 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 
 use rusqlite::{Connection, ErrorCode};
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
+use super::change_queue::{ChangeQueue, LARGE};
 use super::patience::Patience;
 use super::place::Place;
 use super::recall::Epochs;
 use super::touched::Touched;
 use crate::metadata::{MetadataError, Result};
 
-/// The most changes in a group: a bound on how long the first of them waits.
-const GROUP: usize = 128;
+/// The most bytes that large changes have together in the queue and in the group that is written. Callers of more
+/// wait, in order; small changes pass them.
+const MAX_LARGE_BYTES: usize = 8 << 20;
+
+/// The queue's bytes are counted in units of this many.
+const UNIT: usize = 1 << 10;
 
 /// What a change must survive when its caller is answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,6 +63,8 @@ struct Change<T, F> {
     change: Option<F>,
     outcome: Option<rusqlite::Result<T>>,
     caller: oneshot::Sender<Result<T>>,
+    /// The room that a large change takes in the queue.
+    _room: Option<OwnedSemaphorePermit>,
 }
 
 impl<T, F> Member for Change<T, F>
@@ -93,9 +99,12 @@ where
     }
 }
 
+type Changes = ChangeQueue<Box<dyn Member>>;
+
 /// The way to the writer's thread, which ends when this is dropped.
 pub(super) struct Writer {
-    changes: Option<Sender<Box<dyn Member>>>,
+    changes: Arc<Changes>,
+    large: Arc<Semaphore>,
     thread: Option<JoinHandle<()>>,
     patience: Patience,
     poisoned: Arc<AtomicBool>,
@@ -109,7 +118,8 @@ impl Writer {
         touched: Touched,
         epochs: Epochs,
     ) -> std::io::Result<Self> {
-        let (changes, waiting) = channel();
+        let changes = Arc::new(Changes::new());
+        let waiting = Arc::clone(&changes);
         let relaxed = patience.clone();
         let poisoned = Arc::new(AtomicBool::new(false));
         let flag = Arc::clone(&poisoned);
@@ -119,35 +129,63 @@ impl Writer {
             WriterThread { connection, place, synchronous, poisoned: flag, patience, touched, epochs }
                 .run(&waiting);
         })?;
-        Ok(Self { changes: Some(changes), thread: Some(thread), patience, poisoned })
+        let large = Arc::new(Semaphore::new(MAX_LARGE_BYTES / UNIT));
+        Ok(Self { changes, large, thread: Some(thread), patience, poisoned })
     }
 
-    /// Runs `change` in a transaction and returns after its COMMIT.
-    pub(super) async fn write<T, F>(&self, durability: Durability, urgency: Urgency, change: F) -> Result<T>
+    /// Runs `change`, which holds and writes about so many bytes, in a transaction and returns after its COMMIT.
+    pub(super) async fn write<T, F>(
+        &self,
+        durability: Durability,
+        urgency: Urgency,
+        bytes: usize,
+        change: F,
+    ) -> Result<T>
     where
         T: Send + 'static,
         F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     {
+        let room = self.room_for(bytes).await?;
         if self.poisoned.load(Ordering::Acquire) {
             return Err(poisoned());
         }
         let (caller, answered) = oneshot::channel();
-        let changes = self.changes.as_ref().ok_or_else(poisoned)?;
-        let change = Change { durability, urgency, change: Some(change), outcome: None, caller };
+        let change = Change { durability, urgency, change: Some(change), outcome: None, caller, _room: room };
         if urgency == Urgency::Awaited {
             self.patience.hurry();
         }
-        changes.send(Box::new(change)).map_err(|_| poisoned())?;
+        if !self.changes.push(Box::new(change), bytes) {
+            return Err(poisoned());
+        }
         answered.await.map_err(|_| poisoned())?
+    }
+
+    /// Waits until a change of so many bytes fits into the queue.
+    async fn room_for(&self, bytes: usize) -> Result<Option<OwnedSemaphorePermit>> {
+        if bytes <= LARGE {
+            return Ok(None);
+        }
+        let units = u32::try_from(bytes.min(MAX_LARGE_BYTES).div_ceil(UNIT)).unwrap_or(u32::MAX);
+        let room = Arc::clone(&self.large).acquire_many_owned(units).await;
+        room.map(Some).map_err(|_| poisoned())
     }
 }
 
 impl Drop for Writer {
     fn drop(&mut self) {
-        self.changes = None;
+        self.changes.close();
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
+    }
+}
+
+/// Answers those that wait when the thread ends, also by a panic.
+struct AbandonOnDrop<'a>(&'a Changes);
+
+impl Drop for AbandonOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.abandon();
     }
 }
 
@@ -163,10 +201,9 @@ struct WriterThread {
 }
 
 impl WriterThread {
-    fn run(mut self, waiting: &Receiver<Box<dyn Member>>) {
-        while let Ok(first) = waiting.recv() {
-            let mut group = vec![first];
-            group.extend(waiting.try_iter().take(GROUP - 1));
+    fn run(mut self, waiting: &Changes) {
+        let _abandon = AbandonOnDrop(waiting);
+        while let Some(group) = waiting.next_group() {
             if self.poisoned.load(Ordering::Acquire) {
                 continue; // Dropping a change answers its caller that the writer is gone.
             }

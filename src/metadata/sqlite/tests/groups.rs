@@ -1,6 +1,7 @@
 //! Group commit: one that fails leaves the others alone, a full disk passes, a failing medium does not.
 
 use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex};
 
 use rusqlite::Connection;
 
@@ -54,6 +55,34 @@ async fn a_member_that_fails_leaves_the_others_alone() {
     assert!(matches!(fails, Err(MetadataError::Failed(_))));
     assert_eq!(after.expect("bound"), "one");
     assert_eq!(facts(&store), ["store_id", "time"]);
+}
+
+/// Appends `name` to what has run.
+fn note_run(
+    ran: &Arc<Mutex<Vec<&'static str>>>,
+    name: &'static str,
+) -> impl FnOnce(&Connection) -> rusqlite::Result<()> + use<> {
+    let ran = Arc::clone(ran);
+    move |_| {
+        ran.lock().expect("sound").push(name);
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn small_changes_pass_large_ones_and_those_wait_for_room() {
+    const LARGE: usize = 5 << 20;
+    let folder = Folder::new();
+    let store = folder.store();
+    let ran = Arc::new(Mutex::new(Vec::new()));
+    let (release, held) = hold(&store).await;
+    let first = store.write_weighed(Durability::Full, LARGE, note_run(&ran, "first large"));
+    let second = store.write_weighed(Durability::Full, LARGE, note_run(&ran, "second large"));
+    let small = store.write(Durability::Full, note_run(&ran, "small"));
+    let all = async { tokio::join!(held, first, second, small) };
+    let ((), first, second, small) = released(release, all).await;
+    first.and(second).and(small).expect("written");
+    assert_eq!(*ran.lock().expect("sound"), ["first large", "small", "second large"]);
 }
 
 #[tokio::test]

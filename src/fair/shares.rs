@@ -1,0 +1,143 @@
+//! Who may take the next place. Pure: no clock, no waiting.
+
+use std::collections::{HashMap, VecDeque};
+
+use super::Client;
+
+/// One of so many places is kept free for clients that hold none.
+const RESERVE: usize = 8;
+
+/// One request for a place. Later ones are greater.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct Ticket(pub(super) u64);
+
+/// What each client holds and wants.
+pub(super) struct Shares {
+    places: usize,
+    taken: usize,
+    clients: HashMap<Client, Share>,
+    /// The round of the last request that was served.
+    round: u64,
+}
+
+#[derive(Default)]
+struct Share {
+    held: usize,
+    waiting: VecDeque<Waiting>,
+    /// The round of this client's next request.
+    next_round: u64,
+}
+
+/// Each request belongs to a round, and each client has at most one request in a round (start-time fair queueing). So a
+/// client with one request waits for one of each other client, however many those have in the queue.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Waiting {
+    round: u64,
+    ticket: Ticket,
+}
+
+/// How many places should come free, and for whom.
+pub(super) struct Needs {
+    /// For clients that have less than their share: whoever holds a place may give it.
+    below_share: usize,
+    /// For clients that have their share: one of their own places has to come free.
+    own: HashMap<Client, usize>,
+}
+
+impl Shares {
+    pub(super) fn new(places: usize) -> Self {
+        Self { places, taken: 0, clients: HashMap::new(), round: 0 }
+    }
+
+    pub(super) fn enqueue(&mut self, client: &Client, ticket: Ticket) {
+        let share = self.clients.entry(client.clone()).or_default();
+        let round = share.next_round.max(self.round);
+        share.next_round = round + 1;
+        share.waiting.push_back(Waiting { round, ticket });
+    }
+
+    pub(super) fn leave(&mut self, client: &Client, ticket: Ticket) {
+        if let Some(share) = self.clients.get_mut(client) {
+            share.waiting.retain(|waiting| waiting.ticket != ticket);
+        }
+        self.forget_if_idle(client);
+    }
+
+    pub(super) fn give_back(&mut self, client: &Client) {
+        if let Some(share) = self.clients.get_mut(client) {
+            share.held = share.held.saturating_sub(1);
+            self.taken = self.taken.saturating_sub(1);
+        }
+        self.forget_if_idle(client);
+    }
+
+    pub(super) fn held(&self, client: &Client) -> usize {
+        self.clients.get(client).map_or(0, |share| share.held)
+    }
+
+    /// Gives a free place to the client that holds the fewest, and among those to the one whose round it is.
+    pub(super) fn serve_next(&mut self) -> Option<(Client, Ticket)> {
+        if self.taken >= self.places {
+            return None;
+        }
+        let limit = self.limit_per_client();
+        let wanting = self.clients.iter().filter(|(_, share)| share.held < limit);
+        let first = wanting.filter_map(|(client, share)| Some((share.held, *share.waiting.front()?, client)));
+        let (_, next, client) = first.min_by_key(|(held, next, _)| (*held, *next))?;
+        let client = client.clone();
+        let share = self.clients.get_mut(&client)?;
+        share.waiting.pop_front();
+        share.held += 1;
+        self.taken += 1;
+        self.round = self.round.max(next.round);
+        Some((client, next.ticket))
+    }
+
+    /// The most that one client may hold now.
+    pub(super) fn limit_per_client(&self) -> usize {
+        let unreserved = (self.places - self.places / RESERVE).max(1);
+        if self.clients.len() <= 1 || self.taken < self.places / 2 {
+            return unreserved;
+        }
+        self.places.div_ceil(self.clients.len()).min(unreserved)
+    }
+
+    /// Which places should come free for those that wait.
+    pub(super) fn needs(&self) -> Needs {
+        let limit = self.limit_per_client();
+        let mut needs = Needs { below_share: 0, own: HashMap::new() };
+        for (client, share) in self.clients.iter().filter(|(_, share)| !share.waiting.is_empty()) {
+            let below = limit.saturating_sub(share.held).min(share.waiting.len());
+            needs.below_share += below;
+            // One that holds nothing has nothing to give.
+            let own = (share.waiting.len() - below).min(share.held);
+            if own > 0 {
+                needs.own.insert(client.clone(), own);
+            }
+        }
+        needs
+    }
+
+    fn forget_if_idle(&mut self, client: &Client) {
+        if self.clients.get(client).is_some_and(|share| share.held == 0 && share.waiting.is_empty()) {
+            self.clients.remove(client);
+        }
+    }
+}
+
+impl Needs {
+    /// Whether a place of this client should be asked for; then it counts as asked for.
+    pub(super) fn take_from(&mut self, holder: &Client) -> bool {
+        if self.below_share > 0 {
+            self.below_share -= 1;
+            return true;
+        }
+        match self.own.get_mut(holder) {
+            Some(own) if *own > 0 => {
+                *own -= 1;
+                true
+            }
+            _ => false,
+        }
+    }
+}

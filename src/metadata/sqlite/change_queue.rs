@@ -1,0 +1,159 @@
+//! Changes on their way to the writer's thread, in groups that are bounded in number and bytes.
+//!
+//! Small and large changes take turns, so that a small one never waits for more than one group of large ones, and large
+//! ones are never starved.
+
+use std::collections::VecDeque;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+/// The most changes in a group: a bound on how long the first of them waits.
+pub(super) const MAX_GROUP: usize = 128;
+
+/// The most bytes in a group, unless its first change alone has more.
+const MAX_GROUP_BYTES: usize = 1 << 20;
+
+/// Changes of more bytes than this are large.
+pub(super) const LARGE: usize = 64 << 10;
+
+/// A queue with many senders and one receiver.
+pub(super) struct ChangeQueue<T> {
+    waiting: Mutex<Waiting<T>>,
+    arrived: Condvar,
+}
+
+struct Waiting<T> {
+    small: VecDeque<Weighed<T>>,
+    large: VecDeque<Weighed<T>>,
+    was_large: bool,
+    is_closed: bool,
+}
+
+struct Weighed<T> {
+    change: T,
+    bytes: usize,
+}
+
+impl<T> ChangeQueue<T> {
+    pub(super) fn new() -> Self {
+        let waiting =
+            Waiting { small: VecDeque::new(), large: VecDeque::new(), was_large: false, is_closed: false };
+        Self { waiting: Mutex::new(waiting), arrived: Condvar::new() }
+    }
+
+    /// Appends a change; `false` if the queue is closed.
+    pub(super) fn push(&self, change: T, bytes: usize) -> bool {
+        let mut waiting = self.lock();
+        if waiting.is_closed {
+            return false;
+        }
+        let changes = if bytes > LARGE { &mut waiting.large } else { &mut waiting.small };
+        changes.push_back(Weighed { change, bytes });
+        drop(waiting);
+        self.arrived.notify_one();
+        true
+    }
+
+    /// Blocks until there are changes; `None` when the queue is closed and empty.
+    pub(super) fn next_group(&self) -> Option<Vec<T>> {
+        let mut waiting = self.lock();
+        while waiting.is_empty() && !waiting.is_closed {
+            waiting = self.arrived.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+        }
+        (!waiting.is_empty()).then(|| waiting.take_group())
+    }
+
+    /// Ends the queue: what is in it is still handed out.
+    pub(super) fn close(&self) {
+        self.lock().is_closed = true;
+        self.arrived.notify_one();
+    }
+
+    /// Ends the queue and drops what is in it: nobody takes changes any more.
+    pub(super) fn abandon(&self) {
+        let mut waiting = self.lock();
+        waiting.is_closed = true;
+        let small = std::mem::take(&mut waiting.small);
+        let large = std::mem::take(&mut waiting.large);
+        drop(waiting);
+        drop((small, large));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiting<T>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<T> Waiting<T> {
+    fn is_empty(&self) -> bool {
+        self.small.is_empty() && self.large.is_empty()
+    }
+
+    fn take_group(&mut self) -> Vec<T> {
+        let takes_large = self.small.is_empty() || (!self.large.is_empty() && !self.was_large);
+        self.was_large = takes_large;
+        let changes = if takes_large { &mut self.large } else { &mut self.small };
+        let mut group = Vec::new();
+        let mut bytes = 0;
+        while let Some(next) = changes.front() {
+            let is_full = group.len() == MAX_GROUP || bytes + next.bytes > MAX_GROUP_BYTES;
+            if is_full && !group.is_empty() {
+                break;
+            }
+            bytes += next.bytes;
+            group.extend(changes.pop_front().map(|weighed| weighed.change));
+        }
+        group
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: usize = 1 << 20;
+
+    fn groups(changes: &[(u32, usize)]) -> Vec<Vec<u32>> {
+        let queue = ChangeQueue::new();
+        for (change, bytes) in changes {
+            assert!(queue.push(*change, *bytes));
+        }
+        queue.close();
+        assert!(!queue.push(0, 0));
+        std::iter::from_fn(|| queue.next_group()).collect()
+    }
+
+    #[test]
+    fn small_changes_are_grouped_in_order() {
+        let changes: Vec<_> = (0..200).map(|number| (number, 100)).collect();
+        let groups = groups(&changes);
+        assert_eq!(groups.iter().map(Vec::len).collect::<Vec<_>>(), [MAX_GROUP, 200 - MAX_GROUP]);
+        assert_eq!(groups.concat(), (0..200).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn small_and_large_changes_take_turns() {
+        let mut changes: Vec<_> = (0..4).map(|number| (number, 4 * MIB)).collect();
+        changes.extend((10..14).map(|number| (number, 10)));
+        assert_eq!(groups(&changes), [vec![0], vec![10, 11, 12, 13], vec![1], vec![2], vec![3]]);
+    }
+
+    #[test]
+    fn an_abandoned_queue_drops_its_changes() {
+        let queue = ChangeQueue::new();
+        let change = std::sync::Arc::new(());
+        queue.push(std::sync::Arc::clone(&change), 0);
+        queue.abandon();
+        assert_eq!(std::sync::Arc::strong_count(&change), 1);
+        assert!(!queue.push(change, 0));
+        assert!(queue.next_group().is_none());
+    }
+
+    #[test]
+    fn a_group_is_bounded_in_bytes() {
+        let sizes = [MIB / 2, MIB / 2, MIB / 2, LARGE + 1, 9 * MIB];
+        let changes: Vec<_> = (0..).zip(sizes).collect();
+        assert_eq!(groups(&changes), [vec![0, 1], vec![2, 3], vec![4]]);
+        let small: Vec<_> = (0..20).map(|number| (number, LARGE)).collect();
+        assert_eq!(groups(&small).iter().map(Vec::len).collect::<Vec<_>>(), [16, 4]);
+    }
+}

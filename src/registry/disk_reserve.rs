@@ -1,0 +1,41 @@
+//! Disk space that is kept back so that deletes work on a full disk.
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use super::Registry;
+use crate::metadata::{MetadataError, Result};
+
+/// Space that can be given up at once.
+pub trait DiskReserve: Send + Sync + 'static {
+    /// Frees the space. Returns whether there was any. Blocks.
+    fn release(&self) -> bool;
+}
+
+/// The reserve in force; none until one is set.
+#[derive(Default)]
+pub(super) struct Reserve(RwLock<Option<Arc<dyn DiskReserve>>>);
+
+impl Registry {
+    /// Sets the space to give up where a delete meets a full disk.
+    pub fn set_disk_reserve(&self, reserve: Arc<dyn DiskReserve>) {
+        *self.disk_reserve.0.write().unwrap_or_else(PoisonError::into_inner) = Some(reserve);
+    }
+
+    /// Makes a change that leads to free space. On a full disk it is tried once more with the reserve given up: even a
+    /// delete needs some room for its transaction.
+    pub(super) async fn make_space<T, F>(&self, change: impl Fn() -> F) -> Result<T>
+    where
+        F: Future<Output = Result<T>>,
+    {
+        match change().await {
+            Err(MetadataError::Full) if self.release_disk_reserve().await => change().await,
+            outcome => outcome,
+        }
+    }
+
+    async fn release_disk_reserve(&self) -> bool {
+        let reserve = self.disk_reserve.0.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let Some(reserve) = reserve else { return false };
+        tokio::task::spawn_blocking(move || reserve.release()).await.unwrap_or(false)
+    }
+}

@@ -1,0 +1,90 @@
+//! What an upload holds while its bytes flow: a turn, memory and the writes that have begun.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::writes::{MAX_NARROW, MAX_WIDE, Writes};
+use super::{Fault, Registry};
+use crate::fair::{Client, Turn};
+use crate::memory::{Holder, MemoryBudget, Purpose, Reservation};
+use crate::store::{StagedBytes, StoreError};
+
+/// A body on its way to the disk.
+pub(super) struct Flow {
+    turn: Turn,
+    memory: Reservation,
+    budget: MemoryBudget,
+    writes: Option<Writes>,
+}
+
+impl Flow {
+    /// Waits for a turn and for memory.
+    ///
+    /// # Errors
+    /// [`Fault::Busy`] and [`Fault::OutOfMemory`]: there was none in time.
+    pub(super) async fn start(registry: &Registry, client: &Client) -> Result<Self, Fault> {
+        let turn = registry.sessions.turn(client, registry.settings.upload_queue).await?;
+        let budget = registry.memory().clone();
+        let memory = reserve(&budget).await?;
+        Ok(Self { turn, memory, budget, writes: None })
+    }
+
+    /// Whether the writes have been opened.
+    pub(super) fn is_open(&self) -> bool {
+        self.writes.is_some()
+    }
+
+    /// Opens the writes at the end of `staged`, which is at byte `offset`.
+    pub(super) fn open(&mut self, registry: &Registry, staged: Arc<dyn StagedBytes>, offset: u64) {
+        let buffers = Arc::clone(&registry.gathering);
+        let mut writes = Writes::new(staged, buffers, offset);
+        if self.memory.bytes() < MAX_WIDE {
+            writes.narrow();
+        }
+        self.writes = Some(writes);
+    }
+
+    /// Takes a piece. `true` if that began a write.
+    pub(super) async fn push(&mut self, piece: Bytes) -> Result<bool, StoreError> {
+        let Some(writes) = &mut self.writes else { return Ok(false) };
+        if !writes.is_narrow() && self.budget.is_contended(Holder::Authenticated) {
+            writes.flush().await?;
+            writes.narrow();
+            self.memory.shrink_to(MAX_NARROW);
+        }
+        let len = piece.len();
+        let began = writes.push(piece).await;
+        self.turn.note_progress(len);
+        began
+    }
+
+    /// Returns when all that was pushed is written.
+    pub(super) async fn flush(&mut self) -> Result<(), StoreError> {
+        match &mut self.writes {
+            Some(writes) => writes.flush().await,
+            None => Ok(()),
+        }
+    }
+
+    /// Whether another client waits for the turn.
+    pub(super) fn is_recalled(&self) -> bool {
+        self.turn.is_recalled()
+    }
+
+    pub(super) fn turn(&self) -> &Turn {
+        &self.turn
+    }
+}
+
+/// Enough memory for wide writes while there is plenty, and always for narrow ones. Uploads have wide writes only while
+/// less than half of the memory is used, so that they leave the rest to others.
+async fn reserve(budget: &MemoryBudget) -> Result<Reservation, Fault> {
+    let holder = Holder::Authenticated;
+    if !budget.is_half_used(holder)
+        && let Some(memory) = budget.try_reserve(holder, Purpose::Bodies, MAX_WIDE)
+    {
+        return Ok(memory);
+    }
+    Ok(budget.reserve(holder, Purpose::Bodies, MAX_NARROW).await?)
+}
