@@ -560,6 +560,29 @@ fn policies_are_planned_and_applied_beside_a_server_and_without() {
     );
 }
 
+#[test]
+fn presets_and_imports_are_printed_as_the_configuration_file_wants_them() {
+    let place = Place::new();
+    let preset = place.run(&["retention", "presets", "ci"]).out;
+    assert!(preset.contains("[[retention.policies]]") && !preset.contains("[[policies"), "{preset}");
+    fs::write(place.path("preset.toml"), preset).expect("written");
+    assert_eq!(place.run(&["check-config", "--config", "preset.toml"]).code, Some(0));
+    assert_eq!(place.run(&["retention", "check", "preset.toml"]).code, Some(0));
+
+    let zot = "storage:\n  retention:\n    policies:\n      - repositories: ['**']\n        keeptags: [{patterns: ['v.*']}]\n        keepuntagged: {pulledwithin: 168h}\n";
+    fs::write(place.path("zot.yaml"), zot).expect("written");
+    let imported = place.run(&["retention", "import", "zot", "zot.yaml", "--name", "old"]);
+    assert_eq!(imported.code, Some(0), "{imported:?}");
+    assert!(imported.out.contains("name = \"keep-untagged-pulled\""), "{imported:?}");
+    fs::write(place.path("imported.toml"), imported.out).expect("written");
+    assert_eq!(place.run(&["check-config", "--config", "imported.toml"]).code, Some(0));
+    let refused = place.run(&["retention", "import", "ecr", "zot.yaml"]);
+    assert!(
+        refused.code != Some(0) && refused.err.contains("zot.yaml: this is not an ECR lifecycle policy"),
+        "{refused:?}"
+    );
+}
+
 fn look_after(place: &Place) {
     let usage = place.json(&["usage", "--json"]);
     let store = &usage["store"];

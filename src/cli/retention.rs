@@ -72,6 +72,11 @@ fn plan(config: &Config, mut parameters: PlanParameters, json: bool) -> Result<E
         ]);
     }
     table.print();
+    if plan.kept_left_out {
+        write_out(
+            "\nWhat stays is not listed: it would take too much memory. Plan one repository to see it.\n",
+        );
+    }
     let free = plan.would_free.map_or_else(String::new, |bytes| format!("; {} would come free", size(bytes)));
     write_out(&format!(
         "\n{} tags and {} manifests would go, {} tags would stay{free}. Nothing was changed.\n",

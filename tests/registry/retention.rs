@@ -3,11 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use orlop::clock::Clock;
 use orlop::jobs::retention::{
     PlanReport, PolicyBook, PolicyChangeError, Retention, RetentionError, RetentionSettings,
 };
 use orlop::jobs::{Collector, CollectorSettings};
+use orlop::memory::{MemoryBudget, Purpose};
 use orlop::metadata::{RunCause, SnapshotQuery};
 use orlop::oci::{ImageDetails, RepoName};
 use orlop::registry::Repository;
@@ -91,6 +93,32 @@ async fn a_plan_changes_nothing_and_is_then_done() {
     assert_eq!((runs.len(), runs[0].tags, runs[0].cause), (1, 2, RunCause::Request));
     let history = repo.tag_history(&"a".parse().expect("tag"), None, 1).await.expect("history");
     assert_eq!(history.items[0].reason.as_deref(), Some("rule `old` of policy `builds`"));
+}
+
+#[tokio::test]
+async fn a_plan_holds_its_memory_and_lists_only_what_goes_where_it_is_short() {
+    let mut kit = Kit::with(|settings| settings.memory = MemoryBudget::new(256 << 10));
+    let memory = kit.registry.memory().clone();
+    let (few, many) = (kit.repo("few"), kit.repo("many"));
+    push_image(&few, "old", "old").await;
+    let (manifest, ..) = push_image(&many, "a", "a").await;
+    let point = |number: usize| many.point_tag(format!("v{number}").parse().expect("tag"), &manifest);
+    join_all((0..250).map(point)).await.into_iter().collect::<Result<(), _>>().expect("tagged");
+    kit.clock.advance(2 * DAY);
+    let retention = retention(&mut kit, policies(OLD)).await;
+    let held = || memory.reserved_for(Purpose::Snapshots);
+    let before = held();
+
+    let few = retention.plan(Some(few.name()), false).await.expect("planned");
+    assert!(!few.kept_left_out && held() > before);
+    let all = retention.plan(None, false).await.expect("planned");
+    assert_eq!((all.totals.tags, all.totals.tags_kept, all.kept_left_out), (2, 250, true));
+    assert_eq!(going(&all), ["few:old", "many:a"]);
+    assert!(held() < memory.limit() / 4, "{}", held());
+    let done = retention.apply(&all, true, None).await.expect("applied");
+    assert_eq!((done.tags, done.stopped), (2, false));
+    drop((few, all, retention));
+    assert_eq!(held(), before);
 }
 
 #[tokio::test]

@@ -273,7 +273,7 @@ async fn import(
     let InQuery(parameters) = head;
     let text = serde_json::Value::Object(body).to_string();
     let import = move || imported(&text, &parameters);
-    may.retention().book().compile_aside(import).await?.map(Json).map_err(Problem::bad)
+    may.retention().compile(import).await?.map(Json).map_err(Problem::bad)
 }
 
 /// Reads another registry's policies.

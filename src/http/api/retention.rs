@@ -15,7 +15,7 @@ use super::extract::{InQuery, WithBody};
 use super::page::{RecentParameters, items, recent};
 use super::problem::{ChangeRefusals, Refusals};
 use super::{Api, Page, Problem, Time};
-use crate::jobs::retention::{AppliedReport, PlanReport, RetentionError, Row, Skip};
+use crate::jobs::retention::{AppliedReport, PlanReport, RetentionError, Row, Skip, Totals};
 use crate::metadata::{RetentionRun, RunCause, Scope};
 use crate::oci::{RepoName, Tag};
 
@@ -37,6 +37,8 @@ pub struct Plan {
     /// The bytes that would come free; `null` where that is not known.
     #[schema(required)]
     pub would_free: Option<u64>,
+    /// Whether what stays is not among the items: it would take too much memory. A plan of one repository may have it.
+    pub kept_left_out: bool,
     /// Tags and manifests, those of a repository together.
     pub items: Vec<PlanItem>,
     /// What to ask for the next page with, as `after` beside `plan`. `null` on the last one.
@@ -165,7 +167,8 @@ impl From<RetentionError> for Problem {
             RetentionError::Policies(_)
             | RetentionError::Clock(_)
             | RetentionError::OtherPolicies(_)
-            | RetentionError::UnderPressure(_) => Self::new(StatusCode::CONFLICT, error),
+            | RetentionError::UnderPressure(_)
+            | RetentionError::TooLarge => Self::new(StatusCode::CONFLICT, error),
             RetentionError::NoPlan(_) | RetentionError::UnknownRepository(_) => Self::unknown(error),
             RetentionError::Fault(fault) => fault.into(),
         }
@@ -224,27 +227,21 @@ fn repository(name: Option<&str>) -> Result<Option<RepoName>, Problem> {
 }
 
 fn page(plan: &PlanReport, from: usize, limit: usize, expiring: bool) -> Plan {
-    let (mut tags, mut tags_kept, mut manifests) = (0, 0, 0);
-    let (mut shown, mut next) = (Vec::new(), None);
-    for (number, (repo, row)) in plan.rows().enumerate() {
-        let expires = row.decision.expiry().is_some();
-        match (&row.tag, expires) {
-            (Some(_), true) => tags += 1,
-            (Some(_), false) => tags_kept += 1,
-            (None, true) => manifests += 1,
-            (None, false) => {}
-        }
-        if number < from || (expiring && !expires) {
+    let Totals { tags, tags_kept, manifests } = plan.totals;
+    let (mut items, mut next) = (Vec::new(), None);
+    for (number, repo, row) in plan.rows_from(from) {
+        if expiring && row.decision.expiry().is_none() {
             continue;
         }
-        if shown.len() < limit {
-            shown.push(item(plan, repo, row));
-        } else {
-            next = next.or(Some(number.to_string()));
+        if items.len() == limit {
+            next = Some(number.to_string());
+            break;
         }
+        items.push(item(plan, repo, row));
     }
-    let (made_at, pressure, would_free) = (plan.now.into(), plan.pressure, plan.would_free);
-    Plan { plan: plan.id, made_at, pressure, tags, tags_kept, manifests, would_free, items: shown, next }
+    let PlanReport { id, now, pressure, would_free, kept_left_out, .. } = *plan;
+    let made_at = now.into();
+    Plan { plan: id, made_at, pressure, tags, tags_kept, manifests, would_free, kept_left_out, items, next }
 }
 
 fn item(plan: &PlanReport, repo: &RepoName, row: &Row) -> PlanItem {

@@ -120,7 +120,7 @@ impl PolicyBook {
     ///
     /// # Errors
     /// [`Fault`] if it panicked.
-    pub async fn compile_aside<T: Send + 'static>(
+    pub(super) async fn compile_aside<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Fault> {

@@ -30,6 +30,11 @@ pub enum RetentionError {
         "the plan {0} tells what would go if the store were nearly full: it is done then, and not by hand"
     )]
     UnderPressure(Uuid),
+    /// The plan takes too much memory.
+    #[error(
+        "the plan would take more than a quarter of server.memory: plan and apply one repository at a time"
+    )]
+    TooLarge,
     /// A store failed.
     #[error(transparent)]
     Fault(#[from] Fault),

@@ -4,9 +4,10 @@ use super::book::Proposed;
 use super::errors::PolicyChangeError;
 use super::plan::RepoRows;
 use super::{MOST_JUDGED, Retention};
+use crate::memory::{Holder, Purpose, Reservation};
 use crate::oci::RepoName;
 use crate::registry::Fault;
-use crate::retention::{Expiry, Oddity, Place, Policy, Warning};
+use crate::retention::{Expiry, MAX_COMPILED_BYTES, Oddity, Place, Policy, Warning};
 
 /// Of how many repositories it is found out what a policy would do. If it is for more, a plan tells.
 const MOST_REPOSITORIES: usize = 100;
@@ -20,7 +21,10 @@ impl Retention {
     /// # Errors
     /// [`PolicyChangeError`]: a mistake, or it is the file's.
     pub async fn check(&self, policy: &Policy) -> Result<Vec<String>, PolicyChangeError> {
-        let proposed = self.book.propose(policy).await?;
+        let proposed = {
+            let _room = self.room_to_compile().await?;
+            self.book.propose(policy).await?
+        };
         let name = policy.called().to_owned();
         let emptied = self.emptied(&name, &proposed).await?;
         let emptied = (!emptied.is_empty())
@@ -34,8 +38,25 @@ impl Retention {
     /// [`PolicyChangeError`]; then nothing changed.
     pub async fn set(&self, policy: &Policy, by: Option<&str>) -> Result<Vec<String>, PolicyChangeError> {
         let warnings = self.check(policy).await?;
+        let _room = self.room_to_compile().await?;
         self.book.put(&self.registry, policy, by).await?;
         Ok(warnings)
+    }
+
+    /// Does work that compiles policies, within the memory budget and on no thread of the runtime.
+    ///
+    /// # Errors
+    /// [`Fault`]: there is no room in memory.
+    pub async fn compile<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Fault> {
+        let _room = self.room_to_compile().await?;
+        self.book.compile_aside(work).await
+    }
+
+    async fn room_to_compile(&self) -> Result<Reservation, Fault> {
+        Ok(self.registry.memory().reserve(Holder::Authenticated, Purpose::Forms, MAX_COMPILED_BYTES).await?)
     }
 
     /// The repositories in which every tag would go now, and not without this policy. None if it is for too many,

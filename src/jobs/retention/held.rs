@@ -10,22 +10,16 @@ use super::plan::PlanReport;
 /// How many plans are held: whoever makes one must not take away what another one is about to apply.
 const MOST_PLANS: usize = 8;
 
-/// How many rows they have together, which take some hundred bytes each. The newest is held whatever it has.
-const MOST_ROWS: usize = 400_000;
-
 /// The newest plans.
 #[derive(Debug, Default)]
 pub(super) struct HeldPlans(VecDeque<Arc<PlanReport>>);
 
 impl HeldPlans {
-    /// Holds a plan, and lets the oldest go that there is no room for.
-    pub(super) fn hold(&mut self, plan: Arc<PlanReport>) {
-        self.hold_within(plan, MOST_ROWS);
-    }
-
-    fn hold_within(&mut self, plan: Arc<PlanReport>, most_rows: usize) {
+    /// Holds a plan, and lets the oldest go that there is no room for within so many bytes. The newest is held whatever
+    /// it takes.
+    pub(super) fn hold(&mut self, plan: Arc<PlanReport>, most_bytes: usize) {
         self.0.push_back(plan);
-        while self.0.len() > 1 && (self.0.len() > MOST_PLANS || self.rows() > most_rows) {
+        while self.0.len() > 1 && (self.0.len() > MOST_PLANS || self.bytes() > most_bytes) {
             self.0.pop_front();
         }
     }
@@ -35,9 +29,8 @@ impl HeldPlans {
         self.0.iter().find(|plan| plan.id == id).map(Arc::clone)
     }
 
-    fn rows(&self) -> usize {
-        let of = |plan: &Arc<PlanReport>| plan.repositories.iter().map(|repo| repo.rows.len()).sum::<usize>();
-        self.0.iter().map(of).sum()
+    fn bytes(&self) -> usize {
+        self.0.iter().map(|plan| plan.weight()).sum()
     }
 }
 
@@ -53,7 +46,7 @@ mod tests {
         let digest = Hasher::digest(Algorithm::Sha256, b"a");
         let decision = Decision::Keep { by: vec![KeepReason::Unnamed] };
         let row = Row { tag: None, digest, decision, at: Timestamp(0), step: None };
-        let repo = RepoRows { repo: "app".parse().expect("a name"), rows: vec![row; rows], pins: Vec::new() };
+        let repo = RepoRows::new("app".parse().expect("a name"), vec![row; rows], Vec::new());
         Arc::new(PlanReport::new(&InForce::default(), Timestamp(0), false, vec![repo]))
     }
 
@@ -61,13 +54,14 @@ mod tests {
     fn large_plans_are_few_and_the_newest_stays() {
         let (small, large, huge) = (plan(1), plan(10), plan(11));
         let mut held = HeldPlans::default();
+        let most = large.weight();
         let is_held = |held: &HeldPlans, plan: &PlanReport| held.get(plan.id).is_some();
-        held.hold_within(Arc::clone(&small), 10);
-        held.hold_within(Arc::clone(&large), 10);
+        held.hold(Arc::clone(&small), most);
+        held.hold(Arc::clone(&large), most);
         assert!(!is_held(&held, &small) && is_held(&held, &large));
-        held.hold_within(Arc::clone(&huge), 10);
+        held.hold(Arc::clone(&huge), most);
         assert!(!is_held(&held, &large) && is_held(&held, &huge));
-        held.hold_within(Arc::clone(&small), 10);
+        held.hold(Arc::clone(&small), most);
         assert!(!is_held(&held, &huge) && is_held(&held, &small));
     }
 }

@@ -7,10 +7,12 @@
 
 mod apply;
 mod book;
+mod collect;
 mod details;
 mod errors;
 mod foresight;
 mod held;
+mod judging;
 mod pass;
 mod plan;
 mod relief;
@@ -20,17 +22,19 @@ use std::sync::{Arc, Mutex, PoisonError};
 use uuid::Uuid;
 
 use crate::clock::Timestamp;
-use crate::metadata::{RetentionRun, RunCause, SnapshotQuery};
+use crate::metadata::{RetentionRun, RunCause};
 use crate::oci::{Digest, RepoName};
 use crate::registry::{ClockState, Fault, Registry};
 use crate::retention::Compiled;
 
+use collect::{Collected, PLAN_SHARE, TooLarge};
 use held::HeldPlans;
+use judging::Judging;
 
 pub use apply::{AppliedReport, Skip};
 pub use book::{InForce, PolicyBook, Source};
 pub use errors::{PolicyChangeError, RetentionError};
-pub use plan::{PlanReport, RepoRows, Row};
+pub use plan::{PlanReport, RepoRows, Row, Totals};
 
 /// How many repositories are named at once.
 const PAGE: usize = 100;
@@ -69,6 +73,8 @@ pub struct Retention {
     held: Mutex<HeldPlans>,
     /// One plan is made at a time.
     planning: tokio::sync::Mutex<()>,
+    /// One repository is judged at a time, whoever asks.
+    judging: Arc<tokio::sync::Mutex<()>>,
     pass: tokio::sync::Mutex<Option<pass::Pass>>,
 }
 
@@ -82,6 +88,7 @@ impl Retention {
             status: Mutex::default(),
             held: Mutex::default(),
             planning: tokio::sync::Mutex::default(),
+            judging: Arc::default(),
             pass: tokio::sync::Mutex::default(),
         }
     }
@@ -110,11 +117,11 @@ impl Retention {
             self.expect(repo).await?;
         }
         let _one = self.planning.lock().await;
-        let mut plan = self.make(repo, pressure).await?;
+        let mut plan = self.make(repo, Collected::new(self.plan_limit(), false), pressure).await?;
         let free = self.registry.metadata().would_free(plan.going()).await.map_err(Fault::from)?;
         plan.would_free = Some(free);
         let plan = Arc::new(plan);
-        self.held.lock().unwrap_or_else(PoisonError::into_inner).hold(Arc::clone(&plan));
+        self.held.lock().unwrap_or_else(PoisonError::into_inner).hold(Arc::clone(&plan), self.plan_limit());
         Ok(plan)
     }
 
@@ -195,7 +202,8 @@ impl Retention {
         E: FnMut(&AppliedReport) -> F + Send,
     {
         self.trust_clock().await?;
-        let plan = self.make(None, true).await?;
+        let collected = Collected::new(self.plan_limit(), true);
+        let (plan, steps_left_out) = self.collect(None, collected, true).await?;
         self.pin(&plan.repositories).await?;
         let lease = self.registry.settings().shortest_lease();
         let steps = apply::Steps { lease, ..self.steps(&plan, None) };
@@ -208,29 +216,54 @@ impl Retention {
             }
             next = steps.run(from, 1, false, &mut report).await?;
         }
-        if next.is_none() && !enough(&report).await? {
+        if next.is_none() && !steps_left_out && !enough(&report).await? {
             self.unpin_the_rest(&plan).await?;
         }
         self.conclude(&report, RunCause::Pressure, None, None).await?;
         Ok(report)
     }
 
-    async fn make(&self, repo: Option<&RepoName>, pressure: bool) -> Result<PlanReport, RetentionError> {
+    async fn make(
+        &self,
+        repo: Option<&RepoName>,
+        collected: Collected,
+        pressure: bool,
+    ) -> Result<PlanReport, RetentionError> {
+        let (plan, _) = self.collect(repo, collected, pressure).await?;
+        Ok(plan)
+    }
+
+    /// A plan, and whether steps are left out of it.
+    async fn collect(
+        &self,
+        repo: Option<&RepoName>,
+        mut collected: Collected,
+        pressure: bool,
+    ) -> Result<(PlanReport, bool), RetentionError> {
         let in_force = self.usable()?;
         // A pull that was not written down yet must count.
         self.registry.flush_pulls().await?;
-        let (now, mut found) = (self.now(), Vec::new());
-        if let Some(repo) = repo {
-            found.extend(self.judge(&in_force.compiled, repo, now, pressure).await?);
-            return Ok(PlanReport::new(&in_force, now, pressure, found));
-        }
+        let now = self.now();
         let mut after = None;
-        while let Some(names) = self.repositories(&mut after).await? {
+        let mut named = repo.map(|repo| vec![repo.clone()]);
+        while let Some(names) =
+            if repo.is_some() { named.take() } else { self.repositories(&mut after).await? }
+        {
             for repo in &names {
-                found.extend(self.judge(&in_force.compiled, repo, now, pressure).await?);
+                if let Some(rows) = self.judge(&in_force.compiled, repo, now, pressure).await? {
+                    collected.add(rows).map_err(|TooLarge| RetentionError::TooLarge)?;
+                }
             }
         }
-        Ok(PlanReport::new(&in_force, now, pressure, found))
+        let Collected { repositories, kept_left_out, steps_left_out, .. } = collected;
+        let mut plan = PlanReport::new(&in_force, now, pressure, repositories);
+        plan.kept_left_out = kept_left_out;
+        Ok((plan, steps_left_out))
+    }
+
+    /// The bytes that one plan may take.
+    fn plan_limit(&self) -> usize {
+        self.registry.memory().limit() / PLAN_SHARE
     }
 
     /// The repositories behind `after`, which is the last of them then; `None` behind the last of all.
@@ -252,19 +285,21 @@ impl Retention {
         if !policies.may_expire(repo, pressure) && !policies.may_pin(repo, pressure) {
             return Ok(None);
         }
-        let past = policies.history_depth(repo, pressure);
-        let query = SnapshotQuery { past, needs: policies.needs(repo, pressure) };
-        let Some(loaded) = self.registry.metadata().retention_snapshot(repo, &query).await? else {
-            return Ok(None);
+        let judging = Judging {
+            registry: Arc::clone(&self.registry),
+            policies: Arc::clone(policies),
+            repo: repo.clone(),
+            now,
+            pressure,
         };
-        let mut snapshot = details::read_missing(&self.registry, loaded, &query.needs).await;
-        let policies = Arc::clone(policies);
-        let judged = tokio::task::spawn_blocking(move || {
-            snapshot.inherit_details();
-            RepoRows::judge(snapshot, &policies, now, pressure)
-        })
-        .await;
-        judged.map(Some).map_err(|error| Fault::Failed(error.to_string()))
+        let turn = Arc::clone(&self.judging).lock_owned().await;
+        // It goes on where the client goes away, and holds its turn and its memory until then.
+        let judged = tokio::spawn(async move {
+            let judged = judging.run().await;
+            drop(turn);
+            judged
+        });
+        judged.await.map_err(|error| Fault::Failed(error.to_string()))?
     }
 
     /// Pins what a plan keeps. What else is pinned stays so until the next pass: a plan for a store that is nearly

@@ -82,11 +82,12 @@ impl Retention {
             let now = self.now();
             let judged = self.judge(&pass.in_force.compiled, &repo, now, false).await?;
             pass.after = Some(repo.clone());
-            let Some(rows) = judged else {
+            let Some(mut rows) = judged else {
                 metadata.set_pins(&repo, Vec::new()).await?;
                 continue;
             };
             metadata.set_pins(&repo, rows.pins.clone()).await?;
+            rows.leave_out_kept();
             let plan = PlanReport::new(&pass.in_force, now, false, vec![rows]);
             pass.current = (plan.steps() > 0).then_some((plan, 0));
             return Ok(true);

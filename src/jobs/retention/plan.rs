@@ -6,12 +6,13 @@ use uuid::Uuid;
 
 use super::book::InForce;
 use crate::clock::Timestamp;
+use crate::memory::Reservation;
 use crate::metadata::Pin;
 use crate::oci::{Digest, RepoName, Tag};
 use crate::retention::{Cause, Compiled, Decision, Expiry, KeepReason, RepoSnapshot, StepTarget, evaluate};
 
 /// What policies would do at one moment.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct PlanReport {
     /// What it is asked for by later.
     pub id: Uuid,
@@ -23,21 +24,43 @@ pub struct PlanReport {
     policies: String,
     /// Each repository that some rule is for.
     pub repositories: Vec<RepoRows>,
+    /// How many tags and manifests go and stay.
+    pub totals: Totals,
+    /// Whether what stays has no rows, because they would take too much memory.
+    pub kept_left_out: bool,
     /// The bytes that would come free, if that is known.
     pub would_free: Option<u64>,
     /// What is to be done, in this order: a repository's and a row's place.
     pub(super) steps: Vec<(usize, usize)>,
 }
 
+/// How many tags and manifests go and stay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Totals {
+    /// Tags that go.
+    pub tags: u64,
+    /// Tags that stay.
+    pub tags_kept: u64,
+    /// Manifests that go.
+    pub manifests: u64,
+}
+
+/// How a step is sorted among those of all repositories.
+pub(super) type StepKey = (usize, Timestamp, bool, usize, usize);
+
 /// The decisions on one repository.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct RepoRows {
     /// Which.
     pub repo: RepoName,
     /// Every tag, and every manifest that goes or that nothing but a rule or the lack of one keeps.
     pub rows: Vec<Row>,
+    /// Tags that stay and have no row.
+    pub(super) kept_left_out: u64,
     /// What is to be pinned.
     pub(super) pins: Vec<Pin>,
+    /// The memory that it takes.
+    pub(super) held: Option<Reservation>,
 }
 
 /// The decision on a tag or a manifest.
@@ -68,19 +91,28 @@ impl PlanReport {
         pressure: bool,
         repositories: Vec<RepoRows>,
     ) -> Self {
-        let mut steps = Vec::new();
-        for (repo, rows) in repositories.iter().enumerate() {
-            for (place, row) in rows.rows.iter().enumerate() {
-                if let (Some(order), Some(expiry)) = (row.step, row.decision.expiry()) {
-                    let judged = expiry.cause != Cause::Rule;
-                    steps.push(((expiry.rule.index, expiry.used_at, judged, repo, order), (repo, place)));
-                }
-            }
+        let mut steps: Vec<_> =
+            repositories.iter().enumerate().flat_map(|(repo, rows)| rows.steps(repo)).collect();
+        steps.sort_unstable();
+        let steps = steps.into_iter().map(|((_, _, _, repo, _), row)| (repo, row)).collect();
+        let mut totals = Totals::default();
+        repositories.iter().for_each(|rows| rows.count(&mut totals));
+        Self {
+            id: Uuid::new_v4(),
+            now,
+            pressure,
+            policies: in_force.fingerprint.clone(),
+            repositories,
+            totals,
+            kept_left_out: false,
+            would_free: None,
+            steps,
         }
-        steps.sort_unstable_by_key(|(order, _)| *order);
-        let steps = steps.into_iter().map(|(_, at)| at).collect();
-        let policies = in_force.fingerprint.clone();
-        Self { id: Uuid::new_v4(), now, pressure, policies, repositories, would_free: None, steps }
+    }
+
+    /// The bytes that it takes.
+    pub(super) fn weight(&self) -> usize {
+        self.repositories.iter().map(RepoRows::weight).sum()
     }
 
     /// How many steps it has.
@@ -91,6 +123,18 @@ impl PlanReport {
     /// All rows with their repositories: those of each repository together.
     pub fn rows(&self) -> impl Iterator<Item = (&RepoName, &Row)> {
         self.repositories.iter().flat_map(|rows| rows.rows.iter().map(|row| (&rows.repo, row)))
+    }
+
+    /// The rows from a number on, with their numbers.
+    pub fn rows_from(&self, from: usize) -> impl Iterator<Item = (usize, &RepoName, &Row)> {
+        let mut first = 0;
+        self.repositories.iter().flat_map(move |rows| {
+            let start = first;
+            first += rows.rows.len();
+            let skipped = from.saturating_sub(start).min(rows.rows.len());
+            let numbered = rows.rows[skipped..].iter().zip(start + skipped..);
+            numbered.map(|(row, number)| (number, &rows.repo, row))
+        })
     }
 
     /// The manifests that would go.
@@ -108,7 +152,62 @@ impl PlanReport {
     }
 }
 
+/// Bytes of a row on the heap: names, digests, reasons.
+const ROW_HEAP_BYTES: usize = 160;
+
+/// Bytes of a pin.
+const PIN_BYTES: usize = 256;
+
 impl RepoRows {
+    pub(super) fn new(repo: RepoName, rows: Vec<Row>, pins: Vec<Pin>) -> Self {
+        Self { repo, rows, kept_left_out: 0, pins, held: None }
+    }
+
+    /// The bytes that it takes.
+    pub(super) fn weight(&self) -> usize {
+        let rows = self.rows.len() * (size_of::<Row>() + ROW_HEAP_BYTES);
+        size_of::<Self>() + rows + self.pins.len() * PIN_BYTES
+    }
+
+    /// Its steps: how each is sorted among all, and the row's place.
+    pub(super) fn steps(&self, repo: usize) -> impl Iterator<Item = (StepKey, usize)> {
+        self.rows.iter().enumerate().filter_map(move |(place, row)| Some((row.key(repo)?, place)))
+    }
+
+    /// Leaves out the rows of what stays.
+    pub(super) fn leave_out_kept(&mut self) {
+        let is_kept = |row: &Row| row.decision.expiry().is_none();
+        let tags = self.rows.iter().filter(|row| row.tag.is_some() && is_kept(row)).count();
+        self.kept_left_out += tags as u64;
+        self.retain(|row| !is_kept(row));
+    }
+
+    /// Leaves out the rows of steps behind `last`, and of what goes with them.
+    pub(super) fn leave_out_steps_behind(&mut self, repo: usize, last: StepKey) {
+        self.retain(|row| row.key(repo).is_some_and(|key| key <= last));
+    }
+
+    fn retain(&mut self, keep: impl FnMut(&Row) -> bool) {
+        self.rows.retain(keep);
+        self.rows.shrink_to_fit();
+        let weight = self.weight();
+        if let Some(held) = &mut self.held {
+            held.shrink_to(weight);
+        }
+    }
+
+    fn count(&self, totals: &mut Totals) {
+        totals.tags_kept += self.kept_left_out;
+        for row in &self.rows {
+            match (&row.tag, row.decision.expiry()) {
+                (Some(_), Some(_)) => totals.tags += 1,
+                (Some(_), None) => totals.tags_kept += 1,
+                (None, Some(_)) => totals.manifests += 1,
+                (None, None) => {}
+            }
+        }
+    }
+
     /// Judges a repository.
     pub(super) fn judge(snapshot: RepoSnapshot, policies: &Compiled, now: Timestamp, pressure: bool) -> Self {
         let plan = evaluate(&snapshot, policies, now, pressure);
@@ -133,7 +232,15 @@ impl RepoRows {
             let at = manifest.alone_at.unwrap_or_default();
             rows.push(Row { tag: None, digest: manifest.digest, decision, at, step });
         }
-        Self { repo, rows, pins }
+        Self::new(repo, rows, pins)
+    }
+}
+
+impl Row {
+    /// How it is sorted among the steps of all repositories, if it is one.
+    fn key(&self, repo: usize) -> Option<StepKey> {
+        let (order, expiry) = (self.step?, self.decision.expiry()?);
+        Some((expiry.rule.index, expiry.used_at, expiry.cause != Cause::Rule, repo, order))
     }
 }
 
