@@ -61,4 +61,6 @@ pub enum Denial {
     Forbidden,
     /// Too many were wrong from there.
     Wait(Duration),
+    /// There is no memory to compare passwords.
+    OutOfMemory,
 }

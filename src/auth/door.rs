@@ -23,6 +23,7 @@ use super::secret;
 use super::tokens::{Token, Tokens};
 use super::watched::WatchedUsers;
 use crate::clock::Clock;
+use crate::memory::MemoryBudget;
 use crate::metadata::{Role, TokenRecord};
 
 /// The most scopes that are looked at in a request for a token: what it carries has to fit into a header.
@@ -74,6 +75,12 @@ impl Door {
     #[must_use]
     pub fn believing(self, identities: Identities) -> Self {
         Self { identities, ..self }
+    }
+
+    /// The same with passwords compared within a budget of memory.
+    #[must_use]
+    pub fn within(self, memory: MemoryBudget) -> Self {
+        Self { passwords: self.passwords.within(memory), ..self }
     }
 
     fn believes(&self) -> bool {

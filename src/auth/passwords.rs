@@ -16,6 +16,7 @@ use super::fresh::Fresh;
 use super::guesses::{Guesses, network};
 use super::verified::Verified;
 use crate::clock::Clock;
+use crate::memory::{Holder, MemoryBudget, OutOfMemory, Purpose, Reservation};
 use crate::printable::escape;
 use crate::traces;
 
@@ -28,6 +29,9 @@ const NOBODY: &str =
 
 /// The same for files.
 const NOBODY_IN_FILE: &str = "$2y$10$abcdefghijklmnopqrstuuH7Yh0o1rXw7q1hB8n9C2a1m4R6pJ8uK";
+
+/// What one hash by [`argon2`] holds while it is computed.
+const HASH_MEMORY: usize = Params::DEFAULT_M_COST as usize * 1024;
 
 /// Argon2id with the least parameters that OWASP's cheat sheet recommends: boxes have 1 GB.
 fn argon2() -> Argon2<'static> {
@@ -103,6 +107,7 @@ pub(super) struct Passwords {
     /// An address waits for its own, before it does for others'.
     own: Mutex<HashMap<IpAddr, Arc<Semaphore>>>,
     aside: Aside,
+    memory: MemoryBudget,
     clock: Arc<dyn Clock>,
 }
 
@@ -118,8 +123,14 @@ impl Passwords {
             turn_of_others: Semaphore::new(1),
             own: Mutex::default(),
             aside,
+            memory: MemoryBudget::default(),
             clock,
         }
+    }
+
+    /// The same within a budget of memory.
+    pub(super) fn within(self, memory: MemoryBudget) -> Self {
+        Self { memory, ..self }
     }
 
     /// Whether a password is the user's.
@@ -148,8 +159,12 @@ impl Passwords {
             return Ok(());
         }
         self.may_guess(guessed, from)?;
+        // Guesses of anonymous clients keep to their share.
+        let holder = if known { Holder::Authenticated } else { Holder::Anonymous };
+        let memory = self.reserve(holder).await.map_err(|_| Denial::OutOfMemory)?;
         let fits = self.aside.run(move || stored.fits(&password));
         let fits = traces::step("password check").run(fits).await;
+        drop(memory);
         if !fits.unwrap_or(false) {
             self.note_wrong(Some(name), from);
             return Err(Denial::Unknown);
@@ -158,6 +173,10 @@ impl Passwords {
         self.verified.note(print, now);
         self.known.put(who, (), now + KNOWN, &now);
         Ok(())
+    }
+
+    async fn reserve(&self, holder: Holder) -> Result<Reservation, OutOfMemory> {
+        self.memory.reserve(holder, Purpose::Passwords, HASH_MEMORY).await
     }
 
     fn turn(&self, known: bool, from: IpAddr) -> &Semaphore {
@@ -171,6 +190,7 @@ impl Passwords {
     /// Hashes a new password in turn with others, for what that takes of processor and memory.
     pub(super) async fn hash(&self, password: String) -> Result<String, String> {
         let _turn = self.turn_of_others.acquire().await.map_err(|error| error.to_string())?;
+        let _memory = self.reserve(Holder::Authenticated).await.map_err(|error| error.to_string())?;
         let hashed = tokio::task::spawn_blocking(move || hash(password.as_bytes()));
         let hashed = traces::step("password hash").run(hashed).await;
         hashed.map_err(|error| error.to_string())?.map_err(|error| error.to_string())

@@ -53,7 +53,7 @@ impl Exchange {
             peer,
             method: head.method.clone(),
             uri: head.uri.clone(),
-            agent: head.headers.get(header::USER_AGENT).cloned(),
+            agent: head.headers.get(header::USER_AGENT).and_then(copied),
             route,
             repository,
             caller: None,
@@ -90,6 +90,11 @@ impl Exchange {
     fn is_operator_s(&self) -> bool {
         matches!(self.route, "root" | "livez" | "readyz" | "metrics")
     }
+}
+
+/// The same in memory of its own: a header's value keeps all of its request's head.
+fn copied(value: &HeaderValue) -> Option<HeaderValue> {
+    HeaderValue::from_bytes(value.as_bytes()).ok()
 }
 
 impl Drop for Exchange {
@@ -129,28 +134,50 @@ impl Drop for Exchange {
 /// A response's body, which writes down what became of its request when it has been sent or dropped.
 pub struct Observed {
     payload: Payload,
-    exchange: Exchange,
+    /// Absent where a request was refused before it was looked at.
+    exchange: Option<Exchange>,
 }
 
 impl Observed {
     pub(super) fn new(payload: Payload, status: StatusCode, mut exchange: Exchange) -> Self {
         exchange.status = Some(status);
-        Self { payload, exchange }
+        Self { payload, exchange: Some(exchange) }
+    }
+
+    /// An answer to a request of which nothing is written down.
+    pub(super) fn unrecorded(payload: Payload) -> Self {
+        Self { payload, exchange: None }
+    }
+
+    fn note_sent(&mut self, bytes: u64) {
+        if let Some(exchange) = &mut self.exchange {
+            exchange.sent += bytes;
+        }
     }
 }
 
 impl Drop for Observed {
     fn drop(&mut self) {
         // Not polled to its end, but there is no more: hyper stops at the last byte that was announced.
-        self.exchange.complete |= self.payload.is_end_stream();
+        if let Some(exchange) = &mut self.exchange {
+            exchange.complete |= self.payload.is_end_stream();
+        }
     }
 }
 
 impl Outgoing for Observed {
     fn next_part(&mut self) -> Option<FilePart> {
         let part = self.payload.next_part()?;
-        self.exchange.sent += part.range.end - part.range.start;
+        self.note_sent(part.range.end - part.range.start);
         Some(part)
+    }
+
+    fn in_memory(&self) -> Option<usize> {
+        self.payload.in_memory()
+    }
+
+    fn limit_pieces(&mut self, bytes: usize) {
+        self.payload.limit_pieces(bytes);
     }
 }
 
@@ -163,14 +190,13 @@ impl Body for Observed {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let frame = ready!(Pin::new(&mut self.payload).poll_frame(cx));
-        match &frame {
-            None => self.exchange.complete = true,
-            Some(Ok(frame)) => {
-                self.exchange.sent += frame.data_ref().map_or(0, |data| data.len() as u64);
+        match (&frame, &mut self.exchange) {
+            (Some(Ok(frame)), _) => self.note_sent(frame.data_ref().map_or(0, |data| data.len() as u64)),
+            (None, Some(exchange)) => exchange.complete = true,
+            (Some(Err(error)), Some(exchange)) => {
+                tracing::error!(path = exchange.uri.path(), %error, "a response broke off");
             }
-            Some(Err(error)) => {
-                tracing::error!(path = self.exchange.uri.path(), %error, "a response broke off");
-            }
+            (_, None) => {}
         }
         Poll::Ready(frame)
     }

@@ -50,11 +50,10 @@ mod warnings;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{AUTHORIZATION, EXPECT};
+use http::header::AUTHORIZATION;
 use http::request::Parts;
 use http::{HeaderValue, Method};
 use http::{Request, Response};
-use hyper::body::Incoming;
 
 pub use access::Observed;
 pub use forwarded::{ForwardedHeader, TrustedProxies};
@@ -67,14 +66,15 @@ use api::Api;
 use call::Call;
 use challenge::Denied;
 use guards::Guards;
-use listen::{Answer, Peer};
+use listen::{Answer, Dialect, Inbound, Peer, RequestContext};
 use reply::Reply;
 use request_body::RequestBody;
 use status::Refusal;
 
 use crate::auth::{Caller, Denial, Door, Wanted};
+use crate::memory::OutOfMemory;
 use crate::oci::{Endpoint, PageLimits, PathError};
-use crate::registry::Registry;
+use crate::registry::{Fault, Registry};
 
 /// What the wire can be told.
 #[derive(Debug, Clone)]
@@ -203,21 +203,20 @@ impl App {
     async fn answer_v2(
         &self,
         head: Parts,
-        incoming: Incoming,
+        incoming: Inbound,
         exchange: &Exchange,
         endpoint: Result<Endpoint, PathError>,
         (peer, caller): (Peer, Result<Caller, Denied>),
     ) -> Response<Payload> {
-        let body = self.body(&head, incoming, exchange);
+        let body = self.body(incoming, exchange);
         match caller {
             Ok(caller) => v2::answer(Call { state: &self.state, head, body, peer, caller }, endpoint).await,
             Err(denied) => v2::refuse(denied.into(), &head.method),
         }
     }
 
-    fn body(&self, head: &Parts, incoming: Incoming, exchange: &Exchange) -> RequestBody {
-        let unasked = head.headers.contains_key(EXPECT);
-        RequestBody::new(incoming, unasked, self.state.settings.body_idle_timeout, exchange.received())
+    fn body(&self, incoming: Inbound, exchange: &Exchange) -> RequestBody {
+        RequestBody::new(incoming, self.state.settings.body_idle_timeout, exchange.received())
     }
 
     /// A request begins: it is counted, logged and traced until it is over.
@@ -229,13 +228,21 @@ impl App {
         exchange
     }
 
+    /// Lets a request count as an authenticated client's, also where nobody needs to log in.
+    fn note_known(&self, context: RequestContext<'_>, caller: Option<&Caller>) {
+        let is_known = caller.is_some_and(|caller| *caller != Caller::Stranger);
+        if is_known || (caller.is_some() && self.state.door.is_open()) {
+            context.note_authenticated();
+        }
+    }
+
     /// The answer to somebody who has sent too much lately.
-    fn put_off(&self, head: &Parts, incoming: Incoming, peer: Peer, wait: Duration) -> Response<Observed> {
+    fn put_off(&self, head: &Parts, incoming: Inbound, peer: Peer, wait: Duration) -> Response<Observed> {
         let path = head.uri.path();
         let of_v2 = || Endpoint::parse(path).as_ref().map_or("invalid", Endpoint::route);
         let route = if is_v2(path) { of_v2() } else { operations::route(path) };
         let exchange = self.begin(head, peer, route, None);
-        drop(self.body(head, incoming, &exchange));
+        drop(self.body(incoming, &exchange));
         let response = if api::is_below(path) {
             api::put_off(wait).map(Payload::Routed)
         } else {
@@ -255,9 +262,20 @@ impl App {
 impl Answer for App {
     type Body = Observed;
 
-    async fn answer(&self, request: Request<Incoming>, peer: Peer) -> Response<Observed> {
+    fn overloaded(&self, dialect: Dialect) -> Response<Observed> {
+        let response = match dialect {
+            Dialect::Distribution => Reply::from(Refusal::from(Fault::from(OutOfMemory))).into_response(),
+            Dialect::Problem => api::problem(OutOfMemory).map(Payload::Routed),
+        };
+        response.map(Observed::unrecorded)
+    }
+
+    async fn answer(&self, request: Request<Inbound>, context: RequestContext<'_>) -> Response<Observed> {
         let (mut head, incoming) = request.into_parts();
-        let peer = self.state.settings.trusted_proxies.sender(peer, &mut head);
+        let peer = self.state.settings.trusted_proxies.sender(context.peer, &mut head);
+        if !operations::is_probe(head.uri.path()) {
+            context.note_useful();
+        }
         if let Err(wait) = self.guards.pass(&head, peer, self.state.settings.tls) {
             return self.put_off(&head, incoming, peer, wait);
         }
@@ -270,6 +288,7 @@ impl Answer for App {
             let source = challenge::source(&endpoint, &head.uri);
             let wanted = challenge::wanted(&endpoint, &head.method, source.as_ref());
             let caller = span.run(self.enter(&head, peer, wanted)).await;
+            self.note_known(context, caller.as_ref().ok());
             exchange.note_caller(caller.as_ref().ok());
             let audited = audit::of_v2(&self.state, &head, peer, &endpoint, &caller);
             let answering = self.answer_v2(head, incoming, &exchange, endpoint, (peer, caller));
@@ -283,6 +302,7 @@ impl Answer for App {
                 None => Ok(Caller::Stranger),
                 Some(wanted) => span.run(self.enter(&head, peer, wanted)).await,
             };
+            self.note_known(context, caller.as_ref().ok());
             exchange.note_caller(caller.as_ref().ok());
             let audited = match &caller {
                 Err(denied) => audit::of_refused(&self.state, &head, peer, denied, || audit::of_path(&head)),
@@ -295,7 +315,8 @@ impl Answer for App {
             let response = match caller {
                 Ok(caller) => {
                     head.extensions.insert(caller);
-                    let answering = self.router.answer(Request::from_parts(head, incoming), peer);
+                    let answering =
+                        self.router.answer(Request::from_parts(head, incoming), context.from_peer(peer));
                     span.run(answering).await.map(Payload::Routed)
                 }
                 Err(denied) if is_api => api::refused(denied).map(Payload::Routed),

@@ -74,6 +74,21 @@ impl Outgoing for Payload {
         *left = left.saturating_sub(part.range.end - part.range.start);
         Some(part)
     }
+
+    fn in_memory(&self) -> Option<usize> {
+        match self {
+            Self::Empty => Some(0),
+            Self::Whole(bytes) => Some(bytes.len()),
+            Self::Stream { .. } | Self::File { .. } => None,
+            Self::Routed(body) => body.in_memory(),
+        }
+    }
+
+    fn limit_pieces(&mut self, bytes: usize) {
+        if let Self::File { pieces, .. } = self {
+            pieces.limit_pieces(bytes);
+        }
+    }
 }
 
 impl fmt::Debug for Payload {

@@ -1,6 +1,5 @@
-//! A request's body on its way in: counted, under a deadline, and never left standing in the client's way.
+//! A request's body on its way in: counted, and under a deadline.
 
-use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -10,24 +9,17 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, StreamExt};
 use http_body::Body;
-use hyper::body::Incoming;
-use tokio::runtime::Handle;
 use tokio::time::{Instant, Sleep};
 
+use super::listen::Inbound;
 use crate::registry::{ClientBody, ClientError};
 
-/// How much of a body that nobody wants is read, so that the client gets to reading why.
-const DRAIN_BYTES: u64 = 1024 * 1024;
-/// How long that may take.
-const DRAIN_TIME: Duration = Duration::from_secs(5);
 /// Who sends less than this in three deadlines on end keeps others waiting for nothing.
 const LEAST_BYTES: u64 = 16 * 1024;
 
 /// A request's body.
 pub(super) struct RequestBody {
-    incoming: Option<Incoming>,
-    /// The client waits for us to ask for the body before it sends any (`Expect: 100-continue`).
-    unasked: bool,
+    incoming: Option<Inbound>,
     deadline: Deadline,
     received: Arc<AtomicU64>,
 }
@@ -42,16 +34,15 @@ pub(super) enum CollectError {
 }
 
 impl RequestBody {
-    /// `incoming`, which adds what came to `received`. `unasked` if the client expects to be asked for it.
-    pub(super) fn new(incoming: Incoming, unasked: bool, idle: Duration, received: Arc<AtomicU64>) -> Self {
-        Self { incoming: Some(incoming), unasked, deadline: Deadline::new(idle), received }
+    /// `incoming`, which adds what came to `received`.
+    pub(super) fn new(incoming: Inbound, idle: Duration, received: Arc<AtomicU64>) -> Self {
+        Self { incoming: Some(incoming), deadline: Deadline::new(idle), received }
     }
 
     /// The body, in place of which an empty one is left.
     pub(super) fn take(&mut self) -> Self {
         Self {
             incoming: self.incoming.take(),
-            unasked: self.unasked,
             deadline: Deadline::new(self.deadline.idle),
             received: Arc::clone(&self.received),
         }
@@ -94,7 +85,6 @@ impl RequestBody {
 
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, ClientError>>> {
         let Some(incoming) = &mut self.incoming else { return Poll::Ready(None) };
-        self.unasked = false;
         let Poll::Ready(frame) = Pin::new(incoming).poll_frame(cx) else {
             ready!(self.deadline.poll(cx));
             return Poll::Ready(Some(Err(ClientError::TooSlow)));
@@ -125,30 +115,6 @@ impl Stream for RequestBody {
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         self.get_mut().poll_piece(cx)
-    }
-}
-
-impl Drop for RequestBody {
-    /// A server that closes a connection on which bytes still come resets it, and the client may never read
-    /// the answer: so some more is read. Who waits to be asked, though, is not.
-    fn drop(&mut self) {
-        let Some(incoming) = self.incoming.take() else { return };
-        if self.unasked || incoming.is_end_stream() {
-            return;
-        }
-        if let Ok(runtime) = Handle::try_current() {
-            runtime.spawn(async { tokio::time::timeout(DRAIN_TIME, drain(incoming)).await });
-        }
-    }
-}
-
-async fn drain(mut incoming: Incoming) {
-    let mut drained = 0;
-    while drained < DRAIN_BYTES {
-        match poll_fn(|cx| Pin::new(&mut incoming).poll_frame(cx)).await {
-            Some(Ok(frame)) => drained += frame.data_ref().map_or(0, |data| data.len() as u64),
-            Some(Err(_)) | None => return,
-        }
     }
 }
 
@@ -187,6 +153,8 @@ impl Deadline {
 
 #[cfg(test)]
 mod tests {
+    use std::future::poll_fn;
+
     use super::*;
 
     /// How many deadlines pass while so many bytes come in each of them; at most ten.

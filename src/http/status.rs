@@ -10,6 +10,7 @@ use super::challenge::Denied;
 use super::reply::Reply;
 use super::request_body::CollectError;
 use crate::auth::Denial;
+use crate::memory::OutOfMemory;
 use crate::metadata::EdgeKind;
 use crate::oci::{Digest, ErrorBody, ErrorCode, InvalidDigest, InvalidPageSize, InvalidTag, PathError, Tag};
 use crate::registry::{
@@ -136,6 +137,7 @@ impl From<Denied> for Refusal {
             Denial::Unknown => ErrorCode::Unauthorized,
             Denial::Forbidden => ErrorCode::Denied,
             Denial::Wait(_) => ErrorCode::TooManyRequests,
+            Denial::OutOfMemory => ErrorCode::Unavailable,
         };
         Self::told(code, denied(refused))
     }
@@ -155,6 +157,10 @@ pub(super) fn denied(denied: Denied) -> Told {
         // alone Docker does not take it for an answer, and tries again for a minute.
         Denial::Forbidden => (StatusCode::FORBIDDEN, None, DENIED.into()),
         Denial::Wait(wait) => too_many("wrong passwords", wait),
+        Denial::OutOfMemory => {
+            let retry = HeaderValue::from(RETRY.as_secs());
+            (StatusCode::SERVICE_UNAVAILABLE, Some((RETRY_AFTER, retry)), OutOfMemory.to_string())
+        }
     }
 }
 
@@ -311,7 +317,6 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::memory::OutOfMemory;
     use crate::metadata::{Metered, OverQuota, Scope};
     use crate::oci::{Algorithm, Hasher};
 

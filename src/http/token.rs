@@ -49,6 +49,8 @@ pub(super) async fn issue(State(state): State<Arc<AppState>>, request: Request) 
 pub(super) async fn exchange(State(state): State<Arc<AppState>>, request: Request) -> Response<Body> {
     let (head, body) = request.into_parts();
     let peer = peer(&head);
+    // The form may be long in coming.
+    drop(head);
     let mut claimed = None;
     let answered = async {
         let form = read(body).await?;

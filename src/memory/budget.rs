@@ -171,19 +171,33 @@ impl MemoryBudget {
         self.shared.ledger.is_short(holder)
     }
 
-    /// Whether more than half is held of what such clients may hold: from here on shares should be fair.
+    /// Counts `bytes` that a connection holds for as long as it is open, even past the limit. They leave the part of small
+    /// reservations alone.
+    pub fn charge_connection(&self, bytes: usize) -> Reservation {
+        let class = Class { holder: Holder::Authenticated, is_large: true };
+        self.shared.ledger.add(class, Purpose::Connections, bytes);
+        self.reservation(class, Purpose::Connections, bytes)
+    }
+
+    /// Whether small reservations of such clients take more than half of what they may: from here on shares should be
+    /// fair.
+    pub fn is_crowded(&self, holder: Holder) -> bool {
+        self.shared.ledger.is_crowded(holder)
+    }
+
+    /// Whether more than half of what such clients may hold is reserved.
     pub fn is_half_used(&self, holder: Holder) -> bool {
         self.shared.ledger.is_half_used(holder)
+    }
+
+    /// The most that such clients hold together.
+    pub fn limit_of(&self, holder: Holder) -> usize {
+        self.shared.ledger.max_of(Class { holder, is_large: false })
     }
 
     /// Whether it is short, or something waits for room.
     pub fn is_contended(&self, holder: Holder) -> bool {
         self.is_short(holder) || self.shared.attention.load(SeqCst) > 0
-    }
-
-    /// The most that anonymous clients together hold.
-    pub fn anonymous_limit(&self) -> usize {
-        self.shared.ledger.max_of(Class { holder: Holder::Anonymous, is_large: false })
     }
 
     /// A gate for one connection.

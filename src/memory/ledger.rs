@@ -98,9 +98,10 @@ impl Ledger {
         self.by_purpose[purpose as usize].load(SeqCst)
     }
 
-    /// The most that one reservation can be.
+    /// The most that one reservation can be: with half of the budget it fits beside what connections hold for long.
     pub(super) fn max_of(&self, class: Class) -> usize {
-        class.counters().iter().map(|counter| self.counters[*counter].limit).min().unwrap_or(0)
+        let most = if class.is_large { self.limit() / 2 } else { self.limit() };
+        class.counters().iter().map(|counter| self.counters[*counter].limit).fold(most, usize::min)
     }
 
     /// Counts `bytes` if they fit.
@@ -150,19 +151,29 @@ impl Ledger {
         fits(TOTAL, LARGE) && (holder == Holder::Authenticated || fits(ANONYMOUS, ANONYMOUS_LARGE))
     }
 
-    /// Whether so much is held that no more should be read from such clients. The last quarter is for what requests
-    /// that have begun still need.
+    /// Whether small reservations, which requests begin with, take so much of what large ones leave that no more requests
+    /// should be read. The last quarter is for what those that have begun still need.
     pub(super) fn is_short(&self, holder: Holder) -> bool {
-        self.is_above(holder, |limit| limit - limit / 4)
+        self.has_small_above(holder, |room| room - room / 4)
     }
 
-    /// Whether more than half is held of what such clients may hold.
+    /// Whether small reservations take more than half of what large ones leave: from here on shares should be fair.
+    pub(super) fn is_crowded(&self, holder: Holder) -> bool {
+        self.has_small_above(holder, |room| room / 2)
+    }
+
+    /// Whether more than half of what such clients may hold is reserved, small and large.
     pub(super) fn is_half_used(&self, holder: Holder) -> bool {
-        self.is_above(holder, |limit| limit / 2)
+        let above = |counter: usize| self.counters[counter].used() >= self.counters[counter].limit / 2;
+        above(TOTAL) || (holder == Holder::Anonymous && above(ANONYMOUS))
     }
 
-    fn is_above(&self, holder: Holder, mark: impl Fn(usize) -> usize) -> bool {
-        let above = |counter: usize| self.counters[counter].used() >= mark(self.counters[counter].limit);
-        above(TOTAL) || (holder == Holder::Anonymous && above(ANONYMOUS))
+    fn has_small_above(&self, holder: Holder, mark: impl Fn(usize) -> usize) -> bool {
+        let above = |all: usize, large: usize| {
+            let all = &self.counters[all];
+            let large = self.counters[large].used();
+            all.used().saturating_sub(large) >= mark(all.limit.saturating_sub(large))
+        };
+        above(TOTAL, LARGE) || (holder == Holder::Anonymous && above(ANONYMOUS, ANONYMOUS_LARGE))
     }
 }

@@ -36,6 +36,8 @@ pub enum Purpose {
     Connections,
     /// Heads of requests, with the tasks that answer them.
     Heads,
+    /// Bytes of bodies that may be under way on connections of HTTP/2.
+    Windows,
     /// Bodies that are read into memory.
     Bodies,
     /// Parsed bodies: manifests, forms, JSON.
@@ -58,9 +60,10 @@ pub enum Purpose {
 
 impl Purpose {
     /// All of them, in the order of their discriminants.
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::Connections,
         Self::Heads,
+        Self::Windows,
         Self::Bodies,
         Self::Forms,
         Self::SendBuffers,
@@ -77,6 +80,7 @@ impl Purpose {
         match self {
             Self::Connections => "connections",
             Self::Heads => "heads",
+            Self::Windows => "windows",
             Self::Bodies => "bodies",
             Self::Forms => "forms",
             Self::SendBuffers => "send_buffers",

@@ -28,12 +28,12 @@ fn begin(budget: &MemoryBudget, holder: Holder, bytes: usize) -> Result<Reservat
 #[tokio::test(start_paused = true)]
 async fn what_is_dropped_is_given_back_and_what_waits_gets_it() {
     let budget = budget();
-    let mut first = begin(&budget, Holder::Authenticated, 10 * MIB).ok().expect("fits");
-    let mut second = begin(&budget, Holder::Authenticated, 10 * MIB).expect_err("waits");
+    let mut first = begin(&budget, Holder::Authenticated, 8 * MIB).ok().expect("fits");
+    let mut second = begin(&budget, Holder::Authenticated, 8 * MIB).expect_err("waits");
     assert_eq!(budget.waiting(), 1);
-    first.shrink_to(5 * MIB);
+    first.shrink_to(7 * MIB);
     assert!((&mut second).now_or_never().is_none());
-    first.shrink_to(4 * MIB);
+    first.shrink_to(6 * MIB);
     let second = (&mut second).now_or_never().expect("woken").expect("granted");
     assert_eq!((budget.reserved(), budget.waiting()), (14 * MIB, 0));
     drop((first, second));
@@ -44,7 +44,8 @@ async fn what_is_dropped_is_given_back_and_what_waits_gets_it() {
 #[tokio::test(start_paused = true)]
 async fn a_wait_ends_and_its_place_is_forgotten() {
     let budget = budget();
-    let _held = begin(&budget, Holder::Authenticated, 14 * MIB).ok().expect("fits");
+    let _held =
+        [8 * MIB, 6 * MIB].map(|bytes| begin(&budget, Holder::Authenticated, bytes).ok().expect("fits"));
     let start = tokio::time::Instant::now();
     let error = budget.reserve(Holder::Authenticated, Purpose::Pages, MIB).await.expect_err("no room");
     assert_eq!((error, start.elapsed()), (OutOfMemory, MAX_WAIT));
@@ -54,11 +55,10 @@ async fn a_wait_ends_and_its_place_is_forgotten() {
 }
 
 #[tokio::test]
-async fn more_than_there_is_counts_as_all_there_is() {
+async fn more_than_there_is_counts_as_half_of_it() {
     let budget = budget();
     let all = begin(&budget, Holder::Authenticated, usize::MAX).ok().expect("clamped");
-    assert_eq!(all.bytes(), budget.max_reservation(Holder::Authenticated));
-    assert!(budget.try_reserve(Holder::Authenticated, Purpose::Bodies, MIB).is_none());
+    assert_eq!((all.bytes(), budget.max_reservation(Holder::Authenticated)), (8 * MIB, 8 * MIB));
     drop(all);
     let all = begin(&budget, Holder::Anonymous, usize::MAX).ok().expect("clamped");
     assert_eq!(all.bytes(), 3 * MIB);
@@ -67,7 +67,10 @@ async fn more_than_there_is_counts_as_all_there_is() {
 #[tokio::test]
 async fn large_ones_leave_room_for_small_ones() {
     let budget = budget();
-    let _large = begin(&budget, Holder::Authenticated, usize::MAX).ok().expect("clamped");
+    let _large =
+        [8 * MIB, 6 * MIB].map(|bytes| begin(&budget, Holder::Authenticated, bytes).ok().expect("fits"));
+    assert!(budget.try_reserve(Holder::Authenticated, Purpose::Bodies, MIB).is_none());
+    assert!(!budget.is_short(Holder::Authenticated), "small ones have their part");
     let small: Vec<_> =
         (0..32).map(|_| budget.try_reserve(Holder::Authenticated, Purpose::Forms, SMALL)).collect();
     assert!(small.iter().all(Option::is_some));
@@ -122,7 +125,8 @@ async fn a_reservation_grows_by_what_is_missing() {
     assert_eq!(growing.bytes(), 1000);
     growing.grow_to(MIB).await.expect("fits");
     assert_eq!((growing.bytes(), budget.reserved()), (MIB, MIB));
-    let other = begin(&budget, Holder::Authenticated, 12 * MIB).ok().expect("fits");
+    let other =
+        [8 * MIB, 5 * MIB].map(|bytes| begin(&budget, Holder::Authenticated, bytes).ok().expect("fits"));
     assert_eq!(growing.try_grow_to(4 * MIB), Err(OutOfMemory));
     assert_eq!(growing.bytes(), MIB);
     drop(other);

@@ -30,6 +30,7 @@ use crate::http::api::{Api, ApiSettings, Changes};
 use crate::http::listen::{ListenSettings, Peer, Tls, serve as listen};
 use crate::http::{App, AppState, ForwardedHeader, HttpMetrics, HttpSettings, TrustedProxies};
 use crate::jobs::{self, AuditUpkeep, Job, Relief, RepositoryJob, RoomMaking, Upkeep};
+use crate::memory::MemoryBudget;
 use crate::oci::PageLimits;
 
 /// How often the small chores are done.
@@ -79,11 +80,12 @@ impl Server {
         background: &Handle,
     ) -> Result<Self, StartError> {
         let Certificates { tls, acme } = Certificates::open(config)?;
-        let settings = listen_settings(config, tls);
         let opened = Arc::new(Opened::open(config, Purpose::Serve).await?);
+        let settings = listen_settings(config, tls, opened.registry.memory().clone());
         let keys = (!config.storage.read_only).then_some(&*opened.metadata_dir);
         let metadata = Arc::clone(opened.registry.metadata());
-        let door = Arc::new(door(config, metadata, keys, Some(background)).await?);
+        let door = door(config, metadata, keys, Some(background)).await?;
+        let door = Arc::new(door.within(opened.registry.memory().clone()));
         for pair in door.look_alikes() {
             tracing::warn!(one = pair.one, other = pair.other, "the names of two users differ by case only");
         }
@@ -211,6 +213,7 @@ impl Server {
             // A caller that is suspended with ^Z may come back.
             write_timeout: Duration::from_secs(60 * 60),
             drain_timeout: Duration::from_millis(100),
+            memory: self.settings.memory.clone(),
             ..ListenSettings::default()
         };
         tasks.spawn(listen(listener, router, settings, stop.clone()));
@@ -299,13 +302,15 @@ impl Tasks<'_> {
 }
 
 /// How connections are served.
-fn listen_settings(config: &Config, tls: Option<Arc<Tls>>) -> ListenSettings {
+fn listen_settings(config: &Config, tls: Option<Arc<Tls>>, memory: MemoryBudget) -> ListenSettings {
     let server = &config.server;
     ListenSettings {
         max_connections: server.max_connections.get(),
         head_timeout: server.header_timeout.0,
         write_timeout: server.write_timeout.0,
         drain_timeout: server.drain_timeout.0,
+        shared_networks: server.trusted_proxies.iter().map(|network| network.0).collect(),
+        memory,
         tls,
         ..ListenSettings::default()
     }

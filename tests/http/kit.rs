@@ -103,6 +103,7 @@ impl Server {
         } else {
             Arc::new(bytes.clone())
         };
+        setup.listen.memory = setup.registry.memory.clone();
         let registry = Registry::new(store, Arc::new(metadata), clock.clone(), setup.registry);
         let kept = Arc::clone(&registry);
         let mut exposition = prometheus_client::registry::Registry::default();

@@ -9,6 +9,8 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use orlop::http::listen::{Tls, TlsFiles};
 use reqwest::{Certificate, Client, ClientBuilder, Identity, Version};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
 use tempfile::TempDir;
 
 use crate::kit::*;
@@ -34,6 +36,22 @@ impl Pair {
     fn client(&self, server: &Server) -> ClientBuilder {
         let root = Certificate::from_pem(self.certificate.as_bytes()).expect("certificate");
         Client::builder().tls_certs_only([root]).resolve("localhost", server.address)
+    }
+
+    /// A connection of HTTP/1 over TLS, without a client above it.
+    pub async fn connect(&self, server: &Server) -> tokio_rustls::client::TlsStream<tokio::net::TcpStream> {
+        let mut roots = rustls::RootCertStore::empty();
+        let certificate = CertificateDer::from_pem_slice(self.certificate.as_bytes()).expect("certificate");
+        roots.add(certificate).expect("a root");
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("versions")
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let name = ServerName::try_from("localhost").expect("a name");
+        let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
+        connector.connect(name, server.connect().await).await.expect("a handshake")
     }
 
     /// Whether a new connection gets this certificate.
@@ -69,6 +87,18 @@ async fn serve(files: TlsFiles) -> Server {
         setup.files = true;
     })
     .await
+}
+
+/// A server with this certificate, and the folder that it is in.
+pub async fn tls_server(pair: &Pair, change: impl FnOnce(&mut Setup)) -> (Server, TempDir) {
+    let dir = TempDir::new().expect("folder");
+    pair.write(dir.path());
+    let tls = Tls::open(files(dir.path())).expect("usable");
+    let server = Server::with(|setup| {
+        setup.listen.tls = Some(Arc::new(tls));
+        change(setup);
+    });
+    (server.await, dir)
 }
 
 #[tokio::test]

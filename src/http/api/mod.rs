@@ -151,6 +151,11 @@ pub(super) fn put_off(wait: Duration) -> Response {
     told(super::status::too_often(wait))
 }
 
+/// The answer to a request that failed before the router had it.
+pub(super) fn problem(error: impl Into<Problem>) -> Response {
+    error.into().into_response()
+}
+
 fn told((status, header, message): Told) -> Response {
     let mut response = Problem::new(status, message).into_response();
     if let Some((name, value)) = header {

@@ -7,9 +7,10 @@ use std::net::{IpAddr, SocketAddr};
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
-use hyper::body::Incoming;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
+use super::inbound::Inbound;
+use super::request::OpenRequest;
 use super::sendfile::Socket;
 use crate::store::FilePart;
 
@@ -56,9 +57,63 @@ pub trait Outgoing {
     fn next_part(&mut self) -> Option<FilePart> {
         None
     }
+
+    /// How many bytes of it are in memory before it is asked for any; `None` if it reads them as it is asked.
+    fn in_memory(&self) -> Option<usize>;
+
+    /// Reads at most so many bytes at once from now on.
+    fn limit_pieces(&mut self, _bytes: usize) {}
 }
 
-impl Outgoing for axum::body::Body {}
+impl Outgoing for axum::body::Body {
+    fn in_memory(&self) -> Option<usize> {
+        // One of unknown length is made as it is asked for.
+        let exact = self.size_hint().exact();
+        exact.map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX))
+    }
+}
+
+/// In which format a client expects errors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dialect {
+    /// The distribution specification's.
+    Distribution,
+    /// Problem details (RFC 9457).
+    Problem,
+}
+
+impl Dialect {
+    /// That of the endpoint at `path`.
+    pub fn of(path: &str) -> Self {
+        if path.starts_with("/api/") { Self::Problem } else { Self::Distribution }
+    }
+}
+
+/// Where a request comes from, as far as the connection knows it.
+#[derive(Clone, Copy)]
+pub struct RequestContext<'a> {
+    /// Who is at the other end.
+    pub peer: Peer,
+    pub(super) open: &'a OpenRequest,
+}
+
+impl RequestContext<'_> {
+    /// The same for the client that a proxy names.
+    #[must_use]
+    pub fn from_peer(self, peer: Peer) -> Self {
+        Self { peer, ..self }
+    }
+
+    /// The client is known, or need not be: its connection and this request no longer count as anonymous.
+    pub fn note_authenticated(&self) {
+        self.open.note_authenticated();
+    }
+
+    /// The request is a client's work, and a reason to keep the connection; a probe is none.
+    pub fn note_useful(&self) {
+        self.open.pulse().note_useful();
+    }
+}
 
 /// Answers requests.
 pub trait Answer: Clone + Send + Sync + 'static {
@@ -69,11 +124,14 @@ pub trait Answer: Clone + Send + Sync + 'static {
         + Unpin
         + 'static;
 
+    /// The answer to a request for which there is no memory: 503 with `Retry-After`, in the words of its protocol.
+    fn overloaded(&self, dialect: Dialect) -> Response<Self::Body>;
+
     /// Answers one request. Dropped when the client is gone.
     fn answer(
         &self,
-        request: Request<Incoming>,
-        peer: Peer,
+        request: Request<Inbound>,
+        context: RequestContext<'_>,
     ) -> impl Future<Output = Response<Self::Body>> + Send;
 }
 
@@ -82,8 +140,19 @@ pub trait Answer: Clone + Send + Sync + 'static {
 impl Answer for axum::Router {
     type Body = axum::body::Body;
 
-    async fn answer(&self, mut request: Request<Incoming>, peer: Peer) -> Response<Self::Body> {
-        request.extensions_mut().insert(peer);
+    fn overloaded(&self, _dialect: Dialect) -> Response<Self::Body> {
+        let mut response = Response::new(axum::body::Body::empty());
+        *response.status_mut() = http::StatusCode::SERVICE_UNAVAILABLE;
+        response
+    }
+
+    async fn answer(
+        &self,
+        mut request: Request<Inbound>,
+        context: RequestContext<'_>,
+    ) -> Response<Self::Body> {
+        context.note_useful();
+        request.extensions_mut().insert(context.peer);
         match tower::ServiceExt::oneshot(self.clone(), request).await {
             Ok(response) => response,
             Err(never) => match never {},

@@ -3,29 +3,36 @@
 //! `axum::serve` is not used because it keeps no deadline, bounds nothing and cannot stop within a time.
 
 mod again;
+mod brake;
 mod challenges;
+mod clients;
 mod connection;
 mod endpoints;
 mod handshake;
+mod inbound;
 mod leaf;
+mod linger;
 mod open;
 mod pulse;
 mod reload;
+mod request;
 mod sendfile;
 mod settings;
+mod streams;
 mod tls;
 mod watched;
 
+use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use challenges::{Answered, Challenges};
-pub use endpoints::{Answer, Listener, Outgoing, Peer};
+pub use endpoints::{Answer, Dialect, Listener, Outgoing, Peer, RequestContext};
+pub use inbound::Inbound;
 pub use leaf::Leaf;
 pub use reload::Tls;
 pub use sendfile::Socket;
@@ -33,7 +40,7 @@ pub use settings::ListenSettings;
 pub use tls::{TlsError, TlsFiles};
 
 use again::Again;
-use open::{Entry, Shared};
+use open::Shared;
 use pulse::Order;
 
 /// Serves what `listener` accepts until `shutdown`; then accepts no more, lets the requests that have begun
@@ -44,22 +51,10 @@ pub async fn serve<L: Listener, A: Answer>(
     settings: ListenSettings,
     shutdown: CancellationToken,
 ) {
-    let places = Arc::new(Semaphore::new(settings.max_connections));
     let (drain_timeout, tls) = (settings.drain_timeout, settings.tls.clone());
     let shared = Arc::new(Shared::new(settings));
     let tasks = TaskTracker::new();
-    let accepting = async {
-        loop {
-            let Ok(place) = free_place(&places, &shared).await else { return };
-            let (io, peer) = next(&listener).await;
-            let entry = Entry::new(Arc::clone(&shared), place);
-            let answer = answer.clone();
-            tasks.spawn(Again::new(async move {
-                let pulse = Arc::clone(&entry.pulse);
-                connection::serve(io, peer, answer, &entry.shared, pulse).await;
-            }));
-        }
-    };
+    let accepting = accept_all(&listener, &answer, &shared, &tasks);
     let following = async {
         match &tls {
             Some(tls) => tls.follow().await,
@@ -80,16 +75,61 @@ pub async fn serve<L: Listener, A: Answer>(
     }
 }
 
-/// A place for one more connection.
-async fn free_place(places: &Arc<Semaphore>, shared: &Shared) -> Result<OwnedSemaphorePermit, AcquireError> {
-    if let Ok(place) = Arc::clone(places).try_acquire_owned() {
-        return Ok(place);
+/// The most connections that wait for a place before no more are accepted.
+const MAX_WAITING: usize = 256;
+
+/// The most of them that may be of a client that has its share; more of its connections are closed at once, for they
+/// would keep others from being accepted.
+const MAX_WAITING_OVER_SHARE: usize = MAX_WAITING / 2;
+
+/// How often room is made for those that wait, for which there was none when they came.
+const MAKE_ROOM_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Serves every connection that comes, or lets it wait until there is a place for it.
+async fn accept_all<L: Listener, A: Answer>(
+    listener: &L,
+    answer: &A,
+    shared: &Arc<Shared>,
+    tasks: &TaskTracker,
+) {
+    let mut waiting = VecDeque::new();
+    loop {
+        tokio::select! {
+            accepted = next(listener), if waiting.len() < MAX_WAITING => {
+                let (io, peer) = accepted;
+                if let Some(io) = admit(io, peer, answer, shared, tasks)
+                    && (waiting.len() < MAX_WAITING_OVER_SHARE || !shared.has_share(peer))
+                {
+                    shared.make_room(peer);
+                    waiting.push_back((io, peer));
+                }
+            }
+            () = tokio::time::sleep(MAKE_ROOM_INTERVAL), if !waiting.is_empty() => {
+                waiting.iter().for_each(|(_, peer)| shared.make_room(*peer));
+            }
+            () = shared.place_freed.notified() => {
+                for _ in 0..waiting.len() {
+                    let Some((io, peer)) = waiting.pop_front() else { break };
+                    waiting.extend(admit(io, peer, answer, shared, tasks).map(|io| (io, peer)));
+                }
+            }
+        }
+        shared.set_crowded(!waiting.is_empty());
     }
-    tracing::warn!(limit = shared.settings.max_connections, "every connection is in use");
-    shared.set_crowded(true);
-    let place = Arc::clone(places).acquire_owned().await;
-    shared.set_crowded(false);
-    place
+}
+
+/// Serves a connection if there is a place for it; else gives it back.
+fn admit<S: Socket, A: Answer>(
+    io: S,
+    peer: Peer,
+    answer: &A,
+    shared: &Arc<Shared>,
+    tasks: &TaskTracker,
+) -> Option<S> {
+    let Some(entry) = shared.admit(peer) else { return Some(io) };
+    let answer = answer.clone();
+    tasks.spawn(Again::new(connection::serve(io, peer, answer, Arc::new(entry))));
+    None
 }
 
 /// The next connection, however long it takes.

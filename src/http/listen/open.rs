@@ -1,21 +1,44 @@
-//! The connections that are open.
+//! The connections that are open, and who may open another.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 
-use super::ListenSettings;
+use super::clients::{ClientAccount, Clients};
+use super::linger::Lingering;
 use super::pulse::{Order, Pulse};
+use super::{ListenSettings, Peer};
+use crate::auth::network;
+use crate::memory::{Holder, MAX_WAIT, MemoryBudget, OutOfMemory, Purpose, Reservation};
 
-/// How many bytes of a body may be under way in HTTP/2 where many connections are open: what every client
-/// begins with (RFC 9113, 6.9.2).
-const NARROW: u32 = 65_535;
+/// The most connections for each MiB of the memory budget: so many take a quarter of it.
+const MAX_CONNECTIONS_PER_MIB: usize = (1 << 20) / 4 / CONNECTION_MEMORY;
+
+/// What a connection holds with one request of ordinary size: protocol state, a read buffer, the task.
+pub(super) const CONNECTION_MEMORY: usize = 16 * 1024;
+
+/// How often it is looked whether a client that holds more than its share still does.
+pub(super) const SHARE_INTERVAL: Duration = Duration::from_millis(50);
+
+/// The most bytes of responses that wait in memory for a reservation; others are refused.
+const MAX_WAITING_RESPONSES: usize = 8 << 20;
+
+/// How many bytes of a body may be under way in HTTP/2 where memory is not plenty: what every client begins
+/// with (RFC 9113, 6.9.2).
+const NARROW_WINDOW: u32 = 65_535;
 
 /// What a listener's connections have in common.
 pub(super) struct Shared {
     pub(super) settings: ListenSettings,
+    pub(super) lingering: Lingering,
+    /// Rings when a connection has ended.
+    pub(super) place_freed: Notify,
+    max_connections: usize,
+    waiting_responses: Semaphore,
     crowded: AtomicBool,
     open: Mutex<OpenConnections>,
 }
@@ -23,32 +46,183 @@ pub(super) struct Shared {
 #[derive(Default)]
 struct OpenConnections {
     next: u64,
-    pulses: HashMap<u64, Arc<Pulse>>,
+    connections: HashMap<u64, Connection>,
+    clients: Clients,
+}
+
+struct Connection {
+    client: Option<IpAddr>,
+    pulse: Arc<Pulse>,
+}
+
+impl OpenConnections {
+    /// The connection without a request that was of use least recently, of those that `may_go`.
+    fn least_useful(&self, may_go: impl Fn(&Connection) -> bool) -> Option<&Arc<Pulse>> {
+        let idle = self.connections.values().filter(|connection| connection.pulse.may_be_closed());
+        let victim = idle
+            .filter(|connection| may_go(connection))
+            .min_by_key(|connection| connection.pulse.useful_at());
+        victim.map(|connection| &connection.pulse)
+    }
+}
+
+/// The bytes that may be under way on a connection of HTTP/2.
+pub(super) struct Windows {
+    pub(super) stream: u32,
+    pub(super) connection: u32,
+    /// What they take of the memory budget, where they are wide.
+    _memory: Option<Reservation>,
 }
 
 impl Shared {
     pub(super) fn new(settings: ListenSettings) -> Self {
-        Self { settings, crowded: AtomicBool::new(false), open: Mutex::default() }
+        let affordable = (settings.memory.limit() >> 20).saturating_mul(MAX_CONNECTIONS_PER_MIB);
+        Self {
+            lingering: Lingering::default(),
+            place_freed: Notify::new(),
+            max_connections: settings.max_connections.min(affordable.max(1)),
+            waiting_responses: Semaphore::new(MAX_WAITING_RESPONSES / 1024),
+            crowded: AtomicBool::new(false),
+            open: Mutex::default(),
+            settings,
+        }
     }
 
-    /// Whether every place is taken and somebody waits for one.
+    /// Whether connections wait for others to end.
     pub(super) fn is_crowded(&self) -> bool {
         self.crowded.load(Relaxed)
     }
 
     pub(super) fn set_crowded(&self, crowded: bool) {
-        self.crowded.store(crowded, Relaxed);
+        let was = self.crowded.swap(crowded, Relaxed);
+        if crowded && !was {
+            tracing::warn!(limit = self.max_connections, "connections wait for others to end");
+        }
     }
 
-    /// How many bytes of a body may be under way in HTTP/2 on a connection that is open since now.
-    pub(super) fn stream_window(&self) -> u32 {
-        let ListenSettings { stream_window, wide_connections, .. } = self.settings;
-        if self.open().pulses.len() <= wide_connections { stream_window } else { stream_window.min(NARROW) }
+    /// Whether more than half of the connections are open.
+    pub(super) fn is_half_full(&self) -> bool {
+        self.open().connections.len() > self.max_connections / 2
+    }
+
+    /// A place for a connection of `peer`, if there is one for it.
+    pub(super) fn admit(self: &Arc<Self>, peer: Peer) -> Option<Entry> {
+        let client = self.client(peer);
+        let mut open = self.open();
+        if !open.clients.may_enter(client, open.connections.len(), self.max_connections) {
+            return None;
+        }
+        let account = client.map(|client| open.clients.enter(client)).unwrap_or_default();
+        let pulse = Arc::new(Pulse::default());
+        let id = open.next;
+        open.next += 1;
+        open.connections.insert(id, Connection { client, pulse: Arc::clone(&pulse) });
+        drop(open);
+        // In the share of no one: an idle connection would keep it from all that have none.
+        let memory = self.settings.memory.charge_connection(CONNECTION_MEMORY);
+        Some(Entry {
+            shared: Arc::clone(self),
+            id,
+            pulse,
+            account,
+            is_client: client.is_some(),
+            memory: AtomicUsize::default(),
+            _memory: memory,
+        })
+    }
+
+    /// Whether a client has its share of the connections or more.
+    pub(super) fn has_share(&self, peer: Peer) -> bool {
+        let open = self.open();
+        self.client(peer).is_some_and(|client| open.clients.has_share(client, self.max_connections))
+    }
+
+    /// Closes the connection that is missed least, so that `peer` may enter: one of a client with more than its share,
+    /// else one of its own, else any. One that is answering a request stays.
+    pub(super) fn make_room(&self, peer: Peer) {
+        let own = self.client(peer);
+        let open = self.open();
+        let is_over = |client: Option<IpAddr>| {
+            client.is_some_and(|client| open.clients.is_over_share(client, self.max_connections))
+        };
+        let victim = if open.connections.len() < self.max_connections {
+            // There is room for others, but not for one more of this client's.
+            open.least_useful(|connection| connection.client == own)
+        } else {
+            let of_greedy = open.least_useful(|connection| is_over(connection.client));
+            of_greedy.or_else(|| open.least_useful(|_| true))
+        };
+        if let Some(pulse) = victim {
+            pulse.command(Order::Finish);
+        }
+    }
+
+    /// Whether a connection should end after its answer: others wait for it, and its client has more than its share, or
+    /// nobody has.
+    pub(super) fn should_close(&self, id: u64) -> bool {
+        if !self.is_crowded() {
+            return false;
+        }
+        let open = self.open();
+        let client = open.connections.get(&id).and_then(|connection| connection.client);
+        let is_over = client.is_some_and(|client| open.clients.is_over_share(client, self.max_connections));
+        is_over || open.connections.len() >= self.max_connections
+    }
+
+    /// How much may be under way on a connection of HTTP/2 that begins now. Wide windows take at most an eighth of the
+    /// budget; all that is under way is in memory, whether a handler reads it or not.
+    pub(super) fn windows(&self) -> Windows {
+        let budget = &self.settings.memory;
+        let wide = self.settings.stream_window.saturating_mul(2);
+        let has_room = budget.reserved_for(Purpose::Windows) + wide as usize <= budget.limit() / 8;
+        let reserve = || budget.try_reserve(Holder::Authenticated, Purpose::Windows, wide as usize);
+        match has_room.then(reserve).flatten() {
+            Some(memory) => {
+                Windows { stream: self.settings.stream_window, connection: wide, _memory: Some(memory) }
+            }
+            None => Windows { stream: NARROW_WINDOW, connection: NARROW_WINDOW, _memory: None },
+        }
+    }
+
+    /// How many requests at once a connection of HTTP/2 may have: few where many are open, so that all of them
+    /// together stay bounded.
+    pub(super) fn max_streams(&self) -> u32 {
+        let ListenSettings { max_streams, max_streams_crowded, wide_connections, .. } = self.settings;
+        let is_wide = self.open().connections.len() <= wide_connections;
+        if is_wide { max_streams } else { max_streams.min(max_streams_crowded) }
+    }
+
+    /// Whether no more requests should begin on a connection: the budget is short, or its client has enough of it.
+    pub(super) fn is_short_for(&self, entry: &Entry) -> bool {
+        self.settings.memory.is_short(entry.pulse.holder()) || self.is_over_memory_share(entry)
+    }
+
+    /// The right to keep a response of so many bytes while it waits for its reservation.
+    pub(super) fn may_wait_in_memory(&self, bytes: usize) -> Option<SemaphorePermit<'_>> {
+        let kilobytes = u32::try_from(bytes.div_ceil(1024)).ok()?;
+        self.waiting_responses.try_acquire_many(kilobytes).ok()
+    }
+
+    /// Whether the requests of a client hold more memory than its share, in a budget that is more than half used.
+    pub(super) fn is_over_memory_share(&self, entry: &Entry) -> bool {
+        let (budget, holder) = (&self.settings.memory, entry.pulse.holder());
+        if !entry.is_client || !budget.is_crowded(holder) {
+            return false;
+        }
+        let share = budget.limit_of(holder) / 2 / self.open().clients.count().max(1);
+        entry.account.memory() > share
     }
 
     /// Tells every connection what to do.
     pub(super) fn command(&self, order: Order) {
-        self.open().pulses.values().for_each(|pulse| pulse.command(order));
+        self.open().connections.values().for_each(|connection| connection.pulse.command(order));
+    }
+
+    /// Whom a connection counts for.
+    fn client(&self, peer: Peer) -> Option<IpAddr> {
+        let address = peer.address()?;
+        let stands_for_many = self.settings.shared_networks.iter().any(|network| network.contains(&address));
+        (!stands_for_many).then(|| network(address))
     }
 
     fn open(&self) -> MutexGuard<'_, OpenConnections> {
@@ -59,47 +233,143 @@ impl Shared {
 /// A connection's entry in the list of those that are open, for as long as this lives.
 pub(super) struct Entry {
     pub(super) shared: Arc<Shared>,
-    id: u64,
+    pub(super) id: u64,
     pub(super) pulse: Arc<Pulse>,
-    _place: OwnedSemaphorePermit,
+    pub(super) account: Arc<ClientAccount>,
+    is_client: bool,
+    /// What its requests hold besides.
+    memory: AtomicUsize,
+    _memory: Reservation,
 }
 
 impl Entry {
-    pub(super) fn new(shared: Arc<Shared>, place: OwnedSemaphorePermit) -> Self {
-        let pulse = Arc::<Pulse>::default();
-        let mut open = shared.open();
-        let id = open.next;
-        open.next += 1;
-        open.pulses.insert(id, Arc::clone(&pulse));
-        drop(open);
-        Self { shared, id, pulse, _place: place }
+    /// The budget.
+    pub(super) fn memory(&self) -> &MemoryBudget {
+        &self.shared.settings.memory
+    }
+
+    /// Whether its requests hold `bytes` or more.
+    pub(super) fn has_memory(&self, bytes: usize) -> bool {
+        self.memory.load(Relaxed) >= bytes
+    }
+
+    /// Waits until its client holds no more memory than its share.
+    pub(super) async fn wait_for_share(&self) -> Result<(), OutOfMemory> {
+        let within = async {
+            while self.shared.is_over_memory_share(self) {
+                tokio::time::sleep(SHARE_INTERVAL).await;
+            }
+        };
+        tokio::time::timeout(MAX_WAIT, within).await.map_err(|_| OutOfMemory)
+    }
+
+    pub(super) fn add_memory(&self, bytes: usize) {
+        self.memory.fetch_add(bytes, Relaxed);
+        self.account.add_memory(bytes);
+    }
+
+    pub(super) fn remove_memory(&self, bytes: usize) {
+        self.memory.fetch_sub(bytes, Relaxed);
+        self.account.remove_memory(bytes);
     }
 }
 
 impl Drop for Entry {
     fn drop(&mut self) {
-        self.shared.open().pulses.remove(&self.id);
+        let mut open = self.shared.open();
+        if let Some(Connection { client: Some(client), .. }) = open.connections.remove(&self.id) {
+            open.clients.leave(client);
+        }
+        drop(open);
+        self.shared.place_freed.notify_one();
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use tokio::sync::Semaphore;
+    use std::net::SocketAddr;
 
     use super::*;
 
+    fn shared(max_connections: usize) -> Arc<Shared> {
+        Arc::new(Shared::new(ListenSettings { max_connections, ..ListenSettings::default() }))
+    }
+
+    fn peer(host: u8) -> Peer {
+        Peer::Tcp(SocketAddr::from(([192, 0, 2, host], 4000)))
+    }
+
+    /// A connection that has answered a request.
+    fn idle(shared: &Arc<Shared>, host: u8) -> Entry {
+        let entry = shared.admit(peer(host)).expect("a place");
+        entry.pulse.request_begins();
+        entry.pulse.request_ends();
+        entry
+    }
+
     #[test]
-    fn many_connections_have_narrow_windows() {
-        let settings = ListenSettings { wide_connections: 2, ..ListenSettings::default() };
-        let (shared, places) = (Arc::new(Shared::new(settings)), Arc::new(Semaphore::new(3)));
-        let enter =
-            || Entry::new(Arc::clone(&shared), Arc::clone(&places).try_acquire_owned().expect("a place"));
-        let first = enter();
-        let _second = enter();
-        assert_eq!(shared.stream_window(), shared.settings.stream_window);
-        let _third = enter();
-        assert_eq!(shared.stream_window(), NARROW);
-        drop(first);
-        assert_eq!(shared.stream_window(), shared.settings.stream_window);
+    fn a_connection_of_the_greedy_goes_first_and_busy_ones_stay() {
+        let shared = shared(16);
+        let greedy: Vec<_> = (0..14).map(|_| idle(&shared, 1)).collect();
+        let _others = [idle(&shared, 2), idle(&shared, 3)];
+        greedy[0].pulse.request_begins();
+        std::thread::sleep(Duration::from_millis(5));
+        greedy[1].pulse.request_begins();
+        greedy[1].pulse.note_useful();
+        greedy[1].pulse.request_ends();
+        shared.make_room(peer(4));
+        let is_closed = |entry: &&Entry| entry.pulse.order() == Order::Finish;
+        assert_eq!(greedy.iter().filter(is_closed).count(), 0, "their next request may be on its way");
+        std::thread::sleep(Duration::from_millis(600));
+        assert!(shared.admit(peer(4)).is_none());
+        shared.make_room(peer(4));
+        let closed = greedy.iter().position(|entry| entry.pulse.order() == Order::Finish);
+        assert!(closed.is_some_and(|at| at > 1), "{closed:?}");
+        let closed = greedy.iter().filter(|entry| entry.pulse.order() == Order::Finish).count();
+        assert_eq!(closed, 1);
+    }
+
+    #[test]
+    fn shared_networks_are_no_client() {
+        let networks = ["192.0.2.0/24".parse().expect("a network")];
+        let settings = ListenSettings {
+            max_connections: 16,
+            shared_networks: networks.into(),
+            ..ListenSettings::default()
+        };
+        let shared = Arc::new(Shared::new(settings));
+        let entries: Vec<_> = std::iter::from_fn(|| shared.admit(peer(1))).collect();
+        assert_eq!(entries.len(), 16);
+        drop(entries);
+        assert_eq!(shared.settings.memory.reserved(), 0);
+    }
+
+    #[test]
+    fn windows_are_wide_while_memory_is_plenty() {
+        let shared = shared(16);
+        let wide: Vec<_> =
+            std::iter::from_fn(|| Some(shared.windows()).filter(|windows| windows.stream != NARROW_WINDOW))
+                .collect();
+        assert_eq!(wide.len(), 4, "an eighth of 64 MiB");
+        assert_eq!(shared.windows().connection, NARROW_WINDOW);
+        drop(wide);
+        assert_eq!(shared.windows().stream, shared.settings.stream_window);
+    }
+
+    #[test]
+    fn many_connections_have_few_streams_each() {
+        let settings = ListenSettings { wide_connections: 1, ..ListenSettings::default() };
+        let shared = Arc::new(Shared::new(settings));
+        let _first = shared.admit(peer(1)).expect("a place");
+        assert_eq!(shared.max_streams(), 32);
+        let _second = shared.admit(peer(1)).expect("a place");
+        assert_eq!(shared.max_streams(), 8);
+    }
+
+    #[test]
+    fn a_small_budget_has_few_connections() {
+        let memory = crate::memory::MemoryBudget::new(16 << 20);
+        let shared = Shared::new(ListenSettings { memory, ..ListenSettings::default() });
+        assert_eq!(shared.max_connections, 256);
     }
 }

@@ -4,6 +4,7 @@
 //! every request would have to set and reset: a request costs a few relaxed atomics. A deadline is thus
 //! kept to within a quarter of itself.
 
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -12,9 +13,28 @@ use futures_util::task::AtomicWaker;
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 
 use super::ListenSettings;
+use crate::memory::{Holder, MAX_WAIT};
+
+/// How long a client may take none of the bytes that wait for it where nothing is scarce. Some stop reading while they
+/// unpack; one that is gone without a word must not stay for ever.
+const MAX_STALL: Duration = Duration::from_secs(60 * 60);
+
+/// How long a connection must have been without a request to be closed for another: a client that has just got an answer may
+/// be sending its next request.
+const MIN_QUIET: Duration = Duration::from_millis(500);
+
+/// The same before its first request.
+const MIN_QUIET_OF_NEW: Duration = Duration::from_secs(2);
+
+/// What times are counted from.
+static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+fn milliseconds() -> u64 {
+    u64::try_from(START.elapsed().as_millis()).unwrap_or(u64::MAX)
+}
 
 /// What is shared by a connection's bytes, its requests, its watchdog and the listener.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Pulse {
     requests: AtomicU32,
     sending: AtomicU32,
@@ -24,6 +44,33 @@ pub(super) struct Pulse {
     written: AtomicU64,
     order: AtomicU8,
     waker: AtomicWaker,
+    authenticated: AtomicBool,
+    unread: AtomicBool,
+    braked: AtomicBool,
+    useful: AtomicBool,
+    useful_at: AtomicU64,
+    active_at: AtomicU64,
+}
+
+impl Default for Pulse {
+    fn default() -> Self {
+        Self {
+            requests: AtomicU32::default(),
+            sending: AtomicU32::default(),
+            served: AtomicU64::default(),
+            head_begun: AtomicBool::default(),
+            multiplexed: AtomicBool::default(),
+            written: AtomicU64::default(),
+            order: AtomicU8::default(),
+            waker: AtomicWaker::default(),
+            authenticated: AtomicBool::default(),
+            unread: AtomicBool::default(),
+            braked: AtomicBool::default(),
+            useful: AtomicBool::default(),
+            useful_at: AtomicU64::new(milliseconds()),
+            active_at: AtomicU64::new(milliseconds()),
+        }
+    }
 }
 
 /// What the listener wants of a connection.
@@ -72,6 +119,59 @@ impl Pulse {
         self.head_begun.store(false, Relaxed);
     }
 
+    /// How many requests are open.
+    pub(super) fn requests(&self) -> u32 {
+        self.requests.load(Relaxed)
+    }
+
+    /// A request on it came from somebody who is known.
+    pub(super) fn note_authenticated(&self) {
+        self.authenticated.store(true, Relaxed);
+    }
+
+    /// Whose share its memory counts in.
+    pub(super) fn holder(&self) -> Holder {
+        if self.authenticated.load(Relaxed) { Holder::Authenticated } else { Holder::Anonymous }
+    }
+
+    /// A request on it was one of a client's work, not a probe.
+    pub(super) fn note_useful(&self) {
+        self.useful.store(true, Relaxed);
+    }
+
+    /// When it was last of use, or began.
+    pub(super) fn useful_at(&self) -> u64 {
+        self.useful_at.load(Relaxed)
+    }
+
+    /// Whether nothing is lost when it is closed now: it answers no request, and none is likely to be on its way.
+    pub(super) fn may_be_closed(&self) -> bool {
+        let idle = milliseconds().saturating_sub(self.active_at.load(Relaxed));
+        let is_new = self.served.load(Relaxed) == 0;
+        let quiet = if is_new { MIN_QUIET_OF_NEW } else { MIN_QUIET };
+        self.requests() == 0 && self.order() == Order::Serve && u128::from(idle) >= quiet.as_millis()
+    }
+
+    /// A request's body was not read to its end, or was after all.
+    pub(super) fn set_unread(&self, unread: bool) {
+        self.unread.store(unread, Relaxed);
+    }
+
+    /// Whether bytes of the client's may be on their way that nobody reads.
+    pub(super) fn has_unread(&self) -> bool {
+        self.unread.load(Relaxed) || (self.head_begun.load(Relaxed) && !self.multiplexed.load(Relaxed))
+    }
+
+    /// Nothing is read from it now, for memory is short; or no longer.
+    pub(super) fn set_braked(&self, braked: bool) {
+        self.braked.store(braked, Relaxed);
+    }
+
+    /// Whether it speaks HTTP/2.
+    pub(super) fn is_multiplexed(&self) -> bool {
+        self.multiplexed.load(Relaxed)
+    }
+
     pub(super) fn response_begins(&self) {
         self.sending.fetch_add(1, Relaxed);
     }
@@ -81,6 +181,11 @@ impl Pulse {
     }
 
     pub(super) fn request_ends(&self) {
+        let now = milliseconds();
+        self.active_at.store(now, Relaxed);
+        if self.useful.swap(false, Relaxed) {
+            self.useful_at.store(now, Relaxed);
+        }
         self.served.fetch_add(1, Relaxed);
         self.requests.fetch_sub(1, Relaxed);
     }
@@ -97,7 +202,9 @@ impl Pulse {
 
     fn phase(&self) -> Phase {
         let served = self.served.load(Relaxed);
-        if self.sending.load(Relaxed) > 0 {
+        if self.requests() == 0 && self.braked.load(Relaxed) {
+            Phase::Braked
+        } else if self.sending.load(Relaxed) > 0 {
             Phase::Sending { written: self.written.load(Relaxed) }
         } else if self.requests.load(Relaxed) > 0 {
             Phase::Working
@@ -116,10 +223,27 @@ enum Phase {
     Head { served: u64 },
     /// A request is worked on, or its body comes in: for that there is the body's own deadline.
     Working,
+    /// It waits for memory before its next request is read.
+    Braked,
     /// A response goes out.
     Sending { written: u64 },
     /// Between two requests.
     Idle { served: u64 },
+}
+
+/// What there is little of.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Scarcity {
+    /// Most connections are in use.
+    pub(super) connections: bool,
+    /// The memory budget is short.
+    pub(super) memory: bool,
+}
+
+impl Scarcity {
+    fn of_any(self) -> bool {
+        self.connections || self.memory
+    }
 }
 
 /// Looks at a [`Pulse`] now and then.
@@ -150,8 +274,13 @@ impl Watchdog {
         }
     }
 
-    /// Ready when the connection must end, one way or the other.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>, pulse: &Pulse, crowded: bool) -> Poll<Order> {
+    /// Ready when the connection must end, one way or the other. Each time it looks it asks how scarce things are.
+    pub(super) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        pulse: &Pulse,
+        mut look: impl FnMut(Instant) -> Scarcity,
+    ) -> Poll<Order> {
         if let Poll::Ready(order) = pulse.poll_ordered(cx)
             && (order == Order::Abort || !self.finishing)
         {
@@ -159,7 +288,7 @@ impl Watchdog {
             return Poll::Ready(order);
         }
         while let Poll::Ready(now) = self.tick.poll_tick(cx) {
-            if let Some(order) = self.judge(pulse.phase(), now, crowded) {
+            if let Some(order) = self.judge(pulse.phase(), now, look(now)) {
                 self.finishing = true;
                 return Poll::Ready(order);
             }
@@ -167,7 +296,7 @@ impl Watchdog {
         Poll::Pending
     }
 
-    fn judge(&mut self, phase: Phase, now: Instant, crowded: bool) -> Option<Order> {
+    fn judge(&mut self, phase: Phase, now: Instant, scarcity: Scarcity) -> Option<Order> {
         if phase != self.phase {
             self.phase = phase;
             self.since = now;
@@ -176,11 +305,13 @@ impl Watchdog {
         let (limit, order) = match phase {
             Phase::Working => return None,
             Phase::Head { .. } => (self.head, Order::Abort),
-            Phase::Sending { .. } => (self.write, Order::Abort),
+            Phase::Braked => (MAX_WAIT, Order::Abort),
+            Phase::Sending { .. } if scarcity.of_any() => (self.write, Order::Abort),
+            Phase::Sending { .. } => (self.write.max(MAX_STALL), Order::Abort),
             // What was told to finish and has nothing left to do is only waiting for the client's goodbye.
             Phase::Idle { .. } if self.finishing => (self.head, Order::Abort),
             // Where every place is taken, those who only keep theirs warm go first.
-            Phase::Idle { .. } if crowded => (self.idle.min(self.head), Order::Finish),
+            Phase::Idle { .. } if scarcity.of_any() => (self.idle.min(self.head), Order::Finish),
             Phase::Idle { .. } => (self.idle, Order::Finish),
         };
         (now.duration_since(self.since) >= limit).then_some(order)
@@ -200,11 +331,17 @@ mod tests {
         })
     }
 
+    const SCARCE: Scarcity = Scarcity { connections: false, memory: true };
+
     /// What the watchdog says after the connection was in this state for so many seconds.
     fn after(watchdog: &mut Watchdog, pulse: &Pulse, seconds: u64) -> Option<Order> {
+        after_in(watchdog, pulse, seconds, Scarcity::default())
+    }
+
+    fn after_in(watchdog: &mut Watchdog, pulse: &Pulse, seconds: u64, scarcity: Scarcity) -> Option<Order> {
         let start = watchdog.since;
-        let first = watchdog.judge(pulse.phase(), start, false);
-        first.or_else(|| watchdog.judge(pulse.phase(), start + Duration::from_secs(seconds), false))
+        let first = watchdog.judge(pulse.phase(), start, scarcity);
+        first.or_else(|| watchdog.judge(pulse.phase(), start + Duration::from_secs(seconds), scarcity))
     }
 
     #[tokio::test]
@@ -228,15 +365,17 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_slow_reader_may_be_slow_but_not_stand_still() {
+    async fn a_reader_may_stand_still_unless_something_is_scarce() {
         let (mut watchdog, pulse) = (watchdog(), Pulse::default());
         pulse.request_begins();
         assert_eq!(after(&mut watchdog, &pulse, 10_000), None);
         pulse.response_begins();
-        assert_eq!(after(&mut watchdog, &pulse, 59), None);
+        assert_eq!(after_in(&mut watchdog, &pulse, 59, SCARCE), None);
         pulse.bytes_written(1);
-        assert_eq!(after(&mut watchdog, &pulse, 59), None);
-        assert_eq!(after(&mut watchdog, &pulse, 60), Some(Order::Abort));
+        assert_eq!(after_in(&mut watchdog, &pulse, 59, SCARCE), None);
+        assert_eq!(after(&mut watchdog, &pulse, 3599), None);
+        assert_eq!(after(&mut watchdog, &pulse, 3600), Some(Order::Abort));
+        assert_eq!(after_in(&mut watchdog, &pulse, 60, SCARCE), Some(Order::Abort));
     }
 
     #[tokio::test]

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use ipnet::IpNet;
+
 use super::Tls;
+use crate::memory::MemoryBudget;
 
 /// How connections are served.
 #[derive(Debug, Clone)]
@@ -12,7 +15,7 @@ pub struct ListenSettings {
     pub max_connections: usize,
     /// How long a client may take for its TLS handshake and for a request's head.
     pub head_timeout: Duration,
-    /// How long a client may take none of the bytes that wait for it.
+    /// How long a client may take none of the bytes that wait for it, where memory or connections are scarce.
     pub write_timeout: Duration,
     /// How long a connection may be without a request.
     pub idle_timeout: Duration,
@@ -24,11 +27,17 @@ pub struct ListenSettings {
     pub buffer_size: usize,
     /// The most requests at once on a connection of HTTP/2.
     pub max_streams: u32,
-    /// How many bytes of a request's body may be under way in HTTP/2; four times that on a connection.
-    pub stream_window: u32,
-    /// How many connections may be open for one more to get that much; it gets little if there are more. All that
-    /// is under way is in memory, whether somebody takes it or not.
+    /// The same for a connection that begins while more than `wide_connections` are open.
+    pub max_streams_crowded: u32,
+    /// Up to how many connections are few.
     pub wide_connections: usize,
+    /// How many bytes of a request's body may be under way in HTTP/2 while memory is plenty; twice that on a
+    /// connection.
+    pub stream_window: u32,
+    /// The memory that requests share.
+    pub memory: MemoryBudget,
+    /// Networks whose addresses stand for many clients: trusted proxies.
+    pub shared_networks: Arc<[IpNet]>,
     /// TLS, if it is to be spoken.
     pub tls: Option<Arc<Tls>>,
 }
@@ -42,11 +51,14 @@ impl Default for ListenSettings {
             // Longer than Go's clients keep their idle connections (90 s), so that theirs is the first move.
             idle_timeout: Duration::from_secs(120),
             drain_timeout: Duration::from_secs(30),
-            max_header_size: 64 * 1024,
+            max_header_size: 16 * 1024,
             buffer_size: 256 * 1024,
-            max_streams: 128,
-            stream_window: 1024 * 1024,
+            max_streams: 32,
+            max_streams_crowded: 8,
             wide_connections: 32,
+            stream_window: 1024 * 1024,
+            memory: MemoryBudget::default(),
+            shared_networks: Arc::default(),
             tls: None,
         }
     }

@@ -7,16 +7,25 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
+use super::brake::Brake;
+use super::linger::{Linger, Lingering};
 use super::pulse::Pulse;
 use super::sendfile::{Parts, Socket};
 
 /// How a client that speaks HTTP/2 without having agreed on it begins (RFC 9113, 3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
+/// The most that is read at once where no body comes in: what is read ahead of its turn is in memory.
+const MAX_HEAD_READ: usize = 16 * 1024;
+
 /// Bytes that come and go under a watchdog's eyes.
 pub(super) struct Watched<S> {
     io: S,
     pulse: Arc<Pulse>,
+    brake: Brake,
+    lingering: Lingering,
+    linger: Option<Linger>,
+    is_shut_down: bool,
     parts: Parts,
     /// What was read to tell the protocol and not yet given away: its start and end.
     sniffed: [u8; PREFACE.len()],
@@ -25,8 +34,19 @@ pub(super) struct Watched<S> {
 }
 
 impl<S: Socket> Watched<S> {
-    pub(super) fn new(io: S, pulse: Arc<Pulse>) -> Self {
-        Self { io, pulse, parts: Parts::default(), sniffed: [0; PREFACE.len()], start: 0, end: 0 }
+    pub(super) fn new(io: S, pulse: Arc<Pulse>, brake: Brake, lingering: Lingering) -> Self {
+        Self {
+            io,
+            pulse,
+            brake,
+            lingering,
+            linger: None,
+            is_shut_down: false,
+            parts: Parts::default(),
+            sniffed: [0; PREFACE.len()],
+            start: 0,
+            end: 0,
+        }
     }
 
     /// Where to put the parts of files that it is to send.
@@ -44,6 +64,25 @@ impl<S: Socket> Watched<S> {
             }
         }
         Ok(true)
+    }
+
+    /// Reads what a client sends, unless that would begin a request and memory is short. While a request is open it is
+    /// read on: its body, and what HTTP/2 says of its other streams, must not wait for it.
+    fn poll_read_new(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let begins_request = self.pulse.requests() == 0;
+        if begins_request {
+            let released = self.brake.poll_released(cx, self.pulse.holder());
+            self.pulse.set_braked(released.is_pending());
+            ready!(released);
+        }
+        if !begins_request || buf.remaining() <= MAX_HEAD_READ || self.pulse.is_multiplexed() {
+            return Pin::new(&mut self.io).poll_read(cx, buf);
+        }
+        let mut memory = [0; MAX_HEAD_READ];
+        let mut part = ReadBuf::new(&mut memory);
+        ready!(Pin::new(&mut self.io).poll_read(cx, &mut part))?;
+        buf.put_slice(part.filled());
+        Poll::Ready(Ok(()))
     }
 
     fn note_write(&self, result: &Poll<io::Result<usize>>) {
@@ -64,7 +103,7 @@ impl<S: Socket> AsyncRead for Watched<S> {
             buf.put_slice(&self.sniffed[self.start..self.start + count]);
             self.start += count;
         } else {
-            ready!(Pin::new(&mut self.io).poll_read(cx, buf))?;
+            ready!(self.poll_read_new(cx, buf))?;
         }
         if !buf.filled().is_empty() {
             self.pulse.bytes_read();
@@ -104,7 +143,13 @@ impl<S: Socket> AsyncWrite for Watched<S> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
+        let Self { io, pulse, lingering, linger, is_shut_down, .. } = &mut *self;
+        if !*is_shut_down {
+            ready!(Pin::new(&mut *io).poll_shutdown(cx))?;
+            *is_shut_down = true;
+            *linger = lingering.begin().filter(|_| pulse.has_unread()).map(Linger::new);
+        }
+        linger.as_mut().map_or(Poll::Ready(Ok(())), |linger| linger.poll(io, cx))
     }
 }
 
@@ -120,7 +165,7 @@ mod tests {
         let (mut client, server) = tokio::io::duplex(64);
         client.write_all(sent).await.expect("fits");
         drop(client);
-        let mut watched = Watched::new(server, Arc::default());
+        let mut watched = Watched::new(server, Arc::default(), Brake::unlimited(), Lingering::default());
         let http2 = watched.begins_http2().await.expect("reads");
         let mut rest = Vec::new();
         watched.read_to_end(&mut rest).await.expect("reads");

@@ -39,13 +39,21 @@ pub struct FileStream {
     rest: Range<u64>,
     pieces: Arc<Buffers>,
     running: Option<JoinHandle<io::Result<Bytes>>>,
+    /// The most that is read at once.
+    max_piece: usize,
 }
 
 impl FileStream {
     pub(super) fn new(file: Arc<File>, range: Range<u64>, pieces: Arc<Buffers>) -> Self {
         // Doubles how far the kernel reads ahead. A filesystem that takes no advice reads as well without.
         let _ = rustix::fs::fadvise(&*file, range.start, None, Advice::Sequential);
-        Self { file, rest: range, pieces, running: None }
+        Self { file, rest: range, pieces, running: None, max_piece: PIECE }
+    }
+
+    /// Reads at most so many bytes at once from now on.
+    pub fn limit_pieces(&mut self, bytes: usize) {
+        self.max_piece = bytes.clamp(1, PIECE);
+        self.pieces = Buffers::new(self.max_piece, 1);
     }
 
     /// The next bytes unread, for a kernel that can send them by itself; `None` if a disk may have to be waited
@@ -67,7 +75,8 @@ impl FileStream {
 
     /// The next piece at once, if no disk has to be waited for; else asks for it.
     fn begin(&mut self) -> Option<Bytes> {
-        let wanted = usize::try_from(self.rest.end - self.rest.start).map_or(PIECE, |rest| rest.min(PIECE));
+        let rest = usize::try_from(self.rest.end - self.rest.start).unwrap_or(usize::MAX);
+        let wanted = rest.min(self.max_piece);
         let mut piece = self.pieces.take();
         if let Some(read) = read_cached(&self.file, &mut piece.space()[..wanted], self.rest.start) {
             return Some(piece.into_bytes(read));

@@ -22,7 +22,7 @@ use crate::auth::{Action, By, Caller, Denial, Door, Wanted};
 use crate::http::Health;
 use crate::http::listen::Peer;
 use crate::jobs::{Collector, Retention, Scrub};
-use crate::memory::Holder;
+use crate::memory::{Holder, OutOfMemory};
 use crate::metadata::{ListPage, ListQuery, MetadataStore, RepositoryEntry, Scope};
 use crate::oci::RepoName;
 use crate::registry::{Registry, Repository};
@@ -239,6 +239,7 @@ fn refusal(denial: Denial, unknown: &str) -> Problem {
         Denial::Unknown => Problem::new(StatusCode::UNAUTHORIZED, unknown),
         Denial::Forbidden => Problem::new(StatusCode::FORBIDDEN, FORBIDDEN),
         Denial::Wait(_) => Problem::new(StatusCode::TOO_MANY_REQUESTS, UNKNOWN),
+        Denial::OutOfMemory => OutOfMemory.into(),
     }
 }
 
