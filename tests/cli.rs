@@ -6,6 +6,8 @@ mod audit;
 mod events;
 #[path = "cli/hostile.rs"]
 mod hostile;
+#[path = "cli/lost.rs"]
+mod lost;
 #[path = "cli/undo.rs"]
 mod undo;
 
@@ -61,18 +63,7 @@ impl Place {
     fn serve_with(&self, variables: &[(&str, &str)]) -> Server {
         let mut command = self.command(&["serve", "--listen", "127.0.0.1:0"]);
         command.envs(variables.iter().copied()).stderr(Stdio::piped());
-        let mut process = command.spawn().expect("it starts");
-        let mut log = BufReader::new(process.stderr.take().expect("piped"));
-        let url = loop {
-            let mut line = String::new();
-            assert_ne!(log.read_line(&mut line).expect("readable"), 0, "it ended before it served");
-            if let Some((_, rest)) = line.split_once(" at ") {
-                break rest.split(',').next().unwrap_or_default().to_owned();
-            }
-        };
-        // Read on, or the pipe fills.
-        std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
-        Server { process, url }
+        Server::when_ready(command.spawn().expect("it starts"))
     }
 
     /// The files of the one blob that is stored.
@@ -119,6 +110,23 @@ struct Server {
 }
 
 impl Server {
+    /// Waits until `process`, whose log is piped, serves.
+    fn when_ready(mut process: Child) -> Self {
+        let mut log = BufReader::new(process.stderr.take().expect("piped"));
+        let mut read = String::new();
+        let url = loop {
+            let from = read.len();
+            assert_ne!(log.read_line(&mut read).expect("readable"), 0, "it ended before it served: {read}");
+            let served = read[from..].split_once(" serves ").and_then(|(_, rest)| rest.split_once(" at "));
+            if let Some((_, rest)) = served {
+                break rest.split(',').next().unwrap_or_default().to_owned();
+            }
+        };
+        // Read on, or the pipe fills.
+        std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
+        Self { process, url }
+    }
+
     fn signal(&self) {
         let pid = rustix::process::Pid::from_child(&self.process);
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("alive");

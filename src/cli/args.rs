@@ -109,6 +109,14 @@ pub(super) struct ServeArgs {
     /// The address and port to listen on [setting: server.listen, default: 0.0.0.0:5000]
     #[arg(long, value_name = "ADDR:PORT")]
     pub(super) listen: Option<String>,
+
+    /// Start with what is left after the metadata was lost
+    ///
+    /// Without it a database that is missing, empty, damaged, an older copy or another registry's is refused. A
+    /// damaged or foreign one is moved aside. Blobs are kept. A registry that required logins still does: without
+    /// users only the administrator, whose password is shown as at a first start.
+    #[arg(long)]
+    pub(super) accept_loss: bool,
 }
 
 impl Cli {
@@ -119,7 +127,7 @@ impl Cli {
             let value = data.to_string_lossy().into_owned();
             flags.push(Flag { name: "--data", key: "storage.data", value });
         }
-        if let Command::Serve(ServeArgs { listen: Some(address) }) = &self.command {
+        if let Command::Serve(ServeArgs { listen: Some(address), .. }) = &self.command {
             flags.push(Flag { name: "--listen", key: "server.listen", value: address.clone() });
         }
         Sources { file: self.common.config.clone(), environment: std::env::vars_os().collect(), flags }

@@ -95,8 +95,10 @@ async fn here(config: &Config, opened: Opened, change: bool) -> Result<ApiClient
     }
     let keys = (!config.storage.read_only).then(|| opened.metadata_dir.clone());
     let metadata = Arc::clone(registry.metadata());
-    let door = door(&without_lost_file(config), metadata, keys.as_deref(), None).await?;
-    let operator = Operator::new(config, Arc::new(opened), Arc::new(door)).await?;
+    let in_force = opened.config_in_force(config);
+    let door = Arc::new(door(&without_lost_file(&in_force), metadata, keys.as_deref(), None).await?);
+    opened.watch_access(&door);
+    let operator = Operator::new(config, Arc::new(opened), door).await?;
     if change && !config.storage.read_only {
         // Where no server does it, this process goes on with what is deleted or restored, until it ends.
         let job = RepositoryJob::new(registry, config.gc.batch.get());

@@ -89,7 +89,7 @@ pub fn main() -> ExitCode {
 fn run(cli: Cli) -> Result<ExitCode, Failure> {
     let config = Config::load(&cli.sources())?;
     match cli.command {
-        Command::Serve(_) => serve::run(config),
+        Command::Serve(arguments) => serve::run(config, arguments.accept_loss),
         Command::CheckConfig(output) => check_config::run(&cli.common, &config, output.json),
         Command::Healthcheck => healthcheck::run(&config),
         Command::Gc { dry_run, output } => operate::run(&config, Operation::Gc { dry_run }, output.json),

@@ -8,12 +8,12 @@ use super::{Failure, exit_code};
 use crate::config::Config;
 #[cfg(feature = "otlp")]
 use crate::server::traces::Traces;
-use crate::server::{background_runtime, logging, runtime, serve};
+use crate::server::{Purpose, background_runtime, logging, runtime, serve};
 
 /// How long a disk that hangs may keep the process from ending.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-pub(super) fn run(config: Config) -> Result<ExitCode, Failure> {
+pub(super) fn run(config: Config, accept_loss: bool) -> Result<ExitCode, Failure> {
     let no_threads = |error| Failure::Other(format!("no threads: {error}"));
     let (runtime, background) = (runtime().map_err(no_threads)?, background_runtime().map_err(no_threads)?);
     #[cfg(feature = "otlp")]
@@ -26,7 +26,8 @@ pub(super) fn run(config: Config) -> Result<ExitCode, Failure> {
     };
     #[cfg(not(feature = "otlp"))]
     let logs = logging::start(&config.log);
-    let served = runtime.block_on(serve(config, Arc::clone(&logs), background.handle()));
+    let purpose = if accept_loss { Purpose::AcceptLoss } else { Purpose::Serve };
+    let served = runtime.block_on(serve(config, purpose, Arc::clone(&logs), background.handle()));
     #[cfg(feature = "otlp")]
     traces.iter().for_each(Traces::end);
     background.shutdown_timeout(PATIENCE);

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use thiserror::Error;
 
 use super::lock::LockError;
+use super::loss::Loss;
 use crate::http::listen::TlsError;
 use crate::jobs::backup::BackupError;
 use crate::metadata::{MetadataError, sqlite};
@@ -59,6 +60,32 @@ pub enum StartError {
     /// Bytes and facts are not each other's.
     #[error("{0}")]
     Mismatch(String),
+    /// The metadata is lost, or not that of this store.
+    #[error(
+        "the database {} cannot be used: {loss}; starting with it would lose what it recorded of the store in {}, \
+         accounts included. Put the right database back ({}), or restore a backup into an empty data directory \
+         (orlop restore), or accept the loss (orlop serve --accept-loss): blobs are kept then, and a registry that \
+         required logins still does",
+        database.display(),
+        data.display(),
+        hint(.loss)
+    )]
+    Lost {
+        /// The database.
+        database: PathBuf,
+        /// Where the blobs are.
+        data: PathBuf,
+        /// What was lost.
+        loss: Loss,
+    },
+    /// The state file.
+    #[error("the state file {}: {error}", path.display())]
+    State {
+        /// Which.
+        path: PathBuf,
+        /// What the system said.
+        error: io::Error,
+    },
     /// The bytes.
     #[error(transparent)]
     Store(#[from] store::OpenError),
@@ -82,6 +109,17 @@ pub enum StartError {
         /// Why.
         error: io::Error,
     },
+}
+
+/// What may be wrong besides the database itself.
+fn hint(loss: &Loss) -> &'static str {
+    match loss {
+        Loss::Missing => "is metadata.dir right and mounted?",
+        Loss::Foreign { .. } => "are storage.data and metadata.dir right?",
+        Loss::Log | Loss::Older => "with the file orlop.db-wal that was beside it",
+        Loss::State(_) => "and state.json with it",
+        Loss::Empty | Loss::Unreadable(_) => "did the disk fail or fill up?",
+    }
 }
 
 /// The settings that may be to blame.

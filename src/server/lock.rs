@@ -1,4 +1,4 @@
-//! One process owns a data directory. The lock is the kernel's: it ends with the process, however that ends.
+//! One process owns a data directory and its metadata directory. The lock is the kernel's: it ends with the process, however that ends.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
@@ -7,18 +7,47 @@ use std::path::{Path, PathBuf};
 use rustix::io::Errno;
 use thiserror::Error;
 
-/// Why a data directory could not be locked.
+/// What a directory is used for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LockedDirectory {
+    /// `storage.data`, or a backup.
+    Data,
+    /// `metadata.dir`.
+    Metadata,
+}
+
+impl LockedDirectory {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Data => "data directory",
+            Self::Metadata => "metadata directory",
+        }
+    }
+
+    fn setting(self) -> &'static str {
+        match self {
+            Self::Data => "storage.data",
+            Self::Metadata => "metadata.dir",
+        }
+    }
+}
+
+/// Why a directory could not be locked.
 #[derive(Debug, Error)]
 pub enum LockError {
     /// Somebody else has it.
     #[error(
-        "the data directory {} is in use by another orlop{}: stop that first, or choose another storage.data",
-        data.display(),
-        pid.as_ref().map(|pid| format!(" (process {pid})")).unwrap_or_default()
+        "the {} {} is in use by another orlop{}: stop that first, or choose another {}",
+        directory.name(),
+        path.display(),
+        pid.as_ref().map(|pid| format!(" (process {pid})")).unwrap_or_default(),
+        directory.setting()
     )]
     Held {
+        /// What it is used for.
+        directory: LockedDirectory,
         /// Which.
-        data: PathBuf,
+        path: PathBuf,
         /// Whose it is, if that can be read.
         pid: Option<String>,
     },
@@ -32,27 +61,62 @@ pub enum LockError {
     },
 }
 
-/// Ownership of a data directory, while this lives.
+/// Ownership of a directory, while this lives.
 #[derive(Debug)]
 pub struct DataLock {
     /// `None` on a read-only medium without a lock file: there nobody can write anyway.
     _file: Option<File>,
 }
 
+/// Ownership of a store, while this lives: of its data directory and of its metadata directory.
+#[derive(Debug)]
+pub(super) struct StoreLock {
+    _data: DataLock,
+    metadata: Option<DataLock>,
+}
+
+impl StoreLock {
+    /// Takes the lock of the data directory `data`, which exists.
+    ///
+    /// # Errors
+    /// [`LockError::Held`] if another process has it.
+    pub(super) fn take(data: &Path) -> Result<Self, LockError> {
+        Ok(Self { _data: DataLock::take(data)?, metadata: None })
+    }
+
+    /// Takes that of the directory `metadata` as well, if it exists and is not `data` itself.
+    ///
+    /// # Errors
+    /// [`LockError::Held`] if another process has it.
+    pub(super) fn lock_metadata(&mut self, data: &Path, metadata: &Path) -> Result<(), LockError> {
+        let Ok(real) = metadata.canonicalize() else {
+            return Ok(());
+        };
+        if self.metadata.is_none() && data.canonicalize().ok() != Some(real) {
+            self.metadata = Some(DataLock::take_for(metadata, LockedDirectory::Metadata)?);
+        }
+        Ok(())
+    }
+}
+
 impl DataLock {
-    /// Takes the lock of the directory `data`, which exists.
+    /// Takes the lock of the data directory `data`, which exists.
     ///
     /// # Errors
     /// [`LockError::Held`] if another process has it.
     pub fn take(data: &Path) -> Result<Self, LockError> {
-        let path = data.join("lock");
+        Self::take_for(data, LockedDirectory::Data)
+    }
+
+    fn take_for(dir: &Path, directory: LockedDirectory) -> Result<Self, LockError> {
+        let path = dir.join("lock");
         let Some(mut file) = open(&path).map_err(|error| LockError::Io { path: path.clone(), error })? else {
             return Ok(Self { _file: None });
         };
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                return Err(LockError::Held { data: data.into(), pid: owner(&mut file) });
+                return Err(LockError::Held { directory, path: dir.into(), pid: owner(&mut file) });
             }
             Err(TryLockError::Error(error)) => return Err(LockError::Io { path, error }),
         }
@@ -106,5 +170,26 @@ mod tests {
         );
         drop(first);
         DataLock::take(dir.path()).expect("free again");
+    }
+
+    #[test]
+    fn a_metadata_directory_has_one_owner() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = |name: &str| dir.path().join(name);
+        for name in ["one", "two", "metadata"] {
+            std::fs::create_dir(path(name)).expect("made");
+        }
+        let lock = |data: &str, metadata: &str| {
+            let mut lock = StoreLock::take(&path(data))?;
+            lock.lock_metadata(&path(data), &path(metadata)).map(|()| lock)
+        };
+        let first = lock("one", "metadata").expect("free");
+        let refusal = lock("two", "metadata").expect_err("taken").to_string();
+        let expected = format!("the metadata directory {} is in use by", path("metadata").display());
+        assert!(refusal.starts_with(&expected) && refusal.ends_with("metadata.dir"), "{refusal}");
+        drop(first);
+        lock("two", "metadata").expect("free again");
+        lock("one", "one").expect("one directory is locked once");
+        lock("one", "missing").expect("there is nothing to lock yet");
     }
 }

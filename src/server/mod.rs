@@ -2,8 +2,9 @@
 //!
 //! | file | what it does |
 //! | --- | --- |
-//! | `open` | takes the lock and opens what belongs together, or says why not |
-//! | `lock`, `filesystem` | one process a data directory; no database on a network filesystem |
+//! | `open`, `stores` | takes the locks and opens what belongs together, or says why not |
+//! | `state_file`, `run_record`, `loss` | recognises metadata that was lost or replaced |
+//! | `lock`, `filesystem` | one process a directory; no database on a network filesystem |
 //! | `run` | the life of `orlop serve` |
 //! | `survey` | what a store says about the settings, for `check-config` |
 //! | `restore` | a backup put back |
@@ -27,14 +28,18 @@ mod filesystem;
 mod health;
 mod lock;
 pub mod logging;
+mod loss;
 mod metrics;
 mod observed;
 mod open;
 pub mod operations;
 mod restore;
 mod run;
+mod run_record;
 mod runtime;
 mod shutdown;
+mod state_file;
+mod stores;
 mod survey;
 mod tasks;
 #[cfg(feature = "otlp")]
@@ -45,7 +50,8 @@ pub use certificates::check_certificates;
 pub use door::{check_door_files, door};
 pub use errors::StartError;
 pub use health::{Health, Readiness, store_tag};
-pub use lock::{DataLock, LockError};
+pub use lock::{DataLock, LockError, LockedDirectory};
+pub use loss::Loss;
 pub use open::{Opened, Purpose};
 pub use restore::{Restored, restore};
 pub use run::serve;

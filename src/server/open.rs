@@ -1,5 +1,6 @@
 //! Opening what belongs together, or saying why not.
 
+use std::borrow::Cow;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -8,20 +9,19 @@ use std::sync::Arc;
 use super::errors::StartError;
 use super::failure::Failures;
 use super::filesystem::network_filesystem;
-use super::lock::DataLock;
+use super::lock::StoreLock;
 use super::observed::Observed;
+use super::run_record::RunRecord;
+use super::stores::{Opening, Stores};
+use crate::auth::{Door, Mode};
 use crate::clock::SystemClock;
 use crate::config::{Budget, Config, Period, QuotaSetting, Sparse, Storage, Untagged};
 use crate::jobs::retention::RetentionSettings;
 use crate::jobs::{CollectorSettings, PolicyBook, Retention, ScrubSettings};
 use crate::memory::MemoryBudget;
-use crate::metadata::sqlite::{self, SqliteMetadata};
-use crate::metadata::{Maintenance, Quota, Totals};
+use crate::metadata::Quota;
 use crate::registry::{BudgetSettings, BudgetSize, Registry, Settings};
-use crate::store::{self, BlobStore, FilesystemStore};
-
-/// The database's file within the metadata directory.
-const DATABASE: &str = "orlop.db";
+use crate::store::{BlobStore, FilesystemStore};
 
 /// The file that says that a restore has begun and has not ended.
 pub(super) const RESTORING: &str = "restoring";
@@ -31,6 +31,8 @@ pub(super) const RESTORING: &str = "restoring";
 pub enum Purpose {
     /// To serve it: what is not there yet is made.
     Serve,
+    /// To serve it with what is left, if its metadata was lost.
+    AcceptLoss,
     /// To look after it: it must be there.
     Maintain,
 }
@@ -45,7 +47,10 @@ pub struct Opened {
     pub metadata_dir: PathBuf,
     /// Whether a sync has failed.
     pub failures: Arc<Failures>,
-    _lock: DataLock,
+    stays_closed: bool,
+    /// Before the lock: it writes when it is dropped.
+    run: Option<RunRecord>,
+    _lock: StoreLock,
 }
 
 impl Opened {
@@ -57,7 +62,7 @@ impl Opened {
         let (data, metadata_dir) = (config.storage.data.clone(), config.metadata_dir());
         refuse_network(&metadata_dir)?;
         make_directory(&data, purpose)?;
-        let lock = DataLock::take(&data)?;
+        let lock = StoreLock::take(&data)?;
         if data.join(RESTORING).exists() {
             return Err(StartError::HalfRestored(data));
         }
@@ -65,104 +70,54 @@ impl Opened {
     }
 
     /// Opens what a restore has copied, to verify it.
-    pub(super) async fn restored(config: &Config, lock: DataLock) -> Result<Self, StartError> {
+    pub(super) async fn restored(config: &Config, lock: StoreLock) -> Result<Self, StartError> {
         Self::locked(config, Purpose::Maintain, lock).await
     }
 
-    async fn locked(config: &Config, purpose: Purpose, lock: DataLock) -> Result<Self, StartError> {
+    async fn locked(config: &Config, purpose: Purpose, mut lock: StoreLock) -> Result<Self, StartError> {
         let (data, metadata_dir) = (config.storage.data.clone(), config.metadata_dir());
-        let found = Found::look(&data, &metadata_dir)?;
-        let (blobs, metadata) = open_stores(config, purpose, found).await?;
-        refuse_small_disk(config, &blobs).await?;
         let failures = Arc::<Failures>::default();
+        let Stores { blobs, metadata, run } =
+            Opening::of(config, purpose).open(&mut lock, &failures).await?;
+        refuse_small_disk(config, &blobs).await?;
+        let stays_closed = metadata.stays_closed()?;
         let blobs = Arc::new(Observed::new(blobs, Arc::clone(&failures)));
         let clock = Arc::new(SystemClock);
         let registry = Registry::new(blobs, metadata, clock, settings(config));
-        if purpose == Purpose::Serve && !config.storage.read_only {
+        if purpose != Purpose::Maintain && !config.storage.read_only {
             registry.enforce_quotas().await?;
         }
-        Ok(Self { registry, data, metadata_dir, failures, _lock: lock })
+        Ok(Self { registry, data, metadata_dir, failures, stays_closed, run, _lock: lock })
     }
-}
 
-/// What is there before anything is opened.
-#[derive(Debug, Clone, Copy)]
-struct Found {
-    bytes: bool,
-    facts: bool,
-}
+    /// The settings in force: a registry that has lost its accounts stays closed until `auth.mode` says otherwise.
+    pub fn config_in_force<'a>(&self, config: &'a Config) -> Cow<'a, Config> {
+        if !self.stays_closed || config.auth.mode.is_some() {
+            return Cow::Borrowed(config);
+        }
+        let mut config = config.clone();
+        config.auth.mode = Some(Mode::Closed);
+        Cow::Owned(config)
+    }
 
-impl Found {
-    fn look(data: &Path, metadata_dir: &Path) -> Result<Self, StartError> {
-        let bytes = match FilesystemStore::open(data, store::Access::ReadOnly) {
-            Ok(_) => true,
-            Err(store::OpenError::Unidentified { .. }) => false,
-            Err(error) => return Err(error.into()),
-        };
-        Ok(Self { bytes, facts: metadata_dir.join(DATABASE).exists() })
+    /// Takes `door` as what says whether the registry is closed, and records that beside the blobs.
+    pub fn watch_access(&self, door: &Arc<Door>) {
+        if let Some(run) = &self.run {
+            run.watch_access(door);
+        }
     }
-}
 
-async fn open_stores(
-    config: &Config,
-    purpose: Purpose,
-    found: Found,
-) -> Result<(FilesystemStore, Arc<SqliteMetadata>), StartError> {
-    let (data, metadata_dir) = (&config.storage.data, config.metadata_dir());
-    if purpose == Purpose::Maintain && !(found.bytes && found.facts) {
-        return Err(StartError::NoStore(data.clone()));
+    /// Records what has changed since. Blocks.
+    pub(super) fn refresh_state(&self) {
+        if let Some(run) = &self.run {
+            run.refresh();
+        }
     }
-    let metadata = SqliteMetadata::open(&metadata_dir, facts_access(config))?;
-    if found.facts && !found.bytes && metadata.totals().await? != Totals::default() {
-        return Err(StartError::Mismatch(format!(
-            "the metadata in {} is not empty, but there is no store in {}: is its volume mounted?",
-            metadata_dir.display(),
-            data.display()
-        )));
-    }
-    let blobs = FilesystemStore::open(data, bytes_access(config))?;
-    if found.bytes && !found.facts && holds_blobs(&blobs).await? {
-        return Err(StartError::Mismatch(format!(
-            "the store in {} holds blobs, but there is no metadata in {}: is metadata.dir right and mounted?",
-            data.display(),
-            metadata_dir.display()
-        )));
-    }
-    let id = blobs.store_id().to_string();
-    let bound = metadata.bind_store(&id).await?;
-    if bound != id {
-        return Err(StartError::Mismatch(format!(
-            "the metadata in {} belongs to the store {bound}, but {} holds the store {id}",
-            metadata_dir.display(),
-            data.display()
-        )));
-    }
-    Ok((blobs, Arc::new(metadata)))
-}
 
-fn bytes_access(config: &Config) -> store::Access {
-    match config.storage.read_only {
-        true => store::Access::ReadOnly,
-        false => store::Access::ReadWrite,
-    }
-}
-
-fn facts_access(config: &Config) -> sqlite::Access {
-    match config.storage.read_only {
-        true => sqlite::Access::ReadOnly,
-        false => sqlite::Access::ReadWrite,
-    }
-}
-
-/// Whether there is any blob: a walk that ends at the first.
-async fn holds_blobs(store: &FilesystemStore) -> Result<bool, StartError> {
-    let mut from: Option<String> = None;
-    loop {
-        let page = store.list(from.as_deref()).await?;
-        match page.next {
-            _ if !page.blobs.is_empty() => return Ok(true),
-            Some(next) => from = Some(next),
-            None => return Ok(false),
+    /// Records that the store was closed cleanly; nothing may be written afterwards. Blocks. Dropping does the same.
+    pub(super) fn end(&self) {
+        if let Some(run) = &self.run {
+            run.end();
         }
     }
 }
@@ -194,7 +149,7 @@ fn make_directory(data: &Path, purpose: Purpose) -> Result<(), StartError> {
     }
     match purpose {
         Purpose::Maintain => Err(StartError::NoStore(data.into())),
-        Purpose::Serve => fs::create_dir_all(data).map_err(|error| unusable(data, error)),
+        Purpose::Serve | Purpose::AcceptLoss => fs::create_dir_all(data).map_err(|error| unusable(data, error)),
     }
 }
 

@@ -5,8 +5,9 @@ use std::io;
 use std::path::Path;
 
 use super::errors::StartError;
-use super::lock::DataLock;
+use super::lock::{DataLock, StoreLock};
 use super::open::{Opened, RESTORING, refuse_network};
+use super::state_file::StateFile;
 use crate::clock::Timestamp;
 use crate::config::Config;
 use crate::jobs::backup::{self, BackupError, BackupReport};
@@ -38,13 +39,17 @@ pub async fn restore(config: &Config, dir: &Path, progress: &dyn Progress) -> Re
     }
     refuse_network(&metadata_dir)?;
     within(data, fs::create_dir_all(data))?;
-    let lock = DataLock::take(data)?;
+    let mut lock = StoreLock::take(data)?;
     let _backup_lock = DataLock::take(dir)?;
     if !data.join(RESTORING).exists() {
         refuse_full(data)?;
         refuse_full(&metadata_dir)?;
     }
     within(data, mark(data))?;
+    within(&metadata_dir, fs::create_dir_all(&metadata_dir))?;
+    lock.lock_metadata(data, &metadata_dir)?;
+    // What a restore that was cut off recorded is about the database that is replaced now.
+    within(data, StateFile::of(data).remove())?;
     let copied = backup::restore(dir, data, &metadata_dir, progress).await.map_err(StartError::Restore)?;
     let opened = Opened::restored(config, lock).await?;
     end_uploads(&opened.registry).await?;

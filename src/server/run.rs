@@ -50,10 +50,15 @@ const PATIENCE: Duration = Duration::from_secs(10);
 ///
 /// # Errors
 /// [`StartError`]; [`StartError::Broken`] alone after it has served.
-pub async fn serve(config: Config, logs: Arc<Logs>, background: &Handle) -> Result<(), StartError> {
+pub async fn serve(
+    config: Config,
+    purpose: Purpose,
+    logs: Arc<Logs>,
+    background: &Handle,
+) -> Result<(), StartError> {
     let draining = shutdown::on_signal(logs).map_err(StartError::Signals)?;
     raise_descriptors(config.server.max_connections.get());
-    let server = Server::start(&config, draining, background).await?;
+    let server = Server::start(&config, purpose, draining, background).await?;
     match server.run(&config, background).await {
         Some(reason) => Err(StartError::Broken(reason)),
         None => Ok(()),
@@ -76,15 +81,17 @@ struct Server {
 impl Server {
     async fn start(
         config: &Config,
+        purpose: Purpose,
         draining: CancellationToken,
         background: &Handle,
     ) -> Result<Self, StartError> {
         let Certificates { tls, acme } = Certificates::open(config)?;
-        let opened = Arc::new(Opened::open(config, Purpose::Serve).await?);
+        let opened = Arc::new(Opened::open(config, purpose).await?);
         let settings = listen_settings(config, tls, opened.registry.memory().clone());
         let keys = (!config.storage.read_only).then_some(&*opened.metadata_dir);
         let metadata = Arc::clone(opened.registry.metadata());
-        let door = door(config, metadata, keys, Some(background)).await?;
+        let in_force = opened.config_in_force(config);
+        let door = door(&in_force, metadata, keys, Some(background)).await?;
         let door = Arc::new(door.within(opened.registry.memory().clone()));
         for pair in door.look_alikes() {
             tracing::warn!(one = pair.one, other = pair.other, "the names of two users differ by case only");
@@ -94,6 +101,7 @@ impl Server {
         {
             show_once(&password);
         }
+        opened.watch_access(&door);
         if !config.storage.read_only {
             let interrupted = opened.registry.recover().await?;
             if interrupted > 0 {
@@ -143,6 +151,8 @@ impl Server {
         if let Err(error) = registry.flush_audit(true).await {
             tracing::warn!(%error, "the end of the audit log could not be recorded");
         }
+        let opened = Arc::clone(&self.operator.opened);
+        let _ = tokio::task::spawn_blocking(move || opened.end()).await;
         tracing::info!("ended");
         self.operator.opened.failures.reason()
     }
@@ -173,6 +183,8 @@ impl Server {
             // Not in the background: on a busy machine the authority would wait too long.
             tracker.spawn(supervise("acme", token, keep));
         }
+        let opened = Arc::clone(&self.operator.opened);
+        tracker.spawn(supervise("state", stop.clone(), move || keep_state(Arc::clone(&opened))));
         let (opened, draining) = (Arc::clone(&self.operator.opened), self.draining.clone());
         tracker.spawn(stop.clone().run_until_cancelled_owned(async move {
             opened.failures.time_to_end(&opened).await;
@@ -274,6 +286,15 @@ impl Server {
                 "passwords come in the clear: without TLS here or at a proxy anybody on the way reads them"
             );
         }
+    }
+}
+
+/// Keeps the record beside the blobs current.
+async fn keep_state(opened: Arc<Opened>) {
+    loop {
+        let shared = Arc::clone(&opened);
+        let _ = tokio::task::spawn_blocking(move || shared.refresh_state()).await;
+        tokio::time::sleep(UPKEEP).await;
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! <root>/orlop.json                              the store's identity: its id and its layout's version
+//! <root>/state.json                              what the server records of the metadata beside the blobs
 //! <root>/blobs/sha256/ab/<hex>.<generation>      a blob; ab is how the hex begins
 //! <root>/blobs/sha512/ab/<hex>.<generation>
 //! <root>/uploads/<uuid>                          an upload's staged bytes
@@ -18,6 +19,9 @@ use crate::oci::{Algorithm, BlobKey, Digest, UploadId};
 
 /// The version of the layout above. A root that carries a higher one is refused.
 pub(super) const VERSION: u64 = 1;
+
+/// The file in which the server records, beside the blobs, what it knows of the metadata.
+pub const STATE_FILE: &str = "state.json";
 
 /// How many directories the blobs of one algorithm are spread over.
 pub(super) const SHARDS: usize = 256;

@@ -28,6 +28,7 @@ use crate::oci::{BlobKey, UploadId};
 pub use buffers::{Buffer, Buffers};
 pub(crate) use filesystem::durable;
 pub use filesystem::{Access, FilePart, FileStream, FilesystemStore, OpenError};
+pub use layout::STATE_FILE;
 pub use memory::MemoryStore;
 
 /// Room on the medium, in bytes.

@@ -9,6 +9,7 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 use super::BackupError;
 use crate::metadata::Maintenance;
 use crate::metadata::sqlite::{self, SqliteMetadata};
+use crate::store::STATE_FILE;
 
 /// Where a backup's facts are within it.
 pub const METADATA: &str = "metadata";
@@ -46,6 +47,8 @@ pub(super) async fn copy(
 /// left beside the previous database never meets the new one.
 pub(super) fn replace(dir: &Path) -> Result<(), BackupError> {
     let (incoming, current) = (dir.join(INCOMING), dir.join(METADATA));
+    // What fsck recorded there is about the previous database.
+    within(dir, remove_file(&dir.join(STATE_FILE)).and_then(|()| sync(dir)))?;
     let replaced = if current.exists() { exchange(dir) } else { fs::rename(&incoming, &current) };
     within(&current, replaced.and_then(|()| sync(dir)))?;
     within(&incoming, remove_dir(&incoming))
@@ -122,8 +125,19 @@ pub(super) async fn place(facts: &SqliteMetadata, metadata_dir: &Path) -> Result
     let made = fs::create_dir_all(metadata_dir).and_then(|()| remove_file(&draft));
     within(metadata_dir, made)?;
     facts.copy_to(&draft).await?;
-    let placed = sync(&draft).and_then(|()| fs::rename(&draft, metadata_dir.join(DATABASE)));
+    let database = metadata_dir.join(DATABASE);
+    let placed = sync(&draft).and_then(|()| remove_logs(&database)).and_then(|()| fs::rename(&draft, &database));
     within(metadata_dir, placed.and_then(|()| sync(metadata_dir)))
+}
+
+/// Removes the log of a database that is about to be replaced: it would be replayed over the new one.
+fn remove_logs(database: &Path) -> io::Result<()> {
+    for suffix in ["-wal", "-shm"] {
+        let mut name = database.as_os_str().to_owned();
+        name.push(suffix);
+        remove_file(Path::new(&name))?;
+    }
+    Ok(())
 }
 
 /// Gives the store at `to` the identity of that at `from`.

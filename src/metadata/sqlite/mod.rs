@@ -22,9 +22,11 @@ mod freed;
 mod history;
 mod holdings;
 mod holds;
+mod inspect;
 mod leased;
 mod links;
 mod listings;
+mod log;
 mod maintenance;
 mod manifests;
 mod open;
@@ -40,6 +42,7 @@ mod relief;
 mod repositories;
 mod restore;
 mod review;
+mod runs;
 mod scrub;
 mod snapshots;
 mod superfluous;
@@ -62,6 +65,7 @@ use rusqlite::{Connection, OptionalExtension};
 
 #[cfg(test)]
 pub(crate) use open::make_old;
+pub use inspect::{DatabaseState, Inspection};
 pub use open::{OpenError, SCHEMA_VERSION};
 
 use self::readers::Readers;

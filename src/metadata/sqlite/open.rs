@@ -79,11 +79,16 @@ pub enum OpenError {
 }
 
 pub(super) fn open(dir: &Path, access: Access) -> Result<SqliteMetadata, OpenError> {
-    let path = dir.join(FILE);
+    let path = database(dir);
     match access {
         Access::ReadWrite => open_for_writing(dir, path),
         Access::ReadOnly => open_for_reading(path.clone(), folder_is_writable(&path)),
     }
+}
+
+/// The database in the folder `dir`.
+pub(super) fn database(dir: &Path) -> PathBuf {
+    dir.join(FILE)
 }
 
 /// Opens a database without changing it. In a folder that is not `writable` it is taken for one that nobody
@@ -92,11 +97,7 @@ pub(super) fn open_for_reading(path: PathBuf, writable: bool) -> Result<SqliteMe
     if !path.is_file() {
         return Err(OpenError::NotReady(path));
     }
-    let has_log = fs::metadata(beside(&path, "-wal")).is_ok_and(|log| log.len() > 0);
-    if !writable && has_log && !beside(&path, "-shm").exists() {
-        return Err(OpenError::Unclean(path));
-    }
-    let immutable = !writable && !has_log;
+    let immutable = is_immutable(&path, writable)?;
     let sqlite = |error| OpenError::Sqlite { path: path.clone(), error };
     let readers = Readers::new(path.clone(), immutable);
     match readers.read(version).map_err(sqlite)? {
@@ -106,20 +107,29 @@ pub(super) fn open_for_reading(path: PathBuf, writable: bool) -> Result<SqliteMe
     }
 }
 
-fn beside(path: &Path, suffix: &str) -> PathBuf {
+/// Whether nobody can change a database, as far as its folder shows.
+pub(super) fn is_immutable(path: &Path, writable: bool) -> Result<bool, OpenError> {
+    let has_log = fs::metadata(beside(path, "-wal")).is_ok_and(|log| log.len() > 0);
+    if !writable && has_log && !beside(path, "-shm").exists() {
+        return Err(OpenError::Unclean(path.to_owned()));
+    }
+    Ok(!writable && !has_log)
+}
+
+pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     name.into()
 }
 
 /// Whether a reader can make the shared memory beside the log.
-fn folder_is_writable(path: &Path) -> bool {
+pub(super) fn folder_is_writable(path: &Path) -> bool {
     let folder = path.parent().unwrap_or(path);
     rustix::fs::access(folder, rustix::fs::Access::WRITE_OK).is_ok()
 }
 
 fn open_for_writing(dir: &Path, path: PathBuf) -> Result<SqliteMetadata, OpenError> {
-    fs::create_dir_all(dir).map_err(|error| OpenError::Folder { path: dir.into(), error })?;
+    fs::create_dir_all(dir).map_err(|error| folder(dir, error))?;
     forget_dry_runs(dir);
     let sqlite = |error| OpenError::Sqlite { path: path.clone(), error };
     let mut connection = connect(&path).map_err(sqlite)?;
@@ -146,7 +156,7 @@ fn open_for_writing(dir: &Path, path: PathBuf) -> Result<SqliteMetadata, OpenErr
     let patience = Patience::of(&mut connection).map_err(sqlite)?;
     let (touched, epochs) = (Touched::watch(&connection).map_err(sqlite)?, Epochs::default());
     let writer = Writer::start(connection, patience, touched, epochs.clone())
-        .map_err(|error| OpenError::Folder { path: dir.into(), error })?;
+        .map_err(|error| folder(dir, error))?;
     let readers = Readers::new(path.clone(), false);
     Ok(SqliteMetadata::over(path, readers, Some(writer), &epochs))
 }
@@ -212,5 +222,9 @@ fn forget_dry_runs(dir: &Path) {
 /// Makes the new database's directory entry durable.
 fn sync_folder(dir: &Path) -> Result<(), OpenError> {
     let synced = fs::File::open(dir).and_then(|folder| folder.sync_all());
-    synced.map_err(|error| OpenError::Folder { path: dir.into(), error })
+    synced.map_err(|error| folder(dir, error))
+}
+
+pub(super) fn folder(dir: &Path, error: std::io::Error) -> OpenError {
+    OpenError::Folder { path: dir.into(), error }
 }

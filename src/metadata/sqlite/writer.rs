@@ -12,6 +12,7 @@ use rusqlite::{Connection, ErrorCode};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::change_queue::{ChangeQueue, LARGE};
+use super::log;
 use super::patience::Patience;
 use super::place::Place;
 use super::recall::Epochs;
@@ -108,6 +109,7 @@ pub(super) struct Writer {
     thread: Option<JoinHandle<()>>,
     patience: Patience,
     poisoned: Arc<AtomicBool>,
+    keeps_log: Arc<AtomicBool>,
 }
 
 impl Writer {
@@ -123,14 +125,27 @@ impl Writer {
         let relaxed = patience.clone();
         let poisoned = Arc::new(AtomicBool::new(false));
         let flag = Arc::clone(&poisoned);
+        let keeps_log = Arc::new(AtomicBool::new(false));
+        let keeps_log_at_close = Arc::clone(&keeps_log);
         let thread = std::thread::Builder::new().name("metadata-writer".into()).spawn(move || {
             let place = Place::of(&connection);
             let (synchronous, patience) = (None, relaxed);
-            WriterThread { connection, place, synchronous, poisoned: flag, patience, touched, epochs }
-                .run(&waiting);
+            let connection =
+                WriterThread { connection, place, synchronous, poisoned: flag, patience, touched, epochs }
+                    .run(&waiting);
+            if keeps_log_at_close.load(Ordering::Acquire)
+                && let Err(error) = log::keep_at_close(&connection)
+            {
+                tracing::warn!(%error, "the database's log could not be kept");
+            }
         })?;
         let large = Arc::new(Semaphore::new(MAX_LARGE_BYTES / UNIT));
-        Ok(Self { changes, large, thread: Some(thread), patience, poisoned })
+        Ok(Self { changes, large, thread: Some(thread), patience, poisoned, keeps_log })
+    }
+
+    /// Whether closing leaves the log in its place.
+    pub(super) fn keep_log(&self, keep: bool) {
+        self.keeps_log.store(keep, Ordering::Release);
     }
 
     /// Runs `change`, which holds and writes about so many bytes, in a transaction and returns after its COMMIT.
@@ -201,7 +216,8 @@ struct WriterThread {
 }
 
 impl WriterThread {
-    fn run(mut self, waiting: &Changes) {
+    /// Commits changes until the queue is closed; returns the connection.
+    fn run(mut self, waiting: &Changes) -> Connection {
         let _abandon = AbandonOnDrop(waiting);
         while let Some(group) = waiting.next_group() {
             if self.poisoned.load(Ordering::Acquire) {
@@ -209,6 +225,7 @@ impl WriterThread {
             }
             self.commit(group);
         }
+        self.connection
     }
 
     fn commit(&mut self, mut group: Vec<Box<dyn Member>>) {

@@ -1,0 +1,144 @@
+//! Whether the metadata was lost: the database is not the one that the blobs' side knows.
+
+use std::fmt;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use uuid::Uuid;
+
+use super::state_file::{FoundState, StoreState};
+use crate::metadata::sqlite::{DatabaseState, Inspection};
+
+/// What was lost.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Loss {
+    /// There is no database.
+    Missing,
+    /// The database is empty.
+    Empty,
+    /// The database cannot be read; with the reason.
+    Unreadable(String),
+    /// The database belongs to another store.
+    Foreign {
+        /// Which it belongs to.
+        bound: String,
+        /// Which it should.
+        store: Uuid,
+    },
+    /// The database does not record the last run: it is an older copy.
+    Older,
+    /// The log with the last changes is missing, and the server was not stopped cleanly.
+    Log,
+    /// The state file is not what Orlop writes; with the reason.
+    State(String),
+}
+
+/// What is known of a store before it is opened.
+#[derive(Debug)]
+pub(super) struct Evidence<'a> {
+    /// The store's id; `None` if it has none yet.
+    pub(super) store: Option<Uuid>,
+    /// Whether it holds blobs.
+    pub(super) blobs: bool,
+    /// Its state file.
+    pub(super) state: &'a FoundState,
+    /// Its database.
+    pub(super) database: &'a Inspection,
+}
+
+impl Evidence<'_> {
+    /// What was lost, if anything.
+    pub(super) fn loss(&self) -> Option<Loss> {
+        let (bound, run) = match &self.database.state {
+            DatabaseState::Unreadable(reason) => return Some(Loss::Unreadable(reason.clone())),
+            DatabaseState::Missing | DatabaseState::Empty => (None, None),
+            DatabaseState::Readable { store, run } => (store.as_deref(), run.as_deref()),
+        };
+        if let (Some(bound), Some(store)) = (bound, self.store)
+            && bound != store.to_string()
+        {
+            return Some(Loss::Foreign { bound: bound.to_owned(), store });
+        }
+        match self.state {
+            FoundState::Malformed(reason) => Some(Loss::State(reason.clone())),
+            // A store of an earlier version binds its database before it takes the first blob.
+            FoundState::None => (bound.is_none() && self.blobs).then(|| self.absent()),
+            FoundState::Known(state) if !(state.closed || state.images || self.blobs) => None,
+            FoundState::Known(state) => self.loss_by(state, run),
+        }
+    }
+
+    fn loss_by(&self, state: &StoreState, run: Option<&str>) -> Option<Loss> {
+        if !state.knows(run) {
+            return Some(if run.is_none() { self.absent() } else { Loss::Older });
+        }
+        if state.clean {
+            return None;
+        }
+        if !self.database.has_log {
+            return Some(Loss::Log);
+        }
+        // A log that lies beside another copy of the database hides which one that is.
+        let in_file = self.database.run_in_file.as_deref();
+        (state.folded && in_file.is_some() && !state.knows(in_file)).then_some(Loss::Older)
+    }
+
+    /// The database records nothing.
+    fn absent(&self) -> Loss {
+        match &self.database.state {
+            DatabaseState::Missing => Loss::Missing,
+            DatabaseState::Empty => Loss::Empty,
+            DatabaseState::Unreadable(reason) => Loss::Unreadable(reason.clone()),
+            DatabaseState::Readable { store: None, .. } => Loss::Empty,
+            DatabaseState::Readable { store: Some(_), .. } => Loss::Older,
+        }
+    }
+}
+
+impl Loss {
+    /// Whether the database is of no use, so that accepting the loss moves it out of the way.
+    pub(super) fn needs_new_database(&self) -> bool {
+        matches!(self, Self::Unreadable(_) | Self::Foreign { .. })
+    }
+}
+
+impl fmt::Display for Loss {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing => f.write_str("it is missing"),
+            Self::Empty => f.write_str("it is empty"),
+            Self::Unreadable(reason) => f.write_str(reason),
+            Self::Foreign { bound, store } => {
+                write!(f, "it belongs to the store {bound}, and the blobs to the store {store}")
+            }
+            Self::Older => f.write_str("it does not record the last start: it is an older copy"),
+            Self::Log => f.write_str(
+                "the server was not stopped cleanly, and the log with the last changes, orlop.db-wal, is missing",
+            ),
+            Self::State(reason) => write!(f, "the state file state.json cannot be understood: {reason}"),
+        }
+    }
+}
+
+/// Moves the database at `path` out of the way, with what lies beside it. Returns its new path.
+///
+/// # Errors
+/// What the filesystem says.
+pub(super) fn set_aside(path: &Path, seconds: i64) -> io::Result<PathBuf> {
+    let beside = |suffix: &str, of: &Path| {
+        let mut name = of.as_os_str().to_owned();
+        name.push(suffix);
+        PathBuf::from(name)
+    };
+    let aside = path.with_extension(format!("db.lost-{seconds}"));
+    // The database last: as long as it is there, the loss is found again.
+    for suffix in ["-shm", "-wal", ""] {
+        match fs::rename(beside(suffix, path), beside(suffix, &aside)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            moved => moved?,
+        }
+    }
+    fs::File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()?;
+    Ok(aside)
+}

@@ -1,0 +1,161 @@
+//! `state.json` in the data directory: what the blobs' side knows of the metadata. With it a database that was lost,
+//! emptied or replaced is recognised before anything opens to anyone.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::errors::StartError;
+use crate::store::{STATE_FILE, durable};
+
+/// Only the owner reads it.
+const MODE: u32 = 0o600;
+
+/// What is recorded beside the blobs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct StoreState {
+    /// Whether the registry required a login for anything.
+    pub(super) closed: bool,
+    /// Whether there was anything to pull.
+    pub(super) images: bool,
+    /// The run that the database records; `None` before the first.
+    pub(super) run: Option<Uuid>,
+    /// While a start is under way: the run that it is about to record in the database.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) next_run: Option<Uuid>,
+    /// Whether the database is complete without its log: it was closed, or nothing was written yet.
+    pub(super) clean: bool,
+    /// Whether the database file records the run without its log.
+    pub(super) folded: bool,
+}
+
+impl StoreState {
+    /// Whether a database whose last run is `run` is the one that this state is about.
+    pub(super) fn knows(&self, run: Option<&str>) -> bool {
+        let run = run.map(|run| run.parse::<Uuid>().ok());
+        let Some(run) = run else {
+            return self.run.is_none();
+        };
+        run.is_some() && (run == self.run || run == self.next_run)
+    }
+}
+
+/// What was found in the place of the file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum FoundState {
+    /// Nothing: a new store, or one of an earlier version.
+    None,
+    /// A state.
+    Known(StoreState),
+    /// Something else; with what is wrong with it.
+    Malformed(String),
+}
+
+/// The file of one store.
+#[derive(Debug, Clone)]
+pub(super) struct StateFile {
+    path: PathBuf,
+}
+
+impl StateFile {
+    /// That of the store in `data`.
+    pub(super) fn of(data: &Path) -> Self {
+        Self { path: data.join(STATE_FILE) }
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Reads the file.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub(super) fn read(&self) -> Result<FoundState, StartError> {
+        let text = match fs::read(&self.path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(FoundState::None),
+            Err(error) => return Err(StartError::State { path: self.path.clone(), error }),
+        };
+        Ok(match serde_json::from_slice(&text) {
+            Ok(state) => FoundState::Known(state),
+            Err(error) => FoundState::Malformed(error.to_string()),
+        })
+    }
+
+    /// Replaces the file, durably: it has the old content or the new one at every moment.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub(super) fn write(&self, state: &StoreState) -> io::Result<()> {
+        let mut text = serde_json::to_vec(state)?;
+        text.push(b'\n');
+        durable::write(&self.path, &text, MODE)
+    }
+
+    /// Removes the file, if it is there, durably.
+    ///
+    /// # Errors
+    /// It cannot be removed.
+    pub(super) fn remove(&self) -> io::Result<()> {
+        match fs::remove_file(&self.path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error),
+            Ok(()) => durable::sync_dir(self.path.parent().unwrap_or(Path::new("."))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn state(run: Option<Uuid>, next_run: Option<Uuid>) -> StoreState {
+        StoreState { closed: true, images: true, run, next_run, clean: false, folded: true }
+    }
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let file = StateFile::of(dir.path());
+        assert_eq!(file.read().expect("readable"), FoundState::None);
+        for next_run in [None, Some(Uuid::new_v4())] {
+            let state = state(Some(Uuid::new_v4()), next_run);
+            file.write(&state).expect("written");
+            assert_eq!(file.read().expect("readable"), FoundState::Known(state));
+        }
+        fs::write(file.path(), "{\"closed\":").expect("written");
+        assert!(matches!(file.read().expect("readable"), FoundState::Malformed(_)));
+        file.remove().expect("removed");
+        file.remove().expect("removed already");
+        assert_eq!(file.read().expect("readable"), FoundState::None);
+    }
+
+    #[test]
+    fn a_later_version_may_add_fields() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let file = StateFile::of(dir.path());
+        let text = r#"{"closed":false,"images":true,"run":null,"clean":true,"folded":false,"later":[1]}"#;
+        fs::write(file.path(), text).expect("written");
+        assert!(matches!(file.read().expect("readable"), FoundState::Known(state) if state.run.is_none()));
+    }
+
+    #[test]
+    fn while_a_start_is_under_way_both_runs_are_known() {
+        let (run, next) = (Uuid::new_v4(), Uuid::new_v4());
+        let text = |run: Uuid| run.to_string();
+        let starting = state(Some(run), Some(next));
+        assert!(starting.knows(Some(&text(run))) && starting.knows(Some(&text(next))));
+        assert!(!starting.knows(None) && !starting.knows(Some(&text(Uuid::new_v4()))));
+        let running = state(Some(next), None);
+        assert!(running.knows(Some(&text(next))));
+        for other in [None, Some(""), Some("garbage"), Some(&*text(run))] {
+            assert!(!running.knows(other), "{other:?}");
+        }
+        let first = state(None, Some(next));
+        assert!(first.knows(None) && first.knows(Some(&text(next))));
+    }
+}
