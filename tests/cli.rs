@@ -8,6 +8,8 @@ mod events;
 mod hostile;
 #[path = "cli/lost.rs"]
 mod lost;
+#[path = "cli/restore.rs"]
+mod restore;
 #[path = "cli/undo.rs"]
 mod undo;
 
@@ -807,7 +809,11 @@ fn bytes_and_facts_must_be_each_others() {
     fs::rename(place.path("data/metadata"), place.path("facts")).expect("moved");
     let ran = place.run(&["serve", "--listen", "127.0.0.1:0"]);
     assert_eq!(ran.code, Some(1));
-    assert!(ran.err.contains("holds blobs, but there is no metadata in"), "{}", ran.err);
+    assert!(
+        ran.err.contains("cannot be used: it is missing") && ran.err.contains("is metadata.dir right"),
+        "{}",
+        ran.err
+    );
     let _ = fs::remove_dir_all(place.path("data/metadata"));
     let facts = place.path("facts").display().to_string();
     let mut elsewhere = place.command(&["serve", "--listen", "127.0.0.1:0", "--data", "empty"]);

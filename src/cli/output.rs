@@ -57,6 +57,9 @@ fn fsck(report: &FsckReport) -> String {
         let name = escape(name);
         let _ = writeln!(text, "{name}: not the registry's; kept");
     }
+    for warning in &report.warnings {
+        let _ = writeln!(text, "warning: {warning}");
+    }
     let (blobs, bytes, manifests) = (many(report.blobs, "blob"), size(report.blob_bytes), report.manifests);
     let _ = writeln!(text, "{blobs} ({bytes}) and {} checked", many(manifests, "manifest"));
     if report.misjudged > 0 {

@@ -273,6 +273,9 @@ pub trait Maintenance: Send + Sync {
     /// A page of all manifests with their bytes, in a stable order, for `fsck`.
     async fn manifests_after(&self, after: i64, limit: usize) -> Result<Vec<StoredManifest>>;
 
+    /// What a manifest of that page was recorded to refer to when it was accepted.
+    async fn edges_of(&self, manifest: i64) -> Result<Vec<Edge>>;
+
     /// Checks the facts against each other and the store's own structures.
     async fn verify(&self) -> Result<Vec<String>>;
 

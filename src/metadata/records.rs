@@ -150,6 +150,8 @@ pub struct StoredManifest {
     pub repo: RepoName,
     /// What its bytes must hash to.
     pub digest: Digest,
+    /// The media type that it was accepted with.
+    pub media_type: String,
     /// Its exact bytes.
     pub content: Vec<u8>,
 }

@@ -4,6 +4,8 @@
 //! | --- | --- |
 //! | `open`, `stores` | takes the locks and opens what belongs together, or says why not |
 //! | `state_file`, `run_record`, `loss` | recognises metadata that was lost or replaced |
+//! | `foreign_layout` | warns of images that another registry left |
+//! | `overlap` | whether one directory lies within another |
 //! | `lock`, `filesystem` | one process a directory; no database on a network filesystem |
 //! | `run` | the life of `orlop serve` |
 //! | `survey` | what a store says about the settings, for `check-config` |
@@ -25,6 +27,7 @@ mod door;
 mod errors;
 mod failure;
 mod filesystem;
+mod foreign_layout;
 mod health;
 mod lock;
 pub mod logging;
@@ -33,6 +36,7 @@ mod metrics;
 mod observed;
 mod open;
 pub mod operations;
+mod overlap;
 mod restore;
 mod run;
 mod run_record;

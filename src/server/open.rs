@@ -77,8 +77,7 @@ impl Opened {
     async fn locked(config: &Config, purpose: Purpose, mut lock: StoreLock) -> Result<Self, StartError> {
         let (data, metadata_dir) = (config.storage.data.clone(), config.metadata_dir());
         let failures = Arc::<Failures>::default();
-        let Stores { blobs, metadata, run } =
-            Opening::of(config, purpose).open(&mut lock, &failures).await?;
+        let Stores { blobs, metadata, run } = Opening::of(config, purpose).open(&mut lock, &failures).await?;
         refuse_small_disk(config, &blobs).await?;
         let stays_closed = metadata.stays_closed()?;
         let blobs = Arc::new(Observed::new(blobs, Arc::clone(&failures)));
@@ -149,7 +148,9 @@ fn make_directory(data: &Path, purpose: Purpose) -> Result<(), StartError> {
     }
     match purpose {
         Purpose::Maintain => Err(StartError::NoStore(data.into())),
-        Purpose::Serve | Purpose::AcceptLoss => fs::create_dir_all(data).map_err(|error| unusable(data, error)),
+        Purpose::Serve | Purpose::AcceptLoss => {
+            fs::create_dir_all(data).map_err(|error| unusable(data, error))
+        }
     }
 }
 

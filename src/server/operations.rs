@@ -11,6 +11,7 @@ use thiserror::Error;
 use super::errors::StartError;
 use super::lock::{DataLock, LockError};
 use super::open::{Opened, collector_settings, retention, scrub_settings};
+use super::overlap::refuse_overlap;
 use crate::auth::Door;
 use crate::config::Config;
 use crate::http::Health;
@@ -202,33 +203,17 @@ impl Operator {
     }
 
     async fn back_up(&self, dir: &Path, progress: &dyn Progress) -> Result<BackupReport, OperationError> {
-        refuse_overlap(dir, &[&self.opened.data, &self.opened.metadata_dir])?;
+        if !dir.is_absolute() {
+            return Err(OperationError::Refused(format!("{} is not an absolute path", dir.display())));
+        }
+        // A backup within what it is a backup of, or around it, would be lost together with it.
+        refuse_overlap(dir, &[&self.opened.data, &self.opened.metadata_dir])
+            .map_err(OperationError::Refused)?;
         std::fs::create_dir_all(dir).map_err(|error| BackupError::Io { path: dir.into(), error })?;
         let _lock = DataLock::take(dir)?;
         let (registry, data) = (&self.opened.registry, &self.opened.data);
         Ok(backup(registry, data, dir, progress).await?)
     }
-}
-
-/// A backup within what it is a backup of, or around it, would be lost together with it.
-fn refuse_overlap(dir: &Path, others: &[&Path]) -> Result<(), OperationError> {
-    if !dir.is_absolute() {
-        return Err(OperationError::Refused(format!("{} is not an absolute path", dir.display())));
-    }
-    let real = |path: &Path| {
-        path.ancestors().find_map(|found| {
-            let rest = path.strip_prefix(found).ok()?;
-            found.canonicalize().ok().map(|found| found.join(rest))
-        })
-    };
-    let own = real(dir).unwrap_or_else(|| dir.to_owned());
-    for other in others.iter().filter_map(|other| other.canonicalize().ok()) {
-        if own.starts_with(&other) || other.starts_with(&own) {
-            let message = format!("{} and {} overlap: choose another place", dir.display(), other.display());
-            return Err(OperationError::Refused(message));
-        }
-    }
-    Ok(())
 }
 
 impl From<Collected> for GcReport {

@@ -7,6 +7,7 @@ use std::path::Path;
 use super::errors::StartError;
 use super::lock::{DataLock, StoreLock};
 use super::open::{Opened, RESTORING, refuse_network};
+use super::overlap::refuse_overlap;
 use super::state_file::StateFile;
 use crate::clock::Timestamp;
 use crate::config::Config;
@@ -38,7 +39,10 @@ pub async fn restore(config: &Config, dir: &Path, progress: &dyn Progress) -> Re
         return Err(StartError::Setting { key: "storage.read_only", message });
     }
     refuse_network(&metadata_dir)?;
+    refuse_backup_itself(dir, data, &metadata_dir)?;
     within(data, fs::create_dir_all(data))?;
+    // Once more, now that every link on the way can be followed.
+    refuse_backup_itself(dir, data, &metadata_dir)?;
     let mut lock = StoreLock::take(data)?;
     let _backup_lock = DataLock::take(dir)?;
     if !data.join(RESTORING).exists() {
@@ -72,6 +76,12 @@ async fn end_uploads(registry: &Registry) -> Result<(), Fault> {
             metadata.cancel_upload(id, None, end).await?;
         }
     }
+}
+
+/// The copy of a backup within itself would be lost together with it, and removed by the next backup.
+fn refuse_backup_itself(dir: &Path, data: &Path, metadata_dir: &Path) -> Result<(), StartError> {
+    let refused = refuse_overlap(dir, &[data, metadata_dir]);
+    refused.map_err(|message| StartError::Restore(BackupError::Refused(message)))
 }
 
 fn refuse_full(dir: &Path) -> Result<(), StartError> {

@@ -14,6 +14,7 @@ use super::admin;
 use super::certificates::{CertificateMetrics, Certificates};
 use super::door::{door, first_administrator};
 use super::errors::StartError;
+use super::foreign_layout::warn_of_foreign_images;
 use super::health::{Health, keep_looking};
 use super::logging::Logs;
 use super::metrics::StoreMetrics;
@@ -87,6 +88,7 @@ impl Server {
     ) -> Result<Self, StartError> {
         let Certificates { tls, acme } = Certificates::open(config)?;
         let opened = Arc::new(Opened::open(config, purpose).await?);
+        warn_of_foreign_images(&opened.data);
         let settings = listen_settings(config, tls, opened.registry.memory().clone());
         let keys = (!config.storage.read_only).then_some(&*opened.metadata_dir);
         let metadata = Arc::clone(opened.registry.metadata());

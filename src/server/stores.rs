@@ -153,10 +153,8 @@ impl<'a> Opening<'a> {
         failures: &Arc<Failures>,
     ) -> Result<Stores, StartError> {
         let blobs = FilesystemStore::open(&self.data, store::Access::ReadWrite)?;
-        std::fs::create_dir_all(&self.metadata_dir).map_err(|error| sqlite::OpenError::Folder {
-            path: self.metadata_dir.clone(),
-            error,
-        })?;
+        std::fs::create_dir_all(&self.metadata_dir)
+            .map_err(|error| sqlite::OpenError::Folder { path: self.metadata_dir.clone(), error })?;
         lock.lock_metadata(&self.data, &self.metadata_dir)?;
         let start = found.start(accepted, self.fold(found, accepted));
         let starting = StartingRun::announce(self.file.clone(), &start)?;
@@ -165,7 +163,9 @@ impl<'a> Opening<'a> {
         let metadata = Arc::new(metadata);
         let run = starting.begin(Arc::clone(&metadata), Arc::clone(failures), &start).await?;
         if found.blobs && !metadata.has_images()? {
-            tracing::warn!("the store holds blobs that no record names: they are kept, and orlop fsck lists them");
+            tracing::warn!(
+                "the store holds blobs that no record names: they are kept, and orlop fsck lists them"
+            );
         }
         Ok(Stores { blobs, metadata, run: Some(run) })
     }

@@ -7,6 +7,7 @@ mod details;
 mod events;
 mod failures;
 mod faults;
+mod fsck;
 mod kit;
 mod manifests;
 mod pressure;

@@ -126,7 +126,8 @@ pub(super) async fn place(facts: &SqliteMetadata, metadata_dir: &Path) -> Result
     within(metadata_dir, made)?;
     facts.copy_to(&draft).await?;
     let database = metadata_dir.join(DATABASE);
-    let placed = sync(&draft).and_then(|()| remove_logs(&database)).and_then(|()| fs::rename(&draft, &database));
+    let placed =
+        sync(&draft).and_then(|()| remove_logs(&database)).and_then(|()| fs::rename(&draft, &database));
     within(metadata_dir, placed.and_then(|()| sync(metadata_dir)))
 }
 

@@ -1,11 +1,12 @@
 //! Every manifest: its bytes, and what it refers to.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::report::ProblemKind;
 use super::{Check, Unit};
-use crate::metadata::StoredManifest;
-use crate::oci::{Hasher, Manifest, ManifestLimits, ManifestReference, Reference, Role, TargetKind};
+use crate::metadata::{Edge, EdgeKind, StoredManifest};
+use crate::oci::{Digest, Hasher, Manifest, ManifestLimits, Reference};
 use crate::registry::Fault;
 
 const PAGE: usize = 64;
@@ -36,59 +37,77 @@ impl Check<'_> {
         self.findings.count_manifest();
         let actual = Hasher::digest(manifest.digest.algorithm(), &manifest.content);
         if actual != manifest.digest {
-            self.damaged(manifest, format!("its bytes hash to {actual}"));
+            let message = format!("its bytes hash to {actual}");
+            self.findings.add(ProblemKind::DamagedManifest, name(manifest), message, false);
             return Ok(());
         }
-        match Manifest::parse(&manifest.content, None, &NO_LIMITS) {
-            Ok(parsed) => self.targets(manifest, &parsed.references).await,
-            Err(error) => {
-                self.damaged(manifest, error.to_string());
-                Ok(())
-            }
-        }
+        self.targets(manifest).await
     }
 
-    fn damaged(&mut self, manifest: &StoredManifest, message: String) {
-        self.findings.add(ProblemKind::DamagedManifest, name(manifest), message, false);
-    }
-
-    /// A live manifest's targets must be there. What is in the trash may have lost some.
-    async fn targets(
-        &mut self,
-        manifest: &StoredManifest,
-        targets: &[ManifestReference],
-    ) -> Result<(), Fault> {
-        let mut missing = Vec::new();
-        for target in targets.iter().filter(|target| self.is_required(target)) {
-            if !self.is_there(manifest, target).await? {
-                missing.push(target);
+    /// A live manifest's targets must be there. What is in the trash may have lost some. Which ones it needs was
+    /// decided when it was pushed, by the Content-Type and the settings of that moment, and recorded.
+    async fn targets(&mut self, manifest: &StoredManifest) -> Result<(), Fault> {
+        let mut described = self.described(manifest);
+        let (mut missing, mut resized) = (Vec::new(), Vec::new());
+        for edge in self.registry.metadata().edges_of(manifest.id).await? {
+            let described = described.remove(&edge.target);
+            if !edge.required {
+                continue;
+            }
+            match (self.size_of(manifest, &edge).await?, described) {
+                (None, _) => missing.push(edge.target),
+                (Some(size), Some(described)) if size != described => {
+                    resized.push((edge.target, described, size));
+                }
+                (Some(_), _) => {}
             }
         }
-        if missing.is_empty() || !self.is_live(manifest).await? {
+        let sound = missing.is_empty() && resized.is_empty() && described.is_empty();
+        if sound || !self.is_live(manifest).await? {
             return Ok(());
         }
         for target in missing {
-            let what =
-                if self.bad.contains(&target.digest) { "whose bytes are bad" } else { "which is not there" };
-            let message = format!("refers to {}, {what}", target.digest);
+            let what = if self.bad.contains(&target) { "whose bytes are bad" } else { "which is not there" };
+            let message = format!("refers to {target}, {what}");
             self.findings.add(ProblemKind::MissingTarget, name(manifest), message, false);
+        }
+        for (target, described, size) in resized {
+            let manifest = name(manifest);
+            self.findings.warn(format!(
+                "{manifest}: describes {target} with {described} bytes, but it has {size}: some clients refuse it"
+            ));
+        }
+        for target in described.keys() {
+            let manifest = name(manifest);
+            self.findings
+                .warn(format!("{manifest}: refers to {target}, of which there is no record: push it again"));
         }
         Ok(())
     }
 
-    fn is_required(&self, target: &ManifestReference) -> bool {
-        let sparse = self.registry.settings().sparse && target.role == Role::Child;
-        !target.may_be_absent && !sparse
+    /// What a manifest refers to, with the sizes that it gives.
+    fn described(&mut self, manifest: &StoredManifest) -> HashMap<Digest, u64> {
+        let media_type = manifest.media_type.parse().ok();
+        match Manifest::parse(&manifest.content, media_type.as_ref(), &NO_LIMITS) {
+            Ok(parsed) => parsed.references.into_iter().map(|it| (it.digest, it.size)).collect(),
+            // Its bytes are those that were accepted, be it by an earlier version with other rules.
+            Err(error) => {
+                self.findings.warn(format!("{}: would not be accepted today: {error}", name(manifest)));
+                HashMap::new()
+            }
+        }
     }
 
-    async fn is_there(&self, manifest: &StoredManifest, target: &ManifestReference) -> Result<bool, Fault> {
+    /// The length of what an edge leads to; `None` if it is not there.
+    async fn size_of(&self, manifest: &StoredManifest, edge: &Edge) -> Result<Option<u64>, Fault> {
         let metadata = self.registry.metadata();
-        Ok(match target.kind {
-            TargetKind::Blob if self.bad.contains(&target.digest) => false,
-            TargetKind::Blob => metadata.blob(&manifest.repo, &target.digest).await?.is_some(),
-            TargetKind::Manifest => {
-                let reference = Reference::Digest(target.digest.clone());
-                metadata.manifest(&manifest.repo, &reference).await?.is_some()
+        Ok(match edge.kind {
+            EdgeKind::Blob if self.bad.contains(&edge.target) => None,
+            EdgeKind::Blob => metadata.blob(&manifest.repo, &edge.target).await?.map(|blob| blob.size),
+            EdgeKind::Child | EdgeKind::Subject => {
+                let reference = Reference::Digest(edge.target.clone());
+                let target = metadata.manifest(&manifest.repo, &reference).await?;
+                target.map(|target| target.content.len() as u64)
             }
         })
     }

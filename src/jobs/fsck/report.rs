@@ -19,7 +19,7 @@ pub enum ProblemKind {
     UnreadableBlob,
     /// A blob is marked as damaged although it is sound.
     MarkedBlob,
-    /// A manifest's bytes do not hash to its digest, or are no manifest.
+    /// A manifest's bytes do not hash to its digest.
     DamagedManifest,
     /// A manifest refers to something that is not there.
     MissingTarget,
@@ -68,6 +68,9 @@ pub struct FsckReport {
     pub misjudged: u64,
     /// Files in the store that it did not put there; they are kept, and are no problem.
     pub unknown: Vec<String>,
+    /// What is as it was accepted, but may surprise a client, the first ten thousand.
+    #[serde(default)]
+    pub warnings: Vec<String>,
 }
 
 impl FsckReport {
@@ -114,6 +117,12 @@ impl Findings {
 
     pub(in crate::jobs) fn count_manifest(&mut self) {
         self.report.manifests += 1;
+    }
+
+    pub(super) fn warn(&mut self, warning: String) {
+        if self.report.warnings.len() < MOST_TOLD {
+            self.report.warnings.push(warning);
+        }
     }
 
     pub(super) fn add_unknown(&mut self, names: Vec<String>) {

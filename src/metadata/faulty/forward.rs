@@ -279,6 +279,10 @@ impl<S: Maintenance> Maintenance for Faulty<S> {
         self.faults.apply(Operation::ManifestsAfter, self.inner.manifests_after(after, limit)).await
     }
 
+    async fn edges_of(&self, manifest: i64) -> Result<Vec<Edge>> {
+        self.faults.apply(Operation::EdgesOf, self.inner.edges_of(manifest)).await
+    }
+
     async fn verify(&self) -> Result<Vec<String>> {
         self.faults.apply(Operation::Verify, self.inner.verify()).await
     }

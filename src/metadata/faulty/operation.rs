@@ -171,6 +171,8 @@ pub enum Operation {
     StoredBlob,
     /// [`crate::metadata::Maintenance::manifests_after`]
     ManifestsAfter,
+    /// [`crate::metadata::Maintenance::edges_of`]
+    EdgesOf,
     /// [`crate::metadata::Maintenance::verify`]
     Verify,
     /// [`crate::metadata::Maintenance::copy_to`]

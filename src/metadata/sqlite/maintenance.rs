@@ -9,7 +9,7 @@ use super::codec::{SqlDigest, digest};
 use super::usage::number;
 use super::{Durability, SqliteMetadata, clock, name_from, verify};
 use crate::clock::Timestamp;
-use crate::metadata::{ClockJump, Maintenance, Result, StoredBlob, StoredManifest, Totals};
+use crate::metadata::{ClockJump, Edge, Maintenance, Result, StoredBlob, StoredManifest, Totals};
 use crate::oci::{BlobKey, Digest};
 
 /// How many free pages are given back at once: about 4 MiB.
@@ -89,7 +89,7 @@ impl Maintenance for SqliteMetadata {
     async fn manifests_after(&self, after: i64, limit: usize) -> Result<Vec<StoredManifest>> {
         self.read_aside(move |c| {
             let mut query = c.prepare_cached(
-                "SELECT m.id, r.name, m.digest, m.content FROM manifests m JOIN repositories r ON r.id = m.repo
+                "SELECT m.id, r.name, m.digest, m.content, m.media_type FROM manifests m JOIN repositories r ON r.id = m.repo
                  WHERE m.id > ?1 ORDER BY m.id LIMIT ?2",
             )?;
             let rows = query.query_map(params![after, limit.cast_signed()], |row| {
@@ -98,11 +98,24 @@ impl Maintenance for SqliteMetadata {
                     repo: name_from(row.get_ref(1)?.as_str()?, 1)?,
                     digest: row.get::<_, SqlDigest>(2)?.0,
                     content: row.get(3)?,
+                    media_type: row.get(4)?,
                 })
             })?;
             rows.collect()
         })
         .await
+    }
+
+    async fn edges_of(&self, manifest: i64) -> Result<Vec<Edge>> {
+        self.read(|c| {
+            let mut query =
+                c.prepare_cached("SELECT target, kind, required FROM edges WHERE manifest = ?1")?;
+            let rows = query.query_map([manifest], |row| {
+                let target = row.get::<_, SqlDigest>(0)?.0;
+                Ok(Edge { target, kind: row.get(1)?, required: row.get(2)? })
+            })?;
+            rows.collect()
+        })
     }
 
     async fn verify(&self) -> Result<Vec<String>> {

@@ -155,8 +155,8 @@ fn open_for_writing(dir: &Path, path: PathBuf) -> Result<SqliteMetadata, OpenErr
     connection.pragma_update(None, "foreign_keys", true).map_err(sqlite)?;
     let patience = Patience::of(&mut connection).map_err(sqlite)?;
     let (touched, epochs) = (Touched::watch(&connection).map_err(sqlite)?, Epochs::default());
-    let writer = Writer::start(connection, patience, touched, epochs.clone())
-        .map_err(|error| folder(dir, error))?;
+    let writer =
+        Writer::start(connection, patience, touched, epochs.clone()).map_err(|error| folder(dir, error))?;
     let readers = Readers::new(path.clone(), false);
     Ok(SqliteMetadata::over(path, readers, Some(writer), &epochs))
 }

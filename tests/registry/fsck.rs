@@ -1,0 +1,105 @@
+//! What a check of the store says: it judges by what was recorded when a manifest was accepted.
+
+use bytes::Bytes;
+use orlop::jobs::fsck::{FsckReport, ProblemKind, fsck};
+use orlop::jobs::progress::Silent;
+use orlop::registry::{PutRequest, Repository};
+use serde_json::json;
+
+use crate::kit::{Kit, digest, push};
+
+const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+const IMAGE: &str = "application/vnd.oci.image.manifest.v1+json";
+const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
+
+async fn put(repo: &Repository, content_type: &str, content: &str) {
+    let request = PutRequest {
+        digest: None,
+        tags: vec!["v1".parse().expect("tag")],
+        content_type: Some(content_type.parse().expect("media type")),
+        content: Bytes::copy_from_slice(content.as_bytes()),
+    };
+    repo.put_manifest(request).await.expect("accepted");
+}
+
+async fn check(kit: &Kit) -> FsckReport {
+    fsck(&kit.registry, false, &Silent).await.expect("checked")
+}
+
+#[tokio::test]
+async fn manifests_that_only_their_content_type_explains_are_sound() {
+    let kit = Kit::new();
+    let blob = push(&kit.repo("artifact"), b"hello").await;
+    put(&kit.repo("null"), INDEX, r#"{"schemaVersion":2,"manifests":null}"#).await;
+    put(&kit.repo("none"), INDEX, r#"{"schemaVersion":2}"#).await;
+    let blobs = json!({ "blobs": [{ "mediaType": "a/b", "digest": blob.as_str(), "size": 5 }] });
+    put(&kit.repo("artifact"), "application/vnd.oci.artifact.manifest.v1+json", &blobs.to_string()).await;
+    let report = check(&kit).await;
+    assert!(report.is_sound(), "{report:?}");
+    assert_eq!((report.manifests, report.warnings.len()), (3, 0), "{report:?}");
+}
+
+#[tokio::test]
+async fn a_sparse_index_is_sound_also_without_the_setting() {
+    let kit = Kit::with(|settings| settings.sparse = true);
+    let child = json!({ "mediaType": IMAGE, "digest": digest(b"absent").as_str(), "size": 7 });
+    let index = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": [child] });
+    put(&kit.repo("app"), INDEX, &index.to_string()).await;
+    let kit = kit.restarted_with(|settings| settings.sparse = false).await;
+    let report = check(&kit).await;
+    assert!(report.is_sound() && report.warnings.is_empty(), "{report:?}");
+}
+
+#[tokio::test]
+async fn what_was_required_is_missed_also_with_the_setting() {
+    let kit = Kit::new();
+    let repo = kit.repo("app");
+    let config = push(&repo, b"config").await;
+    let image = json!({
+        "schemaVersion": 2, "mediaType": IMAGE, "layers": [],
+        "config": { "mediaType": CONFIG, "digest": config.as_str(), "size": 6 },
+    });
+    let image = image.to_string();
+    put(&repo, IMAGE, &image).await;
+    let child =
+        json!({ "mediaType": IMAGE, "digest": digest(image.as_bytes()).as_str(), "size": image.len() });
+    let index = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": [child] });
+    put(&repo, INDEX, &index.to_string()).await;
+    assert!(check(&kit).await.is_sound());
+    let connection = rusqlite::Connection::open(kit.facts.path().join("orlop.db")).expect("opened");
+    connection
+        .execute("UPDATE manifests SET state = 1, removed_at = 0 WHERE media_type = ?1", [IMAGE])
+        .expect("removed");
+    drop(connection);
+    let kit = kit.restarted_with(|settings| settings.sparse = true).await;
+    let report = check(&kit).await;
+    assert_eq!(report.counts.get(&ProblemKind::MissingTarget), Some(&1), "{report:?}");
+}
+
+#[tokio::test]
+async fn a_size_that_is_not_the_blobs_is_a_warning() {
+    let kit = Kit::new();
+    let repo = kit.repo("app");
+    let config = push(&repo, b"config").await;
+    let image = json!({
+        "schemaVersion": 2, "mediaType": IMAGE, "layers": [],
+        "config": { "mediaType": CONFIG, "digest": config.as_str(), "size": 6 },
+    });
+    let image = image.to_string();
+    put(&repo, IMAGE, &image).await;
+    // As an earlier version accepted it.
+    let wrong = image.replace("\"size\":6", "\"size\":99");
+    let connection = rusqlite::Connection::open(kit.facts.path().join("orlop.db")).expect("opened");
+    let key =
+        |content: &str| [&[1][..], &hex::decode(digest(content.as_bytes()).hex()).expect("hex")].concat();
+    let changed = connection.execute(
+        "UPDATE manifests SET content = ?1, digest = ?2 WHERE digest = ?3",
+        rusqlite::params![wrong.as_bytes(), key(&wrong), key(&image)],
+    );
+    assert_eq!(changed.expect("changed"), 1);
+    drop(connection);
+    let report = check(&kit).await;
+    assert_eq!(report.counts.get(&ProblemKind::DamagedManifest), None, "{report:?}");
+    let [warning] = &report.warnings[..] else { panic!("{report:?}") };
+    assert!(warning.contains("with 99 bytes, but it has 6"), "{warning}");
+}
