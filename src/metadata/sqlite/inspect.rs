@@ -57,7 +57,7 @@ impl SqliteMetadata {
             return Ok(found(state));
         }
         let run_in_file =
-            Readers::new(path.clone(), true).read(|c| recorded(c)).ok().flatten().and_then(|read| read.run);
+            Readers::new(path.clone(), true).read(recorded).ok().flatten().and_then(|read| read.run);
         let immutable = open::is_immutable(&path, open::folder_is_writable(&path))?;
         let state = match Readers::new(path.clone(), immutable).read(recorded) {
             Ok(Some(Recorded { store, run })) => DatabaseState::Readable { store, run },
