@@ -94,7 +94,8 @@ pub(super) fn database(dir: &Path) -> PathBuf {
 /// Opens a database without changing it. In a folder that is not `writable` it is taken for one that nobody
 /// changes, and its log must be empty or have its shared memory beside it.
 pub(super) fn open_for_reading(path: PathBuf, writable: bool) -> Result<SqliteMetadata, OpenError> {
-    if !path.is_file() {
+    // With an empty file SQLite removes the log, which may be all that is left.
+    if !fs::metadata(&path).is_ok_and(|file| file.is_file() && file.len() > 0) {
         return Err(OpenError::NotReady(path));
     }
     let immutable = is_immutable(&path, writable)?;
