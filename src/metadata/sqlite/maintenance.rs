@@ -112,7 +112,7 @@ impl Maintenance for SqliteMetadata {
                 c.prepare_cached("SELECT target, kind, required FROM edges WHERE manifest = ?1")?;
             let rows = query.query_map([manifest], |row| {
                 let target = row.get::<_, SqlDigest>(0)?.0;
-                Ok(Edge { target, kind: row.get(1)?, required: row.get(2)? })
+                Ok(Edge { target, kind: row.get(1)?, required: row.get(2)?, size: None })
             })?;
             rows.collect()
         })
