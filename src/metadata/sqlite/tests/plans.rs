@@ -9,7 +9,7 @@ use crate::metadata::sqlite::listings::{NAMES_DOWN, NAMES_UP, numbers, numbers_b
 
 /// Every source with statements that must be quick; not `verify.rs`, `usage.rs` and `holdings.rs`, which look
 /// at everything of a kind, aside.
-const SOURCES: [(&str, &str); 30] = [
+const SOURCES: [(&str, &str); 31] = [
     ("accounting", include_str!("../accounting.rs")),
     ("attached", include_str!("../attached.rs")),
     ("audit", include_str!("../audit.rs")),
