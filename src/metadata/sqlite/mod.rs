@@ -63,9 +63,9 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension};
 
+pub use inspect::{DatabaseState, Inspection};
 #[cfg(test)]
 pub(crate) use open::make_old;
-pub use inspect::{DatabaseState, Inspection};
 pub use open::{OpenError, SCHEMA_VERSION};
 
 use self::readers::Readers;
