@@ -59,7 +59,7 @@ fn begin(subscriber: impl SubscriberInitExt, sink: Arc<Sink>) -> Arc<Logs> {
 /// Switches warnings on for a command that ends by itself: as text, at once.
 pub fn start_plain() {
     let writer = || plain::Plain::text(std::io::stderr());
-    let layer = fmt::layer().with_writer(writer).without_time().with_target(false);
+    let layer = fmt::layer().with_ansi(false).with_writer(writer).without_time().with_target(false);
     // What an operation says to its caller is printed anyway.
     let filter = EnvFilter::new("warn,orlop::server::admin=off");
     let _ = Registry::default().with(layer.with_filter(filter)).try_init();
@@ -83,18 +83,21 @@ fn filter(settings: &Log) -> EnvFilter {
 
 fn layer(format: LogFormat, sink: &Arc<Sink>) -> Box<dyn Layer<Registry> + Send + Sync> {
     let sink = Arc::clone(sink);
-    let is_json = format == LogFormat::Json;
+    let is_coloured = format == LogFormat::Auto && std::io::stderr().is_terminal();
     let writer = move || {
         let line = sink::Line(Arc::clone(&sink));
-        if is_json { plain::Plain::json(line) } else { plain::Plain::text(line) }
+        match format {
+            LogFormat::Json => plain::Plain::json(line),
+            LogFormat::Auto if is_coloured => plain::Plain::coloured(line),
+            LogFormat::Auto | LogFormat::Text => plain::Plain::text(line),
+        }
     };
     let layer = fmt::layer().with_timer(SystemTime).with_writer(writer);
     match format {
         LogFormat::Json => {
             layer.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed()
         }
-        LogFormat::Text => layer.with_ansi(false).boxed(),
-        LogFormat::Auto => layer.with_ansi(std::io::stderr().is_terminal()).boxed(),
+        LogFormat::Text | LogFormat::Auto => layer.with_ansi(is_coloured).boxed(),
     }
 }
 

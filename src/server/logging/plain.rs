@@ -8,6 +8,9 @@ use crate::printable::{escape, escape_json, is_unprintable};
 /// What further lines of one entry begin with, so that a line break in a field makes no entry.
 const INDENT: &str = "\n    ";
 
+/// The styles that `tracing_subscriber` uses on a terminal: none, bold, dim, italic, and the levels' colours.
+const STYLES: [&str; 9] = ["0m", "1m", "2m", "3m", "31m", "32m", "33m", "34m", "35m"];
+
 /// A writer of one entry, in whose fields a terminal obeys nothing.
 pub(super) struct Plain<W> {
     inner: W,
@@ -18,6 +21,11 @@ impl<W: Write> Plain<W> {
     /// Of text.
     pub(super) fn text(inner: W) -> Self {
         Self { inner, plain: text }
+    }
+
+    /// Of text with colours, for a terminal.
+    pub(super) fn coloured(inner: W) -> Self {
+        Self { inner, plain: coloured }
     }
 
     /// Of JSON.
@@ -41,23 +49,31 @@ impl<W: Write> Write for Plain<W> {
     }
 }
 
-/// Colours stay: they are the log's own, for it escapes the character that begins them in every field.
+/// Escapes everything.
 fn text(entry: &str) -> Cow<'_, str> {
+    by_line(entry, |line| escape(line).into_owned())
+}
+
+/// Escapes everything but the styles that the log itself uses. A field can hold those too: they hide nothing.
+fn coloured(entry: &str) -> Cow<'_, str> {
+    by_line(entry, escape_but_styles)
+}
+
+fn by_line(entry: &str, plain: impl Fn(&str) -> String) -> Cow<'_, str> {
     let (lines, end) = entry.strip_suffix('\n').map_or((entry, ""), |lines| (lines, "\n"));
     if !lines.contains(is_unprintable) {
         return Cow::Borrowed(entry);
     }
-    let lines: Vec<String> = lines.split('\n').map(escape_but_colours).collect();
+    let lines: Vec<String> = lines.split('\n').map(plain).collect();
     Cow::Owned(lines.join(INDENT) + end)
 }
 
-fn escape_but_colours(line: &str) -> String {
+fn escape_but_styles(line: &str) -> String {
     let mut parts = line.split("\u{1b}[");
     let mut escaped = escape(parts.next().unwrap_or_default()).into_owned();
     for part in parts {
-        let numbers = part.trim_start_matches(|letter: char| letter.is_ascii_digit() || letter == ';');
-        let is_colour = numbers.starts_with('m');
-        escaped.push_str(if is_colour { "\u{1b}[" } else { "\\u{1b}[" });
+        let is_style = STYLES.iter().any(|style| part.starts_with(style));
+        escaped.push_str(if is_style { "\u{1b}[" } else { "\\u{1b}[" });
         escaped.push_str(&escape(part));
     }
     escaped
@@ -80,10 +96,14 @@ mod tests {
             written("user=ä\u{202e}\u{9b}2J\u{1b}[2J\u{1b}]0;x\u{7}\n"),
             "user=ä\\u{202e}\\u{9b}2J\\u{1b}[2J\\u{1b}]0;x\\u{7}\n"
         );
-        assert_eq!(
-            written("\u{1b}[2m12:00\u{1b}[0m \u{1b}[32m INFO\u{1b}[0m x\n"),
-            "\u{1b}[2m12:00\u{1b}[0m \u{1b}[32m INFO\u{1b}[0m x\n"
-        );
+    }
+
+    #[test]
+    fn only_the_styles_of_the_log_itself_stay_and_only_on_a_terminal() {
+        let entry = "\u{1b}[2m12:00\u{1b}[0m \u{1b}[32m INFO\u{1b}[0m x\n";
+        assert_eq!(coloured(entry), entry);
+        assert_eq!(coloured("user=\u{1b}[8m\u{1b}[2J\u{202e}\n"), "user=\\u{1b}[8m\\u{1b}[2J\\u{202e}\n");
+        assert_eq!(written("user=\u{1b}[31mred\n"), "user=\\u{1b}[31mred\n");
     }
 
     #[test]
@@ -96,37 +116,5 @@ mod tests {
         let mut out = Vec::new();
         Plain::json(&mut out).write_all("{\"user\":\"\u{202e}\"}\n".as_bytes()).expect("written");
         assert_eq!(String::from_utf8(out).expect("text"), "{\"user\":\"\\u202e\"}\n");
-    }
-
-    /// What [`escape_but_colours`] relies on.
-    #[test]
-    fn fields_begin_no_colours() {
-        use std::sync::{Arc, Mutex};
-        use tracing_subscriber::layer::SubscriberExt;
-
-        #[derive(Clone, Default)]
-        struct Kept(Arc<Mutex<Vec<u8>>>);
-
-        impl Write for Kept {
-            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-                self.0.lock().expect("not poisoned").extend_from_slice(bytes);
-                Ok(bytes.len())
-            }
-
-            fn flush(&mut self) -> io::Result<()> {
-                Ok(())
-            }
-        }
-
-        let kept = Kept::default();
-        let out = kept.clone();
-        let layer = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(move || out.clone());
-        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
-            let name = "\u{1b}[31mred";
-            tracing::info!(user = %name, other = ?name, "a message of {name}");
-            tracing::info!(name);
-        });
-        let written = kept.0.lock().expect("not poisoned").clone();
-        assert!(!written.contains(&0x1b), "{}", String::from_utf8_lossy(&written));
     }
 }

@@ -38,12 +38,6 @@ impl<T> Walk<T> {
         (MAX_EXAMINED + 1).saturating_sub(self.examined)
     }
 
-    /// How many rows were looked at.
-    #[cfg(test)]
-    pub(super) fn examined(&self) -> usize {
-        self.examined
-    }
-
     /// Passes over a row whose entry the page does not show. It is `hidden` if the caller must not know of it.
     pub(super) fn pass(&mut self, place: Place, hidden: bool) {
         self.examined += 1;
