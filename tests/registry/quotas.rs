@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{StreamExt, future, stream};
 use orlop::metadata::Quota;
-use orlop::oci::Algorithm;
+use orlop::oci::{Algorithm, UploadId};
 use orlop::registry::{BlobError, Fault, PutManifestError, UploadError};
 
-use crate::kit::{Kit, body, digest, index, push, put};
+use crate::kit::{Kit, LEASE, body, digest, index, push, push_image, put};
 
 async fn limited(bytes: Option<u64>, tags: Option<u64>) -> Kit {
     let scope = "team/".parse().expect("a scope");
@@ -78,4 +79,110 @@ async fn a_tag_too_many_is_refused() {
     let error = put(&repo, &["v2"], &index(&[])).await.expect_err("refused");
     assert!(matches!(error, PutManifestError::Fault(Fault::OverQuota(_))), "{error}");
     put(&kit.repo("other"), &["v2"], &index(&[])).await.expect("accepted");
+}
+
+async fn upload_of(kit: &Kit, repo: &str, bytes: usize) -> UploadId {
+    let repo = kit.repo(repo);
+    let id = repo.begin_upload(Algorithm::Sha256).await.expect("begun");
+    repo.append(id, None, body(&[&vec![1; bytes]])).await.expect("appended");
+    id
+}
+
+async fn used(kit: &Kit) -> u64 {
+    kit.registry.quota_use(None).await.expect("told")[0].bytes
+}
+
+#[tokio::test]
+async fn open_uploads_count_together() {
+    let kit = limited(Some(1000), None).await;
+    let first = upload_of(&kit, "team/one", 600).await;
+    let repo = kit.repo("team/two");
+    let second = repo.begin_upload(Algorithm::Sha256).await.expect("begun");
+    let error = repo.append(second, None, body(&[&[0; 600]])).await.expect_err("refused");
+    assert!(error.to_string().contains("600 are used, and this needs 600 more"), "{error}");
+    assert_eq!(used(&kit).await, 600);
+    let kit = {
+        kit.registry.settle_uploads(true).await;
+        kit.restarted().await
+    };
+    kit.registry.enforce_quotas().await.expect("set");
+    assert_eq!(used(&kit).await, 600, "also after a restart");
+    kit.repo("team/one").cancel_upload(first).await.expect("cancelled");
+    assert_eq!(used(&kit).await, 0);
+}
+
+#[tokio::test]
+async fn manifests_count() {
+    let kit = limited(Some(600), None).await;
+    let repo = kit.repo("team/app");
+    let text = index(&[]);
+    put(&repo, &["v1"], &text).await.expect("accepted");
+    assert_eq!(used(&kit).await, text.len() as u64);
+    put(&repo, &["v2"], &text).await.expect("it is there already");
+    let large = format!("{text}{}", " ".repeat(600));
+    let error = put(&repo, &["v3"], &large).await.expect_err("refused");
+    assert!(matches!(error, PutManifestError::Fault(Fault::OverQuota(_))), "{error}");
+    assert_eq!(used(&kit).await, text.len() as u64);
+}
+
+#[tokio::test]
+async fn idle_uploads_end_before_a_push_is_refused() {
+    let kit = limited(Some(1000), None).await;
+    let idle = upload_of(&kit, "team/one", 600).await;
+    kit.registry.settle_uploads(true).await;
+    kit.clock.advance(Duration::from_secs(300));
+    let busy = upload_of(&kit, "team/one", 300).await;
+    kit.registry.settle_uploads(true).await;
+    kit.clock.advance(Duration::from_secs(301));
+    push(&kit.repo("team/two"), &[2; 500]).await;
+    assert!(matches!(kit.repo("team/one").upload_offset(idle).await, Err(UploadError::Unknown)));
+    assert_eq!(kit.repo("team/one").upload_offset(busy).await.expect("it goes on"), 300);
+    assert_eq!(used(&kit).await, 800);
+}
+
+#[tokio::test]
+async fn the_oldest_trash_of_the_scope_goes_before_a_push_is_refused() {
+    let kit = limited(Some(3000), None).await;
+    let (team, other) = (kit.repo("team/app"), kit.repo("other"));
+    let images = ["older", "newer"].map(|name| name.repeat(60));
+    let mut deleted = Vec::new();
+    for repo in [&team, &other] {
+        for (tag, layer) in ["older", "newer"].iter().zip(&images) {
+            let (manifest, _, _) = push_image(repo, tag, layer).await;
+            kit.clock.advance(Duration::from_secs(1));
+            repo.delete_manifest(&manifest).await.expect("deleted");
+            deleted.push(manifest);
+        }
+    }
+    kit.clock.advance(LEASE * 2);
+    push(&team, &[3; 1000]).await;
+    assert!(team.restore_manifest(&deleted[0]).await.is_err(), "the oldest is gone");
+    team.restore_manifest(&deleted[1]).await.expect("there was no need for it");
+    for kept in &deleted[2..] {
+        other.restore_manifest(kept).await.expect("it is in another scope");
+    }
+}
+
+#[tokio::test]
+async fn what_never_fits_costs_no_trash() {
+    let kit = limited(Some(2000), None).await;
+    let repo = kit.repo("team/app");
+    let (manifest, _, _) = push_image(&repo, "v1", "layer").await;
+    repo.delete_manifest(&manifest).await.expect("deleted");
+    kit.clock.advance(LEASE);
+    let id = repo.begin_upload(Algorithm::Sha256).await.expect("begun");
+    repo.append(id, None, body(&[&[0; 2001]])).await.expect_err("refused");
+    repo.restore_manifest(&manifest).await.expect("it is still there");
+}
+
+#[tokio::test]
+async fn what_is_leased_stays_and_the_push_is_refused() {
+    let kit = limited(Some(2000), None).await;
+    let repo = kit.repo("team/app");
+    push(&repo, &[1; 1500]).await;
+    let id = repo.begin_upload(Algorithm::Sha256).await.expect("begun");
+    repo.append(id, None, body(&[&[2; 1000]])).await.expect_err("refused");
+    assert!(repo.blob(&digest(&[1; 1500])).await.is_ok(), "its manifest may follow");
+    kit.clock.advance(LEASE * 2);
+    push(&repo, &[2; 1000]).await;
 }
