@@ -122,12 +122,12 @@ impl Glob<'_> {
 /// Tags are ASCII, where classes such as `\w` mean the same without Unicode and are a hundred times smaller. Only
 /// expressions that cannot be read that way, such as `\p{L}`, are read with it.
 fn parse_expression(key: &'static str, pattern: &str) -> Result<Hir, Mistake> {
-    let parse = |unicode| syntax::parse_with(pattern, &syntax::Config::new().unicode(unicode).utf8(false));
-    parse(false).or_else(|_| parse(true)).map_err(|error| Mistake::Regex {
-        key,
-        pattern: pattern.to_owned(),
-        why: last_line(&error),
-    })
+    let parse = |unicode| {
+        let config = syntax::Config::new().unicode(unicode).utf8(false);
+        syntax::parse_with(pattern, &config).map_err(|error| last_line(&error))
+    };
+    let parsed = parse(false).or_else(|_| parse(true));
+    parsed.map_err(|why| Mistake::Regex { key, pattern: pattern.to_owned(), why })
 }
 
 /// What is wrong; the lines before it draw where.

@@ -228,7 +228,7 @@ async fn a_whole_url_is_answered_from_here() {
     for (line, status) in [
         ("GET http://other.example/v2/ HTTP/1.1", 200),
         ("GET http://other.example/v2/app/tags/list HTTP/1.1", 404),
-        ("GET http://other.example HTTP/1.1", 404),
+        ("GET http://other.example HTTP/1.1", 200),
         ("GET file:///etc/passwd HTTP/1.1", 400),
         ("CONNECT other.example:443 HTTP/1.1", 404),
         ("OPTIONS * HTTP/1.1", 404),
