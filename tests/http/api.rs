@@ -251,8 +251,9 @@ async fn a_pull_a_moment_ago_is_in_every_report() {
         ("/api/v1/repositories/app/tags/v1", |report| &report["pulled_at"]),
         (why, |report| &report["manifests"][0]["pulled_at"]),
     ];
-    for (path, pulled) in
-        reports.into_iter().chain([(&*image, (|report| &report["pulled_at"]) as fn(&_) -> &_)])
+    for (path, pulled) in reports
+        .into_iter()
+        .chain([(&*image, (|report: &Value| &report["pulled_at"]) as fn(&Value) -> &Value)])
     {
         let before = pulled(&get::<Value>(&server, path).await).clone();
         server.clock.advance(Duration::from_secs(60));
