@@ -165,7 +165,7 @@ async fn a_head_is_bounded() {
     assert_eq!(statuses(&server, &get("/v2/", &format!("{}: y\r\n", "x".repeat(70_000)))).await, [431]);
     let long = statuses(&server, &get(&format!("/v2/{}", "a".repeat(70_000)), "")).await;
     assert!(matches!(long[..], [414 | 431]), "{long:?}");
-    let long = statuses(&server, &get(&format!("/v2/?{}", "a".repeat(60_000)), "")).await;
+    let long = statuses(&server, &get(&format!("/v2/?{}", "a".repeat(15_000)), "")).await;
     assert_eq!(long, [200], "long and yet harmless");
 }
 
