@@ -140,10 +140,10 @@ async fn a_gate_is_closed_while_memory_is_short() {
     let budget = budget();
     let mut gate = budget.read_gate();
     let mut context = std::task::Context::from_waker(Waker::noop());
-    assert!(gate.poll_open(&mut context, Holder::Anonymous).is_ready());
+    assert!(gate.poll_open(&context, Holder::Anonymous).is_ready());
     let mut heads: Vec<_> = (0..4).map(|_| budget.charge(Holder::Anonymous, Purpose::Heads, MIB)).collect();
-    assert!(gate.poll_open(&mut context, Holder::Anonymous).is_pending());
-    assert!(gate.poll_open(&mut context, Holder::Authenticated).is_ready());
+    assert!(gate.poll_open(&context, Holder::Anonymous).is_pending());
+    assert!(gate.poll_open(&context, Holder::Authenticated).is_ready());
     let opens = std::future::poll_fn(|cx| gate.poll_open(cx, Holder::Anonymous));
     let release = async {
         tokio::task::yield_now().await;
@@ -158,7 +158,7 @@ async fn no_wake_is_lost_between_threads() {
     let tasks = (0..32).map(|task: usize| {
         let budget = budget.clone();
         tokio::spawn(async move {
-            let holder = if task % 2 == 0 { Holder::Anonymous } else { Holder::Authenticated };
+            let holder = if task.is_multiple_of(2) { Holder::Anonymous } else { Holder::Authenticated };
             for turn in 0..300 {
                 let bytes = (task * 37 + turn * 8191) % (700 * 1024);
                 let reservation = budget.reserve(holder, Purpose::Bodies, bytes).await.expect("in time");

@@ -344,7 +344,7 @@ mod tests {
         let quotas = [used("", 100, 0), used("team/", 50, 0)];
         let reservations = Reservations::new(&[quota("", 100), quota("team/", 50)]);
         let recorded = Recorded { quotas: &quotas, releases: 0 };
-        let change = reservations.reserve(40, &recorded).ok().expect("there is room");
+        let Ok(change) = reservations.reserve(40, &recorded) else { panic!("there is room") };
         assert_eq!(reservations.staged(&Scope::All), 0);
         let Err(Grant::Refused(over)) = reservations.reserve(20, &recorded) else { panic!("granted") };
         assert_eq!(over.scope.as_str(), "team/");

@@ -230,7 +230,7 @@ async fn with_nothing_to_let_go_pushes_are_refused_in_time() {
 #[tokio::test]
 async fn a_budget_without_room_is_an_event_and_so_is_the_end_of_it() {
     use EventKind::{BudgetAmple, BudgetFull, BudgetHigh};
-    let world = World::new(8 * MIB, None, Duration::ZERO);
+    let world = World::new(16 * MIB, None, Duration::ZERO);
     let repo = world.repo("app");
     let look = async || world.room.look().await.expect("looked");
     let mut accepted = Vec::new();
@@ -294,7 +294,7 @@ async fn the_trash_goes_oldest_first_and_no_more_than_needed() {
 
 #[tokio::test]
 async fn what_a_running_push_was_told_of_stays() {
-    let world = World::new(8 * MIB, None, Duration::ZERO);
+    let world = World::new(16 * MIB, None, Duration::ZERO);
     let repo = world.repo("app");
     let mut old = Vec::new();
     while !world.state().await.is_above_high() {
