@@ -139,7 +139,7 @@ async fn a_reservation_grows_by_what_is_missing() {
 async fn a_gate_is_closed_while_memory_is_short() {
     let budget = budget();
     let mut gate = budget.read_gate();
-    let mut context = std::task::Context::from_waker(Waker::noop());
+    let context = std::task::Context::from_waker(Waker::noop());
     assert!(gate.poll_open(&context, Holder::Anonymous).is_ready());
     let mut heads: Vec<_> = (0..4).map(|_| budget.charge(Holder::Anonymous, Purpose::Heads, MIB)).collect();
     assert!(gate.poll_open(&context, Holder::Anonymous).is_pending());
