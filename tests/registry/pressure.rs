@@ -257,7 +257,7 @@ async fn a_budget_without_room_is_an_event_and_so_is_the_end_of_it() {
     assert_eq!(kinds(&world.registry).await, [BudgetHigh, BudgetFull, BudgetAmple]);
     let found = events(&world.registry).await;
     let EventDetails::BudgetFull { budget, used, .. } = found[1].details else { panic!("{found:?}") };
-    assert!(budget == 8 * MIB && used > 6 * MIB, "{found:?}");
+    assert!(budget == 16 * MIB && used > 12 * MIB, "{found:?}");
 }
 
 #[tokio::test]
