@@ -146,6 +146,8 @@ impl ResponseMemory {
         let (memory, holder) = (entry.memory(), entry.pulse.holder());
         let reservation = match body.in_memory() {
             Some(..=ORDINARY_RESPONSE) => return Ok(Self::default()),
+            // It would wait in memory while its client has enough of it.
+            Some(_) if entry.shared.is_over_memory_share(entry) => return Err(OutOfMemory),
             Some(bytes) => match memory.try_reserve(holder, Purpose::SendBuffers, bytes) {
                 Some(reservation) => reservation,
                 // It is in memory already: few such may wait.
