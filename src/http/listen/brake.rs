@@ -21,8 +21,9 @@ impl Brake {
         Self { gate: entry.memory().read_gate(), entry: Some(entry), pause: None }
     }
 
-    /// Ready while a request of such a client may begin.
-    pub(super) fn poll_released(&mut self, cx: &mut Context<'_>, holder: Holder) -> Poll<()> {
+    /// Ready while a request may begin. What anonymous clients hold together does not count: one of them must not keep the
+    /// others from logging in.
+    pub(super) fn poll_released(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             if let Some(pause) = &mut self.pause {
                 ready!(pause.as_mut().poll(cx));
@@ -34,7 +35,7 @@ impl Brake {
                 self.pause = Some(Box::pin(tokio::time::sleep(SHARE_INTERVAL)));
                 continue;
             }
-            return self.gate.poll_open(cx, holder);
+            return self.gate.poll_open(cx, Holder::Authenticated);
         }
     }
 

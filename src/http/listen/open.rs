@@ -194,7 +194,7 @@ impl Shared {
 
     /// Whether no more requests should begin on a connection: the budget is short, or its client has enough of it.
     pub(super) fn is_short_for(&self, entry: &Entry) -> bool {
-        self.settings.memory.is_short(entry.pulse.holder()) || self.is_over_memory_share(entry)
+        self.settings.memory.is_short(Holder::Authenticated) || self.is_over_memory_share(entry)
     }
 
     /// The right to keep a response of so many bytes while it waits for its reservation.

@@ -71,7 +71,7 @@ impl<S: Socket> Watched<S> {
     fn poll_read_new(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let begins_request = self.pulse.requests() == 0;
         if begins_request {
-            let released = self.brake.poll_released(cx, self.pulse.holder());
+            let released = self.brake.poll_released(cx);
             self.pulse.set_braked(released.is_pending());
             ready!(released);
         }
