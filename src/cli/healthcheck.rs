@@ -53,7 +53,7 @@ async fn check(config: &Config) -> Result<(), Failure> {
     match ask_port(address, config.has_tls()).await {
         Ok(_) => Ok(()),
         // It wants a client's certificate, or has none of its own yet: it is there.
-        Err(error) if is_alert(&error) => Ok(()),
+        Err(error) if config.has_tls() && is_end_of_tls(&error) => Ok(()),
         Err(error) => Err(Failure::Other(format!("{address}: {error}"))),
     }
 }
@@ -136,10 +136,11 @@ async fn ask<S: AsyncRead + AsyncWrite + Unpin>(
     Ok(serde_json::from_str(body).unwrap_or_default())
 }
 
-/// Whether the other side ended TLS with an alert.
-fn is_alert(error: &std::io::Error) -> bool {
+/// Whether the other side ended TLS: with an alert, or without a word.
+fn is_end_of_tls(error: &std::io::Error) -> bool {
     let inner = error.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>());
-    matches!(inner, Some(rustls::Error::AlertReceived(_)))
+    let is_alert = matches!(inner, Some(rustls::Error::AlertReceived(_)));
+    is_alert || matches!(error.kind(), ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset)
 }
 
 /// TLS with a server whose certificate may be for any name: it is known by its socket or its store, and is sent
