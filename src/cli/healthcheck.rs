@@ -1,7 +1,7 @@
 //! `orlop healthcheck`: asks the server of the data directory whether a push would work, through its admin socket, and
 //! then whether it answers at its port.
 //!
-//! The socket knows the address that the server really listens on, whatever flags it was given. Where there is no
+//! The socket knows the address that the server really listens on, and whether with TLS, whatever flags it was given. Where there is no
 //! socket, because the filesystem is read-only or has none, the server at the configured address is asked; its answer
 //! counts only if it serves this data directory's store.
 
@@ -50,10 +50,10 @@ async fn check(config: &Config) -> Result<(), Failure> {
         return Err(Failure::Other(status.readiness.problems.join("; ")));
     }
     let address = reachable(status.listen);
-    match ask_port(address, config.has_tls()).await {
+    match ask_port(address, status.tls).await {
         Ok(_) => Ok(()),
         // It wants a client's certificate, or has none of its own yet: it is there.
-        Err(error) if config.has_tls() && is_end_of_tls(&error) => Ok(()),
+        Err(error) if status.tls && is_end_of_tls(&error) => Ok(()),
         Err(error) => Err(Failure::Other(format!("{address}: {error}"))),
     }
 }

@@ -220,7 +220,7 @@ impl Server {
                 return;
             }
         };
-        let readiness = admin::readiness(Arc::clone(&self.health), self.address);
+        let readiness = admin::readiness(Arc::clone(&self.health), self.address, self.settings.tls.is_some());
         let router = admin::router(Arc::clone(&self.operator), api).merge(readiness);
         let settings = ListenSettings {
             max_connections: 16,

@@ -39,15 +39,15 @@ pub fn router(operator: Arc<Operator>, api: Arc<Api>) -> Router {
 }
 
 /// What it is answered besides by a running server.
-pub fn readiness(health: Arc<Health>, listen: SocketAddr) -> Router {
-    Router::new().route("/readyz", get(readyz)).with_state((health, listen))
+pub fn readiness(health: Arc<Health>, listen: SocketAddr, tls: bool) -> Router {
+    Router::new().route("/readyz", get(readyz)).with_state((health, listen, tls))
 }
 
-async fn readyz(State((health, listen)): State<(Arc<Health>, SocketAddr)>) -> Response {
+async fn readyz(State((health, listen, tls)): State<(Arc<Health>, SocketAddr, bool)>) -> Response {
     let readiness = health.readiness().await.as_ref().clone();
     let status = if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let version = env!("CARGO_PKG_VERSION").to_owned();
-    let told = Status { version, listen, readiness };
+    let told = Status { version, listen, tls, readiness };
     let mut response = Response::new(Body::from(serde_json::to_vec(&told).unwrap_or_default()));
     *response.status_mut() = status;
     response

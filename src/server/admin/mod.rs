@@ -40,6 +40,8 @@ pub struct Status {
     pub version: String,
     /// Where it listens.
     pub listen: std::net::SocketAddr,
+    /// Whether it speaks TLS there.
+    pub tls: bool,
     /// Whether a push would work.
     #[serde(flatten)]
     pub readiness: Readiness,
