@@ -134,6 +134,7 @@ fn open_for_writing(dir: &Path, path: PathBuf) -> Result<SqliteMetadata, OpenErr
     forget_dry_runs(dir);
     let sqlite = |error| OpenError::Sqlite { path: path.clone(), error };
     let mut connection = connect(&path).map_err(sqlite)?;
+    keep_temporary_files_in(dir, &connection).map_err(sqlite)?;
     let found = version(&connection).map_err(sqlite)?;
     if found > SCHEMA_VERSION {
         return Err(OpenError::Newer { path, found, known: SCHEMA_VERSION });
@@ -154,12 +155,22 @@ fn open_for_writing(dir: &Path, path: PathBuf) -> Result<SqliteMetadata, OpenErr
         fold_log(&connection).map_err(sqlite)?;
     }
     connection.pragma_update(None, "foreign_keys", true).map_err(sqlite)?;
+    // What a change may have to take back: a deletion must not need room on a disk that is full.
+    connection.pragma_update(None, "temp_store", "MEMORY").map_err(sqlite)?;
     let patience = Patience::of(&mut connection).map_err(sqlite)?;
     let (touched, epochs) = (Touched::watch(&connection).map_err(sqlite)?, Epochs::default());
     let writer =
         Writer::start(connection, patience, touched, epochs.clone()).map_err(|error| folder(dir, error))?;
     let readers = Readers::new(path.clone(), false);
     Ok(SqliteMetadata::over(path, readers, Some(writer), &epochs))
+}
+
+/// Makes SQLite write what does not fit into memory to `dir`, in files that no one else sees: in a container there
+/// may be no other folder to write to. It holds for the whole process.
+fn keep_temporary_files_in(dir: &Path, connection: &Connection) -> rusqlite::Result<()> {
+    // Only SQLite's own folders are left where the name is not UTF-8.
+    let Some(dir) = dir.to_str() else { return Ok(()) };
+    connection.pragma_update(None, "temp_store_directory", dir)
 }
 
 /// Makes a database as an older program did.
