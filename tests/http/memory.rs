@@ -8,6 +8,7 @@ use h2::client::SendRequest;
 use orlop::auth::Modes;
 use orlop::memory::{Holder, MemoryBudget, Purpose};
 use tempfile::TempDir;
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpSocket, TcpStream};
 
 use crate::kit::*;
@@ -107,6 +108,36 @@ async fn responses_that_nobody_reads_stay_within_their_share() {
     assert!(budget.reserved_by_anonymous() <= 5 * MIB, "{budget:?}");
     let time = answer_time(&server, 8, "/v2/").await;
     assert!(time < Duration::from_secs(2), "{time:?}");
+    drop(clients);
+    let empty = async {
+        while budget.reserved_for(Purpose::SendBuffers) > 0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), empty).await.expect("given back");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_manifest_is_counted_until_it_is_read_over_http_1() {
+    let (server, _users) = closed().await;
+    let manifest = format!(
+        r#"{{"schemaVersion":2,"mediaType":"{INDEX}","manifests":[],"annotations":{{"a":"{}"}}}}"#,
+        "x".repeat(3 * MIB)
+    );
+    let push = server.put("/v2/pub/a/manifests/1").basic_auth("ann", Some("secret"));
+    assert_eq!(push.header("content-type", INDEX).body(manifest).send().await.expect("answer").status(), 201);
+    let budget = server.registry.memory().clone();
+    let mut clients = Vec::new();
+    for _ in 0..6 {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.set_recv_buffer_size(4096).expect("set");
+        let mut client = socket.connect(server.address).await.expect("connected");
+        client.write_all(b"GET /v2/pub/a/manifests/1 HTTP/1.1\r\nhost: x\r\n\r\n").await.expect("sent");
+        clients.push(client);
+    }
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert!(budget.reserved_for(Purpose::SendBuffers) >= 3 * MIB, "{budget:?}");
+    assert!(budget.reserved_by_anonymous() <= 7 * MIB, "{budget:?}");
     drop(clients);
     let empty = async {
         while budget.reserved_for(Purpose::SendBuffers) > 0 {

@@ -183,7 +183,8 @@ impl Drop for ResponseMemory {
 pub(super) struct Tracked<B> {
     body: B,
     parts: Option<Parts>,
-    /// What is left of a piece that is given away in smaller ones, so that it is seen how far its client is.
+    /// What is left of a piece that is given away in smaller ones. What hyper has taken shows how far its client is, and
+    /// must be little: once it has all of a body it drops it, and what it then still holds is not counted.
     rest: Bytes,
     watch: Option<(Arc<Stream>, Watch)>,
     _memory: ResponseMemory,
@@ -237,7 +238,7 @@ impl<B: Outgoing + Body<Data = Bytes> + Unpin> Body for Tracked<B> {
         Poll::Ready(frame.map(|frame| {
             frame.map(|frame| {
                 frame.map_data(|bytes| {
-                    if this.watch.is_none() || bytes.len() <= PIECE {
+                    if bytes.len() <= PIECE {
                         return Chunk::Bytes(bytes);
                     }
                     this.rest = bytes;
