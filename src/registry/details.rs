@@ -4,10 +4,12 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use futures_util::StreamExt;
 use tokio::sync::Semaphore;
 
 use super::Repository;
+use super::manifests::LARGE_MANIFEST;
 use crate::memory::{Holder, Purpose};
 use crate::metadata::{BlobRecord, PushedDetails};
 use crate::oci::{
@@ -36,11 +38,9 @@ enum Config {
 impl Repository {
     /// What is to be recorded of a manifest that is being pushed. No push fails for it: what cannot be read is not
     /// known.
-    pub(super) async fn details(&self, manifest: &Manifest, content: &[u8]) -> PushedDetails {
+    pub(super) async fn details(&self, manifest: &Manifest, content: &Bytes) -> PushedDetails {
         match manifest.kind {
-            ManifestKind::Index => {
-                PushedDetails::Own(ImageDetails::of_index(content, DetailSelection::Stored))
-            }
+            ManifestKind::Index => PushedDetails::Own(index_details(content.clone()).await),
             ManifestKind::Artifact => PushedDetails::Own(ImageDetails::of_artifact()),
             ManifestKind::Image => {
                 match manifest.references.iter().find(|target| target.role == Role::Config) {
@@ -110,6 +110,16 @@ impl Repository {
         }
         Some(content)
     }
+}
+
+/// What an index says of its platforms: nothing, should it not come to be read.
+async fn index_details(content: Bytes) -> ImageDetails {
+    let is_large = content.len() > LARGE_MANIFEST;
+    let read = move || ImageDetails::of_index(&content, DetailSelection::Stored);
+    if !is_large {
+        return read();
+    }
+    tokio::task::spawn_blocking(read).await.unwrap_or_default()
 }
 
 /// A [`DetailSelection`] that can go to another thread.

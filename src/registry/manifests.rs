@@ -38,7 +38,7 @@ pub(super) enum Origin {
 
 /// Manifests of more bytes than this are large: few of them are held in memory at once, and they are parsed beside
 /// the threads that serve requests.
-const LARGE_MANIFEST: usize = 64 << 10;
+pub(super) const LARGE_MANIFEST: usize = 64 << 10;
 
 /// How much longer a large manifest may take to arrive once another client waits for its place.
 const RECALLED_TURN: Duration = Duration::from_secs(5);
