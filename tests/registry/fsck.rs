@@ -50,17 +50,23 @@ async fn a_sparse_index_is_sound_also_without_the_setting() {
     assert!(report.is_sound() && report.warnings.is_empty(), "{report:?}");
 }
 
-#[tokio::test]
-async fn what_was_required_is_missed_also_with_the_setting() {
-    let kit = Kit::new();
-    let repo = kit.repo("app");
-    let config = push(&repo, b"config").await;
+/// Pushes an image that is a config of six bytes and no layers.
+async fn push_image(repo: &Repository) -> String {
+    let config = push(repo, b"config").await;
     let image = json!({
         "schemaVersion": 2, "mediaType": IMAGE, "layers": [],
         "config": { "mediaType": CONFIG, "digest": config.as_str(), "size": 6 },
     });
     let image = image.to_string();
-    put(&repo, IMAGE, &image).await;
+    put(repo, IMAGE, &image).await;
+    image
+}
+
+#[tokio::test]
+async fn what_was_required_is_missed_also_with_the_setting() {
+    let kit = Kit::new();
+    let repo = kit.repo("app");
+    let image = push_image(&repo).await;
     let child =
         json!({ "mediaType": IMAGE, "digest": digest(image.as_bytes()).as_str(), "size": image.len() });
     let index = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": [child] });
@@ -80,13 +86,7 @@ async fn what_was_required_is_missed_also_with_the_setting() {
 async fn a_size_that_is_not_the_blobs_is_a_warning() {
     let kit = Kit::new();
     let repo = kit.repo("app");
-    let config = push(&repo, b"config").await;
-    let image = json!({
-        "schemaVersion": 2, "mediaType": IMAGE, "layers": [],
-        "config": { "mediaType": CONFIG, "digest": config.as_str(), "size": 6 },
-    });
-    let image = image.to_string();
-    put(&repo, IMAGE, &image).await;
+    let image = push_image(&repo).await;
     // As an earlier version accepted it.
     let wrong = image.replace("\"size\":6", "\"size\":99");
     let connection = rusqlite::Connection::open(kit.facts.path().join("orlop.db")).expect("opened");
