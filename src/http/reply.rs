@@ -25,6 +25,9 @@ pub(super) const OCI_FILTERS: HeaderName = HeaderName::from_static("oci-filters-
 /// How many headers an answer has at most, as a rule.
 const USUAL_HEADERS: usize = 12;
 
+/// The most bytes that are set aside for a body beyond its own.
+const MAX_SLACK: usize = 64 << 10;
+
 /// A response that is being built.
 #[derive(Debug)]
 pub(super) struct Reply(Response<Payload>);
@@ -44,7 +47,7 @@ impl Reply {
         let text = serde_json::to_vec(value).unwrap_or_default();
         Self::new(status)
             .with(CONTENT_TYPE, HeaderValue::from_static("application/json"))
-            .body(Payload::Whole(Bytes::from(text)))
+            .body(Payload::Whole(without_slack(text)))
     }
 
     /// Adds a header, beside others of its name.
@@ -102,6 +105,12 @@ pub(super) fn value(text: impl Into<Bytes>) -> HeaderValue {
 pub(super) fn digest_values(digest: &Digest) -> (HeaderValue, HeaderValue) {
     let quoted = Bytes::from(format!("\"{digest}\""));
     (value(quoted.slice(1..quoted.len() - 1)), value(quoted))
+}
+
+/// The same bytes in memory of their size, where much more is set aside for them: a response may wait for its client
+/// for long.
+fn without_slack(text: Vec<u8>) -> Bytes {
+    if text.capacity() - text.len() > MAX_SLACK { Bytes::copy_from_slice(&text) } else { text.into() }
 }
 
 #[cfg(test)]
