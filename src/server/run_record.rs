@@ -25,8 +25,6 @@ use crate::metadata::sqlite::SqliteMetadata;
 pub(super) struct Start {
     /// What is known of the store.
     pub(super) state: StoreState,
-    /// Whether the database is complete without its log by now, though `state` says otherwise.
-    pub(super) folded: bool,
     /// Whether the registry requires logins from now on even if it has no users.
     pub(super) stays_closed: bool,
     /// Whether a start that cannot be recorded fails, rather than to go on without.
@@ -67,8 +65,7 @@ impl StartingRun {
     /// [`StartError::State`].
     pub(super) fn announce(file: StateFile, start: &Start) -> Result<Self, StartError> {
         let run = Uuid::new_v4();
-        let clean = start.state.clean || start.folded;
-        let state = StoreState { next_run: Some(run), clean, ..start.state };
+        let state = StoreState { next_run: Some(run), ..start.state };
         match file.write(&state) {
             Err(error) if is_full(&error) && !start.must_be_recorded => {
                 tracing::warn!(%error, "the disk is full: this start is not recorded");
@@ -91,20 +88,19 @@ impl StartingRun {
     ) -> Result<RunRecord, StartError> {
         let Self { file, mut state, run, announced } = self;
         metadata.keep_log(true);
-        let committed = announced && commit(&metadata, run, start).await?;
-        let mut written = announced;
-        if committed {
+        if announced && commit(&metadata, run, start).await? {
             state = StoreState {
                 run: Some(run),
                 next_run: None,
-                clean: false,
                 images: state.images || metadata.has_images()?,
                 // So that the database file alone tells which copy it is.
                 folded: metadata.fold_log().unwrap_or_default(),
                 ..state
             };
-            written = confirm(&file, &state)?;
         }
+        // From here on the database needs its log, also in a run that could not be recorded.
+        state.clean = false;
+        let written = confirm(&file, &state)?;
         let (access, state) = (OnceLock::new(), RunState { state, written, ended: false });
         Ok(RunRecord { file, metadata, failures, access, state: Mutex::new(state) })
     }

@@ -170,11 +170,10 @@ impl<'a> Opening<'a> {
         Ok(Stores { blobs, metadata, run: Some(run) })
     }
 
-    /// Makes the database complete without its log after a stop that was not clean: a migration may empty the log.
+    /// Makes the database complete without its log, if it has one: a migration may empty the log.
     fn fold(&self, found: &Found, accepted: bool) -> bool {
-        match found.state {
-            FoundState::Known(StoreState { clean: false, .. }) if !accepted => {}
-            _ => return false,
+        if accepted || !found.database.has_log || !matches!(found.state, FoundState::Known(_)) {
+            return false;
         }
         SqliteMetadata::fold_log_in(&self.metadata_dir).unwrap_or_else(|error| {
             tracing::warn!(%error, "the database's log could not be folded in");
@@ -195,17 +194,24 @@ impl Found {
     fn start(&self, accepted: bool, folded: bool) -> Start {
         let unknown =
             StoreState { closed: true, images: false, run: None, next_run: None, clean: true, folded: false };
+        let recorded = self.recorded_run();
         let mut state = match &self.state {
+            // The last start was cut off behind its commit, which may be in the log alone.
+            FoundState::Known(state) if state.next_run.is_some() && state.next_run == recorded => {
+                StoreState { run: recorded, next_run: None, clean: false, folded: false, ..*state }
+            }
             FoundState::Known(state) => *state,
-            FoundState::None => StoreState { run: self.recorded_run(), ..unknown },
+            FoundState::None => StoreState { run: recorded, ..unknown },
             FoundState::Malformed(_) => unknown,
         };
+        state.clean |= folded;
+        state.folded |= folded;
         state.images |= self.blobs;
         if accepted {
             // Until the database records that the registry stays closed, its loss has to be accepted again.
             state.run = Some(state.run.unwrap_or_else(Uuid::new_v4));
         }
-        Start { stays_closed: accepted && state.closed, state, folded, must_be_recorded: accepted }
+        Start { stays_closed: accepted && state.closed, state, must_be_recorded: accepted }
     }
 
     fn recorded_run(&self) -> Option<Uuid> {
