@@ -11,6 +11,8 @@ use std::task::{Context, Poll, Wake, Waker};
 
 use futures_util::task::AtomicWaker;
 
+use super::pulse::Pulse;
+
 /// How often it is polled before others have their turn.
 const MOST_POLLS: usize = 16;
 
@@ -21,9 +23,10 @@ const POLLED: u8 = 1;
 /// and was woken meanwhile.
 const WOKEN: u8 = 2;
 
-/// A future that is polled again at once when it was woken while it was polled.
+/// A connection's future that is polled again at once when it was woken while it was polled, as long as its turn lasts.
 pub(super) struct Again<F> {
     future: Pin<Box<F>>,
+    pulse: Arc<Pulse>,
     bell: Arc<Bell>,
     waker: Waker,
 }
@@ -35,10 +38,10 @@ struct Bell {
 }
 
 impl<F: Future> Again<F> {
-    pub(super) fn new(future: F) -> Self {
+    pub(super) fn new(future: F, pulse: Arc<Pulse>) -> Self {
         let bell = Arc::new(Bell { state: AtomicU8::new(RESTING), task: AtomicWaker::new() });
         let waker = Waker::from(Arc::clone(&bell));
-        Self { future: Box::pin(future), bell, waker }
+        Self { future: Box::pin(future), pulse, bell, waker }
     }
 }
 
@@ -46,8 +49,9 @@ impl<F: Future> Future for Again<F> {
     type Output = F::Output;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
-        let Self { future, bell, waker } = &mut *self;
+        let Self { future, pulse, bell, waker } = &mut *self;
         bell.task.register(cx.waker());
+        pulse.turn().begin();
         for _ in 0..MOST_POLLS {
             bell.state.store(POLLED, Ordering::SeqCst);
             if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(waker)) {
@@ -55,6 +59,9 @@ impl<F: Future> Future for Again<F> {
             }
             if bell.state.swap(RESTING, Ordering::SeqCst) == POLLED {
                 return Poll::Pending;
+            }
+            if pulse.turn().is_over() {
+                break;
             }
         }
         cx.waker().wake_by_ref();
@@ -95,11 +102,14 @@ mod tests {
     #[test]
     fn who_wakes_itself_is_polled_at_once_but_not_for_ever() {
         let mut polls = 0;
-        let mut again = Again::new(poll_fn(|cx| {
-            polls += 1;
-            cx.waker().wake_by_ref();
-            if polls == 3 + MOST_POLLS { Poll::Ready(()) } else { Poll::<()>::Pending }
-        }));
+        let mut again = Again::new(
+            poll_fn(|cx| {
+                polls += 1;
+                cx.waker().wake_by_ref();
+                if polls == 3 + MOST_POLLS { Poll::Ready(()) } else { Poll::<()>::Pending }
+            }),
+            Arc::default(),
+        );
         let woken = Arc::new(Count::default());
         let waker = Waker::from(Arc::clone(&woken));
         let mut context = Context::from_waker(&waker);
@@ -117,17 +127,20 @@ mod tests {
                 sender.send(number).await.expect("taken");
             }
         });
-        let took = tokio::spawn(Again::new(async move {
-            let mut expected = 0;
-            while let Some(number) = receiver.recv().await {
-                assert_eq!(number, expected);
-                expected += 1;
-                if number % 1000 == 0 {
-                    tokio::time::sleep(Duration::from_millis(1)).await;
+        let took = tokio::spawn(Again::new(
+            async move {
+                let mut expected = 0;
+                while let Some(number) = receiver.recv().await {
+                    assert_eq!(number, expected);
+                    expected += 1;
+                    if number % 1000 == 0 {
+                        tokio::time::sleep(Duration::from_millis(1)).await;
+                    }
                 }
-            }
-            expected
-        }));
+                expected
+            },
+            Arc::default(),
+        ));
         sent.await.expect("sent");
         assert_eq!(took.await.expect("took"), 10_000);
     }

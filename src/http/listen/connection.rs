@@ -171,6 +171,10 @@ impl<A: Answer> Service<A> {
             let stream = self.streams.as_ref().map(Streams::begin);
             let this = self.clone();
             async move {
+                if stream.is_none() {
+                    // hyper takes many requests in one poll that were sent at once.
+                    poll_fn(|cx| this.entry.pulse.turn().poll_lasts(cx)).await;
+                }
                 let body = this.respond(request, open).await;
                 // From now on it is the client's turn.
                 let watch = stream.zip(this.streams.as_ref()).map(|(stream, streams)| {

@@ -20,6 +20,7 @@ mod sendfile;
 mod settings;
 mod streams;
 mod tls;
+mod turn;
 mod watched;
 
 use std::collections::VecDeque;
@@ -97,11 +98,15 @@ async fn accept_all<L: Listener, A: Answer>(
         tokio::select! {
             accepted = next(listener), if waiting.len() < MAX_WAITING => {
                 let (io, peer) = accepted;
-                if let Some(io) = admit(io, peer, answer, shared, tasks)
-                    && (waiting.len() < MAX_WAITING_OVER_SHARE || !shared.has_share(peer))
-                {
-                    shared.make_room(peer);
-                    waiting.push_back((io, peer));
+                if let Some(io) = admit(io, peer, answer, shared, tasks) {
+                    let has_share = shared.has_share(peer);
+                    // Who has not must not wait until room is made for all.
+                    if !has_share {
+                        shared.make_room(peer);
+                    }
+                    if !has_share || waiting.len() < MAX_WAITING_OVER_SHARE {
+                        waiting.push_back((io, peer));
+                    }
                 }
             }
             () = tokio::time::sleep(MAKE_ROOM_INTERVAL), if !waiting.is_empty() => {
@@ -127,8 +132,8 @@ fn admit<S: Socket, A: Answer>(
     tasks: &TaskTracker,
 ) -> Option<S> {
     let Some(entry) = shared.admit(peer) else { return Some(io) };
-    let answer = answer.clone();
-    tasks.spawn(Again::new(connection::serve(io, peer, answer, Arc::new(entry))));
+    let (answer, pulse) = (answer.clone(), Arc::clone(&entry.pulse));
+    tasks.spawn(Again::new(connection::serve(io, peer, answer, Arc::new(entry)), pulse));
     None
 }
 

@@ -10,7 +10,8 @@ use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 
 use super::clients::{ClientAccount, Clients};
 use super::linger::Lingering;
-use super::pulse::{Order, Pulse};
+use super::pulse::{Order, Pulse, milliseconds};
+use super::turn::Turn;
 use super::{ListenSettings, Peer};
 use crate::auth::network;
 use crate::memory::{Holder, MAX_WAIT, MemoryBudget, OutOfMemory, Purpose, Reservation};
@@ -40,6 +41,8 @@ pub(super) struct Shared {
     max_connections: usize,
     waiting_responses: Semaphore,
     crowded: AtomicBool,
+    /// How many connections are open.
+    count: Arc<AtomicUsize>,
     open: Mutex<OpenConnections>,
 }
 
@@ -58,9 +61,11 @@ struct Connection {
 impl OpenConnections {
     /// The connection without a request that was of use least recently, of those that `may_go`.
     fn least_useful(&self, may_go: impl Fn(&Connection) -> bool) -> Option<&Arc<Pulse>> {
-        let idle = self.connections.values().filter(|connection| connection.pulse.may_be_closed());
-        let victim = idle
-            .filter(|connection| may_go(connection))
+        let now = milliseconds();
+        let victim = self
+            .connections
+            .values()
+            .filter(|connection| connection.pulse.may_be_closed(now) && may_go(connection))
             .min_by_key(|connection| connection.pulse.useful_at());
         victim.map(|connection| &connection.pulse)
     }
@@ -83,6 +88,7 @@ impl Shared {
             max_connections: settings.max_connections.min(affordable.max(1)),
             waiting_responses: Semaphore::new(MAX_WAITING_RESPONSES / 1024),
             crowded: AtomicBool::new(false),
+            count: Arc::default(),
             open: Mutex::default(),
             settings,
         }
@@ -113,10 +119,11 @@ impl Shared {
             return None;
         }
         let account = client.map(|client| open.clients.enter(client)).unwrap_or_default();
-        let pulse = Arc::new(Pulse::default());
+        let pulse = Arc::new(Pulse::with(Turn::among(Arc::clone(&self.count))));
         let id = open.next;
         open.next += 1;
         open.connections.insert(id, Connection { client, pulse: Arc::clone(&pulse) });
+        self.count.store(open.connections.len(), Relaxed);
         drop(open);
         // In the share of no one: an idle connection would keep it from all that have none.
         let memory = self.settings.memory.charge_connection(CONNECTION_MEMORY);
@@ -280,6 +287,7 @@ impl Drop for Entry {
         if let Some(Connection { client: Some(client), .. }) = open.connections.remove(&self.id) {
             open.clients.leave(client);
         }
+        self.shared.count.store(open.connections.len(), Relaxed);
         drop(open);
         self.shared.place_freed.notify_one();
     }

@@ -13,6 +13,7 @@ use futures_util::task::AtomicWaker;
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 
 use super::ListenSettings;
+use super::turn::Turn;
 use crate::memory::{Holder, MAX_WAIT};
 
 /// How long a client may take none of the bytes that wait for it where nothing is scarce. Some stop reading while they
@@ -29,7 +30,8 @@ const MIN_QUIET_OF_NEW: Duration = Duration::from_secs(2);
 /// What times are counted from.
 static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 
-fn milliseconds() -> u64 {
+/// The time, in milliseconds since the first connection.
+pub(super) fn milliseconds() -> u64 {
     u64::try_from(START.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
@@ -50,6 +52,7 @@ pub(super) struct Pulse {
     useful: AtomicBool,
     useful_at: AtomicU64,
     active_at: AtomicU64,
+    turn: Turn,
 }
 
 impl Default for Pulse {
@@ -69,6 +72,7 @@ impl Default for Pulse {
             useful: AtomicBool::default(),
             useful_at: AtomicU64::new(milliseconds()),
             active_at: AtomicU64::new(milliseconds()),
+            turn: Turn::default(),
         }
     }
 }
@@ -86,6 +90,16 @@ pub(super) enum Order {
 }
 
 impl Pulse {
+    /// That of a connection which takes turns with others.
+    pub(super) fn with(turn: Turn) -> Self {
+        Self { turn, ..Self::default() }
+    }
+
+    /// How long it may go on before others have their turn.
+    pub(super) fn turn(&self) -> &Turn {
+        &self.turn
+    }
+
     /// Tells the connection what to do.
     pub(super) fn command(&self, order: Order) {
         self.order.fetch_max(order as u8, Relaxed);
@@ -144,12 +158,15 @@ impl Pulse {
         self.useful_at.load(Relaxed)
     }
 
-    /// Whether nothing is lost when it is closed now: it answers no request, and none is likely to be on its way.
-    pub(super) fn may_be_closed(&self) -> bool {
-        let idle = milliseconds().saturating_sub(self.active_at.load(Relaxed));
+    /// Whether nothing is lost when it is closed `now`: it answers no request, and none is likely to be on its way.
+    pub(super) fn may_be_closed(&self, now: u64) -> bool {
+        if self.requests() > 0 || self.order() != Order::Serve {
+            return false;
+        }
+        let idle = now.saturating_sub(self.active_at.load(Relaxed));
         let is_new = self.served.load(Relaxed) == 0;
         let quiet = if is_new { MIN_QUIET_OF_NEW } else { MIN_QUIET };
-        self.requests() == 0 && self.order() == Order::Serve && u128::from(idle) >= quiet.as_millis()
+        u128::from(idle) >= quiet.as_millis()
     }
 
     /// A request's body was not read to its end, or was after all.

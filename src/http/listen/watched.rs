@@ -67,8 +67,9 @@ impl<S: Socket> Watched<S> {
     }
 
     /// Reads what a client sends, unless that would begin a request and memory is short. While a request is open it is
-    /// read on: its body, and what HTTP/2 says of its other streams, must not wait for it.
+    /// read on: its body, and what HTTP/2 says of its other streams, must not wait for it. Nor when its turn is over.
     fn poll_read_new(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        ready!(self.pulse.turn().poll_lasts(cx));
         let begins_request = self.pulse.requests() == 0;
         if begins_request {
             let released = self.brake.poll_released(cx);

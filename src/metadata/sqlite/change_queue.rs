@@ -1,10 +1,12 @@
 //! Changes on their way to the writer's thread, in groups that are bounded in number and bytes.
 //!
 //! Small and large changes take turns, so that a small one never waits for more than one group of large ones, and large
-//! ones are never starved.
+//! ones are never starved. Where small ones come, a group of large ones is followed by as long a time for them alone: a
+//! push is several changes one after another, and waits so for one group of large ones, not for one at each change.
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 /// The most changes in a group: a bound on how long the first of them waits.
 pub(super) const MAX_GROUP: usize = 128;
@@ -14,6 +16,9 @@ const MAX_GROUP_BYTES: usize = 1 << 20;
 
 /// Changes of more bytes than this are large.
 pub(super) const LARGE: usize = 64 << 10;
+
+/// The longest time that is for small changes alone.
+const MAX_REST: Duration = Duration::from_millis(100);
 
 /// A queue with many senders and one receiver.
 pub(super) struct ChangeQueue<T> {
@@ -26,6 +31,12 @@ struct Waiting<T> {
     large: VecDeque<Weighed<T>>,
     was_large: bool,
     is_closed: bool,
+    /// When the group of large changes was taken that is being written.
+    large_since: Option<Instant>,
+    /// Whether small changes have come since then.
+    has_small: bool,
+    /// Until when large changes wait.
+    rest_until: Option<Instant>,
 }
 
 struct Weighed<T> {
@@ -35,8 +46,15 @@ struct Weighed<T> {
 
 impl<T> ChangeQueue<T> {
     pub(super) fn new() -> Self {
-        let waiting =
-            Waiting { small: VecDeque::new(), large: VecDeque::new(), was_large: false, is_closed: false };
+        let waiting = Waiting {
+            small: VecDeque::new(),
+            large: VecDeque::new(),
+            was_large: false,
+            is_closed: false,
+            large_since: None,
+            has_small: false,
+            rest_until: None,
+        };
         Self { waiting: Mutex::new(waiting), arrived: Condvar::new() }
     }
 
@@ -46,6 +64,7 @@ impl<T> ChangeQueue<T> {
         if waiting.is_closed {
             return false;
         }
+        waiting.has_small |= bytes <= LARGE;
         let changes = if bytes > LARGE { &mut waiting.large } else { &mut waiting.small };
         changes.push_back(Weighed { change, bytes });
         drop(waiting);
@@ -56,10 +75,22 @@ impl<T> ChangeQueue<T> {
     /// Blocks until there are changes; `None` when the queue is closed and empty.
     pub(super) fn next_group(&self) -> Option<Vec<T>> {
         let mut waiting = self.lock();
-        while waiting.is_empty() && !waiting.is_closed {
-            waiting = self.arrived.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+        waiting.note_written(Instant::now());
+        loop {
+            let now = Instant::now();
+            if let Some(group) = waiting.take_group(now) {
+                return Some(group);
+            }
+            if waiting.is_closed {
+                return None;
+            }
+            waiting = match waiting.rest_left(now) {
+                Some(left) if !waiting.large.is_empty() => {
+                    self.arrived.wait_timeout(waiting, left).unwrap_or_else(PoisonError::into_inner).0
+                }
+                _ => self.arrived.wait(waiting).unwrap_or_else(PoisonError::into_inner),
+            };
         }
-        (!waiting.is_empty()).then(|| waiting.take_group())
     }
 
     /// Ends the queue: what is in it is still handed out.
@@ -84,13 +115,32 @@ impl<T> ChangeQueue<T> {
 }
 
 impl<T> Waiting<T> {
-    fn is_empty(&self) -> bool {
-        self.small.is_empty() && self.large.is_empty()
+    /// The group that was taken last is written.
+    fn note_written(&mut self, now: Instant) {
+        if let Some(since) = self.large_since.take()
+            && self.has_small
+        {
+            self.rest_until = Some(now + now.duration_since(since).min(MAX_REST));
+        }
     }
 
-    fn take_group(&mut self) -> Vec<T> {
-        let takes_large = self.small.is_empty() || (!self.large.is_empty() && !self.was_large);
+    /// How long large changes wait yet.
+    fn rest_left(&self, now: Instant) -> Option<Duration> {
+        let left = self.rest_until?.checked_duration_since(now)?;
+        (!left.is_zero() && !self.is_closed).then_some(left)
+    }
+
+    /// The next group, if there is one to be taken now.
+    fn take_group(&mut self, now: Instant) -> Option<Vec<T>> {
+        let may_take_large = !self.large.is_empty() && self.rest_left(now).is_none();
+        let takes_large = may_take_large && (self.small.is_empty() || !self.was_large);
+        if !takes_large && self.small.is_empty() {
+            return None;
+        }
         self.was_large = takes_large;
+        if takes_large {
+            (self.large_since, self.has_small) = (Some(now), !self.small.is_empty());
+        }
         let changes = if takes_large { &mut self.large } else { &mut self.small };
         let mut group = Vec::new();
         let mut bytes = 0;
@@ -102,7 +152,7 @@ impl<T> Waiting<T> {
             bytes += next.bytes;
             group.extend(changes.pop_front().map(|weighed| weighed.change));
         }
-        group
+        Some(group)
     }
 }
 
@@ -135,6 +185,31 @@ mod tests {
         let mut changes: Vec<_> = (0..4).map(|number| (number, 4 * MIB)).collect();
         changes.extend((10..14).map(|number| (number, 10)));
         assert_eq!(groups(&changes), [vec![0], vec![10, 11, 12, 13], vec![1], vec![2], vec![3]]);
+    }
+
+    #[test]
+    fn where_small_ones_come_they_have_as_long_as_large_ones() {
+        let queue = ChangeQueue::new();
+        let start = Instant::now();
+        let at = |milliseconds| start + Duration::from_millis(milliseconds);
+        for (change, bytes) in [(0, MIB), (1, MIB), (2, MIB)] {
+            queue.push(change, bytes);
+        }
+        let take = |now| queue.lock().take_group(now);
+        assert_eq!(take(at(0)), Some(vec![0]));
+        queue.lock().note_written(at(40));
+        assert_eq!(take(at(40)), Some(vec![1]), "no small ones have come");
+        queue.push(10, 1);
+        queue.lock().note_written(at(80));
+        assert_eq!(take(at(80)), Some(vec![10]));
+        queue.lock().note_written(at(81));
+        assert_eq!(take(at(81)), None);
+        assert_eq!(queue.lock().rest_left(at(81)), Some(Duration::from_millis(39)));
+        queue.push(11, 1);
+        assert_eq!(take(at(90)), Some(vec![11]));
+        assert_eq!(take(at(120)), Some(vec![2]));
+        queue.lock().note_written(at(130));
+        assert_eq!(queue.lock().rest_left(at(130)), None);
     }
 
     #[test]

@@ -179,10 +179,12 @@ impl Manifests for SqliteMetadata {
     }
 }
 
-/// About how many bytes a push writes: its content, and a row with its index entries for each reference.
+/// About how many bytes a push writes: its content, and rows with their index entries for each reference and tag. A tag
+/// has a line of history too, and what was behind it is looked up and counted anew.
 fn weight(put: &PutManifest) -> usize {
     const EDGE_BYTES: usize = 256;
-    put.content.len() + put.edges.len() * EDGE_BYTES
+    const TAG_BYTES: usize = 4096;
+    put.content.len() + put.edges.len() * EDGE_BYTES + put.tags.len() * TAG_BYTES
 }
 
 fn manifest_record(row: &Row<'_>) -> rusqlite::Result<ManifestRecord> {
