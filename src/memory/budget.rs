@@ -190,9 +190,9 @@ impl MemoryBudget {
         self.shared.ledger.is_half_used(holder)
     }
 
-    /// The most that such clients hold together.
-    pub fn limit_of(&self, holder: Holder) -> usize {
-        self.shared.ledger.max_of(Class { holder, is_large: false })
+    /// What large reservations leave to the small ones of such clients.
+    pub fn room_for_small(&self, holder: Holder) -> usize {
+        self.shared.ledger.room_for_small(holder)
     }
 
     /// Whether it is short, or something waits for room.

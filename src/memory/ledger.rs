@@ -162,6 +162,16 @@ impl Ledger {
         self.has_small_above(holder, |room| room / 2)
     }
 
+    /// What large reservations leave to small ones.
+    pub(super) fn room_for_small(&self, holder: Holder) -> usize {
+        let left =
+            |all: usize, large: usize| self.counters[all].limit.saturating_sub(self.counters[large].used());
+        match holder {
+            Holder::Authenticated => left(TOTAL, LARGE),
+            Holder::Anonymous => left(TOTAL, LARGE).min(left(ANONYMOUS, ANONYMOUS_LARGE)),
+        }
+    }
+
     /// Whether more than half of what such clients may hold is reserved, small and large.
     pub(super) fn is_half_used(&self, holder: Holder) -> bool {
         let above = |counter: usize| self.counters[counter].used() >= self.counters[counter].limit / 2;

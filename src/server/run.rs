@@ -1,11 +1,11 @@
 //! The life of `orlop serve`.
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -45,6 +45,10 @@ const SCRUB: Duration = Duration::from_secs(1);
 
 /// How long background work may take to end.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How many connections may wait to be accepted. Where more come at once, Linux drops their first packet, and they try
+/// again a second later. The kernel has a limit of its own (net.core.somaxconn, 4096).
+const BACKLOG: u32 = 4096;
 
 /// Serves until a signal ends it, and then until what was running has ended. What nobody waits for runs in
 /// `background`.
@@ -111,8 +115,7 @@ impl Server {
             }
         }
         let address = config.server.listen.0;
-        let listener = TcpListener::bind(address).await;
-        let listener = listener.map_err(|error| StartError::Listen { address, error })?;
+        let listener = bind(address).map_err(|error| StartError::Listen { address, error })?;
         let address = listener.local_addr().unwrap_or(address);
         let watch = Arc::new(Watch::new(Arc::clone(&opened)));
         let health = Arc::new(Health::new(Arc::clone(&opened), Arc::clone(&watch), draining.clone()));
@@ -359,4 +362,12 @@ fn trusted_proxies(server: &config::Server) -> TrustedProxies {
         config::ForwardedHeader::Forwarded => ForwardedHeader::Forwarded,
     };
     TrustedProxies::new(server.trusted_proxies.iter().map(|network| network.0)).writing(header)
+}
+
+/// Listens at `address`.
+fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }

@@ -216,7 +216,7 @@ impl Shared {
         if !entry.is_client || !budget.is_crowded(holder) {
             return false;
         }
-        let share = budget.limit_of(holder) / 2 / self.open().clients.count().max(1);
+        let share = budget.room_for_small(holder) / 2 / self.open().clients.count().max(1);
         entry.account.memory() > share
     }
 

@@ -51,6 +51,11 @@ impl Turn {
         self.ends.store(nanoseconds().saturating_add(turn), Relaxed);
     }
 
+    /// Whether turns are short, so that little should be taken at once.
+    pub(super) fn is_short(&self) -> bool {
+        length(self.connections.load(Relaxed)) < MAX_TURN / 2
+    }
+
     pub(super) fn is_over(&self) -> bool {
         nanoseconds() >= self.ends.load(Relaxed)
     }

@@ -1,6 +1,7 @@
 //! A connection's bytes, told to its [`Pulse`].
 
 use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -15,8 +16,9 @@ use super::sendfile::{Parts, Socket};
 /// How a client that speaks HTTP/2 without having agreed on it begins (RFC 9113, 3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// The most that is read at once where no body comes in: what is read ahead of its turn is in memory.
-const MAX_HEAD_READ: usize = 16 * 1024;
+/// The most that is read at once where no body comes in, for what is read ahead is in memory, or where many connections
+/// take turns.
+const LITTLE: usize = 16 * 1024;
 
 /// Bytes that come and go under a watchdog's eyes.
 pub(super) struct Watched<S> {
@@ -76,11 +78,13 @@ impl<S: Socket> Watched<S> {
             self.pulse.set_braked(released.is_pending());
             ready!(released);
         }
-        if !begins_request || buf.remaining() <= MAX_HEAD_READ || self.pulse.is_multiplexed() {
+        let takes_little =
+            if self.pulse.is_multiplexed() || !begins_request { self.pulse.turn().is_short() } else { true };
+        if !takes_little || buf.remaining() <= LITTLE {
             return Pin::new(&mut self.io).poll_read(cx, buf);
         }
-        let mut memory = [0; MAX_HEAD_READ];
-        let mut part = ReadBuf::new(&mut memory);
+        let mut memory = [MaybeUninit::uninit(); LITTLE];
+        let mut part = ReadBuf::uninit(&mut memory);
         ready!(Pin::new(&mut self.io).poll_read(cx, &mut part))?;
         buf.put_slice(part.filled());
         Poll::Ready(Ok(()))

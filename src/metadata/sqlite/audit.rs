@@ -44,7 +44,7 @@ impl AuditLog for SqliteMetadata {
 
     async fn audit(&self, query: &AuditQuery, limit: usize) -> Result<AuditPage> {
         let query = query.clone();
-        self.read_aside(move |c| page(c, &query, limit)).await
+        self.read_page(move |c| page(c, &query, limit)).await
     }
 
     async fn forget_audit(&self, cutoff: Option<Timestamp>, most: usize, limit: usize) -> Result<Batch> {

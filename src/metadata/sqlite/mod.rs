@@ -62,6 +62,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension};
+use tokio::sync::Semaphore;
 
 pub use inspect::{DatabaseState, Inspection};
 #[cfg(test)]
@@ -88,6 +89,8 @@ pub enum Access {
 pub struct SqliteMetadata {
     path: PathBuf,
     readers: Arc<Readers>,
+    /// Pages that may be read at once.
+    pages: Semaphore,
     writer: Option<Writer>,
     manifests: Recall<Reference, ManifestRecord>,
     blobs: Recall<Digest, BlobRecord>,
@@ -105,7 +108,9 @@ impl SqliteMetadata {
 
     fn over(path: PathBuf, readers: Readers, writer: Option<Writer>, epochs: &Epochs) -> Self {
         let (manifests, blobs) = (Recall::new(epochs.clone()), Recall::new(epochs.clone()));
-        Self { path, readers: Arc::new(readers), writer, manifests, blobs }
+        let pages =
+            Semaphore::new(std::thread::available_parallelism().map_or(1, |count| count.get().div_ceil(2)));
+        Self { path, readers: Arc::new(readers), pages, writer, manifests, blobs }
     }
 
     /// The database file.
@@ -158,7 +163,17 @@ impl SqliteMetadata {
         self.aside(move |readers| readers.read(query)).await
     }
 
-    /// A read of a great many pages, of one moment, likewise.
+    /// A read for a page of a list, likewise, but few at once: the threads that serve requests need processors too.
+    async fn read_page<T, F>(&self, query: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    {
+        let _turn = self.pages.acquire().await;
+        self.read_aside(query).await
+    }
+
+    /// A read of a great many of the database's pages, of one moment, likewise.
     async fn read_much<T, F>(&self, query: F) -> Result<T>
     where
         T: Send + 'static,

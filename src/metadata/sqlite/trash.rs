@@ -28,7 +28,7 @@ impl Trash for SqliteMetadata {
         limit: usize,
     ) -> Result<TrashPage<RemovedManifest>> {
         let repo = repo.cloned();
-        self.read_aside(move |c| {
+        self.read_page(move |c| {
             let sql = if repo.is_some() { MANIFESTS_OF_ONE } else { MANIFESTS };
             let Some((repo, from)) = bounds(c, repo.as_ref(), after)? else {
                 return Ok(TrashPage { items: Vec::new(), next: None });
@@ -52,7 +52,7 @@ impl Trash for SqliteMetadata {
         limit: usize,
     ) -> Result<TrashPage<RemovedTag>> {
         let repo = repo.cloned();
-        self.read_aside(move |c| {
+        self.read_page(move |c| {
             let sql = if repo.is_some() { TAGS_OF_ONE } else { TAGS_OF_ALL };
             let Some((repo, from)) = bounds(c, repo.as_ref(), after)? else {
                 return Ok(TrashPage { items: Vec::new(), next: None });

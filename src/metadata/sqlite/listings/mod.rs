@@ -35,7 +35,7 @@ impl Listings for SqliteMetadata {
         visible: &Visible,
     ) -> Result<ListPage<RepositoryEntry>> {
         let (query, visible) = (query.clone(), visible.clone());
-        self.read_aside(move |c| repositories::repositories_page(c, &query, &visible)).await
+        self.read_page(move |c| repositories::repositories_page(c, &query, &visible)).await
     }
 
     async fn repository_names(
@@ -45,7 +45,7 @@ impl Listings for SqliteMetadata {
         visible: &Visible,
     ) -> Result<ListPage<RepoName>> {
         let (after, visible) = (after.map(str::to_owned), visible.clone());
-        self.read_aside(move |c| repositories::names_page(c, after.as_deref(), limit, &visible)).await
+        self.read_page(move |c| repositories::names_page(c, after.as_deref(), limit, &visible)).await
     }
 
     async fn repository_entry(&self, repo: &RepoName) -> Result<Option<RepositoryEntry>> {
@@ -57,7 +57,7 @@ impl Listings for SqliteMetadata {
 
     async fn list_tags(&self, repo: &RepoName, query: &ListQuery) -> Result<Option<ListPage<TagEntry>>> {
         let (repo, query) = (repo.clone(), query.clone());
-        self.read_aside(move |c| match repo_id(c, &repo)? {
+        self.read_page(move |c| match repo_id(c, &repo)? {
             Some(repo) => tags::entries(c, repo, &query).map(Some),
             None => Ok(None),
         })
