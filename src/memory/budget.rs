@@ -171,6 +171,11 @@ impl MemoryBudget {
         self.shared.ledger.is_short(holder)
     }
 
+    /// Whether nothing more should be read even from a client that holds nothing.
+    pub fn is_nearly_full(&self, holder: Holder) -> bool {
+        self.shared.ledger.is_nearly_full(holder)
+    }
+
     /// Counts `bytes` that a connection holds for as long as it is open, even past the limit. They leave the part of small
     /// reservations alone.
     pub fn charge_connection(&self, bytes: usize) -> Reservation {

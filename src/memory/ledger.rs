@@ -157,6 +157,11 @@ impl Ledger {
         self.has_small_above(holder, |room| room - room / 4)
     }
 
+    /// The same for a client that holds nothing: those that hold something must not keep it out.
+    pub(super) fn is_nearly_full(&self, holder: Holder) -> bool {
+        self.has_small_above(holder, |room| room - room / 8)
+    }
+
     /// Whether small reservations take more than half of what large ones leave: from here on shares should be fair.
     pub(super) fn is_crowded(&self, holder: Holder) -> bool {
         self.has_small_above(holder, |room| room / 2)

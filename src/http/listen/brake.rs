@@ -21,7 +21,7 @@ impl Brake {
         Self { gate: entry.memory().read_gate(), entry: Some(entry), pause: None }
     }
 
-    /// Ready while a request may begin. What anonymous clients hold together does not count: one of them must not keep the
+    /// Ready while a request may begin: for a client that holds nothing also while memory is short. What anonymous clients hold together does not count: one of them must not keep the
     /// others from logging in.
     pub(super) fn poll_released(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
@@ -29,11 +29,14 @@ impl Brake {
                 ready!(pause.as_mut().poll(cx));
                 self.pause = None;
             }
-            if let Some(entry) = &self.entry
-                && entry.shared.is_over_memory_share(entry)
-            {
-                self.pause = Some(Box::pin(tokio::time::sleep(SHARE_INTERVAL)));
-                continue;
+            if let Some(entry) = &self.entry {
+                if entry.is_newcomer() {
+                    return Poll::Ready(());
+                }
+                if entry.shared.is_over_memory_share(entry) {
+                    self.pause = Some(Box::pin(tokio::time::sleep(SHARE_INTERVAL)));
+                    continue;
+                }
             }
             return self.gate.poll_open(cx, Holder::Authenticated);
         }

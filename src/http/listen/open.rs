@@ -22,6 +22,9 @@ const MAX_CONNECTIONS_PER_MIB: usize = (1 << 20) / 4 / CONNECTION_MEMORY;
 /// What a connection holds with one request of ordinary size: protocol state, a read buffer, the task.
 pub(super) const CONNECTION_MEMORY: usize = 16 * 1024;
 
+/// The most that a connection's requests hold where memory is short; more are refused.
+const MAX_SHORT_MEMORY: usize = 32 * 1024;
+
 /// How often it is looked whether a client that holds more than its share still does.
 pub(super) const SHARE_INTERVAL: Duration = Duration::from_millis(50);
 
@@ -199,9 +202,11 @@ impl Shared {
         if is_wide { max_streams } else { max_streams.min(max_streams_crowded) }
     }
 
-    /// Whether no more requests should begin on a connection: the budget is short, or its client has enough of it.
-    pub(super) fn is_short_for(&self, entry: &Entry) -> bool {
-        self.settings.memory.is_short(Holder::Authenticated) || self.is_over_memory_share(entry)
+    /// Whether no more requests should begin on a connection that has some: its client has more than its share, over
+    /// however many connections, or the budget is short and the connection has enough of it.
+    pub(super) fn has_enough(&self, entry: &Entry) -> bool {
+        let is_short = || self.settings.memory.is_short(Holder::Authenticated);
+        self.is_over_memory_share(entry) || (entry.has_memory(MAX_SHORT_MEMORY) && is_short())
     }
 
     /// The right to keep a response of so many bytes while it waits for its reservation.
@@ -210,13 +215,18 @@ impl Shared {
         self.waiting_responses.try_acquire_many(kilobytes).ok()
     }
 
-    /// Whether the requests of a client hold more memory than its share, in a budget that is more than half used.
+    /// Whether the requests of a client hold more memory than its share, in a budget that is more than half used. All
+    /// shares are a quarter of what there is for requests, so that they leave a quarter to those who come.
     pub(super) fn is_over_memory_share(&self, entry: &Entry) -> bool {
         let (budget, holder) = (&self.settings.memory, entry.pulse.holder());
         if !entry.is_client || !budget.is_crowded(holder) {
             return false;
         }
-        let share = budget.room_for_small(holder) / 2 / self.open().clients.count().max(1);
+        let room = budget.room_for_small(holder);
+        let share = match self.open().clients.count() {
+            0 | 1 => room - room / 4,
+            clients => room / 4 / clients,
+        };
         entry.account.memory() > share
     }
 
@@ -258,6 +268,11 @@ impl Entry {
     /// Whether its requests hold `bytes` or more.
     pub(super) fn has_memory(&self, bytes: usize) -> bool {
         self.memory.load(Relaxed) >= bytes
+    }
+
+    /// Whether its client holds no memory, and there is some yet.
+    pub(super) fn is_newcomer(&self) -> bool {
+        self.is_client && self.account.memory() == 0 && !self.memory().is_nearly_full(Holder::Authenticated)
     }
 
     /// Waits until its client holds no more memory than its share.

@@ -25,9 +25,6 @@ const ORDINARY_HEAD: usize = 4 * 1024;
 /// What a header takes besides its name and value.
 const HEADER_MEMORY: usize = 112;
 
-/// The most that a connection's requests hold where memory is short; more are refused.
-const MAX_SHORT_MEMORY: usize = 32 * 1024;
-
 /// The most bytes of a response that count as part of its request.
 const ORDINARY_RESPONSE: usize = 4 * 1024;
 
@@ -92,7 +89,7 @@ impl OpenRequest {
         let head = head_memory(request);
         let ordinary = if is_only { 0 } else { REQUEST_MEMORY + head.min(ORDINARY_HEAD) };
         let large = if head > ORDINARY_HEAD { head } else { 0 };
-        let is_refused = !is_only && entry.has_memory(MAX_SHORT_MEMORY) && entry.shared.is_short_for(entry);
+        let is_refused = !is_only && entry.shared.has_enough(entry);
         let held = |bytes| (bytes > 0 && !is_refused).then(|| Held::charge(entry, bytes));
         if let Some(held) = held(large) {
             // Otherwise what is kept of it, for the log, keeps all of the head.
