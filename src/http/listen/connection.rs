@@ -53,6 +53,9 @@ where
         return speak(io, None, peer, answer, &entry).await;
     };
     let handshake = async {
+        // Handshakes that are begun and left must not keep other clients from theirs.
+        entry.wait_for_share().await.ok()?;
+        let _counted = entry.count_memory(HANDSHAKE_MEMORY);
         let memory =
             entry.memory().reserve(Holder::Anonymous, Purpose::Handshakes, HANDSHAKE_MEMORY).await.ok()?;
         let accepted = in_time(accept(tls, io), shared, pulse).await;

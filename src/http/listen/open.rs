@@ -285,6 +285,12 @@ impl Entry {
         tokio::time::timeout(MAX_WAIT, within).await.map_err(|_| OutOfMemory)
     }
 
+    /// Counts `bytes` for its client until this is dropped.
+    pub(super) fn count_memory(&self, bytes: usize) -> Counted<'_> {
+        self.add_memory(bytes);
+        Counted { entry: self, bytes }
+    }
+
     pub(super) fn add_memory(&self, bytes: usize) {
         self.memory.fetch_add(bytes, Relaxed);
         self.account.add_memory(bytes);
@@ -293,6 +299,18 @@ impl Entry {
     pub(super) fn remove_memory(&self, bytes: usize) {
         self.memory.fetch_sub(bytes, Relaxed);
         self.account.remove_memory(bytes);
+    }
+}
+
+/// Memory that counts in a client's share.
+pub(super) struct Counted<'a> {
+    entry: &'a Entry,
+    bytes: usize,
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.entry.remove_memory(self.bytes);
     }
 }
 
