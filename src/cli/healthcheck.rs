@@ -1,9 +1,9 @@
 //! `orlop healthcheck`: asks the server of the data directory whether a push would work, through its admin socket, and
 //! then whether it answers at its port.
 //!
-//! The socket knows the address that the server really listens on, and whether with TLS, whatever flags it was given. Where there is no
-//! socket, because the filesystem is read-only or has none, the server at the configured address is asked; its answer
-//! counts only if it serves this data directory's store.
+//! The socket knows the address that the server really listens on, and whether with TLS, whatever flags it was given.
+//! Where there is no socket, because the filesystem is read-only or has none, the server at the configured address is
+//! asked; its answer counts only if it serves this data directory's store.
 
 use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};

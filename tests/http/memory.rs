@@ -57,6 +57,16 @@ async fn answer_time(server: &Server, host: u8, path: &str) -> Duration {
     start.elapsed()
 }
 
+/// Waits until no response holds memory.
+async fn send_buffers_are_released(budget: &MemoryBudget) {
+    let empty = async {
+        while budget.reserved_for(Purpose::SendBuffers) > 0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), empty).await.expect("given back");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn heads_of_anonymous_clients_stay_within_their_share() {
     let (server, _users) = closed().await;
@@ -109,12 +119,7 @@ async fn responses_that_nobody_reads_stay_within_their_share() {
     let time = answer_time(&server, 8, "/v2/").await;
     assert!(time < Duration::from_secs(2), "{time:?}");
     drop(clients);
-    let empty = async {
-        while budget.reserved_for(Purpose::SendBuffers) > 0 {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(10), empty).await.expect("given back");
+    send_buffers_are_released(&budget).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -139,12 +144,7 @@ async fn a_large_manifest_is_counted_until_it_is_read_over_http_1() {
     assert!(budget.reserved_for(Purpose::SendBuffers) >= 3 * MIB, "{budget:?}");
     assert!(budget.reserved_by_anonymous() <= 7 * MIB, "{budget:?}");
     drop(clients);
-    let empty = async {
-        while budget.reserved_for(Purpose::SendBuffers) > 0 {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(10), empty).await.expect("given back");
+    send_buffers_are_released(&budget).await;
 }
 
 #[tokio::test]

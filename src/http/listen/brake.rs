@@ -21,8 +21,8 @@ impl Brake {
         Self { gate: entry.memory().read_gate(), entry: Some(entry), pause: None }
     }
 
-    /// Ready while a request may begin: for a client that holds nothing also while memory is short. What anonymous clients hold together does not count: one of them must not keep the
-    /// others from logging in.
+    /// Ready while a request may begin: for a client that holds nothing also while memory is short. What anonymous
+    /// clients hold together does not count: one of them must not keep the others from logging in.
     pub(super) fn poll_released(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             if let Some(pause) = &mut self.pause {

@@ -78,8 +78,8 @@ impl<S: Socket> Watched<S> {
             self.pulse.set_braked(released.is_pending());
             ready!(released);
         }
-        let takes_little =
-            if self.pulse.is_multiplexed() || !begins_request { self.pulse.turn().is_short() } else { true };
+        let may_be_body = self.pulse.is_multiplexed() || !begins_request;
+        let takes_little = !may_be_body || self.pulse.turn().is_short();
         if !takes_little || buf.remaining() <= LITTLE {
             return Pin::new(&mut self.io).poll_read(cx, buf);
         }

@@ -180,7 +180,7 @@ impl Manifests for SqliteMetadata {
 }
 
 /// About how many bytes a push writes: its content, and rows with their index entries for each reference and tag. A tag
-/// has a line of history too, and what was behind it is looked up and counted anew.
+/// also has a row of history, and the manifest that it pointed at before is read and its usage updated.
 fn weight(put: &PutManifest) -> usize {
     const EDGE_BYTES: usize = 256;
     const TAG_BYTES: usize = 4096;

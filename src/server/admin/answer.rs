@@ -47,8 +47,8 @@ async fn readyz(State((health, listen, tls)): State<(Arc<Health>, SocketAddr, bo
     let readiness = health.readiness().await.as_ref().clone();
     let status = if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let version = env!("CARGO_PKG_VERSION").to_owned();
-    let told = Status { version, listen, tls, readiness };
-    let mut response = Response::new(Body::from(serde_json::to_vec(&told).unwrap_or_default()));
+    let body = Status { version, listen, tls, readiness };
+    let mut response = Response::new(Body::from(serde_json::to_vec(&body).unwrap_or_default()));
     *response.status_mut() = status;
     response
 }
