@@ -234,6 +234,9 @@ impl App {
         if is_known || (caller.is_some() && self.state.door.is_open()) {
             context.note_authenticated();
         }
+        if let Some(user) = caller.and_then(Caller::user) {
+            context.note_user(user);
+        }
     }
 
     /// The answer to somebody who has sent too much lately.

@@ -72,7 +72,9 @@ impl RequestBody {
         if declared == Some(first.len() as u64) {
             return Ok(first);
         }
-        let mut all = BytesMut::from(first);
+        // Growing by doubling would take up to twice what was reserved.
+        let mut all = BytesMut::with_capacity(usize::try_from(declared.unwrap_or(0)).unwrap_or(0));
+        all.extend_from_slice(&first);
         while let Some(piece) = self.next().await {
             let piece = piece.map_err(CollectError::Client)?;
             if all.len() + piece.len() > limit {

@@ -88,7 +88,12 @@ impl Ledger {
 impl Staged {
     fn set(&mut self, id: UploadId, bytes: u64) {
         let bytes = bytes.next_multiple_of(BLOCK);
-        let before = self.uploads.insert(id, bytes).unwrap_or(0);
+        let before = match bytes {
+            // Who opens uploads and sends nothing takes no memory here.
+            0 => self.uploads.remove(&id),
+            _ => self.uploads.insert(id, bytes),
+        };
+        let before = before.unwrap_or(0);
         self.total = self.total - before + bytes;
         self.releases += u64::from(bytes < before);
     }

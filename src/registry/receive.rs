@@ -307,6 +307,9 @@ impl Work {
             Err(UploadError::Fault(_)) => *self.owned.slot = None,
             Ok(()) | Err(_) => {}
         }
+        if outcome.is_err() {
+            registry.rest(id, &mut self.owned.slot).await;
+        }
         outcome.map(|()| self.owned)
     }
 

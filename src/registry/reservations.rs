@@ -121,7 +121,8 @@ impl Reservations {
     /// Records how many bytes of an upload are here, whether there is room or not.
     pub(super) fn set(&self, id: UploadId, repo: &RepoName, bytes: u64) {
         let mut state = self.lock();
-        if !state.sums.iter().any(|sum| sum.scope.holds(repo)) {
+        let is_known = bytes > 0 || state.uploads.contains_key(&id);
+        if !is_known || !state.sums.iter().any(|sum| sum.scope.holds(repo)) {
             return;
         }
         let upload = state.uploads.entry(id);

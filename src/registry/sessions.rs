@@ -5,7 +5,7 @@
 //! of a later one, and two clients never mix their bytes.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::OwnedMutexGuard;
@@ -16,7 +16,7 @@ use crate::fair::{Client, FairQueue, Turn};
 use crate::oci::{Hasher, RepoName, UploadId};
 use crate::store::StagedBytes;
 
-/// How many uploads stay open at rest: each holds a file, and a process may have only so many.
+/// How many uploads stay open at rest: each holds memory and a file, and a process may have only so many.
 const MAX_AT_REST: usize = 256;
 
 /// How many large manifests are held in memory at once: with its parsed form and the database's copies each takes
@@ -52,17 +52,51 @@ struct Session {
     newest: Mutex<CancellationToken>,
 }
 
-/// The right to change an upload, until it is dropped.
+/// The right to change an upload, until it is dropped. A session with nothing in hand ends with it. Fields are dropped in
+/// this order.
 pub(super) struct Owned {
     /// The upload.
     pub(super) slot: OwnedMutexGuard<Slot>,
     /// Cancelled when a newcomer wants it.
     pub(super) taken_over: CancellationToken,
+    _ending: Ending,
+}
+
+/// Closes a session that is of no more use when it is dropped.
+struct Ending {
+    id: UploadId,
+    open: Arc<OpenSessions>,
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.open.close_if_empty(self.id);
+    }
+}
+
+#[derive(Default)]
+struct OpenSessions(Mutex<HashMap<UploadId, Arc<Session>>>);
+
+impl OpenSessions {
+    /// Closes a session that has nothing in hand and that nobody uses or waits for.
+    fn close_if_empty(&self, id: UploadId) {
+        let mut open = self.lock();
+        let is_unused =
+            |session: &Arc<Session>| Arc::strong_count(session) == 1 && Arc::strong_count(&session.slot) == 1;
+        let is_empty = |session: &Arc<Session>| session.slot.try_lock().is_ok_and(|slot| slot.is_none());
+        if open.get(&id).is_some_and(|session| is_unused(session) && is_empty(session)) {
+            open.remove(&id);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<UploadId, Arc<Session>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// The uploads that this process has open.
 pub(super) struct Sessions {
-    open: Mutex<HashMap<UploadId, Arc<Session>>>,
+    open: Arc<OpenSessions>,
     bodies: Arc<FairQueue>,
     manifests: Arc<FairQueue>,
 }
@@ -71,7 +105,7 @@ impl Sessions {
     /// Sessions that take at most `parallel` bodies at once.
     pub(super) fn new(parallel: usize) -> Self {
         Self {
-            open: Mutex::default(),
+            open: Arc::default(),
             bodies: FairQueue::new(parallel),
             manifests: FairQueue::new(MAX_LARGE_MANIFESTS),
         }
@@ -95,24 +129,29 @@ impl Sessions {
         turn.map_err(|_| Fault::Busy)
     }
 
-    /// Opens a session for a new upload.
+    /// Opens a session for a new upload, unless so many are open that it has to do with its record.
     pub(super) fn begin(&self, id: UploadId, upload: OpenUpload) {
+        if self.is_crowded() {
+            return;
+        }
         let repo = Some(upload.repo.clone());
         let slot = Arc::new(tokio::sync::Mutex::new(Some(upload)));
-        self.lock().insert(id, Arc::new(Session { repo, slot, ..Session::default() }));
+        self.open.lock().insert(id, Arc::new(Session { repo, slot, ..Session::default() }));
     }
 
     /// Whether an upload of this repository is open here.
     pub(super) fn has(&self, id: UploadId, repo: &RepoName) -> bool {
-        self.lock().get(&id).is_some_and(|session| session.repo.as_ref() == Some(repo))
+        self.open.lock().get(&id).is_some_and(|session| session.repo.as_ref() == Some(repo))
     }
 
     /// Makes the caller the upload's owner, as soon as whoever was has stopped. `None` if a still newer
     /// request came meanwhile. A caller that acts for a repository must know that the upload is there: nothing
     /// is interrupted or remembered for an unknown id.
     pub(super) async fn take_over(&self, id: UploadId, repo: Option<&RepoName>) -> Option<Owned> {
+        // Also where the wait is given up.
+        let ending = Ending { id, open: Arc::clone(&self.open) };
         let session = {
-            let mut open = self.lock();
+            let mut open = self.open.lock();
             let new = || Arc::new(Session { repo: repo.cloned(), ..Session::default() });
             Arc::clone(open.entry(id).or_insert_with(new))
         };
@@ -123,48 +162,42 @@ impl Sessions {
         };
         before.cancel();
         let slot = Arc::clone(&session.slot).lock_owned().await;
-        (!taken_over.is_cancelled()).then_some(Owned { slot, taken_over })
+        drop(session);
+        let owned = Owned { slot, taken_over, _ending: ending };
+        (!owned.taken_over.is_cancelled()).then_some(owned)
     }
 
     /// The upload, if it is open here and nobody is using it.
     pub(super) fn if_idle(&self, id: UploadId) -> Option<OwnedMutexGuard<Slot>> {
-        let session = self.lock().get(&id).map(|session| Arc::clone(&session.slot))?;
+        let session = self.open.lock().get(&id).map(|session| Arc::clone(&session.slot))?;
         session.try_lock_owned().ok()
     }
 
     /// Whether some request is using the upload.
     pub(super) fn is_busy(&self, id: UploadId) -> bool {
-        self.lock().get(&id).is_some_and(|session| session.slot.try_lock().is_err())
+        self.open.lock().get(&id).is_some_and(|session| session.slot.try_lock().is_err())
     }
 
     /// The uploads that are open here.
     pub(super) fn ids(&self) -> Vec<UploadId> {
-        self.lock().keys().copied().collect()
+        self.open.lock().keys().copied().collect()
     }
 
-    /// Whether so many uploads are open that those without work close their files.
+    /// Whether so many uploads are open that those without work are closed.
     pub(super) fn is_crowded(&self) -> bool {
-        self.lock().len() > MAX_AT_REST
+        self.open.lock().len() > MAX_AT_REST
     }
 
-    /// Closes a session that nobody uses or waits for. What it knew must have been noted, or be worthless.
-    pub(super) fn close_if_unused(&self, id: UploadId) {
-        let mut open = self.lock();
-        let unused =
-            |session: &Arc<Session>| Arc::strong_count(session) == 1 && Arc::strong_count(&session.slot) == 1;
-        if open.get(&id).is_some_and(unused) {
-            open.remove(&id);
-        }
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<UploadId, Arc<Session>>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Closes a session that has nothing in hand and that nobody uses or waits for.
+    pub(super) fn close_if_empty(&self, id: UploadId) {
+        self.open.close_if_empty(id);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::oci::Algorithm;
 
     #[tokio::test(start_paused = true)]
     async fn a_wait_for_a_turn_ends() {
@@ -176,5 +209,45 @@ mod tests {
         assert!(turn.is_recalled());
         drop(turn);
         sessions.turn(&other, Duration::ZERO).await.expect("free");
+    }
+
+    fn upload() -> OpenUpload {
+        OpenUpload {
+            repo: "app".parse().expect("a name"),
+            staged: None,
+            hasher: Hasher::new(Algorithm::Sha256),
+            offset: 0,
+            noted: 0,
+            noted_at: Duration::ZERO,
+        }
+    }
+
+    #[tokio::test]
+    async fn so_many_uploads_are_kept_in_memory_and_no_more() {
+        let sessions = Sessions::new(1);
+        let ids: Vec<UploadId> = (0..1000).map(|_| UploadId::random()).collect();
+        ids.iter().for_each(|id| sessions.begin(*id, upload()));
+        assert_eq!(sessions.ids().len(), MAX_AT_REST + 1);
+        let repo = upload().repo;
+        for id in &ids {
+            let owned = sessions.take_over(*id, Some(&repo)).await.expect("owned");
+            assert!(sessions.has(*id, &repo), "it is known while somebody owns it");
+            drop(owned);
+        }
+        assert_eq!(sessions.ids().len(), MAX_AT_REST + 1, "nothing in hand, nothing kept");
+    }
+
+    #[tokio::test]
+    async fn a_session_ends_with_its_last_owner() {
+        let sessions = Sessions::new(1);
+        let id = UploadId::random();
+        sessions.begin(id, upload());
+        let mut first = sessions.take_over(id, None).await.expect("owned");
+        *first.slot = None;
+        let second = sessions.take_over(id, None);
+        let second = tokio::join!(second, async { drop(first) }).0.expect("owned");
+        assert_eq!(sessions.ids(), [id]);
+        drop(second);
+        assert!(sessions.ids().is_empty());
     }
 }

@@ -83,15 +83,12 @@ impl Registry {
             if idle >= KEEP_OPEN {
                 *slot = None;
             }
-            let closed = slot.is_none();
             drop(slot);
-            if closed {
-                self.sessions.close_if_unused(id);
-            }
+            self.sessions.close_if_empty(id);
         }
     }
 
-    /// Closes an upload whose body has ended at once, where many are open: with a sync more for it, the others
+    /// Closes an upload whose body has ended, or broke off, at once, where many are open: with a sync more for it, the others
     /// and whoever pulls keep their files.
     pub(super) async fn rest(&self, id: UploadId, slot: &mut Slot) {
         if self.sessions.is_crowded() {
@@ -158,8 +155,6 @@ impl Registry {
             self.discard(id).await?;
             self.pressure.note_freed();
         }
-        drop(owned);
-        self.sessions.close_if_unused(id);
         Ok(expired)
     }
 }

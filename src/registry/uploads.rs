@@ -38,7 +38,9 @@ impl Repository {
         let this = self.clone();
         detached(async move {
             let mut owned = this.own(id).await?;
-            Ok(this.open(id, &mut owned).await?.offset)
+            let offset = this.open(id, &mut owned).await?.offset;
+            this.registry.rest(id, &mut owned.slot).await;
+            Ok(offset)
         })
         .await
     }
@@ -78,8 +80,6 @@ impl Repository {
             let committed = this.commit(id, &mut owned, digest).await;
             // Committed, gone, or to be read anew from its record: what is in memory is of no more use.
             *owned.slot = None;
-            drop(owned);
-            this.registry.sessions.close_if_unused(id);
             committed
         })
         .await

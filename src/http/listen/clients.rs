@@ -1,13 +1,67 @@
 //! Who has how many of a listener's connections, and how much of its memory.
 //!
-//! A client is an address, or 64 bits of one of version 6. A proxy that is trusted, and the admin socket, stand for many
-//! clients and are no client themselves. Shares bind only when a resource is more than half used; a client that is
-//! alone may take all but a reserve, which is for others that come.
+//! A client is an address, or 64 bits of one of version 6; one that a user has logged in from lately counts as that user,
+//! together with their other addresses. A proxy that is trusted, and the admin socket, stand for many clients and are no
+//! client themselves.
+//!
+//! Shares bind only when a resource is more than half used; a client that is alone may take all but a reserve, which is
+//! for others that come. Users share among themselves: however many addresses strangers come from, they take nothing of
+//! what is the users'.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+/// How long an address counts as its user's after a login, in milliseconds.
+const LOGIN_LASTS: u64 = 60 * 60 * 1000;
+
+/// How many addresses are remembered as users'.
+const MAX_LOGINS: usize = 4096;
+
+/// Whom connections and memory count for.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) enum Client {
+    /// An address that nobody has logged in from.
+    Stranger(IpAddr),
+    /// A user, whatever their address.
+    User(Arc<str>),
+}
+
+impl Client {
+    pub(super) fn is_user(&self) -> bool {
+        matches!(self, Self::User(_))
+    }
+}
+
+/// Which user logged in last from an address.
+#[derive(Debug, Default)]
+pub(super) struct Logins(HashMap<IpAddr, (Arc<str>, u64)>);
+
+impl Logins {
+    /// The client that a connection from this address is of.
+    pub(super) fn client(&self, address: IpAddr, now: u64) -> Client {
+        match self.0.get(&address).filter(|(_, until)| now < *until) {
+            Some((user, _)) => Client::User(Arc::clone(user)),
+            None => Client::Stranger(address),
+        }
+    }
+
+    /// Notes that a user has logged in from an address.
+    pub(super) fn note(&mut self, address: IpAddr, user: &str, now: u64) {
+        if self.0.len() >= MAX_LOGINS {
+            self.0.retain(|_, (_, until)| now < *until);
+        }
+        if self.0.len() < MAX_LOGINS || self.0.contains_key(&address) {
+            self.0.insert(address, (user.into(), now + LOGIN_LASTS));
+        }
+    }
+
+    /// Whether nobody has logged in.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
 
 /// What one client has.
 #[derive(Debug, Default)]
@@ -38,57 +92,85 @@ impl ClientAccount {
 /// The clients that have connections.
 #[derive(Debug, Default)]
 pub(super) struct Clients {
-    accounts: HashMap<IpAddr, Arc<ClientAccount>>,
+    accounts: HashMap<Client, Arc<ClientAccount>>,
+    users: usize,
+    pub(super) logins: Logins,
 }
 
 impl Clients {
-    /// How many there are.
-    pub(super) fn count(&self) -> usize {
-        self.accounts.len()
+    /// How many others like this one there are, itself included.
+    pub(super) fn count_like(&self, client: &Client) -> usize {
+        let is_new = !self.accounts.contains_key(client);
+        let alike = if client.is_user() { self.users } else { self.strangers() };
+        alike + usize::from(is_new)
+    }
+
+    /// How many have not logged in.
+    pub(super) fn strangers(&self) -> usize {
+        self.accounts.len() - self.users
+    }
+
+    /// Whether both users and strangers have connections.
+    pub(super) fn are_mixed(&self) -> bool {
+        self.users > 0 && self.strangers() > 0
     }
 
     /// A connection more of a client.
-    pub(super) fn enter(&mut self, client: IpAddr) -> Arc<ClientAccount> {
-        let account = Arc::clone(self.accounts.entry(client).or_default());
+    pub(super) fn enter(&mut self, client: &Client) -> Arc<ClientAccount> {
+        if !self.accounts.contains_key(client) {
+            self.users += usize::from(client.is_user());
+            self.accounts.insert(client.clone(), Arc::default());
+        }
+        let account = Arc::clone(&self.accounts[client]);
         account.connections.fetch_add(1, Relaxed);
         account
     }
 
     /// A connection less.
-    pub(super) fn leave(&mut self, client: IpAddr) {
-        if let Some(account) = self.accounts.get(&client)
+    pub(super) fn leave(&mut self, client: &Client) {
+        if let Some(account) = self.accounts.get(client)
             && account.connections.fetch_sub(1, Relaxed) == 1
         {
-            self.accounts.remove(&client);
+            self.accounts.remove(client);
+            self.users -= usize::from(client.is_user());
         }
     }
 
     /// Whether a client may have one more of `max` connections, of which `open` are taken. Those that are no client may
     /// as long as there is one.
-    pub(super) fn may_enter(&self, client: Option<IpAddr>, open: usize, max: usize) -> bool {
+    pub(super) fn may_enter(&self, client: Option<&Client>, open: usize, max: usize) -> bool {
         let Some(client) = client else { return open < max };
-        let account = self.accounts.get(&client);
-        let mine = account.map_or(0, |account| account.connections());
-        let clients = self.count() + usize::from(account.is_none());
-        open < max && (open < max / 2 || mine < share(max, clients))
+        let reach = self.reach(client, max);
+        open < reach && (open < reach / 2 || self.connections(client) < self.share(client, max))
     }
 
     /// Whether a client has its share of `max` connections.
-    pub(super) fn has_share(&self, client: IpAddr, max: usize) -> bool {
-        let account = self.accounts.get(&client);
-        account.is_some_and(|account| account.connections() >= share(max, self.count()))
+    pub(super) fn has_share(&self, client: &Client, max: usize) -> bool {
+        self.connections(client) >= self.share(client, max)
     }
 
     /// Whether a client has more than its share of `max` connections.
-    pub(super) fn is_over_share(&self, client: IpAddr, max: usize) -> bool {
-        let account = self.accounts.get(&client);
-        account.is_some_and(|account| account.connections() > share(max, self.count()))
+    pub(super) fn is_over_share(&self, client: &Client, max: usize) -> bool {
+        self.connections(client) > self.share(client, max)
     }
-}
 
-/// What each of `clients` may take when more than half is used: an eighth is a reserve for those that come.
-fn share(max: usize, clients: usize) -> usize {
-    ((max - max / 8) / clients.max(1)).max(1)
+    /// How many of `max` connections may be open when such a client opens another: where users log in, the last eighth is
+    /// theirs.
+    pub(super) fn reach(&self, client: &Client, max: usize) -> usize {
+        if client.is_user() || self.logins.is_empty() { max } else { max - max / 8 }
+    }
+
+    /// What a client may take when more than half is used. An eighth is a reserve for those that come; what users may
+    /// take leaves another one to strangers.
+    fn share(&self, client: &Client, max: usize) -> usize {
+        let reach = self.reach(client, max);
+        let reserve = if client.is_user() { max / 4 } else { reach / 8 };
+        ((reach - reserve) / self.count_like(client).max(1)).max(1)
+    }
+
+    fn connections(&self, client: &Client) -> usize {
+        self.accounts.get(client).map_or(0, |account| account.connections())
+    }
 }
 
 #[cfg(test)]
@@ -99,15 +181,19 @@ mod tests {
 
     const MAX: usize = 80;
 
-    fn client(number: u8) -> IpAddr {
-        Ipv4Addr::new(192, 0, 2, number).into()
+    fn client(number: u8) -> Client {
+        Client::Stranger(Ipv4Addr::new(192, 0, 2, number).into())
+    }
+
+    fn user(name: &str) -> Client {
+        Client::User(name.into())
     }
 
     /// Lets a client enter as often as it may; how often that is.
-    fn fill(clients: &mut Clients, open: &mut usize, number: u8) -> usize {
+    fn fill(clients: &mut Clients, open: &mut usize, client: &Client) -> usize {
         let mut entered = 0;
-        while clients.may_enter(Some(client(number)), *open, MAX) {
-            clients.enter(client(number));
+        while clients.may_enter(Some(client), *open, MAX) {
+            clients.enter(client);
             *open += 1;
             entered += 1;
         }
@@ -117,36 +203,73 @@ mod tests {
     #[test]
     fn a_client_alone_takes_all_but_the_reserve_and_the_next_one_finds_room() {
         let (mut clients, mut open) = (Clients::default(), 0);
-        assert_eq!(fill(&mut clients, &mut open, 1), 70);
-        assert_eq!(fill(&mut clients, &mut open, 2), 10);
-        assert!(clients.is_over_share(client(1), MAX));
-        assert!(!clients.is_over_share(client(2), MAX));
+        assert_eq!(fill(&mut clients, &mut open, &client(1)), 70);
+        assert_eq!(fill(&mut clients, &mut open, &client(2)), 10);
+        assert!(clients.is_over_share(&client(1), MAX));
+        assert!(!clients.is_over_share(&client(2), MAX));
         assert!(!clients.may_enter(None, open, MAX));
         for _ in 0..40 {
-            clients.leave(client(1));
+            clients.leave(&client(1));
             open -= 1;
         }
-        assert_eq!(fill(&mut clients, &mut open, 1), 5, "up to its share");
-        assert_eq!(fill(&mut clients, &mut open, 2), 25);
+        assert_eq!(fill(&mut clients, &mut open, &client(1)), 5, "up to its share");
+        assert_eq!(fill(&mut clients, &mut open, &client(2)), 25);
     }
 
     #[test]
     fn a_proxy_takes_every_place_and_clients_are_forgotten() {
         let mut clients = Clients::default();
         assert!(clients.may_enter(None, MAX - 1, MAX) && !clients.may_enter(None, MAX, MAX));
-        clients.enter(client(1));
-        clients.enter(client(1));
-        clients.leave(client(1));
-        assert_eq!(clients.count(), 1);
-        clients.leave(client(1));
-        assert_eq!(clients.count(), 0);
+        clients.enter(&client(1));
+        clients.enter(&client(1));
+        clients.leave(&client(1));
+        assert_eq!(clients.strangers(), 1);
+        clients.leave(&client(1));
+        assert_eq!(clients.strangers(), 0);
     }
 
     #[test]
     fn the_only_place_is_anyones() {
         let mut clients = Clients::default();
-        assert!(clients.may_enter(Some(client(1)), 0, 1));
-        clients.enter(client(1));
-        assert!(!clients.may_enter(Some(client(2)), 1, 1));
+        assert!(clients.may_enter(Some(&client(1)), 0, 1));
+        clients.enter(&client(1));
+        assert!(!clients.may_enter(Some(&client(2)), 1, 1));
+    }
+
+    #[test]
+    fn strangers_take_nothing_of_what_is_the_users() {
+        let (mut clients, mut open) = (Clients::default(), 0);
+        clients.logins.note(Ipv4Addr::new(192, 0, 2, 200).into(), "ann", 0);
+        for number in 1..=100 {
+            fill(&mut clients, &mut open, &client(number));
+        }
+        assert_eq!(open, 70, "the last eighth is the users'");
+        assert_eq!(fill(&mut clients, &mut open, &user("ann")), 10);
+        assert!(!clients.has_share(&user("ann"), MAX), "as the only user");
+        clients.enter(&user("bob"));
+        assert_eq!(clients.count_like(&user("ann")), 2);
+        assert!((clients.is_over_share(&client(1), MAX)) && !clients.is_over_share(&user("ann"), MAX));
+    }
+
+    #[test]
+    fn users_leave_something_to_strangers() {
+        let (mut clients, mut open) = (Clients::default(), 0);
+        clients.logins.note(Ipv4Addr::new(192, 0, 2, 200).into(), "ann", 0);
+        assert_eq!(fill(&mut clients, &mut open, &user("ann")), 60);
+        assert_eq!(fill(&mut clients, &mut open, &client(1)), 10);
+    }
+
+    #[test]
+    fn an_address_is_its_last_users_for_an_hour() {
+        let (address, mut logins) = (Ipv4Addr::new(192, 0, 2, 1).into(), Logins::default());
+        logins.note(address, "ann", 0);
+        logins.note(address, "bob", 5);
+        assert_eq!(logins.client(address, LOGIN_LASTS), user("bob"));
+        assert_eq!(logins.client(address, LOGIN_LASTS + 5), client(1));
+        let hosts = (0..=u16::try_from(MAX_LOGINS).expect("a number")).map(u16::to_be_bytes);
+        hosts.for_each(|[high, low]| logins.note(Ipv4Addr::new(10, 0, high, low).into(), "eve", 10));
+        assert_eq!(logins.0.len(), MAX_LOGINS);
+        logins.note(address, "ann", 11);
+        assert_eq!(logins.client(address, 12), user("ann"));
     }
 }

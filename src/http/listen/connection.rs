@@ -221,7 +221,7 @@ impl<A: Answer> Service<A> {
         });
         let context = RequestContext { peer: self.peer, open };
         let mut response = self.answer.answer(Request::from_parts(head, body), context).await;
-        let is_crowded = self.entry.shared.should_close(self.entry.id);
+        let is_crowded = self.entry.shared.should_close(&self.entry);
         if is_http2 {
             if is_crowded {
                 self.entry.pulse.command(Order::Finish);

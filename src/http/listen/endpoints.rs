@@ -109,6 +109,11 @@ impl RequestContext<'_> {
         self.open.note_authenticated();
     }
 
+    /// The client is this user.
+    pub fn note_user(&self, user: &str) {
+        self.open.note_user(user);
+    }
+
     /// The request is a client's work, and a reason to keep the connection; a probe is none.
     pub fn note_useful(&self) {
         self.open.pulse().note_useful();

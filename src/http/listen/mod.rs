@@ -21,9 +21,9 @@ mod settings;
 mod streams;
 mod tls;
 mod turn;
+mod waiting;
 mod watched;
 
-use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,6 +43,7 @@ pub use tls::{TlsError, TlsFiles};
 use again::Again;
 use open::Shared;
 use pulse::Order;
+use waiting::Waiting;
 
 /// Serves what `listener` accepts until `shutdown`; then accepts no more, lets the requests that have begun
 /// finish within the settings' time, and returns when the last connection has ended.
@@ -76,13 +77,6 @@ pub async fn serve<L: Listener, A: Answer>(
     }
 }
 
-/// The most connections that wait for a place before no more are accepted.
-const MAX_WAITING: usize = 256;
-
-/// The most of them that may be of a client that has its share; more of its connections are closed at once, for they
-/// would keep others from being accepted.
-const MAX_WAITING_OVER_SHARE: usize = MAX_WAITING / 2;
-
 /// How often room is made for those that wait, for which there was none when they came.
 const MAKE_ROOM_INTERVAL: Duration = Duration::from_millis(100);
 
@@ -93,30 +87,18 @@ async fn accept_all<L: Listener, A: Answer>(
     shared: &Arc<Shared>,
     tasks: &TaskTracker,
 ) {
-    let mut waiting = VecDeque::new();
+    let mut waiting = Waiting::default();
     loop {
         tokio::select! {
-            accepted = next(listener), if waiting.len() < MAX_WAITING => {
+            accepted = next(listener), if waiting.takes_more(shared) => {
                 let (io, peer) = accepted;
                 if let Some(io) = admit(io, peer, answer, shared, tasks) {
-                    let has_share = shared.has_share(peer);
-                    // Who has not must not wait until room is made for all.
-                    if !has_share {
-                        shared.make_room(peer);
-                    }
-                    if !has_share || waiting.len() < MAX_WAITING_OVER_SHARE {
-                        waiting.push_back((io, peer));
-                    }
+                    waiting.take(io, peer, shared);
                 }
             }
-            () = tokio::time::sleep(MAKE_ROOM_INTERVAL), if !waiting.is_empty() => {
-                waiting.iter().for_each(|(_, peer)| shared.make_room(*peer));
-            }
+            () = tokio::time::sleep(MAKE_ROOM_INTERVAL), if !waiting.is_empty() => waiting.make_room(shared),
             () = shared.place_freed.notified() => {
-                for _ in 0..waiting.len() {
-                    let Some((io, peer)) = waiting.pop_front() else { break };
-                    waiting.extend(admit(io, peer, answer, shared, tasks).map(|io| (io, peer)));
-                }
+                waiting.retry(|io, peer| admit(io, peer, answer, shared, tasks));
             }
         }
         shared.set_crowded(!waiting.is_empty());

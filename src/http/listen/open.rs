@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 
-use super::clients::{ClientAccount, Clients};
+use super::clients::{Client, ClientAccount, Clients};
 use super::linger::Lingering;
 use super::pulse::{Order, Pulse, milliseconds};
 use super::turn::Turn;
@@ -57,11 +57,16 @@ struct OpenConnections {
 }
 
 struct Connection {
-    client: Option<IpAddr>,
+    client: Option<Client>,
     pulse: Arc<Pulse>,
 }
 
 impl OpenConnections {
+    /// Whom a connection from this address counts for.
+    fn client(&self, address: Option<IpAddr>) -> Option<Client> {
+        address.map(|address| self.clients.logins.client(address, milliseconds()))
+    }
+
     /// The connection without a request that was of use least recently, of those that `may_go`.
     fn least_useful(&self, may_go: impl Fn(&Connection) -> bool) -> Option<&Arc<Pulse>> {
         let now = milliseconds();
@@ -72,6 +77,14 @@ impl OpenConnections {
             .min_by_key(|connection| connection.pulse.useful_at());
         victim.map(|connection| &connection.pulse)
     }
+}
+
+/// Where a connection stands that waits for a place.
+pub(super) struct Standing {
+    /// It is a user's.
+    pub(super) is_user: bool,
+    /// Its client has its share of the connections, or more.
+    pub(super) has_share: bool,
 }
 
 /// The bytes that may be under way on a connection of HTTP/2.
@@ -116,16 +129,17 @@ impl Shared {
 
     /// A place for a connection of `peer`, if there is one for it.
     pub(super) fn admit(self: &Arc<Self>, peer: Peer) -> Option<Entry> {
-        let client = self.client(peer);
+        let address = self.address(peer);
         let mut open = self.open();
-        if !open.clients.may_enter(client, open.connections.len(), self.max_connections) {
+        let client = open.client(address);
+        if !open.clients.may_enter(client.as_ref(), open.connections.len(), self.max_connections) {
             return None;
         }
-        let account = client.map(|client| open.clients.enter(client)).unwrap_or_default();
+        let account = client.as_ref().map(|client| open.clients.enter(client)).unwrap_or_default();
         let pulse = Arc::new(Pulse::with(Turn::among(Arc::clone(&self.count))));
         let id = open.next;
         open.next += 1;
-        open.connections.insert(id, Connection { client, pulse: Arc::clone(&pulse) });
+        open.connections.insert(id, Connection { client: client.clone(), pulse: Arc::clone(&pulse) });
         self.count.store(open.connections.len(), Relaxed);
         drop(open);
         // In the share of no one: an idle connection would keep it from all that have none.
@@ -135,32 +149,49 @@ impl Shared {
             id,
             pulse,
             account,
-            is_client: client.is_some(),
+            client,
+            address,
+            has_noted_user: AtomicBool::default(),
             memory: AtomicUsize::default(),
             _memory: memory,
         })
     }
 
-    /// Whether a client has its share of the connections or more.
-    pub(super) fn has_share(&self, peer: Peer) -> bool {
+    /// Where a connection of `peer` stands that finds no place.
+    pub(super) fn standing(&self, peer: Peer) -> Standing {
         let open = self.open();
-        self.client(peer).is_some_and(|client| open.clients.has_share(client, self.max_connections))
+        let client = open.client(self.address(peer));
+        let is_of = |client: &Client| open.clients.has_share(client, self.max_connections);
+        Standing {
+            is_user: client.as_ref().is_some_and(Client::is_user),
+            has_share: client.as_ref().is_some_and(is_of),
+        }
+    }
+
+    /// Whether users have logged in, so that strangers must not keep them from being accepted.
+    pub(super) fn has_users(&self) -> bool {
+        !self.open().clients.logins.is_empty()
     }
 
     /// Closes the connection that is missed least, so that `peer` may enter: one of a client with more than its share,
-    /// else one of its own, else any. One that is answering a request stays.
+    /// else one of its own where there is room for others, else a stranger's, else any. One that is answering a request
+    /// stays.
     pub(super) fn make_room(&self, peer: Peer) {
-        let own = self.client(peer);
         let open = self.open();
-        let is_over = |client: Option<IpAddr>| {
-            client.is_some_and(|client| open.clients.is_over_share(client, self.max_connections))
+        let own = open.client(self.address(peer));
+        let reach =
+            own.as_ref().map_or(self.max_connections, |own| open.clients.reach(own, self.max_connections));
+        let is_over = |client: &Client| open.clients.is_over_share(client, self.max_connections);
+        let of = |is_wanted: &dyn Fn(Option<&Client>) -> bool| {
+            open.least_useful(|connection| is_wanted(connection.client.as_ref()))
         };
-        let victim = if open.connections.len() < self.max_connections {
+        let victim = if open.connections.len() < reach {
             // There is room for others, but not for one more of this client's.
-            open.least_useful(|connection| connection.client == own)
+            of(&|client| client == own.as_ref())
         } else {
-            let of_greedy = open.least_useful(|connection| is_over(connection.client));
-            of_greedy.or_else(|| open.least_useful(|_| true))
+            of(&|client| client.is_some_and(is_over))
+                .or_else(|| of(&|client| client.is_some_and(|client| !client.is_user())))
+                .or_else(|| of(&|_| true))
         };
         if let Some(pulse) = victim {
             pulse.command(Order::Finish);
@@ -168,15 +199,16 @@ impl Shared {
     }
 
     /// Whether a connection should end after its answer: others wait for it, and its client has more than its share, or
-    /// nobody has.
-    pub(super) fn should_close(&self, id: u64) -> bool {
+    /// nobody has. Users' go on while there are strangers'.
+    pub(super) fn should_close(&self, entry: &Entry) -> bool {
         if !self.is_crowded() {
             return false;
         }
         let open = self.open();
-        let client = open.connections.get(&id).and_then(|connection| connection.client);
-        let is_over = client.is_some_and(|client| open.clients.is_over_share(client, self.max_connections));
-        is_over || open.connections.len() >= self.max_connections
+        let Some(client) = &entry.client else { return open.connections.len() >= self.max_connections };
+        let is_full = open.connections.len() >= open.clients.reach(client, self.max_connections);
+        let may_stay = client.is_user() && open.clients.strangers() > 0;
+        open.clients.is_over_share(client, self.max_connections) || (is_full && !may_stay)
     }
 
     /// How much may be under way on a connection of HTTP/2 that begins now. Wide windows take at most an eighth of the
@@ -219,11 +251,11 @@ impl Shared {
     /// shares are a quarter of what there is for requests, so that they leave a quarter to those who come.
     pub(super) fn is_over_memory_share(&self, entry: &Entry) -> bool {
         let (budget, holder) = (&self.settings.memory, entry.pulse.holder());
-        if !entry.is_client || !budget.is_crowded(holder) {
-            return false;
-        }
+        let Some(client) = entry.client.as_ref().filter(|_| budget.is_crowded(holder)) else { return false };
         let room = budget.room_for_small(holder);
-        let share = match self.open().clients.count() {
+        let open = self.open();
+        let share = match open.clients.count_like(client) {
+            _ if open.clients.are_mixed() => room / 8 / open.clients.count_like(client),
             0 | 1 => room - room / 4,
             clients => room / 4 / clients,
         };
@@ -235,8 +267,8 @@ impl Shared {
         self.open().connections.values().for_each(|connection| connection.pulse.command(order));
     }
 
-    /// Whom a connection counts for.
-    fn client(&self, peer: Peer) -> Option<IpAddr> {
+    /// The address that a connection counts for, of those that are of one client.
+    fn address(&self, peer: Peer) -> Option<IpAddr> {
         let address = peer.address()?;
         let stands_for_many = self.settings.shared_networks.iter().any(|network| network.contains(&address));
         (!stands_for_many).then(|| network(address))
@@ -253,7 +285,9 @@ pub(super) struct Entry {
     pub(super) id: u64,
     pub(super) pulse: Arc<Pulse>,
     pub(super) account: Arc<ClientAccount>,
-    is_client: bool,
+    client: Option<Client>,
+    address: Option<IpAddr>,
+    has_noted_user: AtomicBool,
     /// What its requests hold besides.
     memory: AtomicUsize,
     _memory: Reservation,
@@ -272,7 +306,18 @@ impl Entry {
 
     /// Whether its client holds no memory, and there is some yet.
     pub(super) fn is_newcomer(&self) -> bool {
-        self.is_client && self.account.memory() == 0 && !self.memory().is_nearly_full(Holder::Authenticated)
+        self.client.is_some()
+            && self.account.memory() == 0
+            && !self.memory().is_nearly_full(Holder::Authenticated)
+    }
+
+    /// A user has logged in on it: connections from its address are theirs from now on.
+    pub(super) fn note_user(&self, user: &str) {
+        if let Some(address) = self.address
+            && !self.has_noted_user.swap(true, Relaxed)
+        {
+            self.shared.open().clients.logins.note(address, user, milliseconds());
+        }
     }
 
     /// Waits until its client holds no more memory than its share.
@@ -317,7 +362,8 @@ impl Drop for Counted<'_> {
 impl Drop for Entry {
     fn drop(&mut self) {
         let mut open = self.shared.open();
-        if let Some(Connection { client: Some(client), .. }) = open.connections.remove(&self.id) {
+        open.connections.remove(&self.id);
+        if let Some(client) = &self.client {
             open.clients.leave(client);
         }
         self.shared.count.store(open.connections.len(), Relaxed);

@@ -110,6 +110,10 @@ impl OpenRequest {
         self.is_refused
     }
 
+    pub(super) fn note_user(&self, user: &str) {
+        self.entry.note_user(user);
+    }
+
     pub(super) fn note_authenticated(&self) {
         self.pulse().note_authenticated();
         if let Some(held) = &mut *self.memory.lock().unwrap_or_else(PoisonError::into_inner) {
