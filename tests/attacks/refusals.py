@@ -3,17 +3,21 @@
 
     ORLOP=target/release/orlop tests/attacks/refusals.py [--count 100] [--client docker] [--way tls]
 
-4xx: a quota (403) and an upload that does not exist (404, by curl). 5xx: a budget that is used up (507)."""
+4xx: nobody logged in (401), a quota (403), an upload that does not exist (404, by curl), a blob that is too large (413),
+too many requests (429). 5xx: a budget that is used up (507)."""
 
 import argparse
 import collections
 import concurrent.futures
+import contextlib
+import http.client
 import json
 import os
 import re
 import shutil
 import sys
 import tempfile
+import threading
 
 from clients import Engine, Nginx, policy, run, write_layout
 from run import own_network, prepare_machine
@@ -23,22 +27,39 @@ LAYER_SIZE = 24_000_000
 # Docker compresses its layer for each push, and again for each of the five tries that it makes after a 5xx, with pauses
 # of up to 20 s: more of them go on at a time.
 DOCKER_LAYER_SIZE = 12_000_000
-DOCKER_TOGETHER = 25
+SLOW_TOGETHER = 25
 CLIENTS = ("curl", "skopeo", "crane", "docker")
 WAYS = ("plain", "tls", "nginx", "nginx-tls")
 # What must never be the last word of a client.
 BROKEN = re.compile(r"broken pipe|connection reset|unexpected EOF|: EOF|use of closed|stream error|write: |framing layer", re.I)
-REASON = {403: re.compile(r"denied|quota", re.I), 404: re.compile(r"BLOB_UPLOAD_UNKNOWN|404", re.I), 507: re.compile(r"507|insufficient storage|UNAVAILABLE: .* full", re.I)}
+REASON = {
+    401: re.compile(r"unauthorized|authentication required|no basic auth|denied|401", re.I),
+    403: re.compile(r"denied|quota", re.I),
+    404: re.compile(r"BLOB_UPLOAD_UNKNOWN|404", re.I),
+    413: re.compile(r"size.invalid|413", re.I),
+    429: re.compile(r"TOOMANYREQUESTS|429|too many requests", re.I),
+    507: re.compile(r"507|insufficient storage|UNAVAILABLE: .* full", re.I),
+}
+# What makes a server refuse so; the quota of 403 is there always.
+SETTINGS = {
+    # Clients are sent to the address under which they came.
+    401: {"ORLOP_SERVER__TRUSTED_PROXIES": '["127.0.0.0/8"]'},
+    413: {"ORLOP_UPLOADS__MAX_SIZE": "8MB"},
+    429: {"ORLOP_SERVER__RATE_LIMIT": "1"},
+    507: {"ORLOP_STORAGE__BUDGET": "80MB", "ORLOP_STORAGE__BUDGET_WAIT": "1s"},
+}
+# Which clients come back after which, with pauses.
+IS_TRIED_AGAIN = {413: ("docker",), 429: ("skopeo", "crane", "docker"), 507: ("docker",)}
 
 
 class Servers:
     """A server in the clear and one with TLS over a quota and, for 507, a budget; nginx in front of the first."""
 
     def __init__(self, work, binary, status):
-        settings = {"ORLOP_STORAGE__BUDGET": "80MB", "ORLOP_STORAGE__BUDGET_WAIT": "1s"} if status == 507 else {}
+        mode = "closed" if status == 401 else "open"
         self.targets = []
         for tls in (False, True):
-            target = Target(work, binary, 512 * MIB, "open", tls, settings)
+            target = Target(work, binary, 512 * MIB, mode, tls, SETTINGS.get(status))
             target.start()
             self.targets.append(target)
             if status == 507:
@@ -46,26 +67,61 @@ class Servers:
                 for _ in range(5):
                     target.push_blob("good/full", os.urandom(10_000_000), None)
         self.nginx = Nginx(work, self.targets[0].port)
+        self.flood = Flood(self.targets) if status == 429 else None
         self.ports = {
             "plain": self.targets[0].port,
             "tls": self.targets[1].port,
             "nginx": self.nginx.port,
             "nginx-tls": self.nginx.tls_port,
         }
+        # Clients that trust the certificate never go on in the clear, where others end with an error about that.
+        self.trusted = {way: trust(folder) for way, folder in (("tls", self.targets[1].folder), ("nginx-tls", self.nginx.folder))}
 
     def is_alive(self):
         return all(target.is_alive() for target in self.targets)
 
     def stop(self):
+        if self.flood is not None:
+            self.flood.stop()
         self.nginx.stop()
         for target in self.targets:
             target.remove()
 
 
+def trust(folder):
+    """A folder with the certificate of a server in `folder` alone, as clients want it."""
+    trusted = os.path.join(folder, "trusted")
+    os.makedirs(trusted)
+    shutil.copy(os.path.join(folder, "tls.crt"), os.path.join(trusted, "ca.crt"))
+    return trusted
+
+
+class Flood:
+    """Takes all requests that an address may send."""
+
+    def __init__(self, targets):
+        self.is_over = threading.Event()
+        self.threads = [threading.Thread(target=self.run, args=(target,), daemon=True) for target in targets]
+        for thread in self.threads:
+            thread.start()
+
+    def run(self, target):
+        while not self.is_over.wait(0.05):
+            with contextlib.suppress(OSError, http.client.HTTPException):
+                target.request("GET", "/v2/", timeout=5)
+
+    def stop(self):
+        self.is_over.set()
+        for thread in self.threads:
+            thread.join()
+
+
 class Push:
     """Refused pushes by one client, one way."""
 
-    def __init__(self, work, engine, port, is_secure, status):
+    def __init__(self, work, engine, port, trusted, status):
+        is_secure = trusted is not None
+        self.certificates = trusted
         self.work = work
         self.engine = engine
         self.host = f"127.0.0.1:{port}"
@@ -79,7 +135,7 @@ class Push:
         layer = os.path.join(self.work, "layer")
         base = f"{self.scheme}://{self.host}"
         path = f"/v2/{self.prefix}/curl{number}/blobs/uploads/"
-        if self.status == 404:
+        if self.status in (401, 404, 429):
             location = path + "00000000-0000-4000-8000-000000000000"
         else:
             code, said = run(self.work, "curl", "-sk", "-i", "-X", "POST", "-H", "Content-Length: 0", base + path)
@@ -110,13 +166,16 @@ class Push:
             whole = bool(json.loads(answer).get("errors"))
         except ValueError:
             whole = False
-        if code == 0 and said.strip() == str(self.status) and whole:
-            return answer + said
+        # One in a second is let through.
+        expected = {str(self.status)} | ({"404"} if self.status == 429 else set())
+        if code == 0 and said.strip() in expected and whole:
+            return answer + said + (" 429" if self.status == 429 else "")
         return f"unexpected EOF of curl: exit {code}, {version}, {said!r}, body {answer[:200]!r}"
 
     def skopeo(self, number):
+        certificates = f"--dest-cert-dir={self.certificates}" if self.certificates else "--dest-tls-verify=false"
         return run(
-            self.work, "skopeo", "--policy", policy(self.work), "copy", "--dest-tls-verify=false",
+            self.work, "skopeo", "--policy", policy(self.work), "copy", certificates,
             f"oci:{self.work}/layout:one", f"docker://{self.host}/{self.prefix}/skopeo{number}:1",
         )[1]  # fmt: skip
 
@@ -144,7 +203,7 @@ def main():
     parser.add_argument("--client", action="append", choices=CLIENTS)
     parser.add_argument("--way", action="append", choices=WAYS)
     parser.add_argument("--status", action="append", type=int, choices=sorted(REASON))
-    parser.add_argument("--quick", action="store_true", help="three of each, and Docker's waits for a 5xx one way alone")
+    parser.add_argument("--quick", action="store_true", help="three of each; what clients try again after pauses one way alone")
     parser.add_argument("--together", type=int, default=2, help="pushes at a time; default: 2")
     parser.add_argument("--work", default="/var/tmp")
     options = parser.parse_args()
@@ -166,18 +225,19 @@ def main():
         if "docker" in clients:
             engine = Engine(work, "--max-concurrent-uploads=50")
             engine.image("layer:1", DOCKER_LAYER_SIZE)
-        for status in options.status or sorted(REASON):
+        for status in options.status or sorted(set(REASON) - ({429} if options.quick else set())):
             servers = Servers(work, binary, status)
             try:
                 for way in options.way or WAYS:
                     for client in clients:
                         if status == 404 and client != "curl":
                             continue
-                        if options.quick and client == "docker" and status >= 500 and way != "nginx":
-                            continue
-                        push = Push(work, engine, servers.ports[way], way.endswith("tls"), status)
+                        push = Push(work, engine, servers.ports[way], servers.trusted.get(way), status)
                         push.way = way
-                        together = DOCKER_TOGETHER if client == "docker" and status >= 500 else options.together
+                        is_slow = client in IS_TRIED_AGAIN.get(status, ())
+                        if options.quick and is_slow and way != "nginx":
+                            continue
+                        together = SLOW_TOGETHER if is_slow else options.together
                         with concurrent.futures.ThreadPoolExecutor(together) as pool:
                             answers = list(pool.map(getattr(push, client), range(options.count)))
                         wrong = collections.Counter(filter(None, (verdict(status, said) for said in answers)))

@@ -417,6 +417,30 @@ mod tests {
     }
 
     #[test]
+    fn users_find_a_place_among_strangers() {
+        let shared = shared(16);
+        idle(&shared, 99).note_user("ann");
+        let strangers: Vec<_> = (1..=20).filter_map(|host| shared.admit(peer(host))).collect();
+        assert_eq!(strangers.len(), 14, "the last eighth is for users");
+        for stranger in &strangers {
+            stranger.pulse.request_begins();
+            stranger.pulse.request_ends();
+        }
+        let users: Vec<_> = std::iter::from_fn(|| shared.admit(peer(99))).collect();
+        assert_eq!(users.len(), 2);
+        let standing = shared.standing(peer(99));
+        assert!(standing.is_user && !standing.has_share);
+        std::thread::sleep(Duration::from_millis(600));
+        shared.make_room(peer(99));
+        let closed = strangers.iter().filter(|entry| entry.pulse.order() == Order::Finish).count();
+        assert_eq!(closed, 1);
+        shared.set_crowded(true);
+        assert!(shared.should_close(&strangers[0]) && !shared.should_close(&users[0]));
+        shared.make_room(peer(50));
+        assert!(users.iter().all(|entry| entry.pulse.order() == Order::Serve));
+    }
+
+    #[test]
     fn shared_networks_are_no_client() {
         let networks = ["192.0.2.0/24".parse().expect("a network")];
         let settings = ListenSettings {
