@@ -95,7 +95,8 @@ impl Registry {
         }
     }
 
-    /// Reserves what the repository `from` uses, of the quotas that hold for `to` alone. `None` where there are none.
+    /// Reserves the bytes by which a name's quotas grow when the repository `from` becomes `to` and what is left of an
+    /// earlier `to` becomes `from`. `None` where no quota counts them.
     ///
     /// # Errors
     /// [`Fault::OverQuota`].
@@ -104,16 +105,26 @@ impl Registry {
         from: &RepoName,
         to: &RepoName,
     ) -> Result<Option<Reservation>, Fault> {
-        if !self.limits_bytes(to) {
+        if !self.limits_bytes(to) && !self.limits_bytes(from) {
             return Ok(None);
         }
-        let moved = self.metadata.measure_quotas(&[Quota::of(Scope::One(from.clone()))]).await?;
-        let bytes = moved.first().map_or(0, |moved| moved.bytes);
+        let of = |name: &RepoName| Quota::of(Scope::One(name.clone()));
+        let bytes: Vec<u64> = self
+            .metadata
+            .measure_quotas(&[of(from), of(to)])
+            .await?
+            .iter()
+            .map(|found| found.bytes)
+            .collect();
+        let (moved, left) =
+            (bytes.first().copied().unwrap_or_default(), bytes.get(1).copied().unwrap_or_default());
+        let (grows, shrinks) = if moved >= left { (to, from) } else { (from, to) };
         loop {
             let releases = self.reservations.releases();
-            let mut quotas = self.metadata.quotas(Some(to)).await?;
-            quotas.retain(|found| !found.quota.scope.holds(from));
-            match self.reservations.reserve(bytes, &Recorded { quotas: &quotas, releases }) {
+            let mut quotas = self.metadata.quotas(Some(grows)).await?;
+            quotas.retain(|found| !found.quota.scope.holds(shrinks));
+            let recorded = Recorded { quotas: &quotas, releases };
+            match self.reservations.reserve(moved.abs_diff(left), &recorded) {
                 Ok(reservation) => return Ok(Some(reservation)),
                 Err(Grant::Refused(over)) => return Err(Fault::OverQuota(over)),
                 Err(Grant::Overtaken | Grant::Done) => {}

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures_util::{StreamExt, future, stream};
 use orlop::metadata::Quota;
 use orlop::oci::{Algorithm, UploadId};
-use orlop::registry::{BlobError, Fault, PutManifestError, UploadError};
+use orlop::registry::{BlobError, Fault, PutManifestError, RepositoryError, UploadError};
 
 use crate::kit::{Kit, LEASE, body, digest, index, push, push_image, put};
 
@@ -86,6 +86,19 @@ async fn upload_of(kit: &Kit, repo: &str, bytes: usize) -> UploadId {
     let id = repo.begin_upload(Algorithm::Sha256).await.expect("begun");
     repo.append(id, None, body(&[&vec![1; bytes]])).await.expect("appended");
     id
+}
+
+#[tokio::test]
+async fn what_is_left_of_a_name_counts_where_a_rename_puts_it() {
+    let kit = limited(Some(12_000), None).await;
+    push(&kit.repo("other"), &[1; 6000]).await;
+    let upload = upload_of(&kit, "team/one", 7000).await;
+    push_image(&kit.repo("team/new"), "latest", "layer").await;
+    let renamed = kit.repo("team/new").rename(kit.repo("other").name()).await;
+    assert!(matches!(renamed, Err(RepositoryError::Fault(Fault::OverQuota(_)))), "{renamed:?}");
+    kit.repo("team/one").cancel_upload(upload).await.expect("cancelled");
+    kit.repo("team/new").rename(kit.repo("other").name()).await.expect("there is room");
+    assert_eq!(used(&kit).await, 6000);
 }
 
 async fn used(kit: &Kit) -> u64 {

@@ -314,6 +314,7 @@ impl Entry {
     /// A user has logged in on it: connections from its address are theirs from now on.
     pub(super) fn note_user(&self, user: &str) {
         if let Some(address) = self.address
+            && !self.has_noted_user.load(Relaxed)
             && !self.has_noted_user.swap(true, Relaxed)
         {
             self.shared.open().clients.logins.note(address, user, milliseconds());
