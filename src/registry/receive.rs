@@ -308,7 +308,7 @@ impl Work {
             Ok(()) | Err(_) => {}
         }
         if outcome.is_err() {
-            registry.rest(id, &mut self.owned.slot).await;
+            registry.break_off(id, &mut self.owned.slot).await;
         }
         outcome.map(|()| self.owned)
     }

@@ -15,6 +15,9 @@ const KEEP_OPEN: Duration = Duration::from_secs(60);
 /// How long its last bytes may be unrecorded while nobody writes.
 const SETTLE: Duration = Duration::from_secs(2);
 
+/// From how many bytes on a body that broke off is made durable where many uploads are open.
+const WORTH_SYNC: u64 = 1 << 20;
+
 /// More idle uploads than anybody counts.
 const MOST_COUNTED: usize = 1_000_000;
 
@@ -88,13 +91,24 @@ impl Registry {
         }
     }
 
-    /// Closes an upload whose body has ended, or broke off, at once, where many are open: with a sync more for it, the others
+    /// Closes an upload whose body has ended at once, where many are open: with a sync more for it, the others
     /// and whoever pulls keep their files.
     pub(super) async fn rest(&self, id: UploadId, slot: &mut Slot) {
         if self.sessions.is_crowded() {
             self.settle(id, slot).await;
             *slot = None;
         }
+    }
+
+    /// Closes an upload whose body broke off, likewise. A few bytes are not worth a sync: its client sends them again.
+    pub(super) async fn break_off(&self, id: UploadId, slot: &mut Slot) {
+        if !self.sessions.is_crowded() {
+            return;
+        }
+        if slot.as_ref().is_some_and(|upload| upload.offset - upload.noted >= WORTH_SYNC) {
+            self.settle(id, slot).await;
+        }
+        *slot = None;
     }
 
     /// Closes the bytes of an upload whose body has not begun, likewise, if all of them are recorded.
