@@ -19,6 +19,10 @@ use crate::store::StagedBytes;
 /// How many uploads stay open at rest: each holds memory and a file, and a process may have only so many.
 const MAX_AT_REST: usize = 256;
 
+/// How many uploads are known before others are begun with a record alone. Those that a request is at work on count too, and
+/// a record is more work.
+const MAX_OPEN: usize = 4096;
+
 /// How many large manifests are held in memory at once: with its parsed form and the database's copies each takes
 /// several times its size.
 const MAX_LARGE_MANIFESTS: usize = 8;
@@ -131,7 +135,7 @@ impl Sessions {
 
     /// Opens a session for a new upload, unless so many are open that it has to do with its record.
     pub(super) fn begin(&self, id: UploadId, upload: OpenUpload) {
-        if self.is_crowded() {
+        if self.open.lock().len() >= MAX_OPEN {
             return;
         }
         let repo = Some(upload.repo.clone());
@@ -225,16 +229,16 @@ mod tests {
     #[tokio::test]
     async fn so_many_uploads_are_kept_in_memory_and_no_more() {
         let sessions = Sessions::new(1);
-        let ids: Vec<UploadId> = (0..1000).map(|_| UploadId::random()).collect();
+        let ids: Vec<UploadId> = (0..MAX_OPEN + 100).map(|_| UploadId::random()).collect();
         ids.iter().for_each(|id| sessions.begin(*id, upload()));
-        assert_eq!(sessions.ids().len(), MAX_AT_REST + 1);
+        assert_eq!(sessions.ids().len(), MAX_OPEN);
         let repo = upload().repo;
         for id in &ids {
             let owned = sessions.take_over(*id, Some(&repo)).await.expect("owned");
             assert!(sessions.has(*id, &repo), "it is known while somebody owns it");
             drop(owned);
         }
-        assert_eq!(sessions.ids().len(), MAX_AT_REST + 1, "nothing in hand, nothing kept");
+        assert_eq!(sessions.ids().len(), MAX_OPEN, "nothing in hand, nothing kept");
     }
 
     #[tokio::test]

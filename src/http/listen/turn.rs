@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 /// How long it takes at most until each connection has had its turn.
-const ROUND: Duration = Duration::from_millis(20);
+const ROUND: Duration = Duration::from_millis(10);
 
 /// The shortest turn: about one request.
 const MIN_TURN: Duration = Duration::from_micros(50);
@@ -53,7 +53,7 @@ impl Turn {
 
     /// Whether turns are short, so that little should be taken at once.
     pub(super) fn is_short(&self) -> bool {
-        length(self.connections.load(Relaxed)) < MAX_TURN / 2
+        length(self.connections.load(Relaxed)) < MAX_TURN / 4
     }
 
     pub(super) fn is_over(&self) -> bool {
