@@ -86,7 +86,7 @@ mod tests {
     fn among_many_a_turn_is_short() {
         assert_eq!(length(0), MAX_TURN);
         assert_eq!(length(1), MAX_TURN);
-        assert_eq!(length(100), Duration::from_micros(200));
+        assert_eq!(length(100), Duration::from_micros(100));
         assert_eq!(length(100_000), MIN_TURN);
     }
 
