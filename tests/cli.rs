@@ -15,6 +15,7 @@ mod undo;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -823,12 +824,10 @@ fn bytes_and_facts_must_be_each_others() {
     assert!(!place.path("empty/orlop.json").exists());
 }
 
-#[test]
-fn a_signal_waits_for_a_running_upload() {
-    let place = Place::new();
-    let server = place.serve_with(&[("ORLOP_SERVER__DRAIN_TIMEOUT", "300ms")]);
-    let address = server.url.trim_start_matches("http://").to_owned();
-    let mut upload = std::net::TcpStream::connect(&address).expect("connected");
+/// A connection with an upload that the server waits for the rest of.
+fn half_an_upload(server: &Server) -> TcpStream {
+    let address = server.url.trim_start_matches("http://");
+    let mut upload = TcpStream::connect(address).expect("connected");
     let digest = format!("sha256:{}", "0".repeat(64));
     let head = format!(
         "POST /v2/app/blobs/uploads/?digest={digest} HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 10\r\n\r\n"
@@ -838,6 +837,14 @@ fn a_signal_waits_for_a_running_upload() {
     upload.read_exact(&mut said).expect("an answer");
     assert_eq!(&said, b"HTTP/1.1 100", "its body is waited for");
     upload.write_all(b"half").expect("sent");
+    upload
+}
+
+#[test]
+fn a_signal_waits_for_a_running_upload() {
+    let place = Place::new();
+    let server = place.serve_with(&[("ORLOP_SERVER__DRAIN_TIMEOUT", "300ms")]);
+    let _upload = half_an_upload(&server);
     let begun = Instant::now();
     assert_eq!(server.end(), Some(0));
     let took = begun.elapsed();
@@ -937,17 +944,7 @@ fn below_min_free_pushes_are_refused_and_the_rest_goes_on() {
 fn a_second_signal_ends_it_at_once() {
     let place = Place::new();
     let mut server = place.serve();
-    let address = server.url.trim_start_matches("http://").to_owned();
-    let mut upload = std::net::TcpStream::connect(&address).expect("connected");
-    let digest = format!("sha256:{}", "0".repeat(64));
-    let head = format!(
-        "POST /v2/app/blobs/uploads/?digest={digest} HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 10\r\n\r\n"
-    );
-    upload.write_all(head.as_bytes()).expect("sent");
-    let mut said = [0; 12];
-    upload.read_exact(&mut said).expect("an answer");
-    assert_eq!(&said, b"HTTP/1.1 100", "its body is waited for");
-    upload.write_all(b"half").expect("sent");
+    let _upload = half_an_upload(&server);
     server.signal();
     std::thread::sleep(Duration::from_millis(300));
     assert!(server.process.try_wait().expect("known").is_none(), "it waits for the upload");

@@ -19,8 +19,7 @@ use crate::store::StagedBytes;
 /// How many uploads stay open at rest: each holds memory and a file, and a process may have only so many.
 const MAX_AT_REST: usize = 256;
 
-/// How many uploads are known before others are begun with a record alone. Those that a request is at work on count too, and
-/// a record is more work.
+/// The most uploads in memory, in use or not. More have their record in the database only, which takes longer to read.
 const MAX_OPEN: usize = 4096;
 
 /// How many large manifests are held in memory at once: with its parsed form and the database's copies each takes
@@ -56,7 +55,7 @@ struct Session {
     newest: Mutex<CancellationToken>,
 }
 
-/// The right to change an upload, until it is dropped. A session with nothing in hand ends with it. Fields are dropped in
+/// The right to change an upload, until it is dropped. A session that holds no upload then ends too. Fields are dropped in
 /// this order.
 pub(super) struct Owned {
     /// The upload.
@@ -66,7 +65,7 @@ pub(super) struct Owned {
     _ending: Ending,
 }
 
-/// Closes a session that is of no more use when it is dropped.
+/// Closes the session when it is dropped, if the session is of no more use.
 struct Ending {
     id: UploadId,
     open: Arc<OpenSessions>,
@@ -82,7 +81,7 @@ impl Drop for Ending {
 struct OpenSessions(Mutex<HashMap<UploadId, Arc<Session>>>);
 
 impl OpenSessions {
-    /// Closes a session that has nothing in hand and that nobody uses or waits for.
+    /// Closes a session that holds no upload, if no request uses it or waits for it.
     fn close_if_empty(&self, id: UploadId) {
         let mut open = self.lock();
         let is_unused =
@@ -133,14 +132,15 @@ impl Sessions {
         turn.map_err(|_| Fault::Busy)
     }
 
-    /// Opens a session for a new upload, unless so many are open that it has to do with its record.
+    /// Opens a session for a new upload. Beyond [`MAX_OPEN`] the upload has its record in the database only.
     pub(super) fn begin(&self, id: UploadId, upload: OpenUpload) {
-        if self.open.lock().len() >= MAX_OPEN {
+        let mut open = self.open.lock();
+        if open.len() >= MAX_OPEN {
             return;
         }
         let repo = Some(upload.repo.clone());
         let slot = Arc::new(tokio::sync::Mutex::new(Some(upload)));
-        self.open.lock().insert(id, Arc::new(Session { repo, slot, ..Session::default() }));
+        open.insert(id, Arc::new(Session { repo, slot, ..Session::default() }));
     }
 
     /// Whether an upload of this repository is open here.
@@ -152,7 +152,7 @@ impl Sessions {
     /// request came meanwhile. A caller that acts for a repository must know that the upload is there: nothing
     /// is interrupted or remembered for an unknown id.
     pub(super) async fn take_over(&self, id: UploadId, repo: Option<&RepoName>) -> Option<Owned> {
-        // Also where the wait is given up.
+        // Also if the wait below is cancelled.
         let ending = Ending { id, open: Arc::clone(&self.open) };
         let session = {
             let mut open = self.open.lock();
@@ -192,7 +192,7 @@ impl Sessions {
         self.open.lock().len() > MAX_AT_REST
     }
 
-    /// Closes a session that has nothing in hand and that nobody uses or waits for.
+    /// Closes a session that holds no upload, if no request uses it or waits for it.
     pub(super) fn close_if_empty(&self, id: UploadId) {
         self.open.close_if_empty(id);
     }

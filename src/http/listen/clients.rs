@@ -1,12 +1,10 @@
 //! Who has how many of a listener's connections, and how much of its memory.
 //!
-//! A client is an address, or 64 bits of one of version 6; one that a user has logged in from lately counts as that user,
-//! together with their other addresses. A proxy that is trusted, and the admin socket, stand for many clients and are no
-//! client themselves.
+//! A client is an address (64 bits of an IPv6 address). An address with a recent login counts as its user, together with
+//! the user's other addresses. Trusted proxies and the admin socket stand for many clients and have no share.
 //!
-//! Shares bind only when a resource is more than half used; a client that is alone may take all but a reserve, which is
-//! for others that come. Users share among themselves: however many addresses strangers come from, they take nothing of
-//! what is the users'.
+//! Shares apply only when a resource is more than half used. A single client may take all but a reserve for new ones. Users
+//! share among themselves, so that strangers cannot take the users' part, whatever the number of their addresses.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -19,12 +17,12 @@ const LOGIN_LASTS: u64 = 60 * 60 * 1000;
 /// How many addresses are remembered as users'.
 const MAX_LOGINS: usize = 4096;
 
-/// Whom connections and memory count for.
+/// The client whose share connections and memory count towards.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Client {
-    /// An address that nobody has logged in from.
+    /// An address without a recent login.
     Stranger(IpAddr),
-    /// A user, whatever their address.
+    /// A user, from any address.
     User(Arc<str>),
 }
 
@@ -34,12 +32,12 @@ impl Client {
     }
 }
 
-/// Which user logged in last from an address.
+/// The last user who logged in from each address.
 #[derive(Debug, Default)]
 pub(super) struct Logins(HashMap<IpAddr, (Arc<str>, u64)>);
 
 impl Logins {
-    /// The client that a connection from this address is of.
+    /// The client of a connection from this address.
     pub(super) fn client(&self, address: IpAddr, now: u64) -> Client {
         match self.0.get(&address).filter(|(_, until)| now < *until) {
             Some((user, _)) => Client::User(Arc::clone(user)),
@@ -57,7 +55,7 @@ impl Logins {
         }
     }
 
-    /// Whether nobody has logged in.
+    /// Whether no user has logged in.
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -98,14 +96,14 @@ pub(super) struct Clients {
 }
 
 impl Clients {
-    /// How many others like this one there are, itself included.
+    /// The number of clients of this one's kind, including itself: users, or strangers.
     pub(super) fn count_like(&self, client: &Client) -> usize {
         let is_new = !self.accounts.contains_key(client);
         let alike = if client.is_user() { self.users } else { self.strangers() };
         alike + usize::from(is_new)
     }
 
-    /// How many have not logged in.
+    /// The number of clients that are strangers.
     pub(super) fn strangers(&self) -> usize {
         self.accounts.len() - self.users
     }
@@ -117,11 +115,12 @@ impl Clients {
 
     /// A connection more of a client.
     pub(super) fn enter(&mut self, client: &Client) -> Arc<ClientAccount> {
-        if !self.accounts.contains_key(client) {
-            self.users += usize::from(client.is_user());
-            self.accounts.insert(client.clone(), Arc::default());
-        }
-        let account = Arc::clone(&self.accounts[client]);
+        let users = &mut self.users;
+        let account = self.accounts.entry(client.clone()).or_insert_with(|| {
+            *users += usize::from(client.is_user());
+            Arc::default()
+        });
+        let account = Arc::clone(account);
         account.connections.fetch_add(1, Relaxed);
         account
     }
@@ -154,14 +153,14 @@ impl Clients {
         self.connections(client) > self.share(client, max)
     }
 
-    /// How many of `max` connections may be open when such a client opens another: where users log in, the last eighth is
-    /// theirs.
+    /// Up to how many of `max` connections may be open when this client opens another. If users log in, the last eighth is
+    /// reserved for them.
     pub(super) fn reach(&self, client: &Client, max: usize) -> usize {
         if client.is_user() || self.logins.is_empty() { max } else { max - max / 8 }
     }
 
-    /// What a client may take when more than half is used. An eighth is a reserve for those that come; what users may
-    /// take leaves another one to strangers.
+    /// The share of a client when more than half is used. An eighth is kept for new clients, and from users another eighth
+    /// for strangers.
     fn share(&self, client: &Client, max: usize) -> usize {
         let reach = self.reach(client, max);
         let reserve = if client.is_user() { max / 4 } else { reach / 8 };

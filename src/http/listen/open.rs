@@ -62,24 +62,21 @@ struct Connection {
 }
 
 impl OpenConnections {
-    /// Whom a connection from this address counts for.
+    /// The client of a connection from this address.
     fn client(&self, address: Option<IpAddr>) -> Option<Client> {
         address.map(|address| self.clients.logins.client(address, milliseconds()))
     }
 
-    /// The connection without a request that was of use least recently, of those that `may_go`.
-    fn least_useful(&self, may_go: impl Fn(&Connection) -> bool) -> Option<&Arc<Pulse>> {
+    /// The idle connection with the lowest rank, and of those the least recently useful. Without a rank it may not go.
+    fn least_useful(&self, rank: impl Fn(&Connection) -> Option<u8>) -> Option<&Arc<Pulse>> {
         let now = milliseconds();
-        let victim = self
-            .connections
-            .values()
-            .filter(|connection| connection.pulse.may_be_closed(now) && may_go(connection))
-            .min_by_key(|connection| connection.pulse.useful_at());
-        victim.map(|connection| &connection.pulse)
+        let idle = self.connections.values().filter(|connection| connection.pulse.may_be_closed(now));
+        let ranked = idle.filter_map(|connection| Some((rank(connection)?, &connection.pulse)));
+        ranked.min_by_key(|(rank, pulse)| (*rank, pulse.useful_at())).map(|(_, pulse)| pulse)
     }
 }
 
-/// Where a connection stands that waits for a place.
+/// What decides how a connection waits for a place.
 pub(super) struct Standing {
     /// It is a user's.
     pub(super) is_user: bool,
@@ -157,7 +154,7 @@ impl Shared {
         })
     }
 
-    /// Where a connection of `peer` stands that finds no place.
+    /// What decides how a connection of `peer` waits.
     pub(super) fn standing(&self, peer: Peer) -> Standing {
         let open = self.open();
         let client = open.client(self.address(peer));
@@ -181,18 +178,14 @@ impl Shared {
         let own = open.client(self.address(peer));
         let reach =
             own.as_ref().map_or(self.max_connections, |own| open.clients.reach(own, self.max_connections));
-        let is_over = |client: &Client| open.clients.is_over_share(client, self.max_connections);
-        let of = |is_wanted: &dyn Fn(Option<&Client>) -> bool| {
-            open.least_useful(|connection| is_wanted(connection.client.as_ref()))
-        };
-        let victim = if open.connections.len() < reach {
+        let has_room = open.connections.len() < reach;
+        let victim = open.least_useful(|connection| match &connection.client {
             // There is room for others, but not for one more of this client's.
-            of(&|client| client == own.as_ref())
-        } else {
-            of(&|client| client.is_some_and(is_over))
-                .or_else(|| of(&|client| client.is_some_and(|client| !client.is_user())))
-                .or_else(|| of(&|_| true))
-        };
+            client if has_room => (*client == own).then_some(0),
+            Some(client) if open.clients.is_over_share(client, self.max_connections) => Some(0),
+            Some(Client::Stranger(_)) => Some(1),
+            _ => Some(2),
+        });
         if let Some(pulse) = victim {
             pulse.command(Order::Finish);
         }
@@ -255,7 +248,7 @@ impl Shared {
         let room = budget.room_for_small(holder);
         let open = self.open();
         let share = match open.clients.count_like(client) {
-            _ if open.clients.are_mixed() => room / 8 / open.clients.count_like(client),
+            clients if open.clients.are_mixed() => room / 8 / clients,
             0 | 1 => room - room / 4,
             clients => room / 4 / clients,
         };
