@@ -36,8 +36,12 @@ pub(super) enum Audience {
 impl Audience {
     /// Of a repository.
     pub(super) fn of(call: &Call<'_>, name: &RepoName) -> Self {
-        let wanted = Wanted::Repository(name, Action::Pull);
-        if call.state.door.allows(&Caller::Stranger, wanted) { Self::Public } else { Self::Private }
+        // What a request without a login may do was decided when it came in.
+        let may_everyone = || {
+            let wanted = Wanted::Repository(name, Action::Pull);
+            call.state.door.allows(&Caller::Stranger, wanted)
+        };
+        if call.caller == Caller::Stranger || may_everyone() { Self::Public } else { Self::Private }
     }
 
     /// `Cache-Control` of what is asked for by its digest.

@@ -230,11 +230,11 @@ impl App {
 
     /// Lets a request count as an authenticated client's, also where nobody needs to log in.
     fn note_known(&self, context: RequestContext<'_>, caller: Option<&Caller>) {
-        let is_known = caller.is_some_and(|caller| *caller != Caller::Stranger);
-        if is_known || (caller.is_some() && self.state.door.is_open()) {
+        let Some(caller) = caller else { return };
+        if *caller != Caller::Stranger || context.is_authenticated() || self.state.door.is_open() {
             context.note_authenticated();
         }
-        if let Some(user) = caller.and_then(Caller::user) {
+        if let Some(user) = caller.user() {
             context.note_user(user);
         }
     }

@@ -109,6 +109,11 @@ impl RequestContext<'_> {
         self.open.note_authenticated();
     }
 
+    /// Whether its connection no longer counts as anonymous.
+    pub fn is_authenticated(&self) -> bool {
+        self.open.pulse().is_authenticated()
+    }
+
     /// The client is this user.
     pub fn note_user(&self, user: &str) {
         self.open.note_user(user);

@@ -394,7 +394,7 @@ mod tests {
         let greedy: Vec<_> = (0..14).map(|_| idle(&shared, 1)).collect();
         let _others = [idle(&shared, 2), idle(&shared, 3)];
         greedy[0].pulse.request_begins();
-        std::thread::sleep(Duration::from_millis(5));
+        std::thread::sleep(Duration::from_millis(20));
         greedy[1].pulse.request_begins();
         greedy[1].pulse.note_useful();
         greedy[1].pulse.request_ends();

@@ -4,12 +4,12 @@
 //! every request would have to set and reset: a request costs a few relaxed atomics. A deadline is thus
 //! kept to within a quarter of itself.
 
-use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::task::AtomicWaker;
+use rustix::time::{ClockId, clock_gettime};
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 
 use super::ListenSettings;
@@ -27,12 +27,12 @@ const MIN_QUIET: Duration = Duration::from_millis(500);
 /// The same before its first request.
 const MIN_QUIET_OF_NEW: Duration = Duration::from_secs(2);
 
-/// What times are counted from.
-static START: LazyLock<Instant> = LazyLock::new(Instant::now);
-
-/// The time, in milliseconds since the first connection.
+/// The time in milliseconds, of a clock that never goes back. It may be late by a tick of the kernel, up to 10 ms, and costs
+/// less than the exact one: each request reads it.
 pub(super) fn milliseconds() -> u64 {
-    u64::try_from(START.elapsed().as_millis()).unwrap_or(u64::MAX)
+    let now = clock_gettime(ClockId::MonotonicCoarse);
+    let [seconds, nanoseconds] = [now.tv_sec, now.tv_nsec].map(|part| u64::try_from(part).unwrap_or(0));
+    seconds * 1000 + nanoseconds / 1_000_000
 }
 
 /// What is shared by a connection's bytes, its requests, its watchdog and the listener.
@@ -143,9 +143,13 @@ impl Pulse {
         self.authenticated.store(true, Relaxed);
     }
 
+    pub(super) fn is_authenticated(&self) -> bool {
+        self.authenticated.load(Relaxed)
+    }
+
     /// Whose share its memory counts in.
     pub(super) fn holder(&self) -> Holder {
-        if self.authenticated.load(Relaxed) { Holder::Authenticated } else { Holder::Anonymous }
+        if self.is_authenticated() { Holder::Authenticated } else { Holder::Anonymous }
     }
 
     /// A request on it was one of a client's work, not a probe.

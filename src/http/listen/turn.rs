@@ -3,7 +3,7 @@
 //! The runtime polls the tasks that are ready one after another. A connection with thousands of requests or frames in
 //! its buffers is always ready, so that what it may do in one turn bounds how long all others wait.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, LazyLock};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -16,6 +16,9 @@ const MIN_TURN: Duration = Duration::from_micros(50);
 
 /// The longest turn.
 const MAX_TURN: Duration = Duration::from_millis(2);
+
+/// How often a turn among few connections is asked for its end before it reads the clock: as often as one request does.
+const UNTIMED_CHECKS: u32 = 3;
 
 /// What times are counted from.
 static START: LazyLock<Instant> = LazyLock::new(Instant::now);
@@ -30,6 +33,8 @@ pub(super) struct Turn {
     /// How many connections are open.
     connections: Arc<AtomicUsize>,
     ends: AtomicU64,
+    /// How many more times it lasts whatever the clock says.
+    untimed: AtomicU32,
 }
 
 impl Default for Turn {
@@ -41,11 +46,20 @@ impl Default for Turn {
 impl Turn {
     /// That of a connection among so many.
     pub(super) fn among(connections: Arc<AtomicUsize>) -> Self {
-        Self { connections, ends: AtomicU64::new(u64::MAX) }
+        Self { connections, ends: AtomicU64::new(u64::MAX), untimed: AtomicU32::default() }
     }
 
     /// It begins.
     pub(super) fn begin(&self) {
+        if self.is_short() {
+            self.untimed.store(0, Relaxed);
+            self.start_clock();
+        } else {
+            self.untimed.store(UNTIMED_CHECKS, Relaxed);
+        }
+    }
+
+    fn start_clock(&self) {
         let turn = length(self.connections.load(Relaxed));
         let turn = u64::try_from(turn.as_nanos()).unwrap_or(u64::MAX);
         self.ends.store(nanoseconds().saturating_add(turn), Relaxed);
@@ -57,7 +71,15 @@ impl Turn {
     }
 
     pub(super) fn is_over(&self) -> bool {
-        nanoseconds() >= self.ends.load(Relaxed)
+        let untimed = self.untimed.load(Relaxed);
+        if untimed == 0 {
+            return nanoseconds() >= self.ends.load(Relaxed);
+        }
+        self.untimed.store(untimed - 1, Relaxed);
+        if untimed == 1 {
+            self.start_clock();
+        }
+        false
     }
 
     /// Ready while it lasts. Afterwards the task is woken, so that it is polled again when the others have been.
@@ -97,6 +119,8 @@ mod tests {
         let turn = Turn::default();
         assert!(turn.poll_lasts(&cx).is_ready(), "who takes no turns is not held up");
         turn.begin();
+        let checks = || std::iter::repeat_with(|| turn.is_over());
+        assert!(!checks().take(UNTIMED_CHECKS as usize).any(|is_over| is_over));
         std::thread::sleep(MAX_TURN);
         assert!(turn.is_over() && turn.poll_lasts(&cx).is_pending());
         turn.begin();
