@@ -467,7 +467,10 @@ fn proxies_are_addresses_and_networks() {
     let written = config.server.trusted_proxies.iter().map(ToString::to_string).collect::<Vec<_>>();
     assert_eq!(written, ["10.0.0.1/32", "fd00::/8", "0.0.0.0/0"]);
     let warnings = config.warnings();
-    assert!(warnings[0].starts_with("server.trusted_proxies = 0.0.0.0/0 believes everybody"), "{warnings:?}");
+    assert!(
+        warnings[0].starts_with("server.trusted_proxies = 0.0.0.0/0 trusts_external_identities everybody"),
+        "{warnings:?}"
+    );
     assert_eq!(
         refusal("[server]\ntrusted_proxies = [\"proxy.lan\"]"),
         "server.trusted_proxies[0] (in orlop.toml): \"proxy.lan\" is not an IP address or a network, \

@@ -3,7 +3,7 @@
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 
-pub struct Answer {
+pub struct Handler {
     pub status: u16,
     pub location: String,
     pub body: Vec<u8>,
@@ -48,7 +48,7 @@ impl Connection {
         headers: &str,
         body: &[u8],
         want: &[u16],
-    ) -> io::Result<Answer> {
+    ) -> io::Result<Handler> {
         self.head(method, path, headers);
         write!(self.out, "Content-Length: {}\r\n\r\n", body.len())?;
         self.out.extend_from_slice(body);
@@ -75,7 +75,7 @@ impl Connection {
         Ok(())
     }
 
-    pub fn end_stream(&mut self, want: &[u16]) -> io::Result<Answer> {
+    pub fn end_stream(&mut self, want: &[u16]) -> io::Result<Handler> {
         self.out.extend_from_slice(b"0\r\n\r\n");
         self.stream.get_mut().write_all(&self.out)?;
         self.answer("PATCH", "", want)
@@ -89,7 +89,7 @@ impl Connection {
         Ok(self.line.trim_end())
     }
 
-    fn answer(&mut self, method: &str, path: &str, want: &[u16]) -> io::Result<Answer> {
+    fn answer(&mut self, method: &str, path: &str, want: &[u16]) -> io::Result<Handler> {
         let status = self.next_line()?.split(' ').nth(1).and_then(|text| text.parse().ok());
         let status = status.ok_or_else(|| io::Error::other("no status line"))?;
         let (mut location, mut length, mut chunked) = (String::new(), 0, false);
@@ -127,7 +127,7 @@ impl Connection {
             let body = String::from_utf8_lossy(&body);
             return Err(io::Error::other(format!("{method} {path}: {status} {body}")));
         }
-        Ok(Answer { status, location, body })
+        Ok(Handler { status, location, body })
     }
 
     fn read_into(&mut self, body: &mut Vec<u8>, size: usize) -> io::Result<()> {

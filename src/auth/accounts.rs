@@ -11,7 +11,7 @@ use super::lookalikes::look_alike;
 use crate::clock::{Clock, Timestamp};
 use crate::jobs::Job;
 use crate::metadata::{AccountChange, AccountKind, AccountOutcome, MetadataError, MetadataStore, Result};
-use crate::registry::Fault;
+use crate::registry::ServiceError;
 
 /// How exactly the last use of a token is noted.
 const EACH: Duration = Duration::from_secs(60);
@@ -113,7 +113,7 @@ impl Job for AccountUpkeep {
         "accounts"
     }
 
-    async fn tick(&self) -> std::result::Result<bool, Fault> {
+    async fn tick(&self) -> std::result::Result<bool, ServiceError> {
         self.accounts.settle(self.clock.now()).await?;
         Ok(false)
     }

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+use super::access_control::AccessControl;
 use super::credentials::LONGEST;
-use super::door::Door;
 use super::passwords;
 use super::secret::{self, NewToken};
 use crate::clock::Timestamp;
@@ -111,7 +111,7 @@ pub struct By<'a> {
     pub now: Timestamp,
 }
 
-impl Door {
+impl AccessControl {
     /// Makes an account. Gives back its password where that was made.
     ///
     /// # Errors

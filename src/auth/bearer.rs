@@ -4,45 +4,45 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::identity::Visitor;
+use super::identity::FederatedIdentity;
 use super::scope::Grant;
 
 /// Whom a token is for, and for what.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bearer {
-    pub(super) of: Holder,
+    pub(super) of: TokenSubject,
     pub(super) grants: Vec<Grant>,
 }
 
 /// Whom a token is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Holder {
+pub(super) enum TokenSubject {
     /// Somebody who did not say who they are.
-    Nobody,
+    Anonymous,
     /// A user.
     User(User),
     /// Somebody without an account.
-    Visitor(Visitor),
+    Federated(FederatedIdentity),
     /// Whoever another authority let in, who alone knows what they may do.
-    Outsider(Arc<str>),
+    Delegated(Arc<str>),
 }
 
 impl Bearer {
     /// The name of whom it is for.
     pub(super) fn name(&self) -> Option<&str> {
         match &self.of {
-            Holder::Nobody => None,
-            Holder::User(User { name, .. })
-            | Holder::Visitor(Visitor { name, .. })
-            | Holder::Outsider(name) => Some(name),
+            TokenSubject::Anonymous => None,
+            TokenSubject::User(User { name, .. })
+            | TokenSubject::Federated(FederatedIdentity { name, .. })
+            | TokenSubject::Delegated(name) => Some(name),
         }
     }
 
     /// The user that it is for.
     pub(super) fn user(&self) -> Option<&User> {
         match &self.of {
-            Holder::User(user) => Some(user),
-            Holder::Nobody | Holder::Visitor(_) | Holder::Outsider(_) => None,
+            TokenSubject::User(user) => Some(user),
+            TokenSubject::Anonymous | TokenSubject::Federated(_) | TokenSubject::Delegated(_) => None,
         }
     }
 }
@@ -61,28 +61,28 @@ pub struct User {
 
 /// What a token tells of its holder.
 #[derive(Serialize, Deserialize)]
-pub(super) struct Told {
+pub(super) struct TokenClaims {
     access: Vec<Grant>,
     user: Option<User>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    visitor: Option<Visitor>,
+    identity: Option<FederatedIdentity>,
 }
 
-impl Told {
+impl TokenClaims {
     pub(super) fn of(bearer: Bearer) -> Self {
-        let (user, visitor) = match bearer.of {
-            Holder::User(user) => (Some(user), None),
-            Holder::Visitor(visitor) => (None, Some(visitor)),
-            Holder::Nobody | Holder::Outsider(_) => (None, None),
+        let (user, identity) = match bearer.of {
+            TokenSubject::User(user) => (Some(user), None),
+            TokenSubject::Federated(identity) => (None, Some(identity)),
+            TokenSubject::Anonymous | TokenSubject::Delegated(_) => (None, None),
         };
-        Self { access: bearer.grants, user, visitor }
+        Self { access: bearer.grants, user, identity }
     }
 
     pub(super) fn bearer(self) -> Bearer {
-        let of = match (self.user, self.visitor) {
-            (Some(user), _) => Holder::User(user),
-            (None, Some(visitor)) => Holder::Visitor(visitor),
-            (None, None) => Holder::Nobody,
+        let of = match (self.user, self.identity) {
+            (Some(user), _) => TokenSubject::User(user),
+            (None, Some(identity)) => TokenSubject::Federated(identity),
+            (None, None) => TokenSubject::Anonymous,
         };
         Bearer { of, grants: self.access }
     }

@@ -1,7 +1,7 @@
 //! Who somebody says they are who was not let in: for the audit log, and never for a decision.
 
-use super::credentials::Shown;
-use super::door::Door;
+use super::access_control::AccessControl;
+use super::credentials::Credentials;
 use super::secret;
 
 /// Who somebody says they are, without what they show for it.
@@ -21,15 +21,15 @@ impl Claimed {
     }
 }
 
-impl Door {
+impl AccessControl {
     /// Who the value of an `Authorization` header says it is from. `None` where that is nobody, or where it has a token
     /// that we issue for a few minutes: with one that has ended clients come all the time, and get another.
     pub fn claimed(credentials: Option<&[u8]>) -> Option<Claimed> {
-        match credentials.map_or(Shown::Nobody, Shown::of) {
-            Shown::Nobody => None,
-            Shown::Password(name, password) => Some(Claimed { user: Some(name), token: id(&password) }),
-            Shown::Token(token) => id(token).map(|id| Claimed { user: None, token: Some(id) }),
-            Shown::Nonsense => Some(Claimed::default()),
+        match credentials.map_or(Credentials::Nobody, Credentials::of) {
+            Credentials::Nobody => None,
+            Credentials::Password(name, password) => Some(Claimed { user: Some(name), token: id(&password) }),
+            Credentials::Token(token) => id(token).map(|id| Claimed { user: None, token: Some(id) }),
+            Credentials::Nonsense => Some(Claimed::default()),
         }
     }
 }
@@ -51,7 +51,7 @@ mod tests {
     #[test]
     fn a_claim_has_no_secret() {
         let basic = |text: &str| format!("Basic {}", STANDARD.encode(text));
-        let claimed = |header: &str| Door::claimed(Some(header.as_bytes()));
+        let claimed = |header: &str| AccessControl::claimed(Some(header.as_bytes()));
         let of = |user: Option<&str>, token: Option<&str>| {
             Some(Claimed { user: user.map(Into::into), token: token.map(Into::into) })
         };
@@ -61,6 +61,6 @@ mod tests {
         assert_eq!(claimed("Bearer orlop_secret_"), None);
         assert_eq!(claimed("Bearer a.b.c"), None);
         assert_eq!(claimed("Digest secret"), of(None, None));
-        assert_eq!(Door::claimed(None), None);
+        assert_eq!(AccessControl::claimed(None), None);
     }
 }

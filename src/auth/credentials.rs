@@ -15,7 +15,7 @@ pub(super) fn too_long(password: &[u8]) -> bool {
 
 /// What somebody shows.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Shown<'a> {
+pub(super) enum Credentials<'a> {
     /// A name with a password, or with an access token in its place.
     Password(String, Vec<u8>),
     /// A token alone.
@@ -25,7 +25,7 @@ pub(super) enum Shown<'a> {
     Nonsense,
 }
 
-impl<'a> Shown<'a> {
+impl<'a> Credentials<'a> {
     pub(super) fn of(header: &'a [u8]) -> Self {
         match header.split_at_checked(7) {
             Some((scheme, token)) if scheme.eq_ignore_ascii_case(b"Bearer ") => {
@@ -57,16 +57,19 @@ mod tests {
     #[test]
     fn what_is_shown_is_read() {
         let basic = |text: &str| format!("bAsic {}", STANDARD.encode(text)).into_bytes();
-        assert_eq!(Shown::of(&basic("ann:with:colon")), Shown::Password("ann".into(), b"with:colon".into()));
-        assert_eq!(Shown::of(&basic("ann:")), Shown::Password("ann".into(), Vec::new()));
-        assert_eq!(Shown::of(&basic(":")), Shown::Nobody);
-        assert_eq!(Shown::of(b"bearer a.b.c "), Shown::Token(b"a.b.c"));
+        assert_eq!(
+            Credentials::of(&basic("ann:with:colon")),
+            Credentials::Password("ann".into(), b"with:colon".into())
+        );
+        assert_eq!(Credentials::of(&basic("ann:")), Credentials::Password("ann".into(), Vec::new()));
+        assert_eq!(Credentials::of(&basic(":")), Credentials::Nobody);
+        assert_eq!(Credentials::of(b"bearer a.b.c "), Credentials::Token(b"a.b.c"));
         let long = basic(&format!("ann:{}", "x".repeat(LONGEST + 1)));
         let wrong =
             [&b""[..], b"Basic", b"Basic ", b"Basic ====", b"basic\tYTpi", b"\xff\xff\xff\xff\xff\xff\xff"];
         for header in wrong.into_iter().chain([&*long, &*basic(":secret"), &*basic("ann"), &*basic("\u{0}")])
         {
-            assert_eq!(Shown::of(header), Shown::Nonsense, "{header:?}");
+            assert_eq!(Credentials::of(header), Credentials::Nonsense, "{header:?}");
         }
     }
 }

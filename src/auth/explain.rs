@@ -1,10 +1,10 @@
 //! Why somebody may do something, or may not.
 
-use super::door::Door;
+use super::access_control::AccessControl;
 use crate::metadata::{AccountKind, Grantee, Role};
 use crate::oci::RepoName;
 
-impl Door {
+impl AccessControl {
     /// What a user may do to a repository, or everybody if none is named, and why, a sentence each.
     pub fn explain(&self, user: Option<&str>, name: &RepoName) -> (Option<Role>, Vec<String>) {
         let directory = self.accounts().now();

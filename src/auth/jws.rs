@@ -1,4 +1,4 @@
-//! What JSON Web Signatures (RFC 7515) require of a verifier and the library leaves to its caller.
+//! What JSON Web Signatures (RFC 7515) require of a verifier and the library leaves to its principal.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

@@ -2,7 +2,7 @@
 //!
 //! | file | what it does |
 //! | --- | --- |
-//! | `door` | lets in who has a password or a token, issues tokens, and lets `rights` decide |
+//! | `access_control` | lets in who has a password or a token, issues tokens, and lets `rights` decide |
 //! | `rights` | decides what somebody may do: nothing else does |
 //! | `visible` | the repositories that lists show to somebody, as `rights` decides |
 //! | `directory`, `accounts` | the accounts and what they are granted: at a moment, and kept current |
@@ -20,27 +20,27 @@
 //! | `offline` | tokens that clients renew theirs with |
 //! | `tokens`, `bearer`, `key` | tokens for a few minutes, and what they are signed with |
 
+mod access_control;
 mod accounts;
 mod administration;
-mod aside;
 mod bearer;
-mod caller;
 mod claimed;
 mod credentials;
 mod directory;
-mod door;
 mod explain;
 mod fresh;
-mod guesses;
 mod htpasswd;
 mod identity;
 mod jws;
 mod key;
+mod login_throttle;
 mod lookalikes;
+mod low_priority_pool;
 mod modes;
 mod offline;
 mod passwords;
 mod people;
+mod principal;
 mod rights;
 mod scope;
 mod secret;
@@ -49,23 +49,23 @@ mod verified;
 mod visible;
 mod watched;
 
+pub use access_control::{AccessControl, AccessSettings};
 pub use accounts::{AccountUpkeep, Accounts};
 pub use administration::{ADMINISTRATOR, AccountError, By, NewAccessToken, NewAccount};
 pub use bearer::{Bearer, User};
-pub use caller::{Caller, Denial};
 pub use claimed::Claimed;
 pub use directory::Directory;
-pub use door::{Door, DoorSettings};
-pub use guesses::network;
 pub use identity::{
-    Authority, AuthoritySettings, Identities, KeySource, Provider, ProviderSettings, Rule, RuleError,
-    RuleSettings, SignInError, SignInSettings, Visitor,
+    Authority, AuthoritySettings, FederatedIdentity, Identities, KeySource, Provider, ProviderSettings, Rule,
+    RuleError, RuleSettings, SignInError, SignInSettings,
 };
 pub use key::TokenKey;
+pub use login_throttle::network;
 pub use lookalikes::{LookAlikes, find_look_alikes};
 pub use modes::{Mode, Modes};
 pub use people::{AWAY, PersonError, SignedIn};
-pub use scope::{Action, Wanted};
+pub use principal::{AuthError, Principal};
+pub use scope::{Action, Permission};
 pub use secret::masked;
 pub use tokens::{Token, Tokens};
 pub use watched::WatchedUsers;

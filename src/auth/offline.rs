@@ -6,10 +6,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::access_control::AccessControl;
 use super::administration::Result;
-use super::caller::{Caller, Denial};
-use super::door::Door;
-use super::identity::Visitor;
+use super::identity::FederatedIdentity;
+use super::principal::{AuthError, Principal};
 use super::secret::{self, NewToken};
 use crate::clock::Timestamp;
 use crate::metadata::{AccountChange, Role, Scope, TokenRecord};
@@ -21,21 +21,23 @@ const LIFETIME: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 /// The longest name of a client that is kept.
 const LONGEST: usize = 100;
 
-impl Door {
+impl AccessControl {
     /// A token for a client that goes on without its user's password. `None` to whoever showed none.
     ///
     /// # Errors
     /// It could not be made.
     pub async fn refresh_token(
         &self,
-        caller: &Caller,
+        principal: &Principal,
         client: &str,
         now: Timestamp,
     ) -> Result<Option<String>> {
-        let user = match caller {
-            Caller::User(user) => user,
-            Caller::Visitor(visitor) => return Ok(self.visit(visitor, now)?),
-            Caller::Machine | Caller::Stranger | Caller::Token(_) | Caller::Bearer(_) => return Ok(None),
+        let user = match principal {
+            Principal::User(user) => user,
+            Principal::Federated(identity) => return Ok(self.visit(identity, now)?),
+            Principal::LocalAdmin | Principal::Anonymous | Principal::Token(_) | Principal::Bearer(_) => {
+                return Ok(None);
+            }
         };
         let NewToken { id, text, hash } = NewToken::random()?;
         let record = TokenRecord {
@@ -55,19 +57,28 @@ impl Door {
     }
 
     /// For as long as a job may take: what its provider signed has mostly ended before.
-    fn visit(&self, visitor: &Visitor, now: Timestamp) -> io::Result<Option<String>> {
-        let Some(lifetime) = self.identities().visit_of(visitor) else { return Ok(None) };
-        Ok(Some(self.tokens().renewal(visitor.clone(), lifetime, now)?.text))
+    fn visit(&self, identity: &FederatedIdentity, now: Timestamp) -> io::Result<Option<String>> {
+        let Some(lifetime) = self.identities().visit_of(identity) else { return Ok(None) };
+        Ok(Some(self.tokens().renewal(identity.clone(), lifetime, now)?.text))
     }
 
     /// Lets somebody in by a token of [`Self::refresh_token`], as if with the password.
     ///
     /// # Errors
-    /// [`Denial`].
-    pub fn renew(&self, refresh: &[u8], from: IpAddr, now: Timestamp) -> std::result::Result<Caller, Denial> {
-        if let Some(visitor) = self.tokens().renews(refresh, now) {
-            let caller = Caller::Visitor(Arc::new(visitor));
-            return if self.is_still(&caller) { Ok(caller) } else { Err(Denial::Unknown) };
+    /// [`AuthError`].
+    pub fn renew(
+        &self,
+        refresh: &[u8],
+        from: IpAddr,
+        now: Timestamp,
+    ) -> std::result::Result<Principal, AuthError> {
+        if let Some(identity) = self.tokens().renews(refresh, now) {
+            let principal = Principal::Federated(Arc::new(identity));
+            return if self.is_still_valid(&principal) {
+                Ok(principal)
+            } else {
+                Err(AuthError::Unauthenticated)
+            };
         }
         let token = secret::id(refresh).and_then(|id| self.access_token(id));
         let token = token.filter(|token| secret::same(&token.hash, &secret::hash(refresh)));
@@ -77,6 +88,6 @@ impl Door {
         });
         let Some((token, user)) = found else { return Err(self.guessed(from)) };
         self.accounts().note_use(&token.id, token.used_at, now);
-        Ok(Caller::User(Arc::new(user)))
+        Ok(Principal::User(Arc::new(user)))
     }
 }

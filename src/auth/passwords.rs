@@ -10,10 +10,10 @@ use argon2::password_hash::{PasswordHash, PasswordHasher, PasswordVerifier, Salt
 use argon2::{Algorithm, Argon2, Params, Version};
 use tokio::sync::Semaphore;
 
-use super::aside::Aside;
-use super::caller::Denial;
 use super::fresh::Fresh;
-use super::guesses::{Guesses, network};
+use super::login_throttle::{LoginThrottle, network};
+use super::low_priority_pool::LowPriorityPool;
+use super::principal::AuthError;
 use super::verified::Verified;
 use crate::clock::Clock;
 use crate::memory::{Holder, MemoryBudget, OutOfMemory, Purpose, Reservation};
@@ -96,7 +96,7 @@ pub(super) fn fits(password: &[u8], hash: &str) -> bool {
 /// Compares passwords.
 pub(super) struct Passwords {
     verified: Verified,
-    guesses: Guesses,
+    guesses: LoginThrottle,
     /// Who knew a password lately, by name and address.
     known: Fresh<(String, IpAddr), (), Duration>,
     /// One password is hashed at once of those who knew theirs lately, one of those from where a guess was wrong, and one
@@ -106,17 +106,17 @@ pub(super) struct Passwords {
     turn_of_others: Semaphore,
     /// An address waits for its own, before it does for others'.
     own: Mutex<HashMap<IpAddr, Arc<Semaphore>>>,
-    aside: Aside,
+    aside: LowPriorityPool,
     memory: MemoryBudget,
     clock: Arc<dyn Clock>,
 }
 
 impl Passwords {
-    /// Guesses are compared `aside`, so that nobody else is slower for them.
-    pub(super) fn new(aside: Aside, clock: Arc<dyn Clock>) -> Self {
+    /// LoginThrottle are compared `aside`, so that nobody else is slower for them.
+    pub(super) fn new(aside: LowPriorityPool, clock: Arc<dyn Clock>) -> Self {
         Self {
             verified: Verified::new(),
-            guesses: Guesses::default(),
+            guesses: LoginThrottle::default(),
             known: Fresh::default(),
             turn_of_known: Semaphore::new(1),
             turn_of_guessers: Semaphore::new(1),
@@ -140,7 +140,7 @@ impl Passwords {
         password: Vec<u8>,
         stored: Stored,
         from: IpAddr,
-    ) -> Result<(), Denial> {
+    ) -> Result<(), AuthError> {
         let against = stored.of_user.as_ref().map_or("", Kept::hash);
         let print = self.verified.print(name, &password, against);
         if self.verified.is_fresh(print, self.clock.elapsed()) {
@@ -152,22 +152,24 @@ impl Passwords {
         let guessed = (!known).then_some(name);
         self.may_guess(guessed, from)?;
         let own = OwnTurn::of(self, network(from));
-        let Ok(_own) = own.turn.acquire().await else { return Err(Denial::Unknown) };
-        let Ok(_turn) = self.turn(known, from).acquire().await else { return Err(Denial::Unknown) };
+        let Ok(_own) = own.turn.acquire().await else { return Err(AuthError::Unauthenticated) };
+        let Ok(_turn) = self.turn(known, from).acquire().await else {
+            return Err(AuthError::Unauthenticated);
+        };
         // Those who waited with others may have shown the same, or guessed wrong often enough, meanwhile.
         if self.verified.is_fresh(print, self.clock.elapsed()) {
             return Ok(());
         }
         self.may_guess(guessed, from)?;
-        // Guesses of anonymous clients keep to their share.
+        // LoginThrottle of anonymous clients keep to their share.
         let holder = if known { Holder::Authenticated } else { Holder::Anonymous };
-        let memory = self.reserve(holder).await.map_err(|_| Denial::OutOfMemory)?;
+        let memory = self.reserve(holder).await.map_err(|_| AuthError::OutOfMemory)?;
         let fits = self.aside.run(move || stored.fits(&password));
         let fits = traces::step("password check").run(fits).await;
         drop(memory);
         if !fits.unwrap_or(false) {
             self.note_wrong(Some(name), from);
-            return Err(Denial::Unknown);
+            return Err(AuthError::Unauthenticated);
         }
         let now = self.clock.elapsed();
         self.verified.note(print, now);
@@ -197,8 +199,8 @@ impl Passwords {
     }
 
     /// Whether somebody may guess now, at the password of a user if one is named.
-    pub(super) fn may_guess(&self, name: Option<&str>, from: IpAddr) -> Result<(), Denial> {
-        self.guesses.allow(from, name, self.clock.elapsed()).map_err(Denial::Wait)
+    pub(super) fn may_guess(&self, name: Option<&str>, from: IpAddr) -> Result<(), AuthError> {
+        self.guesses.allow(from, name, self.clock.elapsed()).map_err(AuthError::RateLimited)
     }
 
     /// Notes a wrong guess.

@@ -8,10 +8,10 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use url::Url;
 
+use super::access_control::AccessControl;
 use super::administration::{AccountError, By, NewAccessToken};
-use super::caller::Denial;
-use super::door::Door;
 use super::identity::{Attempt, Person, SignInError};
+use super::principal::AuthError;
 use super::secret;
 use crate::clock::Timestamp;
 use crate::metadata::{AccountKind, AccountRecord, Role, Scope, Team, TokenRecord, check_name};
@@ -75,7 +75,7 @@ pub struct SignedIn {
     pub is_new: bool,
 }
 
-impl Door {
+impl AccessControl {
     /// The providers by which people sign in.
     pub fn sign_ins(&self) -> impl Iterator<Item = &str> {
         self.identities().sign_ins()
@@ -119,7 +119,7 @@ impl Door {
         let Away { attempt, .. } = away.ok_or(PersonError::NotBegun)?;
         let found = self.identities().provider(provider).ok_or(PersonError::NoProvider)?;
         // Who has begun could show wrong codes for ever, and make the provider take this registry for a guesser.
-        if let Err(Denial::Wait(wait)) = self.passwords().may_guess(None, from) {
+        if let Err(AuthError::RateLimited(wait)) = self.passwords().may_guess(None, from) {
             return Err(PersonError::Wait(wait));
         }
         let person = found.person(code, &attempt, redirect, now).await.inspect_err(|_| {
@@ -179,8 +179,8 @@ impl Door {
         let directory = self.accounts().now();
         let is_in =
             |team: &Team| directory.records().members.iter().any(|(of, name)| of == team && name == user);
-        for (team, wanted) in &person.teams {
-            let moved = match (is_in(team), wanted) {
+        for (team, permission) in &person.teams {
+            let moved = match (is_in(team), permission) {
                 (false, true) => self.join(team, user).await,
                 (true, false) => self.leave(team, user).await,
                 (true, true) | (false, false) => Ok(()),

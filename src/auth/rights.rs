@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use super::bearer::Holder;
-use super::caller::Caller;
+use super::bearer::TokenSubject;
 use super::directory::{Directory, Held};
-use super::identity::Visitor;
+use super::identity::FederatedIdentity;
 use super::modes::Modes;
-use super::scope::{Action, Wanted};
+use super::principal::Principal;
+use super::scope::{Action, Permission};
 use crate::metadata::{Role, Scope, TokenRecord};
 use crate::oci::RepoName;
 
@@ -18,7 +18,7 @@ pub(super) struct Rights<'a> {
     /// What the users of a file may do everywhere, where there is a file.
     pub(super) of_file: Option<Option<Role>>,
     /// Whether others' word for who somebody is counts.
-    pub(super) believes: bool,
+    pub(super) trusts_external_identities: bool,
     /// Whether somebody is a user of the file, and has no account.
     pub(super) in_file: &'a dyn Fn(&str) -> bool,
 }
@@ -26,72 +26,74 @@ pub(super) struct Rights<'a> {
 impl Rights<'_> {
     /// Whether there are users, so that not everybody is trusted.
     pub(super) fn has_users(&self) -> bool {
-        self.of_file.is_some() || self.believes || self.directory.has_users()
+        self.of_file.is_some() || self.trusts_external_identities || self.directory.has_users()
     }
 
     /// Whether somebody may do something now.
-    pub(super) fn allow(&self, caller: &Caller, wanted: Wanted<'_>) -> bool {
-        wanted.all(|wanted| match caller {
-            Caller::Machine => true,
-            Caller::Stranger => self.allow_everybody(wanted),
-            Caller::User(user) => self.allow_user(&user.name, wanted),
-            Caller::Token(token) => covers(token, wanted) && self.allow_user(&token.account, wanted),
-            Caller::Visitor(visitor) => self.allow_visitor(visitor, wanted),
-            Caller::Bearer(_) if wanted == Wanted::Registry => true,
-            Caller::Bearer(bearer) => {
-                self.allow_holder(&bearer.of, wanted)
-                    && bearer.grants.iter().any(|grant| grant.covers(wanted))
+    pub(super) fn allow(&self, principal: &Principal, permission: Permission<'_>) -> bool {
+        permission.all(|permission| match principal {
+            Principal::LocalAdmin => true,
+            Principal::Anonymous => self.allow_everybody(permission),
+            Principal::User(user) => self.allow_user(&user.name, permission),
+            Principal::Token(token) => {
+                covers(token, permission) && self.allow_user(&token.account, permission)
+            }
+            Principal::Federated(identity) => self.allow_visitor(identity, permission),
+            Principal::Bearer(_) if permission == Permission::Registry => true,
+            Principal::Bearer(bearer) => {
+                self.allow_holder(&bearer.of, permission)
+                    && bearer.grants.iter().any(|grant| grant.covers(permission))
             }
         })
     }
 
     /// Whether whom a token is for may, by whatever they come.
-    pub(super) fn allow_holder(&self, holder: &Holder, wanted: Wanted<'_>) -> bool {
+    pub(super) fn allow_holder(&self, holder: &TokenSubject, permission: Permission<'_>) -> bool {
         match holder {
-            Holder::Nobody => self.allow_everybody(wanted),
-            Holder::User(user) => self.allow_user(&user.name, wanted),
-            Holder::Visitor(visitor) => self.allow_visitor(visitor, wanted),
+            TokenSubject::Anonymous => self.allow_everybody(permission),
+            TokenSubject::User(user) => self.allow_user(&user.name, permission),
+            TokenSubject::Federated(identity) => self.allow_visitor(identity, permission),
             // Only who issued it knows, and has said so in it.
-            Holder::Outsider(_) => true,
+            TokenSubject::Delegated(_) => true,
         }
     }
 
     /// Whether a user may, by whatever they come.
-    pub(super) fn allow_user(&self, user: &str, wanted: Wanted<'_>) -> bool {
-        wanted.all(|wanted| match wanted {
-            Wanted::Repository(name, action) => self.role(user, name) >= Some(action.role()),
-            Wanted::Scope(scope, action) => {
+    pub(super) fn allow_user(&self, user: &str, permission: Permission<'_>) -> bool {
+        permission.all(|permission| match permission {
+            Permission::Repository(name, action) => self.role(user, name) >= Some(action.role()),
+            Permission::Scope(scope, action) => {
                 gives(self.directory.held_by(user), scope, action)
                     || self.by_file(user) >= Some(action.role())
-                    || self.allow_everybody(wanted)
+                    || self.allow_everybody(permission)
             }
-            Wanted::Mount(..) | Wanted::Catalog | Wanted::Registry | Wanted::Other => true,
+            Permission::Mount(..) | Permission::Catalog | Permission::Registry | Permission::Other => true,
         })
     }
 
-    fn allow_visitor(&self, visitor: &Visitor, wanted: Wanted<'_>) -> bool {
-        wanted.all(|wanted| match wanted {
-            Wanted::Repository(name, action) => {
-                best(&visitor.held, name).max(self.role_of_everybody(name)) >= Some(action.role())
+    fn allow_visitor(&self, identity: &FederatedIdentity, permission: Permission<'_>) -> bool {
+        permission.all(|permission| match permission {
+            Permission::Repository(name, action) => {
+                best(&identity.held, name).max(self.role_of_everybody(name)) >= Some(action.role())
             }
-            Wanted::Scope(scope, action) => {
-                gives(&visitor.held, scope, action) || self.allow_everybody(wanted)
+            Permission::Scope(scope, action) => {
+                gives(&identity.held, scope, action) || self.allow_everybody(permission)
             }
-            Wanted::Mount(..) | Wanted::Catalog | Wanted::Registry | Wanted::Other => true,
+            Permission::Mount(..) | Permission::Catalog | Permission::Registry | Permission::Other => true,
         })
     }
 
-    fn allow_everybody(&self, wanted: Wanted<'_>) -> bool {
+    fn allow_everybody(&self, permission: Permission<'_>) -> bool {
         let users = self.has_users();
-        wanted.all(|wanted| match wanted {
-            Wanted::Repository(name, action) => self.role_of_everybody(name) >= Some(action.role()),
-            Wanted::Scope(scope, action) => {
+        permission.all(|permission| match permission {
+            Permission::Repository(name, action) => self.role_of_everybody(name) >= Some(action.role()),
+            Permission::Scope(scope, action) => {
                 gives(self.directory.held_by_everybody(), scope, action)
                     || self.modes.everywhere(users) >= Some(action.role())
             }
             // Docker shows no password to a registry that lets it in without one.
-            Wanted::Registry => self.modes.everywhere(users) >= Some(Role::Delete),
-            Wanted::Mount(..) | Wanted::Catalog | Wanted::Other => {
+            Permission::Registry => self.modes.everywhere(users) >= Some(Role::Delete),
+            Permission::Mount(..) | Permission::Catalog | Permission::Other => {
                 self.modes.everywhere(users) >= Some(Role::Pull)
             }
         })
@@ -120,12 +122,12 @@ impl Rights<'_> {
 }
 
 /// Whether an access token is good for something, if its user may do it.
-fn covers(token: &TokenRecord, wanted: Wanted<'_>) -> bool {
-    match wanted {
-        Wanted::Repository(name, action) => token.scope.holds(name) && token.role >= action.role(),
-        Wanted::Scope(scope, action) => token.scope.contains(scope) && token.role >= action.role(),
-        Wanted::Mount(..) => false,
-        Wanted::Catalog | Wanted::Registry | Wanted::Other => true,
+fn covers(token: &TokenRecord, permission: Permission<'_>) -> bool {
+    match permission {
+        Permission::Repository(name, action) => token.scope.holds(name) && token.role >= action.role(),
+        Permission::Scope(scope, action) => token.scope.contains(scope) && token.role >= action.role(),
+        Permission::Mount(..) => false,
+        Permission::Catalog | Permission::Registry | Permission::Other => true,
     }
 }
 

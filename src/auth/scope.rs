@@ -40,7 +40,7 @@ impl Action {
 
 /// What a request wants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Wanted<'a> {
+pub enum Permission<'a> {
     /// To do something to a repository.
     Repository(&'a RepoName, Action),
     /// To push to the first of these what the second has.
@@ -55,7 +55,7 @@ pub enum Wanted<'a> {
     Other,
 }
 
-impl Wanted<'_> {
+impl Permission<'_> {
     /// Whether something holds of all that it takes: a mount is a push there, and a pull from where the blob is.
     pub(super) fn all(self, holds: impl Fn(Self) -> bool) -> bool {
         match self {
@@ -114,16 +114,16 @@ impl Grant {
     }
 
     /// The same as far as `allowed` goes; `None` if nothing is left.
-    pub(super) fn within(mut self, allowed: impl Fn(Wanted<'_>) -> bool) -> Option<Self> {
+    pub(super) fn within(mut self, allowed: impl Fn(Permission<'_>) -> bool) -> Option<Self> {
         let name = self.name.parse::<RepoName>();
         let is_repository = self.kind == "repository";
         self.actions.retain(|action| match (is_repository, &name) {
             (true, Ok(name)) => {
                 let known = Action::ALL.into_iter().find(|known| known.name() == action);
-                known.is_some_and(|action| allowed(Wanted::Repository(name, action)))
+                known.is_some_and(|action| allowed(Permission::Repository(name, action)))
             }
             (true, Err(_)) => false,
-            (false, _) => allowed(Wanted::Catalog),
+            (false, _) => allowed(Permission::Catalog),
         });
         (!self.actions.is_empty()).then_some(self)
     }
@@ -131,19 +131,19 @@ impl Grant {
     /// The repository that it is good for pulling from.
     pub(super) fn pullable(&self) -> Option<RepoName> {
         let name = self.name.parse::<RepoName>().ok()?;
-        self.covers(Wanted::Repository(&name, Action::Pull)).then_some(name)
+        self.covers(Permission::Repository(&name, Action::Pull)).then_some(name)
     }
 
     /// Whether it is good for this.
-    pub(super) fn covers(&self, wanted: Wanted<'_>) -> bool {
-        match wanted {
-            Wanted::Repository(name, action) => {
+    pub(super) fn covers(&self, permission: Permission<'_>) -> bool {
+        match permission {
+            Permission::Repository(name, action) => {
                 self.kind == "repository"
                     && self.name == name.as_str()
                     && self.actions.iter().any(|known| known == action.name())
             }
-            Wanted::Catalog => self.kind == "registry" && self.name == "catalog",
-            Wanted::Mount(..) | Wanted::Scope(..) | Wanted::Registry | Wanted::Other => false,
+            Permission::Catalog => self.kind == "registry" && self.name == "catalog",
+            Permission::Mount(..) | Permission::Scope(..) | Permission::Registry | Permission::Other => false,
         }
     }
 }
@@ -160,22 +160,24 @@ mod tests {
     fn a_scope_is_good_for_what_it_names_and_nothing_else() {
         let grant = Grant::asked("repository:team/app:pull,push").expect("a scope");
         let app = name("team/app");
-        assert!(grant.covers(Wanted::Repository(&app, Action::Pull)));
-        assert!(grant.covers(Wanted::Repository(&app, Action::Push)));
-        assert!(!grant.covers(Wanted::Repository(&app, Action::Delete)));
+        assert!(grant.covers(Permission::Repository(&app, Action::Pull)));
+        assert!(grant.covers(Permission::Repository(&app, Action::Push)));
+        assert!(!grant.covers(Permission::Repository(&app, Action::Delete)));
         for other in ["team/ap", "team/app/x", "team"] {
-            assert!(!grant.covers(Wanted::Repository(&name(other), Action::Pull)));
+            assert!(!grant.covers(Permission::Repository(&name(other), Action::Pull)));
         }
-        for wanted in [Wanted::Catalog, Wanted::Registry, Wanted::Other] {
-            assert!(!grant.covers(wanted));
+        for permission in [Permission::Catalog, Permission::Registry, Permission::Other] {
+            assert!(!grant.covers(permission));
         }
     }
 
     #[test]
     fn a_star_is_everything_that_there_is() {
         let grant = Grant::asked("repository:app:*").expect("a scope");
-        assert!(Action::ALL.into_iter().all(|action| grant.covers(Wanted::Repository(&name("app"), action))));
-        assert!(Grant::asked("registry:catalog:*").expect("a scope").covers(Wanted::Catalog));
+        assert!(
+            Action::ALL.into_iter().all(|action| grant.covers(Permission::Repository(&name("app"), action)))
+        );
+        assert!(Grant::asked("registry:catalog:*").expect("a scope").covers(Permission::Catalog));
     }
 
     #[test]
@@ -203,8 +205,9 @@ mod tests {
     #[test]
     fn a_grant_shrinks_to_what_is_allowed() {
         let grant = Grant::asked("repository:app:pull,push").expect("a scope");
-        let pull =
-            grant.within(|wanted| matches!(wanted, Wanted::Repository(_, Action::Pull))).expect("left");
+        let pull = grant
+            .within(|permission| matches!(permission, Permission::Repository(_, Action::Pull)))
+            .expect("left");
         assert_eq!(Some(pull), Grant::asked("repository:app:pull"));
         let catalog = Grant::asked("registry:catalog:*").expect("a scope");
         assert_eq!(catalog.within(|_| false), None);
@@ -214,14 +217,14 @@ mod tests {
     fn a_challenge_names_a_scope_that_would_do() {
         let app = name("app");
         for action in Action::ALL {
-            let wanted = Wanted::Repository(&app, action);
-            assert!(Grant::asked(&wanted.scope().expect("a scope")).expect("a grant").covers(wanted));
+            let permission = Permission::Repository(&app, action);
+            assert!(Grant::asked(&permission.scope().expect("a scope")).expect("a grant").covers(permission));
         }
-        let mount = Wanted::Mount(&app, &name("other")).scope().expect("a scope");
+        let mount = Permission::Mount(&app, &name("other")).scope().expect("a scope");
         let grants: Vec<_> = mount.split(' ').filter_map(Grant::asked).collect();
-        assert!(grants[0].covers(Wanted::Repository(&app, Action::Push)));
-        assert!(grants[1].covers(Wanted::Repository(&name("other"), Action::Pull)));
-        let catalog = Wanted::Catalog.scope().expect("a scope");
-        assert!(Grant::asked(&catalog).expect("a grant").covers(Wanted::Catalog));
+        assert!(grants[0].covers(Permission::Repository(&app, Action::Push)));
+        assert!(grants[1].covers(Permission::Repository(&name("other"), Action::Pull)));
+        let catalog = Permission::Catalog.scope().expect("a scope");
+        assert!(Grant::asked(&catalog).expect("a grant").covers(Permission::Catalog));
     }
 }

@@ -12,9 +12,9 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use super::bearer::{Bearer, Holder, Told};
+use super::bearer::{Bearer, TokenClaims, TokenSubject};
 use super::fresh::Fresh;
-use super::identity::Visitor;
+use super::identity::FederatedIdentity;
 use super::jws::has_critical_parameters;
 use super::key::TokenKey;
 use crate::clock::Timestamp;
@@ -130,17 +130,22 @@ impl Tokens {
     /// It could not be signed.
     pub(super) fn issue(&self, bearer: Bearer, now: Timestamp) -> io::Result<Token> {
         let name = bearer.name().unwrap_or_default().to_owned();
-        self.signed(ISSUER, name, Told::of(bearer), self.lifetime, now)
+        self.signed(ISSUER, name, TokenClaims::of(bearer), self.lifetime, now)
     }
 
     /// A token by which somebody without an account gets others in this time, and that is good for nothing else.
     ///
     /// # Errors
     /// It could not be signed.
-    pub(super) fn renewal(&self, visitor: Visitor, lifetime: Duration, now: Timestamp) -> io::Result<Token> {
-        let name = visitor.name.to_string();
-        let bearer = Bearer { of: Holder::Visitor(visitor), grants: Vec::new() };
-        self.signed(RENEWAL, name, Told::of(bearer), lifetime, now)
+    pub(super) fn renewal(
+        &self,
+        identity: FederatedIdentity,
+        lifetime: Duration,
+        now: Timestamp,
+    ) -> io::Result<Token> {
+        let name = identity.name.to_string();
+        let bearer = Bearer { of: TokenSubject::Federated(identity), grants: Vec::new() };
+        self.signed(RENEWAL, name, TokenClaims::of(bearer), lifetime, now)
     }
 
     /// Signs what is told for an audience.
@@ -181,17 +186,17 @@ impl Tokens {
         if let Some(bearer) = keys.verified.get(&hash, &seconds) {
             return Some(bearer);
         }
-        let (told, until) = Self::decoded::<Told>(&keys, self.validation(ISSUER), text, seconds)?;
+        let (told, until) = Self::decoded::<TokenClaims>(&keys, self.validation(ISSUER), text, seconds)?;
         let bearer = Arc::new(told.bearer());
         keys.verified.put(hash, Arc::clone(&bearer), until, &seconds);
         Some(bearer)
     }
 
     /// Whom a token of [`Self::renewal`] is for, if it is good now.
-    pub(super) fn renews(&self, text: &[u8], now: Timestamp) -> Option<Visitor> {
-        match self.told::<Told>(RENEWAL, text, now)?.bearer().of {
-            Holder::Visitor(visitor) => Some(visitor),
-            Holder::Nobody | Holder::User(_) | Holder::Outsider(_) => None,
+    pub(super) fn renews(&self, text: &[u8], now: Timestamp) -> Option<FederatedIdentity> {
+        match self.told::<TokenClaims>(RENEWAL, text, now)?.bearer().of {
+            TokenSubject::Federated(identity) => Some(identity),
+            TokenSubject::Anonymous | TokenSubject::User(_) | TokenSubject::Delegated(_) => None,
         }
     }
 
@@ -243,7 +248,10 @@ mod tests {
 
     fn bearer() -> Bearer {
         let user = User { name: "ann".into(), print: "1".into(), by: None };
-        Bearer { of: Holder::User(user), grants: vec![Grant::asked("repository:app:pull").expect("a scope")] }
+        Bearer {
+            of: TokenSubject::User(user),
+            grants: vec![Grant::asked("repository:app:pull").expect("a scope")],
+        }
     }
 
     fn after(seconds: i64) -> Timestamp {
@@ -266,12 +274,12 @@ mod tests {
     #[test]
     fn a_token_to_renew_with_is_good_for_nothing_else() {
         let tokens = tokens();
-        let visitor = Visitor { name: "ci:job".into(), held: Vec::new(), print: "1".into() };
-        let renewal = tokens.renewal(visitor.clone(), 2 * LIFE, NOW).expect("signed").text;
-        assert_eq!(tokens.renews(renewal.as_bytes(), after(599)), Some(visitor.clone()));
+        let identity = FederatedIdentity { name: "ci:job".into(), held: Vec::new(), print: "1".into() };
+        let renewal = tokens.renewal(identity.clone(), 2 * LIFE, NOW).expect("signed").text;
+        assert_eq!(tokens.renews(renewal.as_bytes(), after(599)), Some(identity.clone()));
         assert_eq!(tokens.renews(renewal.as_bytes(), after(600)), None);
         assert_eq!(tokens.verify(renewal.as_bytes(), NOW), None);
-        let bearer = Bearer { of: Holder::Visitor(visitor), grants: Vec::new() };
+        let bearer = Bearer { of: TokenSubject::Federated(identity), grants: Vec::new() };
         let token = tokens.issue(bearer.clone(), NOW).expect("signed").text;
         assert_eq!(tokens.renews(token.as_bytes(), NOW), None);
         assert_eq!(tokens.verify(token.as_bytes(), NOW).as_deref(), Some(&bearer));
@@ -363,8 +371,12 @@ mod tests {
         let dir = tempfile::tempdir().expect("a folder");
         let file = dir.path().join("tokens.key");
         let tokens = Tokens::new(&TokenKey::load_or_make(&file).expect("a key"), LIFE).kept_in(file.clone());
-        let issue =
-            |now| tokens.issue(Bearer { of: Holder::Nobody, grants: Vec::new() }, now).expect("signed").text;
+        let issue = |now| {
+            tokens
+                .issue(Bearer { of: TokenSubject::Anonymous, grants: Vec::new() }, now)
+                .expect("signed")
+                .text
+        };
         let good = |text: &str, now| tokens.verify(text.as_bytes(), now).is_some();
         let old = issue(NOW);
         tokens.rotate(false, NOW).expect("rotated");

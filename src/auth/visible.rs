@@ -1,28 +1,28 @@
-//! Which repositories lists show to a caller: those that [`Rights`] allows it to pull, as ranges that a store can search.
+//! Which repositories lists show to a principal: those that [`Rights`] allows it to pull, as ranges that a store can search.
 
-use super::bearer::{Bearer, Holder, User};
-use super::caller::Caller;
+use super::access_control::AccessControl;
+use super::bearer::{Bearer, TokenSubject, User};
 use super::directory::Held;
-use super::door::Door;
+use super::principal::Principal;
 use super::rights::Rights;
-use super::scope::{Action, Grant, Wanted};
+use super::scope::{Action, Grant, Permission};
 use crate::metadata::{NameRange, Visible};
 use crate::oci::RepoName;
 
-impl Door {
-    /// The repositories that a caller may pull.
-    pub fn visible(&self, caller: &Caller) -> Visible {
-        self.with_rights(|rights| rights.visible(caller))
+impl AccessControl {
+    /// The repositories that a principal may pull.
+    pub fn visible(&self, principal: &Principal) -> Visible {
+        self.with_rights(|rights| rights.visible(principal))
     }
 
     /// The same, be it with another token of ours: one for the catalog names no repository.
-    pub fn visible_in_catalog(&self, caller: &Caller) -> Visible {
-        let Caller::Bearer(bearer) = caller else { return self.visible(caller) };
+    pub fn visible_in_catalog(&self, principal: &Principal) -> Visible {
+        let Principal::Bearer(bearer) = principal else { return self.visible(principal) };
         match &bearer.of {
-            Holder::Outsider(_) => self.visible(caller),
+            TokenSubject::Delegated(_) => self.visible(principal),
             // It came of an access token, and none is good for more than that.
-            Holder::User(User { by: Some(id), .. }) => match self.access_token(id) {
-                Some(token) => self.visible(&Caller::Token(token)),
+            TokenSubject::User(User { by: Some(id), .. }) => match self.access_token(id) {
+                Some(token) => self.visible(&Principal::Token(token)),
                 None => Visible::default(),
             },
             holder => self.with_rights(|rights| rights.visible_to_holder(holder)),
@@ -31,29 +31,29 @@ impl Door {
 }
 
 impl Rights<'_> {
-    fn visible(&self, caller: &Caller) -> Visible {
-        match caller {
-            Caller::Machine => Visible::all(),
-            Caller::Stranger => self.visible_to_everybody(),
-            Caller::User(user) => self.visible_to_user(&user.name),
-            Caller::Token(token) => self.visible_to_user(&token.account).within(&(&token.scope).into()),
-            Caller::Visitor(visitor) => self.visible_to_everybody().or_in(pullable(&visitor.held)),
-            Caller::Bearer(bearer) => self.visible_to_bearer(caller, bearer),
+    fn visible(&self, principal: &Principal) -> Visible {
+        match principal {
+            Principal::LocalAdmin => Visible::all(),
+            Principal::Anonymous => self.visible_to_everybody(),
+            Principal::User(user) => self.visible_to_user(&user.name),
+            Principal::Token(token) => self.visible_to_user(&token.account).within(&(&token.scope).into()),
+            Principal::Federated(identity) => self.visible_to_everybody().or_in(pullable(&identity.held)),
+            Principal::Bearer(bearer) => self.visible_to_bearer(principal, bearer),
         }
     }
 
-    fn visible_to_bearer(&self, caller: &Caller, bearer: &Bearer) -> Visible {
+    fn visible_to_bearer(&self, principal: &Principal, bearer: &Bearer) -> Visible {
         let names = bearer.grants.iter().filter_map(Grant::pullable);
-        let allowed = names.filter(|name| self.allow(caller, Wanted::Repository(name, Action::Pull)));
+        let allowed = names.filter(|name| self.allow(principal, Permission::Repository(name, Action::Pull)));
         Visible::from_ranges(allowed.map(|name: RepoName| NameRange::name(name.as_str())))
     }
 
-    fn visible_to_holder(&self, holder: &Holder) -> Visible {
+    fn visible_to_holder(&self, holder: &TokenSubject) -> Visible {
         match holder {
-            Holder::Nobody => self.visible_to_everybody(),
-            Holder::User(user) => self.visible_to_user(&user.name),
-            Holder::Visitor(visitor) => self.visible_to_everybody().or_in(pullable(&visitor.held)),
-            Holder::Outsider(_) => Visible::default(),
+            TokenSubject::Anonymous => self.visible_to_everybody(),
+            TokenSubject::User(user) => self.visible_to_user(&user.name),
+            TokenSubject::Federated(identity) => self.visible_to_everybody().or_in(pullable(&identity.held)),
+            TokenSubject::Delegated(_) => Visible::default(),
         }
     }
 

@@ -8,12 +8,12 @@ use super::args::Common;
 use super::table::{print_json, write_error, write_out};
 use super::{Failure, exit_code, start};
 use crate::config::Config;
-use crate::server::{check_certificates, check_door_files, survey};
+use crate::server::{check_access_control_files, check_certificates, survey};
 
 /// By now the settings have been read; what is left is to see whether the files that they name can be used.
 pub(super) fn run(common: &Common, config: &Config, json: bool) -> Result<ExitCode, Failure> {
     check_certificates(config)?;
-    check_door_files(config)?;
+    check_access_control_files(config)?;
     let of_policies = config.retention.policies().compile().map(|(_, warnings)| warnings).unwrap_or_default();
     let of_policies = of_policies.iter().map(ToString::to_string);
     let mut warnings: Vec<_> = config.warnings().into_iter().chain(of_policies).collect();

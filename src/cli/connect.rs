@@ -15,7 +15,7 @@ use crate::http::api::{ApiSettings, Changes};
 use crate::jobs::{self, RepositoryJob};
 use crate::server::admin::{self, ApiClient};
 use crate::server::operations::{OperationError, Operator};
-use crate::server::{LockError, Opened, Purpose, StartError, door};
+use crate::server::{LockError, Opened, Purpose, StartError, load_access_control};
 
 /// How often a server that has the lock and no socket is looked for, and how long it is waited for between.
 const TRIES: u32 = 20;
@@ -96,9 +96,10 @@ async fn here(config: &Config, opened: Opened, change: bool) -> Result<ApiClient
     let keys = (!config.storage.read_only).then(|| opened.metadata_dir.clone());
     let metadata = Arc::clone(registry.metadata());
     let in_force = opened.config_in_force(config);
-    let door = Arc::new(door(&without_lost_file(&in_force), metadata, keys.as_deref(), None).await?);
-    opened.watch_access(&door);
-    let operator = Operator::new(config, Arc::new(opened), door).await?;
+    let access_control =
+        Arc::new(load_access_control(&without_lost_file(&in_force), metadata, keys.as_deref(), None).await?);
+    opened.watch_access(&access_control);
+    let operator = Operator::new(config, Arc::new(opened), access_control).await?;
     if change && !config.storage.read_only {
         // Where no server does it, this process goes on with what is deleted or restored, until it ends.
         let job = RepositoryJob::new(registry, config.gc.batch.get());

@@ -94,7 +94,7 @@ pub enum Globs {
 }
 
 impl IdentityProvider {
-    /// As the door has it. `secret` is what its file has.
+    /// As the access_control has it. `secret` is what its file has.
     pub fn settings(&self, secret: Option<String>) -> ProviderSettings {
         let sign_in = self.client_id.clone().map(|client_id| SignInSettings {
             client_id,
@@ -144,7 +144,7 @@ pub struct TokenAuthority {
 }
 
 impl TokenAuthority {
-    /// As the door has it, if there is one.
+    /// As the access_control has it, if there is one.
     ///
     /// # Errors
     /// The key that is missing.

@@ -21,7 +21,7 @@ impl Config {
         });
         let everybody = self.server.trusted_proxies.iter().find(|network| network.is_everything());
         let everybody = everybody.map(|network| {
-            format!("server.trusted_proxies = {network} believes everybody, who can then claim any address")
+            format!("server.trusted_proxies = {network} trusts_external_identities everybody, who can then claim any address")
         });
         let unread = (self.server.forwarded_header != ForwardedHeader::XForwarded
             && self.server.trusted_proxies.is_empty())

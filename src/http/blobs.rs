@@ -11,7 +11,7 @@ use super::freshness::Audience;
 use super::multipart::Multipart;
 use super::payload::Payload;
 use super::reply::{CONTENT_DIGEST, Reply, digest_values, value};
-use super::status::Refusal;
+use super::status::V2Error;
 use crate::metadata::BlobRecord;
 use crate::oci::{ByteRange, Digest, ErrorCode, RepoName};
 use crate::registry::Repository;
@@ -63,7 +63,7 @@ async fn with_bytes(reply: Reply, repository: &Repository, blob: &BlobRecord, by
 /// DELETE.
 pub(super) async fn delete(call: &Call<'_>, name: RepoName, digest: &Digest) -> Answered {
     let deleted = call.authorise(name).delete_blob(digest).await;
-    deleted.map_err(|error| Refusal::delete(error, ErrorCode::BlobUnknown))?;
+    deleted.map_err(|error| V2Error::delete(error, ErrorCode::BlobUnknown))?;
     Ok(Reply::new(StatusCode::ACCEPTED))
 }
 
@@ -77,8 +77,8 @@ fn described(status: StatusCode, digest: &Digest, audience: Audience) -> Reply {
         .with(CACHE_CONTROL, audience.of_digest())
 }
 
-fn unsatisfiable(size: u64) -> Refusal {
+fn unsatisfiable(size: u64) -> V2Error {
     let message = format!("the blob has {size} bytes, and none of those that are asked for");
-    Refusal::new(StatusCode::RANGE_NOT_SATISFIABLE, ErrorCode::SizeInvalid, message)
+    V2Error::new(StatusCode::RANGE_NOT_SATISFIABLE, ErrorCode::SizeInvalid, message)
         .with(CONTENT_RANGE, value(format!("bytes */{size}")))
 }

@@ -8,7 +8,7 @@ use http::{HeaderValue, Method, Uri};
 use super::query::Query;
 use super::reply::value;
 use super::{AppState, forwarded};
-use crate::auth::{Action, Caller, Denial, Wanted};
+use crate::auth::{Action, AuthError, Permission, Principal};
 use crate::oci::{Endpoint, PathError, RepoName};
 
 /// Where tokens are.
@@ -19,34 +19,36 @@ const SERVICE: &str = "orlop";
 
 /// Somebody who is not let in.
 #[derive(Debug)]
-pub(super) struct Denied {
-    pub(super) denial: Denial,
+pub(super) struct AuthRejection {
+    pub(super) denial: AuthError,
     pub(super) challenge: HeaderValue,
     /// Who it is, if that is known, and no other token of theirs would do.
-    pub(super) who: Option<Caller>,
+    pub(super) who: Option<Principal>,
 }
 
-impl Denied {
-    /// Somebody who wanted something by a request with this head. `caller` is who they are by what they showed, if that
+impl AuthRejection {
+    /// Somebody who permission something by a request with this head. `principal` is who they are by what they showed, if that
     /// is good.
     pub(super) fn new(
-        denial: Denial,
+        denial: AuthError,
         state: &AppState,
         head: &Parts,
-        wanted: Wanted<'_>,
-        caller: Option<&Caller>,
+        permission: Permission<'_>,
+        principal: Option<&Principal>,
     ) -> Self {
-        let challenge = match wanted {
+        let challenge = match permission {
             // The operator's is asked for by people and scrapers, who know passwords and no tokens.
-            Wanted::Other | Wanted::Scope(..) => basic(),
-            _ if state.door.has_tokens() => bearer(state, head, wanted, token_error(head, caller)),
+            Permission::Other | Permission::Scope(..) => basic(),
+            _ if state.access_control.has_tokens() => {
+                bearer(state, head, permission, token_error(head, principal))
+            }
             _ => basic(),
         };
         Self { denial, challenge, who: None }
     }
 
     /// Somebody who asked for a token.
-    pub(super) fn for_token(denial: Denial) -> Self {
+    pub(super) fn for_token(denial: AuthError) -> Self {
         Self { denial, challenge: basic(), who: None }
     }
 }
@@ -58,8 +60,8 @@ pub(super) fn basic() -> HeaderValue {
 
 /// What is wrong with the token that a request showed, as RFC 6750 (section 3.1) calls it. Clients get another token for
 /// the scope of the challenge if theirs lacks only that.
-fn token_error(head: &Parts, caller: Option<&Caller>) -> Option<&'static str> {
-    if let Some(Caller::Bearer(_)) = caller {
+fn token_error(head: &Parts, principal: Option<&Principal>) -> Option<&'static str> {
+    if let Some(Principal::Bearer(_)) = principal {
         return Some("insufficient_scope");
     }
     let credentials = head.headers.get(AUTHORIZATION)?.as_bytes();
@@ -68,12 +70,17 @@ fn token_error(head: &Parts, caller: Option<&Caller>) -> Option<&'static str> {
 }
 
 /// Docker's token protocol: where to get a token, and for what.
-fn bearer(state: &AppState, head: &Parts, wanted: Wanted<'_>, error: Option<&'static str>) -> HeaderValue {
-    let (realm, service) = match state.door.authority() {
+fn bearer(
+    state: &AppState,
+    head: &Parts,
+    permission: Permission<'_>,
+    error: Option<&'static str>,
+) -> HeaderValue {
+    let (realm, service) = match state.access_control.authority() {
         Some(authority) => (authority.realm.clone(), authority.service.as_str()),
         None => (realm(state, head), SERVICE),
     };
-    let scope = wanted.scope().map_or_else(String::new, |scope| format!(",scope=\"{scope}\""));
+    let scope = permission.scope().map_or_else(String::new, |scope| format!(",scope=\"{scope}\""));
     let error = error.map_or_else(String::new, |error| format!(",error=\"{error}\""));
     value(format!("Bearer realm=\"{realm}\",service=\"{service}\"{scope}{error}"))
 }
@@ -99,11 +106,11 @@ pub(super) fn source(endpoint: &Result<Endpoint, PathError>, uri: &Uri) -> Optio
 }
 
 /// What a request wants. Every endpoint is decided here: a new one does not compile before it is.
-pub(super) fn wanted<'a>(
+pub(super) fn permission<'a>(
     endpoint: &'a Result<Endpoint, PathError>,
     method: &Method,
     source: Option<&'a RepoName>,
-) -> Wanted<'a> {
+) -> Permission<'a> {
     let reads = matches!(*method, Method::GET | Method::HEAD);
     let action = match *method {
         Method::GET | Method::HEAD => Action::Pull,
@@ -111,20 +118,19 @@ pub(super) fn wanted<'a>(
         _ => Action::Push,
     };
     match endpoint {
-        Ok(Endpoint::Base) if reads => Wanted::Registry,
-        Ok(Endpoint::Catalog) if reads => Wanted::Catalog,
-        Ok(Endpoint::Base | Endpoint::Catalog) | Err(_) => Wanted::Other,
+        Ok(Endpoint::Base) if reads => Permission::Registry,
+        Ok(Endpoint::Catalog) if reads => Permission::Catalog,
+        Ok(Endpoint::Base | Endpoint::Catalog) | Err(_) => Permission::Other,
         Ok(
             Endpoint::Tags { name }
             | Endpoint::Referrers { name, .. }
             | Endpoint::Manifest { name, .. }
             | Endpoint::Blob { name, .. },
-        ) => Wanted::Repository(name, action),
+        ) => Permission::Repository(name, action),
         // Without a source no token could say where from: then what its user may pull counts, which is everything.
-        Ok(Endpoint::Uploads { name }) => {
-            source.map_or(Wanted::Repository(name, Action::Push), |source| Wanted::Mount(name, source))
-        }
+        Ok(Endpoint::Uploads { name }) => source
+            .map_or(Permission::Repository(name, Action::Push), |source| Permission::Mount(name, source)),
         // Whoever asks how far an upload has come, or gives it up, began it.
-        Ok(Endpoint::Upload { name, .. }) => Wanted::Repository(name, Action::Push),
+        Ok(Endpoint::Upload { name, .. }) => Permission::Repository(name, Action::Push),
     }
 }

@@ -3,7 +3,7 @@
 use http::header::{IF_MATCH, IF_NONE_MATCH, IF_RANGE, RANGE};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::status::Refusal;
+use super::status::V2Error;
 use crate::oci::{ByteRange, Digest, ErrorCode};
 
 /// What the conditions of a GET or HEAD come to.
@@ -16,9 +16,9 @@ pub(super) enum OnRead {
 }
 
 /// Whether the content `digest` is to be sent; `code` is for the refusal.
-pub(super) fn on_read(headers: &HeaderMap, digest: &Digest, code: ErrorCode) -> Result<OnRead, Refusal> {
+pub(super) fn on_read(headers: &HeaderMap, digest: &Digest, code: ErrorCode) -> Result<OnRead, V2Error> {
     if names(headers, IF_MATCH, Some(digest)) == Some(false) {
-        return Err(Refusal::precondition(code));
+        return Err(V2Error::precondition(code));
     }
     if names(headers, IF_NONE_MATCH, Some(digest)) == Some(true) {
         return Ok(OnRead::NotModified);
@@ -36,10 +36,10 @@ pub(super) fn on_write(
     headers: &HeaderMap,
     current: Option<&Digest>,
     code: ErrorCode,
-) -> Result<(), Refusal> {
+) -> Result<(), V2Error> {
     let changed = names(headers, IF_MATCH, current) == Some(false);
     let present = names(headers, IF_NONE_MATCH, current) == Some(true);
-    if changed || present { Err(Refusal::precondition(code)) } else { Ok(()) }
+    if changed || present { Err(V2Error::precondition(code)) } else { Ok(()) }
 }
 
 /// Which bytes are asked for of a content that has `size`. A range of another version than this (`If-Range`)

@@ -6,7 +6,7 @@
 use http::HeaderValue;
 
 use super::call::Call;
-use crate::auth::{Action, Caller, Wanted};
+use crate::auth::{Action, Permission, Principal};
 use crate::oci::RepoName;
 
 /// Of what depends on who asks, or on when.
@@ -38,10 +38,10 @@ impl Audience {
     pub(super) fn of(call: &Call<'_>, name: &RepoName) -> Self {
         // What a request without a login may do was decided when it came in.
         let may_everyone = || {
-            let wanted = Wanted::Repository(name, Action::Pull);
-            call.state.door.allows(&Caller::Stranger, wanted)
+            let permission = Permission::Repository(name, Action::Pull);
+            call.state.access_control.allows(&Principal::Anonymous, permission)
         };
-        if call.caller == Caller::Stranger || may_everyone() { Self::Public } else { Self::Private }
+        if call.principal == Principal::Anonymous || may_everyone() { Self::Public } else { Self::Private }
     }
 
     /// `Cache-Control` of what is asked for by its digest.

@@ -10,10 +10,10 @@ use super::freshness::Audience;
 use super::payload::Payload;
 use super::reply::{CONTENT_DIGEST, OCI_SUBJECT, OCI_TAG, Reply, digest_values, value};
 use super::request_body::CollectError;
-use super::status::Refusal;
-use crate::auth::{Action, Wanted};
+use super::status::V2Error;
+use crate::auth::{Action, Permission};
 use crate::oci::{Digest, Endpoint, ErrorCode, MediaType, Reference, RepoName, Tag};
-use crate::registry::{Fault, ManifestError, ManifestPlace, PutReceipt, PutRequest, Repository};
+use crate::registry::{ManifestError, ManifestPlace, PutReceipt, PutRequest, Repository, ServiceError};
 
 /// GET and HEAD. What is stored is what is served, whatever the client says it would accept: a digest names
 /// exact bytes, and there is but one manifest behind a tag.
@@ -63,7 +63,7 @@ pub(super) async fn put(mut call: Call<'_>, name: RepoName, reference: Reference
     let content_type = content_type(&call)?;
     check_condition(&call, &repository, &reference).await?;
     let Body { content, place: _place } = collect(&mut call, &repository).await?;
-    call.check_still(Wanted::Repository(repository.name(), Action::Push))?;
+    call.check_still(Permission::Repository(repository.name(), Action::Push))?;
     let put = PutRequest { digest, tags: tags.clone(), content_type, content };
     let receipt = repository.put_manifest(put).await?;
     Ok(call.with_warnings(accepted(&call, &repository, &receipt, &tags)))
@@ -76,7 +76,7 @@ struct Body {
 }
 
 /// Reads the body, once there is room for it in memory. A large one loses its place when it is slow while others wait.
-async fn collect(call: &mut Call<'_>, repository: &Repository) -> Result<Body, Refusal> {
+async fn collect(call: &mut Call<'_>, repository: &Repository) -> Result<Body, V2Error> {
     let limit = call.state.settings.max_manifest_size;
     let body = call.take_body();
     let declared = body.declared_len().map(|len| usize::try_from(len).unwrap_or(usize::MAX));
@@ -87,7 +87,7 @@ async fn collect(call: &mut Call<'_>, repository: &Repository) -> Result<Body, R
     let mut place = repository.manifest_place(len).await?;
     let content = tokio::select! {
         content = body.collect(limit) => content?,
-        () = place.lost() => return Err(Fault::Busy.into()),
+        () = place.lost() => return Err(ServiceError::Busy.into()),
     };
     place.shrink_to(content.len());
     Ok(Body { content, place })
@@ -100,13 +100,13 @@ pub(super) async fn delete(call: &Call<'_>, name: RepoName, reference: &Referenc
         Reference::Tag(tag) => repository.delete_tag(tag).await,
         Reference::Digest(digest) => repository.delete_manifest(digest).await,
     };
-    deleted.map_err(|error| Refusal::delete(error, ErrorCode::ManifestUnknown))?;
+    deleted.map_err(|error| V2Error::delete(error, ErrorCode::ManifestUnknown))?;
     Ok(Reply::new(StatusCode::ACCEPTED))
 }
 
 /// The digest that the manifest must have, if the client says so, and the tags that it shall get: that of
 /// the path, and those of the query.
-fn targets(call: &Call<'_>, reference: &Reference) -> Result<(Option<Digest>, Vec<Tag>), Refusal> {
+fn targets(call: &Call<'_>, reference: &Reference) -> Result<(Option<Digest>, Vec<Tag>), V2Error> {
     let (digest, mut tags) = match reference {
         Reference::Tag(tag) => (None, vec![tag.clone()]),
         Reference::Digest(digest) => (Some(digest.clone()), Vec::new()),
@@ -119,17 +119,17 @@ fn targets(call: &Call<'_>, reference: &Reference) -> Result<(Option<Digest>, Ve
         }
         if tags.len() == most {
             let message = format!("at most {most} tags can be pushed at once");
-            return Err(Refusal::new(StatusCode::URI_TOO_LONG, ErrorCode::Unsupported, message));
+            return Err(V2Error::new(StatusCode::URI_TOO_LONG, ErrorCode::Unsupported, message));
         }
         tags.push(tag);
     }
     Ok((digest, tags))
 }
 
-fn content_type(call: &Call<'_>) -> Result<Option<MediaType>, Refusal> {
+fn content_type(call: &Call<'_>) -> Result<Option<MediaType>, V2Error> {
     let text = call.header(CONTENT_TYPE, ErrorCode::ManifestInvalid)?.filter(|text| !text.is_empty());
     let parsed = text.map(MediaType::from_content_type).transpose();
-    parsed.map_err(|error| Refusal::bad(ErrorCode::ManifestInvalid, format!("the Content-Type: {error}")))
+    parsed.map_err(|error| V2Error::bad(ErrorCode::ManifestInvalid, format!("the Content-Type: {error}")))
 }
 
 /// Clients that keep a list of referrers under a tag may ask that nobody else wrote to it meanwhile (spec,
@@ -139,14 +139,14 @@ async fn check_condition(
     call: &Call<'_>,
     repository: &Repository,
     reference: &Reference,
-) -> Result<(), Refusal> {
+) -> Result<(), V2Error> {
     if !conditions::are_set(call.headers()) {
         return Ok(());
     }
     let current = match repository.manifest(reference).await {
         Ok(manifest) => Some(manifest.digest),
         Err(ManifestError::Unknown | ManifestError::NameUnknown) => None,
-        Err(error @ ManifestError::Fault(_)) => return Err(error.into()),
+        Err(error @ ManifestError::Service(_)) => return Err(error.into()),
     };
     conditions::on_write(call.headers(), current.as_ref(), ErrorCode::ManifestInvalid)
 }

@@ -10,7 +10,6 @@
 //! Below `/v2` axum's router is not used: `Endpoint::parse` is the one grammar of paths, and a pull of a small
 //! blob has microseconds to live.
 
-mod access;
 pub mod api;
 mod audit;
 mod base;
@@ -35,6 +34,7 @@ mod rate_limit;
 mod referrers;
 mod reply;
 mod request_body;
+mod request_log;
 mod sealed;
 mod security_headers;
 mod sign_in;
@@ -55,26 +55,26 @@ use http::request::Parts;
 use http::{HeaderValue, Method};
 use http::{Request, Response};
 
-pub use access::Observed;
 pub use forwarded::{ForwardedHeader, TrustedProxies};
 pub use metrics::HttpMetrics;
 pub use operations::{AlwaysReady, Health};
 pub use payload::{BoxError, Payload};
+pub use request_log::LoggedBody;
 
-use access::Exchange;
 use api::Api;
 use call::Call;
-use challenge::Denied;
+use challenge::AuthRejection;
 use guards::Guards;
-use listen::{Answer, Dialect, Inbound, Peer, RequestContext};
+use listen::{Dialect, Handler, Inbound, Peer, RequestContext};
 use reply::Reply;
 use request_body::RequestBody;
-use status::Refusal;
+use request_log::RequestLog;
+use status::V2Error;
 
-use crate::auth::{Caller, Denial, Door, Wanted};
+use crate::auth::{AccessControl, AuthError, Permission, Principal};
 use crate::memory::OutOfMemory;
 use crate::oci::{Endpoint, PageLimits, PathError};
-use crate::registry::{Fault, Registry};
+use crate::registry::{Registry, ServiceError};
 
 /// What the wire can be told.
 #[derive(Debug, Clone)]
@@ -137,7 +137,7 @@ pub struct AppState {
     /// Where requests are counted.
     pub metrics: Arc<HttpMetrics>,
     /// Who comes in.
-    pub door: Arc<Door>,
+    pub access_control: Arc<AccessControl>,
     /// What `/api/v1` is answered from.
     pub api: Arc<Api>,
     /// What `/metrics` shows: the counters of all rooms.
@@ -146,13 +146,13 @@ pub struct AppState {
 
 impl AppState {
     /// Lets somebody in, or not. Whoever may use a socket of this machine may read the files behind it too.
-    async fn admit(&self, head: &Parts, peer: Peer) -> Result<Caller, Denial> {
-        let Some(address) = peer.address() else { return Ok(Caller::Machine) };
+    async fn admit(&self, head: &Parts, peer: Peer) -> Result<Principal, AuthError> {
+        let Some(address) = peer.address() else { return Ok(Principal::LocalAdmin) };
         if is_cross_site(head) {
-            return Err(Denial::Forbidden);
+            return Err(AuthError::Forbidden);
         }
         let credentials = head.headers.get(AUTHORIZATION).map(HeaderValue::as_bytes);
-        self.door.admit(credentials, address).await
+        self.access_control.admit(credentials, address).await
     }
 }
 
@@ -186,16 +186,24 @@ impl App {
     }
 
     /// Lets somebody in to do what they want, or not.
-    async fn enter(&self, head: &Parts, peer: Peer, wanted: Wanted<'_>) -> Result<Caller, Denied> {
-        let door = &self.state.door;
-        let denied = |denial, caller: Option<&Caller>| Denied::new(denial, &self.state, head, wanted, caller);
-        let caller = self.state.admit(head, peer).await.map_err(|denial| denied(denial, None))?;
-        match door.decide(&caller, wanted) {
-            Ok(()) => Ok(caller),
+    async fn enter(
+        &self,
+        head: &Parts,
+        peer: Peer,
+        permission: Permission<'_>,
+    ) -> Result<Principal, AuthRejection> {
+        let access_control = &self.state.access_control;
+        let denied = |denial, principal: Option<&Principal>| {
+            AuthRejection::new(denial, &self.state, head, permission, principal)
+        };
+        let principal = self.state.admit(head, peer).await.map_err(|denial| denied(denial, None))?;
+        match access_control.decide(&principal, permission) {
+            Ok(()) => Ok(principal),
             Err(denial) => {
-                let denied = denied(denial, Some(&caller));
-                let has_another = matches!(caller, Caller::Bearer(_)) && door.could(&caller, wanted);
-                Err(Denied { who: Some(caller).filter(|_| !has_another), ..denied })
+                let denied = denied(denial, Some(&principal));
+                let has_another =
+                    matches!(principal, Principal::Bearer(_)) && access_control.could(&principal, permission);
+                Err(AuthRejection { who: Some(principal).filter(|_| !has_another), ..denied })
             }
         }
     }
@@ -204,76 +212,90 @@ impl App {
         &self,
         head: Parts,
         incoming: Inbound,
-        exchange: &Exchange,
+        request_log: &RequestLog,
         endpoint: Result<Endpoint, PathError>,
-        (peer, caller): (Peer, Result<Caller, Denied>),
+        (peer, principal): (Peer, Result<Principal, AuthRejection>),
     ) -> Response<Payload> {
-        let body = self.body(incoming, exchange);
-        match caller {
-            Ok(caller) => v2::answer(Call { state: &self.state, head, body, peer, caller }, endpoint).await,
+        let body = self.body(incoming, request_log);
+        match principal {
+            Ok(principal) => {
+                v2::answer(Call { state: &self.state, head, body, peer, principal }, endpoint).await
+            }
             Err(denied) => v2::refuse(denied.into(), &head.method),
         }
     }
 
-    fn body(&self, incoming: Inbound, exchange: &Exchange) -> RequestBody {
-        RequestBody::new(incoming, self.state.settings.body_idle_timeout, exchange.received())
+    fn body(&self, incoming: Inbound, request_log: &RequestLog) -> RequestBody {
+        RequestBody::new(incoming, self.state.settings.body_idle_timeout, request_log.received())
     }
 
     /// A request begins: it is counted, logged and traced until it is over.
-    fn begin(&self, head: &Parts, peer: Peer, route: &'static str, endpoint: Option<&Endpoint>) -> Exchange {
+    fn begin(
+        &self,
+        head: &Parts,
+        peer: Peer,
+        route: &'static str,
+        endpoint: Option<&Endpoint>,
+    ) -> RequestLog {
         let repository = endpoint.and_then(Endpoint::name).cloned();
-        let exchange = Exchange::begin(&self.state.metrics, head, peer, route, repository);
+        let request_log = RequestLog::begin(&self.state.metrics, head, peer, route, repository);
         #[cfg(feature = "otlp")]
-        let exchange = exchange.traced(traced::begin(head, peer, self.state.settings.tls, route, endpoint));
-        exchange
+        let request_log =
+            request_log.traced(traced::begin(head, peer, self.state.settings.tls, route, endpoint));
+        request_log
     }
 
     /// Lets a request count as an authenticated client's, also where nobody needs to log in.
-    fn note_known(&self, context: RequestContext<'_>, caller: Option<&Caller>) {
-        let Some(caller) = caller else { return };
-        if *caller != Caller::Stranger || context.is_authenticated() || self.state.door.is_open() {
+    fn note_known(&self, context: RequestContext<'_>, principal: Option<&Principal>) {
+        let Some(principal) = principal else { return };
+        if *principal != Principal::Anonymous
+            || context.is_authenticated()
+            || self.state.access_control.is_open()
+        {
             context.note_authenticated();
         }
-        if let Some(user) = caller.user() {
+        if let Some(user) = principal.user() {
             context.note_user(user);
         }
     }
 
     /// The answer to somebody who has sent too much lately.
-    fn put_off(&self, head: &Parts, incoming: Inbound, peer: Peer, wait: Duration) -> Response<Observed> {
+    fn put_off(&self, head: &Parts, incoming: Inbound, peer: Peer, wait: Duration) -> Response<LoggedBody> {
         let path = head.uri.path();
         let of_v2 = || Endpoint::parse(path).as_ref().map_or("invalid", Endpoint::route);
         let route = if is_v2(path) { of_v2() } else { operations::route(path) };
-        let exchange = self.begin(head, peer, route, None);
-        drop(self.body(incoming, &exchange));
+        let request_log = self.begin(head, peer, route, None);
+        drop(self.body(incoming, &request_log));
         let response = if api::is_below(path) {
             api::put_off(wait).map(Payload::Routed)
         } else {
-            v2::refuse(Refusal::too_often(wait), &head.method)
+            v2::refuse(V2Error::too_often(wait), &head.method)
         };
-        self.observed(response, exchange)
+        self.observed(response, request_log)
     }
 
     /// The answer as it goes out.
-    fn observed(&self, mut response: Response<Payload>, exchange: Exchange) -> Response<Observed> {
+    fn observed(&self, mut response: Response<Payload>, request_log: RequestLog) -> Response<LoggedBody> {
         security_headers::add(response.headers_mut(), self.state.settings.strict_transport);
         let status = response.status();
-        response.map(|payload| Observed::new(payload, status, exchange))
+        response.map(|payload| LoggedBody::new(payload, status, request_log))
     }
 }
 
-impl Answer for App {
-    type Body = Observed;
+impl Handler for App {
+    type Body = LoggedBody;
 
-    fn overloaded(&self, dialect: Dialect) -> Response<Observed> {
+    fn overloaded(&self, dialect: Dialect) -> Response<LoggedBody> {
         let response = match dialect {
-            Dialect::Distribution => Reply::from(Refusal::from(Fault::from(OutOfMemory))).into_response(),
+            Dialect::Distribution => {
+                Reply::from(V2Error::from(ServiceError::from(OutOfMemory))).into_response()
+            }
             Dialect::Problem => api::problem(OutOfMemory).map(Payload::Routed),
         };
-        response.map(Observed::unrecorded)
+        response.map(LoggedBody::unrecorded)
     }
 
-    async fn answer(&self, request: Request<Inbound>, context: RequestContext<'_>) -> Response<Observed> {
+    async fn answer(&self, request: Request<Inbound>, context: RequestContext<'_>) -> Response<LoggedBody> {
         let (mut head, incoming) = request.into_parts();
         let peer = self.state.settings.trusted_proxies.sender(context.peer, &mut head);
         if !operations::is_probe(head.uri.path()) {
@@ -283,31 +305,31 @@ impl Answer for App {
             return self.put_off(&head, incoming, peer, wait);
         }
         let path = head.uri.path();
-        let (exchange, audited, response) = if is_v2(path) {
+        let (request_log, audited, response) = if is_v2(path) {
             let endpoint = Endpoint::parse(path);
             let route = endpoint.as_ref().map_or("invalid", Endpoint::route);
-            let mut exchange = self.begin(&head, peer, route, endpoint.as_ref().ok());
-            let span = exchange.span();
+            let mut request_log = self.begin(&head, peer, route, endpoint.as_ref().ok());
+            let span = request_log.span();
             let source = challenge::source(&endpoint, &head.uri);
-            let wanted = challenge::wanted(&endpoint, &head.method, source.as_ref());
-            let caller = span.run(self.enter(&head, peer, wanted)).await;
-            self.note_known(context, caller.as_ref().ok());
-            exchange.note_caller(caller.as_ref().ok());
-            let audited = audit::of_v2(&self.state, &head, peer, &endpoint, &caller);
-            let answering = self.answer_v2(head, incoming, &exchange, endpoint, (peer, caller));
+            let permission = challenge::permission(&endpoint, &head.method, source.as_ref());
+            let principal = span.run(self.enter(&head, peer, permission)).await;
+            self.note_known(context, principal.as_ref().ok());
+            request_log.note_caller(principal.as_ref().ok());
+            let audited = audit::of_v2(&self.state, &head, peer, &endpoint, &principal);
+            let answering = self.answer_v2(head, incoming, &request_log, endpoint, (peer, principal));
             let response = span.run(answering).await;
-            (exchange, audited, response)
+            (request_log, audited, response)
         } else {
-            let mut exchange = self.begin(&head, peer, operations::route(path), None);
-            let span = exchange.span();
+            let mut request_log = self.begin(&head, peer, operations::route(path), None);
+            let span = request_log.span();
             let is_api = api::is_below(path);
-            let caller = match operations::wanted(path) {
-                None => Ok(Caller::Stranger),
-                Some(wanted) => span.run(self.enter(&head, peer, wanted)).await,
+            let principal = match operations::permission(path) {
+                None => Ok(Principal::Anonymous),
+                Some(permission) => span.run(self.enter(&head, peer, permission)).await,
             };
-            self.note_known(context, caller.as_ref().ok());
-            exchange.note_caller(caller.as_ref().ok());
-            let audited = match &caller {
+            self.note_known(context, principal.as_ref().ok());
+            request_log.note_caller(principal.as_ref().ok());
+            let audited = match &principal {
                 Err(denied) => audit::of_refused(&self.state, &head, peer, denied, || audit::of_path(&head)),
                 // Who asks for a token shows a password there, and the API records what is asked of it.
                 Ok(_) if path == challenge::TOKENS || sign_in::is_return(path) => {
@@ -315,17 +337,17 @@ impl Answer for App {
                 }
                 Ok(_) => None,
             };
-            let response = match caller {
-                Ok(caller) => {
-                    head.extensions.insert(caller);
+            let response = match principal {
+                Ok(principal) => {
+                    head.extensions.insert(principal);
                     let answering =
                         self.router.answer(Request::from_parts(head, incoming), context.from_peer(peer));
                     span.run(answering).await.map(Payload::Routed)
                 }
                 Err(denied) if is_api => api::refused(denied).map(Payload::Routed),
-                Err(denied) => Reply::from(Refusal::from(denied)).into_response(),
+                Err(denied) => Reply::from(V2Error::from(denied)).into_response(),
             };
-            (exchange, audited, response)
+            (request_log, audited, response)
         };
         if let Some(mut audited) = audited {
             if let Some(claimed) = response.extensions().get() {
@@ -333,7 +355,7 @@ impl Answer for App {
             }
             audited.end(response.status());
         }
-        self.observed(response, exchange)
+        self.observed(response, request_log)
     }
 }
 

@@ -18,9 +18,9 @@ use super::freshness::NO_STORE;
 use super::payload::Payload;
 use super::reply::Reply;
 use super::sign_in::{self, LOGIN};
-use super::status::Refusal;
+use super::status::V2Error;
 use super::{AppState, api, token};
-use crate::auth::{Action, Wanted};
+use crate::auth::{Action, Permission};
 use crate::metadata::Scope;
 use crate::oci::PathError;
 
@@ -61,23 +61,23 @@ pub(super) fn router(state: Arc<AppState>) -> Router {
         .route("/livez", get(livez))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
-        .route(TOKENS, get(token::issue).post(token::exchange))
+        .route(TOKENS, get(token::issue).post(token::request_log))
         .route(LOGIN, get(sign_in::choose))
         .route("/login/{provider}", get(sign_in::begin))
         .route("/login/{provider}/callback", get(sign_in::end))
-        .fallback(async || response(Refusal::from(PathError::NotFound).into()))
+        .fallback(async || response(V2Error::from(PathError::NotFound).into()))
         .with_state(state)
 }
 
 /// What whoever asks for a path wants, as far as that is decided by the path alone.
-pub(super) fn wanted(path: &str) -> Option<Wanted<'static>> {
+pub(super) fn permission(path: &str) -> Option<Permission<'static>> {
     match path {
         // Whoever asks whether the server lives has no password, and whoever asks for a token, or signs in, shows there
         // who they are.
         path if is_for_anyone(path) || path == TOKENS || sign_in::is_below(path) => None,
         // They name repositories.
-        "/metrics" => Some(Wanted::Scope(&Scope::All, Action::Pull)),
-        _ => Some(Wanted::Other),
+        "/metrics" => Some(Permission::Scope(&Scope::All, Action::Pull)),
+        _ => Some(Permission::Other),
     }
 }
 

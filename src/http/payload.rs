@@ -9,7 +9,7 @@ use bytes::Bytes;
 use futures_util::Stream;
 use http_body::{Body, Frame, SizeHint};
 
-use super::listen::Outgoing;
+use super::listen::ResponseBody;
 use crate::store::{ByteStream, Content, FilePart, FileStream, StoreError};
 
 /// Why a response broke off.
@@ -67,7 +67,7 @@ impl Payload {
     }
 }
 
-impl Outgoing for Payload {
+impl ResponseBody for Payload {
     fn next_part(&mut self) -> Option<FilePart> {
         let Self::File { pieces, left } = self else { return None };
         let part = pieces.next_cached_part()?;

@@ -98,7 +98,7 @@ struct NotShown<'a> {
 
 /// The providers; where there is one, people are sent to it.
 pub(super) async fn choose(State(state): State<Arc<AppState>>) -> Response<Body> {
-    let providers: Vec<_> = state.door.sign_ins().collect();
+    let providers: Vec<_> = state.access_control.sign_ins().collect();
     response(match *providers {
         [only] => Reply::new(StatusCode::SEE_OTHER).with(LOCATION, value(format!("{LOGIN}/{only}"))),
         _ => page(StatusCode::OK, &Choice { providers }),
@@ -111,7 +111,7 @@ pub(super) async fn begin(
     Path(provider): Path<String>,
 ) -> Response<Body> {
     let now = state.registry.clock().now();
-    response(match state.door.begin_sign_in(&provider, &redirect(&state, &provider), now).await {
+    response(match state.access_control.begin_sign_in(&provider, &redirect(&state, &provider), now).await {
         Ok((address, kept)) => Reply::new(StatusCode::SEE_OTHER)
             .with(LOCATION, value(address.to_string()))
             .with(SET_COOKIE, cookie(&state, &kept, AWAY.as_secs()))
@@ -144,7 +144,10 @@ pub(super) async fn end(
     let (state_told, code) = (told("state"), told("code"));
     let (redirect, now) = (redirect(&state, &provider), state.registry.clock().now());
     let from = peer.address().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
-    let ended = state.door.end_sign_in((&provider, &redirect), (&state_told, &code), (kept, from), now).await;
+    let ended = state
+        .access_control
+        .end_sign_in((&provider, &redirect), (&state_told, &code), (kept, from), now)
+        .await;
     match ended {
         Ok(signed_in) => {
             record(&state, peer, &signed_in);

@@ -6,15 +6,15 @@ use http::header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, StatusCode};
 use serde_json::json;
 
-use super::challenge::Denied;
+use super::challenge::AuthRejection;
 use super::reply::Reply;
 use super::request_body::CollectError;
-use crate::auth::Denial;
+use crate::auth::AuthError;
 use crate::memory::OutOfMemory;
 use crate::metadata::EdgeKind;
 use crate::oci::{Digest, ErrorBody, ErrorCode, InvalidDigest, InvalidPageSize, InvalidTag, PathError, Tag};
 use crate::registry::{
-    BlobError, ClientError, DeleteError, Fault, ManifestError, PutManifestError, UploadError,
+    BlobError, ClientError, DeleteError, ManifestError, PutManifestError, ServiceError, UploadError,
 };
 
 /// What somebody is told who may not.
@@ -25,13 +25,13 @@ const RETRY: Duration = Duration::from_secs(5);
 
 /// An answer that says no.
 #[derive(Debug)]
-pub(super) struct Refusal {
+pub(super) struct V2Error {
     status: StatusCode,
     errors: ErrorBody,
     headers: Vec<(HeaderName, HeaderValue)>,
 }
 
-impl Refusal {
+impl V2Error {
     /// No, and why.
     pub(super) fn new(status: StatusCode, code: ErrorCode, message: impl Into<String>) -> Self {
         Self { status, errors: ErrorBody::new(code, message), headers: Vec::new() }
@@ -65,7 +65,7 @@ impl Refusal {
             .with(RETRY_AFTER, HeaderValue::from(RETRY.as_secs()))
     }
 
-    fn told(code: ErrorCode, (status, header, message): Told) -> Self {
+    fn told(code: ErrorCode, (status, header, message): ErrorParts) -> Self {
         Self { headers: header.into_iter().collect(), ..Self::new(status, code, message) }
     }
 
@@ -95,7 +95,7 @@ impl Refusal {
                 )],
             },
             DeleteError::Immutable(tag) => Self::immutable(&tag),
-            DeleteError::Fault(fault) => fault.into(),
+            DeleteError::Service(fault) => fault.into(),
         }
     }
 
@@ -124,40 +124,40 @@ impl Refusal {
     }
 }
 
-impl From<Refusal> for Reply {
-    fn from(refusal: Refusal) -> Self {
+impl From<V2Error> for Reply {
+    fn from(refusal: V2Error) -> Self {
         let reply = Self::json(refusal.status, &refusal.errors);
         refusal.headers.into_iter().fold(reply, |reply, (name, value)| reply.with(name, value))
     }
 }
 
-impl From<Denied> for Refusal {
-    fn from(refused: Denied) -> Self {
+impl From<AuthRejection> for V2Error {
+    fn from(refused: AuthRejection) -> Self {
         let code = match refused.denial {
-            Denial::Unknown => ErrorCode::Unauthorized,
-            Denial::Forbidden => ErrorCode::Denied,
-            Denial::Wait(_) => ErrorCode::TooManyRequests,
-            Denial::OutOfMemory => ErrorCode::Unavailable,
+            AuthError::Unauthenticated => ErrorCode::Unauthorized,
+            AuthError::Forbidden => ErrorCode::Denied,
+            AuthError::RateLimited(_) => ErrorCode::TooManyRequests,
+            AuthError::OutOfMemory => ErrorCode::Unavailable,
         };
         Self::told(code, denied(refused))
     }
 }
 
 /// What somebody is told on any wire: the status, a header that goes with it, and words.
-pub(super) type Told = (StatusCode, Option<(HeaderName, HeaderValue)>, String);
+pub(super) type ErrorParts = (StatusCode, Option<(HeaderName, HeaderValue)>, String);
 
 /// What it is on any wire that somebody is not let in.
-pub(super) fn denied(denied: Denied) -> Told {
+pub(super) fn denied(denied: AuthRejection) -> ErrorParts {
     match denied.denial {
-        Denial::Unknown => {
+        AuthError::Unauthenticated => {
             let message = "this registry wants to know who you are: log in with a user and password";
             (StatusCode::UNAUTHORIZED, Some((WWW_AUTHENTICATE, denied.challenge)), message.into())
         }
         // Clients show it to people: whether there is such a repository must not be in it. In the code's usual words
         // alone Docker does not take it for an answer, and tries again for a minute.
-        Denial::Forbidden => (StatusCode::FORBIDDEN, None, DENIED.into()),
-        Denial::Wait(wait) => too_many("wrong passwords", wait),
-        Denial::OutOfMemory => {
+        AuthError::Forbidden => (StatusCode::FORBIDDEN, None, DENIED.into()),
+        AuthError::RateLimited(wait) => too_many("wrong passwords", wait),
+        AuthError::OutOfMemory => {
             let retry = HeaderValue::from(RETRY.as_secs());
             (StatusCode::SERVICE_UNAVAILABLE, Some((RETRY_AFTER, retry)), OutOfMemory.to_string())
         }
@@ -165,27 +165,31 @@ pub(super) fn denied(denied: Denied) -> Told {
 }
 
 /// What it is on any wire that too many requests came from somewhere.
-pub(super) fn too_often(wait: Duration) -> Told {
+pub(super) fn too_often(wait: Duration) -> ErrorParts {
     too_many("requests", wait)
 }
 
-fn too_many(what: &str, wait: Duration) -> Told {
+fn too_many(what: &str, wait: Duration) -> ErrorParts {
     let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
     let message = format!("too many {what} came from there: try again in {seconds} s");
     (StatusCode::TOO_MANY_REQUESTS, Some((RETRY_AFTER, HeaderValue::from(seconds))), message)
 }
 
-impl From<Fault> for Refusal {
-    fn from(fault: Fault) -> Self {
+impl From<ServiceError> for V2Error {
+    fn from(fault: ServiceError) -> Self {
         let message = fault.to_string();
         match fault {
-            Fault::Full(_) => Self::new(StatusCode::INSUFFICIENT_STORAGE, ErrorCode::Unavailable, message),
-            Fault::ReadOnly => Self::new(StatusCode::METHOD_NOT_ALLOWED, ErrorCode::Unsupported, message)
-                .with(ALLOW, HeaderValue::from_static("GET, HEAD")),
-            Fault::OverQuota(_) => Self::new(StatusCode::FORBIDDEN, ErrorCode::Denied, message),
+            ServiceError::Full(_) => {
+                Self::new(StatusCode::INSUFFICIENT_STORAGE, ErrorCode::Unavailable, message)
+            }
+            ServiceError::ReadOnly => {
+                Self::new(StatusCode::METHOD_NOT_ALLOWED, ErrorCode::Unsupported, message)
+                    .with(ALLOW, HeaderValue::from_static("GET, HEAD"))
+            }
+            ServiceError::OverQuota(_) => Self::new(StatusCode::FORBIDDEN, ErrorCode::Denied, message),
             // Not 429, which Docker takes for the end of a push; it retries 5xx.
-            Fault::Busy | Fault::OutOfMemory(_) => Self::overloaded(message),
-            Fault::Failed(cause) => {
+            ServiceError::Busy | ServiceError::OutOfMemory(_) => Self::overloaded(message),
+            ServiceError::Failed(cause) => {
                 tracing::error!(cause, "a request failed");
                 // The cause may name paths, and is the operator's to read.
                 let message = "the registry failed to do this; its log says why";
@@ -195,7 +199,7 @@ impl From<Fault> for Refusal {
     }
 }
 
-impl From<PathError> for Refusal {
+impl From<PathError> for V2Error {
     fn from(error: PathError) -> Self {
         let status = match error {
             PathError::NotFound | PathError::Upload => StatusCode::NOT_FOUND,
@@ -205,34 +209,34 @@ impl From<PathError> for Refusal {
     }
 }
 
-impl From<InvalidDigest> for Refusal {
+impl From<InvalidDigest> for V2Error {
     fn from(error: InvalidDigest) -> Self {
         Self::bad(ErrorCode::DigestInvalid, error.to_string())
     }
 }
 
-impl From<InvalidTag> for Refusal {
+impl From<InvalidTag> for V2Error {
     fn from(error: InvalidTag) -> Self {
         Self::bad(ErrorCode::TagInvalid, error.to_string())
     }
 }
 
-impl From<InvalidPageSize> for Refusal {
+impl From<InvalidPageSize> for V2Error {
     fn from(error: InvalidPageSize) -> Self {
         Self::bad(ErrorCode::PaginationNumberInvalid, error.to_string())
     }
 }
 
-impl From<BlobError> for Refusal {
+impl From<BlobError> for V2Error {
     fn from(error: BlobError) -> Self {
         match error {
             BlobError::Unknown => Self::new(StatusCode::NOT_FOUND, ErrorCode::BlobUnknown, error.to_string()),
-            BlobError::Fault(fault) => fault.into(),
+            BlobError::Service(fault) => fault.into(),
         }
     }
 }
 
-impl From<UploadError> for Refusal {
+impl From<UploadError> for V2Error {
     fn from(error: UploadError) -> Self {
         let message = error.to_string();
         let (status, code) = match error {
@@ -250,24 +254,24 @@ impl From<UploadError> for Refusal {
                 return Self::wrong_digest(message, &claimed, &actual);
             }
             UploadError::Client(error) => return Self::client(error, ErrorCode::BlobUploadInvalid),
-            UploadError::Fault(fault) => return fault.into(),
+            UploadError::Service(fault) => return fault.into(),
         };
         Self::new(status, code, message)
     }
 }
 
-impl From<ManifestError> for Refusal {
+impl From<ManifestError> for V2Error {
     fn from(error: ManifestError) -> Self {
         let code = match error {
             ManifestError::Unknown => ErrorCode::ManifestUnknown,
             ManifestError::NameUnknown => ErrorCode::NameUnknown,
-            ManifestError::Fault(fault) => return fault.into(),
+            ManifestError::Service(fault) => return fault.into(),
         };
         Self::new(StatusCode::NOT_FOUND, code, error.to_string())
     }
 }
 
-impl From<PutManifestError> for Refusal {
+impl From<PutManifestError> for V2Error {
     fn from(error: PutManifestError) -> Self {
         let message = error.to_string();
         match error {
@@ -284,7 +288,7 @@ impl From<PutManifestError> for Refusal {
                 Self { status: StatusCode::BAD_REQUEST, errors, headers: Vec::new() }
             }
             PutManifestError::Immutable(tag) => Self::immutable(&tag),
-            PutManifestError::Fault(fault) => fault.into(),
+            PutManifestError::Service(fault) => fault.into(),
         }
     }
 }
@@ -299,7 +303,7 @@ fn missing_target(digest: &Digest, kind: EdgeKind) -> ErrorBody {
 }
 
 /// A manifest's body that was not taken.
-impl From<CollectError> for Refusal {
+impl From<CollectError> for V2Error {
     fn from(error: CollectError) -> Self {
         match error {
             CollectError::TooLarge => {
@@ -320,27 +324,27 @@ mod tests {
     use crate::metadata::{Metered, OverQuota, Scope};
     use crate::oci::{Algorithm, Hasher};
 
-    async fn on_the_wire(refusal: impl Into<Refusal>) -> (u16, Value) {
+    async fn on_the_wire(refusal: impl Into<V2Error>) -> (u16, Value) {
         let response = Reply::from(refusal.into()).into_response();
         let status = response.status().as_u16();
         let body = response.into_body().collect().await.expect("at hand").to_bytes();
         (status, serde_json::from_slice(&body).expect("JSON"))
     }
 
-    async fn brief(refusal: impl Into<Refusal>) -> (u16, String) {
+    async fn brief(refusal: impl Into<V2Error>) -> (u16, String) {
         let (status, body) = on_the_wire(refusal).await;
         (status, body["errors"][0]["code"].as_str().expect("a code").to_owned())
     }
 
     #[tokio::test]
     async fn every_fault_has_its_status() {
-        assert_eq!(brief(Fault::Full("!".into())).await, (507, "UNAVAILABLE".into()));
+        assert_eq!(brief(ServiceError::Full("!".into())).await, (507, "UNAVAILABLE".into()));
         let quota = OverQuota { scope: Scope::All, of: Metered::Tags, used: 1, wanted: 1, limit: 1 };
-        assert_eq!(brief(Fault::OverQuota(quota)).await, (403, "DENIED".into()));
-        assert_eq!(brief(Fault::ReadOnly).await, (405, "UNSUPPORTED".into()));
-        assert_eq!(brief(Fault::Busy).await, (503, "UNAVAILABLE".into()));
-        assert_eq!(brief(Fault::OutOfMemory(OutOfMemory)).await, (503, "UNAVAILABLE".into()));
-        let (status, body) = on_the_wire(Fault::Failed("/secret/path".into())).await;
+        assert_eq!(brief(ServiceError::OverQuota(quota)).await, (403, "DENIED".into()));
+        assert_eq!(brief(ServiceError::ReadOnly).await, (405, "UNSUPPORTED".into()));
+        assert_eq!(brief(ServiceError::Busy).await, (503, "UNAVAILABLE".into()));
+        assert_eq!(brief(ServiceError::OutOfMemory(OutOfMemory)).await, (503, "UNAVAILABLE".into()));
+        let (status, body) = on_the_wire(ServiceError::Failed("/secret/path".into())).await;
         assert_eq!(status, 500);
         assert!(!body.to_string().contains("secret"));
     }
@@ -375,11 +379,11 @@ mod tests {
     #[tokio::test]
     async fn what_is_held_names_its_holder() {
         let holder = Hasher::digest(Algorithm::Sha256, b"index");
-        let refusal = Refusal::delete(DeleteError::HeldBy(holder.clone()), ErrorCode::BlobUnknown);
+        let refusal = V2Error::delete(DeleteError::HeldBy(holder.clone()), ErrorCode::BlobUnknown);
         let (status, body) = on_the_wire(refusal).await;
         assert_eq!((status, &body["errors"][0]["code"]), (405, &"UNSUPPORTED".into()));
         assert_eq!(body["errors"][0]["detail"]["heldBy"], holder.as_str());
-        let unknown = Refusal::delete(DeleteError::Unknown, ErrorCode::ManifestUnknown);
+        let unknown = V2Error::delete(DeleteError::Unknown, ErrorCode::ManifestUnknown);
         assert_eq!(brief(unknown).await, (404, "MANIFEST_UNKNOWN".into()));
     }
 }

@@ -7,8 +7,8 @@ use http::{HeaderValue, StatusCode};
 
 use super::call::{Answered, Call};
 use super::reply::{CONTENT_DIGEST, Reply, UPLOAD_UUID, value};
-use super::status::Refusal;
-use crate::auth::{Action, Wanted};
+use super::status::V2Error;
+use crate::auth::{Action, Permission};
 use crate::metadata::Scope;
 use crate::oci::{Algorithm, ContentRange, Digest, Endpoint, ErrorCode, RepoName, UploadId};
 use crate::registry::{Repository, UploadError};
@@ -34,16 +34,16 @@ pub(super) async fn begin(call: Call<'_>, name: RepoName) -> Answered {
 
 /// Mounts a blob from where the client says that it is, or from anywhere that it may pull from if it does not say. What it
 /// may not pull is not there: clients upload it then, and learn nothing.
-async fn is_mounted(call: &Call<'_>, repository: &Repository, digest: &Digest) -> Result<bool, Refusal> {
+async fn is_mounted(call: &Call<'_>, repository: &Repository, digest: &Digest) -> Result<bool, V2Error> {
     let query = call.query();
     let from = match query.get("from").filter(|from| !from.is_empty()).map(|from| from.parse::<RepoName>()) {
-        Some(Ok(from)) if call.may(Wanted::Repository(&from, Action::Pull)) => Some(from),
+        Some(Ok(from)) if call.may(Permission::Repository(&from, Action::Pull)) => Some(from),
         // A repository that cannot be has no blobs either.
         Some(_) => return Ok(false),
-        None if call.could(Wanted::Scope(&Scope::All, Action::Pull)) => None,
+        None if call.could(Permission::Scope(&Scope::All, Action::Pull)) => None,
         None => {
             let mut sources = repository.repositories_with(digest).await?.into_iter();
-            let readable = sources.find(|name| call.could(Wanted::Repository(name, Action::Pull)));
+            let readable = sources.find(|name| call.could(Permission::Repository(name, Action::Pull)));
             let Some(source) = readable else { return Ok(false) };
             Some(source)
         }
@@ -85,7 +85,7 @@ pub(super) async fn append(mut call: Call<'_>, name: RepoName, id: UploadId) -> 
 pub(super) async fn finish(mut call: Call<'_>, name: RepoName, id: UploadId) -> Answered {
     let repository = call.authorise_upload(name);
     let digest = call.parameter::<Digest>("digest")?;
-    let digest = digest.ok_or_else(|| Refusal::bad(ErrorCode::DigestInvalid, "the digest is missing"))?;
+    let digest = digest.ok_or_else(|| V2Error::bad(ErrorCode::DigestInvalid, "the digest is missing"))?;
     let range = chunk(&call)?;
     let body = call.take_body().into_client_body();
     match repository.finish(id, range, body, digest.clone()).await {
@@ -101,13 +101,13 @@ pub(super) async fn cancel(call: &Call<'_>, name: RepoName, id: UploadId) -> Ans
 }
 
 /// Which bytes of the blob the request's body is, if the client says so.
-fn chunk(call: &Call<'_>) -> Result<Option<RangeInclusive<u64>>, Refusal> {
+fn chunk(call: &Call<'_>) -> Result<Option<RangeInclusive<u64>>, V2Error> {
     let Some(text) = call.header(CONTENT_RANGE, ErrorCode::BlobUploadInvalid)? else { return Ok(None) };
     let range: ContentRange =
-        text.parse().map_err(|error| Refusal::bad(ErrorCode::BlobUploadInvalid, format!("{error}")))?;
+        text.parse().map_err(|error| V2Error::bad(ErrorCode::BlobUploadInvalid, format!("{error}")))?;
     if call.body.declared_len().is_some_and(|len| len != range.len()) {
         let message = "the Content-Length is not that of the Content-Range";
-        return Err(Refusal::bad(ErrorCode::SizeInvalid, message));
+        return Err(V2Error::bad(ErrorCode::SizeInvalid, message));
     }
     Ok(Some(range.start()..=range.end() - 1))
 }
@@ -136,12 +136,12 @@ fn created(call: &Call<'_>, repository: &Repository, digest: &Digest) -> Reply {
 }
 
 /// No, with where the upload stands when that is what the client got wrong.
-fn refuse(call: &Call<'_>, error: UploadError, repository: &Repository, id: UploadId) -> Refusal {
+fn refuse(call: &Call<'_>, error: UploadError, repository: &Repository, id: UploadId) -> V2Error {
     let offset = match error {
         UploadError::OutOfOrder { offset } | UploadError::WrongLength { offset } => Some(offset),
         _ => None,
     };
-    let refusal = Refusal::from(error);
+    let refusal = V2Error::from(error);
     match offset {
         None => refusal,
         Some(offset) => refusal

@@ -10,7 +10,7 @@ use super::call::{Answered, Call};
 use super::freshness::NO_STORE;
 use super::payload::Payload;
 use super::reply::{API_VERSION, Reply};
-use super::status::Refusal;
+use super::status::V2Error;
 use super::{base, blobs, catalog, manifests, referrers, tags, uploads};
 use crate::oci::{Endpoint, ErrorCode, PathError};
 
@@ -22,7 +22,7 @@ pub(super) async fn answer(call: Call<'_>, endpoint: Result<Endpoint, PathError>
 }
 
 /// Answers somebody who is not let in: not even that a path makes no sense.
-pub(super) fn refuse(refusal: Refusal, method: &Method) -> Response<Payload> {
+pub(super) fn refuse(refusal: V2Error, method: &Method) -> Response<Payload> {
     told(Err(refusal), method == Method::HEAD)
 }
 
@@ -63,7 +63,7 @@ async fn handle(call: Call<'_>, endpoint: Endpoint) -> Answered {
         (Endpoint::Upload { name, id }, &Method::PATCH) => uploads::append(call, name, id).await,
         (Endpoint::Upload { name, id }, &Method::PUT) => uploads::finish(call, name, id).await,
         (Endpoint::Upload { name, id }, &Method::DELETE) => uploads::cancel(&call, name, id).await,
-        _ => Err(Refusal::method(allow)),
+        _ => Err(V2Error::method(allow)),
     }
 }
 
@@ -81,7 +81,7 @@ fn methods(endpoint: &Endpoint) -> &'static str {
 }
 
 /// The panic's own message is in the log already, by the panic hook.
-fn panicked() -> Refusal {
+fn panicked() -> V2Error {
     let message = "the registry failed to do this; its log says why";
-    Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, ErrorCode::Unknown, message)
+    V2Error::new(StatusCode::INTERNAL_SERVER_ERROR, ErrorCode::Unknown, message)
 }

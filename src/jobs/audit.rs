@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use async_trait::async_trait;
 
 use super::Job;
-use crate::registry::{Fault, Registry};
+use crate::registry::{Registry, ServiceError};
 
 /// How often old entries are looked for, in ticks.
 const RARELY: u32 = 60;
@@ -30,7 +30,7 @@ impl Job for AuditUpkeep {
         "audit"
     }
 
-    async fn tick(&self) -> Result<bool, Fault> {
+    async fn tick(&self) -> Result<bool, ServiceError> {
         self.registry.flush_audit(false).await?;
         let rarely = self.ticks.fetch_add(1, Ordering::Relaxed).is_multiple_of(RARELY);
         if rarely && !self.registry.settings().read_only {

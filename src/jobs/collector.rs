@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::{Job, PolicyBook};
+use super::{Job, PolicySet};
 use crate::clock::Timestamp;
 use crate::metadata::{CollectionRules, Garbage};
-use crate::registry::{ClockState, Fault, IDLE_WHEN_FULL, Registry, SpaceState};
+use crate::registry::{ClockState, IDLE_WHEN_FULL, Registry, ServiceError, SpaceState};
 use crate::traces;
 
 /// When things expire, and how much is done at once.
@@ -59,7 +59,7 @@ pub struct CollectorStatus {
 pub struct Collector {
     registry: Arc<Registry>,
     settings: CollectorSettings,
-    policies: Arc<PolicyBook>,
+    policies: Arc<PolicySet>,
     status: Mutex<CollectorStatus>,
     /// Room is being made for the budget.
     pressed: AtomicBool,
@@ -82,7 +82,7 @@ impl Collector {
 
     /// The same that leaves to these policies what they may keep.
     #[must_use]
-    pub fn with_policies(self, policies: Arc<PolicyBook>) -> Self {
+    pub fn with_policies(self, policies: Arc<PolicySet>) -> Self {
         Self { policies, ..self }
     }
 
@@ -94,19 +94,20 @@ impl Collector {
     /// The rules as of now. Where policies may keep what no tag holds, only what they have judged goes.
     ///
     /// # Errors
-    /// [`Fault`].
-    pub async fn rules(&self) -> Result<CollectionRules, Fault> {
+    /// [`ServiceError`].
+    pub async fn rules(&self) -> Result<CollectionRules, ServiceError> {
         let CollectorSettings { trash, untagged, .. } = self.settings;
-        let (now, told_since) = (self.registry.clock().now(), self.registry.told_since());
+        let (now, leases_recorded_since) =
+            (self.registry.clock().now(), self.registry.leases_recorded_since());
         let untagged = match untagged {
             Some(untagged) => self.judged_by(now).await?.map(|at| untagged.max(now.since(at))),
             None => None,
         };
-        Ok(CollectionRules { now, lease: self.lease(), trash, untagged, told_since })
+        Ok(CollectionRules { now, lease: self.lease(), trash, untagged, leases_recorded_since })
     }
 
     /// Until when policies have judged what lost its last holder; `None` if they have not.
-    async fn judged_by(&self, now: Timestamp) -> Result<Option<Timestamp>, Fault> {
+    async fn judged_by(&self, now: Timestamp) -> Result<Option<Timestamp>, ServiceError> {
         let policies = self.policies.in_force();
         if policies.broken.is_some() {
             return Ok(None);
@@ -137,24 +138,27 @@ impl Collector {
     /// What a run would do now. Changes nothing.
     ///
     /// # Errors
-    /// [`Fault`].
-    pub async fn dry_run(&self) -> Result<Garbage, Fault> {
+    /// [`ServiceError`].
+    pub async fn dry_run(&self) -> Result<Garbage, ServiceError> {
         Ok(self.registry.metadata().dry_run(&self.rules().await?).await?)
     }
 
     /// How many uploads a run would end now.
     ///
     /// # Errors
-    /// [`Fault`].
-    pub async fn idle_uploads(&self) -> Result<u64, Fault> {
+    /// [`ServiceError`].
+    pub async fn idle_uploads(&self) -> Result<u64, ServiceError> {
         self.registry.idle_uploads(self.upload_expiry().await?).await
     }
 
     /// Runs ticks until nothing is left to do now, telling `progress` after each. Tells what went.
     ///
     /// # Errors
-    /// [`Fault`], of the first tick that failed.
-    pub async fn run_to_end(&self, mut progress: impl FnMut(&Collected) + Send) -> Result<Collected, Fault> {
+    /// [`ServiceError`], of the first tick that failed.
+    pub async fn run_to_end(
+        &self,
+        mut progress: impl FnMut(&Collected) + Send,
+    ) -> Result<Collected, ServiceError> {
         let mut all = Collected::default();
         loop {
             let (done, more) = self.collect().await?;
@@ -167,7 +171,7 @@ impl Collector {
     }
 
     /// One batch of every step; `true` if more is waiting.
-    pub(super) async fn collect(&self) -> Result<(Collected, bool), Fault> {
+    pub(super) async fn collect(&self) -> Result<(Collected, bool), ServiceError> {
         let _turn = self.turn.lock().await;
         let outcome = traces::root("collector").run(self.steps()).await;
         let mut status = self.lock();
@@ -181,7 +185,7 @@ impl Collector {
         outcome
     }
 
-    async fn steps(&self) -> Result<(Collected, bool), Fault> {
+    async fn steps(&self) -> Result<(Collected, bool), ServiceError> {
         let mut done = Collected::default();
         let expired = self.expire_if_trusted(&mut done).await;
         // Also after a failure: on a disk without room for a transaction this is what makes some.
@@ -191,18 +195,18 @@ impl Collector {
         Ok((done, expired? || removed.more))
     }
 
-    async fn expire_if_trusted(&self, done: &mut Collected) -> Result<bool, Fault> {
+    async fn expire_if_trusted(&self, done: &mut Collected) -> Result<bool, ServiceError> {
         if self.clock_is_trusted().await? { self.expire(done).await } else { Ok(false) }
     }
 
-    async fn expire(&self, done: &mut Collected) -> Result<bool, Fault> {
+    async fn expire(&self, done: &mut Collected) -> Result<bool, ServiceError> {
         let (metadata, batch) = (self.registry.metadata(), self.settings.batch);
         // A pull that was not written down yet must count.
         self.registry.flush_pulls().await?;
         let uploads = self.registry.expire_uploads(self.upload_expiry().await?, batch).await?;
         let rules = self.rules().await?;
         let reviewed = metadata.review_manifests(&rules, batch).await?;
-        let condemned = metadata.condemn_trash(&rules, batch).await?;
+        let condemned = metadata.expire_trash(&rules, batch).await?;
         let purged = metadata.purge_manifests(&rules, batch).await?;
         let links = metadata.review_links(&rules, batch).await?;
         done.uploads = uploads as u64;
@@ -214,7 +218,7 @@ impl Collector {
     }
 
     /// How long an upload may be idle now.
-    async fn upload_expiry(&self) -> Result<Duration, Fault> {
+    async fn upload_expiry(&self) -> Result<Duration, ServiceError> {
         let usual = self.settings.upload_expiry;
         Ok(match self.registry.space_state().await? {
             SpaceState::Full => usual.min(IDLE_WHEN_FULL),
@@ -224,7 +228,7 @@ impl Collector {
     }
 
     /// Whether times may be compared now.
-    pub(super) async fn clock_is_trusted(&self) -> Result<bool, Fault> {
+    pub(super) async fn clock_is_trusted(&self) -> Result<bool, ServiceError> {
         let paused = match self.registry.clock_state().await? {
             ClockState::Trusted => {
                 self.registry.metadata().record_time(self.registry.clock().now()).await?;
@@ -264,7 +268,7 @@ impl Job for Collector {
         "collector"
     }
 
-    async fn tick(&self) -> Result<bool, Fault> {
+    async fn tick(&self) -> Result<bool, ServiceError> {
         let (done, more) = self.collect().await?;
         if done != Collected::default() {
             tracing::info!(

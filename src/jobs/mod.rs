@@ -25,11 +25,11 @@ pub use audit::AuditUpkeep;
 pub use collector::{Collected, Collector, CollectorSettings, CollectorStatus};
 pub use pressure::{Need, Relief, Relieved, RoomMaking};
 pub use repositories::RepositoryJob;
-pub use retention::{PolicyBook, Retention};
+pub use retention::{PolicySet, Retention};
 pub use scrub::{Scrub, ScrubSettings};
 pub use upkeep::Upkeep;
 
-use crate::registry::Fault;
+use crate::registry::ServiceError;
 
 /// How long a job with more to do lets others go first, for each moment that its last batch took: background
 /// work takes a quarter of a processor and of the disk's time at most.
@@ -48,7 +48,7 @@ pub trait Job: Send + Sync + 'static {
     fn name(&self) -> &'static str;
 
     /// Does one bounded batch. `true` if more is waiting.
-    async fn tick(&self) -> Result<bool, Fault>;
+    async fn tick(&self) -> Result<bool, ServiceError>;
 }
 
 /// Runs `job` every `interval`, give or take a tenth, until `stop`. A tick that has begun is finished. A job

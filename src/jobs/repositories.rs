@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::Job;
-use crate::registry::{Fault, Registry};
+use crate::registry::{Registry, ServiceError};
 
 /// The job. Meant to be run every second: it costs a look at an empty table.
 pub struct RepositoryJob {
@@ -26,7 +26,7 @@ impl Job for RepositoryJob {
         "repositories"
     }
 
-    async fn tick(&self) -> Result<bool, Fault> {
+    async fn tick(&self) -> Result<bool, ServiceError> {
         let Some(step) = self.registry.advance_repositories(self.batch).await? else {
             return Ok(false);
         };

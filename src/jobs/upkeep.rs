@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
 use async_trait::async_trait;
 
 use super::Job;
-use crate::registry::{Fault, Registry};
+use crate::registry::{Registry, ServiceError};
 
 /// How often the rarer chores are done, in ticks.
 const RARELY: u32 = 60;
@@ -40,7 +40,7 @@ impl Job for Upkeep {
         "upkeep"
     }
 
-    async fn tick(&self) -> Result<bool, Fault> {
+    async fn tick(&self) -> Result<bool, ServiceError> {
         self.registry.settle_uploads(false).await;
         // Often, so that a jump is noticed soon after it.
         self.registry.watch_clock().await?;

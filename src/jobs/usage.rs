@@ -8,7 +8,7 @@ use crate::metadata::{
     self, BigBlob, ColdTag, CollectionRules, Holdings, QuotaUse, Reclaimable, RepoUsage, Scope, Usage,
     UsageDay,
 };
-use crate::registry::{Fault, Registry, Stored};
+use crate::registry::{Registry, ServiceError, Stored};
 
 /// How many repositories a report shows: more than anybody reads, few enough to hold in memory.
 const MOST_REPOSITORIES: usize = 10_000;
@@ -188,13 +188,13 @@ pub struct QuotaReport {
 /// lets pass: what is used of a quota is used by all repositories of its scope.
 ///
 /// # Errors
-/// [`Fault`] when a store failed.
+/// [`ServiceError`] when a store failed.
 pub async fn usage(
     registry: &Registry,
     rules: &CollectionRules,
     scope: &Scope,
     shows: impl Fn(&Scope) -> bool,
-) -> Result<UsageReport, Fault> {
+) -> Result<UsageReport, ServiceError> {
     registry.settle_pulls().await;
     let metadata = registry.metadata();
     let store = match scope {
@@ -221,7 +221,7 @@ pub async fn usage(
 }
 
 /// What the registry as a whole uses.
-async fn store_usage(registry: &Registry) -> Result<StoreUsage, Fault> {
+async fn store_usage(registry: &Registry) -> Result<StoreUsage, ServiceError> {
     let metadata = registry.metadata();
     let space = registry.blobs().space().await?;
     let totals = metadata.totals().await?;

@@ -22,7 +22,7 @@ pub struct Change {
     /// Why: for an expiry the policy and its rule.
     pub reason: Option<String>,
     /// Tags that may be made, but neither moved nor taken away.
-    pub fixed: FixedTags,
+    pub fixed: ImmutableTags,
     /// How many rows of each tag's history are kept, one at least.
     pub keep: usize,
     /// How many rows the history of all tags of the repository has at most. The oldest go first.
@@ -35,7 +35,7 @@ impl From<Timestamp> for Change {
             now,
             by: None,
             reason: None,
-            fixed: FixedTags::default(),
+            fixed: ImmutableTags::default(),
             keep: HISTORY_KEPT,
             keep_in_repository: MAX_HISTORY_ROWS,
         }
@@ -56,9 +56,9 @@ type IsFixed = dyn Fn(&Tag) -> bool + Send + Sync;
 /// Which tags of a repository are immutable. It is asked within the transaction, so that no tag is made and
 /// taken away between the question and the change. By default: none.
 #[derive(Clone, Default)]
-pub struct FixedTags(Option<Arc<IsFixed>>);
+pub struct ImmutableTags(Option<Arc<IsFixed>>);
 
-impl FixedTags {
+impl ImmutableTags {
     /// Those for which `fixed` says so. It must be quick, and not wait for anything.
     pub fn new(fixed: impl Fn(&Tag) -> bool + Send + Sync + 'static) -> Self {
         Self(Some(Arc::new(fixed)))
@@ -75,8 +75,8 @@ impl FixedTags {
     }
 }
 
-impl fmt::Debug for FixedTags {
+impl fmt::Debug for ImmutableTags {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.may_be_any() { "FixedTags(..)" } else { "FixedTags(none)" })
+        f.write_str(if self.may_be_any() { "ImmutableTags(..)" } else { "ImmutableTags(none)" })
     }
 }

@@ -18,7 +18,7 @@ pub struct CollectionRules {
     pub untagged: Option<Duration>,
     /// Since when every lease has been written down, also of what was held ([`super::Renewal::held`]). What a
     /// purge lets go was then wanted when its own lease says, or before this; else until its holder's removal.
-    pub told_since: Option<Timestamp>,
+    pub leases_recorded_since: Option<Timestamp>,
 }
 
 impl CollectionRules {
@@ -29,8 +29,8 @@ impl CollectionRules {
 
     /// When something may have been wanted last that nothing but its holder was written down of, which was
     /// removed at that time.
-    pub fn last_told(&self, removed_at: Timestamp) -> Timestamp {
-        self.told_since.map_or(removed_at, |since| since.min(removed_at))
+    pub fn last_recorded_lease(&self, removed_at: Timestamp) -> Timestamp {
+        self.leases_recorded_since.map_or(removed_at, |since| since.min(removed_at))
     }
 
     /// What was removed at this time or before is purged.

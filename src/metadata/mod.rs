@@ -42,7 +42,7 @@ use thiserror::Error;
 pub use accounting::*;
 pub use accounts::*;
 pub use audit::*;
-pub use change::{Change, FixedTags, HISTORY_KEPT, MAX_HISTORY_ROWS};
+pub use change::{Change, HISTORY_KEPT, ImmutableTags, MAX_HISTORY_ROWS};
 pub use collection::{Batch, CollectionRules, Garbage};
 pub use events::{Event, EventDetails, EventKind, Events, UnknownKind};
 pub use expiry::{ExpireManifest, ExpireTag, Expired, Expiry, PinHolds};
@@ -225,7 +225,7 @@ pub trait Collection: Send + Sync {
     async fn review_manifests(&self, rules: &CollectionRules, limit: usize) -> Result<Batch>;
 
     /// Moves manifests whose trash time is over from trash to purging, for good.
-    async fn condemn_trash(&self, rules: &CollectionRules, limit: usize) -> Result<Batch>;
+    async fn expire_trash(&self, rules: &CollectionRules, limit: usize) -> Result<Batch>;
 
     /// Deletes edges of purging manifests, puts what they held into the review queue, and deletes manifests
     /// that have no edge left. Children and referrers that nothing else holds follow when their leases have

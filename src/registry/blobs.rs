@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::reservations::Reservation;
-use super::{BlobError, DeleteError, Fault, Repository};
+use super::{BlobError, DeleteError, Repository, ServiceError};
 use crate::metadata::{BlobRecord, Condition, Deletion, Mount, Renewal, Target, stale_lease};
 use crate::oci::{BlobKey, Digest, RepoName};
 use crate::store::{Content, StoreError};
@@ -52,7 +52,7 @@ impl Repository {
     /// `None` if there is no such blob, and the client has to upload it.
     ///
     /// # Errors
-    /// [`BlobError::Fault`].
+    /// [`BlobError::ServiceError`].
     pub async fn mount(
         &self,
         digest: &Digest,
@@ -64,12 +64,12 @@ impl Repository {
         match self.registry.metadata.mount_blob(&self.name, digest, from, now).await? {
             Mount::Done(blob) => Ok(Some(blob)),
             Mount::Missing => Ok(None),
-            Mount::Refused(over) => Err(Fault::OverQuota(over).into()),
+            Mount::Refused(over) => Err(ServiceError::OverQuota(over).into()),
         }
     }
 
     /// Reserves the size of a blob that is about to be mounted, if there is such a blob and a quota asks.
-    async fn reserve_mount(&self, digest: &Digest) -> Result<Option<Reservation>, Fault> {
+    async fn reserve_mount(&self, digest: &Digest) -> Result<Option<Reservation>, ServiceError> {
         if !self.registry.limits_bytes(&self.name) {
             return Ok(None);
         }
@@ -82,8 +82,8 @@ impl Repository {
     /// Some repositories that serve a blob, for whoever may not mount it from anywhere.
     ///
     /// # Errors
-    /// [`Fault`].
-    pub async fn repositories_with(&self, digest: &Digest) -> Result<Vec<RepoName>, Fault> {
+    /// [`ServiceError`].
+    pub async fn repositories_with(&self, digest: &Digest) -> Result<Vec<RepoName>, ServiceError> {
         Ok(self.registry.metadata.blob_repositories(digest, MOST_SOURCES).await?)
     }
 
@@ -121,7 +121,7 @@ impl Repository {
             // ends after it has recovered has its manifest checked against what is still there.
             Err(error) => {
                 tracing::debug!(%error, "a lease was not renewed");
-                self.registry.told_anew();
+                self.registry.leases_refreshed();
                 Ok(true)
             }
             renewed => renewed,

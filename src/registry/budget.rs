@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use super::ledger::Growth;
-use super::{Fault, Registry, Requester};
+use super::{Registry, Requester, ServiceError};
 use crate::oci::UploadId;
 use crate::store::Spent;
 
@@ -196,14 +196,14 @@ impl Drop for RoomMaker {
 
 /// The last look at what changes slowly: when, what the directories take, and how big the disk is.
 #[derive(Default)]
-pub(super) struct Surroundings(Mutex<Option<(Duration, u64, u64)>>);
+pub(super) struct DiskUsageCache(Mutex<Option<(Duration, u64, u64)>>);
 
 impl Registry {
     /// How the budget stands; `None` without one.
     ///
     /// # Errors
-    /// [`Fault`].
-    pub async fn budget(&self) -> Result<Option<BudgetState>, Fault> {
+    /// [`ServiceError`].
+    pub async fn budget(&self) -> Result<Option<BudgetState>, ServiceError> {
         let Some(settings) = self.settings.budget else {
             return Ok(None);
         };
@@ -226,7 +226,7 @@ impl Registry {
         &self.pressure
     }
 
-    async fn budget_state(&self, settings: BudgetSettings) -> Result<BudgetState, Fault> {
+    async fn budget_state(&self, settings: BudgetSettings) -> Result<BudgetState, ServiceError> {
         let (directories, disk) = self.surroundings().await?;
         let totals = self.metadata.totals().await?;
         let database = self.metadata.own_size().await?;
@@ -243,7 +243,7 @@ impl Registry {
         })
     }
 
-    async fn surroundings(&self) -> Result<(u64, u64), Fault> {
+    async fn surroundings(&self) -> Result<(u64, u64), ServiceError> {
         let now = self.clock.elapsed();
         let last = *self.surroundings.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((at, directories, disk)) = last
@@ -260,8 +260,8 @@ impl Registry {
     /// Reserves room for the first bytes of an upload, if there is room now. With `None` it only looks.
     ///
     /// # Errors
-    /// [`Fault`]; no room is none.
-    pub(super) async fn try_reserve(&self, upload: Option<(UploadId, u64)>) -> Result<bool, Fault> {
+    /// [`ServiceError`]; no room is none.
+    pub(super) async fn try_reserve(&self, upload: Option<(UploadId, u64)>) -> Result<bool, ServiceError> {
         let Some(settings) = self.settings.budget else {
             return Ok(true);
         };
@@ -271,13 +271,13 @@ impl Registry {
     /// The same, and waits until there is room.
     ///
     /// # Errors
-    /// [`Fault::Full`] at the budget, after the time that writers wait; at once for a requester that has just waited in
+    /// [`ServiceError::Full`] at the budget, after the time that writers wait; at once for a requester that has just waited in
     /// vain.
     pub(super) async fn reserve(
         &self,
         requester: &Requester,
         upload: Option<(UploadId, u64)>,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), ServiceError> {
         let Some(settings) = self.settings.budget else {
             return Ok(());
         };
@@ -317,7 +317,7 @@ impl Registry {
         &self,
         settings: BudgetSettings,
         upload: Option<(UploadId, u64)>,
-    ) -> Result<Result<(), BudgetState>, Fault> {
+    ) -> Result<Result<(), BudgetState>, ServiceError> {
         loop {
             let releases = self.ledger.releases();
             let state = self.budget_state(settings).await?;
@@ -338,7 +338,7 @@ impl Registry {
     }
 
     /// The refusal at the budget, with what keeps the space.
-    async fn used_up(&self, requester: &Requester, state: &BudgetState) -> Fault {
+    async fn used_up(&self, requester: &Requester, state: &BudgetState) -> ServiceError {
         let mut message = format!(
             "the budget of {} bytes (storage.budget) is used up: {} bytes are stored and {} reserved by uploads",
             state.budget, state.used, state.reserved
@@ -352,7 +352,7 @@ impl Registry {
         message.push_str(
             "; delete images, let policies expire more of them, or raise storage.budget; pulls and deletes go on",
         );
-        Fault::Full(message)
+        ServiceError::Full(message)
     }
 
     /// The largest upload that nobody continues. Its id is named only to clients of its own repository.

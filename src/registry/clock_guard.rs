@@ -8,7 +8,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use super::{Fault, Registry};
+use super::{Registry, ServiceError};
 use crate::clock::{Clock, Timestamp};
 use crate::metadata::ClockJump;
 
@@ -139,8 +139,8 @@ impl Registry {
     /// dated anew first.
     ///
     /// # Errors
-    /// [`Fault`].
-    pub async fn clock_state(&self) -> Result<ClockState, Fault> {
+    /// [`ServiceError`].
+    pub async fn clock_state(&self) -> Result<ClockState, ServiceError> {
         let recorded = self.metadata.recorded_time().await?;
         let state = self.clock_guard.look(self.clock.as_ref(), recorded);
         if state != ClockState::Trusted && !self.settings.read_only {
@@ -149,19 +149,19 @@ impl Registry {
         Ok(state)
     }
 
-    async fn follow_the_clock(&self) -> Result<(), Fault> {
+    async fn follow_the_clock(&self) -> Result<(), ServiceError> {
         let mut jumps = self.clock_guard.take_jumps().into_iter();
         while let Some(jump) = jumps.next() {
             let moved = async {
                 // Those that are not written down were seen by the wrong clock too.
                 self.flush_pulls().await?;
-                Ok::<_, Fault>(self.metadata.follow_jump(jump).await?)
+                Ok::<_, ServiceError>(self.metadata.follow_jump(jump).await?)
             };
             if let Err(error) = moved.await {
                 self.clock_guard.give_back(std::iter::once(jump).chain(jumps));
                 return Err(error);
             }
-            self.told_anew();
+            self.leases_refreshed();
             let by = in_words(jump.by);
             tracing::warn!(%by, "the clock was put right: what was pushed since the start is dated anew");
         }

@@ -1,6 +1,6 @@
 //! Listing the blobs that are set aside.
 
-use super::{Fault, Page, Registry};
+use super::{Page, Registry, ServiceError};
 use crate::metadata::DamagedBlob;
 use crate::oci::Digest;
 
@@ -8,8 +8,12 @@ impl Registry {
     /// Up to `limit` of the blobs that are set aside, by digest behind `after`.
     ///
     /// # Errors
-    /// [`Fault`].
-    pub async fn damaged(&self, after: Option<&Digest>, limit: usize) -> Result<Page<DamagedBlob>, Fault> {
+    /// [`ServiceError`].
+    pub async fn damaged(
+        &self,
+        after: Option<&Digest>,
+        limit: usize,
+    ) -> Result<Page<DamagedBlob>, ServiceError> {
         Ok(self.metadata.damaged(after, limit).await?)
     }
 }

@@ -9,7 +9,7 @@ use crate::store::StoreError;
 
 /// Why the server could not do what was asked rightly. Nothing was changed that a client was told of.
 #[derive(Debug, Error)]
-pub enum Fault {
+pub enum ServiceError {
     /// The disk is full or nearly so; pulls and deletes go on.
     #[error("the registry's disk is full: {0}")]
     Full(String),
@@ -30,7 +30,7 @@ pub enum Fault {
     Failed(String),
 }
 
-impl From<StoreError> for Fault {
+impl From<StoreError> for ServiceError {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Full => Self::Full("no space left".into()),
@@ -40,7 +40,7 @@ impl From<StoreError> for Fault {
     }
 }
 
-impl From<MetadataError> for Fault {
+impl From<MetadataError> for ServiceError {
     fn from(error: MetadataError) -> Self {
         match error {
             MetadataError::Full => Self::Full("no space left for the metadata".into()),
@@ -69,7 +69,7 @@ pub enum BlobError {
     Unknown,
     /// The server failed.
     #[error(transparent)]
-    Fault(#[from] Fault),
+    Service(#[from] ServiceError),
 }
 
 /// Why an upload did not go on.
@@ -112,7 +112,7 @@ pub enum UploadError {
     Client(#[from] ClientError),
     /// The server failed.
     #[error(transparent)]
-    Fault(#[from] Fault),
+    Service(#[from] ServiceError),
 }
 
 /// Why a manifest was not accepted.
@@ -137,7 +137,7 @@ pub enum PutManifestError {
     Immutable(Tag),
     /// The server failed.
     #[error(transparent)]
-    Fault(#[from] Fault),
+    Service(#[from] ServiceError),
 }
 
 /// Why a manifest was not found.
@@ -151,7 +151,7 @@ pub enum ManifestError {
     NameUnknown,
     /// The server failed.
     #[error(transparent)]
-    Fault(#[from] Fault),
+    Service(#[from] ServiceError),
 }
 
 /// Why a tag was not pointed at a manifest.
@@ -179,7 +179,7 @@ pub enum DeleteError {
     Immutable(Tag),
     /// The server failed.
     #[error(transparent)]
-    Fault(#[from] Fault),
+    Service(#[from] ServiceError),
 }
 
 /// Why something did not come back.
@@ -205,7 +205,7 @@ pub enum UndoError {
     Immutable(Tag),
     /// The server failed.
     #[error(transparent)]
-    Fault(#[from] Fault),
+    Service(#[from] ServiceError),
 }
 
 /// Why a repository was not deleted, restored or renamed.
@@ -228,26 +228,26 @@ pub enum RepositoryError {
     Immutable(Tag),
     /// The server failed.
     #[error(transparent)]
-    Fault(#[from] Fault),
+    Service(#[from] ServiceError),
 }
 
 macro_rules! faults_from_stores {
     ($($error:ty),*) => {$(
         impl From<StoreError> for $error {
             fn from(error: StoreError) -> Self {
-                Self::Fault(error.into())
+                Self::Service(error.into())
             }
         }
 
         impl From<OutOfMemory> for $error {
             fn from(error: OutOfMemory) -> Self {
-                Self::Fault(error.into())
+                Self::Service(error.into())
             }
         }
 
         impl From<MetadataError> for $error {
             fn from(error: MetadataError) -> Self {
-                Self::Fault(error.into())
+                Self::Service(error.into())
             }
         }
     )*};

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::{ClockState, Fault, Registry};
+use super::{ClockState, Registry, ServiceError};
 use crate::clock::Timestamp;
 use crate::metadata::{EventDetails, EventKind};
 
@@ -76,8 +76,8 @@ impl Registry {
     /// Looks at the clock, and records whether it is trusted.
     ///
     /// # Errors
-    /// [`Fault`] if it could not be looked at.
-    pub async fn watch_clock(&self) -> Result<(), Fault> {
+    /// [`ServiceError`] if it could not be looked at.
+    pub async fn watch_clock(&self) -> Result<(), ServiceError> {
         let state = match self.clock_state().await? {
             ClockState::Trusted => EventDetails::ClockTrusted {},
             ClockState::Suspect(reason) => EventDetails::ClockSuspect { reason },
@@ -89,8 +89,8 @@ impl Registry {
     /// Forgets old events, unless the clock is not trusted, and those that are too many.
     ///
     /// # Errors
-    /// [`Fault`].
-    pub async fn forget_events(&self) -> Result<(), Fault> {
+    /// [`ServiceError`].
+    pub async fn forget_events(&self) -> Result<(), ServiceError> {
         let trusted = self.clock_state().await? == ClockState::Trusted;
         let cutoff = trusted.then(|| self.clock.now().minus(self.settings.events_keep));
         while self.metadata.forget_events(cutoff, self.settings.events_most, FORGOTTEN).await?.more {}

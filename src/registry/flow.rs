@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::writes::{MAX_NARROW, MAX_WIDE, Writes};
-use super::{Fault, Registry};
+use super::{Registry, ServiceError};
 use crate::fair::{Client, Turn};
 use crate::memory::{Holder, MemoryBudget, Purpose, Reservation};
 use crate::store::{StagedBytes, StoreError};
@@ -22,8 +22,8 @@ impl Flow {
     /// Waits for a turn and for memory.
     ///
     /// # Errors
-    /// [`Fault::Busy`] and [`Fault::OutOfMemory`]: there was none in time.
-    pub(super) async fn start(registry: &Registry, client: &Client) -> Result<Self, Fault> {
+    /// [`ServiceError::Busy`] and [`ServiceError::OutOfMemory`]: there was none in time.
+    pub(super) async fn start(registry: &Registry, client: &Client) -> Result<Self, ServiceError> {
         let turn = registry.sessions.turn(client, registry.settings.upload_queue).await?;
         let budget = registry.memory().clone();
         let memory = reserve(&budget).await?;
@@ -79,7 +79,7 @@ impl Flow {
 
 /// Enough memory for wide writes while there is plenty, and always for narrow ones. Uploads have wide writes only while
 /// less than half of the memory is used, so that they leave the rest to others.
-async fn reserve(budget: &MemoryBudget) -> Result<Reservation, Fault> {
+async fn reserve(budget: &MemoryBudget) -> Result<Reservation, ServiceError> {
     let holder = Holder::Authenticated;
     if !budget.is_half_used(holder)
         && let Some(memory) = budget.try_reserve(holder, Purpose::Bodies, MAX_WIDE)

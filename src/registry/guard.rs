@@ -3,7 +3,7 @@
 use std::sync::{Arc, PoisonError, RwLock};
 
 use super::{Registry, Repository};
-use crate::metadata::{Change, FixedTags};
+use crate::metadata::{Change, ImmutableTags};
 use crate::oci::{RepoName, Tag};
 
 /// Says which tags are immutable.
@@ -24,11 +24,11 @@ impl Registry {
     }
 
     /// The immutable tags of a repository, for a change that is about to be made.
-    pub(super) fn fixed_tags(&self, repo: &RepoName) -> FixedTags {
+    pub(super) fn fixed_tags(&self, repo: &RepoName) -> ImmutableTags {
         let guard = self.guard.0.read().unwrap_or_else(PoisonError::into_inner).clone();
         let repo = repo.clone();
-        guard.map_or_else(FixedTags::default, |guard| {
-            FixedTags::new(move |tag| guard.is_immutable(&repo, tag))
+        guard.map_or_else(ImmutableTags::default, |guard| {
+            ImmutableTags::new(move |tag| guard.is_immutable(&repo, tag))
         })
     }
 }

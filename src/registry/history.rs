@@ -1,6 +1,6 @@
 //! The history of tags, and pointing them back.
 
-use super::{Fault, Page, Registry, Repository, UndoError};
+use super::{Page, Registry, Repository, ServiceError, UndoError};
 use crate::metadata::{HistoryEntry, Restoration, Restored, TagReturn};
 use crate::oci::{Digest, Tag};
 
@@ -23,13 +23,13 @@ impl Repository {
     /// away.
     ///
     /// # Errors
-    /// [`Fault`].
+    /// [`ServiceError`].
     pub async fn tag_history(
         &self,
         tag: &Tag,
         before: Option<i64>,
         limit: usize,
-    ) -> Result<Page<HistoryEntry>, Fault> {
+    ) -> Result<Page<HistoryEntry>, ServiceError> {
         Ok(self.registry.metadata.tag_history(&self.name, Some(tag), before, limit).await?)
     }
 
@@ -37,8 +37,12 @@ impl Repository {
     /// row is what [`Repository::restore`] takes.
     ///
     /// # Errors
-    /// [`Fault`].
-    pub async fn history(&self, before: Option<i64>, limit: usize) -> Result<Page<HistoryEntry>, Fault> {
+    /// [`ServiceError`].
+    pub async fn history(
+        &self,
+        before: Option<i64>,
+        limit: usize,
+    ) -> Result<Page<HistoryEntry>, ServiceError> {
         Ok(self.registry.metadata.tag_history(&self.name, None, before, limit).await?)
     }
 
@@ -71,7 +75,7 @@ impl Repository {
             Restoration::Done(restored) => Ok(restored),
             Restoration::Unknown => Err(UndoError::Unknown),
             Restoration::Missing(missing) => Err(UndoError::Missing(missing)),
-            Restoration::Refused(over) => Err(Fault::OverQuota(over).into()),
+            Restoration::Refused(over) => Err(ServiceError::OverQuota(over).into()),
         }
     }
 }
@@ -85,7 +89,7 @@ fn pointed_back(outcome: TagReturn) -> Result<PointedBack, UndoError> {
         TagReturn::Gone(digest) => Err(UndoError::Gone(digest)),
         TagReturn::Missing(missing) => Err(UndoError::Missing(missing)),
         TagReturn::Fixed(tag) => Err(UndoError::Immutable(tag)),
-        TagReturn::Refused(over) => Err(Fault::OverQuota(over).into()),
+        TagReturn::Refused(over) => Err(ServiceError::OverQuota(over).into()),
     }
 }
 
@@ -93,8 +97,8 @@ impl Registry {
     /// Forgets the history of some tags that were taken away long ago. Whether more are waiting.
     ///
     /// # Errors
-    /// [`Fault`].
-    pub async fn forget_history(&self) -> Result<bool, Fault> {
+    /// [`ServiceError`].
+    pub async fn forget_history(&self) -> Result<bool, ServiceError> {
         let cutoff = self.clock.now().minus(self.settings.history_removed);
         Ok(self.metadata.forget_history(cutoff, FORGOTTEN).await?.more)
     }

@@ -1,6 +1,6 @@
 //! Lists for people, and what is known of one tag or manifest.
 
-use super::{Fault, ManifestError, Registry, Repository};
+use super::{ManifestError, Registry, Repository, ServiceError};
 use crate::metadata::{
     ListPage, ListQuery, ManifestEntry, ReferrerRecord, Related, RepositoryEntry, TagEntry, Visible,
 };
@@ -26,12 +26,12 @@ impl Registry {
     /// A page of the visible repositories that have something to pull.
     ///
     /// # Errors
-    /// [`Fault`].
+    /// [`ServiceError`].
     pub async fn list_repositories(
         &self,
         query: &ListQuery,
         visible: &Visible,
-    ) -> Result<ListPage<RepositoryEntry>, Fault> {
+    ) -> Result<ListPage<RepositoryEntry>, ServiceError> {
         self.settle_pulls().await;
         Ok(self.metadata.list_repositories(query, visible).await?)
     }
@@ -39,8 +39,8 @@ impl Registry {
     /// What is known of a repository. `None` if there is nothing to pull from it.
     ///
     /// # Errors
-    /// [`Fault`].
-    pub async fn repository_entry(&self, name: &RepoName) -> Result<Option<RepositoryEntry>, Fault> {
+    /// [`ServiceError`].
+    pub async fn repository_entry(&self, name: &RepoName) -> Result<Option<RepositoryEntry>, ServiceError> {
         self.settle_pulls().await;
         Ok(self.metadata.repository_entry(name).await?)
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::blobs::deleted;
-use super::{DeleteError, Fault, ManifestError, PutManifestError, Repository};
+use super::{DeleteError, ManifestError, PutManifestError, Repository, ServiceError};
 use crate::fair::Turn;
 use crate::memory::{Holder, Purpose, Reservation, SMALL};
 use crate::metadata::{Edge, EdgeKind, ManifestRecord, PutManifest, PutOutcome, Target, WrongSize};
@@ -115,8 +115,8 @@ impl Repository {
     /// Waits until a manifest of `len` bytes can be held in memory, from its body until it is stored.
     ///
     /// # Errors
-    /// [`Fault::Busy`] and [`Fault::OutOfMemory`]: the client can come back later.
-    pub async fn manifest_place(&self, len: usize) -> Result<ManifestPlace, Fault> {
+    /// [`ServiceError::Busy`] and [`ServiceError::OutOfMemory`]: the client can come back later.
+    pub async fn manifest_place(&self, len: usize) -> Result<ManifestPlace, ServiceError> {
         let registry = &self.registry;
         let mut turn = None;
         if len > LARGE_MANIFEST {
@@ -178,7 +178,7 @@ impl Repository {
                 Err(InvalidManifest::WrongSize { digest, claimed, actual }.into())
             }
             PutOutcome::Fixed(tag) => Err(PutManifestError::Immutable(tag)),
-            PutOutcome::Refused(over) => Err(Fault::OverQuota(over).into()),
+            PutOutcome::Refused(over) => Err(ServiceError::OverQuota(over).into()),
         }
     }
 
@@ -211,7 +211,7 @@ async fn read_manifest(
     }
     let request = request.clone();
     let parsed = tokio::task::spawn_blocking(move || parse(&request, &limits)).await;
-    parsed.map_err(|error| Fault::Failed(format!("a manifest could not be parsed: {error}")))?
+    parsed.map_err(|error| ServiceError::Failed(format!("a manifest could not be parsed: {error}")))?
 }
 
 fn parse(request: &PutRequest, limits: &ManifestLimits) -> Result<(Digest, Manifest), PutManifestError> {

@@ -180,7 +180,7 @@ pub struct Registry {
     reservations: Arc<reservations::Reservations>,
     /// Room is made for one request at a time.
     relief: tokio::sync::Mutex<()>,
-    surroundings: budget::Surroundings,
+    surroundings: budget::DiskUsageCache,
     pressure: Arc<Pressure>,
     refusals: refusals::Refusals,
     disk_reserve: disk_reserve::Reserve,
@@ -190,7 +190,7 @@ pub struct Registry {
     states: events::States,
     audit: audit::Audit,
     /// Since when every lease was written down, where room may be made; a time as in [`Timestamp`].
-    told_since: AtomicI64,
+    leases_recorded_since: AtomicI64,
 }
 
 /// What a caller may do with a repository besides pulling from it.
@@ -228,7 +228,7 @@ impl Registry {
         settings: Settings,
     ) -> Arc<Self> {
         let sessions = sessions::Sessions::new(settings.parallel_uploads);
-        let told_since = AtomicI64::new(clock.now().0);
+        let leases_recorded_since = AtomicI64::new(clock.now().0);
         let clock_guard = clock_guard::ClockGuard::of(clock.as_ref());
         let reservations = reservations::Reservations::new(&settings.quotas);
         let audit = audit::Audit::new(settings.audit_file.clone());
@@ -245,7 +245,7 @@ impl Registry {
             ledger: ledger::Ledger::default(),
             reservations,
             relief: tokio::sync::Mutex::default(),
-            surroundings: budget::Surroundings::default(),
+            surroundings: budget::DiskUsageCache::default(),
             pressure: Arc::default(),
             refusals: refusals::Refusals::default(),
             disk_reserve: disk_reserve::Reserve::default(),
@@ -254,7 +254,7 @@ impl Registry {
             clock_guard,
             states: events::States::default(),
             audit,
-            told_since,
+            leases_recorded_since,
         })
     }
 
@@ -280,13 +280,13 @@ impl Registry {
 
     /// Since when every lease has been written down, also of what was held: what nothing holds any more needs
     /// no other then. `None` without a budget or quota of bytes, for that costs a write where otherwise none is needed.
-    pub fn told_since(&self) -> Option<Timestamp> {
-        self.settings.makes_room().then(|| Timestamp(self.told_since.load(Ordering::Acquire)))
+    pub fn leases_recorded_since(&self) -> Option<Timestamp> {
+        self.settings.makes_room().then(|| Timestamp(self.leases_recorded_since.load(Ordering::Acquire)))
     }
 
     /// From now on: before, a lease may be missing.
-    fn told_anew(&self) {
-        self.told_since.fetch_max(self.clock.now().0, Ordering::AcqRel);
+    fn leases_refreshed(&self) {
+        self.leases_recorded_since.fetch_max(self.clock.now().0, Ordering::AcqRel);
     }
 
     /// The memory that requests share.

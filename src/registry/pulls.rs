@@ -6,7 +6,7 @@ use std::hash::Hash;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use super::{Fault, Registry, Repository};
+use super::{Registry, Repository, ServiceError};
 use crate::clock::Timestamp;
 use crate::metadata::ManifestRecord;
 use crate::oci::{Digest, RepoName, Tag};
@@ -54,8 +54,8 @@ impl Registry {
     /// Writes down the pulls, and the pushes without a change, that were noted since the last time.
     ///
     /// # Errors
-    /// [`Fault`]; then they stay noted for the next time.
-    pub async fn flush_pulls(&self) -> Result<(), Fault> {
+    /// [`ServiceError`]; then they stay noted for the next time.
+    pub async fn flush_pulls(&self) -> Result<(), ServiceError> {
         let _writing = self.pulls.writing.lock().await;
         let pulls = take(&self.pulls.pulls);
         let pushes = take(&self.pulls.pushes);
@@ -83,7 +83,7 @@ impl Registry {
         }
     }
 
-    async fn write_pulls(&self, pulls: &ByRepository<Digest, Timestamp>) -> Result<(), Fault> {
+    async fn write_pulls(&self, pulls: &ByRepository<Digest, Timestamp>) -> Result<(), ServiceError> {
         if pulls.is_empty() {
             return Ok(());
         }
@@ -91,7 +91,10 @@ impl Registry {
         Ok(self.metadata.note_pulls(rows.collect()).await?)
     }
 
-    async fn write_pushes(&self, pushes: &ByRepository<Tag, (Digest, Timestamp)>) -> Result<(), Fault> {
+    async fn write_pushes(
+        &self,
+        pushes: &ByRepository<Tag, (Digest, Timestamp)>,
+    ) -> Result<(), ServiceError> {
         if pushes.is_empty() {
             return Ok(());
         }

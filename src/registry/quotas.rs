@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::relief::Relief;
 use super::reservations::{Grant, Recorded, Reservation};
-use super::{Fault, Registry};
+use super::{Registry, ServiceError};
 use crate::metadata::{OverQuota, Quota, QuotaUse, Scope, Target};
 use crate::oci::{RepoName, UploadId};
 
@@ -19,8 +19,8 @@ impl Registry {
     /// before the first request.
     ///
     /// # Errors
-    /// [`Fault`].
-    pub async fn enforce_quotas(&self) -> Result<(), Fault> {
+    /// [`ServiceError`].
+    pub async fn enforce_quotas(&self) -> Result<(), ServiceError> {
         self.metadata.set_quotas(&self.settings.quotas).await?;
         for exceeded in self.quota_use(None).await?.iter().flat_map(QuotaUse::exceeded) {
             tracing::warn!(
@@ -37,8 +37,8 @@ impl Registry {
     /// included.
     ///
     /// # Errors
-    /// [`Fault`].
-    pub async fn quota_use(&self, repo: Option<&RepoName>) -> Result<Vec<QuotaUse>, Fault> {
+    /// [`ServiceError`].
+    pub async fn quota_use(&self, repo: Option<&RepoName>) -> Result<Vec<QuotaUse>, ServiceError> {
         let mut quotas = self.metadata.quotas(repo).await?;
         for found in &mut quotas {
             found.bytes = found.bytes.saturating_add(self.reservations.staged(&found.quota.scope));
@@ -54,8 +54,13 @@ impl Registry {
     /// Lets an upload of `repo` grow to so many bytes.
     ///
     /// # Errors
-    /// [`Fault::OverQuota`] if no room could be made for it.
-    pub(super) async fn grow_upload(&self, id: UploadId, repo: &RepoName, bytes: u64) -> Result<(), Fault> {
+    /// [`ServiceError::OverQuota`] if no room could be made for it.
+    pub(super) async fn grow_upload(
+        &self,
+        id: UploadId,
+        repo: &RepoName,
+        bytes: u64,
+    ) -> Result<(), ServiceError> {
         let mut attempt = Attempt::new(bytes);
         loop {
             let releases = self.reservations.releases();
@@ -73,13 +78,13 @@ impl Registry {
     /// state adds nothing. `None` where nothing has to be reserved.
     ///
     /// # Errors
-    /// [`Fault::OverQuota`] if no room could be made for it.
+    /// [`ServiceError::OverQuota`] if no room could be made for it.
     pub(super) async fn reserve_quota(
         &self,
         repo: &RepoName,
         target: Target<'_>,
         size: u64,
-    ) -> Result<Option<Reservation>, Fault> {
+    ) -> Result<Option<Reservation>, ServiceError> {
         if !self.limits_bytes(repo) || self.metadata.is_counted(repo, target).await? {
             return Ok(None);
         }
@@ -99,12 +104,12 @@ impl Registry {
     /// earlier `to` becomes `from`. `None` where no quota counts them.
     ///
     /// # Errors
-    /// [`Fault::OverQuota`].
+    /// [`ServiceError::OverQuota`].
     pub(super) async fn reserve_rename(
         &self,
         from: &RepoName,
         to: &RepoName,
-    ) -> Result<Option<Reservation>, Fault> {
+    ) -> Result<Option<Reservation>, ServiceError> {
         if !self.limits_bytes(to) && !self.limits_bytes(from) {
             return Ok(None);
         }
@@ -126,7 +131,7 @@ impl Registry {
             let recorded = Recorded { quotas: &quotas, releases };
             match self.reservations.reserve(moved.abs_diff(left), &recorded) {
                 Ok(reservation) => return Ok(Some(reservation)),
-                Err(Grant::Refused(over)) => return Err(Fault::OverQuota(over)),
+                Err(Grant::Refused(over)) => return Err(ServiceError::OverQuota(over)),
                 Err(Grant::Overtaken | Grant::Done) => {}
             }
         }
@@ -149,7 +154,12 @@ impl Attempt {
 
     /// Makes it worth while to ask again after a refusal, or passes that on. What is being recorded just now may have
     /// counted twice.
-    async fn make_room(&mut self, registry: &Registry, over: OverQuota, releases: u64) -> Result<(), Fault> {
+    async fn make_room(
+        &mut self,
+        registry: &Registry,
+        over: OverQuota,
+        releases: u64,
+    ) -> Result<(), ServiceError> {
         // What would not fit into an empty repository is not worth any trash.
         let can_fit = self.bytes <= over.limit;
         if registry.reservations.wait_for_release(releases, self.deadline).await
@@ -157,6 +167,6 @@ impl Attempt {
         {
             return Ok(());
         }
-        Err(Fault::OverQuota(over))
+        Err(ServiceError::OverQuota(over))
     }
 }

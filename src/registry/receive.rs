@@ -14,7 +14,7 @@ use futures_util::StreamExt;
 use super::flow::Flow;
 use super::sessions::{OpenUpload, Owned};
 use super::uploads::detached;
-use super::{ClientBody, ClientError, Fault, Registry, Repository, Requester, UploadError};
+use super::{ClientBody, ClientError, Registry, Repository, Requester, ServiceError, UploadError};
 use crate::fair::Turn;
 use crate::metadata::Progress;
 use crate::oci::{Algorithm, Hasher, UploadId};
@@ -65,11 +65,11 @@ impl Repository {
         let mut receiving = detached(async move { this.begin(id, range).await }).await?;
         let taken = traces::step("upload body").run(receiving.pump(body)).await;
         let outcome = receiving.end(taken).await;
-        if matches!(outcome, Err(UploadError::Fault(Fault::Full(_)))) {
+        if matches!(outcome, Err(UploadError::Service(ServiceError::Full(_)))) {
             // Opening it again cuts it back to what is recorded, and the database may be in need of the room.
             let _ = self.upload_offset(id).await;
         }
-        if matches!(outcome, Err(UploadError::Fault(Fault::OverQuota(_)))) {
+        if matches!(outcome, Err(UploadError::Service(ServiceError::OverQuota(_)))) {
             // Nothing that could follow would make it fit.
             let _ = self.cancel_upload(id).await;
         }
@@ -294,7 +294,7 @@ impl Work {
         }
         let outcome = match (taken, written) {
             // What the first write failed of tells more than that no other could follow it.
-            (Err(UploadError::Fault(first)), _) => Err(first.into()),
+            (Err(UploadError::Service(first)), _) => Err(first.into()),
             (_, Err(error)) => Err(error.into()),
             (Ok(()), Ok(())) => self.check_length(),
             (Err(error), Ok(())) => Err(error),
@@ -302,9 +302,9 @@ impl Work {
         match outcome {
             Err(UploadError::WrongLength { .. }) => self.undo(registry, id).await?,
             // The piece for which there was no turn or memory never came, and all before it is written.
-            Err(UploadError::Fault(Fault::Busy | Fault::OutOfMemory(_))) => {}
+            Err(UploadError::Service(ServiceError::Busy | ServiceError::OutOfMemory(_))) => {}
             // What of the last bytes reached the medium is unknown.
-            Err(UploadError::Fault(_)) => *self.owned.slot = None,
+            Err(UploadError::Service(_)) => *self.owned.slot = None,
             Ok(()) | Err(_) => {}
         }
         if outcome.is_err() {
@@ -383,6 +383,6 @@ pub(super) async fn rehash(upload: &OpenUpload, algorithm: Algorithm) -> Result<
     Ok(hasher)
 }
 
-fn staged(upload: &OpenUpload) -> Result<&Arc<dyn StagedBytes>, Fault> {
-    upload.staged.as_ref().ok_or_else(|| Fault::Failed("the upload's bytes are not open".into()))
+fn staged(upload: &OpenUpload) -> Result<&Arc<dyn StagedBytes>, ServiceError> {
+    upload.staged.as_ref().ok_or_else(|| ServiceError::Failed("the upload's bytes are not open".into()))
 }

@@ -2,7 +2,7 @@
 
 use std::cmp::Reverse;
 
-use super::{Fault, Registry};
+use super::{Registry, ServiceError};
 use crate::clock::Timestamp;
 use crate::metadata::{RemovedManifest, RemovedTag, TrashCursor, TrashPage};
 use crate::oci::RepoName;
@@ -78,13 +78,13 @@ impl Registry {
     /// Up to `limit` of what can be brought back, of `repo` or of all, behind `after`.
     ///
     /// # Errors
-    /// [`Fault`].
+    /// [`ServiceError`].
     pub async fn recoverable(
         &self,
         repo: Option<&RepoName>,
         after: Option<RecoverablePlace>,
         limit: usize,
-    ) -> Result<RecoverablePage, Fault> {
+    ) -> Result<RecoverablePage, ServiceError> {
         let behind = |kind| after.map(|place| place.of(kind));
         let manifests = self.removed_manifests(repo, behind(RecoverableKind::Manifest), limit).await?;
         let tags = self.removed_tags(repo, behind(RecoverableKind::Tag), limit).await?;

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use super::{ClockState, Fault, Registry};
+use super::{ClockState, Registry, ServiceError};
 use crate::metadata::{CollectionRules, Relieved, Scope};
 use crate::oci::UploadId;
 
@@ -37,7 +37,7 @@ pub(super) struct Relief {
 
 impl Relief {
     /// Removes something below a quota, if anything is left that may go. Whether it did.
-    pub(super) async fn step(&mut self, registry: &Registry, scope: &Scope) -> Result<bool, Fault> {
+    pub(super) async fn step(&mut self, registry: &Registry, scope: &Scope) -> Result<bool, ServiceError> {
         let _turn = registry.relief.lock().await;
         if registry.settings.read_only || matches!(registry.clock_state().await?, ClockState::Suspect(_)) {
             return Ok(false);
@@ -62,13 +62,13 @@ impl Relief {
 
 impl Registry {
     /// Purges up to `trash` manifests of a scope's trash, oldest first, and removes what comes free.
-    async fn collect_below(&self, scope: &Scope, trash: usize) -> Result<Relieved, Fault> {
+    async fn collect_below(&self, scope: &Scope, trash: usize) -> Result<Relieved, ServiceError> {
         let rules = CollectionRules {
             now: self.clock.now(),
             lease: self.settings.shortest_lease(),
             trash: Duration::ZERO,
             untagged: None,
-            told_since: self.told_since(),
+            leases_recorded_since: self.leases_recorded_since(),
         };
         let mut all = self.metadata.relieve(scope, &rules, trash, BATCH).await?;
         loop {
@@ -84,7 +84,7 @@ impl Registry {
     }
 
     /// Ends the uploads of a scope that no byte has come to for a while. How many.
-    async fn end_idle_uploads(&self, scope: &Scope) -> Result<usize, Fault> {
+    async fn end_idle_uploads(&self, scope: &Scope) -> Result<usize, ServiceError> {
         let mut ended = 0;
         for id in self.reservations.uploads(scope) {
             ended += usize::from(self.end_if_idle(id).await?);
@@ -92,7 +92,7 @@ impl Registry {
         Ok(ended)
     }
 
-    async fn end_if_idle(&self, id: UploadId) -> Result<bool, Fault> {
+    async fn end_if_idle(&self, id: UploadId) -> Result<bool, ServiceError> {
         if self.sessions.is_busy(id) || self.has_unrecorded_bytes(id) {
             return Ok(false);
         }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::{OwnedRwLockReadGuard, RwLock};
 
-use super::{Fault, Registry};
+use super::{Registry, ServiceError};
 use crate::oci::Digest;
 
 /// Whether bytes may be removed now.
@@ -37,8 +37,8 @@ impl Registry {
     /// the two leaves a list to finish.
     ///
     /// # Errors
-    /// [`Fault`]; what was removed until then is forgotten the next time.
-    pub async fn remove_doomed(&self, limit: usize) -> Result<Removed, Fault> {
+    /// [`ServiceError`]; what was removed until then is forgotten the next time.
+    pub async fn remove_doomed(&self, limit: usize) -> Result<Removed, ServiceError> {
         let Ok(_permission) = self.removals.0.try_write() else {
             return Ok(Removed::default());
         };

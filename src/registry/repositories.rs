@@ -1,6 +1,6 @@
 //! Listing repositories.
 
-use super::{Fault, Registry};
+use super::{Registry, ServiceError};
 use crate::metadata::{ListPage, Page, Visible};
 use crate::oci::RepoName;
 
@@ -15,13 +15,13 @@ impl Registry {
     /// Up to `limit` of the visible repositories that have something to pull, in byte order behind `after`.
     ///
     /// # Errors
-    /// [`Fault`].
+    /// [`ServiceError`].
     pub async fn repository_names(
         &self,
         after: Option<&str>,
         limit: usize,
         visible: &Visible,
-    ) -> Result<ListPage<RepoName>, Fault> {
+    ) -> Result<ListPage<RepoName>, ServiceError> {
         Ok(self.metadata.repository_names(after, limit, visible).await?)
     }
 }

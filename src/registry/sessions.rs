@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::sync::OwnedMutexGuard;
 use tokio_util::sync::CancellationToken;
 
-use super::Fault;
+use super::ServiceError;
 use crate::fair::{Client, FairQueue, Turn};
 use crate::oci::{Hasher, RepoName, UploadId};
 use crate::store::StagedBytes;
@@ -117,19 +117,23 @@ impl Sessions {
     /// Waits for a turn to take bytes of a body.
     ///
     /// # Errors
-    /// [`Fault::Busy`] after `max_wait`.
-    pub(super) async fn turn(&self, client: &Client, max_wait: Duration) -> Result<Turn, Fault> {
+    /// [`ServiceError::Busy`] after `max_wait`.
+    pub(super) async fn turn(&self, client: &Client, max_wait: Duration) -> Result<Turn, ServiceError> {
         let turn = tokio::time::timeout(max_wait, self.bodies.take(client)).await;
-        turn.map_err(|_| Fault::Busy)
+        turn.map_err(|_| ServiceError::Busy)
     }
 
     /// Waits for a turn to hold a large manifest.
     ///
     /// # Errors
-    /// [`Fault::Busy`] after `max_wait`.
-    pub(super) async fn manifest_turn(&self, client: &Client, max_wait: Duration) -> Result<Turn, Fault> {
+    /// [`ServiceError::Busy`] after `max_wait`.
+    pub(super) async fn manifest_turn(
+        &self,
+        client: &Client,
+        max_wait: Duration,
+    ) -> Result<Turn, ServiceError> {
         let turn = tokio::time::timeout(max_wait, self.manifests.take(client)).await;
-        turn.map_err(|_| Fault::Busy)
+        turn.map_err(|_| ServiceError::Busy)
     }
 
     /// Opens a session for a new upload. Beyond [`MAX_OPEN`] the upload has its record in the database only.
@@ -209,7 +213,7 @@ mod tests {
         let turn = sessions.turn(&Client::Local, Duration::ZERO).await.expect("free");
         let other = Client::User("other".into());
         let wait = sessions.turn(&other, Duration::from_secs(30)).await;
-        assert!(matches!(wait, Err(Fault::Busy)));
+        assert!(matches!(wait, Err(ServiceError::Busy)));
         assert!(turn.is_recalled());
         drop(turn);
         sessions.turn(&other, Duration::ZERO).await.expect("free");

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::{Fault, Registry, Requester};
+use super::{Registry, Requester, ServiceError};
 use crate::store::{Space, StoreError};
 
 /// How old a look at the disk may be.
@@ -68,26 +68,26 @@ impl Registry {
     }
 
     /// Whether a body may be taken: the registry may be written, and disk and budget have room.
-    pub(super) async fn admit_body(&self, requester: &Requester) -> Result<(), Fault> {
+    pub(super) async fn admit_body(&self, requester: &Requester) -> Result<(), ServiceError> {
         self.admit_space().await?;
         self.reserve(requester, None).await
     }
 
     /// The same apart from the budget, for a body that has its reservation.
-    pub(super) async fn admit_space(&self) -> Result<(), Fault> {
+    pub(super) async fn admit_space(&self) -> Result<(), ServiceError> {
         self.admit_change()?;
         if self.space_state().await? == SpaceState::Full {
             let reason = format!(
                 "less than {} bytes are free (storage.min_free); pulls and deletes go on",
                 self.settings.min_free
             );
-            return Err(Fault::Full(reason));
+            return Err(ServiceError::Full(reason));
         }
         Ok(())
     }
 
     /// Whether anything may be changed.
-    pub(super) fn admit_change(&self) -> Result<(), Fault> {
-        if self.settings.read_only { Err(Fault::ReadOnly) } else { Ok(()) }
+    pub(super) fn admit_change(&self) -> Result<(), ServiceError> {
+        if self.settings.read_only { Err(ServiceError::ReadOnly) } else { Ok(()) }
     }
 }

@@ -1,6 +1,6 @@
 //! What everything takes, on the medium.
 
-use super::{Fault, Registry};
+use super::{Registry, ServiceError};
 use crate::store::{Spent, StoreError};
 
 /// How many blobs are measured at once.
@@ -35,8 +35,8 @@ impl Registry {
     /// What everything takes.
     ///
     /// # Errors
-    /// [`Fault`].
-    pub async fn stored(&self) -> Result<Stored, Fault> {
+    /// [`ServiceError`].
+    pub async fn stored(&self) -> Result<Stored, ServiceError> {
         let mut staged = 0;
         for (id, _) in self.blobs.list(None).await?.uploads {
             staged += self.blobs.allocated(Spent::Upload(id)).await?;
@@ -56,8 +56,8 @@ impl Registry {
     /// Asks the medium what some blobs take of which only a guess is recorded. `true` if more are waiting.
     ///
     /// # Errors
-    /// [`Fault`].
-    pub async fn measure_blobs(&self) -> Result<bool, Fault> {
+    /// [`ServiceError`].
+    pub async fn measure_blobs(&self) -> Result<bool, ServiceError> {
         if self.settings.read_only {
             return Ok(false);
         }

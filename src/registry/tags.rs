@@ -24,10 +24,12 @@ impl Repository {
     pub async fn point_tag(&self, tag: Tag, digest: &Digest) -> Result<(), PointTagError> {
         let manifest = match self.viewed().manifest(&Reference::Digest(digest.clone())).await {
             Ok(manifest) => manifest,
-            Err(ManifestError::Fault(fault)) => return Err(PutManifestError::Fault(fault).into()),
+            Err(ManifestError::Service(fault)) => {
+                return Err(PutManifestError::Service(fault).into());
+            }
             Err(ManifestError::Unknown | ManifestError::NameUnknown) => return Err(PointTagError::Unknown),
         };
-        let _place = self.manifest_place(manifest.content.len()).await.map_err(PutManifestError::Fault)?;
+        let _place = self.manifest_place(manifest.content.len()).await.map_err(PutManifestError::Service)?;
         let request = PutRequest {
             digest: Some(digest.clone()),
             tags: vec![tag],
@@ -54,7 +56,7 @@ impl Repository {
     /// listed under the fallback tag are among them: their subject is recorded whichever way they came.
     ///
     /// # Errors
-    /// [`ManifestError::Fault`]; a subject or a repository that is absent has no referrers.
+    /// [`ManifestError::ServiceError`]; a subject or a repository that is absent has no referrers.
     pub async fn referrers(
         &self,
         subject: &Digest,

@@ -1,6 +1,6 @@
 //! What is in the trash, emptying it, and what policies put there.
 
-use super::{Fault, Registry};
+use super::{Registry, ServiceError};
 use crate::clock::Timestamp;
 use crate::metadata::{
     Batch, Change, ExpireManifest, ExpireTag, Expired, RemovedManifest, RemovedTag, TrashCursor, TrashPage,
@@ -25,26 +25,26 @@ impl Registry {
     /// time is over since it was removed.
     ///
     /// # Errors
-    /// [`Fault`].
+    /// [`ServiceError`].
     pub async fn removed_manifests(
         &self,
         repo: Option<&RepoName>,
         after: Option<TrashCursor>,
         limit: usize,
-    ) -> Result<TrashPage<RemovedManifest>, Fault> {
+    ) -> Result<TrashPage<RemovedManifest>, ServiceError> {
         Ok(self.metadata.removed_manifests(repo, after, limit).await?)
     }
 
     /// Up to `limit` tags, of `repo` or of all, that were taken away while their manifest lives on, newest first.
     ///
     /// # Errors
-    /// [`Fault`].
+    /// [`ServiceError`].
     pub async fn removed_tags(
         &self,
         repo: Option<&RepoName>,
         after: Option<TrashCursor>,
         limit: usize,
-    ) -> Result<TrashPage<RemovedTag>, Fault> {
+    ) -> Result<TrashPage<RemovedTag>, ServiceError> {
         Ok(self.metadata.removed_tags(repo, after, limit).await?)
     }
 
@@ -52,13 +52,13 @@ impl Registry {
     /// them back. To be called until there are no more, with the time at which it was asked for.
     ///
     /// # Errors
-    /// [`Fault`].
+    /// [`ServiceError`].
     pub async fn empty_trash(
         &self,
         repo: Option<&RepoName>,
         cutoff: Timestamp,
         limit: usize,
-    ) -> Result<Batch, Fault> {
+    ) -> Result<Batch, ServiceError> {
         self.admit_change()?;
         Ok(self.make_space(|| self.metadata.empty_trash(repo, cutoff, limit)).await?)
     }
@@ -67,8 +67,8 @@ impl Registry {
     /// crash in between leaves the older part of it given up.
     ///
     /// # Errors
-    /// [`Fault`].
-    pub async fn empty_whole_trash(&self, repo: Option<&RepoName>) -> Result<Emptied, Fault> {
+    /// [`ServiceError`].
+    pub async fn empty_whole_trash(&self, repo: Option<&RepoName>) -> Result<Emptied, ServiceError> {
         let now = self.clock.now();
         let newest = self.removed_manifests(repo, None, 1).await?.items.pop();
         let leased = newest.map(|newest| newest.removed_at.plus(self.settings.lease));
@@ -87,8 +87,8 @@ impl Registry {
     /// else holds that. Immutable tags are left alone.
     ///
     /// # Errors
-    /// [`Fault`].
-    pub async fn expire_tag(&self, expiry: ExpireTag) -> Result<Expired, Fault> {
+    /// [`ServiceError`].
+    pub async fn expire_tag(&self, expiry: ExpireTag) -> Result<Expired, ServiceError> {
         self.admit_change()?;
         let change = self.guarded(&expiry.repo, expiry.change);
         Ok(self.metadata.expire_tag(ExpireTag { change, ..expiry }).await?)
@@ -97,8 +97,8 @@ impl Registry {
     /// Takes a manifest without a tag away for a policy, if it is still what it was judged by.
     ///
     /// # Errors
-    /// [`Fault`].
-    pub async fn expire_manifest(&self, expiry: ExpireManifest) -> Result<Expired, Fault> {
+    /// [`ServiceError`].
+    pub async fn expire_manifest(&self, expiry: ExpireManifest) -> Result<Expired, ServiceError> {
         self.admit_change()?;
         let change = self.guarded(&expiry.repo, expiry.change);
         Ok(self.metadata.expire_manifest(ExpireManifest { change, ..expiry }).await?)

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::ledger::BLOCK;
 use super::sessions::{OpenUpload, Slot};
-use super::{Fault, Registry, receive};
+use super::{Registry, ServiceError, receive};
 use crate::clock::Timestamp;
 use crate::oci::UploadId;
 use crate::store::Spent;
@@ -26,8 +26,8 @@ impl Registry {
     /// to belong to these facts. Tells how many commits it undid.
     ///
     /// # Errors
-    /// [`Fault`].
-    pub async fn recover(&self) -> Result<usize, Fault> {
+    /// [`ServiceError`].
+    pub async fn recover(&self) -> Result<usize, ServiceError> {
         let intended = self.metadata.intended_uploads().await?;
         for (id, intent) in &intended {
             self.undo_intent(*id, intent).await?;
@@ -38,7 +38,7 @@ impl Registry {
 
     /// Throws away staged bytes of uploads that are no more: a crash came between the two. Their list is as
     /// short as that of the uploads. Those of the others are counted from now on.
-    async fn discard_strays(&self) -> Result<(), Fault> {
+    async fn discard_strays(&self) -> Result<(), ServiceError> {
         for (id, _) in self.blobs.list(None).await?.uploads {
             let Some(upload) = self.metadata.upload_place(id).await? else {
                 self.discard(id).await?;
@@ -55,7 +55,7 @@ impl Registry {
     }
 
     /// Throws the staged bytes of an upload away, and counts them no more.
-    pub(super) async fn discard(&self, id: UploadId) -> Result<(), Fault> {
+    pub(super) async fn discard(&self, id: UploadId) -> Result<(), ServiceError> {
         self.blobs.discard(id).await?;
         self.forget_staged(id);
         self.pressure.look_again();
@@ -134,8 +134,8 @@ impl Registry {
     /// How many uploads [`Registry::expire_uploads`] would end.
     ///
     /// # Errors
-    /// [`Fault`].
-    pub async fn idle_uploads(&self, expire: Duration) -> Result<u64, Fault> {
+    /// [`ServiceError`].
+    pub async fn idle_uploads(&self, expire: Duration) -> Result<u64, ServiceError> {
         let idle = self.metadata.idle_uploads(self.clock.now().minus(expire), MOST_COUNTED).await?;
         Ok(idle.into_iter().filter(|id| !self.sessions.is_busy(*id)).count() as u64)
     }
@@ -143,8 +143,8 @@ impl Registry {
     /// Ends up to `limit` uploads of which nothing was heard for `expire`. Tells how many.
     ///
     /// # Errors
-    /// [`Fault`].
-    pub async fn expire_uploads(&self, expire: Duration, limit: usize) -> Result<usize, Fault> {
+    /// [`ServiceError`].
+    pub async fn expire_uploads(&self, expire: Duration, limit: usize) -> Result<usize, ServiceError> {
         let idle_since = self.clock.now().minus(expire);
         let mut expired = 0;
         for id in self.metadata.idle_uploads(idle_since, limit).await? {
@@ -156,7 +156,11 @@ impl Registry {
     }
 
     /// Ends an upload if nothing was heard of it since `idle_since`. Whether it did.
-    pub(super) async fn expire_upload(&self, id: UploadId, idle_since: Timestamp) -> Result<bool, Fault> {
+    pub(super) async fn expire_upload(
+        &self,
+        id: UploadId,
+        idle_since: Timestamp,
+    ) -> Result<bool, ServiceError> {
         // A request that comes just now either takes the upload over first, and then this waits and
         // finds it touched or gone; or it finds it gone.
         let Some(mut owned) = self.sessions.take_over(id, None).await else {

@@ -7,7 +7,7 @@
 use std::ops::RangeInclusive;
 
 use super::sessions::{OpenUpload, Owned};
-use super::{ClientBody, Fault, Repository, UploadError};
+use super::{ClientBody, Repository, ServiceError, UploadError};
 use crate::metadata::{BlobSize, Commit, Progress, UploadCreation, UploadEnd, UploadRecord};
 use crate::oci::{Algorithm, BlobKey, Digest, Generation, Hasher, UploadId};
 use crate::store::StoreError;
@@ -17,14 +17,14 @@ impl Repository {
     /// Opens an upload.
     ///
     /// # Errors
-    /// [`UploadError::Fault`].
+    /// [`UploadError::ServiceError`].
     pub async fn begin_upload(&self, algorithm: Algorithm) -> Result<UploadId, UploadError> {
         self.registry.admit_body(&self.requester()).await?;
         let id = UploadId::random();
         let now = self.registry.clock.now();
         match self.registry.metadata.create_upload(&self.name, id, algorithm, now).await? {
             UploadCreation::Created => {}
-            UploadCreation::Refused(over) => return Err(Fault::OverQuota(over).into()),
+            UploadCreation::Refused(over) => return Err(ServiceError::OverQuota(over).into()),
         }
         self.registry.sessions.begin(id, self.fresh(Hasher::new(algorithm), 0));
         Ok(id)
@@ -102,7 +102,7 @@ impl Repository {
     /// Makes the caller the owner of an upload of this repository.
     pub(super) async fn own(&self, id: UploadId) -> Result<Owned, UploadError> {
         if self.registry.settings.read_only {
-            return Err(Fault::ReadOnly.into());
+            return Err(ServiceError::ReadOnly.into());
         }
         let sessions = &self.registry.sessions;
         let is_known =
@@ -216,7 +216,7 @@ impl Repository {
             Commit::Unknown => UploadError::Unknown,
             Commit::Refused(over) => {
                 registry.metadata.cancel_upload(id, None, end).await?;
-                Fault::OverQuota(over).into()
+                ServiceError::OverQuota(over).into()
             }
         };
         registry.blobs.remove(&key).await?;
@@ -234,7 +234,7 @@ impl Repository {
             self.registry.blobs.remove(key).await?;
             self.registry.discard(id).await?;
             self.registry.metadata.forget_intent(id).await?;
-            Ok::<_, Fault>(())
+            Ok::<_, ServiceError>(())
         };
         if let Err(error) = thrown.await {
             tracing::error!(upload = %id, %error, "the bytes of a failed upload could not be thrown away");
@@ -255,7 +255,7 @@ impl super::Registry {
     /// Takes back what an interrupted commit had begun: the bytes become staged again. The intent is recorded
     /// once more before: a metadata store whose last commit failed does not know whether that is on its disk,
     /// and refuses. A record that names the bytes may come to light when it is opened anew.
-    pub(super) async fn undo_intent(&self, id: UploadId, intent: &BlobKey) -> Result<(), Fault> {
+    pub(super) async fn undo_intent(&self, id: UploadId, intent: &BlobKey) -> Result<(), ServiceError> {
         if !self.metadata.intend(id, intent).await? {
             return Ok(());
         }
@@ -265,7 +265,7 @@ impl super::Registry {
     }
 
     /// Opens the bytes of an upload, unless they are.
-    pub(super) async fn open_bytes(&self, id: UploadId, upload: &mut OpenUpload) -> Result<(), Fault> {
+    pub(super) async fn open_bytes(&self, id: UploadId, upload: &mut OpenUpload) -> Result<(), ServiceError> {
         if upload.staged.is_none() {
             upload.staged = Some(self.blobs.stage(id, upload.offset).await?);
         }
@@ -295,6 +295,6 @@ where
 {
     match tokio::spawn(traces::current().run(work)).await {
         Ok(outcome) => outcome,
-        Err(error) => Err(Fault::Failed(format!("the upload's task ended: {error}")).into()),
+        Err(error) => Err(ServiceError::Failed(format!("the upload's task ended: {error}")).into()),
     }
 }

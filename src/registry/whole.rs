@@ -1,6 +1,6 @@
 //! Deleting, restoring and renaming a repository as a whole.
 
-use super::{Fault, Registry, Repository, RepositoryError};
+use super::{Registry, Repository, RepositoryError, ServiceError};
 use crate::metadata::{Change, Renaming, RepositoryStep, RepositoryWork};
 use crate::oci::{RepoName, Tag};
 
@@ -62,7 +62,7 @@ impl Repository {
             Renaming::InTrash => Err(RepositoryError::InTrash(to.clone())),
             Renaming::Busy => Err(RepositoryError::Busy),
             Renaming::Fixed(tag) => Err(RepositoryError::Immutable(tag)),
-            Renaming::Refused(over) => Err(Fault::OverQuota(over).into()),
+            Renaming::Refused(over) => Err(ServiceError::OverQuota(over).into()),
         }
     }
 
@@ -70,8 +70,8 @@ impl Repository {
     /// server ends. `None` if there is none.
     ///
     /// # Errors
-    /// [`Fault`].
-    pub async fn work(&self) -> Result<Option<RepositoryStep>, Fault> {
+    /// [`ServiceError`].
+    pub async fn work(&self) -> Result<Option<RepositoryStep>, ServiceError> {
         let outcomes = self.registry.outcomes.lock().await;
         let running = self.registry.metadata.repository_work(MOST_AT_WORK).await?;
         let running = running.into_iter().find(|work| work.repo == self.name);
@@ -86,7 +86,7 @@ impl Repository {
     }
 
     /// An immutable tag, so that nothing is begun that would stop half-way. Each step looks again.
-    async fn fixed_tag(&self, change: &Change) -> Result<Option<Tag>, Fault> {
+    async fn fixed_tag(&self, change: &Change) -> Result<Option<Tag>, ServiceError> {
         let mut after: Option<Tag> = None;
         while change.fixed.may_be_any() {
             let from = after.as_ref().map(Tag::as_str);
@@ -107,8 +107,8 @@ impl Registry {
     /// Up to `limit` repositories that are being deleted or restored.
     ///
     /// # Errors
-    /// [`Fault`].
-    pub async fn repository_work(&self, limit: usize) -> Result<Vec<RepositoryWork>, Fault> {
+    /// [`ServiceError`].
+    pub async fn repository_work(&self, limit: usize) -> Result<Vec<RepositoryWork>, ServiceError> {
         Ok(self.metadata.repository_work(limit).await?)
     }
 
@@ -116,8 +116,8 @@ impl Registry {
     /// it did; `None` if there is none.
     ///
     /// # Errors
-    /// [`Fault`].
-    pub async fn advance_repositories(&self, limit: usize) -> Result<Option<RepositoryStep>, Fault> {
+    /// [`ServiceError`].
+    pub async fn advance_repositories(&self, limit: usize) -> Result<Option<RepositoryStep>, ServiceError> {
         let Some(work) = self.metadata.repository_work(1).await?.pop() else {
             return Ok(None);
         };
@@ -136,8 +136,8 @@ impl Registry {
     /// nothing is left. Where the next call goes on: 0 after the last.
     ///
     /// # Errors
-    /// [`Fault`].
-    pub async fn forget_repositories(&self, after: i64) -> Result<i64, Fault> {
+    /// [`ServiceError`].
+    pub async fn forget_repositories(&self, after: i64) -> Result<i64, ServiceError> {
         let (next, _) = self.metadata.forget_repositories(after, SWEPT).await?;
         Ok(next.unwrap_or(0))
     }

@@ -2,18 +2,18 @@
 
 use std::sync::Arc;
 
-use super::evaluate::Course;
-use super::flood::{Arrival, Flood, Via};
+use super::evaluate::Evaluation;
 use super::graph::TagRole;
 use super::plan::{Cause, Decision, Expiry, KeepReason};
+use super::reachability::{Arrival, Reachability, Via};
 use crate::oci::Digest;
 
-impl Course<'_> {
-    pub(super) fn decide_tags(&self, kept: &Flood, gone: &Flood) -> Vec<Decision> {
+impl Evaluation<'_> {
+    pub(super) fn decide_tags(&self, kept: &Reachability, gone: &Reachability) -> Vec<Decision> {
         (0..self.snapshot.tags.len()).map(|tag| self.decide_tag(tag, kept, gone)).collect()
     }
 
-    fn decide_tag(&self, tag: usize, kept: &Flood, gone: &Flood) -> Decision {
+    fn decide_tag(&self, tag: usize, kept: &Reachability, gone: &Reachability) -> Decision {
         if let Some(item) = self.items.of_tags[tag] {
             let own = self.expiry(item, Cause::Rule).map(Decision::Expire);
             let by = || self.verdict(Some(item)).map_or_else(Vec::new, |verdict| verdict.keeps.clone());
@@ -41,17 +41,17 @@ impl Course<'_> {
 
     pub(super) fn decide_manifests(
         &self,
-        kept: &Flood,
-        gone: &Flood,
+        kept: &Reachability,
+        gone: &Reachability,
         tags: &[Decision],
-        pasts: Vec<(usize, KeepReason)>,
+        kept_history: Vec<(usize, KeepReason)>,
     ) -> Vec<Decision> {
         let decide = |place| match (kept.manifests[place], gone.manifests[place]) {
             (None, Some(arrival)) => self.let_go(place, arrival),
             _ => Decision::Keep { by: self.reasons(place, kept, tags) },
         };
         let mut decisions: Vec<_> = (0..self.snapshot.manifests.len()).map(decide).collect();
-        for (place, reason) in pasts {
+        for (place, reason) in kept_history {
             if let Decision::Keep { by } = &mut decisions[place] {
                 by.push(reason);
             }
@@ -64,8 +64,8 @@ impl Course<'_> {
         decisions
     }
 
-    /// What keeps a manifest, apart from pasts.
-    fn reasons(&self, place: usize, kept: &Flood, tags: &[Decision]) -> Vec<KeepReason> {
+    /// What keeps a manifest, apart from kept_history.
+    fn reasons(&self, place: usize, kept: &Reachability, tags: &[Decision]) -> Vec<KeepReason> {
         let own = self.verdict(self.items.of_manifests[place]).filter(|verdict| verdict.expiry().is_none());
         let mut by = own.map_or_else(Vec::new, |verdict| verdict.keeps.clone());
         let staying = self.graph.tags[place].iter().filter(|tag| tags[**tag].expiry().is_none());

@@ -1,18 +1,18 @@
 //! The one evaluator, of the dry run and of the real run.
 //!
 //! Rules judge *items*: tags, and manifests that nothing holds. All else follows them. First what stays is
-//! found: the manifests of items that stay and of kept pasts, and what follows from those; then what goes:
+//! found: the manifests of items that stay and of kept kept_history, and what follows from those; then what goes:
 //! what follows from items that go and does not stay. So a manifest that anything keeps is whole.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::compiled::{Compiled, SafeTags};
-use super::flood::Flood;
 use super::graph::{Graph, TagRole};
 use super::item::Items;
 use super::judge::{Verdict, judge};
 use super::plan::{KeepReason, RepoPlan};
+use super::reachability::Reachability;
 use super::snapshot::{RepoSnapshot, TagFacts};
 use crate::clock::Timestamp;
 
@@ -30,12 +30,12 @@ pub fn evaluate(snapshot: &RepoSnapshot, policies: &Compiled, now: Timestamp, pr
             verdict.keeps.extend(safe.iter().cloned());
         }
     }
-    let course = Course { snapshot, graph, pulls, items, verdicts, safe };
-    let pasts = course.pasts();
-    let kept = course.kept(&pasts);
+    let course = Evaluation { snapshot, graph, pulls, items, verdicts, safe };
+    let kept_history = course.kept_history();
+    let kept = course.kept(&kept_history);
     let gone = course.gone(&kept);
     let tags = course.decide_tags(&kept, &gone);
-    RepoPlan { now, manifests: course.decide_manifests(&kept, &gone, &tags, pasts), tags }
+    RepoPlan { now, manifests: course.decide_manifests(&kept, &gone, &tags, kept_history), tags }
 }
 
 /// Why each tag is safe from rules, if it is.
@@ -54,7 +54,7 @@ fn safe_tags(snapshot: &RepoSnapshot, policies: &Compiled) -> Vec<Vec<KeepReason
 }
 
 /// All that the decisions are made of.
-pub(super) struct Course<'a> {
+pub(super) struct Evaluation<'a> {
     pub(super) snapshot: &'a RepoSnapshot,
     pub(super) graph: Graph<'a>,
     pub(super) pulls: Vec<Option<Timestamp>>,
@@ -64,14 +64,14 @@ pub(super) struct Course<'a> {
     pub(super) safe: Vec<Vec<KeepReason>>,
 }
 
-impl Course<'_> {
+impl Evaluation<'_> {
     pub(super) fn verdict(&self, item: Option<usize>) -> Option<&Verdict> {
         item.and_then(|item| self.verdicts.get(item))
     }
 
     /// Manifests that kept tags pointed at before, as far as rules keep them, and why.
-    fn pasts(&self) -> Vec<(usize, KeepReason)> {
-        let mut pasts = Vec::new();
+    fn kept_history(&self) -> Vec<(usize, KeepReason)> {
+        let mut kept_history = Vec::new();
         for (tag, item) in self.snapshot.tags.iter().zip(&self.items.of_tags) {
             let Some((depth, rule)) = self.verdict(*item).and_then(|verdict| verdict.history.as_ref()) else {
                 continue;
@@ -85,17 +85,17 @@ impl Course<'_> {
                     continue;
                 }
                 let reason = KeepReason::History { tag: tag.name.clone(), rule: Arc::clone(rule) };
-                pasts.extend(self.graph.place_of(digest).map(|place| (place, reason)));
+                kept_history.extend(self.graph.place_of(digest).map(|place| (place, reason)));
             }
         }
-        pasts
+        kept_history
     }
 
     /// All that stays.
-    fn kept(&self, pasts: &[(usize, KeepReason)]) -> Flood {
-        let mut kept = Flood::new(&self.graph);
+    fn kept(&self, kept_history: &[(usize, KeepReason)]) -> Reachability {
+        let mut kept = Reachability::new(&self.graph);
         let staying = self.items.judged.iter().zip(&self.verdicts).filter(|(_, v)| v.expiry().is_none());
-        for manifest in staying.map(|(item, _)| item.manifest).chain(pasts.iter().map(|(m, _)| *m)) {
+        for manifest in staying.map(|(item, _)| item.manifest).chain(kept_history.iter().map(|(m, _)| *m)) {
             kept.start(&self.graph, 0, manifest, None);
         }
         for (tag, role) in self.graph.roles.iter().enumerate() {
@@ -112,7 +112,7 @@ impl Course<'_> {
 
     /// Manifests to which no item leads: tags that are attached to each other. No rule can name them.
     fn unreached(&self) -> Vec<usize> {
-        let mut reached = Flood::new(&self.graph);
+        let mut reached = Reachability::new(&self.graph);
         for item in &self.items.judged {
             reached.start(&self.graph, 0, item.manifest, None);
         }
@@ -120,7 +120,7 @@ impl Course<'_> {
     }
 
     /// All that goes with the items that go, each with the last of them: starts are items.
-    fn gone(&self, kept: &Flood) -> Flood {
+    fn gone(&self, kept: &Reachability) -> Reachability {
         let mut going: Vec<_> = self
             .verdicts
             .iter()
@@ -130,7 +130,7 @@ impl Course<'_> {
             })
             .collect();
         going.sort_unstable_by(|a, b| b.cmp(a));
-        let mut gone = Flood::new(&self.graph);
+        let mut gone = Reachability::new(&self.graph);
         for (_, _, item) in going {
             gone.start(&self.graph, item, self.items.judged[item].manifest, Some(kept));
         }

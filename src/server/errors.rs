@@ -11,7 +11,7 @@ use super::loss::Loss;
 use crate::http::listen::TlsError;
 use crate::jobs::backup::BackupError;
 use crate::metadata::{MetadataError, sqlite};
-use crate::registry::Fault;
+use crate::registry::ServiceError;
 use crate::store::{self, StoreError};
 
 /// Why a command could not begin, or had to end.
@@ -94,7 +94,7 @@ pub enum StartError {
     Metadata(#[from] sqlite::OpenError),
     /// A store that was opened failed.
     #[error(transparent)]
-    Fault(#[from] Fault),
+    Service(#[from] ServiceError),
     /// A sync failed while it served.
     #[error("ended to start anew, for a write did not become durable: {0}")]
     Broken(String),
@@ -139,12 +139,12 @@ impl StartError {
 
 impl From<StoreError> for StartError {
     fn from(error: StoreError) -> Self {
-        Self::Fault(error.into())
+        Self::Service(error.into())
     }
 }
 
 impl From<MetadataError> for StartError {
     fn from(error: MetadataError) -> Self {
-        Self::Fault(error.into())
+        Self::Service(error.into())
     }
 }

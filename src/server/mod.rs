@@ -20,10 +20,9 @@
 //! | `metrics` | what `/metrics` shows of the stores |
 //! | `operations`, `admin` | `gc`, `fsck`, `scrub`, `backup`, here or through the admin socket |
 
+mod access_control;
 pub mod admin;
-mod ballast;
 mod certificates;
-mod door;
 mod errors;
 mod failure;
 mod filesystem;
@@ -37,6 +36,7 @@ mod observed;
 mod open;
 pub mod operations;
 mod overlap;
+mod reserve_file;
 mod restore;
 mod run;
 mod run_record;
@@ -50,8 +50,8 @@ mod tasks;
 pub mod traces;
 mod watch;
 
+pub use access_control::{check_access_control_files, load_access_control};
 pub use certificates::check_certificates;
-pub use door::{check_door_files, door};
 pub use errors::StartError;
 pub use health::{Health, Readiness, store_tag};
 pub use lock::{DataLock, LockError, LockedDirectory};

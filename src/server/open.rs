@@ -13,11 +13,11 @@ use super::lock::StoreLock;
 use super::observed::Observed;
 use super::run_record::RunRecord;
 use super::stores::{Opening, Stores};
-use crate::auth::{Door, Mode};
+use crate::auth::{AccessControl, Mode};
 use crate::clock::SystemClock;
 use crate::config::{Budget, Config, Period, QuotaSetting, Sparse, Storage, Untagged};
 use crate::jobs::retention::RetentionSettings;
-use crate::jobs::{CollectorSettings, PolicyBook, Retention, ScrubSettings};
+use crate::jobs::{CollectorSettings, PolicySet, Retention, ScrubSettings};
 use crate::memory::MemoryBudget;
 use crate::metadata::Quota;
 use crate::registry::{BudgetSettings, BudgetSize, Registry, Settings};
@@ -99,10 +99,10 @@ impl Opened {
         Cow::Owned(config)
     }
 
-    /// Takes `door` as what says whether the registry is closed, and records that beside the blobs.
-    pub fn watch_access(&self, door: &Arc<Door>) {
+    /// Takes `access_control` as what says whether the registry is closed, and records that beside the blobs.
+    pub fn watch_access(&self, access_control: &Arc<AccessControl>) {
         if let Some(run) = &self.run {
-            run.watch_access(door);
+            run.watch_access(access_control);
         }
     }
 
@@ -235,7 +235,7 @@ pub(super) async fn retention(
     config: &Config,
     registry: &Arc<Registry>,
 ) -> Result<Arc<Retention>, StartError> {
-    let book = PolicyBook::of_file(config.retention.policies());
+    let book = PolicySet::of_file(config.retention.policies());
     let book =
         Arc::new(book.map_err(|error| StartError::Setting {
             key: "retention.policies",

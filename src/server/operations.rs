@@ -12,7 +12,7 @@ use super::errors::StartError;
 use super::lock::{DataLock, LockError};
 use super::open::{Opened, collector_settings, retention, scrub_settings};
 use super::overlap::refuse_overlap;
-use crate::auth::Door;
+use crate::auth::AccessControl;
 use crate::config::Config;
 use crate::http::Health;
 use crate::http::api::{Api, ApiSettings};
@@ -22,7 +22,7 @@ use crate::jobs::progress::{Progress, Step, Unit};
 use crate::jobs::scrub::{Scrub, ScrubReport};
 use crate::jobs::{Collected, Collector, Retention};
 use crate::metadata::{AuditAction, Garbage};
-use crate::registry::Fault;
+use crate::registry::ServiceError;
 
 /// What is asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -109,7 +109,7 @@ pub enum Report {
 pub enum OperationError {
     /// A store failed.
     #[error(transparent)]
-    Fault(#[from] Fault),
+    Service(#[from] ServiceError),
     /// The backup.
     #[error(transparent)]
     Backup(#[from] BackupError),
@@ -132,22 +132,26 @@ pub struct Operator {
     /// What lets things go by policies.
     pub retention: Arc<Retention>,
     /// Who comes in.
-    pub door: Arc<Door>,
+    pub access_control: Arc<AccessControl>,
 }
 
 impl Operator {
-    /// Over `opened`, by the settings and policies of `config`, for those whom `door` lets in. Immutable tags are guarded
+    /// Over `opened`, by the settings and policies of `config`, for those whom `access_control` lets in. Immutable tags are guarded
     /// from now on.
     ///
     /// # Errors
     /// [`StartError`].
-    pub async fn new(config: &Config, opened: Arc<Opened>, door: Arc<Door>) -> Result<Self, StartError> {
+    pub async fn new(
+        config: &Config,
+        opened: Arc<Opened>,
+        access_control: Arc<AccessControl>,
+    ) -> Result<Self, StartError> {
         let registry = &opened.registry;
         let retention = retention(config, registry).await?;
         let collector = Collector::new(Arc::clone(registry), collector_settings(config))
             .with_policies(Arc::clone(retention.book()));
         let scrub = Scrub::new(Arc::clone(registry), scrub_settings(config));
-        Ok(Self { collector: Arc::new(collector), scrub: Arc::new(scrub), retention, opened, door })
+        Ok(Self { collector: Arc::new(collector), scrub: Arc::new(scrub), retention, opened, access_control })
     }
 
     /// The API over the same.
@@ -158,7 +162,7 @@ impl Operator {
             health,
             Arc::clone(&self.scrub),
             Arc::clone(&self.retention),
-            Arc::clone(&self.door),
+            Arc::clone(&self.access_control),
             settings,
         ))
     }

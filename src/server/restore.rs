@@ -14,7 +14,7 @@ use crate::config::Config;
 use crate::jobs::backup::{self, BackupError, BackupReport};
 use crate::jobs::fsck::{FsckReport, fsck};
 use crate::jobs::progress::Progress;
-use crate::registry::{Fault, Registry};
+use crate::registry::{Registry, ServiceError};
 
 /// How many uploads are ended at once.
 const BATCH: usize = 1000;
@@ -63,7 +63,7 @@ pub async fn restore(config: &Config, dir: &Path, progress: &dyn Progress) -> Re
 }
 
 /// The bytes of uploads that were in progress are not in a backup.
-async fn end_uploads(registry: &Registry) -> Result<(), Fault> {
+async fn end_uploads(registry: &Registry) -> Result<(), ServiceError> {
     registry.recover().await?;
     let metadata = registry.metadata();
     let end = registry.end_of_upload();

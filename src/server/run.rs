@@ -10,9 +10,9 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::access_control::{first_administrator, load_access_control};
 use super::admin;
 use super::certificates::{CertificateMetrics, Certificates};
-use super::door::{door, first_administrator};
 use super::errors::StartError;
 use super::foreign_layout::warn_of_foreign_images;
 use super::health::{Health, keep_looking};
@@ -97,17 +97,17 @@ impl Server {
         let keys = (!config.storage.read_only).then_some(&*opened.metadata_dir);
         let metadata = Arc::clone(opened.registry.metadata());
         let in_force = opened.config_in_force(config);
-        let door = door(&in_force, metadata, keys, Some(background)).await?;
-        let door = Arc::new(door.within(opened.registry.memory().clone()));
-        for pair in door.look_alikes() {
+        let access_control = load_access_control(&in_force, metadata, keys, Some(background)).await?;
+        let access_control = Arc::new(access_control.within(opened.registry.memory().clone()));
+        for pair in access_control.look_alikes() {
             tracing::warn!(one = pair.one, other = pair.other, "the names of two users differ by case only");
         }
         if !config.storage.read_only
-            && let Some(password) = first_administrator(config, &door).await?
+            && let Some(password) = first_administrator(config, &access_control).await?
         {
             show_once(&password);
         }
-        opened.watch_access(&door);
+        opened.watch_access(&access_control);
         if !config.storage.read_only {
             let interrupted = opened.registry.recover().await?;
             if interrupted > 0 {
@@ -119,7 +119,7 @@ impl Server {
         let address = listener.local_addr().unwrap_or(address);
         let watch = Arc::new(Watch::new(Arc::clone(&opened)));
         let health = Arc::new(Health::new(Arc::clone(&opened), Arc::clone(&watch), draining.clone()));
-        let operator = Operator::new(config, Arc::clone(&opened), door).await?;
+        let operator = Operator::new(config, Arc::clone(&opened), access_control).await?;
         let of_policies = operator.retention.book().in_force();
         for warning in config.warnings().iter().chain(&of_policies.warnings) {
             tracing::warn!("{warning}");
@@ -200,8 +200,10 @@ impl Server {
         tasks.spawn_job(self.operator.collector.clone(), config.gc.interval.0);
         tasks.spawn_job(self.operator.retention.clone(), config.retention.interval.0);
         tasks.spawn_job(Arc::new(repositories), UPKEEP);
-        let accounts =
-            AccountUpkeep::new(Arc::clone(self.operator.door.accounts()), Arc::clone(registry.clock()));
+        let accounts = AccountUpkeep::new(
+            Arc::clone(self.operator.access_control.accounts()),
+            Arc::clone(registry.clock()),
+        );
         tasks.spawn_job(Arc::new(accounts), ACCOUNTS);
         tasks.spawn_job(Arc::new(Upkeep::new(registry)), UPKEEP);
         if config.storage.budget.is_some() {
@@ -260,7 +262,7 @@ impl Server {
             exposition.register_collector(Box::new(CertificateMetrics(Arc::clone(tls))));
         }
         App::new(AppState {
-            door: Arc::clone(&self.operator.door),
+            access_control: Arc::clone(&self.operator.access_control),
             registry: Arc::clone(&self.operator.opened.registry),
             settings: http_settings(config),
             health: Arc::clone(&self.health) as _,
@@ -274,8 +276,8 @@ impl Server {
         let (version, data) = (env!("CARGO_PKG_VERSION"), config.storage.data.display());
         let scheme = if self.settings.tls.is_some() { "https" } else { "http" };
         let mode = if config.storage.read_only { ", read-only" } else { "" };
-        let door = &self.operator.door;
-        let whom = if door.is_open() {
+        let access_control = &self.operator.access_control;
+        let whom = if access_control.is_open() {
             "open to everyone who can reach it: orlop user add, or auth.htpasswd, closes it"
         } else {
             "to its users"
@@ -286,7 +288,7 @@ impl Server {
         );
         // Of what comes by way of proxies is warned when it comes.
         let alone = self.settings.tls.is_none() && config.server.trusted_proxies.is_empty();
-        if !door.is_open() && alone && !self.address.ip().is_loopback() {
+        if !access_control.is_open() && alone && !self.address.ip().is_loopback() {
             tracing::warn!(
                 "passwords come in the clear: without TLS here or at a proxy anybody on the way reads them"
             );

@@ -16,7 +16,7 @@ use uuid::Uuid;
 use super::errors::StartError;
 use super::failure::Failures;
 use super::state_file::{StateFile, StoreState};
-use crate::auth::Door;
+use crate::auth::AccessControl;
 use crate::metadata::MetadataError;
 use crate::metadata::sqlite::SqliteMetadata;
 
@@ -46,7 +46,7 @@ pub(super) struct RunRecord {
     file: StateFile,
     metadata: Arc<SqliteMetadata>,
     failures: Arc<Failures>,
-    access: OnceLock<Arc<Door>>,
+    access: OnceLock<Arc<AccessControl>>,
     state: Mutex<RunState>,
 }
 
@@ -130,9 +130,9 @@ fn is_full(error: &io::Error) -> bool {
 }
 
 impl RunRecord {
-    /// Takes `door` as what says whether the registry is closed, and records it.
-    pub(super) fn watch_access(&self, door: &Arc<Door>) {
-        let _ = self.access.set(Arc::clone(door));
+    /// Takes `access_control` as what says whether the registry is closed, and records it.
+    pub(super) fn watch_access(&self, access_control: &Arc<AccessControl>) {
+        let _ = self.access.set(Arc::clone(access_control));
         self.refresh();
     }
 
@@ -185,7 +185,7 @@ impl RunRecord {
 
     fn observe(&self, state: &StoreState) -> StoreState {
         StoreState {
-            closed: self.access.get().map_or(state.closed, |door| !door.is_open()),
+            closed: self.access.get().map_or(state.closed, |access_control| !access_control.is_open()),
             images: state.images || self.metadata.has_images().unwrap_or(true),
             ..*state
         }

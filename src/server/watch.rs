@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::ballast::{Ballast, Change};
 use super::open::Opened;
+use super::reserve_file::{Change, ReserveFile};
 use crate::metadata::EventDetails;
 use crate::registry::BudgetState;
 
@@ -25,7 +25,7 @@ enum Level {
 /// The last look at the disk.
 pub struct Watch {
     opened: Arc<Opened>,
-    ballast: Ballast,
+    ballast: ReserveFile,
     free: AtomicU64,
     level: AtomicU8,
     budget: Mutex<Option<BudgetState>>,
@@ -34,7 +34,7 @@ pub struct Watch {
 impl Watch {
     /// Nothing was looked at yet.
     pub fn new(opened: Arc<Opened>) -> Self {
-        let ballast = Ballast::new(&opened.metadata_dir);
+        let ballast = ReserveFile::new(&opened.metadata_dir);
         opened.registry.set_disk_reserve(Arc::new(ballast.clone()));
         let (free, level) = (AtomicU64::new(0), AtomicU8::new(Level::Ample as u8));
         Self { opened, ballast, free, level, budget: Mutex::default() }

@@ -28,7 +28,7 @@ async fn house() -> (Server, TempDir) {
         let password = Some(format!("{name}-password"));
         let new = NewAccount { name: name.into(), robot: false, password, grants };
         let by = By { name: "admin socket", now: server.clock.now() };
-        server.door.add_account(new, by).await.expect("added");
+        server.access_control.add_account(new, by).await.expect("added");
     }
     (server, dir)
 }

@@ -281,8 +281,8 @@ async fn another_authority_s_tokens_are_good_for_what_they_name() {
     let answer = server.get("/v2/team/app/tags/list").send().await.expect("answer");
     assert_eq!(answer.status(), 401);
     let challenge = text(answer.headers(), "www-authenticate");
-    let wanted = r#"Bearer realm="https://auth.example.com/token",service="registry.example.com",scope="repository:team/app:pull""#;
-    assert_eq!(challenge, wanted);
+    let permission = r#"Bearer realm="https://auth.example.com/token",service="registry.example.com",scope="repository:team/app:pull""#;
+    assert_eq!(challenge, permission);
     let begin = async |token: String, repository: &str| {
         let path = format!("/v2/{repository}/blobs/uploads/");
         server.post(&path).bearer_auth(token).send().await.expect("answer").status().as_u16()

@@ -5,12 +5,12 @@ use std::net::SocketAddr;
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
-use orlop::auth::{Accounts, Door, DoorSettings, Identities, TokenKey, Tokens};
+use orlop::auth::{AccessControl, AccessSettings, Accounts, Identities, TokenKey, Tokens};
 use orlop::clock::{ManualClock, Timestamp};
 use orlop::http::api::{Api, ApiSettings, Changes};
 use orlop::http::listen::{ListenSettings, serve};
 use orlop::http::{AlwaysReady, App, AppState, Health, HttpMetrics, HttpSettings};
-use orlop::jobs::retention::{PolicyBook, RetentionSettings};
+use orlop::jobs::retention::{PolicySet, RetentionSettings};
 use orlop::jobs::{Collector, CollectorSettings, Retention, Scrub, ScrubSettings};
 use orlop::metadata::faulty::{Faults, Faulty};
 use orlop::metadata::sqlite::{Access, SqliteMetadata};
@@ -50,7 +50,7 @@ pub struct Setup {
     pub http: HttpSettings,
     pub listen: ListenSettings,
     pub changes: Changes,
-    pub door: DoorSettings,
+    pub access_control: AccessSettings,
     pub health: Arc<dyn Health>,
     /// Keep the bytes in files instead of in memory.
     pub files: bool,
@@ -68,7 +68,7 @@ pub struct Server {
     pub bytes: MemoryStore,
     pub registry: Arc<Registry>,
     pub clock: Arc<ManualClock>,
-    pub door: Arc<Door>,
+    pub access_control: Arc<AccessControl>,
     pub shutdown: CancellationToken,
     pub serving: JoinHandle<()>,
     _facts: TempDir,
@@ -85,7 +85,7 @@ impl Server {
             http: HttpSettings::default(),
             listen: ListenSettings::default(),
             changes: Changes::default(),
-            door: DoorSettings::default(),
+            access_control: AccessSettings::default(),
             health: Arc::new(AlwaysReady),
             files: false,
             policies: Policies::default(),
@@ -113,18 +113,21 @@ impl Server {
         let settings = ApiSettings { changes: setup.changes, trash: TRASH };
         let collector = Arc::new(Collector::new(Arc::clone(&registry), COLLECTING));
         let rules = RetentionSettings { batch: 100 };
-        let book = Arc::new(PolicyBook::of_file(setup.policies).expect("policies"));
+        let book = Arc::new(PolicySet::of_file(setup.policies).expect("policies"));
         let retention = Arc::new(Retention::new(Arc::clone(&registry), book, rules));
         let health = Arc::clone(&setup.health);
         let accounts = Accounts::load(Arc::clone(registry.metadata())).await.expect("accounts");
         let tokens = Tokens::new(&TokenKey::random().expect("a key"), TOKEN_LIFETIME);
-        let door = Door::new(setup.door, Arc::new(accounts), tokens, clock.clone()).expect("a door");
-        let door = Arc::new(door.believing((setup.identities)(Arc::clone(&clock))));
-        let (watched, shared) = (Arc::clone(&door), Arc::clone(&door));
+        let access_control =
+            AccessControl::new(setup.access_control, Arc::new(accounts), tokens, clock.clone())
+                .expect("a access_control");
+        let access_control =
+            Arc::new(access_control.with_identity_providers((setup.identities)(Arc::clone(&clock))));
+        let (watched, shared) = (Arc::clone(&access_control), Arc::clone(&access_control));
         let api = Api::new(Arc::clone(&registry), collector, health, scrub, retention, shared, settings);
         let api = Arc::new(api);
         let (settings, health) = (setup.http, setup.health);
-        let app = App::new(AppState { registry, settings, health, metrics, door, api, exposition });
+        let app = App::new(AppState { registry, settings, health, metrics, access_control, api, exposition });
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
         let shutdown = CancellationToken::new();
@@ -135,7 +138,7 @@ impl Server {
             bytes,
             registry: kept,
             clock,
-            door: watched,
+            access_control: watched,
             shutdown,
             serving,
             _facts: facts,

@@ -1,11 +1,11 @@
 //! The wire, over a real listener: what clients send and what they must get, right or wrong.
 
+mod access_control;
 mod acme;
 mod api;
 mod audit;
 mod blobs;
 mod connections;
-mod door;
 mod events;
 mod files;
 mod identities;

@@ -22,9 +22,9 @@ async fn closed() -> (Server, TempDir) {
     std::fs::write(&file, format!("ann:{}\n", bcrypt::hash("secret", 4).expect("hashed"))).expect("written");
     let server = Server::with(|setup| {
         setup.registry.memory = MemoryBudget::new(16 << 20);
-        setup.door.htpasswd = Some(file);
-        setup.door.htpasswd_role = Some(orlop::metadata::Role::Delete);
-        setup.door.modes = Modes::of(None).with_public(&["pub/**".into()]).expect("globs");
+        setup.access_control.htpasswd = Some(file);
+        setup.access_control.htpasswd_role = Some(orlop::metadata::Role::Delete);
+        setup.access_control.modes = Modes::of(None).with_public(&["pub/**".into()]).expect("globs");
         setup.files = true;
     });
     (server.await, users)
@@ -196,8 +196,8 @@ async fn connections_are_counted_and_given_back() {
     let server = Server::start().await;
     let budget = server.registry.memory().clone();
     let connections = [server.connect().await, server.connect().await];
-    let counted = async |wanted: bool| {
-        while (budget.reserved_for(Purpose::Connections) > 0) != wanted {
+    let counted = async |permission: bool| {
+        while (budget.reserved_for(Purpose::Connections) > 0) != permission {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use orlop::auth::{DoorSettings, Modes};
+use orlop::auth::{AccessSettings, Modes};
 use orlop::http::api::{Event, Page};
 use orlop::http::{ForwardedHeader, TrustedProxies};
 use orlop::metadata::Role;
@@ -15,8 +15,8 @@ use crate::log::Log;
 /// Every test comes from there.
 const HERE: &str = "127.0.0.0/8";
 
-/// A server that believes the proxies in these networks.
-async fn believing(networks: &[&str], change: impl FnOnce(&mut Setup)) -> Server {
+/// A server that trusts_external_identities the proxies in these networks.
+async fn with_identity_providers(networks: &[&str], change: impl FnOnce(&mut Setup)) -> Server {
     let networks = networks.iter().map(|text| text.parse().expect("a network"));
     let trusted_proxies = TrustedProxies::new(networks);
     Server::with(|setup| {
@@ -28,19 +28,19 @@ async fn believing(networks: &[&str], change: impl FnOnce(&mut Setup)) -> Server
 
 /// The same, whose proxies write `Forwarded`.
 async fn believing_elements(change: impl FnOnce(&mut Setup)) -> Server {
-    believing(&[HERE], |setup| {
+    with_identity_providers(&[HERE], |setup| {
         setup.http.trusted_proxies = setup.http.trusted_proxies.clone().writing(ForwardedHeader::Forwarded);
         change(setup);
     })
     .await
 }
 
-/// A door for `ann` alone, whose password is `secret`, and for those who pull what is public.
-fn door(dir: &TempDir) -> DoorSettings {
+/// A access_control for `ann` alone, whose password is `secret`, and for those who pull what is public.
+fn access_control(dir: &TempDir) -> AccessSettings {
     let file = dir.path().join("users");
     fs::write(&file, format!("ann:{}\n", bcrypt::hash("secret", 4).expect("hashed"))).expect("written");
     let modes = Modes::of(None).with_public(&["public/**".into()]).expect("globs");
-    DoorSettings { htpasswd: Some(file), htpasswd_role: Some(Role::Delete), modes, aside: None }
+    AccessSettings { htpasswd: Some(file), htpasswd_role: Some(Role::Delete), modes, aside: None }
 }
 
 fn with(request: RequestBuilder, headers: &[(&str, &str)]) -> RequestBuilder {
@@ -75,8 +75,12 @@ const SPOOFED: [(&str, &str); 3] =
 async fn who_is_not_listed_is_not_believed() {
     let dir = TempDir::new().expect("a folder");
     for networks in [&[][..], &["192.0.2.0/24"]] {
-        assert_eq!(mover(&believing(networks, |_| {}).await, &SPOOFED).await.as_deref(), Some("127.0.0.1"));
-        let locked = believing(networks, |setup| setup.door = door(&dir)).await;
+        assert_eq!(
+            mover(&with_identity_providers(networks, |_| {}).await, &SPOOFED).await.as_deref(),
+            Some("127.0.0.1")
+        );
+        let locked =
+            with_identity_providers(networks, |setup| setup.access_control = access_control(&dir)).await;
         let own = format!("http://{}/auth/token", locked.address);
         assert_eq!(realm(&locked, &SPOOFED).await, own);
         assert!(is_slowed_down(&locked, |guess| format!("192.0.2.{guess}")).await);
@@ -85,7 +89,7 @@ async fn who_is_not_listed_is_not_believed() {
 
 #[tokio::test]
 async fn a_listed_proxy_says_who_it_is() {
-    let server = believing(&[HERE, "10.0.0.0/8"], |_| {}).await;
+    let server = with_identity_providers(&[HERE, "10.0.0.0/8"], |_| {}).await;
     for (forwarded, by) in [
         ("192.0.2.7", "192.0.2.7"),
         ("203.0.113.1, 192.0.2.8, 10.1.2.3", "192.0.2.8"),
@@ -105,7 +109,7 @@ async fn a_listed_proxy_says_who_it_is() {
 #[tokio::test]
 async fn a_listed_proxy_says_where_the_client_came_to() {
     let dir = TempDir::new().expect("a folder");
-    let server = believing(&[HERE], |setup| setup.door = door(&dir)).await;
+    let server = with_identity_providers(&[HERE], |setup| setup.access_control = access_control(&dir)).await;
     let own = server.address;
     let host = "registry.example:8443";
     let told = [("x-forwarded-proto", "https"), ("x-forwarded-host", host)];
@@ -125,8 +129,8 @@ async fn a_listed_proxy_says_where_the_client_came_to() {
         let told = realm(&server, &[("x-forwarded-host", host)]).await;
         assert!(!told.contains(host), "{told}");
     }
-    let named = believing(&[HERE], |setup| {
-        setup.door = door(&dir);
+    let named = with_identity_providers(&[HERE], |setup| {
+        setup.access_control = access_control(&dir);
         setup.http.public_url = Some("https://named.example".into());
     });
     assert_eq!(realm(&named.await, &told).await, "https://named.example/auth/token");
@@ -153,7 +157,7 @@ async fn is_slowed(server: &Server, headers: impl Fn(usize) -> Vec<(&'static str
 #[tokio::test]
 async fn who_guesses_behind_a_proxy_locks_nobody_else_out() {
     let dir = TempDir::new().expect("a folder");
-    let server = believing(&[HERE], |setup| setup.door = door(&dir)).await;
+    let server = with_identity_providers(&[HERE], |setup| setup.access_control = access_control(&dir)).await;
     assert!(is_slowed_down(&server, |guess| format!("203.0.113.{guess}, 192.0.2.7")).await);
     let ann = server.get("/v2/").header("x-forwarded-for", "192.0.2.8").basic_auth("ann", Some("secret"));
     assert_eq!(ann.send().await.expect("answer").status(), 200);
@@ -178,7 +182,7 @@ async fn an_element_says_who_a_client_is_and_where_it_came_to() {
         let headers: Vec<_> = lines.iter().map(|line| ("forwarded", *line)).collect();
         assert_eq!(mover(&server, &headers).await.as_deref(), Some(by), "{lines:?}");
     }
-    let server = believing_elements(|setup| setup.door = door(&dir)).await;
+    let server = believing_elements(|setup| setup.access_control = access_control(&dir)).await;
     let told = realm(&server, &[("forwarded", added)]).await;
     assert_eq!(told, "https://registry.example:8443/auth/token");
     for host in ["a\\\",realm=\\\"b", "ann@evil", "a/b", "a b"] {
@@ -192,13 +196,13 @@ async fn an_element_says_who_a_client_is_and_where_it_came_to() {
 async fn a_client_gains_nothing_by_the_kind_that_its_proxy_does_not_write() {
     let dir = TempDir::new().expect("a folder");
     let spoofed = "for=192.0.2.66;proto=https;host=evil.example";
-    let (old, new) = (believing(&[HERE], |_| {}).await, believing_elements(|_| {}).await);
+    let (old, new) = (with_identity_providers(&[HERE], |_| {}).await, believing_elements(|_| {}).await);
     let by = mover(&old, &[("forwarded", spoofed), ("x-forwarded-for", "192.0.2.7")]).await;
     assert_eq!(by.as_deref(), Some("192.0.2.7"));
     let by = mover(&new, &[&SPOOFED[..], &[("forwarded", "for=192.0.2.8")]].concat()).await;
     assert_eq!(by.as_deref(), Some("192.0.2.8"));
-    let old = believing(&[HERE], |setup| setup.door = door(&dir)).await;
-    let new = believing_elements(|setup| setup.door = door(&dir)).await;
+    let old = with_identity_providers(&[HERE], |setup| setup.access_control = access_control(&dir)).await;
+    let new = believing_elements(|setup| setup.access_control = access_control(&dir)).await;
     let own = |server: &Server| format!("http://{}/auth/token", server.address);
     assert_eq!(realm(&old, &[("forwarded", spoofed)]).await, own(&old));
     assert_eq!(realm(&new, &SPOOFED).await, own(&new));
@@ -208,9 +212,9 @@ async fn a_client_gains_nothing_by_the_kind_that_its_proxy_does_not_write() {
     let guesser = |guess| two("forwarded", "for=192.0.2.7", "x-forwarded-for", format!("198.51.100.{guess}"));
     assert!(is_slowed(&new, guesser).await);
     // Who is not listed writes neither.
-    let unlisted = believing(&["192.0.2.0/24"], |setup| {
+    let unlisted = with_identity_providers(&["192.0.2.0/24"], |setup| {
         let proxies = setup.http.trusted_proxies.clone().writing(ForwardedHeader::Forwarded);
-        (setup.http.trusted_proxies, setup.door) = (proxies, door(&dir));
+        (setup.http.trusted_proxies, setup.access_control) = (proxies, access_control(&dir));
     });
     let unlisted = unlisted.await;
     assert_eq!(realm(&unlisted, &[("forwarded", spoofed)]).await, own(&unlisted));
@@ -229,7 +233,7 @@ fn warned() -> Vec<String> {
 #[tokio::test]
 async fn a_password_in_the_clear_is_warned_of_once() {
     Log::of_all();
-    let server = believing(&[HERE], |_| {}).await;
+    let server = with_identity_providers(&[HERE], |_| {}).await;
     let come = async |from: &str, proto: &str, password: bool| {
         let headers = [("x-forwarded-for", from), ("x-forwarded-proto", proto)];
         let request = with(server.get("/v2/"), &headers);

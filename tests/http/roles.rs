@@ -1,4 +1,4 @@
-//! Every route, every kind of caller, every role: what is decided for each, against a rule written apart.
+//! Every route, every kind of principal, every role: what is decided for each, against a rule written apart.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -65,47 +65,53 @@ struct House {
 impl House {
     /// Three repositories with an image each: `team/app`, `other/app`, and `public/app`, which everybody may pull.
     async fn new() -> Self {
-        Self::believing(true).await
+        Self::with_identity_providers(true).await
     }
 
     /// The same, whether others' word counts there or not.
-    async fn believing(others: bool) -> Self {
+    async fn with_identity_providers(others: bool) -> Self {
         let issuer = Issuer::start(Key::ec("1")).await;
         let url = issuer.url.clone();
         let server = Server::with(|setup| {
-            setup.door.modes = Modes::of(None).with_public(&["public/**".into()]).expect("globs");
+            setup.access_control.modes = Modes::of(None).with_public(&["public/**".into()]).expect("globs");
             if others {
                 setup.identities = Box::new(move |clock| believed(&url, &clock));
             }
         });
         let mut server = server.await;
-        server.door.first_administrator(Some(PASSWORD.into()), Timestamp(0)).await.expect("made");
+        server.access_control.first_administrator(Some(PASSWORD.into()), Timestamp(0)).await.expect("made");
         for repository in ["team/app", "other/app", "public/app"] {
             push_as_admin(&mut server, repository).await;
         }
-        let door = &server.door;
+        let access_control = &server.access_control;
         for (name, scope, role) in USERS.into_iter().filter(|(name, ..)| *name != "admin") {
             let own = role.filter(|_| name != "member").map(|role| (scope.parse().expect("a scope"), role));
             let grants = own.into_iter().collect();
             add(&server, name, grants).await;
         }
         let team = "acme/devs".parse().expect("a team");
-        door.add_organisation("acme", BY).await.expect("made");
-        door.add_team(&team).await.expect("made");
-        door.join(&team, "member").await.expect("joined");
+        access_control.add_organisation("acme", BY).await.expect("made");
+        access_control.add_team(&team).await.expect("made");
+        access_control.join(&team, "member").await.expect("joined");
         let grantee = "acme/devs".parse().expect("a grantee");
-        door.grant(grantee, "team/".parse().expect("a scope"), Role::Push, BY).await.expect("granted");
+        access_control
+            .grant(grantee, "team/".parse().expect("a scope"), Role::Push, BY)
+            .await
+            .expect("granted");
         let public = "@users".parse().expect("a grantee");
-        door.grant(public, "public/".parse().expect("a scope"), Role::Push, BY).await.expect("granted");
+        access_control
+            .grant(public, "public/".parse().expect("a scope"), Role::Push, BY)
+            .await
+            .expect("granted");
         add(&server, "disabled", vec![(Scope::All, Role::Admin)]).await;
-        door.set_disabled("disabled", true).await.expect("kept out");
+        access_control.set_disabled("disabled", true).await.expect("kept out");
         Self { server, issuer }
     }
 
     async fn access_token(&self, user: &str, role: Role, scope: &str) -> String {
         let (account, scope) = (user.to_owned(), scope.parse().expect("a scope"));
         let new = NewAccessToken { account, name: "ci".into(), role, scope, lifetime: None };
-        self.server.door.add_token(new, BY).await.expect("made").1
+        self.server.access_control.add_token(new, BY).await.expect("made").1
     }
 
     /// What the provider signs for a job, for as long as a test takes.
@@ -157,7 +163,7 @@ impl House {
     }
 
     async fn send(&self, method: &Method, path: &str, body: Option<&Value>, comes: &Comes) -> Response {
-        // Guesses are slowed down; this is about what they open.
+        // LoginThrottle are slowed down; this is about what they open.
         self.server.clock.advance(Duration::from_secs(5));
         let request = self.server.request(method.clone(), path);
         let request = body.map_or(request.try_clone().expect("a request"), |body| request.json(body));
@@ -207,7 +213,7 @@ async fn push_as_admin(server: &mut Server, repository: &str) {
 async fn add(server: &Server, name: &str, grants: Vec<(Scope, Role)>) {
     let password = Some(PASSWORD.to_owned());
     let new = NewAccount { name: name.into(), robot: false, password, grants };
-    server.door.add_account(new, BY).await.expect("made");
+    server.access_control.add_account(new, BY).await.expect("made");
 }
 
 fn showing(request: RequestBuilder, comes: &Comes) -> RequestBuilder {
@@ -465,7 +471,7 @@ async fn lists_show_what_may_be_read() {
     }
 }
 
-/// What a list shows is what its caller may pull, however they come.
+/// What a list shows is what its principal may pull, however they come.
 #[tokio::test]
 async fn lists_show_to_every_caller_what_they_may_pull() {
     const NAMES: [&str; 3] = ["other/app", "public/app", "team/app"];
@@ -529,7 +535,7 @@ async fn usage_of_a_scope_tells_nothing_of_the_rest() {
     assert_eq!(refused.status(), 403);
 }
 
-/// A mount takes nothing from where its caller may not read, and does not tell whether it is there.
+/// A mount takes nothing from where its principal may not read, and does not tell whether it is there.
 #[tokio::test]
 async fn a_mount_leaks_nothing() {
     let house = House::new().await;
@@ -587,8 +593,8 @@ async fn the_unreadable_looks_like_the_absent() {
 
 #[tokio::test]
 async fn what_is_taken_away_is_gone_at_once() {
-    let house = House::believing(false).await;
-    let door = &house.server.door;
+    let house = House::with_identity_providers(false).await;
+    let access_control = &house.server.access_control;
     let pull = async |comes: &Comes| {
         house.send(&Method::GET, "/v2/team/app/manifests/v1", None, comes).await.status().as_u16()
     };
@@ -604,7 +610,7 @@ async fn what_is_taken_away_is_gone_at_once() {
     for comes in &all {
         assert_eq!(pull(comes).await, 200, "{comes:?}");
     }
-    let id = door
+    let id = access_control
         .accounts()
         .now()
         .records()
@@ -614,33 +620,33 @@ async fn what_is_taken_away_is_gone_at_once() {
         .expect("one")
         .id
         .clone();
-    door.revoke_token(&id).await.expect("revoked");
+    access_control.revoke_token(&id).await.expect("revoked");
     for (comes, status) in [(&token, 401), (&by_token, 401), (&by_password, 200)] {
         assert_eq!(pull(comes).await, status, "{comes:?}");
     }
     assert!(pull(&Comes::As("puller")).await == 200);
-    door.set_disabled("puller", true).await.expect("kept out");
+    access_control.set_disabled("puller", true).await.expect("kept out");
     for comes in &all {
         assert_eq!(pull(comes).await, 401, "{comes:?}");
     }
-    door.set_disabled("puller", false).await.expect("let in");
+    access_control.set_disabled("puller", false).await.expect("let in");
     assert_eq!(pull(&by_password).await, 200);
     let (grantee, scope) = ("puller".parse().expect("a grantee"), "team/".parse().expect("a scope"));
-    door.revoke(grantee, scope).await.expect("taken away");
+    access_control.revoke(grantee, scope).await.expect("taken away");
     assert_eq!((pull(&Comes::As("puller")).await, pull(&by_password).await), (403, 403));
-    door.set_password("puller", Some("another one".into())).await.expect("set");
+    access_control.set_password("puller", Some("another one".into())).await.expect("set");
     assert_eq!((pull(&Comes::As("puller")).await, pull(&by_password).await), (401, 401));
     // Nobody opens the registry by a slip.
     for (name, ..) in USERS.into_iter().filter(|(name, ..)| !["admin", "pusher"].contains(name)) {
-        door.remove_account(name).await.expect("removed");
+        access_control.remove_account(name).await.expect("removed");
     }
-    door.remove_account("disabled").await.expect("removed");
-    assert!(door.remove_account("pusher").await.is_err(), "it is the last");
-    assert!(door.remove_account("admin").await.is_err());
+    access_control.remove_account("disabled").await.expect("removed");
+    assert!(access_control.remove_account("pusher").await.is_err(), "it is the last");
+    assert!(access_control.remove_account("admin").await.is_err());
     // An access token ends by its time.
     let (account, scope, lifetime) = ("pusher".into(), Scope::All, Some(Duration::from_secs(3600)));
     let new = NewAccessToken { account, name: String::new(), role: Role::Pull, scope, lifetime };
-    let made = door.add_token(new, By { now: house.server.clock.now(), ..BY }).await.expect("made");
+    let made = access_control.add_token(new, By { now: house.server.clock.now(), ..BY }).await.expect("made");
     let token = Comes::By("pusher", made.1);
     assert_eq!(pull(&token).await, 200);
     house.server.clock.advance(Duration::from_secs(3600));
@@ -670,16 +676,16 @@ async fn a_body_that_comes_late_changes_nothing_for_who_is_out() {
         stream.read_exact(&mut answer).await.expect("an answer");
         String::from_utf8_lossy(&answer[9..]).into_owned()
     };
-    let door = &house.server.door;
+    let access_control = &house.server.access_control;
     let change = begin("PATCH /api/v1/accounts/keeper", r#"{"password":"mine again"}"#).await;
-    door.set_password("keeper", Some("another one".into())).await.expect("set");
+    access_control.set_password("keeper", Some("another one".into())).await.expect("set");
     assert_eq!(end(change).await, "401");
-    door.set_password("keeper", Some(PASSWORD.into())).await.expect("set");
+    access_control.set_password("keeper", Some(PASSWORD.into())).await.expect("set");
     let push = "PUT /v2/team/app/manifests/late";
     assert_eq!(end(begin(push, "{}").await).await, "400", "it comes that far");
     let begun = begin(push, "{}").await;
     let (grantee, scope) = ("keeper".parse().expect("a grantee"), "team/".parse().expect("a scope"));
-    door.revoke(grantee, scope).await.expect("taken away");
+    access_control.revoke(grantee, scope).await.expect("taken away");
     assert_eq!(end(begun).await, "403");
 }
 
@@ -709,7 +715,7 @@ async fn every_change_decides_its_right_when_its_body_has_come() {
         begun.push((operation.id, needs, stream, end.to_owned()));
     }
     tokio::time::sleep(Duration::from_millis(500)).await;
-    server.door.revoke("late".parse().expect("a grantee"), Scope::All).await.expect("revoked");
+    server.access_control.revoke("late".parse().expect("a grantee"), Scope::All).await.expect("revoked");
     for (id, needs, mut stream, end) in begun {
         stream.write_all(end.as_bytes()).await.expect("sent");
         let mut answer = [0; 12];
@@ -760,15 +766,15 @@ async fn no_new_user_looks_like_another() {
     let dir = tempfile::TempDir::new().expect("a folder");
     let users = dir.path().join("users");
     std::fs::write(&users, format!("ann:{}\n", bcrypt::hash("secret", 4).expect("hashed"))).expect("written");
-    let server = Server::with(|setup| setup.door.htpasswd = Some(users)).await;
+    let server = Server::with(|setup| setup.access_control.htpasswd = Some(users)).await;
     add(&server, "olga", Vec::new()).await;
     add(&server, "olga2", Vec::new()).await;
     for (name, existing, robot) in [("Olga", "olga", false), ("OLGA", "olga", true), ("ANN", "ann", false)] {
         let password = Some(PASSWORD.to_owned());
         let new = NewAccount { name: name.into(), robot, password, grants: Vec::new() };
-        let refused = server.door.add_account(new, BY).await.expect_err("refused").to_string();
+        let refused = server.access_control.add_account(new, BY).await.expect_err("refused").to_string();
         assert_eq!(refused, format!("the name {name} differs from that of the user {existing} by case only"));
-        assert!(!server.door.knows(name));
+        assert!(!server.access_control.knows(name));
     }
-    assert_eq!(server.door.look_alikes(), []);
+    assert_eq!(server.access_control.look_alikes(), []);
 }

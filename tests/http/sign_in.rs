@@ -46,10 +46,10 @@ impl House {
         let server = server.await;
         let by = By { name: "admin", now: Timestamp(0) };
         let team: Team = "acme/devs".parse().expect("a team");
-        server.door.add_organisation("acme", by).await.expect("made");
-        server.door.add_team(&team).await.expect("made");
+        server.access_control.add_organisation("acme", by).await.expect("made");
+        server.access_control.add_team(&team).await.expect("made");
         let acme = "acme/".parse().expect("a prefix");
-        server.door.grant(Grantee::Team(team), acme, Role::Push, by).await.expect("granted");
+        server.access_control.grant(Grantee::Team(team), acme, Role::Push, by).await.expect("granted");
         let browser = Client::builder().redirect(Policy::none()).build().expect("a browser");
         Self { server, issuer, browser }
     }
@@ -255,7 +255,7 @@ async fn nobody_becomes_somebody_else_by_a_name() {
     for name in ["bob", "admin"] {
         let password = Some("correct horse".to_owned());
         let new = NewAccount { name: name.into(), robot: false, password, grants: Vec::new() };
-        house.server.door.add_account(new, by).await.expect("made");
+        house.server.access_control.add_account(new, by).await.expect("made");
         let (status, page) = house.signs_in(|claims| claims["preferred_username"] = json!(name)).await;
         assert!(status == 403 && page.contains("another user&#39;s"), "{page}");
     }
@@ -263,14 +263,14 @@ async fn nobody_becomes_somebody_else_by_a_name() {
         let (status, page) = house.signs_in(|claims| claims["preferred_username"] = json!(name)).await;
         assert!(status == 403 && page.contains(name), "{page}");
         assert!(!page.contains("bob"), "the other user is not named: {page}");
-        assert!(!house.server.door.knows(name));
+        assert!(!house.server.access_control.knows(name));
     }
     let (status, page) = house.signs_in(|_| {}).await;
     assert_eq!(status, 200);
     let token = shown(&page);
     let (status, _) = house.signs_in(|claims| claims["sub"] = json!("8")).await;
     assert_eq!(status, 403, "another person of the same name");
-    house.server.door.set_disabled("ann", true).await.expect("disabled");
+    house.server.access_control.set_disabled("ann", true).await.expect("disabled");
     assert_eq!(house.pushes("ann", &token).await, 401);
     let (status, page) = house.signs_in(|_| {}).await;
     assert!(status == 403 && page.contains("disabled"), "{page}");

@@ -46,9 +46,9 @@ impl House {
         let dir = TempDir::new().expect("a folder");
         write_users(&dir, "secret");
         let server = Server::with(|setup| {
-            setup.door.htpasswd = Some(dir.path().join("users"));
-            setup.door.htpasswd_role = Some(Role::Delete);
-            setup.door.modes = Modes::of(None).with_public(&["public/**".into()]).expect("globs");
+            setup.access_control.htpasswd = Some(dir.path().join("users"));
+            setup.access_control.htpasswd_role = Some(Role::Delete);
+            setup.access_control.modes = Modes::of(None).with_public(&["public/**".into()]).expect("globs");
             setup.changes = Changes::Anyone;
             change(setup);
         });
@@ -194,7 +194,7 @@ async fn every_endpoint_is_for_whom_it_is_for() {
     for comes in callers {
         for path in &paths {
             for method in METHODS {
-                // Guesses are slowed down; this one is about what a guess opens.
+                // LoginThrottle are slowed down; this one is about what a guess opens.
                 house.server.clock.advance(Duration::from_secs(30));
                 let status = house.status(method.parse().expect("a method"), path, comes).await;
                 let told = format!("{comes:?} {method} {path}: {status}");

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::future;
 use orlop::oci::Algorithm;
-use orlop::registry::{BudgetSettings, BudgetSize, Fault, UploadError};
+use orlop::registry::{BudgetSettings, BudgetSize, ServiceError, UploadError};
 
 use crate::kit::{Kit, body, broken, digest, push};
 
@@ -44,7 +44,9 @@ async fn pushes_at_once_do_not_pass_the_budget() {
     assert_eq!(state.reserved, 0);
     assert!(pushes.iter().filter(|pushed| pushed.is_ok()).count() >= 2);
     let refused = pushes.into_iter().find_map(Result::err).expect("one was refused");
-    assert!(matches!(&refused, UploadError::Fault(Fault::Full(why)) if why.contains("storage.budget")));
+    assert!(
+        matches!(&refused, UploadError::Service(ServiceError::Full(why)) if why.contains("storage.budget"))
+    );
 }
 
 #[tokio::test]
@@ -109,7 +111,7 @@ async fn a_refusal_names_the_idle_upload_to_its_own_repository() {
         let repo = kit.repo(name);
         let id = repo.begin_upload(Algorithm::Sha256).await.expect("begun");
         let outcome = repo.finish(id, None, body(&[&content(3), &content(4)]), digest(b"")).await;
-        let Err(UploadError::Fault(Fault::Full(message))) = outcome else { panic!("{outcome:?}") };
+        let Err(UploadError::Service(ServiceError::Full(message))) = outcome else { panic!("{outcome:?}") };
         assert_eq!(message.contains(&idle.to_string()), is_named, "{message}");
         assert!(message.contains("idle") && message.contains(&(2 * MIB).to_string()), "{message}");
         assert!(message.contains("retention policies keep"), "{message}");

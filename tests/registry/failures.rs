@@ -12,7 +12,7 @@ use orlop::metadata::faulty as facts;
 use orlop::metadata::sqlite::{Access as FactsAccess, SqliteMetadata};
 use orlop::oci::Algorithm;
 use orlop::registry::{
-    Access, ClientBody, DeleteError, DiskReserve, Fault, Registry, Repository, Settings, UploadError,
+    Access, ClientBody, DeleteError, DiskReserve, Registry, Repository, ServiceError, Settings, UploadError,
 };
 use orlop::store::MemoryStore;
 use orlop::store::faulty as bytes;
@@ -62,7 +62,7 @@ async fn a_disk_that_fills_up_in_the_middle_of_a_body_is_said_to_be_full() {
     let id = repo.begin_upload(Algorithm::Sha256).await.expect("upload");
     bytes.nth_of(bytes::Operation::Write, 2, bytes::Fault::Torn(bytes::Failure::Full));
     let outcome = repo.append(id, None, large(8)).await;
-    assert!(matches!(outcome, Err(UploadError::Fault(Fault::Full(_)))), "{outcome:?}");
+    assert!(matches!(outcome, Err(UploadError::Service(ServiceError::Full(_)))), "{outcome:?}");
     assert_eq!(repo.upload_offset(id).await.expect("offset"), 0);
     repo.finish(id, None, body(&[b"again"]), digest(b"again")).await.expect("blob");
     assert!(read(&repo, &digest(b"again")).await.is_some());
@@ -109,7 +109,7 @@ async fn an_upload_without_a_turn_in_time_is_told_to_come_back() {
         tokio::task::yield_now().await;
     }
     let outcome = other.append(id, None, body(&[b"all"])).await;
-    assert!(matches!(outcome, Err(UploadError::Fault(Fault::Busy))), "{outcome:?}");
+    assert!(matches!(outcome, Err(UploadError::Service(ServiceError::Busy))), "{outcome:?}");
     bytes.release();
     holder.await.expect("pushed");
     other.finish(id, None, body(&[b"all"]), digest(b"all")).await.expect("blob");
@@ -133,7 +133,10 @@ async fn a_delete_on_a_full_disk_gives_the_reserve_up() {
     let fail = |operation| facts.next_of(operation, facts::Fault::Fail(facts::Failure::Full));
     fail(facts::Operation::DeleteBlob);
     let outcome = repo.delete_blob(&digest(b"x")).await;
-    assert!(matches!(outcome, Err(DeleteError::Fault(Fault::Full(_)))), "without a reserve: {outcome:?}");
+    assert!(
+        matches!(outcome, Err(DeleteError::Service(ServiceError::Full(_)))),
+        "without a reserve: {outcome:?}"
+    );
     let reserve = Arc::new(Reserve::default());
     registry.set_disk_reserve(reserve.clone());
     repo.delete_blob(&digest(b"x")).await.expect("there is room without it");

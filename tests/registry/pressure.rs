@@ -13,7 +13,8 @@ use orlop::metadata::sqlite::{Access as FactsAccess, SqliteMetadata};
 use orlop::metadata::{EventDetails, EventKind};
 use orlop::oci::{Algorithm, Digest};
 use orlop::registry::{
-    Access, BudgetSettings, BudgetSize, BudgetState, Fault, Registry, Repository, Settings, UploadError,
+    Access, BudgetSettings, BudgetSize, BudgetState, Registry, Repository, ServiceError, Settings,
+    UploadError,
 };
 use orlop::store::{self, FilesystemStore};
 use tempfile::TempDir;
@@ -40,7 +41,7 @@ struct Pushed {
 
 #[async_trait]
 impl Relief for Pushed {
-    async fn relieve(&self, need: &dyn Need) -> Result<Relieved, Fault> {
+    async fn relieve(&self, need: &dyn Need) -> Result<Relieved, ServiceError> {
         let mut relieved = Relieved::default();
         while !need.is_met(relieved.manifests).await? {
             let oldest = {
@@ -211,7 +212,7 @@ async fn with_nothing_to_let_go_pushes_are_refused_in_time() {
             }
             world.is_within().await;
         };
-        let told = matches!(&refusal, UploadError::Fault(Fault::Full(why)) if why.contains("storage.budget"));
+        let told = matches!(&refusal, UploadError::Service(ServiceError::Full(why)) if why.contains("storage.budget"));
         assert!(told, "{refusal}");
         assert!(accepted.len() >= 4, "{} images fit", accepted.len());
         for manifest in &accepted {

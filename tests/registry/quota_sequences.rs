@@ -8,7 +8,7 @@ use orlop::clock::Timestamp;
 use orlop::metadata::{Change, ExpireTag, OverQuota, Quota, QuotaUse, Scope};
 use orlop::oci::{Algorithm, Digest, Reference, Tag, UploadId};
 use orlop::registry::{
-    BlobError, Fault, PutManifestError, Repository, RepositoryError, UndoError, UploadError,
+    BlobError, PutManifestError, Repository, RepositoryError, ServiceError, UndoError, UploadError,
 };
 use proptest::prelude::*;
 use rusqlite::Connection;
@@ -176,7 +176,7 @@ impl World {
                 let before = self.count_all();
                 match self.repo(repo).mount(&digest(&content(blob)), None).await {
                     Ok(_) => {}
-                    Err(BlobError::Fault(Fault::OverQuota(over))) => {
+                    Err(BlobError::Service(ServiceError::OverQuota(over))) => {
                         self.check_refusal(repo, &before, SIZES[blob] as u64, Err(over));
                     }
                     Err(error) => panic!("{error}"),
@@ -221,8 +221,9 @@ impl World {
                         };
                     }
                 }
-                Err(RepositoryError::Fault(Fault::OverQuota(_))) | Err(RepositoryError::Unknown) => {}
-                Err(RepositoryError::Fault(fault)) => panic!("{fault}"),
+                Err(RepositoryError::Service(ServiceError::OverQuota(_))) | Err(RepositoryError::Unknown) => {
+                }
+                Err(RepositoryError::Service(fault)) => panic!("{fault}"),
                 Err(_) => {}
             },
             Step::DeleteRepository { repo } => {
@@ -264,7 +265,7 @@ impl World {
                 self.uploads.get_mut(&id).expect("known").1.extend(more);
                 Ok(())
             }
-            Err(UploadError::Fault(Fault::OverQuota(over))) => Err(over),
+            Err(UploadError::Service(ServiceError::OverQuota(over))) => Err(over),
             Err(error) => panic!("{error}"),
         };
         self.check_refusal(repo, &before, bytes as u64, grown);
@@ -283,7 +284,7 @@ impl World {
             Ok(accepted) if !self.images.contains(&(repo, accepted.clone())) => {
                 self.images.push((repo, accepted));
             }
-            Ok(_) | Err(PutManifestError::Fault(Fault::OverQuota(_))) => {}
+            Ok(_) | Err(PutManifestError::Service(ServiceError::OverQuota(_))) => {}
             Err(error) => panic!("{error}"),
         }
     }
@@ -397,7 +398,7 @@ async fn push(repo: Repository, content: Vec<u8>) -> Result<(), OverQuota> {
     };
     match pushed.await {
         Ok(()) => Ok(()),
-        Err(UploadError::Fault(Fault::OverQuota(over))) => Err(over),
+        Err(UploadError::Service(ServiceError::OverQuota(over))) => Err(over),
         Err(error) => panic!("{error}"),
     }
 }
@@ -405,8 +406,8 @@ async fn push(repo: Repository, content: Vec<u8>) -> Result<(), OverQuota> {
 /// Whatever stood in the way was no failure.
 fn no_fault<T>(outcome: Result<T, UndoError>) {
     match outcome {
-        Err(UndoError::Fault(Fault::OverQuota(_))) => {}
-        Err(UndoError::Fault(fault)) => panic!("{fault}"),
+        Err(UndoError::Service(ServiceError::OverQuota(_))) => {}
+        Err(UndoError::Service(fault)) => panic!("{fault}"),
         Ok(_) | Err(_) => {}
     }
 }

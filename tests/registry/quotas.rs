@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures_util::{StreamExt, future, stream};
 use orlop::metadata::Quota;
 use orlop::oci::{Algorithm, UploadId};
-use orlop::registry::{BlobError, Fault, PutManifestError, RepositoryError, UploadError};
+use orlop::registry::{BlobError, PutManifestError, RepositoryError, ServiceError, UploadError};
 
 use crate::kit::{Kit, LEASE, body, digest, index, push, push_image, put};
 
@@ -26,14 +26,14 @@ async fn a_refused_push_leaves_nothing() {
     push(&repo, b"12345678").await;
     let id = repo.begin_upload(Algorithm::Sha256).await.expect("begun");
     let error = repo.finish(id, None, body(&[b"abc"]), digest(b"abc")).await.expect_err("refused");
-    assert!(matches!(error, UploadError::Fault(Fault::OverQuota(_))));
+    assert!(matches!(error, UploadError::Service(ServiceError::OverQuota(_))));
     let text = error.to_string();
     assert!(text.starts_with("the quota of team/ is 10 bytes: 8 are used, and this needs 3 more"), "{text}");
     assert!(matches!(repo.upload_offset(id).await, Err(UploadError::Unknown)));
     assert_eq!((kit.bytes.keys().len(), kit.bytes.uploads().len()), (1, 0));
     push(&kit.repo("other"), b"abc").await;
     let refused = repo.mount(&digest(b"abc"), None).await;
-    assert!(matches!(refused, Err(BlobError::Fault(Fault::OverQuota(_)))));
+    assert!(matches!(refused, Err(BlobError::Service(ServiceError::OverQuota(_)))));
     push(&repo, b"ab").await;
 }
 
@@ -49,7 +49,7 @@ async fn a_body_that_cannot_fit_is_not_taken_to_its_end() {
     });
     let id = repo.begin_upload(Algorithm::Sha256).await.expect("begun");
     let error = repo.append(id, None, pieces.take(1000).boxed()).await.expect_err("refused");
-    assert!(matches!(error, UploadError::Fault(Fault::OverQuota(_))), "{error}");
+    assert!(matches!(error, UploadError::Service(ServiceError::OverQuota(_))), "{error}");
     assert!(taken.load(Ordering::Relaxed) < 20);
     assert_eq!(kit.bytes.uploads().len(), 0);
 }
@@ -77,7 +77,7 @@ async fn a_tag_too_many_is_refused() {
     put(&repo, &["v1"], &index(&[])).await.expect("accepted");
     put(&repo, &["v1"], &index(&[])).await.expect("accepted again");
     let error = put(&repo, &["v2"], &index(&[])).await.expect_err("refused");
-    assert!(matches!(error, PutManifestError::Fault(Fault::OverQuota(_))), "{error}");
+    assert!(matches!(error, PutManifestError::Service(ServiceError::OverQuota(_))), "{error}");
     put(&kit.repo("other"), &["v2"], &index(&[])).await.expect("accepted");
 }
 
@@ -95,7 +95,7 @@ async fn what_is_left_of_a_name_counts_where_a_rename_puts_it() {
     let upload = upload_of(&kit, "team/one", 7000).await;
     push_image(&kit.repo("team/new"), "latest", "layer").await;
     let renamed = kit.repo("team/new").rename(kit.repo("other").name()).await;
-    assert!(matches!(renamed, Err(RepositoryError::Fault(Fault::OverQuota(_)))), "{renamed:?}");
+    assert!(matches!(renamed, Err(RepositoryError::Service(ServiceError::OverQuota(_)))), "{renamed:?}");
     kit.repo("team/one").cancel_upload(upload).await.expect("cancelled");
     kit.repo("team/new").rename(kit.repo("other").name()).await.expect("there is room");
     assert_eq!(used(&kit).await, 6000);
@@ -134,7 +134,7 @@ async fn manifests_count() {
     put(&repo, &["v2"], &text).await.expect("it is there already");
     let large = format!("{text}{}", " ".repeat(600));
     let error = put(&repo, &["v3"], &large).await.expect_err("refused");
-    assert!(matches!(error, PutManifestError::Fault(Fault::OverQuota(_))), "{error}");
+    assert!(matches!(error, PutManifestError::Service(ServiceError::OverQuota(_))), "{error}");
     assert_eq!(used(&kit).await, text.len() as u64);
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use orlop::clock::Clock;
 use orlop::jobs::retention::{
-    PlanReport, PolicyBook, PolicyChangeError, Retention, RetentionError, RetentionSettings,
+    PlanReport, PolicyChangeError, PolicySet, Retention, RetentionError, RetentionSettings,
 };
 use orlop::jobs::{Collector, CollectorSettings};
 use orlop::memory::{MemoryBudget, Purpose};
@@ -26,7 +26,7 @@ pub fn policies(toml: &str) -> Policies {
 
 /// Retention by these policies, which guard the registry's immutable tags and hold back its collector.
 pub async fn retention(kit: &mut Kit, policies: Policies) -> Retention {
-    let book = Arc::new(PolicyBook::of_file(policies).expect("sound policies"));
+    let book = Arc::new(PolicySet::of_file(policies).expect("sound policies"));
     book.load(kit.registry.metadata().as_ref()).await.expect("loaded");
     kit.registry.guard_tags(Arc::clone(&book) as _);
     let rules = CollectorSettings {
@@ -355,7 +355,7 @@ async fn policies_are_set_and_removed_with_their_history() {
     assert_eq!(retention.plan(None, false).await.expect("planned").steps(), 1);
 
     // A new process has them too.
-    let again = PolicyBook::of_file(Policies::default()).expect("sound");
+    let again = PolicySet::of_file(Policies::default()).expect("sound");
     again.load(registry.metadata().as_ref()).await.expect("loaded");
     assert_eq!(again.in_force().policies.len(), 1);
     book.remove(registry, "mine", None).await.expect("removed");

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use orlop::fair::Client;
 use orlop::oci::{Algorithm, Hasher, UploadId};
-use orlop::registry::{BlobError, ClientBody, ClientError, Fault, Repository, UploadError};
+use orlop::registry::{BlobError, ClientBody, ClientError, Repository, ServiceError, UploadError};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use crate::kit::*;
@@ -168,7 +168,7 @@ async fn below_the_floor_bodies_are_refused_and_the_rest_goes_on() {
     let kit = Kit::with(|settings| settings.min_free = u64::MAX);
     let repo = kit.repo("a");
     let refused = repo.begin_upload(Algorithm::Sha256).await;
-    assert!(matches!(refused, Err(UploadError::Fault(Fault::Full(_)))), "{refused:?}");
+    assert!(matches!(refused, Err(UploadError::Service(ServiceError::Full(_)))), "{refused:?}");
     assert!(repo.delete_tag(&"x".parse().expect("tag")).await.is_err());
 }
 

@@ -83,8 +83,8 @@ fn tag_name() -> impl Strategy<Value = String> {
 }
 
 fn tags() -> impl Strategy<Value = Vec<TagFacts>> {
-    let pasts = || vec(0..=MANIFESTS, 0..4);
-    btree_map(tag_name(), (0..=MANIFESTS, ago(), pasts()), 0..10).prop_map(|tags| {
+    let kept_history = || vec(0..=MANIFESTS, 0..4);
+    btree_map(tag_name(), (0..=MANIFESTS, ago(), kept_history()), 0..10).prop_map(|tags| {
         let tag = |(name, (at, pushed_at, past)): (String, (u8, Timestamp, Vec<u8>))| TagFacts {
             name: name.parse().expect("tag"),
             digest: digest(at),

@@ -7,12 +7,12 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 
 use super::authority::Authority;
+use super::federated::FederatedIdentity;
 use super::provider::Provider;
 use super::signed::{Flaw, issuer, looks_signed};
-use super::visitor::Visitor;
-use crate::auth::bearer::{Bearer, Holder};
-use crate::auth::caller::{Caller, Denial};
+use crate::auth::bearer::{Bearer, TokenSubject};
 use crate::auth::fresh::Fresh;
+use crate::auth::principal::{AuthError, Principal};
 use crate::clock::Timestamp;
 
 /// Those whose word counts.
@@ -24,7 +24,7 @@ pub struct Identities {
     pub authority: Option<Authority>,
     /// By the hashes of their tokens, with the generation of the keys; until when they are good, in seconds since the
     /// Unix epoch.
-    found: Fresh<[u8; 32], (Caller, u64), i64>,
+    found: Fresh<[u8; 32], (Principal, u64), i64>,
 }
 
 impl Identities {
@@ -34,13 +34,13 @@ impl Identities {
     }
 
     /// Whether somebody who has no account may come.
-    pub(in crate::auth) fn has_visitors(&self) -> bool {
+    pub(in crate::auth) fn has_identity_providers(&self) -> bool {
         !self.providers.is_empty()
     }
 
     /// Whether somebody would be let in still by who let them in.
-    pub(in crate::auth) fn vouch_for(&self, visitor: &Visitor) -> bool {
-        self.providers.iter().any(|provider| provider.vouches_for(visitor))
+    pub(in crate::auth) fn vouch_for(&self, identity: &FederatedIdentity) -> bool {
+        self.providers.iter().any(|provider| provider.vouches_for(identity))
     }
 
     /// The names of those by which people sign in.
@@ -54,43 +54,43 @@ impl Identities {
     }
 
     /// For how long somebody who comes by one of them may stay.
-    pub(in crate::auth) fn visit_of(&self, visitor: &Visitor) -> Option<Duration> {
-        self.providers.iter().find(|provider| provider.vouches_for(visitor)).map(Provider::visit)
+    pub(in crate::auth) fn visit_of(&self, identity: &FederatedIdentity) -> Option<Duration> {
+        self.providers.iter().find(|provider| provider.vouches_for(identity)).map(Provider::visit)
     }
 
     /// Whom a token is for that one of them signed; `None` for anything else.
     ///
     /// # Errors
-    /// [`Denial::Unknown`] for one that one of them could have signed, and that is worth nothing.
+    /// [`AuthError::Unauthenticated`] for one that one of them could have signed, and that is worth nothing.
     pub(in crate::auth) async fn who(
         &self,
         token: &[u8],
         from: IpAddr,
         now: Timestamp,
-    ) -> Result<Option<Caller>, Denial> {
+    ) -> Result<Option<Principal>, AuthError> {
         if (self.providers.is_empty() && self.authority.is_none()) || !looks_signed(token) {
             return Ok(None);
         }
         let (hash, seconds) = (Sha256::digest(token).into(), now.0.div_euclid(1000));
-        if let Some((caller, generation)) = self.found.get(&hash, &seconds)
+        if let Some((principal, generation)) = self.found.get(&hash, &seconds)
             && self.generation() == Some(generation)
         {
-            return Ok(Some(caller));
+            return Ok(Some(principal));
         }
         let Some(issuer) = issuer(token) else { return Ok(None) };
         let before = self.generation();
         match self.verified(&issuer, token, now).await {
             None => Ok(None),
-            Some(Ok((caller, until))) => {
+            Some(Ok((principal, until))) => {
                 // It was verified by the keys of then, or by newer ones.
                 if let Some(generation) = before.or_else(|| self.generation()) {
-                    self.found.put(hash, (caller.clone(), generation), until, &seconds);
+                    self.found.put(hash, (principal.clone(), generation), until, &seconds);
                 }
-                Ok(Some(caller))
+                Ok(Some(principal))
             }
             Some(Err((by, flaw))) => {
                 tracing::warn!(remote = %from, by, "a token is worth nothing here: {flaw}");
-                Err(Denial::Unknown)
+                Err(AuthError::Unauthenticated)
             }
         }
     }
@@ -107,11 +107,11 @@ impl Identities {
         issuer: &str,
         token: &[u8],
         now: Timestamp,
-    ) -> Option<Result<(Caller, i64), (&str, Flaw)>> {
+    ) -> Option<Result<(Principal, i64), (&str, Flaw)>> {
         let mut last = None;
         for provider in self.providers.iter().filter(|provider| provider.is(issuer)) {
-            match provider.visitor(token, now).await {
-                Ok((visitor, until)) => return Some(Ok((Caller::Visitor(Arc::new(visitor)), until))),
+            match provider.identity(token, now).await {
+                Ok((identity, until)) => return Some(Ok((Principal::Federated(Arc::new(identity)), until))),
                 Err(flaw) => last = Some(Err((provider.name(), flaw))),
             }
         }
@@ -121,7 +121,7 @@ impl Identities {
         let admitted = authority.admit(token, now).await;
         Some(match admitted {
             Ok((name, grants, until)) => {
-                Ok((Caller::Bearer(Arc::new(Bearer { of: Holder::Outsider(name), grants })), until))
+                Ok((Principal::Bearer(Arc::new(Bearer { of: TokenSubject::Delegated(name), grants })), until))
             }
             Err(flaw) => Err(("authority", flaw)),
         })

@@ -5,7 +5,7 @@
 //! | --- | --- |
 //! | `provider` | a provider of OpenID Connect, and what its word is good for here |
 //! | `rules` | what claims give |
-//! | `visitor` | somebody who has no account |
+//! | `identity` | somebody who has no account |
 //! | `sign_in` | how people sign in |
 //! | `authority` | another authority that issues tokens for this registry |
 //! | `signed` | verifies what others signed |
@@ -16,6 +16,7 @@
 
 mod authority;
 mod discovery;
+mod federated;
 mod jwks;
 mod keys;
 mod known;
@@ -23,9 +24,9 @@ mod provider;
 mod rules;
 mod sign_in;
 mod signed;
-mod visitor;
 
 pub use authority::{Authority, AuthoritySettings};
+pub use federated::FederatedIdentity;
 pub use keys::KeySource;
 pub use known::Identities;
 pub(super) use provider::Person;
@@ -33,4 +34,3 @@ pub use provider::{Provider, ProviderSettings, SignInError, SignInSettings};
 pub use rules::{Rule, RuleError, RuleSettings};
 pub(super) use sign_in::Attempt;
 pub(super) use signed::looks_signed;
-pub use visitor::Visitor;

@@ -10,13 +10,13 @@ use serde_json::Value;
 use thiserror::Error;
 use url::Url;
 
+use super::federated::FederatedIdentity;
 use super::jwks::KeysError;
 use super::keys::{KeySource, Keys};
 use super::rules::{Rule, RuleError, RuleSettings};
 use super::sign_in::{Attempt, SignIn, answers};
 use super::signed::{Claims, Flaw, Parties, verify};
-use super::visitor::Visitor;
-use crate::auth::door::print;
+use crate::auth::access_control::print;
 use crate::clock::{Clock, Timestamp};
 use crate::metadata::Team;
 use crate::printable::is_unprintable;
@@ -163,8 +163,8 @@ impl Provider {
     }
 
     /// Whether somebody came by this provider, and would be who they were then.
-    pub(super) fn vouches_for(&self, visitor: &Visitor) -> bool {
-        visitor.print == self.print
+    pub(super) fn vouches_for(&self, identity: &FederatedIdentity) -> bool {
+        identity.print == self.print
     }
 
     /// Whether people sign in by it.
@@ -226,7 +226,11 @@ impl Provider {
     }
 
     /// Whom a token is for, and until when it is good, in seconds since the Unix epoch.
-    pub(super) async fn visitor(&self, token: &[u8], now: Timestamp) -> Result<(Visitor, i64), Flaw> {
+    pub(super) async fn identity(
+        &self,
+        token: &[u8],
+        now: Timestamp,
+    ) -> Result<(FederatedIdentity, i64), Flaw> {
         let audience = self.audience.as_ref().ok_or(Flaw::NoRule)?;
         let parties = Parties { issuers: &self.issuers, audience };
         let (claims, until) = verify(token, &self.keys, parties, now).await?;
@@ -238,7 +242,7 @@ impl Provider {
             return Err(Flaw::NoRule);
         }
         let name = format!("{}:{subject}", self.name).into();
-        Ok((Visitor { name, held, print: self.print.clone() }, until))
+        Ok((FederatedIdentity { name, held, print: self.print.clone() }, until))
     }
 }
 

@@ -120,11 +120,11 @@ async fn list(
     SignedIn(asker): SignedIn,
     InQuery(TokenParameters { account }): InQuery<TokenParameters>,
 ) -> Result<Json<Vec<AccessToken>>, Problem> {
-    let door = match &account {
+    let access_control = match &account {
         Some(account) => asker.is_or_administers(account)?,
         None => asker.administers(&Scope::All)?,
     };
-    let directory = door.accounts().now();
+    let directory = access_control.accounts().now();
     let tokens = directory.records().tokens.iter();
     let theirs = tokens.filter(|token| account.as_ref().is_none_or(|account| *account == token.account));
     Ok(Json(theirs.map(AccessToken::from).collect()))
@@ -139,7 +139,7 @@ async fn add(
     WithBody { right: SignedIn(asker), body: request, .. }: WithBody<SignedIn, TokenRequest>,
 ) -> Result<(StatusCode, Json<TokenMade>), Problem> {
     let TokenRequest { account, name, role, scope, seconds } = request;
-    let door = asker.is_or_administers(&account)?;
+    let access_control = asker.is_or_administers(&account)?;
     if name.len() > 100 {
         return Err(Problem::bad("name: may have at most 100 bytes"));
     }
@@ -148,7 +148,7 @@ async fn add(
     }
     let lifetime = seconds.map(Duration::from_secs);
     let new = NewAccessToken { account, name, role, scope, lifetime };
-    let (record, secret) = door.add_token(new, asker.by(&asker.name())).await?;
+    let (record, secret) = access_control.add_token(new, asker.by(&asker.name())).await?;
     Ok((StatusCode::CREATED, Json(TokenMade { token: (&record).into(), secret })))
 }
 
@@ -163,12 +163,12 @@ async fn revoke(
 ) -> Result<StatusCode, Problem> {
     let directory = asker.signed_in()?.accounts().now();
     let token = directory.records().tokens.iter().find(|token| token.id == id);
-    let door = match token {
+    let access_control = match token {
         Some(token) => asker.is_or_administers(&token.account),
         None => asker.administers(&Scope::All),
     };
     // Whose it is, or whether there is such a one, is nobody else's to know.
-    door?.revoke_token(&id).await?;
+    access_control?.revoke_token(&id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -190,9 +190,9 @@ async fn rotate(
     WithBody { right: SignedIn(asker), body, .. }: WithBody<SignedIn, RotateRequest>,
 ) -> Result<StatusCode, Problem> {
     let RotateRequest { at_once } = body;
-    let door = Arc::clone(asker.administers(&Scope::All)?);
+    let access_control = Arc::clone(asker.administers(&Scope::All)?);
     let now = asker.by("").now;
-    let rotated = tokio::task::spawn_blocking(move || door.tokens().rotate(at_once, now)).await;
+    let rotated = tokio::task::spawn_blocking(move || access_control.tokens().rotate(at_once, now)).await;
     match rotated {
         Ok(Ok(())) => Ok(StatusCode::NO_CONTENT),
         Ok(Err(error)) => {

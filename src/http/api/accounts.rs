@@ -121,7 +121,7 @@ impl From<AccountError> for Problem {
             | AccountError::InFile(_)
             | AccountError::TooMany => Self::new(StatusCode::CONFLICT, error),
             AccountError::Unknown(_) => Self::unknown(error),
-            AccountError::Metadata(error) => crate::registry::Fault::from(error).into(),
+            AccountError::Metadata(error) => crate::registry::ServiceError::from(error).into(),
             AccountError::Secret(cause) => {
                 tracing::error!(cause, "no secret could be made");
                 Self::failed()
@@ -155,8 +155,8 @@ async fn get(
     SignedIn(asker): SignedIn,
     InPath(OfAccount { account }): InPath<OfAccount>,
 ) -> Result<Json<Account>, Problem> {
-    let door = asker.is_or_administers(&account)?;
-    found(&door.accounts().now(), &account).map(Json)
+    let access_control = asker.is_or_administers(&account)?;
+    found(&access_control.accounts().now(), &account).map(Json)
 }
 
 fn found(directory: &Directory, name: &str) -> Result<Account, Problem> {
@@ -176,13 +176,13 @@ async fn add(
 ) -> Result<(StatusCode, Json<AccountMade>), Problem> {
     let SignedIn(asker) = right;
     let InPath(OfAccount { account: name }) = head;
-    let door = asker.administers(&Scope::All)?;
+    let access_control = asker.administers(&Scope::All)?;
     let AccountRequest { password, robot, roles } = request;
     let grants = roles.into_iter().map(|RoleThere { role, scope }| (scope, role)).collect();
     let new = NewAccount { name: name.clone(), robot, password, grants };
-    let password = door.add_account(new, asker.by(&asker.name())).await?;
+    let password = access_control.add_account(new, asker.by(&asker.name())).await?;
     slot.mark_done();
-    let account = found(&door.accounts().now(), &name)?;
+    let account = found(&access_control.accounts().now(), &name)?;
     Ok((StatusCode::CREATED, Json(AccountMade { account, password })))
 }
 
@@ -197,21 +197,21 @@ async fn update(
 ) -> Result<Json<AccountMade>, Problem> {
     let SignedIn(asker) = right;
     let InPath(OfAccount { account: name }) = head;
-    let door = match update.disabled {
+    let access_control = match update.disabled {
         Some(_) => asker.administers(&Scope::All)?,
         None => asker.is_or_administers(&name)?,
     };
     let AccountUpdate { password, new_password, disabled } = update;
     let mut made = None;
     if password.is_some() || new_password {
-        made = door.set_password(&name, password).await?;
+        made = access_control.set_password(&name, password).await?;
         slot.mark_done();
     }
     if let Some(disabled) = disabled {
-        door.set_disabled(&name, disabled).await?;
+        access_control.set_disabled(&name, disabled).await?;
         slot.mark_done();
     }
-    let account = found(&door.accounts().now(), &name)?;
+    let account = found(&access_control.accounts().now(), &name)?;
     Ok(Json(AccountMade { account, password: made }))
 }
 

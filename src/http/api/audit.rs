@@ -14,7 +14,7 @@ use super::page::RecentParameters;
 use super::problem::Refusals;
 use super::{Api, Page, Problem, Time};
 use crate::metadata::{AuditAction, AuditEntry, AuditOutcome, AuditQuery, Scope};
-use crate::registry::Fault;
+use crate::registry::ServiceError;
 
 /// What somebody did or tried.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -128,7 +128,7 @@ async fn list(
     let (before, limit) = page.read()?;
     let (since, until) = (since.map(|time| time.0), until.map(|time| time.0));
     let query = AuditQuery { user, scope, action, outcome, since, until, before };
-    let found = asker.metadata().audit(&query, limit).await.map_err(Fault::from)?;
+    let found = asker.metadata().audit(&query, limit).await.map_err(ServiceError::from)?;
     let items = found.items.into_iter().map(Audited::from).collect();
     Ok(Json(Page { items, next: found.next.map(|next| next.to_string()) }))
 }

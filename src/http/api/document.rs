@@ -9,7 +9,7 @@ use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::access::Guest;
+use super::access::SelfService;
 use super::problem::Refusals;
 use super::{Api, Problem, ROOT, nouns};
 
@@ -33,7 +33,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
     get, path = "/openapi.json", operation_id = "getDocument", tag = "about",
     responses((status = OK, description = "An OpenAPI document.", body = Object), Refusals)
 )]
-async fn get(_: Guest) -> impl IntoResponse {
+async fn get(_: SelfService) -> impl IntoResponse {
     static TEXT: OnceLock<Bytes> = OnceLock::new();
     let text = TEXT.get_or_init(|| document().to_json().unwrap_or_default().into());
     ([(CONTENT_TYPE, "application/json")], text.clone())

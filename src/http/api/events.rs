@@ -9,13 +9,13 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::access::Overseer;
+use super::access::RegistryReader;
 use super::extract::InQuery;
 use super::page::{RecentParameters, recent};
 use super::problem::Refusals;
 use super::{Api, Page, Problem, Time};
 use crate::metadata::{Event, EventKind};
-use crate::registry::Fault;
+use crate::registry::ServiceError;
 
 /// Something that happened to the store.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -72,11 +72,11 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
     responses((status = OK, description = "A page of events.", body = Page<StoreEvent>), Refusals)
 )]
 async fn list(
-    overseer: Overseer,
+    overseer: RegistryReader,
     InQuery(EventParameters { kind, limit, after }): InQuery<EventParameters>,
 ) -> Result<Json<Page<StoreEvent>>, Problem> {
     let page = RecentParameters { limit, after };
     let (before, limit) = page.read()?;
-    let found = overseer.metadata().events(kind, before, limit).await.map_err(Fault::from)?;
+    let found = overseer.metadata().events(kind, before, limit).await.map_err(ServiceError::from)?;
     Ok(Json(recent(found, |event| (event.id, event.into()))))
 }

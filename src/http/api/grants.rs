@@ -106,8 +106,8 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
     responses((status = OK, description = "All of them.", body = Vec<Grant>), Refusals)
 )]
 async fn list(SignedIn(asker): SignedIn) -> Result<Json<Vec<Grant>>, Problem> {
-    let door = asker.signed_in()?;
-    let directory = door.accounts().now();
+    let access_control = asker.signed_in()?;
+    let directory = access_control.accounts().now();
     let theirs = directory.records().grants.iter().filter(|grant| asker.administers(&grant.scope).is_ok());
     Ok(Json(theirs.map(Grant::from).collect()))
 }
@@ -123,8 +123,8 @@ async fn put(
     let GrantRequest { grantee, scope, role } = request;
     // To open something to everybody for more than pulls is the operator's to decide.
     let whose = if grantee == Grantee::Everybody && role > Role::Pull { &Scope::All } else { &scope };
-    let door = asker.administers(whose)?;
-    door.grant(grantee, scope, role, asker.by(&asker.name())).await?;
+    let access_control = asker.administers(whose)?;
+    access_control.grant(grantee, scope, role, asker.by(&asker.name())).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -152,10 +152,10 @@ async fn can(
 ) -> Result<Json<Can>, Problem> {
     let name = repository.parse::<RepoName>();
     let name = name.map_err(|error| Problem::bad(format_args!("repository: {error}")))?;
-    let door = match &user {
+    let access_control = match &user {
         Some(user) => asker.is_or_administers(user)?,
         None => asker.administers(&Scope::All)?,
     };
-    let (role, because) = door.explain(user.as_deref(), &name);
+    let (role, because) = access_control.explain(user.as_deref(), &name);
     Ok(Json(Can { allowed: role >= Some(action), role, because }))
 }

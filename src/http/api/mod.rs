@@ -57,8 +57,8 @@ use http::{HeaderValue, StatusCode};
 use utoipa_axum::router::OpenApiRouter;
 
 use super::audit::record;
-use super::challenge::Denied;
-use super::status::Told;
+use super::challenge::AuthRejection;
+use super::status::ErrorParts;
 
 use parameters::{Known, refuse_unknown};
 
@@ -142,7 +142,7 @@ pub(super) fn is_below(path: &str) -> bool {
 }
 
 /// The answer to somebody who is not let in.
-pub(super) fn refused(denied: Denied) -> Response {
+pub(super) fn refused(denied: AuthRejection) -> Response {
     told(super::status::denied(denied))
 }
 
@@ -156,7 +156,7 @@ pub(super) fn problem(error: impl Into<Problem>) -> Response {
     error.into().into_response()
 }
 
-fn told((status, header, message): Told) -> Response {
+fn told((status, header, message): ErrorParts) -> Response {
     let mut response = Problem::new(status, message).into_response();
     if let Some((name, value)) = header {
         response.headers_mut().insert(name, value);

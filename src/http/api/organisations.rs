@@ -124,8 +124,8 @@ async fn add(
     SignedIn(asker): SignedIn,
     InPath(OfOrganisation { organisation }): InPath<OfOrganisation>,
 ) -> Result<StatusCode, Problem> {
-    let door = asker.administers(&Scope::All)?;
-    door.add_organisation(&organisation, asker.by(&asker.name())).await?;
+    let access_control = asker.administers(&Scope::All)?;
+    access_control.add_organisation(&organisation, asker.by(&asker.name())).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -153,8 +153,8 @@ async fn add_team(
     SignedIn(asker): SignedIn,
     InPath(OfTeam { organisation, team }): InPath<OfTeam>,
 ) -> Result<StatusCode, Problem> {
-    let door = asker.administers(&owned(&organisation)?)?;
-    door.add_team(&team_of(organisation, team)?).await?;
+    let access_control = asker.administers(&owned(&organisation)?)?;
+    access_control.add_team(&team_of(organisation, team)?).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -168,8 +168,8 @@ async fn remove_team(
     SignedIn(asker): SignedIn,
     InPath(OfTeam { organisation, team }): InPath<OfTeam>,
 ) -> Result<StatusCode, Problem> {
-    let door = asker.administers(&owned(&organisation)?)?;
-    door.remove_team(&team_of(organisation, team)?).await?;
+    let access_control = asker.administers(&owned(&organisation)?)?;
+    access_control.remove_team(&team_of(organisation, team)?).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -183,8 +183,8 @@ async fn join(
     SignedIn(asker): SignedIn,
     InPath(OfMember { organisation, team, user }): InPath<OfMember>,
 ) -> Result<StatusCode, Problem> {
-    let door = asker.administers(&owned(&organisation)?)?;
-    door.join(&team_of(organisation, team)?, &user).await?;
+    let access_control = asker.administers(&owned(&organisation)?)?;
+    access_control.join(&team_of(organisation, team)?, &user).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -198,7 +198,7 @@ async fn leave(
     SignedIn(asker): SignedIn,
     InPath(OfMember { organisation, team, user }): InPath<OfMember>,
 ) -> Result<StatusCode, Problem> {
-    let door = asker.administers(&owned(&organisation)?)?;
-    door.leave(&team_of(organisation, team)?, &user).await?;
+    let access_control = asker.administers(&owned(&organisation)?)?;
+    access_control.leave(&team_of(organisation, team)?, &user).await?;
     Ok(StatusCode::NO_CONTENT)
 }

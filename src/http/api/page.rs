@@ -192,7 +192,7 @@ fn key(sort: Sort) -> SortKey {
     }
 }
 
-/// A cursor is the name or, in a list by another key, that key, a colon and the name; sealed, if the caller must not
+/// A cursor is the name or, in a list by another key, that key, a colon and the name; sealed, if the principal must not
 /// know what is there.
 fn place(after: &str, sort: SortKey) -> Result<Place, Problem> {
     if sealed::is_sealed(after) {

@@ -9,7 +9,7 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::access::{Guest, Overseer, Superior};
+use super::access::{RegistryAdmin, RegistryReader, SelfService};
 use super::extract::{InPath, InQuery, WithBody};
 use super::page::{RecentParameters, recent};
 use super::problem::{ChangeRefusals, Refusals};
@@ -134,7 +134,7 @@ impl From<PolicyChangeError> for Problem {
             PolicyChangeError::Mistake(_) => Self::bad(error),
             PolicyChangeError::InFile(_) => Self::new(StatusCode::CONFLICT, error),
             PolicyChangeError::Unknown(_) => Self::unknown(error),
-            PolicyChangeError::Fault(fault) => fault.into(),
+            PolicyChangeError::Service(fault) => fault.into(),
         }
     }
 }
@@ -171,7 +171,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
     get, path = "/retention/policies", operation_id = "listPolicies", tag = "retention",
     responses((status = OK, description = "All of them.", body = PolicyList), Refusals)
 )]
-async fn list(overseer: Overseer) -> Json<PolicyList> {
+async fn list(overseer: RegistryReader) -> Json<PolicyList> {
     Json(PolicyList::from(&*overseer.retention().book().in_force()))
 }
 
@@ -182,7 +182,7 @@ async fn list(overseer: Overseer) -> Json<PolicyList> {
     responses((status = OK, description = "It is in force.", body = Checked), Refusals, ChangeRefusals)
 )]
 async fn put(
-    WithBody { right: may, head, body: mut policy, .. }: WithBody<Superior, Policy, InPath<OfPolicy>>,
+    WithBody { right: may, head, body: mut policy, .. }: WithBody<RegistryAdmin, Policy, InPath<OfPolicy>>,
 ) -> Result<Json<Checked>, Problem> {
     let InPath(OfPolicy { name }) = head;
     if name.len() > 128 {
@@ -204,7 +204,10 @@ async fn put(
     params(OfPolicy),
     responses((status = NO_CONTENT, description = "It is gone."), Refusals, ChangeRefusals)
 )]
-async fn delete(may: Superior, InPath(OfPolicy { name }): InPath<OfPolicy>) -> Result<StatusCode, Problem> {
+async fn delete(
+    may: RegistryAdmin,
+    InPath(OfPolicy { name }): InPath<OfPolicy>,
+) -> Result<StatusCode, Problem> {
     may.retention().book().remove(may.registry(), &name, Some(may.by())).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -216,12 +219,15 @@ async fn delete(may: Superior, InPath(OfPolicy { name }): InPath<OfPolicy>) -> R
     responses((status = OK, description = "A page of changes.", body = Page<PolicyChanged>), Refusals)
 )]
 async fn history(
-    overseer: Overseer,
+    overseer: RegistryReader,
     InQuery(parameters): InQuery<RecentParameters>,
 ) -> Result<Json<Page<PolicyChanged>>, Problem> {
     let (before, limit) = parameters.read()?;
-    let found =
-        overseer.metadata().policy_history(before, limit).await.map_err(crate::registry::Fault::from)?;
+    let found = overseer
+        .metadata()
+        .policy_history(before, limit)
+        .await
+        .map_err(crate::registry::ServiceError::from)?;
     Ok(Json(recent(found, |change: PolicyChange| {
         let policy = change.policy.map(|json| serde_json::from_str(&json).unwrap_or_default());
         (change.id, PolicyChanged { name: change.name, policy, at: change.at.into(), by: change.by })
@@ -235,11 +241,11 @@ async fn history(
     responses((status = OK, description = "What it came to.", body = Checked), Refusals, ChangeRefusals)
 )]
 async fn check(
-    WithBody { right: may, body: policy, .. }: WithBody<Superior, Policy>,
+    WithBody { right: may, body: policy, .. }: WithBody<RegistryAdmin, Policy>,
 ) -> Result<Json<Checked>, Problem> {
     match may.retention().check(&policy).await {
         Ok(warnings) => Ok(Json(Checked { mistake: None, warnings })),
-        Err(PolicyChangeError::Fault(fault)) => Err(fault.into()),
+        Err(PolicyChangeError::Service(fault)) => Err(fault.into()),
         Err(mistake) => Ok(Json(Checked { mistake: Some(mistake.to_string()), warnings: Vec::new() })),
     }
 }
@@ -249,7 +255,7 @@ async fn check(
     get, path = "/retention/presets", operation_id = "listPresets", tag = "retention",
     responses((status = OK, description = "All of them.", body = Vec<PresetEntry>), Refusals)
 )]
-async fn presets(_: Guest) -> Json<Vec<PresetEntry>> {
+async fn presets(_: SelfService) -> Json<Vec<PresetEntry>> {
     let entry = |preset: &crate::retention::Preset| PresetEntry {
         name: preset.name.into(),
         toml: preset.toml.into(),
@@ -265,7 +271,7 @@ async fn presets(_: Guest) -> Json<Vec<PresetEntry>> {
 )]
 async fn import(
     WithBody { right: may, head, body, .. }: WithBody<
-        Superior,
+        RegistryAdmin,
         serde_json::Map<String, serde_json::Value>,
         InQuery<ImportParameters>,
     >,

@@ -17,7 +17,7 @@ use crate::memory::OutOfMemory;
 use crate::metadata::EdgeKind;
 use crate::oci::Digest;
 use crate::registry::{
-    DeleteError, Fault, ManifestError, PointTagError, PutManifestError, RepositoryError, UndoError,
+    DeleteError, ManifestError, PointTagError, PutManifestError, RepositoryError, ServiceError, UndoError,
 };
 
 /// The media type of problem details.
@@ -102,13 +102,13 @@ impl From<Infallible> for Problem {
     }
 }
 
-impl From<Fault> for Problem {
-    fn from(fault: Fault) -> Self {
+impl From<ServiceError> for Problem {
+    fn from(fault: ServiceError) -> Self {
         let status = match &fault {
-            Fault::Full(_) => StatusCode::INSUFFICIENT_STORAGE,
-            Fault::ReadOnly | Fault::OverQuota(_) => StatusCode::FORBIDDEN,
-            Fault::Busy | Fault::OutOfMemory(_) => StatusCode::SERVICE_UNAVAILABLE,
-            Fault::Failed(cause) => {
+            ServiceError::Full(_) => StatusCode::INSUFFICIENT_STORAGE,
+            ServiceError::ReadOnly | ServiceError::OverQuota(_) => StatusCode::FORBIDDEN,
+            ServiceError::Busy | ServiceError::OutOfMemory(_) => StatusCode::SERVICE_UNAVAILABLE,
+            ServiceError::Failed(cause) => {
                 tracing::error!(cause, "a request failed");
                 // The cause may name paths, and is the operator's to read.
                 return Self::failed();
@@ -120,7 +120,7 @@ impl From<Fault> for Problem {
 
 impl From<OutOfMemory> for Problem {
     fn from(error: OutOfMemory) -> Self {
-        Fault::from(error).into()
+        ServiceError::from(error).into()
     }
 }
 
@@ -128,7 +128,7 @@ impl From<ManifestError> for Problem {
     fn from(error: ManifestError) -> Self {
         match error {
             ManifestError::Unknown | ManifestError::NameUnknown => Self::unknown(error),
-            ManifestError::Fault(fault) => fault.into(),
+            ManifestError::Service(fault) => fault.into(),
         }
     }
 }
@@ -142,7 +142,7 @@ impl From<DeleteError> for Problem {
                 StatusCode::CONFLICT,
                 format_args!("the manifest {holder} refers to it: delete that first"),
             ),
-            DeleteError::Fault(fault) => fault.into(),
+            DeleteError::Service(fault) => fault.into(),
         }
     }
 }
@@ -151,7 +151,7 @@ impl From<PointTagError> for Problem {
     fn from(error: PointTagError) -> Self {
         match error {
             PointTagError::Unknown => Self::unknown(error),
-            PointTagError::Put(PutManifestError::Fault(fault)) => fault.into(),
+            PointTagError::Put(PutManifestError::Service(fault)) => fault.into(),
             PointTagError::Put(error @ PutManifestError::Immutable(_)) => {
                 Self::new(StatusCode::FORBIDDEN, error)
             }
@@ -169,7 +169,7 @@ impl From<UndoError> for Problem {
                 Self::new(StatusCode::CONFLICT, format_args!("these are gone: {}", named(&missing)))
             }
             UndoError::Immutable(_) => Self::new(StatusCode::FORBIDDEN, error),
-            UndoError::Fault(fault) => fault.into(),
+            UndoError::Service(fault) => fault.into(),
         }
     }
 }
@@ -182,7 +182,7 @@ impl From<RepositoryError> for Problem {
                 Self::new(StatusCode::CONFLICT, error)
             }
             RepositoryError::Immutable(_) => Self::new(StatusCode::FORBIDDEN, error),
-            RepositoryError::Fault(fault) => fault.into(),
+            RepositoryError::Service(fault) => fault.into(),
         }
     }
 }

@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::access::{Asker, Reader};
+use super::access::{Reader, Requester};
 use super::extract::{InQuery, OfRepository};
 use super::page::page;
 use super::problem::Refusals;
@@ -60,7 +60,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
     responses((status = OK, description = "A page of them.", body = Page<Repository>), Refusals)
 )]
 async fn list(
-    asker: Asker,
+    asker: Requester,
     InQuery(parameters): InQuery<ListParameters>,
 ) -> Result<Json<Repositories>, Problem> {
     let query = parameters.query()?;

@@ -10,7 +10,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
 
-use super::access::{Asker, Overseer, Superior};
+use super::access::{RegistryAdmin, RegistryReader, Requester};
 use super::extract::{InQuery, WithBody};
 use super::page::{RecentParameters, items, recent};
 use super::problem::{ChangeRefusals, Refusals};
@@ -170,7 +170,7 @@ impl From<RetentionError> for Problem {
             | RetentionError::UnderPressure(_)
             | RetentionError::TooLarge => Self::new(StatusCode::CONFLICT, error),
             RetentionError::NoPlan(_) | RetentionError::UnknownRepository(_) => Self::unknown(error),
-            RetentionError::Fault(fault) => fault.into(),
+            RetentionError::Service(fault) => fault.into(),
         }
     }
 }
@@ -197,7 +197,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
         Refusals
     )
 )]
-async fn plan(asker: Asker, InQuery(parameters): InQuery<PlanParameters>) -> Result<Json<Plan>, Problem> {
+async fn plan(asker: Requester, InQuery(parameters): InQuery<PlanParameters>) -> Result<Json<Plan>, Problem> {
     let limit = items(parameters.limit)?;
     let from = match (parameters.after.as_deref().filter(|after| !after.is_empty()), parameters.plan) {
         (Some(after), Some(_)) => {
@@ -264,7 +264,7 @@ fn item(plan: &PlanReport, repo: &RepoName, row: &Row) -> PlanItem {
     responses((status = OK, description = "What was done.", body = Applied), Refusals, ChangeRefusals)
 )]
 async fn apply(
-    WithBody { right: may, body: request, .. }: WithBody<Superior, ApplyRequest>,
+    WithBody { right: may, body: request, .. }: WithBody<RegistryAdmin, ApplyRequest>,
 ) -> Result<Json<Applied>, Problem> {
     let repo = repository(request.repository.as_deref())?;
     if repo.is_some() && request.plan.is_some() {
@@ -295,12 +295,15 @@ async fn apply(
     responses((status = OK, description = "A page of runs.", body = Page<Run>), Refusals)
 )]
 async fn runs(
-    overseer: Overseer,
+    overseer: RegistryReader,
     InQuery(parameters): InQuery<RecentParameters>,
 ) -> Result<Json<Page<Run>>, Problem> {
     let (before, limit) = parameters.read()?;
-    let found =
-        overseer.metadata().retention_runs(before, limit).await.map_err(crate::registry::Fault::from)?;
+    let found = overseer
+        .metadata()
+        .retention_runs(before, limit)
+        .await
+        .map_err(crate::registry::ServiceError::from)?;
     Ok(Json(recent(found, |run: RetentionRun| {
         let RetentionRun { id, began_at, ended_at, by, cause, tags, manifests, skipped, bytes, stopped } =
             run;

@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::access::Overseer;
+use super::access::RegistryReader;
 use super::extract::InQuery;
 use super::problem::Refusals;
 use super::{Api, Page, PageParameters, Problem, Time};
@@ -89,7 +89,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
     get, path = "/scrub", operation_id = "getScrub", tag = "damage",
     responses((status = OK, description = "How far it is.", body = Scrub), Refusals)
 )]
-async fn get(overseer: Overseer) -> Result<Json<Scrub>, Problem> {
+async fn get(overseer: RegistryReader) -> Result<Json<Scrub>, Problem> {
     Ok(Json(overseer.scrub().await?.into()))
 }
 
@@ -100,7 +100,7 @@ async fn get(overseer: Overseer) -> Result<Json<Scrub>, Problem> {
     responses((status = OK, description = "A page of them.", body = Page<Damaged>), Refusals)
 )]
 async fn damaged(
-    overseer: Overseer,
+    overseer: RegistryReader,
     InQuery(parameters): InQuery<PageParameters>,
 ) -> Result<Json<Page<Damaged>>, Problem> {
     let after = parameters.after()?;

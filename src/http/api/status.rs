@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::access::Guest;
+use super::access::SelfService;
 use super::problem::Refusals;
 use super::{Api, Time};
 
@@ -41,7 +41,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
     get, path = "/status", operation_id = "getStatus", tag = "about",
     responses((status = OK, description = "How it is, ready or not.", body = Status), Refusals)
 )]
-async fn get(guest: Guest) -> Json<Status> {
+async fn get(guest: SelfService) -> Json<Status> {
     let (problem, warnings) = match guest.health().ready().await {
         Ok(warnings) => (None, warnings),
         Err(problem) => (Some(problem), guest.health().warnings()),

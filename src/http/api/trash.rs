@@ -10,7 +10,7 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::access::{Asker, Author, Superior, View};
+use super::access::{Author, RegistryAdmin, Requester, View};
 use super::extract::{InQuery, WithBody};
 use super::page::{cursor, items};
 use super::problem::{ChangeRefusals, Refusals};
@@ -99,7 +99,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
     responses((status = OK, description = "A page of it.", body = Page<Removed>), Refusals)
 )]
 async fn list(
-    asker: Asker,
+    asker: Requester,
     InQuery(parameters): InQuery<TrashParameters>,
 ) -> Result<Json<Page<Removed>>, Problem> {
     let repository = parameters.repository.as_deref().map(|name| read("repository", name)).transpose()?;
@@ -159,7 +159,7 @@ async fn restore(
     responses((status = OK, description = "What was given up.", body = Emptied), Refusals, ChangeRefusals)
 )]
 async fn empty(
-    WithBody { right: may, body: request, .. }: WithBody<Superior, EmptyRequest>,
+    WithBody { right: may, body: request, .. }: WithBody<RegistryAdmin, EmptyRequest>,
 ) -> Result<Json<Emptied>, Problem> {
     let repository = request.repository.as_deref().map(|name| read("repository", name)).transpose()?;
     let emptied = may.empty_trash(repository.as_ref()).await?;

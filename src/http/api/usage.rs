@@ -8,7 +8,7 @@ use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::access::{Asker, Overseer};
+use super::access::{RegistryReader, Requester};
 use super::extract::InQuery;
 use super::problem::Refusals;
 use super::{Api, Problem};
@@ -45,7 +45,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
     responses((status = OK, description = "What is used now.", body = UsageReport), Refusals)
 )]
 async fn get(
-    asker: Asker,
+    asker: Requester,
     InQuery(UsageParameters { scope }): InQuery<UsageParameters>,
 ) -> Result<Json<UsageReport>, Problem> {
     let scope = scope.unwrap_or_default().parse::<Scope>();
@@ -70,6 +70,6 @@ fn unknown(name: &RepoName) -> Problem {
     get, path = "/usage/days", operation_id = "listUsageDays", tag = "usage",
     responses((status = OK, description = "The days, at most 400.", body = Vec<UsageDay>), Refusals)
 )]
-async fn days(overseer: Overseer) -> Result<Json<Vec<UsageDay>>, Problem> {
+async fn days(overseer: RegistryReader) -> Result<Json<Vec<UsageDay>>, Problem> {
     Ok(Json(overseer.usage_days(DAYS).await?))
 }

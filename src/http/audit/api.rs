@@ -12,7 +12,7 @@ use http::request::Parts;
 
 use super::operations::action;
 use super::{Pending, What};
-use crate::auth::Caller;
+use crate::auth::Principal;
 use crate::http::api::ROOT;
 use crate::http::listen::Peer;
 use crate::http::query::Query;
@@ -73,13 +73,13 @@ pub(in crate::http) async fn record(
     let slot = Slot::default();
     parts.extensions.insert(slot.clone());
     let peer = parts.extensions.get::<Peer>().copied().unwrap_or(Peer::Unix);
-    let caller = match peer {
-        Peer::Unix => Caller::Machine,
-        Peer::Tcp(_) | Peer::Proxied(_) => parts.extensions.get().cloned().unwrap_or(Caller::Stranger),
+    let principal = match peer {
+        Peer::Unix => Principal::LocalAdmin,
+        Peer::Tcp(_) | Peer::Proxied(_) => parts.extensions.get().cloned().unwrap_or(Principal::Anonymous),
     };
     let what = what(&mut parts).await;
     let is_change = what.action.is_change();
-    let mut pending = Pending::of(&registry, peer, &caller, what);
+    let mut pending = Pending::of(&registry, peer, &principal, what);
     let response = next.run(Request::from_parts(parts, body)).await;
     if let Some(Named { scope, subject }) = slot.0.named.get() {
         pending.about(scope.clone(), subject.as_deref());

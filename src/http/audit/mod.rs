@@ -19,9 +19,9 @@ pub(super) use operations::action;
 pub(super) use pending::{Pending, What};
 
 use super::AppState;
-use super::challenge::Denied;
+use super::challenge::AuthRejection;
 use super::listen::Peer;
-use crate::auth::{Caller, Claimed, Denial, Door};
+use crate::auth::{AccessControl, AuthError, Claimed, Principal};
 use crate::metadata::{AuditAction, Scope};
 use crate::oci::{Endpoint, PathError, Reference, RepoName};
 
@@ -31,31 +31,31 @@ pub(super) fn of_v2(
     head: &Parts,
     peer: Peer,
     endpoint: &Result<Endpoint, PathError>,
-    caller: &Result<Caller, Denied>,
+    principal: &Result<Principal, AuthRejection>,
 ) -> Option<Pending> {
     let endpoint = endpoint.as_ref().ok();
-    match caller {
+    match principal {
         // Pulls have microseconds to live: for them nothing is copied.
         Ok(_) if matches!(head.method, Method::GET | Method::HEAD) => None,
-        Ok(caller) => {
+        Ok(principal) => {
             let what = what(endpoint?, &head.method).filter(|what| what.action.is_change())?;
-            Some(Pending::of(&state.registry, peer, caller, what))
+            Some(Pending::of(&state.registry, peer, principal, what))
         }
         Err(denied) => of_refused(state, head, peer, denied, || what_was_denied(endpoint, &head.method)),
     }
 }
 
-/// What is to be recorded of somebody who was not let in and wanted to do something.
+/// What is to be recorded of somebody who was not let in and permission to do something.
 pub(super) fn of_refused(
     state: &AppState,
     head: &Parts,
     peer: Peer,
-    denied: &Denied,
-    wanted: impl FnOnce() -> What,
+    denied: &AuthRejection,
+    action: impl FnOnce() -> What,
 ) -> Option<Pending> {
     let Some(who) = &denied.who else { return claimed(head).map(|claimed| login(state, peer, claimed)) };
-    let what = wanted();
-    let asked = matches!(who, Caller::Stranger) && denied.denial == Denial::Unknown;
+    let what = action();
+    let asked = matches!(who, Principal::Anonymous) && denied.denial == AuthError::Unauthenticated;
     (!asked || what.action.is_change()).then(|| Pending::of(&state.registry, peer, who, what))
 }
 
@@ -69,7 +69,7 @@ fn login(state: &AppState, peer: Peer, claimed: Claimed) -> Pending {
 }
 
 fn claimed(head: &Parts) -> Option<Claimed> {
-    Door::claimed(head.headers.get(AUTHORIZATION).map(HeaderValue::as_bytes))
+    AccessControl::claimed(head.headers.get(AUTHORIZATION).map(HeaderValue::as_bytes))
 }
 
 /// What somebody wants who is not let in, by a path that is not of the registry protocol.

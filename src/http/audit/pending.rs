@@ -6,7 +6,7 @@ use std::sync::Arc;
 use http::StatusCode;
 
 use super::text::readable;
-use crate::auth::{Caller, Claimed, network};
+use crate::auth::{Claimed, Principal, network};
 use crate::http::listen::Peer;
 use crate::metadata::{AuditAction, AuditOutcome, Audited, Origin, Scope};
 use crate::registry::Registry;
@@ -40,7 +40,7 @@ pub(in crate::http) struct Pending {
 
 impl Pending {
     /// An entry about somebody who was let in.
-    pub(in crate::http) fn of(registry: &Arc<Registry>, peer: Peer, who: &Caller, what: What) -> Self {
+    pub(in crate::http) fn of(registry: &Arc<Registry>, peer: Peer, who: &Principal, what: What) -> Self {
         let claimed = Claimed { user: None, token: who.access_token().map(Into::into) };
         let mut pending = Self::new(registry, peer, claimed, what);
         pending.audited.user = who.user().map(|name| readable(name, LONGEST_NAME));

@@ -9,7 +9,7 @@ use http::HeaderMap;
 use http::header::{FORWARDED, HeaderValue};
 use http::uri::Authority;
 
-use super::{Forwarded, Told, TrustedProxies, address, scheme};
+use super::{Forwarded, ForwardedRequest, TrustedProxies, address, scheme};
 
 /// One proxy's word. Other parameters (`by`, and extensions) are of no use here.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -21,12 +21,12 @@ struct Element {
 
 /// What the proxy tells that the client came to: the last one to which nobody came who is listed, for everything before
 /// it is hearsay; the first, if all are. Unlike `X-Forwarded-Proto` an element belongs to one proxy as a whole.
-pub(super) fn told(proxies: &TrustedProxies, headers: &HeaderMap) -> Told {
-    let mut told = Told::default();
+pub(super) fn told(proxies: &TrustedProxies, headers: &HeaderMap) -> ForwardedRequest {
+    let mut told = ForwardedRequest::default();
     for text in from_the_last(headers) {
-        let Some(element) = Element::parse(text) else { return Told::default() };
+        let Some(element) = Element::parse(text) else { return ForwardedRequest::default() };
         let client = element.client();
-        told = Told { client, how: element.how() };
+        told = ForwardedRequest { client, how: element.how() };
         if !client.is_some_and(|client| proxies.lists(client)) {
             break;
         }

@@ -40,7 +40,7 @@ pub enum ForwardedHeader {
 
 /// What proxies say of a request.
 #[derive(Debug, Default)]
-struct Told {
+struct ForwardedRequest {
     client: Option<IpAddr>,
     how: Forwarded,
 }
@@ -68,7 +68,7 @@ impl TrustedProxies {
     pub(super) fn sender(&self, peer: Peer, head: &mut Parts) -> Peer {
         match peer {
             Peer::Tcp(address) if self.lists(address.ip()) => {
-                let Told { client, how } = self.told(&head.headers);
+                let ForwardedRequest { client, how } = self.told(&head.headers);
                 head.extensions.insert(how);
                 client.map_or(peer, Peer::Proxied)
             }
@@ -81,7 +81,7 @@ impl TrustedProxies {
         matches!(peer, Peer::Tcp(address) if self.lists(address.ip()))
     }
 
-    fn told(&self, headers: &HeaderMap) -> Told {
+    fn told(&self, headers: &HeaderMap) -> ForwardedRequest {
         match self.header {
             ForwardedHeader::XForwarded => x_forwarded::told(self, headers),
             ForwardedHeader::Forwarded => element::told(self, headers),

@@ -5,17 +5,17 @@ use std::net::IpAddr;
 use http::uri::Authority;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::{Forwarded, Told, TrustedProxies, address, scheme};
+use super::{Forwarded, ForwardedRequest, TrustedProxies, address, scheme};
 
 const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const NAME: HeaderName = HeaderName::from_static("x-forwarded-host");
 
 /// Scheme and host are what was added last: most proxies set them anew.
-pub(super) fn told(proxies: &TrustedProxies, headers: &HeaderMap) -> Told {
+pub(super) fn told(proxies: &TrustedProxies, headers: &HeaderMap) -> ForwardedRequest {
     let scheme = from_the_last(headers, &PROTO).next().and_then(scheme);
     let host = from_the_last(headers, &NAME).next().and_then(|text| Authority::try_from(text).ok());
-    Told { client: client(proxies, headers), how: Forwarded { scheme, host } }
+    ForwardedRequest { client: client(proxies, headers), how: Forwarded { scheme, host } }
 }
 
 /// The last address that is no proxy's, for everything before it is hearsay; the first, if all are.

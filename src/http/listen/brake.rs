@@ -6,18 +6,18 @@ use std::task::{Context, Poll, ready};
 
 use tokio::time::Sleep;
 
-use super::open::{Entry, SHARE_INTERVAL};
+use super::open::{ConnectionGuard, SHARE_INTERVAL};
 use crate::memory::{Holder, ReadGate};
 
 /// One connection's.
 pub(super) struct Brake {
     gate: ReadGate,
-    entry: Option<Arc<Entry>>,
+    entry: Option<Arc<ConnectionGuard>>,
     pause: Option<Pin<Box<Sleep>>>,
 }
 
 impl Brake {
-    pub(super) fn new(entry: Arc<Entry>) -> Self {
+    pub(super) fn new(entry: Arc<ConnectionGuard>) -> Self {
         Self { gate: entry.memory().read_gate(), entry: Some(entry), pause: None }
     }
 

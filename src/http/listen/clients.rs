@@ -21,7 +21,7 @@ const MAX_LOGINS: usize = 4096;
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Client {
     /// An address without a recent login.
-    Stranger(IpAddr),
+    Anonymous(IpAddr),
     /// A user, from any address.
     User(Arc<str>),
 }
@@ -41,7 +41,7 @@ impl Logins {
     pub(super) fn client(&self, address: IpAddr, now: u64) -> Client {
         match self.0.get(&address).filter(|(_, until)| now < *until) {
             Some((user, _)) => Client::User(Arc::clone(user)),
-            None => Client::Stranger(address),
+            None => Client::Anonymous(address),
         }
     }
 
@@ -181,7 +181,7 @@ mod tests {
     const MAX: usize = 80;
 
     fn client(number: u8) -> Client {
-        Client::Stranger(Ipv4Addr::new(192, 0, 2, number).into())
+        Client::Anonymous(Ipv4Addr::new(192, 0, 2, number).into())
     }
 
     fn user(name: &str) -> Client {

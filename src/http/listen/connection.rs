@@ -1,10 +1,10 @@
 //! One connection, from its first byte to its last. Its layers, from the socket up:
 //!
 //! 1. the TLS handshake, for which memory is reserved;
-//! 2. [`Watched`]: deadlines, the [`Brake`] that stops reading while memory is short, and the lingering close;
-//! 3. hyper, for HTTP/1 or HTTP/2, under the [`Watchdog`];
+//! 2. [`MeteredIo`]: deadlines, the [`Brake`] that stops reading while memory is short, and the lingering close;
+//! 3. hyper, for HTTP/1 or HTTP/2, under the [`IdleTimeout`];
 //! 4. [`OpenRequest`]: what each request holds in memory, and the [`Leftover`] of a body that no handler reads;
-//! 5. the handler, an [`Answer`].
+//! 5. the handler, an [`Handler`].
 
 use std::convert::Infallible;
 use std::future::poll_fn;
@@ -20,16 +20,16 @@ use hyper_util::rt::TokioIo;
 use hyper_util::server::graceful::GracefulConnection;
 
 use super::brake::Brake;
+use super::connection_state::{ConnectionState, IdleTimeout, Order, Scarcity};
 use super::endpoints::{Dialect, RequestContext};
 use super::handshake::accept;
 use super::inbound::{Inbound, Leftover};
-use super::open::{Entry, Shared};
-use super::pulse::{Order, Pulse, Scarcity, Watchdog};
-use super::request::{OpenRequest, ResponseMemory, Tracked};
+use super::metered_io::MeteredIo;
+use super::open::{ConnectionGuard, Shared};
+use super::request::{MeteredBody, OpenRequest, ResponseMemory};
 use super::sendfile::{Parts, Socket};
 use super::streams::Streams;
-use super::watched::Watched;
-use super::{Answer, Peer};
+use super::{Handler, Peer};
 use crate::memory::{Holder, Purpose};
 
 /// What a TLS handshake holds: the session's buffers and keys, and the client's certificates.
@@ -42,10 +42,10 @@ const MAX_SEND_BUFFER: usize = 32 * 1024;
 const MAX_STREAM_SEND_BUFFER: usize = 16 * 1024;
 
 /// Serves one connection until it has ended.
-pub(super) async fn serve<S, A>(io: S, peer: Peer, answer: A, entry: Arc<Entry>)
+pub(super) async fn serve<S, A>(io: S, peer: Peer, answer: A, entry: Arc<ConnectionGuard>)
 where
     S: Socket,
-    A: Answer,
+    A: Handler,
 {
     let (shared, pulse) = (&entry.shared, &entry.pulse);
     let Some(tls) = &shared.settings.tls else {
@@ -73,13 +73,13 @@ where
     }
 }
 
-fn watched<S: Socket>(io: S, entry: &Arc<Entry>) -> Watched<S> {
+fn watched<S: Socket>(io: S, entry: &Arc<ConnectionGuard>) -> MeteredIo<S> {
     let lingering = entry.shared.lingering.clone();
-    Watched::new(io, Arc::clone(&entry.pulse), Brake::new(Arc::clone(entry)), lingering)
+    MeteredIo::new(io, Arc::clone(&entry.pulse), Brake::new(Arc::clone(entry)), lingering)
 }
 
 /// What `work` yields, if it does so within the time that a client has to begin.
-async fn in_time<F: Future>(work: F, shared: &Shared, pulse: &Pulse) -> Option<F::Output> {
+async fn in_time<F: Future>(work: F, shared: &Shared, pulse: &ConnectionState) -> Option<F::Output> {
     tokio::select! {
         output = tokio::time::timeout(shared.settings.head_timeout, work) => output.ok(),
         _ = poll_fn(|cx| pulse.poll_ordered(cx)) => None,
@@ -87,10 +87,15 @@ async fn in_time<F: Future>(work: F, shared: &Shared, pulse: &Pulse) -> Option<F
 }
 
 /// Speaks HTTP: the version that was agreed on, or else the one that the client begins with.
-async fn speak<S, A>(mut io: Watched<S>, http2: Option<bool>, peer: Peer, answer: A, entry: &Arc<Entry>)
-where
+async fn speak<S, A>(
+    mut io: MeteredIo<S>,
+    http2: Option<bool>,
+    peer: Peer,
+    answer: A,
+    entry: &Arc<ConnectionGuard>,
+) where
     S: Socket,
-    A: Answer,
+    A: Handler,
 {
     let (shared, pulse) = (&entry.shared, &entry.pulse);
     let http2 = match http2 {
@@ -156,18 +161,18 @@ fn http2_builder(
 struct Service<A> {
     answer: A,
     peer: Peer,
-    entry: Arc<Entry>,
+    entry: Arc<ConnectionGuard>,
     /// Where files go that the kernel sends.
     parts: Option<Parts>,
     /// The streams of HTTP/2.
     streams: Option<Streams>,
 }
 
-impl<A: Answer> Service<A> {
+impl<A: Handler> Service<A> {
     /// hyper calls it as soon as a head is parsed, and then reads on: what the head holds is counted in that call.
     fn into_hyper(
         self,
-    ) -> impl HttpService<Incoming, ResBody = Tracked<A::Body>, Error = Infallible, Future: Send + 'static>
+    ) -> impl HttpService<Incoming, ResBody = MeteredBody<A::Body>, Error = Infallible, Future: Send + 'static>
     {
         service_fn(move |mut request: Request<Incoming>| {
             let open = OpenRequest::begin(&self.entry, &mut request);
@@ -189,7 +194,7 @@ impl<A: Answer> Service<A> {
         })
     }
 
-    async fn respond(&self, request: Request<Incoming>, open: OpenRequest) -> Response<Tracked<A::Body>> {
+    async fn respond(&self, request: Request<Incoming>, open: OpenRequest) -> Response<MeteredBody<A::Body>> {
         let dialect = Dialect::of(request.uri().path());
         let response = if open.is_refused() {
             drop(request);
@@ -200,12 +205,12 @@ impl<A: Answer> Service<A> {
         };
         let (head, mut body) = response.into_parts();
         match ResponseMemory::reserve(&mut body, &self.entry, self.parts.is_some()).await {
-            Ok(memory) => Response::from_parts(head, Tracked::new(body, open, memory)),
+            Ok(memory) => Response::from_parts(head, MeteredBody::new(body, open, memory)),
             Err(_) => {
                 drop(body);
                 self.answer
                     .overloaded(dialect)
-                    .map(|body| Tracked::new(body, open, ResponseMemory::default()))
+                    .map(|body| MeteredBody::new(body, open, ResponseMemory::default()))
             }
         }
         .map(|body| body.by_kernel(self.parts.clone()))
@@ -242,12 +247,12 @@ impl<A: Answer> Service<A> {
 /// Runs a connection under its watchdog.
 async fn drive<C: GracefulConnection>(
     connection: C,
-    entry: &Entry,
+    entry: &ConnectionGuard,
     streams: Option<&Streams>,
 ) -> Result<(), C::Error> {
     let (shared, pulse) = (&entry.shared, &entry.pulse);
     let mut connection = pin!(connection);
-    let mut watchdog = Watchdog::new(&shared.settings);
+    let mut watchdog = IdleTimeout::new(&shared.settings);
     let look = |now| {
         let scarcity = Scarcity {
             connections: shared.is_crowded() || shared.is_half_full(),

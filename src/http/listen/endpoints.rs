@@ -52,7 +52,7 @@ impl fmt::Display for Peer {
 }
 
 /// A response's body, of which the next bytes may be a part of a file.
-pub trait Outgoing {
+pub trait ResponseBody {
     /// The next bytes, if they are a part of a file that can be sent at once. They count as given then.
     fn next_part(&mut self) -> Option<FilePart> {
         None
@@ -65,7 +65,7 @@ pub trait Outgoing {
     fn limit_pieces(&mut self, _bytes: usize) {}
 }
 
-impl Outgoing for axum::body::Body {
+impl ResponseBody for axum::body::Body {
     fn in_memory(&self) -> Option<usize> {
         // One of unknown length is made as it is asked for.
         let exact = self.size_hint().exact();
@@ -126,9 +126,9 @@ impl RequestContext<'_> {
 }
 
 /// Answers requests.
-pub trait Answer: Clone + Send + Sync + 'static {
+pub trait Handler: Clone + Send + Sync + 'static {
     /// The body of the responses. Dropped when it has been sent or the client is gone.
-    type Body: Outgoing
+    type Body: ResponseBody
         + Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>>
         + Send
         + Unpin
@@ -147,7 +147,7 @@ pub trait Answer: Clone + Send + Sync + 'static {
 
 /// An axum router answers too, with nothing logged or counted. It finds the [`Peer`] among the request's
 /// extensions.
-impl Answer for axum::Router {
+impl Handler for axum::Router {
     type Body = axum::body::Body;
 
     fn overloaded(&self, _dialect: Dialect) -> Response<Self::Body> {

@@ -10,7 +10,7 @@ use tokio_rustls::{LazyConfigAcceptor, TlsAcceptor};
 use super::reload::Tls;
 use super::sendfile::Socket;
 
-/// Shakes hands. Nothing comes of it where an authority only wanted to see that a name is this server's.
+/// Shakes hands. Nothing comes of it where an authority only permission to see that a name is this server's.
 pub(super) async fn accept<S: Socket>(tls: &Tls, io: S) -> io::Result<Option<TlsStream<S>>> {
     let Some(challenges) = tls.challenges().filter(|challenges| !challenges.is_idle()) else {
         return TlsAcceptor::from(tls.current()).accept(io).await.map(Some);

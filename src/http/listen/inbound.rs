@@ -15,8 +15,8 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::runtime::Handle;
 
+use super::connection_state::ConnectionState;
 use super::linger::{Lingering, MAX_LINGER};
-use super::pulse::Pulse;
 
 /// The most that is read of an unwanted body to keep a connection of HTTP/1 for the next request.
 const MAX_KEEP_ALIVE_DRAIN: u64 = 64 * 1024;
@@ -34,7 +34,7 @@ pub struct Inbound {
 
 /// Takes what is left of a body when it is dropped.
 pub(super) struct Leftover {
-    pulse: Arc<Pulse>,
+    pulse: Arc<ConnectionState>,
     lingering: Lingering,
     is_http2: bool,
     unread: Mutex<Option<Unread>>,
@@ -93,7 +93,7 @@ impl Drop for Inbound {
 }
 
 impl Leftover {
-    pub(super) fn new(pulse: Arc<Pulse>, lingering: Lingering, is_http2: bool) -> Self {
+    pub(super) fn new(pulse: Arc<ConnectionState>, lingering: Lingering, is_http2: bool) -> Self {
         Self { pulse, lingering, is_http2, unread: Mutex::default() }
     }
 

@@ -2,19 +2,20 @@
 //!
 //! `axum::serve` is not used because it keeps no deadline, bounds nothing and cannot stop within a time.
 
-mod again;
 mod brake;
 mod challenges;
 mod clients;
 mod connection;
+mod connection_state;
 mod endpoints;
 mod handshake;
 mod inbound;
 mod leaf;
 mod linger;
+mod metered_io;
 mod open;
-mod pulse;
 mod reload;
+mod repoll;
 mod request;
 mod sendfile;
 mod settings;
@@ -22,7 +23,6 @@ mod streams;
 mod tls;
 mod turn;
 mod waiting;
-mod watched;
 
 use std::io;
 use std::sync::Arc;
@@ -32,7 +32,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use challenges::{Answered, Challenges};
-pub use endpoints::{Answer, Dialect, Listener, Outgoing, Peer, RequestContext};
+pub use endpoints::{Dialect, Handler, Listener, Peer, RequestContext, ResponseBody};
 pub use inbound::Inbound;
 pub use leaf::Leaf;
 pub use reload::Tls;
@@ -40,14 +40,14 @@ pub use sendfile::Socket;
 pub use settings::ListenSettings;
 pub use tls::{TlsError, TlsFiles};
 
-use again::Again;
+use connection_state::Order;
 use open::Shared;
-use pulse::Order;
+use repoll::RepollOnSelfWake;
 use waiting::Waiting;
 
 /// Serves what `listener` accepts until `shutdown`; then accepts no more, lets the requests that have begun
 /// finish within the settings' time, and returns when the last connection has ended.
-pub async fn serve<L: Listener, A: Answer>(
+pub async fn serve<L: Listener, A: Handler>(
     listener: L,
     answer: A,
     settings: ListenSettings,
@@ -81,7 +81,7 @@ pub async fn serve<L: Listener, A: Answer>(
 const MAKE_ROOM_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Serves every connection that comes, or lets it wait until there is a place for it.
-async fn accept_all<L: Listener, A: Answer>(
+async fn accept_all<L: Listener, A: Handler>(
     listener: &L,
     answer: &A,
     shared: &Arc<Shared>,
@@ -106,7 +106,7 @@ async fn accept_all<L: Listener, A: Answer>(
 }
 
 /// Serves a connection if there is a place for it; else gives it back.
-fn admit<S: Socket, A: Answer>(
+fn admit<S: Socket, A: Handler>(
     io: S,
     peer: Peer,
     answer: &A,
@@ -115,7 +115,7 @@ fn admit<S: Socket, A: Answer>(
 ) -> Option<S> {
     let Some(entry) = shared.admit(peer) else { return Some(io) };
     let (answer, pulse) = (answer.clone(), Arc::clone(&entry.pulse));
-    tasks.spawn(Again::new(connection::serve(io, peer, answer, Arc::new(entry)), pulse));
+    tasks.spawn(RepollOnSelfWake::new(connection::serve(io, peer, answer, Arc::new(entry)), pulse));
     None
 }
 

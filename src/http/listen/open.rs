@@ -9,8 +9,8 @@ use std::time::Duration;
 use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 
 use super::clients::{Client, ClientAccount, Clients};
+use super::connection_state::{ConnectionState, Order, milliseconds};
 use super::linger::Lingering;
-use super::pulse::{Order, Pulse, milliseconds};
 use super::turn::Turn;
 use super::{ListenSettings, Peer};
 use crate::auth::network;
@@ -58,7 +58,7 @@ struct OpenConnections {
 
 struct Connection {
     client: Option<Client>,
-    pulse: Arc<Pulse>,
+    pulse: Arc<ConnectionState>,
 }
 
 impl OpenConnections {
@@ -68,7 +68,7 @@ impl OpenConnections {
     }
 
     /// The idle connection with the lowest rank, and of those the least recently useful. Without a rank it may not go.
-    fn least_useful(&self, rank: impl Fn(&Connection) -> Option<u8>) -> Option<&Arc<Pulse>> {
+    fn least_useful(&self, rank: impl Fn(&Connection) -> Option<u8>) -> Option<&Arc<ConnectionState>> {
         let now = milliseconds();
         let idle = self.connections.values().filter(|connection| connection.pulse.may_be_closed(now));
         let ranked = idle.filter_map(|connection| Some((rank(connection)?, &connection.pulse)));
@@ -125,7 +125,7 @@ impl Shared {
     }
 
     /// A place for a connection of `peer`, if there is one for it.
-    pub(super) fn admit(self: &Arc<Self>, peer: Peer) -> Option<Entry> {
+    pub(super) fn admit(self: &Arc<Self>, peer: Peer) -> Option<ConnectionGuard> {
         let address = self.address(peer);
         let mut open = self.open();
         let client = open.client(address);
@@ -133,7 +133,7 @@ impl Shared {
             return None;
         }
         let account = client.as_ref().map(|client| open.clients.enter(client)).unwrap_or_default();
-        let pulse = Arc::new(Pulse::with(Turn::among(Arc::clone(&self.count))));
+        let pulse = Arc::new(ConnectionState::with(Turn::among(Arc::clone(&self.count))));
         let id = open.next;
         open.next += 1;
         open.connections.insert(id, Connection { client: client.clone(), pulse: Arc::clone(&pulse) });
@@ -141,7 +141,7 @@ impl Shared {
         drop(open);
         // In the share of no one: an idle connection would keep it from all that have none.
         let memory = self.settings.memory.charge_connection(CONNECTION_MEMORY);
-        Some(Entry {
+        Some(ConnectionGuard {
             shared: Arc::clone(self),
             id,
             pulse,
@@ -183,7 +183,7 @@ impl Shared {
             // There is room for others, but not for one more of this client's.
             client if has_room => (*client == own).then_some(0),
             Some(client) if open.clients.is_over_share(client, self.max_connections) => Some(0),
-            Some(Client::Stranger(_)) => Some(1),
+            Some(Client::Anonymous(_)) => Some(1),
             _ => Some(2),
         });
         if let Some(pulse) = victim {
@@ -193,7 +193,7 @@ impl Shared {
 
     /// Whether a connection should end after its answer: others wait for it, and its client has more than its share, or
     /// nobody has. Users' go on while there are strangers'.
-    pub(super) fn should_close(&self, entry: &Entry) -> bool {
+    pub(super) fn should_close(&self, entry: &ConnectionGuard) -> bool {
         if !self.is_crowded() {
             return false;
         }
@@ -229,7 +229,7 @@ impl Shared {
 
     /// Whether no more requests should begin on a connection that has some: its client has more than its share, over
     /// however many connections, or the budget is short and the connection has enough of it.
-    pub(super) fn has_enough(&self, entry: &Entry) -> bool {
+    pub(super) fn has_enough(&self, entry: &ConnectionGuard) -> bool {
         let is_short = || self.settings.memory.is_short(Holder::Authenticated);
         self.is_over_memory_share(entry) || (entry.has_memory(MAX_SHORT_MEMORY) && is_short())
     }
@@ -242,7 +242,7 @@ impl Shared {
 
     /// Whether the requests of a client hold more memory than its share, in a budget that is more than half used. All
     /// shares are a quarter of what there is for requests, so that they leave a quarter to those who come.
-    pub(super) fn is_over_memory_share(&self, entry: &Entry) -> bool {
+    pub(super) fn is_over_memory_share(&self, entry: &ConnectionGuard) -> bool {
         let (budget, holder) = (&self.settings.memory, entry.pulse.holder());
         let Some(client) = entry.client.as_ref().filter(|_| budget.is_crowded(holder)) else { return false };
         let room = budget.room_for_small(holder);
@@ -273,10 +273,10 @@ impl Shared {
 }
 
 /// A connection's entry in the list of those that are open, for as long as this lives.
-pub(super) struct Entry {
+pub(super) struct ConnectionGuard {
     pub(super) shared: Arc<Shared>,
     pub(super) id: u64,
-    pub(super) pulse: Arc<Pulse>,
+    pub(super) pulse: Arc<ConnectionState>,
     pub(super) account: Arc<ClientAccount>,
     client: Option<Client>,
     address: Option<IpAddr>,
@@ -286,7 +286,7 @@ pub(super) struct Entry {
     _memory: Reservation,
 }
 
-impl Entry {
+impl ConnectionGuard {
     /// The budget.
     pub(super) fn memory(&self) -> &MemoryBudget {
         &self.shared.settings.memory
@@ -343,7 +343,7 @@ impl Entry {
 
 /// Memory that counts in a client's share.
 pub(super) struct Counted<'a> {
-    entry: &'a Entry,
+    entry: &'a ConnectionGuard,
     bytes: usize,
 }
 
@@ -353,7 +353,7 @@ impl Drop for Counted<'_> {
     }
 }
 
-impl Drop for Entry {
+impl Drop for ConnectionGuard {
     fn drop(&mut self) {
         let mut open = self.shared.open();
         open.connections.remove(&self.id);
@@ -381,7 +381,7 @@ mod tests {
     }
 
     /// A connection that has answered a request.
-    fn idle(shared: &Arc<Shared>, host: u8) -> Entry {
+    fn idle(shared: &Arc<Shared>, host: u8) -> ConnectionGuard {
         let entry = shared.admit(peer(host)).expect("a place");
         entry.pulse.request_begins();
         entry.pulse.request_ends();
@@ -399,7 +399,7 @@ mod tests {
         greedy[1].pulse.note_useful();
         greedy[1].pulse.request_ends();
         shared.make_room(peer(4));
-        let is_closed = |entry: &&Entry| entry.pulse.order() == Order::Finish;
+        let is_closed = |entry: &&ConnectionGuard| entry.pulse.order() == Order::Finish;
         assert_eq!(greedy.iter().filter(is_closed).count(), 0, "their next request may be on its way");
         std::thread::sleep(Duration::from_millis(600));
         assert!(shared.admit(peer(4)).is_none());

@@ -8,9 +8,9 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Request};
 use http_body::{Body, Frame, SizeHint};
 
-use super::Outgoing;
-use super::open::Entry;
-use super::pulse::Pulse;
+use super::ResponseBody;
+use super::connection_state::ConnectionState;
+use super::open::ConnectionGuard;
 use super::sendfile::{Chunk, Parts};
 use super::streams::{Stream, Watch};
 use crate::memory::{OutOfMemory, Purpose, Reservation};
@@ -40,7 +40,7 @@ const UNCACHED_PIECE: usize = 16 * 1024;
 
 /// A request that is being answered, for as long as this lives.
 pub(super) struct OpenRequest {
-    entry: Arc<Entry>,
+    entry: Arc<ConnectionGuard>,
     sending: bool,
     is_refused: bool,
     memory: Mutex<Option<Held>>,
@@ -48,7 +48,7 @@ pub(super) struct OpenRequest {
 
 /// Memory in the share of a client, of which a connection's requests have more than it came with.
 struct Held {
-    entry: Arc<Entry>,
+    entry: Arc<ConnectionGuard>,
     reservation: Reservation,
 }
 
@@ -59,7 +59,7 @@ struct HeadMemory {
 }
 
 impl Held {
-    fn charge(entry: &Arc<Entry>, bytes: usize) -> Self {
+    fn charge(entry: &Arc<ConnectionGuard>, bytes: usize) -> Self {
         let reservation = entry.memory().charge(entry.pulse.holder(), Purpose::Heads, bytes);
         entry.add_memory(bytes);
         Self { entry: Arc::clone(entry), reservation }
@@ -83,7 +83,7 @@ fn head_memory<B>(request: &Request<B>) -> usize {
 impl OpenRequest {
     /// Counts a request whose head has come. A connection's only request is part of what the connection holds, unless its
     /// head is large.
-    pub(super) fn begin<B>(entry: &Arc<Entry>, request: &mut Request<B>) -> Self {
+    pub(super) fn begin<B>(entry: &Arc<ConnectionGuard>, request: &mut Request<B>) -> Self {
         let is_only = entry.pulse.requests() == 0;
         entry.pulse.request_begins();
         let head = head_memory(request);
@@ -101,7 +101,7 @@ impl OpenRequest {
         Self { entry: Arc::clone(entry), sending: false, is_refused, memory: Mutex::new(held(ordinary)) }
     }
 
-    pub(super) fn pulse(&self) -> &Pulse {
+    pub(super) fn pulse(&self) -> &ConnectionState {
         &self.entry.pulse
     }
 
@@ -134,14 +134,14 @@ impl Drop for OpenRequest {
 /// What a response holds while it is sent, in the share of its client.
 #[derive(Default)]
 pub(super) struct ResponseMemory {
-    held: Option<(Arc<Entry>, Reservation)>,
+    held: Option<(Arc<ConnectionGuard>, Reservation)>,
 }
 
 impl ResponseMemory {
     /// Reserves what `body` will hold, `by_kernel` if the kernel can send its files.
-    pub(super) async fn reserve<B: Outgoing>(
+    pub(super) async fn reserve<B: ResponseBody>(
         body: &mut B,
-        entry: &Arc<Entry>,
+        entry: &Arc<ConnectionGuard>,
         by_kernel: bool,
     ) -> Result<Self, OutOfMemory> {
         let (memory, holder) = (entry.memory(), entry.pulse.holder());
@@ -181,7 +181,7 @@ impl Drop for ResponseMemory {
 }
 
 /// A response's body, which keeps its request open.
-pub(super) struct Tracked<B> {
+pub(super) struct MeteredBody<B> {
     body: B,
     parts: Option<Parts>,
     /// What is left of a piece that is given away in smaller ones. What hyper has taken shows how far its client is, and
@@ -192,7 +192,7 @@ pub(super) struct Tracked<B> {
     _open: OpenRequest,
 }
 
-impl<B> Tracked<B> {
+impl<B> MeteredBody<B> {
     pub(super) fn new(body: B, mut open: OpenRequest, memory: ResponseMemory) -> Self {
         open.sending = true;
         open.pulse().response_begins();
@@ -215,7 +215,7 @@ impl<B> Tracked<B> {
     }
 }
 
-impl<B: Outgoing + Body<Data = Bytes> + Unpin> Body for Tracked<B> {
+impl<B: ResponseBody + Body<Data = Bytes> + Unpin> Body for MeteredBody<B> {
     type Data = Chunk;
     type Error = B::Error;
 

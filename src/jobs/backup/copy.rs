@@ -10,7 +10,7 @@ use crate::jobs::hashing::update;
 use crate::jobs::progress::{Counter, Progress, Unit};
 use crate::metadata::{Maintenance, StoredBlob};
 use crate::oci::{Hasher, UploadId};
-use crate::registry::Fault;
+use crate::registry::ServiceError;
 use crate::store::{BlobStore, Content, FilesystemStore, StagedBytes, StoreError};
 
 /// How many blobs are copied at once: their syncs wait for the disk together.
@@ -84,7 +84,7 @@ async fn copy_if_absent(
     from: Arc<dyn BlobStore>,
     to: Arc<FilesystemStore>,
     blob: StoredBlob,
-) -> Result<(StoredBlob, Outcome), Fault> {
+) -> Result<(StoredBlob, Outcome), ServiceError> {
     match to.read(&blob.key, blob.size, 0..0).await {
         Ok(_) => return Ok((blob, Outcome::Present)),
         Err(StoreError::NotFound) => {}

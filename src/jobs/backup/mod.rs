@@ -25,7 +25,7 @@ use self::copy::{Copied, copy_blobs};
 use super::progress::Progress;
 use crate::metadata::MetadataError;
 use crate::metadata::sqlite::{self, SqliteMetadata};
-use crate::registry::{Fault, Registry};
+use crate::registry::{Registry, ServiceError};
 use crate::store::{Access, BlobStore, FilesystemStore, OpenError, StoreError};
 
 pub use self::facts::METADATA;
@@ -52,18 +52,18 @@ pub enum BackupError {
     Metadata(#[from] sqlite::OpenError),
     /// A store failed on the way.
     #[error(transparent)]
-    Fault(#[from] Fault),
+    Service(#[from] ServiceError),
 }
 
 impl From<StoreError> for BackupError {
     fn from(error: StoreError) -> Self {
-        Self::Fault(error.into())
+        Self::Service(error.into())
     }
 }
 
 impl From<MetadataError> for BackupError {
     fn from(error: MetadataError) -> Self {
-        Self::Fault(error.into())
+        Self::Service(error.into())
     }
 }
 

@@ -9,7 +9,7 @@ use super::{Check, Unit};
 use crate::jobs::hashing::hash_blob;
 use crate::jobs::verdict::Verdict;
 use crate::metadata::{Condition, StoredBlob};
-use crate::registry::Fault;
+use crate::registry::ServiceError;
 use crate::store::{BlobStore, Spent, StoreError};
 
 /// How many blobs are read at once: enough to keep a disk busy, few enough to leave a server its share.
@@ -21,7 +21,7 @@ const PAGE: usize = 256;
 const SET_ASIDE: &str = "; set aside until it is pushed again";
 
 impl Check<'_> {
-    pub(super) async fn blobs(&mut self) -> Result<(), Fault> {
+    pub(super) async fn blobs(&mut self) -> Result<(), ServiceError> {
         let metadata = Arc::clone(self.registry.metadata());
         let total = metadata.totals().await?.blob_bytes;
         let mut counter = self.counter("reading blobs", Unit::Bytes, Some(total));
@@ -43,7 +43,7 @@ impl Check<'_> {
         }
     }
 
-    async fn note(&mut self, blob: &StoredBlob, verdict: Verdict) -> Result<(), Fault> {
+    async fn note(&mut self, blob: &StoredBlob, verdict: Verdict) -> Result<(), ServiceError> {
         self.findings.count_blob(blob.size);
         match verdict {
             Verdict::Sound if !blob.damaged => self.measure(blob).await,
@@ -56,7 +56,7 @@ impl Check<'_> {
     }
 
     /// Compares what a blob takes with what is recorded, unless that is a guess.
-    async fn measure(&mut self, blob: &StoredBlob) -> Result<(), Fault> {
+    async fn measure(&mut self, blob: &StoredBlob) -> Result<(), ServiceError> {
         let allocated = match self.registry.blobs().allocated(Spent::Blob(&blob.key)).await {
             Ok(allocated) => allocated,
             // Collected since it was read.
@@ -73,19 +73,24 @@ impl Check<'_> {
         Ok(())
     }
 
-    async fn unmark(&mut self, blob: &StoredBlob) -> Result<(), Fault> {
+    async fn unmark(&mut self, blob: &StoredBlob) -> Result<(), ServiceError> {
         let repaired = self.repair && self.set(blob, Condition::Sound).await?;
         let message = "marked as damaged, but its bytes are sound";
         self.findings.add(ProblemKind::MarkedBlob, &blob.key.digest, message, repaired);
         Ok(())
     }
 
-    async fn set(&self, blob: &StoredBlob, condition: Condition) -> Result<bool, Fault> {
+    async fn set(&self, blob: &StoredBlob, condition: Condition) -> Result<bool, ServiceError> {
         let now = self.registry.clock().now();
         Ok(self.registry.metadata().mark_blob(&blob.key, condition, now).await?)
     }
 
-    async fn mark(&mut self, blob: &StoredBlob, kind: ProblemKind, message: String) -> Result<(), Fault> {
+    async fn mark(
+        &mut self,
+        blob: &StoredBlob,
+        kind: ProblemKind,
+        message: String,
+    ) -> Result<(), ServiceError> {
         let metadata = self.registry.metadata();
         let current = metadata.stored_blob(&blob.key.digest).await?;
         if current.is_none_or(|current| current.key != blob.key) {
@@ -103,7 +108,7 @@ impl Check<'_> {
     }
 }
 
-async fn judge(store: Arc<dyn BlobStore>, blob: StoredBlob) -> Result<(StoredBlob, Verdict), Fault> {
+async fn judge(store: Arc<dyn BlobStore>, blob: StoredBlob) -> Result<(StoredBlob, Verdict), ServiceError> {
     let verdict = Verdict::of(&blob.key, hash_blob(store.as_ref(), &blob.key, blob.size).await)?;
     Ok((blob, verdict))
 }

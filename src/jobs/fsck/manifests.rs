@@ -7,7 +7,7 @@ use super::report::ProblemKind;
 use super::{Check, Unit};
 use crate::metadata::{Edge, EdgeKind, StoredManifest};
 use crate::oci::{Digest, Hasher, Manifest, ManifestLimits, Reference};
-use crate::registry::Fault;
+use crate::registry::ServiceError;
 
 const PAGE: usize = 64;
 
@@ -15,7 +15,7 @@ const PAGE: usize = 64;
 const NO_LIMITS: ManifestLimits = ManifestLimits { max_references: usize::MAX };
 
 impl Check<'_> {
-    pub(super) async fn manifests(&mut self) -> Result<(), Fault> {
+    pub(super) async fn manifests(&mut self) -> Result<(), ServiceError> {
         let metadata = Arc::clone(self.registry.metadata());
         let total = metadata.totals().await?.manifests;
         let mut counter = self.counter("checking manifests", Unit::Items, Some(total));
@@ -33,7 +33,7 @@ impl Check<'_> {
         }
     }
 
-    async fn manifest(&mut self, manifest: &StoredManifest) -> Result<(), Fault> {
+    async fn manifest(&mut self, manifest: &StoredManifest) -> Result<(), ServiceError> {
         self.findings.count_manifest();
         let actual = Hasher::digest(manifest.digest.algorithm(), &manifest.content);
         if actual != manifest.digest {
@@ -46,7 +46,7 @@ impl Check<'_> {
 
     /// A live manifest's targets must be there. What is in the trash may have lost some. Which ones it needs was
     /// decided when it was pushed, by the Content-Type and the settings of that moment, and recorded.
-    async fn targets(&mut self, manifest: &StoredManifest) -> Result<(), Fault> {
+    async fn targets(&mut self, manifest: &StoredManifest) -> Result<(), ServiceError> {
         let mut described = self.described(manifest);
         let (mut missing, mut resized) = (Vec::new(), Vec::new());
         for edge in self.registry.metadata().edges_of(manifest.id).await? {
@@ -99,7 +99,7 @@ impl Check<'_> {
     }
 
     /// The length of what an edge leads to; `None` if it is not there.
-    async fn size_of(&self, manifest: &StoredManifest, edge: &Edge) -> Result<Option<u64>, Fault> {
+    async fn size_of(&self, manifest: &StoredManifest, edge: &Edge) -> Result<Option<u64>, ServiceError> {
         let metadata = self.registry.metadata();
         Ok(match edge.kind {
             EdgeKind::Blob if self.bad.contains(&edge.target) => None,
@@ -112,7 +112,7 @@ impl Check<'_> {
         })
     }
 
-    async fn is_live(&self, manifest: &StoredManifest) -> Result<bool, Fault> {
+    async fn is_live(&self, manifest: &StoredManifest) -> Result<bool, ServiceError> {
         let reference = Reference::Digest(manifest.digest.clone());
         Ok(self.registry.metadata().manifest(&manifest.repo, &reference).await?.is_some())
     }

@@ -21,7 +21,7 @@ use std::collections::HashSet;
 
 use super::progress::{Counter, Progress, Unit};
 use crate::oci::Digest;
-use crate::registry::{Fault, Registry};
+use crate::registry::{Registry, ServiceError};
 
 pub(super) use self::report::Findings;
 
@@ -38,8 +38,12 @@ struct Check<'a> {
 /// Checks everything, and with `repair` mends what can be mended.
 ///
 /// # Errors
-/// [`Fault`] when a store failed so that the check could not go on; never because of what it found.
-pub async fn fsck(registry: &Registry, repair: bool, progress: &dyn Progress) -> Result<FsckReport, Fault> {
+/// [`ServiceError`] when a store failed so that the check could not go on; never because of what it found.
+pub async fn fsck(
+    registry: &Registry,
+    repair: bool,
+    progress: &dyn Progress,
+) -> Result<FsckReport, ServiceError> {
     let findings = Findings::default();
     let mut check = Check { registry, repair, progress, findings, bad: HashSet::new() };
     check.facts().await?;
@@ -51,7 +55,7 @@ pub async fn fsck(registry: &Registry, repair: bool, progress: &dyn Progress) ->
 
 impl Check<'_> {
     /// The facts against each other, as their store knows best.
-    async fn facts(&mut self) -> Result<(), Fault> {
+    async fn facts(&mut self) -> Result<(), ServiceError> {
         let mut counter = self.counter("checking the database", Unit::Items, Some(1));
         for message in self.registry.metadata().verify().await? {
             self.findings.add(ProblemKind::InconsistentFacts, "database", message, false);

@@ -13,14 +13,14 @@ use super::{Check, Unit};
 use crate::clock::Timestamp;
 use crate::metadata::MetadataStore;
 use crate::oci::{BlobKey, UploadId};
-use crate::registry::Fault;
+use crate::registry::ServiceError;
 use crate::store::{BlobStore, StoreError};
 
 /// More than there ever are at once.
 const ALL: usize = 10_000_000;
 
 impl Check<'_> {
-    pub(super) async fn orphans(&mut self) -> Result<(), Fault> {
+    pub(super) async fn orphans(&mut self) -> Result<(), ServiceError> {
         let store = Arc::clone(self.registry.blobs());
         let total = self.registry.metadata().totals().await?.blobs;
         let mut counter = self.counter("looking for orphans", Unit::Items, Some(total));
@@ -38,7 +38,11 @@ impl Check<'_> {
         }
     }
 
-    async fn orphan_blobs(&mut self, store: &dyn BlobStore, seen: Vec<(BlobKey, u64)>) -> Result<(), Fault> {
+    async fn orphan_blobs(
+        &mut self,
+        store: &dyn BlobStore,
+        seen: Vec<(BlobKey, u64)>,
+    ) -> Result<(), ServiceError> {
         for (key, size) in unnamed(self.registry.metadata().as_ref(), seen).await? {
             match store.read(&key, size, 0..0).await {
                 Err(StoreError::NotFound) => continue,
@@ -61,7 +65,7 @@ impl Check<'_> {
         &mut self,
         store: &dyn BlobStore,
         seen: Vec<(UploadId, u64)>,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), ServiceError> {
         if seen.is_empty() {
             return Ok(());
         }
@@ -86,7 +90,7 @@ impl Check<'_> {
 async fn unnamed(
     metadata: &dyn MetadataStore,
     seen: Vec<(BlobKey, u64)>,
-) -> Result<Vec<(BlobKey, u64)>, Fault> {
+) -> Result<Vec<(BlobKey, u64)>, ServiceError> {
     if seen.is_empty() {
         return Ok(seen);
     }
@@ -107,13 +111,13 @@ async fn unnamed(
     Ok(unnamed)
 }
 
-async fn open_uploads(metadata: &dyn MetadataStore) -> Result<HashSet<UploadId>, Fault> {
+async fn open_uploads(metadata: &dyn MetadataStore) -> Result<HashSet<UploadId>, ServiceError> {
     let all = metadata.idle_uploads(Timestamp(i64::MAX), ALL).await?;
     Ok(all.into_iter().collect())
 }
 
 /// The uploads that have staged bytes now.
-async fn staged(store: &dyn BlobStore) -> Result<HashSet<UploadId>, Fault> {
+async fn staged(store: &dyn BlobStore) -> Result<HashSet<UploadId>, ServiceError> {
     let mut uploads = HashSet::new();
     let mut from: Option<String> = None;
     loop {

@@ -7,7 +7,7 @@
 //! A writer who waits has an upload open, which extends the leases that ran when it began; if purges went on
 //! leasing what they let go, nothing of its repository would come free before it gives up. So with a budget
 //! every lease is written down when it is given, also of what a manifest holds, and a purge leases nothing
-//! ([`Registry::told_since`]): what is kept is what somebody who pushes was really told of.
+//! ([`Registry::leases_recorded_since`]): what is kept is what somebody who pushes was really told of.
 
 mod promise;
 mod relief;
@@ -22,7 +22,7 @@ pub use relief::{Need, Relief, Relieved};
 
 use super::Collector;
 use crate::metadata::EventDetails;
-use crate::registry::{BudgetLevel, BudgetState, Fault, Registry, RoomMaker};
+use crate::registry::{BudgetLevel, BudgetState, Registry, RoomMaker, ServiceError};
 use promise::Promise;
 use room::Run;
 
@@ -107,8 +107,8 @@ impl RoomMaking {
     /// Makes room if it is needed. After which time to look again at the latest, if it is still needed then.
     ///
     /// # Errors
-    /// [`Fault`]; the room that was made until then is made.
-    pub async fn look(&self) -> Result<Option<Duration>, Fault> {
+    /// [`ServiceError`]; the room that was made until then is made.
+    pub async fn look(&self) -> Result<Option<Duration>, ServiceError> {
         let begun = tokio::time::Instant::now();
         if !self.is_needed().await? {
             return Ok(None);
@@ -130,7 +130,7 @@ impl RoomMaking {
     }
 
     /// Once room is being made, it is until less than the low mark is taken.
-    async fn is_needed(&self) -> Result<bool, Fault> {
+    async fn is_needed(&self) -> Result<bool, ServiceError> {
         let Some(state) = self.registry.budget().await? else {
             return Ok(false);
         };
@@ -144,7 +144,7 @@ impl RoomMaking {
     }
 
     /// How many bytes have to come free.
-    async fn missing(&self) -> Result<u64, Fault> {
+    async fn missing(&self) -> Result<u64, ServiceError> {
         let state = self.registry.budget().await?;
         Ok(state.map_or(0, |state| state.taken().saturating_sub(state.low)))
     }

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use crate::registry::Fault;
+use crate::registry::ServiceError;
 
 /// Lets go, while the store is nearly full, what policies allow.
 #[async_trait]
@@ -12,9 +12,9 @@ pub trait Relief: Send + Sync + 'static {
     /// purged meanwhile: it has no time in the trash.
     ///
     /// # Errors
-    /// [`Fault`]; what has gone until then is gone. That nothing may expire for now, because policies are broken
+    /// [`ServiceError`]; what has gone until then is gone. That nothing may expire for now, because policies are broken
     /// or the clock is not trusted, is none.
-    async fn relieve(&self, need: &dyn Need) -> Result<Relieved, Fault>;
+    async fn relieve(&self, need: &dyn Need) -> Result<Relieved, ServiceError>;
 
     /// The names of the policies that decide what is kept.
     fn policies(&self) -> Vec<String> {
@@ -29,8 +29,8 @@ pub trait Need: Send + Sync {
     /// Takes its time: it removes their bytes to find out.
     ///
     /// # Errors
-    /// [`Fault`]: nothing more should go.
-    async fn is_met(&self, gone: u64) -> Result<bool, Fault>;
+    /// [`ServiceError`]: nothing more should go.
+    async fn is_met(&self, gone: u64) -> Result<bool, ServiceError>;
 }
 
 /// What became of it.

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use super::RoomMaking;
 use super::relief::Need;
 use crate::clock::Timestamp;
-use crate::registry::Fault;
+use crate::registry::ServiceError;
 
 /// The most manifests that leave the trash between two looks.
 const MOST: u64 = 256;
@@ -34,7 +34,7 @@ impl<'a> Run<'a> {
     }
 
     /// Makes room: garbage goes, then the oldest trash, then what policies allow.
-    pub(super) async fn make_room(&self) -> Result<(), Fault> {
+    pub(super) async fn make_room(&self) -> Result<(), ServiceError> {
         self.collect(0).await?;
         if !self.job.collector.clock_is_trusted().await? {
             return Ok(());
@@ -57,7 +57,7 @@ impl<'a> Run<'a> {
     }
 
     /// Purges up to `limit` manifests of the trash and removes what comes free. How many there were.
-    async fn empty_trash(&self, limit: u64) -> Result<u64, Fault> {
+    async fn empty_trash(&self, limit: u64) -> Result<u64, ServiceError> {
         let (registry, limit) = (&self.job.registry, usize::try_from(limit).unwrap_or(usize::MAX));
         let going = registry.metadata().oldest_trash(limit).await?;
         if going.is_empty() {
@@ -80,7 +80,7 @@ impl<'a> Run<'a> {
     }
 
     /// Collects all that may go by now. How many bytes came free, of the `expected` ones or others.
-    async fn collect(&self, expected: u64) -> Result<u64, Fault> {
+    async fn collect(&self, expected: u64) -> Result<u64, ServiceError> {
         let (mut freed, mut more) = (0, true);
         while more {
             let (done, waiting) = self.job.collector.collect().await?;
@@ -91,7 +91,7 @@ impl<'a> Run<'a> {
     }
 
     /// Whether there is room, or will be without more having to go.
-    async fn is_enough(&self) -> Result<bool, Fault> {
+    async fn is_enough(&self) -> Result<bool, ServiceError> {
         let missing = self.job.missing().await?;
         if missing == 0 {
             return Ok(true);
@@ -104,7 +104,7 @@ impl<'a> Run<'a> {
 
 #[async_trait]
 impl Need for Run<'_> {
-    async fn is_met(&self, gone: u64) -> Result<bool, Fault> {
+    async fn is_met(&self, gone: u64) -> Result<bool, ServiceError> {
         let fresh = gone.saturating_sub(self.seen.load(Ordering::Relaxed));
         if fresh > 0 && fresh < self.chunk.load(Ordering::Relaxed) {
             return Ok(false);

@@ -8,7 +8,7 @@ use super::plan::{PlanReport, Row};
 use crate::clock::Timestamp;
 use crate::metadata::{Change, ExpireManifest, ExpireTag, Expired, PinHolds};
 use crate::oci::{Digest, RepoName, Tag};
-use crate::registry::{Fault, Registry};
+use crate::registry::{Registry, ServiceError};
 use crate::retention::{Cause, Expiry};
 
 /// How many steps are under way at once. The store takes them in their order and makes them durable together.
@@ -62,7 +62,7 @@ impl Steps<'_> {
         limit: usize,
         strict: bool,
         report: &mut AppliedReport,
-    ) -> Result<Option<usize>, Fault> {
+    ) -> Result<Option<usize>, ServiceError> {
         // A pull that was not written down yet must count.
         self.registry.flush_pulls().await?;
         let end = from.saturating_add(limit).min(self.plan.steps());
@@ -83,7 +83,7 @@ impl Steps<'_> {
         Ok((next < self.plan.steps()).then_some(next))
     }
 
-    async fn step(&self, number: usize) -> Result<Expired, Fault> {
+    async fn step(&self, number: usize) -> Result<Expired, ServiceError> {
         let Some((repo, row, expiry)) = self.plan.step(number) else {
             return Ok(Expired::Changed);
         };

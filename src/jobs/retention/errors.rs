@@ -4,7 +4,7 @@ use thiserror::Error;
 use uuid::Uuid;
 
 use crate::oci::RepoName;
-use crate::registry::Fault;
+use crate::registry::ServiceError;
 use crate::retention::PolicyError;
 
 /// Why nothing was planned or applied.
@@ -37,7 +37,7 @@ pub enum RetentionError {
     TooLarge,
     /// A store failed.
     #[error(transparent)]
-    Fault(#[from] Fault),
+    Service(#[from] ServiceError),
 }
 
 /// Why a policy was not set or removed.
@@ -54,5 +54,5 @@ pub enum PolicyChangeError {
     Unknown(String),
     /// A store failed.
     #[error(transparent)]
-    Fault(#[from] Fault),
+    Service(#[from] ServiceError),
 }

@@ -8,7 +8,7 @@ use crate::clock::Timestamp;
 use crate::memory::{Holder, Purpose};
 use crate::metadata::{RepositoryEntry, SnapshotQuery};
 use crate::oci::RepoName;
-use crate::registry::{Fault, Registry};
+use crate::registry::{Registry, ServiceError};
 use crate::retention::{Compiled, Needs};
 
 /// Bytes that a tag and a manifest take while they are judged: in the snapshot, the graph and the decisions.
@@ -29,7 +29,7 @@ pub(super) struct Judging {
 
 impl Judging {
     /// Judges it. `None` if it is not there, or empty.
-    pub(super) async fn run(self) -> Result<Option<RepoRows>, Fault> {
+    pub(super) async fn run(self) -> Result<Option<RepoRows>, ServiceError> {
         let Self { registry, policies, repo, now, pressure } = self;
         let metadata = registry.metadata();
         let Some(entry) = metadata.repository_entry(&repo).await? else {
@@ -50,7 +50,7 @@ impl Judging {
             RepoRows::judge(snapshot, &policies, now, pressure)
         };
         let judged = tokio::task::spawn_blocking(judge).await;
-        let mut rows = judged.map_err(|error| Fault::Failed(error.to_string()))?;
+        let mut rows = judged.map_err(|error| ServiceError::Failed(error.to_string()))?;
         held.shrink_to(rows.weight());
         rows.held = Some(held);
         Ok(Some(rows))

@@ -6,15 +6,15 @@
 //! step nor the collector takes it.
 
 mod apply;
-mod book;
 mod collect;
 mod details;
 mod errors;
-mod foresight;
 mod held;
 mod judging;
 mod pass;
 mod plan;
+mod policy_preview;
+mod policy_set;
 mod relief;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,7 +24,7 @@ use uuid::Uuid;
 use crate::clock::Timestamp;
 use crate::metadata::{RetentionRun, RunCause};
 use crate::oci::{Digest, RepoName};
-use crate::registry::{ClockState, Fault, Registry};
+use crate::registry::{ClockState, Registry, ServiceError};
 use crate::retention::Compiled;
 
 use collect::{Collected, PLAN_SHARE, TooLarge};
@@ -32,9 +32,9 @@ use held::HeldPlans;
 use judging::Judging;
 
 pub use apply::{AppliedReport, Skip};
-pub use book::{InForce, PolicyBook, Source};
 pub use errors::{PolicyChangeError, RetentionError};
 pub use plan::{PlanReport, RepoRows, Row, Totals};
+pub use policy_set::{InForce, PolicySet, Source};
 
 /// How many repositories are named at once.
 const PAGE: usize = 100;
@@ -67,7 +67,7 @@ pub struct RetentionStatus {
 /// Plans and applies; as a job, a repository after the other.
 pub struct Retention {
     registry: Arc<Registry>,
-    book: Arc<PolicyBook>,
+    book: Arc<PolicySet>,
     settings: RetentionSettings,
     status: Mutex<RetentionStatus>,
     held: Mutex<HeldPlans>,
@@ -80,7 +80,7 @@ pub struct Retention {
 
 impl Retention {
     /// Retention by what `book` has.
-    pub fn new(registry: Arc<Registry>, book: Arc<PolicyBook>, settings: RetentionSettings) -> Self {
+    pub fn new(registry: Arc<Registry>, book: Arc<PolicySet>, settings: RetentionSettings) -> Self {
         Self {
             registry,
             book,
@@ -94,7 +94,7 @@ impl Retention {
     }
 
     /// The policies.
-    pub fn book(&self) -> &Arc<PolicyBook> {
+    pub fn book(&self) -> &Arc<PolicySet> {
         &self.book
     }
 
@@ -118,7 +118,7 @@ impl Retention {
         }
         let _one = self.planning.lock().await;
         let mut plan = self.make(repo, Collected::new(self.plan_limit(), false), pressure).await?;
-        let free = self.registry.metadata().would_free(plan.going()).await.map_err(Fault::from)?;
+        let free = self.registry.metadata().would_free(plan.going()).await.map_err(ServiceError::from)?;
         plan.would_free = Some(free);
         let plan = Arc::new(plan);
         self.held.lock().unwrap_or_else(PoisonError::into_inner).hold(Arc::clone(&plan), self.plan_limit());
@@ -145,7 +145,7 @@ impl Retention {
         digest: &Digest,
     ) -> Result<Option<Vec<Row>>, RetentionError> {
         let in_force = self.usable()?;
-        let entry = self.registry.metadata().repository_entry(repo).await.map_err(Fault::from)?;
+        let entry = self.registry.metadata().repository_entry(repo).await.map_err(ServiceError::from)?;
         if entry.is_some_and(|entry| entry.tags > MOST_JUDGED) {
             return Ok(None);
         }
@@ -198,7 +198,7 @@ impl Retention {
     /// [`RetentionError`]; what was done until then is done.
     pub async fn apply_under_pressure<F, E>(&self, mut enough: E) -> Result<AppliedReport, RetentionError>
     where
-        F: Future<Output = Result<bool, Fault>> + Send,
+        F: Future<Output = Result<bool, ServiceError>> + Send,
         E: FnMut(&AppliedReport) -> F + Send,
     {
         self.trust_clock().await?;
@@ -267,7 +267,10 @@ impl Retention {
     }
 
     /// The repositories behind `after`, which is the last of them then; `None` behind the last of all.
-    async fn repositories(&self, after: &mut Option<RepoName>) -> Result<Option<Vec<RepoName>>, Fault> {
+    async fn repositories(
+        &self,
+        after: &mut Option<RepoName>,
+    ) -> Result<Option<Vec<RepoName>>, ServiceError> {
         let from = after.as_ref().map(RepoName::as_str);
         let names = self.registry.metadata().repositories(from, PAGE).await?;
         *after = names.last().cloned();
@@ -281,7 +284,7 @@ impl Retention {
         repo: &RepoName,
         now: Timestamp,
         pressure: bool,
-    ) -> Result<Option<RepoRows>, Fault> {
+    ) -> Result<Option<RepoRows>, ServiceError> {
         if !policies.may_expire(repo, pressure) && !policies.may_pin(repo, pressure) {
             return Ok(None);
         }
@@ -299,12 +302,12 @@ impl Retention {
             drop(turn);
             judged
         });
-        judged.await.map_err(|error| Fault::Failed(error.to_string()))?
+        judged.await.map_err(|error| ServiceError::Failed(error.to_string()))?
     }
 
     /// Pins what a plan keeps. What else is pinned stays so until the next pass: a plan for a store that is nearly
     /// full knows nothing of the rules that are in force at rest, and one that was held nothing of what came since.
-    async fn pin(&self, repositories: &[RepoRows]) -> Result<(), Fault> {
+    async fn pin(&self, repositories: &[RepoRows]) -> Result<(), ServiceError> {
         for rows in repositories {
             self.registry.metadata().add_pins(&rows.repo, rows.pins.clone()).await?;
         }
@@ -312,7 +315,7 @@ impl Retention {
     }
 
     /// Leaves to the collector what no rule names and only those keep that are in force at rest.
-    async fn unpin_the_rest(&self, plan: &PlanReport) -> Result<(), Fault> {
+    async fn unpin_the_rest(&self, plan: &PlanReport) -> Result<(), ServiceError> {
         for rows in &plan.repositories {
             self.registry.metadata().set_pins(&rows.repo, rows.pins.clone()).await?;
         }
@@ -330,7 +333,7 @@ impl Retention {
         cause: RunCause,
         by: Option<&str>,
         bytes: Option<u64>,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), ServiceError> {
         let AppliedReport { began_at, tags, manifests, skipped, stopped, .. } = *report;
         {
             let mut status = self.lock();
@@ -350,7 +353,7 @@ impl Retention {
 
     /// Refuses a repository that there is not: that nothing would go is not the answer to a misspelt name.
     async fn expect(&self, repo: &RepoName) -> Result<(), RetentionError> {
-        let there = self.registry.metadata().repository_exists(repo).await.map_err(Fault::from)?;
+        let there = self.registry.metadata().repository_exists(repo).await.map_err(ServiceError::from)?;
         there.then_some(()).ok_or_else(|| RetentionError::UnknownRepository(repo.clone()))
     }
 

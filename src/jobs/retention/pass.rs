@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::book::InForce;
 use super::plan::PlanReport;
+use super::policy_set::InForce;
 use super::{AppliedReport, PAGE, Retention, RetentionError};
 use crate::clock::Timestamp;
 use crate::jobs::Job;
 use crate::metadata::{Judged, RunCause};
 use crate::oci::RepoName;
-use crate::registry::Fault;
+use crate::registry::ServiceError;
 use crate::traces;
 
 /// A pass that has begun.
@@ -37,14 +37,14 @@ impl Retention {
     /// Does passes to their end: what a server does every interval.
     ///
     /// # Errors
-    /// [`Fault`], of the first batch that failed.
-    pub async fn run_to_end(&self) -> Result<(), Fault> {
+    /// [`ServiceError`], of the first batch that failed.
+    pub async fn run_to_end(&self) -> Result<(), ServiceError> {
         while traces::root("retention").run(self.batch()).await? {}
         Ok(())
     }
 
     /// A batch. `true` if the pass is not over.
-    async fn batch(&self) -> Result<bool, Fault> {
+    async fn batch(&self) -> Result<bool, ServiceError> {
         let Some(in_force) = self.unless_paused().await? else {
             return Ok(false);
         };
@@ -70,7 +70,7 @@ impl Retention {
     }
 
     /// Judges the next repository that a rule is for. `false` behind the last.
-    async fn judge_next(&self, pass: &mut Pass) -> Result<bool, Fault> {
+    async fn judge_next(&self, pass: &mut Pass) -> Result<bool, ServiceError> {
         let metadata = self.registry.metadata();
         let from = pass.after.as_ref().map(RepoName::as_str);
         let names = metadata.repositories(from, PAGE).await?;
@@ -95,21 +95,21 @@ impl Retention {
         Ok(true)
     }
 
-    async fn finish(&self, pass: &Pass) -> Result<(), Fault> {
+    async fn finish(&self, pass: &Pass) -> Result<(), ServiceError> {
         let judged = Judged { at: pass.began_at, policies: pass.in_force.fingerprint.clone() };
         self.registry.metadata().note_judged(&judged).await?;
         self.lock().last_run = Some(self.now());
         self.conclude(&pass.done, RunCause::Interval, None, None).await
     }
 
-    async fn unless_paused(&self) -> Result<Option<Arc<InForce>>, Fault> {
+    async fn unless_paused(&self) -> Result<Option<Arc<InForce>>, ServiceError> {
         let usable = match self.usable() {
             Ok(in_force) => self.trust_clock().await.map(|()| in_force),
             Err(error) => Err(error),
         };
         let (in_force, paused) = match usable {
             Ok(in_force) => (Some(in_force), None),
-            Err(RetentionError::Fault(fault)) => return Err(fault),
+            Err(RetentionError::Service(fault)) => return Err(fault),
             Err(error) => (None, Some(error.to_string())),
         };
         let mut status = self.lock();
@@ -129,7 +129,7 @@ impl Job for Retention {
         "retention"
     }
 
-    async fn tick(&self) -> Result<bool, Fault> {
+    async fn tick(&self) -> Result<bool, ServiceError> {
         traces::root("retention").run(self.batch()).await
     }
 }

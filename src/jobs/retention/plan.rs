@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use uuid::Uuid;
 
-use super::book::InForce;
+use super::policy_set::InForce;
 use crate::clock::Timestamp;
 use crate::memory::Reservation;
 use crate::metadata::Pin;

@@ -9,7 +9,7 @@ use crate::jobs::fsck::ProblemKind;
 use crate::jobs::verdict::Verdict;
 use crate::metadata::{Condition, MetadataError, StoredBlob};
 use crate::oci::{Digest, RepoName};
-use crate::registry::Fault;
+use crate::registry::ServiceError;
 use crate::store::StoreError;
 
 /// How many blobs that could not be read are remembered. A disk that fails altogether is no matter of blobs.
@@ -27,14 +27,14 @@ pub(super) enum Halt {
     Away(String),
     /// It failed.
     #[error(transparent)]
-    Fault(Fault),
+    Service(ServiceError),
 }
 
 impl From<StoreError> for Halt {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Vanished(_) => Self::Away(error.to_string()),
-            other => Self::Fault(other.into()),
+            other => Self::Service(other.into()),
         }
     }
 }
@@ -43,16 +43,16 @@ impl From<MetadataError> for Halt {
     fn from(error: MetadataError) -> Self {
         match error {
             MetadataError::Vanished(_) => Self::Away(error.to_string()),
-            other => Self::Fault(other.into()),
+            other => Self::Service(other.into()),
         }
     }
 }
 
-impl From<Halt> for Fault {
+impl From<Halt> for ServiceError {
     fn from(halt: Halt) -> Self {
         match halt {
             Halt::Away(reason) => Self::Failed(reason),
-            Halt::Fault(fault) => fault,
+            Halt::Service(fault) => fault,
         }
     }
 }

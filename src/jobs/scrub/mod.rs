@@ -35,7 +35,7 @@ use self::place::Place;
 use super::Job;
 use super::progress::{Counter, Progress, Unit};
 use crate::clock::Timestamp;
-use crate::registry::{ClockState, Fault, Registry};
+use crate::registry::{ClockState, Registry, ServiceError};
 use crate::traces;
 
 /// How much is read at once.
@@ -99,8 +99,8 @@ impl Scrub {
     /// How far the pass in the background has come, and what is set aside.
     ///
     /// # Errors
-    /// [`Fault`] when the facts failed.
-    pub async fn report(&self) -> Result<ScrubReport, Fault> {
+    /// [`ServiceError`] when the facts failed.
+    pub async fn report(&self) -> Result<ScrubReport, ServiceError> {
         let mut current = self.current.lock().await;
         let current = self.current(&mut current).await?;
         self.report_of(&current.pass, false).await
@@ -110,8 +110,12 @@ impl Scrub {
     /// begins anew.
     ///
     /// # Errors
-    /// [`Fault`] when a store failed so that it could not go on; never because of what it found.
-    pub async fn run_to_end(&self, rate: Option<u64>, progress: &dyn Progress) -> Result<ScrubReport, Fault> {
+    /// [`ServiceError`] when a store failed so that it could not go on; never because of what it found.
+    pub async fn run_to_end(
+        &self,
+        rate: Option<u64>,
+        progress: &dyn Progress,
+    ) -> Result<ScrubReport, ServiceError> {
         let clock = self.registry.clock();
         let suspects = self.current(&mut *self.current.lock().await).await?.pass.suspects.clone();
         let total = self.registry.metadata().totals().await?.blob_bytes;
@@ -149,7 +153,7 @@ impl Scrub {
         }
     }
 
-    async fn report_of(&self, pass: &Pass, whole: bool) -> Result<ScrubReport, Fault> {
+    async fn report_of(&self, pass: &Pass, whole: bool) -> Result<ScrubReport, ServiceError> {
         let metadata = self.registry.metadata();
         let (found, status) = (pass.findings.clone().into_report(), self.status());
         let set_aside = metadata.damaged(None, MOST_SHOWN).await?;
@@ -167,7 +171,7 @@ impl Scrub {
     }
 
     /// The pass in the background, as it was left by an earlier process.
-    async fn current<'a>(&self, current: &'a mut Option<Current>) -> Result<&'a mut Current, Fault> {
+    async fn current<'a>(&self, current: &'a mut Option<Current>) -> Result<&'a mut Current, ServiceError> {
         let loaded = match current.take() {
             Some(current) => current,
             None => self.load().await?,
@@ -175,7 +179,7 @@ impl Scrub {
         Ok(current.insert(loaded))
     }
 
-    async fn load(&self) -> Result<Current, Fault> {
+    async fn load(&self) -> Result<Current, ServiceError> {
         let (metadata, clock) = (self.registry.metadata(), self.registry.clock());
         let place = metadata.scrub_place().await?.as_deref().and_then(Place::from_text);
         let pass = match place {
@@ -230,7 +234,7 @@ impl Scrub {
             self.note(current).await?;
         }
         let totals = metadata.totals().await?;
-        if let ClockState::Suspect(reason) = self.registry.clock_state().await.map_err(Halt::Fault)? {
+        if let ClockState::Suspect(reason) = self.registry.clock_state().await.map_err(Halt::Service)? {
             return Err(Halt::Away(reason));
         }
         let items = totals.blobs.saturating_add(totals.manifests).saturating_mul(ITEM);
@@ -290,7 +294,7 @@ impl Job for Scrub {
         "scrub"
     }
 
-    async fn tick(&self) -> Result<bool, Fault> {
+    async fn tick(&self) -> Result<bool, ServiceError> {
         let Some(period) = self.settings.period else {
             return Ok(false);
         };
@@ -302,7 +306,7 @@ impl Job for Scrub {
                 self.pause(reason);
                 Ok(false)
             }
-            Err(Halt::Fault(fault)) => Err(fault),
+            Err(Halt::Service(fault)) => Err(fault),
         }
     }
 }

@@ -201,8 +201,8 @@ impl<S: Collection> Collection for Faulty<S> {
         self.faults.apply(Operation::ReviewManifests, self.inner.review_manifests(rules, limit)).await
     }
 
-    async fn condemn_trash(&self, rules: &CollectionRules, limit: usize) -> Result<Batch> {
-        self.faults.apply(Operation::CondemnTrash, self.inner.condemn_trash(rules, limit)).await
+    async fn expire_trash(&self, rules: &CollectionRules, limit: usize) -> Result<Batch> {
+        self.faults.apply(Operation::CondemnTrash, self.inner.expire_trash(rules, limit)).await
     }
 
     async fn purge_manifests(&self, rules: &CollectionRules, limit: usize) -> Result<Batch> {

@@ -135,7 +135,7 @@ pub enum Operation {
     RetentionRuns,
     /// [`crate::metadata::Collection::review_manifests`]
     ReviewManifests,
-    /// [`crate::metadata::Collection::condemn_trash`]
+    /// [`crate::metadata::Collection::expire_trash`]
     CondemnTrash,
     /// [`crate::metadata::Collection::purge_manifests`]
     PurgeManifests,

@@ -71,26 +71,26 @@ impl Accounting for SqliteMetadata {
 
     async fn usage(&self, scope: &Scope) -> Result<Usage> {
         let scope = scope.clone();
-        self.read_aside(move |c| usage::usage(c, &scope)).await
+        self.read_blocking(move |c| usage::usage(c, &scope)).await
     }
 
     async fn biggest_repositories(&self, scope: &Scope, limit: usize) -> Result<Vec<RepoUsage>> {
         let scope = scope.clone();
-        self.read_aside(move |c| usage::biggest_repositories(c, &scope, limit)).await
+        self.read_blocking(move |c| usage::biggest_repositories(c, &scope, limit)).await
     }
 
     async fn biggest_prefixes(&self, limit: usize) -> Result<Vec<PrefixUsage>> {
-        self.read_aside(move |c| usage::biggest_prefixes(c, limit)).await
+        self.read_blocking(move |c| usage::biggest_prefixes(c, limit)).await
     }
 
     async fn biggest_blobs(&self, scope: &Scope, limit: usize) -> Result<Vec<BigBlob>> {
         let scope = scope.clone();
-        self.read_aside(move |c| usage::biggest_blobs(c, &scope, limit)).await
+        self.read_blocking(move |c| usage::biggest_blobs(c, &scope, limit)).await
     }
 
     async fn coldest_tags(&self, scope: &Scope, limit: usize) -> Result<Vec<ColdTag>> {
         let scope = scope.clone();
-        self.read_aside(move |c| usage::coldest_tags(c, &scope, limit)).await
+        self.read_blocking(move |c| usage::coldest_tags(c, &scope, limit)).await
     }
 
     async fn holdings(&self, scope: &Scope, rules: &CollectionRules) -> Result<Holdings> {
@@ -123,12 +123,13 @@ impl Accounting for SqliteMetadata {
         limit: usize,
     ) -> Result<Option<ManifestWhy>> {
         let (repo, reference, asked) = (repo.clone(), reference.clone(), Question { rules: *rules, limit });
-        self.read_aside(move |c| why::manifest(&*c.unchecked_transaction()?, &repo, &reference, asked)).await
+        self.read_blocking(move |c| why::manifest(&*c.unchecked_transaction()?, &repo, &reference, asked))
+            .await
     }
 
     async fn manifest_repositories(&self, wanted: &Digest, limit: usize) -> Result<Vec<RepoName>> {
         let wanted = digest(wanted);
-        self.read_aside(move |c| usage::manifest_repositories(c, &wanted, limit)).await
+        self.read_blocking(move |c| usage::manifest_repositories(c, &wanted, limit)).await
     }
 
     async fn why_blob(
@@ -138,7 +139,7 @@ impl Accounting for SqliteMetadata {
         limit: usize,
     ) -> Result<Option<BlobWhy>> {
         let (wanted, asked) = (wanted.clone(), Question { rules: *rules, limit });
-        self.read_aside(move |c| why::blob(&*c.unchecked_transaction()?, &wanted, asked)).await
+        self.read_blocking(move |c| why::blob(&*c.unchecked_transaction()?, &wanted, asked)).await
     }
 
     async fn note_day(&self, now: Timestamp) -> Result<()> {
@@ -150,6 +151,6 @@ impl Accounting for SqliteMetadata {
     }
 
     async fn days(&self, limit: usize) -> Result<Vec<UsageDay>> {
-        self.read_aside(move |c| usage::days(c, limit)).await
+        self.read_blocking(move |c| usage::days(c, limit)).await
     }
 }

@@ -27,7 +27,7 @@ impl Collection for SqliteMetadata {
         .await
     }
 
-    async fn condemn_trash(&self, rules: &CollectionRules, limit: usize) -> Result<Batch> {
+    async fn expire_trash(&self, rules: &CollectionRules, limit: usize) -> Result<Batch> {
         let cutoff = rules.trash_cutoff();
         if !self.read(|c| purge::trash_is_due(c, cutoff))? {
             return Ok(Batch::default());
@@ -100,7 +100,7 @@ async fn collect_all(copy: &SqliteMetadata, rules: &CollectionRules) -> Result<G
     let mut garbage = Garbage::default();
     loop {
         let reviewed = copy.review_manifests(rules, BATCH).await?;
-        let condemned = copy.condemn_trash(rules, BATCH).await?;
+        let condemned = copy.expire_trash(rules, BATCH).await?;
         let purged = copy.purge_manifests(rules, BATCH).await?;
         let links = copy.review_links(rules, BATCH).await?;
         garbage.manifests_expired += reviewed.changed;
@@ -110,7 +110,7 @@ async fn collect_all(copy: &SqliteMetadata, rules: &CollectionRules) -> Result<G
             break;
         }
     }
-    copy.read_aside(move |c| {
+    copy.read_blocking(move |c| {
         let sum = "SELECT count(*), coalesce(sum(size), 0) FROM doomed";
         let (blobs, bytes) =
             c.query_row(sum, [], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)))?;

@@ -66,7 +66,7 @@ fn was_promised(c: &Connection, repo: i64, id: i64, expiry: &ExpireTag) -> rusql
 
 /// What a lease is judged by.
 fn lease_rules(now: Timestamp, lease: Duration) -> CollectionRules {
-    CollectionRules { now, lease, trash: Duration::ZERO, untagged: None, told_since: None }
+    CollectionRules { now, lease, trash: Duration::ZERO, untagged: None, leases_recorded_since: None }
 }
 
 /// Whether something holds the manifest that a tag is attached to: it was to go first, and has not.

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use rusqlite::{Connection, OptionalExtension, Params, Statement, params};
 
-use super::unheld::{Freed, Unheld};
+use super::unreferenced::{Freed, Unheld};
 use super::usage::number;
 
 /// A look-up costs about as much as so many rows that are read in their order.
@@ -58,16 +58,16 @@ impl<'c> Going<'c> {
     /// What that would free, of each set.
     pub(super) fn frees(mut self) -> rusqlite::Result<Freed> {
         self.follow()?;
-        let mut unheld = Unheld::within(self.within.take());
+        let mut unreferenced = Unheld::within(self.within.take());
         for (repo, manifests) in &self.by_repo {
             let elsewhere = self.elsewhere(*repo)?;
             if is_many(self.c, *repo, manifests.len())? {
-                self.sweep(*repo, &elsewhere, &mut unheld)?;
+                self.sweep(*repo, &elsewhere, &mut unreferenced)?;
             } else {
-                self.look_up(*repo, manifests, &elsewhere, &mut unheld)?;
+                self.look_up(*repo, manifests, &elsewhere, &mut unreferenced)?;
             }
         }
-        unheld.weigh(self.c, &self.all)
+        unreferenced.weigh(self.c, &self.all)
     }
 
     /// Lets go what those alone hold that go.
@@ -126,7 +126,7 @@ impl<'c> Going<'c> {
         repo: i64,
         manifests: &[i64],
         elsewhere: &HashSet<Vec<u8>>,
-        unheld: &mut Unheld,
+        unreferenced: &mut Unheld,
     ) -> rusqlite::Result<()> {
         let mut edges = self.c.prepare_cached("SELECT target FROM edges WHERE manifest = ?1 AND kind = 0")?;
         let mut holders = self.c.prepare_cached(HOLDERS)?;
@@ -138,7 +138,7 @@ impl<'c> Going<'c> {
                     continue;
                 }
                 let sets = all_go(&mut holders, params![repo, target], &self.all, Sets::MAX)?;
-                self.note(repo, &target, sets, elsewhere, unheld)?;
+                self.note(repo, &target, sets, elsewhere, unreferenced)?;
                 seen.insert(target);
             }
         }
@@ -146,7 +146,12 @@ impl<'c> Going<'c> {
     }
 
     /// Finds all of them in a repository.
-    fn sweep(&self, repo: i64, elsewhere: &HashSet<Vec<u8>>, unheld: &mut Unheld) -> rusqlite::Result<()> {
+    fn sweep(
+        &self,
+        repo: i64,
+        elsewhere: &HashSet<Vec<u8>>,
+        unreferenced: &mut Unheld,
+    ) -> rusqlite::Result<()> {
         let mut edges = self.c.prepare_cached(
             "SELECT target, manifest FROM edges INDEXED BY edges_by_target
              WHERE repo = ?1 AND kind = 0 ORDER BY target",
@@ -156,7 +161,7 @@ impl<'c> Going<'c> {
         while let Some(row) = rows.next()? {
             let next = row.get_ref(0)?.as_blob()?;
             if next != target {
-                self.note(repo, &target, sets, elsewhere, unheld)?;
+                self.note(repo, &target, sets, elsewhere, unreferenced)?;
                 target.clear();
                 target.extend_from_slice(next);
                 sets = Sets::MAX;
@@ -165,7 +170,7 @@ impl<'c> Going<'c> {
                 sets &= self.all.get(&row.get(1)?).copied().unwrap_or(0);
             }
         }
-        self.note(repo, &target, sets, elsewhere, unheld)
+        self.note(repo, &target, sets, elsewhere, unreferenced)
     }
 
     /// Notes a blob that nothing holds in a repository, if that has it.
@@ -175,12 +180,12 @@ impl<'c> Going<'c> {
         target: &[u8],
         sets: Sets,
         elsewhere: &HashSet<Vec<u8>>,
-        unheld: &mut Unheld,
+        unreferenced: &mut Unheld,
     ) -> rusqlite::Result<()> {
         if sets == 0 || (elsewhere.contains(target) && !is_linked(self.c, repo, target)?) {
             return Ok(());
         }
-        unheld.add(repo, target, sets);
+        unreferenced.add(repo, target, sets);
         Ok(())
     }
 

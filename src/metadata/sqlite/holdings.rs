@@ -117,14 +117,14 @@ fn untagged(c: &Connection, within: &Within, rules: &CollectionRules) -> rusqlit
         let untagged = rules.untagged.map(|untagged| since.plus(untagged.max(rules.lease)));
         Ok((manifest, if kind == 3 { Some(orphaned.plus(rules.lease)) } else { untagged }))
     })?;
-    let mut unheld = Vec::new();
+    let mut unreferenced = Vec::new();
     for row in rows {
         let ((id, repo, digest), due) = row?;
         if !holds::manifest_is_held(c, id, repo, &digest)? {
-            unheld.push(((id, repo, digest), due));
+            unreferenced.push(((id, repo, digest), due));
         }
     }
-    Ok(unheld)
+    Ok(unreferenced)
 }
 
 /// The first and the last of the times to come.

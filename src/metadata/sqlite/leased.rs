@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension, Rows, params};
 use super::freed::{LOOK_UP, Sets};
 use super::holdings::{ends, place};
 use super::holds::{self, Review};
-use super::unheld::Unheld;
+use super::unreferenced::Unheld;
 use super::usage::number;
 use crate::clock::Timestamp;
 use crate::metadata::{CollectionRules, Reclaimable};
@@ -25,7 +25,7 @@ pub(super) fn leased(
     rules: &CollectionRules,
 ) -> rusqlite::Result<Reclaimable> {
     let some: Option<Vec<i64>> = repositories.as_ref().map(|some| some.iter().copied().collect());
-    let mut found = Leased { c, rules, unheld: Unheld::within(repositories), times: Vec::new() };
+    let mut found = Leased { c, rules, unreferenced: Unheld::within(repositories), times: Vec::new() };
     for kind in [Review::Link, Review::HiddenLink] {
         let queued = some.clone().map_or_else(|| queued_repositories(c, kind), Ok)?;
         queued.into_iter().try_for_each(|repo| found.look(kind, repo))?;
@@ -50,7 +50,7 @@ fn queued_repositories(c: &Connection, kind: Review) -> rusqlite::Result<Vec<i64
 struct Leased<'c> {
     c: &'c Connection,
     rules: &'c CollectionRules,
-    unheld: Unheld,
+    unreferenced: Unheld,
     times: Vec<Timestamp>,
 }
 
@@ -95,12 +95,12 @@ impl Leased<'_> {
         let at = hidden_at.map_or(leased_at.plus(rules.lease), |hidden| hidden.plus(rules.trash));
         let is_due = at <= rules.now && !holds::is_leased(self.c, repo, leased_at, rules)?;
         self.times.push(at);
-        self.unheld.add(repo, digest, if is_due { LEASED | DUE } else { LEASED });
+        self.unreferenced.add(repo, digest, if is_due { LEASED | DUE } else { LEASED });
         Ok(())
     }
 
     fn told(self) -> rusqlite::Result<Reclaimable> {
-        let freed = self.unheld.weigh(self.c, &HashMap::new())?;
+        let freed = self.unreferenced.weigh(self.c, &HashMap::new())?;
         let (next, last) = ends(self.times.into_iter(), self.rules.now);
         let [allocated, due] = [LEASED, DUE].map(|set| freed.bytes[place(set)]);
         Ok(Reclaimable { count: freed.blobs[place(LEASED)], allocated, due, next, last })

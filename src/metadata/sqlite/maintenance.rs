@@ -69,7 +69,7 @@ impl Maintenance for SqliteMetadata {
 
     async fn blobs_after(&self, after: Option<&Digest>, limit: usize) -> Result<Vec<StoredBlob>> {
         let after = after.map(digest).unwrap_or_default();
-        self.read_aside(move |c| {
+        self.read_blocking(move |c| {
             let mut query = c.prepare_cached(
                 "SELECT digest, generation, size, damaged, iif(measured, allocated, NULL) FROM blobs WHERE digest > ?1 ORDER BY digest LIMIT ?2",
             )?;
@@ -87,7 +87,7 @@ impl Maintenance for SqliteMetadata {
     }
 
     async fn manifests_after(&self, after: i64, limit: usize) -> Result<Vec<StoredManifest>> {
-        self.read_aside(move |c| {
+        self.read_blocking(move |c| {
             let mut query = c.prepare_cached(
                 "SELECT m.id, r.name, m.digest, m.content, m.media_type FROM manifests m JOIN repositories r ON r.id = m.repo
                  WHERE m.id > ?1 ORDER BY m.id LIMIT ?2",
@@ -119,12 +119,12 @@ impl Maintenance for SqliteMetadata {
     }
 
     async fn verify(&self) -> Result<Vec<String>> {
-        self.read_aside(verify::verify).await
+        self.read_blocking(verify::verify).await
     }
 
     async fn copy_to(&self, path: &Path) -> Result<()> {
         let path = path.to_string_lossy().into_owned();
-        self.read_aside(move |c| c.execute("VACUUM INTO ?1", [path]).map(drop)).await
+        self.read_blocking(move |c| c.execute("VACUUM INTO ?1", [path]).map(drop)).await
     }
 
     async fn tidy(&self) -> Result<()> {

@@ -10,6 +10,7 @@ mod attached;
 mod audit;
 mod blobs;
 mod bounding;
+mod cache_invalidation;
 mod change_queue;
 mod clock;
 mod codec;
@@ -30,14 +31,13 @@ mod log;
 mod maintenance;
 mod manifests;
 mod open;
-mod patience;
 mod pins;
 mod place;
 mod policies;
 mod purge;
+mod query_cache;
 mod quotas;
 mod readers;
-mod recall;
 mod relief;
 mod repositories;
 mod restore;
@@ -49,14 +49,14 @@ mod superfluous;
 mod tags;
 #[cfg(test)]
 mod tests;
-mod touched;
 mod trash;
-mod unheld;
+mod unreferenced;
 mod uploads;
 mod usage;
 mod verify;
 mod why;
 mod writer;
+mod writer_yield;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -69,8 +69,8 @@ pub use inspect::{DatabaseState, Inspection};
 pub(crate) use open::make_old;
 pub use open::{OpenError, SCHEMA_VERSION};
 
+use self::query_cache::{CacheGenerations, QueryCache};
 use self::readers::Readers;
-use self::recall::{Epochs, Recall};
 use self::writer::{Durability, Urgency, Writer};
 use super::{BlobRecord, ManifestRecord, MetadataError, Result};
 use crate::oci::{Digest, Reference, RepoName};
@@ -92,8 +92,8 @@ pub struct SqliteMetadata {
     /// Pages that may be read at once.
     pages: Semaphore,
     writer: Option<Writer>,
-    manifests: Recall<Reference, ManifestRecord>,
-    blobs: Recall<Digest, BlobRecord>,
+    manifests: QueryCache<Reference, ManifestRecord>,
+    blobs: QueryCache<Digest, BlobRecord>,
 }
 
 impl SqliteMetadata {
@@ -106,8 +106,8 @@ impl SqliteMetadata {
         open::open(dir, access)
     }
 
-    fn over(path: PathBuf, readers: Readers, writer: Option<Writer>, epochs: &Epochs) -> Self {
-        let (manifests, blobs) = (Recall::new(epochs.clone()), Recall::new(epochs.clone()));
+    fn over(path: PathBuf, readers: Readers, writer: Option<Writer>, epochs: &CacheGenerations) -> Self {
+        let (manifests, blobs) = (QueryCache::new(epochs.clone()), QueryCache::new(epochs.clone()));
         let pages =
             Semaphore::new(std::thread::available_parallelism().map_or(1, |count| count.get().div_ceil(2)));
         Self { path, readers: Arc::new(readers), pages, writer, manifests, blobs }
@@ -155,7 +155,7 @@ impl SqliteMetadata {
     }
 
     /// A read that may take its time, off the threads that serve requests.
-    async fn read_aside<T, F>(&self, query: F) -> Result<T>
+    async fn read_blocking<T, F>(&self, query: F) -> Result<T>
     where
         T: Send + 'static,
         F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
@@ -170,7 +170,7 @@ impl SqliteMetadata {
         F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     {
         let _turn = self.pages.acquire().await;
-        self.read_aside(query).await
+        self.read_blocking(query).await
     }
 
     /// A read of a great many of the database's pages, of one moment, likewise.

@@ -8,11 +8,11 @@ use rusqlite::{Connection, OptionalExtension};
 use thiserror::Error;
 
 use super::bounding;
-use super::patience::Patience;
+use super::cache_invalidation::CacheInvalidation;
+use super::query_cache::CacheGenerations;
 use super::readers::Readers;
-use super::recall::Epochs;
-use super::touched::Touched;
 use super::writer::Writer;
+use super::writer_yield::WriterYield;
 use super::{Access, SqliteMetadata};
 
 mod migrations {
@@ -102,7 +102,7 @@ pub(super) fn open_for_reading(path: PathBuf, writable: bool) -> Result<SqliteMe
     let sqlite = |error| OpenError::Sqlite { path: path.clone(), error };
     let readers = Readers::new(path.clone(), immutable);
     match readers.read(version).map_err(sqlite)? {
-        SCHEMA_VERSION => Ok(SqliteMetadata::over(path, readers, None, &Epochs::default())),
+        SCHEMA_VERSION => Ok(SqliteMetadata::over(path, readers, None, &CacheGenerations::default())),
         found if found > SCHEMA_VERSION => Err(OpenError::Newer { path, found, known: SCHEMA_VERSION }),
         _ => Err(OpenError::NotReady(path)),
     }
@@ -157,8 +157,9 @@ fn open_for_writing(dir: &Path, path: PathBuf) -> Result<SqliteMetadata, OpenErr
     connection.pragma_update(None, "foreign_keys", true).map_err(sqlite)?;
     // What a change may have to take back: a deletion must not need room on a disk that is full.
     connection.pragma_update(None, "temp_store", "MEMORY").map_err(sqlite)?;
-    let patience = Patience::of(&mut connection).map_err(sqlite)?;
-    let (touched, epochs) = (Touched::watch(&connection).map_err(sqlite)?, Epochs::default());
+    let patience = WriterYield::of(&mut connection).map_err(sqlite)?;
+    let (touched, epochs) =
+        (CacheInvalidation::watch(&connection).map_err(sqlite)?, CacheGenerations::default());
     let writer =
         Writer::start(connection, patience, touched, epochs.clone()).map_err(|error| folder(dir, error))?;
     let readers = Readers::new(path.clone(), false);

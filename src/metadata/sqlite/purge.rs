@@ -138,7 +138,7 @@ impl Purging {
             digest: row.get(2)?,
             removed_at,
             // Its PUT told of all that it refers to.
-            told_at: rules.last_told(removed_at).max(leased_at),
+            told_at: rules.last_recorded_lease(removed_at).max(leased_at),
             purged_to: row.get(5)?,
         })
     }

@@ -36,7 +36,7 @@ impl Quotas for SqliteMetadata {
 
     async fn measure_quotas(&self, quotas: &[Quota]) -> Result<Vec<QuotaUse>> {
         let quotas = quotas.to_vec();
-        self.read_aside(move |c| quotas.into_iter().map(|quota| measure(c, quota)).collect()).await
+        self.read_blocking(move |c| quotas.into_iter().map(|quota| measure(c, quota)).collect()).await
     }
 
     async fn is_counted(&self, repo: &RepoName, target: Target<'_>) -> Result<bool> {
@@ -59,7 +59,7 @@ impl Quotas for SqliteMetadata {
         rows: usize,
     ) -> Result<Relieved> {
         let (scope, rules, limits) = (scope.clone(), *rules, Limits { trash, rows });
-        let found = self.read_aside(move |c| Candidates::find(c, &scope, &rules, limits)).await?;
+        let found = self.read_blocking(move |c| Candidates::find(c, &scope, &rules, limits)).await?;
         if found.are_none() {
             return Ok(Relieved::default());
         }

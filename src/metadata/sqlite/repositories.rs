@@ -6,8 +6,8 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::tags::{self, WHOLE};
 use super::{Durability, SqliteMetadata, deletion, events, make_repo, name_from, pins, quotas, repo_id};
 use crate::metadata::{
-    Change, ChangeKind, EventDetails, FixedTags, Renaming, RepositoryChanges, RepositoryStep, RepositoryWork,
-    Result,
+    Change, ChangeKind, EventDetails, ImmutableTags, Renaming, RepositoryChanges, RepositoryStep,
+    RepositoryWork, Result,
 };
 use crate::oci::{RepoName, Tag};
 
@@ -87,7 +87,7 @@ impl RepositoryChanges for SqliteMetadata {
                 .collect::<rusqlite::Result<Vec<_>>>()
         })?;
         let next = seen.last().copied().filter(|_| seen.len() == limit);
-        let empty = self.read_aside(move |c| keep_empty(c, seen)).await?;
+        let empty = self.read_blocking(move |c| keep_empty(c, seen)).await?;
         if empty.is_empty() {
             return Ok((next, 0));
         }
@@ -172,7 +172,7 @@ fn is_in_use(c: &Connection, repo: i64) -> rusqlite::Result<bool> {
 }
 
 /// An immutable tag of a repository. Only where there can be one are all of them looked at.
-fn fixed_in(c: &Connection, repo: i64, fixed: &FixedTags) -> rusqlite::Result<Option<Tag>> {
+fn fixed_in(c: &Connection, repo: i64, fixed: &ImmutableTags) -> rusqlite::Result<Option<Tag>> {
     if !fixed.may_be_any() {
         return Ok(None);
     }

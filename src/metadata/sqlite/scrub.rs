@@ -24,7 +24,7 @@ impl Scrubbing for SqliteMetadata {
 
     async fn damaged(&self, after: Option<&Digest>, limit: usize) -> Result<Page<DamagedBlob>> {
         let after = after.map(digest).unwrap_or_default();
-        self.read_aside(move |c| {
+        self.read_blocking(move |c| {
             let mut query = c.prepare_cached(
                 "SELECT digest, generation, size FROM blobs WHERE damaged <> 0 AND digest > ?1
                  ORDER BY digest LIMIT ?2",

@@ -22,7 +22,7 @@ impl Snapshots for SqliteMetadata {
         query: &SnapshotQuery,
     ) -> Result<Option<LoadedSnapshot>> {
         let (repo, query) = (repo.clone(), query.clone());
-        self.read_aside(move |c| {
+        self.read_blocking(move |c| {
             // All statements see the same moment.
             let moment = c.unchecked_transaction()?;
             match repo_id(&moment, &repo)? {

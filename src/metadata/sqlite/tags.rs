@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::codec::digest;
 use super::{holds, name_from, repo_id};
 use crate::clock::Timestamp;
-use crate::metadata::{Change, ChangeKind, FixedTags, PutManifest};
+use crate::metadata::{Change, ChangeKind, ImmutableTags, PutManifest};
 use crate::oci::Tag;
 
 /// The name under which the history is about the repository as a whole: no tag has it.
@@ -40,7 +40,11 @@ pub(super) fn names_of(c: &Connection, manifest: i64) -> rusqlite::Result<Vec<St
 }
 
 /// An immutable tag of a manifest.
-pub(super) fn fixed_of(c: &Connection, manifest: i64, fixed: &FixedTags) -> rusqlite::Result<Option<Tag>> {
+pub(super) fn fixed_of(
+    c: &Connection,
+    manifest: i64,
+    fixed: &ImmutableTags,
+) -> rusqlite::Result<Option<Tag>> {
     if !fixed.may_be_any() {
         return Ok(None);
     }

@@ -156,7 +156,7 @@ impl Uploads for SqliteMetadata {
     }
 
     async fn intended_uploads(&self) -> Result<Vec<(UploadId, BlobKey)>> {
-        self.read_aside(|c| {
+        self.read_blocking(|c| {
             let mut query = c.prepare_cached(
                 "SELECT id, intent_digest, intent_generation FROM uploads WHERE intent_digest IS NOT NULL",
             )?;

@@ -11,12 +11,12 @@ use std::thread::JoinHandle;
 use rusqlite::{Connection, ErrorCode};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
+use super::cache_invalidation::CacheInvalidation;
 use super::change_queue::{ChangeQueue, LARGE};
 use super::log;
-use super::patience::Patience;
 use super::place::Place;
-use super::recall::Epochs;
-use super::touched::Touched;
+use super::query_cache::CacheGenerations;
+use super::writer_yield::WriterYield;
 use crate::metadata::{MetadataError, Result};
 
 /// The most bytes that large changes have together in the queue and in the group that is written. Callers of more
@@ -107,7 +107,7 @@ pub(super) struct Writer {
     changes: Arc<Changes>,
     large: Arc<Semaphore>,
     thread: Option<JoinHandle<()>>,
-    patience: Patience,
+    patience: WriterYield,
     poisoned: Arc<AtomicBool>,
     keeps_log: Arc<AtomicBool>,
 }
@@ -116,9 +116,9 @@ impl Writer {
     /// Starts the thread. Each transaction ends the epochs of the repositories that it touched.
     pub(super) fn start(
         connection: Connection,
-        patience: Patience,
-        touched: Touched,
-        epochs: Epochs,
+        patience: WriterYield,
+        touched: CacheInvalidation,
+        epochs: CacheGenerations,
     ) -> std::io::Result<Self> {
         let changes = Arc::new(Changes::new());
         let waiting = Arc::clone(&changes);
@@ -210,9 +210,9 @@ struct WriterThread {
     place: Option<Place>,
     synchronous: Option<bool>,
     poisoned: Arc<AtomicBool>,
-    patience: Patience,
-    touched: Touched,
-    epochs: Epochs,
+    patience: WriterYield,
+    touched: CacheInvalidation,
+    epochs: CacheGenerations,
 }
 
 impl WriterThread {

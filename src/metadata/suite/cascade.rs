@@ -182,7 +182,7 @@ pub async fn many_referrers_follow_in_batches(s: &Scene) {
         s.put("app", image(&format!("r{number}")).subject("subject"), 0).await;
     }
     s.delete("app", "subject", 1).await;
-    s.store.condemn_trash(&rules(100), 10).await.expect("condemned");
+    s.store.expire_trash(&rules(100), 10).await.expect("condemned");
     let batch = s.store.purge_manifests(&rules(100), 2).await.expect("purged");
     assert!(batch.more);
     let live = s.store.referrers(&repo("app"), &digest("subject"), None, None, 100).await.expect("listed");

@@ -3,7 +3,7 @@
 use super::scene::{DAY, HOUR};
 use super::*;
 use crate::metadata::{
-    Change, ChangeKind, ExpireManifest, ExpireTag, Expired, FixedTags, Pin, PinHolds, Restoration,
+    Change, ChangeKind, ExpireManifest, ExpireTag, Expired, ImmutableTags, Pin, PinHolds, Restoration,
 };
 
 const GONE: Expired = Expired::Done { removed_manifest: true };
@@ -68,7 +68,7 @@ pub async fn a_tag_that_changed_does_not_expire(s: &Scene) {
     assert_eq!(expire(s, expiry("v2", "a", 2, 3)).await, Expired::Changed);
     let elsewhere = ExpireTag { repo: repo("other"), ..expiry("v1", "b", 2, 3) };
     assert_eq!(expire(s, elsewhere).await, Expired::Changed);
-    let change = Change { fixed: FixedTags::new(|_| true), ..at(3).into() };
+    let change = Change { fixed: ImmutableTags::new(|_| true), ..at(3).into() };
     assert_eq!(expire(s, ExpireTag { change, ..expiry("v1", "b", 2, 3) }).await, Expired::Changed);
     assert!(s.tagged("app", "v1").await.is_some());
     // A signature stays with what it signs, and goes behind it.

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::metadata::{
-    Change, ChangeKind, Deletion, EdgeKind, FixedTags, HistoryEntry, PutOutcome, TagReturn,
+    Change, ChangeKind, Deletion, EdgeKind, HistoryEntry, ImmutableTags, PutOutcome, TagReturn,
 };
 
 async fn told(s: &Scene, name: &str) -> Vec<HistoryEntry> {
@@ -180,7 +180,7 @@ pub async fn a_tag_is_restored(s: &Scene) {
 
 /// An immutable tag is made, and pushed again, and nothing else.
 pub async fn an_immutable_tag_stays(s: &Scene) {
-    let fixed = FixedTags::new(|tag| tag.as_str().starts_with('v'));
+    let fixed = ImmutableTags::new(|tag| tag.as_str().starts_with('v'));
     let change = |hours| Change { fixed: fixed.clone(), ..at(hours).into() };
     let put = |name: &str, tag: &str| image(name).tag(tag).fixed(&fixed);
     s.put("app", put("a", "v1"), 1).await;

@@ -148,7 +148,11 @@ pub async fn a_purge_leases_nothing_where_every_lease_is_written_down(s: &Scene)
     assert!(s.head("app", Target::Blob(&digest("told")), 40, true).await);
     assert_eq!(s.blob("app", "told").await.map(|blob| blob.leased_at), Some(at(40)));
     s.delete("app", "a", 41).await;
-    let told = crate::metadata::CollectionRules { told_since: Some(at(0)), trash: scene::HOUR, ..rules(50) };
+    let told = crate::metadata::CollectionRules {
+        leases_recorded_since: Some(at(0)),
+        trash: scene::HOUR,
+        ..rules(50)
+    };
     s.collect(told).await;
     assert!(s.has_blob("app", "told").await);
     assert!(!s.has_blob("app", "untold").await);

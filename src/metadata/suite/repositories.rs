@@ -1,7 +1,7 @@
 //! Repositories that are deleted, brought back, renamed and forgotten.
 
 use super::*;
-use crate::metadata::{Change, ChangeKind, EdgeKind, FixedTags, PutOutcome, Renaming, RepositoryStep};
+use crate::metadata::{Change, ChangeKind, EdgeKind, ImmutableTags, PutOutcome, Renaming, RepositoryStep};
 
 /// Runs what was begun to its end, two manifests at a time; the facts hold after every step.
 async fn finish(s: &Scene, name: &str, mut hours: i64) -> RepositoryStep {
@@ -126,7 +126,7 @@ pub async fn what_cannot_go_or_come_back_is_counted(s: &Scene) {
     s.put("app", image("a").tag("v1"), 0).await;
     s.put("app", image("b").blob("layer").tag("b"), 0).await;
     s.store.begin_deletion(&repo("app"), &at(1).into()).await.expect("begun");
-    let change = Change { fixed: FixedTags::new(|tag| tag.as_str() == "v1"), ..at(2).into() };
+    let change = Change { fixed: ImmutableTags::new(|tag| tag.as_str() == "v1"), ..at(2).into() };
     let step = s.store.advance_repository(&repo("app"), 9, &change).await.expect("a step").expect("one");
     assert_eq!((step.work.done, step.work.failed, step.finished), (1, 1, true));
     assert!(s.tagged("app", "v1").await.is_some());
@@ -170,7 +170,7 @@ pub async fn an_emptied_repository_is_replaced(s: &Scene) {
 /// Immutable tags keep their repository's name.
 pub async fn a_repository_with_an_immutable_tag_is_not_renamed(s: &Scene) {
     s.put("app", image("a").tag("v1"), 0).await;
-    let change = Change { fixed: FixedTags::new(|_| true), ..at(1).into() };
+    let change = Change { fixed: ImmutableTags::new(|_| true), ..at(1).into() };
     let renamed = s.store.rename_repository(&repo("app"), &repo("new"), &change).await.expect("an answer");
     assert_eq!(renamed, Renaming::Fixed(tag("v1")));
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::clock::Timestamp;
 use crate::metadata::{
     Batch, BlobRecord, BlobSize, Change, CollectionRules, Commit, Condition, Deletion, Edge, EdgeKind,
-    FixedTags, ManifestRecord, MetadataStore, PushedDetails, PutManifest, PutOutcome, Renewal, Target,
+    ImmutableTags, ManifestRecord, MetadataStore, PushedDetails, PutManifest, PutOutcome, Renewal, Target,
     UploadEnd, stale_lease,
 };
 use crate::oci::{
@@ -35,7 +35,13 @@ pub fn at(hours: i64) -> Timestamp {
 
 /// Leases and trash of a day, and two weeks for what is untagged.
 pub fn rules(hours: i64) -> CollectionRules {
-    CollectionRules { now: at(hours), lease: DAY, trash: DAY, untagged: Some(14 * DAY), told_since: None }
+    CollectionRules {
+        now: at(hours),
+        lease: DAY,
+        trash: DAY,
+        untagged: Some(14 * DAY),
+        leases_recorded_since: None,
+    }
 }
 
 /// The digest of whatever is called `name`.
@@ -141,7 +147,7 @@ impl Image {
     }
 
     /// These tags are immutable.
-    pub fn fixed(mut self, fixed: &FixedTags) -> Self {
+    pub fn fixed(mut self, fixed: &ImmutableTags) -> Self {
         self.0.change.fixed = fixed.clone();
         self
     }
@@ -306,7 +312,7 @@ impl Scene {
     pub async fn round(&self, rules: CollectionRules, limit: usize) -> [Batch; 4] {
         [
             self.store.review_manifests(&rules, limit).await.expect("reviewed"),
-            self.store.condemn_trash(&rules, limit).await.expect("condemned"),
+            self.store.expire_trash(&rules, limit).await.expect("condemned"),
             self.store.purge_manifests(&rules, limit).await.expect("purged"),
             self.store.review_links(&rules, limit).await.expect("reviewed"),
         ]

@@ -102,7 +102,7 @@ pub async fn a_hidden_blob_stays_for_the_trash_time(s: &Scene) {
 pub async fn a_manifest_comes_back_while_it_is_purged(s: &Scene) {
     pushed(s, 0).await;
     s.delete("app", "a", 100).await;
-    s.store.condemn_trash(&rules(124), 10).await.expect("condemned");
+    s.store.expire_trash(&rules(124), 10).await.expect("condemned");
     let batch = s.store.purge_manifests(&rules(124), 1).await.expect("purged");
     assert!(batch.more);
     assert!(!s.has("app", "a").await);

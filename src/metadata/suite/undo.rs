@@ -143,7 +143,7 @@ pub async fn a_sparse_index_comes_back_with_what_there_is(s: &Scene) {
 pub async fn what_is_purged_is_not_restored(s: &Scene) {
     s.put("app", image("a").tag("v1"), 0).await;
     s.delete("app", "a", 1).await;
-    s.store.condemn_trash(&rules(100), 10).await.expect("condemned");
+    s.store.expire_trash(&rules(100), 10).await.expect("condemned");
     assert_eq!(restore(s, "a", 100).await, Restoration::Unknown);
 }
 

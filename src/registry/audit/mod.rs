@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::{ClockState, Fault, Registry};
+use super::{ClockState, Registry, ServiceError};
 use crate::metadata::{AuditTimes, Audited};
 
 use file::AuditFile;
@@ -88,8 +88,8 @@ impl Registry {
     /// Writes down what was noted since the last time; at the `end` all of it.
     ///
     /// # Errors
-    /// [`Fault`]; then it is tried again the next time.
-    pub async fn flush_audit(&self, end: bool) -> Result<(), Fault> {
+    /// [`ServiceError`]; then it is tried again the next time.
+    pub async fn flush_audit(&self, end: bool) -> Result<(), ServiceError> {
         let mut written = self.audit.written.lock().await;
         let elapsed = self.clock.elapsed();
         let mut told = written.close(elapsed, end);
@@ -108,7 +108,12 @@ impl Registry {
     }
 
     /// Records what was noted. What is new of it, for the file.
-    async fn record(&self, written: &mut Written, noted: Noted, elapsed: Duration) -> Result<Noted, Fault> {
+    async fn record(
+        &self,
+        written: &mut Written,
+        noted: Noted,
+        elapsed: Duration,
+    ) -> Result<Noted, ServiceError> {
         if noted.is_empty() {
             return Ok(noted);
         }
@@ -136,8 +141,8 @@ impl Registry {
     /// Forgets old entries of the audit log, unless the clock is not trusted, and those that are too many.
     ///
     /// # Errors
-    /// [`Fault`].
-    pub async fn forget_audit(&self) -> Result<(), Fault> {
+    /// [`ServiceError`].
+    pub async fn forget_audit(&self) -> Result<(), ServiceError> {
         let trusted = self.clock_state().await? == ClockState::Trusted;
         let cutoff = trusted.then(|| self.clock.now().minus(self.settings.audit_keep));
         while self.metadata.forget_audit(cutoff, self.settings.audit_most, FORGOTTEN).await?.more {}

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 
-use crate::registry::Fault;
+use crate::registry::ServiceError;
 
 /// How many times longer than a look takes the pause after it is at least.
 const REST: u32 = 50;
@@ -33,7 +33,7 @@ impl<T: Send + Sync + 'static> Looks<T> {
     /// What the last look told, if there was one. Has another taken where that was a while ago.
     pub(super) fn last<F>(&self, look: impl FnOnce() -> F) -> Option<Arc<T>>
     where
-        F: Future<Output = Result<T, Fault>> + Send + 'static,
+        F: Future<Output = Result<T, ServiceError>> + Send + 'static,
     {
         let mut last = lock(&self.last);
         let is_due = last.next.is_none_or(|next| Instant::now() >= next);
@@ -48,7 +48,11 @@ impl<T: Send + Sync + 'static> Looks<T> {
     }
 }
 
-async fn take<T>(look: impl Future<Output = Result<T, Fault>>, every: Duration, last: Arc<Mutex<Last<T>>>) {
+async fn take<T>(
+    look: impl Future<Output = Result<T, ServiceError>>,
+    every: Duration,
+    last: Arc<Mutex<Last<T>>>,
+) {
     let started = Instant::now();
     let found = look.await;
     let mut last = lock(&last);

@@ -8,7 +8,7 @@ use axum::extract::FromRequestParts;
 use http::request::Parts;
 
 use super::super::Problem;
-use super::{Api, Asker, View, named};
+use super::{Api, Requester, View, named};
 use crate::auth::Action;
 use crate::clock::Timestamp;
 use crate::http::Health;
@@ -19,8 +19,8 @@ use crate::metadata::{
 };
 use crate::oci::{Digest, Reference, RepoName, Tag};
 use crate::registry::{
-    Emptied, Fault, ManifestDetail, ManifestError, Page, RecoverablePage, RecoverablePlace, Registry,
-    Repository,
+    Emptied, ManifestDetail, ManifestError, Page, RecoverablePage, RecoverablePlace, Registry, Repository,
+    ServiceError,
 };
 
 /// The right to read one repository: that of the path, or the one that it was decided for.
@@ -48,7 +48,7 @@ impl Reader {
         self.api.view.in_force()
     }
 
-    pub(in crate::http::api) async fn repository(&self) -> Result<Option<RepositoryEntry>, Fault> {
+    pub(in crate::http::api) async fn repository(&self) -> Result<Option<RepositoryEntry>, ServiceError> {
         self.api.view.repository(&self.name).await
     }
 
@@ -75,7 +75,7 @@ impl Reader {
         tag: &Tag,
         before: Option<i64>,
         limit: usize,
-    ) -> Result<Page<HistoryEntry>, Fault> {
+    ) -> Result<Page<HistoryEntry>, ServiceError> {
         self.api.view.tag_history(self.name.clone(), tag, before, limit).await
     }
 
@@ -83,11 +83,11 @@ impl Reader {
         &self,
         before: Option<i64>,
         limit: usize,
-    ) -> Result<Page<HistoryEntry>, Fault> {
+    ) -> Result<Page<HistoryEntry>, ServiceError> {
         self.api.view.history(self.name.clone(), before, limit).await
     }
 
-    pub(in crate::http::api) async fn work(&self) -> Result<Option<RepositoryStep>, Fault> {
+    pub(in crate::http::api) async fn work(&self) -> Result<Option<RepositoryStep>, ServiceError> {
         self.api.view.work(self.name.clone()).await
     }
 
@@ -95,7 +95,7 @@ impl Reader {
         &self,
         after: Option<RecoverablePlace>,
         limit: usize,
-    ) -> Result<RecoverablePage, Fault> {
+    ) -> Result<RecoverablePage, ServiceError> {
         self.api.view.recoverable(Some(&self.name), after, limit).await
     }
 
@@ -103,7 +103,7 @@ impl Reader {
         &self,
         reference: &Reference,
         limit: usize,
-    ) -> Result<Option<ManifestWhy>, Fault> {
+    ) -> Result<Option<ManifestWhy>, ServiceError> {
         self.api.view.why_manifest(&self.name, reference, limit).await
     }
 
@@ -114,7 +114,7 @@ impl Reader {
         self.api.view.verdicts(&self.name, digest).await
     }
 
-    pub(in crate::http::api) async fn pin(&self, digest: &Digest) -> Result<Option<String>, Fault> {
+    pub(in crate::http::api) async fn pin(&self, digest: &Digest) -> Result<Option<String>, ServiceError> {
         self.api.view.pin(&self.name, digest).await
     }
 }
@@ -123,16 +123,16 @@ impl FromRequestParts<Arc<Api>> for Reader {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Problem> {
-        let asker = Asker::of(parts, api)?;
+        let asker = Requester::of(parts, api)?;
         let name = named(parts, &asker).await?;
         asker.reader(name)
     }
 }
 
 /// The right to read everything.
-pub(in crate::http::api) struct Overseer(Arc<Api>);
+pub(in crate::http::api) struct RegistryReader(Arc<Api>);
 
-impl Overseer {
+impl RegistryReader {
     pub(super) fn new(api: Arc<Api>) -> Self {
         Self(api)
     }
@@ -143,7 +143,7 @@ impl Overseer {
     }
 }
 
-impl Deref for Overseer {
+impl Deref for RegistryReader {
     type Target = View;
 
     fn deref(&self) -> &View {
@@ -151,18 +151,18 @@ impl Deref for Overseer {
     }
 }
 
-impl FromRequestParts<Arc<Api>> for Overseer {
+impl FromRequestParts<Arc<Api>> for RegistryReader {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Problem> {
-        Asker::of(parts, api)?.overseer()
+        Requester::of(parts, api)?.overseer()
     }
 }
 
 /// The right to know what tells nothing of any repository.
-pub(in crate::http::api) struct Guest(Arc<Api>);
+pub(in crate::http::api) struct SelfService(Arc<Api>);
 
-impl Guest {
+impl SelfService {
     pub(in crate::http::api) fn health(&self) -> &dyn Health {
         self.0.view.health()
     }
@@ -180,11 +180,11 @@ impl Guest {
     }
 }
 
-impl FromRequestParts<Arc<Api>> for Guest {
+impl FromRequestParts<Arc<Api>> for SelfService {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Problem> {
-        let asker = Asker::of(parts, api)?;
+        let asker = Requester::of(parts, api)?;
         asker.greeted()?;
         Ok(Self(Arc::clone(api)))
     }
@@ -219,7 +219,7 @@ impl Does for Administers {
 pub(in crate::http::api) struct Changer<D> {
     pub(in crate::http::api) repository: Repository,
     /// Whoever has it.
-    pub(in crate::http::api) asker: Asker,
+    pub(in crate::http::api) asker: Requester,
     does: PhantomData<D>,
 }
 
@@ -234,7 +234,7 @@ impl<D: Does> FromRequestParts<Arc<Api>> for Changer<D> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Problem> {
-        let asker = Asker::of(parts, api)?;
+        let asker = Requester::of(parts, api)?;
         let name = named(parts, &asker).await?;
         let repository = asker.changer(name, D::ACTION)?;
         Ok(Self { repository, asker, does: PhantomData })
@@ -242,12 +242,12 @@ impl<D: Does> FromRequestParts<Arc<Api>> for Changer<D> {
 }
 
 /// The right to change what is the operator's: policies, and all that is in the trash.
-pub(in crate::http::api) struct Superior {
+pub(in crate::http::api) struct RegistryAdmin {
     api: Arc<Api>,
     by: String,
 }
 
-impl Superior {
+impl RegistryAdmin {
     pub(super) fn new(api: Arc<Api>, by: String) -> Self {
         Self { api, by }
     }
@@ -261,7 +261,7 @@ impl Superior {
     pub(in crate::http::api) async fn empty_trash(
         &self,
         repository: Option<&RepoName>,
-    ) -> Result<Emptied, Fault> {
+    ) -> Result<Emptied, ServiceError> {
         self.api.view.registry.empty_whole_trash(repository).await
     }
 
@@ -276,10 +276,10 @@ impl Superior {
     }
 }
 
-impl FromRequestParts<Arc<Api>> for Superior {
+impl FromRequestParts<Arc<Api>> for RegistryAdmin {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Problem> {
-        Asker::of(parts, api)?.superior()
+        Requester::of(parts, api)?.superior()
     }
 }

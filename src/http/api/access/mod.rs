@@ -1,10 +1,10 @@
 //! Who may do what through the API, in one place.
 //!
-//! Handlers reach the registry only through what was decided for whoever asks: an [`Asker`] is let in and may read
-//! nothing yet; a [`Reader`] may read one repository; an [`Overseer`] may read everything; a [`Changer`] may change
-//! one repository; a [`Superior`] may change what is the operator's. The last four are extractors that have to be a
+//! Handlers reach the registry only through what was decided for whoever asks: an [`Requester`] is let in and may read
+//! nothing yet; a [`Reader`] may read one repository; an [`RegistryReader`] may read everything; a [`Changer`] may change
+//! one repository; a [`RegistryAdmin`] may change what is the operator's. The last four are extractors that have to be a
 //! handler's first argument, so that nobody is told anything about the rest of a request that is refused; where a
-//! request names a repository elsewhere than in its path, the [`Asker`] decides.
+//! request names a repository elsewhere than in its path, the [`Requester`] decides.
 
 mod decided;
 mod view;
@@ -18,7 +18,7 @@ use http::{Extensions, StatusCode};
 use tokio::sync::Semaphore;
 
 use super::Problem;
-use crate::auth::{Action, By, Caller, Denial, Door, Wanted};
+use crate::auth::{AccessControl, Action, AuthError, By, Permission, Principal};
 use crate::http::Health;
 use crate::http::listen::Peer;
 use crate::jobs::{Collector, Retention, Scrub};
@@ -27,7 +27,9 @@ use crate::metadata::{ListPage, ListQuery, MetadataStore, RepositoryEntry, Scope
 use crate::oci::RepoName;
 use crate::registry::{Registry, Repository};
 
-pub(super) use decided::{Administers, Changer, Deletes, Guest, Overseer, Pushes, Reader, Superior};
+pub(super) use decided::{
+    Administers, Changer, Deletes, Pushes, Reader, RegistryAdmin, RegistryReader, SelfService,
+};
 pub(super) use view::View;
 
 /// Who may change something through the API besides those who have the right to.
@@ -52,7 +54,7 @@ pub struct ApiSettings {
 /// What the API answers from.
 pub struct Api {
     view: View,
-    door: Arc<Door>,
+    access_control: Arc<AccessControl>,
 }
 
 impl Api {
@@ -63,19 +65,24 @@ impl Api {
         health: Arc<dyn Health>,
         scrub: Arc<Scrub>,
         retention: Arc<Retention>,
-        door: Arc<Door>,
+        access_control: Arc<AccessControl>,
         settings: ApiSettings,
     ) -> Self {
         let (started_at, report) = (registry.clock().now(), Semaphore::new(1));
         let view = View { registry, collector, health, scrub, settings, retention, started_at, report };
-        Self { view, door }
+        Self { view, access_control }
     }
 
     /// Who a request's memory is reserved for.
     pub(super) fn memory_holder(&self, extensions: &Extensions) -> Holder {
         let is_local = extensions.get::<Peer>().is_some_and(|peer| matches!(peer, Peer::Unix));
-        let is_known = extensions.get::<Caller>().is_some_and(|caller| *caller != Caller::Stranger);
-        if is_local || is_known || self.door.is_open() { Holder::Authenticated } else { Holder::Anonymous }
+        let is_known =
+            extensions.get::<Principal>().is_some_and(|principal| *principal != Principal::Anonymous);
+        if is_local || is_known || self.access_control.is_open() {
+            Holder::Authenticated
+        } else {
+            Holder::Anonymous
+        }
     }
 
     /// The registry.
@@ -85,9 +92,9 @@ impl Api {
 }
 
 /// Whoever asks: they were let in, and have been allowed nothing yet.
-pub(super) struct Asker {
+pub(super) struct Requester {
     api: Arc<Api>,
-    caller: Caller,
+    principal: Principal,
     peer: Peer,
 }
 
@@ -98,103 +105,103 @@ const UNKNOWN: &str = "this registry wants to know who you are: log in with a us
 
 const FORBIDDEN: &str = "this is not for you to see or to change";
 
-impl Asker {
+impl Requester {
     fn of(parts: &Parts, api: &Arc<Api>) -> Result<Self, Problem> {
         let peer = parts.extensions.get::<Peer>().copied();
         let peer = peer.ok_or_else(|| Problem::new(StatusCode::FORBIDDEN, FORBIDDEN))?;
-        let caller = match peer {
-            Peer::Unix => Caller::Machine,
+        let principal = match peer {
+            Peer::Unix => Principal::LocalAdmin,
             Peer::Tcp(_) | Peer::Proxied(_) => {
-                parts.extensions.get::<Caller>().cloned().unwrap_or(Caller::Stranger)
+                parts.extensions.get::<Principal>().cloned().unwrap_or(Principal::Anonymous)
             }
         };
-        Ok(Self { api: Arc::clone(api), caller, peer })
+        Ok(Self { api: Arc::clone(api), principal, peer })
     }
 
     /// Whether it may read all that a scope means.
     pub(super) fn may_read(&self, scope: &Scope) -> bool {
-        self.may(Wanted::Scope(scope, Action::Pull))
+        self.may(Permission::Scope(scope, Action::Pull))
     }
 
     /// Whether it may do something.
-    fn may(&self, wanted: Wanted<'_>) -> bool {
-        self.api.door.allows(&self.caller, wanted)
+    fn may(&self, permission: Permission<'_>) -> bool {
+        self.api.access_control.allows(&self.principal, permission)
     }
 
-    fn decide(&self, wanted: Wanted<'_>) -> Result<(), Problem> {
-        self.api.door.decide(&self.caller, wanted).map_err(|denial| refusal(denial, UNKNOWN))
+    fn decide(&self, permission: Permission<'_>) -> Result<(), Problem> {
+        self.api.access_control.decide(&self.principal, permission).map_err(|denial| refusal(denial, UNKNOWN))
     }
 
     /// Decides on a change.
-    fn decide_change(&self, wanted: Wanted<'_>) -> Result<(), Problem> {
+    fn decide_change(&self, permission: Permission<'_>) -> Result<(), Problem> {
         self.may_change()?;
-        if self.caller == Caller::Stranger { Ok(()) } else { self.decide(wanted) }
+        if self.principal == Principal::Anonymous { Ok(()) } else { self.decide(permission) }
     }
 
     /// Who it is, as histories tell it.
     pub(super) fn name(&self) -> String {
-        self.caller.name_or(|| self.peer.name())
+        self.principal.name_or(|| self.peer.name())
     }
 
     /// A repository to be read.
     pub(super) fn reader(&self, name: RepoName) -> Result<Reader, Problem> {
-        self.decide(Wanted::Repository(&name, Action::Pull))?;
+        self.decide(Permission::Repository(&name, Action::Pull))?;
         Ok(Reader::new(Arc::clone(&self.api), name))
     }
 
     /// Everything, to be read.
-    pub(super) fn overseer(&self) -> Result<Overseer, Problem> {
+    pub(super) fn overseer(&self) -> Result<RegistryReader, Problem> {
         self.overseer_of(&Scope::All)
     }
 
     /// Everything, to be read as far as it is about a scope.
-    pub(super) fn overseer_of(&self, scope: &Scope) -> Result<Overseer, Problem> {
-        self.decide(Wanted::Scope(scope, Action::Pull))?;
-        Ok(Overseer::new(Arc::clone(&self.api)))
+    pub(super) fn overseer_of(&self, scope: &Scope) -> Result<RegistryReader, Problem> {
+        self.decide(Permission::Scope(scope, Action::Pull))?;
+        Ok(RegistryReader::new(Arc::clone(&self.api)))
     }
 
     /// A repository to be changed.
     pub(super) fn changer(&self, name: RepoName, action: Action) -> Result<Repository, Problem> {
-        self.decide_change(Wanted::Repository(&name, action))?;
+        self.decide_change(Permission::Repository(&name, action))?;
         let access = crate::registry::Access { push: true };
         Ok(self.api.view.registry.repository(name, access).on_behalf_of(&self.name()))
     }
 
     /// What is the operator's, to be changed.
-    pub(super) fn superior(&self) -> Result<Superior, Problem> {
-        self.decide_change(Wanted::Scope(&Scope::All, Action::Administer))?;
-        Ok(Superior::new(Arc::clone(&self.api), self.name()))
+    pub(super) fn superior(&self) -> Result<RegistryAdmin, Problem> {
+        self.decide_change(Permission::Scope(&Scope::All, Action::Administer))?;
+        Ok(RegistryAdmin::new(Arc::clone(&self.api), self.name()))
     }
 
-    /// The door, to change the accounts that belong to a scope: for those who administer it by a right of their own.
-    pub(super) fn administers(&self, scope: &Scope) -> Result<&Arc<Door>, Problem> {
+    /// The access_control, to change the accounts that belong to a scope: for those who administer it by a right of their own.
+    pub(super) fn administers(&self, scope: &Scope) -> Result<&Arc<AccessControl>, Problem> {
         self.signed_in()?;
-        self.decide(Wanted::Scope(scope, Action::Administer))?;
-        Ok(&self.api.door)
+        self.decide(Permission::Scope(scope, Action::Administer))?;
+        Ok(&self.api.access_control)
     }
 
-    /// The door, to change what is a user's own: for that user with the password, and for those who administer
+    /// The access_control, to change what is a user's own: for that user with the password, and for those who administer
     /// everything. Whoever has a token gets no other by it.
-    pub(super) fn is_or_administers(&self, user: &str) -> Result<&Arc<Door>, Problem> {
-        match &self.caller {
-            Caller::User(known) if *known.name == *user => Ok(&self.api.door),
+    pub(super) fn is_or_administers(&self, user: &str) -> Result<&Arc<AccessControl>, Problem> {
+        match &self.principal {
+            Principal::User(known) if *known.name == *user => Ok(&self.api.access_control),
             _ => self.administers(&Scope::All),
         }
     }
 
-    /// The door, to see what is somebody's own. Nobody is whom `api.changes` trusts.
-    pub(super) fn signed_in(&self) -> Result<&Arc<Door>, Problem> {
-        match self.caller {
-            Caller::Stranger => Err(refusal(Denial::Unknown, UNKNOWN)),
-            _ => Ok(&self.api.door),
+    /// The access_control, to see what is somebody's own. Nobody is whom `api.changes` trusts.
+    pub(super) fn signed_in(&self) -> Result<&Arc<AccessControl>, Problem> {
+        match self.principal {
+            Principal::Anonymous => Err(refusal(AuthError::Unauthenticated, UNKNOWN)),
+            _ => Ok(&self.api.access_control),
         }
     }
 
     /// Strangers change nothing here, be it that they may push.
     fn may_change(&self) -> Result<(), Problem> {
-        let trusted = self.api.view.settings.changes == Changes::Anyone && self.api.door.is_open();
-        match self.caller {
-            Caller::Stranger if !trusted => Err(refusal(Denial::Unknown, CHANGES)),
+        let trusted = self.api.view.settings.changes == Changes::Anyone && self.api.access_control.is_open();
+        match self.principal {
+            Principal::Anonymous if !trusted => Err(refusal(AuthError::Unauthenticated, CHANGES)),
             _ => Ok(()),
         }
     }
@@ -211,14 +218,14 @@ impl Asker {
 
     /// Lets pass whom the registry has something for.
     pub(super) fn greeted(&self) -> Result<&View, Problem> {
-        self.decide(Wanted::Other)?;
+        self.decide(Permission::Other)?;
         Ok(&self.api.view)
     }
 
     /// A page of the repositories that it may pull. What it may not is passed over without a trace.
     pub(super) async fn repositories(&self, query: &ListQuery) -> Result<ListPage<RepositoryEntry>, Problem> {
-        self.decide(Wanted::Catalog)?;
-        let visible = self.api.door.visible(&self.caller);
+        self.decide(Permission::Catalog)?;
+        let visible = self.api.access_control.visible(&self.principal);
         Ok(self.api.view.repositories(query, &visible).await?)
     }
 }
@@ -226,26 +233,28 @@ impl Asker {
 impl Api {
     /// Refuses whoever is in no more since a request's head came.
     pub(super) fn check_still(&self, parts: &Parts) -> Result<(), Problem> {
-        match parts.extensions.get::<Caller>() {
-            Some(caller) if !self.door.is_still(caller) => Err(refusal(Denial::Unknown, UNKNOWN)),
+        match parts.extensions.get::<Principal>() {
+            Some(principal) if !self.access_control.is_still_valid(principal) => {
+                Err(refusal(AuthError::Unauthenticated, UNKNOWN))
+            }
             _ => Ok(()),
         }
     }
 }
 
 /// What somebody is told who may not.
-fn refusal(denial: Denial, unknown: &str) -> Problem {
+fn refusal(denial: AuthError, unknown: &str) -> Problem {
     match denial {
-        Denial::Unknown => Problem::new(StatusCode::UNAUTHORIZED, unknown),
-        Denial::Forbidden => Problem::new(StatusCode::FORBIDDEN, FORBIDDEN),
-        Denial::Wait(_) => Problem::new(StatusCode::TOO_MANY_REQUESTS, UNKNOWN),
-        Denial::OutOfMemory => OutOfMemory.into(),
+        AuthError::Unauthenticated => Problem::new(StatusCode::UNAUTHORIZED, unknown),
+        AuthError::Forbidden => Problem::new(StatusCode::FORBIDDEN, FORBIDDEN),
+        AuthError::RateLimited(_) => Problem::new(StatusCode::TOO_MANY_REQUESTS, UNKNOWN),
+        AuthError::OutOfMemory => OutOfMemory.into(),
     }
 }
 
 /// The repository that a path names. A path that names none is wrong whoever asks, and is not told to who may not ask
 /// for anything.
-async fn named(parts: &mut Parts, asker: &Asker) -> Result<RepoName, Problem> {
+async fn named(parts: &mut Parts, asker: &Requester) -> Result<RepoName, Problem> {
     let path = RawPathParams::from_request_parts(parts, &()).await;
     let path = path.map_err(|rejection| Problem::bad(rejection.body_text()))?;
     let name = path.iter().find(|(key, _)| *key == "name").map(|(_, name)| name.to_owned());
@@ -258,7 +267,7 @@ async fn named(parts: &mut Parts, asker: &Asker) -> Result<RepoName, Problem> {
     }
 }
 
-impl FromRequestParts<Arc<Api>> for Asker {
+impl FromRequestParts<Arc<Api>> for Requester {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Problem> {
@@ -266,27 +275,27 @@ impl FromRequestParts<Arc<Api>> for Asker {
     }
 }
 
-/// An [`Asker`] who may change something: what, their requests' bodies tell.
-pub(super) struct Author(pub(super) Asker);
+/// An [`Requester`] who may change something: what, their requests' bodies tell.
+pub(super) struct Author(pub(super) Requester);
 
 impl FromRequestParts<Arc<Api>> for Author {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Problem> {
-        let asker = Asker::of(parts, api)?;
+        let asker = Requester::of(parts, api)?;
         asker.may_change()?;
         Ok(Self(asker))
     }
 }
 
-/// An [`Asker`] who has said who it is.
-pub(super) struct SignedIn(pub(super) Asker);
+/// An [`Requester`] who has said who it is.
+pub(super) struct SignedIn(pub(super) Requester);
 
 impl FromRequestParts<Arc<Api>> for SignedIn {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Problem> {
-        let asker = Asker::of(parts, api)?;
+        let asker = Requester::of(parts, api)?;
         asker.signed_in()?;
         Ok(Self(asker))
     }

@@ -17,8 +17,8 @@ use crate::metadata::{
 };
 use crate::oci::{Digest, Reference, RepoName, Tag};
 use crate::registry::{
-    Access, Fault, ManifestDetail, ManifestError, Page, RecoverableKind, RecoverablePage, RecoverablePlace,
-    Registry, Repository,
+    Access, ManifestDetail, ManifestError, Page, RecoverableKind, RecoverablePage, RecoverablePlace,
+    Registry, Repository, ServiceError,
 };
 
 /// All that can be read.
@@ -75,7 +75,7 @@ impl View {
         &self,
         query: &ListQuery,
         visible: &Visible,
-    ) -> Result<ListPage<RepositoryEntry>, Fault> {
+    ) -> Result<ListPage<RepositoryEntry>, ServiceError> {
         self.registry.list_repositories(query, visible).await
     }
 
@@ -83,12 +83,12 @@ impl View {
     pub(in crate::http::api) async fn repository(
         &self,
         name: &RepoName,
-    ) -> Result<Option<RepositoryEntry>, Fault> {
+    ) -> Result<Option<RepositoryEntry>, ServiceError> {
         self.registry.repository_entry(name).await
     }
 
     /// Whether there is a repository, be it that all of it is in the trash.
-    pub(in crate::http::api) async fn has_repository(&self, name: &RepoName) -> Result<bool, Fault> {
+    pub(in crate::http::api) async fn has_repository(&self, name: &RepoName) -> Result<bool, ServiceError> {
         Ok(self.registry.metadata().repository_exists(name).await?)
     }
 
@@ -131,7 +131,7 @@ impl View {
         tag: &Tag,
         before: Option<i64>,
         limit: usize,
-    ) -> Result<Page<HistoryEntry>, Fault> {
+    ) -> Result<Page<HistoryEntry>, ServiceError> {
         self.view(name).tag_history(tag, before, limit).await
     }
 
@@ -141,12 +141,15 @@ impl View {
         name: RepoName,
         before: Option<i64>,
         limit: usize,
-    ) -> Result<Page<HistoryEntry>, Fault> {
+    ) -> Result<Page<HistoryEntry>, ServiceError> {
         self.view(name).history(before, limit).await
     }
 
     /// How the last deletion or restoration of a repository stands.
-    pub(in crate::http::api) async fn work(&self, name: RepoName) -> Result<Option<RepositoryStep>, Fault> {
+    pub(in crate::http::api) async fn work(
+        &self,
+        name: RepoName,
+    ) -> Result<Option<RepositoryStep>, ServiceError> {
         self.view(name).work().await
     }
 
@@ -156,7 +159,7 @@ impl View {
         repository: Option<&RepoName>,
         after: Option<RecoverablePlace>,
         limit: usize,
-    ) -> Result<RecoverablePage, Fault> {
+    ) -> Result<RecoverablePage, ServiceError> {
         self.registry.recoverable(repository, after, limit).await
     }
 
@@ -173,12 +176,12 @@ impl View {
         &self,
         after: Option<&Digest>,
         limit: usize,
-    ) -> Result<Page<DamagedBlob>, Fault> {
+    ) -> Result<Page<DamagedBlob>, ServiceError> {
         self.registry.damaged(after, limit).await
     }
 
     /// How far the scrub is.
-    pub(in crate::http::api) async fn scrub(&self) -> Result<ScrubReport, Fault> {
+    pub(in crate::http::api) async fn scrub(&self) -> Result<ScrubReport, ServiceError> {
         self.scrub.report().await
     }
 
@@ -187,13 +190,13 @@ impl View {
         &self,
         scope: &Scope,
         shows: impl Fn(&Scope) -> bool,
-    ) -> Result<UsageReport, Fault> {
+    ) -> Result<UsageReport, ServiceError> {
         let _turn = self.report.acquire().await;
         usage(&self.registry, &self.collector.rules().await?, scope, shows).await
     }
 
     /// The last `limit` days of growth.
-    pub(in crate::http::api) async fn usage_days(&self, limit: usize) -> Result<Vec<UsageDay>, Fault> {
+    pub(in crate::http::api) async fn usage_days(&self, limit: usize) -> Result<Vec<UsageDay>, ServiceError> {
         Ok(self.registry.metadata().days(limit).await?)
     }
 
@@ -203,7 +206,7 @@ impl View {
         name: &RepoName,
         reference: &Reference,
         limit: usize,
-    ) -> Result<Option<ManifestWhy>, Fault> {
+    ) -> Result<Option<ManifestWhy>, ServiceError> {
         let _turn = self.report.acquire().await;
         self.registry.settle_pulls().await;
         let rules = self.collector.rules().await?;
@@ -225,7 +228,7 @@ impl View {
         &self,
         name: &RepoName,
         digest: &Digest,
-    ) -> Result<Option<String>, Fault> {
+    ) -> Result<Option<String>, ServiceError> {
         Ok(self.registry.metadata().pin(name, digest).await?)
     }
 
@@ -234,7 +237,7 @@ impl View {
         &self,
         digest: &Digest,
         limit: usize,
-    ) -> Result<Option<BlobWhy>, Fault> {
+    ) -> Result<Option<BlobWhy>, ServiceError> {
         let _turn = self.report.acquire().await;
         let rules = self.collector.rules().await?;
         Ok(self.registry.metadata().why_blob(digest, &rules, limit).await?)
@@ -245,7 +248,7 @@ impl View {
         &self,
         name: &RepoName,
         digest: &Digest,
-    ) -> Result<bool, Fault> {
+    ) -> Result<bool, ServiceError> {
         Ok(self.registry.metadata().blob(name, digest).await?.is_some())
     }
 
@@ -254,7 +257,7 @@ impl View {
         &self,
         digest: &Digest,
         limit: usize,
-    ) -> Result<Vec<RepoName>, Fault> {
+    ) -> Result<Vec<RepoName>, ServiceError> {
         Ok(self.registry.metadata().manifest_repositories(digest, limit).await?)
     }
 

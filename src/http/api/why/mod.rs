@@ -10,7 +10,7 @@ use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::access::{Asker, Overseer, Reader};
+use super::access::{Reader, RegistryReader, Requester};
 use super::extract::InQuery;
 use super::problem::Refusals;
 use super::{Api, Problem};
@@ -53,7 +53,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
     responses((status = OK, description = "All that keeps it.", body = Why), Refusals)
 )]
 async fn get(
-    asker: Asker,
+    asker: Requester,
     InQuery(WhyParameters { repository, reference }): InQuery<WhyParameters>,
 ) -> Result<Json<Why>, Problem> {
     let reference = reference.parse::<Reference>();
@@ -108,14 +108,18 @@ async fn with_rules(
 }
 
 /// A blob that a repository has: what keeps it there, and how many others have it.
-async fn blob_in(overseer: &Overseer, name: &RepoName, digest: &Digest) -> Result<Option<Why>, Problem> {
+async fn blob_in(
+    overseer: &RegistryReader,
+    name: &RepoName,
+    digest: &Digest,
+) -> Result<Option<Why>, Problem> {
     if !overseer.has_blob(name, digest).await? {
         return Ok(None);
     }
     anywhere(overseer, digest).await
 }
 
-async fn anywhere(overseer: &Overseer, digest: &Digest) -> Result<Option<Why>, Problem> {
+async fn anywhere(overseer: &RegistryReader, digest: &Digest) -> Result<Option<Why>, Problem> {
     let now = overseer.now();
     let blob = overseer.why_blob(digest, FEW).await?.map(|found| BlobReasons::new(found, now));
     let (reference, mut manifests) = (Reference::Digest(digest.clone()), Vec::new());

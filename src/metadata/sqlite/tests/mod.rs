@@ -8,8 +8,8 @@ mod migration;
 mod opening;
 mod plans;
 mod power_cut;
+mod query_cache;
 mod random;
-mod recall;
 mod verify;
 
 use std::path::Path;

@@ -39,7 +39,7 @@ const SOURCES: [(&str, &str); 31] = [
     ("snapshots", include_str!("../snapshots.rs")),
     ("tags", include_str!("../tags.rs")),
     ("trash", include_str!("../trash.rs")),
-    ("unheld", include_str!("../unheld.rs")),
+    ("unreferenced", include_str!("../unreferenced.rs")),
     ("uploads", include_str!("../uploads.rs")),
 ];
 

@@ -12,13 +12,13 @@ use tokio::time::timeout;
 const PATIENCE: Duration = Duration::from_millis(300);
 
 /// Threads that stop at once where another needs their processor.
-pub(super) struct Aside {
+pub(super) struct LowPriorityPool {
     threads: Option<Handle>,
     /// One work is there at once: it has 19 MiB, and what never got a processor keeps them.
     place: Arc<Semaphore>,
 }
 
-impl Aside {
+impl LowPriorityPool {
     /// The threads of a runtime; without one all work is done as equals.
     pub(super) fn of(threads: Option<Handle>) -> Self {
         Self { threads, place: Arc::new(Semaphore::new(1)) }
@@ -65,16 +65,16 @@ mod tests {
     #[tokio::test]
     async fn work_is_done_aside() {
         let threads = threads();
-        let aside = Aside::of(Some(threads.handle().clone()));
+        let aside = LowPriorityPool::of(Some(threads.handle().clone()));
         assert_eq!(aside.run(name).await, Some(Some("aside".into())));
-        assert_ne!(Aside::of(None).run(name).await, Some(Some("aside".into())));
+        assert_ne!(LowPriorityPool::of(None).run(name).await, Some(Some("aside".into())));
         threads.shutdown_background();
     }
 
     #[tokio::test]
     async fn work_that_waits_for_too_long_is_done_as_an_equal() {
         let threads = threads();
-        let aside = Arc::new(Aside::of(Some(threads.handle().clone())));
+        let aside = Arc::new(LowPriorityPool::of(Some(threads.handle().clone())));
         let (go, wait) = channel::<()>();
         let wait: Arc<Mutex<Receiver<()>>> = Arc::new(Mutex::new(wait));
         let work = move || {

@@ -24,13 +24,13 @@ pub(super) enum Via {
 
 /// Where a flood has been.
 #[derive(Debug)]
-pub(super) struct Flood {
+pub(super) struct Reachability {
     pub(super) manifests: Vec<Option<Arrival>>,
     /// Attached tags.
     pub(super) tags: Vec<Option<Arrival>>,
 }
 
-impl Flood {
+impl Reachability {
     pub(super) fn new(graph: &Graph<'_>) -> Self {
         Self { manifests: vec![None; graph.children.len()], tags: vec![None; graph.roles.len()] }
     }

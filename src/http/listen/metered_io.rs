@@ -1,4 +1,4 @@
-//! A connection's bytes, told to its [`Pulse`].
+//! A connection's bytes, told to its [`ConnectionState`].
 
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
@@ -9,8 +9,8 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
 use super::brake::Brake;
+use super::connection_state::ConnectionState;
 use super::linger::{Linger, Lingering};
-use super::pulse::Pulse;
 use super::sendfile::{Parts, Socket};
 
 /// How a client that speaks HTTP/2 without having agreed on it begins (RFC 9113, 3.4).
@@ -21,9 +21,9 @@ const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const LITTLE: usize = 16 * 1024;
 
 /// Bytes that come and go under a watchdog's eyes.
-pub(super) struct Watched<S> {
+pub(super) struct MeteredIo<S> {
     io: S,
-    pulse: Arc<Pulse>,
+    pulse: Arc<ConnectionState>,
     brake: Brake,
     lingering: Lingering,
     linger: Option<Linger>,
@@ -35,8 +35,8 @@ pub(super) struct Watched<S> {
     end: usize,
 }
 
-impl<S: Socket> Watched<S> {
-    pub(super) fn new(io: S, pulse: Arc<Pulse>, brake: Brake, lingering: Lingering) -> Self {
+impl<S: Socket> MeteredIo<S> {
+    pub(super) fn new(io: S, pulse: Arc<ConnectionState>, brake: Brake, lingering: Lingering) -> Self {
         Self {
             io,
             pulse,
@@ -97,7 +97,7 @@ impl<S: Socket> Watched<S> {
     }
 }
 
-impl<S: Socket> AsyncRead for Watched<S> {
+impl<S: Socket> AsyncRead for MeteredIo<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -117,7 +117,7 @@ impl<S: Socket> AsyncRead for Watched<S> {
     }
 }
 
-impl<S: Socket> AsyncWrite for Watched<S> {
+impl<S: Socket> AsyncWrite for MeteredIo<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let result = Pin::new(&mut self.io).poll_write(cx, buf);
         self.note_write(&result);
@@ -170,7 +170,7 @@ mod tests {
         let (mut client, server) = tokio::io::duplex(64);
         client.write_all(sent).await.expect("fits");
         drop(client);
-        let mut watched = Watched::new(server, Arc::default(), Brake::unlimited(), Lingering::default());
+        let mut watched = MeteredIo::new(server, Arc::default(), Brake::unlimited(), Lingering::default());
         let http2 = watched.begins_http2().await.expect("reads");
         let mut rest = Vec::new();
         watched.read_to_end(&mut rest).await.expect("reads");

@@ -37,7 +37,7 @@ pub(super) fn milliseconds() -> u64 {
 
 /// What is shared by a connection's bytes, its requests, its watchdog and the listener.
 #[derive(Debug)]
-pub(super) struct Pulse {
+pub(super) struct ConnectionState {
     requests: AtomicU32,
     sending: AtomicU32,
     served: AtomicU64,
@@ -55,7 +55,7 @@ pub(super) struct Pulse {
     turn: Turn,
 }
 
-impl Default for Pulse {
+impl Default for ConnectionState {
     fn default() -> Self {
         Self {
             requests: AtomicU32::default(),
@@ -89,7 +89,7 @@ pub(super) enum Order {
     Abort,
 }
 
-impl Pulse {
+impl ConnectionState {
     /// That of a connection which takes turns with others.
     pub(super) fn with(turn: Turn) -> Self {
         Self { turn, ..Self::default() }
@@ -267,8 +267,8 @@ impl Scarcity {
     }
 }
 
-/// Looks at a [`Pulse`] now and then.
-pub(super) struct Watchdog {
+/// Looks at a [`ConnectionState`] now and then.
+pub(super) struct IdleTimeout {
     tick: Interval,
     head: Duration,
     write: Duration,
@@ -278,7 +278,7 @@ pub(super) struct Watchdog {
     finishing: bool,
 }
 
-impl Watchdog {
+impl IdleTimeout {
     pub(super) fn new(settings: &ListenSettings) -> Self {
         let shortest = settings.head_timeout.min(settings.write_timeout).min(settings.idle_timeout);
         let period = (shortest / 4).clamp(Duration::from_millis(10), Duration::from_secs(5));
@@ -299,7 +299,7 @@ impl Watchdog {
     pub(super) fn poll(
         &mut self,
         cx: &mut Context<'_>,
-        pulse: &Pulse,
+        pulse: &ConnectionState,
         mut look: impl FnMut(Instant) -> Scarcity,
     ) -> Poll<Order> {
         if let Poll::Ready(order) = pulse.poll_ordered(cx)
@@ -343,8 +343,8 @@ impl Watchdog {
 mod tests {
     use super::*;
 
-    fn watchdog() -> Watchdog {
-        Watchdog::new(&ListenSettings {
+    fn watchdog() -> IdleTimeout {
+        IdleTimeout::new(&ListenSettings {
             head_timeout: Duration::from_secs(15),
             write_timeout: Duration::from_secs(60),
             idle_timeout: Duration::from_secs(120),
@@ -355,11 +355,16 @@ mod tests {
     const SCARCE: Scarcity = Scarcity { connections: false, memory: true };
 
     /// What the watchdog says after the connection was in this state for so many seconds.
-    fn after(watchdog: &mut Watchdog, pulse: &Pulse, seconds: u64) -> Option<Order> {
+    fn after(watchdog: &mut IdleTimeout, pulse: &ConnectionState, seconds: u64) -> Option<Order> {
         after_in(watchdog, pulse, seconds, Scarcity::default())
     }
 
-    fn after_in(watchdog: &mut Watchdog, pulse: &Pulse, seconds: u64, scarcity: Scarcity) -> Option<Order> {
+    fn after_in(
+        watchdog: &mut IdleTimeout,
+        pulse: &ConnectionState,
+        seconds: u64,
+        scarcity: Scarcity,
+    ) -> Option<Order> {
         let start = watchdog.since;
         let first = watchdog.judge(pulse.phase(), start, scarcity);
         first.or_else(|| watchdog.judge(pulse.phase(), start + Duration::from_secs(seconds), scarcity))
@@ -367,14 +372,14 @@ mod tests {
 
     #[tokio::test]
     async fn a_client_that_says_nothing_is_left() {
-        let (mut watchdog, pulse) = (watchdog(), Pulse::default());
+        let (mut watchdog, pulse) = (watchdog(), ConnectionState::default());
         assert_eq!(after(&mut watchdog, &pulse, 14), None);
         assert_eq!(after(&mut watchdog, &pulse, 15), Some(Order::Abort));
     }
 
     #[tokio::test]
     async fn an_idle_connection_is_closed_politely_and_half_a_head_is_not() {
-        let (mut watchdog, pulse) = (watchdog(), Pulse::default());
+        let (mut watchdog, pulse) = (watchdog(), ConnectionState::default());
         pulse.request_begins();
         pulse.request_ends();
         assert_eq!(after(&mut watchdog, &pulse, 119), None);
@@ -387,7 +392,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_reader_may_stand_still_unless_something_is_scarce() {
-        let (mut watchdog, pulse) = (watchdog(), Pulse::default());
+        let (mut watchdog, pulse) = (watchdog(), ConnectionState::default());
         pulse.request_begins();
         assert_eq!(after(&mut watchdog, &pulse, 10_000), None);
         pulse.response_begins();
@@ -401,7 +406,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_finished_gets_no_second_idle_time() {
-        let (mut watchdog, pulse) = (watchdog(), Pulse::default());
+        let (mut watchdog, pulse) = (watchdog(), ConnectionState::default());
         pulse.request_begins();
         pulse.request_ends();
         watchdog.finishing = true;

@@ -1,12 +1,12 @@
 //! What is odd about a policy before it is set: in itself, and by what it would do at once.
 
-use super::book::Proposed;
 use super::errors::PolicyChangeError;
 use super::plan::RepoRows;
+use super::policy_set::Proposed;
 use super::{MOST_JUDGED, Retention};
 use crate::memory::{Holder, Purpose, Reservation};
 use crate::oci::RepoName;
-use crate::registry::Fault;
+use crate::registry::ServiceError;
 use crate::retention::{Expiry, MAX_COMPILED_BYTES, Oddity, Place, Policy, Warning};
 
 /// Of how many repositories it is found out what a policy would do. If it is for more, a plan tells.
@@ -46,22 +46,22 @@ impl Retention {
     /// Does work that compiles policies, within the memory budget and on no thread of the runtime.
     ///
     /// # Errors
-    /// [`Fault`]: there is no room in memory.
+    /// [`ServiceError`]: there is no room in memory.
     pub async fn compile<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<T, Fault> {
+    ) -> Result<T, ServiceError> {
         let _room = self.room_to_compile().await?;
         self.book.compile_aside(work).await
     }
 
-    async fn room_to_compile(&self) -> Result<Reservation, Fault> {
+    async fn room_to_compile(&self) -> Result<Reservation, ServiceError> {
         Ok(self.registry.memory().reserve(Holder::Authenticated, Purpose::Forms, MAX_COMPILED_BYTES).await?)
     }
 
     /// The repositories in which every tag would go now, and not without this policy. None if it is for too many,
     /// or for too large ones, to find that out while somebody waits.
-    async fn emptied(&self, name: &str, proposed: &Proposed) -> Result<Vec<RepoName>, Fault> {
+    async fn emptied(&self, name: &str, proposed: &Proposed) -> Result<Vec<RepoName>, ServiceError> {
         let _one = self.planning.lock().await;
         let Some(concerned) = self.concerned(proposed).await? else {
             return Ok(Vec::new());
@@ -78,7 +78,7 @@ impl Retention {
     }
 
     /// The repositories that the policy is for. `None` if they are too many or too large.
-    async fn concerned(&self, proposed: &Proposed) -> Result<Option<Vec<RepoName>>, Fault> {
+    async fn concerned(&self, proposed: &Proposed) -> Result<Option<Vec<RepoName>>, ServiceError> {
         let metadata = self.registry.metadata();
         let (mut concerned, mut size) = (Vec::new(), 0);
         let mut after = None;

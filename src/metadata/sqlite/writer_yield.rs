@@ -15,9 +15,9 @@ const OPERATIONS: i32 = 1000;
 
 /// How many changes somebody waits for.
 #[derive(Clone, Default)]
-pub(super) struct Patience(Arc<AtomicUsize>);
+pub(super) struct WriterYield(Arc<AtomicUsize>);
 
-impl Patience {
+impl WriterYield {
     /// Lets the thread that writes through `connection` yield while it has time.
     pub(super) fn of(connection: &mut Connection) -> rusqlite::Result<Self> {
         let patience = Self::default();
@@ -53,7 +53,7 @@ mod tests {
 
     #[test]
     fn there_is_time_while_nobody_waits() {
-        let patience = Patience::default();
+        let patience = WriterYield::default();
         assert!(patience.has_time());
         patience.hurry();
         patience.hurry();

@@ -7,7 +7,7 @@ use super::PolicyChangeError;
 use crate::clock::Timestamp;
 use crate::metadata::{Judged, MetadataStore, PolicyRecord};
 use crate::oci::{Algorithm, Hasher, RepoName, Tag};
-use crate::registry::{Fault, Registry, TagGuard};
+use crate::registry::{Registry, ServiceError, TagGuard};
 use crate::retention::{Compiled, Policies, Policy, PolicyError, Warning};
 
 /// Where a policy comes from.
@@ -72,7 +72,7 @@ pub(super) struct Proposed {
 
 /// Knows the policies in force. The job, the API and the guard of immutable tags share it.
 #[derive(Debug, Default)]
-pub struct PolicyBook {
+pub struct PolicySet {
     file: Arc<Policies>,
     in_force: RwLock<Arc<InForce>>,
     changing: tokio::sync::Mutex<()>,
@@ -80,7 +80,7 @@ pub struct PolicyBook {
     compiling: Arc<tokio::sync::Mutex<()>>,
 }
 
-impl PolicyBook {
+impl PolicySet {
     /// A book of what the configuration file says, without records yet.
     ///
     /// # Errors
@@ -100,8 +100,8 @@ impl PolicyBook {
     /// in force for immutable tags alone.
     ///
     /// # Errors
-    /// [`Fault`] when the store failed.
-    pub async fn load(&self, metadata: &dyn MetadataStore) -> Result<(), Fault> {
+    /// [`ServiceError`] when the store failed.
+    pub async fn load(&self, metadata: &dyn MetadataStore) -> Result<(), ServiceError> {
         let records = metadata.policies().await?;
         let file = Arc::clone(&self.file);
         let in_force = self.compile_aside(move || {
@@ -119,11 +119,11 @@ impl PolicyBook {
     /// Does work that compiles policies: on a thread for blocking work, one at a time.
     ///
     /// # Errors
-    /// [`Fault`] if it panicked.
+    /// [`ServiceError`] if it panicked.
     pub(super) async fn compile_aside<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<T, Fault> {
+    ) -> Result<T, ServiceError> {
         // The work holds its turn: it goes on where the client goes away.
         let turn = Arc::clone(&self.compiling).lock_owned().await;
         let work = tokio::task::spawn_blocking(move || {
@@ -131,7 +131,7 @@ impl PolicyBook {
             drop(turn);
             done
         });
-        work.await.map_err(|error| Fault::Failed(error.to_string()))
+        work.await.map_err(|error| ServiceError::Failed(error.to_string()))
     }
 
     /// What the policies would be with this one, in the place of a record of its name.
@@ -168,14 +168,14 @@ impl PolicyBook {
     ) -> Result<(), PolicyChangeError> {
         let _one = self.changing.lock().await;
         self.propose(policy).await?;
-        let json = serde_json::to_string(policy).map_err(|error| Fault::Failed(error.to_string()))?;
+        let json = serde_json::to_string(policy).map_err(|error| ServiceError::Failed(error.to_string()))?;
         let record = PolicyRecord {
             name: policy.called().to_owned(),
             policy: json,
             set_at: registry.clock().now(),
             by: by.map(str::to_owned),
         };
-        registry.metadata().set_policy(record).await.map_err(Fault::from)?;
+        registry.metadata().set_policy(record).await.map_err(ServiceError::from)?;
         Ok(self.load(registry.metadata().as_ref()).await?)
     }
 
@@ -192,7 +192,7 @@ impl PolicyBook {
         let _one = self.changing.lock().await;
         self.refuse_file(name)?;
         let now = registry.clock().now();
-        if !registry.metadata().remove_policy(name, now, by).await.map_err(Fault::from)? {
+        if !registry.metadata().remove_policy(name, now, by).await.map_err(ServiceError::from)? {
             return Err(PolicyChangeError::Unknown(name.to_owned()));
         }
         Ok(self.load(registry.metadata().as_ref()).await?)
@@ -239,7 +239,7 @@ fn join(file: &Policies, records: &[(Policy, Source)]) -> Result<InForce, Policy
     Ok(InForce { policies: listed, warnings, broken: None, compiled: Arc::new(compiled), fingerprint })
 }
 
-impl TagGuard for PolicyBook {
+impl TagGuard for PolicySet {
     fn is_immutable(&self, repo: &RepoName, tag: &Tag) -> bool {
         let in_force = self.in_force.read().unwrap_or_else(PoisonError::into_inner);
         in_force.compiled.is_immutable(repo, tag)

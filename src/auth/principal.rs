@@ -4,27 +4,27 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::bearer::{Bearer, User};
-use super::identity::Visitor;
+use super::identity::FederatedIdentity;
 use crate::metadata::TokenRecord;
 
 /// Who is in.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Caller {
+pub enum Principal {
     /// Whoever may use a socket of this machine.
-    Machine,
+    LocalAdmin,
     /// Somebody who did not say who they are.
-    Stranger,
+    Anonymous,
     /// This user, by their password.
     User(Arc<User>),
     /// A user by an access token, in the part of what they may do that it is good for.
     Token(Arc<TokenRecord>),
     /// Somebody without an account, by a provider's word.
-    Visitor(Arc<Visitor>),
+    Federated(Arc<FederatedIdentity>),
     /// Somebody with a token that was issued for a few minutes.
     Bearer(Arc<Bearer>),
 }
 
-impl Caller {
+impl Principal {
     /// Their name; what `other` says of somebody who has none.
     pub fn name_or(&self, other: impl FnOnce() -> String) -> String {
         self.user().map_or_else(other, str::to_owned)
@@ -35,9 +35,9 @@ impl Caller {
         match self {
             Self::User(user) => Some(&user.name),
             Self::Token(token) => Some(&token.account),
-            Self::Visitor(visitor) => Some(&visitor.name),
+            Self::Federated(identity) => Some(&identity.name),
             Self::Bearer(bearer) => bearer.name(),
-            Self::Machine | Self::Stranger => None,
+            Self::LocalAdmin | Self::Anonymous => None,
         }
     }
 
@@ -46,21 +46,21 @@ impl Caller {
         match self {
             Self::Token(token) => Some(&token.id),
             Self::Bearer(bearer) => bearer.user()?.by.as_deref(),
-            Self::Machine | Self::Stranger | Self::User(_) | Self::Visitor(_) => None,
+            Self::LocalAdmin | Self::Anonymous | Self::User(_) | Self::Federated(_) => None,
         }
     }
 }
 
 /// Why somebody does not come in, or may not do something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Denial {
+pub enum AuthError {
     /// They did not say who they are, or it is not true, or what they show is not good for that. Which of name and
     /// password is wrong is never told.
-    Unknown,
+    Unauthenticated,
     /// It is known who they are, and they may not. Whether there is what they asked for is never told.
     Forbidden,
     /// Too many were wrong from there.
-    Wait(Duration),
+    RateLimited(Duration),
     /// There is no memory to compare passwords.
     OutOfMemory,
 }

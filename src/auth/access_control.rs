@@ -1,4 +1,4 @@
-//! The door: who comes in, as whom, and what they may do.
+//! The access_control: who comes in, as whom, and what they may do.
 
 use std::io;
 use std::net::IpAddr;
@@ -9,16 +9,16 @@ use sha2::{Digest, Sha256};
 use tokio::runtime::Handle;
 
 use super::accounts::Accounts;
-use super::aside::Aside;
-use super::bearer::{Bearer, Holder, User};
-use super::caller::{Caller, Denial};
-use super::credentials::{Shown, too_long};
+use super::bearer::{Bearer, TokenSubject, User};
+use super::credentials::{Credentials, too_long};
 use super::identity::{Authority, Identities};
 use super::lookalikes::{LookAlikes, find_look_alikes, look_alike};
+use super::low_priority_pool::LowPriorityPool;
 use super::modes::Modes;
 use super::passwords::{Kept, Passwords, Stored};
+use super::principal::{AuthError, Principal};
 use super::rights::Rights;
-use super::scope::{Action, Grant, Wanted};
+use super::scope::{Action, Grant, Permission};
 use super::secret;
 use super::tokens::{Token, Tokens};
 use super::watched::WatchedUsers;
@@ -29,9 +29,9 @@ use crate::metadata::{Role, TokenRecord};
 /// The most scopes that are looked at in a request for a token: what it carries has to fit into a header.
 const MOST_SCOPES: usize = 32;
 
-/// What a door can be told.
+/// What a access_control can be told.
 #[derive(Debug, Clone, Default)]
-pub struct DoorSettings {
+pub struct AccessSettings {
     /// A file of users, which is read again whenever it changes.
     pub htpasswd: Option<PathBuf>,
     /// What its users may do to every repository, besides what they are granted.
@@ -42,30 +42,30 @@ pub struct DoorSettings {
     pub aside: Option<Handle>,
 }
 
-/// The door of a registry.
-pub struct Door {
+/// The access_control of a registry.
+pub struct AccessControl {
     accounts: Arc<Accounts>,
     file: Option<WatchedUsers>,
-    settings: DoorSettings,
+    settings: AccessSettings,
     passwords: Passwords,
     tokens: Tokens,
     identities: Identities,
     clock: Arc<dyn Clock>,
 }
 
-impl Door {
-    /// A door to those who have `accounts`, and to the users of the settings' file.
+impl AccessControl {
+    /// A access_control to those who have `accounts`, and to the users of the settings' file.
     ///
     /// # Errors
     /// The file cannot be read.
     pub fn new(
-        settings: DoorSettings,
+        settings: AccessSettings,
         accounts: Arc<Accounts>,
         tokens: Tokens,
         clock: Arc<dyn Clock>,
     ) -> io::Result<Self> {
         let file = settings.htpasswd.as_ref().map(|path| WatchedUsers::open(path, Arc::clone(&clock)));
-        let aside = Aside::of(settings.aside.clone());
+        let aside = LowPriorityPool::of(settings.aside.clone());
         let (file, passwords) = (file.transpose()?, Passwords::new(aside, Arc::clone(&clock)));
         let identities = Identities::default();
         Ok(Self { accounts, file, settings, passwords, tokens, identities, clock })
@@ -73,7 +73,7 @@ impl Door {
 
     /// The same, also to those who come by others' word.
     #[must_use]
-    pub fn believing(self, identities: Identities) -> Self {
+    pub fn with_identity_providers(self, identities: Identities) -> Self {
         Self { identities, ..self }
     }
 
@@ -83,8 +83,8 @@ impl Door {
         Self { passwords: self.passwords.within(memory), ..self }
     }
 
-    fn believes(&self) -> bool {
-        self.identities.has_visitors() || self.authority().is_some()
+    fn trusts_external_identities(&self) -> bool {
+        self.identities.has_identity_providers() || self.authority().is_some()
     }
 
     /// Those whose word counts here.
@@ -114,7 +114,7 @@ impl Door {
 
     /// Whether everybody may push and pull everything.
     pub fn is_open(&self) -> bool {
-        self.allows(&Caller::Stranger, Wanted::Registry)
+        self.allows(&Principal::Anonymous, Permission::Registry)
     }
 
     /// Whether everybody could push and pull if it were not for this user.
@@ -149,80 +149,86 @@ impl Door {
     pub fn has_tokens(&self) -> bool {
         // Who has a refresh token shows no password any more.
         // And what a provider signs is good for minutes, after which a token of ours goes on.
-        self.believes() || self.with_rights(|rights| rights.directory.renews || rights.is_partly_public())
+        self.trusts_external_identities()
+            || self.with_rights(|rights| rights.directory.renews || rights.is_partly_public())
     }
 
     /// Lets somebody in who comes from an address with the value of an `Authorization` header (RFC 7617, RFC 6750).
     /// What they may do is for [`Self::decide`].
     ///
     /// # Errors
-    /// [`Denial`].
-    pub async fn admit(&self, credentials: Option<&[u8]>, from: IpAddr) -> Result<Caller, Denial> {
-        match credentials.map_or(Shown::Nobody, Shown::of) {
-            Shown::Nobody => Ok(Caller::Stranger),
-            Shown::Password(name, password) => self.user_with(name, password, from).await,
-            Shown::Token(token) if secret::id(token).is_some() => self.with_access_token(token, None, from),
-            Shown::Token(token) => match self.bearer(token) {
-                Ok(caller) => Ok(caller),
+    /// [`AuthError`].
+    pub async fn admit(&self, credentials: Option<&[u8]>, from: IpAddr) -> Result<Principal, AuthError> {
+        match credentials.map_or(Credentials::Nobody, Credentials::of) {
+            Credentials::Nobody => Ok(Principal::Anonymous),
+            Credentials::Password(name, password) => self.user_with(name, password, from).await,
+            Credentials::Token(token) if secret::id(token).is_some() => {
+                self.with_access_token(token, None, from)
+            }
+            Credentials::Token(token) => match self.bearer(token) {
+                Ok(principal) => Ok(principal),
                 Err(denial) => match self.identities.who(token, from, self.clock.now()).await {
-                    Ok(Some(caller)) => Ok(caller),
+                    Ok(Some(principal)) => Ok(principal),
                     Ok(None) | Err(_) => self.unless_open(denial),
                 },
             },
-            Shown::Nonsense => self.unless_open(Denial::Unknown),
+            Credentials::Nonsense => self.unless_open(AuthError::Unauthenticated),
         }
     }
 
     /// Clients show everybody the password of whoever used the address before: that must not keep them out of what
     /// is open to all.
-    fn unless_open(&self, denial: Denial) -> Result<Caller, Denial> {
-        if self.is_open() { Ok(Caller::Stranger) } else { Err(denial) }
+    fn unless_open(&self, denial: AuthError) -> Result<Principal, AuthError> {
+        if self.is_open() { Ok(Principal::Anonymous) } else { Err(denial) }
     }
 
     /// Decides whether somebody who was let in may do what they want.
     ///
     /// # Errors
-    /// [`Denial::Unknown`] where other credentials could do, [`Denial::Forbidden`] where it is known who they are.
-    pub fn decide(&self, caller: &Caller, wanted: Wanted<'_>) -> Result<(), Denial> {
-        if self.allows(caller, wanted) {
+    /// [`AuthError::Unauthenticated`] where other credentials could do, [`AuthError::Forbidden`] where it is known who they are.
+    pub fn decide(&self, principal: &Principal, permission: Permission<'_>) -> Result<(), AuthError> {
+        if self.allows(principal, permission) {
             return Ok(());
         }
-        let others = match (caller, wanted) {
+        let others = match (principal, permission) {
             // What may not be read is not there: then it is an ordinary upload.
-            (_, Wanted::Mount(to, from)) => {
-                self.decide(caller, Wanted::Repository(to, Action::Push))?;
-                if !self.could(caller, Wanted::Repository(from, Action::Pull)) {
+            (_, Permission::Mount(to, from)) => {
+                self.decide(principal, Permission::Repository(to, Action::Push))?;
+                if !self.could(principal, Permission::Repository(from, Action::Pull)) {
                     return Ok(());
                 }
                 true
             }
-            (Caller::Stranger, _) => true,
-            (Caller::Bearer(bearer), _) => match bearer.of {
-                Holder::Nobody | Holder::Outsider(_) => true,
-                Holder::User(_) | Holder::Visitor(_) => self.could(caller, wanted),
+            (Principal::Anonymous, _) => true,
+            (Principal::Bearer(bearer), _) => match bearer.of {
+                TokenSubject::Anonymous | TokenSubject::Delegated(_) => true,
+                TokenSubject::User(_) | TokenSubject::Federated(_) => self.could(principal, permission),
             },
-            (Caller::Machine | Caller::User(_) | Caller::Token(_) | Caller::Visitor(_), _) => false,
+            (
+                Principal::LocalAdmin | Principal::User(_) | Principal::Token(_) | Principal::Federated(_),
+                _,
+            ) => false,
         };
-        Err(if others { Denial::Unknown } else { Denial::Forbidden })
+        Err(if others { AuthError::Unauthenticated } else { AuthError::Forbidden })
     }
 
     /// Whether somebody may do something, be it with another token of ours.
-    pub fn could(&self, caller: &Caller, wanted: Wanted<'_>) -> bool {
-        let Caller::Bearer(bearer) = caller else { return self.allows(caller, wanted) };
+    pub fn could(&self, principal: &Principal, permission: Permission<'_>) -> bool {
+        let Principal::Bearer(bearer) = principal else { return self.allows(principal, permission) };
         match &bearer.of {
             // What another authority would say is for it.
-            Holder::Outsider(_) => self.allows(caller, wanted),
+            TokenSubject::Delegated(_) => self.allows(principal, permission),
             // It came of an access token, and none is good for more than that.
-            Holder::User(User { by: Some(id), .. }) => {
-                self.access_token(id).is_some_and(|token| self.allows(&Caller::Token(token), wanted))
+            TokenSubject::User(User { by: Some(id), .. }) => {
+                self.access_token(id).is_some_and(|token| self.allows(&Principal::Token(token), permission))
             }
-            holder => self.with_rights(|rights| rights.allow_holder(holder, wanted)),
+            holder => self.with_rights(|rights| rights.allow_holder(holder, permission)),
         }
     }
 
     /// Whether somebody may do something.
-    pub fn allows(&self, caller: &Caller, wanted: Wanted<'_>) -> bool {
-        self.with_rights(|rights| rights.allow(caller, wanted))
+    pub fn allows(&self, principal: &Principal, permission: Permission<'_>) -> bool {
+        self.with_rights(|rights| rights.allow(principal, permission))
     }
 
     /// Looks at what there is to decide by now.
@@ -231,7 +237,7 @@ impl Door {
             directory: self.accounts.now(),
             modes: &self.settings.modes,
             of_file: self.file.as_ref().map(|_| self.settings.htpasswd_role),
-            believes: self.believes(),
+            trusts_external_identities: self.trusts_external_identities(),
             in_file: &|name| self.in_file(name),
         })
     }
@@ -245,46 +251,50 @@ impl Door {
     /// A token for as much of the `scopes` as somebody may do.
     ///
     /// # Errors
-    /// [`Denial::Unknown`] to somebody who shows such a token, or who is a user no more.
-    pub fn token<'a>(&self, caller: &Caller, scopes: impl Iterator<Item = &'a str>) -> Result<Token, Denial> {
-        let of = match caller {
-            Caller::Machine | Caller::Stranger => Holder::Nobody,
-            Caller::User(user) => Holder::User(user.as_ref().clone()),
-            Caller::Token(token) => {
-                Holder::User(self.named(&token.account, Some(&token.id)).ok_or(Denial::Unknown)?)
-            }
-            Caller::Visitor(visitor) => Holder::Visitor(visitor.as_ref().clone()),
-            Caller::Bearer(_) => return Err(Denial::Unknown),
+    /// [`AuthError::Unauthenticated`] to somebody who shows such a token, or who is a user no more.
+    pub fn token<'a>(
+        &self,
+        principal: &Principal,
+        scopes: impl Iterator<Item = &'a str>,
+    ) -> Result<Token, AuthError> {
+        let of = match principal {
+            Principal::LocalAdmin | Principal::Anonymous => TokenSubject::Anonymous,
+            Principal::User(user) => TokenSubject::User(user.as_ref().clone()),
+            Principal::Token(token) => TokenSubject::User(
+                self.named(&token.account, Some(&token.id)).ok_or(AuthError::Unauthenticated)?,
+            ),
+            Principal::Federated(identity) => TokenSubject::Federated(identity.as_ref().clone()),
+            Principal::Bearer(_) => return Err(AuthError::Unauthenticated),
         };
         let asked = scopes.take(MOST_SCOPES).filter_map(Grant::asked);
-        let grants = asked.filter_map(|grant| grant.within(|wanted| self.allows(caller, wanted)));
+        let grants = asked.filter_map(|grant| grant.within(|permission| self.allows(principal, permission)));
         let bearer = Bearer { of, grants: grants.collect() };
         self.tokens.issue(bearer, self.clock.now()).map_err(|error| {
             tracing::error!(%error, "a token could not be issued");
-            Denial::Unknown
+            AuthError::Unauthenticated
         })
     }
 
     /// Somebody with a token of ours, whose user has still what it was asked for with.
-    fn bearer(&self, token: &[u8]) -> Result<Caller, Denial> {
-        let bearer = self.tokens.verify(token, self.clock.now()).ok_or(Denial::Unknown)?;
-        let caller = Caller::Bearer(bearer);
-        if self.is_still(&caller) { Ok(caller) } else { Err(Denial::Unknown) }
+    fn bearer(&self, token: &[u8]) -> Result<Principal, AuthError> {
+        let bearer = self.tokens.verify(token, self.clock.now()).ok_or(AuthError::Unauthenticated)?;
+        let principal = Principal::Bearer(bearer);
+        if self.is_still_valid(&principal) { Ok(principal) } else { Err(AuthError::Unauthenticated) }
     }
 
     /// Whether somebody who was let in would be still: a request's body takes its time, and the password that its head
     /// came with may be another by its end.
-    pub fn is_still(&self, caller: &Caller) -> bool {
+    pub fn is_still_valid(&self, principal: &Principal) -> bool {
         let holds = |user: &User| self.named(&user.name, user.by.as_deref()).as_ref() == Some(user);
-        match caller {
-            Caller::Machine | Caller::Stranger => true,
-            Caller::User(user) => holds(user),
-            Caller::Token(token) => self.access_token(&token.id).is_some(),
-            Caller::Visitor(visitor) => self.identities.vouch_for(visitor),
-            Caller::Bearer(bearer) => match &bearer.of {
-                Holder::Nobody | Holder::Outsider(_) => true,
-                Holder::User(user) => holds(user),
-                Holder::Visitor(visitor) => self.identities.vouch_for(visitor),
+        match principal {
+            Principal::LocalAdmin | Principal::Anonymous => true,
+            Principal::User(user) => holds(user),
+            Principal::Token(token) => self.access_token(&token.id).is_some(),
+            Principal::Federated(identity) => self.identities.vouch_for(identity),
+            Principal::Bearer(bearer) => match &bearer.of {
+                TokenSubject::Anonymous | TokenSubject::Delegated(_) => true,
+                TokenSubject::User(user) => holds(user),
+                TokenSubject::Federated(identity) => self.identities.vouch_for(identity),
             },
         }
     }
@@ -324,48 +334,53 @@ impl Door {
     /// Lets somebody in by a password or an access token that did not come in the header.
     ///
     /// # Errors
-    /// [`Denial`].
-    pub async fn log_in(&self, name: &str, password: &[u8], from: IpAddr) -> Result<Caller, Denial> {
+    /// [`AuthError`].
+    pub async fn log_in(&self, name: &str, password: &[u8], from: IpAddr) -> Result<Principal, AuthError> {
         if name.is_empty() || too_long(password) {
-            return Err(Denial::Unknown);
+            return Err(AuthError::Unauthenticated);
         }
         self.user_with(name.to_owned(), password.to_vec(), from).await
     }
 
     /// Somebody showed what is nobody's.
-    pub(super) fn guessed(&self, from: IpAddr) -> Denial {
+    pub(super) fn guessed(&self, from: IpAddr) -> AuthError {
         match self.passwords.may_guess(None, from) {
             Ok(()) => {
                 self.passwords.note_wrong(None, from);
-                Denial::Unknown
+                AuthError::Unauthenticated
             }
             Err(denial) => denial,
         }
     }
 
-    async fn user_with(&self, name: String, password: Vec<u8>, from: IpAddr) -> Result<Caller, Denial> {
+    async fn user_with(&self, name: String, password: Vec<u8>, from: IpAddr) -> Result<Principal, AuthError> {
         if secret::id(&password).is_some() {
             return self.with_access_token(&password, Some(&name), from);
         }
         match self.identities.who(&password, from, self.clock.now()).await {
             Ok(None) => {}
-            Ok(Some(caller)) => return Ok(caller),
+            Ok(Some(principal)) => return Ok(principal),
             Err(denial) => return self.unless_open(denial),
         }
         if self.is_open() && !self.knows(&name) {
-            return Ok(Caller::Stranger);
+            return Ok(Principal::Anonymous);
         }
         let any = self.file.as_ref().and_then(|file| file.current().any_hash().map(str::to_owned));
         let kept = self.kept(&name);
         let print = kept.as_ref().map(|kept| print(kept.hash())).unwrap_or_default();
         let stored = Stored { of_user: kept, of_file: any };
         self.passwords.check(&name, password, stored, from).await?;
-        Ok(Caller::User(Arc::new(User { name: name.into(), print, by: None })))
+        Ok(Principal::User(Arc::new(User { name: name.into(), print, by: None })))
     }
 
     /// Somebody with an access token, alone or in the place of the password of its user. One that clients renew
     /// theirs with is good for nothing else.
-    fn with_access_token(&self, shown: &[u8], name: Option<&str>, from: IpAddr) -> Result<Caller, Denial> {
+    fn with_access_token(
+        &self,
+        shown: &[u8],
+        name: Option<&str>,
+        from: IpAddr,
+    ) -> Result<Principal, AuthError> {
         let found = secret::id(shown).and_then(|id| self.access_token(id)).filter(|token| {
             secret::same(&token.hash, &secret::hash(shown))
                 && token.bound.is_none()
@@ -375,7 +390,7 @@ impl Door {
             return Err(self.guessed(from));
         };
         self.accounts.note_use(&token.id, token.used_at, self.clock.now());
-        Ok(Caller::Token(token))
+        Ok(Principal::Token(token))
     }
 }
 

@@ -12,16 +12,16 @@ use http::request::Parts;
 use http::{HeaderValue, Method, StatusCode, Uri, header};
 use http_body::{Body, Frame, SizeHint};
 
-use super::listen::{Outgoing, Peer};
+use super::listen::{Peer, ResponseBody};
 use super::metrics::{Ended, HttpMetrics};
 use super::payload::{BoxError, Payload};
-use crate::auth::{Caller, masked};
+use crate::auth::{Principal, masked};
 use crate::oci::RepoName;
 use crate::store::FilePart;
 use crate::traces::Span;
 
 /// What is known of a request that is not over. Writes it down when dropped.
-pub(super) struct Exchange {
+pub(super) struct RequestLog {
     metrics: Arc<HttpMetrics>,
     started: Instant,
     peer: Peer,
@@ -30,7 +30,7 @@ pub(super) struct Exchange {
     agent: Option<HeaderValue>,
     route: &'static str,
     repository: Option<RepoName>,
-    caller: Option<Caller>,
+    principal: Option<Principal>,
     received: Arc<AtomicU64>,
     status: Option<StatusCode>,
     sent: u64,
@@ -38,7 +38,7 @@ pub(super) struct Exchange {
     span: Span,
 }
 
-impl Exchange {
+impl RequestLog {
     pub(super) fn begin(
         metrics: &Arc<HttpMetrics>,
         head: &Parts,
@@ -56,7 +56,7 @@ impl Exchange {
             agent: head.headers.get(header::USER_AGENT).and_then(copied),
             route,
             repository,
-            caller: None,
+            principal: None,
             received: Arc::default(),
             status: None,
             sent: 0,
@@ -78,8 +78,8 @@ impl Exchange {
     }
 
     /// Who asks, as far as that is known.
-    pub(super) fn note_caller(&mut self, caller: Option<&Caller>) {
-        self.caller = caller.cloned();
+    pub(super) fn note_caller(&mut self, principal: Option<&Principal>) {
+        self.principal = principal.cloned();
     }
 
     /// Where the bytes of the request's body are counted.
@@ -97,7 +97,7 @@ fn copied(value: &HeaderValue) -> Option<HeaderValue> {
     HeaderValue::from_bytes(value.as_bytes()).ok()
 }
 
-impl Drop for Exchange {
+impl Drop for RequestLog {
     fn drop(&mut self) {
         let duration = self.started.elapsed();
         let received = self.received.load(Relaxed);
@@ -116,7 +116,7 @@ impl Drop for Exchange {
                     status = status.as_u16(),
                     route,
                     repository = self.repository.as_ref().map(RepoName::as_str),
-                    user = self.caller.as_ref().and_then(Caller::user),
+                    user = self.principal.as_ref().and_then(Principal::user),
                     received,
                     sent = self.sent,
                     ms = duration.as_secs_f64() * 1e3,
@@ -132,40 +132,40 @@ impl Drop for Exchange {
 }
 
 /// A response's body, which writes down what became of its request when it has been sent or dropped.
-pub struct Observed {
+pub struct LoggedBody {
     payload: Payload,
     /// Absent where a request was refused before it was looked at.
-    exchange: Option<Exchange>,
+    request_log: Option<RequestLog>,
 }
 
-impl Observed {
-    pub(super) fn new(payload: Payload, status: StatusCode, mut exchange: Exchange) -> Self {
-        exchange.status = Some(status);
-        Self { payload, exchange: Some(exchange) }
+impl LoggedBody {
+    pub(super) fn new(payload: Payload, status: StatusCode, mut request_log: RequestLog) -> Self {
+        request_log.status = Some(status);
+        Self { payload, request_log: Some(request_log) }
     }
 
     /// An answer to a request of which nothing is written down.
     pub(super) fn unrecorded(payload: Payload) -> Self {
-        Self { payload, exchange: None }
+        Self { payload, request_log: None }
     }
 
     fn note_sent(&mut self, bytes: u64) {
-        if let Some(exchange) = &mut self.exchange {
-            exchange.sent += bytes;
+        if let Some(request_log) = &mut self.request_log {
+            request_log.sent += bytes;
         }
     }
 }
 
-impl Drop for Observed {
+impl Drop for LoggedBody {
     fn drop(&mut self) {
         // Not polled to its end, but there is no more: hyper stops at the last byte that was announced.
-        if let Some(exchange) = &mut self.exchange {
-            exchange.complete |= self.payload.is_end_stream();
+        if let Some(request_log) = &mut self.request_log {
+            request_log.complete |= self.payload.is_end_stream();
         }
     }
 }
 
-impl Outgoing for Observed {
+impl ResponseBody for LoggedBody {
     fn next_part(&mut self) -> Option<FilePart> {
         let part = self.payload.next_part()?;
         self.note_sent(part.range.end - part.range.start);
@@ -181,7 +181,7 @@ impl Outgoing for Observed {
     }
 }
 
-impl Body for Observed {
+impl Body for LoggedBody {
     type Data = Bytes;
     type Error = BoxError;
 
@@ -190,11 +190,11 @@ impl Body for Observed {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let frame = ready!(Pin::new(&mut self.payload).poll_frame(cx));
-        match (&frame, &mut self.exchange) {
+        match (&frame, &mut self.request_log) {
             (Some(Ok(frame)), _) => self.note_sent(frame.data_ref().map_or(0, |data| data.len() as u64)),
-            (None, Some(exchange)) => exchange.complete = true,
-            (Some(Err(error)), Some(exchange)) => {
-                tracing::error!(path = exchange.uri.path(), %error, "a response broke off");
+            (None, Some(request_log)) => request_log.complete = true,
+            (Some(Err(error)), Some(request_log)) => {
+                tracing::error!(path = request_log.uri.path(), %error, "a response broke off");
             }
             (_, None) => {}
         }

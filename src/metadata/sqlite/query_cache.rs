@@ -23,15 +23,15 @@ const EPOCHS: usize = 1024;
 
 /// Which write to a repository was the last.
 #[derive(Clone)]
-pub(super) struct Epochs(Arc<[AtomicU64; EPOCHS]>);
+pub(super) struct CacheGenerations(Arc<[AtomicU64; EPOCHS]>);
 
-impl Default for Epochs {
+impl Default for CacheGenerations {
     fn default() -> Self {
         Self(Arc::new([const { AtomicU64::new(0) }; EPOCHS]))
     }
 }
 
-impl Epochs {
+impl CacheGenerations {
     /// Ends the epoch of `repo`: its facts may have changed.
     pub(super) fn end(&self, repo: &RepoName) {
         self.of(repo).fetch_add(1, Ordering::Release);
@@ -56,8 +56,8 @@ impl Epochs {
 }
 
 /// The answers to one kind of question about a repository.
-pub(super) struct Recall<K, V> {
-    epochs: Epochs,
+pub(super) struct QueryCache<K, V> {
+    epochs: CacheGenerations,
     remembered: Mutex<Remembered<K, V>>,
 }
 
@@ -72,8 +72,8 @@ struct Answers<K, V> {
     by_key: HashMap<K, V>,
 }
 
-impl<K: Hash + Eq, V: Clone> Recall<K, V> {
-    pub(super) fn new(epochs: Epochs) -> Self {
+impl<K: Hash + Eq, V: Clone> QueryCache<K, V> {
+    pub(super) fn new(epochs: CacheGenerations) -> Self {
         Self { epochs, remembered: Mutex::new(Remembered { size: 0, repositories: HashMap::new() }) }
     }
 
@@ -150,15 +150,15 @@ mod tests {
 
     use super::*;
 
-    fn ask(recall: &Recall<String, u32>, answer: u32) -> Option<u32> {
+    fn ask(recall: &QueryCache<String, u32>, answer: u32) -> Option<u32> {
         let repo = "a".parse().expect("name");
         recall.or_ask::<str, Infallible>(&repo, "key", |_| 0, || Ok(Some(answer))).expect("infallible")
     }
 
     #[test]
     fn an_answer_is_remembered_until_its_repository_changes() {
-        let epochs = Epochs::default();
-        let recall = Recall::new(epochs.clone());
+        let epochs = CacheGenerations::default();
+        let recall = QueryCache::new(epochs.clone());
         assert_eq!(ask(&recall, 1), Some(1));
         epochs.end(&"b".parse().expect("name"));
         assert_eq!(ask(&recall, 2), Some(1));
@@ -170,8 +170,8 @@ mod tests {
 
     #[test]
     fn an_answer_that_a_write_overtook_is_not_kept() {
-        let epochs = Epochs::default();
-        let recall: Recall<String, u32> = Recall::new(epochs.clone());
+        let epochs = CacheGenerations::default();
+        let recall: QueryCache<String, u32> = QueryCache::new(epochs.clone());
         let repo = "a".parse().expect("name");
         let overtaken = recall.or_ask::<str, Infallible>(
             &repo,
@@ -188,7 +188,7 @@ mod tests {
 
     #[test]
     fn too_much_is_forgotten() {
-        let recall: Recall<String, u32> = Recall::new(Epochs::default());
+        let recall: QueryCache<String, u32> = QueryCache::new(CacheGenerations::default());
         let repo = "a".parse().expect("name");
         for key in 0..100_000 {
             let key = key.to_string();
@@ -199,8 +199,8 @@ mod tests {
 
     #[test]
     fn what_is_forgotten_takes_no_room() {
-        let epochs = Epochs::default();
-        let recall: Recall<String, u32> = Recall::new(epochs.clone());
+        let epochs = CacheGenerations::default();
+        let recall: QueryCache<String, u32> = QueryCache::new(epochs.clone());
         for answer in 0..3 {
             ask(&recall, answer);
             epochs.end_all();

@@ -41,12 +41,12 @@ impl Guess {
 
 /// The wrong guesses.
 #[derive(Default)]
-pub(super) struct Guesses {
+pub(super) struct LoginThrottle {
     /// When all guesses will have come back.
     whole_at: Mutex<HashMap<Guess, Duration>>,
 }
 
-impl Guesses {
+impl LoginThrottle {
     /// Whether an address may guess a user's password now.
     ///
     /// # Errors
@@ -105,8 +105,8 @@ mod tests {
         text.parse().expect("an address")
     }
 
-    /// Guesses a user's password wrong so often from an address of its own that it may not again.
-    fn exhaust(guesses: &Guesses, from: &str, now: Duration) {
+    /// LoginThrottle a user's password wrong so often from an address of its own that it may not again.
+    fn exhaust(guesses: &LoginThrottle, from: &str, now: Duration) {
         for at in 0..OF_ADDRESS.free {
             assert_eq!(guesses.allow(address(from), Some("ann"), now), Ok(()), "{at}");
             guesses.wrong(address(from), Some("ann"), now);
@@ -115,7 +115,7 @@ mod tests {
 
     #[test]
     fn where_a_guess_was_wrong_is_known_until_it_has_come_back() {
-        let guesses = Guesses::default();
+        let guesses = LoginThrottle::default();
         guesses.wrong(address("10.0.0.1"), None, SECOND);
         assert!(guesses.has_guessed(address("10.0.0.1"), SECOND));
         assert!(!guesses.has_guessed(address("10.0.0.2"), SECOND));
@@ -124,7 +124,7 @@ mod tests {
 
     #[test]
     fn some_are_free_and_come_back_one_by_one() {
-        let (guesses, from) = (Guesses::default(), address("10.0.0.1"));
+        let (guesses, from) = (LoginThrottle::default(), address("10.0.0.1"));
         exhaust(&guesses, "10.0.0.1", 100 * SECOND);
         let each = OF_ADDRESS.each;
         assert_eq!(guesses.allow(from, Some("bob"), 100 * SECOND), Err(each));
@@ -136,7 +136,7 @@ mod tests {
 
     #[test]
     fn a_name_that_many_guess_is_slowed_down_too() {
-        let guesses = Guesses::default();
+        let guesses = LoginThrottle::default();
         for host in 1..=OF_NAME.free / OF_ADDRESS.free {
             exhaust(&guesses, &format!("10.0.0.{host}"), SECOND);
         }
@@ -146,7 +146,7 @@ mod tests {
 
     #[test]
     fn a_network_of_version_6_is_one() {
-        let guesses = Guesses::default();
+        let guesses = LoginThrottle::default();
         for host in 0..OF_ADDRESS.free {
             guesses.wrong(address(&format!("2001:db8::{host:x}")), Some("ann"), SECOND);
         }
@@ -157,7 +157,7 @@ mod tests {
 
     #[test]
     fn no_more_are_remembered_than_there_is_room() {
-        let guesses = Guesses::default();
+        let guesses = LoginThrottle::default();
         for number in 0..MOST + 5 {
             let [.., a, b] = u32::try_from(number).expect("small").to_be_bytes();
             guesses.wrong(IpAddr::from([10, 1, a, b]), Some(&number.to_string()), SECOND);

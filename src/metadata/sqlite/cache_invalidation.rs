@@ -9,7 +9,7 @@ use rusqlite::functions::FunctionFlags;
 use rusqlite::{Connection, OptionalExtension};
 
 use super::name_from;
-use super::recall::Epochs;
+use super::query_cache::CacheGenerations;
 use crate::oci::RepoName;
 
 /// All that answers are read from and that can make one untrue. Only what was found is remembered, so new rows
@@ -36,12 +36,12 @@ const TRIGGERS: &str = "
 
 /// The repositories that were touched since it was last asked.
 #[derive(Clone, Default)]
-pub(super) struct Touched(Arc<Mutex<Rows>>);
+pub(super) struct CacheInvalidation(Arc<Mutex<Rows>>);
 
 /// By their ids; `None` stands for every repository.
 type Rows = BTreeSet<Option<i64>>;
 
-impl Touched {
+impl CacheInvalidation {
     /// Watches what is changed through `connection`.
     pub(super) fn watch(connection: &Connection) -> rusqlite::Result<Self> {
         let touched = Self::default();
@@ -55,7 +55,7 @@ impl Touched {
     }
 
     /// Ends the epochs of all that was touched.
-    pub(super) fn end(&self, connection: &Connection, epochs: &Epochs) {
+    pub(super) fn end(&self, connection: &Connection, epochs: &CacheGenerations) {
         for row in take(&mut *self.lock()) {
             match row.map(|id| name(connection, id)) {
                 Some(Ok(Some(name))) => epochs.end(&name),

@@ -11,7 +11,7 @@ use std::task::{Context, Poll, Wake, Waker};
 
 use futures_util::task::AtomicWaker;
 
-use super::pulse::Pulse;
+use super::connection_state::ConnectionState;
 
 /// How often it is polled before others have their turn.
 const MOST_POLLS: usize = 16;
@@ -24,9 +24,9 @@ const POLLED: u8 = 1;
 const WOKEN: u8 = 2;
 
 /// A connection's future that is polled again at once when it was woken while it was polled, as long as its turn lasts.
-pub(super) struct Again<F> {
+pub(super) struct RepollOnSelfWake<F> {
     future: Pin<Box<F>>,
-    pulse: Arc<Pulse>,
+    pulse: Arc<ConnectionState>,
     bell: Arc<Bell>,
     waker: Waker,
 }
@@ -37,15 +37,15 @@ struct Bell {
     task: AtomicWaker,
 }
 
-impl<F: Future> Again<F> {
-    pub(super) fn new(future: F, pulse: Arc<Pulse>) -> Self {
+impl<F: Future> RepollOnSelfWake<F> {
+    pub(super) fn new(future: F, pulse: Arc<ConnectionState>) -> Self {
         let bell = Arc::new(Bell { state: AtomicU8::new(RESTING), task: AtomicWaker::new() });
         let waker = Waker::from(Arc::clone(&bell));
         Self { future: Box::pin(future), pulse, bell, waker }
     }
 }
 
-impl<F: Future> Future for Again<F> {
+impl<F: Future> Future for RepollOnSelfWake<F> {
     type Output = F::Output;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
@@ -102,7 +102,7 @@ mod tests {
     #[test]
     fn who_wakes_itself_is_polled_at_once_but_not_for_ever() {
         let mut polls = 0;
-        let mut again = Again::new(
+        let mut again = RepollOnSelfWake::new(
             poll_fn(|cx| {
                 polls += 1;
                 cx.waker().wake_by_ref();
@@ -127,7 +127,7 @@ mod tests {
                 sender.send(number).await.expect("taken");
             }
         });
-        let took = tokio::spawn(Again::new(
+        let took = tokio::spawn(RepollOnSelfWake::new(
             async move {
                 let mut expected = 0;
                 while let Some(number) = receiver.recv().await {

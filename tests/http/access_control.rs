@@ -17,8 +17,8 @@ async fn locked() -> (Server, TempDir) {
     let hash = bcrypt::hash("secret", 4).expect("hashed");
     fs::write(&file, format!("ann:{hash}\n")).expect("written");
     let server = Server::with(|setup| {
-        setup.door.htpasswd = Some(file);
-        setup.door.htpasswd_role = Some(Role::Delete);
+        setup.access_control.htpasswd = Some(file);
+        setup.access_control.htpasswd_role = Some(Role::Delete);
         setup.changes = Changes::Anyone;
     });
     (server.await, dir)

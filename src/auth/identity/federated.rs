@@ -8,7 +8,7 @@ use crate::auth::directory::Held;
 
 /// Somebody without an account.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Visitor {
+pub struct FederatedIdentity {
     /// What the provider calls them, after the provider's name and a colon, which no user's name has.
     pub name: Arc<str>,
     /// What they may do.

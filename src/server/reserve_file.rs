@@ -24,7 +24,7 @@ const TAKE_FROM: u64 = 4 * SIZE;
 
 /// The ballast of one metadata directory.
 #[derive(Debug, Clone)]
-pub struct Ballast {
+pub struct ReserveFile {
     dir: PathBuf,
 }
 
@@ -39,7 +39,7 @@ pub enum Change {
     Taken,
 }
 
-impl Ballast {
+impl ReserveFile {
     /// The ballast in `dir`, which is not touched yet.
     pub fn new(dir: &Path) -> Self {
         Self { dir: dir.to_owned() }
@@ -78,7 +78,7 @@ impl Ballast {
     }
 }
 
-impl DiskReserve for Ballast {
+impl DiskReserve for ReserveFile {
     fn release(&self) -> bool {
         match Self::release(self) {
             Ok(true) => {
@@ -121,7 +121,7 @@ mod tests {
     #[test]
     fn it_goes_when_room_is_short_and_comes_back() {
         let dir = tempfile::tempdir().expect("a directory");
-        let ballast = Ballast::new(dir.path());
+        let ballast = ReserveFile::new(dir.path());
         let exists = || dir.path().join("ballast").exists();
         assert_eq!(ballast.trim_at(TAKE_FROM).expect("taken"), Change::Taken);
         assert_eq!(ballast.trim_at(DROP_BELOW).expect("kept"), Change::None);

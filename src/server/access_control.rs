@@ -1,4 +1,4 @@
-//! The door that the settings want.
+//! The access_control that the settings want.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use tokio::runtime::Handle;
 
 use super::errors::StartError;
 use crate::auth::{
-    Accounts, Authority, Door, DoorSettings, Identities, Provider, TokenKey, Tokens, WatchedUsers,
+    AccessControl, AccessSettings, Accounts, Authority, Identities, Provider, TokenKey, Tokens, WatchedUsers,
 };
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, IdentityProvider};
@@ -18,17 +18,17 @@ use crate::text_file;
 /// The file of the key that tokens are signed with.
 const TOKEN_KEY: &str = "tokens.key";
 
-/// The door, once what the settings name could be read. Its tokens outlive a restart if their key has a folder. Passwords
+/// The access_control, once what the settings name could be read. Its tokens outlive a restart if their key has a folder. Passwords
 /// are compared in the `background`.
 ///
 /// # Errors
 /// [`StartError`].
-pub async fn door(
+pub async fn load_access_control(
     config: &Config,
     metadata: Arc<dyn MetadataStore>,
     keys: Option<&Path>,
     background: Option<&Handle>,
-) -> Result<Door, StartError> {
+) -> Result<AccessControl, StartError> {
     let auth = &config.auth;
     let file = keys.map(|folder| folder.join(TOKEN_KEY));
     let key = file.as_deref().map_or_else(TokenKey::random, TokenKey::load_or_make);
@@ -36,7 +36,7 @@ pub async fn door(
         let file = file.clone().unwrap_or_default();
         wrong("metadata.dir", format!("tokens have no key: {}: {error}", file.display()))
     })?;
-    let settings = DoorSettings {
+    let settings = AccessSettings {
         htpasswd: auth.htpasswd.clone(),
         htpasswd_role: auth.htpasswd_role.0,
         aside: background.cloned(),
@@ -48,12 +48,12 @@ pub async fn door(
         Some(file) => tokens.kept_in(file),
         None => tokens,
     };
-    let door = Door::new(settings, accounts, tokens, Arc::new(SystemClock));
-    let door = door.map_err(|error| {
+    let access_control = AccessControl::new(settings, accounts, tokens, Arc::new(SystemClock));
+    let access_control = access_control.map_err(|error| {
         let path = auth.htpasswd.clone().unwrap_or_default();
         wrong("auth.htpasswd", format!("{} cannot be read: {error}", path.display()))
     })?;
-    Ok(door.believing(identities(config)?))
+    Ok(access_control.with_identity_providers(identities(config)?))
 }
 
 /// Those whose word counts.
@@ -94,11 +94,11 @@ fn wrong(key: &'static str, message: String) -> StartError {
     StartError::Setting { key, message }
 }
 
-/// Looks whether the files can be read that the door is made from.
+/// Looks whether the files can be read that the access_control is made from.
 ///
 /// # Errors
 /// [`StartError`].
-pub fn check_door_files(config: &Config) -> Result<(), StartError> {
+pub fn check_access_control_files(config: &Config) -> Result<(), StartError> {
     if let Some(path) = &config.auth.htpasswd {
         let read = WatchedUsers::open(path, Arc::new(SystemClock));
         read.map_err(|error| wrong("auth.htpasswd", format!("{} cannot be read: {error}", path.display())))?;
@@ -121,7 +121,10 @@ fn told_password(config: &Config) -> Result<Option<String>, StartError> {
 ///
 /// # Errors
 /// [`StartError`].
-pub async fn first_administrator(config: &Config, door: &Door) -> Result<Option<String>, StartError> {
-    let made = door.first_administrator(told_password(config)?, SystemClock.now()).await;
+pub async fn first_administrator(
+    config: &Config,
+    access_control: &AccessControl,
+) -> Result<Option<String>, StartError> {
+    let made = access_control.first_administrator(told_password(config)?, SystemClock.now()).await;
     made.map_err(|error| wrong("auth.admin_password", error.to_string()))
 }
