@@ -1,4 +1,4 @@
-//! Time, passed in. Nothing else in the crate asks the operating system what time it is.
+//! Time source. Nothing else in the crate reads the operating system's clock, so that tests can control time.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -8,42 +8,42 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 pub struct Timestamp(pub i64);
 
 impl Timestamp {
-    /// The last that has four digits for its year.
+    /// The last timestamp with a four-digit year.
     const LAST: Self = Self(253_402_300_799_000);
 
-    /// As people and programs read it (RFC 3339), to the second. What is later than the year 9999 is its end.
+    /// Formats the time as RFC 3339, to the second. Times after the year 9999 show its last second.
     pub fn rfc3339(self) -> String {
         let since = Duration::from_millis(u64::try_from(self.min(Self::LAST).0).unwrap_or(0));
         humantime::format_rfc3339_seconds(UNIX_EPOCH + since).to_string()
     }
 
-    /// This time `span` later.
+    /// Returns this time plus `span`.
     pub fn plus(self, span: Duration) -> Self {
         Self(self.0.saturating_add(millis(span)))
     }
 
-    /// This time `span` earlier.
+    /// Returns this time minus `span`.
     pub fn minus(self, span: Duration) -> Self {
         Self(self.0.saturating_sub(millis(span)))
     }
 
-    /// How long after `earlier` this is; zero if it is not after it.
+    /// Returns the time since `earlier`; zero if `earlier` is later.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
 }
 
-/// `span` in whole milliseconds, at most `i64::MAX`.
+/// Converts `span` to whole milliseconds, at most `i64::MAX`.
 pub fn millis(span: Duration) -> i64 {
     i64::try_from(span.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// Tells the time.
+/// A source of time.
 pub trait Clock: Send + Sync + 'static {
-    /// The wall clock. It may jump.
+    /// Returns the wall-clock time, which may jump.
     fn now(&self) -> Timestamp;
 
-    /// Time since an arbitrary start, never going backwards, counting while the machine is suspended.
+    /// Returns the time since an arbitrary start. It never goes backwards and includes time spent suspended.
     fn elapsed(&self) -> Duration;
 }
 
@@ -64,7 +64,7 @@ impl Clock for SystemClock {
     }
 }
 
-/// A clock that stands still until it is moved, for tests.
+/// A clock for tests that only moves when it is advanced.
 #[derive(Debug, Default)]
 pub struct ManualClock {
     wall: AtomicI64,
@@ -72,18 +72,18 @@ pub struct ManualClock {
 }
 
 impl ManualClock {
-    /// A clock that shows `now`.
+    /// Creates a clock that shows `now`.
     pub fn at(now: Timestamp) -> Self {
         Self { wall: AtomicI64::new(now.0), elapsed: AtomicI64::new(0) }
     }
 
-    /// Lets `span` pass.
+    /// Advances both clocks by `span`.
     pub fn advance(&self, span: Duration) {
         self.wall.fetch_add(millis(span), Ordering::SeqCst);
         self.elapsed.fetch_add(millis(span), Ordering::SeqCst);
     }
 
-    /// Sets the wall clock alone, as an administrator or NTP would.
+    /// Sets the wall clock only, as an administrator or NTP would.
     pub fn jump_to(&self, now: Timestamp) {
         self.wall.store(now.0, Ordering::SeqCst);
     }

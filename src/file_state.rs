@@ -1,41 +1,41 @@
-//! What tells a file from what it was.
+//! Change detection for files that are reloaded: keys, certificates, user files.
 
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-/// What tells a file from what it was: Kubernetes swaps links to it, editors replace it, people write to it or let
-/// somebody read it.
+/// The identity of a file's content and permissions. It changes when Kubernetes swaps a symbolic link, when an editor
+/// replaces the file, and when its content or permissions change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FileState {
-    /// It is there.
-    There {
-        /// Where, as the system counts.
+    /// The file exists and is accessible.
+    Present {
+        /// Device and inode.
         place: (u64, u64),
-        /// How long it is.
+        /// Length in bytes.
         size: u64,
-        /// When it was written to, and when anything else of it changed.
+        /// Modification and change time, each in seconds and nanoseconds.
         changed: [(i64, i64); 2],
     },
-    /// It is not there, or hidden.
-    Away,
+    /// The file does not exist or is not accessible.
+    Missing,
 }
 
 impl FileState {
-    /// The state of the file that `path` leads to, links followed.
+    /// Returns the state of the file at `path`. Follows symbolic links.
     ///
     /// # Errors
-    /// It is not there, or hidden.
-    pub fn there(path: &Path) -> io::Result<Self> {
+    /// Fails if the file does not exist or is not accessible.
+    pub fn read(path: &Path) -> io::Result<Self> {
         let file = fs::metadata(path)?;
         let changed = [(file.mtime(), file.mtime_nsec()), (file.ctime(), file.ctime_nsec())];
-        Ok(Self::There { place: (file.dev(), file.ino()), size: file.size(), changed })
+        Ok(Self::Present { place: (file.dev(), file.ino()), size: file.size(), changed })
     }
 
-    /// The same for a file that may be away.
+    /// Returns the state of a file that may be missing.
     pub fn of(path: &Path) -> Self {
-        Self::there(path).unwrap_or(Self::Away)
+        Self::read(path).unwrap_or(Self::Missing)
     }
 }
 
@@ -46,11 +46,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whatever_happens_to_a_file_is_seen() {
+    fn detects_every_kind_of_change() {
         let dir = tempfile::tempdir().expect("a folder");
-        let (path, other) = (dir.path().join("file"), dir.path().join("other"));
+        let path = dir.path().join("file");
+        let other = dir.path().join("other");
         let mut last = FileState::of(&path);
-        assert_eq!(last, FileState::Away);
+        assert_eq!(last, FileState::Missing);
         let mut changes = |what: &str, change: &dyn Fn() -> io::Result<()>| {
             // The kernel's clock for files ticks a few hundred times a second.
             std::thread::sleep(std::time::Duration::from_millis(20));

@@ -1,40 +1,46 @@
-//! Orlop: a self-hosted OCI registry whose store stays small by itself.
+//! Orlop: a self-hosted OCI container registry that keeps its disk usage small by itself.
 //!
-//! The rooms, and the way that data flows between them. Imports go leftward only
-//! (`tests/rooms.rs` fails when one does not):
+//! # Architecture
+//!
+//! The crate is layered. Each module may import itself and the modules to its left, but none to its right;
+//! `tests/rooms.rs` enforces this:
 //!
 //! ```text
 //! clock, fair, file_state, text_file, outbound, printable, traces, faults, memory, oci ← retention ← store, metadata
 //!   ← registry ← jobs ← auth ← http ← acme ← config ← server ← cli ← main
 //! ```
 //!
-//! | room | what lives there |
+//! | module | responsibility |
 //! | --- | --- |
-//! | [`clock`] | time, passed in |
-//! | [`fair`] | fair shares of places among clients |
-//! | [`file_state`] | whether a file is what it was, for those that read one again |
-//! | [`text_file`] | text files that people write |
-//! | [`outbound`] | requests to others' servers |
-//! | [`printable`] | text from elsewhere, as a terminal may be given it |
-//! | [`traces`] | what is done as spans, for a collector of traces |
-//! | [`faults`] | what is to go wrong in a store, and when, for tests |
-//! | [`memory`] | the budget of what requests make the process hold |
-//! | [`oci`] | the pure protocol: digests, names, ids, manifests, paths, ranges, error codes |
-//! | [`retention`] | what may expire and what must stay: policies, and the one evaluator of them |
-//! | [`store`] | the bytes: [`store::BlobStore`] and its filesystem and in-memory implementations |
-//! | [`metadata`] | the facts: [`metadata::MetadataStore`] and its SQLite implementation |
-//! | [`registry`] | the use cases: uploads, blobs, manifests, tags, referrers |
-//! | [`jobs`] | what runs in the background: the collector and its companions |
-//! | [`auth`] | who may do what |
-//! | [`http`] | the wire: routes, handlers, and the one place that knows status codes |
-//! | [`acme`] | certificates that an authority gives by itself |
-//! | [`config`] | every setting, from file and environment |
-//! | [`server`] | the composition root: open, build, spawn, serve, drain |
-//! | [`cli`] | the commands |
+//! | [`clock`] | time source, injected for tests |
+//! | [`fair`] | fair sharing of slots among clients |
+//! | [`file_state`] | change detection for files that are reloaded |
+//! | [`text_file`] | reading of text files written by users |
+//! | [`outbound`] | HTTP client for requests to other servers |
+//! | [`printable`] | escaping of untrusted text for terminals |
+//! | [`traces`] | OpenTelemetry spans |
+//! | [`faults`] | fault injection into the stores, for tests |
+//! | [`memory`] | memory budget for requests |
+//! | [`oci`] | OCI protocol types without I/O: digests, names, ids, manifests, paths, ranges, error codes |
+//! | [`retention`] | retention policies and their evaluation |
+//! | [`store`] | blob storage: [`store::BlobStore`] with a filesystem and an in-memory implementation |
+//! | [`metadata`] | metadata storage: [`metadata::MetadataStore`] with a SQLite implementation |
+//! | [`registry`] | domain logic: uploads, blobs, manifests, tags, referrers |
+//! | [`jobs`] | background jobs: garbage collection, retention, scrub, backup, fsck |
+//! | [`auth`] | authentication and authorisation |
+//! | [`http`] | HTTP: routes, handlers, and the mapping of errors to status codes |
+//! | [`acme`] | ACME client that obtains and renews TLS certificates |
+//! | [`config`] | settings from file and environment |
+//! | [`server`] | composition root: opens the stores, builds the registry, starts jobs, serves, shuts down |
+//! | [`cli`] | command line |
 //!
-//! Two promises shape everything: *bytes before row, row before bytes* (a record never points at bytes
-//! that are not durable; bytes are never removed while a record points at them), and *an accepted
-//! manifest is whole* until somebody deletes it.
+//! # Invariants
+//!
+//! Two invariants shape the design:
+//!
+//! * *Blob before row, row before blob.* A push makes a blob durable before a row refers to it. A deletion removes
+//!   the row before it removes the blob. So no metadata refers to a blob that is not on the disk.
+//! * *An accepted manifest is complete.* Everything it references stays pullable until a user deletes the manifest.
 
 pub mod acme;
 pub mod auth;

@@ -1,9 +1,9 @@
-//! The program. Everything is in the library, so that tests and the program build the same code.
+//! The `orlop` binary. All code is in the library, so that tests and the binary build the same code.
 
 use std::process::ExitCode;
 
-/// Packs what lives long close together, and gives the rest back: the system's own and mimalloc held twice as much under
-/// attacks of many kinds at once. Its settings are in `.cargo/config.toml`.
+/// jemalloc packs long-lived allocations densely and returns free memory: under mixed attacks the system allocator and
+/// mimalloc held twice as much. Its settings are in `.cargo/config.toml`.
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 

@@ -1,4 +1,4 @@
-//! Requests that this registry makes itself, to others' servers: bounded in time and size, and private on the way.
+//! HTTP client for requests to other servers, with limits on time and size and a check for encrypted transport.
 
 use std::io;
 use std::net::IpAddr;
@@ -16,34 +16,34 @@ use thiserror::Error;
 
 use crate::text_file;
 
-/// How long others may take to answer.
-const TIMEOUT: Duration = Duration::from_secs(10);
+/// Timeout for a whole request.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Why another server gave no answer that is good for anything.
+/// Why a request to another server failed.
 #[derive(Debug, Error)]
 pub enum OutboundError {
-    /// It was not reached, or did not answer in time.
-    #[error("{}", whole(.0))]
+    /// The server was not reached or did not answer in time.
+    #[error("{}", with_causes(.0))]
     Unreachable(#[from] reqwest::Error),
-    /// It answered that something is wrong.
+    /// The server answered with an error status.
     #[error("{0} answered {1}")]
     Status(Url, u16),
-    /// It answered more than that is looked at.
+    /// The response is longer than its limit.
     #[error("{0} answered more than {1} bytes")]
-    Long(Url, usize),
+    TooLong(Url, usize),
 }
 
-/// An error with what it came of, which reqwest leaves out.
-fn whole(error: &dyn std::error::Error) -> String {
+/// Formats an error with its causes, which reqwest leaves out.
+fn with_causes(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(Some(error), |error| error.source());
     causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
-/// The client's side of TLS: it trusts the authorities of this machine, those that Mozilla trusts where the machine has
-/// none (a container from scratch), and those of a PEM file.
+/// Builds the TLS client configuration. It trusts this machine's certificate authorities, or Mozilla's if the machine
+/// has none (as in a container built from scratch), plus the authorities in the PEM file `authorities`.
 ///
 /// # Errors
-/// The file cannot be read, or holds no certificates.
+/// Fails if the file cannot be read or holds no certificates.
 pub fn tls(authorities: Option<&Path>) -> io::Result<ClientConfig> {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
@@ -68,21 +68,22 @@ pub fn tls(authorities: Option<&Path>) -> io::Result<ClientConfig> {
     Ok(config.with_root_certificates(roots).with_no_client_auth())
 }
 
-/// A client that follows nobody elsewhere. It goes by the proxy that the environment names (`HTTPS_PROXY`, `NO_PROXY`).
+/// Builds an HTTP client that follows no redirects. It uses the proxy that the environment names (`HTTPS_PROXY`,
+/// `NO_PROXY`).
 ///
 /// # Errors
-/// The authorities' file cannot be read, or holds no certificates.
+/// Fails if the file of authorities cannot be read or holds no certificates.
 pub fn client(authorities: Option<&Path>) -> io::Result<Client> {
     Client::builder()
         .tls_backend_preconfigured(tls(authorities)?)
         .redirect(Policy::none())
-        .timeout(TIMEOUT)
+        .timeout(REQUEST_TIMEOUT)
         .user_agent(concat!("orlop/", env!("CARGO_PKG_VERSION")))
         .build()
         .map_err(io::Error::other)
 }
 
-/// Whether nobody on the way can read or change what goes to an address: it is `https`, or on this machine.
+/// Whether requests to `url` cannot be read or changed on the way: it uses `https` or is on this machine.
 pub fn is_private(url: &Url) -> bool {
     let loopback = |host: &str| {
         let ip = host.trim_matches(['[', ']']).parse::<IpAddr>();
@@ -91,27 +92,27 @@ pub fn is_private(url: &Url) -> bool {
     url.scheme() == "https" || (url.scheme() == "http" && url.host_str().is_some_and(loopback))
 }
 
-/// The body of an answer that says that all is well, if it is not longer than `most` bytes.
+/// Reads the body of a successful response of at most `max_size` bytes.
 ///
 /// # Errors
-/// [`OutboundError`].
-pub async fn body(response: Response, most: usize) -> Result<Vec<u8>, OutboundError> {
+/// Fails for an error status, a longer body, or a broken connection.
+pub async fn body(response: Response, max_size: usize) -> Result<Vec<u8>, OutboundError> {
     if !response.status().is_success() {
         return Err(OutboundError::Status(response.url().clone(), response.status().as_u16()));
     }
-    content(response, most).await
+    content(response, max_size).await
 }
 
-/// The body of any answer, if it is not longer than `most` bytes.
+/// Reads the body of a response with any status, of at most `max_size` bytes.
 ///
 /// # Errors
-/// [`OutboundError`], but none for what the answer says.
-pub async fn content(mut response: Response, most: usize) -> Result<Vec<u8>, OutboundError> {
+/// Fails for a longer body or a broken connection.
+pub async fn content(mut response: Response, max_size: usize) -> Result<Vec<u8>, OutboundError> {
     let url = response.url().clone();
     let mut body = Vec::new();
     while let Some(piece) = response.chunk().await? {
-        if body.len() + piece.len() > most {
-            return Err(OutboundError::Long(url, most));
+        if body.len() + piece.len() > max_size {
+            return Err(OutboundError::TooLong(url, max_size));
         }
         body.extend_from_slice(&piece);
     }
@@ -123,7 +124,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_can_be_read_on_the_way_is_not_private() {
+    fn only_https_and_loopback_are_private() {
         let private = |url: &str| is_private(&url.parse().expect("an address"));
         for url in
             ["https://id.example.com/x", "http://localhost:8080", "http://127.0.0.1", "http://[::1]:1/"]
@@ -138,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn authorities_that_are_none_are_told() {
+    fn rejects_files_without_certificates() {
         let dir = tempfile::tempdir().expect("a folder");
         let file = dir.path().join("ca.pem");
         assert!(tls(Some(&file)).expect_err("gone").to_string().contains("ca.pem"));

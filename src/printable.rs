@@ -1,11 +1,11 @@
-//! Text from elsewhere, as a terminal may be given it.
+//! Escaping of untrusted text for terminals.
 //!
-//! A terminal obeys control characters, characters for bidirectional text reorder what stands beside them, and others
-//! cannot be seen: each could make a line look like something that it is not. They are written out as escapes.
+//! Terminals obey control characters, bidirectional characters reorder the text next to them, and some characters are
+//! invisible. Each could make a line look like something else, so they are written as escapes.
 
 use std::borrow::Cow;
 
-/// Whether a character is a control character, changes the direction of text, or is invisible by itself.
+/// Whether `letter` is a control character, changes the text direction, or is invisible.
 pub fn is_unprintable(letter: char) -> bool {
     letter.is_control()
         || matches!(
@@ -28,12 +28,12 @@ pub fn is_unprintable(letter: char) -> bool {
         )
 }
 
-/// `text` on one line, with what is unprintable written out.
+/// Escapes unprintable characters, including line breaks.
 pub fn escape(text: &str) -> Cow<'_, str> {
     escape_but(text, |_| false)
 }
 
-/// The same of a text of several lines.
+/// Escapes unprintable characters, but keeps line breaks.
 pub fn escape_lines(text: &str) -> Cow<'_, str> {
     escape_but(text, |letter| letter == '\n')
 }
@@ -54,7 +54,7 @@ fn escape_but(text: &str, keep: impl Fn(char) -> bool) -> Cow<'_, str> {
     Cow::Owned(escaped)
 }
 
-/// A JSON text with what is unprintable in its strings written as JSON writes it: the same values for a program.
+/// Escapes unprintable characters in the strings of a JSON text as JSON escapes; the values stay the same.
 pub fn escape_json(json: &str) -> Cow<'_, str> {
     let is_escaped = |letter: char| is_unprintable(letter) && letter >= '\u{7f}';
     if !json.contains(is_escaped) {
@@ -78,14 +78,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_terminal_obeys_is_written_out() {
+    fn escapes_control_characters() {
         assert_eq!(escape("linux\u{1b}]0;x\u{7}"), "linux\\u{1b}]0;x\\u{7}");
         assert_eq!(escape("a\u{9b}31m\u{7f}\r\n\tb"), "a\\u{9b}31m\\u{7f}\\r\\n\\tb");
         assert_eq!(escape_lines("a\u{1b}\nb\r\n"), "a\\u{1b}\nb\\r\n");
     }
 
     #[test]
-    fn what_turns_text_round_or_cannot_be_seen_is_written_out() {
+    fn escapes_bidirectional_and_invisible_characters() {
         let bidirectional = ('\u{202a}'..='\u{202e}').chain('\u{2066}'..='\u{2069}');
         for letter in
             bidirectional.chain(['\u{200e}', '\u{200f}', '\u{61c}', '\u{200b}', '\u{feff}', '\u{e0041}'])
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_else_stays() {
+    fn keeps_printable_text() {
         for text in ["", "it's \"ann\" \\ ä", "日本語 ✔️ 👩‍", "linux/amd64"] {
             let text = text.replace('\u{200d}', "");
             assert!(matches!(escape(&text), Cow::Borrowed(same) if same == text));
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn json_means_the_same() {
+    fn escaped_json_keeps_its_value() {
         let value = serde_json::json!({ "a\u{202e}": "\u{1b}\u{9b}\u{7f}\u{e0041}ä\n" });
         let text = value.to_string();
         let escaped = escape_json(&text);

@@ -1,16 +1,16 @@
-//! Text files that people write: the byte order mark that Windows' editors put first is not part of the text.
+//! Reading of text files that users write. Drops the byte order mark that Windows editors put first.
 
 use std::fs;
 use std::io;
 use std::path::Path;
 
-/// The byte order mark of UTF-8.
-const MARK: &[u8] = "\u{feff}".as_bytes();
+/// The UTF-8 byte order mark.
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
-/// The text of a file in UTF-8.
+/// Reads a UTF-8 file.
 ///
 /// # Errors
-/// The file cannot be read, or is in another encoding; for UTF-16 the message says so.
+/// Fails if the file cannot be read or has another encoding. The message names UTF-16 if the file has that encoding.
 pub fn read(path: &Path) -> io::Result<String> {
     let bytes = read_bytes(path)?;
     String::from_utf8(bytes).map_err(|error| {
@@ -20,19 +20,19 @@ pub fn read(path: &Path) -> io::Result<String> {
     })
 }
 
-/// The bytes of a file whose format is a text that its reader checks by itself, such as PEM or JSON.
+/// Reads a file whose text format its parser checks, such as PEM or JSON.
 ///
 /// # Errors
-/// The file cannot be read.
+/// Fails if the file cannot be read.
 pub fn read_bytes(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = fs::read(path)?;
-    if bytes.starts_with(MARK) {
-        bytes.drain(..MARK.len());
+    if bytes.starts_with(BYTE_ORDER_MARK) {
+        bytes.drain(..BYTE_ORDER_MARK.len());
     }
     Ok(bytes)
 }
 
-/// A text that came another way, such as by standard input, without its byte order mark.
+/// Strips the byte order mark from text that was not read from a file, such as standard input.
 pub fn without_mark(text: &str) -> &str {
     text.strip_prefix('\u{feff}').unwrap_or(text)
 }
@@ -42,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_byte_order_mark_is_no_part_of_the_text() {
+    fn strips_byte_order_mark() {
         let dir = tempfile::tempdir().expect("a folder");
         let path = dir.path().join("file");
         for text in ["\u{feff}ann", "ann"] {
@@ -54,7 +54,7 @@ mod tests {
     }
 
     #[test]
-    fn another_encoding_is_an_error_that_names_it() {
+    fn rejects_other_encodings_by_name() {
         let dir = tempfile::tempdir().expect("a folder");
         let path = dir.path().join("file");
         for (bytes, message) in

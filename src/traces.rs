@@ -1,18 +1,18 @@
-//! Spans: what is done for a request or in the background and how long it takes, for a collector of traces (`[traces]`
-//! in the settings). In a build without the feature `otlp` there is nothing of them.
+//! OpenTelemetry spans for requests and background work. They are exported to the collector set in `[traces]`. Without
+//! the feature `otlp` all of this compiles to nothing.
 //!
-//! Their names and fields are words that are chosen here, and of what clients send only what `http` has parsed: no
-//! header, no query and no password is in one.
+//! Span names and fields are fixed words. The only client input in them is what `http` has parsed: no header, query or
+//! password is recorded.
 
-/// What the spans of this program are known by among those of its libraries.
+/// The `tracing` target of this program's spans. It separates them from the spans of its libraries.
 pub const TARGET: &str = "orlop::traces";
 
-/// A span, which ends with its last copy; or none.
+/// A span, which ends when its last clone is dropped; or no span.
 #[derive(Debug, Clone)]
 pub struct Span(#[cfg(feature = "otlp")] tracing::Span);
 
 impl Span {
-    /// None.
+    /// Returns no span.
     pub const fn none() -> Self {
         Self(
             #[cfg(feature = "otlp")]
@@ -20,7 +20,7 @@ impl Span {
         )
     }
 
-    /// Does `work` within this span.
+    /// Runs `work` within this span.
     pub fn run<F: Future>(&self, work: F) -> impl Future<Output = F::Output> + use<F> {
         #[cfg(feature = "otlp")]
         let work = tracing::Instrument::instrument(work, self.0.clone());
@@ -44,7 +44,7 @@ impl std::ops::Deref for Span {
     }
 }
 
-/// The span that the calling task is in.
+/// Returns the current task's span.
 pub fn current() -> Span {
     Span(
         #[cfg(feature = "otlp")]
@@ -52,8 +52,8 @@ pub fn current() -> Span {
     )
 }
 
-/// A step of what the calling task is about: nothing, if nobody watches that.
-pub fn step(name: &'static str) -> Span {
+/// Starts a step within the current span. Returns no span if there is no current one.
+pub fn start_step(name: &'static str) -> Span {
     #[cfg(feature = "otlp")]
     if !tracing::Span::current().is_none() {
         return tracing::info_span!(target: TARGET, "step", otel.name = name).into();
@@ -62,8 +62,8 @@ pub fn step(name: &'static str) -> Span {
     Span::none()
 }
 
-/// Work of its own, which no request asked for.
-pub fn root(name: &'static str) -> Span {
+/// Starts a span without a parent, for background work.
+pub fn start_root(name: &'static str) -> Span {
     #[cfg(feature = "otlp")]
     return tracing::info_span!(target: TARGET, parent: None, "root", otel.name = name).into();
     #[cfg(not(feature = "otlp"))]
@@ -73,8 +73,8 @@ pub fn root(name: &'static str) -> Span {
     }
 }
 
-/// Notes the form of the path of the request that the calling task is about.
-pub fn note_route(template: &str) {
+/// Records the path template of the current task's request.
+pub fn record_route(template: &str) {
     #[cfg(feature = "otlp")]
     tracing::Span::current().record("http.route", template);
     let _ = template;

@@ -1,4 +1,4 @@
-//! The program as an operator meets it: its commands on a stopped store and beside a running server.
+//! The command line, on a stopped store and with a running server.
 
 #[path = "cli/audit.rs"]
 mod audit;
@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 use orlop::oci::{Algorithm, Hasher};
 use serde_json::Value;
 
-/// A directory to work in, with the store in `data`.
+/// A working directory with the store in `data`.
 struct Place {
     dir: tempfile::TempDir,
 }
@@ -69,7 +69,7 @@ impl Place {
         Server::when_ready(command.spawn().expect("it starts"))
     }
 
-    /// The files of the one blob that is stored.
+    /// Returns the file of the only stored blob.
     fn blob_file(&self) -> PathBuf {
         let mut files = walk(&self.path("data/blobs"));
         assert_eq!(files.len(), 1, "{files:?}");
@@ -85,7 +85,7 @@ fn walk(dir: &Path) -> Vec<PathBuf> {
     entries.flatten().flat_map(|entry| below(entry.path())).collect()
 }
 
-/// What a command said.
+/// The output of a command.
 #[derive(Debug)]
 struct Ran {
     code: Option<i32>,
@@ -100,7 +100,7 @@ impl From<Output> for Ran {
     }
 }
 
-/// A manifest that is stored.
+/// A stored manifest.
 struct Stored {
     digest: String,
     size: usize,
@@ -113,7 +113,7 @@ struct Server {
 }
 
 impl Server {
-    /// Waits until `process`, whose log is piped, serves.
+    /// Waits until `process`, whose log is piped, accepts connections.
     fn when_ready(mut process: Child) -> Self {
         let mut log = BufReader::new(process.stderr.take().expect("piped"));
         let mut read = String::new();
@@ -125,7 +125,7 @@ impl Server {
                 break rest.split(',').next().unwrap_or_default().to_owned();
             }
         };
-        // Read on, or the pipe fills.
+        // Keep reading, or the pipe fills up.
         std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
         Self { process, url }
     }
@@ -135,13 +135,13 @@ impl Server {
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("alive");
     }
 
-    /// Ends it politely, and tells its exit code.
+    /// Shuts the server down, and returns its exit code.
     fn end(mut self) -> Option<i32> {
         self.signal();
         self.process.wait().expect("waited for").code()
     }
 
-    /// The digest and size of the manifest that a tag points at.
+    /// Returns the digest and size of the manifest that a tag points at.
     fn manifest_digest(&self, repository: &str, tag: &str) -> Stored {
         let (status, content) = get(&format!("{}/v2/{repository}/manifests/{tag}", self.url));
         assert_eq!(status, 200, "{content}");
@@ -149,7 +149,7 @@ impl Server {
         Stored { digest, size: content.len() }
     }
 
-    /// Pushes an image whose config is `content` and that has no layers. Tells the config's digest.
+    /// Pushes an image without layers whose config is `content`. Returns the config's digest.
     fn push(&self, repository: &str, tag: &str, content: &[u8]) -> String {
         let digest = Hasher::digest(Algorithm::Sha256, content).to_string();
         let upload = format!("{}/v2/{repository}/blobs/uploads/?digest={digest}", self.url);
@@ -179,7 +179,7 @@ fn request(method: reqwest::Method, url: &str, content_type: &str, body: Vec<u8>
     assert_eq!(status, 201, "{url}: {answer}");
 }
 
-/// Status and body of an answer.
+/// Returns status and body of a response.
 fn ask(method: reqwest::Method, url: &str, content_type: &str, body: Vec<u8>) -> (u16, String) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("threads");
     runtime.block_on(async {
@@ -194,7 +194,7 @@ fn get(url: &str) -> (u16, String) {
 }
 
 #[test]
-fn help_says_what_there_is() {
+fn help_lists_the_commands() {
     let ran = Place::new().run(&["--help"]);
     assert_eq!(ran.code, Some(0));
     for command in [
@@ -221,7 +221,7 @@ fn help_says_what_there_is() {
 }
 
 #[test]
-fn wrong_usage_and_settings_end_with_2() {
+fn invalid_usage_and_settings_exit_with_2() {
     let place = Place::new();
     assert_eq!(place.run(&["gc", "--dry"]).code, Some(2));
     let ran = place.run(&["serve", "--listen", "5000"]);
@@ -243,12 +243,12 @@ fn wrong_usage_and_settings_end_with_2() {
 }
 
 #[test]
-fn check_config_shows_what_is_in_force() {
+fn check_config_prints_effective_settings() {
     let place = Place::new();
     fs::write(place.path("orlop.toml"), "[gc]\ninterval = \"1m\"").expect("written");
     let ran = place.run(&["check-config", "--config", "orlop.toml", "--data", "/srv/registry"]);
     assert_eq!(ran.code, Some(0), "{ran:?}");
-    assert!(ran.out.starts_with("# orlop.toml is fine. In force:\n"), "{}", ran.out);
+    assert!(ran.out.starts_with("# orlop.toml is valid. Effective settings:\n"), "{}", ran.out);
     assert!(ran.out.contains("interval = \"1m\"\n"));
     let json = place.json(&["check-config", "--config", "orlop.toml", "--data", "/srv/registry", "--json"]);
     assert_eq!(json["settings"]["storage"]["data"], "/srv/registry");
@@ -256,33 +256,33 @@ fn check_config_shows_what_is_in_force() {
 }
 
 #[test]
-fn check_config_warns_of_what_has_no_effect() {
+fn check_config_warns_of_settings_without_effect() {
     let place = Place::new();
     let warned = |storage: &str| {
         fs::write(place.path("orlop.toml"), format!("[storage]\n{storage}")).expect("written");
         let ran = place.run(&["check-config", "--config", "orlop.toml"]);
         assert_eq!(ran.code, Some(0), "{ran:?}");
         let json = place.json(&["check-config", "--config", "orlop.toml", "--json"]);
-        let told = json["warnings"].as_array().expect("a list").len();
-        assert_eq!(told, ran.err.lines().count());
+        let warnings = json["warnings"].as_array().expect("a list").len();
+        assert_eq!(warnings, ran.err.lines().count());
         ran.err
     };
     assert_eq!(
         warned("low_mark = \"50%\""),
-        "warning: storage.low_mark has an effect beside storage.budget only, which is not set\n"
+        "warning: storage.low_mark has no effect without storage.budget\n"
     );
     let both = warned("high_mark = \"95%\"\nlow_mark = \"70%\"");
     assert!(both.contains("storage.high_mark has") && both.contains("storage.low_mark has"), "{both}");
     assert_eq!(warned("low_mark = \"50%\"\nbudget = \"80%\""), "");
     let tight = place.command(&["check-config"]).env("ORLOP_STORAGE__MIN_FREE", "10MiB").output();
     let tight = Ran::from(tight.expect("it runs")).err;
-    assert!(tight.contains("storage.min_free = 10MiB keeps back less than the 64MiB"), "{tight}");
-    assert_eq!(warned("low_mark = \"80%\""), "", "as in the example, that is what it is without");
+    assert!(tight.contains("storage.min_free = 10MiB is less than the 64MiB"), "{tight}");
+    assert_eq!(warned("low_mark = \"80%\""), "", "the default value causes no warning");
 }
 
-/// What is there already stays; an operator learns of it before and at the start.
+/// Existing content and users stay; the operator is warned by `check-config` and at the start.
 #[test]
-fn exceeded_quotas_and_users_that_look_alike_are_told() {
+fn check_config_warns_of_exceeded_quotas_and_confusable_users() {
     let place = Place::new();
     let server = place.serve();
     server.push("team/app", "1", b"hello");
@@ -297,8 +297,8 @@ fn exceeded_quotas_and_users_that_look_alike_are_told() {
     let warned: Vec<&str> = ran.err.lines().filter(|line| line.starts_with("warning: ")).collect();
     let expected = [
         "warning: the quota of this registry is exceeded: ",
-        "warning: the users ADMIN and admin differ by case only",
-        "warning: the users Olga and olga differ by case only",
+        "warning: the users ADMIN and admin differ only in case",
+        "warning: the users Olga and olga differ only in case",
     ];
     assert_eq!(warned.len(), expected.len(), "{ran:?}");
     for (line, start) in warned.iter().zip(expected) {
@@ -307,13 +307,13 @@ fn exceeded_quotas_and_users_that_look_alike_are_told() {
 }
 
 #[test]
-fn what_never_was_has_no_usage_and_no_plan() {
+fn unknown_repository_has_no_usage_and_no_plan() {
     let place = Place::new();
     let server = place.serve();
     server.push("team/app", "1", b"hello");
-    let told = || {
+    let check = || {
         let ran = place.run(&["usage", "team"]);
-        let prefix = "what is below a prefix is asked for with a slash: team/";
+        let prefix = "to select a prefix, end it with a slash: team/";
         let expected = format!("error: the registry has no repository team; {prefix}\n");
         assert_eq!((ran.code, ran.err), (Some(1), expected));
         assert_eq!(place.run(&["usage", "none/"]).code, Some(0));
@@ -322,9 +322,9 @@ fn what_never_was_has_no_usage_and_no_plan() {
             assert_eq!((ran.code, &*ran.err), (Some(1), "error: the registry has no repository team\n"));
         }
     };
-    told();
+    check();
     assert_eq!(server.end(), Some(0));
-    told();
+    check();
 }
 
 #[test]
@@ -348,7 +348,7 @@ fn check_config_reads_certificate_and_key() {
 }
 
 #[test]
-fn check_config_reads_what_an_authority_is_asked_with() {
+fn check_config_reads_the_acme_files() {
     let place = Place::new();
     let acme = "[acme]\nnames = [\"registry.example\"]\naccept_terms = true\neab_key_id = \"a\"\n";
     let settings = format!("{acme}eab_key_file = \"eab\"\n[outbound]\nca_file = \"ca.pem\"");
@@ -371,7 +371,7 @@ fn check_config_reads_what_an_authority_is_asked_with() {
 }
 
 #[test]
-fn check_config_reads_the_passwords() {
+fn check_config_reads_the_user_file() {
     let place = Place::new();
     fs::write(place.path("orlop.toml"), "[auth]\nhtpasswd = \"users\"").expect("written");
     let ran = place.run(&["check-config", "--config", "orlop.toml"]);
@@ -380,7 +380,7 @@ fn check_config_reads_the_passwords() {
 }
 
 #[test]
-fn a_store_that_never_was_is_not_made_by_looking_after_it() {
+fn maintenance_commands_create_no_store() {
     let place = Place::new();
     let commands: [&[&str]; 10] = [
         &["gc"],
@@ -398,38 +398,40 @@ fn a_store_that_never_was_is_not_made_by_looking_after_it() {
         let ran = place.run(command);
         assert_eq!(ran.code, Some(1));
         let data = place.path("data");
-        let expected =
-            format!("error: there is no store in {}: nothing was ever served from there\n", data.display());
+        let expected = format!(
+            "error: no store in {}: run `orlop serve` with it first, or correct storage.data\n",
+            data.display()
+        );
         assert_eq!(ran.err, expected);
         assert!(!data.exists());
     }
 }
 
-/// What keeps the image `library/app:1` of one blob.
-fn tells_why(place: &Place) {
+/// Checks the explanation of the image `library/app:1`, which has one blob.
+fn check_why(place: &Place) {
     let why = place.json(&["why", "library/app:1", "--json"]);
     let digest = why["digest"].as_str().expect("a digest").to_owned();
     assert_eq!((&why["manifests"][0]["tags"][0], &why["blob"]), (&"1".into(), &serde_json::Value::Null));
-    let told = place.run(&["why", &format!("library/app@{digest}")]).out;
-    assert!(told.starts_with(&format!("manifest {digest} in library/app\n  tagged 1\n")), "{told}");
-    assert!(told.contains(" would come free: when it is deleted"), "{told}");
+    let text = place.run(&["why", &format!("library/app@{digest}")]).out;
+    assert!(text.starts_with(&format!("manifest {digest} in library/app\n  tagged 1\n")), "{text}");
+    assert!(text.contains(" would be freed when it is deleted"), "{text}");
     let blob = Hasher::digest(Algorithm::Sha256, b"hello");
-    let told = place.run(&["why", blob.as_str()]).out;
-    assert!(told.starts_with(&format!("blob {blob}, 5 B\n  in library/app:\n")), "{told}");
-    assert!(told.contains(&format!("held by the manifest {digest} (1)\n")), "{told}");
+    let text = place.run(&["why", blob.as_str()]).out;
+    assert!(text.starts_with(&format!("blob {blob}, 5 B\n  in library/app:\n")), "{text}");
+    assert!(text.contains(&format!("referenced by the manifest {digest} (1)\n")), "{text}");
     let ran = place.run(&["why", "library/app:2"]);
-    assert_eq!((ran.code, &*ran.err), (Some(1), "error: 2 is unknown to library/app\n"));
+    assert_eq!((ran.code, &*ran.err), (Some(1), "error: 2 not found in library/app\n"));
     assert_eq!(place.run(&["why", "library/app"]).code, Some(2));
 }
 
 #[test]
-fn the_second_server_is_told_of_the_first() {
+fn second_server_names_the_first() {
     let place = Place::new();
     let server = place.serve();
     let ran = place.run(&["serve", "--listen", "127.0.0.1:0"]);
     assert_eq!(ran.code, Some(1));
     let expected = format!(
-        "error: the data directory {} is in use by another orlop (process {}): stop that first, \
+        "error: the data directory {} is in use by another orlop (process {}): stop it first, \
          or choose another storage.data\n",
         place.path("data").display(),
         server.process.id()
@@ -439,28 +441,30 @@ fn the_second_server_is_told_of_the_first() {
 }
 
 #[test]
-fn everything_works_beside_a_server_and_without() {
+fn maintenance_works_with_and_without_a_server() {
     let place = Place::new();
     let server = place.serve();
     server.push("library/app", "1", b"hello");
-    look_after(&place);
+    check_maintenance(&place);
     assert_eq!(place.run(&["healthcheck"]).out, "ready\n");
     assert_eq!(server.end(), Some(0));
     assert!(!place.path("data/admin.sock").exists());
     assert_eq!(place.run(&["healthcheck"]).code, Some(1));
-    look_after(&place);
+    check_maintenance(&place);
 }
 
 #[test]
-fn the_health_check_asks_the_server_of_its_data_directory_and_no_other() {
-    let (place, other) = (Place::new(), Place::new());
-    let (server, another) = (place.serve(), other.serve());
+fn healthcheck_only_accepts_the_server_of_its_data_directory() {
+    let place = Place::new();
+    let other = Place::new();
+    let server = place.serve();
+    let another = other.serve();
     let listen = |server: &Server| server.url.trim_start_matches("http://").to_owned();
     let check = |address: &str| {
         let mut command = place.command(&["healthcheck"]);
         Ran::from(command.env("ORLOP_SERVER__LISTEN", address).output().expect("it runs"))
     };
-    // The socket knows better than the settings where the server listens.
+    // The socket knows the server's real address, whatever the settings say.
     assert_eq!(check(&listen(&another)).out, "ready\n");
     fs::remove_file(place.path("data/admin.sock")).expect("removed");
     assert_eq!(check(&listen(&server)).out, "ready\n");
@@ -470,12 +474,12 @@ fn the_health_check_asks_the_server_of_its_data_directory_and_no_other() {
     let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("bound");
     let address = silent.local_addr().expect("bound").to_string();
     drop(silent);
-    assert!(check(&address).err.contains("no server has the data directory"));
+    assert!(check(&address).err.contains("no server seems to use the data directory"));
     assert_eq!((server.end(), another.end()), (Some(0), Some(0)));
 }
 
 #[test]
-fn a_rotator_s_signal_does_not_end_the_server() {
+fn sighup_does_not_stop_the_server() {
     let place = Place::new();
     let server = place.serve();
     let pid = rustix::process::Pid::from_child(&server.process);
@@ -486,7 +490,7 @@ fn a_rotator_s_signal_does_not_end_the_server() {
 }
 
 #[test]
-fn repositories_and_tags_are_listed_beside_a_server_and_without() {
+fn lists_repositories_and_tags_with_and_without_a_server() {
     let place = Place::new();
     let server = place.serve();
     server.push("library/app", "1", b"hello");
@@ -511,7 +515,7 @@ fn list(place: &Place) {
     let table = place.run(&["tags", "library/app"]).out;
     let lines: Vec<_> = table.lines().collect();
     assert!(lines[0].starts_with("TAG  SIZE  PUSHED (UTC)"), "{table}");
-    assert!(lines[0].contains("  SAFE") && lines[1].contains("  -"), "{table}");
+    assert!(lines[0].contains("  PROTECTION") && lines[1].contains("  -"), "{table}");
     assert!(lines[1].starts_with("1     5 B  20") && lines[1].contains("  never  "), "{table}");
     let ran = place.run(&["tags", "none"]);
     assert_eq!((ran.code, &*ran.err), (Some(1), "error: repository unknown to the registry\n"));
@@ -519,7 +523,7 @@ fn list(place: &Place) {
 }
 
 #[test]
-fn policies_are_planned_and_applied_beside_a_server_and_without() {
+fn plans_and_applies_policies_with_and_without_a_server() {
     let place = Place::new();
     let server = place.serve();
     for tag in ["a", "v1"] {
@@ -535,12 +539,12 @@ fn policies_are_planned_and_applied_beside_a_server_and_without() {
         set.out.starts_with("mine is in force.\nWarning: rule `old` of retention policy `mine`"),
         "{set:?}"
     );
-    let beside = place.json(&["retention", "plan", "--json"]);
-    assert_eq!((&beside["tags"], &beside["tags_kept"]), (&1.into(), &1.into()), "{beside}");
+    let plan = place.json(&["retention", "plan", "--json"]);
+    assert_eq!((&plan["tags"], &plan["tags_kept"]), (&1.into(), &1.into()), "{plan}");
     assert_eq!(server.end(), Some(0));
     let plan = place.run(&["retention", "plan", "team/app"]);
     assert!(
-        plan.out.contains("goes   expired by rule `old`") && plan.out.contains("stays  kept: rule"),
+        plan.out.contains("expire  expired by rule `old`") && plan.out.contains("keep    kept: rule"),
         "{plan:?}"
     );
     let applied = place.json(&["retention", "apply", "--strict", "--json"]);
@@ -572,7 +576,7 @@ fn policies_are_planned_and_applied_beside_a_server_and_without() {
 }
 
 #[test]
-fn presets_and_imports_are_printed_as_the_configuration_file_wants_them() {
+fn prints_presets_and_imports_as_configuration() {
     let place = Place::new();
     let preset = place.run(&["retention", "presets", "ci"]).out;
     assert!(preset.contains("[[retention.policies]]") && !preset.contains("[[policies"), "{preset}");
@@ -589,32 +593,32 @@ fn presets_and_imports_are_printed_as_the_configuration_file_wants_them() {
     assert_eq!(place.run(&["check-config", "--config", "imported.toml"]).code, Some(0));
     let refused = place.run(&["retention", "import", "ecr", "zot.yaml"]);
     assert!(
-        refused.code != Some(0) && refused.err.contains("zot.yaml: this is not an ECR lifecycle policy"),
+        refused.code != Some(0) && refused.err.contains("zot.yaml: the document is not an ECR lifecycle policy"),
         "{refused:?}"
     );
 }
 
-fn look_after(place: &Place) {
+fn check_maintenance(place: &Place) {
     let usage = place.json(&["usage", "--json"]);
     let store = &usage["store"];
     assert_eq!((&store["blobs"], &store["blob_bytes"]), (&1.into(), &5.into()));
     assert_eq!(usage["repositories"][0]["name"], "library/app");
-    assert!(place.run(&["usage"]).out.starts_with("1 blob, 5 B; 1 manifest; 0 uploads open\n"));
+    assert!(place.run(&["usage"]).out.starts_with("1 blob, 5 B; 1 manifest; 0 open uploads\n"));
     let one = place.json(&["usage", "library/app", "--json"]);
     assert_eq!((&one["scope"], &one["usage"]["tags"]), (&"library/app".into(), &1.into()));
     assert_eq!(one["store"], Value::Null);
     assert_eq!(one["reclaimable"]["trash"]["last"], Value::Null);
-    assert!(place.run(&["usage", "library/app"]).out.contains("\n0 B can be collected now\n"));
-    tells_why(place);
+    assert!(place.run(&["usage", "library/app"]).out.contains("\n0 B reclaimable now\n"));
+    check_why(place);
     assert_eq!(place.json(&["gc", "--dry-run", "--json"])["dry_run"], true);
     assert_eq!(place.json(&["gc", "--json"])["blobs"], 0);
     let ran = place.run(&["fsck"]);
-    assert_eq!(ran.out, "1 blob (5 B) and 1 manifest checked\nnothing is wrong\n");
+    assert_eq!(ran.out, "1 blob (5 B) and 1 manifest checked\nno problems found\n");
     assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""));
 }
 
 #[test]
-fn fsck_finds_what_is_damaged_and_a_push_heals_it() {
+fn fsck_finds_damage_and_a_push_repairs_it() {
     let place = Place::new();
     let server = place.serve();
     let digest = server.push("app", "1", b"hello");
@@ -623,7 +627,7 @@ fn fsck_finds_what_is_damaged_and_a_push_heals_it() {
     assert_eq!(ran.code, Some(1));
     let (first, rest) = ran.out.split_once('\n').expect("lines");
     assert!(first.starts_with(&format!("{digest}: its bytes hash to sha256:")), "{first}");
-    assert!(rest.contains(&format!("refers to {digest}, whose bytes are bad\n")), "{rest}");
+    assert!(rest.contains(&format!("refers to {digest}, whose content is damaged\n")), "{rest}");
     let report = place.json(&["fsck", "--repair", "--json"]);
     assert_eq!(report["counts"]["damaged_blob"], 1);
     server.push("app", "1", b"hello");
@@ -632,24 +636,24 @@ fn fsck_finds_what_is_damaged_and_a_push_heals_it() {
 }
 
 #[test]
-fn a_scrub_sets_aside_what_is_damaged_and_a_push_heals_it() {
+fn scrub_quarantines_damage_and_a_push_repairs_it() {
     let place = Place::new();
     let server = place.serve();
     let digest = server.push("app", "1", b"hello");
     let ran = place.run(&["scrub", "--now", "--rate", "1MiB"]);
     assert_eq!(
         (ran.code, ran.out.as_str()),
-        (Some(0), "1 blob (5 B) and 1 manifest checked\nnothing is wrong\n")
+        (Some(0), "1 blob (5 B) and 1 manifest checked\nno problems found\n")
     );
     fs::write(place.blob_file(), b"hellO").expect("damaged");
     let blob = format!("{}/v2/app/blobs/{digest}", server.url);
-    assert_eq!(get(&blob).0, 200, "nobody has noticed yet");
+    assert_eq!(get(&blob).0, 200, "the damage is not detected yet");
     let report = place.json(&["scrub", "--now", "--json"]);
     assert_eq!((&report["damaged"], &report["set_aside"][0]["digest"]), (&1.into(), &digest.as_str().into()));
     absent_everywhere(&server, &digest);
-    // An answer is good for a second.
+    // The readiness is cached for a second.
     let until = Instant::now() + Duration::from_secs(10);
-    while !wait_for_readiness(&server, 200).contains("1 blob is damaged") {
+    while !wait_for_readiness(&server, 200).contains("1 blob is quarantined") {
         assert!(Instant::now() < until, "readiness warns of it");
         std::thread::sleep(Duration::from_millis(100));
     }
@@ -666,19 +670,20 @@ fn a_scrub_sets_aside_what_is_damaged_and_a_push_heals_it() {
     assert_eq!(server.end(), Some(0));
     let ran = place.run(&["scrub", "--now"]);
     assert_eq!(ran.code, Some(0), "on a stopped store too: {ran:?}");
-    assert!(place.run(&["scrub"]).out.contains("everything was last read through: 2"));
+    assert!(place.run(&["scrub"]).out.contains("last complete pass: 2"));
     assert_eq!(place.run(&["scrub", "--now", "--rate", "0B"]).code, Some(2));
 }
 
 #[test]
-fn metrics_tell_bytes_by_what_they_are_for() {
+fn metrics_show_disk_space_by_purpose() {
     let place = Place::new();
     let server = place.serve();
     server.push("app", "1", b"hello");
     let metrics = || get(&format!("{}/metrics", server.url)).1;
-    // What may go is looked at aside when it is first asked for.
-    let looked = (0..10_000).map(|_| metrics()).find(|text| text.contains("\norlop_trash_allocated_bytes "));
-    let text = looked.expect("looked at");
+    // Reclaimable space is measured in the background after the first scrape.
+    let measured =
+        (0..10_000).map(|_| metrics()).find(|text| text.contains("\norlop_trash_allocated_bytes "));
+    let text = measured.expect("measured");
     for line in ["trash_allocated_bytes 0", "untagged_allocated_bytes 0", "leased_allocated_bytes 0"] {
         assert!(text.contains(&format!("\norlop_{line}\n")), "{line} in {text}");
     }
@@ -688,11 +693,11 @@ fn metrics_tell_bytes_by_what_they_are_for() {
     assert_eq!(server.end(), Some(0));
 }
 
-/// How many bytes the manifests have that [`Server::push`] makes of three bytes.
-const MANIFEST: usize = 246;
+/// Size of the manifests that [`Server::push`] makes for a config of three bytes.
+const MANIFEST_SIZE: usize = 246;
 
 #[test]
-fn metrics_tell_quotas_and_the_largest_by_name() {
+fn metrics_show_quotas_and_the_largest_prefixes() {
     let place = Place::new();
     let quotas = "[metrics]\nrepositories = 1\n[[quotas]]\nprefix = \"team/\"\nbytes = \"1MB\"\ntags = 9\n";
     fs::write(place.path("orlop.toml"), quotas).expect("written");
@@ -701,11 +706,11 @@ fn metrics_tell_quotas_and_the_largest_by_name() {
         server.push(name, "1", content.as_bytes());
     }
     let metrics = || get(&format!("{}/metrics", server.url)).1;
-    let looked = (0..10_000).map(|_| metrics()).find(|text| text.contains("\norlop_prefix_tags{"));
-    let text = looked.expect("looked at");
+    let measured = (0..10_000).map(|_| metrics()).find(|text| text.contains("\norlop_prefix_tags{"));
+    let text = measured.expect("measured");
     for line in [
         r#"orlop_quota_bytes{scope="team/"} 1000000"#,
-        &format!(r#"orlop_quota_used_bytes{{scope="team/"}} {}"#, 6 + 2 * MANIFEST),
+        &format!(r#"orlop_quota_used_bytes{{scope="team/"}} {}"#, 6 + 2 * MANIFEST_SIZE),
         r#"orlop_quota_tags{scope="team/"} 9"#,
         r#"orlop_quota_used_tags{scope="team/"} 2"#,
         r#"orlop_quota_used_repositories{scope="team/"} 2"#,
@@ -723,7 +728,7 @@ fn metrics_tell_quotas_and_the_largest_by_name() {
     assert_eq!(server.end(), Some(0));
 }
 
-/// To HEAD, GET, mount, and a manifest that refers to it.
+/// Checks that a blob is absent for HEAD, GET, mount, and a manifest that refers to it.
 fn absent_everywhere(server: &Server, digest: &str) {
     let blob = format!("{}/v2/app/blobs/{digest}", server.url);
     for method in [reqwest::Method::HEAD, reqwest::Method::GET] {
@@ -731,10 +736,10 @@ fn absent_everywhere(server: &Server, digest: &str) {
     }
     let mount = format!("{}/v2/other/blobs/uploads/?mount={digest}&from=app", server.url);
     assert_eq!(ask(reqwest::Method::POST, &mount, "text/plain", Vec::new()).0, 202, "to be uploaded");
-    let (manifest, tag) = (format!("{}/v2/app/manifests/1", server.url), "again");
+    let manifest = format!("{}/v2/app/manifests/1", server.url);
     let (status, content) = get(&manifest);
-    assert_eq!(status, 200, "what refers to it stays");
-    let again = format!("{}/v2/app/manifests/{tag}", server.url);
+    assert_eq!(status, 200, "the manifest that refers to it stays");
+    let again = format!("{}/v2/app/manifests/again", server.url);
     let image = "application/vnd.oci.image.manifest.v1+json";
     let (status, refusal) = ask(reqwest::Method::PUT, &again, image, content.into_bytes());
     assert_eq!(status, 400, "{refusal}");
@@ -742,7 +747,7 @@ fn absent_everywhere(server: &Server, digest: &str) {
 }
 
 #[test]
-fn fsck_tells_the_missing_from_the_strange_and_the_orphaned() {
+fn fsck_distinguishes_missing_unknown_and_orphaned_files() {
     let place = Place::new();
     let server = place.serve();
     server.push("app", "1", b"hello");
@@ -764,7 +769,7 @@ fn fsck_tells_the_missing_from_the_strange_and_the_orphaned() {
 }
 
 #[test]
-fn a_backup_is_incremental_and_can_be_restored() {
+fn backup_is_incremental_and_can_be_restored() {
     let place = Place::new();
     let server = place.serve();
     server.push("app", "1", b"hello");
@@ -777,17 +782,17 @@ fn a_backup_is_incremental_and_can_be_restored() {
     assert_eq!(place.run(&["fsck", "--data", "copy"]).code, Some(0));
     let ran = place.run(&["restore", "copy", "--data", "again"]);
     assert_eq!(ran.code, Some(0), "{ran:?}");
-    assert!(ran.out.ends_with("2 blobs (10 B) and 2 manifests checked\nnothing is wrong\n"), "{}", ran.out);
+    assert!(ran.out.ends_with("2 blobs (10 B) and 2 manifests checked\nno problems found\n"), "{}", ran.out);
     assert_eq!(place.json(&["usage", "--data", "again", "--json"])["store"]["blobs"], 2);
     let ran = place.run(&["restore", "copy", "--data", "again"]);
     assert_eq!(
         (ran.code, ran.err.as_str()),
-        (Some(1), "error: again is not empty: a backup is only restored to an empty directory\n",)
+        (Some(1), "error: again is not empty: a backup can only be restored to an empty directory\n",)
     );
 }
 
 #[test]
-fn a_restore_that_was_cut_off_is_not_served_but_done_again() {
+fn interrupted_restore_is_not_served_but_can_be_repeated() {
     let place = Place::new();
     let server = place.serve();
     server.push("app", "1", b"hello");
@@ -802,12 +807,12 @@ fn a_restore_that_was_cut_off_is_not_served_but_done_again() {
 }
 
 #[test]
-fn bytes_and_facts_must_be_each_others() {
+fn rejects_metadata_of_another_store() {
     let place = Place::new();
     let server = place.serve();
     server.push("app", "1", b"hello");
     server.end();
-    fs::rename(place.path("data/metadata"), place.path("facts")).expect("moved");
+    fs::rename(place.path("data/metadata"), place.path("moved")).expect("moved");
     let ran = place.run(&["serve", "--listen", "127.0.0.1:0"]);
     assert_eq!(ran.code, Some(1));
     assert!(
@@ -816,16 +821,16 @@ fn bytes_and_facts_must_be_each_others() {
         ran.err
     );
     let _ = fs::remove_dir_all(place.path("data/metadata"));
-    let facts = place.path("facts").display().to_string();
+    let metadata = place.path("moved").display().to_string();
     let mut elsewhere = place.command(&["serve", "--listen", "127.0.0.1:0", "--data", "empty"]);
-    let ran = Ran::from(elsewhere.env("ORLOP_METADATA__DIR", facts).output().expect("it runs"));
+    let ran = Ran::from(elsewhere.env("ORLOP_METADATA__DIR", metadata).output().expect("it runs"));
     assert_eq!(ran.code, Some(1));
-    assert!(ran.err.contains("is its volume mounted?"), "{}", ran.err);
+    assert!(ran.err.contains("check that its volume is mounted"), "{}", ran.err);
     assert!(!place.path("empty/orlop.json").exists());
 }
 
-/// A connection with an upload that the server waits for the rest of.
-fn half_an_upload(server: &Server) -> TcpStream {
+/// Starts an upload and returns its connection; the server waits for the rest.
+fn start_upload(server: &Server) -> TcpStream {
     let address = server.url.trim_start_matches("http://");
     let mut upload = TcpStream::connect(address).expect("connected");
     let digest = format!("sha256:{}", "0".repeat(64));
@@ -833,27 +838,27 @@ fn half_an_upload(server: &Server) -> TcpStream {
         "POST /v2/app/blobs/uploads/?digest={digest} HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 10\r\n\r\n"
     );
     upload.write_all(head.as_bytes()).expect("sent");
-    let mut said = [0; 12];
-    upload.read_exact(&mut said).expect("an answer");
-    assert_eq!(&said, b"HTTP/1.1 100", "its body is waited for");
+    let mut status = [0; 12];
+    upload.read_exact(&mut status).expect("an answer");
+    assert_eq!(&status, b"HTTP/1.1 100", "the server waits for the body");
     upload.write_all(b"half").expect("sent");
     upload
 }
 
 #[test]
-fn a_signal_waits_for_a_running_upload() {
+fn shutdown_waits_for_a_running_upload() {
     let place = Place::new();
     let server = place.serve_with(&[("ORLOP_SERVER__DRAIN_TIMEOUT", "300ms")]);
-    let _upload = half_an_upload(&server);
-    let begun = Instant::now();
+    let _upload = start_upload(&server);
+    let started = Instant::now();
     assert_eq!(server.end(), Some(0));
-    let took = begun.elapsed();
-    // Far less than the time that a body may pause, also on a machine that does other things.
+    let took = started.elapsed();
+    // Far less than the idle timeout of request bodies, even on a busy machine.
     assert!(took >= Duration::from_millis(250) && took < Duration::from_secs(30), "{took:?}");
 }
 
 #[test]
-fn logs_are_json_by_setting() {
+fn writes_json_logs_if_configured() {
     let place = Place::new();
     let mut command = place.command(&["serve", "--listen", "127.0.0.1:0"]);
     command.env("ORLOP_LOG__FORMAT", "json").stderr(Stdio::piped());
@@ -864,10 +869,10 @@ fn logs_are_json_by_setting() {
     let _ = process.wait();
     let line: Value = serde_json::from_str(&line).expect("JSON");
     assert_eq!(line["level"], "INFO");
-    assert!(line["message"].as_str().is_some_and(|text| text.contains("open to everyone")), "{line}");
+    assert!(line["message"].as_str().is_some_and(|text| text.contains("open to anyone")), "{line}");
 }
 
-/// Waits for what `/readyz` is to say: its answers are good for a second.
+/// Waits until `/readyz` returns `expected`: its result is cached for a second.
 fn wait_for_readiness(server: &Server, expected: u16) -> String {
     let until = Instant::now() + Duration::from_secs(10);
     loop {
@@ -881,7 +886,7 @@ fn wait_for_readiness(server: &Server, expected: u16) -> String {
 }
 
 #[test]
-fn a_data_directory_that_vanished_turns_readiness_red_until_it_is_back() {
+fn unready_while_the_data_directory_is_missing() {
     let place = Place::new();
     let server = place.serve();
     server.push("app", "1", b"hello");
@@ -889,7 +894,7 @@ fn a_data_directory_that_vanished_turns_readiness_red_until_it_is_back() {
     fs::rename(place.path("data"), place.path("elsewhere")).expect("moved");
     let body = wait_for_readiness(&server, 503);
     assert!(body.contains("orlop.json is missing"), "{body}");
-    // What is in the database's open files can still be given.
+    // The database's files are still open, so manifests can be served.
     assert_eq!(get(&format!("{}/v2/app/manifests/1", server.url)).0, 200);
     fs::rename(place.path("elsewhere"), place.path("data")).expect("moved back");
     wait_for_readiness(&server, 200);
@@ -899,7 +904,7 @@ fn a_data_directory_that_vanished_turns_readiness_red_until_it_is_back() {
 }
 
 #[test]
-fn a_read_only_registry_is_ready_and_says_so() {
+fn read_only_registry_is_ready_and_warns() {
     let place = Place::new();
     let server = place.serve();
     server.push("app", "1", b"hello");
@@ -917,7 +922,7 @@ fn a_read_only_registry_is_ready_and_says_so() {
 }
 
 #[test]
-fn below_min_free_pushes_are_refused_and_the_rest_goes_on() {
+fn below_min_free_only_pushes_are_refused() {
     let place = Place::new();
     let server = place.serve();
     server.push("app", "1", b"hello");
@@ -927,7 +932,7 @@ fn below_min_free_pushes_are_refused_and_the_rest_goes_on() {
     let size = format!("{almost_all}MiB");
     let server = place.serve_with(&[("ORLOP_STORAGE__MIN_FREE", &size), ("ORLOP_STORAGE__WARN_FREE", &size)]);
     let body = wait_for_readiness(&server, 503);
-    assert!(body.contains(&format!("storage.min_free is {almost_all} MiB")), "{body}");
+    assert!(body.contains(&format!("less than storage.min_free ({almost_all} MiB)")), "{body}");
     assert_eq!(get(&format!("{}/v2/app/manifests/1", server.url)).0, 200);
     let ran = place.run(&["healthcheck"]);
     assert_eq!(ran.code, Some(1), "{ran:?}");
@@ -937,19 +942,19 @@ fn below_min_free_pushes_are_refused_and_the_rest_goes_on() {
     let variables = [("ORLOP_STORAGE__MIN_FREE", &more), ("ORLOP_STORAGE__WARN_FREE", &more)];
     let ran = Ran::from(place.command(&["serve"]).envs(variables).output().expect("it runs"));
     assert_eq!(ran.code, Some(2), "{ran:?}");
-    assert!(ran.err.starts_with("error: storage.min_free: must be less than the disk has"), "{}", ran.err);
+    assert!(ran.err.starts_with("error: storage.min_free: must be less than the disk's size"), "{}", ran.err);
 }
 
 #[test]
-fn a_second_signal_ends_it_at_once() {
+fn second_signal_exits_at_once() {
     let place = Place::new();
     let mut server = place.serve();
-    let _upload = half_an_upload(&server);
+    let _upload = start_upload(&server);
     server.signal();
     std::thread::sleep(Duration::from_millis(300));
     assert!(server.process.try_wait().expect("known").is_none(), "it waits for the upload");
-    let begun = Instant::now();
+    let started = Instant::now();
     server.signal();
     assert_eq!(server.process.wait().expect("ended").code(), Some(1));
-    assert!(begun.elapsed() < Duration::from_secs(3));
+    assert!(started.elapsed() < Duration::from_secs(3));
 }

@@ -1,4 +1,4 @@
-//! Settings: where they come from, and what is said of wrong ones.
+//! Settings: their sources, and the error messages for invalid ones.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -23,19 +23,19 @@ fn file(text: &str) -> (tempfile::TempDir, Sources) {
     (dir, sources)
 }
 
-/// What is said of a file, without the directory it lies in.
-fn refusal(text: &str) -> String {
+/// Returns the error about a configuration file, without the file's directory.
+fn error_in_file(text: &str) -> String {
     let (dir, sources) = file(text);
     let message = Config::load(&sources).expect_err(text).to_string();
     message.replace(&format!("{}/", dir.path().display()), "")
 }
 
-fn refused_variable(name: &str, value: &str) -> String {
+fn error_in_variable(name: &str, value: &str) -> String {
     Config::load(&environment(&[(name, value)])).expect_err(name).to_string()
 }
 
 #[test]
-fn with_nothing_given_there_are_the_defaults() {
+fn defaults_apply_without_any_source() {
     let config = Config::load(&Sources::default()).expect("defaults are sound");
     assert_eq!(config, Config::default());
     assert_eq!(config.server.listen.to_string(), "0.0.0.0:5000");
@@ -43,12 +43,12 @@ fn with_nothing_given_there_are_the_defaults() {
 }
 
 #[test]
-fn the_example_says_the_defaults() {
+fn example_shows_the_defaults() {
     let (_dir, sources) = file(EXAMPLE);
     assert_eq!(Config::load(&sources).expect("valid"), Config::default());
 }
 
-/// The example with what it shows in comments switched on.
+/// Returns the example with the settings in comments switched on.
 fn whole_example() -> String {
     let setting = |line: &str| {
         line.strip_prefix('#')
@@ -61,7 +61,7 @@ fn whole_example() -> String {
 }
 
 #[test]
-fn the_example_names_every_key() {
+fn example_names_every_key() {
     let example: toml::Table = whole_example().parse().expect("valid");
     let defaults = serde_json::to_value(Config::default()).expect("serialises");
     let names = |section: &serde_json::Value| -> BTreeSet<String> {
@@ -72,11 +72,11 @@ fn the_example_names_every_key() {
         assert_eq!(names(&shown), names(settings), "[{section}]");
     }
     let (_dir, sources) = file(&whole_example());
-    Config::load(&sources).expect("what is in comments is valid too");
+    Config::load(&sources).expect("commented settings are valid too");
 }
 
 #[test]
-fn flags_win_over_variables_and_variables_over_the_file() {
+fn flags_override_variables_and_variables_override_the_file() {
     let (_dir, mut sources) = file("[gc]\ninterval = \"1m\"\nlease = \"1h\"\nbatch = 7");
     sources.environment =
         environment(&[("ORLOP_GC__INTERVAL", "200ms"), ("ORLOP_STORAGE__DATA", "/env")]).environment;
@@ -90,7 +90,7 @@ fn flags_win_over_variables_and_variables_over_the_file() {
 }
 
 #[test]
-fn every_kind_of_value_can_be_a_variable() {
+fn variables_accept_every_type_of_value() {
     let config = Config::load(&environment(&[
         ("ORLOP_STORAGE__READ_ONLY", "true"),
         ("ORLOP_SERVER__MAX_CONNECTIONS", "12"),
@@ -115,13 +115,10 @@ fn every_kind_of_value_can_be_a_variable() {
 }
 
 #[test]
-fn a_list_in_a_variable_is_one_of_toml_s() {
-    let refused = refused_variable("ORLOP_QUOTAS", "team/");
-    assert!(
-        refused.starts_with("quotas (set by ORLOP_QUOTAS): must be a list as TOML writes it"),
-        "{refused}"
-    );
-    let refused = refused_variable("ORLOP_RETENTION__POLICIES", r#"[{ presex = "ci" }]"#);
+fn list_in_a_variable_has_toml_syntax() {
+    let refused = error_in_variable("ORLOP_QUOTAS", "team/");
+    assert!(refused.starts_with("quotas (set by ORLOP_QUOTAS): must be a list in TOML syntax"), "{refused}");
+    let refused = error_in_variable("ORLOP_RETENTION__POLICIES", r#"[{ presex = "ci" }]"#);
     assert!(
         refused.starts_with("retention.policies[0].presex (set by ORLOP_RETENTION__POLICIES)"),
         "{refused}"
@@ -129,7 +126,7 @@ fn a_list_in_a_variable_is_one_of_toml_s() {
 }
 
 #[test]
-fn the_scrub_can_be_switched_off() {
+fn scrub_can_be_switched_off() {
     let period = |text: &str| {
         let config = Config::load(&environment(&[("ORLOP_SCRUB__PERIOD", text)])).expect("valid");
         config.scrub.period
@@ -138,13 +135,13 @@ fn the_scrub_can_be_switched_off() {
     assert_eq!(period("0s"), Period::Off);
     assert_eq!(period("7d"), Period::Every(Span::hours(7 * 24)));
     assert_eq!(
-        refusal("[scrub]\nrate = \"1B\""),
+        error_in_file("[scrub]\nrate = \"1B\""),
         "scrub.rate (in orlop.toml): must be at least 1KiB, not 1B"
     );
 }
 
 #[test]
-fn what_the_neighbours_set_is_left_alone() {
+fn ignores_variables_of_other_services() {
     let variables = [
         ("ORLOP_CONFIG", "/etc/orlop.toml"),
         ("ORLOP_PORT", "tcp://10.0.0.7:5000"),
@@ -168,12 +165,12 @@ fn what_the_neighbours_set_is_left_alone() {
         ("ORLOP_GC__LEASE", ""),
         ("PATH", "/bin"),
     ];
-    let config = Config::load(&environment(&variables)).expect("none is ours");
+    let config = Config::load(&environment(&variables)).expect("none is a setting");
     assert_eq!(config, Config::default());
 }
 
 #[test]
-fn a_misspelt_setting_is_not_taken_for_a_neighbour_s_variable() {
+fn misspelt_settings_are_not_ignored_as_other_services() {
     for name in [
         "ORLOP_SERVER__PORT",
         "ORLOP_SERVER__SERVICE_HOST",
@@ -187,84 +184,87 @@ fn a_misspelt_setting_is_not_taken_for_a_neighbour_s_variable() {
         "ORLOP_NAME",
         "ORLOP_ENV",
     ] {
-        let refused = refused_variable(name, "5000");
+        let refused = error_in_variable(name, "5000");
         assert!(refused.starts_with(name), "{refused}");
     }
 }
 
 #[test]
-fn what_is_meant_is_suggested_to_those_who_come_from_other_servers() {
+fn suggests_corrections_for_settings_of_other_servers() {
     for (text, suggestion) in [
         (":5000", "write \"0.0.0.0:5000\", or \"[::]:5000\" for IPv6 too"),
         ("5000", "write \"0.0.0.0:5000\", or \"[::]:5000\" for IPv6 too"),
         ("*:5000", "write \"0.0.0.0:5000\", or \"[::]:5000\" for IPv6 too"),
         ("localhost:5000", "write \"127.0.0.1:5000\", or \"[::1]:5000\" for IPv6"),
     ] {
-        let refused = refusal(&format!("[server]\nlisten = {text:?}"));
+        let refused = error_in_file(&format!("[server]\nlisten = {text:?}"));
         assert!(refused.ends_with(suggestion), "{refused}");
     }
     for yaml in ["version: 0.1\nlog:\n  fields:\n", "# zot\n---\nhttp:\n  port: 5000\n", "storage:\n"] {
-        assert!(refusal(yaml).contains("is YAML, and the configuration is TOML"), "{yaml}");
+        assert!(error_in_file(yaml).contains("is YAML, but the configuration must be TOML"), "{yaml}");
     }
     for nonsense in ["server = ", "http://example.com", "{\"a\": 1}"] {
-        assert!(refusal(nonsense).contains("is not valid TOML"), "{nonsense}");
+        assert!(error_in_file(nonsense).contains("is not valid TOML"), "{nonsense}");
     }
 }
 
 #[test]
-fn a_file_with_a_byte_order_mark_is_read() {
+fn reads_file_with_byte_order_mark() {
     let (_dir, sources) = file("\u{feff}[gc]\nlease = \"2h\"\n");
     assert_eq!(Config::load(&sources).expect("read").gc.lease.to_string(), "2h");
 }
 
 #[test]
-fn unknown_keys_are_named_with_those_there_are() {
+fn unknown_key_error_lists_existing_keys() {
     assert_eq!(
-        refusal("[gc]\nintervall = \"1m\""),
-        "gc.intervall (in orlop.toml): there is no such setting; gc has batch, interval, lease, lease_pressure, trash, untagged"
+        error_in_file("[gc]\nintervall = \"1m\""),
+        "gc.intervall (in orlop.toml): no such setting; gc has batch, interval, lease, lease_pressure, trash, untagged"
     );
     assert_eq!(
-        refusal("[collector]\ninterval = \"1m\""),
-        "collector (in orlop.toml): there is no such section; \
-         there are acme, api, audit, auth, events, gc, history, identity_providers, lists, log, manifests, metadata, metrics, outbound, quotas, retention, scrub, server, storage, token_authority, traces, uploads"
+        error_in_file("[collector]\ninterval = \"1m\""),
+        "collector (in orlop.toml): no such section; \
+         the sections are acme, api, audit, auth, events, gc, history, identity_providers, lists, log, manifests, metadata, metrics, outbound, quotas, retention, scrub, server, storage, token_authority, traces, uploads"
     );
-    assert_eq!(refusal("gc = 5"), "gc (in orlop.toml): must be a section, [gc]");
+    assert_eq!(error_in_file("gc = 5"), "gc (in orlop.toml): must be a section, [gc]");
 }
 
 #[test]
-fn unknown_variables_are_named() {
+fn rejects_unknown_variables() {
     assert_eq!(
-        refused_variable("ORLOP_GC__INTERVALL", "1m"),
-        "ORLOP_GC__INTERVALL: there is no such setting; gc has batch, interval, lease, lease_pressure, trash, untagged"
+        error_in_variable("ORLOP_GC__INTERVALL", "1m"),
+        "ORLOP_GC__INTERVALL: no such setting; gc has batch, interval, lease, lease_pressure, trash, untagged"
     );
     assert_eq!(
-        refused_variable("ORLOP_GC_INTERVAL", "1m"),
-        "ORLOP_GC_INTERVAL: there is no such setting; did you mean ORLOP_GC__INTERVAL?"
+        error_in_variable("ORLOP_GC_INTERVAL", "1m"),
+        "ORLOP_GC_INTERVAL: no such setting; did you mean ORLOP_GC__INTERVAL?"
     );
     assert_eq!(
-        refused_variable("ORLOP_gc__interval", "1m"),
-        "ORLOP_gc__interval: there is no such setting; did you mean ORLOP_GC__INTERVAL?"
+        error_in_variable("ORLOP_gc__interval", "1m"),
+        "ORLOP_gc__interval: no such setting; did you mean ORLOP_GC__INTERVAL?"
     );
     assert_eq!(
-        refused_variable("ORLOP_LISTEN", ":80"),
-        "ORLOP_LISTEN: there is no such section; \
-         there are acme, api, audit, auth, events, gc, history, identity_providers, lists, log, manifests, metadata, metrics, outbound, quotas, retention, scrub, server, storage, token_authority, traces, uploads"
+        error_in_variable("ORLOP_LISTEN", ":80"),
+        "ORLOP_LISTEN: no such section; \
+         the sections are acme, api, audit, auth, events, gc, history, identity_providers, lists, log, manifests, metadata, metrics, outbound, quotas, retention, scrub, server, storage, token_authority, traces, uploads"
     );
 }
 
 #[test]
-fn wrong_units_say_which_are_right() {
+fn wrong_unit_error_names_valid_units() {
     let duration = "a duration with its unit, such as \"200ms\", \"10m\" or \"14d\"";
-    assert_eq!(refusal("[gc]\ninterval = 10"), format!("gc.interval (in orlop.toml): 10 is not {duration}"));
+    assert_eq!(
+        error_in_file("[gc]\ninterval = 10"),
+        format!("gc.interval (in orlop.toml): 10 is not {duration}")
+    );
     for text in ["0", "10", "ten minutes", "-1s", "1e9d", "99999999999y"] {
         assert_eq!(
-            refused_variable("ORLOP_GC__INTERVAL", text),
+            error_in_variable("ORLOP_GC__INTERVAL", text),
             format!("gc.interval (set by ORLOP_GC__INTERVAL): {text:?} is not {duration}")
         );
     }
     for text in ["4194304", "4 bananas", "-1MiB"] {
         assert_eq!(
-            refused_variable("ORLOP_MANIFESTS__MAX_SIZE", text),
+            error_in_variable("ORLOP_MANIFESTS__MAX_SIZE", text),
             format!(
                 "manifests.max_size (set by ORLOP_MANIFESTS__MAX_SIZE): {text:?} \
                  is not a size with its unit, such as \"512MiB\" or \"2GB\""
@@ -272,85 +272,85 @@ fn wrong_units_say_which_are_right() {
         );
     }
     assert_eq!(
-        refused_variable("ORLOP_GC__UNTAGGED", "never"),
+        error_in_variable("ORLOP_GC__UNTAGGED", "never"),
         "gc.untagged (set by ORLOP_GC__UNTAGGED): \"never\" \
          is not a duration with its unit, such as \"14d\", or \"keep\""
     );
     assert_eq!(
-        refused_variable("ORLOP_SCRUB__PERIOD", "never"),
+        error_in_variable("ORLOP_SCRUB__PERIOD", "never"),
         "scrub.period (set by ORLOP_SCRUB__PERIOD): \"never\" \
          is not a duration with its unit, such as \"30d\", or \"off\""
     );
 }
 
 #[test]
-fn wrong_kinds_say_which_is_right() {
+fn wrong_type_error_names_the_right_type() {
     assert_eq!(
-        refusal("[uploads]\nparallel = \"many\""),
+        error_in_file("[uploads]\nparallel = \"many\""),
         "uploads.parallel (in orlop.toml): \"many\" is not a whole number"
     );
     assert_eq!(
-        refusal("[uploads]\nparallel = -1"),
+        error_in_file("[uploads]\nparallel = -1"),
         "uploads.parallel (in orlop.toml): -1 is not a number from 0 to 4294967295"
     );
     assert_eq!(
-        refused_variable("ORLOP_STORAGE__READ_ONLY", "yes"),
+        error_in_variable("ORLOP_STORAGE__READ_ONLY", "yes"),
         "storage.read_only (set by ORLOP_STORAGE__READ_ONLY): \"yes\" is not true or false"
     );
     assert_eq!(
-        refusal("[manifests]\nsparse = \"yes\""),
+        error_in_file("[manifests]\nsparse = \"yes\""),
         "manifests.sparse (in orlop.toml): unknown variant `yes`, expected `refuse` or `allow`"
     );
     assert_eq!(
-        refusal("[server]\nlisten = \":5000\""),
+        error_in_file("[server]\nlisten = \":5000\""),
         "server.listen (in orlop.toml): \":5000\" is not an IP address with a port, \
          such as \"0.0.0.0:5000\" or \"[::]:5000\": write \"0.0.0.0:5000\", or \"[::]:5000\" for IPv6 too"
     );
     assert_eq!(
-        refusal("[server]\npublic_url = \"registry.example.com\""),
+        error_in_file("[server]\npublic_url = \"registry.example.com\""),
         "server.public_url (in orlop.toml): \"registry.example.com\" is not a URL without a path, \
          such as \"https://registry.example.com\""
     );
     assert_eq!(
-        refusal("[log]\nlevel = \"loud\""),
+        error_in_file("[log]\nlevel = \"loud\""),
         "log.level (in orlop.toml): \"loud\" is not off, error, warn, info, debug, trace, \
          or directives such as \"info,orlop::registry=debug\""
     );
 }
 
 #[test]
-fn impossible_values_are_refused() {
+fn rejects_values_out_of_range() {
     for (key, section) in [("interval", "gc"), ("lease", "gc"), ("expire", "uploads")] {
         assert_eq!(
-            refusal(&format!("[{section}]\n{key} = \"0s\"")),
+            error_in_file(&format!("[{section}]\n{key} = \"0s\"")),
             format!("{section}.{key} (in orlop.toml): must be at least 1ms, not 0s")
         );
     }
-    assert_eq!(refusal("[gc]\nbatch = 0"), "gc.batch (in orlop.toml): must be from 1 to 100000, not 0");
+    assert_eq!(error_in_file("[gc]\nbatch = 0"), "gc.batch (in orlop.toml): must be from 1 to 100000, not 0");
     assert_eq!(
-        refusal("[storage]\nmin_free = \"3GiB\"\nwarn_free = \"2GiB\""),
+        error_in_file("[storage]\nmin_free = \"3GiB\"\nwarn_free = \"2GiB\""),
         "storage.warn_free (in orlop.toml): must be at least storage.min_free, which is 3GiB, not 2GiB"
     );
     assert_eq!(
-        refusal("[lists]\npage = 20000"),
+        error_in_file("[lists]\npage = 20000"),
         "lists.page (in orlop.toml): must be at most lists.max_page, which is 10000, not 20000"
     );
     assert_eq!(
-        refusal("[server]\ntls_certificate = \"/etc/tls.crt\""),
-        "server.tls_key (by default): must be set where server.tls_certificate is"
+        error_in_file("[server]\ntls_certificate = \"/etc/tls.crt\""),
+        "server.tls_key (by default): must be set if server.tls_certificate is set"
     );
     assert_eq!(
-        refusal("[server]\ntls_client_ca = \"/etc/ca.crt\""),
-        "server.tls_certificate (by default): must be set where server.tls_client_ca is"
+        error_in_file("[server]\ntls_client_ca = \"/etc/ca.crt\""),
+        "server.tls_certificate (by default): must be set if server.tls_client_ca is set"
     );
     assert_eq!(
-        refusal("[manifests]\nmax_size = \"1GiB\""),
+        error_in_file("[manifests]\nmax_size = \"1GiB\""),
         "manifests.max_size (in orlop.toml): must be from 1KiB to 64MiB, not 1GiB"
     );
 }
 
 #[test]
-fn policies_are_read() {
+fn reads_policies() {
     let text = r#"
 [retention]
 interval = "10m"
@@ -369,10 +369,10 @@ tags = ["v*"]
 }
 
 #[test]
-fn a_mistake_in_a_policy_is_named_with_its_rule() {
+fn policy_error_names_the_rule() {
     let rule = |selector: &str| {
         let head = "[[retention.policies]]\nname = \"builds\"\n[[retention.policies.rules]]\nname = \"old\"\naction = \"expire\"";
-        refusal(&format!("{head}\n{selector}"))
+        error_in_file(&format!("{head}\n{selector}"))
     };
     for (selector, says) in [
         ("tag_regex = \"(\"", "tag_regex: \"(\" is not a regular expression"),
@@ -386,12 +386,13 @@ fn a_mistake_in_a_policy_is_named_with_its_rule() {
     }
     assert!(rule("tag = [\"x\"]").starts_with("retention.policies"), "{}", rule("tag = [\"x\"]"));
     assert!(
-        refusal("[[retention.immutable]]\ntags = [\"[\"]").starts_with("retention.immutable (in orlop.toml)")
+        error_in_file("[[retention.immutable]]\ntags = [\"[\"]")
+            .starts_with("retention.immutable (in orlop.toml)")
     );
 }
 
 #[test]
-fn a_wrong_value_within_a_list_comes_from_the_file() {
+fn error_within_a_list_names_its_path_and_the_file() {
     let rule = "[[retention.policies]]\nname = \"p\"\n[[retention.policies.rules]]\nname = \"r\"";
     for (text, place) in [
         (format!("{rule}\naction = \"explode\""), "retention.policies[0].rules[0].action"),
@@ -400,13 +401,13 @@ fn a_wrong_value_within_a_list_comes_from_the_file() {
         ("[[retention.protected]]\ntags = \"v*\"".to_owned(), "retention.protected[0].tags"),
         ("[[quotas]]\nprefix = \"a\"\ntags = \"many\"".to_owned(), "quotas[0].tags"),
     ] {
-        let message = refusal(&text);
+        let message = error_in_file(&text);
         assert!(message.starts_with(&format!("{place} (in orlop.toml): ")), "{message}");
     }
 }
 
 #[test]
-fn a_file_that_cannot_be_read_is_named() {
+fn unreadable_file_error_names_the_file() {
     let sources = Sources { file: Some("/nowhere/orlop.toml".into()), ..Sources::default() };
     let message = Config::load(&sources).expect_err("absent").to_string();
     assert_eq!(
@@ -414,12 +415,13 @@ fn a_file_that_cannot_be_read_is_named() {
         "cannot read the configuration file /nowhere/orlop.toml: No such file or directory (os error 2)"
     );
     assert!(
-        refusal("[gc\n").starts_with("orlop.toml is not valid TOML: TOML parse error at line 1, column 4")
+        error_in_file("[gc\n")
+            .starts_with("orlop.toml is not valid TOML: TOML parse error at line 1, column 4")
     );
 }
 
 #[test]
-fn quotas_are_a_list() {
+fn reads_a_list_of_quotas() {
     let text = "[[quotas]]\nprefix = \"team/\"\nbytes = \"10GB\"\n[[quotas]]\nprefix = \"app\"\ntags = 5";
     let (_dir, sources) = file(text);
     let quotas = Config::load(&sources).expect("valid").quotas;
@@ -428,8 +430,8 @@ fn quotas_are_a_list() {
 }
 
 #[test]
-fn wrong_quotas_are_refused() {
-    let refused = |text: &str| refusal(&format!("[[quotas]]\n{text}"));
+fn rejects_invalid_quotas() {
+    let refused = |text: &str| error_in_file(&format!("[[quotas]]\n{text}"));
     assert_eq!(
         refused("prefix = \"team/\""),
         "quotas (in orlop.toml): the quota of \"team/\" needs bytes, tags or repositories"
@@ -439,40 +441,37 @@ fn wrong_quotas_are_refused() {
         "quotas (in orlop.toml): there are two quotas of \"a\""
     );
     assert!(
-        refused("prefix = \"Team/\"\ntags = 1").contains("quotas[0].prefix (in orlop.toml): \"Team/\" is no")
+        refused("prefix = \"Team/\"\ntags = 1").contains("quotas[0].prefix (in orlop.toml): \"Team/\" is neither a repository")
     );
     assert!(refused("prefix = \"a\"\nbytes = \"10\"").starts_with("quotas[0].bytes (in orlop.toml): "));
-    assert!(refusal("quotas = 5").contains("must be a list, each member below a [[quotas]]"));
+    assert!(error_in_file("quotas = 5").contains("must be a list with a [[quotas]] per item"));
 }
 
 #[test]
-fn a_budget_is_a_size_or_a_share() {
+fn budget_is_a_size_or_a_share() {
     let budget = |text: &str| {
         let (_dir, sources) = file(&format!("[storage]\nbudget = \"{text}\""));
         Config::load(&sources).expect("valid").storage.budget
     };
     assert_eq!(budget("80GB"), Some(Budget::Size(Size(80_000_000_000))));
     assert_eq!(budget("80%"), Some(Budget::Share(Percent(80))));
-    assert!(refusal("[storage]\nbudget = \"120%\"").contains("is not a size with its unit"));
+    assert!(error_in_file("[storage]\nbudget = \"120%\"").contains("is not a size with its unit"));
     assert!(
-        refusal("[storage]\nlow_mark = \"95%\"")
+        error_in_file("[storage]\nlow_mark = \"95%\"")
             .contains("must be less than storage.high_mark, which is 90%")
     );
 }
 
 #[test]
-fn proxies_are_addresses_and_networks() {
+fn trusted_proxies_are_addresses_and_networks() {
     let (_dir, sources) = file("[server]\ntrusted_proxies = [\"10.0.0.1\", \"fd00::/8\", \"0.0.0.0/0\"]");
     let config = Config::load(&sources).expect("valid");
     let written = config.server.trusted_proxies.iter().map(ToString::to_string).collect::<Vec<_>>();
     assert_eq!(written, ["10.0.0.1/32", "fd00::/8", "0.0.0.0/0"]);
     let warnings = config.warnings();
-    assert!(
-        warnings[0].starts_with("server.trusted_proxies = 0.0.0.0/0 trusts_external_identities everybody"),
-        "{warnings:?}"
-    );
+    assert!(warnings[0].starts_with("server.trusted_proxies = 0.0.0.0/0 trusts all clients"), "{warnings:?}");
     assert_eq!(
-        refusal("[server]\ntrusted_proxies = [\"proxy.lan\"]"),
+        error_in_file("[server]\ntrusted_proxies = [\"proxy.lan\"]"),
         "server.trusted_proxies[0] (in orlop.toml): \"proxy.lan\" is not an IP address or a network, \
          such as \"10.0.0.1\" or \"10.0.0.0/8\""
     );
@@ -481,36 +480,36 @@ fn proxies_are_addresses_and_networks() {
 }
 
 #[test]
-fn traces_are_of_builds_that_have_them() {
+fn traces_need_a_build_with_otlp() {
     let warnings = |text: &str| {
         let (_dir, sources) = file(text);
         Config::load(&sources).expect("valid").warnings()
     };
-    let told = warnings("[traces]\nendpoint = \"http://localhost:4318\"\nsample = \"5%\"");
-    assert_eq!(told.is_empty(), HAS_TRACES, "{told:?}");
-    assert!(HAS_TRACES || told[0].contains("without --features otlp"), "{told:?}");
-    assert!(warnings("[traces]\nsample = \"5%\"")[0].contains("beside traces.endpoint only"));
+    let found = warnings("[traces]\nendpoint = \"http://localhost:4318\"\nsample = \"5%\"");
+    assert_eq!(found.is_empty(), HAS_TRACES, "{found:?}");
+    assert!(HAS_TRACES || found[0].contains("lacks the feature otlp"), "{found:?}");
+    assert!(warnings("[traces]\nsample = \"5%\"")[0].contains("without traces.endpoint"));
     assert_eq!(
-        refused_variable("ORLOP_TRACES__ENDPOINT", "localhost:4318"),
+        error_in_variable("ORLOP_TRACES__ENDPOINT", "localhost:4318"),
         "traces.endpoint (set by ORLOP_TRACES__ENDPOINT): \"localhost:4318\" is not the URL of a collector, \
          such as \"http://localhost:4318\""
     );
 }
 
 #[test]
-fn proxies_write_one_kind_of_header() {
+fn reads_one_kind_of_forwarding_header() {
     let header = |text: &str| Config::load(&environment(&[("ORLOP_SERVER__FORWARDED_HEADER", text)]));
     let config = header("forwarded").expect("valid");
     assert_eq!(config.server.forwarded_header, ForwardedHeader::Forwarded);
-    assert!(config.warnings()[0].contains("beside server.trusted_proxies only"), "{:?}", config.warnings());
+    assert!(config.warnings()[0].contains("without server.trusted_proxies"), "{:?}", config.warnings());
     assert_eq!(header("x-forwarded").expect("valid"), Config::default());
     let refused = header("both").expect_err("neither").to_string();
     assert!(refused.contains("unknown variant `both`, expected `x-forwarded` or `forwarded`"), "{refused}");
 }
 
-/// Other services of a machine are reached by its name too.
+/// Other services of a machine are reached by the machine's name too.
 #[test]
-fn a_name_is_for_tls_alone_where_it_is_the_registry_s() {
+fn hsts_requires_tls_at_the_standard_port() {
     let has_name = |url: &str, tls: bool| {
         let tls = if tls { "tls_certificate = \"a\"\ntls_key = \"b\"" } else { "" };
         let (_dir, sources) = file(&format!("[server]\npublic_url = \"{url}\"\n{tls}"));
@@ -518,12 +517,12 @@ fn a_name_is_for_tls_alone_where_it_is_the_registry_s() {
     };
     assert!(has_name("https://registry.example", true) && has_name("https://registry.example:443", true));
     assert!(!has_name("https://box.lan:5000", true) && !has_name("http://registry.example", true));
-    assert!(!has_name("https://registry.example", false), "that is the proxy's to say");
+    assert!(!has_name("https://registry.example", false), "the proxy decides about HSTS");
     assert!(!Config::default().has_name_for_tls());
 }
 
 #[test]
-fn providers_of_identities_say_what_they_need() {
+fn rejects_incomplete_identity_providers() {
     let provider = |rest: &str| {
         format!("[[identity_providers]]\nname = \"ci\"\nissuer = \"https://id.example.com\"\n{rest}")
     };
@@ -537,29 +536,32 @@ fn providers_of_identities_say_what_they_need() {
     assert_eq!(settings.rules[0].may[0].to_string(), "push:team/");
     assert_eq!(settings.rules[0].claims["ref"], ["a", "b"]);
     for (text, why) in [
-        (provider(""), "ci: it needs an audience, for jobs, or a client_id, for people"),
-        (provider("client_id = \"orlop\""), "server.public_url, which is not set"),
+        (provider(""), "ci: set audience (for jobs) or client_id (for people)"),
+        (provider("client_id = \"orlop\""), "client_id needs server.public_url"),
         (provider("audience = \"r\"\n[[identity_providers.rules]]\nclaims = {}"), "a rule must name a claim"),
         (
             provider(&format!("audience = \"r\"\n{rule}may = [\"fly\"]")),
-            "is none of pull, push, delete and admin",
+            "is not a role: use pull, push, delete or admin",
         ),
-        (provider("audience = \"r\"\nkeys = \"http://id.example.com/keys\""), "nor a URL of HTTPS"),
-        (format!("{0}audience = \"r\"\n{0}audience = \"r\"", provider("")), "there are two of this name"),
-        (good.replace("https:", "http:"), "is not a URL of HTTPS"),
+        (provider("audience = \"r\"\nkeys = \"http://id.example.com/keys\""), "nor an HTTPS URL"),
+        (
+            format!("{0}audience = \"r\"\n{0}audience = \"r\"", provider("")),
+            "there are two providers of this name",
+        ),
+        (good.replace("https:", "http:"), "is not an HTTPS URL"),
         (provider("audience = \"r\"\nvisit = \"2d\""), "visit must be at most 1d"),
         (
             provider("audience = \"r\"\nclient_id = \"r\"\n[server]\npublic_url = \"https://r.example.com\""),
-            "another than client_id",
+            "must differ from client_id",
         ),
         ("[token_authority]\nrealm = \"https://auth.example.com\"".into(), "token_authority.service"),
     ] {
-        assert!(refusal(&text).contains(why), "{}", refusal(&text));
+        assert!(error_in_file(&text).contains(why), "{}", error_in_file(&text));
     }
 }
 
 #[test]
-fn what_a_provider_signed_is_shown_to_no_authority_unwarned() {
+fn warns_that_clients_send_provider_tokens_to_the_token_authority() {
     let text = "[[identity_providers]]\nname = \"ci\"\nissuer = \"https://id.example.com\"\naudience = \"r\"\n\
         [token_authority]\nrealm = \"https://auth.example.com\"\nservice = \"r\"\nissuer = \"a\"\nkeys = \"k\"";
     let (_dir, sources) = file(text);
@@ -582,33 +584,35 @@ fn examples_in_the_guides_are_valid() {
 }
 
 #[test]
-fn a_certificate_that_comes_by_itself_is_agreed_to() {
+fn acme_requires_accepted_terms() {
     let one = "[acme]\nnames = [\"Registry.example\"]";
     let agreed = format!("{one}\naccept_terms = true");
     let (_dir, sources) = file(&agreed);
     let config = Config::load(&sources).expect("valid");
     assert!(config.has_tls() && config.acme.names[0].as_str() == "registry.example");
-    let message = refusal(one);
+    let message = error_in_file(one);
     assert!(
-        message.starts_with("acme.accept_terms (by default): must be true: https://acme-v02"),
+        message.starts_with(
+            "acme.accept_terms (by default): must be true: agree to the terms of service of https://acme-v02"
+        ),
         "{message}"
     );
     let both = format!("{agreed}\n[server]\ntls_certificate = \"a\"\ntls_key = \"b\"");
     assert_eq!(
-        refusal(&both),
-        "acme.names (in orlop.toml): a certificate comes either by itself or from server.tls_certificate and \
-         server.tls_key"
+        error_in_file(&both),
+        "acme.names (in orlop.toml): excludes server.tls_certificate and server.tls_key: use either ACME or \
+         certificate files"
     );
-    let message = refusal("[acme]\nnames = [\"*.example\"]");
+    let message = error_in_file("[acme]\nnames = [\"*.example\"]");
     assert!(
         message.starts_with("acme.names[0] (in orlop.toml): \"*.example\" is not a DNS name"),
         "{message}"
     );
-    assert!(refusal("[acme]\neab_key_id = \"a\"").starts_with("acme.eab_key_file"));
-    assert!(refusal("[acme]\neab_key_file = \"a\"").starts_with("acme.eab_key_id"));
+    assert!(error_in_file("[acme]\neab_key_id = \"a\"").starts_with("acme.eab_key_file"));
+    assert!(error_in_file("[acme]\neab_key_file = \"a\"").starts_with("acme.eab_key_id"));
     let (_dir, sources) = file(&format!("{agreed}\n[server]\ntls_client_ca = \"ca.crt\""));
-    assert!(Config::load(&sources).is_ok(), "clients may have to show a certificate all the same");
+    assert!(Config::load(&sources).is_ok(), "client certificates work with ACME too");
     let (_dir, sources) = file("[acme]\naccept_terms = true");
     let warnings = Config::load(&sources).expect("valid").warnings();
-    assert_eq!(warnings, ["acme.accept_terms has an effect beside acme.names only, which is not set"]);
+    assert_eq!(warnings, ["acme.accept_terms has no effect without acme.names"]);
 }

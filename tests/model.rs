@@ -1,37 +1,36 @@
-//! The collection protocol, model-checked: every order in which requests, the collector, the clock, crashes
-//! and power cuts can take their steps, in small scenarios.
+//! Model-checks the garbage collection protocol: explores, in small scenarios, every order of the steps of requests,
+//! the collector, the clock, crashes and power cuts.
 //!
-//! | file | what it stands for |
+//! | file | content |
 //! | --- | --- |
 //! | `world` | two repositories, two blobs, an image, its next version, an index and a referrer |
-//! | `facts` | the rows of `metadata/`, what holds what, and when a lease ends |
-//! | `disk` | the bytes of `store/`, and what of them a power cut would leave |
-//! | `state` | both, with the clients' requests and what was promised to whom |
-//! | `client` | what a client does next |
-//! | `uploads`, `blobs`, `manifests` | the use cases of `registry/`, one transaction or byte operation a step |
+//! | `facts` | the rows of `metadata/`, their references, and when a lease ends |
+//! | `disk` | the files of `store/`, and which of them survive a power cut |
+//! | `state` | both, with the clients' requests and the promises made to each client |
+//! | `client` | the next step of a client |
+//! | `uploads`, `blobs`, `manifests` | the use cases of `registry/`, one transaction or file operation a step |
 //! | `collector` | the steps of `jobs/`, likewise |
-//! | `failure` | a request dies, a commit's answer is lost, the process dies, the power goes |
-//! | `properties` | what must hold in every state |
-//! | `scenarios` | who does what in which store |
-//! | `protocol` | puts it together, and lists the planted bugs |
+//! | `failure` | a failed request, a commit whose result is lost, a process crash, a power cut |
+//! | `properties` | the properties that must hold in every state |
+//! | `scenarios` | the initial stores and the scripts of the clients |
+//! | `protocol` | the complete model and the list of planted bugs |
 //!
-//! Two things decide whether the answer is worth anything. A step is exactly a transaction or a byte
-//! operation, so that a crash can fall between any two. And each rule of the protocol can be left out: the
-//! bug planted so must break the property that the rule is for, or the model would pass for want of looking.
+//! Two choices make the result meaningful. Each step is exactly one transaction or one file operation, so a crash can
+//! happen between any two. And each rule of the protocol can be left out: this planted bug must break the property
+//! that the rule protects. Otherwise the model could pass because it checks nothing.
 //!
-//! The model is more permissive than the code where that makes it simpler: the collector may review an entry
-//! of its queue at any time, not only when it is due; its batches are of one row; a power cut keeps any part
-//! of what was not synced. It is coarser in this: the clock has a handful of ticks, and two events within a
-//! tick have no order in time. And it takes for granted that something syncs SQLite's log within a tick: an
-//! upload whose lazily written row a power cut undoes has extended no lease.
+//! The model permits more than the code where that is simpler: the collector may review a queue entry at any time,
+//! not only when it is due; its batches have one row; a power cut keeps any part of the unsynced data. The model is
+//! coarser in time: the clock has few ticks, and two events within a tick have no order. It assumes that something
+//! syncs SQLite's log within a tick: an upload whose lazily written row is undone by a power cut has extended no
+//! lease.
 //!
-//! Left out: what happens within a byte operation or a transaction (the scenario suites of both stores, with
-//! their power cuts, are for that), offsets and hashes of an upload, staged bytes (nothing refers to them;
-//! those without an upload's row are for `fsck`), damaged blobs, sparse indexes, dry runs, backups, several
-//! tags, and clocks that jump.
+//! Not modelled: the inside of a file operation or a transaction (the scenario suites of the store and the metadata
+//! test it, with power cuts), upload offsets and hashes, staged bytes (nothing refers to them; `fsck` finds those
+//! without an upload row), quarantined blobs, sparse indexes, dry runs, backups, several tags, and clock jumps.
 //!
-//! `cargo test --test model -- --nocapture` prints the number of states and, for each bug, the shortest way
-//! to the damage.
+//! `cargo test --test model -- --nocapture` prints the number of states and, for each bug, the shortest sequence of
+//! steps that breaks its property.
 
 mod model {
     pub mod blobs;
@@ -54,15 +53,15 @@ use model::protocol::{Action, Bug, Planted, Protocol};
 use model::scenarios::{self, Scenario};
 use stateright::{Checker, HasDiscoveries, Model};
 
-/// Tries everything that can happen.
-fn holds(name: &str, scenario: Scenario) {
+/// Explores every reachable state and checks all properties.
+fn check_scenario(name: &str, scenario: Scenario) {
     let checker = Protocol { scenario, bug: None }.checker().spawn_bfs().join();
     eprintln!("{name}: {} states, up to {} steps", checker.unique_state_count(), checker.max_depth());
     checker.assert_properties();
 }
 
-/// Looks for the shortest way in which a bug does its damage.
-fn is_caught(scenario: Scenario, planted: Planted) {
+/// Checks that a planted bug breaks its property, and prints the shortest sequence of steps.
+fn assert_bug_is_caught(scenario: Scenario, planted: Planted) {
     let mut shortest = None;
     let mut limit = usize::MAX;
     while let Some(steps) = counterexample(scenario, planted, limit) {
@@ -74,7 +73,7 @@ fn is_caught(scenario: Scenario, planted: Planted) {
     steps.iter().for_each(|step| eprintln!("    {step}"));
 }
 
-/// A way to the damage in fewer than `limit` steps.
+/// A sequence of fewer than `limit` steps that breaks the property.
 fn counterexample(scenario: Scenario, planted: Planted, limit: usize) -> Option<Vec<Action>> {
     Protocol { scenario, bug: Some(planted) }
         .checker()
@@ -91,7 +90,7 @@ macro_rules! the_protocol_holds {
         mod the_protocol_holds {
             $(#[test]
             fn $name() {
-                super::holds(stringify!($name), super::scenarios::$scenario);
+                super::check_scenario(stringify!($name), super::scenarios::$scenario);
             })*
         }
     };
@@ -105,23 +104,23 @@ macro_rules! bugs_are_caught {
             $(#[test]
             fn $name() {
                 let planted = Planted { bug: Bug::$bug, breaks: properties::$property };
-                super::is_caught(scenarios::$scenario, planted);
+                super::assert_bug_is_caught(scenarios::$scenario, planted);
             })*
 
-            /// Does not compile if one is missing.
-            #[expect(unreachable_patterns, reason = "a bug may do damage of two kinds")]
+            /// Does not compile if a bug has no test.
+            #[expect(unreachable_patterns, reason = "one bug may break two properties")]
             const _: fn(Bug) = |bug| match bug { $(Bug::$bug => (),)* };
         }
     };
 }
 
 the_protocol_holds! {
-    while_two_upload_one_digest: TWO_UPLOADS,
+    while_two_clients_upload_one_digest: TWO_UPLOADS,
     while_a_blob_is_pushed_again: PUSHED_AGAIN,
     while_a_blob_is_read: PULL,
     while_uploads_expire: EXPIRY,
     while_a_push_takes_long: LONG_PUSH,
-    while_the_next_version_comes: NEXT_VERSION,
+    while_the_next_version_is_pushed: NEXT_VERSION,
     while_a_blob_is_mounted: MOUNT,
     while_an_image_is_restored: RESTORE,
     while_an_index_is_pushed_again: INDEX,
@@ -130,8 +129,8 @@ the_protocol_holds! {
     while_a_tag_moves: TAG_MOVE,
     while_a_referrer_is_pushed_again: REFERRER,
     while_a_tag_leaves_a_signed_image: SIGNED,
-    while_room_is_made: BUDGET,
-    while_a_child_follows_and_room_is_made: BUDGET_CASCADE,
+    while_space_is_reclaimed: BUDGET,
+    while_a_child_follows_its_index_and_space_is_reclaimed: BUDGET_CASCADE,
 }
 
 bugs_are_caught! {
@@ -143,12 +142,12 @@ bugs_are_caught! {
     purge_leases_nothing: PurgeLeasesNothing in CASCADE breaks LEASED,
     purging_holds_nothing: PurgingHoldsNothing in INDEX breaks LEASED,
     cascade_inherits_removal: CascadeInheritsRemoval in CASCADE breaks LEASED,
-    put_ignores_hidden: PutIgnoresHidden in RESTORE breaks WHOLE,
-    restore_leaves_hidden: RestoreLeavesHidden in RESTORE breaks WHOLE,
+    put_ignores_hidden: PutIgnoresHidden in RESTORE breaks COMPLETE,
+    restore_leaves_hidden: RestoreLeavesHidden in RESTORE breaks COMPLETE,
     restore_finds_nothing_hidden: RestoreFindsNothingHidden in RESTORE breaks UNDOABLE,
-    put_keeps_old_edges: PutKeepsOldEdges in INDEX breaks WHOLE,
-    put_ignores_removed: PutIgnoresRemoved in INDEX breaks WHOLE,
-    delete_ignores_holders: DeleteIgnoresHolders in RESTORE breaks WHOLE,
+    put_keeps_old_edges: PutKeepsOldEdges in INDEX breaks COMPLETE,
+    put_ignores_removed: PutIgnoresRemoved in INDEX breaks COMPLETE,
+    delete_ignores_holders: DeleteIgnoresHolders in RESTORE breaks COMPLETE,
     purge_ignores_put: PurgeIgnoresPut in CHILD breaks KEPT,
     put_leaves_orphan: PutLeavesOrphan in CHILD breaks KEPT,
     path_without_generation: PathWithoutGeneration in PUSHED_AGAIN breaks NO_DANGLING,
@@ -158,11 +157,11 @@ bugs_are_caught! {
     intent_is_lazy: IntentIsLazy in TWO_UPLOADS breaks NO_LEAK,
     intent_replaced: IntentReplaced in TWO_UPLOADS breaks NO_LEAK,
     undo_does_not_join: UndoDoesNotJoin in TWO_UPLOADS breaks NO_DANGLING,
-    undo_does_not_look: UndoDoesNotLook in TWO_UPLOADS breaks NO_DANGLING,
+    undo_does_not_check: UndoDoesNotCheck in TWO_UPLOADS breaks NO_DANGLING,
     undo_does_not_sync: UndoDoesNotSync in TWO_UPLOADS breaks NO_LEAK,
-    pull_does_not_look_again: PullDoesNotLookAgain in PULL breaks PULLED,
+    pull_does_not_retry: PullDoesNotRetry in PULL breaks PULLED,
     unlink_before_row: UnlinkBeforeRow in PUSHED_AGAIN breaks NO_DANGLING,
-    doom_is_lazy: DoomIsLazy in PUSHED_AGAIN breaks NO_DANGLING,
+    pending_deletion_is_lazy: PendingDeletionIsLazy in PUSHED_AGAIN breaks NO_DANGLING,
     unlink_does_not_sync: UnlinkDoesNotSync in PUSHED_AGAIN breaks NO_LEAK,
     release_queues_nothing: ReleaseQueuesNothing in NEXT_VERSION breaks QUEUED,
     subject_edge_holds: SubjectEdgeHolds in SIGNED breaks DRAINED,

@@ -1,10 +1,10 @@
-//! Imports go against the flow of the rooms nowhere: `src/lib.rs` draws them.
+//! Checks that imports between modules follow the layers in `src/lib.rs`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Each room may use itself and the rooms before it.
-const ROOMS: [&str; 22] = [
+/// Each module may import itself and the modules before it.
+const MODULES: [&str; 22] = [
     "clock",
     "fair",
     "file_state",
@@ -29,47 +29,48 @@ const ROOMS: [&str; 22] = [
     "main",
 ];
 
-/// Rooms side by side: neither may use the other.
-const BESIDE: [&str; 2] = ["store", "metadata"];
+/// Modules on the same layer: neither may import the other.
+const SAME_LAYER: [&str; 2] = ["store", "metadata"];
 
 #[test]
-fn imports_go_leftward_only() {
+fn modules_import_only_lower_layers() {
     let mut wrong = Vec::new();
     for file in sources(Path::new("src")) {
-        let Some(here) = room_of(&file) else {
+        let Some(here) = module_of(&file) else {
             continue;
         };
         let text = fs::read_to_string(&file).expect("readable source");
         for used in text.split("crate::").skip(1).filter_map(first_word) {
-            let Some(there) = ROOMS.iter().position(|room| *room == used) else {
+            let Some(there) = MODULES.iter().position(|module| *module == used) else {
                 continue;
             };
-            let beside = here != there && [here, there].iter().all(|room| BESIDE.contains(&ROOMS[*room]));
-            if there > here || beside {
-                wrong.push(format!("{} ({}) uses {used}", file.display(), ROOMS[here]));
+            let same_layer =
+                here != there && [here, there].iter().all(|module| SAME_LAYER.contains(&MODULES[*module]));
+            if there > here || same_layer {
+                wrong.push(format!("{} ({}) uses {used}", file.display(), MODULES[here]));
             }
         }
     }
-    assert!(wrong.is_empty(), "against the direction of the rooms:\n{}", wrong.join("\n"));
+    assert!(wrong.is_empty(), "imports of higher layers:\n{}", wrong.join("\n"));
 }
 
 #[test]
-fn every_source_file_is_in_a_room() {
+fn every_source_file_belongs_to_a_module() {
     let strays: Vec<_> = sources(Path::new("src"))
         .into_iter()
-        .filter(|file| room_of(file).is_none() && !file.ends_with("lib.rs"))
+        .filter(|file| module_of(file).is_none() && !file.ends_with("lib.rs"))
         .collect();
     assert!(strays.is_empty(), "{strays:?}");
 }
 
 #[test]
-fn no_source_file_is_longer_than_a_head_can_hold() {
+fn no_source_file_exceeds_600_lines() {
     let long: Vec<_> = sources(Path::new("src"))
         .into_iter()
         .map(|file| (fs::read_to_string(&file).expect("readable source").lines().count(), file))
         .filter(|(lines, _)| *lines > 600)
         .collect();
-    assert!(long.is_empty(), "find the two subjects in {long:?}");
+    assert!(long.is_empty(), "split these files by subject: {long:?}");
 }
 
 fn sources(folder: &Path) -> Vec<PathBuf> {
@@ -85,11 +86,11 @@ fn sources(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-fn room_of(file: &Path) -> Option<usize> {
+fn module_of(file: &Path) -> Option<usize> {
     let inside = file.strip_prefix("src").ok()?;
     let first = inside.components().next()?.as_os_str().to_str()?;
     let name = first.strip_suffix(".rs").unwrap_or(first);
-    ROOMS.iter().position(|room| *room == name)
+    MODULES.iter().position(|module| *module == name)
 }
 
 fn first_word(text: &str) -> Option<&str> {

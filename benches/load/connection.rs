@@ -1,17 +1,18 @@
-//! Just enough HTTP/1.1 for a load that costs little beside the server.
+//! A minimal HTTP/1.1 client whose cost is small compared with the server's.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 
-pub struct Handler {
+/// A response with the parts that the load needs.
+pub struct Response {
     pub status: u16,
     pub location: String,
     pub body: Vec<u8>,
 }
 
-/// A kept connection; requests on it one after the other.
+/// A kept-alive connection that sends one request at a time.
 pub struct Connection {
-    /// What begins the headers of each request.
+    /// The headers common to all requests.
     common: String,
     stream: BufReader<TcpStream>,
     out: Vec<u8>,
@@ -19,7 +20,7 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// A connection on which each request carries this `Authorization`, if it is not empty.
+    /// Opens a connection. Each request carries `authorization` in its header unless it is empty.
     pub fn open(address: &str, authorization: &str) -> io::Result<Self> {
         let mut common = format!("Host: {address}\r\n");
         if !authorization.is_empty() {
@@ -35,7 +36,7 @@ impl Connection {
         })
     }
 
-    fn head(&mut self, method: &str, path: &str, headers: &str) {
+    fn write_head(&mut self, method: &str, path: &str, headers: &str) {
         self.out.clear();
         let common = &self.common;
         write!(self.out, "{method} {path} HTTP/1.1\r\n{common}{headers}").expect("writing to a vector");
@@ -47,22 +48,22 @@ impl Connection {
         path: &str,
         headers: &str,
         body: &[u8],
-        want: &[u16],
-    ) -> io::Result<Handler> {
-        self.head(method, path, headers);
+        expected: &[u16],
+    ) -> io::Result<Response> {
+        self.write_head(method, path, headers);
         write!(self.out, "Content-Length: {}\r\n\r\n", body.len())?;
         self.out.extend_from_slice(body);
         self.stream.get_mut().write_all(&self.out)?;
-        self.answer(method, path, want)
+        self.read_response(method, path, expected)
     }
 
     pub fn start_stream(&mut self, path: &str) -> io::Result<()> {
-        self.head("PATCH", path, "Transfer-Encoding: chunked\r\n\r\n");
+        self.write_head("PATCH", path, "Transfer-Encoding: chunked\r\n\r\n");
         Ok(())
     }
 
-    /// What is short goes out together with the head or the end of the stream.
-    pub fn piece(&mut self, data: &[u8]) -> io::Result<()> {
+    /// Sends a chunk. Short chunks are sent together with the head or the end of the stream.
+    pub fn send_chunk(&mut self, data: &[u8]) -> io::Result<()> {
         write!(self.out, "{:x}\r\n", data.len())?;
         if data.len() < 64 << 10 {
             self.out.extend_from_slice(data);
@@ -75,10 +76,10 @@ impl Connection {
         Ok(())
     }
 
-    pub fn end_stream(&mut self, want: &[u16]) -> io::Result<Handler> {
+    pub fn end_stream(&mut self, expected: &[u16]) -> io::Result<Response> {
         self.out.extend_from_slice(b"0\r\n\r\n");
         self.stream.get_mut().write_all(&self.out)?;
-        self.answer("PATCH", "", want)
+        self.read_response("PATCH", "", expected)
     }
 
     fn next_line(&mut self) -> io::Result<&str> {
@@ -89,10 +90,12 @@ impl Connection {
         Ok(self.line.trim_end())
     }
 
-    fn answer(&mut self, method: &str, path: &str, want: &[u16]) -> io::Result<Handler> {
+    fn read_response(&mut self, method: &str, path: &str, expected: &[u16]) -> io::Result<Response> {
         let status = self.next_line()?.split(' ').nth(1).and_then(|text| text.parse().ok());
         let status = status.ok_or_else(|| io::Error::other("no status line"))?;
-        let (mut location, mut length, mut chunked) = (String::new(), 0, false);
+        let mut location = String::new();
+        let mut length = 0;
+        let mut chunked = false;
         loop {
             let line = self.next_line()?;
             if line.is_empty() {
@@ -123,11 +126,11 @@ impl Connection {
                 }
             },
         }
-        if !want.contains(&status) {
+        if !expected.contains(&status) {
             let body = String::from_utf8_lossy(&body);
             return Err(io::Error::other(format!("{method} {path}: {status} {body}")));
         }
-        Ok(Handler { status, location, body })
+        Ok(Response { status, location, body })
     }
 
     fn read_into(&mut self, body: &mut Vec<u8>, size: usize) -> io::Result<()> {

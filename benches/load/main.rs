@@ -1,16 +1,16 @@
-//! Pushes to a registry and pulls from it as fast as a cheap client can, and prints what it did as one line
-//! of JSON. `tests/bench/run.py` starts it beside the servers that it measures; it needs nothing but the
-//! standard library, so that the load costs little beside the server.
+//! A load generator: pushes to a registry and pulls from it as fast as a cheap client can, and prints the result as one
+//! line of JSON. `tests/bench/run.py` starts it next to the servers that it measures. It needs only the standard
+//! library, so that it costs little compared with the server.
 //!
 //! ```text
-//! load images ADDR --count N [--jobs J] [--blobs B] [--layer L] [--repo R]   as Docker pushes images
-//! load blob   ADDR --bytes N [--repo R]                          one large layer, streamed
-//! load fill   ADDR --count N [--jobs J] [--repo R]               manifests under a tag each
+//! load images ADDR --count N [--jobs J] [--blobs B] [--layer L] [--repo R]   pushes images as Docker does
+//! load blob   ADDR --bytes N [--repo R]                          streams one large layer
+//! load fill   ADDR --count N [--jobs J] [--repo R]               one tag per manifest
 //! load churn  ADDR --count N [--jobs J] [--repo R] [--step S]    S: push, move or delete
-//! load pulls  ADDR --count N --images I --rate P [--jobs J] [--repo R]   what `images` pushed, P a second
+//! load pulls  ADDR --count N --images I --rate P [--jobs J] [--repo R]   P pulls per second of what `images` pushed
 //! ```
 //!
-//! `--authorization A`: what each request says in that header.
+//! `--authorization A` sets the `Authorization` header of each request.
 
 mod connection;
 mod pulls;
@@ -31,7 +31,7 @@ const MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
 
 fn main() {
     let mut args = std::env::args().skip(1);
-    // `cargo bench` and `cargo test --benches` start it without a server to talk to.
+    // `cargo bench` and `cargo test --benches` start it without a server.
     let Some(mode) = args.next().filter(|mode| !mode.starts_with("--")) else {
         eprintln!("usage: load images|blob|fill|churn|pulls ADDR [--count N] …; see tests/bench");
         return;
@@ -69,7 +69,7 @@ fn main() {
             _ => die(&format!("unknown option {name}")),
         }
     }
-    let begun = Instant::now();
+    let started = Instant::now();
     let mut more = String::new();
     let done = match mode.as_str() {
         "pulls" => load.pulls().map(|pulls| {
@@ -83,7 +83,7 @@ fn main() {
         _ => die(&format!("unknown mode {mode}")),
     };
     let done = done.unwrap_or_else(|error| die(&error.to_string()));
-    let seconds = begun.elapsed().as_secs_f64();
+    let seconds = started.elapsed().as_secs_f64();
     println!(
         "{{\"mode\":\"{mode}\",\"done\":{done},\"seconds\":{seconds:.4},\"per_second\":{:.2}{more}}}",
         done as f64 / seconds
@@ -101,11 +101,11 @@ struct Load {
     count: u64,
     jobs: u64,
     blobs: u64,
-    /// About how many bytes a layer has: from half of it to twice it.
+    /// The average size of a layer in bytes. Sizes range from half to twice this value.
     layer: u64,
-    /// How many images there are to pull.
+    /// The number of images to pull from.
     images: u64,
-    /// Pulls that begin in a second.
+    /// The number of pulls started per second.
     rate: u64,
     bytes: u64,
     repo: String,
@@ -118,7 +118,7 @@ impl Load {
         Connection::open(&self.address, &self.authorization)
     }
 
-    /// Does `one` for each number up to `count`, `jobs` at a time, each with its own connection.
+    /// Calls `one` for each number below `count` in `jobs` threads, each with its own connection.
     fn in_parallel(&self, one: impl Fn(&mut Connection, u64) -> io::Result<()> + Sync) -> io::Result<u64> {
         let next = AtomicU64::new(0);
         std::thread::scope(|scope| {
@@ -165,7 +165,7 @@ impl Load {
         format!("{}-{}", self.repo, number % 16)
     }
 
-    /// An image of small blobs, with the requests that a Docker engine makes.
+    /// Pushes an image of small blobs with the requests of a Docker engine.
     fn push_image(&self, connection: &mut Connection, number: u64) -> io::Result<()> {
         let repo = self.image_repo(number);
         let mut random = Random::new(self.seed << 24 | number);
@@ -197,16 +197,16 @@ impl Load {
         let uploads = format!("/v2/{repo}/blobs/uploads/");
         let upload = connection.call("POST", &uploads, "", b"", &[202])?.location;
         connection.start_stream(&upload)?;
-        connection.piece(data)?;
+        connection.send_chunk(data)?;
         let upload = connection.end_stream(&[202])?.location;
         connection.call("PUT", &closing(&upload, &digest), "", b"", &[201])?;
         connection.call("HEAD", &blob, "", b"", &[200])?;
         Ok(digest)
     }
 
-    /// One layer of `bytes` bytes: POST, one streamed PATCH without a length, PUT.
+    /// Pushes one layer of `bytes` bytes: POST, one streamed PATCH without a length, PUT.
     fn push_large(&self) -> io::Result<u64> {
-        // The same megabyte again and again, numbered: random enough, and cheap to make.
+        // Repeats one mebibyte with a number in front: random enough, and cheap to generate.
         let mut piece = Random::new(self.seed).bytes(1 << 20);
         let pieces = self.bytes >> 20;
         let mut hash = Sha256::new();
@@ -217,20 +217,20 @@ impl Load {
         let digest = hash.finish();
         let mut connection = self.connect()?;
         let uploads = format!("/v2/{}/blobs/uploads/", self.repo);
-        let begun = Instant::now();
+        let started = Instant::now();
         let upload = connection.call("POST", &uploads, "", b"", &[202])?.location;
         connection.start_stream(&upload)?;
         for number in 0..pieces {
             piece[..8].copy_from_slice(&number.to_le_bytes());
-            connection.piece(&piece)?;
+            connection.send_chunk(&piece)?;
         }
         let upload = connection.end_stream(&[202])?.location;
         connection.call("PUT", &closing(&upload, &digest), "", b"", &[201])?;
-        eprintln!("{digest} {:.3}", begun.elapsed().as_secs_f64());
+        eprintln!("{digest} {:.3}", started.elapsed().as_secs_f64());
         Ok(pieces << 20)
     }
 
-    /// `count` manifests of one small layer, each under its own tag.
+    /// Pushes `count` manifests of one small layer, each under its own tag.
     fn fill(&self) -> io::Result<u64> {
         let mut connection = self.connect()?;
         let config = self.push_blob(&mut connection, &self.repo, b"{}")?;
@@ -242,8 +242,8 @@ impl Load {
         })
     }
 
-    /// One kind of step, again and again: push an image of its own layer, move a tag between two
-    /// manifests, delete what `push` pushed by its digest (with the same seed and count).
+    /// Repeats one step: pushes an image with its own layer, moves a tag between manifests, or deletes by digest the
+    /// images of an earlier `push` step (with the same seed and count).
     fn churn(&self) -> io::Result<u64> {
         let repo = &self.repo;
         let mut connection = self.connect()?;

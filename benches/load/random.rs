@@ -1,4 +1,4 @@
-//! Content that doesn't repeat.
+//! Pseudo-random content that does not repeat.
 
 /// xorshift64*.
 pub struct Random(u64);

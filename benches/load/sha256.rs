@@ -1,4 +1,5 @@
-//! SHA-256 as FIPS 180-4 has it; a crate's own would tie the load to the code that it measures.
+//! SHA-256 (FIPS 180-4). It is implemented here because a crate would tie the load generator to the code that it
+//! measures.
 
 use std::fmt::Write as _;
 

@@ -1,14 +1,14 @@
-//! Who asks: a key that the authority knows.
+//! Loads or creates the ACME account, which is a key that the authority knows.
 
 use instant_acme::{Account, Error, ExternalAccountKey, NewAccount};
 
 use super::AcmeSettings;
 use super::authority::Authority;
 use super::error::AcmeError;
-use super::kept::{Folder, KeptAccount};
+use super::kept::{Folder, StoredAccount};
 
-/// The account that is kept, or a new one (RFC 8555, 7.3).
-pub(super) async fn account(
+/// Loads the stored account, or creates a new one (RFC 8555, 7.3).
+pub(super) async fn load_or_create_account(
     settings: &AcmeSettings,
     folder: &Folder,
     authority: Authority,
@@ -16,22 +16,21 @@ pub(super) async fn account(
     let contact = settings.email.as_ref().map(|email| format!("mailto:{email}"));
     let contact: Vec<&str> = contact.iter().map(String::as_str).collect();
     let builder = Account::builder_with_http(Box::new(authority));
-    if let Some(kept) = folder.read_account()? {
-        let credentials = serde_json::from_value(kept.credentials.clone()).map_err(Error::from)?;
+    if let Some(stored) = folder.read_account()? {
+        let credentials = serde_json::from_value(stored.credentials.clone()).map_err(Error::from)?;
         let account = builder.from_credentials(credentials).await?;
-        if kept.email != settings.email {
+        if stored.email != settings.email {
             account.update_contacts(&contact).await?;
-            folder.write_account(&KeptAccount { email: settings.email.clone(), ..kept })?;
+            folder.write_account(&StoredAccount { email: settings.email.clone(), ..stored })?;
         }
         return Ok(account);
     }
     let new = NewAccount { contact: &contact, terms_of_service_agreed: true, only_return_existing: false };
     let external = settings.external.as_ref();
     let external = external.map(|external| ExternalAccountKey::new(external.id.clone(), &external.key));
-    let made = builder.create(&new, settings.directory.clone(), external.as_ref()).await?;
-    let (account, credentials) = made;
+    let (account, credentials) = builder.create(&new, settings.directory.clone(), external.as_ref()).await?;
     let credentials = serde_json::to_value(credentials).map_err(Error::from)?;
-    folder.write_account(&KeptAccount { email: settings.email.clone(), credentials })?;
-    tracing::info!(authority = settings.directory, "an account was made with the authority");
+    folder.write_account(&StoredAccount { email: settings.email.clone(), credentials })?;
+    tracing::info!(authority = settings.directory, "ACME account created");
     Ok(account)
 }

@@ -1,4 +1,4 @@
-//! The way to the authority.
+//! The HTTP client for requests to the authority.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -13,30 +13,30 @@ use reqwest::{Client, Response};
 
 use crate::outbound;
 
-/// The most bytes of an answer: a chain of certificates has a few thousand.
-const MOST: usize = 1 << 20;
+/// The maximum size of a response body; a certificate chain has a few thousand bytes.
+const MAX_RESPONSE_BYTES: usize = 1 << 20;
 
-/// Requests to an authority, by the client that all requests to others' servers are made with.
+/// Sends requests to an authority with the client that all outbound requests use.
 #[derive(Clone)]
 pub(super) struct Authority {
     client: Client,
-    advice: Arc<Mutex<Option<Duration>>>,
+    retry_after: Arc<Mutex<Option<Duration>>>,
 }
 
 impl Authority {
     pub(super) fn new(client: Client) -> Self {
-        Self { client, advice: Arc::default() }
+        Self { client, retry_after: Arc::default() }
     }
 
-    /// How long it said to wait when it last refused something, if it did.
-    pub(super) fn advice(&self) -> Option<Duration> {
-        *self.advice.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The `Retry-After` of the last error response, if it had one.
+    pub(super) fn retry_after(&self) -> Option<Duration> {
+        *self.retry_after.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn send(self, request: http::Request<BodyWrapper<Bytes>>) -> Result<BytesResponse, Error> {
         let other = |error: Box<dyn std::error::Error + Send + Sync>| Error::Other(error);
         let (mut parts, body) = request.into_parts();
-        // The registry's own name goes out instead of the library's.
+        // The client sends the registry's own user agent instead of the library's.
         parts.headers.remove(USER_AGENT);
         let Ok(body) = body.collect().await;
         let request = reqwest::Request::try_from(http::Request::from_parts(parts, body.to_bytes()));
@@ -46,20 +46,22 @@ impl Authority {
         }
         let sent = self.client.execute(request).await.map_err(outbound::OutboundError::from);
         let response = sent.map_err(|error| other(error.into()))?;
-        self.note_advice(&response);
-        let mut answer = http::Response::new(());
-        *answer.status_mut() = response.status();
-        *answer.headers_mut() = response.headers().clone();
-        let body = outbound::content(response, MOST).await.map_err(|error| other(error.into()))?;
-        Ok(BytesResponse::from(answer.map(|()| Full::new(Bytes::from(body)))))
+        self.record_retry_after(&response);
+        let mut result = http::Response::new(());
+        *result.status_mut() = response.status();
+        *result.headers_mut() = response.headers().clone();
+        let body =
+            outbound::content(response, MAX_RESPONSE_BYTES).await.map_err(|error| other(error.into()))?;
+        Ok(BytesResponse::from(result.map(|()| Full::new(Bytes::from(body)))))
     }
 
-    /// Remembers what whoever refuses says of when to come back (RFC 8555, 6.6).
-    fn note_advice(&self, response: &Response) {
+    /// Remembers the `Retry-After` header of an error response (RFC 8555, 6.6).
+    fn record_retry_after(&self, response: &Response) {
         if response.status().is_client_error() || response.status().is_server_error() {
-            let told =
+            let seconds =
                 response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
-            *self.advice.lock().unwrap_or_else(PoisonError::into_inner) = told.map(Duration::from_secs);
+            *self.retry_after.lock().unwrap_or_else(PoisonError::into_inner) =
+                seconds.map(Duration::from_secs);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What went wrong, in a line.
+//! Errors of ACME, with messages of one line.
 
 use std::fmt;
 use std::io;
@@ -9,68 +9,69 @@ use thiserror::Error as ThisError;
 
 use crate::printable::is_unprintable;
 
-/// What the types of all problems begin with (RFC 8555, 6.7).
-const PROBLEMS: &str = "urn:ietf:params:acme:error:";
+/// The common prefix of the types of problems (RFC 8555, 6.7).
+const PROBLEM_PREFIX: &str = "urn:ietf:params:acme:error:";
 
-/// No more of what an authority says is repeated.
-const MOST: usize = 1000;
+/// How many characters of an authority's message are quoted.
+const MAX_QUOTED_CHARS: usize = 1000;
 
-/// Why there is no certificate.
+/// Why no certificate was obtained.
 #[derive(Debug, ThisError)]
 pub enum AcmeError {
-    /// The authority was not reached, refused, or said something odd.
-    #[error("{}", told(.0))]
+    /// The authority couldn't be reached, rejected the request, or sent an invalid response.
+    #[error("{}", describe(.0))]
     Authority(#[from] Error),
-    /// The authority does not take a name for this server's.
-    #[error("{name} was not found to be this server's: {}", of_problem(.problem))]
-    NotOurs {
-        /// Which.
+    /// The authority couldn't validate that a name belongs to this server.
+    #[error("the authority could not validate {name}: {}", describe_problem(.problem))]
+    NotValidated {
+        /// The DNS name.
         name: String,
-        /// Why.
+        /// The reason that the authority gives.
         problem: Problem,
     },
-    /// The authority wants another proof.
+    /// The authority requires another challenge type.
     #[error("the authority does not offer TLS-ALPN-01 for {0}")]
-    NotOffered(String),
-    /// The authority has ended the order.
-    #[error("the authority has ended the order, and does not tell why")]
-    Ended,
-    /// What the authority gave is no good.
-    #[error("what the authority gave cannot be used: {0}")]
-    Unfit(String),
-    /// The authority takes its time.
+    ChallengeNotOffered(String),
+    /// The authority cancelled the order.
+    #[error("the authority cancelled the order without a reason")]
+    OrderCancelled,
+    /// The issued certificate is not usable.
+    #[error("the issued certificate cannot be used: {0}")]
+    UnusableCertificate(String),
+    /// The authority didn't respond in time.
     #[error("the authority took too long")]
-    Slow,
-    /// A file could not be written.
+    TimedOut,
+    /// A file couldn't be read or written.
     #[error("{path}: {error}", path = path.display())]
     File {
-        /// Which.
+        /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         error: io::Error,
     },
 }
 
 impl AcmeError {
-    /// Whether the authority says that it has no such account (RFC 8555, 6.7).
-    pub(super) fn is_of_no_account(&self) -> bool {
+    /// Whether the authority doesn't know the account (RFC 8555, 6.7).
+    pub(super) fn is_unknown_account(&self) -> bool {
         let Self::Authority(Error::Api(problem)) = self else {
             return false;
         };
-        problem.r#type.as_deref().and_then(|kind| kind.strip_prefix(PROBLEMS)) == Some("accountDoesNotExist")
+        problem.r#type.as_deref().and_then(|kind| kind.strip_prefix(PROBLEM_PREFIX))
+            == Some("accountDoesNotExist")
     }
 }
 
-fn told(error: &Error) -> String {
+fn describe(error: &Error) -> String {
     match error {
-        Error::Api(problem) => format!("the authority refuses: {}", of_problem(problem)),
-        Error::Json(error) => format!("the authority's answer is not one of ACME: {error}"),
-        error => plain(error),
+        Error::Api(problem) => format!("the authority rejected the request: {}", describe_problem(problem)),
+        Error::Json(error) => format!("the authority sent an invalid ACME response: {error}"),
+        error => single_line(error),
     }
 }
 
-/// What the authority says, with what it says of each name.
-fn of_problem(problem: &Problem) -> String {
+/// The message of the authority, followed by its messages for single names.
+fn describe_problem(problem: &Problem) -> String {
     let mut text = detail(problem.detail.as_deref(), problem.r#type.as_deref());
     for part in &problem.subproblems {
         let name = part.identifier.as_ref().map(|identifier| match identifier {
@@ -81,22 +82,22 @@ fn of_problem(problem: &Problem) -> String {
         text += &name.unwrap_or_default();
         text += &detail(part.detail.as_deref(), part.r#type.as_deref());
     }
-    plain(text)
+    single_line(text)
 }
 
 fn detail(detail: Option<&str>, kind: Option<&str>) -> String {
-    let kind = kind.map(|kind| kind.strip_prefix(PROBLEMS).unwrap_or(kind));
+    let kind = kind.map(|kind| kind.strip_prefix(PROBLEM_PREFIX).unwrap_or(kind));
     match (detail, kind) {
         (Some(detail), Some(kind)) => format!("{detail} ({kind})"),
         (Some(one), None) | (None, Some(one)) => one.to_owned(),
-        (None, None) => "it does not tell why".to_owned(),
+        (None, None) => "no reason given".to_owned(),
     }
 }
 
-/// Others' words in one line that ends.
-fn plain(text: impl fmt::Display) -> String {
+/// Limits text of others to one line of [`MAX_QUOTED_CHARS`].
+fn single_line(text: impl fmt::Display) -> String {
     let text = text.to_string();
-    text.chars().take(MOST).map(|c| if is_unprintable(c) { ' ' } else { c }).collect()
+    text.chars().take(MAX_QUOTED_CHARS).map(|c| if is_unprintable(c) { ' ' } else { c }).collect()
 }
 
 #[cfg(test)]
@@ -108,28 +109,29 @@ mod tests {
     }
 
     #[test]
-    fn an_authority_s_words_are_one_line() {
+    fn message_of_authority_is_limited_to_one_line() {
         let text = r#"{"type": "urn:ietf:params:acme:error:rejectedIdentifier", "detail": "No\nsuch\u001b[1m names",
             "subproblems": [{"identifier": {"type": "dns", "value": "a.example"}, "detail": "blocked"}]}"#;
         let error = AcmeError::from(Error::from(problem(text)));
-        let expected = "the authority refuses: No such [1m names (rejectedIdentifier); a.example: blocked";
+        let expected =
+            "the authority rejected the request: No such [1m names (rejectedIdentifier); a.example: blocked";
         assert_eq!(error.to_string(), expected);
-        let long = AcmeError::NotOurs {
+        let long = AcmeError::NotValidated {
             name: "a.example".into(),
             problem: problem(&format!(r#"{{"detail": "{}"}}"#, "x".repeat(1 << 20))),
         };
-        assert!(long.to_string().len() < 2 * MOST);
+        assert!(long.to_string().len() < 2 * MAX_QUOTED_CHARS);
         let bare = AcmeError::from(Error::from(problem("{}")));
-        assert_eq!(bare.to_string(), "the authority refuses: it does not tell why");
+        assert_eq!(bare.to_string(), "the authority rejected the request: no reason given");
     }
 
     #[test]
-    fn an_account_that_is_none_is_noticed() {
+    fn recognises_unknown_account() {
         let of = |kind: &str| {
             let text = format!(r#"{{"type": "urn:ietf:params:acme:error:{kind}"}}"#);
-            AcmeError::from(Error::from(problem(&text))).is_of_no_account()
+            AcmeError::from(Error::from(problem(&text))).is_unknown_account()
         };
         assert!(of("accountDoesNotExist") && !of("unauthorized"));
-        assert!(!AcmeError::Slow.is_of_no_account());
+        assert!(!AcmeError::TimedOut.is_unknown_account());
     }
 }

@@ -1,4 +1,4 @@
-//! Sees to it that there is a certificate, and a new one in time.
+//! The background task that requests a certificate and renews it in time.
 
 use std::fmt;
 use std::path::Path;
@@ -9,23 +9,23 @@ use instant_acme::CertificateIdentifier;
 use reqwest::Client;
 
 use super::AcmeSettings;
-use super::account::account;
+use super::account::load_or_create_account;
 use super::authority::Authority;
 use super::error::AcmeError;
-use super::kept::{Folder, KeptCertificate};
-use super::order::order;
-use super::pace::{Pace, renewal};
+use super::kept::{Folder, StoredCertificate};
+use super::order::order_certificate;
+use super::pace::{Pace, renewal_time};
 use super::suggestion::Suggestion;
 use crate::clock::Clock;
 use crate::http::listen::{Challenges, Leaf};
 
-/// How often the time is looked at, at least: the wall clock may jump.
-const LOOK: Duration = Duration::from_secs(60 * 60);
+/// The maximum time between two checks, because the wall clock may jump.
+const CHECK_INTERVAL: Duration = Duration::from_secs(60 * 60);
 
-/// The longest that an authority may take.
-const PATIENCE: Duration = Duration::from_secs(10 * 60);
+/// How long an authority may take for a request of a certificate.
+const AUTHORITY_TIMEOUT: Duration = Duration::from_secs(10 * 60);
 
-/// Keeps a server in certificates.
+/// Requests and renews the certificate of a server.
 pub struct Acme {
     settings: AcmeSettings,
     folder: Folder,
@@ -41,134 +41,143 @@ impl fmt::Debug for Acme {
 }
 
 impl Acme {
-    /// Asks by `client`, answers by `challenges`, and keeps what it is given in the folder of the facts.
+    /// Sends requests with `client`, answers challenges through `challenges`, and stores the account and the certificate
+    /// below `metadata_dir`.
     pub fn new(
         mut settings: AcmeSettings,
-        facts: &Path,
+        metadata_dir: &Path,
         client: Client,
         challenges: Arc<Challenges>,
         clock: Arc<dyn Clock>,
     ) -> Self {
         settings.names.sort();
         settings.names.dedup();
-        let folder = Folder::of(facts, &settings.directory);
+        let folder = Folder::of(metadata_dir, &settings.directory);
         Self { settings, folder, client, challenges, clock }
     }
 
-    /// Goes on for ever. Its small files are written where it runs: that is once in weeks.
-    pub async fn keep(&self) {
-        let (mut pace, mut suggestion) = (Pace::default(), Suggestion::default());
-        self.warn();
+    /// Runs for ever. Writes its files on the async thread: they are small, and this happens once in weeks.
+    pub async fn run(&self) {
+        let mut pace = Pace::default();
+        let mut suggestion = Suggestion::default();
+        self.warn_about_current_certificate();
         loop {
             let wait = self.step(&mut pace, &mut suggestion).await;
-            tokio::time::sleep(wait.min(LOOK)).await;
+            tokio::time::sleep(wait.min(CHECK_INTERVAL)).await;
         }
     }
 
-    /// Tells what clients will not like until the authority has given a certificate.
-    fn warn(&self) {
-        let (authority, names) = (&self.settings.directory, self.names());
+    /// Warns if clients can't connect with the current certificate.
+    fn warn_about_current_certificate(&self) {
+        let authority = &self.settings.directory;
+        let names = self.names();
         match self.folder.read_certificate() {
             None => tracing::warn!(
                 authority,
                 names,
-                "there is no certificate yet: clients are refused until the authority has given one"
+                "there is no certificate yet; TLS connections fail until the authority issues one"
             ),
-            Some(kept) if kept.leaf.names != self.settings.names => tracing::warn!(
+            Some(stored) if stored.leaf.names != self.settings.names => tracing::warn!(
                 authority,
                 names,
-                "the certificate that is kept is for {}, and used until the authority has given another",
-                kept.leaf.names.join(", ")
+                "the stored certificate is for {}; it is used until the authority issues another",
+                stored.leaf.names.join(", ")
             ),
-            Some(kept) if kept.leaf.until <= self.clock.now() => tracing::warn!(
+            Some(stored) if stored.leaf.until <= self.clock.now() => tracing::warn!(
                 authority,
                 names,
-                "the certificate that is kept has ended: clients go away until the authority has given another"
+                "the stored certificate has expired; clients reject it until the authority issues another"
             ),
             Some(_) => {}
         }
     }
 
-    /// Asks for a certificate, if it is time for that. How long there is nothing to do.
+    /// Requests a certificate if it is time to. Returns how long to wait before the next step.
     async fn step(&self, pace: &mut Pace, suggestion: &mut Suggestion) -> Duration {
         let mut replaces = None;
-        if let Some(kept) = self.kept() {
-            self.learn(&kept, suggestion).await;
-            let (wanted, usual) = (suggestion.renewal(&kept), renewal(&kept));
-            let rest = wanted.map_or(usual, |wanted| wanted.min(usual)).since(self.clock.now());
-            if !rest.is_zero() {
-                return rest;
+        if let Some(stored) = self.current_certificate() {
+            self.update_suggestion(&stored, suggestion).await;
+            let suggested = suggestion.renewal_time(&stored);
+            let regular = renewal_time(&stored);
+            let wait = suggested.map_or(regular, |suggested| suggested.min(regular)).since(self.clock.now());
+            if !wait.is_zero() {
+                return wait;
             }
-            // Only authorities that suggest something take it.
-            replaces = wanted.and_then(|_| CertificateIdentifier::try_from(&kept.der).ok());
+            // Only authorities that suggest renewal accept the identifier of the replaced certificate.
+            replaces = suggested.and_then(|_| CertificateIdentifier::try_from(&stored.der).ok());
         }
-        if pace.rest().is_zero() {
-            self.attempt(pace, replaces).await;
+        if pace.remaining().is_zero() {
+            self.renew(pace, replaces).await;
         }
-        pace.rest()
+        pace.remaining()
     }
 
-    async fn attempt(&self, pace: &mut Pace, replaces: Option<CertificateIdentifier<'static>>) {
+    async fn renew(&self, pace: &mut Pace, replaces: Option<CertificateIdentifier<'static>>) {
         let authority = Authority::new(self.client.clone());
-        let asked = tokio::time::timeout(PATIENCE, self.ask(authority.clone(), replaces)).await;
-        match asked.unwrap_or(Err(AcmeError::Slow)) {
+        let request = self.request_certificate(authority.clone(), replaces);
+        let result = tokio::time::timeout(AUTHORITY_TIMEOUT, request).await;
+        match result.unwrap_or(Err(AcmeError::TimedOut)) {
             Ok(leaf) => {
-                pace.succeeded(leaf.until.since(leaf.from));
-                let (names, until) = (self.names(), leaf.until.rfc3339());
-                tracing::info!(names, until, "the authority has given a certificate");
+                pace.record_success(leaf.until.since(leaf.from));
+                let names = self.names();
+                let until = leaf.until.rfc3339();
+                tracing::info!(names, until, "the authority issued a certificate");
             }
-            Err(error) => self.failed(&error, pace.failed(authority.advice())),
+            Err(error) => self.handle_failure(&error, pace.record_failure(authority.retry_after())),
         }
     }
 
-    fn failed(&self, error: &AcmeError, wait: Duration) {
+    fn handle_failure(&self, error: &AcmeError, wait: Duration) {
         let authority = &self.settings.directory;
-        let (names, again) = (self.names(), humantime::format_duration(Duration::from_secs(wait.as_secs())));
-        tracing::error!(authority, names, %error, "there is no new certificate; asking again in {again}");
-        if error.is_of_no_account()
-            && let Err(error) = self.folder.forget_account()
+        let names = self.names();
+        let retry_in = humantime::format_duration(Duration::from_secs(wait.as_secs()));
+        tracing::error!(authority, names, %error, "certificate request failed; retrying in {retry_in}");
+        if error.is_unknown_account()
+            && let Err(error) = self.folder.delete_account()
         {
-            tracing::error!(%error, "an account that the authority does not know cannot be forgotten");
+            tracing::error!(%error, "failed to delete an account that the authority does not know");
         }
     }
 
-    /// Asks the authority whether it wants this certificate to be renewed, if it is time for that.
-    async fn learn(&self, kept: &KeptCertificate, suggestion: &mut Suggestion) {
-        if !suggestion.rest(kept).is_zero() || !matches!(self.folder.read_account(), Ok(Some(_))) {
+    /// Asks the authority when it suggests to renew this certificate, if it is time to ask.
+    async fn update_suggestion(&self, stored: &StoredCertificate, suggestion: &mut Suggestion) {
+        if !suggestion.remaining(stored).is_zero() || !matches!(self.folder.read_account(), Ok(Some(_))) {
             return;
         }
-        let ask = async {
+        let request = async {
             let authority = Authority::new(self.client.clone());
-            let account = account(&self.settings, &self.folder, authority).await;
-            Suggestion::ask(&account.map_err(|error| error.to_string())?, kept).await
+            let account = load_or_create_account(&self.settings, &self.folder, authority).await;
+            Suggestion::fetch(&account.map_err(|error| error.to_string())?, stored).await
         };
-        let asked = tokio::time::timeout(PATIENCE, ask).await;
-        *suggestion = asked.unwrap_or_else(|_| Err(AcmeError::Slow.to_string())).unwrap_or_else(|error| {
+        let result = tokio::time::timeout(AUTHORITY_TIMEOUT, request).await;
+        let result = result.unwrap_or_else(|_| Err(AcmeError::TimedOut.to_string()));
+        *suggestion = result.unwrap_or_else(|error| {
             tracing::debug!(error, "the authority does not suggest when to renew the certificate");
-            Suggestion::unknown(kept)
+            Suggestion::unknown(stored)
         });
         let now = self.clock.now();
-        if suggestion.renewal(kept).is_some_and(|wanted| wanted <= now && now < renewal(kept)) {
+        let suggested = suggestion.renewal_time(stored);
+        if suggested.is_some_and(|suggested| suggested <= now && now < renewal_time(stored)) {
             let authority = &self.settings.directory;
-            tracing::info!(authority, "the authority wants the certificate to be renewed early");
+            tracing::info!(authority, "the authority suggests to renew the certificate early");
         }
     }
 
-    /// What the authority gives, once it is kept.
-    async fn ask(
+    /// Requests a certificate from the authority and stores it.
+    async fn request_certificate(
         &self,
         authority: Authority,
         replaces: Option<CertificateIdentifier<'static>>,
     ) -> Result<Leaf, AcmeError> {
         self.folder.probe()?;
-        let account = account(&self.settings, &self.folder, authority).await?;
-        let given = order(&account, &self.settings.names, replaces, &self.challenges).await?;
-        self.folder.write_certificate(&given.chain, &given.key, &self.settings.names)
+        let account = load_or_create_account(&self.settings, &self.folder, authority).await?;
+        let issued = order_certificate(&account, &self.settings.names, replaces, &self.challenges).await?;
+        self.folder.write_certificate(&issued.chain, &issued.key, &self.settings.names)
     }
 
-    /// The certificate that is kept, if it is for these names.
-    fn kept(&self) -> Option<KeptCertificate> {
-        self.folder.read_certificate().filter(|kept| kept.leaf.names == self.settings.names)
+    /// The stored certificate, if it is for the configured names.
+    fn current_certificate(&self) -> Option<StoredCertificate> {
+        self.folder.read_certificate().filter(|stored| stored.leaf.names == self.settings.names)
     }
 
     fn names(&self) -> String {

@@ -1,18 +1,18 @@
-//! Certificates that an authority gives by itself (ACME, RFC 8555).
+//! Obtains and renews TLS certificates from a certificate authority (ACME, RFC 8555).
 //!
 //! | file | what it does |
 //! | --- | --- |
-//! | `keep` | sees to it that there is a certificate, and a new one in time |
-//! | `pace` | when to ask, and when to ask again |
-//! | `suggestion` | when the authority itself wants that |
-//! | `account` | who asks: a key that the authority knows |
-//! | `order` | one certificate, from the question to the answer |
-//! | `kept` | the files: the account, and the certificate with its key |
-//! | `authority` | the way to the authority |
-//! | `error` | what went wrong, in a line |
+//! | `keep` | the background task that requests and renews the certificate |
+//! | `pace` | when to renew, and when to retry |
+//! | `suggestion` | when the authority suggests renewal (ARI) |
+//! | `account` | loads or creates the ACME account |
+//! | `order` | orders one certificate |
+//! | `kept` | the files of the account and of the certificate with its key |
+//! | `authority` | the HTTP client for the authority |
+//! | `error` | errors, with messages of one line |
 //!
-//! The server's TLS follows the certificate's file as it follows an operator's: what is written here is in use without
-//! a restart, and ends no transfer.
+//! The server's TLS watches the certificate file like one of the operator. A new certificate is used without a restart,
+//! and running transfers continue.
 
 mod account;
 mod authority;
@@ -27,24 +27,24 @@ pub use error::AcmeError;
 pub use keep::Acme;
 pub use kept::Folder;
 
-/// What is asked, and of whom.
+/// The settings of ACME.
 #[derive(Clone)]
 pub struct AcmeSettings {
-    /// The DNS names that the certificate is to be for, in small letters.
+    /// The DNS names of the certificate, in lower case.
     pub names: Vec<String>,
-    /// The authority: where its directory is (RFC 8555, 7.1.1).
+    /// The address of the authority's directory (RFC 8555, 7.1.1).
     pub directory: String,
-    /// Whom the authority may write to.
+    /// The contact address that is given to the authority.
     pub email: Option<String>,
-    /// The account that the operator has with the authority apart from this.
+    /// The operator's account at the authority, if the ACME account has to be bound to one.
     pub external: Option<External>,
 }
 
-/// An account apart, to which this one is bound (RFC 8555, 7.3.4).
+/// An external account that the ACME account is bound to (RFC 8555, 7.3.4).
 #[derive(Clone)]
 pub struct External {
-    /// What the authority calls the key.
+    /// The id of the key at the authority.
     pub id: String,
-    /// The key.
+    /// The secret key.
     pub key: Vec<u8>,
 }

@@ -1,4 +1,4 @@
-//! The access_control: who comes in, as whom, and what they may do.
+//! Authenticates requests, issues tokens and decides whether a principal has a permission.
 
 use std::io;
 use std::net::IpAddr;
@@ -10,12 +10,12 @@ use tokio::runtime::Handle;
 
 use super::accounts::Accounts;
 use super::bearer::{Bearer, TokenSubject, User};
-use super::credentials::{Credentials, too_long};
+use super::credentials::{Credentials, is_too_long};
 use super::identity::{Authority, Identities};
-use super::lookalikes::{LookAlikes, find_look_alikes, look_alike};
+use super::lookalikes::{LookAlikes, find_look_alikes, is_look_alike};
 use super::low_priority_pool::LowPriorityPool;
 use super::modes::Modes;
-use super::passwords::{Kept, Passwords, Stored};
+use super::passwords::{PasswordHashes, Passwords, StoredHash};
 use super::principal::{AuthError, Principal};
 use super::rights::Rights;
 use super::scope::{Action, Grant, Permission};
@@ -26,23 +26,23 @@ use crate::clock::Clock;
 use crate::memory::MemoryBudget;
 use crate::metadata::{Role, TokenRecord};
 
-/// The most scopes that are looked at in a request for a token: what it carries has to fit into a header.
-const MOST_SCOPES: usize = 32;
+/// How many scopes of a token request are considered; the rest is ignored, because a token has to fit into a header.
+const MAX_SCOPES: usize = 32;
 
-/// What a access_control can be told.
+/// Settings of [`AccessControl`].
 #[derive(Debug, Clone, Default)]
 pub struct AccessSettings {
-    /// A file of users, which is read again whenever it changes.
+    /// An htpasswd file of users; it is read again when it changes.
     pub htpasswd: Option<PathBuf>,
-    /// What its users may do to every repository, besides what they are granted.
+    /// The role that users of the file have on every repository, in addition to their grants.
     pub htpasswd_role: Option<Role>,
-    /// What everybody may do.
+    /// What anonymous users may do.
     pub modes: Modes,
-    /// Whose threads compare passwords, which takes long; default: those that ask.
-    pub aside: Option<Handle>,
+    /// The runtime whose low-priority threads compare passwords, which is slow. Default: the runtime of the caller.
+    pub low_priority_threads: Option<Handle>,
 }
 
-/// The access_control of a registry.
+/// Authenticates and authorises the requests of a registry.
 pub struct AccessControl {
     accounts: Arc<Accounts>,
     file: Option<WatchedUsers>,
@@ -54,10 +54,10 @@ pub struct AccessControl {
 }
 
 impl AccessControl {
-    /// A access_control to those who have `accounts`, and to the users of the settings' file.
+    /// Creates the access control for the users of `accounts` and of the htpasswd file.
     ///
     /// # Errors
-    /// The file cannot be read.
+    /// Fails if the htpasswd file can't be read.
     pub fn new(
         settings: AccessSettings,
         accounts: Arc<Accounts>,
@@ -65,75 +65,74 @@ impl AccessControl {
         clock: Arc<dyn Clock>,
     ) -> io::Result<Self> {
         let file = settings.htpasswd.as_ref().map(|path| WatchedUsers::open(path, Arc::clone(&clock)));
-        let aside = LowPriorityPool::of(settings.aside.clone());
-        let (file, passwords) = (file.transpose()?, Passwords::new(aside, Arc::clone(&clock)));
+        let file = file.transpose()?;
+        let pool = LowPriorityPool::new(settings.low_priority_threads.clone());
+        let passwords = Passwords::new(pool, Arc::clone(&clock));
         let identities = Identities::default();
         Ok(Self { accounts, file, settings, passwords, tokens, identities, clock })
     }
 
-    /// The same, also to those who come by others' word.
+    /// Also accepts tokens of these identity providers.
     #[must_use]
     pub fn with_identity_providers(self, identities: Identities) -> Self {
         Self { identities, ..self }
     }
 
-    /// The same with passwords compared within a budget of memory.
+    /// Compares and hashes passwords within this memory budget.
     #[must_use]
-    pub fn within(self, memory: MemoryBudget) -> Self {
-        Self { passwords: self.passwords.within(memory), ..self }
+    pub fn with_memory_budget(self, memory: MemoryBudget) -> Self {
+        Self { passwords: self.passwords.with_memory_budget(memory), ..self }
     }
 
     fn trusts_external_identities(&self) -> bool {
         self.identities.has_identity_providers() || self.authority().is_some()
     }
 
-    /// Those whose word counts here.
     pub(super) fn identities(&self) -> &Identities {
         &self.identities
     }
 
-    /// Another authority that clients get their tokens from.
+    /// The external authority that issues the tokens of clients, if one is configured.
     pub fn authority(&self) -> Option<&Authority> {
         self.identities.authority.as_ref()
     }
 
-    /// What compares and hashes passwords.
     pub(super) fn passwords(&self) -> &Passwords {
         &self.passwords
     }
 
-    /// The accounts.
+    /// The accounts of the metadata store.
     pub fn accounts(&self) -> &Arc<Accounts> {
         &self.accounts
     }
 
-    /// The tokens.
+    /// Issues and verifies bearer tokens.
     pub fn tokens(&self) -> &Tokens {
         &self.tokens
     }
 
-    /// Whether everybody may push and pull everything.
+    /// Whether anonymous users may push, pull and delete everything.
     pub fn is_open(&self) -> bool {
         self.allows(&Principal::Anonymous, Permission::Registry)
     }
 
-    /// Whether everybody could push and pull if it were not for this user.
+    /// Whether anonymous users could push and pull if this user were removed.
     pub(super) fn is_open_without(&self, name: &str) -> bool {
-        let others = self.file.is_some() || self.accounts.now().has_users_besides(name);
+        let others = self.file.is_some() || self.accounts.now().has_users_other_than(name);
         !others && self.settings.modes.everywhere(false) > self.settings.modes.everywhere(true)
     }
 
-    /// Whether there is a user of this name.
-    pub fn knows(&self, name: &str) -> bool {
+    /// Whether a user of this name exists.
+    pub fn has_user(&self, name: &str) -> bool {
         self.accounts.now().account(name).is_some() || self.in_file(name)
     }
 
-    /// A user whose name differs from this one by case only.
-    pub(super) fn look_alike(&self, name: &str) -> Option<String> {
-        self.user_names().find(|known| look_alike(known, name))
+    /// A user whose name differs from this one only in case.
+    pub(super) fn find_look_alike(&self, name: &str) -> Option<String> {
+        self.user_names().find(|known| is_look_alike(known, name))
     }
 
-    /// All pairs of users whose names differ by case only.
+    /// All pairs of users whose names differ only in case.
     pub fn look_alikes(&self) -> Vec<LookAlikes> {
         find_look_alikes(self.user_names())
     }
@@ -144,183 +143,196 @@ impl AccessControl {
         accounts.into_iter().chain(of_file)
     }
 
-    /// Whether whoever shows nothing is sent for a token: where some of it is for everybody, Docker shows its
-    /// password for a token alone. Elsewhere the password itself does, and needs no address to be known.
-    pub fn has_tokens(&self) -> bool {
-        // Who has a refresh token shows no password any more.
-        // And what a provider signs is good for minutes, after which a token of ours goes on.
+    /// Whether the 401 challenge for a request without credentials offers tokens (`Bearer`) instead of passwords
+    /// (`Basic`). If a part of the registry is public, Docker sends its password only to a token endpoint. Otherwise
+    /// Basic authentication is enough, and works without a known public address.
+    pub fn uses_token_challenge(&self) -> bool {
+        // A client with a refresh token no longer has a password. A provider's token expires within minutes, and the
+        // client then continues with a token of this registry.
         self.trusts_external_identities()
-            || self.with_rights(|rights| rights.directory.renews || rights.is_partly_public())
+            || self.with_rights(|rights| rights.directory.has_refresh_tokens || rights.is_partly_public())
     }
 
-    /// Lets somebody in who comes from an address with the value of an `Authorization` header (RFC 7617, RFC 6750).
-    /// What they may do is for [`Self::decide`].
+    /// Authenticates the value of an `Authorization` header (RFC 7617, RFC 6750) that came from this address.
+    /// [`Self::decide`] checks permissions.
     ///
     /// # Errors
-    /// [`AuthError`].
-    pub async fn admit(&self, credentials: Option<&[u8]>, from: IpAddr) -> Result<Principal, AuthError> {
-        match credentials.map_or(Credentials::Nobody, Credentials::of) {
-            Credentials::Nobody => Ok(Principal::Anonymous),
-            Credentials::Password(name, password) => self.user_with(name, password, from).await,
-            Credentials::Token(token) if secret::id(token).is_some() => {
-                self.with_access_token(token, None, from)
+    /// Fails if the credentials are wrong or their check is throttled.
+    pub async fn authenticate(
+        &self,
+        credentials: Option<&[u8]>,
+        from: IpAddr,
+    ) -> Result<Principal, AuthError> {
+        match credentials.map_or(Credentials::Anonymous, Credentials::parse) {
+            Credentials::Anonymous => Ok(Principal::Anonymous),
+            Credentials::Password(name, password) => self.authenticate_user(name, password, from).await,
+            Credentials::Token(token) if secret::token_id(token).is_some() => {
+                self.authenticate_access_token(token, None, from)
             }
-            Credentials::Token(token) => match self.bearer(token) {
+            Credentials::Token(token) => match self.authenticate_bearer(token) {
                 Ok(principal) => Ok(principal),
-                Err(denial) => match self.identities.who(token, from, self.clock.now()).await {
+                Err(denial) => match self.identities.identify(token, from, self.clock.now()).await {
                     Ok(Some(principal)) => Ok(principal),
-                    Ok(None) | Err(_) => self.unless_open(denial),
+                    Ok(None) | Err(_) => self.anonymous_if_open(denial),
                 },
             },
-            Credentials::Nonsense => self.unless_open(AuthError::Unauthenticated),
+            Credentials::Invalid => self.anonymous_if_open(AuthError::Unauthenticated),
         }
     }
 
-    /// Clients show everybody the password of whoever used the address before: that must not keep them out of what
-    /// is open to all.
-    fn unless_open(&self, denial: AuthError) -> Result<Principal, AuthError> {
+    /// Clients send stored credentials to any server that later uses the same address. Wrong credentials must not
+    /// block access to a registry that is open to everybody.
+    fn anonymous_if_open(&self, denial: AuthError) -> Result<Principal, AuthError> {
         if self.is_open() { Ok(Principal::Anonymous) } else { Err(denial) }
     }
 
-    /// Decides whether somebody who was let in may do what they want.
+    /// Decides whether a principal has a permission.
     ///
     /// # Errors
-    /// [`AuthError::Unauthenticated`] where other credentials could do, [`AuthError::Forbidden`] where it is known who they are.
+    /// [`AuthError::Unauthenticated`] if other credentials could succeed, otherwise [`AuthError::Forbidden`].
     pub fn decide(&self, principal: &Principal, permission: Permission<'_>) -> Result<(), AuthError> {
         if self.allows(principal, permission) {
             return Ok(());
         }
-        let others = match (principal, permission) {
-            // What may not be read is not there: then it is an ordinary upload.
+        let other_credentials_could_do = match (principal, permission) {
+            // An unreadable source is treated as absent: the mount becomes an ordinary upload.
             (_, Permission::Mount(to, from)) => {
                 self.decide(principal, Permission::Repository(to, Action::Push))?;
-                if !self.could(principal, Permission::Repository(from, Action::Pull)) {
+                if !self.can_with_new_token(principal, Permission::Repository(from, Action::Pull)) {
                     return Ok(());
                 }
                 true
             }
             (Principal::Anonymous, _) => true,
-            (Principal::Bearer(bearer), _) => match bearer.of {
+            (Principal::Bearer(bearer), _) => match bearer.subject {
                 TokenSubject::Anonymous | TokenSubject::Delegated(_) => true,
-                TokenSubject::User(_) | TokenSubject::Federated(_) => self.could(principal, permission),
+                TokenSubject::User(_) | TokenSubject::Federated(_) => {
+                    self.can_with_new_token(principal, permission)
+                }
             },
             (
                 Principal::LocalAdmin | Principal::User(_) | Principal::Token(_) | Principal::Federated(_),
                 _,
             ) => false,
         };
-        Err(if others { AuthError::Unauthenticated } else { AuthError::Forbidden })
+        Err(if other_credentials_could_do { AuthError::Unauthenticated } else { AuthError::Forbidden })
     }
 
-    /// Whether somebody may do something, be it with another token of ours.
-    pub fn could(&self, principal: &Principal, permission: Permission<'_>) -> bool {
+    /// Whether a principal has a permission, either directly or with a new token of this registry.
+    pub fn can_with_new_token(&self, principal: &Principal, permission: Permission<'_>) -> bool {
         let Principal::Bearer(bearer) = principal else { return self.allows(principal, permission) };
-        match &bearer.of {
-            // What another authority would say is for it.
+        match &bearer.subject {
+            // Only the external authority knows what another token of it would allow.
             TokenSubject::Delegated(_) => self.allows(principal, permission),
-            // It came of an access token, and none is good for more than that.
-            TokenSubject::User(User { by: Some(id), .. }) => {
+            // The token was issued for an access token, which limits all tokens issued for it.
+            TokenSubject::User(User { access_token_id: Some(id), .. }) => {
                 self.access_token(id).is_some_and(|token| self.allows(&Principal::Token(token), permission))
             }
-            holder => self.with_rights(|rights| rights.allow_holder(holder, permission)),
+            subject => self.with_rights(|rights| rights.allow_subject(subject, permission)),
         }
     }
 
-    /// Whether somebody may do something.
+    /// Whether a principal has a permission.
     pub fn allows(&self, principal: &Principal, permission: Permission<'_>) -> bool {
         self.with_rights(|rights| rights.allow(principal, permission))
     }
 
-    /// Looks at what there is to decide by now.
-    pub(super) fn with_rights<T>(&self, ask: impl FnOnce(&Rights<'_>) -> T) -> T {
-        ask(&Rights {
+    /// Evaluates `query` on the rights that apply now.
+    pub(super) fn with_rights<T>(&self, query: impl FnOnce(&Rights<'_>) -> T) -> T {
+        query(&Rights {
             directory: self.accounts.now(),
             modes: &self.settings.modes,
-            of_file: self.file.as_ref().map(|_| self.settings.htpasswd_role),
+            file_role: self.file.as_ref().map(|_| self.settings.htpasswd_role),
             trusts_external_identities: self.trusts_external_identities(),
             in_file: &|name| self.in_file(name),
         })
     }
 
-    /// Whether somebody is a user by the file. An account of the same name takes its place.
+    /// Whether the name is a user of the htpasswd file. An account of the same name takes precedence.
     fn in_file(&self, name: &str) -> bool {
         let in_file = |file: &WatchedUsers| file.current().hash(name).is_some();
         self.file.as_ref().is_some_and(in_file) && self.accounts.now().account(name).is_none()
     }
 
-    /// A token for as much of the `scopes` as somebody may do.
+    /// Issues a token for the part of `scopes` that the principal is allowed.
     ///
     /// # Errors
-    /// [`AuthError::Unauthenticated`] to somebody who shows such a token, or who is a user no more.
+    /// [`AuthError::Unauthenticated`] if the principal came with such a token itself, or its user no longer exists.
     pub fn token<'a>(
         &self,
         principal: &Principal,
         scopes: impl Iterator<Item = &'a str>,
     ) -> Result<Token, AuthError> {
-        let of = match principal {
+        let subject = match principal {
             Principal::LocalAdmin | Principal::Anonymous => TokenSubject::Anonymous,
             Principal::User(user) => TokenSubject::User(user.as_ref().clone()),
             Principal::Token(token) => TokenSubject::User(
-                self.named(&token.account, Some(&token.id)).ok_or(AuthError::Unauthenticated)?,
+                self.current_user(&token.account, Some(&token.id)).ok_or(AuthError::Unauthenticated)?,
             ),
             Principal::Federated(identity) => TokenSubject::Federated(identity.as_ref().clone()),
             Principal::Bearer(_) => return Err(AuthError::Unauthenticated),
         };
-        let asked = scopes.take(MOST_SCOPES).filter_map(Grant::asked);
-        let grants = asked.filter_map(|grant| grant.within(|permission| self.allows(principal, permission)));
-        let bearer = Bearer { of, grants: grants.collect() };
+        let requested = scopes.take(MAX_SCOPES).filter_map(Grant::parse);
+        let grants =
+            requested.filter_map(|grant| grant.restrict(|permission| self.allows(principal, permission)));
+        let bearer = Bearer { subject, grants: grants.collect() };
         self.tokens.issue(bearer, self.clock.now()).map_err(|error| {
-            tracing::error!(%error, "a token could not be issued");
+            tracing::error!(%error, "failed to issue a token");
             AuthError::Unauthenticated
         })
     }
 
-    /// Somebody with a token of ours, whose user has still what it was asked for with.
-    fn bearer(&self, token: &[u8]) -> Result<Principal, AuthError> {
+    /// Authenticates a token of this registry. The credentials that it was issued for must still be valid.
+    fn authenticate_bearer(&self, token: &[u8]) -> Result<Principal, AuthError> {
         let bearer = self.tokens.verify(token, self.clock.now()).ok_or(AuthError::Unauthenticated)?;
         let principal = Principal::Bearer(bearer);
         if self.is_still_valid(&principal) { Ok(principal) } else { Err(AuthError::Unauthenticated) }
     }
 
-    /// Whether somebody who was let in would be still: a request's body takes its time, and the password that its head
-    /// came with may be another by its end.
+    /// Whether an authenticated principal would still be authenticated now. While the body of a request arrives, the
+    /// password that came with its head may have changed.
     pub fn is_still_valid(&self, principal: &Principal) -> bool {
-        let holds = |user: &User| self.named(&user.name, user.by.as_deref()).as_ref() == Some(user);
+        let is_current = |user: &User| {
+            self.current_user(&user.name, user.access_token_id.as_deref()).as_ref() == Some(user)
+        };
         match principal {
             Principal::LocalAdmin | Principal::Anonymous => true,
-            Principal::User(user) => holds(user),
+            Principal::User(user) => is_current(user),
             Principal::Token(token) => self.access_token(&token.id).is_some(),
-            Principal::Federated(identity) => self.identities.vouch_for(identity),
-            Principal::Bearer(bearer) => match &bearer.of {
+            Principal::Federated(identity) => self.identities.is_still_trusted(identity),
+            Principal::Bearer(bearer) => match &bearer.subject {
                 TokenSubject::Anonymous | TokenSubject::Delegated(_) => true,
-                TokenSubject::User(user) => holds(user),
-                TokenSubject::Federated(identity) => self.identities.vouch_for(identity),
+                TokenSubject::User(user) => is_current(user),
+                TokenSubject::Federated(identity) => self.identities.is_still_trusted(identity),
             },
         }
     }
 
-    /// A user as a token names one, who came by a password, or `by` an access token.
-    pub(super) fn named(&self, name: &str, by: Option<&str>) -> Option<User> {
-        let shown = match by {
-            None => self.kept(name)?.hash().to_owned(),
+    /// A user with the fingerprint of their current credential: the password, or this access token.
+    pub(super) fn current_user(&self, name: &str, access_token_id: Option<&str>) -> Option<User> {
+        let credential = match access_token_id {
+            None => self.password_hash(name)?.as_str().to_owned(),
             Some(id) => hex::encode(self.access_token(id)?.hash),
         };
-        Some(User { name: name.into(), print: print(&shown), by: by.map(str::to_owned) })
+        Some(User {
+            name: name.into(),
+            credential_fingerprint: credential_fingerprint(&credential),
+            access_token_id: access_token_id.map(str::to_owned),
+        })
     }
 
-    /// The hash of a user's password.
-    fn kept(&self, name: &str) -> Option<Kept> {
+    fn password_hash(&self, name: &str) -> Option<StoredHash> {
         match self.accounts.now().account(name) {
             Some(account) if account.disabled => None,
-            Some(account) => account.password.clone().map(Kept::OfAccount),
+            Some(account) => account.password.clone().map(StoredHash::Account),
             None => {
                 let users = self.file.as_ref()?.current();
-                users.hash(name).map(|hash| Kept::OfFile(hash.to_owned()))
+                users.hash(name).map(|hash| StoredHash::File(hash.to_owned()))
             }
         }
     }
 
-    /// An access token that is good still, and whose user is.
+    /// An access token that has not expired, and whose user exists and is enabled.
     pub(super) fn access_token(&self, id: &str) -> Option<Arc<TokenRecord>> {
         let now = self.accounts.now();
         let token = now.token(id, self.clock.now())?;
@@ -331,72 +343,82 @@ impl AccessControl {
         is_user.then(|| Arc::clone(token))
     }
 
-    /// Lets somebody in by a password or an access token that did not come in the header.
+    /// Authenticates a user name with a password or an access token that did not come in the `Authorization` header.
     ///
     /// # Errors
-    /// [`AuthError`].
+    /// Fails if the credentials are wrong or their check is throttled.
     pub async fn log_in(&self, name: &str, password: &[u8], from: IpAddr) -> Result<Principal, AuthError> {
-        if name.is_empty() || too_long(password) {
+        if name.is_empty() || is_too_long(password) {
             return Err(AuthError::Unauthenticated);
         }
-        self.user_with(name.to_owned(), password.to_vec(), from).await
+        self.authenticate_user(name.to_owned(), password.to_vec(), from).await
     }
 
-    /// Somebody showed what is nobody's.
-    pub(super) fn guessed(&self, from: IpAddr) -> AuthError {
-        match self.passwords.may_guess(None, from) {
+    /// Records an unknown access token or refresh token as a failed login of this address.
+    pub(super) fn reject_unknown_token(&self, from: IpAddr) -> AuthError {
+        match self.passwords.check_throttle(None, from) {
             Ok(()) => {
-                self.passwords.note_wrong(None, from);
+                self.passwords.record_failure(None, from);
                 AuthError::Unauthenticated
             }
             Err(denial) => denial,
         }
     }
 
-    async fn user_with(&self, name: String, password: Vec<u8>, from: IpAddr) -> Result<Principal, AuthError> {
-        if secret::id(&password).is_some() {
-            return self.with_access_token(&password, Some(&name), from);
+    async fn authenticate_user(
+        &self,
+        name: String,
+        password: Vec<u8>,
+        from: IpAddr,
+    ) -> Result<Principal, AuthError> {
+        if secret::token_id(&password).is_some() {
+            return self.authenticate_access_token(&password, Some(&name), from);
         }
-        match self.identities.who(&password, from, self.clock.now()).await {
+        match self.identities.identify(&password, from, self.clock.now()).await {
             Ok(None) => {}
             Ok(Some(principal)) => return Ok(principal),
-            Err(denial) => return self.unless_open(denial),
+            Err(denial) => return self.anonymous_if_open(denial),
         }
-        if self.is_open() && !self.knows(&name) {
+        if self.is_open() && !self.has_user(&name) {
             return Ok(Principal::Anonymous);
         }
-        let any = self.file.as_ref().and_then(|file| file.current().any_hash().map(str::to_owned));
-        let kept = self.kept(&name);
-        let print = kept.as_ref().map(|kept| print(kept.hash())).unwrap_or_default();
-        let stored = Stored { of_user: kept, of_file: any };
-        self.passwords.check(&name, password, stored, from).await?;
-        Ok(Principal::User(Arc::new(User { name: name.into(), print, by: None })))
+        let any_of_file = self.file.as_ref().and_then(|file| file.current().any_hash().map(str::to_owned));
+        let of_user = self.password_hash(&name);
+        let credential_fingerprint =
+            of_user.as_ref().map(|hash| credential_fingerprint(hash.as_str())).unwrap_or_default();
+        let hashes = PasswordHashes { of_user, any_of_file };
+        self.passwords.check(&name, password, hashes, from).await?;
+        Ok(Principal::User(Arc::new(User {
+            name: name.into(),
+            credential_fingerprint,
+            access_token_id: None,
+        })))
     }
 
-    /// Somebody with an access token, alone or in the place of the password of its user. One that clients renew
-    /// theirs with is good for nothing else.
-    fn with_access_token(
+    /// Authenticates an access token that came alone or in place of its user's password. Refresh tokens are rejected:
+    /// they only serve to get bearer tokens.
+    fn authenticate_access_token(
         &self,
-        shown: &[u8],
+        token: &[u8],
         name: Option<&str>,
         from: IpAddr,
     ) -> Result<Principal, AuthError> {
-        let found = secret::id(shown).and_then(|id| self.access_token(id)).filter(|token| {
-            secret::same(&token.hash, &secret::hash(shown))
-                && token.bound.is_none()
-                && name.is_none_or(|name| name == token.account)
+        let found = secret::token_id(token).and_then(|id| self.access_token(id)).filter(|record| {
+            secret::hashes_equal(&record.hash, &secret::hash_token(token))
+                && record.bound.is_none()
+                && name.is_none_or(|name| name == record.account)
         });
-        let Some(token) = found else {
-            return Err(self.guessed(from));
+        let Some(record) = found else {
+            return Err(self.reject_unknown_token(from));
         };
-        self.accounts.note_use(&token.id, token.used_at, self.clock.now());
-        Ok(Principal::Token(token))
+        self.accounts.record_use(&record.id, record.used_at, self.clock.now());
+        Ok(Principal::Token(record))
     }
 }
 
-/// What stands for a secret, of which nothing can be read from it.
-pub(super) fn print(shown: &str) -> String {
-    let mut print = hex::encode(Sha256::digest(shown));
-    print.truncate(32);
-    print
+/// A short hash that identifies a credential and reveals nothing about it.
+pub(super) fn credential_fingerprint(credential: &str) -> String {
+    let mut fingerprint = hex::encode(Sha256::digest(credential));
+    fingerprint.truncate(32);
+    fingerprint
 }

@@ -1,4 +1,4 @@
-//! The accounts: what is recorded of them, kept in memory and current.
+//! Keeps the accounts of the metadata store in memory and current.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -7,65 +7,66 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::directory::Directory;
-use super::lookalikes::look_alike;
+use super::lookalikes::is_look_alike;
 use crate::clock::{Clock, Timestamp};
 use crate::jobs::Job;
 use crate::metadata::{AccountChange, AccountKind, AccountOutcome, MetadataError, MetadataStore, Result};
 use crate::registry::ServiceError;
 
-/// How exactly the last use of a token is noted.
-const EACH: Duration = Duration::from_secs(60);
+/// The precision with which the last use of a token is recorded.
+const USE_PRECISION: Duration = Duration::from_secs(60);
 
-/// The accounts of a store.
+/// The accounts of a metadata store.
 pub struct Accounts {
     metadata: Arc<dyn MetadataStore>,
     current: RwLock<Arc<Directory>>,
-    /// One change at a time, so that what is in memory is never older than what was recorded last.
-    turn: tokio::sync::Mutex<()>,
+    /// Serialises changes, so that the copy in memory is never older than the last recorded change.
+    change_lock: tokio::sync::Mutex<()>,
+    /// Uses of tokens, by token id, that are not recorded yet.
     uses: Mutex<HashMap<String, Timestamp>>,
 }
 
 impl Accounts {
-    /// Those that are recorded.
+    /// Loads the accounts of a store.
     ///
     /// # Errors
-    /// [`MetadataError`].
+    /// Fails if the database can't be read.
     pub async fn load(metadata: Arc<dyn MetadataStore>) -> Result<Self> {
-        let current = RwLock::new(Arc::new(Directory::of(metadata.accounts().await?)));
-        Ok(Self { metadata, current, turn: tokio::sync::Mutex::default(), uses: Mutex::default() })
+        let current = RwLock::new(Arc::new(Directory::new(metadata.accounts().await?)));
+        Ok(Self { metadata, current, change_lock: tokio::sync::Mutex::default(), uses: Mutex::default() })
     }
 
-    /// As they are now.
+    /// The current accounts.
     pub fn now(&self) -> Arc<Directory> {
         Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Makes a change that counts from its end on.
+    /// Makes a change. It is in effect when this returns.
     ///
     /// # Errors
-    /// [`MetadataError`]: it was not made, or the store has to be opened anew to tell.
+    /// Fails if the change was not made, or if that can't be known until the store is reopened.
     pub async fn change(&self, change: AccountChange) -> Result<AccountOutcome> {
-        let _turn = self.turn.lock().await;
+        let _guard = self.change_lock.lock().await;
         if let AccountChange::Add(new, _) = &change
             && new.kind != AccountKind::Bootstrap
-            && self.now().names().any(|name| look_alike(name, &new.name))
+            && self.now().names().any(|name| is_look_alike(name, &new.name))
         {
             return Ok(AccountOutcome::LooksAlike);
         }
         let outcome = self.metadata.change_accounts(change).await?;
-        self.read().await?;
+        self.reload().await?;
         Ok(outcome)
     }
 
-    async fn read(&self) -> Result<()> {
-        let directory = Arc::new(Directory::of(self.metadata.accounts().await?));
+    async fn reload(&self) -> Result<()> {
+        let directory = Arc::new(Directory::new(self.metadata.accounts().await?));
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = directory;
         Ok(())
     }
 
-    /// Notes that a token was used, to be recorded by [`Self::settle`].
-    pub(super) fn note_use(&self, id: &str, last: Option<Timestamp>, now: Timestamp) {
-        if last.is_some_and(|last| now < last.plus(EACH)) {
+    /// Remembers that a token was used, until [`Self::flush_token_uses`] records it.
+    pub(super) fn record_use(&self, id: &str, last: Option<Timestamp>, now: Timestamp) {
+        if last.is_some_and(|last| now < last.plus(USE_PRECISION)) {
             return;
         }
         let mut uses = self.uses.lock().unwrap_or_else(PoisonError::into_inner);
@@ -74,34 +75,34 @@ impl Accounts {
         }
     }
 
-    /// Records when tokens were used, and forgets those that have ended.
+    /// Records the uses of tokens in the database, and deletes expired tokens.
     ///
     /// # Errors
-    /// [`MetadataError`].
-    pub async fn settle(&self, now: Timestamp) -> std::result::Result<(), MetadataError> {
+    /// Fails if the database can't be written.
+    pub async fn flush_token_uses(&self, now: Timestamp) -> std::result::Result<(), MetadataError> {
         let uses = std::mem::take(&mut *self.uses.lock().unwrap_or_else(PoisonError::into_inner));
-        let _turn = self.turn.lock().await;
+        let _guard = self.change_lock.lock().await;
         let used = !uses.is_empty();
         if used {
-            self.metadata.note_token_uses(uses.into_iter().collect()).await?;
+            self.metadata.record_token_uses(uses.into_iter().collect()).await?;
         }
-        let ended =
+        let any_expired =
             self.now().records().tokens.iter().any(|token| token.expires_at.is_some_and(|end| end <= now));
-        if ended {
+        if any_expired {
             self.metadata.forget_tokens(now).await?;
         }
-        if used || ended { self.read().await } else { Ok(()) }
+        if used || any_expired { self.reload().await } else { Ok(()) }
     }
 }
 
-/// What is to be done now and then for accounts.
+/// The background job that maintains the accounts.
 pub struct AccountUpkeep {
     accounts: Arc<Accounts>,
     clock: Arc<dyn Clock>,
 }
 
 impl AccountUpkeep {
-    /// Of `accounts`, by `clock`.
+    /// Creates the job.
     pub fn new(accounts: Arc<Accounts>, clock: Arc<dyn Clock>) -> Self {
         Self { accounts, clock }
     }
@@ -114,7 +115,7 @@ impl Job for AccountUpkeep {
     }
 
     async fn tick(&self) -> std::result::Result<bool, ServiceError> {
-        self.accounts.settle(self.clock.now()).await?;
+        self.accounts.flush_token_uses(self.clock.now()).await?;
         Ok(false)
     }
 }

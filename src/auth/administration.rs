@@ -1,4 +1,4 @@
-//! Changes of accounts: what is checked, and what is hashed, before something is recorded.
+//! Changes accounts, teams, grants and access tokens: validates the input and hashes secrets before it is recorded.
 
 use std::io;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 use super::access_control::AccessControl;
-use super::credentials::LONGEST;
+use super::credentials::MAX_PASSWORD_LEN;
 use super::passwords;
 use super::secret::{self, NewToken};
 use crate::clock::Timestamp;
@@ -15,53 +15,54 @@ use crate::metadata::{
     MetadataError, Role, Scope, Team, TokenRecord, check_name,
 };
 
-/// The account of the first administrator.
+/// The name of the first administrator's account.
 pub const ADMINISTRATOR: &str = "admin";
 
-/// The least length of a password, in bytes. One of the settings may be shorter: it is the operator's own.
-const SHORTEST: usize = 8;
+/// The minimum length of a password, in bytes. A password in the settings may be shorter: it is the operator's choice.
+const MIN_PASSWORD_LEN: usize = 8;
 
-/// Why accounts stay as they are.
+/// Why a change of accounts failed.
 #[derive(Debug, Error)]
 pub enum AccountError {
-    /// A name that is none.
+    /// The name is invalid.
     #[error("{0:?} {1}")]
     Name(String, InvalidUserName),
-    /// There is one already.
-    #[error("there is {0} already")]
+    /// The named object already exists.
+    #[error("{0} already exists")]
     Taken(String),
-    /// There is one whose name differs by case only.
-    #[error("the name {name} differs from that of the user {existing} by case only")]
+    /// A user exists whose name differs only in case.
+    #[error("the name {name} differs from that of user {existing} only in case")]
     LooksAlike {
-        /// The name that was asked for.
+        /// The requested name.
         name: String,
-        /// The user that there is.
+        /// The existing user.
         existing: String,
     },
-    /// There is none.
-    #[error("there is no {0}")]
+    /// The named object doesn't exist.
+    #[error("{0} not found")]
     Unknown(String),
-    /// There is no room for another token.
-    #[error("there are too many tokens of this user: revoke some")]
+    /// The user has the maximum number of access tokens.
+    #[error("the user has too many access tokens; revoke some first")]
     TooMany,
-    /// A password that will not do.
-    #[error("a password must have from {SHORTEST} to {LONGEST} bytes")]
+    /// The password is too short or too long.
+    #[error("a password must have {MIN_PASSWORD_LEN} to {MAX_PASSWORD_LEN} bytes")]
     Password,
-    /// The first administrator stays.
-    #[error("the first administrator cannot be removed; disabling it keeps everybody out of it")]
+    /// The first administrator can't be removed.
+    #[error("the first administrator can't be removed; disable the account instead")]
     Administrator,
-    /// Without its last user the registry would be open to everybody.
+    /// Removing the last user would open the registry to everybody.
     #[error(
-        "{0} is the last user, without whom everybody could push and pull: disable it, or set auth.mode first"
+        "{0} is the last user, and without users everybody can push and pull; disable the user instead, \
+         or set auth.mode first"
     )]
     LastUser(String),
-    /// The user has no password here.
-    #[error("{0} is a user of the password file: change it there")]
+    /// The user's password is in the htpasswd file.
+    #[error("{0} is a user of the htpasswd file; change the password there")]
     InFile(String),
-    /// No randomness, or no hash.
-    #[error("no secret could be made: {0}")]
+    /// No secret could be generated or hashed.
+    #[error("failed to create a secret: {0}")]
     Secret(String),
-    /// The store.
+    /// The database failed.
     #[error(transparent)]
     Metadata(#[from] MetadataError),
 }
@@ -74,111 +75,115 @@ impl From<io::Error> for AccountError {
 
 pub(super) type Result<T> = std::result::Result<T, AccountError>;
 
-/// An account to be made.
+/// An account to create.
 #[derive(Debug, Clone)]
 pub struct NewAccount {
-    /// Its name.
+    /// The user name.
     pub name: String,
-    /// Whether a program has it.
+    /// Whether the account is for a program.
     pub robot: bool,
-    /// Its password; `None`: one is made.
+    /// The password; `None` generates one.
     pub password: Option<String>,
-    /// What it may do.
+    /// The initial grants.
     pub grants: Vec<(Scope, Role)>,
 }
 
-/// An access token to be made.
+/// An access token to create.
 #[derive(Debug, Clone)]
 pub struct NewAccessToken {
-    /// Whose.
+    /// The user that the token belongs to.
     pub account: String,
-    /// What it is called.
+    /// A name by which the user recognises the token.
     pub name: String,
-    /// The most that it is good for.
+    /// The highest role that the token allows.
     pub role: Role,
-    /// And where.
+    /// The scope that the token is limited to.
     pub scope: Scope,
-    /// For how long; `None`: until it is revoked.
+    /// How long the token is valid; `None` means until it is revoked.
     pub lifetime: Option<Duration>,
 }
 
-/// Who changes accounts, and when.
+/// The author and the time of a change of accounts.
 #[derive(Debug, Clone, Copy)]
 pub struct By<'a> {
-    /// Who.
+    /// The name of the author.
     pub name: &'a str,
-    /// When.
+    /// The time of the change.
     pub now: Timestamp,
 }
 
 impl AccessControl {
-    /// Makes an account. Gives back its password where that was made.
+    /// Creates an account. Returns the password if it was generated.
     ///
     /// # Errors
-    /// [`AccountError`].
+    /// Fails if the input is invalid, the name is taken or the database can't be written.
     pub async fn add_account(&self, new: NewAccount, by: By<'_>) -> Result<Option<String>> {
         let NewAccount { name, robot, password, grants } = new;
         check_name(&name).map_err(|error| AccountError::Name(name.clone(), error))?;
-        if self.knows(&name) {
-            return Err(AccountError::Taken(format!("a user {name}")));
+        if self.has_user(&name) {
+            return Err(AccountError::Taken(format!("user {name}")));
         }
-        let (made, hash) = self.password_or_made(password).await?;
-        let kind = if robot { AccountKind::Robot } else { AccountKind::Person };
-        let (created_at, by) = (by.now, Some(by.name.to_owned()));
-        let (password, identity) = (Some(hash), None);
-        let record =
-            AccountRecord { name: name.clone(), kind, password, identity, disabled: false, created_at, by };
+        let (generated, hash) = self.hash_or_generate(password).await?;
+        let record = AccountRecord {
+            name: name.clone(),
+            kind: if robot { AccountKind::Robot } else { AccountKind::Person },
+            password: Some(hash),
+            identity: None,
+            disabled: false,
+            created_at: by.now,
+            by: Some(by.name.to_owned()),
+        };
         self.add_user(record, grants).await?;
-        Ok(made)
+        Ok(generated)
     }
 
-    /// Records a new user, unless another's name differs by case only.
+    /// Records a new user, unless another user's name differs only in case.
     pub(super) async fn add_user(&self, record: AccountRecord, grants: Vec<(Scope, Role)>) -> Result<()> {
         let name = record.name.clone();
-        let outcome = match self.look_alike(&name) {
+        let outcome = match self.find_look_alike(&name) {
             Some(_) => AccountOutcome::LooksAlike,
             None => self.accounts().change(AccountChange::Add(record, grants)).await?,
         };
         if outcome == AccountOutcome::LooksAlike {
-            let existing = self.look_alike(&name).unwrap_or_default();
+            let existing = self.find_look_alike(&name).unwrap_or_default();
             tracing::warn!(
                 name,
                 existing,
-                "a new user was refused: its name differs from another's by case only"
+                "rejected a new user whose name differs from another only in case"
             );
             return Err(AccountError::LooksAlike { name, existing });
         }
-        Self::checked(outcome, || format!("user {name}"))
+        Self::check_outcome(outcome, || format!("user {name}"))
     }
 
-    /// Gives an account another password, by which its tokens end; a robot's access tokens stay. Gives it back where it
-    /// was made.
+    /// Sets the password of an account and revokes its tokens; the access tokens of robots stay valid. Returns the
+    /// password if it was generated.
     ///
     /// # Errors
-    /// [`AccountError`].
+    /// Fails if the account doesn't exist, the password is invalid or the database can't be written.
     pub async fn set_password(&self, name: &str, password: Option<String>) -> Result<Option<String>> {
-        if self.accounts().now().account(name).is_none() && self.knows(name) {
+        if self.accounts().now().account(name).is_none() && self.has_user(name) {
             return Err(AccountError::InFile(name.to_owned()));
         }
-        let (made, hash) = self.password_or_made(password).await?;
+        let (generated, hash) = self.hash_or_generate(password).await?;
         let change = AccountChange::SetPassword(name.to_owned(), hash);
         self.change(change, || format!("user {name}")).await?;
-        Ok(made)
+        Ok(generated)
     }
 
-    /// Lets nothing open an account any more, or its password and tokens again.
+    /// Disables an account, so that neither its password nor its tokens are accepted, or enables it again.
     ///
     /// # Errors
-    /// [`AccountError`].
+    /// Fails if the account doesn't exist or the database can't be written.
     pub async fn set_disabled(&self, name: &str, disabled: bool) -> Result<()> {
         let change = AccountChange::SetDisabled(name.to_owned(), disabled);
         self.change(change, || format!("user {name}")).await
     }
 
-    /// Removes an account and all that it has.
+    /// Removes an account with its grants, memberships and tokens.
     ///
     /// # Errors
-    /// [`AccountError`].
+    /// Fails if the account doesn't exist, must not be removed, or the database can't be written.
     pub async fn remove_account(&self, name: &str) -> Result<()> {
         let kind = self.accounts().now().account(name).map(|account| account.kind);
         if kind == Some(AccountKind::Bootstrap) {
@@ -190,29 +195,29 @@ impl AccessControl {
         self.change(AccountChange::Remove(name.to_owned()), || format!("user {name}")).await
     }
 
-    /// Makes an organisation.
+    /// Creates an organisation.
     ///
     /// # Errors
-    /// [`AccountError`].
+    /// Fails if the name is invalid or taken, or the database can't be written.
     pub async fn add_organisation(&self, name: &str, by: By<'_>) -> Result<()> {
         check_name(name).map_err(|error| AccountError::Name(name.to_owned(), error))?;
         let change = AccountChange::AddOrganisation(name.to_owned(), by.now, Some(by.name.to_owned()));
         self.change(change, || format!("organisation {name}")).await
     }
 
-    /// Removes an organisation with its teams and what those may do.
+    /// Removes an organisation with its teams and their grants.
     ///
     /// # Errors
-    /// [`AccountError`].
+    /// Fails if the organisation doesn't exist or the database can't be written.
     pub async fn remove_organisation(&self, name: &str) -> Result<()> {
         let change = AccountChange::RemoveOrganisation(name.to_owned());
         self.change(change, || format!("organisation {name}")).await
     }
 
-    /// Makes a team.
+    /// Creates a team.
     ///
     /// # Errors
-    /// [`AccountError`].
+    /// Fails if the organisation doesn't exist, the name is taken or the database can't be written.
     pub async fn add_team(&self, team: &Team) -> Result<()> {
         let organisation = &team.organisation;
         if !self.accounts().now().records().organisations.contains(organisation) {
@@ -221,23 +226,22 @@ impl AccessControl {
         self.change(AccountChange::AddTeam(team.clone()), || format!("team {team}")).await
     }
 
-    /// Removes a team and what it may do.
+    /// Removes a team with its grants.
     ///
     /// # Errors
-    /// [`AccountError`].
+    /// Fails if the team doesn't exist or the database can't be written.
     pub async fn remove_team(&self, team: &Team) -> Result<()> {
         self.change(AccountChange::RemoveTeam(team.clone()), || format!("team {team}")).await
     }
 
-    /// Puts a user into a team.
+    /// Adds a user to a team. Does nothing if the user is already a member.
     ///
     /// # Errors
-    /// [`AccountError`].
+    /// Fails if the user or the team doesn't exist, or the database can't be written.
     pub async fn join(&self, team: &Team, user: &str) -> Result<()> {
-        self.known(user)?;
+        self.require_user(user)?;
         let change = AccountChange::Join(team.clone(), user.to_owned());
         match self.accounts().change(change).await? {
-            // Whoever is in is in.
             AccountOutcome::Done
             | AccountOutcome::Taken
             | AccountOutcome::Full
@@ -246,44 +250,44 @@ impl AccessControl {
         }
     }
 
-    /// Takes a user out of a team.
+    /// Removes a user from a team.
     ///
     /// # Errors
-    /// [`AccountError`].
+    /// Fails if the user is not a member or the database can't be written.
     pub async fn leave(&self, team: &Team, user: &str) -> Result<()> {
         let change = AccountChange::Leave(team.clone(), user.to_owned());
-        self.change(change, || format!("{user} in the team {team}")).await
+        self.change(change, || format!("member {user} of team {team}")).await
     }
 
-    /// Gives somebody a role, in the place of the one that they had there.
+    /// Grants a role. Replaces the role that the grantee had in this scope.
     ///
     /// # Errors
-    /// [`AccountError`].
+    /// Fails if the grantee doesn't exist or the database can't be written.
     pub async fn grant(&self, grantee: Grantee, scope: Scope, role: Role, by: By<'_>) -> Result<()> {
         if let Grantee::User(user) = &grantee {
-            self.known(user)?;
+            self.require_user(user)?;
         }
-        let (named, set_at, by) = (grantee.to_string(), by.now, Some(by.name.to_owned()));
-        let grant = GrantRecord { grantee, scope, role, set_at, by };
-        self.change(AccountChange::Grant(grant), || format!("team {named}")).await
+        let team = grantee.to_string();
+        let grant = GrantRecord { grantee, scope, role, set_at: by.now, by: Some(by.name.to_owned()) };
+        self.change(AccountChange::Grant(grant), || format!("team {team}")).await
     }
 
-    /// Takes a role from somebody.
+    /// Revokes the role of a grantee in a scope.
     ///
     /// # Errors
-    /// [`AccountError`].
+    /// Fails if the grantee has no role there or the database can't be written.
     pub async fn revoke(&self, grantee: Grantee, scope: Scope) -> Result<()> {
-        let named = format!("role of {grantee} there");
-        self.change(AccountChange::Revoke(grantee, scope), || named).await
+        let role = format!("role of {grantee} there");
+        self.change(AccountChange::Revoke(grantee, scope), || role).await
     }
 
-    /// Makes an access token. What it is found by, and what is shown this once.
+    /// Creates an access token. Returns its record and the token itself, which is shown only once.
     ///
     /// # Errors
-    /// [`AccountError`].
+    /// Fails if the user doesn't exist or has too many tokens, or the database can't be written.
     pub async fn add_token(&self, new: NewAccessToken, by: By<'_>) -> Result<(TokenRecord, String)> {
-        self.known(&new.account)?;
-        let NewToken { id, text, hash } = NewToken::random()?;
+        self.require_user(&new.account)?;
+        let NewToken { id, text, hash } = NewToken::generate()?;
         let NewAccessToken { account, name, role, scope, lifetime } = new;
         let record = TokenRecord {
             id: id.clone(),
@@ -301,87 +305,96 @@ impl AccessControl {
         Ok((record, text))
     }
 
-    /// Ends an access token.
+    /// Revokes an access token.
     ///
     /// # Errors
-    /// [`AccountError`].
+    /// Fails if the token doesn't exist or the database can't be written.
     pub async fn revoke_token(&self, id: &str) -> Result<()> {
         self.change(AccountChange::RemoveToken(id.to_owned()), || format!("token {id}")).await
     }
 
-    /// Sees to it that there is a first administrator, with this password if one is told. Gives back the one that was
-    /// made where none is.
+    /// Ensures that the first administrator exists and has the configured password, if there is one. If the account has
+    /// to be created and no password is configured, generates one and returns it.
     ///
     /// # Errors
-    /// [`AccountError`].
-    pub async fn first_administrator(&self, told: Option<String>, now: Timestamp) -> Result<Option<String>> {
+    /// Fails if the configured password is empty or too long, or the database can't be written.
+    pub async fn ensure_first_administrator(
+        &self,
+        configured: Option<String>,
+        now: Timestamp,
+    ) -> Result<Option<String>> {
         let current = self.accounts().now();
         let account = current.account(ADMINISTRATOR);
-        if let (Some(account), Some(told)) = (account, &told)
-            && account.password.as_deref().is_some_and(|hash| passwords::fits(told.as_bytes(), hash))
+        if let (Some(account), Some(configured)) = (account, &configured)
+            && let Some(hash) = account.password.as_deref()
+            && passwords::matches_hash(configured.as_bytes(), hash)
         {
             return Ok(None);
         }
-        if told.as_ref().is_some_and(|told| told.is_empty() || told.len() > LONGEST) {
+        if configured
+            .as_ref()
+            .is_some_and(|password| password.is_empty() || password.len() > MAX_PASSWORD_LEN)
+        {
             return Err(AccountError::Password);
         }
-        match (account, told) {
+        match (account, configured) {
             (Some(_), None) => Ok(None),
-            (Some(_), Some(told)) => {
-                let hash = self.hashed(told).await?;
+            (Some(_), Some(configured)) => {
+                let hash = self.hash_password(configured).await?;
                 let change = AccountChange::SetPassword(ADMINISTRATOR.into(), hash);
                 self.change(change, String::new).await.map(|()| None)
             }
-            (None, told) => {
-                let made = if told.is_none() { Some(secret::password()?) } else { None };
-                let password = told.or_else(|| made.clone()).unwrap_or_default();
+            (None, configured) => {
+                let generated = if configured.is_none() { Some(secret::generate_password()?) } else { None };
+                let password = configured.or_else(|| generated.clone()).unwrap_or_default();
                 let record = AccountRecord {
                     name: ADMINISTRATOR.into(),
                     kind: AccountKind::Bootstrap,
-                    password: Some(self.hashed(password).await?),
+                    password: Some(self.hash_password(password).await?),
                     identity: None,
                     disabled: false,
                     created_at: now,
                     by: None,
                 };
                 self.change(AccountChange::Add(record, Vec::new()), String::new).await?;
-                Ok(made)
+                Ok(generated)
             }
         }
     }
 
-    /// The hash of a password, and the password itself where it had to be made.
-    async fn password_or_made(&self, password: Option<String>) -> Result<(Option<String>, String)> {
+    /// Hashes a password, or generates and hashes one if `None`. Returns the generated password, and the hash.
+    async fn hash_or_generate(&self, password: Option<String>) -> Result<(Option<String>, String)> {
         match password {
-            Some(password) if !(SHORTEST..=LONGEST).contains(&password.len()) => Err(AccountError::Password),
-            Some(password) => Ok((None, self.hashed(password).await?)),
+            Some(password) if !(MIN_PASSWORD_LEN..=MAX_PASSWORD_LEN).contains(&password.len()) => {
+                Err(AccountError::Password)
+            }
+            Some(password) => Ok((None, self.hash_password(password).await?)),
             None => {
-                let made = secret::password()?;
-                Ok((Some(made.clone()), self.hashed(made).await?))
+                let generated = secret::generate_password()?;
+                Ok((Some(generated.clone()), self.hash_password(generated).await?))
             }
         }
     }
 
-    async fn hashed(&self, password: String) -> Result<String> {
+    async fn hash_password(&self, password: String) -> Result<String> {
         self.passwords().hash(password).await.map_err(AccountError::Secret)
     }
 
-    fn known(&self, user: &str) -> Result<()> {
-        if self.knows(user) { Ok(()) } else { Err(AccountError::Unknown(format!("user {user}"))) }
+    fn require_user(&self, user: &str) -> Result<()> {
+        if self.has_user(user) { Ok(()) } else { Err(AccountError::Unknown(format!("user {user}"))) }
     }
 
-    pub(super) async fn change(&self, change: AccountChange, what: impl FnOnce() -> String) -> Result<()> {
+    /// Makes a change. `object` names the object of the change for errors.
+    pub(super) async fn change(&self, change: AccountChange, object: impl FnOnce() -> String) -> Result<()> {
         let outcome = self.accounts().change(change).await?;
-        Self::checked(outcome, what)
+        Self::check_outcome(outcome, object)
     }
 
-    fn checked(outcome: AccountOutcome, what: impl FnOnce() -> String) -> Result<()> {
+    fn check_outcome(outcome: AccountOutcome, object: impl FnOnce() -> String) -> Result<()> {
         match outcome {
             AccountOutcome::Done => Ok(()),
-            AccountOutcome::Taken | AccountOutcome::LooksAlike => {
-                Err(AccountError::Taken(format!("a {}", what())))
-            }
-            AccountOutcome::Unknown => Err(AccountError::Unknown(what())),
+            AccountOutcome::Taken | AccountOutcome::LooksAlike => Err(AccountError::Taken(object())),
+            AccountOutcome::Unknown => Err(AccountError::Unknown(object())),
             AccountOutcome::Full => Err(AccountError::TooMany),
         }
     }

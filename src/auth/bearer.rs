@@ -1,4 +1,4 @@
-//! Whom a token is for, and what it is good for.
+//! The content of a bearer token: its subject and its grants.
 
 use std::sync::Arc;
 
@@ -7,30 +7,30 @@ use serde::{Deserialize, Serialize};
 use super::identity::FederatedIdentity;
 use super::scope::Grant;
 
-/// Whom a token is for, and for what.
+/// A verified bearer token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bearer {
-    pub(super) of: TokenSubject,
+    pub(super) subject: TokenSubject,
     pub(super) grants: Vec<Grant>,
 }
 
-/// Whom a token is for.
+/// The subject of a bearer token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum TokenSubject {
-    /// Somebody who did not say who they are.
+    /// An anonymous client.
     Anonymous,
     /// A user.
     User(User),
-    /// Somebody without an account.
+    /// An identity of an OpenID Connect provider, without an account.
     Federated(FederatedIdentity),
-    /// Whoever another authority let in, who alone knows what they may do.
+    /// A client of the external token authority, which alone knows the client's permissions.
     Delegated(Arc<str>),
 }
 
 impl Bearer {
-    /// The name of whom it is for.
+    /// The name of the subject; `None` if anonymous.
     pub(super) fn name(&self) -> Option<&str> {
-        match &self.of {
+        match &self.subject {
             TokenSubject::Anonymous => None,
             TokenSubject::User(User { name, .. })
             | TokenSubject::Federated(FederatedIdentity { name, .. })
@@ -38,28 +38,30 @@ impl Bearer {
         }
     }
 
-    /// The user that it is for.
+    /// The user, if the subject is one.
     pub(super) fn user(&self) -> Option<&User> {
-        match &self.of {
+        match &self.subject {
             TokenSubject::User(user) => Some(user),
             TokenSubject::Anonymous | TokenSubject::Federated(_) | TokenSubject::Delegated(_) => None,
         }
     }
 }
 
-/// A user with what stands for the secret that they came with, as a token names one.
+/// A user with a fingerprint of the credential that they authenticated with, as tokens carry it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct User {
-    /// The name.
+    /// The user name.
     pub name: Arc<str>,
-    /// What stands for the secret that it was asked for with: with another one it is worth nothing.
-    pub(super) print: String,
-    /// The access token that it was asked for with, if that was no password.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) by: Option<String>,
+    /// The fingerprint of the credential that the token was issued for. The token is invalid once the credential
+    /// changes.
+    #[serde(rename = "print")]
+    pub(super) credential_fingerprint: String,
+    /// The id of the access token that the token was issued for; `None` if it was issued for a password.
+    #[serde(rename = "by", default, skip_serializing_if = "Option::is_none")]
+    pub(super) access_token_id: Option<String>,
 }
 
-/// What a token tells of its holder.
+/// The private claims of a bearer token.
 #[derive(Serialize, Deserialize)]
 pub(super) struct TokenClaims {
     access: Vec<Grant>,
@@ -70,7 +72,7 @@ pub(super) struct TokenClaims {
 
 impl TokenClaims {
     pub(super) fn of(bearer: Bearer) -> Self {
-        let (user, identity) = match bearer.of {
+        let (user, identity) = match bearer.subject {
             TokenSubject::User(user) => (Some(user), None),
             TokenSubject::Federated(identity) => (None, Some(identity)),
             TokenSubject::Anonymous | TokenSubject::Delegated(_) => (None, None),
@@ -78,12 +80,12 @@ impl TokenClaims {
         Self { access: bearer.grants, user, identity }
     }
 
-    pub(super) fn bearer(self) -> Bearer {
-        let of = match (self.user, self.identity) {
+    pub(super) fn into_bearer(self) -> Bearer {
+        let subject = match (self.user, self.identity) {
             (Some(user), _) => TokenSubject::User(user),
             (None, Some(identity)) => TokenSubject::Federated(identity),
             (None, None) => TokenSubject::Anonymous,
         };
-        Bearer { of, grants: self.access }
+        Bearer { subject, grants: self.access }
     }
 }

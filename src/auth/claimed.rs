@@ -1,42 +1,46 @@
-//! Who somebody says they are who was not let in: for the audit log, and never for a decision.
+//! The identity that rejected credentials claim. It is recorded in the audit log and never used for a decision.
 
 use super::access_control::AccessControl;
 use super::credentials::Credentials;
 use super::secret;
 
-/// Who somebody says they are, without what they show for it.
+/// A claimed identity, without the secret that came with it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Claimed {
-    /// The user's name.
+    /// The user name.
     pub user: Option<String>,
     /// The id of an access token.
     pub token: Option<String>,
 }
 
 impl Claimed {
-    /// By a form with a user's name, and with a password or a token.
-    pub fn by(user: Option<&str>, shown: Option<&str>) -> Self {
+    /// The identity claimed by a form with a user name and with a password or a token.
+    pub fn by(user: Option<&str>, secret: Option<&str>) -> Self {
         let user = user.filter(|user| !user.is_empty()).map(Into::into);
-        Self { user, token: shown.and_then(|shown| id(shown.as_bytes())) }
+        Self { user, token: secret.and_then(|secret| access_token_id(secret.as_bytes())) }
     }
 }
 
 impl AccessControl {
-    /// Who the value of an `Authorization` header says it is from. `None` where that is nobody, or where it has a token
-    /// that we issue for a few minutes: with one that has ended clients come all the time, and get another.
+    /// The identity claimed by the value of an `Authorization` header. `None` for anonymous requests and for bearer
+    /// tokens: clients routinely send expired ones, and then get a new one.
     pub fn claimed(credentials: Option<&[u8]>) -> Option<Claimed> {
-        match credentials.map_or(Credentials::Nobody, Credentials::of) {
-            Credentials::Nobody => None,
-            Credentials::Password(name, password) => Some(Claimed { user: Some(name), token: id(&password) }),
-            Credentials::Token(token) => id(token).map(|id| Claimed { user: None, token: Some(id) }),
-            Credentials::Nonsense => Some(Claimed::default()),
+        match credentials.map_or(Credentials::Anonymous, Credentials::parse) {
+            Credentials::Anonymous => None,
+            Credentials::Password(name, password) => {
+                Some(Claimed { user: Some(name), token: access_token_id(&password) })
+            }
+            Credentials::Token(token) => {
+                access_token_id(token).map(|id| Claimed { user: None, token: Some(id) })
+            }
+            Credentials::Invalid => Some(Claimed::default()),
         }
     }
 }
 
-/// The id of an access token, if it looks like one of ours.
-fn id(token: &[u8]) -> Option<String> {
-    secret::id(token)
+/// The id of an access token, if the text looks like an access token of this registry.
+fn access_token_id(token: &[u8]) -> Option<String> {
+    secret::token_id(token)
         .filter(|id| id.len() == 12 && id.bytes().all(|byte| byte.is_ascii_hexdigit()))
         .map(Into::into)
 }
@@ -49,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_claim_has_no_secret() {
+    fn claim_contains_no_secret() {
         let basic = |text: &str| format!("Basic {}", STANDARD.encode(text));
         let claimed = |header: &str| AccessControl::claimed(Some(header.as_bytes()));
         let of = |user: Option<&str>, token: Option<&str>| {

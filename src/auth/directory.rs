@@ -1,4 +1,4 @@
-//! All accounts and what they may do, as they are at a moment, ready to be asked at each request.
+//! A snapshot of all accounts and their roles, indexed for the lookups of each request.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -8,58 +8,64 @@ use crate::metadata::{
     AccountKind, AccountRecord, AccountRecords, GrantRecord, Grantee, Role, Scope, TokenRecord,
 };
 
-/// A role, and where somebody has it.
-pub(super) type Held = (Scope, Role);
+/// A role, and the scope that it applies to.
+pub(super) type HeldRole = (Scope, Role);
 
-/// Accounts at a moment.
+/// A snapshot of the accounts.
 #[derive(Debug, Default)]
 pub struct Directory {
     accounts: HashMap<String, AccountRecord>,
     tokens: HashMap<String, Arc<TokenRecord>>,
-    /// By users' names, those of their teams among them.
-    held: HashMap<String, Vec<Held>>,
-    by_users: Vec<Held>,
-    by_everybody: Vec<Held>,
-    /// Whether some client shows a token in the place of a password.
-    pub(super) renews: bool,
+    /// By user name; includes the roles of the user's teams.
+    roles_by_user: HashMap<String, Vec<HeldRole>>,
+    /// Granted to `@users`.
+    roles_of_all_users: Vec<HeldRole>,
+    /// Granted to `@everybody`.
+    roles_of_everybody: Vec<HeldRole>,
+    /// Whether there are refresh tokens, which clients use in place of a password.
+    pub(super) has_refresh_tokens: bool,
     records: AccountRecords,
 }
 
 impl Directory {
-    pub(super) fn of(records: AccountRecords) -> Self {
+    pub(super) fn new(records: AccountRecords) -> Self {
         let mut directory = Self::default();
         for GrantRecord { grantee, scope, role, .. } in &records.grants {
-            let held = (scope.clone(), *role);
+            let role = (scope.clone(), *role);
             match grantee {
-                Grantee::Users => directory.by_users.push(held),
-                Grantee::Everybody => directory.by_everybody.push(held),
-                Grantee::User(name) => directory.held.entry(name.clone()).or_default().push(held),
+                Grantee::Users => directory.roles_of_all_users.push(role),
+                Grantee::Everybody => directory.roles_of_everybody.push(role),
+                Grantee::User(name) => directory.roles_by_user.entry(name.clone()).or_default().push(role),
                 Grantee::Team(team) => {
                     for (_, name) in records.members.iter().filter(|(of, _)| of == team) {
-                        directory.held.entry(name.clone()).or_default().push(held.clone());
+                        directory.roles_by_user.entry(name.clone()).or_default().push(role.clone());
                     }
                 }
             }
         }
         for account in &records.accounts {
             if account.kind == AccountKind::Bootstrap {
-                directory.held.entry(account.name.clone()).or_default().push((Scope::All, Role::Admin));
+                directory
+                    .roles_by_user
+                    .entry(account.name.clone())
+                    .or_default()
+                    .push((Scope::All, Role::Admin));
             }
             directory.accounts.insert(account.name.clone(), account.clone());
         }
         let tokens = records.tokens.iter().map(|token| (token.id.clone(), Arc::new(token.clone())));
         directory.tokens = tokens.collect();
-        directory.renews = records.tokens.iter().any(|token| token.bound.is_some());
+        directory.has_refresh_tokens = records.tokens.iter().any(|token| token.bound.is_some());
         directory.records = records;
         directory
     }
 
-    /// All of it, as it is recorded.
+    /// The records of the database.
     pub fn records(&self) -> &AccountRecords {
         &self.records
     }
 
-    /// An account.
+    /// The account of this name.
     pub fn account(&self, name: &str) -> Option<&AccountRecord> {
         self.accounts.get(name)
     }
@@ -69,38 +75,39 @@ impl Directory {
         self.records.accounts.iter().map(|account| account.name.as_str())
     }
 
-    /// The account of whom an issuer calls so.
-    pub(super) fn known_as(&self, identity: &str) -> Option<&AccountRecord> {
+    /// The account that belongs to this identity of a provider.
+    pub(super) fn account_by_identity(&self, identity: &str) -> Option<&AccountRecord> {
         self.records.accounts.iter().find(|account| account.identity.as_deref() == Some(identity))
     }
 
-    /// Whether somebody besides the first administrator has an account.
+    /// Whether there are accounts other than the first administrator's.
     pub(super) fn has_users(&self) -> bool {
-        self.has_users_besides("")
+        self.has_users_other_than("")
     }
 
-    /// The same without one of them.
-    pub(super) fn has_users_besides(&self, name: &str) -> bool {
+    /// Whether there are accounts other than this one and the first administrator's.
+    pub(super) fn has_users_other_than(&self, name: &str) -> bool {
         let others = |account: &AccountRecord| account.kind != AccountKind::Bootstrap && account.name != name;
         self.records.accounts.iter().any(others)
     }
 
-    /// A token that has not ended.
+    /// The access token with this id, unless it has expired.
     pub(super) fn token(&self, id: &str, now: Timestamp) -> Option<&Arc<TokenRecord>> {
         self.tokens.get(id).filter(|token| token.expires_at.is_none_or(|end| now < end))
     }
 
-    /// What a user has, whoever knows whether there is such a one.
-    pub(super) fn held_by(&self, user: &str) -> impl Iterator<Item = &Held> {
-        self.held.get(user).into_iter().flatten().chain(&self.by_users).chain(&self.by_everybody)
+    /// All roles of a user. This doesn't check whether the user exists.
+    pub(super) fn roles_of(&self, user: &str) -> impl Iterator<Item = &HeldRole> {
+        let own = self.roles_by_user.get(user).into_iter().flatten();
+        own.chain(&self.roles_of_all_users).chain(&self.roles_of_everybody)
     }
 
-    /// What everybody has.
-    pub(super) fn held_by_everybody(&self) -> &[Held] {
-        &self.by_everybody
+    /// The roles of anonymous users.
+    pub(super) fn roles_of_everybody(&self) -> &[HeldRole] {
+        &self.roles_of_everybody
     }
 
-    /// The grants that a user has something by.
+    /// The grants that apply to a user.
     pub(super) fn grants_of(&self, user: &str) -> impl Iterator<Item = &GrantRecord> {
         self.records.grants.iter().filter(move |grant| match &grant.grantee {
             Grantee::Users | Grantee::Everybody => true,

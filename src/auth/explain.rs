@@ -1,18 +1,18 @@
-//! Why somebody may do something, or may not.
+//! Explains which role a user has on a repository, and why.
 
 use super::access_control::AccessControl;
 use crate::metadata::{AccountKind, Grantee, Role};
 use crate::oci::RepoName;
 
 impl AccessControl {
-    /// What a user may do to a repository, or everybody if none is named, and why, a sentence each.
+    /// The role of a user, or of anonymous users if `None`, on a repository, with one sentence for each reason.
     pub fn explain(&self, user: Option<&str>, name: &RepoName) -> (Option<Role>, Vec<String>) {
         let directory = self.accounts().now();
         let account = user.and_then(|user| directory.account(user));
         let mut because = Vec::new();
         if let Some(user) = user {
-            if !self.knows(user) {
-                return (None, vec![format!("there is no user {user}")]);
+            if !self.has_user(user) {
+                return (None, vec![format!("user {user} not found")]);
             }
             if account.is_some_and(|account| account.disabled) {
                 return (None, vec![format!("{user} is disabled")]);
@@ -21,18 +21,18 @@ impl AccessControl {
                 because.push(format!("{user} is the first administrator"));
             }
         }
-        let (role, everybody, by_file) = self.with_rights(|rights| {
+        let (role, everybody, file_role) = self.with_rights(|rights| {
             let everybody = rights.role_of_everybody(name);
             let role = user.map_or(everybody, |user| rights.role(user, name));
-            (role, everybody, user.and_then(|user| rights.by_file(user)))
+            (role, everybody, user.and_then(|user| rights.file_role_of(user)))
         });
-        if let (Some(role), Some(user)) = (by_file, user) {
+        if let (Some(role), Some(user)) = (file_role, user) {
             because.push(format!(
-                "auth.htpasswd_role gives {role} to the users of the password file, as {user} is"
+                "{user} is in the htpasswd file, whose users have {role} through auth.htpasswd_role"
             ));
         }
-        let by_name = user.unwrap_or_default();
-        for grant in directory.grants_of(by_name).filter(|grant| grant.scope.holds(name)) {
+        for grant in directory.grants_of(user.unwrap_or_default()).filter(|grant| grant.scope.includes(name))
+        {
             if user.is_none() && grant.grantee != Grantee::Everybody {
                 continue;
             }
@@ -42,14 +42,14 @@ impl AccessControl {
             };
             because.push(format!("{} has {} on {place}", grant.grantee, grant.role));
         }
-        let granted = directory.held_by_everybody().iter().filter(|(scope, _)| scope.holds(name));
+        let granted = directory.roles_of_everybody().iter().filter(|(scope, _)| scope.includes(name));
         if everybody > granted.map(|(_, role)| *role).max()
             && let Some(role) = everybody
         {
-            because.push(format!("everybody has {role} there by auth.mode, auth.modes or auth.public"));
+            because.push(format!("everybody has {role} there through auth.mode, auth.modes or auth.public"));
         }
         if because.is_empty() {
-            because.push("nothing gives any role there".to_owned());
+            because.push("no grant or setting gives a role there".to_owned());
         }
         (role, because)
     }

@@ -1,34 +1,34 @@
-//! What was found to be right a moment ago: a bounded memory of it, for a time.
+//! A bounded cache whose entries expire.
 
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// How many are remembered.
-const MOST: usize = 1000;
+/// The maximum number of entries.
+const MAX_ENTRIES: usize = 1000;
 
-/// Values, each until a point in time.
-pub(super) struct Fresh<K, V, T>(Mutex<HashMap<K, (V, T)>>);
+/// A cache of values, each with the time when it expires.
+pub(super) struct ExpiringCache<K, V, T>(Mutex<HashMap<K, (V, T)>>);
 
-impl<K, V, T> Default for Fresh<K, V, T> {
+impl<K, V, T> Default for ExpiringCache<K, V, T> {
     fn default() -> Self {
         Self(Mutex::default())
     }
 }
 
-impl<K: Hash + Eq, V: Clone, T: PartialOrd> Fresh<K, V, T> {
+impl<K: Hash + Eq, V: Clone, T: PartialOrd> ExpiringCache<K, V, T> {
     pub(super) fn get(&self, key: &K, now: &T) -> Option<V> {
         self.lock().get(key).filter(|(_, until)| now < until).map(|(value, _)| value.clone())
     }
 
-    /// Remembers a value, unless there are too many that are fresh.
+    /// Adds a value, unless the cache is full of entries that have not expired.
     pub(super) fn put(&self, key: K, value: V, until: T, now: &T) {
-        let mut fresh = self.lock();
-        if fresh.len() >= MOST {
-            fresh.retain(|_, (_, until)| now < until);
+        let mut entries = self.lock();
+        if entries.len() >= MAX_ENTRIES {
+            entries.retain(|_, (_, until)| now < until);
         }
-        if fresh.len() < MOST {
-            fresh.insert(key, (value, until));
+        if entries.len() < MAX_ENTRIES {
+            entries.insert(key, (value, until));
         }
     }
 
@@ -42,14 +42,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_so_many_are_remembered_and_those_that_are_over_make_room() {
-        let fresh = Fresh::default();
-        for key in 0..=MOST {
-            fresh.put(key, (), 1, &0);
+    fn full_cache_drops_new_entries_until_old_ones_expire() {
+        let cache = ExpiringCache::default();
+        for key in 0..=MAX_ENTRIES {
+            cache.put(key, (), 1, &0);
         }
-        assert_eq!((fresh.get(&0, &0), fresh.get(&MOST, &0)), (Some(()), None));
-        assert_eq!(fresh.get(&0, &1), None, "its time is over");
-        fresh.put(MOST, (), 2, &1);
-        assert_eq!(fresh.get(&MOST, &1), Some(()));
+        assert_eq!((cache.get(&0, &0), cache.get(&MAX_ENTRIES, &0)), (Some(()), None));
+        assert_eq!(cache.get(&0, &1), None, "expired");
+        cache.put(MAX_ENTRIES, (), 2, &1);
+        assert_eq!(cache.get(&MAX_ENTRIES, &1), Some(()));
     }
 }

@@ -1,4 +1,4 @@
-//! Files of user names and passwords as `htpasswd -B` writes them.
+//! Parses files of user names and password hashes, as `htpasswd -B` writes them.
 
 use std::collections::HashMap;
 
@@ -9,22 +9,23 @@ pub(super) struct Users {
 }
 
 impl Users {
-    /// Reads a file's text. What is no user is left out, and told: those lines' passwords open nothing.
+    /// Parses the text of a file. Skips invalid lines, whose users can't log in, and returns an error for each.
     pub(super) fn parse(text: &str) -> (Self, Vec<String>) {
-        let (mut users, mut left_out) = (Self::default(), Vec::new());
+        let mut users = Self::default();
+        let mut skipped = Vec::new();
         for (number, line) in text.lines().enumerate() {
             let line = line.trim();
             if line.is_empty() || line.starts_with('#') {
                 continue;
             }
-            match user(line) {
+            match parse_line(line) {
                 Ok((name, hash)) => {
                     users.hashes.insert(name.to_owned(), hash.to_owned());
                 }
-                Err(why) => left_out.push(format!("line {}: {why}", number + 1)),
+                Err(why) => skipped.push(format!("line {}: {why}", number + 1)),
             }
         }
-        (users, left_out)
+        (users, skipped)
     }
 
     /// The hash of a user's password.
@@ -32,29 +33,29 @@ impl Users {
         self.hashes.get(name).map(String::as_str)
     }
 
-    /// A hash that costs as much as the others, for those who are no users.
+    /// Any of the hashes. A login with an unknown user name is compared with it, so that it takes as long as others.
     pub(super) fn any_hash(&self) -> Option<&str> {
         self.hashes.values().next().map(String::as_str)
     }
 
-    /// Their names.
+    /// The names of the users.
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
         self.hashes.keys().map(String::as_str)
     }
 
-    /// How many there are.
+    /// The number of users.
     pub(super) fn len(&self) -> usize {
         self.hashes.len()
     }
 }
 
-fn user(line: &str) -> Result<(&str, &str), &'static str> {
-    let (name, hash) = line.split_once(':').ok_or("no colon between name and password")?;
+fn parse_line(line: &str) -> Result<(&str, &str), &'static str> {
+    let (name, hash) = line.split_once(':').ok_or("no colon between user name and password")?;
     if name.is_empty() {
-        return Err("no name");
+        return Err("empty user name");
     }
     if !hash.starts_with("$2") || hash.parse::<bcrypt::HashParts>().is_err() {
-        return Err("no bcrypt hash, as htpasswd -B makes it");
+        return Err("not a bcrypt hash; create it with htpasswd -B");
     }
     Ok((name, hash))
 }
@@ -64,18 +65,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_no_user_is_left_out_and_told() {
+    fn skips_and_reports_invalid_lines() {
         let hash = bcrypt::hash("secret", 4).expect("hashed");
         let text = format!(
             "# people\nann:{hash}\n\n  bob:{hash}  \nmd5:$apr1$x$y\nplain:secret\n:{hash}\nnobody\nbad:$2y$10$x"
         );
-        let (users, left_out) = Users::parse(&text);
+        let (users, skipped) = Users::parse(&text);
         assert_eq!(users.len(), 2);
         assert_eq!(users.hash("ann"), Some(hash.as_str()));
         assert_eq!(users.hash("bob"), Some(hash.as_str()));
         assert_eq!(users.hash("md5"), None);
-        let lines: Vec<_> = left_out.iter().map(|line| line.split(':').next().expect("a line")).collect();
+        let lines: Vec<_> = skipped.iter().map(|line| line.split(':').next().expect("a line")).collect();
         assert_eq!(lines, ["line 5", "line 6", "line 7", "line 8", "line 9"]);
-        assert!(!left_out.concat().contains("secret"), "no secret is ever told");
+        assert!(!skipped.concat().contains("secret"), "errors contain no secret");
     }
 }

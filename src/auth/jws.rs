@@ -1,11 +1,12 @@
-//! What JSON Web Signatures (RFC 7515) require of a verifier and the library leaves to its principal.
+//! A check that JSON Web Signatures (RFC 7515) require and the library leaves to its caller.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value};
 
-/// Whether a token's header names parameters that its reader has to understand (RFC 7515, section 4.1.11). No extension
-/// is understood here, so that such a token must be rejected, and one whose header cannot be read as well.
+/// Whether a token's header names critical parameters (`crit`), which a verifier has to understand (RFC 7515, section
+/// 4.1.11). This registry supports no extension, so such a token must be rejected. Also `true` if the header is
+/// invalid.
 pub(super) fn has_critical_parameters(token: &[u8]) -> bool {
     let header = token.split(|byte| *byte == b'.').next().unwrap_or_default();
     let header = URL_SAFE_NO_PAD.decode(header).ok();
@@ -18,7 +19,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn critical_parameters_are_found() {
+    fn finds_critical_parameters() {
         let token = |header: &str| format!("{}.e30.c2ln", URL_SAFE_NO_PAD.encode(header));
         for header in [r#"{"alg":"EdDSA"}"#, r#"{"alg":"EdDSA","criteria":["exp"]}"#] {
             assert!(!has_critical_parameters(token(header).as_bytes()), "{header}");

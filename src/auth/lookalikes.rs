@@ -1,10 +1,10 @@
-//! Users whose names differ by case only. Users are found by their exact names, but people who read a history or a list
-//! of grants do not tell such names apart.
+//! Finds users whose names differ only in case. The registry matches names exactly, but people who read a history or a
+//! list of grants easily confuse such names.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// Two users whose names differ by case only.
+/// Two users whose names differ only in case.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LookAlikes {
     /// One name.
@@ -16,16 +16,19 @@ pub struct LookAlikes {
 impl fmt::Display for LookAlikes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { one, other } = self;
-        write!(f, "the users {one} and {other} differ by case only: they are two users, and easily confused")
+        write!(
+            f,
+            "the users {one} and {other} differ only in case; they are separate users and easily confused"
+        )
     }
 }
 
-/// Whether two names differ by case, and by nothing else.
-pub(super) fn look_alike(one: &str, other: &str) -> bool {
+/// Whether two names differ in case and in nothing else.
+pub(super) fn is_look_alike(one: &str, other: &str) -> bool {
     one != other && folded(one) == folded(other)
 }
 
-/// All pairs of these names that differ by case only, each of them beside the first of its spelling.
+/// All pairs of names that differ only in case. Each further spelling is paired with the first one in order.
 pub fn find_look_alikes(names: impl IntoIterator<Item = String>) -> Vec<LookAlikes> {
     let mut by_folded: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for name in names {
@@ -51,11 +54,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_that_differ_by_case_are_paired() {
+    fn pairs_names_that_differ_only_in_case() {
         let names = ["olga", "ann", "Olga", "bob", "ann", "OLGA"].map(str::to_owned);
         let found: Vec<_> = find_look_alikes(names).into_iter().map(|pair| (pair.one, pair.other)).collect();
         let expected = [("OLGA", "Olga"), ("OLGA", "olga")];
         assert_eq!(found, expected.map(|(one, other)| (one.to_owned(), other.to_owned())));
-        assert!(look_alike("Ölga", "ölga") && !look_alike("olga", "olga") && !look_alike("olga", "olgas"));
+        assert!(
+            is_look_alike("Ölga", "ölga")
+                && !is_look_alike("olga", "olga")
+                && !is_look_alike("olga", "olgas")
+        );
     }
 }

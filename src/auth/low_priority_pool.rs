@@ -1,4 +1,4 @@
-//! Work that takes a processor for long, done where nobody else wants it first.
+//! Runs CPU-intensive work on low-priority threads, and on ordinary threads if that takes too long.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,36 +8,37 @@ use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
-/// How long work waits for a processor that nobody wants, before it takes its share of those that all want.
-const PATIENCE: Duration = Duration::from_millis(300);
+/// How long work may take on the low-priority threads before it is run on an ordinary thread too.
+const LOW_PRIORITY_TIMEOUT: Duration = Duration::from_millis(300);
 
-/// Threads that stop at once where another needs their processor.
+/// Threads that yield the processor to any other thread.
 pub(super) struct LowPriorityPool {
     threads: Option<Handle>,
-    /// One work is there at once: it has 19 MiB, and what never got a processor keeps them.
-    place: Arc<Semaphore>,
+    /// Admits one task at a time: a task holds 19 MiB, also while it waits for a processor.
+    slot: Arc<Semaphore>,
 }
 
 impl LowPriorityPool {
-    /// The threads of a runtime; without one all work is done as equals.
-    pub(super) fn of(threads: Option<Handle>) -> Self {
-        Self { threads, place: Arc::new(Semaphore::new(1)) }
+    /// Uses the threads of this runtime. If `None`, all work runs on ordinary threads.
+    pub(super) fn new(threads: Option<Handle>) -> Self {
+        Self { threads, slot: Arc::new(Semaphore::new(1)) }
     }
 
-    /// Does work there, and here too where that takes too long. `None` if it could not be done.
+    /// Runs work on the low-priority threads and, if that takes too long, on an ordinary thread too. `None` if it could
+    /// not be completed.
     pub(super) async fn run<T, W>(&self, work: W) -> Option<T>
     where
         T: Send + 'static,
         W: Fn() -> T + Send + Sync + 'static,
     {
         let work = Arc::new(work);
-        if let (Some(threads), Ok(place)) = (&self.threads, Arc::clone(&self.place).try_acquire_owned()) {
-            let theirs = Arc::clone(&work);
+        if let (Some(threads), Ok(slot)) = (&self.threads, Arc::clone(&self.slot).try_acquire_owned()) {
+            let low_priority_work = Arc::clone(&work);
             let mut done = threads.spawn_blocking(move || {
-                let _place = place;
-                theirs()
+                let _slot = slot;
+                low_priority_work()
             });
-            if let Ok(Ok(done)) = timeout(PATIENCE, &mut done).await {
+            if let Ok(Ok(done)) = timeout(LOW_PRIORITY_TIMEOUT, &mut done).await {
                 return Some(done);
             }
         }
@@ -55,7 +56,7 @@ mod tests {
     use super::*;
 
     fn threads() -> Runtime {
-        Builder::new_multi_thread().worker_threads(1).thread_name("aside").build().expect("threads")
+        Builder::new_multi_thread().worker_threads(1).thread_name("low-priority").build().expect("threads")
     }
 
     fn name() -> Option<String> {
@@ -63,32 +64,32 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn work_is_done_aside() {
+    async fn runs_work_on_low_priority_threads() {
         let threads = threads();
-        let aside = LowPriorityPool::of(Some(threads.handle().clone()));
-        assert_eq!(aside.run(name).await, Some(Some("aside".into())));
-        assert_ne!(LowPriorityPool::of(None).run(name).await, Some(Some("aside".into())));
+        let pool = LowPriorityPool::new(Some(threads.handle().clone()));
+        assert_eq!(pool.run(name).await, Some(Some("low-priority".into())));
+        assert_ne!(LowPriorityPool::new(None).run(name).await, Some(Some("low-priority".into())));
         threads.shutdown_background();
     }
 
     #[tokio::test]
-    async fn work_that_waits_for_too_long_is_done_as_an_equal() {
+    async fn slow_work_runs_on_ordinary_thread() {
         let threads = threads();
-        let aside = Arc::new(LowPriorityPool::of(Some(threads.handle().clone())));
+        let pool = Arc::new(LowPriorityPool::new(Some(threads.handle().clone())));
         let (go, wait) = channel::<()>();
         let wait: Arc<Mutex<Receiver<()>>> = Arc::new(Mutex::new(wait));
         let work = move || {
             let name = name();
-            if name.as_deref() == Some("aside") {
+            if name.as_deref() == Some("low-priority") {
                 // As if it never got a processor.
                 let _ = wait.lock().unwrap_or_else(PoisonError::into_inner).recv();
             }
             name
         };
-        let done = aside.run(work.clone()).await.expect("done");
-        assert_ne!(done.as_deref(), Some("aside"));
-        let next = aside.run(work).await.expect("done");
-        assert_ne!(next.as_deref(), Some("aside"), "its place is taken");
+        let done = pool.run(work.clone()).await.expect("done");
+        assert_ne!(done.as_deref(), Some("low-priority"));
+        let next = pool.run(work).await.expect("done");
+        assert_ne!(next.as_deref(), Some("low-priority"), "its place is taken");
         drop(go);
         threads.shutdown_background();
     }

@@ -1,24 +1,27 @@
-//! Who comes in, and who may do what.
+//! Authentication and authorisation: who a request comes from, and what they may do.
 //!
 //! | file | what it does |
 //! | --- | --- |
-//! | `access_control` | lets in who has a password or a token, issues tokens, and lets `rights` decide |
-//! | `rights` | decides what somebody may do: nothing else does |
-//! | `visible` | the repositories that lists show to somebody, as `rights` decides |
-//! | `directory`, `accounts` | the accounts and what they are granted: at a moment, and kept current |
-//! | `administration` | changes accounts |
-//! | `people` | gives an account to those who sign in by a provider |
-//! | `explain` | says why somebody may do something |
-//! | `modes` | what everybody may do without a login |
-//! | `htpasswd`, `watched` | the users in a file, read again when it changes |
-//! | `identity` | those who come by somebody else's word: OpenID Connect, another authority |
-//! | `credentials`, `claimed` | what a request shows, and whose it says that it is |
-//! | `passwords`, `verified`, `fresh`, `guesses` | compares passwords, bounded and remembered, and slows down who guesses |
-//! | `aside` | does long work where nobody else wants the processor |
-//! | `secret` | passwords and access tokens that are made here |
-//! | `scope` | what a request wants, and what a token is good for |
-//! | `offline` | tokens that clients renew theirs with |
-//! | `tokens`, `bearer`, `key` | tokens for a few minutes, and what they are signed with |
+//! | `access_control` | authenticates by password or token, issues tokens, and asks `rights` for decisions |
+//! | `rights` | the only place that decides what a principal may do |
+//! | `visible` | the repositories that lists show to a principal, consistent with `rights` |
+//! | `principal` | the authenticated principal, and the reasons for rejecting a request |
+//! | `directory`, `accounts` | a snapshot of the accounts and their grants, and the cache that keeps it current |
+//! | `administration` | changes accounts, teams, grants and access tokens |
+//! | `lookalikes` | finds user names that differ only in case |
+//! | `people` | signs people in through a provider and gives them an account |
+//! | `explain` | explains the role of a user on a repository |
+//! | `modes` | what anonymous users may do |
+//! | `htpasswd`, `watched` | the users of an htpasswd file, which is read again when it changes |
+//! | `identity` | external identities: OpenID Connect providers and another token authority |
+//! | `credentials`, `claimed` | the credentials of a request, and the identity it claims |
+//! | `passwords`, `verified`, `fresh` | compares passwords within limits, and caches successful checks |
+//! | `login_throttle` | slows down password guessing |
+//! | `low_priority_pool` | runs expensive work on low-priority threads |
+//! | `secret` | generates and hashes passwords and access tokens |
+//! | `scope` | permissions that requests need, and grants that tokens carry |
+//! | `offline` | refresh tokens |
+//! | `tokens`, `bearer`, `key`, `jws` | short-lived bearer tokens, their key and header checks |
 
 mod access_control;
 mod accounts;
@@ -63,7 +66,7 @@ pub use key::TokenKey;
 pub use login_throttle::network;
 pub use lookalikes::{LookAlikes, find_look_alikes};
 pub use modes::{Mode, Modes};
-pub use people::{AWAY, PersonError, SignedIn};
+pub use people::{PersonError, SIGN_IN_TIMEOUT, SignInCallback, SignedIn};
 pub use principal::{AuthError, Principal};
 pub use scope::{Action, Permission};
 pub use secret::masked;

@@ -1,4 +1,4 @@
-//! What everybody may do, without a login.
+//! What anonymous users may do, by repository.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use crate::metadata::{NameRange, Role, Visible};
 use crate::oci::RepoName;
 use crate::retention::Globs;
 
-/// What everybody may do.
+/// What anonymous users may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Mode {
@@ -30,111 +30,111 @@ impl Mode {
     }
 }
 
-/// What everybody may do where.
+/// What anonymous users may do, for all repositories.
 #[derive(Debug, Clone, Default)]
 pub struct Modes {
-    usual: Option<Mode>,
+    default_mode: Option<Mode>,
     by_name: Arc<ByName>,
 }
 
-/// What depends on a repository's name.
+/// The modes of repositories whose names match globs.
 #[derive(Debug, Clone, Default)]
 struct ByName {
-    /// The first that matches counts.
-    special: Vec<(Globs, Mode)>,
+    /// The first match applies.
+    overrides: Vec<(Globs, Mode)>,
     public: Option<Globs>,
-    /// Where those names are that a glob opens for pulling.
-    opened: Vec<NameRange>,
+    /// The ranges of names that the globs may open for pulling.
+    pullable_ranges: Vec<NameRange>,
 }
 
 impl ByName {
-    /// What everybody may do to a repository, where the `usual` mode counts for others.
-    fn role(&self, name: &str, usual: Mode) -> Option<Role> {
-        let special = self.special.iter().find(|(globs, _)| globs.matches(name));
-        let mode = special.map_or(usual, |(_, mode)| *mode);
+    /// The role of anonymous users on a repository; `default_mode` applies if no glob matches.
+    fn role(&self, name: &str, default_mode: Mode) -> Option<Role> {
+        let matching = self.overrides.iter().find(|(globs, _)| globs.matches(name));
+        let mode = matching.map_or(default_mode, |(_, mode)| *mode);
         let public = self.public.as_ref().is_some_and(|globs| globs.matches(name));
         mode.role().max(public.then_some(Role::Pull))
     }
 }
 
 impl Modes {
-    /// A mode for all repositories; where none is said, they are open until there are users, and closed then.
-    pub fn of(usual: Option<Mode>) -> Self {
-        Self { usual, ..Self::default() }
+    /// The mode of all repositories. If `None`, they are open until there are users, and closed from then on.
+    pub fn of(default_mode: Option<Mode>) -> Self {
+        Self { default_mode, ..Self::default() }
     }
 
-    /// The same with another mode for repositories by globs. The first that matches counts.
+    /// Adds a mode for the repositories that match these globs. If several are added, the first match applies.
     ///
     /// # Errors
-    /// What is wrong with one.
+    /// Fails if there is no glob or one is invalid.
     pub fn with(mut self, patterns: &[String], mode: Mode) -> Result<Self, String> {
         if patterns.is_empty() {
-            return Err("repositories: there must be at least one".into());
+            return Err("repositories: at least one glob is required".into());
         }
         let globs = Globs::of_names("auth.modes", patterns).map_err(|mistake| mistake.to_string())?;
         let by_name = Arc::make_mut(&mut self.by_name);
-        by_name.special.push((globs, mode));
+        by_name.overrides.push((globs, mode));
         if mode.role().is_some() {
-            by_name.opened.extend(ranges(patterns));
+            by_name.pullable_ranges.extend(name_ranges(patterns));
         }
         Ok(self)
     }
 
-    /// The same with repositories that everybody may pull, whatever else is said of them.
+    /// Lets anonymous users pull the repositories that match these globs, whatever their mode is.
     ///
     /// # Errors
-    /// What is wrong with a glob.
+    /// Fails if a glob is invalid.
     pub fn with_public(mut self, patterns: &[String]) -> Result<Self, String> {
         if !patterns.is_empty() {
             let globs = Globs::of_names("auth.public", patterns).map_err(|mistake| mistake.to_string())?;
             let by_name = Arc::make_mut(&mut self.by_name);
             by_name.public = Some(globs);
-            by_name.opened.extend(ranges(patterns));
+            by_name.pullable_ranges.extend(name_ranges(patterns));
         }
         Ok(self)
     }
 
-    fn usual(&self, users: bool) -> Mode {
-        self.usual.unwrap_or(if users { Mode::Closed } else { Mode::Open })
+    fn default_mode(&self, has_users: bool) -> Mode {
+        self.default_mode.unwrap_or(if has_users { Mode::Closed } else { Mode::Open })
     }
 
-    /// What everybody may do to a repository, where there are `users` or not.
-    pub(super) fn role(&self, name: &RepoName, users: bool) -> Option<Role> {
-        self.by_name.role(name.as_str(), self.usual(users))
+    /// The role of anonymous users on a repository.
+    pub(super) fn role(&self, name: &RepoName, has_users: bool) -> Option<Role> {
+        self.by_name.role(name.as_str(), self.default_mode(has_users))
     }
 
-    /// The repositories that everybody may pull, where there are `users` or not.
-    pub(super) fn visible(&self, users: bool) -> Visible {
-        let usual = self.usual(users);
+    /// The repositories that anonymous users may pull.
+    pub(super) fn visible(&self, has_users: bool) -> Visible {
+        let default_mode = self.default_mode(has_users);
         let closes = |(_, mode): &(Globs, Mode)| mode.role().is_none();
-        let ranges = match usual.role() {
-            Some(_) if !self.by_name.special.iter().any(closes) => return Visible::all(),
+        let ranges = match default_mode.role() {
+            Some(_) if !self.by_name.overrides.iter().any(closes) => return Visible::all(),
             Some(_) => vec![NameRange::prefix("")],
-            None if self.by_name.opened.is_empty() => return Visible::default(),
-            None => self.by_name.opened.clone(),
+            None if self.by_name.pullable_ranges.is_empty() => return Visible::default(),
+            None => self.by_name.pullable_ranges.clone(),
         };
         let by_name = Arc::clone(&self.by_name);
         Visible::default()
-            .or_matching(ranges, Arc::new(move |name: &str| by_name.role(name, usual).is_some()))
+            .or_matching(ranges, Arc::new(move |name: &str| by_name.role(name, default_mode).is_some()))
     }
 
-    /// What everybody may do to every repository.
-    pub(super) fn everywhere(&self, users: bool) -> Option<Role> {
-        let special = self.by_name.special.iter().map(|(_, mode)| mode.role());
-        special.fold(self.usual(users).role(), Option::min)
+    /// The role that anonymous users have on every repository.
+    pub(super) fn everywhere(&self, has_users: bool) -> Option<Role> {
+        let overrides = self.by_name.overrides.iter().map(|(_, mode)| mode.role());
+        overrides.fold(self.default_mode(has_users).role(), Option::min)
     }
 
-    /// What everybody may do at most to any.
-    pub(super) fn anywhere(&self, users: bool) -> Option<Role> {
-        let special = self.by_name.special.iter().map(|(_, mode)| mode.role());
+    /// The highest role that anonymous users have on any repository.
+    pub(super) fn anywhere(&self, has_users: bool) -> Option<Role> {
+        let overrides = self.by_name.overrides.iter().map(|(_, mode)| mode.role());
         let public = self.by_name.public.as_ref().map(|_| Role::Pull);
-        special.fold(self.usual(users).role(), Option::max).max(public)
+        overrides.fold(self.default_mode(has_users).role(), Option::max).max(public)
     }
 }
 
-/// Where names are that a list of globs can match: those that start with what a glob has before its first wildcard. A list
-/// of exceptions alone matches all others.
-fn ranges(patterns: &[String]) -> Vec<NameRange> {
+/// The ranges of names that a list of globs can match: for each glob the names that start with its text before the first
+/// wildcard. A list of exceptions only matches all other names.
+fn name_ranges(patterns: &[String]) -> Vec<NameRange> {
     let globs: Vec<_> = patterns.iter().filter(|pattern| !pattern.starts_with('!')).collect();
     if globs.is_empty() {
         return vec![NameRange::prefix("")];
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn all_is_open_until_there_are_users() {
+    fn everything_is_open_until_there_are_users() {
         let modes = Modes::of(None);
         assert_eq!(
             (role(&modes, "app", false), modes.everywhere(false)),
@@ -170,13 +170,13 @@ mod tests {
             (None, None, None)
         );
         let closed = Modes::of(Some(Mode::Closed));
-        assert_eq!(role(&closed, "app", false), None, "what was chosen is so from the start");
+        assert_eq!(role(&closed, "app", false), None, "an explicit mode applies without users too");
         let pull = Modes::of(Some(Mode::PullOpen));
         assert_eq!((role(&pull, "app", true), pull.everywhere(true)), (Some(Role::Pull), Some(Role::Pull)));
     }
 
     #[test]
-    fn the_first_mode_that_matches_counts() {
+    fn first_matching_mode_applies() {
         let modes = Modes::of(None).with(&globs(&["sandbox/private/**"]), Mode::Closed).expect("globs");
         let modes = modes.with(&globs(&["sandbox/**"]), Mode::Open).expect("globs");
         assert_eq!(role(&modes, "sandbox/app", true), Some(Role::Delete));
@@ -186,13 +186,13 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_public_unless_a_glob_says_so() {
+    fn only_matching_repositories_are_public() {
         let public = |patterns: &[&str]| Modes::of(None).with_public(&globs(patterns)).expect("globs");
         assert_eq!(role(&public(&[]), "app", true), None);
         let below = public(&["public/**"]);
         for name in ["public/app", "public/a/b"] {
             assert_eq!(role(&below, name, true), Some(Role::Pull));
-            assert_eq!(role(&below, name, false), Some(Role::Delete), "no less than all the others");
+            assert_eq!(role(&below, name, false), Some(Role::Delete), "no less than other repositories");
         }
         for private in ["public", "publicly/app", "private/public/app", "app"] {
             assert_eq!(role(&below, private, true), None, "{private}");
@@ -203,14 +203,14 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_glob_is_told() {
+    fn rejects_invalid_globs() {
         assert!(Modes::of(None).with_public(&globs(&["a["])).is_err());
         assert!(Modes::of(None).with(&globs(&[""]), Mode::Open).is_err());
-        assert!(Modes::of(None).with(&[], Mode::Open).is_err(), "a mode of nothing is a mistake");
+        assert!(Modes::of(None).with(&[], Mode::Open).is_err(), "a mode without globs");
     }
 
     #[test]
-    fn what_everybody_sees_is_what_they_may_pull() {
+    fn anonymous_users_see_what_they_may_pull() {
         let public = globs(&["public/**", "tools/*/app", "exact", "!public/secret", "{a,b}c"]);
         let special = Modes::of(None).with(&globs(&["sandbox/private/**"]), Mode::Closed).expect("globs");
         let special = special.with(&globs(&["sandbox/**"]), Mode::Open).expect("globs");
@@ -250,8 +250,8 @@ mod tests {
     }
 
     #[test]
-    fn a_glob_is_searched_for_where_it_can_match() {
-        let ranges = |patterns: &[&str]| super::ranges(&globs(patterns));
+    fn name_ranges_cover_what_globs_can_match() {
+        let ranges = |patterns: &[&str]| name_ranges(&globs(patterns));
         assert_eq!(
             ranges(&["public/**", "exact", "!x"]),
             [NameRange::prefix("public/"), NameRange::name("exact")]

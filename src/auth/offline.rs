@@ -1,5 +1,5 @@
-//! Refresh tokens: what clients keep in the place of a password, to get tokens with for as long as the password is the
-//! same (<https://distribution.github.io/distribution/spec/auth/oauth/>).
+//! Refresh tokens: clients store them in place of a password and get bearer tokens with them, until the password changes
+//! (<https://distribution.github.io/distribution/spec/auth/oauth/>).
 
 use std::io;
 use std::net::IpAddr;
@@ -15,17 +15,18 @@ use crate::clock::Timestamp;
 use crate::metadata::{AccountChange, Role, Scope, TokenRecord};
 use crate::printable::is_unprintable;
 
-/// For how long one is good.
+/// The lifetime of a user's refresh token.
 const LIFETIME: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
-/// The longest name of a client that is kept.
-const LONGEST: usize = 100;
+/// The maximum length of a client's name, in characters; longer names are cut.
+const MAX_CLIENT_NAME_CHARS: usize = 100;
 
 impl AccessControl {
-    /// A token for a client that goes on without its user's password. `None` to whoever showed none.
+    /// Creates a refresh token for a client. `None` if the principal authenticated with neither a password nor a
+    /// provider's token.
     ///
     /// # Errors
-    /// It could not be made.
+    /// Fails if the token can't be generated or recorded.
     pub async fn refresh_token(
         &self,
         principal: &Principal,
@@ -34,20 +35,24 @@ impl AccessControl {
     ) -> Result<Option<String>> {
         let user = match principal {
             Principal::User(user) => user,
-            Principal::Federated(identity) => return Ok(self.visit(identity, now)?),
+            Principal::Federated(identity) => return Ok(self.federated_refresh_token(identity, now)?),
             Principal::LocalAdmin | Principal::Anonymous | Principal::Token(_) | Principal::Bearer(_) => {
                 return Ok(None);
             }
         };
-        let NewToken { id, text, hash } = NewToken::random()?;
+        let NewToken { id, text, hash } = NewToken::generate()?;
         let record = TokenRecord {
             id,
             account: user.name.to_string(),
-            name: client.chars().filter(|letter| !is_unprintable(*letter)).take(LONGEST).collect(),
+            name: client
+                .chars()
+                .filter(|letter| !is_unprintable(*letter))
+                .take(MAX_CLIENT_NAME_CHARS)
+                .collect(),
             hash,
             role: Role::Admin,
             scope: Scope::All,
-            bound: Some(user.print.clone()),
+            bound: Some(user.credential_fingerprint.clone()),
             created_at: now,
             expires_at: Some(now.plus(LIFETIME)),
             used_at: None,
@@ -56,23 +61,27 @@ impl AccessControl {
         Ok(Some(text))
     }
 
-    /// For as long as a job may take: what its provider signed has mostly ended before.
-    fn visit(&self, identity: &FederatedIdentity, now: Timestamp) -> io::Result<Option<String>> {
-        let Some(lifetime) = self.identities().visit_of(identity) else { return Ok(None) };
-        Ok(Some(self.tokens().renewal(identity.clone(), lifetime, now)?.text))
+    /// A refresh token that lasts as long as a job may take. The provider's own token usually expires earlier.
+    fn federated_refresh_token(
+        &self,
+        identity: &FederatedIdentity,
+        now: Timestamp,
+    ) -> io::Result<Option<String>> {
+        let Some(lifetime) = self.identities().session_lifetime(identity) else { return Ok(None) };
+        Ok(Some(self.tokens().issue_renewal(identity.clone(), lifetime, now)?.text))
     }
 
-    /// Lets somebody in by a token of [`Self::refresh_token`], as if with the password.
+    /// Authenticates a token of [`Self::refresh_token`], as if it were the password.
     ///
     /// # Errors
-    /// [`AuthError`].
+    /// Fails if the token is unknown, expired or bound to an old password, or if the check is throttled.
     pub fn renew(
         &self,
         refresh: &[u8],
         from: IpAddr,
         now: Timestamp,
     ) -> std::result::Result<Principal, AuthError> {
-        if let Some(identity) = self.tokens().renews(refresh, now) {
+        if let Some(identity) = self.tokens().verify_renewal(refresh, now) {
             let principal = Principal::Federated(Arc::new(identity));
             return if self.is_still_valid(&principal) {
                 Ok(principal)
@@ -80,14 +89,14 @@ impl AccessControl {
                 Err(AuthError::Unauthenticated)
             };
         }
-        let token = secret::id(refresh).and_then(|id| self.access_token(id));
-        let token = token.filter(|token| secret::same(&token.hash, &secret::hash(refresh)));
+        let token = secret::token_id(refresh).and_then(|id| self.access_token(id));
+        let token = token.filter(|token| secret::hashes_equal(&token.hash, &secret::hash_token(refresh)));
         let found = token.and_then(|token| {
-            let user = self.named(&token.account, None)?;
-            (token.bound.as_ref() == Some(&user.print)).then_some((token, user))
+            let user = self.current_user(&token.account, None)?;
+            (token.bound.as_ref() == Some(&user.credential_fingerprint)).then_some((token, user))
         });
-        let Some((token, user)) = found else { return Err(self.guessed(from)) };
-        self.accounts().note_use(&token.id, token.used_at, now);
+        let Some((token, user)) = found else { return Err(self.reject_unknown_token(from)) };
+        self.accounts().record_use(&token.id, token.used_at, now);
         Ok(Principal::User(Arc::new(user)))
     }
 }

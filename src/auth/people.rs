@@ -1,5 +1,5 @@
-//! People who sign in by a provider: they have an account from their first time on, without a password, and get an access
-//! token each time.
+//! Signs people in through an OpenID Connect provider. The first sign-in creates an account without a password, and each
+//! sign-in issues an access token.
 
 use std::io;
 use std::net::IpAddr;
@@ -16,37 +16,37 @@ use super::secret;
 use crate::clock::Timestamp;
 use crate::metadata::{AccountKind, AccountRecord, Role, Scope, Team, TokenRecord, check_name};
 
-/// Whom the proof of an attempt is for: the browser that began it.
-const AUDIENCE: &str = "orlop-sign-in";
+/// The audience of the signed cookie that a browser keeps during a sign-in.
+const COOKIE_AUDIENCE: &str = "orlop-sign-in";
 
-/// For how long somebody may be away.
-pub const AWAY: std::time::Duration = std::time::Duration::from_secs(10 * 60);
+/// How long a sign-in may take.
+pub const SIGN_IN_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10 * 60);
 
-/// Why somebody does not come in.
+/// Why a sign-in failed.
 #[derive(Debug, Error)]
 pub enum PersonError {
-    /// Nobody of this name provides for people.
-    #[error("there is no such provider")]
+    /// No provider of this name lets people sign in.
+    #[error("no such provider")]
     NoProvider,
-    /// They did not begin here, or were away for too long.
-    #[error("the sign-in was not begun by this browser, or more than ten minutes ago")]
-    NotBegun,
-    /// Too many codes were wrong from there.
-    #[error("too many sign-ins have failed from there: wait a little")]
-    Wait(std::time::Duration),
-    /// The provider's word is worth nothing.
+    /// The browser didn't start the sign-in, or took too long.
+    #[error("the sign-in was not started in this browser or took more than ten minutes; start again")]
+    NotStarted,
+    /// Too many sign-ins have failed from this address.
+    #[error("too many failed sign-ins from your address; retry later")]
+    RateLimited(std::time::Duration),
+    /// The provider couldn't be reached, or its answer is invalid.
     #[error("{0}")]
     Provider(#[from] SignInError),
-    /// The provider calls them something that is no name here.
-    #[error("{0:?} is no name here; user_claim of the provider says which claim is")]
+    /// The provider's user name is not a valid user name here.
+    #[error("{0:?} is not a valid user name; choose another claim with the provider's user_claim")]
     Name(String),
-    /// Somebody else has the name.
+    /// Another user has the name.
     #[error("the name {0} is another user's")]
     Taken(String),
-    /// They are not to come in any more.
-    #[error("{0} is disabled")]
+    /// The account is disabled.
+    #[error("user {0} is disabled")]
     Disabled(String),
-    /// The store, or the system.
+    /// The account or its token couldn't be created.
     #[error(transparent)]
     Account(#[from] AccountError),
 }
@@ -57,35 +57,53 @@ impl From<io::Error> for PersonError {
     }
 }
 
-/// What somebody's browser keeps while they are away.
+/// The content of the cookie that a browser keeps during a sign-in.
 #[derive(Serialize, Deserialize)]
-struct Away {
+struct PendingSignIn {
     provider: String,
     attempt: Attempt,
 }
 
-/// Somebody who signed in.
+/// A request with which a browser comes back from a provider.
+#[derive(Debug, Clone, Copy)]
+pub struct SignInCallback<'a> {
+    /// The name of the provider.
+    pub provider: &'a str,
+    /// The address that the provider redirected to.
+    pub redirect: &'a str,
+    /// The `state` parameter.
+    pub state: &'a str,
+    /// The `code` parameter.
+    pub code: &'a str,
+    /// The cookie of [`AccessControl::start_sign_in`].
+    pub cookie: &'a str,
+    /// The address of the client.
+    pub from: IpAddr,
+}
+
+/// A completed sign-in.
 #[derive(Debug)]
 pub struct SignedIn {
-    /// The access token's record, with the account's name.
+    /// The record of the issued access token, which names the account.
     pub token: TokenRecord,
-    /// What is shown this once.
+    /// The access token itself, which is shown only once.
     pub secret: String,
-    /// Whether the account was made for that.
+    /// Whether the sign-in created the account.
     pub is_new: bool,
 }
 
 impl AccessControl {
-    /// The providers by which people sign in.
-    pub fn sign_ins(&self) -> impl Iterator<Item = &str> {
-        self.identities().sign_ins()
+    /// The names of the providers that people can sign in with.
+    pub fn sign_in_providers(&self) -> impl Iterator<Item = &str> {
+        self.identities().sign_in_providers()
     }
 
-    /// Where somebody is sent to sign in, and what their browser is to show when it comes back to `redirect`.
+    /// Starts a sign-in. Returns the provider's address to send the browser to, and the cookie that the browser has to
+    /// present when it comes back to `redirect`.
     ///
     /// # Errors
-    /// [`PersonError`].
-    pub async fn begin_sign_in(
+    /// Fails if there is no such provider or it can't be reached.
+    pub async fn start_sign_in(
         &self,
         provider: &str,
         redirect: &str,
@@ -93,41 +111,43 @@ impl AccessControl {
     ) -> Result<(Url, String), PersonError> {
         let found = self.identities().provider(provider).ok_or(PersonError::NoProvider)?;
         let attempt = Attempt {
-            state: secret::random_word()?,
-            nonce: secret::random_word()?,
-            verifier: secret::random_word()?,
+            state: secret::generate_nonce()?,
+            nonce: secret::generate_nonce()?,
+            verifier: secret::generate_nonce()?,
         };
-        let address = found.address(&attempt, redirect).await?;
-        let away = Away { provider: provider.to_owned(), attempt };
-        let kept = self.tokens().signed(AUDIENCE, String::new(), away, AWAY, now)?;
-        Ok((address, kept.text))
+        let address = found.authorization_url(&attempt, redirect).await?;
+        let pending = PendingSignIn { provider: provider.to_owned(), attempt };
+        let cookie = self.tokens().sign(COOKIE_AUDIENCE, String::new(), pending, SIGN_IN_TIMEOUT, now)?;
+        Ok((address, cookie.text))
     }
 
-    /// Lets somebody in whom a provider sends back with a code. `kept` is what their browser shows.
+    /// Completes a sign-in: redeems the code at the provider, creates the account if necessary, updates its teams and
+    /// issues an access token.
     ///
     /// # Errors
-    /// [`PersonError`].
-    pub async fn end_sign_in(
+    /// Fails if the browser didn't start this sign-in, or the provider or the account doesn't allow it.
+    pub async fn finish_sign_in(
         &self,
-        (provider, redirect): (&str, &str),
-        (state, code): (&str, &str),
-        (kept, from): (&str, IpAddr),
+        callback: SignInCallback<'_>,
         now: Timestamp,
     ) -> Result<SignedIn, PersonError> {
-        let away: Option<Away> = self.tokens().told(AUDIENCE, kept.as_bytes(), now);
-        let away = away.filter(|away| away.provider == provider && away.attempt.state == state);
-        let Away { attempt, .. } = away.ok_or(PersonError::NotBegun)?;
+        let SignInCallback { provider, redirect, state, code, cookie, from } = callback;
+        let pending: Option<PendingSignIn> =
+            self.tokens().verify_payload(COOKIE_AUDIENCE, cookie.as_bytes(), now);
+        let pending =
+            pending.filter(|pending| pending.provider == provider && pending.attempt.state == state);
+        let PendingSignIn { attempt, .. } = pending.ok_or(PersonError::NotStarted)?;
         let found = self.identities().provider(provider).ok_or(PersonError::NoProvider)?;
-        // Who has begun could show wrong codes for ever, and make the provider take this registry for a guesser.
-        if let Err(AuthError::RateLimited(wait)) = self.passwords().may_guess(None, from) {
-            return Err(PersonError::Wait(wait));
+        // A client that started a sign-in could try wrong codes for ever, and get this registry blocked at the provider.
+        if let Err(AuthError::RateLimited(wait)) = self.passwords().check_throttle(None, from) {
+            return Err(PersonError::RateLimited(wait));
         }
-        let person = found.person(code, &attempt, redirect, now).await.inspect_err(|_| {
-            self.passwords().note_wrong(None, from);
+        let person = found.verify_person(code, &attempt, redirect, now).await.inspect_err(|_| {
+            self.passwords().record_failure(None, from);
         })?;
-        let is_new = self.accounts().now().known_as(&person.identity).is_none();
-        let account = self.account_of(&person, provider, now).await?;
-        self.move_to_teams(&account, &person).await?;
+        let is_new = self.accounts().now().account_by_identity(&person.identity).is_none();
+        let account = self.find_or_create_account(&person, provider, now).await?;
+        self.update_teams(&account, &person).await?;
         let new = NewAccessToken {
             account,
             name: format!("sign-in by {provider}"),
@@ -139,22 +159,22 @@ impl AccessControl {
         Ok(SignedIn { token, secret, is_new })
     }
 
-    /// The name of somebody's account, which is made the first time. One that was made otherwise is never theirs, whatever
-    /// the provider calls them.
-    async fn account_of(
+    /// Finds the account of a person, or creates it on the first sign-in, and returns its name. An account that was
+    /// created in another way is never used, even if it has the same name.
+    async fn find_or_create_account(
         &self,
         person: &Person,
         provider: &str,
         now: Timestamp,
     ) -> Result<String, PersonError> {
         let directory = self.accounts().now();
-        if let Some(account) = directory.known_as(&person.identity) {
+        if let Some(account) = directory.account_by_identity(&person.identity) {
             let name = account.name.clone();
             return if account.disabled { Err(PersonError::Disabled(name)) } else { Ok(name) };
         }
         let name = person.name.clone();
         check_name(&name).map_err(|_| PersonError::Name(name.clone()))?;
-        if self.knows(&name) {
+        if self.has_user(&name) {
             return Err(PersonError::Taken(name));
         }
         let record = AccountRecord {
@@ -167,29 +187,29 @@ impl AccessControl {
             by: Some(provider.to_owned()),
         };
         match self.add_user(record, Vec::new()).await {
-            // Who signs in is not told of another user's name.
+            // The error must not reveal the name of the other user.
             Err(AccountError::Taken(_) | AccountError::LooksAlike { .. }) => Err(PersonError::Taken(name)),
             made => Ok(made.map(|()| name)?),
         }
     }
 
-    /// Lets somebody be in those teams that the provider's rules put them into, and of those that its rules name in no
-    /// others.
-    async fn move_to_teams(&self, user: &str, person: &Person) -> Result<(), PersonError> {
+    /// Adds a user to the teams that the provider's rules give them, and removes the user from the other teams that the
+    /// rules name.
+    async fn update_teams(&self, user: &str, person: &Person) -> Result<(), PersonError> {
         let directory = self.accounts().now();
         let is_in =
             |team: &Team| directory.records().members.iter().any(|(of, name)| of == team && name == user);
-        for (team, permission) in &person.teams {
-            let moved = match (is_in(team), permission) {
+        for (team, should_be_in) in &person.teams {
+            let updated = match (is_in(team), should_be_in) {
                 (false, true) => self.join(team, user).await,
                 (true, false) => self.leave(team, user).await,
                 (true, true) | (false, false) => Ok(()),
             };
-            match moved {
-                Err(AccountError::Unknown(what)) => {
-                    tracing::warn!(user, "a rule of a provider names what is not there: {what}");
+            match updated {
+                Err(AccountError::Unknown(missing)) => {
+                    tracing::warn!(user, missing, "a rule of an identity provider names an unknown team");
                 }
-                moved => moved?,
+                updated => updated?,
             }
         }
         Ok(())

@@ -1,4 +1,4 @@
-//! Who is in, and why somebody is not.
+//! The principal of a request, and the errors of authentication and authorisation.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,30 +7,30 @@ use super::bearer::{Bearer, User};
 use super::identity::FederatedIdentity;
 use crate::metadata::TokenRecord;
 
-/// Who is in.
+/// Who a request comes from, after authentication.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Principal {
-    /// Whoever may use a socket of this machine.
+    /// A client of the Unix socket of this machine, which may do everything.
     LocalAdmin,
-    /// Somebody who did not say who they are.
+    /// A client without credentials.
     Anonymous,
-    /// This user, by their password.
+    /// A user who authenticated with a password.
     User(Arc<User>),
-    /// A user by an access token, in the part of what they may do that it is good for.
+    /// A user who authenticated with an access token, which may limit their role and scope.
     Token(Arc<TokenRecord>),
-    /// Somebody without an account, by a provider's word.
+    /// An identity of an OpenID Connect provider, without an account.
     Federated(Arc<FederatedIdentity>),
-    /// Somebody with a token that was issued for a few minutes.
+    /// A client with a short-lived bearer token.
     Bearer(Arc<Bearer>),
 }
 
 impl Principal {
-    /// Their name; what `other` says of somebody who has none.
+    /// The name of the principal, or `other()` if it has none.
     pub fn name_or(&self, other: impl FnOnce() -> String) -> String {
         self.user().map_or_else(other, str::to_owned)
     }
 
-    /// Their name: a user's, or what whoever lets them in calls them, which has a colon.
+    /// The name of the principal: a user name, or the name of an external identity, which contains a colon.
     pub fn user(&self) -> Option<&str> {
         match self {
             Self::User(user) => Some(&user.name),
@@ -41,26 +41,26 @@ impl Principal {
         }
     }
 
-    /// The id of the access token that they came by, or got their token with.
+    /// The id of the access token that the principal authenticated with, directly or to get its bearer token.
     pub fn access_token(&self) -> Option<&str> {
         match self {
             Self::Token(token) => Some(&token.id),
-            Self::Bearer(bearer) => bearer.user()?.by.as_deref(),
+            Self::Bearer(bearer) => bearer.user()?.access_token_id.as_deref(),
             Self::LocalAdmin | Self::Anonymous | Self::User(_) | Self::Federated(_) => None,
         }
     }
 }
 
-/// Why somebody does not come in, or may not do something.
+/// Why a request is rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AuthError {
-    /// They did not say who they are, or it is not true, or what they show is not good for that. Which of name and
-    /// password is wrong is never told.
+    /// The credentials are missing, wrong or not sufficient. Responses don't reveal whether the user name or the
+    /// password was wrong.
     Unauthenticated,
-    /// It is known who they are, and they may not. Whether there is what they asked for is never told.
+    /// The principal is known but lacks the permission. Responses don't reveal whether the requested resource exists.
     Forbidden,
-    /// Too many were wrong from there.
+    /// Too many failed logins from this address or for this user; retry after this time.
     RateLimited(Duration),
-    /// There is no memory to compare passwords.
+    /// There is not enough memory to compare passwords now.
     OutOfMemory,
 }

@@ -1,9 +1,9 @@
-//! What somebody may do: the one place where that is decided.
+//! Decides whether a principal has a permission. This is the only place that makes this decision.
 
 use std::sync::Arc;
 
 use super::bearer::TokenSubject;
-use super::directory::{Directory, Held};
+use super::directory::{Directory, HeldRole};
 use super::identity::FederatedIdentity;
 use super::modes::Modes;
 use super::principal::Principal;
@@ -11,131 +11,131 @@ use super::scope::{Action, Permission};
 use crate::metadata::{Role, Scope, TokenRecord};
 use crate::oci::RepoName;
 
-/// What there is to decide by, at a moment.
+/// A snapshot of everything that decisions depend on.
 pub(super) struct Rights<'a> {
     pub(super) directory: Arc<Directory>,
     pub(super) modes: &'a Modes,
-    /// What the users of a file may do everywhere, where there is a file.
-    pub(super) of_file: Option<Option<Role>>,
-    /// Whether others' word for who somebody is counts.
+    /// The role that users of the htpasswd file have everywhere. The outer `None` means that there is no file.
+    pub(super) file_role: Option<Option<Role>>,
+    /// Whether an identity provider or a token authority is configured.
     pub(super) trusts_external_identities: bool,
-    /// Whether somebody is a user of the file, and has no account.
+    /// Whether a name is a user of the htpasswd file and has no account.
     pub(super) in_file: &'a dyn Fn(&str) -> bool,
 }
 
 impl Rights<'_> {
-    /// Whether there are users, so that not everybody is trusted.
+    /// Whether there are users. If not, the default mode is open.
     pub(super) fn has_users(&self) -> bool {
-        self.of_file.is_some() || self.trusts_external_identities || self.directory.has_users()
+        self.file_role.is_some() || self.trusts_external_identities || self.directory.has_users()
     }
 
-    /// Whether somebody may do something now.
+    /// Whether a principal has a permission now.
     pub(super) fn allow(&self, principal: &Principal, permission: Permission<'_>) -> bool {
-        permission.all(|permission| match principal {
+        permission.all_parts(|permission| match principal {
             Principal::LocalAdmin => true,
             Principal::Anonymous => self.allow_everybody(permission),
             Principal::User(user) => self.allow_user(&user.name, permission),
             Principal::Token(token) => {
-                covers(token, permission) && self.allow_user(&token.account, permission)
+                token_covers(token, permission) && self.allow_user(&token.account, permission)
             }
-            Principal::Federated(identity) => self.allow_visitor(identity, permission),
+            Principal::Federated(identity) => self.allow_federated(identity, permission),
             Principal::Bearer(_) if permission == Permission::Registry => true,
             Principal::Bearer(bearer) => {
-                self.allow_holder(&bearer.of, permission)
+                self.allow_subject(&bearer.subject, permission)
                     && bearer.grants.iter().any(|grant| grant.covers(permission))
             }
         })
     }
 
-    /// Whether whom a token is for may, by whatever they come.
-    pub(super) fn allow_holder(&self, holder: &TokenSubject, permission: Permission<'_>) -> bool {
-        match holder {
+    /// Whether the subject of a token has a permission, regardless of the token's grants.
+    pub(super) fn allow_subject(&self, subject: &TokenSubject, permission: Permission<'_>) -> bool {
+        match subject {
             TokenSubject::Anonymous => self.allow_everybody(permission),
             TokenSubject::User(user) => self.allow_user(&user.name, permission),
-            TokenSubject::Federated(identity) => self.allow_visitor(identity, permission),
-            // Only who issued it knows, and has said so in it.
+            TokenSubject::Federated(identity) => self.allow_federated(identity, permission),
+            // Only the issuer knows the permissions of the subject. The grants in the token state them.
             TokenSubject::Delegated(_) => true,
         }
     }
 
-    /// Whether a user may, by whatever they come.
+    /// Whether a user has a permission, regardless of their credentials.
     pub(super) fn allow_user(&self, user: &str, permission: Permission<'_>) -> bool {
-        permission.all(|permission| match permission {
+        permission.all_parts(|permission| match permission {
             Permission::Repository(name, action) => self.role(user, name) >= Some(action.role()),
             Permission::Scope(scope, action) => {
-                gives(self.directory.held_by(user), scope, action)
-                    || self.by_file(user) >= Some(action.role())
+                includes_role(self.directory.roles_of(user), scope, action)
+                    || self.file_role_of(user) >= Some(action.role())
                     || self.allow_everybody(permission)
             }
             Permission::Mount(..) | Permission::Catalog | Permission::Registry | Permission::Other => true,
         })
     }
 
-    fn allow_visitor(&self, identity: &FederatedIdentity, permission: Permission<'_>) -> bool {
-        permission.all(|permission| match permission {
+    fn allow_federated(&self, identity: &FederatedIdentity, permission: Permission<'_>) -> bool {
+        permission.all_parts(|permission| match permission {
             Permission::Repository(name, action) => {
-                best(&identity.held, name).max(self.role_of_everybody(name)) >= Some(action.role())
+                highest_role(&identity.roles, name).max(self.role_of_everybody(name)) >= Some(action.role())
             }
             Permission::Scope(scope, action) => {
-                gives(&identity.held, scope, action) || self.allow_everybody(permission)
+                includes_role(&identity.roles, scope, action) || self.allow_everybody(permission)
             }
             Permission::Mount(..) | Permission::Catalog | Permission::Registry | Permission::Other => true,
         })
     }
 
     fn allow_everybody(&self, permission: Permission<'_>) -> bool {
-        let users = self.has_users();
-        permission.all(|permission| match permission {
+        let has_users = self.has_users();
+        permission.all_parts(|permission| match permission {
             Permission::Repository(name, action) => self.role_of_everybody(name) >= Some(action.role()),
             Permission::Scope(scope, action) => {
-                gives(self.directory.held_by_everybody(), scope, action)
-                    || self.modes.everywhere(users) >= Some(action.role())
+                includes_role(self.directory.roles_of_everybody(), scope, action)
+                    || self.modes.everywhere(has_users) >= Some(action.role())
             }
-            // Docker shows no password to a registry that lets it in without one.
-            Permission::Registry => self.modes.everywhere(users) >= Some(Role::Delete),
+            // Docker sends no password to a registry that doesn't ask for one.
+            Permission::Registry => self.modes.everywhere(has_users) >= Some(Role::Delete),
             Permission::Mount(..) | Permission::Catalog | Permission::Other => {
-                self.modes.everywhere(users) >= Some(Role::Pull)
+                self.modes.everywhere(has_users) >= Some(Role::Pull)
             }
         })
     }
 
-    /// What a user may do to a repository.
+    /// The role of a user on a repository.
     pub(super) fn role(&self, user: &str, name: &RepoName) -> Option<Role> {
-        let held = best(self.directory.held_by(user), name);
-        held.max(self.by_file(user)).max(self.role_of_everybody(name))
+        let granted = highest_role(self.directory.roles_of(user), name);
+        granted.max(self.file_role_of(user)).max(self.role_of_everybody(name))
     }
 
-    /// What everybody may do to a repository.
+    /// The role of anonymous users on a repository.
     pub(super) fn role_of_everybody(&self, name: &RepoName) -> Option<Role> {
-        best(self.directory.held_by_everybody(), name).max(self.modes.role(name, self.has_users()))
+        highest_role(self.directory.roles_of_everybody(), name).max(self.modes.role(name, self.has_users()))
     }
 
-    /// Whether everybody may do something.
+    /// Whether anonymous users have any role anywhere.
     pub(super) fn is_partly_public(&self) -> bool {
-        !self.directory.held_by_everybody().is_empty() || self.modes.anywhere(self.has_users()).is_some()
+        !self.directory.roles_of_everybody().is_empty() || self.modes.anywhere(self.has_users()).is_some()
     }
 
-    /// What a user may do for being in the file.
-    pub(super) fn by_file(&self, user: &str) -> Option<Role> {
-        self.of_file.flatten().filter(|_| (self.in_file)(user))
+    /// The role that a user has because of the htpasswd file.
+    pub(super) fn file_role_of(&self, user: &str) -> Option<Role> {
+        self.file_role.flatten().filter(|_| (self.in_file)(user))
     }
 }
 
-/// Whether an access token is good for something, if its user may do it.
-fn covers(token: &TokenRecord, permission: Permission<'_>) -> bool {
+/// Whether the role and scope of an access token include a permission, provided that its user has it.
+fn token_covers(token: &TokenRecord, permission: Permission<'_>) -> bool {
     match permission {
-        Permission::Repository(name, action) => token.scope.holds(name) && token.role >= action.role(),
+        Permission::Repository(name, action) => token.scope.includes(name) && token.role >= action.role(),
         Permission::Scope(scope, action) => token.scope.contains(scope) && token.role >= action.role(),
         Permission::Mount(..) => false,
         Permission::Catalog | Permission::Registry | Permission::Other => true,
     }
 }
 
-/// Whether one of these is enough for something everywhere in a scope.
-fn gives<'a>(held: impl IntoIterator<Item = &'a Held>, scope: &Scope, action: Action) -> bool {
-    held.into_iter().any(|(there, role)| there.contains(scope) && *role >= action.role())
+/// Whether one of these roles is sufficient for an action everywhere in a scope.
+fn includes_role<'a>(roles: impl IntoIterator<Item = &'a HeldRole>, scope: &Scope, action: Action) -> bool {
+    roles.into_iter().any(|(there, role)| there.contains(scope) && *role >= action.role())
 }
 
-fn best<'a>(held: impl IntoIterator<Item = &'a Held>, name: &RepoName) -> Option<Role> {
-    held.into_iter().filter(|(scope, _)| scope.holds(name)).map(|(_, role)| *role).max()
+fn highest_role<'a>(roles: impl IntoIterator<Item = &'a HeldRole>, name: &RepoName) -> Option<Role> {
+    roles.into_iter().filter(|(scope, _)| scope.includes(name)).map(|(_, role)| *role).max()
 }

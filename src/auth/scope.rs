@@ -1,4 +1,4 @@
-//! What somebody wants to do, and what a token is good for: Docker's scopes
+//! The permissions that requests need, and the grants that tokens carry as Docker's scopes
 //! (<https://distribution.github.io/distribution/spec/auth/scope/>).
 
 use serde::{Deserialize, Serialize};
@@ -6,24 +6,24 @@ use serde::{Deserialize, Serialize};
 use crate::metadata::{Role, Scope};
 use crate::oci::RepoName;
 
-/// What is done to a repository.
+/// An action on a repository.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
-    /// Reading it.
+    /// Read from the repository.
     Pull,
-    /// Writing to it.
+    /// Write to the repository.
     Push,
-    /// Taking something away.
+    /// Delete tags and manifests.
     Delete,
-    /// What its administrators do. No token that clients get by themselves is good for that.
+    /// Administer the repository. Bearer tokens never allow this.
     Administer,
 }
 
 impl Action {
-    /// What scopes have words for.
+    /// The actions that scopes can name.
     const ALL: [Self; 3] = [Self::Pull, Self::Push, Self::Delete];
 
-    /// The least role that may do it.
+    /// The lowest role that may perform the action.
     pub fn role(self) -> Role {
         match self {
             Self::Pull => Role::Pull,
@@ -38,36 +38,38 @@ impl Action {
     }
 }
 
-/// What a request wants.
+/// A permission that a request needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Permission<'a> {
-    /// To do something to a repository.
+    /// An action on a repository.
     Repository(&'a RepoName, Action),
-    /// To push to the first of these what the second has.
+    /// Mount a blob into the first repository from the second.
     Mount(&'a RepoName, &'a RepoName),
-    /// To do something to whatever a scope means: of all, that is what is the operator's.
+    /// An action on everything in a scope. On the scope of the whole registry, this is the operator's permission.
     Scope(&'a Scope, Action),
-    /// The names of the repositories that it may pull.
+    /// List the repositories that the principal may pull.
     Catalog,
-    /// To know whether this is a registry that it may use.
+    /// Use the registry at all (`GET /v2/`).
     Registry,
-    /// Anything else: what tells nothing of any repository, and paths that make no sense.
+    /// Anything else: requests that reveal nothing about a repository, and unknown paths.
     Other,
 }
 
 impl Permission<'_> {
-    /// Whether something holds of all that it takes: a mount is a push there, and a pull from where the blob is.
-    pub(super) fn all(self, holds: impl Fn(Self) -> bool) -> bool {
+    /// Whether `is_allowed` is true for each part of this permission: a mount needs push on the target and pull on the
+    /// source.
+    pub(super) fn all_parts(self, is_allowed: impl Fn(Self) -> bool) -> bool {
         match self {
             Self::Mount(to, from) => {
-                holds(Self::Repository(to, Action::Push)) && holds(Self::Repository(from, Action::Pull))
+                is_allowed(Self::Repository(to, Action::Push))
+                    && is_allowed(Self::Repository(from, Action::Pull))
             }
-            one => holds(one),
+            permission => is_allowed(permission),
         }
     }
 
-    /// The scope of a token that would do, as a challenge names it. Whoever pushes reads too, and whoever
-    /// deletes looks first.
+    /// The scope of a sufficient token, as a challenge names it. Includes pull, because clients read before they push
+    /// or delete.
     pub fn scope(self) -> Option<String> {
         match self {
             Self::Repository(name, Action::Pull) => Some(format!("repository:{name}:pull")),
@@ -82,7 +84,7 @@ impl Permission<'_> {
     }
 }
 
-/// What a token is good for, as it carries it.
+/// A grant in a token: the actions that the token allows on one resource.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Grant {
     #[serde(rename = "type")]
@@ -92,49 +94,51 @@ pub struct Grant {
 }
 
 impl Grant {
-    /// What a scope asks for; `None` for what there is not here.
-    pub(super) fn asked(scope: &str) -> Option<Self> {
+    /// Parses a scope. `None` if it is malformed or names an unknown resource.
+    pub(super) fn parse(scope: &str) -> Option<Self> {
         let (kind, rest) = scope.split_once(':')?;
         let (name, actions) = rest.rsplit_once(':')?;
         let actions: Vec<_> = actions.split(',').collect();
-        let asks = |action: &str| actions.contains(&action) || actions.contains(&"*");
+        let is_requested = |action: &str| actions.contains(&action) || actions.contains(&"*");
         match kind {
             "repository" => {
                 let name: RepoName = name.parse().ok()?;
-                let actions = Action::ALL.map(Action::name).into_iter().filter(|action| asks(action));
-                Some(Self::of(kind, name.as_str(), actions.map(str::to_owned).collect()))
+                let actions = Action::ALL.map(Action::name).into_iter().filter(|action| is_requested(action));
+                Some(Self::new(kind, name.as_str(), actions.map(str::to_owned).collect()))
             }
-            "registry" if name == "catalog" && asks("*") => Some(Self::of(kind, name, vec!["*".into()])),
+            "registry" if name == "catalog" && is_requested("*") => {
+                Some(Self::new(kind, name, vec!["*".into()]))
+            }
             _ => None,
         }
     }
 
-    fn of(kind: &str, name: &str, actions: Vec<String>) -> Self {
+    fn new(kind: &str, name: &str, actions: Vec<String>) -> Self {
         Self { kind: kind.into(), name: name.into(), actions }
     }
 
-    /// The same as far as `allowed` goes; `None` if nothing is left.
-    pub(super) fn within(mut self, allowed: impl Fn(Permission<'_>) -> bool) -> Option<Self> {
+    /// Removes the actions that are not allowed. `None` if nothing is left.
+    pub(super) fn restrict(mut self, is_allowed: impl Fn(Permission<'_>) -> bool) -> Option<Self> {
         let name = self.name.parse::<RepoName>();
         let is_repository = self.kind == "repository";
         self.actions.retain(|action| match (is_repository, &name) {
             (true, Ok(name)) => {
                 let known = Action::ALL.into_iter().find(|known| known.name() == action);
-                known.is_some_and(|action| allowed(Permission::Repository(name, action)))
+                known.is_some_and(|action| is_allowed(Permission::Repository(name, action)))
             }
             (true, Err(_)) => false,
-            (false, _) => allowed(Permission::Catalog),
+            (false, _) => is_allowed(Permission::Catalog),
         });
         (!self.actions.is_empty()).then_some(self)
     }
 
-    /// The repository that it is good for pulling from.
-    pub(super) fn pullable(&self) -> Option<RepoName> {
+    /// The repository that this grant allows pulling from.
+    pub(super) fn pullable_repository(&self) -> Option<RepoName> {
         let name = self.name.parse::<RepoName>().ok()?;
         self.covers(Permission::Repository(&name, Action::Pull)).then_some(name)
     }
 
-    /// Whether it is good for this.
+    /// Whether the grant includes a permission.
     pub(super) fn covers(&self, permission: Permission<'_>) -> bool {
         match permission {
             Permission::Repository(name, action) => {
@@ -157,8 +161,8 @@ mod tests {
     }
 
     #[test]
-    fn a_scope_is_good_for_what_it_names_and_nothing_else() {
-        let grant = Grant::asked("repository:team/app:pull,push").expect("a scope");
+    fn scope_covers_only_what_it_names() {
+        let grant = Grant::parse("repository:team/app:pull,push").expect("a scope");
         let app = name("team/app");
         assert!(grant.covers(Permission::Repository(&app, Action::Pull)));
         assert!(grant.covers(Permission::Repository(&app, Action::Push)));
@@ -172,16 +176,16 @@ mod tests {
     }
 
     #[test]
-    fn a_star_is_everything_that_there_is() {
-        let grant = Grant::asked("repository:app:*").expect("a scope");
+    fn star_covers_all_actions() {
+        let grant = Grant::parse("repository:app:*").expect("a scope");
         assert!(
             Action::ALL.into_iter().all(|action| grant.covers(Permission::Repository(&name("app"), action)))
         );
-        assert!(Grant::asked("registry:catalog:*").expect("a scope").covers(Permission::Catalog));
+        assert!(Grant::parse("registry:catalog:*").expect("a scope").covers(Permission::Catalog));
     }
 
     #[test]
-    fn what_there_is_not_is_no_scope() {
+    fn rejects_unknown_scopes() {
         for scope in [
             "",
             ":",
@@ -196,35 +200,35 @@ mod tests {
             "other:app:pull",
             "repository:../x:pull",
         ] {
-            assert_eq!(Grant::asked(scope), None, "{scope}");
+            assert_eq!(Grant::parse(scope), None, "{scope}");
         }
-        let nothing = Grant::asked("repository:app:fly").expect("a scope");
-        assert_eq!(nothing.within(|_| true), None);
+        let nothing = Grant::parse("repository:app:fly").expect("a scope");
+        assert_eq!(nothing.restrict(|_| true), None);
     }
 
     #[test]
-    fn a_grant_shrinks_to_what_is_allowed() {
-        let grant = Grant::asked("repository:app:pull,push").expect("a scope");
+    fn restricts_grant_to_allowed_actions() {
+        let grant = Grant::parse("repository:app:pull,push").expect("a scope");
         let pull = grant
-            .within(|permission| matches!(permission, Permission::Repository(_, Action::Pull)))
+            .restrict(|permission| matches!(permission, Permission::Repository(_, Action::Pull)))
             .expect("left");
-        assert_eq!(Some(pull), Grant::asked("repository:app:pull"));
-        let catalog = Grant::asked("registry:catalog:*").expect("a scope");
-        assert_eq!(catalog.within(|_| false), None);
+        assert_eq!(Some(pull), Grant::parse("repository:app:pull"));
+        let catalog = Grant::parse("registry:catalog:*").expect("a scope");
+        assert_eq!(catalog.restrict(|_| false), None);
     }
 
     #[test]
-    fn a_challenge_names_a_scope_that_would_do() {
+    fn challenge_names_sufficient_scope() {
         let app = name("app");
         for action in Action::ALL {
             let permission = Permission::Repository(&app, action);
-            assert!(Grant::asked(&permission.scope().expect("a scope")).expect("a grant").covers(permission));
+            assert!(Grant::parse(&permission.scope().expect("a scope")).expect("a grant").covers(permission));
         }
         let mount = Permission::Mount(&app, &name("other")).scope().expect("a scope");
-        let grants: Vec<_> = mount.split(' ').filter_map(Grant::asked).collect();
+        let grants: Vec<_> = mount.split(' ').filter_map(Grant::parse).collect();
         assert!(grants[0].covers(Permission::Repository(&app, Action::Push)));
         assert!(grants[1].covers(Permission::Repository(&name("other"), Action::Pull)));
         let catalog = Permission::Catalog.scope().expect("a scope");
-        assert!(Grant::asked(&catalog).expect("a grant").covers(Permission::Catalog));
+        assert!(Grant::parse(&catalog).expect("a grant").covers(Permission::Catalog));
     }
 }

@@ -1,5 +1,5 @@
-//! Tokens: what a client shows instead of a password, for a few minutes and for what it asked for
-//! (<https://distribution.github.io/distribution/spec/auth/jwt/>).
+//! Issues and verifies bearer tokens, which clients send instead of a password. A token lasts a few minutes and carries
+//! the requested grants (<https://distribution.github.io/distribution/spec/auth/jwt/>).
 
 use std::io;
 use std::path::PathBuf;
@@ -13,33 +13,33 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::bearer::{Bearer, TokenClaims, TokenSubject};
-use super::fresh::Fresh;
+use super::fresh::ExpiringCache;
 use super::identity::FederatedIdentity;
 use super::jws::has_critical_parameters;
 use super::key::TokenKey;
 use crate::clock::Timestamp;
 
-/// Who signs, and for whom.
+/// The issuer of all tokens, and the audience of bearer tokens.
 const ISSUER: &str = "orlop";
 
-/// Whom those tokens are for that are good for getting others alone.
-const RENEWAL: &str = "orlop-renewal";
+/// The audience of renewal tokens, which only serve to get bearer tokens.
+const RENEWAL_AUDIENCE: &str = "orlop-renewal";
 
-/// The longest token that is looked at.
-const LONGEST: usize = 16 << 10;
+/// The maximum length of a token; longer ones are rejected.
+const MAX_TOKEN_LEN: usize = 16 << 10;
 
-/// A token that was issued.
+/// An issued token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Token {
-    /// The token itself.
+    /// The signed token.
     pub text: String,
-    /// For how long it is good.
+    /// How long it is valid.
     pub lifetime: Duration,
-    /// Since when.
+    /// When it was issued.
     pub issued_at: Timestamp,
 }
 
-/// Times are in seconds since the Unix epoch (RFC 7519).
+/// The claims of a token. Times are in seconds since the Unix epoch (RFC 7519).
 #[derive(Serialize, Deserialize)]
 struct Claims<T> {
     iss: String,
@@ -50,60 +50,60 @@ struct Claims<T> {
     exp: i64,
     jti: String,
     #[serde(flatten)]
-    told: T,
+    payload: T,
 }
 
-/// Issues tokens and knows its own again.
+/// Issues and verifies the tokens of this registry.
 pub struct Tokens {
     keys: RwLock<Arc<Keys>>,
-    /// Where the key is kept; `None`: nowhere.
+    /// The file of the key; `None` if the key is only in memory.
     file: Option<PathBuf>,
     validation: Validation,
     lifetime: Duration,
 }
 
-/// What tokens are signed with, and what was found by it.
+/// The keys, and a cache of the tokens verified with them.
 struct Keys {
     signing: EncodingKey,
     verifying: DecodingKey,
-    /// The key before, for tokens that it signed until then, in seconds since the Unix epoch.
-    before: Option<(DecodingKey, i64)>,
-    /// By the hashes of their tokens; until when they are good, in seconds since the Unix epoch.
-    verified: Fresh<[u8; 32], Arc<Bearer>, i64>,
+    /// The previous key, and until when its tokens are accepted, in seconds since the Unix epoch.
+    previous: Option<(DecodingKey, i64)>,
+    /// By the hash of the token. Expiry is in seconds since the Unix epoch.
+    verified: ExpiringCache<[u8; 32], Arc<Bearer>, i64>,
 }
 
 impl Keys {
-    fn of(key: &TokenKey, before: Option<(DecodingKey, i64)>) -> Self {
+    fn new(key: &TokenKey, previous: Option<(DecodingKey, i64)>) -> Self {
         Self {
             signing: EncodingKey::from_ed_der(&key.private),
             verifying: DecodingKey::from_ed_der(&key.public),
-            before,
-            verified: Fresh::default(),
+            previous,
+            verified: ExpiringCache::default(),
         }
     }
 
-    /// Those that are good for tokens now, and until when.
+    /// The keys that verify tokens now, and until when they do.
     fn verifying(&self, now: i64) -> impl Iterator<Item = (&DecodingKey, i64)> {
-        let before =
-            self.before.iter().filter(move |(_, until)| now < *until).map(|(key, until)| (key, *until));
-        std::iter::once((&self.verifying, i64::MAX)).chain(before)
+        let previous =
+            self.previous.iter().filter(move |(_, until)| now < *until).map(|(key, until)| (key, *until));
+        std::iter::once((&self.verifying, i64::MAX)).chain(previous)
     }
 }
 
 impl Tokens {
-    /// Tokens that are signed with `key` and good for `lifetime`.
+    /// Signs tokens with `key`; they are valid for `lifetime`.
     pub fn new(key: &TokenKey, lifetime: Duration) -> Self {
         let mut validation = Validation::new(Algorithm::EdDSA);
         validation.set_issuer(&[ISSUER]);
         validation.set_required_spec_claims(&["iss", "aud", "exp", "nbf"]);
-        // Times are compared here, by the clock that all else goes by.
+        // Times are checked in `decode_payload`, by the registry's own clock.
         validation.validate_exp = false;
-        Self { keys: RwLock::new(Arc::new(Keys::of(key, None))), file: None, validation, lifetime }
+        Self { keys: RwLock::new(Arc::new(Keys::new(key, None))), file: None, validation, lifetime }
     }
 
-    /// The same, whose key is in a file, where its successors are kept.
+    /// Stores the keys that later replace the current one in this file.
     #[must_use]
-    pub fn kept_in(self, file: PathBuf) -> Self {
+    pub fn with_key_file(self, file: PathBuf) -> Self {
         Self { file: Some(file), ..self }
     }
 
@@ -111,52 +111,43 @@ impl Tokens {
         Arc::clone(&self.keys.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Signs with another key from now on. What the one before has signed is good until its end, unless all of it is to
-    /// be good no more `at_once`; clients get other tokens then. Blocks.
+    /// Replaces the signing key. Tokens signed with the old key stay valid until they expire, unless `at_once` revokes
+    /// them immediately; clients must then request new tokens. Blocks.
     ///
     /// # Errors
-    /// The key could not be made or kept: the one before is in use still.
+    /// Fails if the new key can't be generated or stored. The old key then stays in use.
     pub fn rotate(&self, at_once: bool, now: Timestamp) -> io::Result<()> {
         let key = self.file.as_deref().map_or_else(TokenKey::random, TokenKey::replace)?;
         let until = now.plus(self.lifetime).0.div_euclid(1000) + 1;
-        let before = (!at_once).then(|| (self.keys().verifying.clone(), until));
-        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(Keys::of(&key, before));
+        let previous = (!at_once).then(|| (self.keys().verifying.clone(), until));
+        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(Keys::new(&key, previous));
         Ok(())
     }
 
-    /// A token.
-    ///
-    /// # Errors
-    /// It could not be signed.
+    /// Issues a bearer token.
     pub(super) fn issue(&self, bearer: Bearer, now: Timestamp) -> io::Result<Token> {
         let name = bearer.name().unwrap_or_default().to_owned();
-        self.signed(ISSUER, name, TokenClaims::of(bearer), self.lifetime, now)
+        self.sign(ISSUER, name, TokenClaims::of(bearer), self.lifetime, now)
     }
 
-    /// A token by which somebody without an account gets others in this time, and that is good for nothing else.
-    ///
-    /// # Errors
-    /// It could not be signed.
-    pub(super) fn renewal(
+    /// Issues a renewal token, with which an external identity gets bearer tokens. It serves no other purpose.
+    pub(super) fn issue_renewal(
         &self,
         identity: FederatedIdentity,
         lifetime: Duration,
         now: Timestamp,
     ) -> io::Result<Token> {
         let name = identity.name.to_string();
-        let bearer = Bearer { of: TokenSubject::Federated(identity), grants: Vec::new() };
-        self.signed(RENEWAL, name, TokenClaims::of(bearer), lifetime, now)
+        let bearer = Bearer { subject: TokenSubject::Federated(identity), grants: Vec::new() };
+        self.sign(RENEWAL_AUDIENCE, name, TokenClaims::of(bearer), lifetime, now)
     }
 
-    /// Signs what is told for an audience.
-    ///
-    /// # Errors
-    /// It could not be signed.
-    pub(super) fn signed<T: Serialize>(
+    /// Signs a payload for an audience.
+    pub(super) fn sign<T: Serialize>(
         &self,
         audience: &str,
         sub: String,
-        told: T,
+        payload: T,
         lifetime: Duration,
         now: Timestamp,
     ) -> io::Result<Token> {
@@ -169,41 +160,49 @@ impl Tokens {
             nbf: iat,
             exp: iat.saturating_add_unsigned(lifetime.as_secs()),
             jti: Uuid::new_v4().simple().to_string(),
-            told,
+            payload,
         };
         let text = encode(&Header::new(Algorithm::EdDSA), &claims, &self.keys().signing)
             .map_err(io::Error::other)?;
         Ok(Token { text, lifetime, issued_at: Timestamp(iat.saturating_mul(1000)) })
     }
 
-    /// Whom a token is for, if it is one of these and good now.
+    /// Verifies a bearer token. `None` if it is invalid or expired.
     pub(super) fn verify(&self, text: &[u8], now: Timestamp) -> Option<Arc<Bearer>> {
-        if text.len() > LONGEST {
+        if text.len() > MAX_TOKEN_LEN {
             return None;
         }
-        let (hash, seconds) = (Sha256::digest(text).into(), now.0.div_euclid(1000));
+        let hash = Sha256::digest(text).into();
+        let seconds = now.0.div_euclid(1000);
         let keys = self.keys();
         if let Some(bearer) = keys.verified.get(&hash, &seconds) {
             return Some(bearer);
         }
-        let (told, until) = Self::decoded::<TokenClaims>(&keys, self.validation(ISSUER), text, seconds)?;
-        let bearer = Arc::new(told.bearer());
+        let (claims, until) =
+            Self::decode_payload::<TokenClaims>(&keys, self.validation(ISSUER), text, seconds)?;
+        let bearer = Arc::new(claims.into_bearer());
         keys.verified.put(hash, Arc::clone(&bearer), until, &seconds);
         Some(bearer)
     }
 
-    /// Whom a token of [`Self::renewal`] is for, if it is good now.
-    pub(super) fn renews(&self, text: &[u8], now: Timestamp) -> Option<FederatedIdentity> {
-        match self.told::<TokenClaims>(RENEWAL, text, now)?.bearer().of {
+    /// Verifies a token of [`Self::issue_renewal`]. `None` if it is invalid or expired.
+    pub(super) fn verify_renewal(&self, text: &[u8], now: Timestamp) -> Option<FederatedIdentity> {
+        match self.verify_payload::<TokenClaims>(RENEWAL_AUDIENCE, text, now)?.into_bearer().subject {
             TokenSubject::Federated(identity) => Some(identity),
             TokenSubject::Anonymous | TokenSubject::User(_) | TokenSubject::Delegated(_) => None,
         }
     }
 
-    /// What a token of [`Self::signed`] tells an audience, if it is good now.
-    pub(super) fn told<T: DeserializeOwned>(&self, audience: &str, text: &[u8], now: Timestamp) -> Option<T> {
+    /// Verifies a token of [`Self::sign`] for an audience. `None` if it is invalid or expired.
+    pub(super) fn verify_payload<T: DeserializeOwned>(
+        &self,
+        audience: &str,
+        text: &[u8],
+        now: Timestamp,
+    ) -> Option<T> {
         let seconds = now.0.div_euclid(1000);
-        Self::decoded(&self.keys(), self.validation(audience), text, seconds).map(|(told, _)| told)
+        Self::decode_payload(&self.keys(), self.validation(audience), text, seconds)
+            .map(|(payload, _)| payload)
     }
 
     fn validation(&self, audience: &str) -> Validation {
@@ -212,8 +211,8 @@ impl Tokens {
         validation
     }
 
-    /// What a token tells, and until when it is good. Times are in seconds since the Unix epoch.
-    fn decoded<T: DeserializeOwned>(
+    /// Verifies a token and returns its payload and its expiry. Times are in seconds since the Unix epoch.
+    fn decode_payload<T: DeserializeOwned>(
         keys: &Keys,
         validation: Validation,
         text: &[u8],
@@ -222,10 +221,10 @@ impl Tokens {
         if has_critical_parameters(text) {
             return None;
         }
-        let decoded = |(key, until)| Some((decode::<Claims<T>>(text, key, &validation).ok()?.claims, until));
-        let (claims, until) = keys.verifying(now).find_map(decoded)?;
-        let is_good = (claims.nbf..claims.exp).contains(&now);
-        is_good.then(|| (claims.told, claims.exp.min(until)))
+        let verify = |(key, until)| Some((decode::<Claims<T>>(text, key, &validation).ok()?.claims, until));
+        let (claims, until) = keys.verifying(now).find_map(verify)?;
+        let is_valid_now = (claims.nbf..claims.exp).contains(&now);
+        is_valid_now.then(|| (claims.payload, claims.exp.min(until)))
     }
 }
 
@@ -239,18 +238,18 @@ mod tests {
     use crate::auth::bearer::User;
     use crate::auth::scope::Grant;
 
-    const LIFE: Duration = Duration::from_secs(300);
+    const LIFETIME: Duration = Duration::from_secs(300);
     const NOW: Timestamp = Timestamp(1_700_000_000_000);
 
     fn tokens() -> Tokens {
-        Tokens::new(&TokenKey::random().expect("a key"), LIFE)
+        Tokens::new(&TokenKey::random().expect("a key"), LIFETIME)
     }
 
     fn bearer() -> Bearer {
-        let user = User { name: "ann".into(), print: "1".into(), by: None };
+        let user = User { name: "ann".into(), credential_fingerprint: "1".into(), access_token_id: None };
         Bearer {
-            of: TokenSubject::User(user),
-            grants: vec![Grant::asked("repository:app:pull").expect("a scope")],
+            subject: TokenSubject::User(user),
+            grants: vec![Grant::parse("repository:app:pull").expect("a scope")],
         }
     }
 
@@ -259,42 +258,44 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_good_for_its_time() {
+    fn token_is_valid_until_it_expires() {
         let tokens = tokens();
         let token = tokens.issue(bearer(), NOW).expect("issued").text;
         for _ in 0..2 {
             assert_eq!(tokens.verify(token.as_bytes(), NOW).as_deref(), Some(&bearer()));
             assert_eq!(tokens.verify(token.as_bytes(), after(299)).as_deref(), Some(&bearer()));
-            assert_eq!(tokens.verify(token.as_bytes(), after(300)), None, "its time is over");
+            assert_eq!(tokens.verify(token.as_bytes(), after(300)), None, "expired");
         }
         let fresh = tokens.issue(bearer(), NOW).expect("issued").text;
-        assert_eq!(tokens.verify(fresh.as_bytes(), after(-1)), None, "its time has not begun");
+        assert_eq!(tokens.verify(fresh.as_bytes(), after(-1)), None, "not valid yet");
     }
 
     #[test]
-    fn a_token_to_renew_with_is_good_for_nothing_else() {
+    fn renewal_token_is_no_bearer_token() {
         let tokens = tokens();
-        let identity = FederatedIdentity { name: "ci:job".into(), held: Vec::new(), print: "1".into() };
-        let renewal = tokens.renewal(identity.clone(), 2 * LIFE, NOW).expect("signed").text;
-        assert_eq!(tokens.renews(renewal.as_bytes(), after(599)), Some(identity.clone()));
-        assert_eq!(tokens.renews(renewal.as_bytes(), after(600)), None);
+        let identity =
+            FederatedIdentity { name: "ci:job".into(), roles: Vec::new(), settings_fingerprint: "1".into() };
+        let renewal = tokens.issue_renewal(identity.clone(), 2 * LIFETIME, NOW).expect("signed").text;
+        assert_eq!(tokens.verify_renewal(renewal.as_bytes(), after(599)), Some(identity.clone()));
+        assert_eq!(tokens.verify_renewal(renewal.as_bytes(), after(600)), None);
         assert_eq!(tokens.verify(renewal.as_bytes(), NOW), None);
-        let bearer = Bearer { of: TokenSubject::Federated(identity), grants: Vec::new() };
+        let bearer = Bearer { subject: TokenSubject::Federated(identity), grants: Vec::new() };
         let token = tokens.issue(bearer.clone(), NOW).expect("signed").text;
-        assert_eq!(tokens.renews(token.as_bytes(), NOW), None);
+        assert_eq!(tokens.verify_renewal(token.as_bytes(), NOW), None);
         assert_eq!(tokens.verify(token.as_bytes(), NOW).as_deref(), Some(&bearer));
     }
 
     #[test]
-    fn only_what_was_signed_here_is_a_token() {
-        let (tokens, others) = (tokens(), tokens());
-        let other = others.issue(bearer(), NOW).expect("issued").text;
+    fn rejects_tokens_not_signed_by_this_registry() {
+        let other_registry = tokens();
+        let tokens = tokens();
+        let other = other_registry.issue(bearer(), NOW).expect("issued").text;
         assert_eq!(tokens.verify(other.as_bytes(), NOW), None, "another registry's");
         let token = tokens.issue(bearer(), NOW).expect("issued").text;
         for at in 0..token.len() {
             let mut changed = token.clone().into_bytes();
             changed[at] = if changed[at] == b'A' { b'B' } else { b'A' };
-            // The last letter of the signature holds bits that mean nothing, and may not differ all the same.
+            // The last letter of the signature has unused bits, which must not differ either.
             assert_eq!(tokens.verify(&changed, NOW), None, "changed at {at}");
         }
         for wrong in [&b""[..], b".", b"..", b"...", b"e30.e30.", b"\xff"] {
@@ -303,7 +304,7 @@ mod tests {
         assert_eq!(tokens.verify(&vec![b'a'; 1 << 20], NOW), None);
     }
 
-    /// A token with another head or other claims, signed with `key` as `alg` says.
+    /// A token with this algorithm in its header and with changed claims, signed with `key`.
     fn forged(alg: Algorithm, key: &EncodingKey, change: impl Fn(&mut Value)) -> String {
         let mut claims = json!({
             "iss": ISSUER, "aud": ISSUER, "sub": "", "iat": 1_700_000_000, "nbf": 1_700_000_000,
@@ -314,26 +315,26 @@ mod tests {
     }
 
     #[test]
-    fn a_token_says_nothing_of_how_it_is_verified() {
+    fn token_does_not_choose_its_verification() {
         let key = TokenKey::random().expect("a key");
-        let tokens = Tokens::new(&key, LIFE);
+        let tokens = Tokens::new(&key, LIFETIME);
         let right = EncodingKey::from_ed_der(&key.private);
-        let honest = forged(Algorithm::EdDSA, &right, |_| {});
-        assert!(tokens.verify(honest.as_bytes(), NOW).is_some());
-        // The public key taken for a shared secret, and no signature at all.
+        let valid = forged(Algorithm::EdDSA, &right, |_| {});
+        assert!(tokens.verify(valid.as_bytes(), NOW).is_some());
+        // The public key as a shared secret, and no signature at all.
         let confused = forged(Algorithm::HS256, &EncodingKey::from_secret(&key.public), |_| {});
         assert_eq!(tokens.verify(confused.as_bytes(), NOW), None);
         let none = URL_SAFE_NO_PAD.encode(r#"{"alg":"none","typ":"JWT"}"#);
-        let claims = honest.split('.').nth(1).expect("claims");
+        let claims = valid.split('.').nth(1).expect("claims");
         for unsigned in [format!("{none}.{claims}."), format!("{none}.{claims}.x")] {
             assert_eq!(tokens.verify(unsigned.as_bytes(), NOW), None);
         }
     }
 
     #[test]
-    fn a_token_for_somebody_else_is_none() {
+    fn rejects_wrong_issuer_audience_and_times() {
         let key = TokenKey::random().expect("a key");
-        let tokens = Tokens::new(&key, LIFE);
+        let tokens = Tokens::new(&key, LIFETIME);
         let right = EncodingKey::from_ed_der(&key.private);
         let wrong: [fn(&mut Value); 6] = [
             |claims| claims["aud"] = json!("another"),
@@ -350,9 +351,9 @@ mod tests {
     }
 
     #[test]
-    fn a_token_with_critical_parameters_is_none() {
+    fn rejects_critical_header_parameters() {
         let key = TokenKey::random().expect("a key");
-        let tokens = Tokens::new(&key, LIFE);
+        let tokens = Tokens::new(&key, LIFETIME);
         let right = EncodingKey::from_ed_der(&key.private);
         let claims = json!({
             "iss": ISSUER, "aud": ISSUER, "sub": "", "iat": 1_700_000_000, "nbf": 1_700_000_000,
@@ -367,26 +368,27 @@ mod tests {
     }
 
     #[test]
-    fn another_key_takes_over_and_leaves_what_was_signed_good_or_not() {
+    fn rotation_keeps_or_revokes_old_tokens() {
         let dir = tempfile::tempdir().expect("a folder");
         let file = dir.path().join("tokens.key");
-        let tokens = Tokens::new(&TokenKey::load_or_make(&file).expect("a key"), LIFE).kept_in(file.clone());
+        let tokens = Tokens::new(&TokenKey::load_or_create(&file).expect("a key"), LIFETIME)
+            .with_key_file(file.clone());
         let issue = |now| {
             tokens
-                .issue(Bearer { of: TokenSubject::Anonymous, grants: Vec::new() }, now)
+                .issue(Bearer { subject: TokenSubject::Anonymous, grants: Vec::new() }, now)
                 .expect("signed")
                 .text
         };
-        let good = |text: &str, now| tokens.verify(text.as_bytes(), now).is_some();
+        let is_valid = |text: &str, now| tokens.verify(text.as_bytes(), now).is_some();
         let old = issue(NOW);
         tokens.rotate(false, NOW).expect("rotated");
         let new = issue(NOW);
-        assert!(good(&old, NOW) && good(&new, NOW));
-        let later = NOW.plus(LIFE);
-        assert!(!good(&old, later) && good(&issue(later), later));
+        assert!(is_valid(&old, NOW) && is_valid(&new, NOW));
+        let later = NOW.plus(LIFETIME);
+        assert!(!is_valid(&old, later) && is_valid(&issue(later), later));
         tokens.rotate(true, NOW).expect("rotated");
-        assert!(!good(&new, NOW), "also what was found to be good");
-        let kept = Tokens::new(&TokenKey::load_or_make(&file).expect("a key"), LIFE);
-        assert!(kept.verify(issue(NOW).as_bytes(), NOW).is_some(), "it outlives a restart");
+        assert!(!is_valid(&new, NOW), "cached verifications are dropped too");
+        let reloaded = Tokens::new(&TokenKey::load_or_create(&file).expect("a key"), LIFETIME);
+        assert!(reloaded.verify(issue(NOW).as_bytes(), NOW).is_some(), "the new key is stored in the file");
     }
 }

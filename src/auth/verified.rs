@@ -1,55 +1,56 @@
-//! Passwords that were right a moment ago: to hash them anew for each request would cost a hundred times what the
-//! request does.
+//! Caches successful password checks. Hashing the password again for each request would cost a hundred times as much as
+//! the request itself.
 
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use super::fresh::Fresh;
+use super::fresh::ExpiringCache;
 
-/// For how long a password need not be hashed again.
-const FRESH: Duration = Duration::from_secs(5 * 60);
+/// How long a successful check is cached.
+const VERIFIED_TTL: Duration = Duration::from_secs(5 * 60);
 
-/// What stands for a user with a password: nothing of either can be read from it.
+/// Identifies a user name with a password and the hash that it was compared with. Reveals none of them.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct Print([u8; 32]);
+pub(super) struct LoginFingerprint([u8; 32]);
 
-/// The prints of those that were right, until when.
-pub(super) struct Verified {
-    /// So that prints of one run mean nothing elsewhere.
+/// The fingerprints of recent successful checks.
+pub(super) struct VerifiedPasswords {
+    /// Makes the fingerprints of this process useless elsewhere.
     salt: Uuid,
-    fresh: Fresh<Print, Duration, Duration>,
+    recent: ExpiringCache<LoginFingerprint, Duration, Duration>,
 }
 
-impl Verified {
+impl VerifiedPasswords {
     pub(super) fn new() -> Self {
-        Self { salt: Uuid::new_v4(), fresh: Fresh::default() }
+        Self { salt: Uuid::new_v4(), recent: ExpiringCache::default() }
     }
 
-    /// The print of a user with a password that was compared with a hash: with another hash it is another.
-    pub(super) fn print(&self, name: &str, password: &[u8], against: &str) -> Print {
+    /// The fingerprint of a login. It changes when the expected hash does, that is when the password is changed.
+    pub(super) fn fingerprint(&self, name: &str, password: &[u8], expected_hash: &str) -> LoginFingerprint {
         let mut hash = Sha256::new();
         hash.update(self.salt.as_bytes());
-        for part in [against, name] {
+        for part in [expected_hash, name] {
             hash.update((part.len() as u64).to_be_bytes());
             hash.update(part);
         }
         hash.update(password);
-        Print(hash.finalize().into())
+        LoginFingerprint(hash.finalize().into())
     }
 
-    /// Whether a password is. Whoever goes on using it is not asked again: with another one its hash is another.
-    pub(super) fn is_fresh(&self, print: Print, now: Duration) -> bool {
-        let Some(until) = self.fresh.get(&print, &now) else { return false };
-        if until < now + FRESH / 2 {
-            self.note(print, now);
+    /// Whether this login was verified recently. Renews the entry, so that the password in regular use is not hashed
+    /// again. This is safe, because another password means another fingerprint.
+    pub(super) fn is_verified(&self, fingerprint: LoginFingerprint, now: Duration) -> bool {
+        let Some(until) = self.recent.get(&fingerprint, &now) else { return false };
+        if until < now + VERIFIED_TTL / 2 {
+            self.record(fingerprint, now);
         }
         true
     }
 
-    pub(super) fn note(&self, print: Print, now: Duration) {
-        self.fresh.put(print, now + FRESH, now + FRESH, &now);
+    pub(super) fn record(&self, fingerprint: LoginFingerprint, now: Duration) {
+        self.recent.put(fingerprint, now + VERIFIED_TTL, now + VERIFIED_TTL, &now);
     }
 }
 
@@ -58,19 +59,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_print_is_of_one_user_one_password_and_one_hash() {
-        let verified = Verified::new();
-        let print = verified.print("ann", b"secret", "x");
-        verified.note(print, Duration::ZERO);
-        assert!(verified.is_fresh(verified.print("ann", b"secret", "x"), FRESH / 2));
+    fn fingerprint_depends_on_user_password_and_hash() {
+        let verified = VerifiedPasswords::new();
+        let fingerprint = verified.fingerprint("ann", b"secret", "x");
+        verified.record(fingerprint, Duration::ZERO);
+        assert!(verified.is_verified(verified.fingerprint("ann", b"secret", "x"), VERIFIED_TTL / 2));
         for other in
             [("ann", "secre", "x"), ("anns", "ecret", "x"), ("ann", "secret", "y"), ("nn", "secret", "xa")]
         {
-            let other = verified.print(other.0, other.1.as_bytes(), other.2);
-            assert!(!verified.is_fresh(other, Duration::ZERO));
+            let other = verified.fingerprint(other.0, other.1.as_bytes(), other.2);
+            assert!(!verified.is_verified(other, Duration::ZERO));
         }
-        assert!(verified.is_fresh(print, FRESH * 3 / 4));
-        assert!(verified.is_fresh(print, FRESH), "it was used meanwhile");
-        assert!(!verified.is_fresh(print, FRESH * 2), "not for ever");
+        assert!(verified.is_verified(fingerprint, VERIFIED_TTL * 3 / 4));
+        assert!(verified.is_verified(fingerprint, VERIFIED_TTL), "renewed by its use");
+        assert!(!verified.is_verified(fingerprint, VERIFIED_TTL * 2), "expired");
     }
 }

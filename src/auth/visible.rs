@@ -1,8 +1,9 @@
-//! Which repositories lists show to a principal: those that [`Rights`] allows it to pull, as ranges that a store can search.
+//! Computes which repositories lists show to a principal: those that [`Rights`] allows it to pull, as ranges of names
+//! that a store can search.
 
 use super::access_control::AccessControl;
 use super::bearer::{Bearer, TokenSubject, User};
-use super::directory::Held;
+use super::directory::HeldRole;
 use super::principal::Principal;
 use super::rights::Rights;
 use super::scope::{Action, Grant, Permission};
@@ -15,17 +16,18 @@ impl AccessControl {
         self.with_rights(|rights| rights.visible(principal))
     }
 
-    /// The same, be it with another token of ours: one for the catalog names no repository.
+    /// The repositories that a principal may pull, possibly with a new token of this registry: a token for the catalog
+    /// names no repository.
     pub fn visible_in_catalog(&self, principal: &Principal) -> Visible {
         let Principal::Bearer(bearer) = principal else { return self.visible(principal) };
-        match &bearer.of {
+        match &bearer.subject {
             TokenSubject::Delegated(_) => self.visible(principal),
-            // It came of an access token, and none is good for more than that.
-            TokenSubject::User(User { by: Some(id), .. }) => match self.access_token(id) {
+            // The token was issued for an access token, which limits all tokens issued for it.
+            TokenSubject::User(User { access_token_id: Some(id), .. }) => match self.access_token(id) {
                 Some(token) => self.visible(&Principal::Token(token)),
                 None => Visible::default(),
             },
-            holder => self.with_rights(|rights| rights.visible_to_holder(holder)),
+            subject => self.with_rights(|rights| rights.visible_to_subject(subject)),
         }
     }
 }
@@ -37,40 +39,42 @@ impl Rights<'_> {
             Principal::Anonymous => self.visible_to_everybody(),
             Principal::User(user) => self.visible_to_user(&user.name),
             Principal::Token(token) => self.visible_to_user(&token.account).within(&(&token.scope).into()),
-            Principal::Federated(identity) => self.visible_to_everybody().or_in(pullable(&identity.held)),
+            Principal::Federated(identity) => self.visible_to_everybody().or_in(ranges_of(&identity.roles)),
             Principal::Bearer(bearer) => self.visible_to_bearer(principal, bearer),
         }
     }
 
     fn visible_to_bearer(&self, principal: &Principal, bearer: &Bearer) -> Visible {
-        let names = bearer.grants.iter().filter_map(Grant::pullable);
+        let names = bearer.grants.iter().filter_map(Grant::pullable_repository);
         let allowed = names.filter(|name| self.allow(principal, Permission::Repository(name, Action::Pull)));
         Visible::from_ranges(allowed.map(|name: RepoName| NameRange::name(name.as_str())))
     }
 
-    fn visible_to_holder(&self, holder: &TokenSubject) -> Visible {
-        match holder {
+    fn visible_to_subject(&self, subject: &TokenSubject) -> Visible {
+        match subject {
             TokenSubject::Anonymous => self.visible_to_everybody(),
             TokenSubject::User(user) => self.visible_to_user(&user.name),
-            TokenSubject::Federated(identity) => self.visible_to_everybody().or_in(pullable(&identity.held)),
+            TokenSubject::Federated(identity) => {
+                self.visible_to_everybody().or_in(ranges_of(&identity.roles))
+            }
             TokenSubject::Delegated(_) => Visible::default(),
         }
     }
 
     fn visible_to_user(&self, user: &str) -> Visible {
-        if self.by_file(user).is_some() {
+        if self.file_role_of(user).is_some() {
             return Visible::all();
         }
-        self.visible_to_everybody().or_in(pullable(self.directory.held_by(user)))
+        self.visible_to_everybody().or_in(ranges_of(self.directory.roles_of(user)))
     }
 
     fn visible_to_everybody(&self) -> Visible {
-        let granted = pullable(self.directory.held_by_everybody());
+        let granted = ranges_of(self.directory.roles_of_everybody());
         self.modes.visible(self.has_users()).or_in(granted)
     }
 }
 
-/// The names in the scopes of some roles, each of which includes pulling.
-fn pullable<'a>(held: impl IntoIterator<Item = &'a Held>) -> impl Iterator<Item = NameRange> {
-    held.into_iter().map(|(scope, _)| scope.into())
+/// The ranges of names in the scopes of these roles. Every role includes pulling.
+fn ranges_of<'a>(roles: impl IntoIterator<Item = &'a HeldRole>) -> impl Iterator<Item = NameRange> {
+    roles.into_iter().map(|(scope, _)| scope.into())
 }

@@ -1,4 +1,4 @@
-//! A file of users that is read again when it changes.
+//! An htpasswd file that is read again when it changes.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -10,66 +10,67 @@ use crate::clock::Clock;
 use crate::file_state::FileState;
 use crate::text_file;
 
-/// How often the file is looked at, when somebody comes.
-const EVERY: Duration = Duration::from_secs(1);
+/// The minimum time between two checks of the file for changes. It is checked when its users are needed.
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// A file's users as they are now.
+/// The current users of an htpasswd file.
 pub struct WatchedUsers {
     path: PathBuf,
     clock: Arc<dyn Clock>,
-    seen: Mutex<Seen>,
+    loaded: Mutex<Loaded>,
 }
 
-struct Seen {
-    at: Duration,
+struct Loaded {
+    checked_at: Duration,
     state: FileState,
     users: Arc<Users>,
 }
 
 impl WatchedUsers {
-    /// Reads `path` for the first time.
+    /// Reads the file for the first time.
     ///
     /// # Errors
-    /// It cannot be read.
+    /// Fails if the file can't be read.
     pub fn open(path: &Path, clock: Arc<dyn Clock>) -> io::Result<Self> {
-        let state = FileState::there(path)?;
+        let state = FileState::read(path)?;
         let users = read(path)?;
-        let seen = Seen { at: clock.elapsed(), state, users: Arc::new(users) };
-        Ok(Self { path: path.to_owned(), clock, seen: Mutex::new(seen) })
+        let loaded = Loaded { checked_at: clock.elapsed(), state, users: Arc::new(users) };
+        Ok(Self { path: path.to_owned(), clock, loaded: Mutex::new(loaded) })
     }
 
-    /// The names of its users.
+    /// The names of the users.
     pub fn names(&self) -> Vec<String> {
         self.current().names().map(str::to_owned).collect()
     }
 
-    /// The users. A file that cannot be read leaves those that were: nobody is locked out, or let in, by a slip.
+    /// The users. If the file can't be read, the last users stay in effect, so that a mistake locks no user out.
     pub(super) fn current(&self) -> Arc<Users> {
         let now = self.clock.elapsed();
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        if now.saturating_sub(seen.at) >= EVERY {
-            seen.at = now;
+        let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        if now.saturating_sub(loaded.checked_at) >= CHECK_INTERVAL {
+            loaded.checked_at = now;
             let state = FileState::of(&self.path);
-            if state != seen.state {
-                seen.state = state;
+            if state != loaded.state {
+                loaded.state = state;
                 match read(&self.path) {
-                    Ok(users) => seen.users = Arc::new(users),
+                    Ok(users) => loaded.users = Arc::new(users),
                     Err(error) => {
-                        tracing::error!(path = %self.path.display(), %error, "the users stay as they were")
+                        let path = self.path.display();
+                        tracing::error!(%path, %error, "failed to read the htpasswd file; keeping its last users");
                     }
                 }
             }
         }
-        Arc::clone(&seen.users)
+        Arc::clone(&loaded.users)
     }
 }
 
 fn read(path: &Path) -> io::Result<Users> {
-    let (users, left_out) = Users::parse(&text_file::read(path)?);
-    for why in left_out {
-        tracing::warn!(path = %path.display(), "no user: {why}");
+    let (users, skipped) = Users::parse(&text_file::read(path)?);
+    for error in skipped {
+        tracing::warn!(path = %path.display(), error, "skipped an invalid line of the htpasswd file");
     }
-    tracing::info!(path = %path.display(), users = users.len(), "users were read");
+    tracing::info!(path = %path.display(), users = users.len(), "htpasswd file read");
     Ok(users)
 }
 
@@ -81,7 +82,7 @@ mod tests {
     use crate::clock::{ManualClock, Timestamp};
 
     #[test]
-    fn a_byte_order_mark_costs_no_user() {
+    fn ignores_byte_order_mark() {
         let dir = tempfile::tempdir().expect("a folder");
         let path = dir.path().join("users");
         let hash = bcrypt::hash("x", 4).expect("hashed");
@@ -94,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_read_again_when_it_changes_and_kept_when_it_goes() {
+    fn reloads_changed_file_and_keeps_users_of_removed_one() {
         let dir = tempfile::tempdir().expect("a folder");
         let path = dir.path().join("users");
         let line = |name: &str| format!("{name}:{}\n", bcrypt::hash("x", 4).expect("hashed"));
@@ -102,7 +103,7 @@ mod tests {
         let clock = Arc::new(ManualClock::at(Timestamp(0)));
         let watched = WatchedUsers::open(&path, clock.clone()).expect("opened");
         let names = || {
-            clock.advance(EVERY);
+            clock.advance(CHECK_INTERVAL);
             let users = watched.current();
             (users.hash("ann").is_some(), users.hash("bob").is_some())
         };

@@ -1,4 +1,4 @@
-//! What can be said on the command line. The comments here are what `--help` shows.
+//! Command-line arguments. The doc comments here are the `--help` texts.
 
 mod accounts;
 mod audit;
@@ -24,21 +24,22 @@ const LONG_ABOUT: &str = "\
 A self-hosted OCI registry that stays small by itself.
 
   orlop serve                        serve ./orlop-data on port 5000
-  docker push localhost:5000/app:1   from the same machine, without any setting
+  docker push localhost:5000/app:1   push from the same machine, without any setting
 
-Nothing needs to be configured. What can be is in config/orlop.example.toml; every setting can also be \
-given by an environment variable, ORLOP_ and the path with two underscores between levels: \
-ORLOP_GC__INTERVAL=200ms sets gc.interval. A flag wins over a variable, a variable over the file, the file \
-over the default.
+No configuration is needed. config/orlop.example.toml lists all settings. Each can also be set by an \
+environment variable: ORLOP_ and the path in upper case, with two underscores between levels. For example, \
+ORLOP_GC__INTERVAL=200ms sets gc.interval. Flags override variables, variables override the file, and the \
+file overrides the defaults.
 
-gc, fsck, scrub, events, audit, usage, why, backup, repos, tags, trash, tag, repo, retention, user, org, token and can work on a stopped store and beside a running server, which then \
-does the work itself: they find it by the data directory, so give them the same --config or --data.";
+gc, fsck, scrub, events, audit, usage, why, backup, repos, tags, trash, tag, repo, retention, user, org, \
+token and can work on a stopped store and with a running server, which then does the work itself. They find \
+the server through the data directory, so pass the same --config or --data.";
 
 const AFTER: &str = "\
 Exit codes:
-  0  fine
-  1  something failed, or was found to be wrong
-  2  wrong usage or settings; nothing was done";
+  0  success
+  1  the command failed or found a problem
+  2  invalid usage or settings; nothing was changed";
 
 /// The command line.
 #[derive(Debug, Parser)]
@@ -51,19 +52,19 @@ pub(super) struct Cli {
     pub(super) command: Command,
 }
 
-/// What every command takes.
+/// Arguments of every command.
 #[derive(Debug, Args)]
 pub(super) struct Common {
-    /// The configuration file; without one the defaults hold
+    /// Configuration file; without one the defaults apply
     #[arg(long, value_name = "FILE", env = "ORLOP_CONFIG", global = true)]
     pub(super) config: Option<PathBuf>,
 
-    /// The data directory [setting: storage.data, default: ./orlop-data]
+    /// Data directory [setting: storage.data, default: ./orlop-data]
     #[arg(long, value_name = "DIR", global = true)]
     pub(super) data: Option<PathBuf>,
 }
 
-/// How results are told.
+/// Output format.
 #[derive(Debug, Args)]
 pub(super) struct Output {
     /// Print the result as JSON
@@ -71,7 +72,7 @@ pub(super) struct Output {
     pub(super) json: bool,
 }
 
-/// What a list is sorted by.
+/// Sort keys of lists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum SortBy {
     Name,
@@ -80,22 +81,22 @@ pub(super) enum SortBy {
     Pulled,
 }
 
-/// What commands take that list something.
+/// Arguments of commands that list something.
 #[derive(Debug, Args)]
 pub(super) struct ListArgs {
-    /// Only names that have TEXT in them
+    /// List only names that contain TEXT
     #[arg(long, value_name = "TEXT")]
     pub(super) search: Option<String>,
 
-    /// What to sort by; sizes and times from the largest and newest on
+    /// Sort key; sizes and times sort in descending order
     #[arg(long, value_enum, default_value_t = SortBy::Name)]
     pub(super) sort: SortBy,
 
-    /// Turn the order round
+    /// Reverse the order
     #[arg(long)]
     pub(super) reverse: bool,
 
-    /// Only the first NUMBER
+    /// List only the first NUMBER items
     #[arg(long, value_name = "NUMBER")]
     pub(super) limit: Option<usize>,
 
@@ -103,24 +104,24 @@ pub(super) struct ListArgs {
     pub(super) output: Output,
 }
 
-/// What `serve` takes.
+/// Arguments of `serve`.
 #[derive(Debug, Args)]
 pub(super) struct ServeArgs {
-    /// The address and port to listen on [setting: server.listen, default: 0.0.0.0:5000]
+    /// Address and port to listen on [setting: server.listen, default: 0.0.0.0:5000]
     #[arg(long, value_name = "ADDR:PORT")]
     pub(super) listen: Option<String>,
 
-    /// Start with what is left after the metadata was lost
+    /// Start although the metadata was lost
     ///
-    /// Without it a database that is missing, empty, damaged, an older copy or another registry's is refused. A
-    /// damaged or foreign one is moved aside. Blobs are kept. A registry that required logins still does: without
-    /// users only the administrator, whose password is shown as at a first start.
+    /// Without this flag Orlop refuses to start with a database that is missing, empty, damaged, an older copy, or
+    /// another registry's. A damaged or foreign database is renamed. Blobs are kept. A registry that required logins
+    /// still requires them. If it has no users left, an administrator is created as at the first start.
     #[arg(long)]
     pub(super) accept_loss: bool,
 }
 
 impl Cli {
-    /// Where the settings come from.
+    /// Returns the sources of the settings.
     pub(super) fn sources(&self) -> Sources {
         let mut flags = Vec::new();
         if let Some(data) = &self.common.data {
@@ -140,7 +141,7 @@ mod tests {
     use clap::CommandFactory;
 
     #[test]
-    fn the_command_line_is_consistent() {
+    fn command_line_is_consistent() {
         Cli::command().debug_assert();
     }
 }

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use super::connect::ask;
+use super::connect::fetch;
 use super::table::{print_json, write_out};
 use super::{Failure, exit_code, start};
 use crate::config::Config;
@@ -12,7 +12,7 @@ use crate::oci::RepoName;
 use crate::printable::escape;
 use crate::server::admin::path;
 
-/// Tells whether `user` may do something to a repository, and why. `@everybody` is nobody in particular.
+/// Prints whether `user` may do `action` in a repository, and why. `@everybody` stands for anonymous users.
 pub(super) fn run(
     config: &Config,
     user: &str,
@@ -25,7 +25,7 @@ pub(super) fn run(
         action,
         repository: repository.to_string(),
     };
-    let found: Can = start()?.block_on(ask(config, &path(&["can"]), &parameters))?;
+    let found: Can = start()?.block_on(fetch(config, &path(&["can"]), &parameters))?;
     if json {
         print_json(&found);
     } else {

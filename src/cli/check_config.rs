@@ -10,16 +10,16 @@ use super::{Failure, exit_code, start};
 use crate::config::Config;
 use crate::server::{check_access_control_files, check_certificates, survey};
 
-/// By now the settings have been read; what is left is to see whether the files that they name can be used.
+/// Checks that the files that the settings name can be used. The settings themselves are valid by now.
 pub(super) fn run(common: &Common, config: &Config, json: bool) -> Result<ExitCode, Failure> {
     check_certificates(config)?;
     check_access_control_files(config)?;
-    let of_policies = config.retention.policies().compile().map(|(_, warnings)| warnings).unwrap_or_default();
-    let of_policies = of_policies.iter().map(ToString::to_string);
-    let mut warnings: Vec<_> = config.warnings().into_iter().chain(of_policies).collect();
+    let policies = config.retention.policies().compile().map(|(_, warnings)| warnings).unwrap_or_default();
+    let policy_warnings = policies.iter().map(ToString::to_string);
+    let mut warnings: Vec<_> = config.warnings().into_iter().chain(policy_warnings).collect();
     match start()?.block_on(survey(config)) {
-        Ok(of_store) => warnings.extend(of_store),
-        Err(error) => warnings.push(format!("the store was not compared with the settings: {error}")),
+        Ok(store_warnings) => warnings.extend(store_warnings),
+        Err(error) => warnings.push(format!("cannot compare the settings with the store: {error}")),
     }
     for warning in &warnings {
         write_error(&format!("warning: {warning}"));
@@ -29,8 +29,8 @@ pub(super) fn run(common: &Common, config: &Config, json: bool) -> Result<ExitCo
         print_json(&json!({ "file": file, "settings": config, "warnings": warnings }));
     } else {
         let from = match &common.config {
-            Some(path) => format!("# {} is fine. In force:", path.display()),
-            None => "# No configuration file. In force:".to_owned(),
+            Some(path) => format!("# {} is valid. Effective settings:", path.display()),
+            None => "# No configuration file. Effective settings:".to_owned(),
         };
         let settings = toml::to_string(config).unwrap_or_default();
         write_out(&format!("{from}\n\n{}\n", settings.trim_end()));

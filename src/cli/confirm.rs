@@ -1,23 +1,23 @@
-//! Asking before something is done that is not easily undone.
+//! Confirmation prompts for destructive commands.
 
 use std::io::{self, BufRead, IsTerminal, Write};
 
 use super::Failure;
 use super::args::Asking;
 
-/// Returns if the caller has said yes to `question`, or says so now.
+/// Returns `Ok` if the user confirms `question`, with `--yes` or at the prompt.
 pub(super) fn confirm(asking: &Asking, question: &str) -> Result<(), Failure> {
     if asking.yes {
         return Ok(());
     }
     if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
-        return Err(Failure::Usage(format!("{question} Nobody is there to ask: say --yes")));
+        return Err(Failure::Usage(format!("{question} Confirm with --yes: there is no terminal to ask on")));
     }
     let _ = write!(io::stderr(), "{question} [y/N] ");
     let mut answer = String::new();
     let read = io::stdin().lock().read_line(&mut answer);
     match read.map(|_| answer.trim().to_ascii_lowercase()) {
         Ok(answer) if answer == "y" || answer == "yes" => Ok(()),
-        _ => Err(Failure::Usage("nothing was done".into())),
+        _ => Err(Failure::Usage("cancelled; nothing was changed".into())),
     }
 }

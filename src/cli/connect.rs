@@ -1,4 +1,5 @@
-//! The way to a store: to the server that has it, or to what it would answer, over the store itself.
+//! Connects a command to its store: through the running server that uses it, or directly, through the same API router
+//! in this process.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,24 +18,25 @@ use crate::server::admin::{self, ApiClient};
 use crate::server::operations::{OperationError, Operator};
 use crate::server::{LockError, Opened, Purpose, StartError, load_access_control};
 
-/// How often a server that has the lock and no socket is looked for, and how long it is waited for between.
-const TRIES: u32 = 20;
-const PAUSE: Duration = Duration::from_millis(250);
+/// How often the lock of a store is tried if it is held but the server has no socket.
+const MAX_ATTEMPTS: u32 = 20;
+/// How long to wait between two attempts.
+const RETRY_DELAY: Duration = Duration::from_millis(250);
 
-/// How often deletions and restorations of repositories are looked for on a stopped store.
-const EVERY: Duration = Duration::from_millis(20);
+/// How often deletions and restorations of repositories are continued on a stopped store.
+const REPOSITORY_JOB_INTERVAL: Duration = Duration::from_millis(20);
 
-/// A client of the store that `config` describes, of which the caller may want to `change` something.
+/// Returns a client of the store that `config` describes. `change` says whether it may change the store.
 pub(super) async fn connect(config: &Config, change: bool) -> Result<ApiClient, Failure> {
     for attempt in 0.. {
         if let Some(client) = ApiClient::connect(&config.storage.data).await? {
             return Ok(client);
         }
         match Opened::open(config, Purpose::Maintain).await {
-            Ok(opened) => return here(config, opened, change).await,
-            // It may be just starting, or just ending.
-            Err(StartError::Lock(LockError::Held { .. })) if attempt < TRIES => {
-                tokio::time::sleep(PAUSE).await
+            Ok(opened) => return open_in_process(config, opened, change).await,
+            // The server may be starting or stopping.
+            Err(StartError::Lock(LockError::Held { .. })) if attempt < MAX_ATTEMPTS => {
+                tokio::time::sleep(RETRY_DELAY).await
             }
             Err(error) => return Err(error.into()),
         }
@@ -42,8 +44,8 @@ pub(super) async fn connect(config: &Config, change: bool) -> Result<ApiClient, 
     Err(Failure::Other("unreachable".into()))
 }
 
-/// What the store that `config` describes answers to one question.
-pub(super) async fn ask<Q, A>(config: &Config, path: &str, parameters: &Q) -> Result<A, Failure>
+/// Sends a GET request for `path` to the store that `config` describes.
+pub(super) async fn fetch<Q, A>(config: &Config, path: &str, parameters: &Q) -> Result<A, Failure>
 where
     Q: Serialize + Sync,
     A: DeserializeOwned,
@@ -51,21 +53,21 @@ where
     Ok(connect(config, false).await?.get(path, parameters).await?)
 }
 
-/// The same for up to `most` items of a list, or all.
+/// Returns up to `limit` items of the list at `path`, or all.
 pub(super) async fn list<P, T>(
     config: &Config,
     path: &str,
     parameters: P,
-    most: Option<usize>,
+    limit: Option<usize>,
 ) -> Result<Vec<T>, Failure>
 where
     P: Serialize,
     T: DeserializeOwned,
 {
-    Ok(connect(config, false).await?.list(path, parameters, most.unwrap_or(usize::MAX)).await?)
+    Ok(connect(config, false).await?.list(path, parameters, limit.unwrap_or(usize::MAX)).await?)
 }
 
-/// Asks for a change, and waits for what comes of it.
+/// Sends a request that changes the store, and waits for its result.
 pub(super) fn change<B, T>(
     config: &Config,
     method: Method,
@@ -79,7 +81,7 @@ where
     start()?.block_on(async { Ok(connect(config, true).await?.send(method, path, body).await?) })
 }
 
-/// Asks for something to be removed that `parameters` name.
+/// Sends a DELETE request for `path` with `parameters`.
 pub(super) fn remove<Q: Serialize + Sync>(
     config: &Config,
     path: &str,
@@ -88,30 +90,30 @@ pub(super) fn remove<Q: Serialize + Sync>(
     start()?.block_on(async { Ok(connect(config, true).await?.remove(path, parameters).await?) })
 }
 
-async fn here(config: &Config, opened: Opened, change: bool) -> Result<ApiClient, Failure> {
+async fn open_in_process(config: &Config, opened: Opened, change: bool) -> Result<ApiClient, Failure> {
     let registry = Arc::clone(&opened.registry);
     if change {
         registry.recover().await.map_err(OperationError::from)?;
     }
     let keys = (!config.storage.read_only).then(|| opened.metadata_dir.clone());
     let metadata = Arc::clone(registry.metadata());
-    let in_force = opened.config_in_force(config);
-    let access_control =
-        Arc::new(load_access_control(&without_lost_file(&in_force), metadata, keys.as_deref(), None).await?);
+    let effective = opened.effective_config(config);
+    let settings = without_missing_htpasswd(&effective);
+    let access_control = Arc::new(load_access_control(&settings, metadata, keys.as_deref(), None).await?);
     opened.watch_access(&access_control);
     let operator = Operator::new(config, Arc::new(opened), access_control).await?;
     if change && !config.storage.read_only {
-        // Where no server does it, this process goes on with what is deleted or restored, until it ends.
+        // Without a server this process continues deletions and restorations until it ends.
         let job = RepositoryJob::new(registry, config.gc.batch.get());
-        tokio::spawn(jobs::run(Arc::new(job), EVERY, CancellationToken::new()));
+        tokio::spawn(jobs::run(Arc::new(job), REPOSITORY_JOB_INTERVAL, CancellationToken::new()));
     }
     let settings = ApiSettings { changes: Changes::Socket, trash: config.gc.trash.0 };
     let api = operator.api(Arc::new(AlwaysReady), settings);
-    Ok(ApiClient::here(admin::router(Arc::new(operator), api)))
+    Ok(ApiClient::in_process(admin::router(Arc::new(operator), api)))
 }
 
-/// A stopped store is looked after whether its file of users is there or not.
-fn without_lost_file(config: &Config) -> Config {
+/// Drops the setting of a missing user file: maintenance of a stopped store does not need it.
+fn without_missing_htpasswd(config: &Config) -> Config {
     let mut config = config.clone();
     config.auth.htpasswd = config.auth.htpasswd.filter(|path| path.is_file());
     config

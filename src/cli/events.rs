@@ -10,7 +10,7 @@ use crate::http::api::{EventParameters, StoreEvent};
 use crate::metadata::EventKind;
 use crate::server::admin::path;
 
-/// Tells the newest `limit` events, those of a kind if one is given.
+/// Lists the newest `limit` events, optionally of one kind.
 pub(super) fn run(
     config: &Config,
     kind: Option<EventKind>,
@@ -24,7 +24,7 @@ pub(super) fn run(
         print_json(&found);
         return Ok(exit_code(true));
     }
-    let mut table = Table::new(["AT (UTC)", "KIND", "WHAT"]);
+    let mut table = Table::new(["AT (UTC)", "KIND", "MESSAGE"]);
     for event in found {
         table.row([when(Some(event.at)), event.kind.to_string(), event.message]);
     }

@@ -9,7 +9,7 @@ use crate::config::Config;
 use crate::http::api::{ListParameters, Order, Repository, Sort, Tag};
 use crate::server::admin::path;
 
-/// Lists repositories, those whose names begin with `prefix` if there is one.
+/// Lists repositories, optionally those whose names begin with `prefix`.
 pub(super) fn repositories(
     config: &Config,
     prefix: Option<String>,
@@ -47,7 +47,7 @@ pub(super) fn tags(config: &Config, repository: &str, list: &ListArgs) -> Result
         return Ok(exit_code(true));
     }
     let mut table =
-        Table::new(["TAG", ">SIZE", "PUSHED (UTC)", "PULLED (UTC)", "DIGEST", "SAFE", "PLATFORMS"]);
+        Table::new(["TAG", ">SIZE", "PUSHED (UTC)", "PULLED (UTC)", "DIGEST", "PROTECTION", "PLATFORMS"]);
     for tag in &found {
         table.row([
             tag.name.clone(),
@@ -55,7 +55,7 @@ pub(super) fn tags(config: &Config, repository: &str, list: &ListArgs) -> Result
             when(Some(tag.pushed_at)),
             when(tag.pulled_at),
             short(&tag.digest),
-            safe(tag).into(),
+            protection(tag).into(),
             tag.platforms.join(", "),
         ]);
     }
@@ -63,8 +63,8 @@ pub(super) fn tags(config: &Config, repository: &str, list: &ListArgs) -> Result
     Ok(exit_code(true))
 }
 
-/// What a tag is safe from, in a word.
-fn safe(tag: &Tag) -> &'static str {
+/// Returns how a tag is protected.
+fn protection(tag: &Tag) -> &'static str {
     match (tag.immutable, tag.protected) {
         (true, _) => "immutable",
         (false, true) => "protected",
@@ -79,7 +79,7 @@ fn parameters(list: &ListArgs) -> ListParameters {
         SortBy::Pushed => Sort::Pushed,
         SortBy::Pulled => Sort::Pulled,
     };
-    let order = match (sort.usual_order(), list.reverse) {
+    let order = match (sort.default_order(), list.reverse) {
         (Order::Asc, false) | (Order::Desc, true) => Order::Asc,
         (Order::Desc, false) | (Order::Asc, true) => Order::Desc,
     };

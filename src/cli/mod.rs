@@ -1,7 +1,7 @@
-//! The commands.
+//! The command line.
 //!
-//! Exit codes, the same for all: 0 fine; 1 something failed, or was found to be wrong; 2 wrong usage or
-//! settings, and nothing was done.
+//! All commands share their exit codes: 0 for success; 1 if the command failed or found a problem; 2 for invalid usage
+//! or settings, when nothing was changed.
 
 mod args;
 mod audit;
@@ -35,15 +35,15 @@ use clap::Parser;
 use self::args::{Cli, Command};
 use crate::config::{Config, ConfigError};
 use crate::server::operations::{Operation, OperationError};
-use crate::server::{StartError, admin, leave_no_core_file, logging, runtime};
+use crate::server::{StartError, admin, disable_core_files, logging, runtime};
 
-/// Something failed, or was found to be wrong.
+/// Exit code if the command failed or found a problem.
 const FAILED: u8 = 1;
 
-/// Wrong usage or settings.
-const WRONG: u8 = 2;
+/// Exit code for invalid usage or settings.
+const INVALID: u8 = 2;
 
-/// Why a command ended early.
+/// Why a command failed.
 #[derive(Debug, thiserror::Error)]
 enum Failure {
     #[error(transparent)]
@@ -62,19 +62,19 @@ enum Failure {
 
 impl Failure {
     fn exit_code(&self) -> ExitCode {
-        let wrong = match self {
+        let is_invalid = match self {
             Self::Config(_) | Self::Usage(_) => true,
             Self::Start(error) => error.is_setting(),
             Self::Operation(_) | Self::Client(_) | Self::Other(_) => false,
         };
-        ExitCode::from(if wrong { WRONG } else { FAILED })
+        ExitCode::from(if is_invalid { INVALID } else { FAILED })
     }
 }
 
-/// Runs the command that the program was started with.
+/// Runs the command that the arguments name.
 pub fn main() -> ExitCode {
-    leave_no_core_file();
-    // Images are secrets, and so are the hashes of passwords: whatever is made is its owner's alone.
+    disable_core_files();
+    // Images and password hashes are secret, so all created files are readable by their owner only.
     rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
     let cli = Cli::parse();
     match run(cli) {
@@ -99,7 +99,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
             operate::run(&config, Operation::Scrub { now, rate }, output.json)
         }
         Command::Events { kind, limit, output } => events::run(&config, kind, limit, output.json),
-        Command::Audit(asked) => audit::run(&config, asked),
+        Command::Audit(filter) => audit::run(&config, filter),
         Command::Usage { scope, output } => usage::run(&config, scope, output.json),
         Command::Why { subject, output } => why::run(&config, &subject, output.json),
         Command::Backup { dir, output } => {
@@ -122,13 +122,13 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
     }
 }
 
-/// Switches warnings on, and yields threads for a command that ends by itself.
+/// Starts plain logging of warnings, and returns a runtime for a short-lived command.
 fn start() -> Result<tokio::runtime::Runtime, Failure> {
     logging::start_plain();
-    runtime().map_err(|error| Failure::Other(format!("no threads: {error}")))
+    runtime().map_err(|error| Failure::Other(format!("cannot start threads: {error}")))
 }
 
-/// `true` as 0, `false` as 1.
-fn exit_code(fine: bool) -> ExitCode {
-    if fine { ExitCode::SUCCESS } else { ExitCode::from(FAILED) }
+/// Returns 0 for success, otherwise 1.
+fn exit_code(success: bool) -> ExitCode {
+    if success { ExitCode::SUCCESS } else { ExitCode::from(FAILED) }
 }

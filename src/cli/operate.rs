@@ -1,4 +1,4 @@
-//! `gc`, `fsck`, `scrub` and `backup`.
+//! `orlop gc`, `fsck`, `scrub` and `backup`.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -12,10 +12,10 @@ use crate::server::operations::{Operation, Report};
 pub(super) fn run(config: &Config, operation: Operation, json: bool) -> Result<ExitCode, Failure> {
     let report = start()?.block_on(operate(config, &operation))?;
     output::print(&report, json);
-    Ok(exit_code(report.is_fine()))
+    Ok(exit_code(report.is_ok()))
 }
 
-/// `path` as it is seen from everywhere.
+/// Makes `path` absolute, because a running server may have another working directory.
 pub(super) fn absolute(path: &Path) -> Result<PathBuf, Failure> {
     let absolute = std::path::absolute(path);
     absolute.map_err(|error| Failure::Other(format!("{}: {error}", path.display())))
@@ -23,6 +23,6 @@ pub(super) fn absolute(path: &Path) -> Result<PathBuf, Failure> {
 
 async fn operate(config: &Config, operation: &Operation) -> Result<Report, Failure> {
     let bar = Bar::new();
-    let mut client = connect(config, operation.changes()).await?;
+    let mut client = connect(config, operation.may_change()).await?;
     Ok(client.run(operation, &|step| bar.show(&step)).await?)
 }

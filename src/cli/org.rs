@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use http::Method;
 
 use super::args::OrgCommand;
-use super::connect::{ask, change, remove};
+use super::connect::{change, fetch, remove};
 use super::table::{Table, print_json, when, write_out};
 use super::{Failure, exit_code, start};
 use crate::config::Config;
@@ -17,40 +17,40 @@ pub(super) fn run(config: &Config, command: OrgCommand) -> Result<ExitCode, Fail
     let done = match command {
         OrgCommand::Add { name } => {
             put(config, &path(&["organisations", &name]))?;
-            format!("{name} is there\n")
+            format!("created organisation {name}\n")
         }
         OrgCommand::Remove { name } => {
             change::<(), ()>(config, Method::DELETE, &path(&["organisations", &name]), None)?;
-            format!("{name} is gone\n")
+            format!("removed organisation {name}\n")
         }
         OrgCommand::AddTeam { team } => {
             put(config, &of_team(&team, &[]))?;
-            format!("{team} is there\n")
+            format!("created team {team}\n")
         }
         OrgCommand::RemoveTeam { team } => {
             change::<(), ()>(config, Method::DELETE, &of_team(&team, &[]), None)?;
-            format!("{team} is gone\n")
+            format!("removed team {team}\n")
         }
         OrgCommand::Join { team, user } => {
             put(config, &of_team(&team, &["members", &user]))?;
-            format!("{user} is in {team}\n")
+            format!("added {user} to {team}\n")
         }
         OrgCommand::Leave { team, user } => {
             change::<(), ()>(config, Method::DELETE, &of_team(&team, &["members", &user]), None)?;
-            format!("{user} is not in {team} any more\n")
+            format!("removed {user} from {team}\n")
         }
         OrgCommand::Grant { grantee, role, scope } => {
             let request = GrantRequest { grantee, scope, role };
             change::<_, ()>(config, Method::PUT, &path(&["grants"]), Some(&request))?;
-            format!("{} has {role} on {}\n", request.grantee, place(&request.scope))
+            format!("{} has {role} on {}\n", request.grantee, format_scope(&request.scope))
         }
         OrgCommand::Revoke { grantee, scope } => {
             let parameters = GrantParameters { grantee, scope };
             remove(config, &path(&["grants"]), &parameters)?;
             format!(
-                "{} has no role of its own on {} any more\n",
+                "{} no longer has a role of its own on {}\n",
                 parameters.grantee,
-                place(&parameters.scope)
+                format_scope(&parameters.scope)
             )
         }
         OrgCommand::List(output) => return list(config, output.json),
@@ -64,12 +64,12 @@ fn put(config: &Config, path: &str) -> Result<(), Failure> {
     change::<(), ()>(config, Method::PUT, path, None)
 }
 
-fn of_team(Team { organisation, name }: &Team, more: &[&str]) -> String {
-    path(&[&["organisations", organisation.as_str(), "teams", name.as_str()], more].concat())
+fn of_team(team: &Team, more: &[&str]) -> String {
+    path(&[&["organisations", team.organisation.as_str(), "teams", team.name.as_str()], more].concat())
 }
 
-/// A scope for people.
-pub(super) fn place(scope: &Scope) -> &str {
+/// Formats a scope.
+pub(super) fn format_scope(scope: &Scope) -> &str {
     match scope.as_str() {
         "" => "everything",
         scope => scope,
@@ -77,7 +77,7 @@ pub(super) fn place(scope: &Scope) -> &str {
 }
 
 fn list(config: &Config, json: bool) -> Result<ExitCode, Failure> {
-    let found: Vec<Organisation> = start()?.block_on(ask(config, &path(&["organisations"]), &()))?;
+    let found: Vec<Organisation> = start()?.block_on(fetch(config, &path(&["organisations"]), &()))?;
     if json {
         print_json(&found);
         return Ok(exit_code(true));
@@ -96,17 +96,17 @@ fn list(config: &Config, json: bool) -> Result<ExitCode, Failure> {
 }
 
 fn grants(config: &Config, json: bool) -> Result<ExitCode, Failure> {
-    let found: Vec<Grant> = start()?.block_on(ask(config, &path(&["grants"]), &()))?;
+    let found: Vec<Grant> = start()?.block_on(fetch(config, &path(&["grants"]), &()))?;
     if json {
         print_json(&found);
         return Ok(exit_code(true));
     }
-    let mut table = Table::new(["WHO", "MAY", "ON", "SINCE (UTC)", "BY"]);
+    let mut table = Table::new(["GRANTEE", "ROLE", "SCOPE", "SINCE (UTC)", "BY"]);
     for grant in found {
         table.row([
             grant.grantee.to_string(),
             grant.role.to_string(),
-            place(&grant.scope).to_owned(),
+            format_scope(&grant.scope).to_owned(),
             when(Some(grant.set_at)),
             grant.by.unwrap_or_default(),
         ]);

@@ -1,4 +1,4 @@
-//! Results, for people and for programs.
+//! Formats operation reports, as text or JSON.
 
 use std::fmt::Write as _;
 
@@ -24,8 +24,8 @@ fn to_text(report: &Report) -> String {
     }
 }
 
-/// `number` of something, which has an s at its end where there are several.
-pub(super) fn many(number: u64, thing: &str) -> String {
+/// Formats a count with its noun, in the plural unless `number` is 1.
+pub(super) fn count(number: u64, thing: &str) -> String {
     format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
 }
 
@@ -33,16 +33,16 @@ fn gc(report: &GcReport) -> String {
     let verb = if report.dry_run { "would be " } else { "" };
     let mut text = format!(
         "{} ({}) {verb}removed; {} {verb}moved to the trash, {} purged from it\n",
-        many(report.blobs, "blob"),
+        count(report.blobs, "blob"),
         size(report.bytes),
-        many(report.manifests_expired, "manifest"),
+        count(report.manifests_expired, "manifest"),
         report.manifests_purged
     );
     if report.uploads > 0 {
-        let _ = writeln!(text, "{} {verb}ended for being idle", many(report.uploads, "upload"));
+        let _ = writeln!(text, "{} {verb}cancelled for being idle", count(report.uploads, "upload"));
     }
     if let Some(reason) = &report.paused {
-        let _ = writeln!(text, "nothing expires at the moment: {reason}");
+        let _ = writeln!(text, "expiry is paused: {reason}");
     }
     text
 }
@@ -55,25 +55,25 @@ fn fsck(report: &FsckReport) -> String {
     }
     for name in &report.unknown {
         let name = escape(name);
-        let _ = writeln!(text, "{name}: not the registry's; kept");
+        let _ = writeln!(text, "{name}: unknown file; kept");
     }
     for warning in &report.warnings {
         let _ = writeln!(text, "warning: {warning}");
     }
-    let (blobs, bytes, manifests) = (many(report.blobs, "blob"), size(report.blob_bytes), report.manifests);
-    let _ = writeln!(text, "{blobs} ({bytes}) and {} checked", many(manifests, "manifest"));
+    let blobs = count(report.blobs, "blob");
+    let bytes = size(report.blob_bytes);
+    let _ = writeln!(text, "{blobs} ({bytes}) and {} checked", count(report.manifests, "manifest"));
     if report.misjudged > 0 {
-        let blobs = many(report.misjudged, "blob");
-        let _ =
-            writeln!(text, "{blobs} take more or less of the disk than was recorded; --repair records it");
+        let blobs = count(report.misjudged, "blob");
+        let _ = writeln!(text, "recorded disk usage of {blobs} is wrong; --repair corrects it");
     }
     let found: u64 = report.counts.values().sum();
-    let problems = many(found, "problem");
+    let problems = count(found, "problem");
     let _ = match (found, report.unrepaired) {
-        (0, _) => writeln!(text, "nothing is wrong"),
+        (0, _) => writeln!(text, "no problems found"),
         (_, 0) => writeln!(text, "{problems} found and repaired"),
         (_, left) if left == found => writeln!(text, "{problems} found"),
-        (_, left) => writeln!(text, "{problems} found, {left} left"),
+        (_, left) => writeln!(text, "{problems} found, {left} not repaired"),
     };
     text
 }
@@ -83,25 +83,26 @@ fn scrub(report: &ScrubReport) -> String {
     for problem in &report.problems {
         let _ = writeln!(text, "{}: {}", escape(&problem.subject), escape(&problem.message));
     }
-    let (blobs, bytes) = (many(report.blobs, "blob"), size(report.blob_bytes));
+    let blobs = count(report.blobs, "blob");
+    let bytes = size(report.blob_bytes);
     let so_far = if report.whole { "" } else { " so far in this pass" };
-    let _ = writeln!(text, "{blobs} ({bytes}) and {} checked{so_far}", many(report.manifests, "manifest"));
+    let _ = writeln!(text, "{blobs} ({bytes}) and {} checked{so_far}", count(report.manifests, "manifest"));
     if !report.whole {
         let last = report.finished_at.map(|at| Timestamp(at).rfc3339());
-        let _ = writeln!(text, "everything was last read through: {}", last.as_deref().unwrap_or("never"));
+        let _ = writeln!(text, "last complete pass: {}", last.as_deref().unwrap_or("never"));
     }
     if let Some(reason) = &report.paused {
-        let _ = writeln!(text, "the scrub pauses: {reason}");
+        let _ = writeln!(text, "the scrub is paused: {reason}");
     }
     if report.damaged > 0 {
-        let _ = writeln!(text, "set aside, until pushed again: {}", many(report.damaged, "blob"));
+        let _ = writeln!(text, "quarantined until pushed again: {}", count(report.damaged, "blob"));
     }
     for blob in &report.set_aside {
         let repositories = blob.repositories.join(", ");
-        let _ = writeln!(text, "  {} ({}) of {repositories}", blob.digest, size(blob.size));
+        let _ = writeln!(text, "  {} ({}) in {repositories}", blob.digest, size(blob.size));
     }
     if report.is_sound() {
-        text.push_str("nothing is wrong\n");
+        text.push_str("no problems found\n");
     }
     text
 }
@@ -111,15 +112,18 @@ fn backup(report: &BackupReport) -> String {
     for problem in &report.problems {
         let _ = writeln!(text, "{}", escape(&problem.to_string()));
     }
-    let (blobs, bytes) = (many(report.blobs, "blob"), size(report.blob_bytes));
-    let (copied, copied_bytes) = (report.copied, size(report.copied_bytes));
-    let _ = write!(text, "{blobs} ({bytes}), of which {copied} ({copied_bytes}) copied now");
+    let blobs = count(report.blobs, "blob");
+    let bytes = size(report.blob_bytes);
+    let copied = report.copied;
+    let copied_bytes = size(report.copied_bytes);
+    let _ = write!(text, "{blobs} ({bytes}), {copied} ({copied_bytes}) of them copied now");
     if report.removed > 0 {
-        let _ = write!(text, "; {} removed that nothing names any more", report.removed);
+        let _ = write!(text, "; {} removed that nothing references", report.removed);
     }
     text.push('\n');
     if !report.problems.is_empty() {
-        let _ = writeln!(text, "{} not copied: run `orlop fsck`", many(report.problems.len() as u64, "blob"));
+        let failed = report.problems.len() as u64;
+        let _ = writeln!(text, "{} not copied: run `orlop fsck`", count(failed, "blob"));
     }
     text
 }
@@ -129,8 +133,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_sound_store_says_so() {
+    fn reports_no_problems_for_sound_store() {
         let report = FsckReport { blobs: 1, blob_bytes: 1024, manifests: 1, ..FsckReport::default() };
-        assert_eq!(fsck(&report), "1 blob (1.0 KiB) and 1 manifest checked\nnothing is wrong\n");
+        assert_eq!(fsck(&report), "1 blob (1.0 KiB) and 1 manifest checked\nno problems found\n");
     }
 }

@@ -1,4 +1,4 @@
-//! A line on the terminal that says how far long work has come. Elsewhere nothing is drawn.
+//! A progress line on the terminal. Draws nothing if standard error is no terminal.
 
 use std::io::{IsTerminal, Write};
 use std::sync::{Mutex, PoisonError};
@@ -9,10 +9,10 @@ use bytesize::ByteSize;
 use crate::jobs::progress::{Step, Unit};
 use crate::printable::escape;
 
-/// How often the line is drawn anew.
-const EVERY: Duration = Duration::from_millis(100);
+/// Minimum time between two updates of the line.
+const REDRAW_INTERVAL: Duration = Duration::from_millis(100);
 
-/// The line.
+/// The progress line, which is erased when this is dropped.
 pub(super) struct Bar {
     visible: bool,
     drawn: Mutex<Option<Instant>>,
@@ -23,13 +23,13 @@ impl Bar {
         Self { visible: std::io::stderr().is_terminal(), drawn: Mutex::default() }
     }
 
-    /// Draws `step`, unless the line was drawn a moment ago.
+    /// Draws `step`, unless the line was updated less than [`REDRAW_INTERVAL`] ago.
     pub(super) fn show(&self, step: &Step) {
         if !self.visible {
             return;
         }
         let mut drawn = self.drawn.lock().unwrap_or_else(PoisonError::into_inner);
-        if drawn.is_some_and(|drawn| drawn.elapsed() < EVERY) {
+        if drawn.is_some_and(|drawn| drawn.elapsed() < REDRAW_INTERVAL) {
             return;
         }
         *drawn = Some(Instant::now());
@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_step_reads_well() {
+    fn describes_steps() {
         let what = "reading blobs".to_owned();
         let step = |done, total, unit| Step { what: what.clone(), done, total, unit };
         assert_eq!(

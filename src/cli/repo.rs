@@ -1,4 +1,4 @@
-//! `orlop repo`: begins the work, and waits for whoever does it: the server, or a task of this process.
+//! `orlop repo`: starts the work on a repository and waits until the server, or a task of this process, has done it.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use http::{Method, StatusCode};
 use super::args::RepoCommand;
 use super::confirm::confirm;
 use super::connect::connect;
-use super::output::many;
+use super::output::count;
 use super::progress::Bar;
 use super::table::{print_json, write_out};
 use super::{Failure, exit_code, start};
@@ -18,13 +18,13 @@ use crate::jobs::progress::{Step, Unit};
 use crate::oci::RepoName;
 use crate::server::admin::{ApiClient, ClientError, path};
 
-/// How often the work is looked at.
-const EVERY: Duration = Duration::from_millis(50);
+/// How often the progress of the work is polled.
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 pub(super) fn run(config: &Config, command: RepoCommand) -> Result<ExitCode, Failure> {
     match command {
         RepoCommand::Delete { repository, asking, output } => {
-            confirm(&asking, &format!("Move all that is in {repository} to the trash?"))?;
+            confirm(&asking, &format!("Move everything in {repository} to the trash?"))?;
             delete(config, &repository, output.json)
         }
         RepoCommand::Rename { from, to } => rename(config, &from, &to),
@@ -36,26 +36,27 @@ fn delete(config: &Config, repository: &RepoName, json: bool) -> Result<ExitCode
     let work = start()?.block_on(async {
         let mut client = connect(config, true).await?;
         let path = path(&["repositories", repository.as_str()]);
-        let begun: Work = client.send(Method::DELETE, &path, None::<&()>).await?;
-        finish(&mut client, begun).await
+        let started: Work = client.send(Method::DELETE, &path, None::<&()>).await?;
+        finish(&mut client, started).await
     })?;
-    Ok(tell(&work, json))
+    Ok(print_result(&work, json))
 }
 
-/// Brings back what the last deletion of `repository` took away.
+/// Restores what the last deletion of `repository` removed.
 pub(super) fn restore(config: &Config, repository: &RepoName, json: bool) -> Result<ExitCode, Failure> {
     let work = start()?.block_on(async {
         let mut client = connect(config, true).await?;
         let path = path(&["repositories", repository.as_str(), "restore"]);
-        let begun: Work = client.send(Method::POST, &path, Some(&UndeleteRequest::default())).await?;
-        finish(&mut client, begun).await
+        let started: Work = client.send(Method::POST, &path, Some(&UndeleteRequest::default())).await?;
+        finish(&mut client, started).await
     })?;
-    Ok(tell(&work, json))
+    Ok(print_result(&work, json))
 }
 
-/// Waits until `work` has ended, and yields how.
+/// Waits until `work` has finished, and returns its result.
 async fn finish(client: &mut ApiClient, mut work: Work) -> Result<Work, Failure> {
-    let (bar, begun) = (Bar::new(), (work.kind, work.removal));
+    let bar = Bar::new();
+    let started = (work.kind, work.removal);
     let what = if work.kind == ChangeKind::Delete { "deleting" } else { "restoring" };
     let path = path(&["repositories", &work.repository, "work"]);
     while !work.finished {
@@ -66,15 +67,15 @@ async fn finish(client: &mut ApiClient, mut work: Work) -> Result<Work, Failure>
             unit: Unit::Items,
         };
         bar.show(&step);
-        tokio::time::sleep(EVERY).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
         work = match client.get::<Work>(&path, &()).await {
-            Ok(now) if (now.kind, now.removal) == begun => now,
-            // Somebody wants the contrary by now.
+            Ok(now) if (now.kind, now.removal) == started => now,
+            // Another client has requested the opposite in the meantime.
             Ok(_) => {
-                return Err(Failure::Other("something else was begun with the repository meanwhile".into()));
+                return Err(Failure::Other("another operation on the repository has started since".into()));
             }
             Err(ClientError::Refused(problem)) if problem.status == StatusCode::NOT_FOUND => {
-                return Err(Failure::Other("the work has ended, and nobody remembers how".into()));
+                return Err(Failure::Other("the work has ended, but its result is no longer known".into()));
             }
             Err(error) => return Err(error.into()),
         };
@@ -82,33 +83,33 @@ async fn finish(client: &mut ApiClient, mut work: Work) -> Result<Work, Failure>
     Ok(work)
 }
 
-fn tell(work: &Work, json: bool) -> ExitCode {
+fn print_result(work: &Work, json: bool) -> ExitCode {
     if json {
         print_json(work);
     } else {
-        write_out(&told(work));
+        write_out(&to_text(work));
     }
     exit_code(work.failed == 0)
 }
 
-fn told(work: &Work) -> String {
+fn to_text(work: &Work) -> String {
     let Work { repository, done, failed, .. } = work;
-    let done = many(*done, "manifest");
+    let done = count(*done, "manifest");
     let mut text = match work.kind {
         ChangeKind::Delete => {
-            format!("{done} of {repository} removed; orlop repo restore {repository} brings them back\n")
+            format!("{done} of {repository} removed; orlop repo restore {repository} restores them\n")
         }
         _ => format!("{done} of {repository} restored\n"),
     };
     for tag in &work.taken {
-        text += &format!("{repository}:{tag} was used again meanwhile, and stays as it is\n");
+        text += &format!("{repository}:{tag} has been pushed again and is left unchanged\n");
     }
     if *failed > 0 {
-        let why = match work.kind {
-            ChangeKind::Delete => "stay: an immutable tag holds them, or an index that was pushed meanwhile",
-            _ => "do not come back: what they refer to is gone",
+        let reason = match work.kind {
+            ChangeKind::Delete => "kept: an immutable tag or a newly pushed index needs them",
+            _ => "not restored: they reference missing content",
         };
-        text += &format!("{} {why}\n", many(*failed, "manifest"));
+        text += &format!("{} {reason}\n", count(*failed, "manifest"));
     }
     for digest in &work.missing {
         text += &format!("  {digest} is missing\n");
@@ -124,6 +125,6 @@ fn rename(config: &Config, from: &RepoName, to: &RepoName) -> Result<ExitCode, F
         client.send::<()>(Method::POST, &path, Some(&request)).await?;
         Ok::<_, Failure>(())
     })?;
-    write_out(&format!("{from} is {to} now\n"));
+    write_out(&format!("renamed {from} to {to}\n"));
     Ok(exit_code(true))
 }

@@ -1,4 +1,4 @@
-//! `orlop restore DIR`.
+//! `orlop restore`.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::server::operations::Report;
 use crate::server::{Restored, restore};
 
-/// What came of it.
+/// The result as JSON.
 #[derive(Serialize)]
 struct Outcome<'a> {
     copied: &'a Report,
@@ -26,12 +26,13 @@ pub(super) fn run(config: &Config, dir: &Path, json: bool) -> Result<ExitCode, F
     let progress = |step| bar.show(&step);
     let Restored { copied, verified } = runtime.block_on(restore(config, &dir, &progress))?;
     drop(bar);
-    let (copied, verified) = (Report::Backup(copied), Report::Fsck(verified));
+    let copied = Report::Backup(copied);
+    let verified = Report::Fsck(verified);
     if json {
         print_json(&Outcome { copied: &copied, verified: &verified });
     } else {
         output::print(&copied, false);
         output::print(&verified, false);
     }
-    Ok(exit_code(copied.is_fine() && verified.is_fine()))
+    Ok(exit_code(copied.is_ok() && verified.is_ok()))
 }

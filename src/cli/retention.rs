@@ -7,12 +7,12 @@ use http::Method;
 use serde_json::Value;
 
 use super::args::{ImportFrom, Output, RetentionCommand};
-use super::connect::{ask, connect};
+use super::connect::{connect, fetch};
 use super::table::{Table, print_json, short, size, when, write_out};
 use super::{Failure, exit_code, start};
 use crate::config::Config;
 use crate::http::api::{
-    Applied, ApplyRequest, Checked, ImportParameters, MOST_ITEMS, Page, Plan, PlanParameters, PolicyList,
+    Applied, ApplyRequest, Checked, ImportParameters, MAX_PAGE_ITEMS, Page, Plan, PlanParameters, PolicyList,
     RecentParameters, Registries, Run, imported,
 };
 use crate::printable::escape;
@@ -33,7 +33,7 @@ pub(super) fn run(config: &Config, command: RetentionCommand) -> Result<ExitCode
         }
         RetentionCommand::Apply { repository, plan, strict, output } => {
             let plan =
-                plan.map(|id| id.parse().map_err(|_| Failure::Other(format!("{id} is not a plan's id"))));
+                plan.map(|id| id.parse().map_err(|_| Failure::Other(format!("{id:?} is not a plan id"))));
             apply(config, &ApplyRequest { plan: plan.transpose()?, repository, strict }, output.json)
         }
         RetentionCommand::Policies(output) => policies(config, output.json),
@@ -55,43 +55,42 @@ pub(super) fn run(config: &Config, command: RetentionCommand) -> Result<ExitCode
 fn plan(config: &Config, mut parameters: PlanParameters, json: bool) -> Result<ExitCode, Failure> {
     let plan = start()?.block_on(async {
         let mut client = connect(config, false).await?;
-        whole_plan(&mut client, &mut parameters).await
+        load_plan(&mut client, &mut parameters).await
     })?;
     if json {
         print_json(&plan);
         return Ok(exit_code(true));
     }
-    let mut table = Table::new(["REPOSITORY", "TAG", "DIGEST", "", "WHY"]);
+    let mut table = Table::new(["REPOSITORY", "TAG", "DIGEST", "ACTION", "REASON"]);
     for item in &plan.items {
         table.row([
             item.repository.clone(),
             item.tag.clone().unwrap_or_else(|| "(none)".into()),
             short(&item.digest),
-            if item.expires { "goes" } else { "stays" }.into(),
+            if item.expires { "expire" } else { "keep" }.into(),
             item.reason.clone(),
         ]);
     }
     table.print();
     if plan.kept_left_out {
-        write_out(
-            "\nWhat stays is not listed: it would take too much memory. Plan one repository to see it.\n",
-        );
+        write_out("\nKept tags are not listed, to limit memory use. Plan a single repository to see them.\n");
     }
-    let free = plan.would_free.map_or_else(String::new, |bytes| format!("; {} would come free", size(bytes)));
+    let free = plan.would_free.map_or_else(String::new, |bytes| format!("; {} would be freed", size(bytes)));
     write_out(&format!(
-        "\n{} tags and {} manifests would go, {} tags would stay{free}. Nothing was changed.\n",
+        "\n{} tags and {} manifests would expire, {} tags would be kept{free}. Nothing was changed.\n",
         plan.tags, plan.manifests, plan.tags_kept
     ));
     Ok(exit_code(true))
 }
 
-/// All pages of a plan as one.
-async fn whole_plan(client: &mut ApiClient, parameters: &mut PlanParameters) -> Result<Plan, Failure> {
+/// Loads all pages of a plan and joins them.
+async fn load_plan(client: &mut ApiClient, parameters: &mut PlanParameters) -> Result<Plan, Failure> {
     let path = path(&["retention", "plan"]);
-    parameters.limit = Some(MOST_ITEMS);
+    parameters.limit = Some(MAX_PAGE_ITEMS);
     let mut plan: Plan = client.get(&path, parameters).await?;
     while let Some(next) = plan.next.take() {
-        (parameters.plan, parameters.after) = (Some(plan.plan), Some(next));
+        parameters.plan = Some(plan.plan);
+        parameters.after = Some(next);
         let more: Plan = client.get(&path, parameters).await?;
         plan.items.extend(more.items);
         plan.next = more.next;
@@ -109,20 +108,20 @@ fn apply(config: &Config, request: &ApplyRequest, json: bool) -> Result<ExitCode
         print_json(&done);
         return Ok(exit_code(!done.stopped));
     }
-    let mut text = format!("{} tags and {} manifests went to the trash.\n", done.tags, done.manifests);
+    let mut text = format!("Moved {} tags and {} manifests to the trash.\n", done.tags, done.manifests);
     for skip in &done.skips {
         let tag = skip.tag.as_deref().unwrap_or(&skip.digest);
-        text.push_str(&format!("{} {tag}: has changed, and was left alone\n", skip.repository));
+        text.push_str(&format!("Skipped {} {tag}: it has changed\n", skip.repository));
     }
     if done.stopped {
-        text.push_str("Stopped there; what was done before stays done.\n");
+        text.push_str("Stopped at this tag; earlier changes remain.\n");
     }
     write_out(&text);
     Ok(exit_code(!done.stopped))
 }
 
 fn policies(config: &Config, json: bool) -> Result<ExitCode, Failure> {
-    let found: PolicyList = start()?.block_on(ask(config, &path(&["retention", "policies"]), &()))?;
+    let found: PolicyList = start()?.block_on(fetch(config, &path(&["retention", "policies"]), &()))?;
     if json {
         print_json(&found);
         return Ok(exit_code(found.broken.is_none()));
@@ -133,26 +132,26 @@ fn policies(config: &Config, json: bool) -> Result<ExitCode, Failure> {
             None => "the configuration file".to_owned(),
             at => format!("set at {}", when(at)),
         };
-        text.push_str(&format!("# From {from}.\n{}\n", toml_of(vec![entry.policy.clone()])?));
+        text.push_str(&format!("# Source: {from}.\n{}\n", toml_of(vec![entry.policy.clone()])?));
     }
     for warning in &found.warnings {
         text.push_str(&format!("# Warning: {}\n", escape(warning)));
     }
     if let Some(broken) = &found.broken {
-        text.push_str(&format!("# Nothing expires: {}\n", escape(broken)));
+        text.push_str(&format!("# Expiry is paused: {}\n", escape(broken)));
     }
-    write_out(if text.is_empty() { "# There are no policies: nothing expires.\n" } else { &text });
+    write_out(if text.is_empty() { "# No policies: nothing expires.\n" } else { &text });
     Ok(exit_code(found.broken.is_none()))
 }
 
 fn runs(config: &Config, json: bool) -> Result<ExitCode, Failure> {
-    let asked = RecentParameters::default();
-    let found: Page<Run> = start()?.block_on(ask(config, &path(&["retention", "runs"]), &asked))?;
+    let parameters = RecentParameters::default();
+    let found: Page<Run> = start()?.block_on(fetch(config, &path(&["retention", "runs"]), &parameters))?;
     if json {
         print_json(&found.items);
         return Ok(exit_code(true));
     }
-    let mut table = Table::new(["BEGAN (UTC)", "ENDED (UTC)", "BY", ">TAGS", ">MANIFESTS", ">SKIPPED"]);
+    let mut table = Table::new(["STARTED (UTC)", "ENDED (UTC)", "BY", ">TAGS", ">MANIFESTS", ">SKIPPED"]);
     for run in &found.items {
         let cause = serde_json::to_value(run.cause).ok();
         table.row([
@@ -177,7 +176,7 @@ fn set(config: &Config, file: &Path) -> Result<ExitCode, Failure> {
     start()?.block_on(async {
         let mut client = connect(config, true).await?;
         for policy in &policies.policies {
-            let name = policy.called();
+            let name = policy.name_or_preset();
             let path = path(&["retention", "policies", name]);
             let checked: Checked = client.send(Method::PUT, &path, Some(policy)).await?;
             let mut text = format!("{} is in force.\n", escape(name));
@@ -200,22 +199,23 @@ fn remove(config: &Config, name: &str) -> Result<ExitCode, Failure> {
 
 fn check(file: &Path) -> Result<ExitCode, Failure> {
     let (_, warnings) = read(file)?.compile().map_err(|error| Failure::Other(error.to_string()))?;
-    let mut text = format!("{} is fine.\n", file.display());
+    let mut text = format!("{} is valid.\n", file.display());
     warnings.iter().for_each(|warning| text.push_str(&format!("Warning: {warning}\n")));
     write_out(&text);
     Ok(exit_code(true))
 }
 
-/// The policies of a file: by themselves, or in a configuration's `[retention]`.
+/// Reads the policies of a file: a list of policies, or a configuration file with `[retention]`.
 fn read(file: &Path) -> Result<Policies, Failure> {
-    let wrong = |error: &dyn std::fmt::Display| Failure::Other(format!("{}: {error}", file.display()));
-    let text = text_file::read(file).map_err(|error| wrong(&error))?;
-    let table: toml::Table = text.parse().map_err(|error: toml::de::Error| wrong(&error))?;
+    let failure = |error: &dyn std::fmt::Display| Failure::Other(format!("{}: {error}", file.display()));
+    let text = text_file::read(file).map_err(|error| failure(&error))?;
+    let table: toml::Table = text.parse().map_err(|error: toml::de::Error| failure(&error))?;
     if let Some(section) = table.get("retention") {
-        let section: crate::config::Retention = section.clone().try_into().map_err(|error| wrong(&error))?;
+        let section: crate::config::Retention =
+            section.clone().try_into().map_err(|error| failure(&error))?;
         return Ok(section.policies());
     }
-    toml::from_str(&text).map_err(|error| wrong(&error))
+    toml::from_str(&text).map_err(|error| failure(&error))
 }
 
 fn presets(name: Option<&str>) -> Result<ExitCode, Failure> {
@@ -225,15 +225,15 @@ fn presets(name: Option<&str>) -> Result<ExitCode, Failure> {
         return Ok(exit_code(true));
     };
     let preset = PRESETS.iter().find(|preset| preset.name == name);
-    let preset = preset.ok_or_else(|| Failure::Other(format!("there is no preset {name:?}")))?;
+    let preset = preset.ok_or_else(|| Failure::Other(format!("no preset named {name:?}")))?;
     write_out(preset.toml);
     Ok(exit_code(true))
 }
 
 fn import(file: &Path, parameters: &ImportParameters, output: &Output) -> Result<ExitCode, Failure> {
-    let wrong = |error: String| Failure::Other(format!("{}: {error}", file.display()));
-    let text = text_file::read(file).map_err(|error| wrong(error.to_string()))?;
-    let found = imported(&text, parameters).map_err(wrong)?;
+    let failure = |error: String| Failure::Other(format!("{}: {error}", file.display()));
+    let text = text_file::read(file).map_err(|error| failure(error.to_string()))?;
+    let found = imported(&text, parameters).map_err(failure)?;
     if output.json {
         print_json(&found);
     } else {

@@ -10,15 +10,16 @@ use crate::config::Config;
 use crate::server::traces::Traces;
 use crate::server::{Purpose, background_runtime, logging, runtime, serve};
 
-/// How long a disk that hangs may keep the process from ending.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a hanging disk may delay the exit of the process.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 
 pub(super) fn run(config: Config, accept_loss: bool) -> Result<ExitCode, Failure> {
-    let no_threads = |error| Failure::Other(format!("no threads: {error}"));
-    let (runtime, background) = (runtime().map_err(no_threads)?, background_runtime().map_err(no_threads)?);
+    let no_threads = |error| Failure::Other(format!("cannot start threads: {error}"));
+    let runtime = runtime().map_err(no_threads)?;
+    let background = background_runtime().map_err(no_threads)?;
     #[cfg(feature = "otlp")]
     let traces = Traces::start(&config, background.handle())
-        .map_err(|error| Failure::Other(format!("no traces: {error}")))?;
+        .map_err(|error| Failure::Other(format!("cannot start traces: {error}")))?;
     #[cfg(feature = "otlp")]
     let logs = match &traces {
         Some(traces) => logging::start_traced(&config.log, traces),
@@ -30,8 +31,8 @@ pub(super) fn run(config: Config, accept_loss: bool) -> Result<ExitCode, Failure
     let served = runtime.block_on(serve(config, purpose, Arc::clone(&logs), background.handle()));
     #[cfg(feature = "otlp")]
     traces.iter().for_each(Traces::end);
-    background.shutdown_timeout(PATIENCE);
-    runtime.shutdown_timeout(PATIENCE);
+    background.shutdown_timeout(SHUTDOWN_TIMEOUT);
+    runtime.shutdown_timeout(SHUTDOWN_TIMEOUT);
     logs.flush();
     served?;
     Ok(exit_code(true))

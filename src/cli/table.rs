@@ -1,4 +1,4 @@
-//! Tables for people, JSON for programs.
+//! Output to the terminal: tables for people, JSON for programs.
 
 use std::io::Write;
 
@@ -8,14 +8,14 @@ use serde::Serialize;
 use crate::http::api::Time;
 use crate::printable::{escape, escape_json, escape_lines};
 
-/// A table with `N` columns, as wide as what is in them.
+/// A table with `N` columns, each as wide as its widest cell.
 pub(super) struct Table<const N: usize> {
     heads: [&'static str; N],
     rows: Vec<[String; N]>,
 }
 
 impl<const N: usize> Table<N> {
-    /// A table with these heads. A column whose head begins with `>` is set flush right.
+    /// Creates a table with these column heads. A column whose head begins with `>` is aligned right.
     pub(super) fn new(heads: [&'static str; N]) -> Self {
         Self { heads, rows: Vec::new() }
     }
@@ -25,7 +25,7 @@ impl<const N: usize> Table<N> {
         self.rows.push(row.map(|cell| escape(&cell).into_owned()));
     }
 
-    /// Prints it to standard output.
+    /// Prints the table to standard output.
     pub(super) fn print(&self) {
         write_out(&self.text());
     }
@@ -60,15 +60,14 @@ pub(super) fn write_json(json: &str) {
     write_raw(&escape_json(json));
 }
 
-/// Prints lines to standard output, with what a terminal obeys or does not show written out. Texts of the registry that go
-/// into a line have to be escaped on their own: they must not make others.
+/// Prints lines to standard output. Escapes terminal control and invisible characters, but not line breaks: text from
+/// the registry that goes into a line must be escaped before.
 pub(super) fn write_out(text: &str) {
     write_raw(&escape_lines(text));
 }
 
-/// Not `println`, which panics on a closed pipe: whoever closes it early has
-/// read enough. Where it cannot be written for another reason the program ends with an error: half of it, in a
-/// file, must not pass for all.
+/// Writes to standard output. Unlike `println`, it does not panic on a closed pipe: the reader has seen enough. Any
+/// other error exits the process with 1, so that a truncated file is not taken for a complete one.
 fn write_raw(text: &str) {
     let mut out = std::io::stdout();
     let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
@@ -80,23 +79,23 @@ fn write_raw(text: &str) {
     }
 }
 
-/// Prints a message to standard error. Not `eprintln`, which panics where that cannot be written: where the error's output
-/// is on the disk that is full.
+/// Prints a message to standard error. Unlike `eprintln`, it does not panic if that fails, for example because standard
+/// error is a file on a full disk.
 pub(super) fn write_error(message: &str) {
     let _ = writeln!(std::io::stderr(), "{}", escape_lines(message));
 }
 
-/// `bytes` in the unit that suits them.
+/// Formats a size in a suitable unit.
 pub(super) fn size(bytes: u64) -> String {
     ByteSize(bytes).display().iec().to_string()
 }
 
-/// As much of a digest as tells it from others.
+/// Shortens a digest, so that it is still recognisable.
 pub(super) fn short(digest: &str) -> String {
     digest.chars().take("sha256:".len() + 12).collect()
 }
 
-/// A time to the second, or that it never was.
+/// Formats a time to the second, or as "never".
 pub(super) fn when(time: Option<Time>) -> String {
     let text = |time: Time| time.to_string().chars().take("2026-01-31T12:00:00".len()).collect::<String>();
     time.map_or_else(|| "never".into(), |time| text(time).replace('T', " "))
@@ -119,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cell_is_one_line_that_a_terminal_does_not_obey() {
+    fn escapes_cells_to_one_line() {
         let mut table = Table::new(["TAG", "PLATFORMS"]);
         table.row(["v1".into(), "linux\u{1b}]0;x\u{7}\nv2  all\u{202e}".into()]);
         assert_eq!(table.text(), "TAG  PLATFORMS\nv1   linux\\u{1b}]0;x\\u{7}\\nv2  all\\u{202e}\n");

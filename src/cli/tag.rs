@@ -21,8 +21,8 @@ pub(super) fn run(config: &Config, command: TagCommand) -> Result<ExitCode, Fail
     }
 }
 
-fn path_of(TagName { repository, tag }: &TagName, more: &[&str]) -> String {
-    path(&[&["repositories", repository.as_str(), "tags", tag.as_str()], more].concat())
+fn path_of(name: &TagName, more: &[&str]) -> String {
+    path(&[&["repositories", name.repository.as_str(), "tags", name.tag.as_str()], more].concat())
 }
 
 fn history(config: &Config, tag: &TagName, limit: Option<usize>, json: bool) -> Result<ExitCode, Failure> {
@@ -32,12 +32,12 @@ fn history(config: &Config, tag: &TagName, limit: Option<usize>, json: bool) -> 
         print_json(&found);
         return Ok(exit_code(true));
     }
-    let mut table = Table::new(["WHEN (UTC)", "WHAT", "POINTS AT", "BY", "WHY"]);
+    let mut table = Table::new(["AT (UTC)", "CHANGE", "DIGEST", "BY", "REASON"]);
     for event in found {
         table.row([
             when(Some(event.at)),
             verb(event.kind).into(),
-            event.digest.unwrap_or_else(|| "nothing".into()),
+            event.digest.unwrap_or_else(|| "(none)".into()),
             event.by.unwrap_or_default(),
             event.reason.unwrap_or_default(),
         ]);
@@ -65,15 +65,15 @@ fn rollback(config: &Config, tag: &TagName, to: Option<&Digest>, json: bool) -> 
         print_json(&back);
         return Ok(exit_code(true));
     }
-    let from = back.from.map_or_else(|| "was not there".into(), |from| format!("pointed at {from}"));
-    write_out(&format!("{}:{} {from}, and points at {} now\n", tag.repository, tag.tag, back.to));
+    let from = back.from.map_or_else(|| "did not exist".into(), |from| format!("pointed at {from}"));
+    write_out(&format!("{}:{} {from}; it now points at {}\n", tag.repository, tag.tag, back.to));
     Ok(exit_code(true))
 }
 
 fn delete(config: &Config, tag: &TagName) -> Result<ExitCode, Failure> {
     change::<(), ()>(config, Method::DELETE, &path_of(tag, &[]), None)?;
     write_out(&format!(
-        "{0}:{1} is gone; orlop trash restore {0}:{1} brings it back\n",
+        "removed {0}:{1}; orlop trash restore {0}:{1} restores it\n",
         tag.repository, tag.tag
     ));
     Ok(exit_code(true))

@@ -7,7 +7,7 @@ use http::Method;
 use super::args::{Back, TrashCommand};
 use super::confirm::confirm;
 use super::connect::{self, change};
-use super::output::many;
+use super::output::count;
 use super::table::{Table, print_json, when, write_out};
 use super::{Failure, exit_code, repo, start};
 use crate::config::Config;
@@ -22,8 +22,8 @@ pub(super) fn run(config: &Config, command: TrashCommand) -> Result<ExitCode, Fa
         TrashCommand::List { repository, limit, output } => list(config, repository, limit, output.json),
         TrashCommand::Restore { back, output } => restore(config, back, output.json),
         TrashCommand::Empty { repository, asking, output } => {
-            let whose = repository.as_ref().map_or_else(String::new, |name| format!(" of {name}"));
-            confirm(&asking, &format!("Give up all that is in the trash{whose}, for good?"))?;
+            let scope = repository.as_ref().map_or_else(String::new, |name| format!(" of {name}"));
+            confirm(&asking, &format!("Permanently delete everything in the trash{scope}?"))?;
             empty(config, repository, output.json)
         }
     }
@@ -43,12 +43,12 @@ fn list(
         print_json(&found);
         return Ok(exit_code(true));
     }
-    let mut table = Table::new(["REMOVED (UTC)", "KEPT UNTIL (UTC)", "WHAT", "TAGS", "WHY"]);
+    let mut table = Table::new(["REMOVED (UTC)", "KEPT UNTIL (UTC)", "ITEM", "TAGS", "REASON"]);
     for removed in &found {
         table.row([
             when(Some(removed.removed_at)),
             when(Some(removed.kept_until)),
-            named(removed),
+            item_name(removed),
             tags(removed),
             removed.tags.first().and_then(|tag| tag.reason.clone()).unwrap_or_default(),
         ]);
@@ -57,8 +57,8 @@ fn list(
     Ok(exit_code(true))
 }
 
-/// As `restore` takes it.
-fn named(removed: &Removed) -> String {
+/// Names an item in the form that `restore` accepts.
+fn item_name(removed: &Removed) -> String {
     let Removed { repository, digest, tags, .. } = removed;
     match (removed.kind, tags.first()) {
         (RemovedKind::Tag, Some(tag)) => format!("{repository}:{}", tag.name),
@@ -66,7 +66,7 @@ fn named(removed: &Removed) -> String {
     }
 }
 
-/// The tags that went with a manifest.
+/// Lists the tags that were removed with a manifest.
 fn tags(removed: &Removed) -> String {
     match removed.kind {
         RemovedKind::Tag => String::new(),
@@ -92,27 +92,27 @@ fn restore(config: &Config, back: Back, json: bool) -> Result<ExitCode, Failure>
     if json {
         print_json(&restored);
     } else {
-        write_out(&told(&request, &restored));
+        write_out(&to_text(&request, &restored));
     }
     Ok(exit_code(true))
 }
 
-fn told(request: &RestoreRequest, restored: &Restored) -> String {
+fn to_text(request: &RestoreRequest, restored: &Restored) -> String {
     let repository = &request.repository;
     let mut text = String::new();
     for digest in &restored.manifests {
-        text += &format!("{repository}@{digest} is back\n");
+        text += &format!("restored {repository}@{digest}\n");
     }
     for tag in &restored.tags {
         text += &match &request.tag {
-            Some(asked) if asked == tag => {
-                format!("{repository}:{tag} points at {} again\n", restored.digest)
+            Some(requested) if requested == tag => {
+                format!("restored {repository}:{tag}; it points at {}\n", restored.digest)
             }
-            _ => format!("{repository}:{tag} is back\n"),
+            _ => format!("restored {repository}:{tag}\n"),
         };
     }
     for tag in &restored.taken {
-        text += &format!("{repository}:{tag} was used again meanwhile, and stays as it is\n");
+        text += &format!("{repository}:{tag} has been pushed again and is left unchanged\n");
     }
     text
 }
@@ -124,12 +124,12 @@ fn empty(config: &Config, repository: Option<RepoName>, json: bool) -> Result<Ex
         print_json(&emptied);
         return Ok(exit_code(true));
     }
-    let mut text = format!("{} given up\n", many(emptied.manifests, "manifest"));
+    let mut text = format!("permanently deleted {}\n", count(emptied.manifests, "manifest"));
     if emptied.manifests > 0 {
         let from = when(Some(emptied.collected_from));
         text += &format!(
-            "the collector gives their space back from {from} (UTC) on, and gc.lease later that of children and \
-             signatures that go with them; what something else holds stays\n"
+            "the garbage collector frees their space from {from} (UTC) on, and that of children and \
+             signatures removed with them gc.lease later; content that is still referenced stays\n"
         );
     }
     write_out(&text);

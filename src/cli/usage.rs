@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
-use super::connect::ask;
-use super::output::many;
+use super::connect::fetch;
+use super::output::count;
 use super::table::{print_json, size, write_out};
 use super::{Failure, exit_code, start};
 use crate::config::Config;
@@ -13,13 +13,13 @@ use crate::jobs::usage::{BudgetUse, QuotaReport, ReclaimableReport, StoreUsage, 
 use crate::metadata::{Scope, Usage, UsageDay};
 use crate::server::admin::path;
 
-/// How many repositories are told to people.
-const MOST_TOLD: usize = 100;
+/// Maximum number of repositories in the text output.
+const MAX_LISTED_REPOSITORIES: usize = 100;
 
-/// Tells what the repositories of `scope` use.
+/// Prints the disk usage of the repositories in `scope`.
 pub(super) fn run(config: &Config, scope: Scope, json: bool) -> Result<ExitCode, Failure> {
-    let asked = UsageParameters { scope: Some(scope.to_string()) };
-    let report: UsageReport = start()?.block_on(ask(config, &path(&["usage"]), &asked))?;
+    let parameters = UsageParameters { scope: Some(scope.to_string()) };
+    let report: UsageReport = start()?.block_on(fetch(config, &path(&["usage"]), &parameters))?;
     if json {
         print_json(&report);
     } else {
@@ -45,33 +45,41 @@ fn usage(report: &UsageReport) -> String {
 }
 
 fn registry(store: &StoreUsage, text: &mut String) {
-    let (blobs, bytes) = (many(store.blobs, "blob"), size(store.blob_bytes));
-    let (manifests, uploads) = (many(store.manifests, "manifest"), many(store.uploads, "upload"));
-    let _ = writeln!(text, "{blobs}, {bytes}; {manifests}; {uploads} open");
+    let blobs = count(store.blobs, "blob");
+    let bytes = size(store.blob_bytes);
+    let manifests = count(store.manifests, "manifest");
+    let uploads = count(store.uploads, "open upload");
+    let _ = writeln!(text, "{blobs}, {bytes}; {manifests}; {uploads}");
     let stored = &store.stored;
-    let (all, used, database) = (size(stored.total()), size(stored.blobs), size(stored.database));
+    let all = size(stored.total());
+    let used = size(stored.blobs);
+    let database = size(stored.database);
     let _ = writeln!(text, "{all} on the disk: {used} in blobs, {database} in the database");
-    let (free, disk) = (size(store.free_bytes), size(store.disk_bytes));
+    let free = size(store.free_bytes);
+    let disk = size(store.disk_bytes);
     let _ = writeln!(text, "{free} of {disk} free on the disk");
     if let Some(BudgetUse { bytes, taken, high }) = &store.budget {
-        let (taken, most, high) = (size(*taken), size(*bytes), size(*high));
-        let _ = writeln!(text, "{taken} of the budget of {most} taken; room is made above {high}");
+        let taken = size(*taken);
+        let budget = size(*bytes);
+        let high = size(*high);
+        let _ = writeln!(text, "{taken} of {budget} of the budget used; above {high} space is reclaimed");
     }
 }
 
 fn growth(days: &[UsageDay], text: &mut String) {
     if let [first, .., last] = days {
-        let (before, now) = (size(first.allocated), size(last.allocated));
+        let before = size(first.allocated);
+        let now = size(last.allocated);
         let _ = writeln!(
             text,
             "in {}: from {before} to {now}",
-            many((last.day - first.day).unsigned_abs(), "day")
+            count((last.day - first.day).unsigned_abs(), "day")
         );
     }
 }
 
 fn reclaimable(reclaimable: &ReclaimableReport, text: &mut String) {
-    let _ = writeln!(text, "{} can be collected now", size(reclaimable.now));
+    let _ = writeln!(text, "{} reclaimable now", size(reclaimable.now));
     waiting("in the trash", "manifest", &reclaimable.trash, text);
     waiting("untagged", "manifest", &reclaimable.untagged, text);
     waiting("leased", "blob", &reclaimable.leased, text);
@@ -81,7 +89,7 @@ fn waiting(what: &str, thing: &str, waiting: &Waiting, text: &mut String) {
     if waiting.count == 0 {
         return;
     }
-    let _ = write!(text, "{} {what}, {}", many(waiting.count, thing), size(waiting.allocated));
+    let _ = write!(text, "{} {what}, {}", count(waiting.count, thing), size(waiting.allocated));
     if let Some(next) = &waiting.next {
         let _ = write!(text, ", the next due at {next}");
     }
@@ -92,11 +100,14 @@ fn waiting(what: &str, thing: &str, waiting: &Waiting, text: &mut String) {
 }
 
 fn scope(usage: &Usage, text: &mut String) {
-    let (repositories, tags) = (usage.repositories, many(usage.tags, "tag"));
+    let repositories = usage.repositories;
+    let tags = count(usage.tags, "tag");
     let noun = if repositories == 1 { "repository" } else { "repositories" };
-    let _ = writeln!(text, "{repositories} {noun}, {tags}, {}", many(usage.manifests, "manifest"));
-    let (all, own, shared) = (size(usage.allocated), size(usage.exclusive), size(usage.shared()));
-    let _ = writeln!(text, "{all} on the disk: {own} of its own, {shared} shared with others");
+    let _ = writeln!(text, "{repositories} {noun}, {tags}, {}", count(usage.manifests, "manifest"));
+    let all = size(usage.allocated);
+    let own = size(usage.exclusive);
+    let shared = size(usage.shared());
+    let _ = writeln!(text, "{all} on the disk: {own} exclusive, {shared} shared with others");
 }
 
 fn quotas(report: &UsageReport, text: &mut String) {
@@ -105,7 +116,7 @@ fn quotas(report: &UsageReport, text: &mut String) {
             quota;
         let name = if *scope == Scope::All { "all" } else { scope.as_str() };
         let bytes = most_bytes.map(|most| format!("{} of {}", size(*bytes), size(most)));
-        let tags = most_tags.map(|most| format!("{tags} of {}", many(most, "tag")));
+        let tags = most_tags.map(|most| format!("{tags} of {}", count(most, "tag")));
         let repositories = most_repositories.map(|most| format!("{repositories} of {most} repositories"));
         let used: Vec<String> = bytes.into_iter().chain(tags).chain(repositories).collect();
         let _ = writeln!(text, "quota of {name}: {}", used.join(", "));
@@ -116,21 +127,24 @@ fn repositories(report: &UsageReport, text: &mut String) {
     if report.repositories.is_empty() {
         return;
     }
-    let told = &report.repositories[..report.repositories.len().min(MOST_TOLD)];
-    let names = told.iter().map(|repository| repository.name.len());
+    let listed = &report.repositories[..report.repositories.len().min(MAX_LISTED_REPOSITORIES)];
+    let names = listed.iter().map(|repository| repository.name.len());
     let width = names.max().unwrap_or(0).max("REPOSITORY".len());
-    let (tags, manifests, blobs, all, own) = ("TAGS", "MANIFESTS", "BLOBS", "SIZE", "OF ITS OWN");
     let _ = writeln!(
         text,
-        "\n{:width$}  {tags:>6}  {manifests:>9}  {blobs:>6}  {all:>10}  {own:>10}",
-        "REPOSITORY"
+        "\n{:width$}  {:>6}  {:>9}  {:>6}  {:>10}  {:>10}",
+        "REPOSITORY", "TAGS", "MANIFESTS", "BLOBS", "SIZE", "EXCLUSIVE"
     );
-    for row in told {
-        let (all, own) = (size(row.allocated), size(row.exclusive));
-        let (name, tags, manifests, blobs) = (&row.name, row.tags, row.manifests, row.blobs);
-        let _ = writeln!(text, "{name:width$}  {tags:>6}  {manifests:>9}  {blobs:>6}  {all:>10}  {own:>10}");
+    for row in listed {
+        let all = size(row.allocated);
+        let own = size(row.exclusive);
+        let _ = writeln!(
+            text,
+            "{:width$}  {:>6}  {:>9}  {:>6}  {all:>10}  {own:>10}",
+            row.name, row.tags, row.manifests, row.blobs
+        );
     }
-    let left = report.usage.repositories.saturating_sub(told.len() as u64);
+    let left = report.usage.repositories.saturating_sub(listed.len() as u64);
     if left > 0 {
         let _ = writeln!(text, "and {left} more");
     }
@@ -154,7 +168,7 @@ mod tests {
     use crate::registry::Stored;
 
     #[test]
-    fn what_may_go_of_a_repository_is_told_with_its_times() {
+    fn reports_reclaimable_space_with_due_times() {
         let usage = Usage { repositories: 1, tags: 1, manifests: 3, ..Usage::default() };
         let at = |hour: u32| Some(format!("2026-01-31T{hour:02}:00:00Z"));
         let waiting = |count, next, last| Waiting { count, allocated: 3 << 20, due: 0, next, last };
@@ -169,8 +183,8 @@ mod tests {
         assert_eq!(
             super::usage(&usage_of),
             "1 repository, 1 tag, 3 manifests\n\
-             0 B on the disk: 0 B of its own, 0 B shared with others\n\
-             1.0 MiB can be collected now\n\
+             0 B on the disk: 0 B exclusive, 0 B shared with others\n\
+             1.0 MiB reclaimable now\n\
              2 manifests in the trash, 3.0 MiB, the next due at 2026-01-31T09:00:00Z, the last at 2026-01-31T12:00:00Z\n\
              1 manifest untagged, 3.0 MiB, the next due at 2026-01-31T09:00:00Z\n\
              1 blob leased, 3.0 MiB\n"
@@ -178,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn usage_is_a_table() {
+    fn prints_usage_as_table() {
         let repository = RepositoryUsage {
             name: "library/app".into(),
             tags: 2,
@@ -202,12 +216,12 @@ mod tests {
         let report = UsageReport { store: Some(store), repositories, ..UsageReport::default() };
         assert_eq!(
             usage(&report),
-            "4 blobs, 4.0 MiB; 3 manifests; 0 uploads open\n\
+            "4 blobs, 4.0 MiB; 3 manifests; 0 open uploads\n\
              6.0 MiB on the disk: 5.0 MiB in blobs, 1.0 MiB in the database\n\
              40.0 GiB of 100.0 GiB free on the disk\n\
-             0 B can be collected now\n\
+             0 B reclaimable now\n\
              \n\
-             REPOSITORY     TAGS  MANIFESTS   BLOBS        SIZE  OF ITS OWN\n\
+             REPOSITORY     TAGS  MANIFESTS   BLOBS        SIZE   EXCLUSIVE\n\
              library/app       2          3       4     5.0 MiB     1.0 MiB\n"
         );
     }

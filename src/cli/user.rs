@@ -6,23 +6,23 @@ use std::process::ExitCode;
 use http::Method;
 
 use super::args::UserCommand;
-use super::connect::{ask, change};
+use super::connect::{change, fetch};
 use super::table::{Table, print_json, when, write_out};
 use super::{Failure, exit_code, start};
 use crate::config::Config;
 use crate::http::api::{Account, AccountMade, AccountRequest, AccountUpdate, RoleThere};
 use crate::metadata::AccountKind;
-use crate::metadata::May;
+use crate::metadata::ScopedRole;
 use crate::server::admin::path;
 use crate::text_file;
 
 pub(super) fn run(config: &Config, command: UserCommand) -> Result<ExitCode, Failure> {
     match command {
         UserCommand::Add { name, may, robot, password_stdin, output } => {
-            let roles = may.into_iter().map(|May { role, scope }| RoleThere { role, scope }).collect();
+            let roles = may.into_iter().map(|ScopedRole { role, scope }| RoleThere { role, scope }).collect();
             let request = AccountRequest { password: password(password_stdin)?, robot, roles };
             let made: AccountMade = change(config, Method::PUT, &path(&["accounts", &name]), Some(&request))?;
-            told(&made, output.json, "is there");
+            print_result(&made, output.json, "created");
         }
         UserCommand::List(output) => list(config, output.json)?,
         UserCommand::Password { name, password_stdin, output } => {
@@ -31,19 +31,19 @@ pub(super) fn run(config: &Config, command: UserCommand) -> Result<ExitCode, Fai
             let update = AccountUpdate { password, new_password, disabled: None };
             let made: AccountMade =
                 change(config, Method::PATCH, &path(&["accounts", &name]), Some(&update))?;
-            told(&made, output.json, "has another password");
+            print_result(&made, output.json, "set a new password for");
         }
         UserCommand::Disable { name } => disable(config, &name, true)?,
         UserCommand::Enable { name } => disable(config, &name, false)?,
         UserCommand::Remove { name } => {
             change::<(), ()>(config, Method::DELETE, &path(&["accounts", &name]), None)?;
-            write_out(&format!("{name} is gone\n"));
+            write_out(&format!("removed {name}\n"));
         }
     }
     Ok(exit_code(true))
 }
 
-/// A password from the first line of standard input, if that is wanted.
+/// Reads a password from the first line of standard input, if `wanted`.
 fn password(wanted: bool) -> Result<Option<String>, Failure> {
     if !wanted {
         return Ok(None);
@@ -53,18 +53,18 @@ fn password(wanted: bool) -> Result<Option<String>, Failure> {
     read.map_err(|error| Failure::Other(format!("standard input: {error}")))?;
     let password = text_file::without_mark(line.trim_end_matches(['\r', '\n'])).to_owned();
     if password.is_empty() {
-        return Err(Failure::Usage("there is no password on standard input".into()));
+        return Err(Failure::Usage("standard input holds no password".into()));
     }
     Ok(Some(password))
 }
 
-fn told(made: &AccountMade, json: bool, what: &str) {
+fn print_result(made: &AccountMade, json: bool, action: &str) {
     if json {
         print_json(made);
         return;
     }
     let name = &made.account.name;
-    let mut text = format!("{name} {what}\n");
+    let mut text = format!("{action} {name}\n");
     if let Some(password) = &made.password {
         text += &format!("password: {password}\n");
     }
@@ -72,7 +72,7 @@ fn told(made: &AccountMade, json: bool, what: &str) {
         && made.account.teams.is_empty()
         && made.account.kind != AccountKind::Bootstrap
     {
-        text += &format!("no role is {name}'s own: orlop org grant {name} ROLE REPO|PREFIX/ gives one\n");
+        text += &format!("{name} has no role yet; to grant one: orlop org grant {name} ROLE REPO|PREFIX/\n");
     }
     write_out(&text);
 }
@@ -80,17 +80,17 @@ fn told(made: &AccountMade, json: bool, what: &str) {
 fn disable(config: &Config, name: &str, disabled: bool) -> Result<(), Failure> {
     let update = AccountUpdate { disabled: Some(disabled), ..AccountUpdate::default() };
     change::<_, AccountMade>(config, Method::PATCH, &path(&["accounts", name]), Some(&update))?;
-    write_out(&format!("{name} is {}\n", if disabled { "kept out" } else { "let in again" }));
+    write_out(&format!("{} {name}\n", if disabled { "disabled" } else { "enabled" }));
     Ok(())
 }
 
 fn list(config: &Config, json: bool) -> Result<(), Failure> {
-    let found: Vec<Account> = start()?.block_on(ask(config, &path(&["accounts"]), &()))?;
+    let found: Vec<Account> = start()?.block_on(fetch(config, &path(&["accounts"]), &()))?;
     if json {
         print_json(&found);
         return Ok(());
     }
-    let mut table = Table::new(["USER", "KIND", "MAY", "TEAMS", "SINCE (UTC)"]);
+    let mut table = Table::new(["USER", "KIND", "ROLES", "TEAMS", "SINCE (UTC)"]);
     for account in found {
         let kind = match account.kind {
             AccountKind::Bootstrap => "administrator",

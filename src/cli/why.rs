@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::process::ExitCode;
 use std::str::FromStr;
 
-use super::connect::ask;
+use super::connect::fetch;
 use super::table::{print_json, size, when, write_out};
 use super::{Failure, exit_code, start};
 use crate::config::Config;
@@ -13,7 +13,7 @@ use crate::oci::{Reference, RepoName, Tag};
 use crate::printable::escape;
 use crate::server::admin::path;
 
-/// What is asked about.
+/// The tag, manifest or blob to explain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Subject {
     repository: Option<RepoName>,
@@ -25,32 +25,32 @@ impl FromStr for Subject {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let (repository, reference) = match text.split_once('@') {
-            Some((name, digest)) => (Some(name), digest.parse().map(Reference::Digest).map_err(told)?),
+            Some((name, digest)) => (Some(name), digest.parse().map(Reference::Digest).map_err(to_message)?),
             None if text.starts_with("sha256:") || text.starts_with("sha512:") => {
-                (None, text.parse().map(Reference::Digest).map_err(told)?)
+                (None, text.parse().map(Reference::Digest).map_err(to_message)?)
             }
             None => {
-                let wrong = "expected a digest, REPO:TAG or REPO@DIGEST";
-                let (name, tag) = text.rsplit_once(':').ok_or(wrong)?;
-                (Some(name), tag.parse::<Tag>().map(Reference::Tag).map_err(told)?)
+                let expected = "expected a digest, REPO:TAG or REPO@DIGEST";
+                let (name, tag) = text.rsplit_once(':').ok_or(expected)?;
+                (Some(name), tag.parse::<Tag>().map(Reference::Tag).map_err(to_message)?)
             }
         };
-        let repository = repository.map(str::parse).transpose().map_err(told)?;
+        let repository = repository.map(str::parse).transpose().map_err(to_message)?;
         Ok(Self { repository, reference })
     }
 }
 
-fn told(error: impl ToString) -> String {
+fn to_message(error: impl ToString) -> String {
     error.to_string()
 }
 
-/// Tells what keeps `subject`.
+/// Prints why `subject` is kept.
 pub(super) fn run(config: &Config, subject: &Subject, json: bool) -> Result<ExitCode, Failure> {
-    let asked = WhyParameters {
+    let parameters = WhyParameters {
         repository: subject.repository.as_ref().map(ToString::to_string),
         reference: subject.reference.to_string(),
     };
-    let why: Why = start()?.block_on(ask(config, &path(&["why"]), &asked))?;
+    let why: Why = start()?.block_on(fetch(config, &path(&["why"]), &parameters))?;
     if json {
         print_json(&why);
     } else {
@@ -76,7 +76,7 @@ fn manifest(found: &ManifestReasons, text: &mut String) {
     match found.state {
         Stage::Live => {}
         Stage::Trash => line(text, format_args!("in the trash until {}", when(found.trash_until))),
-        Stage::Purging => line(text, format_args!("on its way out, for good")),
+        Stage::Purging => line(text, format_args!("being purged")),
     }
     if found.tag_count > 0 {
         line(text, format_args!("tagged {}", names(&tags(found), found.tag_count)));
@@ -90,69 +90,69 @@ fn manifest(found: &ManifestReasons, text: &mut String) {
         line(text, format_args!("{}: {}", ruled.tag.as_deref().unwrap_or("itself"), escape(&ruled.reason)));
     }
     if !found.judged {
-        line(text, format_args!("by policies: too many tags, see orlop retention plan {}", found.repository));
+        line(text, format_args!("policies: too many tags, see orlop retention plan {}", found.repository));
     }
     leases(found.leased_until, found.kept_by_upload, text);
     if is_free(found) {
-        line(text, format_args!("nothing holds it: it goes when it is looked at"));
+        line(text, format_args!("nothing references it: it expires at its next review"));
     }
     review(found.review_at, text);
     if found.state == Stage::Live {
         line(text, format_args!("last pulled (UTC): {}", when(found.pulled_at)));
     }
-    line(text, format_args!("{} would come free: {}", size(found.frees), way_out(found)));
+    line(text, format_args!("{} would be freed {}", size(found.frees), removal_condition(found)));
 }
 
-/// The tags, each with what the settings say of it.
+/// Lists the tags, marked if they are immutable or protected.
 fn tags(found: &ManifestReasons) -> Vec<String> {
-    let told = |tag: &String| match (found.immutable.contains(tag), found.protected.contains(tag)) {
+    let describe = |tag: &String| match (found.immutable.contains(tag), found.protected.contains(tag)) {
         (true, _) => format!("{tag} (immutable)"),
         (false, true) => format!("{tag} (protected)"),
         (false, false) => tag.clone(),
     };
-    found.tags.iter().map(told).collect()
+    found.tags.iter().map(describe).collect()
 }
 
 fn is_free(found: &ManifestReasons) -> bool {
-    let held = found.tag_count
+    let references = found.tag_count
         + found.index_count
         + (found.subjects.len() + usize::from(found.pinned_by.is_some())) as u64;
-    found.state == Stage::Live && held == 0 && found.leased_until.is_none() && !found.kept_by_upload
+    found.state == Stage::Live && references == 0 && found.leased_until.is_none() && !found.kept_by_upload
 }
 
-/// What has to happen for a manifest to go.
-fn way_out(found: &ManifestReasons) -> &'static str {
+/// Describes when a manifest's space is freed.
+fn removal_condition(found: &ManifestReasons) -> &'static str {
     match found.state {
-        Stage::Purging => "with the next collections",
-        Stage::Trash => "when its time in the trash is over, or `orlop trash empty` ends that",
+        Stage::Purging => "by the next garbage collection",
+        Stage::Trash => "when its trash time is over, or by `orlop trash empty`",
         Stage::Live if !found.immutable.is_empty() => {
-            "when its tags are immutable no more, and it is deleted"
+            "when its tags are no longer immutable and it is deleted"
         }
         Stage::Live if found.index_count > 0 => "when the indexes that list it are deleted",
-        Stage::Live if !found.subjects.is_empty() => "when its subject, or it itself, is deleted",
+        Stage::Live if !found.subjects.is_empty() => "when it or its subject is deleted",
         Stage::Live => "when it is deleted, or loses its tags, and the trash time is over",
     }
 }
 
 fn blob(found: &BlobReasons, text: &mut String) {
     if found.damaged {
-        line(text, format_args!("damaged, and set aside until it is pushed again"));
+        line(text, format_args!("quarantined because of damage, until it is pushed again"));
     }
     for kept in &found.repositories {
         kept_blob(kept, text);
     }
     let more = found.repository_count.saturating_sub(found.repositories.len() as u64);
     if more > 0 {
-        line(text, format_args!("and {more} more that have it"));
+        line(text, format_args!("and {more} more repositories"));
     }
     let frees = size(found.frees);
-    line(text, format_args!("{frees} would come free when no repository's manifests hold it any more"));
+    line(text, format_args!("{frees} would be freed when no repository's manifests reference it"));
 }
 
 fn kept_blob(kept: &KeptBlob, text: &mut String) {
     line(text, format_args!("in {}:", kept.repository));
     let mut inner = String::new();
-    holders("held by the manifest", &kept.manifests, kept.manifest_count, &mut inner);
+    holders("referenced by the manifest", &kept.manifests, kept.manifest_count, &mut inner);
     leases(kept.leased_until, kept.kept_by_upload, &mut inner);
     if kept.trash_until.is_some() {
         line(&mut inner, format_args!("deleted, and in the trash until {}", when(kept.trash_until)));
@@ -166,7 +166,7 @@ fn holders(how: &str, found: &[HeldBy], count: u64, text: &mut String) {
         let state = match holder.state {
             Stage::Live => String::new(),
             Stage::Trash => format!(", in the trash until {}", when(holder.trash_until)),
-            Stage::Purging => ", on its way out".into(),
+            Stage::Purging => ", being purged".into(),
         };
         let tags = match holder.tag_count {
             0 => String::new(),
@@ -176,26 +176,26 @@ fn holders(how: &str, found: &[HeldBy], count: u64, text: &mut String) {
     }
     let more = count.saturating_sub(found.len() as u64);
     if more > 0 {
-        line(text, format_args!("and {more} more of these"));
+        line(text, format_args!("and {more} more"));
     }
 }
 
 fn leases(until: Option<Time>, upload: bool, text: &mut String) {
     if until.is_some() {
-        line(text, format_args!("leased until {} (UTC), for the push that may go on", when(until)));
+        line(text, format_args!("leased until {} (UTC), in case the push continues", when(until)));
     }
     if upload {
-        line(text, format_args!("kept by an upload that is open or has just ended"));
+        line(text, format_args!("kept by an upload that is open or has just finished"));
     }
 }
 
 fn review(at: Option<Time>, text: &mut String) {
     if at.is_some() {
-        line(text, format_args!("looked at from {} (UTC) on", when(at)));
+        line(text, format_args!("next review after {} (UTC)", when(at)));
     }
 }
 
-/// Some names, and how many there are besides.
+/// Joins names and appends how many more there are.
 fn names(some: &[String], count: u64) -> String {
     let more = count.saturating_sub(some.len() as u64);
     let some = some.join(", ");
@@ -214,7 +214,7 @@ mod tests {
     const DIGEST: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
     #[test]
-    fn subjects_are_read() {
+    fn parses_subjects() {
         let read = |text: &str| text.parse::<Subject>();
         let alone = read(DIGEST).expect("a subject");
         assert_eq!((alone.repository, alone.reference.to_string().as_str()), (None, DIGEST));
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn what_keeps_a_manifest_is_told_in_words() {
+    fn explains_what_keeps_a_manifest() {
         let found = ManifestReasons {
             repository: "app".into(),
             state: Stage::Live,
@@ -255,11 +255,11 @@ mod tests {
         assert_eq!(super::tags(&safe), ["v1", "v2 (protected)", "v3 (protected)"]);
         let safe = ManifestReasons { immutable: vec!["v3".into()], ..safe };
         assert_eq!(super::tags(&safe)[1..], ["v2 (protected)", "v3 (immutable)"]);
-        assert!(way_out(&safe).contains("immutable"));
+        assert!(removal_condition(&safe).contains("immutable"));
         let why = Why { digest: DIGEST.into(), manifests: vec![found], blob: None };
         let expected = format!(
             "manifest {DIGEST} in app\n  tagged v1 and 2 more\n  v1: kept: by rule `r`\n  last pulled (UTC): never\n  \
-             5.0 MiB would come free: when it is deleted, or loses its tags, and the trash time is over\n"
+             5.0 MiB would be freed when it is deleted, or loses its tags, and the trash time is over\n"
         );
         assert_eq!(text(&why), expected);
     }

@@ -1,4 +1,4 @@
-//! Certificates that an authority gives by itself.
+//! `[acme]`: a certificate from a certificate authority by ACME.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -11,49 +11,50 @@ use super::text::{Text, text_serde};
 
 text_serde!(DnsName, Directory, Email);
 
-/// A certificate by ACME (RFC 8555).
+/// Settings of the ACME client (RFC 8555).
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Acme {
-    /// The names that it is for: turns TLS on.
+    /// DNS names of the certificate. Setting them turns TLS on.
     pub names: Vec<DnsName>,
-    /// Whether the operator agrees to the authority's terms.
+    /// Whether the operator agrees to the authority's terms of service.
     pub accept_terms: bool,
-    /// Whom the authority may write to.
+    /// Contact address for the authority.
     pub email: Option<Email>,
-    /// The authority.
+    /// URL of the authority's ACME directory.
     pub directory: Directory,
-    /// What the authority calls the key of an account that the operator has with it already.
+    /// Key id of an existing account with the authority (external account binding).
     pub eab_key_id: Option<String>,
-    /// The file of that key.
+    /// File with that account's key.
     pub eab_key_file: Option<PathBuf>,
 }
 
 impl Acme {
-    /// Whether a certificate is asked for.
+    /// Whether ACME is configured.
     pub fn is_on(&self) -> bool {
         !self.names.is_empty()
     }
 
-    /// A key that has no effect beside nothing.
+    /// Returns a key that is set but has no effect, because ACME is off.
     pub(super) fn idle_key(&self) -> Option<&'static str> {
-        let usual = Self::default();
+        let defaults = Self::default();
         let chosen = [
             ("acme.accept_terms", self.accept_terms),
             ("acme.email", self.email.is_some()),
-            ("acme.directory", self.directory != usual.directory),
+            ("acme.directory", self.directory != defaults.directory),
             ("acme.eab_key_id", self.eab_key_id.is_some()),
         ];
         chosen.into_iter().find(|(_, chosen)| *chosen && !self.is_on()).map(|(key, _)| key)
     }
 }
 
-/// Finds what makes no sense together.
+/// Finds settings that contradict each other.
 pub(super) fn check(config: &Config) -> Result<(), (&'static str, String)> {
-    let (acme, server) = (&config.acme, &config.server);
+    let acme = &config.acme;
+    let server = &config.server;
     match (&acme.eab_key_id, &acme.eab_key_file) {
-        (Some(_), None) => return Err(("acme.eab_key_file", "must be set where acme.eab_key_id is".into())),
-        (None, Some(_)) => return Err(("acme.eab_key_id", "must be set where acme.eab_key_file is".into())),
+        (Some(_), None) => return Err(("acme.eab_key_file", "must be set if acme.eab_key_id is set".into())),
+        (None, Some(_)) => return Err(("acme.eab_key_id", "must be set if acme.eab_key_file is set".into())),
         _ => {}
     }
     if !acme.is_on() {
@@ -61,31 +62,31 @@ pub(super) fn check(config: &Config) -> Result<(), (&'static str, String)> {
     }
     if server.tls_certificate.is_some() || server.tls_key.is_some() {
         let message =
-            "a certificate comes either by itself or from server.tls_certificate and server.tls_key";
+            "excludes server.tls_certificate and server.tls_key: use either ACME or certificate files";
         return Err(("acme.names", message.into()));
     }
     if !acme.accept_terms {
         let directory = &acme.directory;
-        let message = format!("must be true: {directory} names terms of service that you have to agree to");
+        let message = format!("must be true: agree to the terms of service of {directory}");
         return Err(("acme.accept_terms", message));
     }
     Ok(())
 }
 
-/// A name that a certificate can be for.
+/// A DNS name of a certificate.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct DnsName(String);
 
 impl DnsName {
-    /// As text, in small letters.
+    /// Returns the name in lower case.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
 impl Text for DnsName {
-    const EXPECTED: &'static str = "a DNS name, such as \"registry.example.com\": no address, and no wildcard, which \
-                                    TLS-ALPN-01 cannot prove";
+    const EXPECTED: &'static str = "a DNS name, such as \"registry.example.com\": IP addresses and wildcards \
+                                    cannot be proved with TLS-ALPN-01";
 
     fn parse(text: &str) -> Option<Self> {
         let sound = |label: &str| {
@@ -104,12 +105,12 @@ impl fmt::Display for DnsName {
     }
 }
 
-/// Where an authority tells what it is asked by (RFC 8555, 7.1.1).
+/// URL of an ACME directory (RFC 8555, 7.1.1).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Directory(String);
 
 impl Directory {
-    /// As text.
+    /// Returns the URL as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -139,12 +140,12 @@ impl fmt::Display for Directory {
     }
 }
 
-/// Whom to write to.
+/// An e-mail address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Email(String);
 
 impl Email {
-    /// As text.
+    /// Returns the address as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -154,7 +155,7 @@ impl Text for Email {
     const EXPECTED: &'static str = "one e-mail address, such as \"ops@example.com\"";
 
     fn parse(text: &str) -> Option<Self> {
-        // RFC 8555, 7.3: one address, and none of the fields that mail links may have.
+        // RFC 8555, 7.3: one address, without the fields of mailto links.
         let plain =
             !text.contains([',', '?', '&', ':', ';', '<', '>']) && text.chars().all(|c| c.is_ascii_graphic());
         let (name, host) = text.split_once('@')?;
@@ -174,7 +175,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_names_that_can_be_proved_are_taken() {
+    fn accepts_only_provable_dns_names() {
         let name = |text| DnsName::parse(text).map(|name| name.0);
         assert_eq!(name("Registry.Example.com").as_deref(), Some("registry.example.com"));
         for fine in ["registry", "xn--bcher-kva.example", "a-b.c", "1.example"] {
@@ -189,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn an_authority_is_reached_by_https_alone() {
+    fn directory_requires_https() {
         assert!(Directory::parse(&Directory::default().0).is_some());
         assert!(Directory::parse("https://ca.lan:9000/acme/acme/directory").is_some());
         for wrong in ["", "http://ca.lan/directory", "ca.lan", "https://", "https://me:pw@ca.lan/directory"] {
@@ -198,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_is_one() {
+    fn accepts_a_single_email_address() {
         assert!(Email::parse("ops+tls@example.com").is_some());
         for wrong in
             ["", "ops", "@example.com", "a@b@c", "a@b.c,d@e.f", "a@b.c?cc=d", "mailto:a@b.c", "a b@c.d"]

@@ -1,4 +1,4 @@
-//! Who comes in, and what they may do without being granted anything.
+//! `[auth]`: access modes, user file, first administrator and token lifetime.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -9,43 +9,44 @@ use super::units::Span;
 use crate::auth::{Mode, Modes};
 use crate::metadata::Role;
 
-/// Who comes in.
+/// Authentication and authorisation settings.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Auth {
-    /// What everybody may do; default: everything until there is a user, and nothing then.
+    /// Permissions of anonymous users. By default they may do everything until there is a user, and nothing from then
+    /// on.
     pub mode: Option<Mode>,
-    /// The same for some repositories. The first that matches counts.
+    /// Modes of certain repositories. The first match applies.
     pub modes: Vec<ModeSetting>,
-    /// Globs of repositories that everybody may pull, whatever the mode.
+    /// Globs of repositories that anyone may pull in any mode.
     pub public: Vec<String>,
-    /// A file of users and bcrypt hashes, as `htpasswd -B` writes it.
+    /// File of users and bcrypt hashes, as written by `htpasswd -B`.
     pub htpasswd: Option<PathBuf>,
-    /// What its users may do to every repository, besides what they are granted.
+    /// Role of the file's users on all repositories, in addition to their grants.
     pub htpasswd_role: FileRole,
-    /// The first administrator's password; default: one is made at the first start and shown once.
+    /// Password of the first administrator. By default one is generated at the first start and shown once.
     pub admin_password: Option<Secret>,
-    /// A file with that password.
+    /// File with that password.
     pub admin_password_file: Option<PathBuf>,
-    /// For how long a token is good.
+    /// Lifetime of the tokens that clients get.
     pub token_lifetime: Span,
 }
 
-/// What everybody may do to some repositories.
+/// The mode of certain repositories.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModeSetting {
-    /// Which, by globs.
+    /// Globs of the repositories.
     pub repositories: Vec<String>,
-    /// What.
+    /// The mode.
     pub mode: Mode,
 }
 
 impl Auth {
-    /// What everybody may do where.
+    /// Returns the modes by repository.
     ///
     /// # Errors
-    /// A key, and what is wrong with its globs.
+    /// Returns the key of an invalid glob and a message.
     pub fn modes(&self) -> Result<Modes, (&'static str, String)> {
         let with = |modes: Modes, setting: &ModeSetting| modes.with(&setting.repositories, setting.mode);
         let modes = self.modes.iter().try_fold(Modes::of(self.mode), with);
@@ -92,7 +93,7 @@ impl<'de> Deserialize<'de> for FileRole {
     }
 }
 
-/// A text that is never shown.
+/// A text that is never printed.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
 pub struct Secret(pub String);
 

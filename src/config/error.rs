@@ -1,20 +1,20 @@
-//! What is wrong with the settings.
+//! Errors in the settings.
 
 use std::fmt;
 use std::path::PathBuf;
 
 use thiserror::Error;
 
-/// Where a value came from.
+/// The source of a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {
     /// The configuration file.
     File(PathBuf),
-    /// This environment variable.
+    /// The environment variable of this name.
     Variable(String),
-    /// This flag.
+    /// The command-line flag of this name.
     Flag(&'static str),
-    /// Nowhere: the default.
+    /// No source: the default.
     Default,
 }
 
@@ -29,51 +29,51 @@ impl fmt::Display for Origin {
     }
 }
 
-/// What is wrong with the settings.
+/// An error in the settings.
 #[derive(Debug, Error)]
 pub enum ConfigError {
     /// The file could not be read.
     #[error("cannot read the configuration file {}: {error}", path.display())]
     Unreadable {
-        /// Which.
+        /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         error: std::io::Error,
     },
     /// The file is not TOML.
     #[error("{} is not valid TOML: {error}", path.display())]
     Syntax {
-        /// Which.
+        /// The file.
         path: PathBuf,
-        /// Where and why.
+        /// Position and cause.
         error: toml::de::Error,
     },
-    /// The file is YAML, as other registries' configuration is.
+    /// The file is YAML, as the configuration of other registries is.
     #[error(
-        "{} is YAML, and the configuration is TOML: write [section] and key = value, as \
-         config/orlop.example.toml does; another registry's file is not read",
+        "{} is YAML, but the configuration must be TOML: use [section] and key = value, as in \
+         config/orlop.example.toml; configuration files of other registries are not supported",
         path.display()
     )]
     Yaml {
-        /// Which.
+        /// The file.
         path: PathBuf,
     },
-    /// An environment variable that looks like a setting's and is none.
+    /// An environment variable looks like a setting, but there is no such setting.
     #[error("{name}: {message}")]
     Variable {
-        /// Its name.
+        /// The variable's name.
         name: String,
-        /// What is wrong with it.
+        /// The error message.
         message: String,
     },
-    /// A key that does not exist, or a value that is not allowed.
+    /// The key does not exist, or its value is invalid.
     #[error("{key} ({origin}): {message}")]
     Setting {
-        /// Which.
+        /// The key.
         key: String,
-        /// Where its value came from.
+        /// The source of its value.
         origin: Origin,
-        /// What is wrong with it, and what is allowed.
+        /// What is wrong, and which values are allowed.
         message: String,
     },
 }

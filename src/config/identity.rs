@@ -1,4 +1,4 @@
-//! Those whose word counts for who somebody is.
+//! `[[identity_providers]]` and `[token_authority]`: external sources of identities and tokens.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,42 +13,42 @@ use super::auth::Secret;
 use super::text::{Text, text_serde};
 use super::units::Span;
 use crate::auth::{AuthoritySettings, KeySource, ProviderSettings, RuleSettings, SignInSettings};
-use crate::metadata::{May, Team, check_name};
+use crate::metadata::{ScopedRole, Team, check_name};
 use crate::outbound;
 
 text_serde!(PrivateUrl, KeysAt, ProviderName);
 
-/// A provider of OpenID Connect.
+/// An OpenID Connect provider.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct IdentityProvider {
-    /// What it is called here.
+    /// Name of the provider in this registry.
     pub name: ProviderName,
-    /// Who it says it is.
+    /// The provider's issuer identifier.
     pub issuer: PrivateUrl,
-    /// Whom tokens of jobs must be for; without it none are taken.
+    /// Audience that tokens of jobs must have. Without it, such tokens are rejected.
     pub audience: Option<String>,
-    /// Where its keys are; default: where it says.
+    /// Source of the provider's public keys. By default it is discovered from the issuer.
     pub keys: Option<KeysAt>,
-    /// For how long a job may go on that logged in.
+    /// How long a job stays logged in.
     #[serde(default = "visit")]
     pub visit: Span,
-    /// What this registry is called there; without it nobody signs in by it.
+    /// Client id of this registry at the provider. Without it, people cannot sign in with the provider.
     pub client_id: Option<String>,
-    /// What this registry proves that with.
+    /// Client secret of this registry at the provider.
     pub client_secret: Option<Secret>,
-    /// A file with that secret.
+    /// File with that secret.
     pub client_secret_file: Option<PathBuf>,
-    /// What is asked for of people who sign in.
+    /// Scopes to request when people sign in.
     #[serde(default = "scopes")]
     pub scopes: Vec<String>,
-    /// The claim that is the name of a person's account.
+    /// Claim that holds the name of a person's account.
     #[serde(default = "user_claim")]
     pub user_claim: String,
-    /// For how long the access token is good that somebody gets who signs in.
+    /// Lifetime of the access token that a person receives after signing in.
     #[serde(default = "token_lifetime")]
     pub token_lifetime: Span,
-    /// What claims give.
+    /// Rules that map claims to permissions and teams.
     #[serde(default)]
     pub rules: Vec<ProviderRule>,
 }
@@ -69,16 +69,16 @@ fn token_lifetime() -> Span {
     Span(Duration::from_secs(7 * 24 * 60 * 60))
 }
 
-/// What claims give.
+/// Maps claims to permissions and teams.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ProviderRule {
-    /// What must be claimed: by name, globs of which one matches.
+    /// Required claims by name. One of the globs must match the claim's value.
     pub claims: BTreeMap<String, Globs>,
-    /// What jobs may do that claim it.
+    /// Permissions of jobs with these claims.
     #[serde(default)]
-    pub may: Vec<AsText<May>>,
-    /// The teams that people are in who claim it.
+    pub may: Vec<AsText<ScopedRole>>,
+    /// Teams of people with these claims.
     #[serde(default)]
     pub teams: Vec<AsText<Team>>,
 }
@@ -87,14 +87,14 @@ pub struct ProviderRule {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(untagged, expecting = "expected a glob, or a list of globs")]
 pub enum Globs {
-    /// One.
+    /// A single glob.
     One(String),
-    /// Some.
+    /// A list of globs.
     Some(Vec<String>),
 }
 
 impl IdentityProvider {
-    /// As the access_control has it. `secret` is what its file has.
+    /// Builds the provider settings for the access control. `secret` is the content of the secret's file.
     pub fn settings(&self, secret: Option<String>) -> ProviderSettings {
         let sign_in = self.client_id.clone().map(|client_id| SignInSettings {
             client_id,
@@ -129,25 +129,25 @@ impl ProviderRule {
     }
 }
 
-/// Another authority that clients get their tokens from.
+/// An external token server that clients get their tokens from.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TokenAuthority {
-    /// Where clients get tokens.
+    /// URL at which clients request tokens.
     pub realm: Option<PrivateUrl>,
-    /// What this registry is called there, and whom tokens must be for.
+    /// Name of this registry at the token server, which tokens must have as their audience.
     pub service: Option<String>,
-    /// Who tokens must be by.
+    /// Issuer that tokens must have.
     pub issuer: Option<String>,
-    /// Where the keys are that it signs with.
+    /// Source of the public keys that verify tokens.
     pub keys: Option<KeysAt>,
 }
 
 impl TokenAuthority {
-    /// As the access_control has it, if there is one.
+    /// Builds the settings for the access control, if a token server is configured.
     ///
     /// # Errors
-    /// The key that is missing.
+    /// Returns the key that is missing.
     pub fn settings(&self) -> Result<Option<AuthoritySettings>, &'static str> {
         if *self == Self::default() {
             return Ok(None);
@@ -161,13 +161,13 @@ impl TokenAuthority {
     }
 }
 
-/// The address of a server where nobody on the way can change what it answers.
+/// A URL whose responses nobody on the network can change: HTTPS, or on this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PrivateUrl(pub Url);
 
 impl Text for PrivateUrl {
     const EXPECTED: &'static str =
-        "a URL of HTTPS, such as \"https://id.example.com\" (HTTP may go to this machine alone)";
+        "an HTTPS URL, such as \"https://id.example.com\" (HTTP is allowed for this machine only)";
 
     fn parse(text: &str) -> Option<Self> {
         let url: Url = text.parse().ok()?;
@@ -182,12 +182,12 @@ impl fmt::Display for PrivateUrl {
     }
 }
 
-/// Where public keys are.
+/// Source of public keys: a file or a URL.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeysAt(pub KeySource);
 
 impl Text for KeysAt {
-    const EXPECTED: &'static str = "a file, nor a URL of HTTPS";
+    const EXPECTED: &'static str = "a file, nor an HTTPS URL";
 
     fn parse(text: &str) -> Option<Self> {
         match text.contains("://") {
@@ -203,7 +203,7 @@ impl fmt::Display for KeysAt {
     }
 }
 
-/// What a provider is called.
+/// Name of an identity provider.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProviderName(pub String);
 
@@ -221,7 +221,7 @@ impl fmt::Display for ProviderName {
     }
 }
 
-/// Something as it is spelt elsewhere too.
+/// A value that is read and written as text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AsText<T>(pub T);
 

@@ -1,4 +1,4 @@
-//! The keys there are, read off the defaults so that no list of them can fall behind.
+//! The existing keys, derived from the defaults, so that the list is always complete.
 
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
@@ -7,23 +7,23 @@ use serde_json::Value;
 
 use super::Config;
 
-/// What every variable's name begins with.
+/// Prefix of all environment variables of settings.
 pub(super) const PREFIX: &str = "ORLOP_";
 
-/// How a variable's text becomes a value.
+/// How the text of a variable is parsed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Text,
     Number,
     Flag,
-    /// As TOML writes it in one line.
+    /// A list in TOML syntax.
     List,
 }
 
-/// Each section with its settings.
+/// Keys by section and name.
 pub(super) type Keys = BTreeMap<String, BTreeMap<String, Kind>>;
 
-/// Every key there is.
+/// Returns all keys.
 pub(super) fn keys() -> &'static Keys {
     static KEYS: OnceLock<Keys> = OnceLock::new();
     KEYS.get_or_init(|| {
@@ -53,26 +53,26 @@ fn kind(default: Value) -> Kind {
     }
 }
 
-/// The environment variable of `key`: `ORLOP_GC__INTERVAL` for `gc.interval`.
+/// Returns the environment variable of `key`, such as `ORLOP_GC__INTERVAL` for `gc.interval`.
 pub fn variable(key: &str) -> String {
     format!("{PREFIX}{}", key.to_uppercase().replace('.', "__"))
 }
 
-/// What to say of a section that does not exist.
+/// Returns the error message for an unknown section.
 pub(super) fn unknown_section() -> String {
     let names: Vec<&str> = keys().keys().map(String::as_str).collect();
-    format!("there is no such section; there are {}", names.join(", "))
+    format!("no such section; the sections are {}", names.join(", "))
 }
 
-/// What to say of a key that does not exist in a section that does.
+/// Returns the error message for an unknown key in an existing section.
 pub(super) fn unknown_key(section: &str) -> String {
     let names = keys().get(section).into_iter().flatten();
     let names: Vec<&str> = names.map(|(name, _)| name.as_str()).collect();
-    format!("there is no such setting; {section} has {}", names.join(", "))
+    format!("no such setting; {section} has {}", names.join(", "))
 }
 
-/// The variable that a misspelt one was meant to be, if only its underscores differ.
-pub(super) fn meant(name: &str) -> Option<String> {
+/// Returns the correct spelling of a variable that differs from it only by case and underscores.
+pub(super) fn correct_spelling(name: &str) -> Option<String> {
     let flat = |text: &str| text.to_uppercase().replace(['_', '-', '.'], "");
     let all = keys().iter().flat_map(|(section, settings)| {
         settings.keys().map(move |name| variable(&format!("{section}.{name}")))

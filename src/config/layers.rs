@@ -1,4 +1,4 @@
-//! Where settings come from, laid over each other.
+//! Merges the sources of settings: file, environment and flags.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -10,10 +10,10 @@ use super::keys::{self, Kind, PREFIX, keys};
 use super::{Config, ConfigError, Origin};
 use crate::text_file;
 
-/// A flag that sets a key.
+/// A command-line flag that sets a key.
 #[derive(Debug, Clone)]
 pub struct Flag {
-    /// The flag's name with its dashes.
+    /// The flag's name with its leading dashes.
     pub name: &'static str,
     /// The key that it sets.
     pub key: &'static str,
@@ -21,18 +21,18 @@ pub struct Flag {
     pub value: String,
 }
 
-/// Everything that settings are taken from.
+/// All sources of settings.
 #[derive(Debug, Clone, Default)]
 pub struct Sources {
     /// The TOML file, if there is one.
     pub file: Option<PathBuf>,
-    /// The environment; only names that begin with `ORLOP_` matter, and empty values count as unset.
+    /// The environment. Only names with the prefix `ORLOP_` count, and empty values count as unset.
     pub environment: Vec<(OsString, OsString)>,
     /// Flags.
     pub flags: Vec<Flag>,
 }
 
-/// The table that the sources give together, and where each value in it came from.
+/// The merged table, with the source of each value.
 pub(super) struct Layers {
     table: Table,
     origins: BTreeMap<String, Origin>,
@@ -40,21 +40,21 @@ pub(super) struct Layers {
 }
 
 impl Layers {
-    pub(super) fn gather(sources: &Sources) -> Result<Self, ConfigError> {
+    pub(super) fn merge(sources: &Sources) -> Result<Self, ConfigError> {
         let file = sources.file.clone();
         let table = file.as_deref().map_or_else(|| Ok(Table::new()), read_file)?;
         let mut layers = Self { table, origins: BTreeMap::new(), file };
-        layers.refuse_unknown()?;
+        layers.reject_unknown()?;
         for (name, value) in &sources.environment {
-            layers.lay_variable(name, value)?;
+            layers.set_variable(name, value)?;
         }
         for flag in &sources.flags {
-            layers.lay(flag.key, &flag.value, Origin::Flag(flag.name))?;
+            layers.set(flag.key, &flag.value, Origin::Flag(flag.name))?;
         }
         Ok(layers)
     }
 
-    /// The settings, each of the right kind.
+    /// Deserialises the settings.
     pub(super) fn read(&self) -> Result<Config, ConfigError> {
         let value = Value::Table(self.table.clone());
         serde_path_to_error::deserialize(value).map_err(|error| {
@@ -63,41 +63,40 @@ impl Layers {
         })
     }
 
-    /// An error about `key`.
+    /// Builds an error about `key`.
     pub(super) fn error(&self, key: &str, message: String) -> ConfigError {
         ConfigError::Setting { key: key.to_owned(), origin: self.origin(key), message }
     }
 
-    /// Whether nothing sets `key`.
-    pub(super) fn leaves_default(&self, key: &str) -> bool {
+    /// Whether no source sets `key`.
+    pub(super) fn is_default(&self, key: &str) -> bool {
         matches!(self.origin(key), Origin::Default)
     }
 
     fn origin(&self, key: &str) -> Origin {
         let in_file = || {
             let (section, name) = key.split_once('.').unwrap_or((key, ""));
-            // A list is in the file as a whole: `quotas[0].bytes`, `retention.policies[0].name`.
+            // The file's origin is recorded for a whole list: `quotas[0].bytes`, `retention.policies[0].name`.
             let found = self.table.get(section.split('[').next()?)?;
             let name = name.split(['[', '.']).next()?;
             (name.is_empty() || found.is_array() || found.get(name).is_some()).then_some(())?;
             self.file.clone().map(Origin::File)
         };
-        let laid = self.origins.get(key).or_else(|| self.origins.get(key.split('[').next()?)).cloned();
-        laid.or_else(in_file).unwrap_or(Origin::Default)
+        let set = self.origins.get(key).or_else(|| self.origins.get(key.split('[').next()?)).cloned();
+        set.or_else(in_file).unwrap_or(Origin::Default)
     }
 
-    fn refuse_unknown(&self) -> Result<(), ConfigError> {
+    fn reject_unknown(&self) -> Result<(), ConfigError> {
         for (section, settings) in &self.table {
             let known = keys().get(section);
             let known = known.ok_or_else(|| self.error(section, keys::unknown_section()))?;
             if keys::is_list(section) {
-                let wrong =
-                    || self.error(section, format!("must be a list, each member below a [[{section}]]"));
-                settings.as_array().ok_or_else(wrong)?;
+                let error = || self.error(section, format!("must be a list with a [[{section}]] per item"));
+                settings.as_array().ok_or_else(error)?;
                 continue;
             }
-            let wrong = || self.error(section, format!("must be a section, [{section}]"));
-            let settings = settings.as_table().ok_or_else(wrong)?;
+            let error = || self.error(section, format!("must be a section, [{section}]"));
+            let settings = settings.as_table().ok_or_else(error)?;
             if let Some(name) = settings.keys().find(|name| !known.contains_key(*name)) {
                 return Err(self.error(&format!("{section}.{name}"), keys::unknown_key(section)));
             }
@@ -105,26 +104,26 @@ impl Layers {
         Ok(())
     }
 
-    fn lay_variable(&mut self, name: &OsString, value: &OsString) -> Result<(), ConfigError> {
+    fn set_variable(&mut self, name: &OsString, value: &OsString) -> Result<(), ConfigError> {
         let name = name.to_string_lossy();
         let Some(path) = name.strip_prefix(PREFIX) else {
             return Ok(());
         };
-        // The command line reads the path of the file.
+        // The command line itself reads the path of the configuration file.
         if path == "CONFIG" || value.is_empty() {
             return Ok(());
         }
-        let refuse = |message: String| ConfigError::Variable { name: name.to_string(), message };
+        let error = |message: String| ConfigError::Variable { name: name.to_string(), message };
         let key = match known_key(path) {
             Ok(key) => key,
             Err(_) if !names_section(path) && is_foreign(path, &value.to_string_lossy()) => return Ok(()),
-            Err(message) => return Err(refuse(message)),
+            Err(message) => return Err(error(message)),
         };
-        let value = value.to_str().ok_or_else(|| refuse("its value is not UTF-8".into()))?;
-        self.lay(&key, value, Origin::Variable(name.to_string()))
+        let value = value.to_str().ok_or_else(|| error("its value is not UTF-8".into()))?;
+        self.set(&key, value, Origin::Variable(name.to_string()))
     }
 
-    fn lay(&mut self, key: &str, text: &str, origin: Origin) -> Result<(), ConfigError> {
+    fn set(&mut self, key: &str, text: &str, origin: Origin) -> Result<(), ConfigError> {
         self.origins.insert(key.to_owned(), origin);
         if keys::is_list(key) {
             let list = value(Kind::List, text).map_err(|message| self.error(key, message))?;
@@ -151,7 +150,7 @@ fn read_file(path: &Path) -> Result<Table, ConfigError> {
     })
 }
 
-/// Whether a file that is not TOML is YAML, by its name or by its first setting, `key:` or `key: value`.
+/// Whether a file that is not TOML looks like YAML: by its extension, or by its first line, `key:` or `key: value`.
 fn is_yaml(path: &Path, text: &str) -> bool {
     let named = path.extension().is_some_and(|ending| ending == "yml" || ending == "yaml");
     let first = text.lines().map(str::trim_end).find(|line| !line.is_empty() && !line.starts_with('#'));
@@ -166,14 +165,14 @@ fn is_yaml(path: &Path, text: &str) -> bool {
     named || begins
 }
 
-/// Whether a variable that begins like ours is none of ours. Kubernetes describes every Service of the namespace in
-/// every pod, and Docker every linked container: with a Service or container named `orlop` or `orlop-something`
-/// those variables begin with `ORLOP_`
+/// Whether a variable with the prefix `ORLOP_` is not a setting, but describes another service. Kubernetes describes
+/// every Service of the namespace in every pod, and Docker every linked container. For Services or containers named
+/// `orlop` or `orlop-something`, these variables begin with `ORLOP_`
 /// (<https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables>,
 /// <https://docs.docker.com/engine/network/links/#environment-variables>). No setting has such a name.
 fn is_foreign(path: &str, value: &str) -> bool {
     const PROTOCOLS: [&str; 3] = ["_TCP", "_UDP", "_SCTP"];
-    // Behind the name of the Service or the container, which may be all there is before it: `ORLOP`.
+    // The marker follows the name of the Service or container, which may be just the prefix, `ORLOP`.
     let parts = |marker: &str| {
         let rest = path.strip_prefix(marker).filter(|rest| rest.is_empty() || rest.starts_with('_'));
         let inner = || path.rsplit_once(&format!("_{marker}")).map(|(_, rest)| rest);
@@ -190,21 +189,21 @@ fn is_foreign(path: &str, value: &str) -> bool {
     is_port || is_service || is_link
 }
 
-/// Whether a variable's name has the form of a setting's in a section that exists: then it is a misspelt one.
+/// Whether a variable's name resembles a setting in an existing section, so that it is probably a misspelt one.
 fn names_section(path: &str) -> bool {
     path.split_once("__").is_some_and(|(section, _)| keys().contains_key(&section.to_lowercase()))
-        || keys::meant(&format!("{PREFIX}{path}")).is_some()
+        || keys::correct_spelling(&format!("{PREFIX}{path}")).is_some()
 }
 
-/// The key that a variable sets, or what to say if there is none.
+/// Returns the key that a variable sets, or an error message.
 fn known_key(path: &str) -> Result<String, String> {
     let key = path.to_lowercase().replace("__", ".");
     let (section, name) = key.split_once('.').unwrap_or((&key, ""));
     match keys().get(section) {
         Some(known) if known.contains_key(name) && path == path.to_uppercase() => Ok(key),
         Some(_) if keys::is_list(&key) && path == path.to_uppercase() => Ok(key),
-        known => Err(match (keys::meant(&format!("{PREFIX}{path}")), known) {
-            (Some(meant), _) => format!("there is no such setting; did you mean {meant}?"),
+        known => Err(match (keys::correct_spelling(&format!("{PREFIX}{path}")), known) {
+            (Some(correct), _) => format!("no such setting; did you mean {correct}?"),
             (None, Some(_)) => keys::unknown_key(section),
             (None, None) => keys::unknown_section(),
         }),
@@ -217,7 +216,7 @@ fn value(kind: Kind, text: &str) -> Result<Value, String> {
         Kind::List => {
             let read =
                 format!("list = {text}").parse::<Table>().ok().and_then(|mut table| table.remove("list"));
-            let example = "must be a list as TOML writes it in one line, such as [{ name = \"value\" }]";
+            let example = "must be a list in TOML syntax on one line, such as [{ name = \"value\" }]";
             read.filter(Value::is_array).ok_or_else(|| example.into())
         }
         Kind::Number => match text.parse() {

@@ -1,9 +1,8 @@
-//! Every setting: its name, its default, where it may come from and what it may be.
+//! All settings: names, defaults, sources and allowed values.
 //!
-//! A setting's *key* is its section and name, `gc.interval`. It is taken from the first of these that has
-//! it: a flag, the environment (`ORLOP_GC__INTERVAL`), the file, the default. Whatever is wrong ends the
-//! program before it touches anything, with a message that names the key, where its value came from, and
-//! what is allowed.
+//! A setting's *key* is its section and name, such as `gc.interval`. Its value comes from the first of these sources
+//! that sets it: a flag, the environment (`ORLOP_GC__INTERVAL`), the file, the default. An invalid setting ends the
+//! program before it changes anything. The error names the key, the source of its value, and the allowed values.
 
 mod acme;
 mod auth;
@@ -43,80 +42,80 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Connections.
+    /// Network connections.
     pub server: Server,
-    /// The bytes.
+    /// Blob storage.
     pub storage: Storage,
-    /// The facts.
+    /// The metadata database.
     pub metadata: Metadata,
-    /// What manifests are accepted.
+    /// Limits for manifests.
     pub manifests: Manifests,
-    /// How blobs come in.
+    /// Limits for blob uploads.
     pub uploads: Uploads,
-    /// What is collected, and when.
+    /// Garbage collection.
     pub gc: Gc,
-    /// How everything that is stored is read again and checked.
+    /// The scrub, which verifies stored blobs.
     pub scrub: Scrub,
-    /// What stays and what goes by itself.
+    /// Retention policies.
     pub retention: Retention,
-    /// What is remembered of tags.
+    /// Tag history.
     pub history: History,
-    /// What is remembered of what happened to the store.
+    /// The log of store events.
     pub events: Events,
-    /// What is remembered of who did what.
+    /// The audit log.
     pub audit: Audit,
-    /// Tag lists, the catalog and referrers.
+    /// Page sizes of lists: tags, the catalog, referrers.
     pub lists: Lists,
-    /// The API for people and programs.
+    /// The management API.
     pub api: Api,
-    /// Who comes in.
+    /// Authentication and authorisation.
     pub auth: Auth,
-    /// Who proves who somebody is.
+    /// OpenID Connect providers.
     pub identity_providers: Vec<IdentityProvider>,
-    /// Where clients get their tokens, if not here.
+    /// An external token server.
     pub token_authority: TokenAuthority,
-    /// A certificate that comes by itself.
+    /// A TLS certificate by ACME.
     pub acme: Acme,
-    /// Requests to others.
+    /// Requests to other servers.
     pub outbound: Outbound,
-    /// What repositories may use.
+    /// Quotas.
     pub quotas: Vec<QuotaSetting>,
-    /// What `/metrics` tells by name.
+    /// Labels of `/metrics`.
     pub metrics: Metrics,
-    /// What the server tells its operator.
+    /// Log output.
     pub log: Log,
-    /// What a collector of traces is told.
+    /// Export of traces.
     pub traces: Traces,
 }
 
 impl Config {
-    /// The settings that `sources` give.
+    /// Loads the settings from `sources`.
     ///
     /// # Errors
-    /// [`ConfigError`] for the first thing that is wrong.
+    /// Fails with the first error found.
     pub fn load(sources: &Sources) -> Result<Self, ConfigError> {
-        let layers = layers::Layers::gather(sources)?;
+        let layers = layers::Layers::merge(sources)?;
         let mut config: Self = layers.read()?;
-        if layers.leaves_default("storage.warn_free") {
+        if layers.is_default("storage.warn_free") {
             config.storage.warn_before_full();
         }
         check::check(&config).map_err(|(key, message)| layers.error(key, message))?;
         Ok(config)
     }
 
-    /// Whether the registry speaks TLS itself.
+    /// Whether the registry serves TLS itself.
     pub fn has_tls(&self) -> bool {
         self.server.tls_certificate.is_some() || self.acme.is_on()
     }
 
-    /// Whether browsers may be told to come to this server's name by TLS alone. They then do so on all ports, which
-    /// would take from a machine's other services their plain HTTP, so the name must be the registry's: it is, where
-    /// it speaks TLS itself and is reached at the standard port.
+    /// Whether browsers may be told to use only HTTPS for this server's name (HSTS). They then do so on all ports,
+    /// which would break plain HTTP of other services on the machine. So the name must be the registry's own: it is, if
+    /// the registry serves TLS itself and is reached at the standard port.
     pub fn has_name_for_tls(&self) -> bool {
         self.has_tls() && self.server.public_url.as_ref().is_some_and(PublicUrl::is_standard_https)
     }
 
-    /// Where the facts are kept: `metadata.dir`, or a directory beside the bytes.
+    /// Returns the directory of the database: `metadata.dir`, or `metadata` in the data directory.
     pub fn metadata_dir(&self) -> PathBuf {
         let beside = || self.storage.data.join("metadata");
         self.metadata.dir.clone().unwrap_or_else(beside)

@@ -1,4 +1,4 @@
-//! Networks, as settings name them.
+//! IP networks in settings.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -9,12 +9,12 @@ use super::text::{Text, text_serde};
 
 text_serde!(Network);
 
-/// The addresses that begin alike, or one address.
+/// A network in CIDR notation, or a single address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Network(pub IpNet);
 
 impl Network {
-    /// Whether every address is in it.
+    /// Whether the network contains all addresses.
     pub(super) fn is_everything(self) -> bool {
         self.0.prefix_len() == 0
     }
@@ -40,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_is_a_network_of_its_own() {
+    fn address_is_a_network_of_one() {
         let network = |text| Network::parse(text).map(|network| network.to_string());
         assert_eq!(network("10.0.0.1").as_deref(), Some("10.0.0.1/32"));
         assert_eq!(network("::ffff:10.0.0.1").as_deref(), Some("10.0.0.1/32"));

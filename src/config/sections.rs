@@ -1,4 +1,4 @@
-//! The sections with their defaults.
+//! The sections of the configuration with their defaults.
 
 use std::path::PathBuf;
 
@@ -8,25 +8,25 @@ use super::units::{Budget, Count, LogFilter, Percent, Period, Size, Span, Untagg
 use crate::metadata::Scope;
 use crate::retention::{Policies, Policy, TagList};
 
-/// The bytes.
+/// Blob storage.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Storage {
     /// The data directory.
     pub data: PathBuf,
-    /// Below this much free space no new body is taken.
+    /// Free space below which pushes are refused.
     pub min_free: Size,
-    /// Below this much free space the low disk is warned of.
+    /// Free space below which the server warns.
     pub warn_free: Size,
-    /// Refuse every change.
+    /// Whether all changes are refused.
     pub read_only: bool,
-    /// The most that the registry takes; default: all that is free.
+    /// Maximum disk usage of the registry. By default all free space.
     pub budget: Option<Budget>,
-    /// Above this part of the budget room is made.
+    /// Share of the budget above which space is reclaimed.
     pub high_mark: Percent,
-    /// Until it is below this part.
+    /// Share of the budget down to which space is reclaimed.
     pub low_mark: Percent,
-    /// How long writers wait for room at the budget.
+    /// How long a push waits for space in the budget.
     pub budget_wait: Span,
 }
 
@@ -46,41 +46,41 @@ impl Default for Storage {
 }
 
 impl Storage {
-    /// Lets the warning come before the refusals where only these were set.
+    /// Raises the warning threshold above `min_free`, so that the warning precedes refusals if only `min_free` was set.
     pub(super) fn warn_before_full(&mut self) {
         self.warn_free = self.warn_free.max(Size(self.min_free.0.saturating_mul(2)));
     }
 }
 
-/// The facts.
+/// The metadata database.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Metadata {
-    /// Where the database is; default: `metadata` in the data directory.
+    /// Directory of the database. By default `metadata` in the data directory.
     pub dir: Option<PathBuf>,
 }
 
-/// Whether an index may refer to children that are absent.
+/// Whether an index may refer to missing child manifests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Sparse {
-    /// It is refused, naming what is missing.
+    /// The index is rejected, and the error names the missing children.
     Refuse,
-    /// It is accepted.
+    /// The index is accepted.
     Allow,
 }
 
-/// What manifests are accepted.
+/// Limits for manifests.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Manifests {
-    /// The most bytes that a manifest may have.
+    /// Maximum bytes of a manifest.
     pub max_size: Size,
-    /// The most descriptors that a manifest may refer to.
+    /// Maximum number of descriptors in a manifest.
     pub max_references: Count,
-    /// The most tags that one push may set.
+    /// Maximum number of tags that one push may set.
     pub max_tags: Count,
-    /// Whether an index may refer to children that are absent.
+    /// Whether an index may refer to missing child manifests.
     pub sparse: Sparse,
 }
 
@@ -95,17 +95,17 @@ impl Default for Manifests {
     }
 }
 
-/// How blobs come in.
+/// Limits for blob uploads.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Uploads {
-    /// How long an upload of which nothing is heard is kept.
+    /// How long an idle upload is kept.
     pub expire: Span,
-    /// The most request bodies that are taken at once.
+    /// Maximum number of request bodies that are received concurrently.
     pub parallel: Count,
-    /// How long a request waits for its turn among them.
+    /// How long a request may wait for one of these slots.
     pub queue_timeout: Span,
-    /// The most bytes that a blob may have.
+    /// Maximum bytes of a blob.
     pub max_size: Size,
 }
 
@@ -120,21 +120,21 @@ impl Default for Uploads {
     }
 }
 
-/// What is collected, and when.
+/// Garbage collection.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Gc {
-    /// How long the collector rests when nothing is left to do, give or take a tenth.
+    /// Pause between runs of the collector when nothing is left to do, with a jitter of a tenth.
     pub interval: Span,
-    /// How long what a pusher was told to be there is kept for its manifest.
+    /// Lease: how long uploaded or announced content is kept for its manifest.
     pub lease: Span,
-    /// How long at least, while room is made for the budget; never longer than the lease.
+    /// Minimum lease while space is reclaimed for the budget; never longer than the lease.
     pub lease_pressure: Span,
-    /// How long what was deleted can be brought back.
+    /// How long deleted content can be restored.
     pub trash: Span,
-    /// How long a manifest that no tag, index or subject holds is kept.
+    /// How long a manifest without a tag, index or subject is kept.
     pub untagged: Untagged,
-    /// How many rows one step of the collector takes.
+    /// Maximum number of rows per step of the collector.
     pub batch: Count,
 }
 
@@ -151,13 +151,13 @@ impl Default for Gc {
     }
 }
 
-/// How everything that is stored is read again and checked.
+/// The scrub, which verifies stored blobs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Scrub {
-    /// The time in which every byte is read once.
+    /// Period in which every blob is verified once.
     pub period: Period,
-    /// The most bytes that are read for it in a second.
+    /// Maximum read rate per second.
     pub rate: Size,
 }
 
@@ -167,15 +167,15 @@ impl Default for Scrub {
     }
 }
 
-/// What is remembered of tags.
+/// Tag history.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct History {
-    /// How many changes of each tag are kept.
+    /// Maximum number of changes kept per tag.
     pub keep: Count,
-    /// How many changes of all tags of a repository are kept together. The oldest go first.
+    /// Maximum number of changes kept per repository. The oldest are removed first.
     pub max_rows: Count,
-    /// How long the history of a tag that was taken away is kept.
+    /// How long the history of a removed tag is kept.
     pub removed: Span,
 }
 
@@ -185,13 +185,13 @@ impl Default for History {
     }
 }
 
-/// What is remembered of what happened to the store.
+/// The log of store events.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Events {
     /// How long an event is kept.
     pub keep: Span,
-    /// How many events of each kind are kept.
+    /// Maximum number of events of each kind.
     pub most: Count,
 }
 
@@ -201,15 +201,15 @@ impl Default for Events {
     }
 }
 
-/// What is remembered of who did what.
+/// The audit log.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Audit {
     /// How long an entry is kept.
     pub keep: Span,
-    /// How many entries of each outcome are kept.
+    /// Maximum number of entries of each outcome.
     pub most: Count,
-    /// A file that they are appended to as well, as JSON lines.
+    /// File to which entries are also appended, as JSON lines.
     pub file: Option<PathBuf>,
 }
 
@@ -219,56 +219,55 @@ impl Default for Audit {
     }
 }
 
-/// What the repositories of a scope may use together.
+/// A quota for the repositories of a scope.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct QuotaSetting {
-    /// A repository, or a prefix with a slash at its end; nothing for all of them.
+    /// A repository, or a prefix with a slash at its end; empty for all repositories.
     pub prefix: Scope,
-    /// The most bytes of blobs, manifests and open uploads, each once in each repository that has it.
+    /// Maximum bytes of blobs, manifests and open uploads; content counts once per repository that has it.
     pub bytes: Option<Size>,
-    /// The most tags.
+    /// Maximum number of tags.
     pub tags: Option<Count>,
-    /// The most names of repositories.
+    /// Maximum number of repositories.
     pub repositories: Option<Count>,
 }
 
-/// What stays and what goes by itself.
+/// Retention policies.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Retention {
-    /// How often all repositories are judged, give or take a tenth.
+    /// How often all repositories are evaluated, with a jitter of a tenth.
     pub interval: Span,
     /// The policies.
     pub policies: Vec<Policy>,
     /// Tags that no rule may expire.
     pub protected: Vec<TagList>,
-    /// Tags that no rule may expire, and that nobody may move or delete.
+    /// Tags that no rule may expire and that cannot be moved or deleted.
     pub immutable: Vec<TagList>,
 }
 
 impl Default for Retention {
     fn default() -> Self {
-        let (policies, protected, immutable) = Default::default();
-        Self { interval: Span::hours(1), policies, protected, immutable }
+        Self { interval: Span::hours(1), policies: Vec::new(), protected: Vec::new(), immutable: Vec::new() }
     }
 }
 
 impl Retention {
-    /// What it says of repositories.
+    /// Returns the policies with the protected and immutable tags.
     pub fn policies(&self) -> Policies {
         let Self { policies, protected, immutable, .. } = self.clone();
         Policies { policies, protected, immutable }
     }
 }
 
-/// Tag lists, the catalog and referrers.
+/// Page sizes of lists: tags, the catalog, referrers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Lists {
-    /// How many items a page has when the client does not say.
+    /// Number of items on a page if the client requests none.
     pub page: Count,
-    /// The most items that a client may ask for in one page.
+    /// Maximum number of items that a client may request.
     pub max_page: Count,
 }
 
@@ -278,21 +277,21 @@ impl Default for Lists {
     }
 }
 
-/// Who may change something through the API.
+/// Who may make changes through the management API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Changes {
-    /// Whoever may use the admin socket.
+    /// Clients of the admin socket only.
     Socket,
-    /// Whoever reaches the port.
+    /// Clients of the HTTP port too.
     Anyone,
 }
 
-/// The API for people and programs.
+/// The management API.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Api {
-    /// Who may change something through it.
+    /// Who may make changes.
     pub changes: Changes,
 }
 
@@ -302,19 +301,19 @@ impl Default for Api {
     }
 }
 
-/// Requests that the registry makes to others.
+/// Requests to other servers.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Outbound {
-    /// A PEM file with the certificates of authorities that are trusted besides those that the machine trusts.
+    /// PEM file of certificate authorities that are trusted in addition to the machine's.
     pub ca_file: Option<PathBuf>,
 }
 
-/// What `/metrics` tells by name.
+/// Labels of `/metrics`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Metrics {
-    /// How many of the largest, by the first segment of repositories' names.
+    /// Number of repository prefixes with metrics of their own, the largest first.
     pub repositories: Count,
 }
 
@@ -324,7 +323,7 @@ impl Default for Metrics {
     }
 }
 
-/// How log lines look.
+/// Format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
@@ -332,19 +331,19 @@ pub enum LogFormat {
     Auto,
     /// Text without colours.
     Text,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
-/// What the server tells its operator.
+/// Log output.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Log {
-    /// How lines look.
+    /// Format of log lines.
     pub format: LogFormat,
-    /// What is worth a line.
+    /// Minimum level, or filter directives.
     pub level: LogFilter,
-    /// Whether each request gets a line.
+    /// Whether each request is logged.
     pub access: bool,
 }
 

@@ -1,4 +1,4 @@
-//! How the registry is reached.
+//! `[server]`: addresses, TLS, proxies, timeouts and limits.
 
 use std::path::PathBuf;
 
@@ -8,7 +8,7 @@ use super::network::Network;
 use super::units::{Count, Listen, PublicUrl, Size, Span};
 use crate::memory;
 
-/// Which headers the proxies write that are believed.
+/// Forwarding headers that the trusted proxies set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ForwardedHeader {
@@ -18,37 +18,37 @@ pub enum ForwardedHeader {
     Forwarded,
 }
 
-/// Connections.
+/// Network connections.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Server {
-    /// The address and port to listen on. `[::]` takes IPv4 too.
+    /// Address and port to listen on. `[::]` accepts IPv4 too.
     pub listen: Listen,
-    /// How clients reach the registry from outside, where an absolute URL is needed.
+    /// URL of the registry as clients see it, for absolute URLs in responses.
     pub public_url: Option<PublicUrl>,
-    /// A PEM file with the certificate and its chain: turns TLS on.
+    /// PEM file of the certificate and its chain. Turns TLS on.
     pub tls_certificate: Option<PathBuf>,
-    /// A PEM file with the certificate's private key.
+    /// PEM file of the certificate's private key.
     pub tls_key: Option<PathBuf>,
-    /// A PEM file with the certificates of authorities: every client must show a certificate that one of them signed.
+    /// PEM file of certificate authorities: every client must present a certificate that one of them signed.
     pub tls_client_ca: Option<PathBuf>,
-    /// Proxies whose word is taken for who a client is, and how it came.
+    /// Proxies whose headers on the client's address and protocol are trusted.
     pub trusted_proxies: Vec<Network>,
-    /// Which headers they write; no others are read.
+    /// Headers that these proxies set; others are ignored.
     pub forwarded_header: ForwardedHeader,
-    /// How long running transfers may go on after SIGTERM.
+    /// How long running transfers may continue after SIGTERM.
     pub drain_timeout: Span,
     /// How long a client may take to send a request's headers.
     pub header_timeout: Span,
     /// How long a client may pause within a request's body.
     pub body_idle_timeout: Span,
-    /// How long a client may pause taking an answer.
+    /// How long a client may pause while it reads a response.
     pub write_timeout: Span,
-    /// The most connections at once.
+    /// Maximum number of concurrent connections.
     pub max_connections: Count,
-    /// The most memory that requests may make the server hold; default: by the machine's memory.
+    /// Maximum memory for requests. By default derived from the machine's memory.
     pub memory: Option<Size>,
-    /// The most requests of a client in a second, or 0.
+    /// Maximum requests per client and second; 0 for no limit.
     pub rate_limit: Count,
 }
 
@@ -74,7 +74,7 @@ impl Default for Server {
 }
 
 impl Server {
-    /// The memory budget, in bytes: as set, or by the memory of the machine or container.
+    /// Returns the memory budget in bytes: as configured, or derived from the memory of the machine or container.
     pub fn memory_budget(&self) -> u64 {
         self.memory.map_or_else(memory::default_budget, |size| size.0)
     }

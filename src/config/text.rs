@@ -1,19 +1,19 @@
-//! Values that are written as text: read by one visitor, so that every refusal reads alike.
+//! Settings that are written as text, with uniform error messages.
 
 use std::fmt;
 use std::marker::PhantomData;
 
 use serde::de::{Deserializer, Error, Visitor};
 
-/// A value that is written as text.
+/// A setting that is written as text.
 pub(super) trait Text: Sized {
-    /// What may be written, to end the sentence "… is not".
+    /// The allowed values, to complete the error message "… is not".
     const EXPECTED: &'static str;
 
-    /// The value that `text` spells, if it spells one.
+    /// Parses `text`.
     fn parse(text: &str) -> Option<Self>;
 
-    /// What to write in the place of `text`, where it is clear what was meant.
+    /// Suggests a replacement for invalid `text`, if the intention is clear.
     fn suggest(text: &str) -> Option<String> {
         let _ = text;
         None
@@ -22,7 +22,7 @@ pub(super) trait Text: Sized {
 
 struct TextVisitor<T>(PhantomData<T>);
 
-fn refuse<T: Text, E: Error>(value: impl fmt::Display) -> E {
+fn invalid<T: Text, E: Error>(value: impl fmt::Display) -> E {
     E::custom(format_args!("{value} is not {}", T::EXPECTED))
 }
 
@@ -38,25 +38,25 @@ impl<T: Text> Visitor<'_> for TextVisitor<T> {
             Some(suggestion) => {
                 E::custom(format_args!("{text:?} is not {}: write {suggestion}", T::EXPECTED))
             }
-            None => refuse::<T, E>(format_args!("{text:?}")),
+            None => invalid::<T, E>(format_args!("{text:?}")),
         })
     }
 
     fn visit_i64<E: Error>(self, number: i64) -> Result<T, E> {
-        Err(refuse::<T, E>(number))
+        Err(invalid::<T, E>(number))
     }
 
     fn visit_f64<E: Error>(self, number: f64) -> Result<T, E> {
-        Err(refuse::<T, E>(number))
+        Err(invalid::<T, E>(number))
     }
 }
 
-/// Reads a [`Text`].
+/// Deserialises a [`Text`].
 pub(super) fn deserialize<'de, T: Text, D: Deserializer<'de>>(from: D) -> Result<T, D::Error> {
     from.deserialize_str(TextVisitor(PhantomData))
 }
 
-/// Gives `$type` serde's traits by way of its [`Text`] and `Display`.
+/// Implements serde's traits for `$type` with its [`Text`] and `Display`.
 macro_rules! text_serde {
     ($($type:ty),*) => {$(
         impl<'de> serde::Deserialize<'de> for $type {

@@ -1,4 +1,4 @@
-//! Where spans go.
+//! `[traces]`: export of spans to a collector.
 
 use std::fmt;
 
@@ -9,13 +9,13 @@ use super::units::Percent;
 
 text_serde!(CollectorUrl);
 
-/// What a collector of traces is told.
+/// Export of traces.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Traces {
-    /// A collector that takes spans by OTLP over HTTP.
+    /// URL of a collector that accepts OTLP over HTTP.
     pub endpoint: Option<CollectorUrl>,
-    /// How many of the requests, of those whose client has not decided that.
+    /// Share of requests that are traced, unless the client has decided it.
     pub sample: Percent,
 }
 
@@ -25,15 +25,15 @@ impl Default for Traces {
     }
 }
 
-/// Whether this build can send spans.
+/// Whether this build can export spans.
 pub const HAS_TRACES: bool = cfg!(feature = "otlp");
 
-/// A collector's address. It holds no password, so that it may be told.
+/// The URL of a collector. It may not contain a password, so it can be printed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CollectorUrl(String);
 
 impl CollectorUrl {
-    /// Where it takes spans (OTLP specification, "OTLP/HTTP request").
+    /// Returns the URL for spans (OTLP specification, "OTLP/HTTP request").
     pub fn of_traces(&self) -> String {
         format!("{}/v1/traces", self.0.trim_end_matches("/v1/traces"))
     }
@@ -62,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_collector_has_a_place_for_traces() {
+    fn builds_the_url_for_spans() {
         let traces = |text| CollectorUrl::parse(text).map(|url| url.of_traces());
         for text in ["http://localhost:4318", "http://localhost:4318/", "http://localhost:4318/v1/traces"] {
             assert_eq!(traces(text).as_deref(), Some("http://localhost:4318/v1/traces"), "{text}");

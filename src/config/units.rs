@@ -1,4 +1,4 @@
-//! What values may be.
+//! Types of setting values: durations, sizes, percentages, addresses, URLs.
 
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -14,20 +14,20 @@ use super::text::{Text, text_serde};
 
 text_serde!(Span, Size, Percent, Budget, Untagged, Period, Listen, PublicUrl, LogFilter);
 
-/// The longest span: times stay within what is recorded, with room to spare.
-const LONGEST: Duration = Duration::from_secs(100 * 366 * 24 * 60 * 60);
+/// Maximum duration. Timestamps plus this stay well within the range that the database stores.
+const MAX_SPAN: Duration = Duration::from_secs(100 * 366 * 24 * 60 * 60);
 
-/// A length of time.
+/// A duration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Span(pub Duration);
 
 impl Span {
-    /// So many seconds.
+    /// Creates a duration of `seconds`.
     pub const fn seconds(seconds: u64) -> Self {
         Self(Duration::from_secs(seconds))
     }
 
-    /// So many hours.
+    /// Creates a duration of `hours`.
     pub const fn hours(hours: u64) -> Self {
         Self::seconds(hours * 60 * 60)
     }
@@ -37,19 +37,19 @@ impl Text for Span {
     const EXPECTED: &'static str = "a duration with its unit, such as \"200ms\", \"10m\" or \"14d\"";
 
     fn parse(text: &str) -> Option<Self> {
-        // humantime takes a bare 0, which then is the one number without a unit.
+        // humantime accepts a bare 0, which would be the only number without a unit.
         let unit = text.ends_with(|c: char| c.is_ascii_alphabetic());
         let span = humantime::parse_duration(text).ok()?;
-        (unit && span <= LONGEST).then_some(Self(span))
+        (unit && span <= MAX_SPAN).then_some(Self(span))
     }
 }
 
-/// The seconds of a day.
+/// Seconds per day.
 const DAY: u64 = 24 * 60 * 60;
 
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // humantime makes months of many days, which nobody wrote.
+        // humantime would turn many days into months, which is not what the user wrote.
         let days = self.0.as_secs() / DAY;
         if days > 0 && self.0 == Duration::from_secs(days * DAY) {
             return write!(f, "{days}d");
@@ -63,7 +63,7 @@ impl fmt::Display for Span {
 pub struct Size(pub u64);
 
 impl Size {
-    /// So many mebibytes.
+    /// Creates a size of `mebibytes`.
     pub const fn mib(mebibytes: u64) -> Self {
         Self(mebibytes << 20)
     }
@@ -75,7 +75,7 @@ impl Text for Size {
     fn parse(text: &str) -> Option<Self> {
         let unit = text.ends_with(|c: char| c.is_ascii_alphabetic());
         let size: ByteSize = text.parse().ok()?;
-        // SQLite's integers end there.
+        // SQLite's maximum integer.
         (unit && size.0 <= i64::MAX as u64).then_some(Self(size.0))
     }
 }
@@ -91,7 +91,8 @@ impl FromStr for Size {
 impl fmt::Display for Size {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
-        let (mut number, mut unit) = (self.0, 0);
+        let mut number = self.0;
+        let mut unit = 0;
         while number != 0 && number % 1024 == 0 && unit + 1 < UNITS.len() {
             number /= 1024;
             unit += 1;
@@ -100,7 +101,7 @@ impl fmt::Display for Size {
     }
 }
 
-/// Hundredths.
+/// A percentage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Percent(pub u8);
 
@@ -119,10 +120,10 @@ impl fmt::Display for Percent {
     }
 }
 
-/// How much of a disk may be taken.
+/// Maximum disk usage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Budget {
-    /// So many bytes.
+    /// A number of bytes.
     Size(Size),
     /// A share of the filesystem.
     Share(Percent),
@@ -145,12 +146,12 @@ impl fmt::Display for Budget {
     }
 }
 
-/// How long a manifest that nothing holds is kept.
+/// How long an untagged manifest is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Untagged {
-    /// For ever.
+    /// Forever.
     Keep,
-    /// For so long.
+    /// For this duration.
     After(Span),
 }
 
@@ -174,12 +175,12 @@ impl fmt::Display for Untagged {
     }
 }
 
-/// In what time something is done over and over.
+/// The period of a recurring task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Period {
-    /// Not at all.
+    /// The task is off.
     Off,
-    /// Once in so long.
+    /// Once per this duration.
     Every(Span),
 }
 
@@ -204,7 +205,7 @@ impl fmt::Display for Period {
     }
 }
 
-/// Where to listen.
+/// The address and port to listen on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Listen(pub SocketAddr);
 
@@ -221,7 +222,7 @@ impl Text for Listen {
         text.parse().ok().map(Self)
     }
 
-    /// Other servers take a port alone, or a name.
+    /// Suggests an address for a port or a name alone, which other servers accept.
     fn suggest(text: &str) -> Option<String> {
         let (host, port) = text.rsplit_once(':').unwrap_or(("", text));
         port.parse::<u16>().ok()?;
@@ -239,17 +240,17 @@ impl fmt::Display for Listen {
     }
 }
 
-/// A URL with scheme and host and no more; kept without a slash at its end.
+/// A URL with only a scheme and a host, stored without a slash at its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PublicUrl(String);
 
 impl PublicUrl {
-    /// As text, without a slash at its end.
+    /// Returns the URL without a slash at its end.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Whether it is one of TLS, at the port that goes without saying.
+    /// Whether it is an HTTPS URL with the default port.
     pub fn is_standard_https(&self) -> bool {
         let uri: http::Uri = self.0.parse().unwrap_or_default();
         uri.scheme_str() == Some("https") && uri.port_u16().is_none_or(|port| port == 443)
@@ -274,12 +275,12 @@ impl fmt::Display for PublicUrl {
     }
 }
 
-/// What is worth a log line: a level, or directives as `tracing-subscriber` reads them.
+/// A log filter: a level, or directives as `tracing-subscriber` parses them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogFilter(String);
 
 impl LogFilter {
-    /// The filter, ready for use.
+    /// Builds the filter.
     pub fn to_filter(&self) -> EnvFilter {
         EnvFilter::new(&self.0)
     }
@@ -296,7 +297,7 @@ impl Text for LogFilter {
         "off, error, warn, info, debug, trace, or directives such as \"info,orlop::registry=debug\"";
 
     fn parse(text: &str) -> Option<Self> {
-        // A lone word that is no level would be taken for a module's name, and switch everything off.
+        // A lone word that is no level would be taken for a module name and switch everything else off.
         const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
         let lone = |part: &str| !part.contains(['=', '[', ':']);
         let sound = |part: &str| !lone(part) || LEVELS.contains(&part.trim());
@@ -311,12 +312,12 @@ impl fmt::Display for LogFilter {
     }
 }
 
-/// How many.
+/// A count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Count(pub u32);
 
 impl Count {
-    /// As the size of something in memory.
+    /// Returns the count as `usize`.
     pub const fn get(self) -> usize {
         self.0 as usize
     }

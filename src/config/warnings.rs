@@ -1,52 +1,56 @@
-//! Settings that are allowed and probably not meant.
+//! Warnings about settings that are valid but probably not intended.
 
 use super::{Config, ForwardedHeader, HAS_TRACES, Size, Storage, TokenAuthority, Traces};
 
-/// What the database needs, when the disk is full of other things, to go on deleting and collecting.
-const ROOM: Size = Size::mib(64);
+/// Free space that the database needs for deletes and garbage collection on an otherwise full disk.
+const MIN_FREE_FOR_DELETES: Size = Size::mib(64);
 
 impl Config {
-    /// What is probably not meant, a line each; that of policies apart.
+    /// Returns warnings, one line each. Warnings about policies are not included.
     pub fn warnings(&self) -> Vec<String> {
-        let (storage, usual) = (&self.storage, Storage::default());
-        let of_budget = [
-            ("storage.high_mark", storage.high_mark != usual.high_mark),
-            ("storage.low_mark", storage.low_mark != usual.low_mark),
+        let storage = &self.storage;
+        let defaults = Storage::default();
+        let budget_keys = [
+            ("storage.high_mark", storage.high_mark != defaults.high_mark),
+            ("storage.low_mark", storage.low_mark != defaults.low_mark),
         ];
-        let idle = of_budget.into_iter().filter(|(_, chosen)| *chosen && storage.budget.is_none());
-        let text = |key| format!("{key} has an effect beside storage.budget only, which is not set");
-        let tight = (storage.min_free < ROOM).then(|| {
+        let unused_marks = budget_keys.into_iter().filter(|(_, chosen)| *chosen && storage.budget.is_none());
+        let unused_mark = |key| format!("{key} has no effect without storage.budget");
+        let low_reserve = (storage.min_free < MIN_FREE_FOR_DELETES).then(|| {
             let min = storage.min_free;
-            format!("storage.min_free = {min} keeps back less than the {ROOM} that deletes and collection may need")
+            format!("storage.min_free = {min} is less than the {MIN_FREE_FOR_DELETES} that deletes may need")
         });
-        let everybody = self.server.trusted_proxies.iter().find(|network| network.is_everything());
-        let everybody = everybody.map(|network| {
-            format!("server.trusted_proxies = {network} trusts_external_identities everybody, who can then claim any address")
+        let open_proxies = self.server.trusted_proxies.iter().find(|network| network.is_everything());
+        let open_proxies = open_proxies.map(|network| {
+            format!("server.trusted_proxies = {network} trusts all clients, which can then claim any address")
         });
-        let unread = (self.server.forwarded_header != ForwardedHeader::XForwarded
+        let unused_header = (self.server.forwarded_header != ForwardedHeader::XForwarded
             && self.server.trusted_proxies.is_empty())
-        .then(|| {
-            "server.forwarded_header has an effect beside server.trusted_proxies only, which is not set"
-                .into()
-        });
-        let of_proxies = everybody.into_iter().chain(unread);
-        let unasked = self.acme.idle_key();
-        let unasked =
-            unasked.map(|key| format!("{key} has an effect beside acme.names only, which is not set"));
-        let shown = (!self.identity_providers.is_empty()
+        .then(|| "server.forwarded_header has no effect without server.trusted_proxies".into());
+        let proxies = open_proxies.into_iter().chain(unused_header);
+        let unused_acme = self.acme.idle_key();
+        let unused_acme = unused_acme.map(|key| format!("{key} has no effect without acme.names"));
+        let exposed_tokens = (!self.identity_providers.is_empty()
             && self.token_authority != TokenAuthority::default())
-        .then(|| "identity_providers: clients show what these signed to token_authority.realm".to_owned());
-        let of_others = self.of_traces().into_iter().chain(unasked).chain(shown);
-        idle.map(|(key, _)| text(key)).chain(tight).chain(of_proxies).chain(of_others).collect()
+        .then(|| {
+            "identity_providers: clients send the providers' tokens to token_authority.realm".to_owned()
+        });
+        let others = self.trace_warning().into_iter().chain(unused_acme).chain(exposed_tokens);
+        unused_marks
+            .map(|(key, _)| unused_mark(key))
+            .chain(low_reserve)
+            .chain(proxies)
+            .chain(others)
+            .collect()
     }
 
-    fn of_traces(&self) -> Option<String> {
+    fn trace_warning(&self) -> Option<String> {
         match &self.traces.endpoint {
             Some(_) if !HAS_TRACES => {
-                Some("traces.endpoint has no effect in this build: it is one without --features otlp".into())
+                Some("traces.endpoint has no effect in this build, which lacks the feature otlp".into())
             }
             None if self.traces != Traces::default() => {
-                Some("traces.sample has an effect beside traces.endpoint only, which is not set".into())
+                Some("traces.sample has no effect without traces.endpoint".into())
             }
             _ => None,
         }

@@ -1,12 +1,12 @@
-//! Fair shares of a resource that has a fixed number of places.
+//! Shares a resource with a fixed number of places fairly among clients.
 //!
-//! [`FairQueue`] hands out [`Turn`]s, one for each place. While at most half of the places are taken, every client gets
-//! what it asks for. Above that, the places are divided evenly among the clients that hold or want one. A client
-//! without rivals may take all places but a small reserve, so that the next client finds a free one at once. The client
-//! with the fewest turns is served first, and clients with equally many take turns.
+//! [`FairQueue`] hands out [`Turn`]s, one per place. While at most half of the places are taken, every client gets what
+//! it requests. Above that, the places are divided evenly among the clients that hold or request one. A single client
+//! may take all places except a small reserve, so that the next client finds a free one at once. The client with the
+//! fewest turns is served first, and clients with equally many alternate.
 //!
-//! While clients wait, a holder that makes too little progress, or that has held its turn for long, is asked to give it
-//! back ([`Turn::recalled`]) and to queue again when it has work to do.
+//! While clients wait, a holder that makes too little progress, or has held its turn for long, is asked to give it back
+//! ([`Turn::recalled`]) and to queue again when it has work to do.
 
 mod shares;
 #[cfg(test)]
@@ -23,39 +23,39 @@ use tokio::time::Instant;
 
 use self::shares::{Shares, Ticket};
 
-/// How often holders are looked at while clients wait.
+/// How often holders are reviewed while clients wait.
 const REVIEW_INTERVAL: Duration = Duration::from_millis(50);
 
-/// A holder without progress for this long loses its turn. Longer than a round trip within a site, and short enough
-/// that nobody notices the wait.
+/// A holder without progress for this long loses its turn. This is longer than a round trip within a site, and too
+/// short for users to notice.
 const MAX_SILENCE: Duration = Duration::from_millis(50);
 
-/// How long a turn lasts at most. With a thousand clients in the queue for 64 places each gets its turn within 20 s.
+/// The maximum duration of a turn. With a thousand clients in the queue for 64 places each gets its turn within 20 s.
 const MAX_TURN: Duration = Duration::from_secs(1);
 
 /// The rate below which a holder loses its turn, in bytes per second. Slower clients share the places by taking them
-/// only for the moments in which their bytes arrive.
+/// only while their bytes arrive.
 const MIN_RATE: u64 = 64 * 1024;
 
-/// Over how much time a rate is measured at most, so that a fast start does not hide a slow end.
+/// The maximum time over which a rate is measured, so that a fast start does not hide a slow end.
 const RATE_WINDOW: Duration = Duration::from_millis(500);
 
-/// Whose share a turn counts towards.
+/// The client whose share a turn counts towards.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Client {
     /// An authenticated user.
     User(Arc<str>),
-    /// An anonymous client: its address, or the first 64 bits of one of version 6.
+    /// An anonymous client: its IPv4 address, or the first 64 bits of its IPv6 address.
     Address(IpAddr),
     /// Clients of the local socket, and the server itself.
     Local,
-    /// One request of many clients that cannot be told apart, such as those behind a proxy that does not name them.
+    /// One request of clients that cannot be distinguished, such as those behind a proxy that does not identify them.
     Request(u64),
 }
 
 impl Client {
-    /// The client with this address. Networks give each host 64 bits of version 6, so the rest of the address says
-    /// nothing.
+    /// Returns the client with this address. Networks give each host 64 bits of version 6, so the rest of the address
+    /// identifies nothing.
     pub fn from_address(address: IpAddr) -> Self {
         Self::Address(match address.to_canonical() {
             IpAddr::V6(address) => {
@@ -66,7 +66,7 @@ impl Client {
         })
     }
 
-    /// A client that is counted apart from all others.
+    /// Returns a client that is counted separately from all others.
     pub fn single_request() -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         Self::Request(NEXT.fetch_add(1, Ordering::Relaxed))
@@ -76,7 +76,7 @@ impl Client {
 /// Divides places among clients.
 pub struct FairQueue {
     state: Mutex<State>,
-    /// What holders' clocks count from.
+    /// The start of the clock for the progress of holders.
     epoch: Instant,
 }
 
@@ -85,7 +85,7 @@ struct State {
     waiting: HashMap<Ticket, oneshot::Sender<Turn>>,
     holders: HashMap<Ticket, Holder>,
     next_ticket: u64,
-    /// Whether a task looks at the holders.
+    /// Whether a task is reviewing the holders.
     is_reviewed: bool,
 }
 
@@ -93,28 +93,28 @@ struct Holder {
     client: Client,
     progress: Arc<Progress>,
     since: Instant,
-    /// The rate is measured from here.
+    /// The time over which the rate is measured.
     window: Window,
 }
 
 #[derive(Clone, Copy)]
 struct Window {
     start: Instant,
-    /// What had been done by then.
+    /// The bytes processed by then.
     bytes: u64,
 }
 
-/// What a holder has done.
+/// The progress of a holder.
 #[derive(Default)]
 struct Progress {
     bytes: AtomicU64,
-    /// When it last did something, in milliseconds since the queue's epoch.
+    /// When it last made progress, in milliseconds since the queue's epoch.
     last: AtomicU64,
     is_recalled: AtomicBool,
     recall: Notify,
 }
 
-/// A place, until it is dropped.
+/// A place, held until this is dropped.
 pub struct Turn {
     queue: Arc<FairQueue>,
     ticket: Ticket,
@@ -122,7 +122,7 @@ pub struct Turn {
 }
 
 impl FairQueue {
-    /// A queue for `places` places.
+    /// Creates a queue for `places` places.
     pub fn new(places: usize) -> Arc<Self> {
         let state = State {
             shares: Shares::new(places),
@@ -145,12 +145,12 @@ impl FairQueue {
         }
     }
 
-    /// How many clients wait for a turn.
+    /// Returns how many clients wait for a turn.
     pub fn waiting(&self) -> usize {
         self.lock().waiting.len()
     }
 
-    /// How many places are taken.
+    /// Returns how many places are taken.
     pub fn taken(&self) -> usize {
         self.lock().holders.len()
     }
@@ -174,8 +174,8 @@ impl FairQueue {
         (ticket, receiver)
     }
 
-    /// Gives free places to those who may have them. Turns that nobody waits for any more are returned, to be dropped
-    /// without the lock.
+    /// Gives free places to the clients next in turn. Returns turns whose client is gone, to be dropped without the
+    /// lock.
     #[must_use]
     fn serve(self: &Arc<Self>, state: &mut State) -> Vec<Turn> {
         let mut unwanted = Vec::new();
@@ -195,7 +195,7 @@ impl FairQueue {
         unwanted
     }
 
-    /// Asks holders for their turns, as many as there are clients waiting for one.
+    /// Asks holders for their turns, as many as there are clients waiting.
     fn review(&self, state: &mut State) {
         let now = Instant::now();
         let mut needs = state.shares.needs();
@@ -211,7 +211,7 @@ impl FairQueue {
                 candidates.push((!is_slow, usize::MAX - held, holder.since, *ticket));
             }
         }
-        // The slow ones first, then those of the clients with the most turns, then the longest held.
+        // Slow holders first, then those of the clients with the most turns, then the longest held.
         candidates.sort_unstable();
         for (.., ticket) in candidates {
             let Some(holder) = state.holders.get(&ticket) else { continue };
@@ -251,7 +251,7 @@ impl FairQueue {
     }
 }
 
-/// Reviews the holders for as long as clients wait.
+/// Reviews the holders while clients wait.
 async fn review_while_needed(queue: Weak<FairQueue>) {
     loop {
         tokio::time::sleep(REVIEW_INTERVAL).await;
@@ -266,7 +266,7 @@ async fn review_while_needed(queue: Weak<FairQueue>) {
 }
 
 impl Holder {
-    /// Whether it makes too little progress to keep its turn.
+    /// Returns whether it makes too little progress to keep its turn.
     fn is_slow(&mut self, now: Instant, now_millis: u64) -> bool {
         let silence = now_millis.saturating_sub(self.progress.last.load(Ordering::Relaxed));
         if u128::from(silence) >= MAX_SILENCE.as_millis() {
@@ -287,13 +287,13 @@ impl Holder {
 }
 
 impl Turn {
-    /// Notes that so many bytes more were processed.
-    pub fn note_progress(&self, bytes: usize) {
+    /// Records that `bytes` more were processed.
+    pub fn record_progress(&self, bytes: usize) {
         self.progress.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
         self.progress.last.store(self.queue.millis(Instant::now()), Ordering::Relaxed);
     }
 
-    /// Whether another client waits for this turn.
+    /// Returns whether another client waits for this turn.
     pub fn is_recalled(&self) -> bool {
         self.progress.is_recalled.load(Ordering::Relaxed)
     }
@@ -312,7 +312,7 @@ impl Drop for Turn {
     }
 }
 
-/// Leaves the queue when the wait is given up. After it has succeeded there is nothing to leave.
+/// Leaves the queue when the wait is cancelled. After a successful wait there is nothing to leave.
 struct LeaveOnDrop<'a> {
     queue: &'a Arc<FairQueue>,
     client: &'a Client,

@@ -1,22 +1,22 @@
-//! Who may take the next place. Pure: no clock, no waiting.
+//! Decides who gets the next place. Pure logic, without clock and waiting.
 
 use std::collections::{HashMap, VecDeque};
 
 use super::Client;
 
-/// One of so many places is kept free for clients that hold none.
+/// One of this many places is kept free for clients that hold none.
 const RESERVE: usize = 8;
 
 /// One request for a place. Later ones are greater.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Ticket(pub(super) u64);
 
-/// What each client holds and wants.
+/// The held places and waiting requests of each client.
 pub(super) struct Shares {
     places: usize,
     taken: usize,
     clients: HashMap<Client, Share>,
-    /// The round of the last request that was served.
+    /// The round of the request that was served last.
     round: u64,
 }
 
@@ -24,23 +24,24 @@ pub(super) struct Shares {
 struct Share {
     held: usize,
     waiting: VecDeque<Waiting>,
-    /// The round of this client's next request.
+    /// The round of the client's next request.
     next_round: u64,
 }
 
-/// Each request belongs to a round, and each client has at most one request in a round (start-time fair queueing). So a
-/// client with one request waits for one of each other client, however many those have in the queue.
+/// A waiting request. Each request belongs to a round, and each client has at most one request in a round (start-time
+/// fair queueing). So a client with one request waits for one of each other client, however many they have in the
+/// queue.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Waiting {
     round: u64,
     ticket: Ticket,
 }
 
-/// How many places should come free, and for whom.
+/// How many places should become free, and for whom.
 pub(super) struct Needs {
-    /// For clients that have less than their share: whoever holds a place may give it.
+    /// For clients below their share: any holder may give up a place.
     below_share: usize,
-    /// For clients that have their share: one of their own places has to come free.
+    /// For clients that have their share: one of their own places has to become free.
     own: HashMap<Client, usize>,
 }
 
@@ -75,14 +76,15 @@ impl Shares {
         self.clients.get(client).map_or(0, |share| share.held)
     }
 
-    /// Gives a free place to the client that holds the fewest, and among those to the one whose round it is.
+    /// Gives a free place to the client that holds the fewest and, among equals, to the one in the earliest round.
     pub(super) fn serve_next(&mut self) -> Option<(Client, Ticket)> {
         if self.taken >= self.places {
             return None;
         }
         let limit = self.limit_per_client();
-        let wanting = self.clients.iter().filter(|(_, share)| share.held < limit);
-        let first = wanting.filter_map(|(client, share)| Some((share.held, *share.waiting.front()?, client)));
+        let eligible = self.clients.iter().filter(|(_, share)| share.held < limit);
+        let first =
+            eligible.filter_map(|(client, share)| Some((share.held, *share.waiting.front()?, client)));
         let (_, next, client) = first.min_by_key(|(held, next, _)| (*held, *next))?;
         let client = client.clone();
         let share = self.clients.get_mut(&client)?;
@@ -93,7 +95,7 @@ impl Shares {
         Some((client, next.ticket))
     }
 
-    /// The most that one client may hold now.
+    /// Returns how many places one client may hold now.
     pub(super) fn limit_per_client(&self) -> usize {
         let unreserved = (self.places - self.places / RESERVE).max(1);
         if self.clients.len() <= 1 || self.taken < self.places / 2 {
@@ -102,14 +104,14 @@ impl Shares {
         self.places.div_ceil(self.clients.len()).min(unreserved)
     }
 
-    /// Which places should come free for those that wait.
+    /// Returns which places should become free for waiting clients.
     pub(super) fn needs(&self) -> Needs {
         let limit = self.limit_per_client();
         let mut needs = Needs { below_share: 0, own: HashMap::new() };
         for (client, share) in self.clients.iter().filter(|(_, share)| !share.waiting.is_empty()) {
             let below = limit.saturating_sub(share.held).min(share.waiting.len());
             needs.below_share += below;
-            // One that holds nothing has nothing to give.
+            // A client that holds nothing has nothing to give up.
             let own = (share.waiting.len() - below).min(share.held);
             if own > 0 {
                 needs.own.insert(client.clone(), own);
@@ -126,7 +128,7 @@ impl Shares {
 }
 
 impl Needs {
-    /// Whether a place of this client should be asked for; then it counts as asked for.
+    /// Returns whether this client should give up a place, and counts it as given up.
     pub(super) fn take_from(&mut self, holder: &Client) -> bool {
         if self.below_share > 0 {
             self.below_share -= 1;

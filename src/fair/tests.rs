@@ -10,7 +10,7 @@ fn user(number: usize) -> Client {
 }
 
 #[test]
-fn addresses_of_version_6_count_by_network() {
+fn version_6_addresses_count_by_network() {
     let client = |text: &str| Client::from_address(text.parse().expect("an address"));
     assert_eq!(client("2001:db8:1:2::1"), client("2001:db8:1:2:ffff::9"));
     assert_ne!(client("2001:db8:1:2::1"), client("2001:db8:1:3::1"));
@@ -19,7 +19,7 @@ fn addresses_of_version_6_count_by_network() {
     assert_ne!(Client::single_request(), Client::single_request());
 }
 
-/// Takes up to `count` turns that are free at once.
+/// Takes up to `count` turns that are free now.
 async fn take_free(queue: &Arc<FairQueue>, client: &Client, count: usize) -> Vec<Turn> {
     let mut turns = Vec::new();
     for _ in 0..count {
@@ -41,7 +41,7 @@ async fn one_client_leaves_a_reserve_and_two_share() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_wait_that_is_given_up_leaves_nothing() {
+async fn a_cancelled_wait_leaves_the_queue() {
     let queue = FairQueue::new(1);
     let turn = queue.take(&user(1)).await;
     let wait = tokio::time::timeout(Duration::from_secs(1), queue.take(&user(2))).await;
@@ -53,7 +53,7 @@ async fn a_wait_that_is_given_up_leaves_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_silent_holder_is_asked_for_its_turn_only_while_others_wait() {
+async fn a_silent_holder_is_recalled_only_while_others_wait() {
     let queue = FairQueue::new(1);
     let silent = queue.take(&user(1)).await;
     tokio::time::sleep(Duration::from_secs(60)).await;
@@ -69,11 +69,11 @@ async fn a_silent_holder_is_asked_for_its_turn_only_while_others_wait() {
     assert!(started.elapsed() < Duration::from_millis(10), "{:?}", started.elapsed());
 }
 
-/// Makes progress until the turn is recalled; returns after how long.
+/// Makes progress until the turn is recalled. Returns how long that took.
 async fn work(turn: Turn, bytes: usize, pause: Duration) -> Duration {
     let started = Instant::now();
     while !turn.is_recalled() {
-        turn.note_progress(bytes);
+        turn.record_progress(bytes);
         tokio::time::sleep(pause).await;
     }
     started.elapsed()
@@ -94,7 +94,7 @@ async fn a_slow_holder_loses_its_turn_sooner_than_a_fast_one() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn as_many_holders_are_asked_as_clients_wait() {
+async fn as_many_holders_are_recalled_as_clients_wait() {
     let queue = FairQueue::new(8);
     let turns: Vec<Turn> = {
         let mut turns = take_free(&queue, &user(1), 4).await;
@@ -114,9 +114,9 @@ async fn as_many_holders_are_asked_as_clients_wait() {
     assert_eq!((queue.taken(), queue.waiting()), (0, 0));
 }
 
-/// Hundreds of clients that send next to nothing take turns with one that works: it waits for moments only.
+/// Hundreds of slow clients share turns with one that works: it waits only for moments.
 #[tokio::test(start_paused = true)]
-async fn slow_clients_do_not_hold_a_fast_one_up() {
+async fn slow_clients_do_not_delay_a_fast_one() {
     let queue = FairQueue::new(64);
     let mut slow = tokio::task::JoinSet::new();
     for number in 0..640 {
@@ -124,7 +124,7 @@ async fn slow_clients_do_not_hold_a_fast_one_up() {
         slow.spawn(async move {
             loop {
                 let turn = queue.take(&user(number % 3)).await;
-                turn.note_progress(300);
+                turn.record_progress(300);
                 let _ = tokio::time::timeout(Duration::from_secs(1), turn.recalled()).await;
             }
         });
@@ -138,9 +138,9 @@ async fn slow_clients_do_not_hold_a_fast_one_up() {
     }
 }
 
-/// A thousand pushes of three seconds each from behind one address: none waits long enough to be refused.
+/// A thousand pushes of three seconds each from one address: none waits long enough to be rejected.
 #[tokio::test(start_paused = true)]
-async fn a_thousand_uploads_of_one_client_all_get_their_turns() {
+async fn a_thousand_uploads_of_one_client_all_get_turns() {
     const STEP: Duration = Duration::from_millis(250);
     let queue = FairQueue::new(64);
     let mut uploads = tokio::task::JoinSet::new();
@@ -157,7 +157,7 @@ async fn a_thousand_uploads_of_one_client_all_get_their_turns() {
                     left -= 1;
                     for _ in 0..10 {
                         tokio::time::sleep(STEP / 10).await;
-                        turn.note_progress(1 << 20);
+                        turn.record_progress(1 << 20);
                     }
                 }
             }
@@ -170,7 +170,7 @@ async fn a_thousand_uploads_of_one_client_all_get_their_turns() {
     }
 }
 
-/// What one client holds and wants, counted naively.
+/// The held turns and waiting requests of one client, counted naively.
 #[derive(Default, Clone)]
 struct Model {
     held: usize,
@@ -193,7 +193,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// The most that a client may hold by the rules, from the model alone.
+/// Returns how many turns a client may hold by the rules, computed from the model alone.
 fn limit(places: usize, model: &BTreeMap<usize, Model>) -> usize {
     let active = model.values().filter(|client| client.held > 0 || !client.waiting.is_empty()).count();
     let taken: usize = model.values().map(|client| client.held).sum();
@@ -249,10 +249,10 @@ proptest! {
     }
 
     #[test]
-    fn a_newcomer_waits_for_one_turn_of_each_other_client(
+    fn a_new_client_waits_for_one_turn_of_each_other_client(
         places in 2..64_usize,
         greedy in 1..6_usize,
-        wanted in 1..200_usize,
+        requests in 1..200_usize,
     ) {
         let mut shares = Shares::new(places);
         let mut next = 0;
@@ -261,7 +261,7 @@ proptest! {
             shares.enqueue(&user(client), Ticket(next));
         };
         for client in 0..greedy {
-            for _ in 0..wanted {
+            for _ in 0..requests {
                 enqueue(&mut shares, client);
             }
         }
@@ -271,10 +271,10 @@ proptest! {
         let mut freed = 0;
         while shares.held(&user(99)) == 0 {
             freed += 1;
-            prop_assert!(freed <= greedy + 1, "it waits for one turn of each other client");
-            let most = (0..greedy).max_by_key(|client| shares.held(&user(*client))).expect("one");
-            prop_assert!(shares.needs().take_from(&user(most)));
-            shares.give_back(&user(most));
+            prop_assert!(freed <= greedy + 1, "it waited for more than one turn of each other client");
+            let largest = (0..greedy).max_by_key(|client| shares.held(&user(*client))).expect("one");
+            prop_assert!(shares.needs().take_from(&user(largest)));
+            shares.give_back(&user(largest));
             while shares.serve_next().is_some() {}
         }
     }

@@ -1,6 +1,6 @@
-//! What is to go wrong in a store, and when: for the stores that fail when a test wants them to.
+//! Plans faults for the stores that inject them in tests.
 //!
-//! `O` is what a store can be asked to do.
+//! `O` is the type of a store's operations.
 
 mod plan;
 
@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 use plan::Plan;
 
-/// Which error is answered.
+/// The kind of an injected error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Failure {
     /// The medium failed.
@@ -19,33 +19,33 @@ pub enum Failure {
     Full,
 }
 
-/// What goes wrong with one operation.
+/// A fault of one operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// It fails and has done nothing.
+    /// It fails without any effect.
     Fail(Failure),
-    /// It does its work, and fails: an answer that got lost.
+    /// It takes effect, but returns an error: a lost response.
     FailAfter(Failure),
-    /// A write does half of its work, and fails; anything else fails and has done nothing.
+    /// A write has half of its effect and fails; other operations fail without any effect.
     Torn(Failure),
-    /// It waits, before it does its work, until [`Faults::release`].
+    /// It waits for [`Faults::release`] before it takes effect.
     Stall,
-    /// The machine goes down before it.
+    /// The machine stops before it.
     Crash,
-    /// The machine goes down right after it, before anybody hears of its success.
+    /// The machine stops right after it, before its success is reported.
     CrashAfter,
 }
 
 /// An error that can be injected.
 pub trait Injected {
-    /// As of a medium that failed so.
+    /// Returns the error of a medium with this failure.
     fn of(failure: Failure) -> Self;
 
-    /// As of a machine that is down.
+    /// Returns the error of a machine that has stopped.
     fn down() -> Self;
 }
 
-/// The control of a store that fails. Clones steer the same one.
+/// Controls the faults of a store. Clones control the same store.
 pub struct Faults<O>(Arc<Shared<O>>);
 
 struct Shared<O> {
@@ -60,7 +60,7 @@ struct State<O> {
     on_crash: Option<Arc<dyn Fn() + Send + Sync>>,
 }
 
-/// Who waits in a stall.
+/// The stalled operations.
 #[derive(Default)]
 struct Held {
     waiting: usize,
@@ -80,40 +80,40 @@ impl<O: Copy + Eq> Default for Faults<O> {
 }
 
 impl<O: Copy + Eq> Faults<O> {
-    /// Nothing is to go wrong yet.
+    /// Creates an empty plan.
     pub fn new() -> Self {
         let state = State { plans: Vec::new(), history: Vec::new(), down: false, on_crash: None };
         Self(Arc::new(Shared { state: Mutex::new(state), held: watch::Sender::new(Held::default()) }))
     }
 
-    /// Lets the operation number `at` go wrong, counted from 0 at the beginning of [`Faults::history`].
+    /// Injects a fault into operation number `at`, counted from 0 at the start of [`Faults::history`].
     pub fn nth(&self, at: usize, fault: Fault) {
         self.state().plans.push(Plan::Nth { of: None, at, fault });
     }
 
-    /// Lets number `at` of one kind of operation go wrong, counted from 0.
+    /// Injects a fault into operation number `at` of one kind, counted from 0.
     pub fn nth_of(&self, of: O, at: usize, fault: Fault) {
         self.state().plans.push(Plan::Nth { of: Some(of), at, fault });
     }
 
-    /// Lets the next operation of a kind go wrong.
+    /// Injects a fault into the next operation of a kind.
     pub fn next_of(&self, of: O, fault: Fault) {
         self.nth_of(of, self.count_of(of), fault);
     }
 
-    /// Lets each operation go wrong with a `probability`, in one of these ways; the same `seed` gives the
-    /// same faults to the same operations.
+    /// Injects one of these faults into each operation with a `probability`. The same `seed` gives the same faults to
+    /// the same operations.
     pub fn randomly(&self, seed: u64, probability: f64, faults: &[Fault]) {
         let threshold = (probability.clamp(0.0, 1.0) * f64::from(u32::MAX)) as u32;
         self.state().plans.push(Plan::Random { random: seed, threshold, faults: faults.to_vec() });
     }
 
-    /// Nothing more is to go wrong. What is stalled stays so.
+    /// Removes all plans. Stalled operations stay stalled.
     pub fn clear(&self) {
         self.state().plans.clear();
     }
 
-    /// Forgets plans and history, and lets the machine come up again.
+    /// Removes plans and history, and restarts the machine.
     pub fn reset(&self) {
         let mut state = self.state();
         state.plans.clear();
@@ -121,43 +121,43 @@ impl<O: Copy + Eq> Faults<O> {
         state.down = false;
     }
 
-    /// What happens at [`Fault::Crash`]: a power cut, say.
+    /// Sets what happens at [`Fault::Crash`], for example a power cut.
     pub fn on_crash(&self, callback: impl Fn() + Send + Sync + 'static) {
         self.state().on_crash = Some(Arc::new(callback));
     }
 
-    /// Whether the machine is down: every operation fails until [`Faults::revive`].
+    /// Returns whether the machine has stopped: every operation fails until [`Faults::revive`].
     pub fn is_down(&self) -> bool {
         self.state().down
     }
 
-    /// Lets the machine come up again.
+    /// Restarts the machine.
     pub fn revive(&self) {
         self.state().down = false;
     }
 
-    /// Every operation that was asked for, in its order. Those asked of a machine that is down do not count.
+    /// Returns every operation in its order, except those of a stopped machine.
     pub fn history(&self) -> Vec<O> {
         self.state().history.clone()
     }
 
-    /// How many operations were asked for.
+    /// Returns how many operations there were.
     pub fn count(&self) -> usize {
         self.state().history.len()
     }
 
-    /// How many operations of a kind were asked for.
+    /// Returns how many operations of a kind there were.
     pub fn count_of(&self, operation: O) -> usize {
         plan::count_of(&self.state().history, operation)
     }
 
-    /// Waits until `number` operations wait in a stall.
+    /// Waits until `number` operations are stalled.
     pub async fn stalled(&self, number: usize) {
-        // The sender is ours: it cannot be gone.
+        // Cannot fail: this value holds the sender.
         let _ = self.0.held.subscribe().wait_for(|held| held.waiting >= number).await;
     }
 
-    /// Lets everything go on that waits in a stall.
+    /// Continues all stalled operations.
     pub fn release(&self) {
         self.0.held.send_modify(|held| {
             held.waiting = 0;
@@ -165,10 +165,10 @@ impl<O: Copy + Eq> Faults<O> {
         });
     }
 
-    /// Does `work` as the plan has it.
+    /// Runs `work` with the planned fault.
     ///
     /// # Errors
-    /// Its own, and what is injected.
+    /// Errors of the work, and injected ones.
     pub async fn apply<T, E: Injected>(
         &self,
         operation: O,
@@ -177,10 +177,10 @@ impl<O: Copy + Eq> Faults<O> {
         self.apply_torn(operation, work, async { Ok(()) }).await
     }
 
-    /// Does `work` as the plan has it, and `half` of it where it is to be torn.
+    /// Runs `work` with the planned fault, and `half` of it for [`Fault::Torn`].
     ///
     /// # Errors
-    /// Its own, and what is injected.
+    /// Errors of the work, and injected ones.
     pub async fn apply_torn<T, E: Injected>(
         &self,
         operation: O,
@@ -203,7 +203,7 @@ impl<O: Copy + Eq> Faults<O> {
             }
             Some(Fault::Stall) => {
                 self.stall().await;
-                // The machine may have gone down meanwhile.
+                // The machine may have stopped meanwhile.
                 if self.is_down() { Err(E::down()) } else { work.await }
             }
             Some(Fault::Crash) => {
@@ -236,10 +236,11 @@ impl<O: Copy + Eq> Faults<O> {
         }
     }
 
-    /// Counts an operation, and says what is to go wrong with it.
+    /// Counts an operation and returns its fault.
     fn next(&self, operation: O) -> Option<Fault> {
         let State { plans, history, .. } = &mut *self.state();
-        let (at, of_kind) = (history.len(), plan::count_of(history, operation));
+        let at = history.len();
+        let of_kind = plan::count_of(history, operation);
         history.push(operation);
         let mut hits =
             plans.iter_mut().filter_map(|plan| plan.hit(operation, at, of_kind)).collect::<Vec<_>>();

@@ -1,9 +1,9 @@
-//! Which operation a fault is for.
+//! Decides which operation a fault applies to.
 
 use super::Fault;
 
 pub(super) enum Plan<O> {
-    /// The operation with number `at`, of those of one kind or of all.
+    /// Operation number `at`, among those of one kind or all.
     Nth { of: Option<O>, at: usize, fault: Fault },
     /// Each operation, with a probability of `threshold` in 2^32.
     Random { random: u64, threshold: u32, faults: Vec<Fault> },
@@ -15,7 +15,8 @@ impl<O: Copy + Eq> Plan<O> {
             Self::Nth { of: None, at, fault } => (*at == number).then_some(*fault),
             Self::Nth { of: Some(of), at, fault } => (*of == operation && *at == of_kind).then_some(*fault),
             Self::Random { random, threshold, faults } => {
-                let (lot, choice) = (splitmix(random), splitmix(random));
+                let lot = splitmix(random);
+                let choice = splitmix(random);
                 let hit = !faults.is_empty() && (lot >> 32) as u32 <= *threshold && *threshold > 0;
                 hit.then(|| faults[choice as usize % faults.len()])
             }
@@ -27,7 +28,7 @@ pub(super) fn count_of<O: Copy + Eq>(history: &[O], operation: O) -> usize {
     history.iter().filter(|past| **past == operation).count()
 }
 
-/// SplitMix64: small, and good enough to choose faults by.
+/// SplitMix64: small, and random enough to choose faults.
 fn splitmix(state: &mut u64) -> u64 {
     *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let mut mixed = *state;

@@ -1,4 +1,4 @@
-//! `/v2/`: is this a registry, and may I use it?
+//! `/v2/`: the base endpoint, by which clients check that this is a registry and that they may use it.
 
 use http::StatusCode;
 

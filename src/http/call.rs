@@ -1,4 +1,4 @@
-//! One request under `/v2`, as its handler gets it.
+//! An authorised request below `/v2`, as its handler receives it.
 
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method};
@@ -15,36 +15,36 @@ use crate::fair::Client;
 use crate::oci::{Endpoint, ErrorCode, RepoName};
 use crate::registry::{Access, Repository};
 
-/// What a handler yields.
-pub(super) type Answered = Result<Reply, V2Error>;
+/// The result of a handler.
+pub(super) type V2Result = Result<Reply, V2Error>;
 
-/// A request.
+/// An authorised request, with the state that it is answered from.
 pub(super) struct Call<'a> {
     pub(super) state: &'a AppState,
     pub(super) head: Parts,
     pub(super) body: RequestBody,
     pub(super) peer: Peer,
-    /// Who asks: they were let in.
+    /// The authenticated sender, who holds the permission that the endpoint requires.
     pub(super) principal: Principal,
 }
 
 impl Call<'_> {
-    /// The repository that the request names: before there was a call, it was decided that its principal may do there
-    /// what the request wants.
-    pub(super) fn authorise(&self, name: RepoName) -> Repository {
+    /// The repository that the request names. Checks nothing: the permission was checked before the call was made.
+    pub(super) fn repository(&self, name: RepoName) -> Repository {
         let push = self.may(Permission::Repository(&name, Action::Push));
         self.state.registry.repository(name, Access { push })
     }
 
-    /// Whether its principal may do something besides.
+    /// Whether the principal also holds another permission.
     pub(super) fn may(&self, permission: Permission<'_>) -> bool {
         self.state.access_control.allows(&self.principal, permission)
     }
 
-    /// Refuses a principal who may not any more since the request's head came.
-    pub(super) fn check_still(&self, permission: Permission<'_>) -> Result<(), V2Error> {
-        let denied = |denial, principal| {
-            AuthRejection::new(denial, self.state, &self.head, permission, principal).into()
+    /// Checks again that the principal is valid and holds a permission: either may have changed since the request's
+    /// head was read.
+    pub(super) fn check_still_allowed(&self, permission: Permission<'_>) -> Result<(), V2Error> {
+        let denied = |error, principal| {
+            AuthRejection::new(error, self.state, &self.head, permission, principal).into()
         };
         if !self.state.access_control.is_still_valid(&self.principal) {
             return Err(denied(AuthError::Unauthenticated, None));
@@ -52,39 +52,39 @@ impl Call<'_> {
         self.state
             .access_control
             .decide(&self.principal, permission)
-            .map_err(|denial| denied(denial, Some(&self.principal)))
+            .map_err(|error| denied(error, Some(&self.principal)))
     }
 
-    /// The same, be it with a token for more.
-    pub(super) fn could(&self, permission: Permission<'_>) -> bool {
-        self.state.access_control.could(&self.principal, permission)
+    /// Whether the principal holds a permission, or would hold it with another token of the same user.
+    pub(super) fn user_may(&self, permission: Permission<'_>) -> bool {
+        self.state.access_control.can_with_new_token(&self.principal, permission)
     }
 
-    /// The same for a principal who changes what its history tells of.
-    pub(super) fn authorise_change(&self, name: RepoName) -> Repository {
+    /// The repository for a change that its history records under the principal's name.
+    pub(super) fn repository_for_change(&self, name: RepoName) -> Repository {
         let by = self.principal.name_or(|| self.peer.name());
-        self.authorise(name).on_behalf_of(&by)
+        self.repository(name).on_behalf_of(&by)
     }
 
-    /// The repository for a request with a body, which counts towards its client's share.
-    pub(super) fn authorise_upload(&self, name: RepoName) -> Repository {
-        self.authorise(name).for_client(self.client())
+    /// The repository for a request with a body, which counts towards the fair share of its client.
+    pub(super) fn repository_for_upload(&self, name: RepoName) -> Repository {
+        self.repository(name).for_client(self.client())
     }
 
-    /// Whose share of a resource the request counts towards: its user's, or its address's without one. The clients of
-    /// a proxy that does not name them are not one client.
+    /// The client whose share of a resource the request uses: its user, or else its address. The clients of a proxy
+    /// that does not name them do not count as one client.
     pub(super) fn client(&self) -> Client {
         if let Some(user) = self.principal.user() {
             return Client::User(user.into());
         }
         match self.peer.address() {
-            _ if self.state.settings.trusted_proxies.are(self.peer) => Client::single_request(),
+            _ if self.state.settings.trusted_proxies.is_proxy(self.peer) => Client::single_request(),
             Some(address) => Client::from_address(address),
             None => Client::Local,
         }
     }
 
-    /// Whether only the head of the answer is permission.
+    /// Whether the response must have no body.
     pub(super) fn is_head(&self) -> bool {
         self.head.method == Method::HEAD
     }
@@ -97,12 +97,12 @@ impl Call<'_> {
         Query::new(self.head.uri.query())
     }
 
-    /// The body, which can be taken once.
+    /// Takes the body. An empty one remains.
     pub(super) fn take_body(&mut self) -> RequestBody {
         self.body.take()
     }
 
-    /// A parameter that is of use only if it is right.
+    /// Parses a query parameter, if the request has it.
     pub(super) fn parameter<T>(&self, name: &str) -> Result<Option<T>, V2Error>
     where
         T: std::str::FromStr,
@@ -111,18 +111,18 @@ impl Call<'_> {
         self.query().get(name).map(|text| text.parse()).transpose().map_err(V2Error::from)
     }
 
-    /// A header's text; `code` is for the refusal of one that is none.
+    /// The text of a header; `code` is the error code if its value is not text.
     pub(super) fn header(&self, name: http::HeaderName, code: ErrorCode) -> Result<Option<&str>, V2Error> {
         let text = self.head.headers.get(&name).map(HeaderValue::to_str).transpose();
-        text.map_err(|_| V2Error::bad(code, format!("the header {name} is no text")))
+        text.map_err(|_| V2Error::bad(code, format!("the value of the header {name} is not text")))
     }
 
-    /// Where an endpoint is, as a `Location`.
+    /// The address of an endpoint, for a `Location` header.
     pub(super) fn location(&self, endpoint: &Endpoint) -> HeaderValue {
         value(self.state.settings.locate(endpoint.path()))
     }
 
-    /// An answer to somebody who pushes, with what the operator's disk makes worth telling.
+    /// Adds the server's current warnings, such as a nearly full disk, to the reply to a push.
     pub(super) fn with_warnings(&self, reply: Reply) -> Reply {
         warnings::add(reply, &self.state.health.warnings())
     }

@@ -1,4 +1,4 @@
-//! What somebody who is not let in is asked for.
+//! `WWW-Authenticate` challenges for rejected requests, and the permission that each `/v2` endpoint requires.
 
 use http::header::AUTHORIZATION;
 use http::request::Parts;
@@ -11,55 +11,55 @@ use super::{AppState, forwarded};
 use crate::auth::{Action, AuthError, Permission, Principal};
 use crate::oci::{Endpoint, PathError, RepoName};
 
-/// Where tokens are.
-pub(super) const TOKENS: &str = "/auth/token";
+/// The path of the token endpoint.
+pub(super) const TOKEN_PATH: &str = "/auth/token";
 
-/// Whom tokens are for, as clients repeat it.
+/// The name of this service, which clients repeat in their token requests.
 const SERVICE: &str = "orlop";
 
-/// Somebody who is not let in.
+/// A request that failed authentication or authorisation.
 #[derive(Debug)]
 pub(super) struct AuthRejection {
-    pub(super) denial: AuthError,
+    pub(super) error: AuthError,
     pub(super) challenge: HeaderValue,
-    /// Who it is, if that is known, and no other token of theirs would do.
-    pub(super) who: Option<Principal>,
+    /// The principal, if it is known and no other token of the same user would be accepted.
+    pub(super) principal: Option<Principal>,
 }
 
 impl AuthRejection {
-    /// Somebody who permission something by a request with this head. `principal` is who they are by what they showed, if that
-    /// is good.
+    /// Rejects a request with this head that requires `permission`. `principal` is the authenticated sender, or `None`
+    /// if the credentials are invalid.
     pub(super) fn new(
-        denial: AuthError,
+        error: AuthError,
         state: &AppState,
         head: &Parts,
         permission: Permission<'_>,
         principal: Option<&Principal>,
     ) -> Self {
         let challenge = match permission {
-            // The operator's is asked for by people and scrapers, who know passwords and no tokens.
+            // Operators' paths are read by people and scrapers, which use passwords and not tokens.
             Permission::Other | Permission::Scope(..) => basic(),
-            _ if state.access_control.has_tokens() => {
+            _ if state.access_control.uses_token_challenge() => {
                 bearer(state, head, permission, token_error(head, principal))
             }
             _ => basic(),
         };
-        Self { denial, challenge, who: None }
+        Self { error, challenge, principal: None }
     }
 
-    /// Somebody who asked for a token.
-    pub(super) fn for_token(denial: AuthError) -> Self {
-        Self { denial, challenge: basic(), who: None }
+    /// Rejects a token request.
+    pub(super) fn for_token(error: AuthError) -> Self {
+        Self { error, challenge: basic(), principal: None }
     }
 }
 
-/// Basic (RFC 7617): what Docker and all other clients answer with the password that they know.
+/// The challenge for Basic authentication (RFC 7617), which Docker and all other clients answer with their password.
 pub(super) fn basic() -> HeaderValue {
     HeaderValue::from_static("Basic realm=\"orlop\", charset=\"UTF-8\"")
 }
 
-/// What is wrong with the token that a request showed, as RFC 6750 (section 3.1) calls it. Clients get another token for
-/// the scope of the challenge if theirs lacks only that.
+/// The RFC 6750 (section 3.1) error code for the token that a request sent. On `insufficient_scope` clients get another
+/// token for the scope of the challenge.
 fn token_error(head: &Parts, principal: Option<&Principal>) -> Option<&'static str> {
     if let Some(Principal::Bearer(_)) = principal {
         return Some("insufficient_scope");
@@ -69,44 +69,43 @@ fn token_error(head: &Parts, principal: Option<&Principal>) -> Option<&'static s
     scheme.eq_ignore_ascii_case(b"bearer").then_some("invalid_token")
 }
 
-/// Docker's token protocol: where to get a token, and for what.
+/// The challenge of Docker's token protocol: where to get a token, and for which scope.
 fn bearer(
     state: &AppState,
     head: &Parts,
     permission: Permission<'_>,
     error: Option<&'static str>,
 ) -> HeaderValue {
-    let (realm, service) = match state.access_control.authority() {
-        Some(authority) => (authority.realm.clone(), authority.service.as_str()),
-        None => (realm(state, head), SERVICE),
-    };
+    let authority = state.access_control.authority();
+    let realm = authority.map_or_else(|| realm(state, head), |authority| authority.realm.clone());
+    let service = authority.map_or(SERVICE, |authority| authority.service.as_str());
     let scope = permission.scope().map_or_else(String::new, |scope| format!(",scope=\"{scope}\""));
     let error = error.map_or_else(String::new, |error| format!(",error=\"{error}\""));
     value(format!("Bearer realm=\"{realm}\",service=\"{service}\"{scope}{error}"))
 }
 
-/// The address of tokens. Clients want a whole one, so it begins with what they called this server.
+/// The URL of the token endpoint. Clients need an absolute one, so it starts with the host that they used.
 fn realm(state: &AppState, head: &Parts) -> String {
     if state.settings.public_url.is_some() {
-        return state.settings.locate(TOKENS.into());
+        return state.settings.locate(TOKEN_PATH.into());
     }
     let scheme = if forwarded::is_https(head, state.settings.tls) { "https" } else { "http" };
-    // What is sent back is the client's own word for this server, so it must be a host and a port and no more.
+    // The host comes from the client and is sent back in a header, so it must be only a host and a port.
     let plain = forwarded::host(head).filter(|authority| !authority.as_str().contains(['@', '"', '\\']));
-    format!("{scheme}://{}{TOKENS}", plain.as_ref().map_or("localhost", Authority::as_str))
+    format!("{scheme}://{}{TOKEN_PATH}", plain.as_ref().map_or("localhost", Authority::as_str))
 }
 
-/// The repository that a request to mount a blob names as its source.
-pub(super) fn source(endpoint: &Result<Endpoint, PathError>, uri: &Uri) -> Option<RepoName> {
-    // Others, most of all pulls, have nothing there to be read.
+/// The repository from which a request mounts a blob.
+pub(super) fn mount_source(endpoint: &Result<Endpoint, PathError>, uri: &Uri) -> Option<RepoName> {
+    // Other requests, most of all pulls, have no such parameters: do not parse their query.
     let Ok(Endpoint::Uploads { .. }) = endpoint else { return None };
     let query = Query::new(uri.query());
     query.get("mount")?;
     query.get("from")?.parse().ok()
 }
 
-/// What a request wants. Every endpoint is decided here: a new one does not compile before it is.
-pub(super) fn permission<'a>(
+/// The permission that a request requires. Covers every endpoint: a new one does not compile until it is added here.
+pub(super) fn required_permission<'a>(
     endpoint: &'a Result<Endpoint, PathError>,
     method: &Method,
     source: Option<&'a RepoName>,
@@ -127,10 +126,10 @@ pub(super) fn permission<'a>(
             | Endpoint::Manifest { name, .. }
             | Endpoint::Blob { name, .. },
         ) => Permission::Repository(name, action),
-        // Without a source no token could say where from: then what its user may pull counts, which is everything.
+        // Without a source no token can name the repository to pull from, so the user's own permission to pull counts.
         Ok(Endpoint::Uploads { name }) => source
             .map_or(Permission::Repository(name, Action::Push), |source| Permission::Mount(name, source)),
-        // Whoever asks how far an upload has come, or gives it up, began it.
+        // Only the client that started an upload reads its progress or cancels it, so both require push.
         Ok(Endpoint::Upload { name, .. }) => Permission::Repository(name, Action::Push),
     }
 }

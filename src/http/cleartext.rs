@@ -1,4 +1,4 @@
-//! Warns of passwords and tokens that anybody on the way could read.
+//! Warns in the log about passwords and tokens that are sent without TLS.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -11,47 +11,47 @@ use http::request::Parts;
 use super::forwarded;
 use super::listen::Peer;
 
-/// For how long an address is not warned of again.
-const QUIET: Duration = Duration::from_secs(60 * 60);
+/// The shortest time between two warnings about an address.
+const WARNING_INTERVAL: Duration = Duration::from_secs(60 * 60);
 
-/// Of how many addresses is known that they were warned of. While there are as many, no other is.
-const MOST: usize = 1000;
+/// How many addresses are remembered. While the list is full, other addresses cause no warning.
+const MAX_ADDRESSES: usize = 1000;
 
-/// Whom the log has warned of, and when.
+/// The addresses that the log has warned about, and when.
 #[derive(Default)]
-pub(super) struct Cleartext(Mutex<HashMap<IpAddr, Instant>>);
+pub(super) struct CleartextWarnings(Mutex<HashMap<IpAddr, Instant>>);
 
-impl Cleartext {
-    /// Warns if a request brings credentials in the clear, at most once an hour of an address.
-    pub(super) fn watch(&self, head: &Parts, peer: Peer, tls: bool) {
+impl CleartextWarnings {
+    /// Warns if a request sends credentials without TLS, at most once an hour for each address.
+    pub(super) fn warn_if_unencrypted(&self, head: &Parts, peer: Peer, tls: bool) {
         if let Some(address) = peer.address()
             && head.headers.contains_key(AUTHORIZATION)
             && !address.is_loopback()
             && !forwarded::is_https(head, tls)
-            && self.is_news(address, Instant::now())
+            && self.should_warn(address, Instant::now())
         {
             tracing::warn!(
                 remote = %address,
-                "a password or token came in the clear, where anybody on the way reads it: use TLS, here or at a \
-                 proxy that server.trusted_proxies lists"
+                "a password or token was sent in the clear and can be read on the network; enable TLS here or at a \
+                 proxy listed in server.trusted_proxies"
             );
         }
     }
 
-    fn is_news(&self, address: IpAddr, now: Instant) -> bool {
+    fn should_warn(&self, address: IpAddr, now: Instant) -> bool {
         let mut warned = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_quiet = |at: &Instant| now.saturating_duration_since(*at) < QUIET;
-        if warned.get(&address).is_some_and(is_quiet) {
+        let is_recent = |at: &Instant| now.saturating_duration_since(*at) < WARNING_INTERVAL;
+        if warned.get(&address).is_some_and(is_recent) {
             return false;
         }
-        if warned.len() >= MOST {
-            warned.retain(|_, at| is_quiet(at));
+        if warned.len() >= MAX_ADDRESSES {
+            warned.retain(|_, at| is_recent(at));
         }
-        let news = warned.len() < MOST;
-        if news {
+        let has_space = warned.len() < MAX_ADDRESSES;
+        if has_space {
             warned.insert(address, now);
         }
-        news
+        has_space
     }
 }
 
@@ -65,20 +65,24 @@ mod tests {
     }
 
     #[test]
-    fn an_address_is_news_once_an_hour() {
-        let (cleartext, start) = (Cleartext::default(), Instant::now());
-        assert!(cleartext.is_news(address(1), start));
-        assert!(!cleartext.is_news(address(1), start + QUIET / 2));
-        assert!(cleartext.is_news(address(2), start + QUIET / 2));
-        assert!(cleartext.is_news(address(1), start + QUIET));
+    fn warns_about_an_address_once_an_hour() {
+        let cleartext = CleartextWarnings::default();
+        let start = Instant::now();
+        assert!(cleartext.should_warn(address(1), start));
+        assert!(!cleartext.should_warn(address(1), start + WARNING_INTERVAL / 2));
+        assert!(cleartext.should_warn(address(2), start + WARNING_INTERVAL / 2));
+        assert!(cleartext.should_warn(address(1), start + WARNING_INTERVAL));
     }
 
     #[test]
-    fn a_crowd_takes_no_more_memory_and_no_more_lines() {
-        let (cleartext, start) = (Cleartext::default(), Instant::now());
-        let lines = |now| (0..2 * MOST).filter(|number| cleartext.is_news(address(*number), now)).count();
-        assert_eq!((lines(start), lines(start + QUIET / 2)), (MOST, 0));
-        assert_eq!(cleartext.0.lock().expect("whole").len(), MOST);
-        assert_eq!(lines(start + QUIET), MOST);
+    fn many_addresses_are_bounded_in_memory_and_log_lines() {
+        let cleartext = CleartextWarnings::default();
+        let start = Instant::now();
+        let lines = |now| {
+            (0..2 * MAX_ADDRESSES).filter(|number| cleartext.should_warn(address(*number), now)).count()
+        };
+        assert_eq!((lines(start), lines(start + WARNING_INTERVAL / 2)), (MAX_ADDRESSES, 0));
+        assert_eq!(cleartext.0.lock().expect("whole").len(), MAX_ADDRESSES);
+        assert_eq!(lines(start + WARNING_INTERVAL), MAX_ADDRESSES);
     }
 }

@@ -1,4 +1,5 @@
-//! Conditional requests (RFC 9110, 13). Every content's ETag is its quoted digest, so all are strong.
+//! Evaluates conditional requests (RFC 9110, section 13). An ETag is the quoted digest of the content, so all ETags are
+//! strong.
 
 use http::header::{IF_MATCH, IF_NONE_MATCH, IF_RANGE, RANGE};
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -6,44 +7,44 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use super::status::V2Error;
 use crate::oci::{ByteRange, Digest, ErrorCode};
 
-/// What the conditions of a GET or HEAD come to.
+/// The result of the conditions of a GET or HEAD.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum OnRead {
-    /// Send it.
+    /// Send the content.
     Send,
-    /// The client has it.
+    /// The client already has the content.
     NotModified,
 }
 
-/// Whether the content `digest` is to be sent; `code` is for the refusal.
-pub(super) fn on_read(headers: &HeaderMap, digest: &Digest, code: ErrorCode) -> Result<OnRead, V2Error> {
-    if names(headers, IF_MATCH, Some(digest)) == Some(false) {
+/// Decides whether the content `digest` is sent; `code` is the error code if `If-Match` fails.
+pub(super) fn check_read(headers: &HeaderMap, digest: &Digest, code: ErrorCode) -> Result<OnRead, V2Error> {
+    if matches_current(headers, IF_MATCH, Some(digest)) == Some(false) {
         return Err(V2Error::precondition(code));
     }
-    if names(headers, IF_NONE_MATCH, Some(digest)) == Some(true) {
+    if matches_current(headers, IF_NONE_MATCH, Some(digest)) == Some(true) {
         return Ok(OnRead::NotModified);
     }
     Ok(OnRead::Send)
 }
 
-/// Whether a request that changes something has a condition at all.
-pub(super) fn are_set(headers: &HeaderMap) -> bool {
+/// Whether a request that changes something has a condition.
+pub(super) fn has_conditions(headers: &HeaderMap) -> bool {
     headers.contains_key(IF_MATCH) || headers.contains_key(IF_NONE_MATCH)
 }
 
-/// Whether what is now `current`, if it is there, may be changed.
-pub(super) fn on_write(
+/// Checks that the conditions allow changing the `current` content, or creating it if there is none.
+pub(super) fn check_write(
     headers: &HeaderMap,
     current: Option<&Digest>,
     code: ErrorCode,
 ) -> Result<(), V2Error> {
-    let changed = names(headers, IF_MATCH, current) == Some(false);
-    let present = names(headers, IF_NONE_MATCH, current) == Some(true);
+    let changed = matches_current(headers, IF_MATCH, current) == Some(false);
+    let present = matches_current(headers, IF_NONE_MATCH, current) == Some(true);
     if changed || present { Err(V2Error::precondition(code)) } else { Ok(()) }
 }
 
-/// Which bytes are asked for of a content that has `size`. A range of another version than this (`If-Range`)
-/// is none; a date never matches, for content has none.
+/// The requested bytes of a content with `size` bytes. A range of another version (`If-Range`) is ignored. A date never
+/// matches, because content has no modification date.
 pub(super) fn range(headers: &HeaderMap, digest: &Digest, size: u64) -> ByteRange {
     let Some(range) = headers.get(RANGE).and_then(|range| range.to_str().ok()) else {
         return ByteRange::Full;
@@ -52,8 +53,8 @@ pub(super) fn range(headers: &HeaderMap, digest: &Digest, size: u64) -> ByteRang
     if headers.get(IF_RANGE).is_some_and(is_other) { ByteRange::Full } else { ByteRange::parse(range, size) }
 }
 
-/// Whether the header's list of tags names the current content; `*` names any. `None` without the header.
-fn names(headers: &HeaderMap, header: HeaderName, current: Option<&Digest>) -> Option<bool> {
+/// Whether a header's list of ETags contains the current content; `*` matches any. `None` without the header.
+fn matches_current(headers: &HeaderMap, header: HeaderName, current: Option<&Digest>) -> Option<bool> {
     let mut values = headers.get_all(header).iter().peekable();
     values.peek()?;
     let Some(current) = current else { return Some(false) };
@@ -61,7 +62,7 @@ fn names(headers: &HeaderMap, header: HeaderName, current: Option<&Digest>) -> O
     Some(tags.map(opaque).any(|tag| tag == "*" || tag == current.as_str()))
 }
 
-/// A tag's text. Proxies that compress weaken tags, and some clients send the digest bare.
+/// The text of an ETag. Proxies that compress make ETags weak, and some clients send the digest without quotes.
 fn opaque(tag: &str) -> &str {
     let tag = tag.trim();
     tag.strip_prefix("W/").unwrap_or(tag).trim_matches('"')
@@ -81,9 +82,9 @@ mod tests {
     }
 
     #[test]
-    fn what_the_client_has_is_not_sent_again() {
+    fn content_that_the_client_has_is_not_sent() {
         let read = |name: HeaderName, value: &str| {
-            on_read(&headers(&[(name, value)]), &digest(), ErrorCode::BlobUnknown).ok()
+            check_read(&headers(&[(name, value)]), &digest(), ErrorCode::BlobUnknown).ok()
         };
         let tag = format!("\"{}\"", digest());
         assert_eq!(read(IF_NONE_MATCH, &tag), Some(OnRead::NotModified));
@@ -95,9 +96,9 @@ mod tests {
     }
 
     #[test]
-    fn a_write_can_be_made_to_depend_on_what_is_there() {
+    fn a_write_can_depend_on_the_current_content() {
         let write = |name: HeaderName, value: &str, current: Option<&Digest>| {
-            on_write(&headers(&[(name, value)]), current, ErrorCode::ManifestInvalid).is_ok()
+            check_write(&headers(&[(name, value)]), current, ErrorCode::ManifestInvalid).is_ok()
         };
         let tag = format!("\"{}\"", digest());
         assert!(write(IF_MATCH, &tag, Some(&digest())));
@@ -105,11 +106,11 @@ mod tests {
         assert!(!write(IF_MATCH, "*", None));
         assert!(write(IF_NONE_MATCH, "*", None));
         assert!(!write(IF_NONE_MATCH, "*", Some(&digest())));
-        assert!(on_write(&HeaderMap::new(), None, ErrorCode::ManifestInvalid).is_ok());
+        assert!(check_write(&HeaderMap::new(), None, ErrorCode::ManifestInvalid).is_ok());
     }
 
     #[test]
-    fn a_range_of_another_version_is_none() {
+    fn a_range_of_another_version_is_ignored() {
         let of = |pairs: &[(HeaderName, &str)]| range(&headers(pairs), &digest(), 7);
         let tag = format!("\"{}\"", digest());
         assert_eq!(of(&[]), ByteRange::Full);

@@ -1,7 +1,7 @@
-//! Who may keep an answer, and for how long.
+//! `Cache-Control` headers: which caches may keep a response, and for how long.
 //!
-//! A shared cache, such as nginx with `proxy_cache`, asks no one for a password. So it may keep only what everyone may
-//! pull, and that for an hour, since a repository can be closed.
+//! A shared cache, such as nginx with `proxy_cache`, does not check passwords. So it may keep only content that
+//! everyone may pull, and only for an hour, because a repository can become private.
 
 use http::HeaderValue;
 
@@ -9,34 +9,34 @@ use super::call::Call;
 use crate::auth::{Action, Permission, Principal};
 use crate::oci::RepoName;
 
-/// Of what depends on who asks, or on when.
+/// For responses that depend on the principal or on the time.
 pub(super) const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
-/// Of content that never changes and that everyone may pull.
+/// For content that never changes and that everyone may pull.
 const PUBLIC: HeaderValue = HeaderValue::from_static("public, max-age=3600");
 
-/// Of content that never changes and that only some may pull.
+/// For content that never changes and that only some users may pull.
 const PRIVATE: HeaderValue = HeaderValue::from_static("private, max-age=31536000, immutable");
 
-/// Of what a tag that everyone may pull points at: it may have moved since.
+/// For content that is read by a tag and that everyone may pull. The tag may have moved since, so caches revalidate.
 const PUBLIC_TAG: HeaderValue = HeaderValue::from_static("no-cache");
 
-/// Of what a tag that only some may pull points at.
+/// For content that is read by a tag and that only some users may pull.
 const PRIVATE_TAG: HeaderValue = HeaderValue::from_static("private, no-cache");
 
-/// Who may keep what a repository serves.
+/// Which caches may keep a repository's content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Audience {
-    /// Everyone may pull it without a login.
+    /// Anonymous users may pull it, so shared caches may keep it.
     Public,
-    /// Only some may.
+    /// Only some users may pull it, so only the client's own cache may keep it.
     Private,
 }
 
 impl Audience {
-    /// Of a repository.
+    /// The audience of a repository.
     pub(super) fn of(call: &Call<'_>, name: &RepoName) -> Self {
-        // What a request without a login may do was decided when it came in.
+        // A request of an anonymous user has been authorised already, so the repository is public.
         let may_everyone = || {
             let permission = Permission::Repository(name, Action::Pull);
             call.state.access_control.allows(&Principal::Anonymous, permission)
@@ -44,7 +44,7 @@ impl Audience {
         if call.principal == Principal::Anonymous || may_everyone() { Self::Public } else { Self::Private }
     }
 
-    /// `Cache-Control` of what is asked for by its digest.
+    /// `Cache-Control` for content that is requested by its digest.
     pub(super) fn of_digest(self) -> HeaderValue {
         match self {
             Self::Public => PUBLIC,
@@ -52,7 +52,7 @@ impl Audience {
         }
     }
 
-    /// `Cache-Control` of what is asked for by a tag.
+    /// `Cache-Control` for content that is requested by a tag.
     pub(super) fn of_tag(self) -> HeaderValue {
         match self {
             Self::Public => PUBLIC_TAG,

@@ -1,10 +1,10 @@
-//! Manifests: reading, pushing and deleting them.
+//! Manifest endpoints: reading, pushing and deleting manifests.
 
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, ETAG, LOCATION};
 use http::{HeaderValue, StatusCode};
 
-use super::call::{Answered, Call};
+use super::call::{Call, V2Result};
 use super::conditions::{self, OnRead};
 use super::freshness::Audience;
 use super::payload::Payload;
@@ -15,33 +15,33 @@ use crate::auth::{Action, Permission};
 use crate::oci::{Digest, Endpoint, ErrorCode, MediaType, Reference, RepoName, Tag};
 use crate::registry::{ManifestError, ManifestPlace, PutReceipt, PutRequest, Repository, ServiceError};
 
-/// GET and HEAD. What is stored is what is served, whatever the client says it would accept: a digest names
-/// exact bytes, and there is but one manifest behind a tag.
-pub(super) async fn get(call: &Call<'_>, name: RepoName, reference: &Reference) -> Answered {
+/// GET and HEAD: returns the stored manifest, whatever `Accept` says: a digest names exact bytes, and a tag points at
+/// only one manifest.
+pub(super) async fn get(call: &Call<'_>, name: RepoName, reference: &Reference) -> V2Result {
     let audience = Audience::of(call, &name);
-    let repository = call.authorise(name);
+    let repository = call.repository(name);
     let manifest = if call.is_head() {
         repository.probe_manifest(reference).await?
     } else {
         repository.manifest(reference).await?
     };
     if let (true, Reference::Tag(tag)) = (call.is_head(), reference) {
-        repository.note_push(tag, &manifest);
+        repository.record_unchanged_push(tag, &manifest);
     }
     let (plain, tag) = digest_values(&manifest.digest);
     let fresh = match reference {
         Reference::Digest(_) => audience.of_digest(),
-        // A tag may have moved since: ask again, with the ETag.
+        // The tag may have moved since, so caches revalidate with the ETag.
         Reference::Tag(_) => audience.of_tag(),
     };
     let described =
         |status| Reply::new(status).with(CONTENT_DIGEST, plain).with(ETAG, tag).with(CACHE_CONTROL, fresh);
-    if conditions::on_read(call.headers(), &manifest.digest, ErrorCode::ManifestUnknown)?
+    if conditions::check_read(call.headers(), &manifest.digest, ErrorCode::ManifestUnknown)?
         == OnRead::NotModified
     {
         if !call.is_head() {
-            // Whoever has it already uses it as well.
-            repository.note_pull(&manifest.digest);
+            // A client that already has the manifest uses it too, so this counts as a pull.
+            repository.record_pull(&manifest.digest);
         }
         return Ok(described(StatusCode::NOT_MODIFIED));
     }
@@ -51,31 +51,32 @@ pub(super) async fn get(call: &Call<'_>, name: RepoName, reference: &Reference) 
     if call.is_head() {
         return Ok(reply);
     }
-    repository.note_pull(&manifest.digest);
+    repository.record_pull(&manifest.digest);
     Ok(reply.body(Payload::Whole(manifest.content)))
 }
 
-/// PUT.
-pub(super) async fn put(mut call: Call<'_>, name: RepoName, reference: Reference) -> Answered {
+/// PUT: stores a manifest and its tags.
+pub(super) async fn put(mut call: Call<'_>, name: RepoName, reference: Reference) -> V2Result {
     let client = call.client();
-    let repository = call.authorise_change(name).for_client(client);
+    let repository = call.repository_for_change(name).for_client(client);
     let (digest, tags) = targets(&call, &reference)?;
     let content_type = content_type(&call)?;
     check_condition(&call, &repository, &reference).await?;
     let Body { content, place: _place } = collect(&mut call, &repository).await?;
-    call.check_still(Permission::Repository(repository.name(), Action::Push))?;
+    call.check_still_allowed(Permission::Repository(repository.name(), Action::Push))?;
     let put = PutRequest { digest, tags: tags.clone(), content_type, content };
     let receipt = repository.put_manifest(put).await?;
     Ok(call.with_warnings(accepted(&call, &repository, &receipt, &tags)))
 }
 
-/// A manifest's body, with the right to hold it in memory.
+/// A manifest's body, with the memory that is reserved for it.
 struct Body {
     content: Bytes,
     place: ManifestPlace,
 }
 
-/// Reads the body, once there is room for it in memory. A large one loses its place when it is slow while others wait.
+/// Reads the body once memory is reserved for it. A large body loses its reservation if it arrives slowly while others
+/// wait.
 async fn collect(call: &mut Call<'_>, repository: &Repository) -> Result<Body, V2Error> {
     let limit = call.state.settings.max_manifest_size;
     let body = call.take_body();
@@ -93,9 +94,9 @@ async fn collect(call: &mut Call<'_>, repository: &Repository) -> Result<Body, V
     Ok(Body { content, place })
 }
 
-/// DELETE: by tag the tag alone, by digest the manifest and all its tags.
-pub(super) async fn delete(call: &Call<'_>, name: RepoName, reference: &Reference) -> Answered {
-    let repository = call.authorise_change(name);
+/// DELETE: removes a tag, or, by digest, a manifest and all its tags.
+pub(super) async fn delete(call: &Call<'_>, name: RepoName, reference: &Reference) -> V2Result {
+    let repository = call.repository_for_change(name);
     let deleted = match reference {
         Reference::Tag(tag) => repository.delete_tag(tag).await,
         Reference::Digest(digest) => repository.delete_manifest(digest).await,
@@ -104,21 +105,21 @@ pub(super) async fn delete(call: &Call<'_>, name: RepoName, reference: &Referenc
     Ok(Reply::new(StatusCode::ACCEPTED))
 }
 
-/// The digest that the manifest must have, if the client says so, and the tags that it shall get: that of
-/// the path, and those of the query.
+/// The digest that the manifest must have, if the path names one, and the tags to set: the one in the path and those in
+/// the query.
 fn targets(call: &Call<'_>, reference: &Reference) -> Result<(Option<Digest>, Vec<Tag>), V2Error> {
     let (digest, mut tags) = match reference {
         Reference::Tag(tag) => (None, vec![tag.clone()]),
         Reference::Digest(digest) => (Some(digest.clone()), Vec::new()),
     };
-    let most = call.state.settings.max_tags;
+    let max_tags = call.state.settings.max_tags;
     for text in call.query().all("tag") {
         let tag: Tag = text.parse()?;
         if tags.contains(&tag) {
             continue;
         }
-        if tags.len() == most {
-            let message = format!("at most {most} tags can be pushed at once");
+        if tags.len() == max_tags {
+            let message = format!("at most {max_tags} tags can be pushed at once");
             return Err(V2Error::new(StatusCode::URI_TOO_LONG, ErrorCode::Unsupported, message));
         }
         tags.push(tag);
@@ -129,18 +130,18 @@ fn targets(call: &Call<'_>, reference: &Reference) -> Result<(Option<Digest>, Ve
 fn content_type(call: &Call<'_>) -> Result<Option<MediaType>, V2Error> {
     let text = call.header(CONTENT_TYPE, ErrorCode::ManifestInvalid)?.filter(|text| !text.is_empty());
     let parsed = text.map(MediaType::from_content_type).transpose();
-    parsed.map_err(|error| V2Error::bad(ErrorCode::ManifestInvalid, format!("the Content-Type: {error}")))
+    parsed.map_err(|error| V2Error::bad(ErrorCode::ManifestInvalid, format!("invalid Content-Type: {error}")))
 }
 
-/// Clients that keep a list of referrers under a tag may ask that nobody else wrote to it meanwhile (spec,
-/// "Referrers Tag Schema"). Looked at before the push, not within it: two pushes at the same instant may
-/// both find their condition true.
+/// Checks the conditions of a push. Clients that keep a list of referrers under a tag use them so that no other client
+/// writes to it in between (OCI distribution specification, "Referrers Tag Schema"). The check precedes the push and is
+/// not part of it: two pushes at the same instant may both pass.
 async fn check_condition(
     call: &Call<'_>,
     repository: &Repository,
     reference: &Reference,
 ) -> Result<(), V2Error> {
-    if !conditions::are_set(call.headers()) {
+    if !conditions::has_conditions(call.headers()) {
         return Ok(());
     }
     let current = match repository.manifest(reference).await {
@@ -148,7 +149,7 @@ async fn check_condition(
         Err(ManifestError::Unknown | ManifestError::NameUnknown) => None,
         Err(error @ ManifestError::Service(_)) => return Err(error.into()),
     };
-    conditions::on_write(call.headers(), current.as_ref(), ErrorCode::ManifestInvalid)
+    conditions::check_write(call.headers(), current.as_ref(), ErrorCode::ManifestInvalid)
 }
 
 fn accepted(call: &Call<'_>, repository: &Repository, receipt: &PutReceipt, tags: &[Tag]) -> Reply {
@@ -159,8 +160,8 @@ fn accepted(call: &Call<'_>, repository: &Repository, receipt: &PutReceipt, tags
         .with(LOCATION, call.location(&manifest))
         .with(CONTENT_DIGEST, plain)
         .with(ETAG, etag)
-        .maybe(OCI_SUBJECT, receipt.subject.as_ref().map(|subject| value(subject.to_string())));
-    let asked = call.query().get("tag").is_some();
-    let said = if asked { tags } else { &[] };
-    said.iter().fold(reply, |reply, tag| reply.with(OCI_TAG, value(tag.to_string())))
+        .with_optional(OCI_SUBJECT, receipt.subject.as_ref().map(|subject| value(subject.to_string())));
+    let has_tag_parameters = call.query().get("tag").is_some();
+    let listed = if has_tag_parameters { tags } else { &[] };
+    listed.iter().fold(reply, |reply, tag| reply.with(OCI_TAG, value(tag.to_string())))
 }

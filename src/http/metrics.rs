@@ -1,4 +1,4 @@
-//! What is counted about requests. Never by tag, digest or repository: those have no bound.
+//! Prometheus metrics of HTTP requests. No label is a tag, digest or repository, because their number is unbounded.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-/// From half a millisecond, which most answers do not need, to the minutes of a large layer.
+/// Histogram buckets, from half a millisecond, which most responses do not need, to the minutes of a large layer.
 const SECONDS: [f64; 13] =
     [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.25, 1.0, 2.5, 10.0, 60.0, 600.0];
 
@@ -26,7 +26,7 @@ struct RouteLabel {
     route: &'static str,
 }
 
-/// The counters of the `http` room.
+/// The metrics of HTTP requests.
 #[derive(Debug, Clone)]
 pub struct HttpMetrics {
     requests: Family<RequestLabels, Counter>,
@@ -36,7 +36,7 @@ pub struct HttpMetrics {
     seconds: Family<RouteLabel, Histogram, fn() -> Histogram>,
 }
 
-/// One request that has ended.
+/// A completed request.
 #[derive(Debug)]
 pub(super) struct Ended<'a> {
     pub(super) route: &'static str,
@@ -48,7 +48,7 @@ pub(super) struct Ended<'a> {
 }
 
 impl HttpMetrics {
-    /// Counters that `registry` shows, under names that begin with `orlop_http_`.
+    /// Registers the metrics with `registry`, under names that start with `orlop_http_`.
     pub fn register(registry: &mut Registry) -> Self {
         let metrics = Self {
             requests: Family::default(),
@@ -57,25 +57,26 @@ impl HttpMetrics {
             sent: Family::default(),
             seconds: Family::new_with_constructor(|| Histogram::new(SECONDS)),
         };
-        registry.register("orlop_http_requests", "Requests that have ended", metrics.requests.clone());
-        registry.register("orlop_http_in_flight", "Requests being answered", metrics.in_flight.clone());
-        registry.register("orlop_http_received_bytes", "Bytes of requests' bodies", metrics.received.clone());
-        registry.register("orlop_http_sent_bytes", "Bytes of responses' bodies", metrics.sent.clone());
+        registry.register("orlop_http_requests", "Completed requests", metrics.requests.clone());
+        registry.register("orlop_http_in_flight", "Requests in progress", metrics.in_flight.clone());
+        registry.register("orlop_http_received_bytes", "Bytes of request bodies", metrics.received.clone());
+        registry.register("orlop_http_sent_bytes", "Bytes of response bodies", metrics.sent.clone());
         registry.register(
             "orlop_http_request_seconds",
-            "Time from a request's head to its response's end",
+            "Time from the head of a request to the end of its response",
             metrics.seconds.clone(),
         );
         metrics
     }
 
-    pub(super) fn begin(&self) {
+    pub(super) fn record_start(&self) {
         self.in_flight.inc();
     }
 
-    pub(super) fn end(&self, ended: &Ended<'_>) {
+    pub(super) fn record_end(&self, ended: &Ended<'_>) {
         self.in_flight.dec();
-        let (route, method) = (ended.route, method_label(ended.method));
+        let route = ended.route;
+        let method = method_label(ended.method);
         let labels = RequestLabels { route, method, status: ended.status.as_u16() };
         self.requests.get_or_create(&labels).inc();
         let label = RouteLabel { route };
@@ -89,7 +90,7 @@ impl HttpMetrics {
     }
 }
 
-/// A method's label. Clients may invent methods, and must not invent labels.
+/// The label of a method. Clients can send any method, which must not create new labels.
 fn method_label(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET",
@@ -110,9 +111,9 @@ mod tests {
     fn a_request_is_counted_once() {
         let mut registry = Registry::default();
         let metrics = HttpMetrics::register(&mut registry);
-        metrics.begin();
+        metrics.record_start();
         let method = Method::from_bytes(b"BREW").expect("a token");
-        metrics.end(&Ended {
+        metrics.record_end(&Ended {
             route: "blob",
             method: &method,
             status: StatusCode::METHOD_NOT_ALLOWED,

@@ -1,14 +1,15 @@
-//! The wire: the only room that knows HTTP.
+//! The HTTP server: the registry protocol below `/v2`, the API below `/api/v1`, and health, metrics and sign-in routes.
 //!
-//! [`listen`] takes connections and keeps their deadlines. [`App`] answers a request: `forwarded.rs` tells who sends
-//! it, by way of which proxy, and `guards.rs` whether it may pass; what is below `/v2` goes through `v2.rs`, which
-//! has a line for each endpoint and method, to a handler, a file a noun; everything else goes to an axum router.
-//! Handlers ask `Call::authorise` for their repository, and let `status.rs` say what an error is on the wire.
-//! `access.rs` writes down what became of a request when it is over, and `traced.rs` for a collector of traces, `audit`
-//! who changed what and who was denied.
+//! [`listen`] accepts connections and enforces their timeouts. [`App`] answers requests: `forwarded` determines the
+//! client behind a proxy, `guards.rs` checks the rate limit, and the principal is authenticated and authorised.
+//! Requests below `/v2` go through `v2.rs`, which maps each endpoint and method to a handler; there is one file for
+//! each kind of resource. Everything else goes to an axum router. Handlers get their repository from
+//! `Call::repository`, and `status.rs` converts errors to responses. When a request is complete, `request_log.rs`
+//! writes the access log and the metrics, `traced.rs` ends the OpenTelemetry span, and `audit` records changes and
+//! denied requests.
 //!
-//! Below `/v2` axum's router is not used: `Endpoint::parse` is the one grammar of paths, and a pull of a small
-//! blob has microseconds to live.
+//! Below `/v2` axum's router is not used: `Endpoint::parse` is the only grammar of paths, and a pull of a small blob
+//! takes only microseconds.
 
 pub mod api;
 mod audit;
@@ -76,27 +77,27 @@ use crate::memory::OutOfMemory;
 use crate::oci::{Endpoint, PageLimits, PathError};
 use crate::registry::{Registry, ServiceError};
 
-/// What the wire can be told.
+/// The settings of the HTTP server.
 #[derive(Debug, Clone)]
 pub struct HttpSettings {
-    /// The most bytes of a manifest.
+    /// The largest accepted manifest in bytes.
     pub max_manifest_size: usize,
     /// The most tags that a push of a manifest may set.
     pub max_tags: usize,
-    /// How long a request's body may stand still.
+    /// How long a request may send no bytes of its body.
     pub body_idle_timeout: Duration,
-    /// How many entries a page of a list has.
+    /// The default and the largest number of entries in a page of a list.
     pub pages: PageLimits,
-    /// Where clients find this registry, without a slash at its end. If it is set, what clients are sent to
-    /// is named by it, and not relative to what they asked for.
+    /// The URL at which clients reach this registry, without a trailing slash. If it is set, `Location` and `Link`
+    /// headers start with it; otherwise they are relative.
     pub public_url: Option<String>,
-    /// Whether clients come by TLS.
+    /// Whether the server itself uses TLS.
     pub tls: bool,
-    /// How many requests a client may send in a second; 0 for any number.
+    /// The most requests that a client may send per second; 0 for no limit.
     pub rate_limit: u32,
-    /// Whether browsers are to come to this server's name by TLS alone, on all of its ports.
+    /// Whether to send `Strict-Transport-Security`, which makes browsers use TLS on all ports of this host.
     pub strict_transport: bool,
-    /// Who is believed about those whose requests they hand over.
+    /// The proxies whose forwarding headers are trusted.
     pub trusted_proxies: TrustedProxies,
 }
 
@@ -117,7 +118,7 @@ impl Default for HttpSettings {
 }
 
 impl HttpSettings {
-    /// `path` as clients are told it.
+    /// The address of `path` for clients: absolute if there is a public URL.
     fn locate(&self, path: String) -> String {
         match &self.public_url {
             None => path,
@@ -126,49 +127,50 @@ impl HttpSettings {
     }
 }
 
-/// What requests are answered from.
+/// The shared state of all request handlers.
 pub struct AppState {
-    /// The use cases.
+    /// The operations on repositories, manifests and blobs.
     pub registry: Arc<Registry>,
     /// The settings.
     pub settings: HttpSettings,
-    /// Whether the registry can work.
+    /// The health check.
     pub health: Arc<dyn Health>,
-    /// Where requests are counted.
+    /// The metrics of HTTP requests.
     pub metrics: Arc<HttpMetrics>,
-    /// Who comes in.
+    /// Authentication and authorisation.
     pub access_control: Arc<AccessControl>,
-    /// What `/api/v1` is answered from.
+    /// The state of `/api/v1`.
     pub api: Arc<Api>,
-    /// What `/metrics` shows: the counters of all rooms.
+    /// The metrics of all modules, which `/metrics` returns.
     pub exposition: prometheus_client::registry::Registry,
 }
 
 impl AppState {
-    /// Lets somebody in, or not. Whoever may use a socket of this machine may read the files behind it too.
-    async fn admit(&self, head: &Parts, peer: Peer) -> Result<Principal, AuthError> {
+    /// Authenticates the sender of a request. Requests through a Unix socket get full access: a user who may open the
+    /// socket may read the registry's files too.
+    async fn authenticate(&self, head: &Parts, peer: Peer) -> Result<Principal, AuthError> {
         let Some(address) = peer.address() else { return Ok(Principal::LocalAdmin) };
-        if is_cross_site(head) {
+        if is_cross_site_change(head) {
             return Err(AuthError::Forbidden);
         }
         let credentials = head.headers.get(AUTHORIZATION).map(HeaderValue::as_bytes);
-        self.access_control.admit(credentials, address).await
+        self.access_control.authenticate(credentials, address).await
     }
 }
 
-/// Whether another site's page makes a browser change something here, with the password that the browser remembers.
-fn is_cross_site(head: &Parts) -> bool {
-    is_sent_by_another_site(head) && !matches!(head.method, Method::GET | Method::HEAD)
+/// Whether a page of another site makes a browser change something here, with the password that the browser remembers.
+fn is_cross_site_change(head: &Parts) -> bool {
+    is_cross_site_request(head) && !matches!(head.method, Method::GET | Method::HEAD)
 }
 
-/// Whether another site's page makes a browser send a request (<https://www.w3.org/TR/fetch-metadata/>). No client of a
-/// registry says such a thing.
-fn is_sent_by_another_site(head: &Parts) -> bool {
+/// Whether a page of another site makes a browser send a request (<https://www.w3.org/TR/fetch-metadata/>). Registry
+/// clients do not send `Sec-Fetch-Site`.
+fn is_cross_site_request(head: &Parts) -> bool {
     let site = head.headers.get("sec-fetch-site").map(HeaderValue::as_bytes);
     site.is_some_and(|site| site != b"same-origin" && site != b"none")
 }
 
-/// The registry as it answers requests.
+/// The HTTP application: answers every request of the registry.
 #[derive(Clone)]
 pub struct App {
     state: Arc<AppState>,
@@ -177,7 +179,7 @@ pub struct App {
 }
 
 impl App {
-    /// The whole of the wire over `state`.
+    /// An application that answers from `state`.
     pub fn new(state: AppState) -> Self {
         let state = Arc::new(state);
         let router = operations::router(Arc::clone(&state)).merge(api::router(Arc::clone(&state.api)));
@@ -185,25 +187,26 @@ impl App {
         Self { state, router, guards }
     }
 
-    /// Lets somebody in to do what they want, or not.
-    async fn enter(
+    /// Authenticates the request and checks the required permission.
+    async fn authorise(
         &self,
         head: &Parts,
         peer: Peer,
         permission: Permission<'_>,
     ) -> Result<Principal, AuthRejection> {
         let access_control = &self.state.access_control;
-        let denied = |denial, principal: Option<&Principal>| {
-            AuthRejection::new(denial, &self.state, head, permission, principal)
+        let reject = |error, principal: Option<&Principal>| {
+            AuthRejection::new(error, &self.state, head, permission, principal)
         };
-        let principal = self.state.admit(head, peer).await.map_err(|denial| denied(denial, None))?;
+        let principal = self.state.authenticate(head, peer).await.map_err(|error| reject(error, None))?;
         match access_control.decide(&principal, permission) {
             Ok(()) => Ok(principal),
-            Err(denial) => {
-                let denied = denied(denial, Some(&principal));
-                let has_another =
-                    matches!(principal, Principal::Bearer(_)) && access_control.could(&principal, permission);
-                Err(AuthRejection { who: Some(principal).filter(|_| !has_another), ..denied })
+            Err(error) => {
+                let rejection = reject(error, Some(&principal));
+                let other_token_would_do = matches!(principal, Principal::Bearer(_))
+                    && access_control.can_with_new_token(&principal, permission);
+                let principal = Some(principal).filter(|_| !other_token_would_do);
+                Err(AuthRejection { principal, ..rejection })
             }
         }
     }
@@ -214,7 +217,8 @@ impl App {
         incoming: Inbound,
         request_log: &RequestLog,
         endpoint: Result<Endpoint, PathError>,
-        (peer, principal): (Peer, Result<Principal, AuthRejection>),
+        peer: Peer,
+        principal: Result<Principal, AuthRejection>,
     ) -> Response<Payload> {
         let body = self.body(incoming, request_log);
         match principal {
@@ -229,8 +233,8 @@ impl App {
         RequestBody::new(incoming, self.state.settings.body_idle_timeout, request_log.received())
     }
 
-    /// A request begins: it is counted, logged and traced until it is over.
-    fn begin(
+    /// Starts to count, log and trace a request.
+    fn start_log(
         &self,
         head: &Parts,
         peer: Peer,
@@ -238,44 +242,50 @@ impl App {
         endpoint: Option<&Endpoint>,
     ) -> RequestLog {
         let repository = endpoint.and_then(Endpoint::name).cloned();
-        let request_log = RequestLog::begin(&self.state.metrics, head, peer, route, repository);
+        let request_log = RequestLog::start(&self.state.metrics, head, peer, route, repository);
         #[cfg(feature = "otlp")]
         let request_log =
-            request_log.traced(traced::begin(head, peer, self.state.settings.tls, route, endpoint));
+            request_log.with_span(traced::start_span(head, peer, self.state.settings.tls, route, endpoint));
         request_log
     }
 
-    /// Lets a request count as an authenticated client's, also where nobody needs to log in.
-    fn note_known(&self, context: RequestContext<'_>, principal: Option<&Principal>) {
+    /// Marks the connection as that of an authenticated client, also if the registry requires no login.
+    fn record_authentication(&self, context: RequestContext<'_>, principal: Option<&Principal>) {
         let Some(principal) = principal else { return };
         if *principal != Principal::Anonymous
             || context.is_authenticated()
             || self.state.access_control.is_open()
         {
-            context.note_authenticated();
+            context.mark_authenticated();
         }
         if let Some(user) = principal.user() {
-            context.note_user(user);
+            context.record_user(user);
         }
     }
 
-    /// The answer to somebody who has sent too much lately.
-    fn put_off(&self, head: &Parts, incoming: Inbound, peer: Peer, wait: Duration) -> Response<LoggedBody> {
+    /// The response to a client that exceeds the rate limit.
+    fn reject_rate_limited(
+        &self,
+        head: &Parts,
+        incoming: Inbound,
+        peer: Peer,
+        wait: Duration,
+    ) -> Response<LoggedBody> {
         let path = head.uri.path();
-        let of_v2 = || Endpoint::parse(path).as_ref().map_or("invalid", Endpoint::route);
-        let route = if is_v2(path) { of_v2() } else { operations::route(path) };
-        let request_log = self.begin(head, peer, route, None);
+        let v2_route = || Endpoint::parse(path).as_ref().map_or("invalid", Endpoint::route);
+        let route = if is_v2(path) { v2_route() } else { operations::route(path) };
+        let request_log = self.start_log(head, peer, route, None);
         drop(self.body(incoming, &request_log));
         let response = if api::is_below(path) {
-            api::put_off(wait).map(Payload::Routed)
+            api::rate_limited(wait).map(Payload::Routed)
         } else {
-            v2::refuse(V2Error::too_often(wait), &head.method)
+            v2::refuse(V2Error::rate_limited(wait), &head.method)
         };
-        self.observed(response, request_log)
+        self.log_response(response, request_log)
     }
 
-    /// The answer as it goes out.
-    fn observed(&self, mut response: Response<Payload>, request_log: RequestLog) -> Response<LoggedBody> {
+    /// Adds security headers to a response, and logs the request when its body has been sent.
+    fn log_response(&self, mut response: Response<Payload>, request_log: RequestLog) -> Response<LoggedBody> {
         security_headers::add(response.headers_mut(), self.state.settings.strict_transport);
         let status = response.status();
         response.map(|payload| LoggedBody::new(payload, status, request_log))
@@ -295,45 +305,48 @@ impl Handler for App {
         response.map(LoggedBody::unrecorded)
     }
 
-    async fn answer(&self, request: Request<Inbound>, context: RequestContext<'_>) -> Response<LoggedBody> {
+    async fn handle(&self, request: Request<Inbound>, context: RequestContext<'_>) -> Response<LoggedBody> {
         let (mut head, incoming) = request.into_parts();
-        let peer = self.state.settings.trusted_proxies.sender(context.peer, &mut head);
+        let peer = self.state.settings.trusted_proxies.resolve_client(context.peer, &mut head);
         if !operations::is_probe(head.uri.path()) {
-            context.note_useful();
+            context.mark_useful();
         }
-        if let Err(wait) = self.guards.pass(&head, peer, self.state.settings.tls) {
-            return self.put_off(&head, incoming, peer, wait);
+        if let Err(wait) = self.guards.check(&head, peer, self.state.settings.tls) {
+            return self.reject_rate_limited(&head, incoming, peer, wait);
         }
         let path = head.uri.path();
         let (request_log, audited, response) = if is_v2(path) {
             let endpoint = Endpoint::parse(path);
             let route = endpoint.as_ref().map_or("invalid", Endpoint::route);
-            let mut request_log = self.begin(&head, peer, route, endpoint.as_ref().ok());
+            let mut request_log = self.start_log(&head, peer, route, endpoint.as_ref().ok());
             let span = request_log.span();
-            let source = challenge::source(&endpoint, &head.uri);
-            let permission = challenge::permission(&endpoint, &head.method, source.as_ref());
-            let principal = span.run(self.enter(&head, peer, permission)).await;
-            self.note_known(context, principal.as_ref().ok());
-            request_log.note_caller(principal.as_ref().ok());
-            let audited = audit::of_v2(&self.state, &head, peer, &endpoint, &principal);
-            let answering = self.answer_v2(head, incoming, &request_log, endpoint, (peer, principal));
+            let source = challenge::mount_source(&endpoint, &head.uri);
+            let permission = challenge::required_permission(&endpoint, &head.method, source.as_ref());
+            let principal = span.run(self.authorise(&head, peer, permission)).await;
+            self.record_authentication(context, principal.as_ref().ok());
+            request_log.set_principal(principal.as_ref().ok());
+            let audited = audit::entry_for_v2(&self.state, &head, peer, &endpoint, &principal);
+            let answering = self.answer_v2(head, incoming, &request_log, endpoint, peer, principal);
             let response = span.run(answering).await;
             (request_log, audited, response)
         } else {
-            let mut request_log = self.begin(&head, peer, operations::route(path), None);
+            let mut request_log = self.start_log(&head, peer, operations::route(path), None);
             let span = request_log.span();
             let is_api = api::is_below(path);
-            let principal = match operations::permission(path) {
+            let principal = match operations::required_permission(path) {
                 None => Ok(Principal::Anonymous),
-                Some(permission) => span.run(self.enter(&head, peer, permission)).await,
+                Some(permission) => span.run(self.authorise(&head, peer, permission)).await,
             };
-            self.note_known(context, principal.as_ref().ok());
-            request_log.note_caller(principal.as_ref().ok());
+            self.record_authentication(context, principal.as_ref().ok());
+            request_log.set_principal(principal.as_ref().ok());
             let audited = match &principal {
-                Err(denied) => audit::of_refused(&self.state, &head, peer, denied, || audit::of_path(&head)),
-                // Who asks for a token shows a password there, and the API records what is asked of it.
-                Ok(_) if path == challenge::TOKENS || sign_in::is_return(path) => {
-                    Some(audit::of_token(&self.state, &head, peer))
+                Err(denied) => {
+                    let operation = || audit::operation_of_path(&head);
+                    audit::entry_for_rejection(&self.state, &head, peer, denied, operation)
+                }
+                // Token and sign-in requests are logins. The API records its own requests.
+                Ok(_) if path == challenge::TOKEN_PATH || sign_in::is_return(path) => {
+                    Some(audit::entry_for_login(&self.state, &head, peer))
                 }
                 Ok(_) => None,
             };
@@ -341,25 +354,25 @@ impl Handler for App {
                 Ok(principal) => {
                     head.extensions.insert(principal);
                     let answering =
-                        self.router.answer(Request::from_parts(head, incoming), context.from_peer(peer));
+                        self.router.handle(Request::from_parts(head, incoming), context.from_peer(peer));
                     span.run(answering).await.map(Payload::Routed)
                 }
-                Err(denied) if is_api => api::refused(denied).map(Payload::Routed),
+                Err(denied) if is_api => api::rejected(denied).map(Payload::Routed),
                 Err(denied) => Reply::from(V2Error::from(denied)).into_response(),
             };
             (request_log, audited, response)
         };
         if let Some(mut audited) = audited {
             if let Some(claimed) = response.extensions().get() {
-                audited.claim(claimed);
+                audited.set_claimed_user(claimed);
             }
-            audited.end(response.status());
+            audited.finish(response.status());
         }
-        self.observed(response, request_log)
+        self.log_response(response, request_log)
     }
 }
 
-/// Whether `path` is the protocol's.
+/// Whether `path` belongs to the registry protocol.
 fn is_v2(path: &str) -> bool {
     path == "/v2" || path.starts_with("/v2/")
 }
@@ -369,7 +382,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn locations_are_relative_unless_a_url_is_set() {
+    fn locations_are_relative_without_a_public_url() {
         let mut settings = HttpSettings::default();
         assert_eq!(settings.locate("/v2/".into()), "/v2/");
         settings.public_url = Some("https://example.org/registry/".into());

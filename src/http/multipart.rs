@@ -1,4 +1,4 @@
-//! Several parts of a blob in one answer: `multipart/byteranges` (RFC 9110, 14.6).
+//! Several ranges of a blob in one response: `multipart/byteranges` (RFC 9110, section 14.6).
 
 use std::ops::Range;
 
@@ -11,7 +11,7 @@ use crate::metadata::BlobRecord;
 use crate::registry::{BlobError, Repository};
 use crate::store::{ByteStream, Content, StoreError};
 
-/// The parts of a blob that a request asks for, and what stands between them.
+/// The requested ranges of a blob, and the headers that separate them.
 pub(super) struct Multipart {
     ranges: Vec<Range<u64>>,
     size: u64,
@@ -19,9 +19,9 @@ pub(super) struct Multipart {
 }
 
 impl Multipart {
-    /// The `ranges` of a blob that has `size` bytes.
+    /// A response with these `ranges` of a blob that has `size` bytes.
     pub(super) fn new(ranges: Vec<Range<u64>>, size: u64) -> Self {
-        // Random, so that no blob can hold it.
+        // Random, so that no blob can contain it.
         Self { ranges, size, boundary: Uuid::new_v4().simple().to_string() }
     }
 
@@ -29,14 +29,14 @@ impl Multipart {
         format!("multipart/byteranges; boundary={}", self.boundary)
     }
 
-    /// How many bytes the body has.
+    /// The length of the body in bytes.
     pub(super) fn len(&self) -> u64 {
         let part = |(at, range): (usize, &Range<u64>)| self.head(at).len() as u64 + range.end - range.start;
         self.ranges.iter().enumerate().map(part).sum::<u64>() + self.end().len() as u64
     }
 
-    /// The body. The first part is opened at once, so that a blob that is gone is still answered by an error; the others
-    /// one after the other, as the client reads.
+    /// The body. The first part is opened at once, so that a blob that is gone still leads to an error response. The
+    /// other parts are opened one after the other as the client reads.
     pub(super) async fn payload(
         self,
         repository: &Repository,
@@ -47,18 +47,22 @@ impl Multipart {
             Some(first) => Some(repository.read_blob(blob, first.clone()).await?),
             None => None,
         };
-        let (repository, blob) = (repository.clone(), blob.clone());
+        let repository = repository.clone();
+        let blob = blob.clone();
         let end = Bytes::from(self.end());
         let parts = stream::iter(0..self.ranges.len()).then(move |at| {
-            let (head, range) = (Bytes::from(self.head(at)), self.ranges[at].clone());
-            let (repository, blob, opened) = (repository.clone(), blob.clone(), opened.take());
+            let head = Bytes::from(self.head(at));
+            let range = self.ranges[at].clone();
+            let repository = repository.clone();
+            let blob = blob.clone();
+            let opened = opened.take();
             async move { part(head, opened, &repository, &blob, range).await }
         });
         let pieces = parts.flatten().chain(stream::iter([Ok(end)]));
         Ok(Payload::content(Content::Stream(Box::pin(pieces)), len))
     }
 
-    /// What stands before the part `at`: the end of the line before it, the boundary and the part's headers.
+    /// The separator before the part `at`: the end of the preceding line, the boundary and the part's headers.
     fn head(&self, at: usize) -> String {
         let Self { ranges, size, boundary } = self;
         let line_end = if at == 0 { "" } else { "\r\n" };
@@ -75,7 +79,7 @@ impl Multipart {
     }
 }
 
-/// One part with its head, opened now if it is not yet. A failure breaks the answer off.
+/// One part with its headers. Opens the blob if that is not done yet. A failure aborts the response.
 async fn part(
     head: Bytes,
     opened: Option<Content>,

@@ -1,5 +1,4 @@
-//! What the operator asks: is it alive, can it work, what has it done. And the answer to all that is
-//! nothing here.
+//! The routes outside of the registry protocol: health, metrics, tokens and sign-in, and the 404 fallback.
 
 use std::sync::Arc;
 
@@ -13,38 +12,38 @@ use http::{HeaderValue, Response, StatusCode};
 use prometheus_client::encoding::text::encode;
 use serde_json::json;
 
-use super::challenge::TOKENS;
+use super::challenge::TOKEN_PATH;
 use super::freshness::NO_STORE;
 use super::payload::Payload;
 use super::reply::Reply;
-use super::sign_in::{self, LOGIN};
+use super::sign_in::{self, LOGIN_PATH};
 use super::status::V2Error;
 use super::{AppState, api, token};
 use crate::auth::{Action, Permission};
 use crate::metadata::Scope;
 use crate::oci::PathError;
 
-/// Tells whether the registry can work.
+/// Reports whether the registry is able to work.
 #[async_trait]
 pub trait Health: Send + Sync + 'static {
-    /// Whether a push would work, with what is worth a warning nevertheless.
+    /// Checks that a push would succeed, and returns warnings.
     ///
     /// # Errors
-    /// Why it would not.
+    /// The reason why a push would fail.
     async fn ready(&self) -> Result<Vec<String>, String>;
 
-    /// By what the health check knows the store that is served.
+    /// The tag by which the health check recognises the store that is served.
     fn store_tag(&self) -> Option<&str> {
         None
     }
 
-    /// What those who push are to be told, at the cost of a glance.
+    /// Warnings for clients that push. Must be cheap: every push calls it.
     fn warnings(&self) -> Vec<String> {
         Vec::new()
     }
 }
 
-/// Health that is always good.
+/// A health check that always succeeds.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct AlwaysReady;
 
@@ -61,45 +60,44 @@ pub(super) fn router(state: Arc<AppState>) -> Router {
         .route("/livez", get(livez))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
-        .route(TOKENS, get(token::issue).post(token::request_log))
-        .route(LOGIN, get(sign_in::choose))
-        .route("/login/{provider}", get(sign_in::begin))
-        .route("/login/{provider}/callback", get(sign_in::end))
+        .route(TOKEN_PATH, get(token::issue).post(token::exchange))
+        .route(LOGIN_PATH, get(sign_in::list_providers))
+        .route("/login/{provider}", get(sign_in::start))
+        .route("/login/{provider}/callback", get(sign_in::finish))
         .fallback(async || response(V2Error::from(PathError::NotFound).into()))
         .with_state(state)
 }
 
-/// What whoever asks for a path wants, as far as that is decided by the path alone.
-pub(super) fn permission(path: &str) -> Option<Permission<'static>> {
+/// The permission that a path outside of `/v2` requires. `None` if anyone may use it.
+pub(super) fn required_permission(path: &str) -> Option<Permission<'static>> {
     match path {
-        // Whoever asks whether the server lives has no password, and whoever asks for a token, or signs in, shows there
-        // who they are.
-        path if is_for_anyone(path) || path == TOKENS || sign_in::is_below(path) => None,
-        // They name repositories.
+        // Probes have no password. The token and sign-in endpoints authenticate the user themselves.
+        path if is_for_anyone(path) || path == TOKEN_PATH || sign_in::is_below(path) => None,
+        // Metrics name repositories.
         "/metrics" => Some(Permission::Scope(&Scope::All, Action::Pull)),
         _ => Some(Permission::Other),
     }
 }
 
-/// Whether a path is for those who look whether there is a server: the root, which probes made for other registries
-/// ask for, and the probes' own.
+/// Whether a path is for probes: the root, which probes for other registries request, and the health endpoints.
 fn is_for_anyone(path: &str) -> bool {
     path == "/" || is_probe(path)
 }
 
-/// Whether a path tells if the server lives. Whoever asks must be told also where others of their machine ask much.
+/// Whether a path is a health endpoint. Health endpoints have no rate limit, so that probes succeed even if other
+/// clients of the same machine send many requests.
 pub(super) fn is_probe(path: &str) -> bool {
     matches!(path, "/livez" | "/readyz")
 }
 
-/// The label of a path that is not the protocol's.
+/// The route label of a path outside of `/v2`, for logs and metrics.
 pub(super) fn route(path: &str) -> &'static str {
     match path {
         "/" => "root",
         "/livez" => "livez",
         "/readyz" => "readyz",
         "/metrics" => "metrics",
-        TOKENS => "token",
+        TOKEN_PATH => "token",
         path if sign_in::is_below(path) => "login",
         path if api::is_below(path) => "api",
         _ => "other",
@@ -115,26 +113,27 @@ async fn livez() -> Response<Body> {
 }
 
 async fn readyz(State(state): State<Arc<AppState>>) -> Response<Body> {
-    let (status, mut answer) = match state.health.ready().await {
+    let (status, mut body) = match state.health.ready().await {
         Ok(warnings) => (StatusCode::OK, json!({ "status": "ready", "warnings": warnings })),
         Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, json!({ "status": "not ready", "reason": reason })),
     };
     if let Some(tag) = state.health.store_tag() {
-        answer["store"] = tag.into();
+        body["store"] = tag.into();
     }
-    response(Reply::json(status, &answer))
+    response(Reply::json(status, &body))
 }
 
 async fn metrics(State(state): State<Arc<AppState>>) -> Response<Body> {
     let mut text = String::new();
-    // Writing into a string fails only where a collector does.
+    // Writing into a string cannot fail, but a collector can.
     if let Err(error) = encode(&mut text, &state.exposition) {
-        tracing::error!(%error, "the metrics cannot be shown");
+        tracing::error!(%error, "failed to encode metrics");
     }
-    let form = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
-    response(Reply::new(StatusCode::OK).with(CONTENT_TYPE, form).body(Payload::Whole(text.into())))
+    let media_type = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
+    response(Reply::new(StatusCode::OK).with(CONTENT_TYPE, media_type).body(Payload::Whole(text.into())))
 }
 
+/// Converts a reply to a response that caches do not store.
 pub(super) fn response(mut reply: Reply) -> Response<Body> {
     reply.set_default(CACHE_CONTROL, NO_STORE);
     reply.into_response().map(Body::new)

@@ -1,4 +1,4 @@
-//! Lists that come in pages.
+//! Paginated lists: the requested page, the memory for it, and the `Link` to the next page.
 
 use http::HeaderValue;
 
@@ -11,16 +11,17 @@ use crate::memory::{Holder, Purpose, Reservation};
 use crate::oci::{Endpoint, Page};
 use crate::registry::ServiceError;
 
-/// The most memory that is reserved for a page: pages are weighed.
-const MAX_ROOM: usize = 4 << 20;
+/// The most memory that is reserved for a page: the size of pages is limited.
+const MAX_RESERVED_BYTES: usize = 4 << 20;
 
-/// Which part of a list the request asks for.
-pub(super) fn requested(call: &Call<'_>) -> Result<Page, V2Error> {
-    let (n, last) = (call.query().get("n"), call.query().get("last"));
+/// Parses the requested page from the parameters `n` and `last`.
+pub(super) fn parse_page(call: &Call<'_>) -> Result<Page, V2Error> {
+    let n = call.query().get("n");
+    let last = call.query().get("last");
     Ok(Page::parse(n.as_deref(), last.as_deref(), call.state.settings.pages)?)
 }
 
-/// Reserves memory for a page, as long as it is built. An entry takes about `entry_bytes`.
+/// Reserves memory while a page is built. An entry takes about `entry_bytes`.
 pub(super) async fn reserve(
     call: &Call<'_>,
     limit: usize,
@@ -28,12 +29,12 @@ pub(super) async fn reserve(
 ) -> Result<Reservation, ServiceError> {
     let is_known = call.principal != Principal::Anonymous || call.state.access_control.is_open();
     let holder = if is_known { Holder::Authenticated } else { Holder::Anonymous };
-    let bytes = limit.saturating_mul(entry_bytes).min(MAX_ROOM);
+    let bytes = limit.saturating_mul(entry_bytes).min(MAX_RESERVED_BYTES);
     Ok(call.state.registry.memory().reserve(holder, Purpose::Pages, bytes).await?)
 }
 
-/// The `Link` to the page behind `last`, where the list is `filter`ed by one more parameter or not.
-pub(super) fn next(
+/// The `Link` to the page after `last`. `filter` is a further parameter that the list was filtered by.
+pub(super) fn next_link(
     call: &Call<'_>,
     list: &Endpoint,
     limit: usize,

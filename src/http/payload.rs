@@ -1,4 +1,4 @@
-//! A response's body.
+//! The body of a response: bytes in memory, a stream, or a file that the kernel sends.
 
 use std::fmt;
 use std::io;
@@ -12,35 +12,36 @@ use http_body::{Body, Frame, SizeHint};
 use super::listen::ResponseBody;
 use crate::store::{ByteStream, Content, FilePart, FileStream, StoreError};
 
-/// Why a response broke off.
+/// The error that aborted a response.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// What is sent. Its length is known, so that every answer has a `Content-Length`; only a page's need not be.
+/// The body of a response. Its length is known, so that the response has a `Content-Length`, except for bodies of
+/// axum's router.
 pub enum Payload {
-    /// Nothing, or nothing any more.
+    /// No bytes, or none left.
     Empty,
-    /// Bytes at hand.
+    /// Bytes in memory.
     Whole(Bytes),
-    /// Bytes that come piece by piece.
+    /// A stream of bytes.
     Stream {
-        /// The pieces.
+        /// The remaining pieces.
         pieces: ByteStream,
-        /// How many bytes are still to come.
+        /// The number of remaining bytes.
         left: u64,
     },
-    /// A file's bytes, which the kernel may send by itself.
+    /// The bytes of a file, which the kernel can send directly.
     File {
-        /// What is still to come.
+        /// The remaining pieces.
         pieces: FileStream,
-        /// How many bytes that is.
+        /// The number of remaining bytes.
         left: u64,
     },
-    /// What axum's router answered.
+    /// A body of axum's router.
     Routed(axum::body::Body),
 }
 
 impl Payload {
-    /// `content`, which has `len` bytes.
+    /// A body of `content`, which has `len` bytes.
     pub fn content(content: Content, len: u64) -> Self {
         match content {
             Content::Whole(bytes) => Self::Whole(bytes),
@@ -49,7 +50,7 @@ impl Payload {
         }
     }
 
-    /// What becomes of a stream's next item, where `left` bytes are still to come.
+    /// Converts the next item of a stream of which `left` bytes remain. Fails if the stream is longer or shorter.
     fn frame(
         piece: Option<Result<Bytes, StoreError>>,
         left: &mut u64,
@@ -60,7 +61,7 @@ impl Payload {
                 Ok(Frame::data(piece))
             }
             Some(Err(error)) => Err(error.into()),
-            Some(Ok(_)) => Err(io::Error::other("the store gave more bytes than it has").into()),
+            Some(Ok(_)) => Err(io::Error::other("the store returned more bytes than the blob has").into()),
             None if *left == 0 => return None,
             None => Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
         })
@@ -166,7 +167,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_stream_is_exactly_as_long_as_was_said() {
+    async fn a_stream_of_another_length_than_announced_fails() {
         let pieces = || vec![Ok(Bytes::from_static(b"abc")), Ok(Bytes::from_static(b"de"))];
         let payload = stream(pieces(), 5);
         assert_eq!(payload.size_hint().exact(), Some(5));
@@ -178,7 +179,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_sent_is_over() {
+    async fn a_sent_body_is_at_its_end() {
         let mut payload = Payload::from(Bytes::from_static(b"abc"));
         assert!(!payload.is_end_stream());
         payload.frame().await.expect("a frame").expect("no error");

@@ -1,14 +1,14 @@
-//! A request's query.
+//! Parses the query of a request.
 
 use std::borrow::Cow;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
-/// All but RFC 3986's unreserved letters.
+/// All characters except the unreserved ones of RFC 3986.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// The parameters behind a path's `?`. A `+` is a plus: no parameter of this API has a space, and a media
-/// type that was not encoded has one.
+/// The parameters after the `?` of a path. A `+` stands for itself and not for a space: no parameter of this API has a
+/// space, and a media type that was not encoded can have a `+`.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Query<'a>(&'a str);
 
@@ -22,25 +22,25 @@ impl<'a> Query<'a> {
         self.all(name).next()
     }
 
-    /// The names of its parameters, decoded. What is empty between two `&` has none.
+    /// The names of all parameters, decoded. Skips the empty text between two `&`.
     pub(super) fn names(self) -> impl Iterator<Item = Cow<'a, str>> {
         let pairs = self.0.split('&').filter(|pair| !pair.is_empty());
         pairs.map(|pair| decode(pair.split_once('=').map_or(pair, |(key, _)| key)))
     }
 
-    /// Every value of a parameter, decoded, in the order they came in.
+    /// All values of a parameter, decoded, in their order.
     pub(super) fn all(self, name: &str) -> impl Iterator<Item = Cow<'a, str>> {
         let pairs = self.0.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
         pairs.filter(move |(key, _)| decode(key) == name).map(|(_, value)| decode(value))
     }
 }
 
-/// Decoded; what is no UTF-8 becomes a letter that no grammar has.
+/// Decodes a name or value. Invalid UTF-8 becomes U+FFFD, which no grammar allows.
 fn decode(text: &str) -> Cow<'_, str> {
     percent_decode_str(text).decode_utf8_lossy()
 }
 
-/// `text` as a parameter's value.
+/// Encodes `text` as the value of a parameter.
 pub(super) fn encode(text: &str) -> impl std::fmt::Display {
     utf8_percent_encode(text, RESERVED)
 }
@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_encoded_decodes_again() {
+    fn an_encoded_value_decodes_to_itself() {
         let text = "a/b+c d&e=f%é~-._";
         assert_eq!(decode(&encode(text).to_string()), text);
     }

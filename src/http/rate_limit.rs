@@ -1,4 +1,4 @@
-//! How many requests a client may send.
+//! Limits the requests per second of each client.
 
 use std::net::IpAddr;
 use std::num::NonZeroU32;
@@ -12,15 +12,16 @@ use governor::{Quota, RateLimiter};
 
 use crate::auth::network;
 
-/// How many seconds' worth a client that was quiet may send at once: a push or pull of many layers begins so.
+/// How many seconds' worth of requests an idle client may send at once: a push or pull of many layers starts with a
+/// burst.
 const BURST: u32 = 10;
 
-/// Of how many clients is known what they sent.
-const MOST: usize = 10_000;
+/// The most clients whose requests are counted.
+const MAX_CLIENTS: usize = 10_000;
 
 type Clients<C> = RateLimiter<IpAddr, HashMapStateStore<IpAddr>, C, NoOpMiddleware<<C as Clock>::Instant>>;
 
-/// What each client sent lately.
+/// The recent requests of each client.
 pub(super) struct RateLimit<C: Clock = DefaultClock> {
     quota: Quota,
     clock: C,
@@ -28,40 +29,41 @@ pub(super) struct RateLimit<C: Clock = DefaultClock> {
 }
 
 impl RateLimit {
-    /// So many requests a second from each client; no limit for none.
-    pub(super) fn new(each_second: u32) -> Option<Self> {
-        NonZeroU32::new(each_second).map(|each_second| Self::by(DefaultClock::default(), each_second))
+    /// A limit of requests per second for each client; `None` for 0, which means no limit.
+    pub(super) fn new(per_second: u32) -> Option<Self> {
+        NonZeroU32::new(per_second).map(|per_second| Self::with_clock(DefaultClock::default(), per_second))
     }
 }
 
 impl<C: Clock + Clone> RateLimit<C> {
-    fn by(clock: C, each_second: NonZeroU32) -> Self {
-        let burst = each_second.saturating_mul(NonZeroU32::MIN.saturating_add(BURST - 1));
-        let quota = Quota::per_second(each_second).allow_burst(burst);
+    fn with_clock(clock: C, per_second: NonZeroU32) -> Self {
+        let burst = per_second.saturating_mul(NonZeroU32::MIN.saturating_add(BURST - 1));
+        let quota = Quota::per_second(per_second).allow_burst(burst);
         let clients = RwLock::new(RateLimiter::hashmap_with_clock(quota, clock.clone()));
         Self { quota, clock, clients }
     }
 
-    /// Whether a client may send one more now.
+    /// Counts a request, and checks that its client may send it now.
     ///
     /// # Errors
-    /// How long it has to wait.
+    /// The time that the client has to wait.
     pub(super) fn allow(&self, client: IpAddr) -> Result<(), Duration> {
         let clients = self.clients.read().unwrap_or_else(PoisonError::into_inner);
         let allowed = clients.check_key(&network(client));
-        let is_full = clients.len() > MOST;
+        let is_full = clients.len() > MAX_CLIENTS;
         drop(clients);
         if is_full {
-            self.make_room();
+            self.forget_idle_clients();
         }
         allowed.map_err(|not_until| not_until.wait_time_from(self.clock.now()))
     }
 
-    /// Forgets who was quiet. If that is not enough all begin anew: who came first is no better than who comes now.
-    fn make_room(&self) {
+    /// Forgets idle clients. If that is not enough, forgets all clients, so that early clients have no advantage over
+    /// new ones.
+    fn forget_idle_clients(&self) {
         let mut clients = self.clients.write().unwrap_or_else(PoisonError::into_inner);
         clients.retain_recent();
-        if clients.len() > MOST / 2 {
+        if clients.len() > MAX_CLIENTS / 2 {
             *clients = RateLimiter::hashmap_with_clock(self.quota, self.clock.clone());
         }
     }
@@ -75,9 +77,9 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    fn limit(each_second: u32) -> (RateLimit<FakeRelativeClock>, FakeRelativeClock) {
+    fn limit(per_second: u32) -> (RateLimit<FakeRelativeClock>, FakeRelativeClock) {
         let clock = FakeRelativeClock::default();
-        (RateLimit::by(clock.clone(), NonZeroU32::new(each_second).expect("some")), clock)
+        (RateLimit::with_clock(clock.clone(), NonZeroU32::new(per_second).expect("some")), clock)
     }
 
     fn address(text: &str) -> IpAddr {
@@ -87,7 +89,8 @@ mod tests {
     #[test]
     fn a_client_has_its_rate_and_a_burst() {
         let (limit, clock) = limit(2);
-        let (one, other) = (address("192.0.2.1"), address("192.0.2.2"));
+        let one = address("192.0.2.1");
+        let other = address("192.0.2.2");
         let burst = (0..100).filter(|_| limit.allow(one).is_ok()).count();
         assert_eq!(burst, 20);
         assert_eq!(limit.allow(one), Err(SECOND / 2));
@@ -98,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn a_network_of_version_6_is_one_client() {
+    fn an_ipv6_network_is_one_client() {
         let (limit, _clock) = limit(1);
         let allowed = (0..100).filter(|host| limit.allow(address(&format!("2001:db8::{host:x}"))).is_ok());
         assert_eq!(allowed.count(), 10);
@@ -106,12 +109,12 @@ mod tests {
     }
 
     #[test]
-    fn a_crowd_takes_no_more_memory() {
+    fn the_number_of_counted_clients_is_bounded() {
         let (limit, clock) = limit(1);
         let crowd = |start: u32| {
             for number in start..start + 25_000 {
                 limit.allow(IpAddr::from(number.to_be_bytes())).ok();
-                assert!(limit.clients.read().expect("whole").len() <= MOST);
+                assert!(limit.clients.read().expect("whole").len() <= MAX_CLIENTS);
             }
         };
         crowd(0);
@@ -120,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn none_is_no_limit() {
+    fn zero_means_no_limit() {
         assert!(RateLimit::new(0).is_none());
     }
 }

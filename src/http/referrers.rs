@@ -1,46 +1,46 @@
-//! Listing what refers to a manifest.
+//! `/v2/<name>/referrers/<digest>`: lists the manifests whose subject is a manifest.
 
 use http::header::{CONTENT_TYPE, LINK};
 use http::{HeaderValue, StatusCode};
 
-use super::call::{Answered, Call};
+use super::call::{Call, V2Result};
 use super::pages;
 use super::reply::{OCI_FILTERS, Reply};
 use crate::metadata::ReferrerRecord;
 use crate::oci::{Annotations, Descriptor, Digest, Endpoint, ImageIndex, RepoName};
 use crate::registry::Page;
 
-/// Clients take an index of 4 MiB; a page ends before it gets there, for annotations can be long.
+/// The most bytes of a page. Clients accept an index of 4 MiB; annotations can be long, so a page ends before that.
 const PAGE_BYTES: usize = 3 * 1024 * 1024;
 
-/// What a descriptor with its annotations takes, as a record and as JSON.
+/// The memory that a descriptor with its annotations takes, as a record and as JSON.
 const ENTRY_BYTES: usize = 4096;
 
-/// GET. What nothing refers to, or is not there at all, has an empty list: there is no 404.
-pub(super) async fn list(call: &Call<'_>, name: RepoName, subject: &Digest) -> Answered {
-    let asked = pages::requested(call)?;
-    let after = asked.last.as_deref().map(str::parse::<Digest>).transpose()?;
+/// GET: lists the referrers of a manifest. The list is empty, and not a 404, if there are none or no such manifest.
+pub(super) async fn list(call: &Call<'_>, name: RepoName, subject: &Digest) -> V2Result {
+    let requested = pages::parse_page(call)?;
+    let after = requested.last.as_deref().map(str::parse::<Digest>).transpose()?;
     let filter = call.query().get("artifactType").filter(|filter| !filter.is_empty());
-    let repository = call.authorise(name);
+    let repository = call.repository(name);
     let mut page = Page { items: Vec::new(), more: false };
-    let _room = pages::reserve(call, asked.limit, ENTRY_BYTES).await?;
-    if asked.limit > 0 {
-        page = repository.referrers(subject, filter.as_deref(), after.as_ref(), asked.limit).await?;
-        cut(&mut page);
+    let _reservation = pages::reserve(call, requested.limit, ENTRY_BYTES).await?;
+    if requested.limit > 0 {
+        page = repository.referrers(subject, filter.as_deref(), after.as_ref(), requested.limit).await?;
+        truncate(&mut page);
     }
     let link = page.items.last().filter(|_| page.more).map(|last| {
         let list = Endpoint::Referrers { name: repository.name().clone(), digest: subject.clone() };
         let filter = filter.as_deref().map(|filter| ("artifactType", filter));
-        pages::next(call, &list, asked.limit, last.digest.as_str(), filter)
+        pages::next_link(call, &list, requested.limit, last.digest.as_str(), filter)
     });
     let index = ImageIndex::new(page.items.into_iter().filter_map(descriptor).collect());
-    let mut reply = Reply::json(StatusCode::OK, &index).maybe(LINK, link);
+    let mut reply = Reply::json(StatusCode::OK, &index).with_optional(LINK, link);
     reply.set(CONTENT_TYPE, HeaderValue::from_static("application/vnd.oci.image.index.v1+json"));
-    Ok(reply.maybe(OCI_FILTERS, filter.map(|_| HeaderValue::from_static("artifactType"))))
+    Ok(reply.with_optional(OCI_FILTERS, filter.map(|_| HeaderValue::from_static("artifactType"))))
 }
 
-/// Ends a page before it gets too long, but never before its first entry.
-fn cut(page: &mut Page<ReferrerRecord>) {
+/// Truncates a page to at most [`PAGE_BYTES`], but keeps at least one entry.
+fn truncate(page: &mut Page<ReferrerRecord>) {
     let mut len = 0;
     let fits = |record: &ReferrerRecord| {
         len += estimated_len(record);
@@ -53,13 +53,13 @@ fn cut(page: &mut Page<ReferrerRecord>) {
     }
 }
 
-/// About how long a record's JSON is.
+/// The approximate length of a record's JSON.
 fn estimated_len(record: &ReferrerRecord) -> usize {
     let annotations = record.annotations.as_ref().map_or(0, Annotations::json_len);
     256 + record.media_type.len() + record.artifact_type.as_ref().map_or(0, String::len) + annotations
 }
 
-/// `None` for a record whose media type is none, which no push can have made.
+/// Converts a record. `None` if its media type is invalid, which no push allows.
 fn descriptor(record: ReferrerRecord) -> Option<Descriptor> {
     Some(Descriptor {
         media_type: record.media_type.parse().ok()?,
@@ -85,7 +85,7 @@ mod tests {
             annotations: Annotations::of_manifest(manifest.as_bytes()),
         };
         let mut page = Page { items: vec![record; count], more: false };
-        cut(&mut page);
+        truncate(&mut page);
         page
     }
 

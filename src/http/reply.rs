@@ -1,4 +1,4 @@
-//! Building responses.
+//! Builds the responses of `/v2` handlers.
 
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
@@ -9,23 +9,23 @@ use serde::Serialize;
 use super::payload::Payload;
 use crate::oci::Digest;
 
-/// Which API this is; Docker's clients looked for it once.
+/// The version of the registry API; old Docker clients check it.
 pub(super) const API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");
-/// The digest of what is sent, or was accepted.
+/// The digest of the content that is sent or was accepted.
 pub(super) const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
-/// An upload's id.
+/// The id of an upload.
 pub(super) const UPLOAD_UUID: HeaderName = HeaderName::from_static("docker-upload-uuid");
-/// The subject that was noted.
+/// The subject of the accepted manifest.
 pub(super) const OCI_SUBJECT: HeaderName = HeaderName::from_static("oci-subject");
 /// A tag that was accepted.
 pub(super) const OCI_TAG: HeaderName = HeaderName::from_static("oci-tag");
-/// Which filters a list of referrers went through.
+/// The filters that were applied to a list of referrers.
 pub(super) const OCI_FILTERS: HeaderName = HeaderName::from_static("oci-filters-applied");
 
-/// How many headers an answer has at most, as a rule.
+/// The number of headers that space is allocated for; few responses have more.
 const USUAL_HEADERS: usize = 12;
 
-/// The most bytes that are set aside for a body beyond its own.
+/// The most bytes that the buffer of a body may be larger than the body.
 const MAX_SLACK: usize = 64 << 10;
 
 /// A response that is being built.
@@ -43,21 +43,21 @@ impl Reply {
 
     /// A response with this status and `value` as JSON.
     pub(super) fn json<T: Serialize>(status: StatusCode, value: &T) -> Self {
-        // What is answered has string keys and no failing serialiser; an empty body would say enough.
+        // All bodies have string keys and serialisers that cannot fail. If one failed, the body would be empty.
         let text = serde_json::to_vec(value).unwrap_or_default();
         Self::new(status)
             .with(CONTENT_TYPE, HeaderValue::from_static("application/json"))
             .body(Payload::Whole(without_slack(text)))
     }
 
-    /// Adds a header, beside others of its name.
+    /// Adds a header, and keeps others of the same name.
     pub(super) fn with(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.0.headers_mut().append(name, value);
         self
     }
 
-    /// Adds a header if there is something to say.
-    pub(super) fn maybe(self, name: HeaderName, value: Option<HeaderValue>) -> Self {
+    /// Adds a header if there is a value.
+    pub(super) fn with_optional(self, name: HeaderName, value: Option<HeaderValue>) -> Self {
         match value {
             Some(value) => self.with(name, value),
             None => self,
@@ -70,17 +70,17 @@ impl Reply {
         self
     }
 
-    /// Sets a header, in place of others of its name.
+    /// Sets a header, and replaces others of the same name.
     pub(super) fn set(&mut self, name: HeaderName, value: HeaderValue) {
         self.0.headers_mut().insert(name, value);
     }
 
-    /// Sets a header if there is none of its name.
+    /// Sets a header unless there is one of the same name.
     pub(super) fn set_default(&mut self, name: HeaderName, value: HeaderValue) {
         self.0.headers_mut().entry(name).or_insert(value);
     }
 
-    /// The answer to HEAD: as to GET, without the body.
+    /// Removes the body and keeps its length, as the response to HEAD.
     pub(super) fn without_body(mut self) -> Self {
         let len = self.0.body().size_hint().exact();
         let headers = self.0.headers_mut();
@@ -96,19 +96,19 @@ impl Reply {
     }
 }
 
-/// `text` as a header's value. Only for what has a grammar that HTTP's allows: paths, digests, numbers.
+/// `text` as the value of a header. Only for text whose grammar fits a header: paths, digests, numbers.
 pub(super) fn value(text: impl Into<Bytes>) -> HeaderValue {
     HeaderValue::from_maybe_shared(text.into()).unwrap_or_else(|_| HeaderValue::from_static(""))
 }
 
-/// A digest's two header values, `Docker-Content-Digest` and `ETag`, which share their bytes.
+/// The header values `Docker-Content-Digest` and `ETag` of a digest, which share their memory.
 pub(super) fn digest_values(digest: &Digest) -> (HeaderValue, HeaderValue) {
     let quoted = Bytes::from(format!("\"{digest}\""));
     (value(quoted.slice(1..quoted.len() - 1)), value(quoted))
 }
 
-/// The same bytes in memory of their size, where much more is set aside for them: a response may wait for its client
-/// for long.
+/// Copies `text` to a buffer of its size if its own buffer is much larger, because a response may wait a long time for
+/// its client.
 fn without_slack(text: Vec<u8>) -> Bytes {
     if text.capacity() - text.len() > MAX_SLACK { Bytes::copy_from_slice(&text) } else { text.into() }
 }
@@ -119,7 +119,7 @@ mod tests {
     use crate::oci::{Algorithm, Hasher};
 
     #[test]
-    fn a_digest_is_said_twice() {
+    fn a_digest_has_a_plain_and_a_quoted_value() {
         let digest = Hasher::digest(Algorithm::Sha256, b"");
         let (plain, quoted) = digest_values(&digest);
         assert_eq!(plain, digest.as_str());
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn head_says_how_long_the_body_would_be() {
+    fn head_keeps_the_length_of_the_body() {
         let reply = Reply::json(StatusCode::OK, &[1, 2]).without_body().into_response();
         assert_eq!(reply.headers()[CONTENT_LENGTH], "5");
         assert_eq!(reply.body().size_hint().exact(), Some(0));

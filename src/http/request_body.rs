@@ -1,4 +1,4 @@
-//! A request's body on its way in: counted, and under a deadline.
+//! Reads the body of a request: counts its bytes and enforces a timeout.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -14,32 +14,33 @@ use tokio::time::{Instant, Sleep};
 use super::listen::Inbound;
 use crate::registry::{ClientBody, ClientError};
 
-/// Who sends less than this in three deadlines on end keeps others waiting for nothing.
-const LEAST_BYTES: u64 = 16 * 1024;
+/// A client that sends fewer bytes than this in each of three consecutive periods is too slow: it holds resources that
+/// other clients wait for.
+const MIN_PROGRESS_BYTES: u64 = 16 * 1024;
 
-/// A request's body.
+/// The body of a request.
 pub(super) struct RequestBody {
     incoming: Option<Inbound>,
     deadline: Deadline,
     received: Arc<AtomicU64>,
 }
 
-/// A body that is longer than it may be, or broke.
+/// The reason why a body could not be read.
 #[derive(Debug)]
 pub(super) enum CollectError {
     /// It is longer than the limit.
     TooLarge,
-    /// It did not come.
+    /// The client disconnected or was too slow.
     Client(ClientError),
 }
 
 impl RequestBody {
-    /// `incoming`, which adds what came to `received`.
+    /// A body that adds the number of read bytes to `received`.
     pub(super) fn new(incoming: Inbound, idle: Duration, received: Arc<AtomicU64>) -> Self {
         Self { incoming: Some(incoming), deadline: Deadline::new(idle), received }
     }
 
-    /// The body, in place of which an empty one is left.
+    /// Takes the body, and leaves an empty one.
     pub(super) fn take(&mut self) -> Self {
         Self {
             incoming: self.incoming.take(),
@@ -48,17 +49,17 @@ impl RequestBody {
         }
     }
 
-    /// How long it is, if the client says so in advance.
+    /// The length of the body, if the client declared it.
     pub(super) fn declared_len(&self) -> Option<u64> {
         self.incoming.as_ref().and_then(|incoming| incoming.size_hint().exact())
     }
 
-    /// As the registry takes it.
+    /// Converts the body to the stream that the registry reads.
     pub(super) fn into_client_body(self) -> ClientBody {
         Box::pin(self)
     }
 
-    /// All of it, if it has at most `limit` bytes.
+    /// Reads the whole body, if it has at most `limit` bytes.
     pub(super) async fn collect(mut self, limit: usize) -> Result<Bytes, CollectError> {
         let declared = self.declared_len();
         if declared.is_some_and(|len| len > limit as u64) {
@@ -72,7 +73,7 @@ impl RequestBody {
         if declared == Some(first.len() as u64) {
             return Ok(first);
         }
-        // Growing by doubling would take up to twice what was reserved.
+        // Allocate the declared length: growing by doubling could take twice the reserved memory.
         let mut all = BytesMut::with_capacity(usize::try_from(declared.unwrap_or(0)).unwrap_or(0));
         all.extend_from_slice(&first);
         while let Some(piece) = self.next().await {
@@ -97,14 +98,14 @@ impl RequestBody {
                 Poll::Ready(None)
             }
             Some(Ok(frame)) => {
-                // Trailers say nothing here.
+                // Trailers are ignored.
                 let piece = frame.into_data().unwrap_or_default();
                 self.deadline.progress(piece.len());
                 self.received.fetch_add(piece.len() as u64, Relaxed);
                 Poll::Ready(Some(Ok(piece)))
             }
             Some(Err(error)) => {
-                tracing::debug!(%error, "a request's body broke off");
+                tracing::debug!(%error, "request body aborted");
                 self.incoming = None;
                 Poll::Ready(Some(Err(ClientError::Disconnected)))
             }
@@ -120,33 +121,34 @@ impl Stream for RequestBody {
     }
 }
 
-/// Ends a wait that lasts too long. It is armed by the first wait, and looks at what came when it runs out:
-/// pieces that come in time cost nothing, and a silence lasts between one and two times the setting.
+/// Ends a wait for the body that lasts too long. The first wait starts a timer, and the received bytes are checked only
+/// when it fires. So pieces that arrive in time cost nothing, and a silent client is disconnected after one to two
+/// times the setting.
 struct Deadline {
     idle: Duration,
     alarm: Option<Pin<Box<Sleep>>>,
-    came: u64,
+    received: u64,
     strikes: u8,
 }
 
 impl Deadline {
     fn new(idle: Duration) -> Self {
-        Self { idle, alarm: None, came: 0, strikes: 0 }
+        Self { idle, alarm: None, received: 0, strikes: 0 }
     }
 
     fn progress(&mut self, count: usize) {
-        self.came += count as u64;
+        self.received += count as u64;
     }
 
-    /// Ready when it is over.
+    /// Ready when the client is too slow.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let alarm = self.alarm.get_or_insert_with(|| Box::pin(tokio::time::sleep(self.idle)));
         while alarm.as_mut().poll(cx).is_ready() {
-            self.strikes = if self.came < LEAST_BYTES { self.strikes + 1 } else { 0 };
-            if self.came == 0 || self.strikes == 3 {
+            self.strikes = if self.received < MIN_PROGRESS_BYTES { self.strikes + 1 } else { 0 };
+            if self.received == 0 || self.strikes == 3 {
                 return Poll::Ready(());
             }
-            self.came = 0;
+            self.received = 0;
             alarm.as_mut().reset(Instant::now() + self.idle);
         }
         Poll::Pending
@@ -159,7 +161,7 @@ mod tests {
 
     use super::*;
 
-    /// How many deadlines pass while so many bytes come in each of them; at most ten.
+    /// After how many periods a client is too slow that sends `bytes` in each of them; at most ten.
     async fn rounds(bytes: usize) -> u32 {
         let idle = Duration::from_secs(60);
         let mut deadline = Deadline::new(idle);
@@ -175,7 +177,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn silence_ends_a_body_and_a_drip_does_so_later() {
+    async fn a_silent_client_times_out_and_a_slow_one_later() {
         assert_eq!(rounds(0).await, 1);
         assert_eq!(rounds(1).await, 3);
         assert_eq!(rounds(64 * 1024).await, 10);

@@ -1,5 +1,5 @@
-//! One line in the log and one entry in the counters for each request, written when it is over: when its
-//! response has been sent or its client has left.
+//! The access log and the metrics of each request. Both are written when the request is complete: when its response has
+//! been sent or its client has disconnected.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use crate::oci::RepoName;
 use crate::store::FilePart;
 use crate::traces::Span;
 
-/// What is known of a request that is not over. Writes it down when dropped.
+/// The log entry of a request in progress. It is written when this is dropped.
 pub(super) struct RequestLog {
     metrics: Arc<HttpMetrics>,
     started: Instant,
@@ -39,14 +39,14 @@ pub(super) struct RequestLog {
 }
 
 impl RequestLog {
-    pub(super) fn begin(
+    pub(super) fn start(
         metrics: &Arc<HttpMetrics>,
         head: &Parts,
         peer: Peer,
         route: &'static str,
         repository: Option<RepoName>,
     ) -> Self {
-        metrics.begin();
+        metrics.record_start();
         Self {
             metrics: Arc::clone(metrics),
             started: Instant::now(),
@@ -65,34 +65,34 @@ impl RequestLog {
         }
     }
 
-    /// The same, told by this span too.
+    /// Sets the OpenTelemetry span of the request.
     #[cfg(feature = "otlp")]
-    pub(super) fn traced(mut self, span: Span) -> Self {
+    pub(super) fn with_span(mut self, span: Span) -> Self {
         self.span = span;
         self
     }
 
-    /// What is done for the request is done within it.
+    /// The span in which the request is handled.
     pub(super) fn span(&self) -> Span {
         self.span.clone()
     }
 
-    /// Who asks, as far as that is known.
-    pub(super) fn note_caller(&mut self, principal: Option<&Principal>) {
+    /// Sets the principal, if it is known.
+    pub(super) fn set_principal(&mut self, principal: Option<&Principal>) {
         self.principal = principal.cloned();
     }
 
-    /// Where the bytes of the request's body are counted.
+    /// The counter of the bytes of the request's body.
     pub(super) fn received(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.received)
     }
 
-    fn is_operator_s(&self) -> bool {
+    fn is_operator_route(&self) -> bool {
         matches!(self.route, "root" | "livez" | "readyz" | "metrics")
     }
 }
 
-/// The same in memory of its own: a header's value keeps all of its request's head.
+/// Copies a header's value: the original keeps the whole head of its request in memory.
 fn copied(value: &HeaderValue) -> Option<HeaderValue> {
     HeaderValue::from_bytes(value.as_bytes()).ok()
 }
@@ -102,11 +102,12 @@ impl Drop for RequestLog {
         let duration = self.started.elapsed();
         let received = self.received.load(Relaxed);
         #[cfg(feature = "otlp")]
-        super::traced::end(&self.span, self.status, received, self.sent);
-        // A client that left before there was an answer; nginx's number for it.
+        super::traced::end_span(&self.span, self.status, received, self.sent);
+        // The client disconnected before there was a response. nginx uses the same number.
         let status = self.status.unwrap_or_else(|| StatusCode::from_u16(499).expect("three digits"));
-        let (route, method) = (self.route, &self.method);
-        self.metrics.end(&Ended { route, method, status, received, sent: self.sent, duration });
+        let route = self.route;
+        let method = &self.method;
+        self.metrics.record_end(&Ended { route, method, status, received, sent: self.sent, duration });
         macro_rules! write_line {
             ($level:ident) => {
                 tracing::$level!(
@@ -126,8 +127,8 @@ impl Drop for RequestLog {
                 )
             };
         }
-        // Who asks whether the server lives asks all day.
-        if self.is_operator_s() { write_line!(debug) } else { write_line!(info) }
+        // Probes and scrapers send requests all day.
+        if self.is_operator_route() { write_line!(debug) } else { write_line!(info) }
     }
 }
 
@@ -144,12 +145,12 @@ impl LoggedBody {
         Self { payload, request_log: Some(request_log) }
     }
 
-    /// An answer to a request of which nothing is written down.
+    /// The body of a response to a request that is not logged.
     pub(super) fn unrecorded(payload: Payload) -> Self {
         Self { payload, request_log: None }
     }
 
-    fn note_sent(&mut self, bytes: u64) {
+    fn count_sent(&mut self, bytes: u64) {
         if let Some(request_log) = &mut self.request_log {
             request_log.sent += bytes;
         }
@@ -158,7 +159,7 @@ impl LoggedBody {
 
 impl Drop for LoggedBody {
     fn drop(&mut self) {
-        // Not polled to its end, but there is no more: hyper stops at the last byte that was announced.
+        // hyper stops polling after the last announced byte, so the end of the body may not have been seen.
         if let Some(request_log) = &mut self.request_log {
             request_log.complete |= self.payload.is_end_stream();
         }
@@ -168,7 +169,7 @@ impl Drop for LoggedBody {
 impl ResponseBody for LoggedBody {
     fn next_part(&mut self) -> Option<FilePart> {
         let part = self.payload.next_part()?;
-        self.note_sent(part.range.end - part.range.start);
+        self.count_sent(part.range.end - part.range.start);
         Some(part)
     }
 
@@ -191,10 +192,10 @@ impl Body for LoggedBody {
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let frame = ready!(Pin::new(&mut self.payload).poll_frame(cx));
         match (&frame, &mut self.request_log) {
-            (Some(Ok(frame)), _) => self.note_sent(frame.data_ref().map_or(0, |data| data.len() as u64)),
+            (Some(Ok(frame)), _) => self.count_sent(frame.data_ref().map_or(0, |data| data.len() as u64)),
             (None, Some(request_log)) => request_log.complete = true,
             (Some(Err(error)), Some(request_log)) => {
-                tracing::error!(path = request_log.uri.path(), %error, "a response broke off");
+                tracing::error!(path = request_log.uri.path(), %error, "response aborted");
             }
             (_, None) => {}
         }

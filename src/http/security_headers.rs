@@ -1,7 +1,7 @@
-//! What browsers are told with every answer. Clients of registries do not look at it.
+//! Security headers for browsers, which every response has. Registry clients ignore them.
 //!
-//! What was pushed is somebody else's content, on this server's name: a browser must neither guess that it is a page
-//! nor, if it takes it for one, run anything in it or show it within another.
+//! Pushed content is untrusted, and is served under this server's host name. A browser must not guess that it is a web
+//! page, and must not run scripts in it or show it in a frame.
 
 use http::header::{CONTENT_SECURITY_POLICY, Entry, STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderMap, HeaderValue};
@@ -10,10 +10,11 @@ const POLICY: HeaderValue = HeaderValue::from_static("default-src 'none'; frame-
 
 const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
 
-/// A year, of this name alone.
+/// A year, for this host without its subdomains.
 const STRICT: HeaderValue = HeaderValue::from_static("max-age=31536000");
 
-/// Adds them; `strict` where browsers are to come by TLS alone. A page may have said what it is made of.
+/// Adds the headers; with `strict`, also the one that makes browsers use only TLS. A response that has its own
+/// `Content-Security-Policy` keeps it.
 pub(super) fn add(headers: &mut HeaderMap, strict: bool) {
     headers.insert(X_CONTENT_TYPE_OPTIONS, NOSNIFF);
     if let Entry::Vacant(vacant) = headers.entry(CONTENT_SECURITY_POLICY) {

@@ -1,4 +1,4 @@
-//! `/login`: people sign in by a provider of OpenID Connect, and are shown an access token for their client.
+//! `/login`: users sign in with an OpenID Connect provider and get an access token for their client.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -11,31 +11,31 @@ use http::request::Parts;
 use http::{HeaderValue, Response, StatusCode};
 
 use super::AppState;
-use super::audit::{Pending, What};
+use super::audit::{AuditedOperation, PendingEntry};
 use super::listen::Peer;
 use super::operations::response;
 use super::payload::Payload;
 use super::query::Query;
 use super::reply::{Reply, value};
 use super::token::peer;
-use crate::auth::{AWAY, Claimed, PersonError, SignInError, SignedIn};
+use crate::auth::{Claimed, PersonError, SIGN_IN_TIMEOUT, SignInCallback, SignInError, SignedIn};
 use crate::metadata::{AuditAction, Scope};
 
-/// Where people begin.
-pub(super) const LOGIN: &str = "/login";
+/// The path of the sign-in page.
+pub(super) const LOGIN_PATH: &str = "/login";
 
-/// What the browser keeps while somebody is at the provider.
-const KEPT: &str = "orlop-sign-in";
+/// The cookie that holds the state of a sign-in while the user is at the provider.
+const COOKIE_NAME: &str = "orlop-sign-in";
 
-/// The most letters of a provider's reason that are shown.
-const MOST: usize = 200;
+/// The most characters of a provider's error that are shown.
+const MAX_REASON_CHARS: usize = 200;
 
-/// Whether a path is of this.
+/// Whether a path belongs to sign-in.
 pub(super) fn is_below(path: &str) -> bool {
-    path.strip_prefix(LOGIN).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    path.strip_prefix(LOGIN_PATH).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
-/// Whether somebody comes back there from a provider.
+/// Whether a path is the callback of a provider.
 pub(super) fn is_return(path: &str) -> bool {
     is_below(path) && path.ends_with("/callback")
 }
@@ -48,14 +48,14 @@ pub(super) fn is_return(path: &str) -> bool {
 <title>Sign in</title>
 <h1>Sign in</h1>
 {% for provider in providers %}
-<p><a href=\"/login/{{ provider }}\">by {{ provider }}</a></p>
+<p><a href=\"/login/{{ provider }}\">with {{ provider }}</a></p>
 {% else %}
-<p>Nobody signs in here: this registry has no provider of identities for people.</p>
+<p>Sign-in is not available: this registry has no identity provider for users.</p>
 {% endfor %}
 </html>
 "
 )]
-struct Choice<'a> {
+struct ProviderListPage<'a> {
     providers: Vec<&'a str>,
 }
 
@@ -66,14 +66,14 @@ struct Choice<'a> {
 <html lang=\"en\">
 <title>Signed in</title>
 <h1>Signed in as {{ user }}</h1>
-<p>Your access token. It is shown this once, and is good until {{ until }}:</p>
+<p>Your access token. It is shown only once, and is valid until {{ until }}:</p>
 <pre>{{ secret }}</pre>
-<p>It takes the place of a password:</p>
+<p>Use it instead of a password:</p>
 <pre>docker login {{ host }} --username {{ user }}</pre>
 </html>
 "
 )]
-struct Shown<'a> {
+struct SignedInPage<'a> {
     user: &'a str,
     secret: &'a str,
     until: String,
@@ -92,36 +92,36 @@ struct Shown<'a> {
 </html>
 "
 )]
-struct NotShown<'a> {
+struct SignInFailedPage<'a> {
     why: &'a str,
 }
 
-/// The providers; where there is one, people are sent to it.
-pub(super) async fn choose(State(state): State<Arc<AppState>>) -> Response<Body> {
-    let providers: Vec<_> = state.access_control.sign_ins().collect();
+/// Lists the providers. Redirects to the provider if there is only one.
+pub(super) async fn list_providers(State(state): State<Arc<AppState>>) -> Response<Body> {
+    let providers: Vec<_> = state.access_control.sign_in_providers().collect();
     response(match *providers {
-        [only] => Reply::new(StatusCode::SEE_OTHER).with(LOCATION, value(format!("{LOGIN}/{only}"))),
-        _ => page(StatusCode::OK, &Choice { providers }),
+        [only] => Reply::new(StatusCode::SEE_OTHER).with(LOCATION, value(format!("{LOGIN_PATH}/{only}"))),
+        _ => page(StatusCode::OK, &ProviderListPage { providers }),
     })
 }
 
-/// Sends somebody to a provider.
-pub(super) async fn begin(
+/// Starts a sign-in: redirects the browser to a provider.
+pub(super) async fn start(
     State(state): State<Arc<AppState>>,
     Path(provider): Path<String>,
 ) -> Response<Body> {
     let now = state.registry.clock().now();
-    response(match state.access_control.begin_sign_in(&provider, &redirect(&state, &provider), now).await {
+    response(match state.access_control.start_sign_in(&provider, &redirect(&state, &provider), now).await {
         Ok((address, kept)) => Reply::new(StatusCode::SEE_OTHER)
             .with(LOCATION, value(address.to_string()))
-            .with(SET_COOKIE, cookie(&state, &kept, AWAY.as_secs()))
+            .with(SET_COOKIE, cookie(&state, &kept, SIGN_IN_TIMEOUT.as_secs()))
             .with(CACHE_CONTROL, HeaderValue::from_static("no-store")),
         Err(error) => refused(&error),
     })
 }
 
-/// Lets somebody in who comes back.
-pub(super) async fn end(
+/// Completes a sign-in when the browser returns from the provider, and shows an access token.
+pub(super) async fn finish(
     State(state): State<Arc<AppState>>,
     Path(provider): Path<String>,
     request: Request,
@@ -130,49 +130,56 @@ pub(super) async fn end(
     let peer = peer(&head);
     let kept = kept(&head).unwrap_or_default();
     if kept.is_empty() {
-        return response(refused(&PersonError::NotBegun));
+        return response(refused(&PersonError::NotStarted));
     }
     let query = Query::new(head.uri.query());
-    let told = |name: &str| query.get(name).unwrap_or_default();
+    let parameter = |name: &str| query.get(name).unwrap_or_default();
     if let Some(error) = query.get("error") {
-        let why: String = format!("{error} {}", told("error_description")).chars().take(MOST).collect();
+        let description = parameter("error_description");
+        let why: String = format!("{error} {description}").chars().take(MAX_REASON_CHARS).collect();
         return response(page(
             StatusCode::FORBIDDEN,
-            &NotShown { why: &format!("The provider says: {why}") },
+            &SignInFailedPage { why: &format!("The provider reports: {why}") },
         ));
     }
-    let (state_told, code) = (told("state"), told("code"));
-    let (redirect, now) = (redirect(&state, &provider), state.registry.clock().now());
+    let sign_in_state = parameter("state");
+    let code = parameter("code");
+    let redirect = redirect(&state, &provider);
+    let now = state.registry.clock().now();
     let from = peer.address().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
-    let ended = state
-        .access_control
-        .end_sign_in((&provider, &redirect), (&state_told, &code), (kept, from), now)
-        .await;
-    match ended {
+    let callback = SignInCallback {
+        provider: &provider,
+        redirect: &redirect,
+        state: &sign_in_state,
+        code: &code,
+        cookie: kept,
+        from,
+    };
+    match state.access_control.finish_sign_in(callback, now).await {
         Ok(signed_in) => {
             record(&state, peer, &signed_in);
-            shown(&state, &signed_in)
+            signed_in_page(&state, &signed_in)
         }
         Err(error) => response(refused(&error)),
     }
 }
 
-/// What was made for somebody, in the audit log.
+/// Records the new account and the new token in the audit log.
 fn record(state: &AppState, peer: Peer, signed_in: &SignedIn) {
     let token = &signed_in.token;
     let account = signed_in.is_new.then_some((AuditAction::AccountAdd, token.account.as_str()));
     for (action, subject) in account.into_iter().chain([(AuditAction::TokenAdd, token.id.as_str())]) {
         let who = Claimed { user: Some(token.account.clone()), token: None };
-        let what = What { action, scope: Scope::All, subject: Some(subject.to_owned()) };
-        Pending::new(&state.registry, peer, who, what).end(StatusCode::OK);
+        let operation = AuditedOperation { action, scope: Scope::All, subject: Some(subject.to_owned()) };
+        PendingEntry::new(&state.registry, peer, who, operation).finish(StatusCode::OK);
     }
 }
 
-fn shown(state: &AppState, SignedIn { token, secret, .. }: &SignedIn) -> Response<Body> {
+fn signed_in_page(state: &AppState, SignedIn { token, secret, .. }: &SignedIn) -> Response<Body> {
     let url = state.settings.public_url.as_deref().unwrap_or_default();
     let host = url.split_once("://").map_or(url, |(_, host)| host);
     let until = token.expires_at.map_or_else(|| "it is revoked".to_owned(), |end| end.rfc3339());
-    let reply = page(StatusCode::OK, &Shown { user: &token.account, secret, until, host })
+    let reply = page(StatusCode::OK, &SignedInPage { user: &token.account, secret, until, host })
         .with(SET_COOKIE, cookie(state, "", 0));
     let mut response = response(reply);
     // For the audit log.
@@ -183,8 +190,8 @@ fn shown(state: &AppState, SignedIn { token, secret, .. }: &SignedIn) -> Respons
 fn refused(error: &PersonError) -> Reply {
     let status = match error {
         PersonError::NoProvider | PersonError::Provider(SignInError::None) => StatusCode::NOT_FOUND,
-        PersonError::NotBegun => StatusCode::BAD_REQUEST,
-        PersonError::Wait(_) => StatusCode::TOO_MANY_REQUESTS,
+        PersonError::NotStarted => StatusCode::BAD_REQUEST,
+        PersonError::RateLimited(_) => StatusCode::TOO_MANY_REQUESTS,
         PersonError::Provider(SignInError::Provider(_)) => StatusCode::BAD_GATEWAY,
         PersonError::Provider(SignInError::Flaw(_))
         | PersonError::Name(_)
@@ -192,40 +199,42 @@ fn refused(error: &PersonError) -> Reply {
         | PersonError::Disabled(_) => StatusCode::FORBIDDEN,
         PersonError::Account(_) => StatusCode::INTERNAL_SERVER_ERROR,
     };
-    tracing::warn!(%error, "somebody could not sign in");
-    // How this server reaches others, and what its disk says, is for its operator.
+    tracing::warn!(%error, "sign-in failed");
+    // Details of the network and the disk are only for the operator.
     let why = match error {
         PersonError::Provider(SignInError::Provider(_)) => {
-            "The provider could not be asked, or did not know the code.".into()
+            "The provider could not be reached, or rejected the code.".into()
         }
-        PersonError::Account(_) => "Something went wrong here, and the log of this server says what.".into(),
+        PersonError::Account(_) => "An internal error occurred; see the server's log.".into(),
         error => error.to_string(),
     };
-    page(status, &NotShown { why: &why })
+    page(status, &SignInFailedPage { why: &why })
 }
 
-/// Where somebody comes back to. The settings see to it that there is a public URL.
+/// The callback URL of a provider. The settings require a public URL where users can sign in.
 fn redirect(state: &AppState, provider: &str) -> String {
-    state.settings.locate(format!("{LOGIN}/{provider}/callback"))
+    state.settings.locate(format!("{LOGIN_PATH}/{provider}/callback"))
 }
 
-/// What the browser kept.
+/// The value of the sign-in cookie.
 fn kept(head: &Parts) -> Option<&str> {
     let cookies = head.headers.get_all(COOKIE).iter().filter_map(|cookies| cookies.to_str().ok());
     cookies.flat_map(|cookies| cookies.split("; ")).find_map(|cookie| {
         let (name, value) = cookie.split_once('=')?;
-        (name == KEPT).then_some(value)
+        (name == COOKIE_NAME).then_some(value)
     })
 }
 
 fn cookie(state: &AppState, kept: &str, seconds: u64) -> HeaderValue {
     let https = state.settings.public_url.as_ref().is_some_and(|url| url.starts_with("https://"));
     let secure = if https { "; Secure" } else { "" };
-    value(format!("{KEPT}={kept}; Path={LOGIN}; Max-Age={seconds}; HttpOnly; SameSite=Lax{secure}"))
+    value(format!(
+        "{COOKIE_NAME}={kept}; Path={LOGIN_PATH}; Max-Age={seconds}; HttpOnly; SameSite=Lax{secure}"
+    ))
 }
 
 fn page(status: StatusCode, template: &impl Template) -> Reply {
-    // Templates are checked when this is compiled, and write into memory.
+    // Templates are checked at compile time and render into memory, so this cannot fail.
     let text = template.render().unwrap_or_default();
     Reply::new(status)
         .with(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"))

@@ -1,4 +1,4 @@
-//! What each error is on the wire: its status, its code, its message. Nowhere else.
+//! Converts every error to a `/v2` response: its status, its error code and its message.
 
 use std::time::Duration;
 
@@ -17,13 +17,13 @@ use crate::registry::{
     BlobError, ClientError, DeleteError, ManifestError, PutManifestError, ServiceError, UploadError,
 };
 
-/// What somebody is told who may not.
+/// The message for a principal without the required permission.
 const DENIED: &str = "requested access to the resource is denied: no role of this user allows it";
 
-/// When to come back to a server that has too much to do.
+/// The `Retry-After` of an overloaded server.
 const RETRY: Duration = Duration::from_secs(5);
 
-/// An answer that says no.
+/// An error response of the registry protocol.
 #[derive(Debug)]
 pub(super) struct V2Error {
     status: StatusCode,
@@ -32,40 +32,45 @@ pub(super) struct V2Error {
 }
 
 impl V2Error {
-    /// No, and why.
+    /// An error response with one error.
     pub(super) fn new(status: StatusCode, code: ErrorCode, message: impl Into<String>) -> Self {
         Self { status, errors: ErrorBody::new(code, message), headers: Vec::new() }
     }
 
-    /// A wrong request.
+    /// 400 for an invalid request.
     pub(super) fn bad(code: ErrorCode, message: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, code, message)
     }
 
-    /// A method that the endpoint does not have; it has those that `allow` lists.
+    /// 405 for a method that the endpoint does not support; `allow` lists those that it does.
     pub(super) fn method(allow: &'static str) -> Self {
-        Self::new(StatusCode::METHOD_NOT_ALLOWED, ErrorCode::Unsupported, "the method is not supported here")
-            .with(ALLOW, HeaderValue::from_static(allow))
+        Self::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            ErrorCode::Unsupported,
+            "method not supported by this endpoint",
+        )
+        .with(ALLOW, HeaderValue::from_static(allow))
     }
 
-    /// The condition that the client set does not hold.
+    /// 412 for a condition of the client that is not met.
     pub(super) fn precondition(code: ErrorCode) -> Self {
-        let message = "the content is not the one that the request's condition names";
+        let message = "the content does not match the condition of the request";
         Self::new(StatusCode::PRECONDITION_FAILED, code, message)
     }
 
-    /// Too many requests came from somewhere.
-    pub(super) fn too_often(wait: Duration) -> Self {
-        Self::told(ErrorCode::TooManyRequests, too_often(wait))
+    /// 429 for a client that exceeds the rate limit.
+    pub(super) fn rate_limited(wait: Duration) -> Self {
+        Self::from_parts(ErrorCode::TooManyRequests, rate_limit_parts(wait))
     }
 
-    /// The server has too much to do; the same request may succeed later.
+    /// 503 for an overloaded server; the same request may succeed later.
     pub(super) fn overloaded(message: impl Into<String>) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, ErrorCode::Unavailable, message)
             .with(RETRY_AFTER, HeaderValue::from(RETRY.as_secs()))
     }
 
-    fn told(code: ErrorCode, (status, header, message): ErrorParts) -> Self {
+    fn from_parts(code: ErrorCode, parts: ErrorParts) -> Self {
+        let (status, header, message) = parts;
         Self { headers: header.into_iter().collect(), ..Self::new(status, code, message) }
     }
 
@@ -75,7 +80,7 @@ impl V2Error {
         self
     }
 
-    /// A delete that did not happen; `unknown` is the code for what there is not.
+    /// A failed deletion; `unknown` is the error code if the content does not exist.
     pub(super) fn delete(error: DeleteError, unknown: ErrorCode) -> Self {
         match error {
             DeleteError::Unknown => Self::new(StatusCode::NOT_FOUND, unknown, error.to_string()),
@@ -83,7 +88,7 @@ impl V2Error {
                 status: StatusCode::METHOD_NOT_ALLOWED,
                 errors: ErrorBody::with_detail(
                     ErrorCode::Unsupported,
-                    format!("the manifest {holder} refers to it: delete that first"),
+                    format!("the manifest {holder} refers to it; delete that manifest first"),
                     json!({ "heldBy": holder.as_str() }),
                 ),
                 headers: vec![(
@@ -99,10 +104,10 @@ impl V2Error {
         }
     }
 
-    /// A tag that may be neither moved nor deleted. No status is agreed on: 403 with `DENIED` is what clients
-    /// show at once, and do not try again.
+    /// An immutable tag. The specification defines no status for it; clients show 403 with `DENIED` at once and do not
+    /// retry.
     fn immutable(tag: &Tag) -> Self {
-        let message = format!("the tag {tag} is immutable: it can be neither moved nor deleted");
+        let message = format!("tag {tag} is immutable and cannot be moved or deleted");
         let detail = json!({ "tag": tag.as_str() });
         let errors = ErrorBody::with_detail(ErrorCode::Denied, message, detail);
         Self { status: StatusCode::FORBIDDEN, errors, headers: Vec::new() }
@@ -114,7 +119,7 @@ impl V2Error {
         Self { status: StatusCode::BAD_REQUEST, errors, headers: Vec::new() }
     }
 
-    /// A body that broke, in a request about something whose invalidity is `code`.
+    /// A body that could not be read, in a request for which `code` means invalid content.
     fn client(error: ClientError, code: ErrorCode) -> Self {
         let status = match error {
             ClientError::Disconnected => StatusCode::BAD_REQUEST,
@@ -125,38 +130,38 @@ impl V2Error {
 }
 
 impl From<V2Error> for Reply {
-    fn from(refusal: V2Error) -> Self {
-        let reply = Self::json(refusal.status, &refusal.errors);
-        refusal.headers.into_iter().fold(reply, |reply, (name, value)| reply.with(name, value))
+    fn from(error: V2Error) -> Self {
+        let reply = Self::json(error.status, &error.errors);
+        error.headers.into_iter().fold(reply, |reply, (name, value)| reply.with(name, value))
     }
 }
 
 impl From<AuthRejection> for V2Error {
-    fn from(refused: AuthRejection) -> Self {
-        let code = match refused.denial {
+    fn from(rejection: AuthRejection) -> Self {
+        let code = match rejection.error {
             AuthError::Unauthenticated => ErrorCode::Unauthorized,
             AuthError::Forbidden => ErrorCode::Denied,
             AuthError::RateLimited(_) => ErrorCode::TooManyRequests,
             AuthError::OutOfMemory => ErrorCode::Unavailable,
         };
-        Self::told(code, denied(refused))
+        Self::from_parts(code, auth_rejection_parts(rejection))
     }
 }
 
-/// What somebody is told on any wire: the status, a header that goes with it, and words.
+/// The parts of an error that `/v2` and `/api/v1` share: the status, a header, and the message.
 pub(super) type ErrorParts = (StatusCode, Option<(HeaderName, HeaderValue)>, String);
 
-/// What it is on any wire that somebody is not let in.
-pub(super) fn denied(denied: AuthRejection) -> ErrorParts {
-    match denied.denial {
+/// The status, header and message for a failed authentication or authorisation.
+pub(super) fn auth_rejection_parts(rejection: AuthRejection) -> ErrorParts {
+    match rejection.error {
         AuthError::Unauthenticated => {
-            let message = "this registry wants to know who you are: log in with a user and password";
-            (StatusCode::UNAUTHORIZED, Some((WWW_AUTHENTICATE, denied.challenge)), message.into())
+            let message = "authentication required: log in with a user and password";
+            (StatusCode::UNAUTHORIZED, Some((WWW_AUTHENTICATE, rejection.challenge)), message.into())
         }
-        // Clients show it to people: whether there is such a repository must not be in it. In the code's usual words
-        // alone Docker does not take it for an answer, and tries again for a minute.
+        // Clients show the message to people, so it must not reveal whether the repository exists. With only the usual
+        // message of this error code Docker does not treat the error as final and retries for a minute.
         AuthError::Forbidden => (StatusCode::FORBIDDEN, None, DENIED.into()),
-        AuthError::RateLimited(wait) => too_many("wrong passwords", wait),
+        AuthError::RateLimited(wait) => too_many("failed logins", wait),
         AuthError::OutOfMemory => {
             let retry = HeaderValue::from(RETRY.as_secs());
             (StatusCode::SERVICE_UNAVAILABLE, Some((RETRY_AFTER, retry)), OutOfMemory.to_string())
@@ -164,14 +169,14 @@ pub(super) fn denied(denied: AuthRejection) -> ErrorParts {
     }
 }
 
-/// What it is on any wire that too many requests came from somewhere.
-pub(super) fn too_often(wait: Duration) -> ErrorParts {
+/// The status, header and message for a client that exceeds the rate limit.
+pub(super) fn rate_limit_parts(wait: Duration) -> ErrorParts {
     too_many("requests", wait)
 }
 
 fn too_many(what: &str, wait: Duration) -> ErrorParts {
     let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
-    let message = format!("too many {what} came from there: try again in {seconds} s");
+    let message = format!("too many {what} from your address; retry in {seconds} s");
     (StatusCode::TOO_MANY_REQUESTS, Some((RETRY_AFTER, HeaderValue::from(seconds))), message)
 }
 
@@ -187,12 +192,12 @@ impl From<ServiceError> for V2Error {
                     .with(ALLOW, HeaderValue::from_static("GET, HEAD"))
             }
             ServiceError::OverQuota(_) => Self::new(StatusCode::FORBIDDEN, ErrorCode::Denied, message),
-            // Not 429, which Docker takes for the end of a push; it retries 5xx.
+            // Not 429, on which Docker gives up a push; it retries 5xx.
             ServiceError::Busy | ServiceError::OutOfMemory(_) => Self::overloaded(message),
             ServiceError::Failed(cause) => {
-                tracing::error!(cause, "a request failed");
-                // The cause may name paths, and is the operator's to read.
-                let message = "the registry failed to do this; its log says why";
+                tracing::error!(cause, "request failed");
+                // The cause may contain paths, so only the operator may read it.
+                let message = "internal error; see the log of the registry";
                 Self::new(StatusCode::INTERNAL_SERVER_ERROR, ErrorCode::Unknown, message)
             }
         }
@@ -246,9 +251,9 @@ impl From<UploadError> for V2Error {
             }
             UploadError::WrongLength { .. } => (StatusCode::BAD_REQUEST, ErrorCode::SizeInvalid),
             UploadError::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, ErrorCode::SizeInvalid),
-            // Nobody waits for this but a client that has given its request up and sent it again. Docker
-            // begins the layer anew after a 409, and containerd reports it; a 429 or 5xx would make some
-            // send the same again and take the upload back.
+            // Only a client that gave up its request and sent it again gets this. After a 409 Docker restarts the
+            // layer, and containerd reports an error. After a 429 or 5xx some clients would send the same request again
+            // and take the upload over once more.
             UploadError::TakenOver => (StatusCode::CONFLICT, ErrorCode::BlobUploadInvalid),
             UploadError::WrongDigest { claimed, actual } => {
                 return Self::wrong_digest(message, &claimed, &actual);
@@ -298,16 +303,16 @@ fn missing_target(digest: &Digest, kind: EdgeKind) -> ErrorBody {
         EdgeKind::Blob => "blob",
         EdgeKind::Child | EdgeKind::Subject => "manifest",
     };
-    let message = format!("the manifest refers to the {noun} {digest}, which is not in the repository");
+    let message = format!("the manifest refers to {noun} {digest}, which is not in the repository");
     ErrorBody::with_detail(ErrorCode::ManifestBlobUnknown, message, json!({ "digest": digest.as_str() }))
 }
 
-/// A manifest's body that was not taken.
+/// The body of a manifest that could not be read.
 impl From<CollectError> for V2Error {
     fn from(error: CollectError) -> Self {
         match error {
             CollectError::TooLarge => {
-                let message = "the manifest has more bytes than this registry takes";
+                let message = "the manifest is larger than this registry accepts";
                 Self::new(StatusCode::PAYLOAD_TOO_LARGE, ErrorCode::ManifestInvalid, message)
             }
             CollectError::Client(error) => Self::client(error, ErrorCode::ManifestInvalid),
@@ -321,54 +326,64 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::metadata::{Metered, OverQuota, Scope};
+    use crate::metadata::{OverQuota, QuotaResource, Scope};
     use crate::oci::{Algorithm, Hasher};
 
-    async fn on_the_wire(refusal: impl Into<V2Error>) -> (u16, Value) {
-        let response = Reply::from(refusal.into()).into_response();
+    async fn rendered(error: impl Into<V2Error>) -> (u16, Value) {
+        let response = Reply::from(error.into()).into_response();
         let status = response.status().as_u16();
         let body = response.into_body().collect().await.expect("at hand").to_bytes();
         (status, serde_json::from_slice(&body).expect("JSON"))
     }
 
-    async fn brief(refusal: impl Into<V2Error>) -> (u16, String) {
-        let (status, body) = on_the_wire(refusal).await;
+    async fn status_and_code(error: impl Into<V2Error>) -> (u16, String) {
+        let (status, body) = rendered(error).await;
         (status, body["errors"][0]["code"].as_str().expect("a code").to_owned())
     }
 
     #[tokio::test]
-    async fn every_fault_has_its_status() {
-        assert_eq!(brief(ServiceError::Full("!".into())).await, (507, "UNAVAILABLE".into()));
-        let quota = OverQuota { scope: Scope::All, of: Metered::Tags, used: 1, wanted: 1, limit: 1 };
-        assert_eq!(brief(ServiceError::OverQuota(quota)).await, (403, "DENIED".into()));
-        assert_eq!(brief(ServiceError::ReadOnly).await, (405, "UNSUPPORTED".into()));
-        assert_eq!(brief(ServiceError::Busy).await, (503, "UNAVAILABLE".into()));
-        assert_eq!(brief(ServiceError::OutOfMemory(OutOfMemory)).await, (503, "UNAVAILABLE".into()));
-        let (status, body) = on_the_wire(ServiceError::Failed("/secret/path".into())).await;
+    async fn service_errors_have_their_status() {
+        assert_eq!(status_and_code(ServiceError::Full("!".into())).await, (507, "UNAVAILABLE".into()));
+        let quota =
+            OverQuota { scope: Scope::All, resource: QuotaResource::Tags, used: 1, requested: 1, limit: 1 };
+        assert_eq!(status_and_code(ServiceError::OverQuota(quota)).await, (403, "DENIED".into()));
+        assert_eq!(status_and_code(ServiceError::ReadOnly).await, (405, "UNSUPPORTED".into()));
+        assert_eq!(status_and_code(ServiceError::Busy).await, (503, "UNAVAILABLE".into()));
+        assert_eq!(
+            status_and_code(ServiceError::OutOfMemory(OutOfMemory)).await,
+            (503, "UNAVAILABLE".into())
+        );
+        let (status, body) = rendered(ServiceError::Failed("/secret/path".into())).await;
         assert_eq!(status, 500);
         assert!(!body.to_string().contains("secret"));
     }
 
     #[tokio::test]
-    async fn uploads_fail_as_the_spec_has_it() {
+    async fn upload_errors_have_the_codes_of_the_specification() {
         let digest = Hasher::digest(Algorithm::Sha256, b"");
         let wrong = UploadError::WrongDigest { claimed: digest.clone(), actual: digest };
-        assert_eq!(brief(UploadError::Unknown).await, (404, "BLOB_UPLOAD_UNKNOWN".into()));
-        assert_eq!(brief(UploadError::OutOfOrder { offset: 1 }).await, (416, "BLOB_UPLOAD_INVALID".into()));
-        assert_eq!(brief(UploadError::WrongLength { offset: 1 }).await, (400, "SIZE_INVALID".into()));
-        assert_eq!(brief(wrong).await, (400, "DIGEST_INVALID".into()));
-        assert_eq!(brief(UploadError::TooLarge { limit: 1 }).await, (413, "SIZE_INVALID".into()));
-        assert_eq!(brief(UploadError::TakenOver).await, (409, "BLOB_UPLOAD_INVALID".into()));
-        let client = |error| brief(UploadError::Client(error));
+        assert_eq!(status_and_code(UploadError::Unknown).await, (404, "BLOB_UPLOAD_UNKNOWN".into()));
+        assert_eq!(
+            status_and_code(UploadError::OutOfOrder { offset: 1 }).await,
+            (416, "BLOB_UPLOAD_INVALID".into())
+        );
+        assert_eq!(
+            status_and_code(UploadError::WrongLength { offset: 1 }).await,
+            (400, "SIZE_INVALID".into())
+        );
+        assert_eq!(status_and_code(wrong).await, (400, "DIGEST_INVALID".into()));
+        assert_eq!(status_and_code(UploadError::TooLarge { limit: 1 }).await, (413, "SIZE_INVALID".into()));
+        assert_eq!(status_and_code(UploadError::TakenOver).await, (409, "BLOB_UPLOAD_INVALID".into()));
+        let client = |error| status_and_code(UploadError::Client(error));
         assert_eq!(client(ClientError::TooSlow).await, (408, "BLOB_UPLOAD_INVALID".into()));
         assert_eq!(client(ClientError::Disconnected).await, (400, "BLOB_UPLOAD_INVALID".into()));
     }
 
     #[tokio::test]
-    async fn all_that_is_missing_is_named() {
+    async fn all_missing_blobs_are_named() {
         let digests = [b"a", b"b"].map(|content| Hasher::digest(Algorithm::Sha256, content));
         let missing = digests.iter().map(|digest| (digest.clone(), EdgeKind::Blob)).collect();
-        let (status, body) = on_the_wire(PutManifestError::Missing(missing)).await;
+        let (status, body) = rendered(PutManifestError::Missing(missing)).await;
         assert_eq!(status, 400);
         for (error, digest) in body["errors"].as_array().expect("a list").iter().zip(&digests) {
             assert_eq!(error["code"], "MANIFEST_BLOB_UNKNOWN");
@@ -377,13 +392,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_held_names_its_holder() {
+    async fn a_deletion_error_names_the_referring_manifest() {
         let holder = Hasher::digest(Algorithm::Sha256, b"index");
-        let refusal = V2Error::delete(DeleteError::HeldBy(holder.clone()), ErrorCode::BlobUnknown);
-        let (status, body) = on_the_wire(refusal).await;
+        let error = V2Error::delete(DeleteError::HeldBy(holder.clone()), ErrorCode::BlobUnknown);
+        let (status, body) = rendered(error).await;
         assert_eq!((status, &body["errors"][0]["code"]), (405, &"UNSUPPORTED".into()));
         assert_eq!(body["errors"][0]["detail"]["heldBy"], holder.as_str());
         let unknown = V2Error::delete(DeleteError::Unknown, ErrorCode::ManifestUnknown);
-        assert_eq!(brief(unknown).await, (404, "MANIFEST_UNKNOWN".into()));
+        assert_eq!(status_and_code(unknown).await, (404, "MANIFEST_UNKNOWN".into()));
     }
 }

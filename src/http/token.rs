@@ -1,4 +1,4 @@
-//! `/auth/token`: a token for a password, for a refresh token, or for nobody
+//! `/auth/token`: issues a token for a password, for a refresh token, or for an anonymous user
 //! (<https://distribution.github.io/distribution/spec/auth/token/>, <https://distribution.github.io/distribution/spec/auth/oauth/>).
 
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use serde_json::json;
 
 use super::AppState;
 use super::challenge::AuthRejection;
-use super::is_sent_by_another_site;
+use super::is_cross_site_request;
 use super::listen::Peer;
 use super::operations::response;
 use super::query::Query;
@@ -23,47 +23,47 @@ use super::status::V2Error;
 use crate::auth::{AuthError, Claimed, Principal, Token};
 use crate::oci::ErrorCode;
 
-/// The most bytes of a form.
-const MOST: usize = 16 << 10;
+/// The largest accepted form in bytes.
+const MAX_FORM_BYTES: usize = 16 << 10;
 
-/// How long a form may take.
-const PATIENCE: Duration = Duration::from_secs(15);
+/// How long a client may take to send a form.
+const FORM_READ_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// GET: whoever shows a password in the header, or nothing.
+/// GET: issues a token to a client that sends a password in the `Authorization` header, or to an anonymous one.
 pub(super) async fn issue(State(state): State<Arc<AppState>>, request: Request) -> Response<Body> {
     let (head, _) = request.into_parts();
     let peer = peer(&head);
-    let answered = async {
-        let principal = state.admit(&head, peer).await.map_err(denied)?;
+    let reply = async {
+        let principal = state.authenticate(&head, peer).await.map_err(denied)?;
         let query = Query::new(head.uri.query());
         let offline = query.get("offline_token").is_some_and(|value| value == "true");
-        // A page of another site can make a browser ask, but not read the answer: a refresh token would only take the
-        // place of an older one.
-        let offline = offline && !is_sent_by_another_site(&head);
-        told(&state, &principal, &query, offline).await
+        // A page of another site can make a browser send this request but cannot read the response. A refresh token
+        // would only replace an older one.
+        let offline = offline && !is_cross_site_request(&head);
+        issue_token(&state, &principal, &query, offline).await
     };
-    response(answered.await.unwrap_or_else(Reply::from))
+    response(reply.await.unwrap_or_else(Reply::from))
 }
 
-/// POST: whoever shows a password, or a refresh token, in a form.
-pub(super) async fn request_log(State(state): State<Arc<AppState>>, request: Request) -> Response<Body> {
+/// POST: issues a token to a client that sends a password or a refresh token in a form.
+pub(super) async fn exchange(State(state): State<Arc<AppState>>, request: Request) -> Response<Body> {
     let (head, body) = request.into_parts();
     let peer = peer(&head);
-    // The form may be long in coming.
+    // Free the head: the form may take a long time to arrive.
     drop(head);
     let mut claimed = None;
-    let answered = async {
-        let form = read(body).await?;
+    let reply = async {
+        let form = read_form(body).await?;
         let form = Query::new(Some(&form));
-        let shown = form.get("refresh_token").or_else(|| form.get("password"));
-        claimed = Some(Claimed::by(form.get("username").as_deref(), shown.as_deref()));
-        let principal = whoever(&state, &form, peer).await?;
-        // Who renews has one that goes on.
+        let secret = form.get("refresh_token").or_else(|| form.get("password"));
+        claimed = Some(Claimed::by(form.get("username").as_deref(), secret.as_deref()));
+        let principal = authenticate_form(&state, &form, peer).await?;
+        // A client that sent a refresh token keeps using it.
         let renews = form.get("grant_type").is_some_and(|kind| kind == "refresh_token");
         let offline = !renews && form.get("access_type").is_some_and(|value| value == "offline");
-        told(&state, &principal, &form, offline).await
+        issue_token(&state, &principal, &form, offline).await
     };
-    let mut response = response(answered.await.unwrap_or_else(Reply::from));
+    let mut response = response(reply.await.unwrap_or_else(Reply::from));
     // For the audit log.
     if let Some(claimed) = claimed {
         response.extensions_mut().insert(claimed);
@@ -75,29 +75,32 @@ pub(super) fn peer(head: &Parts) -> Peer {
     head.extensions.get::<Peer>().copied().unwrap_or(Peer::Unix)
 }
 
-fn denied(denial: AuthError) -> V2Error {
-    AuthRejection::for_token(denial).into()
+fn denied(error: AuthError) -> V2Error {
+    AuthRejection::for_token(error).into()
 }
 
-async fn read(body: Body) -> Result<String, V2Error> {
+async fn read_form(body: Body) -> Result<String, V2Error> {
     let bad = |why: &str| V2Error::bad(ErrorCode::Unsupported, why);
-    match tokio::time::timeout(PATIENCE, Limited::new(body, MOST).collect()).await {
+    match tokio::time::timeout(FORM_READ_TIMEOUT, Limited::new(body, MAX_FORM_BYTES).collect()).await {
         Ok(Ok(body)) => {
-            let text = String::from_utf8(body.to_bytes().to_vec()).map_err(|_| bad("the form is no text"))?;
-            // As forms write spaces.
+            let text =
+                String::from_utf8(body.to_bytes().to_vec()).map_err(|_| bad("the form is not UTF-8"))?;
+            // Forms encode a space as `+`.
             Ok(text.replace('+', " "))
         }
-        Ok(Err(_)) => Err(bad("the form is too long, or ended before its time")),
-        Err(_) => Err(bad("the form came too slowly")),
+        Ok(Err(_)) => Err(bad("the form is too long or incomplete")),
+        Err(_) => Err(bad("the form was not received in time")),
     }
 }
 
-async fn whoever(state: &AppState, form: &Query<'_>, peer: Peer) -> Result<Principal, V2Error> {
+/// Authenticates the sender of a form by its password or refresh token.
+async fn authenticate_form(state: &AppState, form: &Query<'_>, peer: Peer) -> Result<Principal, V2Error> {
     let Some(from) = peer.address() else { return Ok(Principal::LocalAdmin) };
     let field = |name: &str| form.get(name).unwrap_or_default();
     match &*field("grant_type") {
         "password" => {
-            let (name, password) = (field("username"), field("password"));
+            let name = field("username");
+            let password = field("password");
             state.access_control.log_in(&name, password.as_bytes(), from).await.map_err(denied)
         }
         "refresh_token" => {
@@ -108,42 +111,43 @@ async fn whoever(state: &AppState, form: &Query<'_>, peer: Peer) -> Result<Princ
     }
 }
 
-/// A token for what is asked for, and one to go on with where that is permission.
-async fn told(
+/// Issues a token for the requested scopes, and a refresh token if `offline`.
+async fn issue_token(
     state: &AppState,
     principal: &Principal,
-    asked: &Query<'_>,
+    request: &Query<'_>,
     offline: bool,
 ) -> Result<Reply, V2Error> {
-    let scopes: Vec<_> = asked.all("scope").collect();
-    // Several come as several parameters or in one with spaces, which forms write as `+`; no scope has one.
+    let scopes: Vec<_> = request.all("scope").collect();
+    // Several scopes are sent as several parameters, or in one with spaces, which forms encode as `+`. No scope
+    // contains either.
     let token = state
         .access_control
         .token(principal, scopes.iter().flat_map(|scope| scope.split([' ', '+'])))
         .map_err(denied)?;
     let mut refresh = None;
     if offline {
-        let client = asked.get("client_id").unwrap_or_default();
+        let client = request.get("client_id").unwrap_or_default();
         let now = state.registry.clock().now();
         refresh = state.access_control.refresh_token(principal, &client, now).await.unwrap_or_else(|error| {
-            // The password does as well.
-            tracing::error!(%error, "a refresh token could not be made");
+            // The client can use its password instead.
+            tracing::error!(%error, "failed to create a refresh token");
             None
         });
     }
-    Ok(answer(&token, refresh))
+    Ok(token_reply(&token, refresh))
 }
 
-/// Under both names: Docker's, and that of OAuth 2, which other clients read.
-fn answer(token: &Token, refresh: Option<String>) -> Reply {
-    let mut told = json!({
+/// The reply with a token under both names: Docker's, and the one of OAuth 2, which other clients read.
+fn token_reply(token: &Token, refresh: Option<String>) -> Reply {
+    let mut body = json!({
         "token": token.text,
         "access_token": token.text,
         "expires_in": token.lifetime.as_secs(),
         "issued_at": token.issued_at.rfc3339(),
     });
     if let Some(refresh) = refresh {
-        told["refresh_token"] = refresh.into();
+        body["refresh_token"] = refresh.into();
     }
-    Reply::json(StatusCode::OK, &told).with(CACHE_CONTROL, HeaderValue::from_static("no-store"))
+    Reply::json(StatusCode::OK, &body).with(CACHE_CONTROL, HeaderValue::from_static("no-store"))
 }

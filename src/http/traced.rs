@@ -1,7 +1,7 @@
-//! A request as a span, by OpenTelemetry's semantic conventions for HTTP servers.
+//! OpenTelemetry spans of requests, by the semantic conventions for HTTP servers.
 //!
-//! What a client sends is in it only as far as it is parsed, and so bounded: the method that there is, the path of an
-//! endpoint that there is, the host that it asked for. Never a query, and no header as it is.
+//! A span contains only client data that was parsed and is therefore bounded: a known method, the path of a known
+//! endpoint, the requested host. It never contains a query or an unparsed header.
 
 use http::request::Parts;
 use http::{HeaderMap, Method, StatusCode, Version};
@@ -17,12 +17,12 @@ use crate::auth::masked;
 use crate::oci::{Endpoint, RepoName};
 use crate::traces::{Span, TARGET};
 
-/// The longest name of a host (RFC 1035, section 2.3.4).
-const LONGEST_HOST: usize = 255;
+/// The longest host name (RFC 1035, section 2.3.4).
+const MAX_HOST_LEN: usize = 255;
 
-/// The span of a request, a part of the trace that its client names. Who asks whether the server lives asks all day, so
-/// that is none.
-pub(super) fn begin(
+/// Starts the span of a request, as a part of the client's trace. Probes and scrapers get none, because they send
+/// requests all day.
+pub(super) fn start_span(
     head: &Parts,
     peer: Peer,
     tls: bool,
@@ -34,17 +34,17 @@ pub(super) fn begin(
     {
         return Span::none();
     }
-    let known = known(&head.method);
-    let host = forwarded::host(head).filter(|authority| authority.host().len() <= LONGEST_HOST);
+    let method = known_method(&head.method);
+    let host = forwarded::host(head).filter(|authority| authority.host().len() <= MAX_HOST_LEN);
     let address = host.as_ref().map(|host| host.host().trim_matches(['[', ']']));
     let span = tracing::info_span!(
         target: TARGET,
         parent: None,
         "request",
-        otel.name = format!("{} {route}", known.unwrap_or("HTTP")),
+        otel.name = format!("{} {route}", method.unwrap_or("HTTP")),
         otel.kind = "server",
         otel.status_code = tracing::field::Empty,
-        http.request.method = known.unwrap_or("_OTHER"),
+        http.request.method = method.unwrap_or("_OTHER"),
         http.route = template(route),
         http.response.status_code = tracing::field::Empty,
         error.type = tracing::field::Empty,
@@ -59,19 +59,19 @@ pub(super) fn begin(
         orlop.repository = endpoint.and_then(Endpoint::name).map(|name| masked(RepoName::as_str(name)).into_owned()),
     );
     if let Some(parent) = parent(&head.headers) {
-        // It fails where spans are not for a collector, and there is no matter.
+        // Fails only if spans are not exported to a collector, which does no harm.
         let _ = span.set_parent(parent);
     }
     span.into()
 }
 
-/// Notes what became of a request.
-pub(super) fn end(span: &Span, status: Option<StatusCode>, received: u64, sent: u64) {
+/// Records the result of a request in its span.
+pub(super) fn end_span(span: &Span, status: Option<StatusCode>, received: u64, sent: u64) {
     let size = |bytes| i64::try_from(bytes).unwrap_or(i64::MAX);
     span.record("http.request.body.size", size(received));
     span.record("http.response.body.size", size(sent));
     let Some(status) = status else {
-        // The client left before there was an answer, which is no error of the server's.
+        // The client disconnected before there was a response, which is not a server error.
         span.record("error.type", "aborted");
         return;
     };
@@ -82,19 +82,19 @@ pub(super) fn end(span: &Span, status: Option<StatusCode>, received: u64, sent: 
     }
 }
 
-/// The span of another program that asks for something here (W3C Trace Context). Its `tracestate` is not kept: that is
-/// for those who ask others in turn, and as long as the client likes.
+/// The client's span (W3C Trace Context). Its `tracestate` is dropped: only servers that send requests themselves need
+/// it, and its length is up to the client.
 fn parent(headers: &HeaderMap) -> Option<Context> {
     let mut all = headers.get_all("traceparent").iter();
     let (Some(value), None) = (all.next(), all.next()) else { return None };
-    let value = value.to_str().ok().filter(|value| is_whole(value))?;
+    let value = value.to_str().ok().filter(|value| is_valid_traceparent(value))?;
     let context = TraceContextPropagator::new().extract_with_context(&Context::new(), &Traceparent(value));
     context.span().span_context().is_valid().then_some(context)
 }
 
-/// Whether a `traceparent` has its form, with more behind it in later versions alone (W3C Trace Context, section 3.2.2):
-/// the library takes shorter numbers too.
-fn is_whole(value: &str) -> bool {
+/// Whether a `traceparent` is well formed; only later versions may have further fields (W3C Trace Context, section
+/// 3.2.2). The library accepts shorter numbers too.
+fn is_valid_traceparent(value: &str) -> bool {
     let hex = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
     let mut fields = value.split('-').zip([2, 32, 16, 2]);
     let whole = |(field, len): (&str, usize)| field.len() == len && field.as_bytes().iter().all(hex);
@@ -113,8 +113,8 @@ impl Extractor for Traceparent<'_> {
     }
 }
 
-/// A method that the conventions know, for clients may send any word.
-fn known(method: &Method) -> Option<&'static str> {
+/// The method, if the conventions define it: clients can send any word.
+fn known_method(method: &Method) -> Option<&'static str> {
     let all = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE"];
     all.into_iter().find(|known| method.as_str() == *known)
 }
@@ -128,7 +128,7 @@ fn version(version: Version) -> Option<&'static str> {
     }
 }
 
-/// The form of the path. That of the API's is noted where it is known.
+/// The path template of a route. Routes of the API set theirs themselves.
 fn template(route: &'static str) -> Option<&'static str> {
     Some(match route {
         "base" => "/v2/",
@@ -139,7 +139,7 @@ fn template(route: &'static str) -> Option<&'static str> {
         "uploads" => "/v2/{name}/blobs/uploads/",
         "upload" => "/v2/{name}/blobs/uploads/{id}",
         "referrers" => "/v2/{name}/referrers/{digest}",
-        "token" => super::challenge::TOKENS,
+        "token" => super::challenge::TOKEN_PATH,
         _ => return None,
     })
 }

@@ -1,11 +1,11 @@
-//! Uploads: how a blob comes in.
+//! Upload endpoints: pushing a blob in one request or in chunks, or mounting it from another repository.
 
 use std::ops::RangeInclusive;
 
 use http::header::{CONTENT_RANGE, LOCATION, RANGE};
 use http::{HeaderValue, StatusCode};
 
-use super::call::{Answered, Call};
+use super::call::{Call, V2Result};
 use super::reply::{CONTENT_DIGEST, Reply, UPLOAD_UUID, value};
 use super::status::V2Error;
 use crate::auth::{Action, Permission};
@@ -13,37 +13,37 @@ use crate::metadata::Scope;
 use crate::oci::{Algorithm, ContentRange, Digest, Endpoint, ErrorCode, RepoName, UploadId};
 use crate::registry::{Repository, UploadError};
 
-/// POST: mounts a blob, or takes one that comes with the request, or opens an upload.
-pub(super) async fn begin(call: Call<'_>, name: RepoName) -> Answered {
-    let repository = call.authorise_upload(name);
+/// POST: mounts a blob, stores the blob in the request, or starts an upload.
+pub(super) async fn start(call: Call<'_>, name: RepoName) -> V2Result {
+    let repository = call.repository_for_upload(name);
     let digest = call.parameter::<Digest>("digest")?;
     let mount = call.parameter::<Digest>("mount")?;
     let algorithm = call.parameter::<Algorithm>("digest-algorithm")?;
     if let Some(mount) = &mount
-        && is_mounted(&call, &repository, mount).await?
+        && try_mount(&call, &repository, mount).await?
     {
         return Ok(created(&call, &repository, mount));
     }
     if let Some(digest) = digest {
-        return take_whole(call, &repository, digest).await;
+        return upload_in_one_request(call, &repository, digest).await;
     }
     let algorithm = algorithm.or(mount.as_ref().map(Digest::algorithm)).unwrap_or(Algorithm::Sha256);
-    let id = repository.begin_upload(algorithm).await?;
+    let id = repository.start_upload(algorithm).await?;
     Ok(call.with_warnings(progress(&call, StatusCode::ACCEPTED, &repository, id, 0)))
 }
 
-/// Mounts a blob from where the client says that it is, or from anywhere that it may pull from if it does not say. What it
-/// may not pull is not there: clients upload it then, and learn nothing.
-async fn is_mounted(call: &Call<'_>, repository: &Repository, digest: &Digest) -> Result<bool, V2Error> {
+/// Mounts a blob from the repository that the client names, or else from any repository that it may pull. A blob that
+/// the client may not pull is treated as missing: the client then uploads it and does not learn that it exists.
+async fn try_mount(call: &Call<'_>, repository: &Repository, digest: &Digest) -> Result<bool, V2Error> {
     let query = call.query();
     let from = match query.get("from").filter(|from| !from.is_empty()).map(|from| from.parse::<RepoName>()) {
         Some(Ok(from)) if call.may(Permission::Repository(&from, Action::Pull)) => Some(from),
-        // A repository that cannot be has no blobs either.
+        // A repository with an invalid name has no blobs.
         Some(_) => return Ok(false),
-        None if call.could(Permission::Scope(&Scope::All, Action::Pull)) => None,
+        None if call.user_may(Permission::Scope(&Scope::All, Action::Pull)) => None,
         None => {
             let mut sources = repository.repositories_with(digest).await?.into_iter();
-            let readable = sources.find(|name| call.could(Permission::Repository(name, Action::Pull)));
+            let readable = sources.find(|name| call.user_may(Permission::Repository(name, Action::Pull)));
             let Some(source) = readable else { return Ok(false) };
             Some(source)
         }
@@ -51,68 +51,69 @@ async fn is_mounted(call: &Call<'_>, repository: &Repository, digest: &Digest) -
     Ok(repository.mount(digest, from.as_ref()).await?.is_some())
 }
 
-/// A blob that comes with the POST.
-async fn take_whole(mut call: Call<'_>, repository: &Repository, digest: Digest) -> Answered {
-    let id = repository.begin_upload(digest.algorithm()).await?;
+/// Stores the blob in the body of the POST.
+async fn upload_in_one_request(mut call: Call<'_>, repository: &Repository, digest: Digest) -> V2Result {
+    let id = repository.start_upload(digest.algorithm()).await?;
     let body = call.take_body().into_client_body();
     if let Err(error) = repository.finish(id, None, body, digest.clone()).await {
-        // The client was never told of this upload, so nobody can go on with it. If this fails, it expires.
+        // The client does not know the id of this upload and cannot continue it. If this fails, the upload expires.
         let _ = repository.cancel_upload(id).await;
         return Err(error.into());
     }
     Ok(created(&call, repository, &digest))
 }
 
-/// GET: how far an upload has come.
-pub(super) async fn status(call: &Call<'_>, name: RepoName, id: UploadId) -> Answered {
-    let repository = call.authorise(name);
+/// GET: returns the progress of an upload.
+pub(super) async fn status(call: &Call<'_>, name: RepoName, id: UploadId) -> V2Result {
+    let repository = call.repository(name);
     let offset = repository.upload_offset(id).await?;
     Ok(progress(call, StatusCode::NO_CONTENT, &repository, id, offset))
 }
 
-/// PATCH: a chunk, or all of it as a stream.
-pub(super) async fn append(mut call: Call<'_>, name: RepoName, id: UploadId) -> Answered {
-    let repository = call.authorise_upload(name);
+/// PATCH: appends a chunk, or streams the whole blob.
+pub(super) async fn append(mut call: Call<'_>, name: RepoName, id: UploadId) -> V2Result {
+    let repository = call.repository_for_upload(name);
     let range = chunk(&call)?;
     let body = call.take_body().into_client_body();
     match repository.append(id, range, body).await {
         Ok(offset) => Ok(progress(&call, StatusCode::ACCEPTED, &repository, id, offset)),
-        Err(error) => Err(refuse(&call, error, &repository, id)),
+        Err(error) => Err(upload_error(&call, error, &repository, id)),
     }
 }
 
-/// PUT: the end of an upload, with its last chunk or without.
-pub(super) async fn finish(mut call: Call<'_>, name: RepoName, id: UploadId) -> Answered {
-    let repository = call.authorise_upload(name);
+/// PUT: completes an upload, with or without a last chunk.
+pub(super) async fn finish(mut call: Call<'_>, name: RepoName, id: UploadId) -> V2Result {
+    let repository = call.repository_for_upload(name);
     let digest = call.parameter::<Digest>("digest")?;
-    let digest = digest.ok_or_else(|| V2Error::bad(ErrorCode::DigestInvalid, "the digest is missing"))?;
+    let missing = || V2Error::bad(ErrorCode::DigestInvalid, "the query parameter `digest` is missing");
+    let digest = digest.ok_or_else(missing)?;
     let range = chunk(&call)?;
     let body = call.take_body().into_client_body();
     match repository.finish(id, range, body, digest.clone()).await {
         Ok(()) => Ok(created(&call, &repository, &digest)),
-        Err(error) => Err(refuse(&call, error, &repository, id)),
+        Err(error) => Err(upload_error(&call, error, &repository, id)),
     }
 }
 
-/// DELETE: the client has changed its mind.
-pub(super) async fn cancel(call: &Call<'_>, name: RepoName, id: UploadId) -> Answered {
-    call.authorise(name).cancel_upload(id).await?;
+/// DELETE: cancels an upload.
+pub(super) async fn cancel(call: &Call<'_>, name: RepoName, id: UploadId) -> V2Result {
+    call.repository(name).cancel_upload(id).await?;
     Ok(Reply::new(StatusCode::NO_CONTENT))
 }
 
-/// Which bytes of the blob the request's body is, if the client says so.
+/// The range of the blob that the body contains, if the request has a `Content-Range`.
 fn chunk(call: &Call<'_>) -> Result<Option<RangeInclusive<u64>>, V2Error> {
     let Some(text) = call.header(CONTENT_RANGE, ErrorCode::BlobUploadInvalid)? else { return Ok(None) };
     let range: ContentRange =
         text.parse().map_err(|error| V2Error::bad(ErrorCode::BlobUploadInvalid, format!("{error}")))?;
     if call.body.declared_len().is_some_and(|len| len != range.len()) {
-        let message = "the Content-Length is not that of the Content-Range";
+        let message = "the Content-Length does not match the Content-Range";
         return Err(V2Error::bad(ErrorCode::SizeInvalid, message));
     }
     Ok(Some(range.start()..=range.end() - 1))
 }
 
-/// An upload that stands at `offset`.
+/// A reply with the progress of an upload.
 fn progress(
     call: &Call<'_>,
     status: StatusCode,
@@ -126,7 +127,7 @@ fn progress(
         .with(UPLOAD_UUID, value(id.to_string()))
 }
 
-/// A blob that is there now.
+/// 201 for a blob that has been stored or mounted.
 fn created(call: &Call<'_>, repository: &Repository, digest: &Digest) -> Reply {
     let blob = Endpoint::Blob { name: repository.name().clone(), digest: digest.clone() };
     let reply = Reply::new(StatusCode::CREATED)
@@ -135,16 +136,16 @@ fn created(call: &Call<'_>, repository: &Repository, digest: &Digest) -> Reply {
     call.with_warnings(reply)
 }
 
-/// No, with where the upload stands when that is what the client got wrong.
-fn refuse(call: &Call<'_>, error: UploadError, repository: &Repository, id: UploadId) -> V2Error {
+/// Converts an upload error. If the offset or length was wrong, adds the progress of the upload.
+fn upload_error(call: &Call<'_>, error: UploadError, repository: &Repository, id: UploadId) -> V2Error {
     let offset = match error {
         UploadError::OutOfOrder { offset } | UploadError::WrongLength { offset } => Some(offset),
         _ => None,
     };
-    let refusal = V2Error::from(error);
+    let error = V2Error::from(error);
     match offset {
-        None => refusal,
-        Some(offset) => refusal
+        None => error,
+        Some(offset) => error
             .with(LOCATION, location(call, repository, id))
             .with(RANGE, received(offset))
             .with(UPLOAD_UUID, value(id.to_string())),
@@ -155,7 +156,7 @@ fn location(call: &Call<'_>, repository: &Repository, id: UploadId) -> HeaderVal
     call.location(&Endpoint::Upload { name: repository.name().clone(), id })
 }
 
-/// The bytes up to `offset`, both ends included: none look like one, as they do in Docker's registry.
+/// The `Range` of the bytes before `offset`, both ends included. No bytes look like one byte, as in Docker's registry.
 fn received(offset: u64) -> HeaderValue {
     value(format!("0-{}", offset.saturating_sub(1)))
 }

@@ -1,4 +1,4 @@
-//! From endpoint and method to handler, one line an arm.
+//! Routes requests below `/v2`: maps each endpoint and method to its handler.
 
 use std::panic::AssertUnwindSafe;
 
@@ -6,7 +6,7 @@ use futures_util::FutureExt;
 use http::header::CACHE_CONTROL;
 use http::{HeaderValue, Method, Response, StatusCode};
 
-use super::call::{Answered, Call};
+use super::call::{Call, V2Result};
 use super::freshness::NO_STORE;
 use super::payload::Payload;
 use super::reply::{API_VERSION, Reply};
@@ -14,28 +14,28 @@ use super::status::V2Error;
 use super::{base, blobs, catalog, manifests, referrers, tags, uploads};
 use crate::oci::{Endpoint, ErrorCode, PathError};
 
-/// Answers a request for what its path names, or says what is wrong with that.
+/// Answers a request, or returns the error of its path.
 pub(super) async fn answer(call: Call<'_>, endpoint: Result<Endpoint, PathError>) -> Response<Payload> {
     let head_only = call.is_head();
     let handled = AssertUnwindSafe(async move { handle(call, endpoint?).await }).catch_unwind().await;
-    told(handled.unwrap_or_else(|_| Err(panicked())), head_only)
+    finish(handled.unwrap_or_else(|_| Err(panicked())), head_only)
 }
 
-/// Answers somebody who is not let in: not even that a path makes no sense.
-pub(super) fn refuse(refusal: V2Error, method: &Method) -> Response<Payload> {
-    told(Err(refusal), method == Method::HEAD)
+/// Rejects a request without evaluating its path, so that unauthorised clients do not even learn whether it is valid.
+pub(super) fn refuse(error: V2Error, method: &Method) -> Response<Payload> {
+    finish(Err(error), method == Method::HEAD)
 }
 
-/// The answer with what every one has.
-fn told(answered: Answered, head_only: bool) -> Response<Payload> {
-    let mut reply = answered.unwrap_or_else(Reply::from);
+/// Adds the headers that every response has.
+fn finish(result: V2Result, head_only: bool) -> Response<Payload> {
+    let mut reply = result.unwrap_or_else(Reply::from);
     reply.set(API_VERSION, HeaderValue::from_static("registry/2.0"));
-    // Lists depend on who asks, and refusals too.
+    // Lists and errors depend on the principal.
     reply.set_default(CACHE_CONTROL, NO_STORE);
     if head_only { reply.without_body() } else { reply }.into_response()
 }
 
-async fn handle(call: Call<'_>, endpoint: Endpoint) -> Answered {
+async fn handle(call: Call<'_>, endpoint: Endpoint) -> V2Result {
     let method = call.head.method.clone();
     let allow = methods(&endpoint);
     match (endpoint, &method) {
@@ -56,7 +56,7 @@ async fn handle(call: Call<'_>, endpoint: Endpoint) -> Answered {
             blobs::get(&call, name, &digest).await
         }
         (Endpoint::Blob { name, digest }, &Method::DELETE) => blobs::delete(&call, name, &digest).await,
-        (Endpoint::Uploads { name }, &Method::POST) => uploads::begin(call, name).await,
+        (Endpoint::Uploads { name }, &Method::POST) => uploads::start(call, name).await,
         (Endpoint::Upload { name, id }, &Method::GET | &Method::HEAD) => {
             uploads::status(&call, name, id).await
         }
@@ -67,7 +67,7 @@ async fn handle(call: Call<'_>, endpoint: Endpoint) -> Answered {
     }
 }
 
-/// The methods that an endpoint has, as `Allow` lists them.
+/// The methods of an endpoint, for the `Allow` header.
 fn methods(endpoint: &Endpoint) -> &'static str {
     match endpoint {
         Endpoint::Base | Endpoint::Catalog | Endpoint::Tags { .. } | Endpoint::Referrers { .. } => {
@@ -80,8 +80,8 @@ fn methods(endpoint: &Endpoint) -> &'static str {
     }
 }
 
-/// The panic's own message is in the log already, by the panic hook.
+/// The response after a panic in a handler. The panic hook has logged the panic's own message.
 fn panicked() -> V2Error {
-    let message = "the registry failed to do this; its log says why";
+    let message = "internal error; see the log of the registry";
     V2Error::new(StatusCode::INTERNAL_SERVER_ERROR, ErrorCode::Unknown, message)
 }

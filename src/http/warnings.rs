@@ -1,4 +1,4 @@
-//! `Warning` headers, by which a registry tells a client's user something (spec, "Warnings").
+//! `Warning` headers, which show a message to the user of a client (OCI distribution specification, "Warnings").
 
 use http::{HeaderName, HeaderValue};
 
@@ -6,10 +6,10 @@ use super::reply::Reply;
 
 const WARNING: HeaderName = HeaderName::from_static("warning");
 
-/// The most bytes of all warnings of an answer together.
+/// The most bytes of all warnings of a response together.
 const MAX_BYTES: usize = 4096;
 
-/// Adds what is to be said to an answer, as far as it may.
+/// Adds warnings to a reply, up to [`MAX_BYTES`].
 pub(super) fn add(mut reply: Reply, warnings: &[String]) -> Reply {
     let mut left = MAX_BYTES;
     for text in warnings {
@@ -21,7 +21,7 @@ pub(super) fn add(mut reply: Reply, warnings: &[String]) -> Reply {
     reply
 }
 
-/// `299 - "<text>"`. `None` if the text has letters that a header may not.
+/// `299 - "<text>"`. `None` if the text has characters that a header must not contain.
 fn header(text: &str) -> Option<HeaderValue> {
     let quoted = text.replace('\\', "\\\\").replace('"', "\\\"");
     HeaderValue::try_from(format!("299 - \"{quoted}\"")).ok()
@@ -50,8 +50,8 @@ mod tests {
     #[test]
     fn all_warnings_together_are_bounded() {
         let long = "x".repeat(2000);
-        let said = warnings(&[&long, &long, &long]);
-        assert_eq!(said.len(), 2);
-        assert!(said.iter().map(String::len).sum::<usize>() <= MAX_BYTES);
+        let warnings = warnings(&[&long, &long, &long]);
+        assert_eq!(warnings.len(), 2);
+        assert!(warnings.iter().map(String::len).sum::<usize>() <= MAX_BYTES);
     }
 }

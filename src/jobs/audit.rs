@@ -1,4 +1,4 @@
-//! Writing down the audit log, and forgetting what of it is old.
+//! The job that writes the audit log to the database and removes old entries.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -8,17 +8,17 @@ use async_trait::async_trait;
 use super::Job;
 use crate::registry::{Registry, ServiceError};
 
-/// How often old entries are looked for, in ticks.
-const RARELY: u32 = 60;
+/// Old entries are removed once in this many ticks.
+const CLEANUP_TICKS: u32 = 60;
 
-/// Writes the audit log. Meant to be run every second.
+/// Writes the audit log. Run it every second.
 pub struct AuditUpkeep {
     registry: Arc<Registry>,
     ticks: AtomicU32,
 }
 
 impl AuditUpkeep {
-    /// That of `registry`.
+    /// Creates the job for `registry`.
     pub fn new(registry: Arc<Registry>) -> Self {
         Self { registry, ticks: AtomicU32::new(0) }
     }
@@ -32,8 +32,8 @@ impl Job for AuditUpkeep {
 
     async fn tick(&self) -> Result<bool, ServiceError> {
         self.registry.flush_audit(false).await?;
-        let rarely = self.ticks.fetch_add(1, Ordering::Relaxed).is_multiple_of(RARELY);
-        if rarely && !self.registry.settings().read_only {
+        let is_cleanup_due = self.ticks.fetch_add(1, Ordering::Relaxed).is_multiple_of(CLEANUP_TICKS);
+        if is_cleanup_due && !self.registry.settings().read_only {
             self.registry.forget_audit().await?;
         }
         Ok(false)

@@ -1,4 +1,4 @@
-//! The collector: gives back what nobody refers to any more, online.
+//! The garbage collector: removes unreferenced manifests, links and blobs while the registry serves.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,102 +12,104 @@ use crate::metadata::{CollectionRules, Garbage};
 use crate::registry::{ClockState, IDLE_WHEN_FULL, Registry, ServiceError, SpaceState};
 use crate::traces;
 
-/// When things expire, and how much is done at once.
+/// When things expire, and how much a batch does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CollectorSettings {
-    /// How long a removed manifest can be brought back.
+    /// How long a removed manifest stays in the trash, where it can be restored.
     pub trash: Duration,
-    /// How long a manifest that nothing holds is kept; `None` for ever.
+    /// How long an unreferenced manifest is kept; `None` keeps it for ever.
     pub untagged: Option<Duration>,
-    /// How long an upload may be idle.
+    /// How long an upload may be idle before it expires.
     pub upload_expiry: Duration,
-    /// How many rows a step looks at.
+    /// The maximum number of rows a step looks at.
     pub batch: usize,
 }
 
-/// What a run of the collector did.
+/// What a run of the collector removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
 pub struct Collected {
-    /// Uploads that were idle for too long.
+    /// Uploads that expired because they were idle for too long.
     pub uploads: u64,
-    /// Manifests that went to the trash because nothing held them.
+    /// Manifests moved to the trash because nothing referenced them.
     pub manifests_expired: u64,
-    /// Manifests that left the trash for good.
+    /// Manifests removed from the trash for good.
     pub manifests_purged: u64,
-    /// Links that went.
+    /// Links between repositories and blobs that were removed.
     pub links: u64,
-    /// Blobs whose bytes were removed.
+    /// Blobs removed from the store.
     pub blobs: u64,
-    /// How many bytes that were.
+    /// The size of these blobs in bytes.
     pub bytes: u64,
 }
 
-/// How the collector is doing, since the start of the program.
+/// The collector's state since the program started.
 #[derive(Debug, Clone, Default)]
 pub struct CollectorStatus {
-    /// All that was collected.
+    /// Everything collected so far.
     pub total: Collected,
     /// When the last tick ended.
     pub last_run: Option<Timestamp>,
-    /// How many ticks failed.
+    /// The number of ticks that failed.
     pub errors: u64,
-    /// Why expiry pauses, if it does.
+    /// Why expiry is paused, if it is.
     pub paused: Option<String>,
 }
 
-/// Collects. One tick is a batch of every step.
+/// The garbage collector. One tick does a batch of every step.
 pub struct Collector {
     registry: Arc<Registry>,
     settings: CollectorSettings,
     policies: Arc<PolicySet>,
     status: Mutex<CollectorStatus>,
-    /// Room is being made for the budget.
-    pressed: AtomicBool,
-    /// One batch at a time: whoever looks what a batch has freed must not share it with another.
+    /// Whether space is being reclaimed for the budget; leases and idle uploads then expire sooner.
+    under_pressure: AtomicBool,
+    /// Runs one batch at a time, so that a caller can attribute the freed bytes to its own batch.
     turn: tokio::sync::Mutex<()>,
 }
 
 impl Collector {
-    /// A collector for `registry`.
+    /// Creates a collector for `registry`.
     pub fn new(registry: Arc<Registry>, settings: CollectorSettings) -> Self {
         Self {
             registry,
             settings,
             policies: Arc::default(),
             status: Mutex::default(),
-            pressed: AtomicBool::new(false),
+            under_pressure: AtomicBool::new(false),
             turn: tokio::sync::Mutex::default(),
         }
     }
 
-    /// The same that leaves to these policies what they may keep.
+    /// Returns a collector that spares manifests these policies may keep.
     #[must_use]
     pub fn with_policies(self, policies: Arc<PolicySet>) -> Self {
         Self { policies, ..self }
     }
 
-    /// How it is doing.
+    /// Returns the state since the program started.
     pub fn status(&self) -> CollectorStatus {
         self.lock().clone()
     }
 
-    /// The rules as of now. Where policies may keep what no tag holds, only what they have judged goes.
+    /// Returns the collection rules as of now. Where policies may keep untagged manifests, only manifests that these
+    /// policies have already evaluated expire.
     ///
     /// # Errors
-    /// [`ServiceError`].
+    /// Fails if the database can't be read.
     pub async fn rules(&self) -> Result<CollectionRules, ServiceError> {
         let CollectorSettings { trash, untagged, .. } = self.settings;
-        let (now, leases_recorded_since) =
-            (self.registry.clock().now(), self.registry.leases_recorded_since());
+        let now = self.registry.clock().now();
+        let leases_recorded_since = self.registry.leases_recorded_since();
         let untagged = match untagged {
-            Some(untagged) => self.judged_by(now).await?.map(|at| untagged.max(now.since(at))),
+            Some(untagged) => self.evaluated_until(now).await?.map(|at| untagged.max(now.since(at))),
             None => None,
         };
         Ok(CollectionRules { now, lease: self.lease(), trash, untagged, leases_recorded_since })
     }
 
-    /// Until when policies have judged what lost its last holder; `None` if they have not.
-    async fn judged_by(&self, now: Timestamp) -> Result<Option<Timestamp>, ServiceError> {
+    /// Returns the time up to which the policies in force have evaluated unreferenced manifests; `None` if they
+    /// have not.
+    async fn evaluated_until(&self, now: Timestamp) -> Result<Option<Timestamp>, ServiceError> {
         let policies = self.policies.in_force();
         if policies.broken.is_some() {
             return Ok(None);
@@ -115,46 +117,46 @@ impl Collector {
         if !policies.may_pin() {
             return Ok(Some(now));
         }
-        let judged = self.registry.metadata().judged().await?;
-        Ok(judged.filter(|judged| policies.made(judged)).map(|judged| judged.at))
+        let evaluated = self.registry.metadata().last_evaluation().await?;
+        Ok(evaluated.filter(|evaluated| policies.has_made(evaluated)).map(|evaluated| evaluated.at))
     }
 
-    /// Makes leases as short as they may be, or as long as usual again, and likewise uploads that are idle.
-    pub fn press(&self, pressed: bool) {
-        self.pressed.store(pressed, Ordering::Release);
+    /// Switches to the shortest leases and idle times for uploads, or back to the usual ones.
+    pub fn set_pressure(&self, under_pressure: bool) {
+        self.under_pressure.store(under_pressure, Ordering::Release);
     }
 
-    /// Whether room is being made for the budget.
-    pub fn is_pressed(&self) -> bool {
-        self.pressed.load(Ordering::Acquire)
+    /// Whether space is being reclaimed for the budget.
+    pub fn is_under_pressure(&self) -> bool {
+        self.under_pressure.load(Ordering::Acquire)
     }
 
-    /// How long a lease is now.
+    /// Returns how long a lease lasts now.
     fn lease(&self) -> Duration {
         let settings = self.registry.settings();
-        if self.is_pressed() { settings.shortest_lease() } else { settings.lease }
+        if self.is_under_pressure() { settings.shortest_lease() } else { settings.lease }
     }
 
-    /// What a run would do now. Changes nothing.
+    /// Reports what a run would remove now, without changing anything.
     ///
     /// # Errors
-    /// [`ServiceError`].
+    /// Fails if the database can't be read.
     pub async fn dry_run(&self) -> Result<Garbage, ServiceError> {
         Ok(self.registry.metadata().dry_run(&self.rules().await?).await?)
     }
 
-    /// How many uploads a run would end now.
+    /// Counts the uploads a run would expire now.
     ///
     /// # Errors
-    /// [`ServiceError`].
+    /// Fails if the database can't be read.
     pub async fn idle_uploads(&self) -> Result<u64, ServiceError> {
         self.registry.idle_uploads(self.upload_expiry().await?).await
     }
 
-    /// Runs ticks until nothing is left to do now, telling `progress` after each. Tells what went.
+    /// Runs ticks until nothing is left to do now, and calls `progress` after each. Returns what was removed.
     ///
     /// # Errors
-    /// [`ServiceError`], of the first tick that failed.
+    /// Fails with the error of the first tick that failed.
     pub async fn run_to_end(
         &self,
         mut progress: impl FnMut(&Collected) + Send,
@@ -170,10 +172,10 @@ impl Collector {
         }
     }
 
-    /// One batch of every step; `true` if more is waiting.
+    /// Does one batch of every step. Returns what was removed, and `true` if more work is waiting.
     pub(super) async fn collect(&self) -> Result<(Collected, bool), ServiceError> {
         let _turn = self.turn.lock().await;
-        let outcome = traces::root("collector").run(self.steps()).await;
+        let outcome = traces::start_root("collector").run(self.steps()).await;
         let mut status = self.lock();
         match &outcome {
             Ok((done, _)) => {
@@ -188,8 +190,8 @@ impl Collector {
     async fn steps(&self) -> Result<(Collected, bool), ServiceError> {
         let mut done = Collected::default();
         let expired = self.expire_if_trusted(&mut done).await;
-        // Also after a failure: on a disk without room for a transaction this is what makes some.
-        let removed = self.registry.remove_doomed(self.settings.batch).await?;
+        // Also after a failure: on a disk too full for a transaction, this is what frees space.
+        let removed = self.registry.remove_pending_blobs(self.settings.batch).await?;
         done.blobs = removed.blobs;
         done.bytes = removed.bytes;
         Ok((done, expired? || removed.more))
@@ -200,34 +202,35 @@ impl Collector {
     }
 
     async fn expire(&self, done: &mut Collected) -> Result<bool, ServiceError> {
-        let (metadata, batch) = (self.registry.metadata(), self.settings.batch);
-        // A pull that was not written down yet must count.
+        let metadata = self.registry.metadata();
+        let batch = self.settings.batch;
+        // Pulls that are not recorded yet must count.
         self.registry.flush_pulls().await?;
         let uploads = self.registry.expire_uploads(self.upload_expiry().await?, batch).await?;
         let rules = self.rules().await?;
         let reviewed = metadata.review_manifests(&rules, batch).await?;
-        let condemned = metadata.expire_trash(&rules, batch).await?;
+        let expired = metadata.expire_trash(&rules, batch).await?;
         let purged = metadata.purge_manifests(&rules, batch).await?;
         let links = metadata.review_links(&rules, batch).await?;
         done.uploads = uploads as u64;
         done.manifests_expired = reviewed.changed;
         done.manifests_purged = purged.changed;
         done.links = links.changed;
-        let steps = [reviewed, condemned, purged, links];
+        let steps = [reviewed, expired, purged, links];
         Ok(uploads == batch || steps.iter().any(|step| step.more))
     }
 
-    /// How long an upload may be idle now.
+    /// Returns how long an upload may be idle now.
     async fn upload_expiry(&self) -> Result<Duration, ServiceError> {
         let usual = self.settings.upload_expiry;
         Ok(match self.registry.space_state().await? {
             SpaceState::Full => usual.min(IDLE_WHEN_FULL),
-            SpaceState::Low | SpaceState::Ample if self.is_pressed() => usual.min(IDLE_WHEN_FULL),
+            SpaceState::Low | SpaceState::Ample if self.is_under_pressure() => usual.min(IDLE_WHEN_FULL),
             SpaceState::Low | SpaceState::Ample => usual,
         })
     }
 
-    /// Whether times may be compared now.
+    /// Whether the clock is trusted, so that times may be compared.
     pub(super) async fn clock_is_trusted(&self) -> Result<bool, ServiceError> {
         let paused = match self.registry.clock_state().await? {
             ClockState::Trusted => {
@@ -240,7 +243,7 @@ impl Collector {
         if let Some(reason) = &paused
             && status.paused.is_none()
         {
-            tracing::warn!(%reason, "nothing expires while the clock cannot be trusted");
+            tracing::warn!(%reason, "clock is not trusted; expiry paused");
         }
         status.paused = paused;
         Ok(status.paused.is_none())
@@ -278,7 +281,7 @@ impl Job for Collector {
                 links = done.links,
                 blobs = done.blobs,
                 bytes = done.bytes,
-                "collected"
+                "garbage collected"
             );
         }
         Ok(more)

@@ -1,4 +1,4 @@
-//! Reading a blob to its end.
+//! Hashing blobs, off the threads that serve requests where it takes long.
 
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -6,10 +6,10 @@ use futures_util::StreamExt;
 use crate::oci::{BlobKey, Digest, Hasher};
 use crate::store::{BlobStore, StoreError};
 
-/// Pieces of this size and more are hashed off the threads that serve requests.
-const LARGE: usize = 32 << 10;
+/// Chunks of at least this size are hashed on a thread for blocking work.
+const BLOCKING_MIN_BYTES: usize = 32 << 10;
 
-/// The digest of the bytes at `key`, which has `size` bytes by its record.
+/// Reads the blob at `key`, which is `size` bytes long by its record, and returns the digest of its content.
 pub(super) async fn hash_blob(store: &dyn BlobStore, key: &BlobKey, size: u64) -> Result<Digest, StoreError> {
     let mut hasher = Hasher::new(key.digest.algorithm());
     let mut pieces = store.read(key, size, 0..size).await?.into_stream();
@@ -19,9 +19,9 @@ pub(super) async fn hash_blob(store: &dyn BlobStore, key: &BlobKey, size: u64) -
     Ok(hasher.finish())
 }
 
-/// Goes on hashing with `piece`, and gives both back.
+/// Adds `piece` to the hash. Returns both, so that the caller can go on using them.
 pub(super) async fn update(mut hasher: Hasher, piece: Bytes) -> Result<(Hasher, Bytes), StoreError> {
-    if piece.len() < LARGE {
+    if piece.len() < BLOCKING_MIN_BYTES {
         hasher.update(&piece);
         return Ok((hasher, piece));
     }

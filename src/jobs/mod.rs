@@ -1,5 +1,5 @@
-//! What runs in the background. A [`Job`] does one bounded batch a tick and says whether more is waiting,
-//! so that requests get their turn in between; the command line runs the same ticks.
+//! Background jobs. A [`Job`] does one bounded batch per tick and reports whether more work is waiting, so that
+//! requests get their turn in between. The command line runs the same ticks.
 
 mod audit;
 pub mod backup;
@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use audit::AuditUpkeep;
 pub use collector::{Collected, Collector, CollectorSettings, CollectorStatus};
-pub use pressure::{Need, Relief, Relieved, RoomMaking};
+pub use pressure::{Evicted, Evictor, SpaceGoal, SpaceReclaimer};
 pub use repositories::RepositoryJob;
 pub use retention::{PolicySet, Retention};
 pub use scrub::{Scrub, ScrubSettings};
@@ -31,28 +31,28 @@ pub use upkeep::Upkeep;
 
 use crate::registry::ServiceError;
 
-/// How long a job with more to do lets others go first, for each moment that its last batch took: background
-/// work takes a quarter of a processor and of the disk's time at most.
-const BREATH: u32 = 3;
+/// How long a job with more work pauses, as a multiple of the time its last batch took. With 3, background work
+/// uses at most a quarter of a processor and of the disk's time.
+const PAUSE_FACTOR: u32 = 3;
 
-/// The longest that is: a batch that waited for others must not keep the next from coming.
-const LONGEST_BREATH: Duration = Duration::from_secs(1);
+/// The longest pause between two batches. A batch that had to wait for others must not delay the next one for long.
+const MAX_PAUSE: Duration = Duration::from_secs(1);
 
-/// The longest wait after failures.
-const LONGEST_WAIT: Duration = Duration::from_secs(60);
+/// The longest wait after failures, unless the interval itself is longer.
+const MAX_BACKOFF: Duration = Duration::from_secs(60);
 
-/// Work in the background.
+/// A background job.
 #[async_trait]
 pub trait Job: Send + Sync + 'static {
-    /// Its name, for logs.
+    /// Returns the job's name, for logs.
     fn name(&self) -> &'static str;
 
-    /// Does one bounded batch. `true` if more is waiting.
+    /// Does one bounded batch. Returns `true` if more work is waiting.
     async fn tick(&self) -> Result<bool, ServiceError>;
 }
 
-/// Runs `job` every `interval`, give or take a tenth, until `stop`. A tick that has begun is finished. A job
-/// that fails is tried again after a wait that doubles.
+/// Runs `job` every `interval`, give or take a tenth, until `stop` is cancelled. A tick that has started is
+/// finished. After a failure the job is retried with a wait that doubles each time.
 pub async fn run(job: Arc<dyn Job>, interval: Duration, stop: CancellationToken) {
     let mut wait = jittered(interval);
     let mut failures = 0_u32;
@@ -61,31 +61,31 @@ pub async fn run(job: Arc<dyn Job>, interval: Duration, stop: CancellationToken)
             () = stop.cancelled() => return,
             () = tokio::time::sleep(wait) => {}
         }
-        let began = Instant::now();
+        let started = Instant::now();
         wait = match job.tick().await {
             Ok(more) => {
                 failures = 0;
-                if more { breath(began.elapsed()) } else { jittered(interval) }
+                if more { pause_after(started.elapsed()) } else { jittered(interval) }
             }
             Err(error) => {
                 failures = failures.saturating_add(1);
-                tracing::error!(job = job.name(), %error, failures, "a background job failed; it is tried again");
+                tracing::error!(job = job.name(), %error, failures, "background job failed; retrying");
                 backoff(interval, failures)
             }
         };
     }
 }
 
-fn breath(took: Duration) -> Duration {
-    took.saturating_mul(BREATH).min(LONGEST_BREATH)
+fn pause_after(batch_time: Duration) -> Duration {
+    batch_time.saturating_mul(PAUSE_FACTOR).min(MAX_PAUSE)
 }
 
 fn backoff(interval: Duration, failures: u32) -> Duration {
     let doubled = interval.saturating_mul(1 << failures.min(10));
-    jittered(doubled.clamp(interval.min(Duration::from_secs(1)), LONGEST_WAIT.max(interval)))
+    jittered(doubled.clamp(interval.min(Duration::from_secs(1)), MAX_BACKOFF.max(interval)))
 }
 
-/// `interval`, give or take a tenth, so that servers that were started together do not work together.
+/// Returns `interval`, give or take a tenth, so that servers started together do not run their jobs together.
 pub(crate) fn jittered(interval: Duration) -> Duration {
     let share = f64::from(uuid::Uuid::new_v4().as_bytes()[0]) / 255.0;
     interval.mul_f64(0.9 + share / 5.0)
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn failures_wait_longer_and_longer_up_to_a_bound() {
+    fn backoff_grows_with_failures_up_to_a_limit() {
         let interval = Duration::from_millis(200);
         assert!(backoff(interval, 3) > backoff(interval, 1));
         assert!(backoff(interval, 50) <= Duration::from_secs(66));

@@ -1,37 +1,37 @@
-//! How long work says how far it has come.
+//! Progress reports of long operations.
 
 use serde::{Deserialize, Serialize};
 
-/// What is counted.
+/// The unit of a progress count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Unit {
     /// Bytes.
     Bytes,
-    /// Things.
+    /// Things other than bytes, such as blobs or manifests.
     Items,
 }
 
-/// How far some work has come.
+/// The progress of an operation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Step {
-    /// What is being done, in a few words.
+    /// The current phase, in a few words.
     pub what: String,
-    /// How much of it is done.
+    /// How much of the phase is done.
     pub done: u64,
-    /// How much there is in all, where that is known.
+    /// How much the phase has in total, if known.
     pub total: Option<u64>,
-    /// What is counted.
+    /// The unit of `done` and `total`.
     pub unit: Unit,
 }
 
-/// Hears how far some work has come. Called often: it must not block.
+/// Receives the progress of an operation. It is called often and must not block.
 pub trait Progress: Send + Sync {
-    /// The work has come to `step`.
+    /// Reports that the operation has reached `step`.
     fn report(&self, step: Step);
 }
 
-/// Nobody listens.
+/// Discards all progress reports.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Silent;
 
@@ -45,7 +45,7 @@ impl<F: Fn(Step) + Send + Sync> Progress for F {
     }
 }
 
-/// Counts one phase of some work and passes that on.
+/// Counts one phase of an operation and reports each change.
 pub(super) struct Counter<'a> {
     to: &'a dyn Progress,
     step: Step,

@@ -1,4 +1,5 @@
-//! Deletes and restores repositories that somebody asked for, a batch at a time, also after a restart.
+//! The job that deletes and restores whole repositories on request, one batch at a time. It continues after a
+//! restart.
 
 use std::sync::Arc;
 
@@ -7,14 +8,14 @@ use async_trait::async_trait;
 use super::Job;
 use crate::registry::{Registry, ServiceError};
 
-/// The job. Meant to be run every second: it costs a look at an empty table.
+/// Deletes and restores repositories. Run it every second; when idle it only looks at an empty table.
 pub struct RepositoryJob {
     registry: Arc<Registry>,
     batch: usize,
 }
 
 impl RepositoryJob {
-    /// The job of `registry`, which takes about `batch` manifests at once.
+    /// Creates the job for `registry`. A tick processes about `batch` manifests.
     pub fn new(registry: Arc<Registry>, batch: usize) -> Self {
         Self { registry, batch }
     }
@@ -31,14 +32,19 @@ impl Job for RepositoryJob {
             return Ok(false);
         };
         for (digest, _) in &step.missing {
-            tracing::warn!(repository = %step.work.repo, %digest, "missing for a manifest that does not come back");
+            let repository = &step.work.repo;
+            tracing::warn!(%repository, %digest, "manifest not restored; its content is missing");
         }
         for tag in &step.taken {
-            tracing::warn!(repository = %step.work.repo, %tag, "was used again meanwhile and stays as it is");
+            tracing::warn!(repository = %step.work.repo, %tag, "tag not restored; it was reused meanwhile");
         }
         if step.finished {
-            let (work, kind) = (&step.work, step.work.kind);
-            tracing::info!(repository = %work.repo, ?kind, work.total, work.done, work.failed, "finished");
+            let work = &step.work;
+            let kind = work.kind;
+            tracing::info!(
+                repository = %work.repo, ?kind, work.total, work.done, work.failed,
+                "repository job finished"
+            );
         }
         Ok(true)
     }

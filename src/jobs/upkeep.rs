@@ -1,5 +1,5 @@
-//! The small regular chores: looking at the clock, recording the progress of uploads at rest, the pulls and how the totals grow,
-//! forgetting what is long gone, tidying the metadata, measuring blobs that an older version stored.
+//! Regular housekeeping: checks the clock, records pulls and the progress of idle uploads, records the daily totals,
+//! removes old history and events, tidies the database, and measures blobs that an older version stored.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
@@ -9,21 +9,21 @@ use async_trait::async_trait;
 use super::Job;
 use crate::registry::{Registry, ServiceError};
 
-/// How often the rarer chores are done, in ticks.
-const RARELY: u32 = 60;
+/// The rarer chores are done once in this many ticks.
+const RARE_CHORES_TICKS: u32 = 60;
 
-/// The chores. Meant to be run every second.
+/// The housekeeping job. Run it every second.
 pub struct Upkeep {
     registry: Arc<Registry>,
     ticks: AtomicU32,
-    /// Where the look at the repositories stands.
+    /// Where the sweep over the repositories continues.
     swept: AtomicI64,
-    /// Every blob is measured: those to come are when they are stored.
+    /// Whether every blob is measured. New blobs are measured when they are stored.
     measured: AtomicBool,
 }
 
 impl Upkeep {
-    /// The chores of `registry`.
+    /// Creates the job for `registry`.
     pub fn new(registry: Arc<Registry>) -> Self {
         Self {
             registry,
@@ -41,17 +41,17 @@ impl Job for Upkeep {
     }
 
     async fn tick(&self) -> Result<bool, ServiceError> {
-        self.registry.settle_uploads(false).await;
-        // Often, so that a jump is noticed soon after it.
+        self.registry.checkpoint_uploads(false).await;
+        // On every tick, so that a jump of the clock is noticed quickly.
         self.registry.watch_clock().await?;
-        if self.ticks.fetch_add(1, Ordering::Relaxed).is_multiple_of(RARELY) {
+        if self.ticks.fetch_add(1, Ordering::Relaxed).is_multiple_of(RARE_CHORES_TICKS) {
             self.registry.flush_pulls().await?;
             self.registry.forget_history().await?;
             self.registry.forget_events().await?;
             let swept = self.registry.forget_repositories(self.swept.load(Ordering::Relaxed)).await?;
             self.swept.store(swept, Ordering::Relaxed);
             self.registry.metadata().tidy().await?;
-            self.registry.metadata().note_day(self.registry.clock().now()).await?;
+            self.registry.metadata().record_day(self.registry.clock().now()).await?;
         }
         if self.measured.load(Ordering::Relaxed) {
             return Ok(false);

@@ -1,28 +1,29 @@
-//! What the registry uses, and who of it; what may go, and when. In the manner of `docker system df`.
+//! The usage report: what repositories and the whole registry use, and what can be reclaimed and when, like
+//! `docker system df`.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::clock::Timestamp;
 use crate::metadata::{
-    self, BigBlob, ColdTag, CollectionRules, Holdings, QuotaUse, Reclaimable, RepoUsage, Scope, Usage,
-    UsageDay,
+    self, BigBlob, ColdTag, CollectionRules, QuotaUse, Reclaimable, ReclaimableSummary, RepoUsage, Scope,
+    Usage, UsageDay,
 };
 use crate::registry::{Registry, ServiceError, Stored};
 
-/// How many repositories a report shows: more than anybody reads, few enough to hold in memory.
-const MOST_REPOSITORIES: usize = 10_000;
+/// The maximum number of repositories in a report: more than anyone reads, few enough to hold in memory.
+const MAX_REPOSITORIES: usize = 10_000;
 
-/// How many of the biggest and the coldest a report shows.
-const FEW: usize = 10;
+/// The maximum number of largest blobs and of coldest tags in a report.
+const MAX_RANKED: usize = 10;
 
-/// How many days of growth a report shows.
-const DAYS: usize = 31;
+/// The number of days of growth in a report.
+const MAX_DAYS: usize = 31;
 
 /// What repositories use. All sizes are in bytes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct UsageReport {
-    /// Which repositories it is about: a name, a prefix with a slash at its end, or nothing for all.
+    /// The repositories covered: a name, a prefix that ends with a slash, or empty for all.
     #[schema(value_type = String)]
     pub scope: Scope,
     /// What the registry as a whole uses; `null` in a report about a part of it.
@@ -30,85 +31,85 @@ pub struct UsageReport {
     pub store: Option<StoreUsage>,
     /// What the repositories of the scope use together.
     pub usage: Usage,
-    /// What may go of the scope, and when.
+    /// What can be reclaimed within the scope, and when.
     pub reclaimable: ReclaimableReport,
-    /// Each repository of the scope, largest first.
+    /// The repositories of the scope, largest first.
     pub repositories: Vec<RepositoryUsage>,
     /// The largest blobs of the scope.
     pub biggest_blobs: Vec<BlobUsage>,
-    /// The tags of the scope that nobody pulled for the longest time.
+    /// The tags of the scope that have not been pulled for the longest time.
     pub coldest_tags: Vec<TagUsage>,
-    /// The quotas that some repository of the scope is, or would be, held to: those about repositories that the caller may
-    /// read all of.
+    /// The quotas that apply, or would apply, to a repository of the scope. Only quotas on repositories that the
+    /// requester may read completely are listed.
     pub quotas: Vec<QuotaReport>,
 }
 
 /// What the registry as a whole uses. All sizes are in bytes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct StoreUsage {
-    /// Blobs stored.
+    /// The number of stored blobs.
     pub blobs: u64,
-    /// Their bytes, each blob once.
+    /// Their size, each blob counted once.
     pub blob_bytes: u64,
-    /// Manifests recorded, those in the trash included.
+    /// The number of manifests, including those in the trash.
     pub manifests: u64,
-    /// Uploads open.
+    /// The number of open uploads.
     pub uploads: u64,
-    /// Blobs that nothing names any more and whose bytes are about to be removed.
+    /// The number of blobs pending deletion: nothing references them, and their content is about to be removed.
     pub doomed: u64,
-    /// Their bytes.
+    /// The size of these blobs.
     pub doomed_bytes: u64,
-    /// What everything takes on the disk.
+    /// The disk space used in total.
     pub stored: Stored,
-    /// The size of the disk that the blobs are on.
+    /// The size of the disk that holds the blobs.
     pub disk_bytes: u64,
-    /// How much of it can still be written.
+    /// The free space on that disk.
     pub free_bytes: u64,
-    /// How the budget stands, if there is one.
+    /// The state of the budget, if one is set.
     #[schema(required)]
     pub budget: Option<BudgetUse>,
-    /// How the registry was at the end of the last days, the oldest first.
+    /// The registry's totals at the end of each of the last days, oldest first.
     pub days: Vec<UsageDay>,
 }
 
-/// How a budget stands. All sizes are in bytes.
+/// The state of a budget. All sizes are in bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct BudgetUse {
-    /// The most that may be taken.
+    /// The budget: the most space the registry may take.
     pub bytes: u64,
-    /// What is taken, open uploads included.
+    /// The space taken, including open uploads.
     pub taken: u64,
-    /// Above this room is made.
+    /// The high mark: above it, space is reclaimed.
     pub high: u64,
 }
 
-/// What may go. Of what repositories beyond the scope have too, nothing comes free. All sizes are in bytes.
+/// What can be reclaimed. Content that repositories outside the scope share is not counted. All sizes are in bytes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ReclaimableReport {
-    /// What the next collection frees: what of the rest is due and, in the whole registry, what is doomed.
+    /// What the next collection frees: everything due and, for the whole registry, blobs pending deletion.
     pub now: u64,
-    /// What only manifests in the trash hold.
+    /// What only manifests in the trash reference.
     pub trash: Waiting,
-    /// What only manifests hold that no tag, index or subject does.
+    /// What only untagged manifests reference that are in no index and have no subject.
     pub untagged: Waiting,
-    /// Blobs that wait for a manifest.
+    /// Blobs under a lease that no manifest references yet.
     pub leased: Waiting,
 }
 
-/// Something that may go. All sizes are in bytes.
+/// Content that can be reclaimed. All sizes are in bytes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Waiting {
-    /// How many manifests, or blobs where it is about blobs.
+    /// The number of manifests, or of blobs in the entry for leased blobs.
     pub count: u64,
-    /// What would come free if all of it went.
+    /// The disk space freed if all of it is removed.
     pub allocated: u64,
     /// How much of that is due now.
     pub due: u64,
-    /// When, at the earliest, more falls due, by RFC 3339.
+    /// When the next part falls due at the earliest, by RFC 3339.
     #[schema(required)]
     pub next: Option<String>,
-    /// When the last of it falls due, by RFC 3339, as far as that is known: not of what an upload keeps longer
-    /// than its lease, nor of what no time ends.
+    /// When the last part falls due, by RFC 3339, as far as known. Blobs that an upload keeps longer than their
+    /// lease, and content without an expiry time, are not included.
     #[schema(required)]
     pub last: Option<String>,
 }
@@ -116,103 +117,103 @@ pub struct Waiting {
 /// What one repository uses. All sizes are in bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RepositoryUsage {
-    /// Its name.
+    /// The repository's name.
     pub name: String,
-    /// Tags.
+    /// The number of tags.
     pub tags: u64,
-    /// Manifests, those in the trash included.
+    /// The number of manifests, including those in the trash.
     pub manifests: u64,
-    /// Blobs that it serves.
+    /// The number of blobs it serves.
     pub blobs: u64,
-    /// Their bytes.
+    /// The size of these blobs.
     pub bytes: u64,
-    /// What the disk spends on them.
+    /// The disk space these blobs take.
     pub allocated: u64,
-    /// What of that other repositories share.
+    /// The disk space shared with other repositories.
     pub shared: u64,
-    /// What the disk spends on those that no other repository serves: what its removal would free.
+    /// The disk space of blobs that no other repository serves: what deleting this repository would free.
     pub exclusive: u64,
 }
 
-/// A blob among the largest. All sizes are in bytes.
+/// One of the largest blobs. All sizes are in bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct BlobUsage {
-    /// Its digest.
+    /// The blob's digest.
     pub digest: String,
-    /// Its bytes.
+    /// The blob's size.
     pub bytes: u64,
-    /// What the disk spends on it.
+    /// The disk space it takes.
     pub allocated: u64,
-    /// How many repositories of the scope serve it.
+    /// The number of repositories of the scope that serve it.
     pub repositories: u64,
 }
 
-/// A tag among the coldest.
+/// One of the coldest tags.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct TagUsage {
-    /// Its repository.
+    /// The tag's repository.
     pub repository: String,
-    /// Its name.
+    /// The tag's name.
     pub tag: String,
-    /// When it was last pulled, by RFC 3339; `None` for never.
+    /// When it was last pulled, by RFC 3339; `null` if never.
     #[schema(required)]
     pub pulled: Option<String>,
     /// When it was last pushed or moved, by RFC 3339.
     pub pushed: String,
 }
 
-/// A quota, and what is used of it.
+/// A quota and its current use.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct QuotaReport {
-    /// Whose it is.
+    /// The repositories the quota applies to.
     #[schema(value_type = String)]
     pub scope: Scope,
-    /// Bytes used.
+    /// The bytes used.
     pub bytes: u64,
-    /// The most bytes.
+    /// The maximum number of bytes.
     #[schema(required)]
     pub most_bytes: Option<u64>,
-    /// Tags there are.
+    /// The number of tags.
     pub tags: u64,
-    /// The most tags.
+    /// The maximum number of tags.
     #[schema(required)]
     pub most_tags: Option<u64>,
-    /// Names of repositories there are.
+    /// The number of repository names.
     pub repositories: u64,
-    /// The most names of repositories.
+    /// The maximum number of repository names.
     #[schema(required)]
     pub most_repositories: Option<u64>,
 }
 
-/// Adds up what the repositories of `scope` use, and what may go by `rules`. Of quotas it lists those whose own scope `shows`
-/// lets pass: what is used of a quota is used by all repositories of its scope.
+/// Reports what the repositories of `scope` use and what can be reclaimed by `rules`. Lists only quotas whose scope
+/// `shows` accepts, because a quota's use covers all repositories of its scope.
 ///
 /// # Errors
-/// [`ServiceError`] when a store failed.
+/// Fails if a store can't be read.
 pub async fn usage(
     registry: &Registry,
     rules: &CollectionRules,
     scope: &Scope,
     shows: impl Fn(&Scope) -> bool,
 ) -> Result<UsageReport, ServiceError> {
-    registry.settle_pulls().await;
+    registry.flush_pulls_for_report().await;
     let metadata = registry.metadata();
     let store = match scope {
         Scope::All => Some(store_usage(registry).await?),
         Scope::Below(_) | Scope::One(_) => None,
     };
-    // What is doomed belongs to no repository any more.
-    let doomed = store.as_ref().map_or(0, |store| store.stored.doomed);
-    // The one looks at as much as the others together: side by side they take half the time.
-    let (holdings, (usage, repositories, biggest, coldest)) =
-        tokio::try_join!(metadata.holdings(scope, rules), users(registry, scope))?;
+    // Blobs pending deletion belong to no repository.
+    let pending = store.as_ref().map_or(0, |store| store.stored.pending_deletion);
+    // The first query takes as long as the others together, so running them concurrently halves the time.
+    let (reclaimable, (usage, repositories, biggest, coldest)) =
+        tokio::try_join!(metadata.reclaimable_summary(scope, rules), largest_users(registry, scope))?;
     let quotas = registry.quota_use(None).await?.into_iter();
-    let quotas = quotas.filter(|found| found.quota.scope.meets(scope) && shows(&found.quota.scope));
+    let quotas = quotas.filter(|found| found.quota.scope.overlaps(scope) && shows(&found.quota.scope));
     Ok(UsageReport {
         scope: scope.clone(),
         store,
         usage,
-        reclaimable: ReclaimableReport::of(&holdings, doomed),
+        reclaimable: ReclaimableReport::of(&reclaimable, pending),
         repositories: repositories.into_iter().map(Into::into).collect(),
         biggest_blobs: biggest.into_iter().map(Into::into).collect(),
         coldest_tags: coldest.into_iter().map(Into::into).collect(),
@@ -220,7 +221,7 @@ pub async fn usage(
     })
 }
 
-/// What the registry as a whole uses.
+/// Reports what the registry as a whole uses.
 async fn store_usage(registry: &Registry) -> Result<StoreUsage, ServiceError> {
     let metadata = registry.metadata();
     let space = registry.blobs().space().await?;
@@ -230,8 +231,8 @@ async fn store_usage(registry: &Registry) -> Result<StoreUsage, ServiceError> {
         blob_bytes: totals.blob_bytes,
         manifests: totals.manifests,
         uploads: totals.uploads,
-        doomed: totals.doomed,
-        doomed_bytes: totals.doomed_bytes,
+        doomed: totals.pending_deletions,
+        doomed_bytes: totals.pending_deletion_bytes,
         stored: registry.stored().await?,
         disk_bytes: space.total,
         free_bytes: space.free,
@@ -240,27 +241,27 @@ async fn store_usage(registry: &Registry) -> Result<StoreUsage, ServiceError> {
             taken: state.taken(),
             high: state.high,
         }),
-        days: metadata.days(DAYS).await?,
+        days: metadata.days(MAX_DAYS).await?,
     })
 }
 
-/// What is used, and who uses the most.
-async fn users(
+/// Returns the usage of `scope` with its largest repositories, largest blobs and coldest tags.
+async fn largest_users(
     registry: &Registry,
     scope: &Scope,
 ) -> metadata::Result<(Usage, Vec<RepoUsage>, Vec<BigBlob>, Vec<ColdTag>)> {
     let metadata = registry.metadata();
     let usage = metadata.usage(scope).await?;
-    let repositories = metadata.biggest_repositories(scope, MOST_REPOSITORIES).await?;
-    let blobs = metadata.biggest_blobs(scope, FEW).await?;
-    Ok((usage, repositories, blobs, metadata.coldest_tags(scope, FEW).await?))
+    let repositories = metadata.biggest_repositories(scope, MAX_REPOSITORIES).await?;
+    let blobs = metadata.biggest_blobs(scope, MAX_RANKED).await?;
+    Ok((usage, repositories, blobs, metadata.coldest_tags(scope, MAX_RANKED).await?))
 }
 
 impl ReclaimableReport {
-    fn of(holdings: &Holdings, doomed: u64) -> Self {
-        let Holdings { trash, untagged, leased } = holdings;
-        // What is untagged and due goes to the trash first, and frees nothing before its time there is over.
-        let now = doomed + trash.due + leased.due;
+    fn of(summary: &ReclaimableSummary, pending: u64) -> Self {
+        let ReclaimableSummary { trash, untagged, leased } = summary;
+        // Untagged manifests that are due go to the trash first and free nothing before they expire there.
+        let now = pending + trash.due + leased.due;
         Self { now, trash: (*trash).into(), untagged: (*untagged).into(), leased: (*leased).into() }
     }
 }

@@ -1,4 +1,4 @@
-//! What reading a blob to its end tells about it.
+//! The verdict on a blob after its content was read.
 
 use std::io;
 
@@ -6,31 +6,29 @@ use super::fsck::ProblemKind;
 use crate::oci::{BlobKey, Digest};
 use crate::store::StoreError;
 
-/// What reading a blob told.
+/// The result of reading a blob to its end.
 #[derive(Debug)]
 pub(super) enum Verdict {
-    /// Its bytes are its own.
+    /// The content matches the digest.
     Sound,
-    /// They are not, or not there; with what is wrong.
+    /// The content is missing or does not match the digest; the text says how.
     Bad(ProblemKind, String),
-    /// Nobody knows: they could not be read.
+    /// The content could not be read, so its state is unknown.
     Unreadable(io::Error),
 }
 
 impl Verdict {
-    /// What `read`, the digest of all bytes at `key`, tells.
+    /// Interprets `read`, the digest of the content at `key`.
     ///
     /// # Errors
-    /// Those of the store as a whole, which tell nothing about the blob.
+    /// Fails with errors of the store as a whole, which say nothing about this blob.
     pub(super) fn of(key: &BlobKey, read: Result<Digest, StoreError>) -> Result<Self, StoreError> {
         Ok(match read {
             Ok(digest) if digest == key.digest => Self::Sound,
             Ok(digest) => Self::Bad(ProblemKind::DamagedBlob, format!("its bytes hash to {digest}")),
-            Err(StoreError::NotFound) => {
-                Self::Bad(ProblemKind::MissingBlob, "its bytes are not there".into())
-            }
+            Err(StoreError::NotFound) => Self::Bad(ProblemKind::MissingBlob, "its content is missing".into()),
             Err(StoreError::Damaged(why)) => {
-                // Whoever reports this names the blob already.
+                // The report already names the blob.
                 let why = why.trim_start_matches(key.digest.as_str()).trim_start().to_owned();
                 Self::Bad(ProblemKind::DamagedBlob, why)
             }

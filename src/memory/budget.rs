@@ -1,4 +1,4 @@
-//! Who gets memory, who waits, and who is woken.
+//! Grants memory reservations, queues the ones that do not fit, and wakes them.
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
@@ -13,15 +13,15 @@ use tokio::sync::oneshot;
 use super::ledger::{Class, Ledger, SMALL};
 use super::{Holder, Purpose};
 
-/// How long a reservation waits for room.
+/// How long a reservation waits for memory.
 pub const MAX_WAIT: Duration = Duration::from_secs(30);
 
-/// No room came free in time.
+/// No memory became free in time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error("the server is short of memory; try again")]
+#[error("the server is short of memory; retry later")]
 pub struct OutOfMemory;
 
-/// The budget of the process. Clones share it.
+/// The memory budget of the process. Clones share it.
 #[derive(Clone)]
 pub struct MemoryBudget {
     shared: Arc<Shared>,
@@ -29,7 +29,7 @@ pub struct MemoryBudget {
 
 struct Shared {
     ledger: Ledger,
-    /// How many wait, for room or at a [`ReadGate`]: where nobody does, a release takes no lock.
+    /// How many are waiting for memory or at a [`ReadGate`]. If none is, a release takes no lock.
     attention: AtomicUsize,
     waiting: Mutex<Waiting>,
     refusals: AtomicU64,
@@ -37,9 +37,9 @@ struct Shared {
 
 #[derive(Default)]
 struct Waiting {
-    /// One queue a class.
+    /// One queue per class.
     queues: [VecDeque<Waiter>; Class::ALL.len()],
-    /// The gates that are closed, each with what its holder wakes.
+    /// The closed gates, each with the waker of its connection.
     gates: HashMap<u64, (Holder, Waker)>,
     next_gate: u64,
 }
@@ -55,7 +55,7 @@ impl Waiting {
         self.queues.iter().map(VecDeque::len).sum::<usize>() + self.gates.len()
     }
 
-    /// Whether a small reservation must leave room for a large one. Anonymous clients come after all others.
+    /// Returns whether a small reservation must leave memory to a large one. Anonymous clients come after all others.
     fn has_large_before(&self, holder: Holder) -> bool {
         Class::ALL.iter().any(|class| {
             let before = holder == Holder::Anonymous || class.holder == Holder::Authenticated;
@@ -74,16 +74,16 @@ impl fmt::Debug for MemoryBudget {
 }
 
 impl Default for MemoryBudget {
-    /// The budget that a machine with 256 MiB has.
+    /// The budget of a machine with 256 MiB.
     fn default() -> Self {
         Self::new(64 << 20)
     }
 }
 
 impl MemoryBudget {
-    /// A budget of `bytes`.
+    /// Creates a budget of `bytes`.
     pub fn new(bytes: u64) -> Self {
-        // Far from where sums of it would overflow.
+        // Small enough that sums of it cannot overflow.
         let bytes = usize::try_from(bytes).unwrap_or(usize::MAX).min(usize::MAX / 4);
         let shared = Shared {
             ledger: Ledger::new(bytes),
@@ -94,48 +94,48 @@ impl MemoryBudget {
         Self { shared: Arc::new(shared) }
     }
 
-    /// How much there is.
+    /// Returns the size of the budget.
     pub fn limit(&self) -> usize {
         self.shared.ledger.limit()
     }
 
-    /// How much is reserved.
+    /// Returns how many bytes are reserved.
     pub fn reserved(&self) -> usize {
         self.shared.ledger.total()
     }
 
-    /// How much anonymous clients have reserved.
+    /// Returns how many bytes anonymous clients have reserved.
     pub fn reserved_by_anonymous(&self) -> usize {
         self.shared.ledger.anonymous()
     }
 
-    /// How much is reserved for `purpose`.
+    /// Returns how many bytes are reserved for `purpose`.
     pub fn reserved_for(&self, purpose: Purpose) -> usize {
         self.shared.ledger.of_purpose(purpose)
     }
 
-    /// How many reservations wait.
+    /// Returns how many reservations are waiting.
     pub fn waiting(&self) -> usize {
         self.shared.waiting().queues.iter().map(VecDeque::len).sum()
     }
 
-    /// How many reservations have failed.
+    /// Returns how many reservations have failed.
     pub fn refusals(&self) -> u64 {
         self.shared.refusals.load(Relaxed)
     }
 
-    /// The most that one large reservation can be.
+    /// Returns the maximum size of one large reservation.
     pub fn max_reservation(&self, holder: Holder) -> usize {
         self.shared.ledger.max_of(Class { holder, is_large: true })
     }
 
-    /// Reserves `bytes`, and waits up to [`MAX_WAIT`] for them. More than [`Self::max_reservation`] counts as that
-    /// much, so that such work is done alone rather than never.
+    /// Reserves `bytes`, and waits up to [`MAX_WAIT`] for them. A larger size than [`Self::max_reservation`] is reduced
+    /// to it, so that such work runs alone instead of never.
     ///
-    /// Reserve once for all that a request needs: one that waits for more while it holds some keeps others waiting.
+    /// Reserve once for everything a request needs: one that waits for more while it holds some keeps others waiting.
     ///
     /// # Errors
-    /// [`OutOfMemory`].
+    /// [`OutOfMemory`] if no memory becomes free in time.
     pub async fn reserve(
         &self,
         holder: Holder,
@@ -146,14 +146,14 @@ impl MemoryBudget {
         self.take(class, purpose, bytes.min(self.shared.ledger.max_of(class))).await
     }
 
-    /// Reserves `bytes` if they fit now and nothing waits for room before.
+    /// Reserves `bytes` if they fit now and no earlier reservation is waiting for memory.
     pub fn try_reserve(&self, holder: Holder, purpose: Purpose, bytes: usize) -> Option<Reservation> {
         let class = Class { holder, is_large: bytes > SMALL };
         let bytes = bytes.min(self.shared.ledger.max_of(class));
         self.try_take(class, purpose, bytes)
     }
 
-    /// Counts `bytes` that are held already, even past the limit. The caller must stop taking more while the budget
+    /// Counts `bytes` that are already held, even beyond the limit. The caller must stop taking more while the budget
     /// [is short](Self::is_short).
     pub fn charge(&self, holder: Holder, purpose: Purpose, bytes: usize) -> Reservation {
         let class = Class { holder, is_large: false };
@@ -161,51 +161,51 @@ impl MemoryBudget {
         self.reservation(class, purpose, bytes)
     }
 
-    /// Counts a request that was refused without waiting.
-    pub fn note_refusal(&self) {
+    /// Counts a request that was rejected without waiting.
+    pub fn record_refusal(&self) {
         self.shared.refusals.fetch_add(1, Relaxed);
     }
 
-    /// Whether so much is held that nothing more should be read from such clients.
+    /// Returns whether so much is reserved that nothing more should be read from such clients.
     pub fn is_short(&self, holder: Holder) -> bool {
         self.shared.ledger.is_short(holder)
     }
 
-    /// Whether nothing more should be read even from a client that holds nothing.
+    /// Returns whether nothing more should be read even from a client that holds no memory.
     pub fn is_nearly_full(&self, holder: Holder) -> bool {
         self.shared.ledger.is_nearly_full(holder)
     }
 
-    /// Counts `bytes` that a connection holds for as long as it is open, even past the limit. They leave the part of small
-    /// reservations alone.
+    /// Counts `bytes` that a connection holds while it is open, even beyond the limit. They do not use the part that is
+    /// kept for small reservations.
     pub fn charge_connection(&self, bytes: usize) -> Reservation {
         let class = Class { holder: Holder::Authenticated, is_large: true };
         self.shared.ledger.add(class, Purpose::Connections, bytes);
         self.reservation(class, Purpose::Connections, bytes)
     }
 
-    /// Whether small reservations of such clients take more than half of what they may: from here on shares should be
-    /// fair.
+    /// Returns whether small reservations of such clients use more than half of their limit. Shares should be fair
+    /// then.
     pub fn is_crowded(&self, holder: Holder) -> bool {
         self.shared.ledger.is_crowded(holder)
     }
 
-    /// Whether more than half of what such clients may hold is reserved.
+    /// Returns whether more than half of the limit for such clients is reserved.
     pub fn is_half_used(&self, holder: Holder) -> bool {
         self.shared.ledger.is_half_used(holder)
     }
 
-    /// What large reservations leave to the small ones of such clients.
+    /// Returns the memory that large reservations leave to small ones of such clients.
     pub fn room_for_small(&self, holder: Holder) -> usize {
         self.shared.ledger.room_for_small(holder)
     }
 
-    /// Whether it is short, or something waits for room.
+    /// Returns whether the budget is short, or something is waiting for memory.
     pub fn is_contended(&self, holder: Holder) -> bool {
         self.is_short(holder) || self.shared.attention.load(SeqCst) > 0
     }
 
-    /// A gate for one connection.
+    /// Creates a gate for one connection.
     pub fn read_gate(&self) -> ReadGate {
         let mut waiting = self.shared.waiting();
         let id = waiting.next_gate;
@@ -220,8 +220,8 @@ impl MemoryBudget {
     }
 
     fn try_take(&self, class: Class, purpose: Purpose, bytes: usize) -> Option<Reservation> {
-        let nobody_waits = self.shared.attention.load(SeqCst) == 0;
-        let fits = if nobody_waits {
+        let is_uncontended = self.shared.attention.load(SeqCst) == 0;
+        let fits = if is_uncontended {
             self.shared.ledger.try_add(class, purpose, bytes)
         } else {
             let waiting = self.shared.waiting();
@@ -241,7 +241,7 @@ impl MemoryBudget {
         }
         drop(place);
         self.shared.refusals.fetch_add(1, Relaxed);
-        tracing::debug!(?class, ?purpose, bytes, "a request was refused for want of memory");
+        tracing::debug!(?class, ?purpose, bytes, "rejected a request: not enough memory");
         Err(OutOfMemory)
     }
 
@@ -249,7 +249,7 @@ impl MemoryBudget {
         let (granted, receiver) = oneshot::channel();
         let mut waiting = self.shared.waiting();
         waiting.queues[class.index()].push_back(Waiter { bytes, purpose, granted });
-        // Visible before the last look: a release that comes after that look sees it.
+        // Visible before the last check: a release after that check sees it.
         self.shared.attention.store(waiting.attention(), SeqCst);
         self.serve(&mut waiting);
         receiver
@@ -262,7 +262,7 @@ impl MemoryBudget {
         }
     }
 
-    /// Lets those go on for whom there is room now.
+    /// Serves the waiting reservations and gates for which there is memory now.
     fn notify(&self) {
         if self.shared.attention.load(SeqCst) > 0 {
             let mut waiting = self.shared.waiting();
@@ -271,17 +271,18 @@ impl MemoryBudget {
     }
 
     fn serve(&self, waiting: &mut Waiting) {
-        // What is granted may make room in the rules for others, such as small ones behind the last large one.
+        // A grant may make others possible, such as small reservations behind the last large one.
         while Class::ALL.into_iter().any(|class| self.serve_next(waiting, class)) {}
         self.open_gates(waiting);
         self.shared.attention.store(waiting.attention(), SeqCst);
     }
 
-    /// Serves the first of a queue. Whether the queue is shorter now.
+    /// Serves the first reservation of a queue. Returns whether the queue is shorter now.
     fn serve_next(&self, waiting: &mut Waiting, class: Class) -> bool {
         let Some(first) = waiting.queues[class.index()].front() else { return false };
         let gone = first.granted.is_closed();
-        let (purpose, bytes) = (first.purpose, first.bytes);
+        let purpose = first.purpose;
+        let bytes = first.bytes;
         if !gone && !self.shared.try_add_in_turn(waiting, class, purpose, bytes) {
             return false;
         }
@@ -302,7 +303,7 @@ impl MemoryBudget {
         }
     }
 
-    /// Forgets waiters that have gone away.
+    /// Removes waiting reservations whose caller is gone.
     fn forget_gone(&self) {
         let mut waiting = self.shared.waiting();
         for queue in &mut waiting.queues {
@@ -317,7 +318,7 @@ impl Shared {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts `bytes` if they fit, and take nothing from what waits before them.
+    /// Counts `bytes` if they fit and do not delay earlier waiting reservations.
     fn try_add_in_turn(&self, waiting: &Waiting, class: Class, purpose: Purpose, bytes: usize) -> bool {
         let holder = class.holder;
         if !class.is_large && waiting.has_large_before(holder) && !self.ledger.fits_small_part(holder, bytes)
@@ -328,7 +329,7 @@ impl Shared {
     }
 }
 
-/// A place in a queue.
+/// A position in a queue.
 struct Place<'a> {
     budget: &'a MemoryBudget,
     receiver: oneshot::Receiver<Reservation>,
@@ -337,14 +338,14 @@ struct Place<'a> {
 impl Drop for Place<'_> {
     fn drop(&mut self) {
         self.receiver.close();
-        // One that was granted and not taken is released by its own drop.
+        // A reservation that was granted but not received is released by its own drop.
         drop(self.receiver.try_recv());
         self.budget.forget_gone();
     }
 }
 
-/// Memory that is counted until this is dropped.
-#[must_use = "dropped, it holds nothing"]
+/// Reserved memory, counted until this is dropped.
+#[must_use = "a dropped reservation holds nothing"]
 pub struct Reservation {
     budget: MemoryBudget,
     holder: Holder,
@@ -364,12 +365,12 @@ impl fmt::Debug for Reservation {
 }
 
 impl Reservation {
-    /// How much it holds.
+    /// Returns how many bytes it holds.
     pub fn bytes(&self) -> usize {
         self.small + self.large
     }
 
-    /// Gives back what is more than `bytes`.
+    /// Releases everything beyond `bytes`.
     pub fn shrink_to(&mut self, bytes: usize) {
         let surplus = self.bytes().saturating_sub(bytes);
         let large = surplus.min(self.large);
@@ -379,11 +380,11 @@ impl Reservation {
         self.release(small, large);
     }
 
-    /// Reserves what is missing to `bytes`, and waits up to [`MAX_WAIT`] for it. See [`MemoryBudget::reserve`] for
-    /// sizes that are past the limit.
+    /// Grows the reservation to `bytes`, and waits up to [`MAX_WAIT`] for the difference. Sizes beyond the limit are
+    /// reduced as by [`MemoryBudget::reserve`].
     ///
     /// # Errors
-    /// [`OutOfMemory`]; what it held it still holds.
+    /// [`OutOfMemory`] if no memory becomes free in time; the reservation is unchanged then.
     pub async fn grow_to(&mut self, bytes: usize) -> Result<(), OutOfMemory> {
         let Some(step) = self.step_to(bytes) else { return Ok(()) };
         let more = self.budget.take(step.class, self.purpose, step.bytes).await?;
@@ -391,10 +392,10 @@ impl Reservation {
         Ok(())
     }
 
-    /// Reserves what is missing to `bytes` if it fits now.
+    /// Grows the reservation to `bytes` if the difference fits now.
     ///
     /// # Errors
-    /// [`OutOfMemory`]; what it held it still holds.
+    /// [`OutOfMemory`] if it does not fit; the reservation is unchanged then.
     pub fn try_grow_to(&mut self, bytes: usize) -> Result<(), OutOfMemory> {
         let Some(step) = self.step_to(bytes) else { return Ok(()) };
         let more = self.budget.try_take(step.class, self.purpose, step.bytes).ok_or(OutOfMemory)?;
@@ -402,7 +403,7 @@ impl Reservation {
         Ok(())
     }
 
-    /// Counts it among those of authenticated clients from now on.
+    /// Counts it among the reservations of authenticated clients from now on.
     pub fn authenticate(&mut self) {
         if self.holder == Holder::Anonymous {
             self.holder = Holder::Authenticated;
@@ -414,8 +415,8 @@ impl Reservation {
 
     fn step_to(&self, bytes: usize) -> Option<Step> {
         let class = Class { holder: self.holder, is_large: bytes > SMALL };
-        let wanted = bytes.min(self.budget.shared.ledger.max_of(class));
-        let bytes = wanted.checked_sub(self.bytes()).filter(|bytes| *bytes > 0)?;
+        let target = bytes.min(self.budget.shared.ledger.max_of(class));
+        let bytes = target.checked_sub(self.bytes()).filter(|bytes| *bytes > 0)?;
         Some(Step { class, bytes })
     }
 
@@ -425,7 +426,7 @@ impl Reservation {
         more.forget();
     }
 
-    /// Drops it without giving anything back.
+    /// Drops the reservation without releasing anything.
     fn forget(mut self) {
         self.small = 0;
         self.large = 0;
@@ -444,13 +445,13 @@ impl Drop for Reservation {
     }
 }
 
-/// What a reservation needs to grow.
+/// The difference by which a reservation grows.
 struct Step {
     class: Class,
     bytes: usize,
 }
 
-/// Closed for a connection while the budget is short.
+/// Stops reading from a connection while the budget is short.
 #[derive(Debug)]
 pub struct ReadGate {
     budget: MemoryBudget,
@@ -459,7 +460,7 @@ pub struct ReadGate {
 }
 
 impl ReadGate {
-    /// Ready while more may be read from a client of this kind.
+    /// Returns `Ready` while more may be read from a client of this kind.
     pub fn poll_open(&mut self, cx: &Context<'_>, holder: Holder) -> Poll<()> {
         let shared = &self.budget.shared;
         if !shared.ledger.is_short(holder) {
@@ -469,7 +470,7 @@ impl ReadGate {
         waiting.gates.insert(self.id, (holder, cx.waker().clone()));
         shared.attention.store(waiting.attention(), SeqCst);
         self.is_closed = true;
-        // A release before the store has not seen the gate.
+        // A release before the store above has not seen the gate.
         self.budget.open_gates(&mut waiting);
         shared.attention.store(waiting.attention(), SeqCst);
         Poll::Pending

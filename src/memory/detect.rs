@@ -1,18 +1,18 @@
-//! How much memory there is: the machine's, or less where a control group says so.
+//! Detects how much memory the machine or the control group provides.
 
 use std::fs;
 use std::path::Path;
 
 const MIB: u64 = 1 << 20;
 
-/// The least that is chosen by default.
+/// The minimum default budget.
 const MIN_DEFAULT: u64 = 16 * MIB;
 
-/// The most that is chosen by default: a registry that streams has no use for more.
+/// The maximum default budget: a registry streams its content and has no use for more.
 const MAX_DEFAULT: u64 = 256 * MIB;
 
-/// The budget where no setting says one: a quarter of the memory of the machine or of the control group,
-/// whichever is smaller, between 16 and 256 MiB.
+/// Returns the default budget: a quarter of the memory of the machine or of the control group, whichever is smaller,
+/// between 16 and 256 MiB.
 pub fn default_budget() -> u64 {
     let limits = control_group_limits(Path::new("/sys/fs/cgroup"), &read("/proc/self/cgroup"));
     let memory = limits.into_iter().chain(total_memory(&read("/proc/meminfo"))).min();
@@ -23,20 +23,20 @@ fn share_of(memory: Option<u64>) -> u64 {
     memory.map_or(MIN_DEFAULT, |bytes| (bytes / 4).clamp(MIN_DEFAULT, MAX_DEFAULT))
 }
 
-/// What is absent or unreadable limits nothing.
+/// Reads a file; absent or unreadable ones are empty and limit nothing.
 fn read(path: impl AsRef<Path>) -> String {
     fs::read_to_string(path).unwrap_or_default()
 }
 
-/// `MemTotal` of `/proc/meminfo`, in bytes.
+/// Parses `MemTotal` of `/proc/meminfo`, in bytes.
 fn total_memory(meminfo: &str) -> Option<u64> {
     let line = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
     let kilobytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     kilobytes.checked_mul(1024)
 }
 
-/// The limits of the process's control groups and of those above them, of version 2 and of version 1.
-/// `membership` is `/proc/self/cgroup`.
+/// Returns the limits of the control groups of this process and of their parents, of version 2 and version 1.
+/// `membership` is the content of `/proc/self/cgroup`.
 fn control_group_limits(root: &Path, membership: &str) -> Vec<u64> {
     let mut limits = Vec::new();
     for line in membership.lines() {
@@ -52,12 +52,12 @@ fn control_group_limits(root: &Path, membership: &str) -> Vec<u64> {
     limits
 }
 
-/// The limits in `file` of `group` and of every group above it up to `root`. Inside a container the group's own path may
-/// not be mounted, and its limit is the root's.
+/// Returns the limits in `file` of `group` and of every parent up to `root`. Inside a container the group's own path
+/// may not be mounted; its limit is that of the root.
 fn limits_upwards(root: &Path, group: &str, file: &str) -> Vec<u64> {
     let lowest = root.join(group);
     let within_root = lowest.ancestors().take_while(|path| path.starts_with(root));
-    // "max", or nothing.
+    // Ignores "max" and missing files.
     within_root.filter_map(|path| read(path.join(file)).trim().parse().ok()).collect()
 }
 
@@ -74,14 +74,14 @@ mod tests {
     }
 
     #[test]
-    fn the_machines_memory_is_read() {
+    fn reads_the_memory_of_the_machine() {
         let meminfo = "MemTotal:        8034440 kB\nMemFree:          145 kB\n";
         assert_eq!(total_memory(meminfo), Some(8_034_440 * 1024));
         assert_eq!(total_memory("MemTotal: much"), None);
     }
 
     #[test]
-    fn limits_of_both_versions_and_of_groups_above_count() {
+    fn reads_limits_of_both_versions_and_of_parent_groups() {
         let root = tempfile::tempdir().expect("a directory");
         let write = |path: &str, text: &str| {
             let path = root.path().join(path);
@@ -96,7 +96,7 @@ mod tests {
         assert_eq!(limits("0::/system.slice/orlop.service\n"), [1000]);
         assert_eq!(limits("4:cpu,memory:/docker/abc\n"), [3000, 9_223_372_036_854_771_712]);
         assert_eq!(limits("4:cpu:/docker/abc\n"), [0; 0]);
-        // The group as the host names it, not mounted here.
+        // The group as the host names it, which is not mounted here.
         write("memory.max", "2000\n");
         assert_eq!(limits("0::/../../kubepods/pod1\n"), [2000]);
         assert_eq!(limits("0::/kubepods/pod1\n"), [2000]);

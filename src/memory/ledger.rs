@@ -1,13 +1,13 @@
-//! The numbers: what is reserved, and whether more fits.
+//! Counts the reserved memory, and decides whether more fits.
 
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
 use super::{Holder, Purpose};
 
-/// Reservations of at most this many bytes are small: they have a part that larger ones cannot take.
+/// Reservations of at most this many bytes are small: a part of the budget is kept for them.
 pub const SMALL: usize = 64 * 1024;
 
-/// What the rules tell apart.
+/// The class of a reservation; each class has its own limits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Class {
     pub(super) holder: Holder,
@@ -15,7 +15,7 @@ pub(super) struct Class {
 }
 
 impl Class {
-    /// In the order in which waiting reservations are served.
+    /// All classes, in the order in which waiting reservations are served.
     pub(super) const ALL: [Self; 4] = [
         Self { holder: Holder::Authenticated, is_large: false },
         Self { holder: Holder::Authenticated, is_large: true },
@@ -23,7 +23,7 @@ impl Class {
         Self { holder: Holder::Anonymous, is_large: true },
     ];
 
-    /// Its place in [`Self::ALL`].
+    /// Returns its position in [`Self::ALL`].
     pub(super) fn index(self) -> usize {
         let first = match self.holder {
             Holder::Authenticated => 0,
@@ -32,7 +32,7 @@ impl Class {
         first + usize::from(self.is_large)
     }
 
-    /// The counters that a reservation of this class counts in.
+    /// Returns the counters that include reservations of this class.
     fn counters(self) -> &'static [usize] {
         match (self.holder, self.is_large) {
             (Holder::Authenticated, false) => &[TOTAL],
@@ -65,7 +65,8 @@ impl Counter {
     }
 }
 
-/// What is reserved. No lock: a reservation that fits costs one atomic operation for each limit that binds it.
+/// The counters of reserved memory. There is no lock: a reservation that fits costs one atomic operation for each limit
+/// that applies to it.
 #[derive(Debug)]
 pub(super) struct Ledger {
     counters: [Counter; 4],
@@ -98,13 +99,14 @@ impl Ledger {
         self.by_purpose[purpose as usize].load(SeqCst)
     }
 
-    /// The most that one reservation can be: with half of the budget it fits beside what connections hold for long.
+    /// Returns the maximum size of one reservation. Half of the budget still fits beside what connections hold for
+    /// long.
     pub(super) fn max_of(&self, class: Class) -> usize {
-        let most = if class.is_large { self.limit() / 2 } else { self.limit() };
-        class.counters().iter().map(|counter| self.counters[*counter].limit).fold(most, usize::min)
+        let max = if class.is_large { self.limit() / 2 } else { self.limit() };
+        class.counters().iter().map(|counter| self.counters[*counter].limit).fold(max, usize::min)
     }
 
-    /// Counts `bytes` if they fit.
+    /// Counts `bytes` if they fit. Returns whether they do.
     pub(super) fn try_add(&self, class: Class, purpose: Purpose, bytes: usize) -> bool {
         let counters = class.counters();
         for (at, counter) in counters.iter().enumerate() {
@@ -119,7 +121,7 @@ impl Ledger {
         true
     }
 
-    /// Counts `bytes` whether they fit or not.
+    /// Counts `bytes` even if they do not fit.
     pub(super) fn add(&self, class: Class, purpose: Purpose, bytes: usize) {
         for counter in class.counters() {
             self.counters[*counter].used.fetch_add(bytes, SeqCst);
@@ -134,7 +136,7 @@ impl Ledger {
         }
     }
 
-    /// Moves `bytes` from the share of anonymous clients to everyone's.
+    /// Moves `bytes` from the share of anonymous clients to the share of all clients.
     pub(super) fn promote(&self, is_large: bool, bytes: usize) {
         self.counters[ANONYMOUS].used.fetch_sub(bytes, SeqCst);
         if is_large {
@@ -142,7 +144,7 @@ impl Ledger {
         }
     }
 
-    /// Whether small reservations, with `bytes` more, keep to the part that large ones cannot take.
+    /// Returns whether small reservations, with `bytes` more, stay within the part that is kept for them.
     pub(super) fn fits_small_part(&self, holder: Holder, bytes: usize) -> bool {
         let fits = |all: usize, large: usize| {
             let [all, large] = [all, large].map(|counter| &self.counters[counter]);
@@ -151,23 +153,24 @@ impl Ledger {
         fits(TOTAL, LARGE) && (holder == Holder::Authenticated || fits(ANONYMOUS, ANONYMOUS_LARGE))
     }
 
-    /// Whether small reservations, which requests begin with, take so much of what large ones leave that no more requests
-    /// should be read. The last quarter is for what those that have begun still need.
+    /// Returns whether small reservations, with which requests start, use so much of the space left by large ones that
+    /// no more requests should be read. The last quarter is kept for the needs of requests that have started.
     pub(super) fn is_short(&self, holder: Holder) -> bool {
         self.has_small_above(holder, |room| room - room / 4)
     }
 
-    /// The same for a client that holds nothing: those that hold something must not keep it out.
+    /// The same for a client that holds nothing: clients that hold memory must not keep it out.
     pub(super) fn is_nearly_full(&self, holder: Holder) -> bool {
         self.has_small_above(holder, |room| room - room / 8)
     }
 
-    /// Whether small reservations take more than half of what large ones leave: from here on shares should be fair.
+    /// Returns whether small reservations use more than half of the space left by large ones. Shares should be fair
+    /// then.
     pub(super) fn is_crowded(&self, holder: Holder) -> bool {
         self.has_small_above(holder, |room| room / 2)
     }
 
-    /// What large reservations leave to small ones.
+    /// Returns the space that large reservations leave to small ones.
     pub(super) fn room_for_small(&self, holder: Holder) -> usize {
         let left =
             |all: usize, large: usize| self.counters[all].limit.saturating_sub(self.counters[large].used());
@@ -177,17 +180,18 @@ impl Ledger {
         }
     }
 
-    /// Whether more than half of what such clients may hold is reserved, small and large.
+    /// Returns whether more than half of the limit for such clients is reserved, by small and large reservations
+    /// together.
     pub(super) fn is_half_used(&self, holder: Holder) -> bool {
         let above = |counter: usize| self.counters[counter].used() >= self.counters[counter].limit / 2;
         above(TOTAL) || (holder == Holder::Anonymous && above(ANONYMOUS))
     }
 
-    fn has_small_above(&self, holder: Holder, mark: impl Fn(usize) -> usize) -> bool {
+    fn has_small_above(&self, holder: Holder, threshold: impl Fn(usize) -> usize) -> bool {
         let above = |all: usize, large: usize| {
             let all = &self.counters[all];
             let large = self.counters[large].used();
-            all.used().saturating_sub(large) >= mark(all.limit.saturating_sub(large))
+            all.used().saturating_sub(large) >= threshold(all.limit.saturating_sub(large))
         };
         above(TOTAL, LARGE) || (holder == Holder::Anonymous && above(ANONYMOUS, ANONYMOUS_LARGE))
     }

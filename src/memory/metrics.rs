@@ -1,4 +1,4 @@
-//! What `/metrics` shows of the budget.
+//! The metrics of the memory budget.
 
 use std::fmt;
 
@@ -16,19 +16,19 @@ impl Collector for MemoryBudget {
             let encoder = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
             ConstGauge::new(value as u64).encode(encoder)
         };
-        let help = "The most memory that requests may make the server hold (server.memory)";
+        let help = "Maximum memory held for requests (server.memory)";
         gauge("orlop_memory_budget_bytes", help, self.limit())?;
-        let help = "Memory reserved by requests of anonymous clients";
+        let help = "Memory reserved for requests of anonymous clients";
         gauge("orlop_memory_anonymous_bytes", help, self.reserved_by_anonymous())?;
-        gauge("orlop_memory_waiting", "Requests that wait for memory", self.waiting())?;
-        let help = "Memory reserved by requests";
+        gauge("orlop_memory_waiting", "Requests waiting for memory", self.waiting())?;
+        let help = "Memory reserved for requests";
         let mut family =
             encoder.encode_descriptor("orlop_memory_reserved_bytes", help, None, MetricType::Gauge)?;
         for purpose in Purpose::ALL {
             let bytes = ConstGauge::new(self.reserved_for(purpose) as u64);
             bytes.encode(family.encode_family(&[("purpose", purpose.label())])?)?;
         }
-        let help = "Requests refused for want of memory";
+        let help = "Requests rejected because not enough memory was free";
         let encoder = encoder.encode_descriptor("orlop_memory_refusals", help, None, MetricType::Counter)?;
         ConstCounter::new(self.refusals()).encode(encoder)
     }

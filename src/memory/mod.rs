@@ -1,13 +1,13 @@
-//! The memory that requests may make the process hold.
+//! Limits the memory that requests can make the process hold.
 //!
-//! [`MemoryBudget`] counts it; everything that a client can make large takes a [`Reservation`] first. A request
-//! waits for room, and fails with [`OutOfMemory`] when there is none in time. Reservations are coarse: one a request,
-//! or one a step of tens of kilobytes, never one a chunk.
+//! [`MemoryBudget`] counts it. Everything whose size a client controls takes a [`Reservation`] first. A request waits
+//! for memory, and fails with [`OutOfMemory`] if none becomes free in time. Reservations are coarse: one per request,
+//! or one per step of tens of kilobytes, never one per chunk.
 //!
 //! Three rules keep clients apart:
-//! - anonymous clients together hold at most a quarter;
-//! - reservations of at most [`SMALL`] bytes have a part that larger ones cannot take;
-//! - larger ones wait in order, and while one waits small ones keep to their own part.
+//! - anonymous clients together hold at most a quarter of the budget;
+//! - a part of the budget is kept for reservations of at most [`SMALL`] bytes;
+//! - larger reservations wait in order, and while one is waiting small ones stay within their own part.
 
 mod budget;
 mod detect;
@@ -20,7 +20,7 @@ pub use budget::{MAX_WAIT, MemoryBudget, OutOfMemory, ReadGate, Reservation};
 pub use detect::default_budget;
 pub use ledger::SMALL;
 
-/// Who a reservation is for.
+/// The kind of client that holds a reservation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Holder {
     /// A client that has not authenticated.
@@ -29,28 +29,28 @@ pub enum Holder {
     Authenticated,
 }
 
-/// What a reservation is for; a label of the metrics.
+/// The purpose of a reservation; a label of the metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
-    /// Connections, with their protocol state.
+    /// Connections and their protocol state.
     Connections,
-    /// Heads of requests, with the tasks that answer them.
+    /// Request heads, and the tasks that handle them.
     Heads,
-    /// Bytes of bodies that may be under way on connections of HTTP/2.
+    /// Body bytes that may be in flight on HTTP/2 connections.
     Windows,
-    /// Bodies that are read into memory.
+    /// Bodies read into memory.
     Bodies,
     /// Parsed bodies: manifests, forms, JSON.
     Forms,
-    /// Responses that wait for their client to read.
+    /// Responses waiting for their client to read.
     SendBuffers,
     /// Pages of lists.
     Pages,
     /// Reports.
     Reports,
-    /// Snapshots that retention evaluates.
+    /// Snapshots evaluated by retention policies.
     Snapshots,
-    /// Changes that wait for the database's writer.
+    /// Changes waiting for the database writer.
     Writes,
     /// Password hashing.
     Passwords,
@@ -59,7 +59,7 @@ pub enum Purpose {
 }
 
 impl Purpose {
-    /// All of them, in the order of their discriminants.
+    /// All purposes, in the order of their discriminants.
     const ALL: [Self; 12] = [
         Self::Connections,
         Self::Heads,
@@ -75,7 +75,7 @@ impl Purpose {
         Self::Handshakes,
     ];
 
-    /// Its label.
+    /// Returns the metric label.
     const fn label(self) -> &'static str {
         match self {
             Self::Connections => "connections",

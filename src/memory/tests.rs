@@ -1,4 +1,4 @@
-//! The budget against a simple model, and each of its rules by name.
+//! Tests of the budget's rules, and of the budget against a simple model.
 
 use std::pin::Pin;
 use std::task::Waker;
@@ -16,8 +16,12 @@ fn budget() -> MemoryBudget {
 
 type Reserving<'a> = Pin<Box<dyn Future<Output = Result<Reservation, OutOfMemory>> + 'a>>;
 
-/// Begins to reserve; `Err` while it waits.
-fn begin(budget: &MemoryBudget, holder: Holder, bytes: usize) -> Result<Reservation, Reserving<'_>> {
+/// Starts to reserve; `Err` while it waits.
+fn start_reserving(
+    budget: &MemoryBudget,
+    holder: Holder,
+    bytes: usize,
+) -> Result<Reservation, Reserving<'_>> {
     let mut reserving: Reserving<'_> = Box::pin(budget.reserve(holder, Purpose::Bodies, bytes));
     match (&mut reserving).now_or_never() {
         Some(reservation) => Ok(reservation.expect("granted")),
@@ -26,10 +30,10 @@ fn begin(budget: &MemoryBudget, holder: Holder, bytes: usize) -> Result<Reservat
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_dropped_is_given_back_and_what_waits_gets_it() {
+async fn dropped_reservations_are_granted_to_waiting_ones() {
     let budget = budget();
-    let mut first = begin(&budget, Holder::Authenticated, 8 * MIB).ok().expect("fits");
-    let mut second = begin(&budget, Holder::Authenticated, 8 * MIB).expect_err("waits");
+    let mut first = start_reserving(&budget, Holder::Authenticated, 8 * MIB).ok().expect("fits");
+    let mut second = start_reserving(&budget, Holder::Authenticated, 8 * MIB).expect_err("waits");
     assert_eq!(budget.waiting(), 1);
     first.shrink_to(7 * MIB);
     assert!((&mut second).now_or_never().is_none());
@@ -42,35 +46,35 @@ async fn what_is_dropped_is_given_back_and_what_waits_gets_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_wait_ends_and_its_place_is_forgotten() {
+async fn a_wait_times_out_and_leaves_the_queue() {
     let budget = budget();
-    let _held =
-        [8 * MIB, 6 * MIB].map(|bytes| begin(&budget, Holder::Authenticated, bytes).ok().expect("fits"));
+    let _held = [8 * MIB, 6 * MIB]
+        .map(|bytes| start_reserving(&budget, Holder::Authenticated, bytes).ok().expect("fits"));
     let start = tokio::time::Instant::now();
     let error = budget.reserve(Holder::Authenticated, Purpose::Pages, MIB).await.expect_err("no room");
     assert_eq!((error, start.elapsed()), (OutOfMemory, MAX_WAIT));
     assert_eq!((budget.waiting(), budget.refusals()), (0, 1));
-    drop(begin(&budget, Holder::Authenticated, MIB).expect_err("waits"));
-    assert_eq!((budget.waiting(), budget.refusals()), (0, 1), "one that goes away is not refused");
+    drop(start_reserving(&budget, Holder::Authenticated, MIB).expect_err("waits"));
+    assert_eq!((budget.waiting(), budget.refusals()), (0, 1), "a cancelled wait does not count as rejected");
 }
 
 #[tokio::test]
-async fn more_than_there_is_counts_as_half_of_it() {
+async fn a_reservation_beyond_the_limit_is_reduced_to_half_the_budget() {
     let budget = budget();
-    let all = begin(&budget, Holder::Authenticated, usize::MAX).ok().expect("clamped");
+    let all = start_reserving(&budget, Holder::Authenticated, usize::MAX).ok().expect("clamped");
     assert_eq!((all.bytes(), budget.max_reservation(Holder::Authenticated)), (8 * MIB, 8 * MIB));
     drop(all);
-    let all = begin(&budget, Holder::Anonymous, usize::MAX).ok().expect("clamped");
+    let all = start_reserving(&budget, Holder::Anonymous, usize::MAX).ok().expect("clamped");
     assert_eq!(all.bytes(), 3 * MIB);
 }
 
 #[tokio::test]
-async fn large_ones_leave_room_for_small_ones() {
+async fn large_reservations_leave_memory_to_small_ones() {
     let budget = budget();
-    let _large =
-        [8 * MIB, 6 * MIB].map(|bytes| begin(&budget, Holder::Authenticated, bytes).ok().expect("fits"));
+    let _large = [8 * MIB, 6 * MIB]
+        .map(|bytes| start_reserving(&budget, Holder::Authenticated, bytes).ok().expect("fits"));
     assert!(budget.try_reserve(Holder::Authenticated, Purpose::Bodies, MIB).is_none());
-    assert!(!budget.is_short(Holder::Authenticated), "small ones have their part");
+    assert!(!budget.is_short(Holder::Authenticated), "small reservations have their own part");
     let small: Vec<_> =
         (0..32).map(|_| budget.try_reserve(Holder::Authenticated, Purpose::Forms, SMALL)).collect();
     assert!(small.iter().all(Option::is_some));
@@ -78,11 +82,11 @@ async fn large_ones_leave_room_for_small_ones() {
 }
 
 #[tokio::test]
-async fn a_stream_of_small_ones_does_not_keep_a_large_one_out() {
+async fn a_stream_of_small_reservations_does_not_block_a_large_one() {
     let budget = budget();
     let mut small: std::collections::VecDeque<_> =
         std::iter::from_fn(|| budget.try_reserve(Holder::Authenticated, Purpose::Forms, SMALL)).collect();
-    let mut large = begin(&budget, Holder::Authenticated, 10 * MIB).expect_err("waits");
+    let mut large = start_reserving(&budget, Holder::Authenticated, 10 * MIB).expect_err("waits");
     for _ in 0..10_000 {
         if (&mut large).now_or_never().is_some() {
             return;
@@ -99,14 +103,14 @@ async fn anonymous_clients_together_hold_a_quarter() {
     let anonymous: Vec<_> =
         std::iter::from_fn(|| budget.try_reserve(Holder::Anonymous, Purpose::Forms, SMALL)).collect();
     assert_eq!(budget.reserved(), 4 * MIB);
-    let mut waits = begin(&budget, Holder::Anonymous, 1).expect_err("waits");
-    let _others = begin(&budget, Holder::Authenticated, 10 * MIB).ok().expect("has its own room");
+    let mut waits = start_reserving(&budget, Holder::Anonymous, 1).expect_err("waits");
+    let _others = start_reserving(&budget, Holder::Authenticated, 10 * MIB).ok().expect("has its own share");
     drop(anonymous);
     assert!((&mut waits).now_or_never().is_some());
 }
 
 #[tokio::test]
-async fn who_authenticates_leaves_the_share_of_the_anonymous() {
+async fn an_authenticated_reservation_leaves_the_anonymous_share() {
     let budget = budget();
     let mut head = budget.charge(Holder::Anonymous, Purpose::Heads, 5 * MIB);
     assert!(budget.is_short(Holder::Anonymous) && !budget.is_short(Holder::Authenticated));
@@ -118,15 +122,15 @@ async fn who_authenticates_leaves_the_share_of_the_anonymous() {
 }
 
 #[tokio::test]
-async fn a_reservation_grows_by_what_is_missing() {
+async fn a_reservation_grows_by_the_difference() {
     let budget = budget();
-    let mut growing = begin(&budget, Holder::Authenticated, 1000).ok().expect("fits");
+    let mut growing = start_reserving(&budget, Holder::Authenticated, 1000).ok().expect("fits");
     growing.grow_to(500).await.expect("has it");
     assert_eq!(growing.bytes(), 1000);
     growing.grow_to(MIB).await.expect("fits");
     assert_eq!((growing.bytes(), budget.reserved()), (MIB, MIB));
-    let other =
-        [8 * MIB, 5 * MIB].map(|bytes| begin(&budget, Holder::Authenticated, bytes).ok().expect("fits"));
+    let other = [8 * MIB, 5 * MIB]
+        .map(|bytes| start_reserving(&budget, Holder::Authenticated, bytes).ok().expect("fits"));
     assert_eq!(growing.try_grow_to(4 * MIB), Err(OutOfMemory));
     assert_eq!(growing.bytes(), MIB);
     drop(other);
@@ -220,7 +224,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, 1..80)
 }
 
-/// What the test holds and waits for.
+/// The reservations that the test holds and waits for.
 #[derive(Default)]
 struct Clients<'a> {
     held: Vec<(Holder, Reservation)>,
@@ -231,7 +235,7 @@ impl<'a> Clients<'a> {
     fn take(&mut self, budget: &'a MemoryBudget, step: Step) {
         let held = self.held.len();
         match step {
-            Step::Reserve(holder, bytes) => match begin(budget, holder, bytes) {
+            Step::Reserve(holder, bytes) => match start_reserving(budget, holder, bytes) {
                 Ok(reservation) => self.held.push((holder, reservation)),
                 Err(waiting) => self.waiting.push((holder, waiting)),
             },
@@ -276,7 +280,7 @@ impl<'a> Clients<'a> {
 
 proptest! {
     #[test]
-    fn the_budget_counts_what_is_held_and_never_more_than_there_is(steps in steps()) {
+    fn the_budget_counts_reservations_and_is_never_exceeded(steps in steps()) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
         let _entered = runtime.enter();
         let budget = MemoryBudget::new(4 << 20);
@@ -289,12 +293,12 @@ proptest! {
             prop_assert!(budget.reserved_by_anonymous() <= budget.limit() / 4);
             prop_assert_eq!(budget.waiting(), clients.waiting.len());
         }
-        // Everything that waits gets its turn as the others leave.
+        // Every waiting reservation is granted as others are released.
         while !clients.held.is_empty() {
             drop(clients.held.swap_remove(0));
             clients.collect_granted();
         }
-        prop_assert!(clients.waiting.is_empty(), "{} still wait", clients.waiting.len());
+        prop_assert!(clients.waiting.is_empty(), "{} are still waiting", clients.waiting.len());
         prop_assert_eq!(budget.reserved(), 0);
     }
 }

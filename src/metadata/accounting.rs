@@ -1,4 +1,4 @@
-//! What is used: by whom, of what, and what would come free.
+//! Reports on storage: what repositories use, what is reclaimable, and what keeps an object alive.
 
 use async_trait::async_trait;
 
@@ -9,104 +9,106 @@ use crate::oci::{BlobKey, Digest, Reference, RepoName, Tag};
 /// What one repository uses. All sizes are in bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RepoUsage {
-    /// Which.
+    /// The repository.
     pub repo: RepoName,
     /// What it uses.
     pub usage: Usage,
 }
 
-/// What some repositories use. All sizes are in bytes.
+/// What a set of repositories uses. All sizes are in bytes.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize, utoipa::ToSchema,
 )]
 pub struct Usage {
-    /// How many repositories there are.
+    /// Number of repositories.
     pub repositories: u64,
-    /// Tags.
+    /// Number of tags.
     pub tags: u64,
-    /// Manifests, those in the trash included.
+    /// Number of manifests, including those in the trash.
     pub manifests: u64,
-    /// Blobs linked, each as often as a repository links it.
+    /// Number of linked blobs. A blob counts once for each repository that links it.
     pub links: u64,
-    /// Bytes as they were pushed, of each blob as often as a repository links it.
+    /// Pushed bytes. A blob counts once for each repository that links it.
     pub logical: u64,
-    /// Bytes as they were pushed, of each blob once.
+    /// Pushed bytes. A blob counts once.
     pub bytes: u64,
-    /// What the medium spends on them, each blob once.
+    /// Bytes allocated on disk. A blob counts once.
     pub allocated: u64,
-    /// What the medium spends on those that nobody else links: what would come free without these repositories.
+    /// Bytes allocated on disk for blobs that no other repository links: the space that deleting these
+    /// repositories would free.
     pub exclusive: u64,
 }
 
 impl Usage {
-    /// What the medium spends on blobs that others link too.
+    /// Returns the bytes allocated for blobs that other repositories link, too.
     pub fn shared(&self) -> u64 {
         self.allocated - self.exclusive
     }
 }
 
-/// What the repositories use whose names begin with the same segment. All sizes are in bytes.
+/// What all repositories with the same first name segment use. All sizes are in bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct PrefixUsage {
-    /// The segment; `None` for all that are not told by theirs.
+    /// The segment. `None` for the sum of all prefixes that are not listed themselves.
     pub prefix: Option<String>,
-    /// How many repositories there are.
+    /// Number of repositories.
     pub repositories: u64,
-    /// Tags.
+    /// Number of tags.
     pub tags: u64,
-    /// Bytes as they were pushed, of each blob as often as a repository links it.
+    /// Pushed bytes. A blob counts once for each repository that links it.
     pub logical: u64,
-    /// What the medium spends on blobs that only one repository of all links.
+    /// Bytes allocated for blobs that only one repository of the whole registry links.
     pub exclusive: u64,
-    /// What the medium spends on blobs that several link, of each as often as one of these does.
+    /// Bytes allocated for blobs that several repositories link. A blob counts once for each of these
+    /// repositories with this prefix.
     pub shared: u64,
 }
 
-/// What the medium spends on something that may go. All sizes are in bytes.
+/// Space that can be reclaimed. All sizes are in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Reclaimable {
-    /// How many manifests, or blobs where it is about blobs.
+    /// Number of manifests, or of blobs if this is about blobs.
     pub count: u64,
-    /// What would come free if all of it went.
+    /// Bytes that removing all of it would free.
     pub allocated: u64,
-    /// How much of that the collector may take now.
+    /// The part of `allocated` that the collector may free now.
     pub due: u64,
-    /// When, at the earliest, more of it falls due.
+    /// The earliest time at which more becomes due.
     pub next: Option<Timestamp>,
-    /// When the last of it falls due that does so at a known time.
+    /// The latest known time at which more becomes due.
     pub last: Option<Timestamp>,
 }
 
-/// What may go, and when. A blob is counted where it would come free with what is named, and nothing else.
+/// What can be reclaimed, and when. A blob counts only where removing that category alone would free it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Holdings {
-    /// What only manifests in the trash, or on their way out of it, hold.
+pub struct ReclaimableSummary {
+    /// Kept only by manifests that are in the trash or being purged.
     pub trash: Reclaimable,
-    /// What only manifests hold that no tag, index or subject does.
+    /// Kept only by manifests that no tag, index or subject keeps alive.
     pub untagged: Reclaimable,
-    /// Blobs that no manifest holds, kept for the manifest that may follow.
+    /// Blobs that no manifest references. Leases keep them for a manifest that may follow.
     pub leased: Reclaimable,
 }
 
-/// A blob among the biggest.
+/// One of the largest blobs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BigBlob {
-    /// Which.
+    /// Its digest.
     pub digest: Digest,
-    /// Bytes.
+    /// Its size in bytes, as it was pushed.
     pub bytes: u64,
-    /// What the medium spends on it, in bytes.
+    /// Bytes allocated on disk.
     pub allocated: u64,
-    /// How many repositories of the scope link it.
+    /// Number of repositories in the scope that link it.
     pub links: u64,
 }
 
-/// A tag among those that nobody pulled for the longest time.
+/// One of the tags that have not been pulled for the longest time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ColdTag {
-    /// Whose it is.
+    /// Its repository.
     pub repo: RepoName,
-    /// Which.
+    /// The tag.
     pub tag: Tag,
     /// When its manifest was last pulled, if ever.
     pub pulled_at: Option<Timestamp>,
@@ -114,63 +116,64 @@ pub struct ColdTag {
     pub pushed_at: Timestamp,
 }
 
-/// How the totals were when a day ended, or last.
+/// The totals at the end of a day, or the latest totals of the current day.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
 pub struct UsageDay {
     /// Days since the Unix epoch.
     pub day: i64,
-    /// Blobs.
+    /// Number of blobs.
     pub blobs: u64,
-    /// Their bytes, each blob once.
+    /// Pushed bytes of all blobs. A blob counts once.
     pub bytes: u64,
-    /// What the medium spent on them, in bytes.
+    /// Bytes allocated on disk.
     pub allocated: u64,
-    /// Manifests, those in the trash included.
+    /// Number of manifests, including those in the trash.
     pub manifests: u64,
 }
 
-/// Accounts. Each report is of one moment; its cost is told where it is more than a few rows.
+/// Usage reports. Each report describes one moment. The cost is documented where it is more than a few rows.
 #[async_trait]
 pub trait Accounting: Send + Sync {
-    /// Some blobs of which only a guess says what the medium spends on them: a migration made it.
+    /// Returns some blobs whose allocated size is only an estimate that a migration made.
     async fn unmeasured(&self, limit: usize) -> Result<Vec<StoredBlob>>;
 
-    /// Records, lazily, what the medium spends on blobs. A generation that is not the current one any more
-    /// is passed over.
-    async fn note_allocated(&self, measured: Vec<(BlobKey, u64)>) -> Result<()>;
+    /// Records, lazily, the allocated sizes of blobs. Skips generations that are no longer current.
+    async fn record_allocated(&self, measured: Vec<(BlobKey, u64)>) -> Result<()>;
 
-    /// What the medium spends on this store itself, in bytes.
+    /// Returns the bytes that this store itself takes on disk.
     async fn own_size(&self) -> Result<u64>;
 
-    /// What the repositories of `scope` use together. Below a prefix it looks at every blob of the store.
+    /// Returns what the repositories of `scope` use together. For a prefix it reads every blob of the store.
     async fn usage(&self, scope: &Scope) -> Result<Usage>;
 
-    /// The `limit` repositories of `scope` that use the most, biggest first. Looks at every repository there.
+    /// Returns the `limit` repositories of `scope` that use the most space, largest first. Reads every
+    /// repository of the scope.
     async fn biggest_repositories(&self, scope: &Scope, limit: usize) -> Result<Vec<RepoUsage>>;
 
-    /// The `limit` first segments of names whose repositories use the most, biggest first; then all others
-    /// together, if there are any. Looks at every repository, and at nothing else.
+    /// Returns the `limit` first name segments whose repositories use the most space, largest first, then the
+    /// sum of all others, if any. Reads every repository, and nothing else.
     async fn biggest_prefixes(&self, limit: usize) -> Result<Vec<PrefixUsage>>;
 
-    /// The `limit` blobs that take the most of those that repositories of `scope` link, biggest first. Looks at every link
-    /// there, or at every blob.
+    /// Returns the `limit` largest blobs linked by repositories of `scope`, largest first. Reads every link of
+    /// the scope, or every blob.
     async fn biggest_blobs(&self, scope: &Scope, limit: usize) -> Result<Vec<BigBlob>>;
 
-    /// The `limit` tags of `scope` that nobody pulled for the longest time, those never pulled first. Looks at
-    /// every tag there.
+    /// Returns the `limit` tags of `scope` that have not been pulled for the longest time. Tags that were never
+    /// pulled come first. Reads every tag of the scope.
     async fn coldest_tags(&self, scope: &Scope, limit: usize) -> Result<Vec<ColdTag>>;
 
-    /// What may go of the repositories of `scope`, and when. Of blobs that others link too nothing comes free.
-    /// Looks at the trash and the review queue of these repositories; where much waits, at all of their edges and
-    /// at all blobs.
-    async fn holdings(&self, scope: &Scope, rules: &CollectionRules) -> Result<Holdings>;
+    /// Returns what can be reclaimed in the repositories of `scope`, and when. Blobs that other repositories
+    /// link, too, free nothing. Reads the trash and the review queue of these repositories; if many entries
+    /// wait there, all edges of these repositories and all blobs.
+    async fn reclaimable_summary(&self, scope: &Scope, rules: &CollectionRules)
+    -> Result<ReclaimableSummary>;
 
-    /// What the medium would get back, in bytes, if these manifests went for good, and with them the children
-    /// and referrers that nothing else holds. Manifests that are not there count for nothing. Looks at what
-    /// they refer to; where they are many, at all edges of their repositories.
+    /// Returns the bytes on disk that deleting these manifests for good would free, together with the children
+    /// and referrers that nothing else keeps alive. Manifests that do not exist are ignored. Reads what they
+    /// refer to; if there are many, all edges of their repositories.
     async fn would_free(&self, manifests: Vec<(RepoName, Digest)>) -> Result<u64>;
 
-    /// What keeps a manifest, and up to `limit` of each kind of holder by name.
+    /// Returns what keeps a manifest alive, with up to `limit` names for each reason.
     async fn why_manifest(
         &self,
         repo: &RepoName,
@@ -179,10 +182,11 @@ pub trait Accounting: Send + Sync {
         limit: usize,
     ) -> Result<Option<ManifestWhy>>;
 
-    /// The first `limit` repositories that have a manifest, in whatever state. Looks at each repository.
+    /// Returns the first `limit` repositories that have a manifest, in any state. Reads every repository.
     async fn manifest_repositories(&self, digest: &Digest, limit: usize) -> Result<Vec<RepoName>>;
 
-    /// What keeps a blob, and up to `limit` of the repositories that link it, with as many holders in each.
+    /// Returns what keeps a blob alive: up to `limit` repositories that link it, with up to `limit` manifests
+    /// in each.
     async fn why_blob(
         &self,
         digest: &Digest,
@@ -190,9 +194,9 @@ pub trait Accounting: Send + Sync {
         limit: usize,
     ) -> Result<Option<BlobWhy>>;
 
-    /// Records, lazily, how the totals are on the day of `now`, if that is news.
-    async fn note_day(&self, now: Timestamp) -> Result<()>;
+    /// Records, lazily, the totals for the day of `now`, if they have changed.
+    async fn record_day(&self, now: Timestamp) -> Result<()>;
 
-    /// The last `limit` days that were recorded, the oldest first.
+    /// Returns the last `limit` recorded days, oldest first.
     async fn days(&self, limit: usize) -> Result<Vec<UsageDay>>;
 }

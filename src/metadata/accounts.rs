@@ -1,19 +1,20 @@
-//! Who may come in, and what they may do.
+//! Accounts, access tokens, organisations, teams and granted roles.
 
 use async_trait::async_trait;
 
 use super::{Grantee, Result, Role, Scope, Team};
 use crate::clock::Timestamp;
 
-/// The most access tokens of each kind that an account has. Of those that clients renew theirs with the ones go that were
-/// not used for longest: a program that logs in for each of its jobs makes many.
-pub const MOST_TOKENS: i64 = 1000;
+/// The maximum number of access tokens of each kind that an account has. Beyond that, the least recently used
+/// of the tokens that clients renew for themselves (bound tokens) are removed: a program that logs in for each
+/// of its jobs creates many.
+pub const MAX_TOKENS_PER_ACCOUNT: i64 = 1000;
 
 /// What an account is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum AccountKind {
-    /// The administrator that every registry begins with.
+    /// The administrator that every registry starts with.
     Bootstrap,
     /// A person.
     Person,
@@ -28,135 +29,137 @@ pub struct AccountRecord {
     pub name: String,
     /// What it is for.
     pub kind: AccountKind,
-    /// A hash of its password, in PHC's form. `None`: no password opens it.
+    /// The hash of its password in PHC string format. With `None`, no password is accepted.
     pub password: Option<String>,
-    /// By whose word its person is known: the issuer and what it calls them, with a space between.
+    /// The external identity of its user: the issuer and the subject, separated by a space.
     pub identity: Option<String>,
-    /// Nothing opens it.
+    /// Rejects every login and token of the account.
     pub disabled: bool,
-    /// Since when there is one.
+    /// When it was created.
     pub created_at: Timestamp,
-    /// Who made it, if that is known.
+    /// Who created it, if known.
     pub by: Option<String>,
 }
 
-/// A secret that stands for a user, in a part of what they may do.
+/// An access token: a secret that grants part of what its user may do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TokenRecord {
-    /// What it is found by.
+    /// Its id, by which it is looked up.
     pub id: String,
-    /// Whose.
+    /// The account it belongs to.
     pub account: String,
-    /// What it is called.
+    /// Its display name.
     pub name: String,
-    /// The SHA-256 of its secret.
+    /// The SHA-256 hash of its secret.
     pub hash: [u8; 32],
-    /// The most that it is good for.
+    /// The highest role it grants.
     pub role: Role,
-    /// And where.
+    /// The repositories in which it grants that role.
     pub scope: Scope,
-    /// What stands for the password that it ends with.
+    /// Identifies the password that the token is bound to. The token ends when that password changes.
     pub bound: Option<String>,
-    /// Since when there is one.
+    /// When it was created.
     pub created_at: Timestamp,
-    /// When it ends by itself.
+    /// When it expires.
     pub expires_at: Option<Timestamp>,
-    /// When it was last used, give or take a minute.
+    /// When it was last used, to about a minute.
     pub used_at: Option<Timestamp>,
 }
 
-/// A role that somebody has somewhere.
+/// A role granted in a scope.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GrantRecord {
-    /// Who.
+    /// Who has the role.
     pub grantee: Grantee,
-    /// Where.
+    /// The repositories in which they have it.
     pub scope: Scope,
-    /// What.
+    /// The role.
     pub role: Role,
-    /// Since when.
+    /// When it was granted.
     pub set_at: Timestamp,
-    /// Who gave it, if that is known.
+    /// Who granted it, if known.
     pub by: Option<String>,
 }
 
-/// All of it.
+/// All accounts and everything that belongs to them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AccountRecords {
     /// The accounts, by name.
     pub accounts: Vec<AccountRecord>,
-    /// The access tokens, by account and from the oldest on.
+    /// The access tokens, by account, oldest first.
     pub tokens: Vec<TokenRecord>,
     /// The organisations, by name.
     pub organisations: Vec<String>,
-    /// Their teams, by name.
+    /// The teams, by name.
     pub teams: Vec<Team>,
-    /// Who is in which, by team.
+    /// The members of teams, by team.
     pub members: Vec<(Team, String)>,
-    /// The roles, by grantee and scope.
+    /// The granted roles, by grantee and scope.
     pub grants: Vec<GrantRecord>,
 }
 
-/// A change of accounts.
+/// A change to accounts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AccountChange {
-    /// A new account with what it may do. What others of this name had is not its.
+    /// Adds an account with its roles. It does not inherit tokens or roles of an earlier account of the same
+    /// name.
     Add(AccountRecord, Vec<(Scope, Role)>),
-    /// Another password of an account. Its tokens end; of a robot, only those that are bound.
+    /// Changes the password of an account. All its tokens end; for a robot, only the bound ones.
     SetPassword(String, String),
-    /// Whether nothing opens an account.
+    /// Disables or enables an account.
     SetDisabled(String, bool),
-    /// An account goes with its tokens, its places in teams and what it may do.
+    /// Removes an account with its tokens, team memberships and roles.
     Remove(String),
-    /// A new token. Where there are [`MOST_TOKENS`], a bound one takes the place of another; else there is no room.
+    /// Adds a token. At [`MAX_TOKENS_PER_ACCOUNT`], a bound token replaces another bound one; any other is
+    /// rejected as [`AccountOutcome::Full`].
     AddToken(TokenRecord),
-    /// A token goes.
+    /// Removes a token.
     RemoveToken(String),
-    /// A new organisation; since when, and by whom.
+    /// Adds an organisation: its name, when it was created, and by whom.
     AddOrganisation(String, Timestamp, Option<String>),
-    /// An organisation goes with its teams and what those may do.
+    /// Removes an organisation with its teams and their roles.
     RemoveOrganisation(String),
-    /// A new team.
+    /// Adds a team.
     AddTeam(Team),
-    /// A team goes, and what it may do.
+    /// Removes a team and its roles.
     RemoveTeam(Team),
-    /// A user joins a team.
+    /// Adds a user to a team.
     Join(Team, String),
-    /// A user leaves a team.
+    /// Removes a user from a team.
     Leave(Team, String),
-    /// A role in the place of the one that the grantee had there.
+    /// Grants a role. It replaces the grantee's role in the same scope.
     Grant(GrantRecord),
-    /// The grantee's role there goes.
+    /// Revokes the grantee's role in a scope.
     Revoke(Grantee, Scope),
 }
 
-/// What became of a change.
+/// The result of an [`AccountChange`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AccountOutcome {
-    /// It was made.
+    /// The change was made.
     Done,
-    /// There is one of this name, or of this identity.
+    /// The name or the external identity is in use already.
     Taken,
-    /// There is none to be changed.
+    /// The object to change does not exist.
     Unknown,
-    /// There are too many.
+    /// A limit is reached.
     Full,
-    /// There is a user whose name differs by case only.
+    /// There is a user whose name differs only in case.
     LooksAlike,
 }
 
-/// Accounts as records.
+/// Reads and changes accounts.
 #[async_trait]
 pub trait Accounts: Send + Sync {
-    /// All of them.
+    /// Returns all account records.
     async fn accounts(&self) -> Result<AccountRecords>;
 
-    /// Makes a change, whole or not at all.
+    /// Makes a change completely or not at all.
     async fn change_accounts(&self, change: AccountChange) -> Result<AccountOutcome>;
 
     /// Records, lazily, when tokens were last used.
-    async fn note_token_uses(&self, uses: Vec<(String, Timestamp)>) -> Result<()>;
+    async fn record_token_uses(&self, uses: Vec<(String, Timestamp)>) -> Result<()>;
 
-    /// Forgets tokens that have ended. How many.
+    /// Removes expired tokens. Returns how many.
     async fn forget_tokens(&self, now: Timestamp) -> Result<usize>;
 }

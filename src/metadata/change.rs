@@ -1,4 +1,4 @@
-//! Who changes a tag, when and why.
+//! The circumstances of a change: when, by whom, why, and which tags it must not touch.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,26 +6,26 @@ use std::sync::Arc;
 use crate::clock::Timestamp;
 use crate::oci::Tag;
 
-/// How many rows of a tag's history are kept where nothing else is said.
-pub const HISTORY_KEPT: usize = 100;
+/// The default number of history rows kept for each tag.
+pub const DEFAULT_TAG_HISTORY_ROWS: usize = 100;
 
-/// How many rows the history of all tags of a repository has at most where nothing else is said.
-pub const MAX_HISTORY_ROWS: usize = 100_000;
+/// The default limit of history rows for all tags of a repository together.
+pub const DEFAULT_REPOSITORY_HISTORY_ROWS: usize = 100_000;
 
-/// The circumstances of a change, as the history tells them, and what it must leave alone.
+/// The circumstances of a change, as recorded in the history, and the limits it must respect.
 #[derive(Debug, Clone)]
 pub struct Change {
-    /// When.
+    /// When it is made.
     pub now: Timestamp,
-    /// By whom; `None` where there are no accounts, and for what the registry does by itself.
+    /// Who makes it. `None` without accounts, and for changes that the registry makes itself.
     pub by: Option<String>,
-    /// Why: for an expiry the policy and its rule.
+    /// Why it is made. For an expiry: the policy and its rule.
     pub reason: Option<String>,
-    /// Tags that may be made, but neither moved nor taken away.
-    pub fixed: ImmutableTags,
-    /// How many rows of each tag's history are kept, one at least.
+    /// Tags that may be created, but neither moved nor removed.
+    pub immutable_tags: ImmutableTags,
+    /// How many history rows to keep for each tag, at least one.
     pub keep: usize,
-    /// How many rows the history of all tags of the repository has at most. The oldest go first.
+    /// How many history rows to keep for all tags of the repository together. The oldest are removed first.
     pub keep_in_repository: usize,
 }
 
@@ -35,15 +35,15 @@ impl From<Timestamp> for Change {
             now,
             by: None,
             reason: None,
-            fixed: ImmutableTags::default(),
-            keep: HISTORY_KEPT,
-            keep_in_repository: MAX_HISTORY_ROWS,
+            immutable_tags: ImmutableTags::default(),
+            keep: DEFAULT_TAG_HISTORY_ROWS,
+            keep_in_repository: DEFAULT_REPOSITORY_HISTORY_ROWS,
         }
     }
 }
 
 impl Change {
-    /// The same with this reason.
+    /// Returns the change with this reason.
     #[must_use]
     pub fn because(mut self, reason: impl Into<String>) -> Self {
         self.reason = Some(reason.into());
@@ -51,32 +51,33 @@ impl Change {
     }
 }
 
-type IsFixed = dyn Fn(&Tag) -> bool + Send + Sync;
+type IsImmutable = dyn Fn(&Tag) -> bool + Send + Sync;
 
-/// Which tags of a repository are immutable. It is asked within the transaction, so that no tag is made and
-/// taken away between the question and the change. By default: none.
+/// Decides which tags of a repository are immutable. It is evaluated within the transaction, so that no tag is
+/// created and removed between the check and the change. By default no tag is immutable.
 #[derive(Clone, Default)]
-pub struct ImmutableTags(Option<Arc<IsFixed>>);
+pub struct ImmutableTags(Option<Arc<IsImmutable>>);
 
 impl ImmutableTags {
-    /// Those for which `fixed` says so. It must be quick, and not wait for anything.
-    pub fn new(fixed: impl Fn(&Tag) -> bool + Send + Sync + 'static) -> Self {
-        Self(Some(Arc::new(fixed)))
+    /// Treats the tags for which `is_immutable` returns `true` as immutable. The closure must be fast and must
+    /// not block.
+    pub fn new(is_immutable: impl Fn(&Tag) -> bool + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(is_immutable)))
     }
 
-    /// Whether there can be any.
-    pub fn may_be_any(&self) -> bool {
+    /// Returns whether any tag can be immutable.
+    pub fn can_match(&self) -> bool {
         self.0.is_some()
     }
 
-    /// Whether this is one of them.
+    /// Returns whether `tag` is immutable.
     pub fn contains(&self, tag: &Tag) -> bool {
-        self.0.as_ref().is_some_and(|fixed| fixed(tag))
+        self.0.as_ref().is_some_and(|is_immutable| is_immutable(tag))
     }
 }
 
 impl fmt::Debug for ImmutableTags {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.may_be_any() { "ImmutableTags(..)" } else { "ImmutableTags(none)" })
+        f.write_str(if self.can_match() { "ImmutableTags(..)" } else { "ImmutableTags(none)" })
     }
 }

@@ -1,54 +1,55 @@
-//! What the collector's steps take and tell.
+//! Settings and results of the garbage collector's steps.
 
 use std::time::Duration;
 
 use crate::clock::Timestamp;
 
-/// When something may be collected. The times are compared when a step looks, so that a changed setting
-/// takes effect at once.
+/// When something may be collected. The times are compared when a step runs, so that a changed setting takes
+/// effect at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CollectionRules {
-    /// Now.
+    /// The current time.
     pub now: Timestamp,
-    /// How long a target that was wanted is kept for the manifest that may follow.
+    /// How long a lease keeps a blob or manifest for a manifest that may follow.
     pub lease: Duration,
-    /// How long a removed manifest can be brought back.
+    /// How long a removed manifest can be restored.
     pub trash: Duration,
-    /// How long a manifest that nothing holds is kept; `None` for ever.
+    /// How long an unreferenced manifest is kept. `None` keeps it forever.
     pub untagged: Option<Duration>,
-    /// Since when every lease has been written down, also of what was held ([`super::Renewal::held`]). What a
-    /// purge lets go was then wanted when its own lease says, or before this; else until its holder's removal.
+    /// Since when every lease has been recorded, including leases on targets that a manifest references
+    /// ([`super::Renewal::held`]). A target that a purge releases was last needed when its own lease says, or
+    /// before this time; without it, when the referencing manifest was removed.
     pub leases_recorded_since: Option<Timestamp>,
 }
 
 impl CollectionRules {
-    /// A lease that was given at this time or before has ended, if no upload extends it.
+    /// A lease given at or before this time has ended, unless an upload extends it.
     pub fn lease_cutoff(&self) -> Timestamp {
         self.now.minus(self.lease)
     }
 
-    /// When something may have been wanted last that nothing but its holder was written down of, which was
-    /// removed at that time.
+    /// Returns when a target may last have been needed whose only recorded use is a referencing manifest that
+    /// was removed at `removed_at`.
     pub fn last_recorded_lease(&self, removed_at: Timestamp) -> Timestamp {
         self.leases_recorded_since.map_or(removed_at, |since| since.min(removed_at))
     }
 
-    /// What was removed at this time or before is purged.
+    /// A manifest removed at or before this time is purged.
     pub fn trash_cutoff(&self) -> Timestamp {
         self.now.minus(self.trash)
     }
 
-    /// What lost its last holder or was last pulled at this time or before goes to the trash; never before
-    /// a lease given then would have ended.
+    /// A manifest that lost its last reference and was last pulled at or before this time moves to the trash.
+    /// It is never earlier than the end of a lease given at that time.
     pub fn untagged_cutoff(&self) -> Option<Timestamp> {
         self.untagged.map(|untagged| self.now.minus(untagged.max(self.lease)))
     }
 }
 
-/// What a step of the collector did.
+/// The result of one step of the collector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Batch {
-    /// How many things it took out of the way: manifests moved or deleted, links deleted.
+    /// How many objects it removed: manifests moved or deleted, links deleted.
     pub changed: u64,
     /// Whether it stopped at its limit, so that more may be waiting.
     pub more: bool,
@@ -57,14 +58,14 @@ pub struct Batch {
 /// What a collection would remove.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
 pub struct Garbage {
-    /// Manifests that would go to the trash.
+    /// Manifests that would move to the trash.
     pub manifests_expired: u64,
     /// Manifests that would be purged.
     pub manifests_purged: u64,
     /// Links that would be deleted.
     pub links: u64,
-    /// Blobs whose bytes would be removed.
+    /// Blobs whose content would be deleted.
     pub blobs: u64,
-    /// How many bytes that would free.
+    /// Bytes that would be freed.
     pub bytes: u64,
 }

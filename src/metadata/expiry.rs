@@ -1,4 +1,5 @@
-//! What a policy takes away, compared with what it was judged by.
+//! Removal of tags and manifests by retention policies, only if they are unchanged since the policy was
+//! evaluated.
 
 use std::time::Duration;
 
@@ -8,77 +9,81 @@ use super::{Change, Result};
 use crate::clock::Timestamp;
 use crate::oci::{Digest, RepoName, Tag};
 
-/// A tag to be taken away, as it was when that was decided.
+/// A tag to remove, as it was when the policy was evaluated.
 #[derive(Debug, Clone)]
 pub struct ExpireTag {
-    /// Whose.
+    /// Its repository.
     pub repo: RepoName,
-    /// Which.
+    /// The tag.
     pub tag: Tag,
-    /// What it pointed at.
+    /// The manifest it pointed at.
     pub digest: Digest,
     /// When it had been pushed.
     pub updated_at: Timestamp,
-    /// Only if the manifest, its children and the indexes that list it have not been pulled at this time or
-    /// later.
+    /// If set, removes the tag only if the manifest, its children and the indexes that list it were not pulled
+    /// at or after this time.
     pub pulled_before: Option<Timestamp>,
-    /// Only if nothing holds this manifest, to which it is attached by its name.
+    /// If set, removes the tag only if nothing keeps this manifest alive. The tag attaches a signature or
+    /// similar to it by spelling its digest.
     pub attached_to: Option<Digest>,
-    /// How long a lease is: the last tag of a manifest that a pusher was told to be there since its push stays, and
-    /// so does that.
+    /// The lease duration. The last tag of a manifest stays, and so does the manifest, if a client with push
+    /// access has checked for the manifest within this time.
     pub lease: Duration,
-    /// Now, and the policy and rule as the reason.
+    /// The time, and the policy and rule as the reason.
     pub change: Change,
 }
 
-/// A manifest without a tag to be taken away, as it was when that was decided.
+/// An untagged manifest to remove, as it was when the policy was evaluated.
 #[derive(Debug, Clone)]
 pub struct ExpireManifest {
-    /// Whose.
+    /// Its repository.
     pub repo: RepoName,
-    /// Which.
+    /// Its digest.
     pub digest: Digest,
-    /// When it had been put without a tag, or had lost one.
+    /// When it was pushed without a tag or lost its last tag.
     pub alone_at: Timestamp,
-    /// Only if it, its children and the indexes that list it have not been pulled at this time or later.
+    /// If set, removes it only if it, its children and the indexes that list it were not pulled at or after
+    /// this time.
     pub pulled_before: Option<Timestamp>,
-    /// How long a lease is: a manifest that a pusher was told to be there stays for the index that may follow.
+    /// The lease duration. A manifest that a client with push access has checked for within this time stays for
+    /// the index that may follow.
     pub lease: Duration,
-    /// Whether a pin holds it.
+    /// Whether a pin keeps it.
     pub pin: PinHolds,
-    /// Now, and the policy and rule as the reason.
+    /// The time, and the policy and rule as the reason.
     pub change: Change,
 }
 
-/// Whether a pin holds what a policy lets go.
+/// Whether a pin protects a manifest from being removed by a policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PinHolds {
-    /// It does: some rule may have pinned it since that was decided.
+    /// The pin protects it: a rule may have pinned it since the evaluation.
     Yes,
-    /// It does not, and goes along: it is of a rule that is not in force while the store is nearly full.
+    /// The pin is ignored and removed with the manifest: it comes from a rule that is suspended while the store
+    /// is nearly full.
     No,
 }
 
-/// What became of it.
+/// The result of an expiry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Expired {
-    /// It is done.
+    /// It was removed.
     Done {
-        /// Whether the manifest went to the trash: nothing else held it.
+        /// Whether the manifest moved to the trash because nothing else kept it alive.
         removed_manifest: bool,
     },
-    /// Nothing changed: it is not what it was, or something holds it, or a pusher may come back for it, or it is
-    /// immutable.
+    /// Nothing changed: the object differs from what was evaluated, something keeps it alive, a client may
+    /// still need it for a push, or it is immutable.
     Changed,
 }
 
-/// The steps of retention.
+/// Removes what retention policies select.
 #[async_trait]
 pub trait Expiry: Send + Sync {
-    /// Takes a tag away, and its manifest with it unless a tag, a live index, a pin or a live subject holds that. A
-    /// lease holds both.
+    /// Removes a tag, and its manifest unless a tag, a live index, a pin or a live subject keeps that alive. A
+    /// lease keeps both.
     async fn expire_tag(&self, expiry: ExpireTag) -> Result<Expired>;
 
-    /// Takes a manifest away that nothing holds.
+    /// Removes a manifest that nothing keeps alive.
     async fn expire_manifest(&self, expiry: ExpireManifest) -> Result<Expired>;
 }

@@ -1,4 +1,4 @@
-//! What became of tags, and the way back.
+//! The history of tags, rollback, and restoring removed tags.
 
 use async_trait::async_trait;
 
@@ -11,38 +11,38 @@ use crate::oci::{Digest, RepoName, Tag};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ChangeKind {
-    /// It was made by a push.
+    /// A push created it.
     Push,
-    /// A push pointed it at something else.
+    /// A push moved it to another manifest.
     Move,
-    /// Somebody took it away.
+    /// A user removed it.
     Delete,
-    /// A policy took it away.
+    /// A policy removed it.
     Expiry,
-    /// It came back.
+    /// It was restored.
     Restore,
-    /// It was pointed back.
+    /// It was rolled back to an earlier manifest.
     Rollback,
-    /// The repository got another name.
+    /// The repository was renamed.
     Rename,
 }
 
 /// A row of the history.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HistoryEntry {
-    /// Its place: later rows have larger ones.
+    /// Its position: later rows have larger ids.
     pub id: i64,
-    /// When.
+    /// When it happened.
     pub at: Timestamp,
     /// What happened.
     pub kind: ChangeKind,
-    /// What the tag has pointed at since; `None` where it was taken away.
+    /// The manifest that the tag points at after the change. `None` if the tag was removed.
     pub digest: Option<Digest>,
-    /// What it pointed at before.
+    /// The manifest that the tag pointed at before.
     pub was: Option<Digest>,
-    /// By whom, if that is known.
+    /// Who made the change, if known.
     pub by: Option<String>,
-    /// Why, if that was told: for an expiry the policy and its rule, for a rename the two names.
+    /// Why, if a reason was given. For an expiry: the policy and its rule. For a rename: both names.
     pub reason: Option<String>,
 }
 
@@ -52,39 +52,39 @@ impl Weigh for HistoryEntry {
     }
 }
 
-/// What became of the wish to point a tag at something that it pointed at before.
+/// The result of a rollback or of restoring a tag.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum TagReturn {
-    /// It points there.
+pub enum TagRestoration {
+    /// The tag points at the requested manifest.
     Done {
-        /// What it pointed at before.
+        /// The manifest it pointed at before.
         from: Option<Digest>,
-        /// What it points at now.
+        /// The manifest it points at now.
         to: Digest,
-        /// The manifests that came back from the trash for it.
+        /// The manifests that were restored from the trash for it.
         restored: Vec<Digest>,
     },
-    /// There is no such tag in the history, or nothing before what it points at.
+    /// The history has no such tag, or nothing before its current manifest.
     Unknown,
-    /// The tag never pointed at this digest, as far as its history goes back.
+    /// As far as its history goes back, the tag has never pointed at this digest.
     NotInHistory,
-    /// The tag is there, and points at this.
+    /// The tag exists and points at this manifest.
     InUse(Digest),
-    /// The manifest is gone for good.
+    /// The manifest has been purged.
     Gone(Digest),
     /// The manifest is in the trash, and these of its targets are gone.
     Missing(Vec<(Digest, EdgeKind)>),
     /// The tag is immutable.
-    Fixed(Tag),
-    /// It would pass a quota; nothing changed.
+    Immutable(Tag),
+    /// A quota would be exceeded; nothing changed.
     Refused(OverQuota),
 }
 
 /// The history of tags.
 #[async_trait]
 pub trait History: Send + Sync {
-    /// A page of a tag's history, or of the repository's own (deleted, restored, renamed) for no
-    /// tag: the newest before the row `before`, newest first. The history of a tag outlives it.
+    /// Returns a page of a tag's history, newest first, before the row `before`. Without a tag: the history of
+    /// the repository itself (deleted, restored, renamed). The history of a tag outlives the tag.
     async fn tag_history(
         &self,
         repo: &RepoName,
@@ -93,24 +93,24 @@ pub trait History: Send + Sync {
         limit: usize,
     ) -> Result<Page<HistoryEntry>>;
 
-    /// Points a tag at what it pointed at before its last change, or at `to` out of its history. A manifest
-    /// that is in the trash comes back with all that it needs.
+    /// Points a tag at the manifest it had before its last change, or at `to` from its history. A manifest in
+    /// the trash is restored with everything it requires.
     async fn rollback(
         &self,
         repo: &RepoName,
         tag: &Tag,
         to: Option<&Digest>,
         change: &Change,
-    ) -> Result<TagReturn>;
+    ) -> Result<TagRestoration>;
 
-    /// Brings a tag back that was taken away, and with it its manifest.
-    async fn restore_tag(&self, repo: &RepoName, tag: &Tag, change: &Change) -> Result<TagReturn>;
+    /// Restores a removed tag together with its manifest.
+    async fn restore_tag(&self, repo: &RepoName, tag: &Tag, change: &Change) -> Result<TagRestoration>;
 
-    /// Forgets the history of tags up to their removal, where that was at `cutoff` or before: of about `limit`
-    /// tags.
+    /// Deletes the history of tags up to their removal if they were removed at or before `cutoff`. Handles
+    /// about `limit` tags.
     async fn forget_history(&self, cutoff: Timestamp, limit: usize) -> Result<Batch>;
 
-    /// Records, lazily, that tags were pushed without a change: a pusher looked and found them as they should
-    /// be. One that points at something else by now stays as it is.
-    async fn note_pushes(&self, pushes: Vec<(RepoName, Tag, Digest, Timestamp)>) -> Result<()>;
+    /// Records, lazily, pushes of tags that changed nothing. Skips a tag that points at another manifest by
+    /// now.
+    async fn record_pushes(&self, pushes: Vec<(RepoName, Tag, Digest, Timestamp)>) -> Result<()>;
 }

@@ -1,4 +1,4 @@
-//! Lists for people: repositories and tags with what is known of them, sorted, filtered, page by page.
+//! Sorted, filtered and paged lists of repositories and tags with their details, for people.
 
 use async_trait::async_trait;
 
@@ -13,16 +13,16 @@ pub enum SortKey {
     /// The name, in byte order.
     #[default]
     Name,
-    /// The bytes.
+    /// The size in bytes.
     Size,
-    /// When it was last pushed.
+    /// The time of the last push.
     Pushed,
-    /// When it was last pulled; what never was comes before all others.
+    /// The time of the last pull. Entries that were never pulled come first.
     Pulled,
 }
 
-/// The place of an entry in a list: its sort key, 0 where that is the name, and its name, by which equal
-/// ones are sorted. The entry need not exist any more.
+/// The position of an entry in a list: its sort key (0 when sorted by name) and its name, which orders entries
+/// with equal keys. The entry need not exist any more.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
     /// Bytes, or milliseconds since the Unix epoch.
@@ -31,27 +31,27 @@ pub struct Place {
     pub name: String,
 }
 
-/// Which part of a list is asked for, and in what order.
+/// Selects and orders a part of a list.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ListQuery {
-    /// Names that begin like this. Only for repositories.
+    /// Only names that start with this. For repositories only.
     pub prefix: Option<String>,
-    /// Names that have this somewhere in them, in letters of either case.
+    /// Only names that contain this text, ignoring case.
     pub search: Option<String>,
-    /// The order.
+    /// The sort key.
     pub sort: SortKey,
-    /// Whether it is turned round.
+    /// Whether to reverse the order.
     pub descending: bool,
-    /// The place to begin behind.
+    /// The position after which the page starts.
     pub after: Option<Place>,
-    /// The most entries.
+    /// The maximum number of entries.
     pub limit: usize,
 }
 
 /// A page of a sorted list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListPage<T> {
-    /// The entries. A page may be short, or empty, though more follow.
+    /// The entries. A page may be short or empty although more follow.
     pub items: Vec<T>,
     /// Where the list continues, if more may follow.
     pub next: Option<Continuation>,
@@ -60,14 +60,15 @@ pub struct ListPage<T> {
 /// Where a list continues.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Continuation {
-    /// The place behind which it does.
+    /// The position after which the list continues.
     pub place: Place,
-    /// Whether what is there is not shown: then the place must not be shown either.
+    /// Whether the entry at this position is not visible to the client. Then the position must not be disclosed
+    /// either.
     pub hidden: bool,
 }
 
-/// The most rows that a page looks at where no index finds its entries: then it ends, and the next page continues
-/// behind the last row. It takes about 10 ms.
+/// The maximum number of rows that a page reads where no index finds its entries. The page then ends, and the
+/// next one continues after the last row read. This takes about 10 ms.
 pub const MAX_EXAMINED: usize = 10_000;
 
 /// A repository in a list.
@@ -75,15 +76,15 @@ pub const MAX_EXAMINED: usize = 10_000;
 pub struct RepositoryEntry {
     /// Its name.
     pub name: RepoName,
-    /// Its tags.
+    /// Number of tags.
     pub tags: u64,
-    /// Its live manifests.
+    /// Number of live manifests.
     pub manifests: u64,
-    /// The bytes of the blobs that it serves, each once.
+    /// The bytes of the blobs it serves. A blob counts once.
     pub bytes: u64,
-    /// When something was last pushed to it, be it gone by now.
+    /// When something was last pushed to it, even if that is gone by now.
     pub pushed_at: Timestamp,
-    /// When something was last pulled from it, be it gone by now.
+    /// When something was last pulled from it, even if that is gone by now.
     pub pulled_at: Option<Timestamp>,
 }
 
@@ -94,7 +95,7 @@ impl Weigh for RepositoryEntry {
 }
 
 impl RepositoryEntry {
-    /// Its place in a list of this order.
+    /// Returns its position in a list sorted by `sort`.
     pub fn place(&self, sort: SortKey) -> Place {
         let number = match sort {
             SortKey::Name => 0,
@@ -113,12 +114,12 @@ pub struct TagEntry {
     pub name: Tag,
     /// When it was last pushed or moved.
     pub pushed_at: Timestamp,
-    /// What it points at.
+    /// The manifest it points at.
     pub manifest: ManifestEntry,
 }
 
 impl TagEntry {
-    /// Its place in a list of this order.
+    /// Returns its position in a list sorted by `sort`.
     pub fn place(&self, sort: SortKey) -> Place {
         let number = match sort {
             SortKey::Name => 0,
@@ -138,53 +139,54 @@ impl Weigh for TagEntry {
     }
 }
 
-/// A live manifest, as lists tell of it.
+/// A live manifest in a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ManifestEntry {
     /// Its digest.
     pub digest: Digest,
     /// Its media type.
     pub media_type: String,
-    /// What a referrers list shows as its artifact type.
+    /// The artifact type that a referrers list shows.
     pub artifact_type: Option<String>,
-    /// Its own bytes.
+    /// The size of the manifest itself in bytes.
     pub manifest_size: u64,
-    /// The bytes of its blobs and of those of its children, each once.
+    /// The bytes of its blobs and of the blobs of its children. A blob counts once.
     pub size: u64,
     /// When it was first pushed.
     pub pushed_at: Timestamp,
     /// When it was last pulled.
     pub pulled_at: Option<Timestamp>,
-    /// What it runs on, as an image's config or an index says it.
+    /// The platforms it runs on, according to the image's config or the index.
     pub platforms: Vec<String>,
 }
 
-/// What is connected with a manifest. Each list ends where it has [`MOST_RELATED`] entries.
+/// The tags, references and indexes of a manifest. Each list has at most [`MAX_RELATED`] entries.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Related {
     /// The tags that point at it.
     pub tags: Vec<Tag>,
-    /// What it refers to, by digest, and whether that is here.
+    /// The digests it refers to, how, and whether each target exists here.
     pub references: Vec<(Digest, EdgeKind, bool)>,
     /// The live indexes that list it.
     pub indexes: Vec<Digest>,
 }
 
-/// The most entries of a list of [`Related`].
-pub const MOST_RELATED: usize = 1000;
+/// The maximum number of entries in each list of [`Related`].
+pub const MAX_RELATED: usize = 1000;
 
 /// Lists for people.
 #[async_trait]
 pub trait Listings: Send + Sync {
-    /// A page of the repositories that have a live manifest, of those that are `visible`. Looks at no more than
-    /// [`MAX_EXAMINED`] others.
+    /// Returns a page of the `visible` repositories that have a live manifest. Reads at most [`MAX_EXAMINED`]
+    /// other repositories.
     async fn list_repositories(
         &self,
         query: &ListQuery,
         visible: &Visible,
     ) -> Result<ListPage<RepositoryEntry>>;
 
-    /// The names alone, in byte order behind `after`, likewise.
+    /// Returns a page of names only, in byte order, after `after`. Otherwise like
+    /// [`Listings::list_repositories`].
     async fn repository_names(
         &self,
         after: Option<&str>,
@@ -192,16 +194,16 @@ pub trait Listings: Send + Sync {
         visible: &Visible,
     ) -> Result<ListPage<RepoName>>;
 
-    /// A repository that has a live manifest.
+    /// Returns a repository that has a live manifest.
     async fn repository_entry(&self, repo: &RepoName) -> Result<Option<RepositoryEntry>>;
 
-    /// A page of a repository's tags. `None` if there is no such repository.
+    /// Returns a page of a repository's tags. `None` if the repository does not exist.
     async fn list_tags(&self, repo: &RepoName, query: &ListQuery) -> Result<Option<ListPage<TagEntry>>>;
 
-    /// A tag.
+    /// Returns a tag.
     async fn tag_entry(&self, repo: &RepoName, tag: &Tag) -> Result<Option<TagEntry>>;
 
-    /// A live manifest, and what is connected with it.
+    /// Returns a live manifest with its tags, references and indexes.
     async fn manifest_entry(
         &self,
         repo: &RepoName,

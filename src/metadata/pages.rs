@@ -1,7 +1,7 @@
-//! Pages of lists, bounded in entries and in bytes.
+//! Pages of lists, limited in entries and in bytes.
 
-/// The most bytes of a page's entries, roughly: a page ends with the entry that exceeds it. A thousand ordinary
-/// entries take less; a few with hundreds of kilobytes each must not take the memory of all the others.
+/// The approximate maximum size of a page in bytes: a page ends with the entry that exceeds it. A thousand
+/// ordinary entries take less; a few entries of hundreds of kilobytes each must not use up the memory.
 pub const MAX_PAGE_BYTES: usize = 1 << 20;
 
 /// Some entries of a list, and whether more follow.
@@ -9,21 +9,22 @@ pub const MAX_PAGE_BYTES: usize = 1 << 20;
 pub struct Page<T> {
     /// The entries.
     pub items: Vec<T>,
-    /// Whether there are more behind the last.
+    /// Whether more entries follow.
     pub more: bool,
 }
 
-/// An entry of a list that knows about how many bytes it takes.
+/// A list entry with a known approximate size.
 pub trait Weigh {
-    /// The bytes of the entry, roughly, in memory and on the wire alike.
+    /// Returns the approximate size in bytes, both in memory and in a response.
     fn weight(&self) -> usize;
 }
 
 impl<T: Weigh> Page<T> {
-    /// Reads `entries` until there are `limit` of them, or until they exceed [`MAX_PAGE_BYTES`].
+    /// Reads `entries` until there are `limit` of them or they exceed [`MAX_PAGE_BYTES`].
     ///
     /// # Errors
-    /// The first error of `entries`.
+    ///
+    /// Returns the first error of `entries`.
     pub fn read<E>(entries: impl IntoIterator<Item = Result<T, E>>, limit: usize) -> Result<Self, E> {
         let mut items = Vec::new();
         let mut bytes = 0;
@@ -39,7 +40,7 @@ impl<T: Weigh> Page<T> {
     }
 }
 
-/// The bytes of an optional text.
+/// Returns the size of an optional text in bytes.
 pub(super) fn text_weight(text: Option<&String>) -> usize {
     text.map_or(0, String::len)
 }
@@ -65,17 +66,17 @@ mod tests {
     }
 
     #[test]
-    fn a_page_ends_at_its_limit() {
+    fn page_ends_at_its_limit() {
         assert_eq!(read(&[1, 1, 1], 3), (3, false));
         assert_eq!(read(&[1, 1, 1], 2), (2, true));
         assert_eq!(read(&[], 2), (0, false));
     }
 
     #[test]
-    fn a_page_ends_with_the_entry_that_exceeds_its_bytes() {
+    fn page_ends_with_the_entry_that_exceeds_the_byte_limit() {
         let third = MAX_PAGE_BYTES / 3;
         assert_eq!(read(&[third; 9], 1000), (4, true));
-        assert_eq!(read(&[2 * MAX_PAGE_BYTES, 1], 1000), (1, true), "never empty");
+        assert_eq!(read(&[2 * MAX_PAGE_BYTES, 1], 1000), (1, true), "a page is never empty");
         assert_eq!(read(&[2 * MAX_PAGE_BYTES], 1000), (1, false));
     }
 }

@@ -1,4 +1,4 @@
-//! Policies that were set through the API, and what came of policies.
+//! Policies that were set through the API, and the record of retention runs.
 
 use async_trait::async_trait;
 
@@ -6,34 +6,34 @@ use super::pages::text_weight;
 use super::{Page, Result, Weigh};
 use crate::clock::Timestamp;
 
-/// How many changes of policies, and how many runs, are remembered.
-pub const RECORDS_KEPT: i64 = 1000;
+/// How many policy changes and how many runs are kept.
+pub const MAX_POLICY_RECORDS: i64 = 1000;
 
 /// A policy that was set through the API.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PolicyRecord {
     /// Its name.
     pub name: String,
-    /// The policy, as JSON.
+    /// The policy as JSON.
     pub policy: String,
     /// When it was last set.
     pub set_at: Timestamp,
-    /// By whom, if that is known.
+    /// Who set it, if known.
     pub by: Option<String>,
 }
 
 /// A change of a policy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PolicyChange {
-    /// Its place: later ones have larger ones.
+    /// Its position: later changes have larger ids.
     pub id: i64,
-    /// Which policy.
+    /// The policy's name.
     pub name: String,
-    /// What it has been since, as JSON. `None`: it was removed.
+    /// The policy after the change, as JSON. `None` if it was removed.
     pub policy: Option<String>,
-    /// When.
+    /// When it was changed.
     pub at: Timestamp,
-    /// By whom, if that is known.
+    /// Who changed it, if known.
     pub by: Option<String>,
 }
 
@@ -43,57 +43,57 @@ impl Weigh for PolicyChange {
     }
 }
 
-/// Policies as records.
+/// Stores policies and their history.
 #[async_trait]
 pub trait PolicyRecords: Send + Sync {
-    /// All of them, in the order in which they were first set.
+    /// Returns all policies in the order in which they were first set.
     async fn policies(&self) -> Result<Vec<PolicyRecord>>;
 
-    /// Sets a policy, in the place of an older one of its name.
+    /// Sets a policy. It replaces a policy of the same name.
     async fn set_policy(&self, record: PolicyRecord) -> Result<()>;
 
-    /// Removes a policy. `false` if there is none of this name.
+    /// Removes a policy. Returns `false` if it does not exist.
     async fn remove_policy(&self, name: &str, now: Timestamp, by: Option<&str>) -> Result<bool>;
 
-    /// A page of changes before the place `before`, newest first.
+    /// Returns a page of changes before the position `before`, newest first.
     async fn policy_history(&self, before: Option<i64>, limit: usize) -> Result<Page<PolicyChange>>;
 }
 
-/// What sets a run off.
+/// What started a retention run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RunCause {
-    /// It was time.
+    /// The regular interval.
     #[default]
     Interval,
-    /// Somebody asked for it.
+    /// A user requested it.
     Request,
     /// The store was nearly full.
     Pressure,
 }
 
-/// What policies took away in one go.
+/// What policies removed in one run.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RetentionRun {
-    /// Its place: later ones have larger ones. Given by the store.
+    /// Its position: later runs have larger ids. Assigned by the store.
     pub id: i64,
-    /// When it began.
+    /// When it started.
     pub began_at: Timestamp,
     /// When it ended.
     pub ended_at: Timestamp,
-    /// By whom, if that is known.
+    /// Who requested it, if known.
     pub by: Option<String>,
-    /// What set it off.
+    /// What started it.
     pub cause: RunCause,
-    /// How many tags went.
+    /// How many tags were removed.
     pub tags: u64,
-    /// How many manifests went to the trash.
+    /// How many manifests moved to the trash.
     pub manifests: u64,
-    /// How many steps were skipped, because something had changed.
+    /// How many steps were skipped because the object had changed.
     pub skipped: u64,
-    /// The bytes that come free with them, where that was asked.
+    /// The bytes that will be freed, if they were computed.
     pub bytes: Option<u64>,
-    /// Whether it stopped at a change.
+    /// Whether the run stopped at the first change.
     pub stopped: bool,
 }
 
@@ -103,12 +103,12 @@ impl Weigh for RetentionRun {
     }
 }
 
-/// What came of policies.
+/// Stores the results of retention runs.
 #[async_trait]
 pub trait RetentionRuns: Send + Sync {
     /// Records a run.
-    async fn note_run(&self, run: RetentionRun) -> Result<()>;
+    async fn record_retention_run(&self, run: RetentionRun) -> Result<()>;
 
-    /// A page of runs before the place `before`, newest first.
+    /// Returns a page of runs before the position `before`, newest first.
     async fn retention_runs(&self, before: Option<i64>, limit: usize) -> Result<Page<RetentionRun>>;
 }

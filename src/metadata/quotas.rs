@@ -1,4 +1,4 @@
-//! What repositories may use.
+//! Quotas: limits on what repositories may use.
 
 use std::fmt;
 
@@ -7,74 +7,74 @@ use async_trait::async_trait;
 use super::{CollectionRules, Result, Scope, Target};
 use crate::oci::RepoName;
 
-/// What the repositories of a scope may use together.
+/// The limits that the repositories of a scope share.
 ///
-/// Bytes are those of blobs and manifests as they were pushed, each once in each repository that has it: a layer that
-/// two of them share counts twice, as if each were alone. So what a push adds does not depend on its neighbours. What
-/// was deleted counts until it is collected, for until then it can be brought back. Open uploads count as well, in the
-/// process that takes them.
+/// Bytes are those of blobs and manifests as they were pushed. An object counts once in each repository that
+/// has it: a layer that two repositories share counts twice. What a push adds therefore does not depend on
+/// other repositories. Deleted objects count until they are collected, because until then they can be restored.
+/// Open uploads count as well, in the process that receives them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Quota {
-    /// Which repositories.
+    /// The repositories.
     pub scope: Scope,
-    /// The most bytes.
+    /// The maximum number of bytes.
     pub bytes: Option<u64>,
-    /// The most tags.
+    /// The maximum number of tags.
     pub tags: Option<u64>,
-    /// The most names of repositories.
+    /// The maximum number of repository names.
     pub repositories: Option<u64>,
 }
 
 impl Quota {
-    /// A quota of `scope` without any limit.
+    /// Returns a quota of `scope` without limits.
     pub fn of(scope: Scope) -> Self {
         Self { scope, bytes: None, tags: None, repositories: None }
     }
 }
 
-/// A quota, and what is used of it.
+/// A quota and its current usage.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QuotaUse {
     /// The quota.
     pub quota: Quota,
-    /// Bytes used.
+    /// Bytes in use.
     pub bytes: u64,
-    /// Tags there are.
+    /// Number of tags.
     pub tags: u64,
-    /// Names of repositories there are.
+    /// Number of repository names.
     pub repositories: u64,
 }
 
-/// How much a change adds to what is used.
+/// How much a change adds to the usage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Growth {
     /// Bytes.
     pub bytes: u64,
     /// Tags.
     pub tags: u64,
-    /// Names of repositories.
+    /// Repository names.
     pub repositories: u64,
 }
 
 impl Growth {
-    /// Bytes alone.
+    /// Returns a growth of bytes only.
     pub fn of_bytes(bytes: u64) -> Self {
         Self { bytes, ..Self::default() }
     }
 }
 
-/// What a quota is about.
+/// A resource that a quota limits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Metered {
+pub enum QuotaResource {
     /// Bytes.
     Bytes,
     /// Tags.
     Tags,
-    /// Names of repositories.
+    /// Repository names.
     Repositories,
 }
 
-impl fmt::Display for Metered {
+impl fmt::Display for QuotaResource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Bytes => "bytes",
@@ -84,73 +84,72 @@ impl fmt::Display for Metered {
     }
 }
 
-/// A quota that a change would pass.
+/// A quota that a change would exceed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OverQuota {
-    /// Whose it is.
+    /// The repositories of the quota.
     pub scope: Scope,
-    /// Of what.
-    pub of: Metered,
+    /// The limited resource.
+    pub resource: QuotaResource,
     /// How much is used.
     pub used: u64,
-    /// How much more was wanted, as far as is known.
-    pub wanted: u64,
-    /// The quota.
+    /// How much more the change needs, as far as known.
+    pub requested: u64,
+    /// The limit.
     pub limit: u64,
 }
 
 impl fmt::Display for OverQuota {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { scope, of, used, wanted, limit } = self;
+        let Self { scope, resource, used, requested, limit } = self;
         match scope {
             Scope::All => f.write_str("the quota of this registry")?,
             scope => write!(f, "the quota of {scope}")?,
         }
-        write!(f, " is {limit} {of}: {used} are used, and this needs {wanted} more; ")?;
-        f.write_str(
-            "delete what is not needed (its space counts until it is collected) or ask for a larger one",
-        )
+        write!(f, " is {limit} {resource}: {used} are used, and this needs {requested} more; ")?;
+        f.write_str("delete unneeded content (it counts until it is collected) or request a larger quota")
     }
 }
 
 impl QuotaUse {
-    /// What stands in the way of so much more.
+    /// Returns the first limit that this growth would exceed.
     pub fn refuses(&self, growth: Growth) -> Option<OverQuota> {
-        self.metered().into_iter().find_map(|(of, limit, used)| {
-            let wanted = match of {
-                Metered::Bytes => growth.bytes,
-                Metered::Tags => growth.tags,
-                Metered::Repositories => growth.repositories,
+        self.resources().into_iter().find_map(|(resource, limit, used)| {
+            let requested = match resource {
+                QuotaResource::Bytes => growth.bytes,
+                QuotaResource::Tags => growth.tags,
+                QuotaResource::Repositories => growth.repositories,
             };
-            let limit = limit.filter(|limit| wanted > 0 && used.saturating_add(wanted) > *limit)?;
-            Some(OverQuota { scope: self.quota.scope.clone(), of, used, wanted, limit })
+            let limit = limit.filter(|limit| requested > 0 && used.saturating_add(requested) > *limit)?;
+            Some(OverQuota { scope: self.quota.scope.clone(), resource, used, requested, limit })
         })
     }
 
-    /// The limits that are passed already, after an upgrade or since a setting was lowered.
+    /// Returns the limits that are exceeded already, for example after an upgrade or because a setting was
+    /// lowered.
     pub fn exceeded(&self) -> impl Iterator<Item = ExceededQuota> {
-        self.metered().into_iter().filter_map(|(of, limit, used)| {
+        self.resources().into_iter().filter_map(|(resource, limit, used)| {
             let limit = limit.filter(|limit| used > *limit)?;
-            Some(ExceededQuota { scope: self.quota.scope.clone(), of, used, limit })
+            Some(ExceededQuota { scope: self.quota.scope.clone(), resource, used, limit })
         })
     }
 
-    fn metered(&self) -> [(Metered, Option<u64>, u64); 3] {
+    fn resources(&self) -> [(QuotaResource, Option<u64>, u64); 3] {
         [
-            (Metered::Bytes, self.quota.bytes, self.bytes),
-            (Metered::Tags, self.quota.tags, self.tags),
-            (Metered::Repositories, self.quota.repositories, self.repositories),
+            (QuotaResource::Bytes, self.quota.bytes, self.bytes),
+            (QuotaResource::Tags, self.quota.tags, self.tags),
+            (QuotaResource::Repositories, self.quota.repositories, self.repositories),
         ]
     }
 }
 
-/// A limit of a quota that is passed already: what is there stays, and only growth is refused.
+/// A limit that is exceeded already. Existing content stays; only growth is rejected.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExceededQuota {
-    /// Whose it is.
+    /// The repositories of the quota.
     pub scope: Scope,
-    /// Of what.
-    pub of: Metered,
+    /// The limited resource.
+    pub resource: QuotaResource,
     /// How much is used.
     pub used: u64,
     /// The limit.
@@ -159,47 +158,50 @@ pub struct ExceededQuota {
 
 impl fmt::Display for ExceededQuota {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { scope, of, used, limit } = self;
+        let Self { scope, resource, used, limit } = self;
         match scope {
             Scope::All => f.write_str("the quota of this registry")?,
             scope => write!(f, "the quota of {scope}")?,
         }
-        write!(f, " is exceeded: {used} {of} are used of {limit}; what is there stays, and growth is refused")
+        write!(f, " is exceeded: {used} of {limit} {resource} are used; ")?;
+        f.write_str("nothing is deleted, but pushes that add more are rejected")
     }
 }
 
-/// What was removed to make room.
+/// What was removed to free space.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Relieved {
+pub struct Reclaimed {
     /// Manifests that left the trash or were purged further.
     pub manifests: u64,
     /// Links to blobs.
     pub links: u64,
 }
 
-/// Quotas. They are checked in the transactions that would pass them.
+/// Quotas and their usage. They are checked in the transactions that could exceed them.
 #[async_trait]
 pub trait Quotas: Send + Sync {
-    /// Makes these the quotas that hold. What is used of a new one is added up.
+    /// Replaces the quotas in force. The usage of a new quota is computed.
     async fn set_quotas(&self, quotas: &[Quota]) -> Result<()>;
 
-    /// The quotas that hold for `repo`, or with `None` all, and what is used of them.
+    /// Returns the quotas that apply to `repo`, or all quotas for `None`, with their usage.
     async fn quotas(&self, repo: Option<&RepoName>) -> Result<Vec<QuotaUse>>;
 
-    /// What is used of these quotas, whether they hold or not. Looks at every repository of each.
+    /// Returns the usage of these quotas, whether they are in force or not. Reads every repository of each.
     async fn measure_quotas(&self, quotas: &[Quota]) -> Result<Vec<QuotaUse>>;
 
-    /// Whether `repo` has this manifest in whatever state, or a link to this blob: storing it again adds nothing.
+    /// Returns whether `repo` has this manifest in any state, or a link to this blob. Storing it again then
+    /// adds nothing.
     async fn is_counted(&self, repo: &RepoName, target: Target<'_>) -> Result<bool>;
 
-    /// Removes, before its turn, what may go of the repositories of `scope`: up to `trash` manifests of the trash,
-    /// oldest first, what is being purged, and links and orphans that nothing holds and whose leases are over by
-    /// `rules`. With `trash` also blobs that were deleted. Removes about `rows` rows.
-    async fn relieve(
+    /// Removes collectable content of the repositories of `scope` ahead of the regular collection: up to
+    /// `trash` manifests of the trash, oldest first, manifests that are being purged, and unreferenced links
+    /// and manifests whose leases have ended by `rules`. With `trash` above 0 also deleted blobs. Removes about
+    /// `rows` rows.
+    async fn reclaim_now(
         &self,
         scope: &Scope,
         rules: &CollectionRules,
         trash: usize,
         rows: usize,
-    ) -> Result<Relieved>;
+    ) -> Result<Reclaimed>;
 }

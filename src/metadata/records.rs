@@ -1,4 +1,4 @@
-//! What is recorded, as the use cases see it.
+//! The records that the metadata store reads and writes, as its callers see them.
 
 use std::time::Duration;
 
@@ -8,158 +8,159 @@ use super::{Change, OverQuota};
 use crate::clock::Timestamp;
 use crate::oci::{Algorithm, Annotations, BlobKey, Digest, ImageDetails, RepoName, Tag, UploadId};
 
-/// How far an upload has come: bytes that are durable, and the hash state behind the last of them.
+/// How far an upload has come: its durable bytes and the hash state after the last of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Progress {
-    /// Bytes.
+    /// Number of durable bytes.
     pub offset: u64,
-    /// [`crate::oci::Hasher::save`] of those bytes; empty for none.
+    /// [`crate::oci::Hasher::save`] of those bytes; empty if there are none.
     pub hash_state: Vec<u8>,
 }
 
-/// The end of an upload. It extends the leases that ran when the upload began to itself and one more lease,
-/// so that a push that takes longer than a lease finds all that it was told of.
+/// The end of an upload. It extends the leases that were running when the upload began until one lease duration
+/// after its end. A push that takes longer than a lease thus still finds everything it has checked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UploadEnd {
-    /// When.
+    /// When it ends.
     pub now: Timestamp,
-    /// The setting: how long a lease is.
+    /// The configured lease duration.
     pub lease: Duration,
-    /// The shortest that a lease may be made: how exactly it matters when the upload began and ended.
-    pub shortest: Duration,
+    /// The shortest lease duration that can apply under pressure. It determines how precisely the start and end
+    /// of the upload are recorded.
+    pub min_lease: Duration,
 }
 
-/// The clock was wrong and has been put right.
+/// A correction of the clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClockJump {
-    /// From when,
+    /// The start of the span, by the wrong clock.
     pub from: Timestamp,
-    /// and until when, by itself.
+    /// The end of the span, by the wrong clock.
     pub until: Timestamp,
-    /// By how much it was behind.
+    /// How far the clock was behind.
     pub by: Duration,
 }
 
-/// A lease to be renewed.
+/// A request to renew a lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Renewal {
-    /// Now.
+    /// The current time.
     pub now: Timestamp,
-    /// Only if it was last leased at this time or before.
+    /// Renews the lease only if it was last given at or before this time.
     pub stale: Timestamp,
-    /// Also while a tag holds the target.
+    /// Renews it even while a tag keeps the target alive.
     pub tagged: bool,
-    /// Also while something else holds it.
+    /// Renews it even while a manifest references the target.
     pub held: bool,
 }
 
-/// An upload in progress.
+/// An open upload.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UploadRecord {
     /// Its id.
     pub id: UploadId,
-    /// What its bytes are hashed with.
+    /// The algorithm its content is hashed with.
     pub algorithm: Algorithm,
-    /// What a restart can go on from.
+    /// The progress that a restart can continue from.
     pub progress: Progress,
-    /// The place that its bytes are about to become or, after a crash, may have become.
+    /// The blob key that its content is about to be published under, or may have been before a crash.
     pub intent: Option<BlobKey>,
-    /// When it was last heard of.
+    /// When it was last active.
     pub touched_at: Timestamp,
 }
 
-/// Whose an upload is.
+/// The repository of an upload and its recorded progress.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct UploadPlace {
+pub struct UploadStatus {
     /// The repository.
     pub repo: RepoName,
-    /// How many of its bytes are durable and recorded.
+    /// Number of durable, recorded bytes.
     pub offset: u64,
 }
 
 /// A blob as a repository serves it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BlobRecord {
-    /// Where its bytes are.
+    /// The key of its content in the blob store.
     pub key: BlobKey,
-    /// Bytes.
+    /// Its size in bytes.
     pub size: u64,
-    /// When it was last wanted by somebody who may push.
+    /// When a client with push access last needed it.
     pub leased_at: Timestamp,
 }
 
-/// A blob as the store has it.
+/// A blob as the registry stores it, independent of repositories.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredBlob {
-    /// Where its bytes are.
+    /// The key of its content in the blob store.
     pub key: BlobKey,
-    /// Bytes.
+    /// Its size in bytes.
     pub size: u64,
-    /// Its bytes were found missing or not to hash to its digest.
+    /// Whether it is quarantined: its content is missing or does not match its digest.
     pub damaged: bool,
-    /// What the medium spends on it, in bytes, if that was measured.
+    /// The bytes allocated for it on disk, if measured.
     pub allocated: Option<u64>,
 }
 
-/// How big a blob is, in bytes.
+/// The size of a blob in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct BlobSize {
     /// As it was pushed.
     pub logical: u64,
-    /// As the medium spends it.
+    /// As allocated on disk.
     pub allocated: u64,
 }
 
-/// What became of a new upload.
+/// The result of creating an upload.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum UploadCreation {
     /// It is recorded.
     Created,
-    /// Its repository is new, and would pass a quota; nothing changed.
+    /// Its repository is new and would exceed a quota; nothing changed.
     Refused(OverQuota),
 }
 
-/// What became of an upload that was to be a blob.
+/// The result of committing an upload.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Commit {
-    /// It is one.
+    /// The upload is a blob now.
     Done,
-    /// The upload is no more; nothing changed.
+    /// The upload no longer exists; nothing changed.
     Unknown,
-    /// It would pass a quota; nothing changed.
+    /// A quota would be exceeded; nothing changed.
     Refused(OverQuota),
 }
 
-/// What became of a mount.
+/// The result of mounting a blob.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Mount {
     /// The repository serves the blob.
     Done(BlobRecord),
-    /// There is no such blob.
+    /// The blob does not exist.
     Missing,
-    /// It would pass a quota; nothing changed.
+    /// A quota would be exceeded; nothing changed.
     Refused(OverQuota),
 }
 
-/// A manifest as `fsck` sees it.
+/// A manifest as `fsck` reads it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredManifest {
-    /// Its place in the order of [`super::Maintenance::manifests_after`].
+    /// Its position in the order of [`super::Maintenance::manifests_after`].
     pub id: i64,
-    /// Whose it is.
+    /// Its repository.
     pub repo: RepoName,
-    /// What its bytes must hash to.
+    /// The digest that its content must match.
     pub digest: Digest,
-    /// The media type that it was accepted with.
+    /// The media type it was accepted with.
     pub media_type: String,
     /// Its exact bytes.
     pub content: Vec<u8>,
 }
 
-/// What a lease is on.
+/// The target of a lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Target<'a> {
-    /// A blob's link.
+    /// The link to a blob.
     Blob(&'a Digest),
     /// A manifest.
     Manifest(&'a Digest),
@@ -174,55 +175,55 @@ pub struct ManifestRecord {
     pub media_type: String,
     /// Its exact bytes.
     pub content: Bytes,
-    /// When it was last wanted by somebody who may push.
+    /// When a client with push access last needed it.
     pub leased_at: Timestamp,
-    /// When the request's own tag was last pushed; `None` where it was asked for by its digest. The tag holds
-    /// it, so that no lease is needed.
+    /// When the requested tag was last pushed; `None` if the manifest was requested by digest. The tag keeps
+    /// the manifest alive, so no lease is needed.
     pub tagged_at: Option<Timestamp>,
 }
 
-/// What an edge points at.
+/// The kind of a reference from a manifest to a digest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum EdgeKind {
-    /// A config, layer, or any other blob.
+    /// A config, layer or any other blob.
     Blob,
     /// A child manifest.
     Child,
-    /// The subject: the one kind of edge that holds its source instead of its target.
+    /// The subject. This is the only kind of edge that keeps its source alive instead of its target.
     Subject,
 }
 
-/// That a manifest refers to a digest.
+/// A reference from a manifest to a digest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Edge {
-    /// What it refers to.
+    /// The digest it refers to.
     pub target: Digest,
-    /// As what.
+    /// The kind of reference.
     pub kind: EdgeKind,
-    /// Whether the target must be there for the manifest to be accepted.
+    /// Whether the target must exist for the manifest to be accepted.
     pub required: bool,
-    /// How many bytes the target must have if it is there. `None`: any number.
+    /// The size that the target must have if it exists. `None` accepts any size.
     pub size: Option<u64>,
 }
 
-/// What a push records of the image behind a manifest.
+/// The image details that a push records with a manifest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PushedDetails {
-    /// What the manifest says itself: an index, or an artifact, which is no image.
+    /// Details from the manifest itself: an index, or an artifact that is not an image.
     Own(ImageDetails),
-    /// What an image's config says. It is recorded once, however many manifests have that config.
+    /// Details from the image's config. They are recorded once for all manifests with that config.
     Config {
         /// The config.
         digest: Digest,
-        /// What it says. `None` if it was not read: it is recorded already, or could not be.
+        /// Its details. `None` if the config was not read because it is recorded already or could not be read.
         details: Option<ImageDetails>,
     },
 }
 
-/// A manifest to be stored.
+/// A manifest to store.
 #[derive(Debug, Clone)]
 pub struct PutManifest {
-    /// Where.
+    /// Its repository.
     pub repo: RepoName,
     /// Its digest.
     pub digest: Digest,
@@ -230,55 +231,55 @@ pub struct PutManifest {
     pub content: Vec<u8>,
     /// Its media type.
     pub media_type: String,
-    /// What a referrers list shows as its artifact type.
+    /// The artifact type that a referrers list shows.
     pub artifact_type: Option<String>,
-    /// What its image is for.
+    /// The details of its image.
     pub details: PushedDetails,
-    /// What it refers to: each target and kind once.
+    /// Its references: each target and kind once.
     pub edges: Vec<Edge>,
-    /// Tags to point at it.
+    /// The tags to point at it.
     pub tags: Vec<Tag>,
-    /// Now, and who puts it.
+    /// When it is stored, and by whom.
     pub change: Change,
 }
 
-/// A target whose size is not what an edge says.
+/// A target whose size differs from the size in the manifest's descriptor.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WrongSize {
     /// The target.
     pub digest: Digest,
-    /// What the edge says.
+    /// The size in the descriptor.
     pub claimed: u64,
-    /// How many bytes it has.
+    /// Its actual size in bytes.
     pub actual: u64,
 }
 
-/// What became of a [`PutManifest`].
+/// The result of storing a [`PutManifest`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PutOutcome {
     /// It is stored.
     Stored,
-    /// Nothing changed: these required targets are absent.
+    /// Nothing changed: these required targets do not exist.
     Missing(Vec<(Digest, EdgeKind)>),
-    /// Nothing changed: this target has not the size that its edge says.
+    /// Nothing changed: the size of this target differs from its descriptor.
     WrongSize(WrongSize),
-    /// Nothing changed: this tag is immutable, and points at something else.
-    Fixed(Tag),
-    /// Nothing changed: it would pass a quota.
+    /// Nothing changed: this tag is immutable and points at another manifest.
+    Immutable(Tag),
+    /// Nothing changed: a quota would be exceeded.
     Refused(OverQuota),
 }
 
-/// What became of a deletion.
+/// The result of a deletion.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Deletion {
-    /// It is gone.
+    /// It is deleted.
     Done,
-    /// There was no such thing.
+    /// It does not exist.
     Unknown,
-    /// This live manifest holds it; nothing changed.
+    /// Nothing changed: this live manifest references it.
     HeldBy(Digest),
-    /// This immutable tag would be taken away; nothing changed.
-    Fixed(Tag),
+    /// Nothing changed: this immutable tag would be removed.
+    Immutable(Tag),
 }
 
 /// A manifest in a referrers list.
@@ -292,31 +293,31 @@ pub struct ReferrerRecord {
     pub size: u64,
     /// Its artifact type.
     pub artifact_type: Option<String>,
-    /// Its annotations, if it has any.
+    /// Its annotations, if any.
     pub annotations: Option<Annotations>,
 }
 
-/// How many bytes the manifests of a page of referrers may have together, all but the last: their annotations are
-/// read from them, and a client may push any number of manifests of some megabytes each.
+/// The maximum total size of the manifests in a page of referrers, not counting the last. The annotations are
+/// read from the manifests, and a client may push any number of manifests of several megabytes each.
 pub const MAX_REFERRERS_BYTES: u64 = 4 << 20;
 
-/// Totals over everything.
+/// Totals of the whole registry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Totals {
-    /// Blobs recorded.
+    /// Number of blobs.
     pub blobs: u64,
-    /// Their bytes, each blob once.
+    /// Their bytes. A blob counts once.
     pub blob_bytes: u64,
-    /// What the medium spends on them, in bytes.
+    /// The bytes allocated for them on disk.
     pub blob_allocated: u64,
-    /// Manifests recorded, those in the trash included.
+    /// Number of manifests, including those in the trash.
     pub manifests: u64,
-    /// Uploads open.
+    /// Number of open uploads.
     pub uploads: u64,
-    /// Keys that no record names, whose bytes are to be removed.
-    pub doomed: u64,
+    /// Number of keys that no record refers to, whose content is to be deleted.
+    pub pending_deletions: u64,
     /// Their bytes.
-    pub doomed_bytes: u64,
-    /// What the medium spends on them, in bytes.
-    pub doomed_allocated: u64,
+    pub pending_deletion_bytes: u64,
+    /// The bytes allocated for them on disk.
+    pub pending_deletion_allocated: u64,
 }

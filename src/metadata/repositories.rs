@@ -1,85 +1,86 @@
-//! Changes to repositories as a whole.
+//! Renaming, deleting and restoring whole repositories.
 
 use async_trait::async_trait;
 
 use super::{Change, ChangeKind, EdgeKind, OverQuota, Result};
 use crate::oci::{Digest, RepoName, Tag};
 
-/// What became of a renaming.
+/// The result of renaming a repository.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Renaming {
-    /// It is done.
+    /// It was renamed.
     Done,
-    /// There is no repository of the old name, or nothing in it.
+    /// There is no repository of the old name, or it is empty.
     Unknown,
-    /// There is something in the repository of the new name, or something is being done to it.
+    /// The repository of the new name is not empty, or is being deleted or restored.
     Occupied,
-    /// Under the new name something is in the trash, which could not be brought back there any more.
+    /// The trash has manifests under the new name, which could then no longer be restored there.
     InTrash,
     /// The repository is being deleted or restored.
     Busy,
-    /// This tag is immutable, and would be gone from the old name.
-    Fixed(Tag),
-    /// What the repository uses would pass a quota under the new name; nothing changed.
+    /// This tag is immutable and would disappear from the old name.
+    Immutable(Tag),
+    /// The repository would exceed a quota under the new name; nothing changed.
     Refused(OverQuota),
 }
 
 /// A repository that is being deleted or restored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RepositoryWork {
-    /// Which.
+    /// The repository.
     pub repo: RepoName,
     /// Delete or restore.
     pub kind: ChangeKind,
-    /// Which deletion it is, or undoes.
+    /// The id of the deletion, or of the deletion that is being undone.
     pub removal: i64,
-    /// How many manifests there were when it began.
+    /// Number of manifests at the start.
     pub total: u64,
-    /// How many of them have been taken away or brought back.
+    /// How many have been removed or restored.
     pub done: u64,
-    /// How many stay as they are: they lack something, or an immutable tag or a new index holds them.
+    /// How many stay as they are, because a target is missing or because an immutable tag or a new index keeps
+    /// them.
     pub failed: u64,
 }
 
-/// What a step of it did.
+/// The result of one step of deleting or restoring a repository.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RepositoryStep {
-    /// How far it is.
+    /// The progress.
     pub work: RepositoryWork,
-    /// Whether that was the last.
+    /// Whether this was the last step.
     pub finished: bool,
-    /// Tags that were used again meanwhile and stay as they are.
+    /// Tags that were not restored because they are in use again.
     pub taken: Vec<Tag>,
-    /// What manifests that did not come back lack.
+    /// Missing targets of manifests that could not be restored.
     pub missing: Vec<(Digest, EdgeKind)>,
 }
 
 /// Deletes, restores and renames repositories.
 #[async_trait]
 pub trait RepositoryChanges: Send + Sync {
-    /// Gives a repository another name; everything in it comes along. Uploads in progress stay with the name
-    /// that their clients know. An emptied repository of the new name takes the old one, so that its history is not
-    /// lost, and renaming back undoes everything.
+    /// Renames a repository with everything in it. Open uploads stay under the name that their clients know. An
+    /// empty repository of the new name takes the old name, so that its history is not lost and renaming back
+    /// undoes everything.
     async fn rename_repository(&self, from: &RepoName, to: &RepoName, change: &Change) -> Result<Renaming>;
 
-    /// Begins to move every manifest of a repository to the trash. What is pushed from now on stays. `None` if
-    /// there is nothing in it. One that has begun goes on.
-    async fn begin_deletion(&self, repo: &RepoName, change: &Change) -> Result<Option<RepositoryWork>>;
+    /// Starts moving every manifest of a repository to the trash. Content pushed from now on stays. Returns
+    /// `None` if the repository is empty. Continues a deletion that was started already.
+    async fn start_deletion(&self, repo: &RepoName, change: &Change) -> Result<Option<RepositoryWork>>;
 
-    /// Begins to bring back what the last deletion of a repository (or that one) took away. `None` if nothing
-    /// of that is in the trash.
-    async fn begin_restoration(
+    /// Starts restoring what the last deletion of a repository removed, or the deletion `removal`. Returns
+    /// `None` if nothing of it is in the trash.
+    async fn start_restoration(
         &self,
         repo: &RepoName,
         removal: Option<i64>,
         change: &Change,
     ) -> Result<Option<RepositoryWork>>;
 
-    /// Up to `limit` repositories that are being deleted or restored.
+    /// Returns up to `limit` repositories that are being deleted or restored.
     async fn repository_work(&self, limit: usize) -> Result<Vec<RepositoryWork>>;
 
-    /// Takes the next step, of about `limit` manifests. `None` if nothing is being done to it. Whose work it is
-    /// and why was told when it began.
+    /// Runs the next step, of about `limit` manifests. Returns `None` if the repository is not being deleted or
+    /// restored. Who requested the work and why was recorded at the start.
     async fn advance_repository(
         &self,
         repo: &RepoName,
@@ -87,7 +88,8 @@ pub trait RepositoryChanges: Send + Sync {
         change: &Change,
     ) -> Result<Option<RepositoryStep>>;
 
-    /// Looks at up to `limit` repositories behind the place `after` (0 at the beginning) and forgets those of which
-    /// nothing is left, not even a history. Where it came to, `None` at the end; and how many it forgot.
+    /// Examines up to `limit` repositories after the position `after` (0 to start) and deletes the records of
+    /// those that are empty and have no history. Returns the position reached (`None` at the end) and how many
+    /// records it deleted.
     async fn forget_repositories(&self, after: i64, limit: usize) -> Result<(Option<i64>, u64)>;
 }

@@ -1,4 +1,4 @@
-//! What somebody may do, and who somebody is, as it is recorded and spelt.
+//! Roles, teams and grantees: their names, parsing and storage format.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,10 +8,10 @@ use thiserror::Error;
 
 use super::Scope;
 
-/// The longest name of a user, an organisation or a team.
-const LONGEST: usize = 64;
+/// The maximum length of the name of a user, an organisation or a team.
+const MAX_NAME_LENGTH: usize = 64;
 
-/// What somebody may do with repositories. Each includes those before it.
+/// What a grantee may do with repositories. Each role includes the ones before it.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, utoipa::ToSchema,
 )]
@@ -19,19 +19,19 @@ const LONGEST: usize = 64;
 pub enum Role {
     /// Reading.
     Pull,
-    /// Writing, and moving tags.
+    /// Pushing and moving tags.
     Push,
-    /// Taking away.
+    /// Deleting tags, manifests and blobs.
     Delete,
-    /// Restoring, deleting whole repositories, and saying who else may do what there.
+    /// Restoring, deleting whole repositories, and granting roles in the same scope.
     Admin,
 }
 
 impl Role {
-    /// All of them, the least first.
+    /// All roles, the lowest first.
     pub const ALL: [Self; 4] = [Self::Pull, Self::Push, Self::Delete, Self::Admin];
 
-    /// Its name.
+    /// Returns its name.
     pub fn name(self) -> &'static str {
         match self {
             Self::Pull => "pull",
@@ -48,9 +48,9 @@ impl fmt::Display for Role {
     }
 }
 
-/// A text that is no role.
+/// The text is not the name of a role.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error("is none of pull, push, delete and admin")]
+#[error("is not a role: use pull, push, delete or admin")]
 pub struct UnknownRole;
 
 impl FromStr for Role {
@@ -61,16 +61,16 @@ impl FromStr for Role {
     }
 }
 
-/// A role with where it holds, spelt `ROLE` or `ROLE:PREFIX/` or `ROLE:REPOSITORY`.
+/// A role in a scope, written `ROLE`, `ROLE:PREFIX/` or `ROLE:REPOSITORY`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct May {
-    /// What.
+pub struct ScopedRole {
+    /// The role.
     pub role: Role,
-    /// Where.
+    /// The repositories in which it applies.
     pub scope: Scope,
 }
 
-impl fmt::Display for May {
+impl fmt::Display for ScopedRole {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.scope {
             Scope::All => self.role.fmt(f),
@@ -79,7 +79,7 @@ impl fmt::Display for May {
     }
 }
 
-impl FromStr for May {
+impl FromStr for ScopedRole {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -87,33 +87,34 @@ impl FromStr for May {
         Ok(Self {
             role: role.parse().map_err(|error| format!("{role:?} {error}"))?,
             scope: scope.parse().map_err(|error| {
-                format!("{scope:?} is no repository, nor a prefix with a slash at its end: {error}")
+                format!("{scope:?} is neither a repository nor a prefix that ends with a slash: {error}")
             })?,
         })
     }
 }
 
-/// A text that is no name.
+/// The text is not a valid name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error("is no name: 1 to 64 letters, digits and . _ - + after a letter or digit")]
+#[error("is not a valid name: use 1 to 64 letters, digits and . _ - +, starting with a letter or digit")]
 pub struct InvalidUserName;
 
 /// Checks the name of a user, an organisation or a team.
 ///
 /// # Errors
-/// [`InvalidUserName`].
+///
+/// Fails if the name is empty, too long or has an invalid character.
 pub fn check_name(name: &str) -> Result<(), InvalidUserName> {
     let first = name.bytes().next().is_some_and(|first| first.is_ascii_alphanumeric());
     let rest = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-+".contains(&byte));
-    if first && rest && name.len() <= LONGEST { Ok(()) } else { Err(InvalidUserName) }
+    if first && rest && name.len() <= MAX_NAME_LENGTH { Ok(()) } else { Err(InvalidUserName) }
 }
 
-/// A team of an organisation. Spelt `organisation/team`.
+/// A team of an organisation, written `organisation/team`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Team {
-    /// Whose.
+    /// The organisation.
     pub organisation: String,
-    /// Its name there.
+    /// Its name within the organisation.
     pub name: String,
 }
 
@@ -133,16 +134,16 @@ impl FromStr for Team {
     }
 }
 
-/// Whom a role is given to.
+/// A user or group that can be granted a role.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Grantee {
     /// A user.
     User(String),
-    /// All of a team.
+    /// All members of a team.
     Team(Team),
-    /// Whoever is a user. Spelt `@users`.
+    /// Every authenticated user, written `@users`.
     Users,
-    /// Everybody, without a login. Spelt `@everybody`.
+    /// Everyone, including anonymous clients, written `@everybody`.
     Everybody,
 }
 
@@ -188,7 +189,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn holders_are_read_as_they_are_written() {
+    fn grantees_round_trip_as_text() {
         for text in ["ann", "acme/devs", "@users", "@everybody", "A.b-c_d+e"] {
             assert_eq!(text.parse::<Grantee>().expect("a grantee").to_string(), text);
         }
@@ -199,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn roles_include_those_before() {
+    fn roles_are_ordered_and_round_trip_as_text() {
         assert!(Role::ALL.is_sorted());
         assert!(Role::ALL.into_iter().all(|role| role.name().parse() == Ok(role)));
         assert_eq!("write".parse::<Role>(), Err(UnknownRole));

@@ -1,4 +1,4 @@
-//! Which repositories are meant.
+//! Scopes: one repository, all repositories below a prefix, or all repositories.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,21 +7,22 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::oci::{InvalidName, RepoName};
 
-/// One repository, all below a prefix, or all.
+/// One repository, all repositories below a prefix, or all.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub enum Scope {
-    /// All there are. Spelt as nothing.
+    /// All repositories. Written as the empty text.
     #[default]
     All,
-    /// Those whose names begin so: with a slash at the end, so that `team/` is not `teamwork`.
+    /// Repositories whose names start with this prefix. It ends with a slash, so that `team/` does not include
+    /// `teamwork`.
     Below(String),
-    /// This one.
+    /// A single repository.
     One(RepoName),
 }
 
 impl Scope {
-    /// Whether a repository of this name is meant.
-    pub fn holds(&self, name: &RepoName) -> bool {
+    /// Returns whether the scope includes a repository.
+    pub fn includes(&self, name: &RepoName) -> bool {
         match self {
             Self::All => true,
             Self::Below(prefix) => name.as_str().starts_with(prefix.as_str()),
@@ -29,27 +30,27 @@ impl Scope {
         }
     }
 
-    /// Whether all that `other` means is meant.
+    /// Returns whether the scope includes everything that `other` includes.
     pub fn contains(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::All, _) => true,
             (_, Self::All) => false,
             (Self::Below(prefix), Self::Below(deeper)) => deeper.starts_with(prefix),
-            (scope, Self::One(name)) => scope.holds(name),
+            (scope, Self::One(name)) => scope.includes(name),
             (Self::One(_), Self::Below(_)) => false,
         }
     }
 
-    /// Whether a repository could be meant by both.
-    pub fn meets(&self, other: &Self) -> bool {
+    /// Returns whether a repository can be in both scopes.
+    pub fn overlaps(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::All, _) | (_, Self::All) => true,
-            (Self::One(name), scope) | (scope, Self::One(name)) => scope.holds(name),
+            (Self::One(name), scope) | (scope, Self::One(name)) => scope.includes(name),
             (Self::Below(one), Self::Below(other)) => one.starts_with(other) || other.starts_with(one),
         }
     }
 
-    /// As it is spelt.
+    /// Returns the scope as text.
     pub fn as_str(&self) -> &str {
         match self {
             Self::All => "",
@@ -88,7 +89,7 @@ impl<'de> Deserialize<'de> for Scope {
         let text = String::deserialize(from)?;
         text.parse().map_err(|error| {
             serde::de::Error::custom(format_args!(
-                "{text:?} is no repository, nor a prefix with a slash at its end: {error}"
+                "{text:?} is neither a repository nor a prefix that ends with a slash: {error}"
             ))
         })
     }
@@ -99,23 +100,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn scopes_meet_where_one_is_within_the_other() {
-        let meet = |one: &str, other: &str| {
+    fn scopes_overlap_if_one_contains_the_other() {
+        let overlap = |one: &str, other: &str| {
             let [one, other] = [one, other].map(|text| text.parse::<Scope>().expect("a scope"));
-            assert_eq!(one.meets(&other), other.meets(&one));
-            one.meets(&other)
+            assert_eq!(one.overlaps(&other), other.overlaps(&one));
+            one.overlaps(&other)
         };
-        assert!(meet("", "") && meet("", "team/") && meet("", "team"));
-        assert!(meet("team/", "team/a/") && meet("team/", "team/a") && meet("team/a", "team/a"));
-        assert!(!meet("team/", "other/") && !meet("team/", "team") && !meet("team/a/", "team/ab/"));
-        assert!(!meet("team", "team/a"));
+        assert!(overlap("", "") && overlap("", "team/") && overlap("", "team"));
+        assert!(overlap("team/", "team/a/") && overlap("team/", "team/a") && overlap("team/a", "team/a"));
+        assert!(!overlap("team/", "other/") && !overlap("team/", "team") && !overlap("team/a/", "team/ab/"));
+        assert!(!overlap("team", "team/a"));
     }
 
     #[test]
-    fn a_scope_contains_what_is_all_within_it() {
+    fn scope_contains_narrower_scopes() {
         let contains = |one: &str, other: &str| {
             let [one, other] = [one, other].map(|text| text.parse::<Scope>().expect("a scope"));
-            assert!(!one.contains(&other) || one.meets(&other));
+            assert!(!one.contains(&other) || one.overlaps(&other));
             one.contains(&other)
         };
         assert!(contains("", "") && contains("", "team/") && contains("", "team"));
@@ -127,13 +128,13 @@ mod tests {
     }
 
     #[test]
-    fn a_prefix_ends_in_a_slash() {
+    fn prefix_ends_with_slash() {
         let name = |text: &str| text.parse::<RepoName>().expect("a name");
         let scope = |text: &str| text.parse::<Scope>().expect("a scope");
         assert_eq!(scope(""), Scope::All);
-        assert!(scope("").holds(&name("a")));
-        assert!(scope("team/").holds(&name("team/app")) && !scope("team/").holds(&name("teamwork")));
-        assert!(scope("team").holds(&name("team")) && !scope("team").holds(&name("team/app")));
+        assert!(scope("").includes(&name("a")));
+        assert!(scope("team/").includes(&name("team/app")) && !scope("team/").includes(&name("teamwork")));
+        assert!(scope("team").includes(&name("team")) && !scope("team").includes(&name("team/app")));
         assert!("Team/".parse::<Scope>().is_err() && "/".parse::<Scope>().is_err());
         assert_eq!(scope("team/").to_string(), "team/");
     }

@@ -1,51 +1,51 @@
-//! What the scrub keeps among the facts: where it is, and what it has set aside.
+//! The scrub's records: its position, and the quarantined blobs.
 
 use async_trait::async_trait;
 
 use super::{Page, Result, Weigh};
 use crate::oci::{BlobKey, Digest, RepoName};
 
-/// A blob that was set aside: absent to everyone until a push brings its bytes again.
+/// A quarantined blob. It is absent to all clients until its content is pushed again.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DamagedBlob {
-    /// Where its bytes are, or were.
+pub struct QuarantinedBlob {
+    /// The key that its content has, or had, in the blob store.
     pub key: BlobKey,
-    /// How many they should be.
+    /// The size it should have in bytes.
     pub size: u64,
-    /// Repositories that have a link to it, hidden ones included: the first [`MOST_LINKERS`] of them.
+    /// The repositories that link it, including hidden links: at most [`MAX_LINKING_REPOSITORIES`].
     pub repos: Vec<RepoName>,
 }
 
-impl Weigh for DamagedBlob {
+impl Weigh for QuarantinedBlob {
     fn weight(&self) -> usize {
         256 + self.repos.iter().map(|repo| repo.as_str().len() + 16).sum::<usize>()
     }
 }
 
-/// What a look at a blob's bytes has told.
+/// The result of verifying a blob's content.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Condition {
-    /// They are what they should be.
-    Sound,
-    /// They are not, or are not there, for this reason.
+pub enum Integrity {
+    /// The content matches the digest.
+    Intact,
+    /// The content is missing or does not match the digest, for this reason.
     Damaged(String),
 }
 
-/// How many of a damaged blob's repositories are told.
-pub const MOST_LINKERS: usize = 32;
+/// The maximum number of repositories that are listed for a quarantined blob.
+pub const MAX_LINKING_REPOSITORIES: usize = 32;
 
-/// The scrub's own facts.
+/// Stores the state of the scrub.
 #[async_trait]
 pub trait Scrubbing: Send + Sync {
-    /// Where the scrub was, as it wrote it down; `None` before the first time.
-    async fn scrub_place(&self) -> Result<Option<String>>;
+    /// Returns the recorded position of the scrub in its own format; `None` before the first run.
+    async fn scrub_position(&self) -> Result<Option<String>>;
 
-    /// Writes down, lazily, where the scrub is.
-    async fn note_scrub_place(&self, place: &str) -> Result<()>;
+    /// Records the position of the scrub, lazily.
+    async fn record_scrub_position(&self, position: &str) -> Result<()>;
 
-    /// A page of the blobs that are set aside, in order of their digests.
-    async fn damaged(&self, after: Option<&Digest>, limit: usize) -> Result<Page<DamagedBlob>>;
+    /// Returns a page of the quarantined blobs in order of their digests.
+    async fn quarantined_blobs(&self, after: Option<&Digest>, limit: usize) -> Result<Page<QuarantinedBlob>>;
 
-    /// How many blobs are set aside, counted up to `most`.
-    async fn count_damaged(&self, most: usize) -> Result<u64>;
+    /// Returns the number of quarantined blobs, counting up to `max`.
+    async fn count_quarantined(&self, max: usize) -> Result<u64>;
 }

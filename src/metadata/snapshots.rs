@@ -1,4 +1,4 @@
-//! What the evaluator of policies is told, and what its decisions hold.
+//! Snapshots of repositories for policy evaluation, and pins: manifests that policies keep.
 
 use async_trait::async_trait;
 
@@ -7,42 +7,43 @@ use crate::clock::Timestamp;
 use crate::oci::{Digest, RepoName};
 use crate::retention::{Needs, RepoSnapshot};
 
-/// What a snapshot of a repository is to hold.
+/// What a snapshot of a repository should include.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct SnapshotQuery {
-    /// How many different digests that each tag pointed at before.
+    /// How many different earlier digests to include for each tag.
     pub past: usize,
-    /// The details of images. All others are left out, and unknown.
+    /// The image details to include. Others are left out and treated as unknown.
     pub needs: Needs,
 }
 
 /// A repository as it was at one moment, as far as the metadata store knows it.
 #[derive(Debug, Clone)]
 pub struct LoadedSnapshot {
-    /// What is known. Indexes do not have yet what they inherit of their children.
+    /// The known data. Indexes have not yet inherited the details of their children.
     pub snapshot: RepoSnapshot,
-    /// Configs that say more than is recorded: until they are read, what is asked for is unknown.
+    /// Configs with more details than are recorded. The requested details stay unknown until these configs are
+    /// read.
     pub unread: Vec<UnreadConfig>,
 }
 
-/// A config that says more than is recorded.
+/// A config with more details than are recorded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnreadConfig {
     /// The config.
     pub digest: Digest,
-    /// The places of its images in the snapshot.
+    /// The positions of its images in the snapshot.
     pub manifests: Vec<usize>,
 }
 
-/// How many bytes of labels, annotations and platforms a snapshot holds: those of a million images with a label that
-/// rules ask for. Of the images behind them they are unknown, so that these are kept.
+/// The maximum size of labels, annotations and platforms in a snapshot in bytes: enough for a million images
+/// with one label that rules use. Beyond that, details are unknown, and the images are kept.
 pub const MAX_SNAPSHOT_DETAILS: usize = 32 << 20;
 
-/// Whole repositories, for the evaluator of policies.
+/// Loads whole repositories for policy evaluation.
 #[async_trait]
 pub trait Snapshots: Send + Sync {
-    /// The tags and live manifests of a repository as they are at one moment, and for each tag what it pointed at
-    /// before, as far as its history goes back. `None` if there is no such repository. Costs a look at all of them.
+    /// Returns the tags and live manifests of a repository at one moment and, for each tag, earlier digests as
+    /// far as its history goes back. `None` if the repository does not exist. Reads all of the repository.
     async fn retention_snapshot(
         &self,
         repo: &RepoName,
@@ -50,39 +51,39 @@ pub trait Snapshots: Send + Sync {
     ) -> Result<Option<LoadedSnapshot>>;
 }
 
-/// A manifest that a policy keeps although no tag, index or subject holds it.
+/// A manifest that a policy keeps although no tag, index or subject keeps it alive.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pin {
-    /// Which.
+    /// The manifest.
     pub digest: Digest,
-    /// What keeps it, for people.
+    /// Why it is kept, in words for people.
     pub reason: String,
 }
 
-/// When all repositories had last been judged, and by what.
+/// When policies were last evaluated for all repositories, and which policies.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Judged {
-    /// What was alone by then has its pin, if it has one.
+pub struct EvaluationRecord {
+    /// Manifests that were unreferenced by this time have their pins.
     pub at: Timestamp,
-    /// What tells the policies from others.
+    /// The fingerprint of the policies.
     pub policies: String,
 }
 
-/// What holds manifests for policies. A pin holds like a tag, but for deletes by people.
+/// Stores pins. A pin keeps a manifest alive like a tag does, but users can still delete it.
 #[async_trait]
 pub trait Pins: Send + Sync {
-    /// Makes these all the pins of a repository. What loses its pin is reviewed.
+    /// Replaces all pins of a repository. Manifests that lose their pin are reviewed.
     async fn set_pins(&self, repo: &RepoName, pins: Vec<Pin>) -> Result<()>;
 
-    /// Adds pins to those of a repository. What is pinned already stays so, for its own reason.
+    /// Adds pins to a repository. An existing pin keeps its own reason.
     async fn add_pins(&self, repo: &RepoName, pins: Vec<Pin>) -> Result<()>;
 
-    /// Why a manifest is pinned, if it is.
+    /// Returns why a manifest is pinned, if it is.
     async fn pin(&self, repo: &RepoName, digest: &Digest) -> Result<Option<String>>;
 
-    /// Records, lazily, that all repositories have been judged.
-    async fn note_judged(&self, judged: &Judged) -> Result<()>;
+    /// Records, lazily, that policies were evaluated for all repositories.
+    async fn record_evaluation(&self, evaluation: &EvaluationRecord) -> Result<()>;
 
-    /// When they were last.
-    async fn judged(&self) -> Result<Option<Judged>>;
+    /// Returns when that last happened.
+    async fn last_evaluation(&self) -> Result<Option<EvaluationRecord>>;
 }

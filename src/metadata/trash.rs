@@ -1,4 +1,4 @@
-//! What was removed and can be brought back.
+//! The trash: removed manifests and tags that can be restored.
 
 use async_trait::async_trait;
 
@@ -7,68 +7,68 @@ use super::{Batch, Change, ChangeKind, EdgeKind, OverQuota, Result, Weigh};
 use crate::clock::Timestamp;
 use crate::oci::{Digest, RepoName, Tag};
 
-/// Where a page of the trash ends: the next one begins behind it.
+/// The end of a page of the trash; the next page starts after it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TrashCursor {
-    /// When the last one was removed.
+    /// When the last entry was removed.
     pub removed_at: Timestamp,
-    /// Which of those of that moment it is.
+    /// Distinguishes entries that were removed at the same moment.
     pub id: i64,
 }
 
 /// A page of the trash, newest first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TrashPage<T> {
-    /// What is on it. It may be short, or empty, though more follow.
+    /// The entries. A page may be short or empty although more follow.
     pub items: Vec<T>,
-    /// Where it ends, if more may follow.
+    /// Where the page ends, if more may follow.
     pub next: Option<TrashCursor>,
 }
 
-/// A tag that was taken away.
+/// A tag that was removed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LostTag {
-    /// Which.
+    /// The tag.
     pub tag: Tag,
-    /// How: delete or expiry.
+    /// Delete or expiry.
     pub kind: ChangeKind,
-    /// By whom, if that is known.
+    /// Who removed it, if known.
     pub by: Option<String>,
-    /// Why, if that was told.
+    /// Why, if a reason was given.
     pub reason: Option<String>,
 }
 
 /// A manifest in the trash.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RemovedManifest {
-    /// Whose.
+    /// Its repository.
     pub repo: RepoName,
-    /// Which.
+    /// Its digest.
     pub digest: Digest,
     /// Its media type.
     pub media_type: String,
     /// Its own size in bytes.
     pub size: u64,
-    /// When it was removed: the trash time counts from then.
+    /// When it was removed. The trash time starts here.
     pub removed_at: Timestamp,
-    /// Which of those of that moment it is.
+    /// Distinguishes entries that were removed at the same moment.
     pub id: i64,
-    /// Tags that were taken away with it: the first hundred.
+    /// The tags that were removed with it: at most one hundred.
     pub tags: Vec<LostTag>,
 }
 
-/// A tag that was taken away while its manifest lives on.
+/// A removed tag whose manifest is still live.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RemovedTag {
-    /// Whose.
+    /// Its repository.
     pub repo: RepoName,
-    /// What it pointed at.
+    /// The manifest it pointed at.
     pub digest: Digest,
-    /// When it was taken away.
+    /// When it was removed.
     pub removed_at: Timestamp,
-    /// Which of those of that moment it is.
+    /// Distinguishes entries that were removed at the same moment.
     pub id: i64,
-    /// Which, how and why.
+    /// The tag, and how and why it was removed.
     pub lost: LostTag,
 }
 
@@ -91,34 +91,34 @@ impl Weigh for RemovedTag {
     }
 }
 
-/// What came back.
+/// What was restored.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Restored {
-    /// Manifests: the one that was asked for, children that were in the trash too, and what is attached to these.
+    /// The requested manifest, its children that were in the trash, and manifests attached to these.
     pub manifests: Vec<Digest>,
-    /// Tags: those that went with it, and those by which something is attached.
+    /// The tags removed with it, and the tags that attach other manifests.
     pub tags: Vec<Tag>,
-    /// Tags that stay as they are, for they were used again meanwhile.
+    /// Tags that were not restored because they are in use again.
     pub taken: Vec<Tag>,
 }
 
-/// What became of the wish to bring a manifest back.
+/// The result of restoring a manifest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Restoration {
-    /// It is back, whole.
+    /// It is restored completely.
     Done(Restored),
-    /// It is not in the trash: live, gone for good, or never there.
+    /// It is not in the trash: it is live, purged, or never existed.
     Unknown,
-    /// Nothing changed: these targets, of it or of its children, are gone.
+    /// Nothing changed: these targets of the manifest or of its children are gone.
     Missing(Vec<(Digest, EdgeKind)>),
-    /// Its tags would pass a quota; nothing changed.
+    /// Nothing changed: its tags would exceed a quota.
     Refused(OverQuota),
 }
 
-/// The trash.
+/// Lists, restores and empties the trash.
 #[async_trait]
 pub trait Trash: Send + Sync {
-    /// Up to `limit` manifests in the trash, of `repo` or of all.
+    /// Returns up to `limit` manifests in the trash, of `repo` or of all repositories.
     async fn removed_manifests(
         &self,
         repo: Option<&RepoName>,
@@ -126,8 +126,8 @@ pub trait Trash: Send + Sync {
         limit: usize,
     ) -> Result<TrashPage<RemovedManifest>>;
 
-    /// Up to `limit` tags, of `repo` or of all, that were taken away, have not been used since, and whose
-    /// manifest lives.
+    /// Returns up to `limit` removed tags, of `repo` or of all repositories, that have not been used again and
+    /// whose manifest is live.
     async fn removed_tags(
         &self,
         repo: Option<&RepoName>,
@@ -135,10 +135,10 @@ pub trait Trash: Send + Sync {
         limit: usize,
     ) -> Result<TrashPage<RemovedTag>>;
 
-    /// Brings a manifest back, with the tags that were taken away with it and children that are in the trash
-    /// too. All that they refer to is checked as when a manifest is put again. What was attached to them by tags
-    /// that spell their digests comes back with them if a policy took it behind them, or the same deletion of
-    /// their repository, and if it is whole.
+    /// Restores a manifest with the tags that were removed with it and its children that are in the trash. All
+    /// references are checked as for a push. Manifests attached to them by tags that spell their digests are
+    /// restored, too, if they are complete and a policy removed them after their subject, or the same deletion
+    /// of the repository did.
     async fn restore_manifest(
         &self,
         repo: &RepoName,
@@ -146,9 +146,10 @@ pub trait Trash: Send + Sync {
         change: &Change,
     ) -> Result<Restoration>;
 
-    /// Up to `limit` manifests in the trash, the oldest first.
+    /// Returns up to `limit` manifests in the trash, oldest first.
     async fn oldest_trash(&self, limit: usize) -> Result<Vec<(RepoName, Digest)>>;
 
-    /// Lets the purge take up to `limit` manifests, the oldest first, of `repo` or of all, that were removed at `cutoff` or before.
+    /// Marks up to `limit` manifests for purging, oldest first, of `repo` or of all repositories, that were
+    /// removed at or before `cutoff`.
     async fn empty_trash(&self, repo: Option<&RepoName>, cutoff: Timestamp, limit: usize) -> Result<Batch>;
 }

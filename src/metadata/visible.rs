@@ -1,4 +1,4 @@
-//! Which repositories a list may show, as ranges of names that a store can search.
+//! The repositories that a list may show, as ranges of names that a store can search.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,12 +6,13 @@ use std::sync::Arc;
 use super::Scope;
 use crate::oci::RepoName;
 
-/// Sorts behind every character of a repository's name.
-const LAST: char = '~';
+/// Sorts after every character of a repository name.
+const AFTER_ALL_CHARS: char = '~';
 
 /// Repository names in byte order, from `from` up to but not including `to`.
 ///
-/// A range holds all names with one prefix, or one name: of two ranges, one contains the other or they are disjoint.
+/// A range covers all names with one prefix, or a single name. Of two ranges, one contains the other or they
+/// are disjoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NameRange {
     from: String,
@@ -19,22 +20,22 @@ pub struct NameRange {
 }
 
 impl NameRange {
-    /// All names that start with `prefix`.
+    /// Returns the range of all names that start with `prefix`.
     pub fn prefix(prefix: &str) -> Self {
-        Self { from: prefix.to_owned(), to: format!("{prefix}{LAST}") }
+        Self { from: prefix.to_owned(), to: format!("{prefix}{AFTER_ALL_CHARS}") }
     }
 
-    /// One name.
+    /// Returns the range of a single name.
     pub fn name(name: &str) -> Self {
         Self { from: name.to_owned(), to: format!("{name}\0") }
     }
 
-    /// The text at which the range starts.
+    /// Returns the text at which the range starts.
     pub fn start(&self) -> &str {
         &self.from
     }
 
-    /// The text before which it ends.
+    /// Returns the text before which the range ends.
     pub fn end(&self) -> &str {
         &self.to
     }
@@ -48,7 +49,7 @@ impl NameRange {
     }
 
     fn is_all(&self) -> bool {
-        self.from.is_empty() && self.to.starts_with(LAST)
+        self.from.is_empty() && self.to.starts_with(AFTER_ALL_CHARS)
     }
 
     fn intersection(&self, other: &Self) -> Option<Self> {
@@ -66,10 +67,10 @@ impl From<&Scope> for NameRange {
     }
 }
 
-/// Decides on a name that a range alone does not decide on.
+/// Decides on a name that ranges alone cannot decide on.
 pub type NameFilter = Arc<dyn Fn(&str) -> bool + Send + Sync>;
 
-/// Names in some ranges that a filter lets pass.
+/// Names in some ranges that a filter accepts.
 #[derive(Clone)]
 struct Filtered {
     ranges: Vec<NameRange>,
@@ -79,35 +80,35 @@ struct Filtered {
 /// The repositories that a list may show.
 #[derive(Clone, Default)]
 pub struct Visible {
-    /// Shown without a further look. Sorted and disjoint.
+    /// Visible without a further check. Sorted and disjoint.
     ranges: Vec<NameRange>,
     filtered: Option<Filtered>,
 }
 
 impl Visible {
-    /// Every repository.
+    /// Returns a selection of every repository.
     pub fn all() -> Self {
         Self::from_ranges([NameRange::prefix("")])
     }
 
-    /// The repositories in any of these ranges.
+    /// Returns a selection of the repositories in any of these ranges.
     pub fn from_ranges(ranges: impl IntoIterator<Item = NameRange>) -> Self {
         Self { ranges: merge(ranges), filtered: None }
     }
 
-    /// The same, and those in `ranges` that `matches`.
+    /// Adds the repositories in `ranges` that `matches` accepts.
     #[must_use]
     pub fn or_matching(self, ranges: impl IntoIterator<Item = NameRange>, matches: NameFilter) -> Self {
         Self { filtered: Some(Filtered { ranges: merge(ranges), matches }), ..self }
     }
 
-    /// The same and those in `more`.
+    /// Adds the repositories in the ranges `more`.
     #[must_use]
     pub fn or_in(self, more: impl IntoIterator<Item = NameRange>) -> Self {
         Self { ranges: merge(self.ranges.into_iter().chain(more)), ..self }
     }
 
-    /// Only those of them in `range`.
+    /// Restricts the selection to `range`.
     #[must_use]
     pub fn within(&self, range: &NameRange) -> Self {
         let clip = |ranges: &[NameRange]| ranges.iter().filter_map(|own| own.intersection(range)).collect();
@@ -118,12 +119,12 @@ impl Visible {
         Self { ranges: clip(&self.ranges), filtered }
     }
 
-    /// Whether every repository is shown.
+    /// Returns whether every repository is visible.
     pub fn is_all(&self) -> bool {
         self.ranges.first().is_some_and(NameRange::is_all)
     }
 
-    /// Whether a repository is shown.
+    /// Returns whether a repository is visible.
     pub fn shows(&self, name: &RepoName) -> bool {
         let name = name.as_str();
         contains(&self.ranges, name)
@@ -133,7 +134,7 @@ impl Visible {
                 .is_some_and(|filtered| contains(&filtered.ranges, name) && (filtered.matches)(name))
     }
 
-    /// The ranges that all of them are in, sorted and disjoint.
+    /// Returns ranges that contain all visible repositories, sorted and disjoint.
     pub fn search_ranges(&self) -> Vec<NameRange> {
         let filtered = self.filtered.iter().flat_map(|filtered| &filtered.ranges);
         merge(self.ranges.iter().chain(filtered).cloned())
@@ -147,7 +148,7 @@ impl fmt::Debug for Visible {
     }
 }
 
-/// The ranges, sorted, without those that another includes.
+/// Sorts ranges and drops those that another range includes.
 fn merge(ranges: impl IntoIterator<Item = NameRange>) -> Vec<NameRange> {
     let mut ranges: Vec<_> = ranges.into_iter().collect();
     ranges.sort_by(|one, other| one.from.cmp(&other.from).then_with(|| other.to.cmp(&one.to)));
@@ -160,7 +161,7 @@ fn merge(ranges: impl IntoIterator<Item = NameRange>) -> Vec<NameRange> {
     merged
 }
 
-/// Whether a name is in one of some sorted, disjoint ranges.
+/// Returns whether a name is in one of these sorted, disjoint ranges.
 fn contains(ranges: &[NameRange], name: &str) -> bool {
     let behind = ranges.partition_point(|range| range.from.as_str() <= name);
     behind.checked_sub(1).is_some_and(|at| ranges[at].contains(name))
@@ -181,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn ranges_show_what_their_scopes_hold() {
+    fn ranges_show_the_repositories_of_their_scopes() {
         assert_eq!(shown(&Visible::all()).len(), 7);
         assert_eq!(shown(&Visible::default()), [""; 0]);
         assert_eq!(shown(&scopes(&["team/"])), ["team/a", "team/a/b", "team/b"]);
@@ -190,13 +191,13 @@ mod tests {
     }
 
     #[test]
-    fn ranges_in_others_are_left_out() {
+    fn ranges_within_others_are_dropped() {
         let merged = scopes(&["team/a", "team/", "team/a/", "team", "team/"]).search_ranges();
         assert_eq!(merged, [NameRange::name("team"), NameRange::prefix("team/")]);
     }
 
     #[test]
-    fn a_filter_decides_only_in_its_ranges() {
+    fn filter_applies_only_within_its_ranges() {
         let ends_in_b: NameFilter = Arc::new(|name| name.ends_with('b'));
         let visible = scopes(&["app"]).or_matching([NameRange::prefix("team")], ends_in_b);
         assert_eq!(shown(&visible), ["app", "team/a/b", "team/b"]);

@@ -1,97 +1,97 @@
-//! Why something is there.
+//! Explanations of what keeps a manifest or blob alive.
 
 use crate::clock::Timestamp;
 use crate::oci::{Digest, RepoName, Tag};
 
-/// Some of a kind by name, and how many there are.
+/// The first items of a kind, and how many there are in all.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sample<T> {
-    /// The first of them.
+    /// The first items.
     pub first: Vec<T>,
-    /// How many there are in all.
+    /// The total number.
     pub count: u64,
 }
 
-/// How far a manifest has come.
+/// The state of a manifest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ManifestState {
     /// It can be pulled.
     Live,
-    /// It was removed, and can be brought back until then.
+    /// It was removed and can be restored until this time.
     Trash(Timestamp),
-    /// It is on its way out, for good.
+    /// It is being purged and cannot be restored.
     Purging,
 }
 
-/// A manifest that holds something.
+/// A manifest that keeps another object alive.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Holder {
-    /// Which.
+    /// Its digest.
     pub digest: Digest,
-    /// How far it has come: what is in the trash goes on holding.
+    /// Its state. A manifest in the trash still keeps its targets alive.
     pub state: ManifestState,
     /// The tags that point at it.
     pub tags: Sample<Tag>,
 }
 
-/// What keeps something for the manifest that may follow.
+/// A lease, which keeps an object for a manifest that may follow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lease {
-    /// Until when, if no upload extends it.
+    /// When it ends, if no upload extends it.
     pub until: Timestamp,
-    /// Whether an upload extends it that is open, or ended less than a lease ago.
+    /// Whether an upload extends it that is open or ended less than a lease duration ago.
     pub extended: bool,
 }
 
-/// What keeps a manifest, and what would come free without it.
+/// What keeps a manifest alive, and what deleting it would free.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ManifestWhy {
-    /// Which.
+    /// Its digest.
     pub digest: Digest,
-    /// How far it has come.
+    /// Its state.
     pub state: ManifestState,
     /// The tags that point at it.
     pub tags: Sample<Tag>,
     /// The indexes that list it.
     pub indexes: Sample<Holder>,
-    /// What it is about, if that is there: it lives as long.
+    /// Its subject, if that exists. The manifest lives as long as its subject.
     pub subjects: Vec<Holder>,
     /// The lease on it.
     pub lease: Lease,
     /// When it was last pulled, if ever.
     pub pulled_at: Option<Timestamp>,
-    /// When it is looked at next, at the earliest, if it waits for that.
+    /// The earliest time of its next review, if it is in the review queue.
     pub review: Option<Timestamp>,
-    /// What the medium would get back, in bytes, with it and with what only it holds.
+    /// The bytes on disk that deleting it would free, with everything that only it keeps alive.
     pub frees: u64,
 }
 
-/// How a repository has a blob.
+/// What keeps a blob in one repository.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BlobKept {
-    /// Which repository.
+pub struct LinkWhy {
+    /// The repository.
     pub repo: RepoName,
-    /// The manifests that hold it there.
+    /// The manifests there that reference it.
     pub manifests: Sample<Holder>,
     /// The lease on it.
     pub lease: Lease,
     /// Until when it can be unhidden, if it was deleted there.
     pub hidden_until: Option<Timestamp>,
-    /// When it is looked at next, at the earliest, if it waits for that.
+    /// The earliest time of its next review, if it is in the review queue.
     pub review: Option<Timestamp>,
 }
 
-/// What keeps a blob. It goes with the last repository that links it.
+/// What keeps a blob alive. It is removed with the last repository that links it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BlobWhy {
-    /// Which.
+    /// Its digest.
     pub digest: Digest,
-    /// Bytes.
+    /// Its size in bytes.
     pub bytes: u64,
-    /// What the medium spends on it, and would get back, in bytes.
+    /// The bytes allocated on disk, which deleting it would free.
     pub allocated: u64,
-    /// Its bytes were found to be damaged.
+    /// Whether it is quarantined because its content is damaged.
     pub damaged: bool,
     /// The repositories that link it.
-    pub repositories: Sample<BlobKept>,
+    pub repositories: Sample<LinkWhy>,
 }

@@ -1,12 +1,12 @@
-//! The key that the bytes are kept under and the facts name them by.
+//! The key under which a blob's content is stored and recorded.
 
 use super::{Digest, Generation};
 
-/// Where a blob's bytes are.
+/// The key of a stored blob.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BlobKey {
-    /// What they hash to.
+    /// The digest of the content.
     pub digest: Digest,
-    /// Which upload they came from.
+    /// The upload that the content came from.
     pub generation: Generation,
 }

@@ -1,7 +1,7 @@
-//! What an image is for: its platforms and labels. Read leniently: what cannot be read is not known.
+//! The details of an image: its platforms and labels. Parsed leniently: anything that can't be read counts as unknown.
 //!
-//! Real images have up to 500 kB of labels, and no image is refused for them. What is stored is bounded, and marked
-//! where it is incomplete; a rule that asks for more reads the config or the index itself.
+//! Real images have up to 500 kB of labels, and no image is rejected because of them. The stored details are limited
+//! and marked as incomplete where something was left out. A rule that needs more reads the config or the index itself.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,35 +11,35 @@ use serde_json::value::RawValue;
 use super::platform::{Platform, PlatformLimits, Platforms};
 use super::string_map::{self, Pairs};
 
-/// The types of configs that images have.
+/// The media types of image configs.
 const IMAGE_CONFIGS: [&str; 2] =
     ["application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json"];
 
 /// The largest config that is read when an image is pushed, in bytes.
 pub const MAX_CONFIG_BYTES: u64 = 1 << 20;
 
-/// How many bytes of a config's labels are stored, as JSON.
+/// The maximum size of a config's stored labels as JSON, in bytes.
 pub const MAX_LABEL_BYTES: usize = 16 << 10;
 
-/// What an image is for. By default nothing of it is known.
+/// The details of an image. By default everything is unknown.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ImageDetails {
-    /// Its platforms like `linux/arm64/v8`; none for what is no image. `None`: not known.
+    /// The platforms, such as `linux/arm64/v8`; empty if it is not an image. `None` if unknown.
     pub platforms: Option<Vec<String>>,
-    /// The labels of its config. `None`: not known.
+    /// The labels of the config. `None` if unknown.
     pub labels: Option<BTreeMap<String, String>>,
-    /// Whether the config or index says more than this.
+    /// Whether the config or index has more than this.
     pub incomplete: bool,
 }
 
-/// Which details are taken.
+/// Selects which details are read.
 #[derive(Debug, Clone, Copy)]
 pub enum DetailSelection<'a> {
-    /// Those that are stored: labels of up to [`MAX_LABEL_BYTES`], whole pairs and short ones first, and up to 64
-    /// platforms of up to 64 bytes.
+    /// The details to store: labels of up to [`MAX_LABEL_BYTES`], whole pairs, shortest first, and up to 64 platforms
+    /// of up to 64 bytes.
     Stored,
-    /// Those that rules ask for: platforms, and the values of these labels. A value of more than 16 KiB makes the
-    /// labels unknown, and more than 1024 platforms or one of more than 1 KiB the platforms.
+    /// The details that rules need: platforms, and the values of these labels. A value of more than 16 KiB makes the
+    /// labels unknown. More than 1024 platforms, or a platform of more than 1 KiB, make the platforms unknown.
     Labels(&'a BTreeSet<String>),
 }
 
@@ -61,12 +61,12 @@ struct Runtime<'a> {
 }
 
 impl ImageDetails {
-    /// Whether a config of this type is an image's, so that it is worth reading.
-    pub fn are_in(config_type: &str) -> bool {
+    /// Whether a config of this type belongs to an image, so that it should be read.
+    pub fn is_image_config(config_type: &str) -> bool {
         IMAGE_CONFIGS.contains(&config_type)
     }
 
-    /// What the config of an image says.
+    /// Reads the details in an image config.
     pub fn of_config(content: &[u8], selection: DetailSelection<'_>) -> Self {
         let Ok(config) = serde_json::from_slice::<Config<'_>>(content) else {
             return Self::default();
@@ -84,12 +84,12 @@ impl ImageDetails {
         Self::new(platforms, Some(labels), selection)
     }
 
-    /// What an index says: its platforms.
+    /// Reads the platforms in an index.
     pub fn of_index(content: &[u8], selection: DetailSelection<'_>) -> Self {
         Self::new(Platforms::of_index(content, selection.platforms()), None, selection)
     }
 
-    /// What is recorded: platforms as a JSON array and labels as a JSON object. What cannot be read is not known.
+    /// Reads recorded details: platforms as a JSON array and labels as a JSON object. Invalid JSON counts as unknown.
     pub fn of_record(platforms: Option<&str>, labels: Option<&str>, selection: DetailSelection<'_>) -> Self {
         let platforms = platforms.and_then(|json| serde_json::from_str::<Vec<String>>(json).ok());
         let platforms =
@@ -98,13 +98,13 @@ impl ImageDetails {
         Self::new(platforms, labels, selection)
     }
 
-    /// Of what is no image: it has neither.
+    /// Returns the details of an artifact that is not an image: it has neither platforms nor labels.
     pub fn of_artifact() -> Self {
         Self { platforms: Some(Vec::new()), labels: Some(BTreeMap::new()), incomplete: false }
     }
 
     /// Whether nothing is known.
-    pub fn are_unknown(&self) -> bool {
+    pub fn is_unknown(&self) -> bool {
         *self == Self::default()
     }
 
@@ -147,13 +147,13 @@ mod tests {
         ImageDetails::of_config(text.as_bytes(), DetailSelection::Stored)
     }
 
-    fn asked(text: &str, keys: &[&str]) -> ImageDetails {
+    fn selected(text: &str, keys: &[&str]) -> ImageDetails {
         let keys = keys.iter().map(|key| (*key).to_owned()).collect();
         ImageDetails::of_config(text.as_bytes(), DetailSelection::Labels(&keys))
     }
 
     #[test]
-    fn a_config_tells_platform_and_labels() {
+    fn reads_platform_and_labels_of_a_config() {
         let found = of(r#"{"os":"linux","architecture":"arm","variant":"v7","x":[1],
                            "config":{"Labels":{"team":"a","empty":null},"Cmd":["x"]}}"#);
         assert_eq!(found.platforms, Some(vec!["linux/arm/v7".to_owned()]));
@@ -163,13 +163,13 @@ mod tests {
     }
 
     #[test]
-    fn an_attestation_has_no_platform() {
+    fn attestation_has_no_platform() {
         let found = of(r#"{"os":"unknown","architecture":"unknown","config":null}"#);
         assert_eq!(found, ImageDetails::of_artifact());
     }
 
     #[test]
-    fn what_cannot_be_read_is_not_known() {
+    fn invalid_configs_are_unknown() {
         for text in [
             "",
             "{",
@@ -178,43 +178,44 @@ mod tests {
             r#"{"os":"linux","architecture":"arm","config":7}"#,
             r#"{"os":"linux","architecture":"arm","config":{"Labels":{"a":1}}}"#,
         ] {
-            assert!(of(text).are_unknown() && asked(text, &["a"]).are_unknown(), "{text}");
+            assert!(of(text).is_unknown() && selected(text, &["a"]).is_unknown(), "{text}");
         }
         assert_eq!(of("{}").platforms, None);
         assert_eq!(of(r#"{"os":"linux"}"#).platforms, None);
     }
 
     #[test]
-    fn of_many_labels_the_short_ones_are_stored() {
+    fn stores_the_shortest_labels() {
         let long = "x".repeat(MAX_LABEL_BYTES);
         let config = format!(r#"{{"config":{{"Labels":{{"license":"{long}","team":"a"}}}}}}"#);
         let stored = of(&config);
         assert_eq!(stored.labels.expect("known"), BTreeMap::from([("team".to_owned(), "a".to_owned())]));
         assert!(stored.incomplete);
-        let read = asked(&config, &["license"]);
+        let read = selected(&config, &["license"]);
         assert_eq!((read.labels.expect("known")["license"].len(), read.incomplete), (long.len(), false));
         let longer = config.replace(&long, &(long.clone() + "x"));
         assert_eq!(
-            (asked(&longer, &["license"]).labels, asked(&longer, &["license"]).incomplete),
+            (selected(&longer, &["license"]).labels, selected(&longer, &["license"]).incomplete),
             (None, true)
         );
-        assert_eq!(asked(&longer, &["team"]).labels.expect("known")["team"], "a");
+        assert_eq!(selected(&longer, &["team"]).labels.expect("known")["team"], "a");
     }
 
     #[test]
-    fn an_odd_platform_is_not_stored_and_can_be_read() {
+    fn unusual_platform_is_not_stored_but_can_be_read() {
         let config = r#"{"os":"linux","architecture":"arm 64"}"#;
         assert_eq!((of(config).platforms, of(config).incomplete), (None, true));
-        assert_eq!(asked(config, &[]).platforms.expect("known"), ["linux/arm 64"]);
+        assert_eq!(selected(config, &[]).platforms.expect("known"), ["linux/arm 64"]);
     }
 
     #[test]
-    fn what_is_recorded_is_read_as_it_is_asked_for() {
+    fn recorded_details_are_reduced_to_the_selection() {
         let keys = BTreeSet::from(["a".to_owned()]);
-        let (platforms, labels) = (Some(r#"["linux/arm"]"#), Some(r#"{"a":"1","b":"2"}"#));
+        let platforms = Some(r#"["linux/arm"]"#);
+        let labels = Some(r#"{"a":"1","b":"2"}"#);
         let found = ImageDetails::of_record(platforms, labels, DetailSelection::Labels(&keys));
         assert_eq!(found.platforms.expect("known"), ["linux/arm"]);
         assert_eq!(found.labels.expect("known"), BTreeMap::from([("a".to_owned(), "1".to_owned())]));
-        assert!(ImageDetails::of_record(None, Some("["), DetailSelection::Stored).are_unknown());
+        assert!(ImageDetails::of_record(None, Some("["), DetailSelection::Stored).is_unknown());
     }
 }

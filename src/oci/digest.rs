@@ -1,4 +1,4 @@
-//! Digests: the content's own name.
+//! Content digests.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,17 +8,17 @@ use thiserror::Error;
 /// A hash algorithm that the registry can compute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Algorithm {
-    /// `sha256`, which everybody uses.
+    /// `sha256`, the usual one.
     Sha256,
-    /// `sha512`, which the spec registers beside it.
+    /// `sha512`, the other algorithm registered by the spec.
     Sha512,
 }
 
 impl Algorithm {
-    /// Every algorithm, in the order of their strength.
+    /// All algorithms, weakest first.
     pub const ALL: [Self; 2] = [Self::Sha256, Self::Sha512];
 
-    /// The name as a digest's prefix spells it.
+    /// Returns the name, as in the prefix of a digest.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Sha256 => "sha256",
@@ -26,7 +26,7 @@ impl Algorithm {
         }
     }
 
-    /// How many bytes a hash has.
+    /// Returns the length of a hash in bytes.
     pub const fn hash_len(self) -> usize {
         match self {
             Self::Sha256 => 32,
@@ -52,19 +52,18 @@ impl FromStr for Algorithm {
 /// Why a text is not a digest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum InvalidDigest {
-    /// No `algorithm:encoded` form.
-    #[error("a digest has the form <algorithm>:<hex>")]
+    /// It does not have the form `algorithm:encoded`.
+    #[error("a digest must have the form <algorithm>:<hex>")]
     Malformed,
-    /// An algorithm that this registry cannot compute.
+    /// The registry does not support the algorithm.
     #[error("the digest's algorithm must be sha256 or sha512")]
     Unsupported,
-    /// The part behind the colon has the wrong length or letters.
+    /// The part after the colon has the wrong length or invalid characters.
     #[error("the digest's second part must be lower-case hex of the algorithm's length")]
     Encoding,
 }
 
-/// A content's digest, `sha256:<64 hex>` or `sha512:<128 hex>` in lower case
-/// (image-spec, descriptor.md, "Digests").
+/// A content digest: `sha256:<64 hex>` or `sha512:<128 hex>` in lower case (image-spec, descriptor.md, "Digests").
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Digest {
     algorithm: Algorithm,
@@ -72,7 +71,7 @@ pub struct Digest {
 }
 
 impl Digest {
-    /// The digest that a computed `hash` spells. `None` if its length is not the algorithm's.
+    /// Creates a digest from a computed hash. Returns `None` if its length does not match the algorithm.
     pub fn from_hash(algorithm: Algorithm, hash: &[u8]) -> Option<Self> {
         if hash.len() != algorithm.hash_len() {
             return None;
@@ -81,24 +80,24 @@ impl Digest {
         Some(Self { algorithm, text: text.into_boxed_str() })
     }
 
-    /// The algorithm.
+    /// Returns the algorithm.
     pub fn algorithm(&self) -> Algorithm {
         self.algorithm
     }
 
-    /// The whole digest as text.
+    /// Returns the whole digest as text.
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// The part behind the colon.
+    /// Returns the part after the colon.
     pub fn hex(&self) -> &str {
         &self.text[self.algorithm.name().len() + 1..]
     }
 
-    /// The hash as bytes.
+    /// Returns the hash as bytes.
     pub fn hash(&self) -> Vec<u8> {
-        // A digest holds valid hex of the right length: its only constructors check it.
+        // All constructors check that the hex is valid and has the right length.
         hex::decode(self.hex()).unwrap_or_default()
     }
 }
@@ -137,7 +136,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_digest_survives_the_round_trip() {
+    fn digest_survives_parsing_and_formatting() {
         let text = format!("sha256:{}", "0f".repeat(32));
         let digest: Digest = text.parse().expect("valid");
         assert_eq!(digest.to_string(), text);
@@ -145,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_digest_says_why() {
+    fn error_says_why_a_digest_is_invalid() {
         let parse = |text: &str| text.parse::<Digest>().expect_err(text);
         assert_eq!(parse("latest"), InvalidDigest::Malformed);
         assert_eq!(parse(":abc"), InvalidDigest::Malformed);

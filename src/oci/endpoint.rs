@@ -1,4 +1,4 @@
-//! The grammar of the paths below `/v2`, both ways.
+//! Parses and formats the paths below `/v2`.
 
 use std::fmt;
 
@@ -8,12 +8,12 @@ use thiserror::Error;
 use super::{Digest, ErrorCode, InvalidDigest, InvalidName, InvalidReference, InvalidTag};
 use super::{Reference, RepoName, UploadId};
 
-/// What a path names, whatever the method (spec, "Endpoints").
+/// An endpoint of the protocol, regardless of the method (spec, "Endpoints").
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Endpoint {
-    /// `/v2/`: is this a registry, and may I use it?
+    /// `/v2/`: checks that this is a registry and that the credentials are valid.
     Base,
-    /// `/v2/_catalog`: the repositories (Docker's, not the spec's).
+    /// `/v2/_catalog`: lists the repositories (Docker's, not in the spec).
     Catalog,
     /// `/v2/<name>/tags/list`
     Tags {
@@ -24,17 +24,17 @@ pub enum Endpoint {
     Manifest {
         /// The repository.
         name: RepoName,
-        /// Which manifest.
+        /// The tag or digest of the manifest.
         reference: Reference,
     },
     /// `/v2/<name>/blobs/<digest>`
     Blob {
         /// The repository.
         name: RepoName,
-        /// Which blob.
+        /// The digest of the blob.
         digest: Digest,
     },
-    /// `/v2/<name>/blobs/uploads/`: where uploads begin.
+    /// `/v2/<name>/blobs/uploads/`: starts uploads.
     Uploads {
         /// The repository.
         name: RepoName,
@@ -43,7 +43,7 @@ pub enum Endpoint {
     Upload {
         /// The repository.
         name: RepoName,
-        /// Which upload.
+        /// The id of the upload.
         id: UploadId,
     },
     /// `/v2/<name>/referrers/<digest>`
@@ -55,28 +55,28 @@ pub enum Endpoint {
     },
 }
 
-/// Why a path names nothing.
+/// Why a path is not an endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum PathError {
-    /// It has the form of no endpoint.
+    /// It does not have the form of an endpoint.
     #[error("no such endpoint")]
     NotFound,
-    /// The repository's name is none.
+    /// The repository's name is invalid.
     #[error(transparent)]
     Name(#[from] InvalidName),
-    /// The tag is none.
+    /// The tag is invalid.
     #[error(transparent)]
     Tag(#[from] InvalidTag),
-    /// The digest is none.
+    /// The digest is invalid.
     #[error(transparent)]
     Digest(#[from] InvalidDigest),
-    /// The upload's id has not the form of ours, so no such upload can be.
+    /// The upload's id is malformed, so there can't be such an upload.
     #[error("no such upload")]
     Upload,
 }
 
 impl PathError {
-    /// The protocol's code for it.
+    /// Returns the protocol's error code.
     pub fn code(self) -> ErrorCode {
         match self {
             Self::NotFound => ErrorCode::Unsupported,
@@ -98,12 +98,12 @@ impl From<InvalidReference> for PathError {
 }
 
 impl Endpoint {
-    /// Reads a request's path as it came, percent-encoded, from `/v2` on and without the query.
+    /// Parses the percent-encoded path of a request, starting with `/v2` and without the query.
     ///
     /// # Errors
-    /// [`PathError`]: which part is wrong.
+    /// Fails with the part of the path that is invalid.
     pub fn parse(path: &str) -> Result<Self, PathError> {
-        // Some clients encode a digest's colon. What is no UTF-8 becomes a letter that no grammar has.
+        // Some clients encode the colon of a digest. Invalid UTF-8 becomes a character that no grammar allows.
         let path = percent_decode_str(path).decode_utf8_lossy();
         match path.strip_prefix("/v2").ok_or(PathError::NotFound)? {
             "" | "/" => Ok(Self::Base),
@@ -112,7 +112,7 @@ impl Endpoint {
         }
     }
 
-    /// Reads `<name>/…`. A name may have components like `blobs` or `tags`, so it is the end that tells.
+    /// Parses `<name>/…`. A name may have components such as `blobs` or `tags`, so the end of the path decides.
     fn parse_in_repository(path: &str) -> Result<Self, PathError> {
         let (head, last) = path.rsplit_once('/').ok_or(PathError::NotFound)?;
         if let Some(name) = head.strip_suffix("/blobs/uploads") {
@@ -136,12 +136,12 @@ impl Endpoint {
         }
     }
 
-    /// The path that [`Endpoint::parse`] reads as this. It needs no percent-encoding.
+    /// Formats the path so that [`Endpoint::parse`] accepts it. It needs no percent-encoding.
     pub fn path(&self) -> String {
         self.to_string()
     }
 
-    /// What it is, as metrics and logs label it: never with a name in it.
+    /// Returns the kind of endpoint for metrics and logs. It never contains a name.
     pub fn route(&self) -> &'static str {
         match self {
             Self::Base => "base",
@@ -155,7 +155,7 @@ impl Endpoint {
         }
     }
 
-    /// The repository that it is in.
+    /// Returns the repository, if the endpoint belongs to one.
     pub fn name(&self) -> Option<&RepoName> {
         match self {
             Self::Base | Self::Catalog => None,

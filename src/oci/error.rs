@@ -1,53 +1,53 @@
-//! The protocol's errors, as clients read them.
+//! The protocol's errors, in the format clients receive.
 
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
-/// An error's code (spec, "Error Codes"), with those few that only Docker's registry knows.
+/// An error code (spec, "Error Codes"), including those of Docker's registry that are not in the spec.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ErrorCode {
     /// The repository has no such blob.
     BlobUnknown,
-    /// The upload cannot be what it should become.
+    /// The upload can't be completed.
     BlobUploadInvalid,
     /// There is no such upload.
     BlobUploadUnknown,
-    /// The digest is none, or not that of the content.
+    /// The digest is malformed, or does not match the content.
     DigestInvalid,
-    /// The manifest refers to something that is not here.
+    /// The manifest refers to a blob or manifest that is missing.
     ManifestBlobUnknown,
-    /// The manifest is none.
+    /// The manifest is invalid.
     ManifestInvalid,
     /// The repository has no such manifest.
     ManifestUnknown,
-    /// The repository's name is none.
+    /// The repository's name is invalid.
     NameInvalid,
     /// There is no such repository.
     NameUnknown,
-    /// The length is not that of the content.
+    /// The length does not match the content.
     SizeInvalid,
-    /// Who are you?
+    /// Authentication is required.
     Unauthorized,
-    /// You may not.
+    /// The client lacks the permission.
     Denied,
-    /// It is not done here.
+    /// The operation is not supported.
     Unsupported,
-    /// Too much at once.
+    /// The client sent too many requests.
     TooManyRequests,
-    /// Docker's: the tag is none.
+    /// Docker's: the tag is invalid.
     TagInvalid,
-    /// Docker's: the chunk does not begin where the upload ends, or its range is none.
+    /// Docker's: the chunk does not begin where the upload ends, or its range is invalid.
     RangeInvalid,
-    /// Docker's: `n` is no number.
+    /// Docker's: `n` is not a number.
     PaginationNumberInvalid,
-    /// Docker's: it cannot be done now.
+    /// Docker's: the operation is unavailable at the moment.
     Unavailable,
-    /// Docker's: the registry's own fault.
+    /// Docker's: an internal error of the registry.
     Unknown,
 }
 
 impl ErrorCode {
-    /// The code as the wire spells it.
+    /// Returns the code as sent in responses.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::BlobUnknown => "BLOB_UNKNOWN",
@@ -87,24 +87,24 @@ struct Entry {
     detail: Option<Value>,
 }
 
-/// The body of an error's response: one error or more.
+/// The body of an error response: one or more errors.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ErrorBody {
     errors: Vec<Entry>,
 }
 
 impl ErrorBody {
-    /// One error, with a message for people.
+    /// Creates one error with a message for people.
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
         Self { errors: vec![Entry { code, message: message.into(), detail: None }] }
     }
 
-    /// One error, with a detail for programs.
+    /// Creates one error with a detail for programs.
     pub fn with_detail(code: ErrorCode, message: impl Into<String>, detail: Value) -> Self {
         Self { errors: vec![Entry { code, message: message.into(), detail: Some(detail) }] }
     }
 
-    /// These errors and those of `other`: a manifest names everything that is missing at once.
+    /// Appends the errors of `other`, so that a response can list everything that is missing from a manifest.
     #[must_use]
     pub fn and(mut self, other: Self) -> Self {
         self.errors.extend(other.errors);
@@ -119,7 +119,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_body_has_the_spec_s_form() {
+    fn body_has_the_format_of_the_spec() {
         let missing = |digest: &str| {
             ErrorBody::with_detail(ErrorCode::ManifestBlobUnknown, "missing", json!({ "digest": digest }))
         };

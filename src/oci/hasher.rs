@@ -1,4 +1,4 @@
-//! A running hash that can be put aside and taken up again, also by a later process.
+//! A hash whose state can be saved and restored, also by a later process.
 
 use sha2::digest::common::hazmat::{SerializableState, SerializedState};
 use sha2::{Digest as _, Sha256, Sha512};
@@ -6,25 +6,25 @@ use thiserror::Error;
 
 use super::{Algorithm, Digest};
 
-/// The layout of [`Hasher::save`]. To be raised whenever sha2 changes its own.
+/// The version of the format of [`Hasher::save`]. Increase it whenever sha2 changes its own format.
 const STATE_VERSION: u8 = 1;
 
-/// A saved hash state that this version cannot take up.
+/// A saved hash state that can't be restored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("the saved hash state is damaged or of another version")]
 pub struct InvalidHashState;
 
-/// Hashes bytes as they come.
+/// Hashes content incrementally.
 #[derive(Clone)]
 pub enum Hasher {
-    /// A running SHA-256.
+    /// SHA-256.
     Sha256(Sha256),
-    /// A running SHA-512.
+    /// SHA-512.
     Sha512(Sha512),
 }
 
 impl Hasher {
-    /// A hash of nothing yet.
+    /// Starts a hash.
     pub fn new(algorithm: Algorithm) -> Self {
         match algorithm {
             Algorithm::Sha256 => Self::Sha256(Sha256::new()),
@@ -32,14 +32,14 @@ impl Hasher {
         }
     }
 
-    /// The digest of `content` as a whole.
+    /// Computes the digest of `content`.
     pub fn digest(algorithm: Algorithm, content: &[u8]) -> Digest {
         let mut hasher = Self::new(algorithm);
         hasher.update(content);
         hasher.finish()
     }
 
-    /// What it computes.
+    /// Returns the algorithm.
     pub fn algorithm(&self) -> Algorithm {
         match self {
             Self::Sha256(_) => Algorithm::Sha256,
@@ -47,7 +47,7 @@ impl Hasher {
         }
     }
 
-    /// Goes on with `bytes`.
+    /// Adds `bytes` to the hash.
     pub fn update(&mut self, bytes: &[u8]) {
         match self {
             Self::Sha256(hasher) => hasher.update(bytes),
@@ -55,7 +55,7 @@ impl Hasher {
         }
     }
 
-    /// The digest of all that came.
+    /// Returns the digest of everything added.
     pub fn finish(self) -> Digest {
         let algorithm = self.algorithm();
         let digest = match self {
@@ -65,7 +65,7 @@ impl Hasher {
         digest.expect("sha2's output has its algorithm's length")
     }
 
-    /// The state, to go on from later with [`Hasher::restore`].
+    /// Saves the state, to continue later with [`Hasher::restore`].
     pub fn save(&self) -> Vec<u8> {
         let mut state = vec![STATE_VERSION];
         match self {
@@ -75,10 +75,10 @@ impl Hasher {
         state
     }
 
-    /// Takes up a saved state.
+    /// Restores a saved state.
     ///
     /// # Errors
-    /// [`InvalidHashState`] when another version saved it, or it is damaged.
+    /// Fails if another version saved the state, or if it is damaged.
     pub fn restore(algorithm: Algorithm, state: &[u8]) -> Result<Self, InvalidHashState> {
         let Some((&STATE_VERSION, state)) = state.split_first() else {
             return Err(InvalidHashState);
@@ -100,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_saved_hash_goes_on_where_it_stopped() {
+    fn restored_hash_continues_where_it_stopped() {
         for algorithm in Algorithm::ALL {
             let mut first = Hasher::new(algorithm);
             first.update(b"hello, ");
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn a_foreign_state_is_refused() {
+    fn rejects_invalid_states() {
         assert!(Hasher::restore(Algorithm::Sha256, &[]).is_err());
         assert!(Hasher::restore(Algorithm::Sha256, &[STATE_VERSION, 1, 2]).is_err());
         let state = Hasher::new(Algorithm::Sha256).save();

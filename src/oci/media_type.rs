@@ -1,4 +1,4 @@
-//! Media types, and which of them are a manifest's.
+//! Media types, and which of them belong to manifests.
 
 use std::fmt;
 use std::str::FromStr;
@@ -21,46 +21,48 @@ pub const DOCKER_MANIFEST_LIST: &str = "application/vnd.docker.distribution.mani
 pub const DOCKER_SCHEMA1: &str = "application/vnd.docker.distribution.manifest.v1+json";
 /// Docker's image manifest, schema 1, signed.
 pub const DOCKER_SCHEMA1_SIGNED: &str = "application/vnd.docker.distribution.manifest.v1+prettyjws";
-/// A layer that may not be pushed to others, whatever its compression: a prefix.
+/// The prefix of layers that may not be redistributed, whatever their compression.
 pub const OCI_NONDISTRIBUTABLE_LAYER: &str = "application/vnd.oci.image.layer.nondistributable.v1.";
 /// Docker's layer that has to be fetched from its `urls`.
 pub const DOCKER_FOREIGN_LAYER: &str = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip";
 
-/// What clients send that never thought of a type: curl's `--data-binary` is the second.
+/// Generic types, sent by clients that do not set one. The second is curl's with `--data-binary`.
 const GENERIC: [&str; 4] =
     ["application/json", "application/x-www-form-urlencoded", "application/octet-stream", "text/plain"];
 
-/// The longest media type (RFC 6838, 4.2), in bytes.
+/// The maximum length of a media type in bytes (RFC 6838, 4.2).
 pub const MAX_MEDIA_TYPE_LEN: usize = 2 * MAX_NAME_LEN + 1;
 
-/// The most characters on either side of the slash (RFC 6838, 4.2).
+/// The maximum length of each side of the slash (RFC 6838, 4.2).
 const MAX_NAME_LEN: usize = 127;
 
-/// A text that is no media type.
+/// The error for a text that is not a media type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error("a media type has the form <type>/<subtype>, each of at most 127 letters, digits and !#$&-^_.+")]
+#[error(
+    "a media type must have the form <type>/<subtype>, each of at most 127 letters, digits and !#$&-^_.+"
+)]
 pub struct InvalidMediaType;
 
-/// A media type without parameters (RFC 6838, 4.2), spelled as it came: safe to send as a header.
+/// A media type without parameters (RFC 6838, 4.2), spelled as received. It is safe to send as a header.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MediaType(Box<str>);
 
 impl MediaType {
-    /// The type that a `Content-Type` header names, its parameters left away (spec, "Pushing Manifests").
+    /// Parses the type in a `Content-Type` header, without its parameters (spec, "Pushing Manifests").
     ///
     /// # Errors
-    /// [`InvalidMediaType`] when what is left is none.
+    /// Fails if it is not a media type.
     pub fn from_content_type(header: &str) -> Result<Self, InvalidMediaType> {
         let (media_type, _parameters) = header.split_once(';').unwrap_or((header, ""));
         media_type.trim_matches([' ', '\t']).parse()
     }
 
-    /// The type as text.
+    /// Returns the type as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Which kind of manifest has this type. `None` for all that is no manifest, and for schema 1.
+    /// Returns the kind of manifest with this type. `None` if it is not a manifest's type, and for schema 1.
     pub fn manifest_kind(&self) -> Option<ManifestKind> {
         manifest_kind(&self.0)
     }
@@ -70,13 +72,13 @@ impl MediaType {
         matches!(self.as_str(), DOCKER_SCHEMA1 | DOCKER_SCHEMA1_SIGNED)
     }
 
-    /// Whether it says nothing about what kind of document it is.
+    /// Whether the type does not identify a kind of document.
     pub fn is_generic(&self) -> bool {
         GENERIC.contains(&self.as_str())
     }
 }
 
-/// Which kind of manifest has the type `media_type`, as a descriptor spells it.
+/// Returns the kind of manifest with the type `media_type`, as in a descriptor.
 pub(super) fn manifest_kind(media_type: &str) -> Option<ManifestKind> {
     match media_type {
         OCI_IMAGE_MANIFEST | DOCKER_MANIFEST => Some(ManifestKind::Image),
@@ -122,7 +124,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn media_types_follow_the_grammar() {
+    fn checks_the_grammar_of_media_types() {
         let longest = format!("a/{}", "b".repeat(127));
         for good in [OCI_IMAGE_INDEX, DOCKER_FOREIGN_LAYER, "text/plain", "a/b", "1/2!#$&-^_.+", &longest] {
             assert!(good.parse::<MediaType>().is_ok(), "{good}");
@@ -136,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn parameters_are_left_away() {
+    fn ignores_parameters() {
         let parse = |header: &str| MediaType::from_content_type(header).map(|t| t.to_string());
         assert_eq!(parse("text/plain ; charset=utf-8"), Ok("text/plain".to_owned()));
         assert_eq!(parse(" a/b"), Ok("a/b".to_owned()));
@@ -144,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn manifests_are_told_from_the_rest() {
+    fn recognizes_manifest_types() {
         assert_eq!(manifest_kind(DOCKER_MANIFEST_LIST), Some(ManifestKind::Index));
         assert_eq!(manifest_kind(OCI_ARTIFACT_MANIFEST), Some(ManifestKind::Artifact));
         assert_eq!(manifest_kind(DOCKER_SCHEMA1), None);

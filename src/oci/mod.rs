@@ -1,5 +1,5 @@
-//! The pure protocol of the OCI distribution spec and of the Docker registry API v2: types that cannot
-//! hold a wrong value, and the grammar of paths, ranges and errors. No I/O, no HTTP library, no SQL.
+//! The protocol of the OCI distribution spec and of the Docker registry API v2: validated types, and the grammar of
+//! paths, ranges and errors. No I/O, no HTTP library, no SQL.
 
 mod blob_key;
 mod details;
@@ -31,7 +31,7 @@ pub use manifest::{
 pub use media_type::{InvalidMediaType, MAX_MEDIA_TYPE_LEN, MediaType};
 pub use name::{InvalidName, RepoName};
 pub use pagination::{InvalidPageSize, Page, PageLimits};
-pub use platform::{IndexMember, each_once, index_members, platforms};
+pub use platform::{IndexMember, deduplicate, index_members, platforms};
 pub use random_id::{Generation, UploadId};
 pub use range::{ByteRange, ContentRange, InvalidContentRange};
 pub use reference::{InvalidReference, InvalidTag, Reference, Tag};

@@ -5,24 +5,24 @@ use std::str::FromStr;
 
 use thiserror::Error;
 
-/// The most characters that a name may have: with a host in front, clients stop at 255.
+/// The maximum length of a name: clients allow 255 characters including a host.
 const MAX_LEN: usize = 255;
 
-/// A text that is no repository name.
+/// The error for a text that is not a repository name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error(
-    "a repository name is made of lower-case letters and digits, separated by '.', '_', '__', dashes or '/', \
-     and has at most 255 characters"
+    "a repository name must consist of lower-case letters and digits, separated by '.', '_', '__', dashes \
+     or '/', and have at most 255 characters"
 )]
 pub struct InvalidName;
 
-/// A repository's name, the spec's `<name>`:
+/// The name of a repository, the spec's `<name>`:
 /// `[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(\/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RepoName(Box<str>);
 
 impl RepoName {
-    /// The name as text.
+    /// Returns the name as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -75,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_follow_the_grammar() {
+    fn checks_the_grammar_of_names() {
         for good in ["a", "library/ubuntu", "a.b_c__d---e/f0", &"a".repeat(255)] {
             assert!(good.parse::<RepoName>().is_ok(), "{good}");
         }

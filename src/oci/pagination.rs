@@ -1,44 +1,44 @@
-//! The query of a list that comes in pages.
+//! The query parameters of paginated lists.
 
 use thiserror::Error;
 
-/// How many entries a page may have.
+/// The limits on the size of a page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PageLimits {
-    /// When the client does not say.
+    /// The size if the client gives none.
     pub default: usize,
-    /// Whatever the client says.
+    /// The maximum size, whatever the client gives.
     pub max: usize,
 }
 
-/// An `n` that is no number.
+/// The error for an `n` that is not a number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("n must be a whole number, 0 or more")]
 pub struct InvalidPageSize;
 
-/// Which part of a list is asked for (spec, "Listing Tags").
+/// The requested part of a list (spec, "Listing Tags").
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page {
-    /// The most entries. 0 asks for an empty list, and gets no `Link`.
+    /// The maximum number of entries. 0 requests an empty list and gets no `Link`.
     pub limit: usize,
-    /// The entry to begin behind, which need not exist.
+    /// The entry after which the page starts. It need not exist.
     pub last: Option<String>,
 }
 
 impl Page {
-    /// Reads the parameters `n` and `last`, already decoded.
+    /// Parses the decoded parameters `n` and `last`.
     ///
     /// # Errors
-    /// [`InvalidPageSize`] when `n` is there and no number.
+    /// Fails if `n` is given and not a number.
     pub fn parse(n: Option<&str>, last: Option<&str>, limits: PageLimits) -> Result<Self, InvalidPageSize> {
-        let limit = n.map_or(Ok(limits.default), number)?.min(limits.max);
+        let limit = n.map_or(Ok(limits.default), parse_number)?.min(limits.max);
         let last = last.filter(|last| !last.is_empty()).map(str::to_owned);
         Ok(Self { limit, last })
     }
 }
 
-/// A run of digits. One too large for any list is as good as the largest.
-fn number(text: &str) -> Result<usize, InvalidPageSize> {
+/// Parses digits. A number that does not fit becomes the largest one.
+fn parse_number(text: &str) -> Result<usize, InvalidPageSize> {
     let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     if digits { Ok(text.parse().unwrap_or(usize::MAX)) } else { Err(InvalidPageSize) }
 }
@@ -54,7 +54,7 @@ mod tests {
     }
 
     #[test]
-    fn n_is_a_number_within_the_limits() {
+    fn checks_n_and_applies_the_limits() {
         assert_eq!(limit(None), Ok(100));
         assert_eq!(limit(Some("7")), Ok(7));
         assert_eq!(limit(Some("1001")), Ok(1000));
@@ -65,12 +65,12 @@ mod tests {
     }
 
     #[test]
-    fn zero_asks_for_nothing_as_the_spec_has_it() {
+    fn zero_requests_an_empty_list() {
         assert_eq!(limit(Some("0")), Ok(0));
     }
 
     #[test]
-    fn an_empty_last_is_none() {
+    fn empty_last_is_ignored() {
         let last = |text| Page::parse(None, text, LIMITS).expect("valid").last;
         assert_eq!(last(Some("")), None);
         assert_eq!(last(Some("v1")), Some("v1".to_owned()));

@@ -1,4 +1,4 @@
-//! What an index says of its members: read from what was accepted long ago, so nothing is refused here.
+//! The platforms in indexes and configs. They are read from content that was accepted earlier, so nothing is rejected.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -12,14 +12,14 @@ use super::Digest;
 /// A member of an index.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IndexMember {
-    /// Its digest.
+    /// The digest.
     pub digest: Digest,
-    /// Its type, as the index has it.
+    /// The media type stated in the index.
     pub media_type: String,
-    /// Its length in bytes, as the index has it.
+    /// The size in bytes stated in the index.
     pub size: u64,
-    /// What it runs on: `<os>/<architecture>` and, after another slash, the variant. `None` where the index
-    /// does not say, or says that it is unknown, as builders do with attestations.
+    /// The platform: `<os>/<architecture>` and optionally `/<variant>`. `None` if the index gives none or says that it
+    /// is unknown, as builders do for attestations.
     pub platform: Option<String>,
 }
 
@@ -38,7 +38,7 @@ struct Member {
     platform: Option<Platform>,
 }
 
-/// A platform as indexes and configs spell it.
+/// A platform as written in indexes and configs.
 #[derive(Deserialize)]
 pub(super) struct Platform {
     #[serde(default)]
@@ -53,10 +53,10 @@ impl Platform {
         Self { os, architecture, variant }
     }
 
-    /// The platform, if it is said; none where it is said that there is none.
+    /// Returns the platform if it is given: `Some(None)` if it is explicitly unknown, `None` if nothing is given.
     pub(super) fn known(self) -> Option<Option<String>> {
-        let said = !self.os.is_empty() && !self.architecture.is_empty();
-        said.then(|| self.text())
+        let is_given = !self.os.is_empty() && !self.architecture.is_empty();
+        is_given.then(|| self.text())
     }
 
     fn text(self) -> Option<String> {
@@ -70,7 +70,7 @@ impl Platform {
     }
 }
 
-/// The members of the index whose bytes are `content`, in its order. None if it is no index.
+/// Returns the members of the index with this content, in order. The list is empty if it is not an index.
 pub fn index_members(content: &[u8]) -> Vec<IndexMember> {
     let index: Index = serde_json::from_slice(content).unwrap_or(Index { manifests: Vec::new() });
     let member = |member: Member| {
@@ -87,22 +87,22 @@ pub fn index_members(content: &[u8]) -> Vec<IndexMember> {
     index.manifests.into_iter().filter_map(member).collect()
 }
 
-/// Which platforms are taken from a config or an index.
+/// Limits on the platforms read from a config or an index.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct PlatformLimits {
-    /// How many of an index.
+    /// The maximum number of platforms.
     max_count: usize,
-    /// How long one may be, in bytes.
+    /// The maximum length of a platform in bytes.
     max_len: usize,
-    /// Whether one may have other characters than those that platforms have.
+    /// Whether a platform may contain unusual characters.
     any_characters: bool,
 }
 
 impl PlatformLimits {
-    /// Those that are stored and listed. Real indexes have about twenty, of about twenty bytes each.
+    /// The limits for stored and listed platforms. Real indexes have about twenty, of about twenty bytes each.
     pub(super) const STORED: Self = Self { max_count: 64, max_len: 64, any_characters: false };
 
-    /// Those that a rule is given when it reads the config or the index itself.
+    /// The limits for rules that read the config or the index itself.
     pub(super) const READ: Self = Self { max_count: 1024, max_len: 1024, any_characters: true };
 
     fn allow(&self, platform: &str) -> bool {
@@ -111,26 +111,26 @@ impl PlatformLimits {
     }
 }
 
-/// What a config or an index says of its platforms.
+/// The platforms of a config or an index.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Platforms {
-    /// Nothing.
+    /// They are not given.
     Unknown,
-    /// These, each once, in the order in which they come.
+    /// These platforms, each once, in their original order.
     Known(Vec<String>),
-    /// More, or other ones, than the limits allow.
+    /// They exceed the limits.
     Exceeding,
 }
 
 impl Platforms {
-    /// Those among `platforms` that came before apart.
+    /// Collects `platforms` without duplicates.
     pub(super) fn of(platforms: impl IntoIterator<Item = String>, limits: PlatformLimits) -> Self {
         let mut list = PlatformList::new(limits);
         platforms.into_iter().for_each(|platform| list.add(platform));
         list.finish()
     }
 
-    /// The platforms of the members of the index whose bytes are `content`, if it says something of each.
+    /// Collects the platforms of the members of an index, if all members give one.
     pub(super) fn of_index(content: &[u8], limits: PlatformLimits) -> Self {
         let Ok(RawIndex { manifests: Some(members) }) = serde_json::from_slice(content) else {
             return Self::Unknown;
@@ -147,13 +147,13 @@ struct RawIndex<'a> {
     manifests: Option<&'a RawValue>,
 }
 
-/// The one field of a member that matters here.
+/// A member of an index, reduced to its platform.
 #[derive(Deserialize)]
 struct MemberPlatform {
     platform: Option<Platform>,
 }
 
-/// Platforms that are gathered up to the limits.
+/// Collects platforms up to the limits.
 struct PlatformList {
     limits: PlatformLimits,
     found: Vec<String>,
@@ -189,24 +189,24 @@ impl<'de> Visitor<'de> for PlatformList {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(mut self, mut members: A) -> Result<Platforms, A::Error> {
-        let mut is_silent = false;
+        let mut has_unknown = false;
         while let Some(MemberPlatform { platform }) = members.next_element()? {
             match platform.and_then(Platform::known) {
-                None => is_silent = true,
+                None => has_unknown = true,
                 Some(platform) => platform.into_iter().for_each(|platform| self.add(platform)),
             }
         }
-        Ok(if is_silent { Platforms::Unknown } else { self.finish() })
+        Ok(if has_unknown { Platforms::Unknown } else { self.finish() })
     }
 }
 
-/// The platforms of an index's members, each once, in the order in which they come.
+/// Returns the platforms of an index's members without duplicates, in order.
 pub fn platforms(members: &[IndexMember]) -> Vec<String> {
-    each_once(members.iter().filter_map(|member| member.platform.clone()))
+    deduplicate(members.iter().filter_map(|member| member.platform.clone()))
 }
 
-/// `platforms` without those that came before.
-pub fn each_once(platforms: impl IntoIterator<Item = String>) -> Vec<String> {
+/// Removes duplicates and keeps the order.
+pub fn deduplicate(platforms: impl IntoIterator<Item = String>) -> Vec<String> {
     let mut seen = HashSet::new();
     platforms.into_iter().filter(|platform| seen.insert(platform.clone())).collect()
 }
@@ -218,7 +218,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn platforms_are_those_that_are_known() {
+    fn lists_only_known_platforms() {
         let digest = format!("sha256:{}", "0".repeat(64));
         let member = |platform: serde_json::Value| json!({ "mediaType": "m", "digest": digest, "size": 1, "platform": platform });
         let index = json!({ "manifests": [
@@ -235,17 +235,15 @@ mod tests {
     }
 
     #[test]
-    fn an_index_that_is_silent_about_a_member_does_not_tell() {
+    fn index_is_unknown_if_a_member_gives_no_platform() {
         let digest = format!("sha256:{}", "0".repeat(64));
         let index = |platforms: &[serde_json::Value]| {
             let member =
                 |platform| json!({ "mediaType": "m", "digest": digest, "size": 1, "platform": platform });
             json!({ "manifests": platforms.iter().map(member).collect::<Vec<_>>() }).to_string()
         };
-        let (arm, none) = (
-            json!({ "os": "linux", "architecture": "arm" }),
-            json!({ "os": "unknown", "architecture": "unknown" }),
-        );
+        let arm = json!({ "os": "linux", "architecture": "arm" });
+        let none = json!({ "os": "unknown", "architecture": "unknown" });
         let read = |platforms: &[serde_json::Value]| {
             Platforms::of_index(index(platforms).as_bytes(), PlatformLimits::STORED)
         };
@@ -257,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn long_odd_and_many_platforms_exceed_what_is_stored() {
+    fn long_unusual_and_many_platforms_exceed_the_stored_limits() {
         let of = |platforms: &[String], limits| Platforms::of(platforms.iter().cloned(), limits);
         let longest = format!("linux/{}", "a".repeat(58));
         let numbered = |count: usize| (0..count).map(|n| format!("linux/a{n}")).collect::<Vec<_>>();
@@ -272,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn a_platform_that_is_not_stored_is_not_listed() {
+    fn platform_that_is_not_stored_is_not_listed() {
         let platform = json!({ "os": "linux", "architecture": "a\u{202e}b" });
         let digest = format!("sha256:{}", "0".repeat(64));
         let member = json!({ "mediaType": "m", "digest": digest, "size": 1, "platform": platform });
@@ -281,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_index_has_no_members() {
+    fn invalid_index_has_no_members() {
         for text in ["", "[]", "{}", r#"{"manifests":null}"#, r#"{"manifests":[{"digest":1}]}"#] {
             assert_eq!(index_members(text.as_bytes()), [], "{text}");
         }

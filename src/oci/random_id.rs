@@ -1,4 +1,4 @@
-//! Ids that nobody can guess and that never come twice: random UUIDs.
+//! Unguessable ids that never repeat: random UUIDs.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,23 +6,23 @@ use std::str::FromStr;
 use uuid::Uuid;
 
 macro_rules! random_id {
-    ($(#[$description:meta])* $name:ident, written $form:ident) => {
+    ($(#[$description:meta])* $name:ident, formatted $form:ident) => {
         $(#[$description])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub struct $name(Uuid);
 
         impl $name {
-            /// A new one.
+            /// Creates a random id.
             pub fn random() -> Self {
                 Self(Uuid::new_v4())
             }
 
-            /// Its sixteen bytes.
+            /// Returns the sixteen bytes of the id.
             pub fn as_bytes(&self) -> &[u8; 16] {
                 self.0.as_bytes()
             }
 
-            /// The one whose [`Self::as_bytes`] these are.
+            /// Creates the id from the result of [`Self::as_bytes`].
             pub fn from_bytes(bytes: [u8; 16]) -> Self {
                 Self(Uuid::from_bytes(bytes))
             }
@@ -45,11 +45,11 @@ macro_rules! random_id {
 }
 
 random_id! {
-    /// An upload's session id (spec, "POST then PUT").
-    UploadId, written hyphenated
+    /// The id of an upload session (spec, "POST then PUT").
+    UploadId, formatted hyphenated
 }
 
 random_id! {
-    /// Which of a digest's uploads some bytes came from: 32 lower-case hex digits.
-    Generation, written simple
+    /// Identifies the upload that the content of a digest came from: 32 lower-case hex digits.
+    Generation, formatted simple
 }

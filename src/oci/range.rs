@@ -1,39 +1,39 @@
-//! Ranges: of a blob that is read, and of a chunk that is written.
+//! Byte ranges: of a blob that is read, and of a chunk that is uploaded.
 
 use std::ops::Range;
 use std::str::FromStr;
 
 use thiserror::Error;
 
-/// The most ranges that one request may ask for. Clients that pull only parts of a layer ask for this many at most.
+/// The maximum number of ranges in a request. Clients that pull parts of a layer request at most this many.
 const MAX_RANGES: usize = 1024;
 
-/// What a `Range` header asks for, of a content of known size (RFC 9110, 14.1.2 and 14.2).
+/// The part of a content of known size that a `Range` header requests (RFC 9110, 14.1.2 and 14.2).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ByteRange {
-    /// Everything. Also the answer to a header that may be ignored: another unit, garbage, too many ranges, or ranges
-    /// that together have more bytes than the content.
+    /// The whole content. Also for headers that may be ignored: another unit, garbage, too many ranges, or ranges that
+    /// together are larger than the content.
     Full,
-    /// These bytes, at least one.
+    /// One part with at least one byte.
     Part(Range<u64>),
-    /// Several parts, in the order of the request, that neither touch nor overlap.
+    /// Several parts in the order of the request, which neither touch nor overlap.
     Parts(Vec<Range<u64>>),
-    /// Bytes that the content does not have.
+    /// The content has none of the requested bytes.
     Unsatisfiable,
 }
 
 impl ByteRange {
-    /// Reads the header of a request for a content of `size` bytes.
+    /// Parses the header of a request for a content of `size` bytes.
     pub fn parse(header: &str, size: u64) -> Self {
-        // Nothing can be a part of nothing; some clients send a range with every request.
+        // Empty content has no parts, and some clients send a range with every request.
         if size == 0 {
             return Self::Full;
         }
         let Some(ranges) = satisfiable_ranges(header, size) else {
             return Self::Full;
         };
-        let wanted = ranges.iter().fold(0u64, |sum, range| sum.saturating_add(range.end - range.start));
-        if ranges.len() > 1 && wanted > size {
+        let requested = ranges.iter().fold(0u64, |sum, range| sum.saturating_add(range.end - range.start));
+        if ranges.len() > 1 && requested > size {
             return Self::Full;
         }
         let mut parts = merge(ranges);
@@ -45,7 +45,7 @@ impl ByteRange {
     }
 }
 
-/// The ranges in `bytes=…` that a content of `size` bytes has a part of. `None` if the header is to be ignored.
+/// Returns the ranges in `bytes=…` that overlap a content of `size` bytes. `None` if the header has to be ignored.
 fn satisfiable_ranges(header: &str, size: u64) -> Option<Vec<Range<u64>>> {
     let (unit, ranges) = header.trim().split_once('=')?;
     if !unit.eq_ignore_ascii_case("bytes") {
@@ -53,7 +53,8 @@ fn satisfiable_ranges(header: &str, size: u64) -> Option<Vec<Range<u64>>> {
     }
     // A list may have empty elements (RFC 9110, 5.6.1.2).
     let ranges = ranges.split(',').map(str::trim).filter(|range| !range.is_empty());
-    let (mut found, mut count) = (Vec::new(), 0);
+    let mut found = Vec::new();
+    let mut count = 0;
     for range in ranges {
         count += 1;
         if count > MAX_RANGES {
@@ -66,8 +67,8 @@ fn satisfiable_ranges(header: &str, size: u64) -> Option<Vec<Range<u64>>> {
             (None, Some(suffix)) if first.is_empty() => (size - suffix.min(size), size - 1),
             _ => return None,
         };
-        // A range that ends before it begins is invalid: RFC 9110 leaves it to the server, and the conformance suite
-        // wants it refused.
+        // A range that ends before it begins is invalid. RFC 9110 leaves the handling to the server; the conformance
+        // suite requires it to be rejected.
         if first <= last {
             found.push(first..last + 1);
         }
@@ -75,7 +76,7 @@ fn satisfiable_ranges(header: &str, size: u64) -> Option<Vec<Range<u64>>> {
     (count > 0).then_some(found)
 }
 
-/// The ranges with those merged that touch or overlap (RFC 9110, 15.3.7.2), each where the first of its ranges was.
+/// Merges ranges that touch or overlap (RFC 9110, 15.3.7.2). A merged range takes the position of its first one.
 fn merge(ranges: Vec<Range<u64>>) -> Vec<Range<u64>> {
     let mut sorted: Vec<(usize, Range<u64>)> = ranges.into_iter().enumerate().collect();
     sorted.sort_by_key(|(_, range)| range.start);
@@ -93,20 +94,20 @@ fn merge(ranges: Vec<Range<u64>>) -> Vec<Range<u64>> {
     merged.into_iter().map(|(_, range)| range).collect()
 }
 
-/// A run of digits. One too large for any content is as good as the largest.
+/// Parses digits. A number that does not fit becomes the largest one.
 fn number(text: &str) -> Option<u64> {
     let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     digits.then(|| text.parse().unwrap_or(u64::MAX))
 }
 
-/// A text that is no chunk's range.
+/// The error for a text that is not the range of a chunk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error(
-    "a chunk's Content-Range has the form <first>-<last>, both included, and does not end before it begins"
+    "a chunk's Content-Range must have the form <first>-<last>, both included, and not end before it begins"
 )]
 pub struct InvalidContentRange;
 
-/// Which bytes of an upload a chunk is, by its `Content-Range` (spec, "Pushing a blob in chunks").
+/// The bytes of an upload that a chunk covers, by its `Content-Range` (spec, "Pushing a blob in chunks").
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ContentRange {
     first: u64,
@@ -114,17 +115,17 @@ pub struct ContentRange {
 }
 
 impl ContentRange {
-    /// Where the chunk begins.
+    /// Returns the position of the chunk's first byte.
     pub fn start(self) -> u64 {
         self.first
     }
 
-    /// Where the next chunk begins.
+    /// Returns the position at which the next chunk begins.
     pub fn end(self) -> u64 {
         self.end
     }
 
-    /// How many bytes the chunk has: never 0.
+    /// Returns the length of the chunk, which is never 0.
     #[expect(clippy::len_without_is_empty, reason = "a range that includes both its ends is never empty")]
     pub fn len(self) -> u64 {
         self.end - self.first
@@ -135,7 +136,7 @@ impl FromStr for ContentRange {
     type Err = InvalidContentRange;
 
     fn from_str(text: &str) -> Result<Self, InvalidContentRange> {
-        // The spec's form is `a-b`; some clients send HTTP's own, `bytes a-b/*` or with a total.
+        // The spec's form is `a-b`. Some clients send the form of HTTP: `bytes a-b/*`, or with a total.
         let (range, total) = match text.strip_prefix("bytes ") {
             Some(http) => http.split_once('/').ok_or(InvalidContentRange)?,
             None => (text, "*"),
@@ -155,7 +156,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_three_forms_of_a_range() {
+    fn parses_the_three_forms_of_a_range() {
         assert_eq!(ByteRange::parse("bytes=500-1499", 2048), ByteRange::Part(500..1500));
         assert_eq!(ByteRange::parse("bytes=2000-5000", 2048), ByteRange::Part(2000..2048));
         assert_eq!(ByteRange::parse("bytes=500-", 2048), ByteRange::Part(500..2048));
@@ -165,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_there_cannot_be_served() {
+    fn missing_bytes_are_unsatisfiable() {
         for header in
             ["bytes=5000-10000", "bytes=2048-", "bytes=500-0", "bytes=-0", "bytes=99999999999999999999-"]
         {
@@ -174,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_understood_is_ignored() {
+    fn invalid_headers_are_ignored() {
         for header in [
             "",
             "bytes",
@@ -193,22 +194,22 @@ mod tests {
     }
 
     #[test]
-    fn several_ranges_are_parts_in_the_order_of_the_request() {
+    fn several_ranges_keep_the_order_of_the_request() {
         let parse = |header: &str| ByteRange::parse(header, 27);
         assert_eq!(parse("bytes=0-3,10-13"), ByteRange::Parts(vec![0..4, 10..14]));
         assert_eq!(parse("bytes=10-13, 0-3 ,-2"), ByteRange::Parts(vec![10..14, 0..4, 25..27]));
-        // Those that touch or overlap are one.
+        // Ranges that touch or overlap are merged.
         assert_eq!(parse("bytes=0-3,4-7"), ByteRange::Part(0..8));
         assert_eq!(parse("bytes=20-,4-7,0-5"), ByteRange::Parts(vec![20..27, 0..8]));
         assert_eq!(parse("bytes=0-3,8-9,2-8"), ByteRange::Part(0..10));
-        // What the content does not have is left out.
+        // Ranges beyond the content are left out.
         assert_eq!(parse("bytes=0-3,27-30"), ByteRange::Part(0..4));
         assert_eq!(parse("bytes=0-3,8-10,9-5"), ByteRange::Parts(vec![0..4, 8..11]));
         assert_eq!(parse("bytes=27-,40-50"), ByteRange::Unsatisfiable);
     }
 
     #[test]
-    fn too_many_ranges_or_bytes_are_answered_by_all() {
+    fn too_many_ranges_or_bytes_return_the_whole_content() {
         let list = |count: u64| {
             let ranges: Vec<_> = (0..count).map(|number| format!("{0}-{0}", number * 2)).collect();
             format!("bytes={}", ranges.join(","))
@@ -222,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn a_chunk_includes_both_its_ends() {
+    fn parses_content_ranges() {
         for (text, start, end) in
             [("0-0", 0, 1), ("5-9", 5, 10), ("bytes 5-9/*", 5, 10), ("bytes 5-9/10", 5, 10)]
         {
@@ -251,14 +252,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_range_panics_or_leaves_the_content(header in "(bytes=)?[-0-9, ]{0,24}|.{0,24}", size: u64) {
+        fn ranges_never_panic_or_exceed_the_content(header in "(bytes=)?[-0-9, ]{0,24}|.{0,24}", size: u64) {
             if let ByteRange::Part(range) = ByteRange::parse(&header, size) {
                 prop_assert!(range.start < range.end && range.end <= size);
             }
         }
 
         #[test]
-        fn parts_have_the_bytes_that_are_asked_for_and_each_once(
+        fn parts_contain_each_requested_byte_once(
             ranges in proptest::collection::vec((0u64..80, 0u64..20), 1..12),
             size in 1u64..64,
         ) {
@@ -266,8 +267,9 @@ mod tests {
             let header = format!("bytes={}", text.collect::<Vec<_>>().join(","));
             let parts = match ByteRange::parse(&header, size) {
                 ByteRange::Full => {
-                    let wanted: u64 = ranges.iter().map(|(first, more)| (first + more + 1).min(size).saturating_sub(*first)).sum();
-                    prop_assert!(wanted > size);
+                    let len = |(first, more): &(u64, u64)| (first + more + 1).min(size).saturating_sub(*first);
+                    let requested: u64 = ranges.iter().map(len).sum();
+                    prop_assert!(requested > size);
                     return Ok(());
                 }
                 ByteRange::Part(part) => vec![part],
@@ -278,9 +280,9 @@ mod tests {
                 ByteRange::Unsatisfiable => Vec::new(),
             };
             for byte in 0..size {
-                let wanted = ranges.iter().any(|(first, more)| (*first..=first + more).contains(&byte));
+                let requested = ranges.iter().any(|(first, more)| (*first..=first + more).contains(&byte));
                 let sent = parts.iter().filter(|part| part.contains(&byte)).count();
-                prop_assert_eq!(sent, usize::from(wanted));
+                prop_assert_eq!(sent, usize::from(requested));
             }
             prop_assert!(parts.iter().all(|part| part.start < part.end && part.end <= size));
             let touch = |one: &Range<u64>, other: &Range<u64>| one.end == other.start;
@@ -288,7 +290,7 @@ mod tests {
         }
 
         #[test]
-        fn no_chunk_panics_or_is_empty(text in "(bytes )?[0-9]{0,21}-[0-9]{0,21}(/[*0-9]{0,3})?|.{0,24}") {
+        fn content_ranges_never_panic(text in "(bytes )?[0-9]{0,21}-[0-9]{0,21}(/[*0-9]{0,3})?|.{0,24}") {
             if let Ok(range) = text.parse::<ContentRange>() {
                 prop_assert!(range.len() > 0);
             }

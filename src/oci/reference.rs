@@ -1,4 +1,4 @@
-//! What a manifest is asked for by: a tag or a digest.
+//! References to manifests: a tag or a digest.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,9 +7,9 @@ use thiserror::Error;
 
 use super::{Digest, InvalidDigest};
 
-/// A text that is no tag.
+/// The error for a text that is not a tag.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error("a tag has 1 to 128 letters, digits, '.', '_' or '-', and does not begin with '.' or '-'")]
+#[error("a tag must have 1 to 128 letters, digits, '.', '_' or '-', and not begin with '.' or '-'")]
 pub struct InvalidTag;
 
 /// A tag: `[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}`.
@@ -17,7 +17,7 @@ pub struct InvalidTag;
 pub struct Tag(Box<str>);
 
 impl Tag {
-    /// The tag as text.
+    /// Returns the tag as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -43,19 +43,19 @@ impl fmt::Display for Tag {
 /// A tag or a digest, the spec's `<tag-or-digest>`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Reference {
-    /// By tag: whatever the tag points at now.
+    /// A tag: refers to whatever the tag points at now.
     Tag(Tag),
-    /// By digest: exact bytes.
+    /// A digest: refers to exact content.
     Digest(Digest),
 }
 
-/// A text that is neither a tag nor a digest.
+/// The error for a text that is neither a tag nor a digest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum InvalidReference {
-    /// It has a colon, so it was meant as a digest.
+    /// It contains a colon, so it was meant to be a digest.
     #[error(transparent)]
     Digest(#[from] InvalidDigest),
-    /// It has none, so it was meant as a tag.
+    /// It contains no colon, so it was meant to be a tag.
     #[error(transparent)]
     Tag(#[from] InvalidTag),
 }
@@ -64,7 +64,7 @@ impl FromStr for Reference {
     type Err = InvalidReference;
 
     fn from_str(text: &str) -> Result<Self, InvalidReference> {
-        // No tag can have a colon, and every digest has one.
+        // Tags can't contain a colon, and every digest does.
         if text.contains(':') { Ok(Self::Digest(text.parse()?)) } else { Ok(Self::Tag(text.parse()?)) }
     }
 }
@@ -83,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tags_follow_the_grammar() {
+    fn checks_the_grammar_of_tags() {
         for good in ["latest", "_", "1.0-rc.1", "A", &"x".repeat(128)] {
             assert!(good.parse::<Tag>().is_ok(), "{good}");
         }
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn a_colon_tells_a_digest_from_a_tag() {
+    fn colon_distinguishes_digests_from_tags() {
         assert!(matches!("latest".parse(), Ok(Reference::Tag(_))));
         assert!(matches!("sha256:12".parse::<Reference>(), Err(InvalidReference::Digest(_))));
         assert!(matches!("a@b".parse::<Reference>(), Err(InvalidReference::Tag(_))));

@@ -1,31 +1,31 @@
-//! Referrers: how they are listed, and the tags that stand in for the list elsewhere.
+//! Referrers: the response that lists them, and the tags clients use on registries without such a list.
 
 use serde::{Serialize, Serializer};
 
 use super::media_type::OCI_IMAGE_INDEX;
 use super::{Algorithm, Annotations, Digest, MediaType, Tag};
 
-/// What a tag keeps of a digest's second part (spec, "Referrers Tag Schema").
+/// The number of hex digits of a digest that fit into a tag (spec, "Referrers Tag Schema").
 const TRUNCATED_LEN: usize = 64;
 
-/// The tag under which clients list a subject's referrers on a registry that does not do so itself
-/// (spec, "Referrers Tag Schema").
+/// Returns the tag under which clients list a subject's referrers on a registry that does not list them itself (spec,
+/// "Referrers Tag Schema").
 pub fn fallback_tag(subject: &Digest) -> Tag {
     let encoded = &subject.hex()[..TRUNCATED_LEN];
     let tag = format!("{}-{encoded}", subject.algorithm());
     tag.parse().expect("an algorithm, a dash and 64 hex digits are a tag")
 }
 
-/// The tag under which clients attach something of this kind to a subject.
+/// Returns the tag under which clients attach something of this kind to a subject.
 pub fn attached_tag(subject: &Digest, kind: AttachmentKind) -> Tag {
     let tag = format!("{}{}", fallback_tag(subject), kind.suffix());
     tag.parse().expect("a fallback tag and a short suffix are a tag")
 }
 
-/// What a tag that is made of a digest holds.
+/// The kind of content in a tag that is made from a digest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum AttachmentKind {
-    /// The index of the referrers: [`fallback_tag`].
+    /// The index of the referrers, see [`fallback_tag`].
     Referrers,
     /// cosign's signatures, `.sig`.
     Signature,
@@ -36,10 +36,10 @@ pub enum AttachmentKind {
 }
 
 impl AttachmentKind {
-    /// All of them.
+    /// All kinds.
     pub const ALL: [Self; 4] = [Self::Referrers, Self::Signature, Self::Attestation, Self::Sbom];
 
-    /// What follows the digest in such a tag.
+    /// Returns the suffix after the digest in such a tag.
     const fn suffix(self) -> &'static str {
         match self {
             Self::Referrers => "",
@@ -53,14 +53,14 @@ impl AttachmentKind {
 /// A tag that attaches something to a digest: a fallback tag, or one of cosign's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attachment {
-    /// What it holds.
+    /// The kind of content.
     pub kind: AttachmentKind,
     algorithm: Algorithm,
     encoded: Box<str>,
 }
 
 impl Attachment {
-    /// Reads a tag like `sha256-<64 hex>` or `sha256-<64 hex>.sig`. `None` for every other tag.
+    /// Parses a tag such as `sha256-<64 hex>` or `sha256-<64 hex>.sig`. Returns `None` for all other tags.
     pub fn of(tag: &Tag) -> Option<Self> {
         let (algorithm, rest) = tag.as_str().split_once('-')?;
         let (encoded, suffix) = rest.split_at(rest.find('.').unwrap_or(rest.len()));
@@ -71,18 +71,18 @@ impl Attachment {
         valid.then(|| Self { kind, algorithm, encoded: encoded.into() })
     }
 
-    /// Whether this digest is what it is attached to.
-    pub fn is_of(&self, subject: &Digest) -> bool {
+    /// Whether it is attached to this digest.
+    pub fn is_attached_to(&self, subject: &Digest) -> bool {
         self.algorithm == subject.algorithm() && subject.hex().starts_with(&*self.encoded)
     }
 
-    /// What it is attached to. `None` for sha512, of which a tag holds half only.
+    /// Returns the digest it is attached to. `None` for sha512, because a tag contains only half of the digest.
     pub fn subject(&self) -> Option<Digest> {
         format!("{}:{}", self.algorithm, self.encoded).parse().ok()
     }
 }
 
-/// A descriptor as a list of referrers has it (spec, "Listing Referrers").
+/// A descriptor in a list of referrers (spec, "Listing Referrers").
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Descriptor {
@@ -92,12 +92,12 @@ pub struct Descriptor {
     /// The manifest's digest.
     #[serde(serialize_with = "as_text")]
     pub digest: Digest,
-    /// Its length in bytes.
+    /// The manifest's size in bytes.
     pub size: u64,
-    /// What it is: [`Manifest::artifact_type`](super::Manifest::artifact_type).
+    /// The artifact type, see [`Manifest::artifact_type`](super::Manifest::artifact_type).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub artifact_type: Option<String>,
-    /// Its annotations, all of them.
+    /// All annotations of the manifest.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub annotations: Option<Annotations>,
 }
@@ -106,7 +106,7 @@ fn as_text<T: std::fmt::Display, S: Serializer>(value: &T, serializer: S) -> Res
     serializer.collect_str(value)
 }
 
-/// The body of the answer: an image index.
+/// The body of the response: an image index.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ImageIndex {
@@ -116,7 +116,7 @@ pub struct ImageIndex {
 }
 
 impl ImageIndex {
-    /// An index of `manifests`, which may be none.
+    /// Creates an index of `manifests`, which may be empty.
     pub fn new(manifests: Vec<Descriptor>) -> Self {
         Self { schema_version: 2, media_type: OCI_IMAGE_INDEX, manifests }
     }
@@ -133,18 +133,19 @@ mod tests {
     }
 
     #[test]
-    fn a_fallback_tag_is_cut_to_64_digits() {
+    fn fallback_tag_has_64_digits() {
         for algorithm in Algorithm::ALL {
             let tag = fallback_tag(&digest(algorithm));
             assert_eq!(tag.as_str(), format!("{algorithm}-{}", "ab".repeat(32)));
-            let attachment = Attachment::of(&tag).expect("ours");
+            let attachment = Attachment::of(&tag).expect("an attachment");
             assert_eq!(attachment.kind, AttachmentKind::Referrers);
-            assert!(Algorithm::ALL.iter().all(|a| attachment.is_of(&digest(*a)) == (*a == algorithm)));
+            let matches = |a: &Algorithm| attachment.is_attached_to(&digest(*a));
+            assert!(Algorithm::ALL.iter().all(|a| matches(a) == (*a == algorithm)));
         }
     }
 
     #[test]
-    fn cosign_s_tags_are_known_and_others_are_not() {
+    fn recognizes_cosign_tags_only() {
         let of = |suffix: &str| {
             Attachment::of(&format!("sha256-{}{suffix}", "ab".repeat(32)).parse().expect("tag"))
         };
@@ -158,20 +159,20 @@ mod tests {
     }
 
     #[test]
-    fn an_attached_tag_is_read_as_what_it_is() {
+    fn attached_tag_is_parsed_back() {
         for (algorithm, kind) in Algorithm::ALL
             .into_iter()
             .zip(AttachmentKind::ALL)
             .chain(AttachmentKind::ALL.map(|kind| (Algorithm::Sha256, kind)))
         {
             let subject = digest(algorithm);
-            let attachment = Attachment::of(&attached_tag(&subject, kind)).expect("ours");
-            assert!(attachment.kind == kind && attachment.is_of(&subject));
+            let attachment = Attachment::of(&attached_tag(&subject, kind)).expect("an attachment");
+            assert!(attachment.kind == kind && attachment.is_attached_to(&subject));
         }
     }
 
     #[test]
-    fn empty_fields_are_left_away_and_an_empty_list_is_not() {
+    fn empty_fields_are_omitted_but_an_empty_list_is_not() {
         let descriptor = Descriptor {
             media_type: OCI_IMAGE_INDEX.parse().expect("type"),
             digest: digest(Algorithm::Sha256),

@@ -1,4 +1,4 @@
-//! JSON objects whose values are strings, such as labels and annotations, read no further than they are needed: clients
+//! Reads JSON objects with string values, such as labels and annotations, without keeping more than needed: clients
 //! push megabytes of them.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -6,25 +6,25 @@ use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 
-/// The longest value that is read for a rule, in bytes.
+/// The maximum length of a value that is read for a rule, in bytes.
 pub(super) const MAX_VALUE_LEN: usize = 16 << 10;
 
 /// Pairs of an object.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Pairs {
-    /// Those that were selected.
+    /// The selected pairs.
     pub(super) pairs: BTreeMap<String, String>,
-    /// Whether some were left out that belong there.
+    /// Whether pairs that match the selection were left out.
     pub(super) incomplete: bool,
 }
 
-/// Selects whole pairs of the object `json`, short ones first, that take up to `max_bytes` as JSON.
+/// Selects whole pairs of the object `json`, shortest first, up to `max_bytes` of JSON.
 pub(super) fn shortest(json: &str, max_bytes: usize) -> Result<Pairs, serde_json::Error> {
     let shortest = Shortest { max_bytes, bytes: 0, by_len: BTreeSet::new(), found: Pairs::default() };
     serde_json::Deserializer::from_str(json).deserialize_map(shortest)
 }
 
-/// Selects the pairs of the object `json` with these keys. A value of more than [`MAX_VALUE_LEN`] is left out.
+/// Selects the pairs of the object `json` with these keys. Values longer than [`MAX_VALUE_LEN`] are left out.
 pub(super) fn with_keys(json: &str, keys: &BTreeSet<String>) -> Result<Pairs, serde_json::Error> {
     serde_json::Deserializer::from_str(json).deserialize_map(WithKeys(keys))
 }
@@ -37,7 +37,7 @@ struct Shortest {
 }
 
 impl Shortest {
-    /// Adds a pair. Of two with the same key the later one counts, as in Go's reader.
+    /// Adds a pair. If a key occurs twice the later pair wins, as in Go's JSON reader.
     fn add(&mut self, key: String, value: String) {
         if let Some(earlier) = self.found.pairs.remove(&key) {
             let len = pair_len(&key, &earlier);
@@ -66,7 +66,7 @@ impl<'de> Visitor<'de> for Shortest {
     }
 
     fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<Pairs, A::Error> {
-        // Docker's configs have null for an empty value.
+        // Docker's configs use null for empty values.
         while let Some((key, value)) = map.next_entry::<String, Option<String>>()? {
             self.add(key, value.unwrap_or_default());
         }
@@ -74,7 +74,7 @@ impl<'de> Visitor<'de> for Shortest {
     }
 }
 
-/// How many bytes a pair takes as JSON: `"key":"value",`.
+/// Returns the length of a pair in JSON: `"key":"value",`.
 fn pair_len(key: &str, value: &str) -> usize {
     string_len(key) + string_len(value) + 2
 }
@@ -100,8 +100,8 @@ impl<'de> Visitor<'de> for WithKeys<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Pairs, A::Error> {
         let mut pairs = BTreeMap::new();
         let mut too_long = BTreeSet::new();
-        while let Some(wanted) = map.next_key_seed(KnownKey(self.0))? {
-            let Some(key) = wanted else {
+        while let Some(known) = map.next_key_seed(KnownKey(self.0))? {
+            let Some(key) = known else {
                 map.next_value::<IgnoredAny>()?;
                 continue;
             };
@@ -118,7 +118,7 @@ impl<'de> Visitor<'de> for WithKeys<'_> {
     }
 }
 
-/// Finds a key among those that are wanted.
+/// Looks up a key among the selected ones.
 struct KnownKey<'k>(&'k BTreeSet<String>);
 
 impl<'de, 'k> DeserializeSeed<'de> for KnownKey<'k> {
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn short_pairs_come_first_and_stay_whole() {
+    fn selects_the_shortest_pairs_as_a_whole() {
         let json = r#"{"long":"0123456789","a":"1","b":null,"c":"22"}"#;
         assert_eq!(
             shortest(json, 1000).expect("read"),
@@ -171,8 +171,9 @@ mod tests {
     }
 
     #[test]
-    fn of_two_pairs_with_one_key_the_last_counts() {
-        let (short, long) = (r#""a":"1""#, r#""a":"0123456789""#);
+    fn last_pair_wins_for_duplicate_keys() {
+        let short = r#""a":"1""#;
+        let long = r#""a":"0123456789""#;
         assert_eq!(shortest(&format!("{{{long},{short}}}"), 10).expect("read"), found(&[("a", "1")], true));
         assert_eq!(shortest(&format!("{{{short},{long}}}"), 10).expect("read"), found(&[], true));
         let json = format!("{{{long},{short}}}");
@@ -180,16 +181,16 @@ mod tests {
     }
 
     #[test]
-    fn only_pairs_with_wanted_keys_are_read() {
+    fn reads_only_pairs_with_selected_keys() {
         let json = r#"{"a":"1","\u0062":"2","c":"3","d":null}"#;
-        let wanted = keys(&["b", "d", "x"]);
-        assert_eq!(with_keys(json, &wanted).expect("read"), found(&[("b", "2"), ("d", "")], false));
+        let selected = keys(&["b", "d", "x"]);
+        assert_eq!(with_keys(json, &selected).expect("read"), found(&[("b", "2"), ("d", "")], false));
         let long = format!(r#"{{"a":"{}","b":"2"}}"#, "x".repeat(MAX_VALUE_LEN + 1));
         assert_eq!(with_keys(&long, &keys(&["a", "b"])).expect("read"), found(&[("b", "2")], true));
     }
 
     #[test]
-    fn what_is_no_map_of_strings_is_an_error() {
+    fn rejects_anything_but_a_map_of_strings() {
         for json in [r#"{"a":1}"#, r#"{"a":["b"]}"#, "[]", "null", r#"{"a":"b""#] {
             assert!(shortest(json, 100).is_err(), "{json}");
             assert!(with_keys(json, &keys(&["a"])).is_err(), "{json}");
@@ -197,7 +198,7 @@ mod tests {
     }
 
     proptest! {
-        /// The same as to sort all pairs and to take them while they fit.
+        /// Gives the same result as sorting all pairs and taking them while they fit.
         #[test]
         fn the_shortest_pairs_are_selected(
             pairs in prop::collection::btree_map("[a-c\"\n]{0,4}", "[x\\\\\u{1}]{0,6}", 0..9),

@@ -4,18 +4,18 @@ use std::ops::Range;
 
 use super::reservations::Reservation;
 use super::{BlobError, DeleteError, Repository, ServiceError};
-use crate::metadata::{BlobRecord, Condition, Deletion, Mount, Renewal, Target, stale_lease};
+use crate::metadata::{BlobRecord, Deletion, Integrity, Mount, Renewal, Target, lease_renewal_cutoff};
 use crate::oci::{BlobKey, Digest, RepoName};
 use crate::store::{Content, StoreError};
 
-/// In how many repositories a blob is looked for that somebody may mount from: a base image is in nearly all.
-const MOST_SOURCES: usize = 1000;
+/// The maximum number of repositories considered as mount sources of a blob: a base image is in nearly all of them.
+const MAX_MOUNT_SOURCES: usize = 1000;
 
 impl Repository {
-    /// A blob that this repository serves. Leases it to a caller who may push.
+    /// Returns a blob that this repository serves. Leases it to a caller who may push.
     ///
     /// # Errors
-    /// [`BlobError::Unknown`] if it serves no such blob.
+    /// [`BlobError::Unknown`] if the repository serves no such blob.
     pub async fn blob(&self, digest: &Digest) -> Result<BlobRecord, BlobError> {
         let registry = &self.registry;
         let blob = registry.metadata.blob(&self.name, digest).await?.ok_or(BlobError::Unknown)?;
@@ -25,10 +25,10 @@ impl Repository {
         Ok(blob)
     }
 
-    /// The bytes of `range` of a blob that [`Repository::blob`] found.
+    /// Reads the bytes of `range` of a blob that [`Repository::blob`] returned.
     ///
     /// # Errors
-    /// [`BlobError::Unknown`] if it is gone meanwhile.
+    /// [`BlobError::Unknown`] if the blob has been removed meanwhile.
     pub async fn read_blob(&self, blob: &BlobRecord, range: Range<u64>) -> Result<Content, BlobError> {
         let mut blob = blob.clone();
         loop {
@@ -41,18 +41,18 @@ impl Repository {
             let newer = self.registry.metadata.blob(&self.name, &blob.key.digest).await?;
             let newer = newer.ok_or(BlobError::Unknown)?;
             if newer.key == blob.key {
-                self.registry.set_aside(&blob.key, &error).await?;
+                self.registry.quarantine(&blob.key, &error).await?;
                 return Err(BlobError::Unknown);
             }
             blob = newer;
         }
     }
 
-    /// Makes a blob that another repository (`from`, or any) serves a blob of this one too, and leases it.
-    /// `None` if there is no such blob, and the client has to upload it.
+    /// Adds a blob that another repository (`from`, or any) serves to this repository and leases it. `None` if there is
+    /// no such blob; the client has to upload it then.
     ///
     /// # Errors
-    /// [`BlobError::ServiceError`].
+    /// Fails if the registry rejects changes, or if a quota would be exceeded.
     pub async fn mount(
         &self,
         digest: &Digest,
@@ -68,7 +68,7 @@ impl Repository {
         }
     }
 
-    /// Reserves the size of a blob that is about to be mounted, if there is such a blob and a quota asks.
+    /// Reserves the size of a blob that is about to be mounted, if there is such a blob and a byte quota applies.
     async fn reserve_mount(&self, digest: &Digest) -> Result<Option<Reservation>, ServiceError> {
         if !self.registry.limits_bytes(&self.name) {
             return Ok(None);
@@ -79,15 +79,15 @@ impl Repository {
         }
     }
 
-    /// Some repositories that serve a blob, for whoever may not mount it from anywhere.
+    /// Returns some of the repositories that serve a blob, for a caller who may mount only from some repositories.
     ///
     /// # Errors
-    /// [`ServiceError`].
+    /// Fails if the metadata store fails.
     pub async fn repositories_with(&self, digest: &Digest) -> Result<Vec<RepoName>, ServiceError> {
-        Ok(self.registry.metadata.blob_repositories(digest, MOST_SOURCES).await?)
+        Ok(self.registry.metadata.blob_repositories(digest, MAX_MOUNT_SOURCES).await?)
     }
 
-    /// Takes a blob away from this repository.
+    /// Removes a blob from this repository.
     ///
     /// # Errors
     /// [`DeleteError::HeldBy`] if a live manifest refers to it.
@@ -95,15 +95,16 @@ impl Repository {
         self.registry.admit_change()?;
         let now = self.registry.clock.now();
         let metadata = &self.registry.metadata;
-        let deletion = self.registry.make_space(|| metadata.delete_blob(&self.name, digest, now));
-        deleted(deletion.await?)
+        let outcome = self.registry.make_space(|| metadata.delete_blob(&self.name, digest, now));
+        deletion_result(outcome.await?)
     }
 
     pub(super) fn lease_is_stale(&self, leased_at: crate::clock::Timestamp) -> bool {
-        leased_at <= stale_lease(self.registry.clock.now(), self.registry.settings.shortest_lease())
+        leased_at <= lease_renewal_cutoff(self.registry.clock.now(), self.registry.settings.shortest_lease())
     }
 
-    /// Renews a lease, also of a manifest that a tag holds if it is `tagged`; `false` if its target is gone.
+    /// Renews a lease, also of a manifest held by a tag if `tagged` is set. Returns `false` if its target no longer
+    /// exists.
     pub(super) async fn renew_lease(
         &self,
         target: Target<'_>,
@@ -114,13 +115,14 @@ impl Repository {
         }
         let now = self.registry.clock.now();
         let settings = &self.registry.settings;
-        let stale = stale_lease(now, settings.shortest_lease());
-        let renewal = Renewal { now, stale, held: settings.makes_room(), tagged };
+        let stale = lease_renewal_cutoff(now, settings.shortest_lease());
+        let renewal = Renewal { now, stale, held: settings.may_reclaim_space(), tagged };
         match self.registry.metadata.renew_lease(&self.name, target, renewal).await {
-            // Pulls go on when the disk is full or broken, and no push can make use of a lease then. One that
-            // ends after it has recovered has its manifest checked against what is still there.
+            // Pulls still work when the disk is full or broken, and no push can make use of a lease in that state. A
+            // push that ends after the disk has recovered has its manifest checked against the content that still
+            // exists.
             Err(error) => {
-                tracing::debug!(%error, "a lease was not renewed");
+                tracing::debug!(%error, "renewing a lease failed");
                 self.registry.leases_refreshed();
                 Ok(true)
             }
@@ -130,25 +132,25 @@ impl Repository {
 }
 
 impl super::Registry {
-    /// Marks a blob as damaged: absent to everyone, until a push brings its bytes again. Not if the store as
-    /// a whole has gone away: an unmounted volume condemns nothing.
-    async fn set_aside(&self, key: &BlobKey, reason: &StoreError) -> Result<(), BlobError> {
+    /// Quarantines a blob: it is absent for everyone until a push brings its bytes again. Fails if the store as a whole
+    /// is unavailable, because an unmounted volume must not quarantine anything.
+    async fn quarantine(&self, key: &BlobKey, reason: &StoreError) -> Result<(), BlobError> {
         self.blobs.check().await?;
-        tracing::error!(digest = %key.digest, generation = %key.generation, %reason, "a blob's bytes are damaged");
+        tracing::error!(digest = %key.digest, generation = %key.generation, %reason, "the bytes of a blob are damaged");
         if !self.settings.read_only {
-            let condition = Condition::Damaged(reason.to_string());
+            let condition = Integrity::Damaged(reason.to_string());
             self.metadata.mark_blob(key, condition, self.clock.now()).await?;
         }
         Ok(())
     }
 }
 
-/// What a deletion came to, as a result.
-pub(super) fn deleted(deletion: Deletion) -> Result<(), DeleteError> {
+/// Converts the outcome of a deletion to a result.
+pub(super) fn deletion_result(deletion: Deletion) -> Result<(), DeleteError> {
     match deletion {
         Deletion::Done => Ok(()),
         Deletion::Unknown => Err(DeleteError::Unknown),
         Deletion::HeldBy(holder) => Err(DeleteError::HeldBy(holder)),
-        Deletion::Fixed(tag) => Err(DeleteError::Immutable(tag)),
+        Deletion::Immutable(tag) => Err(DeleteError::Immutable(tag)),
     }
 }

@@ -1,8 +1,8 @@
-//! The budget: what the registry may take of the disk, and who waits when it is used up.
+//! The storage budget: the limit on the registry's disk usage, and the queue of writers when it is exhausted.
 //!
-//! A body reserves room before its bytes are written, so that no number of them together passes the budget.
-//! What is above the high mark is asked for of whoever makes room ([`Pressure`]); at the budget writers wait
-//! for that, and are refused when it takes too long or nobody does.
+//! A body reserves space before its bytes are written, so that concurrent bodies cannot exceed the budget together.
+//! Above the high mark, jobs are asked to reclaim space ([`Pressure`]). At the limit writers wait for that. They are
+//! rejected after a time-out, or at once if no job reclaims space.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,140 +13,142 @@ use tokio::sync::Notify;
 use super::ledger::Growth;
 use super::{Registry, Requester, ServiceError};
 use crate::oci::UploadId;
-use crate::store::Spent;
+use crate::store::StoredItem;
 
-/// How old a look at the directories and at the size of the disk may be.
-const FRESH: Duration = Duration::from_secs(10);
+/// How long the cached size of the directories and the disk is used.
+const DISK_USAGE_TTL: Duration = Duration::from_secs(10);
 
-/// After how long without a byte an upload is idle, where a refusal names it.
+/// How long an upload must have received nothing to be named as idle in an error.
 const IDLE_UPLOAD: Duration = Duration::from_secs(60);
 
-/// How many idle uploads a refusal looks at.
+/// How many idle uploads are examined for an error.
 const MAX_IDLE_UPLOADS: usize = 1000;
 
-/// What is left free for the database and directories to grow while bodies fill the rest: a part of the budget,
-/// and never more than so many bytes.
-const MARGIN: (u64, u64) = (32, 16 << 20);
+/// The reserve in which the database and directories can grow while bodies fill the rest: this fraction of the budget,
+/// up to a maximum.
+const RESERVE_FRACTION: u64 = 32;
 
-/// How much the registry may take.
+/// The maximum size of that reserve, in bytes.
+const MAX_RESERVE: u64 = 16 << 20;
+
+/// The size of the budget.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BudgetSize {
-    /// So many bytes.
+    /// A number of bytes.
     Bytes(u64),
-    /// So many hundredths of the filesystem that the blobs are on.
+    /// A percentage of the filesystem the blobs are on.
     Percent(u8),
 }
 
-/// What the registry may take, and when room is made.
+/// The size of the budget and the marks for reclaiming space.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BudgetSettings {
-    /// The most.
-    pub most: BudgetSize,
-    /// Above so many hundredths of it room is made.
+    /// The maximum disk usage.
+    pub limit: BudgetSize,
+    /// The percentage of it above which space is reclaimed.
     pub high: u8,
-    /// Until it is below so many.
+    /// The percentage down to which space is reclaimed.
     pub low: u8,
-    /// How long writers wait for room.
+    /// How long writers wait for space.
     pub wait: Duration,
 }
 
-/// How the budget stands. All sizes are in bytes.
+/// The state of the budget. All sizes are in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BudgetState {
-    /// The most that may be taken.
+    /// The limit on disk usage.
     pub budget: u64,
-    /// What blobs, doomed ones, directories and the database take.
+    /// The disk usage of blobs, blobs pending deletion, directories and the database.
     pub used: u64,
-    /// What open uploads take, or are about to.
+    /// The disk usage of open uploads, including reservations.
     pub reserved: u64,
-    /// Above this room is made.
+    /// Above this usage space is reclaimed.
     pub high: u64,
-    /// Until less than this is taken.
+    /// Down to this usage space is reclaimed.
     pub low: u64,
 }
 
 impl BudgetState {
-    /// All that is taken.
+    /// Returns everything that is used or reserved.
     pub fn taken(&self) -> u64 {
         self.used.saturating_add(self.reserved)
     }
 
-    /// What bodies may fill, less what they and all else have taken already.
+    /// Returns how much space is left for bodies.
     pub fn left(&self) -> u64 {
-        self.open_to_bodies().saturating_sub(self.taken())
+        self.available_to_bodies().saturating_sub(self.taken())
     }
 
-    fn open_to_bodies(&self) -> u64 {
-        let (part, most) = MARGIN;
-        self.budget - (self.budget / part).min(most)
+    fn available_to_bodies(&self) -> u64 {
+        self.budget - (self.budget / RESERVE_FRACTION).min(MAX_RESERVE)
     }
 
-    /// Whether room has to be made.
+    /// Returns whether space has to be reclaimed.
     pub fn is_above_high(&self) -> bool {
         self.taken() > self.high
     }
 
-    /// Whether making room has to go on.
+    /// Returns whether reclaiming space has to continue.
     pub fn is_above_low(&self) -> bool {
         self.taken() > self.low
     }
 }
 
-/// How near to the budget the registry is.
+/// How close to the budget the registry is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum BudgetLevel {
-    /// There is room.
+    /// There is enough space.
     Ample = 0,
     /// Above the high mark.
     High = 1,
-    /// Writers are refused, or about to be.
+    /// Writers are rejected, or about to be.
     Full = 2,
 }
 
-/// Between those who need room and whoever makes it.
+/// Connects writers that need space with the jobs that reclaim it.
 #[derive(Default)]
 pub struct Pressure {
-    wanted: Notify,
-    room: Notify,
-    makers: AtomicUsize,
+    requested: Notify,
+    changed: Notify,
+    reclaimers: AtomicUsize,
     waiting: AtomicUsize,
-    /// A writer was refused, and none has found room below the high mark since.
-    refused: AtomicBool,
+    /// A writer was rejected, and none has found space below the high mark since.
+    rejected: AtomicBool,
     /// How often stored bytes were removed.
     freed: AtomicU64,
-    /// What keeps the rest of the space, as of the last run that made too little room.
+    /// What occupies the remaining space, as of the last run that reclaimed too little.
     obstacle: Mutex<Option<String>>,
 }
 
-/// A writer who waits for room, as long as this lives.
+/// A writer waiting for space, while this value lives.
 struct Waiting<'a>(&'a Pressure);
 
-/// Somebody who makes room, as long as this lives.
-pub struct RoomMaker(Arc<Pressure>);
+/// A job that reclaims space, while this value lives.
+pub struct ReclaimerGuard(Arc<Pressure>);
 
 impl Pressure {
-    /// Takes on making room. Where nobody does, nobody waits for it.
-    pub fn make_room(self: &Arc<Self>) -> RoomMaker {
-        self.makers.fetch_add(1, Ordering::AcqRel);
-        RoomMaker(Arc::clone(self))
+    /// Registers a job that reclaims space. Without one, no writer waits for space.
+    pub fn register_reclaimer(self: &Arc<Self>) -> ReclaimerGuard {
+        self.reclaimers.fetch_add(1, Ordering::AcqRel);
+        ReclaimerGuard(Arc::clone(self))
     }
 
-    /// Lets those look again who wait for room.
-    pub fn look_again(&self) {
-        self.room.notify_waiters();
+    /// Wakes the waiting writers, so that they check for space again.
+    pub fn wake_writers(&self) {
+        self.changed.notify_waiters();
     }
 
-    /// Stored bytes were removed: there may be room now.
-    pub(super) fn note_freed(&self) {
+    /// Records that stored bytes were removed, and wakes the waiting writers.
+    pub(super) fn record_freed(&self) {
         self.freed.fetch_add(1, Ordering::AcqRel);
-        self.look_again();
+        self.wake_writers();
     }
 
     fn freed(&self) -> u64 {
         self.freed.load(Ordering::Acquire)
     }
 
-    /// Sets what keeps the rest of the space, for refusals; `None` once there is room.
+    /// Sets what occupies the remaining space, for error messages; `None` once there is space.
     pub fn set_obstacle(&self, obstacle: Option<String>) {
         *self.obstacle.lock().unwrap_or_else(PoisonError::into_inner) = obstacle;
     }
@@ -155,8 +157,8 @@ impl Pressure {
         self.obstacle.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Whether writers wait for room.
-    pub fn is_waited_at(&self) -> bool {
+    /// Returns whether writers are waiting for space.
+    pub fn has_waiting_writers(&self) -> bool {
         self.waiting.load(Ordering::Acquire) > 0
     }
 
@@ -165,19 +167,19 @@ impl Pressure {
         Waiting(self)
     }
 
-    fn ask(&self) {
-        self.wanted.notify_one();
+    fn request_space(&self) {
+        self.requested.notify_one();
     }
 
-    fn is_served(&self) -> bool {
-        self.makers.load(Ordering::Acquire) > 0
+    fn has_reclaimer(&self) -> bool {
+        self.reclaimers.load(Ordering::Acquire) > 0
     }
 }
 
-impl RoomMaker {
-    /// Returns when room is asked for.
-    pub async fn wanted(&self) {
-        self.0.wanted.notified().await;
+impl ReclaimerGuard {
+    /// Returns when space is requested.
+    pub async fn requested(&self) {
+        self.0.requested.notified().await;
     }
 }
 
@@ -187,22 +189,22 @@ impl Drop for Waiting<'_> {
     }
 }
 
-impl Drop for RoomMaker {
+impl Drop for ReclaimerGuard {
     fn drop(&mut self) {
-        self.0.makers.fetch_sub(1, Ordering::AcqRel);
-        self.0.look_again();
+        self.0.reclaimers.fetch_sub(1, Ordering::AcqRel);
+        self.0.wake_writers();
     }
 }
 
-/// The last look at what changes slowly: when, what the directories take, and how big the disk is.
+/// Caches what changes slowly: the time of the last check, the size of the directories and the size of the disk.
 #[derive(Default)]
 pub(super) struct DiskUsageCache(Mutex<Option<(Duration, u64, u64)>>);
 
 impl Registry {
-    /// How the budget stands; `None` without one.
+    /// Returns the state of the budget; `None` if there is none.
     ///
     /// # Errors
-    /// [`ServiceError`].
+    /// Fails if the metadata store fails.
     pub async fn budget(&self) -> Result<Option<BudgetState>, ServiceError> {
         let Some(settings) = self.settings.budget else {
             return Ok(None);
@@ -210,57 +212,58 @@ impl Registry {
         self.budget_state(settings).await.map(Some)
     }
 
-    /// How near to the budget that is.
+    /// Returns how close to the budget `state` is.
     pub fn budget_level(&self, state: &BudgetState) -> BudgetLevel {
-        let refused = self.pressure.refused.load(Ordering::Acquire);
+        let is_rejecting = self.pressure.rejected.load(Ordering::Acquire);
         match state.is_above_high() {
             _ if state.left() == 0 => BudgetLevel::Full,
-            true if refused => BudgetLevel::Full,
+            true if is_rejecting => BudgetLevel::Full,
             true => BudgetLevel::High,
             false => BudgetLevel::Ample,
         }
     }
 
-    /// Between writers and whoever makes room for them.
+    /// Returns the connection between writers and the jobs that reclaim space.
     pub fn pressure(&self) -> &Arc<Pressure> {
         &self.pressure
     }
 
     async fn budget_state(&self, settings: BudgetSettings) -> Result<BudgetState, ServiceError> {
-        let (directories, disk) = self.surroundings().await?;
+        let (directories, disk) = self.disk_usage().await?;
         let totals = self.metadata.totals().await?;
         let database = self.metadata.own_size().await?;
-        let budget = match settings.most {
+        let budget = match settings.limit {
             BudgetSize::Bytes(bytes) => bytes,
             BudgetSize::Percent(percent) => disk / 100 * u64::from(percent),
         };
         Ok(BudgetState {
             budget,
-            used: totals.blob_allocated + totals.doomed_allocated + directories + database,
+            used: totals.blob_allocated + totals.pending_deletion_allocated + directories + database,
             reserved: self.ledger.total(),
             high: budget / 100 * u64::from(settings.high),
             low: budget / 100 * u64::from(settings.low),
         })
     }
 
-    async fn surroundings(&self) -> Result<(u64, u64), ServiceError> {
+    async fn disk_usage(&self) -> Result<(u64, u64), ServiceError> {
         let now = self.clock.elapsed();
-        let last = *self.surroundings.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = *self.disk_usage.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((at, directories, disk)) = last
-            && now.saturating_sub(at) < FRESH
+            && now.saturating_sub(at) < DISK_USAGE_TTL
         {
             return Ok((directories, disk));
         }
-        let directories = self.blobs.allocated(Spent::Directories).await?;
+        let directories = self.blobs.allocated(StoredItem::Directories).await?;
         let disk = self.blobs.space().await?.total;
-        *self.surroundings.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((now, directories, disk));
+        *self.disk_usage.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((now, directories, disk));
         Ok((directories, disk))
     }
 
-    /// Reserves room for the first bytes of an upload, if there is room now. With `None` it only looks.
+    /// Reserves space for the bytes of an upload, if there is space now. With `None` it only checks. Returns whether
+    /// there is space.
     ///
     /// # Errors
-    /// [`ServiceError`]; no room is none.
+    /// Fails if a store fails. A lack of space is not an error.
     pub(super) async fn try_reserve(&self, upload: Option<(UploadId, u64)>) -> Result<bool, ServiceError> {
         let Some(settings) = self.settings.budget else {
             return Ok(true);
@@ -268,11 +271,11 @@ impl Registry {
         Ok(self.reserve_now(settings, upload).await?.is_ok())
     }
 
-    /// The same, and waits until there is room.
+    /// The same, but waits until there is space.
     ///
     /// # Errors
-    /// [`ServiceError::Full`] at the budget, after the time that writers wait; at once for a requester that has just waited in
-    /// vain.
+    /// [`ServiceError::Full`] if the budget is exhausted, after the configured wait, or at once for a requester that
+    /// has just waited in vain.
     pub(super) async fn reserve(
         &self,
         requester: &Requester,
@@ -281,38 +284,38 @@ impl Registry {
         let Some(settings) = self.settings.budget else {
             return Ok(());
         };
-        let patience = tokio::time::sleep(settings.wait);
-        tokio::pin!(patience);
+        let timeout = tokio::time::sleep(settings.wait);
+        tokio::pin!(timeout);
         let mut waiting = None;
         loop {
-            // Before the look, so that room made meanwhile is not missed.
-            let room = self.pressure.room.notified();
-            tokio::pin!(room);
-            room.as_mut().enable();
+            // Registered before the check, so that space freed meanwhile is not missed.
+            let changed = self.pressure.changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
             let Err(state) = self.reserve_now(settings, upload).await? else {
                 return Ok(());
             };
-            self.pressure.ask();
+            self.pressure.request_space();
             let freed = self.pressure.freed();
-            if waiting.is_none() && self.refusals.holds(requester, self.clock.elapsed(), freed) {
-                return Err(self.used_up(requester, &state).await);
+            if waiting.is_none() && self.refusals.is_in_force(requester, self.clock.elapsed(), freed) {
+                return Err(self.budget_error(requester, &state).await);
             }
             waiting.get_or_insert_with(|| self.pressure.wait());
             let waited = async {
                 tokio::select! {
-                    () = room => true,
-                    () = &mut patience => false,
+                    () = changed => true,
+                    () = &mut timeout => false,
                 }
             };
-            if !self.pressure.is_served() || !waited.await {
-                self.pressure.refused.store(true, Ordering::Release);
+            if !self.pressure.has_reclaimer() || !waited.await {
+                self.pressure.rejected.store(true, Ordering::Release);
                 self.refusals.remember(requester, self.clock.elapsed(), self.pressure.freed());
-                return Err(self.used_up(requester, &state).await);
+                return Err(self.budget_error(requester, &state).await);
             }
         }
     }
 
-    /// Reserves room if there is room now; otherwise the state of the budget is the inner error.
+    /// Reserves space if there is space now. Otherwise the inner error is the state of the budget.
     async fn reserve_now(
         &self,
         settings: BudgetSettings,
@@ -321,15 +324,15 @@ impl Registry {
         loop {
             let releases = self.ledger.releases();
             let state = self.budget_state(settings).await?;
-            let left = state.open_to_bodies().saturating_sub(state.used);
+            let left = state.available_to_bodies().saturating_sub(state.used);
             match self.ledger.grow(upload, left, releases) {
                 Growth::Overtaken => {}
                 Growth::TooMuch => return Ok(Err(state)),
                 Growth::Done => {
                     if state.is_above_high() {
-                        self.pressure.ask();
+                        self.pressure.request_space();
                     } else {
-                        self.pressure.refused.store(false, Ordering::Release);
+                        self.pressure.rejected.store(false, Ordering::Release);
                     }
                     return Ok(Ok(()));
                 }
@@ -337,8 +340,8 @@ impl Registry {
         }
     }
 
-    /// The refusal at the budget, with what keeps the space.
-    async fn used_up(&self, requester: &Requester, state: &BudgetState) -> ServiceError {
+    /// Builds the error for an exhausted budget, with what occupies the space.
+    async fn budget_error(&self, requester: &Requester, state: &BudgetState) -> ServiceError {
         let mut message = format!(
             "the budget of {} bytes (storage.budget) is used up: {} bytes are stored and {} reserved by uploads",
             state.budget, state.used, state.reserved
@@ -350,12 +353,12 @@ impl Registry {
             message.push_str(&holder);
         }
         message.push_str(
-            "; delete images, let policies expire more of them, or raise storage.budget; pulls and deletes go on",
+            "; delete images, let policies expire more of them, or raise storage.budget; pulls and deletes still work",
         );
         ServiceError::Full(message)
     }
 
-    /// The largest upload that nobody continues. Its id is named only to clients of its own repository.
+    /// Describes the largest idle upload. Its id is shown only to clients of its own repository.
     async fn describe_idle_upload(&self, requester: &Requester) -> Option<String> {
         let idle_since = self.clock.now().minus(IDLE_UPLOAD);
         let idle = self.metadata.idle_uploads(idle_since, MAX_IDLE_UPLOADS).await.ok()?;

@@ -1,5 +1,5 @@
-//! What an image is for, read when it is pushed: rules ask for platforms and labels later, when there is no
-//! time to read every config.
+//! Reads the platforms and labels of an image when it is pushed, because policies that need them later cannot read
+//! every config.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -16,35 +16,35 @@ use crate::oci::{
     DetailSelection, Digest, ImageDetails, MAX_CONFIG_BYTES, Manifest, ManifestKind, ManifestReference, Role,
 };
 
-/// The largest config that is read for a rule, in bytes.
+/// The maximum size of a config read for a policy, in bytes.
 const MAX_CONFIG_BYTES_FOR_RULES: u64 = 4 << 20;
 
-/// Configs of more bytes are large: few are read at once, and not on the threads that serve requests.
+/// Configs larger than this are large: few are read at once, and they are parsed on blocking threads.
 const LARGE_CONFIG_BYTES: u64 = 64 << 10;
 
-/// How many large configs are read at once: a push does not wait for memory while it holds some.
+/// How many large configs are read at once. A push waits here rather than for memory while it holds some.
 static LARGE_CONFIGS: Semaphore = Semaphore::const_new(2);
 
-/// What came of a config.
+/// The outcome of reading a config.
 enum Config {
     /// Its details.
     Read(ImageDetails),
-    /// It is larger than is read.
+    /// It exceeds the size limit.
     TooLarge,
-    /// It is not here, or its bytes could not be read.
+    /// It is absent, or its bytes could not be read.
     Unreadable,
 }
 
 impl Repository {
-    /// What is to be recorded of a manifest that is being pushed. No push fails for it: what cannot be read is not
-    /// known.
+    /// Returns the details to record for a manifest that is being pushed. The push never fails because of them: what
+    /// cannot be read stays unknown.
     pub(super) async fn details(&self, manifest: &Manifest, content: &Bytes) -> PushedDetails {
         match manifest.kind {
             ManifestKind::Index => PushedDetails::Own(index_details(content.clone()).await),
             ManifestKind::Artifact => PushedDetails::Own(ImageDetails::of_artifact()),
             ManifestKind::Image => {
                 match manifest.references.iter().find(|target| target.role == Role::Config) {
-                    Some(config) if ImageDetails::are_in(&config.media_type) => {
+                    Some(config) if ImageDetails::is_image_config(&config.media_type) => {
                         self.config_details(config).await
                     }
                     _ => PushedDetails::Own(ImageDetails::of_artifact()),
@@ -66,7 +66,8 @@ impl Repository {
         PushedDetails::Config { digest, details }
     }
 
-    /// What a config says of what rules ask for: platforms, and the values of these labels. `None` if it cannot be read.
+    /// Reads the details policies need from a config: platforms, and the values of these labels. `None` if it cannot be
+    /// read.
     pub async fn details_for_rules(
         &self,
         config: &Digest,
@@ -91,7 +92,7 @@ impl Repository {
         let _permit = if is_large { LARGE_CONFIGS.acquire().await.ok() } else { None };
         let held = usize::try_from(blob.size).unwrap_or(usize::MAX).saturating_mul(2);
         let _held = is_large.then(|| registry.memory().charge(Holder::Authenticated, Purpose::Forms, held));
-        let Some(content) = self.whole_blob(&blob).await else {
+        let Some(content) = self.read_all(&blob).await else {
             return Config::Unreadable;
         };
         if !is_large {
@@ -101,7 +102,7 @@ impl Repository {
         read.map_or(Config::Unreadable, Config::Read)
     }
 
-    async fn whole_blob(&self, blob: &BlobRecord) -> Option<Vec<u8>> {
+    async fn read_all(&self, blob: &BlobRecord) -> Option<Vec<u8>> {
         let mut pieces =
             self.registry.blobs.read(&blob.key, blob.size, 0..blob.size).await.ok()?.into_stream();
         let mut content = Vec::with_capacity(usize::try_from(blob.size).ok()?);
@@ -112,7 +113,7 @@ impl Repository {
     }
 }
 
-/// What an index says of its platforms: nothing, should it not come to be read.
+/// Reads the platforms of an index; returns none if the task that reads them fails.
 async fn index_details(content: Bytes) -> ImageDetails {
     let is_large = content.len() > LARGE_MANIFEST;
     let read = move || ImageDetails::of_index(&content, DetailSelection::Stored);
@@ -122,7 +123,7 @@ async fn index_details(content: Bytes) -> ImageDetails {
     tokio::task::spawn_blocking(read).await.unwrap_or_default()
 }
 
-/// A [`DetailSelection`] that can go to another thread.
+/// A [`DetailSelection`] that can be moved to another thread.
 enum Selection {
     Stored,
     Labels(Arc<BTreeSet<String>>),

@@ -1,28 +1,28 @@
-//! Disk space that is kept back so that deletes work on a full disk.
+//! A reserve of disk space, so that deletes work on a full disk.
 
 use std::sync::{Arc, PoisonError, RwLock};
 
 use super::Registry;
 use crate::metadata::{MetadataError, Result};
 
-/// Space that can be given up at once.
+/// Disk space that can be released at once.
 pub trait DiskReserve: Send + Sync + 'static {
-    /// Frees the space. Returns whether there was any. Blocks.
+    /// Releases the space. Returns whether there was any. Blocks.
     fn release(&self) -> bool;
 }
 
-/// The reserve in force; none until one is set.
+/// The reserve in use; none until one is set.
 #[derive(Default)]
 pub(super) struct Reserve(RwLock<Option<Arc<dyn DiskReserve>>>);
 
 impl Registry {
-    /// Sets the space to give up where a delete meets a full disk.
+    /// Sets the reserve that is released when a delete finds the disk full.
     pub fn set_disk_reserve(&self, reserve: Arc<dyn DiskReserve>) {
         *self.disk_reserve.0.write().unwrap_or_else(PoisonError::into_inner) = Some(reserve);
     }
 
-    /// Makes a change that leads to free space. On a full disk it is tried once more with the reserve given up: even a
-    /// delete needs some room for its transaction.
+    /// Runs a change that leads to free space. If the disk is full, the reserve is released and the change is tried
+    /// once more: even a delete needs some space for its transaction.
     pub(super) async fn make_space<T, F>(&self, change: impl Fn() -> F) -> Result<T>
     where
         F: Future<Output = Result<T>>,

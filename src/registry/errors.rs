@@ -1,4 +1,4 @@
-//! One error enum per kind of operation. The `http` room alone knows which status each becomes.
+//! The errors of the use cases, one enum for each kind of operation. Only the `http` module maps them to status codes.
 
 use thiserror::Error;
 
@@ -7,22 +7,22 @@ use crate::metadata::{EdgeKind, MetadataError, OverQuota};
 use crate::oci::{Digest, InvalidManifest, RepoName, Tag};
 use crate::store::StoreError;
 
-/// Why the server could not do what was asked rightly. Nothing was changed that a client was told of.
+/// A valid request failed on the server. Nothing that was reported to a client has changed.
 #[derive(Debug, Error)]
 pub enum ServiceError {
-    /// The disk is full or nearly so; pulls and deletes go on.
+    /// The disk is full or nearly so. Pulls and deletes still work.
     #[error("the registry's disk is full: {0}")]
     Full(String),
     /// The registry is read-only.
     #[error("the registry is read-only")]
     ReadOnly,
-    /// A quota would be passed.
+    /// A quota would be exceeded.
     #[error("{0}")]
     OverQuota(OverQuota),
-    /// Too many uploads at once.
-    #[error("too many uploads are in progress; try again")]
+    /// Too many uploads are in progress.
+    #[error("too many uploads are in progress; retry later")]
     Busy,
-    /// There is no room in memory.
+    /// Not enough memory is left.
     #[error(transparent)]
     OutOfMemory(#[from] OutOfMemory),
     /// A store failed.
@@ -50,21 +50,21 @@ impl From<MetadataError> for ServiceError {
     }
 }
 
-/// What a client did wrong with its body.
+/// A client failed to send its body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum ClientError {
-    /// The connection broke before the body's end.
-    #[error("the request's body ended before its time")]
+    /// The connection broke before the end of the body.
+    #[error("the connection closed before the end of the request body")]
     Disconnected,
-    /// Nothing came for too long.
-    #[error("the request's body came too slowly")]
+    /// No bytes arrived for too long.
+    #[error("the request body arrived too slowly")]
     TooSlow,
 }
 
-/// Why a blob could not be read, mounted or listed.
+/// A blob could not be read, mounted or listed.
 #[derive(Debug, Error)]
 pub enum BlobError {
-    /// The repository does not serve it.
+    /// The repository does not serve this blob.
     #[error("blob unknown to the repository")]
     Unknown,
     /// The server failed.
@@ -72,39 +72,39 @@ pub enum BlobError {
     Service(#[from] ServiceError),
 }
 
-/// Why an upload did not go on.
+/// An upload request failed.
 #[derive(Debug, Error)]
 pub enum UploadError {
-    /// There is no such upload: never was, finished, cancelled or expired.
+    /// There is no such upload: it never existed, or it has finished, expired or been cancelled.
     #[error("upload unknown to the registry")]
     Unknown,
-    /// The chunk does not begin where the upload stands.
-    #[error("the chunk must begin at byte {offset}")]
+    /// The chunk does not start at the upload's offset.
+    #[error("the chunk must start at byte {offset}")]
     OutOfOrder {
-        /// Where the upload stands, in bytes.
+        /// The upload's offset, in bytes.
         offset: u64,
     },
-    /// The chunk's length is not what its `Content-Range` says.
-    #[error("the body's length is not what its Content-Range says")]
+    /// The length of the chunk does not match its `Content-Range`.
+    #[error("the body length does not match its Content-Range")]
     WrongLength {
-        /// Where the upload stands, in bytes.
+        /// The upload's offset, in bytes.
         offset: u64,
     },
-    /// The bytes hash to something else.
+    /// The content has another digest.
     #[error("the content's digest is {actual}, not {claimed}")]
     WrongDigest {
-        /// What the client said.
+        /// The digest the client sent.
         claimed: Digest,
-        /// What the bytes say.
+        /// The digest of the content.
         actual: Digest,
     },
-    /// The blob is larger than the setting allows.
-    #[error("a blob may have at most {limit} bytes")]
+    /// The blob exceeds the configured maximum size.
+    #[error("the blob exceeds the maximum size of {limit} bytes")]
     TooLarge {
-        /// The setting, in bytes.
+        /// The configured maximum, in bytes.
         limit: u64,
     },
-    /// Another request took the upload over.
+    /// Another request has taken over the upload.
     #[error("another request has taken this upload over")]
     TakenOver,
     /// The client's body failed.
@@ -115,24 +115,24 @@ pub enum UploadError {
     Service(#[from] ServiceError),
 }
 
-/// Why a manifest was not accepted.
+/// A manifest was rejected.
 #[derive(Debug, Error)]
 pub enum PutManifestError {
-    /// It is no manifest that this registry takes.
+    /// This registry does not accept it as a manifest.
     #[error(transparent)]
     Invalid(#[from] InvalidManifest),
-    /// It hashes to something else than it was pushed as.
+    /// The content has another digest than it was pushed by.
     #[error("the manifest's digest is {actual}, not {claimed}")]
     WrongDigest {
-        /// What the client said.
+        /// The digest the client sent.
         claimed: Digest,
-        /// What the bytes say.
+        /// The digest of the content.
         actual: Digest,
     },
-    /// What it refers to is absent.
+    /// Content it refers to is absent.
     #[error("the manifest refers to content that is not in the repository")]
     Missing(Vec<(Digest, EdgeKind)>),
-    /// An immutable tag points at something else.
+    /// An immutable tag points at another manifest.
     #[error("the tag {0} is immutable and points at another manifest")]
     Immutable(Tag),
     /// The server failed.
@@ -140,7 +140,7 @@ pub enum PutManifestError {
     Service(#[from] ServiceError),
 }
 
-/// Why a manifest was not found.
+/// A manifest was not found.
 #[derive(Debug, Error)]
 pub enum ManifestError {
     /// The repository has no such manifest or tag.
@@ -154,27 +154,27 @@ pub enum ManifestError {
     Service(#[from] ServiceError),
 }
 
-/// Why a tag was not pointed at a manifest.
+/// A tag could not be pointed at a manifest.
 #[derive(Debug, Error)]
 pub enum PointTagError {
     /// The manifest is not in the repository.
     #[error("manifest unknown to the repository")]
     Unknown,
-    /// It is, but would not be accepted now.
+    /// The manifest exists, but would be rejected if it were pushed now.
     #[error(transparent)]
     Put(#[from] PutManifestError),
 }
 
-/// Why something was not deleted.
+/// Content could not be deleted.
 #[derive(Debug, Error)]
 pub enum DeleteError {
-    /// There is no such thing.
+    /// There is no such content.
     #[error("no such content in the repository")]
     Unknown,
-    /// A live manifest needs it.
+    /// A live manifest refers to it.
     #[error("the manifest {0} refers to it")]
     HeldBy(Digest),
-    /// An immutable tag would go.
+    /// It would remove an immutable tag.
     #[error("the tag {0} is immutable")]
     Immutable(Tag),
     /// The server failed.
@@ -182,25 +182,25 @@ pub enum DeleteError {
     Service(#[from] ServiceError),
 }
 
-/// Why something did not come back.
+/// A restoration failed.
 #[derive(Debug, Error)]
 pub enum UndoError {
-    /// There is nothing to go back to: no such tag, or not in the trash.
-    #[error("there is nothing that could be brought back")]
+    /// There is nothing to restore: no such tag, or it is not in the trash.
+    #[error("there is nothing to restore")]
     Unknown,
-    /// The tag never pointed there, as far as its history goes back.
-    #[error("the tag's history does not have this digest")]
+    /// The recorded history of the tag does not contain this digest.
+    #[error("the history of the tag does not contain this digest")]
     NotInHistory,
-    /// The tag is there.
+    /// The tag exists.
     #[error("the tag is in use and points at {0}")]
     InUse(Digest),
-    /// The manifest is gone for good.
-    #[error("the manifest {0} is gone for good")]
+    /// The manifest has been purged.
+    #[error("the manifest {0} has been purged")]
     Gone(Digest),
-    /// The manifest would not be whole.
-    #[error("what the manifest refers to is gone")]
+    /// Content the manifest refers to has been removed.
+    #[error("content the manifest refers to has been removed")]
     Missing(Vec<(Digest, EdgeKind)>),
-    /// The tag may not be moved.
+    /// The tag is immutable.
     #[error("the tag {0} is immutable")]
     Immutable(Tag),
     /// The server failed.
@@ -208,22 +208,22 @@ pub enum UndoError {
     Service(#[from] ServiceError),
 }
 
-/// Why a repository was not deleted, restored or renamed.
+/// A repository could not be deleted, restored or renamed.
 #[derive(Debug, Error)]
 pub enum RepositoryError {
-    /// There is no such repository, or nothing in it.
+    /// There is no such repository, or it is empty.
     #[error("repository unknown to the registry, or empty")]
     Unknown,
-    /// The new name is taken.
+    /// The new name is in use.
     #[error("the repository {0} exists and is not empty")]
     Occupied(RepoName),
-    /// What is in the trash under the new name could not be brought back there any more.
-    #[error("there are deleted images under the name {0}: bring them back, or empty the trash of {0}, first")]
+    /// Trash under the new name could no longer be restored there.
+    #[error("the trash contains images of {0}; restore them or empty the trash of {0} first")]
     InTrash(RepoName),
     /// It is being deleted or restored.
     #[error("the repository is being deleted or restored")]
     Busy,
-    /// A tag may not go.
+    /// It contains an immutable tag.
     #[error("the tag {0} is immutable")]
     Immutable(Tag),
     /// The server failed.
@@ -231,7 +231,7 @@ pub enum RepositoryError {
     Service(#[from] ServiceError),
 }
 
-macro_rules! faults_from_stores {
+macro_rules! impl_from_store_errors {
     ($($error:ty),*) => {$(
         impl From<StoreError> for $error {
             fn from(error: StoreError) -> Self {
@@ -253,7 +253,7 @@ macro_rules! faults_from_stores {
     )*};
 }
 
-faults_from_stores!(
+impl_from_store_errors!(
     BlobError,
     UploadError,
     PutManifestError,

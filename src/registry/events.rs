@@ -1,4 +1,4 @@
-//! Events of what is watched: the budget, the disk and the clock, whose states are looked at again and again.
+//! Records events for the state of the budget, the disk and the clock, which are checked periodically.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -8,28 +8,30 @@ use super::{ClockState, Registry, ServiceError};
 use crate::clock::Timestamp;
 use crate::metadata::{EventDetails, EventKind};
 
-/// How long a state must be better before that is an event: what goes to and fro around a mark is not over yet.
-const CALM: Duration = Duration::from_secs(60);
+/// How long a better state must last before it becomes an event: a state that oscillates around a threshold has not
+/// recovered yet.
+const RECOVERY_TIME: Duration = Duration::from_secs(60);
 
-/// How many events are forgotten at once.
-const FORGOTTEN: usize = 1000;
+/// How many events are deleted in one step.
+const DELETE_BATCH: usize = 1000;
 
-/// What is known of all that is watched, each by its best state.
+/// The known states, each under the best state of its kind.
 #[derive(Default)]
 pub(super) struct States(Mutex<HashMap<EventKind, Watched>>);
 
 #[derive(Default)]
 struct Watched {
-    /// What was recorded last, by this process.
+    /// The last state recorded by this process.
     recorded: Option<EventKind>,
-    /// Which better state it has been in since then, by the monotonic clock and by the wall clock.
+    /// The better state it has been in since then, and since when by the monotonic clock and by the wall clock.
     better: Option<(EventKind, Duration, Timestamp)>,
 }
 
 impl States {
-    /// Since when `state` is worth an event, if it is.
-    fn news(&self, state: EventKind, elapsed: Duration, now: Timestamp) -> Option<Timestamp> {
-        let (states, mut all) = (state.states(), self.lock());
+    /// Returns since when `state` holds, if it has to be recorded as an event.
+    fn event_since(&self, state: EventKind, elapsed: Duration, now: Timestamp) -> Option<Timestamp> {
+        let states = state.states();
+        let mut all = self.lock();
         let watched = all.entry(*states.first()?).or_default();
         let rank = |of| states.iter().position(|state| *state == of);
         let before = watched.recorded.map_or(Some(0), rank);
@@ -38,7 +40,9 @@ impl States {
             return (watched.recorded != Some(state)).then_some(now);
         }
         match watched.better {
-            Some((seen, since, at)) if seen == state => (elapsed.saturating_sub(since) >= CALM).then_some(at),
+            Some((seen, since, at)) if seen == state => {
+                (elapsed.saturating_sub(since) >= RECOVERY_TIME).then_some(at)
+            }
             _ => {
                 watched.better = Some((state, elapsed, now));
                 None
@@ -46,7 +50,7 @@ impl States {
         }
     }
 
-    fn note(&self, state: EventKind) {
+    fn set_recorded(&self, state: EventKind) {
         let best = state.states().first().copied().unwrap_or(state);
         self.lock().insert(best, Watched { recorded: Some(state), better: None });
     }
@@ -57,43 +61,46 @@ impl States {
 }
 
 impl Registry {
-    /// Records the state that something watched is in, if that is news: at once where it is worse, and after a
-    /// while where it is better. To be called at every look. What cannot be recorded is at the next one.
-    pub async fn note_state(&self, state: EventDetails) {
+    /// Records the current state of something that is watched, if it is new: at once if it is worse, and after a while
+    /// if it is better. Call it at every check. A failed write is retried at the next check.
+    pub async fn record_state(&self, state: EventDetails) {
         if self.settings.read_only {
             return;
         }
-        let (kind, elapsed) = (state.kind(), self.clock.elapsed());
-        let Some(since) = self.states.news(kind, elapsed, self.clock.now()) else {
+        let kind = state.kind();
+        let elapsed = self.clock.elapsed();
+        let Some(since) = self.states.event_since(kind, elapsed, self.clock.now()) else {
             return;
         };
-        match self.metadata.note_state(since, state).await {
-            Ok(_) => self.states.note(kind),
-            Err(error) => tracing::debug!(%error, %kind, "an event could not be recorded; it is tried again"),
+        match self.metadata.record_state(since, state).await {
+            Ok(_) => self.states.set_recorded(kind),
+            Err(error) => {
+                tracing::debug!(%error, %kind, "recording an event failed; retrying at the next check")
+            }
         }
     }
 
-    /// Looks at the clock, and records whether it is trusted.
+    /// Checks the clock and records whether it is trusted.
     ///
     /// # Errors
-    /// [`ServiceError`] if it could not be looked at.
+    /// Fails if the metadata store fails.
     pub async fn watch_clock(&self) -> Result<(), ServiceError> {
         let state = match self.clock_state().await? {
             ClockState::Trusted => EventDetails::ClockTrusted {},
             ClockState::Suspect(reason) => EventDetails::ClockSuspect { reason },
         };
-        self.note_state(state).await;
+        self.record_state(state).await;
         Ok(())
     }
 
-    /// Forgets old events, unless the clock is not trusted, and those that are too many.
+    /// Deletes excess events, and old ones unless the clock cannot be trusted.
     ///
     /// # Errors
-    /// [`ServiceError`].
+    /// Fails if the metadata store fails.
     pub async fn forget_events(&self) -> Result<(), ServiceError> {
-        let trusted = self.clock_state().await? == ClockState::Trusted;
-        let cutoff = trusted.then(|| self.clock.now().minus(self.settings.events_keep));
-        while self.metadata.forget_events(cutoff, self.settings.events_most, FORGOTTEN).await?.more {}
+        let is_trusted = self.clock_state().await? == ClockState::Trusted;
+        let cutoff = is_trusted.then(|| self.clock.now().minus(self.settings.events_keep));
+        while self.metadata.forget_events(cutoff, self.settings.max_events, DELETE_BATCH).await?.more {}
         Ok(())
     }
 }
@@ -105,19 +112,19 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    /// What becomes of a look after so many seconds, where what is news is recorded.
-    fn look(states: &States, state: EventKind, seconds: u32) -> Option<i64> {
-        let news = states.news(state, seconds * SECOND, Timestamp(seconds.into()));
-        if news.is_some() {
-            states.note(state);
+    /// Checks a state after `seconds` and records it if it is new. Returns the time of the event.
+    fn check(states: &States, state: EventKind, seconds: u32) -> Option<i64> {
+        let since = states.event_since(state, seconds * SECOND, Timestamp(seconds.into()));
+        if since.is_some() {
+            states.set_recorded(state);
         }
-        news.map(|at| at.0)
+        since.map(|at| at.0)
     }
 
     #[test]
-    fn what_is_worse_is_told_at_once_and_what_is_better_when_it_lasts() {
+    fn records_worse_states_at_once_and_better_ones_once_they_last() {
         let states = States::default();
-        let looks = [
+        let checks = [
             (BudgetHigh, 1, Some(1)),
             (BudgetHigh, 2, None),
             (BudgetFull, 3, Some(3)),
@@ -128,27 +135,27 @@ mod tests {
             (BudgetAmple, 200, None),
             (DiskFull, 201, Some(201)),
         ];
-        for (state, seconds, told) in looks {
-            assert_eq!(look(&states, state, seconds), told, "{state} after {seconds} s");
+        for (state, seconds, expected) in checks {
+            assert_eq!(check(&states, state, seconds), expected, "{state} after {seconds} s");
         }
     }
 
     #[test]
-    fn what_goes_to_and_fro_is_told_once() {
+    fn records_an_oscillating_state_once() {
         let states = States::default();
-        let told = (0..1000).filter(|seconds| {
+        let recorded = (0..1000).filter(|seconds| {
             let state = if seconds % 50 < 25 { BudgetHigh } else { BudgetAmple };
-            look(&states, state, *seconds).is_some()
+            check(&states, state, *seconds).is_some()
         });
-        assert_eq!(told.count(), 1);
+        assert_eq!(recorded.count(), 1);
     }
 
     #[test]
-    fn what_could_not_be_recorded_is_told_again() {
+    fn retries_a_state_that_could_not_be_recorded() {
         let states = States::default();
         for seconds in [1, 2] {
             let now = Timestamp(i64::from(seconds));
-            assert_eq!(states.news(DiskFull, seconds * SECOND, now), Some(now));
+            assert_eq!(states.event_since(DiskFull, seconds * SECOND, now), Some(now));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What an upload holds while its bytes flow: a turn, memory and the writes that have begun.
+//! The resources an upload holds while bytes arrive: a turn, memory and its writes.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use crate::fair::{Client, Turn};
 use crate::memory::{Holder, MemoryBudget, Purpose, Reservation};
 use crate::store::{StagedBytes, StoreError};
 
-/// A body on its way to the disk.
+/// A body that is being written to the store.
 pub(super) struct Flow {
     turn: Turn,
     memory: Reservation,
@@ -22,7 +22,7 @@ impl Flow {
     /// Waits for a turn and for memory.
     ///
     /// # Errors
-    /// [`ServiceError::Busy`] and [`ServiceError::OutOfMemory`]: there was none in time.
+    /// [`ServiceError::Busy`] or [`ServiceError::OutOfMemory`] if there is no turn or memory in time.
     pub(super) async fn start(registry: &Registry, client: &Client) -> Result<Self, ServiceError> {
         let turn = registry.sessions.turn(client, registry.settings.upload_queue).await?;
         let budget = registry.memory().clone();
@@ -30,14 +30,14 @@ impl Flow {
         Ok(Self { turn, memory, budget, writes: None })
     }
 
-    /// Whether the writes have been opened.
+    /// Returns whether the writes have been opened.
     pub(super) fn is_open(&self) -> bool {
         self.writes.is_some()
     }
 
-    /// Opens the writes at the end of `staged`, which is at byte `offset`.
+    /// Opens the writes at the end of `staged`, at byte `offset`.
     pub(super) fn open(&mut self, registry: &Registry, staged: Arc<dyn StagedBytes>, offset: u64) {
-        let buffers = Arc::clone(&registry.gathering);
+        let buffers = Arc::clone(&registry.upload_buffers);
         let mut writes = Writes::new(staged, buffers, offset);
         if self.memory.bytes() < MAX_WIDE {
             writes.narrow();
@@ -45,7 +45,7 @@ impl Flow {
         self.writes = Some(writes);
     }
 
-    /// Takes a piece. `true` if that began a write.
+    /// Adds a piece. Returns whether that started a write.
     pub(super) async fn push(&mut self, piece: Bytes) -> Result<bool, StoreError> {
         let Some(writes) = &mut self.writes else { return Ok(false) };
         if !writes.is_narrow() && self.budget.is_contended(Holder::Authenticated) {
@@ -54,12 +54,12 @@ impl Flow {
             self.memory.shrink_to(MAX_NARROW);
         }
         let len = piece.len();
-        let began = writes.push(piece).await;
-        self.turn.note_progress(len);
-        began
+        let started = writes.push(piece).await;
+        self.turn.record_progress(len);
+        started
     }
 
-    /// Returns when all that was pushed is written.
+    /// Writes everything that was pushed.
     pub(super) async fn flush(&mut self) -> Result<(), StoreError> {
         match &mut self.writes {
             Some(writes) => writes.flush().await,
@@ -67,7 +67,7 @@ impl Flow {
         }
     }
 
-    /// Whether another client waits for the turn.
+    /// Returns whether another client waits for the turn.
     pub(super) fn is_recalled(&self) -> bool {
         self.turn.is_recalled()
     }
@@ -77,8 +77,8 @@ impl Flow {
     }
 }
 
-/// Enough memory for wide writes while there is plenty, and always for narrow ones. Uploads have wide writes only while
-/// less than half of the memory is used, so that they leave the rest to others.
+/// Reserves memory: enough for wide writes while less than half of the memory is used, otherwise enough for narrow
+/// ones. So uploads leave the rest to other requests.
 async fn reserve(budget: &MemoryBudget) -> Result<Reservation, ServiceError> {
     let holder = Holder::Authenticated;
     if !budget.is_half_used(holder)

@@ -1,4 +1,4 @@
-//! Immutable tags: made once, and neither moved nor taken away.
+//! Immutable tags: they can be created, but neither moved nor removed.
 
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -6,25 +6,25 @@ use super::{Registry, Repository};
 use crate::metadata::{Change, ImmutableTags};
 use crate::oci::{RepoName, Tag};
 
-/// Says which tags are immutable.
+/// Decides which tags are immutable.
 pub trait TagGuard: Send + Sync + 'static {
-    /// Whether this tag is. Asked while the metadata store is being written to, so it must be quick and wait
-    /// for nothing.
+    /// Returns whether this tag is immutable. Called during a write to the metadata store, so it must be quick and must
+    /// not block.
     fn is_immutable(&self, repo: &RepoName, tag: &Tag) -> bool;
 }
 
-/// The guard in force; none until one is set.
+/// The guard in use; none until one is set.
 #[derive(Default)]
 pub(super) struct Guard(RwLock<Option<Arc<dyn TagGuard>>>);
 
 impl Registry {
-    /// Sets who says which tags are immutable, from the next request on.
+    /// Sets the guard that decides which tags are immutable, from the next request on.
     pub fn guard_tags(&self, guard: Arc<dyn TagGuard>) {
         *self.guard.0.write().unwrap_or_else(PoisonError::into_inner) = Some(guard);
     }
 
-    /// The immutable tags of a repository, for a change that is about to be made.
-    pub(super) fn fixed_tags(&self, repo: &RepoName) -> ImmutableTags {
+    /// Returns the immutable tags of a repository, for a change that is about to be made.
+    pub(super) fn immutable_tags(&self, repo: &RepoName) -> ImmutableTags {
         let guard = self.guard.0.read().unwrap_or_else(PoisonError::into_inner).clone();
         let repo = repo.clone();
         guard.map_or_else(ImmutableTags::default, |guard| {
@@ -34,9 +34,10 @@ impl Registry {
 }
 
 impl Repository {
-    /// The circumstances of a change that this caller makes now.
+    /// Returns the context of a change that the caller makes now.
     pub(super) fn change(&self) -> Change {
         let by = self.by.as_deref().map(str::to_owned);
-        self.registry.guarded(&self.name, Change { by, ..Change::from(self.registry.clock.now()) })
+        self.registry
+            .with_repository_rules(&self.name, Change { by, ..Change::from(self.registry.clock.now()) })
     }
 }

@@ -1,29 +1,29 @@
-//! The history of tags, and pointing them back.
+//! The history of tags, and restoring tags and manifests from it.
 
 use super::{Page, Registry, Repository, ServiceError, UndoError};
-use crate::metadata::{HistoryEntry, Restoration, Restored, TagReturn};
+use crate::metadata::{HistoryEntry, Restoration, Restored, TagRestoration};
 use crate::oci::{Digest, Tag};
 
-/// How many removed tags the upkeep forgets the history of at once.
-const FORGOTTEN: usize = 100;
+/// The number of removed tags whose history is deleted in one step.
+const HISTORY_BATCH: usize = 100;
 
-/// A tag that was pointed back.
+/// A tag that was rolled back or restored.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PointedBack {
-    /// What it pointed at before; `None` if it was not there.
+pub struct RepointedTag {
+    /// What it pointed at before; `None` if the tag did not exist.
     pub from: Option<Digest>,
     /// What it points at now.
     pub to: Digest,
-    /// Manifests that came back from the trash for it.
+    /// The manifests restored from the trash for it.
     pub restored: Vec<Digest>,
 }
 
 impl Repository {
-    /// Up to `limit` rows of a tag's history before the row `before`, newest first; also of one that was taken
-    /// away.
+    /// Returns up to `limit` rows of the history of a tag before the row `before`, newest first. Removed tags have a
+    /// history too.
     ///
     /// # Errors
-    /// [`ServiceError`].
+    /// Fails if the metadata store fails.
     pub async fn tag_history(
         &self,
         tag: &Tag,
@@ -33,11 +33,11 @@ impl Repository {
         Ok(self.registry.metadata.tag_history(&self.name, Some(tag), before, limit).await?)
     }
 
-    /// The same of the repository as a whole: when it was deleted, restored and renamed. The id of a deletion's
-    /// row is what [`Repository::restore`] takes.
+    /// Returns the history of the repository itself: its deletions, restorations and renames. [`Repository::restore`]
+    /// takes the id of a deletion's row.
     ///
     /// # Errors
-    /// [`ServiceError`].
+    /// Fails if the metadata store fails.
     pub async fn history(
         &self,
         before: Option<i64>,
@@ -46,29 +46,30 @@ impl Repository {
         Ok(self.registry.metadata.tag_history(&self.name, None, before, limit).await?)
     }
 
-    /// Points a tag back: at what it pointed at before its last change, or at `to` out of its history.
+    /// Points a tag at its manifest before the last change, or at `to` from its history.
     ///
     /// # Errors
-    /// Any [`UndoError`]; then nothing changed.
-    pub async fn rollback(&self, tag: &Tag, to: Option<&Digest>) -> Result<PointedBack, UndoError> {
+    /// Any [`UndoError`]; nothing has changed in that case.
+    pub async fn rollback(&self, tag: &Tag, to: Option<&Digest>) -> Result<RepointedTag, UndoError> {
         self.registry.admit_change()?;
-        pointed_back(self.registry.metadata.rollback(&self.name, tag, to, &self.change()).await?)
+        repointed_tag(self.registry.metadata.rollback(&self.name, tag, to, &self.change()).await?)
     }
 
-    /// Brings a tag back that was taken away, where it pointed then.
+    /// Restores a removed tag to the manifest it pointed at.
     ///
     /// # Errors
-    /// Any [`UndoError`]; then nothing changed.
-    pub async fn restore_tag(&self, tag: &Tag) -> Result<PointedBack, UndoError> {
+    /// Any [`UndoError`]; nothing has changed in that case.
+    pub async fn restore_tag(&self, tag: &Tag) -> Result<RepointedTag, UndoError> {
         self.registry.admit_change()?;
-        pointed_back(self.registry.metadata.restore_tag(&self.name, tag, &self.change()).await?)
+        repointed_tag(self.registry.metadata.restore_tag(&self.name, tag, &self.change()).await?)
     }
 
-    /// Brings a manifest back from the trash, with its children, the tags that it lost, and signatures and their
-    /// like that went along.
+    /// Restores a manifest from the trash with its children, its tags, and the signatures and other referrers removed
+    /// with it.
     ///
     /// # Errors
-    /// [`UndoError::Unknown`] if it is not in the trash, [`UndoError::Missing`] if it would not be whole.
+    /// [`UndoError::Unknown`] if it is not in the trash, [`UndoError::Missing`] if content it refers to has been
+    /// removed.
     pub async fn restore_manifest(&self, digest: &Digest) -> Result<Restored, UndoError> {
         self.registry.admit_change()?;
         match self.registry.metadata.restore_manifest(&self.name, digest, &self.change()).await? {
@@ -80,26 +81,26 @@ impl Repository {
     }
 }
 
-fn pointed_back(outcome: TagReturn) -> Result<PointedBack, UndoError> {
+fn repointed_tag(outcome: TagRestoration) -> Result<RepointedTag, UndoError> {
     match outcome {
-        TagReturn::Done { from, to, restored } => Ok(PointedBack { from, to, restored }),
-        TagReturn::Unknown => Err(UndoError::Unknown),
-        TagReturn::NotInHistory => Err(UndoError::NotInHistory),
-        TagReturn::InUse(digest) => Err(UndoError::InUse(digest)),
-        TagReturn::Gone(digest) => Err(UndoError::Gone(digest)),
-        TagReturn::Missing(missing) => Err(UndoError::Missing(missing)),
-        TagReturn::Fixed(tag) => Err(UndoError::Immutable(tag)),
-        TagReturn::Refused(over) => Err(ServiceError::OverQuota(over).into()),
+        TagRestoration::Done { from, to, restored } => Ok(RepointedTag { from, to, restored }),
+        TagRestoration::Unknown => Err(UndoError::Unknown),
+        TagRestoration::NotInHistory => Err(UndoError::NotInHistory),
+        TagRestoration::InUse(digest) => Err(UndoError::InUse(digest)),
+        TagRestoration::Gone(digest) => Err(UndoError::Gone(digest)),
+        TagRestoration::Missing(missing) => Err(UndoError::Missing(missing)),
+        TagRestoration::Immutable(tag) => Err(UndoError::Immutable(tag)),
+        TagRestoration::Refused(over) => Err(ServiceError::OverQuota(over).into()),
     }
 }
 
 impl Registry {
-    /// Forgets the history of some tags that were taken away long ago. Whether more are waiting.
+    /// Deletes the history of some tags that were removed long ago. Returns whether more are waiting.
     ///
     /// # Errors
-    /// [`ServiceError`].
+    /// Fails if the metadata store fails.
     pub async fn forget_history(&self) -> Result<bool, ServiceError> {
         let cutoff = self.clock.now().minus(self.settings.history_removed);
-        Ok(self.metadata.forget_history(cutoff, FORGOTTEN).await?.more)
+        Ok(self.metadata.forget_history(cutoff, HISTORY_BATCH).await?.more)
     }
 }

@@ -1,27 +1,27 @@
-//! What the staged bytes of open uploads take, as far as this process knows.
+//! The disk space taken by the staged bytes of open uploads, as far as this process knows.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::oci::UploadId;
 
-/// What a file of so many bytes takes at least, where nothing has been asked of the medium.
+/// The size to which the disk usage of a file is rounded up when the filesystem has not been asked.
 pub(super) const BLOCK: u64 = 4096;
 
-/// What became of a reservation.
+/// The outcome of a reservation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Growth {
-    /// There is room.
+    /// The space is reserved.
     Done,
-    /// There is none.
+    /// There is not enough space.
     TooMuch,
-    /// Something was taken off the sum meanwhile: it may have become a blob that the totals did not count yet
-    /// when they were read.
+    /// Staged bytes were released meanwhile. They may have become a blob the totals did not include yet when they were
+    /// read.
     Overtaken,
 }
 
-/// Staged bytes by upload. An upload whose bytes have become a blob's is forgotten after the totals count
-/// the blob: for a moment both do, and never neither.
+/// Staged bytes by upload. An upload that has become a blob is forgotten only after the totals include the blob: for a
+/// moment both count, but never neither.
 #[derive(Default)]
 pub(super) struct Ledger(Mutex<Staged>);
 
@@ -29,23 +29,23 @@ pub(super) struct Ledger(Mutex<Staged>);
 struct Staged {
     uploads: HashMap<UploadId, u64>,
     total: u64,
-    /// How often something was taken off the sum.
+    /// How many releases there have been.
     releases: u64,
 }
 
 impl Ledger {
-    /// Says how many bytes of an upload are staged.
+    /// Sets how many bytes of an upload are staged.
     pub(super) fn set(&self, id: UploadId, bytes: u64) {
         self.lock().set(id, bytes);
     }
 
-    /// An upload has no staged bytes any more.
+    /// Removes an upload that has no staged bytes any more.
     pub(super) fn forget(&self, id: UploadId) {
         self.lock().forget(id);
     }
 
-    /// Lets an upload grow to so many bytes, or with `None` nothing, if all of them then take at most `left`.
-    /// What was left was found out after [`Ledger::releases`] told `releases`.
+    /// Lets an upload grow to a number of bytes if all uploads then take at most `left`. With `None` it only checks for
+    /// space. `left` must have been determined after [`Ledger::releases`] returned `releases`.
     pub(super) fn grow(&self, upload: Option<(UploadId, u64)>, left: u64, releases: u64) -> Growth {
         let mut staged = self.lock();
         if staged.releases != releases {
@@ -65,17 +65,17 @@ impl Ledger {
         Growth::Done
     }
 
-    /// How often something was taken off the sum.
+    /// Returns how many releases there have been.
     pub(super) fn releases(&self) -> u64 {
         self.lock().releases
     }
 
-    /// What one of them takes, in bytes.
+    /// Returns the disk space of one upload, in bytes.
     pub(super) fn of(&self, id: UploadId) -> u64 {
         self.lock().uploads.get(&id).copied().unwrap_or(0)
     }
 
-    /// What all of them take, in bytes.
+    /// Returns the disk space of all uploads, in bytes.
     pub(super) fn total(&self) -> u64 {
         self.lock().total
     }
@@ -89,7 +89,7 @@ impl Staged {
     fn set(&mut self, id: UploadId, bytes: u64) {
         let bytes = bytes.next_multiple_of(BLOCK);
         let before = match bytes {
-            // Who opens uploads and sends nothing takes no memory here.
+            // Opening uploads without sending anything must not take memory here.
             0 => self.uploads.remove(&id),
             _ => self.uploads.insert(id, bytes),
         };

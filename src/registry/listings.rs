@@ -1,4 +1,4 @@
-//! Lists for people, and what is known of one tag or manifest.
+//! Lists of repositories and tags, and the details of one repository, tag or manifest.
 
 use super::{ManifestError, Registry, Repository, ServiceError};
 use crate::metadata::{
@@ -6,75 +6,75 @@ use crate::metadata::{
 };
 use crate::oci::{Digest, IndexMember, Reference, RepoName, Tag, index_members};
 
-/// The most referrers that are told with a manifest.
-const MOST_REFERRERS: usize = 1000;
+/// The maximum number of referrers returned with a manifest.
+const MAX_REFERRERS: usize = 1000;
 
-/// What is known of a manifest.
+/// The details of a manifest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ManifestDetail {
     /// The manifest itself.
     pub entry: ManifestEntry,
-    /// What is connected with it.
+    /// The content related to it.
     pub related: Related,
     /// The members of an index, in its order.
     pub members: Vec<IndexMember>,
-    /// What is about it: the first of them.
+    /// The first manifests that have it as their subject.
     pub referrers: Vec<ReferrerRecord>,
 }
 
 impl Registry {
-    /// A page of the visible repositories that have something to pull.
+    /// Returns a page of the visible repositories that have something to pull.
     ///
     /// # Errors
-    /// [`ServiceError`].
+    /// Fails if the metadata store fails.
     pub async fn list_repositories(
         &self,
         query: &ListQuery,
         visible: &Visible,
     ) -> Result<ListPage<RepositoryEntry>, ServiceError> {
-        self.settle_pulls().await;
+        self.flush_pulls_for_report().await;
         Ok(self.metadata.list_repositories(query, visible).await?)
     }
 
-    /// What is known of a repository. `None` if there is nothing to pull from it.
+    /// Returns the details of a repository, or `None` if there is nothing to pull from it.
     ///
     /// # Errors
-    /// [`ServiceError`].
+    /// Fails if the metadata store fails.
     pub async fn repository_entry(&self, name: &RepoName) -> Result<Option<RepositoryEntry>, ServiceError> {
-        self.settle_pulls().await;
+        self.flush_pulls_for_report().await;
         Ok(self.metadata.repository_entry(name).await?)
     }
 }
 
 impl Repository {
-    /// A page of tags.
+    /// Returns a page of tags.
     ///
     /// # Errors
-    /// [`ManifestError::NameUnknown`].
+    /// [`ManifestError::NameUnknown`] if there is no such repository.
     pub async fn list_tags(&self, query: &ListQuery) -> Result<ListPage<TagEntry>, ManifestError> {
-        self.registry.settle_pulls().await;
+        self.registry.flush_pulls_for_report().await;
         let tags = self.registry.metadata.list_tags(&self.name, query).await?;
         tags.ok_or(ManifestError::NameUnknown)
     }
 
-    /// What is known of a tag.
+    /// Returns the details of a tag.
     ///
     /// # Errors
-    /// [`ManifestError::Unknown`] and [`ManifestError::NameUnknown`].
+    /// [`ManifestError::Unknown`] or [`ManifestError::NameUnknown`] if it does not exist.
     pub async fn tag_entry(&self, tag: &Tag) -> Result<TagEntry, ManifestError> {
-        self.registry.settle_pulls().await;
+        self.registry.flush_pulls_for_report().await;
         match self.registry.metadata.tag_entry(&self.name, tag).await? {
             Some(entry) => Ok(entry),
             None => Err(self.unknown_manifest().await?),
         }
     }
 
-    /// What is known of a manifest. It counts as no pull.
+    /// Returns the details of a manifest. This does not count as a pull.
     ///
     /// # Errors
-    /// [`ManifestError::Unknown`] and [`ManifestError::NameUnknown`].
+    /// [`ManifestError::Unknown`] or [`ManifestError::NameUnknown`] if it does not exist.
     pub async fn manifest_detail(&self, digest: &Digest) -> Result<ManifestDetail, ManifestError> {
-        self.registry.settle_pulls().await;
+        self.registry.flush_pulls_for_report().await;
         let metadata = &self.registry.metadata;
         let found = metadata.manifest_entry(&self.name, digest).await?;
         let record = metadata.manifest(&self.name, &Reference::Digest(digest.clone())).await?;
@@ -82,7 +82,7 @@ impl Repository {
             return Err(self.unknown_manifest().await?);
         };
         let members = index_members(&record.content);
-        let referrers = metadata.referrers(&self.name, digest, None, None, MOST_REFERRERS).await?;
+        let referrers = metadata.referrers(&self.name, digest, None, None, MAX_REFERRERS).await?;
         Ok(ManifestDetail { entry, related, members, referrers })
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::blobs::deleted;
+use super::blobs::deletion_result;
 use super::{DeleteError, ManifestError, PutManifestError, Repository, ServiceError};
 use crate::fair::Turn;
 use crate::memory::{Holder, Purpose, Reservation, SMALL};
@@ -17,86 +17,88 @@ use crate::oci::{
 /// A manifest as a client pushes it.
 #[derive(Debug, Clone)]
 pub struct PutRequest {
-    /// The digest that it was pushed by, if it was not by tag alone.
+    /// The digest it was pushed by; `None` if it was pushed by tag alone.
     pub digest: Option<Digest>,
-    /// The tags to point at it.
+    /// The tags to point at the manifest.
     pub tags: Vec<Tag>,
-    /// What the client says it is.
+    /// The media type sent by the client.
     pub content_type: Option<MediaType>,
     /// Its exact bytes.
     pub content: Bytes,
 }
 
-/// Where a manifest comes from.
+/// The source of a manifest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Origin {
-    /// A client pushes it: its types and sizes are checked.
+    /// A client pushes it: types and sizes are checked.
     Client,
-    /// It was accepted earlier, perhaps by a version that was less strict.
+    /// It was accepted earlier, possibly by a less strict version.
     Record,
 }
 
-/// Manifests of more bytes than this are large: few of them are held in memory at once, and they are parsed beside
-/// the threads that serve requests.
+/// Manifests larger than this are large: few of them are held in memory at once, and they are parsed on a blocking
+/// thread.
 pub(super) const LARGE_MANIFEST: usize = 64 << 10;
 
-/// How much longer a large manifest may take to arrive once another client waits for its place.
+/// How much longer a large manifest may take to arrive once another client waits for its turn.
 const RECALLED_TURN: Duration = Duration::from_secs(5);
 
-/// How many times its size a push of a manifest takes in memory: the body as it grows, its parsed form, and the
-/// copies that the database makes while it writes the row.
+/// The memory that a push of a manifest takes, as a multiple of its size: the growing body, its parsed form, and the
+/// copies the database makes while it writes the row.
 const MEMORY_PER_BYTE: usize = 4;
 
-/// The right to hold a manifest in memory, while this lives.
+/// The right to hold a manifest in memory, while this value lives.
 pub struct ManifestPlace {
     memory: Reservation,
-    /// Only of a large one.
+    /// Only for a large manifest.
     turn: Option<Turn>,
 }
 
 impl ManifestPlace {
-    /// Returns when the manifest has to give way to those that wait: its body took too long.
+    /// Returns when the manifest has to give way to waiting ones because its body took too long.
     pub async fn lost(&self) {
         let Some(turn) = &self.turn else { return std::future::pending().await };
         turn.recalled().await;
         tokio::time::sleep(RECALLED_TURN).await;
     }
 
-    /// Gives back what a manifest of `len` bytes does not need.
+    /// Releases the memory that a manifest of `len` bytes does not need.
     pub fn shrink_to(&mut self, len: usize) {
         self.memory.shrink_to(memory_for(len));
     }
 }
 
-/// The memory that a push of so many bytes takes. Small ones are counted as small, so that none waits for large ones.
+/// Returns the memory that a push of `len` bytes takes. Small manifests count as small, so that none of them waits for
+/// large ones.
 fn memory_for(len: usize) -> usize {
     let bytes = len.saturating_mul(MEMORY_PER_BYTE);
     if len <= LARGE_MANIFEST { bytes.min(SMALL) } else { bytes }
 }
 
-/// What a client is told of an accepted manifest.
+/// The result of an accepted manifest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PutReceipt {
     /// Its digest.
     pub digest: Digest,
-    /// The subject that was noted.
+    /// The subject of the manifest, if it was recorded as a referrer.
     pub subject: Option<Digest>,
 }
 
 impl Repository {
-    /// A live manifest, by tag or digest. Leases it to a caller who may push, unless a tag holds it: every pull
-    /// comes by here, and what is pulled must not outlive its policies for that.
+    /// Returns a live manifest by tag or digest. Leases it to a caller who may push, unless a tag holds it: every pull
+    /// takes this path, and a pull alone must not keep a manifest longer than its policies do.
     ///
     /// # Errors
-    /// [`ManifestError::Unknown`] and [`ManifestError::NameUnknown`].
+    /// [`ManifestError::Unknown`] or [`ManifestError::NameUnknown`] if it does not exist.
     pub async fn manifest(&self, reference: &Reference) -> Result<ManifestRecord, ManifestError> {
         self.lookup(reference, false).await
     }
 
-    /// The same for a caller who asks whether it is there: leased also if a tag holds it, for a policy may take that.
+    /// The same for a client that checks whether a manifest exists. It is leased even if a tag holds it, because a
+    /// policy may remove the tag.
     ///
     /// # Errors
-    /// Likewise.
+    /// [`ManifestError::Unknown`] or [`ManifestError::NameUnknown`] if it does not exist.
     pub async fn probe_manifest(&self, reference: &Reference) -> Result<ManifestRecord, ManifestError> {
         self.lookup(reference, true).await
     }
@@ -112,10 +114,10 @@ impl Repository {
         Ok(manifest)
     }
 
-    /// Waits until a manifest of `len` bytes can be held in memory, from its body until it is stored.
+    /// Waits until a manifest of `len` bytes can be held in memory, from receiving its body until it is stored.
     ///
     /// # Errors
-    /// [`ServiceError::Busy`] and [`ServiceError::OutOfMemory`]: the client can come back later.
+    /// [`ServiceError::Busy`] or [`ServiceError::OutOfMemory`] if the client has to retry later.
     pub async fn manifest_place(&self, len: usize) -> Result<ManifestPlace, ServiceError> {
         let registry = &self.registry;
         let mut turn = None;
@@ -128,15 +130,15 @@ impl Repository {
         Ok(ManifestPlace { memory, turn })
     }
 
-    /// Accepts a manifest: it and all that it refers to can be pulled from now on. Durable when it returns.
+    /// Accepts a manifest: it and everything it refers to can be pulled from now on. It is durable when this returns.
     ///
     /// # Errors
-    /// Any [`PutManifestError`]; then nothing changed.
+    /// Any [`PutManifestError`]; nothing has changed in that case.
     pub async fn put_manifest(&self, request: PutRequest) -> Result<PutReceipt, PutManifestError> {
         self.put(request, Origin::Client).await
     }
 
-    /// Puts a manifest from a client, or one that was accepted earlier.
+    /// Stores a manifest from a client, or one that was accepted earlier.
     pub(super) async fn put(
         &self,
         request: PutRequest,
@@ -177,31 +179,31 @@ impl Repository {
             PutOutcome::WrongSize(WrongSize { digest, claimed, actual }) => {
                 Err(InvalidManifest::WrongSize { digest, claimed, actual }.into())
             }
-            PutOutcome::Fixed(tag) => Err(PutManifestError::Immutable(tag)),
+            PutOutcome::Immutable(tag) => Err(PutManifestError::Immutable(tag)),
             PutOutcome::Refused(over) => Err(ServiceError::OverQuota(over).into()),
         }
     }
 
-    /// Removes a manifest and all tags that point at it.
+    /// Removes a manifest and all tags pointing at it.
     ///
     /// # Errors
-    /// [`DeleteError::HeldBy`] if a live index refers to it, [`DeleteError::Immutable`] if a tag may not go.
+    /// [`DeleteError::HeldBy`] if a live index refers to it, [`DeleteError::Immutable`] if a tag is immutable.
     pub async fn delete_manifest(&self, digest: &Digest) -> Result<(), DeleteError> {
         self.registry.admit_change()?;
         let metadata = &self.registry.metadata;
         let change = &self.change();
-        let deletion = self.registry.make_space(|| metadata.delete_manifest(&self.name, digest, change));
-        deleted(deletion.await?)
+        let outcome = self.registry.make_space(|| metadata.delete_manifest(&self.name, digest, change));
+        deletion_result(outcome.await?)
     }
 
-    /// Which of the two things is unknown.
+    /// Returns the error for an unknown manifest, or for an unknown repository if that does not exist either.
     pub(super) async fn unknown_manifest(&self) -> Result<ManifestError, ManifestError> {
         let exists = self.registry.metadata.repository_exists(&self.name).await?;
         Ok(if exists { ManifestError::Unknown } else { ManifestError::NameUnknown })
     }
 }
 
-/// Checks a manifest's digest and parses it; a large one on a thread where that holds nobody up.
+/// Checks the digest of a manifest and parses it; a large one on a blocking thread.
 async fn read_manifest(
     request: &PutRequest,
     limits: ManifestLimits,
@@ -211,7 +213,7 @@ async fn read_manifest(
     }
     let request = request.clone();
     let parsed = tokio::task::spawn_blocking(move || parse(&request, &limits)).await;
-    parsed.map_err(|error| ServiceError::Failed(format!("a manifest could not be parsed: {error}")))?
+    parsed.map_err(|error| ServiceError::Failed(format!("parsing a manifest failed: {error}")))?
 }
 
 fn parse(request: &PutRequest, limits: &ManifestLimits) -> Result<(Digest, Manifest), PutManifestError> {
@@ -220,7 +222,7 @@ fn parse(request: &PutRequest, limits: &ManifestLimits) -> Result<(Digest, Manif
     Ok((digest, manifest))
 }
 
-/// The manifest's digest, by the algorithm that the client used or SHA-256.
+/// Returns the digest of the manifest, by the algorithm the client used or SHA-256.
 fn check_digest(request: &PutRequest) -> Result<Digest, PutManifestError> {
     let algorithm = request.digest.as_ref().map_or(Algorithm::Sha256, Digest::algorithm);
     let actual = Hasher::digest(algorithm, &request.content);

@@ -1,14 +1,12 @@
-//! The use cases of a registry, apart from how they are asked for (no HTTP type) and how things are kept
-//! (no path, no SQL).
+//! The use cases of a registry. This module knows neither HTTP nor how the stores keep their data (no paths, no SQL).
 //!
-//! [`Registry`] is the whole; [`Repository`] is one repository of it in the hands of a caller whose rights
-//! have been decided, and carries the use cases, a file a noun.
+//! [`Registry`] is the entry point. [`Repository`] is one repository as seen by a caller whose permissions have
+//! already been decided. The use cases are its methods, one file per subject.
 
 mod audit;
 mod blobs;
 mod budget;
 mod clock_guard;
-mod damaged;
 mod details;
 mod disk_reserve;
 mod errors;
@@ -21,22 +19,23 @@ mod listings;
 mod manifests;
 mod outcomes;
 mod pulls;
+mod quarantine;
 mod quotas;
 mod receive;
-mod recoverable;
 mod refusals;
 mod relief;
 mod removals;
 mod repositories;
+mod repository_lifecycle;
 mod reservations;
 mod sessions;
 mod space;
 mod stored;
 mod tags;
 mod trash;
+mod trash_listing;
 mod upkeep;
 mod uploads;
-mod whole;
 mod writes;
 
 use std::path::PathBuf;
@@ -48,77 +47,77 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::Stream;
 
-pub use budget::{BudgetLevel, BudgetSettings, BudgetSize, BudgetState, Pressure, RoomMaker};
+pub use budget::{BudgetLevel, BudgetSettings, BudgetSize, BudgetState, Pressure, ReclaimerGuard};
 pub use clock_guard::ClockState;
 pub use disk_reserve::DiskReserve;
 pub use errors::*;
 pub use guard::TagGuard;
-pub use history::PointedBack;
+pub use history::RepointedTag;
 pub use listings::ManifestDetail;
 pub use manifests::{ManifestPlace, PutReceipt, PutRequest};
-pub use recoverable::{Recoverable, RecoverableKind, RecoverablePage, RecoverablePlace};
 pub use relief::IDLE_WHEN_FULL;
-pub use removals::{HeldRemovals, Removed};
+pub use removals::{RemovalPause, Removed};
 pub use space::SpaceState;
 pub use stored::Stored;
 pub use trash::Emptied;
+pub use trash_listing::{TrashEntry, TrashEntryKind, TrashListingPage, TrashListingPosition};
 
 pub use crate::metadata::Page;
 
 use crate::clock::{Clock, Timestamp};
 use crate::fair::Client;
 use crate::memory::MemoryBudget;
-use crate::metadata::{HISTORY_KEPT, MAX_HISTORY_ROWS, MetadataStore, Quota};
+use crate::metadata::{DEFAULT_REPOSITORY_HISTORY_ROWS, DEFAULT_TAG_HISTORY_ROWS, MetadataStore, Quota};
 use crate::oci::RepoName;
 use crate::store::{BlobStore, Buffers};
 
 /// A request's body on its way in.
 pub type ClientBody = Pin<Box<dyn Stream<Item = Result<Bytes, ClientError>> + Send>>;
 
-/// What the use cases can be told.
+/// The limits and durations the use cases work with.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// How long what a pusher was told to be there is kept for its manifest.
+    /// How long content reported as present is kept for the pusher's manifest.
     pub lease: Duration,
-    /// How long at least, while room is made for the budget.
+    /// The shortest lease while space is being reclaimed for the budget.
     pub lease_pressure: Duration,
-    /// The most references that a manifest may have.
+    /// The maximum number of references in a manifest.
     pub max_references: usize,
-    /// Whether an index may refer to children that are absent.
+    /// Whether an index may refer to absent children.
     pub sparse: bool,
-    /// The most request bodies of uploads that are taken at once.
+    /// The maximum number of upload bodies received at once.
     pub parallel_uploads: usize,
-    /// How long a request waits for its turn among them.
+    /// How long a request waits for one of these slots.
     pub upload_queue: Duration,
-    /// The most bytes that a blob may have.
+    /// The maximum size of a blob, in bytes.
     pub max_blob_size: u64,
-    /// Below this many free bytes no new body is taken.
+    /// Below this many free bytes the registry accepts no new body.
     pub min_free: u64,
-    /// Below this many free bytes the low disk is warned of.
+    /// Below this many free bytes the registry warns about low disk space.
     pub warn_free: u64,
-    /// How many rows of each tag's history are kept.
+    /// How many rows are kept of each tag's history.
     pub history_keep: usize,
-    /// How many rows the history of all tags of a repository has at most.
+    /// The maximum number of history rows of all tags of a repository.
     pub history_max_rows: usize,
-    /// How long the history of a tag that was taken away is kept.
+    /// How long the history of a removed tag is kept.
     pub history_removed: Duration,
     /// How long events are kept.
     pub events_keep: Duration,
     /// How many events of each kind are kept.
-    pub events_most: usize,
+    pub max_events: usize,
     /// How long entries of the audit log are kept.
     pub audit_keep: Duration,
-    /// How many of each outcome are kept.
-    pub audit_most: usize,
-    /// A file that they are appended to as well, as JSON lines.
+    /// How many audit entries of each outcome are kept.
+    pub max_audit_entries: usize,
+    /// A file to which audit entries are also appended as JSON lines.
     pub audit_file: Option<PathBuf>,
-    /// Whether every change is refused.
+    /// Whether every change is rejected.
     pub read_only: bool,
-    /// What repositories may use.
+    /// The limits of repositories.
     pub quotas: Vec<Quota>,
-    /// What the registry may take of the disk; `None` for all that is free.
+    /// The limit on disk usage; `None` if the registry may use all free space.
     pub budget: Option<BudgetSettings>,
-    /// The memory that requests share.
+    /// The memory shared by all requests.
     pub memory: MemoryBudget,
 }
 
@@ -134,13 +133,13 @@ impl Default for Settings {
             max_blob_size: 1 << 40,
             min_free: 512 << 20,
             warn_free: 2 << 30,
-            history_keep: HISTORY_KEPT,
-            history_max_rows: MAX_HISTORY_ROWS,
+            history_keep: DEFAULT_TAG_HISTORY_ROWS,
+            history_max_rows: DEFAULT_REPOSITORY_HISTORY_ROWS,
             history_removed: Duration::from_secs(90 * 24 * 60 * 60),
             events_keep: Duration::from_secs(90 * 24 * 60 * 60),
-            events_most: 1000,
+            max_events: 1000,
             audit_keep: Duration::from_secs(90 * 24 * 60 * 60),
-            audit_most: 100_000,
+            max_audit_entries: 100_000,
             audit_file: None,
             read_only: false,
             quotas: Vec::new(),
@@ -151,21 +150,21 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// How long a lease is at least, whatever happens.
+    /// The shortest time for which any lease lasts.
     pub fn shortest_lease(&self) -> Duration {
-        if self.makes_room() { self.lease.min(self.lease_pressure) } else { self.lease }
+        if self.may_reclaim_space() { self.lease.min(self.lease_pressure) } else { self.lease }
     }
 
-    /// Whether a budget or a quota of bytes may shorten leases to make room: then each is written down.
-    pub fn makes_room(&self) -> bool {
+    /// Whether a budget or a byte quota may shorten leases to reclaim space. Every lease is recorded in that case.
+    pub fn may_reclaim_space(&self) -> bool {
         self.budget.is_some() || self.quotas.iter().any(|quota| quota.bytes.is_some())
     }
 }
 
-/// How many buffers for bytes on their way in are kept for later: one for each processor of a small box.
+/// How many idle buffers for incoming bytes are kept: one per processor of a small machine.
 const IDLE_BUFFERS: usize = 2;
 
-/// A registry over its two stores.
+/// A registry on top of its two stores.
 pub struct Registry {
     pub(crate) blobs: Arc<dyn BlobStore>,
     pub(crate) metadata: Arc<dyn MetadataStore>,
@@ -178,29 +177,29 @@ pub struct Registry {
     guard: guard::Guard,
     ledger: ledger::Ledger,
     reservations: Arc<reservations::Reservations>,
-    /// Room is made for one request at a time.
-    relief: tokio::sync::Mutex<()>,
-    surroundings: budget::DiskUsageCache,
+    /// Held while space is reclaimed: one request does so at a time.
+    relief_lock: tokio::sync::Mutex<()>,
+    disk_usage: budget::DiskUsageCache,
     pressure: Arc<Pressure>,
     refusals: refusals::Refusals,
     disk_reserve: disk_reserve::Reserve,
     outcomes: outcomes::Outcomes,
-    gathering: Arc<Buffers>,
+    upload_buffers: Arc<Buffers>,
     clock_guard: clock_guard::ClockGuard,
     states: events::States,
     audit: audit::Audit,
-    /// Since when every lease was written down, where room may be made; a time as in [`Timestamp`].
+    /// Since when every lease has been recorded, as the value of a [`Timestamp`].
     leases_recorded_since: AtomicI64,
 }
 
 /// What a caller may do with a repository besides pulling from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Access {
-    /// May push: so what it asks for is leased to it.
+    /// The caller may push, so content reported to it is leased.
     pub push: bool,
 }
 
-/// One repository in the hands of a caller whose rights have been decided.
+/// One repository, as seen by a caller whose permissions have been decided.
 #[derive(Clone)]
 pub struct Repository {
     registry: Arc<Registry>,
@@ -210,17 +209,17 @@ pub struct Repository {
     client: Client,
 }
 
-/// Who asks for what, where clients are told apart.
+/// The client and the repository of a request, for limits that apply to each such pair.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Requester {
-    /// Whose share it counts towards.
+    /// The client whose share the request counts towards.
     client: Client,
-    /// The repository that it is for.
+    /// The repository the request is about.
     repo: RepoName,
 }
 
 impl Registry {
-    /// A registry over `blobs` and `metadata`.
+    /// Creates a registry on top of `blobs` and `metadata`.
     pub fn new(
         blobs: Arc<dyn BlobStore>,
         metadata: Arc<dyn MetadataStore>,
@@ -229,7 +228,7 @@ impl Registry {
     ) -> Arc<Self> {
         let sessions = sessions::Sessions::new(settings.parallel_uploads);
         let leases_recorded_since = AtomicI64::new(clock.now().0);
-        let clock_guard = clock_guard::ClockGuard::of(clock.as_ref());
+        let clock_guard = clock_guard::ClockGuard::new(clock.as_ref());
         let reservations = reservations::Reservations::new(&settings.quotas);
         let audit = audit::Audit::new(settings.audit_file.clone());
         Arc::new(Self {
@@ -244,13 +243,13 @@ impl Registry {
             guard: guard::Guard::default(),
             ledger: ledger::Ledger::default(),
             reservations,
-            relief: tokio::sync::Mutex::default(),
-            surroundings: budget::DiskUsageCache::default(),
+            relief_lock: tokio::sync::Mutex::default(),
+            disk_usage: budget::DiskUsageCache::default(),
             pressure: Arc::default(),
             refusals: refusals::Refusals::default(),
             disk_reserve: disk_reserve::Reserve::default(),
             outcomes: outcomes::Outcomes::default(),
-            gathering: Buffers::new(writes::PIECE, IDLE_BUFFERS),
+            upload_buffers: Buffers::new(writes::PIECE, IDLE_BUFFERS),
             clock_guard,
             states: events::States::default(),
             audit,
@@ -258,17 +257,17 @@ impl Registry {
         })
     }
 
-    /// The repository `name`, whether it exists or not, for a caller who has `access` to it.
+    /// Returns the repository `name`, whether it exists or not, for a caller with `access` to it.
     pub fn repository(self: &Arc<Self>, name: RepoName, access: Access) -> Repository {
         Repository { registry: Arc::clone(self), name, access, by: None, client: Client::Local }
     }
 
-    /// The facts, for jobs and reports.
+    /// The metadata store, for jobs and reports.
     pub fn metadata(&self) -> &Arc<dyn MetadataStore> {
         &self.metadata
     }
 
-    /// The bytes, for jobs and reports.
+    /// The blob store, for jobs and reports.
     pub fn blobs(&self) -> &Arc<dyn BlobStore> {
         &self.blobs
     }
@@ -278,18 +277,21 @@ impl Registry {
         &self.clock
     }
 
-    /// Since when every lease has been written down, also of what was held: what nothing holds any more needs
-    /// no other then. `None` without a budget or quota of bytes, for that costs a write where otherwise none is needed.
+    /// Since when every lease has been recorded, including leases of content that something held. Content nothing holds
+    /// any more needs no other lease after that. `None` without a budget or byte quota: recording every lease costs
+    /// writes that are otherwise not needed.
     pub fn leases_recorded_since(&self) -> Option<Timestamp> {
-        self.settings.makes_room().then(|| Timestamp(self.leases_recorded_since.load(Ordering::Acquire)))
+        self.settings
+            .may_reclaim_space()
+            .then(|| Timestamp(self.leases_recorded_since.load(Ordering::Acquire)))
     }
 
-    /// From now on: before, a lease may be missing.
+    /// Restarts the period in which every lease is recorded: one from before may be missing.
     fn leases_refreshed(&self) {
         self.leases_recorded_since.fetch_max(self.clock.now().0, Ordering::AcqRel);
     }
 
-    /// The memory that requests share.
+    /// The memory shared by all requests.
     pub fn memory(&self) -> &MemoryBudget {
         &self.settings.memory
     }
@@ -301,18 +303,18 @@ impl Registry {
 }
 
 impl Repository {
-    /// Its name.
+    /// Returns its name.
     pub fn name(&self) -> &RepoName {
         &self.name
     }
 
-    /// The same in the hands of this person or robot, as the history tells it.
+    /// Returns the same repository; changes are recorded in the history as made by this user or robot.
     #[must_use]
     pub fn on_behalf_of(self, by: &str) -> Self {
         Self { by: Some(by.into()), ..self }
     }
 
-    /// The same for requests that count towards the share of `client`.
+    /// Returns the same repository for requests that count towards the share of `client`.
     #[must_use]
     pub fn for_client(self, client: Client) -> Self {
         Self { client, ..self }
@@ -322,9 +324,9 @@ impl Repository {
         Requester { client: self.client.clone(), repo: self.name.clone() }
     }
 
-    /// The same in the hands of somebody who may only pull: what is looked at is not leased.
+    /// Returns the same repository for reading only: content that is looked at is not leased.
     #[must_use]
-    pub fn viewed(&self) -> Self {
+    pub fn without_push(&self) -> Self {
         Self { access: Access { push: false }, ..self.clone() }
     }
 }

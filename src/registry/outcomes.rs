@@ -1,5 +1,5 @@
-//! What became of the deletions and restorations of repositories, for those who wait for them. Kept in memory:
-//! a restart forgets it, and goes on with what had not come to its end.
+//! The progress and outcome of repository deletions and restorations, for clients that wait for them. Kept in memory
+//! only: a restart forgets outcomes, but continues unfinished work.
 
 use std::collections::VecDeque;
 
@@ -9,26 +9,26 @@ use crate::metadata::RepositoryStep;
 use crate::oci::RepoName;
 
 /// How many repositories are remembered.
-const MOST: usize = 100;
+const MAX_REPOSITORIES: usize = 100;
 
-/// How many tags and digests of each.
-const MOST_NAMED: usize = 100;
+/// How many tags and digests are remembered for each repository.
+const MAX_NAMES: usize = 100;
 
-/// The latest steps. Locked while one is taken, so that nobody finds work that has ended in neither place.
+/// The latest steps. Locked during a step, so that work which has just ended is always found in one of both places.
 pub(super) type Outcomes = Mutex<Latest>;
 
-/// One for each repository, the newest last.
+/// One step per repository, the newest last.
 #[derive(Default)]
 pub(super) struct Latest(VecDeque<RepositoryStep>);
 
 impl Latest {
-    /// Something is about to begin: how the last work ended is of no interest any more.
+    /// Forgets finished work of a repository: new work is about to start.
     pub(super) fn forget_finished(&mut self, repo: &RepoName) {
         self.0.retain(|known| known.work.repo != *repo || !known.finished);
     }
 
-    /// A step was taken.
-    pub(super) fn note(&mut self, step: &RepositoryStep) {
+    /// Records a step.
+    pub(super) fn record(&mut self, step: &RepositoryStep) {
         let known = self.0.iter().position(|known| known.work.repo == step.work.repo);
         let known = known.and_then(|at| self.0.remove(at)).filter(|known| is_same(known, step));
         let mut latest = step.clone();
@@ -36,15 +36,15 @@ impl Latest {
             latest.taken.splice(0..0, known.taken);
             latest.missing.splice(0..0, known.missing);
         }
-        latest.taken.truncate(MOST_NAMED);
-        latest.missing.truncate(MOST_NAMED);
+        latest.taken.truncate(MAX_NAMES);
+        latest.missing.truncate(MAX_NAMES);
         self.0.push_back(latest);
-        if self.0.len() > MOST {
+        if self.0.len() > MAX_REPOSITORIES {
             self.0.pop_front();
         }
     }
 
-    /// How the last that was done to a repository stands.
+    /// Returns the state of the latest work on a repository.
     pub(super) fn of(&self, repo: &RepoName) -> Option<&RepositoryStep> {
         self.0.iter().find(|known| known.work.repo == *repo)
     }

@@ -1,5 +1,5 @@
-//! When manifests were last pulled, and tags last found unchanged by somebody who may push: kept in memory
-//! until a job writes it down, so that neither costs a write.
+//! Records when manifests were last pulled, and when tags were last found unchanged by a client that may push. The
+//! records are kept in memory until a job writes them, so that neither costs a write.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -11,8 +11,8 @@ use crate::clock::Timestamp;
 use crate::metadata::ManifestRecord;
 use crate::oci::{Digest, RepoName, Tag};
 
-/// A tag that was pushed within this time is not worth noting again.
-const LATELY: Duration = Duration::from_secs(60);
+/// A tag that was pushed within this time is not recorded again.
+const RECENT_PUSH: Duration = Duration::from_secs(60);
 
 type ByRepository<K, V> = HashMap<RepoName, HashMap<K, V>>;
 
@@ -20,12 +20,12 @@ type ByRepository<K, V> = HashMap<RepoName, HashMap<K, V>>;
 pub(super) struct PullLog {
     pulls: Mutex<ByRepository<Digest, Timestamp>>,
     pushes: Mutex<ByRepository<Tag, (Digest, Timestamp)>>,
-    /// Held while they are written: a report that follows must not miss what is on its way.
+    /// Held while the records are written: a report that follows must not miss records that are being written.
     writing: tokio::sync::Mutex<()>,
 }
 
 impl PullLog {
-    /// What was noted under two names that change places.
+    /// Swaps the records of two repositories that exchange their names.
     pub(super) fn swap(&self, one: &RepoName, other: &RepoName) {
         swap(&self.pulls, one, other);
         swap(&self.pushes, one, other);
@@ -33,28 +33,28 @@ impl PullLog {
 }
 
 impl Repository {
-    /// Notes that a manifest was pulled.
-    pub fn note_pull(&self, digest: &Digest) {
+    /// Records a pull of a manifest.
+    pub fn record_pull(&self, digest: &Digest) {
         let now = self.registry.clock.now();
-        note(&self.registry.pulls.pulls, &self.name, digest, now);
+        record(&self.registry.pulls.pulls, &self.name, digest, now);
     }
 
-    /// Notes that a caller who may push looked at a tag and found `manifest`: a push that finds nothing to do
-    /// ends here, and the tag is as young as if it had been pushed.
-    pub fn note_push(&self, tag: &Tag, manifest: &ManifestRecord) {
+    /// Records that a caller who may push looked up a tag and found `manifest`. A push that finds nothing to upload
+    /// ends here, and the tag counts as pushed now.
+    pub fn record_unchanged_push(&self, tag: &Tag, manifest: &ManifestRecord) {
         let now = self.registry.clock.now();
-        if !self.access.push || manifest.tagged_at.is_none_or(|at| at >= now.minus(LATELY)) {
+        if !self.access.push || manifest.tagged_at.is_none_or(|at| at >= now.minus(RECENT_PUSH)) {
             return;
         }
-        note(&self.registry.pulls.pushes, &self.name, tag, (manifest.digest.clone(), now));
+        record(&self.registry.pulls.pushes, &self.name, tag, (manifest.digest.clone(), now));
     }
 }
 
 impl Registry {
-    /// Writes down the pulls, and the pushes without a change, that were noted since the last time.
+    /// Writes the pulls and the pushes without a change that were recorded since the last call.
     ///
     /// # Errors
-    /// [`ServiceError`]; then they stay noted for the next time.
+    /// Fails if the metadata store cannot be written; the records are kept for the next call.
     pub async fn flush_pulls(&self) -> Result<(), ServiceError> {
         let _writing = self.pulls.writing.lock().await;
         let pulls = take(&self.pulls.pulls);
@@ -75,11 +75,11 @@ impl Registry {
         written
     }
 
-    /// Writes down what was noted, for a report that is about to tell of it. A store that takes no writes is no
-    /// reason to refuse a report.
-    pub async fn settle_pulls(&self) {
+    /// Writes the records before a report that shows them. A failure is only logged: a store that cannot be written is
+    /// no reason to refuse a report.
+    pub async fn flush_pulls_for_report(&self) {
         if let Err(error) = self.flush_pulls().await {
-            tracing::debug!(%error, "the last pulls could not be recorded yet");
+            tracing::debug!(%error, "recording the last pulls failed; retrying later");
         }
     }
 
@@ -88,7 +88,7 @@ impl Registry {
             return Ok(());
         }
         let rows = flat(pulls).map(|(repo, digest, at)| (repo.clone(), digest.clone(), *at));
-        Ok(self.metadata.note_pulls(rows.collect()).await?)
+        Ok(self.metadata.record_pulls(rows.collect()).await?)
     }
 
     async fn write_pushes(
@@ -100,14 +100,14 @@ impl Registry {
         }
         let rows = flat(pushes);
         let rows = rows.map(|(repo, tag, (digest, at))| (repo.clone(), tag.clone(), digest.clone(), *at));
-        Ok(self.metadata.note_pushes(rows.collect()).await?)
+        Ok(self.metadata.record_pushes(rows.collect()).await?)
     }
 }
 
-fn note<K: Hash + Eq + Clone, V>(log: &Mutex<ByRepository<K, V>>, repo: &RepoName, key: &K, value: V) {
+fn record<K: Hash + Eq + Clone, V>(log: &Mutex<ByRepository<K, V>>, repo: &RepoName, key: &K, value: V) {
     let mut last = log.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(noted) = last.get_mut(repo).and_then(|noted| noted.get_mut(key)) {
-        *noted = value;
+    if let Some(recorded) = last.get_mut(repo).and_then(|recorded| recorded.get_mut(key)) {
+        *recorded = value;
         return;
     }
     last.entry(repo.clone()).or_default().insert(key.clone(), value);
@@ -119,22 +119,23 @@ fn take<K, V>(log: &Mutex<ByRepository<K, V>>) -> ByRepository<K, V> {
 
 fn swap<K, V>(log: &Mutex<ByRepository<K, V>>, one: &RepoName, other: &RepoName) {
     let mut last = log.lock().unwrap_or_else(PoisonError::into_inner);
-    let (of_one, of_other) = (last.remove(one), last.remove(other));
-    last.extend(of_one.map(|noted| (other.clone(), noted)));
-    last.extend(of_other.map(|noted| (one.clone(), noted)));
+    let of_one = last.remove(one);
+    let of_other = last.remove(other);
+    last.extend(of_one.map(|records| (other.clone(), records)));
+    last.extend(of_other.map(|records| (one.clone(), records)));
 }
 
-/// Notes again what could not be written, unless something newer was noted meanwhile.
+/// Puts back records that could not be written, unless there is a newer one.
 fn give_back<K: Hash + Eq, V>(log: &Mutex<ByRepository<K, V>>, unwritten: ByRepository<K, V>) {
     let mut last = log.lock().unwrap_or_else(PoisonError::into_inner);
-    for (repo, noted) in unwritten {
+    for (repo, records) in unwritten {
         let of_repo = last.entry(repo).or_default();
-        for (key, value) in noted {
+        for (key, value) in records {
             of_repo.entry(key).or_insert(value);
         }
     }
 }
 
-fn flat<K, V>(noted: &ByRepository<K, V>) -> impl Iterator<Item = (&RepoName, &K, &V)> {
-    noted.iter().flat_map(|(repo, noted)| noted.iter().map(move |(key, value)| (repo, key, value)))
+fn flat<K, V>(records: &ByRepository<K, V>) -> impl Iterator<Item = (&RepoName, &K, &V)> {
+    records.iter().flat_map(|(repo, records)| records.iter().map(move |(key, value)| (repo, key, value)))
 }

@@ -1,5 +1,5 @@
-//! Quotas, where they are looked at before the transactions that keep them: a body is not taken to its end
-//! when it is clear that it cannot be kept, and room is made before anything is refused.
+//! Checks quotas before the transactions that enforce them: a body that cannot be stored is rejected early, and space
+//! is reclaimed before anything is rejected.
 
 use std::time::Duration;
 
@@ -11,15 +11,14 @@ use super::{Registry, ServiceError};
 use crate::metadata::{OverQuota, Quota, QuotaUse, Scope, Target};
 use crate::oci::{RepoName, UploadId};
 
-/// How long a request waits for changes of others to be recorded before it is refused.
+/// How long a request waits for other changes to be recorded before it is rejected.
 const MAX_WAIT: Duration = Duration::from_secs(1);
 
 impl Registry {
-    /// Makes the quotas of the settings those that hold, and warns of those that are exceeded. To be called once,
-    /// before the first request.
+    /// Applies the configured quotas, and warns about those that are exceeded. Call it once, before the first request.
     ///
     /// # Errors
-    /// [`ServiceError`].
+    /// Fails if the metadata store fails.
     pub async fn enforce_quotas(&self) -> Result<(), ServiceError> {
         self.metadata.set_quotas(&self.settings.quotas).await?;
         for exceeded in self.quota_use(None).await?.iter().flat_map(QuotaUse::exceeded) {
@@ -33,11 +32,11 @@ impl Registry {
         Ok(())
     }
 
-    /// The quotas that hold for `repo`, or with `None` all, and what is used of them, the bytes of open uploads
-    /// included.
+    /// Returns the quotas that apply to `repo`, or all with `None`, and their usage including the bytes of open
+    /// uploads.
     ///
     /// # Errors
-    /// [`ServiceError`].
+    /// Fails if the metadata store fails.
     pub async fn quota_use(&self, repo: Option<&RepoName>) -> Result<Vec<QuotaUse>, ServiceError> {
         let mut quotas = self.metadata.quotas(repo).await?;
         for found in &mut quotas {
@@ -46,15 +45,15 @@ impl Registry {
         Ok(quotas)
     }
 
-    /// Whether a quota of bytes holds for `repo`. Where none does, nothing is asked.
+    /// Returns whether a byte quota applies to `repo`. If none does, the metadata store is not queried.
     pub(super) fn limits_bytes(&self, repo: &RepoName) -> bool {
-        self.settings.quotas.iter().any(|quota| quota.bytes.is_some() && quota.scope.holds(repo))
+        self.settings.quotas.iter().any(|quota| quota.bytes.is_some() && quota.scope.includes(repo))
     }
 
-    /// Lets an upload of `repo` grow to so many bytes.
+    /// Grants an upload of `repo` growth to `bytes`.
     ///
     /// # Errors
-    /// [`ServiceError::OverQuota`] if no room could be made for it.
+    /// [`ServiceError::OverQuota`] if not enough space could be reclaimed.
     pub(super) async fn grow_upload(
         &self,
         id: UploadId,
@@ -74,11 +73,11 @@ impl Registry {
         }
     }
 
-    /// Reserves the size of a manifest or blob that is about to be stored in `repo`. One that is there in whatever
-    /// state adds nothing. `None` where nothing has to be reserved.
+    /// Reserves the size of a manifest or blob that is about to be stored in `repo`. Content that is already there, in
+    /// whatever state, adds nothing. Returns `None` if nothing has to be reserved.
     ///
     /// # Errors
-    /// [`ServiceError::OverQuota`] if no room could be made for it.
+    /// [`ServiceError::OverQuota`] if not enough space could be reclaimed.
     pub(super) async fn reserve_quota(
         &self,
         repo: &RepoName,
@@ -100,11 +99,11 @@ impl Registry {
         }
     }
 
-    /// Reserves the bytes by which a name's quotas grow when the repository `from` becomes `to` and what is left of an
-    /// earlier `to` becomes `from`. `None` where no quota counts them.
+    /// Reserves the bytes by which the quotas of a name grow when the repository `from` becomes `to` and the remains of
+    /// an earlier `to` become `from`. Returns `None` if no quota counts them.
     ///
     /// # Errors
-    /// [`ServiceError::OverQuota`].
+    /// [`ServiceError::OverQuota`] if a quota would be exceeded.
     pub(super) async fn reserve_rename(
         &self,
         from: &RepoName,
@@ -121,13 +120,13 @@ impl Registry {
             .iter()
             .map(|found| found.bytes)
             .collect();
-        let (moved, left) =
-            (bytes.first().copied().unwrap_or_default(), bytes.get(1).copied().unwrap_or_default());
+        let moved = bytes.first().copied().unwrap_or_default();
+        let left = bytes.get(1).copied().unwrap_or_default();
         let (grows, shrinks) = if moved >= left { (to, from) } else { (from, to) };
         loop {
             let releases = self.reservations.releases();
             let mut quotas = self.metadata.quotas(Some(grows)).await?;
-            quotas.retain(|found| !found.quota.scope.holds(shrinks));
+            quotas.retain(|found| !found.quota.scope.includes(shrinks));
             let recorded = Recorded { quotas: &quotas, releases };
             match self.reservations.reserve(moved.abs_diff(left), &recorded) {
                 Ok(reservation) => return Ok(Some(reservation)),
@@ -138,11 +137,11 @@ impl Registry {
     }
 }
 
-/// One request for room, and what was done for it.
+/// A request for space, and what has been done for it.
 struct Attempt {
-    /// How much it wants in all.
+    /// The size it requests in total.
     bytes: u64,
-    /// Until when it waits for others.
+    /// How long it waits for other changes.
     deadline: Instant,
     relief: Relief,
 }
@@ -152,15 +151,15 @@ impl Attempt {
         Self { bytes, deadline: Instant::now() + MAX_WAIT, relief: Relief::default() }
     }
 
-    /// Makes it worth while to ask again after a refusal, or passes that on. What is being recorded just now may have
-    /// counted twice.
+    /// Prepares another attempt after a rejection, or returns the rejection. Changes being recorded at the moment may
+    /// have counted twice, so it waits for them first.
     async fn make_room(
         &mut self,
         registry: &Registry,
         over: OverQuota,
         releases: u64,
     ) -> Result<(), ServiceError> {
-        // What would not fit into an empty repository is not worth any trash.
+        // Something that would not fit into an empty repository is not worth emptying any trash.
         let can_fit = self.bytes <= over.limit;
         if registry.reservations.wait_for_release(releases, self.deadline).await
             || (can_fit && self.relief.step(registry, &over.scope).await?)

@@ -1,8 +1,8 @@
-//! Taking a body: hashing, writing, and recording how far it has come.
+//! Receives the body of an upload: hashes it, writes it and records its progress.
 //!
-//! The bytes are taken in the request's own task, for each hand-over to another costs more than hashing what
-//! is handed over. A client that leaves drops that task wherever it waits: so at every wait offset, hash and
-//! writes agree, and what has come is seen to its end elsewhere.
+//! The bytes are received in the task of the request, because handing them to another task costs more than hashing
+//! them. A client that disconnects drops that task at any await point. So offset, hash and writes agree at every await
+//! point, and another task finishes writing what has been received.
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -21,16 +21,16 @@ use crate::oci::{Algorithm, Hasher, UploadId};
 use crate::store::StagedBytes;
 use crate::traces;
 
-/// After how many bytes they are synced and recorded: what a crash may cost an upload.
-const NOTE_BYTES: u64 = 64 << 20;
+/// After this many bytes they are synced and recorded: a crash costs an upload at most this many.
+const RECORD_BYTES: u64 = 64 << 20;
 
-/// After how long they are, however few.
-const NOTE_EVERY: Duration = Duration::from_secs(30);
+/// After this time received bytes are synced and recorded, however few they are.
+const RECORD_INTERVAL: Duration = Duration::from_secs(30);
 
-/// For how many more bytes room is reserved than have come.
-const AHEAD: u64 = 1 << 20;
+/// How many bytes of budget are reserved beyond those received.
+const RESERVE_AHEAD: u64 = 1 << 20;
 
-/// A body on its way into an upload.
+/// A body that is being received into an upload.
 struct Receiving {
     registry: Arc<Registry>,
     id: UploadId,
@@ -40,21 +40,21 @@ struct Receiving {
 struct Work {
     requester: Requester,
     owned: Owned,
-    /// Held only while bytes flow.
+    /// Held only while bytes arrive.
     flow: Option<Flow>,
-    /// What the chunk said its length to be.
+    /// The length of the chunk by its `Content-Range`.
     expected: Option<u64>,
-    /// Where the upload stood before the body, and its hash.
+    /// The offset and hash of the upload before the body.
     before: (u64, Hasher),
-    /// Up to which byte the budget has room.
+    /// The offset up to which budget is reserved.
     reserved: u64,
-    /// Whether a quota of bytes holds for it.
+    /// Whether a byte quota applies to it.
     is_limited: bool,
 }
 
 impl Repository {
-    /// Takes a body, which is the bytes of `range` if that is given, and gives the upload in hand back. What
-    /// came before an error stays, unless the error is about the range.
+    /// Receives a body, which is the bytes of `range` if that is given, and returns the owned upload. Bytes received
+    /// before an error are kept, unless the error is about the range.
     pub(super) async fn receive(
         &self,
         id: UploadId,
@@ -62,21 +62,21 @@ impl Repository {
         body: ClientBody,
     ) -> Result<Owned, UploadError> {
         let this = self.clone();
-        let mut receiving = detached(async move { this.begin(id, range).await }).await?;
-        let taken = traces::step("upload body").run(receiving.pump(body)).await;
-        let outcome = receiving.end(taken).await;
+        let mut receiving = detached(async move { this.start_receiving(id, range).await }).await?;
+        let received = traces::start_step("upload body").run(receiving.pump(body)).await;
+        let outcome = receiving.end(received).await;
         if matches!(outcome, Err(UploadError::Service(ServiceError::Full(_)))) {
-            // Opening it again cuts it back to what is recorded, and the database may be in need of the room.
+            // Opening it again truncates it to the recorded offset: the database may need that disk space.
             let _ = self.upload_offset(id).await;
         }
         if matches!(outcome, Err(UploadError::Service(ServiceError::OverQuota(_)))) {
-            // Nothing that could follow would make it fit.
+            // Nothing the client could send now would make it fit.
             let _ = self.cancel_upload(id).await;
         }
         outcome
     }
 
-    async fn begin(
+    async fn start_receiving(
         &self,
         id: UploadId,
         range: Option<RangeInclusive<u64>>,
@@ -106,18 +106,20 @@ impl Receiving {
         }
     }
 
-    async fn end(mut self, taken: Result<(), UploadError>) -> Result<Owned, UploadError> {
+    async fn end(mut self, received: Result<(), UploadError>) -> Result<Owned, UploadError> {
         let work = self.work.take().ok_or(UploadError::Unknown)?;
-        let (registry, id) = (Arc::clone(&self.registry), self.id);
-        detached(async move { work.end(&registry, id, taken).await }).await
+        let registry = Arc::clone(&self.registry);
+        let id = self.id;
+        detached(async move { work.end(&registry, id, received).await }).await
     }
 }
 
 impl Drop for Receiving {
-    /// The client has left: what it sent is still written to its end, so that it can go on from there.
+    /// The client has disconnected: the bytes it sent are still written, so that it can continue from there.
     fn drop(&mut self) {
         if let Some(work) = self.work.take() {
-            let (registry, id) = (Arc::clone(&self.registry), self.id);
+            let registry = Arc::clone(&self.registry);
+            let id = self.id;
             tokio::spawn(async move { work.end(&registry, id, Err(ClientError::Disconnected.into())).await });
         }
     }
@@ -136,13 +138,13 @@ impl Work {
             self.reserve_quota(registry, id, after).await?;
             self.reserve_space(registry, id, after).await?;
             self.start_flow(registry).await?;
-            self.take_in(registry, id, piece).await?;
+            self.write(registry, id, piece).await?;
         }
         Ok(())
     }
 
-    /// The next piece of the body. While another client waits for this one's turn, it is given back before the
-    /// wait for more bytes.
+    /// Returns the next piece of the body. If another client waits for the turn, the turn is given up before waiting
+    /// for more bytes.
     async fn next_piece(
         &mut self,
         registry: &Registry,
@@ -163,7 +165,7 @@ impl Work {
         }
     }
 
-    /// Refuses a piece that ends at byte `after` where no such byte may be.
+    /// Rejects a piece ending at byte `after` if that exceeds a limit.
     fn check(&self, registry: &Registry, after: u64) -> Result<(), UploadError> {
         let limit = registry.settings.max_blob_size;
         if after > limit {
@@ -175,7 +177,7 @@ impl Work {
         Ok(())
     }
 
-    /// Reserves room for the bytes up to `after` in the quotas.
+    /// Reserves quota for the bytes up to `after`.
     async fn reserve_quota(
         &mut self,
         registry: &Registry,
@@ -192,7 +194,7 @@ impl Work {
         }
     }
 
-    /// Reserves room for the bytes up to `after` in the budget. An upload that waits for it holds no turn.
+    /// Reserves budget for the bytes up to `after`. An upload that waits for it holds no turn.
     async fn reserve_space(
         &mut self,
         registry: &Registry,
@@ -202,7 +204,7 @@ impl Work {
         if registry.settings.budget.is_none() || after <= self.reserved {
             return Ok(());
         }
-        let upload = Some((id, after + AHEAD));
+        let upload = Some((id, after + RESERVE_AHEAD));
         if !registry.try_reserve(upload).await? {
             self.stop_flow(registry, id).await?;
             tokio::select! {
@@ -211,11 +213,11 @@ impl Work {
                 reserved = registry.reserve(&self.requester, upload) => reserved?,
             }
         }
-        self.reserved = after + AHEAD;
+        self.reserved = after + RESERVE_AHEAD;
         Ok(())
     }
 
-    /// Waits for a turn and for memory, unless it has them.
+    /// Waits for a turn and for memory, unless the upload has them.
     async fn start_flow(&mut self, registry: &Registry) -> Result<(), UploadError> {
         if self.flow.is_some() {
             return Ok(());
@@ -229,23 +231,23 @@ impl Work {
         Ok(())
     }
 
-    /// Gives the turn back. What was gathered is written first, so that no memory stays behind.
+    /// Gives up the turn. Writes the gathered bytes first, so that no memory stays in use.
     async fn stop_flow(&mut self, registry: &Registry, id: UploadId) -> Result<(), UploadError> {
         let Some(flow) = &mut self.flow else { return Ok(()) };
         flow.flush().await?;
         self.flow = None;
         if registry.sessions.is_crowded() {
-            // The others need their files.
+            // Other uploads need the file descriptors.
             let upload = in_hand(&mut self.owned)?;
             if upload.staged.is_some() {
-                note(registry, id, upload).await?;
+                record_progress(registry, id, upload).await?;
                 upload.staged = None;
             }
         }
         Ok(())
     }
 
-    async fn take_in(&mut self, registry: &Registry, id: UploadId, piece: Bytes) -> Result<(), UploadError> {
+    async fn write(&mut self, registry: &Registry, id: UploadId, piece: Bytes) -> Result<(), UploadError> {
         let Some(flow) = &mut self.flow else { return Ok(()) };
         let upload = in_hand(&mut self.owned)?;
         if !flow.is_open() {
@@ -259,30 +261,30 @@ impl Work {
                 registry.ledger.set(id, upload.offset);
             }
             registry.admit_space().await?;
-            self.note_if_due(registry, id).await?;
+            self.record_if_due(registry, id).await?;
         }
         Ok(())
     }
 
-    async fn note_if_due(&mut self, registry: &Registry, id: UploadId) -> Result<(), UploadError> {
+    async fn record_if_due(&mut self, registry: &Registry, id: UploadId) -> Result<(), UploadError> {
         let upload = in_hand(&mut self.owned)?;
-        let waited = registry.clock.elapsed().saturating_sub(upload.noted_at);
-        if upload.offset - upload.noted < NOTE_BYTES && waited < NOTE_EVERY {
+        let waited = registry.clock.elapsed().saturating_sub(upload.recorded_at);
+        if upload.offset - upload.recorded < RECORD_BYTES && waited < RECORD_INTERVAL {
             return Ok(());
         }
         if let Some(flow) = &mut self.flow {
             flow.flush().await?;
         }
-        note(registry, id, upload).await
+        record_progress(registry, id, upload).await
     }
 
-    /// Sees the writes to their end. Afterwards offset, hash and bytes agree, or nothing is in hand and the
-    /// upload goes on from what is recorded.
+    /// Finishes the writes. Afterwards offset, hash and bytes agree, or the slot is empty and the upload continues from
+    /// its recorded progress.
     async fn end(
         mut self,
         registry: &Registry,
         id: UploadId,
-        taken: Result<(), UploadError>,
+        received: Result<(), UploadError>,
     ) -> Result<Owned, UploadError> {
         let written = match &mut self.flow {
             Some(flow) => flow.flush().await,
@@ -292,8 +294,8 @@ impl Work {
             registry.ledger.set(id, upload.offset);
             registry.reservations.set(id, &upload.repo, upload.offset);
         }
-        let outcome = match (taken, written) {
-            // What the first write failed of tells more than that no other could follow it.
+        let outcome = match (received, written) {
+            // The error of the first failed write says more than the error that a later write could not start.
             (Err(UploadError::Service(first)), _) => Err(first.into()),
             (_, Err(error)) => Err(error.into()),
             (Ok(()), Ok(())) => self.check_length(),
@@ -301,14 +303,14 @@ impl Work {
         };
         match outcome {
             Err(UploadError::WrongLength { .. }) => self.undo(registry, id).await?,
-            // The piece for which there was no turn or memory never came, and all before it is written.
+            // The piece that got no turn or memory was never received, and everything before it is written.
             Err(UploadError::Service(ServiceError::Busy | ServiceError::OutOfMemory(_))) => {}
-            // What of the last bytes reached the medium is unknown.
+            // Which of the last bytes reached the disk is unknown.
             Err(UploadError::Service(_)) => *self.owned.slot = None,
             Ok(()) | Err(_) => {}
         }
         if outcome.is_err() {
-            registry.break_off(id, &mut self.owned.slot).await;
+            registry.close_interrupted(id, &mut self.owned.slot).await;
         }
         outcome.map(|()| self.owned)
     }
@@ -322,21 +324,21 @@ impl Work {
         Ok(())
     }
 
-    /// The chunk was not what it said: as if it had never come. Opening the bytes again cuts them back.
+    /// Undoes a chunk whose length was wrong. Opening the bytes again truncates them.
     async fn undo(&mut self, registry: &Registry, id: UploadId) -> Result<(), UploadError> {
         let upload = in_hand(&mut self.owned)?;
         upload.staged = None;
         (upload.offset, upload.hasher) = self.before.clone();
-        if upload.noted > upload.offset {
+        if upload.recorded > upload.offset {
             let progress = Progress { offset: upload.offset, hash_state: upload.hasher.save() };
-            registry.metadata.note_progress(id, progress, registry.clock.now()).await?;
-            upload.noted = upload.offset;
+            registry.metadata.record_progress(id, progress, registry.clock.now()).await?;
+            upload.recorded = upload.offset;
         }
         Ok(())
     }
 }
 
-/// Returns when another client waits for the turn; never without one.
+/// Returns when another client waits for the turn, and never without a turn.
 async fn recalled(turn: Option<&Turn>) {
     match turn {
         Some(turn) => turn.recalled().await,
@@ -348,32 +350,32 @@ fn in_hand(owned: &mut Owned) -> Result<&mut OpenUpload, UploadError> {
     owned.slot.as_mut().ok_or(UploadError::Unknown)
 }
 
-/// Makes all bytes of an upload durable and records how far it has come.
-pub(super) async fn note(
+/// Makes all bytes of an upload durable and records its progress.
+pub(super) async fn record_progress(
     registry: &Registry,
     id: UploadId,
     upload: &mut OpenUpload,
 ) -> Result<(), UploadError> {
-    if upload.noted == upload.offset {
+    if upload.recorded == upload.offset {
         return Ok(());
     }
-    if let Err(error) = traces::step("store sync").run(staged(upload)?.sync()).await {
-        // What a failed sync has left on the medium is unknown: nothing of it may be gone on from.
+    if let Err(error) = traces::start_step("store sync").run(staged(upload)?.sync()).await {
+        // What a failed sync left on the disk is unknown, so the upload must not continue from any of it.
         let nothing = Progress { offset: 0, hash_state: Vec::new() };
-        registry.metadata.note_progress(id, nothing, registry.clock.now()).await?;
+        registry.metadata.record_progress(id, nothing, registry.clock.now()).await?;
         registry.discard(id).await?;
         return Err(error.into());
     }
     let progress = Progress { offset: upload.offset, hash_state: upload.hasher.save() };
-    if !registry.metadata.note_progress(id, progress, registry.clock.now()).await? {
+    if !registry.metadata.record_progress(id, progress, registry.clock.now()).await? {
         return Err(UploadError::Unknown);
     }
-    upload.noted = upload.offset;
-    upload.noted_at = registry.clock.elapsed();
+    upload.recorded = upload.offset;
+    upload.recorded_at = registry.clock.elapsed();
     Ok(())
 }
 
-/// The hash of an upload's bytes by another algorithm than it was begun with.
+/// Hashes the bytes of an upload with another algorithm than it was started with.
 pub(super) async fn rehash(upload: &OpenUpload, algorithm: Algorithm) -> Result<Hasher, UploadError> {
     let mut hasher = Hasher::new(algorithm);
     let mut bytes = staged(upload)?.read(0..upload.offset).await?;
@@ -384,5 +386,5 @@ pub(super) async fn rehash(upload: &OpenUpload, algorithm: Algorithm) -> Result<
 }
 
 fn staged(upload: &OpenUpload) -> Result<&Arc<dyn StagedBytes>, ServiceError> {
-    upload.staged.as_ref().ok_or_else(|| ServiceError::Failed("the upload's bytes are not open".into()))
+    upload.staged.as_ref().ok_or_else(|| ServiceError::Failed("the bytes of the upload are not open".into()))
 }

@@ -1,4 +1,4 @@
-//! Removing the bytes that no record names any more.
+//! Removes the bytes of blobs that no record names any more.
 
 use std::sync::Arc;
 
@@ -11,41 +11,41 @@ use crate::oci::Digest;
 #[derive(Default)]
 pub(super) struct Removals(Arc<RwLock<()>>);
 
-/// While this lives no doomed bytes are removed: what a copy of the facts names stays where it is.
-pub struct HeldRemovals(#[allow(dead_code, reason = "held for its drop")] OwnedRwLockReadGuard<()>);
+/// While this value lives, no bytes are removed: everything a copy of the metadata names stays in the store.
+pub struct RemovalPause(#[allow(dead_code, reason = "held for its drop")] OwnedRwLockReadGuard<()>);
 
-/// What a round of removals did.
+/// The result of a round of removals.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Removed {
-    /// Blobs whose bytes were removed.
+    /// How many blobs were removed.
     pub blobs: u64,
-    /// How many bytes that were.
+    /// How many bytes they had.
     pub bytes: u64,
     /// Whether more are waiting.
     pub more: bool,
-    /// Which digests they had.
+    /// The digests of the removed blobs.
     pub digests: Vec<Digest>,
 }
 
 impl Registry {
-    /// Holds removals back, once the one that is running has ended.
-    pub async fn hold_removals(&self) -> HeldRemovals {
-        HeldRemovals(Arc::clone(&self.removals.0).read_owned().await)
+    /// Pauses removals. Waits for a running one to end.
+    pub async fn pause_removals(&self) -> RemovalPause {
+        RemovalPause(Arc::clone(&self.removals.0).read_owned().await)
     }
 
-    /// Removes the bytes of up to `limit` keys on the doomed list, then forgets the keys. A crash between
-    /// the two leaves a list to finish.
+    /// Removes the bytes of up to `limit` blobs that are pending deletion, then their entries. A crash between the two
+    /// leaves entries for the next call.
     ///
     /// # Errors
-    /// [`ServiceError`]; what was removed until then is forgotten the next time.
-    pub async fn remove_doomed(&self, limit: usize) -> Result<Removed, ServiceError> {
+    /// Fails if a store fails; the next call also handles the blobs removed by this one.
+    pub async fn remove_pending_blobs(&self, limit: usize) -> Result<Removed, ServiceError> {
         let Ok(_permission) = self.removals.0.try_write() else {
             return Ok(Removed::default());
         };
-        let doomed = self.metadata.doomed(limit).await?;
-        let mut removed = Removed { more: doomed.len() == limit, ..Removed::default() };
-        let mut keys = Vec::with_capacity(doomed.len());
-        for (key, size) in doomed {
+        let pending = self.metadata.pending_deletions(limit).await?;
+        let mut removed = Removed { more: pending.len() == limit, ..Removed::default() };
+        let mut keys = Vec::with_capacity(pending.len());
+        for (key, size) in pending {
             self.blobs.remove(&key).await?;
             removed.blobs += 1;
             removed.bytes += size;
@@ -53,8 +53,8 @@ impl Registry {
             keys.push(key);
         }
         if !keys.is_empty() {
-            self.make_space(|| self.metadata.forget_doomed(&keys)).await?;
-            self.pressure.note_freed();
+            self.make_space(|| self.metadata.forget_pending_deletions(&keys)).await?;
+            self.pressure.record_freed();
         }
         Ok(removed)
     }

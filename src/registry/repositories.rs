@@ -4,7 +4,7 @@ use super::{Registry, ServiceError};
 use crate::metadata::{ListPage, Page, Visible};
 use crate::oci::RepoName;
 
-/// A page of up to `limit` of `items`, of which one more was asked for.
+/// Builds a page of up to `limit` items out of `items`, for which one more was requested.
 pub(super) fn page<T>(mut items: Vec<T>, limit: usize) -> Page<T> {
     let more = items.len() > limit;
     items.truncate(limit);
@@ -12,10 +12,10 @@ pub(super) fn page<T>(mut items: Vec<T>, limit: usize) -> Page<T> {
 }
 
 impl Registry {
-    /// Up to `limit` of the visible repositories that have something to pull, in byte order behind `after`.
+    /// Returns up to `limit` visible repositories that have something to pull, in byte order after `after`.
     ///
     /// # Errors
-    /// [`ServiceError`].
+    /// Fails if the metadata store fails.
     pub async fn repository_names(
         &self,
         after: Option<&str>,

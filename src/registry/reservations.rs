@@ -1,9 +1,8 @@
-//! What requests hold of quotas besides what is recorded: the bytes of open uploads, and changes on their way into the
-//! metadata.
+//! Reservations against quotas: bytes of open uploads, and changes that are not recorded in the metadata yet.
 //!
-//! Whatever grows reserves here first, with what is recorded as of a moment ago, and gives the reservation back after
-//! its change is recorded: for a moment both count, and never neither. So no number of requests together passes a
-//! quota.
+//! Everything that grows reserves here first, checked against the usage recorded a moment ago. It releases the
+//! reservation after its change is recorded. For a moment both count, but never neither, so concurrent requests cannot
+//! exceed a quota together.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,28 +13,28 @@ use tokio::time::Instant;
 use crate::metadata::{Growth, OverQuota, Quota, QuotaUse, Scope};
 use crate::oci::{RepoName, UploadId};
 
-/// An upload is granted at most so many bytes more than it asks for, so that not every piece of a body asks.
+/// An upload is granted at most this many bytes ahead of what it requests, so that not every piece has to ask.
 const MAX_AHEAD: u64 = 1 << 20;
 
-/// Nor more than this part of what is left.
-const AHEAD_PART: u64 = 1024;
+/// The grant ahead is also limited to this fraction of the remaining space.
+const AHEAD_FRACTION: u64 = 1024;
 
-/// What became of a request for room.
+/// The outcome of a request for space in a quota.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Grant {
-    /// There is room.
+    /// The space is reserved.
     Done,
-    /// There is none.
+    /// A quota would be exceeded.
     Refused(OverQuota),
-    /// Something was given back meanwhile: it may be recorded by now, and not have been when the use was read.
+    /// Something was released meanwhile. It may be recorded now and may not have been when the usage was read.
     Overtaken,
 }
 
-/// What is recorded of the quotas that hold for a repository.
+/// The recorded usage of the quotas that apply to a repository.
 pub(super) struct Recorded<'a> {
-    /// What is used of each.
+    /// The usage of each quota.
     pub(super) quotas: &'a [QuotaUse],
-    /// [`Reservations::releases`] before that was read.
+    /// The value of [`Reservations::releases`] before the usage was read.
     pub(super) releases: u64,
 }
 
@@ -48,48 +47,49 @@ pub(super) struct Reservations {
 struct State {
     uploads: HashMap<UploadId, Upload>,
     sums: Vec<Sum>,
-    /// How often something was given back.
+    /// How many releases there have been.
     releases: u64,
-    /// How many changes are being recorded, which may count twice.
+    /// How many changes are being recorded and may count twice.
     in_flight: usize,
 }
 
 struct Upload {
     repo: RepoName,
-    /// Bytes that are here.
+    /// How many bytes have been received.
     bytes: u64,
-    /// Bytes that it may have without asking again.
+    /// How many bytes it may receive without another request.
     granted: u64,
 }
 
-/// What is reserved of a quota.
+/// What is reserved of one quota.
 struct Sum {
     scope: Scope,
-    /// Bytes of uploads that are here.
+    /// Received bytes of uploads.
     bytes: u64,
-    /// All that is granted, to uploads and changes.
+    /// Everything granted to uploads and changes.
     granted: u64,
 }
 
-/// Room for a change, until it is recorded or given up.
+/// Space reserved for a change until it is recorded or given up.
 pub(super) struct Reservation {
     in_flight: InFlight,
     scopes: Vec<Scope>,
     bytes: u64,
 }
 
-/// A change that is being recorded, as long as this lives.
+/// Marks a change as being recorded while this value lives.
 pub(super) struct InFlight(Arc<Reservations>);
 
 impl Reservations {
-    /// None, for these quotas.
+    /// Creates an empty set of reservations for these quotas.
     pub(super) fn new(quotas: &[Quota]) -> Arc<Self> {
         let sums = quotas.iter().map(|quota| Sum { scope: quota.scope.clone(), bytes: 0, granted: 0 });
         let state = State { uploads: HashMap::new(), sums: sums.collect(), releases: 0, in_flight: 0 };
         Arc::new(Self { state: Mutex::new(state), released: Notify::new() })
     }
 
-    /// Records that an upload grows to so many bytes, if it was granted them. Otherwise it has to ask.
+    /// Records that an upload grows to `bytes`, if it has been granted that many. Returns `false` if it has to request
+    /// them with [`Reservations::grow`].
     pub(super) fn covers(&self, id: UploadId, bytes: u64) -> bool {
         let mut state = self.lock();
         let Some(upload) = state.uploads.get(&id).filter(|upload| bytes <= upload.granted) else {
@@ -100,7 +100,7 @@ impl Reservations {
         true
     }
 
-    /// Lets an upload grow to so many bytes, if there is room.
+    /// Grants an upload growth to `bytes`, if there is space.
     pub(super) fn grow(&self, id: UploadId, repo: &RepoName, bytes: u64, recorded: &Recorded<'_>) -> Grant {
         let mut state = self.lock();
         if state.releases != recorded.releases {
@@ -112,17 +112,17 @@ impl Reservations {
         if let Some(over) = state.refusal(recorded.quotas, wanted) {
             return Grant::Refused(over);
         }
-        let ahead = state.room(recorded.quotas).saturating_sub(wanted) / AHEAD_PART;
+        let ahead = state.room(recorded.quotas).saturating_sub(wanted) / AHEAD_FRACTION;
         state.uploads.entry(id).or_insert_with(|| Upload { repo: repo.clone(), bytes: 0, granted: 0 });
         state.change(id, bytes, bytes + ahead.min(MAX_AHEAD));
         Grant::Done
     }
 
-    /// Records how many bytes of an upload are here, whether there is room or not.
+    /// Records how many bytes of an upload have been received, whether there is space or not.
     pub(super) fn set(&self, id: UploadId, repo: &RepoName, bytes: u64) {
         let mut state = self.lock();
         let is_known = bytes > 0 || state.uploads.contains_key(&id);
-        if !is_known || !state.sums.iter().any(|sum| sum.scope.holds(repo)) {
+        if !is_known || !state.sums.iter().any(|sum| sum.scope.includes(repo)) {
             return;
         }
         let upload = state.uploads.entry(id);
@@ -141,7 +141,7 @@ impl Reservations {
         }
     }
 
-    /// Reserves so many bytes for a change, of the quotas in `recorded`.
+    /// Reserves `bytes` for a change, in the quotas of `recorded`.
     pub(super) fn reserve(
         self: &Arc<Self>,
         bytes: u64,
@@ -162,14 +162,14 @@ impl Reservations {
         Ok(Reservation { in_flight: InFlight(Arc::clone(self)), scopes, bytes })
     }
 
-    /// An upload is about to be recorded as a blob. To be held until it is forgotten here.
+    /// Marks an upload as about to be recorded as a blob. Hold the result until the upload is forgotten here.
     pub(super) fn commit(self: &Arc<Self>) -> InFlight {
         self.lock().in_flight += 1;
         InFlight(Arc::clone(self))
     }
 
-    /// Waits, until `deadline` at most, for something to be given back. Whether anything was since `releases`, so that
-    /// what was refused may fit.
+    /// Waits until `deadline` for a release. Returns whether there was one since `releases`, so that the rejected
+    /// request may fit now.
     pub(super) async fn wait_for_release(&self, releases: u64, deadline: Instant) -> bool {
         let released = self.released.notified();
         tokio::pin!(released);
@@ -186,20 +186,21 @@ impl Reservations {
         tokio::time::timeout_at(deadline, released).await.is_ok()
     }
 
-    /// How often something was given back.
+    /// Returns how many releases there have been.
     pub(super) fn releases(&self) -> u64 {
         self.lock().releases
     }
 
-    /// How many bytes uploads have that a quota holds for.
+    /// Returns how many bytes uploads have received within the scope of a quota.
     pub(super) fn staged(&self, scope: &Scope) -> u64 {
         self.lock().sums.iter().find(|sum| sum.scope == *scope).map_or(0, |sum| sum.bytes)
     }
 
-    /// The uploads of a scope that have any bytes.
+    /// Returns the uploads of a scope that have received any bytes.
     pub(super) fn uploads(&self, scope: &Scope) -> Vec<UploadId> {
         let state = self.lock();
-        let found = state.uploads.iter().filter(|(_, upload)| upload.bytes > 0 && scope.holds(&upload.repo));
+        let found =
+            state.uploads.iter().filter(|(_, upload)| upload.bytes > 0 && scope.includes(&upload.repo));
         found.map(|(id, _)| *id).collect()
     }
 
@@ -209,7 +210,8 @@ impl Reservations {
 }
 
 impl State {
-    /// What stands in the way of so many bytes more. What uploads were granted ahead is taken back first.
+    /// Returns the quota that `wanted` more bytes would exceed. Revokes what uploads were granted ahead before it
+    /// refuses.
     fn refusal(&mut self, quotas: &[QuotaUse], wanted: u64) -> Option<OverQuota> {
         let found = self.find_refusal(quotas, wanted)?;
         self.revoke_ahead(&found.scope);
@@ -226,7 +228,7 @@ impl State {
         QuotaUse { bytes: found.bytes.saturating_add(reserved), ..found.clone() }
     }
 
-    /// How many bytes all of these quotas leave.
+    /// Returns how many bytes all of these quotas leave.
     fn room(&self, quotas: &[QuotaUse]) -> u64 {
         let left = quotas.iter().filter_map(|found| {
             found.quota.bytes.map(|limit| limit.saturating_sub(self.with_reserved(found).bytes))
@@ -235,7 +237,7 @@ impl State {
     }
 
     fn revoke_ahead(&mut self, scope: &Scope) {
-        let ahead = |upload: &&Upload| upload.granted > upload.bytes && scope.holds(&upload.repo);
+        let ahead = |upload: &&Upload| upload.granted > upload.bytes && scope.includes(&upload.repo);
         let found = self.uploads.iter().filter(|(_, upload)| ahead(upload));
         let found: Vec<_> = found.map(|(id, upload)| (*id, upload.bytes)).collect();
         for (id, bytes) in found {
@@ -247,7 +249,7 @@ impl State {
         let Some(upload) = self.uploads.get_mut(&id) else {
             return;
         };
-        for sum in self.sums.iter_mut().filter(|sum| sum.scope.holds(&upload.repo)) {
+        for sum in self.sums.iter_mut().filter(|sum| sum.scope.includes(&upload.repo)) {
             sum.bytes = sum.bytes - upload.bytes + bytes;
             sum.granted = sum.granted - upload.granted + granted;
         }
@@ -293,14 +295,16 @@ mod tests {
     }
 
     #[test]
-    fn uploads_share_what_is_left() {
+    fn uploads_share_the_remaining_space() {
         let quotas = [used("team/", 100, 40)];
         let reservations = Reservations::new(&[quota("team/", 100)]);
         let recorded = Recorded { quotas: &quotas, releases: reservations.releases() };
-        let (one, other, app) = (UploadId::random(), UploadId::random(), repo("team/app"));
+        let one = UploadId::random();
+        let other = UploadId::random();
+        let app = repo("team/app");
         assert_eq!(reservations.grow(one, &app, 50, &recorded), Grant::Done);
         let Grant::Refused(over) = reservations.grow(other, &app, 11, &recorded) else { panic!("granted") };
-        assert_eq!((over.used, over.wanted, over.limit), (90, 11, 100));
+        assert_eq!((over.used, over.requested, over.limit), (90, 11, 100));
         assert_eq!(reservations.grow(other, &app, 10, &recorded), Grant::Done);
         assert_eq!(reservations.staged(&over.scope), 60);
         reservations.forget(one);
@@ -311,12 +315,13 @@ mod tests {
     }
 
     #[test]
-    fn an_upload_does_not_pass_a_quota_with_what_it_was_granted_ahead() {
+    fn grant_ahead_does_not_let_an_upload_exceed_a_quota() {
         let limit = 100 << 20;
         let quotas = [used("", limit, 0)];
         let reservations = Reservations::new(&[quota("", limit)]);
         let recorded = Recorded { quotas: &quotas, releases: 0 };
-        let (one, other) = (UploadId::random(), UploadId::random());
+        let one = UploadId::random();
+        let other = UploadId::random();
         assert_eq!(reservations.grow(one, &repo("a"), 1, &recorded), Grant::Done);
         assert!(reservations.covers(one, 1000));
         assert_eq!(reservations.grow(other, &repo("b"), limit - 2000, &recorded), Grant::Done);
@@ -326,12 +331,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_granted_ahead_refuses_no_one() {
+    fn grant_ahead_is_revoked_for_another_upload() {
         let limit = 10 << 20;
         let quotas = [used("", limit, 0)];
         let reservations = Reservations::new(&[quota("", limit)]);
         let recorded = Recorded { quotas: &quotas, releases: 0 };
-        let (one, other) = (UploadId::random(), UploadId::random());
+        let one = UploadId::random();
+        let other = UploadId::random();
         assert_eq!(reservations.grow(one, &repo("a"), 1, &recorded), Grant::Done);
         assert!(reservations.covers(one, 1000));
         assert!(!reservations.covers(one, 1 << 20));
@@ -345,7 +351,7 @@ mod tests {
         let quotas = [used("", 100, 0), used("team/", 50, 0)];
         let reservations = Reservations::new(&[quota("", 100), quota("team/", 50)]);
         let recorded = Recorded { quotas: &quotas, releases: 0 };
-        let Ok(change) = reservations.reserve(40, &recorded) else { panic!("there is room") };
+        let Ok(change) = reservations.reserve(40, &recorded) else { panic!("there is space") };
         assert_eq!(reservations.staged(&Scope::All), 0);
         let Err(Grant::Refused(over)) = reservations.reserve(20, &recorded) else { panic!("granted") };
         assert_eq!(over.scope.as_str(), "team/");

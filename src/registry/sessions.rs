@@ -1,8 +1,8 @@
-//! Who owns an upload.
+//! Ownership of open uploads.
 //!
-//! One request owns an upload at a time. A newcomer tells the owner to stop and then waits until the
-//! owner's running write has ended, before it learns any offset: so a stalled write can never land on top
-//! of a later one, and two clients never mix their bytes.
+//! One request owns an upload at a time. A new request asks the owner to stop and waits until the owner's running write
+//! has ended before it learns the offset. So a stalled write can never land on top of a later one, and two clients
+//! never mix their bytes.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,56 +16,56 @@ use crate::fair::{Client, FairQueue, Turn};
 use crate::oci::{Hasher, RepoName, UploadId};
 use crate::store::StagedBytes;
 
-/// How many uploads stay open at rest: each holds memory and a file, and a process may have only so many.
+/// How many idle uploads stay open: each takes memory and a file, and a process has a limited number of files.
 const MAX_AT_REST: usize = 256;
 
-/// The most uploads in memory, in use or not. More have their record in the database only, which takes longer to read.
+/// The maximum number of uploads in memory, in use or not. Others are only in the database, which takes longer to read.
 const MAX_OPEN: usize = 4096;
 
-/// How many large manifests are held in memory at once: with its parsed form and the database's copies each takes
+/// How many large manifests are held in memory at once. With its parsed form and the database's copies each takes
 /// several times its size.
 const MAX_LARGE_MANIFESTS: usize = 8;
 
-/// An upload as this process has it open.
+/// An upload that is open in this process.
 pub(super) struct OpenUpload {
-    /// Whose it is.
+    /// The repository it belongs to.
     pub(super) repo: RepoName,
-    /// Its bytes; opened with the first write.
+    /// Its bytes; opened by the first write.
     pub(super) staged: Option<Arc<dyn StagedBytes>>,
     /// The hash of the bytes before `offset`.
     pub(super) hasher: Hasher,
     /// How many bytes have been written.
     pub(super) offset: u64,
-    /// How many of them are durable and noted.
-    pub(super) noted: u64,
-    /// When they were noted, by the monotonic clock.
-    pub(super) noted_at: Duration,
+    /// How many of them are durable and recorded.
+    pub(super) recorded: u64,
+    /// When they were recorded, by the monotonic clock.
+    pub(super) recorded_at: Duration,
 }
 
-/// What a session's owner has in hand. `None` before the record was read, and after a failure that makes
-/// what is in memory worthless.
+/// The upload of a session. `None` before its record has been read, and after a failure that makes the state in memory
+/// unusable.
 pub(super) type Slot = Option<OpenUpload>;
 
 #[derive(Default)]
 struct Session {
-    /// The repository that the upload is known to belong to. `None` while only a job has it open.
+    /// The repository the upload is known to belong to. `None` while only a job has it open.
     repo: Option<RepoName>,
     slot: Arc<tokio::sync::Mutex<Slot>>,
-    /// Tells whoever owns the upload, or waits for it, that somebody newer does.
+    /// Cancelled to tell the owner, and requests waiting to become the owner, that a newer request has arrived.
     newest: Mutex<CancellationToken>,
 }
 
-/// The right to change an upload, until it is dropped. A session that holds no upload then ends too. Fields are dropped in
-/// this order.
+/// The right to change an upload, until it is dropped. A session that holds no upload then ends as well. The order of
+/// the fields matters: they are dropped in this order.
 pub(super) struct Owned {
     /// The upload.
     pub(super) slot: OwnedMutexGuard<Slot>,
-    /// Cancelled when a newcomer wants it.
+    /// Cancelled when a newer request wants the upload.
     pub(super) taken_over: CancellationToken,
     _ending: Ending,
 }
 
-/// Closes the session when it is dropped, if the session is of no more use.
+/// Closes the session on drop, if it is no longer needed.
 struct Ending {
     id: UploadId,
     open: Arc<OpenSessions>,
@@ -97,7 +97,7 @@ impl OpenSessions {
     }
 }
 
-/// The uploads that this process has open.
+/// The uploads that are open in this process.
 pub(super) struct Sessions {
     open: Arc<OpenSessions>,
     bodies: Arc<FairQueue>,
@@ -105,7 +105,7 @@ pub(super) struct Sessions {
 }
 
 impl Sessions {
-    /// Sessions that take at most `parallel` bodies at once.
+    /// Creates sessions that receive at most `parallel` bodies at once.
     pub(super) fn new(parallel: usize) -> Self {
         Self {
             open: Arc::default(),
@@ -114,7 +114,7 @@ impl Sessions {
         }
     }
 
-    /// Waits for a turn to take bytes of a body.
+    /// Waits for a turn to receive a body.
     ///
     /// # Errors
     /// [`ServiceError::Busy`] after `max_wait`.
@@ -136,8 +136,8 @@ impl Sessions {
         turn.map_err(|_| ServiceError::Busy)
     }
 
-    /// Opens a session for a new upload. Beyond [`MAX_OPEN`] the upload has its record in the database only.
-    pub(super) fn begin(&self, id: UploadId, upload: OpenUpload) {
+    /// Opens a session for a new upload. Once [`MAX_OPEN`] are open, the upload is only in the database.
+    pub(super) fn open(&self, id: UploadId, upload: OpenUpload) {
         let mut open = self.open.lock();
         if open.len() >= MAX_OPEN {
             return;
@@ -147,16 +147,16 @@ impl Sessions {
         open.insert(id, Arc::new(Session { repo, slot, ..Session::default() }));
     }
 
-    /// Whether an upload of this repository is open here.
+    /// Returns whether an upload of this repository is open here.
     pub(super) fn has(&self, id: UploadId, repo: &RepoName) -> bool {
         self.open.lock().get(&id).is_some_and(|session| session.repo.as_ref() == Some(repo))
     }
 
-    /// Makes the caller the upload's owner, as soon as whoever was has stopped. `None` if a still newer
-    /// request came meanwhile. A caller that acts for a repository must know that the upload is there: nothing
-    /// is interrupted or remembered for an unknown id.
+    /// Makes the caller the owner of the upload as soon as the previous owner has stopped. Returns `None` if a newer
+    /// request arrived meanwhile. A caller acting for a repository must know that the upload exists: an unknown id must
+    /// neither interrupt anything nor be remembered.
     pub(super) async fn take_over(&self, id: UploadId, repo: Option<&RepoName>) -> Option<Owned> {
-        // Also if the wait below is cancelled.
+        // Created first, so that it also works if the wait below is cancelled.
         let ending = Ending { id, open: Arc::clone(&self.open) };
         let session = {
             let mut open = self.open.lock();
@@ -175,23 +175,23 @@ impl Sessions {
         (!owned.taken_over.is_cancelled()).then_some(owned)
     }
 
-    /// The upload, if it is open here and nobody is using it.
+    /// Returns the upload if it is open here and no request is using it.
     pub(super) fn if_idle(&self, id: UploadId) -> Option<OwnedMutexGuard<Slot>> {
         let session = self.open.lock().get(&id).map(|session| Arc::clone(&session.slot))?;
         session.try_lock_owned().ok()
     }
 
-    /// Whether some request is using the upload.
+    /// Returns whether a request is using the upload.
     pub(super) fn is_busy(&self, id: UploadId) -> bool {
         self.open.lock().get(&id).is_some_and(|session| session.slot.try_lock().is_err())
     }
 
-    /// The uploads that are open here.
+    /// Returns the uploads that are open here.
     pub(super) fn ids(&self) -> Vec<UploadId> {
         self.open.lock().keys().copied().collect()
     }
 
-    /// Whether so many uploads are open that those without work are closed.
+    /// Returns whether so many uploads are open that idle ones have to be closed.
     pub(super) fn is_crowded(&self) -> bool {
         self.open.lock().len() > MAX_AT_REST
     }
@@ -208,7 +208,7 @@ mod tests {
     use crate::oci::Algorithm;
 
     #[tokio::test(start_paused = true)]
-    async fn a_wait_for_a_turn_ends() {
+    async fn waiting_for_a_turn_times_out() {
         let sessions = Sessions::new(1);
         let turn = sessions.turn(&Client::Local, Duration::ZERO).await.expect("free");
         let other = Client::User("other".into());
@@ -225,31 +225,31 @@ mod tests {
             staged: None,
             hasher: Hasher::new(Algorithm::Sha256),
             offset: 0,
-            noted: 0,
-            noted_at: Duration::ZERO,
+            recorded: 0,
+            recorded_at: Duration::ZERO,
         }
     }
 
     #[tokio::test]
-    async fn so_many_uploads_are_kept_in_memory_and_no_more() {
+    async fn the_number_of_uploads_in_memory_is_limited() {
         let sessions = Sessions::new(1);
         let ids: Vec<UploadId> = (0..MAX_OPEN + 100).map(|_| UploadId::random()).collect();
-        ids.iter().for_each(|id| sessions.begin(*id, upload()));
+        ids.iter().for_each(|id| sessions.open(*id, upload()));
         assert_eq!(sessions.ids().len(), MAX_OPEN);
         let repo = upload().repo;
         for id in &ids {
             let owned = sessions.take_over(*id, Some(&repo)).await.expect("owned");
-            assert!(sessions.has(*id, &repo), "it is known while somebody owns it");
+            assert!(sessions.has(*id, &repo), "an owned upload is known");
             drop(owned);
         }
-        assert_eq!(sessions.ids().len(), MAX_OPEN, "nothing in hand, nothing kept");
+        assert_eq!(sessions.ids().len(), MAX_OPEN, "sessions without an upload end");
     }
 
     #[tokio::test]
     async fn a_session_ends_with_its_last_owner() {
         let sessions = Sessions::new(1);
         let id = UploadId::random();
-        sessions.begin(id, upload());
+        sessions.open(id, upload());
         let mut first = sessions.take_over(id, None).await.expect("owned");
         *first.slot = None;
         let second = sessions.take_over(id, None);

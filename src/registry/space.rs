@@ -1,4 +1,4 @@
-//! How much room is left, and whether a new body may be taken.
+//! Free disk space, and whether the registry accepts a new body.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -6,24 +6,24 @@ use std::time::Duration;
 use super::{Registry, Requester, ServiceError};
 use crate::store::{Space, StoreError};
 
-/// How old a look at the disk may be.
-const FRESH: Duration = Duration::from_millis(100);
+/// How long a measurement of the free space is used.
+const FREE_SPACE_TTL: Duration = Duration::from_millis(100);
 
-/// How the disk is.
+/// The state of the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SpaceState {
-    /// There is room.
+    /// There is enough space.
     Ample,
-    /// There is room, but not for long.
+    /// Space is running out.
     Low,
-    /// No new bodies are taken.
+    /// No new bodies are accepted.
     Full,
 }
 
-/// The last look at the disk.
+/// The last measurement of the free space.
 pub(super) struct SpaceGuard {
     free: AtomicU64,
-    /// When that was, in milliseconds of the monotonic clock and one more; zero for never.
+    /// When it was measured, in milliseconds of the monotonic clock plus one; zero for never.
     looked_at: AtomicU64,
 }
 
@@ -34,18 +34,18 @@ impl SpaceGuard {
 }
 
 impl Registry {
-    /// Room on the disk.
+    /// Measures the space of the disk.
     ///
     /// # Errors
-    /// [`StoreError`].
+    /// Fails if the blob store cannot be read.
     pub async fn space(&self) -> Result<Space, StoreError> {
         self.blobs.space().await
     }
 
-    /// How the disk is, as of a moment ago.
+    /// Returns the state of the disk, as of a moment ago.
     ///
     /// # Errors
-    /// [`StoreError`].
+    /// Fails if the blob store cannot be read.
     pub async fn space_state(&self) -> Result<SpaceState, StoreError> {
         let free = self.free().await?;
         Ok(match free {
@@ -58,7 +58,7 @@ impl Registry {
     async fn free(&self) -> Result<u64, StoreError> {
         let now = u64::try_from(self.clock.elapsed().as_millis()).unwrap_or(u64::MAX).saturating_add(1);
         let looked_at = self.space.looked_at.load(Ordering::Relaxed);
-        if looked_at > 0 && u128::from(now.saturating_sub(looked_at)) < FRESH.as_millis() {
+        if looked_at > 0 && u128::from(now.saturating_sub(looked_at)) < FREE_SPACE_TTL.as_millis() {
             return Ok(self.space.free.load(Ordering::Relaxed));
         }
         let free = self.blobs.space().await?.free;
@@ -67,18 +67,18 @@ impl Registry {
         Ok(free)
     }
 
-    /// Whether a body may be taken: the registry may be written, and disk and budget have room.
+    /// Checks whether a body may be received: the registry is writable, and disk and budget have space.
     pub(super) async fn admit_body(&self, requester: &Requester) -> Result<(), ServiceError> {
         self.admit_space().await?;
         self.reserve(requester, None).await
     }
 
-    /// The same apart from the budget, for a body that has its reservation.
+    /// The same without the budget, for a body that has its reservation.
     pub(super) async fn admit_space(&self) -> Result<(), ServiceError> {
         self.admit_change()?;
         if self.space_state().await? == SpaceState::Full {
             let reason = format!(
-                "less than {} bytes are free (storage.min_free); pulls and deletes go on",
+                "less than {} bytes are free (storage.min_free); pulls and deletes still work",
                 self.settings.min_free
             );
             return Err(ServiceError::Full(reason));
@@ -86,7 +86,7 @@ impl Registry {
         Ok(())
     }
 
-    /// Whether anything may be changed.
+    /// Checks whether anything may be changed.
     pub(super) fn admit_change(&self) -> Result<(), ServiceError> {
         if self.settings.read_only { Err(ServiceError::ReadOnly) } else { Ok(()) }
     }

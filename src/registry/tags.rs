@@ -1,6 +1,6 @@
 //! Listing and removing tags, and listing referrers.
 
-use super::blobs::deleted;
+use super::blobs::deletion_result;
 use super::manifests::Origin;
 use super::repositories::page;
 use super::{DeleteError, ManifestError, Page, PointTagError, PutManifestError, PutRequest, Repository};
@@ -8,24 +8,24 @@ use crate::metadata::{MAX_REFERRERS_BYTES, ReferrerRecord};
 use crate::oci::{Digest, Reference, Tag};
 
 impl Repository {
-    /// Up to `limit` tags in byte order behind `after`, which need not exist.
+    /// Returns up to `limit` tags in byte order after `after`, which need not exist.
     ///
     /// # Errors
-    /// [`ManifestError::NameUnknown`].
+    /// [`ManifestError::NameUnknown`] if there is no such repository.
     pub async fn tags(&self, after: Option<&str>, limit: usize) -> Result<Page<Tag>, ManifestError> {
         let tags = self.registry.metadata.tags(&self.name, after, limit + 1).await?;
         tags.map(|tags| page(tags, limit)).ok_or(ManifestError::NameUnknown)
     }
 
-    /// Points a tag at a manifest that is here: a push of what is there already, under one more name.
+    /// Points a tag at a manifest of this repository, like a push of the same manifest under another tag.
     ///
     /// # Errors
-    /// [`PointTagError::Unknown`] for a manifest that is not here, and what a push may be refused for.
+    /// [`PointTagError::Unknown`] if there is no such manifest, otherwise the error of the push.
     pub async fn point_tag(&self, tag: Tag, digest: &Digest) -> Result<(), PointTagError> {
-        let manifest = match self.viewed().manifest(&Reference::Digest(digest.clone())).await {
+        let manifest = match self.without_push().manifest(&Reference::Digest(digest.clone())).await {
             Ok(manifest) => manifest,
-            Err(ManifestError::Service(fault)) => {
-                return Err(PutManifestError::Service(fault).into());
+            Err(ManifestError::Service(error)) => {
+                return Err(PutManifestError::Service(error).into());
             }
             Err(ManifestError::Unknown | ManifestError::NameUnknown) => return Err(PointTagError::Unknown),
         };
@@ -40,23 +40,23 @@ impl Repository {
         Ok(())
     }
 
-    /// Removes a tag alone.
+    /// Removes a tag. Its manifest stays.
     ///
     /// # Errors
-    /// [`DeleteError::Unknown`], [`DeleteError::Immutable`].
+    /// [`DeleteError::Unknown`] if there is no such tag, [`DeleteError::Immutable`] if it is immutable.
     pub async fn delete_tag(&self, tag: &Tag) -> Result<(), DeleteError> {
         self.registry.admit_change()?;
         let metadata = &self.registry.metadata;
         let change = &self.change();
-        let deletion = self.registry.make_space(|| metadata.delete_tag(&self.name, tag, change));
-        deleted(deletion.await?)
+        let outcome = self.registry.make_space(|| metadata.delete_tag(&self.name, tag, change));
+        deletion_result(outcome.await?)
     }
 
-    /// Up to `limit` manifests whose subject is `subject`, by digest behind `after`. Those that a client
-    /// listed under the fallback tag are among them: their subject is recorded whichever way they came.
+    /// Returns up to `limit` manifests whose subject is `subject`, by digest after `after`. They include those listed
+    /// under the fallback tag: their subject is recorded however they were pushed.
     ///
     /// # Errors
-    /// [`ManifestError::ServiceError`]; a subject or a repository that is absent has no referrers.
+    /// Fails if the metadata store fails; an absent subject or repository has no referrers.
     pub async fn referrers(
         &self,
         subject: &Digest,
@@ -67,7 +67,7 @@ impl Repository {
         let metadata = &self.registry.metadata;
         let found = metadata.referrers(&self.name, subject, artifact_type, after, limit + 1).await?;
         let bytes: u64 = found.iter().map(|referrer| referrer.size).sum();
-        // The page was cut short: there may be more behind it, and its last entry begins the next one.
+        // The page was cut short: more may follow, and the next page starts with its last entry.
         let limit = if bytes > MAX_REFERRERS_BYTES { limit.min(found.len() - 1).max(1) } else { limit };
         Ok(page(found, limit))
     }

@@ -1,4 +1,4 @@
-//! What is in the trash, emptying it, and what policies put there.
+//! Listing and emptying the trash, and expiring tags and manifests on behalf of policies.
 
 use super::{Registry, ServiceError};
 use crate::clock::Timestamp;
@@ -7,25 +7,25 @@ use crate::metadata::{
 };
 use crate::oci::RepoName;
 
-/// How many manifests are let go in one step.
-const AT_ONCE: usize = 500;
+/// How many manifests are purged in one step.
+const EMPTY_BATCH: usize = 500;
 
-/// What emptying the trash did.
+/// The result of emptying the trash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Emptied {
-    /// How many manifests were given up.
+    /// How many manifests were removed from the trash.
     pub manifests: u64,
-    /// From when on the collector removes what only they held, for that is leased from their removal on. Now, if
-    /// those leases have ended. Manifests that follow them are removed then, and what those held a lease later.
+    /// When the collector starts to remove content that only they held: after the leases taken at their removal, or now
+    /// if those have ended. Manifests that depend on them are removed at that time, and their content one lease later.
     pub collected_from: Timestamp,
 }
 
 impl Registry {
-    /// Up to `limit` manifests in the trash, of `repo` or of all, newest first. Each is purged when the trash
-    /// time is over since it was removed.
+    /// Returns up to `limit` manifests in the trash, of `repo` or of all repositories, newest first. Each is purged
+    /// once it has been in the trash for the configured time.
     ///
     /// # Errors
-    /// [`ServiceError`].
+    /// Fails if the metadata store fails.
     pub async fn removed_manifests(
         &self,
         repo: Option<&RepoName>,
@@ -35,10 +35,10 @@ impl Registry {
         Ok(self.metadata.removed_manifests(repo, after, limit).await?)
     }
 
-    /// Up to `limit` tags, of `repo` or of all, that were taken away while their manifest lives on, newest first.
+    /// Returns up to `limit` removed tags whose manifest still exists, of `repo` or of all repositories, newest first.
     ///
     /// # Errors
-    /// [`ServiceError`].
+    /// Fails if the metadata store fails.
     pub async fn removed_tags(
         &self,
         repo: Option<&RepoName>,
@@ -48,11 +48,11 @@ impl Registry {
         Ok(self.metadata.removed_tags(repo, after, limit).await?)
     }
 
-    /// Lets the collector purge up to `limit` manifests that were removed at `cutoff` or before: nothing brings
-    /// them back. To be called until there are no more, with the time at which it was asked for.
+    /// Marks up to `limit` manifests that were removed at or before `cutoff` for purging; they cannot be restored. Call
+    /// it until there are no more, with the time of the request as `cutoff`.
     ///
     /// # Errors
-    /// [`ServiceError`].
+    /// Fails if the metadata store fails.
     pub async fn empty_trash(
         &self,
         repo: Option<&RepoName>,
@@ -63,18 +63,18 @@ impl Registry {
         Ok(self.make_space(|| self.metadata.empty_trash(repo, cutoff, limit)).await?)
     }
 
-    /// Gives up all that is in the trash now, of `repo` or of all, a batch at a time: nothing brings it back. A
-    /// crash in between leaves the older part of it given up.
+    /// Empties the trash of `repo` or of all repositories in batches; nothing of it can be restored. A crash in between
+    /// leaves the older part marked for purging.
     ///
     /// # Errors
-    /// [`ServiceError`].
+    /// Fails if the metadata store fails.
     pub async fn empty_whole_trash(&self, repo: Option<&RepoName>) -> Result<Emptied, ServiceError> {
         let now = self.clock.now();
         let newest = self.removed_manifests(repo, None, 1).await?.items.pop();
         let leased = newest.map(|newest| newest.removed_at.plus(self.settings.lease));
         let mut manifests = 0;
         loop {
-            let batch = self.empty_trash(repo, now, AT_ONCE).await?;
+            let batch = self.empty_trash(repo, now, EMPTY_BATCH).await?;
             manifests += batch.changed;
             if !batch.more {
                 break;
@@ -83,31 +83,31 @@ impl Registry {
         Ok(Emptied { manifests, collected_from: leased.map_or(now, |leased| leased.max(now)) })
     }
 
-    /// Takes a tag away for a policy, if it is still what it was judged by, and its manifest with it if nothing
-    /// else holds that. Immutable tags are left alone.
+    /// Removes a tag on behalf of a policy if it is unchanged since the policy evaluated it, and its manifest too if
+    /// nothing else holds it. Immutable tags are kept.
     ///
     /// # Errors
-    /// [`ServiceError`].
+    /// Fails if the metadata store fails.
     pub async fn expire_tag(&self, expiry: ExpireTag) -> Result<Expired, ServiceError> {
         self.admit_change()?;
-        let change = self.guarded(&expiry.repo, expiry.change);
+        let change = self.with_repository_rules(&expiry.repo, expiry.change);
         Ok(self.metadata.expire_tag(ExpireTag { change, ..expiry }).await?)
     }
 
-    /// Takes a manifest without a tag away for a policy, if it is still what it was judged by.
+    /// Removes an untagged manifest on behalf of a policy if it is unchanged since the policy evaluated it.
     ///
     /// # Errors
-    /// [`ServiceError`].
+    /// Fails if the metadata store fails.
     pub async fn expire_manifest(&self, expiry: ExpireManifest) -> Result<Expired, ServiceError> {
         self.admit_change()?;
-        let change = self.guarded(&expiry.repo, expiry.change);
+        let change = self.with_repository_rules(&expiry.repo, expiry.change);
         Ok(self.metadata.expire_manifest(ExpireManifest { change, ..expiry }).await?)
     }
 
-    /// The same change with the settings that hold for tags of `repo`.
-    pub(super) fn guarded(&self, repo: &RepoName, change: Change) -> Change {
+    /// Adds the immutable tags and history limits of `repo` to a change.
+    pub(super) fn with_repository_rules(&self, repo: &RepoName, change: Change) -> Change {
         Change {
-            fixed: self.fixed_tags(repo),
+            immutable_tags: self.immutable_tags(repo),
             keep: self.settings.history_keep,
             keep_in_repository: self.settings.history_max_rows,
             ..change

@@ -1,4 +1,4 @@
-//! What uploads need from time to time, and once after a start.
+//! Periodic maintenance of uploads, and their recovery after a start.
 
 use std::time::Duration;
 
@@ -7,46 +7,46 @@ use super::sessions::{OpenUpload, Slot};
 use super::{Registry, ServiceError, receive};
 use crate::clock::Timestamp;
 use crate::oci::UploadId;
-use crate::store::Spent;
+use crate::store::StoredItem;
 
-/// How long an upload is kept open in this process after its last byte.
-const KEEP_OPEN: Duration = Duration::from_secs(60);
+/// How long an idle upload stays open in this process.
+const IDLE_OPEN_TIME: Duration = Duration::from_secs(60);
 
-/// How long its last bytes may be unrecorded while nobody writes.
-const SETTLE: Duration = Duration::from_secs(2);
+/// How long the last bytes of an idle upload may be unrecorded.
+const CHECKPOINT_DELAY: Duration = Duration::from_secs(2);
 
-/// From how many bytes on a body that broke off is made durable where many uploads are open.
-const WORTH_SYNC: u64 = 1 << 20;
+/// From this size on, the bytes of an interrupted body are made durable when many uploads are open.
+const MIN_SYNC_BYTES: u64 = 1 << 20;
 
-/// More idle uploads than anybody counts.
-const MOST_COUNTED: usize = 1_000_000;
+/// A limit on counting idle uploads, larger than any real number of them.
+const MAX_COUNTED: usize = 1_000_000;
 
 impl Registry {
-    /// Undoes what a crash interrupted. To be called once, before the first request, on a store that is known
-    /// to belong to these facts. Tells how many commits it undid.
+    /// Undoes what a crash interrupted. Call it once, before the first request, on a blob store known to belong to this
+    /// metadata. Returns how many commits it undid.
     ///
     /// # Errors
-    /// [`ServiceError`].
+    /// Fails if the metadata store fails.
     pub async fn recover(&self) -> Result<usize, ServiceError> {
         let intended = self.metadata.intended_uploads().await?;
         for (id, intent) in &intended {
             self.undo_intent(*id, intent).await?;
         }
-        self.discard_strays().await?;
+        self.discard_orphans().await?;
         Ok(intended.len())
     }
 
-    /// Throws away staged bytes of uploads that are no more: a crash came between the two. Their list is as
-    /// short as that of the uploads. Those of the others are counted from now on.
-    async fn discard_strays(&self) -> Result<(), ServiceError> {
+    /// Discards staged bytes of uploads that no longer exist: a crash came between the two removals. The list of staged
+    /// files is as short as the list of uploads. The bytes of existing uploads are counted from now on.
+    async fn discard_orphans(&self) -> Result<(), ServiceError> {
         for (id, _) in self.blobs.list(None).await?.uploads {
-            let Some(upload) = self.metadata.upload_place(id).await? else {
+            let Some(upload) = self.metadata.upload_status(id).await? else {
                 self.discard(id).await?;
                 continue;
             };
-            let allocated = self.blobs.allocated(Spent::Upload(id)).await?;
+            let allocated = self.blobs.allocated(StoredItem::Upload(id)).await?;
             self.ledger.set(id, allocated);
-            // More than is recorded may have come before the program ended; opening the upload cuts that off.
+            // More bytes than recorded may have arrived before the process ended; opening the upload truncates them.
             let is_longer = allocated > upload.offset.next_multiple_of(BLOCK);
             let bytes = if is_longer { allocated } else { upload.offset };
             self.reservations.set(id, &upload.repo, bytes);
@@ -54,36 +54,34 @@ impl Registry {
         Ok(())
     }
 
-    /// Throws the staged bytes of an upload away, and counts them no more.
+    /// Discards the staged bytes of an upload and stops counting them.
     pub(super) async fn discard(&self, id: UploadId) -> Result<(), ServiceError> {
         self.blobs.discard(id).await?;
         self.forget_staged(id);
-        self.pressure.look_again();
+        self.pressure.wake_writers();
         Ok(())
     }
 
-    /// Counts the staged bytes of an upload no more: they are gone, or a blob's.
+    /// Stops counting the staged bytes of an upload: they have been removed or have become a blob.
     pub(super) fn forget_staged(&self, id: UploadId) {
         self.ledger.forget(id);
         self.reservations.forget(id);
     }
 
-    /// Records how far the uploads have come that nobody is writing to, and closes those that nobody has
-    /// written to for long. With `all` it waits for nothing: the server is about to end.
-    ///
-    /// # Errors
-    /// None: an upload whose progress cannot be recorded goes on from what was recorded before.
-    pub async fn settle_uploads(&self, all: bool) {
+    /// Records the progress of idle uploads and closes those that have been idle for long. With `all` it records every
+    /// one of them at once, for a shutdown. An upload whose progress cannot be recorded continues from its last
+    /// recorded progress.
+    pub async fn checkpoint_uploads(&self, all: bool) {
         let now = self.clock.elapsed();
         for id in self.sessions.ids() {
             let Some(mut slot) = self.sessions.if_idle(id) else {
                 continue;
             };
-            let idle = slot.as_ref().map_or(KEEP_OPEN, |upload| now.saturating_sub(upload.noted_at));
-            if all || idle >= SETTLE {
-                self.settle(id, &mut slot).await;
+            let idle = slot.as_ref().map_or(IDLE_OPEN_TIME, |upload| now.saturating_sub(upload.recorded_at));
+            if all || idle >= CHECKPOINT_DELAY {
+                self.checkpoint(id, &mut slot).await;
             }
-            if idle >= KEEP_OPEN {
+            if idle >= IDLE_OPEN_TIME {
                 *slot = None;
             }
             drop(slot);
@@ -91,59 +89,60 @@ impl Registry {
         }
     }
 
-    /// Closes an upload whose body has ended at once, where many are open: with a sync more for it, the others
-    /// and whoever pulls keep their files.
-    pub(super) async fn rest(&self, id: UploadId, slot: &mut Slot) {
+    /// Closes an upload after its body has ended, if many are open. That costs one more sync, but leaves files to other
+    /// uploads and to pulls.
+    pub(super) async fn close_if_crowded(&self, id: UploadId, slot: &mut Slot) {
         if self.sessions.is_crowded() {
-            self.settle(id, slot).await;
+            self.checkpoint(id, slot).await;
             *slot = None;
         }
     }
 
-    /// Closes an upload whose body broke off, likewise. A few bytes are not worth a sync: its client sends them again.
-    pub(super) async fn break_off(&self, id: UploadId, slot: &mut Slot) {
+    /// The same for an upload whose body was interrupted. A few bytes are not worth a sync: the client sends them
+    /// again.
+    pub(super) async fn close_interrupted(&self, id: UploadId, slot: &mut Slot) {
         if !self.sessions.is_crowded() {
             return;
         }
-        if slot.as_ref().is_some_and(|upload| upload.offset - upload.noted >= WORTH_SYNC) {
-            self.settle(id, slot).await;
+        if slot.as_ref().is_some_and(|upload| upload.offset - upload.recorded >= MIN_SYNC_BYTES) {
+            self.checkpoint(id, slot).await;
         }
         *slot = None;
     }
 
-    /// Closes the bytes of an upload whose body has not begun, likewise, if all of them are recorded.
+    /// The same for an upload whose body has not started, if all its bytes are recorded.
     pub(super) fn close_bytes_if_crowded(&self, upload: &mut OpenUpload) {
-        if upload.noted == upload.offset && self.sessions.is_crowded() {
+        if upload.recorded == upload.offset && self.sessions.is_crowded() {
             upload.staged = None;
         }
     }
 
-    async fn settle(&self, id: UploadId, slot: &mut Slot) {
+    async fn checkpoint(&self, id: UploadId, slot: &mut Slot) {
         let Some(upload) = slot else {
             return;
         };
-        if upload.noted == upload.offset || upload.staged.is_none() {
+        if upload.recorded == upload.offset || upload.staged.is_none() {
             return;
         }
-        if let Err(error) = receive::note(self, id, upload).await {
-            tracing::warn!(upload = %id, %error, "an upload's progress could not be recorded");
+        if let Err(error) = receive::record_progress(self, id, upload).await {
+            tracing::warn!(upload = %id, %error, "recording the progress of an upload failed");
             *slot = None;
         }
     }
 
-    /// How many uploads [`Registry::expire_uploads`] would end.
+    /// Returns how many uploads [`Registry::expire_uploads`] would end.
     ///
     /// # Errors
-    /// [`ServiceError`].
+    /// Fails if the metadata store fails.
     pub async fn idle_uploads(&self, expire: Duration) -> Result<u64, ServiceError> {
-        let idle = self.metadata.idle_uploads(self.clock.now().minus(expire), MOST_COUNTED).await?;
+        let idle = self.metadata.idle_uploads(self.clock.now().minus(expire), MAX_COUNTED).await?;
         Ok(idle.into_iter().filter(|id| !self.sessions.is_busy(*id)).count() as u64)
     }
 
-    /// Ends up to `limit` uploads of which nothing was heard for `expire`. Tells how many.
+    /// Ends up to `limit` uploads that have been idle for `expire`. Returns how many.
     ///
     /// # Errors
-    /// [`ServiceError`].
+    /// Fails if the metadata store fails.
     pub async fn expire_uploads(&self, expire: Duration, limit: usize) -> Result<usize, ServiceError> {
         let idle_since = self.clock.now().minus(expire);
         let mut expired = 0;
@@ -155,14 +154,14 @@ impl Registry {
         Ok(expired)
     }
 
-    /// Ends an upload if nothing was heard of it since `idle_since`. Whether it did.
+    /// Ends an upload if it has been idle since `idle_since`. Returns whether it did.
     pub(super) async fn expire_upload(
         &self,
         id: UploadId,
         idle_since: Timestamp,
     ) -> Result<bool, ServiceError> {
-        // A request that comes just now either takes the upload over first, and then this waits and
-        // finds it touched or gone; or it finds it gone.
+        // A concurrent request may take the upload over first: then this waits, and finds it used or gone. Otherwise
+        // the request finds it gone.
         let Some(mut owned) = self.sessions.take_over(id, None).await else {
             return Ok(false);
         };
@@ -171,7 +170,7 @@ impl Registry {
         if expired {
             *owned.slot = None;
             self.discard(id).await?;
-            self.pressure.note_freed();
+            self.pressure.record_freed();
         }
         Ok(expired)
     }

@@ -1,8 +1,8 @@
-//! Uploads: how a blob comes in.
+//! Uploads of blobs.
 //!
-//! Bytes are hashed as they come and written beside the hashing. Offset and hash state are recorded only
-//! for bytes that are durable. The last step is a chain in which each link survives a crash: the intent is
-//! recorded, the bytes get their place and are synced, and one transaction turns the upload into a blob.
+//! Bytes are hashed as they arrive and written in parallel. Offset and hash state are recorded only for durable bytes.
+//! An upload finishes in steps, each of which survives a crash: the intent is recorded, the bytes are moved into place
+//! and synced, and one transaction turns the upload into a blob.
 
 use std::ops::RangeInclusive;
 
@@ -17,8 +17,8 @@ impl Repository {
     /// Opens an upload.
     ///
     /// # Errors
-    /// [`UploadError::ServiceError`].
-    pub async fn begin_upload(&self, algorithm: Algorithm) -> Result<UploadId, UploadError> {
+    /// Fails if the registry accepts no bodies now.
+    pub async fn start_upload(&self, algorithm: Algorithm) -> Result<UploadId, UploadError> {
         self.registry.admit_body(&self.requester()).await?;
         let id = UploadId::random();
         let now = self.registry.clock.now();
@@ -26,30 +26,31 @@ impl Repository {
             UploadCreation::Created => {}
             UploadCreation::Refused(over) => return Err(ServiceError::OverQuota(over).into()),
         }
-        self.registry.sessions.begin(id, self.fresh(Hasher::new(algorithm), 0));
+        self.registry.sessions.open(id, self.new_open_upload(Hasher::new(algorithm), 0));
         Ok(id)
     }
 
-    /// Where an upload stands, in bytes. Ends whichever request was writing to it: who asks means to go on.
+    /// Returns the offset of an upload, in bytes. Interrupts a request that is still writing to it: the client that
+    /// asks wants to continue the upload.
     ///
     /// # Errors
-    /// [`UploadError::Unknown`].
+    /// [`UploadError::Unknown`] if there is no such upload.
     pub async fn upload_offset(&self, id: UploadId) -> Result<u64, UploadError> {
         let this = self.clone();
         detached(async move {
             let mut owned = this.own(id).await?;
             let offset = this.open(id, &mut owned).await?.offset;
-            this.registry.rest(id, &mut owned.slot).await;
+            this.registry.close_if_crowded(id, &mut owned.slot).await;
             Ok(offset)
         })
         .await
     }
 
-    /// Appends a body, which is the bytes of `range` if that is given, and tells where the upload stands
-    /// then. What came before an error stays, unless the error is about the range.
+    /// Appends a body, which is the bytes of `range` if that is given, and returns the new offset. Bytes received
+    /// before an error are kept, unless the error is about the range.
     ///
     /// # Errors
-    /// Any [`UploadError`] but `WrongDigest`.
+    /// Any [`UploadError`] except `WrongDigest`.
     pub async fn append(
         &self,
         id: UploadId,
@@ -58,14 +59,14 @@ impl Repository {
     ) -> Result<u64, UploadError> {
         let mut owned = self.receive(id, range, body).await?;
         let offset = owned.slot.as_ref().map(|upload| upload.offset).ok_or(UploadError::Unknown)?;
-        self.registry.rest(id, &mut owned.slot).await;
+        self.registry.close_if_crowded(id, &mut owned.slot).await;
         Ok(offset)
     }
 
-    /// Appends a last body and makes the upload the blob `digest`. Durable when it returns.
+    /// Appends the last body and turns the upload into the blob `digest`. The blob is durable when this returns.
     ///
     /// # Errors
-    /// Any [`UploadError`]. After `WrongDigest` the upload is gone.
+    /// Any [`UploadError`]. After `WrongDigest` the upload no longer exists.
     pub async fn finish(
         &self,
         id: UploadId,
@@ -78,17 +79,17 @@ impl Repository {
         detached(async move {
             this.verify(id, &mut owned, &digest).await?;
             let committed = this.commit(id, &mut owned, digest).await;
-            // Committed, gone, or to be read anew from its record: what is in memory is of no more use.
+            // Committed, gone, or to be read again from its record: the state in memory is of no use any more.
             *owned.slot = None;
             committed
         })
         .await
     }
 
-    /// Ends an upload and throws its bytes away.
+    /// Cancels an upload and discards its bytes.
     ///
     /// # Errors
-    /// [`UploadError::Unknown`].
+    /// [`UploadError::Unknown`] if there is no such upload.
     pub async fn cancel_upload(&self, id: UploadId) -> Result<(), UploadError> {
         let this = self.clone();
         detached(async move {
@@ -113,7 +114,7 @@ impl Repository {
         sessions.take_over(id, Some(&self.name)).await.ok_or(UploadError::TakenOver)
     }
 
-    /// The upload in hand, read from its record where this process has not got it open.
+    /// Returns the owned upload, read from its record if this process does not have it open.
     pub(super) async fn open<'a>(
         &self,
         id: UploadId,
@@ -128,7 +129,7 @@ impl Repository {
         }
     }
 
-    /// The same with its bytes open.
+    /// Returns the owned upload with its bytes open.
     pub(super) async fn open_with_bytes<'a>(
         &self,
         id: UploadId,
@@ -146,20 +147,20 @@ impl Repository {
         if let Some(intent) = &record.intent {
             self.registry.undo_intent(id, intent).await?;
         }
-        let upload = match take_up(&record) {
-            Some(hasher) => self.fresh(hasher, record.progress.offset),
-            None => self.fresh(Hasher::new(record.algorithm), 0),
+        let upload = match restore_hasher(&record) {
+            Some(hasher) => self.new_open_upload(hasher, record.progress.offset),
+            None => self.new_open_upload(Hasher::new(record.algorithm), 0),
         };
         self.stage(id, upload).await.map(Some)
     }
 
-    /// Opens the bytes of an upload, cut back to its offset. Where fewer are left than were recorded as
-    /// durable, it begins anew.
+    /// Opens the bytes of an upload, truncated to its offset. Restarts the upload if fewer bytes are left than were
+    /// recorded as durable.
     async fn stage(&self, id: UploadId, mut upload: OpenUpload) -> Result<OpenUpload, UploadError> {
         let staged = match self.registry.blobs.stage(id, upload.offset).await {
             Err(StoreError::Damaged(reason)) => {
-                tracing::warn!(upload = %id, %reason, "an upload's bytes are lost; it begins anew");
-                upload = self.fresh(Hasher::new(upload.hasher.algorithm()), 0);
+                tracing::warn!(upload = %id, %reason, "the bytes of an upload are lost; the upload restarts at byte 0");
+                upload = self.new_open_upload(Hasher::new(upload.hasher.algorithm()), 0);
                 self.registry.discard(id).await?;
                 self.registry.blobs.stage(id, 0).await?
             }
@@ -171,12 +172,12 @@ impl Repository {
         Ok(upload)
     }
 
-    fn fresh(&self, hasher: Hasher, offset: u64) -> OpenUpload {
-        let noted_at = self.registry.clock.elapsed();
-        OpenUpload { repo: self.name.clone(), staged: None, hasher, offset, noted: offset, noted_at }
+    fn new_open_upload(&self, hasher: Hasher, offset: u64) -> OpenUpload {
+        let recorded_at = self.registry.clock.elapsed();
+        OpenUpload { repo: self.name.clone(), staged: None, hasher, offset, recorded: offset, recorded_at }
     }
 
-    /// Checks that the bytes are what the client says. Otherwise the upload ends here.
+    /// Verifies the digest of the bytes. On a mismatch the upload is cancelled.
     async fn verify(&self, id: UploadId, owned: &mut Owned, claimed: &Digest) -> Result<(), UploadError> {
         let upload = self.open_with_bytes(id, owned).await?;
         if upload.hasher.algorithm() != claimed.algorithm() {
@@ -195,18 +196,19 @@ impl Repository {
         let upload = self.open_with_bytes(id, owned).await?;
         let size = upload.offset;
         let key = BlobKey { digest, generation: Generation::random() };
-        if !registry.metadata.intend(id, &key).await? {
+        if !registry.metadata.record_intent(id, &key).await? {
             return Err(UploadError::Unknown);
         }
         let publish = registry.blobs.publish(id, &key);
-        let allocated = match traces::step("store publish").run(publish).await {
+        let allocated = match traces::start_step("store publish").run(publish).await {
             Ok(allocated) => allocated,
             Err(error) => {
-                self.throw_away(id, &key).await;
+                self.discard_failed(id, &key).await;
                 return Err(error.into());
             }
         };
-        let (size, end) = (BlobSize { logical: size, allocated }, registry.end_of_upload());
+        let size = BlobSize { logical: size, allocated };
+        let end = registry.end_of_upload();
         let _in_flight = registry.reservations.commit();
         let refused = match registry.metadata.commit_upload(id, &key, size, end).await? {
             Commit::Done => {
@@ -224,20 +226,20 @@ impl Repository {
         Err(refused)
     }
 
-    /// After a sync that failed nobody knows what is on the medium: the bytes must not be used again. If
-    /// even that cannot be recorded, the intent stays and is undone when the upload is opened next.
-    async fn throw_away(&self, id: UploadId, key: &BlobKey) {
+    /// Discards the bytes of an upload after a failed sync: their state on the disk is unknown, so they must not be
+    /// used again. If even that cannot be recorded, the intent stays and is undone when the upload is next opened.
+    async fn discard_failed(&self, id: UploadId, key: &BlobKey) {
         let now = self.registry.clock.now();
         let nothing = Progress { offset: 0, hash_state: Vec::new() };
-        let thrown = async {
-            self.registry.metadata.note_progress(id, nothing, now).await?;
+        let discarded = async {
+            self.registry.metadata.record_progress(id, nothing, now).await?;
             self.registry.blobs.remove(key).await?;
             self.registry.discard(id).await?;
             self.registry.metadata.forget_intent(id).await?;
             Ok::<_, ServiceError>(())
         };
-        if let Err(error) = thrown.await {
-            tracing::error!(upload = %id, %error, "the bytes of a failed upload could not be thrown away");
+        if let Err(error) = discarded.await {
+            tracing::error!(upload = %id, %error, "discarding the bytes of a failed upload failed");
         }
     }
 
@@ -252,11 +254,11 @@ impl Repository {
 }
 
 impl super::Registry {
-    /// Takes back what an interrupted commit had begun: the bytes become staged again. The intent is recorded
-    /// once more before: a metadata store whose last commit failed does not know whether that is on its disk,
-    /// and refuses. A record that names the bytes may come to light when it is opened anew.
+    /// Undoes an interrupted commit: the bytes become staged again. The intent is recorded once more first. A metadata
+    /// store whose last commit failed does not know whether that commit is on its disk, and rejects the write; a record
+    /// that names the bytes could reappear when the store is reopened.
     pub(super) async fn undo_intent(&self, id: UploadId, intent: &BlobKey) -> Result<(), ServiceError> {
-        if !self.metadata.intend(id, intent).await? {
+        if !self.metadata.record_intent(id, intent).await? {
             return Ok(());
         }
         self.blobs.unpublish(id, intent).await?;
@@ -264,7 +266,7 @@ impl super::Registry {
         Ok(())
     }
 
-    /// Opens the bytes of an upload, unless they are.
+    /// Opens the bytes of an upload, unless they are open.
     pub(super) async fn open_bytes(&self, id: UploadId, upload: &mut OpenUpload) -> Result<(), ServiceError> {
         if upload.staged.is_none() {
             upload.staged = Some(self.blobs.stage(id, upload.offset).await?);
@@ -272,22 +274,23 @@ impl super::Registry {
         Ok(())
     }
 
-    /// How an upload ends now.
+    /// Returns how an upload that ends now is recorded.
     pub(crate) fn end_of_upload(&self) -> UploadEnd {
-        let (lease, shortest) = (self.settings.lease, self.settings.shortest_lease());
-        UploadEnd { now: self.clock.now(), lease, shortest }
+        let lease = self.settings.lease;
+        let shortest = self.settings.shortest_lease();
+        UploadEnd { now: self.clock.now(), lease, min_lease: shortest }
     }
 }
 
-/// The recorded hash, or `None` where another version saved it.
-fn take_up(record: &UploadRecord) -> Option<Hasher> {
+/// Restores the recorded hash state; `None` if another version saved it.
+fn restore_hasher(record: &UploadRecord) -> Option<Hasher> {
     if record.progress.offset == 0 {
         return Some(Hasher::new(record.algorithm));
     }
     Hasher::restore(record.algorithm, &record.progress.hash_state).ok()
 }
 
-/// Runs `work` to its end also when the client has gone away, so that nothing is left half done.
+/// Runs `work` to its end even if the client disconnects, so that nothing is left half done.
 pub(super) async fn detached<T, F>(work: F) -> Result<T, UploadError>
 where
     T: Send + 'static,
@@ -295,6 +298,6 @@ where
 {
     match tokio::spawn(traces::current().run(work)).await {
         Ok(outcome) => outcome,
-        Err(error) => Err(ServiceError::Failed(format!("the upload's task ended: {error}")).into()),
+        Err(error) => Err(ServiceError::Failed(format!("the task of the upload failed: {error}")).into()),
     }
 }

@@ -1,8 +1,7 @@
-//! Writing beside receiving.
+//! Writes the bytes of an upload to the store while more are being received.
 //!
-//! What is short is written as it came. What is long is copied into a buffer that can be written past the page
-//! cache: the memory that it came in is free for the next bytes at once then, and still in the processor's
-//! cache.
+//! Short bodies are written as they arrived. Long ones are copied into buffers that can be written around the page
+//! cache. The memory they arrived in is then free for the next bytes at once, and still in the processor's cache.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -13,60 +12,58 @@ use bytes::{Buf, Bytes, BytesMut};
 
 use crate::store::{Buffer, Buffers, StagedBytes, StoreError};
 
-/// How many bytes are gathered before they are written. Writes end at multiples of this, where every medium
-/// likes the next to begin.
+/// How many bytes are gathered before a write. Writes end at multiples of this, an alignment that suits every medium.
 pub(super) const PIECE: usize = 1 << 20;
 
-/// From how many bytes on they are gathered in a buffer.
-const LONG: usize = 256 << 10;
+/// From this many bytes on they are gathered in a buffer.
+const BUFFER_THRESHOLD: usize = 256 << 10;
 
-/// From how many bytes on narrow writes begin.
-const NARROW: usize = 64 << 10;
+/// How many bytes are gathered before a narrow write starts.
+const NARROW_PIECE: usize = 64 << 10;
 
-/// The most bytes that writes hold: a buffer that is written, one that is filled, and what came before them.
-pub(super) const MAX_WIDE: usize = 2 * PIECE + LONG;
+/// The maximum number of bytes held by writes: a buffer being written, one being filled, and the bytes before them.
+pub(super) const MAX_WIDE: usize = 2 * PIECE + BUFFER_THRESHOLD;
 
-/// The most bytes that narrow writes hold.
-pub(super) const MAX_NARROW: usize = NARROW;
+/// The maximum number of bytes held by narrow writes.
+pub(super) const MAX_NARROW: usize = NARROW_PIECE;
 
-/// Pieces shorter than this are copied together. Each would keep a buffer of its connection's alive that may
-/// be a thousand times as long: a client that drips bytes would fill the memory with next to nothing.
-const SHORT: usize = 16 << 10;
+/// Pieces shorter than this are copied together. Each would keep a buffer of its connection alive that may be a
+/// thousand times as long: a client that sends single bytes would fill the memory with next to nothing.
+const SHORT_PIECE: usize = 16 << 10;
 
-/// Writes what is gathered while more is being received: at most one write at a time. Wherever a call is
-/// dropped, all that was pushed is still on its way.
+/// Writes gathered bytes while more are received; at most one write runs at a time. If the future of a call is dropped,
+/// all pushed bytes are still written by the next one.
 pub(super) struct Writes {
     staged: Arc<dyn StagedBytes>,
     buffers: Arc<Buffers>,
     /// Where in the file the next write begins.
     offset: u64,
-    /// What it begins with, and how many bytes that is.
+    /// The start of the next write, and how many bytes that is.
     buffer: Option<(Buffer, usize)>,
-    /// What comes behind the buffer,
+    /// The bytes after the buffer.
     gathered: Vec<Bytes>,
-    /// and behind that.
+    /// The short pieces after those.
     short: BytesMut,
-    /// How many bytes these three have.
+    /// How many bytes these three fields hold.
     len: usize,
     is_long: bool,
     is_narrow: bool,
     running: Option<RunningWrite>,
 }
 
-/// A write that has begun. It goes on whether or not it is polled; awaiting it tells its outcome.
+/// A write that has started. It continues whether or not it is polled; awaiting it returns its outcome.
 type RunningWrite = Pin<Box<dyn Future<Output = Result<(), StoreError>> + Send>>;
 
 impl Writes {
-    /// Writes to `staged`, from `offset` on. `buffers` have [`PIECE`] bytes each.
+    /// Creates writes to `staged` from `offset` on. The `buffers` have [`PIECE`] bytes each.
     pub(super) fn new(staged: Arc<dyn StagedBytes>, buffers: Arc<Buffers>, offset: u64) -> Self {
-        let (gathered, short) = (Vec::new(), BytesMut::new());
         Self {
             staged,
             buffers,
             offset,
             buffer: None,
-            gathered,
-            short,
+            gathered: Vec::new(),
+            short: BytesMut::new(),
             len: 0,
             is_long: false,
             is_narrow: false,
@@ -74,73 +71,73 @@ impl Writes {
         }
     }
 
-    /// Uses little memory from now on, and no buffers. To be called when all is written.
+    /// Uses little memory and no buffers from now on. Call this only when everything is written.
     pub(super) fn narrow(&mut self) {
         self.is_narrow = true;
         self.is_long = false;
     }
 
-    /// Whether it uses little memory.
+    /// Returns whether it uses little memory.
     pub(super) fn is_narrow(&self) -> bool {
         self.is_narrow
     }
 
-    /// Takes a piece. `true` if that began a write.
+    /// Adds a piece. Returns whether that started a write.
     pub(super) async fn push(&mut self, piece: Bytes) -> Result<bool, StoreError> {
         self.gather(piece);
-        let mut began = false;
+        let mut started = false;
         while self.is_full() {
-            self.begin().await?;
-            began = true;
+            self.start_write().await?;
+            started = true;
         }
-        Ok(began)
+        Ok(started)
     }
 
-    /// Returns when all that was pushed is written.
+    /// Writes everything that was pushed.
     pub(super) async fn flush(&mut self) -> Result<(), StoreError> {
         while self.len > 0 {
-            self.begin().await?;
+            self.start_write().await?;
         }
         self.wait().await
     }
 
     fn gather(&mut self, piece: Bytes) {
         self.len += piece.len();
-        if piece.len() < SHORT && !self.is_long {
+        if piece.len() < SHORT_PIECE && !self.is_long {
             self.short.extend_from_slice(&piece);
         } else {
             self.seal();
             self.gathered.push(piece);
         }
-        self.is_long |= !self.is_narrow && self.len >= LONG.min(self.room());
+        self.is_long |= !self.is_narrow && self.len >= BUFFER_THRESHOLD.min(self.max_write());
         if self.is_long {
             self.fill();
         }
     }
 
-    /// Makes one piece of the short ones.
+    /// Combines the short pieces into one.
     fn seal(&mut self) {
         if !self.short.is_empty() {
             self.gathered.push(std::mem::take(&mut self.short).freeze());
         }
     }
 
-    /// How many bytes the next write has at most.
-    fn room(&self) -> usize {
+    /// Returns the maximum size of the next write.
+    fn max_write(&self) -> usize {
         PIECE - usize::try_from(self.offset % PIECE as u64).unwrap_or(0)
     }
 
     fn is_full(&self) -> bool {
         match &self.buffer {
-            Some((_, filled)) => *filled == self.room(),
-            None => self.is_narrow && self.len >= NARROW,
+            Some((_, filled)) => *filled == self.max_write(),
+            None => self.is_narrow && self.len >= NARROW_PIECE,
         }
     }
 
-    /// Copies into the buffer what fits of the rest.
+    /// Copies as many of the other bytes into the buffer as fit.
     fn fill(&mut self) {
         self.seal();
-        let room = self.room();
+        let room = self.max_write();
         let (buffer, filled) = self.buffer.get_or_insert_with(|| (self.buffers.take(), 0));
         let mut emptied = 0;
         for piece in &mut self.gathered {
@@ -156,13 +153,13 @@ impl Writes {
         self.gathered.drain(..emptied);
     }
 
-    /// Begins to write the buffer or, without one, all the rest.
-    async fn begin(&mut self) -> Result<(), StoreError> {
+    /// Starts writing the buffer or, without one, all gathered bytes.
+    async fn start_write(&mut self) -> Result<(), StoreError> {
         self.wait().await?;
         let (offset, pieces) = self.take();
         let staged = Arc::clone(&self.staged);
         let mut write: RunningWrite = Box::pin(async move { staged.write_at(offset, pieces).await });
-        // The first poll hands the bytes to a thread that may wait for the disk.
+        // The first poll hands the bytes to a thread that may block on the disk.
         match poll_fn(|context| Poll::Ready(write.as_mut().poll(context))).await {
             Poll::Ready(written) => written,
             Poll::Pending => {
@@ -193,7 +190,7 @@ impl Writes {
         let Some(running) = &mut self.running else {
             return Ok(());
         };
-        // Only then is it forgotten: whoever waits here may be dropped, and another waits again.
+        // Cleared only now: this future may be dropped while it waits, and the next call must wait again.
         let written = running.await;
         self.running = None;
         written
@@ -209,7 +206,7 @@ mod tests {
     use crate::store::{BlobStore, MemoryStore};
 
     #[tokio::test]
-    async fn writes_end_at_multiples_of_a_piece_wherever_they_began() {
+    async fn writes_end_at_multiples_of_a_piece() {
         let staged = MemoryStore::new().stage(UploadId::random(), 0).await.expect("staged");
         let all: Vec<u8> = (0..PIECE * 5 / 2).map(|at| (at % 251) as u8).collect();
         staged.write_at(0, vec![Bytes::copy_from_slice(&all[..1000])]).await.expect("written");
@@ -249,10 +246,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_drips_in_is_one_piece_and_stays_in_order() {
+    async fn short_pieces_are_combined_in_order() {
         let staged = MemoryStore::new().stage(UploadId::random(), 0).await.expect("staged");
         let mut writes = Writes::new(Arc::clone(&staged), Buffers::new(PIECE, 2), 0);
-        let long = Bytes::from(vec![b'x'; SHORT]);
+        let long = Bytes::from(vec![b'x'; SHORT_PIECE]);
         for byte in b"0123456789" {
             writes.push(Bytes::copy_from_slice(&[*byte])).await.expect("gathered");
         }
@@ -261,7 +258,7 @@ mod tests {
         writes.push(Bytes::from_static(b"end")).await.expect("gathered");
         assert_eq!(writes.gathered.len(), 2);
         writes.flush().await.expect("written");
-        let len = 13 + SHORT as u64;
+        let len = 13 + SHORT_PIECE as u64;
         let mut read = staged.read(0..len).await.expect("readable");
         let mut all = Vec::new();
         while let Some(piece) = read.next().await {

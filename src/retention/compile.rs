@@ -1,4 +1,4 @@
-//! From policies as they are written to policies that are ready for use.
+//! Compiles policies from their written form to the form the evaluator uses.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -13,20 +13,20 @@ use super::policy::{Expressions, Policies, Policy, Rule, TagList};
 use super::preset;
 use super::selectors::{Selectors, Window};
 
-/// A span beyond which nobody thinks.
-const LONGEST: Duration = Duration::from_secs(100 * 366 * 24 * 60 * 60);
+/// The longest accepted time span: about 100 years.
+const MAX_SPAN: Duration = Duration::from_secs(100 * 366 * 24 * 60 * 60);
 
-/// Policies, of the file and of the API together.
+/// The maximum number of policies in the configuration file and the API together.
 pub const MAX_POLICIES: usize = 1000;
 
-/// Rules of all policies together, those of presets among them.
+/// The maximum number of rules in all policies together, including rules of presets.
 pub const MAX_RULES: usize = 2000;
 
 impl Policies {
-    /// Checks the policies and makes them ready for use, with warnings of what is allowed and odd.
+    /// Checks and compiles the policies. Also returns warnings about rules that are allowed but probably not intended.
     ///
     /// # Errors
-    /// The first mistake, with the names of its policy and rule.
+    /// Fails with the first mistake; the error names the policy and the rule.
     pub fn compile(&self) -> Result<(Compiled, Vec<Warning>), PolicyError> {
         let mut compiler = Compiler::default();
         for policy in &self.policies {
@@ -34,27 +34,27 @@ impl Policies {
         }
         let Compiler { mut compiled, mut warnings, mut limits, .. } = compiler;
         for (number, list) in self.protected.iter().enumerate() {
-            warnings.extend(check::oddity_of_list(list, Place::Protected(number + 1)));
+            warnings.extend(check::list_warning(list, Place::Protected(number + 1)));
         }
         for (number, list) in self.immutable.iter().enumerate() {
-            warnings.extend(check::oddity_of_list(list, Place::Immutable(number + 1)));
+            warnings.extend(check::list_warning(list, Place::Immutable(number + 1)));
         }
-        compiled.protected = safe_tags(&mut limits, &self.protected, Place::Protected)?;
-        compiled.immutable = safe_tags(&mut limits, &self.immutable, Place::Immutable)?;
+        compiled.protected = compile_tag_lists(&mut limits, &self.protected, Place::Protected)?;
+        compiled.immutable = compile_tag_lists(&mut limits, &self.immutable, Place::Immutable)?;
         Ok((compiled, warnings))
     }
 }
 
-/// Compiles one policy after the other.
+/// Compiles the policies one after the other.
 #[derive(Default)]
 struct Compiler {
     compiled: Compiled,
     warnings: Vec<Warning>,
     limits: PatternLimits,
     names: HashSet<String>,
-    /// The number of each group.
+    /// The numbers of the groups by name.
     groups: HashMap<String, usize>,
-    /// How many rules there are so far.
+    /// The number of rules so far.
     rules: usize,
 }
 
@@ -83,7 +83,7 @@ impl Compiler {
             })?;
             rules.push(compiled);
         }
-        self.warnings.extend(check::oddities(policy));
+        self.warnings.extend(check::policy_warnings(policy));
         self.compiled.policies.push(CompiledPolicy { group, repositories, rules });
         Ok(())
     }
@@ -115,7 +115,7 @@ impl Compiler {
         if self.rules == MAX_RULES {
             return Err(Mistake::Rules);
         }
-        check.rule(rule)?;
+        check.check(rule)?;
         let label = RuleLabel { index: self.rules, policy: policy.name.clone(), rule: rule.name.clone() };
         self.rules += 1;
         compile_rule(&mut self.limits, rule, label)
@@ -125,11 +125,11 @@ impl Compiler {
 fn compile_rule(limits: &mut PatternLimits, rule: &Rule, label: RuleLabel) -> Result<CompiledRule, Mistake> {
     let newest = match rule.newest {
         None => None,
-        Some(most) => Some(Newest {
-            most: usize::try_from(most).unwrap_or(usize::MAX),
+        Some(max) => Some(Newest {
+            max: usize::try_from(max).unwrap_or(usize::MAX),
             by: rule.by.unwrap_or_default(),
             count: rule.count.unwrap_or_default(),
-            per: branches(limits, rule.per.as_deref())?,
+            per: compile_per(limits, rule.per.as_deref())?,
         }),
     };
     Ok(CompiledRule {
@@ -137,37 +137,37 @@ fn compile_rule(limits: &mut PatternLimits, rule: &Rule, label: RuleLabel) -> Re
         action: rule.action,
         when: rule.when,
         narrowed: Globs::of_names_within(limits, "repositories", &rule.repositories)?,
-        kinds: Kinds { tagged: rule.judges_tags(), untagged: rule.untagged, orphaned: rule.orphaned },
-        selectors: selectors(limits, rule)?,
+        kinds: Kinds { tagged: rule.selects_tags(), untagged: rule.untagged, orphaned: rule.orphaned },
+        selectors: compile_selectors(limits, rule)?,
         newest,
         final_for: rule.final_for,
         keep_history: usize::try_from(rule.keep_history.unwrap_or(0)).unwrap_or(usize::MAX),
     })
 }
 
-fn selectors(limits: &mut PatternLimits, rule: &Rule) -> Result<Selectors, Mistake> {
+fn compile_selectors(limits: &mut PatternLimits, rule: &Rule) -> Result<Selectors, Mistake> {
     Ok(Selectors {
-        tags: words(limits, "tags", &rule.tags)?,
-        tag_regex: expressions(limits, "tag_regex", rule.tag_regex.as_ref())?,
-        except_regex: expressions(limits, "except_regex", rule.except_regex.as_ref())?,
-        pushed: window(
+        tags: compile_globs(limits, "tags", &rule.tags)?,
+        tag_regex: compile_expressions(limits, "tag_regex", rule.tag_regex.as_ref())?,
+        except_regex: compile_expressions(limits, "except_regex", rule.except_regex.as_ref())?,
+        pushed: parse_window(
             "pushed",
-            ("pushed_before", rule.pushed_before.as_deref()),
-            ("pushed_within", rule.pushed_within.as_deref()),
+            Setting { key: "pushed_before", text: rule.pushed_before.as_deref() },
+            Setting { key: "pushed_within", text: rule.pushed_within.as_deref() },
         )?,
-        pulled: window(
+        pulled: parse_window(
             "pulled",
-            ("pulled_before", rule.pulled_before.as_deref()),
-            ("pulled_within", rule.pulled_within.as_deref()),
+            Setting { key: "pulled_before", text: rule.pulled_before.as_deref() },
+            Setting { key: "pulled_within", text: rule.pulled_within.as_deref() },
         )?,
-        artifact_types: words(limits, "artifact_types", &rule.artifact_types)?,
-        platforms: words(limits, "platforms", &rule.platforms)?,
-        annotations: values(limits, "annotations", &rule.annotations)?,
-        labels: values(limits, "labels", &rule.labels)?,
+        artifact_types: compile_globs(limits, "artifact_types", &rule.artifact_types)?,
+        platforms: compile_globs(limits, "platforms", &rule.platforms)?,
+        annotations: compile_values(limits, "annotations", &rule.annotations)?,
+        labels: compile_values(limits, "labels", &rule.labels)?,
     })
 }
 
-fn words(
+fn compile_globs(
     limits: &mut PatternLimits,
     key: &'static str,
     patterns: &[String],
@@ -175,18 +175,18 @@ fn words(
     (!patterns.is_empty()).then(|| Globs::of_words(limits, key, patterns)).transpose()
 }
 
-fn values(
+fn compile_values(
     limits: &mut PatternLimits,
     key: &'static str,
-    wanted: &BTreeMap<String, String>,
+    values: &BTreeMap<String, String>,
 ) -> Result<Vec<(String, Globs)>, Mistake> {
-    let one = |(name, glob): (&String, &String)| {
+    let compile = |(name, glob): (&String, &String)| {
         Ok((name.clone(), Globs::of_words(limits, key, std::slice::from_ref(glob))?))
     };
-    wanted.iter().map(one).collect()
+    values.iter().map(compile).collect()
 }
 
-fn expressions(
+fn compile_expressions(
     limits: &mut PatternLimits,
     key: &'static str,
     expressions: Option<&Expressions>,
@@ -198,7 +198,7 @@ fn expressions(
     }
 }
 
-fn branches(limits: &mut PatternLimits, pattern: Option<&str>) -> Result<Option<Matcher>, Mistake> {
+fn compile_per(limits: &mut PatternLimits, pattern: Option<&str>) -> Result<Option<Matcher>, Mistake> {
     let Some(pattern) = pattern else {
         return Ok(None);
     };
@@ -206,12 +206,16 @@ fn branches(limits: &mut PatternLimits, pattern: Option<&str>) -> Result<Option<
     if per.groups() == 1 { Ok(Some(per)) } else { Err(Mistake::Captures(per.groups())) }
 }
 
-/// A selector's name and its text.
-type Written<'a> = (&'static str, Option<&'a str>);
+/// The key and the text of a setting.
+#[derive(Clone, Copy)]
+struct Setting<'a> {
+    key: &'static str,
+    text: Option<&'a str>,
+}
 
-fn window(what: &'static str, before: Written<'_>, within: Written<'_>) -> Result<Window, Mistake> {
-    let window = Window { before: span(before)?, within: span(within)? };
-    match (window.before, window.within, before.1, within.1) {
+fn parse_window(what: &'static str, before: Setting<'_>, within: Setting<'_>) -> Result<Window, Mistake> {
+    let window = Window { before: parse_span(before)?, within: parse_span(within)? };
+    match (window.before, window.within, before.text, within.text) {
         (Some(older), Some(younger), Some(before), Some(within)) if older >= younger => {
             Err(Mistake::EmptyWindow { what, before: before.to_owned(), within: within.to_owned() })
         }
@@ -219,27 +223,28 @@ fn window(what: &'static str, before: Written<'_>, within: Written<'_>) -> Resul
     }
 }
 
-fn span((key, text): Written<'_>) -> Result<Option<Duration>, Mistake> {
+fn parse_span(setting: Setting<'_>) -> Result<Option<Duration>, Mistake> {
+    let Setting { key, text } = setting;
     let Some(text) = text else {
         return Ok(None);
     };
     let span = humantime::parse_duration(text).ok();
-    let sound = span.filter(|span| *span >= Duration::from_millis(1) && *span <= LONGEST);
-    sound.map(Some).ok_or_else(|| Mistake::Span { key, text: text.to_owned() })
+    let valid = span.filter(|span| *span >= Duration::from_millis(1) && *span <= MAX_SPAN);
+    valid.map(Some).ok_or_else(|| Mistake::Span { key, text: text.to_owned() })
 }
 
-fn safe_tags(
+fn compile_tag_lists(
     limits: &mut PatternLimits,
     lists: &[TagList],
     place: fn(usize) -> Place,
 ) -> Result<Vec<SafeTags>, PolicyError> {
-    let one = |(number, list): (usize, &TagList)| {
+    let compile = |(number, list): (usize, &TagList)| {
         let at = |mistake| PolicyError { place: place(number + 1), mistake };
         Ok(SafeTags {
             repositories: Globs::of_names_within(limits, "repositories", &list.repositories).map_err(at)?,
             tags: Globs::of_words(limits, "tags", &list.tags).map_err(at)?,
-            except: words(limits, "except", &list.except).map_err(at)?,
+            except: compile_globs(limits, "except", &list.except).map_err(at)?,
         })
     };
-    lists.iter().enumerate().map(one).collect()
+    lists.iter().enumerate().map(compile).collect()
 }

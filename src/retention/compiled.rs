@@ -1,4 +1,4 @@
-//! Policies that have been checked: what has this type cannot be wrong.
+//! Compiled policies: a value of these types has been checked.
 
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use super::policy::{Action, Count, Final, Order, When};
 use super::selectors::Selectors;
 use crate::oci::{RepoName, Tag};
 
-/// Policies that have been checked and are ready for use.
+/// Policies that have been checked and compiled.
 #[derive(Debug, Clone, Default)]
 pub struct Compiled {
     pub(super) policies: Vec<CompiledPolicy>,
@@ -17,31 +17,31 @@ pub struct Compiled {
     pub(super) immutable: Vec<SafeTags>,
 }
 
-/// The details of images that rules ask for. A snapshot may leave out all others.
+/// The image details that rules need. A snapshot may leave out all others.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Needs {
     /// The keys of labels.
     pub labels: BTreeSet<String>,
     /// The keys of annotations.
     pub annotations: BTreeSet<String>,
-    /// Whether platforms are asked for.
+    /// Whether platforms are needed.
     pub platforms: bool,
 }
 
-/// A rule's names, and its place among all rules.
+/// The names of a rule, and its index among all rules.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RuleLabel {
-    /// Its place among all rules of all policies, in the operator's order, counted from 0.
+    /// The index among all rules of all policies in the operator's order, starting at 0.
     pub index: usize,
-    /// The policy's name.
+    /// The name of the policy.
     pub policy: String,
-    /// The rule's name.
+    /// The name of the rule.
     pub rule: String,
 }
 
 #[derive(Debug, Clone)]
 pub(super) struct CompiledPolicy {
-    /// The number of its group.
+    /// The number of the policy's group.
     pub(super) group: Option<usize>,
     pub(super) repositories: Globs,
     pub(super) rules: Vec<CompiledRule>,
@@ -61,7 +61,7 @@ pub(super) struct CompiledRule {
     pub(super) keep_history: usize,
 }
 
-/// What a rule judges.
+/// The kinds of items a rule applies to.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Kinds {
     pub(super) tagged: bool,
@@ -71,7 +71,7 @@ pub(super) struct Kinds {
 
 #[derive(Debug, Clone)]
 pub(super) struct Newest {
-    pub(super) most: usize,
+    pub(super) max: usize,
     pub(super) by: Order,
     pub(super) count: Count,
     pub(super) per: Option<Matcher>,
@@ -81,29 +81,29 @@ pub(super) struct Newest {
 pub(super) struct SafeTags {
     pub(super) repositories: Globs,
     pub(super) tags: Globs,
-    /// `None`: no exceptions.
+    /// The exceptions; `None` if there are none.
     pub(super) except: Option<Globs>,
 }
 
 impl SafeTags {
-    pub(super) fn is_for(&self, repo: &RepoName) -> bool {
+    pub(super) fn applies_to(&self, repo: &RepoName) -> bool {
         self.repositories.matches(repo.as_str())
     }
 
-    pub(super) fn names(&self, tag: &Tag) -> bool {
+    pub(super) fn contains(&self, tag: &Tag) -> bool {
         let tag = tag.as_str();
         self.tags.matches(tag) && !self.except.as_ref().is_some_and(|except| except.matches(tag))
     }
 }
 
 impl CompiledRule {
-    fn is_for(&self, repo: &RepoName) -> bool {
+    fn applies_to(&self, repo: &RepoName) -> bool {
         self.narrowed.matches(repo.as_str())
     }
 
     fn may_pin(&self) -> bool {
-        let alone = self.kinds.untagged || self.kinds.orphaned;
-        self.action == Action::Keep && (alone || self.keep_history > 0)
+        let keeps_unreferenced = self.kinds.untagged || self.kinds.orphaned;
+        self.action == Action::Keep && (keeps_unreferenced || self.keep_history > 0)
     }
 
     fn is_in_force(&self, pressure: bool) -> bool {
@@ -116,38 +116,38 @@ impl CompiledRule {
 }
 
 impl Compiled {
-    /// Whether nobody may move or delete this tag.
+    /// Whether this tag can't be moved or deleted.
     pub fn is_immutable(&self, repo: &RepoName, tag: &Tag) -> bool {
-        self.immutable.iter().any(|list| list.is_for(repo) && list.names(tag))
+        self.immutable.iter().any(|list| list.applies_to(repo) && list.contains(tag))
     }
 
     /// Whether no rule may expire this tag.
     pub fn is_protected(&self, repo: &RepoName, tag: &Tag) -> bool {
-        self.protected.iter().any(|list| list.is_for(repo) && list.names(tag)) || self.is_immutable(repo, tag)
+        self.protected.iter().any(|list| list.applies_to(repo) && list.contains(tag))
+            || self.is_immutable(repo, tag)
     }
 
-    /// Whether some rule could ever expire something in this repository: if not, it need not be read.
+    /// Whether some rule could expire something in this repository. If not, it need not be read.
     pub fn may_expire(&self, repo: &RepoName, pressure: bool) -> bool {
         self.rules_for(repo, pressure).any(|rule| rule.action == Action::Expire)
     }
 
-    /// Whether some rule could keep what nothing else holds: untagged manifests, orphans, what a tag pointed at
-    /// before.
+    /// Whether some rule could keep unreferenced manifests: untagged ones, orphans, or earlier versions of a tag.
     pub fn may_pin(&self, repo: &RepoName, pressure: bool) -> bool {
         self.rules_for(repo, pressure).any(CompiledRule::may_pin)
     }
 
-    /// Whether that is so of any repository.
+    /// Whether some rule could do so in any repository.
     pub fn may_pin_anywhere(&self) -> bool {
         self.policies.iter().flat_map(|policy| &policy.rules).any(CompiledRule::may_pin)
     }
 
-    /// How far back into the past of tags some rule looks in this repository.
+    /// Returns how many earlier versions of a tag the rules for this repository consider.
     pub fn history_depth(&self, repo: &RepoName, pressure: bool) -> usize {
         self.rules_for(repo, pressure).map(|rule| rule.keep_history).max().unwrap_or(0)
     }
 
-    /// The details of images that the rules in force in this repository ask for.
+    /// Returns the image details that the rules in force in this repository need.
     pub fn needs(&self, repo: &RepoName, pressure: bool) -> Needs {
         let mut needs = Needs::default();
         for rule in self.rules_for(repo, pressure) {
@@ -158,7 +158,7 @@ impl Compiled {
         needs
     }
 
-    /// The rules' names, in the operator's order.
+    /// Iterates over the rules' names, in the operator's order.
     pub fn rules(&self) -> impl Iterator<Item = &RuleLabel> {
         self.policies.iter().flat_map(|policy| &policy.rules).map(|rule| &*rule.label)
     }
@@ -167,7 +167,7 @@ impl Compiled {
         self.policies_for(repo).flat_map(move |policy| policy.rules_for(repo, pressure))
     }
 
-    /// The policies that apply to a repository: of each group the first.
+    /// Iterates over the policies that apply to a repository: the first of each group, and all without a group.
     pub(super) fn policies_for(&self, repo: &RepoName) -> impl Iterator<Item = &CompiledPolicy> {
         let mut groups = HashSet::new();
         self.policies.iter().filter(move |policy| {
@@ -182,8 +182,8 @@ impl Compiled {
 }
 
 impl CompiledPolicy {
-    /// The rules in force for a repository that the policy names.
+    /// Iterates over the rules in force for a repository the policy applies to.
     pub(super) fn rules_for(&self, repo: &RepoName, pressure: bool) -> impl Iterator<Item = &CompiledRule> {
-        self.rules.iter().filter(move |rule| rule.is_in_force(pressure) && rule.is_for(repo))
+        self.rules.iter().filter(move |rule| rule.is_in_force(pressure) && rule.applies_to(repo))
     }
 }

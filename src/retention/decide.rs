@@ -1,4 +1,4 @@
-//! From what stays and what goes to a decision, with its reasons, on each tag and manifest.
+//! Turns the sets of kept and expired items into a decision, with reasons, on each tag and manifest.
 
 use std::sync::Arc;
 
@@ -9,11 +9,11 @@ use super::reachability::{Arrival, Reachability, Via};
 use crate::oci::Digest;
 
 impl Evaluation<'_> {
-    pub(super) fn decide_tags(&self, kept: &Reachability, gone: &Reachability) -> Vec<Decision> {
-        (0..self.snapshot.tags.len()).map(|tag| self.decide_tag(tag, kept, gone)).collect()
+    pub(super) fn decide_tags(&self, kept: &Reachability, expired: &Reachability) -> Vec<Decision> {
+        (0..self.snapshot.tags.len()).map(|tag| self.decide_tag(tag, kept, expired)).collect()
     }
 
-    fn decide_tag(&self, tag: usize, kept: &Reachability, gone: &Reachability) -> Decision {
+    fn decide_tag(&self, tag: usize, kept: &Reachability, expired: &Reachability) -> Decision {
         if let Some(item) = self.items.of_tags[tag] {
             let own = self.expiry(item, Cause::Rule).map(Decision::Expire);
             let by = || self.verdict(Some(item)).map_or_else(Vec::new, |verdict| verdict.keeps.clone());
@@ -31,7 +31,7 @@ impl Evaluation<'_> {
             by.push(KeepReason::Subject(digest));
             return keep(by);
         }
-        let arrival = gone.tags[tag].filter(|_| by.is_empty());
+        let arrival = expired.tags[tag].filter(|_| by.is_empty());
         let expiry = arrival.and_then(|arrival| self.expiry(arrival.start, Cause::Subject(digest)));
         expiry.map_or(keep(by), |expiry| {
             let pulled_at = self.graph.targets[tag].and_then(|target| self.pulls[target]);
@@ -42,13 +42,13 @@ impl Evaluation<'_> {
     pub(super) fn decide_manifests(
         &self,
         kept: &Reachability,
-        gone: &Reachability,
+        expired: &Reachability,
         tags: &[Decision],
         kept_history: Vec<(usize, KeepReason)>,
     ) -> Vec<Decision> {
-        let decide = |place| match (kept.manifests[place], gone.manifests[place]) {
-            (None, Some(arrival)) => self.let_go(place, arrival),
-            _ => Decision::Keep { by: self.reasons(place, kept, tags) },
+        let decide = |place| match (kept.manifests[place], expired.manifests[place]) {
+            (None, Some(arrival)) => self.expired_manifest(place, arrival),
+            _ => Decision::Keep { by: self.keep_reasons(place, kept, tags) },
         };
         let mut decisions: Vec<_> = (0..self.snapshot.manifests.len()).map(decide).collect();
         for (place, reason) in kept_history {
@@ -58,46 +58,52 @@ impl Evaluation<'_> {
         }
         for decision in &mut decisions {
             if let Decision::Keep { by } = decision {
-                settle(by);
+                normalize_reasons(by);
             }
         }
         decisions
     }
 
-    /// What keeps a manifest, apart from kept_history.
-    fn reasons(&self, place: usize, kept: &Reachability, tags: &[Decision]) -> Vec<KeepReason> {
+    /// Returns the reasons to keep a manifest, except for the history of tags.
+    fn keep_reasons(&self, place: usize, kept: &Reachability, tags: &[Decision]) -> Vec<KeepReason> {
         let own = self.verdict(self.items.of_manifests[place]).filter(|verdict| verdict.expiry().is_none());
         let mut by = own.map_or_else(Vec::new, |verdict| verdict.keeps.clone());
-        let staying = self.graph.tags[place].iter().filter(|tag| tags[**tag].expiry().is_none());
-        by.extend(staying.map(|tag| KeepReason::Tag(self.snapshot.tags[*tag].name.clone())));
-        let stays = |place: &usize| kept.manifests[*place].is_some();
-        let parents = self.graph.parents[place].iter().filter(|parent| stays(parent));
+        let kept_tags = self.graph.tags[place].iter().filter(|tag| tags[**tag].expiry().is_none());
+        by.extend(kept_tags.map(|tag| KeepReason::Tag(self.snapshot.tags[*tag].name.clone())));
+        let is_kept = |place: &usize| kept.manifests[*place].is_some();
+        let parents = self.graph.parents[place].iter().filter(|parent| is_kept(parent));
         by.extend(parents.map(|parent| KeepReason::Index(self.digest(*parent))));
-        let subject = self.graph.subjects[place].filter(stays);
+        let subject = self.graph.subjects[place].filter(is_kept);
         by.extend(subject.map(|subject| KeepReason::Subject(self.digest(subject))));
         by
     }
 
-    fn let_go(&self, place: usize, arrival: Arrival) -> Decision {
+    fn expired_manifest(&self, place: usize, arrival: Arrival) -> Decision {
         let cause = match arrival.via {
             Via::Start if self.items.of_manifests[place].is_some() => Cause::Rule,
             Via::Start | Via::Tag => Cause::Tags,
             Via::Index(index) => Cause::Index(self.digest(index)),
             Via::Subject(subject) => Cause::Subject(self.digest(subject)),
         };
-        let judged = cause == Cause::Rule;
+        let is_own_rule = cause == Cause::Rule;
         self.expiry(arrival.start, cause).map_or(keep(Vec::new()), |expiry| {
-            let (pushed_at, pulled_at) = (self.snapshot.manifests[place].pushed_at, self.pulls[place]);
-            Decision::Expire(if judged { expiry } else { Expiry { pushed_at, pulled_at, ..expiry } })
+            let pushed_at = self.snapshot.manifests[place].pushed_at;
+            let pulled_at = self.pulls[place];
+            Decision::Expire(if is_own_rule { expiry } else { Expiry { pushed_at, pulled_at, ..expiry } })
         })
     }
 
-    /// How an item goes, if it goes.
+    /// Returns how an item expires, if it does.
     fn expiry(&self, item: usize, cause: Cause) -> Option<Expiry> {
-        let judged = self.items.judged.get(item)?;
+        let found = self.items.all.get(item)?;
         let rule = Arc::clone(self.verdicts.get(item)?.expiry()?);
-        let (pushed_at, pulled_at) = (judged.pushed_at, judged.pulled_at);
-        Some(Expiry { rule, cause, pushed_at, pulled_at, used_at: judged.used_at() })
+        Some(Expiry {
+            rule,
+            cause,
+            pushed_at: found.pushed_at,
+            pulled_at: found.pulled_at,
+            used_at: found.used_at(),
+        })
     }
 
     fn digest(&self, place: usize) -> Digest {
@@ -106,12 +112,12 @@ impl Evaluation<'_> {
 }
 
 fn keep(mut by: Vec<KeepReason>) -> Decision {
-    settle(&mut by);
+    normalize_reasons(&mut by);
     Decision::Keep { by }
 }
 
-/// That no rule names something is the reason where there is no other.
-fn settle(by: &mut Vec<KeepReason>) {
+/// Makes "no rule selects it" the only reason if there is no other, and removes it if there is.
+fn normalize_reasons(by: &mut Vec<KeepReason>) {
     if by.len() > 1 {
         by.retain(|reason| *reason != KeepReason::Unnamed);
     }

@@ -1,4 +1,4 @@
-//! What is wrong with policies, or only odd, and where.
+//! Mistakes in policies and warnings about them, with the place where they are.
 
 use std::fmt;
 
@@ -7,21 +7,21 @@ use thiserror::Error;
 use super::compile::{MAX_POLICIES, MAX_RULES};
 use super::matcher::{MAX_COMPILED_BYTES, MAX_PATTERN_BYTES, MAX_PATTERNS};
 
-/// Where something was said.
+/// The place of a mistake or a warning.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {
-    /// In this policy.
+    /// A policy.
     Policy(String),
-    /// In this rule.
+    /// A rule.
     Rule {
         /// The policy's name.
         policy: String,
         /// The rule's name.
         rule: String,
     },
-    /// In the so-many-th list of protected tags, counted from 1.
+    /// A list of protected tags, numbered from 1.
     Protected(usize),
-    /// In the so-many-th list of immutable tags, counted from 1.
+    /// A list of immutable tags, numbered from 1.
     Immutable(usize),
 }
 
@@ -36,46 +36,46 @@ impl fmt::Display for Place {
     }
 }
 
-/// Why policies are refused.
+/// The reason why policies are rejected.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{place}: {mistake}")]
 pub struct PolicyError {
-    /// Where.
+    /// The place of the mistake.
     pub place: Place,
-    /// What.
+    /// The mistake.
     pub mistake: Mistake,
 }
 
-/// What is wrong.
+/// A mistake in a policy.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum Mistake {
-    /// No name.
-    #[error("it needs a name")]
+    /// The name is missing.
+    #[error("the name is missing")]
     Nameless,
-    /// Two policies, or two rules of a policy, have one name.
-    #[error("another one has this name")]
+    /// Two policies, or two rules of a policy, have the same name.
+    #[error("the name is already used")]
     SameName,
-    /// There is no such preset.
+    /// The preset does not exist.
     #[error("there is no preset {0:?}; there are {list}", list = super::PRESETS.map(|p| p.name).join(", "))]
     UnknownPreset(String),
-    /// No glob.
+    /// A glob is invalid.
     #[error("{key}: {pattern:?} is not a glob: {why}")]
     Glob {
         /// The selector.
         key: &'static str,
-        /// What it says.
+        /// The invalid glob.
         pattern: String,
-        /// What is wrong with it.
+        /// Why it is invalid.
         why: String,
     },
-    /// No regular expression.
+    /// A regular expression is invalid.
     #[error("{key}: {pattern:?} is not a regular expression: {why}")]
     Regex {
         /// The selector.
         key: &'static str,
-        /// What it says.
+        /// The invalid expression.
         pattern: String,
-        /// What is wrong with it.
+        /// Why it is invalid.
         why: String,
     },
     /// An expression or glob is too long.
@@ -83,140 +83,144 @@ pub enum Mistake {
     LongPattern {
         /// The selector.
         key: &'static str,
-        /// Its length.
+        /// The length of the pattern.
         bytes: usize,
     },
-    /// An expression or glob compiles to too much.
-    #[error("{key}: {pattern:?} is too large when compiled: it repeats too much, as with {{1000}}")]
+    /// A compiled expression or glob is too large.
+    #[error("{key}: {pattern:?} is too large when compiled; reduce repetitions such as {{1000}}")]
     CompiledSize {
         /// The selector.
         key: &'static str,
-        /// The start of what it says.
+        /// The start of the pattern.
         pattern: String,
     },
-    /// All expressions and globs together compile to too much.
-    #[error(
-        "{0}: with these, all expressions and globs together take more than {MAX_COMPILED_BYTES} bytes when compiled"
-    )]
+    /// All compiled expressions and globs together are too large.
+    #[error("{0}: all expressions and globs so far take more than {MAX_COMPILED_BYTES} bytes when compiled")]
     CompiledSum(&'static str),
-    /// Too many expressions and globs.
-    #[error("there are more than {MAX_PATTERNS} expressions and globs up to here")]
+    /// There are too many expressions and globs.
+    #[error("there may be at most {MAX_PATTERNS} expressions and globs in all policies together")]
     Patterns,
-    /// Too many policies.
+    /// There are too many policies.
     #[error("there may be at most {MAX_POLICIES} retention policies")]
     Policies,
-    /// Too many rules.
+    /// There are too many rules.
     #[error("there may be at most {MAX_RULES} rules in all retention policies together")]
     Rules,
-    /// A list of expressions without any, or a group without a name.
+    /// A list of expressions or the name of a group is empty.
     #[error("{0}: must not be empty")]
     Empty(&'static str),
-    /// `per` has not exactly one capture group.
-    #[error("per: must have one capture group (…), it has {0}")]
+    /// `per` does not have exactly one capture group.
+    #[error("per: must have exactly one capture group (…), not {0}")]
     Captures(usize),
-    /// No span of time that makes sense.
+    /// A time span is invalid.
     #[error(
         "{key}: must be a time with its unit, such as \"12h\" or \"30d\", above zero and below 100 years, not {text:?}"
     )]
     Span {
         /// The selector.
         key: &'static str,
-        /// What it says.
+        /// The invalid text.
         text: String,
     },
-    /// Nothing can be older than the one and younger than the other.
-    #[error("{what}_before ({before}) is not shorter than {what}_within ({within}): nothing can match")]
+    /// No item can be older than one limit and younger than the other.
+    #[error("nothing can match: {what}_before ({before}) is not shorter than {what}_within ({within})")]
     EmptyWindow {
         /// `pushed` or `pulled`.
         what: &'static str,
-        /// Older than this.
+        /// The minimum age.
         before: String,
-        /// Not older than this.
+        /// The maximum age.
         within: String,
     },
     /// `newest = 0`, or `keep_history = 0`.
     #[error("{0}: must be at least 1")]
     Zero(&'static str),
-    /// One setting needs another.
-    #[error("{key} has a meaning beside {needs} only")]
+    /// A setting requires another one.
+    #[error("{key} requires {needs}")]
     Without {
-        /// What is there.
+        /// The setting that is there.
         key: &'static str,
-        /// What is missing.
+        /// The setting that is missing.
         needs: &'static str,
     },
-    /// Untagged manifests have no tag to match.
-    #[error("{0} cannot match what has no tag; take `untagged` and `orphaned` away, or make two rules")]
-    TagOfUntagged(&'static str),
-    /// `tagged = false` and nothing else.
-    #[error("it judges neither tagged nor untagged nor orphaned: nothing can match")]
-    Nothing,
-    /// `when` does not go with the action.
+    /// A tag selector in a rule for untagged manifests, which have no tags.
     #[error(
-        "when = {0:?} has no meaning for this action: expire rules may wait for pressure, keep rules may hold in calm"
+        "{0} can't match untagged manifests; remove `untagged` and `orphaned`, or split the rule into two"
+    )]
+    TagOfUntagged(&'static str),
+    /// The rule selects no kind of item: `tagged = false` and nothing else.
+    #[error("nothing can match: it selects neither tagged nor untagged nor orphaned items")]
+    Nothing,
+    /// `when` does not fit the action.
+    #[error(
+        "when = {0:?} does not fit this action; expire rules allow \"pressure\", keep rules allow \"calm\""
     )]
     When(&'static str),
-    /// `keep_history` on an expire rule.
-    #[error("keep_history has a meaning for keep rules only")]
+    /// An expire rule has `keep_history`.
+    #[error("keep_history is for keep rules only")]
     HistoryOfExpiry,
-    /// An expire rule that selects everything.
-    #[error("it would empty every repository that it is for: give it a selector, or the policy a keep rule")]
+    /// An expire rule selects everything.
+    #[error(
+        "it would empty every repository it applies to; add a selector to it, or a keep rule to the policy"
+    )]
     Empties,
 }
 
-/// Policies that are allowed and probably not what was meant.
+/// A warning about something that is allowed but probably not intended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Warning {
-    /// Where.
+    /// The place.
     pub place: Place,
-    /// What.
-    pub oddity: Oddity,
+    /// What the warning is about.
+    pub kind: WarningKind,
 }
 
 impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.place, self.oddity)
+        write!(f, "{}: {}", self.place, self.kind)
     }
 }
 
-/// What is odd.
+/// What a warning is about.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum Oddity {
-    /// No rules.
+pub enum WarningKind {
+    /// A policy has no rules.
     #[error("it has no rules, so it does nothing")]
     NoRules,
-    /// A keep rule keeps all that this expire rule selects.
-    #[error("the keep rule `{0}` keeps all that it selects, so it never expires anything")]
+    /// A keep rule keeps everything this expire rule selects.
+    #[error("the keep rule `{0}` keeps all items that it selects, so it never expires anything")]
     Shadowed(String),
-    /// An expire rule that selects everything, in a policy that keeps something.
+    /// An expire rule selects everything, in a policy that keeps something.
     #[error("it expires everything that no rule keeps, as soon as it is pushed")]
     Everything,
-    /// An expire rule for untagged manifests that leaves a push no time.
+    /// An expire rule for unreferenced manifests does not allow for pushes in progress.
     #[error(
-        "it expires untagged manifests at once, or what is attached to something that has not come yet; with pushed_before, a push has time to tag what it brings"
+        "it expires untagged manifests at once, even if their tag or subject is about to be pushed; \
+         add pushed_before"
     )]
     Hasty,
-    /// An expire rule for what is younger than an hour.
+    /// An expire rule has an age below one hour.
     #[error("{key}: {text} is less than an hour; `m` are minutes, `M` months")]
     Young {
         /// The selector.
         key: &'static str,
-        /// The age as it was written.
+        /// The age as written.
         text: String,
     },
-    /// A platform without a slash.
+    /// A platform has no slash.
     #[error(
-        "platforms: {0:?} matches none: they are written with their system, such as \"linux/amd64\", or `*` for any"
+        "platforms: {0:?} matches no platform; write it with its system, such as \"linux/amd64\", \
+         or `*` for any"
     )]
     Platform(String),
-    /// A list of protected or immutable tags that says nothing.
-    #[error("it names no repositories and no tags, so it is for all tags of all repositories")]
+    /// A list of protected or immutable tags is empty.
+    #[error("it names no repositories and no tags, so it applies to all tags of all repositories")]
     AllTags,
-    /// What it would do at once.
-    #[error("with it every tag would go now in {0}")]
+    /// The policy would leave repositories without tags.
+    #[error("it would now expire every tag in {0}")]
     Empties(String),
     /// `*` alone, for repositories.
-    #[error("{key}: `*` is for names without a slash; `**` is for all")]
+    #[error("{key}: `*` matches names without a slash only; `**` matches all")]
     Star {
         /// The selector.
         key: &'static str,

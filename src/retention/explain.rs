@@ -1,4 +1,4 @@
-//! Decisions in words, for reports and logs.
+//! Explains decisions in words, for reports and logs.
 
 use std::fmt;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use super::plan::{Cause, Decision, Expiry, KeepReason};
 use crate::clock::Timestamp;
 use crate::oci::Digest;
 
-/// A decision in words: [`Decision::explain`].
+/// A decision in words, made by [`Decision::explain`].
 #[derive(Debug, Clone, Copy)]
 pub struct Explanation<'a> {
     decision: &'a Decision,
@@ -16,7 +16,7 @@ pub struct Explanation<'a> {
 }
 
 impl Decision {
-    /// The decision in words, with ages as they are at `now`.
+    /// Explains the decision in words, with ages as of `now`.
     pub fn explain(&self, now: Timestamp) -> Explanation<'_> {
         Explanation { decision: self, now }
     }
@@ -37,7 +37,7 @@ fn explain_expiry(f: &mut fmt::Formatter<'_>, expiry: &Expiry, now: Timestamp) -
         Cause::Rule => {}
         Cause::Tags => f.write_str(" with the last of its tags")?,
         Cause::Index(digest) => write!(f, " with its index {}", Short(digest))?,
-        Cause::Subject(digest) => write!(f, " with {}, to which it is attached", Short(digest))?,
+        Cause::Subject(digest) => write!(f, " with {}, which it is attached to", Short(digest))?,
     }
     write!(f, ": pushed {} ago, ", Age(now.since(expiry.pushed_at)))?;
     match expiry.pulled_at {
@@ -46,15 +46,15 @@ fn explain_expiry(f: &mut fmt::Formatter<'_>, expiry: &Expiry, now: Timestamp) -
     }
 }
 
-/// The first few reasons are enough: a manifest may have thousands of tags.
-const MOST_REASONS: usize = 3;
+/// The maximum number of reasons listed: a manifest may have thousands of tags.
+const MAX_REASONS: usize = 3;
 
 fn explain_keep(f: &mut fmt::Formatter<'_>, by: &[KeepReason]) -> fmt::Result {
     f.write_str("kept")?;
-    for (number, reason) in by.iter().take(MOST_REASONS).enumerate() {
+    for (number, reason) in by.iter().take(MAX_REASONS).enumerate() {
         write!(f, "{} {reason}", if number == 0 { ":" } else { "," })?;
     }
-    match by.len().saturating_sub(MOST_REASONS) {
+    match by.len().saturating_sub(MAX_REASONS) {
         0 => Ok(()),
         more => write!(f, ", and {more} more"),
     }
@@ -70,20 +70,20 @@ impl fmt::Display for KeepReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Rule(rule) => rule.fmt(f),
-            Self::Unknown(rule) => write!(f, "{rule} asks for what is not known of it"),
-            Self::Unnamed => f.write_str("no rule names it"),
+            Self::Unknown(rule) => write!(f, "{rule} needs details that are unknown"),
+            Self::Unnamed => f.write_str("no rule selects it"),
             Self::Protected => f.write_str("protected tag"),
             Self::Immutable => f.write_str("immutable tag"),
-            Self::NoManifest => f.write_str("its manifest is not known"),
+            Self::NoManifest => f.write_str("its manifest is unknown"),
             Self::Subject(digest) => write!(f, "attached to {}", Short(digest)),
             Self::Tag(tag) => write!(f, "tag `{tag}`"),
             Self::Index(digest) => write!(f, "child of {}", Short(digest)),
-            Self::History { tag, rule } => write!(f, "past of tag `{tag}` by {rule}"),
+            Self::History { tag, rule } => write!(f, "history of tag `{tag}` by {rule}"),
         }
     }
 }
 
-/// A digest's beginning, as people tell digests apart.
+/// The beginning of a digest, enough to tell digests apart for people.
 struct Short<'a>(&'a Digest);
 
 impl fmt::Display for Short<'_> {

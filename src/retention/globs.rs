@@ -3,22 +3,22 @@
 use super::error::Mistake;
 use super::matcher::{Glob, Matcher, PatternLimits};
 
-/// Globs, and globs of exceptions. A list that names exceptions alone means everything else.
+/// Globs and exceptions. A list of exceptions alone matches everything else.
 #[derive(Debug, Clone)]
 pub(crate) struct Globs {
-    /// `None`: everything.
+    /// The globs; `None` matches everything.
     only: Option<Matcher>,
-    /// `None`: nothing.
+    /// The exceptions; `None` matches nothing.
     except: Option<Matcher>,
 }
 
 impl Globs {
-    /// Globs of repository names: `*` stops at a slash, `**` does not.
+    /// Compiles globs of repository names: `*` stops at a slash, `**` does not.
     pub(crate) fn of_names(key: &'static str, patterns: &[String]) -> Result<Self, Mistake> {
         Self::of_names_within(&mut PatternLimits::default(), key, patterns)
     }
 
-    /// Globs of repository names, as far as the limits allow.
+    /// Compiles globs of repository names within the limits.
     pub(super) fn of_names_within(
         limits: &mut PatternLimits,
         key: &'static str,
@@ -27,7 +27,7 @@ impl Globs {
         Self::build(limits, key, patterns, true)
     }
 
-    /// Globs of anything else, as far as the limits allow.
+    /// Compiles globs of anything else within the limits.
     pub(super) fn of_words(
         limits: &mut PatternLimits,
         key: &'static str,
@@ -42,7 +42,8 @@ impl Globs {
         patterns: &[String],
         stops_at_slash: bool,
     ) -> Result<Self, Mistake> {
-        let (mut only, mut except) = (Vec::new(), Vec::new());
+        let mut only = Vec::new();
+        let mut except = Vec::new();
         for pattern in patterns {
             let list = if pattern.starts_with('!') { &mut except } else { &mut only };
             list.push(Glob { written: pattern, stops_at_slash });
@@ -52,11 +53,11 @@ impl Globs {
         Ok(Self { only: compile(only)?, except: compile(except)? })
     }
 
-    /// Whether a glob matches one of these, and no exception any.
+    /// Whether a glob matches one of the texts, and no exception matches any of them.
     pub(crate) fn match_some<'a>(&self, texts: impl Iterator<Item = &'a str> + Clone) -> bool {
-        let is_meant = |text| self.only.as_ref().is_none_or(|only| only.is_match(text));
+        let is_included = |text| self.only.as_ref().is_none_or(|only| only.is_match(text));
         let is_excepted = |text| self.except.as_ref().is_some_and(|except| except.is_match(text));
-        texts.clone().any(is_meant) && !texts.clone().any(is_excepted)
+        texts.clone().any(is_included) && !texts.clone().any(is_excepted)
     }
 
     /// Whether a glob matches and no exception does.
@@ -78,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn a_star_stops_at_a_slash_in_names_and_nowhere_else() {
+    fn star_stops_at_slashes_in_names_only() {
         assert!(names(&["prod/*"]).matches("prod/a"));
         assert!(!names(&["prod/*"]).matches("prod/a/b"));
         assert!(names(&["prod/**"]).matches("prod/a/b"));
@@ -91,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn exceptions_win_wherever_they_stand() {
+    fn exceptions_win_at_any_position() {
         let list = names(&["!a/secret", "a/*", "!b/*"]);
         assert!(list.matches("a/x") && !list.matches("a/secret") && !list.matches("b/x"));
         let all_but = names(&["!a/**"]);
@@ -100,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_glob_is_named() {
+    fn error_names_the_invalid_glob() {
         for bad in ["", "!", "a[", "{a", "a\\"] {
             let error = Globs::of_names("tags", &globs(&["*", bad])).expect_err(bad);
             assert!(

@@ -1,4 +1,4 @@
-//! Who holds whom in one repository, by places instead of digests.
+//! The references between the manifests and tags of a repository, by index instead of by digest.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -7,41 +7,42 @@ use super::snapshot::RepoSnapshot;
 use crate::clock::Timestamp;
 use crate::oci::{Algorithm, Attachment, Digest, fallback_tag};
 
-/// What a tag is, by its name.
+/// The role of a tag, by its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum TagRole {
     Plain,
-    /// Made of the digest of this manifest, to which it is attached.
+    /// The tag is made from the digest of this manifest, which it is attached to.
     Attached(usize),
-    /// Made of the digest of something that is not here.
+    /// The tag is made from a digest that is not in the repository.
     Orphaned,
 }
 
-/// Edges between manifests and tags, as places in the snapshot.
+/// The edges between manifests and tags, as indexes into the snapshot.
 #[derive(Debug)]
 pub(super) struct Graph<'a> {
     ids: HashMap<&'a Digest, usize>,
-    /// What each tag is.
+    /// The role of each tag.
     pub(super) roles: Vec<TagRole>,
-    /// What each tag points at, if that is here.
+    /// The manifest each tag points at, if it is in the snapshot.
     pub(super) targets: Vec<Option<usize>>,
     /// The tags that point at each manifest.
     pub(super) tags: Vec<Vec<usize>>,
     /// The tags that are attached to each manifest.
     pub(super) attached: Vec<Vec<usize>>,
-    /// The children of each manifest that are here.
+    /// The children of each manifest that are in the snapshot.
     pub(super) children: Vec<Vec<usize>>,
-    /// The indexes of each manifest.
+    /// The indexes that list each manifest.
     pub(super) parents: Vec<Vec<usize>>,
-    /// The subject of each manifest, if it is here.
+    /// The subject of each manifest, if it is in the snapshot.
     pub(super) subjects: Vec<Option<usize>>,
-    /// The manifests that have each as their subject.
+    /// The manifests that have each manifest as their subject.
     pub(super) referrers: Vec<Vec<usize>>,
 }
 
 impl<'a> Graph<'a> {
     pub(super) fn of(snapshot: &'a RepoSnapshot) -> Self {
-        let (manifests, count) = (&snapshot.manifests, snapshot.manifests.len());
+        let manifests = &snapshot.manifests;
+        let count = manifests.len();
         let mut graph = Self {
             ids: manifests.iter().enumerate().map(|(place, m)| (&m.digest, place)).collect(),
             roles: Vec::new(),
@@ -53,8 +54,8 @@ impl<'a> Graph<'a> {
             subjects: vec![None; count],
             referrers: vec![Vec::new(); count],
         };
-        graph.join_manifests(snapshot);
-        graph.join_tags(snapshot);
+        graph.add_manifests(snapshot);
+        graph.add_tags(snapshot);
         graph
     }
 
@@ -62,7 +63,7 @@ impl<'a> Graph<'a> {
         self.ids.get(digest).copied()
     }
 
-    fn join_manifests(&mut self, snapshot: &RepoSnapshot) {
+    fn add_manifests(&mut self, snapshot: &RepoSnapshot) {
         for (place, manifest) in snapshot.manifests.iter().enumerate() {
             let children: Vec<_> =
                 manifest.children.iter().filter_map(|child| self.place_of(child)).collect();
@@ -75,8 +76,8 @@ impl<'a> Graph<'a> {
         }
     }
 
-    fn join_tags(&mut self, snapshot: &RepoSnapshot) {
-        // A tag holds half of a sha512 digest.
+    fn add_tags(&mut self, snapshot: &RepoSnapshot) {
+        // A tag has room for only half of a sha512 digest.
         let long = snapshot.manifests.iter().filter(|m| m.digest.algorithm() == Algorithm::Sha512);
         let halves: HashMap<_, _> =
             long.map(|m| (fallback_tag(&m.digest), self.place_of(&m.digest))).collect();
@@ -101,7 +102,7 @@ impl<'a> Graph<'a> {
         }
     }
 
-    /// When each manifest, an index above it or a child below it was last pulled.
+    /// Returns when each manifest, an index above it or a child below it was last pulled.
     pub(super) fn pulls(&self, snapshot: &RepoSnapshot) -> Vec<Option<Timestamp>> {
         let own = |place: &usize| snapshot.manifests[*place].pulled_at;
         let mut order: Vec<usize> = (0..snapshot.manifests.len()).filter(|m| own(m).is_some()).collect();
@@ -112,7 +113,7 @@ impl<'a> Graph<'a> {
     }
 }
 
-/// Carries each time along the edges, the latest first, so that the first to arrive is the latest.
+/// Propagates each time along the edges. Starts with the latest, so that the first time to arrive is the latest one.
 fn spread(
     edges: &[Vec<usize>],
     order: &[usize],

@@ -1,18 +1,18 @@
-//! What an index has of its children: platforms and labels.
+//! Derives the platforms and labels of an index from its children.
 
 use std::collections::{BTreeMap, HashMap};
 
 use super::snapshot::{ManifestFacts, RepoSnapshot};
-use crate::oci::{Digest, each_once};
+use crate::oci::{Digest, deduplicate};
 
 impl RepoSnapshot {
-    /// Fills in what is not known of indexes and is known of all their children: the platforms of any child,
-    /// and the labels that all have alike, those apart that have no platform, such as attestations. An index
-    /// of indexes stays unknown.
+    /// Fills in unknown details of indexes if they are known of all children: the platforms of any child, and the
+    /// labels that all children share. Children without a platform, such as attestations, are ignored for labels. The
+    /// details of an index of indexes stay unknown.
     pub fn inherit_details(&mut self) {
         let places: HashMap<&Digest, usize> =
             self.manifests.iter().enumerate().map(|(place, manifest)| (&manifest.digest, place)).collect();
-        let mut learnt = Vec::new();
+        let mut inherited = Vec::new();
         for (place, index) in self.manifests.iter().enumerate().filter(|(_, m)| !m.children.is_empty()) {
             if index.platforms.is_some() && index.labels.is_some() {
                 continue;
@@ -20,10 +20,10 @@ impl RepoSnapshot {
             let children =
                 index.children.iter().map(|child| places.get(child).map(|at| &self.manifests[*at]));
             if let Some(children) = children.collect::<Option<Vec<_>>>() {
-                learnt.push((place, platforms(&children), labels(&children)));
+                inherited.push((place, platforms(&children), labels(&children)));
             }
         }
-        for (place, platforms, labels) in learnt {
+        for (place, platforms, labels) in inherited {
             let index = &mut self.manifests[place];
             index.platforms = index.platforms.take().or(platforms);
             index.labels = index.labels.take().or(labels);
@@ -33,7 +33,7 @@ impl RepoSnapshot {
 
 fn platforms(children: &[&ManifestFacts]) -> Option<Vec<String>> {
     let each = children.iter().map(|child| child.platforms.clone());
-    Some(each_once(each.collect::<Option<Vec<_>>>()?.into_iter().flatten()))
+    Some(deduplicate(each.collect::<Option<Vec<_>>>()?.into_iter().flatten()))
 }
 
 fn labels(children: &[&ManifestFacts]) -> Option<BTreeMap<String, String>> {
@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn an_index_has_the_platforms_of_its_children_and_the_labels_that_they_share() {
+    fn index_inherits_all_platforms_and_the_shared_labels() {
         let index = inherited(vec![
             image("a", Some("linux/amd64"), &[("team", "x"), ("arch", "amd64")]),
             image("b", Some("linux/arm64"), &[("team", "x"), ("arch", "arm64")]),
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn one_child_of_which_nothing_is_known_makes_the_index_unknown() {
+    fn index_stays_unknown_if_one_child_is_unknown() {
         let index = inherited(vec![image("a", Some("linux/amd64"), &[]), manifest("b")]);
         assert_eq!((index.platforms, index.labels), (None, None));
     }

@@ -1,4 +1,4 @@
-//! What the rules say of each item by itself.
+//! Applies the rules to each item.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -11,18 +11,18 @@ use super::selectors::Match;
 use crate::clock::Timestamp;
 use crate::oci::RepoName;
 
-/// What the rules say of one item. Keep always wins; what no rule names is kept.
+/// The result of the rules for one item. Keep always wins, and an item that no rule selects is kept.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Verdict {
     pub(super) keeps: Vec<KeepReason>,
-    /// The first rule that lets it go.
+    /// The first rule that expires it.
     pub(super) expires: Option<Arc<RuleLabel>>,
-    /// How much of its past is kept, and by which rule.
+    /// How many earlier versions of the tag are kept, and by which rule.
     pub(super) history: Option<(usize, Arc<RuleLabel>)>,
 }
 
 impl Verdict {
-    /// The rule by which it goes, if it goes.
+    /// Returns the rule by which the item expires, if it does.
     pub(super) fn expiry(&self) -> Option<&Arc<RuleLabel>> {
         if self.keeps.is_empty() { self.expires.as_ref() } else { None }
     }
@@ -36,8 +36,8 @@ impl Verdict {
     }
 }
 
-/// Judges `items` by each rule in turn.
-pub(super) fn judge(
+/// Applies each rule in turn to `items`.
+pub(super) fn apply_rules(
     items: &[Item<'_>],
     policies: &Compiled,
     repo: &RepoName,
@@ -60,7 +60,7 @@ pub(super) fn judge(
     verdicts
 }
 
-/// What a rule selects, and what it may select for all that is known: as places among the items.
+/// The items a rule selects, and those it may select because details are unknown, as indexes.
 #[derive(Debug, Default)]
 struct Selection {
     yes: Vec<usize>,
@@ -73,7 +73,7 @@ fn select(items: &[Item<'_>], rule: &CompiledRule, now: Timestamp, settled: &Set
         if !rule.kinds.has(item.kind) || settled.has(place, item) {
             continue;
         }
-        match rule.selectors.judge(item, rule.action, now) {
+        match rule.selectors.evaluate(item, rule.action, now) {
             Match::Yes => selection.yes.push(place),
             Match::Unknown => selection.unknown.push(place),
             Match::No => {}
@@ -91,22 +91,22 @@ fn apply(items: &[Item<'_>], rule: &CompiledRule, selection: Selection, verdicts
                 Some(newest) => newest.split(items, &yes).newest,
             };
             kept.into_iter().for_each(|place| verdicts[place].keep(rule, true));
-            // Unknown means keep; but it takes no place among the newest from what is known.
+            // Unknown items are kept, but do not take the place of known ones among the newest.
             unknown.into_iter().for_each(|place| verdicts[place].keep(rule, false));
         }
         Action::Expire => {
-            let gone = match &rule.newest {
+            let expired = match &rule.newest {
                 None => yes,
                 Some(newest) => newest.split(items, &yes).older,
             };
-            for place in gone {
+            for place in expired {
                 verdicts[place].expires.get_or_insert_with(|| Arc::clone(&rule.label));
             }
         }
     }
 }
 
-/// What final rules of a policy leave to no later rule.
+/// The items that final rules of a policy hide from later rules.
 #[derive(Debug, Default)]
 struct Settled {
     items: HashSet<usize>,
@@ -119,13 +119,13 @@ impl Settled {
         self.items.contains(&place) || self.images.contains(&item.manifest)
     }
 
-    /// Adds what `rule` matches by kind and name, if it is final.
+    /// Adds the items `rule` matches by kind and name, if it is final.
     fn add(&mut self, items: &[Item<'_>], rule: &CompiledRule) {
         let Some(scope) = rule.final_for else {
             return;
         };
         for (place, item) in items.iter().enumerate() {
-            if !rule.kinds.has(item.kind) || self.has(place, item) || !rule.selectors.named(item) {
+            if !rule.kinds.has(item.kind) || self.has(place, item) || !rule.selectors.matches_name(item) {
                 continue;
             }
             match scope {

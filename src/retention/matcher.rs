@@ -1,7 +1,7 @@
-//! Expressions and globs, compiled within limits.
+//! Compiles regular expressions and globs within size limits.
 //!
-//! One engine serves both, and it simulates the expression instead of building a DFA. A DFA grows while it matches, is
-//! bounded for each expression alone, and gains nothing on names of at most 255 bytes.
+//! One engine serves both. It simulates the expression instead of building a DFA: a DFA grows while it matches, is
+//! limited per expression only, and gains nothing on names of at most 255 bytes.
 
 use regex_automata::meta::Regex;
 use regex_automata::nfa::thompson::{NFA, WhichCaptures};
@@ -10,22 +10,22 @@ use regex_syntax::hir::Hir;
 
 use super::error::Mistake;
 
-/// Expressions and globs in all policies together, or in one list outside policies.
+/// The maximum number of expressions and globs in all policies together, or in one list outside policies.
 pub const MAX_PATTERNS: usize = 10_000;
 
-/// Bytes of one expression or glob. Names have at most 255 bytes and tags 128.
+/// The maximum size of one expression or glob in bytes. Names have at most 255 bytes and tags 128.
 pub const MAX_PATTERN_BYTES: usize = 4 << 10;
 
-/// Bytes of one expression or glob when compiled: repetitions such as `{1000}` multiply.
+/// The maximum compiled size of one expression or glob in bytes. Repetitions such as `{1000}` multiply the size.
 pub const MAX_COMPILED_PATTERN: usize = 256 << 10;
 
-/// Bytes of all expressions and globs together when compiled. Checking a policy holds up to three such sets.
+/// The maximum compiled size of all expressions and globs in bytes. Checking a policy holds up to three such sets.
 pub const MAX_COMPILED_BYTES: usize = 8 << 20;
 
-/// What a compiled list takes besides its automaton.
+/// The memory of a compiled list besides its automaton.
 const MATCHER_OVERHEAD: usize = 1 << 10;
 
-/// What of the limits is left.
+/// What is left of the limits.
 #[derive(Debug)]
 pub(crate) struct PatternLimits {
     patterns: usize,
@@ -38,7 +38,7 @@ impl Default for PatternLimits {
     }
 }
 
-/// Expressions or globs, of which one must match.
+/// A list of expressions or globs, one of which must match.
 #[derive(Debug, Clone)]
 pub(super) struct Matcher(Regex);
 
@@ -47,14 +47,14 @@ impl Matcher {
         self.0.is_match(text)
     }
 
-    /// What the first capture group matched, empty if it took no part. `None` if the expression does not match.
+    /// Returns what the first capture group matched, empty if it took no part. `None` if the expression does not match.
     pub(super) fn capture<'a>(&self, text: &'a str) -> Option<&'a str> {
         let mut captures = self.0.create_captures();
         self.0.captures(text, &mut captures);
         captures.is_match().then(|| captures.get_group(1).map_or("", |span| &text[span.range()]))
     }
 
-    /// Its capture groups.
+    /// Returns the number of capture groups.
     pub(super) fn groups(&self) -> usize {
         self.0.captures_len() - 1
     }
@@ -85,7 +85,7 @@ impl PatternLimits {
         compiler.finish()
     }
 
-    /// Compiles globs that match a whole text. Each is checked to be one before.
+    /// Compiles globs that match a whole text. Checks each of them first.
     pub(super) fn globs(&mut self, key: &'static str, globs: &[Glob<'_>]) -> Result<Matcher, Mistake> {
         let mut compiler = Compiler::new(self, key, WhichCaptures::Implicit);
         for glob in globs {
@@ -96,7 +96,7 @@ impl PatternLimits {
     }
 }
 
-/// A glob as it is written: the `!` of an exception is no part of the pattern.
+/// A glob as written. The `!` of an exception is not part of the pattern.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Glob<'a> {
     pub(super) written: &'a str,
@@ -120,7 +120,7 @@ impl Glob<'_> {
 }
 
 /// Tags are ASCII, where classes such as `\w` mean the same without Unicode and are a hundred times smaller. Only
-/// expressions that cannot be read that way, such as `\p{L}`, are read with it.
+/// expressions that can't be parsed without Unicode, such as `\p{L}`, are parsed with it.
 fn parse_expression(key: &'static str, pattern: &str) -> Result<Hir, Mistake> {
     let parse = |unicode| {
         let config = syntax::Config::new().unicode(unicode).utf8(false);
@@ -130,18 +130,18 @@ fn parse_expression(key: &'static str, pattern: &str) -> Result<Hir, Mistake> {
     parsed.map_err(|why| Mistake::Regex { key, pattern: pattern.to_owned(), why })
 }
 
-/// What is wrong; the lines before it draw where.
+/// Returns the message of the error; the lines before it draw the position.
 fn last_line(error: &regex_syntax::Error) -> String {
     error.to_string().lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned()
 }
 
-/// Compiles one list, and charges it to the limits.
+/// Compiles one list and charges it to the limits.
 struct Compiler<'a> {
     limits: &'a mut PatternLimits,
     key: &'static str,
     captures: WhichCaptures,
     parsed: Vec<Hir>,
-    /// The compiled bytes of what was added, each by itself.
+    /// The compiled size of the patterns added so far, each by itself.
     size: usize,
 }
 
@@ -150,7 +150,7 @@ impl<'a> Compiler<'a> {
         Self { limits, key, captures, parsed: Vec::new(), size: MATCHER_OVERHEAD }
     }
 
-    /// Checks what is cheap to check before a pattern is parsed.
+    /// Does the cheap checks before a pattern is parsed.
     fn admit(&mut self, pattern: &str) -> Result<(), Mistake> {
         if pattern.len() > MAX_PATTERN_BYTES {
             return Err(Mistake::LongPattern { key: self.key, bytes: pattern.len() });
@@ -159,7 +159,7 @@ impl<'a> Compiler<'a> {
         Ok(())
     }
 
-    /// Compiles a pattern by itself: that names the one that is too large, before the list is built.
+    /// Compiles a pattern by itself, so that an error names the pattern that is too large before the list is built.
     fn add(&mut self, pattern: &str, parsed: Hir) -> Result<(), Mistake> {
         let left = self.limits.bytes.saturating_sub(self.size);
         let config = NFA::config()
@@ -171,7 +171,7 @@ impl<'a> Compiler<'a> {
             return Err(if left < MAX_COMPILED_PATTERN {
                 Mistake::CompiledSum(self.key)
             } else {
-                Mistake::CompiledSize { key: self.key, pattern: shortened(pattern) }
+                Mistake::CompiledSize { key: self.key, pattern: shorten(pattern) }
             });
         };
         self.size += compiled.memory_usage();
@@ -196,10 +196,10 @@ impl<'a> Compiler<'a> {
     }
 }
 
-/// The start of a pattern, for messages.
-fn shortened(pattern: &str) -> String {
-    const SHOWN: usize = 80;
-    let mut shown: String = pattern.chars().take(SHOWN).collect();
+/// Returns the start of a pattern, for messages.
+fn shorten(pattern: &str) -> String {
+    const MAX_CHARS: usize = 80;
+    let mut shown: String = pattern.chars().take(MAX_CHARS).collect();
     if shown.len() < pattern.len() {
         shown.push('…');
     }
@@ -216,13 +216,13 @@ mod tests {
     }
 
     #[test]
-    fn one_of_several_expressions_must_match() {
+    fn any_expression_may_match() {
         let list = expressions(&["^v", r"\d$"]).expect("expressions");
         assert!(list.is_match("v") && list.is_match("a1") && !list.is_match("a"));
     }
 
     #[test]
-    fn classes_cost_what_they_cost_in_ascii() {
+    fn classes_compile_to_ascii_size() {
         for pattern in [r"^\w{1,128}$", r"(?i)^[a-z]+-\d{4}-\d{2}$", r"^[^x]{1,128}$"] {
             let mut limits = PatternLimits::default();
             limits.expressions("tag_regex", &[pattern.to_owned()]).expect(pattern);
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn a_capture_group_that_took_no_part_is_empty() {
+    fn unused_capture_group_is_empty() {
         let per = PatternLimits::default().capturing("per", r"^(?:([a-z]+)-)?\d+$").expect("an expression");
         assert_eq!(per.groups(), 1);
         assert_eq!(
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pattern_is_bounded_in_length_and_in_what_it_compiles_to() {
+    fn limits_pattern_length_and_compiled_size() {
         let long = "a".repeat(MAX_PATTERN_BYTES + 1);
         assert!(matches!(expressions(&[&long]), Err(Mistake::LongPattern { bytes: 4097, .. })));
         for large in ["(?:(?:a{100}){100}){100}", r"(?u)\w{1000}", "(?:){4000000000}a{100000}"] {
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn all_patterns_together_are_bounded_in_number_and_in_what_they_compile_to() {
+    fn limits_number_and_compiled_size_of_all_patterns() {
         let mut limits = PatternLimits::default();
         let many = vec!["a".to_owned(); 1000];
         let mut compile = || limits.expressions("tag_regex", &many);

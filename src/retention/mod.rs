@@ -1,16 +1,16 @@
-//! What may expire and what must stay. Pure: no I/O, no clock of its own.
+//! Retention policies: decides which tags and manifests expire and which are kept. Pure: no I/O and no clock.
 //!
-//! [`Policies`] are what an operator writes; [`Policies::compile`] checks them, and refuses with the names of
-//! policy and rule. [`evaluate`] takes the facts of one repository and decides on each tag and manifest; the
-//! dry run and the real run ask it alike. [`PRESETS`] come with the program, and [`import`] reads other
-//! registries' policies. `docs/retention.md` is the guide for those who write policies.
+//! Operators write [`Policies`]. [`Policies::compile`] checks them and reports mistakes with the names of the policy
+//! and the rule. [`evaluate`] takes a snapshot of one repository and decides on each tag and manifest; dry runs and
+//! real runs both use it. [`PRESETS`] are built-in policies, and [`import`] converts policies of other registries.
+//! `docs/retention.md` is the guide for operators who write policies.
 //!
-//! - Keep always wins. What no rule names is kept. What is not known is kept.
-//! - Rules judge tags, and manifests that nothing holds. An index's children, a manifest's referrers and the
-//!   tags that are made of its digest (cosign's, and the spec's fallback tags) follow it.
-//! - What is attached to something that is not in the repository, by its subject or its tag, is *orphaned*.
-//!   Signatures may well be kept apart from what they sign, so rules must name orphans to expire them.
-//! - A manifest goes when all that holds it goes. A tag may go while another keeps the manifest.
+//! - Keep always wins. Items that no rule selects are kept. Items with unknown details are kept.
+//! - Rules apply to tags and to unreferenced manifests. The children of an index, the referrers of a manifest, and
+//!   tags made from its digest (cosign's, and the fallback tags of the spec) follow it.
+//! - An item whose subject, by its manifest or its tag, is not in the repository is *orphaned*. Signatures may be
+//!   stored apart from the content they sign, so orphans expire only by rules that select them explicitly.
+//! - A manifest expires when everything that references it does. A tag may expire while another one keeps the manifest.
 
 mod check;
 mod compile;
@@ -40,7 +40,7 @@ mod tests;
 
 pub use compile::{MAX_POLICIES, MAX_RULES};
 pub use compiled::{Compiled, Needs, RuleLabel};
-pub use error::{Mistake, Oddity, Place, PolicyError, Warning};
+pub use error::{Mistake, Place, PolicyError, Warning, WarningKind};
 pub use evaluate::evaluate;
 pub use explain::Explanation;
 pub(crate) use globs::Globs;

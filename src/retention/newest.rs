@@ -1,4 +1,4 @@
-//! The newest so many, by push, pull or version, of each branch if there are branches.
+//! Selects the newest items by push, pull or version, for each branch if the rule has `per`.
 
 use std::collections::{HashMap, HashSet};
 
@@ -10,8 +10,8 @@ use super::policy::{Count, Order};
 use super::version::version_of;
 use crate::clock::Timestamp;
 
-/// How new something is. Fields that do not count are empty; names decide between equals, so that a plan
-/// made twice is the same plan.
+/// How new an item is. Fields that the order ignores are empty. Names decide between equals, so that a plan made twice
+/// is the same.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Rank<'a> {
     version: Option<Version>,
@@ -20,7 +20,7 @@ struct Rank<'a> {
     name: &'a str,
 }
 
-/// What takes part in the count, and what of it is among the newest.
+/// The counted items, split into the newest and the rest.
 #[derive(Debug, Default)]
 pub(super) struct Split {
     pub(super) newest: Vec<usize>,
@@ -28,8 +28,8 @@ pub(super) struct Split {
 }
 
 impl Newest {
-    /// Splits `chosen`, which are places in `items`. What has no version or no branch, where that is asked
-    /// for, is in neither half.
+    /// Splits `chosen`, a list of indexes into `items`. Items without the required version or branch are in neither
+    /// half.
     pub(super) fn split(&self, items: &[Item<'_>], chosen: &[usize]) -> Split {
         let mut branches: HashMap<&str, Vec<(Rank<'_>, usize)>> = HashMap::new();
         for place in chosen {
@@ -44,10 +44,10 @@ impl Newest {
             let mut images = HashSet::new();
             for (number, (_, place)) in ranked.into_iter().enumerate() {
                 let is_newest = match self.count {
-                    Count::Tags => number < self.most,
+                    Count::Tags => number < self.max,
                     Count::Images => {
                         let image = items[place].manifest;
-                        images.contains(&image) || images.len() < self.most && images.insert(image)
+                        images.contains(&image) || images.len() < self.max && images.insert(image)
                     }
                 };
                 if is_newest { split.newest.push(place) } else { split.older.push(place) }
@@ -63,7 +63,7 @@ impl Newest {
         if !item.is_tag {
             return None;
         }
-        // A group that took no part is a branch of its own: commits without a branch in their tags.
+        // A group that took no part counts as its own branch: builds without a branch in their tags.
         regex.capture(item.name)
     }
 

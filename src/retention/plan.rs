@@ -1,4 +1,4 @@
-//! What would go and what would stay, and why.
+//! The plan for one repository: what expires, what is kept, and why.
 
 use std::sync::Arc;
 
@@ -9,96 +9,96 @@ use crate::oci::{Digest, Tag};
 /// The decisions on one repository.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RepoPlan {
-    /// When it was made.
+    /// When the plan was made.
     pub now: Timestamp,
-    /// One for each tag, in the snapshot's order.
+    /// The decision on each tag, in the order of the snapshot.
     pub tags: Vec<Decision>,
-    /// One for each manifest, in the snapshot's order: what becomes of it once all that this plan lets go
-    /// has gone.
+    /// The decision on each manifest, in the order of the snapshot: what happens to it after all expired items of this
+    /// plan are removed.
     pub manifests: Vec<Decision>,
 }
 
-/// What becomes of a tag or a manifest.
+/// The decision on a tag or a manifest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decision {
-    /// It stays.
+    /// It is kept.
     Keep {
-        /// All that keeps it; never empty.
+        /// All reasons to keep it; never empty.
         by: Vec<KeepReason>,
     },
-    /// It goes.
+    /// It expires.
     Expire(Expiry),
 }
 
-/// What keeps something.
+/// A reason to keep something.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum KeepReason {
     /// A keep rule.
     Rule(Arc<RuleLabel>),
-    /// A keep rule asks for platforms or labels that are not known.
+    /// A keep rule needs platforms or labels that are unknown.
     Unknown(Arc<RuleLabel>),
-    /// No rule in force names it.
+    /// No rule in force selects it.
     Unnamed,
     /// It is a protected tag.
     Protected,
     /// It is an immutable tag.
     Immutable,
-    /// The tag's manifest is not known.
+    /// The tag's manifest is unknown.
     NoManifest,
-    /// It is attached to this manifest, which stays.
+    /// It is attached to this manifest, which is kept.
     Subject(Digest),
     /// This tag points at the manifest.
     Tag(Tag),
-    /// This index has it as a child.
+    /// This index lists the manifest.
     Index(Digest),
-    /// It was what this tag pointed at, and the rule keeps the tag's past.
+    /// This tag pointed at the manifest before, and the rule keeps the tag's history.
     History {
-        /// Which tag.
+        /// The tag.
         tag: Tag,
-        /// By which rule.
+        /// The rule.
         rule: Arc<RuleLabel>,
     },
 }
 
-/// Why and when something goes.
+/// Why something expires, and the times that matter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Expiry {
-    /// The rule that says so. For what follows something else, the rule by which the last of that goes.
+    /// The rule that expires it. If it follows other items, the rule that expires the last of them.
     pub rule: Arc<RuleLabel>,
-    /// How the rule reaches it.
+    /// How the rule applies to it.
     pub cause: Cause,
-    /// When it was last pushed; for an untagged manifest not before nothing held it any more.
+    /// When it was last pushed. For an untagged manifest, at least the time when it became unreferenced.
     pub pushed_at: Timestamp,
-    /// When it or what belongs to it was last pulled. `None`: never.
+    /// When it or something that belongs to it was last pulled; `None` if never.
     pub pulled_at: Option<Timestamp>,
-    /// The last pull or push of what the rule judged. Within a rule the least recent goes first.
+    /// The last pull or push of the item the rule selected. Within a rule, the least recently used expires first.
     pub used_at: Timestamp,
 }
 
-/// How a rule reaches what goes.
+/// How a rule applies to something that expires.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Cause {
-    /// The rule judged it.
+    /// The rule selected it.
     Rule,
-    /// The last of the manifest's tags goes.
+    /// The last of the manifest's tags expires.
     Tags,
-    /// The last index that has it goes, this one.
+    /// The last index that lists it expires: this one.
     Index(Digest),
-    /// What it is attached to goes.
+    /// The manifest it is attached to expires.
     Subject(Digest),
 }
 
-/// What a step is on, as its place in the snapshot.
+/// The target of a step, as an index into the snapshot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum StepTarget {
-    /// Among the tags.
+    /// An index into the tags.
     Tag(usize),
-    /// Among the manifests.
+    /// An index into the manifests.
     Manifest(usize),
 }
 
 impl Decision {
-    /// The expiry, if it goes.
+    /// Returns the expiry, if it expires.
     pub fn expiry(&self) -> Option<&Expiry> {
         match self {
             Self::Expire(expiry) => Some(expiry),
@@ -108,9 +108,9 @@ impl Decision {
 }
 
 impl RepoPlan {
-    /// What is to be expired, in the order in which to do it: rule by rule in the operator's order, within a
-    /// rule least recently used first, attached tags behind what they are attached to. Manifests that go
-    /// because their tags, index or subject go are left out: the last of those takes them along.
+    /// Returns the steps to apply, in order: rule by rule in the operator's order, within a rule the least recently
+    /// used first, attached tags after the manifests they are attached to. Manifests that expire with their tags, index
+    /// or subject have no step, because the last of these removes them too.
     pub fn steps(&self) -> Vec<(StepTarget, &Expiry)> {
         let tags = self.tags.iter().enumerate().map(|(place, tag)| (StepTarget::Tag(place), tag));
         let manifests = self.manifests.iter().enumerate().map(|(place, m)| (StepTarget::Manifest(place), m));

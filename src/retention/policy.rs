@@ -1,20 +1,20 @@
-//! Policies as people write them: in the configuration file, through the API, in a preset.
+//! Policies as written in the configuration file, through the API, or in a preset.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// All that an operator has said about what stays and what goes. [`Policies::compile`] checks it.
+/// All retention settings of an operator. [`Policies::compile`] checks them.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Policies {
-    /// The policies, in the order in which their rules are used under pressure.
+    /// The policies. Under pressure, their rules apply in this order.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub policies: Vec<Policy>,
     /// Tags that no rule may expire.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub protected: Vec<TagList>,
-    /// Tags that no rule may expire, and that nobody may move or delete.
+    /// Tags that no rule may expire, and that can't be moved or deleted.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub immutable: Vec<TagList>,
 }
@@ -23,26 +23,26 @@ pub struct Policies {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Policy {
-    /// Its name, which no other policy has. May be left away where `preset` is given.
+    /// The name, which must be unique. It may be omitted if `preset` is given.
     pub name: String,
-    /// A preset whose rules follow this policy's own: see [`super::PRESETS`].
+    /// A preset whose rules are appended to this policy's own: see [`super::PRESETS`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub preset: Option<String>,
-    /// A name that policies share of which only the first that names a repository applies to it. Policies of other
-    /// groups and of none apply as well.
+    /// A group of policies, of which only the first that matches a repository applies to it. Policies of other groups,
+    /// and policies without a group, apply as well.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub group: Option<String>,
-    /// Globs of repository names; `!` in front makes an exception. Empty: all repositories.
+    /// Globs of repository names; a leading `!` makes an exception. Empty matches all repositories.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub repositories: Vec<String>,
-    /// Its rules.
+    /// The rules.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub rules: Vec<Rule>,
 }
 
 impl Policy {
-    /// Its name; without one of its own, its preset's.
-    pub fn called(&self) -> &str {
+    /// Returns the name, or the name of the preset if the policy has none of its own.
+    pub fn name_or_preset(&self) -> &str {
         match &self.preset {
             Some(preset) if self.name.is_empty() => preset,
             _ => &self.name,
@@ -50,28 +50,28 @@ impl Policy {
     }
 }
 
-/// Tags that are safe from rules.
+/// A list of tags that are protected from rules.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TagList {
-    /// Globs of repository names. Empty: all repositories.
+    /// Globs of repository names. Empty matches all repositories.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub repositories: Vec<String>,
-    /// Globs of tags. Empty: all tags.
+    /// Globs of tags. Empty matches all tags.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<String>,
-    /// Globs of tags that are not meant after all.
+    /// Globs of tags that are excepted.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub except: Vec<String>,
 }
 
-/// What a rule does with what it selects.
+/// What a rule does with the items it selects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Action {
-    /// Keeps it, whatever other rules say.
+    /// Keeps them, regardless of other rules.
     Keep,
-    /// Lets it go, unless something keeps it.
+    /// Expires them, unless something keeps them.
     Expire,
 }
 
@@ -82,22 +82,22 @@ pub enum When {
     /// Always.
     #[default]
     Always,
-    /// While the store is above its high mark: for expire rules.
+    /// While the store is above its high mark. For expire rules.
     Pressure,
-    /// While the store is not above its high mark: for keep rules.
+    /// While the store is not above its high mark. For keep rules.
     Calm,
 }
 
-/// What makes one thing newer than another.
+/// The order in which `newest` ranks items.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Order {
-    /// The last push; for an untagged manifest the moment since which nothing holds it, if that is later.
+    /// By the last push. For an untagged manifest, at least the time when it became unreferenced.
     #[default]
     Push,
-    /// The last pull; what was never pulled comes last.
+    /// By the last pull. Items that were never pulled come last.
     Pull,
-    /// The semantic version that the tag spells; a tag that spells none is not selected.
+    /// By the semantic version in the tag. Tags without one are not selected.
     Version,
 }
 
@@ -108,32 +108,32 @@ pub enum Count {
     /// Tags.
     #[default]
     Tags,
-    /// Images: several tags of one image count once, by the newest of them.
+    /// Images: several tags of one image count once, ranked by the newest of them.
     Images,
 }
 
-/// What later rules of the policy do not select.
+/// What a final rule hides from later rules of the policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Final {
-    /// The tags that the rule matches by name, and the manifests of the kinds that it judges.
+    /// The tags the rule matches by name, and the manifests of the kinds it applies to.
     Tag,
-    /// Besides, all other tags of their images.
+    /// Also all other tags of their images.
     Image,
 }
 
-/// Expressions, of which one must match: a text, or a list of texts.
+/// Regular expressions, one of which must match: a string or a list of strings.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged, expecting = "expected a regular expression or a list of them")]
 pub enum Expressions {
-    /// One.
+    /// One expression.
     One(String),
-    /// Several.
+    /// Several expressions.
     Several(Vec<String>),
 }
 
 impl Expressions {
-    /// All of them.
+    /// Returns all expressions.
     pub fn as_slice(&self) -> &[String] {
         match self {
             Self::One(expression) => std::slice::from_ref(expression),
@@ -148,86 +148,86 @@ impl From<&str> for Expressions {
     }
 }
 
-/// A rule: it selects what *all* of its selectors match. Spans are written like `"30d"`.
+/// A rule. It selects items that *all* of its selectors match. Time spans are written like `"30d"`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Rule {
-    /// Its name, which no other rule of the policy has.
+    /// The name, which must be unique within the policy.
     pub name: String,
-    /// What it does.
+    /// What the rule does.
     pub action: Action,
-    /// When it is in force.
+    /// When the rule is in force.
     #[serde(default, skip_serializing_if = "is_default")]
     pub when: When,
-    /// Narrows the policy's repositories.
+    /// Globs that narrow the policy's repositories.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub repositories: Vec<String>,
-    /// Judges tags: the default, unless `untagged` or `orphaned` is set.
+    /// Applies to tags: the default, unless `untagged` or `orphaned` is set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tagged: Option<bool>,
-    /// Judges manifests that no tag, index or subject holds.
+    /// Applies to manifests without a tag, an index or a subject.
     #[serde(default, skip_serializing_if = "is_default")]
     pub untagged: bool,
-    /// Judges signatures, attestations and the like whose subject is not in the repository.
+    /// Applies to signatures, attestations and the like whose subject is not in the repository.
     #[serde(default, skip_serializing_if = "is_default")]
     pub orphaned: bool,
-    /// Globs of tags; `!` in front makes an exception.
+    /// Globs of tags; a leading `!` makes an exception.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<String>,
-    /// Regular expressions of which one matches somewhere in the tag.
+    /// Regular expressions, one of which must match somewhere in the tag.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tag_regex: Option<Expressions>,
-    /// Regular expressions of which none matches anywhere in the tag.
+    /// Regular expressions, none of which may match anywhere in the tag.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub except_regex: Option<Expressions>,
-    /// Last pushed longer ago than this.
+    /// Matches items last pushed longer ago than this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pushed_before: Option<String>,
-    /// Last pushed not longer ago than this.
+    /// Matches items pushed within this time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pushed_within: Option<String>,
-    /// Neither pulled nor pushed for longer than this.
+    /// Matches items neither pulled nor pushed within this time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pulled_before: Option<String>,
-    /// Pulled, and not longer ago than this.
+    /// Matches items pulled within this time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pulled_within: Option<String>,
-    /// A keep rule keeps the newest so many of what the other selectors match; an expire rule expires the rest.
+    /// A keep rule keeps this many of the newest items that the other selectors match; an expire rule expires the rest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub newest: Option<u32>,
-    /// What `newest` goes by: the push, if nothing is said.
+    /// The order of `newest`: by push, by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<Order>,
-    /// What `newest` counts: tags, if nothing is said.
+    /// What `newest` counts: tags, by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub count: Option<Count>,
-    /// A regular expression with one capture group: `newest` counts for each value of it. Tags that it does
-    /// not match are not selected.
+    /// A regular expression with one capture group. `newest` counts separately for each value of the group. Tags that
+    /// do not match are not selected.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub per: Option<String>,
     /// Globs of artifact types.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub artifact_types: Vec<String>,
-    /// Globs of platforms like `linux/arm64`. A keep rule selects what has one of them, an expire rule what
-    /// has no other.
+    /// Globs of platforms such as `linux/arm64`. A keep rule selects images with at least one matching platform, an
+    /// expire rule images whose platforms all match.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub platforms: Vec<String>,
-    /// Globs of values, by the annotation's key. All must match.
+    /// Globs of annotation values by key. All must match.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
-    /// Globs of values, by the label's key. All must match.
+    /// Globs of label values by key. All must match.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
-    /// Later rules of the policy do not select what this rule matches by kind and name, whatever its age and count.
+    /// Hides items this rule matches by kind and name from later rules of the policy, whatever their age and number.
     #[serde(default, rename = "final", skip_serializing_if = "Option::is_none")]
     pub final_for: Option<Final>,
-    /// For keep rules: keeps what the last so many different digests of a kept tag's past are.
+    /// For keep rules: also keeps this many earlier versions of a kept tag, counted by different digests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keep_history: Option<u32>,
 }
 
 impl Rule {
-    /// A rule that selects every tag.
+    /// Creates a rule that selects every tag.
     pub fn new(name: impl Into<String>, action: Action) -> Self {
         Self {
             name: name.into(),
@@ -257,8 +257,8 @@ impl Rule {
         }
     }
 
-    /// Whether it judges tags.
-    pub(super) fn judges_tags(&self) -> bool {
+    /// Whether the rule applies to tags.
+    pub(super) fn selects_tags(&self) -> bool {
         self.tagged.unwrap_or(!self.untagged && !self.orphaned)
     }
 }

@@ -1,18 +1,18 @@
-//! What follows what: from manifests to children, referrers and attached tags.
+//! Traverses the graph from manifests to their children, referrers and attached tags.
 
 use super::graph::Graph;
 
-/// How the flood came to a place.
+/// How the traversal reached a manifest or a tag.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Arrival {
-    /// The start's number.
+    /// The number of the start.
     pub(super) start: usize,
     pub(super) via: Via,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Via {
-    /// It began here.
+    /// The traversal started here.
     Start,
     /// From this index.
     Index(usize),
@@ -22,11 +22,11 @@ pub(super) enum Via {
     Tag,
 }
 
-/// Where a flood has been.
+/// The manifests and tags that a traversal has reached.
 #[derive(Debug)]
 pub(super) struct Reachability {
     pub(super) manifests: Vec<Option<Arrival>>,
-    /// Attached tags.
+    /// The attached tags.
     pub(super) tags: Vec<Option<Arrival>>,
 }
 
@@ -35,18 +35,20 @@ impl Reachability {
         Self { manifests: vec![None; graph.children.len()], tags: vec![None; graph.roles.len()] }
     }
 
-    /// Goes on from `manifest` to all that it has not reached yet and that `dry` has not reached.
-    pub(super) fn start(&mut self, graph: &Graph<'_>, start: usize, manifest: usize, dry: Option<&Self>) {
+    /// Traverses everything from `manifest` on that is not yet reached, and not reached by `blocked`.
+    pub(super) fn start(&mut self, graph: &Graph<'_>, start: usize, manifest: usize, blocked: Option<&Self>) {
         let mut waiting = vec![(manifest, Via::Start)];
         while let Some((place, via)) = waiting.pop() {
-            if self.manifests[place].is_some() || dry.is_some_and(|dry| dry.manifests[place].is_some()) {
+            let is_blocked = blocked.is_some_and(|blocked| blocked.manifests[place].is_some());
+            if self.manifests[place].is_some() || is_blocked {
                 continue;
             }
             self.manifests[place] = Some(Arrival { start, via });
             waiting.extend(graph.children[place].iter().map(|child| (*child, Via::Index(place))));
             waiting.extend(graph.referrers[place].iter().map(|referrer| (*referrer, Via::Subject(place))));
             for tag in &graph.attached[place] {
-                if self.tags[*tag].is_some() || dry.is_some_and(|dry| dry.tags[*tag].is_some()) {
+                let is_blocked = blocked.is_some_and(|blocked| blocked.tags[*tag].is_some());
+                if self.tags[*tag].is_some() || is_blocked {
                     continue;
                 }
                 self.tags[*tag] = Some(Arrival { start, via: Via::Subject(place) });

@@ -1,4 +1,4 @@
-//! What a rule selects, apart from how many of it.
+//! The selectors of a rule, apart from the count.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,16 +11,16 @@ use super::policy::Action;
 use super::snapshot::ManifestFacts;
 use crate::clock::Timestamp;
 
-/// Whether something is selected.
+/// Whether an item is selected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Match {
     Yes,
     No,
-    /// A detail that the rule asks for is not known.
+    /// A detail that the rule needs is unknown.
     Unknown,
 }
 
-/// A rule's selectors. All must match.
+/// The selectors of a rule. All must match.
 #[derive(Debug, Clone)]
 pub(super) struct Selectors {
     pub(super) tags: Option<Globs>,
@@ -34,7 +34,7 @@ pub(super) struct Selectors {
     pub(super) labels: Vec<(String, Globs)>,
 }
 
-/// Spans before now.
+/// A window of ages.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Window {
     pub(super) before: Option<Duration>,
@@ -52,16 +52,16 @@ impl Kinds {
 }
 
 impl Selectors {
-    /// Whether all match. The cheap ones are asked first.
-    pub(super) fn judge(&self, item: &Item<'_>, action: Action, now: Timestamp) -> Match {
-        if !self.in_time(item, now) || !self.named(item) {
+    /// Whether all selectors match. The cheap ones are checked first.
+    pub(super) fn evaluate(&self, item: &Item<'_>, action: Action, now: Timestamp) -> Match {
+        if !self.matches_times(item, now) || !self.matches_name(item) {
             return Match::No;
         }
         let facts = item.facts;
         let details = [
-            self.of_type(facts),
+            self.matches_type(facts),
             has_values(&self.annotations, facts.annotations.as_ref()),
-            self.on_platform(facts.platforms.as_deref(), action),
+            self.matches_platform(facts.platforms.as_deref(), action),
             has_values(&self.labels, facts.labels.as_ref()),
         ];
         if details.contains(&Match::No) {
@@ -73,7 +73,7 @@ impl Selectors {
         }
     }
 
-    fn of_type(&self, facts: &ManifestFacts) -> Match {
+    fn matches_type(&self, facts: &ManifestFacts) -> Match {
         match (&self.artifact_types, &facts.artifact_type) {
             (None, _) => Match::Yes,
             (Some(globs), Some(artifact_type)) if globs.matches(artifact_type) => Match::Yes,
@@ -82,7 +82,7 @@ impl Selectors {
         }
     }
 
-    fn in_time(&self, item: &Item<'_>, now: Timestamp) -> bool {
+    fn matches_times(&self, item: &Item<'_>, now: Timestamp) -> bool {
         let older = |time: Timestamp, span: Duration| time < now.minus(span);
         self.pushed.before.is_none_or(|span| older(item.pushed_at, span))
             && self.pushed.within.is_none_or(|span| !older(item.pushed_at, span))
@@ -90,41 +90,41 @@ impl Selectors {
             && self.pulled.within.is_none_or(|span| item.pulled_at.is_some_and(|time| !older(time, span)))
     }
 
-    /// Whether the selectors of tags match.
-    pub(super) fn named(&self, item: &Item<'_>) -> bool {
+    /// Whether the tag selectors match.
+    pub(super) fn matches_name(&self, item: &Item<'_>) -> bool {
         let is = |test: &dyn Fn(&str) -> bool| item.tag().is_some_and(test);
         self.tags.as_ref().is_none_or(|globs| is(&|tag| globs.matches(tag)))
             && self.tag_regex.as_ref().is_none_or(|regex| is(&|tag| regex.is_match(tag)))
             && self.except_regex.as_ref().is_none_or(|regex| is(&|tag| !regex.is_match(tag)))
     }
 
-    /// One platform is reason enough to keep an image; it goes only if it has no other.
-    fn on_platform(&self, platforms: Option<&[String]>, action: Action) -> Match {
+    /// One matching platform is enough to keep an image. An image expires only if all its platforms match.
+    fn matches_platform(&self, platforms: Option<&[String]>, action: Action) -> Match {
         let Some(globs) = &self.platforms else {
             return Match::Yes;
         };
         let Some(platforms) = platforms else {
             return Match::Unknown;
         };
-        // What BuildKit's attestations call their platform is none.
+        // BuildKit's attestations have the platform `unknown/unknown`, which does not count.
         let mut real = platforms.iter().filter(|platform| *platform != "unknown/unknown").peekable();
-        let some = real.peek().is_some();
+        let has_some = real.peek().is_some();
         let matches = match action {
             Action::Keep => real.any(|platform| globs.matches(platform)),
-            Action::Expire => some && real.all(|platform| globs.matches(platform)),
+            Action::Expire => has_some && real.all(|platform| globs.matches(platform)),
         };
         if matches { Match::Yes } else { Match::No }
     }
 }
 
-/// Whether labels or annotations have all the values that are wanted.
-fn has_values(wanted: &[(String, Globs)], values: Option<&BTreeMap<String, String>>) -> Match {
-    if wanted.is_empty() {
+/// Whether labels or annotations have all the required values.
+fn has_values(required: &[(String, Globs)], values: Option<&BTreeMap<String, String>>) -> Match {
+    if required.is_empty() {
         return Match::Yes;
     }
     let Some(values) = values else {
         return Match::Unknown;
     };
     let has = |(key, globs): &(String, Globs)| values.get(key).is_some_and(|value| globs.matches(value));
-    if wanted.iter().all(has) { Match::Yes } else { Match::No }
+    if required.iter().all(has) { Match::Yes } else { Match::No }
 }

@@ -1,67 +1,67 @@
-//! What the evaluator is told of one repository.
+//! The evaluator's input: a snapshot of one repository.
 
 use std::collections::BTreeMap;
 
 use crate::clock::Timestamp;
 use crate::oci::{Digest, RepoName, Tag};
 
-/// One repository's tags and live manifests, as they were at one moment.
+/// The tags and live manifests of a repository at one moment.
 #[derive(Debug, Clone)]
 pub struct RepoSnapshot {
-    /// Which.
+    /// The repository.
     pub repo: RepoName,
-    /// Its tags.
+    /// The tags.
     pub tags: Vec<TagFacts>,
-    /// Its live manifests, each once. A tag, child or subject that is not among them is taken for unknown.
+    /// The live manifests, each once. Tags, children and subjects that are not among them are treated as unknown.
     pub manifests: Vec<ManifestFacts>,
 }
 
 /// A tag.
 #[derive(Debug, Clone)]
 pub struct TagFacts {
-    /// Its name.
+    /// The tag's name.
     pub name: Tag,
-    /// What it points at.
+    /// The manifest it points at.
     pub digest: Digest,
     /// When it was last pushed or moved.
     pub pushed_at: Timestamp,
-    /// What it pointed at before, newest first.
+    /// The manifests it pointed at before, newest first.
     pub past: Vec<Digest>,
 }
 
 /// A live manifest.
 #[derive(Debug, Clone)]
 pub struct ManifestFacts {
-    /// Its digest.
+    /// The digest.
     pub digest: Digest,
     /// When it was last pushed.
     pub pushed_at: Timestamp,
-    /// When it was last pulled itself. `None`: never.
+    /// When the manifest itself was last pulled; `None` if never.
     pub pulled_at: Option<Timestamp>,
-    /// Since when nothing has held it, if that is known.
+    /// Since when it has been unreferenced, if known.
     pub alone_at: Option<Timestamp>,
-    /// Its own length in bytes.
+    /// The size of the manifest itself in bytes.
     pub size: u64,
-    /// Its media type.
+    /// The media type.
     pub media_type: String,
-    /// Its artifact type. `None`: it has none, or it is not known.
+    /// The artifact type. `None` if it has none, or if it is unknown.
     pub artifact_type: Option<String>,
-    /// Whether it has an artifact type that is not known.
+    /// Whether it has an artifact type that is unknown.
     pub has_unknown_artifact_type: bool,
-    /// Its platforms like `linux/arm/v7`; an index has those of its children. `None`: not known.
+    /// The platforms, such as `linux/arm/v7`; an index has those of its children. `None` if unknown.
     pub platforms: Option<Vec<String>>,
-    /// Its annotations, at least those that rules ask for. `None`: not known.
+    /// The annotations, at least those that rules need. `None` if unknown.
     pub annotations: Option<BTreeMap<String, String>>,
-    /// The labels of its config, at least those that rules ask for. `None`: not known.
+    /// The labels of the config, at least those that rules need. `None` if unknown.
     pub labels: Option<BTreeMap<String, String>>,
-    /// The manifests that it is an index of.
+    /// The manifests it lists, if it is an index.
     pub children: Vec<Digest>,
-    /// What it is attached to.
+    /// The manifest it is attached to.
     pub subject: Option<Digest>,
 }
 
 impl ManifestFacts {
-    /// A manifest of which nothing more is known than that it was pushed.
+    /// Creates a manifest of which only the digest and the time of the push are known.
     pub fn new(digest: Digest, pushed_at: Timestamp) -> Self {
         Self {
             digest,

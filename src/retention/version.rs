@@ -1,9 +1,9 @@
-//! Versions in tags, read leniently.
+//! Parses versions in tags leniently.
 
 use semver::{Prerelease, Version};
 
-/// The version that a tag spells: `1.2.3`, `v1.2`, `1.2.3-rc1`, `2024.01.05`. Parts that are missing count
-/// as zero. What follows `_` is build metadata, which tags cannot write with `+`; it counts for nothing.
+/// Returns the version in a tag: `1.2.3`, `v1.2`, `1.2.3-rc1`, `2024.01.05`. Missing parts count as zero. Text after
+/// `_` is build metadata, because tags can't contain `+`; it is ignored.
 pub(super) fn version_of(tag: &str) -> Option<Version> {
     let text = tag.strip_prefix(['v', 'V']).unwrap_or(tag);
     let text = text.split_once('_').map_or(text, |(version, _)| version);
@@ -30,7 +30,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn versions_are_read_leniently() {
+    fn parses_versions_leniently() {
         let same = [("v1.2", "1.2.0"), ("1", "1.0.0"), ("V1.2.3_build", "1.2.3"), ("2024.01.05", "2024.1.5")];
         for (tag, version) in same {
             assert_eq!(version_of(tag), Version::parse(version).ok(), "{tag}");

@@ -1,4 +1,4 @@
-//! The access_control that the settings want.
+//! Builds the access control that the settings describe: accounts, tokens, identity providers, first administrator.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -15,14 +15,14 @@ use crate::metadata::MetadataStore;
 use crate::outbound;
 use crate::text_file;
 
-/// The file of the key that tokens are signed with.
+/// The file of the key that signs tokens.
 const TOKEN_KEY: &str = "tokens.key";
 
-/// The access_control, once what the settings name could be read. Its tokens outlive a restart if their key has a folder. Passwords
-/// are compared in the `background`.
+/// Builds the access control and reads the files that the settings name. Tokens survive a restart if `keys` names the
+/// folder of their key. Passwords are hashed in `background`.
 ///
 /// # Errors
-/// [`StartError`].
+/// Fails if a file cannot be read or a setting is invalid.
 pub async fn load_access_control(
     config: &Config,
     metadata: Arc<dyn MetadataStore>,
@@ -31,35 +31,35 @@ pub async fn load_access_control(
 ) -> Result<AccessControl, StartError> {
     let auth = &config.auth;
     let file = keys.map(|folder| folder.join(TOKEN_KEY));
-    let key = file.as_deref().map_or_else(TokenKey::random, TokenKey::load_or_make);
+    let key = file.as_deref().map_or_else(TokenKey::random, TokenKey::load_or_create);
     let key = key.map_err(|error| {
         let file = file.clone().unwrap_or_default();
-        wrong("metadata.dir", format!("tokens have no key: {}: {error}", file.display()))
+        setting_error("metadata.dir", format!("no key for tokens: {}: {error}", file.display()))
     })?;
     let settings = AccessSettings {
         htpasswd: auth.htpasswd.clone(),
         htpasswd_role: auth.htpasswd_role.0,
-        aside: background.cloned(),
-        modes: auth.modes().map_err(|(key, why)| wrong(key, why))?,
+        low_priority_threads: background.cloned(),
+        modes: auth.modes().map_err(|(key, why)| setting_error(key, why))?,
     };
     let accounts = Arc::new(Accounts::load(metadata).await?);
     let tokens = Tokens::new(&key, auth.token_lifetime.0);
     let tokens = match file {
-        Some(file) => tokens.kept_in(file),
+        Some(file) => tokens.with_key_file(file),
         None => tokens,
     };
     let access_control = AccessControl::new(settings, accounts, tokens, Arc::new(SystemClock));
     let access_control = access_control.map_err(|error| {
         let path = auth.htpasswd.clone().unwrap_or_default();
-        wrong("auth.htpasswd", format!("{} cannot be read: {error}", path.display()))
+        setting_error("auth.htpasswd", format!("{} cannot be read: {error}", path.display()))
     })?;
     Ok(access_control.with_identity_providers(identities(config)?))
 }
 
-/// Those whose word counts.
+/// Builds the trusted identity providers and token authority.
 fn identities(config: &Config) -> Result<Identities, StartError> {
     let authority = config.token_authority.settings();
-    let authority = authority.map_err(|key| wrong(key, "is missing".to_owned()))?;
+    let authority = authority.map_err(|key| setting_error(key, "is missing".to_owned()))?;
     if config.identity_providers.is_empty() && authority.is_none() {
         return Ok(Identities::default());
     }
@@ -67,64 +67,70 @@ fn identities(config: &Config) -> Result<Identities, StartError> {
     let of_providers = config.identity_providers.iter().filter_map(|provider| provider.keys.as_ref());
     let of_providers = of_providers.map(|keys| ("identity_providers", &keys.0));
     for (key, source) in of_authority.into_iter().chain(of_providers) {
-        source.check().map_err(|error| wrong(key, format!("{source} has no keys: {error}")))?;
+        source.check().map_err(|error| setting_error(key, format!("{source} has no keys: {error}")))?;
     }
     let client = outbound::client(config.outbound.ca_file.as_deref());
-    let client = client.map_err(|error| wrong("outbound.ca_file", error.to_string()))?;
+    let client = client.map_err(|error| setting_error("outbound.ca_file", error.to_string()))?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let provider = |setting: &IdentityProvider| {
-        let told = setting.client_secret_file.as_deref().map(secret).transpose();
-        let secret = told.map_err(|why| wrong("identity_providers", format!("client_secret_file: {why}")))?;
-        let made = Provider::new(&setting.settings(secret), client.clone(), Arc::clone(&clock));
-        made.map_err(|(at, error)| wrong("identity_providers", format!("rules[{at}]: {error}")))
+        let secret = setting.client_secret_file.as_deref().map(read_secret).transpose();
+        let secret = secret
+            .map_err(|why| setting_error("identity_providers", format!("client_secret_file: {why}")))?;
+        let built = Provider::new(&setting.settings(secret), client.clone(), Arc::clone(&clock));
+        built.map_err(|(at, error)| setting_error("identity_providers", format!("rules[{at}]: {error}")))
     };
     let providers = config.identity_providers.iter().map(provider).collect::<Result<_, _>>()?;
     let authority = authority.map(|settings| Authority::new(settings, client.clone(), Arc::clone(&clock)));
     Ok(Identities::new(providers, authority))
 }
 
-/// A secret in a file, as containers get them.
-fn secret(path: &Path) -> Result<String, String> {
+/// Reads a secret from a file, as containers receive them.
+fn read_secret(path: &Path) -> Result<String, String> {
     let text =
         text_file::read(path).map_err(|error| format!("{} cannot be read: {error}", path.display()))?;
     Ok(text.trim_end_matches(['\r', '\n']).to_owned())
 }
 
-fn wrong(key: &'static str, message: String) -> StartError {
+fn setting_error(key: &'static str, message: String) -> StartError {
     StartError::Setting { key, message }
 }
 
-/// Looks whether the files can be read that the access_control is made from.
+/// Checks that the files for access control can be read.
 ///
 /// # Errors
-/// [`StartError`].
+/// Fails if a file cannot be read or a setting is invalid.
 pub fn check_access_control_files(config: &Config) -> Result<(), StartError> {
     if let Some(path) = &config.auth.htpasswd {
         let read = WatchedUsers::open(path, Arc::new(SystemClock));
-        read.map_err(|error| wrong("auth.htpasswd", format!("{} cannot be read: {error}", path.display())))?;
+        read.map_err(|error| {
+            setting_error("auth.htpasswd", format!("{} cannot be read: {error}", path.display()))
+        })?;
     }
     identities(config)?;
-    told_password(config).map(drop)
+    configured_password(config).map(drop)
 }
 
-/// The first administrator's password, if the settings tell it.
-fn told_password(config: &Config) -> Result<Option<String>, StartError> {
+/// Returns the first administrator's password, if it is configured.
+fn configured_password(config: &Config) -> Result<Option<String>, StartError> {
     match (&config.auth.admin_password, &config.auth.admin_password_file) {
         (Some(secret), _) => Ok(Some(secret.0.clone())),
-        (None, Some(path)) => secret(path).map(Some).map_err(|why| wrong("auth.admin_password_file", why)),
+        (None, Some(path)) => {
+            read_secret(path).map(Some).map_err(|why| setting_error("auth.admin_password_file", why))
+        }
         (None, None) => Ok(None),
     }
 }
 
-/// Sees to it that there is an administrator with the password that the settings tell. Gives back the password where
-/// none is told and one was made.
+/// Ensures that the first administrator exists and has the configured password. If there is none and no password is
+/// configured, generates a password and returns it.
 ///
 /// # Errors
-/// [`StartError`].
-pub async fn first_administrator(
+/// Fails if the password cannot be read or the account cannot be stored.
+pub async fn ensure_administrator(
     config: &Config,
     access_control: &AccessControl,
 ) -> Result<Option<String>, StartError> {
-    let made = access_control.first_administrator(told_password(config)?, SystemClock.now()).await;
-    made.map_err(|error| wrong("auth.admin_password", error.to_string()))
+    let created =
+        access_control.ensure_first_administrator(configured_password(config)?, SystemClock.now()).await;
+    created.map_err(|error| setting_error("auth.admin_password", error.to_string()))
 }

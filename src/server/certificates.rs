@@ -1,4 +1,4 @@
-//! The server's certificate: from files, or from an authority.
+//! The server's TLS certificate: from files, or from a certificate authority (ACME).
 
 use std::io;
 use std::path::Path;
@@ -18,24 +18,24 @@ use crate::http::listen::{Challenges, Tls, TlsFiles};
 use crate::outbound;
 use crate::text_file;
 
-/// What TLS is spoken by.
+/// The TLS configuration and, with ACME, the client that renews the certificate.
 #[derive(Debug, Default)]
 pub(super) struct Certificates {
-    /// For connections, if they are to be by TLS.
+    /// TLS for connections, if it is configured.
     pub(super) tls: Option<Arc<Tls>>,
-    /// Who keeps it in certificates, where that is an authority.
+    /// The ACME client, if ACME is configured.
     pub(super) acme: Option<Arc<Acme>>,
 }
 
 impl Certificates {
-    /// Reads the files that the settings name.
+    /// Reads the certificate files that the settings name.
     ///
     /// # Errors
-    /// [`StartError::Tls`], or a setting that an authority cannot be asked with.
+    /// Fails if a file cannot be used or an ACME setting is invalid.
     pub(super) fn open(config: &Config) -> Result<Self, StartError> {
         let client_ca = config.server.tls_client_ca.clone();
         if config.acme.is_on() {
-            return Self::of_authority(config, client_ca.as_deref());
+            return Self::from_authority(config, client_ca.as_deref());
         }
         let (Some(certificate), Some(key)) = (&config.server.tls_certificate, &config.server.tls_key) else {
             return Ok(Self::default());
@@ -44,25 +44,26 @@ impl Certificates {
         Ok(Self { tls: Some(Arc::new(Tls::open(files)?)), acme: None })
     }
 
-    fn of_authority(config: &Config, client_ca: Option<&Path>) -> Result<Self, StartError> {
-        let (settings, facts) = (acme_settings(&config.acme)?, config.metadata_dir());
+    fn from_authority(config: &Config, client_ca: Option<&Path>) -> Result<Self, StartError> {
+        let settings = acme_settings(&config.acme)?;
+        let metadata_dir = config.metadata_dir();
         let ca_file = config.outbound.ca_file.as_deref();
-        let client =
-            outbound::client(ca_file).map_err(|error| wrong("outbound.ca_file", error.to_string()))?;
-        let file = Folder::of(&facts, &settings.directory).certificate();
+        let client = outbound::client(ca_file)
+            .map_err(|error| setting_error("outbound.ca_file", error.to_string()))?;
+        let file = Folder::of(&metadata_dir, &settings.directory).certificate();
         let files =
             TlsFiles { certificate: file.clone(), key: file, client_ca: client_ca.map(Path::to_owned) };
         let challenges = Arc::new(Challenges::default());
         let tls = Some(Arc::new(Tls::await_files(files, Arc::clone(&challenges))?));
-        let acme = Acme::new(settings, &facts, client, challenges, Arc::new(SystemClock));
+        let acme = Acme::new(settings, &metadata_dir, client, challenges, Arc::new(SystemClock));
         Ok(Self { tls, acme: Some(Arc::new(acme)) })
     }
 }
 
-/// Looks whether the files can be read that TLS is made of, and an authority asked with the settings.
+/// Checks that the certificate files can be read and that the ACME settings are valid.
 ///
 /// # Errors
-/// [`StartError`].
+/// Fails if a file cannot be used or an ACME setting is invalid.
 pub fn check_certificates(config: &Config) -> Result<(), StartError> {
     Certificates::open(config).map(drop)
 }
@@ -71,7 +72,7 @@ fn acme_settings(acme: &config::Acme) -> Result<AcmeSettings, StartError> {
     let external = match (&acme.eab_key_id, &acme.eab_key_file) {
         (Some(id), Some(path)) => {
             let key = external_key(path).map_err(|error| {
-                wrong("acme.eab_key_file", format!("{} cannot be used: {error}", path.display()))
+                setting_error("acme.eab_key_file", format!("{} cannot be used: {error}", path.display()))
             })?;
             Some(External { id: id.clone(), key })
         }
@@ -85,20 +86,20 @@ fn acme_settings(acme: &config::Acme) -> Result<AcmeSettings, StartError> {
     })
 }
 
-/// The key in a file, which authorities hand out in Base64 (RFC 8555, 7.3.4).
+/// Reads the external account key from a file. Authorities issue it in Base64 (RFC 8555, 7.3.4).
 fn external_key(path: &Path) -> io::Result<Vec<u8>> {
     let text = text_file::read(path)?;
-    // What is wrong with it is not told: that would tell a part of it.
-    let wrong = || io::Error::other("it does not hold a key in Base64 (URL-safe)");
-    let key = BASE64_URL_SAFE_NO_PAD.decode(text.trim().trim_end_matches('=')).map_err(|_| wrong())?;
-    if key.is_empty() { Err(wrong()) } else { Ok(key) }
+    // The error says nothing about the content, which is secret.
+    let error = || io::Error::other("it does not hold a key in Base64 (URL-safe)");
+    let key = BASE64_URL_SAFE_NO_PAD.decode(text.trim().trim_end_matches('=')).map_err(|_| error())?;
+    if key.is_empty() { Err(error()) } else { Ok(key) }
 }
 
-fn wrong(key: &'static str, message: String) -> StartError {
+fn setting_error(key: &'static str, message: String) -> StartError {
     StartError::Setting { key, message }
 }
 
-/// Tells until when the certificate is good.
+/// Exports the expiry time of the certificate.
 #[derive(Debug)]
 pub(super) struct CertificateMetrics(pub(super) Arc<Tls>);
 
@@ -110,7 +111,7 @@ impl Collector for CertificateMetrics {
         let gauge = ConstGauge::new(expires.0 / 1000);
         let encoder = encoder.encode_descriptor(
             "orlop_tls_certificate_expiry_timestamp_seconds",
-            "When the certificate in use ends",
+            "Expiry time of the TLS certificate in use, in seconds since 1970",
             None,
             prometheus_client::metrics::MetricType::Gauge,
         )?;
@@ -125,7 +126,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_is_read_and_never_shown() {
+    fn reads_key_and_never_shows_it() {
         let dir = tempfile::tempdir().expect("a folder");
         let path = dir.path().join("eab");
         for (text, key) in

@@ -1,4 +1,4 @@
-//! Why a command could not begin, or had to end.
+//! Errors that keep a command from starting, or end it.
 
 use std::io;
 use std::net::SocketAddr;
@@ -14,58 +14,58 @@ use crate::metadata::{MetadataError, sqlite};
 use crate::registry::ServiceError;
 use crate::store::{self, StoreError};
 
-/// Why a command could not begin, or had to end.
+/// Why a command could not start or had to stop.
 #[derive(Debug, Error)]
 pub enum StartError {
-    /// A setting that cannot be honoured on this machine.
+    /// A setting that cannot be used on this machine.
     #[error("{key}: {message}")]
     Setting {
-        /// Which.
+        /// The setting's key.
         key: &'static str,
         /// What is wrong with it.
         message: String,
     },
-    /// Certificate or key.
+    /// The TLS certificate or key cannot be used.
     #[error("{}: {error}", tls_keys(.error))]
     Tls {
-        /// What is wrong.
+        /// The cause.
         #[from]
         error: TlsError,
     },
-    /// The lock.
+    /// A directory could not be locked.
     #[error(transparent)]
     Lock(#[from] LockError),
-    /// The data directory cannot be made.
+    /// The data directory cannot be created.
     #[error("the data directory {}: {error}{hint}", path.display())]
     Data {
-        /// Which.
+        /// The data directory.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         error: io::Error,
-        /// What may help, or nothing.
+        /// A hint for the operator, or empty.
         hint: String,
     },
-    /// There is no store where one was expected.
-    #[error("there is no store in {}: nothing was ever served from there", .0.display())]
+    /// The data directory holds no store.
+    #[error("no store in {}: run `orlop serve` with it first, or correct storage.data", .0.display())]
     NoStore(PathBuf),
-    /// A restore into this directory has not ended.
+    /// A restore into this directory did not finish.
     #[error("a restore into {} was interrupted: run it again", .0.display())]
     HalfRestored(PathBuf),
-    /// A restore would mix two stores.
-    #[error("{} is not empty: a backup is only restored to an empty directory", .0.display())]
+    /// The target of a restore is not empty; the restore would mix two stores.
+    #[error("{} is not empty: a backup can only be restored to an empty directory", .0.display())]
     NotEmpty(PathBuf),
     /// A restore failed.
     #[error(transparent)]
     Restore(BackupError),
-    /// Bytes and facts are not each other's.
+    /// Blobs and metadata belong to different stores.
     #[error("{0}")]
     Mismatch(String),
-    /// The metadata is lost, or not that of this store.
+    /// The metadata was lost or belongs to another store.
     #[error(
-        "the database {} cannot be used: {loss}; starting with it would lose what it recorded of the store in {}, \
-         accounts included. Put the right database back ({}), or restore a backup into an empty data directory \
-         (orlop restore), or accept the loss (orlop serve --accept-loss): blobs are kept then, and a registry that \
-         required logins still does",
+        "the database {} cannot be used: {loss}; starting with it would lose what it recorded of the store \
+         in {}, accounts included. Put the right database back ({}), or restore a backup into an empty data \
+         directory (orlop restore), or accept the loss (orlop serve --accept-loss), which keeps the blobs; a \
+         registry that required logins still requires them",
         database.display(),
         data.display(),
         hint(.loss)
@@ -73,45 +73,45 @@ pub enum StartError {
     Lost {
         /// The database.
         database: PathBuf,
-        /// Where the blobs are.
+        /// The data directory.
         data: PathBuf,
         /// What was lost.
         loss: Loss,
     },
-    /// The state file.
+    /// The state file cannot be read or written.
     #[error("the state file {}: {error}", path.display())]
     State {
-        /// Which.
+        /// The state file.
         path: PathBuf,
-        /// What the system said.
+        /// The cause.
         error: io::Error,
     },
-    /// The bytes.
+    /// The blob store cannot be opened.
     #[error(transparent)]
     Store(#[from] store::OpenError),
-    /// The facts.
+    /// The database cannot be opened.
     #[error(transparent)]
     Metadata(#[from] sqlite::OpenError),
-    /// A store that was opened failed.
+    /// A store failed after it was opened.
     #[error(transparent)]
     Service(#[from] ServiceError),
-    /// A sync failed while it served.
-    #[error("ended to start anew, for a write did not become durable: {0}")]
+    /// A sync failed while the server ran.
+    #[error("stopped to be restarted, because a write did not become durable: {0}")]
     Broken(String),
-    /// Signals.
-    #[error("signals cannot be listened to: {0}")]
+    /// Signal handlers cannot be installed.
+    #[error("cannot install signal handlers: {0}")]
     Signals(io::Error),
-    /// The address.
+    /// The address cannot be listened on.
     #[error("server.listen: cannot listen on {address}: {error}")]
     Listen {
-        /// Which.
+        /// The address.
         address: SocketAddr,
-        /// Why.
+        /// The cause.
         error: io::Error,
     },
 }
 
-/// What may be wrong besides the database itself.
+/// Returns a hint on the likely cause of a loss.
 fn hint(loss: &Loss) -> &'static str {
     match loss {
         Loss::Missing => "is metadata.dir right and mounted?",
@@ -122,7 +122,7 @@ fn hint(loss: &Loss) -> &'static str {
     }
 }
 
-/// The settings that may be to blame.
+/// Returns the settings that a TLS error is about.
 fn tls_keys(error: &TlsError) -> &'static str {
     match error {
         TlsError::Authorities { .. } => "server.tls_client_ca",
@@ -131,7 +131,7 @@ fn tls_keys(error: &TlsError) -> &'static str {
 }
 
 impl StartError {
-    /// Whether a setting is to blame, rather than the machine's state.
+    /// Whether a setting is wrong, rather than the machine's state.
     pub fn is_setting(&self) -> bool {
         matches!(self, Self::Setting { .. } | Self::Tls { .. })
     }

@@ -1,9 +1,8 @@
-//! What to do when a sync fails: nobody knows then what is on the disk.
+//! Handling of failed syncs. After one, the content of the disk is unknown.
 //!
-//! What was being written is thrown away by whoever wrote it, and never synced again. The server turns
-//! unready at once. As soon as a fresh write is seen to become durable again, the server ends with an error, so that its
-//! supervisor starts it anew on what is proven to be on the disk. While the disk stays broken a new start
-//! would help nobody, and what can be read goes on being served.
+//! The writer discards what it was writing and never syncs it again. The server becomes unready at once. As soon as a
+//! new write becomes durable, the server stops with an error, so that its supervisor restarts it on the data that is
+//! proven to be on the disk. While the disk stays broken a restart would not help, so the server keeps serving reads.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -15,44 +14,44 @@ use tokio::sync::Notify;
 
 use super::open::Opened;
 
-/// How often a broken disk is tried.
-const EVERY: Duration = Duration::from_secs(5);
+/// How often a broken disk is probed.
+const PROBE_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The first sync that failed, if one did.
 #[derive(Debug, Default)]
 pub struct Failures {
     first: Mutex<Option<String>>,
-    noted: Notify,
+    recorded: Notify,
 }
 
 impl Failures {
-    /// Notes that a sync failed, and why.
-    pub fn note(&self, reason: String) {
+    /// Records a failed sync with its reason. Only the first is kept.
+    pub fn record(&self, reason: String) {
         let mut first = self.first.lock().unwrap_or_else(PoisonError::into_inner);
         if first.is_none() {
-            tracing::error!(%reason, "a write did not become durable; the server will have to start anew");
+            tracing::error!(%reason, "a write did not become durable; the server needs a restart");
             *first = Some(reason);
-            self.noted.notify_one();
+            self.recorded.notify_one();
         }
     }
 
-    /// Why the server has to start anew, if it has to.
+    /// Returns why the server needs a restart, if it does.
     pub fn reason(&self) -> Option<String> {
         self.first.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Waits until there is a failure, and starting anew would help.
-    pub(super) async fn time_to_end(&self, opened: &Arc<Opened>) {
-        self.noted.notified().await;
-        while let Err(error) = prove(opened).await {
-            tracing::error!(%error, "the disk is still broken; pulls are served as far as possible");
-            tokio::time::sleep(EVERY).await;
+    /// Waits until a sync has failed and the disk works again, so that a restart helps.
+    pub(super) async fn wait_until_restart_is_due(&self, opened: &Arc<Opened>) {
+        self.recorded.notified().await;
+        while let Err(error) = probe_stores(opened).await {
+            tracing::error!(%error, "the disk is still broken; pulls are served where possible");
+            tokio::time::sleep(PROBE_INTERVAL).await;
         }
     }
 }
 
-/// Proves that fresh writes become durable where bytes and facts are.
-async fn prove(opened: &Arc<Opened>) -> Result<(), String> {
+/// Checks that new writes become durable on the disks of the blobs and of the metadata.
+async fn probe_stores(opened: &Arc<Opened>) -> Result<(), String> {
     opened.registry.blobs().check().await.map_err(|error| error.to_string())?;
     let opened = Arc::clone(opened);
     let probed = tokio::task::spawn_blocking(move || probe(&opened.metadata_dir.join("probe")));
@@ -78,16 +77,16 @@ mod tests {
     use crate::server::Purpose;
 
     #[tokio::test]
-    async fn a_new_start_is_due_once_the_disk_works() {
+    async fn restart_is_due_once_the_disk_works() {
         let dir = tempfile::tempdir().expect("a directory");
         let mut config = Config::default();
         config.storage.data = dir.path().join("data");
         let opened = Opened::open(&config, Purpose::Serve).await.expect("opened");
         let opened = Arc::new(opened);
-        opened.failures.note("first".into());
-        opened.failures.note("second".into());
+        opened.failures.record("first".into());
+        opened.failures.record("second".into());
         assert_eq!(opened.failures.reason().as_deref(), Some("first"));
-        opened.failures.time_to_end(&opened).await;
+        opened.failures.wait_until_restart_is_due(&opened).await;
         assert!(!config.metadata_dir().join("probe").exists());
     }
 }

@@ -1,9 +1,9 @@
-//! What a directory's filesystem is, and how much room it has.
+//! Filesystem type and free space of a directory.
 
 use std::io;
 use std::path::Path;
 
-/// Filesystems that are shared between machines, by the number that `statfs` tells.
+/// Filesystems shared between machines, by their magic number in `statfs`.
 const NETWORK: [(i64, &str); 11] = [
     (0x6969, "NFS"),
     (0x517b, "SMB"),
@@ -18,10 +18,11 @@ const NETWORK: [(i64, &str); 11] = [
     (0x0bd0_0bd0, "Lustre"),
 ];
 
-/// The name of the network filesystem that `path`, or what of it exists, is on; `None` for a local one.
+/// Returns the name of the network filesystem that holds `path` or its nearest existing ancestor; `None` for a local
+/// one.
 ///
 /// # Errors
-/// What `statfs` says.
+/// Fails if `statfs` fails.
 pub fn network_filesystem(path: &Path) -> io::Result<Option<&'static str>> {
     let stat = rustix::fs::statfs(existing(path))?;
     #[allow(clippy::useless_conversion, reason = "the field's type differs between architectures")]
@@ -30,10 +31,10 @@ pub fn network_filesystem(path: &Path) -> io::Result<Option<&'static str>> {
     Ok(known.map(|(_, name)| *name))
 }
 
-/// How many bytes can still be written to the filesystem that `path` is on.
+/// Returns the free bytes of the filesystem that holds `path`.
 ///
 /// # Errors
-/// What `statvfs` says.
+/// Fails if `statvfs` fails.
 pub fn free_space(path: &Path) -> io::Result<u64> {
     let stat = rustix::fs::statvfs(path)?;
     Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
@@ -49,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_does_not_exist_yet_is_judged_by_where_it_will_be() {
+    fn missing_path_uses_nearest_existing_ancestor() {
         let dir = tempfile::tempdir().expect("a directory");
         assert_eq!(existing(&dir.path().join("a/b")), dir.path());
         assert_eq!(existing(Path::new("nothing-here/at-all")), Path::new("."));

@@ -1,4 +1,4 @@
-//! Whether a push would work.
+//! Readiness checks: whether a push would work.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -19,132 +19,138 @@ use crate::metadata::MetadataError;
 use crate::registry::{BudgetLevel, BudgetState, Registry};
 use crate::store::FilesystemStore;
 
-/// How long an answer is good for. Each costs two syncs.
-const FRESH: Duration = Duration::from_secs(1);
+/// How long a result is reused. Each check costs two syncs.
+const READINESS_TTL: Duration = Duration::from_secs(1);
 
-/// How often things are looked at when nobody asks.
-const UNASKED: Duration = Duration::from_secs(30);
+/// How often readiness is checked without a request.
+const CHECK_INTERVAL: Duration = Duration::from_secs(30);
 
 /// How long the stores may take to prove that they work. A disk that hangs is not ready.
-const PATIENCE: Duration = Duration::from_secs(5);
+const STORES_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// More damaged blobs than are counted one by one.
-const MOST_DAMAGED: usize = 10_000;
+/// Maximum number of quarantined blobs that are counted.
+const MAX_COUNTED_QUARANTINED: usize = 10_000;
 
-/// Below this many free bytes the database has no room to work in.
-const METADATA_FLOOR: u64 = 8 << 20;
+/// Minimum free bytes that the database needs to work.
+const MIN_METADATA_SPACE: u64 = 8 << 20;
 
-/// Whether a push would work, and what there is to say about it.
+/// Whether a push would work, with problems and warnings.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Readiness {
     /// Whether a push would work; in read-only mode, whether a pull would.
     pub ready: bool,
-    /// Whether the registry was set to be read-only.
+    /// Whether the registry is configured to be read-only.
     pub read_only: bool,
-    /// Why it is not ready.
+    /// Reasons why it is not ready.
     pub problems: Vec<String>,
-    /// What will be a problem soon.
+    /// Conditions that may become problems.
     pub warnings: Vec<String>,
-    /// Free bytes where the blobs are, if that could be found out.
+    /// Free bytes of the blobs' disk, if known.
     pub free_bytes: Option<u64>,
 }
 
-/// Answers how things are, at most once a second anew.
+/// Checks readiness at most once a second.
 pub struct Health {
     opened: Arc<Opened>,
     watch: Arc<Watch>,
     draining: CancellationToken,
     last: Mutex<Option<(Instant, Arc<Readiness>)>>,
     store_tag: Option<String>,
-    /// The facts failed at the last look: at the second time they are given up.
-    wavered: AtomicBool,
+    /// Whether the last metadata check failed. A second failure in a row counts as permanent.
+    metadata_failed: AtomicBool,
 }
 
 impl Health {
-    /// The health of what was opened, which is over when `draining` is cancelled.
+    /// Creates the health check of `opened`, which is unready once `draining` is cancelled.
     pub fn new(opened: Arc<Opened>, watch: Arc<Watch>, draining: CancellationToken) -> Self {
         let store = FilesystemStore::identify(&opened.data).ok().flatten();
-        let (last, wavered) = (Mutex::default(), AtomicBool::new(false));
-        Self { opened, watch, draining, last, store_tag: store.map(store_tag), wavered }
+        Self {
+            opened,
+            watch,
+            draining,
+            last: Mutex::default(),
+            store_tag: store.map(store_tag),
+            metadata_failed: AtomicBool::new(false),
+        }
     }
 
-    /// How things are.
+    /// Returns the readiness, at most a second old.
     pub async fn readiness(&self) -> Arc<Readiness> {
         let mut last = self.last.lock().await;
         if let Some((when, readiness)) = last.as_ref()
-            && when.elapsed() < FRESH
+            && when.elapsed() < READINESS_TTL
             && !self.draining.is_cancelled()
         {
             return Arc::clone(readiness);
         }
-        let readiness = Arc::new(self.look().await);
+        let readiness = Arc::new(self.check().await);
         *last = Some((Instant::now(), Arc::clone(&readiness)));
         readiness
     }
 
-    async fn look(&self) -> Readiness {
+    async fn check(&self) -> Readiness {
         let registry = &self.opened.registry;
         let mut found = Readiness { read_only: registry.settings().read_only, ..Readiness::default() };
         if self.draining.is_cancelled() {
-            found.problems.push("the server is ending".into());
+            found.problems.push("the server is shutting down".into());
         }
         found.problems.extend(self.opened.failures.reason());
-        let stores = tokio::time::timeout(PATIENCE, self.look_at_stores(&mut found));
+        let stores = tokio::time::timeout(STORES_TIMEOUT, self.check_stores(&mut found));
         if stores.await.is_err() {
             found.problems.push("the stores took too long to answer".into());
         }
-        look_at_metadata_disk(&self.opened.metadata_dir, &mut found);
+        check_metadata_disk(&self.opened.metadata_dir, &mut found);
         found.ready = found.problems.is_empty();
         found
     }
 
-    async fn look_at_stores(&self, found: &mut Readiness) {
+    async fn check_stores(&self, found: &mut Readiness) {
         let registry = &self.opened.registry;
         if let Err(error) = registry.blobs().check().await {
             found.problems.push(format!("blobs: {error}"));
         }
-        let facts = registry.metadata().check().await;
-        self.judge_facts(&facts);
-        if let Err(error) = facts {
+        let metadata = registry.metadata().check().await;
+        self.record_metadata_check(&metadata);
+        if let Err(error) = metadata {
             found.problems.push(format!("metadata: {error}"));
         }
-        if let Ok(damaged @ 1..) = registry.metadata().count_damaged(MOST_DAMAGED).await {
-            found.warnings.push(damaged_warning(damaged));
+        if let Ok(count @ 1..) = registry.metadata().count_quarantined(MAX_COUNTED_QUARANTINED).await {
+            found.warnings.push(quarantine_warning(count));
         }
         match registry.budget().await {
-            Ok(Some(state)) => judge_budget(registry, &state, found),
+            Ok(Some(state)) => check_budget(registry, &state, found),
             Ok(None) => {}
             Err(error) => found.problems.push(format!("budget: {error}")),
         }
         match registry.blobs().space().await {
-            Ok(space) => judge_space(registry, space.free, found),
+            Ok(space) => check_space(registry, space.free, found),
             Err(error) => found.problems.push(format!("blobs: {error}")),
         }
     }
 
-    /// Facts that fail once may just be locked by somebody's shell. Their writer gives up for good when the
-    /// medium failed it, and then only starting anew helps.
-    fn judge_facts(&self, facts: &Result<(), MetadataError>) {
-        let failed = matches!(facts, Err(MetadataError::Failed(_)));
-        let before = self.wavered.swap(failed, Ordering::Relaxed);
-        if let Err(error) = facts
+    /// Records a failed sync if the metadata check fails twice in a row. A single failure may be a database locked by
+    /// an administrator's shell. After a disk error the metadata writer stops for good, and only a restart helps.
+    fn record_metadata_check(&self, checked: &Result<(), MetadataError>) {
+        let failed = matches!(checked, Err(MetadataError::Failed(_)));
+        let failed_before = self.metadata_failed.swap(failed, Ordering::Relaxed);
+        if let Err(error) = checked
             && failed
-            && before
+            && failed_before
         {
-            self.opened.failures.note(format!("metadata: {error}"));
+            self.opened.failures.record(format!("metadata: {error}"));
         }
     }
 }
 
-/// By what the health check knows a store: a digest of its identity, which says nothing else.
+/// Returns the tag that identifies a store in health checks: a digest of its id, which reveals nothing else.
 pub fn store_tag(store: Uuid) -> String {
     let mut tag = hex::encode(Sha256::digest(format!("orlop store {store}")));
     tag.truncate(16);
     tag
 }
 
-/// Looks from time to time also when nobody asks, and logs when things change.
-pub(super) async fn keep_looking(health: Arc<Health>) {
+/// Checks readiness periodically, and logs changes.
+pub(super) async fn check_periodically(health: Arc<Health>) {
     let mut before = true;
     loop {
         let now = health.readiness().await;
@@ -154,11 +160,11 @@ pub(super) async fn keep_looking(health: Arc<Health>) {
             _ => {}
         }
         before = now.ready;
-        tokio::time::sleep(UNASKED).await;
+        tokio::time::sleep(CHECK_INTERVAL).await;
     }
 }
 
-/// As the wire asks for it.
+/// The health check as HTTP uses it.
 #[async_trait]
 impl crate::http::Health for Health {
     async fn ready(&self) -> Result<Vec<String>, String> {
@@ -182,20 +188,21 @@ impl crate::http::Health for Health {
     }
 }
 
-fn damaged_warning(damaged: u64) -> String {
-    let (blobs, them) = if damaged == 1 { ("blob is", "it") } else { ("blobs are", "them") };
-    format!("{damaged} {blobs} damaged and absent until a push brings {them} again: see `orlop scrub`")
+fn quarantine_warning(count: u64) -> String {
+    let (blobs, them) = if count == 1 { ("blob is", "it") } else { ("blobs are", "them") };
+    format!("{count} {blobs} quarantined because of damage: push {them} again (see `orlop scrub`)")
 }
 
-fn judge_space(registry: &Registry, free: u64, found: &mut Readiness) {
+fn check_space(registry: &Registry, free: u64, found: &mut Readiness) {
     let settings = registry.settings();
     found.free_bytes = Some(free);
-    let (mib, least) = (free >> 20, settings.min_free >> 20);
+    let mib = free >> 20;
+    let least = settings.min_free >> 20;
     if settings.read_only {
         return;
     }
     if free < settings.min_free {
-        let text = format!("the disk has {mib} MiB free; storage.min_free is {least} MiB");
+        let text = format!("the disk has {mib} MiB free, less than storage.min_free ({least} MiB)");
         found.problems.push(text);
     } else if free < settings.warn_free {
         let text = format!("the disk has only {mib} MiB free; below {least} MiB pushes are refused");
@@ -203,23 +210,24 @@ fn judge_space(registry: &Registry, free: u64, found: &mut Readiness) {
     }
 }
 
-fn judge_budget(registry: &Registry, state: &BudgetState, found: &mut Readiness) {
-    let (taken, budget) = (state.taken() >> 20, state.budget >> 20);
+fn check_budget(registry: &Registry, state: &BudgetState, found: &mut Readiness) {
+    let taken = state.taken() >> 20;
+    let budget = state.budget >> 20;
     match registry.budget_level(state) {
         _ if found.read_only => {}
         BudgetLevel::Ample => {}
         BudgetLevel::High => found.warnings.push(format!(
-            "{taken} of {budget} MiB of the budget are taken, more than its high mark (storage.high_mark)"
+            "{taken} of {budget} MiB of the disk budget are used, more than storage.high_mark"
         )),
         BudgetLevel::Full => found.problems.push(format!(
-            "the budget is used up: {taken} of {budget} MiB (storage.budget) are taken; pushes are refused"
+            "the disk budget is used up: {taken} of {budget} MiB (storage.budget); pushes are refused"
         )),
     }
 }
 
-fn look_at_metadata_disk(dir: &Path, found: &mut Readiness) {
+fn check_metadata_disk(dir: &Path, found: &mut Readiness) {
     match free_space(dir) {
-        Ok(free) if free < METADATA_FLOOR && !found.read_only => {
+        Ok(free) if free < MIN_METADATA_SPACE && !found.read_only => {
             found.problems.push(format!("metadata: the disk has {} KiB free", free >> 10));
         }
         Ok(_) => {}

@@ -1,4 +1,5 @@
-//! One process owns a data directory and its metadata directory. The lock is the kernel's: it ends with the process, however that ends.
+//! Locks that give one process exclusive use of a data directory and its metadata directory. The kernel releases them
+//! when the process ends for any reason.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
@@ -7,7 +8,7 @@ use std::path::{Path, PathBuf};
 use rustix::io::Errno;
 use thiserror::Error;
 
-/// What a directory is used for.
+/// The role of a locked directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LockedDirectory {
     /// `storage.data`, or a backup.
@@ -35,40 +36,40 @@ impl LockedDirectory {
 /// Why a directory could not be locked.
 #[derive(Debug, Error)]
 pub enum LockError {
-    /// Somebody else has it.
+    /// Another process holds the lock.
     #[error(
-        "the {} {} is in use by another orlop{}: stop that first, or choose another {}",
+        "the {} {} is in use by another orlop{}: stop it first, or choose another {}",
         directory.name(),
         path.display(),
         pid.as_ref().map(|pid| format!(" (process {pid})")).unwrap_or_default(),
         directory.setting()
     )]
     Held {
-        /// What it is used for.
+        /// The directory's role.
         directory: LockedDirectory,
-        /// Which.
+        /// The directory.
         path: PathBuf,
-        /// Whose it is, if that can be read.
+        /// The process that holds the lock, if the lock file names it.
         pid: Option<String>,
     },
-    /// The lock file cannot be opened.
+    /// The lock file cannot be opened or locked.
     #[error("the lock file {}: {error}", path.display())]
     Io {
-        /// Which.
+        /// The lock file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         error: io::Error,
     },
 }
 
-/// Ownership of a directory, while this lives.
+/// Exclusive use of a directory until dropped.
 #[derive(Debug)]
 pub struct DataLock {
-    /// `None` on a read-only medium without a lock file: there nobody can write anyway.
+    /// `None` on a read-only medium without a lock file, where no process can write.
     _file: Option<File>,
 }
 
-/// Ownership of a store, while this lives: of its data directory and of its metadata directory.
+/// Exclusive use of a store until dropped: its data directory and its metadata directory.
 #[derive(Debug)]
 pub(super) struct StoreLock {
     _data: DataLock,
@@ -76,18 +77,18 @@ pub(super) struct StoreLock {
 }
 
 impl StoreLock {
-    /// Takes the lock of the data directory `data`, which exists.
+    /// Locks the data directory `data`, which must exist.
     ///
     /// # Errors
-    /// [`LockError::Held`] if another process has it.
+    /// Fails with [`LockError::Held`] if another process holds the lock.
     pub(super) fn take(data: &Path) -> Result<Self, LockError> {
         Ok(Self { _data: DataLock::take(data)?, metadata: None })
     }
 
-    /// Takes that of the directory `metadata` as well, if it exists and is not `data` itself.
+    /// Locks the directory `metadata` too, if it exists and is not `data` itself.
     ///
     /// # Errors
-    /// [`LockError::Held`] if another process has it.
+    /// Fails with [`LockError::Held`] if another process holds the lock.
     pub(super) fn lock_metadata(&mut self, data: &Path, metadata: &Path) -> Result<(), LockError> {
         let Ok(real) = metadata.canonicalize() else {
             return Ok(());
@@ -100,10 +101,10 @@ impl StoreLock {
 }
 
 impl DataLock {
-    /// Takes the lock of the data directory `data`, which exists.
+    /// Locks the data directory `data`, which must exist.
     ///
     /// # Errors
-    /// [`LockError::Held`] if another process has it.
+    /// Fails with [`LockError::Held`] if another process holds the lock.
     pub fn take(data: &Path) -> Result<Self, LockError> {
         Self::take_for(data, LockedDirectory::Data)
     }
@@ -116,12 +117,12 @@ impl DataLock {
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                return Err(LockError::Held { directory, path: dir.into(), pid: owner(&mut file) });
+                return Err(LockError::Held { directory, path: dir.into(), pid: read_pid(&mut file) });
             }
             Err(TryLockError::Error(error)) => return Err(LockError::Io { path, error }),
         }
-        // Only for people to read: a medium that refuses it is locked all the same.
-        let _ = sign(&mut file);
+        // The process id is informational: the lock holds even if it cannot be written.
+        let _ = write_pid(&mut file);
         Ok(Self { _file: Some(file) })
     }
 }
@@ -138,13 +139,13 @@ fn open(path: &Path) -> io::Result<Option<File>> {
     }
 }
 
-fn sign(file: &mut File) -> io::Result<()> {
+fn write_pid(file: &mut File) -> io::Result<()> {
     file.set_len(0)?;
     file.rewind()?;
     writeln!(file, "{}", std::process::id())
 }
 
-fn owner(file: &mut File) -> Option<String> {
+fn read_pid(file: &mut File) -> Option<String> {
     let mut pid = String::new();
     file.take(32).read_to_string(&mut pid).ok()?;
     let pid = pid.trim();
@@ -156,16 +157,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_second_is_told_who_the_first_is() {
+    fn error_names_the_process_that_holds_the_lock() {
         let dir = tempfile::tempdir().expect("a directory");
         let first = DataLock::take(dir.path()).expect("free");
         let refusal = DataLock::take(dir.path()).expect_err("taken").to_string();
-        let (data, pid) = (dir.path().display(), std::process::id());
+        let data = dir.path().display();
+        let pid = std::process::id();
         assert_eq!(
             refusal,
             format!(
                 "the data directory {data} is in use by another orlop (process {pid}): \
-                 stop that first, or choose another storage.data"
+                 stop it first, or choose another storage.data"
             )
         );
         drop(first);
@@ -173,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn a_metadata_directory_has_one_owner() {
+    fn metadata_directory_has_one_owner() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = |name: &str| dir.path().join(name);
         for name in ["one", "two", "metadata"] {

@@ -1,4 +1,4 @@
-//! Whether the metadata was lost: the database is not the one that the blobs' side knows.
+//! Detects lost metadata: a database other than the one that the state file in the data directory describes.
 
 use std::fmt;
 use std::fs;
@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::state_file::{FoundState, StoreState};
 use crate::metadata::sqlite::{DatabaseState, Inspection};
 
-/// What was lost.
+/// How the metadata was lost.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Loss {
     /// There is no database.
@@ -21,34 +21,34 @@ pub enum Loss {
     Unreadable(String),
     /// The database belongs to another store.
     Foreign {
-        /// Which it belongs to.
+        /// The store it belongs to.
         bound: String,
-        /// Which it should.
+        /// The store it should belong to.
         store: Uuid,
     },
     /// The database does not record the last run: it is an older copy.
     Older,
     /// The log with the last changes is missing, and the server was not stopped cleanly.
     Log,
-    /// The state file is not what Orlop writes; with the reason.
+    /// The state file is malformed; with the reason.
     State(String),
 }
 
-/// What is known of a store before it is opened.
+/// What is known about a store before it is opened.
 #[derive(Debug)]
 pub(super) struct Evidence<'a> {
     /// The store's id; `None` if it has none yet.
     pub(super) store: Option<Uuid>,
-    /// Whether it holds blobs.
+    /// Whether the store holds blobs.
     pub(super) blobs: bool,
-    /// Its state file.
+    /// The state file.
     pub(super) state: &'a FoundState,
-    /// Its database.
+    /// The database.
     pub(super) database: &'a Inspection,
 }
 
 impl Evidence<'_> {
-    /// What was lost, if anything.
+    /// Returns how the metadata was lost, if it was.
     pub(super) fn loss(&self) -> Option<Loss> {
         let (bound, run) = match &self.database.state {
             DatabaseState::Unreadable(reason) => return Some(Loss::Unreadable(reason.clone())),
@@ -62,14 +62,14 @@ impl Evidence<'_> {
         }
         match self.state {
             FoundState::Malformed(reason) => Some(Loss::State(reason.clone())),
-            // A store of an earlier version binds its database before it takes the first blob.
+            // A store of an earlier version binds its database before it accepts the first blob.
             FoundState::None => (bound.is_none() && self.blobs).then(|| self.absent()),
             FoundState::Known(state) if !(state.closed || state.images || self.blobs) => None,
-            FoundState::Known(state) => self.loss_by(state, run),
+            FoundState::Known(state) => self.loss_against(state, run),
         }
     }
 
-    fn loss_by(&self, state: &StoreState, run: Option<&str>) -> Option<Loss> {
+    fn loss_against(&self, state: &StoreState, run: Option<&str>) -> Option<Loss> {
         if !state.knows(run) {
             return Some(if run.is_none() { self.absent() } else { Loss::Older });
         }
@@ -79,12 +79,12 @@ impl Evidence<'_> {
         if !self.database.has_log {
             return Some(Loss::Log);
         }
-        // A log that lies beside another copy of the database hides which one that is.
+        // A log next to another copy of the database hides which copy it is.
         let in_file = self.database.run_in_file.as_deref();
         (state.folded && in_file.is_some() && !state.knows(in_file)).then_some(Loss::Older)
     }
 
-    /// The database records nothing.
+    /// Returns the loss of a database that records nothing.
     fn absent(&self) -> Loss {
         match &self.database.state {
             DatabaseState::Missing => Loss::Missing,
@@ -97,7 +97,7 @@ impl Evidence<'_> {
 }
 
 impl Loss {
-    /// Whether the database is of no use, so that accepting the loss moves it out of the way.
+    /// Whether the database is unusable, so that accepting the loss renames it.
     pub(super) fn needs_new_database(&self) -> bool {
         matches!(self, Self::Unreadable(_) | Self::Foreign { .. })
     }
@@ -114,31 +114,32 @@ impl fmt::Display for Loss {
             }
             Self::Older => f.write_str("it does not record the last start: it is an older copy"),
             Self::Log => f.write_str(
-                "the server was not stopped cleanly, and the log with the last changes, orlop.db-wal, is missing",
+                "the server was not stopped cleanly, and the log with the last changes, orlop.db-wal, is \
+                 missing",
             ),
-            Self::State(reason) => write!(f, "the state file state.json cannot be understood: {reason}"),
+            Self::State(reason) => write!(f, "the state file state.json is malformed: {reason}"),
         }
     }
 }
 
-/// Moves the database at `path` out of the way, with what lies beside it. Returns its new path.
+/// Renames the database at `path` and its log files. Returns the new path.
 ///
 /// # Errors
-/// What the filesystem says.
-pub(super) fn set_aside(path: &Path, seconds: i64) -> io::Result<PathBuf> {
+/// Fails if the filesystem fails.
+pub(super) fn move_database(path: &Path, seconds: i64) -> io::Result<PathBuf> {
     let beside = |suffix: &str, of: &Path| {
         let mut name = of.as_os_str().to_owned();
         name.push(suffix);
         PathBuf::from(name)
     };
-    let aside = path.with_extension(format!("db.lost-{seconds}"));
-    // The database last: as long as it is there, the loss is found again.
+    let moved_to = path.with_extension(format!("db.lost-{seconds}"));
+    // The database last: if this is interrupted, the loss is detected again.
     for suffix in ["-shm", "-wal", ""] {
-        match fs::rename(beside(suffix, path), beside(suffix, &aside)) {
+        match fs::rename(beside(suffix, path), beside(suffix, &moved_to)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             moved => moved?,
         }
     }
     fs::File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()?;
-    Ok(aside)
+    Ok(moved_to)
 }

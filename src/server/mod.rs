@@ -1,24 +1,24 @@
-//! The composition root: opens the stores, builds the registry, starts the jobs, serves, drains.
+//! Composition root: opens the stores, builds the registry, starts the jobs, serves, and shuts down.
 //!
-//! | file | what it does |
+//! | file | responsibility |
 //! | --- | --- |
-//! | `open`, `stores` | takes the locks and opens what belongs together, or says why not |
-//! | `state_file`, `run_record`, `loss` | recognises metadata that was lost or replaced |
-//! | `foreign_layout` | warns of images that another registry left |
-//! | `overlap` | whether one directory lies within another |
-//! | `lock`, `filesystem` | one process a directory; no database on a network filesystem |
-//! | `run` | the life of `orlop serve` |
-//! | `survey` | what a store says about the settings, for `check-config` |
-//! | `restore` | a backup put back |
-//! | `shutdown`, `runtime`, `logging` | signals, threads, log lines |
-//! | `failure`, `observed` | what happens when a sync fails |
-//! | `certificates` | what TLS is spoken by |
-//! | `health` | whether a push would work |
-//! | `watch`, `ballast` | how much room is left, and room kept back for the database |
-//! | `tasks` | background work that outlives its panics |
-//! | `traces` | spans on their way to a collector, in builds that have them |
-//! | `metrics` | what `/metrics` shows of the stores |
-//! | `operations`, `admin` | `gc`, `fsck`, `scrub`, `backup`, here or through the admin socket |
+//! | `open`, `stores` | locks and opens the blob store and its database, and checks that they belong together |
+//! | `state_file`, `run_record`, `loss` | detection of lost or replaced metadata |
+//! | `foreign_layout` | warning about images of another registry in the data directory |
+//! | `overlap` | check for directories within each other |
+//! | `lock`, `filesystem` | one process per directory; no database on a network filesystem |
+//! | `run` | the lifecycle of `orlop serve` |
+//! | `survey` | checks of the settings against an existing store, for `check-config` |
+//! | `restore` | restore of a backup |
+//! | `shutdown`, `runtime`, `logging` | signals, threads, logs |
+//! | `failure`, `observed` | handling of failed syncs |
+//! | `certificates` | TLS certificates |
+//! | `health` | readiness checks |
+//! | `watch`, `reserve_file` | free space, and disk space reserved for the database |
+//! | `tasks` | background tasks that restart after a panic |
+//! | `traces` | span export to a collector, with the feature `otlp` |
+//! | `metrics` | the `/metrics` of the stores |
+//! | `operations`, `admin` | `gc`, `fsck`, `scrub`, `backup`, in this process or through the admin socket |
 
 mod access_control;
 pub mod admin;
@@ -59,5 +59,5 @@ pub use loss::Loss;
 pub use open::{Opened, Purpose};
 pub use restore::{Restored, restore};
 pub use run::serve;
-pub use runtime::{background_runtime, leave_no_core_file, runtime};
+pub use runtime::{background_runtime, disable_core_files, runtime};
 pub use survey::survey;

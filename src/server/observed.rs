@@ -1,4 +1,4 @@
-//! A store that notes when a sync fails, in front of the real one.
+//! A blob store wrapper that records failed syncs.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -9,43 +9,43 @@ use rustix::io::Errno;
 
 use super::failure::Failures;
 use crate::oci::{BlobKey, UploadId};
-use crate::store::{BlobStore, ByteStream, Content, Listing, Space, Spent, StagedBytes, StoreError};
+use crate::store::{BlobStore, ByteStream, Content, Listing, Space, StagedBytes, StoreError, StoredItem};
 
-/// The store that notes.
-pub(super) struct Observed<S> {
+/// Wraps a blob store and records its failed syncs.
+pub(super) struct FailureRecordingStore<S> {
     inner: S,
     failures: Arc<Failures>,
 }
 
-impl<S> Observed<S> {
+impl<S> FailureRecordingStore<S> {
     pub(super) fn new(inner: S, failures: Arc<Failures>) -> Self {
         Self { inner, failures }
     }
 }
 
-/// Notes a failure that leaves open what is on the disk. A full disk does not.
-fn note<T>(failures: &Failures, outcome: Result<T, StoreError>) -> Result<T, StoreError> {
+/// Records an I/O error, after which the disk's content is unknown. A full disk is no such error.
+fn record_failure<T>(failures: &Failures, outcome: Result<T, StoreError>) -> Result<T, StoreError> {
     if let Err(StoreError::Io(error)) = &outcome
         && Errno::from_io_error(error) == Some(Errno::IO)
     {
-        failures.note(format!("blobs: {error}"));
+        failures.record(format!("blobs: {error}"));
     }
     outcome
 }
 
 #[async_trait]
-impl<S: BlobStore> BlobStore for Observed<S> {
+impl<S: BlobStore> BlobStore for FailureRecordingStore<S> {
     async fn stage(&self, upload: UploadId, len: u64) -> Result<Arc<dyn StagedBytes>, StoreError> {
         let inner = self.inner.stage(upload, len).await?;
-        Ok(Arc::new(ObservedBytes { inner, failures: Arc::clone(&self.failures) }))
+        Ok(Arc::new(FailureRecordingBytes { inner, failures: Arc::clone(&self.failures) }))
     }
 
     async fn publish(&self, upload: UploadId, key: &BlobKey) -> Result<u64, StoreError> {
-        note(&self.failures, self.inner.publish(upload, key).await)
+        record_failure(&self.failures, self.inner.publish(upload, key).await)
     }
 
     async fn unpublish(&self, upload: UploadId, key: &BlobKey) -> Result<bool, StoreError> {
-        note(&self.failures, self.inner.unpublish(upload, key).await)
+        record_failure(&self.failures, self.inner.unpublish(upload, key).await)
     }
 
     async fn discard(&self, upload: UploadId) -> Result<(), StoreError> {
@@ -68,12 +68,12 @@ impl<S: BlobStore> BlobStore for Observed<S> {
         self.inner.space().await
     }
 
-    async fn allocated(&self, of: Spent<'_>) -> Result<u64, StoreError> {
+    async fn allocated(&self, of: StoredItem<'_>) -> Result<u64, StoreError> {
         self.inner.allocated(of).await
     }
 
     async fn check(&self) -> Result<(), StoreError> {
-        note(&self.failures, self.inner.check().await)
+        record_failure(&self.failures, self.inner.check().await)
     }
 
     async fn list(&self, from: Option<&str>) -> Result<Listing, StoreError> {
@@ -81,20 +81,20 @@ impl<S: BlobStore> BlobStore for Observed<S> {
     }
 }
 
-/// An upload's bytes, likewise.
-struct ObservedBytes {
+/// Wraps the bytes of an upload and records failed syncs.
+struct FailureRecordingBytes {
     inner: Arc<dyn StagedBytes>,
     failures: Arc<Failures>,
 }
 
 #[async_trait]
-impl StagedBytes for ObservedBytes {
+impl StagedBytes for FailureRecordingBytes {
     async fn write_at(&self, offset: u64, pieces: Vec<Bytes>) -> Result<(), StoreError> {
         self.inner.write_at(offset, pieces).await
     }
 
     async fn sync(&self) -> Result<(), StoreError> {
-        note(&self.failures, self.inner.sync().await)
+        record_failure(&self.failures, self.inner.sync().await)
     }
 
     async fn read(&self, range: Range<u64>) -> Result<ByteStream, StoreError> {
@@ -106,17 +106,17 @@ impl StagedBytes for ObservedBytes {
 mod tests {
     use super::*;
 
-    fn note_of(error: StoreError) -> Option<String> {
+    fn reason_recorded_for(error: StoreError) -> Option<String> {
         let failures = Failures::default();
-        note::<()>(&failures, Err(error)).expect_err("passed on");
+        record_failure::<()>(&failures, Err(error)).expect_err("passed on");
         failures.reason()
     }
 
     #[test]
-    fn only_a_failing_disk_is_noted() {
-        assert_eq!(note_of(StoreError::Full), None);
-        assert_eq!(note_of(StoreError::Io(std::io::Error::other("whatever"))), None);
+    fn records_only_io_errors_of_the_disk() {
+        assert_eq!(reason_recorded_for(StoreError::Full), None);
+        assert_eq!(reason_recorded_for(StoreError::Io(std::io::Error::other("whatever"))), None);
         let broken = StoreError::Io(Errno::IO.into());
-        assert_eq!(note_of(broken).as_deref(), Some("blobs: Input/output error (os error 5)"));
+        assert_eq!(reason_recorded_for(broken).as_deref(), Some("blobs: Input/output error (os error 5)"));
     }
 }

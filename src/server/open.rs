@@ -1,4 +1,4 @@
-//! Opening what belongs together, or saying why not.
+//! Opens a store: takes its locks, opens blobs and metadata, and builds the registry over them.
 
 use std::borrow::Cow;
 use std::fs;
@@ -10,7 +10,7 @@ use super::errors::StartError;
 use super::failure::Failures;
 use super::filesystem::network_filesystem;
 use super::lock::StoreLock;
-use super::observed::Observed;
+use super::observed::FailureRecordingStore;
 use super::run_record::RunRecord;
 use super::stores::{Opening, Stores};
 use crate::auth::{AccessControl, Mode};
@@ -23,32 +23,32 @@ use crate::metadata::Quota;
 use crate::registry::{BudgetSettings, BudgetSize, Registry, Settings};
 use crate::store::{BlobStore, FilesystemStore};
 
-/// The file that says that a restore has begun and has not ended.
+/// The marker file of a restore that has not finished.
 pub(super) const RESTORING: &str = "restoring";
 
-/// What a store is opened for.
+/// Why a store is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
-    /// To serve it: what is not there yet is made.
+    /// To serve it. Creates what is missing.
     Serve,
-    /// To serve it with what is left, if its metadata was lost.
+    /// To serve it even if its metadata was lost.
     AcceptLoss,
-    /// To look after it: it must be there.
+    /// For maintenance. The store must exist.
     Maintain,
 }
 
-/// A store that is open, locked, and whole.
+/// An open and locked store.
 pub struct Opened {
     /// The registry over it.
     pub registry: Arc<Registry>,
-    /// Where the bytes are.
+    /// The data directory, which holds the blobs.
     pub data: PathBuf,
-    /// Where the facts are.
+    /// The directory of the database.
     pub metadata_dir: PathBuf,
-    /// Whether a sync has failed.
+    /// The first failed sync, if any.
     pub failures: Arc<Failures>,
     stays_closed: bool,
-    /// Before the lock: it writes when it is dropped.
+    /// Declared before the lock, so that it is dropped first: it writes when it is dropped.
     run: Option<RunRecord>,
     _lock: StoreLock,
 }
@@ -57,30 +57,32 @@ impl Opened {
     /// Opens the store that `config` describes. Blocks.
     ///
     /// # Errors
-    /// [`StartError`].
+    /// Fails if the store is locked, lost, missing or cannot be opened.
     pub async fn open(config: &Config, purpose: Purpose) -> Result<Self, StartError> {
-        let (data, metadata_dir) = (config.storage.data.clone(), config.metadata_dir());
+        let data = config.storage.data.clone();
+        let metadata_dir = config.metadata_dir();
         refuse_network(&metadata_dir)?;
         make_directory(&data, purpose)?;
         let lock = StoreLock::take(&data)?;
         if data.join(RESTORING).exists() {
             return Err(StartError::HalfRestored(data));
         }
-        Self::locked(config, purpose, lock).await
+        Self::open_locked(config, purpose, lock).await
     }
 
-    /// Opens what a restore has copied, to verify it.
-    pub(super) async fn restored(config: &Config, lock: StoreLock) -> Result<Self, StartError> {
-        Self::locked(config, Purpose::Maintain, lock).await
+    /// Opens a store that a restore has just copied, to verify it.
+    pub(super) async fn open_restored(config: &Config, lock: StoreLock) -> Result<Self, StartError> {
+        Self::open_locked(config, Purpose::Maintain, lock).await
     }
 
-    async fn locked(config: &Config, purpose: Purpose, mut lock: StoreLock) -> Result<Self, StartError> {
-        let (data, metadata_dir) = (config.storage.data.clone(), config.metadata_dir());
+    async fn open_locked(config: &Config, purpose: Purpose, mut lock: StoreLock) -> Result<Self, StartError> {
+        let data = config.storage.data.clone();
+        let metadata_dir = config.metadata_dir();
         let failures = Arc::<Failures>::default();
         let Stores { blobs, metadata, run } = Opening::of(config, purpose).open(&mut lock, &failures).await?;
         refuse_small_disk(config, &blobs).await?;
         let stays_closed = metadata.stays_closed()?;
-        let blobs = Arc::new(Observed::new(blobs, Arc::clone(&failures)));
+        let blobs = Arc::new(FailureRecordingStore::new(blobs, Arc::clone(&failures)));
         let clock = Arc::new(SystemClock);
         let registry = Registry::new(blobs, metadata, clock, settings(config));
         if purpose != Purpose::Maintain && !config.storage.read_only {
@@ -89,8 +91,8 @@ impl Opened {
         Ok(Self { registry, data, metadata_dir, failures, stays_closed, run, _lock: lock })
     }
 
-    /// The settings in force: a registry that has lost its accounts stays closed until `auth.mode` says otherwise.
-    pub fn config_in_force<'a>(&self, config: &'a Config) -> Cow<'a, Config> {
+    /// Returns the effective settings: a registry that lost its accounts stays closed unless `auth.mode` is set.
+    pub fn effective_config<'a>(&self, config: &'a Config) -> Cow<'a, Config> {
         if !self.stays_closed || config.auth.mode.is_some() {
             return Cow::Borrowed(config);
         }
@@ -99,30 +101,30 @@ impl Opened {
         Cow::Owned(config)
     }
 
-    /// Takes `access_control` as what says whether the registry is closed, and records that beside the blobs.
+    /// Starts recording in the state file whether `access_control` requires logins.
     pub fn watch_access(&self, access_control: &Arc<AccessControl>) {
         if let Some(run) = &self.run {
             run.watch_access(access_control);
         }
     }
 
-    /// Records what has changed since. Blocks.
+    /// Updates the state file if something has changed. Blocks.
     pub(super) fn refresh_state(&self) {
         if let Some(run) = &self.run {
             run.refresh();
         }
     }
 
-    /// Records that the store was closed cleanly; nothing may be written afterwards. Blocks. Dropping does the same.
-    pub(super) fn end(&self) {
+    /// Records a clean shutdown; nothing may be written afterwards. Dropping does the same. Blocks.
+    pub(super) fn close(&self) {
         if let Some(run) = &self.run {
-            run.end();
+            run.close();
         }
     }
 }
 
 pub(super) fn refuse_network(metadata_dir: &Path) -> Result<(), StartError> {
-    // What cannot be asked fails later, with a better message.
+    // If `statfs` fails, opening the database fails later with a better message.
     let Ok(Some(name)) = network_filesystem(metadata_dir) else {
         return Ok(());
     };
@@ -133,12 +135,13 @@ pub(super) fn refuse_network(metadata_dir: &Path) -> Result<(), StartError> {
 }
 
 async fn refuse_small_disk(config: &Config, blobs: &FilesystemStore) -> Result<(), StartError> {
-    let (space, wanted) = (blobs.space().await?, config.storage.min_free);
+    let space = blobs.space().await?;
+    let wanted = config.storage.min_free;
     if config.storage.read_only || space.total >= wanted.0 {
         return Ok(());
     }
     let mib = space.total >> 20;
-    let message = format!("must be less than the disk has, which is {mib}MiB, not {wanted}");
+    let message = format!("must be less than the disk's size, which is {mib}MiB, not {wanted}");
     Err(StartError::Setting { key: "storage.min_free", message })
 }
 
@@ -154,7 +157,8 @@ fn make_directory(data: &Path, purpose: Purpose) -> Result<(), StartError> {
     }
 }
 
-/// Tells whose the directory above is, for that is what is wrong in nearly every container.
+/// Builds the error for an unusable data directory. Names this process's user: in containers a wrong owner is the
+/// usual cause.
 fn unusable(path: &Path, error: io::Error) -> StartError {
     let user = rustix::process::geteuid().as_raw();
     let hint = match error.kind() {
@@ -179,9 +183,9 @@ fn settings(config: &Config) -> Settings {
         history_max_rows: config.history.max_rows.get(),
         history_removed: config.history.removed.0,
         events_keep: config.events.keep.0,
-        events_most: config.events.most.get(),
+        max_events: config.events.most.get(),
         audit_keep: config.audit.keep.0,
-        audit_most: config.audit.most.get(),
+        max_audit_entries: config.audit.most.get(),
         audit_file: config.audit.file.clone(),
         read_only: config.storage.read_only,
         budget: config.storage.budget.map(|budget| self::budget(&config.storage, budget)),
@@ -191,15 +195,14 @@ fn settings(config: &Config) -> Settings {
 }
 
 fn budget(storage: &Storage, budget: Budget) -> BudgetSettings {
-    let most = match budget {
+    let limit = match budget {
         Budget::Size(size) => BudgetSize::Bytes(size.0),
         Budget::Share(share) => BudgetSize::Percent(share.0),
     };
-    let (high, low, wait) = (storage.high_mark.0, storage.low_mark.0, storage.budget_wait.0);
-    BudgetSettings { most, high, low, wait }
+    BudgetSettings { limit, high: storage.high_mark.0, low: storage.low_mark.0, wait: storage.budget_wait.0 }
 }
 
-/// The quotas of the settings.
+/// Returns the quotas that the settings define.
 pub(super) fn quotas(config: &Config) -> Vec<Quota> {
     config.quotas.iter().map(quota).collect()
 }
@@ -213,7 +216,7 @@ fn quota(setting: &QuotaSetting) -> Quota {
     }
 }
 
-/// When things expire.
+/// Builds the settings of the garbage collector.
 pub(super) fn collector_settings(config: &Config) -> CollectorSettings {
     CollectorSettings {
         trash: config.gc.trash.0,
@@ -226,28 +229,27 @@ pub(super) fn collector_settings(config: &Config) -> CollectorSettings {
     }
 }
 
-/// What lets things go by policies: those of `config` and those that are recorded. Immutable tags are guarded
-/// from now on.
+/// Builds the retention job with the policies of `config` and the database. Immutable tags are enforced from now on.
 ///
 /// # Errors
-/// [`StartError`].
+/// Fails if a policy is invalid or the metadata cannot be read.
 pub(super) async fn retention(
     config: &Config,
     registry: &Arc<Registry>,
 ) -> Result<Arc<Retention>, StartError> {
-    let book = PolicySet::of_file(config.retention.policies());
-    let book =
-        Arc::new(book.map_err(|error| StartError::Setting {
+    let policies = PolicySet::of_file(config.retention.policies());
+    let policies =
+        Arc::new(policies.map_err(|error| StartError::Setting {
             key: "retention.policies",
             message: error.to_string(),
         })?);
-    book.load(registry.metadata().as_ref()).await?;
-    registry.guard_tags(Arc::clone(&book) as _);
+    policies.load(registry.metadata().as_ref()).await?;
+    registry.guard_tags(Arc::clone(&policies) as _);
     let settings = RetentionSettings { batch: config.gc.batch.get() };
-    Ok(Arc::new(Retention::new(Arc::clone(registry), book, settings)))
+    Ok(Arc::new(Retention::new(Arc::clone(registry), policies, settings)))
 }
 
-/// How fast everything is read again.
+/// Builds the settings of the scrub.
 pub(super) fn scrub_settings(config: &Config) -> ScrubSettings {
     let period = match config.scrub.period {
         Period::Off => None,

@@ -1,5 +1,5 @@
-//! What an operator asks for: the same code beside a running server, through its admin socket, and on a
-//! stopped store.
+//! Maintenance operations: `gc`, `fsck`, `scrub` and `backup`. The same code runs in a server, for its admin socket,
+//! and on a stopped store.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -24,41 +24,41 @@ use crate::jobs::{Collected, Collector, Retention};
 use crate::metadata::{AuditAction, Garbage};
 use crate::registry::ServiceError;
 
-/// What is asked for.
+/// An operation to run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Operation {
-    /// Collect what is due now, or tell what would be.
+    /// Collect garbage, or report what would be collected.
     Gc {
-        /// Change nothing.
+        /// Change nothing; only report.
         dry_run: bool,
     },
-    /// Check everything.
+    /// Check the consistency of blobs and metadata.
     Fsck {
-        /// Mend what can be mended.
+        /// Repair what can be repaired.
         repair: bool,
     },
-    /// Read everything once, or tell how far the scrub in the background has come.
+    /// Read and verify all blobs, or report the progress of the background scrub.
     Scrub {
-        /// Read everything now.
+        /// Verify everything now.
         now: bool,
-        /// The most bytes to read in a second.
+        /// Maximum read rate in bytes per second.
         rate: Option<u64>,
     },
-    /// Make or renew a backup.
+    /// Create or update a backup.
     Backup {
-        /// Where; absolute, as the server sees it.
+        /// Directory of the backup: an absolute path as the server sees it.
         dir: PathBuf,
     },
 }
 
 impl Operation {
-    /// Whether it may change something.
-    pub fn changes(&self) -> bool {
+    /// Whether the operation may change the store.
+    pub fn may_change(&self) -> bool {
         matches!(self, Self::Gc { dry_run: false } | Self::Fsck { repair: true })
     }
 
-    /// What the audit log has of it, if it does more than to tell something.
-    pub fn audited(&self) -> Option<(AuditAction, Option<String>)> {
+    /// Returns the action and subject for the audit log. Operations that only report have none.
+    pub fn audit_entry(&self) -> Option<(AuditAction, Option<String>)> {
         Some(match self {
             Self::Gc { dry_run: false } => (AuditAction::Gc, None),
             Self::Fsck { repair: true } => (AuditAction::FsckRepair, None),
@@ -69,78 +69,78 @@ impl Operation {
     }
 }
 
-/// What a collection did or, in a dry run, would do.
+/// The result of a garbage collection or, for a dry run, what it would do.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GcReport {
-    /// Whether it only told.
+    /// Whether nothing was changed.
     pub dry_run: bool,
-    /// Uploads that were idle for too long.
+    /// Expired uploads.
     pub uploads: u64,
-    /// Manifests that went to the trash because nothing held them.
+    /// Manifests moved to the trash because nothing referred to them.
     pub manifests_expired: u64,
-    /// Manifests that left the trash for good.
+    /// Manifests removed from the trash.
     pub manifests_purged: u64,
-    /// Links that went.
+    /// Links between repositories and blobs removed.
     pub links: u64,
-    /// Blobs whose bytes were removed.
+    /// Blobs removed.
     pub blobs: u64,
-    /// How many bytes that were.
+    /// Bytes of the blobs removed.
     pub bytes: u64,
-    /// Why nothing expires at the moment, if that is so.
+    /// Why nothing expires at the moment, if expiry is paused.
     pub paused: Option<String>,
 }
 
-/// What came of an operation.
+/// The result of an operation.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum Report {
-    /// Of a collection.
+    /// Result of a garbage collection.
     Gc(GcReport),
-    /// Of a check.
+    /// Result of a consistency check.
     Fsck(FsckReport),
-    /// Of a scrub.
+    /// Result of a scrub.
     Scrub(ScrubReport),
-    /// Of a backup or a restore.
+    /// Result of a backup or restore.
     Backup(BackupReport),
 }
 
 /// Why an operation failed.
 #[derive(Debug, Error)]
 pub enum OperationError {
-    /// A store failed.
+    /// The registry or a store failed.
     #[error(transparent)]
     Service(#[from] ServiceError),
-    /// The backup.
+    /// The backup failed.
     #[error(transparent)]
     Backup(#[from] BackupError),
     /// The backup's directory is in use.
     #[error(transparent)]
     Lock(#[from] LockError),
-    /// What was asked for makes no sense.
+    /// The request is invalid.
     #[error("{0}")]
     Refused(String),
 }
 
-/// What operations work on: a store, and all that is done to it in the background.
+/// Runs operations on an open store. Shares its background jobs with the server.
 pub struct Operator {
-    /// The store.
+    /// The open store.
     pub opened: Arc<Opened>,
-    /// The collector: a running server's own, so that one clock guard watches for both.
+    /// The garbage collector. A running server's own, so that both use one clock guard.
     pub collector: Arc<Collector>,
     /// The scrub.
     pub scrub: Arc<Scrub>,
-    /// What lets things go by policies.
+    /// The retention job.
     pub retention: Arc<Retention>,
-    /// Who comes in.
+    /// Authentication and authorisation.
     pub access_control: Arc<AccessControl>,
 }
 
 impl Operator {
-    /// Over `opened`, by the settings and policies of `config`, for those whom `access_control` lets in. Immutable tags are guarded
-    /// from now on.
+    /// Builds the jobs for `opened` with the settings and policies of `config`. Immutable tags are enforced from now
+    /// on.
     ///
     /// # Errors
-    /// [`StartError`].
+    /// Fails if a policy is invalid or the metadata cannot be read.
     pub async fn new(
         config: &Config,
         opened: Arc<Opened>,
@@ -149,12 +149,12 @@ impl Operator {
         let registry = &opened.registry;
         let retention = retention(config, registry).await?;
         let collector = Collector::new(Arc::clone(registry), collector_settings(config))
-            .with_policies(Arc::clone(retention.book()));
+            .with_policies(Arc::clone(retention.policy_set()));
         let scrub = Scrub::new(Arc::clone(registry), scrub_settings(config));
         Ok(Self { collector: Arc::new(collector), scrub: Arc::new(scrub), retention, opened, access_control })
     }
 
-    /// The API over the same.
+    /// Builds the management API over the same store and jobs.
     pub fn api(&self, health: Arc<dyn Health>, settings: ApiSettings) -> Arc<Api> {
         Arc::new(Api::new(
             Arc::clone(&self.opened.registry),
@@ -169,10 +169,10 @@ impl Operator {
 }
 
 impl Operator {
-    /// Does what is asked for, telling `progress` how far it has come.
+    /// Runs `operation` and reports its progress to `progress`.
     ///
     /// # Errors
-    /// [`OperationError`].
+    /// Fails if a store fails or the request is invalid.
     pub async fn run(
         &self,
         operation: &Operation,
@@ -180,7 +180,7 @@ impl Operator {
     ) -> Result<Report, OperationError> {
         let registry = &self.opened.registry;
         Ok(match operation {
-            Operation::Gc { dry_run: true } => Report::Gc(self.would_collect().await?),
+            Operation::Gc { dry_run: true } => Report::Gc(self.preview_collection().await?),
             Operation::Gc { dry_run: false } => Report::Gc(self.collect(progress).await?),
             Operation::Fsck { repair } => Report::Fsck(fsck(registry, *repair, progress).await?),
             Operation::Scrub { now: false, .. } => Report::Scrub(self.scrub.report().await?),
@@ -191,18 +191,18 @@ impl Operator {
         })
     }
 
-    async fn would_collect(&self) -> Result<GcReport, OperationError> {
+    async fn preview_collection(&self) -> Result<GcReport, OperationError> {
         let uploads = self.collector.idle_uploads().await?;
         let paused = self.collector.status().paused;
         Ok(GcReport { uploads, paused, ..self.collector.dry_run().await?.into() })
     }
 
     async fn collect(&self, progress: &dyn Progress) -> Result<GcReport, OperationError> {
-        let tell = |done: &Collected| {
+        let report = |done: &Collected| {
             let what = "collecting".to_owned();
             progress.report(Step { what, done: done.bytes, total: None, unit: Unit::Bytes });
         };
-        let done = self.collector.run_to_end(tell).await?;
+        let done = self.collector.run_to_end(report).await?;
         Ok(GcReport { paused: self.collector.status().paused, ..done.into() })
     }
 
@@ -210,13 +210,12 @@ impl Operator {
         if !dir.is_absolute() {
             return Err(OperationError::Refused(format!("{} is not an absolute path", dir.display())));
         }
-        // A backup within what it is a backup of, or around it, would be lost together with it.
+        // A backup inside the data it copies, or around it, would be lost together with the data.
         refuse_overlap(dir, &[&self.opened.data, &self.opened.metadata_dir])
             .map_err(OperationError::Refused)?;
         std::fs::create_dir_all(dir).map_err(|error| BackupError::Io { path: dir.into(), error })?;
         let _lock = DataLock::take(dir)?;
-        let (registry, data) = (&self.opened.registry, &self.opened.data);
-        Ok(backup(registry, data, dir, progress).await?)
+        Ok(backup(&self.opened.registry, &self.opened.data, dir, progress).await?)
     }
 }
 
@@ -250,10 +249,10 @@ impl From<Garbage> for GcReport {
 }
 
 impl Report {
-    /// Reads back what `operation` came to, from the admin socket.
+    /// Parses the report of `operation` that the admin socket sent.
     ///
     /// # Errors
-    /// When it is something else: the server is of another version.
+    /// Fails if the report has another form, because the server has another version.
     pub fn read(operation: &Operation, json: serde_json::Value) -> serde_json::Result<Self> {
         Ok(match operation {
             Operation::Gc { .. } => Self::Gc(serde_json::from_value(json)?),
@@ -263,8 +262,8 @@ impl Report {
         })
     }
 
-    /// Whether nothing is wrong.
-    pub fn is_fine(&self) -> bool {
+    /// Whether the operation found no problem.
+    pub fn is_ok(&self) -> bool {
         match self {
             Self::Gc(_) => true,
             Self::Fsck(report) => report.is_sound(),
@@ -274,7 +273,7 @@ impl Report {
     }
 }
 
-/// As a path on the admin socket.
+/// The operation's path on the admin socket.
 impl fmt::Display for Operation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -1,14 +1,15 @@
-//! Whether two directories lie within each other, whatever links lead to them.
+//! Checks whether directories lie within each other, with links resolved.
 
 use std::path::{Path, PathBuf};
 
-/// Says so if `dir` lies within one of `others`, or one of them within `dir`. They need not exist.
+/// Fails if `dir` lies within one of `others`, or one of them within `dir`. They need not exist.
 pub(super) fn refuse_overlap(dir: &Path, others: &[&Path]) -> Result<(), String> {
     let own = real(dir);
     for other in others {
         let real = real(other);
         if own.starts_with(&real) || real.starts_with(&own) {
-            return Err(format!("{} and {} overlap: choose another place", dir.display(), other.display()));
+            let other = other.display();
+            return Err(format!("{} and {other} overlap: choose another directory", dir.display()));
         }
     }
     Ok(())
@@ -32,7 +33,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn links_and_directories_to_be_made_hide_no_overlap() {
+    fn detects_overlap_through_links_and_missing_directories() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = |name: &str| dir.path().join(name);
         fs::create_dir_all(path("backup/inner")).expect("made");

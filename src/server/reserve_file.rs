@@ -1,8 +1,8 @@
-//! Room that is kept back for the database.
+//! Disk space reserved for the database.
 //!
-//! On a disk that is full to the last byte nothing could be deleted either, for a deletion is a transaction.
-//! So a file without a purpose lies beside the database: it is removed when the disk is nearly full, and
-//! made again when there is room.
+//! On a completely full disk nothing could be deleted either, because a deletion is a database transaction. So a file
+//! without content of use, `ballast`, lies next to the database. It is removed when the disk is nearly full and
+//! created again when there is enough space.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -13,50 +13,50 @@ use rustix::fs::{FallocateFlags, fallocate};
 use super::filesystem::free_space;
 use crate::registry::DiskReserve;
 
-/// How big the ballast is, in bytes.
+/// Size of the reserve file in bytes.
 const SIZE: u64 = 16 << 20;
 
-/// Below this many free bytes it is dropped.
+/// The file is removed below this many free bytes.
 const DROP_BELOW: u64 = 16 << 20;
 
-/// From this many free bytes on it is taken in again: so that it doesn't come and go.
-const TAKE_FROM: u64 = 4 * SIZE;
+/// The file is created from this many free bytes on. The distance to [`DROP_BELOW`] avoids flapping.
+const CREATE_FROM: u64 = 4 * SIZE;
 
-/// The ballast of one metadata directory.
+/// The reserve file of one metadata directory.
 #[derive(Debug, Clone)]
 pub struct ReserveFile {
     dir: PathBuf,
 }
 
-/// What became of the ballast.
+/// What happened to the reserve file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Change {
-    /// Nothing.
+    /// It stayed as it was.
     None,
-    /// It was dropped: the disk is nearly full.
+    /// It was removed: the disk is nearly full.
     Dropped,
-    /// It was taken in.
+    /// It was created.
     Taken,
 }
 
 impl ReserveFile {
-    /// The ballast in `dir`, which is not touched yet.
+    /// Describes the reserve file in `dir`. Changes nothing yet.
     pub fn new(dir: &Path) -> Self {
         Self { dir: dir.to_owned() }
     }
 
-    /// Drops it or takes it in, as the free space asks for. Blocks.
+    /// Creates or removes the file as the free space requires. Blocks.
     ///
     /// # Errors
-    /// What the filesystem says.
+    /// Fails if the filesystem fails.
     pub fn trim(&self) -> io::Result<Change> {
         self.trim_at(free_space(&self.dir)?)
     }
 
-    /// Drops it whatever the free space is: a delete found none. Whether it was there. Blocks.
+    /// Removes the file at once, because a deletion found no space. Returns whether it existed. Blocks.
     ///
     /// # Errors
-    /// What the filesystem says.
+    /// Fails if the filesystem fails.
     pub fn release(&self) -> io::Result<bool> {
         match fs::remove_file(self.dir.join("ballast")) {
             Ok(()) => Ok(true),
@@ -70,9 +70,9 @@ impl ReserveFile {
         match fs::metadata(&path) {
             Ok(_) if free < DROP_BELOW => fs::remove_file(&path).map(|()| Change::Dropped),
             Ok(found) if found.len() == SIZE => Ok(Change::None),
-            Ok(_) | Err(_) if free < TAKE_FROM => Ok(Change::None),
-            Ok(_) => take(&path),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => take(&path),
+            Ok(_) | Err(_) if free < CREATE_FROM => Ok(Change::None),
+            Ok(_) => create(&path),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => create(&path),
             Err(error) => Err(error),
         }
     }
@@ -82,25 +82,25 @@ impl DiskReserve for ReserveFile {
     fn release(&self) -> bool {
         match Self::release(self) {
             Ok(true) => {
-                tracing::warn!("the disk is full: the database's reserve was released for a delete");
+                tracing::warn!("the disk is full: released the database's reserve for a delete");
                 true
             }
             Ok(false) => false,
             Err(error) => {
-                tracing::warn!(%error, "the database's reserve could not be released");
+                tracing::warn!(%error, "failed to release the database's reserve");
                 false
             }
         }
     }
 }
 
-fn take(path: &Path) -> io::Result<Change> {
-    let taken = File::create(path).and_then(|file| fill(&file));
-    if taken.is_err() {
-        // Half a ballast is worse than none: it takes the room that it should keep.
+fn create(path: &Path) -> io::Result<Change> {
+    let created = File::create(path).and_then(|file| fill(&file));
+    if created.is_err() {
+        // A partial file would only occupy the space that it should reserve.
         let _ = fs::remove_file(path);
     }
-    taken.map(|()| Change::Taken)
+    created.map(|()| Change::Taken)
 }
 
 fn fill(mut file: &File) -> io::Result<()> {
@@ -119,20 +119,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_goes_when_room_is_short_and_comes_back() {
+    fn removed_when_space_is_short_and_created_again() {
         let dir = tempfile::tempdir().expect("a directory");
-        let ballast = ReserveFile::new(dir.path());
+        let reserve = ReserveFile::new(dir.path());
         let exists = || dir.path().join("ballast").exists();
-        assert_eq!(ballast.trim_at(TAKE_FROM).expect("taken"), Change::Taken);
-        assert_eq!(ballast.trim_at(DROP_BELOW).expect("kept"), Change::None);
+        assert_eq!(reserve.trim_at(CREATE_FROM).expect("taken"), Change::Taken);
+        assert_eq!(reserve.trim_at(DROP_BELOW).expect("kept"), Change::None);
         assert!(exists());
-        assert_eq!(ballast.trim_at(DROP_BELOW - 1).expect("dropped"), Change::Dropped);
-        assert_eq!(ballast.trim_at(TAKE_FROM - 1).expect("still short"), Change::None);
+        assert_eq!(reserve.trim_at(DROP_BELOW - 1).expect("dropped"), Change::Dropped);
+        assert_eq!(reserve.trim_at(CREATE_FROM - 1).expect("still short"), Change::None);
         assert!(!exists());
-        assert_eq!(ballast.trim_at(u64::MAX).expect("taken"), Change::Taken);
+        assert_eq!(reserve.trim_at(u64::MAX).expect("taken"), Change::Taken);
         assert!(exists());
-        assert!(ballast.release().expect("released"));
+        assert!(reserve.release().expect("released"));
         assert!(!exists());
-        assert!(!ballast.release().expect("there is none"));
+        assert!(!reserve.release().expect("there is none"));
     }
 }

@@ -1,4 +1,4 @@
-//! The life of `orlop serve`.
+//! The lifecycle of `orlop serve`: start, background jobs, serving, shutdown.
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -10,12 +10,12 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::access_control::{first_administrator, load_access_control};
+use super::access_control::{ensure_administrator, load_access_control};
 use super::admin;
 use super::certificates::{CertificateMetrics, Certificates};
 use super::errors::StartError;
 use super::foreign_layout::warn_of_foreign_images;
-use super::health::{Health, keep_looking};
+use super::health::{Health, check_periodically};
 use super::logging::Logs;
 use super::metrics::StoreMetrics;
 use super::open::{Opened, Purpose};
@@ -30,31 +30,30 @@ use crate::config::{self, Config};
 use crate::http::api::{Api, ApiSettings, Changes};
 use crate::http::listen::{ListenSettings, Peer, Tls, serve as listen};
 use crate::http::{App, AppState, ForwardedHeader, HttpMetrics, HttpSettings, TrustedProxies};
-use crate::jobs::{self, AuditUpkeep, Job, Relief, RepositoryJob, RoomMaking, Upkeep};
+use crate::jobs::{self, AuditUpkeep, Evictor, Job, RepositoryJob, SpaceReclaimer, Upkeep};
 use crate::memory::MemoryBudget;
 use crate::oci::PageLimits;
 
-/// How often the small chores are done.
-const UPKEEP: Duration = Duration::from_secs(1);
+/// Interval of the frequent upkeep jobs.
+const UPKEEP_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How often it is written down when tokens were used.
-const ACCOUNTS: Duration = Duration::from_secs(60);
+/// How often the last use of tokens is written to the database.
+const ACCOUNTS_INTERVAL: Duration = Duration::from_secs(60);
 
-/// How often the scrub looks whether it may read on.
-const SCRUB: Duration = Duration::from_secs(1);
+/// How often the scrub checks whether it may continue.
+const SCRUB_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How long background work may take to end.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a shutdown waits for background work.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How many connections may wait to be accepted. Where more come at once, Linux drops their first packet, and they try
-/// again a second later. The kernel has a limit of its own (net.core.somaxconn, 4096).
+/// How many connections may wait to be accepted. If more arrive at once, Linux drops their first packet, and clients
+/// retry a second later. The kernel has its own limit (net.core.somaxconn, 4096).
 const BACKLOG: u32 = 4096;
 
-/// Serves until a signal ends it, and then until what was running has ended. What nobody waits for runs in
-/// `background`.
+/// Serves until a signal arrives, then drains: running requests may finish. Low-priority work runs in `background`.
 ///
 /// # Errors
-/// [`StartError`]; [`StartError::Broken`] alone after it has served.
+/// Fails if the server cannot start, and with [`StartError::Broken`] if a sync failed while it served.
 pub async fn serve(
     config: Config,
     purpose: Purpose,
@@ -70,12 +69,12 @@ pub async fn serve(
     }
 }
 
-/// Everything that a running server has.
+/// A started server with everything it needs to serve.
 struct Server {
     operator: Arc<Operator>,
     health: Arc<Health>,
     watch: Arc<Watch>,
-    room: Arc<RoomMaking>,
+    reclaimer: Arc<SpaceReclaimer>,
     settings: ListenSettings,
     acme: Option<Arc<Acme>>,
     listener: TcpListener,
@@ -96,14 +95,14 @@ impl Server {
         let settings = listen_settings(config, tls, opened.registry.memory().clone());
         let keys = (!config.storage.read_only).then_some(&*opened.metadata_dir);
         let metadata = Arc::clone(opened.registry.metadata());
-        let in_force = opened.config_in_force(config);
-        let access_control = load_access_control(&in_force, metadata, keys, Some(background)).await?;
-        let access_control = Arc::new(access_control.within(opened.registry.memory().clone()));
+        let effective = opened.effective_config(config);
+        let access_control = load_access_control(&effective, metadata, keys, Some(background)).await?;
+        let access_control = Arc::new(access_control.with_memory_budget(opened.registry.memory().clone()));
         for pair in access_control.look_alikes() {
-            tracing::warn!(one = pair.one, other = pair.other, "the names of two users differ by case only");
+            tracing::warn!(one = pair.one, other = pair.other, "the names of two users differ only in case");
         }
         if !config.storage.read_only
-            && let Some(password) = first_administrator(config, &access_control).await?
+            && let Some(password) = ensure_administrator(config, &access_control).await?
         {
             show_once(&password);
         }
@@ -111,7 +110,7 @@ impl Server {
         if !config.storage.read_only {
             let interrupted = opened.registry.recover().await?;
             if interrupted > 0 {
-                tracing::info!(interrupted, "commits that a crash had interrupted were undone");
+                tracing::info!(interrupted, "rolled back commits that a crash interrupted");
             }
         }
         let address = config.server.listen.0;
@@ -120,18 +119,19 @@ impl Server {
         let watch = Arc::new(Watch::new(Arc::clone(&opened)));
         let health = Arc::new(Health::new(Arc::clone(&opened), Arc::clone(&watch), draining.clone()));
         let operator = Operator::new(config, Arc::clone(&opened), access_control).await?;
-        let of_policies = operator.retention.book().in_force();
+        let of_policies = operator.retention.policy_set().in_force();
         for warning in config.warnings().iter().chain(&of_policies.warnings) {
             tracing::warn!("{warning}");
         }
-        let relief: Arc<dyn Relief> = Arc::clone(&operator.retention) as _;
+        let evictor: Arc<dyn Evictor> = Arc::clone(&operator.retention) as _;
         let collector = Arc::clone(&operator.collector);
-        let room = RoomMaking::new(Arc::clone(&opened.registry), collector, Some(relief));
-        let (operator, room) = (Arc::new(operator), Arc::new(room));
-        Ok(Self { operator, health, watch, room, settings, acme, listener, address, draining })
+        let reclaimer = SpaceReclaimer::new(Arc::clone(&opened.registry), collector, Some(evictor));
+        let operator = Arc::new(operator);
+        let reclaimer = Arc::new(reclaimer);
+        Ok(Self { operator, health, watch, reclaimer, settings, acme, listener, address, draining })
     }
 
-    /// Tells what broke, if that is why it ended.
+    /// Serves until shutdown. Returns the reason if a failed sync ended it.
     async fn run(self, config: &Config, background: &Handle) -> Option<String> {
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
@@ -143,77 +143,83 @@ impl Server {
         listen(self.listener, app, self.settings, self.draining).await;
         stop.cancel();
         tasks.close();
-        if tokio::time::timeout(PATIENCE, tasks.wait()).await.is_err() {
-            tracing::warn!("background work did not end in time");
+        if tokio::time::timeout(SHUTDOWN_TIMEOUT, tasks.wait()).await.is_err() {
+            tracing::warn!("background work did not stop in time");
         }
         admin::remove(&self.operator.opened.data);
         let registry = &self.operator.opened.registry;
-        registry.settle_uploads(true).await;
-        self.operator.scrub.rest().await;
+        registry.checkpoint_uploads(true).await;
+        self.operator.scrub.shut_down().await;
         if let Err(error) = registry.flush_pulls().await {
-            tracing::warn!(%error, "the last pulls could not be recorded");
+            tracing::warn!(%error, "failed to record the last pulls");
         }
         if let Err(error) = registry.flush_audit(true).await {
-            tracing::warn!(%error, "the end of the audit log could not be recorded");
+            tracing::warn!(%error, "failed to write the end of the audit log");
         }
         let opened = Arc::clone(&self.operator.opened);
-        let _ = tokio::task::spawn_blocking(move || opened.end()).await;
-        tracing::info!("ended");
+        let _ = tokio::task::spawn_blocking(move || opened.close()).await;
+        tracing::info!("stopped");
         self.operator.opened.failures.reason()
     }
 
     fn spawn_jobs(&self, config: &Config, tasks: &Tasks<'_>) {
-        let (tracker, stop) = (tasks.tracker, tasks.stop);
+        let tracker = tasks.tracker;
+        let stop = tasks.stop;
         let shared = Arc::clone(&self.watch);
         tracker.spawn(supervise("watch", stop.clone(), move || watch(Arc::clone(&shared))));
         let health = Arc::clone(&self.health);
-        tracker.spawn(supervise("health", stop.clone(), move || keep_looking(Arc::clone(&health))));
-        tasks.spawn_job(self.operator.scrub.clone(), SCRUB);
+        tracker.spawn(supervise("health", stop.clone(), move || check_periodically(Arc::clone(&health))));
+        tasks.spawn_job(self.operator.scrub.clone(), SCRUB_INTERVAL);
         let audit = AuditUpkeep::new(Arc::clone(&self.operator.opened.registry));
-        tasks.spawn_job(Arc::new(audit), UPKEEP);
+        tasks.spawn_job(Arc::new(audit), UPKEEP_INTERVAL);
         if config.storage.read_only {
             if self.acme.is_some() {
                 tracing::warn!(
-                    "read-only: no certificate is asked for; the one that is kept is used while it lasts"
+                    "read-only: no certificate is requested; the stored one is used until it expires"
                 );
             }
             return;
         }
         if let Some(acme) = &self.acme {
-            let (acme, token) = (Arc::clone(acme), stop.clone());
+            let acme = Arc::clone(acme);
+            let token = stop.clone();
             let keep = move || {
                 let acme = Arc::clone(&acme);
-                async move { acme.keep().await }
+                async move { acme.run().await }
             };
-            // Not in the background: on a busy machine the authority would wait too long.
+            // Not in the background: on a busy machine the certificate authority would time out.
             tracker.spawn(supervise("acme", token, keep));
         }
         let opened = Arc::clone(&self.operator.opened);
-        tracker.spawn(supervise("state", stop.clone(), move || keep_state(Arc::clone(&opened))));
-        let (opened, draining) = (Arc::clone(&self.operator.opened), self.draining.clone());
+        tracker
+            .spawn(supervise("state", stop.clone(), move || refresh_state_periodically(Arc::clone(&opened))));
+        let opened = Arc::clone(&self.operator.opened);
+        let draining = self.draining.clone();
         tracker.spawn(stop.clone().run_until_cancelled_owned(async move {
-            opened.failures.time_to_end(&opened).await;
+            opened.failures.wait_until_restart_is_due(&opened).await;
             draining.cancel();
         }));
         let registry = Arc::clone(&self.operator.opened.registry);
         let repositories = RepositoryJob::new(Arc::clone(&registry), config.gc.batch.get());
         tasks.spawn_job(self.operator.collector.clone(), config.gc.interval.0);
         tasks.spawn_job(self.operator.retention.clone(), config.retention.interval.0);
-        tasks.spawn_job(Arc::new(repositories), UPKEEP);
+        tasks.spawn_job(Arc::new(repositories), UPKEEP_INTERVAL);
         let accounts = AccountUpkeep::new(
             Arc::clone(self.operator.access_control.accounts()),
             Arc::clone(registry.clock()),
         );
-        tasks.spawn_job(Arc::new(accounts), ACCOUNTS);
-        tasks.spawn_job(Arc::new(Upkeep::new(registry)), UPKEEP);
+        tasks.spawn_job(Arc::new(accounts), ACCOUNTS_INTERVAL);
+        tasks.spawn_job(Arc::new(Upkeep::new(registry)), UPKEEP_INTERVAL);
         if config.storage.budget.is_some() {
-            let (room, token) = (Arc::clone(&self.room), stop.clone());
-            let make_room = move || {
-                let (room, token) = (Arc::clone(&room), token.clone());
-                async move { room.run(token).await }
+            let reclaimer = Arc::clone(&self.reclaimer);
+            let token = stop.clone();
+            let reclaim_space = move || {
+                let reclaimer = Arc::clone(&reclaimer);
+                let token = token.clone();
+                async move { reclaimer.run(token).await }
             };
             // Not in the background: pushes wait for it.
-            tracker.spawn(supervise("pressure", CancellationToken::new(), make_room));
+            tracker.spawn(supervise("pressure", CancellationToken::new(), reclaim_space));
         }
     }
 
@@ -221,7 +227,7 @@ impl Server {
         let listener = match admin::bind(&self.operator.opened.data) {
             Ok(listener) => listener,
             Err(error) => {
-                tracing::warn!(%error, "no admin socket: the other commands need a stopped server");
+                tracing::warn!(%error, "admin socket unavailable: other commands need a stopped server");
                 return;
             }
         };
@@ -229,7 +235,7 @@ impl Server {
         let router = admin::router(Arc::clone(&self.operator), api).merge(readiness);
         let settings = ListenSettings {
             max_connections: 16,
-            // A caller that is suspended with ^Z may come back.
+            // A client suspended with ^Z may resume.
             write_timeout: Duration::from_secs(60 * 60),
             drain_timeout: Duration::from_millis(100),
             memory: self.settings.memory.clone(),
@@ -253,7 +259,7 @@ impl Server {
         let store = StoreMetrics::new(
             Arc::clone(&self.operator),
             Arc::clone(&self.watch),
-            Arc::clone(&self.room),
+            Arc::clone(&self.reclaimer),
             config.metrics.repositories.get(),
         );
         exposition.register_collector(Box::new(store));
@@ -273,48 +279,51 @@ impl Server {
     }
 
     fn announce(&self, config: &Config) {
-        let (version, data) = (env!("CARGO_PKG_VERSION"), config.storage.data.display());
+        let version = env!("CARGO_PKG_VERSION");
+        let data = config.storage.data.display();
         let scheme = if self.settings.tls.is_some() { "https" } else { "http" };
         let mode = if config.storage.read_only { ", read-only" } else { "" };
         let access_control = &self.operator.access_control;
-        let whom = if access_control.is_open() {
-            "open to everyone who can reach it: orlop user add, or auth.htpasswd, closes it"
+        let access = if access_control.is_open() {
+            "open to anyone who can reach it: orlop user add, or auth.htpasswd, closes it"
         } else {
-            "to its users"
+            "login required"
         };
         tracing::info!(
-            "orlop {version} serves {data} at {scheme}://{}{mode}, {whom}",
+            "orlop {version} serves {data} at {scheme}://{}{mode}, {access}",
             Peer::Tcp(self.address)
         );
-        // Of what comes by way of proxies is warned when it comes.
+        // Requests through proxies are checked when they arrive.
         let alone = self.settings.tls.is_none() && config.server.trusted_proxies.is_empty();
         if !access_control.is_open() && alone && !self.address.ip().is_loopback() {
             tracing::warn!(
-                "passwords come in the clear: without TLS here or at a proxy anybody on the way reads them"
+                "passwords are sent in clear text and anyone on the network can read them: set up TLS here \
+                 or at a proxy"
             );
         }
     }
 }
 
-/// Keeps the record beside the blobs current.
-async fn keep_state(opened: Arc<Opened>) {
+/// Keeps the state file in the data directory current.
+async fn refresh_state_periodically(opened: Arc<Opened>) {
     loop {
         let shared = Arc::clone(&opened);
         let _ = tokio::task::spawn_blocking(move || shared.refresh_state()).await;
-        tokio::time::sleep(UPKEEP).await;
+        tokio::time::sleep(UPKEEP_INTERVAL).await;
     }
 }
 
-/// Shows the first administrator's password, past the log: that is kept, and sent elsewhere.
+/// Prints the first administrator's password to standard output. It is not logged, because logs are stored and sent
+/// elsewhere.
 fn show_once(password: &str) {
     let _ = writeln!(
         std::io::stdout(),
-        "\n    The administrator of this registry is {ADMINISTRATOR}, with the password\n\n        {password}\n\n    \
-         It is shown this once. orlop user password {ADMINISTRATOR} makes another.\n"
+        "\n    The administrator of this registry is {ADMINISTRATOR}, with the password\n\n        \
+         {password}\n\n    It is shown only once. To set another, run: orlop user password {ADMINISTRATOR}\n"
     );
 }
 
-/// Where background work runs, and what ends it.
+/// Where background work runs, and the token that stops it.
 struct Tasks<'a> {
     tracker: &'a TaskTracker,
     background: &'a Handle,
@@ -323,13 +332,14 @@ struct Tasks<'a> {
 
 impl Tasks<'_> {
     fn spawn_job(&self, job: Arc<dyn Job>, interval: Duration) {
-        let (name, token) = (job.name(), self.stop.clone());
+        let name = job.name();
+        let token = self.stop.clone();
         let run = move || jobs::run(Arc::clone(&job), interval, token.clone());
         self.tracker.spawn_on(supervise(name, CancellationToken::new(), run), self.background);
     }
 }
 
-/// How connections are served.
+/// Builds the settings of the listener.
 fn listen_settings(config: &Config, tls: Option<Arc<Tls>>, memory: MemoryBudget) -> ListenSettings {
     let server = &config.server;
     ListenSettings {
@@ -363,10 +373,10 @@ fn trusted_proxies(server: &config::Server) -> TrustedProxies {
         config::ForwardedHeader::XForwarded => ForwardedHeader::XForwarded,
         config::ForwardedHeader::Forwarded => ForwardedHeader::Forwarded,
     };
-    TrustedProxies::new(server.trusted_proxies.iter().map(|network| network.0)).writing(header)
+    TrustedProxies::new(server.trusted_proxies.iter().map(|network| network.0)).with_header(header)
 }
 
-/// Listens at `address`.
+/// Binds and listens at `address`.
 fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
     socket.set_reuseaddr(true)?;

@@ -1,12 +1,13 @@
-//! The record of a run: which process uses the store, in the state file beside the blobs and in the database.
+//! The record of a run, that is of the process that uses the store, in the state file of the data directory and in the
+//! database.
 //!
-//! A start writes three times: the state file names the run that is about to begin, the database commits it, the
-//! state file confirms it. Killed before, between or after them, a store is found with a run that the state file
-//! knows, so that the next start has nothing to ask. Nothing is served before the third write.
+//! A start makes three writes: the state file announces the new run, the database commits it, the state file confirms
+//! it. If the process is killed before, between or after them, the database names a run that the state file knows, so
+//! the next start needs no operator. Nothing is served before the third write.
 //!
-//! From then on the state file says that the database needs its log. A clean end folds the log into the database,
-//! writes that down, and only then lets the log be removed. Everything else, be it a failed start or a kill, leaves
-//! the log in its place.
+//! From then on the state file says that the database needs its log. A clean shutdown checkpoints the log into the
+//! database, records that, and only then allows the log to be removed. Anything else, such as a failed start or a kill,
+//! keeps the log.
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -20,28 +21,28 @@ use crate::auth::AccessControl;
 use crate::metadata::MetadataError;
 use crate::metadata::sqlite::SqliteMetadata;
 
-/// What a run begins with.
+/// The state that a run starts with.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Start {
-    /// What is known of the store.
+    /// What is known about the store.
     pub(super) state: StoreState,
     /// Whether the registry requires logins from now on even if it has no users.
     pub(super) stays_closed: bool,
-    /// Whether a start that cannot be recorded fails, rather than to go on without.
+    /// Whether the start fails if it cannot be recorded, instead of continuing without a record.
     pub(super) must_be_recorded: bool,
 }
 
-/// A start that is under way: the state file knows the run that is about to begin.
+/// A start in progress: the state file has announced the run.
 #[derive(Debug)]
 pub(super) struct StartingRun {
     file: StateFile,
     state: StoreState,
     run: Uuid,
-    /// Whether the state file was written. Without room on the disk the store is served as it is.
+    /// Whether the state file was written. On a full disk the store is served without a record.
     announced: bool,
 }
 
-/// A run that has begun.
+/// The record of the current run.
 pub(super) struct RunRecord {
     file: StateFile,
     metadata: Arc<SqliteMetadata>,
@@ -51,9 +52,9 @@ pub(super) struct RunRecord {
 }
 
 struct RunState {
-    /// What the state file says, or has to.
+    /// The state that the state file should have.
     state: StoreState,
-    /// Whether the state file says it.
+    /// Whether the state file has it.
     written: bool,
     ended: bool,
 }
@@ -62,13 +63,13 @@ impl StartingRun {
     /// Announces a new run in the state file.
     ///
     /// # Errors
-    /// [`StartError::State`].
+    /// Fails if the state file cannot be written.
     pub(super) fn announce(file: StateFile, start: &Start) -> Result<Self, StartError> {
         let run = Uuid::new_v4();
         let state = StoreState { next_run: Some(run), ..start.state };
         match file.write(&state) {
             Err(error) if is_full(&error) && !start.must_be_recorded => {
-                tracing::warn!(%error, "the disk is full: this start is not recorded");
+                tracing::warn!(%error, "disk full: this start is not recorded");
                 Ok(Self { file, state: start.state, run, announced: false })
             }
             Err(error) => Err(StartError::State { path: file.path().to_owned(), error }),
@@ -79,8 +80,8 @@ impl StartingRun {
     /// Commits the run to the database and confirms it in the state file.
     ///
     /// # Errors
-    /// [`StartError`].
-    pub(super) async fn begin(
+    /// Fails if the database or the state file cannot be written.
+    pub(super) async fn start(
         self,
         metadata: Arc<SqliteMetadata>,
         failures: Arc<Failures>,
@@ -93,24 +94,29 @@ impl StartingRun {
                 run: Some(run),
                 next_run: None,
                 images: state.images || metadata.has_images()?,
-                // So that the database file alone tells which copy it is.
+                // So that the database file alone identifies the run.
                 folded: metadata.fold_log().unwrap_or_default(),
                 ..state
             };
         }
-        // From here on the database needs its log, also in a run that could not be recorded.
+        // From here on the database needs its log, even if the run could not be recorded.
         state.clean = false;
         let written = confirm(&file, &state)?;
-        let (access, state) = (OnceLock::new(), RunState { state, written, ended: false });
-        Ok(RunRecord { file, metadata, failures, access, state: Mutex::new(state) })
+        Ok(RunRecord {
+            file,
+            metadata,
+            failures,
+            access: OnceLock::new(),
+            state: Mutex::new(RunState { state, written, ended: false }),
+        })
     }
 }
 
-/// Records the run in the database. Returns whether there was room for it.
+/// Records the run in the database. Returns whether the disk had space for it.
 async fn commit(metadata: &SqliteMetadata, run: Uuid, start: &Start) -> Result<bool, StartError> {
     match metadata.record_run(&run.to_string(), start.stays_closed).await {
         Err(MetadataError::Full) if !start.must_be_recorded => {
-            tracing::warn!("the disk is full: this start is not recorded in the database");
+            tracing::warn!("disk full: this start is not recorded in the database");
             Ok(false)
         }
         committed => Ok(committed.map(|()| true)?),
@@ -130,13 +136,13 @@ fn is_full(error: &io::Error) -> bool {
 }
 
 impl RunRecord {
-    /// Takes `access_control` as what says whether the registry is closed, and records it.
+    /// Starts recording whether `access_control` requires logins.
     pub(super) fn watch_access(&self, access_control: &Arc<AccessControl>) {
         let _ = self.access.set(Arc::clone(access_control));
         self.refresh();
     }
 
-    /// Writes the state file again if something it says has changed. Blocks.
+    /// Writes the state file again if its content has changed. Blocks.
     pub(super) fn refresh(&self) {
         let mut current = self.lock();
         if current.ended {
@@ -149,16 +155,16 @@ impl RunRecord {
         current.state = state;
         current.written = match self.file.write(&state) {
             Err(error) => {
-                tracing::debug!(%error, "the state file could not be written; it is tried again");
+                tracing::debug!(%error, "failed to write the state file; will retry");
                 false
             }
             Ok(()) => true,
         };
     }
 
-    /// Ends the run: from now on the database is complete without its log. Blocks. Without that the next start finds
-    /// what a killed process leaves, and recovers it.
-    pub(super) fn end(&self) {
+    /// Ends the run: checkpoints the log, so that the database is complete without it. Blocks. If this fails, the next
+    /// start recovers the store as after a kill.
+    pub(super) fn close(&self) {
         let mut current = self.lock();
         if current.ended || self.failures.reason().is_some() {
             return;
@@ -167,11 +173,11 @@ impl RunRecord {
         match self.metadata.fold_log() {
             Ok(true) => {}
             Ok(false) => {
-                tracing::info!("another process reads the database: its log is folded in at the next start");
+                tracing::info!("another process reads the database: the next start checkpoints its log");
                 return;
             }
             Err(error) => {
-                tracing::warn!(%error, "the database's log could not be folded in; the next start does it");
+                tracing::warn!(%error, "failed to checkpoint the database's log; the next start retries");
                 return;
             }
         }
@@ -179,7 +185,7 @@ impl RunRecord {
         let state = StoreState { clean: true, folded: true, ..observed };
         match self.file.write(&state) {
             Ok(()) => self.metadata.keep_log(false),
-            Err(error) => tracing::warn!(%error, "the clean end could not be recorded; the log is kept"),
+            Err(error) => tracing::warn!(%error, "failed to record the clean shutdown; the log is kept"),
         }
     }
 
@@ -198,6 +204,6 @@ impl RunRecord {
 
 impl Drop for RunRecord {
     fn drop(&mut self) {
-        self.end();
+        self.close();
     }
 }

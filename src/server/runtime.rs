@@ -1,4 +1,4 @@
-//! The threads that everything runs on.
+//! Tokio runtimes and process limits.
 
 use std::io;
 use std::thread::available_parallelism;
@@ -11,64 +11,64 @@ use thread_priority::{
 };
 use tokio::runtime::{Builder, Runtime};
 
-/// How many threads serve requests at most: more than this only take memory.
-const MOST_WORKERS: usize = 16;
+/// Maximum number of threads that serve requests: more only use memory.
+const MAX_WORKERS: usize = 16;
 
-/// How many threads may wait for disks at once.
-const BLOCKING: usize = 64;
+/// Maximum number of threads for blocking work such as disk I/O.
+const MAX_BLOCKING_THREADS: usize = 64;
 
-/// How many files besides its connections a server may have open: blobs, uploads, the database.
-const FILES: u64 = 1024;
+/// How many files a server may have open in addition to its connections: blobs, uploads, the database.
+const FILES_BESIDES_CONNECTIONS: u64 = 1024;
 
-/// Takes all the descriptors that the system gives: many start a service with 1024 for the asking of more.
+/// Raises the limit of open files to its maximum: many systems start services with 1024 although more are allowed.
 pub(super) fn raise_descriptors(connections: usize) {
     let limit = getrlimit(Resource::Nofile);
-    // Where it is refused what there is has to do.
+    // If raising fails, the server works with the current limit.
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
-    let wanted = FILES.saturating_add(connections as u64);
+    let wanted = FILES_BESIDES_CONNECTIONS.saturating_add(connections as u64);
     if let Some(limit) = getrlimit(Resource::Nofile).current.filter(|limit| *limit < wanted) {
         tracing::warn!(
             limit,
             wanted,
-            "too few files may be open for server.max_connections: raise the limit (ulimit -n)"
+            "the limit of open files is too low for server.max_connections: raise it (ulimit -n)"
         );
     }
 }
 
-/// Lets this process leave no core file: passwords and keys would be in it.
-pub fn leave_no_core_file() {
-    // Also systemd-coredump, which is handed the core instead, goes by this limit.
+/// Disables core files, because they would contain passwords and keys.
+pub fn disable_core_files() {
+    // systemd-coredump, which receives the core through a pipe, honours this limit too.
     let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
 }
 
-/// A runtime with a bounded number of threads, for requests.
+/// Builds the runtime for requests, with a bounded number of threads.
 ///
 /// # Errors
-/// When the system gives no thread.
+/// Fails if no thread can be started.
 pub fn runtime() -> io::Result<Runtime> {
-    let workers = available_parallelism().map_or(2, |cores| cores.get().clamp(2, MOST_WORKERS));
+    let workers = available_parallelism().map_or(2, |cores| cores.get().clamp(2, MAX_WORKERS));
     with_workers(workers).build()
 }
 
-/// A runtime for background work, whose threads stop at once where a request needs their processor.
+/// Builds the runtime for background work, whose threads yield the processor to requests at once.
 ///
 /// # Errors
-/// When the system gives no thread.
+/// Fails if no thread can be started.
 pub fn background_runtime() -> io::Result<Runtime> {
-    with_workers(1).on_thread_start(step_back).build()
+    with_workers(1).on_thread_start(lower_priority).build()
 }
 
-/// Makes the calling thread run when no other wants to (`SCHED_IDLE`, sched(7)). A mere nice value isn't enough:
-/// Linux lets a thread that has begun go on for milliseconds, and whoever pulls waits for them.
-fn step_back() {
+/// Makes the calling thread run only when no other thread needs the processor (`SCHED_IDLE`, sched(7)). A nice value is
+/// not enough: Linux lets a running thread continue for milliseconds, which delays pulls.
+fn lower_priority() {
     let idle = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle);
-    // Where it is refused they work as equals.
+    // If the system refuses, background threads run with normal priority.
     let _ = set_thread_priority_and_policy(thread_native_id(), ThreadPriority::Min, idle);
 }
 
 fn with_workers(workers: usize) -> Builder {
     let mut builder = Builder::new_multi_thread();
     builder.worker_threads(workers);
-    builder.max_blocking_threads(BLOCKING).thread_keep_alive(Duration::from_secs(5)).enable_all();
+    builder.max_blocking_threads(MAX_BLOCKING_THREADS).thread_keep_alive(Duration::from_secs(5)).enable_all();
     builder
 }

@@ -1,5 +1,5 @@
-//! Signals. SIGTERM and SIGINT end the server: politely at the first, at once at the second. SIGHUP, which rotators of
-//! logs send, changes nothing: files that can change are watched anyway.
+//! Signal handling. The first SIGTERM or SIGINT starts a graceful shutdown, the second exits at once. SIGHUP, which log
+//! rotation sends, is ignored: files that may change are watched anyway.
 
 use std::io;
 use std::sync::Arc;
@@ -9,37 +9,35 @@ use tokio_util::sync::CancellationToken;
 
 use super::logging::Logs;
 
-/// Listens to SIGTERM, SIGINT and SIGHUP from now on. The token is cancelled by the first of them; the second ends
-/// the process.
+/// Installs handlers for SIGTERM, SIGINT and SIGHUP. The first SIGTERM or SIGINT cancels the returned token; the second
+/// exits the process.
 ///
 /// # Errors
-/// When signals cannot be listened to.
+/// Fails if a signal handler cannot be installed.
 pub(super) fn on_signal(logs: Arc<Logs>) -> io::Result<CancellationToken> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;
     tokio::spawn(async move {
         while hangup.recv().await.is_some() {
-            tracing::info!(
-                "SIGHUP: nothing to do; certificates, keys and users' files are read again when they change"
-            );
+            tracing::info!("SIGHUP ignored: certificates, keys and user files are reloaded when they change");
         }
     });
     let token = CancellationToken::new();
     let first = token.clone();
     tokio::spawn(async move {
-        let name = next(&mut terminate, &mut interrupt).await;
-        tracing::info!("{name}: no more connections are accepted; running transfers may finish");
+        let name = next_signal(&mut terminate, &mut interrupt).await;
+        tracing::info!("{name}: shutting down; no new connections, running transfers may finish");
         first.cancel();
-        let name = next(&mut terminate, &mut interrupt).await;
-        tracing::warn!("{name} again: ending at once");
+        let name = next_signal(&mut terminate, &mut interrupt).await;
+        tracing::warn!("{name} again: exiting at once");
         logs.flush();
         std::process::exit(1);
     });
     Ok(token)
 }
 
-async fn next(terminate: &mut Signal, interrupt: &mut Signal) -> &'static str {
+async fn next_signal(terminate: &mut Signal, interrupt: &mut Signal) -> &'static str {
     tokio::select! {
         _ = terminate.recv() => "SIGTERM",
         _ = interrupt.recv() => "SIGINT",

@@ -1,5 +1,5 @@
-//! `state.json` in the data directory: what the blobs' side knows of the metadata. With it a database that was lost,
-//! emptied or replaced is recognised before anything opens to anyone.
+//! The state file `state.json` in the data directory: what the blob store knows about its metadata. It reveals a
+//! database that was lost, emptied or replaced before the registry serves anyone.
 
 use std::fs;
 use std::io;
@@ -11,29 +11,29 @@ use uuid::Uuid;
 use super::errors::StartError;
 use crate::store::{STATE_FILE, durable};
 
-/// Only the owner reads it.
+/// Only the owner may read the file.
 const MODE: u32 = 0o600;
 
-/// What is recorded beside the blobs.
+/// The content of the state file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct StoreState {
-    /// Whether the registry required a login for anything.
+    /// Whether the registry required logins for anything.
     pub(super) closed: bool,
-    /// Whether there was anything to pull.
+    /// Whether there were images to pull.
     pub(super) images: bool,
-    /// The run that the database records; `None` before the first.
+    /// The last run, which the database records too; `None` before the first.
     pub(super) run: Option<Uuid>,
-    /// While a start is under way: the run that it is about to record in the database.
+    /// During a start: the run that is about to be recorded in the database.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) next_run: Option<Uuid>,
-    /// Whether the database is complete without its log: it was closed, or nothing was written yet.
+    /// Whether the database is complete without its log: it was closed cleanly, or nothing was written yet.
     pub(super) clean: bool,
     /// Whether the database file records the run without its log.
     pub(super) folded: bool,
 }
 
 impl StoreState {
-    /// Whether a database whose last run is `run` is the one that this state is about.
+    /// Whether a database whose last run is `run` matches this state.
     pub(super) fn knows(&self, run: Option<&str>) -> bool {
         let run = run.map(|run| run.parse::<Uuid>().ok());
         let Some(run) = run else {
@@ -43,25 +43,25 @@ impl StoreState {
     }
 }
 
-/// What was found in the place of the file.
+/// What was found at the state file's path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum FoundState {
-    /// Nothing: a new store, or one of an earlier version.
+    /// There is no state file: a new store, or one of an earlier version.
     None,
-    /// A state.
+    /// A valid state.
     Known(StoreState),
-    /// Something else; with what is wrong with it.
+    /// Another content, with the reason why it is invalid.
     Malformed(String),
 }
 
-/// The file of one store.
+/// The state file of one store.
 #[derive(Debug, Clone)]
 pub(super) struct StateFile {
     path: PathBuf,
 }
 
 impl StateFile {
-    /// That of the store in `data`.
+    /// Returns the state file of the store in `data`.
     pub(super) fn of(data: &Path) -> Self {
         Self { path: data.join(STATE_FILE) }
     }
@@ -73,7 +73,7 @@ impl StateFile {
     /// Reads the file.
     ///
     /// # Errors
-    /// It cannot be read.
+    /// Fails if the file cannot be read.
     pub(super) fn read(&self) -> Result<FoundState, StartError> {
         let text = match fs::read(&self.path) {
             Ok(text) => text,
@@ -86,20 +86,20 @@ impl StateFile {
         })
     }
 
-    /// Replaces the file, durably: it has the old content or the new one at every moment.
+    /// Replaces the file durably and atomically.
     ///
     /// # Errors
-    /// It cannot be written.
+    /// Fails if the file cannot be written.
     pub(super) fn write(&self, state: &StoreState) -> io::Result<()> {
         let mut text = serde_json::to_vec(state)?;
         text.push(b'\n');
         durable::write(&self.path, &text, MODE)
     }
 
-    /// Removes the file, if it is there, durably.
+    /// Removes the file durably, if it exists.
     ///
     /// # Errors
-    /// It cannot be removed.
+    /// Fails if the file cannot be removed.
     pub(super) fn remove(&self) -> io::Result<()> {
         match fs::remove_file(&self.path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read_back() {
+    fn reads_what_it_wrote() {
         let dir = tempfile::tempdir().expect("a directory");
         let file = StateFile::of(dir.path());
         assert_eq!(file.read().expect("readable"), FoundState::None);
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn a_later_version_may_add_fields() {
+    fn ignores_fields_of_later_versions() {
         let dir = tempfile::tempdir().expect("a directory");
         let file = StateFile::of(dir.path());
         let text = r#"{"closed":false,"images":true,"run":null,"clean":true,"folded":false,"later":[1]}"#;
@@ -144,8 +144,9 @@ mod tests {
     }
 
     #[test]
-    fn while_a_start_is_under_way_both_runs_are_known() {
-        let (run, next) = (Uuid::new_v4(), Uuid::new_v4());
+    fn knows_both_runs_during_a_start() {
+        let run = Uuid::new_v4();
+        let next = Uuid::new_v4();
         let text = |run: Uuid| run.to_string();
         let starting = state(Some(run), Some(next));
         assert!(starting.knows(Some(&text(run))) && starting.knows(Some(&text(next))));

@@ -1,4 +1,4 @@
-//! Opening bytes and metadata that belong together, or saying what was lost.
+//! Opens the blob store and its database, checks that they belong together, and detects lost metadata.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::errors::StartError;
 use super::failure::Failures;
 use super::lock::{LockError, StoreLock};
-use super::loss::{Evidence, Loss, set_aside};
+use super::loss::{Evidence, Loss, move_database};
 use super::open::Purpose;
 use super::run_record::{RunRecord, Start, StartingRun};
 use super::state_file::{FoundState, StateFile, StoreState};
@@ -18,7 +18,7 @@ use crate::metadata::Maintenance;
 use crate::metadata::sqlite::{self, DatabaseState, Inspection, SqliteMetadata};
 use crate::store::{self, BlobStore, FilesystemStore};
 
-/// Both stores, open.
+/// The open blob store and database.
 pub(super) struct Stores {
     pub(super) blobs: FilesystemStore,
     pub(super) metadata: Arc<SqliteMetadata>,
@@ -26,7 +26,7 @@ pub(super) struct Stores {
     pub(super) run: Option<RunRecord>,
 }
 
-/// What is to be opened.
+/// Opens the stores that a configuration describes.
 pub(super) struct Opening<'a> {
     config: &'a Config,
     purpose: Purpose,
@@ -35,7 +35,7 @@ pub(super) struct Opening<'a> {
     file: StateFile,
 }
 
-/// What is there before anything is opened.
+/// What exists before anything is opened.
 struct Found {
     store: Option<Uuid>,
     blobs: bool,
@@ -44,29 +44,30 @@ struct Found {
 }
 
 impl<'a> Opening<'a> {
-    /// The stores that `config` describes.
+    /// Prepares to open the stores that `config` describes.
     pub(super) fn of(config: &'a Config, purpose: Purpose) -> Self {
         let data = config.storage.data.clone();
-        let (metadata_dir, file) = (config.metadata_dir(), StateFile::of(&data));
+        let metadata_dir = config.metadata_dir();
+        let file = StateFile::of(&data);
         Self { config, purpose, data, metadata_dir, file }
     }
 
-    /// Opens them. `lock` is completed on the way.
+    /// Opens the stores and locks the metadata directory in `lock`.
     ///
     /// # Errors
-    /// [`StartError`]; then nothing was changed, unless a loss was accepted.
+    /// Fails without changing anything, unless a loss was accepted.
     pub(super) async fn open(
         self,
         lock: &mut StoreLock,
         failures: &Arc<Failures>,
     ) -> Result<Stores, StartError> {
-        // Another owner of the database explains whatever is wrong with it.
+        // Lock first: a second process that uses the database would explain whatever is wrong with it.
         match lock.lock_metadata(&self.data, &self.metadata_dir) {
-            // A reader without the right to write leaves nothing to protect.
+            // A read-only process without the right to write the lock file cannot damage anything.
             Err(LockError::Io { .. }) if self.config.storage.read_only => {}
             locked => locked?,
         }
-        let found = self.look().await?;
+        let found = self.inspect().await?;
         let loss = found.evidence().loss();
         self.refuse_absent(&found, loss.as_ref())?;
         let accepted = loss.map(|loss| self.accept(loss)).transpose()?;
@@ -74,12 +75,12 @@ impl<'a> Opening<'a> {
             return self.open_for_reading().await;
         }
         if let Some(loss) = &accepted {
-            self.make_way(loss)?;
+            self.move_unusable_database(loss)?;
         }
         self.open_for_writing(&found, accepted.is_some(), lock, failures).await
     }
 
-    async fn look(&self) -> Result<Found, StartError> {
+    async fn inspect(&self) -> Result<Found, StartError> {
         let store = match FilesystemStore::open(&self.data, store::Access::ReadOnly) {
             Ok(store) => Some(store),
             Err(store::OpenError::Unidentified { .. }) => None,
@@ -94,7 +95,7 @@ impl<'a> Opening<'a> {
         Ok(Found { store, blobs, state: self.file.read()?, database })
     }
 
-    /// Refuses to make what should be there.
+    /// Fails if a store or database is missing that should exist.
     fn refuse_absent(&self, found: &Found, loss: Option<&Loss>) -> Result<(), StartError> {
         let missing = found.database.state == DatabaseState::Missing;
         let absent = found.store.is_none() || (missing && loss.is_none());
@@ -104,7 +105,7 @@ impl<'a> Opening<'a> {
         let is_bound = matches!(found.database.state, DatabaseState::Readable { store: Some(_), .. });
         if found.store.is_none() && is_bound {
             return Err(StartError::Mismatch(format!(
-                "the metadata in {} is not empty, but there is no store in {}: is its volume mounted?",
+                "the metadata in {} is not empty, but {} holds no store: check that its volume is mounted",
                 self.metadata_dir.display(),
                 self.data.display()
             )));
@@ -112,28 +113,27 @@ impl<'a> Opening<'a> {
         Ok(())
     }
 
-    /// Refuses a loss, unless it was accepted on the command line.
+    /// Fails for a loss, unless the command line accepts it.
     fn accept(&self, loss: Loss) -> Result<Loss, StartError> {
         if self.purpose != Purpose::AcceptLoss {
-            let (database, data) = (self.database(), self.data.clone());
-            return Err(StartError::Lost { database, data, loss });
+            return Err(StartError::Lost { database: self.database(), data: self.data.clone(), loss });
         }
         if self.config.storage.read_only {
-            let message = "a loss cannot be accepted while it is true".to_owned();
+            let message = "must be false to accept a loss".to_owned();
             return Err(StartError::Setting { key: "storage.read_only", message });
         }
         Ok(loss)
     }
 
-    /// Moves a database out of the way that is of no use.
-    fn make_way(&self, loss: &Loss) -> Result<(), StartError> {
+    /// Renames an unusable database, so that a new one can be created.
+    fn move_unusable_database(&self, loss: &Loss) -> Result<(), StartError> {
         let database = self.database();
-        tracing::warn!(%loss, database = %database.display(), "the loss of metadata is accepted");
+        tracing::warn!(%loss, database = %database.display(), "accepted the loss of metadata");
         if loss.needs_new_database() {
             let seconds = SystemClock.now().0 / 1000;
-            let aside = set_aside(&database, seconds)
+            let moved_to = move_database(&database, seconds)
                 .map_err(|error| StartError::State { path: database.clone(), error })?;
-            tracing::warn!(moved_to = %aside.display(), "the database was set aside");
+            tracing::warn!(moved_to = %moved_to.display(), "renamed the unusable database");
         }
         Ok(())
     }
@@ -156,27 +156,27 @@ impl<'a> Opening<'a> {
         std::fs::create_dir_all(&self.metadata_dir)
             .map_err(|error| sqlite::OpenError::Folder { path: self.metadata_dir.clone(), error })?;
         lock.lock_metadata(&self.data, &self.metadata_dir)?;
-        let start = found.start(accepted, self.fold(found, accepted));
+        let start = found.start(accepted, self.checkpoint_log(found, accepted));
         let starting = StartingRun::announce(self.file.clone(), &start)?;
         let metadata = SqliteMetadata::open(&self.metadata_dir, sqlite::Access::ReadWrite)?;
         bind(&blobs, &metadata, self).await?;
         let metadata = Arc::new(metadata);
-        let run = starting.begin(Arc::clone(&metadata), Arc::clone(failures), &start).await?;
+        let run = starting.start(Arc::clone(&metadata), Arc::clone(failures), &start).await?;
         if found.blobs && !metadata.has_images()? {
             tracing::warn!(
-                "the store holds blobs that no record names: they are kept, and orlop fsck lists them"
+                "the store holds blobs without metadata: they are kept, and `orlop fsck` lists them"
             );
         }
         Ok(Stores { blobs, metadata, run: Some(run) })
     }
 
-    /// Makes the database complete without its log, if it has one: a migration may empty the log.
-    fn fold(&self, found: &Found, accepted: bool) -> bool {
+    /// Checkpoints the database's log into its file, if it has one: a migration may empty the log.
+    fn checkpoint_log(&self, found: &Found, accepted: bool) -> bool {
         if accepted || !found.database.has_log || !matches!(found.state, FoundState::Known(_)) {
             return false;
         }
         SqliteMetadata::fold_log_in(&self.metadata_dir).unwrap_or_else(|error| {
-            tracing::warn!(%error, "the database's log could not be folded in");
+            tracing::warn!(%error, "failed to checkpoint the database's log");
             false
         })
     }
@@ -196,7 +196,7 @@ impl Found {
             StoreState { closed: true, images: false, run: None, next_run: None, clean: true, folded: false };
         let recorded = self.recorded_run();
         let mut state = match &self.state {
-            // The last start was cut off behind its commit, which may be in the log alone.
+            // The last start was interrupted after its commit, which may be only in the log.
             FoundState::Known(state) if state.next_run.is_some() && state.next_run == recorded => {
                 StoreState { run: recorded, next_run: None, clean: false, folded: false, ..*state }
             }
@@ -208,7 +208,7 @@ impl Found {
         state.folded |= folded;
         state.images |= self.blobs;
         if accepted {
-            // Until the database records that the registry stays closed, its loss has to be accepted again.
+            // Until the database records that the registry stays closed, the loss must be accepted again.
             state.run = Some(state.run.unwrap_or_else(Uuid::new_v4));
         }
         Start { stays_closed: accepted && state.closed, state, must_be_recorded: accepted }
@@ -222,7 +222,7 @@ impl Found {
     }
 }
 
-/// Makes sure that bytes and metadata are each other's.
+/// Binds the database to the blob store. Fails if it is bound to another one.
 async fn bind(
     blobs: &FilesystemStore,
     metadata: &SqliteMetadata,
@@ -240,7 +240,7 @@ async fn bind(
     Ok(())
 }
 
-/// Whether there is any blob: a walk that ends at the first.
+/// Whether the store holds any blob. Stops at the first.
 async fn holds_blobs(store: &FilesystemStore) -> Result<bool, StartError> {
     let mut from: Option<String> = None;
     loop {

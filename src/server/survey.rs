@@ -1,4 +1,4 @@
-//! What a store that is there says about the settings: what exceeds a quota, and users that are easily confused.
+//! Checks the settings against an existing store, for `check-config`: exceeded quotas and confusable user names.
 
 use std::sync::Arc;
 
@@ -10,13 +10,13 @@ use crate::config::Config;
 use crate::metadata::sqlite::{Access, OpenError, SqliteMetadata};
 use crate::metadata::{Accounts, QuotaUse, Quotas};
 
-/// Warnings for an operator. Changes nothing, also while a server uses the store. Where there is no store yet, only the
-/// files of the settings are looked at.
+/// Returns warnings for the operator. Changes nothing, even while a server uses the store. Without a store only the
+/// files that the settings name are checked.
 ///
 /// # Errors
-/// [`StartError`] if the metadata cannot be read.
+/// Fails if the metadata cannot be read.
 pub async fn survey(config: &Config) -> Result<Vec<String>, StartError> {
-    let mut names = names_in_file(config);
+    let mut names = user_names_in_file(config);
     let mut warnings = Vec::new();
     match SqliteMetadata::open(&config.metadata_dir(), Access::ReadOnly) {
         Ok(metadata) => {
@@ -25,7 +25,7 @@ pub async fn survey(config: &Config) -> Result<Vec<String>, StartError> {
             let records = metadata.accounts().await?;
             names.extend(records.accounts.into_iter().map(|account| account.name));
         }
-        // There is none yet, or the next start brings it up to this version first.
+        // There is no database yet, or the next start migrates it first.
         Err(OpenError::NotReady(_)) => {}
         Err(error) => return Err(error.into()),
     }
@@ -33,7 +33,7 @@ pub async fn survey(config: &Config) -> Result<Vec<String>, StartError> {
     Ok(warnings)
 }
 
-fn names_in_file(config: &Config) -> Vec<String> {
+fn user_names_in_file(config: &Config) -> Vec<String> {
     let path = config.auth.htpasswd.as_deref();
     let users = path.and_then(|path| WatchedUsers::open(path, Arc::new(SystemClock)).ok());
     users.map(|users| users.names()).unwrap_or_default()

@@ -1,4 +1,4 @@
-//! Watches how much room is left: warns early, and trims the ballast.
+//! Monitors free disk space: warns when it gets low, and creates or releases the database's reserve file.
 
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,10 +9,10 @@ use super::reserve_file::{Change, ReserveFile};
 use crate::metadata::EventDetails;
 use crate::registry::BudgetState;
 
-/// How often it looks.
+/// How often the disk is checked.
 const INTERVAL: Duration = Duration::from_secs(2);
 
-/// How the disk is.
+/// How much space the disk has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 enum Level {
@@ -22,46 +22,51 @@ enum Level {
     Unknown = 3,
 }
 
-/// The last look at the disk.
+/// The result of the last disk check.
 pub struct Watch {
     opened: Arc<Opened>,
-    ballast: ReserveFile,
+    reserve: ReserveFile,
     free: AtomicU64,
     level: AtomicU8,
     budget: Mutex<Option<BudgetState>>,
 }
 
 impl Watch {
-    /// Nothing was looked at yet.
+    /// Creates a monitor that has not checked the disk yet.
     pub fn new(opened: Arc<Opened>) -> Self {
-        let ballast = ReserveFile::new(&opened.metadata_dir);
-        opened.registry.set_disk_reserve(Arc::new(ballast.clone()));
-        let (free, level) = (AtomicU64::new(0), AtomicU8::new(Level::Ample as u8));
-        Self { opened, ballast, free, level, budget: Mutex::default() }
+        let reserve = ReserveFile::new(&opened.metadata_dir);
+        opened.registry.set_disk_reserve(Arc::new(reserve.clone()));
+        Self {
+            opened,
+            reserve,
+            free: AtomicU64::new(0),
+            level: AtomicU8::new(Level::Ample as u8),
+            budget: Mutex::default(),
+        }
     }
 
-    /// How many bytes could be written at the last look.
+    /// Returns the free bytes as of the last check.
     pub fn free(&self) -> u64 {
         self.free.load(Ordering::Relaxed)
     }
 
-    /// 0 with room, 1 with little, 2 when pushes are refused, 3 when the disk cannot be looked at.
+    /// Returns 0 with enough space, 1 with little, 2 when pushes are refused, 3 if the disk cannot be checked.
     pub fn severity(&self) -> u64 {
         self.level.load(Ordering::Relaxed).into()
     }
 
-    /// How the budget stood at the last look, if there is one.
+    /// Returns the disk budget's state as of the last check, if there is a budget.
     pub fn budget(&self) -> Option<BudgetState> {
         *self.budget.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What those who push should know, if anything.
+    /// Returns a warning for clients that push, if there is one.
     pub fn warning(&self) -> Option<String> {
         let low = self.severity() == Level::Low as u64;
-        low.then(|| format!("the registry's disk is getting full: {} MiB are free", self.free() >> 20))
+        low.then(|| format!("the registry's disk is getting full: {} MiB free", self.free() >> 20))
     }
 
-    async fn look(&self) {
+    async fn check_disk(&self) {
         let settings = self.opened.registry.settings();
         let space = self.opened.registry.space().await;
         let free = space.as_ref().map_or(0, |space| space.free);
@@ -74,44 +79,44 @@ impl Watch {
         };
         self.free.store(free, Ordering::Relaxed);
         if self.level.swap(level as u8, Ordering::Relaxed) != level as u8 {
-            tell(level, free, &self.opened.data.display());
+            log_level(level, free, &self.opened.data.display());
         }
-        if let Some(state) = event(level, free, settings.min_free) {
-            self.opened.registry.note_state(state).await;
+        if let Some(state) = disk_event(level, free, settings.min_free) {
+            self.opened.registry.record_state(state).await;
         }
         if let Ok(state) = self.opened.registry.budget().await {
             *self.budget.lock().unwrap_or_else(PoisonError::into_inner) = state;
         }
     }
 
-    fn trim(&self) {
+    fn trim_reserve(&self) {
         if self.opened.registry.settings().read_only {
             return;
         }
-        match self.ballast.trim() {
+        match self.reserve.trim() {
             Ok(Change::Dropped) => {
-                tracing::warn!("the disk is nearly full: the database's reserve was released")
+                tracing::warn!("the disk is nearly full: released the database's reserve")
             }
-            Ok(Change::Taken) => tracing::debug!("room was set aside for the database"),
+            Ok(Change::Taken) => tracing::debug!("reserved disk space for the database"),
             Ok(Change::None) => {}
-            Err(error) => tracing::debug!(%error, "no room could be set aside for the database"),
+            Err(error) => tracing::debug!(%error, "failed to reserve disk space for the database"),
         }
     }
 }
 
-/// Watches for ever.
+/// Checks the disk periodically, forever.
 pub(super) async fn watch(watch: Arc<Watch>) {
     loop {
-        watch.look().await;
+        watch.check_disk().await;
         let shared = Arc::clone(&watch);
-        // A panic there is logged by the hook, and the next look is due all the same.
-        let _ = tokio::task::spawn_blocking(move || shared.trim()).await;
+        // The panic hook logs a panic in there; the next check runs all the same.
+        let _ = tokio::task::spawn_blocking(move || shared.trim_reserve()).await;
         tokio::time::sleep(INTERVAL).await;
     }
 }
 
-/// What the log of events has of it. Where the disk cannot be looked at, neither can that be written.
-fn event(level: Level, free: u64, min_free: u64) -> Option<EventDetails> {
+/// Returns the event that records the level. A disk that cannot be checked cannot record events either.
+fn disk_event(level: Level, free: u64, min_free: u64) -> Option<EventDetails> {
     match level {
         Level::Full => Some(EventDetails::DiskFull { free, min_free }),
         Level::Ample | Level::Low => Some(EventDetails::DiskAmple { free, min_free }),
@@ -119,12 +124,12 @@ fn event(level: Level, free: u64, min_free: u64) -> Option<EventDetails> {
     }
 }
 
-fn tell(level: Level, free: u64, data: &dyn std::fmt::Display) {
+fn log_level(level: Level, free: u64, data: &dyn std::fmt::Display) {
     let free_mib = free >> 20;
     match level {
-        Level::Ample => tracing::info!(free_mib, "there is room on the disk again"),
+        Level::Ample => tracing::info!(free_mib, "the disk has enough free space again"),
         Level::Low => tracing::warn!(free_mib, "the disk is getting full"),
-        Level::Full => tracing::error!(free_mib, "the disk is full: pushes are refused until there is room"),
-        Level::Unknown => tracing::error!(%data, "the data directory cannot be looked at"),
+        Level::Full => tracing::error!(free_mib, "the disk is full: pushes are refused until space is freed"),
+        Level::Unknown => tracing::error!(%data, "cannot determine the free space of the data directory"),
     }
 }

@@ -1,20 +1,19 @@
-//! Buffers that bytes are read into on their way out, or gathered in on their way in.
+//! Reusable buffers for bytes that are read from or gathered for the store.
 //!
-//! A buffer goes back to its pool when the last [`Bytes`] of it is dropped. So a long read or write neither zeroes
-//! nor maps fresh memory for each piece, and goes on in memory that is still in the processor's cache.
+//! A buffer returns to its pool when the last [`Bytes`] of it is dropped. So a long read or write neither zeroes nor
+//! maps new memory for each piece, and uses memory that is still in the processor's cache.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 
-/// What buffers begin at, and reads and writes past the page cache begin and end at: the page, which no disk's block
-/// exceeds.
+/// The alignment of buffers, and of reads and writes around the page cache: a page, which no disk's block size exceeds.
 pub const ALIGNMENT: usize = 4096;
 
-/// Buffers at rest.
+/// A pool of idle buffers.
 pub struct Buffers {
     len: usize,
-    most_idle: usize,
+    max_idle: usize,
     idle: Mutex<Vec<Box<[u8]>>>,
 }
 
@@ -27,12 +26,12 @@ pub struct Buffer {
 }
 
 impl Buffers {
-    /// A pool of buffers of `len` bytes each, of which up to `most_idle` are kept for later.
-    pub fn new(len: usize, most_idle: usize) -> Arc<Self> {
-        Arc::new(Self { len, most_idle, idle: Mutex::default() })
+    /// Creates a pool of buffers of `len` bytes each, of which up to `max_idle` are kept when idle.
+    pub fn new(len: usize, max_idle: usize) -> Arc<Self> {
+        Arc::new(Self { len, max_idle, idle: Mutex::default() })
     }
 
-    /// A buffer. What is in it is of no meaning.
+    /// Takes a buffer. Its content is arbitrary.
     pub fn take(self: &Arc<Self>) -> Buffer {
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let memory = idle.unwrap_or_else(|| vec![0; self.len + ALIGNMENT].into_boxed_slice());
@@ -42,19 +41,19 @@ impl Buffers {
 
     fn give_back(&self, memory: Box<[u8]>) {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        if idle.len() < self.most_idle {
+        if idle.len() < self.max_idle {
             idle.push(memory);
         }
     }
 }
 
 impl Buffer {
-    /// All of the buffer, to be written.
+    /// Returns the whole buffer for writing.
     pub fn space(&mut self) -> &mut [u8] {
         &mut self.memory[self.start..self.start + self.home.len]
     }
 
-    /// The first `filled` bytes of the buffer.
+    /// Converts the first `filled` bytes of the buffer.
     pub fn into_bytes(mut self, filled: usize) -> Bytes {
         self.filled = filled.min(self.home.len);
         Bytes::from_owner(self)
@@ -78,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_buffer_comes_back_when_its_last_reader_is_gone() {
+    fn a_buffer_returns_to_the_pool_with_its_last_reader() {
         let buffers = Buffers::new(8, 1);
         let mut buffer = buffers.take();
         buffer.space()[..5].copy_from_slice(b"hello");
@@ -92,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn no_more_are_kept_than_said_and_all_are_aligned() {
+    fn keeps_at_most_the_configured_number_and_aligns_all() {
         let buffers = Buffers::new(100, 2);
         let taken: Vec<Buffer> = (0..3).map(|_| buffers.take()).collect();
         for mut buffer in taken {

@@ -1,29 +1,29 @@
-//! Where things lie in the filesystem store, drawn once:
+//! The directory layout of the filesystem store:
 //!
 //! ```text
-//! <root>/orlop.json                              the store's identity: its id and its layout's version
-//! <root>/state.json                              what the server records of the metadata beside the blobs
-//! <root>/blobs/sha256/ab/<hex>.<generation>      a blob; ab is how the hex begins
+//! <root>/orlop.json                              the identity of the store: its id and layout version
+//! <root>/state.json                              what the server records about the metadata beside the blobs
+//! <root>/blobs/sha256/ab/<hex>.<generation>      a blob; ab are the first digits of the hex
 //! <root>/blobs/sha512/ab/<hex>.<generation>
-//! <root>/uploads/<uuid>                          an upload's staged bytes
-//! <root>/uploads/.probe                          there for the blink of a health check
+//! <root>/uploads/<uuid>                          the staged bytes of an upload
+//! <root>/uploads/.probe                          exists for a moment during a health check
 //! ```
 //!
-//! Whatever else lies in the root (a database, a socket) is none of the store's business; whatever else lies
-//! below `blobs` and `uploads` is listed as unknown and kept.
+//! The store ignores everything else in the root, such as a database or a socket. Everything else below `blobs` and
+//! `uploads` is listed as unknown and kept.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use crate::oci::{Algorithm, BlobKey, Digest, UploadId};
 
-/// The version of the layout above. A root that carries a higher one is refused.
+/// The version of this layout. A root with a higher version is rejected.
 pub(super) const VERSION: u64 = 1;
 
-/// The file in which the server records, beside the blobs, what it knows of the metadata.
+/// The file in which the server records, beside the blobs, what it knows about the metadata.
 pub const STATE_FILE: &str = "state.json";
 
-/// How many directories the blobs of one algorithm are spread over.
+/// The number of directories for the blobs of one algorithm.
 pub(super) const SHARDS: usize = 256;
 
 const PROBE: &str = ".probe";
@@ -55,7 +55,7 @@ impl Layout {
         self.below(&["blobs", algorithm.name()], 4)
     }
 
-    /// The directory that `key` lies in.
+    /// Returns the directory of `key`.
     pub(super) fn shard(&self, key: &BlobKey) -> PathBuf {
         self.below(&["blobs", key.digest.algorithm().name(), shard_of(&key.digest)], 0)
     }
@@ -67,7 +67,7 @@ impl Layout {
         path.push(hex);
         let path = path.as_mut_os_string();
         path.push(".");
-        // An OsString is written to as a String is, and never fails.
+        // Writing to an OsString never fails, like writing to a String.
         let _ = write!(path, "{}", key.generation);
         std::mem::take(path).into()
     }
@@ -86,8 +86,8 @@ impl Layout {
         self.uploads().join(PROBE)
     }
 
-    /// `parts` below the root, with room for `spare` more bytes: one allocation a path, for reading a small
-    /// blob is a matter of microseconds.
+    /// Returns the path of `parts` below the root, with capacity for `spare` more bytes: one allocation per path,
+    /// because reading a small blob takes only microseconds.
     fn below(&self, parts: &[&str], spare: usize) -> PathBuf {
         let len: usize = parts.iter().map(|part| part.len() + 1).sum();
         let mut path = PathBuf::with_capacity(self.root.as_os_str().len() + len + spare);
@@ -97,43 +97,43 @@ impl Layout {
     }
 }
 
-/// Which of the 256 directories a digest's blobs lie in.
+/// Returns the name of the directory for a digest, one of 256.
 fn shard_of(digest: &Digest) -> &str {
     &digest.hex()[..2]
 }
 
-/// The same as a number.
+/// Returns the number of this directory.
 pub(super) fn shard_index(digest: &Digest) -> usize {
     usize::from_str_radix(shard_of(digest), 16).unwrap_or_default()
 }
 
-/// The number of the directory called `name`, if that is what one is called.
+/// Parses the name of a directory to its number.
 pub(super) fn parse_shard(name: &str) -> Option<usize> {
     let index = usize::from_str_radix(name, 16).ok()?;
     (shard_name(index) == name).then_some(index)
 }
 
-/// What the directory of a number is called.
+/// Returns the name of the directory with a number.
 pub(super) fn shard_name(index: usize) -> String {
     format!("{index:02x}")
 }
 
-/// Which blob a file called `name` in a shard is, if it is one.
+/// Parses the name of a file in a shard to the key of its blob.
 pub(super) fn parse_blob(algorithm: Algorithm, shard: usize, name: &str) -> Option<BlobKey> {
     let (hex, generation) = name.split_once('.')?;
     let digest: Digest = format!("{algorithm}:{hex}").parse().ok()?;
     let key = BlobKey { digest, generation: generation.parse().ok()? };
-    // A UUID has more than one spelling; only ours is a blob of ours.
+    // A UUID has several spellings; only the one the store writes is accepted.
     (shard_index(&key.digest) == shard && key.generation.to_string() == generation).then_some(key)
 }
 
-/// Which upload's staged bytes a file called `name` holds, if any's.
+/// Parses the name of a file to the upload whose staged bytes it holds.
 pub(super) fn parse_upload(name: &str) -> Option<UploadId> {
     let upload: UploadId = name.parse().ok()?;
     (upload.to_string() == name).then_some(upload)
 }
 
-/// Whether `name`, among the uploads, is a health check's.
+/// Returns whether `name` is the file of a health check.
 pub(super) fn is_probe(name: &str) -> bool {
     name == PROBE
 }
@@ -145,7 +145,7 @@ mod tests {
     use crate::oci::Hasher;
 
     #[test]
-    fn paths_go_both_ways() {
+    fn paths_can_be_parsed() {
         let layout = Layout::new(Path::new("/data"));
         for algorithm in Algorithm::ALL {
             let digest = Hasher::digest(algorithm, b"hello");
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn what_we_did_not_write_is_not_ours() {
+    fn unknown_names_are_rejected() {
         let hex = "ab".repeat(32);
         let generation = Generation::random();
         let parse = |name: String| parse_blob(Algorithm::Sha256, 0xab, &name);

@@ -1,8 +1,8 @@
-//! The bytes: big, immutable, content-addressed.
+//! The blob store: large, immutable, content-addressed bytes.
 //!
-//! A blob's key is its digest and a random *generation* that is new for each upload that becomes it. A key
-//! is never written twice, so that removing one can never race with a new push of the same digest: no lock,
-//! on a disk as on S3. Which generation is current is a fact, and lives in the metadata store.
+//! The key of a blob is its digest and a random *generation*, which is new for each upload that becomes the blob. A key
+//! is never written twice, so removing one can never race with a new push of the same digest. This needs no lock, on a
+//! disk as on S3. The metadata store records which generation is current.
 
 mod buffers;
 pub mod faulty;
@@ -31,38 +31,38 @@ pub use filesystem::{Access, FilePart, FileStream, FilesystemStore, OpenError};
 pub use layout::STATE_FILE;
 pub use memory::MemoryStore;
 
-/// Room on the medium, in bytes.
+/// Disk space, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Space {
-    /// How much there is in all.
+    /// The total space.
     pub total: u64,
-    /// How much can still be written.
+    /// The space that can still be written.
     pub free: u64,
 }
 
-/// What went wrong with the bytes.
+/// An error of the blob store.
 #[derive(Debug, Error)]
 pub enum StoreError {
-    /// There are no such bytes.
+    /// The store has no such bytes.
     #[error("no such bytes in the store")]
     NotFound,
-    /// The bytes that are there are not those that were stored, as far as a look at their size tells.
+    /// The size of the bytes shows that they are not the ones that were stored.
     #[error("the stored bytes are damaged: {0}")]
     Damaged(String),
-    /// The medium is full, or a quota is.
+    /// The disk is full, or a disk quota is exhausted.
     #[error("the store is full")]
     Full,
-    /// The store cannot be written: a read-only medium.
+    /// The medium is read-only.
     #[error("the store is read-only")]
     ReadOnly,
-    /// The store's identity file is gone or another store's: an unmounted or swapped volume.
+    /// The identity file is missing or belongs to another store: an unmounted or swapped volume.
     #[error("the store is not the one that was opened: {0}")]
     Vanished(String),
-    /// The staged bytes may no longer be touched through this handle: they were published, discarded, staged
-    /// anew, or thrown away because a write or sync of them failed.
-    #[error("the upload's staged bytes are no longer open here: {0}")]
+    /// The staged bytes can no longer be used through this handle: they were published, discarded, staged again, or
+    /// discarded because a write or sync failed.
+    #[error("the staged bytes of the upload are no longer open here: {0}")]
     Closed(&'static str),
-    /// Any other failure of the medium.
+    /// Another I/O error.
     #[error("the store failed: {0}")]
     Io(io::Error),
 }
@@ -77,21 +77,21 @@ impl From<io::Error> for StoreError {
     }
 }
 
-/// Bytes on their way out.
+/// A stream of bytes read from the store.
 pub type ByteStream = Pin<Box<dyn Stream<Item = Result<Bytes, StoreError>> + Send>>;
 
-/// A blob's content, or a range of it.
+/// The content of a blob, or of a range of it.
 pub enum Content {
-    /// All of it, at hand.
+    /// All bytes, in memory.
     Whole(Bytes),
-    /// Piece by piece.
+    /// A stream of pieces.
     Stream(ByteStream),
-    /// Piece by piece, or part by part of an open file for who can do with that.
+    /// An open file, for callers that can send parts of a file; otherwise a stream of pieces.
     File(FileStream),
 }
 
 impl Content {
-    /// Its bytes, in pieces.
+    /// Converts the content to a stream of pieces.
     pub fn into_stream(self) -> ByteStream {
         match self {
             Self::Whole(bytes) => Box::pin(stream::once(future::ready(Ok(bytes)))),
@@ -111,27 +111,27 @@ impl fmt::Debug for Content {
     }
 }
 
-/// The bytes of an upload on their way in. Writes are positioned. Only the newest handle of an upload works:
-/// staging it anew, publishing and discarding it first wait for the write that is running and then close the
-/// older handles ([`StoreError::Closed`]), so that a stalled owner never writes on top of its successor.
+/// The staged bytes of an upload. Writes have an offset. Only the newest handle of an upload works: staging again,
+/// publishing and discarding first wait for the running write and then close older handles ([`StoreError::Closed`]). So
+/// a stalled owner never overwrites the bytes of its successor.
 #[async_trait]
 pub trait StagedBytes: Send + Sync + 'static {
-    /// Writes `pieces` one behind the other from `offset` on. A write whose future is dropped goes on, and
-    /// every later call about the same upload waits for its end.
+    /// Writes `pieces` one after the other from `offset` on. A write whose future is dropped continues, and every later
+    /// call for the same upload waits for its end.
     ///
     /// # Errors
-    /// [`StoreError::Full`] and [`StoreError::Io`]; how much was written then is unknown, and the handle is
-    /// closed. [`StoreError::Closed`].
+    /// [`StoreError::Full`] and [`StoreError::Io`]; the number of written bytes is then unknown, and the handle is
+    /// closed. [`StoreError::Closed`] if the handle is closed.
     async fn write_at(&self, offset: u64, pieces: Vec<Bytes>) -> Result<(), StoreError>;
 
-    /// Makes all that was written durable. After an error the bytes are thrown away, for a second sync that
-    /// succeeds proves nothing: the handle is closed and the upload has no staged bytes any more.
+    /// Makes all written bytes durable. After an error the bytes are discarded, because a second, successful sync would
+    /// prove nothing: the handle is closed and the upload has no staged bytes any more.
     ///
     /// # Errors
     /// [`StoreError::Full`], [`StoreError::Io`] and [`StoreError::Closed`].
     async fn sync(&self) -> Result<(), StoreError>;
 
-    /// Reads back what was written.
+    /// Reads written bytes back.
     ///
     /// # Errors
     /// [`StoreError::Io`] and [`StoreError::Closed`].
@@ -141,105 +141,103 @@ pub trait StagedBytes: Send + Sync + 'static {
 /// A page of [`BlobStore::list`].
 #[derive(Debug, Default)]
 pub struct Listing {
-    /// Blobs' keys with their sizes in bytes, in the store's own order.
+    /// The keys of blobs with their sizes in bytes, in the order of the store.
     pub blobs: Vec<(BlobKey, u64)>,
-    /// Uploads that have staged bytes, with their sizes.
+    /// Uploads with staged bytes, with their sizes.
     pub uploads: Vec<(UploadId, u64)>,
-    /// Names of things that the store did not put there, which are kept and reported.
+    /// Names of files the store did not create. They are kept and reported.
     pub unknown: Vec<String>,
-    /// Where the next page begins; `None` at the end.
+    /// The start of the next page; `None` at the end.
     pub next: Option<String>,
 }
 
-/// Something that room is spent on.
+/// Something that uses disk space.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Spent<'a> {
-    /// A blob's bytes.
+pub enum StoredItem<'a> {
+    /// The bytes of a blob.
     Blob(&'a BlobKey),
-    /// An upload's staged bytes.
+    /// The staged bytes of an upload.
     Upload(UploadId),
-    /// The directories that the blobs lie in, without the blobs.
+    /// The directories of the blobs, without the blobs.
     Directories,
 }
 
-/// Keeps bytes. Every implementation runs the scenarios of [`suite`].
+/// Stores blobs and staged uploads. Every implementation runs the scenarios of [`suite`].
 #[async_trait]
 pub trait BlobStore: Send + Sync + 'static {
-    /// Opens an upload's staged bytes, which are `len` long: made if `len` is zero and there are none, cut
-    /// back to `len` where there are more.
+    /// Opens the staged bytes of an upload, which are `len` long. They are created if `len` is zero and there are none,
+    /// and truncated to `len` if there are more.
     ///
     /// # Errors
-    /// [`StoreError::Damaged`] when there are fewer than `len`.
+    /// [`StoreError::Damaged`] if there are fewer than `len`.
     async fn stage(&self, upload: UploadId, len: u64) -> Result<Arc<dyn StagedBytes>, StoreError>;
 
-    /// Gives an upload's staged bytes the place `key`, without replacing anything, and makes bytes and place
-    /// durable. The staged bytes are gone then. The caller has recorded `key` as the upload's intent before.
-    /// Tells how many bytes the medium really spends on the blob.
+    /// Moves the staged bytes of an upload to `key`, without replacing anything, and makes them durable there. The
+    /// upload has no staged bytes afterwards. The caller must have recorded `key` as the upload's intent. Returns the
+    /// disk usage of the blob in bytes.
     ///
     /// # Errors
-    /// [`StoreError::NotFound`] when there are no staged bytes. After any other error the place may hold
-    /// bytes or not: [`BlobStore::unpublish`] tells. Where it was a sync that failed, the bytes are thrown
-    /// away and there is nothing left to resume.
+    /// [`StoreError::NotFound`] if there are no staged bytes. After any other error there may be bytes at `key` or not;
+    /// [`BlobStore::unpublish`] returns which. After a failed sync the bytes are discarded, and the upload cannot be
+    /// resumed.
     async fn publish(&self, upload: UploadId, key: &BlobKey) -> Result<u64, StoreError>;
 
-    /// Undoes a [`BlobStore::publish`] that no record followed: the bytes become staged again. `false` if
-    /// there is nothing at `key` (then the staged bytes, if any, are as they were). After a crash only as
-    /// many of them are proven as were synced before: stage them with that length.
+    /// Undoes a [`BlobStore::publish`] that was not recorded: the bytes become staged again. Returns `false` if there
+    /// is nothing at `key`; staged bytes, if any, are unchanged then. After a crash only the bytes that were synced
+    /// before are certain: stage the upload with that length.
     ///
     /// # Errors
-    /// [`StoreError::Io`], also when other bytes are staged for the upload; both are kept then.
+    /// [`StoreError::Io`], also if the upload has other staged bytes; both are kept then.
     async fn unpublish(&self, upload: UploadId, key: &BlobKey) -> Result<bool, StoreError>;
 
-    /// Throws an upload's staged bytes away, if there are any.
+    /// Discards the staged bytes of an upload, if there are any.
     ///
     /// # Errors
-    /// [`StoreError::Io`].
+    /// [`StoreError::Io`] if they cannot be removed.
     async fn discard(&self, upload: UploadId) -> Result<(), StoreError>;
 
-    /// Reads the bytes of `range` of a blob that has `size` bytes by its record.
+    /// Reads the bytes of `range` of a blob whose recorded size is `size`.
     ///
     /// # Errors
-    /// [`StoreError::NotFound`], and [`StoreError::Damaged`] if the blob has another size.
+    /// [`StoreError::NotFound`] if there is no such blob, and [`StoreError::Damaged`] if it has another size.
     async fn read(&self, key: &BlobKey, size: u64, range: Range<u64>) -> Result<Content, StoreError>;
 
-    /// Reads the bytes of `range`, which must fit the memory, for whoever looks at everything once: past the
-    /// caches as far as the medium allows it. So it tells what is on the medium, and what others have read
-    /// stays at hand for them.
+    /// Reads the bytes of `range`, which must fit in memory, around the caches as far as the medium allows. It is for
+    /// callers that verify everything once: it shows what is on the disk, and keeps the cached pages of other readers.
     ///
     /// # Errors
-    /// As [`BlobStore::read`].
+    /// The same as [`BlobStore::read`].
     async fn inspect(&self, key: &BlobKey, size: u64, range: Range<u64>) -> Result<Bytes, StoreError>;
 
-    /// Removes a blob's bytes, if they are there. Only what no record names may be removed. Readers that
-    /// have begun go on undisturbed.
+    /// Removes the bytes of a blob, if they exist. Only bytes that no record names may be removed. Readers that have
+    /// started are not affected.
     ///
     /// # Errors
-    /// [`StoreError::Io`], [`StoreError::Vanished`] where the store is not the one that was opened.
+    /// [`StoreError::Io`], and [`StoreError::Vanished`] if the store is not the one that was opened.
     async fn remove(&self, key: &BlobKey) -> Result<(), StoreError>;
 
-    /// How much room there is.
+    /// Measures the disk space.
     ///
     /// # Errors
-    /// [`StoreError::Io`].
+    /// [`StoreError::Io`] if it cannot be measured.
     async fn space(&self) -> Result<Space, StoreError>;
 
-    /// How many bytes the medium really spends on something. An upload that has no staged bytes takes none.
+    /// Measures the disk usage of an item in bytes. An upload without staged bytes uses none.
     ///
     /// # Errors
-    /// [`StoreError::NotFound`] where there is no such blob, and [`StoreError::Io`].
-    async fn allocated(&self, of: Spent<'_>) -> Result<u64, StoreError>;
+    /// [`StoreError::NotFound`] if there is no such blob, and [`StoreError::Io`].
+    async fn allocated(&self, of: StoredItem<'_>) -> Result<u64, StoreError>;
 
-    /// Proves that the store is the one that was opened and, unless it was opened read-only, that a write to
-    /// it becomes durable.
+    /// Verifies that the store is the one that was opened and, unless it is read-only, that a write becomes durable.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// The error of the store.
     async fn check(&self) -> Result<(), StoreError>;
 
-    /// Lists what there is, for `fsck`: the one method that walks the tree. `from` is the last page's
-    /// [`Listing::next`].
+    /// Lists the content of the store, for `fsck`. This is the only method that walks the tree. `from` is
+    /// [`Listing::next`] of the last page.
     ///
     /// # Errors
-    /// [`StoreError::Io`].
+    /// [`StoreError::Io`] if the store cannot be read.
     async fn list(&self, from: Option<&str>) -> Result<Listing, StoreError>;
 }

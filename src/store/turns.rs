@@ -1,7 +1,7 @@
-//! Who may touch an upload's staged bytes: one operation at a time, and only through the newest handle.
+//! Serialises access to staged bytes: one operation per upload at a time, and only through the newest handle.
 //!
-//! An operation holds its [`Turn`] until it has ended on the medium, also in a blocking task whose caller is
-//! long gone. So whoever comes next, through whichever method, comes after it.
+//! An operation holds its [`Turn`] until it has ended on the medium, even in a blocking task whose caller is gone. So
+//! the next operation, through whichever method, starts after it.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -11,35 +11,35 @@ use tokio::sync::OwnedMutexGuard;
 use super::StoreError;
 use crate::oci::UploadId;
 
-/// Why a handle no longer works.
+/// The reasons why a handle no longer works.
 pub(super) mod closed {
-    pub(crate) const STAGED_ANEW: &str = "somebody else staged them anew";
+    pub(crate) const RESTAGED: &str = "another request staged them again";
     pub(crate) const PUBLISHED: &str = "they were published";
     pub(crate) const DISCARDED: &str = "they were discarded";
-    pub(crate) const FAILED: &str = "a write or sync of them failed before";
+    pub(crate) const FAILED: &str = "an earlier write or sync failed";
 }
 
 type Open<T> = Mutex<HashMap<UploadId, Weak<tokio::sync::Mutex<Slot<T>>>>>;
 
-/// The uploads that somebody has a handle of, with a `T` for what is open.
+/// The uploads with a handle; `T` is their open state.
 pub(super) struct Turns<T>(Arc<Open<T>>);
 
-/// What one upload's operations share.
+/// The state shared by the operations of one upload.
 pub(super) struct Slot<T> {
     upload: UploadId,
-    /// Which handle is the newest.
+    /// The number of the newest handle.
     epoch: u64,
-    /// Why the ones before it no longer work.
+    /// Why older handles no longer work.
     why: &'static str,
-    /// What the newest handle works on.
+    /// The state the newest handle works on.
     state: Option<T>,
     open: Arc<Open<T>>,
 }
 
-/// The right to touch an upload's staged bytes.
+/// The right to access the staged bytes of an upload.
 pub(super) type Turn<T> = OwnedMutexGuard<Slot<T>>;
 
-/// What an owner of staged bytes takes its turns with.
+/// The handle with which an owner of staged bytes takes turns.
 pub(super) struct Ticket<T> {
     slot: Arc<tokio::sync::Mutex<Slot<T>>>,
     epoch: u64,
@@ -50,7 +50,7 @@ impl<T> Turns<T> {
         Self(Arc::new(Mutex::new(HashMap::new())))
     }
 
-    /// Waits until nothing else touches the upload's staged bytes.
+    /// Waits until nothing else accesses the staged bytes of the upload.
     pub(super) async fn take(&self, upload: UploadId) -> Turn<T> {
         self.slot(upload).lock_owned().await
     }
@@ -60,8 +60,7 @@ impl<T> Turns<T> {
         if let Some(slot) = open.get(&upload).and_then(Weak::upgrade) {
             return slot;
         }
-        let slot =
-            Slot { upload, epoch: 0, why: closed::STAGED_ANEW, state: None, open: Arc::clone(&self.0) };
+        let slot = Slot { upload, epoch: 0, why: closed::RESTAGED, state: None, open: Arc::clone(&self.0) };
         let slot = Arc::new(tokio::sync::Mutex::new(slot));
         open.insert(upload, Arc::downgrade(&slot));
         slot
@@ -69,14 +68,14 @@ impl<T> Turns<T> {
 }
 
 impl<T> Slot<T> {
-    /// Takes away what is open: no handle that was given before works any more.
+    /// Takes the open state away: older handles no longer work.
     pub(super) fn close(&mut self, why: &'static str) -> Option<T> {
         self.epoch += 1;
         self.why = why;
         self.state.take()
     }
 
-    /// What is open; `None` only after [`Slot::close`].
+    /// Returns the open state; `None` only after [`Slot::close`].
     pub(super) fn state(&mut self) -> Option<&mut T> {
         self.state.as_mut()
     }
@@ -85,25 +84,25 @@ impl<T> Slot<T> {
 impl<T> Drop for Slot<T> {
     fn drop(&mut self) {
         let mut open = lock(&self.open);
-        // Somebody may have opened the upload again between our last reference's end and now.
+        // The upload may have been opened again between the end of the last reference and now.
         if open.get(&self.upload).is_some_and(|slot| slot.strong_count() == 0) {
             open.remove(&self.upload);
         }
     }
 }
 
-/// Makes `state` what is open, and gives the only ticket to it.
+/// Sets the open state, and returns the only ticket for it.
 pub(super) fn open<T>(mut turn: Turn<T>, state: T) -> Ticket<T> {
-    turn.close(closed::STAGED_ANEW);
+    turn.close(closed::RESTAGED);
     turn.state = Some(state);
     Ticket { epoch: turn.epoch, slot: Arc::clone(OwnedMutexGuard::mutex(&turn)) }
 }
 
 impl<T> Ticket<T> {
-    /// Waits for the turn of this ticket's holder.
+    /// Waits for the turn of the holder of this ticket.
     ///
     /// # Errors
-    /// [`StoreError::Closed`] when a newer owner, a publish, a discard or a failure came in between.
+    /// [`StoreError::Closed`] after a newer owner, a publish, a discard or a failure.
     pub(super) async fn turn(&self) -> Result<Turn<T>, StoreError> {
         let turn = Arc::clone(&self.slot).lock_owned().await;
         if turn.epoch != self.epoch {
@@ -114,7 +113,7 @@ impl<T> Ticket<T> {
 }
 
 fn lock<T>(open: &Open<T>) -> MutexGuard<'_, HashMap<UploadId, Weak<tokio::sync::Mutex<Slot<T>>>>> {
-    // The map is whole between any two statements that could panic.
+    // No statement that could panic leaves the map inconsistent.
     open.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -123,7 +122,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn what_nobody_holds_is_forgotten() {
+    async fn an_upload_without_handles_is_forgotten() {
         let turns = Turns::new();
         let upload = UploadId::random();
         let ticket = open(turns.take(upload).await, ());
@@ -138,7 +137,7 @@ mod tests {
         let upload = UploadId::random();
         let old = open(turns.take(upload).await, 1);
         let new = open(turns.take(upload).await, 2);
-        assert!(matches!(old.turn().await, Err(StoreError::Closed(closed::STAGED_ANEW))));
+        assert!(matches!(old.turn().await, Err(StoreError::Closed(closed::RESTAGED))));
         assert_eq!(new.turn().await.expect("open").state(), Some(&mut 2));
         assert_eq!(turns.take(upload).await.close(closed::PUBLISHED), Some(2));
         assert!(matches!(new.turn().await, Err(StoreError::Closed(closed::PUBLISHED))));

@@ -1,4 +1,4 @@
-"""What an attack is, and what it gets when it runs."""
+"""Defines attacks and the context in which they run."""
 
 import collections
 import dataclasses
@@ -19,7 +19,7 @@ ATTACKS = {}
 
 @dataclasses.dataclass
 class Attack:
-    """`scale` 1 is the attack at the size that was found to hurt; a full run is ten times harder."""
+    """An attack. `scale` 1 is the size that was found to cause harm; a full run is ten times harder."""
 
     name: str
     about: str
@@ -31,10 +31,10 @@ class Attack:
     processes: int = 1
     addresses: int = 1
     seconds: float = 12
-    # Bytes that it may make the disk hold; None where that is not what it is about.
+    # The bytes by which the disk may grow. None if the attack is not about the disk.
     disk: int | None = None
     prepare: typing.Callable | None = None
-    # Whether a quick run has it too: not where another one tries the same limit.
+    # Whether a quick run includes it. False if another attack tests the same limit.
     quick: bool = True
     number: int = 0
 
@@ -65,13 +65,13 @@ class Context:
         self.counts = collections.Counter()
 
     def share(self, count):
-        """This process's part of so many, ten times harder where the run is."""
+        """This process's part of `count`, multiplied by the scale of the run."""
         count = int(count * self.scale)
         parts = self.attack.processes
         return count // parts + (1 if self.process < count % parts else 0)
 
     def source(self, number):
-        """The address that connection `number` comes from: 127.100.0.0/16 and on, a network an attack."""
+        """The source address of connection `number`: 127.100.0.0/16 and following, one network per attack."""
         host = (number * self.attack.processes + self.process) % self.attack.addresses
         return f"127.{100 + self.attack.number}.{host // 250}.{1 + host % 250}"
 
@@ -84,11 +84,11 @@ class Context:
 
     @property
     def fields(self):
-        """The same for HTTP/2."""
+        """The same as HTTP/2 header fields."""
         return [("authorization", basic(self.user))] if self.user else []
 
     def head(self, method, path, *fields, length=None):
-        """The head of a request of HTTP/1.1."""
+        """The head of an HTTP/1.1 request."""
         lines = [f"{method} {path} HTTP/1.1", f"Host: {self.host}", *fields]
         if length is not None:
             lines.append(f"Content-Length: {length}")
@@ -98,15 +98,15 @@ class Context:
         return time.monotonic() >= self.until
 
     def connect(self, number=0, protocols=None):
-        """A blocking connection."""
+        """Opens a blocking connection."""
         sock = socket.create_connection(self.address, 10, (self.source(number), 0))
         sock.settimeout(30)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return self.ssl_context(protocols).wrap_socket(sock) if self.tls else sock
 
     def flood(self, workers, request, pipelined=1):
-        """So many workers that send requests one after the other, or several at once, and read the answers;
-        `request(worker, number)` returns one."""
+        """Runs workers that send requests one after the other, or several at once, and read the responses.
+        `request(worker, number)` returns a request."""
 
         def work(worker):
             number = 0
@@ -130,7 +130,7 @@ class Context:
             thread.join(max(0, self.until + 1 - time.monotonic()))
 
     def read_answers(self, sock, wanted):
-        """Reads so many answers; False where the connection ends."""
+        """Reads `wanted` responses. Returns False if the connection ends."""
         data = bytearray()
         while wanted:
             end = data.find(b"\r\n\r\n")
@@ -162,7 +162,7 @@ class Context:
 
 
 class Running:
-    """An attack under way, in processes of the lowest priority."""
+    """A running attack, in processes of the lowest priority."""
 
     def __init__(self, target, attack, scale, seconds):
         self.pipes = []
@@ -184,13 +184,13 @@ class Running:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
         try:
             attack.run(context)
-        except Exception:  # noqa: BLE001 an attack that fails must say so, and not end the run
+        except Exception:  # noqa: BLE001 a failing attack must be reported and not end the run
             context.counts["failed: " + traceback.format_exc(limit=-2).replace("\n", " ")] += 1
         pipe.send(dict(context.counts))
         os._exit(0)
 
     def wait(self, seconds):
-        """Waits until it is over; what came of it."""
+        """Waits until the attack is over and returns its results."""
         counts = collections.Counter()
         end = time.monotonic() + seconds
         for pipe in self.pipes:

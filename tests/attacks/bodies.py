@@ -1,4 +1,4 @@
-"""Attacks by what is pushed, and by bodies sent to the API."""
+"""Attacks by pushed content and by request bodies of the API."""
 
 import functools
 import gzip
@@ -16,14 +16,14 @@ ZERO = "sha256:" + "0" * 64
 
 
 def api_swarm(context, count, path, body):
-    """So many connections that send one request to the API after the other."""
+    """Opens connections that send one request to the API after the other."""
     request = context.head("POST", path, JSON, length=len(body)) + body
 
     class Repeat(Script):
         left = 0
 
         def received(self, data):
-            # Answers may be megabytes: the next request goes out when nothing is left of one.
+            # Responses may have megabytes: the next request is sent after the complete response.
             if data.startswith(b"HTTP/1"):
                 self.counts[data[9:12].decode("latin-1")] += 1
                 head, _, rest = data.partition(b"\r\n\r\n")
@@ -37,7 +37,7 @@ def api_swarm(context, count, path, body):
 
 
 def zot_import(size):
-    """A configuration of zot with as many patterns as fit."""
+    """A zot configuration with as many patterns as fit."""
     patterns = [{"patterns": [f"p{at}.*"]} for at in range(size // 26)]
     policy = {"repositories": ["**"], "deleteUntagged": True, "keepTags": patterns}
     while len(body := as_json({"storage": {"retention": {"policies": [policy]}}})) > size:
@@ -47,7 +47,7 @@ def zot_import(size):
 
 @attack("import-zot-open", quick=False, mode="open", seconds=15)
 def import_zot_open(context):
-    """A client without a login imports policies of zot with thousands of patterns, ten at once."""
+    """A client without a login imports zot policies with thousands of patterns, ten at once."""
     api_swarm(context, context.share(4), "/api/v1/retention/import?from=zot", zot_import(61_000 if context.scale > 1 else 20_000))
 
 
@@ -59,7 +59,7 @@ def import_zot_user(context):
 
 @attack("import-ecr", quick=False, user="eve", is_new=True)
 def import_ecr(context):
-    """The same with policies of ECR: many rules, each with many prefixes."""
+    """The same with ECR policies: many rules, each with many prefixes."""
     rules = []
     size = 0
     while size < 60_000:
@@ -94,7 +94,7 @@ def check_globs(context):
 
 @attack("api-half-bodies", is_new=True, mode="open", processes=2, addresses=20)
 def api_half_bodies(context):
-    """Bodies of 64 kB to the API of which the last byte never comes."""
+    """API request bodies of 64 kB whose last byte is never sent."""
     paths = ["/api/v1/retention/check", "/api/v1/retention/import?from=zot", "/api/v1/trash/empty", "/auth/token", "/login"]
     openings = [context.head("POST", path, JSON, length=65_000) + b" " * 64_999 for path in paths]
     Swarm(context, context.share(150), lambda number: Script(context.counts, openings[number % len(openings)])).run()
@@ -102,7 +102,7 @@ def api_half_bodies(context):
 
 @attack("api-deep-json", quick=False, is_new=True, mode="open", addresses=4)
 def api_deep_json(context):
-    """JSON of 64 kB that is nothing but brackets, empty objects, escapes or repeated keys."""
+    """JSON of 64 kB that consists of brackets, empty objects, escapes or repeated keys."""
     bodies = [
         b"[" * 65_000,
         b'{"a":' * 13_000,
@@ -120,7 +120,7 @@ def api_deep_json(context):
 
 @attack("gzip-bodies", quick=False, is_new=True, mode="open", user="mallory", addresses=4)
 def gzip_bodies(context):
-    """Bodies that say they are compressed and unpack to a hundred times their size."""
+    """Compressed bodies that unpack to a hundred times their size."""
     bomb = gzip.compress(b" " * 60_000_000, 9)
     requests = [
         context.head("POST", "/api/v1/retention/check", JSON, "Content-Encoding: gzip", length=len(bomb)) + bomb,
@@ -136,7 +136,7 @@ def gzip_bodies(context):
 
 @functools.cache
 def annotated(count=330_000):
-    """A manifest whose annotations are as many as fit 3.56 MB."""
+    """A manifest with as many annotations as fit in 3.56 MB."""
     inside = ",".join(f'"{at:x}":""' for at in range(count))
     config = describe(b"{}", CONFIG)
     body = f'{{"schemaVersion":2,"mediaType":"{MANIFEST}","config":{json.dumps(config)},"layers":[],"annotations":{{{inside}}}}}'
@@ -144,7 +144,7 @@ def annotated(count=330_000):
 
 
 def with_config(repository, user="mallory"):
-    """Pushes the empty config that manifests of the attack name."""
+    """Pushes the empty config that the attack's manifests refer to."""
 
     def prepare(target, scale):
         target.push_blob(repository, b"{}", user)
@@ -154,19 +154,19 @@ def with_config(repository, user="mallory"):
 
 @attack("annotations", mode="open", user="mallory", processes=2, seconds=20, prepare=with_config("evil/notes"))
 def annotations(context):
-    """Manifests of 3.6 MB that are nothing but annotations, dozens at once."""
+    """Manifests of 3.6 MB that consist of annotations, dozens at once."""
     body = annotated()
 
     def make(number):
         path = f"/v2/evil/notes/manifests/t{context.process}-{number % 50}"
-        # What follows the document makes another digest of it.
+        # The bytes after the document change its digest.
         head = context.head("PUT", path, f"Content-Type: {MANIFEST}", "Connection: close", length=len(body) + 10)
         return Script(context.counts, head + body + f"{number % 10**9:10d}".replace("0", " ").translate(SPACES).encode())
 
     Swarm(context, context.share(64), make).run()
 
 
-# Digits as white space: bodies that differ and parse alike.
+# White space encodes digits: bodies that differ but parse alike.
 SPACES = str.maketrans("123456789", " \n\t\r \n\t\r ")
 
 
@@ -199,7 +199,7 @@ def manifest_shapes(context):
 
 @attack("manifests-without-end", is_new=True, mode="open", user="mallory", processes=2, addresses=10, seconds=15)
 def manifests_without_end(context):
-    """Manifests of 4 MB of which the last byte never comes."""
+    """Manifests of 4 MB whose last byte is never sent."""
     body = b" " * 4_190_000
     head = context.head("PUT", "/v2/evil/slow/manifests/v1", f"Content-Type: {MANIFEST}", length=len(body) + 1)
     opening = head + body
@@ -214,7 +214,7 @@ def labelled(number, size=1_000_000):
 
 @attack("labels-on-disk", user="mallory", seconds=15, disk=40 << 20)
 def labels_on_disk(context):
-    """One config of a megabyte of labels, and hundreds of small manifests that name it."""
+    """One config with a megabyte of labels, and hundreds of small manifests that refer to it."""
     upload(context, "tight/labels", config := labelled(0))
 
     def request(worker, number):
@@ -225,14 +225,14 @@ def labels_on_disk(context):
 
 
 def upload(context, repository, data):
-    """Pushes a blob within an attack; its status."""
+    """Pushes a blob within an attack and reads the response."""
     with context.connect() as sock:
         sock.sendall(context.head("POST", f"/v2/{repository}/blobs/uploads/?digest={digest_of(data)}", OCTETS, length=len(data)) + data)
         context.read_answers(sock, 1)
 
 
 def limited(context, workers, request, most):
-    """A flood that ends after so many requests of each worker, and then waits for its end."""
+    """A flood with a fixed number of requests per worker, which then waits for the end of the attack."""
 
     def once(worker, number):
         if number > most // workers:
@@ -245,7 +245,7 @@ def limited(context, workers, request, most):
 
 @attack("quota-manifests", user="mallory", seconds=15, disk=QUOTA + (40 << 20))
 def quota_manifests(context):
-    """Manifests of 3.9 MB below a prefix with a quota of 3 MB."""
+    """Manifests of 3.9 MB under a prefix with a quota of 3 MB."""
     upload(context, "tight/many", b"{}")
     note = "x" * 3_900_000
 
@@ -261,7 +261,7 @@ def quota_manifests(context):
 
 @attack("quota-open-uploads", quick=False, user="mallory", seconds=15, disk=QUOTA + (40 << 20))
 def quota_open_uploads(context):
-    """Hundreds of uploads of 990 kB that are begun below a quota of 3 MB and never finished."""
+    """Hundreds of uploads of 990 kB that are started under a quota of 3 MB and never finished."""
     data = b"u" * 990_000
     for _ in range(int(40 * context.scale)):
         if context.is_over():
@@ -301,7 +301,7 @@ def header(sock, name):
 
 @attack("slow-uploads", user="mallory", seconds=40)
 def slow_uploads(context):
-    """One user's uploads at 300 bytes a second each, as many as the server takes at once and more."""
+    """One user's uploads at 300 bytes per second each, more than the server accepts at once."""
     slow(context, context.share(64))
 
 
@@ -318,7 +318,7 @@ def slow(context, count):
 
 @attack("uploads-never-finished", quick=False, is_new=True, user="mallory", processes=2, addresses=4)
 def uploads_never_finished(context):
-    """Uploads and mounts that are opened by the thousand and never used."""
+    """Thousands of uploads and mounts that are opened and never used."""
 
     def request(worker, number):
         query = f"?mount=sha256:{random.getrandbits(256):064x}&from=good/app" if number % 2 else ""
@@ -329,7 +329,7 @@ def uploads_never_finished(context):
 
 @attack("digests-that-lie", quick=False, is_new=True, user="mallory", processes=2)
 def digests_that_lie(context):
-    """Uploads of 8 MB under a wrong digest, also SHA-512, again and again."""
+    """Repeated uploads of 8 MB with a wrong digest, also SHA-512."""
     data = b"z" * 8_000_000
     paths = [f"/v2/evil/lie/blobs/uploads/?digest={ZERO}", "/v2/evil/lie/blobs/uploads/?digest=sha512:" + "0" * 128]
     requests = [context.head("POST", path, OCTETS, "Connection: close", length=len(data)) + data for path in paths]
@@ -338,7 +338,7 @@ def digests_that_lie(context):
 
 @attack("tags-by-the-hundred", quick=False, is_new=True, mode="open", user="mallory", seconds=15, prepare=with_config("evil/tags"), disk=400 << 20)
 def tags_by_the_hundred(context):
-    """Pushes that set a hundred tags each, and their lists, which are read slowly."""
+    """Pushes that set a hundred tags each, and slow reads of the tag lists."""
     body = as_json({"schemaVersion": 2, "mediaType": MANIFEST, "config": describe(b"{}", CONFIG), "layers": []})
 
     def request(worker, number):
@@ -352,7 +352,7 @@ def tags_by_the_hundred(context):
 
 @attack("tag-moves", quick=False, is_new=True, user="mallory", seconds=15, prepare=with_config("evil/moves"))
 def tag_moves(context):
-    """One user moves tags without a pause on many connections: others' pushes wait for the same writer."""
+    """One user moves tags continuously on many connections. Other clients' pushes wait for the same writer."""
 
     def request(worker, number):
         body = as_json({"schemaVersion": 2, "mediaType": MANIFEST, "config": describe(b"{}", CONFIG), "layers": [], "n": f"{worker}-{number}"})

@@ -1,4 +1,4 @@
-"""The real clients: Docker with an engine of its own, containerd, skopeo, crane and curl, and nginx in front."""
+"""The real clients: Docker with its own engine, containerd, skopeo, crane and curl, and nginx in front."""
 
 import json
 import os
@@ -17,7 +17,7 @@ CACHE = os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.
 
 
 def environment(work):
-    """Clients keep what they keep in the work folder."""
+    """Makes clients store their state in the work folder."""
     home = os.path.join(work, "home")
     os.makedirs(home, exist_ok=True)
     path = f"{CACHE}:{os.environ['PATH']}"
@@ -31,7 +31,7 @@ def environment(work):
 
 
 def run(work, *command, timeout=300, stdin=None):
-    """A client's exit code and all that it prints."""
+    """Runs a client. Returns its exit code and its output."""
     try:
         done = subprocess.run(
             command,
@@ -42,12 +42,12 @@ def run(work, *command, timeout=300, stdin=None):
             timeout=timeout,
         )
     except subprocess.TimeoutExpired as late:
-        return -1, f"not within {timeout} s: {(late.stdout or b'').decode(errors='replace')}"
+        return -1, f"did not end within {timeout} s: {(late.stdout or b'').decode(errors='replace')}"
     return done.returncode, done.stdout.decode(errors="replace")
 
 
 def write_layout(folder, *sizes):
-    """An image layout of random layers; the digest of its image."""
+    """Writes an image layout of random layers. Returns the digest of its image."""
     shutil.rmtree(folder, ignore_errors=True)
     subprocess.run([sys.executable, LAYOUT, folder, *map(str, sizes)], check=True)
     with open(os.path.join(folder, "index.json")) as file:
@@ -63,7 +63,7 @@ def policy(work):
 
 
 class Engine:
-    """Debian's Docker engine in a folder of its own, and the containerd that it starts."""
+    """Debian's Docker engine in its own folder, and the containerd that it starts."""
 
     def __init__(self, work, *options):
         self.work = work
@@ -85,7 +85,7 @@ class Engine:
             "--ip6tables=false",
             *options,
         ]
-        # What it mounts does not outlive it.
+        # Its mounts end with it.
         with open(self.log_path, "wb") as log:
             self.process = subprocess.Popen(
                 ["unshare", "--mount", "--propagation", "private", *command],
@@ -113,7 +113,7 @@ class Engine:
         return run(self.work, "ctr", "--address", address, "--namespace", "attacks", *words, **options)
 
     def image(self, name, size):
-        """An image of one layer of random bytes."""
+        """Creates an image with one layer of random bytes."""
         path = os.path.join(self.work, f"{name.replace('/', '-').replace(':', '-')}.tar")
         content = path + ".random"
         with open(content, "wb") as file:
@@ -136,7 +136,7 @@ class Engine:
 
 
 class Nginx:
-    """nginx in front of the server as the documentation sets it up, with TLS and HTTP/2 on a second port."""
+    """nginx in front of the server, configured as documented, with TLS and HTTP/2 on a second port."""
 
     def __init__(self, work, upstream, scheme="http"):
         self.folder = os.path.join(work, f"nginx-{free_port()}")

@@ -12,14 +12,14 @@ from swarm import Again, Script, Swarm
 
 @attack("livez-keepers", processes=2, seconds=15)
 def livez_keepers(context):
-    """One address opens more connections than the server takes, and keeps each with GET /livez."""
+    """One address opens more connections than the server accepts, and keeps each alive with GET /livez."""
     request = context.head("GET", "/livez")
     Swarm(context, context.share(1100), lambda _: Script(context.counts, request, request), every=3).run()
 
 
 @attack("crowd-of-addresses", quick=False, is_new=True, processes=2, addresses=60, seconds=15)
 def crowd_of_addresses(context):
-    """Sixty addresses hold all connections together, each with a cheap request that changes from time to time."""
+    """Sixty addresses together hold all connections, each with a cheap request that changes from time to time."""
     paths = ["/livez", "/v2/", "/readyz", "/v2/pub/app/manifests/v1", "/nothing"]
 
     def drip():
@@ -30,14 +30,14 @@ def crowd_of_addresses(context):
 
 @attack("half-heads", is_new=True, processes=2, addresses=20)
 def half_heads(context):
-    """Heads of 60 kB of which the end never comes, a byte every second."""
+    """Heads of 60 kB whose end is never sent, one byte per second."""
     head = context.head("GET", "/v2/")[:-2] + b"".join(b"x-%d: " % at + b"a" * 3700 + b"\r\n" for at in range(16))
     Swarm(context, context.share(400), lambda _: Script(context.counts, head + b"x-last: ", b"a"), every=1).run()
 
 
 @attack("head-size-limits", quick=False, is_new=True, addresses=10)
 def head_size_limits(context):
-    """Heads with thousands of short fields, with one long field, and with a long target, again and again."""
+    """Repeated heads with thousands of short fields, with one long field, and with a long target."""
     heads = [
         context.head("GET", "/v2/", *[f"a{at}: b" for at in range(5000)]),
         context.head("GET", "/v2/", "cookie: " + "a=b; " * 12000),
@@ -49,7 +49,7 @@ def head_size_limits(context):
 
 @attack("pipelining", is_new=True, processes=2, addresses=10)
 def pipelining(context):
-    """Thousands of requests on each connection before the first answer is read, and answers that are never read."""
+    """Thousands of requests on each connection before the first response is read, and responses that are never read."""
     requests = context.head("GET", "/v2/pub/app/manifests/v1") * 2000
     Swarm(context, context.share(40), lambda _: Script(context.counts, requests, requests), read=False, receive_buffer=4096, every=1).run()
 
@@ -59,7 +59,7 @@ def head_flood(context):
     """HEAD of manifests and blobs that do not exist, in batches, as fast as they are answered."""
 
     def request(worker, number):
-        # Blobs and manifests of names that no cache has.
+        # Blobs and manifests of names that are in no cache.
         digest = f"sha256:{random.getrandbits(256):064x}"
         kind = ("blobs", "manifests")[number % 2]
         return context.head("HEAD", f"/v2/pub/n{number % 977}/{kind}/{digest}")
@@ -68,7 +68,7 @@ def head_flood(context):
 
 
 def flood_heads(context, workers, request):
-    """As Context.flood, for answers without bodies."""
+    """Like Context.flood, for responses without bodies."""
 
     def work(worker):
         number = 0
@@ -87,7 +87,7 @@ def flood_heads(context, workers, request):
                             found = data.count(b"\r\n\r\n")
                             context.counts["answers"] += found
                             left -= found
-                            # An end that is cut in two belongs to the next piece.
+                            # A terminator split between two reads belongs to the next piece.
                             tail = data[-3:] if not data.endswith(b"\r\n\r\n") else b""
             except OSError as error:
                 context.counts[type(error).__name__] += 1
@@ -114,7 +114,7 @@ def chunk_extensions(context):
 
 @attack("expect-continue", quick=False, is_new=True, mode="open", user="mallory", processes=2, addresses=10)
 def expect_continue(context):
-    """Pushes that announce 4 MB, ask for 100-continue and never send the body."""
+    """Pushes that announce 4 MB, expect 100-continue and never send the body."""
     kinds = [
         context.head("PUT", "/v2/evil/expect/manifests/v1", "Expect: 100-continue", f"Content-Type: {MANIFEST}", length=4_000_000),
         context.head("POST", "/v2/evil/expect/blobs/uploads/?digest=sha256:" + "0" * 64, "Expect: 100-continue", length=4_000_000),
@@ -128,7 +128,7 @@ MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 
 @attack("connection-churn", quick=False, is_new=True, processes=2, addresses=50)
 def connection_churn(context):
-    """Connections that are opened and reset at once, half of them in the middle of a request."""
+    """Connections that are opened and reset immediately, half of them in the middle of a request."""
     half = context.head("GET", "/v2/pub/big/tags/list")[:-2]
     number = 0
     wanted = int(context.share(400) * max(1.0, context.attack.seconds))
@@ -149,7 +149,7 @@ def connection_churn(context):
 
 @attack("unknown-uploads", quick=False, processes=2, addresses=4)
 def unknown_uploads(context):
-    """Requests about uploads that do not exist, each with an id of its own."""
+    """Requests for uploads that do not exist, each with a different id."""
 
     def request(worker, number):
         return context.head("GET", f"/v2/evil/none/blobs/uploads/{uuid.uuid4()}")
@@ -159,8 +159,8 @@ def unknown_uploads(context):
 
 @attack("denied-names", quick=False, is_new=True, processes=2, addresses=50)
 def denied_names(context):
-    """Denied changes of names and users that are all different and as long as they may be: the audit log and what
-    counts failed logins must not grow with them."""
+    """Denied changes with names and users that are all different and as long as permitted. The audit log and the
+    counters of failed logins must not grow with them."""
 
     def request(worker, number):
         name = f"{number}-{random.getrandbits(64):x}" + "a" * 3000

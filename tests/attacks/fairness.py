@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Two hundred clients push and pull at once, all from one address, then all through nginx: none of them is refused.
+"""Two hundred clients push and pull at once, all from one address, then all through nginx. None of them is rejected.
 
     ORLOP=target/release/orlop tests/attacks/fairness.py [--clients 200]"""
 
@@ -29,11 +29,10 @@ class Refused(Exception):
 
 
 class Client:
-    """One client: its image goes up and comes back over one connection; anything but the answer that it wants is
-    counted."""
+    """One client: pushes and pulls its image over one connection. Counts every unexpected response."""
 
     layer_size = 400_000
-    # A layer comes in so many pieces, with a pause after each: all uploads are open at the same time.
+    # A layer is sent in this many pieces with a pause after each, so that all uploads are open at the same time.
     pieces = 10
 
     def __init__(self, address, source, number, user):
@@ -112,7 +111,7 @@ def path_of(fields):
 
 
 def some(numbers, address, source, user, pipe):
-    """Clients of one process, in a thread each."""
+    """Runs the clients of one process, each in its own thread."""
     wrong = collections.Counter()
     took = []
 
@@ -133,7 +132,7 @@ def some(numbers, address, source, user, pipe):
 
 
 def crowd(name, address, count, source, user):
-    """So many clients at once; True if none was refused."""
+    """Runs `count` clients at once. Returns True if none was rejected."""
     begun = time.monotonic()
     pipes = []
     processes = []
@@ -167,7 +166,7 @@ def own_address(number):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--clients", type=int, default=200)
-    parser.add_argument("--quick", action="store_true", help="smaller images, and two of the five ways")
+    parser.add_argument("--quick", action="store_true", help="smaller images, and two of the five set-ups")
     parser.add_argument("--work", default="/var/tmp")
     options = parser.parse_args()
     binary = os.path.abspath(os.environ.pop("ORLOP", os.environ.get("E2E_BIN", "target/release/orlop")))
@@ -182,8 +181,8 @@ def main():
             ("one address, no login", "open", None, None, one_address),
             ("one address, one user", "closed", "ann", None, one_address),
             ("through nginx, no login", "open", None, "unlisted", own_address),
-            ("through nginx that is listed, no login", "open", None, "listed", own_address),
-            ("through nginx that is listed, one user", "closed", "ann", "listed", own_address),
+            ("through trusted nginx, no login", "open", None, "listed", own_address),
+            ("through trusted nginx, one user", "closed", "ann", "listed", own_address),
         ]
         if options.quick:
             Client.layer_size, Client.pieces = 40_000, 4

@@ -1,5 +1,5 @@
-"""HTTP/2 frames and HPACK, as far as an attacker needs them: it encodes everything, also what no honest client sends,
-and reads the frames that come back without decoding their headers."""
+"""HTTP/2 frames and HPACK as far as an attacker needs them. Encodes everything, including what no normal client sends,
+and reads frames without decoding their headers."""
 
 import struct
 
@@ -79,7 +79,7 @@ def request(method, path, authority, headers=(), scheme="http"):
 
 
 def head(stream, block, end_stream=True):
-    """HEADERS, and CONTINUATION where the block does not fit one frame."""
+    """HEADERS, followed by CONTINUATION if the block does not fit in one frame."""
     first, rest = block[:MAX_FRAME], block[MAX_FRAME:]
     flags = (END_STREAM if end_stream else 0) | (0 if rest else END_HEADERS)
     frames = frame(HEADERS, flags, stream, first)
@@ -90,7 +90,7 @@ def head(stream, block, end_stream=True):
 
 
 class FrameReader:
-    """Cuts what is received into frames."""
+    """Splits received bytes into frames."""
 
     def __init__(self):
         self.buffer = bytearray()
@@ -112,9 +112,9 @@ class FrameReader:
 
 
 class Connection:
-    """One attacking connection. It respects the number of streams and the size of heads that the server announces, so
-    that nothing but the work itself can be held against it. `open_stream(connection, stream)` returns the bytes that
-    open one more stream, and `tick(connection)` what is sent every few seconds to stay alive."""
+    """One attacking connection. It respects the number of streams and the header size that the server announces, so
+    that the server can't reject it for a protocol violation. `open_stream(connection, stream)` returns the bytes that
+    open one more stream, and `tick(connection)` the bytes sent every few seconds to stay alive."""
 
     def __init__(self, counts, open_stream, streams, own_settings=None, tick=None, opening=b""):
         self.counts = counts

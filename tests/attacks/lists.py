@@ -1,4 +1,4 @@
-"""Attacks by reading: lists, reports, ranges, and answers that are not taken."""
+"""Attacks by reading: lists, reports, ranges, and responses that are not read."""
 
 import http.client
 import random
@@ -10,13 +10,13 @@ from target import CONFIG, INDEX, MANIFEST, basic, describe, digest_of
 
 
 def read_all(context, count, paths, fields=()):
-    """So many connections that read one answer after the other, whole."""
+    """Opens connections that read one complete response after the other."""
     requests = [context.head("GET", path, *fields) for path in paths]
     context.flood(count, lambda worker, number: requests[(worker + number) % len(requests)])
 
 
 def read_nothing(context, count, paths, fields=()):
-    """So many connections that ask, and then take a few bytes now and then."""
+    """Opens connections that send a request and then read a few bytes now and then."""
     requests = [context.head("GET", path, *fields) for path in paths]
 
     def make(number):
@@ -26,7 +26,7 @@ def read_nothing(context, count, paths, fields=()):
 
 
 def many_repositories(target, scale):
-    """Thousands of repositories that eve may not read."""
+    """Creates thousands of repositories that eve may not read."""
     connection = http.client.HTTPConnection(*target.address, timeout=60)
     body = as_json({"schemaVersion": 2, "mediaType": INDEX, "manifests": []})
     headers = {"Content-Type": INDEX, "Authorization": basic("admin")}
@@ -41,7 +41,7 @@ def many_repositories(target, scale):
 
 @attack("repositories-unreadable", user="eve", prepare=many_repositories, seconds=15)
 def repositories_unreadable(context):
-    """A user without a role lists thousands of repositories, an entry a page, sorted and searched."""
+    """A user without a role lists thousands of repositories, one entry per page, sorted and searched."""
     paths = [
         "/api/v1/repositories?limit=1&sort=pushed",
         "/api/v1/repositories?limit=1&sort=size",
@@ -52,7 +52,7 @@ def repositories_unreadable(context):
 
 
 def described_images(target, scale):
-    """Images that say a megabyte about themselves: an `os`, labels, an `artifactType`."""
+    """Pushes images with a megabyte of details: an `os`, labels, an `artifactType`."""
     for number in range(int(20 * scale)):
         kind = number % 3
         config = as_json({"architecture": "amd64", "os": f"{number}" + "o" * 1_000_000}) if kind == 0 else labelled(number)
@@ -70,20 +70,20 @@ def described_images(target, scale):
 
 @attack("tags-with-descriptions", user="mallory", prepare=described_images, seconds=15)
 def tags_with_descriptions(context):
-    """Lists of images that say megabytes about themselves."""
+    """Lists of images with megabytes of details."""
     paths = ["/api/v1/repositories/evil%2Fsaid/tags?limit=1000", "/api/v1/repositories/evil%2Fsaid/tags?sort=pushed&limit=1000"]
     read_all(context, max(3, context.share(3)), paths)
 
 
 @attack("plan-with-descriptions", user="admin", prepare=described_images, seconds=15)
 def plan_with_descriptions(context):
-    """Retention plans over the same images, several at once, as the server itself makes one each hour."""
+    """Retention plans over the same images, several at once. The server itself makes one each hour."""
     read_all(context, max(2, context.share(1)), ["/api/v1/retention/plan", "/api/v1/retention/plan?repository=evil%2Fsaid"])
 
 
 @attack("reports", quick=False, is_new=True, mode="pull-open", prepare=many_repositories, addresses=8)
 def reports(context):
-    """Usage, reasons, plans and searches, all the expensive questions at once."""
+    """All expensive queries at once: usage, reasons, plans and searches."""
     paths = [
         "/api/v1/usage",
         "/api/v1/usage?scope=good/",
@@ -99,13 +99,13 @@ def reports(context):
 
 @attack("lists-never-read", is_new=True, mode="pull-open", prepare=many_repositories, processes=2, addresses=20)
 def lists_never_read(context):
-    """The longest lists, the API's description and metrics, asked for on hundreds of connections and never taken."""
+    """The longest lists, the OpenAPI document and metrics, requested on hundreds of connections and never read."""
     paths = ["/v2/_catalog?n=10000", "/api/v1/repositories?limit=1000", "/api/v1/openapi.json", "/metrics"]
     read_nothing(context, context.share(100), paths)
 
 
 def annotated_referrers(target, scale):
-    """Referrers of one subject with megabytes of annotations."""
+    """Creates referrers of one subject with megabytes of annotations."""
     target.push_blob("evil/refs", b"{}", "mallory")
     subject = as_json({"schemaVersion": 2, "mediaType": MANIFEST, "config": describe(b"{}", CONFIG), "layers": []})
     target.push_manifest("evil/refs", "subject", subject, "mallory")
@@ -120,7 +120,7 @@ def annotated_referrers(target, scale):
 
 @attack("referrers-unread", is_new=True, user="mallory", prepare=annotated_referrers, processes=2)
 def referrers_unread(context):
-    """Lists of referrers with megabytes of annotations, read by some and left by others."""
+    """Lists of referrers with megabytes of annotations, which some connections read and others do not."""
     path = f"/v2/evil/refs/referrers/{context.facts['subject']}"
     if context.process:
         read_all(context, max(2, context.share(8)), [path])
@@ -131,19 +131,19 @@ def referrers_unread(context):
 
 @attack("slow-readers", is_new=True, processes=2, addresses=20)
 def slow_readers(context):
-    """A public blob asked for on hundreds of connections of which nothing is read."""
+    """A public blob requested on hundreds of connections that read nothing."""
     read_nothing(context, context.share(90), [f"/v2/pub/big/blobs/{context.facts['big']}"])
 
 
 @attack("tls-slow-readers", is_new=True, tls=True, processes=2, addresses=20)
 def tls_slow_readers(context):
-    """The same through TLS, where the server has to hold what it has sealed."""
+    """The same over TLS, where the server has to buffer the encrypted bytes."""
     read_nothing(context, context.share(90), [f"/v2/pub/big/blobs/{context.facts['big']}"])
 
 
 @attack("many-ranges", is_new=True, processes=2, addresses=4)
 def many_ranges(context):
-    """Thousands of ranges in one request: single bytes, overlapping, backwards, the whole blob again and again."""
+    """Thousands of ranges in one request: single bytes, overlapping, backwards, the whole blob repeatedly."""
     path = f"/v2/pub/big/blobs/{context.facts['big']}"
     sets = [
         ",".join(f"{at * 4000}-{at * 4000}" for at in range(1000)),
@@ -163,7 +163,7 @@ def many_ranges(context):
 
 @attack("pages-of-one", quick=False, is_new=True, mode="open", user="mallory", prepare=with_config("evil/paged"), addresses=4)
 def pages_of_one(context):
-    """Lists by pages of one entry from random places, with marks that are no names and searches that match nothing."""
+    """Lists with one entry per page from random positions, with invalid markers and searches that match nothing."""
 
     def request(worker, number):
         mark = f"{random.getrandbits(64):x}"

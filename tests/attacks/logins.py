@@ -14,7 +14,7 @@ from target import basic
 
 @attack("wrong-passwords", is_new=True, processes=2, addresses=200)
 def wrong_passwords(context):
-    """Two hundred addresses try passwords, ten at once each: every check of one takes 19 MiB and time."""
+    """Two hundred addresses try passwords, ten at once each. Each check takes 19 MiB and CPU time."""
 
     def request(worker=0, number=0):
         user = random.choice(["admin", "ann", "eve", f"u{random.randrange(1000)}"])
@@ -29,7 +29,7 @@ def wrong_passwords(context):
 
 @attack("long-passwords", quick=False, is_new=True, processes=2, addresses=50)
 def long_passwords(context):
-    """Users and passwords of tens of kilobytes, and Basic that is none."""
+    """Users and passwords of tens of kilobytes, and malformed Basic credentials."""
     values = [
         basic("ann", "p" * 40_000),
         basic("u" * 40_000, "p"),
@@ -61,7 +61,7 @@ def token_forms(context):
 
 @attack("garbage-bearers", quick=False, is_new=True, processes=2, addresses=20)
 def garbage_bearers(context):
-    """Tokens that are none: kilobytes of Base64, huge claims, thousands of dots."""
+    """Malformed tokens: kilobytes of Base64, huge claims, thousands of dots."""
     header = base64.urlsafe_b64encode(b'{"alg":"EdDSA","typ":"JWT"}').decode().rstrip("=")
     claims = base64.urlsafe_b64encode(b'{"sub":"ann","aud":[' + b'"x",' * 5000 + b'"orlop"]}').decode().rstrip("=")
     values = [f"{header}.{claims}.{'A' * 86}", "." * 50_000, "A" * 50_000, f"{header}." + "A" * 40_000 + "." + "A" * 86, "orlop_" + "a" * 20_000]
@@ -71,7 +71,7 @@ def garbage_bearers(context):
 
 @attack("refresh-tokens", quick=False, user="eve", processes=2)
 def refresh_tokens(context):
-    """A user asks for a refresh token with every request."""
+    """A user requests a refresh token with every request."""
 
     def request(worker, number):
         return context.head("GET", f"/auth/token?service=orlop&offline_token=true&client_id={random.getrandbits(64):x}{'c' * 1000}&scope=repository:pub/app:pull")
@@ -79,28 +79,28 @@ def refresh_tokens(context):
     context.flood(max(2, context.share(2)), request, pipelined=4)
 
 
-# TLS. A swarm speaks to the socket itself here.
+# TLS. Here the swarm uses the raw socket.
 
 CLIENT_HELLO = bytes.fromhex("160301") + (16000).to_bytes(2, "big") + b"\x01\x00\x3e\x7c\x03\x03"
 
 
 @attack("tls-half-hellos", is_new=True, tls=True, processes=2, addresses=20)
 def tls_half_hellos(context):
-    """ClientHellos of 16 kB of which the end never comes."""
+    """ClientHellos of 16 kB whose end is never sent."""
     opening = CLIENT_HELLO + os.urandom(15_000)
     Swarm(context, context.share(150), lambda _: Script(context.counts, opening, b"\0"), tls=False, every=2).run()
 
 
 @attack("tls-silence", quick=False, is_new=True, tls=True, processes=2, addresses=20)
 def tls_silence(context):
-    """Connections that say nothing at all, and some that speak plain HTTP."""
+    """Connections that send nothing, and some that send plain HTTP."""
     plain = context.head("GET", "/v2/")
     Swarm(context, context.share(150), lambda number: Script(context.counts, plain if number % 4 == 0 else b""), tls=False).run()
 
 
 @attack("tls-handshakes", quick=False, is_new=True, tls=True, processes=2, addresses=20)
 def tls_handshakes(context):
-    """Handshake after handshake, without a request, on dozens of connections at once."""
+    """Repeated handshakes without a request, on dozens of connections at once."""
 
     def work(worker):
         while not context.is_over():

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Pushes that are refused in the middle of a layer, by real clients: the reason reaches all of them, each time.
+"""Real clients whose pushes are rejected in the middle of a layer. Each of them must receive the reason each time.
 
     ORLOP=target/release/orlop tests/attacks/refusals.py [--count 100] [--client docker] [--way tls]
 
@@ -24,13 +24,13 @@ from run import own_network, prepare_machine
 from target import MIB, Target
 
 LAYER_SIZE = 24_000_000
-# Docker compresses its layer for each push, and again for each of the five tries that it makes after a 5xx, with pauses
-# of up to 20 s: more of them go on at a time.
+# Docker compresses its layer for each push and again for each of its five tries after a 5xx, with pauses of up to 20 s.
+# So more of its pushes run at a time.
 DOCKER_LAYER_SIZE = 12_000_000
 SLOW_TOGETHER = 25
 CLIENTS = ("curl", "skopeo", "crane", "docker")
 WAYS = ("plain", "tls", "nginx", "nginx-tls")
-# What must never be the last word of a client.
+# Errors that a client must never end with.
 BROKEN = re.compile(r"broken pipe|connection reset|unexpected EOF|: EOF|use of closed|stream error|write: |framing layer", re.I)
 REASON = {
     401: re.compile(r"unauthorized|authentication required|no basic auth|denied|401", re.I),
@@ -40,20 +40,20 @@ REASON = {
     429: re.compile(r"TOOMANYREQUESTS|429|too many requests", re.I),
     507: re.compile(r"507|insufficient storage|UNAVAILABLE: .* full", re.I),
 }
-# What makes a server refuse so; the quota of 403 is there always.
+# The settings that make a server reject pushes with each status. The quota for 403 is always set.
 SETTINGS = {
-    # Clients are sent to the address under which they came.
+    # Redirects use the address of the request.
     401: {"ORLOP_SERVER__TRUSTED_PROXIES": '["127.0.0.0/8"]'},
     413: {"ORLOP_UPLOADS__MAX_SIZE": "8MB"},
     429: {"ORLOP_SERVER__RATE_LIMIT": "1"},
     507: {"ORLOP_STORAGE__BUDGET": "80MB", "ORLOP_STORAGE__BUDGET_WAIT": "1s"},
 }
-# Which clients come back after which, with pauses.
+# Which clients retry after which status, with pauses.
 IS_TRIED_AGAIN = {413: ("docker",), 429: ("skopeo", "crane", "docker"), 507: ("docker",)}
 
 
 class Servers:
-    """A server in the clear and one with TLS over a quota and, for 507, a budget; nginx in front of the first."""
+    """A server without TLS and one with TLS, with a quota and, for 507, a budget. nginx is in front of the first."""
 
     def __init__(self, work, binary, status):
         mode = "closed" if status == 401 else "open"
@@ -63,7 +63,7 @@ class Servers:
             target.start()
             self.targets.append(target)
             if status == 507:
-                # There is room for the beginning of a layer.
+                # There is space for the start of a layer.
                 for _ in range(5):
                     target.push_blob("good/full", os.urandom(10_000_000), None)
         self.nginx = Nginx(work, self.targets[0].port)
@@ -74,7 +74,7 @@ class Servers:
             "nginx": self.nginx.port,
             "nginx-tls": self.nginx.tls_port,
         }
-        # Clients that trust the certificate never go on in the clear, where others end with an error about that.
+        # Clients that trust the certificate never fall back to plain HTTP. Other clients would report an error about it.
         self.trusted = {way: trust(folder) for way, folder in (("tls", self.targets[1].folder), ("nginx-tls", self.nginx.folder))}
 
     def is_alive(self):
@@ -89,7 +89,7 @@ class Servers:
 
 
 def trust(folder):
-    """A folder with the certificate of a server in `folder` alone, as clients want it."""
+    """Creates a folder that contains only the certificate of the server in `folder`, as clients require it."""
     trusted = os.path.join(folder, "trusted")
     os.makedirs(trusted)
     shutil.copy(os.path.join(folder, "tls.crt"), os.path.join(trusted, "ca.crt"))
@@ -97,7 +97,7 @@ def trust(folder):
 
 
 class Flood:
-    """Takes all requests that an address may send."""
+    """Uses up all requests that an address may send."""
 
     def __init__(self, targets):
         self.is_over = threading.Event()
@@ -117,7 +117,7 @@ class Flood:
 
 
 class Push:
-    """Refused pushes by one client, one way."""
+    """Rejected pushes by one client, in one way."""
 
     def __init__(self, work, engine, port, trusted, status):
         self.trusted = trusted
@@ -126,11 +126,11 @@ class Push:
         self.host = f"127.0.0.1:{port}"
         self.scheme = "https" if trusted else "http"
         self.status = status
-        # Over the quota, or a name that has none.
+        # A name over the quota, or a name without one.
         self.prefix = "tight" if status == 403 else "good"
 
     def curl(self, number):
-        """Alternates HTTP versions and forms of bodies; the whole answer is looked at."""
+        """Pushes with alternating HTTP versions and kinds of bodies, and checks the whole response."""
         layer = os.path.join(self.work, "layer")
         base = f"{self.scheme}://{self.host}"
         path = f"/v2/{self.prefix}/curl{number}/blobs/uploads/"
@@ -140,7 +140,7 @@ class Push:
             code, said = run(self.work, "curl", "-sk", "-i", "-X", "POST", "-H", "Content-Length: 0", base + path)
             found = re.search(r"^location: (\S+)", said, re.I | re.M)
             if not found:
-                # The budget may refuse it as early as this.
+                # The budget may reject the push already here.
                 return said
             location = found[1]
         version = ["--http1.1", "--http2"][number % 2] if self.scheme == "https" else ["--http1.1", "--http2-prior-knowledge"][number % 2]
@@ -166,7 +166,7 @@ class Push:
         except ValueError:
             whole = False
         if self.status == 429 and said.strip() == "404":
-            # One request in a second is let through.
+            # One request per second is permitted.
             return self.curl(number)
         if code == 0 and said.strip() == str(self.status) and whole:
             return answer + said
@@ -203,7 +203,7 @@ def main():
     parser.add_argument("--client", action="append", choices=CLIENTS)
     parser.add_argument("--way", action="append", choices=WAYS)
     parser.add_argument("--status", action="append", type=int, choices=sorted(REASON))
-    parser.add_argument("--quick", action="store_true", help="three of each; what clients try again after pauses one way alone")
+    parser.add_argument("--quick", action="store_true", help="three of each; pushes that clients retry after pauses in one way only")
     parser.add_argument("--together", type=int, default=2, help="pushes at a time; default: 2")
     parser.add_argument("--work", default="/var/tmp")
     options = parser.parse_args()

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Attacks a server of its own under a memory limit, and says whether it stays within its bounds; see README.md."""
+"""Starts a server under a memory limit, attacks it and reports whether it stays within its bounds. See README.md."""
 
 import argparse
 import http.client
@@ -24,18 +24,18 @@ from target import MIB, Target, budget_of
 from victim import Victim, percentile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-# What the server may take beyond its budget: the program itself, its caches and the allocator's.
+# The memory that the server may use beyond its budget: the program itself, its caches and the allocator's.
 ALLOWANCE = 64 * MIB
-# Others' latency may grow to so many times that at rest, or to so many milliseconds.
+# Other clients' latency may grow to this multiple of the latency at rest, or to this many milliseconds.
 SLOWER = 3
 AT_MOST_MS = 100
-# A quick run has too few operations for a 99th percentile, on machines that do other things too: it looks for servers
-# that stop answering.
+# A quick run has too few operations for a 99th percentile, on machines that also do other work. It detects servers that
+# stop responding.
 QUICK_AT_MOST_MS = 1000
 
 
 def own_network():
-    """Starts again in a network of its own with nothing but loopback, where that is allowed."""
+    """Restarts in a separate network with loopback only, if that is permitted."""
     if os.environ.get("E2E_NETWORK") or os.environ.get("ATTACKS_NETWORK"):
         return
     os.environ["ATTACKS_NETWORK"] = "own"
@@ -46,7 +46,7 @@ def own_network():
 
 
 def prepare_machine():
-    """Room for many connections; the network is our own. SIGTERM ends a run as an error does: nothing is left behind."""
+    """Raises the limits for many connections; the network is our own. SIGTERM ends a run like an error, with clean-up."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     if os.environ.get("ATTACKS_NETWORK") or os.environ.get("E2E_NETWORK"):
         for name, value in (("ipv4/ip_local_port_range", "1024 65535"), ("core/somaxconn", "4096")):
@@ -65,7 +65,7 @@ class Result:
 
     def judge(self, quick):
         attack = self.attack
-        # Below 512 MiB the bar is that nothing is killed.
+        # Under less than 512 MiB it is enough that nothing is killed.
         if self.killed:
             self.faults.append("killed")
         if self.limit >= 512 * MIB and self.peak > budget_of(self.limit) + ALLOWANCE:
@@ -147,7 +147,7 @@ def run_one(target, attack, scale, seconds, rest, quick):
     result.disk = max(0, target.bytes_stored() - before)
     result.killed = target.group.kills() > 0 or not target.is_alive()
     result.answers = target.is_alive() and target.is_answering(10, "/readyz")
-    # A process that is being killed may seem to be alive for a while.
+    # A process that is being killed may appear alive for a while.
     result.killed |= target.group.kills() > 0 or not target.is_alive()
     result.peak = max(result.peak, target.sampler.peak)
     result.high_water = target.sampler.high_water()
@@ -165,14 +165,14 @@ def run_one(target, attack, scale, seconds, rest, quick):
 
 
 def run_full(options, work, chosen, limits):
-    """Each attack on a server of its own."""
+    """Runs each attack on its own server."""
     for limit in limits:
         for attack in chosen:
             target = started(work, options.binary, limit * MIB, attack, {})
             try:
                 seconds = options.seconds or attack.seconds
                 yield run_one(target, attack, options.scale, seconds, options.rest, False)
-            except Exception as error:  # noqa: BLE001 the others are still to be run
+            except Exception as error:  # noqa: BLE001 the other attacks must still run
                 print(f"{attack.name:28} {limit:4} could not be run: {type(error).__name__}: {error}", flush=True)
                 yield None
             finally:
@@ -180,7 +180,7 @@ def run_full(options, work, chosen, limits):
 
 
 def run_quick(options, work, chosen):
-    """Attacks at their first size, on one server for each way that it is set up."""
+    """Runs attacks at their original size, with one server for each mode."""
     kinds = sorted({(attack.mode, attack.tls) for attack in chosen})
     for kind in kinds:
         target = None
@@ -206,18 +206,18 @@ def run_quick(options, work, chosen):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("attack", nargs="*", help="names of attacks; --list shows them")
-    parser.add_argument("--all", action="store_true", help="all attacks, ten times harder than they were found")
-    parser.add_argument("--new", action="store_true", help="those alone that were added to the first ones")
-    parser.add_argument("--quick", action="store_true", help="half of them at their first size, a second or two each")
-    parser.add_argument("--soak", type=float, metavar="SECONDS", help="all attacks at once beside real clients")
+    parser.add_argument("--all", action="store_true", help="all attacks, at ten times their original size")
+    parser.add_argument("--new", action="store_true", help="only the attacks added later")
+    parser.add_argument("--quick", action="store_true", help="half of the attacks at their original size, a second or two each")
+    parser.add_argument("--soak", type=float, metavar="SECONDS", help="all attacks at once, with real clients")
     parser.add_argument("--limit", type=int, action="append", metavar="MIB", help="memory limit; default: 512 and 128")
-    parser.add_argument("--scale", type=float, default=10, help="times the size at which an attack was found; default: 10")
-    parser.add_argument("--seconds", type=float, help="of each attack; default: its own")
+    parser.add_argument("--scale", type=float, default=10, help="multiple of the original size; default: 10")
+    parser.add_argument("--seconds", type=float, help="duration of each attack; default: its own")
     parser.add_argument("--rest", type=float, default=4, help="seconds at rest before each attack; default: 4")
-    parser.add_argument("--nice", type=int, default=0, help="priority of the server and the clients, as root; -19 where the machine is busy")
-    parser.add_argument("--json", help="a file that each result is appended to as a line")
-    parser.add_argument("--list", action="store_true", help="names the attacks")
-    parser.add_argument("--work", default="/var/tmp", help="a folder on a disk, not a tmpfs")
+    parser.add_argument("--nice", type=int, default=0, help="priority of the server and the clients, as root; use -19 if the machine is busy")
+    parser.add_argument("--json", help="file to which each result is appended as a line")
+    parser.add_argument("--list", action="store_true", help="list the attacks")
+    parser.add_argument("--work", default="/var/tmp", help="work folder on a disk, not a tmpfs")
     options = parser.parse_args()
     options.binary = os.path.abspath(os.environ.pop("ORLOP", os.environ.get("E2E_BIN", "target/release/orlop")))
     if options.list:

@@ -1,5 +1,5 @@
-"""Docker, containerd, skopeo and crane push and pull beside all attackers at once: every push and pull succeeds, nothing
-is lost, and the server's memory stays flat."""
+"""Docker, containerd, skopeo and crane push and pull while all attacks run at once. Every push and pull must succeed, no
+image may be lost, and the server's memory must stay constant."""
 
 import concurrent.futures
 import json
@@ -14,16 +14,16 @@ import attack as attacks
 from clients import Engine, login, policy, run, write_layout
 from target import MIB, PASSWORD, Target, budget_of, digest_of
 
-# A person tries again as well: so often a push or pull is begun anew before it counts as failed.
+# A push or pull is retried this many times before it counts as failed, as a person would retry.
 TRIES = 3
-# How far the last quarter's memory may lie above that of the second one.
+# How far the memory in the last quarter may exceed that in the second one.
 GROWTH = 16 * MIB
 ALLOWANCE = 64 * MIB
 SIZES = (200_000, 3_000_000)
 
 
 class Worker:
-    """One client, over and over: an image is made, pushed, forgotten, pulled and compared."""
+    """One client that repeatedly creates an image, pushes it, removes it, pulls it and compares it."""
 
     def __init__(self, name, work, target, engine):
         self.name = name
@@ -38,7 +38,7 @@ class Worker:
         self.slowest = 0
 
     def attempt(self, what, command):
-        """Runs a command until it succeeds; what it printed."""
+        """Runs a command until it succeeds. Returns its output."""
         begun = time.monotonic()
         for number in range(TRIES):
             code, said = command()
@@ -64,7 +64,7 @@ class Worker:
 
     def check(self, what, wanted, got):
         if wanted != got:
-            self.failed.append(f"{what}: {got} in the place of {wanted}")
+            self.failed.append(f"{what}: {got} instead of {wanted}")
 
     def docker(self, number):
         docker = self.engine.docker
@@ -138,7 +138,7 @@ class Worker:
 
 
 def run_all(work, binary, seconds, limit, chosen):
-    """True if all went well."""
+    """Returns True if all checks passed."""
     chosen = [attack for attack in chosen if not attack.tls]
     target = Target(work, binary, limit * MIB, "closed")
     engine = None
@@ -151,7 +151,7 @@ def run_all(work, binary, seconds, limit, chosen):
         engine = Engine(work)
         engine.docker("login", "-u", "ann", "-p", PASSWORD, f"127.0.0.1:{target.port}")
         workers = [Worker(name, work, target, engine) for name in ("docker", "containerd", "skopeo", "crane")]
-        print(f"{len(chosen)} attacks at once for {seconds:.0f} s beside docker, containerd, skopeo and crane", flush=True)
+        print(f"{len(chosen)} attacks at once for {seconds:.0f} s with docker, containerd, skopeo and crane", flush=True)
         target.sampler.reset()
         running = [attacks.Running(target, attack, 1, seconds) for attack in chosen]
         until = time.monotonic() + seconds
@@ -187,7 +187,7 @@ def judge(target, workers, samples):
         print(f"{'ok' if is_fine else 'FAILED':7} {text}", flush=True)
 
     for worker in workers:
-        text = f"{worker.name}: {worker.done} pushes and pulls, {len(worker.again)} begun anew, the slowest {worker.slowest:.1f} s"
+        text = f"{worker.name}: {worker.done} pushes and pulls, {len(worker.again)} retried, the slowest {worker.slowest:.1f} s"
         say(not worker.failed and worker.done > 0, text)
         for error in [*worker.failed[:2], *worker.again[:2]]:
             print(f"    {error}")
@@ -198,7 +198,7 @@ def judge(target, workers, samples):
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
         pushed = [entry for worker in workers for entry in worker.pushed]
         lost = [entry for entry, there in zip(pushed, pool.map(lambda entry: is_whole(target, *entry), pushed)) if not there]
-    say(not lost, f"{len(pushed)} images are there, with all their bytes; {len(lost)} are not")
+    say(not lost, f"{len(pushed)} images are complete; {len(lost)} are not")
     quarter = max(1, len(samples) // 4)
     early, late = statistics.median(samples[quarter : 2 * quarter] or samples), statistics.median(samples[-quarter:])
     peak = target.sampler.peak

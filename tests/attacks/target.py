@@ -1,4 +1,5 @@
-"""The server under attack: started in a control group with a memory limit, filled with accounts and images, watched."""
+"""The server under attack: runs it in a control group with a memory limit, fills it with accounts and images and
+monitors it."""
 
 import base64
 import hashlib
@@ -46,12 +47,12 @@ def basic(user, password=PASSWORD):
 
 
 def budget_of(limit):
-    """What `server.memory` is by default: a quarter of the limit, between 16 and 256 MiB."""
+    """The default of `server.memory`: a quarter of the limit, between 16 and 256 MiB."""
     return max(16 * MIB, min(256 * MIB, limit // 4))
 
 
 class MemoryGroup:
-    """A control group with a memory limit: version 1 or 2, whichever the machine has."""
+    """A control group with a memory limit, of version 1 or 2, depending on the machine."""
 
     def __init__(self, limit):
         self.is_v1 = (MEMORY / "memory.limit_in_bytes").exists()
@@ -91,7 +92,7 @@ class MemoryGroup:
 
 
 class Unlimited:
-    """Where no control group can be made the memory is measured, and nothing is killed for it."""
+    """Replaces a control group that can't be created: memory is measured but not limited."""
 
     limit = None
 
@@ -130,7 +131,7 @@ def status_of(pid):
 
 
 class Sampler(threading.Thread):
-    """Samples the memory of the server; `peak` is the most since reset()."""
+    """Samples the memory of the server. `peak` is the maximum since reset()."""
 
     def __init__(self, target):
         super().__init__(daemon=True)
@@ -151,7 +152,7 @@ class Sampler(threading.Thread):
             self.peak = max(self.peak, self.current)
 
     def high_water(self):
-        """The process's own high-water mark without its mapped files, since it started."""
+        """The process's high-water mark since its start, without mapped files."""
         return status_of(self.target.process.pid).get("VmHWM", 0) - self.files
 
 
@@ -169,7 +170,7 @@ class Target:
         self.process = None
         self.group = None
         self.sampler = None
-        # What attacks have to know of what was prepared for them.
+        # Information about the prepared content that attacks need.
         self.facts = {}
 
     @property
@@ -225,7 +226,7 @@ class Target:
         return self.process is not None and self.process.poll() is None
 
     def wait_until_calm(self):
-        """Waits for an end of the attack before, as an answer shows it."""
+        """Waits until the server answers again after the previous attack."""
         end = time.monotonic() + 10
         while self.is_alive() and time.monotonic() < end and not self.is_answering(0.5, "/readyz"):
             time.sleep(0.1)
@@ -237,7 +238,7 @@ class Target:
             return False
 
     def request(self, method, path, body=None, headers=None, user=None, timeout=60, source="127.0.0.1"):
-        """One request on a connection of its own; status, headers and body."""
+        """Sends one request on a new connection. Returns status, headers and body."""
         headers = dict(headers or {})
         if user:
             headers["Authorization"] = basic(user)
@@ -254,7 +255,7 @@ class Target:
             connection.close()
 
     def command(self, *words, stdin="", check=True):
-        """A command of the program itself, over the admin socket of the running server."""
+        """Runs a command of the program over the admin socket of the running server."""
         return subprocess.run(
             [self.binary, "--data", self.data, *words],
             input=stdin,
@@ -264,10 +265,10 @@ class Target:
             env={key: value for key, value in os.environ.items() if not key.startswith("ORLOP")},
         )
 
-    # What is in it.
+    # Content.
 
     def fill(self):
-        """The accounts, an image of ann's, and a public blob of 8 MiB."""
+        """Creates the accounts, an image of ann and a public blob of 8 MiB."""
         for user, roles in USERS.items():
             grants = [word for role in roles for word in ("--may", role)]
             self.command("user", "add", user, "--password-stdin", *grants, stdin=PASSWORD)
@@ -316,7 +317,7 @@ class Target:
         return total
 
     def stop(self):
-        """SIGTERM, then SIGKILL; the exit code."""
+        """Stops the server with SIGTERM, then SIGKILL. Returns the exit code."""
         if self.process is None:
             return None
         self.sampler.is_over.set()
@@ -325,7 +326,7 @@ class Target:
         try:
             code = self.process.wait(10)
         except subprocess.TimeoutExpired:
-            # A second signal ends running transfers at once.
+            # A second signal ends running transfers immediately.
             self.process.send_signal(signal.SIGTERM)
             try:
                 code = self.process.wait(10)
@@ -357,7 +358,7 @@ def ssl_context(protocols=None):
 
 
 def make_certificate(folder):
-    """A self-signed certificate of 127.0.0.1; its path and that of its key."""
+    """Creates a self-signed certificate of 127.0.0.1. Returns its path and the path of its key."""
     certificate, key = os.path.join(folder, "tls.crt"), os.path.join(folder, "tls.key")
     if not os.path.exists(certificate):
         subprocess.run(

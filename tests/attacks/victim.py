@@ -1,5 +1,5 @@
-"""The well-behaved clients: they pull and push small images from an address of their own while others attack, and
-measure what each takes, retries included."""
+"""The well-behaved clients: they pull and push small images from their own address during an attack, and measure how
+long each operation takes, including retries."""
 
 import hashlib
 import json
@@ -14,16 +14,16 @@ from target import CONFIG, LAYER, MANIFEST, basic, describe, ssl_context
 ADDRESS = "127.0.0.2"
 THREADS = 3
 PAUSE = 0.1
-# A client gives up after this time; what is not answered within it has failed.
+# A client gives up after this time. Unanswered operations have failed.
 PATIENCE = 30.0
 
 
 class Lost(Exception):
-    """The connection ended, or the answer was not the one that a well-behaved client gets."""
+    """The connection ended, or the response was unexpected."""
 
 
 class Busy(Exception):
-    """The server asks for another try."""
+    """The server requests a retry."""
 
     def __init__(self, status, wait):
         super().__init__(str(status))
@@ -31,7 +31,7 @@ class Busy(Exception):
 
 
 class Connection:
-    """HTTP/1.1 in as little Python as it takes, so that the client itself costs nothing."""
+    """A minimal HTTP/1.1 client, so that its own cost is low."""
 
     def __init__(self, address, source, tls, user):
         self.host = f"{address[0]}:{address[1]}"
@@ -64,7 +64,7 @@ class Connection:
         while left > 0:
             piece = self.socket.recv(1 << 16)
             if not piece:
-                raise Lost("half an answer")
+                raise Lost("incomplete response")
             pieces.append(piece)
             left -= len(piece)
         if status in (429, 502, 503, 504):
@@ -78,7 +78,7 @@ class Connection:
 
 
 class Victim:
-    """Runs in a process of its own; `stop` returns [kind, started, seconds, retries, error] of each operation."""
+    """Runs in its own process. `stop` returns [kind, started, seconds, retries, error] of each operation."""
 
     def __init__(self, target, source=ADDRESS, user="ann", repository="good/app"):
         self.target = target
@@ -110,7 +110,7 @@ class Victim:
         pipe.recv()
         now = time.monotonic()
         with self.lock:
-            # What has not ended takes at least so long.
+            # An operation that has not ended takes at least this long.
             unfinished = [[kind, begun, now - begun, 0, "" if now - begun < PATIENCE else "late"] for kind, begun in self.under_way.values()]
             pipe.send(self.results + unfinished)
         os._exit(0)
@@ -171,6 +171,6 @@ class Victim:
 
 
 def percentile(values, share):
-    """In milliseconds; None without values."""
+    """The percentile in milliseconds, or None without values."""
     values = sorted(values)
     return values[min(len(values) - 1, int(len(values) * share))] * 1000 if values else None

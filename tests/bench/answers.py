@@ -1,5 +1,5 @@
-"""How long questions take in a store of many years: what a policy would do, what fills the disk, and what
-keeps something."""
+"""How long queries take on a store of many years: what a policy would remove, what uses the disk, and why an image is
+kept."""
 
 import os
 import pathlib
@@ -14,7 +14,7 @@ POLICY = '[[retention.policies]]\npreset = "ci"\nrepositories = ["**"]\n'
 
 
 def answers(bench):
-    """In one repository, with a tag for each ten blobs, of which the policy would let nearly all go."""
+    """Measures one repository with a tag per ten blobs, nearly all of which the policy would expire."""
     server = bench.orlop()
     load.push_image(server.address, "bench/old", "latest")
     server.stop()

@@ -1,4 +1,4 @@
-"""What those who pull notice of the work behind: retention, collection and scrub, all at once."""
+"""How background work affects pulls: retention, collection and scrub, all at once."""
 
 import os
 import re
@@ -7,9 +7,9 @@ import urllib.request
 
 import load
 
-# What is let go is collected at once.
+# Expired images are collected immediately.
 AT_REST = {"ORLOP_GC__LEASE": "1s", "ORLOP_GC__TRASH": "1s", "ORLOP_SCRUB__PERIOD": "off"}
-# Far busier than any server is: the next pass begins as soon as the last has ended.
+# Far busier than any real server: the next pass starts as soon as the last one has ended.
 BUSY = AT_REST | {
     "ORLOP_GC__INTERVAL": "200ms",
     "ORLOP_RETENTION__INTERVAL": "1s",
@@ -26,10 +26,10 @@ action = "expire"
 tags = ["c*"]
 """
 
-# About how many bytes the nine layers have each, and how many pulls begin in a second.
+# The average size of each of the nine layers, and the number of pulls started per second.
 IMAGES = {"small layers": (8 << 10, 200), "layers of 1 MiB": (1 << 20, 40)}
 
-# What each kind of work counts, to see that it was done while the pulls went on.
+# The counters of each kind of work, to check that it ran during the pulls.
 WORK = (
     "orlop_retention_expired_tags_total",
     "orlop_collector_reclaimed_bytes_total",
@@ -38,7 +38,7 @@ WORK = (
 
 
 def pulls(bench):
-    """The 99th percentile of whole pulls, at a steady rate, with everything going on and without."""
+    """Measures the 99th percentile of complete pulls at a steady rate, with and without background work."""
     server = bench.orlop(environment=AT_REST)
     load.run("fill", server.address, count=bench.crowd // 10, jobs=8, repo="bench/churn", seed=1)
     for number, (layer, _) in enumerate(IMAGES.values()):
@@ -49,11 +49,11 @@ def pulls(bench):
     results = {kind: ([], []) for kind in IMAGES}
     for turn in range(5):
         for number, (kind, (_, rate)) in enumerate(IMAGES.items()):
-            # In turn the first: what this machine does besides comes and goes.
+            # Alternate which one is first, because other load on this machine varies.
             for busy in (False, True) if turn % 2 else (True, False):
                 restart(server, AT_REST)
                 if busy:
-                    # Enough to let go and collect for as long as the pulls go on.
+                    # Enough images to expire and collect during all pulls.
                     load.run(
                         "churn", server.address, count=bench.churn * 4, jobs=8, repo="bench/churn",
                         seed=10 + turn * len(IMAGES) + number,
@@ -69,7 +69,7 @@ def pulls(bench):
     for kind, (at_rest, busy) in results.items():
         at_rest, busy = statistics.median(at_rest), statistics.median(busy)
         bench.show(
-            f"pulls beside all work, {kind}, p99", busy, "ms", busy / at_rest, 1.5, f"at rest {at_rest:.2f}"
+            f"pulls during all work, {kind}, p99", busy, "ms", busy / at_rest, 1.5, f"at rest {at_rest:.2f}"
         )
 
 
@@ -85,4 +85,4 @@ def see_work(server):
     for name in WORK:
         found = re.search(rf"^{name}(?:{{.*}})? (\S+)$", metrics, re.MULTILINE)
         if not found or float(found[1]) == 0:
-            raise SystemExit(f"{name} says that nothing was done")
+            raise SystemExit(f"{name} shows that no work was done")

@@ -1,4 +1,4 @@
-"""What those who pull notice of somebody who guesses passwords."""
+"""How pulls are affected by a client that guesses passwords."""
 
 import base64
 import http.client
@@ -13,29 +13,29 @@ import load
 
 GUESSES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "guesses.py")
 
-# How many wrong passwords come in a second, and from where.
+# The number of wrong passwords per second, and their source addresses.
 RATE = 200
 ONE = ["127.0.0.3"]
 FIFTY = [f"127.0.1.{host}" for host in range(1, 51)]
-# Where those come from who log in meanwhile.
+# The source address of other users who log in meanwhile.
 HOME = "127.0.0.2"
 
-# Of bcrypt: a hash takes about 60 ms.
+# The bcrypt cost: a hash takes about 60 ms.
 COST = 10
 
-# Pulls that begin in a second: a manifest, a config and nine layers of about 8 KiB.
+# The number of pulls started per second: each a manifest, a config and nine layers of about 8 KiB.
 PULLS = 100
 IMAGES = {"images": 64, "repo": "bench/guessed", "seed": 1}
 
 
 def guesser(bench):
-    """The 99th percentile of whole pulls beside 200 wrong passwords a second, against that without; the server's memory
-    over a minute of it; and how long others wait who log in meanwhile."""
+    """Measures the 99th percentile of complete pulls during 200 wrong passwords per second, compared with that without,
+    the server's memory over a minute of it, and how long other logins take meanwhile."""
     house = House(bench)
     quiet, first, later, crowd = [], [], [], []
     said = []
     for turn in range(5):
-        # In turn the first: what this machine does besides comes and goes.
+        # Alternate which one is first, because other load on this machine varies.
         for guessed in (False, True) if turn % 2 else (True, False):
             house.restart()
             if not guessed:
@@ -53,8 +53,8 @@ def guesser(bench):
         print(f"  p99 of each turn, {what}: {', '.join(f'{turn:.2f}' for turn in turns)} ms")
     quiet, first, later, crowd = (statistics.median(turns) for turns in (quiet, first, later, crowd))
     beside = f"without {quiet:.2f}"
-    bench.show("pulls beside a guesser, p99", later, "ms", later / quiet, 1.5, beside)
-    bench.show("pulls as one begins to guess, p99", first, "ms", first / quiet, 1.5, beside)
+    bench.show("pulls during guesses, p99", later, "ms", later / quiet, 1.5, beside)
+    bench.show("pulls at the start of guesses, p99", first, "ms", first / quiet, 1.5, beside)
     tell("one guesser", said[0])
 
     house.restart()
@@ -62,14 +62,14 @@ def guesser(bench):
     alone = house.logins(5, 0.2)
     at_rest = house.server.memory()
     attack = Attack(house, ONE, bench.guessing)
-    # While what is free is being hashed.
+    # While the free attempts are being hashed.
     time.sleep(0.2)
     waits = house.logins(1, 3)
     before = house.server.memory()
     waits += house.logins(bench.guessing // 3 - 1, 3)
     answers = attack.end()
     after = house.server.memory()
-    # Its connections take something, which is not for ever.
+    # Its connections use some memory, but only temporarily.
     beside = f"after 3 s of them {before:.2f}, before {at_rest:.2f}"
     bench.show(f"memory after {bench.guessing} s of guesses", after, "MiB", after / before, 1.1, beside)
     tell(f"one guesser, {bench.guessing} s", answers)
@@ -97,7 +97,7 @@ def tell(what, said):
 
 
 class Attack:
-    """Guesses that come meanwhile."""
+    """Runs guesses in the background."""
 
     def __init__(self, house, sources, seconds):
         self.process = subprocess.Popen(
@@ -116,14 +116,14 @@ class Attack:
 
 
 class House:
-    """A server with users, and images that ann pulls."""
+    """Starts a server with users, and images that ann pulls."""
 
     def __init__(self, bench):
         users = os.path.join(bench.work, "users")
         hashed = subprocess.run(
             ["htpasswd", "-nbBC", str(COST), "ann", "secret"], stdout=subprocess.PIPE, text=True, check=True
         ).stdout.split(":")[1].strip()
-        # They all have the same password, and each has to log in.
+        # All users have the same password, and each has to log in.
         with open(users, "w") as file:
             file.writelines(f"{name}:{hashed}\n" for name in ["ann", *(f"user-{n}" for n in range(100))])
         self.bench = bench
@@ -135,29 +135,30 @@ class House:
         return load.run(mode, self.server.address, authorization=basic("ann"), **options)
 
     def restart(self):
-        """Nobody has guessed yet, nobody but ann is known, and she not for the last time during a turn."""
+        """Restarts the server, so that it has recorded no failed logins and knows only ann. Her login stays known for a
+        turn."""
         self.server.stop()
         self.server.start()
         self.next = 0
         self.login("ann")
-        # What is slow once belongs to no turn.
+        # Slow first requests must not count in any turn.
         self.load("pulls", count=PULLS, rate=PULLS, jobs=8, **IMAGES)
 
     def pulls(self):
         return self.load("pulls", count=self.bench.pulling * PULLS, rate=PULLS, jobs=8, **IMAGES)["p99_ms"]
 
     def login(self, name):
-        """Milliseconds that somebody waits who logs in."""
+        """How long a login takes, in milliseconds."""
         begun = time.perf_counter()
         connection = http.client.HTTPConnection(self.server.address, timeout=60, source_address=(HOME, 0))
         connection.request("GET", "/v2/", headers={"Authorization": basic(name)})
         if connection.getresponse().status != 200:
-            raise SystemExit(f"{name} does not come in")
+            raise SystemExit(f"{name} cannot log in")
         connection.close()
         return (time.perf_counter() - begun) * 1000
 
     def logins(self, count, every):
-        """What so many wait who log in one after the other for the first time."""
+        """How long the first logins of `count` users take, one after the other."""
         waits = []
         for _ in range(count):
             begun = time.perf_counter()

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""guesses.py ADDR --from ADDRESS[,ADDRESS...] --rate N --seconds S: guesses the password of ann, another one each time,
-and prints what came of it as one line of JSON. One thread and as little Python as it takes, since it runs beside what
-is measured."""
+"""guesses.py ADDR --from ADDRESS[,ADDRESS...] --rate N --seconds S: guesses the password of ann, with a different one each time,
+and prints the result as one line of JSON. It uses one thread and little Python code, because it runs during the
+measurement."""
 
 import argparse
 import base64
@@ -12,7 +12,7 @@ import selectors
 import socket
 import time
 
-# How many guesses are under way at most, from all addresses together.
+# The maximum number of concurrent guesses, from all addresses together.
 MOST = 256
 
 
@@ -77,7 +77,7 @@ class Guesser:
             while (left := due - time.perf_counter()) > 0:
                 self.hear(left)
             self.guess(number)
-        # What is under way has a while to be answered.
+        # Running guesses have some time to be answered.
         end = time.perf_counter() + 30
         while self.under_way and time.perf_counter() < end:
             self.hear(0.1)

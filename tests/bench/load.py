@@ -1,4 +1,4 @@
-"""What the measures push: single requests from here, and loads by benches/load."""
+"""The content that the measures push: single requests from here, and loads by benches/load."""
 
 import hashlib
 import json
@@ -14,7 +14,7 @@ LOAD = None
 
 
 def build(work):
-    """Compiles the load generator: nothing but the standard library."""
+    """Compiles the load generator, which needs only the standard library."""
     global LOAD
     here = os.path.dirname(os.path.abspath(__file__))
     source = os.path.join(here, "..", "..", "benches", "load", "main.rs")
@@ -23,7 +23,7 @@ def build(work):
 
 
 def run(mode, address, **options):
-    """Runs the load generator; what it reports."""
+    """Runs the load generator and returns its report."""
     command = [LOAD, mode, address]
     for name, value in options.items():
         command += [f"--{name}", str(value)]
@@ -43,7 +43,7 @@ def push_blob(address, repo, data):
 
 
 def push_image(address, repo, tag):
-    """A manifest of an ordinary size, with its blobs; its bytes."""
+    """Pushes a manifest of an ordinary size with its blobs. Returns its content."""
     layers = [os.urandom(100) for _ in range(8)]
     for data in [b"{}", *layers]:
         push_blob(address, repo, data)
@@ -67,7 +67,7 @@ def pieces(path):
 
 
 def random_file(path, size):
-    """A file of random bytes; its digest."""
+    """Writes a file of random bytes. Returns its digest."""
     sha = hashlib.sha256()
     with open(path, "wb") as file:
         for _ in range(size >> 20):

@@ -1,5 +1,5 @@
-"""The servers side by side, each started on a free loopback port with a folder of its own, and what
-they cost: CPU time of the process and its children, and memory, as /proc tells it."""
+"""The compared servers, each started on a free loopback port with its own folder, and their cost: CPU
+time of the process and its children, and memory, according to /proc."""
 
 import http.client
 import os
@@ -22,7 +22,7 @@ def free_port():
 
 
 def tree(pid):
-    """The process and all its descendants that live."""
+    """The process and all its living descendants."""
     children = {}
     for entry in os.listdir("/proc"):
         if entry.isdigit():
@@ -39,7 +39,7 @@ def tree(pid):
 
 
 class Server:
-    """One server; the subclasses say how it is started and which path says that it is ready."""
+    """One server. Subclasses define how it is started and which path shows that it is ready."""
 
     name = ""
     ready_path = "/v2/"
@@ -61,7 +61,7 @@ class Server:
         raise NotImplementedError
 
     def start(self, before=None):
-        """Starts it; the seconds until it was ready."""
+        """Starts the server. Returns the seconds until it was ready."""
         begun = time.perf_counter()
         self.process = subprocess.Popen(
             self.command(),
@@ -73,7 +73,7 @@ class Server:
         )
         while not self.is_ready():
             if self.process.poll() is not None:
-                raise SystemExit(f"{self.name} ended at once, see {self.folder}/stderr")
+                raise SystemExit(f"{self.name} exited at once, see {self.folder}/stderr")
             if time.perf_counter() - begun > 60:
                 raise SystemExit(f"{self.name} isn't ready after a minute")
             time.sleep(0.001)
@@ -104,7 +104,7 @@ class Server:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def cpu(self):
-        """Seconds of CPU that it took so far, in user and kernel mode."""
+        """The CPU seconds used so far, in user and kernel mode."""
         ticks = 0
         for pid in tree(self.process.pid):
             with open(f"/proc/{pid}/stat") as file:
@@ -113,7 +113,7 @@ class Server:
         return ticks / TICKS
 
     def memory(self):
-        """Resident MiB."""
+        """Resident memory in MiB."""
         with open(f"/proc/{self.process.pid}/status") as file:
             for line in file:
                 if line.startswith("VmRSS"):
@@ -132,7 +132,7 @@ class Orlop(Server):
 
 
 class DockerRegistry(Server):
-    """Debian's package of distribution, without its access log: it is given every advantage."""
+    """Debian's package of distribution, without its access log, to give it every advantage."""
 
     name = "docker-registry"
 
@@ -151,13 +151,13 @@ class DockerRegistry(Server):
 
 
 class Nginx(Server):
-    """A static server of the files in its `www`, set up for speed as one would."""
+    """A static server of the files in its `www`, configured for speed."""
 
     name = "nginx"
     ready_path = "/"
 
     def prepare(self):
-        # The worker is another user's process, and must reach the files.
+        # The worker runs as another user and must be able to read the files.
         os.chmod(self.folder, 0o755)
         self.www = os.path.join(self.folder, "www")
         os.makedirs(self.www)
@@ -182,7 +182,7 @@ class Nginx(Server):
 
 
 class MemoryLimit:
-    """A control group with a memory limit, by hand: version 1 or 2, whichever the machine has."""
+    """A control group with a memory limit, of version 1 or 2, depending on the machine."""
 
     def __init__(self, limit):
         self.v1 = (MEMORY / "memory.limit_in_bytes").exists()
@@ -195,7 +195,7 @@ class MemoryLimit:
         (self.path / name).write_text(str(limit))
 
     def enter(self):
-        """For the child, before it becomes the server."""
+        """Runs in the child before it executes the server."""
         (self.path / "cgroup.procs").write_text(str(os.getpid()))
 
     def killed(self):

@@ -1,5 +1,5 @@
-"""What it costs to take in: large layers and images of small ones beside Debian's docker-registry,
-the same work in a crowded repository, and a layer far larger than the memory allowed."""
+"""The cost of pushes: large layers and images of small ones compared with Debian's docker-registry,
+the same work in a large repository, and a layer far larger than the memory limit."""
 
 import os
 import statistics
@@ -52,13 +52,13 @@ def small_images(bench):
 
 
 def crowded(bench):
-    """CPU of a push, a tag move and a delete with few and with very many images beside it."""
+    """Measures the CPU of a push, a tag move and a delete in repositories with few and with very many images."""
     servers = []
     for images in (100, bench.crowd):
         server = bench.orlop()
         load.run("fill", server.address, count=images, jobs=8, repo="bench/crowd", seed=1)
         servers.append(server)
-    # What filling left to do (checkpoints, the collector's first look) is not the steps' cost.
+    # Work left over from filling (checkpoints, the collector's first run) must not count as cost of the steps.
     time.sleep(5)
     costs = {step: ([], []) for step in ("push", "move", "delete")}
     for turn in range(3):
@@ -73,8 +73,8 @@ def crowded(bench):
     for step, (few, many) in costs.items():
         few, many = statistics.median(few), statistics.median(many)
         bench.show(
-            f"{step} beside {bench.crowd} images, CPU", many, "us", many / few, 1.3,
-            f"beside 100: {few:.0f}",
+            f"{step} with {bench.crowd} images, CPU", many, "us", many / few, 1.3,
+            f"with 100: {few:.0f}",
         )
 
 

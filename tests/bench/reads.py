@@ -1,4 +1,4 @@
-"""What it costs to serve: small blobs, manifests and large blobs, beside nginx with the same bytes."""
+"""The cost of pulls: small blobs, manifests and large blobs, compared with nginx serving the same bytes."""
 
 import json
 import os
@@ -15,7 +15,7 @@ ROUNDS = 3
 
 
 def wrk(address, path, seconds, accept="*/*"):
-    """Requests done over eight kept connections; any answer but 2xx ends the run."""
+    """Sends requests over eight kept-alive connections. Any response other than 2xx ends the run."""
     done = subprocess.run(
         ["wrk", "-t1", "-c8", f"-d{seconds}s", "-H", f"Accept: {accept}", f"http://{address}{path}"],
         capture_output=True,
@@ -35,7 +35,7 @@ def micros_per_request(server, path, seconds, accept="*/*"):
 
 
 def side_by_side(ours, theirs):
-    """Medians of alternating rounds: what else the machine does hits both."""
+    """Medians of alternating rounds, so that other load on the machine affects both."""
     pairs = [(ours(), theirs()) for _ in range(ROUNDS)]
     return tuple(statistics.median(values) for values in zip(*pairs))
 
@@ -78,20 +78,20 @@ def large_blob(bench):
     digest = load.random_file(path, bench.large)
     load.push_file(orlop.address, "bench/read", path, digest)
     os.unlink(path)
-    # The very same file: what sending costs depends on how its pages lie in memory.
+    # The same file, because the cost of sending depends on the placement of its pages in memory.
     (stored,) = pathlib.Path(orlop.folder).rglob(f"{digest.partition(':')[2]}.*")
     stored.parent.chmod(0o755)
     stored.chmod(0o644)
     os.link(stored, os.path.join(nginx.www, "large"))
 
-    # A reader that keeps up leaves all the work to the server. One that doesn't, as curl, does much of the
-    # server's itself, in the kernel, and the less the more it stands in the server's way: both count then.
+    # A reader that is fast enough leaves all the work to the server. A slower one, like curl, does much of the
+    # server's work itself, in the kernel, and slows the server down. In this case the CPU of both counts.
     readers = (("server", read_fast, server_cpu), ("with curl's", read_by_curl, all_cpu))
     for name, fetch, cpu in readers:
 
         def per_gib(server, path):
             before = cpu(server)
-            # Several in a row: a hundredth of a second is all that /proc can tell.
+            # Several in a row, because /proc has a resolution of a hundredth of a second.
             for _ in range(4):
                 fetch(server, path, bench.large)
             return (cpu(server) - before) / 4 / (bench.large / 2**30)

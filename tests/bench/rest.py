@@ -1,4 +1,4 @@
-"""What it costs to be there: memory, the time to start, also over a large store, and the binary."""
+"""The cost of an idle server: memory, start time, also with a large store, and the size of the binary."""
 
 import os
 import pathlib
@@ -47,8 +47,8 @@ def measure_starts(server):
 
 
 def grow(path, blobs):
-    """Records as many blobs, in images of ten, as a busy registry has after years: every one linked,
-    held by a manifest and under a tag. Their bytes aren't there; starting must not look."""
+    """Records as many blobs, in images of ten, as a busy registry has after years: each one linked and
+    referenced by a tagged manifest. The files don't exist, because the start must not read them."""
     database = sqlite3.connect(path, isolation_level=None)
     now = int(time.time() * 1000)
     database.executescript("PRAGMA synchronous = OFF; PRAGMA cache_size = -200000; BEGIN;")
@@ -56,7 +56,7 @@ def grow(path, blobs):
         "SELECT (SELECT max(id) FROM repositories), (SELECT max(id) FROM manifests)"
     ).fetchone()
     database.execute("CREATE TEMP TABLE made (number INTEGER PRIMARY KEY, digest BLOB)")
-    # Ordered by digest, the tables that are clustered by it fill in one sweep.
+    # Ordered by digest, so that the tables clustered by digest are filled sequentially.
     database.execute(
         "INSERT INTO made (digest) WITH RECURSIVE n (i) AS "
         "(SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?) "

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The side-by-side benchmark; see README.md beside it."""
+"""The side-by-side benchmark. See README.md in this folder."""
 
 import argparse
 import os
@@ -34,7 +34,7 @@ MEASURES = {
 
 
 class Bench:
-    """The sizes of a run, its servers, and the table that it prints."""
+    """The sizes of a run, its servers and its results table."""
 
     def __init__(self, work, quick):
         self.work = work
@@ -84,8 +84,8 @@ class Bench:
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("measure", nargs="*", help=f"of {', '.join(MEASURES)}; default: all")
-    parser.add_argument("--quick", action="store_true", help="small sizes: to see that it works")
-    parser.add_argument("--work", default="/var/tmp", help="where 12 GB fit; a disk, not a tmpfs")
+    parser.add_argument("--quick", action="store_true", help="small sizes, to check that it works")
+    parser.add_argument("--work", default="/var/tmp", help="work folder with 12 GB of space, on a disk, not a tmpfs")
     options = parser.parse_args()
     unknown = set(options.measure) - set(MEASURES)
     if unknown:
@@ -103,7 +103,7 @@ def main():
                 bench.end()
     finally:
         shutil.rmtree(work, ignore_errors=True)
-    # Small sizes prove that it runs, not how fast.
+    # Small sizes show that it works, not how fast it is.
     if bench.missed and not options.quick:
         sys.exit(f"missed: {', '.join(bench.missed)}")
 

@@ -1,4 +1,4 @@
-//! `orlop audit`, beside a running server and on a stopped store.
+//! `orlop audit`, with a running server and on a stopped store.
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -7,8 +7,8 @@ use serde_json::Value;
 
 use super::Place;
 
-/// Each entry: its action, what it is about, and what came of it.
-fn told(place: &Place, arguments: &[&str]) -> Vec<String> {
+/// Returns action, scope, subject and outcome of each entry.
+fn entries(place: &Place, arguments: &[&str]) -> Vec<String> {
     let found = place.json(&[&["audit", "--json"], arguments].concat());
     let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
     let line = |entry: &Value| {
@@ -20,14 +20,14 @@ fn told(place: &Place, arguments: &[&str]) -> Vec<String> {
 }
 
 #[test]
-fn what_was_done_is_told_beside_a_server_and_on_a_stopped_store() {
+fn lists_audit_entries_with_and_without_a_server() {
     let place = Place::new();
     let file = place.path("audit.jsonl");
     let server = place.serve_with(&[("ORLOP_AUDIT__FILE", file.to_str().expect("text"))]);
     server.push("team/app", "1", b"hello");
     let until = Instant::now() + Duration::from_secs(10);
-    while told(&place, &[]).is_empty() {
-        assert!(Instant::now() < until, "it is written soon");
+    while entries(&place, &[]).is_empty() {
+        assert!(Instant::now() < until, "the entry is written soon");
         std::thread::sleep(Duration::from_millis(100));
     }
     assert_eq!(place.run(&["tag", "delete", "team/app:1"]).code, Some(0));
@@ -37,7 +37,7 @@ fn what_was_done_is_told_beside_a_server_and_on_a_stopped_store() {
     let before = ["gc  - allowed", "tag-delete team/app 1 allowed", "manifest-push team/app 1 allowed"];
     assert_eq!(server.end(), Some(0));
     let all = [&["manifest-push other 1 allowed"], &before[..]].concat();
-    assert_eq!(told(&place, &[]), all, "the last was written when the server ended");
+    assert_eq!(entries(&place, &[]), all, "the last entry was written during shutdown");
     let lines = fs::read_to_string(&file).expect("a file");
     let actions =
         lines.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON")["action"].clone());
@@ -46,21 +46,21 @@ fn what_was_done_is_told_beside_a_server_and_on_a_stopped_store() {
     assert_eq!(place.run(&["trash", "restore", "team/app:1"]).code, Some(0));
     assert_eq!(place.run(&["trash", "restore", "team/app:2"]).code, Some(1));
     let restored = ["trash-restore team/app 2 failed", "trash-restore team/app 1 allowed"];
-    assert_eq!(told(&place, &["--limit", "2"]), restored, "on a stopped store too");
-    assert_eq!(told(&place, &["other"]), all[..1]);
-    assert_eq!(told(&place, &["team/", "--action", "tag-delete"]), before[1..2]);
-    assert_eq!(told(&place, &["--outcome", "failed"]), restored[..1]);
-    assert_eq!(told(&place, &["--user", "ann"]), [""; 0]);
-    assert_eq!(told(&place, &["--until", "2020-01-01T00:00:00Z"]), [""; 0]);
-    assert_eq!(told(&place, &["--since", "2020-01-01T00:00:00Z"]).len(), 6);
+    assert_eq!(entries(&place, &["--limit", "2"]), restored, "on a stopped store too");
+    assert_eq!(entries(&place, &["other"]), all[..1]);
+    assert_eq!(entries(&place, &["team/", "--action", "tag-delete"]), before[1..2]);
+    assert_eq!(entries(&place, &["--outcome", "failed"]), restored[..1]);
+    assert_eq!(entries(&place, &["--user", "ann"]), [""; 0]);
+    assert_eq!(entries(&place, &["--until", "2020-01-01T00:00:00Z"]), [""; 0]);
+    assert_eq!(entries(&place, &["--since", "2020-01-01T00:00:00Z"]).len(), 6);
     let table = place.run(&["audit", "--action", "trash-restore"]).out;
     assert!(table.starts_with("AT (UTC)"), "{table}");
     assert!(table.contains("  -     admin-socket  trash-restore  team/app 2  failed 404   "), "{table}");
 }
 
-/// Whoever finds a core file would find passwords and keys in it.
+/// A core file would contain passwords and keys.
 #[test]
-fn a_server_leaves_no_core_file() {
+fn server_disables_core_files() {
     let place = Place::new();
     let server = place.serve();
     let limits = fs::read_to_string(format!("/proc/{}/limits", server.process.id())).expect("limits");
@@ -69,7 +69,7 @@ fn a_server_leaves_no_core_file() {
 }
 
 #[test]
-fn a_filter_that_makes_no_sense_is_wrong_usage() {
+fn invalid_filters_are_invalid_usage() {
     for wrong in [["--action", "fire"], ["--outcome", "maybe"], ["--since", "then"]] {
         let ran = Place::new().run(&[&["audit"], &wrong[..]].concat());
         assert_eq!(ran.code, Some(2), "{ran:?}");

@@ -1,4 +1,4 @@
-//! What happened while nobody was looking, beside a running server and on a stopped store.
+//! `orlop events`, with a running server and on a stopped store.
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -12,11 +12,11 @@ fn kinds(place: &Place, arguments: &[&str]) -> Vec<String> {
 }
 
 #[test]
-fn damage_and_healing_are_told() {
+fn records_damage_and_repair() {
     let place = Place::new();
     let server = place.serve();
     let digest = server.push("app", "1", b"hello");
-    assert_eq!(place.run(&["events"]).out, "AT (UTC)  KIND  WHAT\n");
+    assert_eq!(place.run(&["events"]).out, "AT (UTC)  KIND  MESSAGE\n");
     fs::write(place.blob_file(), b"hellO").expect("damaged");
     assert_eq!(place.run(&["scrub", "--now"]).code, Some(1));
     assert_eq!(kinds(&place, &[]), ["blob-damaged"]);
@@ -26,10 +26,10 @@ fn damage_and_healing_are_told() {
     assert_eq!(kinds(&place, &[]), ["blob-healed", "blob-damaged"], "on a stopped store too");
     assert_eq!(kinds(&place, &["--limit", "1"]), ["blob-healed"]);
     assert_eq!(kinds(&place, &["--kind", "blob-damaged"]), ["blob-damaged"]);
-    let told = place.run(&["events", "--kind", "blob-healed"]);
+    let ran = place.run(&["events", "--kind", "blob-healed"]);
     assert!(
-        told.out.ends_with(&format!("{digest}, which was damaged, was pushed again to app\n")),
-        "{told:?}"
+        ran.out.ends_with(&format!("{digest} was damaged and has been pushed again to app\n")),
+        "{ran:?}"
     );
     let mut reading = place.command(&["events"]);
     let ran = Ran::from(reading.env("ORLOP_STORAGE__READ_ONLY", "true").output().expect("it runs"));
@@ -37,16 +37,16 @@ fn damage_and_healing_are_told() {
 }
 
 #[test]
-fn a_full_disk_is_told_once() {
+fn records_a_full_disk_once() {
     let place = Place::new();
     let disk = rustix::fs::statvfs(place.path("")).expect("a disk");
-    // What others write meanwhile must not matter.
+    // Leave a margin for what other processes write meanwhile.
     let more_than_free = format!("{}B", (disk.f_blocks + disk.f_bavail) / 2 * disk.f_frsize);
     for _ in 0..2 {
         let server = place.serve_with(&[("ORLOP_STORAGE__MIN_FREE", &more_than_free)]);
         let until = Instant::now() + Duration::from_secs(10);
         while kinds(&place, &["--kind", "disk-full"]).is_empty() {
-            assert!(Instant::now() < until, "it is told soon");
+            assert!(Instant::now() < until, "the event is recorded soon");
             std::thread::sleep(Duration::from_millis(100));
         }
         assert_eq!(server.end(), Some(0));
@@ -55,7 +55,7 @@ fn a_full_disk_is_told_once() {
 }
 
 #[test]
-fn a_kind_that_there_is_not_is_wrong_usage() {
+fn unknown_kind_is_invalid_usage() {
     let ran = Place::new().run(&["events", "--kind", "fire"]);
     assert_eq!(ran.code, Some(2));
     assert!(ran.err.contains("blob-damaged, blob-healed"), "{}", ran.err);

@@ -1,4 +1,4 @@
-//! Nothing that somebody has pushed or named reaches the operator's terminal as it is.
+//! Untrusted text from clients is escaped before it reaches the operator's terminal.
 
 use std::time::{Duration, Instant};
 
@@ -6,10 +6,10 @@ use orlop::printable::is_unprintable;
 
 use super::{Place, Ran, Server, ask};
 
-/// What a terminal would obey, and what would turn its line round.
+/// Control characters, and characters that change the direction of text.
 const HOSTILE: &str = "\u{1b}]0;owned\u{7}\u{1b}[31m\u{9b}2J\u{202e}\u{2066}\u{200f}\u{61c}\nforged";
 
-/// Pushes an image that says hostile things wherever an image can say something. Yields its manifest's digest.
+/// Pushes an image with hostile text in every field. Returns its manifest's digest.
 fn push(server: &Server, tag: &str) -> String {
     let config = serde_json::json!({
         "architecture": format!("amd64{HOSTILE}"), "os": format!("linux{HOSTILE}"), "variant": HOSTILE,
@@ -41,7 +41,7 @@ fn is_plain(ran: &Ran, what: &str) {
 }
 
 #[test]
-fn no_command_prints_what_a_terminal_obeys() {
+fn commands_print_no_control_characters() {
     let place = Place::new();
     let server = place.serve();
     let digest = push(&server, "v1");
@@ -85,11 +85,11 @@ fn no_command_prints_what_a_terminal_obeys() {
     }
     assert!(
         place.run(&["token", "list"]).out.contains("\\u{1b}]0;owned\\u{7}"),
-        "it is shown, and does nothing"
+        "it is printed, but escaped"
     );
     let until = Instant::now() + Duration::from_secs(10);
     while !place.run(&["audit"]).out.contains("tag-delete") {
-        assert!(Instant::now() < until, "it is written soon");
+        assert!(Instant::now() < until, "the entry is written soon");
         std::thread::sleep(Duration::from_millis(100));
     }
     assert_eq!(server.end(), Some(0));

@@ -1,4 +1,4 @@
-//! Metadata that was lost or replaced: a registry that required logins never opens for that.
+//! Lost or replaced metadata: a registry that required logins must never become open by that.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
@@ -10,7 +10,7 @@ use super::{Place, Ran, Server, ask, get, walk};
 
 const REFUSED: &str = "cannot be used: ";
 
-/// A stopped registry with an image and a user. `before` is a copy of its database from before its last start.
+/// Returns a stopped registry with an image and a user. `before` is a copy of its database before its last start.
 fn closed_registry() -> Place {
     let place = Place::new();
     let server = place.serve();
@@ -36,7 +36,7 @@ fn copy_tree(from: &Path, to: &Path) {
 }
 
 impl Place {
-    /// Another place with a copy of the same store.
+    /// Returns another place with a copy of the store.
     fn cloned(&self) -> Self {
         let copy = Self::new();
         copy_tree(&self.path("data"), &copy.path("data"));
@@ -51,7 +51,7 @@ impl Place {
         self.path("data/metadata/orlop.db-wal")
     }
 
-    /// Starts a server that must not start, and returns what it says.
+    /// Starts a server that must not start, and returns its output.
     fn refused(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Ran {
         let mut command = self.command(arguments);
         let command = command.envs(variables.iter().copied()).stdout(Stdio::null()).stderr(Stdio::piped());
@@ -68,7 +68,7 @@ impl Place {
         Ran { code: process.wait().expect("ended").code(), out: String::new(), err }
     }
 
-    /// Nothing opens this store or removes anything from it.
+    /// Checks that no command opens this store or removes anything from it.
     fn is_refused(&self, why: &str) {
         let blobs = walk(&self.path("data/blobs"));
         assert!(!blobs.is_empty());
@@ -85,7 +85,7 @@ impl Place {
         assert_eq!(walk(&self.path("data/blobs")), blobs, "{why}");
     }
 
-    /// The loss can be accepted; the registry stays closed, also at later starts. Returns what the first one
+    /// Accepts the loss and checks that the registry stays closed, also at later starts. Returns what the first start
     /// printed.
     fn opens_closed(&self, why: &str) -> String {
         let blobs = walk(&self.path("data/blobs"));
@@ -93,15 +93,15 @@ impl Place {
         let mut process = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
         let mut out = process.stdout.take().expect("piped");
         let server = Server::when_ready(process);
-        assert!(server.refuses_strangers(), "{why}");
+        assert!(server.rejects_anonymous_requests(), "{why}");
         assert_eq!(server.end(), Some(0), "{why}");
         let mut printed = String::new();
         out.read_to_string(&mut printed).expect("text");
         let server = self.serve();
-        assert!(server.refuses_strangers(), "{why}");
+        assert!(server.rejects_anonymous_requests(), "{why}");
         drop(server);
         let server = self.serve();
-        assert!(server.refuses_strangers(), "{why}");
+        assert!(server.rejects_anonymous_requests(), "{why}");
         assert_eq!(server.end(), Some(0), "{why}");
         assert_eq!(walk(&self.path("data/blobs")), blobs, "{why}");
         printed
@@ -109,7 +109,7 @@ impl Place {
 }
 
 impl Server {
-    fn refuses_strangers(&self) -> bool {
+    fn rejects_anonymous_requests(&self) -> bool {
         let upload = format!("{}/v2/app/blobs/uploads/", self.url);
         let pushed = ask(reqwest::Method::POST, &upload, "application/octet-stream", Vec::new()).0;
         let pulled = get(&format!("{}/v2/app/manifests/1", self.url)).0;
@@ -121,11 +121,11 @@ impl Server {
     }
 }
 
-/// Turns a store into one with lost metadata.
+/// Damages the metadata of a store.
 type Damage = fn(&Place);
 
 #[test]
-fn a_lost_database_is_refused_until_the_loss_is_accepted() {
+fn lost_database_is_rejected_until_the_loss_is_accepted() {
     let registry = closed_registry();
     let before = registry.path("before");
     let older = fs::read(before).expect("read");
@@ -161,7 +161,7 @@ fn a_lost_database_is_refused_until_the_loss_is_accepted() {
 }
 
 #[test]
-fn a_log_that_is_missing_after_a_kill_is_refused() {
+fn missing_log_after_a_kill_is_rejected() {
     let registry = closed_registry();
     let old = fs::read(registry.database()).expect("read");
     registry.serve().kill();
@@ -183,10 +183,10 @@ fn a_log_that_is_missing_after_a_kill_is_refused() {
 }
 
 #[test]
-fn a_backup_is_the_way_out() {
+fn restores_from_a_backup_after_a_loss() {
     let registry = closed_registry();
     assert_eq!(registry.run(&["backup", "copy"]).code, Some(0));
-    // What fsck records of the copy is no obstacle for the next backup of it.
+    // What fsck records in the backup does not prevent the next backup.
     for _ in 0..2 {
         assert_eq!(registry.run(&["fsck", "--data", "copy"]).code, Some(0));
         assert_eq!(registry.run(&["backup", "copy"]).code, Some(0));
@@ -198,12 +198,12 @@ fn a_backup_is_the_way_out() {
     assert_eq!(registry.run(&["fsck", "--data", "again"]).code, Some(0));
     let data = registry.path("again").display().to_string();
     let server = registry.serve_with(&[("ORLOP_STORAGE__DATA", &data)]);
-    assert!(server.refuses_strangers());
+    assert!(server.rejects_anonymous_requests());
     assert_eq!(server.end(), Some(0));
 }
 
 #[test]
-fn a_server_that_was_killed_at_any_moment_starts_again() {
+fn server_starts_after_a_kill_at_any_moment() {
     let place = closed_registry();
     for milliseconds in (0..60).step_by(3) {
         let mut command = place.command(&["serve", "--listen", "127.0.0.1:0"]);
@@ -213,9 +213,9 @@ fn a_server_that_was_killed_at_any_moment_starts_again() {
         let _ = process.wait();
     }
     let server = place.serve();
-    assert!(server.refuses_strangers());
+    assert!(server.rejects_anonymous_requests());
     server.kill();
-    // A start that fails late leaves what a kill leaves, and so does a command.
+    // A start that fails late, or a command, leaves the store as a kill does.
     let other = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = other.local_addr().expect("its address").to_string();
     let ran = place.refused(&["serve", "--listen", &address], &[]);
@@ -224,16 +224,16 @@ fn a_server_that_was_killed_at_any_moment_starts_again() {
     place.serve().kill();
     assert_eq!(place.run(&["usage"]).code, Some(0));
     let server = place.serve_with(&[("ORLOP_STORAGE__READ_ONLY", "true")]);
-    assert!(server.refuses_strangers());
+    assert!(server.rejects_anonymous_requests());
     server.kill();
     let server = place.serve();
-    assert!(server.refuses_strangers());
+    assert!(server.rejects_anonymous_requests());
     assert_eq!(server.end(), Some(0));
-    assert!(!place.log().exists(), "a clean end removes the log");
+    assert!(!place.log().exists(), "a clean shutdown removes the log");
 }
 
 #[test]
-fn a_registry_without_anything_to_lose_starts_anew() {
+fn registry_with_nothing_to_lose_starts_without_its_metadata() {
     let place = Place::new();
     assert_eq!(place.serve().end(), Some(0));
     fs::remove_dir_all(place.path("data/metadata")).expect("removed");
@@ -244,14 +244,14 @@ fn a_registry_without_anything_to_lose_starts_anew() {
     server.kill();
     fs::remove_file(place.path("data/state.json")).expect("removed");
     let server = place.serve();
-    assert_eq!(get(&format!("{}/v2/app/manifests/1", server.url)).0, 200, "as before there was such a file");
+    assert_eq!(get(&format!("{}/v2/app/manifests/1", server.url)).0, 200, "as before the state file existed");
     server.kill();
     fs::write(place.path("data/state.json"), "{").expect("written");
-    place.is_refused("the state file state.json cannot be understood");
+    place.is_refused("the state file state.json is malformed");
 }
 
 #[test]
-fn an_open_registry_is_as_open_once_its_loss_is_accepted() {
+fn open_registry_stays_open_after_its_loss_is_accepted() {
     let place = Place::new();
     let server = place.serve();
     server.push("app", "1", b"hello");
@@ -267,7 +267,7 @@ fn an_open_registry_is_as_open_once_its_loss_is_accepted() {
 }
 
 #[test]
-fn two_data_directories_do_not_share_a_metadata_directory() {
+fn data_directories_cannot_share_a_metadata_directory() {
     let place = Place::new();
     let metadata = place.path("metadata").display().to_string();
     let shared = [("ORLOP_METADATA__DIR", metadata.as_str())];
@@ -279,7 +279,7 @@ fn two_data_directories_do_not_share_a_metadata_directory() {
         &[("ORLOP_STORAGE__DATA", &data2), ("ORLOP_METADATA__DIR", &metadata)],
     );
     let expected = format!(
-        "error: the metadata directory {metadata} is in use by another orlop (process {}): stop that first, \
+        "error: the metadata directory {metadata} is in use by another orlop (process {}): stop it first, \
          or choose another metadata.dir",
         server.process.id()
     );

@@ -1,4 +1,4 @@
-//! What a restore takes and verifies, and where it refuses to put it.
+//! `orlop restore`: what it verifies, and which targets it refuses.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -8,7 +8,7 @@ use super::{Place, request};
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
 #[test]
-fn what_was_accepted_is_sound_in_a_backup_and_after_a_restore() {
+fn accepted_content_is_sound_in_a_backup_and_after_a_restore() {
     let place = Place::new();
     let server = place.serve_with(&[("ORLOP_MANIFESTS__SPARSE", "allow")]);
     let absent = "0".repeat(64);
@@ -34,7 +34,7 @@ fn what_was_accepted_is_sound_in_a_backup_and_after_a_restore() {
 }
 
 #[test]
-fn a_backup_is_not_restored_into_itself() {
+fn rejects_restore_into_the_backup_itself() {
     let place = Place::new();
     let server = place.serve();
     server.push("app", "1", b"hello");
@@ -53,6 +53,6 @@ fn a_backup_is_not_restored_into_itself() {
     let mut command = place.command(&["restore", "copy", "--data", "again"]);
     let output = command.env("ORLOP_METADATA__DIR", metadata).output().expect("it runs");
     assert_eq!(output.status.code(), Some(1));
-    assert_eq!(fs::read_dir(place.path("copy")).expect("listed").count(), before, "nothing was made");
+    assert_eq!(fs::read_dir(place.path("copy")).expect("listed").count(), before, "nothing was created");
     assert_eq!(place.run(&["fsck", "--data", "copy"]).code, Some(0));
 }

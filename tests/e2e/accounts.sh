@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Accounts: the first start, users with roles, teams, access tokens, and what closes the registry. Docker logs in by a
-# password, by an access token and by the refresh token that it got; what is taken away is gone at once.
+# Accounts: the first start, users with roles, teams, access tokens, and how the registry is closed. Docker logs in with a
+# password, an access token and its refresh token. Revoked access ends at once.
 . "$(dirname "$0")/lib.sh"
 . "$E2E_DIR/engine.sh"
 
@@ -9,7 +9,7 @@ engine_start
 server_start
 orlop() { "$E2E_BIN" --data "$SERVER_DATA" "$@"; }
 login() { echo "$2" | docker login -u "$1" --password-stdin "$SERVER_ADDR" >/dev/null 2>&1; }
-# pushes REPOSITORY, pulls REPOSITORY: an image of its own, or what is there.
+# pushes REPOSITORY: pushes an image. pulls REPOSITORY: pulls the existing image.
 pushes() { docker tag kept:1 "$SERVER_ADDR/$1:1" && docker push -q "$SERVER_ADDR/$1:1" >/dev/null; }
 pulls() {
     docker image rm -f "$SERVER_ADDR/$1:1" >/dev/null 2>&1
@@ -17,7 +17,7 @@ pulls() {
 }
 password_of() { sed -n 's/^password: //p'; }
 
-step "the first start shows the administrator's password, and everybody may push and pull"
+step "the first start prints the administrator's password, and anyone may push and pull"
 admin=$(grep -A2 'The administrator of this registry is admin' "$SERVER_LOG" | tail -n 1 | tr -d ' ')
 first="$SERVER_ADDR/open/app"
 tiny_image "$first:1"
@@ -31,19 +31,19 @@ server_stop
 server_start
 same 1 "$(grep -c 'The administrator of this registry is admin' "$SERVER_LOG")"
 
-step "the first user closes it"
+step "creating the first user closes the registry"
 ann=$(orlop user add ann --may push:team/ --may pull:base/ | password_of)
 fails docker pull "$first:1"
 same 401 "$(status GET /v2/)"
 
-step "a user does what their roles say, and no more"
+step "a user can do what their roles allow and nothing else"
 fails login ann mistaken
 login ann "$ann"
 pushes team/app
 pulls team/app
 before=$SECONDS
 fails pushes other/app
-# Docker tries again what it takes for a failure.
+# Docker retries what it considers a temporary failure, which would take longer.
 [ $((SECONDS - before)) -lt 20 ]
 fails pulls open/app
 fails pushes base/app
@@ -52,7 +52,7 @@ same team/app "$(curl -s -u "ann:$ann" "http://$SERVER_ADDR/v2/_catalog" | pytho
 orlop can ann push team/app | grep -q 'ann has push on team/'
 fails orlop can ann delete team/app
 
-step "a team's roles are its members'"
+step "members have the roles of their team"
 orlop org add acme >/dev/null
 orlop org add-team acme/devs >/dev/null
 orlop org grant acme/devs push acme/ >/dev/null
@@ -62,7 +62,7 @@ pushes acme/app
 orlop org leave acme/devs ann >/dev/null
 fails pulls acme/app
 
-step "an access token does for a password, in a part of what its user may do, until it is revoked"
+step "an access token replaces the password, with fewer rights than its user, until it is revoked"
 orlop token add ann --may pull:team/app --name laptop --expires 1d >"$WORK/token"
 secret=$(grep '^orlop_' "$WORK/token")
 login ann "$secret"
@@ -72,7 +72,7 @@ orlop token list ann | grep -q laptop
 orlop token revoke "$(cut -d' ' -f1 <"$WORK/token" | head -n 1)" >/dev/null
 fails pulls team/app
 
-step "everybody pulls what is granted to everybody; Docker then logs in for a token that it renews"
+step "anyone pulls what @everybody may pull; Docker logs in and gets a refresh token"
 orlop org grant @everybody pull public/ >/dev/null
 orlop org grant ann push public/ >/dev/null
 login ann "$ann"
@@ -83,14 +83,14 @@ docker logout "$SERVER_ADDR" >/dev/null
 pulls public/app
 fails pulls team/app
 
-step "another key for tokens drops no push, and lets what it has not signed be good no more"
+step "rotating the token key interrupts no push"
 login ann "$ann"
 for round in 1 2 3 4 5; do
     orlop token rotate-key --at-once >/dev/null
     pushes "team/round$round"
 done
 
-step "another password ends what the old one got"
+step "changing a password ends the tokens of the old one"
 ann=$(orlop user password ann | password_of)
 fails pulls team/app
 login ann "$ann"
@@ -103,7 +103,7 @@ pulls team/app
 fails orlop user remove ann
 pulls team/app
 
-step "a stopped store is looked after as well"
+step "accounts are managed on a stopped store too"
 docker logout "$SERVER_ADDR" >/dev/null
 server_stop
 orlop user add bob --may pull >"$WORK/bob"

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# The registry gets itself a certificate from an authority that speaks ACME (Pebble, of Let's Encrypt), keeps it through
-# restarts, renews it in the middle of a pull, and goes on where the authority is away or refuses.
+# The registry gets a certificate from an ACME authority (Pebble, of Let's Encrypt), keeps it across restarts, renews it
+# during a pull, and keeps working if the authority is unavailable or rejects requests.
 
-# In a mount namespace of its own every program here sees the hosts file of this script.
+# In this script's mount namespace every program sees its hosts file.
 if [ -z "${E2E_HOSTS:-}" ]; then
     export E2E_HOSTS=own
     exec unshare --mount --propagation private "$0" "$@"
@@ -22,7 +22,7 @@ authority=$(free_port)
 management=$(free_port)
 kept="$SERVER_DATA/metadata/acme/localhost%3A$authority%2Fdir"
 
-# Whom the authority itself is known by, as one of one's own would be.
+# A private CA certifies the authority itself, as for an internal ACME server.
 ca() { openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj "/CN=$1" -keyout "$WORK/$1.key" -out "$WORK/$1.pem" 2>/dev/null; }
 # signed NAME CA EXTENSION
 signed() {
@@ -36,8 +36,8 @@ ca clients
 signed client clients extendedKeyUsage=clientAuth
 
 PEBBLE_PID=
-# pebble_start LIFE [PORT [MORE]]: an authority with a new root, whose certificates live so many seconds, which looks for
-# names at this port.
+# pebble_start LIFE [PORT [MORE]]: starts an authority with a new root. Its certificates are valid for LIFE seconds, and it
+# validates names at PORT.
 pebble_start() {
     cat >"$WORK/pebble.json" <<CONFIG
 {"pebble": {
@@ -46,10 +46,10 @@ pebble_start() {
     "httpPort": 1, "tlsPort": ${2:-$port}, "domainBlocklist": ["blocked.orlop.example"],
     "retryAfter": {"authz": 1, "order": 1}, "keyAlgorithm": "ecdsa",
     ${3:-}
-    "profiles": {"default": {"description": "the one there is", "validityPeriod": $1}}
+    "profiles": {"default": {"description": "the only profile", "validityPeriod": $1}}
 }}
 CONFIG
-    # One request in a hundred is refused for its nonce, as it may be.
+    # Pebble rejects one request in a hundred for its nonce, which ACME permits.
     PEBBLE_VA_NOSLEEP=1 PEBBLE_AUTHZREUSE=0 PEBBLE_WFE_NONCEREJECT=1 pebble -config "$WORK/pebble.json" >>"$WORK/pebble.log" 2>&1 </dev/null &
     PEBBLE_PID=$!
     within 10 pebble_root
@@ -63,7 +63,7 @@ pebble_stop() {
 }
 at_exit pebble_stop
 
-# Ready is what it is without a certificate too, or nobody would send the authority here.
+# The server is ready without a certificate too. Otherwise the authority could not reach it to validate names.
 server_ready() { "$E2E_BIN" healthcheck --data "$SERVER_DATA" >/dev/null 2>&1; }
 settings=(
     ORLOP_ACME__NAMES="[\"$name\", \"second.$name\"]" ORLOP_ACME__ACCEPT_TERMS=true ORLOP_ACME__EMAIL=ops@orlop.example
@@ -82,23 +82,23 @@ env "${settings[@]}" "$E2E_BIN" check-config >/dev/null
 fails env "${settings[@]}" ORLOP_ACME__ACCEPT_TERMS=false "$E2E_BIN" check-config
 grep -q 'acme.accept_terms' "$WORK/fails.out"
 
-step "without the authority it runs, says so, and has no certificate"
+step "without the authority the server runs, logs the failure and has no certificate"
 server_start "${settings[@]}"
-within 10 logged 'asking again in'
-grep 'asking again in' "$SERVER_LOG" | grep -q "https://localhost:$authority/dir.*Connection refused"
+within 10 logged 'certificate request failed; retrying in'
+grep 'certificate request failed; retrying in' "$SERVER_LOG" | grep -q "https://localhost:$authority/dir.*Connection refused"
 fails curl -sS -k "https://$host/v2/"
 
-step "it gets one as soon as the authority is there"
+step "the server gets a certificate as soon as the authority is available"
 pebble_start 7776000
 within 40 answers
 answers --http1.1
 same 2 "$(https -o /dev/null -w '%{http_version}' "https://$host/v2/")"
 https -o /dev/null --resolve "second.$name:$port:127.0.0.1" "https://second.$name:$port/v2/"
-logged 'the authority has given a certificate'
+logged 'the authority issued a certificate'
 same '600 600' "$(stat -c %a "$kept/account.json" "$kept/certificate.pem" | xargs)"
 https "https://$host/metrics" | grep -Eq '^orlop_tls_certificate_expiry_timestamp_seconds [0-9]{10}$'
 
-step "nobody else is answered as the authority is"
+step "other clients get no challenge response"
 fails openssl s_client -connect "$SERVER_ADDR" -servername "$name" -alpn acme-tls/1 </dev/null
 grep -q 'alert no application protocol' "$WORK/fails.out"
 
@@ -120,7 +120,7 @@ docker rmi tiny:1 "$host/team/tiny:1" >/dev/null
 docker pull -q "$host/team/tiny:1" >/dev/null
 engine_stop
 
-step "a restart uses what is kept, and orders nothing"
+step "a restart uses the stored certificate and orders nothing"
 logged 'there is no certificate yet'
 first=$(serial) ordered=$(orders)
 server_stop
@@ -129,7 +129,7 @@ answers
 same "$first" "$(serial)"
 same "$ordered" "$(orders)"
 
-step "a certificate that the authority wants to be renewed is, whatever life it has left"
+step "a certificate is renewed when the authority suggests it, whatever lifetime is left"
 server_stop
 python3 - "$kept/certificate.pem" >"$WORK/suggestion.json" <<'SUGGEST'
 import json, sys
@@ -140,12 +140,12 @@ curl -fsS --cacert "$WORK/private.pem" -d "@$WORK/suggestion.json" "https://loca
 server_start "${settings[@]}"
 renewed() { answers && [ "$(serial)" != "$first" ]; }
 within 20 renewed
-logged 'wants the certificate to be renewed early'
-# One, which may have had to be sent twice.
+logged 'suggests to renew the certificate early'
+# One order, which may have been sent twice.
 test "$(orders)" -le $((ordered + 2))
 first=$(serial)
 
-step "the authority needs no certificate of its own where clients do"
+step "the authority needs no client certificate even if clients do"
 server_stop
 rm "$kept/certificate.pem"
 server_start "${settings[@]}" ORLOP_SERVER__TLS_CLIENT_CA="$WORK/clients.pem"
@@ -154,7 +154,7 @@ fails answers
 test "$first" != "$(serial)"
 server_stop
 
-step "an account that the authority does not know is made anew, and certificates that end soon are renewed"
+step "an account unknown to the authority is created again, and certificates that expire soon are renewed"
 pebble_stop
 pebble_start 30
 rm "$kept/certificate.pem"
@@ -162,7 +162,7 @@ server_start "${settings[@]}"
 within 40 answers
 logged accountDoesNotExist
 
-step "a renewal drops no pull"
+step "a renewal interrupts no pull"
 first=$(serial)
 https --limit-rate 700k -o "$WORK/slow" "https://$host/v2/team/one/blobs/$layer" &
 slow=$!
@@ -173,23 +173,23 @@ wait "$slow"
 same "$layer" "sha256:$(sha256sum "$WORK/slow" | cut -d' ' -f1)"
 server_stop
 
-step "an authority that refuses is quoted, and the registry goes on"
+step "errors of the authority are logged, and the registry keeps running"
 : >"$SERVER_LOG"
 rm "$kept/certificate.pem"
 server_start "${settings[@]}" ORLOP_ACME__NAMES='["blocked.orlop.example"]'
-within 10 logged 'the authority refuses: .*blocked.orlop.example.*(rejectedIdentifier)'
+within 10 logged 'the authority rejected the request: .*blocked.orlop.example.*(rejectedIdentifier)'
 server_ready
 server_stop
 pebble_stop
 pebble_start 7776000 "$(free_port)"
 rm "$kept/account.json"
 server_start "${settings[@]}"
-within 20 logged "$name was not found to be this server's: .*tls-alpn-01"
+within 20 logged "the authority could not validate $name: .*tls-alpn-01"
 server_ready
 server_stop
 pebble_stop
 
-step "an account apart is bound to"
+step "the account is bound to an external account"
 secret=zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W
 pebble_start 7776000 "$port" "\"externalAccountBindingRequired\": true, \"externalAccountMACKeys\": {\"kid-1\": \"$secret\"},"
 rm -f "$kept/account.json"

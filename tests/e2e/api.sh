@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# What the API's document says is what the server does: schemathesis asks it everything that the document
-# allows, and much that it does not, first of what is there for sure and then of anything.
+# Checks the server against the API's OpenAPI document: schemathesis sends requests that the document permits and many
+# that it does not, first for resources that exist and then for anything.
 . "$(dirname "$0")/lib.sh"
 
 server_start ORLOP_API__CHANGES=anyone
@@ -20,11 +20,11 @@ for number in $(seq 30); do
         "$api/repositories/team%2Fdeep%2Fapp/tags/v$number" >/dev/null
 done
 
-# ask CONFIG OPTION…: the same examples every time, and not too many.
+# ask CONFIG OPTION…: runs schemathesis with a limited number of examples, which are the same each time.
 ask() {
     local config=$1
     shift
-    # Colours, and folders beside the script, are not wanted.
+    # No colours, and no folders next to the script.
     (cd "$WORK" && NO_COLOR=1 schemathesis --config-file "$config" run "$api/openapi.json" --seed 1 \
         --max-examples 60 --phases examples,coverage,fuzzing --workers 1 \
         --generation-database none --warnings off "$@") >"$WORK/schemathesis.out" 2>&1 || {
@@ -34,25 +34,25 @@ ask() {
     grep -A3 'Test cases:' "$WORK/schemathesis.out" || true
 }
 
-# Not those that want every request that the document allows to be granted: a name may be of nothing.
+# Without the checks that require every permitted request to succeed, because a name may not exist.
 checks=not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance
 checks+=,response_headers_conformance,negative_data_rejection
 
-step "ask for what is there"
+step "request existing resources"
 printf '[parameters]\n"path.name" = "team/deep/app"\n"path.tag" = "multi"\n"path.digest" = "%s"\n' "$index" \
     >"$WORK/there.toml"
-# Methods that there are not are sent with the slashes of a set name as they are.
+# Only GET: requests with unknown methods are sent with the slashes of a fixed name unescaped.
 ask "$WORK/there.toml" --checks "$checks" --include-method GET
 
-step "the command line says the same"
+step "the command line reports the same"
 same 31 "$("$E2E_BIN" --data "$SERVER_DATA" tags team/deep/app --json | grep -c '"name"')"
 
-# It deletes what it has seen in lists.
-step "ask for anything"
+# It deletes resources that it has seen in lists.
+step "request anything"
 : >"$WORK/anything.toml"
 ask "$WORK/anything.toml" --checks "$checks,unsupported_method,allow_header_conformance"
 
-step "the command line says the same beside the server and without it"
+step "the command line reports the same with and without the server"
 "$E2E_BIN" --data "$SERVER_DATA" repos >"$WORK/beside"
 server_stop
 "$E2E_BIN" --data "$SERVER_DATA" repos >"$WORK/without"

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""budget.py WORK: a budget of 1 GiB, and pushes of ten times that.
+"""budget.py WORK: pushes ten times the budget of 1 GiB.
 
-Images of 64 MiB are pushed by several pushers into one repository, each with a tag of its own and `latest`.
-The data directory never takes more than the budget, no push fails, and the newest images pull whole. Where
-the server knows policies, they let the old ones go; where it does not, each pusher deletes the image before
-its last, and the trash makes room. BUDGET_MIB, BUDGET_TIMES, BUDGET_SEED."""
+Several pushers push images of 64 MiB into one repository, each with its own tag and `latest`. The data
+directory never exceeds the budget, no push fails, and the newest images can be pulled completely. If the
+server supports policies, they expire the old images. Otherwise each pusher deletes its second last image,
+and emptying the trash frees space. Variables: BUDGET_MIB, BUDGET_TIMES, BUDGET_SEED."""
 
 import json
 import os
@@ -44,7 +44,7 @@ when = "pressure"
 
 
 class Push:
-    """What was pushed, by all pushers."""
+    """The pushes of all pushers."""
 
     def __init__(self):
         self.lock = threading.Lock()
@@ -61,7 +61,7 @@ class Push:
 
 
 def layers(rng):
-    """Layers of an eighth to a half of an image, together as big as one."""
+    """Yields layers of an eighth to a half of an image, together as large as one image."""
     left = IMAGE
     while left:
         size = min(left, rng.choice([IMAGE // 8, IMAGE // 4, IMAGE // 2]))
@@ -99,14 +99,14 @@ def run_pusher(address, push, policies):
                 before.append(f"build-{number:04}")
                 if len(before) > 1:
                     client.delete(REPO, "manifests", before.pop(0))
-    except Exception as error:  # every other end of a pusher is a finding
+    except Exception as error:  # any other error is a finding
         push.wrong = f"{error}\n{traceback.format_exc()}"
     finally:
         client.close()
 
 
 class Sampler(threading.Thread):
-    """Looks all the time what the data directory takes."""
+    """Samples the size of the data directory continuously."""
 
     def __init__(self, path):
         super().__init__(daemon=True)
@@ -126,7 +126,7 @@ class Sampler(threading.Thread):
 
 
 def spent(path):
-    """What `du` would say, a file once."""
+    """The disk usage as `du` reports it, with each file counted once."""
     taken, seen = 0, set()
     for root, _, names in os.walk(path):
         for name in [".", *names]:
@@ -141,7 +141,7 @@ def spent(path):
 
 
 def configure(work, binary):
-    """The configuration file, and whether it has policies."""
+    """Writes the configuration file. Returns its path and whether it has policies."""
     path = os.path.join(work, "budget.toml")
     settings = f"""
 [storage]
@@ -187,12 +187,12 @@ def go(server, policies):
     sampler.stop()
     print(
         f"  - {len(push.done)} images, {len(push.done) * IMAGE >> 20} MiB in {took:.1f} s; "
-        f"at most {sampler.most >> 20} of {BUDGET >> 20} MiB taken, by {sampler.samples} looks"
+        f"at most {sampler.most >> 20} of {BUDGET >> 20} MiB used, in {sampler.samples} samples"
     )
     if push.wrong:
         raise Wrong(push.wrong)
     if sampler.most > BUDGET:
-        raise Wrong(f"{sampler.most} bytes were taken, of a budget of {BUDGET}")
+        raise Wrong(f"{sampler.most} bytes were used, of a budget of {BUDGET}")
     client = Client(server.address)
     newest = push.done[-KEPT if policies else -1 :]
     for tag, digest in newest:
@@ -201,7 +201,7 @@ def go(server, policies):
     runs = metric(client, "orlop_pressure_runs_total")
     if not runs:
         raise Wrong(f"orlop_pressure_runs_total is {runs}")
-    print(f"  - the newest {len(newest)} pull whole; room was made {runs:.0f} times")
+    print(f"  - the newest {len(newest)} can be pulled; space was reclaimed {runs:.0f} times")
     client.close()
     server.stop()
     server.fsck()
@@ -215,7 +215,7 @@ def main():
     server = Server(sys.argv[1])
     config, policies = configure(sys.argv[1], server.binary)
     server.environment["ORLOP_CONFIG"] = config
-    print(f"  - {'policies' if policies else 'deletes'} make room")
+    print(f"  - {'policies' if policies else 'deletes'} free space")
     try:
         go(server, policies)
     except Wrong as wrong:

@@ -4,7 +4,7 @@
 
 server_start
 echo '{"default":[{"type":"insecureAcceptAnything"}]}' >"$WORK/policy.json"
-# Its whole store in the work folder; vfs needs nothing from the kernel.
+# The whole store is in the work folder. The vfs driver needs nothing from the kernel.
 export STORAGE_DRIVER=vfs
 buildah() { command buildah --root "$WORK/storage" --runroot "$WORK/runroot" "$@"; }
 push() { buildah push -q --signature-policy "$WORK/policy.json" --tls-verify=false "$@"; }

@@ -1,5 +1,5 @@
-"""A registry's client in as few lines as it takes, that sees every status, header and byte: what
-the long runs (kill9.py, soak.py) push, resume, pull and check with."""
+"""A minimal registry client with access to every status, header and byte. The long runs (kill9.py, soak.py) use it
+to push, resume, pull and check."""
 
 import hashlib
 import http.client
@@ -14,15 +14,15 @@ CONFIG = "application/vnd.oci.image.config.v1+json"
 LAYER = "application/vnd.oci.image.layer.v1.tar"
 PIECE = 256 * 1024
 
-# Debian's registry, on which these runs are tried out, loses uploads that it had answered.
+# Debian's registry, on which these runs can be tried too, loses uploads that it has acknowledged.
 FORGETFUL = os.environ.get("E2E_SERVER") == "docker-registry"
 
-# What a client sees of a server that was killed.
+# The errors that a client gets from a killed server.
 LOST = (ConnectionError, TimeoutError, http.client.HTTPException, OSError)
 
 
 class Wrong(Exception):
-    """The server did what it must not do."""
+    """The server broke a rule."""
 
 
 def digest_of(data):
@@ -44,7 +44,7 @@ class Answer:
 
 
 class Client:
-    """One connection, kept open; `gate` is called before each request and may wait."""
+    """One kept-alive connection. `gate` is called before each request and may block."""
 
     def __init__(self, address, gate=lambda: None, timeout=30):
         self.address = address
@@ -59,7 +59,7 @@ class Client:
             return self.once(method, path, body, headers, want)
         except LOST:
             self.close()
-            # A kept connection may have been closed while it was idle.
+            # A kept-alive connection may have been closed while it was idle.
             if fresh or method not in ("GET", "HEAD"):
                 raise
         try:
@@ -78,7 +78,7 @@ class Client:
         try:
             self.connection.request(method, path, body, headers, encode_chunked=chunked)
         except ConnectionError:
-            # Refused before the body had gone: the answer may be there all the same.
+            # The server closed the connection before the whole body was sent, but may have sent a response.
             if body is None:
                 raise
         response = self.connection.getresponse()
@@ -94,13 +94,13 @@ class Client:
             self.connection.close()
             self.connection = None
 
-    # What a client asks.
+    # Requests.
 
     def has_blob(self, repo, digest):
         return self.request("HEAD", f"/v2/{repo}/blobs/{digest}", want=(200, 404)).status == 200
 
     def mount(self, repo, digest, source):
-        """True if the blob is here now; an upload that was opened instead is cancelled."""
+        """Returns True if the blob was mounted. Cancels an upload that was opened instead."""
         answer = self.request(
             "POST",
             f"/v2/{repo}/blobs/uploads/?mount={digest}&from={source}",
@@ -131,7 +131,7 @@ class Client:
         return self.request("DELETE", f"/v2/{repo}/{kind}/{reference}", want=want)
 
     def pull(self, repo, reference, digest):
-        """Pulls all that the manifest refers to, and checks every digest."""
+        """Pulls everything the manifest refers to and checks every digest."""
         answer = self.manifest(repo, reference)
         if digest_of(answer.body) != digest:
             raise Wrong(f"{repo}:{reference} is {digest_of(answer.body)}, not {digest}")
@@ -152,8 +152,7 @@ def path_of(answer):
 
 
 class Upload:
-    """One blob on its way up, in one of the ways that clients use; it can be taken up again after
-    the server was killed."""
+    """The upload of one blob, in one of the ways that clients use. It can be resumed after the server was killed."""
 
     def __init__(self, client, repo, data, rng=random):
         self.client = client
@@ -168,7 +167,7 @@ class Upload:
         self.restarted = 0
 
     def run(self):
-        """Sends what is missing. Raises one of LOST when the connection breaks."""
+        """Sends the missing bytes. Raises one of LOST if the connection breaks."""
         if self.location is not None:
             self.ask()
         if self.location == "done":
@@ -178,7 +177,7 @@ class Upload:
             answer = self.client.request("POST", path, self.data, want=(201, 202))
             if answer.status == 201:
                 return
-            # A registry that opens an upload instead is allowed to (Debian's does).
+            # A registry may open an upload instead (Debian's does).
             self.way = "one"
             self.location = path_of(answer)
         if self.location is None:
@@ -217,18 +216,18 @@ class Upload:
             raise Wrong(f"upload of {self.digest}: {answer.headers['Docker-Content-Digest']}")
 
     def ask(self):
-        """Asks how much of the upload is there, and goes on from that."""
+        """Requests the offset of the upload and continues from it."""
         answer = self.client.request("GET", self.location, want=(204, 404))
         if answer.status == 204:
             self.location = path_of(answer)
             last = int(answer.headers["Range"].split("-")[1])
-            # Nothing and one byte look the same; no upload here is cut after its first byte.
+            # An empty upload and one byte look the same. No upload here ends after its first byte.
             self.offset = last + 1 if last else 0
             if self.offset > len(self.data):
                 raise Wrong(f"{self.location} has {self.offset} of {len(self.data)} bytes")
             self.resumed += 1
         elif not self.closing and not FORGETFUL:
-            raise Wrong(f"an upload that was answered 202 is gone: {self.location}")
+            raise Wrong(f"an acknowledged upload (202) is gone: {self.location}")
         elif self.client.has_blob(self.repo, self.digest):
             self.location = "done"
         else:

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Each client logs in, pushes, pulls and logs out, with a wrong password and without any, against a registry that wants
-# passwords (Basic) and one that has public and private images on one host (Bearer).
+# Each client logs in, pushes, pulls and logs out, also with a wrong password and without a password, against a registry
+# that requires passwords (Basic) and one with public and private images on one host (Bearer).
 . "$(dirname "$0")/lib.sh"
 . "$E2E_DIR/engine.sh"
 . "$E2E_DIR/users.sh"
@@ -11,9 +11,10 @@ export WORK COSIGN_PASSWORD='' COSIGN_YES=true
 regctl registry set --skip-check --tls disabled "$host"
 skopeo --policy "$WORK/policy.json" copy -q "oci:$WORK/layout:one" "docker-archive:$WORK/one.tar:source:1"
 
-# Four words of each client: `in PASSWORD`, `out`, `push REPOSITORY` and `pull REPOSITORY`, which brings everything anew.
+# Each client has four functions: `in PASSWORD`, `out`, `push REPOSITORY` and `pull REPOSITORY`, which downloads
+# everything again.
 
-# Docker keeps passwords with a helper, as on laptops, and not in its settings. So do then crane and cosign.
+# Docker stores passwords with a credential helper, as on laptops, and not in its configuration. So do crane and cosign.
 cat >"$WORK/bin/docker-credential-kept" <<'HELPER'
 #!/usr/bin/env python3
 import json, os, sys
@@ -37,7 +38,7 @@ docker_in() {
     mkdir -p "$HOME/.docker"
     echo '{"credsStore": "kept"}' >"$HOME/.docker/config.json"
     echo "$1" | docker login -u ann --password-stdin "$host" || return
-    # Where there are tokens Docker keeps one that it renews its own with, and no password.
+    # If the registry issues tokens, Docker stores a refresh token and no password.
     grep -qE '"Secret": "(secret|orlop_[^"]+)"' "$WORK/kept.json" || return
     if grep -q '"auth"' "$HOME/.docker/config.json"; then return 1; fi
 }
@@ -53,7 +54,7 @@ docker_pull() {
     docker pull "$host/$1:1"
 }
 
-# Podman and buildah keep all in the work folder; vfs needs nothing from the kernel.
+# Podman and buildah store everything in the work folder. The vfs driver needs nothing from the kernel.
 podman_() {
     podman --root "$WORK/store" --runroot "$WORK/runroot" --storage-driver=vfs --cgroup-manager=cgroupfs \
         --events-backend=file "$@"
@@ -88,7 +89,7 @@ skopeo_pull() {
     copy --src-tls-verify=false "docker://$host/$1:1" "oci:$WORK/pulled:one"
 }
 
-# crane and cosign log in without asking the registry.
+# crane and cosign log in without a request to the registry.
 crane_in() { echo "$1" | crane auth login "$host" -u ann --password-stdin; }
 crane_out() { crane auth logout "$host"; }
 crane_push() { crane push --insecure "$WORK/one.tar" "$host/$1:1"; }
@@ -102,7 +103,7 @@ regctl_pull() {
     regctl image copy "$host/$1:1" "ocidir://$WORK/pulled:one"
 }
 
-# cosign pushes and pulls signatures. The image is none of its business, and comes by another way.
+# cosign only pushes and pulls signatures. skopeo pushes the image.
 (cd "$WORK" && cosign generate-key-pair >"$WORK/cosign.out" 2>&1)
 cosign_in() { echo "$1" | cosign login "$host" -u ann --password-stdin; }
 cosign_out() { crane auth logout "$host"; }
@@ -128,7 +129,7 @@ helm_pull() {
     helm pull "oci://$host/$1/chart" --version 1.0.0 --plain-http -d "$WORK/pulled"
 }
 
-# works COMMAND…: what it said is shown only when it failed.
+# works COMMAND…: the command must succeed. Its output is shown only if it fails.
 works() {
     if ! "$@" >"$WORK/works.out" 2>&1; then
         echo "this should have worked: $*" >&2
@@ -137,7 +138,7 @@ works() {
     fi
 }
 
-# denied COMMAND…: it fails, and for want of a right.
+# denied COMMAND…: the command must fail because of missing access.
 denied() {
     fails "$@"
     if ! grep -Eqi 'unauthorized|401|denied|credential|authentication required|invalid username/password' "$WORK/fails.out"; then
@@ -149,7 +150,7 @@ denied() {
 
 wrong() { "$1_in" mistaken && "$1_pull" "team/$1"; }
 
-# try CLIENT: all of it, in the mode that the server is in.
+# try CLIENT: runs all checks of a client in the current mode.
 try() {
     local client=$1
     works "${client}_in" secret
@@ -159,7 +160,7 @@ try() {
     done
     works "${client}_out"
     denied "${client}_pull" "team/$client"
-    # To new names: crane does not push what is there.
+    # New names: crane does not push an image that exists already.
     denied "${client}_push" "team/new-$client"
     denied "${client}_push" "public/new-$client"
     if [ "$mode" = Bearer ]; then
@@ -178,7 +179,7 @@ for mode in Basic Bearer; do
     rm -rf "$SERVER_DATA"
     for client in docker podman buildah skopeo crane regctl cosign helm; do
         step "$client by $mode"
-        # A new server has no wrong passwords to remember from the client before.
+        # A new server has recorded no failed logins of the previous client.
         server_start "${settings[@]}"
         try "$client"
         server_stop

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The Dockerfile builds, compose brings the image up healthy, and what was pushed to it survives a
+# The Dockerfile builds, compose starts the image and it becomes healthy, and pushed images survive a
 # restart and a new container on the same volume. No base image can be pulled here: see ./stand-in.
 . "$(dirname "$0")/lib.sh"
 . "$E2E_DIR/engine.sh"
@@ -14,8 +14,8 @@ if [ ! -s "$rootfs" ]; then
     exit 1
 fi
 docker import - stand-in <"$rootfs" >/dev/null
-# The crates that the lock file names, as this machine's cargo has them: the build is offline,
-# however the machine reaches its registry.
+# The crates of the lock file, from this machine's cargo cache: the build is offline, however the
+# machine reaches its registry.
 mkdir -p "$WORK/base/registry"
 cp -r "$CARGO_HOME"/registry/{cache,index} "$WORK/base/registry"
 cat >"$WORK/base/Dockerfile" <<'DOCKERFILE'
@@ -25,8 +25,8 @@ COPY registry /usr/local/cargo/registry
 DOCKERFILE
 docker build -q -t "$from" "$WORK/base" >/dev/null
 
-step "build with the README's way: compose"
-# Only what is committed or would be: a target folder must not make it work.
+step "build with compose, as the README describes"
+# Only files that are or would be committed, so that a target folder can't influence the build.
 mkdir "$WORK/src"
 git -C "$REPO_DIR" ls-files -z --cached --others --exclude-standard |
     tar -C "$REPO_DIR" --null --ignore-failed-read -T - -c | tar -C "$WORK/src" -x
@@ -52,11 +52,11 @@ healthy() { [ "$(health)" = healthy ]; }
 within 60 healthy
 SERVER_ADDR=127.0.0.1:5000
 same 200 "$(status GET /readyz)"
-# The limits of the file reached the engine.
+# The engine applies the limits of the compose file.
 same "536870912 1000000000" \
     "$(docker inspect --format '{{.HostConfig.Memory}} {{.HostConfig.NanoCpus}}' "$container")"
 
-step "push to it, restart it, pull"
+step "push, restart and pull"
 tiny_image 127.0.0.1:5000/box/tiny:1
 docker push -q 127.0.0.1:5000/box/tiny:1 >/dev/null
 digest=$(docker inspect --format '{{index .RepoDigests 0}}' 127.0.0.1:5000/box/tiny:1)
@@ -66,7 +66,7 @@ within 60 healthy
 docker rmi -f 127.0.0.1:5000/box/tiny:1 >/dev/null
 docker pull -q "$digest" >/dev/null
 
-step "a new container on the same volume, killed without warning before"
+step "start a new container on the same volume after a SIGKILL"
 docker kill "$container" >/dev/null
 docker-compose down 2>/dev/null
 docker-compose up -d 2>/dev/null
@@ -75,7 +75,7 @@ within 60 healthy
 docker rmi -f "$digest" >/dev/null
 docker pull -q 127.0.0.1:5000/box/tiny:1 >/dev/null
 
-step "fsck beside the running server, and on the stopped store"
+step "fsck with the server running, and on the stopped store"
 docker-compose exec -T orlop /orlop fsck
 docker-compose stop 2>/dev/null
 docker-compose run --rm -T orlop fsck
@@ -87,7 +87,7 @@ if grep -q '^```sh compose' "$REPO_DIR/README.md" 2>/dev/null; then
     bash -euo pipefail "$WORK/commands"
 fi
 
-step "plain docker run with a volume, no file at all"
+step "plain docker run with a volume and no configuration file"
 docker run -d --name plain -p 127.0.0.1:5001:5000 -v plain:/data orlop:latest >/dev/null
 container=plain
 within 60 healthy

@@ -9,7 +9,7 @@ reg=$SERVER_ADDR
 export COSIGN_PASSWORD='' COSIGN_YES=true COSIGN_EXPERIMENTAL=1
 http=(--allow-http-registry --allow-insecure-registry)
 cd "$WORK"
-# Prints what cosign said only when it failed.
+# Prints the output of cosign only if it fails.
 cosign() { command cosign "$@" >"$WORK/cosign.out" 2>&1 || { cat "$WORK/cosign.out"; return 1; }; }
 cosign generate-key-pair
 
@@ -43,7 +43,7 @@ cosign tree "${http[@]}" "$image"
 grep -q Signatures "$WORK/cosign.out"
 grep -q Attestations "$WORK/cosign.out"
 
-step "copy the image with all that belongs to it"
+step "copy the image with its signatures and attestations"
 cosign copy "${http[@]}" "$reg/cosign/tags:1" "$reg/cosign/copied:1"
 cosign verify --key cosign.pub --insecure-ignore-tlog "${http[@]}" "$reg/cosign/copied:1"
 
@@ -57,13 +57,13 @@ cosign tree --registry-referrers-mode=oci-1-1 --experimental-oci11 "${http[@]}" 
 step "sign and verify, a bundle as a referrer"
 push cosign/bundle one
 cosign sign --key cosign.key --tlog-upload=false --new-bundle-format "${http[@]}" "$image"
-# Without a root of our own it would ask the public one.
+# Without this root cosign would contact the public one.
 cosign trusted-root create --out "$WORK/root.json"
 cosign verify --key cosign.pub --insecure-ignore-tlog --new-bundle-format \
     --trusted-root "$WORK/root.json" "${http[@]}" "$image"
 if [ "$E2E_SERVER" = orlop ]; then same 1 "$(referrers cosign/bundle)"; fi
 
-step "a wrong key is refused"
+step "a wrong key is rejected"
 mv cosign.pub right.pub
 rm cosign.key
 cosign generate-key-pair

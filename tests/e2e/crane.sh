@@ -6,12 +6,12 @@ server_start
 python3 "$E2E_DIR/layout.py" "$WORK/layout"
 crane() { command crane --insecure "$@"; }
 reg=$SERVER_ADDR
-# crane pushes a layout that has one image; skopeo picks it out.
+# crane pushes only layouts with one image, so skopeo extracts it.
 echo '{"default":[{"type":"insecureAcceptAnything"}]}' >"$WORK/policy.json"
 pick() { skopeo --policy "$WORK/policy.json" copy -q --all "oci:$WORK/layout:$1" "oci:$WORK/$1:$1"; }
 pick one
 pick multi
-# crane pushes a layout's index.json itself: as it is, it's an index of an index.
+# crane pushes index.json of a layout as it is, which would be an index of an index.
 cp -r "$WORK/multi" "$WORK/nested"
 sed -n 's/.*"digest":"sha256:\([0-9a-f]*\)".*/\1/p' "$WORK/multi/index.json" >"$WORK/top"
 cp "$WORK/multi/blobs/sha256/$(cat "$WORK/top")" "$WORK/multi/index.json"
@@ -70,7 +70,7 @@ crane flatten "$reg/crane/app:1" -t "$reg/crane/app:flat" >/dev/null 2>&1
 crane validate --remote "$reg/crane/app:flat" >/dev/null
 
 if [ "$E2E_SERVER" = orlop ]; then
-    step "delete by tag takes the tag alone"
+    step "delete by tag removes only the tag"
     crane delete "$reg/crane/app:two"
     fails crane digest "$reg/crane/app:two"
     same "$digest" "$(crane digest "$reg/crane/app:1")"
@@ -78,7 +78,7 @@ if [ "$E2E_SERVER" = orlop ]; then
     fails crane delete "$reg/crane/app@$digest"
     crane delete "$reg/crane/app@$(crane digest "$reg/crane/app:index")"
 fi
-step "delete by digest takes all its tags"
+step "delete by digest removes all its tags"
 crane delete "$reg/crane/app@$digest"
 fails crane digest "$reg/crane/app:1"
 crane validate --remote "$reg/crane/copy:1" >/dev/null

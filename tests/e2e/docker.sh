@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# A Docker engine builds an image, pushes it, loses it, pulls it by tag and by digest, and runs it.
+# A Docker engine builds an image, pushes it, removes it, pulls it by tag and by digest, and runs it.
 . "$(dirname "$0")/lib.sh"
 . "$E2E_DIR/engine.sh"
 
@@ -8,7 +8,7 @@ server_start
 repo="$SERVER_ADDR/team/app"
 push() { docker push -q "$1" >/dev/null; }
 pull() { docker pull -q "$1" >/dev/null; }
-# All names and layers of the image go, so that a pull has to bring every byte again.
+# Removes all names and layers of the image, so that a pull downloads everything again.
 forget() {
     docker image prune -af >/dev/null
 }
@@ -55,7 +55,7 @@ forget
 pull "$repo@$digest"
 same "hello from the orlop" "$(docker run --rm "$repo@$digest")"
 
-step "build on an image that is pulled for it"
+step "build on a base image that the builder pulls"
 forget
 printf 'FROM %s:2\nRUN echo derived > /etc/derived\n' "$repo" |
     docker build -q -t "$SERVER_ADDR/team/derived:1" - >/dev/null
@@ -87,7 +87,7 @@ both push
 forget
 both pull
 
-step "delete through the API: the digest is gone, and so are its tags"
+step "delete by digest: the manifest and its tags are gone"
 same 202 "$(status DELETE "/v2/team/app/manifests/$digest")"
 same 404 "$(status GET "/v2/team/app/manifests/$digest")"
 forget

@@ -1,16 +1,16 @@
 # shellcheck shell=bash
-# Sourced after lib.sh: Debian's Docker engine, started by hand with everything of its own in the
-# work folder, so that it never meets another engine on the machine.
+# Sourced after lib.sh: starts Debian's Docker engine with all its files in the work folder, so that it
+# doesn't interfere with another engine on the machine.
 #
-# It publishes ports through its proxy process and leaves firewall rules alone, which not every
-# kernel that CI runs on has.
+# It publishes ports through its proxy process and sets no firewall rules, which not every CI kernel
+# supports.
 
-# BuildKit of that engine is driven by this client; `docker build` of a newer client wants a
-# plugin that Debian doesn't ship.
+# Debian's client controls this engine's BuildKit. `docker build` of a newer client needs a plugin that
+# Debian doesn't ship.
 mkdir -p "$WORK/bin"
 cat >"$WORK/bin/docker" <<'SHIM'
 #!/bin/sh
-# `docker compose` is a plugin that Debian doesn't ship; docker-compose 1.29 takes the same words.
+# `docker compose` is a plugin that Debian doesn't ship. docker-compose 1.29 takes the same arguments.
 if [ "$1" = compose ]; then
     shift
     exec /usr/bin/docker-compose "$@"
@@ -22,16 +22,16 @@ export PATH="$WORK/bin:$PATH"
 export DOCKER_HOST="unix://$WORK/docker.sock" DOCKER_BUILDKIT=1 COMPOSE_DOCKER_CLI_BUILD=1
 ENGINE_PID=
 
-# A name that isn't localhost, known to the engine alone (see engine_start).
+# A host name other than localhost, known only to the engine (see engine_start).
 ENGINE_NAME=registry.orlop.example
-# Another, which it speaks TLS with.
+# Another one, which the engine contacts over TLS.
 ENGINE_TLS_NAME=tls.orlop.example
 
-# engine_start: starts dockerd; plain HTTP is allowed to ENGINE_NAME at the server's port.
+# engine_start: starts dockerd, which may use plain HTTP for ENGINE_NAME at the server's port.
 engine_start() {
     : "${SERVER_ADDR:=127.0.0.1:$(free_port)}"
     printf '127.0.0.1 localhost %s %s\n' "$ENGINE_NAME" "$ENGINE_TLS_NAME" >"$WORK/hosts"
-    # In a mount namespace of its own it sees our hosts file, and nothing it mounts outlives it.
+    # In its own mount namespace dockerd sees our hosts file, and its mounts end with it.
     echo '{}' >"$WORK/docker.json"
     # shellcheck disable=SC2016 # expanded by the inner shell
     unshare --mount --propagation private sh -c '
@@ -66,7 +66,7 @@ engine_stop() {
     ENGINE_PID=
 }
 
-# tiny_image NAME: an image of one static busybox, made without pulling anything.
+# tiny_image NAME: creates an image with a static busybox, without pulling anything.
 tiny_image() {
     local root="$WORK/tiny"
     mkdir -p "$root/bin" "$root/etc" "$root/tmp"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Without a password: jobs by what a provider of OpenID Connect signed for them, people who sign in by it, and clients
-# that get their tokens from another authority.
+# Access without a password: jobs with tokens signed by an OpenID Connect provider, people who sign in with it, and
+# clients that get their tokens from another token authority.
 . "$(dirname "$0")/lib.sh"
 . "$E2E_DIR/engine.sh"
 . "$E2E_DIR/users.sh"
@@ -37,17 +37,17 @@ repo="$SERVER_ADDR/acme/app"
 tiny_image "$repo:1"
 tiny_image "$SERVER_ADDR/other/app:1"
 
-step "nobody comes in without anything"
+step "requests without credentials are rejected"
 same 401 "$(status GET /v2/)"
 fails docker push "$repo:1"
 
-step "a job logs in with what was signed for it, and pushes where it may"
+step "a job logs in with its signed token and pushes where its rule allows"
 signed exp=-55 >"$WORK/short"
 docker login -u ci --password-stdin "$SERVER_ADDR" <"$WORK/short" >/dev/null 2>&1
 docker push -q "$repo:1" >/dev/null
 fails docker push "$SERVER_ADDR/other/app:1"
 
-step "it goes on when that has ended"
+step "the job continues after the signed token has expired"
 within 20 sh -c "[ \$(curl -s -o /dev/null -w '%{http_code}' -u ci:$(cat "$WORK/short") http://$SERVER_ADDR/v2/) = 401 ]"
 docker image rm -f "$repo:1" >/dev/null
 docker image prune -af >/dev/null
@@ -55,7 +55,7 @@ docker pull -q "$repo:1" >/dev/null
 docker logout "$SERVER_ADDR" >/dev/null
 fails docker pull "$repo:2"
 
-step "skopeo, crane and regctl come in the same way"
+step "skopeo, crane and regctl log in the same way"
 token=$(signed)
 skopeo --policy "$WORK/policy.json" copy -q --dest-tls-verify=false --dest-creds "ci:$token" \
     "oci:$WORK/layout:one" "docker://$SERVER_ADDR/acme/one:1"
@@ -67,13 +67,13 @@ regctl registry login "$SERVER_ADDR" -u ci --pass-stdin <<<"$token" >/dev/null
 same 1 "$(regctl tag ls "$SERVER_ADDR/acme/one")"
 regctl registry logout "$SERVER_ADDR" >/dev/null
 
-step "what was signed for somebody else, or for nobody whom a rule is for, is worth nothing, and the log says why"
+step "tokens for another audience and tokens that no rule matches are rejected, and the log says why"
 fails docker login -u ci -p "$(signed aud=another)" "$SERVER_ADDR"
 fails docker login -u ci -p "$(signed repository=evil/app)" "$SERVER_ADDR"
-within 5 grep -q 'a token is worth nothing here: it is not verified: InvalidAudience' "$SERVER_LOG"
-within 5 grep -q 'a token is worth nothing here: no rule is for what it claims' "$SERVER_LOG"
+within 5 grep -q 'token rejected: verification failed: InvalidAudience' "$SERVER_LOG"
+within 5 grep -q 'token rejected: no rule matches its claims' "$SERVER_LOG"
 
-step "somebody signs in with a browser, and logs in with the token that it shows"
+step "a person signs in with a browser and logs in with the token that it shows"
 orlop() { "$E2E_BIN" "$@" --data "$SERVER_DATA"; }
 orlop org add acme >/dev/null
 orlop org add-team acme/devs >/dev/null
@@ -86,7 +86,7 @@ docker push -q "$SERVER_ADDR/acme/of-ann:1" >/dev/null
 docker logout "$SERVER_ADDR" >/dev/null
 curl -fs "http://$SERVER_ADDR/login/company/callback?state=x&code=y" -o /dev/null && exit 1
 
-step "the history and the audit log say who it was, and none of it has a token"
+step "the history and the audit log name the client and contain no token"
 orlop tag history acme/app:1 >"$WORK/history"
 grep -q 'company:repo:acme/app' "$WORK/history"
 orlop tag history acme/of-ann:1 >"$WORK/history"
@@ -95,7 +95,7 @@ orlop audit >"$WORK/audit"
 grep -q 'company:repo:acme/app' "$WORK/audit"
 fails grep -q 'eyJ' "$SERVER_LOG" "$WORK/audit"
 
-step "another authority's tokens"
+step "tokens of another token authority are accepted"
 server_stop
 SERVER_DATA="$WORK/governed"
 server_start ORLOP_TOKEN_AUTHORITY__REALM="http://127.0.0.1:$port/registry-token" \
@@ -107,7 +107,7 @@ echo secret | docker login -u ann --password-stdin "$SERVER_ADDR" >/dev/null 2>&
 docker push -q "$repo:2" >/dev/null
 docker image rm -f "$repo:2" >/dev/null
 docker pull -q "$repo:2" >/dev/null
-# crane goes to no authority on a private address.
+# crane contacts no token authority on a private address.
 skopeo --policy "$WORK/policy.json" copy -q --src-tls-verify=false --dest-tls-verify=false --src-creds ann:secret \
     --dest-creds ann:secret "docker://$repo:2" "docker://$SERVER_ADDR/acme/copy:2"
 regctl registry login "$SERVER_ADDR" -u ann --pass-stdin <<<secret >/dev/null

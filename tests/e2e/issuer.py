@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""A provider of OpenID Connect and a server of registry tokens, as small as they can be, with openssl's signatures.
+"""A minimal OpenID Connect provider and registry token server. Signatures are made with openssl.
 
-issuer.py key FILE                        makes its key
+issuer.py key FILE                        creates its key
 issuer.py serve FILE PORT                 serves discovery, keys, the sign-in of ann, and registry tokens for ann:secret
-issuer.py token FILE PORT [NAME=VALUE...] prints what it signs for a job, with other claims than it has of itself"""
+issuer.py token FILE PORT [NAME=VALUE...] prints a signed token for a job, with the given claims changed"""
 
 import base64
 import hashlib
@@ -24,7 +24,7 @@ class Issuer:
         self.file, self.url = file, f"http://127.0.0.1:{port}"
 
     def public(self):
-        """The key as a member of a JSON Web Key Set."""
+        """The public key as a member of a JSON Web Key Set."""
         out = subprocess.run(
             ["openssl", "rsa", "-in", self.file, "-noout", "-modulus"], stdout=subprocess.PIPE, text=True, check=True
         ).stdout
@@ -84,7 +84,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         ))})
 
     def authorize(self, asked):
-        """As if ann had shown her password."""
+        """Signs ann in without a password prompt."""
         code = f"code-{len(self.codes)}"
         self.codes[code] = asked
         back = urllib.parse.urlencode({"code": code, "state": asked["state"]})
@@ -93,7 +93,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
 
     def registry_token(self, query):
-        """By https://distribution.github.io/distribution/spec/auth/token/; ann may do everything."""
+        """Implements https://distribution.github.io/distribution/spec/auth/token/ and grants ann all requested access."""
         shown = self.headers.get("Authorization", "")
         if shown != "Basic " + base64.b64encode(b"ann:secret").decode():
             self.send_error(401)

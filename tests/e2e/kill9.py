@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""kill9.py WORK: pushers push while the server is killed again and again, at moments of chance.
+"""kill9.py WORK: pushers push while the server is killed again and again, at random times.
 
-Whatever was answered with 201 must pull whole ever after, whatever was deleted must stay away, an
-upload that was open must be there to go on with; at the end fsck finds nothing, and when all is
-deleted nothing of it is left on disk. KILL9_ROUNDS, KILL9_SEED."""
+Every push answered with 201 must stay complete, deleted images must stay absent, and open uploads must be resumable. At
+the end fsck finds no problem, and after everything is deleted nothing is left on disk. Variables: KILL9_ROUNDS,
+KILL9_SEED."""
 
 import json
 import os
@@ -55,7 +55,7 @@ class Image:
         self.repo = repo
         self.tag = tag
         self.digest = digest
-        self.state = "live"  # deleting: a delete was sent and not answered; deleted
+        self.state = "live"  # "deleting": a delete was sent and not answered; then "deleted"
         self.pulled = False
 
 
@@ -64,7 +64,7 @@ class Pusher(threading.Thread):
         super().__init__(name=f"pusher {number}", daemon=True)
         self.run_ = run
         self.rng = random.Random(f"{SEED}/{number}")
-        # Two pushers to a repository: they meet at the same blobs.
+        # Two pushers share a repository and push the same blobs.
         self.repo = f"kill9/r{number % 2}"
         self.number = number
         self.client = Client(run.server.address, gate=self.gate)
@@ -80,11 +80,11 @@ class Pusher(threading.Thread):
                 self.push(f"p{self.number}-{serial}")
                 if self.rng.random() < 0.3:
                     self.delete_one()
-        except Exception as error:  # every other end of a pusher is a finding
+        except Exception as error:  # any other error is a finding
             self.run_.wrong.append(f"{self.name}: {error}\n{traceback.format_exc()}")
 
     def insist(self, action):
-        """Does it again until it went through without the server being killed."""
+        """Repeats the action until it succeeds without a kill of the server."""
         blameless = 0
         while True:
             kills = self.run_.kills
@@ -92,7 +92,7 @@ class Pusher(threading.Thread):
                 return action()
             except LOST as error:
                 self.run_.count("lost")
-                # The kill is noticed here before the main thread closes the gate.
+                # This thread may notice the kill before the main thread closes the gate.
                 time.sleep(0.05)
                 blameless = blameless + 1 if kills == self.run_.kills else 0
                 if blameless > 10:
@@ -108,7 +108,7 @@ class Pusher(threading.Thread):
         return data
 
     def blob(self, data):
-        """Has the blob in the repository; the time at which that was known."""
+        """Ensures that the repository has the blob. Returns the time before the check."""
         upload = Upload(self.client, self.repo, data, self.rng)
         begun = time.monotonic()
         if not self.insist(lambda: self.client.has_blob(self.repo, upload.digest)):
@@ -137,7 +137,7 @@ class Pusher(threading.Thread):
             if answer.status == 201:
                 break
             if time.monotonic() - oldest < LEASE - 1:
-                raise Wrong(f"manifest refused {time.monotonic() - oldest:.1f} s after: {answer}")
+                raise Wrong(f"manifest rejected {time.monotonic() - oldest:.1f} s after: {answer}")
             self.run_.count("late")
         with self.run_.lock:
             self.run_.images[self.repo, tag] = image
@@ -157,14 +157,14 @@ class Pusher(threading.Thread):
             return
         image = self.rng.choice(own)
         image.state = "deleting"
-        # Sent again after a kill it may have been done already.
+        # A delete sent again after a kill may have succeeded already.
         self.insist(lambda: self.client.delete(self.repo, "manifests", image.digest, (202, 404)))
         image.state = "deleted"
         run.count("deleted")
 
 
 def check(run, client, everything):
-    """Pulls what hasn't been pulled since it was pushed, or everything; deleted ones are away."""
+    """Pulls the images not pulled since their push, or all, and checks that deleted images are absent."""
     with run.lock:
         images = list(run.images.values())
     for image in images:
@@ -173,7 +173,7 @@ def check(run, client, everything):
             try:
                 client.pull(image.repo, image.tag, image.digest)
             except Wrong:
-                # A delete that began meanwhile is the one excuse.
+                # Only a delete that started meanwhile excuses a failed pull.
                 if image.state == "live":
                     raise
             image.pulled = True
@@ -198,9 +198,9 @@ def delete_everything(run, client):
     begun = time.monotonic()
     while run.server.bytes_stored() > 0:
         if time.monotonic() - begun > 90:
-            raise Wrong(f"{run.server.bytes_stored()} bytes are left when all is deleted")
+            raise Wrong(f"{run.server.bytes_stored()} bytes are left after everything was deleted")
         time.sleep(0.5)
-    print(f"  - all deleted: disk space is back after {time.monotonic() - begun:.1f} s")
+    print(f"  - everything deleted: disk space was freed after {time.monotonic() - begun:.1f} s")
 
 
 def go(run):

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""layout.py DIR [BYTES...]: writes an OCI image layout of random content, so that clients have something to
-push where nothing can be pulled: `one`, an image of three layers for amd64, and `multi`, an index
-of images for amd64 and arm64 that share a layer. With sizes there is `one` alone, whose layers have them."""
+"""layout.py DIR [BYTES...]: writes an OCI image layout of random content for clients to push, because no
+image can be downloaded: `one`, an image of three layers for amd64, and `multi`, an index of images for amd64
+and arm64 that share a layer. With sizes it writes only `one`, with layers of these sizes."""
 
 import gzip
 import hashlib
@@ -35,7 +35,7 @@ class Layout:
         return self.add(media_type, json.dumps(value).encode(), **more)
 
     def layer(self, name, size):
-        """A layer with one file of random bytes, and the digest of it uncompressed."""
+        """Adds a layer with one file of random bytes. Returns its descriptor and its uncompressed digest."""
         plain = io.BytesIO()
         with tarfile.open(fileobj=plain, mode="w") as tar:
             entry = tarfile.TarInfo(name)

@@ -1,16 +1,16 @@
 # shellcheck shell=bash
-# Sourced by every end-to-end script: a work folder that goes away, a server on a free loopback
-# port, and what is printed when a step fails.
+# Sourced by every end-to-end script: a temporary work folder, a server on a free loopback port, and
+# the report of a failed step.
 #
 #   E2E_SERVER   `orlop` (default), or `docker-registry` to try a script against Debian's
 #   E2E_BIN      the binary under test (default: the release build)
-#   E2E_KEEP     set: the work folder stays for a look
+#   E2E_KEEP     if set, the work folder is kept for inspection
 #
-# (Names that begin with ORLOP_ would be settings of the server, which refuses those it doesn't know.)
+# (Names that start with ORLOP_ are settings of the server, which rejects unknown ones.)
 set -euo pipefail
 
-# Each script gets a network of its own with nothing in it but loopback: no port is taken, nothing
-# that a client tries can leave the machine, and an engine's bridges go when the script ends.
+# Each script gets its own network with loopback only: no port is in use, no client can reach anything
+# outside the machine, and an engine's bridges disappear when the script ends.
 if [ -z "${E2E_NETWORK:-}" ]; then
     export E2E_NETWORK=own
     # shellcheck disable=SC2016 # expanded by the inner shell
@@ -23,16 +23,16 @@ REPO_DIR=$(cd "$E2E_DIR/../.." && pwd)
 : "${E2E_BIN:=${CARGO_TARGET_DIR:-$REPO_DIR/target}/release/orlop}"
 E2E_CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/orlop-ci
 export E2E_BIN E2E_SERVER
-# .ci/install puts the clients here; the engine that is started by hand gets its client from
-# Debian too, since a newer one found first on PATH would want plugins that aren't there.
+# .ci/install puts the clients here. The engine started by engine.sh uses Debian's client, because a
+# newer one found first on PATH would need plugins that aren't installed.
 export PATH="$E2E_CACHE/bin:$PATH"
-# The machine may have a proxy for the world outside.
+# The machine may use a proxy for external hosts.
 export NO_PROXY=127.0.0.1,localhost no_proxy=127.0.0.1,localhost
 
 # /var/tmp: overlay2 needs a real file system, which /tmp often is not.
 WORK=$(mktemp -d "${TMPDIR:-/var/tmp}/orlop-e2e.XXXXXX")
-# Clients keep credentials and settings in the home folder; none of that is ours to touch. Rust's
-# tools keep theirs where they were.
+# Clients keep credentials and settings in the home folder, so the scripts use another one. Rust's
+# tools keep theirs.
 export CARGO_HOME=${CARGO_HOME:-$HOME/.cargo} RUSTUP_HOME=${RUSTUP_HOME:-$HOME/.rustup}
 export HOME="$WORK/home" XDG_RUNTIME_DIR="$WORK/run"
 mkdir -p "$HOME" "$XDG_RUNTIME_DIR"
@@ -70,7 +70,7 @@ trap finish EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
-# step TEXT: names what follows, so that a failure says where it was.
+# step TEXT: names the following commands, so that a failure names its step.
 step() {
     STEP=$*
     echo "  - $*"
@@ -98,7 +98,7 @@ within() {
     shift
     until "$@" >/dev/null 2>&1; do
         if [ "$SECONDS" -ge "$deadline" ]; then
-            echo "not within the time: $*" >&2
+            echo "did not succeed in time: $*" >&2
             return 1
         fi
         sleep 0.1
@@ -110,7 +110,7 @@ free_port() {
 s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
 }
 
-# status METHOD PATH [curl option…]: the answer's status alone.
+# status METHOD PATH [curl option…]: prints the status of the response.
 status() {
     local method=$1 path=$2
     shift 2
@@ -148,7 +148,7 @@ server_start() {
     until server_ready; do
         if ! kill -0 "$SERVER_PID" 2>/dev/null; then
             SERVER_PID=
-            echo "the server ended at once" >&2
+            echo "the server exited at once" >&2
             return 1
         fi
         if [ "$SECONDS" -ge "$deadline" ]; then
@@ -159,7 +159,7 @@ server_start() {
     done
 }
 
-# server_stop: SIGTERM; the server must end by itself, without an error.
+# server_stop: sends SIGTERM; the server must exit without an error.
 server_stop() {
     local pid=$SERVER_PID code=0
     SERVER_PID=
@@ -167,7 +167,7 @@ server_stop() {
     local deadline=$((SECONDS + 60))
     while kill -0 "$pid" 2>/dev/null; do
         if [ "$SECONDS" -ge "$deadline" ]; then
-            echo "the server doesn't end on SIGTERM" >&2
+            echo "the server does not exit on SIGTERM" >&2
             kill -9 "$pid"
         fi
         sleep 0.05
@@ -175,12 +175,12 @@ server_stop() {
     wait "$pid" || code=$?
     # distribution's registry doesn't catch SIGTERM.
     if [ "$code" -ne 0 ] && [ "$E2E_SERVER" = orlop ]; then
-        echo "the server ended with $code on SIGTERM" >&2
+        echo "the server exited with $code on SIGTERM" >&2
         return 1
     fi
 }
 
-# store_is_sound: fsck over the store finds nothing wrong.
+# store_is_sound: fsck must find no problem in the store.
 store_is_sound() {
     [ "$E2E_SERVER" = orlop ] || return 0
     "$E2E_BIN" fsck --data "$SERVER_DATA"

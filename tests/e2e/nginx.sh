@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Behind nginx with the README's lines: layers that come in chunks reach the server while they come, nothing is kept on the
-# proxy's disk, clients are known by their own addresses, and real clients push and pull.
+# Runs nginx with the configuration of docs/deployment.md in front of the server. Chunked layers stream to the server,
+# nothing is stored on the proxy's disk, the server sees the clients' addresses, and real clients push and pull.
 . "$(dirname "$0")/lib.sh"
 
 server_start ORLOP_SERVER__TRUSTED_PROXIES='["127.0.0.1"]'
 port=$(free_port)
 proxy=127.0.0.1:$port
 
-step "start nginx with the README's lines"
+step "start nginx with the configuration of docs/deployment.md"
 mkdir "$WORK/nginx"
 {
     echo "user root; daemon off; pid $WORK/nginx/pid; error_log $WORK/nginx/error warn; events {}"
@@ -21,7 +21,7 @@ nginx -c "$WORK/nginx/conf" 2>/dev/null &
 at_exit "kill $! 2>/dev/null"
 within 5 curl -fs "http://$proxy/readyz"
 
-step "a chunked push is seen to stream"
+step "a chunked push streams through nginx"
 python3 - "$proxy" "$SERVER_DATA" <<'PYTHON'
 import http.client, os, sys, time
 
@@ -49,7 +49,7 @@ client.putheader("Content-Type", "application/octet-stream")
 client.endheaders()
 for sent in range(1, 9):
     client.send(b"%x\r\n" % PIECE + os.urandom(PIECE) + b"\r\n")
-    # What the server gathers before it writes is less than half of what was sent.
+    # The server buffers less than 4 MiB before it writes.
     for _ in range(100):
         if uploaded() >= (sent - 4) * PIECE:
             break
@@ -63,13 +63,13 @@ assert answer.getheader("range") == f"0-{8 * PIECE - 1}", answer.getheader("rang
 PYTHON
 if grep 'buffered to a temporary file' "$WORK/nginx/error"; then exit 1; fi
 
-step "clients push and pull through it"
+step "clients push and pull through nginx"
 python3 "$E2E_DIR/layout.py" "$WORK/image" 3000000
 copy() { skopeo --insecure-policy copy -q "$@"; }
 copy --dest-tls-verify=false "oci:$WORK/image:one" "docker://$proxy/app:1"
 copy --src-tls-verify=false "docker://$proxy/app:1" "oci:$WORK/back:one"
 cmp <(cd "$WORK/image" && find blobs -type f | sort) <(cd "$WORK/back" && find blobs -type f | sort)
 
-step "clients are known by their own addresses"
+step "the server sees the clients' own addresses"
 curl -fs --interface 127.0.0.9 -o /dev/null "http://$proxy/v2/"
 within 5 grep -q '127\.0\.0\.9' "$SERVER_LOG"

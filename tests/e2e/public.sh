@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Public and private images on one host: everybody pulls what is public, without a login; the rest is for those with a
-# password, by Docker's token protocol.
+# Public and private images on one host. Anyone pulls public images without a login. Private images need a password, by
+# Docker's token protocol.
 . "$(dirname "$0")/lib.sh"
 . "$E2E_DIR/engine.sh"
 . "$E2E_DIR/users.sh"
@@ -17,7 +17,7 @@ token() {
         python3 -c 'import json, sys; print(json.load(sys.stdin)["token"])'
 }
 
-step "an upload begins that takes longer than its token is good for"
+step "start an upload that takes longer than its token is valid"
 slow=$(token repository:team/slow:pull,push -u ann:secret)
 upload=$(curl -s -D - -o /dev/null -X POST -H "Authorization: Bearer $slow" \
     "http://$SERVER_ADDR/v2/team/slow/blobs/uploads/" | tr -d '\r' | sed -n 's/^[Ll]ocation: //p')
@@ -26,7 +26,7 @@ curl -s -o /dev/null -w '%{http_code} %{time_total}\n' -X PATCH -H "Authorizatio
     -T "$WORK/slow" "http://$SERVER_ADDR$upload" >"$WORK/slow.out" &
 slow_pid=$!
 
-step "nobody pushes without a login, nor pulls what is private"
+step "pushes and private pulls without a login are rejected"
 tiny_image "$public:1"
 docker tag "$public:1" "$private:1"
 fails docker push "$public:1"
@@ -38,7 +38,7 @@ echo secret | docker login -u ann --password-stdin "$SERVER_ADDR" >/dev/null 2>&
 docker push -q "$public:1" >/dev/null
 docker push -q "$private:1" >/dev/null
 
-step "Docker pulls what is public without a login, and what is private with one"
+step "Docker pulls public images without a login and private images with one"
 forget() {
     docker image rm -f "$public:1" "$private:1" >/dev/null 2>&1
     docker image prune -af >/dev/null
@@ -68,7 +68,7 @@ crane pull --insecure "$SERVER_ADDR/public/one:1" "$WORK/one.tar"
 fails crane ls --insecure "$SERVER_ADDR/team/app"
 fails crane catalog --insecure "$SERVER_ADDR"
 
-step "crane: with one, also a copy that mounts, the catalog and a delete"
+step "crane: with a login, including a copy with mounts, the catalog and a delete"
 echo secret | crane auth login "$SERVER_ADDR" -u ann --password-stdin >/dev/null 2>&1
 crane copy --insecure "$SERVER_ADDR/public/one:1" "$SERVER_ADDR/team/two:1" >/dev/null 2>&1
 crane copy --insecure "$SERVER_ADDR/team/two:1" "$SERVER_ADDR/public/two:1" >/dev/null 2>&1
@@ -87,7 +87,7 @@ same 1 "$(regctl tag ls "$SERVER_ADDR/team/app")"
 regctl image copy "$SERVER_ADDR/team/app:1" "$SERVER_ADDR/team/three:1" >/dev/null
 regctl tag rm "$SERVER_ADDR/team/three:1"
 
-step "the upload has outlived its token"
+step "the upload succeeds although its token has expired"
 wait "$slow_pid"
 read -r answer took <"$WORK/slow.out"
 same 202 "$answer"
@@ -96,7 +96,7 @@ same 401 "$(status GET "$upload" -H "Authorization: Bearer $slow")"
 digest=sha256:$(sha256sum "$WORK/slow" | cut -d' ' -f1)
 same 201 "$(status PUT "$upload?digest=$digest" -u ann:secret)"
 
-step "a token outlives a restart, and no password that was changed"
+step "a token survives a restart but not a password change"
 kept=$(token repository:team/app:pull -u ann:secret)
 server_stop
 server_start "${settings[@]}"

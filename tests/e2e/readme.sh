@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The README's commands do what it says: the blocks marked for it (see ./readme.py) run in order.
+# Runs the commands in README.md and docs/*.md: the marked code blocks (see ./readme.py), in order.
 . "$(dirname "$0")/lib.sh"
 . "$E2E_DIR/engine.sh"
 
@@ -10,7 +10,7 @@ fi
 
 SERVER_ADDR=127.0.0.1:5000
 engine_start
-# What an example pulls or builds on can't come from outside.
+# The images that examples pull or build on can't be downloaded here.
 tiny_image busybox
 tiny_image hello-world
 tiny_image alpine
@@ -25,7 +25,7 @@ openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost \
 
 cat >"$WORK/script" <<'RUN'
 set -euo pipefail
-# The files that an example names are the reader's; here they lie in the work folder.
+# The files that an example names belong to the reader. Here they are in the work folder.
 check_config() {
     sed "s|\"/etc/orlop/|\"$WORK/etc/|" >"$WORK/block.toml"
     orlop check-config --config "$WORK/block.toml"
@@ -40,13 +40,13 @@ wait_ready() {
     echo "not ready after 30 s" >&2
     return 1
 }
-# With a process group for each job, what a block started ends with it.
+# Each job has its own process group, so everything that a block started ends with it.
 set -m
 trap 'code=$?; for job in $(jobs -p); do kill -- "-$job"; done; wait; exit $code' EXIT
 RUN
 cat "$WORK/commands" >>"$WORK/script"
 
-step "run the README's commands"
+step "run the commands of README.md and docs"
 cd "$REPO_DIR"
 export WORK
 bash "$WORK/script"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# regctl copies, tags, deletes, and keeps artifacts that refer to images.
+# regctl copies, tags, deletes, and stores artifacts that refer to images.
 . "$(dirname "$0")/lib.sh"
 
 server_start
@@ -83,7 +83,7 @@ regctl tag delete "$reg/regctl/app:gone"
 fails regctl manifest head "$reg/regctl/app:gone"
 same "$digest" "$(regctl manifest head "$reg/regctl/app:1")"
 
-step "delete by digest: tags go with it"
+step "delete by digest: the tags are deleted too"
 copied=$(regctl manifest head "$reg/regctl/copy:multi")
 regctl manifest delete "$reg/regctl/copy@$copied"
 fails regctl manifest head "$reg/regctl/copy:multi"

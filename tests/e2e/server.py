@@ -1,5 +1,5 @@
-"""The server under test, for the long runs: started, killed, stopped and checked from Python. The
-same variables as for lib.sh choose it."""
+"""Starts, kills, stops and checks the server under test for the long runs in Python. The variables of
+lib.sh select the server."""
 
 import os
 import signal
@@ -42,7 +42,7 @@ class Server:
         return ["docker-registry", "serve", self.config]
 
     def start(self):
-        """Starts it and waits until it is ready; the seconds that took."""
+        """Starts the server and waits until it is ready. Returns how many seconds that took."""
         begun = time.monotonic()
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
@@ -50,7 +50,7 @@ class Server:
             )
         while True:
             if self.process.poll() is not None:
-                raise SystemExit(f"the server ended at once with {self.process.returncode}")
+                raise SystemExit(f"the server exited at once with {self.process.returncode}")
             try:
                 client = Client(self.address)
                 if client.request("GET", "/readyz" if ORLOP else "/v2/").status == 200:
@@ -74,7 +74,7 @@ class Server:
         code = self.process.wait(60)
         self.process = None
         if ORLOP and code != 0:
-            raise SystemExit(f"the server ended with {code} on SIGTERM")
+            raise SystemExit(f"the server exited with {code} on SIGTERM")
 
     def fsck(self):
         if ORLOP:
@@ -85,7 +85,7 @@ class Server:
                 raise SystemExit(f"fsck: {done.returncode}\n{done.stdout}{done.stderr}")
 
     def bytes_stored(self):
-        """Disk space of all blobs and uploads."""
+        """The disk usage of all blobs and uploads."""
         total = 0
         for part in ("blobs", "uploads") if ORLOP else (".",):
             for folder, _, names in os.walk(os.path.join(self.data, part)):

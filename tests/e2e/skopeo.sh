@@ -6,7 +6,7 @@ server_start
 python3 "$E2E_DIR/layout.py" "$WORK/layout"
 src="oci:$WORK/layout"
 dst="docker://$SERVER_ADDR"
-# The host's own rules for names and signatures are not what is tried here.
+# The host's own rules for names and signatures are not under test.
 echo '{"default":[{"type":"insecureAcceptAnything"}]}' >"$WORK/policy.json"
 copy() { skopeo --policy "$WORK/policy.json" copy -q --src-tls-verify=false --dest-tls-verify=false "$@"; }
 digest_of() { skopeo inspect --tls-verify=false --raw "$1" | sha256sum | cut -d' ' -f1; }

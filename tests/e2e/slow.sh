@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Over a line so slow that the layers take five minutes, with tokens that are good for one: Docker, skopeo, crane and
-# regctl push all the same, and what they pushed is pulled back as it was.
+# Docker, skopeo, crane and regctl push over a line so slow that the layers take five minutes, with tokens that are valid
+# for one minute. The pushes succeed, and the pulled images are identical.
 . "$(dirname "$0")/lib.sh"
 . "$E2E_DIR/engine.sh"
 . "$E2E_DIR/users.sh"
@@ -8,12 +8,12 @@
 server_start ORLOP_AUTH__HTPASSWD="$users" ORLOP_AUTH__PUBLIC='["public/**"]' ORLOP_AUTH__TOKEN_LIFETIME=60s
 copy() { skopeo --policy "$WORK/policy.json" copy -q "$@"; }
 
-# Each client has a line of its own. The server calls itself what the client called it, so tokens come over it too.
+# Each client has its own slow line. The server uses the host name of the request, so token requests use the line too.
 RATE=100000
 clients=(docker skopeo crane regctl)
 for client in "${clients[@]}"; do
-    # One layer that takes minutes by itself, and so many others that some begin when the first token has ended. Nobody
-    # has to send what another client has sent, so each has layers of its own.
+    # One layer takes minutes by itself, and there are so many others that some start after the first token has expired.
+    # A client skips blobs that another client has pushed, so each client has its own layers.
     python3 "$E2E_DIR/layout.py" "$WORK/$client" 14000000 2500000 2500000 2500000 2500000 2500000 2500000 2500000
     port=$(free_port)
     python3 "$E2E_DIR/slow_line.py" "$port" "${SERVER_ADDR##*:}" "$RATE" 2>"$WORK/$client.line" &
@@ -32,7 +32,7 @@ for line in "${regctl_line:?}" "$SERVER_ADDR"; do
     echo secret | regctl registry login "$line" -u ann --pass-stdin >/dev/null
 done
 
-step "push over slow lines, at once"
+step "push over slow lines, concurrently"
 # timed NAME COMMAND…
 timed() {
     local name=$1 begun=$SECONDS code=0
@@ -62,7 +62,7 @@ for client in "${clients[@]}"; do
 done
 same 0 "$bad"
 
-step "what was pushed is there, as it was"
+step "the pushed images are identical when pulled"
 digest=$(sed -n 's/.*digest: \(sha256:[0-9a-f]*\) .*/\1/p' "$WORK/docker.out")
 id=$(docker inspect --format '{{.Id}}' "$docker_line/team/docker:1")
 docker image rm -f "$docker_line/team/docker:1" >/dev/null

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""slow_line.py PORT TARGET RATE: a slow line to the server on port TARGET of loopback. What clients send to PORT gets
-through at RATE bytes a second, all their connections together; answers come back at once."""
+"""slow_line.py PORT TARGET RATE: a slow line to the server on port TARGET of loopback. It forwards the bytes that clients
+send to PORT at RATE bytes per second over all connections together. Responses are not delayed."""
 
 import asyncio
 import socket
@@ -15,7 +15,7 @@ class Line:
         self.free_at = 0.0
 
     async def take(self, size):
-        """Waits until the line has carried so many bytes: whoever comes first is served first."""
+        """Waits until the line has carried `size` bytes, in the order of the calls."""
         now = asyncio.get_running_loop().time()
         self.free_at = max(self.free_at, now) + size / self.rate
         await asyncio.sleep(self.free_at - now)
@@ -38,7 +38,7 @@ async def main():
     line = Line(rate)
 
     async def connected(reader, writer):
-        # A small limit, as the listener's small buffer: what waits for the line waits at the client.
+        # The small limit and the listener's small buffer keep waiting bytes at the client.
         to_reader, to_writer = await asyncio.open_connection("127.0.0.1", target)
         await asyncio.gather(carry(reader, to_writer, line), carry(to_reader, writer))
         to_writer.close()

@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """soak.py WORK: eight workers push, mount, overwrite, retag, delete and pull while the collector
-runs every 200 ms with the shortest times that make sense.
+runs every 200 ms with the shortest useful times.
 
-Nothing that is tagged may be lost, nothing may be refused that is in order, and when all is
-deleted the disk space comes back by itself and fsck finds nothing. SOAK_SECONDS, SOAK_SEED."""
+No tagged image may be lost and no valid request may be rejected. After everything is deleted, the
+disk space is freed without further requests, and fsck finds no problem. Variables: SOAK_SECONDS,
+SOAK_SEED."""
 
 import json
 import multiprocessing
@@ -31,7 +32,7 @@ SEED = int(os.environ.get("SOAK_SEED", str(random.randrange(1 << 30))))
 WORKERS = 8
 LEASE = 3
 UNTAGGED = 3
-# A refusal within this time of the first blob is the server's fault, later it's this machine's.
+# A rejection within this time after the first blob is a bug of the server. Later this machine was too slow.
 IN_TIME = min(LEASE, UNTAGGED) - 0.5
 SIZES = [0, 50, 4_000, 4_000, 60_000, 60_000, 500_000, 2_000_000]
 SHARED = ["soak/shared-a", "soak/shared-b"]
@@ -43,9 +44,9 @@ class Worker:
         self.number = number
         self.until = until
         self.client = Client(address)
-        self.tags = {}  # (repo, tag) -> digest: what must be there
+        self.tags = {}  # (repo, tag) -> digest: the tags that must exist
         self.bytes = {}  # (repo, digest) -> (media type, manifest)
-        self.children = set()  # (repo, digest) that an index ever held
+        self.children = set()  # (repo, digest) that has ever been in an index
         self.referrers = {}  # (repo, subject) -> digests
         self.counts = {}
 
@@ -70,10 +71,10 @@ class Worker:
             self.count(step.__name__)
         self.check_all()
 
-    # What there is to push.
+    # Content to push.
 
     def content(self):
-        """Half of the layers are the same for all workers at the same time."""
+        """Returns a layer. Half of the layers are the same for all workers at the same time."""
         size = self.rng.choice(SIZES)
         if self.rng.random() < 0.5:
             return self.rng.randbytes(size)
@@ -85,11 +86,11 @@ class Worker:
         return self.rng.choice([f"soak/own-{self.number}", *SHARED])
 
     def tag(self):
-        # Few enough that many pushes overwrite one.
+        # There are few tags, so that many pushes overwrite one.
         return f"w{self.number}-{self.rng.randrange(8)}"
 
     def some_tag(self, media_type=None):
-        """A tag that must be there, of that kind."""
+        """Returns a tag of this media type that must exist."""
         found = [
             at
             for at, digest in self.tags.items()
@@ -100,11 +101,11 @@ class Worker:
     # Pushing.
 
     def blob(self, repo, data):
-        """The blob is in the repository; the time before that was asked."""
+        """Ensures that the repository has the blob. Returns the time before the check."""
         begun = time.monotonic()
         digest = digest_of(data)
         if self.client.has_blob(repo, digest):
-            self.count("blobs that were there")
+            self.count("blobs found")
         elif self.rng.random() < 0.4 and self.client.mount(repo, digest, self.rng.choice(SHARED)):
             self.count("blobs mounted")
         else:
@@ -113,7 +114,7 @@ class Worker:
         return begun
 
     def put(self, repo, reference, manifest, media_type, known_at):
-        """True if it was taken. A refusal in time is wrong."""
+        """Puts a manifest. Returns its digest, or None if it was rejected. An early rejection is a bug."""
         data = json.dumps(manifest).encode()
         digest = digest_of(data)
         answer = self.client.put_manifest(
@@ -122,8 +123,8 @@ class Worker:
         if answer.status != 201:
             age = time.monotonic() - known_at
             if age < IN_TIME:
-                raise Wrong(f"{repo}:{reference} refused {age:.2f} s after its first part: {answer}")
-            self.count("refused after the lease")
+                raise Wrong(f"{repo}:{reference} rejected {age:.2f} s after its first blob: {answer}")
+            self.count("rejected after the lease")
             return None
         if answer.headers["Docker-Content-Digest"] != digest:
             raise Wrong(f"{repo}:{reference}: {answer.headers['Docker-Content-Digest']}")
@@ -134,7 +135,7 @@ class Worker:
 
     def image(self, repo, tag, **more):
         layers = [self.content() for _ in range(self.rng.randint(1, 4))]
-        # No two manifests are the same: deleting one by digest concerns this worker alone.
+        # All manifests differ, so deleting one by digest affects only this worker.
         config = json.dumps({"worker": self.number, "salt": self.rng.random()}).encode()
         known_at = min(self.blob(repo, data) for data in [*layers, config])
         manifest = {
@@ -158,7 +159,7 @@ class Worker:
             if digest is None:
                 return
             children.append(digest)
-        # One that has a tag too: the index must hold it when the tag is gone.
+        # Also a tagged child: the index must hold it after its tag is deleted.
         children += [d for (r, _), d in self.tags.items() if r == repo][:1]
         index = {
             "schemaVersion": 2,
@@ -249,7 +250,7 @@ class Worker:
             self.client.manifest(repo, reference, want=(404,))
 
     def delete_child(self):
-        """What a tagged index holds can't be deleted."""
+        """Checks that a child of a tagged index can't be deleted."""
         at = self.some_tag(INDEX)
         if at and ORLOP:
             index = json.loads(self.bytes[at[0], self.tags[at]][1])
@@ -257,13 +258,13 @@ class Worker:
             self.client.delete(at[0], "manifests", child, want=(405,))
 
     def delete_blob(self):
-        """A blob that nothing needs goes at once; one that an image needs can't be deleted."""
+        """Checks that an unneeded blob is deleted at once and that a blob of an image can't be deleted."""
         repo = f"soak/own-{self.number}"
         data = self.rng.randbytes(1000)
         Upload(self.client, repo, data, self.rng).run()
         self.client.delete(repo, "blobs", digest_of(data))
         if self.client.has_blob(repo, digest_of(data)):
-            raise Wrong(f"{repo}@{digest_of(data)} is there after its deletion")
+            raise Wrong(f"{repo}@{digest_of(data)} exists after its deletion")
         at = self.some_tag(MANIFEST)
         if at and ORLOP:
             config = json.loads(self.bytes[at[0], self.tags[at]][1])["config"]["digest"]
@@ -275,13 +276,13 @@ def run_worker(address, number, until, results):
     wrong = None
     try:
         worker.work()
-    except Exception as error:  # every other end of a worker is a finding
+    except Exception as error:  # any other error is a finding
         wrong = f"worker {number}: {error}\n{traceback.format_exc()}"
     results.put((worker.counts, worker.tags, wrong))
 
 
 def delete_everything(server, tags):
-    """Half by digest, half by tag; what an index holds goes with it."""
+    """Deletes half of the images by digest and half by tag. Children go with their index."""
     client = Client(server.address)
     before = server.bytes_stored()
     for number, ((repo, tag), digest) in enumerate(sorted(tags.items())):
@@ -291,10 +292,10 @@ def delete_everything(server, tags):
     begun = time.monotonic()
     while server.bytes_stored() > 0:
         if time.monotonic() - begun > 90:
-            raise Wrong(f"{server.bytes_stored()} of {before} bytes are left when all is deleted")
+            raise Wrong(f"{server.bytes_stored()} of {before} bytes are left after everything was deleted")
         time.sleep(0.2)
     print(
-        f"  - all deleted: {before / 1e6:.1f} MB of disk space are back "
+        f"  - everything deleted: {before / 1e6:.1f} MB of disk space were freed "
         f"after {time.monotonic() - begun:.1f} s"
     )
     client.close()
@@ -330,7 +331,7 @@ def go(server):
     for (repo, tag), digest in tags.items():
         client.pull(repo, tag, digest)
     client.close()
-    print(f"  - all {len(tags)} tags pull whole after the collector had its time")
+    print(f"  - all {len(tags)} tags can be pulled after the collector had enough time")
     if ORLOP:
         server.fsck()
         delete_everything(server, tags)

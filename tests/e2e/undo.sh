@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# What was deleted comes back, and Docker pulls it as it was: after a delete, after expiry, after a push over a
-# tag, after a crash, and a whole repository.
+# Deleted images can be restored and Docker pulls them unchanged: after a delete, an expiry, an overwritten tag, a crash,
+# and the deletion of a whole repository.
 . "$(dirname "$0")/lib.sh"
 . "$E2E_DIR/engine.sh"
 
@@ -10,7 +10,7 @@ repo="$SERVER_ADDR/team/app"
 orlop() { "$E2E_BIN" --data "$SERVER_DATA" "$@"; }
 crane() { command crane --insecure "$@"; }
 push() { docker push -q "$1" >/dev/null; }
-# digest_of REFERENCE: pulls every byte of it again, runs it, and tells its digest.
+# digest_of REFERENCE: pulls the image completely, runs it and prints its digest.
 digest_of() {
     docker image prune -af >/dev/null
     docker pull -q "$1" >/dev/null
@@ -36,7 +36,7 @@ v1=$(digest_of "$repo:v1")
 v2=$(digest_of "$repo:latest")
 same v2 "$(cat "$WORK/said")"
 
-step "point latest back, and forth again"
+step "roll latest back, and forward again"
 orlop tag rollback team/app:latest >/dev/null
 same "$v1" "$(digest_of "$repo:latest")"
 same v1 "$(cat "$WORK/said")"
@@ -103,7 +103,7 @@ orlop repo restore team/app >/dev/null
 same "$v2" "$(digest_of "$repo:latest")"
 same "$v1" "$(digest_of "$repo:v1")"
 
-step "kill the server right after that began: the next one finishes it, and it can be restored"
+step "kill the server right after the deletion started: the next start finishes it, and it can be restored"
 curl -fs --unix-socket "$SERVER_DATA/admin.sock" -X DELETE http://orlop/api/v1/repositories/team%2Fapp >/dev/null
 kill -9 "$SERVER_PID"
 wait "$SERVER_PID" 2>/dev/null || true
@@ -129,7 +129,7 @@ server_start
 same "$v1" "$(digest_of "$repo:latest")"
 same "$v2" "$(digest_of "$repo:v2")"
 
-step "empty the trash: what was in it stays away"
+step "empty the trash: its images can not be restored"
 crane delete "$repo@$v2"
 fails orlop trash empty
 orlop trash empty --yes >/dev/null

@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# Sourced after engine.sh by scripts in which people log in: an engine, a file of users with ann in it, and something
-# to push.
+# Sourced after engine.sh by scripts with logins: starts an engine and creates an htpasswd file with the user ann and an
+# image layout to push.
 users="$WORK/users"
 htpasswd -nbBC 5 ann secret >"$users"
 : "${SERVER_ADDR:=127.0.0.1:$(free_port)}"

@@ -1,4 +1,4 @@
-//! Who comes in.
+//! Authentication with the users of an htpasswd file, and the login throttle.
 
 use std::fs;
 use std::net::IpAddr;
@@ -10,8 +10,8 @@ use tempfile::TempDir;
 
 use crate::kit::*;
 
-/// A server for `ann` alone, whose password is `secret`.
-async fn locked() -> (Server, TempDir) {
+/// A server whose only user is `ann` with the password `secret`.
+async fn closed_server() -> (Server, TempDir) {
     let dir = TempDir::new().expect("a folder");
     let file = dir.path().join("users");
     let hash = bcrypt::hash("secret", 4).expect("hashed");
@@ -32,10 +32,10 @@ fn as_ann(request: RequestBuilder) -> RequestBuilder {
     request.basic_auth("ann", Some("secret"))
 }
 
-/// Every path but those that tell whether the server lives, with every method, also where the path makes no sense.
+/// Tries every path except the health checks with every method, and also unknown paths.
 #[tokio::test]
-async fn nobody_else_is_told_anything() {
-    let (server, _users) = locked().await;
+async fn anonymous_requests_are_rejected_everywhere() {
+    let (server, _users) = closed_server().await;
     let digest = digest(b"a");
     let upload = "/v2/team/app/blobs/uploads/00000000-0000-0000-0000-000000000000".to_owned();
     let paths = [
@@ -74,8 +74,8 @@ async fn nobody_else_is_told_anything() {
 }
 
 #[tokio::test]
-async fn a_refusal_is_in_the_protocol_s_words() {
-    let (server, _users) = locked().await;
+async fn rejections_follow_the_protocol() {
+    let (server, _users) = closed_server().await;
     let response = server.get("/v2/").send().await.expect("answer");
     assert_eq!(text(response.headers(), "docker-distribution-api-version"), "registry/2.0");
     let body: serde_json::Value = response.json().await.expect("JSON");
@@ -85,12 +85,12 @@ async fn a_refusal_is_in_the_protocol_s_words() {
 }
 
 #[tokio::test]
-async fn a_user_does_everything_and_is_named_in_the_history() {
-    let (server, _users) = locked().await;
+async fn user_may_do_everything_and_is_named_in_history() {
+    let (server, _users) = closed_server().await;
     assert_eq!(status(as_ann(server.get("/v2/"))).await, 200);
-    let begun = as_ann(server.post("/v2/app/blobs/uploads/")).send().await.expect("answer");
-    assert_eq!(begun.status(), 202);
-    let location = text(begun.headers(), "location");
+    let started = as_ann(server.post("/v2/app/blobs/uploads/")).send().await.expect("answer");
+    assert_eq!(started.status(), 202);
+    let location = text(started.headers(), "location");
     let blob = digest(b"{}");
     let put = as_ann(server.put(&format!("{location}?digest={blob}")).body("{}"));
     assert_eq!(status(put).await, 201);
@@ -106,10 +106,10 @@ async fn a_user_does_everything_and_is_named_in_the_history() {
     assert!(history.items.iter().all(|event| event.by.as_deref() == Some("ann")));
 }
 
-/// The wrong password of a user, and any password of nobody.
+/// Responses don't reveal whether a user exists.
 #[tokio::test]
-async fn a_wrong_user_and_a_wrong_password_are_answered_alike() {
-    let (server, _users) = locked().await;
+async fn unknown_user_and_wrong_password_get_same_response() {
+    let (server, _users) = closed_server().await;
     let answer = async |name: &str, password: &str| {
         let response = server.get("/v2/").basic_auth(name, Some(password)).send().await.expect("answer");
         let headers: Vec<_> =
@@ -126,8 +126,8 @@ async fn a_wrong_user_and_a_wrong_password_are_answered_alike() {
 }
 
 #[tokio::test]
-async fn who_guesses_is_slowed_down() {
-    let (server, _users) = locked().await;
+async fn throttles_password_guessing() {
+    let (server, _users) = closed_server().await;
     assert_eq!(status(as_ann(server.get("/v2/"))).await, 200);
     let mut last = StatusCode::OK;
     for guess in 0..30 {
@@ -140,24 +140,24 @@ async fn who_guesses_is_slowed_down() {
         }
     }
     assert_eq!(last, 429);
-    assert_eq!(status(as_ann(server.get("/v2/"))).await, 200, "who is in stays in");
+    assert_eq!(status(as_ann(server.get("/v2/"))).await, 200, "a verified password is still accepted");
 }
 
-/// A connection stays in use, also where a body was refused before it came.
+/// The server keeps working after it rejected requests before their bodies arrived.
 #[tokio::test]
-async fn a_refused_body_leaves_the_server_well() {
-    let (server, _users) = locked().await;
+async fn survives_rejected_request_bodies() {
+    let (server, _users) = closed_server().await;
     for _ in 0..3 {
-        let refused = server.put("/v2/app/manifests/1").body(vec![b' '; 300_000]).send().await;
-        if let Ok(refused) = refused {
-            assert_eq!(refused.status(), 401);
+        let rejected = server.put("/v2/app/manifests/1").body(vec![b' '; 300_000]).send().await;
+        if let Ok(rejected) = rejected {
+            assert_eq!(rejected.status(), 401);
         }
     }
     assert_eq!(status(as_ann(server.get("/v2/"))).await, 200);
 }
 
 #[test]
-fn the_name_of_an_address_has_no_port() {
+fn peer_name_has_no_port() {
     let peer = |text: &str| orlop::http::listen::Peer::Tcp(text.parse().expect("an address")).name();
     assert_eq!(peer("10.0.0.1:1234"), "10.0.0.1");
     assert_eq!(peer("[::ffff:10.0.0.1]:1234"), "10.0.0.1");

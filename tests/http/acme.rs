@@ -1,5 +1,5 @@
-//! What an authority sees that asks whether a name is this server's (TLS-ALPN-01, RFC 8737), and what others see
-//! meanwhile. tests/e2e/acme.sh has a real authority.
+//! TLS-ALPN-01 challenges (RFC 8737): what the authority that validates a name sees, and what other clients see
+//! meanwhile. tests/e2e/acme.sh uses a real authority.
 
 use std::fs;
 use std::io;
@@ -19,11 +19,11 @@ use tokio_rustls::TlsConnector;
 use crate::kit::*;
 use crate::tls::{Authority, Pair};
 
-/// Authorities take any certificate and look at what is in it.
+/// Accepts any certificate, as authorities do that validate a challenge.
 #[derive(Debug)]
-struct Anybody(Arc<CryptoProvider>);
+struct AcceptAny(Arc<CryptoProvider>);
 
-impl ServerCertVerifier for Anybody {
+impl ServerCertVerifier for AcceptAny {
     fn verify_server_cert(
         &self,
         _: &CertificateDer<'_>,
@@ -58,15 +58,15 @@ impl ServerCertVerifier for Anybody {
     }
 }
 
-/// What a client sees that connects by a name and offers this protocol: the certificate, if the connection then ends
-/// without a word.
-async fn shown(server: &Server, name: &str, protocol: &str) -> io::Result<Vec<u8>> {
+/// Connects with this server name and protocol. Returns the certificate, if the server then closes the connection
+/// without sending data.
+async fn challenge_certificate(server: &Server, name: &str, protocol: &str) -> io::Result<Vec<u8>> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let mut config = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
         .map_err(io::Error::other)?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Anybody(provider)))
+        .with_custom_certificate_verifier(Arc::new(AcceptAny(provider)))
         .with_no_client_auth();
     config.alpn_protocols = vec![protocol.as_bytes().to_vec()];
     let stream = TcpStream::connect(server.address).await?;
@@ -81,50 +81,52 @@ async fn shown(server: &Server, name: &str, protocol: &str) -> io::Result<Vec<u8
     }
 }
 
-/// A server whose certificate is to come, in a file of a folder.
+/// A server that waits for its certificate in a file of this folder.
 async fn serve(folder: &Path, client_ca: Option<PathBuf>) -> (Server, Arc<Challenges>) {
-    let (file, challenges) = (folder.join("certificate.pem"), Arc::new(Challenges::default()));
+    let file = folder.join("certificate.pem");
+    let challenges = Arc::new(Challenges::default());
     let files = TlsFiles { certificate: file.clone(), key: file, client_ca };
     let tls = Tls::await_files(files, Arc::clone(&challenges)).expect("awaited");
     let server = Server::with(|setup| setup.listen.tls = Some(Arc::new(tls))).await;
     (server, challenges)
 }
 
-/// Also where all others have to show a certificate.
+/// Challenges are answered even if other clients need a client certificate.
 #[tokio::test]
-async fn an_authority_is_answered_only_while_it_asks_and_by_its_protocol() {
+async fn answers_active_challenges_only_by_their_protocol() {
     let dir = TempDir::new().expect("a folder");
     let client_ca = dir.path().join("clients.crt");
     fs::write(&client_ca, Authority::new().certificate).expect("written");
     let (server, challenges) = serve(dir.path(), Some(client_ca)).await;
-    let asked = async |name| shown(&server, name, "acme-tls/1").await;
-    assert!(asked("a.example").await.is_err(), "nothing is asked");
-    let one = challenges.answer("a.example", &[7; 32]).expect("answered");
-    let other = challenges.answer("B.example", &[8; 32]).expect("answered");
+    let certificate_for = async |name| challenge_certificate(&server, name, "acme-tls/1").await;
+    assert!(certificate_for("a.example").await.is_err(), "no active challenge");
+    let one = challenges.respond("a.example", &[7; 32]).expect("answered");
+    let other = challenges.respond("B.example", &[8; 32]).expect("answered");
     for (name, number) in [("a.example", 7), ("b.example", 8)] {
-        let certificate = asked(name).await.expect("an answer");
+        let certificate = certificate_for(name).await.expect("an answer");
         // The octet string of the extension (RFC 8737, 3).
         let digest = [&[4, 32][..], &[number; 32]].concat();
         assert!(certificate.windows(34).any(|window| window == digest), "{name}");
     }
-    assert!(asked("c.example").await.is_err(), "another name");
-    assert!(shown(&server, "a.example", "h2").await.is_err(), "another protocol");
+    assert!(certificate_for("c.example").await.is_err(), "another name");
+    assert!(challenge_certificate(&server, "a.example", "h2").await.is_err(), "another protocol");
     drop(one);
-    assert!(asked("a.example").await.is_err() && asked("b.example").await.is_ok());
+    assert!(certificate_for("a.example").await.is_err() && certificate_for("b.example").await.is_ok());
     drop(other);
-    assert!(asked("b.example").await.is_err());
+    assert!(certificate_for("b.example").await.is_err());
 }
 
 #[tokio::test]
-async fn a_certificate_that_comes_later_is_taken_up() {
-    let (dir, pair) = (TempDir::new().expect("a folder"), Pair::new());
+async fn uses_certificate_that_arrives_later() {
+    let dir = TempDir::new().expect("a folder");
+    let pair = Pair::new();
     let (server, challenges) = serve(dir.path(), None).await;
-    assert!(!pair.is_shown_by(&server).await);
+    assert!(!pair.is_used_by(&server).await);
     let file = dir.path().join("certificate.pem");
     fs::write(dir.path().join("draft"), pair.certificate.clone() + &pair.key).expect("written");
     fs::rename(dir.path().join("draft"), file).expect("renamed");
-    pair.comes_to(&server).await;
-    let _asked = challenges.answer("localhost", &[7; 32]).expect("answered");
-    assert!(pair.is_shown_by(&server).await, "while the authority asks");
-    assert!(shown(&server, "localhost", "acme-tls/1").await.is_ok());
+    pair.wait_until_used_by(&server).await;
+    let _challenge = challenges.respond("localhost", &[7; 32]).expect("answered");
+    assert!(pair.is_used_by(&server).await, "while the authority asks");
+    assert!(challenge_certificate(&server, "localhost", "acme-tls/1").await.is_ok());
 }

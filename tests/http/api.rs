@@ -1,4 +1,4 @@
-//! `/api/v1`.
+//! Tests of `/api/v1`, and helpers for other tests of the API.
 
 use std::time::Duration;
 
@@ -29,10 +29,11 @@ pub async fn get<T: serde::de::DeserializeOwned>(server: &Server, path: &str) ->
     response.json().await.expect("what was documented")
 }
 
-/// Asserts that a request is refused as this API refuses; tells why.
+/// Asserts that a request is rejected with problem details; returns the reason.
 pub async fn problem(request: RequestBuilder, status: u16) -> String {
     let response = request.send().await.expect("answer");
-    let (actual, kind) = (response.status().as_u16(), text(response.headers(), "content-type"));
+    let actual = response.status().as_u16();
+    let kind = text(response.headers(), "content-type");
     let body = response.text().await.expect("body");
     assert_eq!((actual, kind.as_str()), (status, "application/problem+json"), "{body}");
     let problem: Problem = serde_json::from_str(&body).expect("problem details");
@@ -40,7 +41,7 @@ pub async fn problem(request: RequestBuilder, status: u16) -> String {
     problem.detail
 }
 
-/// An index of two images, which is tagged `latest`; tells its digest and those of its children.
+/// Pushes an index of two images with the tag `latest`; returns its digest and those of its children.
 async fn push_index(server: &Server, repo: &str) -> (String, Vec<String>) {
     let mut children = Vec::new();
     for (layer, architecture) in [(b"one", "amd64"), (b"two", "arm64")] {
@@ -61,7 +62,7 @@ async fn push_index(server: &Server, repo: &str) -> (String, Vec<String>) {
 }
 
 #[tokio::test]
-async fn a_tag_is_listed_with_size_times_and_platforms() {
+async fn lists_tags_with_size_times_and_platforms() {
     let server = Server::start().await;
     let (index, _) = push_index(&server, "team/app").await;
     let page: Page<Tag> = get(&server, "/api/v1/repositories/team%2Fapp/tags").await;
@@ -73,7 +74,7 @@ async fn a_tag_is_listed_with_size_times_and_platforms() {
 }
 
 #[tokio::test]
-async fn lists_go_on_where_the_page_before_ended() {
+async fn pages_continue_where_the_previous_one_ended() {
     let server = Server::start().await;
     for tag in ["a", "b", "c"] {
         server.push_image("app", tag, tag.as_bytes()).await;
@@ -81,7 +82,8 @@ async fn lists_go_on_where_the_page_before_ended() {
     }
     for sort in ["name", "size", "pushed", "pulled"] {
         for list in ["/api/v1/repositories?prefix=team/", "/api/v1/repositories/app/tags?"] {
-            let (mut found, mut after) = (Vec::new(), String::new());
+            let mut found = Vec::new();
+            let mut after = String::new();
             loop {
                 let path = format!("{list}&sort={sort}&order=asc&limit=2{after}");
                 let page: Page<Value> = get(&server, &path).await;
@@ -97,7 +99,7 @@ async fn lists_go_on_where_the_page_before_ended() {
 }
 
 #[tokio::test]
-async fn a_repository_tells_its_sums() {
+async fn a_repository_has_totals() {
     let server = Server::start().await;
     let (_, digest) = server.push_image("team/app", "v1", b"layer").await;
     let repository: Repository = get(&server, "/api/v1/repositories/team%2Fapp").await;
@@ -110,7 +112,7 @@ async fn a_repository_tells_its_sums() {
 }
 
 #[tokio::test]
-async fn a_manifest_tells_what_it_is_connected_with() {
+async fn a_manifest_lists_its_relations() {
     let server = Server::start().await;
     let (index, children) = push_index(&server, "app").await;
     let path = |digest: &str| format!("/api/v1/repositories/app/manifests/{digest}");
@@ -120,7 +122,8 @@ async fn a_manifest_tells_what_it_is_connected_with() {
     assert_eq!(found.children[1].platform.as_deref(), Some("linux/arm64"));
     assert_eq!(get::<Manifest>(&server, &path(&children[0])).await.indexes, [index]);
 
-    let (config, layer) = (server.push("app", b"{}").await, server.push("app", b"sbom").await);
+    let config = server.push("app", b"{}").await;
+    let layer = server.push("app", b"sbom").await;
     let subject = children[0].parse().expect("a digest");
     let referrer = image(&config, &layer, Some((&subject, "application/vnd.example.sbom")));
     let about = digest(referrer.as_bytes());
@@ -139,7 +142,7 @@ async fn a_manifest_tells_what_it_is_connected_with() {
 }
 
 #[tokio::test]
-async fn tags_and_manifests_are_changed_where_that_is_allowed() {
+async fn changes_tags_and_manifests() {
     let server = open_server().await;
     let (index, children) = push_index(&server, "team/app").await;
     let tag = |name: &str| format!("/api/v1/repositories/team%2Fapp/tags/{name}");
@@ -161,7 +164,7 @@ async fn tags_and_manifests_are_changed_where_that_is_allowed() {
 }
 
 #[tokio::test]
-async fn whatever_is_wrong_is_a_problem() {
+async fn errors_are_problem_details() {
     let server = open_server().await;
     server.push_image("app", "v1", b"layer").await;
     for (path, status) in [
@@ -191,7 +194,7 @@ async fn whatever_is_wrong_is_a_problem() {
     let put = || server.put("/api/v1/repositories/app/tags/v1");
     let json = || put().header("content-type", "application/json");
     problem(put().body("{}"), 415).await;
-    // serde would take a list for a struct.
+    // serde would accept a list for a struct.
     let list = format!(r#"["sha256:{}"]"#, "a".repeat(64));
     problem(json().body(list), 400).await;
     for body in ["", "{", "[]", "{}", r#"{"digest":1}"#, r#"{"digest":"x"}"#, r#"{"digest":"x","y":1}"#] {
@@ -201,7 +204,7 @@ async fn whatever_is_wrong_is_a_problem() {
 }
 
 #[tokio::test]
-async fn the_status_says_how_it_is() {
+async fn reports_the_status() {
     let server = Server::start().await;
     let status: Status = get(&server, "/api/v1/status").await;
     assert!(status.ready && !status.read_only && status.problem.is_none());
@@ -211,7 +214,7 @@ async fn the_status_says_how_it_is() {
 }
 
 #[tokio::test]
-async fn usage_is_told_by_scope() {
+async fn reports_usage_by_scope() {
     let server = Server::start().await;
     server.push_image("team/app", "v1", b"layer").await;
     server.push_image("other", "v1", b"something else").await;
@@ -230,14 +233,14 @@ async fn usage_is_told_by_scope() {
     }
     problem(server.get("/api/v1/usage?scope=TEAM"), 400).await;
     problem(server.get("/api/v1/usage?scpoe=team"), 400).await;
-    server.registry.metadata().note_day(Timestamp(1_000_000_000)).await.expect("noted");
+    server.registry.metadata().record_day(Timestamp(1_000_000_000)).await.expect("noted");
     let days: Vec<UsageDay> = get(&server, "/api/v1/usage/days").await;
     assert_eq!((days.len(), days[0].day, days[0].manifests), (1, 11, 2));
 }
 
-/// Pulls that are only noted in memory count in every report.
+/// Pulls that are only recorded in memory count in every report.
 #[tokio::test]
-async fn a_pull_a_moment_ago_is_in_every_report() {
+async fn recent_pulls_are_in_every_report() {
     let server = open_server().await;
     let (_, digest) = server.push_image("app", "v1", b"layer").await;
     type Report = (&'static str, fn(&Value) -> &Value);
@@ -264,7 +267,7 @@ async fn a_pull_a_moment_ago_is_in_every_report() {
 }
 
 #[tokio::test]
-async fn why_tells_what_keeps_something() {
+async fn why_explains_what_keeps_content() {
     let server = Server::start().await;
     let (index, children) = push_index(&server, "team/app").await;
     let why = async |query: &str| get::<Why>(&server, &format!("/api/v1/why?{query}")).await;
@@ -315,7 +318,7 @@ pub struct Operation {
     pub takes_a_body: bool,
 }
 
-/// Every operation, with examples for what its path has.
+/// Every documented operation, with example values for its path parameters.
 pub async fn operations(server: &Server, user: Option<(&str, &str)>) -> Vec<Operation> {
     let request = server.get("/api/v1/openapi.json");
     let request = user.map_or(request.try_clone().expect("a request"), |(name, password)| {
@@ -346,17 +349,18 @@ pub async fn operations(server: &Server, user: Option<(&str, &str)>) -> Vec<Oper
 }
 
 #[tokio::test]
-async fn every_documented_operation_answers_as_documented() {
+async fn operations_answer_as_documented() {
     let server = open_server().await;
     server.push_image("team/app", "v1", b"layer").await;
     let operations = operations(&server, None).await;
     let with_bodies = operations.iter().filter(|operation| operation.takes_a_body);
-    let asked = operations.iter().map(|operation| (operation, false));
-    for (operation, with_body) in asked.chain(with_bodies.map(|operation| (operation, true))) {
+    let without_body = operations.iter().map(|operation| (operation, false));
+    for (operation, with_body) in without_body.chain(with_bodies.map(|operation| (operation, true))) {
         let request = server.request(operation.method.clone(), &operation.path);
         let request = if with_body { request.json(&json!({})) } else { request };
         let response = request.send().await.expect("answer");
-        let (status, kind) = (response.status(), text(response.headers(), "content-type"));
+        let status = response.status();
+        let kind = text(response.headers(), "content-type");
         let body = response.text().await.expect("body");
         assert!(operation.responses.contains(&status.as_str().to_owned()), "{}: {status}", operation.id);
         assert!(!body.contains("no such path"), "{} has no route", operation.id);
@@ -367,12 +371,12 @@ async fn every_documented_operation_answers_as_documented() {
     let mut ids: Vec<_> = operations.iter().map(|operation| &operation.id).collect();
     ids.sort();
     ids.dedup();
-    assert_eq!(ids.len(), operations.len(), "each operation has an id of its own");
+    assert_eq!(ids.len(), operations.len(), "each operation has its own id");
 }
 
-/// Operations whose method is not GET need the right to change something, those among them that only compile policies.
+/// Operations with a method other than GET require the permission to make changes, also those that only check policies.
 #[tokio::test]
-async fn no_change_is_taken_from_the_network() {
+async fn anonymous_clients_cannot_make_changes() {
     let server = Server::start().await;
     server.push_image("team/app", "v1", b"layer").await;
     for operation in operations(&server, None).await {
@@ -385,7 +389,7 @@ async fn no_change_is_taken_from_the_network() {
     get::<Tag>(&server, "/api/v1/repositories/team%2Fapp/tags/v1").await;
 }
 
-/// What has a route has a description: the only way to add one is utoipa's `routes!`.
+/// Every route has a description, because routes are added only with utoipa's `routes!`.
 #[test]
 fn every_route_is_documented() {
     let mut folders = vec![std::path::PathBuf::from("src/http/api")];
@@ -402,7 +406,7 @@ fn every_route_is_documented() {
     }
 }
 
-/// An answer in JSON to a request that sends JSON.
+/// Sends JSON, and returns the response's JSON.
 pub async fn answer<T: serde::de::DeserializeOwned>(request: RequestBuilder, body: &Value) -> T {
     let response = request.json(body).send().await.expect("answer");
     assert_eq!(response.status(), 200);
@@ -410,7 +414,7 @@ pub async fn answer<T: serde::de::DeserializeOwned>(request: RequestBuilder, bod
 }
 
 #[tokio::test]
-async fn policies_are_set_planned_and_applied() {
+async fn sets_plans_and_applies_policies() {
     let server = open_server().await;
     for tag in ["a", "b", "v1"] {
         server.push_image("team/app", tag, tag.as_bytes()).await;
@@ -440,8 +444,8 @@ async fn policies_are_set_planned_and_applied() {
     let rest = format!("/api/v1/retention/plan?plan={}&after={}", first.plan, first.next.expect("more"));
     let rest: Plan = get(&server, &rest).await;
     let all: Vec<_> = first.items.iter().chain(&rest.items).collect();
-    let told = |item: &&&PlanItem| (item.tag.clone(), item.rule.clone());
-    assert_eq!(told(&&all[0]), (Some("a".into()), Some("old".into())));
+    let tag_and_rule = |item: &&&PlanItem| (item.tag.clone(), item.rule.clone());
+    assert_eq!(tag_and_rule(&&all[0]), (Some("a".into()), Some("old".into())));
     assert_eq!(all[2].reason, "kept: rule `releases` of policy `mine`");
     assert_eq!((all.len(), rest.next), (5, None));
     problem(server.get("/api/v1/retention/plan?after=3"), 400).await;
@@ -471,7 +475,7 @@ async fn policies_are_set_planned_and_applied() {
 }
 
 #[tokio::test]
-async fn presets_are_listed_and_other_policies_imported() {
+async fn lists_presets_and_imports_policies() {
     let server = open_server().await;
     let presets: Vec<PresetEntry> = get(&server, "/api/v1/retention/presets").await;
     assert!(

@@ -1,4 +1,4 @@
-//! What the audit log has of requests, and what never.
+//! Tests of the audit log: which requests it records, and that it contains no secrets.
 
 use std::fs;
 use std::time::Duration;
@@ -15,9 +15,9 @@ use tempfile::TempDir;
 use crate::kit::*;
 use crate::log::Log;
 
-/// A server with accounts whose passwords are their names and `-password`: `root` administers everything, `boss` what is
-/// below `team/`, and `ann` pushes there.
-async fn house() -> (Server, TempDir) {
+/// A server with accounts whose passwords are their names and `-password`: `root` administers everything, `boss`
+/// administers `team/`, and `ann` pushes to `team/`.
+async fn server_with_accounts() -> (Server, TempDir) {
     let dir = TempDir::new().expect("a folder");
     let file = dir.path().join("audit.jsonl");
     let server = Server::with(|setup| setup.registry.audit_file = Some(file)).await;
@@ -41,7 +41,7 @@ async fn status(request: RequestBuilder) -> u16 {
     request.send().await.expect("answer").status().as_u16()
 }
 
-/// All entries, the oldest first.
+/// All entries, the oldest one first.
 async fn entries(server: &Server) -> Vec<AuditEntry> {
     server.registry.flush_audit(false).await.expect("written");
     let mut found = server.registry.metadata().audit(&AuditQuery::default(), 1000).await.expect("read").items;
@@ -49,32 +49,33 @@ async fn entries(server: &Server) -> Vec<AuditEntry> {
     found
 }
 
-/// A line for each entry: who, what, to what, and what came of it.
+/// A line for each entry: user, action, target, outcome and status.
 async fn lines(server: &Server) -> Vec<String> {
     let line = |AuditEntry { audited, .. }: AuditEntry| {
-        let (user, subject) = (audited.user.unwrap_or("-".into()), audited.subject.unwrap_or("-".into()));
+        let user = audited.user.unwrap_or("-".into());
+        let subject = audited.subject.unwrap_or("-".into());
         let status = audited.status.unwrap_or_default();
         format!("{user} {} {} {subject} {} {status}", audited.action, audited.scope, audited.outcome)
     };
     entries(server).await.into_iter().map(line).collect()
 }
 
-/// What each line of `lines` is that was not there before.
-struct News(usize);
+/// Returns the lines of `lines` that were added since the last call.
+struct NewLines(usize);
 
-impl News {
+impl NewLines {
     async fn since(&mut self, server: &Server) -> Vec<String> {
         let all = lines(server).await;
-        let news = all[self.0..].to_vec();
+        let added = all[self.0..].to_vec();
         self.0 = all.len();
-        news
+        added
     }
 }
 
 /// An image of one blob, pushed by a user.
 async fn push(server: &Server, name: &str, repository: &str) -> String {
-    let begun = as_user(server.post(&format!("/v2/{repository}/blobs/uploads/")), name).send().await;
-    let location = text(begun.expect("answer").headers(), "location");
+    let started = as_user(server.post(&format!("/v2/{repository}/blobs/uploads/")), name).send().await;
+    let location = text(started.expect("answer").headers(), "location");
     let blob = digest(b"{}");
     let put = server.put(&format!("{location}?digest={blob}")).body("{}");
     assert_eq!(status(as_user(put, name)).await, 201);
@@ -85,11 +86,11 @@ async fn push(server: &Server, name: &str, repository: &str) -> String {
 }
 
 #[tokio::test]
-async fn pushes_deletes_and_what_was_denied_are_recorded_and_pulls_are_not() {
-    let (server, _dir) = house().await;
-    let mut news = News(0);
+async fn records_pushes_deletions_and_denials_but_not_pulls() {
+    let (server, _dir) = server_with_accounts().await;
+    let mut new_lines = NewLines(0);
     let digest = push(&server, "ann", "team/app").await;
-    assert_eq!(news.since(&server).await, ["ann manifest-push team/app 1 allowed 201"]);
+    assert_eq!(new_lines.since(&server).await, ["ann manifest-push team/app 1 allowed 201"]);
 
     let path = "/v2/team/app/manifests/1";
     assert_eq!(status(as_user(server.get(path), "ann")).await, 200);
@@ -99,7 +100,7 @@ async fn pushes_deletes_and_what_was_denied_are_recorded_and_pulls_are_not() {
     assert_eq!(status(server.get(path)).await, 401);
     assert_eq!(status(server.post("/v2/team/app/blobs/uploads/")).await, 401);
     assert_eq!(status(server.get(path).bearer_auth("e30.e30.e30")).await, 401);
-    assert!(news.since(&server).await.is_empty(), "clients ask without a password first");
+    assert!(new_lines.since(&server).await.is_empty(), "clients send their first request without a password");
 
     assert_eq!(status(as_user(server.get("/v2/other/app/manifests/1"), "ann")).await, 403);
     assert_eq!(status(as_user(server.post("/v2/other/app/blobs/uploads/"), "ann")).await, 403);
@@ -107,7 +108,7 @@ async fn pushes_deletes_and_what_was_denied_are_recorded_and_pulls_are_not() {
     assert_eq!(status(as_user(server.delete(path), "ann")).await, 403);
     assert_eq!(status(server.delete(path)).await, 401);
     assert_eq!(
-        news.since(&server).await,
+        new_lines.since(&server).await,
         [
             "ann pull other/app 1 denied 403",
             "ann push other/app - denied 403",
@@ -128,7 +129,7 @@ async fn pushes_deletes_and_what_was_denied_are_recorded_and_pulls_are_not() {
     );
     assert_eq!(status(as_user(server.put(path).body("no JSON"), "boss")).await, 400);
     assert_eq!(
-        news.since(&server).await,
+        new_lines.since(&server).await,
         [
             "boss tag-delete team/app 1 allowed 202".to_owned(),
             format!("boss manifest-delete team/app {digest} allowed 202"),
@@ -139,10 +140,10 @@ async fn pushes_deletes_and_what_was_denied_are_recorded_and_pulls_are_not() {
 }
 
 #[tokio::test]
-async fn changes_through_the_api_are_recorded_with_what_they_are_about() {
-    let (server, _dir) = house().await;
+async fn records_api_changes_with_their_targets() {
+    let (server, _dir) = server_with_accounts().await;
     let digest = push(&server, "ann", "team/app").await;
-    let mut news = News(1);
+    let mut new_lines = NewLines(1);
     let by = |name: &'static str, method: Method, path: &str, body: Value| {
         let request = as_user(server.request(method, &format!("/api/v1{path}")), name);
         status(if body.is_null() { request } else { request.json(&body) })
@@ -164,7 +165,7 @@ async fn changes_through_the_api_are_recorded_with_what_they_are_about() {
     assert_eq!(by("ann", Method::GET, "/accounts", Value::Null).await, 403);
     assert_eq!(by("root", Method::POST, "/nothing", Value::Null).await, 404);
     assert_eq!(
-        news.since(&server).await,
+        new_lines.since(&server).await,
         [
             &*format!("boss tag-point team/app v2 {digest} allowed 200"),
             "boss grant-set team/x/ ann delete allowed 204",
@@ -183,7 +184,7 @@ async fn changes_through_the_api_are_recorded_with_what_they_are_about() {
 }
 
 #[tokio::test]
-async fn a_change_is_recorded_as_done_though_its_result_cannot_be_read() {
+async fn records_a_change_as_done_if_only_its_result_cannot_be_read() {
     let faults = Faults::new();
     let server = Server::with(|setup| {
         setup.changes = Changes::Anyone;
@@ -201,14 +202,14 @@ async fn a_change_is_recorded_as_done_though_its_result_cannot_be_read() {
 }
 
 #[tokio::test]
-async fn who_came_by_an_access_token_is_known_by_it() {
-    let (server, _dir) = house().await;
+async fn records_the_access_token_of_a_request() {
+    let (server, _dir) = server_with_accounts().await;
     let made = json!({ "account": "ann", "name": "ci", "role": "push", "scope": "team/" });
     let response = as_user(server.post("/api/v1/tokens"), "ann").json(&made).send().await.expect("answer");
     assert_eq!(response.status(), 201);
     let made: Value = response.json().await.expect("JSON");
-    let (id, secret) =
-        (made["token"]["id"].as_str().expect("an id"), made["secret"].as_str().expect("a secret"));
+    let id = made["token"]["id"].as_str().expect("an id");
+    let secret = made["secret"].as_str().expect("a secret");
     let path = "/v2/team/app/manifests/1";
     assert_eq!(status(server.delete(path).basic_auth("ann", Some(secret))).await, 403);
     let wrong = format!("orlop_{id}_{}", "0".repeat(64));
@@ -228,16 +229,16 @@ async fn who_came_by_an_access_token_is_known_by_it() {
 }
 
 #[tokio::test]
-async fn who_guesses_passwords_fills_no_disk() {
-    let (server, _dir) = house().await;
+async fn password_guessing_does_not_fill_the_audit_log() {
+    let (server, _dir) = server_with_accounts().await;
     for _ in 0..40 {
         let wrong = server.get("/v2/").basic_auth("ann", Some("wrong"));
         assert!([401, 429].contains(&status(wrong).await));
         server.registry.flush_audit(false).await.expect("written");
     }
     let found = entries(&server).await;
-    let told: Vec<_> = found.iter().map(|entry| (entry.audited.status, entry.audited.outcome)).collect();
-    assert_eq!(told, [(Some(401), AuditOutcome::Denied), (Some(429), AuditOutcome::Denied)]);
+    let outcomes: Vec<_> = found.iter().map(|entry| (entry.audited.status, entry.audited.outcome)).collect();
+    assert_eq!(outcomes, [(Some(401), AuditOutcome::Denied), (Some(429), AuditOutcome::Denied)]);
     assert_eq!(found.iter().map(|entry| entry.times.count).sum::<u64>(), 40);
     for name in 0..100 {
         status(server.get("/v2/").basic_auth(format!("user{name}"), Some("wrong"))).await;
@@ -251,8 +252,8 @@ async fn who_guesses_passwords_fills_no_disk() {
 }
 
 #[tokio::test]
-async fn administrators_search_what_is_theirs() {
-    let (server, _dir) = house().await;
+async fn administrators_search_entries_of_their_scope() {
+    let (server, _dir) = server_with_accounts().await;
     push(&server, "ann", "team/app").await;
     push(&server, "root", "other/app").await;
     server.clock.advance(Duration::from_secs(10));
@@ -275,9 +276,9 @@ async fn administrators_search_what_is_theirs() {
     assert_eq!(users("user=ann").await.0, ["ann"]);
     assert_eq!(users("scope=other/app").await.0, ["root"]);
     assert_eq!(users("action=login&outcome=denied").await.0, ["eve"]);
-    let begun = "1970-01-12T13:46:45Z";
-    assert_eq!(users(&format!("since={begun}")).await.0, ["eve"]);
-    assert_eq!(users(&format!("until={begun}")).await.0, ["root", "ann"]);
+    let start = "1970-01-12T13:46:45Z";
+    assert_eq!(users(&format!("since={start}")).await.0, ["eve"]);
+    assert_eq!(users(&format!("until={start}")).await.0, ["root", "ann"]);
     let (first, next) = users("limit=2").await;
     assert_eq!(first, ["eve", "root"]);
     assert_eq!(users(&format!("limit=2&after={}", next.expect("more"))).await, (vec!["ann".into()], None));
@@ -297,10 +298,10 @@ async fn administrators_search_what_is_theirs() {
     }
 }
 
-/// Names and paths are the client's to choose.
+/// Clients can choose any names and paths.
 #[tokio::test]
-async fn what_clients_send_is_short_and_obeyed_by_no_terminal() {
-    let (server, _dir) = house().await;
+async fn client_text_is_truncated_and_escaped() {
+    let (server, _dir) = server_with_accounts().await;
     status(server.get("/v2/").basic_auth("a\u{1b}[2Jb\u{202e}", Some("wrong"))).await;
     status(server.get("/v2/").basic_auth("x".repeat(5000), Some("wrong"))).await;
     status(as_user(server.delete(&format!("/api/v1/accounts/{}", "y".repeat(2000))), "ann")).await;
@@ -311,46 +312,46 @@ async fn what_clients_send_is_short_and_obeyed_by_no_terminal() {
     assert_eq!(found[2].audited.subject.as_deref(), Some(&*("y".repeat(256) + "…")));
 }
 
-/// Through every way in: neither the rows, nor the file, nor the log have a secret.
+/// Sends secrets in every possible way; neither the rows, nor the file, nor the log may contain one.
 #[tokio::test]
 async fn no_secret_is_in_the_audit_log_its_file_or_the_log() {
     let log = Log::of_all();
-    let (server, dir) = house().await;
+    let (server, dir) = server_with_accounts().await;
     let secret = |way: &str| format!("hush-{way}-hush");
     let ways = [
         "basic", "wrong", "bearer", "scope", "made", "changed", "typo", "digest", "unknown", "form",
         "refresh",
     ];
     let basic = |user: &str, way: &str| server.get("/v2/").basic_auth(user, Some(secret(way)));
-    let mut said = vec![status(basic("ann", "wrong")).await, status(basic("nobody", "basic")).await];
-    said.push(status(server.get("/v2/").bearer_auth(secret("bearer"))).await);
-    said.push(
+    let mut statuses = vec![status(basic("ann", "wrong")).await, status(basic("nobody", "basic")).await];
+    statuses.push(status(server.get("/v2/").bearer_auth(secret("bearer"))).await);
+    statuses.push(
         status(server.get("/v2/").header("authorization", format!("Digest {}", secret("digest")))).await,
     );
     let token = format!("/auth/token?service=orlop&password={0}&scope=repository:{0}:pull", secret("scope"));
-    said.push(status(server.get(&token).basic_auth("ann", Some(secret("wrong")))).await);
-    said.push(status(as_user(server.get(&token), "ann")).await);
+    statuses.push(status(server.get(&token).basic_auth("ann", Some(secret("wrong")))).await);
+    statuses.push(status(as_user(server.get(&token), "ann")).await);
     let root =
         |method, path: &str, body: Value| status(as_user(server.request(method, path), "root").json(&body));
     let account = "/api/v1/accounts/carl";
-    said.push(root(Method::PUT, account, json!({ "password": secret("made") })).await);
-    said.push(root(Method::PATCH, account, json!({ "password": secret("changed") })).await);
-    said.push(
+    statuses.push(root(Method::PUT, account, json!({ "password": secret("made") })).await);
+    statuses.push(root(Method::PATCH, account, json!({ "password": secret("changed") })).await);
+    statuses.push(
         root(Method::PATCH, account, json!({ "pasword": secret("typo"), "disabled": secret("typo") })).await,
     );
     let unknown = format!("/api/v1/accounts?password={}", secret("unknown"));
-    said.push(status(as_user(server.get(&unknown), "root")).await);
+    statuses.push(status(as_user(server.get(&unknown), "root")).await);
     let form = |way: &str| format!("grant_type=password&username=ann&password={}", secret(way));
-    said.push(status(server.post("/auth/token").body(form("form"))).await);
+    statuses.push(status(server.post("/auth/token").body(form("form"))).await);
     let refresh = format!("grant_type=refresh_token&refresh_token=orlop_0123456789ab_{}", secret("refresh"));
-    said.push(status(server.post("/auth/token").body(refresh)).await);
-    assert_eq!(said, [401, 401, 401, 401, 401, 200, 201, 200, 400, 400, 401, 401]);
+    statuses.push(status(server.post("/auth/token").body(refresh)).await);
+    assert_eq!(statuses, [401, 401, 401, 401, 401, 200, 201, 200, 400, 400, 401, 401]);
 
     let ask = json!({ "account": "ann", "role": "push", "scope": "team/" });
     let made = as_user(server.post("/api/v1/tokens"), "ann").json(&ask).send().await.expect("answer");
     let made: Value = made.json().await.expect("JSON");
-    let (id, token) =
-        (made["token"]["id"].as_str().expect("an id"), made["secret"].as_str().expect("a secret"));
+    let id = made["token"]["id"].as_str().expect("an id");
+    let token = made["secret"].as_str().expect("a secret");
     let bearer = server.get("/auth/token?scope=repository:team/app:pull").basic_auth("ann", Some(token));
     let bearer: Value = bearer.send().await.expect("answer").json().await.expect("JSON");
     let bearer = bearer["token"].as_str().expect("a token");
@@ -378,5 +379,5 @@ async fn no_secret_is_in_the_audit_log_its_file_or_the_log() {
             assert!(!text.contains(&secret), "{secret} is in the {place}");
         }
     }
-    assert!(rows.contains(id), "its id is none");
+    assert!(rows.contains(id), "the id is not a secret");
 }

@@ -1,4 +1,4 @@
-//! Reading and deleting blobs.
+//! Tests of reading and deleting blobs.
 
 use crate::kit::*;
 
@@ -11,7 +11,7 @@ async fn served() -> (Server, String) {
 }
 
 #[tokio::test]
-async fn a_blob_is_described_by_get_and_head_alike() {
+async fn get_and_head_return_the_same_headers() {
     let (server, path) = served().await;
     let tag = format!("\"{}\"", digest(BLOB));
     for request in [server.get(&path), server.head(&path)] {
@@ -29,7 +29,7 @@ async fn a_blob_is_described_by_get_and_head_alike() {
 }
 
 #[tokio::test]
-async fn nothing_is_compressed_on_the_wire() {
+async fn responses_are_not_compressed() {
     let (server, path) = served().await;
     let response =
         server.get(&path).header("accept-encoding", "gzip, br, zstd").send().await.expect("answer");
@@ -38,7 +38,7 @@ async fn nothing_is_compressed_on_the_wire() {
 }
 
 #[tokio::test]
-async fn parts_of_a_blob() {
+async fn returns_ranges_of_a_blob() {
     let (server, path) = served().await;
     for (range, body, content_range) in [
         ("bytes=2-4", &b"234"[..], "bytes 2-4/10"),
@@ -64,7 +64,7 @@ async fn parts_of_a_blob() {
 }
 
 #[tokio::test]
-async fn several_parts_of_a_blob_are_one_answer() {
+async fn returns_several_ranges_in_one_response() {
     let server = Server::start().await;
     let blob: Vec<u8> = (0..600_000u32).map(|number| (number % 251) as u8).collect();
     let path = format!("/v2/a/blobs/{}", server.push("a", &blob).await);
@@ -85,7 +85,8 @@ async fn several_parts_of_a_blob_are_one_answer() {
         let mut expected = Vec::new();
         for (at, range) in ranges.iter().enumerate() {
             let line_end = if at == 0 { "" } else { "\r\n" };
-            let (first, last) = (range.start, range.end - 1);
+            let first = range.start;
+            let last = range.end - 1;
             expected.extend_from_slice(
                 format!(
                     "{line_end}--{boundary}\r\nContent-Type: application/octet-stream\r\n\
@@ -99,13 +100,13 @@ async fn several_parts_of_a_blob_are_one_answer() {
         assert!(body == expected, "the parts in the order of the request");
     }
     let response = server.get(&path).header("range", "bytes=0-3,4-7").send().await.expect("answer");
-    assert_eq!(text(response.headers(), "content-range"), "bytes 0-7/600000", "what touches is one part");
+    assert_eq!(text(response.headers(), "content-range"), "bytes 0-7/600000", "adjacent ranges are one part");
     let response = server.get(&path).header("range", "bytes=600000-,700000-").send().await.expect("answer");
     assert_eq!(response.status(), 416);
 }
 
 #[tokio::test]
-async fn a_range_depends_on_the_version() {
+async fn if_range_with_another_etag_returns_the_whole_blob() {
     let (server, path) = served().await;
     let part = |tag: &str| server.get(&path).header("range", "bytes=0-1").header("if-range", tag);
     let status = async |tag: &str| part(tag).send().await.expect("answer").status().as_u16();
@@ -115,7 +116,7 @@ async fn a_range_depends_on_the_version() {
 }
 
 #[tokio::test]
-async fn what_the_client_has_is_not_sent_again() {
+async fn unchanged_content_gets_304() {
     let (server, path) = served().await;
     let tag = format!("\"{}\"", digest(BLOB));
     for request in [server.get(&path), server.head(&path)] {
@@ -128,7 +129,7 @@ async fn what_the_client_has_is_not_sent_again() {
 }
 
 #[tokio::test]
-async fn what_is_not_there_is_unknown() {
+async fn unknown_blobs_get_404() {
     let (server, _) = served().await;
     refused(server.get(&format!("/v2/a/blobs/{}", digest(b"other"))), 404, "BLOB_UNKNOWN").await;
     refused(server.get(&format!("/v2/b/blobs/{}", digest(BLOB))), 404, "BLOB_UNKNOWN").await;
@@ -138,14 +139,14 @@ async fn what_is_not_there_is_unknown() {
 }
 
 #[tokio::test]
-async fn a_deleted_blob_is_gone_at_once() {
+async fn a_deleted_blob_disappears_immediately() {
     let (server, path) = served().await;
     assert_eq!(server.delete(&path).send().await.expect("answer").status(), 202);
     refused(server.get(&path), 404, "BLOB_UNKNOWN").await;
 }
 
 #[tokio::test]
-async fn a_blob_that_a_manifest_needs_is_not_deleted() {
+async fn does_not_delete_a_blob_that_a_manifest_refers_to() {
     let server = Server::start().await;
     let (_, manifest) = server.push_image("a", "latest", BLOB).await;
     let error = refused(server.delete(&format!("/v2/a/blobs/{}", digest(BLOB))), 405, "UNSUPPORTED").await;
@@ -153,7 +154,7 @@ async fn a_blob_that_a_manifest_needs_is_not_deleted() {
 }
 
 #[tokio::test]
-async fn a_digest_may_come_encoded() {
+async fn accepts_a_percent_encoded_digest() {
     let (server, path) = served().await;
     let response = server.get(&path.replace(':', "%3A")).send().await.expect("answer");
     assert_eq!(response.bytes().await.expect("body"), BLOB);

@@ -1,4 +1,4 @@
-//! Connections: versions, deadlines, limits, the end.
+//! Tests of connections: HTTP versions, timeouts, limits, and shutdown.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::kit::*;
 
-/// How long until the server ends a connection on which this was sent.
+/// The time until the server closes a connection on which these bytes were sent.
 async fn ends_after(server: &Server, sent: &[u8]) -> Duration {
     let mut stream = server.connect().await;
     stream.write_all(sent).await.expect("sent");
@@ -20,14 +20,14 @@ async fn ends_after(server: &Server, sent: &[u8]) -> Duration {
     start.elapsed()
 }
 
-fn impatient(setup: &mut Setup) {
+fn with_short_timeouts(setup: &mut Setup) {
     setup.listen.head_timeout = Duration::from_millis(200);
     setup.listen.idle_timeout = Duration::from_millis(600);
     setup.listen.write_timeout = Duration::from_millis(400);
 }
 
 #[tokio::test]
-async fn http2_without_tls_by_prior_knowledge() {
+async fn serves_http2_without_tls_by_prior_knowledge() {
     let server = Server::start().await;
     let content = vec![7; 3 * 1024 * 1024];
     let digest = server.push("a", &content).await;
@@ -48,13 +48,13 @@ async fn http2_without_tls_by_prior_knowledge() {
 }
 
 #[tokio::test]
-async fn who_says_nothing_or_half_a_head_is_left() {
-    let server = Server::with(impatient).await;
+async fn closes_connections_without_a_complete_head() {
+    let server = Server::with(with_short_timeouts).await;
     for sent in [&b""[..], b"PRI * HT", b"GET /v2/ HTTP/1.1\r\nhost"] {
         let time = ends_after(&server, sent).await;
         assert!(time >= Duration::from_millis(150) && time < Duration::from_millis(500), "{time:?}");
     }
-    // After a request, half a head is as bad.
+    // An incomplete head after a request times out too.
     let mut stream = server.connect().await;
     stream.write_all(b"GET /v2/ HTTP/1.1\r\nhost: x\r\n\r\n").await.expect("sent");
     stream.read_exact(&mut [0; 100]).await.expect("an answer");
@@ -64,17 +64,17 @@ async fn who_says_nothing_or_half_a_head_is_left() {
 }
 
 #[tokio::test]
-async fn an_idle_connection_lives_longer_than_half_a_head() {
-    let server = Server::with(impatient).await;
+async fn an_idle_connection_lives_longer_than_an_incomplete_head() {
+    let server = Server::with(with_short_timeouts).await;
     let time = ends_after(&server, b"GET /v2/ HTTP/1.1\r\nhost: x\r\n\r\n").await;
     assert!(time >= Duration::from_millis(550) && time < Duration::from_millis(1200), "{time:?}");
 }
 
 #[tokio::test]
-async fn who_does_not_read_is_left() {
+async fn closes_connections_of_clients_that_do_not_read() {
     let server = Server::with(|setup| {
-        impatient(setup);
-        // Where there is room for many more, a client may stop reading for long.
+        with_short_timeouts(setup);
+        // The write timeout is longer if many more connections are free.
         setup.listen.max_connections = 1;
     })
     .await;
@@ -90,9 +90,9 @@ async fn who_does_not_read_is_left() {
 }
 
 #[tokio::test]
-async fn connections_are_bounded_and_idle_ones_make_room() {
+async fn closes_idle_connections_at_the_connection_limit() {
     let server = Server::with(|setup| {
-        impatient(setup);
+        with_short_timeouts(setup);
         setup.listen.idle_timeout = Duration::from_secs(60);
         setup.listen.max_connections = 1;
     })
@@ -105,14 +105,14 @@ async fn connections_are_bounded_and_idle_ones_make_room() {
     assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
 }
 
-/// A connection from an address of this machine's own network.
+/// A connection from a loopback address.
 async fn connect_from(server: &Server, host: u8) -> TcpStream {
     let socket = TcpSocket::new_v4().expect("a socket");
     socket.bind(SocketAddr::from(([127, 0, 0, host], 0))).expect("an address");
     socket.connect(server.address).await.expect("connected")
 }
 
-/// One client keeps as many connections as it can get by asking whether the server lives; others still come in.
+/// One client keeps as many connections as it can by requesting `/livez`; other clients can still connect.
 #[tokio::test]
 async fn a_client_cannot_keep_every_connection() {
     let server = Server::with(|setup| setup.listen.max_connections = 16).await;
@@ -131,7 +131,7 @@ async fn a_client_cannot_keep_every_connection() {
     }
 }
 
-/// Many clients behind one address, as behind NAT: none is refused.
+/// Many clients share an address, as behind NAT, and none is rejected.
 #[tokio::test]
 async fn many_clients_behind_one_address_are_all_served() {
     let server = Server::with(|setup| setup.listen.max_connections = 16).await;
@@ -147,7 +147,7 @@ async fn many_clients_behind_one_address_are_all_served() {
 }
 
 #[tokio::test]
-async fn at_the_end_running_requests_finish_and_others_go() {
+async fn shutdown_finishes_running_requests() {
     let server = Server::start().await;
     let location = server.upload("a").await;
     let mut busy = server.connect().await;
@@ -165,7 +165,7 @@ async fn at_the_end_running_requests_finish_and_others_go() {
 }
 
 #[tokio::test]
-async fn the_end_does_not_wait_for_ever() {
+async fn shutdown_has_a_timeout() {
     let server = Server::with(|setup| setup.listen.drain_timeout = Duration::from_millis(200)).await;
     let location = server.upload("a").await;
     let mut busy = server.connect().await;

@@ -1,8 +1,8 @@
-//! What the API tells of what happened.
+//! Tests of the API's list of events.
 
 use orlop::clock::Clock;
 use orlop::http::api::{Page, StoreEvent};
-use orlop::metadata::{Condition, EventKind};
+use orlop::metadata::{EventKind, Integrity};
 use serde_json::json;
 
 use crate::api::{get, open_server, problem};
@@ -11,13 +11,13 @@ use crate::kit::*;
 const POLICY: &str = "/api/v1/retention/policies/mine";
 
 #[tokio::test]
-async fn a_damaged_blob_is_told_of_and_its_healing_too() {
+async fn lists_a_quarantined_blob_and_its_repair() {
     let server = open_server().await;
     server.push_image("team/app", "v1", b"layer").await;
     let layer = digest(b"layer");
     let metadata = server.registry.metadata();
-    let key = metadata.stored_blob(&layer).await.expect("facts").expect("stored").key;
-    let damaged = Condition::Damaged("it hashes to something else".into());
+    let key = metadata.stored_blob(&layer).await.expect("metadata").expect("stored").key;
+    let damaged = Integrity::Damaged("it hashes to something else".into());
     assert!(metadata.mark_blob(&key, damaged, server.clock.now()).await.expect("marked"));
     server.push("other", b"layer").await;
     let page: Page<StoreEvent> = get(&server, "/api/v1/events").await;
@@ -25,13 +25,13 @@ async fn a_damaged_blob_is_told_of_and_its_healing_too() {
     assert_eq!((healed.kind, damaged.kind), (EventKind::BlobHealed, EventKind::BlobDamaged));
     let facts = json!({ "digest": layer.as_str(), "reason": "it hashes to something else" });
     assert_eq!(json!(damaged.facts), facts);
-    assert!(damaged.message.contains("absent until it is pushed again"), "{}", damaged.message);
+    assert!(damaged.message.contains("quarantined until it is pushed again"), "{}", damaged.message);
     assert_eq!(json!(healed.facts), json!({ "digest": layer.as_str(), "repository": "other" }));
     assert_eq!(damaged.at.to_string(), "1970-01-12T13:46:40.000Z");
 }
 
 #[tokio::test]
-async fn events_come_newest_first_by_kind_and_page() {
+async fn lists_events_newest_first_by_kind_and_page() {
     let server = open_server().await;
     let policy = json!({ "rules": [{ "name": "all", "action": "keep" }], "repositories": ["**"] });
     for _ in 0..2 {
@@ -57,7 +57,7 @@ async fn events_come_newest_first_by_kind_and_page() {
 }
 
 #[tokio::test]
-async fn what_is_no_kind_or_no_page_is_refused() {
+async fn rejects_unknown_kinds_and_pages() {
     let server = open_server().await;
     for query in ["kind=", "kind=fire", "limit=0", "limit=1001", "after=x", "before=1"] {
         problem(server.get(&format!("/api/v1/events?{query}")), 400).await;

@@ -1,4 +1,4 @@
-//! Bytes that come out of files: where the kernel sends them by itself, and where it cannot.
+//! Tests of blobs that are served from files, with and without the kernel's `sendfile`.
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -6,7 +6,7 @@ use crate::kit::*;
 
 const LEN: usize = 3 * 1024 * 1024 + 17;
 
-/// A server over files, and a blob in it.
+/// A server that stores blobs in files, with one blob.
 async fn with_blob() -> (Server, Vec<u8>, String) {
     let server = Server::with(|setup| setup.files = true).await;
     let content: Vec<u8> = (0..LEN).map(|at| (at ^ (at >> 8) ^ (at >> 16)) as u8).collect();
@@ -15,7 +15,7 @@ async fn with_blob() -> (Server, Vec<u8>, String) {
 }
 
 #[tokio::test]
-async fn answers_of_every_kind_follow_each_other_on_a_connection() {
+async fn a_connection_serves_all_kinds_of_responses() {
     let (server, content, path) = with_blob().await;
     let small = server.push("a", b"small").await;
     for _ in 0..3 {
@@ -30,7 +30,7 @@ async fn answers_of_every_kind_follow_each_other_on_a_connection() {
 }
 
 #[tokio::test]
-async fn a_slow_reader_of_pipelined_answers_gets_each_in_its_turn() {
+async fn a_slow_reader_gets_pipelined_responses_in_order() {
     let (server, content, path) = with_blob().await;
     let mut stream = server.connect().await;
     let get = |close: &str| format!("GET {path} HTTP/1.1\r\nhost: x\r\n{close}\r\n");
@@ -55,7 +55,7 @@ async fn a_slow_reader_of_pipelined_answers_gets_each_in_its_turn() {
 }
 
 #[tokio::test]
-async fn http2_reads_what_it_sends() {
+async fn http2_sends_files() {
     let (server, content, path) = with_blob().await;
     let client = reqwest::Client::builder().http2_prior_knowledge().build().expect("client");
     let response = client.get(format!("http://{}{path}", server.address)).send().await.expect("answer");
@@ -64,7 +64,7 @@ async fn http2_reads_what_it_sends() {
 }
 
 #[tokio::test]
-async fn who_leaves_in_the_middle_harms_nobody() {
+async fn a_client_that_disconnects_does_not_affect_others() {
     let (server, content, path) = with_blob().await;
     for _ in 0..8 {
         let mut stream = server.connect().await;

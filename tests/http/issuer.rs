@@ -1,4 +1,4 @@
-//! A provider of OpenID Connect, as small as one can be: it tells of itself and of its keys, and signs.
+//! A minimal OpenID Connect provider for tests: it serves its metadata and keys, and signs tokens.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
@@ -18,10 +18,10 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tokio::net::TcpListener;
 
-/// Another claim than an honest token has.
+/// A change of the claims of a valid token.
 pub type Change = fn(&mut Value);
 
-/// What a provider signs with.
+/// A signing key.
 #[derive(Clone)]
 pub struct Key {
     id: String,
@@ -44,7 +44,7 @@ impl Key {
         Self { id: id.into(), algorithm: Algorithm::ES256, private }
     }
 
-    /// Its public half, as a set has it.
+    /// The public key as a member of a JSON Web Key Set.
     pub fn public(&self) -> Value {
         let mut jwk = Jwk::from_encoding_key(&self.private, self.algorithm).expect("a public key");
         jwk.common.key_id = Some(self.id.clone());
@@ -55,7 +55,7 @@ impl Key {
         self.sign_with(claims, |_| {})
     }
 
-    /// The same with another header.
+    /// Signs with a changed header.
     pub fn sign_with(&self, claims: &Value, change: impl FnOnce(&mut Header)) -> String {
         let mut header = Header { kid: Some(self.id.clone()), ..Header::new(self.algorithm) };
         change(&mut header);
@@ -68,7 +68,7 @@ fn pem(kind: &str, content: &[u8]) -> String {
     format!("-----BEGIN {kind}-----\n{content}\n-----END {kind}-----\n")
 }
 
-/// A provider that listens on a port of its own.
+/// A provider that listens on its own port.
 pub struct Issuer {
     pub url: String,
     shared: Arc<Shared>,
@@ -77,17 +77,18 @@ pub struct Issuer {
 struct Shared {
     url: String,
     keys: Mutex<Vec<Key>>,
-    asked: AtomicUsize,
-    away: Mutex<bool>,
-    /// Whom a code is for, with what it is to be redeemed with: once.
+    key_requests: AtomicUsize,
+    is_unavailable: Mutex<bool>,
+    /// Codes that were not redeemed yet; each can be redeemed once.
     codes: Mutex<HashMap<String, Code>>,
-    told: Mutex<Value>,
+    /// The response of the UserInfo endpoint.
+    user_info: Mutex<Value>,
 }
 
 struct Code {
     token: String,
-    /// What is told of the person besides what is signed.
-    besides: Value,
+    /// The claims that only the UserInfo endpoint returns.
+    user_info: Value,
     challenge: String,
     redirect: String,
 }
@@ -100,14 +101,14 @@ impl Issuer {
         let shared = Arc::new(Shared {
             url: url.clone(),
             keys,
-            asked: AtomicUsize::default(),
-            away: Mutex::default(),
+            key_requests: AtomicUsize::default(),
+            is_unavailable: Mutex::default(),
             codes: Mutex::default(),
-            told: Mutex::default(),
+            user_info: Mutex::default(),
         });
         let router = Router::new()
             .route("/.well-known/openid-configuration", get(discovery))
-            .route("/keys", get(keys_of))
+            .route("/keys", get(serve_keys))
             .route("/token", post(redeem))
             .route("/userinfo", get(userinfo))
             .with_state(Arc::clone(&shared));
@@ -115,43 +116,44 @@ impl Issuer {
         Self { url, shared }
     }
 
-    /// From now on this is its key.
+    /// Replaces the key.
     pub fn rotate(&self, key: Key) {
         *self.shared.keys.lock().expect("keys") = vec![key];
     }
 
-    /// Lets somebody sign in who was sent to this address: the one where they go back to, with a code for their claims.
-    pub fn signs_in(&self, address: &str, now: i64, change: impl FnOnce(&mut Value)) -> String {
+    /// Signs in a person whose browser was sent to this address. Returns the address that the provider redirects to, with
+    /// a code for the changed claims. The claim `besides` becomes the UserInfo response.
+    pub fn sign_in(&self, address: &str, now: i64, change: impl FnOnce(&mut Value)) -> String {
         let address: url::Url = address.parse().expect("an address");
         assert!(address.as_str().starts_with(&format!("{}/authorize?", self.url)), "{address}");
-        let asked: HashMap<String, String> = address.query_pairs().into_owned().collect();
-        assert_eq!((&*asked["response_type"], &*asked["code_challenge_method"]), ("code", "S256"));
-        assert!(asked["scope"].split(' ').any(|scope| scope == "openid"));
-        let mut besides = Value::Null;
+        let query: HashMap<String, String> = address.query_pairs().into_owned().collect();
+        assert_eq!((&*query["response_type"], &*query["code_challenge_method"]), ("code", "S256"));
+        assert!(query["scope"].split(' ').any(|scope| scope == "openid"));
+        let mut user_info = Value::Null;
         let token = self.token(now, |claims| {
-            claims["aud"] = json!(asked["client_id"]);
-            claims["nonce"] = json!(asked["nonce"]);
+            claims["aud"] = json!(query["client_id"]);
+            claims["nonce"] = json!(query["nonce"]);
             change(claims);
-            besides = claims.as_object_mut().expect("claims").remove("besides").unwrap_or_default();
+            user_info = claims.as_object_mut().expect("claims").remove("besides").unwrap_or_default();
         });
         let code = format!("code-{}", self.shared.codes.lock().expect("codes").len());
-        let redirect = asked["redirect_uri"].clone();
-        let kept =
-            Code { token, besides, challenge: asked["code_challenge"].clone(), redirect: redirect.clone() };
-        self.shared.codes.lock().expect("codes").insert(code.clone(), kept);
-        format!("{redirect}?code={code}&state={}", asked["state"])
+        let redirect = query["redirect_uri"].clone();
+        let issued =
+            Code { token, user_info, challenge: query["code_challenge"].clone(), redirect: redirect.clone() };
+        self.shared.codes.lock().expect("codes").insert(code.clone(), issued);
+        format!("{redirect}?code={code}&state={}", query["state"])
     }
 
-    /// How often it was asked for its keys.
-    pub fn asked(&self) -> usize {
-        self.shared.asked.load(SeqCst)
+    /// How often the keys were requested.
+    pub fn key_requests(&self) -> usize {
+        self.shared.key_requests.load(SeqCst)
     }
 
-    pub fn set_away(&self, away: bool) {
-        *self.shared.away.lock().expect("away") = away;
+    pub fn set_unavailable(&self, is_unavailable: bool) {
+        *self.shared.is_unavailable.lock().expect("a flag") = is_unavailable;
     }
 
-    /// A token with claims over those that each has, by the key that it has now.
+    /// A token with changed claims, signed with the current key.
     pub fn token(&self, now: i64, change: impl FnOnce(&mut Value)) -> String {
         let key = self.shared.keys.lock().expect("keys")[0].clone();
         key.sign(&self.claims(now, change))
@@ -168,21 +170,21 @@ impl Issuer {
 }
 
 async fn discovery(State(shared): State<Arc<Shared>>) -> Result<String, StatusCode> {
-    let Shared { url, away, .. } = &*shared;
-    if *away.lock().expect("away") {
+    let Shared { url, is_unavailable, .. } = &*shared;
+    if *is_unavailable.lock().expect("a flag") {
         return Err(StatusCode::SERVICE_UNAVAILABLE);
     }
     let at = |path: &str| format!("{url}{path}");
-    let told = json!({
+    let metadata = json!({
         "issuer": url, "jwks_uri": at("/keys"), "authorization_endpoint": at("/authorize"),
         "token_endpoint": at("/token"), "userinfo_endpoint": at("/userinfo"),
     });
-    Ok(told.to_string())
+    Ok(metadata.to_string())
 }
 
-async fn keys_of(State(shared): State<Arc<Shared>>) -> Result<String, StatusCode> {
-    shared.asked.fetch_add(1, SeqCst);
-    if *shared.away.lock().expect("away") {
+async fn serve_keys(State(shared): State<Arc<Shared>>) -> Result<String, StatusCode> {
+    shared.key_requests.fetch_add(1, SeqCst);
+    if *shared.is_unavailable.lock().expect("a flag") {
         return Err(StatusCode::SERVICE_UNAVAILABLE);
     }
     let keys: Vec<_> = shared.keys.lock().expect("keys").iter().map(Key::public).collect();
@@ -191,22 +193,26 @@ async fn keys_of(State(shared): State<Arc<Shared>>) -> Result<String, StatusCode
 
 /// The client is `orlop`, whose secret is `s3cret&more`.
 async fn redeem(State(shared): State<Arc<Shared>>, request: Request) -> Result<String, StatusCode> {
-    let shown = request.headers()["authorization"].to_str().expect("text").to_owned();
+    let authorization = request.headers()["authorization"].to_str().expect("text").to_owned();
     let body = axum::body::to_bytes(request.into_body(), 1 << 16).await.expect("a form");
     let form: HashMap<String, String> = url::form_urlencoded::parse(&body).into_owned().collect();
     let expected = format!("Basic {}", STANDARD.encode("orlop:s3cret%26more"));
     let found = shared.codes.lock().expect("codes").remove(&form["code"]);
-    let Code { token, besides, challenge, redirect } = found.ok_or(StatusCode::BAD_REQUEST)?;
-    let verified = URL_SAFE_NO_PAD.encode(Sha256::digest(&form["code_verifier"])) == challenge;
-    if shown != expected || !verified || form["redirect_uri"] != redirect {
+    let Code { token, user_info, challenge, redirect } = found.ok_or(StatusCode::BAD_REQUEST)?;
+    let is_verified = URL_SAFE_NO_PAD.encode(Sha256::digest(&form["code_verifier"])) == challenge;
+    if authorization != expected || !is_verified || form["redirect_uri"] != redirect {
         return Err(StatusCode::UNAUTHORIZED);
     }
-    *shared.told.lock().expect("told") = besides;
+    *shared.user_info.lock().expect("claims") = user_info;
     Ok(json!({ "id_token": token, "access_token": "x", "token_type": "Bearer" }).to_string())
 }
 
-/// Of whoever redeemed a code last.
+/// Returns the claims of the person whose code was redeemed last.
 async fn userinfo(State(shared): State<Arc<Shared>>, request: Request) -> Result<String, StatusCode> {
-    let is_shown = request.headers().get("authorization").is_some_and(|shown| shown == "Bearer x");
-    if is_shown { Ok(shared.told.lock().expect("told").to_string()) } else { Err(StatusCode::UNAUTHORIZED) }
+    let authorization = request.headers().get("authorization");
+    if authorization.is_some_and(|value| value == "Bearer x") {
+        Ok(shared.user_info.lock().expect("claims").to_string())
+    } else {
+        Err(StatusCode::UNAUTHORIZED)
+    }
 }

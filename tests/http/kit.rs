@@ -1,4 +1,4 @@
-//! What the tests of the wire share.
+//! Helpers that the HTTP tests share: a server to test, and assertions.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -27,7 +27,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-/// The rules by which things fall due; nothing is collected here.
+/// The settings of the collector, which determine when content expires; nothing is collected in these tests.
 const COLLECTING: CollectorSettings = CollectorSettings {
     trash: Duration::from_secs(24 * 60 * 60),
     untagged: None,
@@ -38,13 +38,13 @@ const COLLECTING: CollectorSettings = CollectorSettings {
 pub const IMAGE: &str = "application/vnd.oci.image.manifest.v1+json";
 pub const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
-/// How long what was removed is in the trash.
+/// How long removed content stays in the trash.
 pub const TRASH: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// For how long tokens are good.
+/// The lifetime of tokens.
 pub const TOKEN_LIFETIME: Duration = Duration::from_secs(300);
 
-/// How a server is set up.
+/// The configuration of a server.
 pub struct Setup {
     pub registry: Settings,
     pub http: HttpSettings,
@@ -52,16 +52,16 @@ pub struct Setup {
     pub changes: Changes,
     pub access_control: AccessSettings,
     pub health: Arc<dyn Health>,
-    /// Keep the bytes in files instead of in memory.
+    /// Store blobs in files instead of in memory.
     pub files: bool,
     pub policies: Policies,
-    /// What goes wrong in the metadata store.
+    /// The faults to inject into the metadata store.
     pub metadata_faults: Faults,
-    /// Those whose word counts, by the server's clock.
+    /// Creates the identity providers, which use the server's clock.
     pub identities: Box<dyn FnOnce(Arc<ManualClock>) -> Identities + Send>,
 }
 
-/// A registry that listens on a port of its own, over memory.
+/// A registry that listens on its own port and stores blobs in memory by default.
 pub struct Server {
     pub address: SocketAddr,
     pub client: Client,
@@ -71,7 +71,7 @@ pub struct Server {
     pub access_control: Arc<AccessControl>,
     pub shutdown: CancellationToken,
     pub serving: JoinHandle<()>,
-    _facts: TempDir,
+    _metadata_dir: TempDir,
 }
 
 impl Server {
@@ -93,19 +93,20 @@ impl Server {
             identities: Box::new(|_| Identities::default()),
         };
         change(&mut setup);
-        let (facts, bytes) = (TempDir::new().expect("folder"), MemoryStore::new());
-        let metadata = SqliteMetadata::open(facts.path(), Access::ReadWrite).expect("metadata");
+        let metadata_dir = TempDir::new().expect("folder");
+        let bytes = MemoryStore::new();
+        let metadata = SqliteMetadata::open(metadata_dir.path(), Access::ReadWrite).expect("metadata");
         let metadata = Faulty::new(metadata, setup.metadata_faults);
         let clock = Arc::new(ManualClock::at(Timestamp(1_000_000_000)));
         let store: Arc<dyn BlobStore> = if setup.files {
-            let root = facts.path().join("blobs");
+            let root = metadata_dir.path().join("blobs");
             Arc::new(FilesystemStore::open(&root, orlop::store::Access::ReadWrite).expect("store"))
         } else {
             Arc::new(bytes.clone())
         };
         setup.listen.memory = setup.registry.memory.clone();
         let registry = Registry::new(store, Arc::new(metadata), clock.clone(), setup.registry);
-        let kept = Arc::clone(&registry);
+        let shared_registry = Arc::clone(&registry);
         let mut exposition = prometheus_client::registry::Registry::default();
         let metrics = Arc::new(HttpMetrics::register(&mut exposition));
         let scrub = ScrubSettings { period: None, rate: 1 << 20 };
@@ -113,20 +114,30 @@ impl Server {
         let settings = ApiSettings { changes: setup.changes, trash: TRASH };
         let collector = Arc::new(Collector::new(Arc::clone(&registry), COLLECTING));
         let rules = RetentionSettings { batch: 100 };
-        let book = Arc::new(PolicySet::of_file(setup.policies).expect("policies"));
-        let retention = Arc::new(Retention::new(Arc::clone(&registry), book, rules));
+        let policies = Arc::new(PolicySet::of_file(setup.policies).expect("policies"));
+        let retention = Arc::new(Retention::new(Arc::clone(&registry), policies, rules));
         let health = Arc::clone(&setup.health);
         let accounts = Accounts::load(Arc::clone(registry.metadata())).await.expect("accounts");
         let tokens = Tokens::new(&TokenKey::random().expect("a key"), TOKEN_LIFETIME);
         let access_control =
             AccessControl::new(setup.access_control, Arc::new(accounts), tokens, clock.clone())
-                .expect("a access_control");
+                .expect("an access control");
         let access_control =
             Arc::new(access_control.with_identity_providers((setup.identities)(Arc::clone(&clock))));
-        let (watched, shared) = (Arc::clone(&access_control), Arc::clone(&access_control));
-        let api = Api::new(Arc::clone(&registry), collector, health, scrub, retention, shared, settings);
+        let shared_access_control = Arc::clone(&access_control);
+        let api_access_control = Arc::clone(&access_control);
+        let api = Api::new(
+            Arc::clone(&registry),
+            collector,
+            health,
+            scrub,
+            retention,
+            api_access_control,
+            settings,
+        );
         let api = Arc::new(api);
-        let (settings, health) = (setup.http, setup.health);
+        let settings = setup.http;
+        let health = setup.health;
         let app = App::new(AppState { registry, settings, health, metrics, access_control, api, exposition });
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
@@ -136,12 +147,12 @@ impl Server {
             address,
             client: Client::new(),
             bytes,
-            registry: kept,
+            registry: shared_registry,
             clock,
-            access_control: watched,
+            access_control: shared_access_control,
             shutdown,
             serving,
-            _facts: facts,
+            _metadata_dir: metadata_dir,
         }
     }
 
@@ -174,7 +185,7 @@ impl Server {
         self.request(Method::DELETE, path)
     }
 
-    /// Opens an upload and tells where.
+    /// Starts an upload and returns its location.
     pub async fn upload(&self, repo: &str) -> String {
         let response = self.post(&format!("/v2/{repo}/blobs/uploads/")).send().await.expect("answer");
         assert_eq!(response.status(), 202);
@@ -200,7 +211,7 @@ impl Server {
             .expect("answer")
     }
 
-    /// Pushes an image with one layer under a tag; yields the manifest and its digest.
+    /// Pushes an image with one layer under a tag; returns the manifest and its digest.
     pub async fn push_image(&self, repo: &str, tag: &str, layer: &[u8]) -> (String, Digest) {
         let config = self.push(repo, b"{}").await;
         let layer = self.push(repo, layer).await;
@@ -211,7 +222,7 @@ impl Server {
         (manifest, digest)
     }
 
-    /// Sends bytes as they are and reads what comes until the server ends the connection, or is silent.
+    /// Sends raw bytes and reads the response until the server closes the connection or is silent.
     pub async fn raw(&self, request: &[u8]) -> String {
         let mut stream = self.connect().await;
         stream.write_all(request).await.expect("sent");
@@ -223,12 +234,12 @@ impl Server {
     }
 }
 
-/// What comes until the other side ends or is silent for a while.
+/// Reads until the other side closes the connection or is silent for two seconds.
 pub async fn read_all(stream: &mut TcpStream) -> String {
     let mut all = Vec::new();
     let mut buffer = [0; 4096];
-    let patience = Duration::from_secs(2);
-    while let Ok(Ok(count @ 1..)) = tokio::time::timeout(patience, stream.read(&mut buffer)).await {
+    let read_timeout = Duration::from_secs(2);
+    while let Ok(Ok(count @ 1..)) = tokio::time::timeout(read_timeout, stream.read(&mut buffer)).await {
         all.extend_from_slice(&buffer[..count]);
         if all.ends_with(b"]}") || all.ends_with(b"\r\n\r\n") {
             break;
@@ -243,23 +254,24 @@ pub fn digest(content: &[u8]) -> Digest {
     digest
 }
 
-/// How long each content is whose digest a test has made: descriptors need it.
+/// The length of each content whose digest a test computed; descriptors need it.
 static SIZES: LazyLock<Mutex<HashMap<Digest, usize>>> = LazyLock::new(Mutex::default);
 
-/// The length of the content with this digest; 1 for one that no test has made.
+/// The length of the content with this digest; 1 if no test computed the digest.
 pub fn size_of(digest: &Digest) -> usize {
     SIZES.lock().expect("sizes").get(digest).copied().unwrap_or(1)
 }
 
-/// A header's text; empty if it is not there.
+/// The text of a header; empty if it is missing.
 pub fn text(headers: &HeaderMap, name: &str) -> String {
     headers.get(name).map(|value| value.to_str().expect("ASCII").to_owned()).unwrap_or_default()
 }
 
-/// Asserts that an answer is the protocol's error with this status and code; yields the error.
+/// Asserts that the response is a `/v2` error with this status and code; returns the error.
 pub async fn refused(request: RequestBuilder, status: u16, code: &str) -> Value {
     let response = request.send().await.expect("answer");
-    let (actual, version) = (response.status(), text(response.headers(), "docker-distribution-api-version"));
+    let actual = response.status();
+    let version = text(response.headers(), "docker-distribution-api-version");
     let body: Value = response.json().await.expect("JSON");
     assert_eq!(
         (actual, &body["errors"][0]["code"]),

@@ -1,10 +1,10 @@
-//! Lists: tags, repositories, referrers, page by page.
+//! Tests of the paginated lists of tags, repositories and referrers.
 
 use serde_json::{Value, json};
 
 use crate::kit::*;
 
-/// A list's body and the target of its `Link`, if there is one.
+/// The body of a list, and the target of its `Link` header.
 async fn list(server: &Server, path: &str) -> (Value, Option<String>) {
     let response = server.get(path).send().await.expect("answer");
     assert_eq!(response.status(), 200, "{path}");
@@ -28,7 +28,7 @@ async fn tagged(tags: &[&str]) -> Server {
 }
 
 #[tokio::test]
-async fn tags_come_in_byte_order_and_in_pages() {
+async fn lists_tags_in_byte_order_and_in_pages() {
     let server = tagged(&["b", "a", "B", "1", "_"]).await;
     let (all, link) = list(&server, "/v2/a/b/tags/list").await;
     assert_eq!(all, json!({ "name": "a/b", "tags": ["1", "B", "_", "a", "b"] }));
@@ -42,12 +42,12 @@ async fn tags_come_in_byte_order_and_in_pages() {
     assert_eq!((&third["tags"], link), (&json!(["b"]), None));
     assert_eq!(list(&server, "/v2/a/b/tags/list?last=Z").await.0["tags"], json!(["_", "a", "b"]));
     assert_eq!(list(&server, "/v2/a/b/tags/list?last=zzz").await.0["tags"], json!([]));
-    // Exactly as many as asked for: no empty page behind.
+    // The page has exactly the requested length, so no empty page follows.
     assert_eq!(list(&server, "/v2/a/b/tags/list?n=5").await.1, None);
 }
 
 #[tokio::test]
-async fn nothing_is_an_empty_list_without_a_link() {
+async fn empty_list_has_no_link() {
     let server = tagged(&["a"]).await;
     assert_eq!(list(&server, "/v2/a/b/tags/list?n=0").await, (json!({ "name": "a/b", "tags": [] }), None));
     assert_eq!(list(&server, "/v2/_catalog?n=0").await, (json!({ "repositories": [] }), None));
@@ -56,7 +56,7 @@ async fn nothing_is_an_empty_list_without_a_link() {
 }
 
 #[tokio::test]
-async fn n_must_be_a_number_and_is_bounded() {
+async fn page_size_must_be_a_number_and_is_bounded() {
     let server = Server::with(|setup| setup.http.pages.max = 1).await;
     for n in ["-1", "x", "", "1.5", "%2B1"] {
         for path in ["/v2/a/tags/list", "/v2/_catalog"] {
@@ -72,7 +72,7 @@ async fn n_must_be_a_number_and_is_bounded() {
 }
 
 #[tokio::test]
-async fn repositories_come_in_pages() {
+async fn lists_repositories_in_pages() {
     let server = Server::start().await;
     for repo in ["b", "a/c", "a"] {
         server.push_image(repo, "latest", b"layer").await;
@@ -86,7 +86,7 @@ async fn repositories_come_in_pages() {
 }
 
 #[tokio::test]
-async fn referrers_are_an_index_that_is_never_404() {
+async fn referrers_of_unknown_content_are_an_empty_index() {
     let server = Server::start().await;
     let subject = digest(b"subject");
     let path = format!("/v2/nowhere/referrers/{subject}");
@@ -100,7 +100,7 @@ async fn referrers_are_an_index_that_is_never_404() {
 }
 
 #[tokio::test]
-async fn referrers_are_filtered_and_paged() {
+async fn filters_and_pages_referrers() {
     let server = Server::start().await;
     let config = server.push("a", b"{}").await;
     let subject = digest(b"subject");
@@ -120,7 +120,8 @@ async fn referrers_are_filtered_and_paged() {
         assert_eq!(index["manifests"].as_array().map(Vec::len), Some(1), "{query}");
         assert_eq!(index["manifests"][0]["artifactType"], "text/a+b");
     }
-    let (mut seen, mut next) = (Vec::new(), Some(format!("{path}?n=1&artifactType=text/other")));
+    let mut seen = Vec::new();
+    let mut next = Some(format!("{path}?n=1&artifactType=text/other"));
     while let Some(path) = next {
         let (page, link) = list(&server, &path).await;
         seen.extend(page["manifests"].as_array().expect("a list").clone());

@@ -1,5 +1,5 @@
-//! What was logged by all servers of all tests: a subscriber for one thread alone would lose what another thread was
-//! the first to log.
+//! Captures the log of all servers of all tests: a subscriber for a single thread would lose events that another thread
+//! logs first.
 
 use std::io;
 use std::sync::{Arc, Mutex, OnceLock};
@@ -21,7 +21,7 @@ impl io::Write for Log {
 }
 
 impl Log {
-    /// The log from the first call on.
+    /// The log since the first call.
     pub fn of_all() -> &'static Self {
         static LOG: OnceLock<Log> = OnceLock::new();
         LOG.get_or_init(|| {

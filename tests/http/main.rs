@@ -1,4 +1,4 @@
-//! The wire, over a real listener: what clients send and what they must get, right or wrong.
+//! Tests of the HTTP server over a real listener: valid and invalid requests, and the responses to them.
 
 mod access_control;
 mod acme;

@@ -1,4 +1,4 @@
-//! What clients get wrong: always the protocol's error, never a 500, never silence.
+//! Tests of malformed requests: each gets an error of the registry protocol, never a 500 and never no response.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use tokio::io::AsyncWriteExt;
 use crate::kit::*;
 
 #[tokio::test]
-async fn names_tags_digests_and_paths_that_are_none() {
+async fn rejects_invalid_names_tags_digests_and_paths() {
     let server = Server::start().await;
     for (path, status, code) in [
         ("/v2/UPPER/tags/list", 400, "NAME_INVALID"),
@@ -31,7 +31,7 @@ async fn names_tags_digests_and_paths_that_are_none() {
 }
 
 #[tokio::test]
-async fn methods_that_an_endpoint_has_not() {
+async fn rejects_unsupported_methods() {
     let server = Server::start().await;
     let blob = format!("/v2/a/blobs/{}", digest(b""));
     for (request, allow) in [
@@ -51,7 +51,7 @@ async fn methods_that_an_endpoint_has_not() {
 }
 
 #[tokio::test]
-async fn what_is_elsewhere_is_404_in_json() {
+async fn unknown_paths_get_404_in_json() {
     let server = Server::start().await;
     for path in ["/index.html", "/v1/_ping", "/v20/", "/favicon.ico"] {
         let response = server.get(path).send().await.expect("answer");
@@ -62,7 +62,7 @@ async fn what_is_elsewhere_is_404_in_json() {
 }
 
 #[tokio::test]
-async fn bytes_that_are_no_http() {
+async fn rejects_bytes_that_are_not_http() {
     let server = Server::start().await;
     for request in [
         &b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"[..],
@@ -81,7 +81,7 @@ async fn bytes_that_are_no_http() {
 }
 
 #[tokio::test]
-async fn headers_that_are_no_text() {
+async fn rejects_headers_that_are_not_text() {
     let server = Server::start().await;
     let location = server.upload("a").await;
     let head = |method: &str, path: &str, header: &str| {
@@ -101,7 +101,7 @@ async fn headers_that_are_no_text() {
 }
 
 #[tokio::test]
-async fn a_body_that_breaks_off_leaves_what_came() {
+async fn an_aborted_body_keeps_the_received_bytes() {
     let server = Server::start().await;
     let location = server.upload("a").await;
     let mut stream = server.connect().await;
@@ -115,7 +115,7 @@ async fn a_body_that_breaks_off_leaves_what_came() {
 }
 
 #[tokio::test]
-async fn a_body_that_comes_too_slowly_is_408() {
+async fn a_slow_body_gets_408() {
     let server = Server::with(|setup| setup.http.body_idle_timeout = Duration::from_millis(50)).await;
     let location = server.upload("a").await;
     for (method, path, code) in [
@@ -129,7 +129,7 @@ async fn a_body_that_comes_too_slowly_is_408() {
 }
 
 #[tokio::test]
-async fn a_broken_chunked_body_is_400() {
+async fn an_invalid_chunked_body_gets_400() {
     let server = Server::start().await;
     let location = server.upload("a").await;
     let request =
@@ -139,10 +139,10 @@ async fn a_broken_chunked_body_is_400() {
 }
 
 #[tokio::test]
-async fn an_answer_arrives_though_the_body_is_not_read() {
+async fn a_client_gets_a_response_although_its_body_is_not_read() {
     let server = Server::start().await;
     let missing = "/v2/a/blobs/uploads/00000000-0000-4000-8000-000000000000";
-    // More than fits into the sockets' buffers, so that only a server that reads on can be answered to.
+    // More than the socket buffers hold, so that the client reads the response only if the server keeps reading.
     let response = server.patch(missing).body(vec![0; 512 * 1024]).send().await.expect("answer");
     assert_eq!(response.status(), 404);
     let head = format!("PATCH {missing} HTTP/1.1\r\nhost: x\r\ncontent-length: 9999999999\r\n\r\nhello");
@@ -150,7 +150,7 @@ async fn an_answer_arrives_though_the_body_is_not_read() {
 }
 
 #[tokio::test]
-async fn who_expects_to_be_asked_is_not_asked_in_vain() {
+async fn sends_100_continue_only_if_the_body_is_read() {
     let server = Server::start().await;
     let missing = "/v2/a/blobs/uploads/00000000-0000-4000-8000-000000000000";
     let expect = "host: x\r\ncontent-length: 5\r\nexpect: 100-continue\r\n\r\n";

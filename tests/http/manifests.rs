@@ -1,4 +1,4 @@
-//! Manifests: pushing, reading and deleting them.
+//! Tests of pushing, reading and deleting manifests.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::kit::*;
 
 #[tokio::test]
-async fn a_manifest_comes_back_as_it_was_pushed() {
+async fn returns_a_manifest_as_it_was_pushed() {
     let server = Server::start().await;
     let (manifest, digest) = server.push_image("a", "latest", b"layer").await;
     for reference in ["latest", digest.as_str()] {
@@ -28,7 +28,7 @@ async fn a_manifest_comes_back_as_it_was_pushed() {
 }
 
 #[tokio::test]
-async fn tags_can_be_parameters() {
+async fn accepts_tags_as_query_parameters() {
     let server = Server::start().await;
     let (manifest, digest) = server.push_image("a", "first", b"layer").await;
     let response = server.put_manifest("a", &format!("{digest}?tag=1.2&tag=1&tag=1"), &manifest).await;
@@ -45,7 +45,7 @@ async fn tags_can_be_parameters() {
 }
 
 #[tokio::test]
-async fn the_digest_in_the_path_must_be_the_content_s() {
+async fn rejects_a_path_with_the_wrong_digest() {
     let server = Server::start().await;
     let (manifest, _) = server.push_image("a", "latest", b"layer").await;
     let put = |reference: &str| server.put(&format!("/v2/a/manifests/{reference}")).body(manifest.clone());
@@ -55,9 +55,10 @@ async fn the_digest_in_the_path_must_be_the_content_s() {
 }
 
 #[tokio::test]
-async fn all_that_is_missing_is_named() {
+async fn names_all_missing_blobs() {
     let server = Server::start().await;
-    let (config, layer) = (digest(b"config"), digest(b"layer"));
+    let config = digest(b"config");
+    let layer = digest(b"layer");
     let response = server.put_manifest("a", "latest", &image(&config, &layer, None)).await;
     assert_eq!(response.status(), 400);
     let body: serde_json::Value = response.json().await.expect("JSON");
@@ -72,7 +73,7 @@ async fn all_that_is_missing_is_named() {
 }
 
 #[tokio::test]
-async fn what_is_no_manifest_is_refused() {
+async fn rejects_invalid_manifests() {
     let server = Server::start().await;
     for content in
         ["", "{", "null", "[]", "\"text\"", "{}", r#"{"schemaVersion": 1, "fsLayers": []}"#, "\u{0}"]
@@ -91,7 +92,7 @@ async fn what_is_no_manifest_is_refused() {
 }
 
 #[tokio::test]
-async fn a_manifest_may_be_too_large_with_and_without_saying_so() {
+async fn rejects_a_large_manifest_with_and_without_a_declared_length() {
     let server = Server::with(|setup| setup.http.max_manifest_size = 1000).await;
     let put = || server.put("/v2/a/manifests/latest").header("content-type", IMAGE);
     refused(put().body(" ".repeat(1001)), 413, "MANIFEST_INVALID").await;
@@ -102,7 +103,7 @@ async fn a_manifest_may_be_too_large_with_and_without_saying_so() {
 }
 
 #[tokio::test]
-async fn a_push_can_depend_on_what_is_there() {
+async fn a_push_can_be_conditional() {
     let server = Server::start().await;
     let (first, one) = server.push_image("a", "latest", b"one").await;
     let (second, two) = server.push_image("a", "other", b"two").await;
@@ -119,7 +120,7 @@ async fn a_push_can_depend_on_what_is_there() {
 }
 
 #[tokio::test]
-async fn a_tag_s_client_can_ask_whether_it_moved() {
+async fn a_client_can_check_whether_a_tag_moved() {
     let server = Server::start().await;
     let (_, digest) = server.push_image("a", "latest", b"one").await;
     let get = |tag: &str| server.get("/v2/a/manifests/latest").header("if-none-match", tag);
@@ -132,7 +133,7 @@ async fn a_tag_s_client_can_ask_whether_it_moved() {
 }
 
 #[tokio::test]
-async fn by_tag_the_tag_goes_and_by_digest_all() {
+async fn deletes_a_tag_or_by_digest_the_manifest() {
     let server = Server::start().await;
     let (manifest, digest) = server.push_image("a", "one", b"layer").await;
     server.put_manifest("a", "two", &manifest).await;
@@ -151,7 +152,7 @@ async fn by_tag_the_tag_goes_and_by_digest_all() {
 }
 
 #[tokio::test]
-async fn a_child_of_an_index_is_not_deleted() {
+async fn does_not_delete_a_child_of_an_index() {
     let server = Server::start().await;
     let (_, child) = server.push_image("a", "child", b"layer").await;
     let index = serde_json::json!({
@@ -165,7 +166,7 @@ async fn a_child_of_an_index_is_not_deleted() {
 }
 
 #[tokio::test]
-async fn a_subject_is_noted() {
+async fn reports_the_subject() {
     let server = Server::start().await;
     let config = server.push("a", b"{}").await;
     let subject = digest(b"absent");
@@ -177,7 +178,7 @@ async fn a_subject_is_noted() {
 }
 
 #[tokio::test]
-async fn unknown_repositories_and_unknown_manifests_differ() {
+async fn distinguishes_unknown_repositories_from_unknown_manifests() {
     let server = Server::start().await;
     server.push_image("a", "latest", b"layer").await;
     refused(server.get("/v2/a/manifests/other"), 404, "MANIFEST_UNKNOWN").await;
@@ -193,7 +194,7 @@ impl orlop::registry::TagGuard for Releases {
 }
 
 #[tokio::test]
-async fn an_immutable_tag_is_pushed_once() {
+async fn an_immutable_tag_can_be_pushed_once() {
     let server = Server::start().await;
     server.registry.guard_tags(std::sync::Arc::new(Releases));
     let (manifest, digest) = server.push_image("prod", "v1", b"layer").await;
@@ -215,32 +216,32 @@ async fn an_immutable_tag_is_pushed_once() {
     assert_eq!(server.delete("/v2/test/manifests/v1").send().await.expect("answer").status(), 202);
 }
 
-/// A push that finds nothing to do ends with a HEAD, and counts as one; a pull does not.
+/// A push with nothing to upload ends with a HEAD, which counts as a push of the tag; a pull does not.
 #[tokio::test]
-async fn a_head_by_a_pusher_makes_a_tag_young() {
+async fn head_by_a_pusher_updates_the_push_time_of_a_tag() {
     let server = Server::start().await;
     let (_, digest) = server.push_image("a", "latest", b"layer").await;
     let pushed_at = || async {
         let tag = orlop::oci::Reference::Tag("latest".parse().expect("tag"));
         let found = server.registry.metadata().manifest(&"a".parse().expect("name"), &tag).await;
-        found.expect("facts").expect("there").tagged_at
+        found.expect("metadata").expect("present").tagged_at
     };
-    let ask = |request: reqwest::RequestBuilder| async {
+    let send = |request: reqwest::RequestBuilder| async {
         assert_eq!(request.send().await.expect("answer").status(), 200);
         server.registry.flush_pulls().await.expect("flushed");
     };
     let first = pushed_at().await;
-    ask(server.head("/v2/a/manifests/latest")).await;
+    send(server.head("/v2/a/manifests/latest")).await;
     server.clock.advance(std::time::Duration::from_secs(61));
-    ask(server.get("/v2/a/manifests/latest")).await;
-    ask(server.head(&format!("/v2/a/manifests/{digest}"))).await;
+    send(server.get("/v2/a/manifests/latest")).await;
+    send(server.head(&format!("/v2/a/manifests/{digest}"))).await;
     assert_eq!(pushed_at().await, first);
-    ask(server.head("/v2/a/manifests/latest")).await;
+    send(server.head("/v2/a/manifests/latest")).await;
     assert_eq!(pushed_at().await.map(|at| at.0), first.map(|at| at.0 + 61_000));
 }
 
 #[tokio::test]
-async fn a_wrong_size_is_refused_with_both_sizes() {
+async fn rejects_a_wrong_size_and_names_both_sizes() {
     let server = Server::start().await;
     let config = server.push("a", b"{}").await;
     let layer = server.push("a", b"layer").await;
@@ -252,7 +253,7 @@ async fn a_wrong_size_is_refused_with_both_sizes() {
 }
 
 #[tokio::test]
-async fn an_artifact_type_that_is_no_media_type_is_refused() {
+async fn rejects_an_invalid_artifact_type() {
     let server = Server::start().await;
     let config = server.push("a", b"{}").await;
     let layer = server.push("a", b"layer").await;
@@ -263,9 +264,9 @@ async fn an_artifact_type_that_is_no_media_type_is_refused() {
     }
 }
 
-/// Whatever an image says of its platform and labels, a list of its tags stays short.
+/// A list of tags stays short, however long the platforms and labels of the images are.
 #[tokio::test]
-async fn tags_of_images_that_say_much_are_listed_in_few_bytes() {
+async fn long_platforms_and_labels_keep_tag_lists_short() {
     let server = Server::start().await;
     let long = "x".repeat(500_000);
     let config = format!(r#"{{"os":"{long}","architecture":"a","config":{{"Labels":{{"a":"{long}"}}}}}}"#);
@@ -280,9 +281,9 @@ async fn tags_of_images_that_say_much_are_listed_in_few_bytes() {
     assert!(body.contains("t99") && body.len() < 100_000, "{}", body.len());
 }
 
-/// Docker takes 429 for final and retries 503.
+/// Docker treats 429 as final and retries 503.
 #[tokio::test]
-async fn a_large_manifest_without_a_place_in_time_is_told_to_come_back() {
+async fn large_manifest_without_memory_in_time_gets_503() {
     let server = Server::with(|setup| setup.registry.upload_queue = Duration::from_millis(50)).await;
     let repository = server.registry.repository("a".parse().expect("a name"), Access { push: true });
     let mut places = Vec::new();

@@ -1,4 +1,4 @@
-//! Attacks on the server's memory, played small: what they make it hold is bounded by the budget.
+//! Tests of small attacks on the server's memory: the memory that they use is limited by the budget.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -15,8 +15,8 @@ use crate::kit::*;
 
 const MIB: usize = 1 << 20;
 
-/// A registry with users, where anyone may pull what is below `pub/`, and a small budget.
-async fn closed() -> (Server, TempDir) {
+/// A registry with users and a small memory budget, where anyone may pull from `pub/`.
+async fn server_with_users() -> (Server, TempDir) {
     let users = TempDir::new().expect("a folder");
     let file = users.path().join("users");
     std::fs::write(&file, format!("ann:{}\n", bcrypt::hash("secret", 4).expect("hashed"))).expect("written");
@@ -30,22 +30,22 @@ async fn closed() -> (Server, TempDir) {
     (server.await, users)
 }
 
-/// A connection from an address of this machine's own network.
+/// A connection from a loopback address.
 async fn connect_from(server: &Server, host: u8) -> TcpStream {
     let socket = TcpSocket::new_v4().expect("a socket");
     socket.bind(SocketAddr::from(([127, 0, 0, host], 0))).expect("an address");
     socket.connect(server.address).await.expect("connected")
 }
 
-/// A connection of HTTP/2 on which nothing may be sent to the client.
-async fn unreading(stream: TcpStream) -> SendRequest<Bytes> {
+/// An HTTP/2 connection whose flow control lets the server send nothing.
+async fn connect_without_reading(stream: TcpStream) -> SendRequest<Bytes> {
     let mut builder = h2::client::Builder::new();
     let (client, connection) = builder.initial_window_size(0).handshake(stream).await.expect("HTTP/2");
     tokio::spawn(connection);
     client
 }
 
-/// How long another client waits for an answer.
+/// The time that another client waits for a response.
 async fn answer_time(server: &Server, host: u8, path: &str) -> Duration {
     let start = Instant::now();
     let stream = connect_from(server, host).await;
@@ -64,16 +64,16 @@ async fn send_buffers_are_released(budget: &MemoryBudget) {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(10), empty).await.expect("given back");
+    tokio::time::timeout(Duration::from_secs(10), empty).await.expect("released");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn heads_of_anonymous_clients_stay_within_their_share() {
-    let (server, _users) = closed().await;
+    let (server, _users) = server_with_users().await;
     let budget = server.registry.memory().clone();
     let mut streams = Vec::new();
     for _ in 0..40 {
-        let mut client = unreading(connect_from(&server, 9).await).await;
+        let mut client = connect_without_reading(connect_from(&server, 9).await).await;
         for _ in 0..8 {
             let mut request = http::Request::post("http://x/auth/token");
             for number in 0..4 {
@@ -86,7 +86,7 @@ async fn heads_of_anonymous_clients_stay_within_their_share() {
         streams.last_mut().expect("one").1.reserve_capacity(1);
     }
     tokio::time::sleep(Duration::from_millis(300)).await;
-    // A quarter is theirs; what was read before it was short comes on top.
+    // Anonymous clients get a quarter. Data that was read before memory was short comes on top.
     assert!(budget.reserved_by_anonymous() <= 5 * MIB, "{budget:?}");
     assert!(budget.reserved_by_anonymous() >= MIB, "{budget:?}");
     let time = answer_time(&server, 8, "/v2/").await;
@@ -95,8 +95,8 @@ async fn heads_of_anonymous_clients_stay_within_their_share() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn responses_that_nobody_reads_stay_within_their_share() {
-    let (server, _users) = closed().await;
+async fn unread_responses_stay_within_their_share() {
+    let (server, _users) = server_with_users().await;
     let content = vec![7; MIB];
     let digest = digest(&content);
     let push =
@@ -105,7 +105,7 @@ async fn responses_that_nobody_reads_stay_within_their_share() {
     let budget = server.registry.memory().clone();
     let mut clients = Vec::new();
     for _ in 0..12 {
-        let mut client = unreading(connect_from(&server, 9).await).await;
+        let mut client = connect_without_reading(connect_from(&server, 9).await).await;
         for _ in 0..16 {
             let request =
                 http::Request::get(format!("http://x/v2/pub/a/blobs/{digest}")).body(()).expect("valid");
@@ -123,8 +123,8 @@ async fn responses_that_nobody_reads_stay_within_their_share() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_large_manifest_is_counted_until_it_is_read_over_http_1() {
-    let (server, _users) = closed().await;
+async fn counts_a_large_manifest_until_it_is_read_over_http_1() {
+    let (server, _users) = server_with_users().await;
     let manifest = format!(
         r#"{{"schemaVersion":2,"mediaType":"{INDEX}","manifests":[],"annotations":{{"a":"{}"}}}}"#,
         "x".repeat(3 * MIB)
@@ -148,7 +148,7 @@ async fn a_large_manifest_is_counted_until_it_is_read_over_http_1() {
 }
 
 #[tokio::test]
-async fn a_head_that_is_too_large_is_refused() {
+async fn rejects_a_head_that_is_too_large() {
     let server = Server::start().await;
     let cookie = "c".repeat(17_000);
     let answer =
@@ -159,17 +159,18 @@ async fn a_head_that_is_too_large_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn while_memory_is_short_a_connection_has_few_requests_and_others_are_told_to_come_back() {
+async fn short_memory_limits_the_requests_of_a_connection_and_rejects_others_with_503() {
     let server = Server::with(|setup| setup.registry.memory = MemoryBudget::new(16 << 20)).await;
     let (mut client, connection) = h2::client::handshake(server.connect().await).await.expect("HTTP/2");
     tokio::spawn(connection);
     let budget = server.registry.memory().clone();
-    let (mut held, mut waiting) = (None, Vec::new());
-    let digest = digest(b"what never comes");
-    // Each waits for its body, and holds its memory.
+    let mut held = None;
+    let mut waiting = Vec::new();
+    let digest = digest(b"never sent");
+    // Each request waits for its body and holds its memory.
     for number in 0..6 {
         if number == 1 {
-            // The first one has begun: its connection is read on.
+            // The first request has started, so the server keeps reading its connection.
             tokio::time::sleep(Duration::from_millis(300)).await;
             held = Some(budget.charge(Holder::Authenticated, Purpose::Reports, 13 * MIB));
         }
@@ -192,17 +193,17 @@ async fn while_memory_is_short_a_connection_has_few_requests_and_others_are_told
 }
 
 #[tokio::test]
-async fn connections_are_counted_and_given_back() {
+async fn counts_and_releases_connections() {
     let server = Server::start().await;
     let budget = server.registry.memory().clone();
     let connections = [server.connect().await, server.connect().await];
-    let counted = async |permission: bool| {
-        while (budget.reserved_for(Purpose::Connections) > 0) != permission {
+    let counted = async |expected: bool| {
+        while (budget.reserved_for(Purpose::Connections) > 0) != expected {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
     tokio::time::timeout(Duration::from_secs(5), counted(true)).await.expect("counted");
     drop(connections);
-    tokio::time::timeout(Duration::from_secs(5), counted(false)).await.expect("given back");
+    tokio::time::timeout(Duration::from_secs(5), counted(false)).await.expect("released");
     assert_eq!(budget.reserved(), 0);
 }

@@ -1,4 +1,4 @@
-//! What operators ask.
+//! Tests of the operators' routes: base, health, metrics and the access log.
 
 use std::sync::Arc;
 
@@ -9,10 +9,10 @@ use serde_json::{Value, json};
 use crate::kit::*;
 use crate::log::Log;
 
-struct Ill;
+struct Unhealthy;
 
 #[async_trait]
-impl Health for Ill {
+impl Health for Unhealthy {
     async fn ready(&self) -> Result<Vec<String>, String> {
         Err("no disk".into())
     }
@@ -23,7 +23,7 @@ impl Health for Ill {
 }
 
 #[tokio::test]
-async fn the_base_says_what_this_is() {
+async fn base_identifies_the_registry() {
     let server = Server::start().await;
     for path in ["/v2/", "/v2"] {
         let response = server.get(path).send().await.expect("answer");
@@ -34,11 +34,11 @@ async fn the_base_says_what_this_is() {
 }
 
 #[tokio::test]
-async fn readiness_is_what_the_health_says() {
+async fn readiness_reports_the_health_check() {
     let server = Server::start().await;
     assert_eq!(server.get("/livez").send().await.expect("answer").status(), 200);
     assert_eq!(server.get("/readyz").send().await.expect("answer").status(), 200);
-    let server = Server::with(|setup| setup.health = Arc::new(Ill)).await;
+    let server = Server::with(|setup| setup.health = Arc::new(Unhealthy)).await;
     assert_eq!(server.get("/livez").send().await.expect("answer").status(), 200);
     let response = server.get("/readyz").send().await.expect("answer");
     assert_eq!(response.status(), 503);
@@ -46,14 +46,14 @@ async fn readiness_is_what_the_health_says() {
 }
 
 #[tokio::test]
-async fn who_pushes_is_warned() {
-    let server = Server::with(|setup| setup.health = Arc::new(Ill)).await;
+async fn warns_clients_that_push() {
+    let server = Server::with(|setup| setup.health = Arc::new(Unhealthy)).await;
     let response = server.post("/v2/a/blobs/uploads/").send().await.expect("answer");
     assert_eq!(text(response.headers(), "warning"), "299 - \"the disk is nearly full\"");
 }
 
 #[tokio::test]
-async fn requests_are_counted_by_route_and_not_by_name() {
+async fn counts_requests_by_route_and_not_by_name() {
     let server = Server::start().await;
     server.push_image("secret/name", "v1", b"layer").await;
     server.get("/v2/secret/name/manifests/v1").send().await.expect("answer").text().await.expect("body");
@@ -70,21 +70,21 @@ async fn requests_are_counted_by_route_and_not_by_name() {
 }
 
 #[tokio::test]
-async fn a_public_url_makes_locations_absolute() {
+async fn locations_are_absolute_with_a_public_url() {
     let url = "https://registry.example/sub";
     let server = Server::with(|setup| setup.http.public_url = Some(url.into())).await;
     let response = server.post("/v2/a/blobs/uploads/").send().await.expect("answer");
     assert!(text(response.headers(), "location").starts_with(&format!("{url}/v2/a/blobs/uploads/")));
 }
 
-/// What was logged about the repository `logged`, or what is no repository's.
+/// The log entries about the repository `logged`, and those about `/livez`.
 fn entries(log: &Log) -> Vec<Value> {
     let ours = |entry: &Value| entry["repository"] == "logged" || entry["route"] == "livez";
     log.entries().into_iter().filter(ours).collect()
 }
 
 #[tokio::test]
-async fn a_request_is_logged_when_its_body_has_ended() {
+async fn logs_a_request_when_its_body_has_been_sent() {
     let log = Log::of_all();
     let server = Server::start().await;
     let content = vec![7; 8 * 1024 * 1024];
@@ -94,9 +94,9 @@ async fn a_request_is_logged_when_its_body_has_ended() {
     let response = server.get(&path).header("user-agent", "a test").send().await.expect("answer");
     assert_eq!(entries(log).len(), 2, "{:?}", entries(log));
     assert_eq!(response.bytes().await.expect("body"), content);
-    let told = entries(log);
-    assert_eq!(told[1]["received"], content.len());
-    let last = told.last().expect("an entry");
+    let logged = entries(log);
+    assert_eq!(logged[1]["received"], content.len());
+    let last = logged.last().expect("an entry");
     assert_eq!(
         (&last["method"], &last["status"], &last["route"]),
         (&json!("GET"), &json!(200), &json!("blob"))

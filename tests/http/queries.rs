@@ -1,4 +1,4 @@
-//! What the API makes of parameters that it does not know.
+//! Tests that the API rejects unknown query parameters.
 
 use orlop::http::api::{Status, Tag};
 use serde_json::json;
@@ -8,7 +8,7 @@ use crate::api::{get, open_server, operations, problem};
 const V1: &str = "/api/v1/repositories/team%2Fapp/tags/v1";
 
 #[tokio::test]
-async fn no_operation_takes_a_parameter_that_it_does_not_document() {
+async fn operations_reject_undocumented_parameters() {
     let server = open_server().await;
     server.push_image("team/app", "v1", b"layer").await;
     for operation in operations(&server, None).await {
@@ -24,23 +24,23 @@ async fn no_operation_takes_a_parameter_that_it_does_not_document() {
 }
 
 #[tokio::test]
-async fn a_refusal_names_the_parameters_that_there_are() {
+async fn error_names_the_supported_parameters() {
     let server = open_server().await;
     let detail = problem(server.get("/api/v1/why?referenec=a"), 400).await;
-    assert_eq!(detail, "there is no parameter `referenec` here; there are `repository`, `reference`");
+    assert_eq!(detail, "unknown parameter `referenec`; supported parameters: `repository`, `reference`");
     let detail = problem(server.delete(&format!("{V1}?dry_run=true")), 400).await;
-    assert_eq!(detail, "there is no parameter `dry_run` here; there are none");
+    assert_eq!(detail, "unknown parameter `dry_run`; supported parameters: none");
 }
 
 #[tokio::test]
-async fn what_asks_for_nothing_is_no_parameter() {
+async fn empty_query_is_accepted() {
     let server = open_server().await;
     for query in ["?", "?&", "?&&"] {
         get::<Status>(&server, &format!("/api/v1/status{query}")).await;
     }
     let head = server.head("/api/v1/status?verbose").send().await.expect("answer");
     assert_eq!(head.status(), 400);
-    // What is not there is told first.
+    // An unknown path or method is reported before the parameters.
     problem(server.get("/api/v1/nothing?a=b"), 404).await;
     problem(server.post("/api/v1/status?a=b"), 405).await;
 }

@@ -1,4 +1,5 @@
-//! A push that is refused before its body has come in whole: the client must get to read why, however fast it sends.
+//! Tests of pushes that are rejected before their body has arrived: the client must be able to read the response,
+//! however fast it sends.
 
 use std::time::{Duration, Instant};
 
@@ -9,12 +10,12 @@ use tokio::net::TcpStream;
 use crate::kit::*;
 use crate::tls::{Pair, tls_server};
 
-/// More than all buffers on the way hold together.
+/// More bytes than all buffers between client and server hold.
 const BODY: usize = 20 << 20;
 
 const ABSENT: &str = "/v2/a/blobs/uploads/00000000-0000-4000-8000-000000000000";
 
-/// What a push is refused with, one way each.
+/// Requests that are rejected, each in another way, and their status.
 async fn targets(server: &Server) -> Vec<(String, &'static str)> {
     let location = server.upload("a").await;
     vec![
@@ -25,7 +26,7 @@ async fn targets(server: &Server) -> Vec<(String, &'static str)> {
     ]
 }
 
-/// Sends a body as fast as it goes while it reads the answer; all that was read.
+/// Sends a body as fast as possible while it reads the response; returns the response.
 async fn push<S: AsyncRead + AsyncWrite + Send + 'static>(stream: S, target: &str) -> String {
     let (mut reader, mut writer) = tokio::io::split(stream);
     let head = format!("{target} HTTP/1.1\r\nhost: x\r\ncontent-length: {BODY}\r\n\r\n");
@@ -46,7 +47,7 @@ async fn push<S: AsyncRead + AsyncWrite + Send + 'static>(stream: S, target: &st
     String::from_utf8(answer).expect("text")
 }
 
-fn is_whole(answer: &str, status: &str) -> bool {
+fn is_complete(answer: &str, status: &str) -> bool {
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_default();
     let length = format!("content-length: {}\r\n", body.len());
     answer.starts_with(&format!("HTTP/1.1 {status}"))
@@ -55,28 +56,28 @@ fn is_whole(answer: &str, status: &str) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_answer_over_http1_is_read() {
+async fn client_reads_every_response_over_http1() {
     let server = Server::with(|setup| setup.registry.max_blob_size = 1000).await;
     for _ in 0..25 {
         for (target, status) in targets(&server).await {
             let answer = push(server.connect().await, &target).await;
-            assert!(is_whole(&answer, status), "{target}: {answer}");
+            assert!(is_complete(&answer, status), "{target}: {answer}");
         }
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_answer_over_tls_is_read() {
+async fn client_reads_every_response_over_tls() {
     let pair = Pair::new();
     let (server, _folder) = tls_server(&pair, |setup| setup.registry.max_blob_size = 1000).await;
     for _ in 0..100 {
         let answer = push(pair.connect(&server).await, &format!("PATCH {ABSENT}")).await;
-        assert!(is_whole(&answer, "404"), "{answer}");
+        assert!(is_complete(&answer, "404"), "{answer}");
     }
 }
 
-/// Sends a body on a stream as the windows allow, until the answer or all of it is there; what was answered, and how the
-/// stream ended.
+/// Sends a body on an HTTP/2 stream as flow control allows, until the response arrives or all of it is sent. Returns
+/// the response, and how the stream ended.
 async fn push_http2(
     client: &mut h2::client::SendRequest<Bytes>,
     path: &str,
@@ -120,7 +121,7 @@ async fn push_http2(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_answer_over_http2_is_read_and_no_stream_fails() {
+async fn client_reads_every_response_over_http2_and_no_stream_fails() {
     let server = Server::start().await;
     let (mut client, connection) = h2::client::handshake(server.connect().await).await.expect("HTTP/2");
     tokio::spawn(connection);
@@ -132,9 +133,9 @@ async fn every_answer_over_http2_is_read_and_no_stream_fails() {
     }
 }
 
-/// A small body that no handler reads is read all the same, and the connection is kept.
+/// The server reads a small body that no handler reads, and keeps the connection open.
 #[tokio::test]
-async fn a_small_unread_body_costs_no_connection() {
+async fn a_small_unread_body_keeps_the_connection() {
     let server = Server::start().await;
     let mut stream = server.connect().await;
     for _ in 0..3 {
@@ -148,7 +149,8 @@ async fn a_small_unread_body_costs_no_connection() {
     }
 }
 
-/// A large one closes it, says so, and does not keep it open for long where the client stays.
+/// After a large unread body the server announces that it closes the connection, and does not keep it open for long
+/// even if the client stays.
 #[tokio::test]
 async fn a_connection_lingers_for_a_few_seconds_at_most() {
     let server = Server::start().await;
@@ -162,7 +164,7 @@ async fn a_connection_lingers_for_a_few_seconds_at_most() {
     let mut answer = String::new();
     let start = Instant::now();
     stream.read_to_string(&mut answer).await.expect("the answer");
-    assert!(is_whole(&answer, "404"), "{answer}");
+    assert!(is_complete(&answer, "404"), "{answer}");
     assert!(start.elapsed() < Duration::from_secs(2), "the server's half is closed at once");
     let refused = async {
         while stream.write_all(&[7; 100]).await.is_ok() {
@@ -173,7 +175,7 @@ async fn a_connection_lingers_for_a_few_seconds_at_most() {
     assert!(start.elapsed() >= Duration::from_secs(3), "{:?}", start.elapsed());
 }
 
-/// One answer, up to the end of its body.
+/// Reads one response, up to the end of its body.
 async fn read_answer(stream: &mut TcpStream) -> String {
     let mut answer = Vec::new();
     loop {

@@ -1,4 +1,4 @@
-//! What usage, plans and checks of policies tell, and of what.
+//! Tests of the reports on usage, retention plans and checks of policies.
 
 use std::time::Duration;
 
@@ -15,14 +15,11 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 const MINE: &str = "/api/v1/retention/policies/mine";
 
 #[tokio::test]
-async fn a_repository_that_never_was_has_neither_usage_nor_plan() {
+async fn unknown_repository_has_no_usage_and_no_plan() {
     let server = open_server().await;
     server.push_image("team/app", "v1", b"layer").await;
     let detail = problem(server.get("/api/v1/usage?scope=team"), 404).await;
-    assert_eq!(
-        detail,
-        "the registry has no repository team; what is below a prefix is asked for with a slash: team/"
-    );
+    assert_eq!(detail, "the registry has no repository team; to select a prefix, end it with a slash: team/");
     let none: UsageReport = get(&server, "/api/v1/usage?scope=none/").await;
     assert_eq!((none.usage.repositories, none.repositories.len()), (0, 0));
     for pressure in ["", "&pressure=true"] {
@@ -36,7 +33,7 @@ async fn a_repository_that_never_was_has_neither_usage_nor_plan() {
 }
 
 #[tokio::test]
-async fn what_is_all_in_the_trash_is_still_told_of() {
+async fn reports_include_a_repository_that_is_all_in_the_trash() {
     let server = open_server().await;
     let (_, image) = server.push_image("app", "v1", b"layer").await;
     let gone = server.delete(&format!("/api/v1/repositories/app/manifests/{image}")).send().await;
@@ -46,7 +43,7 @@ async fn what_is_all_in_the_trash_is_still_told_of() {
 }
 
 #[tokio::test]
-async fn usage_lists_the_quotas_that_bear_on_its_scope() {
+async fn usage_lists_the_quotas_that_affect_its_scope() {
     let quota = |scope: &str| Quota { bytes: Some(1 << 20), ..Quota::of(scope.parse().expect("a scope")) };
     let server = Server::with(|setup| {
         let scopes = ["", "team/", "team/a/", "team/a/x", "team/ab/", "team", "other/", "z"];
@@ -67,7 +64,7 @@ async fn usage_lists_the_quotas_that_bear_on_its_scope() {
 }
 
 #[tokio::test]
-async fn usage_of_a_scope_tells_what_may_go_there_and_when() {
+async fn usage_reports_what_expires_from_the_trash_and_when() {
     let server = open_server().await;
     for (repo, layer) in [("team/a", "one"), ("team/b", "two"), ("other", "three")] {
         let (_, image) = server.push_image(repo, "v1", layer.as_bytes()).await;
@@ -76,20 +73,20 @@ async fn usage_of_a_scope_tells_what_may_go_there_and_when() {
             server.delete(&format!("/api/v1/repositories/{}/manifests/{image}", repo.replace('/', "%2F")));
         assert_eq!(gone.send().await.expect("answer").status(), 204);
     }
-    let told = async |scope: &str| {
+    let trash = async |scope: &str| {
         let report: UsageReport = get(&server, &format!("/api/v1/usage?scope={scope}")).await;
         assert!(report.reclaimable.trash.allocated <= report.usage.exclusive, "{report:?}");
         (report.reclaimable.trash.count, report.reclaimable.trash.next, report.reclaimable.trash.last)
     };
     let at = |time: &str| Some(format!("1970-01-13T{time}Z"));
-    assert_eq!(told("team%2Fa").await, (1, at("13:47:40"), at("13:47:40")));
-    assert_eq!(told("team/").await, (2, at("13:47:40"), at("13:48:40")));
-    assert_eq!(told("").await, (3, at("13:47:40"), at("13:49:40")));
-    assert_eq!(told("none/").await, (0, None, None));
+    assert_eq!(trash("team%2Fa").await, (1, at("13:47:40"), at("13:47:40")));
+    assert_eq!(trash("team/").await, (2, at("13:47:40"), at("13:48:40")));
+    assert_eq!(trash("").await, (3, at("13:47:40"), at("13:49:40")));
+    assert_eq!(trash("none/").await, (0, None, None));
 }
 
 #[tokio::test]
-async fn tags_tell_whether_they_are_protected_or_immutable() {
+async fn tags_show_whether_they_are_protected_or_immutable() {
     let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
     let list = |repositories: &[&str], tags: &[&str], except: &[&str]| TagList {
         repositories: words(repositories),
@@ -105,18 +102,18 @@ async fn tags_tell_whether_they_are_protected_or_immutable() {
     for (repo, tag) in [("prod/app", "v1"), ("prod/app", "main"), ("prod/app", "tmp-1"), ("dev", "main")] {
         server.push_image(repo, tag, b"layer").await;
     }
-    let told = |tag: &Tag| (tag.name.clone(), tag.protected, tag.immutable);
+    let flags = |tag: &Tag| (tag.name.clone(), tag.protected, tag.immutable);
     let listed: Page<Tag> = get(&server, "/api/v1/repositories/prod%2Fapp/tags").await;
     let expected = [("main", true, false), ("tmp-1", false, false), ("v1", true, true)];
     let expected = expected.map(|(name, protected, immutable)| (name.to_owned(), protected, immutable));
-    assert_eq!(listed.items.iter().map(told).collect::<Vec<_>>(), expected);
+    assert_eq!(listed.items.iter().map(flags).collect::<Vec<_>>(), expected);
     for expected in expected {
         let path = format!("/api/v1/repositories/prod%2Fapp/tags/{}", expected.0);
-        assert_eq!(told(&get(&server, &path).await), expected);
+        assert_eq!(flags(&get(&server, &path).await), expected);
     }
     let other: Tag = get(&server, "/api/v1/repositories/dev/tags/main").await;
     assert!(!other.protected && !other.immutable);
-    // Also where no rule is for the repository, so that no policy has anything to say of it.
+    // Also without any rule for the repository, so that no policy applies to it.
     let why: Why = get(&server, "/api/v1/why?repository=prod/app&reference=v1").await;
     let why = &why.manifests[0];
     assert_eq!((&why.tags[..], &why.rules[..]), (&["main", "tmp-1", "v1"].map(str::to_owned)[..], &[][..]));
@@ -127,7 +124,7 @@ async fn tags_tell_whether_they_are_protected_or_immutable() {
 }
 
 #[tokio::test]
-async fn a_plan_of_somebody_else_leaves_the_operator_s_as_it_is() {
+async fn another_plan_does_not_replace_an_existing_one() {
     let server = open_server().await;
     server.push_image("team/app", "old", b"layer").await;
     server.clock.advance(2 * DAY);
@@ -143,8 +140,8 @@ fn expire_after(age: &str, repositories: &str) -> Value {
     json!({ "name": "mine", "repositories": [repositories], "rules": [rule] })
 }
 
-/// What is odd about a policy when it is checked, and the same when it is set.
-async fn odd(server: &Server, policy: &Value) -> Vec<String> {
+/// The warnings about a policy, which are the same when it is checked and when it is set.
+async fn warnings(server: &Server, policy: &Value) -> Vec<String> {
     let checked: Checked = answer(server.post("/api/v1/retention/check"), policy).await;
     let set: Checked = answer(server.put(MINE), policy).await;
     assert_eq!(checked, set);
@@ -153,38 +150,37 @@ async fn odd(server: &Server, policy: &Value) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_policy_that_would_empty_repositories_now_is_warned_of() {
+async fn warns_about_a_policy_that_would_empty_repositories() {
     let server = open_server().await;
     for repo in ["team/a", "team/b", "other"] {
         server.push_image(repo, "v1", repo.as_bytes()).await;
     }
     server.clock.advance(2 * DAY);
     server.push_image("team/b", "new", b"new").await;
-    let warned =
-        |names: &str| [format!("retention policy `mine`: with it every tag would go now in {names}")];
-    assert_eq!(odd(&server, &expire_after("1d", "**")).await, warned("other, team/a"));
-    assert_eq!(odd(&server, &expire_after("1d", "team/**")).await, warned("team/a"));
-    assert_eq!(odd(&server, &expire_after("1d", "team/b")).await, [""; 0]);
-    assert_eq!(odd(&server, &expire_after("30d", "**")).await, [""; 0]);
-    // What another one keeps is kept.
+    let warned = |names: &str| [format!("retention policy `mine`: it would now expire every tag in {names}")];
+    assert_eq!(warnings(&server, &expire_after("1d", "**")).await, warned("other, team/a"));
+    assert_eq!(warnings(&server, &expire_after("1d", "team/**")).await, warned("team/a"));
+    assert_eq!(warnings(&server, &expire_after("1d", "team/b")).await, [""; 0]);
+    assert_eq!(warnings(&server, &expire_after("30d", "**")).await, [""; 0]);
+    // Another policy keeps the tags of `other`.
     let keep = json!({ "rules": [{ "name": "all", "action": "keep" }], "repositories": ["other"] });
     answer::<Checked>(server.put("/api/v1/retention/policies/keep"), &keep).await;
-    assert_eq!(odd(&server, &expire_after("1d", "**")).await, warned("team/a"));
+    assert_eq!(warnings(&server, &expire_after("1d", "**")).await, warned("team/a"));
     let alone: Checked = answer(server.put("/api/v1/retention/policies/keep"), &keep).await;
-    assert_eq!(alone.warnings, [""; 0], "it is not this one that empties team/a");
+    assert_eq!(alone.warnings, [""; 0], "another policy empties team/a");
 }
 
 #[tokio::test]
-async fn of_many_emptied_repositories_the_first_are_named_and_of_too_many_none() {
+async fn warning_names_the_first_repositories_and_is_absent_for_too_many() {
     let server = Server::with(|setup| setup.changes = Changes::Anyone).await;
     for number in 0..100 {
         server.push_image(&format!("team/{number:03}"), "v1", b"layer").await;
     }
     server.clock.advance(2 * DAY);
-    let warnings = odd(&server, &expire_after("1d", "**")).await;
-    let [warning] = warnings.as_slice() else { panic!("{warnings:?}") };
+    let found = warnings(&server, &expire_after("1d", "**")).await;
+    let [warning] = found.as_slice() else { panic!("{found:?}") };
     assert!(warning.contains(" in team/000, ") && warning.ends_with("team/009 and 90 more"), "{warning}");
     server.push_image("other", "v1", b"layer").await;
-    assert_eq!(odd(&server, &expire_after("1d", "**")).await, [""; 0]);
-    assert_eq!(odd(&server, &expire_after("1d", "team/00?")).await.len(), 1);
+    assert_eq!(warnings(&server, &expire_after("1d", "**")).await, [""; 0]);
+    assert_eq!(warnings(&server, &expire_after("1d", "team/00?")).await.len(), 1);
 }

@@ -1,9 +1,9 @@
-//! What browsers are told.
+//! Tests of the security headers for browsers.
 
 use crate::kit::*;
 
 #[tokio::test]
-async fn browsers_run_nothing_of_what_was_pushed() {
+async fn every_response_has_security_headers() {
     for strict in [false, true] {
         let server = Server::with(|setup| setup.http.strict_transport = strict).await;
         let page = b"<script>alert(1)</script>";
@@ -23,11 +23,11 @@ async fn browsers_run_nothing_of_what_was_pushed() {
         ] {
             let response = server.get(&path).send().await.expect("answer");
             assert_eq!(response.status(), status, "{path}");
-            let told = |name| text(response.headers(), name);
-            assert_eq!(told("x-content-type-options"), "nosniff", "{path}");
+            let header = |name| text(response.headers(), name);
+            assert_eq!(header("x-content-type-options"), "nosniff", "{path}");
             let policy = "default-src 'none'; frame-ancestors 'none'; sandbox";
-            assert_eq!(told("content-security-policy"), policy, "{path}");
-            assert_eq!(told("strict-transport-security"), if strict { "max-age=31536000" } else { "" });
+            assert_eq!(header("content-security-policy"), policy, "{path}");
+            assert_eq!(header("strict-transport-security"), if strict { "max-age=31536000" } else { "" });
         }
         let part = server.get(&format!("/v2/app/blobs/{blob}")).header("range", "bytes=0-3");
         let part = part.send().await.expect("answer");

@@ -1,4 +1,4 @@
-//! People who sign in by a provider, as their browser does.
+//! Sign-ins through an OpenID Connect provider, from the browser's point of view.
 
 use std::time::Duration;
 
@@ -13,30 +13,31 @@ use crate::issuer::{Change, Issuer, Key};
 use crate::kit::*;
 
 const NOW: i64 = 1_000_000;
-const NAME: &str = "https://registry.example.com";
+const PUBLIC_URL: &str = "https://registry.example.com";
 
-/// For how long the access token of somebody is good who signed in.
-const TOKEN: Duration = Duration::from_secs(7 * 24 * 3600);
+/// How long the access token of a sign-in is valid.
+const SIGN_IN_TOKEN_LIFETIME: Duration = Duration::from_secs(7 * 24 * 3600);
 
-struct House {
+struct Fixture {
     server: Server,
     issuer: Issuer,
     browser: Client,
 }
 
-/// Somebody's browser on the way to the provider: where to, and with what cookie.
-struct Away {
+/// A sign-in that a browser started: the provider's address, and the cookie.
+struct PendingSignIn {
     address: String,
     cookie: String,
 }
 
-impl House {
-    /// Where the group `devs` is the team `acme/devs`, which pushes to `acme/`, and staff may come in.
+impl Fixture {
+    /// A server where members of the group `devs` join the team `acme/devs`, which may push to `acme/`, and where staff
+    /// may sign in.
     async fn new() -> Self {
         let issuer = Issuer::start(Key::rsa("1")).await;
         let url = issuer.url.clone();
         let server = Server::with(|setup| {
-            setup.http.public_url = Some(NAME.into());
+            setup.http.public_url = Some(PUBLIC_URL.into());
             setup.identities = Box::new(move |clock| {
                 let client = orlop::outbound::client(None).expect("a client");
                 let provider = Provider::new(&settings(&url), client, clock).expect("a provider");
@@ -59,44 +60,44 @@ impl House {
         request.header("cookie", format!("other=1; {cookie}")).send().await.expect("answer")
     }
 
-    async fn leaves(&self) -> Away {
-        let chosen = self.get("/login", "").await;
+    async fn start_sign_in(&self) -> PendingSignIn {
+        let only_provider = self.get("/login", "").await;
         assert_eq!(
-            (chosen.status().as_u16(), text(chosen.headers(), "location")),
+            (only_provider.status().as_u16(), text(only_provider.headers(), "location")),
             (303, "/login/id".to_owned())
         );
-        let sent = self.get("/login/id", "").await;
-        assert_eq!(sent.status(), 303);
-        let cookie = text(sent.headers(), "set-cookie");
+        let redirect = self.get("/login/id", "").await;
+        assert_eq!(redirect.status(), 303);
+        let cookie = text(redirect.headers(), "set-cookie");
         assert!(cookie.ends_with("; Path=/login; Max-Age=600; HttpOnly; SameSite=Lax; Secure"), "{cookie}");
         let cookie = cookie.split(';').next().expect("a cookie").to_owned();
-        Away { address: text(sent.headers(), "location"), cookie }
+        PendingSignIn { address: text(redirect.headers(), "location"), cookie }
     }
 
-    /// The answer to somebody who comes back to where the provider sends them.
-    async fn comes_back(&self, to: &str, cookie: &str) -> (u16, String) {
-        let path = to.strip_prefix(NAME).expect("this registry's address");
+    /// The response when the browser comes back to the address that the provider redirects to.
+    async fn finish_sign_in(&self, address: &str, cookie: &str) -> (u16, String) {
+        let path = address.strip_prefix(PUBLIC_URL).expect("this registry's address");
         let answer = self.get(path, cookie).await;
         assert_eq!(text(answer.headers(), "cache-control"), "no-store");
         (answer.status().as_u16(), answer.text().await.expect("a page"))
     }
 
-    async fn signs_in(&self, change: impl FnOnce(&mut Value)) -> (u16, String) {
-        let away = self.leaves().await;
-        let back = self.issuer.signs_in(&away.address, self.now(), |claims| {
+    async fn sign_in(&self, change: impl FnOnce(&mut Value)) -> (u16, String) {
+        let pending = self.start_sign_in().await;
+        let back = self.issuer.sign_in(&pending.address, self.now(), |claims| {
             claims["sub"] = json!("7");
             claims["preferred_username"] = json!("ann");
             claims["groups"] = json!(["staff", "devs"]);
             change(claims);
         });
-        self.comes_back(&back, &away.cookie).await
+        self.finish_sign_in(&back, &pending.cookie).await
     }
 
     fn now(&self) -> i64 {
         self.server.registry.clock().now().0 / 1000
     }
 
-    async fn pushes(&self, user: &str, password: &str) -> u16 {
+    async fn push_status(&self, user: &str, password: &str) -> u16 {
         let request = self.server.post("/v2/acme/app/blobs/uploads/").basic_auth(user, Some(password));
         request.send().await.expect("answer").status().as_u16()
     }
@@ -119,159 +120,160 @@ fn settings(issuer: &str) -> ProviderSettings {
             client_secret: Some("s3cret&more".into()),
             scopes: vec!["openid".into(), "profile".into()],
             user_claim: "preferred_username".into(),
-            token_lifetime: TOKEN,
+            token_lifetime: SIGN_IN_TOKEN_LIFETIME,
         }),
         rules: vec![rule("staff", &[]), rule("devs", &["acme/devs", "acme/gone"])],
     }
 }
 
-/// The access token on a page.
-fn shown(page: &str) -> String {
+/// Finds the access token on a page.
+fn token_on(page: &str) -> String {
     let at = page.find("orlop_").expect("a token");
     page[at..].split('<').next().expect("its end").to_owned()
 }
 
 #[tokio::test]
-async fn somebody_who_signs_in_gets_an_account_and_a_token_for_a_time() {
-    let house = House::new().await;
-    let (status, page) = house.signs_in(|_| {}).await;
+async fn sign_in_creates_account_and_temporary_token() {
+    let fixture = Fixture::new().await;
+    let (status, page) = fixture.sign_in(|_| {}).await;
     assert_eq!(status, 200, "{page}");
     assert!(page.contains("docker login registry.example.com --username ann"), "{page}");
-    let token = shown(&page);
-    assert_eq!(house.pushes("ann", &token).await, 202, "by the team of a group");
-    assert_eq!(house.pushes("ann", "").await, 401, "there is no password");
-    house.server.clock.advance(TOKEN);
-    assert_eq!(house.pushes("ann", &token).await, 401, "it has ended");
+    let token = token_on(&page);
+    assert_eq!(fixture.push_status("ann", &token).await, 202, "through the team of the group");
+    assert_eq!(fixture.push_status("ann", "").await, 401, "there is no password");
+    fixture.server.clock.advance(SIGN_IN_TOKEN_LIFETIME);
+    assert_eq!(fixture.push_status("ann", &token).await, 401, "expired");
 
-    let (status, page) = house.signs_in(|claims| claims["preferred_username"] = json!("anna")).await;
+    let (status, page) = fixture.sign_in(|claims| claims["preferred_username"] = json!("anna")).await;
     assert_eq!(status, 200);
-    let again = shown(&page);
-    assert_eq!(house.pushes("ann", &again).await, 202, "whatever they are called by now");
-    let (status, page) = house.signs_in(|claims| claims["groups"] = json!(["staff"])).await;
+    let again = token_on(&page);
+    assert_eq!(fixture.push_status("ann", &again).await, 202, "the account keeps its name");
+    let (status, page) = fixture.sign_in(|claims| claims["groups"] = json!(["staff"])).await;
     assert_eq!(status, 200);
-    assert_eq!(house.pushes("ann", &shown(&page)).await, 403, "they left the team");
-    assert_eq!(house.pushes("ann", &again).await, 403, "also by what they got before");
+    assert_eq!(fixture.push_status("ann", &token_on(&page)).await, 403, "they left the team");
+    assert_eq!(fixture.push_status("ann", &again).await, 403, "earlier tokens lose the role too");
 
-    house.server.registry.flush_audit(true).await.expect("recorded");
+    fixture.server.registry.flush_audit(true).await.expect("recorded");
     let all = orlop::metadata::AuditQuery::default();
-    let rows = format!("{:?}", house.server.registry.metadata().audit(&all, 100).await.expect("rows").items);
+    let rows =
+        format!("{:?}", fixture.server.registry.metadata().audit(&all, 100).await.expect("rows").items);
     let made = rows.matches("action: TokenAdd").count() + rows.matches("action: AccountAdd").count();
     assert_eq!(made, 4, "an account and three tokens: {rows}");
     assert!(!rows.contains(&again) && !rows.contains("code-"), "{rows}");
 }
 
-/// As GitLab does, which signs neither names nor groups.
+/// GitLab, for example, signs neither names nor groups.
 #[tokio::test]
-async fn what_is_not_signed_is_asked_for_and_is_of_the_same_person() {
-    let house = House::new().await;
-    let besides = |sub: &str, groups: &[&str]| {
-        let told = json!({ "sub": sub, "preferred_username": "ann", "groups": groups });
+async fn unsigned_claims_come_from_user_info_of_same_subject() {
+    let fixture = Fixture::new().await;
+    let with_user_info = |sub: &str, groups: &[&str]| {
+        let user_info = json!({ "sub": sub, "preferred_username": "ann", "groups": groups });
         move |claims: &mut Value| {
             let signed = claims.as_object_mut().expect("claims");
             signed.remove("preferred_username");
             signed.remove("groups");
-            signed.insert("besides".into(), told);
+            signed.insert("besides".into(), user_info);
         }
     };
-    let (status, page) = house.signs_in(besides("7", &["devs"])).await;
+    let (status, page) = fixture.sign_in(with_user_info("7", &["devs"])).await;
     assert_eq!(status, 200, "{page}");
-    assert_eq!(house.pushes("ann", &shown(&page)).await, 202);
-    assert_eq!(house.signs_in(besides("8", &["devs"])).await.0, 403, "it is of somebody else");
+    assert_eq!(fixture.push_status("ann", &token_on(&page)).await, 202);
+    assert_eq!(fixture.sign_in(with_user_info("8", &["devs"])).await.0, 403, "another subject");
     let signed = |claims: &mut Value| {
         claims["groups"] = json!(["guests"]);
         claims["besides"] = json!({ "sub": "7", "groups": ["devs"] });
     };
-    assert_eq!(house.signs_in(signed).await.0, 403, "what is signed counts");
+    assert_eq!(fixture.sign_in(signed).await.0, 403, "signed claims take precedence");
 }
 
 #[tokio::test]
-async fn only_the_browser_that_left_comes_back_and_once() {
-    let house = House::new().await;
-    let away = house.leaves().await;
-    let honest = |claims: &mut Value| {
+async fn sign_in_is_bound_to_browser_and_code_works_once() {
+    let fixture = Fixture::new().await;
+    let pending = fixture.start_sign_in().await;
+    let valid = |claims: &mut Value| {
         claims["preferred_username"] = json!("ann");
         claims["groups"] = json!("staff");
     };
-    let back = || house.issuer.signs_in(&away.address, house.now(), honest);
-    let other = house.leaves().await;
-    assert_eq!(house.comes_back(&back(), "").await.0, 400, "without what it kept");
-    assert_eq!(house.comes_back(&back(), &other.cookie).await.0, 400, "another browser");
-    assert_eq!(house.comes_back(&back(), "orlop-sign-in=e30.e30.e30").await.0, 400);
+    let back = || fixture.issuer.sign_in(&pending.address, fixture.now(), valid);
+    let other = fixture.start_sign_in().await;
+    assert_eq!(fixture.finish_sign_in(&back(), "").await.0, 400, "without the cookie");
+    assert_eq!(fixture.finish_sign_in(&back(), &other.cookie).await.0, 400, "another browser");
+    assert_eq!(fixture.finish_sign_in(&back(), "orlop-sign-in=e30.e30.e30").await.0, 400);
     let swapped = back().replace("/login/id/", "/login/other/");
-    assert_eq!(house.comes_back(&swapped, &away.cookie).await.0, 400, "another provider");
-    let guessed = back().replace("code=", "code=x");
-    assert_eq!(house.comes_back(&guessed, &away.cookie).await.0, 502, "a code that is none");
+    assert_eq!(fixture.finish_sign_in(&swapped, &pending.cookie).await.0, 400, "another provider");
+    let wrong_code = back().replace("code=", "code=x");
+    assert_eq!(fixture.finish_sign_in(&wrong_code, &pending.cookie).await.0, 502, "a wrong code");
     let once = back();
-    assert_eq!(house.comes_back(&once, &away.cookie).await.0, 200);
-    assert_eq!(house.comes_back(&once, &away.cookie).await.0, 502, "a code is good once");
+    assert_eq!(fixture.finish_sign_in(&once, &pending.cookie).await.0, 200);
+    assert_eq!(fixture.finish_sign_in(&once, &pending.cookie).await.0, 502, "a code works once");
     for _ in 0..8 {
-        house.comes_back(&guessed, &away.cookie).await;
+        fixture.finish_sign_in(&wrong_code, &pending.cookie).await;
     }
     assert_eq!(
-        house.comes_back(&guessed, &away.cookie).await.0,
+        fixture.finish_sign_in(&wrong_code, &pending.cookie).await.0,
         429,
-        "nobody guesses codes by way of this server"
+        "guessing of codes is throttled"
     );
-    house.server.clock.advance(Duration::from_secs(601));
-    assert_eq!(house.comes_back(&back(), &away.cookie).await.0, 400, "too late");
-    assert_eq!(house.get("/login/nobody", "").await.status(), 404);
-    house.issuer.set_away(true);
-    assert_eq!(house.get("/login/id", "").await.status(), 502);
+    fixture.server.clock.advance(Duration::from_secs(601));
+    assert_eq!(fixture.finish_sign_in(&back(), &pending.cookie).await.0, 400, "too late");
+    assert_eq!(fixture.get("/login/unknown", "").await.status(), 404);
+    fixture.issuer.set_unavailable(true);
+    assert_eq!(fixture.get("/login/id", "").await.status(), 502);
 }
 
 #[tokio::test]
-async fn a_provider_s_word_is_for_this_sign_in_or_nothing() {
-    let house = House::new().await;
+async fn rejects_provider_tokens_of_other_sign_ins() {
+    let fixture = Fixture::new().await;
     let wrong: [(&str, Change); 8] = [
-        ("another's nonce", |claims| claims["nonce"] = json!("x")),
+        ("another nonce", |claims| claims["nonce"] = json!("x")),
         ("no nonce", |claims| drop(claims.as_object_mut().expect("claims").remove("nonce"))),
         ("for another client", |claims| claims["aud"] = json!("another")),
         ("for others too", |claims| claims["aud"] = json!(["orlop", "another"])),
-        ("by another's wish", |claims| claims["azp"] = json!("another")),
-        ("ended", |claims| claims["exp"] = json!(NOW - 3600)),
-        ("of nobody whom a rule is for", |claims| claims["groups"] = json!(["guests"])),
+        ("another authorized party", |claims| claims["azp"] = json!("another")),
+        ("expired", |claims| claims["exp"] = json!(NOW - 3600)),
+        ("no matching rule", |claims| claims["groups"] = json!(["guests"])),
         ("without a name", |claims| {
             drop(claims.as_object_mut().expect("claims").remove("preferred_username"))
         }),
     ];
     for (what, change) in wrong {
-        let (status, page) = house.signs_in(change).await;
+        let (status, page) = fixture.sign_in(change).await;
         assert_eq!(status, 403, "{what}: {page}");
         assert!(!page.contains("orlop_"), "{what}");
     }
     let evil = "<script>alert(1)</script>";
-    let (status, page) = house.signs_in(|claims| claims["preferred_username"] = json!(evil)).await;
+    let (status, page) = fixture.sign_in(|claims| claims["preferred_username"] = json!(evil)).await;
     assert!(status == 403 && !page.contains("<script>"), "{page}");
-    let away = house.leaves().await;
+    let pending = fixture.start_sign_in().await;
     let denied = "/login/id/callback?error=access_denied&error_description=%3Cscript%3E&state=x";
-    let (status, page) = house.comes_back(&format!("{NAME}{denied}"), &away.cookie).await;
+    let (status, page) = fixture.finish_sign_in(&format!("{PUBLIC_URL}{denied}"), &pending.cookie).await;
     assert!(status == 403 && page.contains("access_denied") && !page.contains("<script>"), "{page}");
 }
 
 #[tokio::test]
-async fn nobody_becomes_somebody_else_by_a_name() {
-    let house = House::new().await;
+async fn sign_in_never_takes_over_another_account() {
+    let fixture = Fixture::new().await;
     let by = By { name: "admin", now: Timestamp(0) };
     for name in ["bob", "admin"] {
         let password = Some("correct horse".to_owned());
         let new = NewAccount { name: name.into(), robot: false, password, grants: Vec::new() };
-        house.server.access_control.add_account(new, by).await.expect("made");
-        let (status, page) = house.signs_in(|claims| claims["preferred_username"] = json!(name)).await;
+        fixture.server.access_control.add_account(new, by).await.expect("made");
+        let (status, page) = fixture.sign_in(|claims| claims["preferred_username"] = json!(name)).await;
         assert!(status == 403 && page.contains("another user&#39;s"), "{page}");
     }
     for name in ["Bob", "ADMIN"] {
-        let (status, page) = house.signs_in(|claims| claims["preferred_username"] = json!(name)).await;
+        let (status, page) = fixture.sign_in(|claims| claims["preferred_username"] = json!(name)).await;
         assert!(status == 403 && page.contains(name), "{page}");
         assert!(!page.contains("bob"), "the other user is not named: {page}");
-        assert!(!house.server.access_control.knows(name));
+        assert!(!fixture.server.access_control.has_user(name));
     }
-    let (status, page) = house.signs_in(|_| {}).await;
+    let (status, page) = fixture.sign_in(|_| {}).await;
     assert_eq!(status, 200);
-    let token = shown(&page);
-    let (status, _) = house.signs_in(|claims| claims["sub"] = json!("8")).await;
+    let token = token_on(&page);
+    let (status, _) = fixture.sign_in(|claims| claims["sub"] = json!("8")).await;
     assert_eq!(status, 403, "another person of the same name");
-    house.server.access_control.set_disabled("ann", true).await.expect("disabled");
-    assert_eq!(house.pushes("ann", &token).await, 401);
-    let (status, page) = house.signs_in(|_| {}).await;
+    fixture.server.access_control.set_disabled("ann", true).await.expect("disabled");
+    assert_eq!(fixture.push_status("ann", &token).await, 401);
+    let (status, page) = fixture.sign_in(|_| {}).await;
     assert!(status == 403 && page.contains("disabled"), "{page}");
 }

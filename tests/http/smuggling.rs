@@ -1,5 +1,5 @@
-//! Bytes that a proxy before this server may read in another way than it does: each is refused or harmless, and never
-//! are there two answers to one request.
+//! Tests of request smuggling: bytes that a proxy in front of this server may parse differently. Each request is
+//! rejected or harmless, and no request gets two responses.
 
 use std::time::Duration;
 
@@ -8,30 +8,31 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::kit::*;
 
-/// A server that soon leaves those who say nothing more.
-async fn impatient(change: impl FnOnce(&mut Setup)) -> Server {
-    let soon = Duration::from_millis(400);
+/// A server that soon disconnects silent clients.
+async fn server_with_short_timeouts(change: impl FnOnce(&mut Setup)) -> Server {
+    let timeout = Duration::from_millis(400);
     Server::with(|setup| {
-        (setup.listen.head_timeout, setup.listen.idle_timeout) = (soon, soon);
-        setup.http.body_idle_timeout = soon;
+        setup.listen.head_timeout = timeout;
+        setup.listen.idle_timeout = timeout;
+        setup.http.body_idle_timeout = timeout;
         change(setup);
     })
     .await
 }
 
-/// The statuses of all answers to these bytes, after which nothing more is sent.
+/// The statuses of all responses to these bytes, after which the client sends nothing more.
 async fn statuses(server: &Server, bytes: &[u8]) -> Vec<u16> {
-    answers(server, bytes).await.0
+    responses(server, bytes).await.0
 }
 
-/// The statuses, and everything that was answered.
-async fn answers(server: &Server, bytes: &[u8]) -> (Vec<u16>, String) {
+/// The statuses of all responses, and their text.
+async fn responses(server: &Server, bytes: &[u8]) -> (Vec<u16>, String) {
     let mut stream = server.connect().await;
-    // The server may hang up before it has read all.
+    // The server may close the connection before it has read everything.
     let _ = stream.write_all(bytes).await;
     let mut all = Vec::new();
     let ended = tokio::time::timeout(Duration::from_secs(10), stream.read_to_end(&mut all)).await;
-    // A hang-up with bytes unread breaks the reading off, and what was read counts.
+    // If the server closes the connection with unread bytes, reading fails; what was read before counts.
     assert!(ended.is_ok(), "no end after {:?}", String::from_utf8_lossy(&all));
     let text = String::from_utf8_lossy(&all).into_owned();
     let statuses =
@@ -39,23 +40,23 @@ async fn answers(server: &Server, bytes: &[u8]) -> (Vec<u16>, String) {
     (statuses.collect(), text)
 }
 
-/// What would be answered too if it were taken for a request.
+/// A request that would get its own response if the server parsed it as one.
 const SMUGGLED: &str = "GET /v2/smuggled HTTP/1.1\r\nhost: x\r\n\r\n";
 
-/// Asserts that a request is refused, and that nothing that follows its head is taken for another.
-async fn is_refused_whole(server: &Server, head: &str, rest: &str) {
+/// Asserts that a request is rejected, and that nothing after its head is parsed as another request.
+async fn assert_rejected(server: &Server, head: &str, rest: &str) {
     let statuses = statuses(server, format!("{head}\r\n\r\n{rest}").as_bytes()).await;
-    let begins: String = rest.chars().take(20).collect();
-    assert_eq!(statuses, [400], "{head:?} {begins:?}");
+    let start: String = rest.chars().take(20).collect();
+    assert_eq!(statuses, [400], "{head:?} {start:?}");
 }
 
 #[tokio::test]
-async fn a_body_has_one_length() {
-    let server = impatient(|_| {}).await;
+async fn rejects_ambiguous_body_lengths() {
+    let server = server_with_short_timeouts(|_| {}).await;
     let put = "PUT /v2/a/manifests/x HTTP/1.1\r\nhost: x";
     let chunks = format!("0\r\n\r\n{SMUGGLED}");
     for lengths in [
-        // Which of them is right is a matter of who reads.
+        // Parsers disagree about which length counts.
         "content-length: 4\r\ncontent-length: 5",
         "content-length: 0\r\ncontent-length: 44",
         "content-length: 4, 5",
@@ -73,17 +74,18 @@ async fn a_body_has_one_length() {
         "transfer-encoding: \x0bchunked",
         "x: y\r\n transfer-encoding: chunked",
     ] {
-        is_refused_whole(&server, &format!("{put}\r\n{lengths}"), &chunks).await;
+        assert_rejected(&server, &format!("{put}\r\n{lengths}"), &chunks).await;
     }
-    // The version of then had no chunks.
+    // HTTP/1.0 has no chunked encoding.
     let old = "PUT /v2/a/manifests/x HTTP/1.0\r\nhost: x\r\ntransfer-encoding: chunked";
-    is_refused_whole(&server, old, &chunks).await;
+    assert_rejected(&server, old, &chunks).await;
 }
 
-/// RFC 9112, 6.1: chunked wins, and the connection ends after the answer, so that nothing that follows is a request.
+/// RFC 9112, section 6.1: chunked takes precedence, and the connection is closed after the response, so that nothing
+/// after it is parsed as a request.
 #[tokio::test]
-async fn both_lengths_are_one_request() {
-    let server = impatient(|_| {}).await;
+async fn chunked_encoding_takes_precedence_over_content_length() {
+    let server = server_with_short_timeouts(|_| {}).await;
     for lengths in [
         "content-length: 4\r\ntransfer-encoding: chunked",
         "transfer-encoding: chunked\r\ncontent-length: 4",
@@ -91,14 +93,14 @@ async fn both_lengths_are_one_request() {
         "content-length: 60\r\ntransfer-encoding: Chunked",
     ] {
         let head = format!("PUT /v2/a/manifests/x HTTP/1.1\r\nhost: x\r\n{lengths}");
-        // No manifest is empty.
-        is_refused_whole(&server, &head, &format!("0\r\n\r\n{SMUGGLED}")).await;
+        // An empty manifest is invalid.
+        assert_rejected(&server, &head, &format!("0\r\n\r\n{SMUGGLED}")).await;
     }
 }
 
 #[tokio::test]
-async fn a_chunk_s_length_is_a_number_and_no_more() {
-    let server = impatient(|_| {}).await;
+async fn rejects_invalid_chunk_lengths() {
+    let server = server_with_short_timeouts(|_| {}).await;
     let head = "PUT /v2/a/manifests/x HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked";
     for chunks in [
         format!("0x0\r\n\r\n{SMUGGLED}"),
@@ -110,15 +112,15 @@ async fn a_chunk_s_length_is_a_number_and_no_more() {
         format!("0;{}\r\n\r\n{SMUGGLED}", "x".repeat(100_000)),
         format!("0\r\n{}\r\n{SMUGGLED}", "trailer: y\r\n".repeat(20_000)),
     ] {
-        is_refused_whole(&server, head, &chunks).await;
+        assert_rejected(&server, head, &chunks).await;
     }
 }
 
 #[tokio::test]
-async fn heads_that_are_ambiguous_are_refused() {
-    let server = impatient(|_| {}).await;
+async fn rejects_ambiguous_heads() {
+    let server = server_with_short_timeouts(|_| {}).await;
     for header in [
-        // A folded line, which some take for a part of the one before.
+        // A folded line, which some parsers treat as a part of the line before.
         "x: y\r\n folded",
         "x: y\r\n\tfolded",
         "x: a\rb",
@@ -156,8 +158,8 @@ async fn heads_that_are_ambiguous_are_refused() {
 }
 
 #[tokio::test]
-async fn a_head_is_bounded() {
-    let server = impatient(|_| {}).await;
+async fn limits_the_size_of_heads() {
+    let server = server_with_short_timeouts(|_| {}).await;
     let get =
         |path: &str, headers: &str| format!("GET {path} HTTP/1.1\r\nhost: x\r\n{headers}\r\n").into_bytes();
     assert_eq!(statuses(&server, &get("/v2/", &format!("x: {}\r\n", "y".repeat(100_000)))).await, [431]);
@@ -166,23 +168,23 @@ async fn a_head_is_bounded() {
     let long = statuses(&server, &get(&format!("/v2/{}", "a".repeat(70_000)), "")).await;
     assert!(matches!(long[..], [414 | 431]), "{long:?}");
     let long = statuses(&server, &get(&format!("/v2/?{}", "a".repeat(15_000)), "")).await;
-    assert_eq!(long, [200], "long and yet harmless");
+    assert_eq!(long, [200], "long but harmless");
 }
 
-/// Requests that wait in line are answered one by one, each once.
+/// Pipelined requests are answered in order, each once.
 #[tokio::test]
-async fn a_line_of_requests_has_as_many_answers() {
-    let server = impatient(|_| {}).await;
+async fn answers_each_pipelined_request_once() {
+    let server = server_with_short_timeouts(|_| {}).await;
     let get = "GET /v2/ HTTP/1.1\r\nhost: x\r\n\r\n";
     let put = "PUT /v2/a/manifests/x HTTP/1.1\r\nhost: x\r\ncontent-length: 3\r\n\r\n{}\n";
-    let line = format!("{get}{put}{get}");
-    assert_eq!(statuses(&server, line.as_bytes()).await, [200, 400, 200]);
+    let requests = format!("{get}{put}{get}");
+    assert_eq!(statuses(&server, requests.as_bytes()).await, [200, 400, 200]);
 }
 
-/// What is in the path stays in the path, however it is written.
+/// No encoding of a path leads to another path.
 #[tokio::test]
-async fn a_path_leads_nowhere_else() {
-    let server = impatient(|setup| setup.files = true).await;
+async fn rejects_path_traversal() {
+    let server = server_with_short_timeouts(|setup| setup.files = true).await;
     let (_, manifest) = server.push_image("app", "1", b"layer").await;
     for path in [
         "/v2/../../../../etc/passwd".to_owned(),
@@ -212,19 +214,19 @@ async fn a_path_leads_nowhere_else() {
         "/v2/app/manifests/\u{ff0e}\u{ff0e}".into(),
     ] {
         let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
-        let (answered, told) = answers(&server, request.as_bytes()).await;
+        let (answered, text) = responses(&server, request.as_bytes()).await;
         assert!(matches!(answered[..], [400 | 404]), "{path}: {answered:?}");
         assert!(
-            !told.contains("\r\nx: y") && !told.contains("root:") && !told.contains("schemaVersion"),
-            "{told}"
+            !text.contains("\r\nx: y") && !text.contains("root:") && !text.contains("schemaVersion"),
+            "{text}"
         );
     }
 }
 
-/// A whole URL in the first line names a host of its own, which is no other server here.
+/// An absolute URL in the request line names its own host; this server answers it itself.
 #[tokio::test]
-async fn a_whole_url_is_answered_from_here() {
-    let server = impatient(|_| {}).await;
+async fn answers_absolute_urls_itself() {
+    let server = server_with_short_timeouts(|_| {}).await;
     for (line, status) in [
         ("GET http://other.example/v2/ HTTP/1.1", 200),
         ("GET http://other.example/v2/app/tags/list HTTP/1.1", 404),
@@ -234,18 +236,19 @@ async fn a_whole_url_is_answered_from_here() {
         ("OPTIONS * HTTP/1.1", 404),
         ("GET other.example:443 HTTP/1.1", 404),
     ] {
-        let (answered, told) =
-            answers(&server, format!("{line}\r\nhost: x\r\nconnection: close\r\n\r\n").as_bytes()).await;
+        let (answered, text) =
+            responses(&server, format!("{line}\r\nhost: x\r\nconnection: close\r\n\r\n").as_bytes()).await;
         assert_eq!(answered, [status], "{line}");
-        assert!(!told.contains("root:"), "{told}");
+        assert!(!text.contains("root:"), "{text}");
     }
 }
 
-/// What clients say comes back in headers nowhere but where it has a grammar.
+/// Text of clients is sent back in headers only if it has a fixed grammar.
 #[tokio::test]
-async fn nothing_that_is_said_becomes_a_header() {
+async fn prevents_header_injection() {
     let here = "127.0.0.0/8".parse().expect("a network");
-    let server = impatient(|setup| setup.http.trusted_proxies = TrustedProxies::new([here])).await;
+    let server =
+        server_with_short_timeouts(|setup| setup.http.trusted_proxies = TrustedProxies::new([here])).await;
     let (_, digest) = server.push_image("app", "1", b"layer").await;
     let split = "%0d%0ainjected:%20yes";
     for request in [
@@ -260,10 +263,10 @@ async fn nothing_that_is_said_becomes_a_header() {
         "GET /v2/ HTTP/1.1\r\nhost: x\r\nx-forwarded-host: a%0d%0ainjected: yes".to_owned(),
         "GET /v2/ HTTP/1.1\r\nhost: x\r\nx-request-id: injected: yes".into(),
     ] {
-        let (answered, told) =
-            answers(&server, format!("{request}\r\nconnection: close\r\n\r\n").as_bytes()).await;
+        let (answered, text) =
+            responses(&server, format!("{request}\r\nconnection: close\r\n\r\n").as_bytes()).await;
         assert_eq!(answered.len(), 1, "{request}");
-        let head = told.split("\r\n\r\n").next().unwrap_or_default().to_lowercase();
-        assert!(!head.contains("\ninjected:"), "{told}");
+        let head = text.split("\r\n\r\n").next().unwrap_or_default().to_lowercase();
+        assert!(!head.contains("\ninjected:"), "{text}");
     }
 }

@@ -1,4 +1,4 @@
-//! TLS, for Docker refuses plain HTTP beyond localhost.
+//! Tests of TLS, which Docker requires for every host except localhost.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -38,7 +38,7 @@ impl Pair {
         Client::builder().tls_certs_only([root]).resolve("localhost", server.address)
     }
 
-    /// A connection of HTTP/1 over TLS, without a client above it.
+    /// A TLS connection for HTTP/1, without an HTTP client.
     pub async fn connect(&self, server: &Server) -> tokio_rustls::client::TlsStream<tokio::net::TcpStream> {
         let mut roots = rustls::RootCertStore::empty();
         let certificate = CertificateDer::from_pem_slice(self.certificate.as_bytes()).expect("certificate");
@@ -54,20 +54,20 @@ impl Pair {
         connector.connect(name, server.connect().await).await.expect("a handshake")
     }
 
-    /// Whether a new connection gets this certificate.
-    pub async fn is_shown_by(&self, server: &Server) -> bool {
+    /// Whether the server uses this certificate for a new connection.
+    pub async fn is_used_by(&self, server: &Server) -> bool {
         let client = self.client(server).build().expect("client");
         client.get(url(server, "/v2/")).send().await.is_ok_and(|answer| answer.status() == 200)
     }
 
-    /// Waits until new connections get this certificate.
-    pub async fn comes_to(&self, server: &Server) {
+    /// Waits until the server uses this certificate for new connections.
+    pub async fn wait_until_used_by(&self, server: &Server) {
         let shown = async {
-            while !self.is_shown_by(server).await {
+            while !self.is_used_by(server).await {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
-        // A second is what is promised; the machine that tests this may be busy.
+        // The server promises a second, but the machine that runs the test may be busy.
         tokio::time::timeout(Duration::from_secs(5), shown).await.expect("the new certificate");
     }
 }
@@ -89,7 +89,7 @@ async fn serve(files: TlsFiles) -> Server {
     .await
 }
 
-/// A server with this certificate, and the folder that it is in.
+/// A server with this certificate, and the folder that contains it.
 pub async fn tls_server(pair: &Pair, change: impl FnOnce(&mut Setup)) -> (Server, TempDir) {
     let dir = TempDir::new().expect("folder");
     pair.write(dir.path());
@@ -102,8 +102,9 @@ pub async fn tls_server(pair: &Pair, change: impl FnOnce(&mut Setup)) -> (Server
 }
 
 #[tokio::test]
-async fn both_versions_are_spoken_over_tls() {
-    let (dir, pair) = (TempDir::new().expect("folder"), Pair::new());
+async fn serves_http1_and_http2_over_tls() {
+    let dir = TempDir::new().expect("folder");
+    let pair = Pair::new();
     pair.write(dir.path());
     let server = serve(files(dir.path())).await;
     let base = url(&server, "/v2/");
@@ -119,15 +120,17 @@ async fn both_versions_are_spoken_over_tls() {
         let got = client.get(format!("{base}a/blobs/{}", digest(&content))).send().await.expect("answer");
         assert!(got.bytes().await.expect("body") == content);
     }
-    // Plain HTTP on this port is no TLS, and harms nothing.
+    // Plain HTTP on this port fails and does no harm.
     assert!(server.get("/v2/").send().await.is_err());
-    assert!(pair.is_shown_by(&server).await);
+    assert!(pair.is_used_by(&server).await);
 }
 
-/// Who is being served when the certificate changes is served to the end.
+/// A request in progress when the certificate changes is completed.
 #[tokio::test]
-async fn a_new_certificate_is_for_new_connections() {
-    let (dir, old, new) = (TempDir::new().expect("folder"), Pair::new(), Pair::new());
+async fn a_new_certificate_applies_to_new_connections() {
+    let dir = TempDir::new().expect("folder");
+    let old = Pair::new();
+    let new = Pair::new();
     old.write(dir.path());
     let server = serve(files(dir.path())).await;
     let client = old.client(&server).build().expect("client");
@@ -140,8 +143,8 @@ async fn a_new_certificate_is_for_new_connections() {
     let mut got = pieces.next().await.expect("a piece").expect("read").to_vec();
 
     new.write(dir.path());
-    new.comes_to(&server).await;
-    assert!(!old.is_shown_by(&server).await);
+    new.wait_until_used_by(&server).await;
+    assert!(!old.is_used_by(&server).await);
     while let Some(piece) = pieces.next().await {
         got.extend_from_slice(&piece.expect("read"));
     }
@@ -151,32 +154,37 @@ async fn a_new_certificate_is_for_new_connections() {
 }
 
 #[tokio::test]
-async fn files_that_do_not_work_leave_what_does() {
-    let (dir, old, new) = (TempDir::new().expect("folder"), Pair::new(), Pair::new());
+async fn invalid_files_keep_the_old_certificate() {
+    let dir = TempDir::new().expect("folder");
+    let old = Pair::new();
+    let new = Pair::new();
     old.write(dir.path());
     let server = serve(files(dir.path())).await;
-    let (certificate, key) = (dir.path().join("tls.crt"), dir.path().join("tls.key"));
+    let certificate = dir.path().join("tls.crt");
+    let key = dir.path().join("tls.key");
     let half = &new.certificate[..new.certificate.len() / 2];
-    let slips: [&dyn Fn(); 4] = [
+    let mistakes: [&dyn Fn(); 4] = [
         &|| fs::write(&certificate, half).expect("written"),
-        // A pair whose parts are not each other's.
+        // A certificate and a key that do not match.
         &|| fs::write(&certificate, &new.certificate).expect("written"),
         &|| fs::write(&key, "").expect("written"),
         &|| fs::remove_file(&key).expect("removed"),
     ];
-    for slip in slips {
-        slip();
+    for make_mistake in mistakes {
+        make_mistake();
         tokio::time::sleep(Duration::from_millis(800)).await;
-        assert!(old.is_shown_by(&server).await);
+        assert!(old.is_used_by(&server).await);
     }
     new.write(dir.path());
-    new.comes_to(&server).await;
+    new.wait_until_used_by(&server).await;
 }
 
-/// Kubernetes shows each version of a secret in a folder of its own, to which it swaps one link.
+/// Kubernetes writes each version of a secret to its own folder and switches a symbolic link to it.
 #[tokio::test]
-async fn the_swap_of_a_link_is_a_change() {
-    let (dir, old, new) = (TempDir::new().expect("folder"), Pair::new(), Pair::new());
+async fn detects_a_switched_symbolic_link() {
+    let dir = TempDir::new().expect("folder");
+    let old = Pair::new();
+    let new = Pair::new();
     let version = |name: &str, pair: &Pair| -> PathBuf {
         let folder = dir.path().join(name);
         fs::create_dir(&folder).expect("made");
@@ -190,13 +198,13 @@ async fn the_swap_of_a_link_is_a_change() {
         symlink(Path::new("..data").join(name), dir.path().join(name)).expect("linked");
     }
     let server = serve(files(dir.path())).await;
-    assert!(old.is_shown_by(&server).await);
+    assert!(old.is_used_by(&server).await);
     version("..2", &new);
     fs::remove_dir_all(first).expect("removed");
-    new.comes_to(&server).await;
+    new.wait_until_used_by(&server).await;
 }
 
-/// An authority, which signs the certificates of clients.
+/// A certificate authority, which signs client certificates.
 pub struct Authority {
     pub certificate: String,
     issuer: rcgen::Issuer<'static, rcgen::KeyPair>,
@@ -211,7 +219,7 @@ impl Authority {
         Self { certificate, issuer: rcgen::Issuer::new(params, key) }
     }
 
-    /// A certificate with its key, good until a year.
+    /// A client certificate and its key, valid until the start of a year.
     fn identity(&self, until: i32) -> Identity {
         let mut params = rcgen::CertificateParams::new(vec!["client".to_owned()]).expect("parameters");
         params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
@@ -223,55 +231,59 @@ impl Authority {
 }
 
 #[tokio::test]
-async fn clients_show_a_certificate_where_they_must() {
-    let (dir, pair) = (TempDir::new().expect("folder"), Pair::new());
-    let (ours, others) = (Authority::new(), Authority::new());
+async fn requires_client_certificates_if_configured() {
+    let dir = TempDir::new().expect("folder");
+    let pair = Pair::new();
+    let ours = Authority::new();
+    let others = Authority::new();
     let authorities = dir.path().join("ca.crt");
     pair.write(dir.path());
     fs::write(&authorities, &ours.certificate).expect("written");
     let server = serve(TlsFiles { client_ca: Some(authorities.clone()), ..files(dir.path()) }).await;
-    let comes_in = async |identity: Option<Identity>| {
+    let connects = async |identity: Option<Identity>| {
         let client = pair.client(&server);
         let client = identity.into_iter().fold(client, ClientBuilder::identity).build().expect("client");
         client.get(url(&server, "/v2/")).send().await.is_ok_and(|answer| answer.status() == 200)
     };
-    assert!(comes_in(Some(ours.identity(4000))).await);
-    assert!(!comes_in(None).await, "with none");
-    assert!(!comes_in(Some(others.identity(4000))).await, "with somebody else's");
-    assert!(!comes_in(Some(ours.identity(2020))).await, "with one that has ended");
+    assert!(connects(Some(ours.identity(4000))).await);
+    assert!(!connects(None).await, "without a certificate");
+    assert!(!connects(Some(others.identity(4000))).await, "with a certificate of another authority");
+    assert!(!connects(Some(ours.identity(2020))).await, "with an expired certificate");
 
     fs::write(&authorities, "nothing").expect("written");
     tokio::time::sleep(Duration::from_millis(800)).await;
-    assert!(comes_in(Some(ours.identity(4000))).await, "a slip shuts nobody out");
+    assert!(connects(Some(ours.identity(4000))).await, "an invalid file changes nothing");
     fs::write(&authorities, &others.certificate).expect("written");
     let changed = async {
-        while !comes_in(Some(others.identity(4000))).await {
+        while !connects(Some(others.identity(4000))).await {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
     tokio::time::timeout(Duration::from_secs(5), changed).await.expect("the new authority");
-    assert!(!comes_in(Some(ours.identity(4000))).await, "signed by none any more");
+    assert!(!connects(Some(ours.identity(4000))).await, "the old authority is not trusted any more");
 }
 
-/// Who was let in by an authority that is none any more may not take up the session of then.
+/// A client whose certificate authority is no longer trusted cannot resume its TLS session.
 #[tokio::test]
-async fn no_session_outlives_its_authority() {
-    let (dir, pair) = (TempDir::new().expect("folder"), Pair::new());
-    let (ours, others) = (Authority::new(), Authority::new());
+async fn sessions_end_with_their_authority() {
+    let dir = TempDir::new().expect("folder");
+    let pair = Pair::new();
+    let ours = Authority::new();
+    let others = Authority::new();
     let authorities = dir.path().join("ca.crt");
     pair.write(dir.path());
     fs::write(&authorities, &ours.certificate).expect("written");
     let server = serve(TlsFiles { client_ca: Some(authorities.clone()), ..files(dir.path()) }).await;
-    // One client, which remembers its sessions and keeps no connection.
+    // A client that remembers TLS sessions but keeps no connection.
     let client = pair.client(&server).identity(ours.identity(4000)).pool_max_idle_per_host(0);
     let client = client.http1_only().build().expect("client");
-    let comes_in = async || client.get(url(&server, "/v2/")).send().await.is_ok();
-    assert!(comes_in().await && comes_in().await);
+    let connects = async || client.get(url(&server, "/v2/")).send().await.is_ok();
+    assert!(connects().await && connects().await);
     fs::write(&authorities, &others.certificate).expect("written");
     let changed = async {
-        while comes_in().await {
+        while connects().await {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(5), changed).await.expect("shut out");
+    tokio::time::timeout(Duration::from_secs(5), changed).await.expect("rejected");
 }

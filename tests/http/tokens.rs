@@ -1,4 +1,4 @@
-//! Tokens: who gets one, for what, and what it opens.
+//! Bearer tokens and refresh tokens: who gets them, with which scopes, and what they allow.
 
 use std::fs;
 use std::time::Duration;
@@ -13,33 +13,34 @@ use tempfile::TempDir;
 
 use crate::kit::*;
 
-struct House {
+struct Fixture {
     server: Server,
     dir: TempDir,
 }
 
-/// How somebody comes.
+/// The credentials of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Comes {
-    Alone,
-    AsNobody,
-    AsAnn,
-    WithWrongPassword,
-    /// With a token that nobody asked for, for everything.
-    WithAnonymousToken,
-    /// With Ann's token for this scope.
-    With(&'static str),
-    WithNonsense,
+enum Credential {
+    Missing,
+    /// Basic authentication with an empty user name and password.
+    EmptyBasic,
+    AnnsPassword,
+    WrongPassword,
+    /// A token for everything that was requested without a password.
+    AnonymousToken,
+    /// Ann's token for this scope.
+    AnnsToken(&'static str),
+    InvalidToken,
 }
 
-impl House {
-    /// Where Ann does everything, and everybody pulls what is below `public/`. Two images are there.
+impl Fixture {
+    /// A server where Ann may do everything, and everybody may pull below `public/`. It has two images.
     async fn new() -> Self {
-        let house = Self::with(|_| {}).await;
+        let fixture = Self::with(|_| {}).await;
         for repository in ["public/app", "team/app"] {
-            house.push(repository).await;
+            fixture.push(repository).await;
         }
-        house
+        fixture
     }
 
     async fn with(change: impl FnOnce(&mut Setup)) -> Self {
@@ -55,11 +56,13 @@ impl House {
         Self { server: server.await, dir }
     }
 
-    /// An image of one blob, by Ann.
+    /// Pushes an image with one blob as Ann.
     async fn push(&self, repository: &str) {
-        let begun = self.send(Method::POST, &format!("/v2/{repository}/blobs/uploads/"), Comes::AsAnn).await;
-        assert_eq!(begun.status(), 202);
-        let location = text(begun.headers(), "location");
+        let started = self
+            .send(Method::POST, &format!("/v2/{repository}/blobs/uploads/"), Credential::AnnsPassword)
+            .await;
+        assert_eq!(started.status(), 202);
+        let location = text(started.headers(), "location");
         let blob = digest(b"{}");
         let put = self.server.put(&format!("{location}?digest={blob}")).body("{}");
         assert_eq!(as_ann(put).send().await.expect("answer").status(), 201);
@@ -68,38 +71,38 @@ impl House {
         assert_eq!(as_ann(put).send().await.expect("answer").status(), 201);
     }
 
-    async fn send(&self, method: Method, path: &str, comes: Comes) -> Response {
+    async fn send(&self, method: Method, path: &str, credential: Credential) -> Response {
         let request = self.server.request(method, path);
-        let request = match comes {
-            Comes::Alone => request,
-            Comes::AsNobody => request.header("authorization", "Basic Og=="),
-            Comes::AsAnn => as_ann(request),
-            Comes::WithWrongPassword => request.basic_auth("ann", Some("mistaken")),
-            Comes::WithNonsense => request.bearer_auth("e30.e30.e30"),
-            Comes::WithAnonymousToken => {
+        let request = match credential {
+            Credential::Missing => request,
+            Credential::EmptyBasic => request.header("authorization", "Basic Og=="),
+            Credential::AnnsPassword => as_ann(request),
+            Credential::WrongPassword => request.basic_auth("ann", Some("mistaken")),
+            Credential::InvalidToken => request.bearer_auth("e30.e30.e30"),
+            Credential::AnonymousToken => {
                 let every = "repository:team/app:*&scope=repository:public/app:*&scope=registry:catalog:*";
                 request.bearer_auth(self.token(every, false).await)
             }
-            Comes::With(scope) => request.bearer_auth(self.token(scope, true).await),
+            Credential::AnnsToken(scope) => request.bearer_auth(self.token(scope, true).await),
         };
         request.send().await.expect("answer")
     }
 
-    /// A token for a scope.
+    /// Requests a token for a scope.
     async fn token(&self, scope: &str, as_user: bool) -> String {
         let request = self.server.get(&format!("/auth/token?service=orlop&scope={scope}"));
         let request = if as_user { as_ann(request) } else { request };
         let response = request.send().await.expect("answer");
         assert_eq!(response.status(), 200);
         assert_eq!(text(response.headers(), "cache-control"), "no-store");
-        let told: Value = response.json().await.expect("JSON");
-        assert_eq!(told["expires_in"], 300);
-        assert_eq!(told["token"], told["access_token"]);
-        told["token"].as_str().expect("a token").to_owned()
+        let body: Value = response.json().await.expect("JSON");
+        assert_eq!(body["expires_in"], 300);
+        assert_eq!(body["token"], body["access_token"]);
+        body["token"].as_str().expect("a token").to_owned()
     }
 
-    async fn status(&self, method: Method, path: &str, comes: Comes) -> u16 {
-        self.send(method, path, comes).await.status().as_u16()
+    async fn status(&self, method: Method, path: &str, credential: Credential) -> u16 {
+        self.send(method, path, credential).await.status().as_u16()
     }
 }
 
@@ -114,7 +117,7 @@ fn as_ann(request: RequestBuilder) -> RequestBuilder {
 
 const METHODS: [&str; 7] = ["GET", "HEAD", "PUT", "POST", "PATCH", "DELETE", "OPTIONS"];
 
-/// What is done by a method to what is below a repository; uploads are a pusher's as a whole.
+/// The action that a request on a repository needs. All requests about uploads need push.
 fn action(method: &str, path: &str) -> &'static str {
     match method {
         _ if path.contains("/uploads/") => "push",
@@ -124,20 +127,21 @@ fn action(method: &str, path: &str) -> &'static str {
     }
 }
 
-/// Whether somebody may: written without a look at how the registry decides it.
-fn may(comes: Comes, method: &str, path: &str) -> bool {
+/// Whether a request should be allowed. Independent of the registry's implementation.
+fn is_allowed(credential: Credential, method: &str, path: &str) -> bool {
     let reads = matches!(method, "GET" | "HEAD");
     let below = |repository: &str| path.starts_with(&format!("/v2/{repository}/"));
     let is_public = below("public/app") && action(method, path) == "pull";
-    match comes {
-        Comes::AsAnn => true,
-        Comes::WithWrongPassword | Comes::WithNonsense => false,
-        Comes::Alone | Comes::AsNobody => is_public,
-        Comes::WithAnonymousToken => is_public || (path == "/v2/" && reads),
-        Comes::With(scope) => {
+    match credential {
+        Credential::AnnsPassword => true,
+        Credential::WrongPassword | Credential::InvalidToken => false,
+        Credential::Missing | Credential::EmptyBasic => is_public,
+        Credential::AnonymousToken => is_public || (path == "/v2/" && reads),
+        Credential::AnnsToken(scope) => {
             let mut parts = scope.splitn(3, ':');
-            let (kind, name, actions) = (parts.next(), parts.next(), parts.next());
-            let (name, actions) = (name.expect("a name"), actions.expect("actions"));
+            let kind = parts.next();
+            let name = parts.next().expect("a name");
+            let actions = parts.next().expect("actions");
             let covers = actions.split(',').any(|named| named == "*" || named == action(method, path));
             match kind {
                 _ if path == "/v2/" => reads,
@@ -149,8 +153,8 @@ fn may(comes: Comes, method: &str, path: &str) -> bool {
 }
 
 #[tokio::test]
-async fn every_endpoint_is_for_whom_it_is_for() {
-    let house = House::new().await;
+async fn every_endpoint_checks_credentials() {
+    let fixture = Fixture::new().await;
     let digest = digest(b"a");
     let mut paths: Vec<String> = [
         "/v2/",
@@ -177,106 +181,110 @@ async fn every_endpoint_is_for_whom_it_is_for() {
             format!("/v2/{repository}/blobs/uploads/00000000-0000-0000-0000-000000000000"),
         ]);
     }
-    let callers = [
-        Comes::Alone,
-        Comes::AsNobody,
-        Comes::AsAnn,
-        Comes::WithWrongPassword,
-        Comes::WithAnonymousToken,
-        Comes::WithNonsense,
-        Comes::With("repository:team/app:pull"),
-        Comes::With("repository:team/app:push"),
-        Comes::With("repository:team/app:pull,push,delete"),
-        Comes::With("repository:public/app:delete"),
-        Comes::With("repository:team/none:*"),
-        Comes::With("registry:catalog:*"),
+    let credentials = [
+        Credential::Missing,
+        Credential::EmptyBasic,
+        Credential::AnnsPassword,
+        Credential::WrongPassword,
+        Credential::AnonymousToken,
+        Credential::InvalidToken,
+        Credential::AnnsToken("repository:team/app:pull"),
+        Credential::AnnsToken("repository:team/app:push"),
+        Credential::AnnsToken("repository:team/app:pull,push,delete"),
+        Credential::AnnsToken("repository:public/app:delete"),
+        Credential::AnnsToken("repository:team/none:*"),
+        Credential::AnnsToken("registry:catalog:*"),
     ];
-    for comes in callers {
+    for credential in credentials {
         for path in &paths {
             for method in METHODS {
-                // LoginThrottle are slowed down; this one is about what a guess opens.
-                house.server.clock.advance(Duration::from_secs(30));
-                let status = house.status(method.parse().expect("a method"), path, comes).await;
-                let told = format!("{comes:?} {method} {path}: {status}");
-                assert_eq!(status != 401, may(comes, method, path), "{told}");
+                // Lets the login throttle recover: this test is about permissions.
+                fixture.server.clock.advance(Duration::from_secs(30));
+                let status = fixture.status(method.parse().expect("a method"), path, credential).await;
+                let context = format!("{credential:?} {method} {path}: {status}");
+                assert_eq!(status != 401, is_allowed(credential, method, path), "{context}");
             }
         }
     }
 }
 
 #[tokio::test]
-async fn docker_is_told_where_to_get_a_token_and_for_what() {
-    let house = House::new().await;
-    let address = house.server.address;
+async fn challenge_names_realm_and_scope() {
+    let fixture = Fixture::new().await;
+    let address = fixture.server.address;
     let realm = format!("Bearer realm=\"http://{address}/auth/token\",service=\"orlop\"");
-    let challenge = async |method: Method, path: &str, comes| {
-        let response = house.send(method, path, comes).await;
+    let challenge = async |method: Method, path: &str, credential| {
+        let response = fixture.send(method, path, credential).await;
         text(response.headers(), "www-authenticate").to_owned()
     };
-    let of = async |path| challenge(Method::GET, path, Comes::Alone).await;
+    let of = async |path| challenge(Method::GET, path, Credential::Missing).await;
     assert_eq!(of("/v2/").await, realm);
     assert_eq!(of("/v2/team/app/manifests/1").await, format!("{realm},scope=\"repository:team/app:pull\""));
     assert_eq!(of("/v2/_catalog").await, format!("{realm},scope=\"registry:catalog:*\""));
     let push = format!("{realm},scope=\"repository:public/app:pull,push\"");
-    assert_eq!(challenge(Method::POST, "/v2/public/app/blobs/uploads/", Comes::Alone).await, push);
-    assert!(challenge(Method::GET, "/v2/", Comes::WithNonsense).await.ends_with(",error=\"invalid_token\""));
-    assert!(of("/metrics").await.starts_with("Basic "), "people ask for that");
+    assert_eq!(challenge(Method::POST, "/v2/public/app/blobs/uploads/", Credential::Missing).await, push);
+    assert!(
+        challenge(Method::GET, "/v2/", Credential::InvalidToken).await.ends_with(",error=\"invalid_token\"")
+    );
+    assert!(of("/metrics").await.starts_with("Basic "), "browsers and tools use that endpoint");
 }
 
-/// What Podman, Skopeo and Buildah do: they get another token only if theirs is said to lack a scope.
+/// Podman, Skopeo and Buildah request another token only if the challenge says that theirs lacks a scope.
 #[tokio::test]
-async fn a_client_whose_token_lacks_a_scope_gets_another() {
-    let house = House::new().await;
-    let mut token = house.token("", true).await;
+async fn challenge_reports_insufficient_scope() {
+    let fixture = Fixture::new().await;
+    let mut token = fixture.token("", true).await;
     for (path, scope) in
         [("/v2/_catalog", "registry:catalog:*"), ("/v2/team/app/tags/list", "repository:team/app:pull")]
     {
-        let get = async |token: &str| house.server.get(path).bearer_auth(token).send().await.expect("answer");
-        let refused = get(&token).await;
-        assert_eq!(refused.status(), 401, "{path}");
-        let challenge = text(refused.headers(), "www-authenticate");
+        let get =
+            async |token: &str| fixture.server.get(path).bearer_auth(token).send().await.expect("answer");
+        let rejected = get(&token).await;
+        assert_eq!(rejected.status(), 401, "{path}");
+        let challenge = text(rejected.headers(), "www-authenticate");
         let parameter = |name: &str| {
             let (_, rest) = challenge.split_once(&format!("{name}=\""))?;
             rest.split('"').next().map(str::to_owned)
         };
         assert_eq!(parameter("error").as_deref(), Some("insufficient_scope"), "{challenge}");
         assert_eq!(parameter("scope").as_deref(), Some(scope));
-        token = house.token(&parameter("scope").expect("a scope"), true).await;
+        token = fixture.token(&parameter("scope").expect("a scope"), true).await;
         assert_eq!(get(&token).await.status(), 200, "{path}");
     }
-    let wrong = house.send(Method::GET, "/v2/team/app/tags/list", Comes::WithWrongPassword).await;
-    assert!(!text(wrong.headers(), "www-authenticate").contains("error="), "no token was shown");
+    let wrong = fixture.send(Method::GET, "/v2/team/app/tags/list", Credential::WrongPassword).await;
+    assert!(!text(wrong.headers(), "www-authenticate").contains("error="), "the request had no token");
 }
 
 #[tokio::test]
-async fn a_page_of_another_site_makes_no_refresh_token() {
-    let house = House::new().await;
+async fn cross_site_requests_get_no_refresh_token() {
+    let fixture = Fixture::new().await;
     let get = |site: Option<&'static str>| {
         let request =
-            as_ann(house.server.get("/auth/token?service=orlop&client_id=docker&offline_token=true"));
+            as_ann(fixture.server.get("/auth/token?service=orlop&client_id=docker&offline_token=true"));
         site.map_or_else(
             || request.try_clone().expect("no body"),
             |site| request.try_clone().expect("no body").header("sec-fetch-site", site),
         )
     };
-    for (site, makes_one) in [
+    for (site, expects_token) in [
         (None, true),
         (Some("none"), true),
         (Some("same-origin"), true),
         (Some("same-site"), false),
         (Some("cross-site"), false),
     ] {
-        let told: Value = get(site).send().await.expect("answer").json().await.expect("JSON");
-        assert!(told["token"].is_string(), "{site:?}");
-        assert_eq!(told["refresh_token"].is_string(), makes_one, "{site:?}");
+        let body: Value = get(site).send().await.expect("answer").json().await.expect("JSON");
+        assert!(body["token"].is_string(), "{site:?}");
+        assert_eq!(body["refresh_token"].is_string(), expects_token, "{site:?}");
     }
 }
 
-/// A cache in front that asks no one for a password may keep what everyone may pull, and nothing else.
+/// A shared cache doesn't check passwords, so it may only store what everybody may pull.
 #[tokio::test]
 async fn shared_caches_keep_only_what_is_public() {
-    let house = House::new().await;
-    let (public, private) = ("public, max-age=3600", "private, max-age=31536000, immutable");
+    let fixture = Fixture::new().await;
+    let public = "public, max-age=3600";
+    let private = "private, max-age=31536000, immutable";
     let manifest = digest(image(&digest(b"{}"), &digest(b"{}"), None).as_bytes());
     for (repository, of_digest, of_tag) in
         [("public/app", public, "no-cache"), ("team/app", private, "private, no-cache")]
@@ -292,22 +300,22 @@ async fn shared_caches_keep_only_what_is_public() {
         for (path, expected) in paths {
             for method in [Method::GET, Method::HEAD] {
                 let path = format!("/v2/{repository}/{path}");
-                let answer = house.send(method.clone(), &path, Comes::AsAnn).await;
+                let answer = fixture.send(method.clone(), &path, Credential::AnnsPassword).await;
                 assert_eq!(text(answer.headers(), "cache-control"), expected, "{method} {path}");
             }
         }
     }
     for path in ["/v2/", "/v2/_catalog", "/metrics", "/livez", "/nothing"] {
-        let answer = house.send(Method::GET, path, Comes::AsAnn).await;
+        let answer = fixture.send(Method::GET, path, Credential::AnnsPassword).await;
         assert_eq!(text(answer.headers(), "cache-control"), "no-store", "{path}");
     }
 }
 
 #[tokio::test]
-async fn a_realm_is_what_the_client_called_the_server_and_no_more() {
-    let house = House::new().await;
+async fn realm_uses_host_header_or_public_url() {
+    let fixture = Fixture::new().await;
     let realm = async |host: &str| {
-        let response = house.server.get("/v2/").header(HOST, host).send().await.expect("answer");
+        let response = fixture.server.get("/v2/").header(HOST, host).send().await.expect("answer");
         text(response.headers(), "www-authenticate").to_owned()
     };
     assert!(
@@ -322,71 +330,81 @@ async fn a_realm_is_what_the_client_called_the_server_and_no_more() {
         );
     }
     let named =
-        House::with(|setup| setup.http.public_url = Some("https://example.org/registry/".into())).await;
-    let response = named.send(Method::GET, "/v2/", Comes::Alone).await;
-    let told = text(response.headers(), "www-authenticate");
-    assert!(told.starts_with("Bearer realm=\"https://example.org/registry/auth/token\""), "{told}");
+        Fixture::with(|setup| setup.http.public_url = Some("https://example.org/registry/".into())).await;
+    let response = named.send(Method::GET, "/v2/", Credential::Missing).await;
+    let challenge = text(response.headers(), "www-authenticate");
+    assert!(challenge.starts_with("Bearer realm=\"https://example.org/registry/auth/token\""), "{challenge}");
 }
 
 #[tokio::test]
-async fn a_token_ends_with_its_time_and_with_its_user_s_password() {
-    let house = House::new().await;
+async fn token_expires_and_ends_with_password_change() {
+    let fixture = Fixture::new().await;
     let pull = "repository:team/app:pull";
     let with = async |token: &str| {
-        let request = house.server.get("/v2/team/app/manifests/1").bearer_auth(token);
+        let request = fixture.server.get("/v2/team/app/manifests/1").bearer_auth(token);
         request.send().await.expect("answer").status().as_u16()
     };
-    let token = house.token(pull, true).await;
+    let token = fixture.token(pull, true).await;
     assert_eq!(with(&token).await, 200);
-    house.server.clock.advance(TOKEN_LIFETIME - Duration::from_secs(1));
+    fixture.server.clock.advance(TOKEN_LIFETIME - Duration::from_secs(1));
     assert_eq!(with(&token).await, 200);
-    house.server.clock.advance(Duration::from_secs(1));
+    fixture.server.clock.advance(Duration::from_secs(1));
     assert_eq!(with(&token).await, 401);
 
-    let token = house.token(pull, true).await;
+    let token = fixture.token(pull, true).await;
     assert_eq!(with(&token).await, 200);
-    write_users(&house.dir, "another");
-    house.server.clock.advance(Duration::from_secs(1));
-    assert_eq!(with(&token).await, 401, "it was asked for with another password");
-    fs::write(house.dir.path().join("users"), "").expect("written");
-    house.server.clock.advance(Duration::from_secs(1));
-    assert_eq!(with(&token).await, 401, "there is no such user");
+    write_users(&fixture.dir, "another");
+    fixture.server.clock.advance(Duration::from_secs(1));
+    assert_eq!(with(&token).await, 401, "the password has changed");
+    fs::write(fixture.dir.path().join("users"), "").expect("written");
+    fixture.server.clock.advance(Duration::from_secs(1));
+    assert_eq!(with(&token).await, 401, "the user was removed");
 }
 
 #[tokio::test]
-async fn a_token_is_got_with_a_password_or_for_nobody() {
-    let house = House::new().await;
+async fn token_requires_correct_or_no_credentials() {
+    let fixture = Fixture::new().await;
     let token = "/auth/token?scope=repository:team/app:pull";
-    assert_eq!(house.status(Method::GET, token, Comes::Alone).await, 200);
-    assert_eq!(house.status(Method::GET, token, Comes::AsNobody).await, 200);
-    let denied = house.send(Method::GET, token, Comes::WithWrongPassword).await;
+    assert_eq!(fixture.status(Method::GET, token, Credential::Missing).await, 200);
+    assert_eq!(fixture.status(Method::GET, token, Credential::EmptyBasic).await, 200);
+    let denied = fixture.send(Method::GET, token, Credential::WrongPassword).await;
     assert_eq!(denied.status(), 401);
     assert!(text(denied.headers(), "www-authenticate").starts_with("Basic "));
-    let shown = Comes::With("repository:team/app:pull");
-    assert_eq!(house.status(Method::GET, token, shown).await, 401, "a token gets no other");
+    let bearer = Credential::AnnsToken("repository:team/app:pull");
+    assert_eq!(fixture.status(Method::GET, token, bearer).await, 401, "a token can't be used to get another");
     for _ in 0..20 {
-        house.status(Method::GET, token, Comes::WithWrongPassword).await;
+        fixture.status(Method::GET, token, Credential::WrongPassword).await;
     }
-    assert_eq!(house.status(Method::GET, token, Comes::WithWrongPassword).await, 429, "guesses are slowed");
+    assert_eq!(
+        fixture.status(Method::GET, token, Credential::WrongPassword).await,
+        429,
+        "failed logins are throttled"
+    );
 }
 
 #[tokio::test]
-async fn a_mount_takes_nothing_from_where_its_token_is_not_for() {
-    let house = House::new().await;
+async fn mount_requires_pull_on_source() {
+    let fixture = Fixture::new().await;
     let blob = digest(b"{}");
     let mount = async |to: &str, from: &str, scope: &'static str| {
         let path = format!("/v2/{to}/blobs/uploads/?mount={blob}{from}");
-        house.status(Method::POST, &path, Comes::With(scope)).await
+        fixture.status(Method::POST, &path, Credential::AnnsToken(scope)).await
     };
     let push = "repository:other/one:pull,push";
     let path = format!("/v2/other/one/blobs/uploads/?mount={blob}&from=team/app");
-    let denied = house.send(Method::POST, &path, Comes::With(push)).await;
+    let denied = fixture.send(Method::POST, &path, Credential::AnnsToken(push)).await;
     assert_eq!(denied.status(), 401);
     let scope = "scope=\"repository:other/one:pull,push repository:team/app:pull\"";
-    assert!(text(denied.headers(), "www-authenticate").contains(scope), "it is told which token would do");
+    assert!(
+        text(denied.headers(), "www-authenticate").contains(scope),
+        "the challenge names a sufficient token"
+    );
     let pull = "repository:other/one:pull&scope=repository:team/app:pull";
-    assert_eq!(mount("other/one", "&from=team/app", pull).await, 401, "nor does it push what it may pull");
-    assert_eq!(house.status(Method::HEAD, &format!("/v2/other/one/blobs/{blob}"), Comes::AsAnn).await, 404);
+    assert_eq!(mount("other/one", "&from=team/app", pull).await, 401, "pull is not enough on the target");
+    assert_eq!(
+        fixture.status(Method::HEAD, &format!("/v2/other/one/blobs/{blob}"), Credential::AnnsPassword).await,
+        404
+    );
     let both = "repository:other/one:pull,push&scope=repository:team/app:pull";
     assert_eq!(mount("other/one", "&from=team/app", both).await, 201);
     let joined = "repository:other/two:pull,push%20repository:team/app:pull";
@@ -397,34 +415,37 @@ async fn a_mount_takes_nothing_from_where_its_token_is_not_for() {
     assert_eq!(mount("other/four", "", "repository:other/three:push").await, 401);
 }
 
-/// Docker keeps a refresh token in the place of the password where it gets one.
+/// Docker stores a refresh token, if it gets one, in place of the password.
 #[tokio::test]
-async fn a_refresh_token_does_for_the_password_until_that_changes() {
-    let house = House::new().await;
+async fn refresh_token_replaces_password_until_it_changes() {
+    let fixture = Fixture::new().await;
     let path = "/auth/token?service=orlop&client_id=docker&offline_token=true";
-    let told: Value = house.send(Method::GET, path, Comes::AsAnn).await.json().await.expect("JSON");
-    let refresh = told["refresh_token"].as_str().expect("a refresh token").to_owned();
-    let alone: Value = house.send(Method::GET, path, Comes::Alone).await.json().await.expect("JSON");
-    assert!(alone["refresh_token"].is_null(), "nobody gets none");
-    let plain: Value = house.send(Method::GET, "/auth/token", Comes::AsAnn).await.json().await.expect("JSON");
-    assert!(plain["refresh_token"].is_null(), "nor who does not ask");
+    let body: Value =
+        fixture.send(Method::GET, path, Credential::AnnsPassword).await.json().await.expect("JSON");
+    let refresh = body["refresh_token"].as_str().expect("a refresh token").to_owned();
+    let anonymous: Value =
+        fixture.send(Method::GET, path, Credential::Missing).await.json().await.expect("JSON");
+    assert!(anonymous["refresh_token"].is_null(), "none for anonymous clients");
+    let plain: Value =
+        fixture.send(Method::GET, "/auth/token", Credential::AnnsPassword).await.json().await.expect("JSON");
+    assert!(plain["refresh_token"].is_null(), "none if not requested");
     let exchange = async |form: &[(&str, &str)]| {
         let mut body = String::new();
         for (key, value) in form {
             body += &format!("{key}={}&", value.replace('%', "%25").replace(' ', "+"));
         }
         let post =
-            house.server.post("/auth/token").header("content-type", "application/x-www-form-urlencoded");
+            fixture.server.post("/auth/token").header("content-type", "application/x-www-form-urlencoded");
         post.body(body).send().await.expect("answer")
     };
     let scope = ("scope", "repository:team/app:pull repository:public/app:pull");
     let renewed = exchange(&[("grant_type", "refresh_token"), ("refresh_token", &refresh), scope]).await;
     assert_eq!(renewed.status(), 200);
-    let told: Value = renewed.json().await.expect("JSON");
-    assert!(told["refresh_token"].is_null(), "the same goes on");
-    let bearer = told["access_token"].as_str().expect("a token").to_owned();
+    let body: Value = renewed.json().await.expect("JSON");
+    assert!(body["refresh_token"].is_null(), "the refresh token stays the same");
+    let bearer = body["access_token"].as_str().expect("a token").to_owned();
     let pull = async |bearer: &str| {
-        house
+        fixture
             .server
             .get("/v2/team/app/manifests/1")
             .bearer_auth(bearer)
@@ -434,12 +455,17 @@ async fn a_refresh_token_does_for_the_password_until_that_changes() {
             .status()
     };
     assert_eq!(pull(&bearer).await, 200);
-    let (name, password) = (("username", "ann"), ("password", "secret"));
-    let form = [("grant_type", "password"), name, password, ("access_type", "offline"), scope];
-    let told: Value = exchange(&form).await.json().await.expect("JSON");
-    assert!(told["refresh_token"].is_string() && told["access_token"].is_string());
-    // It opens nothing by itself, neither as a password nor as a token.
-    let basic = house.server.get("/v2/").basic_auth("ann", Some(&refresh)).send().await.expect("answer");
+    let form = [
+        ("grant_type", "password"),
+        ("username", "ann"),
+        ("password", "secret"),
+        ("access_type", "offline"),
+        scope,
+    ];
+    let body: Value = exchange(&form).await.json().await.expect("JSON");
+    assert!(body["refresh_token"].is_string() && body["access_token"].is_string());
+    // A refresh token is accepted neither as a password nor as a bearer token.
+    let basic = fixture.server.get("/v2/").basic_auth("ann", Some(&refresh)).send().await.expect("answer");
     assert_eq!(
         (basic.status(), pull(&refresh).await),
         (401.try_into().expect("a status"), 401.try_into().expect("a status"))
@@ -455,8 +481,8 @@ async fn a_refresh_token_does_for_the_password_until_that_changes() {
     }
     let long = "x".repeat(20_000);
     assert_eq!(exchange(&[("grant_type", "password"), ("password", &long)]).await.status(), 400);
-    write_users(&house.dir, "other");
-    house.server.clock.advance(Duration::from_secs(1));
+    write_users(&fixture.dir, "other");
+    fixture.server.clock.advance(Duration::from_secs(1));
     let renewed = exchange(&[("grant_type", "refresh_token"), ("refresh_token", &refresh)]).await;
     assert_eq!(
         (renewed.status(), pull(&bearer).await),

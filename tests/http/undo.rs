@@ -1,4 +1,4 @@
-//! The trash, histories and whole repositories through `/api/v1`.
+//! Tests of the trash, of tag histories, and of deleting, restoring and renaming repositories through `/api/v1`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use orlop::http::api::{
     ChangeKind, Changes, Damaged, Emptied, Event, Page, Problem, Removed, RemovedKind, Repository, Restored,
     RolledBack, Scrub, Tag, Work,
 };
-use orlop::metadata::Condition;
+use orlop::metadata::Integrity;
 use orlop::oci::{RepoName, Tag as TagName};
 use orlop::registry::TagGuard;
 use reqwest::{RequestBuilder, StatusCode};
@@ -28,12 +28,13 @@ async fn open_server() -> Server {
 
 async fn answer<T: DeserializeOwned>(request: RequestBuilder, status: u16) -> T {
     let response = request.send().await.expect("answer");
-    let (actual, body) = (response.status().as_u16(), response.text().await.expect("body"));
+    let actual = response.status().as_u16();
+    let body = response.text().await.expect("body");
     assert_eq!(actual, status, "{body}");
     serde_json::from_str(if body.is_empty() { "null" } else { &body }).expect("what was documented")
 }
 
-/// Why a request is refused.
+/// The reason why a request is rejected.
 async fn refusal(request: RequestBuilder, status: u16) -> String {
     answer::<Problem>(request, status).await.detail
 }
@@ -50,7 +51,7 @@ fn post(server: &Server, path: &str, body: &Value) -> RequestBuilder {
     server.post(path).json(body)
 }
 
-/// Does what a job does every second.
+/// Does the work that a background job does every second.
 async fn work(server: &Server) {
     while server.registry.advance_repositories(2).await.expect("advanced").is_some() {}
 }
@@ -59,7 +60,7 @@ async fn pulls(server: &Server, repo: &str, reference: &str) -> StatusCode {
     server.get(&format!("/v2/{repo}/manifests/{reference}")).send().await.expect("answer").status()
 }
 
-/// Everything is immutable that begins with a `v`.
+/// Makes all tags immutable that start with `v`.
 struct Releases;
 
 impl TagGuard for Releases {
@@ -69,7 +70,7 @@ impl TagGuard for Releases {
 }
 
 #[tokio::test]
-async fn what_was_removed_is_listed_newest_first_and_comes_back() {
+async fn trash_lists_newest_first_and_restores() {
     let server = open_server().await;
     let (_, image) = server.push_image("team/app", "latest", b"one").await;
     let (_, other) = server.push_image("other", "1", b"two").await;
@@ -107,7 +108,7 @@ async fn what_was_removed_is_listed_newest_first_and_comes_back() {
 }
 
 #[tokio::test]
-async fn what_cannot_come_back_says_why() {
+async fn failed_restore_states_the_reason() {
     let server = open_server().await;
     let (_, image) = server.push_image("team/app", "latest", b"one").await;
     let restore = |body: Value| post(&server, "/api/v1/trash/restore", &body);
@@ -130,7 +131,7 @@ async fn what_cannot_come_back_says_why() {
 }
 
 #[tokio::test]
-async fn the_trash_is_emptied_for_good() {
+async fn emptied_trash_cannot_be_restored() {
     let server = open_server().await;
     let mut images = Vec::new();
     for repo in ["team/app", "other"] {
@@ -154,7 +155,7 @@ async fn the_trash_is_emptied_for_good() {
 }
 
 #[tokio::test]
-async fn a_tag_tells_its_history_and_is_pointed_back() {
+async fn tag_has_a_history_and_rolls_back() {
     let server = open_server().await;
     let (_, first) = server.push_image("team/app", "latest", b"one").await;
     server.clock.advance(HOUR);
@@ -186,42 +187,48 @@ async fn a_tag_tells_its_history_and_is_pointed_back() {
 }
 
 #[tokio::test]
-async fn a_repository_is_deleted_and_restored_in_steps() {
+async fn deletes_and_restores_a_repository_in_steps() {
     let server = open_server().await;
     for tag in ["1", "2", "3", "4", "5"] {
         server.push_image("team/app", tag, tag.as_bytes()).await;
     }
     refusal(server.get(&format!("{APP}/work")), 404).await;
-    let begun: Work = answer(server.delete(APP), 202).await;
-    assert_eq!((begun.kind, begun.total, begun.done, begun.finished), (ChangeKind::Delete, 5, 0, false));
+    let started: Work = answer(server.delete(APP), 202).await;
+    assert_eq!(
+        (started.kind, started.total, started.done, started.finished),
+        (ChangeKind::Delete, 5, 0, false)
+    );
     server.registry.advance_repositories(2).await.expect("advanced");
     let halfway: Work = get(&server, &format!("{APP}/work")).await;
-    assert_eq!((halfway.removal, halfway.done, halfway.finished), (begun.removal, 2, false));
+    assert_eq!((halfway.removal, halfway.done, halfway.finished), (started.removal, 2, false));
     work(&server).await;
-    let ended: Work = get(&server, &format!("{APP}/work")).await;
-    assert_eq!((ended.done, ended.failed, ended.finished), (5, 0, true));
+    let finished: Work = get(&server, &format!("{APP}/work")).await;
+    assert_eq!((finished.done, finished.failed, finished.finished), (5, 0, true));
     refusal(server.get(APP), 404).await;
     refusal(server.delete(APP), 404).await;
     assert_eq!(trash(&server, "?repository=team/app").await.len(), 5);
 
     server.push_image("team/app", "3", b"again").await;
     let restore = |body: Value| post(&server, &format!("{APP}/restore"), &body);
-    refusal(restore(json!({ "removal": begun.removal + 1000 })), 404).await;
-    let begun: Work = answer(restore(json!({})), 202).await;
-    assert_eq!((begun.kind, begun.removal, begun.finished), (ChangeKind::Restore, ended.removal, false));
+    refusal(restore(json!({ "removal": started.removal + 1000 })), 404).await;
+    let started: Work = answer(restore(json!({})), 202).await;
+    assert_eq!(
+        (started.kind, started.removal, started.finished),
+        (ChangeKind::Restore, finished.removal, false)
+    );
     work(&server).await;
-    let ended: Work = get(&server, &format!("{APP}/work")).await;
-    assert_eq!((ended.done, ended.finished, ended.taken), (5, true, vec!["3".to_owned()]));
+    let finished: Work = get(&server, &format!("{APP}/work")).await;
+    assert_eq!((finished.done, finished.finished, finished.taken), (5, true, vec!["3".to_owned()]));
     assert_eq!(get::<Repository>(&server, APP).await.tags, 5);
     let history: Page<Event> = get(&server, &format!("{APP}/history")).await;
     let kinds: Vec<_> = history.items.iter().map(|event| (event.id, event.kind)).collect();
-    assert_eq!(kinds[1], (begun.removal, ChangeKind::Delete));
+    assert_eq!(kinds[1], (started.removal, ChangeKind::Delete));
     refusal(server.get("/api/v1/repositories/none/history"), 404).await;
     refusal(post(&server, "/api/v1/repositories/none/restore", &json!({})), 404).await;
 }
 
 #[tokio::test]
-async fn a_repository_is_renamed() {
+async fn renames_a_repository() {
     let server = open_server().await;
     server.push_image("team/app", "latest", b"one").await;
     server.push_image("other", "latest", b"two").await;
@@ -238,7 +245,7 @@ async fn a_repository_is_renamed() {
 }
 
 #[tokio::test]
-async fn immutable_tags_are_left_alone() {
+async fn immutable_tags_reject_changes() {
     let server = open_server().await;
     let (_, first) = server.push_image("team/app", "latest", b"one").await;
     server.push_image("team/app", "latest", b"two").await;
@@ -258,15 +265,16 @@ async fn immutable_tags_are_left_alone() {
 }
 
 #[tokio::test]
-async fn what_is_set_aside_is_listed() {
+async fn lists_quarantined_blobs() {
     let server = open_server().await;
     server.push_image("team/app", "latest", b"one").await;
     let report: Scrub = get(&server, "/api/v1/scrub").await;
     assert_eq!((report.damaged, report.problems.len(), report.finished_at), (0, 0, None));
     let digest = digest(b"one");
-    let stored = server.registry.metadata().stored_blob(&digest).await.expect("facts").expect("stored");
-    let (damaged, now) = (Condition::Damaged("it is short".into()), server.clock.now());
-    assert!(server.registry.metadata().mark_blob(&stored.key, damaged, now).await.expect("set aside"));
+    let stored = server.registry.metadata().stored_blob(&digest).await.expect("metadata").expect("stored");
+    let damaged = Integrity::Damaged("it is short".into());
+    let now = server.clock.now();
+    assert!(server.registry.metadata().mark_blob(&stored.key, damaged, now).await.expect("quarantined"));
     let page: Page<Damaged> = get(&server, "/api/v1/damaged").await;
     let [damaged] = page.items.as_slice() else { panic!("{page:?}") };
     assert_eq!((damaged.digest.as_str(), damaged.size), (digest.as_str(), 3));

@@ -1,4 +1,4 @@
-//! Pushing blobs: in one piece, as a stream, in chunks; mounting; cancelling.
+//! Tests of pushing blobs: in one request, as a stream, in chunks; and of mounting and cancelling.
 
 use crate::kit::*;
 
@@ -11,7 +11,7 @@ async fn read(server: &Server, repo: &str, content: &[u8]) {
 }
 
 #[tokio::test]
-async fn in_one_request() {
+async fn pushes_a_blob_in_one_request() {
     let server = Server::start().await;
     let path = format!("/v2/a/b/blobs/uploads/?digest={}", digest(BLOB));
     let response = server.post(&path).body(BLOB).send().await.expect("answer");
@@ -22,10 +22,11 @@ async fn in_one_request() {
 }
 
 #[tokio::test]
-async fn by_post_and_put() {
+async fn pushes_a_blob_by_post_and_put() {
     let server = Server::start().await;
     let response = server.post("/v2/a/blobs/uploads/").send().await.expect("answer");
-    let (headers, status) = (response.headers().clone(), response.status());
+    let headers = response.headers().clone();
+    let status = response.status();
     assert_eq!(status, 202);
     assert_eq!(text(&headers, "range"), "0-0");
     let id = text(&headers, "docker-upload-uuid");
@@ -37,7 +38,7 @@ async fn by_post_and_put() {
 }
 
 #[tokio::test]
-async fn as_docker_streams_it() {
+async fn pushes_a_blob_as_a_stream_like_docker() {
     let server = Server::start().await;
     let location = server.upload("a").await;
     let pieces = BLOB.chunks(5).map(|piece| Ok::<_, std::io::Error>(piece.to_vec()));
@@ -52,7 +53,7 @@ async fn as_docker_streams_it() {
 }
 
 #[tokio::test]
-async fn in_chunks_and_in_order_only() {
+async fn accepts_chunks_only_in_order() {
     let server = Server::start().await;
     let location = server.upload("a").await;
     let chunk = |range: &str, bytes: &[u8]| {
@@ -60,7 +61,7 @@ async fn in_chunks_and_in_order_only() {
     };
     let first = chunk("0-4", &BLOB[..5]).send().await.expect("answer");
     assert_eq!((first.status().as_u16(), text(first.headers(), "range").as_str()), (202, "0-4"));
-    // Ahead, behind, and the closing one too.
+    // A chunk after a gap, a repeated chunk, and the last chunk too.
     for (range, bytes) in [("6-7", &BLOB[6..8]), ("0-4", &BLOB[..5])] {
         let gap = chunk(range, bytes).send().await.expect("answer");
         assert_eq!((gap.status().as_u16(), text(gap.headers(), "range").as_str()), (416, "0-4"));
@@ -79,7 +80,7 @@ async fn in_chunks_and_in_order_only() {
 }
 
 #[tokio::test]
-async fn a_chunk_that_is_not_what_it_says_is_refused() {
+async fn rejects_a_chunk_with_a_wrong_range() {
     let server = Server::start().await;
     let location = server.upload("a").await;
     for range in ["", "0", "a-b", "5-1", "-1", "0-", "bytes=0-4", "0-99999999999999999999999"] {
@@ -88,12 +89,12 @@ async fn a_chunk_that_is_not_what_it_says_is_refused() {
     }
     let short = server.patch(&location).header("content-range", "0-5").body("hello");
     refused(short, 400, "SIZE_INVALID").await;
-    let http_s_own = server.patch(&location).header("content-range", "bytes 0-4/*").body("hello");
-    assert_eq!(http_s_own.send().await.expect("answer").status(), 202);
+    let standard = server.patch(&location).header("content-range", "bytes 0-4/*").body("hello");
+    assert_eq!(standard.send().await.expect("answer").status(), 202);
 }
 
 #[tokio::test]
-async fn a_wrong_digest_ends_the_upload() {
+async fn a_wrong_digest_cancels_the_upload() {
     let server = Server::start().await;
     let location = server.upload("a").await;
     let put = server.put(&format!("{location}?digest={}", digest(b"other"))).body(BLOB);
@@ -106,7 +107,7 @@ async fn a_wrong_digest_ends_the_upload() {
 }
 
 #[tokio::test]
-async fn sha512_is_as_good() {
+async fn accepts_sha512() {
     use orlop::oci::{Algorithm, Hasher};
     let server = Server::start().await;
     let digest = Hasher::digest(Algorithm::Sha512, BLOB);
@@ -121,7 +122,7 @@ async fn sha512_is_as_good() {
 }
 
 #[tokio::test]
-async fn a_mount_saves_the_upload_and_a_miss_becomes_one() {
+async fn mounts_a_blob_or_starts_an_upload_if_it_is_missing() {
     let server = Server::start().await;
     server.push("a", BLOB).await;
     let mount = async |query: String| {
@@ -148,7 +149,7 @@ async fn a_mount_saves_the_upload_and_a_miss_becomes_one() {
 }
 
 #[tokio::test]
-async fn an_upload_can_be_cancelled_once() {
+async fn cancels_an_upload_once() {
     let server = Server::start().await;
     let location = server.upload("a").await;
     assert_eq!(server.delete(&location).send().await.expect("answer").status(), 204);
@@ -173,7 +174,7 @@ async fn an_upload_belongs_to_its_repository() {
 }
 
 #[tokio::test]
-async fn a_put_needs_a_digest() {
+async fn put_requires_a_digest() {
     let server = Server::start().await;
     let location = server.upload("a").await;
     refused(server.put(&location).body(BLOB), 400, "DIGEST_INVALID").await;
@@ -182,21 +183,21 @@ async fn a_put_needs_a_digest() {
 }
 
 #[tokio::test]
-async fn a_blob_may_be_too_large() {
+async fn rejects_a_blob_that_is_too_large() {
     let server = Server::with(|setup| setup.registry.max_blob_size = 11).await;
     let location = server.upload("a").await;
     refused(server.patch(&location).body(BLOB), 413, "SIZE_INVALID").await;
 }
 
 #[tokio::test]
-async fn a_read_only_registry_takes_nothing() {
+async fn read_only_registry_rejects_pushes() {
     let server = Server::with(|setup| setup.registry.read_only = true).await;
     refused(server.post("/v2/a/blobs/uploads/"), 405, "UNSUPPORTED").await;
     refused(server.delete(&format!("/v2/a/blobs/{}", digest(BLOB))), 405, "UNSUPPORTED").await;
 }
 
 #[tokio::test]
-async fn a_full_disk_is_said() {
+async fn reports_a_full_disk() {
     let server = Server::with(|setup| setup.registry.min_free = u64::MAX).await;
     let error = refused(server.post("/v2/a/blobs/uploads/"), 507, "UNAVAILABLE").await;
     assert!(error["message"].as_str().expect("text").contains("full"), "{error}");

@@ -1,62 +1,63 @@
-//! What a client does next, and what it may rely on. Its requests are in `uploads`, `blobs` and `manifests`.
+//! Chooses the next step of a client and records the assurances it may rely on. Its requests are in `uploads`,
+//! `blobs` and `manifests`.
 
 use super::protocol::Protocol;
-use super::state::{Op, Stage, State, Who};
-use super::world::{Blob, Few, Manifest, Path, Repo, Target};
+use super::state::{ClientId, Op, Stage, State};
+use super::world::{Blob, Enumerable, Manifest, Path, Repo, Target};
 
 /// A request, or one step of a longer one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClientStep {
-    /// Transaction: is it visible? If so renew its lease.
+    /// Transaction: renew the lease of a target if it is visible.
     Head(Target),
     /// Transaction: link and lease a blob that another repository serves.
     Mount(Repo, Blob),
-    /// Transaction: where are the bytes?
-    Look(Blob),
-    /// Bytes: opened where they were said to be.
+    /// Transaction: look up the current path of a blob.
+    Locate(Blob),
+    /// File operation: open the path that was looked up.
     Open(Path),
-    /// Lazy transaction: open an upload. Its bytes follow.
-    Begin,
-    /// Transaction: the upload is about to become this path.
+    /// Lazy transaction: open an upload.
+    StartUpload,
+    /// Transaction: record that the upload is about to become this path.
     Intend(Path),
-    /// Bytes: given their place.
+    /// File operation: move the staged file to its path.
     Place(Path),
-    /// Bytes: they and their directory are synced.
+    /// File operation: sync the file and its directory.
     Sync(Path),
-    /// Transaction: consume the upload; the path becomes the blob's, linked and leased.
+    /// Transaction: consume the upload and make the path the blob's, linked and leased.
     Commit(Path),
     /// Transaction: check every target, then store manifest, edges and tag.
     Put(Manifest),
-    /// Transaction: to the trash.
+    /// Transaction: move the manifest to the trash.
     DeleteManifest(Manifest),
     /// Transaction: hide the link.
     DeleteBlob(Blob),
 }
 
 impl Protocol {
-    pub fn op(&self, state: &State, who: Who) -> Option<Op> {
-        self.scenario.script(who).ops.get(usize::from(state.client(who).done)).copied()
+    pub fn op(&self, state: &State, id: ClientId) -> Option<Op> {
+        self.scenario.script(id).ops.get(usize::from(state.client(id).done)).copied()
     }
 
-    pub fn is_done(&self, state: &State, who: Who) -> bool {
-        self.op(state, who).is_none()
+    pub fn is_done(&self, state: &State, id: ClientId) -> bool {
+        self.op(state, id).is_none()
     }
 
-    pub fn next_step(&self, state: &State, who: Who) -> Option<ClientStep> {
-        let op = self.op(state, who)?;
-        Some(match state.client(who).stage {
+    pub fn next_step(&self, state: &State, id: ClientId) -> Option<ClientStep> {
+        let op = self.op(state, id)?;
+        Some(match state.client(id).stage {
             Stage::Idle => match op {
-                Op::Upload(_) | Op::Abandon(_) => self.begin_step(state, who)?,
+                Op::Upload(_) | Op::Abandon(_) => self.start_step(state, id)?,
                 Op::Ensure(blob) => ClientStep::Head(Target::Blob(blob)),
                 Op::Mount(from, blob) => ClientStep::Mount(from, blob),
-                Op::Pull(blob) => ClientStep::Look(blob),
+                Op::Pull(blob) => ClientStep::Locate(blob),
                 Op::HeadManifest(manifest) => ClientStep::Head(Target::Manifest(manifest)),
                 Op::Put(manifest) | Op::PutTagged(manifest) => ClientStep::Put(manifest),
                 Op::DeleteManifest(manifest) => ClientStep::DeleteManifest(manifest),
                 Op::DeleteBlob(blob) => ClientStep::DeleteBlob(blob),
             },
-            Stage::Absent => self.begin_step(state, who)?,
-            Stage::Begun => ClientStep::Intend(self.fresh_path(state, who, op.uploads()?)?),
+            Stage::Absent => self.start_step(state, id)?,
+            Stage::Started => ClientStep::Intend(self.fresh_path(state, id, op.uploads()?)?),
             Stage::Intended(path) => ClientStep::Place(path),
             Stage::Placed(path) => ClientStep::Sync(path),
             Stage::Synced(path) => ClientStep::Commit(path),
@@ -64,55 +65,57 @@ impl Protocol {
         })
     }
 
-    pub fn take_step(&self, state: &mut State, who: Who, step: ClientStep) {
+    pub fn take_step(&self, state: &mut State, id: ClientId, step: ClientStep) {
         match step {
-            ClientStep::Head(target) => self.head(state, who, target),
-            ClientStep::Mount(from, blob) => self.mount(state, who, from, blob),
-            ClientStep::Look(blob) => self.look(state, who, blob),
-            ClientStep::Open(path) => self.open(state, who, path),
-            ClientStep::Begin => self.begin(state, who),
-            ClientStep::Intend(path) => self.intend(state, who, path),
-            ClientStep::Place(path) => self.place(state, who, path),
-            ClientStep::Sync(path) => self.sync(state, who, path),
-            ClientStep::Commit(path) => self.commit(state, who, path),
-            ClientStep::Put(manifest) => self.put(state, who, manifest),
-            ClientStep::DeleteManifest(manifest) => self.delete_manifest(state, who, manifest),
-            ClientStep::DeleteBlob(blob) => self.delete_blob(state, who, blob),
+            ClientStep::Head(target) => self.head(state, id, target),
+            ClientStep::Mount(from, blob) => self.mount(state, id, from, blob),
+            ClientStep::Locate(blob) => self.locate(state, id, blob),
+            ClientStep::Open(path) => self.open(state, id, path),
+            ClientStep::StartUpload => self.start_upload(state, id),
+            ClientStep::Intend(path) => self.intend(state, id, path),
+            ClientStep::Place(path) => self.place(state, id, path),
+            ClientStep::Sync(path) => self.sync(state, id, path),
+            ClientStep::Commit(path) => self.commit(state, id, path),
+            ClientStep::Put(manifest) => self.put(state, id, manifest),
+            ClientStep::DeleteManifest(manifest) => self.delete_manifest(state, id, manifest),
+            ClientStep::DeleteBlob(blob) => self.delete_blob(state, id, blob),
         }
-        self.drop_vain_assurances(state, who);
+        self.drop_stale_assurances(state, id);
     }
 
-    pub fn finish_op(&self, state: &mut State, who: Who) {
-        let client = state.client_mut(who);
+    pub fn finish_op(&self, state: &mut State, id: ClientId) {
+        let client = state.client_mut(id);
         client.done += 1;
         client.stage = Stage::Idle;
     }
 
-    /// The client is told that the target is there.
-    pub fn assure(&self, state: &mut State, who: Who, target: Target) {
+    /// Records that the client has learned that the target exists.
+    pub fn assure(&self, state: &mut State, id: ClientId, target: Target) {
         let now = state.now;
-        state.client_mut(who).assured[target.index()] = Some(now);
+        state.client_mut(id).assured[target.index()] = Some(now);
     }
 
-    /// Somebody deleted the target, so nobody can rely on having seen it.
+    /// Withdraws the assurances of every client of the repository after a deletion of the target.
     pub fn withdraw_assurances(&self, state: &mut State, repo: Repo, target: Target) {
-        for who in Who::ALL.into_iter().filter(|who| self.scenario.script(*who).repo == repo) {
-            state.client_mut(who).assured[target.index()] = None;
+        for id in ClientId::ALL.into_iter().filter(|id| self.scenario.script(*id).repo == repo) {
+            state.client_mut(id).assured[target.index()] = None;
         }
     }
 
-    /// Forgets what a client was told where its lease is over or the client won't refer to it any more.
-    pub fn drop_vain_assurances(&self, state: &mut State, who: Who) {
-        let script = self.scenario.script(who);
-        let ahead = script.ops.iter().skip(usize::from(state.client(who).done));
+    /// Drops assurances whose lease has ended, or whose target the client will not refer to any more.
+    pub fn drop_stale_assurances(&self, state: &mut State, id: ClientId) {
+        let script = self.scenario.script(id);
+        let ahead = script.ops.iter().skip(usize::from(state.client(id).done));
         let wanted: Vec<Target> =
             ahead.filter_map(|op| op.puts()).flat_map(Manifest::needs).copied().collect();
-        let (facts, now, term) = (state.facts, state.now, self.scenario.lease);
+        let metadata = state.metadata;
+        let now = state.now;
+        let term = self.scenario.lease;
         for target in Target::all() {
-            let assured = &mut state.client_mut(who).assured[target.index()];
-            let is_vain =
-                |at| !wanted.contains(&target) || now >= facts.lease_end(script.repo, at, term, now);
-            *assured = assured.filter(|at| !is_vain(*at));
+            let assured = &mut state.client_mut(id).assured[target.index()];
+            let is_stale =
+                |at| !wanted.contains(&target) || now >= metadata.lease_end(script.repo, at, term, now);
+            *assured = assured.filter(|at| !is_stale(*at));
         }
     }
 }

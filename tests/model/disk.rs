@@ -1,19 +1,19 @@
-//! The bytes, and what of them a power cut would leave. Stands for `store/`.
+//! The files, and which of them a power cut would leave. Models `store/`.
 
-use super::world::{Few, Path, Set};
+use super::world::{Enumerable, Path, Set};
 
-/// A name in a directory: what a reader sees, and what the medium holds.
+/// A name in a directory, as readers see it and as the medium holds it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Entry {
-    /// It never was.
+    /// The name has never existed.
     Never,
-    /// It can be seen, but the directory was not synced since.
+    /// Visible, but the directory has not been synced since.
     Fresh,
-    /// It can be seen and is durable.
+    /// Visible and durable.
     Durable,
-    /// It can't be seen any more, but a power cut may bring it back.
+    /// Removed, but a power cut may bring it back.
     Fading,
-    /// It was, and is gone for good.
+    /// Removed durably.
     Gone,
 }
 
@@ -22,9 +22,9 @@ pub enum Entry {
 pub enum Content {
     /// Durable.
     Synced,
-    /// Complete for whoever reads it now, but not durable.
+    /// Complete for readers, but not durable.
     Dirty,
-    /// Lost in a power cut.
+    /// Lost by a power cut.
     Torn,
 }
 
@@ -35,17 +35,17 @@ pub struct File {
 }
 
 impl File {
-    /// A reader finds it.
+    /// Whether a reader finds the file.
     pub const fn is_visible(self) -> bool {
         matches!(self.entry, Entry::Fresh | Entry::Durable)
     }
 
-    /// It takes room, or would again after a power cut.
-    pub const fn takes_room(self) -> bool {
+    /// Whether the file takes space, or could again after a power cut.
+    pub const fn takes_space(self) -> bool {
         matches!(self.entry, Entry::Fresh | Entry::Durable | Entry::Fading)
     }
 
-    /// A record may name it.
+    /// Whether a record may name the file.
     pub const fn is_safe(self) -> bool {
         matches!(self, Self { entry: Entry::Durable, content: Content::Synced })
     }
@@ -64,7 +64,7 @@ impl Disk {
         self.files[path.index()]
     }
 
-    /// Gives staged bytes their place. Nothing is replaced: where there is a file already it stays.
+    /// Moves a staged file to its path. An existing file stays; nothing is replaced.
     pub fn place(&mut self, path: Path) {
         let file = &mut self.files[path.index()];
         if !file.is_visible() {
@@ -80,7 +80,7 @@ impl Disk {
         self.files[path.index()].entry = Entry::Fading;
     }
 
-    /// Syncs the directory that a name is, or was, in.
+    /// Syncs the directory of a name, which may have been removed.
     pub fn sync_directory(&mut self, path: Path) {
         let file = &mut self.files[path.index()];
         file.entry = match file.entry {
@@ -90,12 +90,12 @@ impl Disk {
         };
     }
 
-    /// The names that a power cut may leave or take.
+    /// The names that a power cut may keep or lose.
     pub fn unsettled(&self) -> Set<Path> {
         Path::all().filter(|path| matches!(self.file(*path).entry, Entry::Fresh | Entry::Fading)).collect()
     }
 
-    /// Drops everything that is not durable, but for the names that happened to be written out: `kept`.
+    /// Drops everything that is not durable, except the names in `kept`, which happened to be written out.
     pub fn cut_power(&mut self, kept: Set<Path>) {
         for path in Path::all() {
             let unsettled = self.unsettled().contains(path);

@@ -1,43 +1,43 @@
-//! The rows, and the questions that transactions ask of them. Stands for `metadata/`.
+//! The rows of the metadata and the queries of its transactions. Models `metadata/`.
 
-use super::state::Who;
-use super::world::{Blob, Few, Manifest, Path, Repo, Set, Target, Tick};
+use super::state::ClientId;
+use super::world::{Blob, Enumerable, Manifest, Path, Repo, Set, Target, Tick};
 
-/// That a repository may serve a blob.
+/// Permits a repository to serve a blob.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Link {
-    /// When it was last wanted.
+    /// When a client last requested it.
     pub leased: Tick,
-    /// When it was deleted: absent to everyone since.
+    /// When it was deleted. It is absent for all clients since.
     pub hidden: Option<Tick>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Status {
     Live,
-    /// Removed at that time, and restored by another PUT.
+    /// Removed at this time. Another PUT restores it.
     Trash(Tick),
-    /// Removed at that time, and on its way out for good.
+    /// Removed at this time and being purged.
     Purging(Tick),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Row {
     pub status: Status,
-    /// When it was last wanted, or lost a holder.
+    /// When a client last requested it or it last lost a holder.
     pub leased: Tick,
     /// When it was last put.
     pub put: Tick,
-    /// Its index or its subject was purged, so it follows, whatever the policy on untagged manifests says.
+    /// Its index or subject was purged, so it follows regardless of the policy for untagged manifests.
     pub orphan: bool,
-    /// Not in any table: it was put since the last removal of something that held it.
-    pub owed: bool,
+    /// Whether it was put after the last removal of a holder. Not in any table; only the properties read it.
+    pub put_since_removal: bool,
 }
 
 impl Row {
-    /// One that is accepted now.
+    /// The row of a manifest that is accepted now.
     pub const fn new(now: Tick) -> Self {
-        Self { status: Status::Live, leased: now, put: now, orphan: false, owed: true }
+        Self { status: Status::Live, leased: now, put: now, orphan: false, put_since_removal: true }
     }
 
     pub const fn is_live(self) -> bool {
@@ -53,12 +53,12 @@ impl Row {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Upload {
     pub repo: Repo,
-    pub began: Tick,
-    /// The path that it is about to become.
+    pub started: Tick,
+    /// The path that the upload is about to become.
     pub intent: Option<Path>,
 }
 
-/// No upload begins at this tick or later.
+/// No upload starts at this tick or later.
 const TICKS: usize = 8;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -67,11 +67,11 @@ pub struct Repository {
     pub manifests: [Option<Row>; Manifest::ALL.len()],
     /// What each manifest refers to, its subject included.
     pub edges: [Set<Target>; Manifest::ALL.len()],
-    /// The one tag that there is.
+    /// The only tag.
     pub tag: Option<Manifest>,
-    /// What is to be reviewed, because nothing may hold it any more.
+    /// The review queue: targets that may have lost their last holder.
     pub queue: Set<Target>,
-    /// By the tick at which uploads began: when the last of them ended.
+    /// For each tick, when the last upload that started at this tick ended.
     pub past_uploads: [Option<Tick>; TICKS],
 }
 
@@ -89,7 +89,7 @@ impl Repository {
         self.manifests[manifest as usize].is_some_and(Row::is_live)
     }
 
-    /// Whether a HEAD finds it.
+    /// Whether a HEAD finds the target.
     pub fn is_visible(&self, target: Target) -> bool {
         match target {
             Target::Blob(blob) => self.links[blob as usize].is_some_and(|link| link.hidden.is_none()),
@@ -97,7 +97,7 @@ impl Repository {
         }
     }
 
-    /// The manifests that hold a target by an edge, whatever became of them.
+    /// The manifests that hold a target by an edge, in any status.
     fn holders(&self, target: Target) -> impl Iterator<Item = Manifest> {
         Manifest::ALL.into_iter().filter(move |source| {
             let is_subject = source.subject().map(Target::Manifest) == Some(target);
@@ -105,12 +105,12 @@ impl Repository {
         })
     }
 
-    /// Whether a live manifest holds it by an edge: the deletion of such a target is refused.
+    /// Whether a live manifest holds the target by an edge. The registry rejects the deletion of such targets.
     pub fn is_held_live(&self, target: Target) -> bool {
         self.holders(target).any(|source| self.is_live(source))
     }
 
-    /// Whether anything holds it that is not purged: an edge, a tag, or for a referrer its subject.
+    /// Whether anything that is not purged holds the target: an edge, a tag, or for a referrer its subject.
     pub fn is_held(&self, target: Target) -> bool {
         let Target::Manifest(manifest) = target else { return self.holders(target).next().is_some() };
         self.tag == Some(manifest)
@@ -118,14 +118,14 @@ impl Repository {
             || manifest.subject().is_some_and(|subject| self.manifests[subject as usize].is_some())
     }
 
-    /// A live manifest is removed. What it holds was not put since.
+    /// Removes a live manifest and records that the manifests it holds were not put since.
     pub fn remove(&mut self, manifest: Manifest, status: Status) {
         for held in Manifest::ALL {
             let is_child = self.edges[manifest as usize].contains(Target::Manifest(held));
             if (is_child || held.subject() == Some(manifest))
                 && let Some(row) = self.manifests[held as usize].as_mut()
             {
-                row.owed = false;
+                row.put_since_removal = false;
             }
         }
         if let Some(row) = self.manifests[manifest as usize].as_mut() {
@@ -133,7 +133,7 @@ impl Repository {
         }
     }
 
-    /// As it would be if every purge that has begun had ended.
+    /// The rows as if every running purge had ended.
     pub fn without_purging(mut self) -> Self {
         for manifest in Manifest::ALL {
             let row = &mut self.manifests[manifest as usize];
@@ -154,7 +154,7 @@ impl Repository {
         }
     }
 
-    /// Notes that a target was wanted, or let go by its last holder, at that time.
+    /// Records that a target was requested, or lost a holder, at this time.
     pub fn lease(&mut self, target: Target, at: Tick) {
         let leased = match target {
             Target::Blob(blob) => self.links[blob as usize].as_mut().map(|link| &mut link.leased),
@@ -169,22 +169,22 @@ impl Repository {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Facts {
+pub struct Metadata {
     pub repos: [Repository; Repo::ALL.len()],
-    /// The current place of each blob.
+    /// The current path of each blob.
     pub blobs: [Option<Path>; Blob::ALL.len()],
-    /// Places that no record names any more, whose files are to be removed.
-    pub doomed: Set<Path>,
+    /// Paths without a record, whose files are to be removed.
+    pub pending_deletion: Set<Path>,
     /// At most one upload a client.
-    pub uploads: [Option<Upload>; Who::ALL.len()],
+    pub uploads: [Option<Upload>; ClientId::ALL.len()],
 }
 
-impl Facts {
+impl Metadata {
     pub const EMPTY: Self = Self {
         repos: [Repository::EMPTY; Repo::ALL.len()],
         blobs: [None; Blob::ALL.len()],
-        doomed: Set::EMPTY,
-        uploads: [None; Who::ALL.len()],
+        pending_deletion: Set::EMPTY,
+        uploads: [None; ClientId::ALL.len()],
     };
 
     pub fn repo(&self, repo: Repo) -> &Repository {
@@ -195,34 +195,34 @@ impl Facts {
         &mut self.repos[repo as usize]
     }
 
-    pub fn upload(&self, who: Who) -> Option<Upload> {
-        self.uploads[who as usize]
+    pub fn upload(&self, id: ClientId) -> Option<Upload> {
+        self.uploads[id as usize]
     }
 
-    /// When a lease ends that was given at `leased`: its term after that or, if an upload of the repository
-    /// began before then, its term after the upload's end. Extensions do not chain: of a push that goes on
-    /// for several terms, an upload protects only what was leased less than a term before it began.
+    /// When a lease given at `leased` ends: one term later or, if an upload of the repository started before that, one
+    /// term after the upload's end. Extensions do not chain: an upload in a push of several terms protects only
+    /// leases given less than a term before the upload started.
     pub fn lease_end(&self, repo: Repo, leased: Tick, term: Tick, now: Tick) -> Tick {
         let end = leased + term;
         let mut running = self.uploads.iter().flatten().filter(|upload| upload.repo == repo);
-        let still_running = running.any(|upload| upload.began < end).then_some(now + 1);
+        let still_running = running.any(|upload| upload.started < end).then_some(now + 1);
         let past = self.repo(repo).past_uploads.iter().take(usize::from(end)).flatten().max();
         end.max(still_running.unwrap_or(0)).max(past.map_or(0, |ended| ended + term))
     }
 
-    /// Whether anything names this place.
-    pub fn names(&self, path: Path) -> bool {
+    /// Whether any row names this path.
+    pub fn refers_to(&self, path: Path) -> bool {
         self.blobs[path.blob as usize] == Some(path)
-            || self.doomed.contains(path)
+            || self.pending_deletion.contains(path)
             || self.uploads.iter().flatten().any(|upload| upload.intent == Some(path))
     }
 
-    /// Whether any repository may still serve the blob, hidden or not.
+    /// Whether any repository has a link to the blob, hidden or not.
     pub fn is_linked(&self, blob: Blob) -> bool {
         self.repos.iter().any(|repo| repo.links[blob as usize].is_some())
     }
 
-    /// Everything that could be held, by repository.
+    /// Every possible target in every repository.
     pub fn targets(&self) -> impl Iterator<Item = (Repo, Target)> {
         Repo::ALL.into_iter().flat_map(|repo| Target::all().map(move |target| (repo, target)))
     }

@@ -1,47 +1,48 @@
-//! Accepting and deleting manifests. Stands for `registry/manifests.rs`.
+//! Accepts and deletes manifests. Models `registry/manifests.rs`.
 
 use super::facts::{Repository, Row, Status};
 use super::protocol::{Bug, Protocol};
-use super::state::{Op, State, Who, edges_of};
-use super::world::{Few, Manifest, Target, Tick};
+use super::state::{ClientId, Op, State, edges_of};
+use super::world::{Enumerable, Manifest, Target, Tick};
 
 impl Protocol {
-    pub fn put(&self, state: &mut State, who: Who, manifest: Manifest) {
-        let (repo, now) = (self.scenario.script(who).repo, state.now);
-        let found = state.facts.repo(repo).manifests[manifest as usize];
-        // What is hidden and needed by a manifest in the trash comes back with it.
+    pub fn put(&self, state: &mut State, id: ClientId, manifest: Manifest) {
+        let repo = self.scenario.script(id).repo;
+        let now = state.now;
+        let found = state.metadata.repo(repo).manifests[manifest as usize];
+        // Restoring a manifest from the trash also restores the hidden blobs that it needs.
         let restores = found.is_some_and(Row::is_in_trash);
         let finds_hidden =
             (restores && !self.has(Bug::RestoreFindsNothingHidden)) || self.has(Bug::PutIgnoresHidden);
         let is_there = |target: &Target| match *target {
-            Target::Blob(blob) if finds_hidden => state.facts.repo(repo).links[blob as usize].is_some(),
+            Target::Blob(blob) if finds_hidden => state.metadata.repo(repo).links[blob as usize].is_some(),
             Target::Manifest(child) if self.has(Bug::PutIgnoresRemoved) => {
-                state.facts.repo(repo).manifests[child as usize].is_some()
+                state.metadata.repo(repo).manifests[child as usize].is_some()
             }
-            target => state.facts.repo(repo).is_visible(target),
+            target => state.metadata.repo(repo).is_visible(target),
         };
         let missing: Vec<Target> =
             manifest.needs().iter().copied().filter(|target| !is_there(target)).collect();
         if !missing.is_empty() {
-            self.refuse(state, who, restores, &missing);
+            self.reject(state, id, restores, &missing);
             return;
         }
-        let is_tagged = self.op(state, who) == Some(Op::PutTagged(manifest));
-        let facts = state.durably().repo_mut(repo);
+        let is_tagged = self.op(state, id) == Some(Op::PutTagged(manifest));
+        let metadata = state.durably().repo_mut(repo);
         if found.is_none() || !self.has(Bug::PutKeepsOldEdges) {
-            facts.edges[manifest as usize] = edges_of(manifest);
+            metadata.edges[manifest as usize] = edges_of(manifest);
         }
         let orphan = found.is_some_and(|row| row.orphan) && self.has(Bug::PutLeavesOrphan);
-        facts.manifests[manifest as usize] = Some(Row { orphan, ..Row::new(now) });
-        facts.queue.insert(Target::Manifest(manifest));
+        metadata.manifests[manifest as usize] = Some(Row { orphan, ..Row::new(now) });
+        metadata.queue.insert(Target::Manifest(manifest));
         if restores && !self.has(Bug::RestoreLeavesHidden) {
-            facts.unhide(manifest.needs());
+            metadata.unhide(manifest.needs());
         }
         if is_tagged {
-            self.move_tag(facts, manifest, now);
+            self.move_tag(metadata, manifest, now);
         }
-        self.assure(state, who, Target::Manifest(manifest));
-        self.finish_op(state, who);
+        self.assure(state, id, Target::Manifest(manifest));
+        self.finish_op(state, id);
     }
 
     fn move_tag(&self, repo: &mut Repository, manifest: Manifest, now: Tick) {
@@ -52,10 +53,10 @@ impl Protocol {
         repo.queue.insert(Target::Manifest(old));
     }
 
-    /// The client gives up, and the properties look whether that was just.
-    fn refuse(&self, state: &mut State, who: Who, from_trash: bool, missing: &[Target]) {
-        let script = self.scenario.script(who);
-        let client = state.client_mut(who);
+    /// Rejects the PUT, after which the client gives up. The properties check whether the rejection was correct.
+    fn reject(&self, state: &mut State, id: ClientId, from_trash: bool, missing: &[Target]) {
+        let script = self.scenario.script(id);
+        let client = state.client_mut(id);
         let assured = missing.iter().any(|target| client.assured[target.index()].is_some());
         client.done = u8::try_from(script.ops.len()).expect("a short script");
         state.ghost.refused = true;
@@ -64,14 +65,15 @@ impl Protocol {
             from_trash && missing.iter().any(|target| matches!(target, Target::Blob(_)));
     }
 
-    pub fn delete_manifest(&self, state: &mut State, who: Who, manifest: Manifest) {
-        let (repo, now) = (self.scenario.script(who).repo, state.now);
+    pub fn delete_manifest(&self, state: &mut State, id: ClientId, manifest: Manifest) {
+        let repo = self.scenario.script(id).repo;
+        let now = state.now;
         if self.is_deletable(state, repo, Target::Manifest(manifest)) {
-            let facts = state.durably().repo_mut(repo);
-            facts.remove(manifest, Status::Trash(now));
-            facts.tag = facts.tag.filter(|tagged| *tagged != manifest);
+            let metadata = state.durably().repo_mut(repo);
+            metadata.remove(manifest, Status::Trash(now));
+            metadata.tag = metadata.tag.filter(|tagged| *tagged != manifest);
             self.withdraw_assurances(state, repo, Target::Manifest(manifest));
         }
-        self.finish_op(state, who);
+        self.finish_op(state, id);
     }
 }

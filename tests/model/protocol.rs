@@ -1,4 +1,4 @@
-//! The protocol as a model: its scenario, its planted bug, and which step is taken by which room.
+//! The complete model: its scenario, its planted bug, and the dispatch of each step to its module.
 
 use std::fmt;
 
@@ -9,81 +9,81 @@ use super::collector::CollectorStep;
 use super::failure::Failure;
 use super::properties;
 use super::scenarios::Scenario;
-use super::state::{State, Who};
+use super::state::{ClientId, State};
 use super::uploads::UndoStep;
 
-/// What somebody might have left out. Each must be found.
+/// A rule of the protocol that is left out. The model must detect each one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bug {
     /// A HEAD that answers 200 renews no lease.
     HeadRenewsNothing,
-    /// A HEAD of what is held renews no lease, though purges rely on it.
+    /// A HEAD of a target with a holder renews no lease, although purges rely on it.
     HeldIsNotRenewed,
-    /// The renewal of a lease is not durable when the HEAD is answered.
+    /// The renewed lease is not durable when the HEAD is answered.
     RenewalIsLazy,
-    /// Leases take no notice of uploads.
+    /// Uploads do not extend leases.
     LeaseIgnoresUploads,
-    /// A tag's move gives the manifest that it leaves no lease.
+    /// A tag move gives no lease to the manifest that it leaves.
     TagMoveLeasesNothing,
-    /// A manifest PUT takes a removed child for a live one.
+    /// A manifest PUT treats a removed child as live.
     PutIgnoresRemoved,
-    /// A manifest PUT takes a hidden blob for a visible one.
+    /// A manifest PUT treats a hidden blob as visible.
     PutIgnoresHidden,
-    /// A PUT of a manifest that has a row already leaves its edges as they are.
+    /// A PUT of a manifest that already has a row does not replace its edges.
     PutKeepsOldEdges,
-    /// A manifest comes back out of the trash while its blobs stay hidden.
+    /// A manifest is restored from the trash while its blobs stay hidden.
     RestoreLeavesHidden,
-    /// A manifest does not find its hidden blobs when it comes out of the trash.
+    /// A restore from the trash does not find the manifest's hidden blobs.
     RestoreFindsNothingHidden,
-    /// What a live manifest holds can be deleted.
+    /// Targets of a live manifest can be deleted.
     DeleteIgnoresHolders,
-    /// A place is named by its digest alone.
+    /// A path contains the digest but no generation.
     PathWithoutGeneration,
-    /// Bytes are given their place and never synced.
+    /// A file is moved to its path and never synced.
     BytesNotSynced,
-    /// Bytes are given their place before any row names it.
+    /// A file is moved to its path before any row names the path.
     NoIntent,
-    /// The intent is not durable when the bytes are given their place.
+    /// The intent is not durable when the file is moved to its path.
     IntentIsLazy,
-    /// A second closing request replaces the intent that a failed one has left.
+    /// A second closing request replaces the intent left by a failed one.
     IntentReplaced,
-    /// An upload is undone beneath the request that owns it.
+    /// An upload is undone while a request owns it.
     UndoDoesNotJoin,
-    /// An intent is forgotten before it is certain that its place stays empty.
+    /// An intent is forgotten before the removal of its file is durable.
     UndoDoesNotSync,
-    /// A commit of which it is unknown whether it took place is undone as if it had not.
-    UndoDoesNotLook,
+    /// A commit with an unknown outcome is undone as if it had failed.
+    UndoDoesNotCheck,
     /// The file is removed before the record.
     UnlinkBeforeRow,
     /// The file is removed before the removal of the record is durable.
-    DoomIsLazy,
-    /// The doomed row is deleted before it is certain that the file stays away.
+    PendingDeletionIsLazy,
+    /// The pending-deletion row is deleted before the removal of the file is durable.
     UnlinkDoesNotSync,
-    /// A read that finds the bytes gone does not look where they are now.
-    PullDoesNotLookAgain,
-    /// What is being purged holds nothing any more, even before its edges are gone.
+    /// A read that finds the file gone does not look up its new path.
+    PullDoesNotRetry,
+    /// A purging manifest holds nothing, even before its edges are deleted.
     PurgingHoldsNothing,
-    /// A purge gives what it lets go no lease.
+    /// A purge gives no lease to the targets it releases.
     PurgeLeasesNothing,
-    /// A purge lets things go without having them reviewed.
+    /// A purge releases targets without queueing them for review.
     ReleaseQueuesNothing,
-    /// A purge takes along what was put again since the removal.
+    /// A purge also removes manifests that were put again after the removal.
     PurgeIgnoresPut,
-    /// What follows its purged index or subject does so though it was put again.
+    /// A manifest follows its purged index or subject although it was put again.
     PutLeavesOrphan,
-    /// A purge takes children along at once, as if they had been removed when their index was.
+    /// A purge removes children at once, as if they had been removed together with their index.
     CascadeInheritsRemoval,
-    /// A subject's referrer holds it, like any other edge.
+    /// A referrer holds its subject, like any other edge.
     SubjectEdgeHolds,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
-    Client(Who, ClientStep),
-    Undo(Who, UndoStep),
+    Client(ClientId, ClientStep),
+    Undo(ClientId, UndoStep),
     Collector(CollectorStep),
     Failure(Failure),
-    /// The log of lazy transactions happens to be synced.
+    /// The log of lazy transactions is synced.
     SyncLog,
     Tick,
 }
@@ -91,8 +91,8 @@ pub enum Action {
 impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Client(who, step) => write!(f, "{who:?}: {step:?}"),
-            Self::Undo(who, step) => write!(f, "undo {who:?}'s upload: {step:?}"),
+            Self::Client(id, step) => write!(f, "{id:?}: {step:?}"),
+            Self::Undo(id, step) => write!(f, "undo {id:?}'s upload: {step:?}"),
             Self::Collector(step) => write!(f, "collector: {step:?}"),
             Self::Failure(failure) => write!(f, "failure: {failure:?}"),
             Self::SyncLog => f.write_str("the log is synced"),
@@ -107,7 +107,7 @@ pub struct Protocol {
     pub bug: Option<Planted>,
 }
 
-/// A bug, and the property that it must break. What comes after that is of no interest.
+/// A bug and the property that it must break. The model stops exploring after a violation.
 #[derive(Clone, Copy, Debug)]
 pub struct Planted {
     pub bug: Bug,
@@ -119,26 +119,26 @@ impl Protocol {
         self.bug.is_some_and(|planted| planted.bug == bug)
     }
 
-    /// Every step that is nobody's request.
+    /// Every step that is not part of a client's request.
     pub fn background(&self, state: &State) -> Vec<Action> {
-        let undo = |who| self.undo_steps(state, who).into_iter().map(move |step| Action::Undo(who, step));
-        let undos = Who::ALL.into_iter().flat_map(undo);
+        let undo = |id| self.undo_steps(state, id).into_iter().map(move |step| Action::Undo(id, step));
+        let undos = ClientId::ALL.into_iter().flat_map(undo);
         undos.chain(self.collector_steps(state).into_iter().map(Action::Collector)).collect()
     }
 
-    /// Time passes, so much that the log was synced meanwhile. What can't matter any more is forgotten, so
-    /// that equal states look equal.
+    /// Advances the clock by a tick, during which the log is synced. Drops data that no longer matters, so that
+    /// equivalent states compare equal.
     pub fn tick(&self, state: &mut State) {
         state.now += 1;
-        state.lasting = None;
+        state.durable = None;
         let term = self.scenario.lease;
-        for repo in &mut state.facts.repos {
+        for repo in &mut state.metadata.repos {
             for ended in &mut repo.past_uploads {
                 *ended = ended.filter(|ended| ended + term > state.now);
             }
         }
-        for who in Who::ALL {
-            self.drop_vain_assurances(state, who);
+        for id in ClientId::ALL {
+            self.drop_stale_assurances(state, id);
         }
     }
 }
@@ -152,15 +152,15 @@ impl Model for Protocol {
     }
 
     fn actions(&self, state: &State, actions: &mut Vec<Action>) {
-        if self.bug.is_some_and(|planted| !properties::holds(planted.breaks, self, state)) {
+        if self.bug.is_some_and(|planted| !properties::is_satisfied(planted.breaks, self, state)) {
             return;
         }
         actions.extend(
-            Who::ALL.into_iter().filter_map(|who| Some(Action::Client(who, self.next_step(state, who)?))),
+            ClientId::ALL.into_iter().filter_map(|id| Some(Action::Client(id, self.next_step(state, id)?))),
         );
         actions.extend(self.background(state));
         actions.extend(self.failures(state).into_iter().map(Action::Failure));
-        if state.lasting.is_some() {
+        if state.durable.is_some() {
             actions.push(Action::SyncLog);
         }
         if state.now < self.scenario.end {
@@ -171,11 +171,11 @@ impl Model for Protocol {
     fn next_state(&self, state: &State, action: Action) -> Option<State> {
         let mut next = *state;
         match action {
-            Action::Client(who, step) => self.take_step(&mut next, who, step),
-            Action::Undo(who, step) => self.undo(&mut next, who, step),
+            Action::Client(id, step) => self.take_step(&mut next, id, step),
+            Action::Undo(id, step) => self.undo(&mut next, id, step),
             Action::Collector(step) => self.collect(&mut next, step),
             Action::Failure(failure) => self.fail(&mut next, failure),
-            Action::SyncLog => next.lasting = None,
+            Action::SyncLog => next.durable = None,
             Action::Tick => self.tick(&mut next),
         }
         Some(next)

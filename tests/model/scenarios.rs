@@ -1,10 +1,10 @@
-//! Who does what in which store: one scenario for each meeting that could go wrong.
+//! The scenarios: each one covers a dangerous interleaving of clients and the collector.
 
 use super::protocol::Protocol;
-use super::state::{Op, START, Stage, State, Who};
+use super::state::{ClientId, Op, START, Stage, State};
 use super::world::{Blob, Manifest, Repo, Target, Tick};
 
-/// What a client does, one op after the other.
+/// The operations of a client, in order.
 #[derive(Clone, Copy, Debug)]
 pub struct Script {
     pub repo: Repo,
@@ -19,24 +19,24 @@ pub struct Scenario {
     pub scripts: &'static [Script],
     /// `gc.lease`.
     pub lease: Tick,
-    /// `storage.budget` is set: every lease is written down, also of what is held, so that a purge has only to
-    /// lease what somebody may have been told of.
+    /// Whether `storage.budget` is set. Then every lease is written, also for targets with a holder, so that a purge
+    /// leases only targets that a client may have found.
     pub budget: bool,
-    /// How long a removed manifest or blob can be brought back.
+    /// How long a removed manifest or blob can be restored.
     pub trash: Tick,
-    /// How old an upload that no request owns may become.
+    /// The maximum age of an upload that no request owns.
     pub idle: Tick,
-    /// How many things may go wrong.
+    /// The maximum number of failures.
     pub faults: u8,
     /// When the clock stops.
     pub end: Tick,
-    /// What must be possible, lest the properties hold only because nothing happens.
+    /// States that must be reachable. Otherwise the properties could hold because nothing happens.
     pub reaches: &'static [(&'static str, Reached)],
 }
 
 impl Scenario {
-    pub fn script(&self, who: Who) -> Script {
-        self.scripts.get(who as usize).copied().unwrap_or(Script { repo: Repo::Main, ops: &[] })
+    pub fn script(&self, id: ClientId) -> Script {
+        self.scripts.get(id as usize).copied().unwrap_or(Script { repo: Repo::Main, ops: &[] })
     }
 }
 
@@ -48,7 +48,7 @@ const fn fork(ops: &'static [Op]) -> Script {
     Script { repo: Repo::Fork, ops }
 }
 
-/// What the scenarios have in common.
+/// The common base of the scenarios.
 const QUIET: Scenario = Scenario {
     before: || State::EMPTY,
     scripts: &[],
@@ -61,27 +61,32 @@ const QUIET: Scenario = Scenario {
     reaches: &[],
 };
 
-/// Two clients upload one digest at once, and one of them refers to it, while requests, the process and the
-/// power fail.
+/// Two clients upload one digest concurrently and one of them refers to it, while requests, the process and the power
+/// fail.
 pub const TWO_UPLOADS: Scenario = Scenario {
     scripts: &[main(&[Op::Upload(Blob::Layer), Op::Put(Manifest::App)]), main(&[Op::Upload(Blob::Layer)])],
     faults: 2,
     end: START,
     reaches: &[("one upload replaces the other's bytes", |model, state| {
-        model.is_done(state, Who::Bob) && is_live(state, Manifest::App) && !state.facts.doomed.is_empty()
+        model.is_done(state, ClientId::Bob)
+            && is_live(state, Manifest::App)
+            && !state.metadata.pending_deletion.is_empty()
     })],
     ..QUIET
 };
 
-/// A client wants a blob that nobody held for long: it finds it, or pushes it again while the old bytes go.
+/// A client needs a blob that has had no holder for long. It finds the blob, or pushes it again while the old file is
+/// removed.
 pub const PUSHED_AGAIN: Scenario = Scenario {
     before: || State::EMPTY.with_blob(Repo::Main, Blob::Layer),
     scripts: &[main(&[Op::Ensure(Blob::Layer), Op::Put(Manifest::App)])],
     faults: 1,
     reaches: &[
-        ("the blob is found", |_, state| is_live(state, Manifest::App) && state.facts.doomed.is_empty()),
+        ("the blob is found", |_, state| {
+            is_live(state, Manifest::App) && state.metadata.pending_deletion.is_empty()
+        }),
         ("the blob is pushed again", |_, state| {
-            is_live(state, Manifest::App) && !state.facts.doomed.is_empty()
+            is_live(state, Manifest::App) && !state.metadata.pending_deletion.is_empty()
         }),
         ("the blob is collected", |_, state| is_collected(state, Blob::Layer)),
     ],
@@ -95,8 +100,8 @@ pub const PULL: Scenario = Scenario {
     faults: 1,
     end: START,
     reaches: &[(
-        "the reader looks where the bytes were",
-        |_, state| matches!(state.client(Who::Bob).stage, Stage::Found(path) if !state.disk.file(path).is_visible()),
+        "the reader opens the old path",
+        |_, state| matches!(state.client(ClientId::Bob).stage, Stage::Found(path) if !state.disk.file(path).is_visible()),
     )],
     ..QUIET
 };
@@ -108,12 +113,12 @@ pub const EXPIRY: Scenario = Scenario {
     faults: 2,
     end: START + 1,
     reaches: &[("an intent expires", |_, state| {
-        state.facts.uploads.iter().all(Option::is_none) && !state.facts.doomed.is_empty()
+        state.metadata.uploads.iter().all(Option::is_none) && !state.metadata.pending_deletion.is_empty()
     })],
     ..QUIET
 };
 
-/// A push takes longer than a lease, and another upload is begun and never ended.
+/// A push takes longer than a lease, and another upload is started and never finished.
 pub const LONG_PUSH: Scenario = Scenario {
     scripts: &[
         main(&[Op::Upload(Blob::Layer), Op::Upload(Blob::Config), Op::Put(Manifest::Signature)]),
@@ -123,11 +128,11 @@ pub const LONG_PUSH: Scenario = Scenario {
     end: START + 4,
     reaches: &[
         ("an upload keeps a blob whose lease is over", |model, state| {
-            let link = state.facts.repo(Repo::Main).links[Blob::Layer as usize];
+            let link = state.metadata.repo(Repo::Main).links[Blob::Layer as usize];
             is_live(state, Manifest::Signature)
                 && link.is_some_and(|link| state.now > link.leased + model.scenario.lease)
         }),
-        ("it does not keep it for ever", |_, state| is_collected(state, Blob::Layer)),
+        ("the upload does not keep the blob forever", |_, state| is_collected(state, Blob::Layer)),
     ],
     ..QUIET
 };
@@ -144,13 +149,13 @@ pub const NEXT_VERSION: Scenario = Scenario {
         ("the old image is purged, the new one lives", |_, state| {
             is_purged(state, Manifest::App) && is_live(state, Manifest::Next)
         }),
-        ("the new image comes too late", |_, state| state.ghost.refused),
+        ("the new image is too late", |_, state| state.ghost.refused),
         ("the layer is collected", |_, state| is_collected(state, Blob::Layer)),
     ],
     ..QUIET
 };
 
-/// A layer is mounted from a repository that is letting it go.
+/// A layer is mounted from a repository that is releasing it.
 pub const MOUNT: Scenario = Scenario {
     before: || State::EMPTY.with_tag(Repo::Main, Manifest::App),
     scripts: &[
@@ -159,17 +164,17 @@ pub const MOUNT: Scenario = Scenario {
     ],
     reaches: &[
         ("the mount outlives its source", |_, state| {
-            !state.facts.repo(Repo::Main).is_visible(Target::Blob(Blob::Layer))
-                && state.facts.repo(Repo::Fork).is_live(Manifest::App)
-                && state.facts.doomed.is_empty()
+            !state.metadata.repo(Repo::Main).is_visible(Target::Blob(Blob::Layer))
+                && state.metadata.repo(Repo::Fork).is_live(Manifest::App)
+                && state.metadata.pending_deletion.is_empty()
         }),
-        ("the mount comes too late", |_, state| state.client(Who::Alice).stage == Stage::Absent),
+        ("the mount is too late", |_, state| state.client(ClientId::Alice).stage == Stage::Absent),
         ("the layer is collected", |_, state| is_collected(state, Blob::Layer)),
     ],
     ..QUIET
 };
 
-/// An image is deleted, and its layer too; the image is restored, and another one with that layer pushed.
+/// An image and its layer are deleted. The image is restored, and another image with the same layer is pushed.
 pub const RESTORE: Scenario = Scenario {
     before: || State::EMPTY.with_tag(Repo::Main, Manifest::App),
     scripts: &[
@@ -180,11 +185,13 @@ pub const RESTORE: Scenario = Scenario {
     end: START + 2,
     reaches: &[
         ("a deleted layer is hidden", |_, state| {
-            let link = state.facts.repo(Repo::Main).links[Blob::Layer as usize];
+            let link = state.metadata.repo(Repo::Main).links[Blob::Layer as usize];
             link.is_some_and(|link| link.hidden.is_some())
         }),
         ("a deleted layer is pushed again", |_, state| {
-            is_live(state, Manifest::Next) && !is_live(state, Manifest::App) && !state.facts.doomed.is_empty()
+            is_live(state, Manifest::Next)
+                && !is_live(state, Manifest::App)
+                && !state.metadata.pending_deletion.is_empty()
         }),
         ("the layer is collected", |_, state| is_collected(state, Blob::Layer)),
     ],
@@ -201,8 +208,8 @@ pub const INDEX: Scenario = Scenario {
     lease: 2,
     end: START + 4,
     reaches: &[
-        ("the index comes too late", |_, state| state.ghost.refused),
-        ("the child goes with its index", |_, state| {
+        ("the index is too late", |_, state| state.ghost.refused),
+        ("the child is purged with its index", |_, state| {
             is_purged(state, Manifest::Index) && is_purged(state, Manifest::App)
         }),
     ],
@@ -218,7 +225,9 @@ pub const CASCADE: Scenario = Scenario {
     ],
     reaches: &[
         ("the layer outlives the child", |_, state| {
-            is_purged(state, Manifest::App) && is_live(state, Manifest::Next) && state.facts.doomed.is_empty()
+            is_purged(state, Manifest::App)
+                && is_live(state, Manifest::Next)
+                && state.metadata.pending_deletion.is_empty()
         }),
         ("the layer is collected", |_, state| is_collected(state, Blob::Layer)),
     ],
@@ -244,10 +253,10 @@ pub const TAG_MOVE: Scenario = Scenario {
     ],
     end: START + 4,
     reaches: &[
-        ("the index holds what the tag has left", |_, state| {
+        ("the index holds the manifest that the tag left", |_, state| {
             is_live(state, Manifest::Next) && is_live(state, Manifest::Index) && is_live(state, Manifest::App)
         }),
-        ("what the tag has left expires", |_, state| {
+        ("the manifest that the tag left expires", |_, state| {
             is_live(state, Manifest::Next) && is_purged(state, Manifest::App)
         }),
     ],
@@ -262,7 +271,7 @@ pub const BUDGET: Scenario = Scenario {
     ],
     budget: true,
     reaches: &[
-        ("what nobody was told of goes with the trash time", |model, state| {
+        ("a layer that no client found is collected when the trash time ends", |model, state| {
             is_collected(state, Blob::Layer) && state.now < START + model.scenario.lease
         }),
         ("the old image is purged, the new one lives", |_, state| {
@@ -288,20 +297,20 @@ pub const REFERRER: Scenario = Scenario {
         ("a signature outlives its image", |_, state| {
             is_purged(state, Manifest::App) && is_live(state, Manifest::Signature)
         }),
-        ("the signature goes with its image", |_, state| {
+        ("the signature is purged with its image", |_, state| {
             is_purged(state, Manifest::App) && is_purged(state, Manifest::Signature)
         }),
     ],
     ..QUIET
 };
 
-/// The tag leaves a signed image.
+/// The tag moves away from a signed image.
 pub const SIGNED: Scenario = Scenario {
     before: || {
         State::EMPTY.with_tag(Repo::Main, Manifest::App).with_manifest(Repo::Main, Manifest::Signature)
     },
     scripts: &[main(&[Op::Ensure(Blob::Layer), Op::PutTagged(Manifest::Next)])],
-    reaches: &[("the signature goes with its image", |_, state| {
+    reaches: &[("the signature is purged with its image", |_, state| {
         is_live(state, Manifest::Next)
             && is_purged(state, Manifest::App)
             && is_purged(state, Manifest::Signature)
@@ -310,14 +319,16 @@ pub const SIGNED: Scenario = Scenario {
 };
 
 fn is_collected(state: &State, blob: Blob) -> bool {
-    let facts = &state.facts;
-    facts.blobs[blob as usize].is_none() && facts.doomed.is_empty() && !facts.is_linked(blob)
+    let metadata = &state.metadata;
+    metadata.blobs[blob as usize].is_none()
+        && metadata.pending_deletion.is_empty()
+        && !metadata.is_linked(blob)
 }
 
 fn is_live(state: &State, manifest: Manifest) -> bool {
-    state.facts.repo(Repo::Main).is_live(manifest)
+    state.metadata.repo(Repo::Main).is_live(manifest)
 }
 
 fn is_purged(state: &State, manifest: Manifest) -> bool {
-    state.facts.repo(Repo::Main).manifests[manifest as usize].is_none()
+    state.metadata.repo(Repo::Main).manifests[manifest as usize].is_none()
 }

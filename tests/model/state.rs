@@ -1,35 +1,35 @@
-//! Everything at one moment: the facts, the bytes, the clients' requests, and what was promised to whom.
+//! The state of the model: the metadata, the files, the clients' requests and the promises made to each client.
 
 use super::disk::Disk;
-use super::facts::{Facts, Link, Row};
-use super::world::{Blob, Few, Manifest, Path, Repo, Set, Target, Tick};
+use super::facts::{Link, Metadata, Row};
+use super::world::{Blob, Enumerable, Manifest, Path, Repo, Set, Target, Tick};
 
 /// The clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Who {
+pub enum ClientId {
     Alice,
     Bob,
     Carol,
 }
 
-impl Who {
+impl ClientId {
     pub const ALL: [Self; 3] = [Self::Alice, Self::Bob, Self::Carol];
 }
 
-/// What a client wants next.
+/// An operation of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Op {
-    /// Uploads a blob, whatever is there already.
+    /// Uploads a blob, even if it exists already.
     Upload(Blob),
-    /// Asks for a blob by HEAD, and uploads it if it is absent.
+    /// Checks for a blob by HEAD, and uploads it if it is absent.
     Ensure(Blob),
     /// Mounts a blob from another repository, and uploads it if it is absent there.
     Mount(Repo, Blob),
-    /// Begins an upload and never comes back to it.
+    /// Starts an upload and never continues it.
     Abandon(Blob),
     /// Reads a blob.
     Pull(Blob),
-    /// Asks for a manifest by HEAD.
+    /// Checks for a manifest by HEAD.
     HeadManifest(Manifest),
     /// Puts a manifest by digest.
     Put(Manifest),
@@ -55,109 +55,110 @@ impl Op {
     }
 }
 
-/// How far the client's present request has come. Lost in a crash.
+/// The progress of the client's current request. A crash loses it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Stage {
-    /// It has not begun.
+    /// The request has not started.
     Idle,
-    /// The blob was found absent, and is to be uploaded.
+    /// The blob is absent and must be uploaded.
     Absent,
     /// The upload is open and no request owns it.
-    Begun,
-    /// The closing request owns it, here and in the next two: the intent is recorded.
+    Started,
+    /// The closing request owns the upload, here and in the next two stages. The intent is recorded.
     Intended(Path),
-    /// The bytes were given their place.
+    /// The file has been moved to its path.
     Placed(Path),
-    /// Bytes and place are durable.
+    /// The file and its name are durable.
     Synced(Path),
-    /// The bytes to be pulled were here.
+    /// The blob to be pulled was found at this path.
     Found(Path),
 }
 
 impl Stage {
-    /// Where the closing request is about to put its bytes, or has.
+    /// The path to which the closing request moves its file.
     pub const fn place(self) -> Option<Path> {
         match self {
             Self::Intended(path) | Self::Placed(path) | Self::Synced(path) => Some(path),
-            Self::Idle | Self::Absent | Self::Begun | Self::Found(_) => None,
+            Self::Idle | Self::Absent | Self::Started | Self::Found(_) => None,
         }
     }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Client {
-    /// How many of its ops are done.
+    /// The number of finished operations.
     pub done: u8,
     pub stage: Stage,
-    /// When it was last told that a target which it is going to refer to is there.
+    /// For each target that the client will refer to: when the client last learned that it exists.
     pub assured: [Option<Tick>; Target::COUNT],
 }
 
-/// What no server keeps, for the properties.
+/// History that no server keeps, recorded for the properties.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Ghost {
-    /// A PUT was refused.
+    /// A PUT was rejected.
     pub refused: bool,
-    /// It named a target of which the same client was told within its lease that it is there.
+    /// A PUT was rejected although its client had learned within the lease that the missing target exists.
     pub refused_within_lease: bool,
-    /// A PUT of what is in the trash was refused for want of a blob.
+    /// A PUT of a manifest in the trash was rejected because of a missing blob.
     pub refused_from_trash: bool,
-    /// A manifest was purged though it had been put since what held it was removed.
-    pub taken: bool,
-    /// The bytes of a blob were not where they had been said to be, and nobody looked again.
+    /// A manifest was purged although it had been put after the removal of its holder.
+    pub purged_after_put: bool,
+    /// A pull found no file at the path of an existing blob and did not retry.
     pub pull_failed: bool,
-    /// A place was written that had been written before.
+    /// A path was written twice.
     pub rewritten: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct State {
     pub now: Tick,
-    pub facts: Facts,
-    /// The facts that a power cut may fall back to, while some change is not durable.
-    pub lasting: Option<Facts>,
+    pub metadata: Metadata,
+    /// The metadata that a power cut may restore while some change is not durable.
+    pub durable: Option<Metadata>,
     pub disk: Disk,
-    pub clients: [Client; Who::ALL.len()],
-    /// How many more things may go wrong.
+    pub clients: [Client; ClientId::ALL.len()],
+    /// The number of failures still to come.
     pub faults: u8,
     pub ghost: Ghost,
 }
 
-/// When the model begins. What was there before was leased at zero, long ago.
+/// The first tick of the model. Existing content was leased at tick zero, long ago.
 pub const START: Tick = 2;
 
 impl State {
     pub const EMPTY: Self = Self {
         now: START,
-        facts: Facts::EMPTY,
-        lasting: None,
+        metadata: Metadata::EMPTY,
+        durable: None,
         disk: Disk::EMPTY,
-        clients: [Client { done: 0, stage: Stage::Idle, assured: [None; Target::COUNT] }; Who::ALL.len()],
+        clients: [Client { done: 0, stage: Stage::Idle, assured: [None; Target::COUNT] };
+            ClientId::ALL.len()],
         faults: 0,
         ghost: Ghost {
             refused: false,
             refused_within_lease: false,
             refused_from_trash: false,
-            taken: false,
+            purged_after_put: false,
             pull_failed: false,
             rewritten: false,
         },
     };
 
-    /// With a blob that the repository has served for long.
+    /// Adds a blob that the repository has served for long.
     pub fn with_blob(mut self, repo: Repo, blob: Blob) -> Self {
         let path = Path { blob, generation: 0 };
         self.disk.place(path);
         self.disk.sync_file(path);
         self.disk.sync_directory(path);
-        self.facts.blobs[blob as usize] = Some(path);
-        let repo = self.facts.repo_mut(repo);
+        self.metadata.blobs[blob as usize] = Some(path);
+        let repo = self.metadata.repo_mut(repo);
         repo.links[blob as usize] = Some(Link { leased: 0, hidden: None });
         repo.queue.insert(Target::Blob(blob));
         self
     }
 
-    /// With a manifest that has long been there, and all that it refers to.
+    /// Adds a manifest that has existed for long, and everything it refers to.
     pub fn with_manifest(mut self, repo: Repo, manifest: Manifest) -> Self {
         for target in manifest.needs() {
             self = match *target {
@@ -165,7 +166,7 @@ impl State {
                 Target::Manifest(child) => self.with_manifest(repo, child),
             };
         }
-        let repo = self.facts.repo_mut(repo);
+        let repo = self.metadata.repo_mut(repo);
         repo.manifests[manifest as usize] = Some(Row::new(0));
         repo.edges[manifest as usize] = edges_of(manifest);
         repo.queue.insert(Target::Manifest(manifest));
@@ -174,42 +175,42 @@ impl State {
 
     pub fn with_tag(mut self, repo: Repo, manifest: Manifest) -> Self {
         self = self.with_manifest(repo, manifest);
-        self.facts.repo_mut(repo).tag = Some(manifest);
+        self.metadata.repo_mut(repo).tag = Some(manifest);
         self
     }
 
-    pub fn client(&self, who: Who) -> &Client {
-        &self.clients[who as usize]
+    pub fn client(&self, id: ClientId) -> &Client {
+        &self.clients[id as usize]
     }
 
-    pub fn client_mut(&mut self, who: Who) -> &mut Client {
-        &mut self.clients[who as usize]
+    pub fn client_mut(&mut self, id: ClientId) -> &mut Client {
+        &mut self.clients[id as usize]
     }
 
-    /// For a transaction that is durable, with all before it, when it returns (`synchronous=FULL`).
-    pub fn durably(&mut self) -> &mut Facts {
-        self.lasting = None;
-        &mut self.facts
+    /// The metadata for a transaction that is durable, with all earlier ones, when it returns (`synchronous=FULL`).
+    pub fn durably(&mut self) -> &mut Metadata {
+        self.durable = None;
+        &mut self.metadata
     }
 
-    /// For a transaction that a power cut may undo, with all lazy ones after it (`synchronous=NORMAL`).
-    pub fn lazily(&mut self) -> &mut Facts {
+    /// The metadata for a transaction that a power cut may undo, with all later lazy ones (`synchronous=NORMAL`).
+    pub fn lazily(&mut self) -> &mut Metadata {
         if self.faults > 0 {
-            self.lasting.get_or_insert(self.facts);
+            self.durable.get_or_insert(self.metadata);
         }
-        &mut self.facts
+        &mut self.metadata
     }
 
-    /// For a transaction that must be durable, and isn't where that bug is planted.
-    pub fn durably_unless(&mut self, bug: bool) -> &mut Facts {
+    /// The metadata for a transaction that must be durable, and is lazy if the bug is planted.
+    pub fn durably_unless(&mut self, bug: bool) -> &mut Metadata {
         if bug { self.lazily() } else { self.durably() }
     }
 
-    /// Something went wrong.
+    /// Counts a failure.
     pub fn spend_fault(&mut self) {
         self.faults -= 1;
         if self.faults == 0 {
-            self.lasting = None;
+            self.durable = None;
         }
     }
 }

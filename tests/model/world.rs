@@ -1,9 +1,9 @@
-//! The things that the model is about: few enough that everything they can do is tried.
+//! The objects of the model, few enough to explore every behaviour.
 
 use std::fmt;
 use std::marker::PhantomData;
 
-/// The clock counts these.
+/// The unit of the clock.
 pub type Tick = u8;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -32,16 +32,16 @@ pub enum Manifest {
     App,
     /// Its next version, with the same base layer.
     Next,
-    /// An index of which `App` is a child.
+    /// An index with the child `App`.
     Index,
-    /// A referrer of which `App` is the subject, and which shares its layer.
+    /// A referrer with the subject `App`, whose layer it shares.
     Signature,
 }
 
 impl Manifest {
     pub const ALL: [Self; 4] = [Self::App, Self::Next, Self::Index, Self::Signature];
 
-    /// What must be here for a PUT to be accepted, and is held from then on.
+    /// The targets that must exist for a PUT to be accepted. The manifest holds them from then on.
     pub const fn needs(self) -> &'static [Target] {
         match self {
             Self::App | Self::Next => &[Target::Blob(Blob::Layer)],
@@ -50,7 +50,7 @@ impl Manifest {
         }
     }
 
-    /// What it is about. The subject may be absent, and holds its referrer instead of being held.
+    /// The subject of a referrer. It may be absent, and it holds its referrer instead of being held.
     pub const fn subject(self) -> Option<Self> {
         match self {
             Self::Signature => Some(Self::App),
@@ -59,14 +59,14 @@ impl Manifest {
     }
 }
 
-/// What a link, an edge or an entry of the review queue is about.
+/// The target of a link, an edge or a review queue entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Target {
     Blob(Blob),
     Manifest(Manifest),
 }
 
-/// A place for bytes: a digest and the generation of the upload that became it.
+/// The path of a file: a digest and the generation of its upload.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Path {
     pub blob: Blob,
@@ -87,8 +87,8 @@ impl fmt::Debug for Path {
     }
 }
 
-/// Something of which there are at most sixteen.
-pub trait Few: Copy {
+/// A type with at most sixteen values.
+pub trait Enumerable: Copy {
     const COUNT: usize;
     fn index(self) -> usize;
     fn at(index: usize) -> Self;
@@ -98,7 +98,7 @@ pub trait Few: Copy {
     }
 }
 
-impl Few for Target {
+impl Enumerable for Target {
     const COUNT: usize = Blob::ALL.len() + Manifest::ALL.len();
 
     fn index(self) -> usize {
@@ -116,7 +116,7 @@ impl Few for Target {
     }
 }
 
-impl Few for Path {
+impl Enumerable for Path {
     const COUNT: usize = Blob::ALL.len() * Self::GENERATIONS as usize;
 
     fn index(self) -> usize {
@@ -130,14 +130,14 @@ impl Few for Path {
     }
 }
 
-/// A set of them.
+/// A set of such values.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Set<T> {
     bits: u16,
     of: PhantomData<T>,
 }
 
-impl<T: Few> Set<T> {
+impl<T: Enumerable> Set<T> {
     pub const EMPTY: Self = Self { bits: 0, of: PhantomData };
 
     pub fn contains(self, element: T) -> bool {
@@ -160,13 +160,13 @@ impl<T: Few> Set<T> {
         T::all().filter(move |element| self.contains(*element))
     }
 
-    /// Every set that leaves some of these out, or none.
+    /// Every subset, including the empty and the complete set.
     pub fn subsets(self) -> impl Iterator<Item = Self> {
         (0..=self.bits).filter(move |bits| bits & !self.bits == 0).map(|bits| Self { bits, of: PhantomData })
     }
 }
 
-impl<T: Few> FromIterator<T> for Set<T> {
+impl<T: Enumerable> FromIterator<T> for Set<T> {
     fn from_iter<I: IntoIterator<Item = T>>(elements: I) -> Self {
         let mut set = Self::EMPTY;
         elements.into_iter().for_each(|element| set.insert(element));
@@ -174,7 +174,7 @@ impl<T: Few> FromIterator<T> for Set<T> {
     }
 }
 
-impl<T: Few + fmt::Debug> fmt::Debug for Set<T> {
+impl<T: Enumerable + fmt::Debug> fmt::Debug for Set<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_set().entries(self.iter()).finish()
     }

@@ -1,4 +1,4 @@
-//! A collector in the place of one.
+//! A fake trace collector.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -15,21 +15,21 @@ use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message;
 use tokio::net::TcpListener;
 
-/// A span.
+/// A received span.
 #[derive(Debug, Clone)]
-pub struct Seen {
+pub struct ReceivedSpan {
     pub name: String,
     pub trace: String,
     pub id: String,
     pub parent: String,
-    /// 1 for what is done inside, 2 for a server's.
+    /// 1 for an internal span, 2 for a server span.
     pub kind: i32,
     pub service: (String, String),
-    took: std::ops::Range<u64>,
+    time: std::ops::Range<u64>,
     attributes: Vec<(String, String)>,
 }
 
-/// Takes spans.
+/// Receives spans over OTLP/HTTP.
 #[derive(Clone)]
 pub struct Collector {
     address: SocketAddr,
@@ -40,7 +40,7 @@ impl Collector {
     pub async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let collector = Self { address: listener.local_addr().expect("an address"), bodies: Arc::default() };
-        let router = axum::Router::new().route("/v1/traces", post(take)).with_state(collector.clone());
+        let router = axum::Router::new().route("/v1/traces", post(receive)).with_state(collector.clone());
         tokio::spawn(orlop::http::listen::serve(listener, router, Default::default(), Default::default()));
         collector
     }
@@ -49,8 +49,8 @@ impl Collector {
         format!("http://{}", self.address)
     }
 
-    /// All that has come.
-    pub fn seen(&self) -> Vec<Seen> {
+    /// All spans received so far.
+    pub fn spans(&self) -> Vec<ReceivedSpan> {
         let bodies = self.bodies.lock().expect("lock");
         let requests =
             bodies.iter().map(|(_, body)| ExportTraceServiceRequest::decode(body.clone()).expect("protobuf"));
@@ -60,35 +60,35 @@ impl Collector {
                 let resource = texts(&of_service.resource.expect("a resource").attributes);
                 let service = (text(&resource, "service.name"), text(&resource, "service.version"));
                 let spans = of_service.scope_spans.into_iter().flat_map(|scope| scope.spans);
-                spans.map(move |span| Seen::new(span, service.clone())).collect::<Vec<_>>()
+                spans.map(move |span| ReceivedSpan::new(span, service.clone())).collect::<Vec<_>>()
             })
             .collect()
     }
 
-    /// Everything that came, headers too, as far as it is text.
+    /// All received requests, including headers, as lossy text.
     pub fn text(&self) -> String {
         let bodies = self.bodies.lock().expect("lock");
         bodies.iter().map(|(headers, body)| format!("{headers:?}{}", String::from_utf8_lossy(body))).collect()
     }
 
-    /// Waits until what has come is enough.
-    pub async fn until(&self, enough: impl Fn(&[Seen]) -> bool) {
+    /// Waits until the received spans satisfy `is_enough`.
+    pub async fn wait_until(&self, is_enough: impl Fn(&[ReceivedSpan]) -> bool) {
         let wait = async {
-            while !enough(&self.seen()) {
+            while !is_enough(&self.seen()) {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         };
-        let came = tokio::time::timeout(Duration::from_secs(60), wait).await;
-        assert!(came.is_ok(), "{:?}", self.seen());
+        let outcome = tokio::time::timeout(Duration::from_secs(60), wait).await;
+        assert!(outcome.is_ok(), "{:?}", self.seen());
     }
 }
 
-async fn take(State(collector): State<Collector>, headers: HeaderMap, body: Bytes) {
+async fn receive(State(collector): State<Collector>, headers: HeaderMap, body: Bytes) {
     assert_eq!(headers["content-type"], "application/x-protobuf");
     collector.bodies.lock().expect("lock").push((headers, body));
 }
 
-impl Seen {
+impl ReceivedSpan {
     fn new(span: Span, service: (String, String)) -> Self {
         assert!(span.events.is_empty() && span.links.is_empty() && span.trace_state.is_empty(), "{span:?}");
         Self {
@@ -97,7 +97,7 @@ impl Seen {
             parent: hex::encode(&span.parent_span_id),
             kind: span.kind,
             service,
-            took: span.start_time_unix_nano..span.end_time_unix_nano,
+            time: span.start_time_unix_nano..span.end_time_unix_nano,
             attributes: texts(&span.attributes),
             name: span.name,
         }
@@ -107,14 +107,14 @@ impl Seen {
         text(&self.attributes, key)
     }
 
-    /// Whether it has a beginning and a later end.
-    pub fn is_whole(&self) -> bool {
-        self.took.start > 0 && !self.took.is_empty()
+    /// Whether the span has a start and a later end.
+    pub fn is_complete(&self) -> bool {
+        self.time.start > 0 && !self.time.is_empty()
     }
 }
 
-/// Those of this name.
-pub fn spans_of<'a>(seen: &'a [Seen], name: &str) -> Vec<&'a Seen> {
+/// The spans with this name.
+pub fn spans_of<'a>(seen: &'a [ReceivedSpan], name: &str) -> Vec<&'a ReceivedSpan> {
     seen.iter().filter(|seen| seen.name == name).collect()
 }
 

@@ -1,4 +1,4 @@
-//! `orlop serve` with a store of its own.
+//! Runs `orlop serve` with its own temporary store.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use reqwest::{Client, Method, RequestBuilder};
 use tempfile::TempDir;
 
-/// The program, which runs until [`Program::end`].
+/// A running server, until [`Program::stop`].
 pub struct Program {
     process: Child,
     url: String,
@@ -20,7 +20,7 @@ pub struct Program {
 }
 
 impl Program {
-    /// Starts it with a collector and these variables besides, and waits until it serves.
+    /// Starts the server with a collector and extra environment variables, and waits until it serves.
     pub fn start(collector: &str, variables: &[(&str, &str)]) -> Self {
         let dir = TempDir::new().expect("a folder");
         let mut command = Command::new(env!("CARGO_BIN_EXE_orlop"));
@@ -37,7 +37,8 @@ impl Program {
         command.envs(variables.iter().copied()).stderr(Stdio::piped());
         let mut process = command.spawn().expect("it starts");
         let mut stderr = BufReader::new(process.stderr.take().expect("piped"));
-        let (log, url) = (Arc::new(Mutex::new(String::new())), read_url(&mut stderr));
+        let log = Arc::new(Mutex::new(String::new()));
+        let url = read_url(&mut stderr);
         let shared = Arc::clone(&log);
         let reading = std::thread::spawn(move || {
             for line in stderr.lines().map_while(Result::ok) {
@@ -56,13 +57,13 @@ impl Program {
         self.url.rsplit(':').next().expect("a port").to_owned()
     }
 
-    /// What it has logged since it serves.
+    /// The log since the server started to serve.
     pub fn log(&self) -> String {
         self.log.lock().expect("lock").clone()
     }
 
-    /// Waits until it has logged this.
-    pub async fn log_until(&self, text: &str) {
+    /// Waits until the log contains `text`.
+    pub async fn wait_for_log(&self, text: &str) {
         let wait = async {
             while !self.log().contains(text) {
                 tokio::time::sleep(Duration::from_millis(50)).await;
@@ -71,21 +72,21 @@ impl Program {
         assert!(tokio::time::timeout(Duration::from_secs(60), wait).await.is_ok(), "{}", self.log());
     }
 
-    /// Ends it politely, and tells how long that took.
-    pub fn end(&mut self) -> Duration {
-        let began = Instant::now();
+    /// Stops the server with SIGTERM and returns how long that took.
+    pub fn stop(&mut self) -> Duration {
+        let started = Instant::now();
         let pid = rustix::process::Pid::from_child(&self.process);
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("alive");
         assert!(self.process.wait().expect("it ends").success(), "{}", self.log());
-        let ended = began.elapsed();
+        let took = started.elapsed();
         let _ = self.reading.take().map(JoinHandle::join);
-        ended
+        took
     }
 }
 
 impl Drop for Program {
     fn drop(&mut self) {
-        // After a test that failed it still runs.
+        // The server still runs if the test failed.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }

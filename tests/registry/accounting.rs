@@ -1,5 +1,5 @@
-//! That the accounts are exact, on a real filesystem: what is told is what the disk spends, after whatever
-//! history, and what would be freed is what is then freed.
+//! Tests that storage accounting is exact on a real filesystem. After any sequence of operations the reported
+//! usage equals the disk usage, and the predicted freed space equals the space that is freed.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -10,7 +10,7 @@ use std::time::Duration;
 use orlop::clock::{Clock, ManualClock, Timestamp};
 use orlop::jobs::{Collector, CollectorSettings, usage};
 use orlop::metadata::Scope;
-use orlop::metadata::sqlite::{Access as FactsAccess, SqliteMetadata};
+use orlop::metadata::sqlite::{Access as MetadataAccess, SqliteMetadata};
 use orlop::oci::{Algorithm, Digest, RepoName};
 use orlop::registry::{Access, Registry, Repository, Settings};
 use orlop::store::{self, FilesystemStore};
@@ -21,7 +21,7 @@ use crate::kit::{LEASE, TRASH, UNTAGGED, body, digest, image, push, put};
 
 const REPOS: [&str; 3] = ["team/one", "team/two", "other"];
 
-/// How long the blobs are: below, at and above a block, and nothing at all.
+/// The blob sizes: empty, below a block, exactly one block, and above.
 const SIZES: [usize; 6] = [0, 1, 4096, 5000, 70_000, 300_000];
 
 #[derive(Debug, Clone)]
@@ -30,20 +30,21 @@ enum Step {
     Mount(usize, usize),
     Image(usize, Vec<usize>, u8),
     Delete(usize),
-    Begin(usize, usize),
+    StartUpload(usize, usize),
     Pass(u64),
     Collect,
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let (repo, blob) = (|| 0..REPOS.len(), || 0..SIZES.len());
+    let repo = || 0..REPOS.len();
+    let blob = || 0..SIZES.len();
     prop_oneof![
         4 => (repo(), blob()).prop_map(|(repo, blob)| Step::Push(repo, blob)),
         2 => (repo(), blob()).prop_map(|(repo, blob)| Step::Mount(repo, blob)),
         6 => (repo(), proptest::collection::vec(blob(), 1..4), 0..3_u8)
             .prop_map(|(repo, blobs, tag)| Step::Image(repo, blobs, tag)),
         2 => (0..8_usize).prop_map(Step::Delete),
-        1 => (repo(), blob()).prop_map(|(repo, blob)| Step::Begin(repo, blob)),
+        1 => (repo(), blob()).prop_map(|(repo, blob)| Step::StartUpload(repo, blob)),
         2 => prop_oneof![Just(50), Just(101), Just(1001)].prop_map(Step::Pass),
         2 => Just(Step::Collect),
     ]
@@ -59,14 +60,14 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        let data = TempDir::new().expect("a folder");
+        let data = TempDir::new().expect("temporary folder");
         let clock = Arc::new(ManualClock::at(Timestamp(1_000_000_000)));
-        let bytes = FilesystemStore::open(data.path(), store::Access::ReadWrite).expect("bytes");
-        let facts =
-            SqliteMetadata::open(&data.path().join("metadata"), FactsAccess::ReadWrite).expect("facts");
+        let store = FilesystemStore::open(data.path(), store::Access::ReadWrite).expect("store");
+        let metadata =
+            SqliteMetadata::open(&data.path().join("metadata"), MetadataAccess::ReadWrite).expect("metadata");
         let settings = Settings { lease: LEASE, min_free: 0, warn_free: 0, ..Settings::default() };
         let shared: Arc<dyn Clock> = clock.clone();
-        let registry = Registry::new(Arc::new(bytes), Arc::new(facts), shared, settings);
+        let registry = Registry::new(Arc::new(store), Arc::new(metadata), shared, settings);
         let rules = CollectorSettings {
             trash: TRASH,
             untagged: Some(UNTAGGED),
@@ -81,16 +82,16 @@ impl World {
         self.registry.repository(REPOS[repo].parse().expect("a name"), Access { push: true })
     }
 
-    async fn take(&mut self, step: Step) {
+    async fn apply(&mut self, step: Step) {
         match step {
             Step::Push(repo, blob) => drop(push(&self.repo(repo), &content(blob)).await),
             Step::Mount(repo, blob) => {
-                drop(self.repo(repo).mount(&digest(&content(blob)), None).await.expect("an answer"));
+                drop(self.repo(repo).mount(&digest(&content(blob)), None).await.expect("no error"));
             }
             Step::Image(repo, blobs, tag) => self.push_image(repo, &blobs, tag).await,
             Step::Delete(nth) => self.delete_image(nth).await,
-            Step::Begin(repo, blob) => {
-                let id = self.repo(repo).begin_upload(Algorithm::Sha256).await.expect("begun");
+            Step::StartUpload(repo, blob) => {
+                let id = self.repo(repo).start_upload(Algorithm::Sha256).await.expect("started");
                 self.repo(repo).append(id, None, body(&[&content(blob)])).await.expect("appended");
             }
             Step::Pass(seconds) => self.clock.advance(Duration::from_secs(seconds)),
@@ -114,24 +115,24 @@ impl World {
     async fn delete_image(&mut self, nth: usize) {
         if !self.images.is_empty() {
             let (repo, digest) = self.images.remove(nth % self.images.len());
-            // It may have been overwritten, and have expired since.
+            // The manifest may have lost its tag and expired since, so the result doesn't matter.
             let _ = self.repo(repo).delete_manifest(&digest).await;
         }
     }
 
-    /// What is told is what the disk spends.
+    /// Checks that the reported sizes equal the disk usage.
     async fn check(&self) {
-        let stored = self.registry.stored().await.expect("told");
-        let told = stored.blobs + stored.doomed + stored.directories;
-        assert_eq!(told, spent(&self.data.path().join("blobs")), "{stored:?}");
+        let stored = self.registry.stored().await.expect("read");
+        let reported = stored.blobs + stored.pending_deletion + stored.directories;
+        assert_eq!(reported, disk_usage(&self.data.path().join("blobs")), "{stored:?}");
         let uploads = self.data.path().join("uploads");
-        assert_eq!(stored.staged, spent(&uploads) - blocks(&uploads), "{stored:?}");
+        assert_eq!(stored.staged, disk_usage(&uploads) - blocks(&uploads), "{stored:?}");
         assert!(stored.database > 0);
         let problems = self.registry.metadata().verify().await.expect("verified");
         assert!(problems.is_empty(), "{problems:?}");
     }
 
-    async fn pass_everything(&self) {
+    async fn expire_everything(&self) {
         for _ in 0..3 {
             self.clock.advance(UNTAGGED + TRASH + LEASE + LEASE);
             self.collector.run_to_end(|_| {}).await.expect("collected");
@@ -139,39 +140,39 @@ impl World {
     }
 
     async fn allocated(&self) -> u64 {
-        self.registry.stored().await.expect("told").blobs
+        self.registry.stored().await.expect("read").blobs
     }
 
-    /// What would be freed by deleting every second image is what is then freed.
-    async fn check_what_comes_free(&mut self) {
-        self.pass_everything().await;
-        let going: Vec<_> = self.images.iter().step_by(2).cloned().collect();
-        let named: Vec<(RepoName, Digest)> = going
+    /// Deletes every second image and checks that the predicted space is freed.
+    async fn check_freed_space(&mut self) {
+        self.expire_everything().await;
+        let deleted: Vec<_> = self.images.iter().step_by(2).cloned().collect();
+        let named: Vec<(RepoName, Digest)> = deleted
             .iter()
             .map(|(repo, digest)| (REPOS[*repo].parse().expect("a name"), digest.clone()))
             .collect();
-        let would = self.registry.metadata().would_free(named).await.expect("told");
+        let predicted = self.registry.metadata().would_free(named).await.expect("read");
         let before = self.allocated().await;
-        for (repo, digest) in &going {
+        for (repo, digest) in &deleted {
             let _ = self.repo(*repo).delete_manifest(digest).await;
         }
-        self.pass_everything().await;
-        assert_eq!(before - self.allocated().await, would);
+        self.expire_everything().await;
+        assert_eq!(before - self.allocated().await, predicted);
     }
 
-    /// A scope's bytes are those that go when everything else does not.
+    /// Checks that the exclusive bytes of a scope are what removing only this scope would free.
     async fn check_usage(&self) {
         let metadata = self.registry.metadata();
-        let all = metadata.usage(&Scope::All).await.expect("told");
+        let all = metadata.usage(&Scope::All).await.expect("read");
         assert_eq!(all.allocated, self.allocated().await);
         let scope = |text: &str| text.parse::<Scope>().expect("a scope");
-        let team = metadata.usage(&scope("team/")).await.expect("told");
-        let other = metadata.usage(&scope("other")).await.expect("told");
+        let team = metadata.usage(&scope("team/")).await.expect("read");
+        let other = metadata.usage(&scope("other")).await.expect("read");
         assert_eq!(team.exclusive + other.allocated, all.allocated);
         assert_eq!(other.exclusive + team.allocated, all.allocated);
         assert_eq!(team.logical + other.logical, all.logical);
         let rules = self.collector.rules().await.expect("rules");
-        let report = usage::usage(&self.registry, &rules, &Scope::All, |_| true).await.expect("told");
+        let report = usage::usage(&self.registry, &rules, &Scope::All, |_| true).await.expect("read");
         assert_eq!(report.usage, all);
         let sum: u64 = report.repositories.iter().map(|repository| repository.bytes).sum();
         assert_eq!(sum, all.logical);
@@ -186,9 +187,9 @@ fn blocks(path: &Path) -> u64 {
     fs::metadata(path).expect("there").blocks() * 512
 }
 
-/// What `du -s --block-size=1` tells.
-fn spent(path: &Path) -> u64 {
-    let below = |entry: std::io::Result<fs::DirEntry>| spent(&entry.expect("an entry").path());
+/// The disk usage of a tree, as `du -s --block-size=1` prints it.
+fn disk_usage(path: &Path) -> u64 {
+    let below = |entry: std::io::Result<fs::DirEntry>| disk_usage(&entry.expect("an entry").path());
     let entries = if path.is_dir() { fs::read_dir(path).expect("listed").map(below).sum() } else { 0 };
     blocks(path) + entries
 }
@@ -197,16 +198,16 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 16, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn the_accounts_are_exact(steps in proptest::collection::vec(step(), 1..40)) {
+    fn accounting_is_exact(steps in proptest::collection::vec(step(), 1..40)) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
         runtime.block_on(async {
             let mut world = World::new();
             for step in steps {
-                world.take(step).await;
+                world.apply(step).await;
                 world.check().await;
             }
             world.check_usage().await;
-            world.check_what_comes_free().await;
+            world.check_freed_space().await;
             world.check().await;
         });
     }

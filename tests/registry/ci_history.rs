@@ -1,5 +1,5 @@
-//! A CI's history of sixty days under the preset `ci`: what should stay stays whole, everything else is gone
-//! from the store, and the dry run told which is which.
+//! Replays sixty days of CI pushes under the `ci` preset. Checks that every image the preset keeps can be pulled
+//! completely, that everything else leaves the store, and that the dry run predicts which is which.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -13,22 +13,22 @@ use orlop::store::BlobStore;
 use serde_json::{Value, json};
 
 use crate::kit::*;
-use crate::retention::{DAY, going, policies, retention};
+use crate::retention::{DAY, expired_tags, policies, retention};
 
 const PUSHES: u64 = 500;
 const REPOSITORIES: u64 = 8;
 const HOUR: Duration = Duration::from_secs(60 * 60);
 
-/// What one push brought.
+/// The content of one push.
 struct Push {
     repo: RepoName,
     tag: String,
     number: u64,
     at: Timestamp,
-    /// Everything that must be there for it, its own manifest first.
+    /// Every manifest that the image needs, its own first.
     manifests: Vec<Digest>,
     blobs: BTreeMap<Digest, Vec<u8>>,
-    /// Tags beside the commit's.
+    /// Tags besides the commit's.
     tags: Vec<String>,
 }
 
@@ -39,7 +39,7 @@ struct Ci<'a> {
 
 impl Ci<'_> {
     async fn blob(&mut self, repo: &Repository, push: &mut Push, content: String) -> Digest {
-        // As clients do: what is there is not sent again.
+        // Clients do not send a blob that already exists.
         let digest = digest(content.as_bytes());
         if repo.blob(&digest).await.is_err() {
             crate::kit::push(repo, content.as_bytes()).await;
@@ -48,7 +48,7 @@ impl Ci<'_> {
         digest
     }
 
-    /// An image of a base that all builds share, of a base of its repository, and of a layer of its own.
+    /// Pushes an image of three layers: one shared by all builds, one shared by its repository, and its own.
     async fn image(&mut self, repo: &Repository, push: &mut Push, what: &str, os: &str) -> Value {
         let config = format!(r#"{{"os":"{os}","architecture":"{os}","of":"{what}","config":{{}}}}"#);
         let config = self.blob(repo, push, config).await;
@@ -65,7 +65,8 @@ impl Ci<'_> {
         json!({ "mediaType": "application/vnd.oci.image.manifest.v1+json", "digest": digest.as_str(), "size": content.len() })
     }
 
-    /// One commit's build, as BuildKit pushes several platforms with their attestations, and cosign signs.
+    /// Pushes the build of one commit as BuildKit does, with several platforms and their attestations, and signs it
+    /// as cosign does.
     async fn build(&mut self, number: u64) {
         let repo = self.kit.repo(&format!("team/app{}", number % REPOSITORIES));
         let tag = match number {
@@ -108,11 +109,10 @@ impl Ci<'_> {
         }
         let subject = push.manifests.last().expect("an image").clone();
         match number % 6 {
-            // cosign's older way, by a tag that spells the digest.
+            // The older cosign scheme: a tag that spells the digest.
             1 => {
-                let (config, layer) = (format!("{{\"signs\":{number}}}"), format!("signature {number}"));
-                let (config, layer) =
-                    (self.blob(&repo, &mut push, config).await, self.blob(&repo, &mut push, layer).await);
+                let config = self.blob(&repo, &mut push, format!("{{\"signs\":{number}}}")).await;
+                let layer = self.blob(&repo, &mut push, format!("signature {number}")).await;
                 let tag = format!("sha256-{}.sig", subject.hex());
                 self.manifest(&repo, &mut push, &[&tag], &image(&config, &[&layer])).await;
                 push.tags.push(tag);
@@ -121,10 +121,8 @@ impl Ci<'_> {
             2 => {
                 let mut about = subject.clone();
                 for kind in ["sbom", "signature of the sbom"] {
-                    let (config, layer) = (
-                        self.blob(&repo, &mut push, "{}".into()).await,
-                        self.blob(&repo, &mut push, format!("{kind} {number}")).await,
-                    );
+                    let config = self.blob(&repo, &mut push, "{}".into()).await;
+                    let layer = self.blob(&repo, &mut push, format!("{kind} {number}")).await;
                     let mut referrer: Value = serde_json::from_str(&image(&config, &[&layer])).expect("json");
                     referrer["artifactType"] = json!("application/vnd.example.about");
                     referrer["subject"] = json!({
@@ -139,16 +137,16 @@ impl Ci<'_> {
         self.pushes.push(push);
     }
 
-    /// What the preset keeps, told apart from it: releases, the last ten builds of each branch, the newest three
-    /// tags, what is at most three days old, and what `latest` is.
-    fn staying(&self, now: Timestamp) -> Vec<&Push> {
-        let mut stay = BTreeSet::new();
+    /// The pushes that the preset keeps, computed independently of it: releases, the last ten builds of each branch,
+    /// the newest three tags, pushes of the last three days, and the target of `latest`.
+    fn kept_pushes(&self, now: Timestamp) -> Vec<&Push> {
+        let mut kept = BTreeSet::new();
         let mut branches: BTreeMap<(&RepoName, bool), Vec<&Push>> = BTreeMap::new();
         let mut newest: BTreeMap<&RepoName, Vec<&Push>> = BTreeMap::new();
         for push in &self.pushes {
             newest.entry(&push.repo).or_default().push(push);
             if push.tag.starts_with('v') || push.at >= now.minus(3 * DAY) {
-                stay.insert(push.number);
+                kept.insert(push.number);
                 if push.tag.starts_with('v') {
                     continue;
                 }
@@ -156,13 +154,13 @@ impl Ci<'_> {
             branches.entry((&push.repo, push.tag.starts_with("feature-"))).or_default().push(push);
         }
         for builds in branches.values() {
-            stay.extend(builds.iter().rev().take(10).map(|push| push.number));
+            kept.extend(builds.iter().rev().take(10).map(|push| push.number));
         }
         for pushes in newest.values() {
-            // `latest` is one of the newest three tags, and what it points at is the newest push.
-            stay.extend(pushes.iter().rev().take(2).map(|push| push.number));
+            // `latest` is one of the newest three tags, and it points at the newest push.
+            kept.extend(pushes.iter().rev().take(2).map(|push| push.number));
         }
-        self.pushes.iter().filter(|push| stay.contains(&push.number)).collect()
+        self.pushes.iter().filter(|push| kept.contains(&push.number)).collect()
     }
 }
 
@@ -177,9 +175,9 @@ async fn all_tags(kit: &Kit) -> BTreeSet<String> {
     found
 }
 
-/// Everything that a push brought is there, to the byte.
-async fn pulls_whole(kit: &Kit, push: &Push) {
-    let repo = kit.repo(push.repo.as_str()).viewed();
+/// Checks that everything a push contained can be pulled, byte for byte.
+async fn assert_pulls_completely(kit: &Kit, push: &Push) {
+    let repo = kit.repo(push.repo.as_str()).without_push();
     for digest in &push.manifests {
         let found = repo.manifest(&Reference::Digest(digest.clone())).await;
         let found = found.unwrap_or_else(|error| panic!("{} {digest}: {error}", push.tag));
@@ -191,9 +189,10 @@ async fn pulls_whole(kit: &Kit, push: &Push) {
 }
 
 async fn stored(kit: &Kit) -> BTreeSet<Digest> {
-    let (mut found, mut from) = (BTreeSet::new(), None::<String>);
+    let mut found = BTreeSet::new();
+    let mut from = None::<String>;
     loop {
-        let page = kit.bytes.list(from.as_deref()).await.expect("listed");
+        let page = kit.store.list(from.as_deref()).await.expect("listed");
         found.extend(page.blobs.into_iter().map(|(key, _)| key.digest));
         match page.next {
             Some(next) => from = Some(next),
@@ -202,49 +201,50 @@ async fn stored(kit: &Kit) -> BTreeSet<Digest> {
     }
 }
 
-/// The plan is what the run does, to the tag.
+/// Runs retention and checks that it removes exactly the tags that the plan listed.
 async fn run_as_planned(kit: &Kit, retention: &Retention) -> usize {
     let before = all_tags(kit).await;
     let plan = retention.plan(None, false).await.expect("planned");
     assert_eq!(all_tags(kit).await, before);
-    let going: BTreeSet<String> = going(&plan).into_iter().collect();
+    let expired: BTreeSet<String> = expired_tags(&plan).into_iter().collect();
     retention.run_to_end().await.expect("run");
     let after = all_tags(kit).await;
-    assert_eq!(before.difference(&after).cloned().collect::<BTreeSet<_>>(), going);
-    going.len()
+    assert_eq!(before.difference(&after).cloned().collect::<BTreeSet<_>>(), expired);
+    expired.len()
 }
 
 #[tokio::test]
-async fn a_ci_history_is_kept_as_the_preset_says() {
+async fn the_ci_preset_keeps_exactly_what_it_promises() {
     let mut kit = Kit::with(|settings| settings.lease = LEASE);
     let retention =
         retention(&mut kit, policies("[[policies]]\npreset = \"ci\"\nrepositories = [\"team/**\"]")).await;
     let mut ci = Ci { kit: &kit, pushes: Vec::new() };
     let step = Duration::from_secs_f64(60.0 * 86_400.0 / PUSHES as f64);
-    let mut gone = 0;
+    let mut removed = 0;
     for number in 0..PUSHES {
         ci.build(number).await;
         kit.clock.advance(step);
         if number % 100 == 99 {
-            gone += run_as_planned(&kit, &retention).await;
+            removed += run_as_planned(&kit, &retention).await;
             kit.pass(HOUR).await;
         }
     }
-    // Once more until nothing is left to do, and until trash and leases are over.
+    // Continue until nothing is left to do and every trash time and lease is over.
     for _ in 0..6 {
         kit.pass(TRASH.max(LEASE) + HOUR).await;
-        gone += run_as_planned(&kit, &retention).await;
+        removed += run_as_planned(&kit, &retention).await;
     }
-    let judged_at = kit.clock.now();
+    let evaluated_at = kit.clock.now();
     kit.pass(DAY).await;
     kit.pass(DAY).await;
-    assert!(gone > 200, "{gone}");
+    assert!(removed > 200, "{removed}");
 
-    let staying = ci.staying(judged_at);
+    let kept = ci.kept_pushes(evaluated_at);
     let mut expected = BTreeSet::new();
-    let (mut blobs, mut manifests) = (BTreeSet::new(), BTreeSet::new());
-    for push in &staying {
-        pulls_whole(&kit, push).await;
+    let mut blobs = BTreeSet::new();
+    let mut manifests = BTreeSet::new();
+    for push in &kept {
+        assert_pulls_completely(&kit, push).await;
         expected.insert(format!("{}:{}", push.repo, push.tag));
         expected.insert(format!("{}:latest", push.repo));
         expected.extend(push.tags.iter().map(|tag| format!("{}:{tag}", push.repo)));

@@ -1,17 +1,18 @@
-//! What images say about themselves: bounded where it is stored, and whole where rules ask for it.
+//! Tests the details that images carry (labels, annotations, platforms): the stored record is bounded, and retention
+//! rules read the complete data where they need it.
 
 use std::fmt::Write as _;
 
 use orlop::clock::Clock;
-use orlop::metadata::{Condition, SnapshotQuery};
+use orlop::metadata::{Integrity, SnapshotQuery};
 use orlop::oci::Digest;
 use orlop::registry::{PutManifestError, Repository};
 use serde_json::{Value, json};
 
 use crate::kit::*;
-use crate::retention::{DAY, going, policies, retention};
+use crate::retention::{DAY, expired_tags, policies, retention};
 
-/// A config with a label of its own, which is longer than the others, and these many bytes of others.
+/// A config with one long label for the team, and about `other_bytes` bytes of short labels.
 fn config(team: &str, other_bytes: usize) -> String {
     let mut labels = format!(r#""org.example.the-team-that-made-it":"{team}""#);
     for number in 0..other_bytes / 20 {
@@ -32,9 +33,9 @@ async fn put_with_config(repo: &Repository, tag: &str, config: &Digest) {
     put(repo, &[tag], &manifest.to_string()).await.expect("accepted");
 }
 
-/// How many bytes the metadata takes, without what is free or in a log.
+/// The size of the metadata, without free pages and logs.
 async fn stored_bytes(kit: &Kit) -> u64 {
-    let folder = tempfile::TempDir::new().expect("a folder");
+    let folder = tempfile::TempDir::new().expect("temporary folder");
     let copy = folder.path().join("orlop.db");
     kit.registry.metadata().copy_to(&copy).await.expect("copied");
     std::fs::metadata(&copy).expect("there").len()
@@ -55,7 +56,7 @@ async fn many_manifests_of_one_large_config_take_little_space() {
     assert!(grown < 200_000, "{grown}");
 }
 
-/// The annotations of a manifest are in its bytes, and nowhere else.
+/// The annotations of a manifest are stored in its content only.
 #[tokio::test]
 async fn annotations_are_stored_once() {
     let kit = Kit::new();
@@ -100,24 +101,24 @@ async fn a_rule_reads_the_config_where_its_record_is_incomplete() {
     kit.clock.advance(2 * DAY);
     let retention = retention(&mut kit, policies(BY_TEAM)).await;
     let plan = retention.plan(None, false).await.expect("planned");
-    assert_eq!(going(&plan), ["app:few-them", "app:huge-them", "app:many-them"]);
+    assert_eq!(expired_tags(&plan), ["app:few-them", "app:huge-them", "app:many-them"]);
 }
 
 #[tokio::test]
 async fn an_image_whose_config_cannot_be_read_is_kept() {
     let mut kit = Kit::new();
     let repo = kit.repo("app");
-    let damaged = push_with_config(&repo, "damaged", &config("them", 50_000)).await;
+    let quarantined = push_with_config(&repo, "damaged", &config("them", 50_000)).await;
     push_with_config(&repo, "sound", &config("them", 60_000)).await;
-    // More than a rule reads.
+    // This config is larger than a rule reads.
     push_with_config(&repo, "enormous", &config("them", 5_000_000)).await;
-    let key = kit.registry.metadata().stored_blob(&damaged).await.expect("read").expect("there").key;
-    let condition = Condition::Damaged("by mistake".into());
-    kit.registry.metadata().mark_blob(&key, condition, kit.clock.now()).await.expect("marked");
+    let key = kit.registry.metadata().stored_blob(&quarantined).await.expect("read").expect("there").key;
+    let integrity = Integrity::Damaged("by mistake".into());
+    kit.registry.metadata().mark_blob(&key, integrity, kit.clock.now()).await.expect("marked");
     kit.clock.advance(2 * DAY);
     let retention = retention(&mut kit, policies(BY_TEAM)).await;
     let plan = retention.plan(None, false).await.expect("planned");
-    assert_eq!(going(&plan), ["app:sound"]);
+    assert_eq!(expired_tags(&plan), ["app:sound"]);
 }
 
 #[tokio::test]
@@ -146,11 +147,11 @@ async fn a_rule_reads_an_index_with_more_platforms_than_are_stored() {
     );
     let retention = retention(&mut kit, policies(&keep)).await;
     let plan = retention.plan(None, false).await.expect("planned");
-    assert_eq!(going(&plan), ["app:linux"]);
+    assert_eq!(expired_tags(&plan), ["app:linux"]);
 }
 
 #[tokio::test]
-async fn a_snapshot_without_such_rules_holds_no_details() {
+async fn a_snapshot_holds_no_details_if_no_rule_needs_them() {
     let kit = Kit::new();
     let repo = kit.repo("app");
     for number in 0..20 {
@@ -167,34 +168,36 @@ async fn a_snapshot_without_such_rules_holds_no_details() {
 }
 
 #[tokio::test]
-async fn a_size_must_be_that_of_the_content() {
+async fn rejects_a_descriptor_whose_size_differs_from_the_content() {
     let kit = Kit::with(|settings| settings.sparse = true);
     let repo = kit.repo("app");
-    let (config, layer) = (push(&repo, b"{}").await, push(&repo, b"layer").await);
+    let config = push(&repo, b"{}").await;
+    let layer = push(&repo, b"layer").await;
     let sound: Value = serde_json::from_str(&image(&config, &[&layer])).expect("JSON");
     let child = put(&repo, &[], &sound.to_string()).await.expect("accepted");
     let sound_index: Value = serde_json::from_str(&index(&[&child])).expect("JSON");
-    let refused = async |manifest: &Value, pointer: &str, digest: &Digest| {
+    let assert_rejected = async |manifest: &Value, pointer: &str, digest: &Digest| {
         let mut manifest = manifest.clone();
         manifest.pointer_mut(pointer).expect("a descriptor")["size"] = json!(77);
-        let error = put(&repo, &["wrong"], &manifest.to_string()).await.expect_err("refused");
+        let error = put(&repo, &["wrong"], &manifest.to_string()).await.expect_err("rejected");
         let PutManifestError::Invalid(invalid) = error else { panic!("{error:?}") };
         let text = invalid.to_string();
         let actual = size_of(digest).to_string();
         assert!(text.contains(digest.as_str()) && text.contains("77") && text.contains(&actual), "{text}");
     };
-    refused(&sound, "/config", &config).await;
-    refused(&sound, "/layers/0", &layer).await;
-    refused(&sound_index, "/manifests/0", &child).await;
+    assert_rejected(&sound, "/config", &config).await;
+    assert_rejected(&sound, "/layers/0", &layer).await;
+    assert_rejected(&sound_index, "/manifests/0", &child).await;
     assert!(repo.tag_entry(&"wrong".parse().expect("tag")).await.is_err());
 }
 
-/// A subject may be anything, a layer with URLs is fetched from there, and what is absent has no size yet.
+/// A subject may be anything, a layer with URLs is stored elsewhere, and absent content has no known size.
 #[tokio::test]
-async fn some_sizes_are_not_compared() {
+async fn does_not_compare_sizes_of_subjects_foreign_layers_and_absent_children() {
     let kit = Kit::with(|settings| settings.sparse = true);
     let repo = kit.repo("app");
-    let (config, layer) = (push(&repo, b"{}").await, push(&repo, b"layer").await);
+    let config = push(&repo, b"{}").await;
+    let layer = push(&repo, b"layer").await;
     let subject = put(&repo, &[], &image(&config, &[])).await.expect("accepted");
     let mut manifest: Value = serde_json::from_str(&image(&config, &[&layer])).expect("JSON");
     manifest["layers"][0]["size"] = json!(77);
@@ -206,9 +209,9 @@ async fn some_sizes_are_not_compared() {
     put(&repo, &["sparse"], &index(&[&digest(b"absent child")])).await.expect("accepted");
 }
 
-/// A tag may be pointed at what an earlier version took.
+/// Tags may point at manifests that an earlier version accepted and this version would reject.
 #[tokio::test]
-async fn what_was_accepted_once_can_be_tagged() {
+async fn a_manifest_accepted_by_an_earlier_version_can_be_tagged() {
     use orlop::metadata::{PushedDetails, PutManifest};
     let kit = Kit::new();
     let repo = kit.repo("app");
@@ -230,6 +233,6 @@ async fn what_was_accepted_once_can_be_tagged() {
         change: kit.clock.now().into(),
     };
     kit.registry.metadata().put_manifest(old).await.expect("stored");
-    put(&repo, &["pushed-again"], &content).await.expect("taken again");
+    put(&repo, &["pushed-again"], &content).await.expect("accepted again");
     repo.point_tag("again".parse().expect("tag"), &digest(content.as_bytes())).await.expect("tagged");
 }

@@ -1,4 +1,4 @@
-//! Events: what happened to the store while nobody was looking.
+//! Tests the event log, which records what happened to the store in the background.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use orlop::jobs::fsck::fsck;
 use orlop::jobs::progress::Silent;
 use orlop::jobs::{Job, Scrub, ScrubSettings, Upkeep};
 use orlop::metadata::faulty::{Failure, Fault, Faults, Faulty, Operation};
-use orlop::metadata::sqlite::{Access as FactsAccess, SqliteMetadata};
+use orlop::metadata::sqlite::{Access as MetadataAccess, SqliteMetadata};
 use orlop::metadata::{Event, EventDetails, EventKind, PolicyRecord};
 use orlop::registry::{Registry, Settings};
 use orlop::store::MemoryStore;
@@ -36,19 +36,19 @@ async fn scrub(registry: &Arc<Registry>) {
     scrub.run_to_end(None, &Silent).await.expect("a pass");
 }
 
-/// A registry with a blob whose bytes are damaged.
-async fn damaged(change: impl FnOnce(&mut Settings)) -> Kit {
+/// A registry with a blob whose content is corrupt.
+async fn kit_with_corrupt_blob(change: impl FnOnce(&mut Settings)) -> Kit {
     let kit = Kit::new();
     let repo = kit.repo("app");
     push(&repo, b"layer").await;
-    let key = repo.viewed().blob(&digest(b"layer")).await.expect("blob").key;
-    assert!(kit.bytes.damage(&key));
+    let key = repo.without_push().blob(&digest(b"layer")).await.expect("blob").key;
+    assert!(kit.store.damage(&key));
     kit.restarted_with(change).await
 }
 
 #[tokio::test]
-async fn a_blob_that_the_scrub_finds_damaged_is_an_event_and_its_healing_another() {
-    let kit = damaged(|_| {}).await;
+async fn records_an_event_when_the_scrub_quarantines_a_blob_and_when_a_push_heals_it() {
+    let kit = kit_with_corrupt_blob(|_| {}).await;
     kit.clock.advance(HOUR);
     scrub(&kit.registry).await;
     scrub(&kit.registry).await;
@@ -65,39 +65,39 @@ async fn a_blob_that_the_scrub_finds_damaged_is_an_event_and_its_healing_another
 }
 
 #[tokio::test]
-async fn what_a_pull_or_a_check_finds_is_an_event_too() {
-    let kit = damaged(|_| {}).await;
+async fn records_an_event_when_a_pull_or_fsck_finds_a_corrupt_blob() {
+    let kit = kit_with_corrupt_blob(|_| {}).await;
     fsck(&kit.registry, false, &Silent).await.expect("a check");
-    assert_eq!(kinds(&kit.registry).await, [], "it only looked");
+    assert_eq!(kinds(&kit.registry).await, [], "without repair it records nothing");
     fsck(&kit.registry, true, &Silent).await.expect("a check");
     assert_eq!(kinds(&kit.registry).await, [EventKind::BlobDamaged]);
 
     let kit = Kit::new();
     let repo = kit.repo("app");
     push(&repo, b"layer").await;
-    assert!(kit.bytes.lose(&repo.viewed().blob(&digest(b"layer")).await.expect("blob").key));
+    assert!(kit.store.lose(&repo.without_push().blob(&digest(b"layer")).await.expect("blob").key));
     assert_eq!(read(&repo, &digest(b"layer")).await, None);
     assert_eq!(kinds(&kit.registry).await, [EventKind::BlobDamaged]);
 }
 
 #[tokio::test]
-async fn a_store_that_is_only_read_has_no_new_events() {
-    let kit = damaged(|settings| settings.read_only = true).await;
+async fn a_read_only_registry_records_no_events() {
+    let kit = kit_with_corrupt_blob(|settings| settings.read_only = true).await;
     scrub(&kit.registry).await;
-    kit.registry.note_state(EventDetails::DiskFull { free: 0, min_free: 1 }).await;
+    kit.registry.record_state(EventDetails::DiskFull { free: 0, min_free: 1 }).await;
     assert_eq!(kinds(&kit.registry).await, []);
 
-    let Kit { registry, clock, facts, bytes, .. } = kit;
+    let Kit { registry, clock, metadata_dir, store, .. } = kit;
     drop(registry);
-    let metadata = SqliteMetadata::open(facts.path(), FactsAccess::ReadOnly).expect("facts");
+    let metadata = SqliteMetadata::open(metadata_dir.path(), MetadataAccess::ReadOnly).expect("metadata");
     let settings = Settings { read_only: true, ..Settings::default() };
-    let registry = Registry::new(Arc::new(bytes.reopened()), Arc::new(metadata), clock, settings);
-    registry.note_state(EventDetails::DiskFull { free: 0, min_free: 1 }).await;
+    let registry = Registry::new(Arc::new(store.reopened()), Arc::new(metadata), clock, settings);
+    registry.record_state(EventDetails::DiskFull { free: 0, min_free: 1 }).await;
     assert_eq!(kinds(&registry).await, []);
 }
 
 #[tokio::test]
-async fn the_chores_tell_that_the_clock_was_wrong_and_when_that_was_over() {
+async fn upkeep_records_when_the_clock_becomes_suspect_and_when_it_is_trusted_again() {
     let kit = Kit::new();
     let upkeep = Upkeep::new(Arc::clone(&kit.registry));
     let run_for = async |span: Duration| {
@@ -116,65 +116,65 @@ async fn the_chores_tell_that_the_clock_was_wrong_and_when_that_was_over() {
     assert_eq!(kinds(&kit.registry).await, [EventKind::ClockSuspect, EventKind::ClockTrusted]);
 }
 
-/// The rarer chores are done at the first tick, and after a restart at the first one again.
-async fn tidied(kit: Kit) -> Kit {
+/// Restarts the registry and runs one upkeep tick: the rarer upkeep tasks run at the first tick after a start.
+async fn restarted_with_upkeep(kit: Kit) -> Kit {
     let kit = kit.restarted().await;
     Upkeep::new(Arc::clone(&kit.registry)).tick().await.expect("a tick");
     kit
 }
 
 #[tokio::test]
-async fn the_chores_forget_what_is_old_or_too_much_unless_the_clock_is_wrong() {
-    let kit = Kit::with(|settings| (settings.events_keep, settings.events_most) = (DAY, 2));
+async fn upkeep_removes_old_and_excess_events_unless_the_clock_is_suspect() {
+    let kit = Kit::with(|settings| (settings.events_keep, settings.max_events) = (DAY, 2));
     for name in ["a", "b", "c"] {
-        let (policy, set_at) = ("{}".to_owned(), kit.clock.now());
-        let record = PolicyRecord { name: name.into(), policy, set_at, by: None };
+        let record =
+            PolicyRecord { name: name.into(), policy: "{}".to_owned(), set_at: kit.clock.now(), by: None };
         kit.registry.metadata().set_policy(record).await.expect("set");
     }
-    let kit = tidied(kit).await;
+    let kit = restarted_with_upkeep(kit).await;
     assert_eq!(kinds(&kit.registry).await.len(), 2, "of each kind");
-    kit.registry.note_state(EventDetails::DiskFull { free: 0, min_free: 1 }).await;
+    kit.registry.record_state(EventDetails::DiskFull { free: 0, min_free: 1 }).await;
     kit.clock.advance(HOUR);
-    let kit = tidied(kit).await;
+    let kit = restarted_with_upkeep(kit).await;
     assert_eq!(kinds(&kit.registry).await.len(), 3);
 
     let upkeep = Upkeep::new(Arc::clone(&kit.registry));
     kit.clock.jump_to(kit.clock.now().plus(3 * DAY));
     upkeep.tick().await.expect("a tick");
-    assert_eq!(kinds(&kit.registry).await.len(), 4, "one more: the clock is wrong");
+    assert_eq!(kinds(&kit.registry).await.len(), 4, "one more event: the clock is suspect");
     drop(upkeep);
     kit.clock.advance(3 * DAY);
-    let kit = tidied(kit).await;
-    assert_eq!(kinds(&kit.registry).await, [EventKind::ClockSuspect], "the last one stays");
+    let kit = restarted_with_upkeep(kit).await;
+    assert_eq!(kinds(&kit.registry).await, [EventKind::ClockSuspect], "the last event stays");
 }
 
-/// Whatever becomes of the event, what it is about goes on; and it is recorded as soon as that is possible.
+/// A failure to record an event does not stop the work it describes. The event is recorded as soon as possible.
 #[tokio::test]
-async fn an_event_that_cannot_be_recorded_is_at_the_next_look() {
-    let facts = tempfile::tempdir().expect("a folder");
-    let metadata = SqliteMetadata::open(facts.path(), FactsAccess::ReadWrite).expect("facts");
+async fn an_event_that_could_not_be_recorded_is_recorded_at_the_next_check() {
+    let metadata_dir = tempfile::tempdir().expect("temporary folder");
+    let metadata = SqliteMetadata::open(metadata_dir.path(), MetadataAccess::ReadWrite).expect("metadata");
     let faults = Faults::new();
     let metadata = Arc::new(Faulty::new(metadata, faults.clone()));
     let clock = Arc::new(ManualClock::at(Timestamp(1)));
     let settings = Settings { min_free: 0, warn_free: 0, ..Settings::default() };
     let registry = Registry::new(Arc::new(MemoryStore::new()), metadata, clock, settings);
     let full = EventDetails::DiskFull { free: 0, min_free: 1 };
-    faults.next_of(Operation::NoteState, Fault::Fail(Failure::Full));
-    registry.note_state(full.clone()).await;
+    faults.next_of(Operation::RecordState, Fault::Fail(Failure::Full));
+    registry.record_state(full.clone()).await;
     assert_eq!(kinds(&registry).await, []);
-    registry.note_state(full.clone()).await;
-    registry.note_state(full).await;
+    registry.record_state(full.clone()).await;
+    registry.record_state(full).await;
     assert_eq!(kinds(&registry).await, [EventKind::DiskFull]);
 }
 
-/// Nothing hides behind an older event.
+/// An older event does not hide a newer one of the same kind.
 #[tokio::test]
-async fn each_damage_is_told() {
+async fn records_every_corruption_of_the_same_blob() {
     let kit = Kit::new();
     let repo = kit.repo("app");
     for _ in 0..2 {
         push(&repo, b"layer").await;
-        assert!(kit.bytes.damage(&repo.viewed().blob(&digest(b"layer")).await.expect("blob").key));
+        assert!(kit.store.damage(&repo.without_push().blob(&digest(b"layer")).await.expect("blob").key));
         scrub(&kit.registry).await;
     }
     let expected = [EventKind::BlobDamaged, EventKind::BlobHealed, EventKind::BlobDamaged];

@@ -1,27 +1,26 @@
-//! Everything that can go wrong, at every place where it can: one push of an image with an interrupted and
-//! resumed upload, and its deletion, with each fault at each operation on the bytes and on the facts in turn.
-//! After each the machine loses its power and starts again.
+//! Injects every fault at every operation of the store and of the metadata, one at a time, while an image is pushed
+//! with an interrupted and resumed upload and then deleted. After each fault the machine loses power and restarts.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use orlop::clock::{Clock, ManualClock, Timestamp};
 use orlop::jobs::{Collector, CollectorSettings, fsck};
-use orlop::metadata::faulty as facts;
-use orlop::metadata::sqlite::{Access as FactsAccess, SqliteMetadata};
+use orlop::metadata::faulty as faulty_metadata;
+use orlop::metadata::sqlite::{Access as MetadataAccess, SqliteMetadata};
 use orlop::oci::{Algorithm, Digest};
 use orlop::registry::{Access, Registry, Repository, Settings};
-use orlop::store::{MemoryStore, faulty as bytes};
+use orlop::store::{MemoryStore, faulty as faulty_store};
 use tempfile::TempDir;
 
 use crate::kit::{LEASE, TRASH, UNTAGGED, body, broken, digest, has, image, push, put, read};
 
-/// A machine whose stores do as they are told to.
+/// A machine whose store and metadata fail on command.
 struct Machine {
     folder: TempDir,
     medium: MemoryStore,
-    bytes: bytes::Faults,
-    facts: facts::Faults,
+    store_faults: faulty_store::Faults,
+    metadata_faults: faulty_metadata::Faults,
     clock: Arc<ManualClock>,
     registry: Arc<Registry>,
     collector: Collector,
@@ -31,36 +30,38 @@ impl Machine {
     fn new() -> Self {
         let folder = TempDir::new().expect("temporary folder");
         let clock = Arc::new(ManualClock::at(Timestamp(1_000_000_000)));
-        let (medium, bytes, facts) = (MemoryStore::new(), bytes::Faults::new(), facts::Faults::new());
-        let (registry, collector) = start(&folder, &medium, &bytes, &facts, &clock);
-        Self { folder, medium, bytes, facts, clock, registry, collector }
+        let medium = MemoryStore::new();
+        let store_faults = faulty_store::Faults::new();
+        let metadata_faults = faulty_metadata::Faults::new();
+        let (registry, collector) = start(&folder, &medium, &store_faults, &metadata_faults, &clock);
+        Self { folder, medium, store_faults, metadata_faults, clock, registry, collector }
     }
 
     fn repo(&self) -> Repository {
         self.registry.repository("a".parse().expect("name"), Access { push: true })
     }
 
-    /// Loses its power, and starts again with stores that work.
+    /// Cuts the power and restarts with a store and metadata that work.
     async fn power_cut(&mut self) {
         self.medium.power_cut();
-        self.bytes.reset();
-        self.facts.reset();
+        self.store_faults.reset();
+        self.metadata_faults.reset();
         self.medium = self.medium.reopened();
         (self.registry, self.collector) =
-            start(&self.folder, &self.medium, &self.bytes, &self.facts, &self.clock);
+            start(&self.folder, &self.medium, &self.store_faults, &self.metadata_faults, &self.clock);
         self.registry.recover().await.expect("recovery");
     }
 
-    /// All is as it should be: accepted images are whole, a push works, and in the end nothing is left.
-    async fn prove(&mut self, accepted: Option<&Digest>) {
+    /// Checks that an accepted image is complete, that a push works, and that nothing is left after a deletion.
+    async fn verify(&mut self, accepted: Option<&Digest>) {
         let repo = self.repo();
         if let Some(manifest) = accepted {
-            assert_whole(&repo, manifest).await;
+            assert_complete(&repo, manifest).await;
         }
-        let problems = self.registry.metadata().verify().await.expect("facts");
+        let problems = self.registry.metadata().verify().await.expect("metadata");
         assert!(problems.is_empty(), "{problems:?}");
         let manifest = push_image(&repo).await.expect("a push works again");
-        assert_whole(&repo, &manifest).await;
+        assert_complete(&repo, &manifest).await;
         repo.delete_manifest(&manifest).await.expect("deleted");
         for _ in 0..4 {
             self.clock.advance(UNTAGGED + TRASH + LEASE);
@@ -68,7 +69,7 @@ impl Machine {
         }
         let totals = self.registry.metadata().totals().await.expect("totals");
         assert_eq!((totals.blobs, totals.manifests, totals.uploads), (0, 0, 0));
-        // A power cut may bring removed names back. Only `fsck` looks for them.
+        // A power cut may bring removed names back. Only `fsck` finds them.
         let report = fsck::fsck(&self.registry, true, &orlop::jobs::progress::Silent).await.expect("fsck");
         assert!(self.medium.keys().is_empty(), "{report:?}");
         assert!(self.medium.uploads().is_empty(), "{report:?}");
@@ -78,13 +79,13 @@ impl Machine {
 fn start(
     folder: &TempDir,
     medium: &MemoryStore,
-    byte_faults: &bytes::Faults,
-    fact_faults: &facts::Faults,
+    store_faults: &faulty_store::Faults,
+    metadata_faults: &faulty_metadata::Faults,
     clock: &Arc<ManualClock>,
 ) -> (Arc<Registry>, Collector) {
-    let sqlite = SqliteMetadata::open(folder.path(), FactsAccess::ReadWrite).expect("facts");
-    let blobs = Arc::new(bytes::Faulty::new(medium.clone(), byte_faults.clone()));
-    let metadata = Arc::new(facts::Faulty::new(sqlite, fact_faults.clone()));
+    let sqlite = SqliteMetadata::open(folder.path(), MetadataAccess::ReadWrite).expect("metadata");
+    let blobs = Arc::new(faulty_store::Faulty::new(medium.clone(), store_faults.clone()));
+    let metadata = Arc::new(faulty_metadata::Faulty::new(sqlite, metadata_faults.clone()));
     let shared: Arc<dyn Clock> = clock.clone();
     let settings = Settings { lease: LEASE, min_free: 0, warn_free: 0, ..Settings::default() };
     let registry = Registry::new(blobs, metadata, shared, settings);
@@ -100,12 +101,13 @@ fn start(
 
 const LAYER: &[u8] = b"a layer that comes in two pieces";
 
-/// Pushes an image whose layer's upload breaks off and is resumed. `None` if something went wrong.
+/// Pushes an image whose layer upload is interrupted and resumed. Returns `None` if something went wrong.
 async fn push_image(repo: &Repository) -> Option<Digest> {
-    let (config, layer) = (b"{}", digest(LAYER));
-    let id = repo.begin_upload(Algorithm::Sha256).await.ok()?;
+    let config = b"{}";
+    let layer = digest(LAYER);
+    let id = repo.start_upload(Algorithm::Sha256).await.ok()?;
     repo.finish(id, None, body(&[config]), digest(config)).await.ok()?;
-    let id = repo.begin_upload(Algorithm::Sha256).await.ok()?;
+    let id = repo.start_upload(Algorithm::Sha256).await.ok()?;
     repo.append(id, None, broken(&LAYER[..10])).await.err()?;
     let offset = repo.upload_offset(id).await.ok()?;
     let rest = &LAYER[usize::try_from(offset).ok()?..];
@@ -113,18 +115,18 @@ async fn push_image(repo: &Repository) -> Option<Digest> {
     put(repo, &["latest"], &image(&digest(config), &[&layer])).await.ok()
 }
 
-async fn assert_whole(repo: &Repository, manifest: &Digest) {
+async fn assert_complete(repo: &Repository, manifest: &Digest) {
     assert!(has(repo, "latest").await && has(repo, manifest.as_str()).await);
     assert_eq!(read(repo, &digest(LAYER)).await.as_deref(), Some(LAYER));
     assert_eq!(read(repo, &digest(b"{}")).await.as_deref(), Some(&b"{}"[..]));
 }
 
-/// An upload that is settled, survives a power cut, and is resumed: the part in which a hash state is taken up.
-async fn resume_behind_a_restart(machine: &mut Machine) -> Option<Digest> {
+/// Checkpoints an upload, cuts the power and resumes it, which restores the hash state.
+async fn resume_after_a_restart(machine: &mut Machine) -> Option<Digest> {
     let repo = machine.repo();
-    let id = repo.begin_upload(Algorithm::Sha256).await.ok()?;
+    let id = repo.start_upload(Algorithm::Sha256).await.ok()?;
     let _ = repo.append(id, None, broken(&LAYER[..10])).await;
-    machine.registry.settle_uploads(true).await;
+    machine.registry.checkpoint_uploads(true).await;
     machine.power_cut().await;
     let repo = machine.repo();
     let offset = repo.upload_offset(id).await.ok()?;
@@ -135,11 +137,11 @@ async fn resume_behind_a_restart(machine: &mut Machine) -> Option<Digest> {
 }
 
 #[tokio::test]
-async fn every_fault_of_the_bytes_leaves_accepted_images_whole() {
-    use bytes::{Failure, Fault};
+async fn every_store_fault_leaves_accepted_images_complete() {
+    use faulty_store::{Failure, Fault};
     let healthy = Machine::new();
     push_image(&healthy.repo()).await.expect("nothing goes wrong");
-    let operations = healthy.bytes.count();
+    let operations = healthy.store_faults.count();
     let faults = [
         Fault::Fail(Failure::Io),
         Fault::Fail(Failure::Full),
@@ -151,20 +153,20 @@ async fn every_fault_of_the_bytes_leaves_accepted_images_whole() {
     for at in 0..operations {
         for fault in faults {
             let mut machine = Machine::new();
-            machine.bytes.nth(at, fault);
+            machine.store_faults.nth(at, fault);
             let accepted = push_image(&machine.repo()).await;
             machine.power_cut().await;
-            machine.prove(accepted.as_ref()).await;
+            machine.verify(accepted.as_ref()).await;
         }
     }
 }
 
 #[tokio::test]
-async fn every_fault_of_the_facts_leaves_accepted_images_whole() {
-    use facts::{Failure, Fault};
+async fn every_metadata_fault_leaves_accepted_images_complete() {
+    use faulty_metadata::{Failure, Fault};
     let healthy = Machine::new();
     push_image(&healthy.repo()).await.expect("nothing goes wrong");
-    let operations = healthy.facts.count();
+    let operations = healthy.metadata_faults.count();
     let faults = [
         Fault::Fail(Failure::Io),
         Fault::Fail(Failure::Full),
@@ -175,59 +177,59 @@ async fn every_fault_of_the_facts_leaves_accepted_images_whole() {
     for at in 0..operations {
         for fault in faults {
             let mut machine = Machine::new();
-            machine.facts.nth(at, fault);
+            machine.metadata_faults.nth(at, fault);
             let accepted = push_image(&machine.repo()).await;
             machine.power_cut().await;
-            machine.prove(accepted.as_ref()).await;
+            machine.verify(accepted.as_ref()).await;
         }
     }
 }
 
 #[tokio::test]
-async fn a_torn_publish_and_a_power_cut_leave_nothing_wrong() {
+async fn recovers_from_a_torn_publish_and_a_power_cut() {
     let mut machine = Machine::new();
     machine.medium.set_torn_publish(true);
     assert_eq!(push_image(&machine.repo()).await, None);
     machine.power_cut().await;
     machine.medium.set_torn_publish(false);
-    machine.prove(None).await;
+    machine.verify(None).await;
 }
 
 #[tokio::test]
-async fn every_fault_around_a_resumed_upload_leaves_accepted_images_whole() {
-    use bytes::{Failure, Fault};
+async fn every_fault_around_a_resumed_upload_leaves_accepted_images_complete() {
+    use faulty_store::{Failure, Fault};
     for at in 0..16 {
         for fault in
             [Fault::Fail(Failure::Io), Fault::FailAfter(Failure::Io), Fault::Crash, Fault::CrashAfter]
         {
             let mut machine = Machine::new();
-            machine.bytes.nth(at, fault);
-            let accepted = resume_behind_a_restart(&mut machine).await;
+            machine.store_faults.nth(at, fault);
+            let accepted = resume_after_a_restart(&mut machine).await;
             machine.power_cut().await;
-            machine.prove(accepted.as_ref()).await;
+            machine.verify(accepted.as_ref()).await;
         }
     }
 }
 
 #[tokio::test]
-async fn a_stalled_write_lands_before_its_successor_learns_the_offset() {
+async fn a_stalled_write_ends_before_the_next_request_reads_the_offset() {
     let machine = Machine::new();
     let repo = machine.repo();
-    let id = repo.begin_upload(Algorithm::Sha256).await.expect("upload");
-    machine.bytes.next_of(bytes::Operation::Write, bytes::Fault::Stall);
+    let id = repo.start_upload(Algorithm::Sha256).await.expect("upload");
+    machine.store_faults.next_of(faulty_store::Operation::Write, faulty_store::Fault::Stall);
     let first = tokio::spawn({
         let repo = repo.clone();
         async move { repo.append(id, None, body(&[b"first"])).await }
     });
-    machine.bytes.stalled(1).await;
+    machine.store_faults.stalled(1).await;
     let mut second = tokio::spawn({
         let repo = repo.clone();
         async move { repo.upload_offset(id).await }
     });
     let early = tokio::time::timeout(Duration::from_millis(50), &mut second).await;
-    assert!(early.is_err(), "no offset is told while a write is under way");
-    machine.bytes.release();
-    first.await.expect("task").expect("its bytes had come before it was asked to stop");
+    assert!(early.is_err(), "no offset is returned during a write");
+    machine.store_faults.release();
+    first.await.expect("task").expect("its bytes arrived before it was asked to stop");
     assert_eq!(second.await.expect("task").expect("offset"), 5);
     repo.finish(id, None, body(&[b" second"]), digest(b"first second")).await.expect("blob");
     assert_eq!(read(&repo, &digest(b"first second")).await.as_deref(), Some(&b"first second"[..]));
@@ -237,25 +239,25 @@ async fn a_stalled_write_lands_before_its_successor_learns_the_offset() {
 async fn an_upload_that_expires_during_its_commit_is_committed() {
     let machine = Machine::new();
     let repo = machine.repo();
-    let id = repo.begin_upload(Algorithm::Sha256).await.expect("upload");
-    machine.bytes.next_of(bytes::Operation::Publish, bytes::Fault::Stall);
+    let id = repo.start_upload(Algorithm::Sha256).await.expect("upload");
+    machine.store_faults.next_of(faulty_store::Operation::Publish, faulty_store::Fault::Stall);
     let commit = tokio::spawn({
         let repo = repo.clone();
         async move { repo.finish(id, None, body(&[b"slow disk"]), digest(b"slow disk")).await }
     });
-    machine.bytes.stalled(1).await;
+    machine.store_faults.stalled(1).await;
     machine.clock.advance(Duration::from_secs(100_000));
     machine.collector.run_to_end(|_| {}).await.expect("collection");
-    machine.bytes.release();
+    machine.store_faults.release();
     commit.await.expect("task").expect("committed");
     assert!(read(&repo, &digest(b"slow disk")).await.is_some());
 }
 
 #[tokio::test]
-async fn a_client_that_leaves_in_the_middle_of_a_write_can_go_on() {
+async fn a_client_that_disconnects_during_a_write_can_resume() {
     let machine = Machine::new();
     let repo = machine.repo();
-    let id = repo.begin_upload(Algorithm::Sha256).await.expect("upload");
+    let id = repo.start_upload(Algorithm::Sha256).await.expect("upload");
     let endless = futures_util::StreamExt::boxed(futures_util::StreamExt::chain(
         futures_util::stream::iter([Ok(bytes_of(b"what came"))]),
         futures_util::stream::pending(),
@@ -269,7 +271,7 @@ async fn a_client_that_leaves_in_the_middle_of_a_write_can_go_on() {
             Err(error) => panic!("{error}"),
         }
     };
-    assert_eq!(offset, 9, "what came before the client left is there");
+    assert_eq!(offset, 9, "the bytes sent before the client left are kept");
     repo.finish(id, None, body(&[b" back"]), digest(b"what came back")).await.expect("blob");
 }
 

@@ -1,4 +1,4 @@
-//! What a check of the store says: it judges by what was recorded when a manifest was accepted.
+//! Tests fsck, which checks manifests against the records made when they were accepted.
 
 use bytes::Bytes;
 use orlop::jobs::fsck::{FsckReport, ProblemKind, fsck};
@@ -27,7 +27,7 @@ async fn check(kit: &Kit) -> FsckReport {
 }
 
 #[tokio::test]
-async fn manifests_that_only_their_content_type_explains_are_sound() {
+async fn manifests_whose_type_only_the_content_type_header_gave_are_sound() {
     let kit = Kit::new();
     let blob = push(&kit.repo("artifact"), b"hello").await;
     put(&kit.repo("null"), INDEX, r#"{"schemaVersion":2,"manifests":null}"#).await;
@@ -40,7 +40,7 @@ async fn manifests_that_only_their_content_type_explains_are_sound() {
 }
 
 #[tokio::test]
-async fn a_sparse_index_is_sound_also_without_the_setting() {
+async fn a_sparse_index_stays_sound_after_the_setting_is_turned_off() {
     let kit = Kit::with(|settings| settings.sparse = true);
     let child = json!({ "mediaType": IMAGE, "digest": digest(b"absent").as_str(), "size": 7 });
     let index = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": [child] });
@@ -50,7 +50,7 @@ async fn a_sparse_index_is_sound_also_without_the_setting() {
     assert!(report.is_sound() && report.warnings.is_empty(), "{report:?}");
 }
 
-/// Pushes an image that is a config of six bytes and no layers.
+/// Pushes an image with a config of six bytes and no layers.
 async fn push_image(repo: &Repository) -> String {
     let config = push(repo, b"config").await;
     let image = json!({
@@ -63,7 +63,7 @@ async fn push_image(repo: &Repository) -> String {
 }
 
 #[tokio::test]
-async fn what_was_required_is_missed_also_with_the_setting() {
+async fn reports_a_missing_required_child_even_if_sparse_indexes_are_allowed() {
     let kit = Kit::new();
     let repo = kit.repo("app");
     let image = push_image(&repo).await;
@@ -72,7 +72,7 @@ async fn what_was_required_is_missed_also_with_the_setting() {
     let index = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": [child] });
     put(&repo, INDEX, &index.to_string()).await;
     assert!(check(&kit).await.is_sound());
-    let connection = rusqlite::Connection::open(kit.facts.path().join("orlop.db")).expect("opened");
+    let connection = rusqlite::Connection::open(kit.metadata_dir.path().join("orlop.db")).expect("opened");
     connection
         .execute("UPDATE manifests SET state = 1, removed_at = 0 WHERE media_type = ?1", [IMAGE])
         .expect("removed");
@@ -83,13 +83,13 @@ async fn what_was_required_is_missed_also_with_the_setting() {
 }
 
 #[tokio::test]
-async fn a_size_that_is_not_the_blobs_is_a_warning() {
+async fn warns_if_a_descriptor_size_differs_from_the_blob() {
     let kit = Kit::new();
     let repo = kit.repo("app");
     let image = push_image(&repo).await;
-    // As an earlier version accepted it.
+    // An earlier version accepted such manifests.
     let wrong = image.replace("\"size\":6", "\"size\":99");
-    let connection = rusqlite::Connection::open(kit.facts.path().join("orlop.db")).expect("opened");
+    let connection = rusqlite::Connection::open(kit.metadata_dir.path().join("orlop.db")).expect("opened");
     let key =
         |content: &str| [&[1][..], &hex::decode(digest(content.as_bytes()).hex()).expect("hex")].concat();
     let changed = connection.execute(

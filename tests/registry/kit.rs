@@ -1,4 +1,4 @@
-//! What the tests of the use cases share.
+//! Shared helpers for the registry tests.
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex};
@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use orlop::clock::{Clock, ManualClock, Timestamp};
 use orlop::jobs::{Collector, CollectorSettings};
-use orlop::metadata::sqlite::{Access as FactsAccess, SqliteMetadata};
+use orlop::metadata::sqlite::{Access as MetadataAccess, SqliteMetadata};
 use orlop::oci::{Algorithm, Digest, Hasher, Reference};
 use orlop::registry::{
     Access, ClientBody, ClientError, PutManifestError, PutRequest, Registry, Repository, Settings,
@@ -20,13 +20,13 @@ pub const LEASE: Duration = Duration::from_secs(100);
 pub const TRASH: Duration = Duration::from_secs(1000);
 pub const UNTAGGED: Duration = Duration::from_secs(5000);
 
-/// A registry over memory and a temporary database, with a clock that the test moves.
+/// A registry over an in-memory store and a temporary database, with a clock that the test moves.
 pub struct Kit {
     pub registry: Arc<Registry>,
-    pub bytes: MemoryStore,
+    pub store: MemoryStore,
     pub clock: Arc<ManualClock>,
     pub collector: Collector,
-    pub facts: TempDir,
+    pub metadata_dir: TempDir,
 }
 
 impl Kit {
@@ -35,33 +35,39 @@ impl Kit {
     }
 
     pub fn with(change: impl FnOnce(&mut Settings)) -> Self {
-        let facts = TempDir::new().expect("temporary folder");
+        let metadata_dir = TempDir::new().expect("temporary folder");
         let clock = Arc::new(ManualClock::at(Timestamp(1_000_000_000)));
         let mut settings = Settings { lease: LEASE, min_free: 0, warn_free: 0, ..Settings::default() };
         change(&mut settings);
-        Self::assemble(facts, MemoryStore::new(), clock, settings)
+        Self::assemble(metadata_dir, MemoryStore::new(), clock, settings)
     }
 
-    /// The same bytes and facts after a restart of the program.
+    /// Restarts the registry over the same store and database.
     pub async fn restarted(self) -> Self {
         self.restarted_with(|_| {}).await
     }
 
-    /// The same with other settings.
+    /// Restarts the registry with changed settings.
     pub async fn restarted_with(self, change: impl FnOnce(&mut Settings)) -> Self {
         let mut settings = self.registry.settings().clone();
         change(&mut settings);
-        let Self { registry, bytes, clock, collector, facts } = self;
+        let Self { registry, store, clock, collector, metadata_dir } = self;
         drop((registry, collector));
-        let kit = Self::assemble(facts, bytes.reopened(), clock, settings);
+        let kit = Self::assemble(metadata_dir, store.reopened(), clock, settings);
         kit.registry.recover().await.expect("recovery");
         kit
     }
 
-    fn assemble(facts: TempDir, bytes: MemoryStore, clock: Arc<ManualClock>, settings: Settings) -> Self {
-        let metadata = SqliteMetadata::open(facts.path(), FactsAccess::ReadWrite).expect("metadata");
+    fn assemble(
+        metadata_dir: TempDir,
+        store: MemoryStore,
+        clock: Arc<ManualClock>,
+        settings: Settings,
+    ) -> Self {
+        let metadata =
+            SqliteMetadata::open(metadata_dir.path(), MetadataAccess::ReadWrite).expect("metadata");
         let shared: Arc<dyn Clock> = clock.clone();
-        let registry = Registry::new(Arc::new(bytes.clone()), Arc::new(metadata), shared, settings);
+        let registry = Registry::new(Arc::new(store.clone()), Arc::new(metadata), shared, settings);
         let rules = CollectorSettings {
             trash: TRASH,
             untagged: Some(UNTAGGED),
@@ -69,14 +75,14 @@ impl Kit {
             batch: 3,
         };
         let collector = Collector::new(Arc::clone(&registry), rules);
-        Self { registry, bytes, clock, collector, facts }
+        Self { registry, store, clock, collector, metadata_dir }
     }
 
     pub fn repo(&self, name: &str) -> Repository {
         self.registry.repository(name.parse().expect("name"), Access { push: true })
     }
 
-    /// Lets `span` pass and collects all that may go then.
+    /// Advances the clock by `span` and runs the collector until it has nothing left to do.
     pub async fn pass(&self, span: Duration) {
         self.clock.advance(span);
         self.collector.run_to_end(|_| {}).await.expect("collection");
@@ -89,10 +95,10 @@ pub fn digest(content: &[u8]) -> Digest {
     digest
 }
 
-/// How long each content is whose digest a test has made: descriptors need it.
+/// The length of every content that a test has hashed. Descriptors need it.
 static SIZES: LazyLock<Mutex<HashMap<Digest, usize>>> = LazyLock::new(Mutex::default);
 
-/// The length of the content with this digest; 1 for one that no test has made.
+/// The length of the content with this digest, or 1 if no test has hashed it.
 pub fn size_of(digest: &Digest) -> usize {
     SIZES.lock().expect("sizes").get(digest).copied().unwrap_or(1)
 }
@@ -102,20 +108,20 @@ pub fn body(pieces: &[&[u8]]) -> ClientBody {
     stream::iter(pieces).boxed()
 }
 
-/// A body that breaks off behind `piece`.
+/// A body whose connection breaks after `piece`.
 pub fn broken(piece: &[u8]) -> ClientBody {
     stream::iter([Ok(Bytes::copy_from_slice(piece)), Err(ClientError::Disconnected)]).boxed()
 }
 
 pub async fn push(repo: &Repository, content: &[u8]) -> Digest {
-    let id = repo.begin_upload(Algorithm::Sha256).await.expect("upload");
+    let id = repo.start_upload(Algorithm::Sha256).await.expect("upload");
     repo.finish(id, None, body(&[content]), digest(content)).await.expect("blob");
     digest(content)
 }
 
-/// Reads a blob as somebody who may only pull, so that looking leases nothing.
+/// Reads a blob with pull access only, so that the read takes no lease.
 pub async fn read(repo: &Repository, digest: &Digest) -> Option<Vec<u8>> {
-    let repo = repo.viewed();
+    let repo = repo.without_push();
     let blob = repo.blob(digest).await.ok()?;
     let mut pieces = repo.read_blob(&blob, 0..blob.size).await.ok()?.into_stream();
     let mut all = Vec::new();
@@ -164,7 +170,7 @@ pub async fn put(repo: &Repository, tags: &[&str], content: &str) -> Result<Dige
     repo.put_manifest(request).await.map(|receipt| receipt.digest)
 }
 
-/// Pushes an image of one layer; tells its manifest's, config's and layer's digests.
+/// Pushes an image with one layer. Returns the digests of its manifest, config and layer.
 pub async fn push_image(repo: &Repository, tag: &str, content: &str) -> (Digest, Digest, Digest) {
     let config = push(repo, format!("{{\"config of\":\"{content}\"}}").as_bytes()).await;
     let layer = push(repo, content.as_bytes()).await;
@@ -172,9 +178,9 @@ pub async fn push_image(repo: &Repository, tag: &str, content: &str) -> (Digest,
     (manifest, config, layer)
 }
 
-/// Whether a manifest is there for somebody who may only pull.
+/// Whether a client with pull access only can read the manifest.
 pub async fn has(repo: &Repository, reference: &str) -> bool {
-    let repo = repo.viewed();
+    let repo = repo.without_push();
     let reference: Reference = reference.parse().expect("reference");
     repo.manifest(&reference).await.is_ok()
 }

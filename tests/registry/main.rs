@@ -1,4 +1,4 @@
-//! The use cases against real facts and an in-memory byte store, without HTTP.
+//! Tests the registry's use cases against a real metadata database and an in-memory blob store, without HTTP.
 
 mod accounting;
 mod budget;

@@ -1,4 +1,4 @@
-//! Manifests: whole when accepted, and collected when nobody refers to them.
+//! Tests that accepted manifests are complete, and that unreferenced manifests are collected.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::kit::*;
 const MOMENT: Duration = Duration::from_secs(1);
 
 #[tokio::test]
-async fn a_manifest_is_refused_until_all_that_it_refers_to_is_there() {
+async fn rejects_a_manifest_until_everything_it_refers_to_exists() {
     let kit = Kit::new();
     let repo = kit.repo("a");
     let config = push(&repo, b"{}").await;
@@ -22,21 +22,21 @@ async fn a_manifest_is_refused_until_all_that_it_refers_to_is_there() {
     }
     assert!(!has(&repo, "latest").await);
     push(&repo, b"layer").await;
-    put(&repo, &["latest"], &image(&config, &[&digest(b"layer")])).await.expect("whole");
+    put(&repo, &["latest"], &image(&config, &[&digest(b"layer")])).await.expect("complete");
     assert!(has(&repo, "latest").await);
 }
 
 #[tokio::test]
-async fn a_blob_of_another_repository_does_not_count() {
+async fn a_manifest_cannot_use_a_blob_of_another_repository() {
     let kit = Kit::new();
     let config = push(&kit.repo("a"), b"{}").await;
     assert!(put(&kit.repo("b"), &[], &image(&config, &[])).await.is_err());
-    kit.repo("b").mount(&config, Some(kit.repo("a").name())).await.expect("mount").expect("there");
+    kit.repo("b").mount(&config, Some(kit.repo("a").name())).await.expect("mount").expect("found");
     put(&kit.repo("b"), &[], &image(&config, &[])).await.expect("mounted");
 }
 
 #[tokio::test]
-async fn what_a_tag_holds_stays_for_ever() {
+async fn a_tagged_image_is_never_collected() {
     let kit = Kit::new();
     let repo = kit.repo("a");
     let (manifest, config, layer) = push_image(&repo, "latest", "layer").await;
@@ -48,20 +48,20 @@ async fn what_a_tag_holds_stays_for_ever() {
 }
 
 #[tokio::test]
-async fn a_deleted_image_gives_its_space_back_after_the_trash_time() {
+async fn a_deleted_image_frees_its_space_after_the_trash_time() {
     let kit = Kit::new();
     let repo = kit.repo("a");
     let (manifest, _, layer) = push_image(&repo, "latest", "layer").await;
     repo.delete_manifest(&manifest).await.expect("deleted");
     assert!(!has(&repo, "latest").await && !has(&repo, manifest.as_str()).await, "gone at once");
     kit.pass(TRASH - MOMENT).await;
-    assert!(read(&repo, &layer).await.is_some(), "it can still be brought back");
+    assert!(read(&repo, &layer).await.is_some(), "it can still be restored");
     kit.pass(2 * MOMENT).await;
-    assert!(kit.bytes.keys().is_empty(), "{:?}", kit.bytes.keys());
+    assert!(kit.store.keys().is_empty(), "{:?}", kit.store.keys());
 }
 
 #[tokio::test]
-async fn a_deleted_image_is_brought_back_by_pushing_its_manifest() {
+async fn pushing_the_manifest_again_restores_a_deleted_image() {
     let kit = Kit::new();
     let repo = kit.repo("a");
     let (manifest, config, layer) = push_image(&repo, "latest", "layer").await;
@@ -73,7 +73,7 @@ async fn a_deleted_image_is_brought_back_by_pushing_its_manifest() {
 }
 
 #[tokio::test]
-async fn what_lost_its_tag_goes_after_the_untagged_time_and_the_trash_time() {
+async fn an_untagged_image_is_collected_after_the_untagged_time_and_the_trash_time() {
     let kit = Kit::new();
     let repo = kit.repo("a");
     let (old, _, old_layer) = push_image(&repo, "latest", "old").await;
@@ -85,17 +85,17 @@ async fn what_lost_its_tag_goes_after_the_untagged_time_and_the_trash_time() {
     assert!(!has(&repo, old.as_str()).await);
     kit.pass(TRASH + MOMENT).await;
     assert!(read(&repo, &old_layer).await.is_none());
-    assert_eq!(kit.bytes.keys().len(), 2, "the new image's two blobs");
+    assert_eq!(kit.store.keys().len(), 2, "the new image's two blobs");
 }
 
 #[tokio::test]
-async fn a_pull_keeps_an_untagged_manifest_for_longer() {
+async fn a_pull_extends_the_life_of_an_untagged_manifest() {
     let kit = Kit::new();
     let repo = kit.repo("a");
     let (old, _, _) = push_image(&repo, "latest", "old").await;
     push_image(&repo, "latest", "new").await;
     kit.pass(UNTAGGED - MOMENT).await;
-    repo.note_pull(&old);
+    repo.record_pull(&old);
     kit.pass(UNTAGGED - MOMENT).await;
     assert!(has(&repo, old.as_str()).await);
     kit.pass(2 * MOMENT).await;
@@ -103,7 +103,7 @@ async fn a_pull_keeps_an_untagged_manifest_for_longer() {
 }
 
 #[tokio::test]
-async fn a_child_of_a_live_index_cannot_be_deleted_and_goes_with_it() {
+async fn a_child_of_a_live_index_cannot_be_deleted_and_is_collected_with_it() {
     let kit = Kit::new();
     let repo = kit.repo("a");
     let (child, _, _) = push_image(&repo, "child", "layer").await;
@@ -115,39 +115,39 @@ async fn a_child_of_a_live_index_cannot_be_deleted_and_goes_with_it() {
     repo.delete_tag(&"child".parse().expect("tag")).await.expect("tag deleted");
     repo.delete_manifest(&parent).await.expect("index deleted");
     kit.pass(TRASH - MOMENT).await;
-    assert!(has(&repo, child.as_str()).await, "the child stays while the index can be brought back");
+    assert!(has(&repo, child.as_str()).await, "the child stays while the index can be restored");
     kit.pass(2 * LEASE).await;
     kit.pass(TRASH + LEASE).await;
     assert!(!has(&repo, child.as_str()).await);
-    assert!(kit.bytes.keys().is_empty());
+    assert!(kit.store.keys().is_empty());
 }
 
 #[tokio::test]
-async fn a_blob_that_a_live_manifest_needs_cannot_be_deleted() {
+async fn a_blob_needed_by_a_live_manifest_cannot_be_deleted() {
     let kit = Kit::new();
     let repo = kit.repo("a");
     let (manifest, _, layer) = push_image(&repo, "latest", "layer").await;
     assert!(matches!(repo.delete_blob(&layer).await, Err(DeleteError::HeldBy(holder)) if holder == manifest));
     repo.delete_manifest(&manifest).await.expect("deleted");
-    repo.delete_blob(&layer).await.expect("held by the trash alone");
+    repo.delete_blob(&layer).await.expect("only the trash needs it");
     assert!(read(&repo, &layer).await.is_none(), "hidden at once");
     push(&repo, b"layer").await;
     assert!(read(&repo, &layer).await.is_some(), "a push unhides it");
 }
 
 #[tokio::test]
-async fn a_pushed_blob_waits_for_its_manifest_for_a_lease() {
+async fn a_lease_keeps_a_pushed_blob_until_its_manifest_arrives() {
     let kit = Kit::new();
     let repo = kit.repo("a");
     let config = push(&repo, b"{}").await;
     kit.pass(LEASE - MOMENT).await;
-    repo.blob(&config).await.expect("asked for again");
+    repo.blob(&config).await.expect("requested again");
     kit.pass(LEASE - LEASE / 8).await;
     put(&repo, &["late"], &image(&config, &[])).await.expect("leased until now");
-    let other = push(&repo, b"nobody wants this").await;
+    let other = push(&repo, b"unreferenced").await;
     kit.pass(LEASE + MOMENT).await;
     assert!(read(&repo, &other).await.is_none());
-    assert_eq!(kit.bytes.keys().len(), 1);
+    assert_eq!(kit.store.keys().len(), 1);
 }
 
 #[tokio::test]
@@ -155,7 +155,7 @@ async fn a_long_upload_extends_the_leases_of_its_repository() {
     let kit = Kit::new();
     let repo = kit.repo("a");
     let config = push(&repo, b"{}").await;
-    let id = repo.begin_upload(orlop::oci::Algorithm::Sha256).await.expect("upload");
+    let id = repo.start_upload(orlop::oci::Algorithm::Sha256).await.expect("upload");
     for piece in [b"1", b"2", b"3"] {
         kit.pass(LEASE - MOMENT).await;
         repo.append(id, None, body(&[piece])).await.expect("chunk");
@@ -166,11 +166,11 @@ async fn a_long_upload_extends_the_leases_of_its_repository() {
 }
 
 #[tokio::test]
-async fn a_repository_goes_and_comes_back() {
+async fn a_deleted_repository_can_be_restored() {
     let kit = Kit::new();
     let repo = kit.repo("a");
     let (manifest, _, layer) = push_image(&repo.clone().on_behalf_of("ann"), "latest", "layer").await;
-    repo.delete().await.expect("begun");
+    repo.delete().await.expect("started");
     drop(repo);
     let kit = kit.restarted().await;
     let job = orlop::jobs::RepositoryJob::new(std::sync::Arc::clone(&kit.registry), 1);
@@ -180,16 +180,16 @@ async fn a_repository_goes_and_comes_back() {
     let trash = kit.registry.removed_manifests(None, None, 10).await.expect("listed");
     assert_eq!(trash.items[0].digest, manifest);
     kit.pass(TRASH / 2).await;
-    repo.restore(None).await.expect("begun");
+    repo.restore(None).await.expect("started");
     while orlop::jobs::Job::tick(&job).await.expect("a step") {}
     kit.pass(TRASH * 2).await;
     assert!(has(&kit.repo("a"), "latest").await && read(&kit.repo("a"), &layer).await.is_some());
-    let told = repo.tag_history(&"latest".parse().expect("tag"), None, 10).await.expect("told");
-    assert_eq!(told.items.last().and_then(|row| row.by.as_deref()), Some("ann"));
+    let history = repo.tag_history(&"latest".parse().expect("tag"), None, 10).await.expect("read");
+    assert_eq!(history.items.last().and_then(|row| row.by.as_deref()), Some("ann"));
 }
 
 #[tokio::test]
-async fn a_repository_is_renamed_there_and_back() {
+async fn a_repository_can_be_renamed_and_renamed_back() {
     let kit = Kit::new();
     let repo = kit.repo("a");
     let (manifest, ..) = push_image(&repo, "latest", "layer").await;
@@ -202,7 +202,7 @@ async fn a_repository_is_renamed_there_and_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_slow_large_manifest_gives_way_only_while_others_wait() {
+async fn a_slow_large_manifest_loses_its_place_only_while_others_wait() {
     const LARGE: usize = 1 << 20;
     let kit = Kit::new();
     let user = |number: usize| kit.repo("a").for_client(Client::User(number.to_string().into()));
@@ -211,14 +211,15 @@ async fn a_slow_large_manifest_gives_way_only_while_others_wait() {
         places.push(user(number).manifest_place(LARGE).await.expect("a place"));
     }
     let kept = tokio::time::timeout(Duration::from_secs(3600), places[0].lost()).await;
-    assert!(kept.is_err(), "nobody waits");
+    assert!(kept.is_err(), "no client waits");
     let waiting = tokio::spawn({
         let repo = user(9);
         async move { repo.manifest_place(LARGE).await }
     });
     let lost = futures_util::future::select_all(places.iter().map(|place| Box::pin(place.lost())));
-    let (_, first, _) = tokio::time::timeout(Duration::from_secs(10), lost).await.expect("one gives way");
+    let (_, first, _) =
+        tokio::time::timeout(Duration::from_secs(10), lost).await.expect("one loses its place");
     drop(places.swap_remove(first));
     waiting.await.expect("task").expect("a place");
-    assert!(user(10).manifest_place(1000).await.is_ok(), "small ones do not wait");
+    assert!(user(10).manifest_place(1000).await.is_ok(), "small manifests do not wait");
 }

@@ -1,5 +1,5 @@
-//! Random work on the real registry, with faults and power cuts in its byte store and the collector ticking
-//! in between, compared with a reference that knows what users were promised.
+//! Runs random operations on the real registry, with store faults, power cuts and collector ticks in between, and
+//! compares the result with a reference model of what users were promised.
 
 mod undoing;
 
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use orlop::clock::{Clock, ManualClock, Timestamp};
 use orlop::jobs::{Collector, CollectorSettings, Job};
-use orlop::metadata::sqlite::{Access as FactsAccess, SqliteMetadata};
+use orlop::metadata::sqlite::{Access as MetadataAccess, SqliteMetadata};
 use orlop::oci::{Algorithm, Digest};
 use orlop::registry::{Access, DeleteError, PutManifestError, Registry, Repository, Settings};
 use orlop::store::MemoryStore;
@@ -28,7 +28,7 @@ const BLOBS: usize = 4;
 enum Step {
     Push { repo: usize, blob: usize },
     PushInPieces { repo: usize, blob: usize, restart: bool },
-    Ask { repo: usize, blob: usize },
+    Head { repo: usize, blob: usize },
     Mount { repo: usize, blob: usize },
     Image { repo: usize, blobs: Vec<usize>, tag: Option<usize> },
     Referrer { repo: usize, blob: usize, subject: usize },
@@ -55,7 +55,7 @@ fn step() -> impl Strategy<Value = Step> {
         6 => (repo(), blob()).prop_map(|(repo, blob)| Step::Push { repo, blob }),
         2 => (repo(), blob(), any::<bool>())
             .prop_map(|(repo, blob, restart)| Step::PushInPieces { repo, blob, restart }),
-        3 => (repo(), blob()).prop_map(|(repo, blob)| Step::Ask { repo, blob }),
+        3 => (repo(), blob()).prop_map(|(repo, blob)| Step::Head { repo, blob }),
         2 => (repo(), blob()).prop_map(|(repo, blob)| Step::Mount { repo, blob }),
         8 => (repo(), proptest::collection::vec(blob(), 1..3), tag())
             .prop_map(|(repo, blobs, tag)| Step::Image { repo, blobs, tag }),
@@ -90,7 +90,7 @@ fn fault() -> impl Strategy<Value = Fault> {
 }
 
 struct World {
-    facts: TempDir,
+    metadata_dir: TempDir,
     medium: MemoryStore,
     faults: Faults,
     clock: Arc<ManualClock>,
@@ -103,12 +103,13 @@ struct World {
 
 impl World {
     async fn new() -> Self {
-        let facts = TempDir::new().expect("temporary folder");
+        let metadata_dir = TempDir::new().expect("temporary folder");
         let clock = Arc::new(ManualClock::at(Timestamp(1_000_000_000)));
-        let (medium, faults) = (MemoryStore::new(), Faults::new());
-        let (registry, collector) = assemble(&facts, &medium, &faults, &clock);
+        let medium = MemoryStore::new();
+        let faults = Faults::new();
+        let (registry, collector) = assemble(&metadata_dir, &medium, &faults, &clock);
         let models = REPOS.map(|_| Reference::default()).into();
-        Self { facts, medium, faults, clock, registry, collector, models, power_was_cut: false }
+        Self { metadata_dir, medium, faults, clock, registry, collector, models, power_was_cut: false }
     }
 
     fn repo(&self, repo: usize) -> Repository {
@@ -124,7 +125,8 @@ impl World {
         self.faults.revive();
         self.medium.set_torn_publish(false);
         self.medium = self.medium.reopened();
-        (self.registry, self.collector) = assemble(&self.facts, &self.medium, &self.faults, &self.clock);
+        (self.registry, self.collector) =
+            assemble(&self.metadata_dir, &self.medium, &self.faults, &self.clock);
         self.registry.recover().await.expect("recovery");
     }
 
@@ -138,7 +140,7 @@ impl World {
         match step {
             Step::Push { repo, blob } => self.push(repo, blob).await,
             Step::PushInPieces { repo, blob, restart } => self.push_in_pieces(repo, blob, restart).await,
-            Step::Ask { repo, blob } => {
+            Step::Head { repo, blob } => {
                 let blob = digest(&content(blob));
                 if self.repo(repo).blob(&blob).await.is_ok() {
                     let now = self.now();
@@ -202,21 +204,21 @@ impl World {
     async fn push(&mut self, repo: usize, blob: usize) {
         let handle = self.repo(repo);
         let bytes = content(blob);
-        let Ok(id) = handle.begin_upload(Algorithm::Sha256).await else { return };
+        let Ok(id) = handle.start_upload(Algorithm::Sha256).await else { return };
         if handle.finish(id, None, body(&[&bytes]), digest(&bytes)).await.is_ok() {
             let now = self.now();
             self.models[repo].promise(&digest(&bytes), now);
         }
     }
 
-    /// An upload that is looked at, settled, and gone on with behind a restart.
+    /// Uploads a blob in two requests, with a status request and, if `restart`, a checkpoint and a restart between.
     async fn push_in_pieces(&mut self, repo: usize, blob: usize, restart: bool) {
         let bytes = content(blob);
         let (first, _) = bytes.split_at(bytes.len() / 2);
-        let Ok(id) = self.repo(repo).begin_upload(Algorithm::Sha256).await else { return };
+        let Ok(id) = self.repo(repo).start_upload(Algorithm::Sha256).await else { return };
         let _ = self.repo(repo).append(id, None, body(&[first])).await;
         if restart {
-            self.registry.settle_uploads(true).await;
+            self.registry.checkpoint_uploads(true).await;
             self.power_cut().await;
         }
         let handle = self.repo(repo);
@@ -257,11 +259,11 @@ impl World {
             Err(PutManifestError::Missing(missing)) => {
                 for (absent, _) in missing {
                     assert!(!model.is_promised(&absent, now), "{absent} was promised to be there");
-                    assert!(!model.live_user(&absent, now), "{absent} is needed by a live manifest");
+                    assert!(!model.has_live_user(&absent, now), "{absent} is needed by a live manifest");
                     assert!(!model.must_serve(&absent, now), "{absent} must be served");
                 }
             }
-            Err(error) => panic!("no fault reaches the facts: {error}"),
+            Err(error) => panic!("the metadata has no faults: {error}"),
         }
     }
 
@@ -283,7 +285,7 @@ impl World {
         let model = &mut self.models[repo];
         match outcome {
             Ok(()) => {
-                assert!(!model.live_parent(&digest, now), "a live index needs {digest}");
+                assert!(!model.has_live_parent(&digest, now), "a live index needs {digest}");
                 model.tags.retain(|_, tagged| *tagged != digest);
                 model.manifests.get_mut(&digest).expect("known").removed = Some(now);
             }
@@ -300,7 +302,7 @@ impl World {
         let model = &mut self.models[repo];
         match outcome {
             Ok(()) => {
-                assert!(!model.live_user(&blob, now), "a live manifest needs {blob}");
+                assert!(!model.has_live_user(&blob, now), "a live manifest needs {blob}");
                 model.promised.remove(&blob);
             }
             Err(DeleteError::Unknown) => self.assert_absent(repo, &blob),
@@ -310,9 +312,10 @@ impl World {
     }
 
     fn assert_absent(&self, repo: usize, blob: &Digest) {
-        let (model, now) = (&self.models[repo], self.now());
+        let model = &self.models[repo];
+        let now = self.now();
         assert!(!model.is_promised(blob, now), "{blob} was promised");
-        assert!(!model.live_user(blob, now), "{blob} is needed by a live manifest");
+        assert!(!model.has_live_user(blob, now), "{blob} is needed by a live manifest");
     }
 
     fn nth_manifest(&self, repo: usize, n: usize) -> Option<Digest> {
@@ -320,7 +323,7 @@ impl World {
         manifests.keys().nth(n % manifests.len().max(1)).cloned()
     }
 
-    /// Every promise, checked by pulling.
+    /// Checks every promise by pulling.
     async fn check(&self) {
         self.faults.clear();
         for (repo, model) in self.models.iter().enumerate() {
@@ -329,23 +332,26 @@ impl World {
                 if manifest.removed.is_some() {
                     assert!(!has(&handle, digest.as_str()).await, "{digest} was deleted");
                 } else if model.must_serve(digest, self.now()) {
-                    self.check_whole(&handle, digest, manifest).await;
+                    self.check_complete(&handle, digest, manifest).await;
                 }
             }
             for blob in model.promised.keys().filter(|blob| model.is_promised(blob, self.now())) {
-                assert!(handle.viewed().blob(blob).await.is_ok(), "{blob} was promised to be there");
+                assert!(handle.without_push().blob(blob).await.is_ok(), "{blob} was promised to be there");
             }
             for (tag, digest) in &model.tags {
-                let found = handle.viewed().manifest(&tag.parse().expect("tag")).await.expect("tagged");
+                let found = handle.without_push().manifest(&tag.parse().expect("tag")).await.expect("tagged");
                 assert_eq!(found.digest, *digest);
             }
         }
     }
 
-    async fn check_whole(&self, repo: &Repository, digest: &Digest, manifest: &Accepted) {
+    async fn check_complete(&self, repo: &Repository, digest: &Digest, manifest: &Accepted) {
         let reference = digest.as_str().parse().expect("digest");
-        let found =
-            repo.viewed().manifest(&reference).await.unwrap_or_else(|error| panic!("{digest}: {error}"));
+        let found = repo
+            .without_push()
+            .manifest(&reference)
+            .await
+            .unwrap_or_else(|error| panic!("{digest}: {error}"));
         assert_eq!(found.content, manifest.content.as_bytes());
         for blob in &manifest.blobs {
             let bytes = read(repo, blob).await.unwrap_or_else(|| panic!("{digest} needs {blob}"));
@@ -356,7 +362,7 @@ impl World {
         }
     }
 
-    /// When everything is deleted and every time is over, nothing may be left.
+    /// Checks that nothing is left when everything is deleted and every time limit has passed.
     async fn check_nothing_leaks(&mut self) {
         self.restart().await;
         for repo in 0..REPOS.len() {
@@ -369,7 +375,7 @@ impl World {
             self.clock.advance(UNTAGGED + TRASH + LEASE + LEASE);
             self.collector.run_to_end(|_| {}).await.expect("collection");
         }
-        let problems = self.registry.metadata().verify().await.expect("facts");
+        let problems = self.registry.metadata().verify().await.expect("metadata");
         assert!(problems.is_empty(), "{problems:?}");
         let totals = self.registry.metadata().totals().await.expect("totals");
         assert_eq!((totals.blobs, totals.manifests, totals.uploads), (0, 0, 0));
@@ -378,16 +384,16 @@ impl World {
 }
 
 fn assemble(
-    facts: &TempDir,
+    metadata_dir: &TempDir,
     medium: &MemoryStore,
     faults: &Faults,
     clock: &Arc<ManualClock>,
 ) -> (Arc<Registry>, Collector) {
-    let metadata = SqliteMetadata::open(facts.path(), FactsAccess::ReadWrite).expect("facts");
-    let bytes = Arc::new(Faulty::new(medium.clone(), faults.clone()));
+    let metadata = SqliteMetadata::open(metadata_dir.path(), MetadataAccess::ReadWrite).expect("metadata");
+    let store = Arc::new(Faulty::new(medium.clone(), faults.clone()));
     let shared: Arc<dyn Clock> = clock.clone();
     let settings = Settings { lease: LEASE, min_free: 0, warn_free: 0, ..Settings::default() };
-    let registry = Registry::new(bytes, Arc::new(metadata), shared, settings);
+    let registry = Registry::new(store, Arc::new(metadata), shared, settings);
     let rules = CollectorSettings {
         trash: TRASH,
         untagged: Some(UNTAGGED),
@@ -406,7 +412,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn every_promise_is_kept(steps in proptest::collection::vec(step(), 1..80)) {
+    fn keeps_every_promise_after_any_sequence(steps in proptest::collection::vec(step(), 1..80)) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
         runtime.block_on(async {
             let mut world = World::new().await;

@@ -1,5 +1,5 @@
-//! That quotas hold: after whatever sequence of operations, what is told to be used is what is counted by hand, and never
-//! more than the quota; and nothing is refused that fits.
+//! Tests quotas after random sequences of operations. The reported usage equals an independent count and never
+//! exceeds the quota, and no operation that fits is rejected.
 
 use std::collections::BTreeMap;
 
@@ -18,15 +18,15 @@ use crate::kit::{Kit, LEASE, body, digest, image, put};
 const REPOS: [&str; 5] = ["team/one", "team/two", "team/new", "other", "other/new"];
 const TAGS: [&str; 3] = ["v1", "v2", "v3"];
 
-/// How long the blobs are.
+/// The blob sizes.
 const SIZES: [usize; 5] = [0, 100, 1000, 3000, 6000];
 
 #[derive(Debug, Clone)]
 enum Step {
     Push { repo: usize, blob: usize },
     PushTogether { repo: usize, blobs: Vec<usize> },
-    Begin { repo: usize, bytes: usize },
-    Grow { upload: usize, bytes: usize },
+    StartUpload { repo: usize, bytes: usize },
+    Append { upload: usize, bytes: usize },
     Cancel { upload: usize },
     Finish { upload: usize },
     Mount { repo: usize, blob: usize },
@@ -44,7 +44,7 @@ enum Step {
     DeleteRepository { repo: usize },
     RestoreRepository { repo: usize },
     Pass { seconds: u64 },
-    Settle,
+    Checkpoint,
     Collect,
     ForgetRepositories,
     Restart,
@@ -60,8 +60,8 @@ fn step() -> impl Strategy<Value = Step> {
         6 => (repo(), blob()).prop_map(|(repo, blob)| Step::Push { repo, blob }),
         2 => (repo(), proptest::collection::vec(blob(), 2..5))
             .prop_map(|(repo, blobs)| Step::PushTogether { repo, blobs }),
-        3 => (repo(), bytes()).prop_map(|(repo, bytes)| Step::Begin { repo, bytes }),
-        3 => (nth(), bytes()).prop_map(|(upload, bytes)| Step::Grow { upload, bytes }),
+        3 => (repo(), bytes()).prop_map(|(repo, bytes)| Step::StartUpload { repo, bytes }),
+        3 => (nth(), bytes()).prop_map(|(upload, bytes)| Step::Append { upload, bytes }),
         1 => nth().prop_map(|upload| Step::Cancel { upload }),
         1 => nth().prop_map(|upload| Step::Finish { upload }),
         2 => (repo(), blob()).prop_map(|(repo, blob)| Step::Mount { repo, blob }),
@@ -81,7 +81,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => repo().prop_map(|repo| Step::RestoreRepository { repo }),
         4 => prop_oneof![Just(50_u64), Just(101), Just(601), Just(1001), Just(5001)]
             .prop_map(|seconds| Step::Pass { seconds }),
-        2 => Just(Step::Settle),
+        2 => Just(Step::Checkpoint),
         2 => Just(Step::Collect),
         1 => Just(Step::ForgetRepositories),
         1 => Just(Step::Restart),
@@ -98,7 +98,7 @@ fn quotas() -> Vec<Quota> {
     ]
 }
 
-/// What a scope has, counted by hand.
+/// The usage of a scope, counted independently of the registry.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Counted {
     bytes: u64,
@@ -108,7 +108,7 @@ struct Counted {
 
 struct World {
     kit: Option<Kit>,
-    /// Open uploads: whose they are, and their bytes.
+    /// Open uploads: their repository and content.
     uploads: BTreeMap<UploadId, (usize, Vec<u8>)>,
     images: Vec<(usize, Digest)>,
 }
@@ -121,7 +121,7 @@ impl World {
     }
 
     fn kit(&self) -> &Kit {
-        self.kit.as_ref().expect("there is one between restarts")
+        self.kit.as_ref().expect("it exists between restarts")
     }
 
     fn repo(&self, repo: usize) -> Repository {
@@ -138,25 +138,25 @@ impl World {
         self.uploads.keys().nth(at).copied()
     }
 
-    async fn take(&mut self, step: Step) {
+    async fn apply(&mut self, step: Step) {
         match step {
             Step::Push { repo, blob } => {
                 let before = self.count_all();
                 let pushed = push(self.repo(repo), content(blob)).await;
-                self.check_refusal(repo, &before, SIZES[blob] as u64, pushed);
+                self.check_rejection(repo, &before, SIZES[blob] as u64, pushed);
             }
             Step::PushTogether { repo, blobs } => {
                 let pushes = blobs.into_iter().map(|blob| push(self.repo(repo), content(blob)));
                 future::join_all(pushes).await;
             }
-            Step::Begin { repo, bytes } => {
-                let Ok(id) = self.repo(repo).begin_upload(Algorithm::Sha256).await else { return };
+            Step::StartUpload { repo, bytes } => {
+                let Ok(id) = self.repo(repo).start_upload(Algorithm::Sha256).await else { return };
                 self.uploads.insert(id, (repo, Vec::new()));
-                self.grow(id, bytes).await;
+                self.append(id, bytes).await;
             }
-            Step::Grow { upload, bytes } => {
+            Step::Append { upload, bytes } => {
                 if let Some(id) = self.nth_upload(upload) {
-                    self.grow(id, bytes).await;
+                    self.append(id, bytes).await;
                 }
             }
             Step::Cancel { upload } => {
@@ -169,7 +169,7 @@ impl World {
                 if let Some(id) = self.nth_upload(upload) {
                     let (repo, bytes) = self.uploads.remove(&id).expect("known");
                     let finished = self.repo(repo).finish(id, None, body(&[]), digest(&bytes)).await;
-                    finished.expect("all of it had room");
+                    finished.expect("all of it fitted");
                 }
             }
             Step::Mount { repo, blob } => {
@@ -177,7 +177,7 @@ impl World {
                 match self.repo(repo).mount(&digest(&content(blob)), None).await {
                     Ok(_) => {}
                     Err(BlobError::Service(ServiceError::OverQuota(over))) => {
-                        self.check_refusal(repo, &before, SIZES[blob] as u64, Err(over));
+                        self.check_rejection(repo, &before, SIZES[blob] as u64, Err(over));
                     }
                     Err(error) => panic!("{error}"),
                 }
@@ -200,11 +200,15 @@ impl World {
             Step::ExpireTag { repo, tag } => self.expire_tag(repo, tag).await,
             Step::RestoreManifest { image } => {
                 if let Some((repo, digest)) = self.nth_image(image) {
-                    no_fault(self.repo(repo).restore_manifest(&digest).await);
+                    assert_no_service_error(self.repo(repo).restore_manifest(&digest).await);
                 }
             }
-            Step::RestoreTag { repo, tag: name } => no_fault(self.repo(repo).restore_tag(&tag(name)).await),
-            Step::Rollback { repo, tag: name } => no_fault(self.repo(repo).rollback(&tag(name), None).await),
+            Step::RestoreTag { repo, tag: name } => {
+                assert_no_service_error(self.repo(repo).restore_tag(&tag(name)).await)
+            }
+            Step::Rollback { repo, tag: name } => {
+                assert_no_service_error(self.repo(repo).rollback(&tag(name), None).await)
+            }
             Step::EmptyTrash { repo } => {
                 let name = REPOS[repo].parse().expect("a name");
                 self.kit().registry.empty_whole_trash(Some(&name)).await.expect("emptied");
@@ -223,7 +227,7 @@ impl World {
                 }
                 Err(RepositoryError::Service(ServiceError::OverQuota(_))) | Err(RepositoryError::Unknown) => {
                 }
-                Err(RepositoryError::Service(fault)) => panic!("{fault}"),
+                Err(RepositoryError::Service(error)) => panic!("{error}"),
                 Err(_) => {}
             },
             Step::DeleteRepository { repo } => {
@@ -235,7 +239,7 @@ impl World {
                 self.advance_repositories().await;
             }
             Step::Pass { seconds } => self.kit().clock.advance(std::time::Duration::from_secs(seconds)),
-            Step::Settle => self.kit().registry.settle_uploads(true).await,
+            Step::Checkpoint => self.kit().registry.checkpoint_uploads(true).await,
             Step::Collect => drop(self.kit().collector.run_to_end(|_| {}).await.expect("collected")),
             Step::ForgetRepositories => {
                 let _ = self.kit().registry.forget_repositories(0).await.expect("swept");
@@ -245,22 +249,22 @@ impl World {
     }
 
     async fn restart(&mut self) {
-        let kit = self.kit.take().expect("there is one");
-        kit.registry.settle_uploads(true).await;
+        let kit = self.kit.take().expect("it exists");
+        kit.registry.checkpoint_uploads(true).await;
         let kit = kit.restarted().await;
         kit.registry.enforce_quotas().await.expect("set");
         self.kit = Some(kit);
     }
 
     async fn advance_repositories(&self) {
-        while self.kit().registry.advance_repositories(2).await.expect("facts").is_some() {}
+        while self.kit().registry.advance_repositories(2).await.expect("metadata").is_some() {}
     }
 
-    async fn grow(&mut self, id: UploadId, bytes: usize) {
+    async fn append(&mut self, id: UploadId, bytes: usize) {
         let before = self.count_all();
         let (repo, _) = self.uploads[&id];
         let more = vec![7; bytes];
-        let grown = match self.repo(repo).append(id, None, body(&[&more])).await {
+        let outcome = match self.repo(repo).append(id, None, body(&[&more])).await {
             Ok(_) => {
                 self.uploads.get_mut(&id).expect("known").1.extend(more);
                 Ok(())
@@ -268,7 +272,7 @@ impl World {
             Err(UploadError::Service(ServiceError::OverQuota(over))) => Err(over),
             Err(error) => panic!("{error}"),
         };
-        self.check_refusal(repo, &before, bytes as u64, grown);
+        self.check_rejection(repo, &before, bytes as u64, outcome);
     }
 
     async fn push_image(&mut self, repo: usize, blobs: &[usize], tag: Option<usize>) {
@@ -290,8 +294,9 @@ impl World {
     }
 
     async fn expire_tag(&self, repo: usize, name: usize) {
-        let (handle, now): (_, Timestamp) = (self.repo(repo), orlop::clock::Clock::now(&*self.kit().clock));
-        let Ok(found) = handle.viewed().manifest(&Reference::Tag(tag(name))).await else { return };
+        let handle = self.repo(repo);
+        let now: Timestamp = orlop::clock::Clock::now(&*self.kit().clock);
+        let Ok(found) = handle.without_push().manifest(&Reference::Tag(tag(name))).await else { return };
         let expiry = ExpireTag {
             repo: handle.name().clone(),
             tag: tag(name),
@@ -302,11 +307,11 @@ impl World {
             lease: LEASE,
             change: Change::from(now).because("a policy"),
         };
-        self.kit().registry.expire_tag(expiry).await.expect("facts");
+        self.kit().registry.expire_tag(expiry).await.expect("metadata");
     }
 
-    /// What fits by what was there before is not refused for its bytes.
-    fn check_refusal(
+    /// Checks that a rejected operation really exceeded a quota, given the usage before it.
+    fn check_rejection(
         &self,
         repo: usize,
         before: &[(QuotaUse, Counted)],
@@ -315,32 +320,32 @@ impl World {
     ) {
         let Err(over) = outcome else { return };
         let name = REPOS[repo].parse().expect("a name");
-        let stands_in_the_way = |(found, counted): &(QuotaUse, Counted)| {
+        let is_exceeded = |(found, counted): &(QuotaUse, Counted)| {
             let over_bytes = found.quota.bytes.is_some_and(|limit| counted.bytes + wanted > limit);
             let over_names = found.quota.repositories.is_some_and(|limit| counted.repositories + 1 > limit);
-            found.quota.scope.holds(&name) && (over_bytes || over_names)
+            found.quota.scope.includes(&name) && (over_bytes || over_names)
         };
-        assert!(before.iter().any(stands_in_the_way), "{over}: {before:?}");
+        assert!(before.iter().any(is_exceeded), "{over}: {before:?}");
     }
 
-    /// What is told to be used of each quota, and what is counted by hand.
+    /// The reported usage of each quota, with the independent count.
     fn count_all(&self) -> Vec<(QuotaUse, Counted)> {
-        let told = futures_util::FutureExt::now_or_never(self.kit().registry.quota_use(None));
-        let told = told.expect("it does not wait").expect("told");
-        told.into_iter().map(|found| (found.clone(), self.count(&found.quota.scope))).collect()
+        let reported = futures_util::FutureExt::now_or_never(self.kit().registry.quota_use(None));
+        let reported = reported.expect("it does not wait").expect("read");
+        reported.into_iter().map(|found| (found.clone(), self.count(&found.quota.scope))).collect()
     }
 
     fn count(&self, scope: &Scope) -> Counted {
-        let facts = Connection::open(self.kit().facts.path().join("orlop.db")).expect("opened");
+        let database = Connection::open(self.kit().metadata_dir.path().join("orlop.db")).expect("opened");
         let number = |sql: &str, repo: i64| -> u64 {
-            facts.query_row(sql, [repo], |row| row.get::<_, i64>(0)).expect(sql).cast_unsigned()
+            database.query_row(sql, [repo], |row| row.get::<_, i64>(0)).expect(sql).cast_unsigned()
         };
-        let mut names = facts.prepare("SELECT id, name FROM repositories").expect("prepared");
+        let mut names = database.prepare("SELECT id, name FROM repositories").expect("prepared");
         let names = names.query_map([], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?)));
         let mut counted = Counted::default();
         for row in names.expect("rows") {
             let (repo, name) = row.expect("a row");
-            if !scope.holds(&name.parse().expect("a name")) {
+            if !scope.includes(&name.parse().expect("a name")) {
                 continue;
             }
             counted.repositories += 1;
@@ -354,17 +359,17 @@ impl World {
                 number("SELECT coalesce(sum(length(content)), 0) FROM manifests WHERE repo = ?1", repo);
         }
         let uploads =
-            self.uploads.values().filter(|(repo, _)| scope.holds(&REPOS[*repo].parse().expect("a name")));
+            self.uploads.values().filter(|(repo, _)| scope.includes(&REPOS[*repo].parse().expect("a name")));
         counted.bytes += uploads.map(|(_, bytes)| bytes.len() as u64).sum::<u64>();
         counted
     }
 
-    /// Forgets uploads that have ended: for being idle, or for a quota.
+    /// Forgets uploads that have ended because they were idle or because of a quota.
     async fn forget_ended_uploads(&mut self) {
         let metadata = self.kit().registry.metadata();
         let mut ended = Vec::new();
         for id in self.uploads.keys() {
-            if metadata.upload_place(*id).await.expect("facts").is_none() {
+            if metadata.upload_status(*id).await.expect("metadata").is_none() {
                 ended.push(*id);
             }
         }
@@ -373,10 +378,11 @@ impl World {
 
     async fn check(&mut self) {
         self.forget_ended_uploads().await;
-        for (told, counted) in self.count_all() {
-            let used = Counted { bytes: told.bytes, tags: told.tags, repositories: told.repositories };
-            assert_eq!(used, counted, "{told:?}");
-            assert_eq!(told.exceeded().next(), None);
+        for (reported, counted) in self.count_all() {
+            let used =
+                Counted { bytes: reported.bytes, tags: reported.tags, repositories: reported.repositories };
+            assert_eq!(used, counted, "{reported:?}");
+            assert_eq!(reported.exceeded().next(), None);
         }
         let problems = self.kit().registry.metadata().verify().await.expect("verified");
         assert!(problems.is_empty(), "{problems:?}");
@@ -393,7 +399,7 @@ fn content(blob: usize) -> Vec<u8> {
 
 async fn push(repo: Repository, content: Vec<u8>) -> Result<(), OverQuota> {
     let pushed = async {
-        let id = repo.begin_upload(Algorithm::Sha256).await?;
+        let id = repo.start_upload(Algorithm::Sha256).await?;
         repo.finish(id, None, body(&[&content]), digest(&content)).await
     };
     match pushed.await {
@@ -403,11 +409,11 @@ async fn push(repo: Repository, content: Vec<u8>) -> Result<(), OverQuota> {
     }
 }
 
-/// Whatever stood in the way was no failure.
-fn no_fault<T>(outcome: Result<T, UndoError>) {
+/// Panics if the operation failed with a service error other than a quota.
+fn assert_no_service_error<T>(outcome: Result<T, UndoError>) {
     match outcome {
         Err(UndoError::Service(ServiceError::OverQuota(_))) => {}
-        Err(UndoError::Service(fault)) => panic!("{fault}"),
+        Err(UndoError::Service(error)) => panic!("{error}"),
         Ok(_) | Err(_) => {}
     }
 }
@@ -421,7 +427,7 @@ proptest! {
         runtime.block_on(async {
             let mut world = World::new().await;
             for step in steps {
-                world.take(step).await;
+                world.apply(step).await;
                 world.check().await;
             }
         });

@@ -1,4 +1,5 @@
-//! A model of the registry that is simple enough to be believed: what a user was promised, and until when.
+//! A reference model of the registry: what a user was promised, and until when. It is simple enough to be verified
+//! by reading.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -8,8 +9,8 @@ use orlop::oci::Digest;
 
 use crate::kit::{LEASE, TRASH, UNTAGGED};
 
-/// What a lease promises at the least.
-pub const PROMISE: Duration = Duration::from_millis(LEASE.as_millis() as u64 * 7 / 8);
+/// The minimum time that a lease promises.
+pub const MIN_LEASE: Duration = Duration::from_millis(LEASE.as_millis() as u64 * 7 / 8);
 
 /// A manifest that was accepted.
 #[derive(Debug, Clone)]
@@ -18,27 +19,27 @@ pub struct Accepted {
     pub blobs: Vec<Digest>,
     pub children: Vec<Digest>,
     pub subject: Option<Digest>,
-    /// When it was put for the first time.
+    /// When it was pushed for the first time.
     pub first: Timestamp,
-    /// When it was last pushed, or lost a tag.
+    /// When it was last pushed or lost a tag.
     pub touched: Timestamp,
     /// When it was deleted, if it is in the trash.
     pub removed: Option<Timestamp>,
 }
 
-/// One repository as its users know it.
+/// One repository as its users see it.
 #[derive(Debug, Default)]
 pub struct Reference {
     pub manifests: BTreeMap<Digest, Accepted>,
     pub tags: BTreeMap<String, Digest>,
-    /// Until when a pusher was promised that a blob is there for its manifest.
+    /// Until when a client was promised that a blob stays available for its manifest.
     pub promised: BTreeMap<Digest, Timestamp>,
-    /// What the last deletion of the repository as a whole took away, and when.
+    /// The manifests that the last deletion of the whole repository removed, and when.
     pub deleted: BTreeMap<Digest, Timestamp>,
 }
 
 impl Reference {
-    /// Whether the registry must serve this manifest, and with it all that it refers to.
+    /// Whether the registry must serve this manifest and everything it refers to.
     pub fn must_serve(&self, digest: &Digest, now: Timestamp) -> bool {
         let Some(manifest) = self.manifests.get(digest) else {
             return false;
@@ -51,10 +52,10 @@ impl Reference {
             return true;
         }
         let has_holder = manifest.subject.is_some() || self.parents(digest).next().is_some();
-        // What somebody held may follow its last holder into the purge, leased or not for longer.
-        let alone = if has_holder { PROMISE } else { UNTAGGED };
+        // A manifest that had a holder may be purged with its last holder, even if its own lease would last longer.
+        let alone = if has_holder { MIN_LEASE } else { UNTAGGED };
         now < manifest.touched.plus(alone)
-            || self.holders(digest, manifest).any(|holder| self.holds(holder, now))
+            || self.holders(digest, manifest).any(|holder| self.keeps_targets(holder, now))
     }
 
     fn holders<'a>(&'a self, digest: &'a Digest, manifest: &'a Accepted) -> impl Iterator<Item = &'a Digest> {
@@ -69,28 +70,28 @@ impl Reference {
         self.manifests.iter().filter_map(lists)
     }
 
-    /// Whether what this manifest holds must stay: it is served, or it can still be brought back.
-    fn holds(&self, digest: &Digest, now: Timestamp) -> bool {
+    /// Whether the targets of this manifest must stay, because it is served or can still be restored.
+    fn keeps_targets(&self, digest: &Digest, now: Timestamp) -> bool {
         match self.manifests[digest].removed {
             Some(removed) => now < removed.plus(TRASH),
             None => self.must_serve(digest, now),
         }
     }
 
-    /// A live index that lists `digest` and must be served.
-    pub fn live_parent(&self, digest: &Digest, now: Timestamp) -> bool {
+    /// Whether an index that lists `digest` must be served.
+    pub fn has_live_parent(&self, digest: &Digest, now: Timestamp) -> bool {
         self.parents(digest).any(|parent| self.must_serve(parent, now))
     }
 
-    /// A manifest that refers to the blob and must be served.
-    pub fn live_user(&self, blob: &Digest, now: Timestamp) -> bool {
+    /// Whether a manifest that refers to the blob must be served.
+    pub fn has_live_user(&self, blob: &Digest, now: Timestamp) -> bool {
         self.manifests
             .iter()
             .any(|(digest, manifest)| manifest.blobs.contains(blob) && self.must_serve(digest, now))
     }
 
     pub fn promise(&mut self, blob: &Digest, now: Timestamp) {
-        let until = now.plus(PROMISE);
+        let until = now.plus(MIN_LEASE);
         let promised = self.promised.entry(blob.clone()).or_insert(until);
         *promised = until.max(*promised);
     }

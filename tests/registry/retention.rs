@@ -1,4 +1,4 @@
-//! Retention over a real registry: what is told is what is done, and nothing else.
+//! Tests retention on a real registry: a run does exactly what its plan lists.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,29 +19,29 @@ use crate::kit::*;
 
 pub const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// The policies of this TOML.
+/// Parses policies from TOML.
 pub fn policies(toml: &str) -> Policies {
     toml::from_str(toml).expect("policies")
 }
 
-/// Retention by these policies, which guard the registry's immutable tags and hold back its collector.
+/// Retention with these policies, which also protect the registry's immutable tags and restrict its collector.
 pub async fn retention(kit: &mut Kit, policies: Policies) -> Retention {
-    let book = Arc::new(PolicySet::of_file(policies).expect("sound policies"));
-    book.load(kit.registry.metadata().as_ref()).await.expect("loaded");
-    kit.registry.guard_tags(Arc::clone(&book) as _);
+    let policies = Arc::new(PolicySet::of_file(policies).expect("sound policies"));
+    policies.load(kit.registry.metadata().as_ref()).await.expect("loaded");
+    kit.registry.guard_tags(Arc::clone(&policies) as _);
     let rules = CollectorSettings {
         trash: TRASH,
         untagged: Some(UNTAGGED),
         upload_expiry: Duration::from_secs(1000),
         batch: 3,
     };
-    kit.collector = Collector::new(Arc::clone(&kit.registry), rules).with_policies(Arc::clone(&book));
+    kit.collector = Collector::new(Arc::clone(&kit.registry), rules).with_policies(Arc::clone(&policies));
     let settings = RetentionSettings { batch: 3 };
-    Retention::new(Arc::clone(&kit.registry), book, settings)
+    Retention::new(Arc::clone(&kit.registry), policies, settings)
 }
 
-/// The tags that a plan lets go.
-pub fn going(plan: &PlanReport) -> Vec<String> {
+/// The tags that a plan expires.
+pub fn expired_tags(plan: &PlanReport) -> Vec<String> {
     let tag = |(repo, row): (&RepoName, &orlop::jobs::retention::Row)| {
         row.decision.expiry()?;
         row.tag.as_ref().map(|tag| format!("{repo}:{tag}"))
@@ -70,7 +70,7 @@ tags = ["fixed*"]
 "#;
 
 #[tokio::test]
-async fn a_plan_changes_nothing_and_is_then_done() {
+async fn planning_changes_nothing_and_applying_does_what_was_planned() {
     let mut kit = Kit::new();
     let repo = kit.repo("app");
     for tag in ["a", "b", "v1", "fixed"] {
@@ -80,11 +80,16 @@ async fn a_plan_changes_nothing_and_is_then_done() {
     push_image(&repo, "new", "new").await;
     let retention = retention(&mut kit, policies(OLD)).await;
     let plan = retention.plan(None, false).await.expect("planned");
-    assert_eq!(going(&plan), ["app:a", "app:b"]);
+    assert_eq!(expired_tags(&plan), ["app:a", "app:b"]);
     assert_eq!(tags(&repo).await, ["a", "b", "fixed", "new", "v1"]);
-    let told = plan.rows().map(|(_, row)| row.decision.explain(plan.now).to_string()).collect::<Vec<_>>();
-    assert!(told[0].starts_with("expired by rule `old` of policy `builds`: pushed 2d ago"), "{}", told[0]);
-    assert_eq!(retention.held(plan.id).expect("held").id, plan.id);
+    let explanations =
+        plan.rows().map(|(_, row)| row.decision.explain(plan.now).to_string()).collect::<Vec<_>>();
+    assert!(
+        explanations[0].starts_with("expired by rule `old` of policy `builds`: pushed 2d ago"),
+        "{}",
+        explanations[0]
+    );
+    assert_eq!(retention.stored_plan(plan.id).expect("stored").id, plan.id);
 
     let done = retention.apply(&plan, true, None).await.expect("applied");
     assert_eq!((done.tags, done.manifests, done.skipped, done.stopped), (2, 2, 0, false));
@@ -96,33 +101,34 @@ async fn a_plan_changes_nothing_and_is_then_done() {
 }
 
 #[tokio::test]
-async fn a_plan_holds_its_memory_and_lists_only_what_goes_where_it_is_short() {
+async fn a_plan_reserves_its_memory_and_omits_kept_rows_if_memory_is_short() {
     let mut kit = Kit::with(|settings| settings.memory = MemoryBudget::new(256 << 10));
     let memory = kit.registry.memory().clone();
-    let (few, many) = (kit.repo("few"), kit.repo("many"));
+    let few = kit.repo("few");
+    let many = kit.repo("many");
     push_image(&few, "old", "old").await;
     let (manifest, ..) = push_image(&many, "a", "a").await;
     let point = |number: usize| many.point_tag(format!("v{number}").parse().expect("tag"), &manifest);
     join_all((0..250).map(point)).await.into_iter().collect::<Result<(), _>>().expect("tagged");
     kit.clock.advance(2 * DAY);
     let retention = retention(&mut kit, policies(OLD)).await;
-    let held = || memory.reserved_for(Purpose::Snapshots);
-    let before = held();
+    let reserved = || memory.reserved_for(Purpose::Snapshots);
+    let before = reserved();
 
     let few = retention.plan(Some(few.name()), false).await.expect("planned");
-    assert!(!few.kept_left_out && held() > before);
+    assert!(!few.kept_left_out && reserved() > before);
     let all = retention.plan(None, false).await.expect("planned");
     assert_eq!((all.totals.tags, all.totals.tags_kept, all.kept_left_out), (2, 250, true));
-    assert_eq!(going(&all), ["few:old", "many:a"]);
-    assert!(held() < memory.limit() / 4, "{}", held());
+    assert_eq!(expired_tags(&all), ["few:old", "many:a"]);
+    assert!(reserved() < memory.limit() / 4, "{}", reserved());
     let done = retention.apply(&all, true, None).await.expect("applied");
     assert_eq!((done.tags, done.stopped), (2, false));
     drop((few, all, retention));
-    assert_eq!(held(), before);
+    assert_eq!(reserved(), before);
 }
 
 #[tokio::test]
-async fn a_few_plans_are_held_and_the_oldest_goes_first() {
+async fn stores_a_few_plans_and_drops_the_oldest_first() {
     let mut kit = Kit::new();
     push_image(&kit.repo("app"), "a", "a").await;
     let retention = retention(&mut kit, policies(OLD)).await;
@@ -130,14 +136,14 @@ async fn a_few_plans_are_held_and_the_oldest_goes_first() {
     for _ in 0..7 {
         retention.plan(None, false).await.expect("planned");
     }
-    assert_eq!(retention.held(first.id).expect("held").id, first.id);
+    assert_eq!(retention.stored_plan(first.id).expect("stored").id, first.id);
     let last = retention.plan(None, false).await.expect("planned");
-    assert!(matches!(retention.held(first.id), Err(RetentionError::NoPlan(_))));
-    assert_eq!(retention.held(last.id).expect("held").id, last.id);
+    assert!(matches!(retention.stored_plan(first.id), Err(RetentionError::NoPlan(_))));
+    assert_eq!(retention.stored_plan(last.id).expect("stored").id, last.id);
 }
 
 #[tokio::test]
-async fn what_changed_meanwhile_is_skipped_or_stops() {
+async fn an_apply_skips_changed_rows_or_stops_if_strict() {
     for strict in [false, true] {
         let mut kit = Kit::new();
         let repo = kit.repo("app");
@@ -150,11 +156,11 @@ async fn what_changed_meanwhile_is_skipped_or_stops() {
         let retention = retention(&mut kit, policies(OLD)).await;
         let plan = retention.plan(Some(repo.name()), false).await.expect("planned");
         assert_eq!(plan.steps(), 4);
-        // One is moved, one is pulled.
+        // One tag is moved, and one image is pulled.
         kit.clock.advance(Duration::from_secs(1));
         repo.point_tag("b".parse().expect("tag"), &first).await.expect("moved");
-        let pulled = repo.viewed().manifest(&"c".parse().expect("reference")).await.expect("there");
-        repo.note_pull(&pulled.digest);
+        let pulled = repo.without_push().manifest(&"c".parse().expect("reference")).await.expect("there");
+        repo.record_pull(&pulled.digest);
         let done = retention.apply(&plan, strict, None).await.expect("applied");
         let skipped: Vec<_> =
             done.skips.iter().filter_map(|skip| skip.tag.as_ref()).map(|tag| tag.as_str()).collect();
@@ -165,14 +171,14 @@ async fn what_changed_meanwhile_is_skipped_or_stops() {
             assert_eq!((skipped, done.tags, done.stopped), (vec!["b", "c"], 2, false));
             assert_eq!(tags(&repo).await, ["b", "c"]);
         }
-        // The tag that was moved holds it.
+        // The moved tag keeps the manifest.
         assert!(has(&repo, first.as_str()).await);
-        assert!(matches!(retention.held(uuid::Uuid::nil()), Err(RetentionError::NoPlan(_))));
+        assert!(matches!(retention.stored_plan(uuid::Uuid::nil()), Err(RetentionError::NoPlan(_))));
     }
 }
 
 #[tokio::test]
-async fn the_job_does_what_the_plan_tells() {
+async fn the_job_does_what_the_plan_lists() {
     let mut kit = Kit::new();
     for name in ["a", "b", "c"] {
         for tag in ["1", "2", "3", "4", "v1"] {
@@ -181,7 +187,7 @@ async fn the_job_does_what_the_plan_tells() {
     }
     kit.clock.advance(2 * DAY);
     let retention = retention(&mut kit, policies(OLD)).await;
-    assert_eq!(going(&retention.plan(None, false).await.expect("planned")).len(), 12);
+    assert_eq!(expired_tags(&retention.plan(None, false).await.expect("planned")).len(), 12);
     retention.run_to_end().await.expect("run");
     for name in ["a", "b", "c"] {
         assert_eq!(tags(&kit.repo(name)).await, ["v1"]);
@@ -193,7 +199,7 @@ async fn the_job_does_what_the_plan_tells() {
 }
 
 #[tokio::test]
-async fn immutable_tags_are_neither_moved_nor_deleted_and_may_be_pushed_again() {
+async fn immutable_tags_cannot_be_moved_or_deleted_but_can_be_pushed_again() {
     let mut kit = Kit::new();
     let repo = kit.repo("app");
     let (digest, config, layer) = push_image(&repo, "fixed", "one").await;
@@ -220,7 +226,7 @@ pushed_before = "1s"
 "#;
 
 #[tokio::test]
-async fn the_past_that_a_rule_keeps_outlives_its_tags_and_the_collector() {
+async fn kept_history_outlives_its_tags_and_the_collector() {
     let mut kit = Kit::new();
     let repo = kit.repo("app");
     let mut past = Vec::new();
@@ -231,12 +237,12 @@ async fn the_past_that_a_rule_keeps_outlives_its_tags_and_the_collector() {
         past.push(digest);
     }
     let retention = retention(&mut kit, policies(PAST)).await;
-    // Before it was judged nothing untagged goes.
+    // Nothing untagged is collected before retention has evaluated it.
     repo.delete_tag(&"build-0".parse().expect("tag")).await.expect("deleted");
     kit.pass(2 * UNTAGGED).await;
     assert!(has(&repo, past[0].as_str()).await);
     let plan = retention.plan(None, false).await.expect("planned");
-    assert_eq!(going(&plan).len(), 3);
+    assert_eq!(expired_tags(&plan).len(), 3);
     retention.run_to_end().await.expect("run");
     assert_eq!(tags(&repo).await, ["latest"]);
     for _ in 0..4 {
@@ -251,7 +257,7 @@ async fn the_past_that_a_rule_keeps_outlives_its_tags_and_the_collector() {
     assert_eq!(there, [false, true, true]);
     let back = repo.rollback(&"latest".parse().expect("tag"), Some(&past[1])).await.expect("rolled back");
     assert_eq!((back.to, back.restored), (past[1].clone(), Vec::new()));
-    // What it leaves is the past now; what that was is not kept any longer when a new one comes.
+    // The manifest that `latest` leaves becomes history, and the next push pushes the older history out.
     push_image(&repo, "latest", "another").await;
     retention.run_to_end().await.expect("run");
     kit.pass(2 * UNTAGGED).await;
@@ -265,10 +271,11 @@ async fn the_past_that_a_rule_keeps_outlives_its_tags_and_the_collector() {
 }
 
 #[tokio::test]
-async fn an_untagged_manifest_that_a_rule_keeps_stays() {
+async fn an_untagged_manifest_kept_by_a_rule_is_not_collected() {
     let mut kit = Kit::new();
     let repo = kit.repo("app");
-    let (config, layer) = (push(&repo, b"{}").await, push(&repo, b"layer").await);
+    let config = push(&repo, b"{}").await;
+    let layer = push(&repo, b"layer").await;
     let kept = put(&repo, &[], &image(&config, &[&layer])).await.expect("manifest");
     let text = "[[policies]]\nname = \"all\"\n[[policies.rules]]\nname = \"untagged\"\naction = \"keep\"\nuntagged = true";
     let retention = retention(&mut kit, policies(text)).await;
@@ -278,9 +285,9 @@ async fn an_untagged_manifest_that_a_rule_keeps_stays() {
         retention.run_to_end().await.expect("run");
     }
     assert!(has(&repo, kept.as_str()).await);
-    let pin = kit.registry.metadata().pin(repo.name(), &kept).await.expect("an answer");
+    let pin = kit.registry.metadata().pin(repo.name(), &kept).await.expect("read");
     assert_eq!(pin.as_deref(), Some("kept: rule `untagged` of policy `all`"));
-    // Without the rule it goes, as old as it is.
+    // Without the rule it is collected at once, because it is old enough.
     let retention = self::retention(&mut kit, Policies::default()).await;
     retention.run_to_end().await.expect("run");
     kit.pass(Duration::ZERO).await;
@@ -288,7 +295,7 @@ async fn an_untagged_manifest_that_a_rule_keeps_stays() {
 }
 
 #[tokio::test]
-async fn under_pressure_it_goes_step_by_step_until_it_is_enough() {
+async fn under_pressure_expires_step_by_step_until_the_goal_is_reached() {
     let mut kit = Kit::new();
     let repo = kit.repo("app");
     for tag in ["1", "2", "3", "4"] {
@@ -296,8 +303,8 @@ async fn under_pressure_it_goes_step_by_step_until_it_is_enough() {
         push_image(&repo, tag, tag).await;
     }
     kit.clock.advance(Duration::from_secs(3600));
-    let pulled = repo.viewed().manifest(&"1".parse().expect("reference")).await.expect("there");
-    repo.note_pull(&pulled.digest);
+    let pulled = repo.without_push().manifest(&"1".parse().expect("reference")).await.expect("there");
+    repo.record_pull(&pulled.digest);
     kit.clock.advance(Duration::from_secs(3600));
     let text = "[[policies]]\nname = \"p\"\n[[policies.rules]]\nname = \"full\"\naction = \"expire\"\nwhen = \"pressure\"\npushed_before = \"1h\"";
     let retention = retention(&mut kit, policies(text)).await;
@@ -310,22 +317,22 @@ async fn under_pressure_it_goes_step_by_step_until_it_is_enough() {
 }
 
 #[tokio::test]
-async fn a_plan_is_not_done_by_other_policies_or_for_a_store_that_is_not_full() {
+async fn rejects_a_plan_made_with_other_policies_or_for_pressure_that_does_not_exist() {
     let mut kit = Kit::new();
     let repo = kit.repo("app");
     push_image(&repo, "a", "a").await;
     kit.clock.advance(2 * DAY);
     let retention = retention(&mut kit, Policies::default()).await;
-    retention.book().put(&kit.registry, &old_rule("mine"), None).await.expect("set");
-    let (plan, full) = (retention.plan(None, false).await, retention.plan(None, true).await);
-    let (plan, full) = (plan.expect("planned"), full.expect("planned"));
-    assert_eq!((plan.steps(), full.steps()), (1, 1));
-    let refused = retention.apply(&full, false, None).await.expect_err("the store is not full");
-    assert!(matches!(refused, RetentionError::UnderPressure(_)), "{refused}");
+    retention.policy_set().put(&kit.registry, &old_rule("mine"), None).await.expect("set");
+    let plan = retention.plan(None, false).await.expect("planned");
+    let pressure_plan = retention.plan(None, true).await.expect("planned");
+    assert_eq!((plan.steps(), pressure_plan.steps()), (1, 1));
+    let error = retention.apply(&pressure_plan, false, None).await.expect_err("the store is not full");
+    assert!(matches!(error, RetentionError::UnderPressure(_)), "{error}");
     let keep = Policy { preset: Some("keep-everything".into()), ..Policy::default() };
-    retention.book().put(&kit.registry, &keep, None).await.expect("set");
-    let refused = retention.apply(&plan, false, None).await.expect_err("something keeps it now");
-    assert!(matches!(refused, RetentionError::OtherPolicies(_)), "{refused}");
+    retention.policy_set().put(&kit.registry, &keep, None).await.expect("set");
+    let error = retention.apply(&plan, false, None).await.expect_err("the policies changed");
+    assert!(matches!(error, RetentionError::OtherPolicies(_)), "{error}");
     assert_eq!(tags(&repo).await, ["a"]);
 }
 
@@ -335,7 +342,7 @@ fn old_rule(name: &str) -> Policy {
 }
 
 #[tokio::test]
-async fn policies_are_set_and_removed_with_their_history() {
+async fn setting_and_removing_policies_records_their_history() {
     let mut kit = Kit::new();
     let repo = kit.repo("app");
     push_image(&repo, "a", "a").await;
@@ -344,30 +351,31 @@ async fn policies_are_set_and_removed_with_their_history() {
         retention(&mut kit, policies("[[policies]]\npreset = \"keep-everything\"\nrepositories = [\"x\"]"))
             .await;
     assert_eq!(retention.plan(None, false).await.expect("planned").steps(), 0);
-    let (book, registry) = (retention.book(), &kit.registry);
-    book.put(registry, &old_rule("mine"), Some("alice")).await.expect("set");
+    let policies = retention.policy_set();
+    let registry = &kit.registry;
+    policies.put(registry, &old_rule("mine"), Some("alice")).await.expect("set");
     assert_eq!(retention.plan(None, false).await.expect("planned").steps(), 1);
-    let taken = book.put(registry, &old_rule("keep-everything"), None).await.expect_err("the file's");
-    assert!(matches!(taken, PolicyChangeError::InFile(_)), "{taken}");
-    let mistake = Policy { rules: vec![Rule::new("all", Action::Expire)], ..old_rule("mine") };
-    let refused = book.put(registry, &mistake, None).await.expect_err("a mistake").to_string();
-    assert!(refused.starts_with("rule `all` of retention policy `mine`"), "{refused}");
+    let error = policies.put(registry, &old_rule("keep-everything"), None).await.expect_err("in the file");
+    assert!(matches!(error, PolicyChangeError::InFile(_)), "{error}");
+    let invalid = Policy { rules: vec![Rule::new("all", Action::Expire)], ..old_rule("mine") };
+    let error = policies.put(registry, &invalid, None).await.expect_err("invalid").to_string();
+    assert!(error.starts_with("rule `all` of retention policy `mine`"), "{error}");
     assert_eq!(retention.plan(None, false).await.expect("planned").steps(), 1);
 
-    // A new process has them too.
-    let again = PolicySet::of_file(Policies::default()).expect("sound");
-    again.load(registry.metadata().as_ref()).await.expect("loaded");
-    assert_eq!(again.in_force().policies.len(), 1);
-    book.remove(registry, "mine", None).await.expect("removed");
-    assert!(book.remove(registry, "mine", None).await.is_err());
+    // A new process loads them too.
+    let reloaded = PolicySet::of_file(Policies::default()).expect("sound");
+    reloaded.load(registry.metadata().as_ref()).await.expect("loaded");
+    assert_eq!(reloaded.in_force().policies.len(), 1);
+    policies.remove(registry, "mine", None).await.expect("removed");
+    assert!(policies.remove(registry, "mine", None).await.is_err());
     assert_eq!(retention.plan(None, false).await.expect("planned").steps(), 0);
     let history = registry.metadata().policy_history(None, 10).await.expect("history").items;
-    let told: Vec<_> = history.iter().map(|c| (c.policy.is_some(), c.by.as_deref())).collect();
-    assert_eq!(told, [(false, None), (true, Some("alice"))]);
+    let changes: Vec<_> = history.iter().map(|c| (c.policy.is_some(), c.by.as_deref())).collect();
+    assert_eq!(changes, [(false, None), (true, Some("alice"))]);
 }
 
 #[tokio::test]
-async fn a_record_that_cannot_be_used_lets_nothing_go() {
+async fn an_unusable_policy_record_pauses_retention() {
     let mut kit = Kit::new();
     let repo = kit.repo("app");
     push_image(&repo, "a", "a").await;
@@ -380,8 +388,8 @@ async fn a_record_that_cannot_be_used_lets_nothing_go() {
     };
     kit.registry.metadata().set_policy(record).await.expect("set");
     let retention = retention(&mut kit, policies(OLD)).await;
-    let refused = retention.plan(None, false).await.expect_err("unusable").to_string();
-    assert!(refused.contains("`later`"), "{refused}");
+    let error = retention.plan(None, false).await.expect_err("unusable").to_string();
+    assert!(error.contains("`later`"), "{error}");
     retention.run_to_end().await.expect("a pause");
     assert!(retention.status().paused.is_some());
     kit.pass(2 * UNTAGGED).await;
@@ -389,7 +397,7 @@ async fn a_record_that_cannot_be_used_lets_nothing_go() {
 }
 
 #[tokio::test]
-async fn nothing_goes_while_the_clock_cannot_be_trusted() {
+async fn expires_nothing_while_the_clock_is_suspect() {
     let mut kit = Kit::new();
     let repo = kit.repo("app");
     push_image(&repo, "a", "a").await;
@@ -403,10 +411,10 @@ async fn nothing_goes_while_the_clock_cannot_be_trusted() {
     assert_eq!(tags(&repo).await, ["a"]);
 }
 
-/// As a small machine does that has no clock of its own: it goes on where it ended, until the network tells it
-/// how late it is.
+/// A small machine without a battery-backed clock continues at the time of its shutdown until it gets the time from the
+/// network.
 #[tokio::test]
-async fn what_was_pushed_before_the_clock_was_put_right_is_not_old() {
+async fn images_pushed_before_the_clock_was_corrected_are_not_old() {
     let mut kit = Kit::new();
     let repo = kit.repo("app");
     push_image(&repo, "a", "a").await;
@@ -415,7 +423,7 @@ async fn what_was_pushed_before_the_clock_was_put_right_is_not_old() {
     kit.clock.jump_to(kit.clock.now().plus(400 * DAY));
     retention.run_to_end().await.expect("a pause");
     assert!(retention.status().paused.is_some());
-    // As long as the clock is on probation, and a little longer.
+    // The probation of the clock, and a little longer.
     kit.clock.advance(DAY + Duration::from_secs(60));
     retention.run_to_end().await.expect("run");
     assert_eq!(retention.status().paused, None);
@@ -423,7 +431,7 @@ async fn what_was_pushed_before_the_clock_was_put_right_is_not_old() {
 }
 
 #[tokio::test]
-async fn a_push_tells_what_an_image_is_for() {
+async fn a_push_records_platforms_and_labels() {
     let kit = Kit::new();
     let repo = kit.repo("app");
     let config = push(
@@ -448,8 +456,7 @@ async fn a_push_tells_what_an_image_is_for() {
         let tag = snapshot.tags.iter().find(|found| found.name.as_str() == tag).expect("a tag");
         let found =
             snapshot.manifests.iter().find(|manifest| manifest.digest == tag.digest).expect("a manifest");
-        let (platforms, labels) = (found.platforms.clone(), found.labels.clone());
-        ImageDetails { platforms, labels, incomplete: false }
+        ImageDetails { platforms: found.platforms.clone(), labels: found.labels.clone(), incomplete: false }
     };
     assert_eq!(of("arm").platforms.expect("known"), ["linux/arm64/v8"]);
     assert_eq!(of("arm").labels.expect("known")["team"], "a");

@@ -1,4 +1,4 @@
-//! What policies leave where it is: what a pusher was told of, and what other rules keep.
+//! Tests what retention does not remove: manifests that a pusher has found, and manifests that other rules keep.
 
 use std::time::Duration;
 
@@ -13,30 +13,30 @@ use crate::retention::{DAY, policies, retention, tags};
 const OLD: &str = "[[policies]]\nname = \"builds\"\n[[policies.rules]]\nname = \"old\"\naction = \"expire\"\n\
                    pushed_before = \"1d\"";
 
-/// At rest and under pressure.
+/// Holds both normally and under pressure.
 #[tokio::test]
-async fn a_pusher_finds_what_it_was_told_of_by_digest() {
-    for pressed in [false, true] {
+async fn keeps_a_manifest_that_a_pusher_has_found_by_digest() {
+    for under_pressure in [false, true] {
         let mut kit = Kit::new();
         let repo = kit.repo("app");
         let mut images = Vec::new();
-        for tag in ["told", "untold"] {
+        for tag in ["found", "unseen"] {
             images.push(push_image(&repo, tag, tag).await.0);
         }
         kit.clock.advance(2 * DAY);
         let retention = retention(&mut kit, policies(OLD)).await;
         let by_digest = Reference::Digest(images[0].clone());
-        repo.probe_manifest(&by_digest).await.expect("told");
+        repo.probe_manifest(&by_digest).await.expect("found");
         kit.clock.advance(LEASE / 2);
-        if pressed {
+        if under_pressure {
             retention.apply_under_pressure(|_| std::future::ready(Ok(false))).await.expect("applied");
         } else {
             retention.run_to_end().await.expect("run");
         }
-        assert_eq!(tags(&repo).await, ["told"]);
-        put(&repo, &["multi"], &index(&[&images[0]])).await.expect("the push ends well");
+        assert_eq!(tags(&repo).await, ["found"]);
+        put(&repo, &["multi"], &index(&[&images[0]])).await.expect("the push succeeds");
 
-        // The index holds it now, and the tag may go.
+        // The index keeps the manifest now, so the tag can expire.
         kit.clock.advance(2 * LEASE);
         retention.run_to_end().await.expect("run");
         assert_eq!(tags(&repo).await, ["multi"]);
@@ -45,23 +45,23 @@ async fn a_pusher_finds_what_it_was_told_of_by_digest() {
 }
 
 async fn lease_of(repo: &Repository, image: &Digest) -> Timestamp {
-    repo.viewed().manifest(&Reference::Digest(image.clone())).await.expect("there").leased_at
+    repo.without_push().manifest(&Reference::Digest(image.clone())).await.expect("there").leased_at
 }
 
 #[tokio::test]
-async fn what_nobody_comes_back_for_expires_a_lease_later() {
+async fn a_found_manifest_that_no_push_refers_to_expires_one_lease_later() {
     let mut kit = Kit::new();
     let repo = kit.repo("app");
     let (image, ..) = push_image(&repo, "a", "a").await;
     let pushed = lease_of(&repo, &image).await;
     kit.clock.advance(2 * DAY);
     let retention = retention(&mut kit, policies(OLD)).await;
-    // Whoever may only pull is promised nothing, and whoever pulls has what it came for.
-    repo.viewed().probe_manifest(&Reference::Digest(image.clone())).await.expect("there");
+    // A HEAD by a client with pull access only takes no lease, and neither does a pull.
+    repo.without_push().probe_manifest(&Reference::Digest(image.clone())).await.expect("there");
     repo.manifest(&Reference::Digest(image.clone())).await.expect("pulled");
     let plan = retention.plan(None, false).await.expect("planned");
     assert_eq!(lease_of(&repo, &image).await, pushed);
-    repo.probe_manifest(&Reference::Digest(image.clone())).await.expect("told");
+    repo.probe_manifest(&Reference::Digest(image.clone())).await.expect("found");
     assert_ne!(lease_of(&repo, &image).await, pushed);
     let done = retention.apply(&plan, true, None).await.expect("applied");
     assert_eq!((done.tags, done.skipped, done.stopped), (0, 1, true));
@@ -71,8 +71,8 @@ async fn what_nobody_comes_back_for_expires_a_lease_later() {
     repo.restore_manifest(&image).await.expect("in the trash");
 }
 
-/// What nothing but a rule keeps, and a rule for a store that is nearly full.
-const CALM: &str = r#"
+/// A rule that keeps untagged manifests at rest, and a rule that expires images under pressure.
+const KEEP_UNTAGGED_AT_REST: &str = r#"
 [[policies]]
 name = "p"
 [[policies.rules]]
@@ -87,69 +87,72 @@ when = "pressure"
 pushed_before = "1h"
 "#;
 
-/// Lets untagged manifests go before tags.
-const LOOSE_FIRST: &str = r#"
+/// Expires untagged manifests before tags.
+const UNTAGGED_FIRST: &str = r#"
 [[policies]]
 name = "first"
 [[policies.rules]]
-name = "loose"
+name = "untagged"
 action = "expire"
 untagged = true
 when = "pressure"
 pushed_before = "1h"
 "#;
 
-/// A tagged and an untagged image, which the rules at rest have pinned.
-async fn loose_and_tagged(kit: &mut Kit, text: &str) -> (Retention, Repository, Digest) {
+/// Pushes a tagged and an untagged image. The rules at rest pin the untagged one, whose digest is returned.
+async fn push_tagged_and_untagged(kit: &mut Kit, text: &str) -> (Retention, Repository, Digest) {
     let repo = kit.repo("app");
     push_image(&repo, "tagged", "tagged").await;
-    let (config, layer) = (push(&repo, b"{}").await, push(&repo, b"layer").await);
-    let loose = put(&repo, &[], &image(&config, &[&layer])).await.expect("manifest");
+    let config = push(&repo, b"{}").await;
+    let layer = push(&repo, b"layer").await;
+    let untagged = put(&repo, &[], &image(&config, &[&layer])).await.expect("manifest");
     kit.clock.advance(Duration::from_secs(2 * 3600));
     let retention = retention(kit, policies(text)).await;
     retention.run_to_end().await.expect("run");
-    assert!(kit.registry.metadata().pin(repo.name(), &loose).await.expect("an answer").is_some());
-    (retention, repo, loose)
+    assert!(kit.registry.metadata().pin(repo.name(), &untagged).await.expect("read").is_some());
+    (retention, repo, untagged)
 }
 
 #[tokio::test]
-async fn rules_at_rest_keep_under_pressure_what_need_not_go() {
+async fn rules_at_rest_still_keep_images_if_other_images_free_enough() {
     let mut kit = Kit::new();
-    let (retention, repo, loose) = loose_and_tagged(&mut kit, CALM).await;
+    let (retention, repo, untagged) = push_tagged_and_untagged(&mut kit, KEEP_UNTAGGED_AT_REST).await;
     let done =
         retention.apply_under_pressure(|done| std::future::ready(Ok(done.tags == 1))).await.expect("applied");
     assert_eq!((done.tags, done.manifests), (1, 1));
     kit.pass(2 * UNTAGGED).await;
-    assert!(has(&repo, loose.as_str()).await);
+    assert!(has(&repo, untagged.as_str()).await);
 }
 
 #[tokio::test]
-async fn a_rule_for_a_full_store_comes_before_one_at_rest_and_in_its_order() {
+async fn pressure_rules_apply_before_rules_at_rest_and_in_order() {
     let mut kit = Kit::new();
-    let (retention, repo, loose) = loose_and_tagged(&mut kit, &format!("{LOOSE_FIRST}{CALM}")).await;
+    let (retention, repo, untagged) =
+        push_tagged_and_untagged(&mut kit, &format!("{UNTAGGED_FIRST}{KEEP_UNTAGGED_AT_REST}")).await;
     let done = retention.apply_under_pressure(|done| std::future::ready(Ok(done.manifests == 1))).await;
     assert_eq!(done.expect("applied").tags, 0);
-    assert!(!has(&repo, loose.as_str()).await && has(&repo, "tagged").await);
+    assert!(!has(&repo, untagged.as_str()).await && has(&repo, "tagged").await);
 }
 
 #[tokio::test]
-async fn what_no_rule_names_goes_when_all_else_was_not_enough() {
+async fn releases_images_kept_at_rest_if_the_pressure_rules_free_too_little() {
     let mut kit = Kit::new();
-    let (retention, repo, loose) = loose_and_tagged(&mut kit, CALM).await;
+    let (retention, repo, untagged) = push_tagged_and_untagged(&mut kit, KEEP_UNTAGGED_AT_REST).await;
     let done = retention.apply_under_pressure(|_| std::future::ready(Ok(false))).await.expect("applied");
     assert_eq!((done.tags, done.manifests), (1, 1));
-    assert!(has(&repo, loose.as_str()).await, "it is the collector's");
+    assert!(has(&repo, untagged.as_str()).await, "the collector removes it later");
     kit.pass(2 * UNTAGGED).await;
-    assert!(!has(&repo, loose.as_str()).await);
+    assert!(!has(&repo, untagged.as_str()).await);
 }
 
-/// A plan may be old when it is done.
+/// A plan may be old when it is applied.
 #[tokio::test]
-async fn a_plan_leaves_pinned_what_came_since() {
+async fn applying_a_plan_keeps_pins_made_since() {
     let mut kit = Kit::new();
-    let (retention, repo, _) = loose_and_tagged(&mut kit, CALM).await;
+    let (retention, repo, _) = push_tagged_and_untagged(&mut kit, KEEP_UNTAGGED_AT_REST).await;
     let plan = retention.plan(None, false).await.expect("planned");
-    let (config, layer) = (push(&repo, b"{}").await, push(&repo, b"newer").await);
+    let config = push(&repo, b"{}").await;
+    let layer = push(&repo, b"newer").await;
     let newer = put(&repo, &[], &image(&config, &[&layer])).await.expect("manifest");
     retention.run_to_end().await.expect("run");
     retention.apply(&plan, true, None).await.expect("applied");

@@ -1,4 +1,4 @@
-//! The scrub: what it finds, what it does about it, and how fast it is.
+//! Tests the scrub: what it finds, how it reacts, and how fast it reads.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,8 +8,8 @@ use orlop::jobs::fsck::fsck;
 use orlop::jobs::progress::Silent;
 use orlop::jobs::scrub::ScrubReport;
 use orlop::jobs::{Job, Scrub, ScrubSettings};
-use orlop::metadata::Condition;
-use orlop::metadata::sqlite::{Access as FactsAccess, SqliteMetadata};
+use orlop::metadata::Integrity;
+use orlop::metadata::sqlite::{Access as MetadataAccess, SqliteMetadata};
 use orlop::oci::BlobKey;
 use orlop::registry::{Access, PutManifestError, Registry, Repository, Settings};
 use orlop::store::MemoryStore;
@@ -27,20 +27,20 @@ fn scrub(registry: &Arc<Registry>, period: Duration, rate: u64) -> Scrub {
     Scrub::new(Arc::clone(registry), ScrubSettings { period: Some(period), rate })
 }
 
-/// One whole pass.
+/// Runs one complete pass.
 async fn pass(registry: &Arc<Registry>) -> ScrubReport {
     scrub(registry, DAY, MIB).run_to_end(None, &Silent).await.expect("a pass")
 }
 
 async fn key_of(repo: &Repository, content: &[u8]) -> BlobKey {
-    repo.viewed().blob(&digest(content)).await.expect("blob").key
+    repo.without_push().blob(&digest(content)).await.expect("blob").key
 }
 
 async fn is_served(repo: &Repository, content: &[u8]) -> bool {
-    repo.viewed().blob(&digest(content)).await.is_ok()
+    repo.without_push().blob(&digest(content)).await.is_ok()
 }
 
-/// Ticks as a server does while `span` passes, in fewer steps where it is long.
+/// Ticks the scrub as a server does while `span` passes, with longer pauses if `span` is long.
 async fn run_for(scrub: &Scrub, clock: &ManualClock, span: Duration) {
     let end = clock.elapsed() + span;
     let rest = SECOND.max(span / 200);
@@ -55,14 +55,15 @@ fn large(len: u64, seed: u8) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn a_damaged_blob_is_set_aside_until_it_is_pushed_again() {
+async fn quarantines_a_corrupt_blob_until_it_is_pushed_again() {
     let kit = Kit::new();
-    let (repo, other) = (kit.repo("app"), kit.repo("other"));
+    let repo = kit.repo("app");
+    let other = kit.repo("other");
     let (_, config, layer) = push_image(&repo, "latest", "layer").await;
-    other.mount(&layer, None).await.expect("an answer").expect("mounted");
+    other.mount(&layer, None).await.expect("no error").expect("mounted");
     assert!(pass(&kit.registry).await.is_sound());
-    assert!(kit.bytes.damage(&key_of(&repo, b"layer").await));
-    assert!(is_served(&repo, b"layer").await, "nobody has noticed yet");
+    assert!(kit.store.damage(&key_of(&repo, b"layer").await));
+    assert!(is_served(&repo, b"layer").await, "the corruption is not detected yet");
 
     let report = pass(&kit.registry).await;
     assert_eq!((report.blobs, report.manifests, report.damaged, report.problems.len()), (2, 1, 1, 1));
@@ -70,13 +71,13 @@ async fn a_damaged_blob_is_set_aside_until_it_is_pushed_again() {
     assert_eq!(report.set_aside[0].digest, layer.to_string());
     assert_eq!(report.set_aside[0].repositories, ["app", "other"]);
     assert!(!is_served(&repo, b"layer").await && !is_served(&other, b"layer").await);
-    assert!(repo.blob(&layer).await.is_err(), "absent to who may push, too");
-    assert!(kit.repo("third").mount(&layer, Some(repo.name())).await.expect("an answer").is_none());
-    let again = put(&repo, &["again"], &image(&config, &[&layer])).await;
-    assert!(matches!(again, Err(PutManifestError::Missing(_))), "{again:?}");
+    assert!(repo.blob(&layer).await.is_err(), "also absent for clients that may push");
+    assert!(kit.repo("third").mount(&layer, Some(repo.name())).await.expect("no error").is_none());
+    let outcome = put(&repo, &["again"], &image(&config, &[&layer])).await;
+    assert!(matches!(outcome, Err(PutManifestError::Missing(_))), "{outcome:?}");
     let check = fsck(&kit.registry, false, &Silent).await.expect("a check");
     assert_eq!(check.set_aside, 1);
-    assert!(check.problems.iter().any(|problem| problem.message.contains("set aside")));
+    assert!(check.problems.iter().any(|problem| problem.message.contains("quarantined")));
 
     push(&other, b"layer").await;
     assert_eq!(read(&repo, &layer).await.as_deref(), Some(&b"layer"[..]), "its links had stayed");
@@ -87,24 +88,24 @@ async fn a_damaged_blob_is_set_aside_until_it_is_pushed_again() {
 }
 
 #[tokio::test]
-async fn a_blob_that_is_gone_is_set_aside_and_brought_back_with_its_bytes() {
+async fn quarantines_a_missing_blob_and_restores_it_when_its_file_is_back() {
     let kit = Kit::new();
     let repo = kit.repo("app");
     push(&repo, b"lost").await;
     let key = key_of(&repo, b"lost").await;
-    let damaged = Condition::Damaged("by mistake".into());
-    kit.registry.metadata().mark_blob(&key, damaged, kit.clock.now()).await.expect("marked");
+    let integrity = Integrity::Damaged("by mistake".into());
+    kit.registry.metadata().mark_blob(&key, integrity, kit.clock.now()).await.expect("marked");
     assert!(!is_served(&repo, b"lost").await);
     assert!(pass(&kit.registry).await.is_sound(), "it was there all the time");
     assert!(is_served(&repo, b"lost").await);
-    assert!(kit.bytes.lose(&key));
+    assert!(kit.store.lose(&key));
     assert_eq!(pass(&kit.registry).await.damaged, 1);
     assert!(!is_served(&repo, b"lost").await);
-    assert_eq!(pass(&kit.registry).await.problems.len(), 1, "it is told again");
+    assert_eq!(pass(&kit.registry).await.problems.len(), 1, "it is reported again");
 }
 
 #[tokio::test]
-async fn a_push_or_a_removal_while_it_reads_is_no_damage() {
+async fn a_push_or_removal_during_a_read_is_not_reported_as_corruption() {
     let kit = Kit::new();
     let repo = kit.repo("app");
     let content = large(2 * MIB, 1);
@@ -114,7 +115,7 @@ async fn a_push_or_a_removal_while_it_reads_is_no_damage() {
     scrub.tick().await.expect("a tick");
     assert_eq!(scrub.status().checked_bytes, MIB);
     push(&repo, &content).await;
-    kit.bytes.lose(&old);
+    kit.store.lose(&old);
     run_for(&scrub, &kit.clock, DAY + HOUR).await;
     assert!(scrub.status().finished_at.is_some());
     assert!(is_served(&repo, &content).await);
@@ -123,13 +124,13 @@ async fn a_push_or_a_removal_while_it_reads_is_no_damage() {
     repo.delete_blob(&digest(&content)).await.expect("deleted");
     kit.pass(DAY).await;
     kit.pass(DAY).await;
-    assert!(kit.bytes.bytes(&key).is_none(), "collected in the middle of it");
+    assert!(kit.store.bytes(&key).is_none(), "collected during the read");
     run_for(&scrub, &kit.clock, DAY).await;
     assert!(pass(&kit.registry).await.is_sound());
 }
 
 #[tokio::test]
-async fn everything_is_read_once_in_the_period() {
+async fn reads_everything_once_per_period() {
     let kit = Kit::new();
     let repo = kit.repo("app");
     for seed in 0..8 {
@@ -141,16 +142,16 @@ async fn everything_is_read_once_in_the_period() {
     assert!((3 * MIB..=5 * MIB).contains(&half.checked_bytes), "{half:?}");
     assert_eq!(half.finished_at, None);
     run_for(&scrub, &kit.clock, DAY / 2 + HOUR).await;
-    let whole = scrub.status();
-    assert!(whole.finished_at.is_some());
-    assert!(whole.checked_bytes <= 9 * MIB, "not all over again: {whole:?}");
+    let complete = scrub.status();
+    assert!(complete.finished_at.is_some());
+    assert!(complete.checked_bytes <= 9 * MIB, "each blob is read once: {complete:?}");
 }
 
 #[tokio::test]
-async fn the_rate_is_never_passed() {
+async fn never_exceeds_the_rate() {
     let kit = Kit::new();
     push(&kit.repo("app"), &large(6 * MIB, 1)).await;
-    // A period that asks for far more than the rate allows.
+    // The period requires far more than the rate allows.
     let scrub = scrub(&kit.registry, SECOND, MIB);
     for second in 1..=5 {
         run_for(&scrub, &kit.clock, SECOND).await;
@@ -161,7 +162,7 @@ async fn the_rate_is_never_passed() {
 }
 
 #[tokio::test]
-async fn an_empty_store_costs_nothing() {
+async fn does_no_work_on_an_empty_store() {
     let kit = Kit::new();
     let scrub = scrub(&kit.registry, DAY, MIB);
     for _ in 0..100 {
@@ -174,13 +175,13 @@ async fn an_empty_store_costs_nothing() {
 }
 
 #[tokio::test]
-async fn a_restart_goes_on_in_the_middle_of_a_blob() {
+async fn resumes_within_a_blob_after_a_restart() {
     let kit = Kit::new();
     let repo = kit.repo("app");
     push(&repo, &large(5 * MIB, 1)).await;
     let first = scrub(&kit.registry, DAY, 64 * MIB);
     run_for(&first, &kit.clock, DAY / 2).await;
-    first.rest().await;
+    first.shut_down().await;
     let read = first.status().checked_bytes;
     assert!(read >= 2 * MIB, "{read}");
     let kit = kit.restarted().await;
@@ -189,23 +190,23 @@ async fn a_restart_goes_on_in_the_middle_of_a_blob() {
     assert!(second.status().finished_at.is_some());
     assert!(second.status().checked_bytes <= 5 * MIB - read + MIB, "only the rest was read");
     assert!(is_served(&kit.repo("app"), &large(5 * MIB, 1)).await);
-    // When that was is known after the next start.
+    // The time of the last complete pass is known after the next start.
     let third = scrub(&kit.registry, DAY, MIB).report().await.expect("a report");
     assert_eq!(third.finished_at, second.status().finished_at.map(|at| at.0));
 }
 
 #[tokio::test]
-async fn what_was_written_down_wrongly_condemns_nothing() {
+async fn an_invalid_stored_position_quarantines_nothing() {
     let kit = Kit::new();
     let content = large(2 * MIB, 1);
     push(&kit.repo("app"), &content).await;
     let first = scrub(&kit.registry, DAY, 64 * MIB);
     first.tick().await.expect("a tick");
-    first.rest().await;
+    first.shut_down().await;
     let metadata = kit.registry.metadata();
-    let place = metadata.scrub_place().await.expect("read").expect("written");
-    for wrong in [place.replace("1048576", "1048577"), "{}".into(), "nonsense".into()] {
-        metadata.note_scrub_place(&wrong).await.expect("written");
+    let position = metadata.scrub_position().await.expect("read").expect("written");
+    for wrong in [position.replace("1048576", "1048577"), "{}".into(), "nonsense".into()] {
+        metadata.record_scrub_position(&wrong).await.expect("written");
         let next = scrub(&kit.registry, DAY, 64 * MIB);
         run_for(&next, &kit.clock, 2 * DAY).await;
         assert!(next.status().finished_at.is_some());
@@ -214,14 +215,14 @@ async fn what_was_written_down_wrongly_condemns_nothing() {
 }
 
 #[tokio::test]
-async fn it_pauses_while_the_store_is_away_and_condemns_nothing() {
+async fn pauses_while_the_store_is_unavailable_and_quarantines_nothing() {
     let kit = Kit::new();
     push(&kit.repo("app"), b"layer").await;
     let scrub = scrub(&kit.registry, HOUR, MIB);
-    kit.bytes.set_vanished(true);
+    kit.store.set_vanished(true);
     run_for(&scrub, &kit.clock, HOUR).await;
     assert!(scrub.status().paused.is_some());
-    kit.bytes.set_vanished(false);
+    kit.store.set_vanished(false);
     run_for(&scrub, &kit.clock, HOUR).await;
     assert_eq!(scrub.status().paused, None);
     assert!(scrub.status().finished_at.is_some());
@@ -229,7 +230,7 @@ async fn it_pauses_while_the_store_is_away_and_condemns_nothing() {
 }
 
 #[tokio::test]
-async fn it_pauses_while_the_clock_cannot_be_trusted() {
+async fn pauses_while_the_clock_is_suspect() {
     let kit = Kit::new();
     push(&kit.repo("app"), b"layer").await;
     let scrub = scrub(&kit.registry, 10 * DAY, MIB);
@@ -242,23 +243,23 @@ async fn it_pauses_while_the_clock_cannot_be_trusted() {
 }
 
 #[tokio::test]
-async fn a_read_only_registry_is_only_reported_on() {
+async fn only_reports_problems_on_a_read_only_registry() {
     let kit = Kit::new();
     push(&kit.repo("app"), b"layer").await;
     let kit = kit.restarted_with(|settings| settings.read_only = true).await;
     let repo = kit.repo("app");
-    assert!(kit.bytes.damage(&key_of(&repo, b"layer").await));
+    assert!(kit.store.damage(&key_of(&repo, b"layer").await));
     let report = pass(&kit.registry).await;
     assert_eq!((report.problems.len(), report.damaged), (1, 0));
     assert!(is_served(&repo, b"layer").await);
-    assert_eq!(kit.registry.metadata().scrub_place().await.expect("read"), None);
+    assert_eq!(kit.registry.metadata().scrub_position().await.expect("read"), None);
 }
 
 #[tokio::test]
-async fn a_damaged_manifest_is_told_and_healed_by_its_push() {
+async fn reports_a_corrupt_manifest_until_it_is_pushed_again() {
     let kit = Kit::new();
     let (manifest, config, layer) = push_image(&kit.repo("app"), "latest", "layer").await;
-    let database = rusqlite::Connection::open(kit.facts.path().join("orlop.db")).expect("opened");
+    let database = rusqlite::Connection::open(kit.metadata_dir.path().join("orlop.db")).expect("opened");
     database.execute("UPDATE manifests SET content = zeroblob(size)", []).expect("damaged");
     let kit = kit.restarted().await;
     let scrub = scrub(&kit.registry, DAY, MIB);
@@ -270,18 +271,19 @@ async fn a_damaged_manifest_is_told_and_healed_by_its_push() {
     assert_eq!(scrub.status().damaged_manifests.len(), 0);
 }
 
-/// A repository on a disk that cannot be read where a test says so.
+/// A repository on a disk whose reads fail on command.
 struct Unreadable {
     registry: Arc<Registry>,
     repo: Repository,
     clock: Arc<ManualClock>,
     faults: Faults,
-    _facts: TempDir,
+    _metadata_dir: TempDir,
 }
 
 async fn unreadable() -> Unreadable {
-    let (faults, facts) = (Faults::new(), TempDir::new().expect("temporary folder"));
-    let metadata = SqliteMetadata::open(facts.path(), FactsAccess::ReadWrite).expect("metadata");
+    let faults = Faults::new();
+    let metadata_dir = TempDir::new().expect("temporary folder");
+    let metadata = SqliteMetadata::open(metadata_dir.path(), MetadataAccess::ReadWrite).expect("metadata");
     let clock = Arc::new(ManualClock::at(Timestamp(1_000_000_000)));
     let registry = Registry::new(
         Arc::new(Faulty::new(MemoryStore::new(), faults.clone())),
@@ -292,16 +294,16 @@ async fn unreadable() -> Unreadable {
     let repo = registry.repository("app".parse().expect("name"), Access { push: true });
     push(&repo, b"layer").await;
     faults.next_of(Operation::Inspect, Fault::Fail(Failure::Io));
-    Unreadable { registry, repo, clock, faults, _facts: facts }
+    Unreadable { registry, repo, clock, faults, _metadata_dir: metadata_dir }
 }
 
 #[tokio::test]
-async fn what_cannot_be_read_is_kept_until_it_could_not_be_read_again() {
-    let Unreadable { registry, repo, clock, faults, _facts } = unreadable().await;
+async fn quarantines_an_unreadable_blob_only_after_a_second_failed_read() {
+    let Unreadable { registry, repo, clock, faults, _metadata_dir } = unreadable().await;
     let report = pass(&registry).await;
     assert_eq!((report.problems.len(), report.damaged), (1, 0));
-    assert!(is_served(&repo, b"layer").await, "unknown means keep");
-    // A restart does not forget it.
+    assert!(is_served(&repo, b"layer").await, "a single failed read proves nothing");
+    // The failed read is remembered after a restart.
     let scrub = scrub(&registry, 30 * DAY, MIB);
     clock.advance(HOUR);
     for time in [1, 2] {
@@ -314,8 +316,8 @@ async fn what_cannot_be_read_is_kept_until_it_could_not_be_read_again() {
 }
 
 #[tokio::test]
-async fn what_can_be_read_again_stays() {
-    let Unreadable { registry, repo, clock, _facts, .. } = unreadable().await;
+async fn keeps_a_blob_that_becomes_readable_again() {
+    let Unreadable { registry, repo, clock, _metadata_dir, .. } = unreadable().await;
     assert_eq!(pass(&registry).await.problems.len(), 1);
     clock.advance(2 * HOUR);
     assert!(pass(&registry).await.is_sound());
@@ -323,8 +325,8 @@ async fn what_can_be_read_again_stays() {
 }
 
 #[tokio::test]
-async fn what_fails_twice_within_the_hour_stays_too() {
-    let Unreadable { registry, repo, faults, _facts, .. } = unreadable().await;
+async fn keeps_a_blob_whose_reads_fail_twice_within_an_hour() {
+    let Unreadable { registry, repo, faults, _metadata_dir, .. } = unreadable().await;
     for _ in 0..3 {
         assert_eq!(pass(&registry).await.problems.len(), 1);
         faults.next_of(Operation::Inspect, Fault::Fail(Failure::Io));

@@ -1,4 +1,4 @@
-//! Random repositories and policies, small enough that everything meets everything.
+//! Generates random repositories and policies, small enough that most features interact.
 
 use std::collections::BTreeMap;
 
@@ -37,7 +37,7 @@ pub const NAMES: [&str; 16] = [
 ];
 
 pub fn digest(number: u8) -> Digest {
-    // Both algorithms, because a tag holds half of the longer digest.
+    // Both algorithms, because a tag has room for only half of the longer digest.
     let algorithm = if number % 4 == 3 { Algorithm::Sha512 } else { Algorithm::Sha256 };
     Digest::from_hash(algorithm, &vec![number; algorithm.hash_len()]).expect("length")
 }
@@ -68,7 +68,7 @@ fn values(
     btree_map(Just(key.to_owned()), select(values).prop_map(str::to_owned), 0..=1)
 }
 
-fn seldom(
+fn rarely(
     values: impl Strategy<Value = BTreeMap<String, String>>,
 ) -> impl Strategy<Value = BTreeMap<String, String>> {
     weighted(0.1, values).prop_map(Option::unwrap_or_default)
@@ -114,13 +114,15 @@ fn manifest(number: u8) -> impl Strategy<Value = ManifestFacts> {
     );
     (times, refers, details).prop_map(move |(times, (children, subject), details)| {
         let mut facts = ManifestFacts::new(digest(number), times.0);
-        (facts.pulled_at, facts.alone_at) = (times.1, times.2);
+        facts.pulled_at = times.1;
+        facts.alone_at = times.2;
         facts.children = children.unwrap_or_default().into_iter().map(digest).collect();
         facts.subject = subject.map(digest);
         facts.has_unknown_artifact_type = details.0 == Some("?");
         facts.artifact_type = details.0.filter(|known| *known != "?").map(str::to_owned);
         facts.platforms = details.1.map(|some| some.iter().map(|p| (*p).to_owned()).collect());
-        (facts.annotations, facts.labels) = (details.2, details.3);
+        facts.annotations = details.2;
+        facts.labels = details.3;
         facts
     })
 }
@@ -142,7 +144,7 @@ fn repositories() -> impl Strategy<Value = Vec<String>> {
     select(lists.to_vec()).prop_map(|list| list.iter().map(|glob| (*glob).to_owned()).collect())
 }
 
-/// Spans of which the first is shorter.
+/// Generates two spans, the first shorter than the second.
 fn window() -> impl Strategy<Value = (Option<String>, Option<String>)> {
     let hours = |span: Option<u8>| span.map(|span| format!("{span}h"));
     (weighted(0.25, 1..6_u8), weighted(0.25, 6..11_u8), any::<bool>()).prop_map(move |(short, long, one)| {
@@ -151,16 +153,20 @@ fn window() -> impl Strategy<Value = (Option<String>, Option<String>)> {
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Kinds(Option<bool>, bool, bool);
+struct Kinds {
+    tagged: Option<bool>,
+    untagged: bool,
+    orphaned: bool,
+}
 
 fn rule(number: usize) -> impl Strategy<Value = Rule> {
     let kinds = [
-        Kinds(None, false, false),
-        Kinds(None, false, false),
-        Kinds(Some(true), false, false),
-        Kinds(None, true, false),
-        Kinds(None, false, true),
-        Kinds(Some(true), true, true),
+        Kinds { tagged: None, untagged: false, orphaned: false },
+        Kinds { tagged: None, untagged: false, orphaned: false },
+        Kinds { tagged: Some(true), untagged: false, orphaned: false },
+        Kinds { tagged: None, untagged: true, orphaned: false },
+        Kinds { tagged: None, untagged: false, orphaned: true },
+        Kinds { tagged: Some(true), untagged: true, orphaned: true },
     ];
     let head = (any::<bool>(), any::<bool>(), select(kinds.to_vec()), repositories());
     let names = (
@@ -176,31 +182,37 @@ fn rule(number: usize) -> impl Strategy<Value = Rule> {
     let details = (
         texts(&["application/*", "!application/sbom"]),
         texts(&["linux/amd64", "linux/*", "*/arm64"]),
-        seldom(values("keep", &["yes", "*", "!no"])),
-        seldom(values("team", &["a", "*"])),
+        rarely(values("keep", &["yes", "*", "!no"])),
+        rarely(values("team", &["a", "*"])),
         any::<[bool; 2]>(),
     );
     (head, names, window(), window(), count, details, of(1..3_u32), finals).prop_map(
         move |(head, names, pushed, pulled, count, details, history, finals)| {
-            let (keep, special, Kinds(tagged, untagged, orphaned), repositories) = head;
+            let (keep, special, Kinds { tagged, untagged, orphaned }, repositories) = head;
             let mut rule = Rule::new(format!("r{number}"), if keep { Action::Keep } else { Action::Expire });
             rule.when = match (special, keep) {
                 (false, _) => When::Always,
                 (true, true) => When::Calm,
                 (true, false) => When::Pressure,
             };
-            (rule.tagged, rule.untagged, rule.orphaned) = (tagged, untagged, orphaned);
+            rule.tagged = tagged;
+            rule.untagged = untagged;
+            rule.orphaned = orphaned;
             rule.repositories = repositories;
             (rule.pushed_before, rule.pushed_within) = pushed;
             (rule.pulled_before, rule.pulled_within) = pulled;
             if let Some((newest, by, per, count)) = count {
-                (rule.newest, rule.by, rule.per) = (Some(newest), by, per);
+                rule.newest = Some(newest);
+                rule.by = by;
+                rule.per = per;
                 rule.count = count;
             }
             rule.final_for = finals;
             (rule.tags, rule.tag_regex, rule.except_regex) = names;
             if untagged {
-                (rule.tags, rule.tag_regex, rule.except_regex) = (Vec::new(), None, None);
+                rule.tags = Vec::new();
+                rule.tag_regex = None;
+                rule.except_regex = None;
                 rule.per = None;
                 rule.by = rule.by.filter(|by| *by != Order::Version);
             }
@@ -209,7 +221,8 @@ fn rule(number: usize) -> impl Strategy<Value = Rule> {
             } else if details.4[0] {
                 rule.platforms = details.1;
             }
-            (rule.annotations, rule.labels) = (details.2, details.3);
+            rule.annotations = details.2;
+            rule.labels = details.3;
             rule.keep_history = history.filter(|_| keep);
             rule
         },

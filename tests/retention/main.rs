@@ -1,4 +1,4 @@
-//! The evaluator against a slow, obvious second implementation, on random repositories and policies.
+//! Compares the evaluator with a slow, obvious second implementation, on random repositories and policies.
 
 mod generate;
 mod naive;

@@ -1,4 +1,5 @@
-//! The evaluator once more: by digests, by loops over everything, from the policies as they are written.
+//! A second implementation of the evaluator: by digests, with loops over everything, straight from the written
+//! policies.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,18 +14,19 @@ use orlop::retention::{
 use crate::generate::NOW;
 use crate::patterns::{branch_of, glob_matches, globs, hours, regex_matches, version};
 
-/// What becomes of something: what keeps it, or the rule's place and the time by which it goes.
+/// The decision on a tag or a manifest: the reasons to keep it, or the index of the rule and the time of last use by
+/// which it expires.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fate {
     Keep(BTreeSet<String>),
-    Go(usize, Timestamp),
+    Expire(usize, Timestamp),
 }
 
 type Set = BTreeSet<Digest>;
 
-/// Something that rules judge: a tag, or a manifest by itself.
+/// An item that rules apply to: a tag, or an unreferenced manifest.
 #[derive(Debug, Clone)]
-struct Judged {
+struct Item {
     tag: Option<String>,
     kind: &'static str,
     manifest: ManifestFacts,
@@ -32,7 +34,7 @@ struct Judged {
     pulled: Option<i64>,
 }
 
-impl Judged {
+impl Item {
     fn used(&self) -> i64 {
         self.pushed.max(self.pulled.unwrap_or(i64::MIN))
     }
@@ -66,7 +68,7 @@ impl World<'_> {
         self.snapshot.manifests.iter().find(is).map(|m| m.digest.clone())
     }
 
-    /// What follows from these manifests.
+    /// Returns everything that follows from these manifests.
     fn closure(&self, from: impl IntoIterator<Item = Digest>) -> Set {
         let mut set: Set = from.into_iter().filter(|d| self.manifest(d).is_some()).collect();
         loop {
@@ -107,7 +109,7 @@ impl World<'_> {
         self.snapshot.manifests.iter().filter(related).filter_map(|m| Some(m.pulled_at?.0)).max()
     }
 
-    fn judged_tag(&self, tag: &TagFacts) -> Option<Judged> {
+    fn tag_item(&self, tag: &TagFacts) -> Option<Item> {
         let kind = match (Self::looks_attached(tag), self.subject_of(tag)) {
             (true, Some(_)) => return None,
             (true, None) => "orphaned",
@@ -115,10 +117,10 @@ impl World<'_> {
         };
         let manifest = self.manifest(&tag.digest)?.clone();
         let pulled = self.pulled(&tag.digest);
-        Some(Judged { tag: Some(tag.name.to_string()), kind, manifest, pushed: tag.pushed_at.0, pulled })
+        Some(Item { tag: Some(tag.name.to_string()), kind, manifest, pushed: tag.pushed_at.0, pulled })
     }
 
-    fn judged_manifest(&self, m: &ManifestFacts) -> Option<Judged> {
+    fn manifest_item(&self, m: &ManifestFacts) -> Option<Item> {
         let tagged = self.snapshot.tags.iter().any(|tag| tag.digest == m.digest);
         let child = self.snapshot.manifests.iter().any(|other| other.children.contains(&m.digest));
         let attached = m.subject.as_ref().is_some_and(|s| self.manifest(s).is_some());
@@ -127,15 +129,15 @@ impl World<'_> {
         }
         let kind = if m.subject.is_some() { "orphaned" } else { "untagged" };
         let pushed = m.pushed_at.0.max(m.alone_at.map_or(i64::MIN, |at| at.0));
-        Some(Judged { tag: None, kind, manifest: m.clone(), pushed, pulled: self.pulled(&m.digest) })
+        Some(Item { tag: None, kind, manifest: m.clone(), pushed, pulled: self.pulled(&m.digest) })
     }
 
-    fn all_judged(&self) -> Vec<Judged> {
-        let tags = self.snapshot.tags.iter().filter_map(|tag| self.judged_tag(tag));
-        tags.chain(self.snapshot.manifests.iter().filter_map(|m| self.judged_manifest(m))).collect()
+    fn items(&self) -> Vec<Item> {
+        let tags = self.snapshot.tags.iter().filter_map(|tag| self.tag_item(tag));
+        tags.chain(self.snapshot.manifests.iter().filter_map(|m| self.manifest_item(m))).collect()
     }
 
-    /// The rules in force here.
+    /// Returns the rules in force for the repository.
     fn rules(&self) -> Vec<Placed<'_>> {
         let repo = self.snapshot.repo.as_str();
         let here = |list: &[String]| globs(list, repo, true);
@@ -161,10 +163,10 @@ impl World<'_> {
         placed
     }
 
-    /// Whether a rule sees an item: no final rule of its policy before it has.
-    fn sees(&self, placed: &Placed<'_>, item: &Judged, all: &[Judged]) -> bool {
+    /// Whether a rule sees an item: no earlier final rule of its policy matches it.
+    fn sees(&self, placed: &Placed<'_>, item: &Item, all: &[Item]) -> bool {
         !self.rules().iter().any(|before| {
-            let settles = |other: &Judged| names(before.rule, other) && self.sees(before, other, all);
+            let settles = |other: &Item| matches_name(before.rule, other) && self.sees(before, other, all);
             let is_before = before.policy == placed.policy && before.place < placed.place;
             is_before
                 && match before.rule.final_for {
@@ -177,7 +179,7 @@ impl World<'_> {
         })
     }
 
-    fn safe(&self, tag: &TagFacts) -> BTreeSet<String> {
+    fn protections(&self, tag: &TagFacts) -> BTreeSet<String> {
         let is = |list: &TagList| {
             globs(&list.repositories, self.snapshot.repo.as_str(), true)
                 && globs(&list.tags, tag.name.as_str(), false)
@@ -193,9 +195,11 @@ impl World<'_> {
         by
     }
 
-    /// What the rules say of one item, with the depth of its past that is kept.
-    fn verdict(&self, item: &Judged, all: &[Judged]) -> (Fate, u32) {
-        let (mut by, mut goes, mut depth) = (BTreeSet::new(), None, 0);
+    /// Returns the result of the rules for one item, and how many earlier versions of its tag are kept.
+    fn verdict(&self, item: &Item, all: &[Item]) -> (Fate, u32) {
+        let mut by = BTreeSet::new();
+        let mut expires = None;
+        let mut depth = 0;
         for placed in self.rules() {
             let Placed { place, rule, .. } = placed;
             if !self.sees(&placed, item, all) {
@@ -218,22 +222,22 @@ impl World<'_> {
                     depth = depth.max(rule.keep_history.unwrap_or(0));
                 }
                 (Action::Expire, Some(true)) if newest.is_none() || newest == Some(false) && counted => {
-                    goes = goes.or(Some(place));
+                    expires = expires.or(Some(place));
                 }
                 _ => {}
             }
         }
         if let Some(tag) = self.snapshot.tags.iter().find(|tag| Some(tag.name.to_string()) == item.tag) {
-            by.extend(self.safe(tag));
+            by.extend(self.protections(tag));
         }
-        match goes {
-            Some(place) if by.is_empty() => (Fate::Go(place, Timestamp(item.used())), 0),
+        match expires {
+            Some(place) if by.is_empty() => (Fate::Expire(place, Timestamp(item.used())), 0),
             None if by.is_empty() => (Fate::Keep(BTreeSet::from(["unnamed".to_owned()])), 0),
             _ => (Fate::Keep(by), depth),
         }
     }
 
-    fn past(&self, item: &Judged, depth: u32) -> Vec<Digest> {
+    fn history(&self, item: &Item, depth: u32) -> Vec<Digest> {
         let tag = self.snapshot.tags.iter().find(|tag| Some(tag.name.to_string()) == item.tag);
         let mut kept = Vec::new();
         for digest in tag.map(|tag| tag.past.clone()).unwrap_or_default() {
@@ -244,40 +248,41 @@ impl World<'_> {
         kept
     }
 
-    /// The fates of all tags by name, and of all manifests.
+    /// Returns the fates of all tags by name, and of all manifests by digest.
     pub fn fates(&self) -> (BTreeMap<String, Fate>, BTreeMap<Digest, Fate>) {
-        let all = self.all_judged();
+        let all = self.items();
         let verdicts: Vec<_> = all.iter().map(|item| (item, self.verdict(item, &all))).collect();
         let reached = self.closure(all.iter().map(|item| item.manifest.digest.clone()));
-        let mut stay: Vec<Digest> = Vec::new();
+        let mut kept_digests: Vec<Digest> = Vec::new();
         for (item, (fate, depth)) in &verdicts {
             if matches!(fate, Fate::Keep(_)) {
-                stay.push(item.manifest.digest.clone());
-                stay.extend(self.past(item, *depth));
+                kept_digests.push(item.manifest.digest.clone());
+                kept_digests.extend(self.history(item, *depth));
             }
         }
-        stay.extend(self.snapshot.tags.iter().filter(|t| !self.safe(t).is_empty()).map(|t| t.digest.clone()));
-        stay.extend(
+        let protected = self.snapshot.tags.iter().filter(|tag| !self.protections(tag).is_empty());
+        kept_digests.extend(protected.map(|tag| tag.digest.clone()));
+        kept_digests.extend(
             self.snapshot.manifests.iter().map(|m| m.digest.clone()).filter(|d| !reached.contains(d)),
         );
-        let kept = self.closure(stay);
+        let kept = self.closure(kept_digests);
         let last = |digest: &Digest| {
             let with = verdicts.iter().filter_map(|(item, (fate, _))| match fate {
-                Fate::Go(rule, used) => {
+                Fate::Expire(rule, used) => {
                     let along = self.closure([item.manifest.digest.clone()]);
                     along.contains(digest).then_some((*rule, *used))
                 }
                 Fate::Keep(_) => None,
             });
-            let (rule, used) = with.max().expect("an item goes");
-            Fate::Go(rule, used)
+            let (rule, used) = with.max().expect("an item expires");
+            Fate::Expire(rule, used)
         };
         let tag_fate = |tag: &TagFacts| {
-            let own = |(item, _): &&(&Judged, _)| item.tag.as_deref() == Some(tag.name.as_str());
+            let own = |(item, _): &&(&Item, _)| item.tag.as_deref() == Some(tag.name.as_str());
             if let Some((_, (fate, _))) = verdicts.iter().find(own) {
                 return fate.clone();
             }
-            let mut by = self.safe(tag);
+            let mut by = self.protections(tag);
             if self.manifest(&tag.digest).is_none() {
                 by.insert("no manifest".into());
             }
@@ -300,16 +305,16 @@ impl World<'_> {
     }
 }
 
-/// A rule with its place among all and its policy's.
+/// A rule with the number of its policy and its index among all rules.
 struct Placed<'a> {
     policy: usize,
     place: usize,
     rule: &'a Rule,
 }
 
-/// How many tags or images of those that a rule has chosen are newer.
-fn rank(rule: &Rule, item: &Judged, chosen: &[&Judged]) -> usize {
-    let is_newer = |a: &Judged, b: &Judged| compare(rule, a, b) == Some(Ordering::Greater);
+/// Returns how many tags or images among those a rule has chosen are newer.
+fn rank(rule: &Rule, item: &Item, chosen: &[&Item]) -> usize {
+    let is_newer = |a: &Item, b: &Item| compare(rule, a, b) == Some(Ordering::Greater);
     if rule.count != Some(Count::Images) {
         return chosen.iter().filter(|other| is_newer(other, item)).count();
     }
@@ -329,7 +334,7 @@ fn rank(rule: &Rule, item: &Judged, chosen: &[&Judged]) -> usize {
 }
 
 /// Whether a rule matches an item by kind and name.
-fn names(rule: &Rule, item: &Judged) -> bool {
+fn matches_name(rule: &Rule, item: &Item) -> bool {
     let tagged = rule.tagged.unwrap_or(!rule.untagged && !rule.orphaned);
     let kind = match item.kind {
         "tagged" => tagged,
@@ -343,8 +348,8 @@ fn names(rule: &Rule, item: &Judged) -> bool {
         && rule.except_regex.as_ref().is_none_or(|list| tag(&|tag| !any(list, tag)))
 }
 
-/// Whether a rule selects an item; `None` if that cannot be known.
-fn selects(rule: &Rule, item: &Judged) -> Option<bool> {
+/// Whether a rule selects an item; `None` if details are unknown.
+fn selects(rule: &Rule, item: &Item) -> Option<bool> {
     let age = |time: i64| NOW.0 - time;
     let times = hours(&rule.pushed_before).is_none_or(|span| age(item.pushed) > span)
         && hours(&rule.pushed_within).is_none_or(|span| age(item.pushed) <= span)
@@ -357,33 +362,33 @@ fn selects(rule: &Rule, item: &Judged) -> Option<bool> {
         None => Some(false),
         Some(kind) => Some(globs(&rule.artifact_types, kind, false)),
     };
-    let has = |wanted: &BTreeMap<String, String>, there: &Option<BTreeMap<String, String>>| {
-        if wanted.is_empty() {
+    let has = |required: &BTreeMap<String, String>, actual: &Option<BTreeMap<String, String>>| {
+        if required.is_empty() {
             return Some(true);
         }
-        let there = there.as_ref()?;
-        Some(wanted.iter().all(|(key, glob)| {
-            there.get(key).is_some_and(|value| globs(std::slice::from_ref(glob), value, false))
+        let actual = actual.as_ref()?;
+        Some(required.iter().all(|(key, glob)| {
+            actual.get(key).is_some_and(|value| globs(std::slice::from_ref(glob), value, false))
         }))
     };
     let platform = if rule.platforms.is_empty() {
         Some(true)
     } else {
-        m.platforms.as_ref().map(|there| {
-            let real: Vec<_> = there.iter().filter(|p| *p != "unknown/unknown").collect();
+        m.platforms.as_ref().map(|actual| {
+            let real: Vec<_> = actual.iter().filter(|p| *p != "unknown/unknown").collect();
             let count = real.iter().filter(|p| globs(&rule.platforms, p, false)).count();
             if rule.action == Action::Keep { count > 0 } else { count > 0 && count == real.len() }
         })
     };
     let details = [artifact, has(&rule.annotations, &m.annotations), platform, has(&rule.labels, &m.labels)];
-    if !(names(rule, item) && times) || details.contains(&Some(false)) {
+    if !(matches_name(rule, item) && times) || details.contains(&Some(false)) {
         return Some(false);
     }
     details.iter().all(Option::is_some).then_some(true)
 }
 
-/// Which is newer, if both take part in the count and in the same one.
-fn compare(rule: &Rule, a: &Judged, b: &Judged) -> Option<Ordering> {
+/// Compares how new two items are; `None` if they are not counted together.
+fn compare(rule: &Rule, a: &Item, b: &Item) -> Option<Ordering> {
     if branch(rule, a)? != branch(rule, b)? {
         return None;
     }
@@ -395,7 +400,7 @@ fn compare(rule: &Rule, a: &Judged, b: &Judged) -> Option<Ordering> {
     })
 }
 
-fn branch(rule: &Rule, item: &Judged) -> Option<String> {
+fn branch(rule: &Rule, item: &Item) -> Option<String> {
     match &rule.per {
         None => Some(String::new()),
         Some(per) => branch_of(per, item.tag.as_deref()?),

@@ -1,8 +1,8 @@
-//! Globs, expressions, versions and spans, for those that the generator writes alone.
+//! Simple globs, expressions, versions and spans, for the patterns of the generator only.
 
 use crate::generate::HOUR;
 
-/// What the capture group of `per` finds in a tag.
+/// Returns what the capture group of `per` matches in a tag.
 pub fn branch_of(per: &str, tag: &str) -> Option<String> {
     let number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     let (head, tail) = tag.rsplit_once('-').map_or((None, tag), |(head, tail)| (Some(head), tail));
@@ -15,7 +15,7 @@ pub fn branch_of(per: &str, tag: &str) -> Option<String> {
     }
 }
 
-/// The versions among [`crate::generate::NAMES`], in their order.
+/// Returns the position of a version among those in [`crate::generate::NAMES`].
 pub fn version(tag: &str) -> Option<usize> {
     let order: [&[&str]; 8] =
         [&["v1.0"], &["v1.2"], &["1.2.3"], &["v1.10.0"], &["v2.0.0-rc1"], &["v2.0"], &["17"], &["18"]];

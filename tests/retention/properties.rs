@@ -1,4 +1,4 @@
-//! What holds for every repository and every policy.
+//! Properties that hold for every repository and every policy.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,8 +13,8 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn both_implementations_decide_alike(snapshot in snapshot(), policies in policies(), pressure: bool) {
-        // Some policies would empty a repository; those are refused.
+    fn both_implementations_agree(snapshot in snapshot(), policies in policies(), pressure: bool) {
+        // Some policies would empty a repository; these are rejected.
         let Ok((compiled, _)) = policies.compile() else { return Ok(()) };
         let plan = evaluate(&snapshot, &compiled, NOW, pressure);
         let (tags, manifests) = World { snapshot: &snapshot, policies: &policies, pressure }.fates();
@@ -23,13 +23,13 @@ proptest! {
         let found = snapshot.manifests.iter().zip(&plan.manifests).map(|(m, d)| (m.digest.clone(), fate(d)));
         let without_reasons = |fate| if let Fate::Keep(_) = fate { Fate::Keep(BTreeSet::new()) } else { fate };
         prop_assert_eq!(found.map(|(d, f)| (d, without_reasons(f))).collect::<BTreeMap<_, _>>(), manifests);
-        sound(&snapshot, &plan)?;
+        check_consistency(&snapshot, &plan)?;
     }
 }
 
 fn fate(decision: &Decision) -> Fate {
     match decision {
-        Decision::Expire(expiry) => Fate::Go(expiry.rule.index, expiry.used_at),
+        Decision::Expire(expiry) => Fate::Expire(expiry.rule.index, expiry.used_at),
         Decision::Keep { by } => Fate::Keep(by.iter().map(reason).collect()),
     }
 }
@@ -43,27 +43,27 @@ fn reason(reason: &KeepReason) -> String {
         KeepReason::Immutable => "immutable".into(),
         KeepReason::NoManifest => "no manifest".into(),
         KeepReason::Subject(_) => "subject".into(),
-        KeepReason::Tag(_) | KeepReason::Index(_) | KeepReason::History { .. } => "holder".into(),
+        KeepReason::Tag(_) | KeepReason::Index(_) | KeepReason::History { .. } => "reference".into(),
     }
 }
 
-/// What needs no second implementation: what stays is whole, and every step is in its place.
-fn sound(snapshot: &RepoSnapshot, plan: &RepoPlan) -> Result<(), TestCaseError> {
+/// Checks what needs no second implementation: kept manifests are complete, and the steps are in order.
+fn check_consistency(snapshot: &RepoSnapshot, plan: &RepoPlan) -> Result<(), TestCaseError> {
     let stays = |decision: &Decision| decision.expiry().is_none();
     let manifests = || snapshot.manifests.iter().zip(&plan.manifests);
-    let gone: BTreeSet<&Digest> = manifests().filter(|(_, d)| !stays(d)).map(|(m, _)| &m.digest).collect();
+    let expired: BTreeSet<&Digest> = manifests().filter(|(_, d)| !stays(d)).map(|(m, _)| &m.digest).collect();
     for (manifest, decision) in manifests() {
         if stays(decision) {
-            prop_assert!(manifest.children.iter().all(|child| !gone.contains(child)));
+            prop_assert!(manifest.children.iter().all(|child| !expired.contains(child)));
         } else {
             let subject = manifest.subject.as_ref();
             prop_assert!(
-                subject.is_none_or(|s| gone.contains(s) || manifests().all(|(m, _)| m.digest != *s))
+                subject.is_none_or(|s| expired.contains(s) || manifests().all(|(m, _)| m.digest != *s))
             );
         }
     }
     for (tag, decision) in snapshot.tags.iter().zip(&plan.tags) {
-        prop_assert!(!stays(decision) || !gone.contains(&tag.digest));
+        prop_assert!(!stays(decision) || !expired.contains(&tag.digest));
     }
     let steps = plan.steps();
     let order: Vec<_> = steps.iter().map(|(_, e)| (e.rule.index, e.used_at)).collect();

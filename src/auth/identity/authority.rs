@@ -1,5 +1,5 @@
-//! Another authority that lets clients in to this registry, by tokens as Docker's protocol has them
-//! (<https://distribution.github.io/distribution/spec/auth/jwt/>): what Harbor's or GitLab's registry is told to trust.
+//! An external authority, such as Harbor or GitLab, that issues tokens of Docker's protocol for this registry
+//! (<https://distribution.github.io/distribution/spec/auth/jwt/>).
 
 use std::sync::Arc;
 
@@ -9,37 +9,37 @@ use serde_json::Value;
 
 use super::keys::{KeySource, Keys};
 use super::provider::subject;
-use super::signed::{Claims, Flaw, Parties, verify};
+use super::signed::{Claims, ExpectedParties, TokenError, verify};
 use crate::auth::scope::Grant;
 use crate::clock::{Clock, Timestamp};
 
-/// The most repositories of a token that are looked at.
-const MOST: usize = 100;
+/// How many entries of a token's `access` claim are considered; the rest is ignored.
+const MAX_ACCESS_ENTRIES: usize = 100;
 
-/// An authority as settings have it.
+/// The settings of a token authority.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuthoritySettings {
-    /// Where clients get tokens.
+    /// The address where clients get tokens.
     pub realm: String,
-    /// What this registry is called there, and whom tokens must be for.
+    /// The name of this registry at the authority, which must be the audience of tokens.
     pub service: String,
-    /// Who tokens must be by.
+    /// The issuer of tokens.
     pub issuer: String,
-    /// Where its keys are.
+    /// Where the keys of the authority are published.
     pub keys: KeySource,
 }
 
-/// An authority.
+/// A token authority.
 pub struct Authority {
-    /// Where clients get tokens.
+    /// The address where clients get tokens.
     pub realm: String,
-    /// What this registry is called there.
+    /// The name of this registry at the authority.
     pub service: String,
     issuer: [String; 1],
     keys: Keys,
 }
 
-/// What a token is for.
+/// An entry of the `access` claim.
 #[derive(Deserialize)]
 struct Access {
     #[serde(rename = "type")]
@@ -49,46 +49,48 @@ struct Access {
 }
 
 impl Authority {
-    /// The authority that settings mean.
+    /// Creates an authority from its settings.
     pub fn new(settings: AuthoritySettings, client: Client, clock: Arc<dyn Clock>) -> Self {
         let AuthoritySettings { realm, service, issuer, keys } = settings;
         Self { realm, service, issuer: [issuer], keys: Keys::new(keys, client, clock) }
     }
 
-    /// How often its keys were changed; `None` if they may be now.
+    /// The generation of the keys; `None` if they may have changed.
     pub(super) fn keys_generation(&self) -> Option<u64> {
         self.keys.generation()
     }
 
-    /// Whether a token says that it is by this authority.
-    pub(super) fn is(&self, issuer: &str) -> bool {
+    /// Whether this authority is the issuer that a token names.
+    pub(super) fn is_issuer(&self, issuer: &str) -> bool {
         self.issuer[0] == issuer
     }
 
-    /// Whom a token is for, what it is good for, and until when, in seconds since the Unix epoch.
-    pub(super) async fn admit(
+    /// Verifies a token. Returns the name of its subject, its grants, and its expiry in seconds since the Unix epoch.
+    pub(super) async fn verify_token(
         &self,
         token: &[u8],
         now: Timestamp,
-    ) -> Result<(Arc<str>, Vec<Grant>, i64), Flaw> {
-        let parties = Parties { issuers: &self.issuer, audience: &self.service };
+    ) -> Result<(Arc<str>, Vec<Grant>, i64), TokenError> {
+        let parties = ExpectedParties { issuers: &self.issuer, audience: &self.service };
         let (mut claims, until) = verify(token, &self.keys, parties, now).await?;
-        let grants = grants(&mut claims);
-        // Nobody's name is that of somebody who is known there without one.
+        let grants = take_grants(&mut claims);
+        // The name is empty for anonymous clients of the authority.
         let name = subject(&claims).unwrap_or_default().to_owned();
         Ok((format!("{}:{name}", self.issuer[0]).into(), grants, until))
     }
 }
 
-fn grants(claims: &mut Claims) -> Vec<Grant> {
+/// Removes the `access` claim and parses its entries. Skips invalid ones.
+fn take_grants(claims: &mut Claims) -> Vec<Grant> {
     let access = match claims.remove("access") {
         Some(Value::Array(access)) => access,
         _ => Vec::new(),
     };
-    let known = access.into_iter().take(MOST).filter_map(|access| serde_json::from_value(access).ok());
-    known
+    let entries =
+        access.into_iter().take(MAX_ACCESS_ENTRIES).filter_map(|entry| serde_json::from_value(entry).ok());
+    entries
         .filter_map(|Access { kind, name, actions }| {
-            Grant::asked(&format!("{kind}:{name}:{}", actions.join(",")))
+            Grant::parse(&format!("{kind}:{name}:{}", actions.join(",")))
         })
         .collect()
 }
@@ -100,7 +102,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_is_good_for_what_it_names() {
+    fn parses_access_claim() {
         let mut claims = json!({ "access": [
             { "type": "repository", "name": "team/app", "actions": ["pull", "push"] },
             { "type": "repository", "name": "team/web", "actions": ["*"] },
@@ -110,11 +112,11 @@ mod tests {
             { "type": "repository", "name": "team/db" },
             "nonsense",
         ]});
-        let found = grants(claims.as_object_mut().expect("claims"));
-        let asked = ["repository:team/app:pull,push", "repository:team/web:*", "registry:catalog:*"];
-        assert_eq!(found, asked.map(|scope| Grant::asked(scope).expect("a scope")));
+        let found = take_grants(claims.as_object_mut().expect("claims"));
+        let scopes = ["repository:team/app:pull,push", "repository:team/web:*", "registry:catalog:*"];
+        assert_eq!(found, scopes.map(|scope| Grant::parse(scope).expect("a scope")));
         for nothing in [json!({}), json!({ "access": null }), json!({ "access": {} })] {
-            assert!(grants(nothing.clone().as_object_mut().expect("claims")).is_empty());
+            assert!(take_grants(nothing.clone().as_object_mut().expect("claims")).is_empty());
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What a provider tells of itself (OpenID Connect Discovery 1.0).
+//! Fetches the endpoints of a provider (OpenID Connect Discovery 1.0).
 
 use reqwest::Client;
 use serde::Deserialize;
@@ -7,12 +7,12 @@ use url::Url;
 use super::jwks::KeysError;
 use crate::outbound::{self, OutboundError};
 
-/// The most bytes of an answer.
-const MOST: usize = 256 << 10;
+/// The maximum size of a response body.
+const MAX_RESPONSE_BYTES: usize = 256 << 10;
 
-/// What a provider tells of itself, as far as it matters here.
+/// The metadata of a provider, as far as it is used here.
 #[derive(Debug, Clone, Deserialize)]
-pub(super) struct Discovered {
+pub(super) struct ProviderMetadata {
     issuer: String,
     pub(super) jwks_uri: Url,
     pub(super) authorization_endpoint: Option<Url>,
@@ -20,10 +20,10 @@ pub(super) struct Discovered {
     pub(super) userinfo_endpoint: Option<Url>,
 }
 
-impl Discovered {
-    /// An address where somebody on the way could change the answer, or read what is shown there. A provider elsewhere
-    /// sends nobody to this machine.
-    fn open_address(&self, issuer: &Url) -> Option<&Url> {
+impl ProviderMetadata {
+    /// An endpoint whose traffic others could read or change. Plain HTTP is only accepted on this machine, and only if
+    /// the provider itself runs here.
+    fn insecure_endpoint(&self, issuer: &Url) -> Option<&Url> {
         let others = [&self.authorization_endpoint, &self.token_endpoint, &self.userinfo_endpoint];
         let mut all = std::iter::once(&self.jwks_uri).chain(others.into_iter().flatten());
         let local = issuer.scheme() == "http";
@@ -31,29 +31,25 @@ impl Discovered {
     }
 }
 
-/// What the provider at an address tells of itself.
-///
-/// # Errors
-/// It is not reached, or tells something else, or sends to where somebody on the way could change the answer.
-pub(super) async fn discover(client: &Client, issuer: &Url) -> Result<Discovered, KeysError> {
-    let named = issuer.as_str().trim_end_matches('/');
-    let address = format!("{named}/.well-known/openid-configuration");
-    let address = address.parse().map_err(|error| KeysError::Nonsense(format!("{address}: {error}")))?;
-    let told: Discovered = serde_json::from_slice(&body(client, &address).await?)?;
-    if told.issuer.trim_end_matches('/') != named {
-        let other: String = told.issuer.chars().take(100).collect();
-        return Err(KeysError::Nonsense(format!("{address} tells of another issuer, {other:?}")));
+/// Fetches the metadata of the provider at this address. Fails if it names another issuer or an endpoint without HTTPS.
+pub(super) async fn discover(client: &Client, issuer: &Url) -> Result<ProviderMetadata, KeysError> {
+    let expected = issuer.as_str().trim_end_matches('/');
+    let address = format!("{expected}/.well-known/openid-configuration");
+    let address = address.parse().map_err(|error| KeysError::Invalid(format!("{address}: {error}")))?;
+    let metadata: ProviderMetadata = serde_json::from_slice(&fetch(client, &address).await?)?;
+    if metadata.issuer.trim_end_matches('/') != expected {
+        let named: String = metadata.issuer.chars().take(100).collect();
+        return Err(KeysError::Invalid(format!("{address} names another issuer, {named:?}")));
     }
-    match told.open_address(issuer) {
-        Some(open) => Err(KeysError::Nonsense(format!("{address} sends to {open}, which is not HTTPS"))),
-        None => Ok(told),
+    match metadata.insecure_endpoint(issuer) {
+        Some(endpoint) => {
+            Err(KeysError::Invalid(format!("{address} names the endpoint {endpoint}, which is not HTTPS")))
+        }
+        None => Ok(metadata),
     }
 }
 
-/// What is at an address.
-///
-/// # Errors
-/// [`OutboundError`].
-pub(super) async fn body(client: &Client, url: &Url) -> Result<Vec<u8>, OutboundError> {
-    outbound::body(client.get(url.clone()).send().await?, MOST).await
+/// Fetches a resource.
+pub(super) async fn fetch(client: &Client, url: &Url) -> Result<Vec<u8>, OutboundError> {
+    outbound::body(client.get(url.clone()).send().await?, MAX_RESPONSE_BYTES).await
 }

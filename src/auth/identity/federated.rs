@@ -1,18 +1,20 @@
-//! Somebody who has no account, and comes by a provider's word.
+//! An identity of an OpenID Connect provider, without an account here.
 
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::auth::directory::Held;
+use crate::auth::directory::HeldRole;
 
-/// Somebody without an account.
+/// An identity of a provider, with the roles that the provider's rules give it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FederatedIdentity {
-    /// What the provider calls them, after the provider's name and a colon, which no user's name has.
+    /// The name of the provider and the provider's subject, with a colon between, which no user name contains.
     pub name: Arc<str>,
-    /// What they may do.
-    pub(in crate::auth) held: Vec<Held>,
-    /// What stands for the settings that say so: by others it is worth nothing.
-    pub(in crate::auth) print: String,
+    /// The roles of the identity.
+    #[serde(rename = "held")]
+    pub(in crate::auth) roles: Vec<HeldRole>,
+    /// The fingerprint of the provider's settings. The identity is invalid once they change.
+    #[serde(rename = "print")]
+    pub(in crate::auth) settings_fingerprint: String,
 }

@@ -1,4 +1,4 @@
-//! Public keys as they are published: a JSON Web Key Set (RFC 7517), or keys and certificates in PEM (RFC 7468).
+//! Parses published public keys: a JSON Web Key Set (RFC 7517), or keys and certificates in PEM (RFC 7468).
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -12,43 +12,43 @@ use thiserror::Error;
 
 use crate::outbound::OutboundError;
 
-/// The most keys that are looked at.
-const MOST: usize = 100;
+/// How many keys are considered; the rest is ignored.
+const MAX_KEYS: usize = 100;
 
-/// Why there are no keys.
+/// Why keys can't be loaded.
 #[derive(Debug, Error)]
 pub enum KeysError {
-    /// They are published elsewhere, and could not be got.
+    /// The request to the server that publishes them failed.
     #[error(transparent)]
     Outbound(#[from] OutboundError),
-    /// They are in a file that cannot be read.
+    /// The file can't be read.
     #[error(transparent)]
     File(#[from] std::io::Error),
-    /// What was got is something else.
+    /// The content is invalid.
     #[error("{0}")]
-    Nonsense(String),
+    Invalid(String),
 }
 
 impl From<serde_json::Error> for KeysError {
     fn from(error: serde_json::Error) -> Self {
-        Self::Nonsense(format!("it is no JSON of the right kind: {error}"))
+        Self::Invalid(format!("not the expected JSON: {error}"))
     }
 }
 
 /// A public key.
 pub(super) struct PublicKey {
-    /// What tokens name it by.
+    /// The `kid` by which tokens name the key.
     id: Option<String>,
-    /// What alone it is for, if that is said.
+    /// The only algorithm that the key may be used with, if one is given.
     algorithm: Option<Algorithm>,
     pub(super) key: DecodingKey,
 }
 
 impl PublicKey {
-    /// Whether it may be what a token was signed with that names its key and how. A token never chooses how it is
-    /// verified: of a key of RSA that is a way of RSA, and no public key is taken for a shared secret.
+    /// Whether the key may verify a token with this key id and algorithm. A token can't choose how it is verified: an
+    /// RSA key only verifies RSA signatures, and a public key is never used as a shared secret.
     pub(super) fn fits(&self, id: Option<&str>, algorithm: Algorithm) -> bool {
-        // Files have no names for their keys.
+        // Keys in PEM files have no id.
         let is_named = id.is_none() || self.id.is_none() || id == self.id.as_deref();
         is_named
             && self.algorithm.is_none_or(|own| own == algorithm)
@@ -62,13 +62,13 @@ struct Set {
     keys: Vec<Value>,
 }
 
-/// The keys of a set that verify signatures. Others are left out: nobody publishes them for us alone.
-pub(super) fn of_set(text: &[u8]) -> Result<Vec<PublicKey>, KeysError> {
+/// Parses the keys of a set that verify signatures. Skips all others, because sets are also published for other uses.
+pub(super) fn parse_set(text: &[u8]) -> Result<Vec<PublicKey>, KeysError> {
     let Set { keys } = serde_json::from_slice(text)?;
-    Ok(keys.into_iter().take(MOST).filter_map(of_jwk).collect())
+    Ok(keys.into_iter().take(MAX_KEYS).filter_map(parse_jwk).collect())
 }
 
-fn of_jwk(member: Value) -> Option<PublicKey> {
+fn parse_jwk(member: Value) -> Option<PublicKey> {
     let jwk: Jwk = serde_json::from_value(member).ok()?;
     if matches!(jwk.common.public_key_use, Some(PublicKeyUse::Encryption)) {
         return None;
@@ -82,41 +82,44 @@ fn of_jwk(member: Value) -> Option<PublicKey> {
     is_public.then_some(PublicKey { id: jwk.common.key_id, algorithm, key })
 }
 
-/// The keys of a file: a set, or public keys and certificates in PEM.
-pub(super) fn of_file(text: &[u8]) -> Result<Vec<PublicKey>, KeysError> {
+/// Parses the keys of a file: a set, or public keys and certificates in PEM.
+pub(super) fn parse_file(text: &[u8]) -> Result<Vec<PublicKey>, KeysError> {
     if text.trim_ascii_start().starts_with(b"{") {
-        return of_set(text);
+        return parse_set(text);
     }
     let mut keys = Vec::new();
-    for section in <(SectionKind, Vec<u8>)>::pem_slice_iter(text).take(MOST) {
-        let (kind, content) = section.map_err(|error| KeysError::Nonsense(error.to_string()))?;
+    for section in <(SectionKind, Vec<u8>)>::pem_slice_iter(text).take(MAX_KEYS) {
+        let (kind, content) = section.map_err(|error| KeysError::Invalid(error.to_string()))?;
         keys.push(match kind {
-            SectionKind::PublicKey => of_public_key(&content)?,
-            SectionKind::Certificate => of_certificate(content)?,
-            other => return Err(KeysError::Nonsense(format!("it has a {other:?}, which is not public"))),
+            SectionKind::PublicKey => parse_public_key(&content)?,
+            SectionKind::Certificate => parse_certificate(content)?,
+            other => {
+                return Err(KeysError::Invalid(format!(
+                    "unexpected PEM section {other:?}: only public keys and certificates are allowed"
+                )));
+            }
         });
     }
     if keys.is_empty() {
-        return Err(KeysError::Nonsense("it has neither keys in PEM nor a JSON Web Key Set".into()));
+        return Err(KeysError::Invalid("neither keys in PEM nor a JSON Web Key Set".into()));
     }
     Ok(keys)
 }
 
-/// The key of a certificate. Whoever has the file here says that it is trusted: its dates and its issuer do not matter.
-fn of_certificate(content: Vec<u8>) -> Result<PublicKey, KeysError> {
+/// The key of a certificate. The operator trusts the certificate by configuring it, so its dates and issuer don't matter.
+fn parse_certificate(content: Vec<u8>) -> Result<PublicKey, KeysError> {
     let certificate = CertificateDer::from(content);
     let parsed = webpki::EndEntityCert::try_from(&certificate);
-    let parsed =
-        parsed.map_err(|error| KeysError::Nonsense(format!("it has a certificate that is none: {error}")))?;
-    of_public_key(&parsed.subject_public_key_info())
+    let parsed = parsed.map_err(|error| KeysError::Invalid(format!("invalid certificate: {error}")))?;
+    parse_public_key(&parsed.subject_public_key_info())
 }
 
 /// A key as a SubjectPublicKeyInfo (RFC 5280).
-fn of_public_key(content: &[u8]) -> Result<PublicKey, KeysError> {
+fn parse_public_key(content: &[u8]) -> Result<PublicKey, KeysError> {
     let pem = format!("-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n", STANDARD.encode(content));
     let kinds = [DecodingKey::from_rsa_pem, DecodingKey::from_ec_pem, DecodingKey::from_ed_pem];
     let key = kinds.iter().find_map(|read| read(pem.as_bytes()).ok());
-    let unknown = || KeysError::Nonsense("it has a public key that is of neither RSA, EC nor Ed25519".into());
+    let unknown = || KeysError::Invalid("unsupported public key; RSA, EC and Ed25519 are supported".into());
     Ok(PublicKey { id: None, algorithm: None, key: key.ok_or_else(unknown)? })
 }
 
@@ -127,7 +130,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_public_keys_that_sign_are_taken_of_a_set() {
+    fn set_yields_only_public_signature_keys() {
         let set = json!({ "keys": [
             { "kty": "EC", "crv": "P-256", "kid": "ec", "use": "sig", "alg": "ES256", "x": "AQ", "y": "AQ" },
             { "kty": "RSA", "kid": "rsa", "n": "AQAB", "e": "AQAB" },
@@ -137,32 +140,32 @@ mod tests {
             { "kty": "unheard of" },
             17,
         ]});
-        let keys = of_set(set.to_string().as_bytes()).expect("keys");
+        let keys = parse_set(set.to_string().as_bytes()).expect("keys");
         assert_eq!(keys.iter().map(|key| key.id.as_deref()).collect::<Vec<_>>(), [Some("ec"), Some("rsa")]);
         let (ec, rsa) = (&keys[0], &keys[1]);
         assert!(ec.fits(Some("ec"), Algorithm::ES256) && ec.fits(None, Algorithm::ES256));
         assert!(!ec.fits(Some("rsa"), Algorithm::ES256) && !ec.fits(Some("ec"), Algorithm::ES384));
         assert!(rsa.fits(Some("rsa"), Algorithm::PS512) && !rsa.fits(Some("rsa"), Algorithm::HS256));
         for wrong in ["", "{}", r#"{"keys":{}}"#] {
-            assert!(of_set(wrong.as_bytes()).is_err(), "{wrong}");
+            assert!(parse_set(wrong.as_bytes()).is_err(), "{wrong}");
         }
         for none in [r#"{"keys":[]}"#, r#"{"keys":[{"kty":"oct","k":"AQAB"}]}"#] {
-            assert!(of_set(none.as_bytes()).is_ok_and(|keys| keys.is_empty()), "{none}");
+            assert!(parse_set(none.as_bytes()).is_ok_and(|keys| keys.is_empty()), "{none}");
         }
     }
 
     #[test]
-    fn files_have_keys_and_certificates() {
+    fn parses_pem_keys_and_certificates() {
         let made = rcgen::generate_simple_self_signed(vec!["registry".to_owned()]).expect("certificate");
         let both = format!("{}{}", made.cert.pem(), made.signing_key.public_key_pem());
-        let keys = of_file(both.as_bytes()).expect("keys");
+        let keys = parse_file(both.as_bytes()).expect("keys");
         assert!(keys.len() == 2 && keys.iter().all(|key| key.fits(Some("any"), Algorithm::ES256)));
         for wrong in [
             &made.signing_key.serialize_pem(),
             "",
             "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
         ] {
-            assert!(of_file(wrong.as_bytes()).is_err(), "{wrong}");
+            assert!(parse_file(wrong.as_bytes()).is_err(), "{wrong}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Somebody's public keys, kept current: they are published to be changed.
+//! Caches the public keys of an issuer and fetches them again when they may have changed.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,41 +8,41 @@ use jsonwebtoken::Algorithm;
 use reqwest::Client;
 use url::Url;
 
-use super::discovery::{Discovered, body, discover};
-use super::jwks::{KeysError, PublicKey, of_file, of_set};
+use super::discovery::{ProviderMetadata, discover, fetch};
+use super::jwks::{KeysError, PublicKey, parse_file, parse_set};
 use crate::clock::Clock;
 use crate::file_state::FileState;
 use crate::text_file;
 
-/// For how long keys are taken for those that are published still.
-const FRESH: Duration = Duration::from_secs(60 * 60);
+/// How long fetched keys are used before they are fetched again.
+const KEYS_TTL: Duration = Duration::from_secs(60 * 60);
 
-/// For how long keys count that cannot be got again.
-const LAST: Duration = Duration::from_secs(24 * 60 * 60);
+/// How long keys stay in use while they can't be fetched again.
+const STALE_KEYS_TTL: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// How often keys are asked for at most, for instance for one that a token names and nobody knows.
-const AGAIN: Duration = Duration::from_secs(30);
+/// The minimum time between two fetches, for example when tokens name an unknown key.
+const MIN_FETCH_INTERVAL: Duration = Duration::from_secs(30);
 
-/// Where somebody's keys are.
+/// Where the keys of an issuer are published.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KeySource {
-    /// In a file.
+    /// A file.
     File(PathBuf),
-    /// At an address, as a JSON Web Key Set (RFC 7517).
+    /// The address of a JSON Web Key Set (RFC 7517).
     Set(Url),
-    /// Where the issuer at this address says, by OpenID Connect Discovery 1.0.
+    /// The address of an issuer, which names its keys by OpenID Connect Discovery 1.0.
     Discovery(Url),
 }
 
 impl KeySource {
-    /// Looks whether there are keys, where nobody else has to be asked for them.
+    /// Checks that a file contains keys. Doesn't fetch keys over the network.
     ///
     /// # Errors
-    /// The file cannot be read, or has none.
+    /// Fails if the file can't be read or contains no keys.
     pub fn check(&self) -> Result<(), KeysError> {
         match self {
-            Self::File(path) => match of_file(&text_file::read_bytes(path)?)?.is_empty() {
-                true => Err(KeysError::Nonsense("there are none in it".into())),
+            Self::File(path) => match parse_file(&text_file::read_bytes(path)?)?.is_empty() {
+                true => Err(KeysError::Invalid("the file contains no keys".into())),
                 false => Ok(()),
             },
             Self::Set(_) | Self::Discovery(_) => Ok(()),
@@ -50,30 +50,31 @@ impl KeySource {
     }
 }
 
-/// Somebody's keys.
-pub(super) struct Keys(Arc<Kept>);
+/// The keys of an issuer.
+pub(super) struct Keys(Arc<KeyCache>);
 
-struct Kept {
+struct KeyCache {
     source: KeySource,
     client: Client,
     clock: Arc<dyn Clock>,
-    known: Mutex<Known>,
-    /// Who asks for them does so once for all who wait.
-    turn: tokio::sync::Mutex<()>,
+    state: Mutex<CacheState>,
+    /// Lets one task fetch the keys for all that wait for them.
+    fetch_lock: tokio::sync::Mutex<()>,
 }
 
 #[derive(Default)]
-struct Known {
+struct CacheState {
     keys: Arc<Vec<PublicKey>>,
-    /// When they were got.
-    since: Option<Duration>,
-    /// When they were asked for last.
-    asked: Option<Duration>,
+    /// When the keys were last fetched successfully.
+    fetched_at: Option<Duration>,
+    /// When a fetch was last tried.
+    tried_at: Option<Duration>,
+    /// The state of the file when it was last read.
     file: Option<FileState>,
     generation: u64,
 }
 
-impl Known {
+impl CacheState {
     fn replace(&mut self, keys: Vec<PublicKey>) {
         self.keys = Arc::new(keys);
         self.generation += 1;
@@ -82,94 +83,106 @@ impl Known {
 
 impl Keys {
     pub(super) fn new(source: KeySource, client: Client, clock: Arc<dyn Clock>) -> Self {
-        let (known, turn) = (Mutex::default(), tokio::sync::Mutex::default());
-        Self(Arc::new(Kept { source, client, clock, known, turn }))
+        let state = Mutex::default();
+        let fetch_lock = tokio::sync::Mutex::default();
+        Self(Arc::new(KeyCache { source, client, clock, state, fetch_lock }))
     }
 
-    /// The keys that may have signed what names its key and how. Others are asked for where these may be others by now:
-    /// who has some that fit does not wait for that, nor does it end where nobody waits any more.
-    pub(super) async fn fitting(&self, id: Option<&str>, algorithm: Algorithm) -> Arc<Vec<PublicKey>> {
+    /// The keys to verify a token with this key id and algorithm. Fetches the keys if they may have changed. A caller
+    /// with a key that fits doesn't wait for this, and the fetch goes on if the caller is cancelled.
+    pub(super) async fn current_for(&self, id: Option<&str>, algorithm: Algorithm) -> Arc<Vec<PublicKey>> {
         let has = |keys: &[PublicKey]| keys.iter().any(|key| key.fits(id, algorithm));
         let (keys, is_current) = self.0.current(has);
         if is_current {
             return keys;
         }
-        let kept = Arc::clone(&self.0);
-        let (id, fits) = (id.map(str::to_owned), has(&keys) && self.0.file_state().is_none());
-        let asked = tokio::spawn(async move {
-            let _turn = kept.turn.lock().await;
+        let cache = Arc::clone(&self.0);
+        let fits = has(&keys) && self.0.file_state().is_none();
+        let id = id.map(str::to_owned);
+        let refresh = tokio::spawn(async move {
+            let _guard = cache.fetch_lock.lock().await;
             let has = |keys: &[PublicKey]| keys.iter().any(|key| key.fits(id.as_deref(), algorithm));
-            if !kept.current(has).1 {
-                kept.ask().await;
+            if !cache.current(has).1 {
+                cache.refresh().await;
             }
         });
-        if fits && self.0.lasts() {
+        if fits && self.0.is_usable() {
             return keys;
         }
-        // It has ended by a panic at worst, and then nothing is known that was not before.
-        let _ = asked.await;
+        // If the task panicked, the cache is unchanged.
+        let _ = refresh.await;
         Arc::clone(&self.0.lock().keys)
     }
 
-    /// How often there were others; `None` if there may be others now.
+    /// Counts how often the keys were replaced; `None` if they may have changed since.
     pub(super) fn generation(&self) -> Option<u64> {
-        let kept = &self.0;
-        let (state, known) = (kept.file_state(), kept.lock());
-        let is_same = match state {
-            Some(_) => known.file.is_none() || state == known.file,
-            None => known.since.is_none() || kept.is_young(known.since, FRESH) || kept.was_asked(&known),
+        let cache = &self.0;
+        let file = cache.file_state();
+        let state = cache.lock();
+        let is_current = match file {
+            Some(_) => state.file.is_none() || file == state.file,
+            None => {
+                state.fetched_at.is_none()
+                    || cache.is_recent(state.fetched_at, KEYS_TTL)
+                    || cache.was_tried_recently(&state)
+            }
         };
-        is_same.then_some(known.generation)
+        is_current.then_some(state.generation)
     }
 }
 
-impl Kept {
-    /// The keys that are known, and whether it is not time to ask for others.
+impl KeyCache {
+    /// The cached keys, and whether they need not be fetched again now.
     fn current(&self, has: impl Fn(&[PublicKey]) -> bool) -> (Arc<Vec<PublicKey>>, bool) {
-        let (state, known) = (self.file_state(), self.lock());
-        let is_current = match state {
-            Some(_) => state == known.file,
-            None => self.was_asked(&known) || (self.is_young(known.since, FRESH) && has(&known.keys)),
+        let file = self.file_state();
+        let state = self.lock();
+        let is_current = match file {
+            Some(_) => file == state.file,
+            None => {
+                self.was_tried_recently(&state)
+                    || (self.is_recent(state.fetched_at, KEYS_TTL) && has(&state.keys))
+            }
         };
-        (Arc::clone(&known.keys), is_current)
+        (Arc::clone(&state.keys), is_current)
     }
 
-    fn was_asked(&self, known: &Known) -> bool {
-        self.is_young(known.asked, AGAIN)
+    fn was_tried_recently(&self, state: &CacheState) -> bool {
+        self.is_recent(state.tried_at, MIN_FETCH_INTERVAL)
     }
 
-    /// Whether the keys count still, though they cannot be got again.
-    fn lasts(&self) -> bool {
-        let since = self.lock().since;
-        self.is_young(since, LAST)
+    /// Whether the keys may still be used if they can't be fetched again.
+    fn is_usable(&self) -> bool {
+        let fetched_at = self.lock().fetched_at;
+        self.is_recent(fetched_at, STALE_KEYS_TTL)
     }
 
-    fn is_young(&self, at: Option<Duration>, span: Duration) -> bool {
+    fn is_recent(&self, at: Option<Duration>, span: Duration) -> bool {
         at.is_some_and(|at| self.clock.elapsed().saturating_sub(at) < span)
     }
 
-    async fn ask(&self) {
-        let state = self.file_state();
-        let got = self.get().await;
-        let lasts = state.is_none() && self.lasts();
-        let mut known = self.lock();
-        (known.asked, known.file) = (Some(self.clock.elapsed()), state);
-        match got {
+    async fn refresh(&self) {
+        let file = self.file_state();
+        let fetched = self.fetch().await;
+        let is_usable = file.is_none() && self.is_usable();
+        let mut state = self.lock();
+        state.tried_at = Some(self.clock.elapsed());
+        state.file = file;
+        match fetched {
             Ok(keys) => {
-                known.since = known.asked;
-                known.replace(keys);
+                state.fetched_at = state.tried_at;
+                state.replace(keys);
             }
             Err(error) => {
-                tracing::warn!(source = %self.source, %error, "the keys of a provider cannot be got");
-                // A file that is gone, or holds something else, is the operator's word.
-                if !lasts {
-                    known.replace(Vec::new());
+                tracing::warn!(source = %self.source, %error, "failed to load an identity provider's keys");
+                // A file that is removed or has other content is a decision of the operator and takes effect at once.
+                if !is_usable {
+                    state.replace(Vec::new());
                 }
             }
         }
     }
 
-    /// That of the file that they are in.
+    /// The state of the file; `None` if the keys are not in a file.
     fn file_state(&self) -> Option<FileState> {
         match &self.source {
             KeySource::File(path) => Some(FileState::of(path)),
@@ -177,17 +190,17 @@ impl Kept {
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Known> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> std::sync::MutexGuard<'_, CacheState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn get(&self) -> Result<Vec<PublicKey>, KeysError> {
+    async fn fetch(&self) -> Result<Vec<PublicKey>, KeysError> {
         match &self.source {
-            KeySource::File(path) => of_file(&text_file::read_bytes(path)?),
-            KeySource::Set(url) => of_set(&body(&self.client, url).await?),
+            KeySource::File(path) => parse_file(&text_file::read_bytes(path)?),
+            KeySource::Set(url) => parse_set(&fetch(&self.client, url).await?),
             KeySource::Discovery(issuer) => {
-                let Discovered { jwks_uri, .. } = discover(&self.client, issuer).await?;
-                of_set(&body(&self.client, &jwks_uri).await?)
+                let ProviderMetadata { jwks_uri, .. } = discover(&self.client, issuer).await?;
+                parse_set(&fetch(&self.client, &jwks_uri).await?)
             }
         }
     }

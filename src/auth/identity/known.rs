@@ -1,4 +1,4 @@
-//! All whose word counts here.
+//! Identifies the client of a signed token: finds the provider or authority that issued it, and caches the result.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -9,42 +9,42 @@ use sha2::{Digest, Sha256};
 use super::authority::Authority;
 use super::federated::FederatedIdentity;
 use super::provider::Provider;
-use super::signed::{Flaw, issuer, looks_signed};
+use super::signed::{TokenError, looks_signed, unverified_issuer};
 use crate::auth::bearer::{Bearer, TokenSubject};
-use crate::auth::fresh::Fresh;
+use crate::auth::fresh::ExpiringCache;
 use crate::auth::principal::{AuthError, Principal};
 use crate::clock::Timestamp;
 
-/// Those whose word counts.
+/// The trusted identity providers and the token authority.
 #[derive(Default)]
 pub struct Identities {
-    /// Providers of OpenID Connect.
+    /// The OpenID Connect providers.
     pub providers: Vec<Provider>,
-    /// Another authority that issues tokens for this registry.
+    /// The external authority that issues tokens for this registry.
     pub authority: Option<Authority>,
-    /// By the hashes of their tokens, with the generation of the keys; until when they are good, in seconds since the
-    /// Unix epoch.
-    found: Fresh<[u8; 32], (Principal, u64), i64>,
+    /// Verified principals with the generation of the keys, by the hash of the token. Expiry is in seconds since the Unix
+    /// epoch.
+    verified: ExpiringCache<[u8; 32], (Principal, u64), i64>,
 }
 
 impl Identities {
-    /// These.
+    /// Trusts these providers and this authority.
     pub fn new(providers: Vec<Provider>, authority: Option<Authority>) -> Self {
-        Self { providers, authority, found: Fresh::default() }
+        Self { providers, authority, verified: ExpiringCache::default() }
     }
 
-    /// Whether somebody who has no account may come.
+    /// Whether there are OpenID Connect providers.
     pub(in crate::auth) fn has_identity_providers(&self) -> bool {
         !self.providers.is_empty()
     }
 
-    /// Whether somebody would be let in still by who let them in.
-    pub(in crate::auth) fn vouch_for(&self, identity: &FederatedIdentity) -> bool {
-        self.providers.iter().any(|provider| provider.vouches_for(identity))
+    /// Whether the provider of an identity is still configured in the same way.
+    pub(in crate::auth) fn is_still_trusted(&self, identity: &FederatedIdentity) -> bool {
+        self.providers.iter().any(|provider| provider.is_provider_of(identity))
     }
 
-    /// The names of those by which people sign in.
-    pub(in crate::auth) fn sign_ins(&self) -> impl Iterator<Item = &str> {
+    /// The names of the providers that people can sign in with.
+    pub(in crate::auth) fn sign_in_providers(&self) -> impl Iterator<Item = &str> {
         self.providers.iter().filter(|provider| provider.has_sign_in()).map(Provider::name)
     }
 
@@ -53,16 +53,19 @@ impl Identities {
         self.providers.iter().find(|provider| provider.name() == name)
     }
 
-    /// For how long somebody who comes by one of them may stay.
-    pub(in crate::auth) fn visit_of(&self, identity: &FederatedIdentity) -> Option<Duration> {
-        self.providers.iter().find(|provider| provider.vouches_for(identity)).map(Provider::visit)
+    /// How long an identity may get new tokens with a renewal token.
+    pub(in crate::auth) fn session_lifetime(&self, identity: &FederatedIdentity) -> Option<Duration> {
+        self.providers
+            .iter()
+            .find(|provider| provider.is_provider_of(identity))
+            .map(Provider::session_lifetime)
     }
 
-    /// Whom a token is for that one of them signed; `None` for anything else.
+    /// Identifies the client of a token. `None` if the text is not a signed token or no trusted issuer is named in it.
     ///
     /// # Errors
-    /// [`AuthError::Unauthenticated`] for one that one of them could have signed, and that is worth nothing.
-    pub(in crate::auth) async fn who(
+    /// [`AuthError::Unauthenticated`] if the token names a trusted issuer but is invalid.
+    pub(in crate::auth) async fn identify(
         &self,
         token: &[u8],
         from: IpAddr,
@@ -71,59 +74,60 @@ impl Identities {
         if (self.providers.is_empty() && self.authority.is_none()) || !looks_signed(token) {
             return Ok(None);
         }
-        let (hash, seconds) = (Sha256::digest(token).into(), now.0.div_euclid(1000));
-        if let Some((principal, generation)) = self.found.get(&hash, &seconds)
+        let hash = Sha256::digest(token).into();
+        let seconds = now.0.div_euclid(1000);
+        if let Some((principal, generation)) = self.verified.get(&hash, &seconds)
             && self.generation() == Some(generation)
         {
             return Ok(Some(principal));
         }
-        let Some(issuer) = issuer(token) else { return Ok(None) };
-        let before = self.generation();
-        match self.verified(&issuer, token, now).await {
+        let Some(issuer) = unverified_issuer(token) else { return Ok(None) };
+        let generation_before = self.generation();
+        match self.verify_by_issuer(&issuer, token, now).await {
             None => Ok(None),
             Some(Ok((principal, until))) => {
-                // It was verified by the keys of then, or by newer ones.
-                if let Some(generation) = before.or_else(|| self.generation()) {
-                    self.found.put(hash, (principal.clone(), generation), until, &seconds);
+                // The token was verified with the keys of this generation or newer ones.
+                if let Some(generation) = generation_before.or_else(|| self.generation()) {
+                    self.verified.put(hash, (principal.clone(), generation), until, &seconds);
                 }
                 Ok(Some(principal))
             }
-            Some(Err((by, flaw))) => {
-                tracing::warn!(remote = %from, by, "a token is worth nothing here: {flaw}");
+            Some(Err((by, error))) => {
+                tracing::warn!(remote = %from, by, "token rejected: {error}");
                 Err(AuthError::Unauthenticated)
             }
         }
     }
 
-    /// How often somebody's keys were changed; `None` if some may be now.
+    /// Counts how often any keys were replaced; `None` if some may have changed since.
     fn generation(&self) -> Option<u64> {
         let of_providers = self.providers.iter().map(Provider::keys_generation);
         of_providers.chain(self.authority.as_ref().map(Authority::keys_generation)).sum()
     }
 
-    /// `None` if nobody here is called so.
-    async fn verified(
+    /// Verifies a token with the providers and the authority of this issuer. `None` if there are none.
+    async fn verify_by_issuer(
         &self,
         issuer: &str,
         token: &[u8],
         now: Timestamp,
-    ) -> Option<Result<(Principal, i64), (&str, Flaw)>> {
+    ) -> Option<Result<(Principal, i64), (&str, TokenError)>> {
         let mut last = None;
-        for provider in self.providers.iter().filter(|provider| provider.is(issuer)) {
-            match provider.identity(token, now).await {
+        for provider in self.providers.iter().filter(|provider| provider.is_issuer(issuer)) {
+            match provider.verify_identity(token, now).await {
                 Ok((identity, until)) => return Some(Ok((Principal::Federated(Arc::new(identity)), until))),
-                Err(flaw) => last = Some(Err((provider.name(), flaw))),
+                Err(error) => last = Some(Err((provider.name(), error))),
             }
         }
-        let Some(authority) = self.authority.as_ref().filter(|authority| authority.is(issuer)) else {
+        let Some(authority) = self.authority.as_ref().filter(|authority| authority.is_issuer(issuer)) else {
             return last;
         };
-        let admitted = authority.admit(token, now).await;
-        Some(match admitted {
+        Some(match authority.verify_token(token, now).await {
             Ok((name, grants, until)) => {
-                Ok((Principal::Bearer(Arc::new(Bearer { of: TokenSubject::Delegated(name), grants })), until))
+                let bearer = Bearer { subject: TokenSubject::Delegated(name), grants };
+                Ok((Principal::Bearer(Arc::new(bearer)), until))
             }
-            Err(flaw) => Err(("authority", flaw)),
+            Err(error) => Err(("authority", error)),
         })
     }
 }

@@ -1,18 +1,18 @@
-//! Those who prove who they are by somebody else's word: jobs and people by OpenID Connect, and clients that another
-//! authority lets in.
+//! External identities: CI jobs and people that authenticate at an OpenID Connect provider, and clients with tokens of an
+//! external token authority.
 //!
 //! | file | what it does |
 //! | --- | --- |
-//! | `provider` | a provider of OpenID Connect, and what its word is good for here |
-//! | `rules` | what claims give |
-//! | `identity` | somebody who has no account |
-//! | `sign_in` | how people sign in |
-//! | `authority` | another authority that issues tokens for this registry |
-//! | `signed` | verifies what others signed |
-//! | `known` | all whose word counts here |
-//! | `keys` | their public keys, kept current |
-//! | `discovery` | what a provider tells of itself |
-//! | `jwks` | the keys as they are published |
+//! | `provider` | verifies the tokens of an OpenID Connect provider and evaluates its rules |
+//! | `rules` | matches claims, and gives roles and teams |
+//! | `federated` | an identity without an account |
+//! | `sign_in` | the authorization code flow, by which people sign in |
+//! | `authority` | verifies the tokens of an external token authority |
+//! | `signed` | verifies signed tokens of others |
+//! | `known` | finds the provider or authority that issued a token, and caches the result |
+//! | `keys` | the public keys of an issuer, kept current |
+//! | `discovery` | OpenID Connect Discovery |
+//! | `jwks` | parses published keys |
 
 mod authority;
 mod discovery;

@@ -1,4 +1,4 @@
-//! A provider of OpenID Connect, and what its word is good for here.
+//! Verifies tokens of an OpenID Connect provider and evaluates the provider's rules on their claims.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,51 +14,54 @@ use super::federated::FederatedIdentity;
 use super::jwks::KeysError;
 use super::keys::{KeySource, Keys};
 use super::rules::{Rule, RuleError, RuleSettings};
-use super::sign_in::{Attempt, SignIn, answers};
-use super::signed::{Claims, Flaw, Parties, verify};
-use crate::auth::access_control::print;
+use super::sign_in::{Attempt, SignIn, is_for_attempt};
+use super::signed::{Claims, ExpectedParties, TokenError, verify};
+use crate::auth::access_control::credential_fingerprint;
 use crate::clock::{Clock, Timestamp};
 use crate::metadata::Team;
 use crate::printable::is_unprintable;
 
-/// The most bytes of what a provider calls somebody (OpenID Connect Core 1.0, section 2).
-const LONGEST: usize = 255;
+/// The maximum length of a subject in bytes (OpenID Connect Core 1.0, section 2).
+const MAX_SUBJECT_LEN: usize = 255;
 
-/// A provider as settings have it.
+/// The settings of a provider.
+///
+/// Issued tokens carry a fingerprint of the `Debug` text of these settings. Renaming this type, a field, or a type that
+/// it contains therefore invalidates the tokens of federated identities.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProviderSettings {
-    /// What it is called here.
+    /// The name of the provider in this registry.
     pub name: String,
-    /// Who it says it is: the beginning of its address.
+    /// The issuer of its tokens, which is the beginning of its address.
     pub issuer: Url,
-    /// Whom its tokens of jobs must be for; `None`: it has none.
+    /// The audience of the tokens of jobs; `None` if jobs don't use this provider.
     pub audience: Option<String>,
-    /// Where its keys are; default: where it says.
+    /// Where its keys are published; by default, discovered at `issuer`.
     pub keys: Option<KeySource>,
-    /// For how long a job may go on that logged in with one of them.
+    /// How long a job may get new tokens after it logged in with a token of the provider.
     pub visit: Duration,
-    /// How people sign in, if they do.
+    /// How people sign in; `None` if they can't.
     pub sign_in: Option<SignInSettings>,
-    /// What claims give.
+    /// Which claims give which roles and teams.
     pub rules: Vec<RuleSettings>,
 }
 
-/// How people sign in by a provider.
+/// How people sign in through a provider.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SignInSettings {
-    /// What this registry is called there.
+    /// The client id of this registry at the provider.
     pub client_id: String,
-    /// What it proves that with.
+    /// The client secret of this registry.
     pub client_secret: Option<String>,
-    /// What is asked for.
+    /// The scopes to request.
     pub scopes: Vec<String>,
-    /// The claim that is the name of an account.
+    /// The claim that becomes the user name.
     pub user_claim: String,
-    /// For how long an access token is good that somebody gets who signs in.
+    /// How long the access token of a sign-in is valid.
     pub token_lifetime: Duration,
 }
 
-/// Without the secret.
+/// Omits the secret.
 impl fmt::Debug for SignInSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { client_id, scopes, user_claim, token_lifetime, .. } = self;
@@ -66,58 +69,58 @@ impl fmt::Debug for SignInSettings {
     }
 }
 
-/// A provider.
+/// An OpenID Connect provider.
 pub struct Provider {
     name: String,
-    /// With and without a slash at its end: both are written.
+    /// Without and with a slash at the end, because tokens use both.
     issuers: [String; 2],
     audience: Option<String>,
     keys: Keys,
-    visit: Duration,
+    session_lifetime: Duration,
     sign_in: Option<SignIn>,
     rules: Vec<Rule>,
-    print: String,
+    settings_fingerprint: String,
     clock: Arc<dyn Clock>,
 }
 
-/// Somebody who signed in.
+/// A person who signed in.
 #[derive(Debug)]
 pub(in crate::auth) struct Person {
-    /// Who they are, whatever they are called: the issuer and what it calls them for ever.
+    /// The issuer and the subject, which stay the same if the person is renamed.
     pub(in crate::auth) identity: String,
-    /// What they are called.
+    /// The user name.
     pub(in crate::auth) name: String,
-    /// The teams that rules name, and whether they are in them.
+    /// The teams that rules name, and whether the person should be a member.
     pub(in crate::auth) teams: BTreeMap<Team, bool>,
-    /// For how long their access token is good.
+    /// How long the access token of the sign-in is valid.
     pub(in crate::auth) token_lifetime: Duration,
 }
 
-/// Why a provider's word lets nobody sign in.
+/// Why a sign-in through a provider failed.
 #[derive(Debug, Error)]
 pub enum SignInError {
-    /// Nobody signs in by it.
-    #[error("nobody signs in by this provider")]
+    /// The provider is not configured for sign-in.
+    #[error("this provider doesn't support sign-in")]
     None,
-    /// It cannot be asked, or answers something else.
-    #[error("the provider cannot be asked: {0}")]
+    /// The provider can't be reached, or its response is invalid.
+    #[error("the request to the provider failed: {0}")]
     Provider(#[from] KeysError),
-    /// What it signed is worth nothing.
-    #[error("what the provider signed is worth nothing: {0}")]
+    /// The provider's token is invalid.
+    #[error("the provider's token is not accepted: {0}")]
     Flaw(String),
 }
 
-impl From<Flaw> for SignInError {
-    fn from(flaw: Flaw) -> Self {
-        Self::Flaw(flaw.to_string())
+impl From<TokenError> for SignInError {
+    fn from(error: TokenError) -> Self {
+        Self::Flaw(error.to_string())
     }
 }
 
 impl Provider {
-    /// The provider that settings mean.
+    /// Creates a provider from its settings.
     ///
     /// # Errors
-    /// Which of the rules is wrong, and how.
+    /// Returns the index of the first invalid rule, and what is wrong with it.
     pub fn new(
         settings: &ProviderSettings,
         client: Client,
@@ -134,56 +137,56 @@ impl Provider {
             issuers: [issuer.to_owned(), format!("{issuer}/")],
             audience: settings.audience.clone(),
             keys: Keys::new(source, client, Arc::clone(&clock)),
-            visit: settings.visit,
+            session_lifetime: settings.visit,
             sign_in,
             clock,
             rules: rules.collect::<Result<_, _>>()?,
-            print: print(&format!("{settings:?}")),
+            settings_fingerprint: credential_fingerprint(&format!("{settings:?}")),
         })
     }
 
-    /// What it is called here.
+    /// The name of the provider in this registry.
     pub(super) fn name(&self) -> &str {
         &self.name
     }
 
-    /// For how long a job may go on that logged in.
-    pub(super) fn visit(&self) -> Duration {
-        self.visit
+    /// How long a job may get new tokens after it logged in.
+    pub(super) fn session_lifetime(&self) -> Duration {
+        self.session_lifetime
     }
 
-    /// How often its keys were changed; `None` if they may be now.
+    /// The generation of the keys; `None` if they may have changed.
     pub(super) fn keys_generation(&self) -> Option<u64> {
         self.keys.generation()
     }
 
-    /// Whether a token says that it is by this provider.
-    pub(super) fn is(&self, issuer: &str) -> bool {
+    /// Whether this provider is the issuer that a token names.
+    pub(super) fn is_issuer(&self, issuer: &str) -> bool {
         self.issuers.iter().any(|own| own == issuer)
     }
 
-    /// Whether somebody came by this provider, and would be who they were then.
-    pub(super) fn vouches_for(&self, identity: &FederatedIdentity) -> bool {
-        identity.print == self.print
+    /// Whether an identity came from this provider with its current settings.
+    pub(super) fn is_provider_of(&self, identity: &FederatedIdentity) -> bool {
+        identity.settings_fingerprint == self.settings_fingerprint
     }
 
-    /// Whether people sign in by it.
+    /// Whether people can sign in with this provider.
     pub(super) fn has_sign_in(&self) -> bool {
         self.sign_in.is_some()
     }
 
-    /// Where somebody is sent to sign in who is to come back to `redirect`.
-    pub(in crate::auth) async fn address(
+    /// The address to send a browser to for a sign-in; the provider sends it back to `redirect`.
+    pub(in crate::auth) async fn authorization_url(
         &self,
         attempt: &Attempt,
         redirect: &str,
     ) -> Result<Url, SignInError> {
         let sign_in = self.sign_in.as_ref().ok_or(SignInError::None)?;
-        Ok(sign_in.address(attempt, redirect, &*self.clock).await?)
+        Ok(sign_in.authorization_url(attempt, redirect, &*self.clock).await?)
     }
 
-    /// Who came back with a code.
-    pub(in crate::auth) async fn person(
+    /// Redeems the code of a sign-in and verifies who signed in.
+    pub(in crate::auth) async fn verify_person(
         &self,
         code: &str,
         attempt: &Attempt,
@@ -191,64 +194,69 @@ impl Provider {
         now: Timestamp,
     ) -> Result<Person, SignInError> {
         let sign_in = self.sign_in.as_ref().ok_or(SignInError::None)?;
-        let redeemed = sign_in.redeem(code, attempt, redirect, &*self.clock).await?;
+        let response = sign_in.redeem(code, attempt, redirect, &*self.clock).await?;
         let settings = &sign_in.settings;
-        let parties = Parties { issuers: &self.issuers, audience: &settings.client_id };
-        let (mut claims, _) = verify(redeemed.id_token.as_bytes(), &self.keys, parties, now).await?;
-        if !answers(&claims, attempt, &settings.client_id) {
-            return Err(SignInError::Flaw("it is no answer to this sign-in".into()));
+        let parties = ExpectedParties { issuers: &self.issuers, audience: &settings.client_id };
+        let (mut claims, _) = verify(response.id_token.as_bytes(), &self.keys, parties, now).await?;
+        if !is_for_attempt(&claims, attempt, &settings.client_id) {
+            return Err(SignInError::Flaw("it was not issued for this sign-in".into()));
         }
-        sign_in.add_told(&mut claims, &redeemed, &*self.clock).await;
-        let subject = subject(&claims).ok_or(Flaw::Form)?;
+        sign_in.add_user_info(&mut claims, &response, &*self.clock).await;
+        let subject = subject(&claims).ok_or(TokenError::Malformed)?;
         let name = claims.get(&settings.user_claim).and_then(Value::as_str);
-        let name = name.ok_or_else(|| SignInError::Flaw(format!("it claims no {}", settings.user_claim)))?;
+        let missing = || SignInError::Flaw(format!("it has no claim {}", settings.user_claim));
+        let name = name.ok_or_else(missing)?;
         Ok(Person {
             identity: format!("{} {subject}", self.issuers[0]),
             name: name.to_owned(),
-            teams: self.teams(&claims)?,
+            teams: self.evaluate_teams(&claims)?,
             token_lifetime: settings.token_lifetime,
         })
     }
 
-    /// The teams that the rules name, and whether somebody is in them who claims this. Whom no rule is for does not come in.
-    fn teams(&self, claims: &Claims) -> Result<BTreeMap<Team, bool>, Flaw> {
+    /// The teams that the rules name, and whether a person with these claims should be a member. Fails if no rule
+    /// applies to the person.
+    fn evaluate_teams(&self, claims: &Claims) -> Result<BTreeMap<Team, bool>, TokenError> {
         let mut teams = BTreeMap::new();
-        let mut known = false;
+        let mut any_applies = false;
         for rule in &self.rules {
             let matches = rule.matches(claims);
-            // One that gives something to jobs alone is for them.
-            known |= matches && (rule.may.is_empty() || !rule.teams.is_empty());
+            // A rule with roles but without teams is for jobs only.
+            any_applies |= matches && (rule.may.is_empty() || !rule.teams.is_empty());
             for team in &rule.teams {
                 *teams.entry(team.clone()).or_default() |= matches;
             }
         }
-        if known { Ok(teams) } else { Err(Flaw::NoRule) }
+        if any_applies { Ok(teams) } else { Err(TokenError::NoRule) }
     }
 
-    /// Whom a token is for, and until when it is good, in seconds since the Unix epoch.
-    pub(super) async fn identity(
+    /// Verifies the token of a job. Returns its identity, and its expiry in seconds since the Unix epoch.
+    pub(super) async fn verify_identity(
         &self,
         token: &[u8],
         now: Timestamp,
-    ) -> Result<(FederatedIdentity, i64), Flaw> {
-        let audience = self.audience.as_ref().ok_or(Flaw::NoRule)?;
-        let parties = Parties { issuers: &self.issuers, audience };
+    ) -> Result<(FederatedIdentity, i64), TokenError> {
+        let audience = self.audience.as_ref().ok_or(TokenError::NoRule)?;
+        let parties = ExpectedParties { issuers: &self.issuers, audience };
         let (claims, until) = verify(token, &self.keys, parties, now).await?;
-        let subject = subject(&claims).ok_or(Flaw::Form)?;
+        let subject = subject(&claims).ok_or(TokenError::Malformed)?;
         let rules = self.rules.iter().filter(|rule| !rule.may.is_empty() && rule.matches(&claims));
-        let held: Vec<_> =
+        let roles: Vec<_> =
             rules.flat_map(|rule| &rule.may).map(|may| (may.scope.clone(), may.role)).collect();
-        if held.is_empty() {
-            return Err(Flaw::NoRule);
+        if roles.is_empty() {
+            return Err(TokenError::NoRule);
         }
         let name = format!("{}:{subject}", self.name).into();
-        Ok((FederatedIdentity { name, held, print: self.print.clone() }, until))
+        Ok((
+            FederatedIdentity { name, roles, settings_fingerprint: self.settings_fingerprint.clone() },
+            until,
+        ))
     }
 }
 
-/// What a provider calls somebody. What is no subject is not made one: two would be the same.
+/// The subject of a token. An invalid subject is rejected and not cleaned up: two subjects could become the same.
 pub(super) fn subject(claims: &Claims) -> Option<&str> {
     let subject = claims.get("sub")?.as_str()?;
-    let is_one = (1..=LONGEST).contains(&subject.len()) && !subject.contains(is_unprintable);
-    is_one.then_some(subject)
+    let is_valid = (1..=MAX_SUBJECT_LEN).contains(&subject.len()) && !subject.contains(is_unprintable);
+    is_valid.then_some(subject)
 }

@@ -1,4 +1,4 @@
-//! What the claims of a token give: patterns, and what they are good for.
+//! Rules of a provider: globs for claims, and the roles and teams that matching claims give.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -7,49 +7,50 @@ use serde_json::Value;
 use thiserror::Error;
 
 use super::signed::Claims;
-use crate::metadata::{May, Team};
+use crate::metadata::{ScopedRole, Team};
 use crate::retention::Globs;
 
-/// A rule as settings have it.
+/// The settings of a rule.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RuleSettings {
-    /// What must be claimed, by name: globs, one of which must match.
+    /// The required claims by name, each with globs, one of which must match.
     pub claims: BTreeMap<String, Vec<String>>,
-    /// What those may do who claim it.
-    pub may: Vec<May>,
-    /// The teams that people are in who claim it.
+    /// The roles that the rule gives to jobs.
+    pub may: Vec<ScopedRole>,
+    /// The teams that the rule adds people to.
     pub teams: Vec<Team>,
 }
 
-/// Why a rule is none.
+/// Why a rule is invalid.
 #[derive(Debug, Error)]
 pub enum RuleError {
-    /// It would be for everybody whom the provider knows.
+    /// The rule has no claims and would match everybody at the provider.
     #[error(
-        "a rule must name a claim, such as claims = {{ sub = \"…\" }}: without it is for everybody there"
+        "a rule must name a claim, such as claims = {{ sub = \"…\" }}; \
+         without one it matches everybody at the provider"
     )]
     Everybody,
-    /// A claim without a glob, or with exceptions alone.
-    #[error("claims.{0}: there must be a glob that is no exception")]
+    /// A claim has no glob, or only exceptions.
+    #[error("claims.{0}: at least one glob without ! is required")]
     NoGlob(String),
-    /// A glob that is none.
+    /// A glob is invalid.
     #[error("claims.{0}: {1}")]
     Glob(String, String),
 }
 
-/// A rule.
+/// A compiled rule.
 #[derive(Debug, Clone)]
 pub struct Rule {
     claims: Vec<(String, Globs)>,
-    pub(super) may: Vec<May>,
+    pub(super) may: Vec<ScopedRole>,
     pub(super) teams: Vec<Team>,
 }
 
 impl Rule {
-    /// The rule that settings mean.
+    /// Compiles a rule.
     ///
     /// # Errors
-    /// [`RuleError`].
+    /// Fails if the rule has no claims or a glob is invalid.
     pub fn of(settings: &RuleSettings) -> Result<Self, RuleError> {
         if settings.claims.is_empty() {
             return Err(RuleError::Everybody);
@@ -66,32 +67,34 @@ impl Rule {
         Ok(Self { claims, may: settings.may.clone(), teams: settings.teams.clone() })
     }
 
-    /// Whether it is for those who claim this.
+    /// Whether all claims of the rule are present and match.
     pub(super) fn matches(&self, claims: &Claims) -> bool {
-        self.claims.iter().all(|(name, globs)| claim(claims, name).is_some_and(|value| any(value, globs)))
+        let mut required = self.claims.iter();
+        required
+            .all(|(name, globs)| find_claim(claims, name).is_some_and(|value| value_matches(value, globs)))
     }
 }
 
-/// A claim by its name, or by those of the objects that it is in with slashes between: `kubernetes.io/namespace`.
-fn claim<'a>(claims: &'a Claims, name: &str) -> Option<&'a Value> {
+/// Finds a claim by its name, or by a path through nested objects such as `kubernetes.io/namespace`.
+fn find_claim<'a>(claims: &'a Claims, name: &str) -> Option<&'a Value> {
     if let Some(value) = claims.get(name) {
         return Some(value);
     }
     let (object, rest) = name.split_once('/')?;
-    claim(claims.get(object)?.as_object()?, rest)
+    find_claim(claims.get(object)?.as_object()?, rest)
 }
 
-/// Whether a claim has a value that matches, and none that is an exception: people are in many groups.
-fn any(value: &Value, globs: &Globs) -> bool {
+/// Whether one of the values of a claim matches and none is an exception. A claim may be a list, such as groups.
+fn value_matches(value: &Value, globs: &Globs) -> bool {
     let values = match value {
         Value::Array(values) => values.as_slice(),
         one => std::slice::from_ref(one),
     };
-    let texts: Vec<_> = values.iter().filter_map(text).collect();
+    let texts: Vec<_> = values.iter().filter_map(as_text).collect();
     globs.match_some(texts.iter().map(AsRef::as_ref))
 }
 
-fn text(value: &Value) -> Option<Cow<'_, str>> {
+fn as_text(value: &Value) -> Option<Cow<'_, str>> {
     match value {
         Value::String(text) => Some(Cow::Borrowed(text)),
         Value::Bool(_) | Value::Number(_) => Some(Cow::Owned(value.to_string())),
@@ -111,45 +114,51 @@ mod tests {
         Rule::of(&RuleSettings { claims, ..RuleSettings::default() })
     }
 
-    fn matches(claims: &[(&str, &[&str])], told: &Value) -> bool {
-        rule(claims).expect("a rule").matches(told.as_object().expect("claims"))
+    fn matches(globs: &[(&str, &[&str])], claims: &Value) -> bool {
+        rule(globs).expect("a rule").matches(claims.as_object().expect("claims"))
     }
 
     #[test]
-    fn every_claim_of_a_rule_must_be_there_and_match() {
-        let told = json!({ "repository": "acme/app", "ref": "refs/heads/main", "run": 7, "protected": true });
-        assert!(matches(&[("repository", &["acme/*"]), ("ref", &["refs/heads/main"])], &told));
-        assert!(matches(&[("run", &["7"]), ("protected", &["true"])], &told));
-        assert!(!matches(&[("repository", &["acme/*"]), ("ref", &["refs/tags/*"])], &told));
-        assert!(!matches(&[("repository", &["acme/*"]), ("actor", &["*"])], &told), "it is not claimed");
+    fn all_claims_of_rule_must_match() {
+        let claims =
+            json!({ "repository": "acme/app", "ref": "refs/heads/main", "run": 7, "protected": true });
+        assert!(matches(&[("repository", &["acme/*"]), ("ref", &["refs/heads/main"])], &claims));
+        assert!(matches(&[("run", &["7"]), ("protected", &["true"])], &claims));
+        assert!(!matches(&[("repository", &["acme/*"]), ("ref", &["refs/tags/*"])], &claims));
+        assert!(!matches(&[("repository", &["acme/*"]), ("actor", &["*"])], &claims), "missing claim");
         assert!(
-            !matches(&[("repository", &["acm/*"])], &told) && !matches(&[("repository", &["acme"])], &told)
+            !matches(&[("repository", &["acm/*"])], &claims)
+                && !matches(&[("repository", &["acme"])], &claims)
         );
-        assert!(matches(&[("ref", &["refs/tags/v*", "refs/heads/main"])], &told));
-        assert!(!matches(&[("ref", &["**", "!refs/heads/main"])], &told));
+        assert!(matches(&[("ref", &["refs/tags/v*", "refs/heads/main"])], &claims));
+        assert!(!matches(&[("ref", &["**", "!refs/heads/main"])], &claims));
     }
 
     #[test]
-    fn a_star_stops_at_a_slash() {
-        let told = json!({ "ref": "refs/heads/fix/all" });
+    fn star_stops_at_slash() {
+        let claims = json!({ "ref": "refs/heads/fix/all" });
         assert!(
-            !matches(&[("ref", &["refs/heads/*"])], &told) && matches(&[("ref", &["refs/heads/**"])], &told)
+            !matches(&[("ref", &["refs/heads/*"])], &claims)
+                && matches(&[("ref", &["refs/heads/**"])], &claims)
         );
     }
 
     #[test]
-    fn claims_are_lists_and_within_others_too() {
-        let told = json!({
+    fn matches_lists_and_nested_claims() {
+        let claims = json!({
             "groups": ["ops", "devs"], "kubernetes.io": { "namespace": "ci", "pod": { "name": "x" } }, "odd": [{}, null],
         });
-        assert!(!matches(&[("groups", &["devs", "!ops"])], &told), "who is in both is an exception");
-        assert!(matches(&[("groups", &["devs"])], &told) && !matches(&[("groups", &["dev"])], &told));
-        assert!(matches(&[("kubernetes.io/namespace", &["ci"]), ("kubernetes.io/pod/name", &["x"])], &told));
-        assert!(!matches(&[("kubernetes.io", &["**"])], &told) && !matches(&[("odd", &["**"])], &told));
+        assert!(!matches(&[("groups", &["devs", "!ops"])], &claims), "one of the groups is an exception");
+        assert!(matches(&[("groups", &["devs"])], &claims) && !matches(&[("groups", &["dev"])], &claims));
+        assert!(matches(
+            &[("kubernetes.io/namespace", &["ci"]), ("kubernetes.io/pod/name", &["x"])],
+            &claims
+        ));
+        assert!(!matches(&[("kubernetes.io", &["**"])], &claims) && !matches(&[("odd", &["**"])], &claims));
     }
 
     #[test]
-    fn a_rule_for_everybody_is_none() {
+    fn rejects_rule_without_claims_or_globs() {
         assert!(matches!(rule(&[]), Err(RuleError::Everybody)));
         assert!(matches!(rule(&[("sub", &[])]), Err(RuleError::NoGlob(_))));
         assert!(matches!(rule(&[("sub", &["!x"])]), Err(RuleError::NoGlob(_))));

@@ -1,5 +1,4 @@
-//! How people sign in by a provider: the authorization code flow of OpenID Connect Core 1.0 (section 3.1), with a
-//! verifier for the code (RFC 7636).
+//! The authorization code flow of OpenID Connect Core 1.0 (section 3.1) with PKCE (RFC 7636), by which people sign in.
 
 use std::time::Duration;
 
@@ -11,62 +10,62 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use url::Url;
 
-use super::discovery::{Discovered, discover};
+use super::discovery::{ProviderMetadata, discover};
 use super::jwks::KeysError;
 use super::provider::SignInSettings;
 use super::signed::Claims;
 use crate::clock::Clock;
 use crate::outbound;
 
-/// For how long what a provider tells of itself is taken for what it tells still.
-const FRESH: Duration = Duration::from_secs(5 * 60);
+/// How long the metadata of a provider is cached.
+const METADATA_TTL: Duration = Duration::from_secs(5 * 60);
 
-/// How often it is asked at most while it does not answer.
-const AGAIN: Duration = Duration::from_secs(10);
+/// How long to wait after a failed request for the metadata.
+const RETRY_INTERVAL: Duration = Duration::from_secs(10);
 
-/// The most bytes of an answer.
-const MOST: usize = 256 << 10;
+/// The maximum size of a response body.
+const MAX_RESPONSE_BYTES: usize = 256 << 10;
 
-/// What one sign-in is known by: secrets that nobody else has.
+/// The secrets of one sign-in.
 #[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
 pub(in crate::auth) struct Attempt {
-    /// What comes back with somebody whom the provider sends back.
+    /// The parameter that the browser must bring back from the provider.
     pub(in crate::auth) state: String,
-    /// What the provider's word must contain.
+    /// The claim that the provider's token must contain.
     pub(in crate::auth) nonce: String,
-    /// What the code is good for nothing without.
+    /// The PKCE verifier, without which the code can't be redeemed.
     pub(in crate::auth) verifier: String,
 }
 
-/// Where people sign in.
+/// The client for sign-ins at one provider.
 pub(super) struct SignIn {
     pub(super) settings: SignInSettings,
     issuer: Url,
     client: Client,
-    /// What it told of itself last, or `None` where it could not be asked, and when that was.
-    told: tokio::sync::Mutex<Option<(Duration, Option<Discovered>)>>,
+    /// When the metadata was last requested, and the metadata; the inner `None` if the request failed.
+    metadata: tokio::sync::Mutex<Option<(Duration, Option<ProviderMetadata>)>>,
 }
 
-/// A provider's answer to a code.
+/// The response of the token endpoint.
 #[derive(Deserialize)]
-pub(super) struct Redeemed {
+pub(super) struct TokenResponse {
     pub(super) id_token: String,
     access_token: Option<String>,
 }
 
 impl SignIn {
     pub(super) fn new(settings: SignInSettings, issuer: Url, client: Client) -> Self {
-        Self { settings, issuer, client, told: tokio::sync::Mutex::default() }
+        Self { settings, issuer, client, metadata: tokio::sync::Mutex::default() }
     }
 
-    /// Where somebody is sent who is to come back to `redirect`.
-    pub(super) async fn address(
+    /// The address to send a browser to; the provider sends it back to `redirect`.
+    pub(super) async fn authorization_url(
         &self,
         attempt: &Attempt,
         redirect: &str,
         clock: &dyn Clock,
     ) -> Result<Url, KeysError> {
-        let mut address = ends(self.discovered(clock).await?)?.0;
+        let mut address = Endpoints::of(self.provider_metadata(clock).await?)?.authorization;
         let challenge = URL_SAFE_NO_PAD.encode(Sha256::digest(&attempt.verifier));
         address
             .query_pairs_mut()
@@ -81,15 +80,15 @@ impl SignIn {
         Ok(address)
     }
 
-    /// What the provider signs for a code.
+    /// Redeems a code at the token endpoint.
     pub(super) async fn redeem(
         &self,
         code: &str,
         attempt: &Attempt,
         redirect: &str,
         clock: &dyn Clock,
-    ) -> Result<Redeemed, KeysError> {
-        let address = ends(self.discovered(clock).await?)?.1;
+    ) -> Result<TokenResponse, KeysError> {
+        let address = Endpoints::of(self.provider_metadata(clock).await?)?.token;
         let id = &self.settings.client_id;
         let mut form = vec![
             ("grant_type", "authorization_code"),
@@ -99,75 +98,87 @@ impl SignIn {
         ];
         let request = self.client.post(address);
         let request = match &self.settings.client_secret {
-            Some(secret) => request.basic_auth(encoded(id), Some(encoded(secret))),
+            Some(secret) => request.basic_auth(form_encode(id), Some(form_encode(secret))),
             None => {
                 form.push(("client_id", id));
                 request
             }
         };
-        let answer = request.form(&form).send().await.map_err(outbound::OutboundError::from)?;
-        Ok(serde_json::from_slice(&outbound::body(answer, MOST).await?)?)
+        let response = request.form(&form).send().await.map_err(outbound::OutboundError::from)?;
+        Ok(serde_json::from_slice(&outbound::body(response, MAX_RESPONSE_BYTES).await?)?)
     }
 
-    /// What the provider tells of somebody besides (Core 1.0, section 5.3): with some that are the name and the groups.
-    /// What is signed counts more, and of somebody else nothing counts.
-    pub(super) async fn add_told(&self, claims: &mut Claims, redeemed: &Redeemed, clock: &dyn Clock) {
-        match self.told_besides(redeemed, clock).await {
-            Ok(Some(told)) if told.get("sub") == claims.get("sub") => {
-                for (name, value) in told {
+    /// Adds the claims of the UserInfo endpoint (Core 1.0, section 5.3), because some providers return the name and the
+    /// groups only there. Signed claims take precedence, and claims of another subject are ignored.
+    pub(super) async fn add_user_info(&self, claims: &mut Claims, tokens: &TokenResponse, clock: &dyn Clock) {
+        match self.fetch_user_info(tokens, clock).await {
+            Ok(Some(user_info)) if user_info.get("sub") == claims.get("sub") => {
+                for (name, value) in user_info {
                     claims.entry(name).or_insert(value);
                 }
             }
             Ok(_) => {}
-            Err(error) => tracing::warn!(%error, "a provider does not tell more of somebody"),
+            Err(error) => tracing::warn!(%error, "request to the UserInfo endpoint failed"),
         }
     }
 
-    async fn told_besides(
+    async fn fetch_user_info(
         &self,
-        redeemed: &Redeemed,
+        tokens: &TokenResponse,
         clock: &dyn Clock,
     ) -> Result<Option<Claims>, KeysError> {
-        let address = self.discovered(clock).await?.userinfo_endpoint;
-        let Some((address, token)) = address.zip(redeemed.access_token.as_ref()) else { return Ok(None) };
-        let answer = self.client.get(address).bearer_auth(token).send().await;
-        let answer = answer.map_err(outbound::OutboundError::from)?;
-        Ok(Some(serde_json::from_slice(&outbound::body(answer, MOST).await?)?))
+        let address = self.provider_metadata(clock).await?.userinfo_endpoint;
+        let Some((address, token)) = address.zip(tokens.access_token.as_ref()) else { return Ok(None) };
+        let response = self.client.get(address).bearer_auth(token).send().await;
+        let response = response.map_err(outbound::OutboundError::from)?;
+        Ok(Some(serde_json::from_slice(&outbound::body(response, MAX_RESPONSE_BYTES).await?)?))
     }
 
-    async fn discovered(&self, clock: &dyn Clock) -> Result<Discovered, KeysError> {
-        // One asks for all who wait.
-        let mut last = self.told.lock().await;
+    async fn provider_metadata(&self, clock: &dyn Clock) -> Result<ProviderMetadata, KeysError> {
+        // The lock is held during the request, so that one request serves all that wait.
+        let mut last = self.metadata.lock().await;
         let now = clock.elapsed();
-        let is_young = |at: Duration, span| now.saturating_sub(at) < span;
+        let is_recent = |at: Duration, span| now.saturating_sub(at) < span;
         match &*last {
-            Some((at, Some(told))) if is_young(*at, FRESH) => return Ok(told.clone()),
-            Some((at, None)) if is_young(*at, AGAIN) => {
-                return Err(KeysError::Nonsense("it could not be asked a moment ago".into()));
+            Some((at, Some(metadata))) if is_recent(*at, METADATA_TTL) => return Ok(metadata.clone()),
+            Some((at, None)) if is_recent(*at, RETRY_INTERVAL) => {
+                return Err(KeysError::Invalid("the last request failed a moment ago; retry later".into()));
             }
             _ => {}
         }
-        let told = discover(&self.client, &self.issuer).await;
-        *last = Some((clock.elapsed(), told.as_ref().ok().cloned()));
-        told
+        let metadata = discover(&self.client, &self.issuer).await;
+        *last = Some((clock.elapsed(), metadata.as_ref().ok().cloned()));
+        metadata
     }
 }
 
-/// Where people are sent, and where codes are redeemed.
-fn ends(told: Discovered) -> Result<(Url, Url), KeysError> {
-    let both = told.authorization_endpoint.zip(told.token_endpoint);
-    both.ok_or_else(|| KeysError::Nonsense("it tells of no place where people sign in".into()))
+/// The endpoints that a sign-in needs.
+struct Endpoints {
+    /// Where people are sent.
+    authorization: Url,
+    /// Where codes are redeemed.
+    token: Url,
 }
 
-/// As OAuth 2.0 has it in a header (RFC 6749, section 2.3.1).
-fn encoded(text: &str) -> String {
+impl Endpoints {
+    fn of(metadata: ProviderMetadata) -> Result<Self, KeysError> {
+        let both = metadata.authorization_endpoint.zip(metadata.token_endpoint);
+        let (authorization, token) = both.ok_or_else(|| {
+            KeysError::Invalid("the provider names no authorization endpoint or no token endpoint".into())
+        })?;
+        Ok(Self { authorization, token })
+    }
+}
+
+/// Encodes a client id or secret for a header (RFC 6749, section 2.3.1).
+fn form_encode(text: &str) -> String {
     url::form_urlencoded::byte_serialize(text.as_bytes()).collect()
 }
 
-/// Whether a provider's word is the answer to an attempt, for this client and no other (Core 1.0, section 3.1.3.7).
-pub(super) fn answers(claims: &Claims, attempt: &Attempt, client_id: &str) -> bool {
+/// Whether a token was issued for this attempt, and for this client only (Core 1.0, section 3.1.3.7).
+pub(super) fn is_for_attempt(claims: &Claims, attempt: &Attempt, client_id: &str) -> bool {
     let is = |name: &str, value: &str| claims.get(name).and_then(Value::as_str) == Some(value);
-    let others = claims.get("aud").and_then(Value::as_array).is_some_and(|audience| audience.len() > 1);
-    let party = if others || claims.contains_key("azp") { is("azp", client_id) } else { true };
-    party && is("nonce", &attempt.nonce)
+    let has_others = claims.get("aud").and_then(Value::as_array).is_some_and(|audience| audience.len() > 1);
+    let is_authorized = if has_others || claims.contains_key("azp") { is("azp", client_id) } else { true };
+    is_authorized && is("nonce", &attempt.nonce)
 }

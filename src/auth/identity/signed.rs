@@ -1,4 +1,4 @@
-//! Verifies what others signed (RFC 7519, RFC 8725).
+//! Verifies tokens signed by others (RFC 7519, RFC 8725).
 
 use std::fmt;
 
@@ -9,38 +9,39 @@ use super::keys::Keys;
 use crate::auth::jws::has_critical_parameters;
 use crate::clock::Timestamp;
 
-/// What a token says.
+/// The claims of a token.
 pub(super) type Claims = Map<String, Value>;
 
-/// The longest token that is looked at.
-pub(super) const LONGEST: usize = 16 << 10;
+/// The maximum length of a token; longer ones are rejected.
+pub(super) const MAX_TOKEN_LEN: usize = 16 << 10;
 
-/// How far others' clocks may be from this one, in seconds.
+/// The tolerated difference between the clocks of the issuer and this server, in seconds.
 const LEEWAY: i64 = 60;
 
-/// Why a token is worth nothing here. It tells nothing of the token but what is wrong with it.
+/// Why a token is rejected. The message reveals nothing else about the token. Times are in seconds since the Unix epoch.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Flaw {
-    /// It is none, or not signed in a way that others can verify.
-    Form,
-    /// None of the keys verifies it, or it is for somebody else, or by somebody else.
-    Signature(String),
-    /// It was good until then, in seconds since the Unix epoch.
-    Ended(i64),
-    /// It is good from then on.
-    Early(i64),
-    /// Nothing here is for those of whom it tells.
+pub(super) enum TokenError {
+    /// The text is not a token, or it isn't signed with a public-key algorithm.
+    Malformed,
+    /// No key verifies the signature, or the issuer or the audience is wrong.
+    Unverified(String),
+    /// The token expired at this time.
+    Expired(i64),
+    /// The token is not valid before this time.
+    NotYetValid(i64),
+    /// No rule matches the claims.
     NoRule,
 }
 
-impl fmt::Display for Flaw {
+impl fmt::Display for TokenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let rfc3339 = |seconds: i64| Timestamp(seconds.saturating_mul(1000)).rfc3339();
         match self {
-            Self::Form => f.write_str("it is no signed token"),
-            Self::Signature(why) => write!(f, "it is not verified: {why}"),
-            Self::Ended(at) => write!(f, "it has ended at {}", Timestamp(at.saturating_mul(1000)).rfc3339()),
-            Self::Early(at) => write!(f, "it begins at {}", Timestamp(at.saturating_mul(1000)).rfc3339()),
-            Self::NoRule => f.write_str("no rule is for what it claims"),
+            Self::Malformed => f.write_str("not a signed token"),
+            Self::Unverified(why) => write!(f, "verification failed: {why}"),
+            Self::Expired(at) => write!(f, "expired at {}", rfc3339(*at)),
+            Self::NotYetValid(at) => write!(f, "not valid before {}", rfc3339(*at)),
+            Self::NoRule => f.write_str("no rule matches its claims"),
         }
     }
 }
@@ -48,73 +49,75 @@ impl fmt::Display for Flaw {
 /// Whether a text could be a signed token.
 pub(in crate::auth) fn looks_signed(text: &[u8]) -> bool {
     text.starts_with(b"eyJ")
-        && text.len() <= LONGEST
+        && text.len() <= MAX_TOKEN_LEN
         && text.iter().filter(|byte| **byte == b'.').count() == 2
         && text.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(byte))
 }
 
-/// Who a token says has issued it, which nobody has verified.
-pub(super) fn issuer(token: &[u8]) -> Option<String> {
+/// The issuer that a token names. This is not verified.
+pub(super) fn unverified_issuer(token: &[u8]) -> Option<String> {
     let claims: Claims = jsonwebtoken::dangerous::insecure_decode_claims(token).ok()?;
     claims.get("iss")?.as_str().map(str::to_owned)
 }
 
-/// Whom tokens are to be by, and for.
-pub(super) struct Parties<'a> {
-    /// One of these.
+/// The issuers and the audience that a token must name.
+pub(super) struct ExpectedParties<'a> {
+    /// The token must name one of these.
     pub(super) issuers: &'a [String],
     pub(super) audience: &'a str,
 }
 
-/// What a token says that one of these keys has signed, for this registry, and that is good now. Until when, in seconds
-/// since the Unix epoch.
+/// Verifies a token: its signature, issuer, audience and times. Returns its claims, and its expiry in seconds since the
+/// Unix epoch.
 pub(super) async fn verify(
     token: &[u8],
     keys: &Keys,
-    parties: Parties<'_>,
+    parties: ExpectedParties<'_>,
     now: Timestamp,
-) -> Result<(Claims, i64), Flaw> {
-    let header = decode_header(token).map_err(|_| Flaw::Form)?;
+) -> Result<(Claims, i64), TokenError> {
+    let header = decode_header(token).map_err(|_| TokenError::Malformed)?;
     if !looks_signed(token) || header.alg.family() == AlgorithmFamily::Hmac || has_critical_parameters(token)
     {
-        return Err(Flaw::Form);
+        return Err(TokenError::Malformed);
     }
-    let keys = keys.fitting(header.kid.as_deref(), header.alg).await;
+    let keys = keys.current_for(header.kid.as_deref(), header.alg).await;
     let mut validation = Validation::new(header.alg);
     validation.set_issuer(parties.issuers);
     validation.set_audience(&[parties.audience]);
     validation.set_required_spec_claims(&["iss", "aud", "exp"]);
-    // Times are compared below, by the clock that all else goes by.
-    (validation.validate_exp, validation.validate_nbf) = (false, false);
-    let mut flaw = "its key is not known".to_owned();
+    // Times are checked in `check_times`, by the registry's own clock.
+    validation.validate_exp = false;
+    validation.validate_nbf = false;
+    let mut reason = "unknown key".to_owned();
     for key in keys.iter().filter(|key| key.fits(header.kid.as_deref(), header.alg)) {
         match decode::<Claims>(token, &key.key, &validation) {
-            Ok(decoded) => return in_time(decoded.claims, now.0.div_euclid(1000)),
-            Err(error) => flaw = error.to_string(),
+            Ok(decoded) => return check_times(decoded.claims, now.0.div_euclid(1000)),
+            Err(error) => reason = error.to_string(),
         }
     }
-    Err(Flaw::Signature(flaw))
+    Err(TokenError::Unverified(reason))
 }
 
-fn in_time(claims: Claims, now: i64) -> Result<(Claims, i64), Flaw> {
-    let end = time(&claims, "exp")?.ok_or(Flaw::Form)?;
+/// Checks the times of a token. Returns its claims and its expiry, including the leeway.
+fn check_times(claims: Claims, now: i64) -> Result<(Claims, i64), TokenError> {
+    let end = time(&claims, "exp")?.ok_or(TokenError::Malformed)?;
     if now >= end.saturating_add(LEEWAY) {
-        return Err(Flaw::Ended(end));
+        return Err(TokenError::Expired(end));
     }
-    let begins = [time(&claims, "nbf")?, time(&claims, "iat")?];
-    match begins.into_iter().flatten().find(|at| now < at.saturating_sub(LEEWAY)) {
-        Some(at) => Err(Flaw::Early(at)),
+    let starts = [time(&claims, "nbf")?, time(&claims, "iat")?];
+    match starts.into_iter().flatten().find(|at| now < at.saturating_sub(LEEWAY)) {
+        Some(at) => Err(TokenError::NotYetValid(at)),
         None => Ok((claims, end.saturating_add(LEEWAY))),
     }
 }
 
-/// A claim that is a time. One of another type makes the token worth nothing (RFC 7519, section 4.1).
-fn time(claims: &Claims, name: &str) -> Result<Option<i64>, Flaw> {
-    claims.get(name).map(|value| whole_seconds(value).ok_or(Flaw::Form)).transpose()
+/// A claim that is a time. A claim of another type makes the token invalid (RFC 7519, section 4.1).
+fn time(claims: &Claims, name: &str) -> Result<Option<i64>, TokenError> {
+    claims.get(name).map(|value| whole_seconds(value).ok_or(TokenError::Malformed)).transpose()
 }
 
-/// RFC 7519, section 2: a NumericDate may have a fraction.
+/// Parses a NumericDate, which may have a fraction (RFC 7519, section 2).
 fn whole_seconds(value: &Value) -> Option<i64> {
-    #[expect(clippy::cast_possible_truncation, reason = "a time too far off is the last that there is")]
+    #[expect(clippy::cast_possible_truncation, reason = "the cast saturates")]
     value.as_i64().or_else(|| value.as_f64().map(|seconds| seconds as i64))
 }

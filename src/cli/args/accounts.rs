@@ -1,19 +1,19 @@
-//! The commands that say who may come in, and do what.
+//! Arguments of `orlop user`, `org` and `token`.
 
 use std::time::Duration;
 
 use clap::Subcommand;
 
 use super::Output;
-use crate::metadata::{Grantee, May, Role, Scope, Team};
+use crate::metadata::{Grantee, Role, Scope, ScopedRole, Team};
 
-/// What can be done with users.
+/// Actions on users.
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum UserCommand {
-    /// Make a user, who may do what --may says
+    /// Create a user with the roles that --may lists
     ///
-    /// Without --password-stdin a password is made and shown once. From the first user on the registry is closed to
-    /// everybody else, unless auth.mode says otherwise.
+    /// Without --password-stdin a password is generated and shown once. The first user closes the registry to
+    /// anonymous users, unless auth.mode says otherwise.
     #[command(after_help = "\
 Examples:
   orlop user add ann --may push
@@ -21,18 +21,18 @@ Examples:
   orlop user add deploy --robot --may pull:team/app
   echo \"$PASSWORD\" | orlop user add eve --password-stdin --may admin:team/")]
     Add {
-        /// The user's name
+        /// User name
         name: String,
 
-        /// A role: pull, push, delete or admin, on everything, a repository, or a prefix
+        /// Role to grant: pull, push, delete or admin, on everything, a repository, or a prefix; repeatable
         #[arg(long, value_name = "ROLE[:REPO|:PREFIX/]")]
-        may: Vec<May>,
+        may: Vec<ScopedRole>,
 
-        /// It is for a program
+        /// Create a robot account, for a program
         #[arg(long)]
         robot: bool,
 
-        /// Read the password from standard input
+        /// Read the password from the first line of standard input
         #[arg(long)]
         password_stdin: bool,
 
@@ -40,17 +40,17 @@ Examples:
         output: Output,
     },
 
-    /// List the users, and what they may do
+    /// List users and their roles
     List(Output),
 
-    /// Give a user another password
+    /// Set a new password for a user
     ///
-    /// Without --password-stdin one is made and shown once. What the user logged in with before is out at once.
+    /// Without --password-stdin a password is generated and shown once. Sessions with the old password end at once.
     Password {
-        /// The user
+        /// User name
         name: String,
 
-        /// Read the password from standard input
+        /// Read the password from the first line of standard input
         #[arg(long)]
         password_stdin: bool,
 
@@ -58,80 +58,80 @@ Examples:
         output: Output,
     },
 
-    /// Keep a user out, and their tokens, until enabled again
+    /// Disable a user and their access tokens, until enabled again
     Disable {
-        /// The user
+        /// User name
         name: String,
     },
 
-    /// Let a user in again
+    /// Enable a disabled user
     Enable {
-        /// The user
+        /// User name
         name: String,
     },
 
     /// Remove a user with their tokens and roles
     Remove {
-        /// The user
+        /// User name
         name: String,
     },
 }
 
-/// What can be done with organisations, teams and roles.
+/// Actions on organisations, teams and roles.
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum OrgCommand {
-    /// Make an organisation
+    /// Create an organisation
     ///
-    /// Whoever has the role admin on its prefix (NAME/) looks after its teams and roles.
+    /// Users with the role admin on its prefix (NAME/) manage its teams and roles.
     Add {
-        /// Its name
+        /// Organisation name
         name: String,
     },
 
     /// List organisations with their teams and members
     List(Output),
 
-    /// Remove an organisation with its teams; its repositories stay
+    /// Remove an organisation with its teams; its repositories are kept
     Remove {
-        /// Its name
+        /// Organisation name
         name: String,
     },
 
-    /// Make a team
+    /// Create a team
     AddTeam {
-        /// The team
+        /// Team, as ORG/TEAM
         #[arg(value_name = "ORG/TEAM")]
         team: Team,
     },
 
-    /// Remove a team, and what it was granted
+    /// Remove a team and its roles
     RemoveTeam {
-        /// The team
+        /// Team, as ORG/TEAM
         #[arg(value_name = "ORG/TEAM")]
         team: Team,
     },
 
-    /// Put a user into a team
+    /// Add a user to a team
     Join {
-        /// The team
+        /// Team, as ORG/TEAM
         #[arg(value_name = "ORG/TEAM")]
         team: Team,
 
-        /// The user
+        /// User name
         user: String,
     },
 
-    /// Take a user out of a team
+    /// Remove a user from a team
     Leave {
-        /// The team
+        /// Team, as ORG/TEAM
         #[arg(value_name = "ORG/TEAM")]
         team: Team,
 
-        /// The user
+        /// User name
         user: String,
     },
 
-    /// Give a role to a user, a team, all users or everybody
+    /// Grant a role to a user, a team, all users or anyone
     #[command(after_help = "\
 Examples:
   orlop org grant acme/devs push acme/
@@ -139,56 +139,56 @@ Examples:
   orlop org grant @users pull base/
   orlop org grant @everybody pull public/")]
     Grant {
-        /// Whom
+        /// User, team (`org/team`), `@users` for all users, or `@everybody` for anyone, anonymous users included
         #[arg(value_name = "USER|ORG/TEAM|@users|@everybody")]
         grantee: Grantee,
 
-        /// pull, push, delete or admin; each includes those before it
+        /// Role: pull, push, delete or admin; each includes the ones before it
         role: Role,
 
-        /// Where; without it, everywhere
+        /// Repository, or prefix with a slash at its end; without it, everything
         #[arg(value_name = "REPO|PREFIX/", default_value = "", hide_default_value = true)]
         scope: Scope,
     },
 
-    /// Take a role away
+    /// Revoke a role
     Revoke {
-        /// Whose
+        /// User, team (`org/team`), `@users` or `@everybody`
         #[arg(value_name = "USER|ORG/TEAM|@users|@everybody")]
         grantee: Grantee,
 
-        /// Where, as it was given
+        /// Repository or prefix that the role was granted on; without it, everything
         #[arg(value_name = "REPO|PREFIX/", default_value = "", hide_default_value = true)]
         scope: Scope,
     },
 
-    /// List the roles that are given
+    /// List granted roles
     Grants(Output),
 }
 
-/// What can be done with access tokens.
+/// Actions on access tokens.
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum TokenCommand {
-    /// Make an access token, which is shown once
+    /// Create an access token, which is shown once
     ///
-    /// Clients use it in the place of the user's password. It is never good for more than the user may do.
+    /// Clients use it instead of the user's password. It never permits more than the user's own roles.
     #[command(after_help = "\
 Examples:
   orlop token add ci --may push:team/ --name jenkins --expires 90d
   orlop token add deploy --may pull")]
     Add {
-        /// Whose
+        /// User that the token belongs to
         user: String,
 
-        /// The most that it is good for: a role, everywhere, on a repository, or on a prefix
+        /// Maximum role: pull, push, delete or admin, on everything, a repository, or a prefix
         #[arg(long, value_name = "ROLE[:REPO|:PREFIX/]")]
-        may: May,
+        may: ScopedRole,
 
-        /// What it is called
+        /// Name of the token, for lists
         #[arg(long, default_value = "", hide_default_value = true)]
         name: String,
 
-        /// For how long it is good, such as 90d; without it, until it is revoked
+        /// Lifetime, such as 90d; without it, the token is valid until revoked
         #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
         expires: Option<Duration>,
 
@@ -196,27 +196,27 @@ Examples:
         output: Output,
     },
 
-    /// List access tokens, and when they were last used
+    /// List access tokens and when they were last used
     List {
-        /// Only those of this user
+        /// User whose tokens to list; without it, those of all users
         user: Option<String>,
 
         #[command(flatten)]
         output: Output,
     },
 
-    /// Sign the tokens that clients get for a few minutes with another key
+    /// Sign the short-lived tokens that clients get with a new key
     ///
-    /// What the key before has signed is good until its end, at most auth.token_lifetime.
+    /// Tokens signed with the old key stay valid until they expire, after at most auth.token_lifetime.
     RotateKey {
-        /// Let it be good no more: clients get other tokens
+        /// Revoke the old key immediately; clients must request new tokens
         #[arg(long)]
         at_once: bool,
     },
 
-    /// End an access token at once
+    /// Revoke an access token immediately
     Revoke {
-        /// Its id, as `orlop token list` shows it
+        /// Token id, as `orlop token list` shows it
         id: String,
     },
 }
@@ -226,8 +226,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_role_is_read_with_its_place() {
-        let may = |text: &str| text.parse::<May>().map(|may| (may.role, may.scope.to_string()));
+    fn parses_role_with_scope() {
+        let may = |text: &str| text.parse::<ScopedRole>().map(|may| (may.role, may.scope.to_string()));
         assert_eq!(may("push"), Ok((Role::Push, String::new())));
         assert_eq!(may("pull:team/app"), Ok((Role::Pull, "team/app".into())));
         assert_eq!(may("admin:team/"), Ok((Role::Admin, "team/".into())));

@@ -1,4 +1,4 @@
-//! What `orlop audit` takes.
+//! Arguments of `orlop audit`.
 
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
@@ -7,34 +7,34 @@ use super::Output;
 use crate::http::api::Time;
 use crate::metadata::{AuditAction, AuditOutcome, Scope};
 
-/// Which entries, and how they are told.
+/// Filter and output format of `orlop audit`.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct AuditArgs {
-    /// A repository, or a prefix with a slash at its end; without one, all of them
+    /// Repository, or prefix with a slash at its end; without it, everything
     #[arg(value_name = "REPO|PREFIX/", default_value = "", hide_default_value = true)]
     pub(in crate::cli) scope: Scope,
 
-    /// Only what this user did; of a login that failed, the name that was tried
+    /// List only entries of this user; for failed logins, the name that was tried
     #[arg(long, value_name = "NAME")]
     pub(in crate::cli) user: Option<String>,
 
-    /// Only this action
+    /// List only entries with this action
     #[arg(long, value_parser = actions())]
     pub(in crate::cli) action: Option<AuditAction>,
 
-    /// Only what came to this
+    /// List only entries with this outcome
     #[arg(long, value_parser = outcomes())]
     pub(in crate::cli) outcome: Option<AuditOutcome>,
 
-    /// Only from this time on, as 2026-01-31T12:00:00Z
+    /// List only entries from this time on, such as 2026-01-31T12:00:00Z
     #[arg(long, value_name = "TIME", value_parser = time)]
     pub(in crate::cli) since: Option<Time>,
 
-    /// Only before this time
+    /// List only entries before this time
     #[arg(long, value_name = "TIME", value_parser = time)]
     pub(in crate::cli) until: Option<Time>,
 
-    /// The newest NUMBER
+    /// List only the newest NUMBER entries
     #[arg(long, value_name = "NUMBER", default_value_t = 100)]
     pub(in crate::cli) limit: usize,
 
@@ -52,7 +52,7 @@ fn outcomes() -> impl TypedValueParser<Value = AuditOutcome> {
     names.try_map(|name| name.parse::<AuditOutcome>())
 }
 
-/// A point in time as RFC 3339 writes it.
+/// Parses a time in RFC 3339 format.
 fn time(text: &str) -> Result<Time, String> {
     serde_json::from_value(text.into()).map_err(|error| error.to_string())
 }

@@ -1,4 +1,4 @@
-//! The commands, with what each takes.
+//! The commands with their arguments.
 
 use std::path::PathBuf;
 
@@ -19,8 +19,8 @@ use crate::oci::RepoName;
 pub(in crate::cli) enum Command {
     /// Serve the registry
     ///
-    /// Creates the data directory if there is none. Ends on SIGTERM or SIGINT after running transfers have
-    /// finished, at most server.drain_timeout later; a second signal ends it at once.
+    /// Creates the data directory if it does not exist. On SIGTERM or SIGINT running transfers may finish, for at most
+    /// server.drain_timeout; a second signal exits at once.
     #[command(after_help = "\
 Examples:
   orlop serve
@@ -28,16 +28,16 @@ Examples:
   ORLOP_STORAGE__READ_ONLY=true orlop serve --config /etc/orlop.toml")]
     Serve(ServeArgs),
 
-    /// Give back the space of what nobody refers to any more
+    /// Collect garbage: free the space of content that nothing references
     ///
-    /// A server does this by itself, every gc.interval. Only what is due goes: leases, the trash time and
-    /// the time for untagged manifests are honoured.
+    /// A server does this by itself every gc.interval. Only expired content is removed: leases, the trash time and the
+    /// retention time of untagged manifests are honoured.
     #[command(after_help = "\
 Examples:
   orlop gc --dry-run
   orlop gc --json | jq .bytes")]
     Gc {
-        /// Tell what would go, and change nothing
+        /// Report what would be removed, and change nothing
         #[arg(long)]
         dry_run: bool,
 
@@ -45,21 +45,20 @@ Examples:
         output: Output,
     },
 
-    /// Check the store: read every byte, check each digest, count and reference
+    /// Check the store: read every byte, verify each digest, count and reference
     ///
-    /// Exits with 1 when something is wrong: bytes that are missing or damaged, a manifest whose parts are
-    /// not there, a database that contradicts itself, bytes that nothing refers to. Files that are not the
-    /// registry's are listed, and are no problem.
+    /// Exits with 1 if there is a problem: missing or damaged blobs, a manifest whose parts are missing, inconsistent
+    /// metadata, or blobs that nothing references. Unknown files are listed, but are no problem.
     ///
-    /// --repair hides damaged blobs, so that the next push of them brings their bytes back, shows those again
-    /// that turn out to be sound, and removes bytes that nothing refers to. It never removes what a record
-    /// names, nor what it does not know.
+    /// --repair quarantines damaged blobs, so that the next push of them restores their content, releases quarantined
+    /// blobs that are sound, and removes blobs that nothing references. It never removes referenced content or unknown
+    /// files.
     #[command(after_help = "\
 Examples:
   orlop fsck
   orlop fsck --json | jq '.problems[].subject'")]
     Fsck {
-        /// Mend what can be mended
+        /// Repair what can be repaired
         #[arg(long)]
         repair: bool,
 
@@ -67,21 +66,21 @@ Examples:
         output: Output,
     },
 
-    /// Tell how far the scrub is and what it has set aside, or read everything once now
+    /// Show the progress of the scrub and quarantined blobs, or verify everything now
     ///
-    /// A server reads every byte by itself, evenly over scrub.period, and checks it against its digest. What is
-    /// damaged is set aside: absent to everyone, while all that refers to it stays, so that the next push of it
-    /// heals it. Nothing is removed. Exits with 1 when something is damaged.
+    /// A server verifies every blob against its digest, evenly over scrub.period. Damaged blobs are quarantined: they
+    /// are absent to clients, but everything that references them stays, so that the next push of the blob restores
+    /// it. Nothing is removed. Exits with 1 if anything is damaged.
     #[command(after_help = "\
 Examples:
   orlop scrub
   orlop scrub --now --rate 50MiB")]
     Scrub {
-        /// Read everything now, as fast as it goes
+        /// Verify everything now, as fast as possible
         #[arg(long)]
         now: bool,
 
-        /// The most to read in a second, such as 50MiB
+        /// Maximum read rate per second, such as 50MiB
         #[arg(long, value_name = "SIZE", requires = "now", value_parser = rate)]
         rate: Option<Size>,
 
@@ -89,21 +88,21 @@ Examples:
         output: Output,
     },
 
-    /// Tell what happened to the store while nobody was looking, newest first
+    /// List what happened to the store without a user's request, newest first
     ///
-    /// Blobs that were found damaged, and healed; a budget or a disk without room, a clock that was wrong, and when
-    /// that was over; what policies let go, and who changed them; repositories deleted, restored and renamed.
+    /// Damaged and restored blobs; a full budget or disk, a wrong clock, and when that was over; what policies
+    /// removed, and who changed them; deleted, restored and renamed repositories.
     #[command(after_help = "\
 Examples:
   orlop events
   orlop events --kind blob-damaged --limit 5
   orlop events --json | jq '.[].message'")]
     Events {
-        /// Only events of this kind
+        /// List only events of this kind
         #[arg(long, value_parser = event_kinds())]
         kind: Option<EventKind>,
 
-        /// The newest NUMBER
+        /// List only the newest NUMBER events
         #[arg(long, value_name = "NUMBER", default_value_t = 100)]
         limit: usize,
 
@@ -111,11 +110,11 @@ Examples:
         output: Output,
     },
 
-    /// Tell who did what, from where, and whether they were allowed to, newest first
+    /// List who did what, from where, and whether it was permitted, newest first
     ///
-    /// Logins that failed, requests that were denied, pushes of manifests, deletes, changes of policies, accounts and
-    /// roles, and what was done by this command. Pulls are not in it, unless they were denied. What is the same within a
-    /// minute is one entry.
+    /// Failed logins, denied requests, pushed manifests, deletions, changes of policies, accounts and roles, and what
+    /// was done with this command. Pulls are recorded only if they were denied. Identical events within a minute are
+    /// one entry.
     #[command(after_help = "\
 Examples:
   orlop audit
@@ -123,20 +122,20 @@ Examples:
   orlop audit --user ann --since 2026-01-31T00:00:00Z --json")]
     Audit(AuditArgs),
 
-    /// Check the settings, and print those that are in force
+    /// Check the settings, and print the effective ones
     CheckConfig(Output),
 
-    /// Tell what is used, in all and by each repository, and what may go
+    /// Show disk usage, in total and by repository, and reclaimable space
     ///
-    /// Sizes are what the disk really spends. A repository's own part is what its removal would free; the rest
-    /// it shares with others.
+    /// Sizes are the space used on the disk. A repository's exclusive part is what its removal would free; the rest is
+    /// shared with others.
     #[command(after_help = "\
 Examples:
   orlop usage
   orlop usage team/
   orlop usage library/app --json | jq .usage.exclusive")]
     Usage {
-        /// A repository, or a prefix with a slash at its end; without one, all of them
+        /// Repository, or prefix with a slash at its end; without it, everything
         #[arg(value_name = "REPO|PREFIX/", default_value = "", hide_default_value = true)]
         scope: Scope,
 
@@ -144,14 +143,14 @@ Examples:
         output: Output,
     },
 
-    /// Tell what keeps a tag's manifest, a manifest or a blob, and what would come free without it
+    /// Show why a tag's manifest, a manifest or a blob is kept, and what its removal would free
     #[command(after_help = "\
 Examples:
   orlop why library/app:latest
   orlop why library/app@sha256:2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824
   orlop why sha256:2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824 --json")]
     Why {
-        /// What: a digest alone, or a tag or a digest in a repository
+        /// Digest, or a tag or digest in a repository
         #[arg(value_name = "DIGEST|REPO:TAG|REPO@DIGEST")]
         subject: Subject,
 
@@ -159,14 +158,14 @@ Examples:
         output: Output,
     },
 
-    /// List the repositories, with their sizes, pushes and pulls
+    /// List repositories, with their sizes, pushes and pulls
     #[command(after_help = "\
 Examples:
   orlop repos
   orlop repos team/ --sort size
   orlop repos --json | jq '.[].name'")]
     Repos {
-        /// Only those whose names begin with this
+        /// List only repositories whose names begin with PREFIX
         prefix: Option<String>,
 
         #[command(flatten)]
@@ -180,18 +179,18 @@ Examples:
   orlop tags team/app --sort pushed --limit 10
   orlop tags team/app --search rc --json | jq '.[].digest'")]
     Tags {
-        /// The repository
+        /// Repository name
         repository: String,
 
         #[command(flatten)]
         list: ListArgs,
     },
 
-    /// List what was removed, bring it back, or give it up
+    /// List, restore or permanently delete removed content
     #[command(subcommand)]
     Trash(TrashCommand),
 
-    /// Tell what happened to a tag, point it back, or remove it
+    /// Show the history of a tag, roll it back, or remove it
     #[command(subcommand)]
     Tag(TagCommand),
 
@@ -199,48 +198,48 @@ Examples:
     #[command(subcommand)]
     Repo(RepoCommand),
 
-    /// Tell what policies would let go, let it go, and look after policies
+    /// Preview and apply retention policies, and manage them
     #[command(subcommand)]
     Retention(RetentionCommand),
 
-    /// Make, list and remove users
+    /// Create, list and remove users
     #[command(subcommand)]
     User(UserCommand),
 
-    /// Look after organisations, their teams, and who has which role
+    /// Manage organisations, teams and roles
     #[command(subcommand)]
     Org(OrgCommand),
 
-    /// Make, list and revoke access tokens
+    /// Create, list and revoke access tokens
     #[command(subcommand)]
     Token(TokenCommand),
 
-    /// Tell whether a user may do something to a repository, and why
+    /// Show whether a user has a permission on a repository, and why
     ///
-    /// Exits with 1 if not.
+    /// Exits with 1 if the user does not have it.
     #[command(after_help = "\
 Examples:
   orlop can ann push team/app
   orlop can @everybody pull public/app")]
     Can {
-        /// The user, or @everybody for whoever has no login
+        /// User name, or @everybody for anonymous users
         user: String,
 
-        /// pull, push, delete or admin
+        /// Action: pull, push, delete or admin
         action: Role,
 
-        /// The repository
+        /// Repository name
         repository: RepoName,
 
         #[command(flatten)]
         output: Output,
     },
 
-    /// Make a backup in DIR, or bring the one there up to date
+    /// Create or update a backup in DIR
     ///
-    /// Works beside a running server, which goes on serving; what is deleted meanwhile gives its space back
-    /// afterwards. Only blobs that DIR does not have yet are copied. Cut off, it leaves the previous backup
-    /// as it was. Beside a running server DIR is a path as the server sees it.
+    /// A running server continues to serve; it frees the space of content deleted meanwhile afterwards. Only blobs that
+    /// DIR does not have yet are copied. If interrupted, the previous backup stays intact. With a running server, DIR
+    /// is a path as the server sees it.
     ///
     /// The backup is itself a data directory: `orlop fsck --data DIR` checks it.
     #[command(after_help = "\
@@ -248,7 +247,7 @@ Examples:
   orlop backup /mnt/backup/registry
   docker exec registry /orlop backup /backup")]
     Backup {
-        /// Where; made if it is not there
+        /// Directory of the backup; created if missing
         dir: PathBuf,
 
         #[command(flatten)]
@@ -257,26 +256,26 @@ Examples:
 
     /// Restore the backup in DIR to an empty data directory, and verify it
     ///
-    /// Cut off, it can be run again. Uploads that were in progress when the backup was made are gone; their
-    /// clients begin anew.
+    /// If interrupted, it can be run again. Uploads that were in progress when the backup was made are lost; clients
+    /// must start them again.
     #[command(after_help = "\
 Examples:
   orlop restore /mnt/backup/registry --data /srv/registry")]
     Restore {
-        /// The backup
+        /// Directory of the backup
         dir: PathBuf,
 
         #[command(flatten)]
         output: Output,
     },
 
-    /// Ask the running server whether a push would work
+    /// Check whether a push to the running server would work
     ///
-    /// For containers: needs no shell and no network tool. Exits with 0 if it would.
+    /// For container health checks: needs no shell and no network tool. Exits with 0 if a push would work.
     Healthcheck,
 }
 
-/// A rate that something can be read at.
+/// Parses the read rate of a scrub.
 fn rate(text: &str) -> Result<Size, String> {
     match text.parse() {
         Ok(size) if size < MIN_SCRUB_RATE => Err(format!("must be at least {MIN_SCRUB_RATE}")),
@@ -284,7 +283,7 @@ fn rate(text: &str) -> Result<Size, String> {
     }
 }
 
-/// Every kind of event by its name.
+/// Accepts the names of all kinds of events.
 fn event_kinds() -> impl TypedValueParser<Value = EventKind> {
     PossibleValuesParser::new(EventKind::all().map(EventKind::name)).try_map(|name| name.parse::<EventKind>())
 }

@@ -1,4 +1,4 @@
-//! What can be said behind `orlop retention`.
+//! Arguments of `orlop retention`.
 
 use std::path::PathBuf;
 
@@ -6,24 +6,24 @@ use clap::Subcommand;
 
 use super::Output;
 
-/// What `retention` does.
+/// Actions on retention policies.
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum RetentionCommand {
-    /// Tell tag by tag what would go and by which rule, and what keeps the rest; change nothing
+    /// Show by tag what would expire, by which rule, and what keeps the rest; change nothing
     #[command(after_help = "\
 Examples:
   orlop retention plan
   orlop retention plan team/app --expiring
   orlop retention plan --json | jq -r '.items[] | select(.expires) | .tag'")]
     Plan {
-        /// Only this repository
+        /// Repository to plan; without it, all of them
         repository: Option<String>,
 
-        /// As if the store were nearly full
+        /// Plan as if the store were nearly full
         #[arg(long)]
         pressure: bool,
 
-        /// Only what would go
+        /// List only what would expire
         #[arg(long)]
         expiring: bool,
 
@@ -31,15 +31,15 @@ Examples:
         output: Output,
     },
 
-    /// Let go what the plan says
+    /// Apply the plan: move what expires to the trash
     ///
-    /// Each tag is compared with what it was when it was judged; what has changed is left alone and told. What
-    /// goes is in the trash for gc.trash.
+    /// Each tag is compared with its state at planning time; tags that have changed are skipped and reported. Expired
+    /// content stays in the trash for gc.trash.
     Apply {
-        /// Only this repository
+        /// Repository to apply the plan to; without it, all of them
         repository: Option<String>,
 
-        /// The plan that `plan --json` told, as long as the server has made few others since
+        /// Id of a plan from `plan --json`; the server keeps only the last few plans
         #[arg(long, value_name = "ID", conflicts_with = "repository")]
         plan: Option<String>,
 
@@ -51,49 +51,49 @@ Examples:
         output: Output,
     },
 
-    /// Tell what policies took away
+    /// List retention runs and what they removed
     Runs(Output),
 
     /// Print the policies in force
     Policies(Output),
 
-    /// Set the policies of FILE, each in the place of one of its name
+    /// Set the policies in FILE; each replaces a policy of the same name
     Set {
-        /// TOML: a list of `policies`, or a configuration file with a section `retention`
+        /// TOML file: a list of `policies`, or a configuration file with a section `retention`
         file: PathBuf,
     },
 
-    /// Remove a policy that was set
+    /// Remove a policy that was set with `set`
     Remove {
-        /// Its name
+        /// Policy name
         name: String,
     },
 
-    /// Check the policies of FILE
+    /// Check the policies in FILE
     Check {
-        /// TOML: a list of `policies`, or a configuration file with a section `retention`
+        /// TOML file: a list of `policies`, or a configuration file with a section `retention`
         file: PathBuf,
     },
 
-    /// Print the presets' names, or the rules of one
+    /// Print the names of the presets, or the rules of one
     Presets {
-        /// Preset to print, as `set` and the configuration file take it
+        /// Preset to print, in the form that `set` and the configuration file accept
         name: Option<String>,
     },
 
-    /// Print what another registry's policies would be here, and what could not be carried over
+    /// Convert the policies of another registry, and list what cannot be converted
     Import {
-        /// Whose
+        /// Registry that the policies come from
         from: ImportFrom,
 
-        /// Amazon's lifecycle policy, or zot's configuration: JSON or YAML
+        /// Amazon ECR's lifecycle policy, or zot's configuration: JSON or YAML
         file: PathBuf,
 
-        /// What to call the policy
+        /// Name of the resulting policy
         #[arg(long)]
         name: Option<String>,
 
-        /// Globs of the repositories that Amazon's policy is for, with commas between them
+        /// Comma-separated globs of the repositories that the ECR policy applies to
         #[arg(long, value_name = "GLOBS")]
         repositories: Option<String>,
 
@@ -102,7 +102,7 @@ Examples:
     },
 }
 
-/// Whose policies are imported.
+/// The registry that policies are imported from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(in crate::cli) enum ImportFrom {
     Ecr,

@@ -1,4 +1,4 @@
-//! The commands that take away and bring back.
+//! Arguments of `orlop trash`, `tag` and `repo`, which remove and restore content.
 
 use std::fmt::Display;
 use std::str::FromStr;
@@ -15,7 +15,7 @@ pub(in crate::cli) struct TagName {
     pub(in crate::cli) tag: Tag,
 }
 
-/// What can be brought back.
+/// What `orlop trash restore` restores.
 #[derive(Debug, Clone)]
 pub(in crate::cli) enum Back {
     /// A manifest.
@@ -53,27 +53,27 @@ fn read<T: FromStr<Err: Display>>(named: &str, text: &str) -> Result<T, String> 
     text.parse().map_err(|error| format!("{named}: {error}"))
 }
 
-/// Whether to ask first.
+/// Whether to ask for confirmation.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Asking {
-    /// Do it without asking
+    /// Do not ask for confirmation
     #[arg(long)]
     pub(in crate::cli) yes: bool,
 }
 
-/// What can be done with the trash.
+/// Actions on the trash.
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum TrashCommand {
-    /// List what can be brought back, newest first
+    /// List what can be restored, newest first
     #[command(after_help = "\
 Examples:
   orlop trash list
   orlop trash list team/app --json | jq '.[].tags[].name'")]
     List {
-        /// Only what was removed from this repository
+        /// Repository; without it, all of them
         repository: Option<RepoName>,
 
-        /// Only the first NUMBER
+        /// List only the first NUMBER items
         #[arg(long, value_name = "NUMBER")]
         limit: Option<usize>,
 
@@ -81,14 +81,14 @@ Examples:
         output: Output,
     },
 
-    /// Bring back a manifest with its tags, a tag with its manifest, or a deleted repository
+    /// Restore a manifest with its tags, a tag with its manifest, or a deleted repository
     #[command(after_help = "\
 Examples:
   orlop trash restore team/app:latest
   orlop trash restore team/app@sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
   orlop trash restore team/app")]
     Restore {
-        /// REPO@DIGEST, REPO:TAG or REPO, as `orlop trash list` names it
+        /// REPO@DIGEST, REPO:TAG or REPO, as `orlop trash list` shows it
         #[arg(value_name = "WHAT")]
         back: Back,
 
@@ -96,12 +96,12 @@ Examples:
         output: Output,
     },
 
-    /// Give up what is in the trash, for good
+    /// Permanently delete what is in the trash
     ///
-    /// Nothing brings it back then. The collector gives its space back when the leases on it have ended: gc.lease
+    /// It cannot be restored afterwards. The garbage collector frees its space when its leases have expired: gc.lease
     /// after each removal, and as long again for the children of an index and for signatures.
     Empty {
-        /// Only that of this repository
+        /// Repository; without it, all of them
         repository: Option<RepoName>,
 
         #[command(flatten)]
@@ -112,16 +112,16 @@ Examples:
     },
 }
 
-/// What can be done with a tag.
+/// Actions on a tag.
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum TagCommand {
-    /// Tell what happened to a tag, newest first; also to one that was removed
+    /// Show the history of a tag, newest first, even if it was removed
     History {
-        /// REPO:TAG
+        /// Tag, as REPO:TAG
         #[arg(value_name = "REPO:TAG")]
         tag: TagName,
 
-        /// Only the first NUMBER
+        /// Show only the first NUMBER changes
         #[arg(long, value_name = "NUMBER")]
         limit: Option<usize>,
 
@@ -129,18 +129,18 @@ pub(in crate::cli) enum TagCommand {
         output: Output,
     },
 
-    /// Point a tag back at what it pointed at before its last change
+    /// Point a tag back at the manifest before its last change
     #[command(after_help = "\
 Examples:
   orlop tag rollback team/app:latest
   orlop tag rollback team/app:latest \\
     --to sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08")]
     Rollback {
-        /// REPO:TAG
+        /// Tag, as REPO:TAG
         #[arg(value_name = "REPO:TAG")]
         tag: TagName,
 
-        /// A digest out of its history instead
+        /// Digest from the tag's history to point at instead
         #[arg(long, value_name = "DIGEST")]
         to: Option<Digest>,
 
@@ -148,23 +148,23 @@ Examples:
         output: Output,
     },
 
-    /// Remove a tag alone; `orlop trash restore` brings it back
+    /// Remove a tag, but not its manifest; `orlop trash restore` restores it
     Delete {
-        /// REPO:TAG
+        /// Tag, as REPO:TAG
         #[arg(value_name = "REPO:TAG")]
         tag: TagName,
     },
 }
 
-/// What can be done with a repository.
+/// Actions on a repository.
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum RepoCommand {
-    /// Move all that is in a repository to the trash
+    /// Move everything in a repository to the trash
     ///
-    /// Waits until it is done. A running server goes on with it in any case; on a stopped store it can be cut
-    /// off, and the next server goes on.
+    /// Waits until it is done. A running server continues in any case. On a stopped store, an interrupted deletion is
+    /// continued by the next server.
     Delete {
-        /// The repository
+        /// Repository name
         repository: RepoName,
 
         #[command(flatten)]
@@ -174,18 +174,18 @@ pub(in crate::cli) enum RepoCommand {
         output: Output,
     },
 
-    /// Give a repository another name
+    /// Rename a repository
     Rename {
-        /// Its name
+        /// Current name
         from: RepoName,
 
-        /// Its new name
+        /// New name
         to: RepoName,
     },
 
-    /// Bring back what the last deletion of a repository moved to the trash
+    /// Restore what the last deletion of a repository moved to the trash
     Restore {
-        /// The repository
+        /// Repository name
         repository: RepoName,
 
         #[command(flatten)]

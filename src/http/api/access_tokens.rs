@@ -1,4 +1,4 @@
-//! Access tokens: secrets that stand for a user in a part of what they may do.
+//! Access tokens: secrets that give a user's rights, or a part of them, to a client.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use utoipa_axum::routes;
 
 use super::access::SignedIn;
 use super::extract::{InPath, InQuery, WithBody};
-use super::problem::{ChangeRefusals, Refusals};
+use super::problem::{ChangeErrors, Errors};
 use super::{Api, Problem, Time};
 use crate::auth::NewAccessToken;
 use crate::metadata::{Role, Scope, TokenRecord};
@@ -20,74 +20,75 @@ use crate::metadata::{Role, Scope, TokenRecord};
 /// An access token, without its secret.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct AccessToken {
-    /// What it is found by.
+    /// The token's identifier.
     pub id: String,
-    /// Whose.
+    /// The account that it belongs to.
     pub account: String,
-    /// What it is called.
+    /// The token's name.
     pub name: String,
-    /// The most that it is good for.
+    /// The highest role that it allows.
     pub role: Role,
-    /// And where: a repository, or a prefix with a slash at its end; empty for everywhere.
+    /// The scope that it is limited to: a repository, or a prefix that ends with a slash; empty for no limit.
     #[schema(value_type = String)]
     pub scope: Scope,
-    /// Since when there is one.
+    /// When it was created.
     pub created_at: Time,
-    /// When it ends by itself.
+    /// When it expires; `null` if never.
     #[schema(required)]
     pub expires_at: Option<Time>,
-    /// When it was last used, give or take a few minutes.
+    /// When it was last used, to within a few minutes.
     #[schema(required)]
     pub used_at: Option<Time>,
 }
 
-/// A new access token, with its secret: it is shown this once.
+/// A new access token and its secret, which is shown only once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct TokenMade {
     /// The token.
     pub token: AccessToken,
-    /// What is shown in the place of the password.
+    /// The secret, to be used in place of the password.
     pub secret: String,
 }
 
-/// An access token to be made.
+/// The access token to create.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TokenRequest {
-    /// Whose.
+    /// The account that it belongs to.
     pub account: String,
-    /// What it is called.
+    /// The token's name.
     #[serde(default)]
     #[schema(max_length = 100)]
     pub name: String,
-    /// The most that it is good for.
+    /// The highest role that it allows.
     pub role: Role,
-    /// And where: a repository, or a prefix with a slash at its end; everywhere where nothing is said.
+    /// The scope that it is limited to: a repository, or a prefix that ends with a slash; by default it is
+    /// not limited.
     #[serde(default)]
     #[schema(value_type = String)]
     pub scope: Scope,
-    /// For how many seconds it is good; until it is revoked where nothing is said.
+    /// The lifetime in seconds; by default the token is valid until it is revoked.
     #[serde(default)]
     #[schema(minimum = 1)]
     pub seconds: Option<u64>,
 }
 
-/// Whose tokens.
+/// Selects access tokens.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct TokenParameters {
-    /// Only those of this account.
+    /// Only tokens of this account.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[param(example = "ann")]
     pub account: Option<String>,
 }
 
-/// A token in a path.
+/// The path parameters of a token.
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Path)]
-pub(super) struct OfToken {
-    /// What it is found by.
+pub(super) struct TokenPath {
+    /// The token's identifier.
     #[param(example = "0123456789ab", pattern = "^[0-9a-f]{12}$")]
     id: String,
 }
@@ -111,92 +112,97 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
     OpenApiRouter::new().routes(routes!(list, add)).routes(routes!(revoke)).routes(routes!(rotate))
 }
 
-/// Access tokens. Everybody may see their own.
+/// Lists access tokens. Users may list their own, administrators all.
 #[utoipa::path(
     get, path = "/tokens", operation_id = "listTokens", tag = "accounts", params(TokenParameters),
-    responses((status = OK, description = "All of them.", body = Vec<AccessToken>), Refusals)
+    responses((status = OK, description = "The access tokens.", body = Vec<AccessToken>), Errors)
 )]
 async fn list(
-    SignedIn(asker): SignedIn,
+    SignedIn(requester): SignedIn,
     InQuery(TokenParameters { account }): InQuery<TokenParameters>,
 ) -> Result<Json<Vec<AccessToken>>, Problem> {
     let access_control = match &account {
-        Some(account) => asker.is_or_administers(account)?,
-        None => asker.administers(&Scope::All)?,
+        Some(account) => requester.authorise_self_or_admin(account)?,
+        None => requester.authorise_administration(&Scope::All)?,
     };
     let directory = access_control.accounts().now();
     let tokens = directory.records().tokens.iter();
-    let theirs = tokens.filter(|token| account.as_ref().is_none_or(|account| *account == token.account));
-    Ok(Json(theirs.map(AccessToken::from).collect()))
+    let selected = tokens.filter(|token| account.as_ref().is_none_or(|account| *account == token.account));
+    Ok(Json(selected.map(AccessToken::from).collect()))
 }
 
-/// Makes an access token. Everybody may make their own. It is never good for more than its user may do.
+/// Creates an access token. Users may create their own. It never allows more than its user may do.
 #[utoipa::path(
     post, path = "/tokens", operation_id = "addToken", tag = "accounts", request_body = TokenRequest,
-    responses((status = CREATED, description = "It is good.", body = TokenMade), Refusals, ChangeRefusals)
+    responses(
+        (status = CREATED, description = "The token is created.", body = TokenMade),
+        Errors, ChangeErrors
+    )
 )]
 async fn add(
-    WithBody { right: SignedIn(asker), body: request, .. }: WithBody<SignedIn, TokenRequest>,
+    WithBody { right: SignedIn(requester), body: request, .. }: WithBody<SignedIn, TokenRequest>,
 ) -> Result<(StatusCode, Json<TokenMade>), Problem> {
     let TokenRequest { account, name, role, scope, seconds } = request;
-    let access_control = asker.is_or_administers(&account)?;
+    let access_control = requester.authorise_self_or_admin(&account)?;
     if name.len() > 100 {
-        return Err(Problem::bad("name: may have at most 100 bytes"));
+        return Err(Problem::bad("name: must have at most 100 bytes"));
     }
     if seconds == Some(0) {
         return Err(Problem::bad("seconds: must be at least 1"));
     }
     let lifetime = seconds.map(Duration::from_secs);
     let new = NewAccessToken { account, name, role, scope, lifetime };
-    let (record, secret) = access_control.add_token(new, asker.by(&asker.name())).await?;
+    let (record, secret) = access_control.add_token(new, requester.by(&requester.name())).await?;
     Ok((StatusCode::CREATED, Json(TokenMade { token: (&record).into(), secret })))
 }
 
-/// Ends an access token at once. Everybody may end their own.
+/// Revokes an access token, effective at once. Users may revoke their own.
 #[utoipa::path(
-    delete, path = "/tokens/{id}", operation_id = "revokeToken", tag = "accounts", params(OfToken),
-    responses((status = NO_CONTENT, description = "It is good no more."), Refusals, ChangeRefusals)
+    delete, path = "/tokens/{id}", operation_id = "revokeToken", tag = "accounts", params(TokenPath),
+    responses((status = NO_CONTENT, description = "The token is revoked."), Errors, ChangeErrors)
 )]
 async fn revoke(
-    SignedIn(asker): SignedIn,
-    InPath(OfToken { id }): InPath<OfToken>,
+    SignedIn(requester): SignedIn,
+    InPath(TokenPath { id }): InPath<TokenPath>,
 ) -> Result<StatusCode, Problem> {
-    let directory = asker.signed_in()?.accounts().now();
+    let directory = requester.require_sign_in()?.accounts().now();
     let token = directory.records().tokens.iter().find(|token| token.id == id);
     let access_control = match token {
-        Some(token) => asker.is_or_administers(&token.account),
-        None => asker.administers(&Scope::All),
+        Some(token) => requester.authorise_self_or_admin(&token.account),
+        None => requester.authorise_administration(&Scope::All),
     };
-    // Whose it is, or whether there is such a one, is nobody else's to know.
+    // Fails in the same way for a token of another user and for one that does not exist.
     access_control?.revoke_token(&id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// How to take another key.
+/// How to replace the signing key.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RotateRequest {
-    /// Whether what the key before has signed is good no more; where nothing is said, it is until its end.
+    /// Whether to revoke the old key immediately, so that clients must request new tokens. By default tokens
+    /// that it signed stay valid until they expire.
     pub at_once: bool,
 }
 
-/// Signs the tokens that clients get for a few minutes with another key. Access tokens are not signed, and stay.
+/// Replaces the key that signs the short-lived tokens that clients get for a few minutes. Access tokens are
+/// not signed and stay valid.
 #[utoipa::path(
     post, path = "/token-keys/rotate", operation_id = "rotateKey", tag = "accounts",
     request_body = RotateRequest,
-    responses((status = NO_CONTENT, description = "It is in use."), Refusals, ChangeRefusals)
+    responses((status = NO_CONTENT, description = "The new key is in use."), Errors, ChangeErrors)
 )]
 async fn rotate(
-    WithBody { right: SignedIn(asker), body, .. }: WithBody<SignedIn, RotateRequest>,
+    WithBody { right: SignedIn(requester), body, .. }: WithBody<SignedIn, RotateRequest>,
 ) -> Result<StatusCode, Problem> {
     let RotateRequest { at_once } = body;
-    let access_control = Arc::clone(asker.administers(&Scope::All)?);
-    let now = asker.by("").now;
+    let access_control = Arc::clone(requester.authorise_administration(&Scope::All)?);
+    let now = requester.by("").now;
     let rotated = tokio::task::spawn_blocking(move || access_control.tokens().rotate(at_once, now)).await;
     match rotated {
         Ok(Ok(())) => Ok(StatusCode::NO_CONTENT),
         Ok(Err(error)) => {
-            tracing::error!(%error, "there is no other key for tokens");
+            tracing::error!(%error, "the token signing key was not rotated");
             Err(Problem::failed())
         }
         Err(_) => Err(Problem::failed()),

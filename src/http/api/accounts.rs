@@ -1,4 +1,4 @@
-//! Accounts: who may come in.
+//! Accounts: the users and robots that may log in.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use utoipa_axum::routes;
 
 use super::access::SignedIn;
 use super::extract::{InPath, WithBody};
-use super::problem::{ChangeRefusals, Refusals};
+use super::problem::{ChangeErrors, Errors};
 use super::{Api, Problem, Time};
 use crate::auth::{AccountError, Directory, NewAccount};
 use crate::metadata::{AccountKind, AccountRecord, GrantRecord, Grantee, Role, Scope};
@@ -21,71 +21,71 @@ use crate::metadata::{AccountKind, AccountRecord, GrantRecord, Grantee, Role, Sc
 pub struct Account {
     /// Its name.
     pub name: String,
-    /// What it is for.
+    /// Whether it belongs to a person or a program.
     pub kind: AccountKind,
-    /// Whether nothing opens it.
+    /// Whether login with it is disabled.
     pub disabled: bool,
-    /// The teams that it is in.
+    /// The teams that it belongs to.
     pub teams: Vec<String>,
-    /// What it was granted by its own name.
+    /// The roles granted to the account itself.
     pub roles: Vec<RoleThere>,
-    /// Since when there is one.
+    /// When it was created.
     pub created_at: Time,
-    /// Who made it.
+    /// Who created it.
     #[schema(required)]
     pub by: Option<String>,
 }
 
-/// A role, and where somebody has it.
+/// A role and the scope that it applies to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RoleThere {
-    /// What.
+    /// The role.
     pub role: Role,
-    /// A repository, or a prefix with a slash at its end; empty for all.
+    /// A repository, or a prefix that ends with a slash; empty for all repositories.
     #[serde(default)]
     #[schema(value_type = String)]
     pub scope: Scope,
 }
 
-/// An account to be made.
+/// The account to create.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct AccountRequest {
-    /// Its password; where none is said, one is made and answered.
+    /// The password; by default one is generated and returned.
     pub password: Option<String>,
-    /// Whether a program has it.
+    /// Whether a program uses it.
     pub robot: bool,
-    /// What it may do.
+    /// The roles to grant to it.
     pub roles: Vec<RoleThere>,
 }
 
-/// A change of an account: of what is said.
+/// A change of an account. Only the fields given are changed.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct AccountUpdate {
     /// Its new password.
     pub password: Option<String>,
-    /// Whether a new password is to be made, and answered.
+    /// Whether to generate a new password and return it.
     pub new_password: bool,
-    /// Whether nothing opens it any more.
+    /// Whether login is to be disabled.
     pub disabled: Option<bool>,
 }
 
-/// An account, with its password where that was made: it is shown this once.
+/// An account, and its password if that was generated. The password is shown only once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct AccountMade {
     /// The account.
     pub account: Account,
-    /// The password that was made.
+    /// The generated password.
     #[schema(required)]
     pub password: Option<String>,
 }
 
-/// An account in a path.
+/// The path parameters of an account.
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Path)]
-pub(super) struct OfAccount {
+pub(super) struct AccountPath {
     /// The account.
     #[param(max_length = 64, example = "ann", pattern = "^[A-Za-z0-9][A-Za-z0-9._+-]*$")]
     pub(super) account: String,
@@ -96,14 +96,14 @@ impl Account {
         let name = &record.name;
         let records = directory.records();
         let teams = records.members.iter().filter(|(_, member)| member == name);
-        let theirs = |grant: &&GrantRecord| matches!(&grant.grantee, Grantee::User(user) if user == name);
+        let is_own = |grant: &&GrantRecord| matches!(&grant.grantee, Grantee::User(user) if user == name);
         let role = |grant: &GrantRecord| RoleThere { role: grant.role, scope: grant.scope.clone() };
         Self {
             name: name.clone(),
             kind: record.kind,
             disabled: record.disabled,
             teams: teams.map(|(team, _)| team.to_string()).collect(),
-            roles: records.grants.iter().filter(theirs).map(role).collect(),
+            roles: records.grants.iter().filter(is_own).map(role).collect(),
             created_at: record.created_at.into(),
             by: record.by.clone(),
         }
@@ -123,7 +123,7 @@ impl From<AccountError> for Problem {
             AccountError::Unknown(_) => Self::unknown(error),
             AccountError::Metadata(error) => crate::registry::ServiceError::from(error).into(),
             AccountError::Secret(cause) => {
-                tracing::error!(cause, "no secret could be made");
+                tracing::error!(cause, "generating a secret failed");
                 Self::failed()
             }
         }
@@ -134,97 +134,103 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
     OpenApiRouter::new().routes(routes!(list)).routes(routes!(get, add, update, remove))
 }
 
-/// All accounts. Users of a password file are none.
+/// Lists all accounts. Users of a password file are not included.
 #[utoipa::path(
     get, path = "/accounts", operation_id = "listAccounts", tag = "accounts",
-    responses((status = OK, description = "All of them.", body = Vec<Account>), Refusals)
+    responses((status = OK, description = "All accounts.", body = Vec<Account>), Errors)
 )]
-async fn list(SignedIn(asker): SignedIn) -> Result<Json<Vec<Account>>, Problem> {
-    let directory = asker.administers(&Scope::All)?.accounts().now();
+async fn list(SignedIn(requester): SignedIn) -> Result<Json<Vec<Account>>, Problem> {
+    let directory = requester.authorise_administration(&Scope::All)?.accounts().now();
     let accounts = directory.records().accounts.iter();
     Ok(Json(accounts.map(|record| Account::new(record, &directory)).collect()))
 }
 
-/// An account. Everybody may see their own.
+/// Returns an account. Users may read their own.
 #[utoipa::path(
     get, path = "/accounts/{account}", operation_id = "getAccount", tag = "accounts",
-    params(OfAccount),
-    responses((status = OK, description = "The account.", body = Account), Refusals)
+    params(AccountPath),
+    responses((status = OK, description = "The account.", body = Account), Errors)
 )]
 async fn get(
-    SignedIn(asker): SignedIn,
-    InPath(OfAccount { account }): InPath<OfAccount>,
+    SignedIn(requester): SignedIn,
+    InPath(AccountPath { account }): InPath<AccountPath>,
 ) -> Result<Json<Account>, Problem> {
-    let access_control = asker.is_or_administers(&account)?;
-    found(&access_control.accounts().now(), &account).map(Json)
+    let access_control = requester.authorise_self_or_admin(&account)?;
+    find_account(&access_control.accounts().now(), &account).map(Json)
 }
 
-fn found(directory: &Directory, name: &str) -> Result<Account, Problem> {
+fn find_account(directory: &Directory, name: &str) -> Result<Account, Problem> {
     let record = directory.account(name);
     let record = record.ok_or_else(|| Problem::unknown(format_args!("there is no user {name}")))?;
     Ok(Account::new(record, directory))
 }
 
-/// Makes an account.
+/// Creates an account.
 #[utoipa::path(
     put, path = "/accounts/{account}", operation_id = "addAccount", tag = "accounts",
-    params(OfAccount), request_body = AccountRequest,
-    responses((status = CREATED, description = "It is there.", body = AccountMade), Refusals, ChangeRefusals)
+    params(AccountPath), request_body = AccountRequest,
+    responses(
+        (status = CREATED, description = "The account is created.", body = AccountMade),
+        Errors, ChangeErrors
+    )
 )]
 async fn add(
-    WithBody { right, head, body: request, slot }: WithBody<SignedIn, AccountRequest, InPath<OfAccount>>,
+    WithBody { right, head, body: request, slot }: WithBody<SignedIn, AccountRequest, InPath<AccountPath>>,
 ) -> Result<(StatusCode, Json<AccountMade>), Problem> {
-    let SignedIn(asker) = right;
-    let InPath(OfAccount { account: name }) = head;
-    let access_control = asker.administers(&Scope::All)?;
+    let SignedIn(requester) = right;
+    let InPath(AccountPath { account: name }) = head;
+    let access_control = requester.authorise_administration(&Scope::All)?;
     let AccountRequest { password, robot, roles } = request;
     let grants = roles.into_iter().map(|RoleThere { role, scope }| (scope, role)).collect();
     let new = NewAccount { name: name.clone(), robot, password, grants };
-    let password = access_control.add_account(new, asker.by(&asker.name())).await?;
+    let password = access_control.add_account(new, requester.by(&requester.name())).await?;
     slot.mark_done();
-    let account = found(&access_control.accounts().now(), &name)?;
+    let account = find_account(&access_control.accounts().now(), &name)?;
     Ok((StatusCode::CREATED, Json(AccountMade { account, password })))
 }
 
-/// Changes an account. Everybody may change their own password.
+/// Changes an account. Users may change their own password.
 #[utoipa::path(
     patch, path = "/accounts/{account}", operation_id = "updateAccount", tag = "accounts",
-    params(OfAccount), request_body = AccountUpdate,
-    responses((status = OK, description = "It is changed.", body = AccountMade), Refusals, ChangeRefusals)
+    params(AccountPath), request_body = AccountUpdate,
+    responses(
+        (status = OK, description = "The account is changed.", body = AccountMade),
+        Errors, ChangeErrors
+    )
 )]
 async fn update(
-    WithBody { right, head, body: update, slot }: WithBody<SignedIn, AccountUpdate, InPath<OfAccount>>,
+    WithBody { right, head, body: update, slot }: WithBody<SignedIn, AccountUpdate, InPath<AccountPath>>,
 ) -> Result<Json<AccountMade>, Problem> {
-    let SignedIn(asker) = right;
-    let InPath(OfAccount { account: name }) = head;
+    let SignedIn(requester) = right;
+    let InPath(AccountPath { account: name }) = head;
     let access_control = match update.disabled {
-        Some(_) => asker.administers(&Scope::All)?,
-        None => asker.is_or_administers(&name)?,
+        Some(_) => requester.authorise_administration(&Scope::All)?,
+        None => requester.authorise_self_or_admin(&name)?,
     };
     let AccountUpdate { password, new_password, disabled } = update;
-    let mut made = None;
+    let mut generated = None;
     if password.is_some() || new_password {
-        made = access_control.set_password(&name, password).await?;
+        generated = access_control.set_password(&name, password).await?;
         slot.mark_done();
     }
     if let Some(disabled) = disabled {
         access_control.set_disabled(&name, disabled).await?;
         slot.mark_done();
     }
-    let account = found(&access_control.accounts().now(), &name)?;
-    Ok(Json(AccountMade { account, password: made }))
+    let account = find_account(&access_control.accounts().now(), &name)?;
+    Ok(Json(AccountMade { account, password: generated }))
 }
 
-/// Removes an account with its tokens, its places in teams and what it was granted.
+/// Removes an account with its tokens, team memberships and grants.
 #[utoipa::path(
     delete, path = "/accounts/{account}", operation_id = "removeAccount", tag = "accounts",
-    params(OfAccount),
-    responses((status = NO_CONTENT, description = "It is gone."), Refusals, ChangeRefusals)
+    params(AccountPath),
+    responses((status = NO_CONTENT, description = "The account is removed."), Errors, ChangeErrors)
 )]
 async fn remove(
-    SignedIn(asker): SignedIn,
-    InPath(OfAccount { account }): InPath<OfAccount>,
+    SignedIn(requester): SignedIn,
+    InPath(AccountPath { account }): InPath<AccountPath>,
 ) -> Result<StatusCode, Problem> {
-    asker.administers(&Scope::All)?.remove_account(&account).await?;
+    requester.authorise_administration(&Scope::All)?.remove_account(&account).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -1,4 +1,4 @@
-//! The audit log: who did what.
+//! The audit log: which user did what, and with what outcome.
 
 use std::sync::Arc;
 
@@ -11,76 +11,77 @@ use utoipa_axum::routes;
 use super::access::SignedIn;
 use super::extract::InQuery;
 use super::page::RecentParameters;
-use super::problem::Refusals;
+use super::problem::Errors;
 use super::{Api, Page, Problem, Time};
 use crate::metadata::{AuditAction, AuditEntry, AuditOutcome, AuditQuery, Scope};
 use crate::registry::ServiceError;
 
-/// What somebody did or tried.
+/// An entry of the audit log: an action that was done or attempted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Audited {
-    /// Its number: what was recorded later has a larger one.
+    /// Its number; later entries have larger numbers.
     pub id: i64,
-    /// When, the first time.
+    /// When it happened first.
     pub at: Time,
-    /// When, the last time: what is the same within a minute is one entry.
+    /// When it happened last: equal entries within a minute are merged into one.
     pub last_at: Time,
-    /// How often.
+    /// How often it happened.
     pub count: u64,
-    /// The user's name; of a login the one that was tried. `null` for strangers and on the admin socket.
+    /// The user's name; for a login, the name that was tried. `null` for anonymous users and on the admin
+    /// socket.
     #[schema(required)]
     pub user: Option<String>,
-    /// The id of the access token that they came by.
+    /// The id of the access token that the user authenticated with.
     #[schema(required)]
     pub token: Option<String>,
-    /// A client's address, or `admin-socket`; or `registry`, of itself.
+    /// The client's address, `admin-socket`, or `registry` for the registry's own actions.
     pub from: String,
-    /// What.
+    /// The action.
     pub action: AuditAction,
-    /// A repository, or a prefix with a slash at its end; empty where that is of no matter.
+    /// A repository, or a prefix that ends with a slash; empty if the action has no scope.
     #[schema(value_type = String)]
     pub scope: Scope,
-    /// What there: a tag or digest, an account, the name of a policy.
+    /// The object of the action: a tag or digest, an account, or the name of a policy.
     #[schema(required)]
     pub subject: Option<String>,
-    /// What came of it.
+    /// The outcome.
     pub outcome: AuditOutcome,
-    /// The status of the answer, if there was one; 499 if its client left before.
+    /// The status of the response, if there was one; 499 if the client disconnected first.
     #[schema(required)]
     pub status: Option<u16>,
 }
 
-/// Which entries.
+/// Selects entries.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct AuditParameters {
-    /// Only those of this user.
+    /// Only entries of this user.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
-    /// Only those about this repository, or below this prefix with a slash at its end.
+    /// Only entries about this repository, or below this prefix that ends with a slash.
     #[serde(default, skip_serializing_if = "is_all")]
     #[param(value_type = Option<String>)]
     pub scope: Scope,
-    /// Only those of this action.
+    /// Only entries with this action.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub action: Option<AuditAction>,
-    /// Only those that came to this.
+    /// Only entries with this outcome.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub outcome: Option<AuditOutcome>,
-    /// Only those from this time on.
+    /// Only entries from this time on.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[param(value_type = Option<String>, format = DateTime)]
     pub since: Option<Time>,
-    /// Only those before this time.
+    /// Only entries before this time.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[param(value_type = Option<String>, format = DateTime)]
     pub until: Option<Time>,
-    /// How many items, 100 where nothing is said.
+    /// The maximum number of items; 100 by default.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[param(minimum = 1, maximum = 1000)]
     pub limit: Option<u32>,
-    /// The `next` of the page before, which was asked for with the same filters.
+    /// The `next` of the previous page, which was requested with the same filters.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub after: Option<String>,
 }
@@ -112,23 +113,25 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
     OpenApiRouter::new().routes(routes!(list))
 }
 
-/// Who did what, newest first. For administrators of everything, or of the scope that they ask about.
+/// Lists entries of the audit log, newest first. Requires administration of everything, or of the scope that
+/// the request names.
 #[utoipa::path(
     get, path = "/audit", operation_id = "listAudit", tag = "audit",
     params(AuditParameters),
-    responses((status = OK, description = "A page of entries.", body = Page<Audited>), Refusals)
+    responses((status = OK, description = "A page of entries.", body = Page<Audited>), Errors)
 )]
 async fn list(
-    SignedIn(asker): SignedIn,
+    SignedIn(requester): SignedIn,
     InQuery(parameters): InQuery<AuditParameters>,
 ) -> Result<Json<Page<Audited>>, Problem> {
     let AuditParameters { user, scope, action, outcome, since, until, limit, after } = parameters;
-    asker.administers(&scope)?;
+    requester.authorise_administration(&scope)?;
     let page = RecentParameters { limit, after };
     let (before, limit) = page.read()?;
-    let (since, until) = (since.map(|time| time.0), until.map(|time| time.0));
+    let since = since.map(|time| time.0);
+    let until = until.map(|time| time.0);
     let query = AuditQuery { user, scope, action, outcome, since, until, before };
-    let found = asker.metadata().audit(&query, limit).await.map_err(ServiceError::from)?;
+    let found = requester.metadata().audit(&query, limit).await.map_err(ServiceError::from)?;
     let items = found.items.into_iter().map(Audited::from).collect();
     Ok(Json(Page { items, next: found.next.map(|next| next.to_string()) }))
 }

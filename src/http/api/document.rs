@@ -1,4 +1,4 @@
-//! The OpenAPI document, made from the handlers themselves when it is first asked for.
+//! The OpenAPI document. It is built from the handlers when it is first requested.
 
 use std::sync::{Arc, OnceLock};
 
@@ -10,15 +10,15 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::access::SelfService;
-use super::problem::Refusals;
-use super::{Api, Problem, ROOT, nouns};
+use super::problem::Errors;
+use super::{Api, Problem, ROOT, resource_routes};
 
 #[derive(OpenApi)]
 #[openapi(
     info(
         title = "Orlop",
-        description = "What the registry protocol has no words for. Slashes in the name of a repository are \
-                       written as %2F in a path. Errors are problem details, as RFC 9457 has them."
+        description = "Administration, reports and history beyond the registry protocol. In a path, each \
+                       slash in a repository name is written as %2F. Errors are problem details (RFC 9457)."
     ),
     components(schemas(Problem))
 )]
@@ -28,20 +28,20 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
     OpenApiRouter::new().routes(routes!(get))
 }
 
-/// This document.
+/// Returns the OpenAPI document of this API.
 #[utoipa::path(
     get, path = "/openapi.json", operation_id = "getDocument", tag = "about",
-    responses((status = OK, description = "An OpenAPI document.", body = Object), Refusals)
+    responses((status = OK, description = "The OpenAPI document.", body = Object), Errors)
 )]
 async fn get(_: SelfService) -> impl IntoResponse {
     static TEXT: OnceLock<Bytes> = OnceLock::new();
-    let text = TEXT.get_or_init(|| document().to_json().unwrap_or_default().into());
+    let text = TEXT.get_or_init(|| build_document().to_json().unwrap_or_default().into());
     ([(CONTENT_TYPE, "application/json")], text.clone())
 }
 
-/// The whole description.
-fn document() -> utoipa::openapi::OpenApi {
-    let (_, described) = nouns().split_for_parts();
+/// Builds the document.
+fn build_document() -> utoipa::openapi::OpenApi {
+    let (_, described) = resource_routes().split_for_parts();
     Document::openapi().nest(ROOT, described)
 }
 
@@ -53,24 +53,25 @@ mod tests {
     use crate::http::audit::action;
     use crate::metadata::AuditAction;
 
-    /// A new operation that changes something has a name in the audit log before it has a route.
+    /// An operation that changes something needs an audit action before it can have a route.
     #[test]
-    fn every_operation_that_may_change_something_is_audited() {
-        let (_, described) = nouns().split_for_parts();
+    fn every_changing_operation_has_an_audit_action() {
+        let (_, described) = resource_routes().split_for_parts();
         let document = serde_json::to_value(&described).expect("JSON");
         let paths = document["paths"].as_object().expect("paths");
-        let (mut changes, mut forgotten) = (0, Vec::new());
+        let mut changes = 0;
+        let mut unnamed = Vec::new();
         for (path, item) in paths {
             for method in item.as_object().expect("an item").keys() {
                 let method: Method = method.to_uppercase().parse().expect("a method");
                 match action(&method, path) {
-                    None => forgotten.push(format!("{method} {path}")),
+                    None => unnamed.push(format!("{method} {path}")),
                     Some(AuditAction::Read) => {}
                     Some(action) => changes += usize::from(action.is_change()),
                 }
             }
         }
-        assert!(forgotten.is_empty(), "without a name in http/audit/operations.rs: {forgotten:?}");
-        assert!(changes > 20, "only {changes} changes were found");
+        assert!(unnamed.is_empty(), "no audit action in http/audit/operations.rs: {unnamed:?}");
+        assert!(changes > 20, "found only {changes} changing operations");
     }
 }

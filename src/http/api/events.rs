@@ -1,4 +1,4 @@
-//! What happened to the store while nobody was looking.
+//! Events of the store, such as those that background jobs record.
 
 use std::sync::Arc;
 
@@ -12,39 +12,39 @@ use utoipa_axum::routes;
 use super::access::RegistryReader;
 use super::extract::InQuery;
 use super::page::{RecentParameters, recent};
-use super::problem::Refusals;
+use super::problem::Errors;
 use super::{Api, Page, Problem, Time};
 use crate::metadata::{Event, EventKind};
 use crate::registry::ServiceError;
 
-/// Something that happened to the store.
+/// An event of the store.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct StoreEvent {
-    /// Its number: what was recorded later has a larger one.
+    /// Its number; later events have larger numbers.
     pub id: i64,
-    /// When.
+    /// When it happened.
     pub at: Time,
-    /// What kind of thing.
+    /// The kind of event.
     pub kind: EventKind,
-    /// What happened, for people.
+    /// A description for people.
     pub message: String,
-    /// The facts, by the kind.
+    /// The details, which depend on the kind.
     pub facts: Map<String, Value>,
 }
 
-/// Which events.
+/// Selects events.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct EventParameters {
-    /// Only those of this kind.
+    /// Only events of this kind.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kind: Option<EventKind>,
-    /// How many items, 100 where nothing is said.
+    /// The maximum number of items; 100 by default.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[param(minimum = 1, maximum = 1000)]
     pub limit: Option<u32>,
-    /// The `next` of the page before, of the same kind.
+    /// The `next` of the previous page, which was requested with the same kind.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub after: Option<String>,
 }
@@ -65,18 +65,18 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
     OpenApiRouter::new().routes(routes!(list))
 }
 
-/// What happened to the store, newest first.
+/// Lists the events of the store, newest first.
 #[utoipa::path(
     get, path = "/events", operation_id = "listEvents", tag = "events",
     params(EventParameters),
-    responses((status = OK, description = "A page of events.", body = Page<StoreEvent>), Refusals)
+    responses((status = OK, description = "A page of events.", body = Page<StoreEvent>), Errors)
 )]
 async fn list(
-    overseer: RegistryReader,
+    registry_reader: RegistryReader,
     InQuery(EventParameters { kind, limit, after }): InQuery<EventParameters>,
 ) -> Result<Json<Page<StoreEvent>>, Problem> {
     let page = RecentParameters { limit, after };
     let (before, limit) = page.read()?;
-    let found = overseer.metadata().events(kind, before, limit).await.map_err(ServiceError::from)?;
+    let found = registry_reader.metadata().events(kind, before, limit).await.map_err(ServiceError::from)?;
     Ok(Json(recent(found, |event| (event.id, event.into()))))
 }

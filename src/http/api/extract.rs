@@ -1,4 +1,4 @@
-//! What a request brings: its path, its query, its body. What is wrong with them is a [`Problem`].
+//! Extractors for the path, the query and the body of a request. Invalid input is a [`Problem`].
 
 use std::fmt;
 use std::str::FromStr;
@@ -17,14 +17,14 @@ use serde::de::{DeserializeOwned, Deserializer, Error};
 use utoipa::IntoParams;
 
 use super::{Api, Problem};
-use crate::http::audit::{About, Slot};
+use crate::http::audit::{AuditBody, AuditSlot};
 use crate::oci::{self, Digest, RepoName};
 
-/// The most bytes of a body.
-const MOST_BYTES: usize = 64 << 10;
+/// The maximum size of a body in bytes.
+const MAX_BODY_BYTES: usize = 64 << 10;
 
-/// How long a body may take.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// The time limit for receiving a body.
+const BODY_READ_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The variables of a path.
 pub(super) struct InPath<T>(pub(super) T);
@@ -38,7 +38,7 @@ impl<T: DeserializeOwned + Send> FromRequestParts<Arc<Api>> for InPath<T> {
     }
 }
 
-/// The parameters of a query. One that is unknown is refused: a misspelt filter must not look like none.
+/// The parameters of a query. Unknown parameters are rejected: a misspelt filter must not be ignored.
 pub(super) struct InQuery<T>(pub(super) T);
 
 impl<T: DeserializeOwned + Send> FromRequestParts<Arc<Api>> for InQuery<T> {
@@ -50,24 +50,24 @@ impl<T: DeserializeOwned + Send> FromRequestParts<Arc<Api>> for InQuery<T> {
     }
 }
 
-/// A request with a body of JSON: the right to make it, what its head names, and the body. There is no other way to a
-/// body, so every change that has one decides its right when the body has come.
+/// A request with a JSON body: the right to make it, the path or query, and the body. Handlers have no other
+/// access to a body, so every change with a body is authorised after the body has arrived.
 pub(super) struct WithBody<R, T, P = ()> {
-    /// The right. Decided before the body is read, so that only those who have it learn what is wrong with the rest, and
-    /// again afterwards: a body may take its time, and the right may be gone by then.
+    /// The right. It is decided before the body is read, so that only authorised clients see other errors,
+    /// and again afterwards, because the right may be withdrawn while a slow body arrives.
     pub(super) right: R,
-    /// What the path or the query names.
+    /// The parameters of the path or the query.
     pub(super) head: P,
     /// The body.
     pub(super) body: T,
-    /// Where a handler notes that the change is made, if it does more after that.
-    pub(super) slot: Slot,
+    /// Lets a handler record that the change is made, if it does more afterwards.
+    pub(super) slot: AuditSlot,
 }
 
 impl<R, T, P> FromRequest<Arc<Api>> for WithBody<R, T, P>
 where
     R: FromRequestParts<Arc<Api>, Rejection = Problem> + Send,
-    T: DeserializeOwned + About,
+    T: DeserializeOwned + AuditBody,
     P: FromRequestParts<Arc<Api>> + Send,
     Problem: From<P::Rejection>,
 {
@@ -78,9 +78,9 @@ where
         R::from_request_parts(&mut parts, api).await?;
         let head = P::from_request_parts(&mut parts, api).await?;
         let body = read_body(&parts, body).await?;
-        api.check_still(&parts)?;
+        api.check_still_valid(&parts)?;
         let right = R::from_request_parts(&mut parts, api).await?;
-        let slot = Slot::of(&parts.extensions);
+        let slot = AuditSlot::of(&parts.extensions);
         let body = parse_body(&body, &slot)?;
         Ok(Self { right, head, body, slot })
     }
@@ -88,40 +88,40 @@ where
 
 async fn read_body(parts: &Parts, body: Body) -> Result<Bytes, Problem> {
     if !is_json(&parts.headers) {
-        let detail = "the body must be JSON, and its Content-Type must say so";
+        let detail = "the body must be JSON with the Content-Type application/json";
         return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
     }
-    match tokio::time::timeout(PATIENCE, Limited::new(body, MOST_BYTES).collect()).await {
-        Err(_) => Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "the body came too slowly")),
+    match tokio::time::timeout(BODY_READ_TIMEOUT, Limited::new(body, MAX_BODY_BYTES).collect()).await {
+        Err(_) => Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "the body arrived too slowly")),
         Ok(Err(error)) if error.is::<LengthLimitError>() => {
-            let detail = format!("a body may have at most {MOST_BYTES} bytes");
+            let detail = format!("the body is larger than the limit of {MAX_BODY_BYTES} bytes");
             Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail))
         }
-        Ok(Err(_)) => Err(Problem::bad("the body ended before its time")),
+        Ok(Err(_)) => Err(Problem::bad("the body ended early")),
         Ok(Ok(body)) => Ok(body.to_bytes()),
     }
 }
 
-fn parse_body<T: DeserializeOwned + About>(body: &[u8], slot: &Slot) -> Result<T, Problem> {
-    // serde takes a list for a struct, field by field; nobody means that.
+fn parse_body<T: DeserializeOwned + AuditBody>(body: &[u8], slot: &AuditSlot) -> Result<T, Problem> {
+    // serde would accept an array as a struct, field by field; that is never intended.
     if body.trim_ascii_start().first() != Some(&b'{') {
         return Err(Problem::bad("the body must be a JSON object"));
     }
     let mut json = serde_json::Deserializer::from_slice(body);
     let value: T = serde_path_to_error::deserialize(&mut json).map_err(Problem::bad)?;
-    slot.fill(value.about());
+    slot.fill(value.audit_target());
     json.end().map_err(Problem::bad)?;
     Ok(value)
 }
 
 fn is_json(headers: &HeaderMap) -> bool {
     let media_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
-    let (media_type, _parameters) = media_type.split_once(';').unwrap_or((media_type, ""));
+    let media_type = media_type.split_once(';').map_or(media_type, |(media_type, _parameters)| media_type);
     media_type.trim().eq_ignore_ascii_case("application/json")
 }
 
-/// Reads what has a grammar of its own.
-fn parsed<'de, T, D>(from: D) -> Result<T, D::Error>
+/// Deserializes a string and parses it.
+fn parse_string<'de, T, D>(from: D) -> Result<T, D::Error>
 where
     T: FromStr<Err: fmt::Display>,
     D: Deserializer<'de>,
@@ -129,52 +129,52 @@ where
     String::deserialize(from)?.parse().map_err(Error::custom)
 }
 
-/// A repository in a path.
+/// The path parameters of a repository.
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Path)]
-pub(super) struct OfRepository {
+pub(super) struct RepositoryPath {
     /// The repository, with each slash in its name written as `%2F`.
-    #[serde(deserialize_with = "parsed")]
+    #[serde(deserialize_with = "parse_string")]
     #[param(
         value_type = String, max_length = 255, example = "library/app",
         pattern = r"^[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*$"
     )]
-    #[allow(dead_code, reason = "what was decided for the repository has its name")]
+    #[allow(dead_code, reason = "the decided right has the name")]
     pub(super) name: RepoName,
 }
 
-/// A tag in a path.
+/// The path parameters of a tag.
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Path)]
-pub(super) struct OfTag {
+pub(super) struct TagPath {
     /// The repository, with each slash in its name written as `%2F`.
-    #[serde(deserialize_with = "parsed")]
+    #[serde(deserialize_with = "parse_string")]
     #[param(
         value_type = String, max_length = 255, example = "library/app",
         pattern = r"^[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*$"
     )]
-    #[allow(dead_code, reason = "what was decided for the repository has its name")]
+    #[allow(dead_code, reason = "the decided right has the name")]
     pub(super) name: RepoName,
     /// The tag.
-    #[serde(deserialize_with = "parsed")]
+    #[serde(deserialize_with = "parse_string")]
     #[param(value_type = String, example = "latest", pattern = "^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$")]
     pub(super) tag: oci::Tag,
 }
 
-/// A manifest in a path.
+/// The path parameters of a manifest.
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Path)]
-pub(super) struct OfManifest {
+pub(super) struct ManifestPath {
     /// The repository, with each slash in its name written as `%2F`.
-    #[serde(deserialize_with = "parsed")]
+    #[serde(deserialize_with = "parse_string")]
     #[param(
         value_type = String, max_length = 255, example = "library/app",
         pattern = r"^[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*$"
     )]
-    #[allow(dead_code, reason = "what was decided for the repository has its name")]
+    #[allow(dead_code, reason = "the decided right has the name")]
     pub(super) name: RepoName,
     /// The manifest's digest.
-    #[serde(deserialize_with = "parsed")]
+    #[serde(deserialize_with = "parse_string")]
     #[param(
         value_type = String, pattern = "^(sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128})$",
         example = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"

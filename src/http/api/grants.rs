@@ -1,4 +1,4 @@
-//! Who may do what where, and why.
+//! Role grants, and explanations of what a user may do and why.
 
 use std::sync::Arc;
 
@@ -11,44 +11,44 @@ use utoipa_axum::routes;
 
 use super::access::SignedIn;
 use super::extract::{InQuery, WithBody};
-use super::problem::{ChangeRefusals, Refusals};
+use super::problem::{ChangeErrors, Errors};
 use super::{Api, Problem, Time};
 use crate::metadata::{GrantRecord, Grantee, Role, Scope};
 use crate::oci::RepoName;
 
-/// A role that somebody has somewhere.
+/// A role granted to a user or group in a scope.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Grant {
     /// A user, `ORGANISATION/TEAM`, `@users` or `@everybody`.
     #[schema(value_type = String)]
     pub grantee: Grantee,
-    /// A repository, or a prefix with a slash at its end; empty for all.
+    /// A repository, or a prefix that ends with a slash; empty for all repositories.
     #[schema(value_type = String)]
     pub scope: Scope,
-    /// What.
+    /// The role.
     pub role: Role,
-    /// Since when.
+    /// When it was granted.
     pub set_at: Time,
-    /// Who gave it.
+    /// Who granted it.
     #[schema(required)]
     pub by: Option<String>,
 }
 
-/// A role to be given.
+/// A role to grant.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct GrantRequest {
     /// A user, `ORGANISATION/TEAM`, `@users` or `@everybody`.
     #[schema(value_type = String)]
     pub grantee: Grantee,
-    /// A repository, or a prefix with a slash at its end; empty for all.
+    /// A repository, or a prefix that ends with a slash; empty for all repositories.
     #[schema(value_type = String)]
     pub scope: Scope,
-    /// What.
+    /// The role.
     pub role: Role,
 }
 
-/// A role to be taken away: whose, and where.
+/// The grant to remove: its grantee and scope.
 #[derive(Debug, Clone, Serialize, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
@@ -56,36 +56,36 @@ pub struct GrantParameters {
     /// A user, `ORGANISATION/TEAM`, `@users` or `@everybody`.
     #[param(value_type = String, example = "ann")]
     pub grantee: Grantee,
-    /// A repository, or a prefix with a slash at its end; empty for all.
+    /// A repository, or a prefix that ends with a slash; empty for all repositories.
     #[param(value_type = String, example = "team/")]
     pub scope: Scope,
 }
 
-/// A question.
+/// The question whether a user may do something.
 #[derive(Debug, Clone, Serialize, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct CanParameters {
-    /// Who; nobody in particular where nothing is said.
+    /// The user; anonymous by default.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[param(example = "ann")]
     pub user: Option<String>,
-    /// What.
+    /// The action, named by the role that allows it.
     pub action: Role,
-    /// To which repository.
+    /// The repository.
     #[param(value_type = String, example = "team/app")]
     pub repository: String,
 }
 
-/// An answer.
+/// The answer to that question.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Can {
-    /// Whether they may.
+    /// Whether the user may do it.
     pub allowed: bool,
-    /// All that they may there.
+    /// The highest role that the user has in the repository.
     #[schema(required)]
     pub role: Option<Role>,
-    /// Why, a sentence each.
+    /// The reasons, one sentence each.
     pub because: Vec<String>,
 }
 
@@ -100,61 +100,64 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
     OpenApiRouter::new().routes(routes!(list, put, remove)).routes(routes!(can))
 }
 
-/// All roles that are given in what whoever asks administers.
+/// Lists the grants in the scopes that the client administers.
 #[utoipa::path(
     get, path = "/grants", operation_id = "listGrants", tag = "accounts",
-    responses((status = OK, description = "All of them.", body = Vec<Grant>), Refusals)
+    responses((status = OK, description = "All such grants.", body = Vec<Grant>), Errors)
 )]
-async fn list(SignedIn(asker): SignedIn) -> Result<Json<Vec<Grant>>, Problem> {
-    let access_control = asker.signed_in()?;
+async fn list(SignedIn(requester): SignedIn) -> Result<Json<Vec<Grant>>, Problem> {
+    let access_control = requester.require_sign_in()?;
     let directory = access_control.accounts().now();
-    let theirs = directory.records().grants.iter().filter(|grant| asker.administers(&grant.scope).is_ok());
-    Ok(Json(theirs.map(Grant::from).collect()))
+    let grants = directory.records().grants.iter();
+    let administered = grants.filter(|grant| requester.authorise_administration(&grant.scope).is_ok());
+    Ok(Json(administered.map(Grant::from).collect()))
 }
 
-/// Gives a role, in the place of the one that the same had there. For whoever administers all of the scope.
+/// Grants a role, replacing the grantee's previous role in the same scope. Requires administration of the
+/// whole scope.
 #[utoipa::path(
     put, path = "/grants", operation_id = "setGrant", tag = "accounts", request_body = GrantRequest,
-    responses((status = NO_CONTENT, description = "It counts."), Refusals, ChangeRefusals)
+    responses((status = NO_CONTENT, description = "The role is granted."), Errors, ChangeErrors)
 )]
 async fn put(
-    WithBody { right: SignedIn(asker), body: request, .. }: WithBody<SignedIn, GrantRequest>,
+    WithBody { right: SignedIn(requester), body: request, .. }: WithBody<SignedIn, GrantRequest>,
 ) -> Result<StatusCode, Problem> {
     let GrantRequest { grantee, scope, role } = request;
-    // To open something to everybody for more than pulls is the operator's to decide.
-    let whose = if grantee == Grantee::Everybody && role > Role::Pull { &Scope::All } else { &scope };
-    let access_control = asker.administers(whose)?;
-    access_control.grant(grantee, scope, role, asker.by(&asker.name())).await?;
+    // Only an administrator of everything may grant everybody more than pulls.
+    let required = if grantee == Grantee::Everybody && role > Role::Pull { &Scope::All } else { &scope };
+    let access_control = requester.authorise_administration(required)?;
+    access_control.grant(grantee, scope, role, requester.by(&requester.name())).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Takes a role away. For whoever administers all of the scope.
+/// Removes a grant. Requires administration of the whole scope.
 #[utoipa::path(
     delete, path = "/grants", operation_id = "removeGrant", tag = "accounts", params(GrantParameters),
-    responses((status = NO_CONTENT, description = "It counts no more."), Refusals, ChangeRefusals)
+    responses((status = NO_CONTENT, description = "The grant is removed."), Errors, ChangeErrors)
 )]
 async fn remove(
-    SignedIn(asker): SignedIn,
+    SignedIn(requester): SignedIn,
     InQuery(GrantParameters { grantee, scope }): InQuery<GrantParameters>,
 ) -> Result<StatusCode, Problem> {
-    asker.administers(&scope)?.revoke(grantee, scope).await?;
+    requester.authorise_administration(&scope)?.revoke(grantee, scope).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Whether somebody may do something to a repository, and why. For administrators, and of oneself.
+/// Says whether a user may do something in a repository, and why. Users may ask about themselves,
+/// administrators about anyone.
 #[utoipa::path(
     get, path = "/can", operation_id = "can", tag = "accounts", params(CanParameters),
-    responses((status = OK, description = "The decision.", body = Can), Refusals)
+    responses((status = OK, description = "The decision.", body = Can), Errors)
 )]
 async fn can(
-    SignedIn(asker): SignedIn,
+    SignedIn(requester): SignedIn,
     InQuery(CanParameters { user, action, repository }): InQuery<CanParameters>,
 ) -> Result<Json<Can>, Problem> {
     let name = repository.parse::<RepoName>();
     let name = name.map_err(|error| Problem::bad(format_args!("repository: {error}")))?;
     let access_control = match &user {
-        Some(user) => asker.is_or_administers(user)?,
-        None => asker.administers(&Scope::All)?,
+        Some(user) => requester.authorise_self_or_admin(user)?,
+        None => requester.authorise_administration(&Scope::All)?,
     };
     let (role, because) = access_control.explain(user.as_deref(), &name);
     Ok(Json(Can { allowed: role >= Some(action), role, because }))

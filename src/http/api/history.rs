@@ -1,4 +1,4 @@
-//! What happened to tags and repositories, and pointing a tag back.
+//! The history of tags and repositories, and rolling tags back.
 
 use std::sync::Arc;
 
@@ -9,73 +9,73 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::access::{Changer, Pushes, Reader};
-use super::extract::{InPath, InQuery, OfRepository, OfTag, WithBody};
-use super::problem::{ChangeRefusals, Refusals};
+use super::extract::{InPath, InQuery, RepositoryPath, TagPath, WithBody};
+use super::problem::{ChangeErrors, Errors};
 use super::{Api, Page, PageParameters, Problem, Time};
 use crate::metadata;
 use crate::registry;
 
-/// What happened.
+/// The kind of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ChangeKind {
-    /// The tag was made by a push.
+    /// A push created the tag.
     Push,
-    /// A push pointed it at something else.
+    /// A push moved the tag to another manifest.
     Move,
-    /// Somebody took it away.
+    /// A user or client removed the tag.
     Delete,
-    /// A policy took it away.
+    /// A retention policy removed the tag.
     Expiry,
-    /// It came back.
+    /// The tag or repository was restored.
     Restore,
-    /// It was pointed back.
+    /// The tag was rolled back.
     Rollback,
-    /// The repository got another name.
+    /// The repository was renamed.
     Rename,
 }
 
-/// Something that happened to a tag, or to a repository as a whole.
+/// An event in the history of a tag, or of a repository as a whole.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Event {
-    /// Its number: later ones have larger ones.
+    /// Its number; later events have larger numbers.
     pub id: i64,
-    /// When.
+    /// When it happened.
     pub at: Time,
-    /// What happened.
+    /// The kind of an event.
     pub kind: ChangeKind,
-    /// What the tag has pointed at since; `null` where it was taken away, and for a repository.
+    /// The digest the tag points at since the event; `null` if it was removed, and for a repository.
     #[schema(required)]
     pub digest: Option<String>,
-    /// What it pointed at before.
+    /// The digest the tag pointed at before.
     #[schema(required)]
     pub was: Option<String>,
-    /// By whom, if that is known.
+    /// Who caused it, if known.
     #[schema(required)]
     pub by: Option<String>,
-    /// Why, if that is known: for an expiry the policy and its rule, for a rename the two names.
+    /// The reason, if known: for an expiry the policy and its rule, for a rename both names.
     #[schema(required)]
     pub reason: Option<String>,
 }
 
-/// Where to point a tag back.
+/// The target of a rollback.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RollbackRequest {
-    /// A digest out of the tag's history; where nothing is said, what it pointed at before its last change.
+    /// A digest from the tag's history; by default the one before its last change.
     #[schema(pattern = "^(sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128})$")]
     pub to: Option<String>,
 }
 
-/// A tag that was pointed back.
+/// The result of a rollback.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RolledBack {
-    /// What it pointed at before; `null` if it was not there.
+    /// The digest the tag pointed at before; `null` if it did not exist.
     #[schema(required)]
     pub from: Option<String>,
-    /// What it points at now.
+    /// The digest the tag points at now.
     pub to: String,
-    /// Manifests that came back from the trash for it.
+    /// The manifests restored from the trash for it.
     pub restored: Vec<String>,
 }
 
@@ -116,37 +116,39 @@ fn page(found: registry::Page<metadata::HistoryEntry>) -> Json<Page<Event>> {
     Json(Page { items: found.items.into_iter().map(Event::from).collect(), next })
 }
 
-/// What happened to a tag, newest first; also to one that was removed.
+/// Lists the history of a tag, newest first. Removed tags have a history too.
 #[utoipa::path(
     get, path = "/repositories/{name}/tags/{tag}/history", operation_id = "getTagHistory", tag = "tags",
-    params(OfTag, PageParameters),
-    responses((status = OK, description = "A page of it.", body = Page<Event>), Refusals)
+    params(TagPath, PageParameters),
+    responses((status = OK, description = "A page of events.", body = Page<Event>), Errors)
 )]
 async fn of_tag(
     reader: Reader,
-    InPath(OfTag { tag, .. }): InPath<OfTag>,
+    InPath(TagPath { tag, .. }): InPath<TagPath>,
     InQuery(parameters): InQuery<PageParameters>,
 ) -> Result<Json<Page<Event>>, Problem> {
-    let (after, limit) = (parameters.after()?, parameters.limit()?);
+    let after = parameters.after()?;
+    let limit = parameters.limit()?;
     let found = reader.tag_history(&tag, after, limit).await?;
     if found.items.is_empty() && after.is_none() {
-        return Err(Problem::unknown("the repository never had such a tag, as far as is known"));
+        return Err(Problem::unknown("the repository has no recorded history of this tag"));
     }
     Ok(page(found))
 }
 
-/// What happened to a repository as a whole, newest first: deleted, restored, renamed. The number of a deletion
-/// is what `restore` takes.
+/// Lists the history of a repository as a whole, newest first: deletions, restorations and renames. `restore`
+/// takes the number of a deletion.
 #[utoipa::path(
     get, path = "/repositories/{name}/history", operation_id = "getRepositoryHistory", tag = "repositories",
-    params(OfRepository, PageParameters),
-    responses((status = OK, description = "A page of it.", body = Page<Event>), Refusals)
+    params(RepositoryPath, PageParameters),
+    responses((status = OK, description = "A page of events.", body = Page<Event>), Errors)
 )]
 async fn of_repository(
     reader: Reader,
     InQuery(parameters): InQuery<PageParameters>,
 ) -> Result<Json<Page<Event>>, Problem> {
-    let (after, limit) = (parameters.after()?, parameters.limit()?);
+    let after = parameters.after()?;
+    let limit = parameters.limit()?;
     let found = reader.history(after, limit).await?;
     if found.items.is_empty() && after.is_none() && reader.repository().await?.is_none() {
         return Err(Problem::unknown("repository unknown to the registry"));
@@ -154,26 +156,29 @@ async fn of_repository(
     Ok(page(found))
 }
 
-/// Points a tag back, also one that was removed. A manifest that is in the trash comes back for it.
+/// Rolls a tag back, even if it was removed. Its manifest is restored if it is in the trash.
 #[utoipa::path(
     post, path = "/repositories/{name}/tags/{tag}/rollback", operation_id = "rollBackTag", tag = "tags",
-    params(OfTag), request_body = RollbackRequest,
-    responses((status = OK, description = "Where it points now.", body = RolledBack), Refusals, ChangeRefusals)
+    params(TagPath), request_body = RollbackRequest,
+    responses(
+        (status = OK, description = "The digest the tag points at now.", body = RolledBack),
+        Errors, ChangeErrors
+    )
 )]
 async fn rollback(
-    WithBody { right: may, head, body: request, .. }: WithBody<
+    WithBody { right: changer, head, body: request, .. }: WithBody<
         Changer<Pushes>,
         RollbackRequest,
-        InPath<OfTag>,
+        InPath<TagPath>,
     >,
 ) -> Result<Json<RolledBack>, Problem> {
-    let InPath(OfTag { tag, .. }) = head;
+    let InPath(TagPath { tag, .. }) = head;
     let to = request.to.as_deref().map(str::parse).transpose();
     let to = to.map_err(|error| Problem::bad(format_args!("to: {error}")))?;
-    let back = may.repository.rollback(&tag, to.as_ref()).await?;
+    let rolled_back = changer.repository.rollback(&tag, to.as_ref()).await?;
     Ok(Json(RolledBack {
-        from: back.from.map(|digest| digest.to_string()),
-        to: back.to.to_string(),
-        restored: back.restored.iter().map(ToString::to_string).collect(),
+        from: rolled_back.from.map(|digest| digest.to_string()),
+        to: rolled_back.to.to_string(),
+        restored: rolled_back.restored.iter().map(ToString::to_string).collect(),
     }))
 }

@@ -1,4 +1,4 @@
-//! Manifests.
+//! Describes and deletes manifests.
 
 use std::sync::Arc;
 
@@ -10,30 +10,31 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::access::{Changer, Deletes, Reader};
-use super::extract::{InPath, OfManifest};
-use super::problem::{ChangeRefusals, Refusals};
+use super::extract::{InPath, ManifestPath};
+use super::problem::{ChangeErrors, Errors};
 use super::{Api, Problem, Time};
 use crate::metadata::EdgeKind;
 use crate::oci::IndexMember;
 use crate::registry::ManifestDetail;
 
-/// A manifest, and what is connected with it: of each, the first thousand.
+/// A manifest and related items, up to a thousand of each kind.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Manifest {
     /// Its digest.
     pub digest: String,
     /// Its media type.
     pub media_type: String,
-    /// What kind of artifact it is: for an image, its config's media type.
+    /// The artifact type; for an image, the media type of its config.
     #[schema(required)]
     pub artifact_type: Option<String>,
-    /// Its own bytes.
+    /// The size of the manifest itself in bytes.
     pub manifest_size: u64,
-    /// The bytes of its config and layers; for an index, of those of its children, each once.
+    /// The size of its config and layers in bytes; for an index, of those of its children, counting each
+    /// once.
     pub size: u64,
     /// When it was first pushed.
     pub pushed_at: Time,
-    /// When it was last pulled; `null` for never.
+    /// When it was last pulled; `null` if never.
     #[schema(required)]
     pub pulled_at: Option<Time>,
     /// The tags that point at it.
@@ -42,21 +43,21 @@ pub struct Manifest {
     pub blobs: Vec<Part>,
     /// The members of an index, in its order.
     pub children: Vec<Child>,
-    /// What it is about.
+    /// The manifest it refers to as its subject.
     #[schema(required)]
     pub subject: Option<Part>,
-    /// The indexes that list it, which keep it.
+    /// The indexes that list it; each keeps it from being removed.
     pub indexes: Vec<String>,
-    /// What is about it, such as signatures.
+    /// The manifests whose subject it is, such as signatures.
     pub referrers: Vec<Referrer>,
 }
 
-/// Something that a manifest refers to.
+/// A blob or manifest that a manifest refers to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Part {
     /// Its digest.
     pub digest: String,
-    /// Whether it is in the repository.
+    /// Whether the repository has it.
     pub present: bool,
 }
 
@@ -67,26 +68,26 @@ pub struct Child {
     pub digest: String,
     /// Its media type.
     pub media_type: String,
-    /// Its own bytes.
+    /// The size of the manifest itself in bytes.
     pub manifest_size: u64,
-    /// What it runs on, such as `linux/arm64/v8`, if that is known.
+    /// The platform, such as `linux/arm64/v8`, if known.
     #[schema(required)]
     pub platform: Option<String>,
-    /// Whether it is in the repository.
+    /// Whether the repository has it.
     pub present: bool,
 }
 
-/// Something that is about a manifest.
+/// A manifest with a subject.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Referrer {
     /// Its digest.
     pub digest: String,
     /// Its media type.
     pub media_type: String,
-    /// What kind of artifact it is.
+    /// The artifact type.
     #[schema(required)]
     pub artifact_type: Option<String>,
-    /// Its own bytes.
+    /// The size of the manifest itself in bytes.
     pub manifest_size: u64,
 }
 
@@ -125,7 +126,7 @@ impl From<ManifestDetail> for Manifest {
             pulled_at: entry.pulled_at.map(Time),
             tags: related.tags.iter().map(ToString::to_string).collect(),
             blobs: of(EdgeKind::Blob).collect(),
-            children: members.iter().take(crate::metadata::MOST_RELATED).map(child).collect(),
+            children: members.iter().take(crate::metadata::MAX_RELATED).map(child).collect(),
             subject,
             indexes: related.indexes.iter().map(ToString::to_string).collect(),
             referrers: referrers.into_iter().map(referrer).collect(),
@@ -137,29 +138,29 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
     OpenApiRouter::new().routes(routes!(get, delete))
 }
 
-/// A manifest, and what is connected with it. Asking for it is no pull.
+/// Returns a manifest and related items. This does not count as a pull.
 #[utoipa::path(
     get, path = "/repositories/{name}/manifests/{digest}", operation_id = "getManifest", tag = "manifests",
-    params(OfManifest),
-    responses((status = OK, description = "The manifest.", body = Manifest), Refusals)
+    params(ManifestPath),
+    responses((status = OK, description = "The manifest.", body = Manifest), Errors)
 )]
 async fn get(
     reader: Reader,
-    InPath(OfManifest { digest, .. }): InPath<OfManifest>,
+    InPath(ManifestPath { digest, .. }): InPath<ManifestPath>,
 ) -> Result<Json<Manifest>, Problem> {
     Ok(Json(reader.manifest(&digest).await?.into()))
 }
 
-/// Removes a manifest and all tags that point at it. What an index lists is not removed.
+/// Removes a manifest and all tags that point at it. A manifest that an index lists is not removed.
 #[utoipa::path(
     delete, path = "/repositories/{name}/manifests/{digest}", operation_id = "deleteManifest",
-    tag = "manifests", params(OfManifest),
-    responses((status = NO_CONTENT, description = "It is gone."), Refusals, ChangeRefusals)
+    tag = "manifests", params(ManifestPath),
+    responses((status = NO_CONTENT, description = "The manifest is removed."), Errors, ChangeErrors)
 )]
 async fn delete(
-    may: Changer<Deletes>,
-    InPath(OfManifest { digest, .. }): InPath<OfManifest>,
+    changer: Changer<Deletes>,
+    InPath(ManifestPath { digest, .. }): InPath<ManifestPath>,
 ) -> Result<StatusCode, Problem> {
-    may.repository.delete_manifest(&digest).await?;
+    changer.repository.delete_manifest(&digest).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -1,18 +1,21 @@
-//! `/api/v1`: what people and programs want to know and do that the registry protocol has no words for.
+//! The registry's own HTTP API, `/api/v1`: listings, reports and administration beyond the registry protocol.
 //!
-//! JSON both ways; errors are problem details (RFC 9457). A noun is a file: its types, which the command line
-//! shares, its handlers, and a `routes` that is named once in `nouns`. What is not described by
-//! `#[utoipa::path]` has no route, so the OpenAPI document and the router cannot drift apart.
+//! Requests and responses are JSON; errors are problem details (RFC 9457). Each module covers one resource:
+//! its types, which the command line shares, its handlers, and a `routes` function that `resource_routes`
+//! merges. Routes are built from `#[utoipa::path]` descriptions only, so the OpenAPI document and the router
+//! cannot drift apart.
 //!
-//! | file | what it does |
+//! | module | purpose |
 //! | --- | --- |
-//! | `access` | what handlers get the registry through: only what was decided for whoever asks |
-//! | `document` | the OpenAPI document |
-//! | `problem` | what each error is on this wire |
-//! | `parameters` | refuses queries that say what the document does not know |
-//! | `extract`, `page`, `time` | parameters and bodies, pages of lists, points in time |
-//! | `removed` | what the trash lists |
-//! | the others | nouns |
+//! | `access` | authorises requests: handlers reach the registry only through the rights it grants |
+//! | `document` | serves the OpenAPI document |
+//! | `problem` | maps errors to problem details |
+//! | `parameters` | rejects query parameters that the document does not list |
+//! | `extract`, `page`, `time` | extractors for parameters and bodies, paged lists, timestamps |
+//! | `removed` | the items in trash listings |
+//! | `named` | the part of a request body that the audit log records |
+//! | `room` | reserves memory for responses |
+//! | the others | one resource each |
 
 mod access;
 mod access_tokens;
@@ -60,7 +63,7 @@ use super::audit::record;
 use super::challenge::AuthRejection;
 use super::status::ErrorParts;
 
-use parameters::{Known, refuse_unknown};
+use parameters::{KnownParameters, reject_unknown_parameters};
 
 pub use access::{Api, ApiSettings, Changes};
 pub use access_tokens::{AccessToken, RotateRequest, TokenMade, TokenParameters, TokenRequest};
@@ -71,7 +74,7 @@ pub use grants::{Can, CanParameters, Grant, GrantParameters, GrantRequest};
 pub use history::{ChangeKind, Event, RollbackRequest, RolledBack};
 pub use manifests::{Child, Manifest, Part, Referrer};
 pub use organisations::{Organisation, TeamEntry};
-pub use page::{ListParameters, MOST_ITEMS, Order, Page, PageParameters, RecentParameters, Sort};
+pub use page::{ListParameters, MAX_PAGE_ITEMS, Order, Page, PageParameters, RecentParameters, Sort};
 pub use policies::{
     Checked, ImportParameters, ImportedPolicies, PolicyChanged, PolicyEntry, PolicyList, PresetEntry,
     Registries, imported,
@@ -89,11 +92,11 @@ pub use usage::UsageParameters;
 pub use whole::{RenameRequest, UndeleteRequest, Work};
 pub use why::{BlobReasons, HeldBy, KeptBlob, ManifestReasons, Ruled, Stage, Why, WhyParameters};
 
-/// Where the API is.
+/// The path that all routes of the API begin with.
 pub const ROOT: &str = "/api/v1";
 
-/// Every noun, a line each.
-fn nouns() -> OpenApiRouter<Arc<Api>> {
+/// The routes of all resources.
+fn resource_routes() -> OpenApiRouter<Arc<Api>> {
     OpenApiRouter::new()
         .merge(document::routes())
         .merge(status::routes())
@@ -116,47 +119,49 @@ fn nouns() -> OpenApiRouter<Arc<Api>> {
         .merge(access_tokens::routes())
 }
 
-/// The API over `api`. Each request must carry its [`super::listen::Peer`] as an extension: one that does not
-/// changes nothing.
+/// Builds the router of the API. Each request must carry its [`super::listen::Peer`] as an extension; a
+/// request without one cannot change anything.
 pub fn router(api: Arc<Api>) -> Router {
-    // The description would take room that it is hardly ever worth: it is made when somebody asks.
-    let (routes, described) = nouns().split_for_parts();
-    let known = Arc::new(Known::of(&described));
+    // The description takes memory and is rarely needed, so `document` builds it again on the first request
+    // for it.
+    let (routes, described) = resource_routes().split_for_parts();
+    let known = Arc::new(KnownParameters::of(&described));
     let registry = Arc::clone(api.registry());
     let routes = routes
-        .fallback(async || Problem::new(StatusCode::NOT_FOUND, "the API has no such path"))
+        .fallback(async || Problem::new(StatusCode::NOT_FOUND, "no such path in the API"))
         .method_not_allowed_fallback(async || {
-            Problem::new(StatusCode::METHOD_NOT_ALLOWED, "the method is not supported here")
+            Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this path does not support the method")
         })
-        .layer(from_fn_with_state(Arc::clone(&api), room::reserve))
-        .layer(from_fn_with_state(known, refuse_unknown))
+        .layer(from_fn_with_state(Arc::clone(&api), room::reserve_memory))
+        .layer(from_fn_with_state(known, reject_unknown_parameters))
         .layer(from_fn(guard))
         .layer(from_fn_with_state(registry, record))
         .with_state(api);
     Router::new().nest(ROOT, routes)
 }
 
-/// Whether `path` is the API's.
+/// Whether `path` belongs to the API.
 pub(super) fn is_below(path: &str) -> bool {
     path.strip_prefix(ROOT).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
-/// The answer to somebody who is not let in.
-pub(super) fn refused(denied: AuthRejection) -> Response {
-    told(super::status::denied(denied))
+/// The response to a request that access control rejected.
+pub(super) fn rejected(denied: AuthRejection) -> Response {
+    parts_response(super::status::auth_rejection_parts(denied))
 }
 
-/// The answer to somebody who has sent too much lately.
-pub(super) fn put_off(wait: Duration) -> Response {
-    told(super::status::too_often(wait))
+/// The response to a client that exceeded its rate limit.
+pub(super) fn rate_limited(wait: Duration) -> Response {
+    parts_response(super::status::rate_limit_parts(wait))
 }
 
-/// The answer to a request that failed before the router had it.
+/// The response to a request that failed before it reached the router.
 pub(super) fn problem(error: impl Into<Problem>) -> Response {
     error.into().into_response()
 }
 
-fn told((status, header, message): ErrorParts) -> Response {
+fn parts_response(parts: ErrorParts) -> Response {
+    let (status, header, message) = parts;
     let mut response = Problem::new(status, message).into_response();
     if let Some((name, value)) = header {
         response.headers_mut().insert(name, value);
@@ -164,10 +169,10 @@ fn told((status, header, message): ErrorParts) -> Response {
     response
 }
 
-/// Answers also where a handler panics, and sets what every answer has.
+/// Turns a panic of a handler into a response, and sets the headers of every response.
 async fn guard(request: Request, next: Next) -> Response {
     let handled = AssertUnwindSafe(next.run(request)).catch_unwind().await;
-    // The panic's own message is in the log already, by the panic hook.
+    // The panic hook has already logged the message.
     let mut response = handled.unwrap_or_else(|_| Problem::failed().into_response());
     let headers = response.headers_mut();
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));

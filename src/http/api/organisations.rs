@@ -1,4 +1,4 @@
-//! Organisations and their teams.
+//! Organisations, their teams and the members of teams.
 
 use std::sync::Arc;
 
@@ -11,14 +11,14 @@ use utoipa_axum::routes;
 
 use super::access::SignedIn;
 use super::extract::InPath;
-use super::problem::{ChangeRefusals, Refusals};
+use super::problem::{ChangeErrors, Errors};
 use super::{Api, Problem};
 use crate::metadata::{AccountRecords, Scope, Team, check_name};
 
 /// An organisation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Organisation {
-    /// Its name. Whoever administers the prefix of this name looks after it.
+    /// Its name. Users who administer the prefix of this name also manage the organisation.
     pub name: String,
     /// Its teams.
     pub teams: Vec<TeamEntry>,
@@ -29,23 +29,23 @@ pub struct Organisation {
 pub struct TeamEntry {
     /// Its name within its organisation.
     pub name: String,
-    /// Who is in it.
+    /// The names of its members.
     pub members: Vec<String>,
 }
 
-/// An organisation in a path.
+/// The path parameters of an organisation.
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Path)]
-pub(super) struct OfOrganisation {
+pub(super) struct OrganisationPath {
     /// The organisation.
     #[param(max_length = 64, example = "acme", pattern = "^[A-Za-z0-9][A-Za-z0-9._+-]*$")]
     organisation: String,
 }
 
-/// A team in a path.
+/// The path parameters of a team.
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Path)]
-pub(super) struct OfTeam {
+pub(super) struct TeamPath {
     /// The organisation.
     #[param(max_length = 64, example = "acme", pattern = "^[A-Za-z0-9][A-Za-z0-9._+-]*$")]
     organisation: String,
@@ -54,10 +54,10 @@ pub(super) struct OfTeam {
     team: String,
 }
 
-/// A member in a path.
+/// The path parameters of a team's member.
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Path)]
-pub(super) struct OfMember {
+pub(super) struct MemberPath {
     /// The organisation.
     #[param(max_length = 64, example = "acme", pattern = "^[A-Za-z0-9][A-Za-z0-9._+-]*$")]
     organisation: String,
@@ -72,8 +72,8 @@ pub(super) struct OfMember {
 impl Organisation {
     fn new(name: &str, records: &AccountRecords) -> Self {
         let members = |team: &Team| {
-            let theirs = records.members.iter().filter(|(of, _)| of == team);
-            theirs.map(|(_, user)| user.clone()).collect()
+            let members = records.members.iter().filter(|(of, _)| of == team);
+            members.map(|(_, user)| user.clone()).collect()
         };
         let teams = records.teams.iter().filter(|team| team.organisation == name);
         let teams = teams.map(|team| TeamEntry { name: team.name.clone(), members: members(team) });
@@ -81,14 +81,15 @@ impl Organisation {
     }
 }
 
-/// What an organisation owns: whoever administers it looks after the organisation.
-fn owned(organisation: &str) -> Result<Scope, Problem> {
+/// The scope of an organisation's repositories. Administrators of the scope manage the organisation.
+fn owned_scope(organisation: &str) -> Result<Scope, Problem> {
     check_name(organisation).map_err(|error| Problem::bad(format_args!("organisation: {error}")))?;
-    // One whose name is no repository's owns nothing, and is looked after by those who administer everything.
+    // A name that is not valid for a repository owns nothing; only administrators of everything manage that
+    // organisation.
     Ok(format!("{organisation}/").parse().unwrap_or_default())
 }
 
-fn team_of(organisation: String, name: String) -> Result<Team, Problem> {
+fn parse_team(organisation: String, name: String) -> Result<Team, Problem> {
     check_name(&name).map_err(|error| Problem::bad(format_args!("team: {error}")))?;
     Ok(Team { organisation, name })
 }
@@ -101,104 +102,106 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(join, leave))
 }
 
-/// The organisations that whoever asks looks after.
+/// Lists the organisations that the client manages.
 #[utoipa::path(
     get, path = "/organisations", operation_id = "listOrganisations", tag = "accounts",
-    responses((status = OK, description = "All of them.", body = Vec<Organisation>), Refusals)
+    responses((status = OK, description = "All such organisations.", body = Vec<Organisation>), Errors)
 )]
-async fn list(SignedIn(asker): SignedIn) -> Result<Json<Vec<Organisation>>, Problem> {
-    let directory = asker.signed_in()?.accounts().now();
+async fn list(SignedIn(requester): SignedIn) -> Result<Json<Vec<Organisation>>, Problem> {
+    let directory = requester.require_sign_in()?.accounts().now();
     let records = directory.records();
-    let theirs = |name: &&String| owned(name).is_ok_and(|scope| asker.administers(&scope).is_ok());
-    let names = records.organisations.iter().filter(theirs);
+    let is_managed = |name: &&String| {
+        owned_scope(name).is_ok_and(|scope| requester.authorise_administration(&scope).is_ok())
+    };
+    let names = records.organisations.iter().filter(is_managed);
     Ok(Json(names.map(|name| Organisation::new(name, records)).collect()))
 }
 
-/// Makes an organisation.
+/// Creates an organisation.
 #[utoipa::path(
     put, path = "/organisations/{organisation}", operation_id = "addOrganisation", tag = "accounts",
-    params(OfOrganisation),
-    responses((status = NO_CONTENT, description = "It is there."), Refusals, ChangeRefusals)
+    params(OrganisationPath),
+    responses((status = NO_CONTENT, description = "The organisation exists."), Errors, ChangeErrors)
 )]
 async fn add(
-    SignedIn(asker): SignedIn,
-    InPath(OfOrganisation { organisation }): InPath<OfOrganisation>,
+    SignedIn(requester): SignedIn,
+    InPath(OrganisationPath { organisation }): InPath<OrganisationPath>,
 ) -> Result<StatusCode, Problem> {
-    let access_control = asker.administers(&Scope::All)?;
-    access_control.add_organisation(&organisation, asker.by(&asker.name())).await?;
+    let access_control = requester.authorise_administration(&Scope::All)?;
+    access_control.add_organisation(&organisation, requester.by(&requester.name())).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Removes an organisation with its teams, and what those were granted. Its repositories stay.
+/// Removes an organisation with its teams and their grants. Its repositories stay.
 #[utoipa::path(
     delete, path = "/organisations/{organisation}", operation_id = "removeOrganisation", tag = "accounts",
-    params(OfOrganisation),
-    responses((status = NO_CONTENT, description = "It is gone."), Refusals, ChangeRefusals)
+    params(OrganisationPath),
+    responses((status = NO_CONTENT, description = "The organisation is removed."), Errors, ChangeErrors)
 )]
 async fn remove(
-    SignedIn(asker): SignedIn,
-    InPath(OfOrganisation { organisation }): InPath<OfOrganisation>,
+    SignedIn(requester): SignedIn,
+    InPath(OrganisationPath { organisation }): InPath<OrganisationPath>,
 ) -> Result<StatusCode, Problem> {
-    asker.administers(&Scope::All)?.remove_organisation(&organisation).await?;
+    requester.authorise_administration(&Scope::All)?.remove_organisation(&organisation).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Makes a team.
+/// Creates a team.
 #[utoipa::path(
     put, path = "/organisations/{organisation}/teams/{team}", operation_id = "addTeam", tag = "accounts",
-    params(OfTeam),
-    responses((status = NO_CONTENT, description = "It is there."), Refusals, ChangeRefusals)
+    params(TeamPath),
+    responses((status = NO_CONTENT, description = "The team exists."), Errors, ChangeErrors)
 )]
 async fn add_team(
-    SignedIn(asker): SignedIn,
-    InPath(OfTeam { organisation, team }): InPath<OfTeam>,
+    SignedIn(requester): SignedIn,
+    InPath(TeamPath { organisation, team }): InPath<TeamPath>,
 ) -> Result<StatusCode, Problem> {
-    let access_control = asker.administers(&owned(&organisation)?)?;
-    access_control.add_team(&team_of(organisation, team)?).await?;
+    let access_control = requester.authorise_administration(&owned_scope(&organisation)?)?;
+    access_control.add_team(&parse_team(organisation, team)?).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Removes a team, and what it was granted.
+/// Removes a team and its grants.
 #[utoipa::path(
     delete, path = "/organisations/{organisation}/teams/{team}", operation_id = "removeTeam",
-    tag = "accounts", params(OfTeam),
-    responses((status = NO_CONTENT, description = "It is gone."), Refusals, ChangeRefusals)
+    tag = "accounts", params(TeamPath),
+    responses((status = NO_CONTENT, description = "The team is removed."), Errors, ChangeErrors)
 )]
 async fn remove_team(
-    SignedIn(asker): SignedIn,
-    InPath(OfTeam { organisation, team }): InPath<OfTeam>,
+    SignedIn(requester): SignedIn,
+    InPath(TeamPath { organisation, team }): InPath<TeamPath>,
 ) -> Result<StatusCode, Problem> {
-    let access_control = asker.administers(&owned(&organisation)?)?;
-    access_control.remove_team(&team_of(organisation, team)?).await?;
+    let access_control = requester.authorise_administration(&owned_scope(&organisation)?)?;
+    access_control.remove_team(&parse_team(organisation, team)?).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Puts a user into a team.
+/// Adds a user to a team.
 #[utoipa::path(
     put, path = "/organisations/{organisation}/teams/{team}/members/{user}", operation_id = "joinTeam",
-    tag = "accounts", params(OfMember),
-    responses((status = NO_CONTENT, description = "They are in it."), Refusals, ChangeRefusals)
+    tag = "accounts", params(MemberPath),
+    responses((status = NO_CONTENT, description = "The user is a member."), Errors, ChangeErrors)
 )]
 async fn join(
-    SignedIn(asker): SignedIn,
-    InPath(OfMember { organisation, team, user }): InPath<OfMember>,
+    SignedIn(requester): SignedIn,
+    InPath(MemberPath { organisation, team, user }): InPath<MemberPath>,
 ) -> Result<StatusCode, Problem> {
-    let access_control = asker.administers(&owned(&organisation)?)?;
-    access_control.join(&team_of(organisation, team)?, &user).await?;
+    let access_control = requester.authorise_administration(&owned_scope(&organisation)?)?;
+    access_control.join(&parse_team(organisation, team)?, &user).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Takes a user out of a team.
+/// Removes a user from a team.
 #[utoipa::path(
     delete, path = "/organisations/{organisation}/teams/{team}/members/{user}", operation_id = "leaveTeam",
-    tag = "accounts", params(OfMember),
-    responses((status = NO_CONTENT, description = "They are out."), Refusals, ChangeRefusals)
+    tag = "accounts", params(MemberPath),
+    responses((status = NO_CONTENT, description = "The user is no longer a member."), Errors, ChangeErrors)
 )]
 async fn leave(
-    SignedIn(asker): SignedIn,
-    InPath(OfMember { organisation, team, user }): InPath<OfMember>,
+    SignedIn(requester): SignedIn,
+    InPath(MemberPath { organisation, team, user }): InPath<MemberPath>,
 ) -> Result<StatusCode, Problem> {
-    let access_control = asker.administers(&owned(&organisation)?)?;
-    access_control.leave(&team_of(organisation, team)?, &user).await?;
+    let access_control = requester.authorise_administration(&owned_scope(&organisation)?)?;
+    access_control.leave(&parse_team(organisation, team)?, &user).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -1,4 +1,4 @@
-//! Lists that come in pages.
+//! Paged lists: parameters, cursors and pages.
 
 use std::str::FromStr;
 
@@ -9,169 +9,172 @@ use super::Problem;
 use crate::http::sealed;
 use crate::metadata::{self, Continuation, ListPage, ListQuery, Place, SortKey};
 
-/// How many items a page has when the request does not say.
-pub(super) const USUAL: u32 = 100;
+/// The number of items in a page if the request sets no limit.
+pub(super) const DEFAULT_PAGE_ITEMS: u32 = 100;
 
-/// The most items of a page.
-pub const MOST_ITEMS: u32 = 1000;
+/// The maximum number of items in a page.
+pub const MAX_PAGE_ITEMS: u32 = 1000;
 
-/// A part of a list.
+/// A page of a list.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Page<T> {
-    /// The items. They may be fewer than the limit, or none, though more follow: a page ends after about 1 MiB too, and
-    /// after 10,000 entries that a search or a right passes over.
+    /// The items. There may be fewer than the limit, or none, although more follow: a page also ends after
+    /// about 1 MiB, and after 10,000 entries that the search or the client's rights exclude.
     pub items: Vec<T>,
-    /// What to ask for the next page with, as `after`. `null` on the last one.
+    /// The value of `after` for the next page; `null` on the last one.
     #[schema(required)]
     pub next: Option<String>,
 }
 
-/// What a list is sorted by.
+/// The sort key of a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Sort {
     /// The name, in byte order.
     #[default]
     Name,
-    /// The bytes.
+    /// The size in bytes.
     Size,
-    /// When it was last pushed.
+    /// The time of the last push.
     Pushed,
-    /// When it was last pulled; what never was is the oldest.
+    /// The time of the last pull; items never pulled count as the oldest.
     Pulled,
 }
 
 impl Sort {
-    /// Which way a list is sorted where nothing is said.
-    pub fn usual_order(self) -> Order {
+    /// The order used if the request sets none.
+    pub fn default_order(self) -> Order {
         if self == Self::Name { Order::Asc } else { Order::Desc }
     }
 }
 
-/// Which way a list is sorted.
+/// The direction of a sort.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Order {
-    /// The smallest or oldest first.
+    /// Smallest or oldest first.
     Asc,
-    /// The largest or newest first.
+    /// Largest or newest first.
     Desc,
 }
 
-/// Which part of a list, and how it is sorted.
+/// Selects a page of a list and its order.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct ListParameters {
-    /// Only repositories whose names begin with this.
+    /// Only repositories whose names begin with this prefix.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prefix: Option<String>,
-    /// Only names that have this somewhere in them, in letters of either case.
+    /// Only names that contain this text, ignoring case.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub search: Option<String>,
-    /// What the list is sorted by; by name where nothing is said.
+    /// The sort key; `name` by default.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[param(inline)]
     pub sort: Option<Sort>,
-    /// Which way: names up and the rest down where nothing is said.
+    /// The direction; by default ascending for names and descending for the other keys.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[param(inline)]
     pub order: Option<Order>,
-    /// How many items, 100 by default. A page may be shorter, or empty, though more follow.
+    /// The maximum number of items; 100 by default. A page may be shorter, or empty, although more items
+    /// follow.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[param(minimum = 1, maximum = 1000)]
     pub limit: Option<u32>,
-    /// The `next` of the page before, which was asked for with the same `sort` and `order`.
+    /// The `next` of the previous page, which was requested with the same `sort` and `order`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub after: Option<String>,
 }
 
-/// Which part of a list that has one order alone.
+/// Selects a page of a list with a fixed order.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct PageParameters {
-    /// How many items, 100 where nothing is said.
+    /// The maximum number of items; 100 by default.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[param(minimum = 1, maximum = 1000)]
     pub limit: Option<u32>,
-    /// The `next` of the page before.
+    /// The `next` of the previous page.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub after: Option<String>,
 }
 
 impl PageParameters {
-    /// How many items are asked for.
+    /// The requested page size.
     pub(super) fn limit(&self) -> Result<usize, Problem> {
-        items(self.limit)
+        page_size(self.limit)
     }
 
-    /// The place to begin behind, which was written by this list's pages.
+    /// The item after which the page begins, from a previous page of this list.
     pub(super) fn after<T: FromStr>(&self) -> Result<Option<T>, Problem> {
-        cursor(self.after.as_deref())
+        parse_cursor(self.after.as_deref())
     }
 }
 
-/// Reads a place that was written by the page before.
-pub(super) fn cursor<T: FromStr>(after: Option<&str>) -> Result<Option<T>, Problem> {
+/// Parses the cursor of a previous page.
+pub(super) fn parse_cursor<T: FromStr>(after: Option<&str>) -> Result<Option<T>, Problem> {
     let after = after.filter(|after| !after.is_empty()).map(str::parse).transpose();
-    after.map_err(|_| Problem::bad("after: is not the next of a page of this list"))
+    after.map_err(|_| Problem::bad("after: not the next value of a page of this list"))
 }
 
 impl ListParameters {
-    /// What is asked of the store.
+    /// The query to the metadata store.
     pub(super) fn query(&self) -> Result<ListQuery, Problem> {
         let by = self.sort.unwrap_or_default();
-        let sort = key(by);
+        let sort = sort_key(by);
         Ok(ListQuery {
             prefix: self.prefix.clone(),
             search: self.search.clone().filter(|text| !text.is_empty()),
             sort,
-            descending: self.order.unwrap_or(by.usual_order()) == Order::Desc,
+            descending: self.order.unwrap_or(by.default_order()) == Order::Desc,
             after: self
                 .after
                 .as_deref()
                 .filter(|after| !after.is_empty())
-                .map(|after| place(after, sort))
+                .map(|after| parse_place(after, sort))
                 .transpose()?,
-            limit: items(self.limit)?,
+            limit: page_size(self.limit)?,
         })
     }
 }
 
-/// How many items a page is to have.
-pub(super) fn items(limit: Option<u32>) -> Result<usize, Problem> {
-    let limit = limit.unwrap_or(USUAL);
-    if !(1..=MOST_ITEMS).contains(&limit) {
-        return Err(Problem::bad(format_args!("limit: must be from 1 to {MOST_ITEMS}, not {limit}")));
+/// The page size for a requested limit, if it is in range.
+pub(super) fn page_size(limit: Option<u32>) -> Result<usize, Problem> {
+    let limit = limit.unwrap_or(DEFAULT_PAGE_ITEMS);
+    if !(1..=MAX_PAGE_ITEMS).contains(&limit) {
+        return Err(Problem::bad(format_args!("limit: must be from 1 to {MAX_PAGE_ITEMS}, not {limit}")));
     }
     Ok(limit as usize)
 }
 
-/// Which part of a list that has the newest first.
+/// Selects a page of a list that is sorted newest first.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct RecentParameters {
-    /// How many items, 100 where nothing is said.
+    /// The maximum number of items; 100 by default.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[param(minimum = 1, maximum = 1000)]
     pub limit: Option<u32>,
-    /// The `next` of the page before.
+    /// The `next` of the previous page.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub after: Option<String>,
 }
 
 impl RecentParameters {
-    /// The place to end before, and how many items there are to be.
+    /// The number of the item before which the page begins, and the page size.
     pub(super) fn read(&self) -> Result<(Option<i64>, usize), Problem> {
         let after = self.after.as_deref().filter(|after| !after.is_empty());
         let after = after.map(str::parse).transpose();
-        Ok((after.map_err(|_| Problem::bad("after: is not the next of a page"))?, items(self.limit)?))
+        let after = after.map_err(|_| Problem::bad("after: not the next value of a page"))?;
+        Ok((after, page_size(self.limit)?))
     }
 }
 
-/// The page of what was `found`, newest first: `describe` says the number of each and what it is.
+/// Builds a page of items sorted newest first. `describe` returns the number and the representation of an
+/// item.
 pub(super) fn recent<E, T>(found: metadata::Page<E>, describe: impl Fn(E) -> (i64, T)) -> Page<T> {
     let mut last = None;
     let mut describe = |entry| {
@@ -183,7 +186,7 @@ pub(super) fn recent<E, T>(found: metadata::Page<E>, describe: impl Fn(E) -> (i6
     Page { items, next: last.filter(|_| found.more).map(|number| number.to_string()) }
 }
 
-fn key(sort: Sort) -> SortKey {
+fn sort_key(sort: Sort) -> SortKey {
     match sort {
         Sort::Name => SortKey::Name,
         Sort::Size => SortKey::Size,
@@ -192,26 +195,28 @@ fn key(sort: Sort) -> SortKey {
     }
 }
 
-/// A cursor is the name or, in a list by another key, that key, a colon and the name; sealed, if the principal must not
-/// know what is there.
-fn place(after: &str, sort: SortKey) -> Result<Place, Problem> {
+/// Parses a cursor: the name or, in a list sorted by another key, that key, a colon and the name. It is
+/// sealed if the client must not learn the name.
+fn parse_place(after: &str, sort: SortKey) -> Result<Place, Problem> {
     if sealed::is_sealed(after) {
-        let wrong = || Problem::bad("after: is not the next of a page of this list, or too old: start again");
-        return plain_place(&sealed::open(after).ok_or_else(wrong)?, sort);
+        let detail =
+            "after: not the next value of a page of this list, or too old; start from the first page";
+        let invalid = || Problem::bad(detail);
+        return parse_plain_place(&sealed::open(after).ok_or_else(invalid)?, sort);
     }
-    plain_place(after, sort)
+    parse_plain_place(after, sort)
 }
 
-fn plain_place(after: &str, sort: SortKey) -> Result<Place, Problem> {
+fn parse_plain_place(after: &str, sort: SortKey) -> Result<Place, Problem> {
     let (number, name) = match sort {
         SortKey::Name => (Some(0), after),
         _ => after.split_once(':').map_or((None, after), |(number, name)| (number.parse().ok(), name)),
     };
-    let number = number.ok_or_else(|| Problem::bad("after: is not the next of a page in this order"))?;
+    let number = number.ok_or_else(|| Problem::bad("after: not the next value of a page in this order"))?;
     Ok(Place { number, name: name.to_owned() })
 }
 
-/// The page of what was `found` in a list of this order.
+/// Builds a page of a list that is sorted by `sort`.
 pub(super) fn page<E, T>(
     found: ListPage<E>,
     sort: SortKey,
@@ -232,23 +237,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cursor_leads_behind_the_last_item() {
+    fn cursor_continues_after_the_last_item() {
         let last = || Place { number: 8, name: "n8".into() };
         let found =
             |hidden| ListPage { items: vec![7, 8], next: Some(Continuation { place: last(), hidden }) };
         let next = |found, sort| page(found, sort, |number: i64| number).expect("a page").next;
         assert_eq!(next(found(false), SortKey::Name).as_deref(), Some("n8"));
-        let behind = next(found(false), SortKey::Size).expect("there is more");
-        assert_eq!(place(&behind, SortKey::Size), Ok(last()));
+        let cursor = next(found(false), SortKey::Size).expect("there is more");
+        assert_eq!(parse_place(&cursor, SortKey::Size), Ok(last()));
         assert_eq!(next(ListPage { next: None, ..found(false) }, SortKey::Size), None);
         let sealed = next(found(true), SortKey::Size).expect("there is more");
         assert!(!sealed.contains("n8"), "{sealed}");
-        assert_eq!(place(&sealed, SortKey::Size), Ok(last()));
-        assert_eq!(place("~00", SortKey::Name).map_err(|problem| problem.status), Err(400));
+        assert_eq!(parse_place(&sealed, SortKey::Size), Ok(last()));
+        assert_eq!(parse_place("~00", SortKey::Name).map_err(|problem| problem.status), Err(400));
     }
 
     #[test]
-    fn what_makes_no_sense_is_refused() {
+    fn rejects_invalid_limits_and_cursors() {
         let of = |limit, after: Option<&str>| ListParameters {
             limit,
             after: after.map(str::to_owned),
@@ -257,8 +262,8 @@ mod tests {
         };
         assert!(of(Some(1000), Some("1:a")).query().is_ok());
         assert_eq!(of(None, Some("")).query().map(|query| query.after), Ok(None));
-        for wrong in [of(Some(0), None), of(Some(1001), None), of(None, Some("a")), of(None, Some("x:a"))] {
-            assert_eq!(wrong.query().map_err(|problem| problem.status), Err(400), "{wrong:?}");
+        for invalid in [of(Some(0), None), of(Some(1001), None), of(None, Some("a")), of(None, Some("x:a"))] {
+            assert_eq!(invalid.query().map_err(|problem| problem.status), Err(400), "{invalid:?}");
         }
     }
 }

@@ -1,7 +1,7 @@
-//! Queries have no parameters but those that the document names: a misspelt one must not look like none.
+//! Rejects query parameters that the OpenAPI document does not list, so that a misspelt one is not ignored.
 //!
-//! Extractors see to that where there is one. A handler that takes no query has none, so it is done here, ahead
-//! of all handlers and by the document itself: a new route cannot forget it.
+//! Extractors reject unknown parameters, but a handler without a query has no such extractor. So the check
+//! runs before all handlers and uses the document itself: a new route cannot miss it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,11 +17,11 @@ use super::{Problem, ROOT};
 use crate::http::query::Query;
 use crate::traces;
 
-/// The parameters of each operation's query, by path and method.
-pub(super) struct Known(HashMap<(String, Method), Vec<String>>);
+/// The query parameters of each operation, by path and method.
+pub(super) struct KnownParameters(HashMap<(String, Method), Vec<String>>);
 
-impl Known {
-    /// Those of a document whose paths are below [`ROOT`].
+impl KnownParameters {
+    /// Collects the parameters from a document whose paths are below [`ROOT`].
     pub(super) fn of(document: &OpenApi) -> Self {
         let operations = document.paths.paths.iter().flat_map(|(path, item)| {
             let at = move |(method, operation)| ((format!("{ROOT}{path}"), method), parameters(operation));
@@ -30,27 +30,28 @@ impl Known {
         Self(operations.collect())
     }
 
-    /// What is wrong with a query. Nothing where there is no such operation, which the router says.
+    /// Rejects a query with an unknown parameter. Accepts any query for an unknown operation, which the
+    /// router rejects.
     fn check(&self, path: &str, method: &Method, query: Query<'_>) -> Result<(), Problem> {
-        // Whatever is got can be asked for without its body.
+        // The router serves HEAD with the handler of GET.
         let method = if method == Method::HEAD { Method::GET } else { method.clone() };
         let Some(known) = self.0.get(&(path.to_owned(), method)) else {
             return Ok(());
         };
         let unknown = query.names().find(|name| !known.iter().any(|known| *known == **name));
-        unknown.map_or(Ok(()), |name| Err(refusal(&name, known)))
+        unknown.map_or(Ok(()), |name| Err(unknown_parameter(&name, known)))
     }
 }
 
-/// Lets requests through whose queries say nothing unknown.
-pub(super) async fn refuse_unknown(
-    State(known): State<Arc<Known>>,
+/// Middleware that rejects requests with unknown query parameters.
+pub(super) async fn reject_unknown_parameters(
+    State(known): State<Arc<KnownParameters>>,
     path: Option<MatchedPath>,
     request: Request,
     next: Next,
 ) -> Result<Response, Problem> {
     if let Some(path) = &path {
-        traces::note_route(path.as_str());
+        traces::record_route(path.as_str());
     }
     if let (Some(path), Some(query)) = (path, request.uri().query()) {
         known.check(path.as_str(), request.method(), Query::new(Some(query)))?;
@@ -77,8 +78,8 @@ fn parameters(operation: &Operation) -> Vec<String> {
     named.collect()
 }
 
-fn refusal(name: &str, known: &[String]) -> Problem {
+fn unknown_parameter(name: &str, known: &[String]) -> Problem {
     let known: Vec<String> = known.iter().map(|name| format!("`{name}`")).collect();
     let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-    Problem::bad(format_args!("there is no parameter `{name}` here; there are {known}"))
+    Problem::bad(format_args!("unknown parameter `{name}`; supported parameters: {known}"))
 }

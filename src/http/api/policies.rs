@@ -1,4 +1,4 @@
-//! Policies: those in force, setting and checking them, presets, and what other registries have.
+//! Retention policies: lists, sets, checks and imports them, and lists presets.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use utoipa_axum::routes;
 use super::access::{RegistryAdmin, RegistryReader, SelfService};
 use super::extract::{InPath, InQuery, WithBody};
 use super::page::{RecentParameters, recent};
-use super::problem::{ChangeRefusals, Refusals};
+use super::problem::{ChangeErrors, Errors};
 use super::{Api, Page, Problem, Time};
 use crate::jobs::retention::{InForce, PolicyChangeError, Source};
 use crate::metadata::PolicyChange;
@@ -22,11 +22,11 @@ use crate::retention::{PRESETS, Policies, Policy};
 /// The policies in force.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct PolicyList {
-    /// In the order in which their rules are used: those of the configuration file first.
+    /// In the order in which their rules apply: policies of the configuration file come first.
     pub policies: Vec<PolicyEntry>,
-    /// What is allowed and probably not what was meant.
+    /// Settings that are allowed but probably not intended.
     pub warnings: Vec<String>,
-    /// Why nothing expires at the moment: a policy cannot be used.
+    /// Why nothing expires at present: a policy that cannot be used.
     #[schema(required)]
     pub broken: Option<String>,
 }
@@ -34,12 +34,12 @@ pub struct PolicyList {
 /// A policy in force.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct PolicyEntry {
-    /// Whether the configuration file has it, where alone it is changed then.
+    /// Whether it comes from the configuration file; it can then only be changed there.
     pub in_file: bool,
-    /// When it was last set, if it was through the API.
+    /// When it was last set, if through the API.
     #[schema(required)]
     pub set_at: Option<Time>,
-    /// By whom, if that is known.
+    /// Who set it, if known.
     #[schema(required)]
     pub by: Option<String>,
     /// The policy, as `docs/retention.md` describes it.
@@ -47,62 +47,62 @@ pub struct PolicyEntry {
     pub policy: Policy,
 }
 
-/// What a check came to.
+/// The result of a check.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Checked {
-    /// Why it is refused, with the names of policy and rule.
+    /// Why the policy is rejected, naming the policy and rule.
     #[schema(required)]
     pub mistake: Option<String>,
-    /// What is allowed and probably not what was meant.
+    /// Settings that are allowed but probably not intended.
     pub warnings: Vec<String>,
 }
 
 /// A change of a policy.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct PolicyChanged {
-    /// Which.
+    /// The policy's name.
     pub name: String,
-    /// What it has been since; `null` where it was removed.
+    /// The policy since the change; `null` if it was removed.
     #[schema(required, value_type = Option<Object>)]
     pub policy: Option<serde_json::Value>,
-    /// When.
+    /// When it was changed.
     pub at: Time,
-    /// By whom, if that is known.
+    /// Who set it, if known.
     #[schema(required)]
     pub by: Option<String>,
 }
 
-/// A policy that comes with the program.
+/// A policy preset that ships with Orlop.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct PresetEntry {
     /// Its name, for `preset` in a policy.
     pub name: String,
-    /// The policy as it would stand in a file, with comments.
+    /// The policy in TOML, as in a configuration file, with comments.
     pub toml: String,
 }
 
-/// Another registry's policies.
+/// The result of importing another registry's policies.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ImportedPolicies {
-    /// What could be carried over.
+    /// The imported policies.
     #[schema(value_type = Object)]
     pub policies: Policies,
-    /// The same as it would stand in the configuration file.
+    /// The same policies in TOML, as in the configuration file.
     pub toml: String,
-    /// What could not, or works differently: a line each.
+    /// What was not imported or works differently, one line each.
     pub notes: Vec<String>,
 }
 
-/// A policy in a path.
+/// The path parameters of a policy.
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Path)]
-struct OfPolicy {
+struct PolicyPath {
     /// The policy's name.
     #[param(min_length = 1, max_length = 128, example = "builds")]
     name: String,
 }
 
-/// Whose policies are imported.
+/// The registry whose policies are imported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Registries {
@@ -112,18 +112,19 @@ pub enum Registries {
     Zot,
 }
 
-/// What is imported, and as what.
+/// The source and the settings of an import.
 #[derive(Debug, Clone, Serialize, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct ImportParameters {
-    /// Whose.
+    /// The registry that the policies come from.
     #[param(inline)]
     pub from: Registries,
-    /// What to call it: at most 100 bytes.
+    /// The name of the imported policy; at most 100 bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// Globs of the repositories that it is for, with commas between them; for Amazon's, which do not say.
+    /// Comma-separated globs of the repositories that the policy covers. Needed for Amazon ECR, whose
+    /// policies name no repositories.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub repositories: Option<String>,
 }
@@ -142,11 +143,13 @@ impl From<PolicyChangeError> for Problem {
 impl From<&InForce> for PolicyList {
     fn from(in_force: &InForce) -> Self {
         let entry = |(policy, source): &(Policy, Source)| {
-            let (in_file, set_at, by) = match source {
-                Source::File => (true, None, None),
-                Source::Record { set_at, by } => (false, Some(Time(*set_at)), by.clone()),
-            };
-            PolicyEntry { in_file, set_at, by, policy: policy.clone() }
+            let policy = policy.clone();
+            match source {
+                Source::File => PolicyEntry { in_file: true, set_at: None, by: None, policy },
+                Source::Record { set_at, by } => {
+                    PolicyEntry { in_file: false, set_at: Some(Time(*set_at)), by: by.clone(), policy }
+                }
+            }
         };
         Self {
             policies: in_force.policies.iter().map(entry).collect(),
@@ -169,61 +172,68 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
 /// The policies in force.
 #[utoipa::path(
     get, path = "/retention/policies", operation_id = "listPolicies", tag = "retention",
-    responses((status = OK, description = "All of them.", body = PolicyList), Refusals)
+    responses((status = OK, description = "The policies in force.", body = PolicyList), Errors)
 )]
-async fn list(overseer: RegistryReader) -> Json<PolicyList> {
-    Json(PolicyList::from(&*overseer.retention().book().in_force()))
+async fn list(registry_reader: RegistryReader) -> Json<PolicyList> {
+    Json(PolicyList::from(&*registry_reader.retention().policy_set().in_force()))
 }
 
-/// Sets a policy, in the place of one of its name that was set before.
+/// Sets a policy, replacing the one of the same name.
 #[utoipa::path(
     put, path = "/retention/policies/{name}", operation_id = "putPolicy", tag = "retention",
-    params(OfPolicy), request_body = Object,
-    responses((status = OK, description = "It is in force.", body = Checked), Refusals, ChangeRefusals)
+    params(PolicyPath), request_body = Object,
+    responses((status = OK, description = "The policy is in force.", body = Checked), Errors, ChangeErrors)
 )]
 async fn put(
-    WithBody { right: may, head, body: mut policy, .. }: WithBody<RegistryAdmin, Policy, InPath<OfPolicy>>,
+    WithBody { right: admin, head, body: mut policy, .. }: WithBody<
+        RegistryAdmin,
+        Policy,
+        InPath<PolicyPath>,
+    >,
 ) -> Result<Json<Checked>, Problem> {
-    let InPath(OfPolicy { name }) = head;
+    let InPath(PolicyPath { name }) = head;
     if name.len() > 128 {
-        return Err(Problem::bad("name: may have at most 128 letters"));
+        return Err(Problem::bad("name: must have at most 128 bytes"));
     }
     if policy.name.is_empty() {
         policy.name.clone_from(&name);
     }
     if policy.name != name {
-        return Err(Problem::bad(format_args!("name: the path says {name:?}, the policy {:?}", policy.name)));
+        return Err(Problem::bad(format_args!(
+            "name: the path has {name:?}, but the policy {:?}",
+            policy.name
+        )));
     }
-    let warnings = may.retention().set(&policy, Some(may.by())).await?;
+    let warnings = admin.retention().set(&policy, Some(admin.by())).await?;
     Ok(Json(Checked { mistake: None, warnings }))
 }
 
-/// Removes a policy that was set.
+/// Removes a policy that was set through the API.
 #[utoipa::path(
     delete, path = "/retention/policies/{name}", operation_id = "deletePolicy", tag = "retention",
-    params(OfPolicy),
-    responses((status = NO_CONTENT, description = "It is gone."), Refusals, ChangeRefusals)
+    params(PolicyPath),
+    responses((status = NO_CONTENT, description = "The policy is removed."), Errors, ChangeErrors)
 )]
 async fn delete(
-    may: RegistryAdmin,
-    InPath(OfPolicy { name }): InPath<OfPolicy>,
+    admin: RegistryAdmin,
+    InPath(PolicyPath { name }): InPath<PolicyPath>,
 ) -> Result<StatusCode, Problem> {
-    may.retention().book().remove(may.registry(), &name, Some(may.by())).await?;
+    admin.retention().policy_set().remove(admin.registry(), &name, Some(admin.by())).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// What was set and removed, newest first.
+/// Lists changes of policies, newest first.
 #[utoipa::path(
     get, path = "/retention/history", operation_id = "listPolicyChanges", tag = "retention",
     params(RecentParameters),
-    responses((status = OK, description = "A page of changes.", body = Page<PolicyChanged>), Refusals)
+    responses((status = OK, description = "A page of changes.", body = Page<PolicyChanged>), Errors)
 )]
 async fn history(
-    overseer: RegistryReader,
+    registry_reader: RegistryReader,
     InQuery(parameters): InQuery<RecentParameters>,
 ) -> Result<Json<Page<PolicyChanged>>, Problem> {
     let (before, limit) = parameters.read()?;
-    let found = overseer
+    let found = registry_reader
         .metadata()
         .policy_history(before, limit)
         .await
@@ -234,26 +244,26 @@ async fn history(
     })))
 }
 
-/// Whether a policy would be taken, and what is odd about it.
+/// Checks a policy without setting it: says whether it would be accepted, with warnings.
 #[utoipa::path(
     post, path = "/retention/check", operation_id = "checkPolicy", tag = "retention",
     request_body = Object,
-    responses((status = OK, description = "What it came to.", body = Checked), Refusals, ChangeRefusals)
+    responses((status = OK, description = "The result of the check.", body = Checked), Errors, ChangeErrors)
 )]
 async fn check(
-    WithBody { right: may, body: policy, .. }: WithBody<RegistryAdmin, Policy>,
+    WithBody { right: admin, body: policy, .. }: WithBody<RegistryAdmin, Policy>,
 ) -> Result<Json<Checked>, Problem> {
-    match may.retention().check(&policy).await {
+    match admin.retention().check(&policy).await {
         Ok(warnings) => Ok(Json(Checked { mistake: None, warnings })),
         Err(PolicyChangeError::Service(fault)) => Err(fault.into()),
         Err(mistake) => Ok(Json(Checked { mistake: Some(mistake.to_string()), warnings: Vec::new() })),
     }
 }
 
-/// The policies that come with the program.
+/// Lists the policy presets that ship with Orlop.
 #[utoipa::path(
     get, path = "/retention/presets", operation_id = "listPresets", tag = "retention",
-    responses((status = OK, description = "All of them.", body = Vec<PresetEntry>), Refusals)
+    responses((status = OK, description = "All presets.", body = Vec<PresetEntry>), Errors)
 )]
 async fn presets(_: SelfService) -> Json<Vec<PresetEntry>> {
     let entry = |preset: &crate::retention::Preset| PresetEntry {
@@ -263,14 +273,17 @@ async fn presets(_: SelfService) -> Json<Vec<PresetEntry>> {
     Json(PRESETS.iter().map(entry).collect())
 }
 
-/// What another registry's policies would be here. Nothing is set.
+/// Converts another registry's policies to Orlop's. Nothing is set.
 #[utoipa::path(
     post, path = "/retention/import", operation_id = "importPolicies", tag = "retention",
     params(ImportParameters), request_body = Object,
-    responses((status = OK, description = "The policies.", body = ImportedPolicies), Refusals, ChangeRefusals)
+    responses(
+        (status = OK, description = "The converted policies.", body = ImportedPolicies),
+        Errors, ChangeErrors
+    )
 )]
 async fn import(
-    WithBody { right: may, head, body, .. }: WithBody<
+    WithBody { right: admin, head, body, .. }: WithBody<
         RegistryAdmin,
         serde_json::Map<String, serde_json::Value>,
         InQuery<ImportParameters>,
@@ -279,17 +292,17 @@ async fn import(
     let InQuery(parameters) = head;
     let text = serde_json::Value::Object(body).to_string();
     let import = move || imported(&text, &parameters);
-    may.retention().compile(import).await?.map(Json).map_err(Problem::bad)
+    admin.retention().compile(import).await?.map(Json).map_err(Problem::bad)
 }
 
-/// Reads another registry's policies.
+/// Converts another registry's policies.
 ///
 /// # Errors
-/// What cannot be read of it at all, in words.
+/// Returns a message if the policies cannot be read.
 pub fn imported(text: &str, parameters: &ImportParameters) -> Result<ImportedPolicies, String> {
     let globs = parameters.repositories.as_deref().unwrap_or_default().split(',').map(str::trim);
     let globs: Vec<String> = globs.filter(|glob| !glob.is_empty()).map(str::to_owned).collect();
-    let name = |usual: &str| parameters.name.clone().unwrap_or_else(|| usual.to_owned());
+    let name = |default: &str| parameters.name.clone().unwrap_or_else(|| default.to_owned());
     let imported = match parameters.from {
         Registries::Ecr => import_ecr(text, &name("ecr"), &globs),
         Registries::Zot => import_zot(text, &name("zot")),

@@ -1,4 +1,4 @@
-//! What each error is on this wire: problem details, as RFC 9457 has them. Nowhere else.
+//! Maps each error to problem details (RFC 9457). Other modules do not set the status of an error.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -23,30 +23,30 @@ use crate::registry::{
 /// The media type of problem details.
 const MEDIA_TYPE: &str = "application/problem+json";
 
-/// When to come back after "too many", in seconds.
-const RETRY: u64 = 5;
+/// The `Retry-After` of responses to overload, in seconds.
+const RETRY_AFTER_SECONDS: u64 = 5;
 
-/// How many digests are named at most.
-const MOST_NAMED: usize = 10;
+/// The maximum number of digests that a message names.
+const MAX_NAMED_DIGESTS: usize = 10;
 
-/// Why a request was not done.
+/// The problem details of a failed request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Problem {
-    /// What kind of problem it is: none that the status does not tell.
+    /// The kind of problem; `about:blank`, because the status says it.
     #[serde(rename = "type")]
     #[schema(format = "uri-reference", examples("about:blank"))]
     pub kind: String,
-    /// The status, in words.
+    /// The status in words.
     pub title: String,
-    /// The response's status.
+    /// The status of the response.
     #[schema(minimum = 400, maximum = 599)]
     pub status: u16,
-    /// What is wrong, for people.
+    /// A description of the problem for people.
     pub detail: String,
 }
 
 impl Problem {
-    /// A problem that `detail` describes.
+    /// Creates a problem with a status and a description.
     pub fn new(status: StatusCode, detail: impl fmt::Display) -> Self {
         Self {
             kind: "about:blank".into(),
@@ -56,19 +56,19 @@ impl Problem {
         }
     }
 
-    /// A wrong request.
+    /// An invalid request (400).
     pub(super) fn bad(detail: impl fmt::Display) -> Self {
         Self::new(StatusCode::BAD_REQUEST, detail)
     }
 
-    /// There is no such thing.
+    /// Something that does not exist (404).
     pub(super) fn unknown(detail: impl fmt::Display) -> Self {
         Self::new(StatusCode::NOT_FOUND, detail)
     }
 
-    /// The registry's own fault, which its log tells of.
+    /// An internal error (500); the log has the cause.
     pub(super) fn failed() -> Self {
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "the registry failed to do this; its log says why")
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal error; see the log of the registry")
     }
 }
 
@@ -89,13 +89,13 @@ impl IntoResponse for Problem {
             headers.insert(WWW_AUTHENTICATE, basic());
         }
         if matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
-            headers.insert(RETRY_AFTER, RETRY.into());
+            headers.insert(RETRY_AFTER, RETRY_AFTER_SECONDS.into());
         }
         response
     }
 }
 
-/// For heads that name nothing.
+/// For requests without path or query parameters, which cannot fail to parse.
 impl From<Infallible> for Problem {
     fn from(never: Infallible) -> Self {
         match never {}
@@ -103,18 +103,18 @@ impl From<Infallible> for Problem {
 }
 
 impl From<ServiceError> for Problem {
-    fn from(fault: ServiceError) -> Self {
-        let status = match &fault {
+    fn from(error: ServiceError) -> Self {
+        let status = match &error {
             ServiceError::Full(_) => StatusCode::INSUFFICIENT_STORAGE,
             ServiceError::ReadOnly | ServiceError::OverQuota(_) => StatusCode::FORBIDDEN,
             ServiceError::Busy | ServiceError::OutOfMemory(_) => StatusCode::SERVICE_UNAVAILABLE,
             ServiceError::Failed(cause) => {
-                tracing::error!(cause, "a request failed");
-                // The cause may name paths, and is the operator's to read.
+                tracing::error!(cause, "request failed");
+                // The cause may name paths, which only the operator may see.
                 return Self::failed();
             }
         };
-        Self::new(status, fault)
+        Self::new(status, error)
     }
 }
 
@@ -128,7 +128,7 @@ impl From<ManifestError> for Problem {
     fn from(error: ManifestError) -> Self {
         match error {
             ManifestError::Unknown | ManifestError::NameUnknown => Self::unknown(error),
-            ManifestError::Service(fault) => fault.into(),
+            ManifestError::Service(error) => error.into(),
         }
     }
 }
@@ -140,9 +140,9 @@ impl From<DeleteError> for Problem {
             DeleteError::Immutable(_) => Self::new(StatusCode::FORBIDDEN, error),
             DeleteError::HeldBy(holder) => Self::new(
                 StatusCode::CONFLICT,
-                format_args!("the manifest {holder} refers to it: delete that first"),
+                format_args!("the manifest {holder} refers to it; delete that manifest first"),
             ),
-            DeleteError::Service(fault) => fault.into(),
+            DeleteError::Service(error) => error.into(),
         }
     }
 }
@@ -151,7 +151,7 @@ impl From<PointTagError> for Problem {
     fn from(error: PointTagError) -> Self {
         match error {
             PointTagError::Unknown => Self::unknown(error),
-            PointTagError::Put(PutManifestError::Service(fault)) => fault.into(),
+            PointTagError::Put(PutManifestError::Service(error)) => error.into(),
             PointTagError::Put(error @ PutManifestError::Immutable(_)) => {
                 Self::new(StatusCode::FORBIDDEN, error)
             }
@@ -165,11 +165,12 @@ impl From<UndoError> for Problem {
         match error {
             UndoError::Unknown | UndoError::NotInHistory | UndoError::Gone(_) => Self::unknown(error),
             UndoError::InUse(_) => Self::new(StatusCode::CONFLICT, error),
-            UndoError::Missing(missing) => {
-                Self::new(StatusCode::CONFLICT, format_args!("these are gone: {}", named(&missing)))
-            }
+            UndoError::Missing(missing) => Self::new(
+                StatusCode::CONFLICT,
+                format_args!("content no longer exists: {}", list_digests(&missing)),
+            ),
             UndoError::Immutable(_) => Self::new(StatusCode::FORBIDDEN, error),
-            UndoError::Service(fault) => fault.into(),
+            UndoError::Service(error) => error.into(),
         }
     }
 }
@@ -182,57 +183,58 @@ impl From<RepositoryError> for Problem {
                 Self::new(StatusCode::CONFLICT, error)
             }
             RepositoryError::Immutable(_) => Self::new(StatusCode::FORBIDDEN, error),
-            RepositoryError::Service(fault) => fault.into(),
+            RepositoryError::Service(error) => error.into(),
         }
     }
 }
 
-/// The first few of what is missing.
-fn named(missing: &[(Digest, EdgeKind)]) -> String {
-    let mut digests: Vec<_> = missing.iter().map(|(digest, _)| digest.to_string()).take(MOST_NAMED).collect();
-    if missing.len() > MOST_NAMED {
-        digests.push(format!("and {} more", missing.len() - MOST_NAMED));
+/// Lists the first of the missing digests.
+fn list_digests(missing: &[(Digest, EdgeKind)]) -> String {
+    let mut digests: Vec<_> =
+        missing.iter().map(|(digest, _)| digest.to_string()).take(MAX_NAMED_DIGESTS).collect();
+    if missing.len() > MAX_NAMED_DIGESTS {
+        digests.push(format!("and {} more", missing.len() - MAX_NAMED_DIGESTS));
     }
     digests.join(", ")
 }
 
-/// What every operation may be refused with.
-pub(super) struct Refusals;
+/// The errors that every operation may return.
+pub(super) struct Errors;
 
-/// What an operation that changes something may be refused with besides.
-pub(super) struct ChangeRefusals;
+/// The additional errors of operations that change something.
+pub(super) struct ChangeErrors;
 
-impl IntoResponses for Refusals {
+impl IntoResponses for Errors {
     fn responses() -> BTreeMap<String, RefOr<Described>> {
-        described(&[
-            (400, "Something is wrong with the request."),
-            (401, "It is for users: a user and password, or an access token, open it."),
-            (403, "It is not for this user."),
-            (404, "There is no such thing."),
-            (429, "Too many requests or failed logins of this client."),
-            (500, "The registry failed; its log says why."),
+        describe_errors(&[
+            (400, "The request is invalid."),
+            (401, "Authentication is required: a user and password, or an access token."),
+            (403, "The user lacks the required role."),
+            (404, "Not found."),
+            (429, "Too many requests or failed logins from this client."),
+            (500, "Internal error; the log of the registry has the cause."),
             (503, "The server is short of memory; try again later."),
         ])
     }
 }
 
-impl IntoResponses for ChangeRefusals {
+impl IntoResponses for ChangeErrors {
     fn responses() -> BTreeMap<String, RefOr<Described>> {
-        described(&[
-            (408, "The body came too slowly."),
-            (409, "It contradicts what is there."),
+        describe_errors(&[
+            (408, "The body arrived too slowly."),
+            (409, "The request conflicts with the current state."),
             (413, "The body is too large."),
-            (415, "The body is no JSON."),
+            (415, "The body is not JSON."),
             (507, "The disk is full."),
         ])
     }
 }
 
-fn described(refusals: &[(u16, &str)]) -> BTreeMap<String, RefOr<Described>> {
+fn describe_errors(errors: &[(u16, &str)]) -> BTreeMap<String, RefOr<Described>> {
     let problem = || ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
     let describe = |(status, description): &(u16, &str)| {
         let response = ResponseBuilder::new().description(*description).content(MEDIA_TYPE, problem());
         (status.to_string(), response.build().into())
     };
-    refusals.iter().map(describe).collect()
+    errors.iter().map(describe).collect()
 }

@@ -1,4 +1,4 @@
-//! Something that was removed, as the list of the trash tells of it.
+//! The items in listings of the trash, and the cursors of its pages.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,38 +10,38 @@ use super::access::View;
 use super::{ChangeKind, Time};
 use crate::clock::Timestamp;
 use crate::metadata::LostTag;
-use crate::registry::{Recoverable, RecoverableKind, RecoverablePlace};
+use crate::registry::{TrashEntry, TrashEntryKind, TrashListingPosition};
 
-/// What kind of thing was removed.
+/// The kind of a removed item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum RemovedKind {
-    /// A manifest, with the tags that pointed at it.
+    /// A manifest and the tags that pointed at it.
     Manifest,
-    /// A tag whose manifest is still there.
+    /// A tag whose manifest still exists.
     Tag,
 }
 
-/// Something that was removed and can be brought back.
+/// A removed item that can be restored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Removed {
-    /// What kind of thing it is.
+    /// The kind of item.
     pub kind: RemovedKind,
     /// The repository that it was removed from.
     pub repository: String,
-    /// The manifest's digest; for a tag, of the manifest that it pointed at.
+    /// The manifest's digest; for a tag, the digest of the manifest that it pointed at.
     pub digest: String,
     /// The manifest's media type; `null` for a tag.
     #[schema(required)]
     pub media_type: Option<String>,
-    /// The manifest's own bytes; `null` for a tag.
+    /// The size of the manifest itself in bytes; `null` for a tag.
     #[schema(required)]
     pub manifest_size: Option<u64>,
     /// When it was removed.
     pub removed_at: Time,
-    /// Until when it can be brought back; a tag only as long as its manifest is there.
+    /// The time until which it can be restored; a tag only while its manifest exists.
     pub kept_until: Time,
-    /// The tag, or the tags that went with the manifest: the first hundred.
+    /// The tag, or the first hundred of the tags removed with the manifest.
     pub tags: Vec<RemovedTag>,
 }
 
@@ -50,12 +50,12 @@ pub struct Removed {
 pub struct RemovedTag {
     /// Its name.
     pub name: String,
-    /// How it went: `delete` or `expiry`.
+    /// How it was removed: `delete` or `expiry`.
     pub kind: ChangeKind,
-    /// By whom, if that is known.
+    /// Who removed it, if known.
     #[schema(required)]
     pub by: Option<String>,
-    /// Why, if that is known: for an expiry the policy and its rule.
+    /// The reason, if known: for an expiry, the policy and its rule.
     #[schema(required)]
     pub reason: Option<String>,
 }
@@ -67,12 +67,12 @@ impl From<LostTag> for RemovedTag {
     }
 }
 
-/// What `item` is on this wire.
-pub(super) fn removed(view: &View, item: Recoverable) -> Removed {
-    let place = item.place();
+/// Builds the listing's representation of `item`.
+pub(super) fn removed_item(view: &View, item: TrashEntry) -> Removed {
+    let place = item.position();
     let kept_until = view.kept_until(place.kind, place.removed_at).into();
     match item {
-        Recoverable::Manifest(manifest) => Removed {
+        TrashEntry::Manifest(manifest) => Removed {
             kind: RemovedKind::Manifest,
             repository: manifest.repo.to_string(),
             digest: manifest.digest.to_string(),
@@ -82,7 +82,7 @@ pub(super) fn removed(view: &View, item: Recoverable) -> Removed {
             kept_until,
             tags: manifest.tags.into_iter().map(RemovedTag::from).collect(),
         },
-        Recoverable::Tag(tag) => Removed {
+        TrashEntry::Tag(tag) => Removed {
             kind: RemovedKind::Tag,
             repository: tag.repo.to_string(),
             digest: tag.digest.to_string(),
@@ -95,13 +95,13 @@ pub(super) fn removed(view: &View, item: Recoverable) -> Removed {
     }
 }
 
-/// A place as pages tell it.
-pub(super) struct Cursor(pub(super) RecoverablePlace);
+/// A position in the trash, as the cursor of a page.
+pub(super) struct Cursor(pub(super) TrashListingPosition);
 
 impl fmt::Display for Cursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let RecoverablePlace { removed_at, kind, id } = self.0;
-        let kind = if kind == RecoverableKind::Manifest { "manifest" } else { "tag" };
+        let TrashListingPosition { removed_at, kind, id } = self.0;
+        let kind = if kind == TrashEntryKind::Manifest { "manifest" } else { "tag" };
         write!(f, "{}:{kind}:{id}", removed_at.0)
     }
 }
@@ -111,13 +111,13 @@ impl FromStr for Cursor {
 
     fn from_str(text: &str) -> Result<Self, ()> {
         let mut parts = text.splitn(3, ':');
-        let (at, kind, id) = (parts.next(), parts.next(), parts.next());
-        let kind = match kind {
-            Some("manifest") => RecoverableKind::Manifest,
-            Some("tag") => RecoverableKind::Tag,
+        let at = parts.next();
+        let kind = match parts.next() {
+            Some("manifest") => TrashEntryKind::Manifest,
+            Some("tag") => TrashEntryKind::Tag,
             _ => return Err(()),
         };
         let number = |text: Option<&str>| text.and_then(|text| text.parse().ok()).ok_or(());
-        Ok(Self(RecoverablePlace { removed_at: Timestamp(number(at)?), kind, id: number(id)? }))
+        Ok(Self(TrashListingPosition { removed_at: Timestamp(number(at)?), kind, id: number(parts.next())? }))
     }
 }

@@ -1,4 +1,4 @@
-//! Repositories.
+//! Lists and describes repositories.
 
 use std::sync::Arc;
 
@@ -9,9 +9,9 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::access::{Reader, Requester};
-use super::extract::{InQuery, OfRepository};
+use super::extract::{InQuery, RepositoryPath};
 use super::page::page;
-use super::problem::Refusals;
+use super::problem::Errors;
 use super::{Api, ListParameters, Page, Problem, Time};
 use crate::metadata::RepositoryEntry;
 
@@ -20,15 +20,16 @@ use crate::metadata::RepositoryEntry;
 pub struct Repository {
     /// Its name.
     pub name: String,
-    /// How many tags it has.
+    /// The number of tags.
     pub tags: u64,
-    /// How many manifests it has.
+    /// The number of manifests.
     pub manifests: u64,
-    /// The bytes of all that it has, each blob once. What was deleted counts until it is collected.
+    /// The size of its content in bytes, counting each blob once. Deleted content counts until it is
+    /// collected.
     pub bytes: u64,
-    /// When something was last pushed to it, even if that is gone by now.
+    /// When something was last pushed to it, even if that no longer exists.
     pub pushed_at: Time,
-    /// When something was last pulled from it, even if that is gone by now; `null` for never.
+    /// When something was last pulled from it, even if that no longer exists; `null` if never.
     #[schema(required)]
     pub pulled_at: Option<Time>,
 }
@@ -53,26 +54,26 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
     OpenApiRouter::new().routes(routes!(list)).routes(routes!(get))
 }
 
-/// The repositories that have something to pull.
+/// Lists the repositories that have content to pull.
 #[utoipa::path(
     get, path = "/repositories", operation_id = "listRepositories", tag = "repositories",
     params(ListParameters),
-    responses((status = OK, description = "A page of them.", body = Page<Repository>), Refusals)
+    responses((status = OK, description = "A page of repositories.", body = Page<Repository>), Errors)
 )]
 async fn list(
-    asker: Requester,
+    requester: Requester,
     InQuery(parameters): InQuery<ListParameters>,
 ) -> Result<Json<Repositories>, Problem> {
     let query = parameters.query()?;
-    let found = asker.repositories(&query).await?;
+    let found = requester.repositories(&query).await?;
     Ok(Json(page(found, query.sort, Repository::from)?))
 }
 
-/// One of them.
+/// Returns a repository.
 #[utoipa::path(
     get, path = "/repositories/{name}", operation_id = "getRepository", tag = "repositories",
-    params(OfRepository),
-    responses((status = OK, description = "The repository.", body = Repository), Refusals)
+    params(RepositoryPath),
+    responses((status = OK, description = "The repository.", body = Repository), Errors)
 )]
 async fn get(reader: Reader) -> Result<Json<Repository>, Problem> {
     let found = reader.repository().await?;

@@ -1,4 +1,4 @@
-//! What policies would do, doing it, and what they did.
+//! Retention plans: previews them, applies them, and lists past runs.
 
 use std::sync::Arc;
 
@@ -12,36 +12,38 @@ use uuid::Uuid;
 
 use super::access::{RegistryAdmin, RegistryReader, Requester};
 use super::extract::{InQuery, WithBody};
-use super::page::{RecentParameters, items, recent};
-use super::problem::{ChangeRefusals, Refusals};
+use super::page::{RecentParameters, page_size, recent};
+use super::problem::{ChangeErrors, Errors};
 use super::{Api, Page, Problem, Time};
 use crate::jobs::retention::{AppliedReport, PlanReport, RetentionError, Row, Skip, Totals};
 use crate::metadata::{RetentionRun, RunCause, Scope};
 use crate::oci::{RepoName, Tag};
 
-/// What policies would do: a page of it.
+/// A page of a retention plan, which says what policies would do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Plan {
-    /// What the plan is asked for again by, and applied by, until some more were made.
+    /// The plan's identifier, to request it again or apply it. It stays valid until several newer plans have
+    /// been made.
     pub plan: Uuid,
     /// When it was made.
     pub made_at: Time,
-    /// Whether it is for a store that is nearly full.
+    /// Whether the plan assumes that the store is nearly full.
     pub pressure: bool,
-    /// How many tags would go.
+    /// The number of tags that would expire.
     pub tags: u64,
-    /// How many tags would stay, in the repositories that rules are for.
+    /// The number of tags that would stay, in the repositories that rules cover.
     pub tags_kept: u64,
-    /// How many manifests would go.
+    /// The number of manifests that would expire.
     pub manifests: u64,
-    /// The bytes that would come free; `null` where that is not known.
+    /// The bytes that would be freed; `null` if unknown.
     #[schema(required)]
     pub would_free: Option<u64>,
-    /// Whether what stays is not among the items: it would take too much memory. A plan of one repository may have it.
+    /// Whether the items leave out tags and manifests that stay, because they would take too much memory. A
+    /// plan of one repository may include them.
     pub kept_left_out: bool,
-    /// Tags and manifests, those of a repository together.
+    /// Tags and manifests, grouped by repository.
     pub items: Vec<PlanItem>,
-    /// What to ask for the next page with, as `after` beside `plan`. `null` on the last one.
+    /// The value of `after` for the next page, used together with `plan`; `null` on the last page.
     #[schema(required)]
     pub next: Option<String>,
 }
@@ -49,26 +51,26 @@ pub struct Plan {
 /// The decision on a tag or a manifest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct PlanItem {
-    /// Whose.
+    /// The repository.
     pub repository: String,
-    /// The tag; `null` for a manifest that no tag is left for.
+    /// The tag; `null` for a manifest without a remaining tag.
     #[schema(required)]
     pub tag: Option<String>,
-    /// The manifest, or what the tag points at.
+    /// The digest of the manifest, or of what the tag points at.
     pub digest: String,
-    /// Whether it would go.
+    /// Whether it would expire.
     pub expires: bool,
-    /// The policy by which it would go.
+    /// The policy that would expire it.
     #[schema(required)]
     pub policy: Option<String>,
-    /// The rule by which it would go.
+    /// The rule that would expire it.
     #[schema(required)]
     pub rule: Option<String>,
-    /// Why it would go or stay, for people.
+    /// Why it would expire or stay, for people.
     pub reason: String,
 }
 
-/// Which plan, or which part of one.
+/// Selects a plan and a page of it.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
@@ -76,85 +78,86 @@ pub struct PlanParameters {
     /// Only this repository.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub repository: Option<String>,
-    /// As if the store were nearly full.
+    /// Whether to assume that the store is nearly full.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pressure: Option<bool>,
-    /// Only what would go.
+    /// Only items that would expire.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expiring: Option<bool>,
-    /// A plan that was made before, in the place of a new one.
+    /// An existing plan to show instead of a new one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub plan: Option<Uuid>,
-    /// The `next` of the page before, of the same plan.
+    /// The `next` of the previous page of the same plan.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub after: Option<String>,
-    /// How many items, 100 where nothing is said.
+    /// The maximum number of items; 100 by default.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[param(minimum = 1, maximum = 1000)]
     pub limit: Option<u32>,
 }
 
-/// What is to be applied.
+/// What to apply.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ApplyRequest {
-    /// The plan; without one, a new one is made.
+    /// The plan; by default a new one is made.
     pub plan: Option<Uuid>,
-    /// The repository that a new plan is for; without one, all.
+    /// The repository of a new plan; all repositories by default.
     pub repository: Option<String>,
-    /// Stop at the first tag or manifest that has changed since it was judged, instead of leaving it alone.
+    /// Whether to stop at the first tag or manifest that has changed since the plan was made, instead of
+    /// skipping it.
     pub strict: bool,
 }
 
-/// What was done.
+/// The result of applying a plan.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Applied {
     /// The plan.
     pub plan: Uuid,
-    /// How many tags went.
+    /// The number of removed tags.
     pub tags: u64,
-    /// How many manifests went to the trash at once; what belongs to them follows.
+    /// The number of manifests moved to the trash at once; what belongs to them follows.
     pub manifests: u64,
-    /// How many steps were not done, because something had changed.
+    /// The number of steps skipped because something had changed.
     pub skipped: u64,
-    /// The first of those.
+    /// The first of the skipped steps.
     pub skips: Vec<Skipped>,
-    /// Whether it stopped at one.
+    /// Whether it stopped at a change.
     pub stopped: bool,
 }
 
-/// What has changed since it was judged.
+/// A tag or manifest that has changed since the plan was made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Skipped {
-    /// Whose.
+    /// The repository.
     pub repository: String,
     /// The tag; `null` for a manifest.
     #[schema(required)]
     pub tag: Option<String>,
-    /// The manifest, or what the tag pointed at.
+    /// The digest of the manifest, or of what the tag pointed at.
     pub digest: String,
 }
 
-/// What policies took away in one go.
+/// A run of the retention policies.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Run {
-    /// When it began.
+    /// When it started.
     pub began_at: Time,
     /// When it ended.
     pub ended_at: Time,
-    /// What set it off: `interval`, `request` or `pressure`.
+    /// The trigger: `interval`, `request` or `pressure`.
     #[schema(value_type = String)]
     pub cause: RunCause,
-    /// By whom, if that is known.
+    /// Who requested it, if known.
     #[schema(required)]
     pub by: Option<String>,
-    /// How many tags went.
+    /// The number of removed tags.
     pub tags: u64,
-    /// How many manifests went to the trash at once.
+    /// The number of manifests moved to the trash at once.
     pub manifests: u64,
-    /// How many steps were not done, because something had changed.
+    /// The number of steps skipped because something had changed.
     pub skipped: u64,
-    /// The bytes that come free with them, where that is known.
+    /// The bytes freed, if known.
     #[schema(required)]
     pub bytes: Option<u64>,
     /// Whether it stopped at a change.
@@ -186,49 +189,54 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
     OpenApiRouter::new().routes(routes!(plan)).routes(routes!(apply)).routes(routes!(runs))
 }
 
-/// What policies would do now. Nothing changes; the plan is held until some more were made.
+/// Returns what policies would do now. Nothing changes. The plan is kept until several newer ones have been
+/// made.
 #[utoipa::path(
     get, path = "/retention/plan", operation_id = "getPlan", tag = "retention",
     params(PlanParameters),
     responses(
-        (status = OK, description = "A page of it.", body = Plan),
-        (status = CONFLICT, description = "Policies cannot be used.", body = Problem,
+        (status = OK, description = "A page of the plan.", body = Plan),
+        (status = CONFLICT, description = "The policies cannot be used.", body = Problem,
          content_type = "application/problem+json"),
-        Refusals
+        Errors
     )
 )]
-async fn plan(asker: Requester, InQuery(parameters): InQuery<PlanParameters>) -> Result<Json<Plan>, Problem> {
-    let limit = items(parameters.limit)?;
+async fn plan(
+    requester: Requester,
+    InQuery(parameters): InQuery<PlanParameters>,
+) -> Result<Json<Plan>, Problem> {
+    let limit = page_size(parameters.limit)?;
     let from = match (parameters.after.as_deref().filter(|after| !after.is_empty()), parameters.plan) {
         (Some(after), Some(_)) => {
-            after.parse().map_err(|_| Problem::bad("after: is not the next of a page"))?
+            after.parse().map_err(|_| Problem::bad("after: not the next value of a page"))?
         }
-        (Some(_), None) => return Err(Problem::bad("after: goes with the plan that it is from")),
+        (Some(_), None) => return Err(Problem::bad("after: requires the plan that it belongs to")),
         (None, _) => 0,
     };
     let plan = match parameters.plan {
         Some(_) if parameters.repository.is_some() || parameters.pressure.is_some() => {
-            return Err(Problem::bad("plan: was made already, so repository and pressure cannot be chosen"));
+            return Err(Problem::bad("plan: cannot be combined with repository or pressure"));
         }
-        Some(id) => asker.overseer()?.retention().held(id)?,
+        Some(id) => requester.registry_reader()?.retention().stored_plan(id)?,
         None => {
-            let repo = repository(parameters.repository.as_deref())?;
+            let repo = parse_repository(parameters.repository.as_deref())?;
             let scope = repo.clone().map_or(Scope::All, Scope::One);
-            let retention = Arc::clone(asker.overseer_of(&scope)?.retention());
+            let retention = Arc::clone(requester.registry_reader_for(&scope)?.retention());
             retention.plan(repo.as_ref(), parameters.pressure.unwrap_or(false)).await?
         }
     };
-    Ok(Json(page(&plan, from, limit, parameters.expiring.unwrap_or(false))))
+    Ok(Json(plan_page(&plan, from, limit, parameters.expiring.unwrap_or(false))))
 }
 
-fn repository(name: Option<&str>) -> Result<Option<RepoName>, Problem> {
-    let read = |name: &str| name.parse().map_err(|error| Problem::bad(format_args!("repository: {error}")));
-    name.map(read).transpose()
+fn parse_repository(name: Option<&str>) -> Result<Option<RepoName>, Problem> {
+    let parse = |name: &str| name.parse().map_err(|error| Problem::bad(format_args!("repository: {error}")));
+    name.map(parse).transpose()
 }
 
-fn page(plan: &PlanReport, from: usize, limit: usize, expiring: bool) -> Plan {
+fn plan_page(plan: &PlanReport, from: usize, limit: usize, expiring: bool) -> Plan {
     let Totals { tags, tags_kept, manifests } = plan.totals;
-    let (mut items, mut next) = (Vec::new(), None);
+    let mut items = Vec::new();
+    let mut next = None;
     for (number, repo, row) in plan.rows_from(from) {
         if expiring && row.decision.expiry().is_none() {
             continue;
@@ -237,14 +245,14 @@ fn page(plan: &PlanReport, from: usize, limit: usize, expiring: bool) -> Plan {
             next = Some(number.to_string());
             break;
         }
-        items.push(item(plan, repo, row));
+        items.push(plan_item(plan, repo, row));
     }
     let PlanReport { id, now, pressure, would_free, kept_left_out, .. } = *plan;
     let made_at = now.into();
     Plan { plan: id, made_at, pressure, tags, tags_kept, manifests, would_free, kept_left_out, items, next }
 }
 
-fn item(plan: &PlanReport, repo: &RepoName, row: &Row) -> PlanItem {
+fn plan_item(plan: &PlanReport, repo: &RepoName, row: &Row) -> PlanItem {
     let rule = row.decision.expiry().map(|expiry| &expiry.rule);
     PlanItem {
         repository: repo.to_string(),
@@ -257,26 +265,30 @@ fn item(plan: &PlanReport, repo: &RepoName, row: &Row) -> PlanItem {
     }
 }
 
-/// Does what a plan says, compared step by step with what is there.
+/// Applies a plan. Each step is skipped if its tag or manifest has changed since the plan was made.
 #[utoipa::path(
     post, path = "/retention/apply", operation_id = "applyPlan", tag = "retention",
     request_body = ApplyRequest,
-    responses((status = OK, description = "What was done.", body = Applied), Refusals, ChangeRefusals)
+    responses(
+        (status = OK, description = "What was removed and skipped.", body = Applied),
+        Errors, ChangeErrors
+    )
 )]
 async fn apply(
-    WithBody { right: may, body: request, .. }: WithBody<RegistryAdmin, ApplyRequest>,
+    WithBody { right: admin, body: request, .. }: WithBody<RegistryAdmin, ApplyRequest>,
 ) -> Result<Json<Applied>, Problem> {
-    let repo = repository(request.repository.as_deref())?;
+    let repo = parse_repository(request.repository.as_deref())?;
     if repo.is_some() && request.plan.is_some() {
         return Err(Problem::bad(
-            "repository: a plan is done as a whole; for a repository alone name no plan",
+            "repository: cannot be combined with plan; omit plan to apply a new one to the repository",
         ));
     }
-    let (retention, by) = (Arc::clone(may.retention()), may.by().to_owned());
-    // It goes on where the client goes away.
+    let retention = Arc::clone(admin.retention());
+    let by = admin.by().to_owned();
+    // A task of its own, so that it continues if the client disconnects.
     let work = tokio::spawn(async move {
         let plan = match request.plan {
-            Some(id) => retention.held(id)?,
+            Some(id) => retention.stored_plan(id)?,
             None => retention.plan(repo.as_ref(), false).await?,
         };
         let done = retention.apply(&plan, request.strict, Some(&by)).await?;
@@ -288,18 +300,18 @@ async fn apply(
     Ok(Json(Applied { plan, tags, manifests, skipped, skips, stopped }))
 }
 
-/// What policies took away, newest first. Runs that found nothing to do are not among them.
+/// Lists past runs of the policies, newest first. Runs that found nothing to do are left out.
 #[utoipa::path(
     get, path = "/retention/runs", operation_id = "listRuns", tag = "retention",
     params(RecentParameters),
-    responses((status = OK, description = "A page of runs.", body = Page<Run>), Refusals)
+    responses((status = OK, description = "A page of runs.", body = Page<Run>), Errors)
 )]
 async fn runs(
-    overseer: RegistryReader,
+    registry_reader: RegistryReader,
     InQuery(parameters): InQuery<RecentParameters>,
 ) -> Result<Json<Page<Run>>, Problem> {
     let (before, limit) = parameters.read()?;
-    let found = overseer
+    let found = registry_reader
         .metadata()
         .retention_runs(before, limit)
         .await
@@ -307,7 +319,8 @@ async fn runs(
     Ok(Json(recent(found, |run: RetentionRun| {
         let RetentionRun { id, began_at, ended_at, by, cause, tags, manifests, skipped, bytes, stopped } =
             run;
-        let (began_at, ended_at) = (began_at.into(), ended_at.into());
+        let began_at = began_at.into();
+        let ended_at = ended_at.into();
         (id, Run { began_at, ended_at, cause, by, tags, manifests, skipped, bytes, stopped })
     })))
 }

@@ -1,4 +1,4 @@
-//! Room in memory for what the API answers, while it is built and until it is sent.
+//! Reserves memory for the API's responses, from before they are built until they are sent.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -12,16 +12,16 @@ use bytes::Bytes;
 use http::Method;
 use http_body::{Body as _, Frame, SizeHint};
 
-use super::page::{MOST_ITEMS, USUAL};
+use super::page::{DEFAULT_PAGE_ITEMS, MAX_PAGE_ITEMS};
 use super::{Api, Problem};
 use crate::http::query::Query;
 use crate::memory::{Purpose, Reservation};
 
-/// What an entry of a list takes, as a record and as JSON.
+/// The memory that an entry of a list takes as a record and as JSON, in bytes.
 const ENTRY_BYTES: usize = 640;
 
-/// Reserves room for what a request reads.
-pub(super) async fn reserve(
+/// Reserves memory for what a request reads, and holds it until the response is sent.
+pub(super) async fn reserve_memory(
     State(api): State<Arc<Api>>,
     request: Request,
     next: Next,
@@ -30,29 +30,29 @@ pub(super) async fn reserve(
         return Ok(next.run(request).await);
     }
     let holder = api.memory_holder(request.extensions());
-    let entries = entries(request.uri().query());
+    let entries = requested_entries(request.uri().query());
     let memory = api.registry().memory();
-    let room = memory.reserve(holder, Purpose::Pages, entries * ENTRY_BYTES).await?;
+    let reserved = memory.reserve(holder, Purpose::Pages, entries * ENTRY_BYTES).await?;
     let response = next.run(request).await;
-    // What turned out to be larger is there already.
-    let beyond = response.body().size_hint().lower().saturating_sub((entries * ENTRY_BYTES) as u64);
-    let beyond = memory.charge(holder, Purpose::Pages, usize::try_from(beyond).unwrap_or(usize::MAX / 4));
-    Ok(response.map(|body| Body::new(Held { body, _room: [room, beyond] })))
+    // A larger response is in memory already, so it is only charged.
+    let excess = response.body().size_hint().lower().saturating_sub((entries * ENTRY_BYTES) as u64);
+    let excess = memory.charge(holder, Purpose::Pages, usize::try_from(excess).unwrap_or(usize::MAX / 4));
+    Ok(response.map(|body| Body::new(ReservedBody { body, _memory: [reserved, excess] })))
 }
 
-/// How many entries a request asks for.
-fn entries(query: Option<&str>) -> usize {
+/// The number of entries that a request asks for.
+fn requested_entries(query: Option<&str>) -> usize {
     let limit = Query::new(query).get("limit").and_then(|limit| limit.parse().ok());
-    limit.unwrap_or(USUAL).min(MOST_ITEMS) as usize
+    limit.unwrap_or(DEFAULT_PAGE_ITEMS).min(MAX_PAGE_ITEMS) as usize
 }
 
-/// A body that holds the room for it until it is sent.
-struct Held {
+/// A body that holds its memory reservation until it is sent.
+struct ReservedBody {
     body: Body,
-    _room: [Reservation; 2],
+    _memory: [Reservation; 2],
 }
 
-impl http_body::Body for Held {
+impl http_body::Body for ReservedBody {
     type Data = Bytes;
     type Error = axum::Error;
 
@@ -77,10 +77,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn room_is_for_as_many_entries_as_are_asked_for() {
-        assert_eq!(entries(None), 100);
-        assert_eq!(entries(Some("sort=size&limit=7")), 7);
-        assert_eq!(entries(Some("limit=99999999")), 1000);
-        assert_eq!(entries(Some("limit=x")), 100, "which the handler refuses");
+    fn requested_entries_follow_the_limit_parameter() {
+        assert_eq!(requested_entries(None), 100);
+        assert_eq!(requested_entries(Some("sort=size&limit=7")), 7);
+        assert_eq!(requested_entries(Some("limit=99999999")), 1000);
+        assert_eq!(requested_entries(Some("limit=x")), 100, "the handler rejects it");
     }
 }

@@ -1,4 +1,4 @@
-//! What the scrub has seen, and what it has set aside.
+//! The progress of the scrub, and the blobs in quarantine.
 
 use std::sync::Arc;
 
@@ -10,49 +10,49 @@ use utoipa_axum::routes;
 
 use super::access::RegistryReader;
 use super::extract::InQuery;
-use super::problem::Refusals;
+use super::problem::Errors;
 use super::{Api, Page, PageParameters, Problem, Time};
 use crate::clock::Timestamp;
-use crate::jobs::scrub::{ScrubReport, SetAside};
+use crate::jobs::scrub::{QuarantineEntry, ScrubReport};
 
-/// How far the scrub in the background has come.
+/// The progress of the background scrub.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Scrub {
-    /// Blobs that this pass has read so far.
+    /// The number of blobs that this pass has read so far.
     pub blobs: u64,
-    /// Their bytes.
+    /// The size of those blobs in bytes.
     pub blob_bytes: u64,
-    /// Manifests that it has read so far.
+    /// The number of manifests that this pass has read so far.
     pub manifests: u64,
-    /// What it found to be wrong: the first ten thousand.
+    /// The problems found: the first ten thousand.
     pub problems: Vec<Finding>,
-    /// How many blobs are set aside in all; `damaged` lists them.
+    /// The total number of quarantined blobs; `damaged` lists them.
     pub damaged: u64,
-    /// When the last whole pass ended; `null` for never.
+    /// When the last complete pass ended; `null` if never.
     #[schema(required)]
     pub finished_at: Option<Time>,
-    /// Why it pauses, if it does.
+    /// Why it is paused, if it is.
     #[schema(required)]
     pub paused: Option<String>,
 }
 
-/// Something that is wrong.
+/// A problem that the scrub found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Finding {
-    /// What has it: a blob's digest, or a manifest with its repository.
+    /// The affected blob's digest, or the affected manifest and its repository.
     pub subject: String,
-    /// What is wrong with it.
+    /// A description of the problem.
     pub message: String,
 }
 
-/// A blob that is set aside: absent to everyone until a push brings its bytes again.
+/// A quarantined blob: it is not served until a push restores its content.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Damaged {
     /// Its digest.
     pub digest: String,
-    /// How many bytes it should have.
+    /// The size in bytes that it should have.
     pub size: u64,
-    /// Repositories that have it: the first few.
+    /// The first few repositories that have it.
     pub repositories: Vec<String>,
 }
 
@@ -74,8 +74,8 @@ impl From<ScrubReport> for Scrub {
     }
 }
 
-impl From<SetAside> for Damaged {
-    fn from(SetAside { digest, size, repositories }: SetAside) -> Self {
+impl From<QuarantineEntry> for Damaged {
+    fn from(QuarantineEntry { digest, size, repositories }: QuarantineEntry) -> Self {
         Self { digest, size, repositories }
     }
 }
@@ -84,28 +84,28 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
     OpenApiRouter::new().routes(routes!(get)).routes(routes!(damaged))
 }
 
-/// How far the scrub has come, and what it found.
+/// Returns the progress of the scrub and its findings.
 #[utoipa::path(
     get, path = "/scrub", operation_id = "getScrub", tag = "damage",
-    responses((status = OK, description = "How far it is.", body = Scrub), Refusals)
+    responses((status = OK, description = "The progress.", body = Scrub), Errors)
 )]
-async fn get(overseer: RegistryReader) -> Result<Json<Scrub>, Problem> {
-    Ok(Json(overseer.scrub().await?.into()))
+async fn get(registry_reader: RegistryReader) -> Result<Json<Scrub>, Problem> {
+    Ok(Json(registry_reader.scrub().await?.into()))
 }
 
-/// The blobs that are set aside, by digest.
+/// Lists the quarantined blobs, sorted by digest.
 #[utoipa::path(
     get, path = "/damaged", operation_id = "listDamaged", tag = "damage",
     params(PageParameters),
-    responses((status = OK, description = "A page of them.", body = Page<Damaged>), Refusals)
+    responses((status = OK, description = "A page of blobs.", body = Page<Damaged>), Errors)
 )]
 async fn damaged(
-    overseer: RegistryReader,
+    registry_reader: RegistryReader,
     InQuery(parameters): InQuery<PageParameters>,
 ) -> Result<Json<Page<Damaged>>, Problem> {
     let after = parameters.after()?;
-    let found = overseer.damaged(after.as_ref(), parameters.limit()?).await?;
+    let found = registry_reader.damaged(after.as_ref(), parameters.limit()?).await?;
     let next = found.items.last().filter(|_| found.more).map(|last| last.key.digest.to_string());
-    let items = found.items.into_iter().map(|blob| Damaged::from(SetAside::from(blob))).collect();
+    let items = found.items.into_iter().map(|blob| Damaged::from(QuarantineEntry::from(blob))).collect();
     Ok(Json(Page { items, next }))
 }

@@ -1,4 +1,4 @@
-//! How the registry is.
+//! Returns the status of the registry.
 
 use std::sync::Arc;
 
@@ -9,26 +9,26 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::access::SelfService;
-use super::problem::Refusals;
+use super::problem::Errors;
 use super::{Api, Time};
 
-/// How the registry is.
+/// The status of the registry.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Status {
     /// The program's version.
     pub version: String,
-    /// When it began to serve.
+    /// When the server started.
     pub started_at: Time,
-    /// For how long it has served, in seconds.
+    /// The time since the server started, in seconds.
     pub uptime_seconds: u64,
-    /// Whether a push would work; where the registry is read-only, a pull.
+    /// Whether a push would succeed; if the registry is read-only, whether a pull would.
     pub ready: bool,
-    /// Whether the registry takes no change.
+    /// Whether the registry rejects changes.
     pub read_only: bool,
-    /// Why it is not ready.
+    /// Why it is not ready, if it is not.
     #[schema(required)]
     pub problem: Option<String>,
-    /// What will be a problem soon.
+    /// Conditions that may soon become problems.
     pub warnings: Vec<String>,
 }
 
@@ -36,22 +36,22 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
     OpenApiRouter::new().routes(routes!(get))
 }
 
-/// How the registry is.
+/// Returns the status of the registry.
 #[utoipa::path(
     get, path = "/status", operation_id = "getStatus", tag = "about",
-    responses((status = OK, description = "How it is, ready or not.", body = Status), Refusals)
+    responses((status = OK, description = "The status, whether ready or not.", body = Status), Errors)
 )]
-async fn get(guest: SelfService) -> Json<Status> {
-    let (problem, warnings) = match guest.health().ready().await {
+async fn get(service: SelfService) -> Json<Status> {
+    let (problem, warnings) = match service.health().ready().await {
         Ok(warnings) => (None, warnings),
-        Err(problem) => (Some(problem), guest.health().warnings()),
+        Err(problem) => (Some(problem), service.health().warnings()),
     };
     Json(Status {
         version: env!("CARGO_PKG_VERSION").into(),
-        started_at: guest.started_at().into(),
-        uptime_seconds: guest.now().since(guest.started_at()).as_secs(),
+        started_at: service.started_at().into(),
+        uptime_seconds: service.now().since(service.started_at()).as_secs(),
         ready: problem.is_none(),
-        read_only: guest.is_read_only(),
+        read_only: service.is_read_only(),
         problem,
         warnings,
     })

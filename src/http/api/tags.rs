@@ -1,4 +1,4 @@
-//! Tags.
+//! Lists, sets and deletes tags.
 
 use std::sync::Arc;
 
@@ -10,9 +10,9 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::access::{Changer, Deletes, Pushes, Reader};
-use super::extract::{InPath, InQuery, OfRepository, OfTag, WithBody};
+use super::extract::{InPath, InQuery, RepositoryPath, TagPath, WithBody};
 use super::page::page;
-use super::problem::{ChangeRefusals, Refusals};
+use super::problem::{ChangeErrors, Errors};
 use super::{Api, ListParameters, Page, Problem, Time};
 use crate::jobs::retention::InForce;
 use crate::metadata::TagEntry;
@@ -27,25 +27,26 @@ pub struct Tag {
     pub digest: String,
     /// The manifest's media type.
     pub media_type: String,
-    /// What kind of artifact it is: for an image, its config's media type.
+    /// The artifact type; for an image, the media type of its config.
     #[schema(required)]
     pub artifact_type: Option<String>,
-    /// The bytes of the manifest's config and layers; for an index, of those of its children, each once.
+    /// The size of the manifest's config and layers in bytes; for an index, of those of its children,
+    /// counting each once.
     pub size: u64,
     /// When the tag was last pushed or moved.
     pub pushed_at: Time,
-    /// When the manifest was last pulled; `null` for never.
+    /// When the manifest was last pulled; `null` if never.
     #[schema(required)]
     pub pulled_at: Option<Time>,
-    /// What it runs on, such as `linux/arm64/v8`; an index has those of its children.
+    /// The platforms, such as `linux/arm64/v8`; for an index, those of its children.
     pub platforms: Vec<String>,
-    /// Whether no policy may expire it, by the settings in force.
+    /// Whether the settings in force protect it from expiring.
     pub protected: bool,
-    /// Whether, besides, nobody may move or delete it.
+    /// Whether it also cannot be moved or deleted.
     pub immutable: bool,
 }
 
-/// What a tag is to point at.
+/// The target of a tag.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TagTarget {
@@ -76,64 +77,69 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
     OpenApiRouter::new().routes(routes!(list)).routes(routes!(get, put, delete))
 }
 
-/// The tags of a repository.
+/// Lists the tags of a repository.
 #[utoipa::path(
     get, path = "/repositories/{name}/tags", operation_id = "listTags", tag = "tags",
-    params(OfRepository, ListParameters),
-    responses((status = OK, description = "A page of them.", body = Page<Tag>), Refusals)
+    params(RepositoryPath, ListParameters),
+    responses((status = OK, description = "A page of tags.", body = Page<Tag>), Errors)
 )]
 async fn list(
     reader: Reader,
     InQuery(parameters): InQuery<ListParameters>,
 ) -> Result<Json<Page<Tag>>, Problem> {
     let query = parameters.query()?;
-    let (found, in_force) = (reader.tags(&query).await?, reader.in_force());
+    let found = reader.tags(&query).await?;
+    let in_force = reader.in_force();
     let tag = |entry: TagEntry| Tag::new(reader.name(), entry, &in_force);
     Ok(Json(page(found, query.sort, tag)?))
 }
 
-/// One of them.
+/// Returns a tag.
 #[utoipa::path(
     get, path = "/repositories/{name}/tags/{tag}", operation_id = "getTag", tag = "tags",
-    params(OfTag),
-    responses((status = OK, description = "The tag.", body = Tag), Refusals)
+    params(TagPath),
+    responses((status = OK, description = "The tag.", body = Tag), Errors)
 )]
-async fn get(reader: Reader, InPath(OfTag { tag, .. }): InPath<OfTag>) -> Result<Json<Tag>, Problem> {
-    told(&reader, &tag).await
+async fn get(reader: Reader, InPath(TagPath { tag, .. }): InPath<TagPath>) -> Result<Json<Tag>, Problem> {
+    tag_response(&reader, &tag).await
 }
 
-async fn told(reader: &Reader, tag: &oci::Tag) -> Result<Json<Tag>, Problem> {
+async fn tag_response(reader: &Reader, tag: &oci::Tag) -> Result<Json<Tag>, Problem> {
     let entry = reader.tag(tag).await?;
     Ok(Json(Tag::new(reader.name(), entry, &reader.in_force())))
 }
 
-/// Points a tag, new or not, at a manifest that is in the repository.
+/// Points a tag, new or existing, at a manifest in the repository.
 #[utoipa::path(
     put, path = "/repositories/{name}/tags/{tag}", operation_id = "putTag", tag = "tags",
-    params(OfTag), request_body = TagTarget,
-    responses((status = OK, description = "The tag as it is now.", body = Tag), Refusals, ChangeRefusals)
+    params(TagPath), request_body = TagTarget,
+    responses((status = OK, description = "The tag after the change.", body = Tag), Errors, ChangeErrors)
 )]
 async fn put(
-    WithBody { right: may, head, body: target, slot }: WithBody<Changer<Pushes>, TagTarget, InPath<OfTag>>,
+    WithBody { right: changer, head, body: target, slot }: WithBody<
+        Changer<Pushes>,
+        TagTarget,
+        InPath<TagPath>,
+    >,
 ) -> Result<Json<Tag>, Problem> {
-    let InPath(OfTag { tag, .. }) = head;
+    let InPath(TagPath { tag, .. }) = head;
     let digest: Digest =
         target.digest.parse().map_err(|error| Problem::bad(format_args!("digest: {error}")))?;
-    may.repository.point_tag(tag.clone(), &digest).await?;
+    changer.repository.point_tag(tag.clone(), &digest).await?;
     slot.mark_done();
-    told(&may.into_reader(), &tag).await
+    tag_response(&changer.into_reader(), &tag).await
 }
 
-/// Removes a tag alone; its manifest stays for as long as the settings say.
+/// Removes a tag. Its manifest stays as long as the settings say.
 #[utoipa::path(
     delete, path = "/repositories/{name}/tags/{tag}", operation_id = "deleteTag", tag = "tags",
-    params(OfTag),
-    responses((status = NO_CONTENT, description = "It is gone."), Refusals, ChangeRefusals)
+    params(TagPath),
+    responses((status = NO_CONTENT, description = "The tag is removed."), Errors, ChangeErrors)
 )]
 async fn delete(
-    may: Changer<Deletes>,
-    InPath(OfTag { tag, .. }): InPath<OfTag>,
+    changer: Changer<Deletes>,
+    InPath(TagPath { tag, .. }): InPath<TagPath>,
 ) -> Result<StatusCode, Problem> {
-    may.repository.delete_tag(&tag).await?;
+    changer.repository.delete_tag(&tag).await?;
     Ok(StatusCode::NO_CONTENT)
 }

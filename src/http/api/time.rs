@@ -1,4 +1,4 @@
-//! Points in time, as RFC 3339 writes them.
+//! Timestamps in the format of RFC 3339.
 
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -9,10 +9,10 @@ use utoipa::ToSchema;
 
 use crate::clock::{Timestamp, millis};
 
-/// The last moment that RFC 3339 can write, in milliseconds since the Unix epoch.
-const LAST: u64 = 253_402_300_799_999;
+/// The latest time that RFC 3339 can represent, in milliseconds since the Unix epoch.
+const MAX_MILLIS: u64 = 253_402_300_799_999;
 
-/// A point in time.
+/// A timestamp.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ToSchema)]
 #[schema(value_type = String, format = DateTime, examples("2026-01-31T12:00:00Z"))]
 pub struct Time(pub Timestamp);
@@ -25,7 +25,7 @@ impl From<Timestamp> for Time {
 
 impl fmt::Display for Time {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let millis = u64::try_from(self.0.0).unwrap_or(0).min(LAST);
+        let millis = u64::try_from(self.0.0).unwrap_or(0).min(MAX_MILLIS);
         humantime::format_rfc3339_millis(UNIX_EPOCH + Duration::from_millis(millis)).fmt(f)
     }
 }
@@ -49,13 +49,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_time_is_written_and_read() {
+    fn timestamps_survive_a_round_trip() {
         let time = Time(Timestamp(1_700_000_000_123));
         let text = serde_json::to_string(&time).expect("written");
         assert_eq!(text, "\"2023-11-14T22:13:20.123Z\"");
         assert_eq!(serde_json::from_str::<Time>(&text).expect("read"), time);
-        for strange in [i64::MIN, -1, i64::MAX] {
-            let text = serde_json::to_string(&Time(Timestamp(strange))).expect("written");
+        for extreme in [i64::MIN, -1, i64::MAX] {
+            let text = serde_json::to_string(&Time(Timestamp(extreme))).expect("written");
             assert!(serde_json::from_str::<Time>(&text).is_ok(), "{text}");
         }
     }

@@ -1,4 +1,4 @@
-//! The trash: listing it, bringing back what is in it, and giving it up.
+//! Lists the trash, restores items from it, and empties it.
 
 use std::fmt::Display;
 use std::str::FromStr;
@@ -12,32 +12,32 @@ use utoipa_axum::routes;
 
 use super::access::{Author, RegistryAdmin, Requester, View};
 use super::extract::{InQuery, WithBody};
-use super::page::{cursor, items};
-use super::problem::{ChangeRefusals, Refusals};
-use super::removed::{Cursor, Removed, removed};
+use super::page::{page_size, parse_cursor};
+use super::problem::{ChangeErrors, Errors};
+use super::removed::{Cursor, Removed, removed_item};
 use super::{Api, Page, Problem, Time};
 use crate::auth::Action;
 use crate::oci::{Digest, RepoName, Tag};
-use crate::registry::RecoverablePage;
+use crate::registry::TrashListingPage;
 
-/// Which part of the trash.
+/// Selects a part of the trash.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct TrashParameters {
-    /// Only what was removed from this repository.
+    /// Only items removed from this repository.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub repository: Option<String>,
-    /// How many items, 100 where nothing is said. A page may be shorter though more follow.
+    /// The maximum number of items; 100 by default. A page may be shorter although more items follow.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[param(minimum = 1, maximum = 1000)]
     pub limit: Option<u32>,
-    /// The `next` of the page before, which was asked for with the same `repository`.
+    /// The `next` of the previous page, which was requested with the same `repository`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub after: Option<String>,
 }
 
-/// What to bring back: a manifest by its digest, or a tag.
+/// What to restore: a manifest by its digest, or a tag.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RestoreRequest {
@@ -46,122 +46,137 @@ pub struct RestoreRequest {
     /// The digest of a manifest in the trash.
     #[schema(pattern = "^(sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128})$")]
     pub digest: Option<String>,
-    /// A tag that was removed, if no digest is given.
+    /// A removed tag, if no digest is given.
     #[schema(pattern = "^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$")]
     pub tag: Option<String>,
 }
 
-/// What came back.
+/// The result of a restoration.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Restored {
-    /// The digest that was asked for, or that the tag points at again.
+    /// The requested digest, or the digest that the tag points at again.
     pub digest: String,
-    /// Manifests that came back from the trash, children of an index among them.
+    /// The manifests restored from the trash, including children of an index.
     pub manifests: Vec<String>,
-    /// Tags that came back.
+    /// The restored tags.
     pub tags: Vec<String>,
-    /// Tags that stay as they are, for they were used again meanwhile.
+    /// The tags left unchanged because they have been used again since.
     pub taken: Vec<String>,
 }
 
-/// Which trash to empty.
+/// Selects the trash to empty.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EmptyRequest {
-    /// That of this repository alone; where nothing is said, all of it.
+    /// Only the trash of this repository; by default the trash of all repositories.
     pub repository: Option<String>,
 }
 
-/// What emptying the trash did.
+/// The result of emptying the trash.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Emptied {
-    /// How many manifests were given up for good.
+    /// The number of manifests removed for good.
     pub manifests: u64,
-    /// From when on the collector gives back the space of all that only they held, unless somebody who pushes
-    /// asks for it meanwhile: leases count from the removal on. Children and referrers that go with them follow
-    /// a lease later.
+    /// The earliest time at which the collector reclaims the space that only these manifests used, unless a
+    /// client that pushes asks for the content first: leases count from the removal. Children and referrers
+    /// that are removed with them follow one lease later.
     pub collected_from: Time,
 }
 
-/// Reads what has a grammar of its own, and is `named` so.
-fn read<T: FromStr<Err: Display>>(named: &str, text: &str) -> Result<T, Problem> {
-    text.parse().map_err(|error| Problem::bad(format_args!("{named}: {error}")))
+/// Parses `text`; an error names the field `field`.
+fn parse_field<T: FromStr<Err: Display>>(field: &str, text: &str) -> Result<T, Problem> {
+    text.parse().map_err(|error| Problem::bad(format_args!("{field}: {error}")))
 }
 
 pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
     OpenApiRouter::new().routes(routes!(list)).routes(routes!(restore)).routes(routes!(empty))
 }
 
-/// What was removed and can be brought back, newest first.
+/// Lists removed items that can be restored, newest first.
 #[utoipa::path(
     get, path = "/trash", operation_id = "listTrash", tag = "trash",
     params(TrashParameters),
-    responses((status = OK, description = "A page of it.", body = Page<Removed>), Refusals)
+    responses((status = OK, description = "A page of items.", body = Page<Removed>), Errors)
 )]
 async fn list(
-    asker: Requester,
+    requester: Requester,
     InQuery(parameters): InQuery<TrashParameters>,
 ) -> Result<Json<Page<Removed>>, Problem> {
-    let repository = parameters.repository.as_deref().map(|name| read("repository", name)).transpose()?;
-    let (limit, after) = (items(parameters.limit)?, cursor::<Cursor>(parameters.after.as_deref())?);
-    let after = after.map(|Cursor(place)| place);
-    let reads = |found: RecoverablePage, view: &View| {
+    let repository =
+        parameters.repository.as_deref().map(|name| parse_field("repository", name)).transpose()?;
+    let limit = page_size(parameters.limit)?;
+    let after = parse_cursor::<Cursor>(parameters.after.as_deref())?.map(|Cursor(place)| place);
+    let page = |found: TrashListingPage, view: &View| {
         let next = found.next.map(|place| Cursor(place).to_string());
-        Json(Page { items: found.items.into_iter().map(|item| removed(view, item)).collect(), next })
+        Json(Page { items: found.items.into_iter().map(|item| removed_item(view, item)).collect(), next })
     };
     match repository {
         Some(name) => {
-            let reader = asker.reader(name)?;
-            Ok(reads(reader.recoverable(after, limit).await?, reader.view()))
+            let reader = requester.reader(name)?;
+            Ok(page(reader.list_trash(after, limit).await?, reader.view()))
         }
         None => {
-            let overseer = asker.overseer()?;
-            Ok(reads(overseer.recoverable(None, after, limit).await?, &overseer))
+            let registry_reader = requester.registry_reader()?;
+            Ok(page(registry_reader.list_trash(None, after, limit).await?, &registry_reader))
         }
     }
 }
 
-/// Brings a manifest back with its children and tags, or a tag with its manifest. A whole repository comes back
-/// by its own `restore`.
+/// Restores a manifest with its children and tags, or a tag with its manifest. To restore a whole repository,
+/// use its own `restore`.
 #[utoipa::path(
     post, path = "/trash/restore", operation_id = "restoreFromTrash", tag = "trash",
     request_body = RestoreRequest,
-    responses((status = OK, description = "What came back.", body = Restored), Refusals, ChangeRefusals)
+    responses(
+        (status = OK, description = "The restored manifests and tags.", body = Restored),
+        Errors, ChangeErrors
+    )
 )]
 async fn restore(
-    WithBody { right: Author(asker), body: request, .. }: WithBody<Author, RestoreRequest>,
+    WithBody { right: Author(requester), body: request, .. }: WithBody<Author, RestoreRequest>,
 ) -> Result<Json<Restored>, Problem> {
-    let name: RepoName = read("repository", &request.repository)?;
-    let repository = asker.changer(name, Action::Administer)?;
+    let name: RepoName = parse_field("repository", &request.repository)?;
+    let repository = requester.changer(name, Action::Administer)?;
     let text = |digests: Vec<Digest>| digests.iter().map(ToString::to_string).collect();
     let names = |tags: Vec<Tag>| tags.iter().map(ToString::to_string).collect();
     match (request.digest, request.tag) {
         (Some(digest), None) => {
-            let digest: Digest = read("digest", &digest)?;
-            let back = repository.restore_manifest(&digest).await?;
-            let (tags, taken) = (names(back.tags), names(back.taken));
-            Ok(Json(Restored { digest: digest.to_string(), manifests: text(back.manifests), tags, taken }))
+            let digest: Digest = parse_field("digest", &digest)?;
+            let restored = repository.restore_manifest(&digest).await?;
+            Ok(Json(Restored {
+                digest: digest.to_string(),
+                manifests: text(restored.manifests),
+                tags: names(restored.tags),
+                taken: names(restored.taken),
+            }))
         }
         (None, Some(tag)) => {
-            let tag: Tag = read("tag", &tag)?;
-            let back = repository.restore_tag(&tag).await?;
-            let (tags, manifests) = (names(vec![tag]), text(back.restored));
-            Ok(Json(Restored { digest: back.to.to_string(), manifests, tags, taken: Vec::new() }))
+            let tag: Tag = parse_field("tag", &tag)?;
+            let restored = repository.restore_tag(&tag).await?;
+            Ok(Json(Restored {
+                digest: restored.to.to_string(),
+                manifests: text(restored.restored),
+                tags: names(vec![tag]),
+                taken: Vec::new(),
+            }))
         }
-        _ => Err(Problem::bad("one of digest and tag must be given, and not both")),
+        _ => Err(Problem::bad("give either digest or tag, not both")),
     }
 }
 
-/// Gives up what is in the trash: nothing brings it back, and the collector takes it.
+/// Removes the items in the trash for good. They cannot be restored, and the collector reclaims their space.
 #[utoipa::path(
     post, path = "/trash/empty", operation_id = "emptyTrash", tag = "trash",
     request_body = EmptyRequest,
-    responses((status = OK, description = "What was given up.", body = Emptied), Refusals, ChangeRefusals)
+    responses(
+        (status = OK, description = "The number of removed manifests.", body = Emptied),
+        Errors, ChangeErrors
+    )
 )]
 async fn empty(
-    WithBody { right: may, body: request, .. }: WithBody<RegistryAdmin, EmptyRequest>,
+    WithBody { right: admin, body: request, .. }: WithBody<RegistryAdmin, EmptyRequest>,
 ) -> Result<Json<Emptied>, Problem> {
-    let repository = request.repository.as_deref().map(|name| read("repository", name)).transpose()?;
-    let emptied = may.empty_trash(repository.as_ref()).await?;
+    let repository = request.repository.as_deref().map(|name| parse_field("repository", name)).transpose()?;
+    let emptied = admin.empty_trash(repository.as_ref()).await?;
     Ok(Json(Emptied { manifests: emptied.manifests, collected_from: emptied.collected_from.into() }))
 }

@@ -1,4 +1,4 @@
-//! What is used, and how that grew.
+//! Storage usage and its growth.
 
 use std::sync::Arc;
 
@@ -10,21 +10,21 @@ use utoipa_axum::routes;
 
 use super::access::{RegistryReader, Requester};
 use super::extract::InQuery;
-use super::problem::Refusals;
+use super::problem::Errors;
 use super::{Api, Problem};
 use crate::jobs::usage::UsageReport;
 use crate::metadata::{Scope, UsageDay};
 use crate::oci::RepoName;
 
-/// How many days of growth are told: as many as anybody compares.
-const DAYS: usize = 400;
+/// The number of days of growth that are reported; more are not needed to compare.
+const MAX_USAGE_DAYS: usize = 400;
 
-/// What a report is about.
+/// Selects the scope of a report.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct UsageParameters {
-    /// A repository, or a prefix of names with a slash at its end; all repositories where nothing is said.
+    /// A repository, or a prefix of repository names that ends with a slash; all repositories by default.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[param(
         example = "team/",
@@ -38,38 +38,38 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
     OpenApiRouter::new().routes(routes!(get)).routes(routes!(days))
 }
 
-/// What repositories use, what may go, and when. For those who may pull all of the scope; a report about a part of the
-/// registry tells nothing of the rest.
+/// Reports how much storage repositories use, what can be removed, and when. Requires the right to pull
+/// everything in the scope. A report about a part of the registry contains nothing about the rest.
 #[utoipa::path(
     get, path = "/usage", operation_id = "getUsage", tag = "usage", params(UsageParameters),
-    responses((status = OK, description = "What is used now.", body = UsageReport), Refusals)
+    responses((status = OK, description = "The current usage.", body = UsageReport), Errors)
 )]
 async fn get(
-    asker: Requester,
+    requester: Requester,
     InQuery(UsageParameters { scope }): InQuery<UsageParameters>,
 ) -> Result<Json<UsageReport>, Problem> {
     let scope = scope.unwrap_or_default().parse::<Scope>();
     let scope = scope.map_err(|error| Problem::bad(format_args!("scope: {error}")))?;
-    let overseer = asker.overseer_of(&scope)?;
+    let registry_reader = requester.registry_reader_for(&scope)?;
     if let Scope::One(name) = &scope
-        && !overseer.has_repository(name).await?
+        && !registry_reader.has_repository(name).await?
     {
-        return Err(unknown(name));
+        return Err(unknown_repository(name));
     }
-    Ok(Json(overseer.usage(&scope, |scope| asker.may_read(scope)).await?))
+    Ok(Json(registry_reader.usage(&scope, |scope| requester.may_read(scope)).await?))
 }
 
-fn unknown(name: &RepoName) -> Problem {
+fn unknown_repository(name: &RepoName) -> Problem {
     Problem::unknown(format_args!(
-        "the registry has no repository {name}; what is below a prefix is asked for with a slash: {name}/"
+        "the registry has no repository {name}; to select a prefix, end it with a slash: {name}/"
     ))
 }
 
-/// How the registry was at the end of each of the last days, the oldest first.
+/// Lists the usage of the registry at the end of each of the last days, oldest first.
 #[utoipa::path(
     get, path = "/usage/days", operation_id = "listUsageDays", tag = "usage",
-    responses((status = OK, description = "The days, at most 400.", body = Vec<UsageDay>), Refusals)
+    responses((status = OK, description = "The days, at most 400.", body = Vec<UsageDay>), Errors)
 )]
-async fn days(overseer: RegistryReader) -> Result<Json<Vec<UsageDay>>, Problem> {
-    Ok(Json(overseer.usage_days(DAYS).await?))
+async fn days(registry_reader: RegistryReader) -> Result<Json<Vec<UsageDay>>, Problem> {
+    Ok(Json(registry_reader.usage_days(MAX_USAGE_DAYS).await?))
 }

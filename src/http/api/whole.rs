@@ -1,4 +1,4 @@
-//! Deleting, restoring and renaming repositories as a whole.
+//! Deletes, restores and renames whole repositories.
 
 use std::sync::Arc;
 
@@ -10,41 +10,42 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::access::{Administers, Changer, Reader};
-use super::extract::{OfRepository, WithBody};
-use super::problem::{ChangeRefusals, Refusals};
+use super::extract::{RepositoryPath, WithBody};
+use super::problem::{ChangeErrors, Errors};
 use super::{Api, ChangeKind, Problem};
 use crate::auth::Action;
 use crate::metadata::{RepositoryStep, RepositoryWork};
 use crate::oci::RepoName;
 
-/// How the deletion or restoration of a repository stands.
+/// The progress of a repository's deletion or restoration.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Work {
-    /// Which repository.
+    /// The repository.
     pub repository: String,
-    /// What is done: `delete` or `restore`.
+    /// The operation: `delete` or `restore`.
     pub kind: ChangeKind,
-    /// The number of the deletion that it is, or undoes, in the repository's history.
+    /// The number, in the repository's history, of the deletion that is carried out or undone.
     pub removal: i64,
-    /// How many manifests there were when it began.
+    /// The number of manifests when it started.
     pub total: u64,
-    /// How many of them have been removed or brought back.
+    /// The number of manifests removed or restored so far.
     pub done: u64,
-    /// How many stay as they are: they lack something, or an immutable tag or a new index holds them.
+    /// The number of manifests left unchanged, because content is missing, or because an immutable tag or a
+    /// new index holds them.
     pub failed: u64,
-    /// Whether it has ended.
+    /// Whether it has finished.
     pub finished: bool,
-    /// Tags that stay as they are, for they were used again meanwhile: the first hundred.
+    /// The first hundred tags left unchanged because they have been used again since.
     pub taken: Vec<String>,
-    /// Digests that manifests lack which do not come back: the first hundred.
+    /// The first hundred digests that are missing, so that the manifests that need them cannot be restored.
     pub missing: Vec<String>,
 }
 
-/// What a repository is to be called.
+/// The new name of a repository.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RenameRequest {
-    /// Its new name.
+    /// The new name.
     #[schema(
         max_length = 255,
         pattern = r"^[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*$"
@@ -52,11 +53,11 @@ pub struct RenameRequest {
     pub to: String,
 }
 
-/// Which deletion to undo.
+/// The deletion to undo.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct UndeleteRequest {
-    /// Its number in the repository's history; where nothing is said, the last one.
+    /// Its number in the repository's history; the last deletion by default.
     pub removal: Option<i64>,
 }
 
@@ -76,8 +77,8 @@ impl From<RepositoryStep> for Work {
     }
 }
 
-/// What has only begun.
-fn begun(work: RepositoryWork) -> (StatusCode, Json<Work>) {
+/// The response for an operation that has just started.
+fn accepted(work: RepositoryWork) -> (StatusCode, Json<Work>) {
     let step = RepositoryStep { work, finished: false, taken: Vec::new(), missing: Vec::new() };
     (StatusCode::ACCEPTED, Json(step.into()))
 }
@@ -90,59 +91,67 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(work))
 }
 
-/// Begins to remove all that is in a repository. What is pushed from now on stays.
+/// Starts to remove everything in a repository. Content pushed from now on stays.
 #[utoipa::path(
     delete, path = "/repositories/{name}", operation_id = "deleteRepository", tag = "repositories",
-    params(OfRepository),
+    params(RepositoryPath),
     responses(
-        (status = ACCEPTED, description = "It has begun; `work` tells how it stands.", body = Work),
-        Refusals, ChangeRefusals
+        (
+            status = ACCEPTED,
+            description = "The operation has started; `work` reports its progress.",
+            body = Work
+        ),
+        Errors, ChangeErrors
     )
 )]
-async fn delete(may: Changer<Administers>) -> Result<(StatusCode, Json<Work>), Problem> {
-    Ok(begun(may.repository.delete().await?))
+async fn delete(changer: Changer<Administers>) -> Result<(StatusCode, Json<Work>), Problem> {
+    Ok(accepted(changer.repository.delete().await?))
 }
 
-/// Begins to bring back what a deletion of the repository removed.
+/// Starts to restore what a deletion of the repository removed.
 #[utoipa::path(
     post, path = "/repositories/{name}/restore", operation_id = "restoreRepository", tag = "repositories",
-    params(OfRepository), request_body = UndeleteRequest,
+    params(RepositoryPath), request_body = UndeleteRequest,
     responses(
-        (status = ACCEPTED, description = "It has begun; `work` tells how it stands.", body = Work),
-        Refusals, ChangeRefusals
+        (
+            status = ACCEPTED,
+            description = "The operation has started; `work` reports its progress.",
+            body = Work
+        ),
+        Errors, ChangeErrors
     )
 )]
 async fn restore(
-    WithBody { right: may, body: request, .. }: WithBody<Changer<Administers>, UndeleteRequest>,
+    WithBody { right: changer, body: request, .. }: WithBody<Changer<Administers>, UndeleteRequest>,
 ) -> Result<(StatusCode, Json<Work>), Problem> {
-    Ok(begun(may.repository.restore(request.removal).await?))
+    Ok(accepted(changer.repository.restore(request.removal).await?))
 }
 
-/// Gives a repository another name, at once. Renaming it back undoes that.
+/// Renames a repository, effective at once. To undo it, rename it back.
 #[utoipa::path(
     post, path = "/repositories/{name}/rename", operation_id = "renameRepository", tag = "repositories",
-    params(OfRepository), request_body = RenameRequest,
-    responses((status = NO_CONTENT, description = "It has the new name."), Refusals, ChangeRefusals)
+    params(RepositoryPath), request_body = RenameRequest,
+    responses((status = NO_CONTENT, description = "The repository is renamed."), Errors, ChangeErrors)
 )]
 async fn rename(
-    WithBody { right: may, body: request, .. }: WithBody<Changer<Administers>, RenameRequest>,
+    WithBody { right: changer, body: request, .. }: WithBody<Changer<Administers>, RenameRequest>,
 ) -> Result<StatusCode, Problem> {
     let to: RepoName = request.to.parse().map_err(|error| Problem::bad(format_args!("to: {error}")))?;
-    may.asker.changer(to.clone(), Action::Administer)?;
-    may.repository.rename(&to).await?;
+    changer.requester.changer(to.clone(), Action::Administer)?;
+    changer.repository.rename(&to).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// How the last deletion or restoration of a repository stands. Those that have ended are known until the server
-/// ends.
+/// Returns the progress of the last deletion or restoration of a repository. Finished ones are kept until the
+/// server stops.
 #[utoipa::path(
     get, path = "/repositories/{name}/work", operation_id = "getRepositoryWork", tag = "repositories",
-    params(OfRepository),
-    responses((status = OK, description = "How it stands.", body = Work), Refusals)
+    params(RepositoryPath),
+    responses((status = OK, description = "The progress.", body = Work), Errors)
 )]
 async fn work(reader: Reader) -> Result<Json<Work>, Problem> {
     let found = reader.work().await?;
     let step =
-        found.ok_or_else(|| Problem::unknown("the repository is being neither deleted nor restored"))?;
+        found.ok_or_else(|| Problem::unknown("no deletion or restoration of the repository is known"))?;
     Ok(Json(step.into()))
 }

@@ -1,8 +1,8 @@
-//! The audit log: what of each request is recorded, decided here and nowhere else.
+//! Decides which requests the audit log records.
 //!
-//! Of what changes something every outcome is recorded; of what only reads, and of the bytes of uploads, that it was
-//! denied. Clients ask first without a password, or with a token that has ended, and are told where to get what they
-//! need: that is recorded only of what would have changed something.
+//! Changes are recorded with every outcome. Reads and the data of uploads are recorded only if they were denied.
+//! Clients send their first request without a password, or with an expired token, to learn where to authenticate: that
+//! is recorded only if the request would have changed something.
 
 mod api;
 mod operations;
@@ -13,10 +13,10 @@ use http::header::AUTHORIZATION;
 use http::request::Parts;
 use http::{HeaderValue, Method};
 
-pub(super) use api::{About, Named, Slot, record};
+pub(super) use api::{AuditBody, AuditSlot, AuditTarget, record};
 #[cfg(test)]
 pub(super) use operations::action;
-pub(super) use pending::{Pending, What};
+pub(super) use pending::{AuditedOperation, PendingEntry};
 
 use super::AppState;
 use super::challenge::AuthRejection;
@@ -25,69 +25,77 @@ use crate::auth::{AccessControl, AuthError, Claimed, Principal};
 use crate::metadata::{AuditAction, Scope};
 use crate::oci::{Endpoint, PathError, Reference, RepoName};
 
-/// What is to be recorded of a request below `/v2`.
-pub(super) fn of_v2(
+/// The audit entry of a request below `/v2`, if it is recorded.
+pub(super) fn entry_for_v2(
     state: &AppState,
     head: &Parts,
     peer: Peer,
     endpoint: &Result<Endpoint, PathError>,
     principal: &Result<Principal, AuthRejection>,
-) -> Option<Pending> {
+) -> Option<PendingEntry> {
     let endpoint = endpoint.as_ref().ok();
     match principal {
-        // Pulls have microseconds to live: for them nothing is copied.
+        // Pulls take only microseconds, so nothing is copied for them.
         Ok(_) if matches!(head.method, Method::GET | Method::HEAD) => None,
         Ok(principal) => {
-            let what = what(endpoint?, &head.method).filter(|what| what.action.is_change())?;
-            Some(Pending::of(&state.registry, peer, principal, what))
+            let change =
+                operation(endpoint?, &head.method).filter(|operation| operation.action.is_change())?;
+            Some(PendingEntry::of(&state.registry, peer, principal, change))
         }
-        Err(denied) => of_refused(state, head, peer, denied, || what_was_denied(endpoint, &head.method)),
+        Err(denied) => {
+            entry_for_rejection(state, head, peer, denied, || denied_operation(endpoint, &head.method))
+        }
     }
 }
 
-/// What is to be recorded of somebody who was not let in and permission to do something.
-pub(super) fn of_refused(
+/// The audit entry of a request that failed authentication or authorisation, if it is recorded.
+pub(super) fn entry_for_rejection(
     state: &AppState,
     head: &Parts,
     peer: Peer,
     denied: &AuthRejection,
-    action: impl FnOnce() -> What,
-) -> Option<Pending> {
-    let Some(who) = &denied.who else { return claimed(head).map(|claimed| login(state, peer, claimed)) };
-    let what = action();
-    let asked = matches!(who, Principal::Anonymous) && denied.denial == AuthError::Unauthenticated;
-    (!asked || what.action.is_change()).then(|| Pending::of(&state.registry, peer, who, what))
+    operation: impl FnOnce() -> AuditedOperation,
+) -> Option<PendingEntry> {
+    let Some(principal) = &denied.principal else {
+        return claimed(head).map(|claimed| login(state, peer, claimed));
+    };
+    let operation = operation();
+    let is_first_request =
+        matches!(principal, Principal::Anonymous) && denied.error == AuthError::Unauthenticated;
+    (!is_first_request || operation.action.is_change())
+        .then(|| PendingEntry::of(&state.registry, peer, principal, operation))
 }
 
-/// What is to be recorded of somebody who asks for a token, and may show a password that is wrong.
-pub(super) fn of_token(state: &AppState, head: &Parts, peer: Peer) -> Pending {
+/// The audit entry of a token request or a sign-in, whose password may be wrong.
+pub(super) fn entry_for_login(state: &AppState, head: &Parts, peer: Peer) -> PendingEntry {
     login(state, peer, claimed(head).unwrap_or_default())
 }
 
-fn login(state: &AppState, peer: Peer, claimed: Claimed) -> Pending {
-    Pending::new(&state.registry, peer, claimed, What::only(AuditAction::Login))
+fn login(state: &AppState, peer: Peer, claimed: Claimed) -> PendingEntry {
+    PendingEntry::new(&state.registry, peer, claimed, AuditedOperation::without_target(AuditAction::Login))
 }
 
 fn claimed(head: &Parts) -> Option<Claimed> {
     AccessControl::claimed(head.headers.get(AUTHORIZATION).map(HeaderValue::as_bytes))
 }
 
-/// What somebody wants who is not let in, by a path that is not of the registry protocol.
-pub(super) fn of_path(head: &Parts) -> What {
+/// The operation of a denied request whose path is outside of `/v2`.
+pub(super) fn operation_of_path(head: &Parts) -> AuditedOperation {
     let reads = matches!(head.method, Method::GET | Method::HEAD);
     let action = if reads { AuditAction::Read } else { AuditAction::Change };
-    What { subject: Some(head.uri.path().to_owned()), ..What::only(action) }
+    AuditedOperation { subject: Some(head.uri.path().to_owned()), ..AuditedOperation::without_target(action) }
 }
 
-fn what_was_denied(endpoint: Option<&Endpoint>, method: &Method) -> What {
-    endpoint.and_then(|endpoint| what(endpoint, method)).unwrap_or(What::only(AuditAction::Read))
+fn denied_operation(endpoint: Option<&Endpoint>, method: &Method) -> AuditedOperation {
+    let known = endpoint.and_then(|endpoint| operation(endpoint, method));
+    known.unwrap_or(AuditedOperation::without_target(AuditAction::Read))
 }
 
-/// What a request does.
-fn what(endpoint: &Endpoint, method: &Method) -> Option<What> {
+/// The operation of a request below `/v2`. `None` if it has no target or the endpoint does not support the method.
+fn operation(endpoint: &Endpoint, method: &Method) -> Option<AuditedOperation> {
     let reads = matches!(*method, Method::GET | Method::HEAD);
     let to = |action, name: &RepoName, subject: Option<String>| {
-        Some(What { action, scope: Scope::One(name.clone()), subject })
+        Some(AuditedOperation { action, scope: Scope::One(name.clone()), subject })
     };
     match endpoint {
         Endpoint::Manifest { name, reference } => {

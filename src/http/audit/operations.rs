@@ -1,11 +1,11 @@
-//! The API's operations, as the audit log names them.
+//! Maps the operations of the API to the actions of the audit log.
 
 use http::Method;
 
 use crate::metadata::AuditAction::{self, *};
 
-/// What an operation of the API is, by its method and its path in the document. `None` for one that is not in this list:
-/// what it changes is recorded as some change.
+/// The audit action of an API operation, by its method and its path in the OpenAPI document. `None` if the operation is
+/// not listed here: it is then recorded as a generic change.
 pub(in crate::http) fn action(method: &Method, path: &str) -> Option<AuditAction> {
     Some(match (method.as_str(), path) {
         ("GET" | "HEAD", _) => Read,
@@ -21,7 +21,7 @@ pub(in crate::http) fn action(method: &Method, path: &str) -> Option<AuditAction
         ("PUT", "/retention/policies/{name}") => PolicySet,
         ("DELETE", "/retention/policies/{name}") => PolicyRemove,
         ("POST", "/retention/apply") => RetentionApply,
-        // They tell what would be, and change nothing.
+        // These only compute a result and change nothing.
         ("POST", "/retention/check" | "/retention/import") => Read,
         ("PUT", "/accounts/{account}") => AccountAdd,
         ("PATCH", "/accounts/{account}") => AccountUpdate,

@@ -1,4 +1,4 @@
-//! An entry of the audit log that wants to know what comes of its request.
+//! An entry of the audit log for a request in progress, which is written when the outcome is known.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -11,83 +11,95 @@ use crate::http::listen::Peer;
 use crate::metadata::{AuditAction, AuditOutcome, Audited, Origin, Scope};
 use crate::registry::Registry;
 
-/// The most letters of the name that somebody claims, of that of somebody who was let in, and of what something was done to.
-const LONGEST_CLAIM: usize = 64;
-const LONGEST_NAME: usize = 256;
-const LONGEST_SUBJECT: usize = 256;
+/// The most characters of a claimed user name, of an authenticated one, and of a subject.
+const MAX_CLAIM_CHARS: usize = 64;
+const MAX_NAME_CHARS: usize = 256;
+const MAX_SUBJECT_CHARS: usize = 256;
 
-/// What a request does, and to what.
+/// The action of a request, and its target.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::http) struct What {
+pub(in crate::http) struct AuditedOperation {
     pub(in crate::http) action: AuditAction,
     pub(in crate::http) scope: Scope,
     pub(in crate::http) subject: Option<String>,
 }
 
-impl What {
-    /// To nothing in particular.
-    pub(in crate::http) fn only(action: AuditAction) -> Self {
+impl AuditedOperation {
+    /// An action without a target.
+    pub(in crate::http) fn without_target(action: AuditAction) -> Self {
         Self { action, scope: Scope::All, subject: None }
     }
 }
 
-/// An entry to come. Dropped before its request has ended it tells that the client has left.
-pub(in crate::http) struct Pending {
+/// An entry that is written when it is dropped. If it is dropped before its request has an outcome, it records that the
+/// client disconnected.
+pub(in crate::http) struct PendingEntry {
     registry: Arc<Registry>,
     network: Option<IpAddr>,
     audited: Audited,
 }
 
-impl Pending {
-    /// An entry about somebody who was let in.
-    pub(in crate::http) fn of(registry: &Arc<Registry>, peer: Peer, who: &Principal, what: What) -> Self {
-        let claimed = Claimed { user: None, token: who.access_token().map(Into::into) };
-        let mut pending = Self::new(registry, peer, claimed, what);
-        pending.audited.user = who.user().map(|name| readable(name, LONGEST_NAME));
+impl PendingEntry {
+    /// An entry about an authenticated principal.
+    pub(in crate::http) fn of(
+        registry: &Arc<Registry>,
+        peer: Peer,
+        principal: &Principal,
+        operation: AuditedOperation,
+    ) -> Self {
+        let claimed = Claimed { user: None, token: principal.access_token().map(Into::into) };
+        let mut pending = Self::new(registry, peer, claimed, operation);
+        pending.audited.user = principal.user().map(|name| readable(name, MAX_NAME_CHARS));
         pending
     }
 
-    pub(in crate::http) fn new(registry: &Arc<Registry>, peer: Peer, who: Claimed, what: What) -> Self {
+    /// An entry about a user whose name is only claimed, such as at a failed login.
+    pub(in crate::http) fn new(
+        registry: &Arc<Registry>,
+        peer: Peer,
+        claimed: Claimed,
+        operation: AuditedOperation,
+    ) -> Self {
         let (from, network) = match peer.address() {
             Some(address) => (Origin::Address(address), Some(network(address))),
-            None => (Origin::Machine, None),
+            None => (Origin::LocalAdmin, None),
         };
         let audited = Audited {
-            user: who.user.map(|name| readable(&name, LONGEST_CLAIM)),
-            token: who.token,
+            user: claimed.user.map(|name| readable(&name, MAX_CLAIM_CHARS)),
+            token: claimed.token,
             from,
-            action: what.action,
-            scope: what.scope,
-            subject: what.subject.map(|text| readable(&text, LONGEST_SUBJECT)),
+            action: operation.action,
+            scope: operation.scope,
+            subject: operation.subject.map(|text| readable(&text, MAX_SUBJECT_CHARS)),
             outcome: AuditOutcome::Failed,
-            // nginx's number for it.
+            // The client disconnected. nginx uses the same number.
             status: Some(499),
         };
         Self { registry: Arc::clone(registry), network, audited }
     }
 
-    /// Adds to what it is done.
-    pub(in crate::http) fn about(&mut self, scope: Option<Scope>, subject: Option<&str>) {
+    /// Adds to the target of the operation.
+    pub(in crate::http) fn add_target(&mut self, scope: Option<Scope>, subject: Option<&str>) {
         if let Some(scope) = scope.filter(|_| self.audited.scope == Scope::All) {
             self.audited.scope = scope;
         }
-        let subject = subject.map(|text| readable(text, LONGEST_SUBJECT));
+        let subject = subject.map(|text| readable(text, MAX_SUBJECT_CHARS));
         let both = [self.audited.subject.take(), subject];
         let both: Vec<String> = both.into_iter().flatten().collect();
         self.audited.subject = (!both.is_empty()).then(|| both.join(" "));
     }
 
-    /// Who it is, or says to be, by a form.
-    pub(in crate::http) fn claim(&mut self, who: &Claimed) {
-        self.audited.user = who.user.as_ref().map(|name| readable(name, LONGEST_CLAIM));
-        self.audited.token.clone_from(&who.token);
+    /// Sets the user that a form names.
+    pub(in crate::http) fn set_claimed_user(&mut self, claimed: &Claimed) {
+        self.audited.user = claimed.user.as_ref().map(|name| readable(name, MAX_CLAIM_CHARS));
+        self.audited.token.clone_from(&claimed.token);
     }
 
-    /// This came of it.
-    pub(in crate::http) fn end(mut self, status: StatusCode) {
+    /// Sets the outcome by the status of the response.
+    pub(in crate::http) fn finish(mut self, status: StatusCode) {
         let action = self.audited.action;
         self.audited.outcome = match status {
-            // A client that is asked who it is asks again, with a password.
+            // After this challenge the client sends the request again with a password.
             StatusCode::UNAUTHORIZED if action == AuditAction::Read => AuditOutcome::Failed,
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => AuditOutcome::Denied,
             status if action == AuditAction::Login && status.is_client_error() => AuditOutcome::Denied,
@@ -97,14 +109,14 @@ impl Pending {
         self.audited.status = Some(status.as_u16());
     }
 
-    /// It was done, whatever the response says of what came after it.
-    pub(in crate::http) fn end_done(mut self, status: StatusCode) {
+    /// Records that the change was made, whatever the status of the response.
+    pub(in crate::http) fn finish_done(mut self, status: StatusCode) {
         self.audited.outcome = AuditOutcome::Allowed;
         self.audited.status = Some(status.as_u16());
     }
 }
 
-impl Drop for Pending {
+impl Drop for PendingEntry {
     fn drop(&mut self) {
         if self.audited.action.is_change() || self.audited.outcome == AuditOutcome::Denied {
             self.registry.audit(self.audited.clone(), self.network);

@@ -1,14 +1,14 @@
-//! Text of clients as people may read it, on a terminal too.
+//! Makes text of clients safe to show, on a terminal too.
 
 use crate::auth::masked;
 use crate::printable::is_unprintable;
 
-/// `text` without secrets, with what terminals obey or do not show written out, and not longer than `most` letters.
-pub(super) fn readable(text: &str, most: usize) -> String {
+/// Removes secrets from `text`, escapes control and invisible characters, and truncates it to `max_chars` characters.
+pub(super) fn readable(text: &str, max_chars: usize) -> String {
     let text = masked(text);
     let mut shown = String::new();
     for (at, letter) in text.chars().enumerate() {
-        if at == most {
+        if at == max_chars {
             shown.push('…');
             break;
         }
@@ -27,7 +27,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_terminal_obeys_nothing_of_it() {
+    fn control_characters_are_escaped() {
         assert_eq!(readable("it's \"ann\" ä", 64), "it's \"ann\" ä");
         assert_eq!(readable("a\u{1b}[2J\n\u{9b}b", 64), "a\\u{1b}[2J\\n\\u{9b}b");
         assert_eq!(readable("a\u{202e}b\u{200b}", 64), "a\\u{202e}b\\u{200b}");

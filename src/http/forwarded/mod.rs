@@ -1,12 +1,13 @@
-//! What proxies tell of those who come by way of them: `X-Forwarded-For`, `-Proto` and `-Host`, or `Forwarded`.
+//! Determines the client, scheme and host of requests that come through a trusted proxy, from `X-Forwarded-For`,
+//! `-Proto` and `-Host`, or from `Forwarded`.
 //!
-//! Anybody can send these headers, so they count from the proxies alone that the settings list, and of them only what
-//! such a proxy itself added: what is last.
+//! Any client can send these headers. So they count only from the proxies in the settings, and only the last part,
+//! which that proxy added itself.
 //!
-//! Only one kind is ever read, and the settings say which. A proxy that writes one kind hands the other on as its client
-//! sent it, and no look at a request tells which was whose: reading both, whichever comes first, lets clients say who they
-//! are (Rack and Spring had that hole; Vert.x warns of it). To believe nothing where they disagree, as Quarkus can, would
-//! let each client hide behind the proxy's address, out of the log and of the limits.
+//! Only one kind of header is read, and the settings choose which. A proxy that writes one kind passes the other on as
+//! its client sent it, and a request does not show who wrote what. Reading both, whichever is found first, would let
+//! clients forge their address (Rack and Spring had this vulnerability; Vert.x warns about it). Ignoring both if they
+//! disagree, as Quarkus can, would let every client hide behind the proxy's address, out of the log and of the limits.
 
 mod element;
 mod x_forwarded;
@@ -21,14 +22,14 @@ use ipnet::IpNet;
 
 use super::listen::Peer;
 
-/// The networks of proxies that are believed, and what they write.
+/// The networks of the trusted proxies, and the headers that they write.
 #[derive(Debug, Clone, Default)]
 pub struct TrustedProxies {
     networks: Vec<IpNet>,
     header: ForwardedHeader,
 }
 
-/// Which headers proxies write, so that no client can.
+/// The headers that proxies write.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum ForwardedHeader {
     /// `X-Forwarded-For`, `X-Forwarded-Proto` and `X-Forwarded-Host`.
@@ -38,14 +39,14 @@ pub enum ForwardedHeader {
     Forwarded,
 }
 
-/// What proxies say of a request.
+/// The client of a request according to a proxy, with the scheme and host that it used.
 #[derive(Debug, Default)]
 struct ForwardedRequest {
     client: Option<IpAddr>,
-    how: Forwarded,
+    forwarded: Forwarded,
 }
 
-/// What they say besides who sent it.
+/// The scheme and host that a client used according to a proxy.
 #[derive(Debug, Clone, Default)]
 struct Forwarded {
     scheme: Option<Scheme>,
@@ -53,61 +54,61 @@ struct Forwarded {
 }
 
 impl TrustedProxies {
-    /// Those in `networks`.
+    /// Trusts the proxies in `networks`.
     pub fn new(networks: impl IntoIterator<Item = IpNet>) -> Self {
         Self { networks: networks.into_iter().collect(), header: ForwardedHeader::default() }
     }
 
-    /// The same, who write `header`.
+    /// Sets the headers that the proxies write.
     #[must_use]
-    pub fn writing(self, header: ForwardedHeader) -> Self {
+    pub fn with_header(self, header: ForwardedHeader) -> Self {
         Self { header, ..self }
     }
 
-    /// Who sends a request that `peer` handed over. What else a proxy says is kept with the request's head.
-    pub(super) fn sender(&self, peer: Peer, head: &mut Parts) -> Peer {
+    /// The client of a request that `peer` sent. Stores the scheme and host of a proxy in the extensions of the head.
+    pub(super) fn resolve_client(&self, peer: Peer, head: &mut Parts) -> Peer {
         match peer {
-            Peer::Tcp(address) if self.lists(address.ip()) => {
-                let ForwardedRequest { client, how } = self.told(&head.headers);
-                head.extensions.insert(how);
+            Peer::Tcp(address) if self.contains(address.ip()) => {
+                let ForwardedRequest { client, forwarded } = self.read_headers(&head.headers);
+                head.extensions.insert(forwarded);
                 client.map_or(peer, Peer::Proxied)
             }
             _ => peer,
         }
     }
 
-    /// Whether this is a proxy itself, which has not named its client.
-    pub(super) fn are(&self, peer: Peer) -> bool {
-        matches!(peer, Peer::Tcp(address) if self.lists(address.ip()))
+    /// Whether `peer` is a trusted proxy that has not named its client.
+    pub(super) fn is_proxy(&self, peer: Peer) -> bool {
+        matches!(peer, Peer::Tcp(address) if self.contains(address.ip()))
     }
 
-    fn told(&self, headers: &HeaderMap) -> ForwardedRequest {
+    fn read_headers(&self, headers: &HeaderMap) -> ForwardedRequest {
         match self.header {
-            ForwardedHeader::XForwarded => x_forwarded::told(self, headers),
-            ForwardedHeader::Forwarded => element::told(self, headers),
+            ForwardedHeader::XForwarded => x_forwarded::read(self, headers),
+            ForwardedHeader::Forwarded => element::read(self, headers),
         }
     }
 
-    fn lists(&self, address: IpAddr) -> bool {
+    fn contains(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         self.networks.iter().any(|network| network.contains(&address))
     }
 }
 
-/// Whether the client speaks TLS, if it does so with this server wherever no proxy says otherwise.
+/// Whether the client uses TLS: as a proxy states it, or else `tls`, which says whether this server uses TLS.
 pub(super) fn is_https(head: &Parts, tls: bool) -> bool {
-    let said = head.extensions.get::<Forwarded>().and_then(|forwarded| forwarded.scheme.as_ref());
-    said.map_or(tls, |scheme| *scheme == Scheme::HTTPS)
+    let forwarded = head.extensions.get::<Forwarded>().and_then(|forwarded| forwarded.scheme.as_ref());
+    forwarded.map_or(tls, |scheme| *scheme == Scheme::HTTPS)
 }
 
-/// What the client called this server.
+/// The host and port by which the client addressed this server.
 pub(super) fn host(head: &Parts) -> Option<Authority> {
-    let said = head.extensions.get::<Forwarded>().and_then(|forwarded| forwarded.host.clone());
-    let named = || head.headers.get(HOST).and_then(|host| Authority::try_from(host.as_bytes()).ok());
-    said.or_else(|| head.uri.authority().cloned()).or_else(named)
+    let forwarded = head.extensions.get::<Forwarded>().and_then(|forwarded| forwarded.host.clone());
+    let header = || head.headers.get(HOST).and_then(|host| Authority::try_from(host.as_bytes()).ok());
+    forwarded.or_else(|| head.uri.authority().cloned()).or_else(header)
 }
 
-/// A scheme that clients of a registry use.
+/// Parses the scheme `http` or `https`.
 fn scheme(text: &[u8]) -> Option<Scheme> {
     match text {
         text if text.eq_ignore_ascii_case(b"https") => Some(Scheme::HTTPS),
@@ -116,7 +117,7 @@ fn scheme(text: &[u8]) -> Option<Scheme> {
     }
 }
 
-/// An address as proxies write one: some add a port, and brackets.
+/// Parses an address as proxies write it: with or without brackets and a port.
 fn address(text: &[u8]) -> Option<IpAddr> {
     let text = str::from_utf8(text).ok()?;
     let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);

@@ -1,4 +1,4 @@
-//! `X-Forwarded-For`, `-Proto` and `-Host`, which no standard describes.
+//! Reads `X-Forwarded-For`, `-Proto` and `-Host`, which no standard defines.
 
 use std::net::IpAddr;
 
@@ -9,30 +9,31 @@ use super::{Forwarded, ForwardedRequest, TrustedProxies, address, scheme};
 
 const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-const NAME: HeaderName = HeaderName::from_static("x-forwarded-host");
+const HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
-/// Scheme and host are what was added last: most proxies set them anew.
-pub(super) fn told(proxies: &TrustedProxies, headers: &HeaderMap) -> ForwardedRequest {
-    let scheme = from_the_last(headers, &PROTO).next().and_then(scheme);
-    let host = from_the_last(headers, &NAME).next().and_then(|text| Authority::try_from(text).ok());
-    ForwardedRequest { client: client(proxies, headers), how: Forwarded { scheme, host } }
+/// Reads the headers. Scheme and host are the last values, because most proxies replace them.
+pub(super) fn read(proxies: &TrustedProxies, headers: &HeaderMap) -> ForwardedRequest {
+    let scheme = reversed_members(headers, &PROTO).next().and_then(scheme);
+    let host = reversed_members(headers, &HOST).next().and_then(|text| Authority::try_from(text).ok());
+    ForwardedRequest { client: client(proxies, headers), forwarded: Forwarded { scheme, host } }
 }
 
-/// The last address that is no proxy's, for everything before it is hearsay; the first, if all are.
+/// The last address that is not a trusted proxy's: everything before it is unverified. The first address if all of them
+/// are trusted proxies.
 fn client(proxies: &TrustedProxies, headers: &HeaderMap) -> Option<IpAddr> {
     let mut client = None;
-    for text in from_the_last(headers, &FOR) {
+    for text in reversed_members(headers, &FOR) {
         let address = address(text)?;
         client = Some(address);
-        if !proxies.lists(address) {
+        if !proxies.contains(address) {
             break;
         }
     }
     client
 }
 
-/// The members of a list, the last first: it may be in several headers.
-fn from_the_last<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a [u8]> {
+/// The members of a list, the last one first. The list may span several headers.
+fn reversed_members<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a [u8]> {
     let values = headers.get_all(name).iter().rev().map(HeaderValue::as_bytes);
     let members = values.flat_map(|value| value.rsplit(|byte| *byte == b',')).map(<[u8]>::trim_ascii);
     members.filter(|member| !member.is_empty())

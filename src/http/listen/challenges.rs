@@ -1,4 +1,5 @@
-//! What an authority asks of a server to see that a name is its own (TLS-ALPN-01, RFC 8737).
+//! Answers TLS-ALPN-01 challenges (RFC 8737), by which a certificate authority checks that a name belongs to
+//! this server.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -12,10 +13,10 @@ use rustls::pki_types::PrivateKeyDer;
 use rustls::server::ClientHello;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 
-/// The protocol that only such a question is asked by (RFC 8737, 6.2).
+/// The ALPN protocol of such challenges (RFC 8737, 6.2).
 const PROTOCOL: &[u8] = b"acme-tls/1";
 
-/// The questions that are answered now, each by a certificate of its own.
+/// The active challenges, each with a certificate of its own.
 #[derive(Default)]
 pub struct Challenges {
     answers: Mutex<HashMap<String, Arc<ServerConfig>>>,
@@ -28,28 +29,29 @@ impl fmt::Debug for Challenges {
 }
 
 impl Challenges {
-    /// Answers for `name` with the digest of the key authorization (RFC 8737, 3), for as long as what this gives
-    /// lives.
+    /// Answers challenges for `name` with the digest of the key authorization (RFC 8737, 3), until the result
+    /// is dropped.
     ///
     /// # Errors
-    /// No certificate can be made for the name.
-    pub fn answer(self: &Arc<Self>, name: &str, digest: &[u8; 32]) -> io::Result<Answered> {
+    /// Fails if no certificate can be created for the name.
+    pub fn respond(self: &Arc<Self>, name: &str, digest: &[u8; 32]) -> io::Result<ActiveChallenge> {
         let name = name.to_ascii_lowercase();
-        let config = Arc::new(shows(&name, digest).map_err(io::Error::other)?);
+        let config = Arc::new(challenge_config(&name, digest).map_err(io::Error::other)?);
         self.answers().insert(name.clone(), config);
-        Ok(Answered { challenges: Arc::clone(self), name })
+        Ok(ActiveChallenge { challenges: Arc::clone(self), name })
     }
 
-    /// Whether nothing is asked now, and no client has to be looked at for it.
+    /// Whether no challenge is active, so that handshakes need not be inspected.
     pub(super) fn is_idle(&self) -> bool {
         self.answers().is_empty()
     }
 
-    /// What to show a client that asks and does nothing else.
+    /// The configuration for a client that offers the challenge protocol and no other, if its challenge is
+    /// active.
     pub(super) fn for_client(&self, hello: &ClientHello<'_>) -> Option<Arc<ServerConfig>> {
         let mut protocols = hello.alpn()?;
-        let asks = protocols.next() == Some(PROTOCOL) && protocols.next().is_none();
-        let name = hello.server_name().filter(|_| asks)?.to_ascii_lowercase();
+        let is_challenge = protocols.next() == Some(PROTOCOL) && protocols.next().is_none();
+        let name = hello.server_name().filter(|_| is_challenge)?.to_ascii_lowercase();
         self.answers().get(&name).cloned()
     }
 
@@ -58,21 +60,25 @@ impl Challenges {
     }
 }
 
-/// A question that is answered as long as this lives.
+/// A challenge that is answered until this is dropped.
 #[derive(Debug)]
-pub struct Answered {
+pub struct ActiveChallenge {
     challenges: Arc<Challenges>,
     name: String,
 }
 
-impl Drop for Answered {
+impl Drop for ActiveChallenge {
     fn drop(&mut self) {
         self.challenges.answers().remove(&self.name);
     }
 }
 
-/// A handshake that shows the digest, asks nobody for a certificate, and leads to nothing.
-fn shows(name: &str, digest: &[u8; 32]) -> Result<ServerConfig, Box<dyn std::error::Error + Send + Sync>> {
+/// Builds the TLS configuration that presents the digest. It requests no client certificate and issues no
+/// session tickets.
+fn challenge_config(
+    name: &str,
+    digest: &[u8; 32],
+) -> Result<ServerConfig, Box<dyn std::error::Error + Send + Sync>> {
     let mut params = CertificateParams::new([name.to_owned()])?;
     params.distinguished_name = DistinguishedName::new();
     params.custom_extensions = vec![CustomExtension::new_acme_identifier(digest)];
@@ -81,7 +87,7 @@ fn shows(name: &str, digest: &[u8; 32]) -> Result<ServerConfig, Box<dyn std::err
     let provider = aws_lc_rs::default_provider();
     let key = PrivateKeyDer::try_from(key.serialize_der())?;
     let key = provider.key_provider.load_private_key(key)?;
-    // Not `with_single_cert`, which reads certificates, and refuses the extension that it does not know.
+    // Not `with_single_cert`: it parses certificates and rejects this one's extension as unknown.
     let shown = CertifiedKey::new(vec![certificate.der().clone()], key);
     let mut config = ServerConfig::builder_with_provider(Arc::new(provider))
         .with_safe_default_protocol_versions()?
@@ -97,13 +103,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_question_is_answered_until_the_answer_is_dropped() {
+    fn challenge_is_active_until_it_is_dropped() {
         let challenges = Arc::new(Challenges::default());
         assert!(challenges.is_idle());
-        let answered = challenges.answer("Registry.example", &[7; 32]).expect("made");
+        let challenge = challenges.respond("Registry.example", &[7; 32]).expect("made");
         assert_eq!(format!("{challenges:?}"), "{\"registry.example\"}");
-        drop(answered);
+        drop(challenge);
         assert!(challenges.is_idle());
-        assert!(challenges.answer("naïve.example", &[7; 32]).is_err());
+        assert!(challenges.respond("naïve.example", &[7; 32]).is_err());
     }
 }

@@ -1,10 +1,12 @@
-//! Who has how many of a listener's connections, and how much of its memory.
+//! The share of each client in a listener's connections and memory.
 //!
-//! A client is an address (64 bits of an IPv6 address). An address with a recent login counts as its user, together with
-//! the user's other addresses. Trusted proxies and the admin socket stand for many clients and have no share.
+//! A client is an address (64 bits of an IPv6 address). An address with a recent login counts as its user,
+//! together with the user's other addresses. Trusted proxies and the admin socket stand for many clients and
+//! have no share.
 //!
-//! Shares apply only when a resource is more than half used. A single client may take all but a reserve for new ones. Users
-//! share among themselves, so that strangers cannot take the users' part, whatever the number of their addresses.
+//! Shares apply only while more than half of a resource is used. A single client may take all but a reserve
+//! for new ones. Users share among themselves, so anonymous clients cannot take the users' part, however many
+//! addresses they have.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -12,9 +14,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 /// How long an address counts as its user's after a login, in milliseconds.
-const LOGIN_LASTS: u64 = 60 * 60 * 1000;
+const LOGIN_TTL_MILLIS: u64 = 60 * 60 * 1000;
 
-/// How many addresses are remembered as users'.
+/// The maximum number of addresses remembered as users'.
 const MAX_LOGINS: usize = 4096;
 
 /// The client whose share connections and memory count towards.
@@ -45,13 +47,13 @@ impl Logins {
         }
     }
 
-    /// Notes that a user has logged in from an address.
-    pub(super) fn note(&mut self, address: IpAddr, user: &str, now: u64) {
+    /// Records a user's login from an address.
+    pub(super) fn record(&mut self, address: IpAddr, user: &str, now: u64) {
         if self.0.len() >= MAX_LOGINS {
             self.0.retain(|_, (_, until)| now < *until);
         }
         if self.0.len() < MAX_LOGINS || self.0.contains_key(&address) {
-            self.0.insert(address, (user.into(), now + LOGIN_LASTS));
+            self.0.insert(address, (user.into(), now + LOGIN_TTL_MILLIS));
         }
     }
 
@@ -61,11 +63,11 @@ impl Logins {
     }
 }
 
-/// What one client has.
+/// The connections and memory of one client.
 #[derive(Debug, Default)]
 pub(super) struct ClientAccount {
     connections: AtomicUsize,
-    /// Memory that its requests hold while they are anonymous.
+    /// The memory that its requests hold while they are anonymous.
     memory: AtomicUsize,
 }
 
@@ -96,25 +98,25 @@ pub(super) struct Clients {
 }
 
 impl Clients {
-    /// The number of clients of this one's kind, including itself: users, or strangers.
+    /// The number of clients of this one's kind, users or anonymous, including itself.
     pub(super) fn count_like(&self, client: &Client) -> usize {
         let is_new = !self.accounts.contains_key(client);
-        let alike = if client.is_user() { self.users } else { self.strangers() };
+        let alike = if client.is_user() { self.users } else { self.anonymous_count() };
         alike + usize::from(is_new)
     }
 
-    /// The number of clients that are strangers.
-    pub(super) fn strangers(&self) -> usize {
+    /// The number of anonymous clients.
+    pub(super) fn anonymous_count(&self) -> usize {
         self.accounts.len() - self.users
     }
 
-    /// Whether both users and strangers have connections.
+    /// Whether both users and anonymous clients have connections.
     pub(super) fn are_mixed(&self) -> bool {
-        self.users > 0 && self.strangers() > 0
+        self.users > 0 && self.anonymous_count() > 0
     }
 
-    /// A connection more of a client.
-    pub(super) fn enter(&mut self, client: &Client) -> Arc<ClientAccount> {
+    /// Adds a connection of a client.
+    pub(super) fn add_connection(&mut self, client: &Client) -> Arc<ClientAccount> {
         let users = &mut self.users;
         let account = self.accounts.entry(client.clone()).or_insert_with(|| {
             *users += usize::from(client.is_user());
@@ -125,8 +127,8 @@ impl Clients {
         account
     }
 
-    /// A connection less.
-    pub(super) fn leave(&mut self, client: &Client) {
+    /// Removes a connection of a client.
+    pub(super) fn remove_connection(&mut self, client: &Client) {
         if let Some(account) = self.accounts.get(client)
             && account.connections.fetch_sub(1, Relaxed) == 1
         {
@@ -135,12 +137,12 @@ impl Clients {
         }
     }
 
-    /// Whether a client may have one more of `max` connections, of which `open` are taken. Those that are no client may
-    /// as long as there is one.
-    pub(super) fn may_enter(&self, client: Option<&Client>, open: usize, max: usize) -> bool {
+    /// Whether a client may open another of `max` connections while `open` are open. Peers that are not a
+    /// client may, as long as one is free.
+    pub(super) fn can_open(&self, client: Option<&Client>, open: usize, max: usize) -> bool {
         let Some(client) = client else { return open < max };
-        let reach = self.reach(client, max);
-        open < reach && (open < reach / 2 || self.connections(client) < self.share(client, max))
+        let limit = self.limit_for(client, max);
+        open < limit && (open < limit / 2 || self.connections(client) < self.share(client, max))
     }
 
     /// Whether a client has its share of `max` connections.
@@ -153,18 +155,18 @@ impl Clients {
         self.connections(client) > self.share(client, max)
     }
 
-    /// Up to how many of `max` connections may be open when this client opens another. If users log in, the last eighth is
-    /// reserved for them.
-    pub(super) fn reach(&self, client: &Client, max: usize) -> usize {
+    /// The total number of `max` connections up to which this client may open one. If users log in, the last
+    /// eighth is reserved for them.
+    pub(super) fn limit_for(&self, client: &Client, max: usize) -> usize {
         if client.is_user() || self.logins.is_empty() { max } else { max - max / 8 }
     }
 
-    /// The share of a client when more than half is used. An eighth is kept for new clients, and from users another eighth
-    /// for strangers.
+    /// The share of a client while more than half is used. An eighth is kept for new clients, and another
+    /// eighth of the users' part for anonymous clients.
     fn share(&self, client: &Client, max: usize) -> usize {
-        let reach = self.reach(client, max);
-        let reserve = if client.is_user() { max / 4 } else { reach / 8 };
-        ((reach - reserve) / self.count_like(client).max(1)).max(1)
+        let limit = self.limit_for(client, max);
+        let reserve = if client.is_user() { max / 4 } else { limit / 8 };
+        ((limit - reserve) / self.count_like(client).max(1)).max(1)
     }
 
     fn connections(&self, client: &Client) -> usize {
@@ -188,27 +190,28 @@ mod tests {
         Client::User(name.into())
     }
 
-    /// Lets a client enter as often as it may; how often that is.
+    /// Opens connections of a client up to its limit; returns their number.
     fn fill(clients: &mut Clients, open: &mut usize, client: &Client) -> usize {
-        let mut entered = 0;
-        while clients.may_enter(Some(client), *open, MAX) {
-            clients.enter(client);
+        let mut opened = 0;
+        while clients.can_open(Some(client), *open, MAX) {
+            clients.add_connection(client);
             *open += 1;
-            entered += 1;
+            opened += 1;
         }
-        entered
+        opened
     }
 
     #[test]
-    fn a_client_alone_takes_all_but_the_reserve_and_the_next_one_finds_room() {
-        let (mut clients, mut open) = (Clients::default(), 0);
+    fn a_single_client_takes_all_but_the_reserve_for_new_ones() {
+        let mut clients = Clients::default();
+        let mut open = 0;
         assert_eq!(fill(&mut clients, &mut open, &client(1)), 70);
         assert_eq!(fill(&mut clients, &mut open, &client(2)), 10);
         assert!(clients.is_over_share(&client(1), MAX));
         assert!(!clients.is_over_share(&client(2), MAX));
-        assert!(!clients.may_enter(None, open, MAX));
+        assert!(!clients.can_open(None, open, MAX));
         for _ in 0..40 {
-            clients.leave(&client(1));
+            clients.remove_connection(&client(1));
             open -= 1;
         }
         assert_eq!(fill(&mut clients, &mut open, &client(1)), 5, "up to its share");
@@ -216,59 +219,62 @@ mod tests {
     }
 
     #[test]
-    fn a_proxy_takes_every_place_and_clients_are_forgotten() {
+    fn proxies_may_take_all_connections_and_clients_are_forgotten() {
         let mut clients = Clients::default();
-        assert!(clients.may_enter(None, MAX - 1, MAX) && !clients.may_enter(None, MAX, MAX));
-        clients.enter(&client(1));
-        clients.enter(&client(1));
-        clients.leave(&client(1));
-        assert_eq!(clients.strangers(), 1);
-        clients.leave(&client(1));
-        assert_eq!(clients.strangers(), 0);
+        assert!(clients.can_open(None, MAX - 1, MAX) && !clients.can_open(None, MAX, MAX));
+        clients.add_connection(&client(1));
+        clients.add_connection(&client(1));
+        clients.remove_connection(&client(1));
+        assert_eq!(clients.anonymous_count(), 1);
+        clients.remove_connection(&client(1));
+        assert_eq!(clients.anonymous_count(), 0);
     }
 
     #[test]
-    fn the_only_place_is_anyones() {
+    fn any_client_may_take_the_only_connection() {
         let mut clients = Clients::default();
-        assert!(clients.may_enter(Some(&client(1)), 0, 1));
-        clients.enter(&client(1));
-        assert!(!clients.may_enter(Some(&client(2)), 1, 1));
+        assert!(clients.can_open(Some(&client(1)), 0, 1));
+        clients.add_connection(&client(1));
+        assert!(!clients.can_open(Some(&client(2)), 1, 1));
     }
 
     #[test]
-    fn strangers_take_nothing_of_what_is_the_users() {
-        let (mut clients, mut open) = (Clients::default(), 0);
-        clients.logins.note(Ipv4Addr::new(192, 0, 2, 200).into(), "ann", 0);
+    fn anonymous_clients_cannot_take_the_users_reserve() {
+        let mut clients = Clients::default();
+        let mut open = 0;
+        clients.logins.record(Ipv4Addr::new(192, 0, 2, 200).into(), "ann", 0);
         for number in 1..=100 {
             fill(&mut clients, &mut open, &client(number));
         }
-        assert_eq!(open, 70, "the last eighth is the users'");
+        assert_eq!(open, 70, "the last eighth is for users");
         assert_eq!(fill(&mut clients, &mut open, &user("ann")), 10);
         assert!(!clients.has_share(&user("ann"), MAX), "as the only user");
-        clients.enter(&user("bob"));
+        clients.add_connection(&user("bob"));
         assert_eq!(clients.count_like(&user("ann")), 2);
         assert!((clients.is_over_share(&client(1), MAX)) && !clients.is_over_share(&user("ann"), MAX));
     }
 
     #[test]
-    fn users_leave_something_to_strangers() {
-        let (mut clients, mut open) = (Clients::default(), 0);
-        clients.logins.note(Ipv4Addr::new(192, 0, 2, 200).into(), "ann", 0);
+    fn users_leave_a_reserve_to_anonymous_clients() {
+        let mut clients = Clients::default();
+        let mut open = 0;
+        clients.logins.record(Ipv4Addr::new(192, 0, 2, 200).into(), "ann", 0);
         assert_eq!(fill(&mut clients, &mut open, &user("ann")), 60);
         assert_eq!(fill(&mut clients, &mut open, &client(1)), 10);
     }
 
     #[test]
-    fn an_address_is_its_last_users_for_an_hour() {
-        let (address, mut logins) = (Ipv4Addr::new(192, 0, 2, 1).into(), Logins::default());
-        logins.note(address, "ann", 0);
-        logins.note(address, "bob", 5);
-        assert_eq!(logins.client(address, LOGIN_LASTS), user("bob"));
-        assert_eq!(logins.client(address, LOGIN_LASTS + 5), client(1));
+    fn address_counts_as_its_last_user_for_an_hour() {
+        let address = Ipv4Addr::new(192, 0, 2, 1).into();
+        let mut logins = Logins::default();
+        logins.record(address, "ann", 0);
+        logins.record(address, "bob", 5);
+        assert_eq!(logins.client(address, LOGIN_TTL_MILLIS), user("bob"));
+        assert_eq!(logins.client(address, LOGIN_TTL_MILLIS + 5), client(1));
         let hosts = (0..=u16::try_from(MAX_LOGINS).expect("a number")).map(u16::to_be_bytes);
-        hosts.for_each(|[high, low]| logins.note(Ipv4Addr::new(10, 0, high, low).into(), "eve", 10));
+        hosts.for_each(|[high, low]| logins.record(Ipv4Addr::new(10, 0, high, low).into(), "eve", 10));
         assert_eq!(logins.0.len(), MAX_LOGINS);
-        logins.note(address, "ann", 11);
+        logins.record(address, "ann", 11);
         assert_eq!(logins.client(address, 12), user("ann"));
     }
 }

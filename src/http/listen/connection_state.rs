@@ -1,8 +1,8 @@
-//! What a connection is doing, and for how long it may go on doing that.
+//! The state of a connection, and the deadlines that follow from it.
 //!
-//! Deadlines are kept by looking at the connection every few seconds, not by a timer for each of them that
-//! every request would have to set and reset: a request costs a few relaxed atomics. A deadline is thus
-//! kept to within a quarter of itself.
+//! Deadlines are checked every few seconds, not by a timer that every request would have to set and reset, so
+//! a request costs only a few relaxed atomic operations. A deadline is therefore exact to within a quarter of
+//! its length.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll};
@@ -16,32 +16,32 @@ use super::ListenSettings;
 use super::turn::Turn;
 use crate::memory::{Holder, MAX_WAIT};
 
-/// How long a client may take none of the bytes that wait for it where nothing is scarce. Some stop reading while they
-/// unpack; one that is gone without a word must not stay for ever.
+/// How long a client may read nothing of a response while nothing is scarce. Some clients stop reading while
+/// they unpack, but one that has disappeared must not stay for ever.
 const MAX_STALL: Duration = Duration::from_secs(60 * 60);
 
-/// How long a connection must have been without a request to be closed for another: a client that has just got an answer may
-/// be sending its next request.
+/// How long a connection must have been idle before it may be closed in favour of another: a client that has
+/// just received a response may be sending its next request.
 const MIN_QUIET: Duration = Duration::from_millis(500);
 
-/// The same before its first request.
+/// The same for a connection without a first request.
 const MIN_QUIET_OF_NEW: Duration = Duration::from_secs(2);
 
-/// The time in milliseconds, of a clock that never goes back. It may be late by a tick of the kernel, up to 10 ms, and costs
-/// less than the exact one: each request reads it.
+/// The time in milliseconds of a monotonic clock. It may lag by one tick of the kernel, up to 10 ms, but is
+/// cheaper to read than the exact time, and every request reads it.
 pub(super) fn milliseconds() -> u64 {
     let now = clock_gettime(ClockId::MonotonicCoarse);
     let [seconds, nanoseconds] = [now.tv_sec, now.tv_nsec].map(|part| u64::try_from(part).unwrap_or(0));
     seconds * 1000 + nanoseconds / 1_000_000
 }
 
-/// What is shared by a connection's bytes, its requests, its watchdog and the listener.
+/// The state shared by a connection's byte stream, its requests, its [`IdleTimeout`] and the listener.
 #[derive(Debug)]
 pub(super) struct ConnectionState {
     requests: AtomicU32,
     sending: AtomicU32,
     served: AtomicU64,
-    head_begun: AtomicBool,
+    head_started: AtomicBool,
     multiplexed: AtomicBool,
     written: AtomicU64,
     order: AtomicU8,
@@ -61,7 +61,7 @@ impl Default for ConnectionState {
             requests: AtomicU32::default(),
             sending: AtomicU32::default(),
             served: AtomicU64::default(),
-            head_begun: AtomicBool::default(),
+            head_started: AtomicBool::default(),
             multiplexed: AtomicBool::default(),
             written: AtomicU64::default(),
             order: AtomicU8::default(),
@@ -77,30 +77,30 @@ impl Default for ConnectionState {
     }
 }
 
-/// What the listener wants of a connection.
+/// An order of the listener to a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum Order {
-    /// Take as many requests as come.
+    /// Accept further requests.
     Serve,
-    /// End after the requests that have begun.
+    /// Close after the open requests.
     Finish,
-    /// End.
+    /// Close immediately.
     Abort,
 }
 
 impl ConnectionState {
-    /// That of a connection which takes turns with others.
-    pub(super) fn with(turn: Turn) -> Self {
+    /// Creates the state of a connection that takes turns with others.
+    pub(super) fn with_turn(turn: Turn) -> Self {
         Self { turn, ..Self::default() }
     }
 
-    /// How long it may go on before others have their turn.
+    /// The connection's turn, which limits how long it is served at a stretch.
     pub(super) fn turn(&self) -> &Turn {
         &self.turn
     }
 
-    /// Tells the connection what to do.
+    /// Gives the connection an order. A weaker order does not replace a stronger one.
     pub(super) fn command(&self, order: Order) {
         self.order.fetch_max(order as u8, Relaxed);
         self.waker.wake();
@@ -114,7 +114,7 @@ impl ConnectionState {
         }
     }
 
-    /// Ready when the listener has ordered an end.
+    /// Ready when the listener has ordered the connection to close.
     pub(super) fn poll_ordered(&self, cx: &Context<'_>) -> Poll<Order> {
         self.waker.register(cx.waker());
         match self.order() {
@@ -123,23 +123,23 @@ impl ConnectionState {
         }
     }
 
-    /// The connection speaks HTTP/2: bytes that come between requests need not be a request's head.
+    /// Marks the connection as HTTP/2, in which bytes between requests need not be the head of a request.
     pub(super) fn set_multiplexed(&self) {
         self.multiplexed.store(true, Relaxed);
     }
 
-    pub(super) fn request_begins(&self) {
+    pub(super) fn start_request(&self) {
         self.requests.fetch_add(1, Relaxed);
-        self.head_begun.store(false, Relaxed);
+        self.head_started.store(false, Relaxed);
     }
 
-    /// How many requests are open.
+    /// The number of open requests.
     pub(super) fn requests(&self) -> u32 {
         self.requests.load(Relaxed)
     }
 
-    /// A request on it came from somebody who is known.
-    pub(super) fn note_authenticated(&self) {
+    /// Records that a request on it was authenticated.
+    pub(super) fn mark_authenticated(&self) {
         self.authenticated.store(true, Relaxed);
     }
 
@@ -147,23 +147,24 @@ impl ConnectionState {
         self.authenticated.load(Relaxed)
     }
 
-    /// Whose share its memory counts in.
+    /// The share of the memory budget that it uses.
     pub(super) fn holder(&self) -> Holder {
         if self.is_authenticated() { Holder::Authenticated } else { Holder::Anonymous }
     }
 
-    /// A request on it was one of a client's work, not a probe.
-    pub(super) fn note_useful(&self) {
+    /// Records that a request on it was part of a client's work, not a probe.
+    pub(super) fn mark_useful(&self) {
         self.useful.store(true, Relaxed);
     }
 
-    /// When it was last of use, or began.
+    /// The end of the last useful request, or the start of the connection.
     pub(super) fn useful_at(&self) -> u64 {
         self.useful_at.load(Relaxed)
     }
 
-    /// Whether nothing is lost when it is closed `now`: it answers no request, and none is likely to be on its way.
-    pub(super) fn may_be_closed(&self, now: u64) -> bool {
+    /// Whether it can be closed at `now` without loss: it has no open request, and none is likely to be on
+    /// its way.
+    pub(super) fn can_be_closed(&self, now: u64) -> bool {
         if self.requests() > 0 || self.order() != Order::Serve {
             return false;
         }
@@ -173,17 +174,17 @@ impl ConnectionState {
         u128::from(idle) >= quiet.as_millis()
     }
 
-    /// A request's body was not read to its end, or was after all.
+    /// Records whether a request's body has an unread rest.
     pub(super) fn set_unread(&self, unread: bool) {
         self.unread.store(unread, Relaxed);
     }
 
-    /// Whether bytes of the client's may be on their way that nobody reads.
+    /// Whether the client may still be sending bytes that are not going to be read.
     pub(super) fn has_unread(&self) -> bool {
-        self.unread.load(Relaxed) || (self.head_begun.load(Relaxed) && !self.multiplexed.load(Relaxed))
+        self.unread.load(Relaxed) || (self.head_started.load(Relaxed) && !self.multiplexed.load(Relaxed))
     }
 
-    /// Nothing is read from it now, for memory is short; or no longer.
+    /// Records whether reading is paused because memory is short.
     pub(super) fn set_braked(&self, braked: bool) {
         self.braked.store(braked, Relaxed);
     }
@@ -193,15 +194,15 @@ impl ConnectionState {
         self.multiplexed.load(Relaxed)
     }
 
-    pub(super) fn response_begins(&self) {
+    pub(super) fn start_response(&self) {
         self.sending.fetch_add(1, Relaxed);
     }
 
-    pub(super) fn response_ends(&self) {
+    pub(super) fn finish_response(&self) {
         self.sending.fetch_sub(1, Relaxed);
     }
 
-    pub(super) fn request_ends(&self) {
+    pub(super) fn finish_request(&self) {
         let now = milliseconds();
         self.active_at.store(now, Relaxed);
         if self.useful.swap(false, Relaxed) {
@@ -211,13 +212,13 @@ impl ConnectionState {
         self.requests.fetch_sub(1, Relaxed);
     }
 
-    pub(super) fn bytes_read(&self) {
+    pub(super) fn record_read(&self) {
         if self.requests.load(Relaxed) == 0 {
-            self.head_begun.store(true, Relaxed);
+            self.head_started.store(true, Relaxed);
         }
     }
 
-    pub(super) fn bytes_written(&self, count: usize) {
+    pub(super) fn record_write(&self, count: usize) {
         self.written.fetch_add(count as u64, Relaxed);
     }
 
@@ -229,7 +230,7 @@ impl ConnectionState {
             Phase::Sending { written: self.written.load(Relaxed) }
         } else if self.requests.load(Relaxed) > 0 {
             Phase::Working
-        } else if served == 0 || (self.head_begun.load(Relaxed) && !self.multiplexed.load(Relaxed)) {
+        } else if served == 0 || (self.head_started.load(Relaxed) && !self.multiplexed.load(Relaxed)) {
             Phase::Head { served }
         } else {
             Phase::Idle { served }
@@ -237,22 +238,22 @@ impl ConnectionState {
     }
 }
 
-/// What a connection is doing. It makes progress when this changes.
+/// What a connection is doing. A change of the phase counts as progress.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
-    /// A request's head is awaited: the first one, or one that has begun.
+    /// Waits for the first request, or for the rest of a request's head.
     Head { served: u64 },
-    /// A request is worked on, or its body comes in: for that there is the body's own deadline.
+    /// A request is being handled or its body received, which has a deadline of its own.
     Working,
-    /// It waits for memory before its next request is read.
+    /// Waits for memory before the next request is read.
     Braked,
-    /// A response goes out.
+    /// Sends a response.
     Sending { written: u64 },
-    /// Between two requests.
+    /// Waits for the next request.
     Idle { served: u64 },
 }
 
-/// What there is little of.
+/// The resources that are scarce.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Scarcity {
     /// Most connections are in use.
@@ -262,12 +263,12 @@ pub(super) struct Scarcity {
 }
 
 impl Scarcity {
-    fn of_any(self) -> bool {
+    fn is_any(self) -> bool {
         self.connections || self.memory
     }
 }
 
-/// Looks at a [`ConnectionState`] now and then.
+/// Checks the deadlines of a connection at regular intervals.
 pub(super) struct IdleTimeout {
     tick: Interval,
     head: Duration,
@@ -295,21 +296,21 @@ impl IdleTimeout {
         }
     }
 
-    /// Ready when the connection must end, one way or the other. Each time it looks it asks how scarce things are.
+    /// Ready when the connection must close. `scarcity` is called at each check.
     pub(super) fn poll(
         &mut self,
         cx: &mut Context<'_>,
-        pulse: &ConnectionState,
-        mut look: impl FnMut(Instant) -> Scarcity,
+        state: &ConnectionState,
+        mut scarcity: impl FnMut(Instant) -> Scarcity,
     ) -> Poll<Order> {
-        if let Poll::Ready(order) = pulse.poll_ordered(cx)
+        if let Poll::Ready(order) = state.poll_ordered(cx)
             && (order == Order::Abort || !self.finishing)
         {
             self.finishing = true;
             return Poll::Ready(order);
         }
         while let Poll::Ready(now) = self.tick.poll_tick(cx) {
-            if let Some(order) = self.judge(pulse.phase(), now, look(now)) {
+            if let Some(order) = self.check(state.phase(), now, scarcity(now)) {
                 self.finishing = true;
                 return Poll::Ready(order);
             }
@@ -317,7 +318,7 @@ impl IdleTimeout {
         Poll::Pending
     }
 
-    fn judge(&mut self, phase: Phase, now: Instant, scarcity: Scarcity) -> Option<Order> {
+    fn check(&mut self, phase: Phase, now: Instant, scarcity: Scarcity) -> Option<Order> {
         if phase != self.phase {
             self.phase = phase;
             self.since = now;
@@ -327,12 +328,12 @@ impl IdleTimeout {
             Phase::Working => return None,
             Phase::Head { .. } => (self.head, Order::Abort),
             Phase::Braked => (MAX_WAIT, Order::Abort),
-            Phase::Sending { .. } if scarcity.of_any() => (self.write, Order::Abort),
+            Phase::Sending { .. } if scarcity.is_any() => (self.write, Order::Abort),
             Phase::Sending { .. } => (self.write.max(MAX_STALL), Order::Abort),
-            // What was told to finish and has nothing left to do is only waiting for the client's goodbye.
+            // The connection has finished its requests and only waits for the client to close.
             Phase::Idle { .. } if self.finishing => (self.head, Order::Abort),
-            // Where every place is taken, those who only keep theirs warm go first.
-            Phase::Idle { .. } if scarcity.of_any() => (self.idle.min(self.head), Order::Finish),
+            // If connections or memory are scarce, idle connections close sooner.
+            Phase::Idle { .. } if scarcity.is_any() => (self.idle.min(self.head), Order::Finish),
             Phase::Idle { .. } => (self.idle, Order::Finish),
         };
         (now.duration_since(self.since) >= limit).then_some(order)
@@ -343,7 +344,7 @@ impl IdleTimeout {
 mod tests {
     use super::*;
 
-    fn watchdog() -> IdleTimeout {
+    fn new_timeout() -> IdleTimeout {
         IdleTimeout::new(&ListenSettings {
             head_timeout: Duration::from_secs(15),
             write_timeout: Duration::from_secs(60),
@@ -354,62 +355,66 @@ mod tests {
 
     const SCARCE: Scarcity = Scarcity { connections: false, memory: true };
 
-    /// What the watchdog says after the connection was in this state for so many seconds.
-    fn after(watchdog: &mut IdleTimeout, pulse: &ConnectionState, seconds: u64) -> Option<Order> {
-        after_in(watchdog, pulse, seconds, Scarcity::default())
+    /// The order of the timeout after the connection was in this state for `seconds`.
+    fn after(idle_timeout: &mut IdleTimeout, state: &ConnectionState, seconds: u64) -> Option<Order> {
+        after_in(idle_timeout, state, seconds, Scarcity::default())
     }
 
     fn after_in(
-        watchdog: &mut IdleTimeout,
-        pulse: &ConnectionState,
+        idle_timeout: &mut IdleTimeout,
+        state: &ConnectionState,
         seconds: u64,
         scarcity: Scarcity,
     ) -> Option<Order> {
-        let start = watchdog.since;
-        let first = watchdog.judge(pulse.phase(), start, scarcity);
-        first.or_else(|| watchdog.judge(pulse.phase(), start + Duration::from_secs(seconds), scarcity))
+        let start = idle_timeout.since;
+        let first = idle_timeout.check(state.phase(), start, scarcity);
+        first.or_else(|| idle_timeout.check(state.phase(), start + Duration::from_secs(seconds), scarcity))
     }
 
     #[tokio::test]
-    async fn a_client_that_says_nothing_is_left() {
-        let (mut watchdog, pulse) = (watchdog(), ConnectionState::default());
-        assert_eq!(after(&mut watchdog, &pulse, 14), None);
-        assert_eq!(after(&mut watchdog, &pulse, 15), Some(Order::Abort));
+    async fn aborts_a_client_that_sends_nothing() {
+        let mut idle_timeout = new_timeout();
+        let state = ConnectionState::default();
+        assert_eq!(after(&mut idle_timeout, &state, 14), None);
+        assert_eq!(after(&mut idle_timeout, &state, 15), Some(Order::Abort));
     }
 
     #[tokio::test]
-    async fn an_idle_connection_is_closed_politely_and_half_a_head_is_not() {
-        let (mut watchdog, pulse) = (watchdog(), ConnectionState::default());
-        pulse.request_begins();
-        pulse.request_ends();
-        assert_eq!(after(&mut watchdog, &pulse, 119), None);
-        assert_eq!(after(&mut watchdog, &pulse, 120), Some(Order::Finish));
-        pulse.bytes_read();
-        assert_eq!(after(&mut watchdog, &pulse, 15), Some(Order::Abort));
-        pulse.set_multiplexed();
-        assert_eq!(after(&mut watchdog, &pulse, 15), None);
+    async fn finishes_an_idle_connection_and_aborts_an_incomplete_head() {
+        let mut idle_timeout = new_timeout();
+        let state = ConnectionState::default();
+        state.start_request();
+        state.finish_request();
+        assert_eq!(after(&mut idle_timeout, &state, 119), None);
+        assert_eq!(after(&mut idle_timeout, &state, 120), Some(Order::Finish));
+        state.record_read();
+        assert_eq!(after(&mut idle_timeout, &state, 15), Some(Order::Abort));
+        state.set_multiplexed();
+        assert_eq!(after(&mut idle_timeout, &state, 15), None);
     }
 
     #[tokio::test]
-    async fn a_reader_may_stand_still_unless_something_is_scarce() {
-        let (mut watchdog, pulse) = (watchdog(), ConnectionState::default());
-        pulse.request_begins();
-        assert_eq!(after(&mut watchdog, &pulse, 10_000), None);
-        pulse.response_begins();
-        assert_eq!(after_in(&mut watchdog, &pulse, 59, SCARCE), None);
-        pulse.bytes_written(1);
-        assert_eq!(after_in(&mut watchdog, &pulse, 59, SCARCE), None);
-        assert_eq!(after(&mut watchdog, &pulse, 3599), None);
-        assert_eq!(after(&mut watchdog, &pulse, 3600), Some(Order::Abort));
-        assert_eq!(after_in(&mut watchdog, &pulse, 60, SCARCE), Some(Order::Abort));
+    async fn a_reader_may_stall_longer_while_nothing_is_scarce() {
+        let mut idle_timeout = new_timeout();
+        let state = ConnectionState::default();
+        state.start_request();
+        assert_eq!(after(&mut idle_timeout, &state, 10_000), None);
+        state.start_response();
+        assert_eq!(after_in(&mut idle_timeout, &state, 59, SCARCE), None);
+        state.record_write(1);
+        assert_eq!(after_in(&mut idle_timeout, &state, 59, SCARCE), None);
+        assert_eq!(after(&mut idle_timeout, &state, 3599), None);
+        assert_eq!(after(&mut idle_timeout, &state, 3600), Some(Order::Abort));
+        assert_eq!(after_in(&mut idle_timeout, &state, 60, SCARCE), Some(Order::Abort));
     }
 
     #[tokio::test]
-    async fn who_finished_gets_no_second_idle_time() {
-        let (mut watchdog, pulse) = (watchdog(), ConnectionState::default());
-        pulse.request_begins();
-        pulse.request_ends();
-        watchdog.finishing = true;
-        assert_eq!(after(&mut watchdog, &pulse, 15), Some(Order::Abort));
+    async fn a_finished_connection_gets_only_the_head_timeout() {
+        let mut idle_timeout = new_timeout();
+        let state = ConnectionState::default();
+        state.start_request();
+        state.finish_request();
+        idle_timeout.finishing = true;
+        assert_eq!(after(&mut idle_timeout, &state, 15), Some(Order::Abort));
     }
 }

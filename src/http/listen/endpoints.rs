@@ -1,4 +1,4 @@
-//! Both ends of the loop: where connections come from, and who answers what they ask.
+//! The interfaces of the accept loop: listeners that supply connections, and handlers that answer requests.
 
 use std::fmt;
 use std::io;
@@ -14,24 +14,25 @@ use super::request::OpenRequest;
 use super::sendfile::Socket;
 use crate::store::FilePart;
 
-/// Who is at the other end.
+/// The peer of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Peer {
-    /// Somebody on the network.
+    /// A client on the network.
     Tcp(SocketAddr),
-    /// Somebody on the network behind a proxy that is believed.
+    /// A client on the network behind a trusted proxy.
     Proxied(IpAddr),
-    /// Somebody on this machine.
+    /// A client on this machine.
     Unix,
 }
 
 impl Peer {
-    /// What it is called where nobody has a name yet: its address without the port, which says nothing later.
+    /// The name in histories of a peer without a user: its address without the port, which means nothing
+    /// later.
     pub fn name(self) -> String {
         self.address().map_or_else(|| "admin socket".into(), |address| address.to_string())
     }
 
-    /// The address, of those who have one. One of version 4 is told as such.
+    /// The address, if it has one. A mapped IPv4 address is returned as IPv4.
     pub fn address(self) -> Option<IpAddr> {
         match self {
             Self::Tcp(address) => Some(address.ip().to_canonical()),
@@ -51,102 +52,103 @@ impl fmt::Display for Peer {
     }
 }
 
-/// A response's body, of which the next bytes may be a part of a file.
+/// The body of a response. Its next bytes may be a part of a file.
 pub trait ResponseBody {
-    /// The next bytes, if they are a part of a file that can be sent at once. They count as given then.
+    /// Takes the next bytes, if they are a part of a file that can be sent at once.
     fn next_part(&mut self) -> Option<FilePart> {
         None
     }
 
-    /// How many bytes of it are in memory before it is asked for any; `None` if it reads them as it is asked.
+    /// The number of bytes that are in memory before it is polled; `None` if it reads them when polled.
     fn in_memory(&self) -> Option<usize>;
 
-    /// Reads at most so many bytes at once from now on.
+    /// Limits each later read to this many bytes.
     fn limit_pieces(&mut self, _bytes: usize) {}
 }
 
 impl ResponseBody for axum::body::Body {
     fn in_memory(&self) -> Option<usize> {
-        // One of unknown length is made as it is asked for.
+        // A body of unknown length is produced when polled.
         let exact = self.size_hint().exact();
         exact.map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX))
     }
 }
 
-/// In which format a client expects errors.
+/// The format of errors that a client expects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Dialect {
-    /// The distribution specification's.
+    /// The format of the distribution specification.
     Distribution,
     /// Problem details (RFC 9457).
     Problem,
 }
 
 impl Dialect {
-    /// That of the endpoint at `path`.
+    /// The dialect of the endpoint at `path`.
     pub fn of(path: &str) -> Self {
         if path.starts_with("/api/") { Self::Problem } else { Self::Distribution }
     }
 }
 
-/// Where a request comes from, as far as the connection knows it.
+/// The origin of a request, as far as the connection knows it.
 #[derive(Clone, Copy)]
 pub struct RequestContext<'a> {
-    /// Who is at the other end.
+    /// The peer of a connection.
     pub peer: Peer,
     pub(super) open: &'a OpenRequest,
 }
 
 impl RequestContext<'_> {
-    /// The same for the client that a proxy names.
+    /// Returns the context of the client that a proxy names.
     #[must_use]
     pub fn from_peer(self, peer: Peer) -> Self {
         Self { peer, ..self }
     }
 
-    /// The client is known, or need not be: its connection and this request no longer count as anonymous.
-    pub fn note_authenticated(&self) {
-        self.open.note_authenticated();
+    /// Records that the client is authenticated or need not be: its connection and this request no longer
+    /// count as anonymous.
+    pub fn mark_authenticated(&self) {
+        self.open.mark_authenticated();
     }
 
     /// Whether its connection no longer counts as anonymous.
     pub fn is_authenticated(&self) -> bool {
-        self.open.pulse().is_authenticated()
+        self.open.state().is_authenticated()
     }
 
-    /// The client is this user.
-    pub fn note_user(&self, user: &str) {
-        self.open.note_user(user);
+    /// Records that the client is this user.
+    pub fn record_user(&self, user: &str) {
+        self.open.record_user(user);
     }
 
-    /// The request is a client's work, and a reason to keep the connection; a probe is none.
-    pub fn note_useful(&self) {
-        self.open.pulse().note_useful();
+    /// Records that the request is part of a client's work, a reason to keep the connection; a probe is not.
+    pub fn mark_useful(&self) {
+        self.open.state().mark_useful();
     }
 }
 
-/// Answers requests.
+/// Handles requests.
 pub trait Handler: Clone + Send + Sync + 'static {
-    /// The body of the responses. Dropped when it has been sent or the client is gone.
+    /// The body of the responses. It is dropped when it has been sent or the client has disconnected.
     type Body: ResponseBody
         + Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>>
         + Send
         + Unpin
         + 'static;
 
-    /// The answer to a request for which there is no memory: 503 with `Retry-After`, in the words of its protocol.
+    /// The response to a request for which there is no memory: 503 with `Retry-After`, in the format of
+    /// `dialect`.
     fn overloaded(&self, dialect: Dialect) -> Response<Self::Body>;
 
-    /// Answers one request. Dropped when the client is gone.
-    fn answer(
+    /// Handles one request. The future is dropped if the client disconnects.
+    fn handle(
         &self,
         request: Request<Inbound>,
         context: RequestContext<'_>,
     ) -> impl Future<Output = Response<Self::Body>> + Send;
 }
 
-/// An axum router answers too, with nothing logged or counted. It finds the [`Peer`] among the request's
-/// extensions.
+/// An axum router is a handler without logs or metrics. It finds the [`Peer`] in the request's extensions.
 impl Handler for axum::Router {
     type Body = axum::body::Body;
 
@@ -156,12 +158,12 @@ impl Handler for axum::Router {
         response
     }
 
-    async fn answer(
+    async fn handle(
         &self,
         mut request: Request<Inbound>,
         context: RequestContext<'_>,
     ) -> Response<Self::Body> {
-        context.note_useful();
+        context.mark_useful();
         request.extensions_mut().insert(context.peer);
         match tower::ServiceExt::oneshot(self.clone(), request).await {
             Ok(response) => response,
@@ -170,9 +172,9 @@ impl Handler for axum::Router {
     }
 }
 
-/// Where connections come from.
+/// A source of connections.
 pub trait Listener: Send {
-    /// A connection's bytes.
+    /// The byte stream of a connection.
     type Io: Socket;
 
     /// Waits for the next connection.
@@ -184,7 +186,7 @@ impl Listener for TcpListener {
 
     async fn accept(&self) -> io::Result<(TcpStream, Peer)> {
         let (stream, address) = Self::accept(self).await?;
-        // Or a small answer waits 40 ms for the client's acknowledgement of the one before it.
+        // Without it, a small response waits 40 ms for the client to acknowledge the previous one.
         stream.set_nodelay(true)?;
         Ok((stream, Peer::Tcp(address)))
     }

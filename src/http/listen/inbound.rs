@@ -1,8 +1,9 @@
-//! A request's body, and what becomes of the part that no handler reads.
+//! The body of a request, and the handling of the part that no handler reads.
 //!
-//! A server that closes a connection on which bytes still come resets it, and the client may never read the answer. So on
-//! HTTP/1 such an answer says `Connection: close`, and the connection [lingers](super::linger) before it is closed; on
-//! HTTP/2 the rest of the body is read and dropped for a while, after which the stream is reset without an error.
+//! A server that closes a connection while data still arrives resets it, and the client may never read the
+//! response. So on HTTP/1 such a response has `Connection: close`, and the connection
+//! [lingers](super::linger) before it is closed. On HTTP/2 the rest of the body is read and discarded for a
+//! while, then the stream is reset without an error.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -18,23 +19,23 @@ use tokio::runtime::Handle;
 use super::connection_state::ConnectionState;
 use super::linger::{Lingering, MAX_LINGER};
 
-/// The most that is read of an unwanted body to keep a connection of HTTP/1 for the next request.
+/// The maximum number of unwanted body bytes that are read to keep an HTTP/1 connection for the next request.
 const MAX_KEEP_ALIVE_DRAIN: u64 = 64 * 1024;
 
-/// How long that may take.
+/// The time limit for reading them.
 const KEEP_ALIVE_DRAIN_TIMEOUT: Duration = Duration::from_millis(50);
 
 /// A request's body.
 pub struct Inbound {
     incoming: Option<Incoming>,
-    /// The client sends nothing before it is asked to, by the first poll (`Expect: 100-continue`).
+    /// The client sends nothing until the first poll asks it to (`Expect: 100-continue`).
     awaits_continue: bool,
     leftover: Option<Arc<Leftover>>,
 }
 
-/// Takes what is left of a body when it is dropped.
+/// Takes the rest of a body when the body is dropped.
 pub(super) struct Leftover {
-    pulse: Arc<ConnectionState>,
+    state: Arc<ConnectionState>,
     lingering: Lingering,
     is_http2: bool,
     unread: Mutex<Option<Unread>>,
@@ -46,7 +47,7 @@ struct Unread {
 }
 
 impl Inbound {
-    /// `incoming`, and what takes the rest of it, unless it is empty.
+    /// Wraps `incoming`. Unless it is empty, also returns the taker of its rest.
     pub(super) fn new(
         incoming: Incoming,
         awaits_continue: bool,
@@ -93,17 +94,18 @@ impl Drop for Inbound {
 }
 
 impl Leftover {
-    pub(super) fn new(pulse: Arc<ConnectionState>, lingering: Lingering, is_http2: bool) -> Self {
-        Self { pulse, lingering, is_http2, unread: Mutex::default() }
+    pub(super) fn new(state: Arc<ConnectionState>, lingering: Lingering, is_http2: bool) -> Self {
+        Self { state, lingering, is_http2, unread: Mutex::default() }
     }
 
     fn put(&self, unread: Unread) {
         if !self.is_http2 {
-            self.pulse.set_unread(true);
+            self.state.set_unread(true);
             *self.unread.lock().unwrap_or_else(PoisonError::into_inner) = Some(unread);
             return;
         }
-        let (Some(permit), Ok(runtime)) = (self.lingering.begin(), Handle::try_current()) else { return };
+        let Some(permit) = self.lingering.try_start() else { return };
+        let Ok(runtime) = Handle::try_current() else { return };
         runtime.spawn(async move {
             let drained = drain(unread.incoming, u64::MAX);
             tokio::time::timeout(MAX_LINGER, drained).await.ok();
@@ -111,7 +113,8 @@ impl Leftover {
         });
     }
 
-    /// Whether a connection of HTTP/1 must be closed after the answer, for the body has not been read to its end.
+    /// Whether an HTTP/1 connection must close after the response, because the body has not been read to its
+    /// end.
     pub(super) async fn forces_close(&self) -> bool {
         let unread = self.unread.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(Unread { incoming, awaits_continue }) = unread else { return false };
@@ -121,12 +124,12 @@ impl Leftover {
         }
         let drained = drain(incoming, MAX_KEEP_ALIVE_DRAIN);
         let is_whole = tokio::time::timeout(KEEP_ALIVE_DRAIN_TIMEOUT, drained).await.unwrap_or(false);
-        self.pulse.set_unread(!is_whole);
+        self.state.set_unread(!is_whole);
         !is_whole
     }
 }
 
-/// Reads up to `limit` bytes and drops them. Whether that was all.
+/// Reads and discards up to `limit` bytes. Returns whether that was the whole body.
 async fn drain(mut incoming: Incoming, limit: u64) -> bool {
     let mut left = limit;
     while let Some(frame) = poll_fn(|cx| Pin::new(&mut incoming).poll_frame(cx)).await {

@@ -1,4 +1,4 @@
-//! What a certificate says of itself.
+//! Parses the names and the validity of a certificate.
 
 use rustls::pki_types::CertificateDer;
 use x509_parser::extensions::GeneralName;
@@ -6,19 +6,19 @@ use x509_parser::parse_x509_certificate;
 
 use crate::clock::{Timestamp, millis};
 
-/// A server's own certificate, the first of its chain.
+/// The server's own certificate, the first of its chain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Leaf {
-    /// The DNS names that it is for, in small letters and in order (RFC 5280, 4.2.1.6).
+    /// Its DNS names, in lower case and sorted (RFC 5280, 4.2.1.6).
     pub names: Vec<String>,
-    /// From when on it is good,
+    /// The start of its validity.
     pub from: Timestamp,
-    /// and until when.
+    /// The end of its validity.
     pub until: Timestamp,
 }
 
 impl Leaf {
-    /// What `certificate` says, if it can be read.
+    /// Parses `certificate`; `None` if that fails.
     pub fn read(certificate: &CertificateDer<'_>) -> Option<Self> {
         let (_, certificate) = parse_x509_certificate(certificate).ok()?;
         let named = certificate.subject_alternative_name().ok()?;
@@ -31,13 +31,14 @@ impl Leaf {
         names.sort();
         names.dedup();
         let validity = certificate.validity();
-        let (from, until) = (validity.not_before.timestamp(), validity.not_after.timestamp());
-        Some(Self { names, from: at(from), until: at(until) })
+        let from = timestamp(validity.not_before.timestamp());
+        let until = timestamp(validity.not_after.timestamp());
+        Some(Self { names, from, until })
     }
 }
 
-/// A time that is told in seconds.
-fn at(seconds: i64) -> Timestamp {
+/// Converts seconds since the Unix epoch.
+fn timestamp(seconds: i64) -> Timestamp {
     let since = std::time::Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
     Timestamp(millis(since))
 }
@@ -47,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_and_times_are_read() {
+    fn parses_names_and_validity() {
         let names = ["b.example", "A.example", "10.0.0.1"].map(str::to_owned);
         let mut params = rcgen::CertificateParams::new(names).expect("parameters");
         params.not_before = rcgen::date_time_ymd(2026, 1, 1);

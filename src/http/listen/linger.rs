@@ -1,6 +1,7 @@
-//! The end of a connection whose client may still be sending: the server's half is closed, and what still comes is
-//! read and dropped until the client has closed too. Otherwise the kernel resets the connection, and the client
-//! loses the answer that it has not read yet.
+//! The lingering close of a connection whose client may still be sending.
+//!
+//! The server closes its sending side, then reads and discards data until the client closes too. Otherwise
+//! the kernel would reset the connection, and the client would lose the response that it has not read yet.
 
 use std::io;
 use std::pin::Pin;
@@ -14,16 +15,16 @@ use tokio::time::Sleep;
 
 use super::sendfile::Socket;
 
-/// How long a connection lingers at most.
+/// The maximum time that a connection lingers.
 pub(super) const MAX_LINGER: Duration = Duration::from_secs(5);
 
-/// How many connections of a listener linger at once; more are closed at once.
+/// The maximum number of a listener's lingering connections; others close immediately.
 const MAX_LINGERING: usize = 256;
 
-/// How much is read in one go before other connections have their turn.
+/// The maximum number of reads before other connections get their turn.
 const MAX_READS: usize = 32;
 
-/// Hands out the right to linger.
+/// Limits the number of lingering connections.
 #[derive(Clone)]
 pub(super) struct Lingering(Arc<Semaphore>);
 
@@ -34,13 +35,13 @@ impl Default for Lingering {
 }
 
 impl Lingering {
-    /// The right to linger, held until dropped; `None` where too many do.
-    pub(super) fn begin(&self) -> Option<OwnedSemaphorePermit> {
+    /// Permits a connection to linger until the permit is dropped; `None` if too many do.
+    pub(super) fn try_start(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.0).try_acquire_owned().ok()
     }
 }
 
-/// One connection that lingers.
+/// A lingering connection.
 pub(super) struct Linger {
     deadline: Pin<Box<Sleep>>,
     _permit: OwnedSemaphorePermit,
@@ -51,7 +52,7 @@ impl Linger {
         Self { deadline: Box::pin(tokio::time::sleep(MAX_LINGER)), _permit: permit }
     }
 
-    /// Ready when the client has closed, or has taken too long.
+    /// Ready when the client has closed, or the time limit has passed.
     pub(super) fn poll<S: Socket>(&mut self, io: &mut S, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.deadline.as_mut().poll(cx).is_ready() {
             return Poll::Ready(Ok(()));

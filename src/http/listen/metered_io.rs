@@ -1,4 +1,4 @@
-//! A connection's bytes, told to its [`ConnectionState`].
+//! A byte stream that records its reads and writes in a [`ConnectionState`].
 
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
@@ -13,33 +13,34 @@ use super::connection_state::ConnectionState;
 use super::linger::{Linger, Lingering};
 use super::sendfile::{Parts, Socket};
 
-/// How a client that speaks HTTP/2 without having agreed on it begins (RFC 9113, 3.4).
+/// The first bytes of a client that uses HTTP/2 without negotiation (RFC 9113, 3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// The most that is read at once where no body comes in, for what is read ahead is in memory, or where many connections
-/// take turns.
-const LITTLE: usize = 16 * 1024;
+/// The maximum number of bytes read at once if no body is expected, because data read ahead stays in memory,
+/// or if many connections take turns.
+const MAX_SMALL_READ: usize = 16 * 1024;
 
-/// Bytes that come and go under a watchdog's eyes.
+/// A metered byte stream, which the [`IdleTimeout`](super::connection_state::IdleTimeout) observes through
+/// its state.
 pub(super) struct MeteredIo<S> {
     io: S,
-    pulse: Arc<ConnectionState>,
+    state: Arc<ConnectionState>,
     brake: Brake,
     lingering: Lingering,
     linger: Option<Linger>,
     is_shut_down: bool,
     parts: Parts,
-    /// What was read to tell the protocol and not yet given away: its start and end.
+    /// Bytes read to detect the protocol and not yet passed on: those from `start` to `end`.
     sniffed: [u8; PREFACE.len()],
     start: usize,
     end: usize,
 }
 
 impl<S: Socket> MeteredIo<S> {
-    pub(super) fn new(io: S, pulse: Arc<ConnectionState>, brake: Brake, lingering: Lingering) -> Self {
+    pub(super) fn new(io: S, state: Arc<ConnectionState>, brake: Brake, lingering: Lingering) -> Self {
         Self {
             io,
-            pulse,
+            state,
             brake,
             lingering,
             linger: None,
@@ -51,13 +52,13 @@ impl<S: Socket> MeteredIo<S> {
         }
     }
 
-    /// Where to put the parts of files that it is to send.
+    /// The queue of file parts that it sends.
     pub(super) fn parts(&self) -> Parts {
         self.parts.clone()
     }
 
-    /// Whether the client begins as one of HTTP/2 does. Takes no byte away.
-    pub(super) async fn begins_http2(&mut self) -> io::Result<bool> {
+    /// Whether the client starts with HTTP/2. Bytes read for this are passed on later.
+    pub(super) async fn detect_http2(&mut self) -> io::Result<bool> {
         while self.end < PREFACE.len() {
             let count = self.io.read(&mut self.sniffed[self.end..]).await?;
             self.end += count;
@@ -68,31 +69,32 @@ impl<S: Socket> MeteredIo<S> {
         Ok(true)
     }
 
-    /// Reads what a client sends, unless that would begin a request and memory is short. While a request is open it is
-    /// read on: its body, and what HTTP/2 says of its other streams, must not wait for it. Nor when its turn is over.
+    /// Reads from the client, unless that would start a request while memory is short, or the turn is over.
+    /// While a request is open, reading continues: its body, and HTTP/2 frames of other streams, must not
+    /// wait.
     fn poll_read_new(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        ready!(self.pulse.turn().poll_lasts(cx));
-        let begins_request = self.pulse.requests() == 0;
-        if begins_request {
+        ready!(self.state.turn().poll_remaining(cx));
+        let starts_request = self.state.requests() == 0;
+        if starts_request {
             let released = self.brake.poll_released(cx);
-            self.pulse.set_braked(released.is_pending());
+            self.state.set_braked(released.is_pending());
             ready!(released);
         }
-        let may_be_body = self.pulse.is_multiplexed() || !begins_request;
-        let takes_little = !may_be_body || self.pulse.turn().is_short();
-        if !takes_little || buf.remaining() <= LITTLE {
+        let may_be_body = self.state.is_multiplexed() || !starts_request;
+        let reads_little = !may_be_body || self.state.turn().is_short();
+        if !reads_little || buf.remaining() <= MAX_SMALL_READ {
             return Pin::new(&mut self.io).poll_read(cx, buf);
         }
-        let mut memory = [MaybeUninit::uninit(); LITTLE];
+        let mut memory = [MaybeUninit::uninit(); MAX_SMALL_READ];
         let mut part = ReadBuf::uninit(&mut memory);
         ready!(Pin::new(&mut self.io).poll_read(cx, &mut part))?;
         buf.put_slice(part.filled());
         Poll::Ready(Ok(()))
     }
 
-    fn note_write(&self, result: &Poll<io::Result<usize>>) {
+    fn record_write(&self, result: &Poll<io::Result<usize>>) {
         if let Poll::Ready(Ok(count)) = result {
-            self.pulse.bytes_written(*count);
+            self.state.record_write(*count);
         }
     }
 }
@@ -111,7 +113,7 @@ impl<S: Socket> AsyncRead for MeteredIo<S> {
             ready!(self.poll_read_new(cx, buf))?;
         }
         if !buf.filled().is_empty() {
-            self.pulse.bytes_read();
+            self.state.record_read();
         }
         Poll::Ready(Ok(()))
     }
@@ -120,7 +122,7 @@ impl<S: Socket> AsyncRead for MeteredIo<S> {
 impl<S: Socket> AsyncWrite for MeteredIo<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let result = Pin::new(&mut self.io).poll_write(cx, buf);
-        self.note_write(&result);
+        self.record_write(&result);
         result
     }
 
@@ -135,7 +137,7 @@ impl<S: Socket> AsyncWrite for MeteredIo<S> {
             Some(first) => Pin::new(io).poll_write_vectored(cx, &bufs[..first]),
             None => Pin::new(io).poll_write_vectored(cx, bufs),
         };
-        self.note_write(&result);
+        self.record_write(&result);
         result
     }
 
@@ -148,11 +150,11 @@ impl<S: Socket> AsyncWrite for MeteredIo<S> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Self { io, pulse, lingering, linger, is_shut_down, .. } = &mut *self;
+        let Self { io, state, lingering, linger, is_shut_down, .. } = &mut *self;
         if !*is_shut_down {
             ready!(Pin::new(&mut *io).poll_shutdown(cx))?;
             *is_shut_down = true;
-            *linger = lingering.begin().filter(|_| pulse.has_unread()).map(Linger::new);
+            *linger = lingering.try_start().filter(|_| state.has_unread()).map(Linger::new);
         }
         linger.as_mut().map_or(Poll::Ready(Ok(())), |linger| linger.poll(io, cx))
     }
@@ -170,15 +172,15 @@ mod tests {
         let (mut client, server) = tokio::io::duplex(64);
         client.write_all(sent).await.expect("fits");
         drop(client);
-        let mut watched = MeteredIo::new(server, Arc::default(), Brake::unlimited(), Lingering::default());
-        let http2 = watched.begins_http2().await.expect("reads");
+        let mut metered = MeteredIo::new(server, Arc::default(), Brake::unlimited(), Lingering::default());
+        let http2 = metered.detect_http2().await.expect("reads");
         let mut rest = Vec::new();
-        watched.read_to_end(&mut rest).await.expect("reads");
+        metered.read_to_end(&mut rest).await.expect("reads");
         (http2, rest)
     }
 
     #[tokio::test]
-    async fn telling_the_protocol_loses_no_byte() {
+    async fn protocol_detection_keeps_all_bytes() {
         for sent in [&b""[..], b"P", b"PUT / HTTP/1.1\r\n", b"PRI * HTTP/1.1\r\n\r\n"] {
             assert_eq!(sniff(sent).await, (false, sent.to_vec()));
         }

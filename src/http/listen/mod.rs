@@ -1,6 +1,6 @@
-//! The accept loop, over hyper itself: HTTP/1.1, HTTP/2 by prior knowledge or ALPN, TLS, Unix sockets.
+//! The accept loop, built on hyper: HTTP/1.1, HTTP/2 by prior knowledge or ALPN, TLS, Unix sockets.
 //!
-//! `axum::serve` is not used because it keeps no deadline, bounds nothing and cannot stop within a time.
+//! `axum::serve` is not used because it has no deadlines and no limits, and cannot stop within a set time.
 
 mod brake;
 mod challenges;
@@ -31,7 +31,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub use challenges::{Answered, Challenges};
+pub use challenges::{ActiveChallenge, Challenges};
 pub use endpoints::{Dialect, Handler, Listener, Peer, RequestContext, ResponseBody};
 pub use inbound::Inbound;
 pub use leaf::Leaf;
@@ -45,18 +45,19 @@ use open::Shared;
 use repoll::RepollOnSelfWake;
 use waiting::Waiting;
 
-/// Serves what `listener` accepts until `shutdown`; then accepts no more, lets the requests that have begun
-/// finish within the settings' time, and returns when the last connection has ended.
+/// Serves the connections of `listener` until `shutdown`. It then accepts no more, lets open requests finish
+/// within the settings' `drain_timeout`, and returns when the last connection has ended.
 pub async fn serve<L: Listener, A: Handler>(
     listener: L,
-    answer: A,
+    handler: A,
     settings: ListenSettings,
     shutdown: CancellationToken,
 ) {
-    let (drain_timeout, tls) = (settings.drain_timeout, settings.tls.clone());
+    let drain_timeout = settings.drain_timeout;
+    let tls = settings.tls.clone();
     let shared = Arc::new(Shared::new(settings));
     let tasks = TaskTracker::new();
-    let accepting = accept_all(&listener, &answer, &shared, &tasks);
+    let accepting = accept_connections(&listener, &handler, &shared, &tasks);
     let following = async {
         match &tls {
             Some(tls) => tls.follow().await,
@@ -77,64 +78,65 @@ pub async fn serve<L: Listener, A: Handler>(
     }
 }
 
-/// How often room is made for those that wait, for which there was none when they came.
-const MAKE_ROOM_INTERVAL: Duration = Duration::from_millis(100);
+/// How often connections are closed in favour of waiting ones that found no free slot.
+const CLOSE_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Serves every connection that comes, or lets it wait until there is a place for it.
-async fn accept_all<L: Listener, A: Handler>(
+/// Serves each connection, or queues it until a slot is free.
+async fn accept_connections<L: Listener, A: Handler>(
     listener: &L,
-    answer: &A,
+    handler: &A,
     shared: &Arc<Shared>,
     tasks: &TaskTracker,
 ) {
     let mut waiting = Waiting::default();
     loop {
         tokio::select! {
-            accepted = next(listener), if waiting.takes_more(shared) => {
+            accepted = accept_next(listener), if waiting.has_capacity(shared) => {
                 let (io, peer) = accepted;
-                if let Some(io) = admit(io, peer, answer, shared, tasks) {
-                    waiting.take(io, peer, shared);
+                if let Some(io) = admit(io, peer, handler, shared, tasks) {
+                    waiting.push(io, peer, shared);
                 }
             }
-            () = tokio::time::sleep(MAKE_ROOM_INTERVAL), if !waiting.is_empty() => waiting.make_room(shared),
-            () = shared.place_freed.notified() => {
-                waiting.retry(|io, peer| admit(io, peer, answer, shared, tasks));
+            () = tokio::time::sleep(CLOSE_INTERVAL), if !waiting.is_empty() => waiting.close_for_all(shared),
+            () = shared.connection_closed.notified() => {
+                waiting.retry(|io, peer| admit(io, peer, handler, shared, tasks));
             }
         }
         shared.set_crowded(!waiting.is_empty());
     }
 }
 
-/// Serves a connection if there is a place for it; else gives it back.
+/// Serves a connection if a slot is free for it; otherwise returns it.
 fn admit<S: Socket, A: Handler>(
     io: S,
     peer: Peer,
-    answer: &A,
+    handler: &A,
     shared: &Arc<Shared>,
     tasks: &TaskTracker,
 ) -> Option<S> {
-    let Some(entry) = shared.admit(peer) else { return Some(io) };
-    let (answer, pulse) = (answer.clone(), Arc::clone(&entry.pulse));
-    tasks.spawn(RepollOnSelfWake::new(connection::serve(io, peer, answer, Arc::new(entry)), pulse));
+    let Some(guard) = shared.admit(peer) else { return Some(io) };
+    let state = Arc::clone(&guard.state);
+    let serving = connection::serve(io, peer, handler.clone(), Arc::new(guard));
+    tasks.spawn(RepollOnSelfWake::new(serving, state));
     None
 }
 
-/// The next connection, however long it takes.
-async fn next<L: Listener>(listener: &L) -> (L::Io, Peer) {
+/// Waits for the next connection, retrying after errors.
+async fn accept_next<L: Listener>(listener: &L) -> (L::Io, Peer) {
     loop {
         match listener.accept().await {
             Ok(accepted) => return accepted,
-            Err(error) if is_the_client_s(&error) => {}
-            // Out of descriptors, most likely: the connections that end give some back.
+            Err(error) if is_client_error(&error) => {}
+            // Usually the process is out of file descriptors, which connections release as they end.
             Err(error) => {
-                tracing::warn!(%error, "no connection can be accepted");
+                tracing::warn!(%error, "accepting a connection failed; retrying");
                 tokio::time::sleep(Duration::from_millis(200)).await;
             }
         }
     }
 }
 
-fn is_the_client_s(error: &io::Error) -> bool {
+fn is_client_error(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionReset, InvalidInput, NotConnected};
     matches!(error.kind(), ConnectionAborted | ConnectionReset | InvalidInput | NotConnected)
 }

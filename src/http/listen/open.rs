@@ -1,4 +1,4 @@
-//! The connections that are open, and who may open another.
+//! The open connections of a listener, and the limits for new ones.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -16,35 +16,35 @@ use super::{ListenSettings, Peer};
 use crate::auth::network;
 use crate::memory::{Holder, MAX_WAIT, MemoryBudget, OutOfMemory, Purpose, Reservation};
 
-/// The most connections for each MiB of the memory budget: so many take a quarter of it.
+/// The maximum number of connections per MiB of the memory budget: together they take a quarter of it.
 const MAX_CONNECTIONS_PER_MIB: usize = (1 << 20) / 4 / CONNECTION_MEMORY;
 
-/// What a connection holds with one request of ordinary size: protocol state, a read buffer, the task.
+/// The memory of a connection with one request of ordinary size: protocol state, a read buffer and the task.
 pub(super) const CONNECTION_MEMORY: usize = 16 * 1024;
 
-/// The most that a connection's requests hold where memory is short; more are refused.
+/// The maximum memory of a connection's requests while memory is short; more requests are rejected.
 const MAX_SHORT_MEMORY: usize = 32 * 1024;
 
-/// How often it is looked whether a client that holds more than its share still does.
+/// How often to check whether a client still holds more than its share.
 pub(super) const SHARE_INTERVAL: Duration = Duration::from_millis(50);
 
-/// The most bytes of responses that wait in memory for a reservation; others are refused.
+/// The maximum size of all responses that wait in memory for a reservation; others are rejected.
 const MAX_WAITING_RESPONSES: usize = 8 << 20;
 
-/// How many bytes of a body may be under way in HTTP/2 where memory is not plenty: what every client begins
-/// with (RFC 9113, 6.9.2).
+/// The HTTP/2 window while memory is not plentiful, in bytes: the initial window of every client (RFC 9113,
+/// 6.9.2).
 const NARROW_WINDOW: u32 = 65_535;
 
-/// What a listener's connections have in common.
+/// The state that a listener's connections share.
 pub(super) struct Shared {
     pub(super) settings: ListenSettings,
     pub(super) lingering: Lingering,
-    /// Rings when a connection has ended.
-    pub(super) place_freed: Notify,
+    /// Notified when a connection has closed.
+    pub(super) connection_closed: Notify,
     max_connections: usize,
     waiting_responses: Semaphore,
     crowded: AtomicBool,
-    /// How many connections are open.
+    /// The number of open connections.
     count: Arc<AtomicUsize>,
     open: Mutex<OpenConnections>,
 }
@@ -58,7 +58,7 @@ struct OpenConnections {
 
 struct Connection {
     client: Option<Client>,
-    pulse: Arc<ConnectionState>,
+    state: Arc<ConnectionState>,
 }
 
 impl OpenConnections {
@@ -67,28 +67,29 @@ impl OpenConnections {
         address.map(|address| self.clients.logins.client(address, milliseconds()))
     }
 
-    /// The idle connection with the lowest rank, and of those the least recently useful. Without a rank it may not go.
+    /// The idle connection with the lowest rank and, among those, the one useful least recently. Connections
+    /// without a rank are never chosen.
     fn least_useful(&self, rank: impl Fn(&Connection) -> Option<u8>) -> Option<&Arc<ConnectionState>> {
         let now = milliseconds();
-        let idle = self.connections.values().filter(|connection| connection.pulse.may_be_closed(now));
-        let ranked = idle.filter_map(|connection| Some((rank(connection)?, &connection.pulse)));
-        ranked.min_by_key(|(rank, pulse)| (*rank, pulse.useful_at())).map(|(_, pulse)| pulse)
+        let idle = self.connections.values().filter(|connection| connection.state.can_be_closed(now));
+        let ranked = idle.filter_map(|connection| Some((rank(connection)?, &connection.state)));
+        ranked.min_by_key(|(rank, state)| (*rank, state.useful_at())).map(|(_, state)| state)
     }
 }
 
-/// What decides how a connection waits for a place.
+/// What decides how a connection waits for a free slot.
 pub(super) struct Standing {
-    /// It is a user's.
+    /// Whether its client is a user.
     pub(super) is_user: bool,
-    /// Its client has its share of the connections, or more.
+    /// Whether its client has its share of the connections, or more.
     pub(super) has_share: bool,
 }
 
-/// The bytes that may be under way on a connection of HTTP/2.
+/// The flow-control windows of an HTTP/2 connection, in bytes.
 pub(super) struct Windows {
     pub(super) stream: u32,
     pub(super) connection: u32,
-    /// What they take of the memory budget, where they are wide.
+    /// The memory reserved for wide windows.
     _memory: Option<Reservation>,
 }
 
@@ -97,7 +98,7 @@ impl Shared {
         let affordable = (settings.memory.limit() >> 20).saturating_mul(MAX_CONNECTIONS_PER_MIB);
         Self {
             lingering: Lingering::default(),
-            place_freed: Notify::new(),
+            connection_closed: Notify::new(),
             max_connections: settings.max_connections.min(affordable.max(1)),
             waiting_responses: Semaphore::new(MAX_WAITING_RESPONSES / 1024),
             crowded: AtomicBool::new(false),
@@ -107,7 +108,7 @@ impl Shared {
         }
     }
 
-    /// Whether connections wait for others to end.
+    /// Whether connections wait for others to close.
     pub(super) fn is_crowded(&self) -> bool {
         self.crowded.load(Relaxed)
     }
@@ -115,97 +116,99 @@ impl Shared {
     pub(super) fn set_crowded(&self, crowded: bool) {
         let was = self.crowded.swap(crowded, Relaxed);
         if crowded && !was {
-            tracing::warn!(limit = self.max_connections, "connections wait for others to end");
+            let limit = self.max_connections;
+            tracing::warn!(limit, "connection limit reached; new connections wait for others to close");
         }
     }
 
-    /// Whether more than half of the connections are open.
+    /// Whether more than half of the allowed connections are open.
     pub(super) fn is_half_full(&self) -> bool {
         self.open().connections.len() > self.max_connections / 2
     }
 
-    /// A place for a connection of `peer`, if there is one for it.
+    /// Admits a connection of `peer` if a slot is free for it.
     pub(super) fn admit(self: &Arc<Self>, peer: Peer) -> Option<ConnectionGuard> {
         let address = self.address(peer);
         let mut open = self.open();
         let client = open.client(address);
-        if !open.clients.may_enter(client.as_ref(), open.connections.len(), self.max_connections) {
+        if !open.clients.can_open(client.as_ref(), open.connections.len(), self.max_connections) {
             return None;
         }
-        let account = client.as_ref().map(|client| open.clients.enter(client)).unwrap_or_default();
-        let pulse = Arc::new(ConnectionState::with(Turn::among(Arc::clone(&self.count))));
+        let account = client.as_ref().map(|client| open.clients.add_connection(client)).unwrap_or_default();
+        let state = Arc::new(ConnectionState::with_turn(Turn::new(Arc::clone(&self.count))));
         let id = open.next;
         open.next += 1;
-        open.connections.insert(id, Connection { client: client.clone(), pulse: Arc::clone(&pulse) });
+        open.connections.insert(id, Connection { client: client.clone(), state: Arc::clone(&state) });
         self.count.store(open.connections.len(), Relaxed);
         drop(open);
-        // In the share of no one: an idle connection would keep it from all that have none.
+        // Charged to no share: otherwise an idle connection would take memory from clients without any.
         let memory = self.settings.memory.charge_connection(CONNECTION_MEMORY);
         Some(ConnectionGuard {
             shared: Arc::clone(self),
             id,
-            pulse,
+            state,
             account,
             client,
             address,
-            has_noted_user: AtomicBool::default(),
+            has_recorded_user: AtomicBool::default(),
             memory: AtomicUsize::default(),
             _memory: memory,
         })
     }
 
-    /// What decides how a connection of `peer` waits.
+    /// How a connection of `peer` waits for a free slot.
     pub(super) fn standing(&self, peer: Peer) -> Standing {
         let open = self.open();
         let client = open.client(self.address(peer));
-        let is_of = |client: &Client| open.clients.has_share(client, self.max_connections);
+        let has_share = |client: &Client| open.clients.has_share(client, self.max_connections);
         Standing {
             is_user: client.as_ref().is_some_and(Client::is_user),
-            has_share: client.as_ref().is_some_and(is_of),
+            has_share: client.as_ref().is_some_and(has_share),
         }
     }
 
-    /// Whether users have logged in, so that strangers must not keep them from being accepted.
+    /// Whether users have logged in, so that anonymous clients must not keep them from being accepted.
     pub(super) fn has_users(&self) -> bool {
         !self.open().clients.logins.is_empty()
     }
 
-    /// Closes the connection that is missed least, so that `peer` may enter: one of a client with more than its share,
-    /// else one of its own where there is room for others, else a stranger's, else any. One that is answering a request
-    /// stays.
-    pub(super) fn make_room(&self, peer: Peer) {
+    /// Closes the least useful idle connection so that `peer` can connect. If other clients still have room,
+    /// it closes one of this client's own connections; otherwise one of a client with more than its share,
+    /// else of an anonymous client, else of any client. Connections that are answering a request stay.
+    pub(super) fn close_least_useful(&self, peer: Peer) {
         let open = self.open();
         let own = open.client(self.address(peer));
-        let reach =
-            own.as_ref().map_or(self.max_connections, |own| open.clients.reach(own, self.max_connections));
-        let has_room = open.connections.len() < reach;
+        let limit = own
+            .as_ref()
+            .map_or(self.max_connections, |own| open.clients.limit_for(own, self.max_connections));
+        let others_have_room = open.connections.len() < limit;
         let victim = open.least_useful(|connection| match &connection.client {
-            // There is room for others, but not for one more of this client's.
-            client if has_room => (*client == own).then_some(0),
+            // Others have room, but this client has reached its share.
+            client if others_have_room => (*client == own).then_some(0),
             Some(client) if open.clients.is_over_share(client, self.max_connections) => Some(0),
             Some(Client::Anonymous(_)) => Some(1),
             _ => Some(2),
         });
-        if let Some(pulse) = victim {
-            pulse.command(Order::Finish);
+        if let Some(state) = victim {
+            state.command(Order::Finish);
         }
     }
 
-    /// Whether a connection should end after its answer: others wait for it, and its client has more than its share, or
-    /// nobody has. Users' go on while there are strangers'.
-    pub(super) fn should_close(&self, entry: &ConnectionGuard) -> bool {
+    /// Whether a connection should close after its response: others wait, and its client has more than its
+    /// share or all slots are taken. Users keep theirs while anonymous clients have connections.
+    pub(super) fn should_close(&self, guard: &ConnectionGuard) -> bool {
         if !self.is_crowded() {
             return false;
         }
         let open = self.open();
-        let Some(client) = &entry.client else { return open.connections.len() >= self.max_connections };
-        let is_full = open.connections.len() >= open.clients.reach(client, self.max_connections);
-        let may_stay = client.is_user() && open.clients.strangers() > 0;
+        let Some(client) = &guard.client else { return open.connections.len() >= self.max_connections };
+        let is_full = open.connections.len() >= open.clients.limit_for(client, self.max_connections);
+        let may_stay = client.is_user() && open.clients.anonymous_count() > 0;
         open.clients.is_over_share(client, self.max_connections) || (is_full && !may_stay)
     }
 
-    /// How much may be under way on a connection of HTTP/2 that begins now. Wide windows take at most an eighth of the
-    /// budget; all that is under way is in memory, whether a handler reads it or not.
+    /// The windows for a new HTTP/2 connection. Wide windows take at most an eighth of the budget, since all
+    /// data in flight is in memory, whether a handler reads it or not.
     pub(super) fn windows(&self) -> Windows {
         let budget = &self.settings.memory;
         let wide = self.settings.stream_window.saturating_mul(2);
@@ -219,32 +222,34 @@ impl Shared {
         }
     }
 
-    /// How many requests at once a connection of HTTP/2 may have: few where many are open, so that all of them
-    /// together stay bounded.
+    /// The maximum number of concurrent requests on an HTTP/2 connection. It is small while many connections
+    /// are open, so that the total stays bounded.
     pub(super) fn max_streams(&self) -> u32 {
         let ListenSettings { max_streams, max_streams_crowded, wide_connections, .. } = self.settings;
         let is_wide = self.open().connections.len() <= wide_connections;
         if is_wide { max_streams } else { max_streams.min(max_streams_crowded) }
     }
 
-    /// Whether no more requests should begin on a connection that has some: its client has more than its share, over
-    /// however many connections, or the budget is short and the connection has enough of it.
-    pub(super) fn has_enough(&self, entry: &ConnectionGuard) -> bool {
+    /// Whether a connection with open requests should take no more: its client has more than its share of
+    /// memory, over all its connections, or memory is short and the connection holds enough of it.
+    pub(super) fn is_saturated(&self, guard: &ConnectionGuard) -> bool {
         let is_short = || self.settings.memory.is_short(Holder::Authenticated);
-        self.is_over_memory_share(entry) || (entry.has_memory(MAX_SHORT_MEMORY) && is_short())
+        self.is_over_memory_share(guard) || (guard.has_memory(MAX_SHORT_MEMORY) && is_short())
     }
 
-    /// The right to keep a response of so many bytes while it waits for its reservation.
-    pub(super) fn may_wait_in_memory(&self, bytes: usize) -> Option<SemaphorePermit<'_>> {
+    /// Permits a response of `bytes` to stay in memory while it waits for its reservation, if few do.
+    pub(super) fn try_wait_in_memory(&self, bytes: usize) -> Option<SemaphorePermit<'_>> {
         let kilobytes = u32::try_from(bytes.div_ceil(1024)).ok()?;
         self.waiting_responses.try_acquire_many(kilobytes).ok()
     }
 
-    /// Whether the requests of a client hold more memory than its share, in a budget that is more than half used. All
-    /// shares are a quarter of what there is for requests, so that they leave a quarter to those who come.
-    pub(super) fn is_over_memory_share(&self, entry: &ConnectionGuard) -> bool {
-        let (budget, holder) = (&self.settings.memory, entry.pulse.holder());
-        let Some(client) = entry.client.as_ref().filter(|_| budget.is_crowded(holder)) else { return false };
+    /// Whether the requests of a client hold more memory than its share while more than half of the budget is
+    /// used. All shares together are a quarter of the memory for requests, which leaves a quarter to new
+    /// clients.
+    pub(super) fn is_over_memory_share(&self, guard: &ConnectionGuard) -> bool {
+        let budget = &self.settings.memory;
+        let holder = guard.state.holder();
+        let Some(client) = guard.client.as_ref().filter(|_| budget.is_crowded(holder)) else { return false };
         let room = budget.room_for_small(holder);
         let open = self.open();
         let share = match open.clients.count_like(client) {
@@ -252,15 +257,15 @@ impl Shared {
             0 | 1 => room - room / 4,
             clients => room / 4 / clients,
         };
-        entry.account.memory() > share
+        guard.account.memory() > share
     }
 
-    /// Tells every connection what to do.
+    /// Sends an order to every connection.
     pub(super) fn command(&self, order: Order) {
-        self.open().connections.values().for_each(|connection| connection.pulse.command(order));
+        self.open().connections.values().for_each(|connection| connection.state.command(order));
     }
 
-    /// The address that a connection counts for, of those that are of one client.
+    /// The address that identifies the client of a connection; `None` if it stands for many clients.
     fn address(&self, peer: Peer) -> Option<IpAddr> {
         let address = peer.address()?;
         let stands_for_many = self.settings.shared_networks.iter().any(|network| network.contains(&address));
@@ -272,22 +277,22 @@ impl Shared {
     }
 }
 
-/// A connection's entry in the list of those that are open, for as long as this lives.
+/// The slot of an open connection, released on drop.
 pub(super) struct ConnectionGuard {
     pub(super) shared: Arc<Shared>,
     pub(super) id: u64,
-    pub(super) pulse: Arc<ConnectionState>,
+    pub(super) state: Arc<ConnectionState>,
     pub(super) account: Arc<ClientAccount>,
     client: Option<Client>,
     address: Option<IpAddr>,
-    has_noted_user: AtomicBool,
-    /// What its requests hold besides.
+    has_recorded_user: AtomicBool,
+    /// The memory that its requests hold.
     memory: AtomicUsize,
     _memory: Reservation,
 }
 
 impl ConnectionGuard {
-    /// The budget.
+    /// The memory budget.
     pub(super) fn memory(&self) -> &MemoryBudget {
         &self.shared.settings.memory
     }
@@ -297,20 +302,20 @@ impl ConnectionGuard {
         self.memory.load(Relaxed) >= bytes
     }
 
-    /// Whether its client holds no memory, and there is some yet.
+    /// Whether its client holds no memory yet, and some is left for it.
     pub(super) fn is_newcomer(&self) -> bool {
         self.client.is_some()
             && self.account.memory() == 0
             && !self.memory().is_nearly_full(Holder::Authenticated)
     }
 
-    /// A user has logged in on it: connections from its address are theirs from now on.
-    pub(super) fn note_user(&self, user: &str) {
+    /// Records that a user has logged in: connections from its address count as the user's from now on.
+    pub(super) fn record_user(&self, user: &str) {
         if let Some(address) = self.address
-            && !self.has_noted_user.load(Relaxed)
-            && !self.has_noted_user.swap(true, Relaxed)
+            && !self.has_recorded_user.load(Relaxed)
+            && !self.has_recorded_user.swap(true, Relaxed)
         {
-            self.shared.open().clients.logins.note(address, user, milliseconds());
+            self.shared.open().clients.logins.record(address, user, milliseconds());
         }
     }
 
@@ -324,10 +329,10 @@ impl ConnectionGuard {
         tokio::time::timeout(MAX_WAIT, within).await.map_err(|_| OutOfMemory)
     }
 
-    /// Counts `bytes` for its client until this is dropped.
+    /// Counts `bytes` towards its client's share until the result is dropped.
     pub(super) fn count_memory(&self, bytes: usize) -> Counted<'_> {
         self.add_memory(bytes);
-        Counted { entry: self, bytes }
+        Counted { guard: self, bytes }
     }
 
     pub(super) fn add_memory(&self, bytes: usize) {
@@ -341,15 +346,15 @@ impl ConnectionGuard {
     }
 }
 
-/// Memory that counts in a client's share.
+/// Memory that counts towards a client's share.
 pub(super) struct Counted<'a> {
-    entry: &'a ConnectionGuard,
+    guard: &'a ConnectionGuard,
     bytes: usize,
 }
 
 impl Drop for Counted<'_> {
     fn drop(&mut self) {
-        self.entry.remove_memory(self.bytes);
+        self.guard.remove_memory(self.bytes);
     }
 }
 
@@ -358,11 +363,11 @@ impl Drop for ConnectionGuard {
         let mut open = self.shared.open();
         open.connections.remove(&self.id);
         if let Some(client) = &self.client {
-            open.clients.leave(client);
+            open.clients.remove_connection(client);
         }
         self.shared.count.store(open.connections.len(), Relaxed);
         drop(open);
-        self.shared.place_freed.notify_one();
+        self.shared.connection_closed.notify_one();
     }
 }
 
@@ -380,62 +385,62 @@ mod tests {
         Peer::Tcp(SocketAddr::from(([192, 0, 2, host], 4000)))
     }
 
-    /// A connection that has answered a request.
+    /// A connection that has served a request.
     fn idle(shared: &Arc<Shared>, host: u8) -> ConnectionGuard {
-        let entry = shared.admit(peer(host)).expect("a place");
-        entry.pulse.request_begins();
-        entry.pulse.request_ends();
-        entry
+        let guard = shared.admit(peer(host)).expect("a free slot");
+        guard.state.start_request();
+        guard.state.finish_request();
+        guard
     }
 
     #[test]
-    fn a_connection_of_the_greedy_goes_first_and_busy_ones_stay() {
+    fn closes_idle_connections_of_the_client_over_its_share_first() {
         let shared = shared(16);
         let greedy: Vec<_> = (0..14).map(|_| idle(&shared, 1)).collect();
         let _others = [idle(&shared, 2), idle(&shared, 3)];
-        greedy[0].pulse.request_begins();
+        greedy[0].state.start_request();
         std::thread::sleep(Duration::from_millis(20));
-        greedy[1].pulse.request_begins();
-        greedy[1].pulse.note_useful();
-        greedy[1].pulse.request_ends();
-        shared.make_room(peer(4));
-        let is_closed = |entry: &&ConnectionGuard| entry.pulse.order() == Order::Finish;
+        greedy[1].state.start_request();
+        greedy[1].state.mark_useful();
+        greedy[1].state.finish_request();
+        shared.close_least_useful(peer(4));
+        let is_closed = |guard: &&ConnectionGuard| guard.state.order() == Order::Finish;
         assert_eq!(greedy.iter().filter(is_closed).count(), 0, "their next request may be on its way");
         std::thread::sleep(Duration::from_millis(600));
         assert!(shared.admit(peer(4)).is_none());
-        shared.make_room(peer(4));
-        let closed = greedy.iter().position(|entry| entry.pulse.order() == Order::Finish);
+        shared.close_least_useful(peer(4));
+        let closed = greedy.iter().position(|guard| guard.state.order() == Order::Finish);
         assert!(closed.is_some_and(|at| at > 1), "{closed:?}");
-        let closed = greedy.iter().filter(|entry| entry.pulse.order() == Order::Finish).count();
+        let closed = greedy.iter().filter(|guard| guard.state.order() == Order::Finish).count();
         assert_eq!(closed, 1);
     }
 
     #[test]
-    fn users_find_a_place_among_strangers() {
+    fn users_can_connect_among_anonymous_clients() {
         let shared = shared(16);
-        idle(&shared, 99).note_user("ann");
-        let strangers: Vec<_> = (1..=20).filter_map(|host| shared.admit(peer(host))).collect();
-        assert_eq!(strangers.len(), 14, "the last eighth is for users");
-        for stranger in &strangers {
-            stranger.pulse.request_begins();
-            stranger.pulse.request_ends();
+        idle(&shared, 99).record_user("ann");
+        let anonymous: Vec<_> = (1..=20).filter_map(|host| shared.admit(peer(host))).collect();
+        assert_eq!(anonymous.len(), 14, "the last eighth is for users");
+        for guard in &anonymous {
+            guard.state.start_request();
+            guard.state.finish_request();
         }
         let users: Vec<_> = std::iter::from_fn(|| shared.admit(peer(99))).collect();
         assert_eq!(users.len(), 2);
         let standing = shared.standing(peer(99));
         assert!(standing.is_user && !standing.has_share);
         std::thread::sleep(Duration::from_millis(600));
-        shared.make_room(peer(99));
-        let closed = strangers.iter().filter(|entry| entry.pulse.order() == Order::Finish).count();
+        shared.close_least_useful(peer(99));
+        let closed = anonymous.iter().filter(|guard| guard.state.order() == Order::Finish).count();
         assert_eq!(closed, 1);
         shared.set_crowded(true);
-        assert!(shared.should_close(&strangers[0]) && !shared.should_close(&users[0]));
-        shared.make_room(peer(50));
-        assert!(users.iter().all(|entry| entry.pulse.order() == Order::Serve));
+        assert!(shared.should_close(&anonymous[0]) && !shared.should_close(&users[0]));
+        shared.close_least_useful(peer(50));
+        assert!(users.iter().all(|guard| guard.state.order() == Order::Serve));
     }
 
     #[test]
-    fn shared_networks_are_no_client() {
+    fn shared_networks_have_no_share() {
         let networks = ["192.0.2.0/24".parse().expect("a network")];
         let settings = ListenSettings {
             max_connections: 16,
@@ -443,14 +448,14 @@ mod tests {
             ..ListenSettings::default()
         };
         let shared = Arc::new(Shared::new(settings));
-        let entries: Vec<_> = std::iter::from_fn(|| shared.admit(peer(1))).collect();
-        assert_eq!(entries.len(), 16);
-        drop(entries);
+        let guards: Vec<_> = std::iter::from_fn(|| shared.admit(peer(1))).collect();
+        assert_eq!(guards.len(), 16);
+        drop(guards);
         assert_eq!(shared.settings.memory.reserved(), 0);
     }
 
     #[test]
-    fn windows_are_wide_while_memory_is_plenty() {
+    fn windows_are_wide_while_memory_is_plentiful() {
         let shared = shared(16);
         let wide: Vec<_> =
             std::iter::from_fn(|| Some(shared.windows()).filter(|windows| windows.stream != NARROW_WINDOW))
@@ -462,17 +467,17 @@ mod tests {
     }
 
     #[test]
-    fn many_connections_have_few_streams_each() {
+    fn connections_get_few_streams_while_many_are_open() {
         let settings = ListenSettings { wide_connections: 1, ..ListenSettings::default() };
         let shared = Arc::new(Shared::new(settings));
-        let _first = shared.admit(peer(1)).expect("a place");
+        let _first = shared.admit(peer(1)).expect("a free slot");
         assert_eq!(shared.max_streams(), 32);
-        let _second = shared.admit(peer(1)).expect("a place");
+        let _second = shared.admit(peer(1)).expect("a free slot");
         assert_eq!(shared.max_streams(), 8);
     }
 
     #[test]
-    fn a_small_budget_has_few_connections() {
+    fn a_small_memory_budget_limits_connections() {
         let memory = crate::memory::MemoryBudget::new(16 << 20);
         let shared = Shared::new(ListenSettings { memory, ..ListenSettings::default() });
         assert_eq!(shared.max_connections, 256);

@@ -1,4 +1,4 @@
-//! TLS that follows its files: a renewed certificate is in use without a restart.
+//! Reloads TLS files when they change: a renewed certificate is used without a restart.
 
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
@@ -10,45 +10,45 @@ use super::tls::{Loaded, TlsError, TlsFiles};
 use crate::clock::Timestamp;
 use crate::file_state::FileState;
 
-/// How often the files are looked at. What changed is read when it has been the same for two looks: whoever renews a
-/// certificate writes it and its key one after the other.
-const EVERY: Duration = Duration::from_millis(300);
+/// How often the files are checked. A change is loaded once it is the same in two checks, because a renewal
+/// writes the certificate and its key one after the other.
+const CHECK_INTERVAL: Duration = Duration::from_millis(300);
 
-/// A server's TLS as its files have it now.
+/// A server's TLS configuration, as loaded last from its files.
 #[derive(Debug)]
 pub struct Tls {
     files: TlsFiles,
     current: RwLock<Loaded>,
     seen: Mutex<Seen>,
-    /// What authorities ask, where the files come from one.
+    /// The challenges of a certificate authority, if the files come from one.
     challenges: Option<Arc<Challenges>>,
 }
 
-/// The states of the files.
+/// The observed states of the files.
 #[derive(Debug)]
 struct Seen {
-    /// When they were read.
+    /// The states when they were loaded last.
     read: Vec<FileState>,
-    /// When they were looked at.
+    /// The states at the last check.
     last: Vec<FileState>,
 }
 
 impl Tls {
-    /// Reads the files for the first time.
+    /// Loads the files for the first time.
     ///
     /// # Errors
-    /// [`TlsError`], which names the file.
+    /// Fails if a file is missing or cannot be used; the error names it.
     pub fn open(files: TlsFiles) -> Result<Self, TlsError> {
         let states = files.states();
         let loaded = files.load()?;
         Ok(Self::new(files, states, loaded, None))
     }
 
-    /// The same for files that an authority's answer will be put into, and that need not be there or good before.
-    /// Until then no handshake succeeds, but those by which the authority asks.
+    /// The same for files that come from a certificate authority and may still be missing or invalid. Until
+    /// they are valid, only handshakes of its challenges succeed.
     ///
     /// # Errors
-    /// [`TlsError`] for the file of the clients' authorities.
+    /// Fails if the file of the client authorities cannot be used.
     pub fn await_files(files: TlsFiles, challenges: Arc<Challenges>) -> Result<Self, TlsError> {
         let states = files.states();
         let loaded = match files.load() {
@@ -68,53 +68,55 @@ impl Tls {
         Self { files, current: RwLock::new(loaded), seen, challenges }
     }
 
-    /// Until when the certificate is good, if there is one that can be read.
+    /// The expiry of the certificate, if there is one that can be parsed.
     pub fn expires(&self) -> Option<Timestamp> {
         let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
         current.leaf.as_ref().map(|leaf| leaf.until)
     }
 
-    /// What a new connection speaks. Each reading has a memory of sessions of its own: none is resumed that began
-    /// by other files.
+    /// The configuration for new connections. Each load has its own session cache, so no session from earlier
+    /// files is resumed.
     pub(super) fn current(&self) -> Arc<ServerConfig> {
         Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner).config)
     }
 
-    /// What authorities ask now, where the files come from one.
+    /// The challenges of a certificate authority, if the files come from one.
     pub(super) fn challenges(&self) -> Option<&Challenges> {
         self.challenges.as_deref()
     }
 
-    /// Follows the files for ever. Files that cannot be used leave what was: a slip of whoever writes them shuts
-    /// nobody out.
+    /// Watches the files for ever. If new files cannot be used, the last configuration stays in use, so that
+    /// a faulty renewal does not interrupt the service.
     pub(super) async fn follow(self: &Arc<Self>) {
         loop {
-            tokio::time::sleep(EVERY).await;
+            tokio::time::sleep(CHECK_INTERVAL).await;
             let this = Arc::clone(self);
-            // A panic there is logged by the hook, and the next look is due all the same.
-            let _ = tokio::task::spawn_blocking(move || this.look()).await;
+            // The hook logs a panic, and the next check follows anyway.
+            let _ = tokio::task::spawn_blocking(move || this.check_files()).await;
         }
     }
 
-    /// Looks at the files, and reads them if they are others than those that were read.
-    fn look(&self) {
+    /// Checks the files, and loads them if they differ from the last load.
+    fn check_files(&self) {
         let now = self.files.states();
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         if now != seen.read && now == seen.last {
             seen.read.clone_from(&now);
-            self.read();
+            self.reload();
         }
         seen.last = now;
     }
 
-    fn read(&self) {
+    fn reload(&self) {
         let path = self.files.certificate.display();
         match self.files.load() {
             Ok(loaded) => {
                 *self.current.write().unwrap_or_else(PoisonError::into_inner) = loaded;
-                tracing::info!(%path, "the certificate was read again: new connections use it");
+                tracing::info!(%path, "certificate reloaded for new connections");
             }
-            Err(error) => tracing::error!(%path, %error, "TLS stays as it was"),
+            Err(error) => {
+                tracing::error!(%path, %error, "reloading the certificate failed; keeping the current one")
+            }
         }
     }
 }

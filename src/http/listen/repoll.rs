@@ -1,8 +1,9 @@
-//! Tasks that wake themselves.
+//! Polls tasks that wake themselves again at once.
 //!
-//! A connection that takes a body wakes itself for each piece: the half that reads tells the half that takes, both
-//! in the same task. The runtime takes that for a task that makes way for others, and wakes another thread for it,
-//! once for each piece, at the cost of a good part of taking it. Here such a task is polled again at once.
+//! A connection that receives a body wakes itself for each piece: the reading half wakes the receiving half
+//! in the same task. The runtime treats this like a task that yields to others and wakes another thread for
+//! it, once for each piece, which costs a good part of the time to receive it. This wrapper polls such a task
+//! again at once.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -13,35 +14,36 @@ use futures_util::task::AtomicWaker;
 
 use super::connection_state::ConnectionState;
 
-/// How often it is polled before others have their turn.
-const MOST_POLLS: usize = 16;
+/// The maximum number of polls before other tasks get their turn.
+const MAX_POLLS: usize = 16;
 
-/// Nobody polls it.
-const RESTING: u8 = 0;
-/// It is being polled,
+/// The task is not being polled.
+const IDLE: u8 = 0;
+/// The task is being polled.
 const POLLED: u8 = 1;
-/// and was woken meanwhile.
+/// The task was woken while being polled.
 const WOKEN: u8 = 2;
 
-/// A connection's future that is polled again at once when it was woken while it was polled, as long as its turn lasts.
+/// A connection's future that is polled again at once if it was woken while being polled, until its turn is
+/// over.
 pub(super) struct RepollOnSelfWake<F> {
     future: Pin<Box<F>>,
-    pulse: Arc<ConnectionState>,
-    bell: Arc<Bell>,
+    state: Arc<ConnectionState>,
+    self_waker: Arc<SelfWaker>,
     waker: Waker,
 }
 
-/// What the future is woken by.
-struct Bell {
+/// The waker passed to the future.
+struct SelfWaker {
     state: AtomicU8,
     task: AtomicWaker,
 }
 
 impl<F: Future> RepollOnSelfWake<F> {
-    pub(super) fn new(future: F, pulse: Arc<ConnectionState>) -> Self {
-        let bell = Arc::new(Bell { state: AtomicU8::new(RESTING), task: AtomicWaker::new() });
-        let waker = Waker::from(Arc::clone(&bell));
-        Self { future: Box::pin(future), pulse, bell, waker }
+    pub(super) fn new(future: F, state: Arc<ConnectionState>) -> Self {
+        let self_waker = Arc::new(SelfWaker { state: AtomicU8::new(IDLE), task: AtomicWaker::new() });
+        let waker = Waker::from(Arc::clone(&self_waker));
+        Self { future: Box::pin(future), state, self_waker, waker }
     }
 }
 
@@ -49,18 +51,18 @@ impl<F: Future> Future for RepollOnSelfWake<F> {
     type Output = F::Output;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
-        let Self { future, pulse, bell, waker } = &mut *self;
-        bell.task.register(cx.waker());
-        pulse.turn().begin();
-        for _ in 0..MOST_POLLS {
-            bell.state.store(POLLED, Ordering::SeqCst);
+        let Self { future, state, self_waker, waker } = &mut *self;
+        self_waker.task.register(cx.waker());
+        state.turn().start();
+        for _ in 0..MAX_POLLS {
+            self_waker.state.store(POLLED, Ordering::SeqCst);
             if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(waker)) {
                 return Poll::Ready(output);
             }
-            if bell.state.swap(RESTING, Ordering::SeqCst) == POLLED {
+            if self_waker.state.swap(IDLE, Ordering::SeqCst) == POLLED {
                 return Poll::Pending;
             }
-            if pulse.turn().is_over() {
+            if state.turn().is_over() {
                 break;
             }
         }
@@ -69,14 +71,14 @@ impl<F: Future> Future for RepollOnSelfWake<F> {
     }
 }
 
-impl Wake for Bell {
+impl Wake for SelfWaker {
     fn wake(self: Arc<Self>) {
         self.wake_by_ref();
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
         let polled = self.state.compare_exchange(POLLED, WOKEN, Ordering::SeqCst, Ordering::SeqCst);
-        if polled == Err(RESTING) {
+        if polled == Err(IDLE) {
             self.task.wake();
         }
     }
@@ -100,27 +102,27 @@ mod tests {
     }
 
     #[test]
-    fn who_wakes_itself_is_polled_at_once_but_not_for_ever() {
+    fn repolls_a_self_waking_task_a_limited_number_of_times() {
         let mut polls = 0;
-        let mut again = RepollOnSelfWake::new(
+        let mut repoll = RepollOnSelfWake::new(
             poll_fn(|cx| {
                 polls += 1;
                 cx.waker().wake_by_ref();
-                if polls == 3 + MOST_POLLS { Poll::Ready(()) } else { Poll::<()>::Pending }
+                if polls == 3 + MAX_POLLS { Poll::Ready(()) } else { Poll::<()>::Pending }
             }),
             Arc::default(),
         );
         let woken = Arc::new(Count::default());
         let waker = Waker::from(Arc::clone(&woken));
         let mut context = Context::from_waker(&waker);
-        assert!(Pin::new(&mut again).poll(&mut context).is_pending());
-        assert_eq!(woken.0.load(Ordering::SeqCst), 1, "others have their turn");
-        assert!(Pin::new(&mut again).poll(&mut context).is_ready());
+        assert!(Pin::new(&mut repoll).poll(&mut context).is_pending());
+        assert_eq!(woken.0.load(Ordering::SeqCst), 1, "the limit was reached once");
+        assert!(Pin::new(&mut repoll).poll(&mut context).is_ready());
         assert_eq!(woken.0.load(Ordering::SeqCst), 1);
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn no_wake_from_another_thread_is_lost() {
+    async fn keeps_wakes_from_other_threads() {
         let (sender, mut receiver) = tokio::sync::mpsc::channel(1);
         let sent = tokio::spawn(async move {
             for number in 0..10_000 {

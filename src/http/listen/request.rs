@@ -1,4 +1,4 @@
-//! One request, from its head to the end of its response, and the memory that it holds meanwhile.
+//! Tracks one request, from its head to the end of its response, and the memory that it holds.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,64 +15,64 @@ use super::sendfile::{Chunk, Parts};
 use super::streams::{Stream, Watch};
 use crate::memory::{OutOfMemory, Purpose, Reservation};
 
-/// What a request holds besides its head: its task with the future that answers it, and its stream.
+/// The memory of a request apart from its head: its task with the handler's future, and its stream.
 pub(super) const REQUEST_MEMORY: usize = 16 * 1024;
 
-/// Up to so many bytes of a head are of ordinary size. They count as long as the request is open; those of a larger one
-/// until it is dropped, which handlers that wait for a body do early.
-const ORDINARY_HEAD: usize = 4 * 1024;
+/// The size up to which a head is ordinary, in bytes. An ordinary head counts while the request is open; a
+/// larger one until it is dropped, which handlers that wait for a body do early.
+const MAX_ORDINARY_HEAD: usize = 4 * 1024;
 
-/// What a header takes besides its name and value.
+/// The memory of a header apart from its name and value.
 const HEADER_MEMORY: usize = 112;
 
-/// The most bytes of a response that count as part of its request.
-const ORDINARY_RESPONSE: usize = 4 * 1024;
+/// The size up to which a response counts as part of its request, in bytes.
+const MAX_ORDINARY_RESPONSE: usize = 4 * 1024;
 
-/// The most that is read at once of a response that passes through memory.
-const PIECE: usize = 32 * 1024;
+/// The maximum number of bytes read at once of a response that passes through memory.
+const MAX_PIECE: usize = 32 * 1024;
 
-/// What such a response holds: a piece that waits for its client, and one that is being sent.
-const PIECES_MEMORY: usize = 2 * PIECE;
+/// The memory of such a response: one piece waits for its client, and one is being sent.
+const PIECES_MEMORY: usize = 2 * MAX_PIECE;
 
-/// The most that is read at once of a file that the kernel sends by itself, where a disk must be waited for: a part of what
-/// the connection holds anyway.
-const UNCACHED_PIECE: usize = 16 * 1024;
+/// The maximum number of bytes read at once, if the disk must be waited for, of a file that the kernel sends.
+/// It fits into the memory that the connection holds anyway.
+const MAX_UNCACHED_PIECE: usize = 16 * 1024;
 
-/// A request that is being answered, for as long as this lives.
+/// A request that is being handled, until it is dropped.
 pub(super) struct OpenRequest {
-    entry: Arc<ConnectionGuard>,
+    guard: Arc<ConnectionGuard>,
     sending: bool,
     is_refused: bool,
-    memory: Mutex<Option<Held>>,
+    memory: Mutex<Option<ChargedMemory>>,
 }
 
-/// Memory in the share of a client, of which a connection's requests have more than it came with.
-struct Held {
-    entry: Arc<ConnectionGuard>,
+/// Memory charged to a client's share beyond what its connection holds.
+struct ChargedMemory {
+    guard: Arc<ConnectionGuard>,
     reservation: Reservation,
 }
 
-/// A large head's memory, released with the head that has this among its extensions.
+/// The memory of a large head, stored in its extensions and released with it.
 #[derive(Clone)]
 struct HeadMemory {
-    _held: Arc<Held>,
+    _held: Arc<ChargedMemory>,
 }
 
-impl Held {
-    fn charge(entry: &Arc<ConnectionGuard>, bytes: usize) -> Self {
-        let reservation = entry.memory().charge(entry.pulse.holder(), Purpose::Heads, bytes);
-        entry.add_memory(bytes);
-        Self { entry: Arc::clone(entry), reservation }
+impl ChargedMemory {
+    fn charge(guard: &Arc<ConnectionGuard>, bytes: usize) -> Self {
+        let reservation = guard.memory().charge(guard.state.holder(), Purpose::Heads, bytes);
+        guard.add_memory(bytes);
+        Self { guard: Arc::clone(guard), reservation }
     }
 }
 
-impl Drop for Held {
+impl Drop for ChargedMemory {
     fn drop(&mut self) {
-        self.entry.remove_memory(self.reservation.bytes());
+        self.guard.remove_memory(self.reservation.bytes());
     }
 }
 
-/// How many bytes a request's head holds.
+/// The memory of a request's head, in bytes.
 fn head_memory<B>(request: &Request<B>) -> usize {
     let uri = request.uri().path_and_query().map_or(0, |path| path.as_str().len());
     let header =
@@ -81,41 +81,41 @@ fn head_memory<B>(request: &Request<B>) -> usize {
 }
 
 impl OpenRequest {
-    /// Counts a request whose head has come. A connection's only request is part of what the connection holds, unless its
-    /// head is large.
-    pub(super) fn begin<B>(entry: &Arc<ConnectionGuard>, request: &mut Request<B>) -> Self {
-        let is_only = entry.pulse.requests() == 0;
-        entry.pulse.request_begins();
+    /// Counts a request whose head has arrived. The only request of a connection is part of what the
+    /// connection holds, unless its head is large.
+    pub(super) fn start<B>(guard: &Arc<ConnectionGuard>, request: &mut Request<B>) -> Self {
+        let is_only = guard.state.requests() == 0;
+        guard.state.start_request();
         let head = head_memory(request);
-        let ordinary = if is_only { 0 } else { REQUEST_MEMORY + head.min(ORDINARY_HEAD) };
-        let large = if head > ORDINARY_HEAD { head } else { 0 };
-        let is_refused = !is_only && entry.shared.has_enough(entry);
-        let held = |bytes| (bytes > 0 && !is_refused).then(|| Held::charge(entry, bytes));
+        let ordinary = if is_only { 0 } else { REQUEST_MEMORY + head.min(MAX_ORDINARY_HEAD) };
+        let large = if head > MAX_ORDINARY_HEAD { head } else { 0 };
+        let is_refused = !is_only && guard.shared.is_saturated(guard);
+        let held = |bytes| (bytes > 0 && !is_refused).then(|| ChargedMemory::charge(guard, bytes));
         if let Some(held) = held(large) {
-            // Otherwise what is kept of it, for the log, keeps all of the head.
+            // A copy, because the log keeps the URI, which would otherwise keep the whole head in memory.
             if let Ok(uri) = request.uri().to_string().parse() {
                 *request.uri_mut() = uri;
             }
             request.extensions_mut().insert(HeadMemory { _held: Arc::new(held) });
         }
-        Self { entry: Arc::clone(entry), sending: false, is_refused, memory: Mutex::new(held(ordinary)) }
+        Self { guard: Arc::clone(guard), sending: false, is_refused, memory: Mutex::new(held(ordinary)) }
     }
 
-    pub(super) fn pulse(&self) -> &ConnectionState {
-        &self.entry.pulse
+    pub(super) fn state(&self) -> &ConnectionState {
+        &self.guard.state
     }
 
-    /// Whether it must be refused, for its connection holds enough while memory is short.
+    /// Whether to reject the request, because its connection holds enough while memory is short.
     pub(super) fn is_refused(&self) -> bool {
         self.is_refused
     }
 
-    pub(super) fn note_user(&self, user: &str) {
-        self.entry.note_user(user);
+    pub(super) fn record_user(&self, user: &str) {
+        self.guard.record_user(user);
     }
 
-    pub(super) fn note_authenticated(&self) {
-        self.pulse().note_authenticated();
+    pub(super) fn mark_authenticated(&self) {
+        self.state().mark_authenticated();
         if let Some(held) = &mut *self.memory.lock().unwrap_or_else(PoisonError::into_inner) {
             held.reservation.authenticate();
         }
@@ -125,67 +125,69 @@ impl OpenRequest {
 impl Drop for OpenRequest {
     fn drop(&mut self) {
         if self.sending {
-            self.pulse().response_ends();
+            self.state().finish_response();
         }
-        self.pulse().request_ends();
+        self.state().finish_request();
     }
 }
 
-/// What a response holds while it is sent, in the share of its client.
+/// The memory of a response while it is sent, charged to its client's share.
 #[derive(Default)]
 pub(super) struct ResponseMemory {
     held: Option<(Arc<ConnectionGuard>, Reservation)>,
 }
 
 impl ResponseMemory {
-    /// Reserves what `body` will hold, `by_kernel` if the kernel can send its files.
+    /// Reserves the memory that `body` will hold; `uses_sendfile` if the kernel can send its files.
     pub(super) async fn reserve<B: ResponseBody>(
         body: &mut B,
-        entry: &Arc<ConnectionGuard>,
-        by_kernel: bool,
+        guard: &Arc<ConnectionGuard>,
+        uses_sendfile: bool,
     ) -> Result<Self, OutOfMemory> {
-        let (memory, holder) = (entry.memory(), entry.pulse.holder());
+        let memory = guard.memory();
+        let holder = guard.state.holder();
         let reservation = match body.in_memory() {
-            Some(..=ORDINARY_RESPONSE) => return Ok(Self::default()),
-            // It would wait in memory while its client has enough of it.
-            Some(_) if entry.shared.is_over_memory_share(entry) => return Err(OutOfMemory),
+            Some(..=MAX_ORDINARY_RESPONSE) => return Ok(Self::default()),
+            // It would wait in memory while its client already holds enough.
+            Some(_) if guard.shared.is_over_memory_share(guard) => return Err(OutOfMemory),
             Some(bytes) => match memory.try_reserve(holder, Purpose::SendBuffers, bytes) {
                 Some(reservation) => reservation,
-                // It is in memory already: few such may wait.
+                // It is in memory already, so only a few such responses may wait.
                 None => {
-                    let _waits = entry.shared.may_wait_in_memory(bytes).ok_or(OutOfMemory)?;
+                    let _waits = guard.shared.try_wait_in_memory(bytes).ok_or(OutOfMemory)?;
                     memory.reserve(holder, Purpose::SendBuffers, bytes).await?
                 }
             },
-            None if by_kernel => {
-                body.limit_pieces(UNCACHED_PIECE);
+            None if uses_sendfile => {
+                body.limit_pieces(MAX_UNCACHED_PIECE);
                 return Ok(Self::default());
             }
             None => {
-                body.limit_pieces(PIECE);
-                entry.wait_for_share().await?;
+                body.limit_pieces(MAX_PIECE);
+                guard.wait_for_share().await?;
                 memory.reserve(holder, Purpose::SendBuffers, PIECES_MEMORY).await?
             }
         };
-        entry.account.add_memory(reservation.bytes());
-        Ok(Self { held: Some((Arc::clone(entry), reservation)) })
+        guard.account.add_memory(reservation.bytes());
+        Ok(Self { held: Some((Arc::clone(guard), reservation)) })
     }
 }
 
 impl Drop for ResponseMemory {
     fn drop(&mut self) {
-        if let Some((entry, reservation)) = &self.held {
-            entry.account.remove_memory(reservation.bytes());
+        if let Some((guard, reservation)) = &self.held {
+            guard.account.remove_memory(reservation.bytes());
         }
     }
 }
 
-/// A response's body, which keeps its request open.
+/// A response's body that keeps its request open.
 pub(super) struct MeteredBody<B> {
     body: B,
     parts: Option<Parts>,
-    /// What is left of a piece that is given away in smaller ones. What hyper has taken shows how far its client is, and
-    /// must be little: once it has all of a body it drops it, and what it then still holds is not counted.
+    /// The rest of a piece that is passed on in smaller ones. hyper's progress shows how far its client is,
+    /// so hyper must hold little: once it has a whole body it drops it, and the memory it still holds is not
+    /// counted.
     rest: Bytes,
     watch: Option<(Arc<Stream>, Watch)>,
     _memory: ResponseMemory,
@@ -195,22 +197,22 @@ pub(super) struct MeteredBody<B> {
 impl<B> MeteredBody<B> {
     pub(super) fn new(body: B, mut open: OpenRequest, memory: ResponseMemory) -> Self {
         open.sending = true;
-        open.pulse().response_begins();
+        open.state().start_response();
         Self { body, parts: None, rest: Bytes::new(), watch: None, _memory: memory, _open: open }
     }
 
-    /// The same with files that the kernel sends.
-    pub(super) fn by_kernel(self, parts: Option<Parts>) -> Self {
+    /// Adds the queue of file parts that the kernel sends.
+    pub(super) fn with_parts(self, parts: Option<Parts>) -> Self {
         Self { parts, ..self }
     }
 
-    /// The same on a stream of HTTP/2.
+    /// Adds the HTTP/2 stream that it is sent on.
     pub(super) fn on_stream(self, watch: Option<(Arc<Stream>, Watch)>) -> Self {
         Self { watch, ..self }
     }
 
-    fn next_of_rest(&mut self) -> Option<Chunk> {
-        let piece = self.rest.split_to(self.rest.len().min(PIECE));
+    fn next_piece(&mut self) -> Option<Chunk> {
+        let piece = self.rest.split_to(self.rest.len().min(MAX_PIECE));
         (!piece.is_empty()).then_some(Chunk::Bytes(piece))
     }
 }
@@ -225,9 +227,9 @@ impl<B: ResponseBody + Body<Data = Bytes> + Unpin> Body for MeteredBody<B> {
     ) -> Poll<Option<Result<Frame<Chunk>, B::Error>>> {
         let this = &mut *self;
         if let Some((stream, _)) = &this.watch {
-            stream.note_piece();
+            stream.record_piece();
         }
-        if let Some(piece) = this.next_of_rest() {
+        if let Some(piece) = this.next_piece() {
             return Poll::Ready(Some(Ok(Frame::data(piece))));
         }
         if let Some(parts) = &this.parts
@@ -239,11 +241,11 @@ impl<B: ResponseBody + Body<Data = Bytes> + Unpin> Body for MeteredBody<B> {
         Poll::Ready(frame.map(|frame| {
             frame.map(|frame| {
                 frame.map_data(|bytes| {
-                    if bytes.len() <= PIECE {
+                    if bytes.len() <= MAX_PIECE {
                         return Chunk::Bytes(bytes);
                     }
                     this.rest = bytes;
-                    this.next_of_rest().unwrap_or(Chunk::Bytes(Bytes::new()))
+                    this.next_piece().unwrap_or(Chunk::Bytes(Bytes::new()))
                 })
             })
         }))
@@ -266,7 +268,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_head_is_as_large_as_its_headers() {
+    fn head_memory_counts_uri_and_headers() {
         let request = Request::get("/v2/").header("accept", "x").header("cookie", "y".repeat(1000));
         let request = request.body(()).expect("valid");
         assert_eq!(head_memory(&request), 4 + 6 + 1 + 6 + 1000 + 2 * HEADER_MEMORY);

@@ -1,9 +1,9 @@
-//! Parts of files that the kernel sends by itself: a pull costs one copy less of every byte.
+//! Sends parts of files with `sendfile`, which saves one copy of every byte of a pull.
 //!
-//! hyper writes what a body is made of, and knows nothing of files. So a part of one goes through hyper as a
-//! [`Chunk`] that shows memory which stands for it, while the part itself waits in [`Parts`]; and where the
-//! connection is asked to write that memory, it has the kernel send the part. Nothing can take the stand-in
-//! for bytes: who asks a chunk for them one slice at a time gets none, and a write of nothing ends the
+//! hyper writes buffers and knows nothing of files. So a part of a file passes through hyper as a [`Chunk`]
+//! that shows stand-in memory, while the part itself waits in [`Parts`]. When hyper asks the connection to
+//! write that memory, the connection has the kernel send the part instead. The stand-in cannot be mistaken
+//! for content: a caller that asks a chunk for one slice at a time gets none, and an empty write ends the
 //! connection.
 
 use std::collections::VecDeque;
@@ -19,18 +19,18 @@ use tokio_rustls::server::TlsStream;
 
 use crate::store::FilePart;
 
-/// How much of a part is sent at once, at most.
-const MOST: usize = 1 << 20;
+/// The maximum number of bytes sent at once.
+const MAX_SEND: usize = 1 << 20;
 
-/// Stands for parts of files. Never touched, so that it takes no memory.
-static STAND_IN: LazyLock<Box<[u8]>> = LazyLock::new(|| vec![0; MOST].into_boxed_slice());
+/// Stands for parts of files. It is never touched, so it takes no memory.
+static STAND_IN: LazyLock<Box<[u8]>> = LazyLock::new(|| vec![0; MAX_SEND].into_boxed_slice());
 
-/// What a connection's bytes go through.
+/// A connection's byte stream.
 pub trait Socket: AsyncRead + AsyncWrite + Unpin + Send + 'static {
     /// Whether the kernel can send files through it.
     const SENDS_FILES: bool = false;
 
-    /// Has the kernel send up to `count` bytes of `file` from `offset` on. How many it took.
+    /// Has the kernel send up to `count` bytes of `file` from `offset`. Returns the number of bytes sent.
     fn poll_send_file(
         &mut self,
         _cx: &mut Context<'_>,
@@ -41,9 +41,9 @@ pub trait Socket: AsyncRead + AsyncWrite + Unpin + Send + 'static {
         Poll::Ready(Err(io::ErrorKind::Unsupported.into()))
     }
 
-    /// Has the kernel hold back what does not fill a segment, until it is told otherwise: a reader is then woken
+    /// Has the kernel hold back incomplete segments until this is turned off, so that the reader is woken
     /// less often.
-    fn hold_back(&self, _on: bool) {}
+    fn set_corked(&self, _on: bool) {}
 }
 
 impl Socket for UnixStream {}
@@ -72,8 +72,8 @@ impl Socket for TcpStream {
         }
     }
 
-    fn hold_back(&self, on: bool) {
-        // Only how soon something is sent depends on it.
+    fn set_corked(&self, on: bool) {
+        // Failure is harmless: this only affects when data is sent.
         let _ = rustix::net::sockopt::set_tcp_cork(self, on);
     }
 }
@@ -82,7 +82,7 @@ impl Socket for TcpStream {
 pub(super) enum Chunk {
     /// Bytes.
     Bytes(Bytes),
-    /// So many bytes of the parts that wait.
+    /// This many bytes of the waiting parts.
     File(usize),
 }
 
@@ -104,7 +104,7 @@ impl Buf for Chunk {
     fn chunks_vectored<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
         let shown = match self {
             Self::Bytes(bytes) => &bytes[..],
-            Self::File(len) => &STAND_IN[..(*len).min(MOST)],
+            Self::File(len) => &STAND_IN[..(*len).min(MAX_SEND)],
         };
         match slices.first_mut() {
             Some(slice) if !shown.is_empty() => {
@@ -123,24 +123,24 @@ impl Buf for Chunk {
     }
 }
 
-/// The parts of files that a connection has still to send, in their order.
+/// The parts of files that a connection has yet to send, in order.
 #[derive(Clone, Default)]
 pub(super) struct Parts(Arc<Mutex<VecDeque<FilePart>>>);
 
 impl Parts {
-    /// Lets `part` be sent after those that wait. What stands for it.
+    /// Queues `part`, and returns the chunk that stands for it.
     pub(super) fn push(&self, part: FilePart) -> Chunk {
         let len = usize::try_from(part.range.end - part.range.start).unwrap_or(usize::MAX);
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push_back(part);
         Chunk::File(len)
     }
 
-    /// Where in `slices` the first part of a file is.
+    /// The index of the first slice that stands for a part of a file.
     pub(super) fn find(slices: &[IoSlice<'_>]) -> Option<usize> {
         slices.iter().position(|slice| STAND_IN.as_ptr_range().contains(&slice.as_ptr()))
     }
 
-    /// Sends some of the first part that waits, of which `count` bytes are asked for.
+    /// Sends up to `count` bytes of the first waiting part.
     pub(super) fn poll_send<S: Socket>(
         &self,
         cx: &mut Context<'_>,
@@ -149,15 +149,15 @@ impl Parts {
     ) -> Poll<io::Result<usize>> {
         let mut parts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(FilePart { file, range }) = parts.front_mut() else {
-            return Poll::Ready(Err(io::Error::other("no part of a file waits to be sent")));
+            return Poll::Ready(Err(io::Error::other("no part of a file is waiting to be sent")));
         };
         let left = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
-        socket.hold_back(true);
+        socket.set_corked(true);
         let sent = ready!(socket.poll_send_file(cx, file, range.start, count.min(left)))?;
         range.start += sent as u64;
         if range.is_empty() {
             parts.pop_front();
-            socket.hold_back(!parts.is_empty());
+            socket.set_corked(!parts.is_empty());
         }
         Poll::Ready(Ok(sent))
     }
@@ -170,7 +170,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_stand_in_is_found_and_never_read() {
+    fn stand_in_is_found_and_never_read() {
         let parts = Parts::default();
         let file = Arc::new(tempfile::tempfile().expect("a file"));
         let mut chunk = parts.push(FilePart { file, range: 5..25 });
@@ -184,10 +184,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn parts_are_sent_in_order_and_a_file_that_shrank_breaks_off() {
+    async fn sends_parts_in_order_and_fails_on_a_truncated_file() {
         let mut file = tempfile::tempfile().expect("a file");
         file.write_all(b"0123456789").expect("written");
-        let (file, parts) = (Arc::new(file), Parts::default());
+        let file = Arc::new(file);
+        let parts = Parts::default();
         parts.push(FilePart { file: Arc::clone(&file), range: 6..9 });
         parts.push(FilePart { file, range: 8..12 });
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("bound");

@@ -1,4 +1,4 @@
-//! How connections are served.
+//! Settings of a listener.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,37 +8,37 @@ use ipnet::IpNet;
 use super::Tls;
 use crate::memory::MemoryBudget;
 
-/// How connections are served.
+/// Settings of a listener.
 #[derive(Debug, Clone)]
 pub struct ListenSettings {
-    /// The most connections at once; more of them wait in the system's queue.
+    /// The maximum number of open connections; others wait in the system's queue.
     pub max_connections: usize,
-    /// How long a client may take for its TLS handshake and for a request's head.
+    /// The time limit for the TLS handshake and for the head of a request.
     pub head_timeout: Duration,
-    /// How long a client may take none of the bytes that wait for it, where memory or connections are scarce.
+    /// How long a client may read nothing of a response while memory or connections are scarce.
     pub write_timeout: Duration,
-    /// How long a connection may be without a request.
+    /// How long a connection may be idle between requests.
     pub idle_timeout: Duration,
-    /// How long requests may go on after the server was told to stop.
+    /// How long open requests may continue after the server starts to shut down.
     pub drain_timeout: Duration,
-    /// The most bytes of a request's head.
+    /// The maximum size of a request's head in bytes.
     pub max_header_size: usize,
-    /// The most bytes that are read or written at once on a connection.
+    /// The maximum number of bytes read or written at once on a connection.
     pub buffer_size: usize,
-    /// The most requests at once on a connection of HTTP/2.
+    /// The maximum number of concurrent requests on an HTTP/2 connection.
     pub max_streams: u32,
-    /// The same for a connection that begins while more than `wide_connections` are open.
+    /// The same for a connection opened while more than `wide_connections` are open.
     pub max_streams_crowded: u32,
-    /// Up to how many connections are few.
+    /// The number of open connections up to which a new one gets `max_streams`.
     pub wide_connections: usize,
-    /// How many bytes of a request's body may be under way in HTTP/2 while memory is plenty; twice that on a
-    /// connection.
+    /// The HTTP/2 window of a stream while memory is plentiful, in bytes; a connection's window is twice
+    /// that.
     pub stream_window: u32,
-    /// The memory that requests share.
+    /// The memory budget that requests share.
     pub memory: MemoryBudget,
     /// Networks whose addresses stand for many clients: trusted proxies.
     pub shared_networks: Arc<[IpNet]>,
-    /// TLS, if it is to be spoken.
+    /// TLS, if it is enabled.
     pub tls: Option<Arc<Tls>>,
 }
 
@@ -48,7 +48,7 @@ impl Default for ListenSettings {
             max_connections: 1024,
             head_timeout: Duration::from_secs(15),
             write_timeout: Duration::from_secs(60),
-            // Longer than Go's clients keep their idle connections (90 s), so that theirs is the first move.
+            // Longer than Go's clients keep idle connections (90 s), so that the client closes first.
             idle_timeout: Duration::from_secs(120),
             drain_timeout: Duration::from_secs(30),
             max_header_size: 16 * 1024,

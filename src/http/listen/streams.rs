@@ -1,8 +1,8 @@
-//! The streams of a connection of HTTP/2 whose responses wait to be read.
+//! Resets the streams of an HTTP/2 connection whose responses are not read.
 //!
-//! hyper gives each stream a task, and asks a response's body for its next piece only when the client has taken the one
-//! before. So a body that is not asked is one that is not read, and whose task can be ended: which resets the
-//! stream and leaves the others of its connection alone.
+//! hyper gives each stream a task, and polls a response's body for its next piece only after the client has
+//! taken the previous one. So a body that is not polled is not being read. Aborting its task resets the
+//! stream and leaves the other streams of the connection alone.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
-/// One request's stream.
+/// The stream of one request.
 #[derive(Debug, Default)]
 pub(super) struct Stream {
     task: OnceLock<AbortHandle>,
@@ -20,8 +20,8 @@ pub(super) struct Stream {
 }
 
 impl Stream {
-    /// A piece of its response was taken.
-    pub(super) fn note_piece(&self) {
+    /// Records that the client took a piece of the response.
+    pub(super) fn record_piece(&self) {
         self.pieces.fetch_add(1, Relaxed);
     }
 }
@@ -32,9 +32,9 @@ pub(super) struct Streams(Arc<Mutex<State>>);
 
 #[derive(Debug, Default)]
 struct State {
-    /// The stream whose request was handed over last: its task is spawned next.
-    beginning: Option<Arc<Stream>>,
-    /// Those that send, with how far each was when it was looked at, and since when.
+    /// The stream whose request arrived last; its task is spawned next.
+    starting: Option<Arc<Stream>>,
+    /// The streams that send a response, with their last observed progress and its time.
     sending: HashMap<u64, Sending>,
     next: u64,
 }
@@ -47,14 +47,14 @@ struct Sending {
 }
 
 impl Streams {
-    /// A stream whose task is spawned next.
-    pub(super) fn begin(&self) -> Arc<Stream> {
+    /// Creates a stream whose task is spawned next.
+    pub(super) fn start(&self) -> Arc<Stream> {
         let stream = Arc::<Stream>::default();
-        self.state().beginning = Some(Arc::clone(&stream));
+        self.state().starting = Some(Arc::clone(&stream));
         stream
     }
 
-    /// Watches a stream that sends, until what this gives is dropped.
+    /// Watches a stream that sends a response, until the result is dropped.
     pub(super) fn watch(&self, stream: &Arc<Stream>) -> Watch {
         let mut state = self.state();
         let id = state.next;
@@ -65,7 +65,7 @@ impl Streams {
         Watch { streams: self.clone(), id }
     }
 
-    /// Resets the streams of which nothing was taken for `limit`, where `is_scarce`; else only looks how far each is.
+    /// Records the progress of each stream. If memory `is_scarce`, resets those without progress for `limit`.
     pub(super) fn reset_stalled(&self, now: Instant, limit: Duration, is_scarce: bool) {
         for Sending { stream, pieces, since } in self.state().sending.values_mut() {
             let taken = stream.pieces.load(Relaxed);
@@ -76,7 +76,7 @@ impl Streams {
                 && now.duration_since(*since) >= limit
                 && let Some(task) = stream.task.get()
             {
-                tracing::debug!("a stream was reset: its response was not read, and memory is short");
+                tracing::debug!("stream reset: its response is not being read, and memory is short");
                 task.abort();
             }
         }
@@ -94,13 +94,13 @@ where
 {
     fn execute(&self, task: F) {
         let task = tokio::spawn(task);
-        if let Some(stream) = self.state().beginning.take() {
+        if let Some(stream) = self.state().starting.take() {
             stream.task.set(task.abort_handle()).ok();
         }
     }
 }
 
-/// A stream that is watched.
+/// Watches a stream until dropped.
 pub(super) struct Watch {
     streams: Streams,
     id: u64,
@@ -108,7 +108,7 @@ pub(super) struct Watch {
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        // Outside the lock: the last owner of a stream must not be dropped within it.
+        // Dropped outside the lock: the last owner of a stream must not be dropped within it.
         let sending = self.streams.state().sending.remove(&self.id);
         drop(sending);
     }
@@ -121,24 +121,24 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn only_streams_that_stand_still_are_reset_and_only_when_memory_is_short() {
+    async fn resets_only_stalled_streams_and_only_while_memory_is_short() {
         let streams = Streams::default();
         let limit = Duration::from_secs(60);
-        let [still, read] = [(); 2].map(|()| {
-            let stream = streams.begin();
+        let [stalled, read] = [(); 2].map(|()| {
+            let stream = streams.start();
             streams.execute(std::future::pending::<()>());
             (streams.watch(&stream), stream)
         });
         let is_over = |stream: &Stream| stream.task.get().expect("spawned").is_finished();
         for second in 0..120 {
             tokio::time::advance(Duration::from_secs(1)).await;
-            read.1.note_piece();
+            read.1.record_piece();
             streams.reset_stalled(Instant::now(), limit, second >= 100);
             tokio::task::yield_now().await;
-            assert_eq!(is_over(&still.1), second >= 100, "{second}");
+            assert_eq!(is_over(&stalled.1), second >= 100, "{second}");
             assert!(!is_over(&read.1));
         }
-        drop(still);
+        drop(stalled);
         assert_eq!(streams.state().sending.len(), 1);
     }
 }

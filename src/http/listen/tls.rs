@@ -1,4 +1,4 @@
-//! TLS by a certificate and a key in PEM files.
+//! Loads TLS certificates and keys from PEM files.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,70 +16,71 @@ use super::leaf::Leaf;
 use crate::file_state::FileState;
 use crate::text_file;
 
-/// Why TLS cannot be spoken.
+/// An error in loading TLS files.
 #[derive(Debug, Error)]
 pub enum TlsError {
-    /// A file could not be read, or holds no PEM of the right kind.
+    /// A file could not be read, or contains no PEM of the right kind.
     #[error("{path}: {reason}", path = path.display())]
     File {
-        /// Which file.
+        /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The reason.
         reason: String,
     },
-    /// Certificate and key do not fit each other, or cannot be used.
+    /// The certificate and the key do not match or cannot be used.
     #[error("the certificate and the key cannot be used: {0}")]
     Unusable(#[from] rustls::Error),
-    /// Nobody's certificate could be judged by those of the authorities.
+    /// The certificates of the client authorities cannot be used.
     #[error("{path}: {reason}", path = path.display())]
     Authorities {
-        /// Which file.
+        /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The reason.
         reason: String,
     },
 }
 
-/// The files that a server's TLS is made of.
+/// The files of a server's TLS configuration.
 #[derive(Debug, Clone)]
 pub struct TlsFiles {
-    /// The server's certificate and those that lead to its root.
+    /// The server's certificate and its chain up to the root.
     pub certificate: PathBuf,
     /// The certificate's private key.
     pub key: PathBuf,
-    /// The certificates of authorities: then every client must show a certificate that one of them signed.
+    /// The certificates of the client authorities. If set, each client must present a certificate that one of
+    /// them signed.
     pub client_ca: Option<PathBuf>,
 }
 
 impl TlsFiles {
-    /// How all of them are now.
+    /// The current states of the files.
     pub(super) fn states(&self) -> Vec<FileState> {
         let paths = [Some(&self.certificate), Some(&self.key), self.client_ca.as_ref()];
         paths.into_iter().flatten().map(|path| FileState::of(path)).collect()
     }
 
-    /// A server's TLS, for HTTP/2 and HTTP/1.1, as the files have it now.
+    /// Loads the configuration, for HTTP/2 and HTTP/1.1, from the current files.
     pub(super) fn load(&self) -> Result<Loaded, TlsError> {
         let in_file = |path: &Path, reason| TlsError::File { path: path.to_owned(), reason };
         let chain = certificates(&self.certificate).map_err(|reason| in_file(&self.certificate, reason))?;
         let key = private_key(&self.key).map_err(|reason| in_file(&self.key, reason))?;
         let leaf = chain.first().and_then(Leaf::read);
-        let mut config = self.begin()?.with_single_cert(chain, key)?;
+        let mut config = self.config_builder()?.with_single_cert(chain, key)?;
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         Ok(Loaded { config: Arc::new(config), leaf })
     }
 
-    /// TLS that nobody can speak, for there is no certificate yet.
+    /// Loads a configuration without a certificate, so that every handshake fails until there is one.
     pub(super) fn load_without_certificate(&self) -> Result<Loaded, TlsError> {
-        let config = self.begin()?.with_cert_resolver(Arc::new(Nothing));
+        let config = self.config_builder()?.with_cert_resolver(Arc::new(NoCertificate));
         Ok(Loaded { config: Arc::new(config), leaf: None })
     }
 
-    /// TLS for the clients that may come in.
-    fn begin(&self) -> Result<ConfigBuilder<ServerConfig, WantsServerCert>, TlsError> {
+    /// Builds the configuration up to the server's certificate, with the verification of clients.
+    fn config_builder(&self) -> Result<ConfigBuilder<ServerConfig, WantsServerCert>, TlsError> {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let clients = match &self.client_ca {
-            Some(path) => signed_by(path, &provider)?,
+            Some(path) => client_verifier(path, &provider)?,
             None => WebPkiClientVerifier::no_client_auth(),
         };
         let builder = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
@@ -87,25 +88,28 @@ impl TlsFiles {
     }
 }
 
-/// A server's TLS, and its own certificate where that can be read.
+/// A loaded configuration, and the server's own certificate if it can be parsed.
 #[derive(Debug)]
 pub(super) struct Loaded {
     pub(super) config: Arc<ServerConfig>,
     pub(super) leaf: Option<Leaf>,
 }
 
-/// Has no certificate for anybody.
+/// A resolver without any certificate.
 #[derive(Debug)]
-struct Nothing;
+struct NoCertificate;
 
-impl ResolvesServerCert for Nothing {
+impl ResolvesServerCert for NoCertificate {
     fn resolve(&self, _client_hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         None
     }
 }
 
-/// Lets in those clients whose certificate one of the authorities in a file has signed.
-fn signed_by(path: &Path, provider: &Arc<CryptoProvider>) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
+/// Builds a verifier that accepts clients with a certificate signed by one of the authorities in a file.
+fn client_verifier(
+    path: &Path,
+    provider: &Arc<CryptoProvider>,
+) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
     let unfit = |reason| TlsError::Authorities { path: path.to_owned(), reason };
     let mut roots = RootCertStore::empty();
     for authority in certificates(path).map_err(unfit)? {
@@ -115,7 +119,7 @@ fn signed_by(path: &Path, provider: &Arc<CryptoProvider>) -> Result<Arc<dyn Clie
     verifier.build().map_err(|error| unfit(error.to_string()))
 }
 
-/// The certificates in a file, or why there are none.
+/// Reads the certificates in a file. A file without any is an error.
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     let pem = text_file::read_bytes(path).map_err(|error| error.to_string())?;
     CertificateDer::pem_slice_iter(&pem)
@@ -124,7 +128,7 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
         .map_err(|error| reason(&error))
 }
 
-/// The private key in a file.
+/// Reads the private key in a file.
 fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
     let pem = text_file::read_bytes(path).map_err(|error| error.to_string())?;
     PrivateKeyDer::from_pem_slice(&pem).map_err(|error| reason(&error))
@@ -132,7 +136,7 @@ fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
 
 fn reason(error: &pem::Error) -> String {
     match error {
-        pem::Error::NoItemsFound => "holds none in PEM".to_owned(),
+        pem::Error::NoItemsFound => "contains none in PEM format".to_owned(),
         error => error.to_string(),
     }
 }
@@ -142,35 +146,37 @@ mod tests {
     use super::*;
 
     #[test]
-    fn files_that_hold_something_else_are_named() {
+    fn errors_name_the_invalid_file() {
         let dir = tempfile::tempdir().expect("directory");
-        let (cert, key, empty) = (dir.path().join("cert"), dir.path().join("key"), dir.path().join("empty"));
+        let cert = dir.path().join("cert");
+        let key = dir.path().join("key");
+        let empty = dir.path().join("empty");
         let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).expect("certificate");
         std::fs::write(&cert, made.cert.pem()).expect("writes");
         std::fs::write(&key, made.signing_key.serialize_pem()).expect("writes");
         std::fs::write(&empty, "").expect("writes");
 
         let load = |certificate: &Path, key: &Path| {
-            let (certificate, key) = (certificate.to_owned(), key.to_owned());
-            TlsFiles { certificate, key, client_ca: None }.load()
+            TlsFiles { certificate: certificate.to_owned(), key: key.to_owned(), client_ca: None }.load()
         };
-        assert_eq!(load(&cert, &key).expect("fits").config.alpn_protocols.len(), 2);
+        assert_eq!(load(&cert, &key).expect("matches").config.alpn_protocols.len(), 2);
         let marked = [&cert, &key].map(|path| {
-            let (text, path) = (std::fs::read_to_string(path).expect("read"), path.with_extension("marked"));
+            let text = std::fs::read_to_string(path).expect("read");
+            let path = path.with_extension("marked");
             std::fs::write(&path, format!("\u{feff}{text}")).expect("writes");
             path
         });
         assert!(
-            load(&marked[0], &marked[1]).expect("fits").leaf.is_some(),
-            "a byte order mark is no part of PEM"
+            load(&marked[0], &marked[1]).expect("matches").leaf.is_some(),
+            "a byte order mark is ignored"
         );
-        let message = |cert: &Path, key: &Path| load(cert, key).expect_err("wrong").to_string();
+        let message = |cert: &Path, key: &Path| load(cert, key).expect_err("invalid").to_string();
         assert!(message(&dir.path().join("gone"), &key).contains("gone"));
         assert!(message(&cert, &empty).contains("empty"));
-        assert!(message(&empty, &key).contains("empty: holds none"));
+        assert!(message(&empty, &key).contains("empty: contains none"));
         for (file, content, reason) in [
             ("gone", None, "gone: "),
-            ("none", Some(""), "none: holds none"),
+            ("none", Some(""), "none: contains none"),
             ("odd", Some("-----BEGIN CERTIFICATE-----\nb2Rk\n-----END CERTIFICATE-----\n"), "odd: "),
         ] {
             let client_ca = dir.path().join(file);

@@ -1,15 +1,15 @@
-//! How long a connection is served at a stretch while others wait for theirs.
+//! Limits how long a connection is served before other connections get their turn.
 //!
-//! The runtime polls the tasks that are ready one after another. A connection with thousands of requests or frames in
-//! its buffers is always ready, so that what it may do in one turn bounds how long all others wait.
+//! The runtime polls ready tasks one after another. A connection with thousands of requests or frames in its
+//! buffers is always ready, so the length of its turn bounds how long all others wait.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, LazyLock};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-/// How long it takes at most until each connection has had its turn.
-const ROUND: Duration = Duration::from_millis(10);
+/// The maximum time until each connection has had its turn.
+const MAX_ROUND: Duration = Duration::from_millis(10);
 
 /// The shortest turn: about one request.
 const MIN_TURN: Duration = Duration::from_micros(50);
@@ -17,10 +17,10 @@ const MIN_TURN: Duration = Duration::from_micros(50);
 /// The longest turn.
 const MAX_TURN: Duration = Duration::from_millis(2);
 
-/// How often a turn among few connections is asked for its end before it reads the clock: as often as one request does.
+/// The number of checks before a turn among few connections reads the clock: as many as one request makes.
 const UNTIMED_CHECKS: u32 = 3;
 
-/// What times are counted from.
+/// The origin of `nanoseconds`.
 static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 fn nanoseconds() -> u64 {
@@ -30,27 +30,27 @@ fn nanoseconds() -> u64 {
 /// The turn of one connection.
 #[derive(Debug)]
 pub(super) struct Turn {
-    /// How many connections are open.
+    /// The number of open connections.
     connections: Arc<AtomicUsize>,
     ends: AtomicU64,
-    /// How many more times it lasts whatever the clock says.
+    /// The number of remaining checks that do not read the clock.
     untimed: AtomicU32,
 }
 
 impl Default for Turn {
     fn default() -> Self {
-        Self::among(Arc::default())
+        Self::new(Arc::default())
     }
 }
 
 impl Turn {
-    /// That of a connection among so many.
-    pub(super) fn among(connections: Arc<AtomicUsize>) -> Self {
+    /// Creates the turn of a connection among `connections`.
+    pub(super) fn new(connections: Arc<AtomicUsize>) -> Self {
         Self { connections, ends: AtomicU64::new(u64::MAX), untimed: AtomicU32::default() }
     }
 
-    /// It begins.
-    pub(super) fn begin(&self) {
+    /// Starts the turn.
+    pub(super) fn start(&self) {
         if self.is_short() {
             self.untimed.store(0, Relaxed);
             self.start_clock();
@@ -65,7 +65,7 @@ impl Turn {
         self.ends.store(nanoseconds().saturating_add(turn), Relaxed);
     }
 
-    /// Whether turns are short, so that little should be taken at once.
+    /// Whether turns are so short that a connection should read little at once.
     pub(super) fn is_short(&self) -> bool {
         length(self.connections.load(Relaxed)) < MAX_TURN / 4
     }
@@ -82,8 +82,8 @@ impl Turn {
         false
     }
 
-    /// Ready while it lasts. Afterwards the task is woken, so that it is polled again when the others have been.
-    pub(super) fn poll_lasts(&self, cx: &Context<'_>) -> Poll<()> {
+    /// Ready until the turn is over. It then wakes the task, which is polled again after the other tasks.
+    pub(super) fn poll_remaining(&self, cx: &Context<'_>) -> Poll<()> {
         if !self.is_over() {
             return Poll::Ready(());
         }
@@ -92,10 +92,10 @@ impl Turn {
     }
 }
 
-/// How long a turn is among so many connections.
+/// The length of a turn among `connections`.
 fn length(connections: usize) -> Duration {
     let connections = u32::try_from(connections.max(1)).unwrap_or(u32::MAX);
-    (ROUND / connections).clamp(MIN_TURN, MAX_TURN)
+    (MAX_ROUND / connections).clamp(MIN_TURN, MAX_TURN)
 }
 
 #[cfg(test)]
@@ -105,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn among_many_a_turn_is_short() {
+    fn turns_are_short_among_many_connections() {
         assert_eq!(length(0), MAX_TURN);
         assert_eq!(length(1), MAX_TURN);
         assert_eq!(length(100), Duration::from_micros(100));
@@ -113,18 +113,18 @@ mod tests {
     }
 
     #[test]
-    fn a_turn_that_is_over_begins_again() {
+    fn turn_ends_and_can_be_restarted() {
         let waker = noop_waker();
         let cx = Context::from_waker(&waker);
         let turn = Turn::default();
-        assert!(turn.poll_lasts(&cx).is_ready(), "who takes no turns is not held up");
-        turn.begin();
+        assert!(turn.poll_remaining(&cx).is_ready(), "a turn that was never started does not end");
+        turn.start();
         let checks = || std::iter::repeat_with(|| turn.is_over());
         assert!(!checks().take(UNTIMED_CHECKS as usize).any(|is_over| is_over));
         std::thread::sleep(MAX_TURN);
-        assert!(turn.is_over() && turn.poll_lasts(&cx).is_pending());
-        turn.begin();
-        let lasts = turn.poll_lasts(&cx);
+        assert!(turn.is_over() && turn.poll_remaining(&cx).is_pending());
+        turn.start();
+        let lasts = turn.poll_remaining(&cx);
         assert!(lasts.is_ready() || turn.is_over());
     }
 }

@@ -1,4 +1,4 @@
-//! Copying blobs from one store to another.
+//! Copies blobs from one store to another.
 
 use std::sync::Arc;
 
@@ -13,10 +13,11 @@ use crate::oci::{Hasher, UploadId};
 use crate::registry::ServiceError;
 use crate::store::{BlobStore, Content, FilesystemStore, StagedBytes, StoreError};
 
-/// How many blobs are copied at once: their syncs wait for the disk together.
-const AT_ONCE: usize = 8;
+/// The number of blobs copied at once, so that their syncs wait for the disk together.
+const CONCURRENT_COPIES: usize = 8;
 
-const PAGE: usize = 256;
+/// The number of blob records fetched at once.
+const BLOB_PAGE: usize = 256;
 
 /// What was copied. All sizes are in bytes.
 #[derive(Debug, Default)]
@@ -28,42 +29,42 @@ pub(super) struct Copied {
     pub(super) problems: Vec<String>,
 }
 
-/// What became of one blob.
+/// The result for one blob.
 enum Outcome {
     Present,
     Copied,
     Bad(String),
 }
 
-/// Copies every blob that `facts` name from one store to the other, where that does not have it yet.
+/// Copies every blob that `metadata` lists from one store to the other, unless the other already has it.
 pub(super) async fn copy_blobs(
-    facts: &dyn Maintenance,
+    metadata: &dyn Maintenance,
     from: &Arc<dyn BlobStore>,
     to: &Arc<FilesystemStore>,
     progress: &dyn Progress,
 ) -> Result<Copied, BackupError> {
-    let total = facts.totals().await?.blob_bytes;
+    let total = metadata.totals().await?.blob_bytes;
     let mut counter = Counter::new(progress, "copying blobs", Unit::Bytes, Some(total));
     let mut done = Copied::default();
     let mut after = None;
     loop {
-        let page = facts.blobs_after(after.as_ref(), PAGE).await?;
+        let page = metadata.blobs_after(after.as_ref(), BLOB_PAGE).await?;
         let Some(last) = page.last() else {
             return Ok(done);
         };
         after = Some(last.key.digest.clone());
         let copies = page.into_iter().map(|blob| copy_if_absent(Arc::clone(from), Arc::clone(to), blob));
-        let mut copies = stream::iter(copies).buffer_unordered(AT_ONCE);
+        let mut copies = stream::iter(copies).buffer_unordered(CONCURRENT_COPIES);
         while let Some(outcome) = copies.next().await {
             let (blob, outcome) = outcome?;
             counter.add(blob.size);
-            done.note(&blob, outcome);
+            done.add(&blob, outcome);
         }
     }
 }
 
 impl Copied {
-    fn note(&mut self, blob: &StoredBlob, outcome: Outcome) {
+    fn add(&mut self, blob: &StoredBlob, outcome: Outcome) {
         match outcome {
             Outcome::Bad(why) => {
                 self.problems.push(format!("{}: {why}", blob.key.digest));
@@ -88,13 +89,13 @@ async fn copy_if_absent(
     match to.read(&blob.key, blob.size, 0..0).await {
         Ok(_) => return Ok((blob, Outcome::Present)),
         Err(StoreError::NotFound) => {}
-        // A copy that lost bytes on its own disk: this is how it gets them back.
+        // The copy lost content on its own disk. It is removed and copied again.
         Err(StoreError::Damaged(_)) => to.remove(&blob.key).await?,
         Err(error) => return Err(error.into()),
     }
     let outcome = match from.read(&blob.key, blob.size, 0..blob.size).await {
         Ok(content) => copy(content, &to, &blob).await?,
-        Err(StoreError::NotFound) => Outcome::Bad("its bytes are not there".into()),
+        Err(StoreError::NotFound) => Outcome::Bad("its content is missing".into()),
         Err(StoreError::Damaged(why)) => Outcome::Bad(why),
         Err(error) => return Err(error.into()),
     };
@@ -126,7 +127,7 @@ async fn copy(content: Content, to: &FilesystemStore, blob: &StoredBlob) -> Resu
     Ok(Outcome::Copied)
 }
 
-/// A copy on its way in.
+/// A copy in progress.
 struct Draft {
     staged: Arc<dyn StagedBytes>,
     hasher: Hasher,

@@ -1,15 +1,15 @@
-//! `backup DIR` and `restore DIR`.
+//! Backups: `backup DIR` and `restore DIR`.
 //!
-//! A backup is itself a data directory, with the same identity: bytes and facts lie in it as they do in the
+//! A backup is itself a data directory with the same store identity. Blobs and metadata have the same layout as in the
 //! original, and `orlop fsck --data DIR` checks it. It is made while the registry serves:
 //!
-//! 1. removals are held back, so that what the copied facts name stays where it is;
-//! 2. the facts are copied to `DIR/incoming`;
-//! 3. every blob that they name and `DIR` does not have yet is copied, hashed on the way, and synced;
-//! 4. `DIR/incoming` takes the place of `DIR/metadata`;
-//! 5. bytes that only the previous facts named are removed.
+//! 1. Removals are paused, so that all blobs in the copied metadata stay in place.
+//! 2. The metadata is copied to `DIR/incoming`.
+//! 3. Every blob it lists that `DIR` does not have yet is copied, hashed on the way, and synced.
+//! 4. `DIR/incoming` replaces `DIR/metadata`.
+//! 5. Blobs that only the previous metadata listed are removed.
 //!
-//! Cut off before step 4, the previous backup is what it was; after it, the new one is whole.
+//! If the backup is interrupted before step 4, the previous backup is unchanged; after it, the new one is complete.
 
 mod copy;
 mod facts;
@@ -30,27 +30,27 @@ use crate::store::{Access, BlobStore, FilesystemStore, OpenError, StoreError};
 
 pub use self::facts::METADATA;
 
-/// Why a backup or a restore was not made.
+/// Why a backup or a restore failed.
 #[derive(Debug, Error)]
 pub enum BackupError {
-    /// The directory holds something else.
+    /// The directory can't be used; the text says why.
     #[error("{0}")]
     Refused(String),
-    /// A file or directory.
+    /// A file or directory could not be read or written.
     #[error("{}: {error}", path.display())]
     Io {
-        /// Which.
+        /// The file or directory.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the operating system.
         error: std::io::Error,
     },
-    /// The bytes of one side.
+    /// A blob store could not be opened.
     #[error(transparent)]
     Store(#[from] OpenError),
-    /// The facts of one side.
+    /// A database could not be opened.
     #[error(transparent)]
     Metadata(#[from] sqlite::OpenError),
-    /// A store failed on the way.
+    /// A store failed during the copy.
     #[error(transparent)]
     Service(#[from] ServiceError),
 }
@@ -67,25 +67,25 @@ impl From<MetadataError> for BackupError {
     }
 }
 
-/// What a backup or a restore did. All sizes are in bytes.
+/// The result of a backup or a restore. All sizes are in bytes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BackupReport {
-    /// Blobs that it now has.
+    /// The number of blobs the backup has now.
     pub blobs: u64,
-    /// Their bytes.
+    /// Their size.
     pub blob_bytes: u64,
-    /// Blobs that were copied this time.
+    /// The number of blobs copied this time.
     pub copied: u64,
-    /// Their bytes.
+    /// Their size.
     pub copied_bytes: u64,
-    /// Blobs that only the previous backup had, and whose bytes were removed.
+    /// The number of blobs removed because only the previous backup listed them.
     pub removed: u64,
-    /// Blobs that could not be copied, because their bytes are missing or damaged: each with the reason.
+    /// Blobs that could not be copied because their content is missing or damaged, each with the reason.
     pub problems: Vec<String>,
 }
 
 impl BackupReport {
-    /// Whether it has everything.
+    /// Whether the backup is complete.
     pub fn is_whole(&self) -> bool {
         self.problems.is_empty()
     }
@@ -102,11 +102,11 @@ impl BackupReport {
     }
 }
 
-/// Makes or renews in `dir` the backup of `registry`, whose bytes are in `data`. The caller has locked `dir`,
-/// which exists.
+/// Makes or updates in `dir` the backup of `registry`, whose blobs are in `data`. `dir` must exist, and the caller must
+/// have locked it.
 ///
 /// # Errors
-/// [`BackupError`]; then `dir` still holds the previous backup.
+/// Fails if `dir` can't be used or a store fails; `dir` then still holds the previous backup.
 pub async fn backup(
     registry: &Registry,
     data: &Path,
@@ -114,42 +114,42 @@ pub async fn backup(
     progress: &dyn Progress,
 ) -> Result<BackupReport, BackupError> {
     let to = open_copy(data, dir)?;
-    prune::leftovers(&to).await?;
+    prune::remove_leftovers(&to).await?;
     registry.flush_pulls().await?;
-    let held = registry.hold_removals().await;
+    let removals_paused = registry.pause_removals().await;
     let incoming = facts::copy(registry.metadata().as_ref(), dir).await?;
     let copied = copy_blobs(&incoming, registry.blobs(), &to, progress).await?;
-    drop(held);
+    drop(removals_paused);
     drop(incoming);
     facts::replace(dir)?;
-    let facts = SqliteMetadata::open(&dir.join(METADATA), sqlite::Access::ReadOnly)?;
-    let removed = prune::unnamed(&facts, &to, progress).await?;
+    let metadata = SqliteMetadata::open(&dir.join(METADATA), sqlite::Access::ReadOnly)?;
+    let removed = prune::remove_unlisted(&metadata, &to, progress).await?;
     Ok(BackupReport::new(copied, removed))
 }
 
-/// Copies the backup in `dir` to `data` and `metadata_dir`, which hold nothing, or what a restore that was
-/// cut off left behind. Verifying it is up to the caller.
+/// Copies the backup in `dir` to `data` and `metadata_dir`, which must be empty or hold the rest of an interrupted
+/// restore. The caller has to verify the result.
 ///
 /// # Errors
-/// [`BackupError`].
+/// Fails if a directory can't be used or a store fails.
 pub async fn restore(
     dir: &Path,
     data: &Path,
     metadata_dir: &Path,
     progress: &dyn Progress,
 ) -> Result<BackupReport, BackupError> {
-    facts::settle(dir)?;
+    facts::recover_interrupted(dir)?;
     let from: Arc<dyn BlobStore> = Arc::new(FilesystemStore::open(dir, Access::ReadOnly)?);
     let backup = facts::BackupMetadata::open(dir, metadata_dir)?;
     let to = open_copy(dir, data)?;
-    prune::leftovers(&to).await?;
-    let copied = copy_blobs(&backup.facts, &from, &to, progress).await?;
-    facts::place(&backup.facts, metadata_dir).await?;
+    prune::remove_leftovers(&to).await?;
+    let copied = copy_blobs(&backup.metadata, &from, &to, progress).await?;
+    facts::install(&backup.metadata, metadata_dir).await?;
     backup.close()?;
     Ok(BackupReport::new(copied, 0))
 }
 
-/// Opens the store at `to`, which is that at `from` once more; makes it if there is none.
+/// Opens the store at `to`, which must be a copy of the store at `from`; creates it if there is none.
 fn open_copy(from: &Path, to: &Path) -> Result<Arc<FilesystemStore>, BackupError> {
     let original = FilesystemStore::open(from, Access::ReadOnly)?.store_id();
     match FilesystemStore::open(to, Access::ReadOnly) {

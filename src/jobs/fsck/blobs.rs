@@ -1,4 +1,4 @@
-//! Every blob that a record names: its bytes, their length and their digest.
+//! Checks the content of every recorded blob: its length and its digest.
 
 use std::sync::Arc;
 
@@ -8,42 +8,43 @@ use super::report::ProblemKind;
 use super::{Check, Unit};
 use crate::jobs::hashing::hash_blob;
 use crate::jobs::verdict::Verdict;
-use crate::metadata::{Condition, StoredBlob};
+use crate::metadata::{Integrity, StoredBlob};
 use crate::registry::ServiceError;
-use crate::store::{BlobStore, Spent, StoreError};
+use crate::store::{BlobStore, StoreError, StoredItem};
 
-/// How many blobs are read at once: enough to keep a disk busy, few enough to leave a server its share.
-const AT_ONCE: usize = 4;
+/// The number of blobs read at once: enough to keep a disk busy, few enough to leave a server its share.
+const CONCURRENT_READS: usize = 4;
 
-const PAGE: usize = 256;
+/// The number of blob records fetched at once.
+const BLOB_PAGE: usize = 256;
 
-/// What is added about a blob that is set aside.
-const SET_ASIDE: &str = "; set aside until it is pushed again";
+/// Appended to the message about a quarantined blob.
+const QUARANTINED: &str = "; quarantined until it is pushed again";
 
 impl Check<'_> {
-    pub(super) async fn blobs(&mut self) -> Result<(), ServiceError> {
+    pub(super) async fn check_blobs(&mut self) -> Result<(), ServiceError> {
         let metadata = Arc::clone(self.registry.metadata());
         let total = metadata.totals().await?.blob_bytes;
         let mut counter = self.counter("reading blobs", Unit::Bytes, Some(total));
         let mut after = None;
         loop {
-            let page = metadata.blobs_after(after.as_ref(), PAGE).await?;
+            let page = metadata.blobs_after(after.as_ref(), BLOB_PAGE).await?;
             let Some(last) = page.last() else {
                 return Ok(());
             };
             after = Some(last.key.digest.clone());
             let store = Arc::clone(self.registry.blobs());
-            let judged = page.into_iter().map(|blob| judge(Arc::clone(&store), blob));
-            let mut judged = stream::iter(judged).buffer_unordered(AT_ONCE);
-            while let Some(outcome) = judged.next().await {
+            let verdicts = page.into_iter().map(|blob| check_content(Arc::clone(&store), blob));
+            let mut verdicts = stream::iter(verdicts).buffer_unordered(CONCURRENT_READS);
+            while let Some(outcome) = verdicts.next().await {
                 let (blob, verdict) = outcome?;
                 counter.add(blob.size);
-                self.note(&blob, verdict).await?;
+                self.handle_verdict(&blob, verdict).await?;
             }
         }
     }
 
-    async fn note(&mut self, blob: &StoredBlob, verdict: Verdict) -> Result<(), ServiceError> {
+    async fn handle_verdict(&mut self, blob: &StoredBlob, verdict: Verdict) -> Result<(), ServiceError> {
         self.findings.count_blob(blob.size);
         match verdict {
             Verdict::Sound if !blob.damaged => self.measure(blob).await,
@@ -55,11 +56,11 @@ impl Check<'_> {
         }
     }
 
-    /// Compares what a blob takes with what is recorded, unless that is a guess.
+    /// Compares a blob's disk usage with the recorded one, unless none is recorded yet.
     async fn measure(&mut self, blob: &StoredBlob) -> Result<(), ServiceError> {
-        let allocated = match self.registry.blobs().allocated(Spent::Blob(&blob.key)).await {
+        let allocated = match self.registry.blobs().allocated(StoredItem::Blob(&blob.key)).await {
             Ok(allocated) => allocated,
-            // Collected since it was read.
+            // The blob was collected after it was read.
             Err(StoreError::NotFound) => return Ok(()),
             Err(error) => return Err(error.into()),
         };
@@ -67,20 +68,20 @@ impl Check<'_> {
             return Ok(());
         }
         if self.repair {
-            self.registry.metadata().note_allocated(vec![(blob.key.clone(), allocated)]).await?;
+            self.registry.metadata().record_allocated(vec![(blob.key.clone(), allocated)]).await?;
         }
         self.findings.count_misjudged();
         Ok(())
     }
 
     async fn unmark(&mut self, blob: &StoredBlob) -> Result<(), ServiceError> {
-        let repaired = self.repair && self.set(blob, Condition::Sound).await?;
-        let message = "marked as damaged, but its bytes are sound";
+        let repaired = self.repair && self.set(blob, Integrity::Intact).await?;
+        let message = "quarantined, but its content is sound";
         self.findings.add(ProblemKind::MarkedBlob, &blob.key.digest, message, repaired);
         Ok(())
     }
 
-    async fn set(&self, blob: &StoredBlob, condition: Condition) -> Result<bool, ServiceError> {
+    async fn set(&self, blob: &StoredBlob, condition: Integrity) -> Result<bool, ServiceError> {
         let now = self.registry.clock().now();
         Ok(self.registry.metadata().mark_blob(&blob.key, condition, now).await?)
     }
@@ -94,21 +95,24 @@ impl Check<'_> {
         let metadata = self.registry.metadata();
         let current = metadata.stored_blob(&blob.key.digest).await?;
         if current.is_none_or(|current| current.key != blob.key) {
-            // Collected or healed while it was read.
+            // The blob was collected or repaired while it was read.
             return Ok(());
         }
-        // What could not be read may be readable tomorrow; only what is known to be bad is hidden.
-        let hide = self.repair && kind != ProblemKind::UnreadableBlob && !blob.damaged;
-        let hidden = hide && self.set(blob, Condition::Damaged(message.clone())).await?;
-        let aside = if hidden || blob.damaged { SET_ASIDE } else { "" };
-        self.findings.count_set_aside(hidden || blob.damaged);
-        self.findings.add(kind, &blob.key.digest, format!("{message}{aside}"), false);
+        // An unreadable blob may be readable later; only content known to be bad is quarantined.
+        let quarantine = self.repair && kind != ProblemKind::UnreadableBlob && !blob.damaged;
+        let marked = quarantine && self.set(blob, Integrity::Damaged(message.clone())).await?;
+        let suffix = if marked || blob.damaged { QUARANTINED } else { "" };
+        self.findings.count_quarantined(marked || blob.damaged);
+        self.findings.add(kind, &blob.key.digest, format!("{message}{suffix}"), false);
         self.bad.insert(blob.key.digest.clone());
         Ok(())
     }
 }
 
-async fn judge(store: Arc<dyn BlobStore>, blob: StoredBlob) -> Result<(StoredBlob, Verdict), ServiceError> {
+async fn check_content(
+    store: Arc<dyn BlobStore>,
+    blob: StoredBlob,
+) -> Result<(StoredBlob, Verdict), ServiceError> {
     let verdict = Verdict::of(&blob.key, hash_blob(store.as_ref(), &blob.key, blob.size).await)?;
     Ok((blob, verdict))
 }

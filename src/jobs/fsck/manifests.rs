@@ -1,4 +1,4 @@
-//! Every manifest: its bytes, and what it refers to.
+//! Checks every manifest: its content, and the blobs and manifests it refers to.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,31 +9,32 @@ use crate::metadata::{Edge, EdgeKind, StoredManifest};
 use crate::oci::{Digest, Hasher, Manifest, ManifestLimits, Reference};
 use crate::registry::ServiceError;
 
-const PAGE: usize = 64;
+/// The number of manifests fetched at once.
+const MANIFEST_PAGE: usize = 64;
 
-/// What was accepted under another setting is a manifest still.
+/// No limits, because a manifest may have been accepted under other settings.
 const NO_LIMITS: ManifestLimits = ManifestLimits { max_references: usize::MAX };
 
 impl Check<'_> {
-    pub(super) async fn manifests(&mut self) -> Result<(), ServiceError> {
+    pub(super) async fn check_manifests(&mut self) -> Result<(), ServiceError> {
         let metadata = Arc::clone(self.registry.metadata());
         let total = metadata.totals().await?.manifests;
         let mut counter = self.counter("checking manifests", Unit::Items, Some(total));
         let mut after = i64::MIN;
         loop {
-            let page = metadata.manifests_after(after, PAGE).await?;
+            let page = metadata.manifests_after(after, MANIFEST_PAGE).await?;
             let Some(last) = page.last() else {
                 return Ok(());
             };
             after = last.id;
             for manifest in &page {
-                self.manifest(manifest).await?;
+                self.check_manifest(manifest).await?;
                 counter.add(1);
             }
         }
     }
 
-    async fn manifest(&mut self, manifest: &StoredManifest) -> Result<(), ServiceError> {
+    async fn check_manifest(&mut self, manifest: &StoredManifest) -> Result<(), ServiceError> {
         self.findings.count_manifest();
         let actual = Hasher::digest(manifest.digest.algorithm(), &manifest.content);
         if actual != manifest.digest {
@@ -41,14 +42,15 @@ impl Check<'_> {
             self.findings.add(ProblemKind::DamagedManifest, name(manifest), message, false);
             return Ok(());
         }
-        self.targets(manifest).await
+        self.check_targets(manifest).await
     }
 
-    /// A live manifest's targets must be there. What is in the trash may have lost some. Which ones it needs was
-    /// decided when it was pushed, by the Content-Type and the settings of that moment, and recorded.
-    async fn targets(&mut self, manifest: &StoredManifest) -> Result<(), ServiceError> {
-        let mut described = self.described(manifest);
-        let (mut missing, mut resized) = (Vec::new(), Vec::new());
+    /// Checks that the targets of a live manifest exist. Targets of a manifest in the trash may be gone. Which targets
+    /// a manifest needs was recorded when it was pushed, by the Content-Type and the settings of that moment.
+    async fn check_targets(&mut self, manifest: &StoredManifest) -> Result<(), ServiceError> {
+        let mut described = self.described_sizes(manifest);
+        let mut missing = Vec::new();
+        let mut resized = Vec::new();
         for edge in self.registry.metadata().edges_of(manifest.id).await? {
             let described = described.remove(&edge.target);
             if !edge.required {
@@ -67,38 +69,41 @@ impl Check<'_> {
             return Ok(());
         }
         for target in missing {
-            let what = if self.bad.contains(&target) { "whose bytes are bad" } else { "which is not there" };
+            let what =
+                if self.bad.contains(&target) { "whose content is damaged" } else { "which is missing" };
             let message = format!("refers to {target}, {what}");
             self.findings.add(ProblemKind::MissingTarget, name(manifest), message, false);
         }
         for (target, described, size) in resized {
             let manifest = name(manifest);
             self.findings.warn(format!(
-                "{manifest}: describes {target} with {described} bytes, but it has {size}: some clients refuse it"
+                "{manifest}: describes {target} with {described} bytes, but it has {size}; \
+                 some clients reject it"
             ));
         }
         for target in described.keys() {
             let manifest = name(manifest);
-            self.findings
-                .warn(format!("{manifest}: refers to {target}, of which there is no record: push it again"));
+            self.findings.warn(format!(
+                "{manifest}: refers to {target}, which is not recorded; push the manifest again"
+            ));
         }
         Ok(())
     }
 
-    /// What a manifest refers to, with the sizes that it gives.
-    fn described(&mut self, manifest: &StoredManifest) -> HashMap<Digest, u64> {
+    /// Returns the targets a manifest refers to, with the sizes it states.
+    fn described_sizes(&mut self, manifest: &StoredManifest) -> HashMap<Digest, u64> {
         let media_type = manifest.media_type.parse().ok();
         match Manifest::parse(&manifest.content, media_type.as_ref(), &NO_LIMITS) {
             Ok(parsed) => parsed.references.into_iter().map(|it| (it.digest, it.size)).collect(),
-            // Its bytes are those that were accepted, be it by an earlier version with other rules.
+            // The content is what was accepted, perhaps by an earlier version with other rules.
             Err(error) => {
-                self.findings.warn(format!("{}: would not be accepted today: {error}", name(manifest)));
+                self.findings.warn(format!("{}: would be rejected today: {error}", name(manifest)));
                 HashMap::new()
             }
         }
     }
 
-    /// The length of what an edge leads to; `None` if it is not there.
+    /// Returns the size of an edge's target; `None` if it is missing or damaged.
     async fn size_of(&self, manifest: &StoredManifest, edge: &Edge) -> Result<Option<u64>, ServiceError> {
         let metadata = self.registry.metadata();
         Ok(match edge.kind {

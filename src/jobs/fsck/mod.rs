@@ -1,14 +1,13 @@
-//! `fsck`: reads every byte, checks each digest, count and reference.
+//! `fsck`: reads all content and checks each digest, count and reference.
 //!
-//! It runs beside a serving registry: what looks wrong at the first glance may have been deleted or
-//! uploaded meanwhile, so everything is looked at again before it is reported. Repairing never removes what
-//! a record names:
+//! It can run beside a serving registry. Anything that looks wrong may just have been deleted or uploaded meanwhile, so
+//! it is checked again before it is reported. A repair never removes recorded content:
 //!
-//! - a blob whose bytes are missing or damaged is marked, so that the next push of it heals it;
-//! - a blob that was marked and is sound is unmarked;
-//! - what a blob takes of the disk is recorded anew where it is something else;
-//! - bytes that no record, upload or list names are removed;
-//! - files that are not the store's are reported and kept.
+//! - A blob whose content is missing or damaged is quarantined, so that the next push of it repairs it.
+//! - A quarantined blob that is sound is released.
+//! - The recorded disk usage of a blob is corrected.
+//! - Blobs that no record, upload or deletion list refers to are removed.
+//! - Foreign files in the store are reported and kept.
 
 mod blobs;
 mod manifests;
@@ -25,20 +24,20 @@ use crate::registry::{Registry, ServiceError};
 
 pub(super) use self::report::Findings;
 
-/// One check in progress.
+/// A check in progress.
 struct Check<'a> {
     registry: &'a Registry,
     repair: bool,
     progress: &'a dyn Progress,
     findings: Findings,
-    /// Blobs whose bytes are missing or damaged.
+    /// Blobs whose content is missing or damaged.
     bad: HashSet<Digest>,
 }
 
-/// Checks everything, and with `repair` mends what can be mended.
+/// Checks everything, and with `repair` repairs what can be repaired.
 ///
 /// # Errors
-/// [`ServiceError`] when a store failed so that the check could not go on; never because of what it found.
+/// Fails if a store failed so that the check could not continue. Problems that it finds are not errors.
 pub async fn fsck(
     registry: &Registry,
     repair: bool,
@@ -46,16 +45,16 @@ pub async fn fsck(
 ) -> Result<FsckReport, ServiceError> {
     let findings = Findings::default();
     let mut check = Check { registry, repair, progress, findings, bad: HashSet::new() };
-    check.facts().await?;
-    check.blobs().await?;
-    check.manifests().await?;
-    check.orphans().await?;
+    check.check_database().await?;
+    check.check_blobs().await?;
+    check.check_manifests().await?;
+    check.find_orphans().await?;
     Ok(check.findings.into_report())
 }
 
 impl Check<'_> {
-    /// The facts against each other, as their store knows best.
-    async fn facts(&mut self) -> Result<(), ServiceError> {
+    /// Runs the consistency checks of the database.
+    async fn check_database(&mut self) -> Result<(), ServiceError> {
         let mut counter = self.counter("checking the database", Unit::Items, Some(1));
         for message in self.registry.metadata().verify().await? {
             self.findings.add(ProblemKind::InconsistentFacts, "database", message, false);

@@ -1,9 +1,9 @@
-//! Bytes that nothing names.
+//! Finds orphans: stored content that no record refers to.
 //!
-//! A blob's key goes from an upload's intent to a record, from there to the doomed list, and then is gone;
-//! each is written down before the bytes follow. So whoever has seen the bytes and then looks in this order
-//! finds the key, unless it is gone or an orphan; and a last look at the bytes tells these two apart. A key
-//! is never used again, so removing an orphan can hurt nobody.
+//! A blob's key moves from an upload's intent to a blob record, then to the list of blobs pending deletion, and then
+//! disappears. Each move is recorded before the content follows. So a check that first lists the content and then
+//! looks up the key in this order finds it, unless the blob was deleted meanwhile or is an orphan. A second look at
+//! the content distinguishes these two cases. A key is never reused, so removing an orphan is safe.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -16,11 +16,11 @@ use crate::oci::{BlobKey, UploadId};
 use crate::registry::ServiceError;
 use crate::store::{BlobStore, StoreError};
 
-/// More than there ever are at once.
-const ALL: usize = 10_000_000;
+/// A limit that is never reached.
+const NO_LIMIT: usize = 10_000_000;
 
 impl Check<'_> {
-    pub(super) async fn orphans(&mut self) -> Result<(), ServiceError> {
+    pub(super) async fn find_orphans(&mut self) -> Result<(), ServiceError> {
         let store = Arc::clone(self.registry.blobs());
         let total = self.registry.metadata().totals().await?.blobs;
         let mut counter = self.counter("looking for orphans", Unit::Items, Some(total));
@@ -29,8 +29,8 @@ impl Check<'_> {
             let page = store.list(from.as_deref()).await?;
             counter.add(page.blobs.len() as u64);
             self.findings.add_unknown(page.unknown);
-            self.orphan_blobs(store.as_ref(), page.blobs).await?;
-            self.orphan_uploads(store.as_ref(), page.uploads).await?;
+            self.check_orphan_blobs(store.as_ref(), page.blobs).await?;
+            self.check_orphan_uploads(store.as_ref(), page.uploads).await?;
             match page.next {
                 Some(next) => from = Some(next),
                 None => return Ok(()),
@@ -38,12 +38,12 @@ impl Check<'_> {
         }
     }
 
-    async fn orphan_blobs(
+    async fn check_orphan_blobs(
         &mut self,
         store: &dyn BlobStore,
         seen: Vec<(BlobKey, u64)>,
     ) -> Result<(), ServiceError> {
-        for (key, size) in unnamed(self.registry.metadata().as_ref(), seen).await? {
+        for (key, size) in unreferenced(self.registry.metadata().as_ref(), seen).await? {
             match store.read(&key, size, 0..0).await {
                 Err(StoreError::NotFound) => continue,
                 Ok(_) | Err(StoreError::Damaged(_)) => {}
@@ -59,9 +59,9 @@ impl Check<'_> {
         Ok(())
     }
 
-    /// An upload is recorded before its bytes are staged, so one that is not recorded after its bytes were
-    /// seen has ended; and if a second walk sees them still, nobody is about to remove them.
-    async fn orphan_uploads(
+    /// Reports staged bytes of ended uploads. An upload is recorded before its bytes are staged, so an upload without a
+    /// record after its bytes were seen has ended. If a second listing still has them, nothing else will remove them.
+    async fn check_orphan_uploads(
         &mut self,
         store: &dyn BlobStore,
         seen: Vec<(UploadId, u64)>,
@@ -74,7 +74,7 @@ impl Check<'_> {
         if ended.is_empty() {
             return Ok(());
         }
-        let still: HashSet<_> = staged(store).await?;
+        let still: HashSet<_> = staged_uploads(store).await?;
         for (id, size) in ended.into_iter().filter(|(id, _)| still.contains(id)) {
             if self.repair {
                 store.discard(id).await?;
@@ -86,8 +86,8 @@ impl Check<'_> {
     }
 }
 
-/// Those of `seen` that neither intent nor record nor the doomed list names.
-async fn unnamed(
+/// Returns the keys of `seen` that are in no upload intent, no blob record and not pending deletion.
+async fn unreferenced(
     metadata: &dyn MetadataStore,
     seen: Vec<(BlobKey, u64)>,
 ) -> Result<Vec<(BlobKey, u64)>, ServiceError> {
@@ -96,28 +96,29 @@ async fn unnamed(
     }
     let intents = metadata.intended_uploads().await?;
     let intents: HashSet<BlobKey> = intents.into_iter().map(|(_, key)| key).collect();
-    let mut unnamed = Vec::new();
+    let mut unreferenced = Vec::new();
     for (key, size) in seen {
         let recorded = metadata.stored_blob(&key.digest).await?;
-        let named = intents.contains(&key) || recorded.is_some_and(|blob| blob.key == key);
-        if !named {
-            unnamed.push((key, size));
+        let referenced = intents.contains(&key) || recorded.is_some_and(|blob| blob.key == key);
+        if !referenced {
+            unreferenced.push((key, size));
         }
     }
-    if !unnamed.is_empty() {
-        let doomed: HashSet<BlobKey> = metadata.doomed(ALL).await?.into_iter().map(|(key, _)| key).collect();
-        unnamed.retain(|(key, _)| !doomed.contains(key));
+    if !unreferenced.is_empty() {
+        let pending = metadata.pending_deletions(NO_LIMIT).await?;
+        let pending: HashSet<BlobKey> = pending.into_iter().map(|(key, _)| key).collect();
+        unreferenced.retain(|(key, _)| !pending.contains(key));
     }
-    Ok(unnamed)
+    Ok(unreferenced)
 }
 
 async fn open_uploads(metadata: &dyn MetadataStore) -> Result<HashSet<UploadId>, ServiceError> {
-    let all = metadata.idle_uploads(Timestamp(i64::MAX), ALL).await?;
+    let all = metadata.idle_uploads(Timestamp(i64::MAX), NO_LIMIT).await?;
     Ok(all.into_iter().collect())
 }
 
-/// The uploads that have staged bytes now.
-async fn staged(store: &dyn BlobStore) -> Result<HashSet<UploadId>, ServiceError> {
+/// Returns the uploads that have staged bytes now.
+async fn staged_uploads(store: &dyn BlobStore) -> Result<HashSet<UploadId>, ServiceError> {
     let mut uploads = HashSet::new();
     let mut from: Option<String> = None;
     loop {

@@ -1,86 +1,86 @@
-//! What a check found.
+//! The report of a check.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// How many problems are told one by one; the rest is counted.
-const MOST_TOLD: usize = 10_000;
+/// The maximum number of entries in each list of a report. Further problems are only counted.
+const MAX_LISTED: usize = 10_000;
 
-/// What kind of problem it is.
+/// The kind of a problem.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ProblemKind {
-    /// A record names bytes that are not there.
+    /// The content of a recorded blob is missing.
     MissingBlob,
-    /// Bytes have another length, or hash to something else.
+    /// A blob has the wrong length or hashes to another digest.
     DamagedBlob,
-    /// Bytes could not be read.
+    /// A blob could not be read.
     UnreadableBlob,
-    /// A blob is marked as damaged although it is sound.
+    /// A blob is quarantined although it is sound.
     MarkedBlob,
-    /// A manifest's bytes do not hash to its digest.
+    /// A manifest's content does not hash to its digest.
     DamagedManifest,
-    /// A manifest refers to something that is not there.
+    /// A manifest refers to a blob or manifest that is missing.
     MissingTarget,
     /// The database contradicts itself.
     InconsistentFacts,
-    /// Bytes that nothing names.
+    /// A stored blob that no record refers to.
     OrphanBlob,
-    /// Staged bytes of an upload that is no more.
+    /// Staged bytes of an upload that has ended.
     OrphanUpload,
 }
 
-/// Something that is wrong.
+/// A problem that a check found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
-    /// What kind of problem it is.
+    /// The kind of the problem.
     pub kind: ProblemKind,
-    /// What has it: a digest, a manifest with its repository, an upload.
+    /// The affected item: a digest, a manifest with its repository, or an upload.
     pub subject: String,
-    /// What is wrong with it.
+    /// A description of the problem.
     pub message: String,
-    /// Whether it is mended. A damaged blob that is marked is not: a push must bring its bytes again.
+    /// Whether the problem was repaired. Quarantining a damaged blob does not count: it has to be pushed again.
     pub repaired: bool,
 }
 
-/// What a check looked at, and what it found.
+/// What a check read and found.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FsckReport {
-    /// Blobs read.
+    /// The number of blobs read.
     pub blobs: u64,
-    /// Their bytes.
+    /// Their size in bytes.
     pub blob_bytes: u64,
-    /// Manifests read.
+    /// The number of manifests read.
     pub manifests: u64,
-    /// Blobs that are set aside: absent to everyone until a push brings their bytes again.
+    /// The number of quarantined blobs: clients can't pull them until they are pushed again.
     #[serde(default)]
     pub set_aside: u64,
-    /// How many problems of each kind there are, mended ones included.
+    /// The number of problems of each kind, including repaired ones.
     pub counts: BTreeMap<ProblemKind, u64>,
-    /// How many of them are not mended: with none the store is sound.
+    /// The number of unrepaired problems. With none, the store is sound.
     pub unrepaired: u64,
-    /// The problems, the first ten thousand.
+    /// The problems, at most the first ten thousand.
     pub problems: Vec<Problem>,
-    /// Blobs that take more or less of the disk than is recorded, which is no problem: another filesystem than
-    /// they were first stored on, or one that has compressed them since.
+    /// Blobs whose disk usage differs from the recorded one. This is not a problem: the store may have moved to another
+    /// filesystem, or the filesystem has compressed them since.
     #[serde(default)]
     pub misjudged: u64,
-    /// Files in the store that it did not put there; they are kept, and are no problem.
+    /// Foreign files in the store. They are kept, and are not a problem.
     pub unknown: Vec<String>,
-    /// What is as it was accepted, but may surprise a client, the first ten thousand.
+    /// Content that is stored as it was accepted but may confuse clients; at most the first ten thousand.
     #[serde(default)]
     pub warnings: Vec<String>,
 }
 
 impl FsckReport {
-    /// Whether nothing is wrong, or nothing any more.
+    /// Whether nothing is wrong, or everything was repaired.
     pub fn is_sound(&self) -> bool {
         self.unrepaired == 0
     }
 }
 
-/// A report that is being made.
+/// A report in progress.
 #[derive(Debug, Clone, Default)]
 pub(in crate::jobs) struct Findings {
     report: FsckReport,
@@ -96,8 +96,9 @@ impl Findings {
     ) {
         *self.report.counts.entry(kind).or_default() += 1;
         self.report.unrepaired += u64::from(!repaired);
-        if self.report.problems.len() < MOST_TOLD {
-            let (subject, message) = (subject.to_string(), message.to_string());
+        if self.report.problems.len() < MAX_LISTED {
+            let subject = subject.to_string();
+            let message = message.to_string();
             self.report.problems.push(Problem { kind, subject, message, repaired });
         }
     }
@@ -107,8 +108,8 @@ impl Findings {
         self.report.blob_bytes += size;
     }
 
-    pub(super) fn count_set_aside(&mut self, aside: bool) {
-        self.report.set_aside += u64::from(aside);
+    pub(super) fn count_quarantined(&mut self, quarantined: bool) {
+        self.report.set_aside += u64::from(quarantined);
     }
 
     pub(super) fn count_misjudged(&mut self) {
@@ -120,13 +121,13 @@ impl Findings {
     }
 
     pub(super) fn warn(&mut self, warning: String) {
-        if self.report.warnings.len() < MOST_TOLD {
+        if self.report.warnings.len() < MAX_LISTED {
             self.report.warnings.push(warning);
         }
     }
 
     pub(super) fn add_unknown(&mut self, names: Vec<String>) {
-        let room = MOST_TOLD.saturating_sub(self.report.unknown.len());
+        let room = MAX_LISTED.saturating_sub(self.report.unknown.len());
         self.report.unknown.extend(names.into_iter().take(room));
     }
 

@@ -1,13 +1,14 @@
-//! Making room: what keeps the store within its budget.
+//! Disk pressure: keeps the store within its budget (`storage.budget`).
 //!
-//! Above the high mark, or when writers wait for room, leases are made as short as they may be, and then things
-//! go until less than the low mark is taken, in this order: garbage and idle uploads, the oldest of the trash,
-//! and, step by step, what policies allow ([`Relief`]). What is not enough is said loudly, once.
+//! Above the high mark, or when a push waits for space, leases are shortened to the minimum. Then content is removed
+//! until usage falls below the low mark, in this order: garbage and idle uploads, the oldest manifests in the
+//! trash, and, step by step, what policies allow ([`Evictor`]). If that is not enough, one error is logged.
 //!
-//! A writer who waits has an upload open, which extends the leases that ran when it began; if purges went on
-//! leasing what they let go, nothing of its repository would come free before it gives up. So with a budget
-//! every lease is written down when it is given, also of what a manifest holds, and a purge leases nothing
-//! ([`Registry::leases_recorded_since`]): what is kept is what somebody who pushes was really told of.
+//! A waiting push has an open upload, which extends the leases that were active when it started. If purges created
+//! new leases for what they remove, nothing in its repository would be freed before the push gives up. So with a
+//! budget every lease is recorded when it is granted, including leases on content that a manifest references, and a
+//! purge grants none ([`Registry::leases_recorded_since`]). Only content that a pushing client was actually
+//! promised is kept.
 
 mod promise;
 mod relief;
@@ -18,175 +19,188 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-pub use relief::{Need, Relief, Relieved};
+pub use relief::{Evicted, Evictor, SpaceGoal};
 
 use super::Collector;
 use crate::metadata::EventDetails;
-use crate::registry::{BudgetLevel, BudgetState, Registry, RoomMaker, ServiceError};
+use crate::registry::{BudgetLevel, BudgetState, ReclaimerGuard, Registry, ServiceError};
 use promise::Promise;
 use room::Run;
 
-/// How often it looks when nobody asks for room.
-const UNASKED: Duration = Duration::from_secs(60);
+/// How often usage is checked when no push asks for space.
+const CHECK_INTERVAL: Duration = Duration::from_secs(60);
 
-/// How soon after a run that was not enough it tries again: a part of the shortest lease, within bounds.
-const AGAIN: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(10));
+/// The bounds of the wait after a run that did not free enough. Within them, it is a part of the shortest lease.
+const MIN_RETRY_PAUSE: Duration = Duration::from_millis(50);
+const MAX_RETRY_PAUSE: Duration = Duration::from_secs(10);
 
-/// A run that was not enough takes at most one part in so many of the time, unless writers wait.
-const SHARE: u32 = 8;
+/// The pause after an insufficient run, as a multiple of its duration, unless a push waits for space.
+const PAUSE_FACTOR: u32 = 8;
 
-/// How it is doing, since the start of the program.
+/// The job's state since the program started.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct PressureStatus {
-    /// How often it made room, or tried to.
+    /// The number of runs, successful or not.
     pub runs: u64,
-    /// The bytes that came free by that.
+    /// The bytes freed by these runs.
     pub bytes: u64,
 }
 
-/// Makes room.
-pub struct RoomMaking {
+/// Reclaims space to keep the store within its budget.
+pub struct SpaceReclaimer {
     registry: Arc<Registry>,
     collector: Arc<Collector>,
-    relief: Option<Arc<dyn Relief>>,
+    evictor: Option<Arc<dyn Evictor>>,
     status: Mutex<PressureStatus>,
     promise: Mutex<Promise>,
-    /// What was last said.
-    told: Mutex<Option<BudgetLevel>>,
+    /// The level that was last logged.
+    logged_level: Mutex<Option<BudgetLevel>>,
 }
 
-impl RoomMaking {
-    /// Makes room in `registry` with its collector and, where there are policies, by what they allow.
-    pub fn new(registry: Arc<Registry>, collector: Arc<Collector>, relief: Option<Arc<dyn Relief>>) -> Self {
-        let (status, promise, told) = (Mutex::default(), Mutex::default(), Mutex::default());
-        Self { registry, collector, relief, status, promise, told }
+impl SpaceReclaimer {
+    /// Creates the job for `registry`. It uses the registry's collector and, if there are policies, the content they
+    /// allow to be evicted.
+    pub fn new(
+        registry: Arc<Registry>,
+        collector: Arc<Collector>,
+        evictor: Option<Arc<dyn Evictor>>,
+    ) -> Self {
+        Self {
+            registry,
+            collector,
+            evictor,
+            status: Mutex::default(),
+            promise: Mutex::default(),
+            logged_level: Mutex::default(),
+        }
     }
 
-    /// How it is doing.
+    /// Returns the state since the program started.
     pub fn status(&self) -> PressureStatus {
         *lock(&self.status)
     }
 
-    /// Makes room whenever that is asked for, until `stop`.
+    /// Reclaims space whenever it is requested, until `stop` is cancelled.
     pub async fn run(&self, stop: CancellationToken) {
-        let maker = self.registry.pressure().make_room();
+        let reclaimer = self.registry.pressure().register_reclaimer();
         loop {
-            let pause = match self.look().await {
+            let pause = match self.reclaim_if_needed().await {
                 Ok(pause) => pause,
                 Err(error) => {
-                    tracing::error!(%error, "no room could be made; it is tried again");
-                    Some(AGAIN.1)
+                    tracing::error!(%error, "could not reclaim space; retrying");
+                    Some(MAX_RETRY_PAUSE)
                 }
             };
-            if stop.run_until_cancelled(self.rest(&maker, pause)).await.is_none() {
+            if stop.run_until_cancelled(self.wait_for_request(&reclaimer, pause)).await.is_none() {
                 return;
             }
         }
     }
 
-    /// Waits until room is asked for, or for a while. After a run that was not enough only those are heard who
-    /// wait for it, and not at once: others ask with every body.
-    async fn rest(&self, maker: &RoomMaker, pause: Option<Duration>) {
+    /// Waits until space is requested, or until the next check is due. After an insufficient run, only requests of
+    /// pushes that wait for space count, and not at once, because every other upload also requests space.
+    async fn wait_for_request(&self, reclaimer: &ReclaimerGuard, pause: Option<Duration>) {
         let Some(pause) = pause else {
-            let _ = tokio::time::timeout(UNASKED, maker.wanted()).await;
+            let _ = tokio::time::timeout(CHECK_INTERVAL, reclaimer.requested()).await;
             return;
         };
-        let asked = async {
-            tokio::time::sleep(self.least_pause()).await;
-            while !self.registry.pressure().is_waited_at() {
-                maker.wanted().await;
+        let requested = async {
+            tokio::time::sleep(self.min_pause()).await;
+            while !self.registry.pressure().has_waiting_writers() {
+                reclaimer.requested().await;
             }
         };
-        let _ = tokio::time::timeout(pause, asked).await;
+        let _ = tokio::time::timeout(pause, requested).await;
     }
 
-    fn least_pause(&self) -> Duration {
-        (self.registry.settings().shortest_lease() / 16).clamp(AGAIN.0, AGAIN.1)
+    fn min_pause(&self) -> Duration {
+        (self.registry.settings().shortest_lease() / 16).clamp(MIN_RETRY_PAUSE, MAX_RETRY_PAUSE)
     }
 
-    /// Makes room if it is needed. After which time to look again at the latest, if it is still needed then.
+    /// Reclaims space if needed. Returns how long to wait at most before the next check if more is still needed.
     ///
     /// # Errors
-    /// [`ServiceError`]; the room that was made until then is made.
-    pub async fn look(&self) -> Result<Option<Duration>, ServiceError> {
-        let begun = tokio::time::Instant::now();
+    /// Fails if a store can't be read or written. Space reclaimed before the failure stays free.
+    pub async fn reclaim_if_needed(&self) -> Result<Option<Duration>, ServiceError> {
+        let started = tokio::time::Instant::now();
         if !self.is_needed().await? {
             return Ok(None);
         }
-        self.collector.press(true);
+        self.collector.set_pressure(true);
         lock(&self.status).runs += 1;
-        let made = Run::new(self).make_room().await;
+        let reclaimed = Run::new(self).reclaim().await;
         let needed = self.missing().await? > 0;
-        self.collector.press(needed);
-        self.registry.pressure().look_again();
-        made?;
+        self.collector.set_pressure(needed);
+        self.registry.pressure().wake_writers();
+        reclaimed?;
         if let Some(state) = self.registry.budget().await? {
             let level = if needed { self.registry.budget_level(&state) } else { BudgetLevel::Ample };
             self.registry.pressure().set_obstacle(needed.then(|| self.obstacle().to_owned()));
-            self.tell(&state, level).await;
+            self.record_level(&state, level).await;
         }
-        let pause = self.least_pause().max(begun.elapsed().saturating_mul(SHARE));
-        Ok((needed || self.registry.pressure().is_waited_at()).then_some(pause))
+        let pause = self.min_pause().max(started.elapsed().saturating_mul(PAUSE_FACTOR));
+        Ok((needed || self.registry.pressure().has_waiting_writers()).then_some(pause))
     }
 
-    /// Once room is being made, it is until less than the low mark is taken.
+    /// Whether space is needed. Once reclaiming has started, it continues until usage falls below the low mark.
     async fn is_needed(&self) -> Result<bool, ServiceError> {
         let Some(state) = self.registry.budget().await? else {
             return Ok(false);
         };
-        let goes_on = self.collector.is_pressed() && state.is_above_low();
-        if goes_on || state.is_above_high() || self.registry.pressure().is_waited_at() {
+        let continues = self.collector.is_under_pressure() && state.is_above_low();
+        if continues || state.is_above_high() || self.registry.pressure().has_waiting_writers() {
             return Ok(true);
         }
-        self.collector.press(false);
-        self.tell(&state, BudgetLevel::Ample).await;
+        self.collector.set_pressure(false);
+        self.record_level(&state, BudgetLevel::Ample).await;
         Ok(false)
     }
 
-    /// How many bytes have to come free.
+    /// Returns how many bytes have to be freed.
     async fn missing(&self) -> Result<u64, ServiceError> {
         let state = self.registry.budget().await?;
         Ok(state.map_or(0, |state| state.taken().saturating_sub(state.low)))
     }
 
-    /// How many will.
+    /// Returns how many bytes will be freed when leases end.
     fn promised(&self) -> u64 {
         lock(&self.promise).bytes(self.registry.clock().elapsed())
     }
 
-    /// What keeps the space that is still needed. Clients read it, so it names no policy.
+    /// Explains why the space still needed is not free. Clients see this text, so it names no policy.
     fn obstacle(&self) -> &'static str {
         if self.promised() > 0 {
             "deleted images keep their space until their leases end (gc.lease_pressure)"
         } else if self.policies().is_empty() {
-            "no retention policy lets images expire"
+            "no retention policy allows images to expire"
         } else {
             "the retention policies keep the rest"
         }
     }
 
     fn policies(&self) -> Vec<String> {
-        self.relief.as_ref().map(|relief| relief.policies()).unwrap_or_default()
+        self.evictor.as_ref().map(|evictor| evictor.policies()).unwrap_or_default()
     }
 
-    fn note_freed(&self, expected: u64, freed: u64) {
-        let (elapsed, lease) = (self.registry.clock().elapsed(), self.registry.settings().shortest_lease());
-        lock(&self.promise).note(elapsed, expected, freed, lease);
+    fn record_freed(&self, expected: u64, freed: u64) {
+        let elapsed = self.registry.clock().elapsed();
+        let lease = self.registry.settings().shortest_lease();
+        lock(&self.promise).record(elapsed, expected, freed, lease);
         lock(&self.status).bytes += freed;
     }
 
-    /// Says how it stands, when that is news, and records it.
-    async fn tell(&self, state: &BudgetState, level: BudgetLevel) {
-        self.registry.note_state(event(state, level)).await;
-        let before = lock(&self.told).replace(level).unwrap_or(BudgetLevel::Ample);
+    /// Records the level as an event, and logs it if it changed.
+    async fn record_level(&self, state: &BudgetState, level: BudgetLevel) {
+        self.registry.record_state(event(state, level)).await;
+        let before = lock(&self.logged_level).replace(level).unwrap_or(BudgetLevel::Ample);
         if before == level {
             return;
         }
-        let (budget, used, reserved, low) = (state.budget, state.used, state.reserved, state.low);
+        let BudgetState { budget, used, reserved, low, .. } = *state;
         let obstacle = self.obstacle();
         let policies = self.policies();
         match level {
-            BudgetLevel::Ample => tracing::info!(budget, used, "there is room in the budget again"),
+            BudgetLevel::Ample => tracing::info!(budget, used, "budget usage is back to normal"),
             BudgetLevel::High => tracing::error!(
                 budget,
                 used,
@@ -194,8 +208,8 @@ impl RoomMaking {
                 low,
                 obstacle,
                 ?policies,
-                "the budget is nearly used up, and too little may go: delete images, let policies expire more of \
-                 them, or raise storage.budget"
+                "budget nearly exhausted and too little can be removed: delete images, let policies expire \
+                 more of them, or raise storage.budget"
             ),
             BudgetLevel::Full => tracing::error!(
                 budget,
@@ -204,7 +218,7 @@ impl RoomMaking {
                 low,
                 obstacle,
                 ?policies,
-                "the budget is used up: pushes are refused; delete images, let policies expire more of them, or \
+                "budget exhausted; pushes are rejected: delete images, let policies expire more of them, or \
                  raise storage.budget"
             ),
         }

@@ -1,43 +1,43 @@
-//! Between who needs room and who knows what may go for it.
+//! The interface between the space reclaimer and the retention policies.
 
 use async_trait::async_trait;
 
 use crate::registry::ServiceError;
 
-/// Lets go, while the store is nearly full, what policies allow.
+/// Evicts content that policies allow to expire while the store is nearly full.
 #[async_trait]
-pub trait Relief: Send + Sync + 'static {
-    /// Moves to the trash what policies allow, in the operator's order and the least recently pulled first, one
-    /// small step after the other, until `need` is met, which is asked before each step. What has gone is
-    /// purged meanwhile: it has no time in the trash.
+pub trait Evictor: Send + Sync + 'static {
+    /// Moves manifests that policies allow to expire to the trash, in the operator's order and least recently pulled
+    /// first, one small step at a time, until `goal` is reached. It checks the goal before each step. The trash is
+    /// purged meanwhile, so these manifests do not stay in it.
     ///
     /// # Errors
-    /// [`ServiceError`]; what has gone until then is gone. That nothing may expire for now, because policies are broken
-    /// or the clock is not trusted, is none.
-    async fn relieve(&self, need: &dyn Need) -> Result<Relieved, ServiceError>;
+    /// Fails if a store can't be read or written; content evicted before the failure stays evicted. It is not an
+    /// error if nothing may expire now because policies are broken or the clock is not trusted.
+    async fn evict(&self, goal: &dyn SpaceGoal) -> Result<Evicted, ServiceError>;
 
-    /// The names of the policies that decide what is kept.
+    /// Returns the names of the policies that decide what is kept.
     fn policies(&self) -> Vec<String> {
         Vec::new()
     }
 }
 
-/// Room that is needed.
+/// The space that an eviction has to free.
 #[async_trait]
-pub trait Need: Send + Sync {
-    /// Whether it is there, after so many manifests have gone to the trash since [`Relief::relieve`] was called.
-    /// Takes its time: it removes their bytes to find out.
+pub trait SpaceGoal: Send + Sync {
+    /// Whether enough space is free, after `evicted` manifests were moved to the trash since [`Evictor::evict`]
+    /// was called. This takes a while, because it purges them to find out.
     ///
     /// # Errors
-    /// [`ServiceError`]: nothing more should go.
-    async fn is_met(&self, gone: u64) -> Result<bool, ServiceError>;
+    /// Fails if a store can't be read or written; nothing more should be evicted then.
+    async fn is_reached(&self, evicted: u64) -> Result<bool, ServiceError>;
 }
 
-/// What became of it.
+/// What an eviction removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Relieved {
-    /// Tags that went.
+pub struct Evicted {
+    /// The number of tags removed.
     pub tags: u64,
-    /// Manifests that went to the trash.
+    /// The number of manifests moved to the trash.
     pub manifests: u64,
 }

@@ -1,40 +1,39 @@
-//! One run: until there is room, or nothing more may go.
+//! One run of the space reclaimer: it ends when enough space is free, or when nothing more may be removed.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
 
-use super::RoomMaking;
-use super::relief::Need;
+use super::SpaceReclaimer;
+use super::relief::{Evicted, SpaceGoal};
 use crate::clock::Timestamp;
 use crate::registry::ServiceError;
 
-/// The most manifests that leave the trash between two looks.
-const MOST: u64 = 256;
+/// The maximum number of manifests purged between two checks.
+const MAX_PURGE_BATCH: u64 = 256;
 
-/// While writers wait, more goes than is needed in the end if what has gone is leased yet; but not more than so
-/// many looks in vain.
-const IN_VAIN: u64 = 3;
+/// How many checks in a row may free nothing. While pushes wait, more is removed than needed in the end, because
+/// content under a lease is not freed at once. This limits how much.
+const MAX_FRUITLESS_CHECKS: u64 = 3;
 
-/// A run, and how it is getting on.
+/// A run and its progress.
 pub(super) struct Run<'a> {
-    job: &'a RoomMaking,
-    /// How many manifests go before the next look: more, where each is small.
+    job: &'a SpaceReclaimer,
+    /// How many manifests are removed before the next check. It grows where manifests free little.
     chunk: AtomicU64,
-    /// How many had gone at the last one.
+    /// How many manifests had been evicted at the last check.
     seen: AtomicU64,
-    /// How often in a row nothing came free.
-    in_vain: AtomicU64,
+    /// How many checks in a row freed nothing.
+    fruitless: AtomicU64,
 }
 
 impl<'a> Run<'a> {
-    pub(super) fn new(job: &'a RoomMaking) -> Self {
-        let (seen, in_vain) = (AtomicU64::new(0), AtomicU64::new(0));
-        Self { job, chunk: AtomicU64::new(1), seen, in_vain }
+    pub(super) fn new(job: &'a SpaceReclaimer) -> Self {
+        Self { job, chunk: AtomicU64::new(1), seen: AtomicU64::new(0), fruitless: AtomicU64::new(0) }
     }
 
-    /// Makes room: garbage goes, then the oldest trash, then what policies allow.
-    pub(super) async fn make_room(&self) -> Result<(), ServiceError> {
+    /// Reclaims space: removes garbage first, then the oldest manifests in the trash, then what policies allow.
+    pub(super) async fn reclaim(&self) -> Result<(), ServiceError> {
         self.collect(0).await?;
         if !self.job.collector.clock_is_trusted().await? {
             return Ok(());
@@ -48,71 +47,75 @@ impl<'a> Run<'a> {
                 break;
             }
         }
-        if let Some(relief) = &self.job.relief {
-            let relieved = relief.relieve(self).await?;
-            while !self.is_enough().await? && self.empty_trash(MOST).await? > 0 {}
-            tracing::debug!(tags = relieved.tags, manifests = relieved.manifests, "policies made room");
+        if let Some(evictor) = &self.job.evictor {
+            let evicted = evictor.evict(self).await?;
+            while !self.is_enough().await? && self.empty_trash(MAX_PURGE_BATCH).await? > 0 {}
+            let Evicted { tags, manifests } = evicted;
+            tracing::debug!(tags, manifests, "evicted by retention policies");
         }
         Ok(())
     }
 
-    /// Purges up to `limit` manifests of the trash and removes what comes free. How many there were.
+    /// Purges up to `limit` manifests from the trash and removes what that frees. Returns how many were purged.
     async fn empty_trash(&self, limit: u64) -> Result<u64, ServiceError> {
-        let (registry, limit) = (&self.job.registry, usize::try_from(limit).unwrap_or(usize::MAX));
-        let going = registry.metadata().oldest_trash(limit).await?;
-        if going.is_empty() {
+        let registry = &self.job.registry;
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        let purged = registry.metadata().oldest_trash(limit).await?;
+        if purged.is_empty() {
             return Ok(0);
         }
-        let count = going.len();
-        let expected = registry.metadata().would_free(going).await?;
+        let count = purged.len();
+        let expected = registry.metadata().would_free(purged).await?;
         registry.empty_trash(None, Timestamp(i64::MAX), count).await?;
         let missing = self.job.missing().await?;
         let freed = self.collect(expected).await?;
-        self.in_vain.fetch_add(1, Ordering::Relaxed);
+        self.fruitless.fetch_add(1, Ordering::Relaxed);
         if freed > 0 {
-            self.in_vain.store(0, Ordering::Relaxed);
+            self.fruitless.store(0, Ordering::Relaxed);
         }
         if freed < missing / 8 {
             let chunk = self.chunk.load(Ordering::Relaxed);
-            self.chunk.store((chunk * 2).min(MOST), Ordering::Relaxed);
+            self.chunk.store((chunk * 2).min(MAX_PURGE_BATCH), Ordering::Relaxed);
         }
         Ok(count as u64)
     }
 
-    /// Collects all that may go by now. How many bytes came free, of the `expected` ones or others.
+    /// Collects all garbage that is due, and returns how many bytes were freed, among them the `expected` ones.
     async fn collect(&self, expected: u64) -> Result<u64, ServiceError> {
-        let (mut freed, mut more) = (0, true);
+        let mut freed = 0;
+        let mut more = true;
         while more {
             let (done, waiting) = self.job.collector.collect().await?;
-            (freed, more) = (freed + done.bytes, waiting);
+            freed += done.bytes;
+            more = waiting;
         }
-        self.job.note_freed(expected, freed);
+        self.job.record_freed(expected, freed);
         Ok(freed)
     }
 
-    /// Whether there is room, or will be without more having to go.
+    /// Whether enough space is free, or will be without further removals.
     async fn is_enough(&self) -> Result<bool, ServiceError> {
         let missing = self.job.missing().await?;
         if missing == 0 {
             return Ok(true);
         }
-        let patient = !self.job.registry.pressure().is_waited_at();
-        let in_vain = self.in_vain.load(Ordering::Relaxed) >= IN_VAIN;
-        Ok((patient || in_vain) && self.job.promised() >= missing)
+        let can_wait = !self.job.registry.pressure().has_waiting_writers();
+        let is_fruitless = self.fruitless.load(Ordering::Relaxed) >= MAX_FRUITLESS_CHECKS;
+        Ok((can_wait || is_fruitless) && self.job.promised() >= missing)
     }
 }
 
 #[async_trait]
-impl Need for Run<'_> {
-    async fn is_met(&self, gone: u64) -> Result<bool, ServiceError> {
-        let fresh = gone.saturating_sub(self.seen.load(Ordering::Relaxed));
+impl SpaceGoal for Run<'_> {
+    async fn is_reached(&self, evicted: u64) -> Result<bool, ServiceError> {
+        let fresh = evicted.saturating_sub(self.seen.load(Ordering::Relaxed));
         if fresh > 0 && fresh < self.chunk.load(Ordering::Relaxed) {
             return Ok(false);
         }
-        self.seen.store(gone, Ordering::Relaxed);
+        self.seen.store(evicted, Ordering::Relaxed);
         let mut left = fresh;
         while left > 0 {
-            let emptied = self.empty_trash(left.min(MOST)).await?;
+            let emptied = self.empty_trash(left.min(MAX_PURGE_BATCH)).await?;
             left = if emptied == 0 { 0 } else { left.saturating_sub(emptied) };
         }
         self.is_enough().await

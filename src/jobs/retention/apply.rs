@@ -1,4 +1,4 @@
-//! Doing what a plan says, compared step by step with what is there.
+//! Executes the steps of a plan. Each step is compared with the current state first.
 
 use std::time::Duration;
 
@@ -11,41 +11,41 @@ use crate::oci::{Digest, RepoName, Tag};
 use crate::registry::{Registry, ServiceError};
 use crate::retention::{Cause, Expiry};
 
-/// How many steps are under way at once. The store takes them in their order and makes them durable together.
-const TOGETHER: usize = 32;
+/// The number of steps in flight at once. The store takes them in order and makes them durable together.
+const CONCURRENT_STEPS: usize = 32;
 
-/// How many skipped steps are told one by one.
-const MOST_SKIPPED: usize = 1000;
+/// The maximum number of skipped steps listed in a report.
+const MAX_LISTED_SKIPS: usize = 1000;
 
-/// What became of a plan.
+/// The result of applying a plan.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct AppliedReport {
-    /// When it was begun.
+    /// When the run started.
     pub began_at: Timestamp,
-    /// How many tags went.
+    /// The number of tags removed.
     pub tags: u64,
-    /// How many manifests went to the trash at once; what belongs to them follows.
+    /// The number of manifests moved to the trash directly; manifests that belong to them follow.
     pub manifests: u64,
-    /// How many steps were skipped, because something had changed.
+    /// The number of steps skipped because something had changed.
     pub skipped: u64,
-    /// The first of these.
+    /// The first skipped steps.
     pub skips: Vec<Skip>,
-    /// Whether it stopped at one.
+    /// Whether the run stopped early.
     pub stopped: bool,
 }
 
-/// A step that was not done: what it is about is not what it was judged by any more.
+/// A step that was skipped because its target has changed since it was evaluated.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Skip {
-    /// Whose.
+    /// The repository.
     pub repo: RepoName,
     /// The tag; `None` for a manifest.
     pub tag: Option<Tag>,
-    /// The manifest, or what the tag pointed at.
+    /// The manifest, or the one the tag pointed at.
     pub digest: Digest,
 }
 
-/// What steps are done with.
+/// The context in which steps are executed.
 pub(super) struct Steps<'a> {
     pub(super) registry: &'a Registry,
     pub(super) plan: &'a PlanReport,
@@ -54,8 +54,8 @@ pub(super) struct Steps<'a> {
 }
 
 impl Steps<'_> {
-    /// Does up to `limit` steps from `from` on, and puts them into `report`. Where to go on; `None` after the
-    /// last, or behind a change if it is `strict`.
+    /// Executes up to `limit` steps starting at `from`, and adds the results to `report`. Returns the next step; `None`
+    /// after the last, or after a skipped step if `strict`.
     pub(super) async fn run(
         &self,
         from: usize,
@@ -63,16 +63,16 @@ impl Steps<'_> {
         strict: bool,
         report: &mut AppliedReport,
     ) -> Result<Option<usize>, ServiceError> {
-        // A pull that was not written down yet must count.
+        // Pulls that are not recorded yet must count.
         self.registry.flush_pulls().await?;
         let end = from.saturating_add(limit).min(self.plan.steps());
         let mut next = from;
         while next < end {
-            let until = end.min(next + if strict { 1 } else { TOGETHER });
-            // Each is handed to the store when it is first looked at: in this order.
+            let until = end.min(next + if strict { 1 } else { CONCURRENT_STEPS });
+            // Each step is handed to the store when it is first polled, so they keep this order.
             for (number, done) in (next..until).zip(join_all((next..until).map(|step| self.step(step))).await)
             {
-                self.note(number, done?, report);
+                self.record_step(number, done?, report);
             }
             next = until;
             if strict && report.skipped > 0 {
@@ -92,12 +92,11 @@ impl Steps<'_> {
             ..Change::from(self.registry.clock().now()).because(expiry.rule.to_string())
         };
         let repo = repo.clone();
-        // Whatever of it was pulled since it was judged.
+        // Skips what was pulled after the evaluation.
         let pulled_before = Some(expiry.pulled_at.map_or(Timestamp(1), |at| at.plus(MILLISECOND)));
         let Row { digest, at, .. } = row;
         match &row.tag {
             Some(tag) => {
-                let (tag, digest, updated_at, lease) = (tag.clone(), digest.clone(), *at, self.lease);
                 let attached_to = match &expiry.cause {
                     Cause::Subject(subject) => Some(subject.clone()),
                     Cause::Rule | Cause::Tags | Cause::Index(_) => None,
@@ -105,26 +104,34 @@ impl Steps<'_> {
                 self.registry
                     .expire_tag(ExpireTag {
                         repo,
-                        tag,
-                        digest,
-                        updated_at,
+                        tag: tag.clone(),
+                        digest: digest.clone(),
+                        updated_at: *at,
                         pulled_before,
                         attached_to,
-                        lease,
+                        lease: self.lease,
                         change,
                     })
                     .await
             }
             None => {
-                let (digest, alone_at, lease) = (digest.clone(), *at, self.lease);
                 let pin = if self.plan.pressure { PinHolds::No } else { PinHolds::Yes };
-                let expiry = ExpireManifest { repo, digest, alone_at, pulled_before, lease, pin, change };
-                self.registry.expire_manifest(expiry).await
+                self.registry
+                    .expire_manifest(ExpireManifest {
+                        repo,
+                        digest: digest.clone(),
+                        alone_at: *at,
+                        pulled_before,
+                        lease: self.lease,
+                        pin,
+                        change,
+                    })
+                    .await
             }
         }
     }
 
-    fn note(&self, number: usize, done: Expired, report: &mut AppliedReport) {
+    fn record_step(&self, number: usize, done: Expired, report: &mut AppliedReport) {
         let Some((repo, row, expiry)) = self.plan.step(number) else {
             return;
         };
@@ -132,13 +139,16 @@ impl Steps<'_> {
             Expired::Done { removed_manifest } => {
                 report.tags += u64::from(row.tag.is_some());
                 report.manifests += u64::from(removed_manifest);
-                told(repo, row, expiry);
+                log_expiry(repo, row, expiry);
             }
             Expired::Changed => {
                 report.skipped += 1;
-                if report.skips.len() < MOST_SKIPPED {
-                    let (repo, tag, digest) = (repo.clone(), row.tag.clone(), row.digest.clone());
-                    report.skips.push(Skip { repo, tag, digest });
+                if report.skips.len() < MAX_LISTED_SKIPS {
+                    report.skips.push(Skip {
+                        repo: repo.clone(),
+                        tag: row.tag.clone(),
+                        digest: row.digest.clone(),
+                    });
                 }
             }
         }
@@ -147,7 +157,7 @@ impl Steps<'_> {
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 
-fn told(repo: &RepoName, row: &Row, expiry: &Expiry) {
+fn log_expiry(repo: &RepoName, row: &Row, expiry: &Expiry) {
     let tag = row.tag.as_ref().map_or("", Tag::as_str);
     tracing::debug!(repository = %repo, tag, digest = %row.digest, rule = %expiry.rule, "expired");
 }

@@ -1,28 +1,28 @@
-//! The decisions on many repositories, as far as they fit.
+//! Collects the decisions on many repositories, within a size limit.
 
 use super::plan::RepoRows;
 
-/// The part of the memory budget that one plan may take, and again those together that are held.
+/// The part of the memory budget one plan may take, and all stored plans together may take as much again.
 pub(super) const PLAN_SHARE: usize = 4;
 
-/// The decisions on repositories that one plan is made of.
+/// The decisions on the repositories of one plan.
 pub(super) struct Collected {
     pub(super) repositories: Vec<RepoRows>,
     limit: usize,
     bytes: usize,
-    /// Only the steps that come first are wanted, as many as fit.
+    /// Whether only the first steps are needed, as many as fit.
     steps_alone: bool,
-    /// Whether what stays is left out.
+    /// Whether the rows of kept items are left out.
     pub(super) kept_left_out: bool,
-    /// Whether steps are left out.
+    /// Whether later steps are left out.
     pub(super) steps_left_out: bool,
 }
 
-/// Not even the steps fit.
+/// The error that not even the steps fit.
 pub(super) struct TooLarge;
 
 impl Collected {
-    /// Nothing yet, of at most `limit` bytes: all decisions, or only those that are in force under pressure.
+    /// Creates an empty collection of at most `limit` bytes, for all decisions or for the first steps alone.
     pub(super) fn new(limit: usize, steps_alone: bool) -> Self {
         Self {
             repositories: Vec::new(),
@@ -34,7 +34,7 @@ impl Collected {
         }
     }
 
-    /// Adds a repository. Where it does not fit, what stays is left out first.
+    /// Adds a repository. If it does not fit, rows of kept items are left out first.
     pub(super) fn add(&mut self, mut rows: RepoRows) -> Result<(), TooLarge> {
         if self.kept_left_out {
             rows.leave_out_kept();
@@ -88,7 +88,7 @@ mod tests {
     use crate::oci::{Algorithm, Hasher};
     use crate::retention::{Cause, Decision, Expiry, KeepReason, RuleLabel};
 
-    /// A repository of rows that stay, and of steps that were used last at these times.
+    /// Returns a repository with `kept` rows that stay, and with steps last used at these times.
     fn rows(kept: usize, used_at: &[i64]) -> RepoRows {
         let digest = Hasher::digest(Algorithm::Sha256, b"a");
         let rule = Arc::new(RuleLabel { index: 0, policy: "p".into(), rule: "r".into() });
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stays_is_left_out_before_a_plan_is_too_large() {
+    fn drops_kept_rows_before_rejecting_a_plan_as_too_large() {
         let limit = rows(10, &[1, 2]).weight();
         let mut collected = Collected::new(limit, false);
         assert!(collected.add(rows(10, &[1, 2])).is_ok() && !collected.kept_left_out);
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn under_pressure_the_first_steps_of_all_repositories_fit() {
+    fn keeps_the_first_steps_of_all_repositories_under_pressure() {
         let limit = rows(0, &[0; 10]).weight();
         let mut collected = Collected::new(limit, true);
         for repository in 0..20 {

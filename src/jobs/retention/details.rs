@@ -1,4 +1,4 @@
-//! The configs that rules need to read: those of which more is asked than is recorded.
+//! Reads image configs for rules that need details the database does not record.
 
 use std::sync::Arc;
 
@@ -7,7 +7,8 @@ use crate::oci::ImageDetails;
 use crate::registry::{Access, Registry};
 use crate::retention::{ManifestFacts, Needs, RepoSnapshot};
 
-/// Reads what a snapshot lacks from the configs themselves. What cannot be read stays unknown, so that rules keep it.
+/// Completes a snapshot from the configs themselves. Details that can't be read stay unknown, so that
+/// rules keep the image.
 pub(super) async fn read_missing(
     registry: &Arc<Registry>,
     loaded: LoadedSnapshot,
@@ -23,7 +24,8 @@ pub(super) async fn read_missing(
         };
         bytes += weight(&details) * config.manifests.len();
         if bytes > MAX_SNAPSHOT_DETAILS {
-            tracing::warn!(repository = %snapshot.repo, "too many labels to judge all images by them; the rest is kept");
+            let repository = &snapshot.repo;
+            tracing::warn!(%repository, "too many labels to evaluate all images; keeping the rest");
             break;
         }
         for place in config.manifests {
@@ -35,7 +37,7 @@ pub(super) async fn read_missing(
     snapshot
 }
 
-/// Adds what was not known.
+/// Fills in the details that are unknown.
 fn complete(facts: &mut ManifestFacts, details: &ImageDetails) {
     facts.platforms = facts.platforms.take().or_else(|| details.platforms.clone());
     facts.labels = facts.labels.take().or_else(|| details.labels.clone());

@@ -1,4 +1,4 @@
-//! Why retention did not do what it was asked for.
+//! The errors of retention runs and of changes to policies.
 
 use thiserror::Error;
 use uuid::Uuid;
@@ -7,32 +7,32 @@ use crate::oci::RepoName;
 use crate::registry::ServiceError;
 use crate::retention::PolicyError;
 
-/// Why nothing was planned or applied.
+/// Why a plan was not made or applied.
 #[derive(Debug, Error)]
 pub enum RetentionError {
-    /// Policies that were set cannot be used, so what they keep is not known.
+    /// A policy set through the API cannot be used, so it is not known what it would keep.
     #[error("nothing expires: {0}")]
     Policies(String),
-    /// The clock cannot be trusted.
+    /// The clock is not trusted.
     #[error("nothing expires: {0}")]
     Clock(String),
-    /// There is no such repository.
+    /// The repository does not exist.
     #[error("the registry has no repository {0}")]
     UnknownRepository(RepoName),
-    /// The plan is not there any more: others were made since, or the program was started anew.
-    #[error("there is no plan {0} any more: make a new one")]
+    /// The plan is not stored any more: newer plans replaced it, or the program was restarted.
+    #[error("the plan {0} is not available any more; make a new one")]
     NoPlan(Uuid),
-    /// The plan was made by other policies.
-    #[error("the policies have changed since the plan {0} was made: make a new one")]
+    /// The policies have changed since the plan was made.
+    #[error("the policies have changed since the plan {0} was made; make a new one")]
     OtherPolicies(Uuid),
-    /// The plan is for a store that is nearly full.
+    /// The plan shows what would happen in a nearly full store, and cannot be applied by hand.
     #[error(
-        "the plan {0} tells what would go if the store were nearly full: it is done then, and not by hand"
+        "the plan {0} shows what would be removed if the store were nearly full; it can't be applied by hand"
     )]
     UnderPressure(Uuid),
-    /// The plan takes too much memory.
+    /// The plan would take too much memory.
     #[error(
-        "the plan would take more than a quarter of server.memory: plan and apply one repository at a time"
+        "the plan would take more than a quarter of server.memory; plan and apply one repository at a time"
     )]
     TooLarge,
     /// A store failed.
@@ -43,13 +43,13 @@ pub enum RetentionError {
 /// Why a policy was not set or removed.
 #[derive(Debug, Error)]
 pub enum PolicyChangeError {
-    /// It has a mistake, or contradicts another.
+    /// The policy has a mistake, or contradicts another one.
     #[error(transparent)]
     Mistake(#[from] PolicyError),
-    /// It is the configuration file's.
-    #[error("the retention policy `{0}` is in the configuration file, and is changed there")]
+    /// The policy belongs to the configuration file.
+    #[error("the retention policy `{0}` is set in the configuration file; change it there")]
     InFile(String),
-    /// There is none.
+    /// There is no policy of this name.
     #[error("there is no retention policy `{0}`")]
     Unknown(String),
     /// A store failed.

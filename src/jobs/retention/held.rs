@@ -1,4 +1,4 @@
-//! The plans that can be asked for again, or applied.
+//! The stored plans: the newest ones, which can be fetched again or applied.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -7,24 +7,25 @@ use uuid::Uuid;
 
 use super::plan::PlanReport;
 
-/// How many plans are held: whoever makes one must not take away what another one is about to apply.
-const MOST_PLANS: usize = 8;
+/// The maximum number of stored plans. It is more than one, so that a new plan does not displace one that another
+/// user is about to apply.
+const MAX_PLANS: usize = 8;
 
 /// The newest plans.
 #[derive(Debug, Default)]
-pub(super) struct HeldPlans(VecDeque<Arc<PlanReport>>);
+pub(super) struct StoredPlans(VecDeque<Arc<PlanReport>>);
 
-impl HeldPlans {
-    /// Holds a plan, and lets the oldest go that there is no room for within so many bytes. The newest is held whatever
-    /// it takes.
-    pub(super) fn hold(&mut self, plan: Arc<PlanReport>, most_bytes: usize) {
+impl StoredPlans {
+    /// Stores a plan, and drops the oldest ones beyond the limits of number and bytes. The newest plan is stored
+    /// whatever its size.
+    pub(super) fn store(&mut self, plan: Arc<PlanReport>, max_bytes: usize) {
         self.0.push_back(plan);
-        while self.0.len() > 1 && (self.0.len() > MOST_PLANS || self.bytes() > most_bytes) {
+        while self.0.len() > 1 && (self.0.len() > MAX_PLANS || self.bytes() > max_bytes) {
             self.0.pop_front();
         }
     }
 
-    /// The plan of this id, if it is held.
+    /// Returns the plan with this id, if it is stored.
     pub(super) fn get(&self, id: Uuid) -> Option<Arc<PlanReport>> {
         self.0.iter().find(|plan| plan.id == id).map(Arc::clone)
     }
@@ -51,17 +52,19 @@ mod tests {
     }
 
     #[test]
-    fn large_plans_are_few_and_the_newest_stays() {
-        let (small, large, huge) = (plan(1), plan(10), plan(11));
-        let mut held = HeldPlans::default();
-        let most = large.weight();
-        let is_held = |held: &HeldPlans, plan: &PlanReport| held.get(plan.id).is_some();
-        held.hold(Arc::clone(&small), most);
-        held.hold(Arc::clone(&large), most);
-        assert!(!is_held(&held, &small) && is_held(&held, &large));
-        held.hold(Arc::clone(&huge), most);
-        assert!(!is_held(&held, &large) && is_held(&held, &huge));
-        held.hold(Arc::clone(&small), most);
-        assert!(!is_held(&held, &huge) && is_held(&held, &small));
+    fn drops_old_plans_beyond_the_size_limit_but_keeps_the_newest() {
+        let small = plan(1);
+        let large = plan(10);
+        let huge = plan(11);
+        let mut plans = StoredPlans::default();
+        let max = large.weight();
+        let is_stored = |plans: &StoredPlans, plan: &PlanReport| plans.get(plan.id).is_some();
+        plans.store(Arc::clone(&small), max);
+        plans.store(Arc::clone(&large), max);
+        assert!(!is_stored(&plans, &small) && is_stored(&plans, &large));
+        plans.store(Arc::clone(&huge), max);
+        assert!(!is_stored(&plans, &large) && is_stored(&plans, &huge));
+        plans.store(Arc::clone(&small), max);
+        assert!(!is_stored(&plans, &huge) && is_stored(&plans, &small));
     }
 }

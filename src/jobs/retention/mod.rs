@@ -1,9 +1,9 @@
-//! Retention: does what policies say, and tells before what that would be.
+//! Retention: plans what the policies would remove, and applies plans.
 //!
-//! There is one way: a snapshot of a repository is judged by [`crate::retention::evaluate()`], and what comes of
-//! it is a [`PlanReport`]; the dry run shows it, and every real run does its steps, each compared with what
-//! is there by then. Before the first step what rules keep without a tag is *pinned*, so that neither a
-//! step nor the collector takes it.
+//! [`crate::retention::evaluate()`] evaluates a snapshot of a repository, and the result becomes a [`PlanReport`]. The
+//! dry run shows the plan. A real run executes its steps and compares each with the current state first. Before the
+//! first step, manifests that rules keep without a tag are *pinned*, so that neither a step nor the collector
+//! removes them.
 
 mod apply;
 mod collect;
@@ -28,138 +28,146 @@ use crate::registry::{ClockState, Registry, ServiceError};
 use crate::retention::Compiled;
 
 use collect::{Collected, PLAN_SHARE, TooLarge};
-use held::HeldPlans;
-use judging::Judging;
+use held::StoredPlans;
+use judging::RepoEvaluation;
 
 pub use apply::{AppliedReport, Skip};
 pub use errors::{PolicyChangeError, RetentionError};
 pub use plan::{PlanReport, RepoRows, Row, Totals};
 pub use policy_set::{InForce, PolicySet, Source};
 
-/// How many repositories are named at once.
-const PAGE: usize = 100;
+/// The number of repository names fetched at once.
+const REPOSITORY_PAGE: usize = 100;
 
-/// Of how many tags a repository is judged only for a plan: so many take about a third of a second.
-const MOST_JUDGED: u64 = 20_000;
+/// The maximum number of tags for which a repository is evaluated outside a plan: so many take about a third of
+/// a second.
+const MAX_EVALUATED_TAGS: u64 = 20_000;
 
-/// How things are done.
+/// The settings of retention runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RetentionSettings {
-    /// How many steps a batch has.
+    /// The number of steps in a batch.
     pub batch: usize,
 }
 
-/// How it is doing, since the start of the program.
+/// The state of retention since the program started.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RetentionStatus {
-    /// Tags that went.
+    /// The number of tags removed.
     pub tags: u64,
-    /// Manifests that went to the trash with them.
+    /// The number of manifests moved to the trash with them.
     pub manifests: u64,
-    /// Steps that were skipped, because something had changed.
+    /// The number of steps skipped because something had changed.
     pub skipped: u64,
-    /// When all repositories had last been judged.
+    /// When a pass over all repositories last ended.
     pub last_run: Option<Timestamp>,
-    /// Why nothing expires, if that is so.
+    /// Why nothing expires, if expiry is paused.
     pub paused: Option<String>,
 }
 
-/// Plans and applies; as a job, a repository after the other.
+/// Plans and applies retention. As a job, it processes one repository after another.
 pub struct Retention {
     registry: Arc<Registry>,
-    book: Arc<PolicySet>,
+    policies: Arc<PolicySet>,
     settings: RetentionSettings,
     status: Mutex<RetentionStatus>,
-    held: Mutex<HeldPlans>,
-    /// One plan is made at a time.
+    stored_plans: Mutex<StoredPlans>,
+    /// Only one plan is made at a time.
     planning: tokio::sync::Mutex<()>,
-    /// One repository is judged at a time, whoever asks.
-    judging: Arc<tokio::sync::Mutex<()>>,
+    /// Only one repository is evaluated at a time, across all requests and jobs.
+    evaluating: Arc<tokio::sync::Mutex<()>>,
     pass: tokio::sync::Mutex<Option<pass::Pass>>,
 }
 
 impl Retention {
-    /// Retention by what `book` has.
-    pub fn new(registry: Arc<Registry>, book: Arc<PolicySet>, settings: RetentionSettings) -> Self {
+    /// Creates retention by the policies of `policies`.
+    pub fn new(registry: Arc<Registry>, policies: Arc<PolicySet>, settings: RetentionSettings) -> Self {
         Self {
             registry,
-            book,
+            policies,
             settings,
             status: Mutex::default(),
-            held: Mutex::default(),
+            stored_plans: Mutex::default(),
             planning: tokio::sync::Mutex::default(),
-            judging: Arc::default(),
+            evaluating: Arc::default(),
             pass: tokio::sync::Mutex::default(),
         }
     }
 
-    /// The policies.
-    pub fn book(&self) -> &Arc<PolicySet> {
-        &self.book
+    /// Returns the policies.
+    pub fn policy_set(&self) -> &Arc<PolicySet> {
+        &self.policies
     }
 
-    /// How it is doing.
+    /// Returns the state since the program started.
     pub fn status(&self) -> RetentionStatus {
         self.lock().clone()
     }
 
-    /// What policies would do now, to one repository or all; under `pressure`, if the store were nearly full.
-    /// Changes nothing. The plan is held until some more have been made, to be asked for again or applied.
+    /// Plans what the policies would do now to one repository or to all; with `pressure`, as if the store were nearly
+    /// full. Changes nothing. The plan is stored until some newer plans replace it, so that it can be fetched again or
+    /// applied.
     ///
     /// # Errors
-    /// [`RetentionError`].
+    /// Fails if the repository does not exist, the policies are broken, the plan is too large, or a store fails.
     pub async fn plan(
         &self,
         repo: Option<&RepoName>,
         pressure: bool,
     ) -> Result<Arc<PlanReport>, RetentionError> {
         if let Some(repo) = repo {
-            self.expect(repo).await?;
+            self.require_repository(repo).await?;
         }
         let _one = self.planning.lock().await;
-        let mut plan = self.make(repo, Collected::new(self.plan_limit(), false), pressure).await?;
-        let free = self.registry.metadata().would_free(plan.going()).await.map_err(ServiceError::from)?;
+        let mut plan = self.make_plan(repo, Collected::new(self.plan_limit(), false), pressure).await?;
+        let removed = plan.removed_manifests();
+        let free = self.registry.metadata().would_free(removed).await.map_err(ServiceError::from)?;
         plan.would_free = Some(free);
         let plan = Arc::new(plan);
-        self.held.lock().unwrap_or_else(PoisonError::into_inner).hold(Arc::clone(&plan), self.plan_limit());
+        self.lock_stored_plans().store(Arc::clone(&plan), self.plan_limit());
         Ok(plan)
     }
 
-    /// The plan of this id, if it is held.
+    /// Returns the stored plan with this id.
     ///
     /// # Errors
-    /// [`RetentionError::NoPlan`].
-    pub fn held(&self, id: Uuid) -> Result<Arc<PlanReport>, RetentionError> {
-        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner).get(id);
-        held.ok_or(RetentionError::NoPlan(id))
+    /// [`RetentionError::NoPlan`] if it is not stored any more.
+    pub fn stored_plan(&self, id: Uuid) -> Result<Arc<PlanReport>, RetentionError> {
+        self.lock_stored_plans().get(id).ok_or(RetentionError::NoPlan(id))
     }
 
-    /// What policies would do now to a manifest and to the tags that point at it; nothing where no rule is for the
-    /// repository. `None` where that has too many tags to judge them for one: a plan tells then.
+    fn lock_stored_plans(&self) -> std::sync::MutexGuard<'_, StoredPlans> {
+        self.stored_plans.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns what the policies would do now to a manifest and to the tags that point at it. The list is empty if no
+    /// rule applies to the repository. Returns `None` if the repository has too many tags to evaluate them for one
+    /// manifest; a plan answers the question then.
     ///
     /// # Errors
-    /// [`RetentionError`].
+    /// Fails if the policies are broken or a store can't be read.
     pub async fn verdicts(
         &self,
         repo: &RepoName,
         digest: &Digest,
     ) -> Result<Option<Vec<Row>>, RetentionError> {
-        let in_force = self.usable()?;
+        let in_force = self.usable_policies()?;
         let entry = self.registry.metadata().repository_entry(repo).await.map_err(ServiceError::from)?;
-        if entry.is_some_and(|entry| entry.tags > MOST_JUDGED) {
+        if entry.is_some_and(|entry| entry.tags > MAX_EVALUATED_TAGS) {
             return Ok(None);
         }
         self.registry.flush_pulls().await?;
-        let judged = self.judge(&in_force.compiled, repo, self.now(), false).await?;
-        let rows = judged.into_iter().flat_map(|judged| judged.rows);
+        let evaluated = self.evaluate(&in_force.compiled, repo, self.now(), false).await?;
+        let rows = evaluated.into_iter().flat_map(|evaluated| evaluated.rows);
         Ok(Some(rows.filter(|row| row.digest == *digest).collect()))
     }
 
-    /// Does exactly what a plan says, for `by`. What has changed since is skipped and told; if it is `strict`,
-    /// the first such stops it. So do other policies: they may keep what those of the plan let go.
+    /// Executes a plan for `by`. Steps whose target has changed since are skipped and reported; with `strict`, the
+    /// first of them stops the run. The run also stops if the policies change, because the new ones may keep what
+    /// the plan removes.
     ///
     /// # Errors
-    /// [`RetentionError`]; what was done until then is done.
+    /// Fails if the plan can't be applied or a store fails; steps done before the failure stay done.
     pub async fn apply(
         &self,
         plan: &PlanReport,
@@ -169,7 +177,7 @@ impl Retention {
         if plan.pressure {
             return Err(RetentionError::UnderPressure(plan.id));
         }
-        if !plan.is_by(self.usable()?.as_ref()) {
+        if !plan.is_by(self.usable_policies()?.as_ref()) {
             return Err(RetentionError::OtherPolicies(plan.id));
         }
         self.trust_clock().await?;
@@ -178,7 +186,7 @@ impl Retention {
         let mut report = AppliedReport { began_at: self.now(), ..AppliedReport::default() };
         let mut next = Some(0);
         while let Some(from) = next {
-            if !plan.is_by(&self.book.in_force()) {
+            if !plan.is_by(&self.policies.in_force()) {
                 report.stopped = true;
                 break;
             }
@@ -186,16 +194,17 @@ impl Retention {
             tokio::task::yield_now().await;
         }
         let bytes = if report.skipped == 0 { plan.would_free } else { None };
-        self.conclude(&report, RunCause::Request, by, bytes).await?;
+        self.record_run(&report, RunCause::Request, by, bytes).await?;
         Ok(report)
     }
 
-    /// Does what policies allow while the store is nearly full, step by step in the operator's order, until
-    /// `enough` says so, which is asked before each step. What goes is in the trash, and not yet free. If all that
-    /// rules name was not enough, the collector gets what only rules for a store at rest keep.
+    /// Executes what policies allow while the store is nearly full, step by step in the operator's order, until
+    /// `enough` returns `true`; it is called before each step. Manifests only move to the trash, which frees nothing
+    /// yet. If all steps together are not enough, manifests kept only by rules that do not apply under pressure are
+    /// left to the collector.
     ///
     /// # Errors
-    /// [`RetentionError`]; what was done until then is done.
+    /// Fails if the policies or the clock can't be used or a store fails; steps done before the failure stay done.
     pub async fn apply_under_pressure<F, E>(&self, mut enough: E) -> Result<AppliedReport, RetentionError>
     where
         F: Future<Output = Result<bool, ServiceError>> + Send,
@@ -210,20 +219,20 @@ impl Retention {
         let mut report = AppliedReport { began_at: self.now(), ..AppliedReport::default() };
         let mut next = (plan.steps() > 0).then_some(0);
         while let Some(from) = next {
-            // Whoever makes room plans anew by what the operator says then.
-            if enough(&report).await? || !plan.is_by(&self.book.in_force()) {
+            // If the policies change, the caller makes a new plan by the new ones.
+            if enough(&report).await? || !plan.is_by(&self.policies.in_force()) {
                 break;
             }
             next = steps.run(from, 1, false, &mut report).await?;
         }
         if next.is_none() && !steps_left_out && !enough(&report).await? {
-            self.unpin_the_rest(&plan).await?;
+            self.remove_other_pins(&plan).await?;
         }
-        self.conclude(&report, RunCause::Pressure, None, None).await?;
+        self.record_run(&report, RunCause::Pressure, None, None).await?;
         Ok(report)
     }
 
-    async fn make(
+    async fn make_plan(
         &self,
         repo: Option<&RepoName>,
         collected: Collected,
@@ -233,15 +242,15 @@ impl Retention {
         Ok(plan)
     }
 
-    /// A plan, and whether steps are left out of it.
+    /// Makes a plan. Also returns whether steps were left out of it.
     async fn collect(
         &self,
         repo: Option<&RepoName>,
         mut collected: Collected,
         pressure: bool,
     ) -> Result<(PlanReport, bool), RetentionError> {
-        let in_force = self.usable()?;
-        // A pull that was not written down yet must count.
+        let in_force = self.usable_policies()?;
+        // Pulls that are not recorded yet must count.
         self.registry.flush_pulls().await?;
         let now = self.now();
         let mut after = None;
@@ -250,7 +259,7 @@ impl Retention {
             if repo.is_some() { named.take() } else { self.repositories(&mut after).await? }
         {
             for repo in &names {
-                if let Some(rows) = self.judge(&in_force.compiled, repo, now, pressure).await? {
+                if let Some(rows) = self.evaluate(&in_force.compiled, repo, now, pressure).await? {
                     collected.add(rows).map_err(|TooLarge| RetentionError::TooLarge)?;
                 }
             }
@@ -261,24 +270,24 @@ impl Retention {
         Ok((plan, steps_left_out))
     }
 
-    /// The bytes that one plan may take.
+    /// Returns the maximum size of one plan in bytes.
     fn plan_limit(&self) -> usize {
         self.registry.memory().limit() / PLAN_SHARE
     }
 
-    /// The repositories behind `after`, which is the last of them then; `None` behind the last of all.
+    /// Returns the next repositories after `after`, and sets `after` to the last of them; `None` at the end.
     async fn repositories(
         &self,
         after: &mut Option<RepoName>,
     ) -> Result<Option<Vec<RepoName>>, ServiceError> {
         let from = after.as_ref().map(RepoName::as_str);
-        let names = self.registry.metadata().repositories(from, PAGE).await?;
+        let names = self.registry.metadata().repositories(from, REPOSITORY_PAGE).await?;
         *after = names.last().cloned();
         Ok(after.is_some().then_some(names))
     }
 
-    /// Judges a repository, unless no rule could do anything with it.
-    async fn judge(
+    /// Evaluates a repository. Returns `None` if no rule could affect it.
+    async fn evaluate(
         &self,
         policies: &Arc<Compiled>,
         repo: &RepoName,
@@ -288,25 +297,25 @@ impl Retention {
         if !policies.may_expire(repo, pressure) && !policies.may_pin(repo, pressure) {
             return Ok(None);
         }
-        let judging = Judging {
+        let evaluation = RepoEvaluation {
             registry: Arc::clone(&self.registry),
             policies: Arc::clone(policies),
             repo: repo.clone(),
             now,
             pressure,
         };
-        let turn = Arc::clone(&self.judging).lock_owned().await;
-        // It goes on where the client goes away, and holds its turn and its memory until then.
-        let judged = tokio::spawn(async move {
-            let judged = judging.run().await;
+        let turn = Arc::clone(&self.evaluating).lock_owned().await;
+        // The task continues if the client disconnects, and keeps its turn and its memory until it ends.
+        let evaluated = tokio::spawn(async move {
+            let evaluated = evaluation.run().await;
             drop(turn);
-            judged
+            evaluated
         });
-        judged.await.map_err(|error| ServiceError::Failed(error.to_string()))?
+        evaluated.await.map_err(|error| ServiceError::Failed(error.to_string()))?
     }
 
-    /// Pins what a plan keeps. What else is pinned stays so until the next pass: a plan for a store that is nearly
-    /// full knows nothing of the rules that are in force at rest, and one that was held nothing of what came since.
+    /// Pins what a plan keeps. Other pins stay until the next pass, because this plan does not cover them: a plan under
+    /// pressure ignores the rules for normal operation, and a stored plan does not know later pushes.
     async fn pin(&self, repositories: &[RepoRows]) -> Result<(), ServiceError> {
         for rows in repositories {
             self.registry.metadata().add_pins(&rows.repo, rows.pins.clone()).await?;
@@ -314,8 +323,9 @@ impl Retention {
         Ok(())
     }
 
-    /// Leaves to the collector what no rule names and only those keep that are in force at rest.
-    async fn unpin_the_rest(&self, plan: &PlanReport) -> Result<(), ServiceError> {
+    /// Removes all pins the plan does not have, so that the collector gets manifests that only rules for normal
+    /// operation keep.
+    async fn remove_other_pins(&self, plan: &PlanReport) -> Result<(), ServiceError> {
         for rows in &plan.repositories {
             self.registry.metadata().set_pins(&rows.repo, rows.pins.clone()).await?;
         }
@@ -326,8 +336,8 @@ impl Retention {
         apply::Steps { registry: &self.registry, plan, lease: self.registry.settings().lease, by }
     }
 
-    /// Writes down what was done.
-    async fn conclude(
+    /// Adds a run to the status, and records and logs it unless it did nothing.
+    async fn record_run(
         &self,
         report: &AppliedReport,
         cause: RunCause,
@@ -344,22 +354,23 @@ impl Retention {
         if tags + manifests + skipped == 0 {
             return Ok(());
         }
-        tracing::info!(tags, manifests, skipped, stopped, ?cause, "policies let go");
-        let (by, ended_at) = (by.map(str::to_owned), self.now());
+        tracing::info!(tags, manifests, skipped, stopped, ?cause, "retention run finished");
+        let by = by.map(str::to_owned);
+        let ended_at = self.now();
         let run =
             RetentionRun { id: 0, began_at, ended_at, by, cause, tags, manifests, skipped, bytes, stopped };
-        Ok(self.registry.metadata().note_run(run).await?)
+        Ok(self.registry.metadata().record_retention_run(run).await?)
     }
 
-    /// Refuses a repository that there is not: that nothing would go is not the answer to a misspelt name.
-    async fn expect(&self, repo: &RepoName) -> Result<(), RetentionError> {
-        let there = self.registry.metadata().repository_exists(repo).await.map_err(ServiceError::from)?;
-        there.then_some(()).ok_or_else(|| RetentionError::UnknownRepository(repo.clone()))
+    /// Fails if the repository does not exist: a misspelt name must not look like an empty plan.
+    async fn require_repository(&self, repo: &RepoName) -> Result<(), RetentionError> {
+        let exists = self.registry.metadata().repository_exists(repo).await.map_err(ServiceError::from)?;
+        exists.then_some(()).ok_or_else(|| RetentionError::UnknownRepository(repo.clone()))
     }
 
-    /// The policies, if they may be used.
-    fn usable(&self) -> Result<Arc<InForce>, RetentionError> {
-        let in_force = self.book.in_force();
+    /// Returns the policies in force; fails if they are broken.
+    fn usable_policies(&self) -> Result<Arc<InForce>, RetentionError> {
+        let in_force = self.policies.in_force();
         match &in_force.broken {
             Some(broken) => Err(RetentionError::Policies(broken.clone())),
             None => Ok(in_force),

@@ -1,4 +1,4 @@
-//! The job: a pass over all repositories, in bounded batches.
+//! The retention job: passes over all repositories, in bounded batches.
 
 use std::sync::Arc;
 
@@ -6,22 +6,22 @@ use async_trait::async_trait;
 
 use super::plan::PlanReport;
 use super::policy_set::InForce;
-use super::{AppliedReport, PAGE, Retention, RetentionError};
+use super::{AppliedReport, REPOSITORY_PAGE, Retention, RetentionError};
 use crate::clock::Timestamp;
 use crate::jobs::Job;
-use crate::metadata::{Judged, RunCause};
+use crate::metadata::{EvaluationRecord, RunCause};
 use crate::oci::RepoName;
 use crate::registry::ServiceError;
 use crate::traces;
 
-/// A pass that has begun.
+/// A pass in progress.
 pub(super) struct Pass {
     in_force: Arc<InForce>,
-    /// Until when what lost its last holder has been seen.
+    /// The start of the pass. It covers everything that became unreferenced before.
     began_at: Timestamp,
-    /// The repository that was judged last.
+    /// The repository that was evaluated last.
     after: Option<RepoName>,
-    /// The plan of a repository, and its next step.
+    /// The plan of the current repository, and its next step.
     current: Option<(PlanReport, usize)>,
     done: AppliedReport,
 }
@@ -34,24 +34,24 @@ impl Pass {
 }
 
 impl Retention {
-    /// Does passes to their end: what a server does every interval.
+    /// Runs one pass to its end: what a server does every interval.
     ///
     /// # Errors
-    /// [`ServiceError`], of the first batch that failed.
+    /// Fails with the error of the first batch that failed.
     pub async fn run_to_end(&self) -> Result<(), ServiceError> {
-        while traces::root("retention").run(self.batch()).await? {}
+        while traces::start_root("retention").run(self.batch()).await? {}
         Ok(())
     }
 
-    /// A batch. `true` if the pass is not over.
+    /// Does one batch. Returns `true` if the pass has not ended.
     async fn batch(&self) -> Result<bool, ServiceError> {
         let Some(in_force) = self.unless_paused().await? else {
             return Ok(false);
         };
         let mut slot = self.pass.lock().await;
-        // With other policies it begins anew.
-        let begun = slot.take().filter(|pass| Arc::ptr_eq(&pass.in_force, &in_force));
-        let mut pass = begun.unwrap_or_else(|| Pass::new(in_force, self.now()));
+        // A pass starts over if the policies have changed.
+        let current = slot.take().filter(|pass| Arc::ptr_eq(&pass.in_force, &in_force));
+        let mut pass = current.unwrap_or_else(|| Pass::new(in_force, self.now()));
         let more = match pass.current.take() {
             Some((plan, from)) => {
                 let steps = self.steps(&plan, None);
@@ -59,7 +59,7 @@ impl Retention {
                 pass.current = next.map(|next| (plan, next));
                 true
             }
-            None => self.judge_next(&mut pass).await?,
+            None => self.evaluate_next(&mut pass).await?,
         };
         if more {
             *slot = Some(pass);
@@ -69,20 +69,20 @@ impl Retention {
         Ok(more)
     }
 
-    /// Judges the next repository that a rule is for. `false` behind the last.
-    async fn judge_next(&self, pass: &mut Pass) -> Result<bool, ServiceError> {
+    /// Evaluates the next repository that a rule applies to. Returns `false` after the last one.
+    async fn evaluate_next(&self, pass: &mut Pass) -> Result<bool, ServiceError> {
         let metadata = self.registry.metadata();
         let from = pass.after.as_ref().map(RepoName::as_str);
-        let names = metadata.repositories(from, PAGE).await?;
+        let names = metadata.repositories(from, REPOSITORY_PAGE).await?;
         if names.is_empty() {
             return Ok(false);
         }
         self.registry.flush_pulls().await?;
         for repo in names {
             let now = self.now();
-            let judged = self.judge(&pass.in_force.compiled, &repo, now, false).await?;
+            let evaluated = self.evaluate(&pass.in_force.compiled, &repo, now, false).await?;
             pass.after = Some(repo.clone());
-            let Some(mut rows) = judged else {
+            let Some(mut rows) = evaluated else {
                 metadata.set_pins(&repo, Vec::new()).await?;
                 continue;
             };
@@ -96,27 +96,27 @@ impl Retention {
     }
 
     async fn finish(&self, pass: &Pass) -> Result<(), ServiceError> {
-        let judged = Judged { at: pass.began_at, policies: pass.in_force.fingerprint.clone() };
-        self.registry.metadata().note_judged(&judged).await?;
+        let record = EvaluationRecord { at: pass.began_at, policies: pass.in_force.fingerprint.clone() };
+        self.registry.metadata().record_evaluation(&record).await?;
         self.lock().last_run = Some(self.now());
-        self.conclude(&pass.done, RunCause::Interval, None, None).await
+        self.record_run(&pass.done, RunCause::Interval, None, None).await
     }
 
     async fn unless_paused(&self) -> Result<Option<Arc<InForce>>, ServiceError> {
-        let usable = match self.usable() {
+        let usable = match self.usable_policies() {
             Ok(in_force) => self.trust_clock().await.map(|()| in_force),
             Err(error) => Err(error),
         };
         let (in_force, paused) = match usable {
             Ok(in_force) => (Some(in_force), None),
-            Err(RetentionError::Service(fault)) => return Err(fault),
+            Err(RetentionError::Service(error)) => return Err(error),
             Err(error) => (None, Some(error.to_string())),
         };
         let mut status = self.lock();
         if let Some(reason) = &paused
             && status.paused.is_none()
         {
-            tracing::warn!(reason, "retention pauses");
+            tracing::warn!(reason, "retention paused");
         }
         status.paused = paused;
         Ok(in_force)
@@ -130,6 +130,6 @@ impl Job for Retention {
     }
 
     async fn tick(&self) -> Result<bool, ServiceError> {
-        traces::root("retention").run(self.batch()).await
+        traces::start_root("retention").run(self.batch()).await
     }
 }

@@ -1,4 +1,4 @@
-//! What policies would do: the evaluator's decisions, tag by tag, and the steps that they come to.
+//! Plans: the decisions of the evaluator on each tag and manifest, and the steps that follow from them.
 
 use std::collections::HashMap;
 
@@ -11,56 +11,57 @@ use crate::metadata::Pin;
 use crate::oci::{Digest, RepoName, Tag};
 use crate::retention::{Cause, Compiled, Decision, Expiry, KeepReason, RepoSnapshot, StepTarget, evaluate};
 
-/// What policies would do at one moment.
+/// What the policies would do at one moment.
 #[derive(Debug)]
 pub struct PlanReport {
-    /// What it is asked for by later.
+    /// The id under which the plan is stored.
     pub id: Uuid,
-    /// When it was made.
+    /// When the plan was made.
     pub now: Timestamp,
-    /// Whether it is for a store that is nearly full.
+    /// Whether the plan is for a nearly full store.
     pub pressure: bool,
-    /// What tells the policies that it was made by from others.
+    /// The fingerprint of the policies it was made by.
     policies: String,
-    /// Each repository that some rule is for.
+    /// The repositories that some rule applies to.
     pub repositories: Vec<RepoRows>,
-    /// How many tags and manifests go and stay.
+    /// How many tags and manifests are removed and kept.
     pub totals: Totals,
-    /// Whether what stays has no rows, because they would take too much memory.
+    /// Whether kept items have no rows because these would take too much memory.
     pub kept_left_out: bool,
-    /// The bytes that would come free, if that is known.
+    /// The bytes that applying the plan would free, if known.
     pub would_free: Option<u64>,
-    /// What is to be done, in this order: a repository's and a row's place.
+    /// The steps in order, each as the index of a repository and of a row in it.
     pub(super) steps: Vec<(usize, usize)>,
 }
 
-/// How many tags and manifests go and stay.
+/// How many tags and manifests are removed and kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Totals {
-    /// Tags that go.
+    /// Tags that are removed.
     pub tags: u64,
-    /// Tags that stay.
+    /// Tags that are kept.
     pub tags_kept: u64,
-    /// Manifests that go.
+    /// Manifests that are removed.
     pub manifests: u64,
 }
 
-/// How a step is sorted among those of all repositories.
+/// The sort key of a step among those of all repositories.
 pub(super) type StepKey = (usize, Timestamp, bool, usize, usize);
 
 /// The decisions on one repository.
 #[derive(Debug)]
 pub struct RepoRows {
-    /// Which.
+    /// The repository.
     pub repo: RepoName,
-    /// Every tag, and every manifest that goes or that nothing but a rule or the lack of one keeps.
+    /// A row for each tag, for each manifest that is removed, and for each manifest that is kept only by a rule or
+    /// because no rule applies.
     pub rows: Vec<Row>,
-    /// Tags that stay and have no row.
+    /// The number of kept tags without a row.
     pub(super) kept_left_out: u64,
-    /// What is to be pinned.
+    /// The pins that the decisions require.
     pub(super) pins: Vec<Pin>,
-    /// The memory that it takes.
-    pub(super) held: Option<Reservation>,
+    /// The memory reserved for the rows.
+    pub(super) memory: Option<Reservation>,
 }
 
 /// The decision on a tag or a manifest.
@@ -68,23 +69,23 @@ pub struct RepoRows {
 pub struct Row {
     /// The tag; `None` for a manifest.
     pub tag: Option<Tag>,
-    /// The manifest, or what the tag points at.
+    /// The manifest, or the one the tag points at.
     pub digest: Digest,
-    /// The decision; [`Decision::explain`] says it in words.
+    /// The decision; [`Decision::explain`] puts it into words.
     pub decision: Decision,
-    /// When the tag was pushed, or the manifest was let alone: what the step compares.
+    /// When the tag was pushed, or when the manifest lost its last reference. The step compares it.
     pub(super) at: Timestamp,
-    /// How it is sorted among the steps, if it is one.
+    /// The row's position among the repository's steps, if it is a step.
     pub(super) step: Option<usize>,
 }
 
 impl PlanReport {
-    /// Whether it was made by these policies.
+    /// Whether the plan was made by these policies.
     pub(super) fn is_by(&self, in_force: &InForce) -> bool {
         self.policies == in_force.fingerprint
     }
 
-    /// Of these repositories, in the order in which their rows are told.
+    /// Creates the plan of these repositories, in the order in which their rows are listed.
     pub(super) fn new(
         in_force: &InForce,
         now: Timestamp,
@@ -110,22 +111,22 @@ impl PlanReport {
         }
     }
 
-    /// The bytes that it takes.
+    /// Returns the size of the plan in memory.
     pub(super) fn weight(&self) -> usize {
         self.repositories.iter().map(RepoRows::weight).sum()
     }
 
-    /// How many steps it has.
+    /// Returns the number of steps.
     pub fn steps(&self) -> usize {
         self.steps.len()
     }
 
-    /// All rows with their repositories: those of each repository together.
+    /// Iterates over all rows with their repositories; the rows of a repository stay together.
     pub fn rows(&self) -> impl Iterator<Item = (&RepoName, &Row)> {
         self.repositories.iter().flat_map(|rows| rows.rows.iter().map(|row| (&rows.repo, row)))
     }
 
-    /// The rows from a number on, with their numbers.
+    /// Iterates over the rows from number `from` on, with their numbers.
     pub fn rows_from(&self, from: usize) -> impl Iterator<Item = (usize, &RepoName, &Row)> {
         let mut first = 0;
         self.repositories.iter().flat_map(move |rows| {
@@ -137,13 +138,13 @@ impl PlanReport {
         })
     }
 
-    /// The manifests that would go.
-    pub(super) fn going(&self) -> Vec<(RepoName, Digest)> {
-        let going = self.rows().filter(|(_, row)| row.tag.is_none() && row.decision.expiry().is_some());
-        going.map(|(repo, row)| (repo.clone(), row.digest.clone())).collect()
+    /// Returns the manifests that would be removed.
+    pub(super) fn removed_manifests(&self) -> Vec<(RepoName, Digest)> {
+        let removed = self.rows().filter(|(_, row)| row.tag.is_none() && row.decision.expiry().is_some());
+        removed.map(|(repo, row)| (repo.clone(), row.digest.clone())).collect()
     }
 
-    /// A step, with why it is one.
+    /// Returns a step with the reason for it.
     pub(super) fn step(&self, number: usize) -> Option<(&RepoName, &Row, &Expiry)> {
         let (repo, row) = self.steps.get(number)?;
         let rows = self.repositories.get(*repo)?;
@@ -152,29 +153,29 @@ impl PlanReport {
     }
 }
 
-/// Bytes of a row on the heap: names, digests, reasons.
+/// The heap memory of a row: names, digests, reasons.
 const ROW_HEAP_BYTES: usize = 160;
 
-/// Bytes of a pin.
+/// The memory of a pin.
 const PIN_BYTES: usize = 256;
 
 impl RepoRows {
     pub(super) fn new(repo: RepoName, rows: Vec<Row>, pins: Vec<Pin>) -> Self {
-        Self { repo, rows, kept_left_out: 0, pins, held: None }
+        Self { repo, rows, kept_left_out: 0, pins, memory: None }
     }
 
-    /// The bytes that it takes.
+    /// Returns the size of the rows in memory.
     pub(super) fn weight(&self) -> usize {
         let rows = self.rows.len() * (size_of::<Row>() + ROW_HEAP_BYTES);
         size_of::<Self>() + rows + self.pins.len() * PIN_BYTES
     }
 
-    /// Its steps: how each is sorted among all, and the row's place.
+    /// Iterates over the steps: the sort key and the index of the row.
     pub(super) fn steps(&self, repo: usize) -> impl Iterator<Item = (StepKey, usize)> {
         self.rows.iter().enumerate().filter_map(move |(place, row)| Some((row.key(repo)?, place)))
     }
 
-    /// Leaves out the rows of what stays.
+    /// Removes the rows of kept items.
     pub(super) fn leave_out_kept(&mut self) {
         let is_kept = |row: &Row| row.decision.expiry().is_none();
         let tags = self.rows.iter().filter(|row| row.tag.is_some() && is_kept(row)).count();
@@ -182,7 +183,7 @@ impl RepoRows {
         self.retain(|row| !is_kept(row));
     }
 
-    /// Leaves out the rows of steps behind `last`, and of what goes with them.
+    /// Removes the rows of steps after `last`, and of items that are removed with them.
     pub(super) fn leave_out_steps_behind(&mut self, repo: usize, last: StepKey) {
         self.retain(|row| row.key(repo).is_some_and(|key| key <= last));
     }
@@ -191,8 +192,8 @@ impl RepoRows {
         self.rows.retain(keep);
         self.rows.shrink_to_fit();
         let weight = self.weight();
-        if let Some(held) = &mut self.held {
-            held.shrink_to(weight);
+        if let Some(memory) = &mut self.memory {
+            memory.shrink_to(weight);
         }
     }
 
@@ -208,8 +209,13 @@ impl RepoRows {
         }
     }
 
-    /// Judges a repository.
-    pub(super) fn judge(snapshot: RepoSnapshot, policies: &Compiled, now: Timestamp, pressure: bool) -> Self {
+    /// Evaluates the policies for a repository.
+    pub(super) fn evaluate(
+        snapshot: RepoSnapshot,
+        policies: &Compiled,
+        now: Timestamp,
+        pressure: bool,
+    ) -> Self {
         let plan = evaluate(&snapshot, policies, now, pressure);
         let order: HashMap<StepTarget, usize> =
             plan.steps().into_iter().enumerate().map(|(order, (at, _))| (at, order)).collect();
@@ -221,7 +227,7 @@ impl RepoRows {
         }
         let mut pins = Vec::new();
         for (place, (manifest, decision)) in manifests.into_iter().zip(plan.manifests).enumerate() {
-            if is_held(&decision) {
+            if is_kept_by_another(&decision) {
                 continue;
             }
             if is_pinned(&decision) {
@@ -237,25 +243,26 @@ impl RepoRows {
 }
 
 impl Row {
-    /// How it is sorted among the steps of all repositories, if it is one.
+    /// Returns the sort key of the row among the steps of all repositories, if it is a step.
     fn key(&self, repo: usize) -> Option<StepKey> {
-        let (order, expiry) = (self.step?, self.decision.expiry()?);
+        let order = self.step?;
+        let expiry = self.decision.expiry()?;
         Some((expiry.rule.index, expiry.used_at, expiry.cause != Cause::Rule, repo, order))
     }
 }
 
-/// Whether something in the repository keeps a manifest: of that, a row tells already.
-fn is_held(decision: &Decision) -> bool {
-    let held = |reason: &KeepReason| {
+/// Whether a tag, an index or a subject keeps a manifest. Another row reports that already.
+fn is_kept_by_another(decision: &Decision) -> bool {
+    let is_reference = |reason: &KeepReason| {
         matches!(reason, KeepReason::Tag(_) | KeepReason::Index(_) | KeepReason::Subject(_))
     };
-    matches!(decision, Decision::Keep { by } if by.iter().any(held))
+    matches!(decision, Decision::Keep { by } if by.iter().any(is_reference))
 }
 
-/// Whether a rule alone keeps a manifest.
+/// Whether only a rule keeps a manifest.
 fn is_pinned(decision: &Decision) -> bool {
-    let ruled = |reason: &KeepReason| {
+    let is_rule = |reason: &KeepReason| {
         matches!(reason, KeepReason::Rule(_) | KeepReason::Unknown(_) | KeepReason::History { .. })
     };
-    matches!(decision, Decision::Keep { by } if by.iter().any(ruled))
+    matches!(decision, Decision::Keep { by } if by.iter().any(is_rule))
 }

@@ -1,112 +1,124 @@
-//! What is odd about a policy before it is set: in itself, and by what it would do at once.
+//! Checks a policy before it is set: warns about oddities in it, and about repositories it would leave without tags.
 
 use super::errors::PolicyChangeError;
 use super::plan::RepoRows;
 use super::policy_set::Proposed;
-use super::{MOST_JUDGED, Retention};
+use super::{MAX_EVALUATED_TAGS, Retention};
 use crate::memory::{Holder, Purpose, Reservation};
 use crate::oci::RepoName;
 use crate::registry::ServiceError;
-use crate::retention::{Expiry, MAX_COMPILED_BYTES, Oddity, Place, Policy, Warning};
+use crate::retention::{Expiry, MAX_COMPILED_BYTES, Place, Policy, Warning, WarningKind};
 
-/// Of how many repositories it is found out what a policy would do. If it is for more, a plan tells.
-const MOST_REPOSITORIES: usize = 100;
+/// The maximum number of repositories for which the effect of a policy is computed. For more, the user makes a plan.
+const MAX_REPOSITORIES: usize = 100;
 
-/// How many repositories are named.
-const NAMED: usize = 10;
+/// The maximum number of repositories named in a warning.
+const MAX_NAMED: usize = 10;
 
 impl Retention {
-    /// What is odd about a policy, that it would leave repositories without a tag among it. Changes nothing.
+    /// Returns warnings about a policy, for example that it would leave repositories without a tag. Changes nothing.
     ///
     /// # Errors
-    /// [`PolicyChangeError`]: a mistake, or it is the file's.
+    /// Fails if the policy has a mistake or belongs to the configuration file, or if a store fails.
     pub async fn check(&self, policy: &Policy) -> Result<Vec<String>, PolicyChangeError> {
         let proposed = {
-            let _room = self.room_to_compile().await?;
-            self.book.propose(policy).await?
+            let _memory = self.reserve_compile_memory().await?;
+            self.policies.propose(policy).await?
         };
-        let name = policy.called().to_owned();
-        let emptied = self.emptied(&name, &proposed).await?;
-        let emptied = (!emptied.is_empty())
-            .then(|| Warning { place: Place::Policy(name), oddity: Oddity::Empties(named(&emptied)) });
+        let name = policy.name_or_preset().to_owned();
+        let emptied = self.emptied_repositories(&name, &proposed).await?;
+        let emptied = (!emptied.is_empty()).then(|| Warning {
+            place: Place::Policy(name),
+            kind: WarningKind::Empties(format_names(&emptied)),
+        });
         Ok(proposed.warnings.iter().chain(&emptied).map(Warning::to_string).collect())
     }
 
-    /// Sets a policy, in force from now on, for `by`. Tells what is odd about it.
+    /// Sets a policy for `by`, in force from now on. Returns warnings about it.
     ///
     /// # Errors
-    /// [`PolicyChangeError`]; then nothing changed.
+    /// Fails if the policy has a mistake or belongs to the configuration file, or if a store fails. Nothing has changed
+    /// then.
     pub async fn set(&self, policy: &Policy, by: Option<&str>) -> Result<Vec<String>, PolicyChangeError> {
         let warnings = self.check(policy).await?;
-        let _room = self.room_to_compile().await?;
-        self.book.put(&self.registry, policy, by).await?;
+        let _memory = self.reserve_compile_memory().await?;
+        self.policies.put(&self.registry, policy, by).await?;
         Ok(warnings)
     }
 
-    /// Does work that compiles policies, within the memory budget and on no thread of the runtime.
+    /// Runs `work`, which compiles policies, within the memory budget and on a thread for blocking work.
     ///
     /// # Errors
-    /// [`ServiceError`]: there is no room in memory.
+    /// Fails if the memory budget is exhausted.
     pub async fn compile<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, ServiceError> {
-        let _room = self.room_to_compile().await?;
-        self.book.compile_aside(work).await
+        let _memory = self.reserve_compile_memory().await?;
+        self.policies.compile_blocking(work).await
     }
 
-    async fn room_to_compile(&self) -> Result<Reservation, ServiceError> {
+    async fn reserve_compile_memory(&self) -> Result<Reservation, ServiceError> {
         Ok(self.registry.memory().reserve(Holder::Authenticated, Purpose::Forms, MAX_COMPILED_BYTES).await?)
     }
 
-    /// The repositories in which every tag would go now, and not without this policy. None if it is for too many,
-    /// or for too large ones, to find that out while somebody waits.
-    async fn emptied(&self, name: &str, proposed: &Proposed) -> Result<Vec<RepoName>, ServiceError> {
+    /// Returns the repositories in which every tag would be removed now because of this policy. The list is empty if
+    /// the policy applies to too many or too large repositories to find out while a client waits.
+    async fn emptied_repositories(
+        &self,
+        name: &str,
+        proposed: &Proposed,
+    ) -> Result<Vec<RepoName>, ServiceError> {
         let _one = self.planning.lock().await;
-        let Some(concerned) = self.concerned(proposed).await? else {
+        let Some(affected) = self.affected_repositories(proposed).await? else {
             return Ok(Vec::new());
         };
         self.registry.flush_pulls().await?;
-        let (now, mut emptied) = (self.now(), Vec::new());
-        for repo in concerned {
-            let judged = self.judge(&proposed.with_it, &repo, now, false).await?;
-            if judged.is_some_and(|rows| is_emptied(&rows, name)) {
+        let now = self.now();
+        let mut emptied = Vec::new();
+        for repo in affected {
+            let evaluated = self.evaluate(&proposed.with_it, &repo, now, false).await?;
+            if evaluated.is_some_and(|rows| is_emptied(&rows, name)) {
                 emptied.push(repo);
             }
         }
         Ok(emptied)
     }
 
-    /// The repositories that the policy is for. `None` if they are too many or too large.
-    async fn concerned(&self, proposed: &Proposed) -> Result<Option<Vec<RepoName>>, ServiceError> {
+    /// Returns the repositories the policy applies to; `None` if they are too many or too large.
+    async fn affected_repositories(
+        &self,
+        proposed: &Proposed,
+    ) -> Result<Option<Vec<RepoName>>, ServiceError> {
         let metadata = self.registry.metadata();
-        let (mut concerned, mut size) = (Vec::new(), 0);
+        let mut affected = Vec::new();
+        let mut size = 0;
         let mut after = None;
         while let Some(names) = self.repositories(&mut after).await? {
             for repo in names.iter().filter(|repo| proposed.alone.may_expire(repo, false)) {
                 let entry = metadata.repository_entry(repo).await?;
                 size += entry.map_or(0, |entry| entry.tags.max(entry.manifests));
-                concerned.push(repo.clone());
-                if concerned.len() > MOST_REPOSITORIES || size > MOST_JUDGED {
+                affected.push(repo.clone());
+                if affected.len() > MAX_REPOSITORIES || size > MAX_EVALUATED_TAGS {
                     return Ok(None);
                 }
             }
         }
-        Ok(Some(concerned))
+        Ok(Some(affected))
     }
 }
 
-/// Whether no tag stays, and this policy has a part in it.
-fn is_emptied(judged: &RepoRows, policy: &str) -> bool {
-    let tags = || judged.rows.iter().filter(|row| row.tag.is_some()).map(|row| row.decision.expiry());
+/// Whether all tags are removed, at least one of them by this policy.
+fn is_emptied(evaluated: &RepoRows, policy: &str) -> bool {
+    let tags = || evaluated.rows.iter().filter(|row| row.tag.is_some()).map(|row| row.decision.expiry());
     let by_it = |expiry: Option<&Expiry>| expiry.is_some_and(|expiry| expiry.rule.policy == policy);
     tags().all(|expiry| expiry.is_some()) && tags().any(by_it)
 }
 
-/// The first of them.
-fn named(repositories: &[RepoName]) -> String {
-    let first: Vec<&str> = repositories.iter().take(NAMED).map(RepoName::as_str).collect();
-    let more = repositories.len().saturating_sub(NAMED);
+/// Lists the first names, and how many more there are.
+fn format_names(repositories: &[RepoName]) -> String {
+    let first: Vec<&str> = repositories.iter().take(MAX_NAMED).map(RepoName::as_str).collect();
+    let more = repositories.len().saturating_sub(MAX_NAMED);
     let first = first.join(", ");
     if more > 0 { format!("{first} and {more} more") } else { first }
 }

@@ -1,11 +1,11 @@
-//! The policies in force: those of the configuration file, and those that were set through the API.
+//! The policies in force: those of the configuration file and those set through the API.
 
 use std::collections::HashSet;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use super::PolicyChangeError;
 use crate::clock::Timestamp;
-use crate::metadata::{Judged, MetadataStore, PolicyRecord};
+use crate::metadata::{EvaluationRecord, MetadataStore, PolicyRecord};
 use crate::oci::{Algorithm, Hasher, RepoName, Tag};
 use crate::registry::{Registry, ServiceError, TagGuard};
 use crate::retention::{Compiled, Policies, Policy, PolicyError, Warning};
@@ -13,13 +13,13 @@ use crate::retention::{Compiled, Policies, Policy, PolicyError, Warning};
 /// Where a policy comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
-    /// The configuration file: it is changed there.
+    /// The configuration file. The policy can only be changed there.
     File,
     /// The API.
     Record {
         /// When it was last set.
         set_at: Timestamp,
-        /// By whom, if that is known.
+        /// The user who set it, if known.
         by: Option<String>,
     },
 }
@@ -27,19 +27,20 @@ pub enum Source {
 /// The policies in force.
 #[derive(Debug, Default)]
 pub struct InForce {
-    /// Each, with where it comes from: those of the file first.
+    /// The policies with their sources, those of the configuration file first.
     pub policies: Vec<(Policy, Source)>,
-    /// What is allowed and odd.
+    /// Warnings about policies that are valid but odd.
     pub warnings: Vec<String>,
-    /// Why nothing may expire: a record cannot be read or has a mistake. What it would keep is not known.
+    /// Why nothing may expire: a recorded policy cannot be read or has a mistake, so what it would
+    /// keep is unknown.
     pub broken: Option<String>,
     pub(super) compiled: Arc<Compiled>,
-    /// What tells them from others.
+    /// A hash that identifies this set of policies.
     pub(super) fingerprint: String,
 }
 
 impl InForce {
-    /// Whether a rule may keep what no tag holds.
+    /// Whether a rule may keep untagged manifests.
     pub(in crate::jobs) fn may_pin(&self) -> bool {
         self.compiled.may_pin_anywhere()
     }
@@ -49,28 +50,28 @@ impl InForce {
         self.compiled.is_protected(repo, tag)
     }
 
-    /// Whether, besides, nobody may move or delete it.
+    /// Whether the tag is protected and, besides, cannot be moved or deleted.
     pub fn is_immutable(&self, repo: &RepoName, tag: &Tag) -> bool {
         self.compiled.is_immutable(repo, tag)
     }
 
-    /// Whether a judgement was made by these policies.
-    pub(in crate::jobs) fn made(&self, judged: &Judged) -> bool {
-        judged.policies == self.fingerprint
+    /// Whether a recorded evaluation was made by these policies.
+    pub(in crate::jobs) fn has_made(&self, record: &EvaluationRecord) -> bool {
+        record.policies == self.fingerprint
     }
 }
 
-/// What a policy would come to.
+/// The result of adding a policy, before it is set.
 pub(super) struct Proposed {
-    /// It alone, compiled.
+    /// The policy alone, compiled.
     pub(super) alone: Compiled,
     /// All policies as they would be with it.
     pub(super) with_it: Arc<Compiled>,
-    /// What is odd about it.
+    /// Warnings about the policy.
     pub(super) warnings: Vec<Warning>,
 }
 
-/// Knows the policies in force. The job, the API and the guard of immutable tags share it.
+/// Holds the policies in force. The job, the API and the check of immutable tags share it.
 #[derive(Debug, Default)]
 pub struct PolicySet {
     file: Arc<Policies>,
@@ -81,34 +82,34 @@ pub struct PolicySet {
 }
 
 impl PolicySet {
-    /// A book of what the configuration file says, without records yet.
+    /// Creates the set from the configuration file, without recorded policies yet.
     ///
     /// # Errors
-    /// [`PolicyError`]: a mistake, with policy and rule.
+    /// Fails if a policy has a mistake; the error names the policy and the rule.
     pub fn of_file(file: Policies) -> Result<Self, PolicyError> {
-        let book = Self { file: Arc::new(file), ..Self::default() };
-        book.set(join(&book.file, &[])?);
-        Ok(book)
+        let policies = Self { file: Arc::new(file), ..Self::default() };
+        policies.set(merge(&policies.file, &[])?);
+        Ok(policies)
     }
 
-    /// The policies in force.
+    /// Returns the policies in force.
     pub fn in_force(&self) -> Arc<InForce> {
         Arc::clone(&self.in_force.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Takes up what is recorded. A record that cannot be used leaves the book broken, with what the file says
-    /// in force for immutable tags alone.
+    /// Loads the recorded policies. If a record can't be used, the set is marked as broken: only the immutable tags of
+    /// the configuration file stay in force.
     ///
     /// # Errors
-    /// [`ServiceError`] when the store failed.
+    /// Fails if the database can't be read.
     pub async fn load(&self, metadata: &dyn MetadataStore) -> Result<(), ServiceError> {
         let records = metadata.policies().await?;
         let file = Arc::clone(&self.file);
-        let in_force = self.compile_aside(move || {
-            let read: Result<Vec<_>, String> = records.iter().map(read).collect();
-            let joined = read.and_then(|records| join(&file, &records).map_err(|error| error.to_string()));
-            joined.unwrap_or_else(|broken| {
-                let file = join(&file, &[]).unwrap_or_default();
+        let in_force = self.compile_blocking(move || {
+            let read: Result<Vec<_>, String> = records.iter().map(read_record).collect();
+            let merged = read.and_then(|records| merge(&file, &records).map_err(|error| error.to_string()));
+            merged.unwrap_or_else(|broken| {
+                let file = merge(&file, &[]).unwrap_or_default();
                 InForce { broken: Some(broken), ..file }
             })
         });
@@ -116,15 +117,15 @@ impl PolicySet {
         Ok(())
     }
 
-    /// Does work that compiles policies: on a thread for blocking work, one at a time.
+    /// Runs `work`, which compiles policies, on a thread for blocking work, one at a time.
     ///
     /// # Errors
-    /// [`ServiceError`] if it panicked.
-    pub(super) async fn compile_aside<T: Send + 'static>(
+    /// Fails if the work panicked.
+    pub(super) async fn compile_blocking<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, ServiceError> {
-        // The work holds its turn: it goes on where the client goes away.
+        // The work holds its turn, because it continues if the client disconnects.
         let turn = Arc::clone(&self.compiling).lock_owned().await;
         let work = tokio::task::spawn_blocking(move || {
             let done = work();
@@ -134,32 +135,36 @@ impl PolicySet {
         work.await.map_err(|error| ServiceError::Failed(error.to_string()))
     }
 
-    /// What the policies would be with this one, in the place of a record of its name.
+    /// Computes the policies as they would be with this one, which replaces a recorded policy of the same name.
     ///
     /// # Errors
-    /// [`PolicyChangeError`]: a mistake, or it is the file's.
+    /// Fails if the policy has a mistake or belongs to the configuration file.
     pub(super) async fn propose(&self, policy: &Policy) -> Result<Proposed, PolicyChangeError> {
-        self.refuse_file(policy.called())?;
-        let (file, policy, mut records) = (Arc::clone(&self.file), policy.clone(), self.records());
+        self.reject_file_policy(policy.name_or_preset())?;
+        let file = Arc::clone(&self.file);
+        let policy = policy.clone();
+        let mut records = self.records();
         let propose = move || {
             let alone = Policies { policies: vec![policy.clone()], ..Policies::default() };
             let (alone, warnings) = alone.compile()?;
-            let place = records.iter().position(|(other, _)| other.called() == policy.called());
+            let place =
+                records.iter().position(|(other, _)| other.name_or_preset() == policy.name_or_preset());
             let record = (policy, Source::Record { set_at: Timestamp(0), by: None });
             match place {
                 Some(place) => records[place] = record,
                 None => records.push(record),
             }
-            let with_it = join(&file, &records)?.compiled;
+            let with_it = merge(&file, &records)?.compiled;
             Ok(Proposed { alone, with_it, warnings })
         };
-        self.compile_aside(propose).await?
+        self.compile_blocking(propose).await?
     }
 
-    /// Sets a policy, in force from now on, for `by`.
+    /// Sets a policy for `by`, in force from now on.
     ///
     /// # Errors
-    /// [`PolicyChangeError`]; then nothing changed.
+    /// Fails if the policy has a mistake or belongs to the configuration file, or if the database can't be written.
+    /// Nothing has changed then.
     pub async fn put(
         &self,
         registry: &Registry,
@@ -170,7 +175,7 @@ impl PolicySet {
         self.propose(policy).await?;
         let json = serde_json::to_string(policy).map_err(|error| ServiceError::Failed(error.to_string()))?;
         let record = PolicyRecord {
-            name: policy.called().to_owned(),
+            name: policy.name_or_preset().to_owned(),
             policy: json,
             set_at: registry.clock().now(),
             by: by.map(str::to_owned),
@@ -182,7 +187,8 @@ impl PolicySet {
     /// Removes a policy that was set through the API.
     ///
     /// # Errors
-    /// [`PolicyChangeError`]; then nothing changed.
+    /// Fails if there is no such policy, it belongs to the configuration file, or the database can't be written.
+    /// Nothing has changed then.
     pub async fn remove(
         &self,
         registry: &Registry,
@@ -190,7 +196,7 @@ impl PolicySet {
         by: Option<&str>,
     ) -> Result<(), PolicyChangeError> {
         let _one = self.changing.lock().await;
-        self.refuse_file(name)?;
+        self.reject_file_policy(name)?;
         let now = registry.clock().now();
         if !registry.metadata().remove_policy(name, now, by).await.map_err(ServiceError::from)? {
             return Err(PolicyChangeError::Unknown(name.to_owned()));
@@ -198,8 +204,8 @@ impl PolicySet {
         Ok(self.load(registry.metadata().as_ref()).await?)
     }
 
-    fn refuse_file(&self, name: &str) -> Result<(), PolicyChangeError> {
-        if self.file.policies.iter().any(|policy| policy.called() == name) {
+    fn reject_file_policy(&self, name: &str) -> Result<(), PolicyChangeError> {
+        if self.file.policies.iter().any(|policy| policy.name_or_preset() == name) {
             return Err(PolicyChangeError::InFile(name.to_owned()));
         }
         Ok(())
@@ -215,17 +221,17 @@ impl PolicySet {
     }
 }
 
-/// The file's policies and these records, checked together. The file's win where names are the same.
-fn join(file: &Policies, records: &[(Policy, Source)]) -> Result<InForce, PolicyError> {
+/// Merges and checks the policies of the file and these recorded ones. The file wins if names are the same.
+fn merge(file: &Policies, records: &[(Policy, Source)]) -> Result<InForce, PolicyError> {
     let mut listed: Vec<_> = file.policies.iter().map(|policy| (policy.clone(), Source::File)).collect();
-    let names: HashSet<_> = file.policies.iter().map(Policy::called).collect();
+    let names: HashSet<_> = file.policies.iter().map(Policy::name_or_preset).collect();
     let mut warnings = Vec::new();
     for (policy, source) in records {
-        let name = policy.called();
+        let name = policy.name_or_preset();
         if names.contains(name) {
             warnings.push(format!(
-                "retention policy `{name}` was set through the API, and is not in force: \
-                 the configuration file has one of this name"
+                "retention policy `{name}` was set through the API but is not in force: \
+                 the configuration file has a policy of the same name"
             ));
             continue;
         }
@@ -246,8 +252,8 @@ impl TagGuard for PolicySet {
     }
 }
 
-fn read(record: &PolicyRecord) -> Result<(Policy, Source), String> {
+fn read_record(record: &PolicyRecord) -> Result<(Policy, Source), String> {
     let policy = serde_json::from_str(&record.policy)
-        .map_err(|error| format!("retention policy `{}` cannot be read: {error}", record.name))?;
+        .map_err(|error| format!("cannot read retention policy `{}`: {error}", record.name))?;
     Ok((policy, Source::Record { set_at: record.set_at, by: record.by.clone() }))
 }

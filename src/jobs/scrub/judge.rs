@@ -1,4 +1,4 @@
-//! What is done about what a pass found.
+//! Acts on the findings of a pass: quarantines damaged blobs, and releases repaired ones.
 
 use rustix::io::Errno;
 use thiserror::Error;
@@ -7,25 +7,25 @@ use super::Scrub;
 use super::pass::{Pass, Suspect};
 use crate::jobs::fsck::ProblemKind;
 use crate::jobs::verdict::Verdict;
-use crate::metadata::{Condition, MetadataError, StoredBlob};
+use crate::metadata::{Integrity, MetadataError, StoredBlob};
 use crate::oci::{Digest, RepoName};
 use crate::registry::ServiceError;
 use crate::store::StoreError;
 
-/// How many blobs that could not be read are remembered. A disk that fails altogether is no matter of blobs.
-const MOST_SUSPECTS: usize = 100;
+/// The maximum number of unreadable blobs to retry. If a whole disk fails, a list of blobs does not help.
+const MAX_SUSPECTS: usize = 100;
 
-/// What the medium says of bytes that it has lost: an error of reading, a checksum that does not fit.
-const LOST: [Errno; 6] =
+/// Errors that mean the medium has lost content: a read error, or a checksum that does not match.
+const MEDIA_ERRORS: [Errno; 6] =
     [Errno::IO, Errno::BADMSG, Errno::UCLEAN, Errno::NODATA, Errno::ILSEQ, Errno::REMOTEIO];
 
-/// Why a pass cannot go on now.
+/// Why a pass cannot continue now.
 #[derive(Debug, Error)]
 pub(super) enum Halt {
-    /// The store is away.
+    /// The store is unavailable.
     #[error("{0}")]
-    Away(String),
-    /// It failed.
+    Unavailable(String),
+    /// A store failed.
     #[error(transparent)]
     Service(ServiceError),
 }
@@ -33,7 +33,7 @@ pub(super) enum Halt {
 impl From<StoreError> for Halt {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Vanished(_) => Self::Away(error.to_string()),
+            StoreError::Vanished(_) => Self::Unavailable(error.to_string()),
             other => Self::Service(other.into()),
         }
     }
@@ -42,7 +42,7 @@ impl From<StoreError> for Halt {
 impl From<MetadataError> for Halt {
     fn from(error: MetadataError) -> Self {
         match error {
-            MetadataError::Vanished(_) => Self::Away(error.to_string()),
+            MetadataError::Vanished(_) => Self::Unavailable(error.to_string()),
             other => Self::Service(other.into()),
         }
     }
@@ -51,81 +51,84 @@ impl From<MetadataError> for Halt {
 impl From<Halt> for ServiceError {
     fn from(halt: Halt) -> Self {
         match halt {
-            Halt::Away(reason) => Self::Failed(reason),
-            Halt::Service(fault) => fault,
+            Halt::Unavailable(reason) => Self::Failed(reason),
+            Halt::Service(error) => error,
         }
     }
 }
 
 impl Pass {
-    /// Acts on what reading `blob` told; `again` if it could not be read some time ago.
-    pub(super) async fn judge(
+    /// Acts on the verdict on `blob`. `is_retry` means that an earlier attempt to read it failed.
+    pub(super) async fn handle_verdict(
         &mut self,
         scrub: &Scrub,
         blob: &StoredBlob,
         verdict: Verdict,
-        again: bool,
+        is_retry: bool,
     ) -> Result<(), Halt> {
         match verdict {
-            Verdict::Sound if blob.damaged => bring_back(scrub, blob).await,
+            Verdict::Sound if blob.damaged => release(scrub, blob).await,
             Verdict::Sound => Ok(()),
-            Verdict::Bad(kind, message) => self.set_aside(scrub, blob, kind, message).await,
-            Verdict::Unreadable(error) if again && is_lost(&error) => {
-                let message = format!("it could not be read twice: {error}");
-                self.set_aside(scrub, blob, ProblemKind::UnreadableBlob, message).await
+            Verdict::Bad(kind, message) => self.quarantine(scrub, blob, kind, message).await,
+            Verdict::Unreadable(error) if is_retry && is_media_error(&error) => {
+                let message = format!("reading it failed twice: {error}");
+                self.quarantine(scrub, blob, ProblemKind::UnreadableBlob, message).await
             }
             Verdict::Unreadable(error) => {
-                self.doubt(scrub, blob, &error);
+                self.suspect(scrub, blob, &error);
                 Ok(())
             }
         }
     }
 
-    /// Makes a blob absent until a push brings its bytes again. Not one that was pushed anew or collected
-    /// while it was read; and none if the store as a whole is away or fails.
-    async fn set_aside(
+    /// Quarantines a blob until it is pushed again. Does nothing if the blob was replaced or collected while it was
+    /// read, or if the store as a whole is unavailable.
+    async fn quarantine(
         &mut self,
         scrub: &Scrub,
         blob: &StoredBlob,
         kind: ProblemKind,
         message: String,
     ) -> Result<(), Halt> {
-        let (registry, key) = (&scrub.registry, &blob.key);
+        let registry = &scrub.registry;
+        let key = &blob.key;
         registry.blobs().check().await?;
         let is_current = if registry.settings().read_only || blob.damaged {
             registry.metadata().stored_blob(&key.digest).await?.is_some_and(|now| now.key == *key)
         } else {
-            let condition = Condition::Damaged(message.clone());
+            let condition = Integrity::Damaged(message.clone());
             registry.metadata().mark_blob(key, condition, registry.clock().now()).await?
         };
         if !is_current {
             return Ok(());
         }
         if blob.damaged {
-            tracing::warn!(digest = %key.digest, reason = message, "a blob that is set aside was not pushed yet");
+            let digest = &key.digest;
+            tracing::warn!(%digest, reason = message, "quarantined blob has not been pushed again yet");
         } else {
             tracing::error!(
                 digest = %key.digest, generation = %key.generation, reason = message,
-                "a blob is damaged: it is absent until it is pushed again"
+                "blob is damaged; quarantined until it is pushed again"
             );
         }
         self.findings.add(kind, &key.digest, message, false);
         Ok(())
     }
 
-    fn doubt(&mut self, scrub: &Scrub, blob: &StoredBlob, error: &std::io::Error) {
+    fn suspect(&mut self, scrub: &Scrub, blob: &StoredBlob, error: &std::io::Error) {
         let key = &blob.key;
-        tracing::error!(digest = %key.digest, %error, "a blob could not be read; it is tried again later");
+        tracing::error!(digest = %key.digest, %error, "could not read blob; retrying later");
         self.findings.add(ProblemKind::UnreadableBlob, &key.digest, error, false);
         let known = self.suspects.iter().any(|suspect| suspect.key == *key);
-        if is_lost(error) && !known && !blob.damaged && self.suspects.len() < MOST_SUSPECTS {
+        if is_media_error(error) && !known && !blob.damaged && self.suspects.len() < MAX_SUSPECTS {
             let failed_at = scrub.registry.clock().now();
             self.suspects.push_back(Suspect { key: key.clone(), failed_at });
         }
     }
 
-    /// A manifest cannot be set aside, but the next push of it writes its bytes anew.
-    pub(super) fn judge_manifest(
+    /// Reports whether a manifest is damaged. A manifest can't be quarantined, but the next push of it replaces its
+    /// content.
+    pub(super) fn report_manifest(
         &mut self,
         scrub: &Scrub,
         repo: &RepoName,
@@ -135,7 +138,7 @@ impl Pass {
         let name = format!("{repo}@{digest}");
         let damaged = actual != digest;
         if scrub.count_manifest(&name, damaged) {
-            tracing::error!(manifest = name, "a manifest's bytes are damaged: push it again");
+            tracing::error!(manifest = name, "manifest is damaged; push it again");
         }
         if damaged {
             let message = format!("its bytes hash to {actual}");
@@ -144,19 +147,19 @@ impl Pass {
     }
 }
 
-async fn bring_back(scrub: &Scrub, blob: &StoredBlob) -> Result<(), Halt> {
+async fn release(scrub: &Scrub, blob: &StoredBlob) -> Result<(), Halt> {
     let registry = &scrub.registry;
     if registry.settings().read_only {
         return Ok(());
     }
-    if registry.metadata().mark_blob(&blob.key, Condition::Sound, registry.clock().now()).await? {
-        tracing::info!(digest = %blob.key.digest, "a blob that was set aside is sound, and served again");
+    if registry.metadata().mark_blob(&blob.key, Integrity::Intact, registry.clock().now()).await? {
+        tracing::info!(digest = %blob.key.digest, "quarantined blob is sound; released from quarantine");
     }
     Ok(())
 }
 
-/// Whether an error means that bytes are lost, not that they cannot be had just now: for want of a right, of
-/// memory, of a descriptor.
-fn is_lost(error: &std::io::Error) -> bool {
-    Errno::from_io_error(error).is_some_and(|error| LOST.contains(&error))
+/// Whether an error means that content is lost, rather than unavailable for lack of a permission, of memory or of a
+/// file descriptor.
+fn is_media_error(error: &std::io::Error) -> bool {
+    Errno::from_io_error(error).is_some_and(|error| MEDIA_ERRORS.contains(&error))
 }

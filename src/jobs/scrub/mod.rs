@@ -1,17 +1,17 @@
-//! The scrub: reads everything that is stored, slowly and for ever, and checks each byte against its digest.
+//! The scrub: reads everything that is stored, slowly and continuously, and checks all content against its digest.
 //!
-//! | file | what it does |
+//! | file | content |
 //! | --- | --- |
 //! | `pass` | one pass over every blob and manifest, in steps |
-//! | `reading` | a blob, bite by bite |
-//! | `judge` | what is done about what was found |
-//! | `pace` | how fast it may go |
-//! | `place` | what a restart goes on from |
-//! | `report` | what it tells |
+//! | `reading` | reading one blob, chunk by chunk |
+//! | `judge` | acting on what was found |
+//! | `pace` | the rate limit |
+//! | `place` | the saved position a restart continues from |
+//! | `report` | reports and the status |
 //!
-//! A blob whose bytes are wrong or missing is *set aside*: absent to everyone, while its links and edges stay,
-//! so that the next push of it heals it. One that cannot be read may be readable tomorrow, and is set aside
-//! only when it could not be read a second time, an hour later. Nothing is ever removed.
+//! A blob whose content is wrong or missing is *quarantined*: clients can't pull it, while its links and edges stay, so
+//! that the next push of it repairs it. A blob that can't be read may be readable later, so it is quarantined only
+//! after a second failure, an hour after the first. The scrub never removes anything.
 
 mod judge;
 mod pace;
@@ -26,46 +26,46 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::sync::Mutex;
 
-pub use report::{ScrubReport, ScrubStatus, SetAside};
+pub use report::{QuarantineEntry, ScrubReport, ScrubStatus};
 
 use self::judge::Halt;
 use self::pace::{Allowance, Work, pace};
-use self::pass::{ITEM, Pass, Stepped};
-use self::place::Place;
+use self::pass::{ITEM_COST, Pass, StepResult};
+use self::place::SavedPosition;
 use super::Job;
 use super::progress::{Counter, Progress, Unit};
 use crate::clock::Timestamp;
 use crate::registry::{ClockState, Registry, ServiceError};
 use crate::traces;
 
-/// How much is read at once.
-const BITE: u64 = 1 << 20;
+/// The number of bytes read at once.
+const CHUNK_BYTES: u64 = 1 << 20;
 
-/// How often the pace is set anew, and the place written down.
-const SURVEY: Duration = Duration::from_secs(60);
+/// How often the pace is recomputed and the position saved.
+const PACE_INTERVAL: Duration = Duration::from_secs(60);
 
-/// A wait that is not worth a rest.
-const SOON: Duration = Duration::from_millis(100);
+/// A wait shorter than this does not end the tick's work.
+const MAX_BUSY_WAIT: Duration = Duration::from_millis(100);
 
-/// How many of the blobs that are set aside a report shows.
-const MOST_SHOWN: usize = 1000;
+/// The maximum number of quarantined blobs in a report.
+const MAX_LISTED: usize = 1000;
 
-/// More damaged blobs than are counted one by one.
-const MOST_COUNTED: usize = 100_000;
+/// The limit up to which quarantined blobs are counted.
+const MAX_COUNTED: usize = 100_000;
 
-/// How many damaged manifests are remembered by name.
-const MOST_MANIFESTS: usize = 1000;
+/// The maximum number of damaged manifests remembered by name.
+const MAX_DAMAGED_MANIFESTS: usize = 1000;
 
-/// How fast it reads.
+/// How fast the scrub reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ScrubSettings {
-    /// The time in which everything is read once; `None`: not at all.
+    /// The time in which everything is read once; `None` turns the scrub off.
     pub period: Option<Duration>,
-    /// The most bytes that are read in a second.
+    /// The maximum number of bytes read per second.
     pub rate: u64,
 }
 
-/// The scrub. One tick reads at most a mebibyte or so.
+/// The scrub. One tick reads about a mebibyte at most.
 pub struct Scrub {
     registry: Arc<Registry>,
     settings: ScrubSettings,
@@ -73,44 +73,42 @@ pub struct Scrub {
     current: Mutex<Option<Current>>,
 }
 
-/// The pass in the background.
+/// The background pass.
 struct Current {
     pass: Pass,
     allowance: Allowance,
-    /// Bytes a second, as of the last survey.
+    /// The allowed bytes per second, as last computed.
     pace: f64,
-    surveyed: Option<Duration>,
-    /// The work that was done when the place was last written down.
-    noted: u64,
+    pace_updated_at: Option<Duration>,
+    /// The work done when the position was last saved.
+    saved_work: u64,
 }
 
 impl Scrub {
-    /// The scrub of `registry`.
+    /// Creates the scrub for `registry`.
     pub fn new(registry: Arc<Registry>, settings: ScrubSettings) -> Self {
-        let (status, current) = (std::sync::Mutex::default(), Mutex::default());
-        Self { registry, settings, status, current }
+        Self { registry, settings, status: std::sync::Mutex::default(), current: Mutex::default() }
     }
 
-    /// How it is doing.
+    /// Returns the state since the program started.
     pub fn status(&self) -> ScrubStatus {
         self.lock().clone()
     }
 
-    /// How far the pass in the background has come, and what is set aside.
+    /// Reports the progress of the background pass, and the quarantined blobs.
     ///
     /// # Errors
-    /// [`ServiceError`] when the facts failed.
+    /// Fails if the database can't be read.
     pub async fn report(&self) -> Result<ScrubReport, ServiceError> {
         let mut current = self.current.lock().await;
         let current = self.current(&mut current).await?;
         self.report_of(&current.pass, false).await
     }
 
-    /// Makes a whole pass now, as fast as it goes or at `rate` bytes a second. The one in the background then
-    /// begins anew.
+    /// Runs a complete pass now, at full speed or at `rate` bytes per second. The background pass then starts over.
     ///
     /// # Errors
-    /// [`ServiceError`] when a store failed so that it could not go on; never because of what it found.
+    /// Fails if a store failed so that the pass could not continue. Damage that the pass finds is not an error.
     pub async fn run_to_end(
         &self,
         rate: Option<u64>,
@@ -120,13 +118,13 @@ impl Scrub {
         let suspects = self.current(&mut *self.current.lock().await).await?.pass.suspects.clone();
         let total = self.registry.metadata().totals().await?.blob_bytes;
         let mut counter = Counter::new(progress, "reading blobs", Unit::Bytes, Some(total));
-        let mut pass = Pass::begin(clock.now(), suspects);
-        let mut allowance = Allowance::new(clock.elapsed(), BITE);
+        let mut pass = Pass::start(clock.now(), suspects);
+        let mut allowance = Allowance::new(clock.elapsed(), CHUNK_BYTES);
         loop {
             if let Some(rate) = rate {
                 tokio::time::sleep(allowance.wait(clock.elapsed(), rate as f64)).await;
             }
-            let stepped = pass.step(self, BITE).await?;
+            let stepped = pass.step(self, CHUNK_BYTES).await?;
             allowance.spend(stepped.work);
             counter.add(stepped.bytes);
             if stepped.finished {
@@ -135,42 +133,41 @@ impl Scrub {
         }
         let mut current = self.current.lock().await;
         let current = self.current(&mut current).await?;
-        current.pass = Pass::begin(clock.now(), std::mem::take(&mut pass.suspects));
-        self.finish();
-        self.note(current).await?;
+        current.pass = Pass::start(clock.now(), std::mem::take(&mut pass.suspects));
+        self.record_end();
+        self.save_position(current).await?;
         self.report_of(&pass, true).await
     }
 
-    /// Writes down where it is. To be called at the end.
-    ///
-    /// # Errors
-    /// None: what cannot be written down is read again.
-    pub async fn rest(&self) {
+    /// Saves the position of the background pass. Call it at shutdown. A failure is only logged, because the pass then
+    /// just reads some content again.
+    pub async fn shut_down(&self) {
         if let Some(current) = self.current.lock().await.as_mut()
-            && let Err(error) = self.note(current).await
+            && let Err(error) = self.save_position(current).await
         {
-            tracing::warn!(%error, "the place of the scrub could not be written down");
+            tracing::warn!(%error, "could not save the position of the scrub");
         }
     }
 
     async fn report_of(&self, pass: &Pass, whole: bool) -> Result<ScrubReport, ServiceError> {
         let metadata = self.registry.metadata();
-        let (found, status) = (pass.findings.clone().into_report(), self.status());
-        let set_aside = metadata.damaged(None, MOST_SHOWN).await?;
+        let found = pass.findings.clone().into_report();
+        let status = self.status();
+        let quarantined = metadata.quarantined_blobs(None, MAX_LISTED).await?;
         Ok(ScrubReport {
             whole,
             blobs: found.blobs,
             blob_bytes: found.blob_bytes,
             manifests: found.manifests,
             problems: found.problems,
-            damaged: metadata.count_damaged(MOST_COUNTED).await?,
-            set_aside: set_aside.items.into_iter().map(Into::into).collect(),
+            damaged: metadata.count_quarantined(MAX_COUNTED).await?,
+            set_aside: quarantined.items.into_iter().map(Into::into).collect(),
             finished_at: status.finished_at.map(|at| at.0),
             paused: status.paused,
         })
     }
 
-    /// The pass in the background, as it was left by an earlier process.
+    /// Returns the background pass. The first call continues where an earlier process stopped.
     async fn current<'a>(&self, current: &'a mut Option<Current>) -> Result<&'a mut Current, ServiceError> {
         let loaded = match current.take() {
             Some(current) => current,
@@ -180,87 +177,91 @@ impl Scrub {
     }
 
     async fn load(&self) -> Result<Current, ServiceError> {
-        let (metadata, clock) = (self.registry.metadata(), self.registry.clock());
-        let place = metadata.scrub_place().await?.as_deref().and_then(Place::from_text);
-        let pass = match place {
-            Some(place) => {
-                self.lock().finished_at = (place.finished_at > 0).then_some(Timestamp(place.finished_at));
-                place.into_pass(metadata.as_ref()).await?
+        let metadata = self.registry.metadata();
+        let clock = self.registry.clock();
+        let position = metadata.scrub_position().await?.as_deref().and_then(SavedPosition::from_text);
+        let pass = match position {
+            Some(position) => {
+                self.lock().finished_at =
+                    (position.finished_at > 0).then_some(Timestamp(position.finished_at));
+                position.into_pass(metadata.as_ref()).await?
             }
-            None => Pass::begin(clock.now(), std::collections::VecDeque::new()),
+            None => Pass::start(clock.now(), std::collections::VecDeque::new()),
         };
-        let (allowance, noted) = (Allowance::new(clock.elapsed(), BITE), pass.done);
-        Ok(Current { pass, allowance, pace: 0.0, surveyed: None, noted })
+        let allowance = Allowance::new(clock.elapsed(), CHUNK_BYTES);
+        let saved_work = pass.done;
+        Ok(Current { pass, allowance, pace: 0.0, pace_updated_at: None, saved_work })
     }
 
-    /// A bounded part of the pass in the background; `true` if more is due at once.
-    async fn go_on(&self, current: &mut Current, period: Duration) -> Result<bool, Halt> {
+    /// Does a bounded part of the background pass. Returns `true` if more is due at once.
+    async fn advance(&self, current: &mut Current, period: Duration) -> Result<bool, Halt> {
         let now = self.registry.clock().elapsed();
-        if current.surveyed.is_none_or(|at| now.saturating_sub(at) >= SURVEY) {
-            current.surveyed = Some(now);
-            self.survey(current, period).await?;
+        if current.pace_updated_at.is_none_or(|at| now.saturating_sub(at) >= PACE_INTERVAL) {
+            current.pace_updated_at = Some(now);
+            self.update_pace(current, period).await?;
         } else if self.lock().paused.is_some() {
             return Ok(false);
         }
         let wait = current.allowance.wait(now, current.pace);
         if !wait.is_zero() {
-            return Ok(wait < SOON);
+            return Ok(wait < MAX_BUSY_WAIT);
         }
-        let stepped = traces::root("scrub").run(current.pass.step(self, BITE)).await?;
-        // A pass over nothing costs something too, or it would never rest.
-        current.allowance.spend(stepped.work.max(ITEM));
+        let stepped = traces::start_root("scrub").run(current.pass.step(self, CHUNK_BYTES)).await?;
+        // A pass over an empty store must cost something too, or the job would never pause.
+        current.allowance.spend(stepped.work.max(ITEM_COST));
         self.lock().paused = None;
         if stepped.finished {
-            self.begin_anew(current, stepped).await?;
+            self.start_over(current, stepped).await?;
         }
-        Ok(current.allowance.wait(now, current.pace) < SOON)
+        Ok(current.allowance.wait(now, current.pace) < MAX_BUSY_WAIT)
     }
 
-    async fn begin_anew(&self, current: &mut Current, last: Stepped) -> Result<(), Halt> {
+    async fn start_over(&self, current: &mut Current, last: StepResult) -> Result<(), Halt> {
         if current.pass.done > last.work {
-            tracing::info!(bytes = current.pass.done, "the scrub has read everything once");
+            tracing::info!(bytes = current.pass.done, "scrub pass finished");
         }
         let suspects = std::mem::take(&mut current.pass.suspects);
-        current.pass = Pass::begin(self.registry.clock().now(), suspects);
-        current.surveyed = None;
-        self.finish();
-        self.note(current).await
+        current.pass = Pass::start(self.registry.clock().now(), suspects);
+        current.pace_updated_at = None;
+        self.record_end();
+        self.save_position(current).await
     }
 
-    /// Writes down the place, and sets the pace by how much there is and how much time.
-    async fn survey(&self, current: &mut Current, period: Duration) -> Result<(), Halt> {
-        let (metadata, clock) = (self.registry.metadata(), self.registry.clock());
-        if current.noted != current.pass.done {
-            self.note(current).await?;
+    /// Saves the position, and computes the pace from the amount of data and the remaining time.
+    async fn update_pace(&self, current: &mut Current, period: Duration) -> Result<(), Halt> {
+        let metadata = self.registry.metadata();
+        let clock = self.registry.clock();
+        if current.saved_work != current.pass.done {
+            self.save_position(current).await?;
         }
         let totals = metadata.totals().await?;
         if let ClockState::Suspect(reason) = self.registry.clock_state().await.map_err(Halt::Service)? {
-            return Err(Halt::Away(reason));
+            return Err(Halt::Unavailable(reason));
         }
-        let items = totals.blobs.saturating_add(totals.manifests).saturating_mul(ITEM);
+        let items = totals.blobs.saturating_add(totals.manifests).saturating_mul(ITEM_COST);
         let work = Work { total: totals.blob_bytes.saturating_add(items), done: current.pass.done };
         let since = clock.now().since(current.pass.began_at);
         current.pace = pace(work, since, period, self.settings.rate);
         Ok(())
     }
 
-    async fn note(&self, current: &mut Current) -> Result<(), Halt> {
+    async fn save_position(&self, current: &mut Current) -> Result<(), Halt> {
         if !self.registry.settings().read_only {
-            let place = Place::of(&current.pass, self.status().finished_at);
-            self.registry.metadata().note_scrub_place(&place.to_text()).await?;
+            let position = SavedPosition::of(&current.pass, self.status().finished_at);
+            self.registry.metadata().record_scrub_position(&position.to_text()).await?;
         }
-        current.noted = current.pass.done;
+        current.saved_work = current.pass.done;
         Ok(())
     }
 
-    fn finish(&self) {
+    fn record_end(&self) {
         self.lock().finished_at = Some(self.registry.clock().now());
     }
 
     fn pause(&self, reason: String) {
         let mut status = self.lock();
         if status.paused.as_ref() != Some(&reason) {
-            tracing::warn!(reason, "the scrub pauses");
+            tracing::warn!(reason, "scrub paused");
         }
         status.paused = Some(reason);
     }
@@ -273,14 +274,14 @@ impl Scrub {
         self.lock().checked_blobs += 1;
     }
 
-    /// Notes how a manifest was found; `true` if it is newly damaged.
+    /// Records whether a manifest is damaged. Returns `true` if the damage is new.
     fn count_manifest(&self, name: &str, damaged: bool) -> bool {
         let known = &mut self.lock().damaged_manifests;
         if !damaged {
             known.remove(name);
             return false;
         }
-        known.len() >= MOST_MANIFESTS || known.insert(name.to_owned())
+        known.len() >= MAX_DAMAGED_MANIFESTS || known.insert(name.to_owned())
     }
 
     fn lock(&self) -> MutexGuard<'_, ScrubStatus> {
@@ -300,13 +301,13 @@ impl Job for Scrub {
         };
         let mut current = self.current.lock().await;
         let current = self.current(&mut current).await?;
-        match self.go_on(current, period).await {
+        match self.advance(current, period).await {
             Ok(more) => Ok(more),
-            Err(Halt::Away(reason)) => {
+            Err(Halt::Unavailable(reason)) => {
                 self.pause(reason);
                 Ok(false)
             }
-            Err(Halt::Service(fault)) => Err(fault),
+            Err(Halt::Service(error)) => Err(error),
         }
     }
 }

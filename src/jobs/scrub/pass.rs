@@ -1,4 +1,4 @@
-//! One pass over everything: every blob in order of its digest, then every manifest.
+//! One pass over everything: every blob in the order of the digests, then every manifest.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -7,88 +7,95 @@ use bytes::Bytes;
 
 use super::Scrub;
 use super::judge::Halt;
-use super::reading::{Bite, Reading};
+use super::reading::{BlobRead, ReadOutcome};
 use crate::clock::Timestamp;
 use crate::jobs::fsck::Findings;
 use crate::jobs::hashing::update;
 use crate::metadata::{StoredBlob, StoredManifest};
 use crate::oci::{BlobKey, Digest, Hasher};
 
-/// What opening a file or reading a row counts for, in bytes.
-pub(super) const ITEM: u64 = 4096;
+/// The cost of opening a file or reading a row, in bytes.
+pub(super) const ITEM_COST: u64 = 4096;
 
-/// How many blobs are asked for at once.
-const BLOBS: usize = 64;
+/// The number of blob records fetched at once.
+const BLOB_PAGE: usize = 64;
 
-/// How many manifests are held in memory at once: each may have some MiB.
-const MANIFESTS: usize = 4;
+/// The number of manifests held in memory at once: each may have several MiB.
+const MANIFEST_PAGE: usize = 4;
 
-/// When what could not be read is tried again: a cable, a controller or a network has come back by then.
-const LATER: Duration = Duration::from_secs(60 * 60);
+/// When an unreadable blob is tried again. A cable, a controller or a network has recovered by then.
+const RETRY_DELAY: Duration = Duration::from_secs(60 * 60);
 
-/// Where a pass is.
-pub(super) enum At {
-    /// Behind this blob.
+/// The position of a pass.
+pub(super) enum Position {
+    /// After this blob, or at the beginning.
     Blobs(Option<Digest>),
-    /// Behind this manifest: all blobs are through.
+    /// After this manifest. All blobs have been read.
     Manifests(i64),
 }
 
-/// A blob that could not be read.
+/// A blob that could not be read, to be tried again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Suspect {
     pub(super) key: BlobKey,
     pub(super) failed_at: Timestamp,
 }
 
-/// A pass.
+/// A pass in progress.
 pub(super) struct Pass {
-    /// When it began.
+    /// When the pass started.
     pub(super) began_at: Timestamp,
-    /// Where it is.
-    pub(super) at: At,
-    /// The work that is behind it.
+    /// The current position.
+    pub(super) position: Position,
+    /// The work done so far.
     pub(super) done: u64,
-    /// The blob that it is in.
-    pub(super) reading: Option<Reading>,
-    /// What is to be tried again.
+    /// The blob that is being read.
+    pub(super) reading: Option<BlobRead>,
+    /// The blobs to be tried again.
     pub(super) suspects: VecDeque<Suspect>,
-    /// What it found.
+    /// The problems found.
     pub(super) findings: Findings,
 }
 
-/// What a step did.
+/// The result of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Stepped {
-    /// Work done: bytes, and [`ITEM`] for each file and row.
+pub(super) struct StepResult {
+    /// Work done: the bytes read, and [`ITEM_COST`] for each file and row.
     pub(super) work: u64,
-    /// Bytes of blobs that were read.
+    /// The bytes of blobs that were read.
     pub(super) bytes: u64,
-    /// The pass is through.
+    /// Whether the pass has ended.
     pub(super) finished: bool,
 }
 
 impl Pass {
-    /// A pass that begins now, with what earlier ones could not read.
-    pub(super) fn begin(now: Timestamp, suspects: VecDeque<Suspect>) -> Self {
-        let (at, findings) = (At::Blobs(None), Findings::default());
-        Self { began_at: now, at, done: 0, reading: None, suspects, findings }
+    /// Starts a pass, with the blobs that earlier passes could not read.
+    pub(super) fn start(now: Timestamp, suspects: VecDeque<Suspect>) -> Self {
+        Self {
+            began_at: now,
+            position: Position::Blobs(None),
+            done: 0,
+            reading: None,
+            suspects,
+            findings: Findings::default(),
+        }
     }
 
-    /// Does about `most` of the work.
+    /// Does about `limit` of work.
     ///
     /// # Errors
-    /// [`Halt`]; a blob that it was in is read again from its beginning then.
-    pub(super) async fn step(&mut self, scrub: &Scrub, most: u64) -> Result<Stepped, Halt> {
-        let (mut stepped, mut page) = (Stepped::default(), VecDeque::new());
-        while stepped.work < most && !stepped.finished {
+    /// Fails with [`Halt`]; the blob that was being read is then read again from its beginning.
+    pub(super) async fn step(&mut self, scrub: &Scrub, limit: u64) -> Result<StepResult, Halt> {
+        let mut stepped = StepResult::default();
+        let mut page = VecDeque::new();
+        while stepped.work < limit && !stepped.finished {
             let reading = match self.reading.take() {
                 Some(reading) => Some(reading),
-                None => self.choose(scrub, &mut page).await?,
+                None => self.next_blob(scrub, &mut page).await?,
             };
             let work = match reading {
-                Some(reading) => self.read(scrub, reading, most - stepped.work, &mut stepped).await?,
-                None => self.manifests(scrub, &mut stepped).await?,
+                Some(reading) => self.read(scrub, reading, limit - stepped.work, &mut stepped).await?,
+                None => self.check_manifests(scrub, &mut stepped).await?,
             };
             stepped.work += work;
             self.done += work;
@@ -96,39 +103,39 @@ impl Pass {
         Ok(stepped)
     }
 
-    /// The next blob; `None` behind the last.
-    async fn choose(
+    /// Returns the next blob to read; `None` after the last.
+    async fn next_blob(
         &mut self,
         scrub: &Scrub,
         page: &mut VecDeque<StoredBlob>,
-    ) -> Result<Option<Reading>, Halt> {
-        if let Some(reading) = self.suspect(scrub).await? {
+    ) -> Result<Option<BlobRead>, Halt> {
+        if let Some(reading) = self.next_suspect(scrub).await? {
             return Ok(Some(reading));
         }
-        let At::Blobs(after) = &self.at else {
+        let Position::Blobs(after) = &self.position else {
             return Ok(None);
         };
         if page.is_empty() {
-            page.extend(scrub.registry.metadata().blobs_after(after.as_ref(), BLOBS).await?);
+            page.extend(scrub.registry.metadata().blobs_after(after.as_ref(), BLOB_PAGE).await?);
         }
         let Some(blob) = page.pop_front() else {
-            self.at = At::Manifests(i64::MIN);
+            self.position = Position::Manifests(i64::MIN);
             return Ok(None);
         };
-        Ok(Some(Reading::new(blob)))
+        Ok(Some(BlobRead::new(blob)))
     }
 
-    /// What could not be read and is due again, if it is still what it was.
-    async fn suspect(&mut self, scrub: &Scrub) -> Result<Option<Reading>, Halt> {
+    /// Returns the next suspect that is due again, unless the blob was replaced meanwhile.
+    async fn next_suspect(&mut self, scrub: &Scrub) -> Result<Option<BlobRead>, Halt> {
         let now = scrub.registry.clock().now();
         while let Some(suspect) = self.suspects.front()
-            && now.since(suspect.failed_at) >= LATER
+            && now.since(suspect.failed_at) >= RETRY_DELAY
         {
             let found = scrub.registry.metadata().stored_blob(&suspect.key.digest).await?;
             let found = found.filter(|blob| blob.key == suspect.key);
             self.suspects.pop_front();
             if let Some(blob) = found {
-                return Ok(Some(Reading::again(blob)));
+                return Ok(Some(BlobRead::retry(blob)));
             }
         }
         Ok(None)
@@ -137,51 +144,51 @@ impl Pass {
     async fn read(
         &mut self,
         scrub: &Scrub,
-        reading: Reading,
-        most: u64,
-        stepped: &mut Stepped,
+        reading: BlobRead,
+        limit: u64,
+        stepped: &mut StepResult,
     ) -> Result<u64, Halt> {
-        let again = reading.again;
-        let (bite, bytes) = reading.bite(scrub.registry.blobs().as_ref(), most).await?;
+        let is_retry = reading.is_retry;
+        let (outcome, bytes) = reading.read(scrub.registry.blobs().as_ref(), limit).await?;
         stepped.bytes += bytes;
         scrub.count_bytes(bytes);
-        match bite {
-            Bite::Part(reading) => {
+        match outcome {
+            ReadOutcome::Partial(reading) => {
                 self.reading = Some(*reading);
                 Ok(bytes)
             }
-            Bite::Whole(blob, verdict) => {
-                self.judge(scrub, &blob, verdict, again).await?;
+            ReadOutcome::Complete(blob, verdict) => {
+                self.handle_verdict(scrub, &blob, verdict, is_retry).await?;
                 scrub.count_blob();
-                if !again {
+                if !is_retry {
                     self.findings.count_blob(blob.size);
-                    self.at = At::Blobs(Some(blob.key.digest));
+                    self.position = Position::Blobs(Some(blob.key.digest));
                 }
-                Ok(bytes + ITEM)
+                Ok(bytes + ITEM_COST)
             }
         }
     }
 
-    async fn manifests(&mut self, scrub: &Scrub, stepped: &mut Stepped) -> Result<u64, Halt> {
-        let At::Manifests(after) = self.at else {
+    async fn check_manifests(&mut self, scrub: &Scrub, stepped: &mut StepResult) -> Result<u64, Halt> {
+        let Position::Manifests(after) = self.position else {
             return Ok(0);
         };
-        let page = scrub.registry.metadata().manifests_after(after, MANIFESTS).await?;
+        let page = scrub.registry.metadata().manifests_after(after, MANIFEST_PAGE).await?;
         stepped.finished = page.is_empty();
         let mut work = 0;
         for manifest in page {
-            work += ITEM + manifest.content.len() as u64;
-            self.at = At::Manifests(manifest.id);
-            self.manifest(scrub, manifest).await?;
+            work += ITEM_COST + manifest.content.len() as u64;
+            self.position = Position::Manifests(manifest.id);
+            self.check_manifest(scrub, manifest).await?;
         }
         Ok(work)
     }
 
-    async fn manifest(&mut self, scrub: &Scrub, manifest: StoredManifest) -> Result<(), Halt> {
+    async fn check_manifest(&mut self, scrub: &Scrub, manifest: StoredManifest) -> Result<(), Halt> {
         let hasher = Hasher::new(manifest.digest.algorithm());
         let (hasher, _) = update(hasher, Bytes::from(manifest.content)).await?;
         self.findings.count_manifest();
-        self.judge_manifest(scrub, &manifest.repo, &manifest.digest, &hasher.finish());
+        self.report_manifest(scrub, &manifest.repo, &manifest.digest, &hasher.finish());
         Ok(())
     }
 }

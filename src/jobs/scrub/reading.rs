@@ -1,4 +1,4 @@
-//! A blob that is being read, bite by bite.
+//! Reading one blob, chunk by chunk.
 
 use crate::jobs::hashing::update;
 use crate::jobs::verdict::Verdict;
@@ -7,74 +7,81 @@ use crate::oci::Hasher;
 use crate::store::{BlobStore, StoreError};
 
 /// A blob that is being read.
-pub(super) struct Reading {
-    /// Which.
+pub(super) struct BlobRead {
+    /// The blob.
     pub(super) blob: StoredBlob,
-    /// It could not be read the last time.
-    pub(super) again: bool,
+    /// Whether an earlier attempt to read it failed.
+    pub(super) is_retry: bool,
     offset: u64,
     hasher: Hasher,
-    /// What comes before was read by an earlier process.
+    /// Whether an earlier process read the beginning.
     continued: bool,
 }
 
-/// How far reading has come.
-pub(super) enum Bite {
-    /// There is more of it.
-    Part(Box<Reading>),
-    /// To its end.
-    Whole(StoredBlob, Verdict),
+/// The result of reading a chunk.
+pub(super) enum ReadOutcome {
+    /// The blob has more content.
+    Partial(Box<BlobRead>),
+    /// The blob was read to its end, or reading it failed.
+    Complete(StoredBlob, Verdict),
 }
 
-impl Reading {
-    /// From the beginning.
+impl BlobRead {
+    /// Starts at the beginning.
     pub(super) fn new(blob: StoredBlob) -> Self {
         let hasher = Hasher::new(blob.key.digest.algorithm());
-        Self { blob, again: false, offset: 0, hasher, continued: false }
+        Self { blob, is_retry: false, offset: 0, hasher, continued: false }
     }
 
-    /// From the beginning, after it could not be read the last time.
-    pub(super) fn again(blob: StoredBlob) -> Self {
-        Self { again: true, ..Self::new(blob) }
+    /// Starts at the beginning, after an earlier attempt failed.
+    pub(super) fn retry(blob: StoredBlob) -> Self {
+        Self { is_retry: true, ..Self::new(blob) }
     }
 
-    /// From where an earlier process was, or from the beginning if that makes no sense.
+    /// Continues where an earlier process stopped, or starts at the beginning if the saved state is invalid.
     pub(super) fn resume(blob: StoredBlob, offset: u64, hash_state: &[u8]) -> Self {
         match Hasher::restore(blob.key.digest.algorithm(), hash_state) {
-            Ok(hasher) if offset <= blob.size => Self { blob, again: false, offset, hasher, continued: true },
+            Ok(hasher) if offset <= blob.size => {
+                Self { blob, is_retry: false, offset, hasher, continued: true }
+            }
             _ => Self::new(blob),
         }
     }
 
-    /// How far it has come, and the hash state there.
+    /// Returns the current offset and the hash state there.
     pub(super) fn state(&self) -> (u64, Vec<u8>) {
         (self.offset, self.hasher.save())
     }
 
-    /// Reads up to `most` bytes more. Tells how many it read.
+    /// Reads up to `limit` more bytes. Also returns how many it read.
     ///
     /// # Errors
-    /// Those of the store as a whole.
-    pub(super) async fn bite(mut self, store: &dyn BlobStore, most: u64) -> Result<(Bite, u64), StoreError> {
-        let end = self.offset.saturating_add(most).min(self.blob.size);
+    /// Fails with errors of the store as a whole.
+    pub(super) async fn read(
+        mut self,
+        store: &dyn BlobStore,
+        limit: u64,
+    ) -> Result<(ReadOutcome, u64), StoreError> {
+        let end = self.offset.saturating_add(limit).min(self.blob.size);
         let read = end - self.offset;
         let bytes = match store.inspect(&self.blob.key, self.blob.size, self.offset..end).await {
             Ok(bytes) => bytes,
             Err(error) => {
                 let verdict = Verdict::of(&self.blob.key, Err(error))?;
-                return Ok((Bite::Whole(self.blob, verdict), 0));
+                return Ok((ReadOutcome::Complete(self.blob, verdict), 0));
             }
         };
         self.hasher = update(self.hasher, bytes).await?.0;
         self.offset = end;
         if end < self.blob.size {
-            return Ok((Bite::Part(Box::new(self)), read));
+            return Ok((ReadOutcome::Partial(Box::new(self)), read));
         }
         let verdict = Verdict::of(&self.blob.key, Ok(self.hasher.finish()))?;
         if self.continued && !matches!(verdict, Verdict::Sound) {
-            // What was noted of its beginning may be what is wrong.
-            return Ok((Bite::Part(Box::new(Self { again: self.again, ..Self::new(self.blob) })), read));
+            // The saved hash state of the beginning may be wrong, so the blob is read again completely.
+            let restarted = Self { is_retry: self.is_retry, ..Self::new(self.blob) };
+            return Ok((ReadOutcome::Partial(Box::new(restarted)), read));
         }
-        Ok((Bite::Whole(self.blob, verdict), read))
+        Ok((ReadOutcome::Complete(self.blob, verdict), read))
     }
 }

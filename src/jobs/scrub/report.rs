@@ -1,4 +1,4 @@
-//! What the scrub tells.
+//! The status and the reports of the scrub.
 
 use std::collections::BTreeSet;
 
@@ -6,66 +6,66 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
 use crate::jobs::fsck::Problem;
-use crate::metadata::DamagedBlob;
+use crate::metadata::QuarantinedBlob;
 
-/// How the scrub is doing, since the start of the program.
+/// The state of the scrub since the program started.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ScrubStatus {
-    /// Bytes of blobs that were read.
+    /// The bytes of blobs that were read.
     pub checked_bytes: u64,
-    /// Blobs that were read to their end.
+    /// The number of blobs read to their end.
     pub checked_blobs: u64,
-    /// When the last whole pass ended, also before the start of the program.
+    /// When the last complete pass ended, even if that was before the program started.
     pub finished_at: Option<Timestamp>,
-    /// Why it pauses, if it does.
+    /// Why the scrub is paused, if it is.
     pub paused: Option<String>,
-    /// Manifests whose bytes were last seen damaged, each as repository and digest; the first thousand.
+    /// Manifests found damaged when last read, each as repository and digest; at most the first thousand.
     pub damaged_manifests: BTreeSet<String>,
 }
 
-/// A blob that is set aside.
+/// A quarantined blob.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SetAside {
-    /// Its digest.
+pub struct QuarantineEntry {
+    /// The blob's digest.
     pub digest: String,
-    /// How many bytes it should have.
+    /// The size the blob should have.
     pub size: u64,
-    /// Repositories that link it, the first few.
+    /// The first few repositories that link it.
     pub repositories: Vec<String>,
 }
 
-impl From<DamagedBlob> for SetAside {
-    fn from(blob: DamagedBlob) -> Self {
+impl From<QuarantinedBlob> for QuarantineEntry {
+    fn from(blob: QuarantinedBlob) -> Self {
         let repositories = blob.repos.iter().map(ToString::to_string).collect();
         Self { digest: blob.key.digest.to_string(), size: blob.size, repositories }
     }
 }
 
-/// What a pass looked at and found, and what is set aside.
+/// The progress and the findings of a pass, and the quarantined blobs.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ScrubReport {
-    /// Whether this is of a whole pass that was made now, and not of the one in the background so far.
+    /// Whether the report is about a complete pass on request, not about the background pass so far.
     pub whole: bool,
-    /// Blobs read.
+    /// The number of blobs read.
     pub blobs: u64,
-    /// Their bytes.
+    /// Their size in bytes.
     pub blob_bytes: u64,
-    /// Manifests read.
+    /// The number of manifests read.
     pub manifests: u64,
-    /// What is wrong, the first ten thousand.
+    /// The problems found, at most the first ten thousand.
     pub problems: Vec<Problem>,
-    /// How many blobs are set aside in all.
+    /// The number of quarantined blobs.
     pub damaged: u64,
-    /// The first thousand of them.
-    pub set_aside: Vec<SetAside>,
-    /// When the last whole pass ended, in milliseconds since 1970.
+    /// The first thousand quarantined blobs.
+    pub set_aside: Vec<QuarantineEntry>,
+    /// When the last complete pass ended, in milliseconds since 1970.
     pub finished_at: Option<i64>,
-    /// Why the scrub in the background pauses, if it does.
+    /// Why the background scrub is paused, if it is.
     pub paused: Option<String>,
 }
 
 impl ScrubReport {
-    /// Whether nothing is wrong.
+    /// Whether there are no problems and no quarantined blobs.
     pub fn is_sound(&self) -> bool {
         self.problems.is_empty() && self.damaged == 0
     }

@@ -1,4 +1,4 @@
-//! What is done, as the audit log names it.
+//! The actions in the audit log and their names.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,91 +9,91 @@ use utoipa::ToSchema;
 
 use AuditAction::*;
 
-/// What somebody did or tried.
+/// An action that was performed or attempted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum AuditAction {
-    /// To come in with a password or an access token; recorded when it failed.
+    /// Log in with a password or an access token; recorded if it failed.
     Login,
-    /// To read a repository through the registry protocol; recorded when it was denied.
+    /// Read a repository through the registry protocol; recorded if it was denied.
     Pull,
-    /// To upload or mount a blob; recorded when it was denied.
+    /// Upload or mount a blob; recorded if it was denied.
     Push,
-    /// To read something else; recorded when it was denied.
+    /// Read anything else; recorded if it was denied.
     Read,
-    /// To push a manifest.
+    /// Push a manifest.
     ManifestPush,
-    /// To delete a manifest with its tags.
+    /// Delete a manifest with its tags.
     ManifestDelete,
-    /// To point a tag at a manifest that is there.
+    /// Point a tag at an existing manifest.
     TagPoint,
-    /// To point a tag back.
+    /// Roll back a tag.
     TagRollback,
-    /// To remove a tag.
+    /// Delete a tag.
     TagDelete,
-    /// To delete a blob.
+    /// Delete a blob.
     BlobDelete,
-    /// To bring a tag or manifest back.
+    /// Restore a tag or manifest.
     TrashRestore,
-    /// To give up what is in the trash.
+    /// Empty the trash.
     TrashEmpty,
-    /// To delete a repository.
+    /// Delete a repository.
     RepositoryDelete,
-    /// To bring a repository back.
+    /// Restore a repository.
     RepositoryRestore,
-    /// To rename a repository.
+    /// Rename a repository.
     RepositoryRename,
-    /// To set a policy.
+    /// Set a policy.
     PolicySet,
-    /// To remove a policy.
+    /// Remove a policy.
     PolicyRemove,
-    /// To let go what policies allow.
+    /// Apply the retention policies.
     RetentionApply,
-    /// To make an account.
+    /// Create an account.
     AccountAdd,
-    /// To change an account: its password, or whether anything opens it.
+    /// Change the password of an account, or enable or disable it.
     AccountUpdate,
-    /// To remove an account.
+    /// Remove an account.
     AccountRemove,
-    /// To make an organisation.
+    /// Create an organisation.
     OrganisationAdd,
-    /// To remove an organisation.
+    /// Remove an organisation.
     OrganisationRemove,
-    /// To make a team.
+    /// Create a team.
     TeamAdd,
-    /// To remove a team.
+    /// Remove a team.
     TeamRemove,
-    /// To put a user into a team.
+    /// Add a user to a team.
     TeamJoin,
-    /// To take a user out of a team.
+    /// Remove a user from a team.
     TeamLeave,
-    /// To give a role.
+    /// Grant a role.
     GrantSet,
-    /// To take a role.
+    /// Revoke a role.
     GrantRemove,
-    /// To make an access token.
+    /// Create an access token.
     TokenAdd,
-    /// To revoke an access token.
+    /// Revoke an access token.
     TokenRevoke,
-    /// To sign tokens with another key.
+    /// Rotate the key that signs tokens.
     TokenKeyRotate,
-    /// To collect by hand.
+    /// Run garbage collection by hand.
     Gc,
-    /// To mend the store.
+    /// Repair the store.
     FsckRepair,
-    /// To read everything by hand.
+    /// Run the scrub by hand.
     Scrub,
-    /// To copy everything.
+    /// Create a backup.
     Backup,
-    /// Another change through the API.
+    /// Any other change through the API.
     Change,
-    /// Nobody's: so many entries could not be kept.
+    /// No action: this many audit entries could not be recorded.
     EntriesLost,
 }
 
-/// A text that is no action.
+/// The text is not the name of an action.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error("there is no such action")]
+#[error("unknown audit action")]
 pub struct UnknownAction;
 
 /// Every action by its name.
@@ -139,17 +139,17 @@ const NAMES: [(AuditAction, &str); 38] = [
 ];
 
 impl AuditAction {
-    /// All of them.
+    /// Returns all actions.
     pub fn all() -> impl Iterator<Item = Self> {
         NAMES.into_iter().map(|(action, _)| action)
     }
 
-    /// Its name.
+    /// Returns its name.
     pub fn name(self) -> &'static str {
         NAMES.into_iter().find(|(action, _)| *action == self).map_or("", |(_, name)| name)
     }
 
-    /// Whether it is recorded whatever comes of it, and not only when it was denied.
+    /// Returns whether it is recorded whatever its outcome, and not only if it was denied.
     pub fn is_change(self) -> bool {
         !matches!(self, Login | Pull | Push | Read)
     }
@@ -174,7 +174,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_the_same_on_the_wire() {
+    fn names_match_their_serialised_form() {
         for action in AuditAction::all() {
             assert_eq!(serde_json::to_value(action).expect("JSON"), action.name());
             assert_eq!(action.name().parse(), Ok(action));

@@ -1,6 +1,7 @@
-//! The audit log: who, from where, did what to what, allowed or not.
+//! The audit log: who did what to which object, from where, and whether it was allowed.
 //!
-//! What happens again within a minute counts in the entry that is there, so that who guesses passwords fills no disk.
+//! Repetitions within a minute are counted in the existing entry, so that guessing passwords does not fill the
+//! disk.
 
 mod action;
 mod outcome;
@@ -14,28 +15,29 @@ use super::pages::text_weight;
 use super::{Batch, Result, Scope, Weigh};
 use crate::clock::Timestamp;
 
-/// What somebody did or tried.
+/// An action that was performed or attempted.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Audited {
-    /// The user's name; of a login the one that was tried. `None` for strangers and on the admin socket.
+    /// The user name; for a login, the name that was tried. `None` for anonymous clients and on the admin
+    /// socket.
     pub user: Option<String>,
-    /// The id of the access token that they came by.
+    /// The id of the access token that authenticated the request.
     pub token: Option<String>,
-    /// From where.
+    /// Where the request came from.
     pub from: Origin,
-    /// What.
+    /// The action.
     pub action: AuditAction,
-    /// A repository, or those below a prefix; all where that is of no matter.
+    /// A repository, the repositories below a prefix, or all if the action concerns none in particular.
     pub scope: Scope,
-    /// What there: a tag or digest, an account, the name of a policy.
+    /// The object: a tag or digest, an account, or the name of a policy.
     pub subject: Option<String>,
-    /// What came of it.
+    /// The outcome.
     pub outcome: AuditOutcome,
-    /// The status of the answer, if there was one.
+    /// The HTTP status of the response, if there was one.
     pub status: Option<u16>,
 }
 
-/// When, and how often.
+/// When and how often an audited action happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AuditTimes {
     /// The first time.
@@ -47,44 +49,44 @@ pub struct AuditTimes {
 }
 
 impl AuditTimes {
-    /// Once.
+    /// Returns the times of a single occurrence.
     pub fn once(at: Timestamp) -> Self {
         Self { first: at, last: at, count: 1 }
     }
 
-    /// This and `later`.
-    pub fn and(self, later: Self) -> Self {
+    /// Adds later occurrences.
+    pub fn merge(self, later: Self) -> Self {
         Self { last: later.last, count: self.count.saturating_add(later.count), ..self }
     }
 }
 
-/// An entry.
+/// An entry of the audit log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuditEntry {
-    /// Its place: later ones have larger ones.
+    /// Its position: later entries have larger ids.
     pub id: i64,
-    /// What.
+    /// The action.
     pub audited: Audited,
-    /// When.
+    /// When it happened.
     pub times: AuditTimes,
 }
 
-/// Which entries are wanted.
+/// Selects entries of the audit log.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AuditQuery {
-    /// Of this user.
+    /// Only entries of this user.
     pub user: Option<String>,
-    /// About what is in this scope.
+    /// Only entries about repositories in this scope.
     pub scope: Scope,
-    /// Of this action.
+    /// Only entries of this action.
     pub action: Option<AuditAction>,
-    /// Of this outcome.
+    /// Only entries with this outcome.
     pub outcome: Option<AuditOutcome>,
-    /// Not ended before then.
+    /// Only entries that ended at or after this time.
     pub since: Option<Timestamp>,
-    /// Begun before then.
+    /// Only entries that began before this time.
     pub until: Option<Timestamp>,
-    /// Before this place.
+    /// Only entries before this position.
     pub before: Option<i64>,
 }
 
@@ -99,30 +101,31 @@ impl Weigh for AuditEntry {
 /// A page of the audit log, newest first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuditPage {
-    /// The entries. They may be few, or none, though more follow.
+    /// The entries. A page may be short or empty although more follow.
     pub items: Vec<AuditEntry>,
-    /// The place before which the log continues, if more may follow.
+    /// The position before which the log continues, if more may follow.
     pub next: Option<i64>,
 }
 
-/// The audit log as records.
+/// Stores the audit log.
 #[async_trait]
 pub trait AuditLog: Send + Sync {
-    /// Records, lazily, `new` entries, and that entries happened `again`. The places of the new ones.
-    async fn note_audit(
+    /// Records, lazily, the `new` entries, and the repetitions `again` of existing ones. Returns the positions
+    /// of the new entries.
+    async fn record_audit(
         &self,
         new: Vec<(Audited, AuditTimes)>,
         again: Vec<(i64, AuditTimes)>,
     ) -> Result<Vec<i64>>;
 
-    /// A page of entries, newest first. Looks at no more than [`MAX_EXAMINED`] of them: what is rare is looked for page by
-    /// page, for an index for each question would cost each entry.
+    /// Returns a page of entries, newest first. Reads at most [`MAX_EXAMINED`] entries: rare entries are
+    /// searched page by page, because an index for each query would make every entry more expensive.
     ///
     /// [`MAX_EXAMINED`]: super::MAX_EXAMINED
     async fn audit(&self, query: &AuditQuery, limit: usize) -> Result<AuditPage>;
 
-    /// Forgets, lazily, up to about `limit` entries: those of `cutoff` and before, and of each outcome all but the newest
-    /// `most`, so that what is denied to many does not push out what was done. The newest of all stays, so that its
-    /// place is not given out again.
-    async fn forget_audit(&self, cutoff: Option<Timestamp>, most: usize, limit: usize) -> Result<Batch>;
+    /// Deletes, lazily, up to about `limit` entries: those from `cutoff` or before and, for each outcome, all
+    /// but the newest `max`, so that many denied requests do not push out the record of changes. The newest
+    /// entry of all stays, so that its position is not assigned again.
+    async fn forget_audit(&self, cutoff: Option<Timestamp>, max: usize, limit: usize) -> Result<Batch>;
 }

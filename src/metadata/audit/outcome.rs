@@ -1,4 +1,4 @@
-//! What came of what somebody tried, and where they came from, as the audit log has it.
+//! The outcome of an audited action, and its origin.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -8,28 +8,28 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use utoipa::ToSchema;
 
-/// What came of it.
+/// The outcome of an action.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum AuditOutcome {
-    /// It was done.
+    /// It was performed.
     Allowed,
-    /// They may not, or were not let in.
+    /// The user lacked the permission, or was not authenticated.
     Denied,
-    /// They might have, but it was not done, or its client left before it was told.
+    /// It was permitted but failed, or the client disconnected before it received the result.
     Failed,
 }
 
-/// A text that is no outcome.
+/// The text is not the name of an outcome.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error("is none of allowed, denied and failed")]
+#[error("is not an outcome: use allowed, denied or failed")]
 pub struct UnknownOutcome;
 
 impl AuditOutcome {
-    /// All of them.
+    /// All outcomes.
     pub const ALL: [Self; 3] = [Self::Allowed, Self::Denied, Self::Failed];
 
-    /// Its name.
+    /// Returns its name.
     pub fn name(self) -> &'static str {
         match self {
             Self::Allowed => "allowed",
@@ -53,27 +53,27 @@ impl FromStr for AuditOutcome {
     }
 }
 
-/// Where somebody came from.
+/// Where a request came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Origin {
-    /// A client's address.
+    /// The address of a client.
     Address(IpAddr),
-    /// The machine itself: the admin socket, or the command on a stopped store.
-    Machine,
-    /// The registry's own work.
+    /// The local machine: the admin socket, or a command on a stopped store.
+    LocalAdmin,
+    /// The registry itself.
     Registry,
 }
 
-/// A text that is no origin.
+/// The text is not an origin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error("is no address, nor admin-socket or registry")]
+#[error("is not an origin: use an IP address, admin-socket or registry")]
 pub struct UnknownOrigin;
 
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Address(address) => address.fmt(f),
-            Self::Machine => f.write_str("admin-socket"),
+            Self::LocalAdmin => f.write_str("admin-socket"),
             Self::Registry => f.write_str("registry"),
         }
     }
@@ -84,7 +84,7 @@ impl FromStr for Origin {
 
     fn from_str(text: &str) -> Result<Self, UnknownOrigin> {
         match text {
-            "admin-socket" => Ok(Self::Machine),
+            "admin-socket" => Ok(Self::LocalAdmin),
             "registry" => Ok(Self::Registry),
             address => address.parse().map(Self::Address).map_err(|_| UnknownOrigin),
         }

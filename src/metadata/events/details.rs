@@ -1,4 +1,4 @@
-//! The facts that each kind of event has.
+//! The data that each kind of event carries.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use super::EventKind;
 use crate::metadata::{RetentionRun, RunCause};
 use crate::oci::{Digest, RepoName};
 
-/// What happened, with the facts of its kind. Sizes are in bytes.
+/// What happened, with the data of its kind. Sizes are in bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", content = "facts", rename_all = "kebab-case")]
 #[allow(missing_docs)]
@@ -23,7 +23,7 @@ pub enum EventDetails {
     BlobHealed {
         #[serde(with = "text")]
         digest: Digest,
-        /// Where it was pushed to.
+        /// The repository it was pushed to.
         #[serde(with = "text")]
         repository: RepoName,
     },
@@ -85,7 +85,7 @@ pub enum EventDetails {
 }
 
 impl EventDetails {
-    /// What kind of thing it is.
+    /// Returns its kind.
     pub fn kind(&self) -> EventKind {
         match self {
             Self::BlobDamaged { .. } => EventKind::BlobDamaged,
@@ -109,7 +109,7 @@ impl EventDetails {
 }
 
 impl EventDetails {
-    /// The bytes of its texts.
+    /// Returns the size of its texts in bytes.
     pub(super) fn weight(&self) -> usize {
         match self {
             Self::BlobDamaged { reason: text, .. } | Self::ClockSuspect { reason: text } => text.len(),
@@ -126,63 +126,67 @@ impl From<&RetentionRun> for EventDetails {
     }
 }
 
-/// For people.
+/// A sentence for people.
 impl fmt::Display for EventDetails {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let taken = |used: &u64, reserved: &u64| mib(used.saturating_add(*reserved));
         match self {
             Self::BlobDamaged { digest, reason } => {
-                write!(f, "{digest} is damaged, and absent until it is pushed again: {reason}")
+                write!(f, "{digest} is damaged and quarantined until it is pushed again: {reason}")
             }
             Self::BlobHealed { digest, repository } => {
-                write!(f, "{digest}, which was damaged, was pushed again to {repository}")
+                write!(f, "{digest} was damaged and has been pushed again to {repository}")
             }
             Self::BlobSound { digest } => {
-                write!(f, "{digest}, which was set aside, is sound, and served again")
+                write!(f, "{digest} was quarantined, is intact and is served again")
             }
             Self::BudgetHigh { budget, used, reserved } => {
-                let (taken, budget) = (taken(used, reserved), mib(*budget));
-                write!(f, "{taken} of the budget of {budget} are taken, and too little may go")
+                let taken = taken(used, reserved);
+                let budget = mib(*budget);
+                write!(f, "{taken} of the budget of {budget} are used, and too little can be reclaimed")
             }
             Self::BudgetFull { budget, used, reserved } => {
-                let (taken, budget) = (taken(used, reserved), mib(*budget));
-                write!(f, "the budget of {budget} is used up, with {taken} taken: pushes are refused")
+                let taken = taken(used, reserved);
+                let budget = mib(*budget);
+                write!(f, "the budget of {budget} is exhausted ({taken} used): pushes are rejected")
             }
             Self::BudgetAmple { budget, used, reserved } => {
-                let (taken, budget) = (taken(used, reserved), mib(*budget));
-                write!(f, "there is room in the budget again: {taken} of {budget} are taken")
+                let taken = taken(used, reserved);
+                let budget = mib(*budget);
+                write!(f, "the budget has free space again: {taken} of {budget} are used")
             }
             Self::DiskFull { free, min_free } => {
-                let (free, least) = (mib(*free), mib(*min_free));
-                write!(f, "the disk has {free} free, less than {least}: pushes are refused")
+                let free = mib(*free);
+                let least = mib(*min_free);
+                write!(f, "the disk has {free} free, less than {least}: pushes are rejected")
             }
             Self::DiskAmple { free, .. } => {
-                write!(f, "there is room on the disk again: {} are free", mib(*free))
+                write!(f, "the disk has enough free space again: {}", mib(*free))
             }
-            Self::ClockSuspect { reason } => write!(f, "nothing expires: {reason}"),
+            Self::ClockSuspect { reason } => write!(f, "expiry is paused: {reason}"),
             Self::ClockTrusted {} => f.write_str("the clock is trusted again"),
             Self::RetentionRun { cause, tags, manifests, skipped, stopped, .. } => {
                 let cause = match cause {
                     RunCause::Interval => "",
-                    RunCause::Request => ", as was asked for",
-                    RunCause::Pressure => ", to make room",
+                    RunCause::Request => " (requested)",
+                    RunCause::Pressure => " (to free space)",
                 };
-                write!(f, "policies let {tags} tags and {manifests} manifests go{cause}")?;
+                write!(f, "policies removed {tags} tags and {manifests} manifests{cause}")?;
                 match (skipped, stopped) {
                     (0, _) => Ok(()),
-                    (_, true) => f.write_str("; then something had changed, and they stopped"),
-                    (skipped, false) => write!(f, "; {skipped} had changed, and were left alone"),
+                    (_, true) => f.write_str("; stopped because something had changed"),
+                    (skipped, false) => write!(f, "; skipped {skipped} that had changed"),
                 }
             }
             Self::PolicySet { name, .. } => write!(f, "the policy `{name}` was set"),
             Self::PolicyRemoved { name, .. } => write!(f, "the policy `{name}` was removed"),
             Self::RepositoryDeleted { repository, manifests, .. } => {
-                write!(f, "{repository} was deleted: its {manifests} manifests go to the trash")
+                write!(f, "{repository} was deleted: its {manifests} manifests move to the trash")
             }
             Self::RepositoryRestored { repository, manifests, .. } => {
-                write!(f, "the deletion of {repository} was undone: {manifests} manifests come back")
+                write!(f, "{repository} was restored: {manifests} manifests return from the trash")
             }
-            Self::RepositoryRenamed { from, to, .. } => write!(f, "{from} became {to}"),
+            Self::RepositoryRenamed { from, to, .. } => write!(f, "{from} was renamed to {to}"),
         }
     }
 }
@@ -191,7 +195,7 @@ fn mib(bytes: u64) -> String {
     format!("{} MiB", bytes >> 20)
 }
 
-/// Values that are written as their text.
+/// Serialises values as text.
 mod text {
     use std::fmt::Display;
     use std::str::FromStr;
@@ -218,7 +222,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_facts_lie_beside_the_kind() {
+    fn facts_are_serialised_beside_the_kind() {
         let app: RepoName = "team/app".parse().expect("a name");
         let renamed =
             EventDetails::RepositoryRenamed { from: app, to: "app".parse().expect("a name"), by: None };
@@ -226,7 +230,7 @@ mod tests {
         let facts = serde_json::json!({ "from": "team/app", "to": "app", "by": null });
         assert_eq!(json, serde_json::json!({ "kind": renamed.kind(), "facts": facts }));
         assert_eq!(serde_json::from_value::<EventDetails>(json).expect("read"), renamed);
-        assert_eq!(renamed.to_string(), "team/app became app");
+        assert_eq!(renamed.to_string(), "team/app was renamed to app");
         let trusted = serde_json::to_value(EventDetails::ClockTrusted {}).expect("JSON");
         assert_eq!(trusted, serde_json::json!({ "kind": "clock-trusted", "facts": {} }));
     }

@@ -1,4 +1,4 @@
-//! The kinds of events.
+//! The kinds of events and their names.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,31 +9,31 @@ use utoipa::ToSchema;
 
 use EventKind::*;
 
-/// What kind of thing happened.
+/// The kind of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum EventKind {
-    /// A blob was found damaged, and is absent until it is pushed again.
+    /// A blob was found damaged and is quarantined until it is pushed again.
     BlobDamaged,
-    /// A push brought the bytes of a damaged blob again.
+    /// A push replaced the content of a quarantined blob.
     BlobHealed,
-    /// A blob that was set aside was found sound.
+    /// A quarantined blob was found intact and is served again.
     BlobSound,
-    /// The budget's high mark was passed, and too little may go.
+    /// Usage passed the budget's high mark, and too little can be reclaimed.
     BudgetHigh,
-    /// The budget is used up: pushes are refused.
+    /// The budget is exhausted: pushes are rejected.
     BudgetFull,
-    /// There is room in the budget again.
+    /// Usage is below the budget's marks again.
     BudgetAmple,
-    /// The disk is full: pushes are refused.
+    /// The disk is full: pushes are rejected.
     DiskFull,
-    /// There is room on the disk again.
+    /// The disk has enough free space again.
     DiskAmple,
-    /// The clock was found wrong: nothing expires.
+    /// The clock is wrong: nothing expires.
     ClockSuspect,
     /// The clock is trusted again.
     ClockTrusted,
-    /// Policies let something go.
+    /// Policies removed something.
     RetentionRun,
     /// A policy was set.
     PolicySet,
@@ -41,15 +41,15 @@ pub enum EventKind {
     PolicyRemoved,
     /// A repository was deleted.
     RepositoryDeleted,
-    /// A repository's deletion was undone.
+    /// A deleted repository was restored.
     RepositoryRestored,
-    /// A repository got another name.
+    /// A repository was renamed.
     RepositoryRenamed,
 }
 
-/// Something that is no kind of event.
+/// The text is not the name of an event kind.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("there is no such kind of event")]
+#[error("unknown event kind")]
 pub struct UnknownKind;
 
 /// Every kind by its name.
@@ -73,17 +73,18 @@ const NAMES: [(EventKind, &str); 16] = [
 ];
 
 impl EventKind {
-    /// All of them.
+    /// Returns all kinds.
     pub fn all() -> impl Iterator<Item = Self> {
         NAMES.into_iter().map(|(kind, _)| kind)
     }
 
-    /// Its name.
+    /// Returns its name.
     pub fn name(self) -> &'static str {
         NAMES.into_iter().find(|(kind, _)| *kind == self).map_or("", |(_, name)| name)
     }
 
-    /// The states of what is watched of which this is one, the best first; none if it is no state.
+    /// Returns all states of the monitored condition that this kind belongs to, the best first. Empty if the
+    /// kind is not a state.
     pub fn states(self) -> &'static [Self] {
         match self {
             BudgetAmple | BudgetHigh | BudgetFull => &[BudgetAmple, BudgetHigh, BudgetFull],
@@ -113,7 +114,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_the_same_on_the_wire() {
+    fn names_match_their_serialised_form() {
         for kind in EventKind::all() {
             assert_eq!(serde_json::to_value(kind).expect("JSON"), kind.name());
             assert_eq!(kind.name().parse(), Ok(kind));
@@ -122,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn a_state_is_among_its_states() {
+    fn states_of_a_condition_share_one_list() {
         for kind in EventKind::all() {
             let states = kind.states();
             assert!(states.is_empty() || states.contains(&kind), "{kind}");

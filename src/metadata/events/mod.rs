@@ -1,7 +1,7 @@
-//! Events: what happened to the store while nobody was looking.
+//! Events: what happened to the store, for an operator to read later.
 //!
-//! What a change brings about is recorded in the transaction that makes it true, by the method that makes the
-//! change. What is watched (the budget, the disk, the clock) has states, of which each new one is recorded.
+//! An event that a change causes is recorded in the transaction and by the method that makes the change.
+//! Monitored conditions (the budget, the disk, the clock) have states; every change of state is recorded.
 
 mod details;
 mod kind;
@@ -17,11 +17,11 @@ use crate::clock::Timestamp;
 /// Something that happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
-    /// Its place: later ones have larger ones.
+    /// Its position: later events have larger ids.
     pub id: i64,
-    /// When.
+    /// When it happened.
     pub at: Timestamp,
-    /// What.
+    /// What happened.
     pub details: EventDetails,
 }
 
@@ -31,18 +31,20 @@ impl Weigh for Event {
     }
 }
 
-/// The events of the store.
+/// Stores the events.
 #[async_trait]
 pub trait Events: Send + Sync {
-    /// Records, lazily, the state that something watched has had since `at`, unless that was the last one
-    /// recorded of it. Of what nothing was recorded the best state is no news. Whether it was.
-    async fn note_state(&self, at: Timestamp, state: EventDetails) -> Result<bool>;
+    /// Records, lazily, the state that a monitored condition has had since `at`, unless it is the last recorded
+    /// state. If nothing is recorded yet, the best state is not recorded. Returns whether an event was
+    /// recorded.
+    async fn record_state(&self, at: Timestamp, state: EventDetails) -> Result<bool>;
 
-    /// A page of the events before the place `before`, newest first; only those of a kind if one is given.
+    /// Returns a page of the events before the position `before`, newest first, filtered by kind if one is
+    /// given.
     async fn events(&self, kind: Option<EventKind>, before: Option<i64>, limit: usize)
     -> Result<Page<Event>>;
 
-    /// Forgets, lazily, up to about `limit` events: those of `cutoff` and before, and of each kind all but the
-    /// newest `most`. The newest of all stays, so that its place is not given out again.
-    async fn forget_events(&self, cutoff: Option<Timestamp>, most: usize, limit: usize) -> Result<Batch>;
+    /// Deletes, lazily, up to about `limit` events: those from `cutoff` or before and, for each kind, all but
+    /// the newest `max`. The newest event of all stays, so that its position is not assigned again.
+    async fn forget_events(&self, cutoff: Option<Timestamp>, max: usize, limit: usize) -> Result<Batch>;
 }

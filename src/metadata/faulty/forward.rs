@@ -1,4 +1,4 @@
-//! Every method, as the plan has it.
+//! Forwards every method to the wrapped store, with fault injection.
 
 use std::path::Path;
 
@@ -25,12 +25,12 @@ impl<S: Uploads> Uploads for Faulty<S> {
         self.faults.apply(Operation::Upload, self.inner.upload(repo, id)).await
     }
 
-    async fn note_progress(&self, id: UploadId, progress: Progress, now: Timestamp) -> Result<bool> {
-        self.faults.apply(Operation::NoteProgress, self.inner.note_progress(id, progress, now)).await
+    async fn record_progress(&self, id: UploadId, progress: Progress, now: Timestamp) -> Result<bool> {
+        self.faults.apply(Operation::RecordProgress, self.inner.record_progress(id, progress, now)).await
     }
 
-    async fn intend(&self, id: UploadId, intent: &BlobKey) -> Result<bool> {
-        self.faults.apply(Operation::Intend, self.inner.intend(id, intent)).await
+    async fn record_intent(&self, id: UploadId, intent: &BlobKey) -> Result<bool> {
+        self.faults.apply(Operation::RecordIntent, self.inner.record_intent(id, intent)).await
     }
 
     async fn forget_intent(&self, id: UploadId) -> Result<()> {
@@ -60,8 +60,8 @@ impl<S: Uploads> Uploads for Faulty<S> {
         self.faults.apply(Operation::IdleUploads, self.inner.idle_uploads(idle_since, limit)).await
     }
 
-    async fn upload_place(&self, id: UploadId) -> Result<Option<UploadPlace>> {
-        self.faults.apply(Operation::UploadPlace, self.inner.upload_place(id)).await
+    async fn upload_status(&self, id: UploadId) -> Result<Option<UploadStatus>> {
+        self.faults.apply(Operation::UploadStatus, self.inner.upload_status(id)).await
     }
 
     async fn intended_uploads(&self) -> Result<Vec<(UploadId, BlobKey)>> {
@@ -97,8 +97,8 @@ impl<S: Blobs> Blobs for Faulty<S> {
         self.faults.apply(Operation::DeleteBlob, self.inner.delete_blob(repo, digest, now)).await
     }
 
-    async fn mark_blob(&self, key: &BlobKey, condition: Condition, now: Timestamp) -> Result<bool> {
-        self.faults.apply(Operation::MarkBlob, self.inner.mark_blob(key, condition, now)).await
+    async fn mark_blob(&self, key: &BlobKey, integrity: Integrity, now: Timestamp) -> Result<bool> {
+        self.faults.apply(Operation::MarkBlob, self.inner.mark_blob(key, integrity, now)).await
     }
 }
 
@@ -149,8 +149,8 @@ impl<S: Manifests> Manifests for Faulty<S> {
         self.faults.apply(Operation::RepositoryExists, self.inner.repository_exists(repo)).await
     }
 
-    async fn note_pulls(&self, pulls: Vec<(RepoName, Digest, Timestamp)>) -> Result<()> {
-        self.faults.apply(Operation::NotePulls, self.inner.note_pulls(pulls)).await
+    async fn record_pulls(&self, pulls: Vec<(RepoName, Digest, Timestamp)>) -> Result<()> {
+        self.faults.apply(Operation::RecordPulls, self.inner.record_pulls(pulls)).await
     }
 }
 
@@ -202,7 +202,7 @@ impl<S: Collection> Collection for Faulty<S> {
     }
 
     async fn expire_trash(&self, rules: &CollectionRules, limit: usize) -> Result<Batch> {
-        self.faults.apply(Operation::CondemnTrash, self.inner.expire_trash(rules, limit)).await
+        self.faults.apply(Operation::ExpireTrash, self.inner.expire_trash(rules, limit)).await
     }
 
     async fn purge_manifests(&self, rules: &CollectionRules, limit: usize) -> Result<Batch> {
@@ -213,12 +213,12 @@ impl<S: Collection> Collection for Faulty<S> {
         self.faults.apply(Operation::ReviewLinks, self.inner.review_links(rules, limit)).await
     }
 
-    async fn doomed(&self, limit: usize) -> Result<Vec<(BlobKey, u64)>> {
-        self.faults.apply(Operation::Doomed, self.inner.doomed(limit)).await
+    async fn pending_deletions(&self, limit: usize) -> Result<Vec<(BlobKey, u64)>> {
+        self.faults.apply(Operation::PendingDeletions, self.inner.pending_deletions(limit)).await
     }
 
-    async fn forget_doomed(&self, keys: &[BlobKey]) -> Result<()> {
-        self.faults.apply(Operation::ForgetDoomed, self.inner.forget_doomed(keys)).await
+    async fn forget_pending_deletions(&self, keys: &[BlobKey]) -> Result<()> {
+        self.faults.apply(Operation::ForgetPendingDeletions, self.inner.forget_pending_deletions(keys)).await
     }
 
     async fn dry_run(&self, rules: &CollectionRules) -> Result<Garbage> {
@@ -228,20 +228,20 @@ impl<S: Collection> Collection for Faulty<S> {
 
 #[async_trait]
 impl<S: Scrubbing> Scrubbing for Faulty<S> {
-    async fn scrub_place(&self) -> Result<Option<String>> {
-        self.faults.apply(Operation::ScrubPlace, self.inner.scrub_place()).await
+    async fn scrub_position(&self) -> Result<Option<String>> {
+        self.faults.apply(Operation::ScrubPosition, self.inner.scrub_position()).await
     }
 
-    async fn note_scrub_place(&self, place: &str) -> Result<()> {
-        self.faults.apply(Operation::NoteScrubPlace, self.inner.note_scrub_place(place)).await
+    async fn record_scrub_position(&self, position: &str) -> Result<()> {
+        self.faults.apply(Operation::RecordScrubPosition, self.inner.record_scrub_position(position)).await
     }
 
-    async fn damaged(&self, after: Option<&Digest>, limit: usize) -> Result<Page<DamagedBlob>> {
-        self.faults.apply(Operation::Damaged, self.inner.damaged(after, limit)).await
+    async fn quarantined_blobs(&self, after: Option<&Digest>, limit: usize) -> Result<Page<QuarantinedBlob>> {
+        self.faults.apply(Operation::QuarantinedBlobs, self.inner.quarantined_blobs(after, limit)).await
     }
 
-    async fn count_damaged(&self, most: usize) -> Result<u64> {
-        self.faults.apply(Operation::CountDamaged, self.inner.count_damaged(most)).await
+    async fn count_quarantined(&self, max: usize) -> Result<u64> {
+        self.faults.apply(Operation::CountQuarantined, self.inner.count_quarantined(max)).await
     }
 }
 
@@ -259,8 +259,8 @@ impl<S: Maintenance> Maintenance for Faulty<S> {
         self.faults.apply(Operation::RecordTime, self.inner.record_time(now)).await
     }
 
-    async fn follow_jump(&self, jump: ClockJump) -> Result<()> {
-        self.faults.apply(Operation::FollowJump, self.inner.follow_jump(jump)).await
+    async fn apply_clock_jump(&self, jump: ClockJump) -> Result<()> {
+        self.faults.apply(Operation::ApplyClockJump, self.inner.apply_clock_jump(jump)).await
     }
 
     async fn totals(&self) -> Result<Totals> {
@@ -306,8 +306,8 @@ impl<S: Accounting> Accounting for Faulty<S> {
         self.faults.apply(Operation::Unmeasured, self.inner.unmeasured(limit)).await
     }
 
-    async fn note_allocated(&self, measured: Vec<(BlobKey, u64)>) -> Result<()> {
-        self.faults.apply(Operation::NoteAllocated, self.inner.note_allocated(measured)).await
+    async fn record_allocated(&self, measured: Vec<(BlobKey, u64)>) -> Result<()> {
+        self.faults.apply(Operation::RecordAllocated, self.inner.record_allocated(measured)).await
     }
 
     async fn own_size(&self) -> Result<u64> {
@@ -334,8 +334,12 @@ impl<S: Accounting> Accounting for Faulty<S> {
         self.faults.apply(Operation::ColdestTags, self.inner.coldest_tags(scope, limit)).await
     }
 
-    async fn holdings(&self, scope: &Scope, rules: &CollectionRules) -> Result<Holdings> {
-        self.faults.apply(Operation::Holdings, self.inner.holdings(scope, rules)).await
+    async fn reclaimable_summary(
+        &self,
+        scope: &Scope,
+        rules: &CollectionRules,
+    ) -> Result<ReclaimableSummary> {
+        self.faults.apply(Operation::ReclaimableSummary, self.inner.reclaimable_summary(scope, rules)).await
     }
 
     async fn would_free(&self, manifests: Vec<(RepoName, Digest)>) -> Result<u64> {
@@ -368,8 +372,8 @@ impl<S: Accounting> Accounting for Faulty<S> {
         self.faults.apply(Operation::WhyBlob, self.inner.why_blob(digest, rules, limit)).await
     }
 
-    async fn note_day(&self, now: Timestamp) -> Result<()> {
-        self.faults.apply(Operation::NoteDay, self.inner.note_day(now)).await
+    async fn record_day(&self, now: Timestamp) -> Result<()> {
+        self.faults.apply(Operation::RecordDay, self.inner.record_day(now)).await
     }
 
     async fn days(&self, limit: usize) -> Result<Vec<UsageDay>> {
@@ -395,14 +399,14 @@ impl<S: Quotas> Quotas for Faulty<S> {
         self.faults.apply(Operation::IsCounted, self.inner.is_counted(repo, target)).await
     }
 
-    async fn relieve(
+    async fn reclaim_now(
         &self,
         scope: &Scope,
         rules: &CollectionRules,
         trash: usize,
         rows: usize,
-    ) -> Result<Relieved> {
-        self.faults.apply(Operation::Relieve, self.inner.relieve(scope, rules, trash, rows)).await
+    ) -> Result<Reclaimed> {
+        self.faults.apply(Operation::ReclaimNow, self.inner.reclaim_now(scope, rules, trash, rows)).await
     }
 }
 
@@ -416,8 +420,8 @@ impl<S: Accounts> Accounts for Faulty<S> {
         self.faults.apply(Operation::ChangeAccounts, self.inner.change_accounts(change)).await
     }
 
-    async fn note_token_uses(&self, uses: Vec<(String, Timestamp)>) -> Result<()> {
-        self.faults.apply(Operation::NoteTokenUses, self.inner.note_token_uses(uses)).await
+    async fn record_token_uses(&self, uses: Vec<(String, Timestamp)>) -> Result<()> {
+        self.faults.apply(Operation::RecordTokenUses, self.inner.record_token_uses(uses)).await
     }
 
     async fn forget_tokens(&self, now: Timestamp) -> Result<usize> {

@@ -1,4 +1,4 @@
-//! A metadata store in which things go wrong when a test wants them to.
+//! A metadata store for tests that injects faults.
 //!
 //! ```
 //! # use orlop::metadata::faulty::{Failure, Fault, Faults, Operation};
@@ -20,27 +20,27 @@ use crate::faults::Injected;
 pub use crate::faults::{Failure, Fault};
 pub use operation::Operation;
 
-/// The control of a [`Faulty`] store.
+/// Controls the faults of a [`Faulty`] store.
 pub type Faults = crate::faults::Faults<Operation>;
 
-/// A store that does what `S` does, except for what [`Faults`] says.
+/// A store that forwards to `S`, except where [`Faults`] injects a fault.
 pub struct Faulty<S> {
     inner: S,
     faults: Faults,
 }
 
 impl<S> Faulty<S> {
-    /// Puts faults before a store.
+    /// Wraps a store with fault injection.
     pub fn new(inner: S, faults: Faults) -> Self {
         Self { inner, faults }
     }
 
-    /// The control.
+    /// Returns the control of the faults.
     pub fn faults(&self) -> &Faults {
         &self.faults
     }
 
-    /// The store behind.
+    /// Returns the wrapped store.
     pub fn inner(&self) -> &S {
         &self.inner
     }

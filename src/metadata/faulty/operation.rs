@@ -1,16 +1,16 @@
-//! What can go wrong.
+//! The operations that a fault can be injected into.
 
-/// What a store is asked to do.
+/// An operation of the metadata store, named after the method.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Operation {
     /// [`crate::metadata::Uploads::create_upload`]
     CreateUpload,
     /// [`crate::metadata::Uploads::upload`]
     Upload,
-    /// [`crate::metadata::Uploads::note_progress`]
-    NoteProgress,
-    /// [`crate::metadata::Uploads::intend`]
-    Intend,
+    /// [`crate::metadata::Uploads::record_progress`]
+    RecordProgress,
+    /// [`crate::metadata::Uploads::record_intent`]
+    RecordIntent,
     /// [`crate::metadata::Uploads::forget_intent`]
     ForgetIntent,
     /// [`crate::metadata::Uploads::commit_upload`]
@@ -19,8 +19,8 @@ pub enum Operation {
     CancelUpload,
     /// [`crate::metadata::Uploads::idle_uploads`]
     IdleUploads,
-    /// [`crate::metadata::Uploads::upload_place`]
-    UploadPlace,
+    /// [`crate::metadata::Uploads::upload_status`]
+    UploadStatus,
     /// [`crate::metadata::Uploads::intended_uploads`]
     IntendedUploads,
     /// [`crate::metadata::Blobs::blob`]
@@ -53,8 +53,8 @@ pub enum Operation {
     Repositories,
     /// [`crate::metadata::Manifests::repository_exists`]
     RepositoryExists,
-    /// [`crate::metadata::Manifests::note_pulls`]
-    NotePulls,
+    /// [`crate::metadata::Manifests::record_pulls`]
+    RecordPulls,
     /// [`crate::metadata::Listings::list_repositories`]
     ListRepositories,
     /// [`crate::metadata::Listings::repository_names`]
@@ -75,10 +75,10 @@ pub enum Operation {
     RestoreTag,
     /// [`crate::metadata::History::forget_history`]
     ForgetHistory,
-    /// [`crate::metadata::History::note_pushes`]
-    NotePushes,
-    /// [`crate::metadata::Events::note_state`]
-    NoteState,
+    /// [`crate::metadata::History::record_pushes`]
+    RecordPushes,
+    /// [`crate::metadata::Events::record_state`]
+    RecordState,
     /// [`crate::metadata::Events::events`]
     Events,
     /// [`crate::metadata::Events::forget_events`]
@@ -99,10 +99,10 @@ pub enum Operation {
     ExpireManifest,
     /// [`crate::metadata::RepositoryChanges::rename_repository`]
     RenameRepository,
-    /// [`crate::metadata::RepositoryChanges::begin_deletion`]
-    BeginDeletion,
-    /// [`crate::metadata::RepositoryChanges::begin_restoration`]
-    BeginRestoration,
+    /// [`crate::metadata::RepositoryChanges::start_deletion`]
+    StartDeletion,
+    /// [`crate::metadata::RepositoryChanges::start_restoration`]
+    StartRestoration,
     /// [`crate::metadata::RepositoryChanges::repository_work`]
     RepositoryWork,
     /// [`crate::metadata::RepositoryChanges::advance_repository`]
@@ -117,10 +117,10 @@ pub enum Operation {
     AddPins,
     /// [`crate::metadata::Pins::pin`]
     Pin,
-    /// [`crate::metadata::Pins::note_judged`]
-    NoteJudged,
-    /// [`crate::metadata::Pins::judged`]
-    Judged,
+    /// [`crate::metadata::Pins::record_evaluation`]
+    RecordEvaluation,
+    /// [`crate::metadata::Pins::last_evaluation`]
+    LastEvaluation,
     /// [`crate::metadata::PolicyRecords::policies`]
     Policies,
     /// [`crate::metadata::PolicyRecords::set_policy`]
@@ -129,40 +129,40 @@ pub enum Operation {
     RemovePolicy,
     /// [`crate::metadata::PolicyRecords::policy_history`]
     PolicyHistory,
-    /// [`crate::metadata::RetentionRuns::note_run`]
-    NoteRun,
+    /// [`crate::metadata::RetentionRuns::record_retention_run`]
+    RecordRetentionRun,
     /// [`crate::metadata::RetentionRuns::retention_runs`]
     RetentionRuns,
     /// [`crate::metadata::Collection::review_manifests`]
     ReviewManifests,
     /// [`crate::metadata::Collection::expire_trash`]
-    CondemnTrash,
+    ExpireTrash,
     /// [`crate::metadata::Collection::purge_manifests`]
     PurgeManifests,
     /// [`crate::metadata::Collection::review_links`]
     ReviewLinks,
-    /// [`crate::metadata::Collection::doomed`]
-    Doomed,
-    /// [`crate::metadata::Collection::forget_doomed`]
-    ForgetDoomed,
+    /// [`crate::metadata::Collection::pending_deletions`]
+    PendingDeletions,
+    /// [`crate::metadata::Collection::forget_pending_deletions`]
+    ForgetPendingDeletions,
     /// [`crate::metadata::Collection::dry_run`]
     DryRun,
-    /// [`crate::metadata::Scrubbing::scrub_place`]
-    ScrubPlace,
-    /// [`crate::metadata::Scrubbing::note_scrub_place`]
-    NoteScrubPlace,
-    /// [`crate::metadata::Scrubbing::damaged`]
-    Damaged,
-    /// [`crate::metadata::Scrubbing::count_damaged`]
-    CountDamaged,
+    /// [`crate::metadata::Scrubbing::scrub_position`]
+    ScrubPosition,
+    /// [`crate::metadata::Scrubbing::record_scrub_position`]
+    RecordScrubPosition,
+    /// [`crate::metadata::Scrubbing::quarantined_blobs`]
+    QuarantinedBlobs,
+    /// [`crate::metadata::Scrubbing::count_quarantined`]
+    CountQuarantined,
     /// [`crate::metadata::Maintenance::bind_store`]
     BindStore,
     /// [`crate::metadata::Maintenance::recorded_time`]
     RecordedTime,
     /// [`crate::metadata::Maintenance::record_time`]
     RecordTime,
-    /// [`crate::metadata::Maintenance::follow_jump`]
-    FollowJump,
+    /// [`crate::metadata::Maintenance::apply_clock_jump`]
+    ApplyClockJump,
     /// [`crate::metadata::Maintenance::totals`]
     Totals,
     /// [`crate::metadata::Maintenance::blobs_after`]
@@ -183,8 +183,8 @@ pub enum Operation {
     Check,
     /// [`crate::metadata::Accounting::unmeasured`]
     Unmeasured,
-    /// [`crate::metadata::Accounting::note_allocated`]
-    NoteAllocated,
+    /// [`crate::metadata::Accounting::record_allocated`]
+    RecordAllocated,
     /// [`crate::metadata::Accounting::own_size`]
     OwnSize,
     /// [`crate::metadata::Accounting::usage`]
@@ -197,8 +197,8 @@ pub enum Operation {
     BiggestBlobs,
     /// [`crate::metadata::Accounting::coldest_tags`]
     ColdestTags,
-    /// [`crate::metadata::Accounting::holdings`]
-    Holdings,
+    /// [`crate::metadata::Accounting::reclaimable_summary`]
+    ReclaimableSummary,
     /// [`crate::metadata::Accounting::would_free`]
     WouldFree,
     /// [`crate::metadata::Accounting::why_manifest`]
@@ -207,8 +207,8 @@ pub enum Operation {
     ManifestRepositories,
     /// [`crate::metadata::Accounting::why_blob`]
     WhyBlob,
-    /// [`crate::metadata::Accounting::note_day`]
-    NoteDay,
+    /// [`crate::metadata::Accounting::record_day`]
+    RecordDay,
     /// [`crate::metadata::Accounting::days`]
     Days,
     /// [`crate::metadata::Quotas::set_quotas`]
@@ -219,18 +219,18 @@ pub enum Operation {
     MeasureQuotas,
     /// [`crate::metadata::Quotas::is_counted`]
     IsCounted,
-    /// [`crate::metadata::Quotas::relieve`]
-    Relieve,
+    /// [`crate::metadata::Quotas::reclaim_now`]
+    ReclaimNow,
     /// [`crate::metadata::Accounts::accounts`]
     Accounts,
     /// [`crate::metadata::Accounts::change_accounts`]
     ChangeAccounts,
-    /// [`crate::metadata::Accounts::note_token_uses`]
-    NoteTokenUses,
+    /// [`crate::metadata::Accounts::record_token_uses`]
+    RecordTokenUses,
     /// [`crate::metadata::Accounts::forget_tokens`]
     ForgetTokens,
-    /// [`crate::metadata::AuditLog::note_audit`]
-    NoteAudit,
+    /// [`crate::metadata::AuditLog::record_audit`]
+    RecordAudit,
     /// [`crate::metadata::AuditLog::audit`]
     Audit,
     /// [`crate::metadata::AuditLog::forget_audit`]

@@ -1,4 +1,4 @@
-//! The methods of what was and how it comes back, as the plan has it.
+//! Forwards the methods for history, events, audit, trash, expiry and repository changes, with fault injection.
 
 use async_trait::async_trait;
 
@@ -25,11 +25,11 @@ impl<S: History> History for Faulty<S> {
         tag: &Tag,
         to: Option<&Digest>,
         change: &Change,
-    ) -> Result<TagReturn> {
+    ) -> Result<TagRestoration> {
         self.faults.apply(Operation::Rollback, self.inner.rollback(repo, tag, to, change)).await
     }
 
-    async fn restore_tag(&self, repo: &RepoName, tag: &Tag, change: &Change) -> Result<TagReturn> {
+    async fn restore_tag(&self, repo: &RepoName, tag: &Tag, change: &Change) -> Result<TagRestoration> {
         self.faults.apply(Operation::RestoreTag, self.inner.restore_tag(repo, tag, change)).await
     }
 
@@ -37,15 +37,15 @@ impl<S: History> History for Faulty<S> {
         self.faults.apply(Operation::ForgetHistory, self.inner.forget_history(cutoff, limit)).await
     }
 
-    async fn note_pushes(&self, pushes: Vec<(RepoName, Tag, Digest, Timestamp)>) -> Result<()> {
-        self.faults.apply(Operation::NotePushes, self.inner.note_pushes(pushes)).await
+    async fn record_pushes(&self, pushes: Vec<(RepoName, Tag, Digest, Timestamp)>) -> Result<()> {
+        self.faults.apply(Operation::RecordPushes, self.inner.record_pushes(pushes)).await
     }
 }
 
 #[async_trait]
 impl<S: Events> Events for Faulty<S> {
-    async fn note_state(&self, at: Timestamp, state: EventDetails) -> Result<bool> {
-        self.faults.apply(Operation::NoteState, self.inner.note_state(at, state)).await
+    async fn record_state(&self, at: Timestamp, state: EventDetails) -> Result<bool> {
+        self.faults.apply(Operation::RecordState, self.inner.record_state(at, state)).await
     }
 
     async fn events(
@@ -57,27 +57,27 @@ impl<S: Events> Events for Faulty<S> {
         self.faults.apply(Operation::Events, self.inner.events(kind, before, limit)).await
     }
 
-    async fn forget_events(&self, cutoff: Option<Timestamp>, most: usize, limit: usize) -> Result<Batch> {
-        self.faults.apply(Operation::ForgetEvents, self.inner.forget_events(cutoff, most, limit)).await
+    async fn forget_events(&self, cutoff: Option<Timestamp>, max: usize, limit: usize) -> Result<Batch> {
+        self.faults.apply(Operation::ForgetEvents, self.inner.forget_events(cutoff, max, limit)).await
     }
 }
 
 #[async_trait]
 impl<S: AuditLog> AuditLog for Faulty<S> {
-    async fn note_audit(
+    async fn record_audit(
         &self,
         new: Vec<(Audited, AuditTimes)>,
         again: Vec<(i64, AuditTimes)>,
     ) -> Result<Vec<i64>> {
-        self.faults.apply(Operation::NoteAudit, self.inner.note_audit(new, again)).await
+        self.faults.apply(Operation::RecordAudit, self.inner.record_audit(new, again)).await
     }
 
     async fn audit(&self, query: &AuditQuery, limit: usize) -> Result<AuditPage> {
         self.faults.apply(Operation::Audit, self.inner.audit(query, limit)).await
     }
 
-    async fn forget_audit(&self, cutoff: Option<Timestamp>, most: usize, limit: usize) -> Result<Batch> {
-        self.faults.apply(Operation::ForgetAudit, self.inner.forget_audit(cutoff, most, limit)).await
+    async fn forget_audit(&self, cutoff: Option<Timestamp>, max: usize, limit: usize) -> Result<Batch> {
+        self.faults.apply(Operation::ForgetAudit, self.inner.forget_audit(cutoff, max, limit)).await
     }
 }
 
@@ -136,18 +136,18 @@ impl<S: RepositoryChanges> RepositoryChanges for Faulty<S> {
         self.faults.apply(Operation::RenameRepository, self.inner.rename_repository(from, to, change)).await
     }
 
-    async fn begin_deletion(&self, repo: &RepoName, change: &Change) -> Result<Option<RepositoryWork>> {
-        self.faults.apply(Operation::BeginDeletion, self.inner.begin_deletion(repo, change)).await
+    async fn start_deletion(&self, repo: &RepoName, change: &Change) -> Result<Option<RepositoryWork>> {
+        self.faults.apply(Operation::StartDeletion, self.inner.start_deletion(repo, change)).await
     }
 
-    async fn begin_restoration(
+    async fn start_restoration(
         &self,
         repo: &RepoName,
         removal: Option<i64>,
         change: &Change,
     ) -> Result<Option<RepositoryWork>> {
         self.faults
-            .apply(Operation::BeginRestoration, self.inner.begin_restoration(repo, removal, change))
+            .apply(Operation::StartRestoration, self.inner.start_restoration(repo, removal, change))
             .await
     }
 

@@ -1,4 +1,4 @@
-//! What belongs to policies, as the plan has it.
+//! Forwards the methods for snapshots, pins, policies and retention runs, with fault injection.
 
 use async_trait::async_trait;
 
@@ -32,12 +32,12 @@ impl<S: Pins> Pins for Faulty<S> {
         self.faults.apply(Operation::Pin, self.inner.pin(repo, digest)).await
     }
 
-    async fn note_judged(&self, judged: &Judged) -> Result<()> {
-        self.faults.apply(Operation::NoteJudged, self.inner.note_judged(judged)).await
+    async fn record_evaluation(&self, evaluation: &EvaluationRecord) -> Result<()> {
+        self.faults.apply(Operation::RecordEvaluation, self.inner.record_evaluation(evaluation)).await
     }
 
-    async fn judged(&self) -> Result<Option<Judged>> {
-        self.faults.apply(Operation::Judged, self.inner.judged()).await
+    async fn last_evaluation(&self) -> Result<Option<EvaluationRecord>> {
+        self.faults.apply(Operation::LastEvaluation, self.inner.last_evaluation()).await
     }
 }
 
@@ -62,8 +62,8 @@ impl<S: PolicyRecords> PolicyRecords for Faulty<S> {
 
 #[async_trait]
 impl<S: RetentionRuns> RetentionRuns for Faulty<S> {
-    async fn note_run(&self, run: RetentionRun) -> Result<()> {
-        self.faults.apply(Operation::NoteRun, self.inner.note_run(run)).await
+    async fn record_retention_run(&self, run: RetentionRun) -> Result<()> {
+        self.faults.apply(Operation::RecordRetentionRun, self.inner.record_retention_run(run)).await
     }
 
     async fn retention_runs(&self, before: Option<i64>, limit: usize) -> Result<Page<RetentionRun>> {

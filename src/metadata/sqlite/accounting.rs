@@ -1,4 +1,4 @@
-//! Accounts. The counters are kept by triggers; the reports run aside.
+//! Accounting of the space used. Triggers keep the counters; the reports run on the blocking pool.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -9,23 +9,23 @@ use async_trait::async_trait;
 use rusqlite::params;
 
 use super::codec::digest;
-use super::freed::{self, Going};
+use super::freed::{self, ReclaimableGraph};
 use super::maintenance::stored_blob;
-use super::why::{self, Question};
+use super::why::{self, WhyOptions};
 use super::{Durability, SqliteMetadata, holdings, repo_id, usage};
 use crate::clock::Timestamp;
 use crate::metadata::{
-    Accounting, BigBlob, BlobWhy, ColdTag, CollectionRules, Holdings, ManifestWhy, MetadataError,
-    PrefixUsage, RepoUsage, Result, Scope, StoredBlob, Usage, UsageDay,
+    Accounting, BigBlob, BlobWhy, ColdTag, CollectionRules, ManifestWhy, MetadataError, PrefixUsage,
+    ReclaimableSummary, RepoUsage, Result, Scope, StoredBlob, Usage, UsageDay,
 };
 use crate::oci::{BlobKey, Digest, Reference, RepoName};
 
-/// How many milliseconds a day has.
-const DAY: i64 = 24 * 60 * 60 * 1000;
+/// Milliseconds in a day.
+const DAY_MILLIS: i64 = 24 * 60 * 60 * 1000;
 
-/// What the files of a directory take: the database, its log, the copy that was made before a migration, and
-/// the room that is kept back for it.
-fn spent(dir: &Path) -> io::Result<u64> {
+/// Sums the allocated bytes of the files in a directory: the database, its log, copies from before migrations, and the
+/// reserved space.
+fn allocated_bytes(dir: &Path) -> io::Result<u64> {
     let mut bytes = 0;
     for entry in std::fs::read_dir(dir)? {
         match entry?.metadata() {
@@ -50,7 +50,7 @@ impl Accounting for SqliteMetadata {
         })
     }
 
-    async fn note_allocated(&self, measured: Vec<(BlobKey, u64)>) -> Result<()> {
+    async fn record_allocated(&self, measured: Vec<(BlobKey, u64)>) -> Result<()> {
         self.write_behind(Durability::Lazy, move |c| {
             let mut update = c.prepare_cached(
                 "UPDATE blobs SET allocated = ?3, measured = 1 WHERE digest = ?1 AND generation = ?2",
@@ -66,7 +66,7 @@ impl Accounting for SqliteMetadata {
 
     async fn own_size(&self) -> Result<u64> {
         let dir = self.path.parent().unwrap_or(&self.path);
-        spent(dir).map_err(|error| MetadataError::Failed(error.to_string()))
+        allocated_bytes(dir).map_err(|error| MetadataError::Failed(error.to_string()))
     }
 
     async fn usage(&self, scope: &Scope) -> Result<Usage> {
@@ -93,24 +93,29 @@ impl Accounting for SqliteMetadata {
         self.read_blocking(move |c| usage::coldest_tags(c, &scope, limit)).await
     }
 
-    async fn holdings(&self, scope: &Scope, rules: &CollectionRules) -> Result<Holdings> {
-        let (scope, rules) = (scope.clone(), *rules);
-        self.read_much(move |c| holdings::holdings(c, &scope, &rules)).await
+    async fn reclaimable_summary(
+        &self,
+        scope: &Scope,
+        rules: &CollectionRules,
+    ) -> Result<ReclaimableSummary> {
+        let scope = scope.clone();
+        let rules = *rules;
+        self.read_report(move |c| holdings::summarize(c, &scope, &rules)).await
     }
 
     async fn would_free(&self, manifests: Vec<(RepoName, Digest)>) -> Result<u64> {
-        self.read_much(move |c| {
+        self.read_report(move |c| {
             let mut wanted: BTreeMap<&RepoName, Vec<Vec<u8>>> = BTreeMap::new();
             for (repo, manifest) in &manifests {
                 wanted.entry(repo).or_default().push(digest(manifest));
             }
-            let mut going = Going::new(c);
+            let mut graph = ReclaimableGraph::new(c);
             for (repo, wanted) in wanted {
                 if let Some(repo) = repo_id(c, repo)? {
-                    freed::find(c, repo, wanted)?.into_iter().for_each(|row| going.add(row, 1));
+                    freed::find(c, repo, wanted)?.into_iter().for_each(|row| graph.add(row, 1));
                 }
             }
-            Ok(going.frees()?.bytes[0])
+            Ok(graph.freed_space()?.bytes[0])
         })
         .await
     }
@@ -122,8 +127,10 @@ impl Accounting for SqliteMetadata {
         rules: &CollectionRules,
         limit: usize,
     ) -> Result<Option<ManifestWhy>> {
-        let (repo, reference, asked) = (repo.clone(), reference.clone(), Question { rules: *rules, limit });
-        self.read_blocking(move |c| why::manifest(&*c.unchecked_transaction()?, &repo, &reference, asked))
+        let repo = repo.clone();
+        let reference = reference.clone();
+        let options = WhyOptions { rules: *rules, limit };
+        self.read_blocking(move |c| why::manifest(&*c.unchecked_transaction()?, &repo, &reference, options))
             .await
     }
 
@@ -138,16 +145,17 @@ impl Accounting for SqliteMetadata {
         rules: &CollectionRules,
         limit: usize,
     ) -> Result<Option<BlobWhy>> {
-        let (wanted, asked) = (wanted.clone(), Question { rules: *rules, limit });
-        self.read_blocking(move |c| why::blob(&*c.unchecked_transaction()?, &wanted, asked)).await
+        let wanted = wanted.clone();
+        let options = WhyOptions { rules: *rules, limit };
+        self.read_blocking(move |c| why::blob(&*c.unchecked_transaction()?, &wanted, options)).await
     }
 
-    async fn note_day(&self, now: Timestamp) -> Result<()> {
-        let day = now.0.div_euclid(DAY);
-        if self.read(|c| usage::day_is_noted(c, day))? {
+    async fn record_day(&self, now: Timestamp) -> Result<()> {
+        let day = now.0.div_euclid(DAY_MILLIS);
+        if self.read(|c| usage::is_day_recorded(c, day))? {
             return Ok(());
         }
-        self.write(Durability::Lazy, move |c| usage::note_day(c, day)).await
+        self.write(Durability::Lazy, move |c| usage::record_day(c, day)).await
     }
 
     async fn days(&self, limit: usize) -> Result<Vec<UsageDay>> {

@@ -1,4 +1,4 @@
-//! Accounts as records.
+//! Stores accounts, access tokens, organisations, teams and grants.
 
 use async_trait::async_trait;
 use rusqlite::{Connection, Params, Row, params};
@@ -7,7 +7,7 @@ use super::{Durability, SqliteMetadata};
 use crate::clock::Timestamp;
 use crate::metadata::{
     AccountChange, AccountOutcome, AccountRecord, AccountRecords, Accounts, GrantRecord, Grantee,
-    MOST_TOKENS, Result, Role, Scope, Team, TokenRecord,
+    MAX_TOKENS_PER_ACCOUNT, Result, Role, Scope, Team, TokenRecord,
 };
 
 #[async_trait]
@@ -15,43 +15,43 @@ impl Accounts for SqliteMetadata {
     async fn accounts(&self) -> Result<AccountRecords> {
         self.read(|c| {
             Ok(AccountRecords {
-                accounts: all(
+                accounts: list(
                     c,
                     "SELECT name, kind, password, disabled, created_at, actor, identity FROM accounts ORDER BY name",
-                    account,
+                    read_account,
                 )?,
-                tokens: all(
+                tokens: list(
                     c,
                     "SELECT id, account, name, hash, role, scope, bound, created_at, expires_at, used_at
                      FROM access_tokens ORDER BY account, created_at, id",
-                    token,
+                    read_token,
                 )?,
-                organisations: all(c, "SELECT name FROM organisations ORDER BY name", |row| row.get(0))?,
-                teams: all(c, "SELECT organisation, name FROM teams ORDER BY organisation, name", team)?,
-                members: all(
+                organisations: list(c, "SELECT name FROM organisations ORDER BY name", |row| row.get(0))?,
+                teams: list(c, "SELECT organisation, name FROM teams ORDER BY organisation, name", read_team)?,
+                members: list(
                     c,
                     "SELECT organisation, team, account FROM members ORDER BY organisation, team, account",
-                    |row| Ok((team(row)?, row.get(2)?)),
+                    |row| Ok((read_team(row)?, row.get(2)?)),
                 )?,
-                grants: all(
+                grants: list(
                     c,
                     "SELECT grantee, scope, role, set_at, actor FROM grants ORDER BY grantee, scope",
-                    grant,
+                    read_grant,
                 )?,
             })
         })
     }
 
     async fn change_accounts(&self, change: AccountChange) -> Result<AccountOutcome> {
-        self.write(Durability::Full, move |c| make(c, &change)).await
+        self.write(Durability::Full, move |c| apply(c, &change)).await
     }
 
-    async fn note_token_uses(&self, uses: Vec<(String, Timestamp)>) -> Result<()> {
+    async fn record_token_uses(&self, uses: Vec<(String, Timestamp)>) -> Result<()> {
         self.write_behind(Durability::Lazy, move |c| {
-            let mut note = c.prepare_cached(
+            let mut update = c.prepare_cached(
                 "UPDATE access_tokens SET used_at = ?2 WHERE id = ?1 AND coalesce(used_at < ?2, 1)",
             )?;
-            uses.iter().try_for_each(|(id, at)| note.execute(params![id, at]).map(drop))
+            uses.iter().try_for_each(|(id, at)| update.execute(params![id, at]).map(drop))
         })
         .await
     }
@@ -64,15 +64,15 @@ impl Accounts for SqliteMetadata {
     }
 }
 
-fn all<T>(
+fn list<T>(
     c: &Connection,
     sql: &str,
-    of: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+    read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
 ) -> rusqlite::Result<Vec<T>> {
-    c.prepare_cached(sql)?.query_map([], of)?.collect()
+    c.prepare_cached(sql)?.query_map([], read)?.collect()
 }
 
-fn account(row: &Row<'_>) -> rusqlite::Result<AccountRecord> {
+fn read_account(row: &Row<'_>) -> rusqlite::Result<AccountRecord> {
     Ok(AccountRecord {
         name: row.get(0)?,
         kind: row.get(1)?,
@@ -84,7 +84,7 @@ fn account(row: &Row<'_>) -> rusqlite::Result<AccountRecord> {
     })
 }
 
-fn token(row: &Row<'_>) -> rusqlite::Result<TokenRecord> {
+fn read_token(row: &Row<'_>) -> rusqlite::Result<TokenRecord> {
     Ok(TokenRecord {
         id: row.get(0)?,
         account: row.get(1)?,
@@ -99,11 +99,11 @@ fn token(row: &Row<'_>) -> rusqlite::Result<TokenRecord> {
     })
 }
 
-fn team(row: &Row<'_>) -> rusqlite::Result<Team> {
+fn read_team(row: &Row<'_>) -> rusqlite::Result<Team> {
     Ok(Team { organisation: row.get(0)?, name: row.get(1)? })
 }
 
-fn grant(row: &Row<'_>) -> rusqlite::Result<GrantRecord> {
+fn read_grant(row: &Row<'_>) -> rusqlite::Result<GrantRecord> {
     Ok(GrantRecord {
         grantee: row.get(0)?,
         scope: row.get(1)?,
@@ -113,7 +113,7 @@ fn grant(row: &Row<'_>) -> rusqlite::Result<GrantRecord> {
     })
 }
 
-fn make(c: &Connection, change: &AccountChange) -> rusqlite::Result<AccountOutcome> {
+fn apply(c: &Connection, change: &AccountChange) -> rusqlite::Result<AccountOutcome> {
     use AccountChange::{
         Add, AddOrganisation, AddTeam, AddToken, Grant, Join, Leave, Remove, RemoveOrganisation, RemoveTeam,
         RemoveToken, Revoke, SetDisabled, SetPassword,
@@ -121,13 +121,15 @@ fn make(c: &Connection, change: &AccountChange) -> rusqlite::Result<AccountOutco
     match change {
         Add(account, grants) => add(c, account, grants),
         SetPassword(name, hash) => set_password(c, name, hash),
-        SetDisabled(name, disabled) => {
-            found(execute(c, "UPDATE accounts SET disabled = ?2 WHERE name = ?1", params![name, disabled])?)
-        }
+        SetDisabled(name, disabled) => update_outcome(execute(
+            c,
+            "UPDATE accounts SET disabled = ?2 WHERE name = ?1",
+            params![name, disabled],
+        )?),
         Remove(name) => remove(c, name),
         AddToken(token) => add_token(c, token),
-        RemoveToken(id) => found(execute(c, "DELETE FROM access_tokens WHERE id = ?1", [id])?),
-        AddOrganisation(name, at, by) => added(execute(
+        RemoveToken(id) => update_outcome(execute(c, "DELETE FROM access_tokens WHERE id = ?1", [id])?),
+        AddOrganisation(name, at, by) => insert_outcome(execute(
             c,
             "INSERT INTO organisations (name, created_at, actor) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
             params![name, at, by],
@@ -136,13 +138,13 @@ fn make(c: &Connection, change: &AccountChange) -> rusqlite::Result<AccountOutco
         AddTeam(team) => add_team(c, team),
         RemoveTeam(team) => remove_team(c, team),
         Join(team, account) => join(c, team, account),
-        Leave(Team { organisation, name }, account) => found(execute(
+        Leave(Team { organisation, name }, account) => update_outcome(execute(
             c,
             "DELETE FROM members WHERE organisation = ?1 AND team = ?2 AND account = ?3",
             [organisation, name, account],
         )?),
-        Grant(grant) => give(c, grant),
-        Revoke(grantee, scope) => found(execute(
+        Grant(grant) => add_grant(c, grant),
+        Revoke(grantee, scope) => update_outcome(execute(
             c,
             "DELETE FROM grants WHERE grantee = ?1 AND scope = ?2",
             params![grantee, scope],
@@ -154,33 +156,33 @@ fn execute(c: &Connection, sql: &str, params: impl Params) -> rusqlite::Result<u
     c.prepare_cached(sql)?.execute(params)
 }
 
-/// What became of something new, of which so many rows were added.
-fn added(rows: usize) -> rusqlite::Result<AccountOutcome> {
+/// Outcome of an insertion that added this many rows.
+fn insert_outcome(rows: usize) -> rusqlite::Result<AccountOutcome> {
     Ok(if rows > 0 { AccountOutcome::Done } else { AccountOutcome::Taken })
 }
 
-/// What became of something that had to be there, of which so many rows were changed.
-fn found(rows: usize) -> rusqlite::Result<AccountOutcome> {
+/// Outcome of a change that needed an existing row and changed this many.
+fn update_outcome(rows: usize) -> rusqlite::Result<AccountOutcome> {
     Ok(if rows > 0 { AccountOutcome::Done } else { AccountOutcome::Unknown })
 }
 
 fn set_password(c: &Connection, name: &str, hash: &str) -> rusqlite::Result<AccountOutcome> {
-    // Whoever knew the old password may have made them. A robot's were made for it.
+    // Anyone who knew the old password may have created these tokens. A robot's tokens were created for it.
     execute(
         c,
         "DELETE FROM access_tokens WHERE account = ?1 AND (bound IS NOT NULL OR EXISTS (
              SELECT 1 FROM accounts WHERE name = ?1 AND kind <> 'robot'))",
         [name],
     )?;
-    found(execute(c, "UPDATE accounts SET password = ?2 WHERE name = ?1", [name, hash])?)
+    update_outcome(execute(c, "UPDATE accounts SET password = ?2 WHERE name = ?1", [name, hash])?)
 }
 
 fn remove(c: &Connection, name: &str) -> rusqlite::Result<AccountOutcome> {
     let removed = execute(c, "DELETE FROM accounts WHERE name = ?1", [name])?;
     if removed > 0 {
-        forget(c, name)?;
+        remove_dependents(c, name)?;
     }
-    found(removed)
+    update_outcome(removed)
 }
 
 fn remove_organisation(c: &Connection, name: &str) -> rusqlite::Result<AccountOutcome> {
@@ -191,14 +193,14 @@ fn remove_organisation(c: &Connection, name: &str) -> rusqlite::Result<AccountOu
         [name],
     )?;
     execute(c, "DELETE FROM teams WHERE organisation = ?1", [name])?;
-    found(execute(c, "DELETE FROM organisations WHERE name = ?1", [name])?)
+    update_outcome(execute(c, "DELETE FROM organisations WHERE name = ?1", [name])?)
 }
 
 fn add_team(c: &Connection, Team { organisation, name }: &Team) -> rusqlite::Result<AccountOutcome> {
     if !c.prepare_cached("SELECT 1 FROM organisations WHERE name = ?1")?.exists([organisation])? {
         return Ok(AccountOutcome::Unknown);
     }
-    added(execute(
+    insert_outcome(execute(
         c,
         "INSERT INTO teams (organisation, name) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
         [organisation, name],
@@ -209,24 +211,24 @@ fn remove_team(c: &Connection, team: &Team) -> rusqlite::Result<AccountOutcome> 
     let key = [&team.organisation, &team.name];
     execute(c, "DELETE FROM members WHERE organisation = ?1 AND team = ?2", key)?;
     execute(c, "DELETE FROM grants WHERE grantee = ?1", [team.to_string()])?;
-    found(execute(c, "DELETE FROM teams WHERE organisation = ?1 AND name = ?2", key)?)
+    update_outcome(execute(c, "DELETE FROM teams WHERE organisation = ?1 AND name = ?2", key)?)
 }
 
 fn join(c: &Connection, team: &Team, account: &str) -> rusqlite::Result<AccountOutcome> {
     if !has_team(c, team)? {
         return Ok(AccountOutcome::Unknown);
     }
-    added(execute(
+    insert_outcome(execute(
         c,
         "INSERT INTO members (organisation, team, account) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
         [&team.organisation, &team.name, account],
     )?)
 }
 
-fn give(c: &Connection, grant: &GrantRecord) -> rusqlite::Result<AccountOutcome> {
+fn add_grant(c: &Connection, grant: &GrantRecord) -> rusqlite::Result<AccountOutcome> {
     match &grant.grantee {
         Grantee::Team(team) if !has_team(c, team)? => Ok(AccountOutcome::Unknown),
-        _ => found(set_grant(c, grant)?),
+        _ => update_outcome(set_grant(c, grant)?),
     }
 }
 
@@ -243,19 +245,20 @@ fn add(
         )?
         .execute(params![name, kind, password, disabled, created_at, by, identity])?;
     if rows > 0 {
-        // Nobody inherits what a user of a file had who was called the same.
-        forget(c, name)?;
+        // A user from a file may have had the same name: the new account must not inherit its tokens and roles.
+        remove_dependents(c, name)?;
         for (scope, role) in grants {
             let grantee = Grantee::User(name.clone());
-            let (scope, role, set_at, by) = (scope.clone(), *role, *created_at, by.clone());
-            set_grant(c, &GrantRecord { grantee, scope, role, set_at, by })?;
+            let scope = scope.clone();
+            let by = by.clone();
+            set_grant(c, &GrantRecord { grantee, scope, role: *role, set_at: *created_at, by })?;
         }
     }
-    added(rows)
+    insert_outcome(rows)
 }
 
-/// Takes away all that somebody of this name has.
-fn forget(c: &Connection, name: &str) -> rusqlite::Result<()> {
+/// Removes the tokens, team memberships and grants of the user with this name.
+fn remove_dependents(c: &Connection, name: &str) -> rusqlite::Result<()> {
     execute(c, "DELETE FROM access_tokens WHERE account = ?1", [name])?;
     execute(c, "DELETE FROM members WHERE account = ?1", [name])?;
     execute(c, "DELETE FROM grants WHERE grantee = ?1", [name])?;
@@ -273,11 +276,12 @@ fn set_grant(c: &Connection, grant: &GrantRecord) -> rusqlite::Result<usize> {
 }
 
 fn add_token(c: &Connection, token: &TokenRecord) -> rusqlite::Result<AccountOutcome> {
-    let (account, bound) = (&token.account, token.bound.is_some());
-    let there = c
+    let account = &token.account;
+    let bound = token.bound.is_some();
+    let count = c
         .prepare_cached("SELECT count(*) FROM access_tokens WHERE account = ?1 AND (bound IS NOT NULL) = ?2")?
         .query_row(params![account, bound], |row| row.get::<_, i64>(0))?;
-    if there >= MOST_TOKENS {
+    if count >= MAX_TOKENS_PER_ACCOUNT {
         if !bound {
             return Ok(AccountOutcome::Full);
         }
@@ -286,7 +290,7 @@ fn add_token(c: &Connection, token: &TokenRecord) -> rusqlite::Result<AccountOut
                  SELECT id FROM access_tokens WHERE account = ?1 AND bound IS NOT NULL
                  ORDER BY coalesce(used_at, created_at) LIMIT ?2)",
         )?
-        .execute(params![account, there - MOST_TOKENS + 1])?;
+        .execute(params![account, count - MAX_TOKENS_PER_ACCOUNT + 1])?;
     }
     let rows = c
         .prepare_cached(
@@ -306,7 +310,7 @@ fn add_token(c: &Connection, token: &TokenRecord) -> rusqlite::Result<AccountOut
             token.expires_at,
             token.used_at
         ])?;
-    added(rows)
+    insert_outcome(rows)
 }
 
 fn has_team(c: &Connection, team: &Team) -> rusqlite::Result<bool> {

@@ -1,5 +1,6 @@
-//! What clients attach to a manifest by a tag that spells its digest, as cosign does with signatures. A policy takes
-//! such a tag behind the manifest, and it comes back with that: else nobody could verify what came back.
+//! Restores what clients attached to a manifest with a tag that spells its digest, as cosign does for signatures. A
+//! policy removes such a tag after its manifest, and a restore brings it back with the manifest: otherwise the restored
+//! manifest could not be verified.
 
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -10,72 +11,80 @@ use crate::clock::Timestamp;
 use crate::metadata::{Change, ChangeKind, Restored};
 use crate::oci::{AttachmentKind, Tag, attached_tag};
 
-/// A tag that went along with a manifest that comes back.
+/// A tag that was removed along with a manifest that is being restored.
 pub(super) struct Attached {
     tag: Tag,
     target: Vec<u8>,
 }
 
-/// How a manifest went that comes back, or the index of a child that does.
+/// How the manifest that is being restored, or the index of its child, was removed.
 #[derive(Clone, Copy)]
-struct Departure {
+struct Removal {
     at: Timestamp,
-    /// The deletion of the repository that took it.
+    /// The deletion of the repository that removed it.
     removal: Option<i64>,
 }
 
-/// Takes into the plan what was attached to its manifests and their children, as far as it can come back whole. The
-/// tags that are to point there.
-pub(super) fn add(c: &Connection, plan: &mut Plan) -> rusqlite::Result<Vec<Attached>> {
+/// Adds what was attached to the manifests of the plan and to their children, if it can be restored completely. Returns
+/// the tags to restore.
+pub(super) fn add_attached(c: &Connection, plan: &mut Plan) -> rusqlite::Result<Vec<Attached>> {
     let mut found = Vec::new();
     let mut next = 0;
-    // What it adds is looked at too: signatures are signed.
+    // Attachments can have attachments: signatures may be signed.
     while let Some(manifest) = plan.manifests.get(next) {
-        let departure = Departure { at: manifest.removed_at, removal: manifest.removal };
+        let removal = Removal { at: manifest.removed_at, removal: manifest.removal };
         let mut subjects = live_children(c, plan.repo, manifest.id)?;
         subjects.push(manifest.digest.clone());
         for subject in subjects {
-            add_those_of(c, plan, &subject, departure, &mut found)?;
+            add_attached_to(c, plan, &subject, removal, &mut found)?;
         }
         next += 1;
     }
     Ok(found)
 }
 
-/// Children that stayed when their index went: what was attached to them went all the same.
+/// Lists children that stayed when their index was removed. What was attached to them was removed all the same.
 fn live_children(c: &Connection, repo: i64, index: i64) -> rusqlite::Result<Vec<Vec<u8>>> {
     c.prepare_cached(
         "SELECT m.digest FROM edges e JOIN manifests m ON m.repo = ?1 AND m.digest = e.target
          WHERE e.manifest = ?2 AND e.kind = 1 AND m.state = 0 LIMIT ?3",
     )?
-    .query_map(params![repo, index, restore::MOST.cast_signed()], |row| row.get(0))?
+    .query_map(params![repo, index, restore::MAX_MANIFESTS.cast_signed()], |row| row.get(0))?
     .collect()
 }
 
-fn add_those_of(
+fn add_attached_to(
     c: &Connection,
     plan: &mut Plan,
     subject: &[u8],
-    departure: Departure,
+    removal: Removal,
     found: &mut Vec<Attached>,
 ) -> rusqlite::Result<()> {
     let subject = read_digest(subject)?;
     for kind in AttachmentKind::ALL {
         let tag = attached_tag(&subject, kind);
-        let Some(target) = lost(c, plan.repo, &tag, departure)? else {
+        let Some(target) = removed_target(c, plan.repo, &tag, removal)? else {
             continue;
         };
         let in_use = tags::find(c, plan.repo, tag.as_str())?.is_some();
-        if in_use || manifests::live_id(c, plan.repo, &target)?.is_some() || plan.add_if_whole(c, &target)? {
+        if in_use
+            || manifests::live_id(c, plan.repo, &target)?.is_some()
+            || plan.add_if_complete(c, &target)?
+        {
             found.push(Attached { tag, target });
         }
     }
     Ok(())
 }
 
-/// What a tag pointed at when it was taken away with its subject: by a policy, not before that, or by the same
-/// deletion of the repository. What somebody deleted stays deleted.
-fn lost(c: &Connection, repo: i64, tag: &Tag, departure: Departure) -> rusqlite::Result<Option<Vec<u8>>> {
+/// Finds what a tag pointed at when it was removed with its subject: by a policy, not earlier than the subject, or by
+/// the same deletion of the repository. A tag that a user deleted stays deleted.
+fn removed_target(
+    c: &Connection,
+    repo: i64,
+    tag: &Tag,
+    removal: Removal,
+) -> rusqlite::Result<Option<Vec<u8>>> {
     let newest = c
         .prepare_cached(
             "SELECT was, at, kind FROM tag_history
@@ -88,16 +97,16 @@ fn lost(c: &Connection, repo: i64, tag: &Tag, departure: Departure) -> rusqlite:
     let Some((Some(was), at, kind)) = newest else {
         return Ok(None);
     };
-    let by_policy = kind == ChangeKind::Expiry && at >= departure.at;
+    let by_policy = kind == ChangeKind::Expiry && at >= removal.at;
     let with_repository = || -> rusqlite::Result<bool> {
-        let found = restore::find(c, repo, &was)?.filter(|_| departure.removal.is_some());
-        Ok(found.is_some_and(|found| (found.removal, found.removed_at) == (departure.removal, at)))
+        let found = restore::find(c, repo, &was)?.filter(|_| removal.removal.is_some());
+        Ok(found.is_some_and(|found| (found.removal, found.removed_at) == (removal.removal, at)))
     };
     Ok((by_policy || with_repository()?).then_some(was))
 }
 
 impl Attached {
-    /// Points the tag back, unless it was used again since.
+    /// Points the tag at its manifest again, unless the tag has been reused.
     pub(super) fn restore(
         self,
         c: &Connection,
@@ -115,7 +124,7 @@ impl Attached {
         let Some(id) = manifests::live_id(c, repo, &target)? else {
             return Ok(());
         };
-        tags::point_tag(c, repo, tag.as_str(), (id, &target), Some(ChangeKind::Restore), change)?;
+        tags::point_tag(c, repo, tag.as_str(), id, &target, Some(ChangeKind::Restore), change)?;
         restored.tags.push(tag);
         Ok(())
     }

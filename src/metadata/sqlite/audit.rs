@@ -1,12 +1,12 @@
-//! The audit log.
+//! Writes, reads and trims the audit log.
 
 use async_trait::async_trait;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSqlOutput, ValueRef};
 use rusqlite::{Connection, Row, ToSql, params};
 
 use super::codec::as_text;
-use super::superfluous::Kept;
-use super::{Durability, SqliteMetadata, one_more};
+use super::superfluous::RowLimits;
+use super::{Durability, SqliteMetadata, limit_plus_one};
 use crate::clock::Timestamp;
 use crate::metadata::{
     AuditAction, AuditEntry, AuditLog, AuditOutcome, AuditPage, AuditQuery, AuditTimes, Audited, Batch,
@@ -15,8 +15,8 @@ use crate::metadata::{
 
 as_text!(AuditAction, AuditOutcome, Origin);
 
-/// What of them is kept, by their age and outcome.
-const KEPT: Kept = Kept {
+/// Limits audit entries by age, and by number for each outcome.
+const LIMITS: RowLimits = RowLimits {
     old: "SELECT id FROM audit WHERE last_at <= ?1 AND id < (SELECT max(id) FROM audit) ORDER BY last_at LIMIT ?2",
     first_too_many: "SELECT id FROM audit WHERE outcome = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2",
     too_many: "SELECT id FROM audit WHERE outcome = ?1 AND id <= ?2 ORDER BY id LIMIT ?3",
@@ -26,7 +26,7 @@ const KEPT: Kept = Kept {
 
 #[async_trait]
 impl AuditLog for SqliteMetadata {
-    async fn note_audit(
+    async fn record_audit(
         &self,
         new: Vec<(Audited, AuditTimes)>,
         again: Vec<(i64, AuditTimes)>,
@@ -44,18 +44,18 @@ impl AuditLog for SqliteMetadata {
 
     async fn audit(&self, query: &AuditQuery, limit: usize) -> Result<AuditPage> {
         let query = query.clone();
-        self.read_page(move |c| page(c, &query, limit)).await
+        self.read_page(move |c| read_page(c, &query, limit)).await
     }
 
     async fn forget_audit(&self, cutoff: Option<Timestamp>, most: usize, limit: usize) -> Result<Batch> {
-        self.forget_superfluous(&KEPT, cutoff, most, limit).await
+        self.delete_superfluous(&LIMITS, cutoff, most, limit).await
     }
 }
 
-fn page(c: &Connection, query: &AuditQuery, limit: usize) -> rusqlite::Result<AuditPage> {
+fn read_page(c: &Connection, query: &AuditQuery, limit: usize) -> rusqlite::Result<AuditPage> {
     let AuditQuery { user, scope, action, outcome, since, until, before } = query;
     let before = before.unwrap_or(i64::MAX);
-    let Some(examined) = examined(c, before)? else {
+    let Some(examined) = find_examined(c, before)? else {
         return Ok(AuditPage { items: Vec::new(), next: None });
     };
     let mut found = c.prepare_cached(
@@ -74,10 +74,10 @@ fn page(c: &Connection, query: &AuditQuery, limit: usize) -> rusqlite::Result<Au
         since.unwrap_or(Timestamp(i64::MIN)),
         until.unwrap_or(Timestamp(i64::MAX)),
         scope,
-        one_more(limit),
+        limit_plus_one(limit),
         examined.last
     ];
-    let Page { items, more } = Page::read(found.query_map(values, entry)?, limit)?;
+    let Page { items, more } = Page::read(found.query_map(values, read_entry)?, limit)?;
     let next = match items.last() {
         Some(last) if more => Some(last.id),
         _ => Some(examined.last).filter(|_| examined.more),
@@ -85,27 +85,29 @@ fn page(c: &Connection, query: &AuditQuery, limit: usize) -> rusqlite::Result<Au
     Ok(AuditPage { items, next })
 }
 
-/// The entries that a page looks at.
+/// The entries to examine for a page.
 struct Examined {
     last: i64,
     more: bool,
 }
 
-/// Those before `before`; `None` if there are none.
-fn examined(c: &Connection, before: i64) -> rusqlite::Result<Option<Examined>> {
+/// Finds the entries before `before`; `None` if there are none.
+fn find_examined(c: &Connection, before: i64) -> rusqlite::Result<Option<Examined>> {
     let mut query = c.prepare_cached(
         "SELECT min(id), count(*) FROM (SELECT id FROM audit WHERE id < ?1 ORDER BY id DESC LIMIT ?2) newest",
     )?;
-    let most = MAX_EXAMINED.cast_signed();
-    query.query_row(params![before, most], |row| {
-        let more = row.get::<_, isize>(1)? >= most;
+    let limit = MAX_EXAMINED.cast_signed();
+    query.query_row(params![before, limit], |row| {
+        let more = row.get::<_, isize>(1)? >= limit;
         Ok(row.get::<_, Option<i64>>(0)?.map(|last| Examined { last, more }))
     })
 }
 
 fn insert(c: &Connection, audited: &Audited, times: &AuditTimes) -> rusqlite::Result<i64> {
     let Audited { user, token, from, action, scope, subject, outcome, status } = audited;
-    let (at, last_at, count) = (times.first, times.last, times.count.cast_signed());
+    let at = times.first;
+    let last_at = times.last;
+    let count = times.count.cast_signed();
     c.prepare_cached(
         "INSERT INTO audit (at, last_at, count, account, token, origin, action, scope, subject, outcome, status)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
@@ -113,7 +115,7 @@ fn insert(c: &Connection, audited: &Audited, times: &AuditTimes) -> rusqlite::Re
     .insert(params![at, last_at, count, user, token, from, action, scope, subject, outcome, status])
 }
 
-fn entry(row: &Row<'_>) -> rusqlite::Result<AuditEntry> {
+fn read_entry(row: &Row<'_>) -> rusqlite::Result<AuditEntry> {
     let count = row.get::<_, i64>(3)?.cast_unsigned();
     Ok(AuditEntry {
         id: row.get(0)?,

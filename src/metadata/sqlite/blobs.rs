@@ -1,21 +1,21 @@
-//! Blobs, and the links by which repositories serve them.
+//! Stores blobs and the links by which repositories serve them.
 
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::codec::{SqlDigest, digest};
 use super::holds::{self, Review};
-use super::{Durability, SqliteMetadata, events, make_repo, quotas, repo_id};
+use super::{Durability, SqliteMetadata, ensure_repo, events, quotas, repo_id};
 use crate::clock::Timestamp;
 use crate::metadata::{
-    BlobRecord, Blobs, Condition, Deletion, EdgeKind, EventDetails, Mount, Renewal, Result, Target,
+    BlobRecord, Blobs, Deletion, EdgeKind, EventDetails, Integrity, Mount, Renewal, Result, Target,
 };
 use crate::oci::{BlobKey, Digest, RepoName};
 
 #[async_trait]
 impl Blobs for SqliteMetadata {
     async fn blob(&self, repo: &RepoName, wanted: &Digest) -> Result<Option<BlobRecord>> {
-        let ask = |c: &Connection| {
+        let query = |c: &Connection| {
             let mut query = c.prepare_cached(
                 "SELECT b.generation, b.size, l.leased_at
                  FROM repositories r
@@ -26,7 +26,7 @@ impl Blobs for SqliteMetadata {
             let row = query.query_row(params![repo.as_str(), digest(wanted)], |row| record(wanted, row));
             row.optional()
         };
-        self.blobs.or_ask(repo, wanted, |_| 0, || self.read(ask))
+        self.blobs.get_or_query(repo, wanted, |_| 0, || self.read(query))
     }
 
     async fn renew_lease(&self, repo: &RepoName, target: Target<'_>, renewal: Renewal) -> Result<bool> {
@@ -55,18 +55,20 @@ impl Blobs for SqliteMetadata {
         from: Option<&RepoName>,
         now: Timestamp,
     ) -> Result<Mount> {
-        let (repo, wanted, from) = (repo.clone(), wanted.clone(), from.cloned());
+        let repo = repo.clone();
+        let wanted = wanted.clone();
+        let from = from.cloned();
         self.write(Durability::Full, move |c| {
             let target = digest(&wanted);
-            let Some(mut blob) = mountable(c, &wanted, &target, from.as_ref())? else {
+            let Some(mut blob) = find_mountable(c, &wanted, &target, from.as_ref())? else {
                 return Ok(Mount::Missing);
             };
-            if quotas::any(c)?
-                && let Some(over) = quotas::link_refusal(c, &repo, &target, blob.size)?
+            if quotas::has_any(c)?
+                && let Some(over) = quotas::check_link(c, &repo, &target, blob.size)?
             {
                 return Ok(Mount::Refused(over));
             }
-            let repo = make_repo(c, &repo, now)?;
+            let repo = ensure_repo(c, &repo, now)?;
             link(c, repo, &target, now)?;
             blob.leased_at = now;
             Ok(Mount::Done(blob))
@@ -82,19 +84,20 @@ impl Blobs for SqliteMetadata {
             )?;
             query
                 .query_map(params![digest(wanted), limit.cast_signed()], |row| {
-                    super::name_from(&row.get::<_, String>(0)?, 0)
+                    super::parse_name(&row.get::<_, String>(0)?, 0)
                 })?
                 .collect()
         })
     }
 
     async fn delete_blob(&self, repo: &RepoName, wanted: &Digest, now: Timestamp) -> Result<Deletion> {
-        let (repo, target) = (repo.clone(), digest(wanted));
+        let repo = repo.clone();
+        let target = digest(wanted);
         self.write(Durability::Full, move |c| {
             let Some(repo) = repo_id(c, &repo)? else {
                 return Ok(Deletion::Unknown);
             };
-            if !link_is_visible(c, repo, &target)? {
+            if !is_visible(c, repo, &target)? {
                 return Ok(Deletion::Unknown);
             }
             if let Some(holder) = holds::live_holder(c, repo, &target, EdgeKind::Blob)? {
@@ -108,14 +111,15 @@ impl Blobs for SqliteMetadata {
         .await
     }
 
-    async fn mark_blob(&self, key: &BlobKey, condition: Condition, now: Timestamp) -> Result<bool> {
+    async fn mark_blob(&self, key: &BlobKey, condition: Integrity, now: Timestamp) -> Result<bool> {
         let key = key.clone();
         self.write(Durability::Full, move |c| mark(c, key, condition, now)).await
     }
 }
 
-fn mark(c: &Connection, key: BlobKey, condition: Condition, now: Timestamp) -> rusqlite::Result<bool> {
-    let (target, damaged) = (digest(&key.digest), condition != Condition::Sound);
+fn mark(c: &Connection, key: BlobKey, condition: Integrity, now: Timestamp) -> rusqlite::Result<bool> {
+    let target = digest(&key.digest);
+    let damaged = condition != Integrity::Intact;
     let mut current = c.prepare_cached("SELECT damaged FROM blobs WHERE digest = ?1 AND generation = ?2")?;
     let was = current.query_row(params![target, key.generation], |row| row.get::<_, bool>(0)).optional()?;
     if was.is_none_or(|was| was == damaged) {
@@ -123,10 +127,10 @@ fn mark(c: &Connection, key: BlobKey, condition: Condition, now: Timestamp) -> r
     }
     c.prepare_cached("UPDATE blobs SET damaged = ?2 WHERE digest = ?1")?.execute(params![target, damaged])?;
     let event = match condition {
-        Condition::Sound => EventDetails::BlobSound { digest: key.digest },
-        Condition::Damaged(reason) => EventDetails::BlobDamaged { digest: key.digest, reason },
+        Integrity::Intact => EventDetails::BlobSound { digest: key.digest },
+        Integrity::Damaged(reason) => EventDetails::BlobDamaged { digest: key.digest, reason },
     };
-    events::note(c, now, &event).map(|()| true)
+    events::record(c, now, &event).map(|()| true)
 }
 
 fn record(wanted: &Digest, row: &rusqlite::Row<'_>) -> rusqlite::Result<BlobRecord> {
@@ -147,12 +151,12 @@ pub(super) fn link(c: &Connection, repo: i64, target: &[u8], now: Timestamp) -> 
     holds::queue(c, Review::Link, repo, target, now)
 }
 
-/// Whether `repo` has the blob, hidden or not.
-pub(super) fn link_is_there(c: &Connection, repo: i64, target: &[u8]) -> rusqlite::Result<bool> {
+/// Whether `repo` has a link to the blob, hidden or not.
+pub(super) fn has_link(c: &Connection, repo: i64, target: &[u8]) -> rusqlite::Result<bool> {
     Ok(linked_size(c, repo, target)?.is_some())
 }
 
-/// How many bytes the blob has, if `repo` has it, hidden or not.
+/// Finds the size of the blob if `repo` has a link to it, hidden or not.
 pub(super) fn linked_size(c: &Connection, repo: i64, target: &[u8]) -> rusqlite::Result<Option<u64>> {
     c.prepare_cached(
         "SELECT b.size FROM links l JOIN blobs b ON b.digest = l.digest
@@ -166,7 +170,7 @@ fn size(row: &rusqlite::Row<'_>) -> rusqlite::Result<u64> {
     Ok(row.get::<_, i64>(0)?.cast_unsigned())
 }
 
-/// Makes a hidden link visible again, for a manifest that holds it from now on.
+/// Makes a hidden link visible again because a manifest now holds it.
 pub(super) fn unhide(c: &Connection, repo: i64, target: &[u8]) -> rusqlite::Result<()> {
     c.prepare_cached(
         "UPDATE links SET hidden_at = NULL WHERE repo = ?1 AND digest = ?2 AND hidden_at IS NOT NULL",
@@ -175,12 +179,12 @@ pub(super) fn unhide(c: &Connection, repo: i64, target: &[u8]) -> rusqlite::Resu
     .map(drop)
 }
 
-/// Whether `repo` serves the blob: linked, not hidden, and its bytes sound.
-pub(super) fn link_is_visible(c: &Connection, repo: i64, target: &[u8]) -> rusqlite::Result<bool> {
+/// Whether `repo` serves the blob: it is linked, not hidden and not quarantined.
+pub(super) fn is_visible(c: &Connection, repo: i64, target: &[u8]) -> rusqlite::Result<bool> {
     Ok(visible_size(c, repo, target)?.is_some())
 }
 
-/// How many bytes the blob has, if `repo` serves it.
+/// Finds the size of the blob if `repo` serves it.
 pub(super) fn visible_size(c: &Connection, repo: i64, target: &[u8]) -> rusqlite::Result<Option<u64>> {
     c.prepare_cached(
         "SELECT b.size FROM links l JOIN blobs b ON b.digest = l.digest
@@ -190,7 +194,7 @@ pub(super) fn visible_size(c: &Connection, repo: i64, target: &[u8]) -> rusqlite
     .optional()
 }
 
-fn mountable(
+fn find_mountable(
     c: &Connection,
     wanted: &Digest,
     target: &[u8],
@@ -215,11 +219,11 @@ fn mountable(
 
 /// Whether a target needs a new lease.
 enum LeaseState {
-    /// There is no such target.
+    /// The target does not exist.
     Absent,
-    /// It was leased lately, or a live manifest holds it: then whatever lets go of it leases it.
+    /// It was leased recently, or a live manifest holds it: then it gets a lease when the manifest releases it.
     Safe,
-    /// It does, in this repository.
+    /// It needs a new lease in the repository with this id.
     Stale(i64),
 }
 
@@ -249,8 +253,9 @@ fn lease_state(
     let Some((repo, leased_at, tagged)) = found.optional()? else {
         return Ok(LeaseState::Absent);
     };
-    let held = || Ok::<_, rusqlite::Error>(!renewal.held && holds::is_held_lately(c, repo, target, kind)?);
-    if leased_at > renewal.stale || (tagged && !renewal.tagged) || held()? {
+    let is_held =
+        || Ok::<_, rusqlite::Error>(!renewal.held && holds::is_held_recently(c, repo, target, kind)?);
+    if leased_at > renewal.stale || (tagged && !renewal.tagged) || is_held()? {
         return Ok(LeaseState::Safe);
     }
     Ok(LeaseState::Stale(repo))
@@ -263,7 +268,7 @@ fn renew(c: &Connection, kind: EdgeKind, repo: i64, target: &[u8], now: Timestam
             "UPDATE manifests SET leased_at = ?3 WHERE repo = ?1 AND digest = ?2"
         }
     };
-    // What is in the trash's hold alone has left the queue: the purge puts it back.
+    // A target that only the trash holds is not in the review queue. The purge adds it again.
     c.prepare_cached(sql)?.execute(params![repo, target, now]).map(drop)
 }
 

@@ -1,36 +1,37 @@
-//! Brings what versions before the thirteenth recorded of images within the bounds: they stored labels, platforms and
-//! annotations of any length in each manifest's row. What is cut is marked as incomplete.
+//! Shortens oversized image details after a migration: versions before the thirteenth stored labels, platforms and
+//! annotations of any length in each manifest's row. Shortened details are marked as incomplete.
 //!
-//! SQL alone cannot do that, and a large database must not be rewritten in one transaction. So the migration only leaves
-//! a note, and this works in batches behind it, each a transaction of its own; cut off, it goes on at the next start.
+//! SQL alone can't do that, and a large database must not be rewritten in one transaction. So the migration only
+//! records that the work is due, and this module does it in batches, each in its own transaction. If it is interrupted,
+//! it continues at the next start.
 
 use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior, params};
 
 use super::details::{self, OwnDetails};
-use super::maintenance::{fact, set_fact};
+use super::maintenance::{read_value, write_value};
 use crate::metadata::PushedDetails;
 use crate::oci::{DetailSelection, ImageDetails, MAX_MEDIA_TYPE_LEN, RecordedManifest};
 
-/// The note: the last manifest that was looked at. It goes when all were.
-const NOTE: &str = "details_bounded_to";
+/// Key of the last manifest that was examined. It is deleted when all were.
+const PROGRESS_KEY: &str = "details_bounded_to";
 
-/// How many bytes of rows are rewritten in a transaction, but for the last row.
+/// Bytes of rows to rewrite in a transaction; the last row may exceed it.
 const BATCH_BYTES: usize = 4 << 20;
 
-/// How many rows are looked at for a transaction.
+/// Number of rows to examine for a transaction.
 const BATCH_ROWS: u64 = 10_000;
 
-/// Details of up to so many bytes stay in a manifest's row.
+/// Details of up to this many bytes stay in a manifest's row.
 const MAX_OWN_DETAILS: usize = 512;
 
-/// Goes on until all rows are within the bounds. Returns whether there were some to look at.
+/// Continues until all rows are within the bounds. Returns whether there was anything to do.
 pub(super) fn finish(connection: &mut Connection) -> rusqlite::Result<bool> {
     let mut found = false;
-    while let Some(after) = fact(connection, NOTE)? {
+    while let Some(after) = read_value(connection, PROGRESS_KEY)? {
         let batch = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         match bound_some(&batch, after.parse().unwrap_or(0))? {
-            Some(last) => set_fact(&batch, NOTE, &last.to_string())?,
-            None => batch.execute("DELETE FROM facts WHERE key = ?1", [NOTE]).map(drop)?,
+            Some(last) => write_value(&batch, PROGRESS_KEY, &last.to_string())?,
+            None => batch.execute("DELETE FROM facts WHERE key = ?1", [PROGRESS_KEY]).map(drop)?,
         }
         batch.commit()?;
         found = true;
@@ -38,7 +39,7 @@ pub(super) fn finish(connection: &mut Connection) -> rusqlite::Result<bool> {
     Ok(found)
 }
 
-/// A row that is not within the bounds.
+/// A row that exceeds the bounds.
 struct Unbounded {
     id: i64,
     artifact_type: Option<String>,
@@ -46,7 +47,7 @@ struct Unbounded {
     content: Vec<u8>,
 }
 
-/// Bounds rows behind the manifest `after`; returns the last that was looked at, `None` behind all.
+/// Bounds rows after the manifest `after`. Returns the last manifest examined; `None` at the end.
 fn bound_some(c: &Connection, after: i64) -> rusqlite::Result<Option<i64>> {
     let last: Option<i64> = c.query_row(
         "SELECT max(id) FROM (SELECT id FROM manifests WHERE id > ?1 ORDER BY id LIMIT ?2)",
@@ -59,7 +60,7 @@ fn bound_some(c: &Connection, after: i64) -> rusqlite::Result<Option<i64>> {
     let mut after = after;
     let mut bytes = 0;
     while bytes < BATCH_BYTES {
-        let Some(row) = next(c, after, last)? else {
+        let Some(row) = next_unbounded(c, after, last)? else {
             return Ok(Some(last));
         };
         after = row.id;
@@ -69,7 +70,7 @@ fn bound_some(c: &Connection, after: i64) -> rusqlite::Result<Option<i64>> {
     Ok(Some(after))
 }
 
-fn next(c: &Connection, after: i64, last: i64) -> rusqlite::Result<Option<Unbounded>> {
+fn next_unbounded(c: &Connection, after: i64, last: i64) -> rusqlite::Result<Option<Unbounded>> {
     let mut query = c.prepare_cached(
         "SELECT id, artifact_type, details, content FROM manifests
          WHERE id > ?1 AND id <= ?2
@@ -105,7 +106,7 @@ fn bound(c: &Connection, row: &Unbounded) -> rusqlite::Result<()> {
     .map(drop)
 }
 
-/// Moves the details of an image to its config, and cuts those of an index.
+/// Moves the details of an image to its config, and shortens those of an index.
 fn bounded_details(
     c: &Connection,
     json: &str,
@@ -115,11 +116,11 @@ fn bounded_details(
     if let Some(config) = &manifest.config {
         let pushed = PushedDetails::Config {
             digest: config.clone(),
-            details: Some(details::of_json(json, DetailSelection::Stored)),
+            details: Some(details::from_json(json, DetailSelection::Stored)),
         };
         return OwnDetails::store(c, &pushed);
     }
     let index = ImageDetails::of_index(content, DetailSelection::Stored);
-    let details = (!index.are_unknown()).then(|| details::to_json(&index));
+    let details = (!index.is_unknown()).then(|| details::to_json(&index));
     Ok(OwnDetails { config: None, details, incomplete: index.incomplete })
 }

@@ -1,5 +1,6 @@
-//! Whose answers a transaction made untrue. SQLite itself tells it, by triggers of the writer's connection: no
-//! change can forget to, and what collection does to one repository leaves the others' answers remembered.
+//! Finds the repositories whose cached query results a transaction made invalid. Triggers of the writer's connection
+//! record them, so that no change can forget to invalidate, and garbage collection in one repository keeps the cached
+//! results of the others.
 
 use std::collections::BTreeSet;
 use std::mem::take;
@@ -8,12 +9,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rusqlite::functions::FunctionFlags;
 use rusqlite::{Connection, OptionalExtension};
 
-use super::name_from;
+use super::parse_name;
 use super::query_cache::CacheGenerations;
 use crate::oci::RepoName;
 
-/// All that answers are read from and that can make one untrue. Only what was found is remembered, so new rows
-/// matter to nobody; and while a link refers to a blob, or anything to a repository, neither can go.
+/// Triggers on everything that can make a cached result invalid. Only rows that were found are cached, so new rows do
+/// not matter. A blob can't be removed while a link refers to it, nor a repository while anything refers to it.
 const TRIGGERS: &str = "
     CREATE TEMP TRIGGER repository_renamed AFTER UPDATE OF id, name ON main.repositories
         BEGIN SELECT touched(NULL); END;
@@ -34,33 +35,33 @@ const TRIGGERS: &str = "
         BEGIN SELECT touched(old.repo); END;
 ";
 
-/// The repositories that were touched since it was last asked.
+/// Records the repositories that changed since the last [`CacheInvalidation::apply`].
 #[derive(Clone, Default)]
 pub(super) struct CacheInvalidation(Arc<Mutex<Rows>>);
 
-/// By their ids; `None` stands for every repository.
+/// Ids of repositories; `None` stands for every repository.
 type Rows = BTreeSet<Option<i64>>;
 
 impl CacheInvalidation {
-    /// Watches what is changed through `connection`.
+    /// Records the changes made through `connection`.
     pub(super) fn watch(connection: &Connection) -> rusqlite::Result<Self> {
-        let touched = Self::default();
-        let rows = touched.clone();
+        let invalidation = Self::default();
+        let rows = invalidation.clone();
         connection.create_scalar_function("touched", 1, FunctionFlags::SQLITE_UTF8, move |values| {
             rows.lock().insert(values.get(0)?);
             Ok(None::<i64>)
         })?;
         connection.execute_batch(TRIGGERS)?;
-        Ok(touched)
+        Ok(invalidation)
     }
 
-    /// Ends the epochs of all that was touched.
-    pub(super) fn end(&self, connection: &Connection, epochs: &CacheGenerations) {
+    /// Advances the generations of all recorded repositories.
+    pub(super) fn apply(&self, connection: &Connection, generations: &CacheGenerations) {
         for row in take(&mut *self.lock()) {
-            match row.map(|id| name(connection, id)) {
-                Some(Ok(Some(name))) => epochs.end(&name),
-                // Every one; or one that is gone, or whose name cannot be read.
-                None | Some(_) => epochs.end_all(),
+            match row.map(|id| repository_name(connection, id)) {
+                Some(Ok(Some(name))) => generations.advance(&name),
+                // All repositories, or one that is gone or whose name can't be read.
+                None | Some(_) => generations.advance_all(),
             }
         }
     }
@@ -70,7 +71,7 @@ impl CacheInvalidation {
     }
 }
 
-fn name(connection: &Connection, id: i64) -> rusqlite::Result<Option<RepoName>> {
+fn repository_name(connection: &Connection, id: i64) -> rusqlite::Result<Option<RepoName>> {
     let mut query = connection.prepare_cached("SELECT name FROM repositories WHERE id = ?1")?;
-    query.query_row([id], |row| name_from(row.get_ref(0)?.as_str()?, 0)).optional()
+    query.query_row([id], |row| parse_name(row.get_ref(0)?.as_str()?, 0)).optional()
 }

@@ -1,24 +1,25 @@
-//! Changes on their way to the writer's thread, in groups that are bounded in number and bytes.
+//! Queue of changes for the writer thread. It hands them out in groups that are bounded in number and bytes.
 //!
-//! Small and large changes take turns, so that a small one never waits for more than one group of large ones, and large
-//! ones are never starved. Where small ones come, a group of large ones is followed by as long a time for them alone: a
-//! push is several changes one after another, and waits so for one group of large ones, not for one at each change.
+//! Groups of small and of large changes take turns, so that a small change waits for at most one group of large
+//! changes, and large changes never starve. If small changes arrive while a group of large changes is written, the next
+//! period of the same length is reserved for small changes. A push is several small changes one after another: it so
+//! waits for one group of large changes in total, not for one before each of its changes.
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// The most changes in a group: a bound on how long the first of them waits.
+/// Maximum number of changes in a group. It bounds how long the first of them waits.
 pub(super) const MAX_GROUP: usize = 128;
 
-/// The most bytes in a group, unless its first change alone has more.
+/// Maximum bytes in a group, unless its first change alone has more.
 const MAX_GROUP_BYTES: usize = 1 << 20;
 
-/// Changes of more bytes than this are large.
+/// Changes with more bytes than this are large.
 pub(super) const LARGE: usize = 64 << 10;
 
-/// The longest time that is for small changes alone.
-const MAX_REST: Duration = Duration::from_millis(100);
+/// Longest period that is reserved for small changes.
+const MAX_SMALL_ONLY_TIME: Duration = Duration::from_millis(100);
 
 /// A queue with many senders and one receiver.
 pub(super) struct ChangeQueue<T> {
@@ -31,12 +32,12 @@ struct Waiting<T> {
     large: VecDeque<Weighed<T>>,
     was_large: bool,
     is_closed: bool,
-    /// When the group of large changes was taken that is being written.
+    /// When the group of large changes that is being written was taken.
     large_since: Option<Instant>,
-    /// Whether small changes have come since then.
+    /// Whether small changes have arrived since then.
     has_small: bool,
-    /// Until when large changes wait.
-    rest_until: Option<Instant>,
+    /// End of the period reserved for small changes.
+    small_only_until: Option<Instant>,
 }
 
 struct Weighed<T> {
@@ -53,7 +54,7 @@ impl<T> ChangeQueue<T> {
             is_closed: false,
             large_since: None,
             has_small: false,
-            rest_until: None,
+            small_only_until: None,
         };
         Self { waiting: Mutex::new(waiting), arrived: Condvar::new() }
     }
@@ -75,7 +76,7 @@ impl<T> ChangeQueue<T> {
     /// Blocks until there are changes; `None` when the queue is closed and empty.
     pub(super) fn next_group(&self) -> Option<Vec<T>> {
         let mut waiting = self.lock();
-        waiting.note_written(Instant::now());
+        waiting.finish_group(Instant::now());
         loop {
             let now = Instant::now();
             if let Some(group) = waiting.take_group(now) {
@@ -84,7 +85,7 @@ impl<T> ChangeQueue<T> {
             if waiting.is_closed {
                 return None;
             }
-            waiting = match waiting.rest_left(now) {
+            waiting = match waiting.small_only_left(now) {
                 Some(left) if !waiting.large.is_empty() => {
                     self.arrived.wait_timeout(waiting, left).unwrap_or_else(PoisonError::into_inner).0
                 }
@@ -93,13 +94,13 @@ impl<T> ChangeQueue<T> {
         }
     }
 
-    /// Ends the queue: what is in it is still handed out.
+    /// Closes the queue. The changes in it are still handed out.
     pub(super) fn close(&self) {
         self.lock().is_closed = true;
         self.arrived.notify_one();
     }
 
-    /// Ends the queue and drops what is in it: nobody takes changes any more.
+    /// Closes the queue and drops the changes in it, because they will no longer be written.
     pub(super) fn abandon(&self) {
         let mut waiting = self.lock();
         waiting.is_closed = true;
@@ -115,31 +116,32 @@ impl<T> ChangeQueue<T> {
 }
 
 impl<T> Waiting<T> {
-    /// The group that was taken last is written.
-    fn note_written(&mut self, now: Instant) {
+    /// Records that the last group was written.
+    fn finish_group(&mut self, now: Instant) {
         if let Some(since) = self.large_since.take()
             && self.has_small
         {
-            self.rest_until = Some(now + now.duration_since(since).min(MAX_REST));
+            self.small_only_until = Some(now + now.duration_since(since).min(MAX_SMALL_ONLY_TIME));
         }
     }
 
-    /// How long large changes wait yet.
-    fn rest_left(&self, now: Instant) -> Option<Duration> {
-        let left = self.rest_until?.checked_duration_since(now)?;
+    /// How long large changes still have to wait.
+    fn small_only_left(&self, now: Instant) -> Option<Duration> {
+        let left = self.small_only_until?.checked_duration_since(now)?;
         (!left.is_zero() && !self.is_closed).then_some(left)
     }
 
-    /// The next group, if there is one to be taken now.
+    /// Takes the next group, if one may be taken now.
     fn take_group(&mut self, now: Instant) -> Option<Vec<T>> {
-        let may_take_large = !self.large.is_empty() && self.rest_left(now).is_none();
+        let may_take_large = !self.large.is_empty() && self.small_only_left(now).is_none();
         let takes_large = may_take_large && (self.small.is_empty() || !self.was_large);
         if !takes_large && self.small.is_empty() {
             return None;
         }
         self.was_large = takes_large;
         if takes_large {
-            (self.large_since, self.has_small) = (Some(now), !self.small.is_empty());
+            self.large_since = Some(now);
+            self.has_small = !self.small.is_empty();
         }
         let changes = if takes_large { &mut self.large } else { &mut self.small };
         let mut group = Vec::new();
@@ -188,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn where_small_ones_come_they_have_as_long_as_large_ones() {
+    fn small_changes_get_as_much_time_as_the_large_group_before() {
         let queue = ChangeQueue::new();
         let start = Instant::now();
         let at = |milliseconds| start + Duration::from_millis(milliseconds);
@@ -197,23 +199,23 @@ mod tests {
         }
         let take = |now| queue.lock().take_group(now);
         assert_eq!(take(at(0)), Some(vec![0]));
-        queue.lock().note_written(at(40));
-        assert_eq!(take(at(40)), Some(vec![1]), "no small ones have come");
+        queue.lock().finish_group(at(40));
+        assert_eq!(take(at(40)), Some(vec![1]), "no small changes have arrived");
         queue.push(10, 1);
-        queue.lock().note_written(at(80));
+        queue.lock().finish_group(at(80));
         assert_eq!(take(at(80)), Some(vec![10]));
-        queue.lock().note_written(at(81));
+        queue.lock().finish_group(at(81));
         assert_eq!(take(at(81)), None);
-        assert_eq!(queue.lock().rest_left(at(81)), Some(Duration::from_millis(39)));
+        assert_eq!(queue.lock().small_only_left(at(81)), Some(Duration::from_millis(39)));
         queue.push(11, 1);
         assert_eq!(take(at(90)), Some(vec![11]));
         assert_eq!(take(at(120)), Some(vec![2]));
-        queue.lock().note_written(at(130));
-        assert_eq!(queue.lock().rest_left(at(130)), None);
+        queue.lock().finish_group(at(130));
+        assert_eq!(queue.lock().small_only_left(at(130)), None);
     }
 
     #[test]
-    fn an_abandoned_queue_drops_its_changes() {
+    fn abandoned_queue_drops_its_changes() {
         let queue = ChangeQueue::new();
         let change = std::sync::Arc::new(());
         queue.push(std::sync::Arc::clone(&change), 0);
@@ -224,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn a_group_is_bounded_in_bytes() {
+    fn group_is_bounded_in_bytes() {
         let sizes = [MIB / 2, MIB / 2, MIB / 2, LARGE + 1, 9 * MIB];
         let changes: Vec<_> = (0..).zip(sizes).collect();
         assert_eq!(groups(&changes), [vec![0, 1], vec![2, 3], vec![4]]);

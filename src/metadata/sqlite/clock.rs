@@ -1,13 +1,13 @@
-//! Times that move when the clock is put right.
+//! Shifts the stored times after the clock was corrected.
 
 use rusqlite::{Connection, params};
 
 use crate::clock::millis;
 use crate::metadata::ClockJump;
 
-/// Every time by which something expires, or is older than something else.
-const TIMES: [(&str, &str); 16] = [
-    // First: triggers raise them to those of manifests and tags.
+/// Columns with times that decide when something expires, or that are compared with each other.
+const TIME_COLUMNS: [(&str, &str); 16] = [
+    // These come first: triggers raise them to the times of manifests and tags.
     ("repositories", "pushed_at"),
     ("repositories", "pulled_at"),
     ("links", "leased_at"),
@@ -26,14 +26,17 @@ const TIMES: [(&str, &str); 16] = [
     ("review", "since"),
 ];
 
-/// Moves all times within the jump's span by as much as it was.
-pub(super) fn follow(c: &Connection, jump: ClockJump) -> rusqlite::Result<()> {
-    let (from, until, by) = (jump.from.0, jump.until.0, millis(jump.by));
-    for (table, column) in TIMES {
+/// Shifts all times within the span of the jump by its length.
+pub(super) fn shift_times(c: &Connection, jump: ClockJump) -> rusqlite::Result<()> {
+    let from = jump.from.0;
+    let until = jump.until.0;
+    let by = millis(jump.by);
+    for (table, column) in TIME_COLUMNS {
         let sql = format!("UPDATE {table} SET {column} = {column} + ?3 WHERE {column} BETWEEN ?1 AND ?2");
         c.execute(&sql, params![from, until, by])?;
     }
-    // It is part of the key: where another already has the later one, that ended later too, and serves for both.
+    // This column is part of the key. If another row already has the shifted time, that row also ended later and counts
+    // for both.
     c.execute(
         "UPDATE OR IGNORE past_uploads SET began_at = began_at + ?3 WHERE began_at BETWEEN ?1 AND ?2",
         params![from, until, by],

@@ -1,4 +1,4 @@
-//! How values are written into columns.
+//! Encodes values for columns and decodes them.
 
 use rusqlite::ToSql;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSqlOutput, ValueRef};
@@ -7,11 +7,11 @@ use crate::clock::Timestamp;
 use crate::metadata::{AccountKind, ChangeKind, EdgeKind, Grantee, Role, RunCause, Scope};
 use crate::oci::{Algorithm, Digest, Generation, UploadId};
 
-/// A digest as one byte for its algorithm and the hash.
+/// A digest read from its column: one byte for the algorithm, then the hash.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct SqlDigest(pub(super) Digest);
 
-/// A digest to be written.
+/// Encodes a digest.
 pub(super) fn digest(digest: &Digest) -> Vec<u8> {
     let mut bytes = vec![algorithm(digest.algorithm())];
     bytes.extend(digest.hash());
@@ -21,11 +21,11 @@ pub(super) fn digest(digest: &Digest) -> Vec<u8> {
 impl FromSql for SqlDigest {
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
         let (&tag, hash) = value.as_blob()?.split_first().ok_or(FromSqlError::InvalidType)?;
-        Digest::from_hash(from_algorithm(tag)?, hash).map(Self).ok_or(FromSqlError::InvalidType)
+        Digest::from_hash(decode_algorithm(tag)?, hash).map(Self).ok_or(FromSqlError::InvalidType)
     }
 }
 
-/// An algorithm as a number.
+/// Encodes an algorithm as a number.
 pub(super) fn algorithm(algorithm: Algorithm) -> u8 {
     match algorithm {
         Algorithm::Sha256 => 1,
@@ -33,7 +33,7 @@ pub(super) fn algorithm(algorithm: Algorithm) -> u8 {
     }
 }
 
-fn from_algorithm(tag: u8) -> FromSqlResult<Algorithm> {
+fn decode_algorithm(tag: u8) -> FromSqlResult<Algorithm> {
     match tag {
         1 => Ok(Algorithm::Sha256),
         2 => Ok(Algorithm::Sha512),
@@ -47,7 +47,7 @@ pub(super) struct SqlAlgorithm(pub(super) Algorithm);
 impl FromSql for SqlAlgorithm {
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
         let tag = value.as_i64()?;
-        u8::try_from(tag).map_err(|_| FromSqlError::OutOfRange(tag)).and_then(from_algorithm).map(Self)
+        u8::try_from(tag).map_err(|_| FromSqlError::OutOfRange(tag)).and_then(decode_algorithm).map(Self)
     }
 }
 
@@ -63,7 +63,7 @@ impl FromSql for Timestamp {
     }
 }
 
-fn sixteen(value: ValueRef<'_>) -> FromSqlResult<[u8; 16]> {
+fn read_16_bytes(value: ValueRef<'_>) -> FromSqlResult<[u8; 16]> {
     value.as_blob()?.try_into().map_err(|_| FromSqlError::InvalidType)
 }
 
@@ -75,7 +75,7 @@ impl ToSql for Generation {
 
 impl FromSql for Generation {
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
-        sixteen(value).map(Self::from_bytes)
+        read_16_bytes(value).map(Self::from_bytes)
     }
 }
 
@@ -87,7 +87,7 @@ impl ToSql for UploadId {
 
 impl FromSql for UploadId {
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
-        sixteen(value).map(Self::from_bytes)
+        read_16_bytes(value).map(Self::from_bytes)
     }
 }
 
@@ -165,7 +165,7 @@ impl FromSql for RunCause {
     }
 }
 
-/// Texts that have a grammar.
+/// Stores types as text that they format and parse themselves.
 macro_rules! as_text {
     ($($type:ty),*) => { $(
         impl ToSql for $type {

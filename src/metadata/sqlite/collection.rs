@@ -1,4 +1,4 @@
-//! The collector's steps, each a transaction that is begun only if there is something to do.
+//! Steps of garbage collection. Each is a transaction that starts only if there is something to do.
 
 use async_trait::async_trait;
 use rusqlite::{Connection, params};
@@ -29,10 +29,10 @@ impl Collection for SqliteMetadata {
 
     async fn expire_trash(&self, rules: &CollectionRules, limit: usize) -> Result<Batch> {
         let cutoff = rules.trash_cutoff();
-        if !self.read(|c| purge::trash_is_due(c, cutoff))? {
+        if !self.read(|c| purge::is_trash_due(c, cutoff))? {
             return Ok(Batch::default());
         }
-        self.write_behind(Durability::Full, move |c| purge::condemn(c, cutoff, limit)).await
+        self.write_behind(Durability::Full, move |c| purge::start_purge(c, cutoff, limit)).await
     }
 
     async fn purge_manifests(&self, rules: &CollectionRules, limit: usize) -> Result<Batch> {
@@ -45,27 +45,28 @@ impl Collection for SqliteMetadata {
 
     async fn review_links(&self, rules: &CollectionRules, limit: usize) -> Result<Batch> {
         let rules = *rules;
-        let (leased, hidden) = (rules.lease_cutoff(), rules.trash_cutoff());
-        let due = self.read(|c| {
+        let leased = rules.lease_cutoff();
+        let hidden = rules.trash_cutoff();
+        let is_due = self.read(|c| {
             Ok(review::is_due(c, Review::Link, leased)? || review::is_due(c, Review::HiddenLink, hidden)?)
         })?;
-        if !due {
+        if !is_due {
             return Ok(Batch::default());
         }
         self.write_behind(Durability::Full, move |c| {
-            let seen = review::review(c, Review::Link, leased, limit, |c, entry| {
+            let links = review::review(c, Review::Link, leased, limit, |c, entry| {
                 links::review_link(c, entry, &rules)
             })?;
             let hidden = review::review(c, Review::HiddenLink, hidden, limit, |c, entry| {
-                links::review_hidden(c, entry, &rules)
+                links::review_hidden_link(c, entry, &rules)
             })?;
-            forget_past_uploads(c, &rules, limit)?;
-            Ok(Batch { changed: seen.changed + hidden.changed, more: seen.more || hidden.more })
+            delete_past_uploads(c, &rules, limit)?;
+            Ok(Batch { changed: links.changed + hidden.changed, more: links.more || hidden.more })
         })
         .await
     }
 
-    async fn doomed(&self, limit: usize) -> Result<Vec<(BlobKey, u64)>> {
+    async fn pending_deletions(&self, limit: usize) -> Result<Vec<(BlobKey, u64)>> {
         self.read(|c| {
             let mut query = c.prepare_cached("SELECT digest, generation, size FROM doomed LIMIT ?1")?;
             let rows = query.query_map([limit.cast_signed()], |row| {
@@ -76,7 +77,7 @@ impl Collection for SqliteMetadata {
         })
     }
 
-    async fn forget_doomed(&self, keys: &[BlobKey]) -> Result<()> {
+    async fn forget_pending_deletions(&self, keys: &[BlobKey]) -> Result<()> {
         let generations: Vec<_> = keys.iter().map(|key| key.generation).collect();
         self.write_behind(Durability::Lazy, move |c| {
             let mut delete = c.prepare_cached("DELETE FROM doomed WHERE generation = ?1")?;
@@ -86,7 +87,7 @@ impl Collection for SqliteMetadata {
     }
 
     async fn dry_run(&self, rules: &CollectionRules) -> Result<Garbage> {
-        let scratch = Scratch::beside(&self.path)?;
+        let scratch = ScratchFolder::create_next_to(&self.path)?;
         crate::metadata::Maintenance::copy_to(self, &scratch.0.join("orlop.db")).await?;
         let copy = SqliteMetadata::open(&scratch.0, Access::ReadWrite)
             .map_err(|error| MetadataError::Failed(error.to_string()))?;
@@ -94,19 +95,19 @@ impl Collection for SqliteMetadata {
     }
 }
 
-/// Runs every step on `copy` until nothing is left to do now.
+/// Runs every step on `copy` until nothing is left to do at present.
 async fn collect_all(copy: &SqliteMetadata, rules: &CollectionRules) -> Result<Garbage> {
     const BATCH: usize = 1000;
     let mut garbage = Garbage::default();
     loop {
         let reviewed = copy.review_manifests(rules, BATCH).await?;
-        let condemned = copy.expire_trash(rules, BATCH).await?;
+        let expired = copy.expire_trash(rules, BATCH).await?;
         let purged = copy.purge_manifests(rules, BATCH).await?;
         let links = copy.review_links(rules, BATCH).await?;
         garbage.manifests_expired += reviewed.changed;
         garbage.manifests_purged += purged.changed;
         garbage.links += links.changed;
-        if ![reviewed, condemned, purged, links].iter().any(|batch| batch.more || batch.changed > 0) {
+        if ![reviewed, expired, purged, links].iter().any(|batch| batch.more || batch.changed > 0) {
             break;
         }
     }
@@ -119,25 +120,26 @@ async fn collect_all(copy: &SqliteMetadata, rules: &CollectionRules) -> Result<G
     .await
 }
 
-/// A folder that goes with its value.
-struct Scratch(std::path::PathBuf);
+/// A folder that is removed when the value is dropped.
+struct ScratchFolder(std::path::PathBuf);
 
-impl Scratch {
-    fn beside(path: &std::path::Path) -> Result<Self> {
-        let folder = path.with_file_name(format!("{}{}", open::DRY_RUN, uuid::Uuid::new_v4().simple()));
+impl ScratchFolder {
+    fn create_next_to(path: &std::path::Path) -> Result<Self> {
+        let folder =
+            path.with_file_name(format!("{}{}", open::DRY_RUN_PREFIX, uuid::Uuid::new_v4().simple()));
         std::fs::create_dir(&folder).map_err(|error| MetadataError::Failed(error.to_string()))?;
         Ok(Self(folder))
     }
 }
 
-impl Drop for Scratch {
+impl Drop for ScratchFolder {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.0);
     }
 }
 
-/// An upload that ended a lease ago extends nothing any more.
-fn forget_past_uploads(c: &Connection, rules: &CollectionRules, limit: usize) -> rusqlite::Result<()> {
+/// Deletes the rows of uploads that ended more than a lease ago: they no longer extend any lease.
+fn delete_past_uploads(c: &Connection, rules: &CollectionRules, limit: usize) -> rusqlite::Result<()> {
     c.prepare_cached(
         "DELETE FROM past_uploads WHERE (repo, began_at) IN
          (SELECT repo, began_at FROM past_uploads WHERE ended_at <= ?1 LIMIT ?2)",

@@ -1,15 +1,15 @@
-//! The steps by which a repository goes to the trash or comes back: each leaves only what is whole.
+//! Moves repositories to the trash and restores them in steps. After each step every manifest is complete.
 //!
-//! A deletion goes from the newest row down, for an index nearly always comes after its children; where it does
-//! not, the index goes first. What was pushed since the deletion began lies above, and stays.
+//! A deletion goes from the newest row to the oldest, because an index nearly always comes after its children. If it
+//! does not, the index is removed first. Manifests pushed after the deletion started have higher rows and stay.
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::{manifests, name_from, quotas, restore, tags};
+use super::{manifests, parse_name, quotas, restore, tags};
 use crate::metadata::{Change, ChangeKind, EdgeKind, RepositoryStep, RepositoryWork};
 use crate::oci::{Digest, Tag};
 
-/// What is being done to a repository.
+/// A deletion or restoration of a repository that is under way.
 pub(super) struct Work {
     repo: i64,
     kind: ChangeKind,
@@ -22,9 +22,10 @@ pub(super) struct Work {
     reason: Option<String>,
 }
 
-const COLUMNS: usize = 9;
+/// Number of columns that [`read_work`] reads.
+const WORK_COLUMNS: usize = 9;
 
-fn work(row: &Row<'_>) -> rusqlite::Result<Work> {
+fn read_work(row: &Row<'_>) -> rusqlite::Result<Work> {
     Ok(Work {
         repo: row.get(0)?,
         kind: row.get(1)?,
@@ -43,25 +44,26 @@ pub(super) fn find(c: &Connection, repo: i64) -> rusqlite::Result<Option<Work>> 
         "SELECT repo, kind, removal, at, total, done, failed, actor, reason FROM repository_work
          WHERE repo = ?1",
     )?
-    .query_row([repo], work)
+    .query_row([repo], read_work)
     .optional()
 }
 
-/// All that is being done, with the names.
-pub(super) fn all(c: &Connection, limit: usize) -> rusqlite::Result<Vec<RepositoryWork>> {
+/// Lists all work that is under way.
+pub(super) fn list(c: &Connection, limit: usize) -> rusqlite::Result<Vec<RepositoryWork>> {
     let mut query = c.prepare_cached(
         "SELECT w.repo, w.kind, w.removal, w.at, w.total, w.done, w.failed, w.actor, w.reason, r.name
          FROM repository_work w JOIN repositories r ON r.id = w.repo ORDER BY w.repo LIMIT ?1",
     )?;
     let rows = query.query_map([limit.cast_signed()], |row| {
-        Ok(work(row)?.told(name_from(row.get_ref(COLUMNS)?.as_str()?, COLUMNS)?))
+        let name = parse_name(row.get_ref(WORK_COLUMNS)?.as_str()?, WORK_COLUMNS)?;
+        Ok(read_work(row)?.to_record(name))
     })?;
     rows.collect()
 }
 
 impl Work {
-    /// What a caller is told of it.
-    pub(super) fn told(&self, repo: crate::oci::RepoName) -> RepositoryWork {
+    /// Converts the work for callers.
+    pub(super) fn to_record(&self, repo: crate::oci::RepoName) -> RepositoryWork {
         RepositoryWork {
             repo,
             kind: self.kind,
@@ -99,21 +101,22 @@ impl Work {
     }
 }
 
-/// Begins a deletion; `None` if there is nothing to delete.
-pub(super) fn begin(c: &Connection, repo: i64, change: &Change) -> rusqlite::Result<Option<Work>> {
+/// Starts a deletion. Returns `None` if there is nothing to delete.
+pub(super) fn start_deletion(c: &Connection, repo: i64, change: &Change) -> rusqlite::Result<Option<Work>> {
     let (total, newest): (i64, Option<i64>) = c
         .prepare_cached("SELECT count(*), max(id) FROM manifests WHERE repo = ?1 AND state = 0")?
         .query_row([repo], |row| Ok((row.get(0)?, row.get(1)?)))?;
     let Some(at) = newest else {
         return Ok(None);
     };
-    let removal = tags::note(c, repo, tags::WHOLE, (None, None), ChangeKind::Delete, change)?;
-    begun(c, Work { kind: ChangeKind::Delete, at, ..new(repo, removal, total, change) }).map(Some)
+    let removal =
+        tags::record_change(c, repo, tags::REPOSITORY_HISTORY, None, None, ChangeKind::Delete, change)?;
+    save_new(c, Work { kind: ChangeKind::Delete, at, ..new(repo, removal, total, change) }).map(Some)
 }
 
-/// Begins to undo the deletion `removal`, or the last; `None` if nothing of it is in the trash, and it is not
-/// `under_way` either.
-pub(super) fn begin_restoration(
+/// Starts to undo the deletion `removal`, or the last one. Returns `None` if none of its manifests are in the trash and
+/// the deletion is not `under_way` either.
+pub(super) fn start_restoration(
     c: &Connection,
     repo: i64,
     removal: Option<i64>,
@@ -136,21 +139,22 @@ pub(super) fn begin_restoration(
     if total == 0 && !under_way {
         return Ok(None);
     }
-    tags::note(c, repo, tags::WHOLE, (None, None), ChangeKind::Restore, change)?;
-    begun(c, Work { kind: ChangeKind::Restore, at: 0, ..new(repo, removal, total, change) }).map(Some)
+    tags::record_change(c, repo, tags::REPOSITORY_HISTORY, None, None, ChangeKind::Restore, change)?;
+    save_new(c, Work { kind: ChangeKind::Restore, at: 0, ..new(repo, removal, total, change) }).map(Some)
 }
 
 fn new(repo: i64, removal: i64, total: i64, change: &Change) -> Work {
-    let (actor, reason) = (change.by.clone(), change.reason.clone());
+    let actor = change.by.clone();
+    let reason = change.reason.clone();
     Work { repo, kind: ChangeKind::Delete, removal, at: 0, total, done: 0, failed: 0, actor, reason }
 }
 
-fn begun(c: &Connection, work: Work) -> rusqlite::Result<Work> {
+fn save_new(c: &Connection, work: Work) -> rusqlite::Result<Work> {
     work.save(c)?;
     Ok(work)
 }
 
-/// Takes the next step.
+/// Runs the next step.
 pub(super) fn advance(
     c: &Connection,
     mut work: Work,
@@ -161,18 +165,19 @@ pub(super) fn advance(
     let why = if work.is_deletion() { "its repository was deleted" } else { "its repository was restored" };
     let reason = work.reason.clone().unwrap_or_else(|| why.into());
     let change = Change { by: work.actor.clone(), reason: Some(reason), ..change.clone() };
-    let (mut taken, mut missing) = (Vec::new(), Vec::new());
+    let mut taken = Vec::new();
+    let mut missing = Vec::new();
     let more = if work.is_deletion() {
-        delete(c, &mut work, limit, &change)?
+        delete_manifests(c, &mut work, limit, &change)?
     } else {
-        bring_back(c, &mut work, limit, &change, &mut taken, &mut missing)?
+        restore_manifests(c, &mut work, limit, &change, &mut taken, &mut missing)?
     };
     if more {
         work.save(c)?;
     } else {
         c.prepare_cached("DELETE FROM repository_work WHERE repo = ?1")?.execute([work.repo])?;
     }
-    Ok(RepositoryStep { work: work.told(name), finished: !more, taken, missing })
+    Ok(RepositoryStep { work: work.to_record(name), finished: !more, taken, missing })
 }
 
 /// A live manifest.
@@ -181,18 +186,23 @@ struct Live {
     digest: Vec<u8>,
 }
 
-fn live(row: &Row<'_>) -> rusqlite::Result<Live> {
+fn read_live(row: &Row<'_>) -> rusqlite::Result<Live> {
     Ok(Live { id: row.get(0)?, digest: row.get(1)? })
 }
 
-/// Moves about `limit` manifests to the trash. Whether more are left.
-fn delete(c: &Connection, work: &mut Work, limit: usize, change: &Change) -> rusqlite::Result<bool> {
+/// Moves about `limit` manifests to the trash. Returns whether more are left.
+fn delete_manifests(
+    c: &Connection,
+    work: &mut Work,
+    limit: usize,
+    change: &Change,
+) -> rusqlite::Result<bool> {
     let found: Vec<Live> = c
         .prepare_cached(
             "SELECT id, digest FROM manifests WHERE repo = ?1 AND state = 0 AND id <= ?2
              ORDER BY id DESC LIMIT ?3",
         )?
-        .query_map(params![work.repo, work.at, limit.cast_signed()], live)?
+        .query_map(params![work.repo, work.at, limit.cast_signed()], read_live)?
         .collect::<rusqlite::Result<_>>()?;
     let more = found.len() == limit;
     let mut left = limit;
@@ -210,8 +220,9 @@ fn delete(c: &Connection, work: &mut Work, limit: usize, change: &Change) -> rus
     Ok(more)
 }
 
-/// Moves a manifest to the trash, after the indexes that list it. One that somebody listed again meanwhile, or
-/// that an immutable tag holds, stays, and what it lists. How many went; `None` if there are more than `limit`.
+/// Moves a manifest to the trash, after the indexes that list it. A manifest that a newer index lists, or that an
+/// immutable tag holds, stays with all its children. Returns how many manifests were removed; `None` if there are more
+/// than `limit`.
 fn delete_with_holders(
     c: &Connection,
     work: &mut Work,
@@ -229,37 +240,39 @@ fn delete_with_holders(
         if removed == limit {
             return Ok(None);
         }
-        if let Some(holder) = live_holder(c, work.repo, &manifest.digest)? {
-            if holder.id > work.at {
+        if let Some(index) = live_index(c, work.repo, &manifest.digest)? {
+            if index.id > work.at {
                 break;
             }
-            waiting.push(holder);
+            waiting.push(index);
             continue;
         }
-        if tags::fixed_of(c, manifest.id, &change.fixed)?.is_some() {
+        if tags::immutable_tag_of(c, manifest.id, &change.immutable_tags)?.is_some() {
             break;
         }
-        let target = (manifest.id, manifest.digest.as_slice());
-        manifests::remove_manifest(c, work.repo, target, ChangeKind::Delete, change, Some(work.removal))?;
-        (removed, work.done) = (removed + 1, work.done + 1);
+        let Live { id, digest } = manifest;
+        let kind = ChangeKind::Delete;
+        manifests::remove_manifest(c, work.repo, *id, digest, kind, change, Some(work.removal))?;
+        removed += 1;
+        work.done += 1;
         waiting.pop();
     }
     work.failed += i64::from(!waiting.is_empty());
     Ok(Some(removed))
 }
 
-fn live_holder(c: &Connection, repo: i64, target: &[u8]) -> rusqlite::Result<Option<Live>> {
+fn live_index(c: &Connection, repo: i64, target: &[u8]) -> rusqlite::Result<Option<Live>> {
     c.prepare_cached(
         "SELECT m.id, m.digest FROM edges e JOIN manifests m ON m.id = e.manifest
          WHERE e.repo = ?1 AND e.target = ?2 AND e.kind = ?3 AND m.state = 0
          ORDER BY e.manifest DESC LIMIT 1",
     )?
-    .query_row(params![repo, target, EdgeKind::Child], live)
+    .query_row(params![repo, target, EdgeKind::Child], read_live)
     .optional()
 }
 
-/// Brings about `limit` manifests back. Whether more are left.
-fn bring_back(
+/// Restores about `limit` manifests. Returns whether more are left.
+fn restore_manifests(
     c: &Connection,
     work: &mut Work,
     limit: usize,
@@ -267,11 +280,11 @@ fn bring_back(
     taken: &mut Vec<Tag>,
     missing: &mut Vec<(Digest, EdgeKind)>,
 ) -> rusqlite::Result<bool> {
-    let found = restore::of_removal(c, work.removal, work.at, limit)?;
+    let found = restore::list_removed(c, work.removal, work.at, limit)?;
     let more = found.len() == limit;
     for manifest in found {
         work.at = manifest.id;
-        // An index before it may have brought it back.
+        // It may have been restored with an index before it.
         if !restore::is_removed(c, manifest.id)? {
             continue;
         }
@@ -280,11 +293,11 @@ fn bring_back(
                 work.done += i64::try_from(restored.manifests.len()).unwrap_or(i64::MAX);
                 taken.extend(restored.taken);
             }
-            Ok(Err(lacks)) => {
+            Ok(Err(targets)) => {
                 work.failed += 1;
-                missing.extend(lacks);
+                missing.extend(targets);
             }
-            // Its tags would pass a quota: it stays in the trash.
+            // Its tags would exceed a quota, so it stays in the trash.
             Err(_) => work.failed += 1,
         }
     }

@@ -1,4 +1,4 @@
-//! What is recorded of images: of each config once, and of indexes and artifacts in the manifest's own row.
+//! Stores details of images: once for each config, or for indexes and artifacts in the manifest's own row.
 
 use rusqlite::{Connection, Row, params};
 use serde::Deserialize;
@@ -9,23 +9,23 @@ use super::codec::digest;
 use crate::metadata::PushedDetails;
 use crate::oci::{DetailSelection, Digest, ImageDetails};
 
-/// What the row of a manifest holds of its image.
+/// Image details for a manifest's row.
 #[derive(Default)]
 pub(super) struct OwnDetails {
-    /// The config that describes it, as a digest.
+    /// Encoded digest of the config that describes the image.
     pub(super) config: Option<Vec<u8>>,
-    /// What it says itself, as JSON.
+    /// Details from the manifest itself, as JSON.
     pub(super) details: Option<String>,
-    /// Whether it says more than that.
+    /// Whether the manifest has further details that are not stored.
     pub(super) incomplete: bool,
 }
 
 impl OwnDetails {
-    /// Records what a push says of an image, as far as it is not in the manifest's row.
+    /// Stores the details of a pushed image in the row of its config, and returns those for the manifest's row.
     pub(super) fn store(c: &Connection, pushed: &PushedDetails) -> rusqlite::Result<Self> {
         match pushed {
             PushedDetails::Own(details) => {
-                let json = (!details.are_unknown()).then(|| to_json(details));
+                let json = (!details.is_unknown()).then(|| to_json(details));
                 Ok(Self { config: None, details: json, incomplete: details.incomplete })
             }
             PushedDetails::Config { digest: config, details } => {
@@ -39,7 +39,7 @@ impl OwnDetails {
     }
 }
 
-/// Records what a config says, unless that is recorded.
+/// Stores the details from a config, unless they are stored already.
 pub(super) fn store_config(c: &Connection, config: &[u8], details: &ImageDetails) -> rusqlite::Result<()> {
     let platforms = details.platforms.as_ref().map(|platforms| json!(platforms).to_string());
     let labels = details.labels.as_ref().map(|labels| json!(labels).to_string());
@@ -51,12 +51,12 @@ pub(super) fn store_config(c: &Connection, config: &[u8], details: &ImageDetails
     .map(drop)
 }
 
-/// Whether it is recorded what the config says.
+/// Whether the details from a config are stored.
 pub(super) fn is_recorded(c: &Connection, config: &Digest) -> rusqlite::Result<bool> {
     c.prepare_cached("SELECT 1 FROM configs WHERE digest = ?1")?.exists([digest(config)])
 }
 
-/// The details in a manifest's row.
+/// JSON of the details in a manifest's row.
 #[derive(Deserialize, Default)]
 struct RowDetails<'a> {
     #[serde(borrow, default)]
@@ -76,14 +76,14 @@ pub(super) fn to_json(details: &ImageDetails) -> String {
     serde_json::Value::Object(json).to_string()
 }
 
-/// Reads details as a manifest's row has them. What cannot be read is not known.
-pub(super) fn of_json(json: &str, selection: DetailSelection<'_>) -> ImageDetails {
+/// Reads details from the JSON in a manifest's row. Details that can't be read are unknown.
+pub(super) fn from_json(json: &str, selection: DetailSelection<'_>) -> ImageDetails {
     let RowDetails { platforms, labels } = serde_json::from_str(json).unwrap_or_default();
     ImageDetails::of_record(platforms.map(RawValue::get), labels.map(RawValue::get), selection)
 }
 
-/// The platforms that a list shows of a manifest: those of its config, which the column `config` has as a JSON array,
-/// or those in its own details, which the column `own` has.
+/// Reads the platforms that a list shows for a manifest: those of its config, a JSON array in the column `config`, or
+/// those in its own details in the column `own`.
 pub(super) fn listed_platforms(
     row: &Row<'_>,
     config: usize,
@@ -93,7 +93,7 @@ pub(super) fn listed_platforms(
     let own = row.get_ref(own)?.as_str_or_null()?;
     let details = match (config, own) {
         (Some(platforms), _) => ImageDetails::of_record(Some(platforms), None, DetailSelection::Stored),
-        (None, Some(json)) => of_json(json, DetailSelection::Stored),
+        (None, Some(json)) => from_json(json, DetailSelection::Stored),
         (None, None) => ImageDetails::default(),
     };
     Ok(details.platforms)

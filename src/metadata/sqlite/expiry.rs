@@ -1,4 +1,4 @@
-//! The steps of retention: what was judged is compared with what is there, and goes if it is the same.
+//! Steps of retention: compares an evaluated tag or manifest with its current state, and removes it if it is unchanged.
 
 use std::time::Duration;
 
@@ -26,60 +26,64 @@ impl Expiry for SqliteMetadata {
 }
 
 fn expire_tag(c: &Connection, expiry: &ExpireTag) -> rusqlite::Result<Expired> {
-    let (tag, target, change) = (&expiry.tag, digest(&expiry.digest), &expiry.change);
+    let tag = &expiry.tag;
+    let target = digest(&expiry.digest);
+    let change = &expiry.change;
     let Some(repo) = repo_id(c, &expiry.repo)? else {
         return Ok(Expired::Changed);
     };
     let Some(found) = tags::find(c, repo, tag.as_str())? else {
         return Ok(Expired::Changed);
     };
-    let same = found.digest == target && found.updated_at == expiry.updated_at;
-    if !same
-        || change.fixed.contains(tag)
+    let is_same = found.digest == target && found.updated_at == expiry.updated_at;
+    if !is_same
+        || change.immutable_tags.contains(tag)
         || is_attached(c, repo, expiry.attached_to.as_ref())?
         || was_pulled(c, repo, found.manifest, &target, expiry.pulled_before)?
     {
         return Ok(Expired::Changed);
     }
-    let held = holds::manifest_is_held_live(c, found.manifest, repo, &target, Some(tag))?;
-    if !held && was_promised(c, repo, found.manifest, expiry)? {
+    let is_held = holds::is_manifest_held_by_live(c, found.manifest, repo, &target, Some(tag))?;
+    if !is_held && was_promised(c, repo, found.manifest, expiry)? {
         return Ok(Expired::Changed);
     }
-    tags::take_away(c, repo, tag.as_str(), &target, ChangeKind::Expiry, change)?;
-    if held {
+    tags::remove_tag(c, repo, tag.as_str(), &target, ChangeKind::Expiry, change)?;
+    if is_held {
         holds::queue_manifest(c, found.manifest, repo, &target, change.now)?;
         return Ok(Expired::Done { removed_manifest: false });
     }
     remove(c, repo, found.manifest, &target, change)
 }
 
-/// Whether a pusher was told, since a manifest was first pushed and the tag was last set, that it is there, and may
-/// still come back for it. A restore leases too, and is no promise: what policies say holds for what came back.
+/// Whether a pushing client learned, after the manifest was first pushed and the tag was last set, that the manifest
+/// exists, and may still rely on it. A restore also sets a lease, but is no such promise: policies apply to restored
+/// manifests.
 fn was_promised(c: &Connection, repo: i64, id: i64, expiry: &ExpireTag) -> rusqlite::Result<bool> {
-    let told_at = c
+    let promised_at = c
         .prepare_cached("SELECT leased_at FROM manifests WHERE id = ?1 AND leased_at > max(pushed_at, ?2)")?
         .query_row(params![id, expiry.updated_at], |row| row.get(0))
         .optional()?;
     let rules = lease_rules(expiry.change.now, expiry.lease);
-    told_at.map_or(Ok(false), |told_at| holds::is_leased(c, repo, told_at, &rules))
+    promised_at.map_or(Ok(false), |promised_at| holds::is_leased(c, repo, promised_at, &rules))
 }
 
-/// What a lease is judged by.
+/// The rules that decide whether a lease is in force.
 fn lease_rules(now: Timestamp, lease: Duration) -> CollectionRules {
     CollectionRules { now, lease, trash: Duration::ZERO, untagged: None, leases_recorded_since: None }
 }
 
-/// Whether something holds the manifest that a tag is attached to: it was to go first, and has not.
+/// Whether something holds the manifest that a tag is attached to: it should have been removed first, and was not.
 fn is_attached(c: &Connection, repo: i64, subject: Option<&Digest>) -> rusqlite::Result<bool> {
     let Some(subject) = subject.map(digest) else {
         return Ok(false);
     };
     let id = manifests::live_id(c, repo, &subject)?;
-    id.map_or(Ok(false), |id| holds::manifest_is_held_live(c, id, repo, &subject, None))
+    id.map_or(Ok(false), |id| holds::is_manifest_held_by_live(c, id, repo, &subject, None))
 }
 
 fn expire_manifest(c: &Connection, expiry: &ExpireManifest) -> rusqlite::Result<Expired> {
-    let (target, change) = (digest(&expiry.digest), &expiry.change);
+    let target = digest(&expiry.digest);
+    let change = &expiry.change;
     let Some(repo) = repo_id(c, &expiry.repo)? else {
         return Ok(Expired::Changed);
     };
@@ -95,16 +99,16 @@ fn expire_manifest(c: &Connection, expiry: &ExpireManifest) -> rusqlite::Result<
         return Ok(Expired::Changed);
     };
     let is_held = match expiry.pin {
-        PinHolds::Yes => holds::manifest_is_held,
-        PinHolds::No => holds::manifest_is_held_beside_pins,
+        PinHolds::Yes => holds::is_manifest_held,
+        PinHolds::No => holds::is_manifest_held_without_pins,
     };
-    // Until it was let alone it could be found, and whoever found it by a tag was given no lease.
-    let told_at = leased_at.max(alone_at);
+    // Until it lost its last holder clients could find it by a tag, and got no lease then.
+    let promised_at = leased_at.max(alone_at);
     if alone_at != expiry.alone_at
         || was_pulled(c, repo, id, &target, expiry.pulled_before)?
-        // What is in the trash holds too: it comes back with what belongs to it.
+        // Holders in the trash count too: they are restored together with what they hold.
         || is_held(c, id, repo, &target)?
-        || holds::is_leased(c, repo, told_at, &lease_rules(change.now, expiry.lease))?
+        || holds::is_leased(c, repo, promised_at, &lease_rules(change.now, expiry.lease))?
     {
         return Ok(Expired::Changed);
     }
@@ -112,16 +116,16 @@ fn expire_manifest(c: &Connection, expiry: &ExpireManifest) -> rusqlite::Result<
     remove(c, repo, id, &target, change)
 }
 
-/// Moves a manifest that nothing holds to the trash. It need not be reviewed any more; what it holds is, when
-/// it is purged.
+/// Moves a manifest that nothing holds to the trash. It no longer needs a review; its targets are reviewed when it is
+/// purged.
 fn remove(c: &Connection, repo: i64, id: i64, target: &[u8], change: &Change) -> rusqlite::Result<Expired> {
-    manifests::remove_manifest(c, repo, (id, target), ChangeKind::Expiry, change, None)?;
-    holds::unqueue(c, Review::Manifest, repo, target)?;
-    holds::unqueue(c, Review::Orphan, repo, target)?;
+    manifests::remove_manifest(c, repo, id, target, ChangeKind::Expiry, change, None)?;
+    holds::dequeue(c, Review::Manifest, repo, target)?;
+    holds::dequeue(c, Review::Orphan, repo, target)?;
     Ok(Expired::Done { removed_manifest: true })
 }
 
-/// Whether a manifest, a child of it or an index that lists it was pulled at `since` or later.
+/// Whether a manifest, one of its children or an index that lists it was pulled at `since` or later.
 fn was_pulled(
     c: &Connection,
     repo: i64,

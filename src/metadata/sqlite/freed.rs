@@ -1,47 +1,49 @@
-//! What the medium would get back if some manifests went: the blobs that nothing else holds, anywhere.
+//! Computes the disk space that would be freed if some manifests were removed: that of the blobs that no other manifest
+//! in any repository references.
 //!
-//! The manifests' children and referrers go with them where nothing else holds those. A blob comes free if in
-//! each repository that links it every manifest that refers to it goes. Several sets of manifests are judged
-//! at once, each by itself. Where few manifests of a repository go, what they refer to is looked up; where
-//! many do, its edges are read in one sweep: a look-up costs as much as many rows read in their order.
+//! Children and referrers of the manifests are removed with them unless something else holds them. A blob is freed if,
+//! in each repository that links it, every manifest that refers to it is removed. Several sets of manifests are
+//! evaluated at once, independently of each other. If few manifests of a repository are removed, their targets are
+//! looked up one by one; if many are, all edges of the repository are scanned: a lookup costs as much as reading many
+//! rows in order.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use rusqlite::{Connection, OptionalExtension, Params, Statement, params};
 
-use super::unreferenced::{Freed, Unheld};
-use super::usage::number;
+use super::unreferenced::{FreedSpace, UnreferencedBlobs};
+use super::usage::read_u64;
 
-/// A look-up costs about as much as so many rows that are read in their order.
-pub(super) const LOOK_UP: u64 = 16;
+/// A lookup costs about as much as reading this many rows in order.
+pub(super) const LOOKUP_COST: u64 = 16;
 
-/// Some of the sets that are judged, a bit each.
+/// Some of the sets that are evaluated, one bit for each.
 pub(super) type Sets = u8;
 
-/// Manifests that are to go, with all that follows them.
-pub(super) struct Going<'c> {
+/// Manifests to be removed, together with everything that is removed with them.
+pub(super) struct ReclaimableGraph<'c> {
     c: &'c Connection,
     all: HashMap<i64, Sets>,
     by_repo: BTreeMap<i64, Vec<i64>>,
-    /// Those whose followers have not been looked for.
+    /// Manifests whose children and referrers have not been added yet.
     waiting: Vec<(Row, Sets)>,
     within: Option<HashSet<i64>>,
 }
 
-/// A manifest's row, repository and digest.
+/// Row id, repository and digest of a manifest.
 pub(super) type Row = (i64, i64, Vec<u8>);
 
-impl<'c> Going<'c> {
+impl<'c> ReclaimableGraph<'c> {
     pub(super) fn new(c: &'c Connection) -> Self {
         Self { c, all: HashMap::new(), by_repo: BTreeMap::new(), waiting: Vec::new(), within: None }
     }
 
-    /// The same, where blobs do not come free that others than these repositories link.
+    /// Restricts the result: a blob that a repository outside of `repositories` links is not freed.
     pub(super) fn within(self, repositories: Option<HashSet<i64>>) -> Self {
         Self { within: repositories, ..self }
     }
 
-    /// Lets a manifest go, in these sets.
+    /// Removes a manifest in these sets.
     pub(super) fn add(&mut self, row: Row, sets: Sets) {
         let known = self.all.entry(row.0).or_default();
         let new = sets & !*known;
@@ -55,23 +57,23 @@ impl<'c> Going<'c> {
         self.waiting.push((row, new));
     }
 
-    /// What that would free, of each set.
-    pub(super) fn frees(mut self) -> rusqlite::Result<Freed> {
-        self.follow()?;
-        let mut unreferenced = Unheld::within(self.within.take());
+    /// Returns the space that would be freed, for each set.
+    pub(super) fn freed_space(mut self) -> rusqlite::Result<FreedSpace> {
+        self.add_followers()?;
+        let mut unreferenced = UnreferencedBlobs::within(self.within.take());
         for (repo, manifests) in &self.by_repo {
-            let elsewhere = self.elsewhere(*repo)?;
-            if is_many(self.c, *repo, manifests.len())? {
-                self.sweep(*repo, &elsewhere, &mut unreferenced)?;
+            let optional = self.optional_targets(*repo)?;
+            if should_scan(self.c, *repo, manifests.len())? {
+                self.find_by_scan(*repo, &optional, &mut unreferenced)?;
             } else {
-                self.look_up(*repo, manifests, &elsewhere, &mut unreferenced)?;
+                self.find_by_lookup(*repo, manifests, &optional, &mut unreferenced)?;
             }
         }
-        unreferenced.weigh(self.c, &self.all)
+        unreferenced.sum_freed(self.c, &self.all)
     }
 
-    /// Lets go what those alone hold that go.
-    fn follow(&mut self) -> rusqlite::Result<()> {
+    /// Adds the children and referrers that only removed manifests hold.
+    fn add_followers(&mut self) -> rusqlite::Result<()> {
         let mut children = self.c.prepare_cached(
             "SELECT m.id, m.digest FROM edges e JOIN manifests m ON m.repo = e.repo AND m.digest = e.target
              WHERE e.manifest = ?1 AND e.kind = 1",
@@ -80,32 +82,32 @@ impl<'c> Going<'c> {
             "SELECT m.id, m.digest FROM edges e JOIN manifests m ON m.id = e.manifest
              WHERE e.repo = ?1 AND e.target = ?2 AND e.kind = 2",
         )?;
-        let mut leaders = HashMap::new();
+        let mut holders = HashMap::new();
         for (repo, manifests) in &self.by_repo {
-            if is_many(self.c, *repo, manifests.len())? {
-                leaders.insert(*repo, Leaders::of(self.c, *repo)?);
+            if should_scan(self.c, *repo, manifests.len())? {
+                holders.insert(*repo, ManifestHolders::read(self.c, *repo)?);
             }
         }
         while let Some(((id, repo, digest), sets)) = self.waiting.pop() {
-            let leads = leaders.get(&repo);
+            let known = holders.get(&repo);
             let mut found: Vec<(i64, Vec<u8>)> = Vec::new();
-            if leads.is_none_or(|leads| leads.indexes.contains(&id)) {
+            if known.is_none_or(|known| known.indexes.contains(&id)) {
                 found.extend(rows(&mut children, [id])?);
             }
-            if leads.is_none_or(|leads| leads.subjects.contains(&digest)) {
+            if known.is_none_or(|known| known.subjects.contains(&digest)) {
                 found.extend(rows(&mut referrers, params![repo, digest])?);
             }
             for (id, digest) in found {
                 let new = sets & !self.all.get(&id).copied().unwrap_or(0);
-                let goes = if new == 0 { 0 } else { self.let_go_of(id, repo, &digest, new)? };
-                self.add((id, repo, digest), goes);
+                let removed = if new == 0 { 0 } else { self.sets_without_holder(id, repo, &digest, new)? };
+                self.add((id, repo, digest), removed);
             }
         }
         Ok(())
     }
 
-    /// In which of the `sets` neither a tag holds a manifest, nor an index or subject that stays.
-    fn let_go_of(&self, id: i64, repo: i64, digest: &[u8], sets: Sets) -> rusqlite::Result<Sets> {
+    /// Returns the `sets` in which neither a tag nor a remaining index or subject holds a manifest.
+    fn sets_without_holder(&self, id: i64, repo: i64, digest: &[u8], sets: Sets) -> rusqlite::Result<Sets> {
         if self.c.prepare_cached("SELECT 1 FROM tags WHERE manifest = ?1 LIMIT 1")?.exists([id])? {
             return Ok(0);
         }
@@ -116,17 +118,17 @@ impl<'c> Going<'c> {
             "SELECT s.id FROM edges e JOIN manifests s ON s.repo = e.repo AND s.digest = e.target
              WHERE e.manifest = ?1 AND e.kind = 2 AND s.id <> ?1",
         )?;
-        let sets = all_go(&mut indexes, params![repo, digest, id], &self.all, sets)?;
-        all_go(&mut subjects, [id], &self.all, sets)
+        let sets = sets_removing_all(&mut indexes, params![repo, digest, id], &self.all, sets)?;
+        sets_removing_all(&mut subjects, [id], &self.all, sets)
     }
 
-    /// Finds the blobs that these manifests alone hold in a repository.
-    fn look_up(
+    /// Looks up the blobs that only these manifests reference in a repository.
+    fn find_by_lookup(
         &self,
         repo: i64,
         manifests: &[i64],
-        elsewhere: &HashSet<Vec<u8>>,
-        unreferenced: &mut Unheld,
+        optional: &HashSet<Vec<u8>>,
+        unreferenced: &mut UnreferencedBlobs,
     ) -> rusqlite::Result<()> {
         let mut edges = self.c.prepare_cached("SELECT target FROM edges WHERE manifest = ?1 AND kind = 0")?;
         let mut holders = self.c.prepare_cached(HOLDERS)?;
@@ -137,31 +139,32 @@ impl<'c> Going<'c> {
                 if seen.contains(&target) {
                     continue;
                 }
-                let sets = all_go(&mut holders, params![repo, target], &self.all, Sets::MAX)?;
-                self.note(repo, &target, sets, elsewhere, unreferenced)?;
+                let sets = sets_removing_all(&mut holders, params![repo, target], &self.all, Sets::MAX)?;
+                self.add_unreferenced(repo, &target, sets, optional, unreferenced)?;
                 seen.insert(target);
             }
         }
         Ok(())
     }
 
-    /// Finds all of them in a repository.
-    fn sweep(
+    /// Scans all edges of a repository for the blobs that only removed manifests reference.
+    fn find_by_scan(
         &self,
         repo: i64,
-        elsewhere: &HashSet<Vec<u8>>,
-        unreferenced: &mut Unheld,
+        optional: &HashSet<Vec<u8>>,
+        unreferenced: &mut UnreferencedBlobs,
     ) -> rusqlite::Result<()> {
         let mut edges = self.c.prepare_cached(
             "SELECT target, manifest FROM edges INDEXED BY edges_by_target
              WHERE repo = ?1 AND kind = 0 ORDER BY target",
         )?;
         let mut rows = edges.query([repo])?;
-        let (mut target, mut sets): (Vec<u8>, Sets) = (Vec::new(), 0);
+        let mut target: Vec<u8> = Vec::new();
+        let mut sets: Sets = 0;
         while let Some(row) = rows.next()? {
             let next = row.get_ref(0)?.as_blob()?;
             if next != target {
-                self.note(repo, &target, sets, elsewhere, unreferenced)?;
+                self.add_unreferenced(repo, &target, sets, optional, unreferenced)?;
                 target.clear();
                 target.extend_from_slice(next);
                 sets = Sets::MAX;
@@ -170,27 +173,27 @@ impl<'c> Going<'c> {
                 sets &= self.all.get(&row.get(1)?).copied().unwrap_or(0);
             }
         }
-        self.note(repo, &target, sets, elsewhere, unreferenced)
+        self.add_unreferenced(repo, &target, sets, optional, unreferenced)
     }
 
-    /// Notes a blob that nothing holds in a repository, if that has it.
-    fn note(
+    /// Adds a blob that is unreferenced in a repository, if the repository has it.
+    fn add_unreferenced(
         &self,
         repo: i64,
         target: &[u8],
         sets: Sets,
-        elsewhere: &HashSet<Vec<u8>>,
-        unreferenced: &mut Unheld,
+        optional: &HashSet<Vec<u8>>,
+        unreferenced: &mut UnreferencedBlobs,
     ) -> rusqlite::Result<()> {
-        if sets == 0 || (elsewhere.contains(target) && !is_linked(self.c, repo, target)?) {
+        if sets == 0 || (optional.contains(target) && !is_linked(self.c, repo, target)?) {
             return Ok(());
         }
         unreferenced.add(repo, target, sets);
         Ok(())
     }
 
-    /// The blobs that some manifest of a repository refers to without need of them: they may not be there.
-    fn elsewhere(&self, repo: i64) -> rusqlite::Result<HashSet<Vec<u8>>> {
+    /// Lists the blobs that some manifest of a repository refers to without requiring them: they may be missing.
+    fn optional_targets(&self, repo: i64) -> rusqlite::Result<HashSet<Vec<u8>>> {
         let mut query = self.c.prepare_cached(
             "SELECT target FROM edges INDEXED BY edges_elsewhere WHERE repo = ?1 AND kind = 0 AND required = 0",
         )?;
@@ -198,14 +201,16 @@ impl<'c> Going<'c> {
     }
 }
 
-/// The manifests of a repository that others may follow: indexes by their rows, subjects by their digests.
-struct Leaders {
+/// Manifests of a repository that hold other manifests.
+struct ManifestHolders {
+    /// Row ids of indexes.
     indexes: HashSet<i64>,
+    /// Digests of subjects.
     subjects: HashSet<Vec<u8>>,
 }
 
-impl Leaders {
-    fn of(c: &Connection, repo: i64) -> rusqlite::Result<Self> {
+impl ManifestHolders {
+    fn read(c: &Connection, repo: i64) -> rusqlite::Result<Self> {
         let mut indexes = c.prepare_cached(
             "SELECT manifest FROM edges INDEXED BY edges_of_indexes WHERE repo = ?1 AND kind = 1",
         )?;
@@ -219,21 +224,21 @@ impl Leaders {
     }
 }
 
-/// The manifests that hold the blob `?2` in the repository `?1`.
+/// Finds the manifests that hold the blob `?2` in the repository `?1`.
 pub(super) const HOLDERS: &str = "SELECT manifest FROM edges WHERE repo = ?1 AND target = ?2 AND kind = 0";
 
-/// In which of the `sets` all of the manifests go that a query finds.
-pub(super) fn all_go(
+/// Returns the `sets` in which all manifests found by a query are removed.
+pub(super) fn sets_removing_all(
     query: &mut Statement<'_>,
     values: impl Params,
-    going: &HashMap<i64, Sets>,
+    removed: &HashMap<i64, Sets>,
     mut sets: Sets,
 ) -> rusqlite::Result<Sets> {
     let mut rows = query.query(values)?;
     while sets != 0
         && let Some(row) = rows.next()?
     {
-        sets &= going.get(&row.get(0)?).copied().unwrap_or(0);
+        sets &= removed.get(&row.get(0)?).copied().unwrap_or(0);
     }
     Ok(sets)
 }
@@ -246,16 +251,16 @@ fn is_linked(c: &Connection, repo: i64, target: &[u8]) -> rusqlite::Result<bool>
     c.prepare_cached("SELECT 1 FROM links WHERE repo = ?1 AND digest = ?2")?.exists(params![repo, target])
 }
 
-/// Whether so many manifests of a repository are enough to look at all of them.
-fn is_many(c: &Connection, repo: i64, manifests: usize) -> rusqlite::Result<bool> {
+/// Whether scanning all manifests of a repository costs less than looking up this many.
+fn should_scan(c: &Connection, repo: i64, manifests: usize) -> rusqlite::Result<bool> {
     let mut query = c.prepare_cached("SELECT manifests FROM repositories WHERE id = ?1")?;
-    let all = query.query_row([repo], |row| number(row, 0)).optional()?.unwrap_or(0);
-    Ok((manifests as u64).saturating_mul(LOOK_UP) > all)
+    let all = query.query_row([repo], |row| read_u64(row, 0)).optional()?.unwrap_or(0);
+    Ok((manifests as u64).saturating_mul(LOOKUP_COST) > all)
 }
 
-/// The manifests of a repository with these digests, of those that are there.
+/// Finds the existing manifests of a repository with these digests.
 pub(super) fn find(c: &Connection, repo: i64, mut wanted: Vec<Vec<u8>>) -> rusqlite::Result<Vec<Row>> {
-    if !is_many(c, repo, wanted.len())? {
+    if !should_scan(c, repo, wanted.len())? {
         let mut query = c.prepare_cached("SELECT id FROM manifests WHERE repo = ?1 AND digest = ?2")?;
         let mut find = |digest: Vec<u8>| {
             let found = query.query_row(params![repo, digest], |row| row.get(0)).optional();
@@ -264,7 +269,8 @@ pub(super) fn find(c: &Connection, repo: i64, mut wanted: Vec<Vec<u8>>) -> rusql
         return wanted.into_iter().filter_map(&mut find).collect();
     }
     wanted.sort();
-    let (mut wanted, mut found) = (wanted.into_iter().peekable(), Vec::new());
+    let mut wanted = wanted.into_iter().peekable();
+    let mut found = Vec::new();
     let mut query = c.prepare_cached("SELECT digest, id FROM manifests WHERE repo = ?1 ORDER BY digest")?;
     let mut rows = query.query([repo])?;
     while let Some(row) = rows.next()? {

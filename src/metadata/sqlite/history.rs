@@ -1,14 +1,14 @@
-//! The history of tags, and the way back along it.
+//! History of tags: reads it, rolls tags back and restores removed tags.
 
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::blobs::read_digest;
 use super::codec::{SqlDigest, digest};
-use super::tags::{self, Pointed, WHOLE};
-use super::{Durability, SqliteMetadata, manifests, one_more, quotas, repo_id, restore};
+use super::tags::{self, REPOSITORY_HISTORY, TagTarget};
+use super::{Durability, SqliteMetadata, limit_plus_one, manifests, quotas, repo_id, restore};
 use crate::clock::Timestamp;
-use crate::metadata::{Batch, Change, ChangeKind, History, HistoryEntry, Page, Result, TagReturn};
+use crate::metadata::{Batch, Change, ChangeKind, History, HistoryEntry, Page, Result, TagRestoration};
 use crate::oci::{Digest, RepoName, Tag};
 
 #[async_trait]
@@ -20,7 +20,7 @@ impl History for SqliteMetadata {
         before: Option<i64>,
         limit: usize,
     ) -> Result<Page<HistoryEntry>> {
-        let name = tag.map_or(WHOLE, Tag::as_str);
+        let name = tag.map_or(REPOSITORY_HISTORY, Tag::as_str);
         self.read(|c| {
             let Some(repo) = repo_id(c, repo)? else {
                 return Ok(Page { items: Vec::new(), more: false });
@@ -29,8 +29,8 @@ impl History for SqliteMetadata {
                 "SELECT id, at, kind, digest, was, actor, reason FROM tag_history
                  WHERE repo = ?1 AND name = ?2 AND id < ?3 ORDER BY id DESC LIMIT ?4",
             )?;
-            let values = params![repo, name, before.unwrap_or(i64::MAX), one_more(limit)];
-            Page::read(query.query_map(values, entry)?, limit)
+            let values = params![repo, name, before.unwrap_or(i64::MAX), limit_plus_one(limit)];
+            Page::read(query.query_map(values, read_entry)?, limit)
         })
     }
 
@@ -40,44 +40,50 @@ impl History for SqliteMetadata {
         tag: &Tag,
         to: Option<&Digest>,
         change: &Change,
-    ) -> Result<TagReturn> {
-        let (repo, tag, to, change) = (repo.clone(), tag.clone(), to.map(digest), change.clone());
+    ) -> Result<TagRestoration> {
+        let repo = repo.clone();
+        let tag = tag.clone();
+        let to = to.map(digest);
+        let change = change.clone();
         self.write(Durability::Full, move |c| {
             let Some(repo) = repo_id(c, &repo)? else {
-                return Ok(TagReturn::Unknown);
+                return Ok(TagRestoration::Unknown);
             };
             let wanted = match to {
-                Some(to) if !has_pointed_at(c, repo, &tag, &to)? => return Ok(TagReturn::NotInHistory),
+                Some(to) if !has_pointed_at(c, repo, &tag, &to)? => return Ok(TagRestoration::NotInHistory),
                 Some(to) => to,
                 None => match last_change(c, repo, &tag)? {
                     Some(LastChange { was: Some(was), .. }) => was,
-                    _ => return Ok(TagReturn::Unknown),
+                    _ => return Ok(TagRestoration::Unknown),
                 },
             };
             let current = tags::find(c, repo, tag.as_str())?;
             let kind = ChangeKind::Rollback;
-            let back = quotas::within(c, |c| point_back(c, repo, &tag, current, &wanted, kind, &change))?;
-            Ok(back.unwrap_or_else(TagReturn::Refused))
+            let outcome = quotas::within(c, |c| point_back(c, repo, &tag, current, &wanted, kind, &change))?;
+            Ok(outcome.unwrap_or_else(TagRestoration::Refused))
         })
         .await
     }
 
-    async fn restore_tag(&self, repo: &RepoName, tag: &Tag, change: &Change) -> Result<TagReturn> {
-        let (repo, tag, change) = (repo.clone(), tag.clone(), change.clone());
+    async fn restore_tag(&self, repo: &RepoName, tag: &Tag, change: &Change) -> Result<TagRestoration> {
+        let repo = repo.clone();
+        let tag = tag.clone();
+        let change = change.clone();
         self.write(Durability::Full, move |c| {
             let Some(repo) = repo_id(c, &repo)? else {
-                return Ok(TagReturn::Unknown);
+                return Ok(TagRestoration::Unknown);
             };
             if let Some(found) = tags::find(c, repo, tag.as_str())? {
-                return read_digest(&found.digest).map(TagReturn::InUse);
+                return read_digest(&found.digest).map(TagRestoration::InUse);
             }
             match last_change(c, repo, &tag)? {
                 Some(LastChange { was: Some(was), removed: true }) => {
                     let kind = ChangeKind::Restore;
-                    let back = quotas::within(c, |c| point_back(c, repo, &tag, None, &was, kind, &change))?;
-                    Ok(back.unwrap_or_else(TagReturn::Refused))
+                    let outcome =
+                        quotas::within(c, |c| point_back(c, repo, &tag, None, &was, kind, &change))?;
+                    Ok(outcome.unwrap_or_else(TagRestoration::Refused))
                 }
-                _ => Ok(TagReturn::Unknown),
+                _ => Ok(TagRestoration::Unknown),
             }
         })
         .await
@@ -100,7 +106,7 @@ impl History for SqliteMetadata {
         .await
     }
 
-    async fn note_pushes(&self, pushes: Vec<(RepoName, Tag, Digest, Timestamp)>) -> Result<()> {
+    async fn record_pushes(&self, pushes: Vec<(RepoName, Tag, Digest, Timestamp)>) -> Result<()> {
         self.write(Durability::Lazy, move |c| {
             let mut update = c.prepare_cached(
                 "UPDATE tags SET updated_at = ?4
@@ -117,7 +123,7 @@ impl History for SqliteMetadata {
     }
 }
 
-fn entry(row: &Row<'_>) -> rusqlite::Result<HistoryEntry> {
+fn read_entry(row: &Row<'_>) -> rusqlite::Result<HistoryEntry> {
     Ok(HistoryEntry {
         id: row.get(0)?,
         at: row.get(1)?,
@@ -129,7 +135,7 @@ fn entry(row: &Row<'_>) -> rusqlite::Result<HistoryEntry> {
     })
 }
 
-/// What happened to a tag last.
+/// The last change of a tag.
 struct LastChange {
     was: Option<Vec<u8>>,
     removed: bool,
@@ -143,7 +149,7 @@ fn last_change(c: &Connection, repo: i64, tag: &Tag) -> rusqlite::Result<Option<
     query.query_row(params![repo, tag.as_str()], row).optional()
 }
 
-/// The rows of a tag are as many as the setting keeps.
+/// Whether a tag pointed at a manifest before. The number of rows of a tag is bounded by the setting.
 fn has_pointed_at(c: &Connection, repo: i64, tag: &Tag, target: &[u8]) -> rusqlite::Result<bool> {
     c.prepare_cached(
         "SELECT 1 FROM tag_history WHERE repo = ?1 AND name = ?2 AND (digest = ?3 OR was = ?3) LIMIT 1",
@@ -151,18 +157,19 @@ fn has_pointed_at(c: &Connection, repo: i64, tag: &Tag, target: &[u8]) -> rusqli
     .exists(params![repo, tag.as_str(), target])
 }
 
-/// Points a tag at a manifest out of its past, which comes back out of the trash if it is there.
+/// Points a tag at a manifest from its history and restores the manifest if it is in the trash.
 fn point_back(
     c: &Connection,
     repo: i64,
     tag: &Tag,
-    current: Option<Pointed>,
+    current: Option<TagTarget>,
     wanted: &[u8],
     kind: ChangeKind,
     change: &Change,
-) -> rusqlite::Result<TagReturn> {
-    if current.as_ref().is_some_and(|current| current.digest != wanted) && change.fixed.contains(tag) {
-        return Ok(TagReturn::Fixed(tag.clone()));
+) -> rusqlite::Result<TagRestoration> {
+    if current.as_ref().is_some_and(|current| current.digest != wanted) && change.immutable_tags.contains(tag)
+    {
+        return Ok(TagRestoration::Immutable(tag.clone()));
     }
     let to = read_digest(wanted)?;
     let mut restored = Vec::new();
@@ -170,22 +177,22 @@ fn point_back(
         Some(id) => id,
         None => {
             let Some(removed) = restore::find(c, repo, wanted)? else {
-                return Ok(TagReturn::Gone(to));
+                return Ok(TagRestoration::Gone(to));
             };
             let id = removed.id;
             match restore::restore(c, repo, removed, false, change)? {
-                Ok(back) => restored = back.manifests,
-                Err(missing) => return Ok(TagReturn::Missing(missing)),
+                Ok(outcome) => restored = outcome.manifests,
+                Err(missing) => return Ok(TagRestoration::Missing(missing)),
             }
             id
         }
     };
-    tags::point_tag(c, repo, tag.as_str(), (manifest, wanted), Some(kind), change)?;
+    tags::point_tag(c, repo, tag.as_str(), manifest, wanted, Some(kind), change)?;
     let from = current.map(|current| read_digest(&current.digest)).transpose()?;
-    Ok(TagReturn::Done { from, to, restored })
+    Ok(TagRestoration::Done { from, to, restored })
 }
 
-/// The oldest removals. The newest row of all stays: its id must not be given out again.
+/// Lists the oldest removals. The newest row of the table stays, because its id must not be reused.
 fn removals(c: &Connection, cutoff: Timestamp, limit: usize) -> rusqlite::Result<Vec<(i64, i64, String)>> {
     c.prepare_cached(
         "SELECT id, repo, name FROM tag_history

@@ -1,5 +1,5 @@
-//! What holds what, and what a lease protects. There are no counters: whether something is held is asked of
-//! the edges and tags themselves.
+//! Decides what holds manifests and blobs, and whether a lease protects them. There are no reference counters: the
+//! edges and tags themselves are queried.
 
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -7,7 +7,7 @@ use crate::clock::Timestamp;
 use crate::metadata::{CollectionRules, EdgeKind};
 use crate::oci::Tag;
 
-/// A live manifest of `repo` that refers to `target` as `kind`, by its digest.
+/// Finds the digest of a live manifest of `repo` that refers to `target` as `kind`.
 pub(super) fn live_holder(
     c: &Connection,
     repo: i64,
@@ -22,9 +22,9 @@ pub(super) fn live_holder(
     query.query_row(params![repo, target, kind], |row| row.get(0)).optional()
 }
 
-/// Whether one of the newest manifests that refer to `target` is live. A look at all of them could cost much
-/// where many share it and most are in the trash.
-pub(super) fn is_held_lately(
+/// Whether one of the newest manifests that refer to `target` is live. Checking all of them could be expensive if many
+/// manifests share it and most of them are in the trash.
+pub(super) fn is_held_recently(
     c: &Connection,
     repo: i64,
     target: &[u8],
@@ -38,48 +38,48 @@ pub(super) fn is_held_lately(
     .exists(params![repo, target, kind])
 }
 
-/// Whether any manifest that is not purged yet refers to the blob `target`.
-pub(super) fn blob_is_held(c: &Connection, repo: i64, target: &[u8]) -> rusqlite::Result<bool> {
+/// Whether any manifest that is not completely purged refers to the blob `target`.
+pub(super) fn is_blob_held(c: &Connection, repo: i64, target: &[u8]) -> rusqlite::Result<bool> {
     c.prepare_cached("SELECT 1 FROM edges WHERE repo = ?1 AND target = ?2 AND kind = 0 LIMIT 1")?
         .exists(params![repo, target])
 }
 
-/// Whether a tag, an index, a policy or the subject holds the manifest `id`. What is in the trash goes on holding
-/// until it is purged: it may be brought back. So does an index that is being purged, until its own edge
-/// goes: whoever asked for the manifest while that was live was given no lease.
-pub(super) fn manifest_is_held(c: &Connection, id: i64, repo: i64, digest: &[u8]) -> rusqlite::Result<bool> {
-    Ok(manifest_is_held_beside_pins(c, id, repo, digest)? || is_pinned(c, repo, digest)?)
+/// Whether a tag, an index, a policy or the subject holds the manifest `id`. Manifests in the trash still hold others
+/// until they are purged, because they may be restored. An index that is being purged holds a manifest until the edge
+/// is deleted: clients that requested the manifest while the index was live got no lease.
+pub(super) fn is_manifest_held(c: &Connection, id: i64, repo: i64, digest: &[u8]) -> rusqlite::Result<bool> {
+    Ok(is_manifest_held_without_pins(c, id, repo, digest)? || is_pinned(c, repo, digest)?)
 }
 
-/// The same, but for policies.
-pub(super) fn manifest_is_held_beside_pins(
+/// Does the same, but ignores policies.
+pub(super) fn is_manifest_held_without_pins(
     c: &Connection,
     id: i64,
     repo: i64,
     digest: &[u8],
 ) -> rusqlite::Result<bool> {
-    Ok(is_tagged(c, id)? || is_listed(c, repo, digest, None)? || subject_holds(c, id, repo)?)
+    Ok(is_tagged(c, id)? || is_listed(c, repo, digest, None)? || is_held_by_subject(c, id, repo)?)
 }
 
-/// The same, but for what is being purged: for a manifest that the purge lets go of.
-pub(super) fn manifest_is_kept(c: &Connection, id: i64, repo: i64, digest: &[u8]) -> rusqlite::Result<bool> {
+/// Does the same, but ignores holders that are being purged: for a manifest that the purge releases.
+pub(super) fn is_manifest_kept(c: &Connection, id: i64, repo: i64, digest: &[u8]) -> rusqlite::Result<bool> {
     let listed = c
         .prepare_cached(
             "SELECT 1 FROM edges e JOIN manifests m ON m.id = e.manifest
              WHERE e.repo = ?1 AND e.target = ?2 AND e.kind = 1 AND m.state < 2 LIMIT 1",
         )?
         .exists(params![repo, digest])?;
-    Ok(listed || is_tagged(c, id)? || is_pinned(c, repo, digest)? || subject_holds(c, id, repo)?)
+    Ok(listed || is_tagged(c, id)? || is_pinned(c, repo, digest)? || is_held_by_subject(c, id, repo)?)
 }
 
-/// Whether a tag (another than `but`), a live index, a policy or a live subject holds a manifest: what is in the trash
-/// does not bring it back alone, and comes back with it.
-pub(super) fn manifest_is_held_live(
+/// Whether a tag other than `except`, a live index, a policy or a live subject holds a manifest. Holders in the trash
+/// do not count: they can only be restored together with it.
+pub(super) fn is_manifest_held_by_live(
     c: &Connection,
     id: i64,
     repo: i64,
     digest: &[u8],
-    but: Option<&Tag>,
+    except: Option<&Tag>,
 ) -> rusqlite::Result<bool> {
     let subject = || {
         c.prepare_cached(
@@ -90,11 +90,11 @@ pub(super) fn manifest_is_held_live(
     };
     let tagged = c
         .prepare_cached("SELECT 1 FROM tags WHERE manifest = ?1 AND name IS NOT ?2 LIMIT 1")?
-        .exists(params![id, but.map(Tag::as_str)])?;
+        .exists(params![id, except.map(Tag::as_str)])?;
     Ok(tagged
         || live_holder(c, repo, digest, EdgeKind::Child)?.is_some()
         || is_pinned(c, repo, digest)?
-        || (subject()? && subject_holds(c, id, repo)?))
+        || (subject()? && is_held_by_subject(c, id, repo)?))
 }
 
 fn is_tagged(c: &Connection, id: i64) -> rusqlite::Result<bool> {
@@ -106,7 +106,7 @@ fn is_pinned(c: &Connection, repo: i64, digest: &[u8]) -> rusqlite::Result<bool>
     c.prepare_cached("SELECT 1 FROM pins WHERE repo = ?1 AND digest = ?2")?.exists(params![repo, digest])
 }
 
-/// Whether an index lists a manifest, `except` one.
+/// Whether an index other than `except` lists a manifest.
 fn is_listed(c: &Connection, repo: i64, digest: &[u8], except: Option<i64>) -> rusqlite::Result<bool> {
     c.prepare_cached(
         "SELECT 1 FROM edges WHERE repo = ?1 AND target = ?2 AND kind = 1 AND manifest IS NOT ?3 LIMIT 1",
@@ -114,9 +114,9 @@ fn is_listed(c: &Connection, repo: i64, digest: &[u8], except: Option<i64>) -> r
     .exists(params![repo, digest, except])
 }
 
-/// Whether the subject of the manifest `id` holds it. One that the manifest itself lists does so only if
-/// something else holds the two: they would hold each other for ever.
-fn subject_holds(c: &Connection, id: i64, repo: i64) -> rusqlite::Result<bool> {
+/// Whether the subject of the manifest `id` holds it. A subject that the manifest itself lists counts only if something
+/// else holds the two: otherwise they would hold each other forever.
+fn is_held_by_subject(c: &Connection, id: i64, repo: i64) -> rusqlite::Result<bool> {
     let mut query = c.prepare_cached(
         "SELECT s.id, s.digest, EXISTS (SELECT 1 FROM edges l WHERE l.manifest = ?1 AND l.target = e.target AND l.kind = 1)
          FROM edges e JOIN manifests s ON s.repo = e.repo AND s.digest = e.target
@@ -124,7 +124,9 @@ fn subject_holds(c: &Connection, id: i64, repo: i64) -> rusqlite::Result<bool> {
     )?;
     let mut rows = query.query([id])?;
     while let Some(row) = rows.next()? {
-        let (subject, digest, listed): (i64, Vec<u8>, bool) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        let subject: i64 = row.get(0)?;
+        let digest: Vec<u8> = row.get(1)?;
+        let listed: bool = row.get(2)?;
         if !listed
             || is_tagged(c, subject)?
             || is_listed(c, repo, &digest, Some(id))?
@@ -144,8 +146,8 @@ fn has_subject(c: &Connection, id: i64) -> rusqlite::Result<bool> {
     .exists([id])
 }
 
-/// Has the indexes reviewed that list the manifest `digest` and are about it: it may have lost what else
-/// held the two.
+/// Queues the indexes that list the manifest `digest` and have it as their subject: the two may have lost their last
+/// other holder.
 pub(super) fn queue_own_indexes(
     c: &Connection,
     repo: i64,
@@ -165,8 +167,8 @@ pub(super) fn queue_own_indexes(
     Ok(())
 }
 
-/// Whether a lease given at `leased_at` still protects. An upload that began before the lease's end extends
-/// it to its own end and one more lease; extensions do not chain.
+/// Whether a lease given at `leased_at` is still in force. An upload that started before the lease ended extends it
+/// until one more lease after the end of the upload. Extensions do not chain.
 pub(super) fn is_leased(
     c: &Connection,
     repo: i64,
@@ -177,10 +179,10 @@ pub(super) fn is_leased(
         return Ok(true);
     }
     let lease_end = leased_at.plus(rules.lease);
-    let open = c
+    let has_open_upload = c
         .prepare_cached("SELECT 1 FROM uploads WHERE repo = ?1 AND began_at <= ?2 LIMIT 1")?
         .exists(params![repo, lease_end])?;
-    if open {
+    if has_open_upload {
         return Ok(true);
     }
     c.prepare_cached(
@@ -189,20 +191,20 @@ pub(super) fn is_leased(
     .exists(params![repo, lease_end, rules.lease_cutoff()])
 }
 
-/// What is looked at again.
+/// What is queued for review.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Review {
-    /// A link, since it was leased.
+    /// A link, from the time of its lease.
     Link = 0,
-    /// A manifest, since it lost its last holder.
+    /// A manifest, from the time when it lost its last holder.
     Manifest = 1,
-    /// A hidden link, since it was hidden.
+    /// A hidden link, from the time when it was hidden.
     HiddenLink = 2,
-    /// A manifest whose index or subject was purged, since that was removed: it follows.
+    /// A manifest whose index or subject was purged, from the time of that removal: it is purged too.
     Orphan = 3,
 }
 
-/// Puts something into the review queue; where it is there already, its later time counts.
+/// Adds something to the review queue. If it is already queued, the later time counts.
 pub(super) fn queue(
     c: &Connection,
     review: Review,
@@ -218,8 +220,8 @@ pub(super) fn queue(
     .map(drop)
 }
 
-/// Puts a manifest into the review queue that was put without a tag, or lost one: later than the removal of
-/// whatever held it, by however little, also where the clock has gone back. So its purge can tell.
+/// Adds a manifest that was pushed without a tag, or lost one, to the review queue. Its time is always later than the
+/// removal of its holders, even if the clock was set back, so that the purge can distinguish the two cases.
 pub(super) fn queue_manifest(
     c: &Connection,
     id: i64,
@@ -246,8 +248,8 @@ pub(super) fn queue_manifest(
     queue(c, Review::Manifest, repo, digest, alone_at)
 }
 
-/// Takes something out of the review queue.
-pub(super) fn unqueue(c: &Connection, review: Review, repo: i64, digest: &[u8]) -> rusqlite::Result<()> {
+/// Removes something from the review queue.
+pub(super) fn dequeue(c: &Connection, review: Review, repo: i64, digest: &[u8]) -> rusqlite::Result<()> {
     c.prepare_cached("DELETE FROM review WHERE kind = ?1 AND repo = ?2 AND digest = ?3")?
         .execute(params![review as i64, repo, digest])
         .map(drop)

@@ -1,4 +1,4 @@
-//! What a database file holds, read without changing it, before anything decides to open it.
+//! Inspects a database file without changing it, before the server decides to open it.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -6,60 +6,60 @@ use std::path::Path;
 
 use rusqlite::{Connection, ErrorCode, OptionalExtension};
 
-use super::maintenance::fact;
+use super::maintenance::read_value;
 use super::open::{self, OpenError};
 use super::readers::Readers;
 use super::{SqliteMetadata, log, runs};
 
-/// How every SQLite database begins.
+/// First bytes of every SQLite database.
 const MAGIC: &[u8] = b"SQLite format 3\0";
 
-/// A database file, as it was found.
+/// The state of a database file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Inspection {
-    /// What it holds.
+    /// Content of the file.
     pub state: DatabaseState,
-    /// Whether there was a log beside it that can hold a change.
+    /// Whether a log that can hold a change lies next to the file.
     pub has_log: bool,
-    /// The run that the file records without its log, if that can be read.
+    /// The run that the file records without its log, if it can be read.
     pub run_in_file: Option<String>,
 }
 
-/// What a database file holds.
+/// Content of a database file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DatabaseState {
-    /// There is no file.
+    /// The file does not exist.
     Missing,
-    /// A file without any table.
+    /// The file has no tables.
     Empty,
-    /// It is no database, or a damaged one; with the reason.
+    /// The file is not a database or is damaged; contains the reason.
     Unreadable(String),
-    /// A database.
+    /// A readable database.
     Readable {
-        /// The store that it belongs to, if it was ever bound to one.
+        /// Id of the store that it belongs to, if it was ever bound to one.
         store: Option<String>,
-        /// The last run that it records.
+        /// Last run that it records.
         run: Option<String>,
     },
 }
 
 impl SqliteMetadata {
-    /// Looks at the database in the folder `dir`, without changing it.
+    /// Inspects the database in the folder `dir` without changing it.
     ///
     /// # Errors
-    /// [`OpenError`] if it cannot be looked at now. A file that is no database is no error.
+    /// Fails if the file can't be inspected now. A file that is not a database is not an error.
     pub fn inspect(dir: &Path) -> Result<Inspection, OpenError> {
         let path = open::database(dir);
-        // Before SQLite opens anything: it makes an empty log.
+        // Check this before SQLite opens the file: it creates an empty log.
         let has_log = log::has_log(&path);
         let found = |state| Inspection { state, has_log, run_in_file: None };
-        if let Some(state) = look_at_file(&path).map_err(|error| open::folder(dir, error))? {
+        if let Some(state) = check_file(&path).map_err(|error| open::folder_error(dir, error))? {
             return Ok(found(state));
         }
         let run_in_file =
-            Readers::new(path.clone(), true).read(recorded).ok().flatten().and_then(|read| read.run);
-        let immutable = open::is_immutable(&path, open::folder_is_writable(&path))?;
-        let state = match Readers::new(path.clone(), immutable).read(recorded) {
+            Readers::new(path.clone(), true).read(read_recorded).ok().flatten().and_then(|read| read.run);
+        let immutable = open::is_immutable(&path, open::is_folder_writable(&path))?;
+        let state = match Readers::new(path.clone(), immutable).read(read_recorded) {
             Ok(Some(Recorded { store, run })) => DatabaseState::Readable { store, run },
             Ok(None) => DatabaseState::Empty,
             Err(error) if is_damage(&error) => DatabaseState::Unreadable(error.to_string()),
@@ -69,9 +69,9 @@ impl SqliteMetadata {
     }
 }
 
-/// What is wrong with the file itself, if anything. SQLite may not open such a file: with an empty one it removes
-/// the log, which may be all that is left.
-fn look_at_file(path: &Path) -> io::Result<Option<DatabaseState>> {
+/// Checks the file itself. Returns its state if SQLite must not open it: for an empty file SQLite removes the log,
+/// which may hold the only remaining data.
+fn check_file(path: &Path) -> io::Result<Option<DatabaseState>> {
     match fs::metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Some(DatabaseState::Missing)),
         Err(error) => return Err(error),
@@ -95,19 +95,19 @@ struct Recorded {
     run: Option<String>,
 }
 
-/// What the database says about itself, whatever its version; `None` if it has no tables.
-fn recorded(c: &Connection) -> rusqlite::Result<Option<Recorded>> {
+/// Reads what a database of any version records about itself. Returns `None` if it has no tables.
+fn read_recorded(c: &Connection) -> rusqlite::Result<Option<Recorded>> {
     let facts = "SELECT 1 FROM sqlite_schema WHERE name = 'facts'";
     if c.query_row(facts, [], |_| Ok(())).optional()?.is_none() {
         return Ok(None);
     }
-    Ok(Some(Recorded { store: fact(c, "store_id")?, run: fact(c, runs::RUN)? }))
+    Ok(Some(Recorded { store: read_value(c, "store_id")?, run: read_value(c, runs::RUN_KEY)? }))
 }
 
 fn is_damage(error: &rusqlite::Error) -> bool {
     match error.sqlite_error_code() {
         Some(code) => matches!(code, ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase),
-        // A value of another type than is ever written.
+        // A value has a type that is never written.
         None => true,
     }
 }

@@ -1,9 +1,9 @@
-//! The reviews of links: a link that nothing holds goes, and a blob with its last one.
+//! Reviews links: removes links that nothing holds, and blobs with their last link.
 
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::holds::{self, Review};
-use super::review::{self, Entry, Verdict};
+use super::review::{self, Entry, ReviewOutcome};
 use crate::clock::Timestamp;
 use crate::metadata::CollectionRules;
 
@@ -24,44 +24,46 @@ pub(super) fn review_link(
     c: &Connection,
     entry: &Entry,
     rules: &CollectionRules,
-) -> rusqlite::Result<Verdict> {
+) -> rusqlite::Result<ReviewOutcome> {
     let Some(link) = find_link(c, entry)? else {
-        return Ok(Verdict::Drop);
+        return Ok(ReviewOutcome::Dequeue);
     };
-    if holds::blob_is_held(c, entry.repo, &entry.digest)? {
-        return Ok(Verdict::Drop);
+    if holds::is_blob_held(c, entry.repo, &entry.digest)? {
+        return Ok(ReviewOutcome::Dequeue);
     }
     if let Some(hidden_at) = link.hidden_at {
         holds::queue(c, Review::HiddenLink, entry.repo, &entry.digest, hidden_at)?;
-        return Ok(Verdict::Drop);
+        return Ok(ReviewOutcome::Dequeue);
     }
     if holds::is_leased(c, entry.repo, link.leased_at, rules)? {
-        return Ok(Verdict::PutOff(link.leased_at.max(review::later(rules.lease_cutoff(), rules))));
+        return Ok(ReviewOutcome::Postpone(
+            link.leased_at.max(review::recheck_time(rules.lease_cutoff(), rules)),
+        ));
     }
     delete_link(c, entry)?;
-    Ok(Verdict::Gone)
+    Ok(ReviewOutcome::Removed)
 }
 
-pub(super) fn review_hidden(
+pub(super) fn review_hidden_link(
     c: &Connection,
     entry: &Entry,
     rules: &CollectionRules,
-) -> rusqlite::Result<Verdict> {
+) -> rusqlite::Result<ReviewOutcome> {
     let Some(Link { hidden_at: Some(hidden_at), .. }) = find_link(c, entry)? else {
-        return Ok(Verdict::Drop);
+        return Ok(ReviewOutcome::Dequeue);
     };
-    // What holds it is in the trash. Its purge puts the link into the queue again.
-    if holds::blob_is_held(c, entry.repo, &entry.digest)? {
-        return Ok(Verdict::Drop);
+    // Its holder is in the trash. Purging the holder queues the link again.
+    if holds::is_blob_held(c, entry.repo, &entry.digest)? {
+        return Ok(ReviewOutcome::Dequeue);
     }
     if hidden_at > rules.trash_cutoff() {
-        return Ok(Verdict::PutOff(hidden_at));
+        return Ok(ReviewOutcome::Postpone(hidden_at));
     }
     delete_link(c, entry)?;
-    Ok(Verdict::Gone)
+    Ok(ReviewOutcome::Removed)
 }
 
-/// Deletes a link; a blob that has no other loses its record, and its key goes on the doomed list.
+/// Deletes a link. If it was the blob's last link, also deletes the blob's record and schedules its key for deletion.
 fn delete_link(c: &Connection, entry: &Entry) -> rusqlite::Result<()> {
     c.prepare_cached("DELETE FROM links WHERE repo = ?1 AND digest = ?2")?
         .execute(params![entry.repo, entry.digest])?;

@@ -1,4 +1,4 @@
-//! The store as a whole: totals, pages for `fsck`, copies, tidying.
+//! Maintenance of the whole store: totals, pages for `fsck`, copies, returning unused space.
 
 use std::path::Path;
 
@@ -6,19 +6,19 @@ use async_trait::async_trait;
 use rusqlite::{OptionalExtension, params};
 
 use super::codec::{SqlDigest, digest};
-use super::usage::number;
-use super::{Durability, SqliteMetadata, clock, name_from, verify};
+use super::usage::read_u64;
+use super::{Durability, SqliteMetadata, clock, parse_name, verify};
 use crate::clock::Timestamp;
 use crate::metadata::{ClockJump, Edge, Maintenance, Result, StoredBlob, StoredManifest, Totals};
 use crate::oci::{BlobKey, Digest};
 
-/// How many free pages are given back at once: about 4 MiB.
+/// Number of free pages that are returned at once: about 4 MiB.
 const VACUUM_PAGES: u32 = 1024;
 
 #[async_trait]
 impl Maintenance for SqliteMetadata {
     async fn bind_store(&self, store_id: &str) -> Result<String> {
-        let bound = self.read(|c| fact(c, "store_id"))?;
+        let bound = self.read(|c| read_value(c, "store_id"))?;
         if let Some(bound) = bound {
             return Ok(bound);
         }
@@ -28,22 +28,22 @@ impl Maintenance for SqliteMetadata {
                 "INSERT INTO facts (key, value) VALUES ('store_id', ?1) ON CONFLICT DO NOTHING",
                 [store_id],
             )?;
-            Ok(fact(c, "store_id")?.unwrap_or_default())
+            Ok(read_value(c, "store_id")?.unwrap_or_default())
         })
         .await
     }
 
     async fn recorded_time(&self) -> Result<Option<Timestamp>> {
-        let text = self.read(|c| fact(c, "time"))?;
+        let text = self.read(|c| read_value(c, "time"))?;
         Ok(text.and_then(|text| text.parse().ok()).map(Timestamp))
     }
 
     async fn record_time(&self, now: Timestamp) -> Result<()> {
-        self.write(Durability::Lazy, move |c| set_fact(c, "time", &now.0.to_string())).await
+        self.write(Durability::Lazy, move |c| write_value(c, "time", &now.0.to_string())).await
     }
 
-    async fn follow_jump(&self, jump: ClockJump) -> Result<()> {
-        self.write(Durability::Full, move |c| clock::follow(c, jump)).await
+    async fn apply_clock_jump(&self, jump: ClockJump) -> Result<()> {
+        self.write(Durability::Full, move |c| clock::shift_times(c, jump)).await
     }
 
     async fn totals(&self) -> Result<Totals> {
@@ -54,14 +54,14 @@ impl Maintenance for SqliteMetadata {
             )?;
             query.query_row([], |row| {
                 Ok(Totals {
-                    blobs: number(row, 0)?,
-                    blob_bytes: number(row, 1)?,
-                    blob_allocated: number(row, 2)?,
-                    manifests: number(row, 3)?,
-                    uploads: number(row, 4)?,
-                    doomed: number(row, 5)?,
-                    doomed_bytes: number(row, 6)?,
-                    doomed_allocated: number(row, 7)?,
+                    blobs: read_u64(row, 0)?,
+                    blob_bytes: read_u64(row, 1)?,
+                    blob_allocated: read_u64(row, 2)?,
+                    manifests: read_u64(row, 3)?,
+                    uploads: read_u64(row, 4)?,
+                    pending_deletions: read_u64(row, 5)?,
+                    pending_deletion_bytes: read_u64(row, 6)?,
+                    pending_deletion_allocated: read_u64(row, 7)?,
                 })
             })
         })
@@ -95,7 +95,7 @@ impl Maintenance for SqliteMetadata {
             let rows = query.query_map(params![after, limit.cast_signed()], |row| {
                 Ok(StoredManifest {
                     id: row.get(0)?,
-                    repo: name_from(row.get_ref(1)?.as_str()?, 1)?,
+                    repo: parse_name(row.get_ref(1)?.as_str()?, 1)?,
                     digest: row.get::<_, SqlDigest>(2)?.0,
                     content: row.get(3)?,
                     media_type: row.get(4)?,
@@ -130,21 +130,21 @@ impl Maintenance for SqliteMetadata {
     async fn tidy(&self) -> Result<()> {
         let free = self.read(|c| c.query_row("PRAGMA freelist_count", [], |row| row.get::<_, u32>(0)))?;
         if free > VACUUM_PAGES {
-            self.write_behind(Durability::Lazy, give_pages_back).await?;
+            self.write_behind(Durability::Lazy, return_free_pages).await?;
         }
         Ok(())
     }
 
     async fn check(&self) -> Result<()> {
         if self.writer.is_none() {
-            return self.read(|c| fact(c, "store_id")).map(drop);
+            return self.read(|c| read_value(c, "store_id")).map(drop);
         }
-        self.write(Durability::Full, |c| set_fact(c, "checked", &uuid::Uuid::new_v4().to_string())).await
+        self.write(Durability::Full, |c| write_value(c, "checked", &uuid::Uuid::new_v4().to_string())).await
     }
 }
 
-/// Each step of this statement gives one page back.
-fn give_pages_back(c: &rusqlite::Connection) -> rusqlite::Result<()> {
+/// Returns free pages to the filesystem. Each step of the statement returns one page.
+fn return_free_pages(c: &rusqlite::Connection) -> rusqlite::Result<()> {
     let mut vacuum = c.prepare(&format!("PRAGMA incremental_vacuum({VACUUM_PAGES})"))?;
     let mut steps = vacuum.query([])?;
     while steps.next()?.is_some() {}
@@ -160,11 +160,13 @@ pub(super) fn stored_blob(row: &rusqlite::Row<'_>) -> rusqlite::Result<StoredBlo
     })
 }
 
-pub(super) fn fact(c: &rusqlite::Connection, key: &str) -> rusqlite::Result<Option<String>> {
+/// Reads a value from the table of keys and values.
+pub(super) fn read_value(c: &rusqlite::Connection, key: &str) -> rusqlite::Result<Option<String>> {
     c.prepare_cached("SELECT value FROM facts WHERE key = ?1")?.query_row([key], |row| row.get(0)).optional()
 }
 
-pub(super) fn set_fact(c: &rusqlite::Connection, key: &str, value: &str) -> rusqlite::Result<()> {
+/// Writes a value into the table of keys and values.
+pub(super) fn write_value(c: &rusqlite::Connection, key: &str, value: &str) -> rusqlite::Result<()> {
     c.prepare_cached(
         "INSERT INTO facts (key, value) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET value = excluded.value",
     )?

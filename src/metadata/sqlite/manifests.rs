@@ -1,4 +1,4 @@
-//! Manifests, tags and what they refer to.
+//! Stores, reads and deletes manifests, tags and references.
 
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -7,7 +7,7 @@ use super::blobs::{linked_size, read_digest, unhide, visible_size};
 use super::codec::{SqlDigest, digest};
 use super::details::{self, OwnDetails};
 use super::holds::{self, Review};
-use super::{Durability, SqliteMetadata, make_repo, name_from, quotas, repo_id, tags};
+use super::{Durability, SqliteMetadata, ensure_repo, parse_name, quotas, repo_id, tags};
 use crate::clock::Timestamp;
 use crate::metadata::{
     Change, ChangeKind, Deletion, Edge, EdgeKind, Growth, MAX_REFERRERS_BYTES, ManifestRecord, Manifests,
@@ -18,7 +18,7 @@ use crate::oci::{Annotations, Digest, Reference, RepoName, Tag};
 #[async_trait]
 impl Manifests for SqliteMetadata {
     async fn manifest(&self, repo: &RepoName, reference: &Reference) -> Result<Option<ManifestRecord>> {
-        let ask = |c: &Connection| match reference {
+        let query = |c: &Connection| match reference {
             Reference::Tag(tag) => c
                 .prepare_cached(
                     "SELECT m.digest, m.media_type, m.content, m.leased_at, t.updated_at
@@ -39,28 +39,29 @@ impl Manifests for SqliteMetadata {
                 .query_row(params![repo.as_str(), digest(wanted)], manifest_record)
                 .optional(),
         };
-        self.manifests.or_ask(repo, reference, |manifest| manifest.content.len(), || self.read(ask))
+        let size = |manifest: &ManifestRecord| manifest.content.len();
+        self.manifests.get_or_query(repo, reference, size, || self.read(query))
     }
 
     async fn put_manifest(&self, put: PutManifest) -> Result<PutOutcome> {
-        self.write_weighed(Durability::Full, weight(&put), move |c| {
+        self.write_weighed(Durability::Full, estimate_bytes(&put), move |c| {
             let target = digest(&put.digest);
-            if let Some(tag) = tags::fixed_elsewhere(c, &put)? {
-                return Ok(PutOutcome::Fixed(tag));
+            if let Some(tag) = tags::find_immutable_conflict(c, &put)? {
+                return Ok(PutOutcome::Immutable(tag));
             }
-            if let Some(refused) = check_targets(c, &put, &target)? {
-                return Ok(refused);
+            if let Some(rejection) = check_targets(c, &put, &target)? {
+                return Ok(rejection);
             }
             if let Some(over) = over_quota(c, &put)? {
                 return Ok(PutOutcome::Refused(over));
             }
             let now = put.change.now;
-            let repo = make_repo(c, &put.repo, now)?;
+            let repo = ensure_repo(c, &put.repo, now)?;
             let id = store_manifest(c, repo, &target, &put)?;
-            // It was accepted anew, whatever became of what held it.
-            holds::unqueue(c, Review::Orphan, repo, &target)?;
+            // This is a new push, so a purged holder no longer takes the manifest with it.
+            holds::dequeue(c, Review::Orphan, repo, &target)?;
             for tag in &put.tags {
-                tags::point_tag(c, repo, tag.as_str(), (id, &target), None, &put.change)?;
+                tags::point_tag(c, repo, tag.as_str(), id, &target, None, &put.change)?;
             }
             if put.tags.is_empty() {
                 holds::queue_manifest(c, id, repo, &target, now)?;
@@ -75,7 +76,9 @@ impl Manifests for SqliteMetadata {
     }
 
     async fn delete_manifest(&self, repo: &RepoName, wanted: &Digest, change: &Change) -> Result<Deletion> {
-        let (repo, target, change) = (repo.clone(), digest(wanted), change.clone());
+        let repo = repo.clone();
+        let target = digest(wanted);
+        let change = change.clone();
         self.write(Durability::Full, move |c| {
             let Some(repo) = repo_id(c, &repo)? else {
                 return Ok(Deletion::Unknown);
@@ -86,17 +89,19 @@ impl Manifests for SqliteMetadata {
             if let Some(holder) = holds::live_holder(c, repo, &target, EdgeKind::Child)? {
                 return read_digest(&holder).map(Deletion::HeldBy);
             }
-            if let Some(tag) = tags::fixed_of(c, id, &change.fixed)? {
-                return Ok(Deletion::Fixed(tag));
+            if let Some(tag) = tags::immutable_tag_of(c, id, &change.immutable_tags)? {
+                return Ok(Deletion::Immutable(tag));
             }
-            remove_manifest(c, repo, (id, &target), ChangeKind::Delete, &change, None)?;
+            remove_manifest(c, repo, id, &target, ChangeKind::Delete, &change, None)?;
             Ok(Deletion::Done)
         })
         .await
     }
 
     async fn delete_tag(&self, repo: &RepoName, tag: &Tag, change: &Change) -> Result<Deletion> {
-        let (repo, tag, change) = (repo.clone(), tag.clone(), change.clone());
+        let repo = repo.clone();
+        let tag = tag.clone();
+        let change = change.clone();
         self.write(Durability::Full, move |c| {
             let Some(repo) = repo_id(c, &repo)? else {
                 return Ok(Deletion::Unknown);
@@ -104,10 +109,10 @@ impl Manifests for SqliteMetadata {
             let Some(found) = tags::find(c, repo, tag.as_str())? else {
                 return Ok(Deletion::Unknown);
             };
-            if change.fixed.contains(&tag) {
-                return Ok(Deletion::Fixed(tag));
+            if change.immutable_tags.contains(&tag) {
+                return Ok(Deletion::Immutable(tag));
             }
-            tags::take_away(c, repo, tag.as_str(), &found.digest, ChangeKind::Delete, &change)?;
+            tags::remove_tag(c, repo, tag.as_str(), &found.digest, ChangeKind::Delete, &change)?;
             holds::queue_manifest(c, found.manifest, repo, &found.digest, change.now)?;
             Ok(Deletion::Done)
         })
@@ -123,7 +128,7 @@ impl Manifests for SqliteMetadata {
                 "SELECT name FROM tags WHERE repo = ?1 AND name > ?2 ORDER BY name LIMIT ?3",
             )?;
             let rows = query.query_map(params![repo, after.unwrap_or(""), limit.cast_signed()], |row| {
-                name_from(row.get_ref(0)?.as_str()?, 0)
+                parse_name(row.get_ref(0)?.as_str()?, 0)
             })?;
             rows.collect::<rusqlite::Result<_>>().map(Some)
         })
@@ -144,7 +149,7 @@ impl Manifests for SqliteMetadata {
             let mut query = c.prepare_cached(REFERRERS)?;
             let after = after.map(digest).unwrap_or_default();
             let values = params![repo, digest(subject), after, artifact_type, limit.cast_signed()];
-            bounded(query.query_map(values, referrer_record)?)
+            limit_bytes(query.query_map(values, referrer_record)?)
         })
     }
 
@@ -154,7 +159,7 @@ impl Manifests for SqliteMetadata {
                 "SELECT name FROM repositories WHERE name > ?1 AND live > 0 ORDER BY name LIMIT ?2",
             )?;
             let rows = query.query_map(params![after.unwrap_or(""), limit.cast_signed()], |row| {
-                name_from(row.get_ref(0)?.as_str()?, 0)
+                parse_name(row.get_ref(0)?.as_str()?, 0)
             })?;
             rows.collect()
         })
@@ -164,7 +169,7 @@ impl Manifests for SqliteMetadata {
         self.read(|c| Ok(repo_id(c, repo)?.is_some()))
     }
 
-    async fn note_pulls(&self, pulls: Vec<(RepoName, Digest, Timestamp)>) -> Result<()> {
+    async fn record_pulls(&self, pulls: Vec<(RepoName, Digest, Timestamp)>) -> Result<()> {
         self.write(Durability::Lazy, move |c| {
             let mut update = c.prepare_cached(
                 "UPDATE manifests SET pulled_at = ?3
@@ -179,9 +184,9 @@ impl Manifests for SqliteMetadata {
     }
 }
 
-/// About how many bytes a push writes: its content, and rows with their index entries for each reference and tag. A tag
-/// also has a row of history, and the manifest that it pointed at before is read and its usage updated.
-fn weight(put: &PutManifest) -> usize {
+/// Estimates how many bytes a push writes: its content, and rows with index entries for each reference and tag. A tag
+/// also adds a history row, and the manifest that it pointed at before is read and its usage updated.
+fn estimate_bytes(put: &PutManifest) -> usize {
     const EDGE_BYTES: usize = 256;
     const TAG_BYTES: usize = 4096;
     put.content.len() + put.edges.len() * EDGE_BYTES + put.tags.len() * TAG_BYTES
@@ -207,8 +212,8 @@ fn referrer_record(row: &Row<'_>) -> rusqlite::Result<ReferrerRecord> {
     })
 }
 
-/// The records up to the one by which their manifests have too many bytes.
-fn bounded(
+/// Reads records up to the one with which their manifests exceed the byte limit.
+fn limit_bytes(
     records: impl Iterator<Item = rusqlite::Result<ReferrerRecord>>,
 ) -> rusqlite::Result<Vec<ReferrerRecord>> {
     let mut found = Vec::new();
@@ -231,7 +236,7 @@ pub(super) const REFERRERS: &str = "
       AND m.state = 0 AND (?4 IS NULL OR m.artifact_type = ?4)
     ORDER BY e.source LIMIT ?5";
 
-/// Why a manifest is refused for what it refers to: all that is missing, else the first that has another size.
+/// Checks what a manifest refers to. Rejects it if targets are missing, or else for the first target of another size.
 fn check_targets(c: &Connection, put: &PutManifest, target: &[u8]) -> rusqlite::Result<Option<PutOutcome>> {
     let repo = repo_id(c, &put.repo)?;
     let restores = repo.map_or(Ok(false), |repo| is_in_trash(c, repo, target))?;
@@ -253,7 +258,7 @@ fn check_targets(c: &Connection, put: &PutManifest, target: &[u8]) -> rusqlite::
     let Some(wrong) = wrong else {
         return Ok(None);
     };
-    // What was accepted by a version that did not compare sizes can be pushed again, out of the trash too.
+    // Older versions did not compare sizes. What they accepted can be pushed again, also from the trash.
     let was_accepted = match repo {
         Some(repo) => restores || live_id(c, repo, target)?.is_some(),
         None => false,
@@ -261,24 +266,24 @@ fn check_targets(c: &Connection, put: &PutManifest, target: &[u8]) -> rusqlite::
     Ok((!was_accepted).then_some(PutOutcome::WrongSize(wrong)))
 }
 
-/// The quota that a manifest would pass, by its bytes if its row is new or by its tags.
+/// Finds a quota that a manifest would exceed, by its bytes if its row is new or by its tags.
 fn over_quota(c: &Connection, put: &PutManifest) -> rusqlite::Result<Option<OverQuota>> {
-    if !quotas::any(c)? {
+    if !quotas::has_any(c)? {
         return Ok(None);
     }
     let repo = repo_id(c, &put.repo)?;
     let stored = c
         .prepare_cached("SELECT 1 FROM manifests WHERE repo = ?1 AND digest = ?2")?
         .exists(params![repo, digest(&put.digest)])?;
-    let mut there = c.prepare_cached("SELECT 1 FROM tags WHERE repo = ?1 AND name = ?2")?;
+    let mut tag_query = c.prepare_cached("SELECT 1 FROM tags WHERE repo = ?1 AND name = ?2")?;
     let mut new = std::collections::BTreeSet::new();
     for tag in &put.tags {
-        if !there.exists(params![repo, tag.as_str()])? {
+        if !tag_query.exists(params![repo, tag.as_str()])? {
             new.insert(tag.as_str());
         }
     }
     let bytes = if stored { 0 } else { put.content.len() as u64 };
-    quotas::refusal(c, &put.repo, Growth { bytes, tags: new.len() as u64, ..Growth::default() })
+    quotas::check(c, &put.repo, Growth { bytes, tags: new.len() as u64, ..Growth::default() })
 }
 
 fn is_in_trash(c: &Connection, repo: i64, target: &[u8]) -> rusqlite::Result<bool> {
@@ -286,8 +291,8 @@ fn is_in_trash(c: &Connection, repo: i64, target: &[u8]) -> rusqlite::Result<boo
         .exists(params![repo, target])
 }
 
-/// How many bytes the target of a manifest has, if it finds it. A manifest that comes back out of the trash also finds
-/// a blob that was hidden meanwhile.
+/// Finds the size of a manifest's target. A manifest that is restored from the trash also finds a blob that was hidden
+/// in the meantime.
 fn target_size(c: &Connection, repo: i64, edge: &Edge, restores: bool) -> rusqlite::Result<Option<u64>> {
     let target = digest(&edge.target);
     match edge.kind {
@@ -300,7 +305,7 @@ fn target_size(c: &Connection, repo: i64, edge: &Edge, restores: bool) -> rusqli
     }
 }
 
-/// Records a manifest as live, whatever it was before, and its edges; tells its row.
+/// Records a manifest and its edges, and makes it live in any case. Returns its row id.
 fn store_manifest(c: &Connection, repo: i64, target: &[u8], put: &PutManifest) -> rusqlite::Result<i64> {
     let found = c
         .prepare_cached("SELECT id, state FROM manifests WHERE repo = ?1 AND digest = ?2")?
@@ -315,7 +320,7 @@ fn store_manifest(c: &Connection, repo: i64, target: &[u8], put: &PutManifest) -
                                       details = coalesce(?5, details), config = coalesce(?6, config)
                  WHERE id = ?1",
             )?
-            // The same bytes, unless those that are there are damaged: then this heals them.
+            // The content is the same unless the stored content is damaged: then this repairs it.
             .execute(params![
                 id,
                 put.change.now,
@@ -337,8 +342,8 @@ fn store_manifest(c: &Connection, repo: i64, target: &[u8], put: &PutManifest) -
     Ok(id)
 }
 
-/// Records an edge, if it is not there: a purge may have begun to take those of a manifest that was removed.
-/// What it holds is visible from now on.
+/// Records an edge if it is missing: a purge may have started to delete the edges of a removed manifest. A required
+/// blob becomes visible again.
 fn add_edge(c: &Connection, repo: i64, manifest: i64, source: &[u8], edge: &Edge) -> rusqlite::Result<()> {
     let target = digest(&edge.target);
     let source = (edge.kind == EdgeKind::Subject).then_some(source);
@@ -379,27 +384,28 @@ fn insert_manifest(
     ])
 }
 
-/// The row of a live manifest.
+/// Finds the row id of a live manifest.
 pub(super) fn live_id(c: &Connection, repo: i64, target: &[u8]) -> rusqlite::Result<Option<i64>> {
     c.prepare_cached("SELECT id FROM manifests WHERE repo = ?1 AND digest = ?2 AND state = 0")?
         .query_row(params![repo, target], |row| row.get(0))
         .optional()
 }
 
-/// Moves a live manifest to the trash and takes its tags away, as part of the `removal` of its repository if
-/// it is one.
+/// Moves a live manifest to the trash and removes its tags. `removal` is set if this is part of the deletion of its
+/// repository.
 pub(super) fn remove_manifest(
     c: &Connection,
     repo: i64,
-    (id, target): (i64, &[u8]),
+    id: i64,
+    target: &[u8],
     kind: ChangeKind,
     change: &Change,
     removal: Option<i64>,
 ) -> rusqlite::Result<()> {
     c.prepare_cached("UPDATE manifests SET state = 1, removed_at = ?2, removal = ?3 WHERE id = ?1")?
         .execute(params![id, change.now, removal])?;
-    for tag in tags::names_of(c, id)? {
-        tags::take_away(c, repo, &tag, target, kind, change)?;
+    for tag in tags::list_names(c, id)? {
+        tags::remove_tag(c, repo, &tag, target, kind, change)?;
     }
     Ok(())
 }

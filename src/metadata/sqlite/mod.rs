@@ -1,8 +1,9 @@
-//! The facts in SQLite: one database file in WAL mode, one writer with group commit, a few readers.
+//! SQLite implementation of the metadata store: one database file in WAL mode, one writer thread with group commit
+//! and a few reader connections.
 //!
-//! Reads run on the calling thread: each is a handful of pages, found by key. What pages through much runs
-//! aside. A database on a network filesystem is refused by the server before it gets here: WAL needs shared
-//! memory that only one machine has.
+//! Short reads run on the calling thread: each touches a handful of pages, found by key. Reads of many pages run on
+//! the blocking pool. The server rejects a database on a network filesystem before it gets here: WAL needs shared
+//! memory, which works on one machine only.
 
 mod accounting;
 mod accounts;
@@ -66,7 +67,7 @@ use tokio::sync::Semaphore;
 
 pub use inspect::{DatabaseState, Inspection};
 #[cfg(test)]
-pub(crate) use open::make_old;
+pub(crate) use open::create_old_database;
 pub use open::{OpenError, SCHEMA_VERSION};
 
 use self::query_cache::{CacheGenerations, QueryCache};
@@ -76,44 +77,50 @@ use super::{BlobRecord, ManifestRecord, MetadataError, Result};
 use crate::oci::{Digest, Reference, RepoName};
 use crate::traces;
 
-/// Whether facts may be changed.
+/// Whether the database may be changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
-    /// They may.
+    /// It may be changed.
     ReadWrite,
-    /// They may not, not even by opening.
+    /// It may not be changed, not even by opening it.
     ReadOnly,
 }
 
-/// The facts, in a SQLite database.
+/// A metadata store in a SQLite database.
 pub struct SqliteMetadata {
     path: PathBuf,
     readers: Arc<Readers>,
-    /// Pages that may be read at once.
-    pages: Semaphore,
+    /// Limits how many list pages are read at the same time.
+    page_permits: Semaphore,
     writer: Option<Writer>,
     manifests: QueryCache<Reference, ManifestRecord>,
     blobs: QueryCache<Digest, BlobRecord>,
 }
 
 impl SqliteMetadata {
-    /// Opens the database in the folder `dir`, making both where there are none, and brings it up to this
-    /// version's schema. Before a migration a copy of the database is laid beside it.
+    /// Opens the database in the folder `dir`, creates both if they are missing, and migrates the database to this
+    /// version's schema. Before a migration it writes a copy of the database next to it.
     ///
     /// # Errors
-    /// [`OpenError`]: a newer version's database, a folder that cannot be written, or SQLite's own.
+    /// Fails if a newer version wrote the database, if the folder is not writable, or if SQLite fails.
     pub fn open(dir: &Path, access: Access) -> std::result::Result<Self, OpenError> {
         open::open(dir, access)
     }
 
-    fn over(path: PathBuf, readers: Readers, writer: Option<Writer>, epochs: &CacheGenerations) -> Self {
-        let (manifests, blobs) = (QueryCache::new(epochs.clone()), QueryCache::new(epochs.clone()));
-        let pages =
+    fn from_parts(
+        path: PathBuf,
+        readers: Readers,
+        writer: Option<Writer>,
+        generations: &CacheGenerations,
+    ) -> Self {
+        let manifests = QueryCache::new(generations.clone());
+        let blobs = QueryCache::new(generations.clone());
+        let page_permits =
             Semaphore::new(std::thread::available_parallelism().map_or(1, |count| count.get().div_ceil(2)));
-        Self { path, readers: Arc::new(readers), pages, writer, manifests, blobs }
+        Self { path, readers: Arc::new(readers), page_permits, writer, manifests, blobs }
     }
 
-    /// The database file.
+    /// Path of the database file.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -126,17 +133,17 @@ impl SqliteMetadata {
         self.write_weighed(durability, 0, change).await
     }
 
-    /// A change that holds and writes about so many bytes. Small changes do not wait for large ones.
+    /// Runs a change that holds and writes about `bytes` bytes. Small changes do not wait for large ones.
     async fn write_weighed<T, F>(&self, durability: Durability, bytes: usize, change: F) -> Result<T>
     where
         T: Send + 'static,
         F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     {
         let write = self.writer()?.write(durability, Urgency::Awaited, bytes, change);
-        traces::step("metadata write").run(write).await
+        traces::start_step("metadata write").run(write).await
     }
 
-    /// A change that may take its time, since no request waits for it.
+    /// Runs a change with low urgency: no request waits for it.
     async fn write_behind<T, F>(&self, durability: Durability, change: F) -> Result<T>
     where
         T: Send + 'static,
@@ -149,73 +156,74 @@ impl SqliteMetadata {
         self.writer.as_ref().ok_or(MetadataError::ReadOnly)
     }
 
-    /// A read of a few pages.
+    /// Runs a query that reads a few pages, on the calling thread.
     fn read<T>(&self, query: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T> {
-        self.readers.read(query).map_err(|error| writer::failure(&error))
+        self.readers.read(query).map_err(|error| writer::to_metadata_error(&error))
     }
 
-    /// A read that may take its time, off the threads that serve requests.
+    /// Runs a query that may take long on the blocking pool, away from the threads that serve requests.
     async fn read_blocking<T, F>(&self, query: F) -> Result<T>
     where
         T: Send + 'static,
         F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     {
-        self.aside(move |readers| readers.read(query)).await
+        self.run_blocking(move |readers| readers.read(query)).await
     }
 
-    /// A read for a page of a list, likewise, but few at once: the threads that serve requests need processors too.
+    /// Runs a query for a page of a list on the blocking pool. Only a few run at the same time: the threads that serve
+    /// requests need processors too.
     async fn read_page<T, F>(&self, query: F) -> Result<T>
     where
         T: Send + 'static,
         F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     {
-        let _turn = self.pages.acquire().await;
+        let _permit = self.page_permits.acquire().await;
         self.read_blocking(query).await
     }
 
-    /// A read of a great many of the database's pages, of one moment, likewise.
-    async fn read_much<T, F>(&self, query: F) -> Result<T>
+    /// Runs a query that reads a large part of the database on the blocking pool, in one read transaction.
+    async fn read_report<T, F>(&self, query: F) -> Result<T>
     where
         T: Send + 'static,
         F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     {
-        self.aside(move |readers| readers.read_much(query)).await
+        self.run_blocking(move |readers| readers.read_report(query)).await
     }
 
-    async fn aside<T, F>(&self, read: F) -> Result<T>
+    async fn run_blocking<T, F>(&self, read: F) -> Result<T>
     where
         T: Send + 'static,
         F: FnOnce(&Readers) -> rusqlite::Result<T> + Send + 'static,
     {
         let readers = Arc::clone(&self.readers);
         let read = tokio::task::spawn_blocking(move || read(&readers));
-        let outcome = traces::step("metadata read")
+        let outcome = traces::start_step("metadata read")
             .run(read)
             .await
             .map_err(|error| MetadataError::Failed(error.to_string()))?;
-        outcome.map_err(|error| writer::failure(&error))
+        outcome.map_err(|error| writer::to_metadata_error(&error))
     }
 }
 
-/// Lets a prepared statement keep its plan whatever is bound to it. Otherwise SQLite parses and plans it
-/// anew for each value, which costs several times what the query does.
+/// Makes prepared statements keep their plan for all bound values. Otherwise SQLite parses and plans a statement
+/// again for each value, which costs several times as much as the query itself.
 fn keep_plans(connection: &Connection) -> rusqlite::Result<()> {
     connection.set_db_config(rusqlite::config::DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map(drop)
 }
 
-/// How many rows are read for a page: one more than its limit tells whether more follow.
-fn one_more(limit: usize) -> isize {
+/// Number of rows to read for a page: one more than its limit, to find out whether more follow.
+fn limit_plus_one(limit: usize) -> isize {
     limit.saturating_add(1).cast_signed()
 }
 
-/// The id of a repository.
+/// Finds the id of a repository.
 fn repo_id(connection: &Connection, name: &RepoName) -> rusqlite::Result<Option<i64>> {
     let mut query = connection.prepare_cached("SELECT id FROM repositories WHERE name = ?1")?;
     query.query_row([name.as_str()], |row| row.get(0)).optional()
 }
 
-/// The id of a repository, which is made if there is none.
-fn make_repo(
+/// Returns the id of a repository and creates the repository if it does not exist.
+fn ensure_repo(
     connection: &Connection,
     name: &RepoName,
     now: crate::clock::Timestamp,
@@ -228,8 +236,8 @@ fn make_repo(
     insert.insert(rusqlite::params![name.as_str(), now])
 }
 
-/// A name read from its column; only valid ones are ever written.
-fn name_from<T: std::str::FromStr>(text: &str, column: usize) -> rusqlite::Result<T>
+/// Parses a name from its column. Only valid names are ever written.
+fn parse_name<T: std::str::FromStr>(text: &str, column: usize) -> rusqlite::Result<T>
 where
     T::Err: std::error::Error + Send + Sync + 'static,
 {

@@ -1,4 +1,4 @@
-//! Opening: making, migrating, or refusing a database.
+//! Opens a database: creates, migrates or rejects it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -19,61 +19,64 @@ mod migrations {
     refinery::embed_migrations!("src/metadata/sqlite/migrations");
 }
 
-/// The schema's version that this program writes.
+/// Version of the schema that this program writes.
 pub const SCHEMA_VERSION: u32 = 15;
 
 const FILE: &str = "orlop.db";
 
-/// How the names of the folders begin that dry runs work in.
-pub(super) const DRY_RUN: &str = "orlop.dry-run-";
+/// Prefix of the names of the folders in which dry runs work.
+pub(super) const DRY_RUN_PREFIX: &str = "orlop.dry-run-";
 
-/// How many pages the log may hold before it is folded into the database: about 16 MiB.
+/// Number of pages in the log at which SQLite checkpoints it into the database: about 16 MiB.
 const CHECKPOINT_PAGES: u32 = 4096;
 
-/// Why the facts could not be opened.
+/// Why the database can't be opened.
 #[derive(Debug, Error)]
 pub enum OpenError {
-    /// A newer program has written it.
-    #[error("the metadata in {path} is of version {found}; this program knows versions up to {known}")]
+    /// A newer version of the program wrote the database.
+    #[error(
+        "the database {path} has schema version {found}, but this program supports versions up to {known}; \
+         upgrade it"
+    )]
     Newer {
         /// The database.
         path: PathBuf,
-        /// Its version.
+        /// Schema version of the database.
         found: u32,
-        /// The newest that is known here.
+        /// Newest schema version that this program supports.
         known: u32,
     },
-    /// Read-only without room for its shared memory, and its last changes are in the log alone.
+    /// The folder is read-only, so the shared memory can't be created, and the last changes are only in the log.
     #[error(
-        "the metadata in {0} was not closed cleanly, and what its log holds cannot be read from a read-only \
-         folder: open it for writing once, or give a copy of the folder"
+        "the database {0} was not closed cleanly, and its log can't be read from a read-only folder; open it \
+         for writing once, or use a copy of the folder"
     )]
     Unclean(PathBuf),
-    /// Read-only, and there is nothing to read or it first needs a migration.
-    #[error("the metadata in {0} must first be opened for writing: it is absent or of an older version")]
+    /// Access is read-only, and the database is missing or needs a migration.
+    #[error("the database {0} is missing or has an older schema version; open it for writing once")]
     NotReady(PathBuf),
-    /// The folder.
-    #[error("the metadata folder {path}: {error}")]
+    /// The folder can't be accessed.
+    #[error("can't access the metadata folder {path}: {error}")]
     Folder {
-        /// Which.
+        /// The folder.
         path: PathBuf,
-        /// What is wrong with it.
+        /// Error of the filesystem.
         error: std::io::Error,
     },
-    /// SQLite.
-    #[error("the metadata in {path}: {error}")]
+    /// SQLite failed.
+    #[error("can't open the database {path}: {error}")]
     Sqlite {
         /// The database.
         path: PathBuf,
-        /// What it said.
+        /// Error of SQLite.
         error: rusqlite::Error,
     },
-    /// A migration.
-    #[error("the metadata in {path} could not be brought up to this version: {error}")]
+    /// A migration failed.
+    #[error("can't migrate the database {path} to this version: {error}")]
     Migration {
         /// The database.
         path: PathBuf,
-        /// What went wrong.
+        /// Error of the migration.
         error: refinery::Error,
     },
 }
@@ -82,19 +85,19 @@ pub(super) fn open(dir: &Path, access: Access) -> Result<SqliteMetadata, OpenErr
     let path = database(dir);
     match access {
         Access::ReadWrite => open_for_writing(dir, path),
-        Access::ReadOnly => open_for_reading(path.clone(), folder_is_writable(&path)),
+        Access::ReadOnly => open_for_reading(path.clone(), is_folder_writable(&path)),
     }
 }
 
-/// The database in the folder `dir`.
+/// Path of the database in the folder `dir`.
 pub(super) fn database(dir: &Path) -> PathBuf {
     dir.join(FILE)
 }
 
-/// Opens a database without changing it. In a folder that is not `writable` it is taken for one that nobody
-/// changes, and its log must be empty or have its shared memory beside it.
+/// Opens a database without changing it. If its folder is not `writable`, the database is treated as unchanging, and
+/// its log must be empty or have its shared memory next to it.
 pub(super) fn open_for_reading(path: PathBuf, writable: bool) -> Result<SqliteMetadata, OpenError> {
-    // With an empty file SQLite removes the log, which may be all that is left.
+    // For an empty file SQLite removes the log, which may hold the only remaining data.
     if !fs::metadata(&path).is_ok_and(|file| file.is_file() && file.len() > 0) {
         return Err(OpenError::NotReady(path));
     }
@@ -102,13 +105,13 @@ pub(super) fn open_for_reading(path: PathBuf, writable: bool) -> Result<SqliteMe
     let sqlite = |error| OpenError::Sqlite { path: path.clone(), error };
     let readers = Readers::new(path.clone(), immutable);
     match readers.read(version).map_err(sqlite)? {
-        SCHEMA_VERSION => Ok(SqliteMetadata::over(path, readers, None, &CacheGenerations::default())),
+        SCHEMA_VERSION => Ok(SqliteMetadata::from_parts(path, readers, None, &CacheGenerations::default())),
         found if found > SCHEMA_VERSION => Err(OpenError::Newer { path, found, known: SCHEMA_VERSION }),
         _ => Err(OpenError::NotReady(path)),
     }
 }
 
-/// Whether nobody can change a database, as far as its folder shows.
+/// Whether a database can't be changed by any process, judging by its folder.
 pub(super) fn is_immutable(path: &Path, writable: bool) -> Result<bool, OpenError> {
     let has_log = fs::metadata(beside(path, "-wal")).is_ok_and(|log| log.len() > 0);
     if !writable && has_log && !beside(path, "-shm").exists() {
@@ -123,15 +126,15 @@ pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
-/// Whether a reader can make the shared memory beside the log.
-pub(super) fn folder_is_writable(path: &Path) -> bool {
+/// Whether a reader can create the shared memory next to the log.
+pub(super) fn is_folder_writable(path: &Path) -> bool {
     let folder = path.parent().unwrap_or(path);
     rustix::fs::access(folder, rustix::fs::Access::WRITE_OK).is_ok()
 }
 
 fn open_for_writing(dir: &Path, path: PathBuf) -> Result<SqliteMetadata, OpenError> {
-    fs::create_dir_all(dir).map_err(|error| folder(dir, error))?;
-    forget_dry_runs(dir);
+    fs::create_dir_all(dir).map_err(|error| folder_error(dir, error))?;
+    remove_dry_runs(dir);
     let sqlite = |error| OpenError::Sqlite { path: path.clone(), error };
     let mut connection = connect(&path).map_err(sqlite)?;
     keep_temporary_files_in(dir, &connection).map_err(sqlite)?;
@@ -141,58 +144,58 @@ fn open_for_writing(dir: &Path, path: PathBuf) -> Result<SqliteMetadata, OpenErr
     }
     if found < SCHEMA_VERSION {
         if found > 0 {
-            keep_copy(&connection, &path, found).map_err(sqlite)?;
+            write_copy(&connection, &path, found).map_err(sqlite)?;
         }
         let migrated = migrations::migrations::runner().run(&mut connection);
         migrated.map_err(|error| OpenError::Migration { path: path.clone(), error })?;
-        fold_log(&connection).map_err(sqlite)?;
+        checkpoint(&connection).map_err(sqlite)?;
         sync_folder(dir)?;
         if let Some(parent) = dir.canonicalize().ok().as_deref().and_then(Path::parent) {
             sync_folder(parent)?;
         }
     }
     if bounding::finish(&mut connection).map_err(sqlite)? {
-        fold_log(&connection).map_err(sqlite)?;
+        checkpoint(&connection).map_err(sqlite)?;
     }
     connection.pragma_update(None, "foreign_keys", true).map_err(sqlite)?;
-    // What a change may have to take back: a deletion must not need room on a disk that is full.
+    // Rollback data of statements stays in memory: a deletion must not need space on a full disk.
     connection.pragma_update(None, "temp_store", "MEMORY").map_err(sqlite)?;
-    let patience = WriterYield::of(&mut connection).map_err(sqlite)?;
-    let (touched, epochs) =
-        (CacheInvalidation::watch(&connection).map_err(sqlite)?, CacheGenerations::default());
-    let writer =
-        Writer::start(connection, patience, touched, epochs.clone()).map_err(|error| folder(dir, error))?;
+    let writer_yield = WriterYield::install(&mut connection).map_err(sqlite)?;
+    let invalidation = CacheInvalidation::watch(&connection).map_err(sqlite)?;
+    let generations = CacheGenerations::default();
+    let writer = Writer::start(connection, writer_yield, invalidation, generations.clone())
+        .map_err(|error| folder_error(dir, error))?;
     let readers = Readers::new(path.clone(), false);
-    Ok(SqliteMetadata::over(path, readers, Some(writer), &epochs))
+    Ok(SqliteMetadata::from_parts(path, readers, Some(writer), &generations))
 }
 
-/// Makes SQLite write what does not fit into memory to `dir`, in files that no one else sees: in a container there
-/// may be no other folder to write to. It holds for the whole process.
+/// Makes SQLite write temporary data that does not fit into memory to unnamed files in `dir`: in a container there may
+/// be no other writable folder. This applies to the whole process.
 fn keep_temporary_files_in(dir: &Path, connection: &Connection) -> rusqlite::Result<()> {
-    // Only SQLite's own folders are left where the name is not UTF-8.
+    // If the name is not UTF-8, SQLite keeps its default folders.
     let Some(dir) = dir.to_str() else { return Ok(()) };
     connection.pragma_update(None, "temp_store_directory", dir)
 }
 
-/// Makes a database as an older program did.
+/// Creates a database with the schema of an older version.
 #[cfg(test)]
-pub(crate) fn make_old(dir: &Path, version: i32) -> Connection {
-    let mut connection = connect(&dir.join(FILE)).expect("made");
+pub(crate) fn create_old_database(dir: &Path, version: i32) -> Connection {
+    let mut connection = connect(&dir.join(FILE)).expect("created");
     let runner = migrations::migrations::runner().set_target(refinery::Target::Version(version));
     runner.run(&mut connection).expect("migrated");
     connection
 }
 
-/// Moves what the migrations wrote from the log into the database: the log would go on taking as much of the disk,
-/// and of a small budget. Where somebody else reads the database, it stays for later.
-fn fold_log(connection: &Connection) -> rusqlite::Result<()> {
+/// Checkpoints what the migrations wrote from the log into the database. Otherwise the log would keep that much disk
+/// space, which matters with a small budget. If another process reads the database, this happens later.
+fn checkpoint(connection: &Connection) -> rusqlite::Result<()> {
     connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
 }
 
 fn connect(path: &Path) -> rusqlite::Result<Connection> {
     let connection = Connection::open(path)?;
     connection.busy_timeout(Duration::from_secs(10))?;
-    // Only before the first table can this be chosen, so that space is given back without a rewrite.
+    // Lets the database return space without a rewrite. It can only be chosen before the first table exists.
     connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
@@ -212,22 +215,22 @@ fn version(connection: &Connection) -> rusqlite::Result<u32> {
         .query_row("SELECT coalesce(max(version), 0) FROM refinery_schema_history", [], |row| row.get(0))
 }
 
-fn keep_copy(connection: &Connection, path: &Path, found: u32) -> rusqlite::Result<()> {
+fn write_copy(connection: &Connection, path: &Path, found: u32) -> rusqlite::Result<()> {
     let copy = path.with_extension(format!("db.before-v{}", found + 1));
     if copy.exists() {
         return Ok(());
     }
-    // A crash must not leave half a copy under the name of a whole one.
+    // A crash must not leave a partial copy under the final name.
     let part = copy.with_extension("part");
     let _ = fs::remove_file(&part);
     connection.execute("VACUUM INTO ?1", [part.to_string_lossy()])?;
     fs::rename(&part, &copy).map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))
 }
 
-/// Removes what a dry run left that was killed.
-fn forget_dry_runs(dir: &Path) {
+/// Removes the folders of dry runs that were killed.
+fn remove_dry_runs(dir: &Path) {
     let entries = fs::read_dir(dir).into_iter().flatten().flatten();
-    for entry in entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(DRY_RUN)) {
+    for entry in entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(DRY_RUN_PREFIX)) {
         let _ = fs::remove_dir_all(entry.path());
     }
 }
@@ -235,9 +238,9 @@ fn forget_dry_runs(dir: &Path) {
 /// Makes the new database's directory entry durable.
 fn sync_folder(dir: &Path) -> Result<(), OpenError> {
     let synced = fs::File::open(dir).and_then(|folder| folder.sync_all());
-    synced.map_err(|error| folder(dir, error))
+    synced.map_err(|error| folder_error(dir, error))
 }
 
-pub(super) fn folder(dir: &Path, error: std::io::Error) -> OpenError {
+pub(super) fn folder_error(dir: &Path, error: std::io::Error) -> OpenError {
     OpenError::Folder { path: dir.into(), error }
 }

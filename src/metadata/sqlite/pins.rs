@@ -1,24 +1,24 @@
-//! What policies keep although nothing else does.
+//! Pins: manifests that retention policies keep although nothing else holds them.
 
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::codec::digest;
 use super::holds::{self, Review};
-use super::maintenance::{fact, set_fact};
+use super::maintenance::{read_value, write_value};
 use super::{Durability, SqliteMetadata, repo_id};
 use crate::clock::Timestamp;
-use crate::metadata::{Judged, Pin, Pins, Result};
+use crate::metadata::{EvaluationRecord, Pin, Pins, Result};
 use crate::oci::{Digest, RepoName};
 
-const JUDGED: &str = "judged";
+const LAST_EVALUATION_KEY: &str = "judged";
 
-type Row = (Vec<u8>, String);
+type PinRow = (Vec<u8>, String);
 
 #[async_trait]
 impl Pins for SqliteMetadata {
     async fn set_pins(&self, repo: &RepoName, pins: Vec<Pin>) -> Result<()> {
-        let wanted = rows(pins);
+        let wanted = to_rows(pins);
         if self.pins(repo)? == wanted {
             return Ok(());
         }
@@ -31,8 +31,9 @@ impl Pins for SqliteMetadata {
     }
 
     async fn add_pins(&self, repo: &RepoName, pins: Vec<Pin>) -> Result<()> {
-        let (mut wanted, there) = (rows(pins), self.pins(repo)?);
-        wanted.retain(|(digest, _)| there.binary_search_by(|(there, _)| there.cmp(digest)).is_err());
+        let mut wanted = to_rows(pins);
+        let current = self.pins(repo)?;
+        wanted.retain(|(digest, _)| current.binary_search_by(|(pinned, _)| pinned.cmp(digest)).is_err());
         if wanted.is_empty() {
             return Ok(());
         }
@@ -55,79 +56,80 @@ impl Pins for SqliteMetadata {
         })
     }
 
-    async fn note_judged(&self, judged: &Judged) -> Result<()> {
-        let text = format!("{} {}", judged.at.0, judged.policies);
-        self.write_behind(Durability::Lazy, move |c| set_fact(c, JUDGED, &text)).await
+    async fn record_evaluation(&self, evaluation: &EvaluationRecord) -> Result<()> {
+        let text = format!("{} {}", evaluation.at.0, evaluation.policies);
+        self.write_behind(Durability::Lazy, move |c| write_value(c, LAST_EVALUATION_KEY, &text)).await
     }
 
-    async fn judged(&self) -> Result<Option<Judged>> {
-        let text = self.read(|c| fact(c, JUDGED))?;
+    async fn last_evaluation(&self) -> Result<Option<EvaluationRecord>> {
+        let text = self.read(|c| read_value(c, LAST_EVALUATION_KEY))?;
         Ok(text.and_then(|text| {
             let (at, policies) = text.split_once(' ')?;
-            Some(Judged { at: Timestamp(at.parse().ok()?), policies: policies.to_owned() })
+            Some(EvaluationRecord { at: Timestamp(at.parse().ok()?), policies: policies.to_owned() })
         }))
     }
 }
 
 impl SqliteMetadata {
-    /// What is pinned, in the order of digests.
-    fn pins(&self, repo: &RepoName) -> Result<Vec<Row>> {
+    /// Lists the pins of a repository in the order of digests.
+    fn pins(&self, repo: &RepoName) -> Result<Vec<PinRow>> {
         self.read(|c| match repo_id(c, repo)? {
-            Some(repo) => all(c, repo),
+            Some(repo) => list(c, repo),
             None => Ok(Vec::new()),
         })
     }
 }
 
-/// In the order of digests, each once.
-fn rows(pins: Vec<Pin>) -> Vec<Row> {
-    let mut rows: Vec<Row> = pins.into_iter().map(|pin| (digest(&pin.digest), pin.reason)).collect();
+/// Sorts pins by digest and removes duplicates.
+fn to_rows(pins: Vec<Pin>) -> Vec<PinRow> {
+    let mut rows: Vec<PinRow> = pins.into_iter().map(|pin| (digest(&pin.digest), pin.reason)).collect();
     rows.sort();
     rows.dedup_by(|a, b| a.0 == b.0);
     rows
 }
 
-fn all(c: &Connection, repo: i64) -> rusqlite::Result<Vec<Row>> {
+fn list(c: &Connection, repo: i64) -> rusqlite::Result<Vec<PinRow>> {
     c.prepare_cached("SELECT digest, reason FROM pins WHERE repo = ?1 ORDER BY digest")?
         .query_map([repo], |row| Ok((row.get(0)?, row.get(1)?)))?
         .collect()
 }
 
-fn replace(c: &Connection, repo: i64, wanted: &[Row]) -> rusqlite::Result<()> {
-    let before = all(c, repo)?;
-    forget(c, repo)?;
+fn replace(c: &Connection, repo: i64, wanted: &[PinRow]) -> rusqlite::Result<()> {
+    let before = list(c, repo)?;
+    remove_all(c, repo)?;
     add(c, repo, wanted)?;
-    for (lost, _) in before {
-        if wanted.binary_search_by(|(digest, _)| digest.cmp(&lost)).is_err() {
-            review(c, repo, &lost)?;
+    for (unpinned, _) in before {
+        if wanted.binary_search_by(|(digest, _)| digest.cmp(&unpinned)).is_err() {
+            queue_unpinned(c, repo, &unpinned)?;
         }
     }
     Ok(())
 }
 
-fn add(c: &Connection, repo: i64, wanted: &[Row]) -> rusqlite::Result<()> {
+fn add(c: &Connection, repo: i64, wanted: &[PinRow]) -> rusqlite::Result<()> {
     let mut insert =
         c.prepare_cached("INSERT OR IGNORE INTO pins (repo, digest, reason) VALUES (?1, ?2, ?3)")?;
     wanted.iter().try_for_each(|(digest, reason)| insert.execute(params![repo, digest, reason]).map(drop))
 }
 
-/// Takes the pin of a manifest away that goes.
+/// Removes the pin of a manifest that is being removed.
 pub(super) fn remove(c: &Connection, repo: i64, digest: &[u8]) -> rusqlite::Result<()> {
     c.prepare_cached("DELETE FROM pins WHERE repo = ?1 AND digest = ?2")?
         .execute(params![repo, digest])
         .map(drop)
 }
 
-/// Has a manifest reviewed as of when nothing else held it any more: its pin has not made it any younger.
-fn review(c: &Connection, repo: i64, lost: &[u8]) -> rusqlite::Result<()> {
+/// Queues a manifest for review, counted from the time when it lost its last other holder: its pin did not make it
+/// younger.
+fn queue_unpinned(c: &Connection, repo: i64, unpinned: &[u8]) -> rusqlite::Result<()> {
     let alone_at: Option<Timestamp> = c
         .prepare_cached("SELECT alone_at FROM manifests WHERE repo = ?1 AND digest = ?2 AND state = 0")?
-        .query_row(params![repo, lost], |row| row.get(0))
+        .query_row(params![repo, unpinned], |row| row.get(0))
         .optional()?;
-    alone_at.map_or(Ok(()), |since| holds::queue(c, Review::Manifest, repo, lost, since))
+    alone_at.map_or(Ok(()), |since| holds::queue(c, Review::Manifest, repo, unpinned, since))
 }
 
-/// Takes all pins of a repository away.
-pub(super) fn forget(c: &Connection, repo: i64) -> rusqlite::Result<()> {
+/// Removes all pins of a repository.
+pub(super) fn remove_all(c: &Connection, repo: i64) -> rusqlite::Result<()> {
     c.prepare_cached("DELETE FROM pins WHERE repo = ?1")?.execute([repo]).map(drop)
 }

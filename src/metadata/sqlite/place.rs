@@ -1,5 +1,5 @@
-//! Where the database is. SQLite goes on writing to a file that was deleted, or whose volume was unmounted,
-//! and tells nobody: what is answered then is gone with the process.
+//! Detects that the database file was deleted or its volume unmounted. SQLite keeps writing to such a file without an
+//! error, and all these changes are lost when the process ends.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -7,25 +7,26 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, Error, ffi};
 
-/// The place of a database that is open.
-pub(super) struct Place {
+/// The file of an open database.
+pub(super) struct DatabaseFile {
     path: PathBuf,
-    file: (u64, u64),
+    /// Device and inode.
+    identity: (u64, u64),
 }
 
-impl Place {
+impl DatabaseFile {
     pub(super) fn of(connection: &Connection) -> Option<Self> {
         let path = PathBuf::from(connection.path()?);
-        let file = identify(&path)?;
-        Some(Self { path, file })
+        let identity = identify(&path)?;
+        Some(Self { path, identity })
     }
 
-    /// Makes sure that the file that is open is still the one with the database's name.
+    /// Fails if the path no longer leads to the file that was opened.
     pub(super) fn verify(&self) -> rusqlite::Result<()> {
-        if identify(&self.path) == Some(self.file) {
+        if identify(&self.path) == Some(self.identity) {
             return Ok(());
         }
-        let message = format!("{} is not the file that was opened", self.path.display());
+        let message = format!("{} is no longer the file that was opened", self.path.display());
         Err(Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_NOTFOUND), Some(message)))
     }
 }

@@ -1,12 +1,12 @@
-//! Policies as records, and what came of them.
+//! Records of retention policies, their history and the runs of retention.
 
 use async_trait::async_trait;
 use rusqlite::{Connection, params};
 
-use super::{Durability, SqliteMetadata, events, one_more};
+use super::{Durability, SqliteMetadata, events, limit_plus_one};
 use crate::clock::Timestamp;
 use crate::metadata::{
-    EventDetails, Page, PolicyChange, PolicyRecord, PolicyRecords, RECORDS_KEPT, Result, RetentionRun,
+    EventDetails, MAX_POLICY_RECORDS, Page, PolicyChange, PolicyRecord, PolicyRecords, Result, RetentionRun,
     RetentionRuns,
 };
 
@@ -37,17 +37,18 @@ impl PolicyRecords for SqliteMetadata {
                                                   actor = excluded.actor",
             )?
             .execute(params![name, policy, set_at, by])?;
-            note_change(c, name, Some(policy), *set_at, by.as_deref())
+            record_change(c, name, Some(policy), *set_at, by.as_deref())
         })
         .await
     }
 
     async fn remove_policy(&self, name: &str, now: Timestamp, by: Option<&str>) -> Result<bool> {
-        let (name, by) = (name.to_owned(), by.map(str::to_owned));
+        let name = name.to_owned();
+        let by = by.map(str::to_owned);
         self.write(Durability::Full, move |c| {
             let removed = c.prepare_cached("DELETE FROM policies WHERE name = ?1")?.execute([&name])?;
             if removed > 0 {
-                note_change(c, &name, None, now, by.as_deref())?;
+                record_change(c, &name, None, now, by.as_deref())?;
             }
             Ok(removed > 0)
         })
@@ -59,7 +60,7 @@ impl PolicyRecords for SqliteMetadata {
             let mut query = c.prepare_cached(
                 "SELECT id, name, policy, at, actor FROM policy_history WHERE id < ?1 ORDER BY id DESC LIMIT ?2",
             )?;
-            let values = params![before.unwrap_or(i64::MAX), one_more(limit)];
+            let values = params![before.unwrap_or(i64::MAX), limit_plus_one(limit)];
             let rows = query.query_map(values, |row| {
                 Ok(PolicyChange {
                     id: row.get(0)?,
@@ -74,7 +75,7 @@ impl PolicyRecords for SqliteMetadata {
     }
 }
 
-fn note_change(
+fn record_change(
     c: &Connection,
     name: &str,
     policy: Option<&String>,
@@ -84,18 +85,19 @@ fn note_change(
     let id = c
         .prepare_cached("INSERT INTO policy_history (name, policy, at, actor) VALUES (?1, ?2, ?3, ?4)")?
         .insert(params![name, policy, at, by])?;
-    c.prepare_cached("DELETE FROM policy_history WHERE id <= ?1")?.execute([id - RECORDS_KEPT])?;
-    let (name, by) = (name.to_owned(), by.map(str::to_owned));
+    c.prepare_cached("DELETE FROM policy_history WHERE id <= ?1")?.execute([id - MAX_POLICY_RECORDS])?;
+    let name = name.to_owned();
+    let by = by.map(str::to_owned);
     let event = match policy {
         Some(_) => EventDetails::PolicySet { name, by },
         None => EventDetails::PolicyRemoved { name, by },
     };
-    events::note(c, at, &event)
+    events::record(c, at, &event)
 }
 
 #[async_trait]
 impl RetentionRuns for SqliteMetadata {
-    async fn note_run(&self, run: RetentionRun) -> Result<()> {
+    async fn record_retention_run(&self, run: RetentionRun) -> Result<()> {
         self.write(Durability::Lazy, move |c| {
             let id = c
                 .prepare_cached(
@@ -114,8 +116,9 @@ impl RetentionRuns for SqliteMetadata {
                     run.bytes.map(u64::cast_signed),
                     run.stopped
                 ])?;
-            c.prepare_cached("DELETE FROM retention_runs WHERE id <= ?1")?.execute([id - RECORDS_KEPT])?;
-            events::note(c, run.ended_at, &EventDetails::from(&run))
+            c.prepare_cached("DELETE FROM retention_runs WHERE id <= ?1")?
+                .execute([id - MAX_POLICY_RECORDS])?;
+            events::record(c, run.ended_at, &EventDetails::from(&run))
         })
         .await
     }
@@ -126,7 +129,7 @@ impl RetentionRuns for SqliteMetadata {
                 "SELECT id, began_at, ended_at, actor, cause, tags, manifests, skipped, bytes, stopped
                  FROM retention_runs WHERE id < ?1 ORDER BY id DESC LIMIT ?2",
             )?;
-            let values = params![before.unwrap_or(i64::MAX), one_more(limit)];
+            let values = params![before.unwrap_or(i64::MAX), limit_plus_one(limit)];
             let rows = query.query_map(values, |row| {
                 let count = |column| row.get::<_, i64>(column).map(i64::cast_unsigned);
                 Ok(RetentionRun {

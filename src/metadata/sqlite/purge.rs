@@ -1,18 +1,18 @@
-//! From the trash to nothing: a manifest's edges go in batches, and what it alone held goes with it.
+//! Purges manifests from the trash: deletes their edges in batches, and with them what only they held.
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::holds::{self, Review};
-use super::review::{self, Entry, Verdict};
+use super::review::{self, Entry, ReviewOutcome};
 use crate::clock::Timestamp;
 use crate::metadata::{Batch, CollectionRules, EdgeKind};
 
-pub(super) fn trash_is_due(c: &Connection, cutoff: Timestamp) -> rusqlite::Result<bool> {
+pub(super) fn is_trash_due(c: &Connection, cutoff: Timestamp) -> rusqlite::Result<bool> {
     c.prepare_cached("SELECT 1 FROM manifests WHERE state = 1 AND removed_at <= ?1 LIMIT 1")?.exists([cutoff])
 }
 
-/// Moves what was removed at `cutoff` or before from the trash to purging.
-pub(super) fn condemn(c: &Connection, cutoff: Timestamp, limit: usize) -> rusqlite::Result<Batch> {
+/// Marks the manifests that were removed at `cutoff` or before for purging.
+pub(super) fn start_purge(c: &Connection, cutoff: Timestamp, limit: usize) -> rusqlite::Result<Batch> {
     let changed = c
         .prepare_cached(
             "UPDATE manifests SET state = 2 WHERE id IN
@@ -22,8 +22,8 @@ pub(super) fn condemn(c: &Connection, cutoff: Timestamp, limit: usize) -> rusqli
     Ok(Batch { changed: changed as u64, more: changed == limit })
 }
 
-/// The same for one repository alone.
-pub(super) fn condemn_of(
+/// Does the same as [`start_purge`] for one repository.
+pub(super) fn start_purge_of_repository(
     c: &Connection,
     repo: i64,
     cutoff: Timestamp,
@@ -49,31 +49,31 @@ struct Purging {
     repo: i64,
     digest: Vec<u8>,
     removed_at: Timestamp,
-    /// When somebody may last have been told of what it holds, without a lease of that.
-    told_at: Timestamp,
+    /// The last time when a client may have learned, without a lease, that its targets exist.
+    promised_at: Timestamp,
     purged_to: i64,
 }
 
-/// Lets orphans follow whose leases have ended; takes up to about `limit` edges and referrers from purging
-/// manifests, and deletes those that have none left. `changed` counts the manifests deleted.
+/// Purges orphans whose leases have ended. Then removes up to about `limit` edges and referrers of manifests that are
+/// being purged, and deletes the manifests that have none left. `changed` counts the deleted manifests.
 pub(super) fn purge(c: &Connection, rules: &CollectionRules, limit: usize) -> rusqlite::Result<Batch> {
-    review::review(c, Review::Orphan, rules.lease_cutoff(), limit, |c, entry| follow(c, entry, rules))?;
+    review::review(c, Review::Orphan, rules.lease_cutoff(), limit, |c, entry| purge_orphan(c, entry, rules))?;
     let mut changed = 0;
     let mut left = limit;
     while left > 0 {
-        let Some(manifest) = next(c, rules)? else {
+        let Some(manifest) = next_purging(c, rules)? else {
             break;
         };
-        let (spent, done) = take_apart(c, &manifest, rules, left)?;
+        let (spent, done) = remove_edges(c, &manifest, rules, left)?;
         changed += u64::from(done);
         left = left.saturating_sub(spent + 1);
     }
     Ok(Batch { changed, more: is_due(c, rules)? })
 }
 
-/// Takes up to `limit` edges and referrers from a manifest, and deletes it if it has none left. How many it
-/// took, and whether it deleted it.
-fn take_apart(
+/// Removes up to `limit` edges and referrers of a manifest, and deletes the manifest if it has none left. Returns how
+/// many were removed, and whether the manifest was deleted.
+fn remove_edges(
     c: &Connection,
     manifest: &Purging,
     rules: &CollectionRules,
@@ -81,7 +81,7 @@ fn take_apart(
 ) -> rusqlite::Result<(usize, bool)> {
     let edges = edges(c, manifest.id, limit)?;
     for (target, kind) in &edges {
-        let_go(c, manifest, target, *kind, rules)?;
+        remove_edge(c, manifest, target, *kind, rules)?;
     }
     let left = limit - edges.len();
     if left == 0 {
@@ -89,7 +89,7 @@ fn take_apart(
     }
     let referrers = referrers(c, manifest, left)?;
     for (id, digest) in &referrers {
-        release(c, manifest, *id, digest, rules)?;
+        release_manifest(c, manifest, *id, digest, rules)?;
     }
     if let (Some((last, _)), true) = (referrers.last(), referrers.len() == left) {
         c.prepare_cached("UPDATE manifests SET purged_to = ?2 WHERE id = ?1")?
@@ -100,7 +100,7 @@ fn take_apart(
     Ok((edges.len() + referrers.len(), true))
 }
 
-/// The same for one manifest that is being purged. How much it took: 0 if there is no such manifest.
+/// Does the same for one manifest that is being purged. Returns the work done; 0 if there is no such manifest.
 pub(super) fn purge_one(
     c: &Connection,
     id: i64,
@@ -115,12 +115,12 @@ pub(super) fn purge_one(
         .query_row([id], |row| Purging::read(row, rules))
         .optional()?;
     match found {
-        Some(manifest) => take_apart(c, &manifest, rules, limit).map(|(spent, _)| spent + 1),
+        Some(manifest) => remove_edges(c, &manifest, rules, limit).map(|(spent, _)| spent + 1),
         None => Ok(0),
     }
 }
 
-fn next(c: &Connection, rules: &CollectionRules) -> rusqlite::Result<Option<Purging>> {
+fn next_purging(c: &Connection, rules: &CollectionRules) -> rusqlite::Result<Option<Purging>> {
     c.prepare_cached(
         "SELECT id, repo, digest, removed_at, leased_at, purged_to FROM manifests WHERE state = 2
          ORDER BY id LIMIT 1",
@@ -131,14 +131,15 @@ fn next(c: &Connection, rules: &CollectionRules) -> rusqlite::Result<Option<Purg
 
 impl Purging {
     fn read(row: &Row<'_>, rules: &CollectionRules) -> rusqlite::Result<Self> {
-        let (removed_at, leased_at): (Timestamp, Timestamp) = (row.get(3)?, row.get(4)?);
+        let removed_at: Timestamp = row.get(3)?;
+        let leased_at: Timestamp = row.get(4)?;
         Ok(Self {
             id: row.get(0)?,
             repo: row.get(1)?,
             digest: row.get(2)?,
             removed_at,
-            // Its PUT told of all that it refers to.
-            told_at: rules.last_recorded_lease(removed_at).max(leased_at),
+            // Its own PUT also confirmed that all its targets exist.
+            promised_at: rules.last_recorded_lease(removed_at).max(leased_at),
             purged_to: row.get(5)?,
         })
     }
@@ -151,9 +152,9 @@ fn edges(c: &Connection, manifest: i64, limit: usize) -> rusqlite::Result<Vec<(V
     rows.collect()
 }
 
-/// Deletes an edge. Its target is leased from the time on until when clients may have been told, without a
-/// lease, that it is there: where leases of what is held are not written down, from the manifest's removal.
-fn let_go(
+/// Deletes an edge. The lease of its target starts at the last time when clients may have learned, without a lease,
+/// that the target exists: if leases of held targets are not recorded, that is the manifest's removal.
+fn remove_edge(
     c: &Connection,
     manifest: &Purging,
     target: &[u8],
@@ -167,21 +168,21 @@ fn let_go(
             c.prepare_cached(
                 "UPDATE links SET leased_at = max(leased_at, ?3) WHERE repo = ?1 AND digest = ?2",
             )?
-            .execute(params![manifest.repo, target, manifest.told_at])?;
-            holds::queue(c, Review::Link, manifest.repo, target, manifest.told_at)
+            .execute(params![manifest.repo, target, manifest.promised_at])?;
+            holds::queue(c, Review::Link, manifest.repo, target, manifest.promised_at)
         }
         EdgeKind::Child => {
             let child = c
                 .prepare_cached("SELECT id FROM manifests WHERE repo = ?1 AND digest = ?2 AND state = 0")?
                 .query_row(params![manifest.repo, target], |row| row.get(0))
                 .optional()?;
-            child.map_or(Ok(()), |child| release(c, manifest, child, target, rules))
+            child.map_or(Ok(()), |child| release_manifest(c, manifest, child, target, rules))
         }
         EdgeKind::Subject => Ok(()),
     }
 }
 
-/// Referrers that the purge of their subject has not let go of yet: they live as long as it does.
+/// Lists the referrers that the purge of their subject has not released yet. They live as long as their subject.
 fn referrers(c: &Connection, subject: &Purging, limit: usize) -> rusqlite::Result<Vec<(i64, Vec<u8>)>> {
     let mut query = c.prepare_cached(
         "SELECT m.id, m.digest FROM edges e JOIN manifests m ON m.id = e.manifest
@@ -192,45 +193,51 @@ fn referrers(c: &Connection, subject: &Purging, limit: usize) -> rusqlite::Resul
     query.query_map(values, |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
 }
 
-/// Lets a live manifest that `holder` held follow it when its lease ends, unless something else holds it.
-/// One that was put again, or lost a tag, since the holder's removal does not follow: it waits for its review
-/// like any other that lost its last holder.
-fn release(
+/// Releases a live manifest that `holder` held: it is purged when its lease ends, unless something else holds it. A
+/// manifest that was pushed again or lost a tag after the holder's removal is not purged: it waits for its review like
+/// any other manifest that lost its last holder.
+fn release_manifest(
     c: &Connection,
     holder: &Purging,
     id: i64,
     digest: &[u8],
     rules: &CollectionRules,
 ) -> rusqlite::Result<()> {
-    if holds::manifest_is_kept(c, id, holder.repo, digest)? {
+    if holds::is_manifest_kept(c, id, holder.repo, digest)? {
         return holds::queue_own_indexes(c, holder.repo, digest, rules.now);
     }
     let alone_at: Timestamp = c
         .prepare_cached("SELECT alone_at FROM manifests WHERE id = ?1")?
         .query_row([id], |row| row.get(0))?;
     if alone_at > holder.removed_at {
-        // A review in the meantime may have found it held by the trash.
+        // A review in the meantime may have removed it from the queue because the trash held it.
         return holds::queue(c, Review::Manifest, holder.repo, digest, alone_at);
     }
     c.prepare_cached("UPDATE manifests SET leased_at = max(leased_at, ?2) WHERE id = ?1")?
-        .execute(params![id, holder.told_at])?;
-    holds::queue(c, Review::Orphan, holder.repo, digest, holder.told_at)
+        .execute(params![id, holder.promised_at])?;
+    holds::queue(c, Review::Orphan, holder.repo, digest, holder.promised_at)
 }
 
-/// Lets an orphan follow what held it. It was live until now, so that what it holds may have been wanted
-/// until now without a lease: its removal is now, not that of its holder.
-pub(super) fn follow(c: &Connection, entry: &Entry, rules: &CollectionRules) -> rusqlite::Result<Verdict> {
+/// Starts to purge an orphan after its holder. The orphan was live until now, so clients may have relied on its targets
+/// until now without a lease: its removal time is now, not that of its holder.
+pub(super) fn purge_orphan(
+    c: &Connection,
+    entry: &Entry,
+    rules: &CollectionRules,
+) -> rusqlite::Result<ReviewOutcome> {
     let Some(orphan) = review::live_manifest(c, entry)? else {
-        return Ok(Verdict::Drop);
+        return Ok(ReviewOutcome::Dequeue);
     };
-    if holds::manifest_is_held(c, orphan.id, entry.repo, &entry.digest)? {
+    if holds::is_manifest_held(c, orphan.id, entry.repo, &entry.digest)? {
         holds::queue_own_indexes(c, entry.repo, &entry.digest, rules.now)?;
-        return Ok(Verdict::Drop);
+        return Ok(ReviewOutcome::Dequeue);
     }
     if holds::is_leased(c, entry.repo, orphan.leased_at, rules)? {
-        return Ok(Verdict::PutOff(orphan.leased_at.max(review::later(rules.lease_cutoff(), rules))));
+        return Ok(ReviewOutcome::Postpone(
+            orphan.leased_at.max(review::recheck_time(rules.lease_cutoff(), rules)),
+        ));
     }
     c.prepare_cached("UPDATE manifests SET state = 2, removed_at = ?2 WHERE id = ?1")?
         .execute(params![orphan.id, rules.now])?;
-    Ok(Verdict::Gone)
+    Ok(ReviewOutcome::Removed)
 }

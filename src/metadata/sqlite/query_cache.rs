@@ -1,8 +1,9 @@
-//! Answers that are remembered until what they say of a repository changes.
+//! Caches query results until their repository changes.
 //!
-//! A busy tag is read thousands of times between two writes. Each answer belongs to an *epoch* of its
-//! repository, which the writer ends after every COMMIT that touched it (see `touched`), before it tells anybody: so
-//! no answer outlives the facts that it was read from, and there is nothing to invalidate piece by piece.
+//! A busy tag is read thousands of times between two writes. Each cached result belongs to a *generation* of its
+//! repository. After every COMMIT that changed a repository, and before the callers get their results, the writer
+//! advances its generation (see [`super::cache_invalidation`]). So no result outlives the rows that it was read from,
+//! and no single entry needs to be invalidated.
 
 use std::borrow::Borrow;
 use std::collections::HashMap;
@@ -12,73 +13,73 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::oci::RepoName;
 
-/// The most bytes, roughly, that the remembered answers of one kind take.
-const MOST: usize = 4 << 20;
+/// Approximate maximum size of a cache, in bytes.
+const MAX_CACHE_BYTES: usize = 4 << 20;
 
-/// What an answer takes beside its content, roughly.
-const OVERHEAD: usize = 512;
+/// Approximate size of an entry besides its content, in bytes.
+const ENTRY_OVERHEAD: usize = 512;
 
-/// How many epochs there are. Repositories whose names hash to the same one forget together.
-const EPOCHS: usize = 1024;
+/// Number of generation counters. Repositories whose names hash to the same counter are invalidated together.
+const COUNTERS: usize = 1024;
 
-/// Which write to a repository was the last.
+/// Counts the changes to each repository.
 #[derive(Clone)]
-pub(super) struct CacheGenerations(Arc<[AtomicU64; EPOCHS]>);
+pub(super) struct CacheGenerations(Arc<[AtomicU64; COUNTERS]>);
 
 impl Default for CacheGenerations {
     fn default() -> Self {
-        Self(Arc::new([const { AtomicU64::new(0) }; EPOCHS]))
+        Self(Arc::new([const { AtomicU64::new(0) }; COUNTERS]))
     }
 }
 
 impl CacheGenerations {
-    /// Ends the epoch of `repo`: its facts may have changed.
-    pub(super) fn end(&self, repo: &RepoName) {
-        self.of(repo).fetch_add(1, Ordering::Release);
+    /// Starts a new generation of `repo`: it may have changed.
+    pub(super) fn advance(&self, repo: &RepoName) {
+        self.counter(repo).fetch_add(1, Ordering::Release);
     }
 
-    /// Ends those of all repositories.
-    pub(super) fn end_all(&self) {
-        for epoch in self.0.iter() {
-            epoch.fetch_add(1, Ordering::Release);
+    /// Starts a new generation of every repository.
+    pub(super) fn advance_all(&self) {
+        for counter in self.0.iter() {
+            counter.fetch_add(1, Ordering::Release);
         }
     }
 
-    fn now(&self, repo: &RepoName) -> u64 {
-        self.of(repo).load(Ordering::Acquire)
+    fn current(&self, repo: &RepoName) -> u64 {
+        self.counter(repo).load(Ordering::Acquire)
     }
 
-    fn of(&self, repo: &RepoName) -> &AtomicU64 {
+    fn counter(&self, repo: &RepoName) -> &AtomicU64 {
         let mut hasher = DefaultHasher::new();
         repo.hash(&mut hasher);
-        &self.0[hasher.finish() as usize % EPOCHS]
+        &self.0[hasher.finish() as usize % COUNTERS]
     }
 }
 
-/// The answers to one kind of question about a repository.
+/// Results of one query about a repository.
 pub(super) struct QueryCache<K, V> {
-    epochs: CacheGenerations,
-    remembered: Mutex<Remembered<K, V>>,
+    generations: CacheGenerations,
+    cached: Mutex<CachedRepositories<K, V>>,
 }
 
-struct Remembered<K, V> {
+struct CachedRepositories<K, V> {
     size: usize,
-    repositories: HashMap<RepoName, Answers<K, V>>,
+    repositories: HashMap<RepoName, CachedResults<K, V>>,
 }
 
-struct Answers<K, V> {
-    epoch: u64,
+struct CachedResults<K, V> {
+    generation: u64,
     size: usize,
     by_key: HashMap<K, V>,
 }
 
 impl<K: Hash + Eq, V: Clone> QueryCache<K, V> {
-    pub(super) fn new(epochs: CacheGenerations) -> Self {
-        Self { epochs, remembered: Mutex::new(Remembered { size: 0, repositories: HashMap::new() }) }
+    pub(super) fn new(generations: CacheGenerations) -> Self {
+        Self { generations, cached: Mutex::new(CachedRepositories { size: 0, repositories: HashMap::new() }) }
     }
 
-    /// The remembered answer, or that of `query`. `size` tells how many bytes the content of one has.
-    pub(super) fn or_ask<Q, E>(
+    /// Returns the cached result, or runs `query` and caches what it finds. `size` returns the content's size in bytes.
+    pub(super) fn get_or_query<Q, E>(
         &self,
         repo: &RepoName,
         key: &Q,
@@ -89,58 +90,58 @@ impl<K: Hash + Eq, V: Clone> QueryCache<K, V> {
         K: Borrow<Q>,
         Q: Hash + Eq + ToOwned<Owned = K> + ?Sized,
     {
-        // Read before the question is asked: a write in between makes the answer newer than its epoch, and
-        // the epoch's end forgets it all the same.
-        let epoch = self.epochs.now(repo);
-        if let Some(answer) = self.recall(epoch, repo, key) {
-            return Ok(Some(answer));
+        // Read the generation before the query: a write in between makes the result newer than its generation, and
+        // the next generation drops it all the same.
+        let generation = self.generations.current(repo);
+        if let Some(value) = self.find(generation, repo, key) {
+            return Ok(Some(value));
         }
-        let answer = query()?;
-        if let Some(answer) = &answer {
-            let size = size(answer) + OVERHEAD;
-            self.lock().put(repo, epoch, (key.to_owned(), answer.clone()), size);
+        let found = query()?;
+        if let Some(value) = &found {
+            let size = size(value) + ENTRY_OVERHEAD;
+            self.lock().insert(repo, generation, key.to_owned(), value.clone(), size);
         }
-        Ok(answer)
+        Ok(found)
     }
 
-    fn recall<Q>(&self, epoch: u64, repo: &RepoName, key: &Q) -> Option<V>
+    fn find<Q>(&self, generation: u64, repo: &RepoName, key: &Q) -> Option<V>
     where
         K: Borrow<Q>,
         Q: Hash + Eq + ?Sized,
     {
-        let remembered = self.lock();
-        let answers = remembered.repositories.get(repo).filter(|answers| answers.epoch == epoch)?;
-        answers.by_key.get(key).cloned()
+        let cached = self.lock();
+        let results = cached.repositories.get(repo).filter(|results| results.generation == generation)?;
+        results.by_key.get(key).cloned()
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Remembered<K, V>> {
-        self.remembered.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> std::sync::MutexGuard<'_, CachedRepositories<K, V>> {
+        self.cached.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl<K: Hash + Eq, V> Remembered<K, V> {
-    fn put(&mut self, repo: &RepoName, epoch: u64, (key, answer): (K, V), size: usize) {
+impl<K: Hash + Eq, V> CachedRepositories<K, V> {
+    fn insert(&mut self, repo: &RepoName, generation: u64, key: K, value: V, size: usize) {
         match self.repositories.get(repo) {
-            Some(answers) if answers.epoch > epoch => return,
-            Some(answers) if answers.epoch < epoch => self.forget(repo),
+            Some(results) if results.generation > generation => return,
+            Some(results) if results.generation < generation => self.remove(repo),
             _ => {}
         }
-        if size > MOST {
+        if size > MAX_CACHE_BYTES {
             return;
         }
-        if self.size + size > MOST {
+        if self.size + size > MAX_CACHE_BYTES {
             self.repositories.clear();
             self.size = 0;
         }
-        let nothing = || Answers { epoch, size: 0, by_key: HashMap::new() };
-        let answers = self.repositories.entry(repo.clone()).or_insert_with(nothing);
+        let empty = || CachedResults { generation, size: 0, by_key: HashMap::new() };
+        let results = self.repositories.entry(repo.clone()).or_insert_with(empty);
         self.size += size;
-        answers.size += size;
-        answers.by_key.insert(key, answer);
+        results.size += size;
+        results.by_key.insert(key, value);
     }
 
-    fn forget(&mut self, repo: &RepoName) {
-        self.size -= self.repositories.remove(repo).map_or(0, |answers| answers.size);
+    fn remove(&mut self, repo: &RepoName) {
+        self.size -= self.repositories.remove(repo).map_or(0, |results| results.size);
     }
 }
 
@@ -150,61 +151,61 @@ mod tests {
 
     use super::*;
 
-    fn ask(recall: &QueryCache<String, u32>, answer: u32) -> Option<u32> {
+    fn get(cache: &QueryCache<String, u32>, value: u32) -> Option<u32> {
         let repo = "a".parse().expect("name");
-        recall.or_ask::<str, Infallible>(&repo, "key", |_| 0, || Ok(Some(answer))).expect("infallible")
+        cache.get_or_query::<str, Infallible>(&repo, "key", |_| 0, || Ok(Some(value))).expect("infallible")
     }
 
     #[test]
-    fn an_answer_is_remembered_until_its_repository_changes() {
-        let epochs = CacheGenerations::default();
-        let recall = QueryCache::new(epochs.clone());
-        assert_eq!(ask(&recall, 1), Some(1));
-        epochs.end(&"b".parse().expect("name"));
-        assert_eq!(ask(&recall, 2), Some(1));
-        epochs.end(&"a".parse().expect("name"));
-        assert_eq!(ask(&recall, 3), Some(3));
-        epochs.end_all();
-        assert_eq!(ask(&recall, 4), Some(4));
+    fn result_is_cached_until_its_repository_changes() {
+        let generations = CacheGenerations::default();
+        let cache = QueryCache::new(generations.clone());
+        assert_eq!(get(&cache, 1), Some(1));
+        generations.advance(&"b".parse().expect("name"));
+        assert_eq!(get(&cache, 2), Some(1));
+        generations.advance(&"a".parse().expect("name"));
+        assert_eq!(get(&cache, 3), Some(3));
+        generations.advance_all();
+        assert_eq!(get(&cache, 4), Some(4));
     }
 
     #[test]
-    fn an_answer_that_a_write_overtook_is_not_kept() {
-        let epochs = CacheGenerations::default();
-        let recall: QueryCache<String, u32> = QueryCache::new(epochs.clone());
+    fn result_overtaken_by_a_write_is_not_cached() {
+        let generations = CacheGenerations::default();
+        let cache: QueryCache<String, u32> = QueryCache::new(generations.clone());
         let repo = "a".parse().expect("name");
-        let overtaken = recall.or_ask::<str, Infallible>(
+        let overtaken = cache.get_or_query::<str, Infallible>(
             &repo,
             "key",
             |_| 0,
             || {
-                epochs.end(&repo);
+                generations.advance(&repo);
                 Ok(Some(1))
             },
         );
         assert_eq!(overtaken.expect("infallible"), Some(1));
-        assert_eq!(ask(&recall, 2), Some(2));
+        assert_eq!(get(&cache, 2), Some(2));
     }
 
     #[test]
-    fn too_much_is_forgotten() {
-        let recall: QueryCache<String, u32> = QueryCache::new(CacheGenerations::default());
+    fn cache_size_is_limited() {
+        let cache: QueryCache<String, u32> = QueryCache::new(CacheGenerations::default());
         let repo = "a".parse().expect("name");
         for key in 0..100_000 {
             let key = key.to_string();
-            recall.or_ask::<str, Infallible>(&repo, &key, |_| 0, || Ok(Some(1))).expect("infallible");
+            cache.get_or_query::<str, Infallible>(&repo, &key, |_| 0, || Ok(Some(1))).expect("infallible");
         }
-        assert!(recall.lock().size <= MOST);
+        assert!(cache.lock().size <= MAX_CACHE_BYTES);
     }
 
     #[test]
-    fn what_is_forgotten_takes_no_room() {
-        let epochs = CacheGenerations::default();
-        let recall: QueryCache<String, u32> = QueryCache::new(epochs.clone());
-        for answer in 0..3 {
-            ask(&recall, answer);
-            epochs.end_all();
+    fn outdated_results_do_not_count_towards_the_size() {
+        let generations = CacheGenerations::default();
+        let cache: QueryCache<String, u32> = QueryCache::new(generations.clone());
+        for value in 0..3 {
+            get(&cache, value);
+            generations.advance_all();
         }
-        assert_eq!(recall.lock().size, OVERHEAD);
+        assert_eq!(cache.lock().size, ENTRY_OVERHEAD);
     }
 }

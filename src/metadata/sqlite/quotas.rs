@@ -1,13 +1,13 @@
-//! Quotas: what is used of each is kept current by triggers, so that checking one is reading its row.
+//! Quotas. Triggers keep the usage of each quota current, so that checking a quota only reads its row.
 
 use async_trait::async_trait;
 use rusqlite::{Connection, Row, params};
 
 use super::codec::digest;
 use super::relief::{Candidates, Limits};
-use super::{Durability, SqliteMetadata, name_from, repo_id};
+use super::{Durability, SqliteMetadata, parse_name, repo_id};
 use crate::metadata::{
-    CollectionRules, Growth, OverQuota, Quota, QuotaUse, Quotas, Relieved, Result, Scope, Target,
+    CollectionRules, Growth, OverQuota, Quota, QuotaUse, Quotas, Reclaimed, Result, Scope, Target,
 };
 use crate::oci::RepoName;
 
@@ -29,8 +29,8 @@ impl Quotas for SqliteMetadata {
 
     async fn quotas(&self, repo: Option<&RepoName>) -> Result<Vec<QuotaUse>> {
         self.read(|c| match repo {
-            Some(repo) => of(c, repo),
-            None => all(c),
+            Some(repo) => list_for(c, repo),
+            None => list_all(c),
         })
     }
 
@@ -51,23 +51,25 @@ impl Quotas for SqliteMetadata {
         })
     }
 
-    async fn relieve(
+    async fn reclaim_now(
         &self,
         scope: &Scope,
         rules: &CollectionRules,
         trash: usize,
         rows: usize,
-    ) -> Result<Relieved> {
-        let (scope, rules, limits) = (scope.clone(), *rules, Limits { trash, rows });
+    ) -> Result<Reclaimed> {
+        let scope = scope.clone();
+        let rules = *rules;
+        let limits = Limits { trash, rows };
         let found = self.read_blocking(move |c| Candidates::find(c, &scope, &rules, limits)).await?;
-        if found.are_none() {
-            return Ok(Relieved::default());
+        if found.is_empty() {
+            return Ok(Reclaimed::default());
         }
         self.write(Durability::Full, move |c| found.remove(c, &rules, rows)).await
     }
 }
 
-/// Records a quota, and adds up what is used of it.
+/// Records a quota with its current usage.
 fn insert(c: &Connection, quota: &Quota) -> rusqlite::Result<()> {
     let used = measure(c, quota.clone())?;
     c.prepare_cached(
@@ -86,7 +88,7 @@ fn insert(c: &Connection, quota: &Quota) -> rusqlite::Result<()> {
     .map(drop)
 }
 
-/// Adds up what is used of a quota.
+/// Sums the current usage of a quota.
 fn measure(c: &Connection, quota: Quota) -> rusqlite::Result<QuotaUse> {
     let mut query = c.prepare_cached(
         "SELECT coalesce(sum(bytes + manifest_bytes), 0), coalesce(sum(tags), 0), count(*) FROM repositories
@@ -98,30 +100,26 @@ fn measure(c: &Connection, quota: Quota) -> rusqlite::Result<QuotaUse> {
     Ok(QuotaUse { quota, bytes, tags, repositories })
 }
 
-/// Whether there is any quota at all: mostly there is none.
-pub(super) fn any(c: &Connection) -> rusqlite::Result<bool> {
+/// Whether any quota exists. Usually there is none.
+pub(super) fn has_any(c: &Connection) -> rusqlite::Result<bool> {
     c.prepare_cached("SELECT 1 FROM quotas LIMIT 1")?.exists([])
 }
 
-/// What stands in the way of so much more in `repo`, which may be a new name.
-pub(super) fn refusal(
-    c: &Connection,
-    repo: &RepoName,
-    growth: Growth,
-) -> rusqlite::Result<Option<OverQuota>> {
+/// Finds a quota that this growth of `repo` would exceed. The repository may be new.
+pub(super) fn check(c: &Connection, repo: &RepoName, growth: Growth) -> rusqlite::Result<Option<OverQuota>> {
     let repositories = u64::from(repo_id(c, repo)?.is_none());
     let growth = Growth { repositories, ..growth };
-    Ok(of(c, repo)?.iter().find_map(|quota| quota.refuses(growth)))
+    Ok(list_for(c, repo)?.iter().find_map(|quota| quota.refuses(growth)))
 }
 
-/// What stands in the way of a link to a blob of this size. One that is there adds nothing.
-pub(super) fn link_refusal(
+/// Finds a quota that a link to a blob of this size would exceed. An existing link adds nothing.
+pub(super) fn check_link(
     c: &Connection,
     repo: &RepoName,
     target: &[u8],
     size: u64,
 ) -> rusqlite::Result<Option<OverQuota>> {
-    if is_linked(c, repo, target)? { Ok(None) } else { refusal(c, repo, Growth::of_bytes(size)) }
+    if is_linked(c, repo, target)? { Ok(None) } else { check(c, repo, Growth::of_bytes(size)) }
 }
 
 fn is_linked(c: &Connection, repo: &RepoName, target: &[u8]) -> rusqlite::Result<bool> {
@@ -131,19 +129,21 @@ fn is_linked(c: &Connection, repo: &RepoName, target: &[u8]) -> rusqlite::Result
     .exists(params![repo.as_str(), target])
 }
 
-/// Makes a change whose growth is known only afterwards, and undoes it if a quota has grown past its limit by it.
+/// Runs a change whose growth is known only afterwards, and rolls it back if it exceeded a quota.
 pub(super) fn within<T>(
     c: &Connection,
     change: impl FnOnce(&Connection) -> rusqlite::Result<T>,
 ) -> rusqlite::Result<std::result::Result<T, OverQuota>> {
-    if !any(c)? {
+    if !has_any(c)? {
         return change(c).map(Ok);
     }
-    let before = all(c)?;
+    let before = list_all(c)?;
     c.execute_batch("SAVEPOINT within_quotas")?;
     let done = change(c)?;
-    let over =
-        before.iter().zip(all(c)?).find_map(|(before, after)| before.refuses(after.growth_since(before)));
+    let over = before
+        .iter()
+        .zip(list_all(c)?)
+        .find_map(|(before, after)| before.refuses(after.growth_since(before)));
     match over {
         None => c.execute_batch("RELEASE within_quotas").map(|()| Ok(done)),
         Some(over) => c.execute_batch("ROLLBACK TO within_quotas; RELEASE within_quotas").map(|()| Err(over)),
@@ -160,7 +160,7 @@ impl QuotaUse {
     }
 }
 
-fn all(c: &Connection) -> rusqlite::Result<Vec<QuotaUse>> {
+fn list_all(c: &Connection) -> rusqlite::Result<Vec<QuotaUse>> {
     let mut query = c.prepare_cached(
         "SELECT prefix, bytes, tags, repositories, used_bytes, used_tags, used_repositories FROM quotas
          ORDER BY prefix",
@@ -168,7 +168,7 @@ fn all(c: &Connection) -> rusqlite::Result<Vec<QuotaUse>> {
     query.query_map([], quota_use)?.collect()
 }
 
-fn of(c: &Connection, repo: &RepoName) -> rusqlite::Result<Vec<QuotaUse>> {
+fn list_for(c: &Connection, repo: &RepoName) -> rusqlite::Result<Vec<QuotaUse>> {
     let mut query = c.prepare_cached(
         "SELECT prefix, bytes, tags, repositories, used_bytes, used_tags, used_repositories FROM quotas
          WHERE prefix IN ('', ?1) OR (substr(prefix, -1) = '/' AND substr(?1, 1, length(prefix)) = prefix)",
@@ -177,7 +177,7 @@ fn of(c: &Connection, repo: &RepoName) -> rusqlite::Result<Vec<QuotaUse>> {
 }
 
 fn quota_use(row: &Row<'_>) -> rusqlite::Result<QuotaUse> {
-    let scope: Scope = name_from(row.get_ref(0)?.as_str()?, 0)?;
+    let scope: Scope = parse_name(row.get_ref(0)?.as_str()?, 0)?;
     let limit = |column| row.get::<_, Option<i64>>(column).map(|limit| limit.map(i64::cast_unsigned));
     let used = |column| row.get::<_, i64>(column).map(i64::cast_unsigned);
     Ok(QuotaUse {

@@ -1,4 +1,4 @@
-//! Connections for reading, each used by one caller at a time and for one short query.
+//! Pool of connections for reading. One caller at a time uses a connection, for one short query.
 
 use std::path::PathBuf;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 
-/// How many idle connections are kept.
-const KEPT: usize = 8;
+/// Maximum number of idle connections in the pool.
+const MAX_IDLE_CONNECTIONS: usize = 8;
 
-/// How many KiB of pages a long report remembers at most.
-const MUCH: i64 = 128 << 10;
+/// Page cache of a connection for a report, in KiB.
+const REPORT_CACHE_KIB: i64 = 128 << 10;
 
-/// How long a query waits for another's connection where none can be opened.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a query waits for a connection in use if it can't open one.
+const CONNECTION_WAIT_TIMEOUT: Duration = Duration::from_secs(10);
 
 pub(super) struct Readers {
     path: PathBuf,
@@ -25,21 +25,21 @@ pub(super) struct Readers {
 #[derive(Default)]
 struct Pool {
     idle: Vec<Connection>,
-    /// How many are in use.
-    lent: usize,
+    /// Number of connections in use.
+    in_use: usize,
 }
 
 impl Pool {
-    /// One more is in use from now on: an idle one, if there is one.
-    fn lend(&mut self) -> Option<Connection> {
-        self.lent += 1;
+    /// Takes an idle connection, if there is one, and counts one more as in use.
+    fn take(&mut self) -> Option<Connection> {
+        self.in_use += 1;
         self.idle.pop()
     }
 }
 
 impl Readers {
-    /// Readers of the database at `path`. An `immutable` one lies on a read-only medium, where not even the
-    /// files of its log can be made.
+    /// Creates a pool for the database at `path`. An `immutable` database lies on a read-only volume, where not even
+    /// the files of its log can be created.
     pub(super) fn new(path: PathBuf, immutable: bool) -> Self {
         Self { path, immutable, pool: Mutex::default(), returned: Condvar::new() }
     }
@@ -48,31 +48,31 @@ impl Readers {
         &self,
         query: impl FnOnce(&Connection) -> rusqlite::Result<T>,
     ) -> rusqlite::Result<T> {
-        let connection = self.lend()?;
+        let connection = self.acquire()?;
         let outcome = query(&connection);
-        self.take_back(connection);
+        self.release(connection);
         outcome
     }
 
-    /// One that is open already, or a new one. Where the file is away those that are open read it still.
-    fn lend(&self) -> rusqlite::Result<Connection> {
-        let idle = self.pool().lend();
+    /// Takes an open connection or opens a new one. Open connections can still read a file that was moved away.
+    fn acquire(&self) -> rusqlite::Result<Connection> {
+        let idle = self.pool().take();
         idle.map_or_else(|| self.connect(), Ok).or_else(|error| {
             let mut pool = self.pool();
-            pool.lent -= 1;
-            // Who waits for this one waits in vain.
+            pool.in_use -= 1;
+            // Other waiters must not wait for this connection.
             self.returned.notify_all();
-            let waits = |pool: &mut Pool| pool.idle.is_empty() && pool.lent > 0;
-            let waited = self.returned.wait_timeout_while(pool, PATIENCE, waits);
+            let must_wait = |pool: &mut Pool| pool.idle.is_empty() && pool.in_use > 0;
+            let waited = self.returned.wait_timeout_while(pool, CONNECTION_WAIT_TIMEOUT, must_wait);
             let mut pool = waited.unwrap_or_else(PoisonError::into_inner).0;
-            if pool.idle.is_empty() { Err(error) } else { pool.lend().ok_or(error) }
+            if pool.idle.is_empty() { Err(error) } else { pool.take().ok_or(error) }
         })
     }
 
-    fn take_back(&self, connection: Connection) {
+    fn release(&self, connection: Connection) {
         let mut pool = self.pool();
-        pool.lent -= 1;
-        if pool.idle.len() < KEPT {
+        pool.in_use -= 1;
+        if pool.idle.len() < MAX_IDLE_CONNECTIONS {
             pool.idle.push(connection);
         }
         self.returned.notify_one();
@@ -82,17 +82,17 @@ impl Readers {
         self.pool.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A read of a great many pages: on a connection of its own, which remembers more of them and goes
+    /// Runs a query that reads very many pages, on a separate connection with a larger page cache that is closed
     /// afterwards.
-    pub(super) fn read_much<T>(
+    pub(super) fn read_report<T>(
         &self,
         query: impl FnOnce(&Connection) -> rusqlite::Result<T>,
     ) -> rusqlite::Result<T> {
         let connection = self.connect()?;
-        connection.pragma_update(None, "cache_size", -MUCH)?;
-        // One moment for all that is read.
-        let moment = connection.unchecked_transaction()?;
-        query(&moment)
+        connection.pragma_update(None, "cache_size", -REPORT_CACHE_KIB)?;
+        // All statements of the report see the same state.
+        let transaction = connection.unchecked_transaction()?;
+        query(&transaction)
     }
 
     fn connect(&self) -> rusqlite::Result<Connection> {
@@ -121,32 +121,35 @@ mod tests {
     use super::*;
 
     #[test]
-    fn where_none_can_be_opened_a_query_waits_for_one_that_is() {
+    fn waits_for_connection_in_use_if_none_can_be_opened() {
         let dir = tempfile::tempdir().expect("a folder");
-        let (path, away) = (dir.path().join("db"), dir.path().join("away"));
+        let path = dir.path().join("db");
+        let moved = dir.path().join("moved");
         Connection::open(&path)
             .and_then(|c| c.execute_batch("CREATE TABLE t (x); INSERT INTO t VALUES (7)"))
-            .expect("made");
+            .expect("created");
         let readers = Readers::new(path.clone(), false);
         let seven = |c: &Connection| c.query_row("SELECT x FROM t", [], |row| row.get::<_, i64>(0));
-        let ((reads, is_read), (go, goes)) = (channel(), channel());
+        let (started, has_started) = channel();
+        let (proceed, may_proceed) = channel();
         std::thread::scope(|scope| {
-            let (readers, seven) = (&readers, &seven);
+            let readers = &readers;
+            let seven = &seven;
             scope.spawn(move || {
                 readers.read(|c| {
-                    reads.send(()).expect("heard");
-                    goes.recv().expect("told");
+                    started.send(()).expect("sent");
+                    may_proceed.recv().expect("received");
                     seven(c)
                 })
             });
-            is_read.recv().expect("one is in use");
-            std::fs::rename(&path, &away).expect("moved");
+            has_started.recv().expect("a connection is in use");
+            std::fs::rename(&path, &moved).expect("moved");
             let waiting = scope.spawn(move || readers.read(seven));
-            go.send(()).expect("heard");
+            proceed.send(()).expect("sent");
             assert_eq!(waiting.join().expect("ended"), Ok(7));
         });
         assert_eq!(readers.read(seven), Ok(7));
         drop(readers);
-        assert!(Readers::new(path, false).read(seven).is_err(), "nobody has one");
+        assert!(Readers::new(path, false).read(seven).is_err(), "no connection is open");
     }
 }

@@ -1,5 +1,6 @@
-//! Making room below a scope: its oldest trash, what is being purged, and the links and orphans whose leases are over
-//! go before their turn. What may go is looked for aside, and looked at again in the transaction that removes it.
+//! Frees quota in a scope ahead of schedule: removes its oldest trash, manifests that are being purged, and links and
+//! orphans whose leases have ended. A read on the blocking pool finds the candidates, and the transaction that removes
+//! them checks them again.
 
 use rusqlite::{Connection, params};
 
@@ -7,9 +8,9 @@ use super::holds::Review;
 use super::review::{self, Entry};
 use super::{links, purge};
 use crate::clock::Timestamp;
-use crate::metadata::{CollectionRules, Relieved, Scope};
+use crate::metadata::{CollectionRules, Reclaimed, Scope};
 
-/// What may go.
+/// What may be removed.
 pub(super) struct Candidates {
     /// The oldest manifests in the trash.
     trash: Vec<i64>,
@@ -20,7 +21,7 @@ pub(super) struct Candidates {
     hidden: Vec<Entry>,
 }
 
-/// How many of each kind are looked for.
+/// How many candidates of each kind to find.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
     pub(super) trash: usize,
@@ -28,7 +29,7 @@ pub(super) struct Limits {
 }
 
 impl Candidates {
-    /// Looks through the trash and the review queue of the whole store.
+    /// Finds candidates in the trash and the review queue of the whole store.
     pub(super) fn find(
         c: &Connection,
         scope: &Scope,
@@ -36,7 +37,7 @@ impl Candidates {
         limits: Limits,
     ) -> rusqlite::Result<Self> {
         let leased = rules.lease_cutoff();
-        // What was deleted as a blob is trash as well.
+        // Deleted blobs count as trash too.
         let hidden = if limits.trash > 0 { limits.rows } else { 0 };
         Ok(Self {
             trash: oldest_trash(c, scope, limits.trash)?,
@@ -47,26 +48,26 @@ impl Candidates {
         })
     }
 
-    pub(super) fn are_none(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         let Self { trash, purging, orphans, links, hidden } = self;
         trash.is_empty() && purging.is_empty() && [orphans, links, hidden].into_iter().all(Vec::is_empty)
     }
 
-    /// Removes those that may still go, and about `limit` edges of what is purged.
+    /// Removes the candidates that may still be removed, and about `limit` edges of manifests that are being purged.
     pub(super) fn remove(
         &self,
         c: &Connection,
         rules: &CollectionRules,
         limit: usize,
-    ) -> rusqlite::Result<Relieved> {
-        let mut relieved = Relieved::default();
+    ) -> rusqlite::Result<Reclaimed> {
+        let mut reclaimed = Reclaimed::default();
         for manifest in &self.trash {
-            relieved.manifests += c
+            reclaimed.manifests += c
                 .prepare_cached("UPDATE manifests SET state = 2 WHERE id = ?1 AND state = 1")?
                 .execute([manifest])? as u64;
         }
-        let orphans = |c: &Connection, entry: &Entry| purge::follow(c, entry, rules);
-        relieved.manifests +=
+        let orphans = |c: &Connection, entry: &Entry| purge::purge_orphan(c, entry, rules);
+        reclaimed.manifests +=
             review::review_entries(c, Review::Orphan, &self.orphans, rules.lease_cutoff(), orphans)?;
         let mut left = limit;
         for manifest in self.trash.iter().chain(&self.purging) {
@@ -74,14 +75,14 @@ impl Candidates {
                 break;
             }
             let taken = purge::purge_one(c, *manifest, rules, left)?;
-            relieved.manifests += u64::from(taken > 0);
+            reclaimed.manifests += u64::from(taken > 0);
             left = left.saturating_sub(taken);
         }
         let link = |c: &Connection, entry: &Entry| links::review_link(c, entry, rules);
-        relieved.links += review::review_entries(c, Review::Link, &self.links, rules.lease_cutoff(), link)?;
-        let hidden = |c: &Connection, entry: &Entry| links::review_hidden(c, entry, rules);
-        relieved.links += review::review_entries(c, Review::HiddenLink, &self.hidden, rules.now, hidden)?;
-        Ok(relieved)
+        reclaimed.links += review::review_entries(c, Review::Link, &self.links, rules.lease_cutoff(), link)?;
+        let hidden = |c: &Connection, entry: &Entry| links::review_hidden_link(c, entry, rules);
+        reclaimed.links += review::review_entries(c, Review::HiddenLink, &self.hidden, rules.now, hidden)?;
+        Ok(reclaimed)
     }
 }
 

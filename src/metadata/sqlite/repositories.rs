@@ -1,10 +1,10 @@
-//! Repositories as a whole: names, deletions, and rows of which nothing is left.
+//! Changes to whole repositories: renames, deletions, restorations, and the removal of empty rows.
 
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::tags::{self, WHOLE};
-use super::{Durability, SqliteMetadata, deletion, events, make_repo, name_from, pins, quotas, repo_id};
+use super::tags::{self, REPOSITORY_HISTORY};
+use super::{Durability, SqliteMetadata, deletion, ensure_repo, events, parse_name, pins, quotas, repo_id};
 use crate::metadata::{
     Change, ChangeKind, EventDetails, ImmutableTags, Renaming, RepositoryChanges, RepositoryStep,
     RepositoryWork, Result,
@@ -14,51 +14,55 @@ use crate::oci::{RepoName, Tag};
 #[async_trait]
 impl RepositoryChanges for SqliteMetadata {
     async fn rename_repository(&self, from: &RepoName, to: &RepoName, change: &Change) -> Result<Renaming> {
-        let (from, to, change) = (from.clone(), to.clone(), change.clone());
+        let from = from.clone();
+        let to = to.clone();
+        let change = change.clone();
         self.write(Durability::Full, move |c| {
             Ok(quotas::within(c, |c| rename(c, &from, &to, &change))?.unwrap_or_else(Renaming::Refused))
         })
         .await
     }
 
-    async fn begin_deletion(&self, repo: &RepoName, change: &Change) -> Result<Option<RepositoryWork>> {
-        let (name, change) = (repo.clone(), change.clone());
+    async fn start_deletion(&self, repo: &RepoName, change: &Change) -> Result<Option<RepositoryWork>> {
+        let name = repo.clone();
+        let change = change.clone();
         self.write(Durability::Full, move |c| {
             let Some(repo) = repo_id(c, &name)? else {
                 return Ok(None);
             };
             let work = match deletion::find(c, repo)? {
-                Some(work) if work.is_deletion() => return Ok(Some(work.told(name))),
-                _ => deletion::begin(c, repo, &change)?,
+                Some(work) if work.is_deletion() => return Ok(Some(work.to_record(name))),
+                _ => deletion::start_deletion(c, repo, &change)?,
             };
-            work.map(|work| begun(c, work.told(name), change)).transpose()
+            work.map(|work| record_start(c, work.to_record(name), change)).transpose()
         })
         .await
     }
 
-    async fn begin_restoration(
+    async fn start_restoration(
         &self,
         repo: &RepoName,
         removal: Option<i64>,
         change: &Change,
     ) -> Result<Option<RepositoryWork>> {
-        let (name, change) = (repo.clone(), change.clone());
+        let name = repo.clone();
+        let change = change.clone();
         self.write(Durability::Full, move |c| {
             let Some(repo) = repo_id(c, &name)? else {
                 return Ok(None);
             };
             let work = match deletion::find(c, repo)? {
-                Some(work) if !work.is_deletion() => return Ok(Some(work.told(name))),
-                // One that is under way ends, even if nothing has gone yet.
-                deletion => deletion::begin_restoration(c, repo, removal, deletion.is_some(), &change)?,
+                Some(work) if !work.is_deletion() => return Ok(Some(work.to_record(name))),
+                // A deletion that is under way ends, even if it has not removed anything yet.
+                deletion => deletion::start_restoration(c, repo, removal, deletion.is_some(), &change)?,
             };
-            work.map(|work| begun(c, work.told(name), change)).transpose()
+            work.map(|work| record_start(c, work.to_record(name), change)).transpose()
         })
         .await
     }
 
     async fn repository_work(&self, limit: usize) -> Result<Vec<RepositoryWork>> {
-        self.read(|c| deletion::all(c, limit))
+        self.read(|c| deletion::list(c, limit))
     }
 
     async fn advance_repository(
@@ -67,7 +71,8 @@ impl RepositoryChanges for SqliteMetadata {
         limit: usize,
         change: &Change,
     ) -> Result<Option<RepositoryStep>> {
-        let (name, change) = (repo.clone(), change.clone());
+        let name = repo.clone();
+        let change = change.clone();
         self.write_behind(Durability::Full, move |c| {
             let Some(repo) = repo_id(c, &name)? else {
                 return Ok(None);
@@ -87,15 +92,15 @@ impl RepositoryChanges for SqliteMetadata {
                 .collect::<rusqlite::Result<Vec<_>>>()
         })?;
         let next = seen.last().copied().filter(|_| seen.len() == limit);
-        let empty = self.read_blocking(move |c| keep_empty(c, seen)).await?;
+        let empty = self.read_blocking(move |c| filter_empty(c, seen)).await?;
         if empty.is_empty() {
             return Ok((next, 0));
         }
-        // Something may have come in meanwhile.
+        // Something may have been pushed in the meantime, so check again.
         let forgotten = self.write_behind(Durability::Lazy, move |c| {
-            let empty = keep_empty(c, empty)?;
+            let empty = filter_empty(c, empty)?;
             for repo in &empty {
-                forget(c, *repo)?;
+                delete_repository(c, *repo)?;
             }
             Ok(empty.len() as u64)
         });
@@ -103,14 +108,16 @@ impl RepositoryChanges for SqliteMetadata {
     }
 }
 
-/// That a repository begins to go or to come back is an event.
-fn begun(c: &Connection, work: RepositoryWork, change: Change) -> rusqlite::Result<RepositoryWork> {
-    let (repository, manifests, by) = (work.repo.clone(), work.total, change.by);
+/// Records the event that a deletion or restoration started.
+fn record_start(c: &Connection, work: RepositoryWork, change: Change) -> rusqlite::Result<RepositoryWork> {
+    let repository = work.repo.clone();
+    let manifests = work.total;
+    let by = change.by;
     let event = match work.kind {
         ChangeKind::Delete => EventDetails::RepositoryDeleted { repository, manifests, by },
         _ => EventDetails::RepositoryRestored { repository, manifests, by },
     };
-    events::note(c, change.now, &event).map(|()| work)
+    events::record(c, change.now, &event).map(|()| work)
 }
 
 fn rename(c: &Connection, from: &RepoName, to: &RepoName, change: &Change) -> rusqlite::Result<Renaming> {
@@ -132,12 +139,12 @@ fn rename(c: &Connection, from: &RepoName, to: &RepoName, change: &Change) -> ru
     if target.map_or(Ok(false), |target| has_trash(c, target))? {
         return Ok(Renaming::InTrash);
     }
-    if let Some(tag) = fixed_in(c, source, &change.fixed)? {
-        return Ok(Renaming::Fixed(tag));
+    if let Some(tag) = immutable_tag_in(c, source, &change.immutable_tags)? {
+        return Ok(Renaming::Immutable(tag));
     }
     let uploads = c.prepare_cached("SELECT 1 FROM uploads WHERE repo = ?1 LIMIT 1")?.exists([source])?;
     if let Some(target) = target {
-        // No name is empty, so that none is twice at any time.
+        // No repository has an empty name, so the names stay unique at all times.
         set_name(c, target, "")?;
     }
     set_name(c, source, to.as_str())?;
@@ -146,16 +153,18 @@ fn rename(c: &Connection, from: &RepoName, to: &RepoName, change: &Change) -> ru
             set_name(c, target, from.as_str())?;
             Some(target)
         }
-        None if uploads => Some(make_repo(c, from, change.now)?),
+        None if uploads => Some(ensure_repo(c, from, change.now)?),
         None => None,
     };
     if let Some(other) = other {
         swap_uploads(c, source, other)?;
     }
-    let told = Change { reason: Some(format!("{from} became {to}")), ..change.clone() };
-    tags::note(c, source, WHOLE, (None, None), ChangeKind::Rename, &told)?;
-    let (from, to, by) = (from.clone(), to.clone(), change.by.clone());
-    events::note(c, change.now, &EventDetails::RepositoryRenamed { from, to, by })?;
+    let rename = Change { reason: Some(format!("{from} became {to}")), ..change.clone() };
+    tags::record_change(c, source, REPOSITORY_HISTORY, None, None, ChangeKind::Rename, &rename)?;
+    let from = from.clone();
+    let to = to.clone();
+    let by = change.by.clone();
+    events::record(c, change.now, &EventDetails::RepositoryRenamed { from, to, by })?;
     Ok(Renaming::Done)
 }
 
@@ -171,16 +180,20 @@ fn is_in_use(c: &Connection, repo: i64) -> rusqlite::Result<bool> {
     c.prepare_cached("SELECT 1 FROM manifests WHERE repo = ?1 AND state = 0 LIMIT 1")?.exists([repo])
 }
 
-/// An immutable tag of a repository. Only where there can be one are all of them looked at.
-fn fixed_in(c: &Connection, repo: i64, fixed: &ImmutableTags) -> rusqlite::Result<Option<Tag>> {
-    if !fixed.may_be_any() {
+/// Finds an immutable tag of a repository. The tags are read only if some tag may be immutable.
+fn immutable_tag_in(
+    c: &Connection,
+    repo: i64,
+    immutable_tags: &ImmutableTags,
+) -> rusqlite::Result<Option<Tag>> {
+    if !immutable_tags.can_match() {
         return Ok(None);
     }
     let mut query = c.prepare_cached("SELECT name FROM tags WHERE repo = ?1")?;
     let mut rows = query.query([repo])?;
     while let Some(row) = rows.next()? {
-        let tag = name_from(row.get_ref(0)?.as_str()?, 0)?;
-        if fixed.contains(&tag) {
+        let tag = parse_name(row.get_ref(0)?.as_str()?, 0)?;
+        if immutable_tags.contains(&tag) {
             return Ok(Some(tag));
         }
     }
@@ -193,7 +206,7 @@ fn set_name(c: &Connection, repo: i64, name: &str) -> rusqlite::Result<()> {
         .map(drop)
 }
 
-/// The clients of uploads know the names.
+/// Swaps the uploads of two repositories: the clients of uploads know them by the names.
 fn swap_uploads(c: &Connection, one: i64, other: i64) -> rusqlite::Result<()> {
     c.prepare_cached(
         "UPDATE uploads SET repo = CASE repo WHEN ?1 THEN ?2 ELSE ?1 END WHERE repo IN (?1, ?2)",
@@ -202,8 +215,8 @@ fn swap_uploads(c: &Connection, one: i64, other: i64) -> rusqlite::Result<()> {
     .map(drop)
 }
 
-/// Those of `repos` of which nothing is left.
-fn keep_empty(c: &Connection, repos: Vec<i64>) -> rusqlite::Result<Vec<i64>> {
+/// Filters `repos` to those that are empty.
+fn filter_empty(c: &Connection, repos: Vec<i64>) -> rusqlite::Result<Vec<i64>> {
     let mut query = c.prepare_cached(
         "SELECT 1 FROM repositories r WHERE r.id = ?1
            AND NOT EXISTS (SELECT 1 FROM manifests m WHERE m.repo = r.id)
@@ -222,10 +235,10 @@ fn keep_empty(c: &Connection, repos: Vec<i64>) -> rusqlite::Result<Vec<i64>> {
     Ok(empty)
 }
 
-/// Past uploads extend the leases of what is there no more.
-fn forget(c: &Connection, repo: i64) -> rusqlite::Result<()> {
+/// Deletes the row of an empty repository. The leases that its past uploads extend no longer protect anything.
+fn delete_repository(c: &Connection, repo: i64) -> rusqlite::Result<()> {
     c.prepare_cached("DELETE FROM past_uploads WHERE repo = ?1")?.execute([repo])?;
-    pins::forget(c, repo)?;
+    pins::remove_all(c, repo)?;
     c.prepare_cached("DELETE FROM review WHERE kind IN (0, 1, 2, 3) AND repo = ?1")?.execute([repo])?;
     c.prepare_cached("DELETE FROM repositories WHERE id = ?1")?.execute([repo]).map(drop)
 }

@@ -1,27 +1,27 @@
-//! The way back out of the trash: first a plan of all that must come back together, which changes nothing, then
-//! the change.
+//! Restores manifests from the trash: first plans what must be restored together, without changing anything, then
+//! applies the plan.
 
 use std::collections::HashSet;
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::blobs::{link_is_there, read_digest};
+use super::blobs::{has_link, read_digest};
 use super::holds::{self, Review};
-use super::{attached, name_from, tags};
+use super::{attached, parse_name, tags};
 use crate::clock::Timestamp;
 use crate::metadata::{Change, ChangeKind, EdgeKind, Restored};
 use crate::oci::{Digest, Tag};
 
-/// The most manifests that come back together.
-pub(super) const MOST: usize = 1000;
+/// Maximum number of manifests that are restored together.
+pub(super) const MAX_MANIFESTS: usize = 1000;
 
-/// The most edges that are looked at for them. What is behind is named as missing: it can be restored first.
-const MOST_EDGES: usize = 50_000;
+/// Maximum number of edges that a plan follows. What lies beyond is reported as missing: it can be restored first.
+const MAX_EDGES: usize = 50_000;
 
-/// How deep indexes may list indexes that come back together.
-const DEPTH: usize = 16;
+/// Maximum depth of nested indexes that are restored together.
+const MAX_DEPTH: usize = 16;
 
-/// What a manifest lacks.
+/// Missing targets of a manifest.
 pub(super) type Missing = Vec<(Digest, EdgeKind)>;
 
 /// A manifest in the trash.
@@ -38,7 +38,7 @@ impl Removed {
     }
 }
 
-/// A manifest in the trash, by its digest.
+/// Finds a manifest in the trash.
 pub(super) fn find(c: &Connection, repo: i64, digest: &[u8]) -> rusqlite::Result<Option<Removed>> {
     c.prepare_cached(
         "SELECT id, digest, removed_at, removal FROM manifests WHERE repo = ?1 AND digest = ?2 AND state = 1",
@@ -47,8 +47,8 @@ pub(super) fn find(c: &Connection, repo: i64, digest: &[u8]) -> rusqlite::Result
     .optional()
 }
 
-/// Those that a deletion of their repository took away, in the order of their rows.
-pub(super) fn of_removal(
+/// Lists the manifests that the deletion `removal` of their repository removed, in the order of their rows.
+pub(super) fn list_removed(
     c: &Connection,
     removal: i64,
     after: i64,
@@ -61,7 +61,7 @@ pub(super) fn of_removal(
     query.query_map(params![removal, after, limit.cast_signed()], Removed::read)?.collect()
 }
 
-/// What comes back together.
+/// The manifests to restore together.
 pub(super) struct Plan {
     pub(super) repo: i64,
     pub(super) manifests: Vec<Removed>,
@@ -69,8 +69,8 @@ pub(super) struct Plan {
     edges: usize,
 }
 
-/// Brings a manifest back, with children that are in the trash too and what was attached to these; with `tags`
-/// also the tags that were taken away with it. Or tells what is missing, and changes nothing.
+/// Restores a manifest together with its children in the trash and what was attached to them; with `with_tags` also the
+/// tags that were removed with it. If something is missing, returns that and changes nothing.
 pub(super) fn restore(
     c: &Connection,
     repo: i64,
@@ -84,14 +84,14 @@ pub(super) fn restore(
     if !missing.is_empty() {
         return Ok(Err(missing));
     }
-    let attached = attached::add(c, &mut plan)?;
+    let attached = attached::add_attached(c, &mut plan)?;
     for manifest in &plan.manifests {
         revive(c, repo, manifest, change.now)?;
     }
     let mut restored = Restored::default();
-    for (place, manifest) in plan.manifests.iter().enumerate() {
-        // A repository that comes back brings its children's tags too, in whatever order they come.
-        if with_tags && (place == 0 || (removal.is_some() && manifest.removal == removal)) {
+    for (index, manifest) in plan.manifests.iter().enumerate() {
+        // If the whole repository is restored, the children get their tags too, in any order.
+        if with_tags && (index == 0 || (removal.is_some() && manifest.removal == removal)) {
             restore_tags(c, repo, manifest, change, &mut restored)?;
         }
         holds::queue_manifest(c, manifest.id, repo, &manifest.digest, change.now)?;
@@ -104,7 +104,7 @@ pub(super) fn restore(
 }
 
 impl Plan {
-    /// Takes a manifest into the plan, and what it needs; or tells what is missing.
+    /// Adds a manifest and what it needs to the plan. Returns what is missing.
     fn add(&mut self, c: &Connection, manifest: Removed, depth: usize) -> rusqlite::Result<Missing> {
         if !self.seen.insert(manifest.id) {
             return Ok(Missing::new());
@@ -114,19 +114,19 @@ impl Plan {
         self.manifests.push(manifest);
         let mut missing = Missing::new();
         for (target, kind, required) in edges {
-            let lacks = match kind {
-                EdgeKind::Blob if required && !link_is_there(c, self.repo, &target)? => {
+            let unavailable = match kind {
+                EdgeKind::Blob if required && !has_link(c, self.repo, &target)? => {
                     vec![(read_digest(&target)?, kind)]
                 }
                 EdgeKind::Child => self.add_child(c, &target, required, depth)?,
                 EdgeKind::Blob | EdgeKind::Subject => Missing::new(),
             };
-            missing.extend(lacks);
+            missing.extend(unavailable);
         }
         Ok(missing)
     }
 
-    /// A child comes back if it is in the trash. One that need not be there is left where it cannot.
+    /// Adds a child to the plan if it is in the trash. An optional child that can't be restored is left out.
     fn add_child(
         &mut self,
         c: &Connection,
@@ -137,7 +137,7 @@ impl Plan {
         if super::manifests::live_id(c, self.repo, target)?.is_some() {
             return Ok(Missing::new());
         }
-        let found = if depth == DEPTH { None } else { self.find(c, target)? };
+        let found = if depth == MAX_DEPTH { None } else { self.find(c, target)? };
         let Some(child) = found else {
             return if required {
                 Ok(vec![(read_digest(target)?, EdgeKind::Child)])
@@ -150,33 +150,33 @@ impl Plan {
         if required || missing.is_empty() {
             return Ok(missing);
         }
-        self.leave(before);
+        self.truncate(before);
         Ok(Missing::new())
     }
 
-    /// Takes a manifest into the plan that is in the trash and lacks nothing. Whether it did.
-    pub(super) fn add_if_whole(&mut self, c: &Connection, target: &[u8]) -> rusqlite::Result<bool> {
+    /// Adds a manifest from the trash to the plan if nothing that it needs is missing. Returns whether it was added.
+    pub(super) fn add_if_complete(&mut self, c: &Connection, target: &[u8]) -> rusqlite::Result<bool> {
         let Some(manifest) = self.find(c, target)? else {
             return Ok(false);
         };
         let before = self.manifests.len();
-        let is_whole = self.add(c, manifest, 0)?.is_empty();
-        if !is_whole {
-            self.leave(before);
+        let is_complete = self.add(c, manifest, 0)?.is_empty();
+        if !is_complete {
+            self.truncate(before);
         }
-        Ok(is_whole)
+        Ok(is_complete)
     }
 
-    /// A manifest in the trash, if there is room for it in the plan.
+    /// Finds a manifest in the trash, unless the plan is full.
     fn find(&self, c: &Connection, target: &[u8]) -> rusqlite::Result<Option<Removed>> {
-        let full = self.manifests.len() >= MOST || self.edges >= MOST_EDGES;
-        if full { Ok(None) } else { find(c, self.repo, target) }
+        let is_full = self.manifests.len() >= MAX_MANIFESTS || self.edges >= MAX_EDGES;
+        if is_full { Ok(None) } else { find(c, self.repo, target) }
     }
 
-    /// Takes out what came into the plan since it had so many manifests.
-    fn leave(&mut self, before: usize) {
-        for left in self.manifests.drain(before..) {
-            self.seen.remove(&left.id);
+    /// Removes all manifests from the plan but the first `len`.
+    fn truncate(&mut self, len: usize) {
+        for removed in self.manifests.drain(len..) {
+            self.seen.remove(&removed.id);
         }
     }
 }
@@ -187,7 +187,7 @@ fn edges_of(c: &Connection, manifest: i64) -> rusqlite::Result<Vec<(Vec<u8>, Edg
         .collect()
 }
 
-/// Makes a manifest live again, and visible what it needs, as when it is put again.
+/// Makes a manifest live again and its blobs visible, as if it were pushed again.
 fn revive(c: &Connection, repo: i64, manifest: &Removed, now: Timestamp) -> rusqlite::Result<()> {
     c.prepare_cached(
         "UPDATE manifests SET state = 0, removed_at = NULL, removal = NULL, purged_to = 0,
@@ -200,10 +200,10 @@ fn revive(c: &Connection, repo: i64, manifest: &Removed, now: Timestamp) -> rusq
          (SELECT target FROM edges WHERE manifest = ?2 AND kind = 0 AND required = 1)",
     )?
     .execute(params![repo, manifest.id])?;
-    holds::unqueue(c, Review::Orphan, repo, &manifest.digest)
+    holds::dequeue(c, Review::Orphan, repo, &manifest.digest)
 }
 
-/// Brings the tags back that a manifest lost when it was removed, but for those that were used again since.
+/// Restores the tags that a manifest lost when it was removed, except those that have been reused.
 fn restore_tags(
     c: &Connection,
     repo: i64,
@@ -218,10 +218,10 @@ fn restore_tags(
         Ok((row.get(0)?, row.get(1)?))
     })?;
     for (row, name) in rows.collect::<rusqlite::Result<Vec<(i64, String)>>>()? {
-        let tag: Tag = name_from(&name, 1)?;
-        if newest(c, repo, &name)? == Some(row) {
-            let target = (manifest.id, manifest.digest.as_slice());
-            tags::point_tag(c, repo, &name, target, Some(ChangeKind::Restore), change)?;
+        let tag: Tag = parse_name(&name, 1)?;
+        if newest_history_row(c, repo, &name)? == Some(row) {
+            let kind = Some(ChangeKind::Restore);
+            tags::point_tag(c, repo, &name, manifest.id, &manifest.digest, kind, change)?;
             restored.tags.push(tag);
         } else if !restored.taken.contains(&tag) {
             restored.taken.push(tag);
@@ -230,8 +230,8 @@ fn restore_tags(
     Ok(())
 }
 
-/// The newest row of a tag's history.
-pub(super) fn newest(c: &Connection, repo: i64, tag: &str) -> rusqlite::Result<Option<i64>> {
+/// Finds the newest row of a tag's history.
+pub(super) fn newest_history_row(c: &Connection, repo: i64, tag: &str) -> rusqlite::Result<Option<i64>> {
     c.prepare_cached("SELECT id FROM tag_history WHERE repo = ?1 AND name = ?2 ORDER BY id DESC LIMIT 1")?
         .query_row(params![repo, tag], |row| row.get(0))
         .optional()

@@ -1,4 +1,4 @@
-//! The review queue: what is due leaves it, is put off, or goes.
+//! Processes the review queue: entries that are due are dropped from the queue, postponed, or their target is removed.
 
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -13,14 +13,14 @@ pub(super) struct Entry {
     pub(super) digest: Vec<u8>,
 }
 
-/// What a review comes to.
-pub(super) enum Verdict {
-    /// It need not be looked at until something happens to it.
-    Drop,
-    /// It is to be looked at again, as if queued at this time.
-    PutOff(Timestamp),
-    /// It went.
-    Gone,
+/// Outcome of a review.
+pub(super) enum ReviewOutcome {
+    /// Leaves the queue: no review is needed until something changes.
+    Dequeue,
+    /// Stays in the queue, as if queued at this time.
+    Postpone(Timestamp),
+    /// Was removed, and leaves the queue.
+    Removed,
 }
 
 fn due(c: &Connection, kind: Review, cutoff: Timestamp, limit: usize) -> rusqlite::Result<Vec<Entry>> {
@@ -33,49 +33,49 @@ fn due(c: &Connection, kind: Review, cutoff: Timestamp, limit: usize) -> rusqlit
     rows.collect()
 }
 
-/// Judges up to `limit` entries that are due, and does with them as judged.
+/// Reviews up to `limit` entries that are due, and updates the queue.
 pub(super) fn review(
     c: &Connection,
     kind: Review,
     cutoff: Timestamp,
     limit: usize,
-    judge: impl Fn(&Connection, &Entry) -> rusqlite::Result<Verdict>,
+    review_one: impl Fn(&Connection, &Entry) -> rusqlite::Result<ReviewOutcome>,
 ) -> rusqlite::Result<Batch> {
     let entries = due(c, kind, cutoff, limit)?;
-    let changed = review_entries(c, kind, &entries, cutoff, judge)?;
+    let changed = review_entries(c, kind, &entries, cutoff, review_one)?;
     Ok(Batch { changed, more: entries.len() == limit })
 }
 
-/// Judges these entries, and does with them as judged. How many went.
+/// Reviews these entries and updates the queue. Returns how many targets were removed.
 pub(super) fn review_entries(
     c: &Connection,
     kind: Review,
     entries: &[Entry],
     cutoff: Timestamp,
-    judge: impl Fn(&Connection, &Entry) -> rusqlite::Result<Verdict>,
+    review_one: impl Fn(&Connection, &Entry) -> rusqlite::Result<ReviewOutcome>,
 ) -> rusqlite::Result<u64> {
-    let mut gone = 0;
+    let mut removed = 0;
     for entry in entries {
-        match judge(c, entry)? {
-            Verdict::PutOff(since) => put_off(c, kind, entry, since.max(Timestamp(cutoff.0 + 1)))?,
-            Verdict::Drop => holds::unqueue(c, kind, entry.repo, &entry.digest)?,
-            Verdict::Gone => {
-                holds::unqueue(c, kind, entry.repo, &entry.digest)?;
-                gone += 1;
+        match review_one(c, entry)? {
+            ReviewOutcome::Postpone(since) => postpone(c, kind, entry, since.max(Timestamp(cutoff.0 + 1)))?,
+            ReviewOutcome::Dequeue => holds::dequeue(c, kind, entry.repo, &entry.digest)?,
+            ReviewOutcome::Removed => {
+                holds::dequeue(c, kind, entry.repo, &entry.digest)?;
+                removed += 1;
             }
         }
     }
-    Ok(gone)
+    Ok(removed)
 }
 
-fn put_off(c: &Connection, kind: Review, entry: &Entry, since: Timestamp) -> rusqlite::Result<()> {
+fn postpone(c: &Connection, kind: Review, entry: &Entry, since: Timestamp) -> rusqlite::Result<()> {
     c.prepare_cached("UPDATE review SET since = ?4 WHERE kind = ?1 AND repo = ?2 AND digest = ?3")?
         .execute(params![kind as i64, entry.repo, entry.digest, since])
         .map(drop)
 }
 
-/// When something that an upload keeps is looked at again: an eighth of a lease from now.
-pub(super) fn later(cutoff: Timestamp, rules: &CollectionRules) -> Timestamp {
+/// Time of the next review of something that an upload protects: an eighth of a lease from now.
+pub(super) fn recheck_time(cutoff: Timestamp, rules: &CollectionRules) -> Timestamp {
     cutoff.plus(rules.lease / 8)
 }
 
@@ -85,7 +85,7 @@ pub(super) fn is_due(c: &Connection, kind: Review, cutoff: Timestamp) -> rusqlit
         .exists(params![kind as i64, cutoff])
 }
 
-/// A manifest that is live.
+/// A live manifest.
 pub(super) struct Live {
     pub(super) id: i64,
     pub(super) leased_at: Timestamp,
@@ -107,21 +107,21 @@ pub(super) fn review_manifest(
     entry: &Entry,
     cutoff: Timestamp,
     rules: &CollectionRules,
-) -> rusqlite::Result<Verdict> {
+) -> rusqlite::Result<ReviewOutcome> {
     let Some(Live { id, leased_at, pulled_at }) = live_manifest(c, entry)? else {
-        return Ok(Verdict::Drop);
+        return Ok(ReviewOutcome::Dequeue);
     };
-    if holds::manifest_is_held(c, id, entry.repo, &entry.digest)? {
+    if holds::is_manifest_held(c, id, entry.repo, &entry.digest)? {
         holds::queue_own_indexes(c, entry.repo, &entry.digest, rules.now)?;
-        return Ok(Verdict::Drop);
+        return Ok(ReviewOutcome::Dequeue);
     }
     if pulled_at > cutoff {
-        return Ok(Verdict::PutOff(pulled_at));
+        return Ok(ReviewOutcome::Postpone(pulled_at));
     }
     if holds::is_leased(c, entry.repo, leased_at, rules)? {
-        return Ok(Verdict::PutOff(leased_at.max(later(cutoff, rules))));
+        return Ok(ReviewOutcome::Postpone(leased_at.max(recheck_time(cutoff, rules))));
     }
     let change = Change::from(rules.now);
-    manifests::remove_manifest(c, entry.repo, (id, &entry.digest), ChangeKind::Expiry, &change, None)?;
-    Ok(Verdict::Gone)
+    manifests::remove_manifest(c, entry.repo, id, &entry.digest, ChangeKind::Expiry, &change, None)?;
+    Ok(ReviewOutcome::Removed)
 }

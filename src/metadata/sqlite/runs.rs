@@ -1,44 +1,43 @@
-//! Which run of the server, or of a command, used the database last: by that a lost or replaced database is
-//! recognised.
+//! Records which run of the server or of a command used the database last. This reveals a lost or replaced database.
 
 use std::path::{Path, PathBuf};
 
-use super::maintenance::{fact, set_fact};
+use super::maintenance::{read_value, write_value};
 use super::{Durability, OpenError, SqliteMetadata, log, open, writer};
 use crate::metadata::Result;
 
-/// The fact with the id of the last run.
-pub(super) const RUN: &str = "run";
+/// Key of the id of the last run.
+pub(super) const RUN_KEY: &str = "run";
 
-/// The fact that keeps a registry closed that has lost its accounts.
-const STAYS_CLOSED: &str = "stays_closed";
+/// Key that keeps a registry closed after it has lost its accounts.
+const STAYS_CLOSED_KEY: &str = "stays_closed";
 
 impl SqliteMetadata {
-    /// The database's file in the folder `dir`.
+    /// Path of the database in the folder `dir`.
     pub fn file_in(dir: &Path) -> PathBuf {
         open::database(dir)
     }
 
-    /// The id of the last run that was recorded.
+    /// Returns the id of the last run that was recorded.
     ///
     /// # Errors
-    /// [`crate::metadata::MetadataError`].
+    /// Fails if the database can't be read.
     pub fn run(&self) -> Result<Option<String>> {
-        self.read(|c| fact(c, RUN))
+        self.read(|c| read_value(c, RUN_KEY))
     }
 
-    /// Records the id of a run, durably; with `stays_closed` also that the registry has lost its accounts and must
-    /// not open for that.
+    /// Durably records the id of a run. With `stays_closed` it also records that the registry has lost its accounts and
+    /// must not become open to everyone.
     ///
     /// # Errors
-    /// [`crate::metadata::MetadataError`].
+    /// Fails if the database can't be written.
     pub async fn record_run(&self, run: &str, stays_closed: bool) -> Result<()> {
         let run = run.to_owned();
         self.write(Durability::Full, move |c| {
             if stays_closed {
-                set_fact(c, STAYS_CLOSED, "true")?;
+                write_value(c, STAYS_CLOSED_KEY, "true")?;
             }
-            set_fact(c, RUN, &run)
+            write_value(c, RUN_KEY, &run)
         })
         .await
     }
@@ -46,39 +45,39 @@ impl SqliteMetadata {
     /// Whether the registry stays closed even without users, because it has lost its accounts.
     ///
     /// # Errors
-    /// [`crate::metadata::MetadataError`].
+    /// Fails if the database can't be read.
     pub fn stays_closed(&self) -> Result<bool> {
-        self.read(|c| Ok(fact(c, STAYS_CLOSED)?.is_some()))
+        self.read(|c| Ok(read_value(c, STAYS_CLOSED_KEY)?.is_some()))
     }
 
-    /// Whether there is anything to pull.
+    /// Whether the database records any blob or manifest.
     ///
     /// # Errors
-    /// [`crate::metadata::MetadataError`].
+    /// Fails if the database can't be read.
     pub fn has_images(&self) -> Result<bool> {
         let any = "SELECT EXISTS (SELECT 1 FROM blobs) OR EXISTS (SELECT 1 FROM manifests)";
         self.read(|c| c.query_row(any, [], |row| row.get(0)))
     }
 
-    /// Moves every change from the log into the database. Returns whether the database is complete without its log
-    /// now. The log stays in its place.
+    /// Moves every change from the log into the database. Returns whether the database is now complete without its log.
+    /// The log file stays in place.
     ///
     /// # Errors
-    /// [`crate::metadata::MetadataError`].
+    /// Fails if the database can't be written.
     pub fn fold_log(&self) -> Result<bool> {
-        log::fold(&self.path).map_err(|error| writer::failure(&error))
+        log::checkpoint(&self.path).map_err(|error| writer::to_metadata_error(&error))
     }
 
-    /// The same for a database that is not open.
+    /// Does the same as [`SqliteMetadata::fold_log`] for the closed database in the folder `dir`.
     ///
     /// # Errors
-    /// [`OpenError`].
+    /// Fails if SQLite can't open or change the database.
     pub fn fold_log_in(dir: &Path) -> std::result::Result<bool, OpenError> {
         let path = open::database(dir);
-        log::fold(&path).map_err(|error| OpenError::Sqlite { path, error })
+        log::checkpoint(&path).map_err(|error| OpenError::Sqlite { path, error })
     }
 
-    /// Whether the log stays in its place when the database is closed, as when the process is killed. By default it
+    /// Sets whether closing the database leaves its log in place, as if the process had been killed. By default the log
     /// is removed.
     pub fn keep_log(&self, keep: bool) {
         if let Some(writer) = &self.writer {

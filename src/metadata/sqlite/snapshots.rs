@@ -1,4 +1,5 @@
-//! Whole repositories for the evaluator: a statement for each kind of row, and none for each row.
+//! Loads whole repositories for the evaluation of retention policies: with one statement for each kind of row, not one
+//! for each row.
 
 mod facts;
 
@@ -9,7 +10,7 @@ use rusqlite::{Connection, params};
 
 use self::facts::FactsReader;
 use super::codec::SqlDigest;
-use super::{SqliteMetadata, name_from, repo_id};
+use super::{SqliteMetadata, parse_name, repo_id};
 use crate::metadata::{LoadedSnapshot, Result, SnapshotQuery, Snapshots};
 use crate::oci::{Digest, RepoName};
 use crate::retention::{ManifestFacts, RepoSnapshot, TagFacts};
@@ -21,12 +22,13 @@ impl Snapshots for SqliteMetadata {
         repo: &RepoName,
         query: &SnapshotQuery,
     ) -> Result<Option<LoadedSnapshot>> {
-        let (repo, query) = (repo.clone(), query.clone());
+        let repo = repo.clone();
+        let query = query.clone();
         self.read_blocking(move |c| {
-            // All statements see the same moment.
-            let moment = c.unchecked_transaction()?;
-            match repo_id(&moment, &repo)? {
-                Some(id) => read(&moment, id, repo, &query).map(Some),
+            // All statements see the same state.
+            let transaction = c.unchecked_transaction()?;
+            match repo_id(&transaction, &repo)? {
+                Some(id) => read(&transaction, id, repo, &query).map(Some),
                 None => Ok(None),
             }
         })
@@ -36,19 +38,19 @@ impl Snapshots for SqliteMetadata {
 
 fn read(c: &Connection, id: i64, repo: RepoName, query: &SnapshotQuery) -> rusqlite::Result<LoadedSnapshot> {
     let mut facts = FactsReader::new(&query.needs);
-    let places = manifests(c, id, &mut facts)?;
+    let positions = read_manifests(c, id, &mut facts)?;
     let (mut manifests, unread) = facts.finish();
-    read_edges(c, CHILDREN, id, &places, |place, child| manifests[place].children.push(child))?;
-    read_edges(c, SUBJECTS, id, &places, |place, subject| manifests[place].subject = Some(subject))?;
-    let mut tags = tags(c, id, &manifests, &places)?;
+    read_edges(c, CHILDREN, id, &positions, |at, child| manifests[at].children.push(child))?;
+    read_edges(c, SUBJECTS, id, &positions, |at, subject| manifests[at].subject = Some(subject))?;
+    let mut tags = read_tags(c, id, &manifests, &positions)?;
     if query.past > 0 {
-        read_pasts(c, id, &mut tags, query.past)?;
+        read_past_digests(c, id, &mut tags, query.past)?;
     }
     Ok(LoadedSnapshot { snapshot: RepoSnapshot { repo, tags, manifests }, unread })
 }
 
-/// Reads the live manifests; returns the place of each by its row.
-fn manifests(
+/// Reads the live manifests. Returns the position of each by its row id.
+fn read_manifests(
     c: &Connection,
     repo: i64,
     facts: &mut FactsReader<'_>,
@@ -57,7 +59,7 @@ fn manifests(
     let labels = !needs.labels.is_empty();
     let details = labels || needs.platforms;
     let annotations = !needs.annotations.is_empty();
-    // What no rule asks for is not read: a CASE that does not choose a column does not load it.
+    // Columns that no rule needs are not read: a CASE does not load a column that it does not select.
     let mut query = c.prepare_cached(
         "SELECT m.id, m.digest, m.pushed_at, m.pulled_at, m.alone_at, m.size, m.media_type, m.artifact_type,
                 CASE WHEN ?2 OR m.artifact_type IS NULL THEN m.incomplete ELSE 0 END,
@@ -67,12 +69,12 @@ fn manifests(
          FROM manifests m LEFT JOIN configs c ON c.digest = CASE WHEN ?2 THEN m.config END
          WHERE m.repo = ?1 AND m.state = 0",
     )?;
-    let mut places = HashMap::new();
+    let mut positions = HashMap::new();
     let mut rows = query.query(params![repo, details, labels, annotations])?;
     while let Some(row) = rows.next()? {
-        places.insert(row.get(0)?, facts.read(row)?);
+        positions.insert(row.get(0)?, facts.read(row)?);
     }
-    Ok(places)
+    Ok(positions)
 }
 
 const CHILDREN: &str =
@@ -81,40 +83,40 @@ const CHILDREN: &str =
 const SUBJECTS: &str =
     "SELECT manifest, target FROM edges INDEXED BY edges_of_referrers WHERE repo = ?1 AND kind = 2";
 
-/// Tells `note` of each edge from a live manifest to a digest.
+/// Calls `add` with the source position and the target of each edge from a live manifest.
 fn read_edges(
     c: &Connection,
     sql: &str,
     repo: i64,
-    places: &HashMap<i64, usize>,
-    mut note: impl FnMut(usize, Digest),
+    positions: &HashMap<i64, usize>,
+    mut add: impl FnMut(usize, Digest),
 ) -> rusqlite::Result<()> {
     let mut query = c.prepare_cached(sql)?;
     let mut rows = query.query([repo])?;
     while let Some(row) = rows.next()? {
-        if let Some(place) = places.get(&row.get(0)?) {
-            note(*place, row.get::<_, SqlDigest>(1)?.0);
+        if let Some(position) = positions.get(&row.get(0)?) {
+            add(*position, row.get::<_, SqlDigest>(1)?.0);
         }
     }
     Ok(())
 }
 
-fn tags(
+fn read_tags(
     c: &Connection,
     repo: i64,
     manifests: &[ManifestFacts],
-    places: &HashMap<i64, usize>,
+    positions: &HashMap<i64, usize>,
 ) -> rusqlite::Result<Vec<TagFacts>> {
     let mut query =
         c.prepare_cached("SELECT name, manifest, updated_at FROM tags WHERE repo = ?1 ORDER BY name")?;
     let mut found = Vec::new();
     let mut rows = query.query([repo])?;
     while let Some(row) = rows.next()? {
-        // A tag never points at what is not live.
-        if let Some(place) = places.get(&row.get(1)?) {
+        // A tag always points at a live manifest.
+        if let Some(position) = positions.get(&row.get(1)?) {
             found.push(TagFacts {
-                name: name_from(row.get_ref(0)?.as_str()?, 0)?,
-                digest: manifests[*place].digest.clone(),
+                name: parse_name(row.get_ref(0)?.as_str()?, 0)?,
+                digest: manifests[*position].digest.clone(),
                 pushed_at: row.get(2)?,
                 past: Vec::new(),
             });
@@ -123,8 +125,8 @@ fn tags(
     Ok(found)
 }
 
-/// What the tags, which are in the order of their names, pointed at before.
-fn read_pasts(c: &Connection, repo: i64, tags: &mut [TagFacts], most: usize) -> rusqlite::Result<()> {
+/// Reads what the tags pointed at before. `tags` are sorted by name.
+fn read_past_digests(c: &Connection, repo: i64, tags: &mut [TagFacts], limit: usize) -> rusqlite::Result<()> {
     let mut query = c.prepare_cached(
         "SELECT name, digest, was FROM tag_history WHERE repo = ?1 AND name > '' ORDER BY name DESC, id DESC",
     )?;
@@ -137,17 +139,17 @@ fn read_pasts(c: &Connection, repo: i64, tags: &mut [TagFacts], most: usize) -> 
             continue;
         };
         for column in [1, 2] {
-            if tag.past.len() < most
+            if tag.past.len() < limit
                 && let Some(SqlDigest(digest)) = row.get(column)?
             {
-                remember(tag, digest);
+                add_past(tag, digest);
             }
         }
     }
     Ok(())
 }
 
-fn remember(tag: &mut TagFacts, digest: Digest) {
+fn add_past(tag: &mut TagFacts, digest: Digest) {
     if digest != tag.digest && !tag.past.contains(&digest) {
         tag.past.push(digest);
     }

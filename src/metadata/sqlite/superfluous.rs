@@ -1,4 +1,4 @@
-//! Rows that are kept for a time, and so many of each kind: finding the others, and forgetting them.
+//! Deletes rows of logs that are limited by age, and by number for each kind.
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
@@ -6,27 +6,27 @@ use super::{Durability, SqliteMetadata};
 use crate::clock::Timestamp;
 use crate::metadata::{Batch, Result};
 
-/// What such rows are found and deleted with.
-pub(super) struct Kept {
-    /// The ids of the oldest until ?1, up to ?2 of them.
+/// Statements that find and delete the rows beyond the limits.
+pub(super) struct RowLimits {
+    /// Finds the ids of the oldest rows until ?1, at most ?2.
     pub(super) old: &'static str,
-    /// The id of the newest of the kind ?1 that is too many, where ?2 are kept.
+    /// Finds the id of the newest row beyond the limit ?2 of the kind ?1.
     pub(super) first_too_many: &'static str,
-    /// The ids of the kind ?1 up to ?2, the smallest ?3 of them.
+    /// Finds the smallest ids of the kind ?1 up to ?2, at most ?3.
     pub(super) too_many: &'static str,
     /// Deletes the row ?1.
     pub(super) delete: &'static str,
-    /// All kinds.
+    /// Lists all kinds.
     pub(super) kinds: fn() -> Vec<String>,
 }
 
-impl Kept {
-    /// Up to about `limit` rows that are too old or, of their kind, too many.
-    fn superfluous(
+impl RowLimits {
+    /// Finds up to about `limit` rows that are too old or exceed the number of their kind.
+    fn find_superfluous(
         &self,
         c: &Connection,
         cutoff: Timestamp,
-        most: usize,
+        max_rows: usize,
         limit: usize,
     ) -> rusqlite::Result<Vec<i64>> {
         let ids = |row: &Row<'_>| row.get::<_, i64>(0);
@@ -37,7 +37,8 @@ impl Kept {
         let mut first_too_many = c.prepare_cached(self.first_too_many)?;
         let mut too_many = c.prepare_cached(self.too_many)?;
         for kind in (self.kinds)() {
-            let first = first_too_many.query_row(params![kind, most.max(1).cast_signed()], ids).optional()?;
+            let first =
+                first_too_many.query_row(params![kind, max_rows.max(1).cast_signed()], ids).optional()?;
             if let Some(first) = first.filter(|_| found.len() < limit) {
                 let rows = too_many.query_map(params![kind, first, limit.cast_signed()], ids)?;
                 found.extend(rows.collect::<rusqlite::Result<Vec<_>>>()?);
@@ -48,25 +49,25 @@ impl Kept {
 }
 
 impl SqliteMetadata {
-    /// Forgets about `limit` rows of before `cutoff`, or that are more than `most` of their kind.
-    pub(super) async fn forget_superfluous(
+    /// Deletes about `limit` rows that are older than `cutoff` or exceed `max_rows` rows of their kind.
+    pub(super) async fn delete_superfluous(
         &self,
-        kept: &'static Kept,
+        limits: &'static RowLimits,
         cutoff: Option<Timestamp>,
-        most: usize,
+        max_rows: usize,
         limit: usize,
     ) -> Result<Batch> {
         let cutoff = cutoff.unwrap_or(Timestamp(i64::MIN));
-        // Nearly always there is nothing to forget, and no need to wait for the writer.
-        if self.read(|c| kept.superfluous(c, cutoff, most, 1))?.is_empty() {
+        // Nearly always there is nothing to delete and so no need to wait for the writer.
+        if self.read(|c| limits.find_superfluous(c, cutoff, max_rows, 1))?.is_empty() {
             return Ok(Batch::default());
         }
         self.write_behind(Durability::Lazy, move |c| {
-            let found = kept.superfluous(c, cutoff, most, limit)?;
-            let mut forget = c.prepare_cached(kept.delete)?;
+            let found = limits.find_superfluous(c, cutoff, max_rows, limit)?;
+            let mut delete = c.prepare_cached(limits.delete)?;
             let mut changed = 0;
             for id in &found {
-                changed += forget.execute([id])? as u64;
+                changed += delete.execute([id])? as u64;
             }
             Ok(Batch { changed, more: found.len() >= limit })
         })

@@ -1,10 +1,10 @@
-//! What is in the trash, and emptying it.
+//! Lists, restores and empties the trash.
 
 use async_trait::async_trait;
 use rusqlite::{Connection, Row, params};
 
 use super::codec::{SqlDigest, digest};
-use super::{Durability, SqliteMetadata, name_from, one_more, purge, quotas, repo_id, restore};
+use super::{Durability, SqliteMetadata, limit_plus_one, parse_name, purge, quotas, repo_id, restore};
 use crate::clock::Timestamp;
 use crate::metadata::{
     Batch, Change, LostTag, MAX_PAGE_BYTES, Page, RemovedManifest, RemovedTag, Restoration, Result, Trash,
@@ -12,12 +12,12 @@ use crate::metadata::{
 };
 use crate::oci::{Digest, RepoName};
 
-/// How many of a removed manifest's tags are told.
-const TAGS: i64 = 100;
+/// Maximum number of tags that are listed for a removed manifest.
+const MAX_LISTED_TAGS: i64 = 100;
 
-/// How many removals of tags are looked at for each that a page may have: most have been used again since, or
-/// went with their manifest.
-const LOOKED_AT: usize = 16;
+/// Number of tag removals that are examined per entry of a page: most of these tags have been reused since, or were
+/// removed with their manifest.
+const EXAMINED_PER_ENTRY: usize = 16;
 
 #[async_trait]
 impl Trash for SqliteMetadata {
@@ -30,13 +30,14 @@ impl Trash for SqliteMetadata {
         let repo = repo.cloned();
         self.read_page(move |c| {
             let sql = if repo.is_some() { MANIFESTS_OF_ONE } else { MANIFESTS };
-            let Some((repo, from)) = bounds(c, repo.as_ref(), after)? else {
+            let Some((repo, from)) = page_start(c, repo.as_ref(), after)? else {
                 return Ok(TrashPage { items: Vec::new(), next: None });
             };
             let mut query = c.prepare_cached(sql)?;
-            let rows = query.query_map(params![repo, from.removed_at, from.id, one_more(limit)], |row| {
-                removed_manifest(c, row)
-            })?;
+            let rows = query
+                .query_map(params![repo, from.removed_at, from.id, limit_plus_one(limit)], |row| {
+                    removed_manifest(c, row)
+                })?;
             let Page { items, more } = Page::read(rows, limit)?;
             let last = items.last().filter(|_| more);
             let next = last.map(|last| TrashCursor { removed_at: last.removed_at, id: last.id });
@@ -54,13 +55,16 @@ impl Trash for SqliteMetadata {
         let repo = repo.cloned();
         self.read_page(move |c| {
             let sql = if repo.is_some() { TAGS_OF_ONE } else { TAGS_OF_ALL };
-            let Some((repo, from)) = bounds(c, repo.as_ref(), after)? else {
+            let Some((repo, from)) = page_start(c, repo.as_ref(), after)? else {
                 return Ok(TrashPage { items: Vec::new(), next: None });
             };
-            let most = limit.saturating_mul(LOOKED_AT);
+            let max_rows = limit.saturating_mul(EXAMINED_PER_ENTRY);
             let mut query = c.prepare_cached(sql)?;
-            let mut rows = query.query(params![repo, from.removed_at, from.id, most.cast_signed()])?;
-            let (mut items, mut seen, mut bytes, mut cursor) = (Vec::new(), 0, 0, None);
+            let mut rows = query.query(params![repo, from.removed_at, from.id, max_rows.cast_signed()])?;
+            let mut items = Vec::new();
+            let mut seen = 0;
+            let mut bytes = 0;
+            let mut cursor = None;
             let is_full = |items: &Vec<_>, bytes| items.len() == limit || bytes > MAX_PAGE_BYTES;
             while !is_full(&items, bytes)
                 && let Some(row) = rows.next()?
@@ -72,7 +76,7 @@ impl Trash for SqliteMetadata {
                     items.push(found);
                 }
             }
-            let next = cursor.filter(|_| is_full(&items, bytes) || seen == most);
+            let next = cursor.filter(|_| is_full(&items, bytes) || seen == max_rows);
             Ok(TrashPage { items, next })
         })
         .await
@@ -84,7 +88,9 @@ impl Trash for SqliteMetadata {
         wanted: &Digest,
         change: &Change,
     ) -> Result<Restoration> {
-        let (repo, target, change) = (repo.clone(), digest(wanted), change.clone());
+        let repo = repo.clone();
+        let target = digest(wanted);
+        let change = change.clone();
         self.write(Durability::Full, move |c| {
             let Some(repo) = repo_id(c, &repo)? else {
                 return Ok(Restoration::Unknown);
@@ -106,7 +112,7 @@ impl Trash for SqliteMetadata {
         self.read(|c| {
             let mut query = c.prepare_cached(OLDEST)?;
             let rows = query.query_map(params![limit.cast_signed(), i64::MAX], |row| {
-                Ok((name_from(row.get_ref(0)?.as_str()?, 0)?, row.get::<_, SqlDigest>(1)?.0))
+                Ok((parse_name(row.get_ref(0)?.as_str()?, 0)?, row.get::<_, SqlDigest>(1)?.0))
             })?;
             rows.collect()
         })
@@ -116,10 +122,10 @@ impl Trash for SqliteMetadata {
         let repo = repo.cloned();
         self.write(Durability::Full, move |c| {
             let Some(repo) = repo else {
-                return purge::condemn(c, cutoff, limit);
+                return purge::start_purge(c, cutoff, limit);
             };
             match repo_id(c, &repo)? {
-                Some(repo) => purge::condemn_of(c, repo, cutoff, limit),
+                Some(repo) => purge::start_purge_of_repository(c, repo, cutoff, limit),
                 None => Ok(Batch::default()),
             }
         })
@@ -153,9 +159,9 @@ pub(super) const TAGS_OF_ONE: &str = "
     WHERE h.digest IS NULL AND h.repo = ?1 AND (h.at, h.id) < (?2, ?3)
     ORDER BY h.at DESC, h.id DESC LIMIT ?4";
 
-/// Where a page begins, in the repository that it is of, if it is of one; `None` where there is no such
-/// repository.
-fn bounds(
+/// Finds the id of the page's repository, if the page is for one, and the cursor where the page starts. Returns `None`
+/// if the repository does not exist.
+fn page_start(
     c: &Connection,
     repo: Option<&RepoName>,
     after: Option<TrashCursor>,
@@ -175,10 +181,10 @@ fn removed_manifest(c: &Connection, row: &Row<'_>) -> rusqlite::Result<RemovedMa
         "SELECT name, kind, actor, reason FROM tag_history
          WHERE repo = ?1 AND was = ?2 AND at = ?3 AND digest IS NULL LIMIT ?4",
     )?;
-    let values = params![row.get::<_, i64>(6)?, target, removed_at, TAGS];
+    let values = params![row.get::<_, i64>(6)?, target, removed_at, MAX_LISTED_TAGS];
     let tags = query.query_map(values, |row| lost_tag(row, 0))?.collect::<rusqlite::Result<_>>()?;
     Ok(RemovedManifest {
-        repo: name_from(row.get_ref(2)?.as_str()?, 2)?,
+        repo: parse_name(row.get_ref(2)?.as_str()?, 2)?,
         digest: row.get::<_, SqlDigest>(3)?.0,
         media_type: row.get(4)?,
         size: row.get::<_, i64>(5)?.cast_unsigned(),
@@ -188,14 +194,16 @@ fn removed_manifest(c: &Connection, row: &Row<'_>) -> rusqlite::Result<RemovedMa
     })
 }
 
-/// A removal, if its tag can be brought back alone.
+/// Reads a removal; `None` if its tag can't be restored alone.
 fn removed_tag(c: &Connection, row: &Row<'_>) -> rusqlite::Result<Option<RemovedTag>> {
-    let (id, repo): (i64, i64) = (row.get(1)?, row.get(2)?);
-    let (was, name): (Option<Vec<u8>>, String) = (row.get(3)?, row.get(4)?);
+    let id: i64 = row.get(1)?;
+    let repo: i64 = row.get(2)?;
+    let was: Option<Vec<u8>> = row.get(3)?;
+    let name: String = row.get(4)?;
     let Some(was) = was else {
         return Ok(None);
     };
-    if restore::newest(c, repo, &name)? != Some(id) {
+    if restore::newest_history_row(c, repo, &name)? != Some(id) {
         return Ok(None);
     }
     let named = c
@@ -203,7 +211,7 @@ fn removed_tag(c: &Connection, row: &Row<'_>) -> rusqlite::Result<Option<Removed
             "SELECT r.name FROM repositories r JOIN manifests m ON m.repo = r.id
              WHERE r.id = ?1 AND m.digest = ?2 AND m.state = 0",
         )?
-        .query_map(params![repo, was], |row| name_from(row.get_ref(0)?.as_str()?, 0))?
+        .query_map(params![repo, was], |row| parse_name(row.get_ref(0)?.as_str()?, 0))?
         .next();
     let Some(repo) = named.transpose()? else {
         return Ok(None);
@@ -217,10 +225,10 @@ fn removed_tag(c: &Connection, row: &Row<'_>) -> rusqlite::Result<Option<Removed
     }))
 }
 
-/// A tag in columns from `first` on.
+/// Reads a removed tag from the columns from `first` on.
 fn lost_tag(row: &Row<'_>, first: usize) -> rusqlite::Result<LostTag> {
     Ok(LostTag {
-        tag: name_from(row.get_ref(first)?.as_str()?, first)?,
+        tag: parse_name(row.get_ref(first)?.as_str()?, first)?,
         kind: row.get(first + 1)?,
         by: row.get(first + 2)?,
         reason: row.get(first + 3)?,

@@ -1,28 +1,28 @@
-//! Blobs that nothing holds in some repository any more, and what they come to.
+//! Collects blobs that would be unreferenced in some repository, and sums the space that they would free.
 
 use std::collections::{HashMap, HashSet};
 
 use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
 
-use super::freed::{HOLDERS, LOOK_UP, Sets, all_go};
-use super::usage::number;
+use super::freed::{HOLDERS, LOOKUP_COST, Sets, sets_removing_all};
+use super::usage::read_u64;
 
-/// How many sets are judged at once.
+/// Number of sets that are evaluated at once.
 const SETS: usize = Sets::BITS as usize;
 
-/// What comes free, of each set.
+/// Space that is freed, for each set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Freed {
-    /// How many blobs.
+pub(super) struct FreedSpace {
+    /// Number of blobs.
     pub(super) blobs: [u64; SETS],
-    /// What they take on the medium, in bytes.
+    /// Allocated bytes on disk.
     pub(super) bytes: [u64; SETS],
 }
 
-/// Blobs that nothing holds in the repositories that they were found in. A million of them are possible:
-/// their digests lie one behind the other.
+/// Blobs that are unreferenced in the repositories in which they were found. There may be a million of them, so their
+/// digests are stored in one buffer.
 #[derive(Default)]
-pub(super) struct Unheld {
+pub(super) struct UnreferencedBlobs {
     digests: Vec<u8>,
     found: Vec<Found>,
     within: Option<HashSet<i64>>,
@@ -30,7 +30,7 @@ pub(super) struct Unheld {
 
 #[derive(Clone, Copy)]
 struct Found {
-    /// How its digest begins, by which most are told apart.
+    /// First bytes of the digest: usually enough to compare two digests.
     start: u64,
     at: usize,
     len: usize,
@@ -38,13 +38,13 @@ struct Found {
     sets: Sets,
 }
 
-impl Unheld {
-    /// None yet. Blobs that others than these `repositories` link do not come free, for whatever reason they do.
+impl UnreferencedBlobs {
+    /// Creates an empty collection. With `repositories`, a blob that another repository links is never freed.
     pub(super) fn within(repositories: Option<HashSet<i64>>) -> Self {
         Self { within: repositories, ..Self::default() }
     }
 
-    /// Adds a blob of a repository, once each.
+    /// Adds a blob of a repository. Each blob may be added once per repository.
     pub(super) fn add(&mut self, repo: i64, digest: &[u8], sets: Sets) {
         let start = digest.first_chunk().map_or(0, |start| u64::from_be_bytes(*start));
         self.found.push(Found { start, at: self.digests.len(), len: digest.len(), repo, sets });
@@ -55,39 +55,44 @@ impl Unheld {
         &self.digests[found.at..found.at + found.len]
     }
 
-    /// Adds up what comes free: what no repository holds, if those in `going` go.
-    pub(super) fn weigh(mut self, c: &Connection, going: &HashMap<i64, Sets>) -> rusqlite::Result<Freed> {
+    /// Sums the space of the blobs that no repository references if the manifests in `removed` are removed.
+    pub(super) fn sum_freed(
+        mut self,
+        c: &Connection,
+        removed: &HashMap<i64, Sets>,
+    ) -> rusqlite::Result<FreedSpace> {
         let mut found = std::mem::take(&mut self.found);
         found.sort_by(|a, b| a.start.cmp(&b.start).then_with(|| self.digest(a).cmp(self.digest(b))));
-        let all = c.prepare_cached("SELECT blobs FROM totals")?.query_row([], |row| number(row, 0))?;
-        let mut scale = Scale::new(c, going, self.within.as_ref())?;
-        if (found.len() as u64).saturating_mul(LOOK_UP) > all {
-            self.weigh_along(c, &found, &mut scale)?;
+        let all = c.prepare_cached("SELECT blobs FROM totals")?.query_row([], |row| read_u64(row, 0))?;
+        let mut sum = FreedSum::new(c, removed, self.within.as_ref())?;
+        if (found.len() as u64).saturating_mul(LOOKUP_COST) > all {
+            self.sum_by_scan(c, &found, &mut sum)?;
         } else {
-            self.weigh_each(c, &found, &mut scale)?;
+            self.sum_by_lookup(c, &found, &mut sum)?;
         }
-        Ok(scale.freed)
+        Ok(sum.freed)
     }
 
-    /// Those of each blob, in the order of digests.
+    /// Groups the found blobs by digest, in the order of digests.
     fn groups<'f>(&'f self, found: &'f [Found]) -> impl Iterator<Item = (&'f [u8], &'f [Found])> {
         let groups = found.chunk_by(|a, b| a.start == b.start && self.digest(a) == self.digest(b));
         groups.filter_map(|group| group.first().map(|first| (self.digest(first), group)))
     }
 
-    fn weigh_each(&self, c: &Connection, found: &[Found], scale: &mut Scale<'_>) -> rusqlite::Result<()> {
+    /// Looks up each blob.
+    fn sum_by_lookup(&self, c: &Connection, found: &[Found], sum: &mut FreedSum<'_>) -> rusqlite::Result<()> {
         let mut query = c.prepare_cached("SELECT allocated, links FROM blobs WHERE digest = ?1")?;
         for (digest, group) in self.groups(found) {
-            let blob = query.query_row([digest], |row| Ok((number(row, 0)?, number(row, 1)?)));
-            if let Some(blob) = blob.optional()? {
-                scale.put(digest, group, blob)?;
+            let blob = query.query_row([digest], |row| Ok((read_u64(row, 0)?, read_u64(row, 1)?)));
+            if let Some((allocated, links)) = blob.optional()? {
+                sum.add(digest, group, allocated, links)?;
             }
         }
         Ok(())
     }
 
-    /// The same, reading all blobs from the first on.
-    fn weigh_along(&self, c: &Connection, found: &[Found], scale: &mut Scale<'_>) -> rusqlite::Result<()> {
+    /// Reads all blobs in the order of digests.
+    fn sum_by_scan(&self, c: &Connection, found: &[Found], sum: &mut FreedSum<'_>) -> rusqlite::Result<()> {
         let mut groups = self.groups(found).peekable();
         let first = groups.peek().map_or(&[][..], |(digest, _)| *digest);
         let mut query = c.prepare_cached(
@@ -97,45 +102,40 @@ impl Unheld {
         while groups.peek().is_some()
             && let Some(row) = rows.next()?
         {
-            let here = row.get_ref(0)?.as_blob()?;
-            while groups.next_if(|(digest, _)| *digest < here).is_some() {}
-            if let Some((digest, group)) = groups.next_if(|(digest, _)| *digest == here) {
-                scale.put(digest, group, (number(row, 1)?, number(row, 2)?))?;
+            let current = row.get_ref(0)?.as_blob()?;
+            while groups.next_if(|(digest, _)| *digest < current).is_some() {}
+            if let Some((digest, group)) = groups.next_if(|(digest, _)| *digest == current) {
+                sum.add(digest, group, read_u64(row, 1)?, read_u64(row, 2)?)?;
             }
         }
         Ok(())
     }
 }
 
-/// Where blobs are put one after the other.
-struct Scale<'c> {
-    going: &'c HashMap<i64, Sets>,
+/// Running sum of the freed space.
+struct FreedSum<'c> {
+    removed: &'c HashMap<i64, Sets>,
     within: Option<&'c HashSet<i64>>,
     links: CachedStatement<'c>,
     holders: CachedStatement<'c>,
-    freed: Freed,
+    freed: FreedSpace,
 }
 
-impl<'c> Scale<'c> {
+impl<'c> FreedSum<'c> {
     fn new(
         c: &'c Connection,
-        going: &'c HashMap<i64, Sets>,
+        removed: &'c HashMap<i64, Sets>,
         within: Option<&'c HashSet<i64>>,
     ) -> rusqlite::Result<Self> {
         let links = c.prepare_cached("SELECT repo FROM links WHERE digest = ?1")?;
-        Ok(Self { going, within, links, holders: c.prepare_cached(HOLDERS)?, freed: Freed::default() })
+        Ok(Self { removed, within, links, holders: c.prepare_cached(HOLDERS)?, freed: FreedSpace::default() })
     }
 
-    /// Adds a blob of which is known what it takes and how many repositories link it.
-    fn put(
-        &mut self,
-        digest: &[u8],
-        group: &[Found],
-        (allocated, links): (u64, u64),
-    ) -> rusqlite::Result<()> {
+    /// Adds a blob with its allocated bytes and the number of repositories that link it.
+    fn add(&mut self, digest: &[u8], group: &[Found], allocated: u64, links: u64) -> rusqlite::Result<()> {
         let mut sets = group.iter().fold(Sets::MAX, |sets, found| sets & found.sets);
         if links > group.len() as u64 {
-            sets = self.unheld_elsewhere(digest, group, sets)?;
+            sets = self.unreferenced_elsewhere(digest, group, sets)?;
         }
         for set in (0..SETS).filter(|set| sets & (1 << set) != 0) {
             self.freed.blobs[set] += 1;
@@ -144,8 +144,13 @@ impl<'c> Scale<'c> {
         Ok(())
     }
 
-    /// In which of the `sets` the other repositories that link a blob do not hold it either.
-    fn unheld_elsewhere(&mut self, digest: &[u8], group: &[Found], mut sets: Sets) -> rusqlite::Result<Sets> {
+    /// Returns the `sets` in which the blob is also unreferenced in the other repositories that link it.
+    fn unreferenced_elsewhere(
+        &mut self,
+        digest: &[u8],
+        group: &[Found],
+        mut sets: Sets,
+    ) -> rusqlite::Result<Sets> {
         let mut rows = self.links.query([digest])?;
         while sets != 0
             && let Some(row) = rows.next()?
@@ -155,7 +160,7 @@ impl<'c> Scale<'c> {
                 return Ok(0);
             }
             if group.iter().all(|found| found.repo != other) {
-                sets = all_go(&mut self.holders, params![other, digest], self.going, sets)?;
+                sets = sets_removing_all(&mut self.holders, params![other, digest], self.removed, sets)?;
             }
         }
         Ok(sets)

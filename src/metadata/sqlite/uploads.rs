@@ -1,14 +1,14 @@
-//! Uploads in progress.
+//! Stores uploads in progress and turns them into blobs.
 
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::codec::{SqlAlgorithm, SqlDigest, algorithm, digest};
-use super::{Durability, SqliteMetadata, events, make_repo, name_from, quotas};
+use super::{Durability, SqliteMetadata, ensure_repo, events, parse_name, quotas};
 use crate::clock::{Timestamp, millis};
 use crate::metadata::{
     BlobSize, Commit, EventDetails, Growth, OverQuota, Progress, Result, UploadCreation, UploadEnd,
-    UploadPlace, UploadRecord, Uploads,
+    UploadRecord, UploadStatus, Uploads,
 };
 use crate::oci::{Algorithm, BlobKey, Digest, RepoName, UploadId};
 
@@ -23,12 +23,12 @@ impl Uploads for SqliteMetadata {
     ) -> Result<UploadCreation> {
         let repo = repo.clone();
         self.write(Durability::Lazy, move |c| {
-            if quotas::any(c)?
-                && let Some(over) = quotas::refusal(c, &repo, Growth::default())?
+            if quotas::has_any(c)?
+                && let Some(over) = quotas::check(c, &repo, Growth::default())?
             {
                 return Ok(UploadCreation::Refused(over));
             }
-            let repo = make_repo(c, &repo, now)?;
+            let repo = ensure_repo(c, &repo, now)?;
             let mut insert = c.prepare_cached(
                 "INSERT INTO uploads (id, repo, algorithm, began_at, touched_at) VALUES (?1, ?2, ?3, ?4, ?4)",
             )?;
@@ -50,7 +50,7 @@ impl Uploads for SqliteMetadata {
         })
     }
 
-    async fn note_progress(&self, id: UploadId, progress: Progress, now: Timestamp) -> Result<bool> {
+    async fn record_progress(&self, id: UploadId, progress: Progress, now: Timestamp) -> Result<bool> {
         self.write(Durability::Full, move |c| {
             let mut update = c.prepare_cached(
                 "UPDATE uploads SET offset = ?2, hash_state = ?3, touched_at = ?4 WHERE id = ?1",
@@ -62,23 +62,24 @@ impl Uploads for SqliteMetadata {
         .await
     }
 
-    async fn upload_place(&self, id: UploadId) -> Result<Option<UploadPlace>> {
+    async fn upload_status(&self, id: UploadId) -> Result<Option<UploadStatus>> {
         self.read(|c| {
             let mut query = c.prepare_cached(
                 "SELECT r.name, u.offset FROM uploads u JOIN repositories r ON r.id = u.repo WHERE u.id = ?1",
             )?;
             let place = query.query_row([id], |row| {
-                let repo = name_from(row.get_ref(0)?.as_str()?, 0)?;
-                Ok(UploadPlace { repo, offset: row.get::<_, i64>(1)?.cast_unsigned() })
+                let repo = parse_name(row.get_ref(0)?.as_str()?, 0)?;
+                Ok(UploadStatus { repo, offset: row.get::<_, i64>(1)?.cast_unsigned() })
             });
             place.optional()
         })
     }
 
-    async fn intend(&self, id: UploadId, intent: &BlobKey) -> Result<bool> {
-        let (target, generation) = (digest(&intent.digest), intent.generation);
+    async fn record_intent(&self, id: UploadId, intent: &BlobKey) -> Result<bool> {
+        let target = digest(&intent.digest);
+        let generation = intent.generation;
         self.write(Durability::Full, move |c| {
-            // An earlier intent may have got bytes that nothing else names.
+            // The blob of an earlier intent may exist although nothing else refers to it.
             let mut doom = c.prepare_cached(
                 "INSERT OR IGNORE INTO doomed (generation, digest, size, allocated)
                  SELECT intent_generation, intent_digest, offset, (offset + 4095) / 4096 * 4096 FROM uploads
@@ -119,7 +120,7 @@ impl Uploads for SqliteMetadata {
             let Some(repo) = end_upload(c, id, None, end)? else {
                 return Ok(Commit::Unknown);
             };
-            note_healing(c, repo, &key.digest, &target, end.now)?;
+            record_repair(c, repo, &key.digest, &target, end.now)?;
             replace_generation(c, &target, &key, size)?;
             super::blobs::link(c, repo, &target, end.now)?;
             Ok(Commit::Done)
@@ -134,7 +135,7 @@ impl Uploads for SqliteMetadata {
         end: UploadEnd,
     ) -> Result<bool> {
         self.write(Durability::Lazy, move |c| {
-            // Bytes that have moved to their intended place already would be named by nothing.
+            // Content that was already moved to its intended place must not be left without a reference.
             let mut doom = c.prepare_cached(
                 "INSERT OR IGNORE INTO doomed (generation, digest, size, allocated)
                  SELECT intent_generation, intent_digest, offset, (offset + 4095) / 4096 * 4096 FROM uploads
@@ -183,7 +184,7 @@ fn upload_record(row: &rusqlite::Row<'_>) -> rusqlite::Result<UploadRecord> {
     })
 }
 
-/// Takes an upload's row away and tells its repository, whose leases it goes on extending.
+/// Deletes an upload's row and returns its repository. The upload keeps extending the leases of that repository.
 fn end_upload(
     c: &Connection,
     id: UploadId,
@@ -197,23 +198,28 @@ fn end_upload(
     let Some((repo, began_at)) = row.optional()? else {
         return Ok(None);
     };
-    note_past_upload(c, repo, began_at, end)?;
+    record_past_upload(c, repo, began_at, end)?;
     Ok(Some(repo))
 }
 
-/// Notes that an upload extends leases, as if it had begun and ended at the edges of the sixteenths of the
-/// shortest lease around it: so a busy repository has a few rows, and most commits change none of them.
-fn note_past_upload(c: &Connection, repo: i64, began_at: Timestamp, end: UploadEnd) -> rusqlite::Result<()> {
-    let part = millis(end.shortest.min(end.lease) / 16).max(1);
-    let began_at = Timestamp(began_at.0 - began_at.0.rem_euclid(part));
-    let ended_at = Timestamp(end.now.0 - end.now.0.rem_euclid(part) + part);
-    let noted = c
+/// Records that an upload extends leases. Its start and end are rounded outwards to sixteenths of the shortest lease,
+/// so that a busy repository has only a few rows and most commits change none of them.
+fn record_past_upload(
+    c: &Connection,
+    repo: i64,
+    began_at: Timestamp,
+    end: UploadEnd,
+) -> rusqlite::Result<()> {
+    let step = millis(end.min_lease.min(end.lease) / 16).max(1);
+    let began_at = Timestamp(began_at.0 - began_at.0.rem_euclid(step));
+    let ended_at = Timestamp(end.now.0 - end.now.0.rem_euclid(step) + step);
+    let is_recorded = c
         .prepare_cached("SELECT 1 FROM past_uploads WHERE repo = ?1 AND began_at = ?2 AND ended_at >= ?3")?
         .exists(params![repo, began_at, ended_at])?;
-    if noted {
+    if is_recorded {
         return Ok(());
     }
-    if end.shortest < end.lease {
+    if end.min_lease < end.lease {
         merge_past_uploads(c, repo, end)?;
     }
     extend_leases(c, repo, began_at, ended_at)
@@ -233,43 +239,43 @@ fn extend_leases(
     .map(drop)
 }
 
-/// Puts those together that began in the same sixteenth of a lease and ended more than a shortest lease ago:
-/// only the usual leases look at them any more.
+/// Merges the past uploads that started in the same sixteenth of a lease and ended more than a shortest lease ago: only
+/// leases of the normal length still depend on them.
 fn merge_past_uploads(c: &Connection, repo: i64, end: UploadEnd) -> rusqlite::Result<()> {
-    let part = millis(end.lease / 16).max(1);
+    let step = millis(end.lease / 16).max(1);
     let mut delete = c.prepare_cached(
         "DELETE FROM past_uploads WHERE repo = ?1 AND ended_at <= ?2 AND began_at % ?3 <> 0
          RETURNING began_at - began_at % ?3, ended_at",
     )?;
-    let over = end.now.minus(end.shortest);
-    let rows = delete.query_map(params![repo, over, part], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let over = end.now.minus(end.min_lease);
+    let rows = delete.query_map(params![repo, over, step], |row| Ok((row.get(0)?, row.get(1)?)))?;
     for (began_at, ended_at) in rows.collect::<rusqlite::Result<Vec<(Timestamp, Timestamp)>>>()? {
         extend_leases(c, repo, began_at, ended_at)?;
     }
     Ok(())
 }
 
-/// The quota that an upload would pass by becoming a blob.
+/// Finds a quota that the blob of an upload would exceed.
 fn over_quota(
     c: &Connection,
     id: UploadId,
     target: &[u8],
     size: BlobSize,
 ) -> rusqlite::Result<Option<OverQuota>> {
-    if !quotas::any(c)? {
+    if !quotas::has_any(c)? {
         return Ok(None);
     }
     let mut query = c.prepare_cached(
         "SELECT r.name FROM uploads u JOIN repositories r ON r.id = u.repo WHERE u.id = ?1",
     )?;
     let repo: Option<RepoName> =
-        query.query_row([id], |row| name_from(row.get_ref(0)?.as_str()?, 0)).optional()?;
-    let refusal = repo.map(|repo| quotas::link_refusal(c, &repo, target, size.logical));
-    Ok(refusal.transpose()?.flatten())
+        query.query_row([id], |row| parse_name(row.get_ref(0)?.as_str()?, 0)).optional()?;
+    let exceeded = repo.map(|repo| quotas::check_link(c, &repo, target, size.logical));
+    Ok(exceeded.transpose()?.flatten())
 }
 
-/// That a push to `repo` heals the blob is an event, if it is damaged.
-fn note_healing(
+/// Records the event that a push to `repo` repaired the blob, if it is quarantined.
+fn record_repair(
     c: &Connection,
     repo: i64,
     pushed: &Digest,
@@ -283,12 +289,12 @@ fn note_healing(
     }
     let repository = c
         .prepare_cached("SELECT name FROM repositories WHERE id = ?1")?
-        .query_row([repo], |row| name_from(row.get_ref(0)?.as_str()?, 0))?;
-    events::note(c, now, &EventDetails::BlobHealed { digest: pushed.clone(), repository })
+        .query_row([repo], |row| parse_name(row.get_ref(0)?.as_str()?, 0))?;
+    events::record(c, now, &EventDetails::BlobHealed { digest: pushed.clone(), repository })
 }
 
-/// Makes `key` the current generation: its bytes were verified just now, whatever has become of the older
-/// ones since theirs were. So a re-push heals damage that nobody has noticed yet.
+/// Makes `key` the current generation of the blob. Its content was verified just now, while that of an older generation
+/// may have been damaged since its verification. So a repeated push also repairs damage that was not detected yet.
 fn replace_generation(c: &Connection, target: &[u8], key: &BlobKey, size: BlobSize) -> rusqlite::Result<()> {
     c.prepare_cached(
         "INSERT INTO doomed (generation, digest, size, allocated)

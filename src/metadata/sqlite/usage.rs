@@ -1,15 +1,16 @@
-//! Reports of what is used. They run aside, and look at more than a request may: see what each method says.
+//! Reports of the space used. They run on the blocking pool and read more rows than a request may; the trait's methods
+//! document the cost.
 
 use std::collections::HashSet;
 
 use rusqlite::{Connection, Row, params};
 
 use super::codec::SqlDigest;
-use super::name_from;
+use super::parse_name;
 use crate::metadata::{BigBlob, ColdTag, PrefixUsage, RepoUsage, Scope, Usage, UsageDay};
 use crate::oci::RepoName;
 
-/// The ends of the names in a scope: from the first, and before the second. `0` follows the slash.
+/// Returns the bounds of the names in a scope: the first inclusive, the second exclusive. `0` follows the slash.
 pub(super) fn bounds(scope: &Scope) -> (String, String) {
     match scope {
         Scope::All => (String::new(), "~".into()),
@@ -27,14 +28,14 @@ pub(super) fn usage(c: &Connection, scope: &Scope) -> rusqlite::Result<Usage> {
     )?;
     let mut usage = query.query_row([from, to], |row| {
         Ok(Usage {
-            repositories: number(row, 0)?,
-            tags: number(row, 1)?,
-            manifests: number(row, 2)?,
-            links: number(row, 3)?,
-            logical: number(row, 4)?,
-            bytes: number(row, 5)?,
-            allocated: number(row, 6)?,
-            exclusive: number(row, 6)?,
+            repositories: read_u64(row, 0)?,
+            tags: read_u64(row, 1)?,
+            manifests: read_u64(row, 2)?,
+            links: read_u64(row, 3)?,
+            logical: read_u64(row, 4)?,
+            bytes: read_u64(row, 5)?,
+            allocated: read_u64(row, 6)?,
+            exclusive: read_u64(row, 6)?,
         })
     })?;
     match scope {
@@ -46,18 +47,19 @@ pub(super) fn usage(c: &Connection, scope: &Scope) -> rusqlite::Result<Usage> {
 
 fn add_everything(c: &Connection, usage: &mut Usage) -> rusqlite::Result<()> {
     let mut query = c.prepare_cached("SELECT bytes, allocated FROM totals")?;
-    (usage.bytes, usage.allocated) = query.query_row([], |row| Ok((number(row, 0)?, number(row, 1)?)))?;
+    (usage.bytes, usage.allocated) = query.query_row([], |row| Ok((read_u64(row, 0)?, read_u64(row, 1)?)))?;
     usage.exclusive = usage.allocated;
     Ok(())
 }
 
-/// Adds the blobs that more than one repository links, of which one is in the scope.
+/// Adds the blobs that several repositories link, at least one of them in the scope.
 fn add_shared(c: &Connection, scope: &Scope, usage: &mut Usage) -> rusqlite::Result<()> {
     if let Scope::One(name) = scope {
         let mut query = c.prepare_cached("SELECT bytes, allocated FROM repositories WHERE name = ?1")?;
         let mut rows = query.query([name.as_str()])?;
         if let Some(row) = rows.next()? {
-            (usage.bytes, usage.allocated) = (number(row, 0)?, number(row, 1)?);
+            usage.bytes = read_u64(row, 0)?;
+            usage.allocated = read_u64(row, 1)?;
         }
         return Ok(());
     }
@@ -66,16 +68,19 @@ fn add_shared(c: &Connection, scope: &Scope, usage: &mut Usage) -> rusqlite::Res
     let mut linking = c.prepare_cached("SELECT repo FROM links WHERE digest = ?1")?;
     let mut rows = shared.query([])?;
     while let Some(row) = rows.next()? {
-        let (size, allocated, links) = (number(row, 1)?, number(row, 2)?, number(row, 3)?);
-        let (mut here, mut found) = (0, linking.query([row.get_ref(0)?.as_blob()?])?);
+        let size = read_u64(row, 1)?;
+        let allocated = read_u64(row, 2)?;
+        let links = read_u64(row, 3)?;
+        let mut links_within = 0;
+        let mut found = linking.query([row.get_ref(0)?.as_blob()?])?;
         while let Some(link) = found.next()? {
-            here += u64::from(within.contains(&link.get(0)?));
+            links_within += u64::from(within.contains(&link.get(0)?));
         }
-        if here > 0 {
+        if links_within > 0 {
             usage.bytes += size;
             usage.allocated += allocated;
         }
-        if here == links {
+        if links_within == links {
             usage.exclusive += allocated;
         }
     }
@@ -101,48 +106,49 @@ pub(super) fn biggest_repositories(
     let rows = query.query_map(params![from, to, limit.cast_signed()], |row| {
         let usage = Usage {
             repositories: 1,
-            tags: number(row, 1)?,
-            manifests: number(row, 2)?,
-            links: number(row, 3)?,
-            logical: number(row, 4)?,
-            bytes: number(row, 4)?,
-            allocated: number(row, 5)?,
-            exclusive: number(row, 6)?,
+            tags: read_u64(row, 1)?,
+            manifests: read_u64(row, 2)?,
+            links: read_u64(row, 3)?,
+            logical: read_u64(row, 4)?,
+            bytes: read_u64(row, 4)?,
+            allocated: read_u64(row, 5)?,
+            exclusive: read_u64(row, 6)?,
         };
-        Ok(RepoUsage { repo: name_from(row.get_ref(0)?.as_str()?, 0)?, usage })
+        Ok(RepoUsage { repo: parse_name(row.get_ref(0)?.as_str()?, 0)?, usage })
     })?;
     rows.collect()
 }
 
 pub(super) fn biggest_prefixes(c: &Connection, limit: usize) -> rusqlite::Result<Vec<PrefixUsage>> {
-    // Not in the order of names: there `team-a` lies between `team` and `team/app`.
+    // The order of names does not help: there `team-a` lies between `team` and `team/app`.
     let mut query = c.prepare_cached(
         "SELECT iif(instr(name, '/') > 0, substr(name, 1, instr(name, '/') - 1), name) AS prefix, count(*), sum(tags),
                 sum(bytes), sum(own_allocated), sum(allocated) - sum(own_allocated)
          FROM repositories GROUP BY prefix ORDER BY sum(allocated) DESC, prefix",
     )?;
     let mut rows = query.query([])?;
-    let (mut named, mut others) = (Vec::new(), PrefixUsage::default());
+    let mut named = Vec::new();
+    let mut others = PrefixUsage::default();
     while let Some(row) = rows.next()? {
         let found = PrefixUsage {
             prefix: Some(row.get(0)?),
-            repositories: number(row, 1)?,
-            tags: number(row, 2)?,
-            logical: number(row, 3)?,
-            exclusive: number(row, 4)?,
-            shared: number(row, 5)?,
+            repositories: read_u64(row, 1)?,
+            tags: read_u64(row, 2)?,
+            logical: read_u64(row, 3)?,
+            exclusive: read_u64(row, 4)?,
+            shared: read_u64(row, 5)?,
         };
         if named.len() < limit {
             named.push(found);
         } else {
-            add(&mut others, &found);
+            add_prefix(&mut others, &found);
         }
     }
     named.extend((others.repositories > 0).then_some(others));
     Ok(named)
 }
 
-fn add(all: &mut PrefixUsage, one: &PrefixUsage) {
+fn add_prefix(all: &mut PrefixUsage, one: &PrefixUsage) {
     all.repositories += one.repositories;
     all.tags += one.tags;
     all.logical += one.logical;
@@ -150,7 +156,8 @@ fn add(all: &mut PrefixUsage, one: &PrefixUsage) {
     all.shared += one.shared;
 }
 
-/// A look into each repository: an index by digest alone would cost every push more than this costs.
+/// Finds the repositories that have a manifest by looking into each repository: an index by digest alone would cost
+/// every push more than this query costs.
 pub(super) fn manifest_repositories(
     c: &Connection,
     wanted: &[u8],
@@ -161,7 +168,7 @@ pub(super) fn manifest_repositories(
          ORDER BY r.name LIMIT ?2",
     )?;
     let rows = query
-        .query_map(params![wanted, limit.cast_signed()], |row| name_from(row.get_ref(0)?.as_str()?, 0))?;
+        .query_map(params![wanted, limit.cast_signed()], |row| parse_name(row.get_ref(0)?.as_str()?, 0))?;
     rows.collect()
 }
 
@@ -169,9 +176,9 @@ pub(super) fn biggest_blobs(c: &Connection, scope: &Scope, limit: usize) -> rusq
     let blob = |row: &Row<'_>| {
         Ok(BigBlob {
             digest: row.get::<_, SqlDigest>(0)?.0,
-            bytes: number(row, 1)?,
-            allocated: number(row, 2)?,
-            links: number(row, 3)?,
+            bytes: read_u64(row, 1)?,
+            allocated: read_u64(row, 2)?,
+            links: read_u64(row, 3)?,
         })
     };
     let limit = limit.cast_signed();
@@ -200,8 +207,8 @@ pub(super) fn coldest_tags(c: &Connection, scope: &Scope, limit: usize) -> rusql
     )?;
     let rows = query.query_map(params![from, to, limit.cast_signed()], |row| {
         Ok(ColdTag {
-            repo: name_from(row.get_ref(0)?.as_str()?, 0)?,
-            tag: name_from(row.get_ref(1)?.as_str()?, 1)?,
+            repo: parse_name(row.get_ref(0)?.as_str()?, 0)?,
+            tag: parse_name(row.get_ref(1)?.as_str()?, 1)?,
             pulled_at: row.get(2)?,
             pushed_at: row.get(3)?,
         })
@@ -216,10 +223,10 @@ pub(super) fn days(c: &Connection, limit: usize) -> rusqlite::Result<Vec<UsageDa
     let rows = query.query_map([limit.cast_signed()], |row| {
         Ok(UsageDay {
             day: row.get(0)?,
-            blobs: number(row, 1)?,
-            bytes: number(row, 2)?,
-            allocated: number(row, 3)?,
-            manifests: number(row, 4)?,
+            blobs: read_u64(row, 1)?,
+            bytes: read_u64(row, 2)?,
+            allocated: read_u64(row, 3)?,
+            manifests: read_u64(row, 4)?,
         })
     })?;
     let mut days = rows.collect::<rusqlite::Result<Vec<_>>>()?;
@@ -227,8 +234,8 @@ pub(super) fn days(c: &Connection, limit: usize) -> rusqlite::Result<Vec<UsageDa
     Ok(days)
 }
 
-/// Whether the row of `day` says what the totals are.
-pub(super) fn day_is_noted(c: &Connection, day: i64) -> rusqlite::Result<bool> {
+/// Whether the row of `day` equals the totals.
+pub(super) fn is_day_recorded(c: &Connection, day: i64) -> rusqlite::Result<bool> {
     c.prepare_cached(
         "SELECT 1 FROM usage_days d, totals t WHERE d.day = ?1 AND d.blobs = t.blobs AND d.bytes = t.bytes
          AND d.allocated = t.allocated AND d.manifests = t.manifests",
@@ -236,7 +243,7 @@ pub(super) fn day_is_noted(c: &Connection, day: i64) -> rusqlite::Result<bool> {
     .exists([day])
 }
 
-pub(super) fn note_day(c: &Connection, day: i64) -> rusqlite::Result<()> {
+pub(super) fn record_day(c: &Connection, day: i64) -> rusqlite::Result<()> {
     c.prepare_cached(
         "INSERT OR REPLACE INTO usage_days (day, blobs, bytes, allocated, manifests)
          SELECT ?1, blobs, bytes, allocated, manifests FROM totals",
@@ -245,6 +252,6 @@ pub(super) fn note_day(c: &Connection, day: i64) -> rusqlite::Result<()> {
     .map(drop)
 }
 
-pub(super) fn number(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
+pub(super) fn read_u64(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
     row.get::<_, i64>(column).map(i64::cast_unsigned)
 }

@@ -1,18 +1,18 @@
-//! Checks the facts against each other.
+//! Checks that the metadata is consistent.
 
 use rusqlite::Connection;
 
-/// Queries that find nothing in a sound store, each with what a row of it means.
+/// Queries that find nothing in a consistent store, each with the meaning of a row that it finds.
 const RULES: [(&str, &str); 15] = [
     (
-        "a live manifest's blob is absent",
+        "a live manifest refers to a missing blob",
         "SELECT r.name || ' ' || lower(hex(m.digest)) || ' -> ' || lower(hex(e.target))
          FROM manifests m JOIN edges e ON e.manifest = m.id JOIN repositories r ON r.id = m.repo
          LEFT JOIN links l ON l.repo = m.repo AND l.digest = e.target AND l.hidden_at IS NULL
          WHERE m.state = 0 AND e.kind = 0 AND e.required = 1 AND l.digest IS NULL",
     ),
     (
-        "a live index's child is absent",
+        "a live index refers to a missing child",
         "SELECT r.name || ' ' || lower(hex(m.digest)) || ' -> ' || lower(hex(e.target))
          FROM manifests m JOIN edges e ON e.manifest = m.id JOIN repositories r ON r.id = m.repo
          LEFT JOIN manifests t ON t.repo = m.repo AND t.digest = e.target AND t.state = 0
@@ -28,7 +28,7 @@ const RULES: [(&str, &str); 15] = [
         "SELECT lower(hex(digest)) FROM blobs b WHERE NOT EXISTS (SELECT 1 FROM links l WHERE l.digest = b.digest)",
     ),
     (
-        "a blob's bytes are on the doomed list",
+        "a blob in use is scheduled for deletion",
         "SELECT lower(hex(b.digest)) FROM blobs b JOIN doomed d ON d.generation = b.generation",
     ),
     (
@@ -48,7 +48,7 @@ const RULES: [(&str, &str); 15] = [
          WHERE links <> (SELECT count(*) FROM links l WHERE l.digest = b.digest)",
     ),
     (
-        "a repository's account is wrong",
+        "a repository's usage counters are wrong",
         "SELECT name FROM repositories r
          WHERE (blobs, bytes, allocated, own_bytes, own_allocated)
                <> (SELECT count(*), coalesce(sum(b.size), 0), coalesce(sum(b.allocated), 0),
@@ -62,7 +62,7 @@ const RULES: [(&str, &str); 15] = [
             OR history <> (SELECT count(*) FROM tag_history h WHERE h.repo = r.id)",
     ),
     (
-        "a quota's account is wrong",
+        "a quota's usage counters are wrong",
         "SELECT prefix FROM quotas q
          WHERE (used_bytes, used_tags, used_repositories)
                <> (SELECT coalesce(sum(r.bytes + r.manifest_bytes), 0), coalesce(sum(r.tags), 0), count(*)
@@ -71,23 +71,23 @@ const RULES: [(&str, &str); 15] = [
                       OR (substr(q.prefix, -1) = '/' AND substr(r.name, 1, length(q.prefix)) = q.prefix))",
     ),
     (
-        "a live manifest has a time of removal, or a removed one none",
+        "a live manifest has a removal time, or a removed manifest has none",
         "SELECT lower(hex(digest)) FROM manifests WHERE (state = 0) <> (removed_at IS NULL)",
     ),
     (
-        "an edge is not its manifest's",
+        "an edge does not match its manifest",
         "SELECT lower(hex(m.digest)) FROM edges e JOIN manifests m ON m.id = e.manifest
          WHERE e.repo <> m.repo OR e.source IS NOT iif(e.kind = 2, m.digest, NULL)",
     ),
     (
-        "a link that nothing holds is never reviewed",
+        "an unreferenced link is not in the review queue",
         "SELECT r.name || ' ' || lower(hex(l.digest)) FROM links l JOIN repositories r ON r.id = l.repo
          WHERE NOT EXISTS (SELECT 1 FROM edges e WHERE e.repo = l.repo AND e.target = l.digest AND e.kind = 0)
            AND NOT EXISTS (SELECT 1 FROM review v
                            WHERE v.kind IN (0, 2) AND v.repo = l.repo AND v.digest = l.digest)",
     ),
     (
-        "a manifest that nothing holds is never reviewed",
+        "an unreferenced manifest is not in the review queue",
         "SELECT r.name || ' ' || lower(hex(m.digest)) FROM manifests m JOIN repositories r ON r.id = m.repo
          WHERE m.state = 0 AND NOT EXISTS (SELECT 1 FROM tags t WHERE t.manifest = m.id)
            AND NOT EXISTS (SELECT 1 FROM edges e WHERE e.repo = m.repo AND e.target = m.digest AND e.kind = 1)
@@ -98,11 +98,11 @@ const RULES: [(&str, &str); 15] = [
                            WHERE v.kind IN (1, 3) AND v.repo = m.repo AND v.digest = m.digest)",
     ),
     (
-        "details are recorded of a config that is not stored",
+        "details are recorded for a config that is not stored",
         "SELECT lower(hex(digest)) FROM configs c WHERE NOT EXISTS (SELECT 1 FROM blobs b WHERE b.digest = c.digest)",
     ),
     (
-        "an upload is about to become what is doomed",
+        "an upload would become a blob that is scheduled for deletion",
         "SELECT lower(hex(u.id)) FROM uploads u JOIN doomed d ON d.generation = u.intent_generation",
     ),
 ];
@@ -113,12 +113,12 @@ pub(super) fn verify(c: &Connection) -> rusqlite::Result<Vec<String>> {
     for row in integrity.query_map([], |row| row.get::<_, String>(0))? {
         let row = row?;
         if row != "ok" {
-            problems.push(format!("the database is damaged: {row}"));
+            problems.push(format!("the database is corrupt: {row}"));
         }
     }
     let mut foreign = c.prepare("PRAGMA foreign_key_check")?;
     for row in foreign.query_map([], |row| row.get::<_, String>(0))? {
-        problems.push(format!("a row of {} refers to one that is absent", row?));
+        problems.push(format!("a row of {} refers to a missing row", row?));
     }
     for (meaning, sql) in RULES {
         let mut query = c.prepare(sql)?;

@@ -1,22 +1,20 @@
-//! Why something is there: what holds it, by name as far as that is short, and counted.
+//! Explains why a manifest or blob is kept: counts what holds it and names the first holders.
 
 use rusqlite::{Connection, OptionalExtension, Params, Row, params};
 
 use super::codec::{SqlDigest, digest};
-use super::freed::Going;
+use super::freed::ReclaimableGraph;
 use super::holdings::next_review;
 use super::holds::{self, Review};
-use super::usage::number;
-use super::{name_from, repo_id};
+use super::usage::read_u64;
+use super::{parse_name, repo_id};
 use crate::clock::Timestamp;
-use crate::metadata::{
-    BlobKept, BlobWhy, CollectionRules, Holder, Lease, ManifestState, ManifestWhy, Sample,
-};
+use crate::metadata::{BlobWhy, CollectionRules, Holder, Lease, LinkWhy, ManifestState, ManifestWhy, Sample};
 use crate::oci::{Digest, Reference, RepoName};
 
-/// What is asked: by which rules, and how many holders are named.
+/// The rules to apply, and how many holders to name.
 #[derive(Clone, Copy)]
-pub(super) struct Question {
+pub(super) struct WhyOptions {
     pub(super) rules: CollectionRules,
     pub(super) limit: usize,
 }
@@ -33,28 +31,28 @@ pub(super) fn manifest(
     c: &Connection,
     repo: &RepoName,
     reference: &Reference,
-    asked: Question,
+    options: WhyOptions,
 ) -> rusqlite::Result<Option<ManifestWhy>> {
     let Some(repo) = repo_id(c, repo)? else {
         return Ok(None);
     };
-    let Some(found) = find(c, repo, reference, asked)? else {
+    let Some(found) = find(c, repo, reference, options)? else {
         return Ok(None);
     };
-    let mut going = Going::new(c);
-    going.add((found.id, repo, found.digest.clone()), 1);
-    let untagged = asked.rules.untagged.map(|untagged| untagged.max(asked.rules.lease));
-    let waits = [(Review::Manifest, untagged), (Review::Orphan, Some(asked.rules.lease))];
+    let mut graph = ReclaimableGraph::new(c);
+    graph.add((found.id, repo, found.digest.clone()), 1);
+    let untagged = options.rules.untagged.map(|untagged| untagged.max(options.rules.lease));
+    let waits = [(Review::Manifest, untagged), (Review::Orphan, Some(options.rules.lease))];
     Ok(Some(ManifestWhy {
         digest: super::blobs::read_digest(&found.digest)?,
         state: found.state,
-        tags: tags(c, found.id, asked)?,
-        indexes: holders(c, repo, &found.digest, 1, asked)?,
-        subjects: subjects(c, found.id, asked)?,
-        lease: lease(c, repo, found.leased_at, asked)?,
+        tags: tags(c, found.id, options)?,
+        indexes: holders(c, repo, &found.digest, 1, options)?,
+        subjects: subjects(c, found.id, options)?,
+        lease: lease(c, repo, found.leased_at, options)?,
         pulled_at: found.pulled_at,
         review: next_review(c, repo, &found.digest, &waits)?,
-        frees: going.frees()?.bytes[0],
+        frees: graph.freed_space()?.bytes[0],
     }))
 }
 
@@ -62,13 +60,13 @@ fn find(
     c: &Connection,
     repo: i64,
     reference: &Reference,
-    asked: Question,
+    options: WhyOptions,
 ) -> rusqlite::Result<Option<Found>> {
     let read = |row: &Row<'_>| {
         Ok(Found {
             id: row.get(0)?,
             digest: row.get(1)?,
-            state: state(row, 2, 3, asked)?,
+            state: state(row, 2, 3, options)?,
             leased_at: row.get(4)?,
             pulled_at: row.get(5)?,
         })
@@ -90,12 +88,16 @@ fn find(
     .optional()
 }
 
-pub(super) fn blob(c: &Connection, wanted: &Digest, asked: Question) -> rusqlite::Result<Option<BlobWhy>> {
+pub(super) fn blob(
+    c: &Connection,
+    wanted: &Digest,
+    options: WhyOptions,
+) -> rusqlite::Result<Option<BlobWhy>> {
     let target = digest(wanted);
     let mut query =
         c.prepare_cached("SELECT size, allocated, damaged, links FROM blobs WHERE digest = ?1")?;
     let found = query.query_row([&target], |row| {
-        Ok((number(row, 0)?, number(row, 1)?, row.get::<_, bool>(2)?, number(row, 3)?))
+        Ok((read_u64(row, 0)?, read_u64(row, 1)?, row.get::<_, bool>(2)?, read_u64(row, 3)?))
     });
     let Some((bytes, allocated, damaged, count)) = found.optional()? else {
         return Ok(None);
@@ -104,86 +106,94 @@ pub(super) fn blob(c: &Connection, wanted: &Digest, asked: Question) -> rusqlite
         "SELECT r.id, r.name, l.leased_at, l.hidden_at FROM links l JOIN repositories r ON r.id = l.repo
          WHERE l.digest = ?1 ORDER BY l.repo LIMIT ?2",
     )?;
-    let (mut first, mut rows) = (Vec::new(), query.query(params![target, asked.limit.cast_signed()])?);
+    let mut first = Vec::new();
+    let mut rows = query.query(params![target, options.limit.cast_signed()])?;
     while let Some(row) = rows.next()? {
-        first.push(kept(c, row, &target, asked)?);
+        first.push(read_link(c, row, &target, options)?);
     }
     let repositories = Sample { first, count };
     Ok(Some(BlobWhy { digest: wanted.clone(), bytes, allocated, damaged, repositories }))
 }
 
-fn kept(c: &Connection, row: &Row<'_>, target: &[u8], asked: Question) -> rusqlite::Result<BlobKept> {
-    let (repo, hidden_at): (i64, Option<Timestamp>) = (row.get(0)?, row.get(3)?);
-    let waits = [(Review::Link, Some(asked.rules.lease)), (Review::HiddenLink, Some(asked.rules.trash))];
-    Ok(BlobKept {
-        repo: name_from(row.get_ref(1)?.as_str()?, 1)?,
-        manifests: holders(c, repo, target, 0, asked)?,
-        lease: lease(c, repo, row.get(2)?, asked)?,
-        hidden_until: hidden_at.map(|hidden_at| hidden_at.plus(asked.rules.trash)),
+fn read_link(c: &Connection, row: &Row<'_>, target: &[u8], options: WhyOptions) -> rusqlite::Result<LinkWhy> {
+    let repo: i64 = row.get(0)?;
+    let hidden_at: Option<Timestamp> = row.get(3)?;
+    let waits = [(Review::Link, Some(options.rules.lease)), (Review::HiddenLink, Some(options.rules.trash))];
+    Ok(LinkWhy {
+        repo: parse_name(row.get_ref(1)?.as_str()?, 1)?,
+        manifests: holders(c, repo, target, 0, options)?,
+        lease: lease(c, repo, row.get(2)?, options)?,
+        hidden_until: hidden_at.map(|hidden_at| hidden_at.plus(options.rules.trash)),
         review: next_review(c, repo, target, &waits)?,
     })
 }
 
-/// The manifests that refer to a target as `kind`, the newest first.
+/// Lists the manifests that refer to a target as `kind`, the newest first.
 fn holders(
     c: &Connection,
     repo: i64,
     target: &[u8],
     kind: i64,
-    asked: Question,
+    options: WhyOptions,
 ) -> rusqlite::Result<Sample<Holder>> {
     let count = "SELECT count(*) FROM edges WHERE repo = ?1 AND target = ?2 AND kind = ?3";
-    let count = c.prepare_cached(count)?.query_row(params![repo, target, kind], |row| number(row, 0))?;
+    let count = c.prepare_cached(count)?.query_row(params![repo, target, kind], |row| read_u64(row, 0))?;
     let sql =
         "SELECT m.digest, m.state, m.removed_at, m.id FROM edges e JOIN manifests m ON m.id = e.manifest
                WHERE e.repo = ?1 AND e.target = ?2 AND e.kind = ?3 ORDER BY e.manifest DESC LIMIT ?4";
-    let first = read_holders(c, sql, params![repo, target, kind, asked.limit.cast_signed()], asked)?;
+    let first = read_holders(c, sql, params![repo, target, kind, options.limit.cast_signed()], options)?;
     Ok(Sample { first, count })
 }
 
-fn subjects(c: &Connection, id: i64, asked: Question) -> rusqlite::Result<Vec<Holder>> {
+fn subjects(c: &Connection, id: i64, options: WhyOptions) -> rusqlite::Result<Vec<Holder>> {
     let sql = "SELECT s.digest, s.state, s.removed_at, s.id
                FROM edges e JOIN manifests s ON s.repo = e.repo AND s.digest = e.target
                WHERE e.manifest = ?1 AND e.kind = 2";
-    read_holders(c, sql, [id], asked)
+    read_holders(c, sql, [id], options)
 }
 
 fn read_holders(
     c: &Connection,
     sql: &str,
     values: impl Params,
-    asked: Question,
+    options: WhyOptions,
 ) -> rusqlite::Result<Vec<Holder>> {
     let mut query = c.prepare_cached(sql)?;
     let rows = query.query_map(values, |row| {
         Ok(Holder {
             digest: row.get::<_, SqlDigest>(0)?.0,
-            state: state(row, 1, 2, asked)?,
-            tags: tags(c, row.get(3)?, asked)?,
+            state: state(row, 1, 2, options)?,
+            tags: tags(c, row.get(3)?, options)?,
         })
     })?;
     rows.collect()
 }
 
-fn state(row: &Row<'_>, state: usize, removed_at: usize, asked: Question) -> rusqlite::Result<ManifestState> {
+fn state(
+    row: &Row<'_>,
+    state: usize,
+    removed_at: usize,
+    options: WhyOptions,
+) -> rusqlite::Result<ManifestState> {
     Ok(match row.get::<_, i64>(state)? {
         0 => ManifestState::Live,
-        1 => ManifestState::Trash(row.get::<_, Timestamp>(removed_at)?.plus(asked.rules.trash)),
+        1 => ManifestState::Trash(row.get::<_, Timestamp>(removed_at)?.plus(options.rules.trash)),
         _ => ManifestState::Purging,
     })
 }
 
-fn tags(c: &Connection, id: i64, asked: Question) -> rusqlite::Result<Sample<crate::oci::Tag>> {
+fn tags(c: &Connection, id: i64, options: WhyOptions) -> rusqlite::Result<Sample<crate::oci::Tag>> {
     let count = "SELECT count(*) FROM tags WHERE manifest = ?1";
-    let count = c.prepare_cached(count)?.query_row([id], |row| number(row, 0))?;
+    let count = c.prepare_cached(count)?.query_row([id], |row| read_u64(row, 0))?;
     let mut query = c.prepare_cached("SELECT name FROM tags WHERE manifest = ?1 ORDER BY name LIMIT ?2")?;
-    let rows = query
-        .query_map(params![id, asked.limit.cast_signed()], |row| name_from(row.get_ref(0)?.as_str()?, 0))?;
+    let rows = query.query_map(params![id, options.limit.cast_signed()], |row| {
+        parse_name(row.get_ref(0)?.as_str()?, 0)
+    })?;
     Ok(Sample { first: rows.collect::<rusqlite::Result<_>>()?, count })
 }
 
-fn lease(c: &Connection, repo: i64, leased_at: Timestamp, asked: Question) -> rusqlite::Result<Lease> {
-    let until = leased_at.plus(asked.rules.lease);
-    let extended = until <= asked.rules.now && holds::is_leased(c, repo, leased_at, &asked.rules)?;
+fn lease(c: &Connection, repo: i64, leased_at: Timestamp, options: WhyOptions) -> rusqlite::Result<Lease> {
+    let until = leased_at.plus(options.rules.lease);
+    let extended = until <= options.rules.now && holds::is_leased(c, repo, leased_at, &options.rules)?;
     Ok(Lease { until, extended })
 }

@@ -1,8 +1,8 @@
-//! The one writer: a thread that takes changes as they come and commits them in groups.
+//! The single writer: a thread that takes changes from a queue and commits them in groups.
 //!
-//! Each change runs in a savepoint of its own, so that one that fails leaves the others alone. Nobody is
-//! answered before the group's COMMIT. An error may end the whole transaction (a full disk does); then
-//! every member of the group fails.
+//! Each change runs in its own savepoint, so that a failed change does not affect the others. Callers get their result
+//! after the group's COMMIT. Some errors end the whole transaction, for example a full disk: then every change of the
+//! group fails.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,19 +14,19 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use super::cache_invalidation::CacheInvalidation;
 use super::change_queue::{ChangeQueue, LARGE};
 use super::log;
-use super::place::Place;
+use super::place::DatabaseFile;
 use super::query_cache::CacheGenerations;
 use super::writer_yield::WriterYield;
 use crate::metadata::{MetadataError, Result};
 
-/// The most bytes that large changes have together in the queue and in the group that is written. Callers of more
-/// wait, in order; small changes pass them.
+/// Maximum total size of the large changes in the queue and in the group that is being written. Callers of further
+/// large changes wait in order; small changes overtake them.
 const MAX_LARGE_BYTES: usize = 8 << 20;
 
-/// The queue's bytes are counted in units of this many.
-const UNIT: usize = 1 << 10;
+/// Unit, in bytes, in which the size of large changes is counted.
+const PERMIT_BYTES: usize = 1 << 10;
 
-/// What a change must survive when its caller is answered.
+/// What a change must survive once its caller has the result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Durability {
     /// The death of the process.
@@ -35,27 +35,26 @@ pub(super) enum Durability {
     Full,
 }
 
-/// Whether somebody waits for a change.
+/// Whether a request waits for a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Urgency {
-    /// A request does.
+    /// A request waits for it.
     Awaited,
-    /// Only background work does.
+    /// Only background work waits for it.
     Behind,
 }
 
-/// A change on its way through a group.
+/// A change in a group.
 trait Member: Send {
     fn durability(&self) -> Durability;
 
     fn urgency(&self) -> Urgency;
 
-    /// Makes the change. If it failed it must be undone; the code is SQLite's.
+    /// Runs the change. If it fails it must be rolled back; the code is SQLite's.
     fn run(&mut self, connection: &Connection) -> std::result::Result<(), Option<ErrorCode>>;
 
-    /// Tells the caller what became of it, once COMMIT has spoken. A member that never ran shares the
-    /// group's fate.
-    fn answer(self: Box<Self>, committed: Result<()>);
+    /// Sends the result to the caller, after COMMIT. A change that never ran gets the group's result.
+    fn complete(self: Box<Self>, committed: Result<()>);
 }
 
 struct Change<T, F> {
@@ -64,8 +63,8 @@ struct Change<T, F> {
     change: Option<F>,
     outcome: Option<rusqlite::Result<T>>,
     caller: oneshot::Sender<Result<T>>,
-    /// The room that a large change takes in the queue.
-    _room: Option<OwnedSemaphorePermit>,
+    /// Reserves space in the queue for a large change.
+    _permit: Option<OwnedSemaphorePermit>,
 }
 
 impl<T, F> Member for Change<T, F>
@@ -89,66 +88,71 @@ where
         }
     }
 
-    fn answer(self: Box<Self>, committed: Result<()>) {
+    fn complete(self: Box<Self>, committed: Result<()>) {
         let outcome = match self.outcome {
-            Some(Err(error)) => Err(failure(&error)),
+            Some(Err(error)) => Err(to_metadata_error(&error)),
             Some(Ok(value)) => committed.map(|()| value),
             None => Err(committed.err().unwrap_or_else(poisoned)),
         };
-        // A caller that has gone away needs no answer.
+        // The caller may have stopped waiting.
         let _ = self.caller.send(outcome);
     }
 }
 
 type Changes = ChangeQueue<Box<dyn Member>>;
 
-/// The way to the writer's thread, which ends when this is dropped.
+/// Handle of the writer thread. Dropping it ends the thread.
 pub(super) struct Writer {
     changes: Arc<Changes>,
     large: Arc<Semaphore>,
     thread: Option<JoinHandle<()>>,
-    patience: WriterYield,
+    writer_yield: WriterYield,
     poisoned: Arc<AtomicBool>,
     keeps_log: Arc<AtomicBool>,
 }
 
 impl Writer {
-    /// Starts the thread. Each transaction ends the epochs of the repositories that it touched.
+    /// Starts the thread. Each transaction invalidates the cached query results of the repositories that it changed.
     pub(super) fn start(
         connection: Connection,
-        patience: WriterYield,
-        touched: CacheInvalidation,
-        epochs: CacheGenerations,
+        writer_yield: WriterYield,
+        invalidation: CacheInvalidation,
+        generations: CacheGenerations,
     ) -> std::io::Result<Self> {
         let changes = Arc::new(Changes::new());
         let waiting = Arc::clone(&changes);
-        let relaxed = patience.clone();
+        let thread_yield = writer_yield.clone();
         let poisoned = Arc::new(AtomicBool::new(false));
-        let flag = Arc::clone(&poisoned);
+        let thread_poisoned = Arc::clone(&poisoned);
         let keeps_log = Arc::new(AtomicBool::new(false));
         let keeps_log_at_close = Arc::clone(&keeps_log);
         let thread = std::thread::Builder::new().name("metadata-writer".into()).spawn(move || {
-            let place = Place::of(&connection);
-            let (synchronous, patience) = (None, relaxed);
-            let connection =
-                WriterThread { connection, place, synchronous, poisoned: flag, patience, touched, epochs }
-                    .run(&waiting);
+            let thread = WriterThread {
+                file: DatabaseFile::of(&connection),
+                connection,
+                synchronous: None,
+                poisoned: thread_poisoned,
+                writer_yield: thread_yield,
+                invalidation,
+                generations,
+            };
+            let connection = thread.run(&waiting);
             if keeps_log_at_close.load(Ordering::Acquire)
                 && let Err(error) = log::keep_at_close(&connection)
             {
-                tracing::warn!(%error, "the database's log could not be kept");
+                tracing::warn!(%error, "can't keep the database log when closing");
             }
         })?;
-        let large = Arc::new(Semaphore::new(MAX_LARGE_BYTES / UNIT));
-        Ok(Self { changes, large, thread: Some(thread), patience, poisoned, keeps_log })
+        let large = Arc::new(Semaphore::new(MAX_LARGE_BYTES / PERMIT_BYTES));
+        Ok(Self { changes, large, thread: Some(thread), writer_yield, poisoned, keeps_log })
     }
 
-    /// Whether closing leaves the log in its place.
+    /// Sets whether closing the database leaves the log file in place.
     pub(super) fn keep_log(&self, keep: bool) {
         self.keeps_log.store(keep, Ordering::Release);
     }
 
-    /// Runs `change`, which holds and writes about so many bytes, in a transaction and returns after its COMMIT.
+    /// Runs `change`, which holds and writes about `bytes` bytes, in a transaction and returns after its COMMIT.
     pub(super) async fn write<T, F>(
         &self,
         durability: Durability,
@@ -160,29 +164,30 @@ impl Writer {
         T: Send + 'static,
         F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     {
-        let room = self.room_for(bytes).await?;
+        let permit = self.acquire_permit(bytes).await?;
         if self.poisoned.load(Ordering::Acquire) {
             return Err(poisoned());
         }
-        let (caller, answered) = oneshot::channel();
-        let change = Change { durability, urgency, change: Some(change), outcome: None, caller, _room: room };
+        let (caller, result) = oneshot::channel();
+        let change =
+            Change { durability, urgency, change: Some(change), outcome: None, caller, _permit: permit };
         if urgency == Urgency::Awaited {
-            self.patience.hurry();
+            self.writer_yield.add_waiter();
         }
         if !self.changes.push(Box::new(change), bytes) {
             return Err(poisoned());
         }
-        answered.await.map_err(|_| poisoned())?
+        result.await.map_err(|_| poisoned())?
     }
 
-    /// Waits until a change of so many bytes fits into the queue.
-    async fn room_for(&self, bytes: usize) -> Result<Option<OwnedSemaphorePermit>> {
+    /// Waits until a change of `bytes` bytes fits into the queue.
+    async fn acquire_permit(&self, bytes: usize) -> Result<Option<OwnedSemaphorePermit>> {
         if bytes <= LARGE {
             return Ok(None);
         }
-        let units = u32::try_from(bytes.min(MAX_LARGE_BYTES).div_ceil(UNIT)).unwrap_or(u32::MAX);
-        let room = Arc::clone(&self.large).acquire_many_owned(units).await;
-        room.map(Some).map_err(|_| poisoned())
+        let units = u32::try_from(bytes.min(MAX_LARGE_BYTES).div_ceil(PERMIT_BYTES)).unwrap_or(u32::MAX);
+        let permit = Arc::clone(&self.large).acquire_many_owned(units).await;
+        permit.map(Some).map_err(|_| poisoned())
     }
 }
 
@@ -195,7 +200,7 @@ impl Drop for Writer {
     }
 }
 
-/// Answers those that wait when the thread ends, also by a panic.
+/// Fails all waiting callers when the thread ends, also after a panic.
 struct AbandonOnDrop<'a>(&'a Changes);
 
 impl Drop for AbandonOnDrop<'_> {
@@ -206,13 +211,13 @@ impl Drop for AbandonOnDrop<'_> {
 
 struct WriterThread {
     connection: Connection,
-    /// Where the database was opened; `None` where it is in no file.
-    place: Option<Place>,
+    /// The file that was opened; `None` for a database without a file.
+    file: Option<DatabaseFile>,
     synchronous: Option<bool>,
     poisoned: Arc<AtomicBool>,
-    patience: WriterYield,
-    touched: CacheInvalidation,
-    epochs: CacheGenerations,
+    writer_yield: WriterYield,
+    invalidation: CacheInvalidation,
+    generations: CacheGenerations,
 }
 
 impl WriterThread {
@@ -221,7 +226,7 @@ impl WriterThread {
         let _abandon = AbandonOnDrop(waiting);
         while let Some(group) = waiting.next_group() {
             if self.poisoned.load(Ordering::Acquire) {
-                continue; // Dropping a change answers its caller that the writer is gone.
+                continue; // Dropping a change makes its caller fail.
             }
             self.commit(group);
         }
@@ -230,24 +235,25 @@ impl WriterThread {
 
     fn commit(&mut self, mut group: Vec<Box<dyn Member>>) {
         let committed = self.transact(&mut group);
-        self.touched.end(&self.connection, &self.epochs);
-        self.patience.relax(group.iter().filter(|member| member.urgency() == Urgency::Awaited).count());
+        self.invalidation.apply(&self.connection, &self.generations);
+        let awaited = group.iter().filter(|member| member.urgency() == Urgency::Awaited).count();
+        self.writer_yield.remove_waiters(awaited);
         if let Err(error) = &committed {
-            self.give_up_if_unknown(error);
+            self.poison_if_unsafe(error);
         }
         for member in group {
-            member.answer(committed.as_ref().copied().map_err(failure));
+            member.complete(committed.as_ref().copied().map_err(to_metadata_error));
         }
     }
 
     fn transact(&mut self, group: &mut [Box<dyn Member>]) -> rusqlite::Result<()> {
-        self.place.as_ref().map_or(Ok(()), Place::verify)?;
+        self.file.as_ref().map_or(Ok(()), DatabaseFile::verify)?;
         self.set_synchronous(group.iter().any(|member| member.durability() == Durability::Full))?;
         self.connection.execute_batch("BEGIN IMMEDIATE")?;
         for member in group {
             self.run_member(member.as_mut())?;
             if self.connection.is_autocommit() {
-                return Err(ended());
+                return Err(transaction_ended());
             }
         }
         self.connection.execute_batch("COMMIT")
@@ -257,9 +263,9 @@ impl WriterThread {
         self.connection.prepare_cached("SAVEPOINT member")?.execute([])?;
         let outcome = member.run(&self.connection);
         if let Err(Some(code)) = outcome
-            && is_of_the_medium(code)
+            && is_storage_failure(code)
         {
-            return Err(damaged(code));
+            return Err(storage_failure_in_group(code));
         }
         if !self.connection.is_autocommit() {
             if outcome.is_err() {
@@ -270,7 +276,7 @@ impl WriterThread {
         Ok(())
     }
 
-    /// Whether a COMMIT waits for the medium. SQLite takes this setting between transactions only.
+    /// Sets whether COMMIT waits for the disk. SQLite accepts this setting only between transactions.
     fn set_synchronous(&mut self, full: bool) -> rusqlite::Result<()> {
         if self.synchronous != Some(full) {
             self.connection.pragma_update(None, "synchronous", if full { "FULL" } else { "NORMAL" })?;
@@ -279,44 +285,44 @@ impl WriterThread {
         Ok(())
     }
 
-    /// A full disk undid the transaction cleanly. Any other failure of the medium leaves open what is on it:
-    /// nothing is written any more until the store is opened anew.
-    fn give_up_if_unknown(&self, error: &rusqlite::Error) {
+    /// Rejects all further writes until the store is reopened, if the state of the file is unknown. A full disk rolls
+    /// the transaction back cleanly; after any other storage error the content of the file is unknown.
+    fn poison_if_unsafe(&self, error: &rusqlite::Error) {
         if !self.connection.is_autocommit() {
             let _ = self.connection.execute_batch("ROLLBACK");
         }
-        if error.sqlite_error_code().is_some_and(is_of_the_medium) || !self.connection.is_autocommit() {
+        if error.sqlite_error_code().is_some_and(is_storage_failure) || !self.connection.is_autocommit() {
             self.poisoned.store(true, Ordering::Release);
-            tracing::error!(%error, "the metadata store failed; nothing is written any more until a restart");
+            tracing::error!(%error, "metadata store failed; rejecting writes until a restart");
         }
     }
 }
 
-/// Whether nothing that is written from now on can be trusted.
-fn is_of_the_medium(code: ErrorCode) -> bool {
+/// Whether further writes can't be trusted after this error.
+fn is_storage_failure(code: ErrorCode) -> bool {
     matches!(code, ErrorCode::SystemIoFailure | ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
 }
 
-fn damaged(code: ErrorCode) -> rusqlite::Error {
+fn storage_failure_in_group(code: ErrorCode) -> rusqlite::Error {
     let error = rusqlite::ffi::Error { code, extended_code: 0 };
-    rusqlite::Error::SqliteFailure(error, Some("a change of the same group met a failing medium".into()))
+    rusqlite::Error::SqliteFailure(error, Some("a change of the same group hit a storage error".into()))
 }
 
-fn ended() -> rusqlite::Error {
+fn transaction_ended() -> rusqlite::Error {
     let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_FULL);
     rusqlite::Error::SqliteFailure(code, Some("an earlier change ended the group's transaction".into()))
 }
 
 fn poisoned() -> MetadataError {
-    MetadataError::Failed("it failed before and has to be opened anew".into())
+    MetadataError::Failed("an earlier write failed; restart to reopen the database".into())
 }
 
-/// What a caller is told of SQLite's error.
-pub(super) fn failure(error: &rusqlite::Error) -> MetadataError {
+/// Converts an error of SQLite for the caller.
+pub(super) fn to_metadata_error(error: &rusqlite::Error) -> MetadataError {
     match error.sqlite_error_code() {
         Some(ErrorCode::DiskFull) => MetadataError::Full,
         Some(ErrorCode::ReadOnly) => MetadataError::ReadOnly,
-        // Not SQLite's own: no statement ends with it. See `Place`.
+        // SQLite itself never returns this code for a statement. See `DatabaseFile`.
         Some(ErrorCode::NotFound) => MetadataError::Vanished(error.to_string()),
         _ => MetadataError::Failed(error.to_string()),
     }

@@ -1,48 +1,48 @@
-//! Letting others have the processor while the writer does what nobody waits for.
+//! Yields the processor while the writer thread does work that no request waits for.
 //!
-//! Collection writes for tens of milliseconds at a time. Linux lets a thread that has begun go on for
-//! milliseconds, and whoever pulls waits for it. The writer can't step back as the other background threads do
-//! (see `server::runtime`), since pushes wait for it too, and an unprivileged thread never comes forward again: so
-//! it yields between SQLite's operations, as long as nobody waits for it.
+//! Garbage collection writes for tens of milliseconds at a time. Linux lets a running thread continue for milliseconds,
+//! and pulls wait for it. The writer can't lower its priority as the other background threads do (see
+//! `server::runtime`): pushes wait for it too, and an unprivileged thread can't raise its priority again. So it yields
+//! between SQLite's operations as long as no request waits for it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rusqlite::Connection;
 
-/// How many of SQLite's operations run between two looks: about 100 µs.
-const OPERATIONS: i32 = 1000;
+/// Number of SQLite operations between two checks: about 100 µs.
+const OPERATIONS_PER_CHECK: i32 = 1000;
 
-/// How many changes somebody waits for.
+/// Counts the changes that requests wait for.
 #[derive(Clone, Default)]
 pub(super) struct WriterYield(Arc<AtomicUsize>);
 
 impl WriterYield {
-    /// Lets the thread that writes through `connection` yield while it has time.
-    pub(super) fn of(connection: &mut Connection) -> rusqlite::Result<Self> {
-        let patience = Self::default();
-        let own = patience.clone();
-        let look = move || {
-            if own.has_time() {
+    /// Makes the thread that writes through `connection` yield while no request waits.
+    pub(super) fn install(connection: &mut Connection) -> rusqlite::Result<Self> {
+        let writer_yield = Self::default();
+        let in_handler = writer_yield.clone();
+        let check = move || {
+            if in_handler.may_yield() {
                 std::thread::yield_now();
             }
             false
         };
-        connection.progress_handler(OPERATIONS, Some(look))?;
-        Ok(patience)
+        connection.progress_handler(OPERATIONS_PER_CHECK, Some(check))?;
+        Ok(writer_yield)
     }
 
-    /// Somebody begins to wait for a change.
-    pub(super) fn hurry(&self) {
+    /// Records that a request waits for a change.
+    pub(super) fn add_waiter(&self) {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// So many have what they waited for.
-    pub(super) fn relax(&self, changes: usize) {
-        self.0.fetch_sub(changes, Ordering::Relaxed);
+    /// Records that `count` requests no longer wait.
+    pub(super) fn remove_waiters(&self, count: usize) {
+        self.0.fetch_sub(count, Ordering::Relaxed);
     }
 
-    fn has_time(&self) -> bool {
+    fn may_yield(&self) -> bool {
         self.0.load(Ordering::Relaxed) == 0
     }
 }
@@ -52,14 +52,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn there_is_time_while_nobody_waits() {
-        let patience = WriterYield::default();
-        assert!(patience.has_time());
-        patience.hurry();
-        patience.hurry();
-        patience.relax(1);
-        assert!(!patience.has_time());
-        patience.relax(1);
-        assert!(patience.has_time());
+    fn yields_only_while_no_request_waits() {
+        let writer_yield = WriterYield::default();
+        assert!(writer_yield.may_yield());
+        writer_yield.add_waiter();
+        writer_yield.add_waiter();
+        writer_yield.remove_waiters(1);
+        assert!(!writer_yield.may_yield());
+        writer_yield.remove_waiters(1);
+        assert!(writer_yield.may_yield());
     }
 }

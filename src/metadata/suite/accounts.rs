@@ -3,7 +3,7 @@
 use super::*;
 use crate::metadata::{
     AccountChange, AccountKind, AccountOutcome, AccountRecord, AccountRecords, GrantRecord, Grantee,
-    MOST_TOKENS, Role, Scope, Team, TokenRecord,
+    MAX_TOKENS_PER_ACCOUNT, Role, Scope, Team, TokenRecord,
 };
 
 fn person(name: &str) -> AccountRecord {
@@ -26,7 +26,7 @@ fn token(id: &str, account: &str, hour: i64, bound: bool) -> TokenRecord {
         hash: [7; 32],
         role: Role::Push,
         scope: scope("team/"),
-        bound: bound.then(|| "print".into()),
+        bound: bound.then(|| "fingerprint".into()),
         created_at: at(hour),
         expires_at: Some(at(hour + 10)),
         used_at: None,
@@ -42,15 +42,15 @@ fn team(text: &str) -> Team {
 }
 
 fn grant(grantee: &str, to: &str, role: Role) -> AccountChange {
-    let (grantee, by) = (grantee.parse().expect("a grantee"), None);
-    AccountChange::Grant(GrantRecord { grantee, scope: scope(to), role, set_at: at(1), by })
+    let grantee = grantee.parse().expect("a grantee");
+    AccountChange::Grant(GrantRecord { grantee, scope: scope(to), role, set_at: at(1), by: None })
 }
 
 async fn change(s: &Scene, change: AccountChange) -> AccountOutcome {
     s.store.change_accounts(change).await.expect("an answer")
 }
 
-async fn done(s: &Scene, what: AccountChange) {
+async fn expect_done(s: &Scene, what: AccountChange) {
     assert_eq!(change(s, what.clone()).await, AccountOutcome::Done, "{what:?}");
 }
 
@@ -58,31 +58,34 @@ async fn all(s: &Scene) -> AccountRecords {
     s.store.accounts().await.expect("an answer")
 }
 
-/// What is recorded is read again, by another process too.
-pub async fn an_account_is_there_until_it_is_removed(s: &Scene) {
+/// Records are read back, also by another process.
+pub async fn account_exists_until_removed(s: &Scene) {
     assert_eq!(all(s).await, AccountRecords::default());
     let ann = person("ann");
-    done(s, AccountChange::Add(ann.clone(), vec![(scope("team/"), Role::Push), (scope(""), Role::Pull)]))
-        .await;
+    expect_done(
+        s,
+        AccountChange::Add(ann.clone(), vec![(scope("team/"), Role::Push), (scope(""), Role::Pull)]),
+    )
+    .await;
     let again =
         AccountChange::Add(AccountRecord { password: None, ..ann.clone() }, vec![(scope("x"), Role::Admin)]);
     assert_eq!(change(s, again).await, AccountOutcome::Taken);
     let known = AccountRecord { identity: Some("https://id 7".into()), ..person("bob") };
-    done(s, AccountChange::Add(known.clone(), Vec::new())).await;
+    expect_done(s, AccountChange::Add(known.clone(), Vec::new())).await;
     assert_eq!(all(s).await.accounts, [ann.clone(), known.clone()]);
     let twice = AccountChange::Add(AccountRecord { name: "eve".into(), ..known }, Vec::new());
-    assert_eq!(change(s, twice).await, AccountOutcome::Taken, "nobody is two users");
-    done(s, AccountChange::Remove("bob".into())).await;
+    assert_eq!(change(s, twice).await, AccountOutcome::Taken, "an identity belongs to one user");
+    expect_done(s, AccountChange::Remove("bob".into())).await;
     let found = all(s).await;
     assert_eq!(found.accounts, [ann]);
     let roles: Vec<_> = found.grants.iter().map(|grant| (grant.scope.as_str(), grant.role)).collect();
     assert_eq!(roles, [("", Role::Pull), ("team/", Role::Push)]);
-    done(s, AccountChange::SetPassword("ann".into(), "other".into())).await;
-    done(s, AccountChange::SetDisabled("ann".into(), true)).await;
+    expect_done(s, AccountChange::SetPassword("ann".into(), "other".into())).await;
+    expect_done(s, AccountChange::SetDisabled("ann".into(), true)).await;
     let found = all(s).await;
     assert_eq!((found.accounts[0].password.as_deref(), found.accounts[0].disabled), (Some("other"), true));
-    done(s, AccountChange::Remove("ann".into())).await;
-    assert_eq!(all(s).await, AccountRecords::default(), "nothing of it is left");
+    expect_done(s, AccountChange::Remove("ann".into())).await;
+    assert_eq!(all(s).await, AccountRecords::default(), "the account leaves nothing behind");
     for gone in [
         AccountChange::SetPassword("ann".into(), "x".into()),
         AccountChange::SetDisabled("ann".into(), false),
@@ -94,10 +97,10 @@ pub async fn an_account_is_there_until_it_is_removed(s: &Scene) {
     }
 }
 
-/// Teams end with their organisation, and what was given to them with them.
-pub async fn what_a_team_has_ends_with_it(s: &Scene) {
+/// Removing an organisation removes its teams and the roles granted to them.
+pub async fn team_roles_end_with_the_team(s: &Scene) {
     assert_eq!(change(s, AccountChange::AddTeam(team("acme/devs"))).await, AccountOutcome::Unknown);
-    done(s, AccountChange::AddOrganisation("acme".into(), at(0), None)).await;
+    expect_done(s, AccountChange::AddOrganisation("acme".into(), at(0), None)).await;
     assert_eq!(
         change(s, AccountChange::AddOrganisation("acme".into(), at(0), None)).await,
         AccountOutcome::Taken
@@ -108,73 +111,74 @@ pub async fn what_a_team_has_ends_with_it(s: &Scene) {
         AccountOutcome::Unknown
     );
     for name in ["acme/devs", "acme/ops"] {
-        done(s, AccountChange::AddTeam(team(name))).await;
-        done(s, AccountChange::Join(team(name), "ann".into())).await;
-        done(s, grant(name, "acme/", Role::Push)).await;
+        expect_done(s, AccountChange::AddTeam(team(name))).await;
+        expect_done(s, AccountChange::Join(team(name), "ann".into())).await;
+        expect_done(s, grant(name, "acme/", Role::Push)).await;
     }
-    done(s, grant("acme/devs", "acme/", Role::Delete)).await;
+    expect_done(s, grant("acme/devs", "acme/", Role::Delete)).await;
     assert_eq!(change(s, AccountChange::Join(team("acme/ops"), "ann".into())).await, AccountOutcome::Taken);
-    done(s, AccountChange::Join(team("acme/ops"), "bob".into())).await;
-    done(s, AccountChange::Leave(team("acme/ops"), "ann".into())).await;
+    expect_done(s, AccountChange::Join(team("acme/ops"), "bob".into())).await;
+    expect_done(s, AccountChange::Leave(team("acme/ops"), "ann".into())).await;
     let found = all(s).await;
     assert_eq!(found.members, [(team("acme/devs"), "ann".into()), (team("acme/ops"), "bob".into())]);
     assert_eq!(found.grants.len(), 2);
-    assert_eq!(found.grants[0].role, Role::Delete, "a role takes the place of the one before");
-    done(s, AccountChange::RemoveTeam(team("acme/ops"))).await;
+    assert_eq!(found.grants[0].role, Role::Delete, "a role replaces the earlier one");
+    expect_done(s, AccountChange::RemoveTeam(team("acme/ops"))).await;
     assert_eq!(all(s).await.grants.len(), 1);
-    done(s, AccountChange::RemoveOrganisation("acme".into())).await;
+    expect_done(s, AccountChange::RemoveOrganisation("acme".into())).await;
     assert_eq!(all(s).await, AccountRecords::default());
 }
 
-/// Tokens end by their time, by removal, with their account, and where they are bound to it with its password.
-pub async fn tokens_end(s: &Scene) {
-    done(s, AccountChange::Add(person("ann"), Vec::new())).await;
-    done(s, AccountChange::AddToken(token("one", "ann", 0, false))).await;
+/// Tokens end when they expire, are removed, or their account is removed. Bound tokens also end with the
+/// password.
+pub async fn tokens_end_by_expiry_removal_account_and_password(s: &Scene) {
+    expect_done(s, AccountChange::Add(person("ann"), Vec::new())).await;
+    expect_done(s, AccountChange::AddToken(token("one", "ann", 0, false))).await;
     assert_eq!(
         change(s, AccountChange::AddToken(token("one", "bob", 0, false))).await,
         AccountOutcome::Taken
     );
-    done(s, AccountChange::AddToken(token("two", "ann", 1, true))).await;
+    expect_done(s, AccountChange::AddToken(token("two", "ann", 1, true))).await;
     assert_eq!(all(s).await.tokens, [token("one", "ann", 0, false), token("two", "ann", 1, true)]);
-    s.store.note_token_uses(vec![("one".into(), at(3)), ("none".into(), at(3))]).await.expect("noted");
-    s.store.note_token_uses(vec![("one".into(), at(2))]).await.expect("noted");
+    s.store.record_token_uses(vec![("one".into(), at(3)), ("none".into(), at(3))]).await.expect("recorded");
+    s.store.record_token_uses(vec![("one".into(), at(2))]).await.expect("recorded");
     assert_eq!(all(s).await.tokens[0].used_at, Some(at(3)));
-    done(s, AccountChange::SetPassword("ann".into(), "other".into())).await;
+    expect_done(s, AccountChange::SetPassword("ann".into(), "other".into())).await;
     let ids = async || all(s).await.tokens.into_iter().map(|token| token.id).collect::<Vec<_>>();
-    assert!(ids().await.is_empty(), "whoever knew the password may have made them");
+    assert!(ids().await.is_empty(), "anyone who knew the password may have created them");
     let robot = AccountRecord { kind: AccountKind::Robot, ..person("ci") };
-    done(s, AccountChange::AddToken(token("old", "ci", 0, false))).await;
-    done(s, AccountChange::Add(robot, Vec::new())).await;
-    assert!(ids().await.is_empty(), "nobody inherits what another of the same name had");
+    expect_done(s, AccountChange::AddToken(token("old", "ci", 0, false))).await;
+    expect_done(s, AccountChange::Add(robot, Vec::new())).await;
+    assert!(ids().await.is_empty(), "an account inherits nothing from an earlier one of the same name");
     for (id, bound) in [("one", false), ("two", true)] {
-        done(s, AccountChange::AddToken(token(id, "ci", 0, bound))).await;
+        expect_done(s, AccountChange::AddToken(token(id, "ci", 0, bound))).await;
     }
-    done(s, AccountChange::SetPassword("ci".into(), "other".into())).await;
+    expect_done(s, AccountChange::SetPassword("ci".into(), "other".into())).await;
     assert_eq!(ids().await, ["one"]);
     assert_eq!(s.store.forget_tokens(at(9)).await.expect("an answer"), 0);
     assert_eq!(s.store.forget_tokens(at(10)).await.expect("an answer"), 1);
-    done(s, AccountChange::AddToken(token("three", "ann", 1, false))).await;
-    done(s, AccountChange::RemoveToken("three".into())).await;
+    expect_done(s, AccountChange::AddToken(token("three", "ann", 1, false))).await;
+    expect_done(s, AccountChange::RemoveToken("three".into())).await;
     assert!(ids().await.is_empty());
 }
 
-/// A robot that logs in each time does not fill the store, and leaves what is in use alone.
-pub async fn tokens_make_room_for_others_of_their_kind(s: &Scene) {
-    done(s, AccountChange::AddToken(token("mine", "ann", 0, false))).await;
-    for hour in 0..MOST_TOKENS {
-        done(s, AccountChange::AddToken(token(&format!("t{hour:04}"), "ann", hour, true))).await;
+/// A robot that logs in for each job does not fill the store and does not remove tokens in use.
+pub async fn bound_tokens_replace_the_least_recently_used(s: &Scene) {
+    expect_done(s, AccountChange::AddToken(token("mine", "ann", 0, false))).await;
+    for hour in 0..MAX_TOKENS_PER_ACCOUNT {
+        expect_done(s, AccountChange::AddToken(token(&format!("t{hour:04}"), "ann", hour, true))).await;
     }
-    s.store.note_token_uses(vec![("t0000".into(), at(MOST_TOKENS))]).await.expect("noted");
-    done(s, AccountChange::AddToken(token("late", "ann", MOST_TOKENS, true))).await;
+    s.store.record_token_uses(vec![("t0000".into(), at(MAX_TOKENS_PER_ACCOUNT))]).await.expect("recorded");
+    expect_done(s, AccountChange::AddToken(token("late", "ann", MAX_TOKENS_PER_ACCOUNT, true))).await;
     let found: Vec<_> = all(s).await.tokens.into_iter().map(|token| token.id).collect();
-    assert_eq!(i64::try_from(found.len()), Ok(MOST_TOKENS + 1));
+    assert_eq!(i64::try_from(found.len()), Ok(MAX_TOKENS_PER_ACCOUNT + 1));
     for (id, there) in [("mine", true), ("late", true), ("t0000", true), ("t0001", false), ("t0002", true)] {
         assert_eq!(found.iter().any(|found| found == id), there, "{id}");
     }
-    for more in 1..MOST_TOKENS {
-        done(s, AccountChange::AddToken(token(&format!("p{more:04}"), "ann", 0, false))).await;
+    for more in 1..MAX_TOKENS_PER_ACCOUNT {
+        expect_done(s, AccountChange::AddToken(token(&format!("p{more:04}"), "ann", 0, false))).await;
     }
     let full = AccountChange::AddToken(token("full", "ann", 0, false));
-    assert_eq!(change(s, full).await, AccountOutcome::Full, "nobody loses a token that they made");
-    done(s, AccountChange::AddToken(token("bob", "bob", 0, false))).await;
+    assert_eq!(change(s, full).await, AccountOutcome::Full, "tokens that a user created are not replaced");
+    expect_done(s, AccountChange::AddToken(token("bob", "bob", 0, false))).await;
 }

@@ -1,25 +1,25 @@
-//! What is attached to an image by a tag that spells its digest comes back with it: a signed image that was
-//! restored can be verified again.
+//! Manifests attached to an image by a tag that spells its digest, such as signatures, are restored with the
+//! image: a signed image can be verified again after it was restored.
 
 use super::scene::DAY;
 use super::*;
-use crate::metadata::{Change, Deletion, ExpireTag, Expired, Restoration, Restored, TagReturn};
+use crate::metadata::{Change, Deletion, ExpireTag, Expired, Restoration, Restored, TagRestoration};
 use crate::oci::{AttachmentKind, attached_tag};
 
 use AttachmentKind::{Attestation, Signature};
 
-fn spelt(name: &str, kind: AttachmentKind) -> String {
+fn attached_tag_of(name: &str, kind: AttachmentKind) -> String {
     attached_tag(&digest(name), kind).to_string()
 }
 
-/// Puts a manifest that is attached to `of`.
+/// Stores a manifest that is attached to `of`.
 async fn attach(s: &Scene, name: &str, of: &str, kind: AttachmentKind, hours: i64) {
     s.push("app", name, hours).await;
-    s.put("app", image(name).blob(name).tag(&spelt(of, kind)), hours).await;
+    s.put("app", image(name).blob(name).tag(&attached_tag_of(of, kind)), hours).await;
 }
 
-/// Lets a policy take a tag that was pushed at `pushed` hours; one that is attached goes behind its subject.
-async fn expire(s: &Scene, name: &str, of: &str, subject: Option<&str>, (pushed, hours): (i64, i64)) {
+/// Lets a policy remove a tag that was pushed at `pushed` hours. An attached tag is removed after its subject.
+async fn expire(s: &Scene, name: &str, of: &str, subject: Option<&str>, pushed: i64, hours: i64) {
     let expiry = ExpireTag {
         repo: repo("app"),
         tag: tag(name),
@@ -34,13 +34,13 @@ async fn expire(s: &Scene, name: &str, of: &str, subject: Option<&str>, (pushed,
     assert_eq!(expired, Expired::Done { removed_manifest: true }, "{name}");
 }
 
-/// A signed image goes with its signature, an hour later.
+/// Expires a signed image, and its signature one hour later.
 async fn expire_signed(s: &Scene, hours: i64) {
-    expire(s, "v1", "a", None, (0, hours)).await;
-    expire(s, &spelt("a", Signature), "signature", Some("a"), (1, hours + 1)).await;
+    expire(s, "v1", "a", None, 0, hours).await;
+    expire(s, &attached_tag_of("a", Signature), "signature", Some("a"), 1, hours + 1).await;
 }
 
-async fn signed(s: &Scene) {
+async fn push_signed_image(s: &Scene) {
     s.put("app", image("a").tag("v1"), 0).await;
     attach(s, "signature", "a", Signature, 1).await;
 }
@@ -58,16 +58,20 @@ async fn points_at(s: &Scene, tag: &str) -> Option<crate::oci::Digest> {
 }
 
 /// Signatures, attestations and what is attached to these.
-pub async fn what_is_attached_comes_back_with_its_image(s: &Scene) {
-    signed(s).await;
+pub async fn attached_manifests_are_restored_with_their_image(s: &Scene) {
+    push_signed_image(s).await;
     attach(s, "attestation", "a", Attestation, 1).await;
     attach(s, "countersignature", "signature", Signature, 1).await;
     expire_signed(s, 10).await;
-    expire(s, &spelt("a", Attestation), "attestation", Some("a"), (1, 11)).await;
-    expire(s, &spelt("signature", Signature), "countersignature", Some("signature"), (1, 12)).await;
+    expire(s, &attached_tag_of("a", Attestation), "attestation", Some("a"), 1, 11).await;
+    expire(s, &attached_tag_of("signature", Signature), "countersignature", Some("signature"), 1, 12).await;
     let restored = restore(s, "a", 13).await;
     assert_eq!(restored.manifests, ["a", "signature", "attestation", "countersignature"].map(digest));
-    let tags = [spelt("a", Signature), spelt("a", Attestation), spelt("signature", Signature)];
+    let tags = [
+        attached_tag_of("a", Signature),
+        attached_tag_of("a", Attestation),
+        attached_tag_of("signature", Signature),
+    ];
     assert_eq!(restored.tags, [tag("v1"), tag(&tags[0]), tag(&tags[1]), tag(&tags[2])]);
     for (tag, name) in tags.iter().zip(["signature", "attestation", "countersignature"]) {
         assert_eq!(points_at(s, tag).await, Some(digest(name)));
@@ -76,8 +80,8 @@ pub async fn what_is_attached_comes_back_with_its_image(s: &Scene) {
     assert!(s.has_blob("app", "signature").await && s.has_blob("app", "countersignature").await);
 }
 
-/// Children of an index that went are live or in the trash; what was attached to them went all the same.
-pub async fn what_is_attached_to_children_comes_back_with_their_index(s: &Scene) {
+/// Children of an expired index may be live or in the trash; their attachments expired in both cases.
+pub async fn attachments_of_children_are_restored_with_the_index(s: &Scene) {
     for name in ["live", "removed"] {
         s.put("app", image(name), 0).await;
     }
@@ -85,76 +89,77 @@ pub async fn what_is_attached_to_children_comes_back_with_their_index(s: &Scene)
     for name in ["live", "removed"] {
         attach(s, &format!("signature of {name}"), name, Signature, 1).await;
     }
-    expire(s, "v1", "a", None, (0, 10)).await;
+    expire(s, "v1", "a", None, 0, 10).await;
     s.delete("app", "removed", 11).await;
     for name in ["live", "removed"] {
         let signature = format!("signature of {name}");
-        expire(s, &spelt(name, Signature), &signature, Some(name), (1, 12)).await;
+        expire(s, &attached_tag_of(name, Signature), &signature, Some(name), 1, 12).await;
     }
     restore(s, "a", 13).await;
     for name in ["live", "removed"] {
         let signature = digest(&format!("signature of {name}"));
-        assert_eq!(points_at(s, &spelt(name, Signature)).await, Some(signature));
+        assert_eq!(points_at(s, &attached_tag_of(name, Signature)).await, Some(signature));
     }
 }
 
-/// A tag that was used again meanwhile stays as it is, and is told of.
-pub async fn an_attached_tag_that_was_used_again_stays(s: &Scene) {
-    signed(s).await;
+/// A tag that is in use again is left alone and reported.
+pub async fn reused_attached_tag_is_not_overwritten(s: &Scene) {
+    push_signed_image(s).await;
     expire_signed(s, 10).await;
     attach(s, "newer", "a", Signature, 12).await;
     let restored = restore(s, "a", 13).await;
-    let signature = tag(&spelt("a", Signature));
+    let signature = tag(&attached_tag_of("a", Signature));
     assert_eq!((restored.tags, restored.taken), (vec![tag("v1")], vec![signature]));
-    assert_eq!(points_at(s, &spelt("a", Signature)).await, Some(digest("newer")));
+    assert_eq!(points_at(s, &attached_tag_of("a", Signature)).await, Some(digest("newer")));
     assert!(!s.has("app", "signature").await);
 }
 
-/// What somebody deleted, before or after, stays deleted; so does what a policy took before, and what is gone or
-/// would not be whole is no hindrance.
-pub async fn what_did_not_go_with_its_image_stays_away(s: &Scene) {
-    signed(s).await;
+/// Attachments that a user deleted or a policy removed earlier stay removed. Missing or incomplete ones do not
+/// prevent the restore.
+pub async fn attachments_removed_separately_are_not_restored(s: &Scene) {
+    push_signed_image(s).await;
     attach(s, "attestation", "a", Attestation, 1).await;
     attach(s, "early", "a", AttachmentKind::Sbom, 1).await;
-    expire(s, &spelt("a", AttachmentKind::Sbom), "early", None, (1, 9)).await;
-    expire(s, "v1", "a", None, (0, 10)).await;
-    expire(s, &spelt("a", Signature), "signature", Some("a"), (1, 11)).await;
+    expire(s, &attached_tag_of("a", AttachmentKind::Sbom), "early", None, 1, 9).await;
+    expire(s, "v1", "a", None, 0, 10).await;
+    expire(s, &attached_tag_of("a", Signature), "signature", Some("a"), 1, 11).await;
     assert_eq!(s.delete("app", "attestation", 12).await, Deletion::Done);
     let lost = s.blob("app", "signature").await.expect("in the trash").key;
     assert!(s.mark(&lost, true, 1).await);
     let restored = restore(s, "a", 13).await;
     assert_eq!((restored.manifests, restored.tags), (vec![digest("a")], vec![tag("v1")]));
     for kind in [Signature, Attestation, AttachmentKind::Sbom] {
-        assert_eq!(points_at(s, &spelt("a", kind)).await, None, "{kind:?}");
+        assert_eq!(points_at(s, &attached_tag_of("a", kind)).await, None, "{kind:?}");
     }
 }
 
-/// A manifest that lives on gets its tag back.
-pub async fn an_attached_tag_comes_back_to_a_manifest_that_lives(s: &Scene) {
+/// A manifest that is still live gets its tag back.
+pub async fn attached_tag_is_restored_to_a_live_manifest(s: &Scene) {
     s.put("app", image("a").tag("v1"), 0).await;
-    s.put("app", image("signature").tag(&spelt("a", Signature)), 1).await;
+    s.put("app", image("signature").tag(&attached_tag_of("a", Signature)), 1).await;
     expire_signed(s, 10).await;
     s.put("app", image("signature").tag("kept"), 12).await;
     let restored = restore(s, "a", 13).await;
     assert_eq!(restored.manifests, [digest("a")]);
-    assert_eq!(points_at(s, &spelt("a", Signature)).await, Some(digest("signature")));
+    assert_eq!(points_at(s, &attached_tag_of("a", Signature)).await, Some(digest("signature")));
 }
 
-/// However the image comes back.
-pub async fn what_is_attached_comes_back_with_a_tag(s: &Scene) {
-    signed(s).await;
+/// Restoring the tag of an image restores the attachments, too.
+pub async fn attached_manifests_are_restored_with_a_tag(s: &Scene) {
+    push_signed_image(s).await;
     expire_signed(s, 10).await;
     let back = s.store.restore_tag(&repo("app"), &tag("v1"), &at(12).into()).await.expect("an answer");
-    assert!(matches!(back, TagReturn::Done { .. }), "{back:?}");
-    assert_eq!(points_at(s, &spelt("a", Signature)).await, Some(digest("signature")));
+    assert!(matches!(back, TagRestoration::Done { .. }), "{back:?}");
+    assert_eq!(points_at(s, &attached_tag_of("a", Signature)).await, Some(digest("signature")));
 }
 
-/// One image of a deleted repository comes back with its signature, and the rest of it after that.
-pub async fn what_is_attached_comes_back_from_a_deleted_repository(s: &Scene) {
-    signed(s).await;
+/// One image of a deleted repository is restored with its signature; the rest can be restored later.
+pub async fn attached_manifests_are_restored_from_a_deleted_repository(s: &Scene) {
+    push_signed_image(s).await;
     s.put("app", image("b").tag("v2"), 2).await;
-    let (app, change) = (repo("app"), Change::from(at(10)));
-    s.store.begin_deletion(&app, &change).await.expect("an answer").expect("begun");
+    let app = repo("app");
+    let change = Change::from(at(10));
+    s.store.start_deletion(&app, &change).await.expect("an answer").expect("started");
     for hours in 10.. {
         let step = s.store.advance_repository(&app, 1, &at(hours).into()).await.expect("an answer");
         if step.expect("under way").finished {
@@ -163,8 +168,8 @@ pub async fn what_is_attached_comes_back_from_a_deleted_repository(s: &Scene) {
     }
     let restored = restore(s, "a", 20).await;
     assert_eq!(restored.manifests, [digest("a"), digest("signature")]);
-    assert_eq!(points_at(s, &spelt("a", Signature)).await, Some(digest("signature")));
-    s.store.begin_restoration(&app, None, &at(21).into()).await.expect("an answer").expect("begun");
+    assert_eq!(points_at(s, &attached_tag_of("a", Signature)).await, Some(digest("signature")));
+    s.store.start_restoration(&app, None, &at(21).into()).await.expect("an answer").expect("started");
     let step = s.store.advance_repository(&app, 100, &at(21).into()).await.expect("an answer");
     let step = step.expect("under way");
     assert!(step.finished && step.taken.is_empty() && step.missing.is_empty(), "{step:?}");

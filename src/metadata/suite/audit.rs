@@ -28,39 +28,39 @@ fn refused(user: &str) -> Audited {
         status: None,
         token: None,
         subject: None,
-        from: Origin::Machine,
+        from: Origin::LocalAdmin,
         ..pushed(user, "")
     }
 }
 
-/// Notes entries, one an hour from `hours` on.
-async fn note(s: &Scene, entries: impl IntoIterator<Item = Audited>, hours: i64) -> Vec<i64> {
+/// Records entries, one per hour from `hours` on.
+async fn record(s: &Scene, entries: impl IntoIterator<Item = Audited>, hours: i64) -> Vec<i64> {
     let new = entries.into_iter().zip(hours..).map(|(entry, hour)| (entry, AuditTimes::once(at(hour))));
-    s.store.note_audit(new.collect(), Vec::new()).await.expect("noted")
+    s.store.record_audit(new.collect(), Vec::new()).await.expect("recorded")
 }
 
-/// When the entries were that a query finds.
+/// Returns the first times of the entries that match a query.
 async fn found(s: &Scene, query: AuditQuery) -> Vec<Timestamp> {
     let found = s.store.audit(&query, 100).await.expect("read").items;
     found.iter().map(|entry| entry.times.first).collect()
 }
 
-/// What is recorded is read again, newest first; what happens again counts.
-pub async fn what_was_audited_is_told(s: &Scene) {
+/// Entries are returned newest first; repetitions are counted.
+pub async fn audit_entries_are_returned_newest_first(s: &Scene) {
     let lost =
         Audited { user: None, from: Origin::Registry, action: AuditAction::EntriesLost, ..refused("") };
     let entries = [pushed("ann", "team/app"), refused("bob"), lost];
-    let ids = note(s, entries.clone(), 1).await;
+    let ids = record(s, entries.clone(), 1).await;
     let more = AuditTimes { first: at(5), last: at(6), count: 3 };
-    s.store.note_audit(Vec::new(), vec![(ids[0], more), (1000, more)]).await.expect("noted");
+    s.store.record_audit(Vec::new(), vec![(ids[0], more), (1000, more)]).await.expect("recorded");
     let found = s.store.audit(&AuditQuery::default(), 10).await.expect("read").items;
     assert!(found.iter().map(|entry| entry.id).eq(ids.iter().rev().copied()));
     assert!(found.iter().map(|entry| &entry.audited).eq(entries.iter().rev()));
     assert_eq!(found[2].times, AuditTimes { first: at(1), last: at(6), count: 4 });
 }
 
-/// Each filter, and all together.
-pub async fn the_audit_log_is_searched(s: &Scene) {
+/// Each filter alone, and all together.
+pub async fn audit_log_is_filtered(s: &Scene) {
     let entries = [
         pushed("ann", "team/app"),
         pushed("bob", "team/app"),
@@ -68,7 +68,7 @@ pub async fn the_audit_log_is_searched(s: &Scene) {
         refused("ann"),
         pushed("ann", "team/"),
     ];
-    let ids = note(s, entries, 1).await;
+    let ids = record(s, entries, 1).await;
     let query = AuditQuery::default();
     let ann = AuditQuery { user: Some("ann".into()), ..query.clone() };
     assert_eq!(found(s, ann.clone()).await, [at(5), at(4), at(3), at(1)]);
@@ -87,11 +87,11 @@ pub async fn the_audit_log_is_searched(s: &Scene) {
     assert_eq!(s.store.audit(&query, 2).await.expect("read").items.len(), 2);
 }
 
-/// In batches, apart from the newest of all; by a clock that is not trusted none is too old.
-pub async fn old_audit_entries_are_forgotten(s: &Scene) {
-    note(s, (0..6).map(|_| pushed("ann", "app")), 0).await;
-    let forget = async |cutoff, most, limit| {
-        let batch = s.store.forget_audit(cutoff, most, limit).await.expect("forgotten");
+/// In batches, except for the newest entry. Without a trusted clock no entry is too old.
+pub async fn old_audit_entries_are_deleted(s: &Scene) {
+    record(s, (0..6).map(|_| pushed("ann", "app")), 0).await;
+    let forget = async |cutoff, max, limit| {
+        let batch = s.store.forget_audit(cutoff, max, limit).await.expect("deleted");
         (batch.changed, batch.more)
     };
     assert_eq!(forget(None, 100, 10).await, (0, false));
@@ -101,10 +101,10 @@ pub async fn old_audit_entries_are_forgotten(s: &Scene) {
     assert_eq!(found(s, AuditQuery::default()).await, [at(5)]);
 }
 
-/// What is denied to a crowd does not push out what was done.
-pub async fn audit_entries_are_bounded_for_each_outcome(s: &Scene) {
-    note(s, [pushed("ann", "app")], 0).await;
-    note(s, (1..9).map(|_| refused("bob")), 1).await;
-    while s.store.forget_audit(None, 2, 3).await.expect("forgotten").more {}
+/// Many denied requests do not push out the record of changes.
+pub async fn audit_entries_are_limited_per_outcome(s: &Scene) {
+    record(s, [pushed("ann", "app")], 0).await;
+    record(s, (1..9).map(|_| refused("bob")), 1).await;
+    while s.store.forget_audit(None, 2, 3).await.expect("deleted").more {}
     assert_eq!(found(s, AuditQuery::default()).await, [at(8), at(7), at(0)]);
 }

@@ -1,4 +1,4 @@
-//! Blobs, and the links by which repositories serve them.
+//! Blobs, and the links through which repositories serve them.
 
 use super::scene::{ALLOCATED, SIZE};
 use super::*;
@@ -15,19 +15,19 @@ async fn mount(s: &Scene, to: &str, name: &str, from: Option<&str>, hours: i64) 
     }
 }
 
-/// A push of what is there already replaces its bytes, whatever has become of them.
-pub async fn a_push_replaces_the_generation_and_dooms_the_old_one(s: &Scene) {
+/// Pushing an existing blob replaces its content, whatever its state.
+pub async fn push_replaces_the_generation_and_deletes_the_old_one(s: &Scene) {
     let old = s.push("app", "layer", 1).await;
     let new = s.push("other", "layer", 2).await;
     assert_eq!(s.blob("app", "layer").await.map(|blob| blob.key), Some(new.clone()));
-    assert_eq!(s.store.doomed(10).await.expect("listed"), [(old.clone(), SIZE)]);
-    s.store.forget_doomed(&[old]).await.expect("forgotten");
-    assert_eq!(s.doomed().await, []);
+    assert_eq!(s.store.pending_deletions(10).await.expect("listed"), [(old.clone(), SIZE)]);
+    s.store.forget_pending_deletions(&[old]).await.expect("deleted");
+    assert_eq!(s.pending_deletions().await, []);
     let stored = s.store.stored_blob(&digest("layer")).await.expect("an answer");
     assert_eq!(stored, Some(StoredBlob { key: new, size: SIZE, damaged: false, allocated: Some(ALLOCATED) }));
 }
 
-/// A repository serves what was pushed to it.
+/// A repository serves only what was pushed to it.
 pub async fn a_blob_is_served_where_it_was_pushed(s: &Scene) {
     s.push("app", "layer", 1).await;
     assert!(s.has_blob("app", "layer").await);
@@ -35,8 +35,8 @@ pub async fn a_blob_is_served_where_it_was_pushed(s: &Scene) {
     assert!(!s.has_blob("app", "other").await);
 }
 
-/// Damaged is absent, to HEAD, mount and manifests; and back when it turns out to be sound.
-pub async fn a_damaged_blob_is_absent(s: &Scene) {
+/// A quarantined blob is absent for HEAD requests, mounts and manifests, and returns when it is found intact.
+pub async fn quarantined_blob_is_absent(s: &Scene) {
     let key = s.push("app", "layer", 1).await;
     assert!(s.mark(&key, true, 1).await);
     assert!(!s.has_blob("app", "layer").await);
@@ -47,8 +47,8 @@ pub async fn a_damaged_blob_is_absent(s: &Scene) {
     assert!(s.has_blob("app", "layer").await);
 }
 
-/// A re-push heals.
-pub async fn a_push_heals_a_damaged_blob(s: &Scene) {
+/// Pushing the blob again repairs it.
+pub async fn push_repairs_a_quarantined_blob(s: &Scene) {
     let key = s.push("app", "layer", 1).await;
     assert!(s.mark(&key, true, 1).await);
     let healed = s.push("app", "layer", 2).await;
@@ -57,15 +57,15 @@ pub async fn a_push_heals_a_damaged_blob(s: &Scene) {
     assert!(s.has_blob("app", "layer").await);
 }
 
-/// What is not the current generation is not marked.
-pub async fn another_generation_is_not_marked(s: &Scene) {
+/// Only the current generation can be quarantined.
+pub async fn other_generations_are_not_quarantined(s: &Scene) {
     let key = s.push("app", "layer", 1).await;
     let other = BlobKey { generation: Generation::random(), ..key };
     assert!(!s.mark(&other, true, 1).await);
     assert!(s.has_blob("app", "layer").await);
 }
 
-/// A mount links and leases.
+/// A mount links and leases the blob.
 pub async fn a_blob_is_mounted_from_a_repository(s: &Scene) {
     let key = s.push("app", "layer", 1).await;
     let mounted = mount(s, "other", "layer", Some("app"), 5).await.expect("mounted");
@@ -74,25 +74,25 @@ pub async fn a_blob_is_mounted_from_a_repository(s: &Scene) {
     assert_eq!(s.blob("app", "layer").await.map(|blob| blob.leased_at), Some(at(1)));
 }
 
-/// Without a source any will do.
-pub async fn a_blob_is_mounted_from_anywhere(s: &Scene) {
+/// Without a source any repository will do.
+pub async fn blob_is_mounted_from_any_repository(s: &Scene) {
     s.push("app", "layer", 1).await;
     assert!(mount(s, "other", "layer", None, 5).await.is_some());
     assert!(s.has_blob("other", "layer").await);
     assert_eq!(mount(s, "other", "absent", None, 5).await, None);
 }
 
-/// A source that does not serve the blob is none, and the miss leaves nothing behind.
+/// A source that does not serve the blob is not used, and the failed mount leaves nothing behind.
 pub async fn a_mount_misses_where_the_source_has_nothing(s: &Scene) {
     s.push("app", "layer", 1).await;
-    s.begin("empty", 1).await;
+    s.start_upload("empty", 1).await;
     assert_eq!(mount(s, "other", "layer", Some("empty"), 5).await, None);
     assert_eq!(mount(s, "other", "layer", Some("unheard-of"), 5).await, None);
     assert!(!s.has_blob("other", "layer").await);
     assert!(!s.store.repository_exists(&repo("other")).await.expect("an answer"));
 }
 
-/// A deleted blob is gone at once, for its own repository alone.
+/// A deleted blob is gone at once, in its own repository only.
 pub async fn a_deleted_blob_is_hidden(s: &Scene) {
     s.push("app", "layer", 1).await;
     assert!(mount(s, "other", "layer", None, 1).await.is_some());
@@ -105,8 +105,8 @@ pub async fn a_deleted_blob_is_hidden(s: &Scene) {
     assert_eq!(s.delete_blob("unheard-of", "layer", 2).await, Deletion::Unknown);
 }
 
-/// A push brings a deleted blob back for good.
-pub async fn a_push_unhides(s: &Scene) {
+/// A push restores a deleted blob permanently.
+pub async fn push_unhides_a_blob(s: &Scene) {
     s.push("app", "layer", 1).await;
     s.delete_blob("app", "layer", 2).await;
     s.push("app", "layer", 3).await;
@@ -115,8 +115,8 @@ pub async fn a_push_unhides(s: &Scene) {
     assert!(s.has_blob("app", "layer").await);
 }
 
-/// So does a mount.
-pub async fn a_mount_unhides(s: &Scene) {
+/// A mount does, too.
+pub async fn mount_unhides_a_blob(s: &Scene) {
     s.push("app", "layer", 1).await;
     s.push("other", "layer", 1).await;
     s.delete_blob("app", "layer", 2).await;
@@ -127,8 +127,8 @@ pub async fn a_mount_unhides(s: &Scene) {
     assert!(!s.has_blob("other", "layer").await);
 }
 
-/// What a live manifest needs cannot be deleted.
-pub async fn a_held_blob_is_not_deleted(s: &Scene) {
+/// A blob that a live manifest needs cannot be deleted.
+pub async fn referenced_blob_is_not_deleted(s: &Scene) {
     s.push("app", "layer", 1).await;
     s.put("app", image("a").blob("layer"), 1).await;
     assert_eq!(s.delete_blob("app", "layer", 2).await, Deletion::HeldBy(digest("a")));
@@ -138,7 +138,8 @@ pub async fn a_held_blob_is_not_deleted(s: &Scene) {
     assert!(!s.has_blob("app", "layer").await);
 }
 
-/// Whoever may not read everything is told where a blob is, to choose from.
+/// The repositories of a blob are listed, so that a client with limited access can mount it from one it may
+/// read.
 pub async fn a_blob_is_found_in_its_repositories(s: &Scene) {
     s.push("app", "a", 0).await;
     s.push("other", "a", 0).await;
@@ -151,5 +152,5 @@ pub async fn a_blob_is_found_in_its_repositories(s: &Scene) {
     assert_eq!(found("a", 9).await, [repo("app"), repo("other")]);
     assert_eq!((found("a", 1).await.len(), found("none", 9).await.len()), (1, 0));
     s.store.delete_blob(&repo("other"), &digest("a"), at(0)).await.expect("an answer");
-    assert_eq!(found("a", 9).await, [repo("app")], "what is hidden is not there");
+    assert_eq!(found("a", 9).await, [repo("app")], "hidden blobs are not listed");
 }

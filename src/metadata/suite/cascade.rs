@@ -1,19 +1,19 @@
-//! What goes when what held it goes.
+//! Children, referrers and blobs that follow the manifests that kept them alive.
 
 use super::scene::DAY;
 use super::*;
 use crate::metadata::CollectionRules;
 
-async fn indexed(s: &Scene) {
+async fn push_index(s: &Scene) {
     s.push("app", "layer", 0).await;
     s.put("app", image("child").blob("layer"), 0).await;
     s.put("app", image("index").child("child").tag("v1"), 0).await;
 }
 
-/// Children stay until the purge, and go with it; what they held one lease later, for until then it was
-/// said to be held.
+/// Children stay until the purge and are removed with it. Their blobs follow one lease later, because until
+/// then clients could see them as referenced.
 pub async fn children_follow_their_index(s: &Scene) {
-    indexed(s).await;
+    push_index(s).await;
     s.delete("app", "index", 100).await;
     s.collect(rules(123)).await;
     assert!(s.has("app", "child").await);
@@ -24,27 +24,27 @@ pub async fn children_follow_their_index(s: &Scene) {
     assert_eq!(s.store.totals().await.expect("totals").manifests, 0);
 }
 
-/// A blob that was said to be held by a child needs no lease, so the purge of the child must give one.
-pub async fn what_a_child_held_is_leased_when_it_goes(s: &Scene) {
-    indexed(s).await;
+/// While a child references a blob, the blob needs no lease. The purge of the child must therefore grant one.
+pub async fn blobs_of_a_purged_child_are_leased(s: &Scene) {
+    push_index(s).await;
     s.delete("app", "index", 100).await;
     assert!(s.head_blob("app", "layer", 124).await);
     s.collect(rules(125)).await;
     s.put("app", image("new").blob("layer").tag("v2"), 126).await;
 }
 
-/// A tag saves a child.
+/// A tag keeps a child alive.
 pub async fn a_tagged_child_stays(s: &Scene) {
-    indexed(s).await;
+    push_index(s).await;
     s.delete("app", "index", 100).await;
     s.put("app", image("child").blob("layer").tag("saved"), 101).await;
     s.collect(rules(5000)).await;
     assert!(s.has("app", "child").await && s.has_blob("app", "layer").await);
 }
 
-/// Another index saves it too.
+/// Another index does, too.
 pub async fn a_child_of_another_index_stays(s: &Scene) {
-    indexed(s).await;
+    push_index(s).await;
     s.put("app", image("other").child("child").tag("v2"), 1).await;
     s.delete("app", "index", 100).await;
     s.collect(rules(5000)).await;
@@ -55,9 +55,9 @@ pub async fn a_child_of_another_index_stays(s: &Scene) {
     assert!(!s.has("app", "child").await && !s.is_stored("layer").await);
 }
 
-/// A lease keeps a child for as long as it runs, and no longer.
+/// A lease keeps a child as long as it runs, and no longer.
 pub async fn a_leased_child_follows_when_its_lease_ends(s: &Scene) {
-    indexed(s).await;
+    push_index(s).await;
     s.delete("app", "index", 100).await;
     assert!(s.head_manifest("app", "child", 120).await);
     s.collect(rules(143)).await;
@@ -66,9 +66,9 @@ pub async fn a_leased_child_follows_when_its_lease_ends(s: &Scene) {
     assert!(!s.has("app", "child").await);
 }
 
-/// With a lease longer than the trash time children follow when the lease ends, not weeks later.
+/// With a lease longer than the trash time, children follow when the lease ends, not weeks later.
 pub async fn children_follow_also_when_leases_outlast_the_trash(s: &Scene) {
-    indexed(s).await;
+    push_index(s).await;
     s.delete("app", "index", 100).await;
     let short_trash = |hours| CollectionRules { trash: scene::HOUR, ..rules(hours) };
     s.collect(short_trash(102)).await;
@@ -79,11 +79,11 @@ pub async fn children_follow_also_when_leases_outlast_the_trash(s: &Scene) {
     assert!(!s.is_stored("layer").await);
 }
 
-/// In a repository where something is always being uploaded, too.
+/// Also in a repository with constant uploads.
 pub async fn children_follow_in_a_busy_repository(s: &Scene) {
-    indexed(s).await;
+    push_index(s).await;
     s.delete("app", "index", 100).await;
-    let upload = s.begin("app", 123).await;
+    let upload = s.start_upload("app", 123).await;
     s.collect(rules(125)).await;
     assert!(s.cancel(upload, 126).await);
     s.collect(rules(190)).await;
@@ -91,10 +91,9 @@ pub async fn children_follow_in_a_busy_repository(s: &Scene) {
     assert!(!s.has("app", "child").await && !s.is_stored("layer").await);
 }
 
-/// A child that was put again after its index's removal was accepted anew: it stays as long as any that is
-/// untagged.
-pub async fn a_child_put_again_is_kept_as_untagged(s: &Scene) {
-    indexed(s).await;
+/// A child that was pushed again after its index was removed is kept as long as any untagged manifest.
+pub async fn child_pushed_again_is_kept_as_untagged(s: &Scene) {
+    push_index(s).await;
     s.delete("app", "index", 100).await;
     s.put("app", image("child").blob("layer"), 101).await;
     s.collect(rules(160)).await;
@@ -104,9 +103,9 @@ pub async fn a_child_put_again_is_kept_as_untagged(s: &Scene) {
     assert!(!s.has("app", "child").await);
 }
 
-/// So was one that was put again when the purge had orphaned it already.
-pub async fn an_orphan_put_again_is_kept_as_untagged(s: &Scene) {
-    indexed(s).await;
+/// The same for a child that the purge had orphaned already.
+pub async fn orphan_pushed_again_is_kept_as_untagged(s: &Scene) {
+    push_index(s).await;
     s.delete("app", "index", 100).await;
     let short_trash = |hours| CollectionRules { trash: scene::HOUR, ..rules(hours) };
     s.collect(short_trash(102)).await;
@@ -115,9 +114,9 @@ pub async fn an_orphan_put_again_is_kept_as_untagged(s: &Scene) {
     assert!(s.has("app", "child").await && s.has_blob("app", "layer").await);
 }
 
-/// What happens in the same moment has its order nevertheless.
-pub async fn a_child_follows_what_was_removed_after_its_tag(s: &Scene) {
-    indexed(s).await;
+/// Events at the same time are still ordered.
+pub async fn child_follows_an_index_removed_after_its_tag(s: &Scene) {
+    push_index(s).await;
     s.put("app", image("child").blob("layer").tag("child"), 100).await;
     assert!(s.untag("app", "child", 100).await);
     s.delete("app", "index", 100).await;
@@ -125,9 +124,9 @@ pub async fn a_child_follows_what_was_removed_after_its_tag(s: &Scene) {
     assert!(!s.has("app", "child").await);
 }
 
-/// So has what happens after the removal, also where the clock has gone back meanwhile.
-pub async fn a_child_put_in_the_moment_of_the_removal_is_kept_as_untagged(s: &Scene) {
-    indexed(s).await;
+/// The same for a push at the time of the removal, even if the clock has gone back meanwhile.
+pub async fn child_pushed_at_the_time_of_removal_is_kept_as_untagged(s: &Scene) {
+    push_index(s).await;
     s.put("app", image("referrer").subject("index"), 0).await;
     s.delete("app", "index", 100).await;
     s.put("app", image("child").blob("layer"), 100).await;
@@ -138,9 +137,9 @@ pub async fn a_child_put_in_the_moment_of_the_removal_is_kept_as_untagged(s: &Sc
     }
 }
 
-/// So is one whose tag moved on after the index's removal.
+/// The same for a child whose tag moved after the index was removed.
 pub async fn a_child_that_lost_its_tag_later_is_kept_as_untagged(s: &Scene) {
-    indexed(s).await;
+    push_index(s).await;
     s.put("app", image("child").blob("layer").tag("latest"), 1).await;
     s.delete("app", "index", 100).await;
     s.put("app", image("new").tag("latest"), 110).await;
@@ -150,7 +149,7 @@ pub async fn a_child_that_lost_its_tag_later_is_kept_as_untagged(s: &Scene) {
     assert!(!s.has("app", "child").await);
 }
 
-/// A referrer lives as long as its subject, and referrers of referrers too.
+/// A referrer lives as long as its subject. The same holds for referrers of referrers.
 pub async fn referrers_follow_their_subject(s: &Scene) {
     s.push("app", "sbom", 0).await;
     s.put("app", image("subject").tag("v1"), 0).await;
@@ -166,7 +165,7 @@ pub async fn referrers_follow_their_subject(s: &Scene) {
     assert!(!s.has("app", "signature").await && !s.is_stored("sbom").await);
 }
 
-/// A tag saves a referrer.
+/// A tag keeps a referrer alive.
 pub async fn a_tagged_referrer_stays(s: &Scene) {
     s.put("app", image("subject").tag("v1"), 0).await;
     s.put("app", image("referrer").subject("subject").tag("sha256-x.sig"), 0).await;
@@ -182,17 +181,18 @@ pub async fn many_referrers_follow_in_batches(s: &Scene) {
         s.put("app", image(&format!("r{number}")).subject("subject"), 0).await;
     }
     s.delete("app", "subject", 1).await;
-    s.store.expire_trash(&rules(100), 10).await.expect("condemned");
+    s.store.expire_trash(&rules(100), 10).await.expect("expired");
     let batch = s.store.purge_manifests(&rules(100), 2).await.expect("purged");
     assert!(batch.more);
     let live = s.store.referrers(&repo("app"), &digest("subject"), None, None, 100).await.expect("listed");
-    assert!(live.len() >= 6, "one batch let go of {} referrers", 9 - live.len());
+    assert!(live.len() >= 6, "one batch released {} referrers", 9 - live.len());
     s.collect_in_batches(rules(100), 2).await;
     assert_eq!(s.store.totals().await.expect("totals").manifests, 0);
 }
 
-/// A purge leases what it lets go from the removal on, for until then clients were told that it is held.
-pub async fn a_purge_leases_what_it_lets_go(s: &Scene) {
+/// A purge leases released blobs from the time of the removal on, because until then clients saw them as
+/// referenced.
+pub async fn purge_leases_released_blobs(s: &Scene) {
     s.push("app", "layer", 0).await;
     s.put("app", image("a").blob("layer"), 0).await;
     assert!(s.head_blob("app", "layer", 99).await);
@@ -205,7 +205,7 @@ pub async fn a_purge_leases_what_it_lets_go(s: &Scene) {
 }
 
 /// An index may list blobs as its children, as BuildKit's caches do.
-pub async fn an_index_of_blobs_holds_them(s: &Scene) {
+pub async fn index_keeps_the_blobs_it_lists(s: &Scene) {
     s.push("app", "cache", 0).await;
     s.put("app", image("index").blob("cache").tag("cache"), 0).await;
     s.collect(rules(5000)).await;
@@ -215,7 +215,7 @@ pub async fn an_index_of_blobs_holds_them(s: &Scene) {
     assert!(!s.is_stored("cache").await);
 }
 
-/// An index whose subject is one of its own children holds itself by nobody's tag.
+/// An index whose subject is one of its own children does not keep itself alive.
 pub async fn an_index_about_its_own_child_is_collected(s: &Scene) {
     s.put("app", image("child"), 0).await;
     s.put("app", image("index").child("child").subject("child").tag("v1"), 0).await;
@@ -228,7 +228,7 @@ pub async fn an_index_about_its_own_child_is_collected(s: &Scene) {
     assert_eq!(s.store.totals().await.expect("totals").manifests, 0);
 }
 
-/// While the child is tagged such an index lives like any referrer, and afterwards both go.
+/// While the child is tagged, the index lives like any referrer. Without the tag both are collected.
 pub async fn an_index_about_its_own_tagged_child_stays(s: &Scene) {
     s.put("app", image("child").tag("v1"), 0).await;
     s.put("app", image("index").child("child").subject("child"), 0).await;
@@ -241,9 +241,9 @@ pub async fn an_index_about_its_own_tagged_child_stays(s: &Scene) {
     assert_eq!(s.store.totals().await.expect("totals").manifests, 0);
 }
 
-/// `keep` keeps what is untagged, not what somebody deleted.
+/// Keeping untagged manifests forever does not keep what a user deleted.
 pub async fn children_follow_also_where_untagged_manifests_are_kept(s: &Scene) {
-    indexed(s).await;
+    push_index(s).await;
     s.put("app", image("loose"), 0).await;
     s.delete("app", "index", 100).await;
     for hours in [200, 300, 9000] {

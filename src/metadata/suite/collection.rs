@@ -4,8 +4,8 @@ use super::scene::DAY;
 use super::*;
 use crate::metadata::{CollectionRules, Garbage};
 
-/// What a live manifest needs is kept for ever.
-pub async fn what_is_held_is_kept(s: &Scene) {
+/// A blob that a live manifest needs is kept forever.
+pub async fn referenced_blob_is_kept(s: &Scene) {
     s.push("app", "layer", 0).await;
     s.put("app", image("a").blob("layer").tag("v1"), 0).await;
     for hours in [1, 100, 10_000] {
@@ -14,12 +14,12 @@ pub async fn what_is_held_is_kept(s: &Scene) {
     assert!(s.has_blob("app", "layer").await);
 }
 
-/// An upload that no manifest followed is collected, and its key is doomed.
-pub async fn what_nothing_holds_is_collected(s: &Scene) {
+/// An upload that no manifest followed is collected, and its key becomes a pending deletion.
+pub async fn unreferenced_blob_is_collected(s: &Scene) {
     let key = s.push("app", "layer", 0).await;
     assert_eq!(s.collect(rules(100)).await, 1);
     assert!(!s.is_stored("layer").await);
-    assert_eq!(s.doomed().await, [key]);
+    assert_eq!(s.pending_deletions().await, [key]);
 }
 
 /// A blob stays while any repository links it.
@@ -29,14 +29,14 @@ pub async fn a_shared_blob_goes_with_its_last_link(s: &Scene) {
     s.put("other", image("a").blob("layer").tag("v1"), 0).await;
     assert_eq!(s.collect(rules(100)).await, 1);
     assert!(!s.has_blob("app", "layer").await && s.has_blob("other", "layer").await);
-    assert_eq!(s.doomed().await, []);
+    assert_eq!(s.pending_deletions().await, []);
     s.delete("other", "a", 100).await;
     assert_eq!(s.collect(rules(200)).await, 1);
-    assert_eq!(s.doomed().await.len(), 1);
+    assert_eq!(s.pending_deletions().await.len(), 1);
 }
 
-/// A foreign layer that arrives later is held from then on.
-pub async fn an_absent_target_is_held_when_it_arrives(s: &Scene) {
+/// A foreign layer that is pushed later is kept alive from then on.
+pub async fn foreign_layer_is_kept_once_pushed(s: &Scene) {
     s.put("app", image("a").foreign_blob("far").tag("v1"), 0).await;
     s.push("app", "far", 1).await;
     s.collect(rules(1000)).await;
@@ -46,7 +46,7 @@ pub async fn an_absent_target_is_held_when_it_arrives(s: &Scene) {
     assert!(!s.is_stored("far").await);
 }
 
-/// What no tag ever held goes after its time, first to the trash.
+/// A manifest that never had a tag expires after its time, first into the trash.
 pub async fn an_untagged_manifest_expires(s: &Scene) {
     s.push("app", "layer", 0).await;
     s.put("app", image("a").blob("layer"), 0).await;
@@ -59,7 +59,7 @@ pub async fn an_untagged_manifest_expires(s: &Scene) {
     assert!(!s.is_stored("layer").await);
 }
 
-/// The time counts from the moment that the last tag went.
+/// The time starts when the last tag is removed.
 pub async fn an_overwritten_manifest_expires_after_its_tag_moved(s: &Scene) {
     s.put("app", image("a").tag("latest"), 0).await;
     s.collect(rules(5000)).await;
@@ -70,19 +70,19 @@ pub async fn an_overwritten_manifest_expires_after_its_tag_moved(s: &Scene) {
     assert!(!s.has("app", "a").await && s.has("app", "b").await);
 }
 
-/// And from the last pull.
+/// The time also starts again with the last pull.
 pub async fn a_pull_keeps_an_untagged_manifest(s: &Scene) {
     s.put("app", image("a"), 0).await;
     let pulls = vec![(repo("app"), digest("a"), at(300)), (repo("app"), digest("absent"), at(300))];
-    s.store.note_pulls(pulls).await.expect("noted");
-    s.store.note_pulls(vec![(repo("app"), digest("a"), at(200))]).await.expect("noted");
+    s.store.record_pulls(pulls).await.expect("recorded");
+    s.store.record_pulls(vec![(repo("app"), digest("a"), at(200))]).await.expect("recorded");
     s.collect(rules(300 + 14 * 24 - 1)).await;
     assert!(s.has("app", "a").await);
     s.collect(rules(300 + 14 * 24)).await;
     assert!(!s.has("app", "a").await);
 }
 
-/// And not before a lease has ended, however short the setting.
+/// A manifest does not expire before its lease ends, however short the setting.
 pub async fn a_leased_manifest_does_not_expire(s: &Scene) {
     s.put("app", image("a"), 0).await;
     s.head_manifest("app", "a", 20).await;
@@ -93,7 +93,7 @@ pub async fn a_leased_manifest_does_not_expire(s: &Scene) {
     assert!(!s.has("app", "a").await);
 }
 
-/// `keep` keeps for ever, and a later change of mind finds what it kept.
+/// With `keep`, untagged manifests are kept forever. If the setting changes later, they expire.
 pub async fn untagged_manifests_can_be_kept(s: &Scene) {
     s.put("app", image("a"), 0).await;
     s.collect(CollectionRules { untagged: None, ..rules(9000) }).await;
@@ -102,8 +102,8 @@ pub async fn untagged_manifests_can_be_kept(s: &Scene) {
     assert!(!s.has("app", "a").await);
 }
 
-/// Tags, indexes and subjects keep what they hold, also after the review.
-pub async fn held_manifests_do_not_expire(s: &Scene) {
+/// Tags, indexes and subjects keep manifests alive, also after the review.
+pub async fn referenced_manifests_do_not_expire(s: &Scene) {
     s.put("app", image("child"), 0).await;
     s.put("app", image("index").child("child").tag("v1"), 0).await;
     s.put("app", image("referrer").subject("index"), 0).await;
@@ -111,7 +111,7 @@ pub async fn held_manifests_do_not_expire(s: &Scene) {
     assert!(s.has("app", "child").await && s.has("app", "index").await && s.has("app", "referrer").await);
 }
 
-/// An index that expires takes its child along, by way of the trash.
+/// An index that expires takes its child along through the trash.
 pub async fn an_untagged_index_expires_with_its_children(s: &Scene) {
     s.put("app", image("child"), 0).await;
     s.put("app", image("index").child("child"), 0).await;
@@ -121,8 +121,8 @@ pub async fn an_untagged_index_expires_with_its_children(s: &Scene) {
     assert_eq!(s.store.totals().await.expect("totals").manifests, 0);
 }
 
-/// A step looks at no more than it is told to, and says that more is waiting.
-pub async fn a_batch_is_bounded(s: &Scene) {
+/// A step reads no more than its limit and reports that more is waiting.
+pub async fn batch_is_limited(s: &Scene) {
     for number in 0..5 {
         s.push("app", &format!("b{number}"), 0).await;
     }
@@ -132,19 +132,19 @@ pub async fn a_batch_is_bounded(s: &Scene) {
     assert_eq!((batch.changed, batch.more), (3, false));
 }
 
-/// What is put off does not stand in the way of what is due.
-pub async fn what_is_put_off_lets_others_pass(s: &Scene) {
+/// Postponed reviews do not block reviews that are due.
+pub async fn postponed_reviews_do_not_block_others(s: &Scene) {
     for number in 0..5 {
         s.push("kept", &format!("k{number}"), 0).await;
     }
-    s.begin("kept", 1).await;
+    s.start_upload("kept", 1).await;
     s.push("app", "layer", 2).await;
     s.collect_in_batches(rules(100), 1).await;
     assert!(!s.is_stored("layer").await);
     assert!(s.has_blob("kept", "k0").await);
 }
 
-/// A dry run changes nothing, and tells what the real one then does.
+/// A dry run changes nothing and reports what the real run then removes.
 pub async fn a_dry_run_equals_the_real_run(s: &Scene) {
     s.push("app", "kept", 0).await;
     s.put("app", image("a").blob("kept").tag("v1"), 0).await;
@@ -161,13 +161,13 @@ pub async fn a_dry_run_equals_the_real_run(s: &Scene) {
     assert_eq!(s.store.dry_run(&later).await.expect("a dry run"), expected);
     assert_eq!(s.store.totals().await.expect("totals"), before);
     assert!(s.has("app", "untagged").await && s.has_blob("app", "loose").await);
-    assert_eq!(s.doomed().await, []);
+    assert_eq!(s.pending_deletions().await, []);
     assert_eq!(s.collect(later).await, 2);
-    assert_eq!(s.doomed().await.len(), 2);
+    assert_eq!(s.pending_deletions().await.len(), 2);
     assert_eq!(s.store.dry_run(&later).await.expect("a dry run").links, 0);
 }
 
-/// A longer lease than before keeps what is still there.
+/// A longer lease keeps what still exists.
 pub async fn a_longer_lease_takes_effect_at_once(s: &Scene) {
     s.push("app", "layer", 0).await;
     s.collect(CollectionRules { lease: 10 * DAY, ..rules(100) }).await;

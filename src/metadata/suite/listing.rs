@@ -1,4 +1,4 @@
-//! Lists, page by page.
+//! Lists of the distribution API, page by page.
 
 use super::*;
 use crate::oci::Digest;
@@ -13,7 +13,7 @@ async fn referrers(s: &Scene, kind: Option<&str>, after: Option<&Digest>, limit:
     page.into_iter().map(|referrer| referrer.digest).collect()
 }
 
-/// Tags come in byte order, from behind one that need not exist.
+/// Tags are listed in byte order, after a tag that need not exist.
 pub async fn tags_are_listed_in_byte_order(s: &Scene) {
     let mut put = image("a");
     for name in ["b", "a", "B", "_x", "1", "a.1", "a-1", "aa"] {
@@ -28,14 +28,14 @@ pub async fn tags_are_listed_in_byte_order(s: &Scene) {
     assert_eq!(tags(s, None, 0).await, [""; 0]);
 }
 
-/// A repository without tags has an empty list, an unknown one none.
+/// A repository without tags has an empty list; an unknown repository has none.
 pub async fn an_unknown_repository_has_no_tag_list(s: &Scene) {
     assert_eq!(s.store.tags(&repo("app"), None, 10).await.expect("an answer"), None);
     s.put("app", image("a"), 1).await;
     assert_eq!(tags(s, None, 10).await, [""; 0]);
 }
 
-/// The catalog lists what has a live manifest.
+/// The catalog lists repositories with a live manifest.
 pub async fn repositories_with_a_live_manifest_are_listed(s: &Scene) {
     for name in ["b", "a/x", "a", "c"] {
         s.put(name, image("m"), 1).await;
@@ -47,7 +47,7 @@ pub async fn repositories_with_a_live_manifest_are_listed(s: &Scene) {
     assert_eq!(s.store.repositories(Some("c"), 1).await.expect("listed"), []);
 }
 
-/// Referrers come by digest, page by page.
+/// Referrers are sorted by digest, page by page.
 pub async fn referrers_are_paged(s: &Scene) {
     let mut expected = Vec::new();
     for number in 0..7 {
@@ -62,11 +62,12 @@ pub async fn referrers_are_paged(s: &Scene) {
     assert_eq!(referrers(s, None, Some(&expected[6]), 3).await, []);
 }
 
-/// A filter selects, also across pages.
+/// The filter also applies across pages.
 pub async fn referrers_are_filtered_by_artifact_type(s: &Scene) {
     let mut expected = Vec::new();
     for number in 0..6 {
-        let (name, kind) = (format!("r{number}"), if number % 2 == 0 { "sbom" } else { "signature" });
+        let name = format!("r{number}");
+        let kind = if number % 2 == 0 { "sbom" } else { "signature" };
         s.put("app", image(&name).subject("s").artifact_type(kind), 1).await;
         if kind == "sbom" {
             expected.push(digest(&name));
@@ -78,8 +79,8 @@ pub async fn referrers_are_filtered_by_artifact_type(s: &Scene) {
     assert_eq!(referrers(s, Some("other"), None, 10).await, []);
 }
 
-/// A referrer tells all that a list shows of it, whether its subject is there or not.
-pub async fn a_referrer_tells_what_it_is(s: &Scene) {
+/// A referrer has every field that the list shows, whether its subject exists or not.
+pub async fn referrer_has_all_listed_fields(s: &Scene) {
     let put = image("r").subject("s").artifact_type("sbom").annotation("made-by", "us \"and\" them");
     s.put("app", put, 1).await;
     let page = s.store.referrers(&repo("app"), &digest("s"), None, None, 10).await.expect("an answer");
@@ -93,8 +94,8 @@ pub async fn a_referrer_tells_what_it_is(s: &Scene) {
     assert_eq!(elsewhere.expect("an answer"), []);
 }
 
-/// A list does not take more memory than a few manifests have, but it goes on.
-pub async fn a_list_of_referrers_is_bounded_in_bytes(s: &Scene) {
+/// A page takes no more memory than a few manifests, and the list continues.
+pub async fn page_of_referrers_is_limited_in_bytes(s: &Scene) {
     let long = "x".repeat(3 << 20);
     for name in ["r1", "r2", "r3", "r4"] {
         s.put("app", image(name).subject("s").annotation("long", &long), 1).await;
@@ -105,7 +106,7 @@ pub async fn a_list_of_referrers_is_bounded_in_bytes(s: &Scene) {
     assert_eq!(referrers(s, None, second.last(), 10).await, []);
 }
 
-/// What is removed is not listed, and what is put again is.
+/// A removed referrer is not listed until it is pushed again.
 pub async fn a_removed_referrer_is_not_listed(s: &Scene) {
     s.put("app", image("r").subject("s"), 1).await;
     s.delete("app", "r", 2).await;
@@ -114,13 +115,14 @@ pub async fn a_removed_referrer_is_not_listed(s: &Scene) {
     assert_eq!(referrers(s, None, None, 10).await, [digest("r")]);
 }
 
-/// `fsck` sees every blob and manifest, page by page.
-pub async fn everything_is_paged_for_a_check(s: &Scene) {
+/// `fsck` reads every blob and manifest, page by page.
+pub async fn blobs_and_manifests_are_paged_for_fsck(s: &Scene) {
     for number in 0..5 {
         s.push("app", &format!("b{number}"), 1).await;
         s.put("app", image(&format!("m{number}")), 1).await;
     }
-    let (mut blobs, mut manifests) = (0, 0);
+    let mut blobs = 0;
+    let mut manifests = 0;
     let mut after = None;
     while let Some(last) = s.store.blobs_after(after.as_ref(), 2).await.expect("a page").pop() {
         blobs += 1;

@@ -29,11 +29,11 @@ async fn visible_repositories(s: &Scene, query: &ListQuery, visible: &Visible) -
 }
 
 async fn pull(s: &Scene, of: &str, name: &str, hours: i64) {
-    s.store.note_pulls(vec![(repo(of), digest(name), at(hours))]).await.expect("noted");
+    s.store.record_pulls(vec![(repo(of), digest(name), at(hours))]).await.expect("recorded");
 }
 
-/// Three images of one, two and no layers; `b` was pulled after `a`, `c` never.
-async fn three(s: &Scene) {
+/// Stores three images with one, two and no layers. `b` was pulled after `a`, `c` never.
+async fn push_three_images(s: &Scene) {
     for layer in ["l1", "l2"] {
         s.push("app", layer, 0).await;
     }
@@ -44,9 +44,9 @@ async fn three(s: &Scene) {
     pull(s, "app", "b", 6).await;
 }
 
-/// Each order is its own, and the other way round.
+/// Each order, ascending and descending.
 pub async fn tags_are_sorted(s: &Scene) {
-    three(s).await;
+    push_three_images(s).await;
     let expected =
         [["a", "b", "b2", "c"], ["c", "a", "b", "b2"], ["b", "b2", "c", "a"], ["c", "a", "b", "b2"]];
     for (sort, mut expected) in SORTS.into_iter().zip(expected) {
@@ -56,9 +56,9 @@ pub async fn tags_are_sorted(s: &Scene) {
     }
 }
 
-/// Pages of any order, put together, are the list.
+/// The pages of any order make up the whole list.
 pub async fn sorted_tags_are_paged(s: &Scene) {
-    three(s).await;
+    push_three_images(s).await;
     for (sort, descending) in SORTS.into_iter().flat_map(|sort| [(sort, false), (sort, true)]) {
         let mut query = sorted(sort, descending);
         let all = tags(s, &query).await;
@@ -75,7 +75,7 @@ pub async fn sorted_tags_are_paged(s: &Scene) {
     }
 }
 
-/// A search finds what has the text in it, in letters of either case, in every order.
+/// A search finds names that contain the text, ignoring case, in every order.
 pub async fn tags_are_searched(s: &Scene) {
     s.put("app", image("a").tag("v1-RC1").tag("v1").tag("rc"), 1).await;
     for sort in SORTS {
@@ -88,8 +88,8 @@ pub async fn tags_are_searched(s: &Scene) {
     );
 }
 
-/// A tag tells what it points at; shared blobs of an index's children count once.
-pub async fn a_tag_tells_what_it_points_at(s: &Scene) {
+/// A tag entry describes its manifest. Blobs that children of an index share count once.
+pub async fn tag_entry_describes_its_manifest(s: &Scene) {
     for layer in ["shared", "one", "two"] {
         s.push("app", layer, 0).await;
     }
@@ -106,8 +106,8 @@ pub async fn a_tag_tells_what_it_points_at(s: &Scene) {
     assert_eq!(s.store.tag_entry(&repo("none"), &tag("latest")).await.expect("an answer"), None);
 }
 
-/// A manifest tells its tags, what it refers to, and what lists it.
-pub async fn a_manifest_tells_what_it_is_connected_with(s: &Scene) {
+/// A manifest entry has its tags, its references and the indexes that list it.
+pub async fn manifest_entry_lists_tags_references_and_indexes(s: &Scene) {
     s.push("app", "layer", 0).await;
     s.put("app", image("child").blob("layer").subject("gone").tag("v1").tag("v2"), 1).await;
     s.put("app", image("index").child("child"), 2).await;
@@ -125,7 +125,7 @@ pub async fn a_manifest_tells_what_it_is_connected_with(s: &Scene) {
     assert_eq!(s.store.manifest_entry(&repo("app"), &digest("child")).await.expect("an answer"), None);
 }
 
-/// Repositories that have something to pull are sorted and filtered, page by page.
+/// Repositories with live manifests are sorted and filtered, page by page.
 pub async fn repositories_are_sorted(s: &Scene) {
     for (name, layers, hours) in [("team/a", 2, 1), ("team/b", 0, 3), ("other", 1, 2)] {
         for layer in 0..layers {
@@ -154,7 +154,7 @@ pub async fn repositories_are_sorted(s: &Scene) {
     assert_eq!(repositories(s, &search).await, ["other"]);
 }
 
-/// Only what is visible is listed, in every order and page by page, and what is not leaves no trace.
+/// Only visible repositories are listed, in every order and page by page. Invisible ones leave no trace.
 pub async fn only_visible_repositories_are_listed(s: &Scene) {
     let names = ["app", "pub/a", "pub/b", "secret", "team/a", "team/b", "team/c", "zoo"];
     for (hours, name) in (1..).zip(names) {
@@ -191,8 +191,8 @@ pub async fn only_visible_repositories_are_listed(s: &Scene) {
     assert_eq!((names.items, names.next), (Vec::new(), None));
 }
 
-/// What was pushed and pulled counts for the order when it is gone, and what is gone altogether is not listed.
-pub async fn a_repository_is_as_young_as_its_last_push(s: &Scene) {
+/// Pushes and pulls count for the order even if the manifest is gone. An empty repository is not listed.
+pub async fn repository_keeps_the_time_of_its_last_push(s: &Scene) {
     s.put("app", image("a").tag("a"), 1).await;
     s.put("app", image("b").tag("b"), 5).await;
     pull(s, "app", "b", 6).await;
@@ -203,11 +203,11 @@ pub async fn a_repository_is_as_young_as_its_last_push(s: &Scene) {
     assert_eq!(repositories(s, &sorted(SortKey::Pushed, true)).await, [""; 0]);
     s.put("app", image("a").tag("a"), 9).await;
     assert_eq!(repositories(s, &sorted(SortKey::Pushed, true)).await, ["app"]);
-    s.verifies().await;
+    s.assert_consistent().await;
 }
 
-/// A page of tags ends where it gets heavy, and goes on there.
-pub async fn a_page_of_tags_is_bounded_in_bytes(s: &Scene) {
+/// A page of tags ends when it gets large, and the next one continues there.
+pub async fn page_of_tags_is_limited_in_bytes(s: &Scene) {
     let kind = "x".repeat(MAX_PAGE_BYTES / 2);
     for name in ["a", "b", "c", "d"] {
         s.put("app", image(name).artifact_type(&kind).tag(name), 1).await;
@@ -219,9 +219,9 @@ pub async fn a_page_of_tags_is_bounded_in_bytes(s: &Scene) {
     assert_eq!(tags(s, &query).await, ["c", "d"]);
 }
 
-/// A repository tells its sums and times.
-pub async fn a_repository_tells_its_sums(s: &Scene) {
-    three(s).await;
+/// A repository entry has its totals and times.
+pub async fn repository_entry_has_totals_and_times(s: &Scene) {
+    push_three_images(s).await;
     let entry = s.store.repository_entry(&repo("app")).await.expect("an answer").expect("a repository");
     assert_eq!((entry.tags, entry.manifests, entry.bytes), (4, 3, 2 * SIZE));
     assert_eq!((entry.pushed_at, entry.pulled_at), (at(3), Some(at(6))));

@@ -4,7 +4,7 @@ use super::scene::SIZE;
 use super::*;
 use crate::metadata::{Deletion, EdgeKind, PutOutcome, WrongSize};
 
-/// A manifest is served as it was put, by its digest and its tags.
+/// A manifest is served as it was pushed, by its digest and its tags.
 pub async fn a_manifest_is_served_by_digest_and_tag(s: &Scene) {
     s.put("app", image("a").tag("v1").tag("latest"), 1).await;
     let by_digest = s.manifest("app", "a").await.expect("by digest");
@@ -17,8 +17,8 @@ pub async fn a_manifest_is_served_by_digest_and_tag(s: &Scene) {
     assert_eq!(s.tagged("app", "v2").await, None);
 }
 
-/// All that is missing is named, as what it is, and nothing is stored.
-pub async fn missing_targets_are_named(s: &Scene) {
+/// All missing targets are reported with their kinds, and nothing is stored.
+pub async fn missing_targets_are_reported(s: &Scene) {
     s.push("app", "there", 1).await;
     let put = image("a").blob("there").blob("config").child("b").subject("s").foreign_blob("f").tag("v1");
     let missing = vec![(digest("config"), EdgeKind::Blob), (digest("b"), EdgeKind::Child)];
@@ -27,8 +27,8 @@ pub async fn missing_targets_are_named(s: &Scene) {
     assert_eq!(s.tagged("app", "v1").await, None);
 }
 
-/// The size is compared where the target is there, required or not; what is missing is named first.
-pub async fn a_target_must_have_its_size(s: &Scene) {
+/// The size is compared if the target exists, required or not. Missing targets are reported first.
+pub async fn target_size_must_match(s: &Scene) {
     s.push("app", "layer", 1).await;
     s.put("app", image("child"), 1).await;
     s.put("app", image("a").blob("layer").foreign_blob("far").sparse_child("away").sized(SIZE), 1).await;
@@ -44,14 +44,14 @@ pub async fn a_target_must_have_its_size(s: &Scene) {
     assert!(matches!(s.try_put("app", put, 1).await, PutOutcome::Missing(_)));
     assert!(!s.has("app", "c").await);
     s.put("app", image("c").blob("layer").child("child"), 1).await;
-    // What was accepted once is taken again.
+    // A manifest that was accepted once is accepted again.
     s.put("app", image("c").blob("layer").child("child").sized(9).tag("v1"), 2).await;
     s.delete("app", "c", 3).await;
     s.put("app", image("c").blob("layer").child("child").sized(9), 4).await;
 }
 
-/// A blob is no child and a manifest no blob; and another repository's content is none here.
-pub async fn a_target_must_be_of_its_kind_and_repository(s: &Scene) {
+/// A blob is not a child, a manifest is not a blob, and content of another repository does not count.
+pub async fn target_must_match_kind_and_repository(s: &Scene) {
     s.push("app", "x", 1).await;
     s.put("app", image("m"), 1).await;
     for put in [image("a").child("x"), image("a").blob("m")] {
@@ -68,7 +68,7 @@ pub async fn an_absent_subject_is_accepted(s: &Scene) {
     assert!(s.has("app", "a").await);
 }
 
-/// A put takes the tag from whoever has it.
+/// A push moves the tag from its earlier manifest.
 pub async fn a_tag_moves(s: &Scene) {
     s.put("app", image("a").tag("latest"), 1).await;
     s.put("app", image("b").tag("latest"), 2).await;
@@ -76,7 +76,7 @@ pub async fn a_tag_moves(s: &Scene) {
     assert!(s.has("app", "a").await);
 }
 
-/// A tag goes alone.
+/// Removing a tag leaves the manifest and its other tags.
 pub async fn a_tag_is_removed_alone(s: &Scene) {
     s.put("app", image("a").tag("v1").tag("v2"), 1).await;
     assert!(s.untag("app", "v1", 2).await);
@@ -86,8 +86,8 @@ pub async fn a_tag_is_removed_alone(s: &Scene) {
     assert!(s.tagged("app", "v2").await.is_some());
 }
 
-/// A manifest goes with all its tags, at once.
-pub async fn a_deleted_manifest_takes_its_tags_along(s: &Scene) {
+/// A manifest is removed with all its tags at once.
+pub async fn deleting_a_manifest_removes_its_tags(s: &Scene) {
     s.put("app", image("a").tag("v1").tag("v2"), 1).await;
     s.put("app", image("b").tag("v3"), 1).await;
     assert_eq!(s.delete("app", "a", 2).await, Deletion::Done);
@@ -108,7 +108,7 @@ pub async fn a_child_of_a_live_index_is_not_deleted(s: &Scene) {
     assert_eq!(s.delete("app", "child", 3).await, Deletion::Done);
 }
 
-/// A subject may be deleted beneath its referrers.
+/// A subject can be deleted while it has referrers.
 pub async fn a_subject_is_deleted_beneath_its_referrers(s: &Scene) {
     s.put("app", image("subject").tag("v1"), 1).await;
     s.put("app", image("referrer").subject("subject"), 1).await;
@@ -116,8 +116,8 @@ pub async fn a_subject_is_deleted_beneath_its_referrers(s: &Scene) {
     assert!(s.has("app", "referrer").await);
 }
 
-/// A put again adds nothing twice, and the lease is young again.
-pub async fn a_put_again_adds_nothing_twice(s: &Scene) {
+/// Pushing again adds nothing twice and renews the lease.
+pub async fn pushing_again_is_idempotent(s: &Scene) {
     s.push("app", "layer", 1).await;
     let put = || image("a").blob("layer").subject("s").tag("v1");
     s.put("app", put(), 1).await;
@@ -132,8 +132,8 @@ pub async fn a_put_again_adds_nothing_twice(s: &Scene) {
     assert!(!s.is_stored("layer").await);
 }
 
-/// A re-put checks everything again, and refuses where something was lost to damage.
-pub async fn a_put_again_checks_again(s: &Scene) {
+/// Pushing again checks all targets and fails if one is quarantined.
+pub async fn pushing_again_checks_targets_again(s: &Scene) {
     let key = s.push("app", "layer", 1).await;
     s.put("app", image("a").blob("layer"), 1).await;
     assert!(s.mark(&key, true, 1).await);

@@ -1,4 +1,4 @@
-//! Policies as records, and what came of them.
+//! Policies and the results of retention runs.
 
 use super::*;
 use crate::metadata::{PolicyRecord, RetentionRun, RunCause};
@@ -7,7 +7,7 @@ fn record(name: &str, policy: &str, hours: i64) -> PolicyRecord {
     PolicyRecord { name: name.into(), policy: policy.into(), set_at: at(hours), by: Some("alice".into()) }
 }
 
-/// In the order in which they were first set, and what was said of each, newest first.
+/// Policies are listed in the order in which they were first set, and their changes newest first.
 pub async fn policies_are_recorded_with_their_history(s: &Scene) {
     for (name, policy, hours) in [("b", "1", 1), ("a", "2", 2), ("b", "3", 3)] {
         s.store.set_policy(record(name, policy, hours)).await.expect("set");
@@ -18,10 +18,10 @@ pub async fn policies_are_recorded_with_their_history(s: &Scene) {
     assert!(!s.store.remove_policy("b", at(5), None).await.expect("an answer"));
     assert_eq!(s.store.policies().await.expect("read"), [record("a", "2", 2)]);
     let history = s.store.policy_history(None, 2).await.expect("read").items;
-    let told =
+    let summary =
         |change: &crate::metadata::PolicyChange| (change.name.clone(), change.policy.clone(), change.at);
     assert_eq!(
-        history.iter().map(told).collect::<Vec<_>>(),
+        history.iter().map(summary).collect::<Vec<_>>(),
         [("b".into(), None, at(4)), ("b".into(), Some("3".into()), at(3))]
     );
     assert_eq!(history[0].by, None);
@@ -29,7 +29,7 @@ pub async fn policies_are_recorded_with_their_history(s: &Scene) {
 }
 
 /// Newest first, page by page.
-pub async fn runs_are_told(s: &Scene) {
+pub async fn runs_are_listed_newest_first(s: &Scene) {
     for (tags, cause) in [(1, RunCause::Interval), (2, RunCause::Pressure), (3, RunCause::Request)] {
         let run = RetentionRun {
             began_at: at(1),
@@ -39,7 +39,7 @@ pub async fn runs_are_told(s: &Scene) {
             bytes: Some(7),
             ..RetentionRun::default()
         };
-        s.store.note_run(run).await.expect("noted");
+        s.store.record_retention_run(run).await.expect("recorded");
     }
     let found = s.store.retention_runs(None, 2).await.expect("read").items;
     assert_eq!(

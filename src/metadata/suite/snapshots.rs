@@ -1,9 +1,11 @@
-//! What the evaluator of policies is told, and what pins hold.
+//! Snapshots for policy evaluation, and pins.
 
 use super::scene::DAY;
 use super::*;
 use crate::clock::Timestamp;
-use crate::metadata::{ExpireTag, Expired, Judged, LoadedSnapshot, Pin, SnapshotQuery, UnreadConfig};
+use crate::metadata::{
+    EvaluationRecord, ExpireTag, Expired, LoadedSnapshot, Pin, SnapshotQuery, UnreadConfig,
+};
 use crate::oci::ImageDetails;
 use crate::retention::{ManifestFacts, Needs, RepoSnapshot};
 
@@ -11,7 +13,7 @@ async fn load(s: &Scene, query: SnapshotQuery) -> LoadedSnapshot {
     s.store.retention_snapshot(&repo("app"), &query).await.expect("read").expect("a repository")
 }
 
-/// With the label `a`, the annotation `k`, and platforms.
+/// Loads a snapshot with the label `a`, the annotation `k` and platforms.
 async fn snapshot(s: &Scene, past: usize) -> RepoSnapshot {
     let mut loaded = load(s, SnapshotQuery { past, needs: needs() }).await.snapshot;
     loaded.inherit_details();
@@ -39,8 +41,8 @@ async fn pin(s: &Scene, names: &[&str]) {
     s.store.set_pins(&repo("app"), pins.collect()).await.expect("pinned");
 }
 
-/// Live manifests with children and subjects, tags with their times; nothing of other repositories.
-pub async fn a_snapshot_tells_all_that_rules_ask_for(s: &Scene) {
+/// Live manifests with children and subjects, and tags with their times, of this repository only.
+pub async fn snapshot_has_all_data_that_rules_use(s: &Scene) {
     let nowhere =
         s.store.retention_snapshot(&repo("nowhere"), &SnapshotQuery::default()).await.expect("read");
     assert!(nowhere.is_none());
@@ -50,7 +52,7 @@ pub async fn a_snapshot_tells_all_that_rules_ask_for(s: &Scene) {
     s.put("app", image("removed").tag("removed"), 3).await;
     s.delete("app", "removed", 4).await;
     s.put("other", image("elsewhere").tag("v1"), 4).await;
-    s.store.note_pulls(vec![(repo("app"), digest("index"), at(5))]).await.expect("noted");
+    s.store.record_pulls(vec![(repo("app"), digest("index"), at(5))]).await.expect("recorded");
     let found = snapshot(s, 0).await;
     let [tag] = found.tags.as_slice() else { panic!("{found:?}") };
     assert_eq!((tag.name.as_str(), &tag.digest, tag.pushed_at), ("v1", &digest("index"), at(2)));
@@ -60,7 +62,7 @@ pub async fn a_snapshot_tells_all_that_rules_ask_for(s: &Scene) {
     let size = r#"{"annotations":{"k":"v"}}"#.len() as u64;
     assert_eq!((index.pushed_at, index.alone_at, index.size), (at(2), None, size));
     assert_eq!(index.annotations.as_ref().expect("known")["k"], "v");
-    // What is known of its only child is known of it.
+    // An index inherits the details of its only child.
     assert_eq!((&index.platforms, &index.labels), (&linux().platforms, &linux().labels));
     let sbom = find(&found, "sbom");
     assert_eq!(
@@ -70,8 +72,8 @@ pub async fn a_snapshot_tells_all_that_rules_ask_for(s: &Scene) {
     assert_eq!((&sbom.platforms, find(&found, "child").alone_at), (&None, Some(at(1))));
 }
 
-/// Newest first, each once, without what the tag points at.
-pub async fn a_snapshot_tells_the_past_as_far_as_it_is_asked_for(s: &Scene) {
+/// Newest first, each once, without the current digest.
+pub async fn snapshot_has_the_requested_number_of_past_digests(s: &Scene) {
     for (hour, name) in ["a", "b", "a", "c", "d"].into_iter().enumerate() {
         s.put("app", image(name).tag("latest"), hour as i64).await;
     }
@@ -83,8 +85,8 @@ pub async fn a_snapshot_tells_the_past_as_far_as_it_is_asked_for(s: &Scene) {
     }
 }
 
-/// A push that could not read the config again takes nothing away.
-pub async fn details_that_are_known_stay_known(s: &Scene) {
+/// A push that could not read the config keeps the known details.
+pub async fn known_details_stay_known(s: &Scene) {
     s.put("app", image("a").tag("v1"), 1).await;
     assert_eq!(find(&snapshot(s, 0).await, "a").platforms, None);
     s.put("app", image("a").tag("v1").details(linux()), 2).await;
@@ -92,8 +94,8 @@ pub async fn details_that_are_known_stay_known(s: &Scene) {
     assert_eq!(find(&snapshot(s, 0).await, "a").labels, linux().labels);
 }
 
-/// Once, however many manifests have it, and until its blob goes.
-pub async fn what_a_config_says_is_recorded_with_its_blob(s: &Scene) {
+/// Once for all manifests with this config, until its blob is deleted.
+pub async fn config_details_are_recorded_with_the_blob(s: &Scene) {
     s.push("app", "config", 1).await;
     assert!(!s.store.has_config_details(&digest("config")).await.expect("an answer"));
     s.put("app", image("a").config("config", Some(linux())).tag("v1"), 1).await;
@@ -112,13 +114,13 @@ pub async fn what_a_config_says_is_recorded_with_its_blob(s: &Scene) {
     assert!(!s.store.has_config_details(&digest("config")).await.expect("an answer"));
 }
 
-/// So that a large repository costs no memory for what no rule asks for.
-pub async fn a_snapshot_holds_the_details_that_are_asked_for(s: &Scene) {
+/// A large repository takes no memory for details that no rule uses.
+pub async fn snapshot_has_only_requested_details(s: &Scene) {
     s.push("app", "config", 1).await;
     let details =
         ImageDetails { labels: Some([("a".into(), "b".into()), ("c".into(), "d".into())].into()), ..linux() };
     s.put("app", image("image").config("config", Some(details)).tag("v1"), 1).await;
-    s.put("app", image("noted").annotation("k", "v").tag("v2"), 1).await;
+    s.put("app", image("annotated").annotation("k", "v").tag("v2"), 1).await;
     let none = load(s, SnapshotQuery::default()).await;
     assert_eq!(none.unread, []);
     for facts in &none.snapshot.manifests {
@@ -130,13 +132,13 @@ pub async fn a_snapshot_holds_the_details_that_are_asked_for(s: &Scene) {
     assert_eq!((&find(&found, "image").labels, &find(&found, "image").annotations), (&expected, &None));
     let annotations = Needs { annotations: ["x".to_owned()].into(), ..Needs::default() };
     let found = load(s, SnapshotQuery { past: 0, needs: annotations }).await.snapshot;
-    assert_eq!(find(&found, "noted").annotations, Some([].into()));
-    // Its bytes are no JSON.
+    assert_eq!(find(&found, "annotated").annotations, Some([].into()));
+    // Its content is not JSON.
     assert_eq!(find(&found, "image").annotations, None);
 }
 
-/// The config itself says what its record lacks.
-pub async fn an_incomplete_config_is_to_be_read(s: &Scene) {
+/// Details that are not recorded must be read from the config itself.
+pub async fn incomplete_config_is_reported_as_unread(s: &Scene) {
     for name in ["partial", "huge", "lost"] {
         s.push("app", name, 1).await;
     }
@@ -146,7 +148,7 @@ pub async fn an_incomplete_config_is_to_be_read(s: &Scene) {
     s.put("app", image("b").config("huge", Some(huge)).tag("b"), 1).await;
     s.put("app", image("c").config("lost", None).tag("c"), 1).await;
     let found = load(s, SnapshotQuery { past: 0, needs: needs() }).await;
-    // All that is asked of it is recorded.
+    // All requested details of it are recorded.
     assert_eq!(find(&found.snapshot, "a").labels, linux().labels);
     assert_eq!(unread(&found), ["huge", "lost"].map(digest));
     let more = Needs { labels: ["a".to_owned(), "z".to_owned()].into(), ..Needs::default() };
@@ -155,18 +157,18 @@ pub async fn an_incomplete_config_is_to_be_read(s: &Scene) {
     assert_eq!(unread(&found), ["partial", "huge", "lost"].map(digest));
 }
 
-/// The configs to be read, each for the one image that has it, in the order of the images' names.
+/// Returns the configs to read, each for the one image that has it, in the order of the images' names.
 fn unread(loaded: &LoadedSnapshot) -> Vec<crate::oci::Digest> {
     let mut found: Vec<&UnreadConfig> = loaded.unread.iter().collect();
     let name = |config: &&UnreadConfig| {
-        let place = config.manifests[0];
-        ["a", "b", "c"].into_iter().find(|name| loaded.snapshot.manifests[place].digest == digest(name))
+        let index = config.manifests[0];
+        ["a", "b", "c"].into_iter().find(|name| loaded.snapshot.manifests[index].digest == digest(name))
     };
     found.sort_by_key(name);
     found.into_iter().map(|config| config.digest.clone()).collect()
 }
 
-/// Until the pin goes; then as if it had never been there.
+/// The manifest is kept until the pin is removed, and then treated as if it had never been pinned.
 pub async fn a_pinned_manifest_outlives_its_tag(s: &Scene) {
     s.put("app", image("a").tag("latest"), 0).await;
     pin(s, &["a", "nothing"]).await;
@@ -176,15 +178,15 @@ pub async fn a_pinned_manifest_outlives_its_tag(s: &Scene) {
     let reason = s.store.pin(&repo("app"), &digest("a")).await.expect("an answer");
     assert_eq!(reason.as_deref(), Some("keeps a"));
     assert_eq!(s.store.pin(&repo("app"), &digest("b")).await.expect("an answer"), None);
-    s.verifies().await;
+    s.assert_consistent().await;
     pin(s, &["nothing"]).await;
     assert_eq!(find(&snapshot(s, 0).await, "a").alone_at, Some(at(1)));
     s.collect(rules(24 * 30)).await;
     assert!(!s.has("app", "a").await);
 }
 
-/// Pins that are added leave those that are there, with their reasons.
-pub async fn added_pins_leave_the_others(s: &Scene) {
+/// Added pins keep existing ones with their reasons.
+pub async fn adding_pins_keeps_existing_pins(s: &Scene) {
     for name in ["a", "b", "c"] {
         s.put("app", image(name), 0).await;
     }
@@ -203,8 +205,8 @@ pub async fn added_pins_leave_the_others(s: &Scene) {
     assert!(!s.has("app", "a").await && s.has("app", "b").await && !s.has("app", "c").await);
 }
 
-/// The tag goes and its manifest stays.
-pub async fn a_pin_holds_against_an_expiry(s: &Scene) {
+/// The tag expires and its manifest stays.
+pub async fn pinned_manifest_survives_the_expiry_of_its_tag(s: &Scene) {
     s.put("app", image("a").tag("v1"), 0).await;
     pin(s, &["a"]).await;
     let expiry = ExpireTag {
@@ -222,8 +224,8 @@ pub async fn a_pin_holds_against_an_expiry(s: &Scene) {
     assert!(s.has("app", "a").await && s.tagged("app", "v1").await.is_none());
 }
 
-/// A child that a tag pointed at once is not let go with its index.
-pub async fn a_purge_leaves_what_is_pinned(s: &Scene) {
+/// A pinned child is not removed with its index.
+pub async fn purge_keeps_pinned_manifests(s: &Scene) {
     s.put("app", image("child"), 0).await;
     s.put("app", image("index").child("child").tag("v1"), 0).await;
     pin(s, &["child"]).await;
@@ -233,12 +235,12 @@ pub async fn a_purge_leaves_what_is_pinned(s: &Scene) {
     assert!(s.has("app", "child").await && s.manifest("app", "index").await.is_none());
 }
 
-/// As it was written down last.
-pub async fn the_last_judgement_is_told(s: &Scene) {
-    assert_eq!(s.store.judged().await.expect("an answer"), None);
+/// The last recorded evaluation is returned.
+pub async fn last_evaluation_is_recorded(s: &Scene) {
+    assert_eq!(s.store.last_evaluation().await.expect("an answer"), None);
     for number in [1, 2] {
-        let judged = Judged { at: Timestamp(number), policies: format!("sha256:{number}") };
-        s.store.note_judged(&judged).await.expect("noted");
-        assert_eq!(s.store.judged().await.expect("an answer"), Some(judged));
+        let evaluation = EvaluationRecord { at: Timestamp(number), policies: format!("sha256:{number}") };
+        s.store.record_evaluation(&evaluation).await.expect("recorded");
+        assert_eq!(s.store.last_evaluation().await.expect("an answer"), Some(evaluation));
     }
 }

@@ -1,4 +1,4 @@
-//! The store as a whole.
+//! The store as a whole: totals, recorded time and maintenance.
 
 use super::scene::{ALLOCATED, SIZE};
 use super::*;
@@ -11,7 +11,7 @@ async fn totals(s: &Scene) -> Totals {
 /// Totals follow every change.
 pub async fn totals_are_kept_current(s: &Scene) {
     assert_eq!(totals(s).await, Totals::default());
-    let upload = s.begin("app", 0).await;
+    let upload = s.start_upload("app", 0).await;
     assert_eq!(totals(s).await.uploads, 1);
     s.commit(upload, "layer", 0).await;
     s.push("other", "layer", 0).await;
@@ -25,40 +25,40 @@ pub async fn totals_are_kept_current(s: &Scene) {
             blob_bytes: 2 * SIZE,
             blob_allocated: 2 * ALLOCATED,
             manifests: 1,
-            doomed: 1,
-            doomed_bytes: SIZE,
-            doomed_allocated: ALLOCATED,
+            pending_deletions: 1,
+            pending_deletion_bytes: SIZE,
+            pending_deletion_allocated: ALLOCATED,
             ..Totals::default()
         }
     );
     s.delete("app", "a", 1).await;
     assert_eq!(totals(s).await.manifests, 1);
     s.collect(rules(100)).await;
-    assert_eq!(totals(s).await.doomed_allocated, 3 * ALLOCATED);
-    s.store.forget_doomed(&s.doomed().await).await.expect("forgotten");
+    assert_eq!(totals(s).await.pending_deletion_allocated, 3 * ALLOCATED);
+    s.store.forget_pending_deletions(&s.pending_deletions().await).await.expect("deleted");
     assert_eq!(totals(s).await, Totals::default());
 }
 
 /// A changed size counts.
 pub async fn totals_follow_a_blob_of_another_size(s: &Scene) {
-    let id = s.begin("app", 0).await;
+    let id = s.start_upload("app", 0).await;
     let key = crate::oci::BlobKey { digest: digest("x"), generation: crate::oci::Generation::random() };
-    let end = crate::metadata::UploadEnd { now: at(0), lease: scene::DAY, shortest: scene::DAY };
+    let end = crate::metadata::UploadEnd { now: at(0), lease: scene::DAY, min_lease: scene::DAY };
     let size = BlobSize { logical: 3, allocated: 512 };
     assert_eq!(s.store.commit_upload(id, &key, size, end).await.expect("committed"), Commit::Done);
     s.push("app", "x", 1).await;
     assert_eq!((totals(s).await.blob_bytes, totals(s).await.blob_allocated), (SIZE, ALLOCATED));
-    assert_eq!(totals(s).await.doomed_allocated, 512);
+    assert_eq!(totals(s).await.pending_deletion_allocated, 512);
 }
 
-/// The first byte store is the one.
+/// The store stays bound to the first blob store.
 pub async fn a_store_is_bound_once(s: &Scene) {
     assert_eq!(s.store.bind_store("one").await.expect("bound"), "one");
     assert_eq!(s.store.bind_store("two").await.expect("bound"), "one");
 }
 
-/// The time that was recorded last is told.
-pub async fn the_recorded_time_is_told(s: &Scene) {
+/// The last recorded time is returned.
+pub async fn recorded_time_is_returned(s: &Scene) {
     assert_eq!(s.store.recorded_time().await.expect("an answer"), None);
     for hours in [5, 7] {
         s.store.record_time(at(hours)).await.expect("recorded");
@@ -66,7 +66,7 @@ pub async fn the_recorded_time_is_told(s: &Scene) {
     }
 }
 
-/// What was dated by a clock that was behind is as old as it really is; nothing else is touched.
+/// Times recorded while the clock was behind are corrected; others do not change.
 pub async fn times_follow_a_jump_of_the_clock(s: &Scene) {
     s.push("app", "layer", 0).await;
     s.put("app", image("before").tag("before"), 0).await;
@@ -74,7 +74,7 @@ pub async fn times_follow_a_jump_of_the_clock(s: &Scene) {
     s.delete("app", "b", 4).await;
     s.put("app", image("c").tag("wrong"), 4).await;
     let by = 1000 * scene::HOUR;
-    s.store.follow_jump(ClockJump { from: at(2), until: at(5), by }).await.expect("moved");
+    s.store.apply_clock_jump(ClockJump { from: at(2), until: at(5), by }).await.expect("moved");
     assert_eq!(s.manifest("app", "c").await.expect("live").leased_at, at(1004));
     let query = SnapshotQuery::default();
     let loaded = s.store.retention_snapshot(&repo("app"), &query).await.expect("an answer").expect("known");
@@ -85,11 +85,11 @@ pub async fn times_follow_a_jump_of_the_clock(s: &Scene) {
     let restored = s.store.restore_manifest(&repo("app"), &digest("b"), &at(1027).into()).await;
     assert!(matches!(restored.expect("an answer"), Restoration::Done(_)));
     assert!(s.has_blob("app", "layer").await);
-    s.verifies().await;
+    s.assert_consistent().await;
 }
 
-/// Tidying and checking change nothing that shows.
-pub async fn a_tidied_store_is_the_same(s: &Scene) {
+/// Tidying and checking have no visible effect.
+pub async fn tidying_changes_nothing(s: &Scene) {
     s.push("app", "layer", 0).await;
     s.store.tidy().await.expect("tidied");
     s.store.check().await.expect("checked");

@@ -1,4 +1,4 @@
-//! What is in the trash is listed, comes back whole, or is let go of.
+//! Listing, restoring and emptying the trash.
 
 use super::*;
 use crate::metadata::{Change, ChangeKind, EdgeKind, RemovedManifest, Restoration, Restored, TrashCursor};
@@ -7,14 +7,16 @@ async fn restore(s: &Scene, name: &str, hours: i64) -> Restoration {
     s.store.restore_manifest(&repo("app"), &digest(name), &at(hours).into()).await.expect("an answer")
 }
 
-fn done(manifests: &[&str], tags: &[&str], taken: &[&str]) -> Restoration {
+fn outcome(manifests: &[&str], tags: &[&str], taken: &[&str]) -> Restoration {
     let tags_of = |names: &[&str]| names.iter().map(|name| tag(name)).collect();
     let manifests = manifests.iter().map(|name| digest(name)).collect();
     Restoration::Done(Restored { manifests, tags: tags_of(tags), taken: tags_of(taken) })
 }
 
-async fn all(s: &Scene, of: Option<&str>) -> Vec<RemovedManifest> {
-    let (of, mut after, mut found) = (of.map(repo), None::<TrashCursor>, Vec::new());
+async fn list_trash(s: &Scene, of: Option<&str>) -> Vec<RemovedManifest> {
+    let of = of.map(repo);
+    let mut after = None::<TrashCursor>;
+    let mut found = Vec::new();
     loop {
         let page = s.store.removed_manifests(of.as_ref(), after, 2).await.expect("an answer");
         found.extend(page.items);
@@ -25,7 +27,7 @@ async fn all(s: &Scene, of: Option<&str>) -> Vec<RemovedManifest> {
     }
 }
 
-/// Newest first, a page at a time, of one repository or of all, with the tags that went.
+/// Newest first, in pages, of one repository or of all, with the tags that were removed.
 pub async fn the_trash_is_listed(s: &Scene) {
     for (name, hours) in [("a", 3), ("b", 1), ("c", 2), ("d", 2), ("e", 5)] {
         s.put("app", image(name).tag(name).tag(&format!("{name}-too")), 0).await;
@@ -34,16 +36,16 @@ pub async fn the_trash_is_listed(s: &Scene) {
     s.put("other", image("x"), 0).await;
     s.delete("other", "x", 4).await;
     let digests = |found: Vec<RemovedManifest>| found.into_iter().map(|one| one.digest).collect::<Vec<_>>();
-    assert_eq!(digests(all(s, None).await), ["e", "x", "a", "d", "c", "b"].map(digest));
-    assert_eq!(digests(all(s, Some("app")).await), ["e", "a", "d", "c", "b"].map(digest));
-    assert_eq!(all(s, Some("unheard-of")).await, []);
-    let first = all(s, None).await.remove(0);
+    assert_eq!(digests(list_trash(s, None).await), ["e", "x", "a", "d", "c", "b"].map(digest));
+    assert_eq!(digests(list_trash(s, Some("app")).await), ["e", "a", "d", "c", "b"].map(digest));
+    assert_eq!(list_trash(s, Some("unheard-of")).await, []);
+    let first = list_trash(s, None).await.remove(0);
     assert_eq!((first.repo, first.size, first.removed_at), (repo("app"), 1, at(5)));
     let lost: Vec<_> = first.tags.into_iter().map(|lost| (lost.tag, lost.kind)).collect();
     assert_eq!(lost, [(tag("e"), ChangeKind::Delete), (tag("e-too"), ChangeKind::Delete)]);
 }
 
-/// Tags that went alone are listed while their manifest lives and nobody has used them again.
+/// Removed tags are listed while their manifest is live and the tag is not in use again.
 pub async fn removed_tags_are_listed(s: &Scene) {
     s.put("app", image("a").tag("v1").tag("v2").tag("v3").tag("stays"), 0).await;
     s.put("app", image("b").tag("b"), 0).await;
@@ -54,7 +56,8 @@ pub async fn removed_tags_are_listed(s: &Scene) {
     s.put("app", image("a").tag("v2"), 5).await;
     let of = repo("app");
     for of in [None, Some(&of)] {
-        let (mut after, mut found) = (None, Vec::new());
+        let mut after = None;
+        let mut found = Vec::new();
         loop {
             let page = s.store.removed_tags(of, after, 1).await.expect("an answer");
             found.extend(page.items.into_iter().map(|one| (one.lost.tag, one.removed_at, one.digest)));
@@ -67,7 +70,7 @@ pub async fn removed_tags_are_listed(s: &Scene) {
     }
 }
 
-/// A manifest comes back with its tags and its bytes, and stays.
+/// A manifest is restored with its tags and its content, and stays.
 pub async fn a_removed_manifest_is_restored(s: &Scene) {
     s.push("app", "layer", 0).await;
     s.put("app", image("a").blob("layer").tag("v1").tag("v2").tag("v3"), 0).await;
@@ -76,7 +79,7 @@ pub async fn a_removed_manifest_is_restored(s: &Scene) {
     s.delete("app", "a", 2).await;
     s.delete_blob("app", "layer", 3).await;
     s.put("app", image("b").tag("v2"), 3).await;
-    assert_eq!(restore(s, "a", 4).await, done(&["a"], &["v1"], &["v2"]));
+    assert_eq!(restore(s, "a", 4).await, outcome(&["a"], &["v1"], &["v2"]));
     assert_eq!(s.tagged("app", "v1").await.map(|found| found.digest), Some(digest("a")));
     assert_eq!(s.tagged("app", "v2").await.map(|found| found.digest), Some(digest("b")));
     assert_eq!(s.tagged("app", "v3").await, None);
@@ -85,19 +88,19 @@ pub async fn a_removed_manifest_is_restored(s: &Scene) {
     assert_eq!(restore(s, "unheard-of", 5).await, Restoration::Unknown);
 }
 
-/// One that had no tag expires as if it had just been pushed.
-pub async fn an_untagged_one_is_restored_for_a_while(s: &Scene) {
+/// A manifest without tags expires as if it had just been pushed.
+pub async fn untagged_manifest_is_restored_until_it_expires(s: &Scene) {
     s.put("app", image("a"), 0).await;
     s.delete("app", "a", 1).await;
-    assert_eq!(restore(s, "a", 20).await, done(&["a"], &[], &[]));
+    assert_eq!(restore(s, "a", 20).await, outcome(&["a"], &[], &[]));
     s.collect(rules(20 + 14 * 24 - 1)).await;
     assert!(s.has("app", "a").await);
     s.collect(rules(20 + 14 * 24 + 25)).await;
     assert!(!s.has("app", "a").await);
 }
 
-/// An index brings its children along, and theirs.
-pub async fn children_come_back_with_their_index(s: &Scene) {
+/// An index is restored with its children, and theirs.
+pub async fn children_are_restored_with_their_index(s: &Scene) {
     s.push("app", "layer", 0).await;
     s.put("app", image("leaf").blob("layer"), 0).await;
     s.put("app", image("inner").child("leaf"), 0).await;
@@ -105,13 +108,13 @@ pub async fn children_come_back_with_their_index(s: &Scene) {
     for name in ["index", "inner", "leaf"] {
         s.delete("app", name, 1).await;
     }
-    assert_eq!(restore(s, "index", 2).await, done(&["index", "inner", "leaf"], &["v1"], &[]));
+    assert_eq!(restore(s, "index", 2).await, outcome(&["index", "inner", "leaf"], &["v1"], &[]));
     s.collect(rules(1000)).await;
     assert!(s.has("app", "leaf").await && s.has_blob("app", "layer").await);
 }
 
-/// All that is missing is named, of the children too, and nothing changes.
-pub async fn what_would_not_be_whole_is_not_restored(s: &Scene) {
+/// All missing targets are reported, including those of children, and nothing changes.
+pub async fn incomplete_manifest_is_not_restored(s: &Scene) {
     let key = s.push("app", "layer", 0).await;
     s.put("app", image("good"), 0).await;
     s.put("app", image("bad").blob("layer"), 0).await;
@@ -125,8 +128,8 @@ pub async fn what_would_not_be_whole_is_not_restored(s: &Scene) {
     assert!(!s.has("app", "good").await && s.tagged("app", "v1").await.is_none());
 }
 
-/// A child that need not be there is no hindrance, and comes back where it can.
-pub async fn a_sparse_index_comes_back_with_what_there_is(s: &Scene) {
+/// A child that is not required does not prevent the restore, and is restored if possible.
+pub async fn sparse_index_is_restored_without_missing_children(s: &Scene) {
     let key = s.push("app", "layer", 0).await;
     s.put("app", image("good"), 0).await;
     s.put("app", image("bad").blob("layer"), 0).await;
@@ -135,19 +138,19 @@ pub async fn a_sparse_index_comes_back_with_what_there_is(s: &Scene) {
         s.delete("app", name, 1).await;
     }
     assert!(s.mark(&key, true, 1).await);
-    assert_eq!(restore(s, "index", 2).await, done(&["index", "good"], &[], &[]));
+    assert_eq!(restore(s, "index", 2).await, outcome(&["index", "good"], &[], &[]));
     assert!(!s.has("app", "bad").await);
 }
 
-/// Nothing comes back that the purge has begun with.
-pub async fn what_is_purged_is_not_restored(s: &Scene) {
+/// A manifest is not restored once it is being purged.
+pub async fn purged_manifest_is_not_restored(s: &Scene) {
     s.put("app", image("a").tag("v1"), 0).await;
     s.delete("app", "a", 1).await;
-    s.store.expire_trash(&rules(100), 10).await.expect("condemned");
+    s.store.expire_trash(&rules(100), 10).await.expect("expired");
     assert_eq!(restore(s, "a", 100).await, Restoration::Unknown);
 }
 
-/// The trash is emptied at once where somebody wants it, of one repository or of all, and nothing else goes.
+/// The trash of one repository or of all is emptied at once, and nothing else is removed.
 pub async fn the_trash_is_emptied_on_request(s: &Scene) {
     for of in ["app", "other"] {
         s.push(of, "layer", 0).await;
@@ -162,21 +165,21 @@ pub async fn the_trash_is_emptied_on_request(s: &Scene) {
     let first = s.store.empty_trash(Some(&app), at(31), 2).await.expect("emptied");
     assert!((first.changed, first.more) == (2, true));
     assert_eq!(s.store.empty_trash(Some(&app), at(31), 2).await.expect("emptied").changed, 1);
-    assert_eq!(all(s, None).await.len(), 4);
+    assert_eq!(list_trash(s, None).await.len(), 4);
     assert_eq!(restore(s, "a", 31).await, Restoration::Unknown);
-    assert_eq!(restore(s, "late", 33).await, done(&["late"], &["late"], &[]));
+    assert_eq!(restore(s, "late", 33).await, outcome(&["late"], &["late"], &[]));
     assert_eq!(s.store.empty_trash(None, at(31), 10).await.expect("emptied").changed, 3);
     let keep_trash = crate::metadata::CollectionRules { trash: 100 * scene::DAY, ..rules(60) };
     s.collect(keep_trash).await;
     assert!(!s.is_stored("layer").await && s.has("app", "late").await);
 }
 
-/// Whoever restores is told in the history.
-pub async fn a_restore_is_told(s: &Scene) {
+/// The history records who restored a manifest.
+pub async fn restore_is_recorded_in_the_history(s: &Scene) {
     s.put("app", image("a").tag("v1"), 0).await;
     s.delete("app", "a", 1).await;
     let change = Change { by: Some("ann".into()), ..at(2).into() };
     s.store.restore_manifest(&repo("app"), &digest("a"), &change).await.expect("restored");
-    let told = s.store.tag_history(&repo("app"), Some(&tag("v1")), None, 1).await.expect("an answer").items;
-    assert_eq!((told[0].kind, told[0].by.as_deref()), (ChangeKind::Restore, Some("ann")));
+    let rows = s.store.tag_history(&repo("app"), Some(&tag("v1")), None, 1).await.expect("an answer").items;
+    assert_eq!((rows[0].kind, rows[0].by.as_deref()), (ChangeKind::Restore, Some("ann")));
 }

@@ -16,7 +16,7 @@ fn name(text: &str) -> RepoName {
 }
 
 #[test]
-fn the_base_has_two_spellings_and_so_has_the_place_where_uploads_begin() {
+fn base_and_uploads_accept_a_missing_final_slash() {
     assert_eq!(parse("/v2"), Endpoint::Base);
     assert_eq!(parse("/v2/"), Endpoint::Base);
     assert_eq!(parse("/v2/a/b/blobs/uploads"), Endpoint::Uploads { name: name("a/b") });
@@ -24,7 +24,7 @@ fn the_base_has_two_spellings_and_so_has_the_place_where_uploads_begin() {
 }
 
 #[test]
-fn the_end_of_the_path_decides() {
+fn end_of_the_path_decides() {
     assert_eq!(parse("/v2/blobs/uploads/tags/list"), Endpoint::Tags { name: name("blobs/uploads") });
     assert_eq!(
         parse("/v2/a/blobs/uploads/blobs/uploads/"),
@@ -36,7 +36,7 @@ fn the_end_of_the_path_decides() {
 }
 
 #[test]
-fn percent_encoding_is_undone_once() {
+fn decodes_percent_encoding_once() {
     let hex = "0a".repeat(32);
     let digest = format!("sha256:{hex}").parse().expect("digest");
     assert_eq!(parse(&format!("/v2/a/blobs/sha256%3A{hex}")), Endpoint::Blob { name: name("a"), digest });
@@ -46,7 +46,7 @@ fn percent_encoding_is_undone_once() {
 }
 
 #[test]
-fn what_is_wrong_is_said() {
+fn error_names_the_invalid_part() {
     for path in ["", "/", "/v1/", "/v20", "/v2/a", "/v2/tags/list", "/v2/a/tags/list/", "/v2/a/tags", "/v2//"]
     {
         assert_eq!(fails(path), PathError::NotFound, "{path}");
@@ -100,12 +100,12 @@ fn endpoints() -> impl Strategy<Value = Endpoint> {
 
 proptest! {
     #[test]
-    fn a_path_survives_the_round_trip(endpoint in endpoints()) {
+    fn path_survives_formatting_and_parsing(endpoint in endpoints()) {
         prop_assert_eq!(Endpoint::parse(&endpoint.path()), Ok(endpoint));
     }
 
     #[test]
-    fn no_path_panics(
+    fn paths_never_panic(
         path in ".{0,64}",
         tail in "(/(v2|blobs|uploads|tags|list|manifests|%[0-9a-f]{2}|.{0,3})){0,6}",
     ) {

@@ -1,7 +1,7 @@
-//! Annotations: checked when they are pushed, and read from the manifest's own bytes when they are asked for.
+//! Annotations: validated when a manifest is pushed, and read from the manifest's content when needed.
 //!
-//! A manifest of 4 MB can hold hundreds of thousands of them. As a map they take ten times the memory, so they
-//! stay the JSON that they are.
+//! A manifest of 4 MB can have hundreds of thousands of annotations. As a map they take ten times the memory, so they
+//! are kept as JSON.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 use super::strings::StringMap;
 use crate::oci::string_map;
 
-/// The annotations of a manifest, as the JSON object that it has.
+/// The annotations of a manifest, as the JSON object in its content.
 #[derive(Clone)]
 pub struct Annotations(Box<RawValue>);
 
@@ -23,15 +23,15 @@ struct Annotated<'a> {
 }
 
 impl Annotations {
-    /// The annotations of the manifest whose bytes are `content`. `None` if it has none, or cannot be read.
+    /// Reads the annotations of a manifest. Returns `None` if it has none or can't be read.
     pub fn of_manifest(content: &[u8]) -> Option<Self> {
         let json = serde_json::from_slice::<Annotated<'_>>(content).ok()?.annotations?;
         let StringMap { len } = serde_json::from_str(json.get()).ok()?;
         (len > 0).then(|| Self(json.to_owned()))
     }
 
-    /// The annotations with these keys of the manifest whose bytes are `content`. `None` if they cannot be read, or one
-    /// has more than 16 KiB.
+    /// Reads the annotations with these keys of a manifest. Returns `None` if they can't be read or one is larger than
+    /// 16 KiB.
     pub fn with_keys(content: &[u8], keys: &BTreeSet<String>) -> Option<BTreeMap<String, String>> {
         let Annotated { annotations } = serde_json::from_slice(content).ok()?;
         let Some(json) = annotations else {
@@ -41,12 +41,12 @@ impl Annotations {
         (!found.incomplete).then_some(found.pairs)
     }
 
-    /// How many bytes they have as JSON.
+    /// Returns the size of the annotations as JSON.
     pub fn json_len(&self) -> usize {
         self.0.get().len()
     }
 
-    /// The annotations as a map.
+    /// Converts the annotations to a map.
     pub fn to_map(&self) -> BTreeMap<String, String> {
         serde_json::from_str(self.0.get()).unwrap_or_default()
     }
@@ -77,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn annotations_are_served_as_the_manifest_has_them() {
+    fn annotations_keep_their_json_form() {
         let json = r#"{ "b": "\u00e9", "a":"1" }"#;
         let content = format!(r#"{{"layers":[{{"annotations":{{"x":"y"}}}}],"annotations":{json}}}"#);
         let found = Annotations::of_manifest(content.as_bytes()).expect("some");
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn a_manifest_without_annotations_has_none() {
+    fn manifest_without_annotations_has_none() {
         for content in
             ["{}", r#"{"annotations":null}"#, r#"{"annotations":{ }}"#, r#"{"annotations":{"a":1}}"#, "", "x"]
         {
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn wanted_annotations_are_read() {
+    fn reads_selected_annotations() {
         let keys = BTreeSet::from(["a".to_owned(), "b".to_owned()]);
         let read = |annotations: &str| {
             let content = format!(r#"{{"annotations":{annotations}}}"#);

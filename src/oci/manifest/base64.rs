@@ -1,6 +1,6 @@
-//! Base64, as a descriptor's `data` has it.
+//! Base64, as used in a descriptor's `data`.
 
-/// What `text` spells in RFC 4648's standard alphabet, padded. `None` if it is not that.
+/// Decodes padded Base64 in RFC 4648's standard alphabet. Returns `None` if the text is invalid.
 pub(super) fn decode(text: &str) -> Option<Vec<u8>> {
     let padding = text.bytes().rev().take_while(|b| *b == b'=').count();
     if padding > 2 || !text.len().is_multiple_of(4) {
@@ -38,7 +38,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_rfc_s_own_examples() {
+    fn decodes_the_examples_of_the_rfc() {
         for (text, content) in
             [("", ""), ("Zg==", "f"), ("Zm8=", "fo"), ("Zm9v", "foo"), ("Zm9vYg==", "foob")]
         {
@@ -48,7 +48,7 @@ mod tests {
     }
 
     #[test]
-    fn all_else_is_none() {
+    fn rejects_invalid_text() {
         for bad in ["Z", "Zg", "Zg=", "=", "====", "Z===", "Zg==Zg==", "Zm9v\n", "Zm-_", "Zé="] {
             assert_eq!(decode(bad), None, "{bad}");
         }
@@ -56,7 +56,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn nothing_panics(text in "[A-Za-z0-9+/=é]{0,40}") {
+        fn decoding_never_panics(text in "[A-Za-z0-9+/=é]{0,40}") {
             let _ = decode(&text);
         }
     }

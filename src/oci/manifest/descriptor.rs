@@ -1,4 +1,4 @@
-//! A descriptor, as a manifest that is pushed has it.
+//! Descriptors in a pushed manifest.
 
 use serde_json::value::RawValue;
 
@@ -10,7 +10,7 @@ use crate::oci::{Digest, Hasher};
 
 const FIELDS: [&str; 6] = ["mediaType", "digest", "size", "urls", "annotations", "data"];
 
-/// The largest size: what an int64 holds, which is how clients and databases read it.
+/// The maximum size: the largest int64, which is what clients and databases use.
 const MAX_SIZE: u64 = i64::MAX.unsigned_abs();
 
 /// A valid descriptor (image-spec, descriptor.md).
@@ -18,12 +18,12 @@ pub(super) struct PushedDescriptor {
     pub media_type: String,
     pub digest: Digest,
     pub size: u64,
-    /// Whether it says from where else its content can be had.
+    /// Whether it lists other locations of the content.
     pub has_urls: bool,
 }
 
 impl PushedDescriptor {
-    /// Reads the descriptor that lies at `path`.
+    /// Parses the descriptor at `path`.
     pub fn parse(json: &RawValue, path: &str) -> Result<Self, InvalidManifest> {
         let object = Object::parse(json.get(), path, &FIELDS)?;
         let urls = object.get::<StringList>("urls")?.unwrap_or_default();
@@ -38,21 +38,22 @@ impl PushedDescriptor {
         Ok(descriptor)
     }
 
-    /// Embedded content has to be the content that the rest describes, for clients may take it instead.
+    /// Embedded content must match the digest and the size, because clients may use it instead of the blob.
     fn check_data(&self, object: &Object<'_>) -> Result<(), InvalidManifest> {
         let Some(data) = object.get::<String>("data")? else { return Ok(()) };
-        let content = base64::decode(&data).ok_or_else(|| invalid(object, "data", "it is no base64"))?;
+        let content =
+            base64::decode(&data).ok_or_else(|| invalid(object, "data", "it is not valid base64"))?;
         if content.len() as u64 != self.size {
-            return Err(invalid(object, "data", "it has not the descriptor's size"));
+            return Err(invalid(object, "data", "it does not match the descriptor's size"));
         }
         if Hasher::digest(self.digest.algorithm(), &content) != self.digest {
-            return Err(invalid(object, "data", "it has not the descriptor's digest"));
+            return Err(invalid(object, "data", "it does not match the descriptor's digest"));
         }
         Ok(())
     }
 }
 
-/// Any text: clients have always been free in what they call their layers.
+/// Returns the media type. Any text is allowed, because clients have always named the types of their layers freely.
 fn media_type(object: &Object<'_>) -> Result<String, InvalidManifest> {
     let media_type: String = object.require("mediaType")?;
     if media_type.is_empty() { Err(invalid(object, "mediaType", "it is empty")) } else { Ok(media_type) }
@@ -92,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_be_there_may_be_there() {
+    fn accepts_optional_fields() {
         assert!(!parse(&with("urls", json!([]))).expect("valid").has_urls);
         assert!(parse(&with("urls", json!(["https://example.com"]))).expect("valid").has_urls);
         assert!(parse(&with("platform", json!({ "os": "linux" }))).is_ok());
@@ -102,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_named() {
+    fn error_names_the_invalid_field() {
         let wrong = [
             ("mediaType", json!("")),
             ("digest", json!("sha256:12")),
@@ -128,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_to_be_there_has_to_be_there() {
+    fn rejects_missing_required_fields() {
         for field in ["mediaType", "digest", "size"] {
             let path = format!("layers[0].{field}");
             assert_eq!(parse(&with(field, Value::Null)).err(), Some(InvalidManifest::Missing { path }));

@@ -1,104 +1,104 @@
-//! Why a content is no manifest.
+//! Why a content is not an acceptable manifest.
 
 use thiserror::Error;
 
 use crate::oci::{Digest, InvalidMediaType, MediaType};
 
-/// Why a content is no manifest that can be accepted. Each message can be shown to the client.
+/// Why a content is not an acceptable manifest. Each message can be shown to the client.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum InvalidManifest {
-    /// It is no JSON, or its outermost value is no object.
-    #[error("the manifest is no JSON object: {0}")]
+    /// It is not JSON, or the outermost value is not an object.
+    #[error("the manifest is not a JSON object: {0}")]
     NotJson(String),
-    /// It is nested more deeply than readers can be expected to follow.
+    /// It is nested too deeply for common JSON readers.
     #[error("the manifest is nested more than {limit} levels deep")]
     TooDeep {
         /// The limit.
         limit: usize,
     },
-    /// A field that is there twice, or spelled in other case: readers would not agree on what it says.
-    #[error("the manifest's field {path} is spelled `{spelling}`, or is there more than once")]
+    /// A field occurs twice or in another case, so that readers would not agree on its value.
+    #[error("the manifest's field {path} is spelled `{spelling}`, or occurs more than once")]
     AmbiguousField {
-        /// Which field, from the outermost object on.
+        /// The path of the field, starting at the outermost object.
         path: String,
-        /// How it was spelled.
+        /// The spelling found.
         spelling: String,
     },
-    /// A field that has to be there.
+    /// A required field is missing.
     #[error("the manifest has no {path}")]
     Missing {
-        /// Which field, from the outermost object on.
+        /// The path of the field, starting at the outermost object.
         path: String,
     },
-    /// A field that says something impossible.
+    /// A field has an invalid value.
     #[error("the manifest's {path} is invalid: {reason}")]
     Field {
-        /// Which field, from the outermost object on.
+        /// The path of the field, starting at the outermost object.
         path: String,
-        /// What is wrong with it.
+        /// Why the value is invalid.
         reason: String,
     },
-    /// Docker's schema 1, which has been deprecated since 2017.
+    /// The manifest uses Docker's schema 1, which has been deprecated since 2017.
     #[error(
-        "Docker image manifests of schema 1 are not supported: push the image again with a client that writes \
-         schema 2 or OCI manifests"
+        "Docker image manifests of schema 1 are not supported; push the image again with a client that \
+         writes schema 2 or OCI manifests"
     )]
     Schema1,
-    /// A `schemaVersion` that nobody has defined.
+    /// The `schemaVersion` is undefined.
     #[error("the manifest's schemaVersion must be 2, not {0}")]
     SchemaVersion(u64),
-    /// The manifest's own type is none.
+    /// The manifest's own media type is invalid.
     #[error("the manifest's mediaType is invalid: {0}")]
     MediaType(#[from] InvalidMediaType),
-    /// Header and body disagree.
+    /// The header and the body disagree.
     #[error("the Content-Type {content_type} is not the manifest's mediaType {media_type}")]
     MediaTypeMismatch {
-        /// What the header says.
+        /// The type in the header.
         content_type: MediaType,
-        /// What the body says.
+        /// The type in the body.
         media_type: MediaType,
     },
-    /// Neither a known type nor the shape of a known one.
+    /// Neither the type nor the fields are those of a known kind.
     #[error(
         "the manifest is neither an image (config and layers) nor an index (manifests) nor of a known type"
     )]
     UnknownKind,
-    /// A type that is no manifest's, for all that its shape is.
-    #[error("{0} is not the type of a manifest: it must be a known one, or application/…+json")]
+    /// The fields are those of a manifest, but the type is not.
+    #[error("{0} is not the type of a manifest; it must be a known one, or application/…+json")]
     UnknownMediaType(MediaType),
-    /// An image and an index in one (CVE-2021-41190): clients would not agree on which.
-    #[error("the manifest may not have {0}, being of another kind (CVE-2021-41190)")]
+    /// It has fields of both an image and an index (CVE-2021-41190), so that clients would not agree on its kind.
+    #[error("the manifest must not have {0}, because it is of another kind (CVE-2021-41190)")]
     MixedKinds(&'static str),
-    /// Two descriptors of one digest, of which at most one can be true.
+    /// Two descriptors of the same digest have different sizes.
     #[error("the manifest gives {digest} two sizes, {first} and {second}")]
     TwoSizes {
-        /// Of what.
+        /// The digest.
         digest: Digest,
-        /// What the first descriptor says.
+        /// The size in the first descriptor.
         first: u64,
-        /// What the second one says.
+        /// The size in the second descriptor.
         second: u64,
     },
-    /// A descriptor whose size is not that of what it describes.
+    /// The size in a descriptor is not the size of the content.
     #[error("the manifest gives {digest} the size {claimed}, but it has {actual} bytes")]
     WrongSize {
-        /// Of what.
+        /// The digest.
         digest: Digest,
-        /// What the descriptor says.
+        /// The size in the descriptor.
         claimed: u64,
-        /// How many bytes it has.
+        /// The size of the content.
         actual: u64,
     },
-    /// A type that is no media type.
+    /// A media type in a field is invalid.
     #[error("the manifest's {field} is invalid: {error}")]
     FieldType {
-        /// Which field, or whose.
+        /// The field.
         field: String,
-        /// What is wrong with it.
+        /// Why it is invalid.
         error: InvalidMediaType,
     },
-    /// It refers to more than the registry's settings allow.
-    #[error("the manifest refers to more than {limit} blobs and manifests, the most that is allowed here")]
+    /// It has more references than the registry's settings allow.
+    #[error("the manifest refers to more than {limit} blobs and manifests, the maximum of this registry")]
     TooManyReferences {
         /// The limit.
         limit: usize,

@@ -1,8 +1,8 @@
-//! Manifests: what a registry has to know of them. The exact bytes are kept elsewhere.
+//! Parses and validates pushed manifests. Their exact content is stored elsewhere.
 //!
-//! Strict with what comes in, so that no client can read an accepted manifest as something else than we do:
-//! what one client calls an image and another an index, or a field that is there twice, would refer to things
-//! that nobody keeps.
+//! Parsing is strict, so that no client can interpret an accepted manifest differently than the registry does. If a
+//! manifest were an image to one client and an index to another, or had a field twice, it could refer to content that
+//! the registry does not keep.
 
 mod annotations;
 mod base64;
@@ -39,37 +39,37 @@ const FIELDS: [&str; 10] = [
     "fsLayers",
 ];
 
-/// How deeply a manifest may be nested: where `serde_json`, as a careful reader, stops.
+/// The maximum nesting depth of a manifest: the limit of `serde_json`.
 const MAX_DEPTH: usize = 127;
 
-/// What a manifest may cost.
+/// Limits on a manifest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ManifestLimits {
-    /// The most distinct blobs and manifests that it may refer to.
+    /// The maximum number of distinct blobs and manifests it may refer to.
     pub max_references: usize,
 }
 
-/// What a manifest says, as far as a registry must know. Its annotations stay in its bytes: see [`Annotations`].
+/// The parts of a manifest that the registry needs. Its annotations stay in its content: see [`Annotations`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Manifest {
-    /// Its type, to be served as `Content-Type`.
+    /// The media type, served as `Content-Type`.
     pub media_type: MediaType,
-    /// What it is.
+    /// The kind of manifest.
     pub kind: ManifestKind,
-    /// Its `artifactType`; without it an image's config's type, for the list of referrers
-    /// (spec, "Listing Referrers").
+    /// The `artifactType`, or else the type of an image's config, for the list of referrers (spec, "Listing
+    /// Referrers").
     pub artifact_type: Option<String>,
-    /// What it is about.
+    /// The subject: the manifest that this one is attached to.
     pub subject: Option<Digest>,
-    /// What it refers to, the subject included, each target once.
+    /// All references, including the subject, each target once.
     pub references: Vec<ManifestReference>,
 }
 
 impl Manifest {
-    /// Reads a manifest that was pushed with this `Content-Type` (spec, "Pushing Manifests").
+    /// Parses a manifest that was pushed with this `Content-Type` (spec, "Pushing Manifests").
     ///
     /// # Errors
-    /// [`InvalidManifest`]: why it has to be refused.
+    /// Fails with the reason why the manifest has to be rejected.
     pub fn parse(
         content: &[u8],
         content_type: Option<&MediaType>,
@@ -80,7 +80,7 @@ impl Manifest {
             return Err(InvalidManifest::TooDeep { limit: MAX_DEPTH });
         }
         let top = Object::parse(json, "", &FIELDS)?;
-        let (media_type, kind) = kind::decide(&top, content_type)?;
+        let (media_type, kind) = kind::determine(&top, content_type)?;
         let subject = references::subject(&top)?;
         let subject_digest = subject.as_ref().map(|subject| subject.digest.clone());
         let references = references::read(&top, kind, subject, limits.max_references)?;
@@ -96,14 +96,14 @@ impl Manifest {
 }
 
 impl Manifest {
-    /// Checks what only a new push has to fulfil: its types are media types (RFC 6838). What was accepted earlier is taken
-    /// as it is.
+    /// Checks a requirement that applies to new pushes only: all types must be media types (RFC 6838). Manifests that
+    /// were accepted earlier stay valid.
     ///
     /// # Errors
-    /// [`InvalidManifest::FieldType`].
+    /// [`InvalidManifest::FieldType`] if a type is invalid.
     pub fn check_types(&self) -> Result<(), InvalidManifest> {
         for target in &self.references {
-            // Clients give parameters to types of layers.
+            // Clients add parameters to the types of layers.
             MediaType::from_content_type(&target.media_type).map_err(|error| InvalidManifest::FieldType {
                 field: format!("mediaType of {}", target.digest),
                 error,

@@ -1,4 +1,4 @@
-//! A JSON object's fields, read so that no other reader can see another value than we do.
+//! Reads the fields of a JSON object so that no other reader can see different values.
 
 use std::fmt;
 
@@ -8,17 +8,17 @@ use serde_json::value::RawValue;
 
 use super::InvalidManifest;
 
-/// The most characters of a message that quotes the client.
+/// The maximum length of a message that quotes the client, in characters.
 const MAX_REASON_LEN: usize = 200;
 
-/// Those fields of an object that matter, each there at most once.
+/// The known fields of an object, each at most once.
 pub(super) struct Object<'a> {
     path: &'a str,
     fields: Vec<(&'static str, &'a RawValue)>,
 }
 
 impl<'a> Object<'a> {
-    /// Reads the `known` fields of the object that lies at `path` (empty for the outermost one).
+    /// Parses the `known` fields of the object at `path` (empty for the outermost one).
     pub fn parse(
         json: &'a str,
         path: &'a str,
@@ -27,7 +27,7 @@ impl<'a> Object<'a> {
         let reader = &mut serde_json::Deserializer::from_str(json);
         let found = reader.deserialize_map(Known(known)).and_then(|found| reader.end().map(|()| found));
         let found = found.map_err(|error| match path {
-            "" => InvalidManifest::NotJson(brief(&error.to_string())),
+            "" => InvalidManifest::NotJson(truncate(&error.to_string())),
             path => invalid(path, &error),
         })?;
         let mut object = Self { path, fields: Vec::with_capacity(found.len()) };
@@ -40,19 +40,19 @@ impl<'a> Object<'a> {
         Ok(object)
     }
 
-    /// The field's value. `None` if it is not there or null, which Go's clients write for what is empty.
+    /// Returns the value of a field. `None` if it is missing, or null, which Go's clients write for empty values.
     pub fn get<T: Deserialize<'a>>(&self, name: &str) -> Result<Option<T>, InvalidManifest> {
         let Some(raw) = self.raw(name) else { return Ok(None) };
         serde_json::from_str(raw.get()).map_err(|error| invalid(self.path_of(name), &error))
     }
 
-    /// The field's value, which has to be there.
+    /// Returns the value of a required field.
     pub fn require<T: Deserialize<'a>>(&self, name: &str) -> Result<T, InvalidManifest> {
         self.get(name)?.ok_or_else(|| InvalidManifest::Missing { path: self.path_of(name) })
     }
 
-    /// Calls `each` with the elements of the array `name` and their indexes, up to the first that it rejects. A field
-    /// that is not there, or null, has none.
+    /// Calls `each` with the elements of the array `name` and their indexes, and stops at the first error. A missing or
+    /// null field has no elements.
     pub fn for_each(
         &self,
         name: &str,
@@ -68,12 +68,12 @@ impl<'a> Object<'a> {
         }
     }
 
-    /// Whether the field is there and not null.
+    /// Whether the field exists and is not null.
     pub fn has(&self, name: &str) -> bool {
         self.raw(name).is_some_and(|raw| raw.get() != "null")
     }
 
-    /// The field's place, from the outermost object on.
+    /// Returns the path of the field, starting at the outermost object.
     pub fn path_of(&self, name: &str) -> String {
         if self.path.is_empty() { name.to_owned() } else { format!("{}.{name}", self.path) }
     }
@@ -85,17 +85,17 @@ impl<'a> Object<'a> {
 
 fn invalid(path: impl Into<String>, error: &serde_json::Error) -> InvalidManifest {
     let reason = error.to_string();
-    // The position counts from the field's own beginning, which helps nobody.
+    // The position is relative to the field, so it would mislead.
     let reason = reason.rsplit_once(" at line ").map_or(&*reason, |(reason, _)| reason);
-    InvalidManifest::Field { path: path.into(), reason: brief(reason) }
+    InvalidManifest::Field { path: path.into(), reason: truncate(reason) }
 }
 
-/// serde quotes the value that it did not expect, however long it is.
-fn brief(reason: &str) -> String {
+/// Truncates a reason, because serde quotes unexpected values in full.
+fn truncate(reason: &str) -> String {
     reason.chars().take(MAX_REASON_LEN).collect()
 }
 
-/// Finds the known fields, however they are spelled.
+/// Finds the known fields in any spelling.
 struct Known(&'static [&'static str]);
 
 impl<'de> Visitor<'de> for Known {
@@ -110,7 +110,7 @@ impl<'de> Visitor<'de> for Known {
         let mut is_ambiguous = false;
         while let Some(key) = map.next_key::<String>()? {
             match self.0.iter().find(|name| is_read_as(&key, name)) {
-                // One that makes the object ambiguous is enough: what follows is only read to its end.
+                // One ambiguous field is enough. The rest is only read to its end.
                 Some(name) if !is_ambiguous => {
                     let seen = found.iter().any(|(other, ..)| other == name);
                     is_ambiguous = seen || key != *name;
@@ -123,7 +123,7 @@ impl<'de> Visitor<'de> for Known {
     }
 }
 
-/// Reads an array element by element: as a list, a manifest's worth of numbers takes eight times its length.
+/// Reads an array element by element, because as a list, a manifest full of numbers takes eight times its size.
 struct Elements<'r, F> {
     each: F,
     rejected: &'r mut Option<InvalidManifest>,
@@ -149,8 +149,8 @@ impl<'de, F: FnMut(usize, &'de RawValue) -> Result<(), InvalidManifest>> Visitor
     }
 }
 
-/// Whether Go's JSON reader, which all the clients have, takes `key` for the field `name`: it folds case, and
-/// `ſ` and the Kelvin sign too.
+/// Whether Go's JSON reader, which most clients use, accepts `key` for the field `name`: it ignores case, and also
+/// folds `ſ` and the Kelvin sign.
 fn is_read_as(key: &str, name: &str) -> bool {
     let fold = |letter: char| match letter {
         'ſ' => 's',
@@ -160,9 +160,12 @@ fn is_read_as(key: &str, name: &str) -> bool {
     key.chars().map(fold).eq(name.chars().map(fold))
 }
 
-/// How deeply brackets are nested in what is, or may be, JSON.
+/// Returns how deeply brackets are nested in a text that may be JSON.
 pub(super) fn depth(json: &str) -> usize {
-    let (mut depth, mut deepest, mut quoted, mut escaped) = (0_usize, 0, false, false);
+    let mut depth = 0_usize;
+    let mut deepest = 0;
+    let mut quoted = false;
+    let mut escaped = false;
     for byte in json.bytes() {
         match byte {
             _ if escaped => escaped = false,
@@ -186,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn fields_are_found_and_the_unknown_ignored() {
+    fn finds_known_fields_and_ignores_others() {
         let object = parse(r#"{"x":[{}],"size":3,"x":1,"digest":null}"#).expect("valid");
         assert_eq!(object.get("size"), Ok(Some(3)));
         assert_eq!(object.get::<String>("digest"), Ok(None));
@@ -195,14 +198,14 @@ mod tests {
     }
 
     #[test]
-    fn what_another_reader_would_see_otherwise_is_refused() {
+    fn rejects_fields_that_other_readers_see_differently() {
         for json in [r#"{"size":1,"size":1}"#, r#"{"Size":1}"#, r#"{"ſize":1}"#, r#"{"\u0053ize":1}"#] {
             assert!(matches!(parse(json), Err(InvalidManifest::AmbiguousField { .. })), "{json}");
         }
     }
 
     #[test]
-    fn messages_stay_short_and_to_the_point() {
+    fn messages_are_short_and_precise() {
         let reason = |json: &str| match parse(json).and_then(|object| object.get::<u64>("size")) {
             Err(InvalidManifest::Field { path, reason }) => format!("{path}: {reason}"),
             other => panic!("{other:?}"),
@@ -213,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn an_array_is_read_up_to_what_is_rejected() {
+    fn array_is_read_up_to_the_first_error() {
         let read = |json: &str| {
             let mut seen = Vec::new();
             let object = parse(json).expect("an object");

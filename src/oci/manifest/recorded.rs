@@ -1,15 +1,15 @@
-//! What is read again of a manifest that was accepted earlier, perhaps by an older version: nothing is refused here.
+//! Reads manifests that were accepted earlier, perhaps by an older version. Nothing is rejected here.
 
 use serde::Deserialize;
 
 use crate::oci::Digest;
 
-/// What a manifest says of itself that its record may lack.
+/// The parts of a stored manifest that its database record may lack.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RecordedManifest {
-    /// The digest of its config, if it is an image.
+    /// The digest of the config, if it is an image.
     pub config: Option<Digest>,
-    /// Its `artifactType`; without it its config's type.
+    /// The `artifactType`, or else the type of the config.
     pub artifact_type: Option<String>,
 }
 
@@ -28,7 +28,7 @@ struct Config {
 }
 
 impl RecordedManifest {
-    /// Reads the manifest whose bytes are `content`. `None` if it cannot be read.
+    /// Reads a manifest. Returns `None` if it can't be read.
     pub fn read(content: &[u8]) -> Option<Self> {
         let Fields { artifact_type, config } = serde_json::from_slice(content).ok()?;
         let own = artifact_type.filter(|text| !text.is_empty());
@@ -51,7 +51,7 @@ mod tests {
     }
 
     #[test]
-    fn a_manifest_names_its_config_and_type() {
+    fn reads_config_and_artifact_type() {
         let digest = format!("sha256:{}", "0".repeat(64));
         let image = format!(r#"{{"layers":[],"config":{{"mediaType":"a/b","digest":"{digest}","size":1}}}}"#);
         let found = read(&image).expect("readable");
@@ -62,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_manifest_names_nothing() {
+    fn invalid_manifest_has_neither() {
         assert_eq!(read("{}"), Some(RecordedManifest::default()));
         assert_eq!(read(r#"{"artifactType":null,"config":null}"#), Some(RecordedManifest::default()));
         for content in ["", "[]", r#"{"config":1}"#, r#"{"artifactType":1}"#] {

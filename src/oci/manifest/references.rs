@@ -1,4 +1,4 @@
-//! What a manifest refers to.
+//! The references in a manifest.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -9,7 +9,7 @@ use super::{InvalidManifest, ManifestKind};
 use crate::oci::Digest;
 use crate::oci::media_type::{is_nondistributable, manifest_kind};
 
-/// What a target is to the manifest.
+/// The role of a target in the manifest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Role {
     /// An image's config.
@@ -18,35 +18,35 @@ pub enum Role {
     Layer,
     /// A member of an index.
     Child,
-    /// What the manifest is about.
+    /// The subject of the manifest.
     Subject,
 }
 
-/// Where a target is to be looked for.
+/// The kind of a target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum TargetKind {
-    /// Among the blobs.
+    /// A blob.
     Blob,
-    /// Among the manifests.
+    /// A manifest.
     Manifest,
 }
 
-/// Something that a manifest refers to.
+/// A reference in a manifest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ManifestReference {
-    /// What it refers to.
+    /// The digest of the target.
     pub digest: Digest,
-    /// The target's length in bytes, as the manifest has it.
+    /// The target's size in bytes, as stated in the manifest.
     pub size: u64,
-    /// The target's type, as the manifest has it.
+    /// The target's media type, as stated in the manifest.
     pub media_type: String,
-    /// What the target is to the manifest: the first role, if there are several.
+    /// The role of the target; the first one if there are several.
     pub role: Role,
-    /// Where to look for it.
+    /// The kind of the target.
     pub kind: TargetKind,
-    /// Whether the manifest is whole without it.
+    /// Whether the manifest is complete without the target.
     pub may_be_absent: bool,
-    /// Whether the manifest says from where else it can be had.
+    /// Whether the manifest lists other locations of the target.
     pub has_urls: bool,
 }
 
@@ -60,7 +60,7 @@ impl ManifestReference {
         };
         let may_be_absent = match role {
             Role::Subject => true,
-            // Without a place to fetch it from, nobody could ever pull it.
+            // Without another location, the layer could never be pulled.
             Role::Layer => target.has_urls && is_nondistributable(&target.media_type),
             Role::Config | Role::Child => false,
         };
@@ -69,12 +69,12 @@ impl ManifestReference {
     }
 }
 
-/// Reads what the manifest `top` is about. It may be a child of the same manifest as well.
+/// Parses the subject of the manifest `top`. It may also be a child of the same manifest.
 pub(super) fn subject(top: &Object<'_>) -> Result<Option<PushedDescriptor>, InvalidManifest> {
     top.get("subject")?.map(|json| PushedDescriptor::parse(json, "subject")).transpose()
 }
 
-/// Reads everything that the manifest `top` refers to, in its order, each target once.
+/// Parses all references of the manifest `top` in order, each target once.
 pub(super) fn read(
     top: &Object<'_>,
     kind: ManifestKind,
@@ -96,19 +96,19 @@ pub(super) fn read(
     Ok(references.list)
 }
 
-/// The references so far, and where each target is among them.
+/// The references so far, and the index of each target.
 struct References {
     limit: usize,
     list: Vec<ManifestReference>,
-    places: HashMap<(Digest, TargetKind), usize>,
+    indexes: HashMap<(Digest, TargetKind), usize>,
 }
 
 impl References {
     fn new(limit: usize) -> Self {
-        Self { limit, list: Vec::new(), places: HashMap::new() }
+        Self { limit, list: Vec::new(), indexes: HashMap::new() }
     }
 
-    /// Adds a list's descriptors. A list that is not there is empty: Go's clients write null for that.
+    /// Adds the descriptors of a list. A missing list is empty: Go's clients write null for an empty one.
     fn add_list(&mut self, top: &Object<'_>, field: &'static str, role: Role) -> Result<(), InvalidManifest> {
         top.for_each(field, |index, json| {
             self.add(PushedDescriptor::parse(json, &format!("{field}[{index}]"))?, role)
@@ -117,7 +117,7 @@ impl References {
 
     fn add(&mut self, target: PushedDescriptor, role: Role) -> Result<(), InvalidManifest> {
         let new = ManifestReference::new(target, role);
-        let place = match self.places.entry((new.digest.clone(), new.kind)) {
+        let index = match self.indexes.entry((new.digest.clone(), new.kind)) {
             Entry::Vacant(_) if self.list.len() == self.limit => {
                 return Err(InvalidManifest::TooManyReferences { limit: self.limit });
             }
@@ -128,11 +128,11 @@ impl References {
             }
             Entry::Occupied(entry) => *entry.get(),
         };
-        merge(&mut self.list[place], new)
+        merge(&mut self.list[index], new)
     }
 }
 
-/// One target that is referred to twice: the stricter demand holds.
+/// Merges two references to the same target. The stricter requirement applies.
 fn merge(old: &mut ManifestReference, new: ManifestReference) -> Result<(), InvalidManifest> {
     if old.size != new.size {
         return Err(InvalidManifest::TwoSizes { digest: new.digest, first: old.size, second: new.size });

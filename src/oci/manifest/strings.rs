@@ -1,4 +1,4 @@
-//! Maps and lists of strings that are checked and counted, and not kept: a manifest of 4 MB can hold a million of them.
+//! Maps and lists of strings that are validated and counted but not kept: a manifest of 4 MB can have a million.
 
 use std::fmt;
 
@@ -91,7 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_map_of_strings_is_counted() {
+    fn counts_the_pairs_of_a_map() {
         let read = |json: &str| serde_json::from_str::<StringMap>(json);
         assert_eq!(read(r#"{"a":"1","b":"\n"}"#).expect("valid"), StringMap { len: 2 });
         for json in [r#"{"a":1}"#, r#"{"a":null}"#, r#"{"a":["b"]}"#, "[]", r#""a""#, r#"{"a":"b""#] {
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_of_strings_is_counted() {
+    fn counts_the_strings_of_a_list() {
         let read = |json: &str| serde_json::from_str::<StringList>(json);
         assert_eq!(read(r#"["","a"]"#).expect("valid"), StringList { len: 2 });
         for json in [r#"["a",1]"#, r#"["a",null]"#, "{}", r#"["a""#] {

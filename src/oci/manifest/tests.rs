@@ -55,13 +55,13 @@ fn without(mut manifest: Value, field: &str) -> Value {
     manifest
 }
 
-/// What is told of each reference that matters to collection.
+/// Returns the parts of each reference that matter to garbage collection.
 fn targets(manifest: &Manifest) -> Vec<(&Digest, Role, TargetKind, bool)> {
     manifest.references.iter().map(|r| (&r.digest, r.role, r.kind, r.may_be_absent)).collect()
 }
 
 #[test]
-fn an_image_refers_to_its_config_and_layers() {
+fn image_refers_to_its_config_and_layers() {
     let manifest = valid(&with(image(), "org.example.custom", json!({ "a": [1] })));
     assert_eq!((manifest.media_type.as_str(), manifest.kind), (OCI_IMAGE_MANIFEST, ManifestKind::Image));
     let blob = |role| (role, TargetKind::Blob, false);
@@ -73,7 +73,7 @@ fn an_image_refers_to_its_config_and_layers() {
 }
 
 #[test]
-fn an_image_may_have_no_layers() {
+fn image_may_have_no_layers() {
     for layers in [json!([]), Value::Null] {
         assert_eq!(valid(&with(image(), "layers", layers)).references.len(), 1);
     }
@@ -81,12 +81,13 @@ fn an_image_may_have_no_layers() {
 }
 
 #[test]
-fn an_index_refers_to_manifests_and_buildkit_s_to_layers_too() {
+fn index_refers_to_manifests_and_with_buildkit_to_layers() {
     let manifest =
         with(index(), "manifests", json!([descriptor(DOCKER_MANIFEST, "a"), descriptor(LAYER, "b")]));
     let manifest = valid(&manifest);
     assert_eq!(manifest.artifact_type, None);
-    let (a, b) = (digest("a"), digest("b"));
+    let a = digest("a");
+    let b = digest("b");
     let expected =
         [(&a, Role::Child, TargetKind::Manifest, false), (&b, Role::Child, TargetKind::Blob, false)];
     assert_eq!(targets(&manifest), expected);
@@ -94,7 +95,7 @@ fn an_index_refers_to_manifests_and_buildkit_s_to_layers_too() {
 }
 
 #[test]
-fn an_artifact_manifest_refers_to_blobs() {
+fn artifact_manifest_refers_to_blobs() {
     let manifest = json!({
         "mediaType": OCI_ARTIFACT_MANIFEST,
         "artifactType": "application/vnd.example",
@@ -103,7 +104,8 @@ fn an_artifact_manifest_refers_to_blobs() {
     });
     let manifest = valid(&manifest);
     assert_eq!(manifest.kind, ManifestKind::Artifact);
-    let (blob, subject) = (digest("blob"), digest("subject"));
+    let blob = digest("blob");
+    let subject = digest("subject");
     let expected = [
         (&blob, Role::Layer, TargetKind::Blob, false),
         (&subject, Role::Subject, TargetKind::Manifest, true),
@@ -112,7 +114,7 @@ fn an_artifact_manifest_refers_to_blobs() {
 }
 
 #[test]
-fn what_referrers_are_listed_by() {
+fn artifact_type_defaults_to_the_type_of_the_config() {
     assert_eq!(valid(&image()).artifact_type.as_deref(), Some(CONFIG));
     let own = |text: &str| valid(&with(image(), "artifactType", json!(text))).artifact_type;
     assert_eq!(own("application/vnd.example").as_deref(), Some("application/vnd.example"));
@@ -120,7 +122,7 @@ fn what_referrers_are_listed_by() {
 }
 
 #[test]
-fn types_are_media_types_where_they_are_checked() {
+fn check_types_requires_media_types() {
     let checked = |manifest: &Value| valid(manifest).check_types();
     let typed = |media_type: &str| with(image(), "config", descriptor(media_type, "config"));
     let longest = format!("{}/{}", "a".repeat(127), "b".repeat(127));
@@ -130,17 +132,17 @@ fn types_are_media_types_where_they_are_checked() {
     let layer = descriptor("text/plain; charset=utf-8", "layer");
     assert_eq!(checked(&with(image(), "layers", json!([layer]))), Ok(()));
     for bad in ["sbom", "a b/c", &format!("{longest}b"), "a/b\u{1b}"] {
-        let error = checked(&typed(bad)).expect_err("no media type");
+        let error = checked(&typed(bad)).expect_err("invalid media type");
         assert!(error.to_string().contains(digest("config").as_str()), "{error}");
-        let error = checked(&with(image(), "artifactType", json!(bad))).expect_err("no media type");
+        let error = checked(&with(image(), "artifactType", json!(bad))).expect_err("invalid media type");
         assert!(error.to_string().contains("artifactType"), "{error}");
-        // What was accepted once is a manifest still.
+        // Manifests that were accepted earlier stay valid.
         assert!(parse(&typed(bad), None).is_ok());
     }
 }
 
 #[test]
-fn a_subject_that_is_also_a_child_has_to_be_there() {
+fn subject_that_is_also_a_child_is_required() {
     let manifest = valid(&with(index(), "subject", descriptor(OCI_IMAGE_MANIFEST, "amd64")));
     assert_eq!(manifest.subject, Some(digest("amd64")));
     assert_eq!(manifest.references.len(), 2);
@@ -148,7 +150,7 @@ fn a_subject_that_is_also_a_child_has_to_be_there() {
 }
 
 #[test]
-fn only_layers_that_can_be_had_elsewhere_may_be_absent() {
+fn only_layers_with_other_locations_may_be_absent() {
     let may_be_absent = |media_type: &str, urls: &[&str]| {
         let layer = with(descriptor(media_type, "layer"), "urls", json!(urls));
         valid(&with(image(), "layers", json!([layer]))).references[1].may_be_absent
@@ -161,7 +163,7 @@ fn only_layers_that_can_be_had_elsewhere_may_be_absent() {
 }
 
 #[test]
-fn a_target_is_told_once_and_the_stricter_demand_holds() {
+fn duplicate_target_is_listed_once_with_the_stricter_requirement() {
     let foreign = with(descriptor(DOCKER_FOREIGN_LAYER, "same"), "urls", json!(["https://example.com"]));
     let manifest = valid(&with(image(), "layers", json!([foreign, descriptor(LAYER, "same"), foreign])));
     assert_eq!(manifest.references.len(), 2);
@@ -172,7 +174,7 @@ fn a_target_is_told_once_and_the_stricter_demand_holds() {
 }
 
 #[test]
-fn references_are_bounded() {
+fn number_of_references_is_limited() {
     let layers = |count: usize| (0..count).map(|i| descriptor(LAYER, &i.to_string())).collect::<Value>();
     assert!(parse(&with(image(), "layers", layers(9)), None).is_ok());
     let error = fails(&with(image(), "layers", layers(10)));
@@ -181,7 +183,7 @@ fn references_are_bounded() {
 }
 
 #[test]
-fn header_and_body_have_to_agree() {
+fn header_and_body_must_agree() {
     let docker = with(image(), "mediaType", json!(DOCKER_MANIFEST));
     let mismatch = parse(&docker, Some(OCI_IMAGE_MANIFEST));
     assert!(matches!(mismatch, Err(InvalidManifest::MediaTypeMismatch { .. })));
@@ -195,7 +197,7 @@ fn header_and_body_have_to_agree() {
 }
 
 #[test]
-fn without_a_type_the_shape_decides() {
+fn fields_decide_the_kind_without_a_type() {
     let media_type = |manifest: Value, header| {
         parse(&without(manifest, "mediaType"), header).map(|manifest| manifest.media_type.to_string())
     };
@@ -206,7 +208,7 @@ fn without_a_type_the_shape_decides() {
 }
 
 #[test]
-fn unknown_types_need_a_known_shape_and_a_harmless_name() {
+fn unknown_types_need_known_fields_and_a_harmless_name() {
     let plain = without(index(), "mediaType");
     let manifest = parse(&plain, Some("application/vnd.example.v1+json")).expect("index-like");
     assert_eq!(manifest.media_type.as_str(), "application/vnd.example.v1+json");
@@ -216,7 +218,7 @@ fn unknown_types_need_a_known_shape_and_a_harmless_name() {
 }
 
 #[test]
-fn an_image_and_an_index_in_one_is_refused() {
+fn rejects_manifests_of_two_kinds() {
     let both = with(image(), "manifests", index()["manifests"].clone());
     assert_eq!(fails(&both), InvalidManifest::MixedKinds("manifests"));
     assert_eq!(fails(&without(both, "mediaType")), InvalidManifest::MixedKinds("manifests"));
@@ -225,7 +227,7 @@ fn an_image_and_an_index_in_one_is_refused() {
 }
 
 #[test]
-fn schema_1_is_refused_by_its_name() {
+fn rejects_schema_1() {
     let schema1 = json!({ "schemaVersion": 1, "name": "a", "tag": "b", "fsLayers": [], "history": [] });
     assert_eq!(fails(&schema1), InvalidManifest::Schema1);
     for content_type in [DOCKER_SCHEMA1, DOCKER_SCHEMA1_SIGNED] {
@@ -237,7 +239,7 @@ fn schema_1_is_refused_by_its_name() {
 }
 
 #[test]
-fn what_is_no_object_is_refused() {
+fn rejects_anything_but_an_object() {
     let parse = |content: &[u8]| Manifest::parse(content, None, &LIMITS).expect_err("invalid");
     for content in ["", "[]", "null", "{", "{}{}", "{\"a\":}", "\u{feff}{}"] {
         assert!(matches!(parse(content.as_bytes()), InvalidManifest::NotJson(_)), "{content}");
@@ -248,34 +250,34 @@ fn what_is_no_object_is_refused() {
 }
 
 #[test]
-fn the_digest_of_a_descriptor_may_be_sha512() {
+fn descriptors_may_use_sha512() {
     let layer =
         with(descriptor(LAYER, "x"), "digest", json!(Hasher::digest(Algorithm::Sha512, b"x").as_str()));
     assert_eq!(valid(&with(image(), "layers", json!([layer]))).references.len(), 2);
 }
 
 #[test]
-fn what_is_wrong_is_named_with_its_place() {
+fn error_contains_the_path_of_the_field() {
     let error = fails(&with(image(), "layers", json!([descriptor(LAYER, "one"), { "mediaType": LAYER }])));
     assert_eq!(error.to_string(), "the manifest has no layers[1].digest");
-    let place = |field: &str, value: Value| match fails(&with(image(), field, value)) {
+    let path_of = |field: &str, value: Value| match fails(&with(image(), field, value)) {
         InvalidManifest::Field { path, .. } | InvalidManifest::Missing { path } => path,
         other => panic!("{other:?}"),
     };
-    assert_eq!(place("layers", json!({})), "layers");
-    assert_eq!(place("config", json!([])), "config");
-    assert_eq!(place("subject", json!({})), "subject.mediaType");
+    assert_eq!(path_of("layers", json!({})), "layers");
+    assert_eq!(path_of("config", json!([])), "config");
+    assert_eq!(path_of("subject", json!({})), "subject.mediaType");
 }
 
 proptest! {
     #[test]
-    fn no_bytes_panic(content: Vec<u8>, json in "[\\[\\]{}:,\"a-z0-9.\\\\ -]{0,64}") {
+    fn bytes_never_panic(content: Vec<u8>, json in "[\\[\\]{}:,\"a-z0-9.\\\\ -]{0,64}") {
         let _ = Manifest::parse(&content, None, &LIMITS);
         let _ = Manifest::parse(json.as_bytes(), None, &LIMITS);
     }
 
     #[test]
-    fn no_damaged_manifest_panics(
+    fn damaged_manifests_never_panic(
         at: prop::sample::Index,
         bytes in prop::collection::vec(any::<u8>(), 0..4),
         cut: bool,

@@ -1,4 +1,4 @@
-//! The audit log as JSON lines in a file.
+//! Writes audit entries to a file as JSON lines.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -9,13 +9,13 @@ use serde::Serialize;
 
 use crate::metadata::{AuditAction, AuditOutcome, AuditTimes, Audited};
 
-/// A file that lines are appended to. Moved away, it is made anew.
+/// A file that lines are appended to. It is created again if it has been moved away, as log rotation does.
 pub(super) struct AuditFile {
     path: PathBuf,
     open: Option<File>,
 }
 
-/// A line. `at` and `last_at` are the first and the last of `count` times.
+/// One line. `at` and `last_at` are the times of the first and last of `count` occurrences.
 #[derive(Serialize)]
 struct Line<'a> {
     at: String,
@@ -36,7 +36,7 @@ impl AuditFile {
         Self { path, open: None }
     }
 
-    /// Appends a line for each.
+    /// Appends one line per entry.
     pub(super) fn append(&mut self, entries: &[(Audited, AuditTimes)]) -> io::Result<()> {
         let mut text = Vec::new();
         for (audited, times) in entries {
@@ -56,7 +56,7 @@ impl AuditFile {
     }
 }
 
-/// Whether a file is the one at `path` still.
+/// Returns whether `file` is still the file at `path`.
 fn is_at(file: &File, path: &Path) -> bool {
     let place = |found: std::fs::Metadata| (found.dev(), found.ino());
     let there = std::fs::metadata(path).map(place);
@@ -89,14 +89,15 @@ mod tests {
     use crate::metadata::{Origin, Scope};
 
     #[test]
-    fn a_file_that_was_moved_away_is_made_anew() {
+    fn creates_the_file_again_after_it_was_moved() {
         let dir = tempfile::tempdir().expect("a folder");
-        let (path, moved) = (dir.path().join("audit.jsonl"), dir.path().join("audit.jsonl.1"));
+        let path = dir.path().join("audit.jsonl");
+        let moved = dir.path().join("audit.jsonl.1");
         let mut file = AuditFile::new(path.clone());
         let audited = Audited {
             user: Some("ann".into()),
             token: None,
-            from: Origin::Machine,
+            from: Origin::LocalAdmin,
             action: AuditAction::TagDelete,
             scope: Scope::Below("team/".into()),
             subject: Some("v1\"\n".into()),

@@ -1,5 +1,5 @@
-//! The audit log on its way to where it is kept: whoever notes something only appends to a list, which a job writes
-//! down every second.
+//! Collects audit entries and writes them. Requests only append to a list in memory; a job writes the list every
+//! second.
 
 mod file;
 mod gathered;
@@ -14,33 +14,33 @@ use super::{ClockState, Registry, ServiceError};
 use crate::metadata::{AuditTimes, Audited};
 
 use file::AuditFile;
-use gathered::{Gathered, TOGETHER};
+use gathered::{Gathered, MERGE_WINDOW};
 
-/// How many entries are forgotten at once.
-const FORGOTTEN: usize = 1000;
+/// How many entries are deleted in one step.
+const DELETE_BATCH: usize = 1000;
 
-/// What of the audit log has been noted, and where it goes.
+/// The entries that were collected, and where they are written.
 #[derive(Default)]
 pub(super) struct Audit {
     gathered: Mutex<Gathered>,
-    /// One writes at a time.
+    /// Held while entries are written, so that only one task writes.
     written: tokio::sync::Mutex<Written>,
     file: Option<Arc<Mutex<AuditFile>>>,
 }
 
-/// What was written lately, so that what happens again counts there.
+/// Entries written during the last minute, so that equal ones are added to their count.
 #[derive(Default)]
 struct Written(HashMap<Audited, Entry>);
 
 struct Entry {
     id: i64,
-    /// When it was begun, by the monotonic clock.
+    /// When it was first written, by the monotonic clock.
     since: Duration,
-    /// What of it the file has not been told.
-    untold: Option<AuditTimes>,
+    /// The occurrences the file does not contain yet.
+    not_in_file: Option<AuditTimes>,
 }
 
-type Noted = Vec<(Audited, AuditTimes)>;
+type Entries = Vec<(Audited, AuditTimes)>;
 
 impl Audit {
     pub(super) fn new(file: Option<PathBuf>) -> Self {
@@ -52,100 +52,103 @@ impl Audit {
         self.gathered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Appends to the file, aside. What it cannot take is lost there alone.
-    async fn tell_file(&self, entries: Noted) {
+    /// Appends to the file on a blocking thread. Entries that cannot be written there are missing from the file only.
+    async fn append_to_file(&self, entries: Entries) {
         let Some(file) = self.file.clone().filter(|_| !entries.is_empty()) else { return };
         let append = move || file.lock().unwrap_or_else(PoisonError::into_inner).append(&entries);
         match tokio::task::spawn_blocking(append).await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::error!(%error, "audit.file cannot be written"),
-            Err(error) => tracing::error!(%error, "audit.file cannot be written"),
+            Ok(Err(error)) => tracing::error!(%error, "writing audit.file failed"),
+            Err(error) => tracing::error!(%error, "writing audit.file failed"),
         }
     }
 }
 
 impl Written {
-    /// Parts what begins an entry from what belongs to one of the last minute.
-    fn part(&self, noted: Noted) -> (Noted, Noted) {
-        noted.into_iter().partition(|(audited, _)| !self.0.contains_key(audited))
+    /// Splits `entries` into new ones and ones that were also written during the last minute.
+    fn partition(&self, entries: Entries) -> (Entries, Entries) {
+        entries.into_iter().partition(|(audited, _)| !self.0.contains_key(audited))
     }
 
-    /// Forgets what is over. What the file has not been told of it, or of all at the `end`.
-    fn close(&mut self, elapsed: Duration, end: bool) -> Noted {
-        let over = |entry: &Entry| end || elapsed.saturating_sub(entry.since) >= TOGETHER;
-        let closed = self.0.extract_if(|_, entry| over(entry));
-        closed.filter_map(|(audited, entry)| entry.untold.map(|times| (audited, times))).collect()
+    /// Removes the entries older than a minute, or all of them if `all` is set. Returns what the file lacks of them.
+    fn close(&mut self, elapsed: Duration, all: bool) -> Entries {
+        let is_over = |entry: &Entry| all || elapsed.saturating_sub(entry.since) >= MERGE_WINDOW;
+        let closed = self.0.extract_if(|_, entry| is_over(entry));
+        closed.filter_map(|(audited, entry)| entry.not_in_file.map(|times| (audited, times))).collect()
     }
 }
 
 impl Registry {
-    /// Notes for the audit log what somebody did or tried who came from a `network`, if not from this machine.
+    /// Adds something a client did or attempted to the audit log. `network` is `None` for requests from this machine.
     pub fn audit(&self, audited: Audited, network: Option<IpAddr>) {
-        let (now, elapsed) = (self.clock.now(), self.clock.elapsed());
-        self.audit.gathered().note(audited, network, now, elapsed);
+        let now = self.clock.now();
+        let elapsed = self.clock.elapsed();
+        self.audit.gathered().add(audited, network, now, elapsed);
     }
 
-    /// Writes down what was noted since the last time; at the `end` all of it.
+    /// Writes the entries collected since the last call. Set `all` at shutdown to write the rest as well.
     ///
     /// # Errors
-    /// [`ServiceError`]; then it is tried again the next time.
-    pub async fn flush_audit(&self, end: bool) -> Result<(), ServiceError> {
+    /// Fails if the metadata store cannot be written; the next call tries again.
+    pub async fn flush_audit(&self, all: bool) -> Result<(), ServiceError> {
         let mut written = self.audit.written.lock().await;
         let elapsed = self.clock.elapsed();
-        let mut told = written.close(elapsed, end);
-        let noted = self.audit.gathered().take(self.clock.now());
+        let mut for_file = written.close(elapsed, all);
+        let entries = self.audit.gathered().take(self.clock.now());
         let recorded = if self.settings.read_only {
-            told.extend(noted);
+            for_file.extend(entries);
             Ok(())
         } else {
-            self.record(&mut written, noted, elapsed).await.map(|new| told.extend(new))
+            self.write_audit(&mut written, entries, elapsed).await.map(|new| for_file.extend(new))
         };
-        if end {
-            told.extend(written.close(elapsed, end));
+        if all {
+            for_file.extend(written.close(elapsed, all));
         }
-        self.audit.tell_file(told).await;
+        self.audit.append_to_file(for_file).await;
         recorded
     }
 
-    /// Records what was noted. What is new of it, for the file.
-    async fn record(
+    /// Writes entries to the metadata store. Returns the new ones, for the file.
+    async fn write_audit(
         &self,
         written: &mut Written,
-        noted: Noted,
+        entries: Entries,
         elapsed: Duration,
-    ) -> Result<Noted, ServiceError> {
-        if noted.is_empty() {
-            return Ok(noted);
+    ) -> Result<Entries, ServiceError> {
+        if entries.is_empty() {
+            return Ok(entries);
         }
-        let (new, again) = written.part(noted);
-        let counted = again.iter().filter_map(|(audited, times)| Some((written.0.get(audited)?.id, *times)));
-        match self.metadata.note_audit(new.clone(), counted.collect()).await {
+        let (new, repeated) = written.partition(entries);
+        let counted =
+            repeated.iter().filter_map(|(audited, times)| Some((written.0.get(audited)?.id, *times)));
+        match self.metadata.record_audit(new.clone(), counted.collect()).await {
             Ok(ids) => {
-                for (audited, times) in again {
+                for (audited, times) in repeated {
                     if let Some(entry) = written.0.get_mut(&audited) {
-                        entry.untold = Some(entry.untold.map_or(times, |untold| untold.and(times)));
+                        entry.not_in_file =
+                            Some(entry.not_in_file.map_or(times, |earlier| earlier.merge(times)));
                     }
                 }
                 for ((audited, _), id) in new.iter().zip(ids) {
-                    written.0.insert(audited.clone(), Entry { id, since: elapsed, untold: None });
+                    written.0.insert(audited.clone(), Entry { id, since: elapsed, not_in_file: None });
                 }
                 Ok(new)
             }
             Err(error) => {
-                self.audit.gathered().put_back(new.into_iter().chain(again).collect());
+                self.audit.gathered().put_back(new.into_iter().chain(repeated).collect());
                 Err(error.into())
             }
         }
     }
 
-    /// Forgets old entries of the audit log, unless the clock is not trusted, and those that are too many.
+    /// Deletes excess audit entries, and old ones unless the clock cannot be trusted.
     ///
     /// # Errors
-    /// [`ServiceError`].
+    /// Fails if the metadata store fails.
     pub async fn forget_audit(&self) -> Result<(), ServiceError> {
-        let trusted = self.clock_state().await? == ClockState::Trusted;
-        let cutoff = trusted.then(|| self.clock.now().minus(self.settings.audit_keep));
-        while self.metadata.forget_audit(cutoff, self.settings.audit_most, FORGOTTEN).await?.more {}
+        let is_trusted = self.clock_state().await? == ClockState::Trusted;
+        let cutoff = is_trusted.then(|| self.clock.now().minus(self.settings.audit_keep));
+        while self.metadata.forget_audit(cutoff, self.settings.max_audit_entries, DELETE_BATCH).await?.more {}
         Ok(())
     }
 }

@@ -1,8 +1,8 @@
-//! Durations as Go writes them.
+//! Durations in the format of Go.
 
 use std::time::Duration;
 
-/// Reads a duration such as `168h`, `1h30m` or `1.5h`. `None`: it is none, or negative.
+/// Parses a duration such as `168h`, `1h30m` or `1.5h`. Returns `None` if it is invalid or negative.
 pub(super) fn parse_go(text: &str) -> Option<Duration> {
     let mut rest = text.strip_prefix('+').unwrap_or(text);
     if rest == "0" {
@@ -36,8 +36,8 @@ fn seconds_of(unit: &str) -> Option<f64> {
     })
 }
 
-/// A duration as policies write it: in the words of `text`, if they mean the same there.
-pub(super) fn written(text: &str, duration: Duration) -> String {
+/// Formats a duration for policies. Keeps `text` if policies read it as the same duration.
+pub(super) fn format(text: &str, duration: Duration) -> String {
     if humantime::parse_duration(text) == Ok(duration) {
         text.to_owned()
     } else {
@@ -50,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations_are_read_as_go_reads_them() {
+    fn parses_durations_as_go_does() {
         for (text, seconds) in [
             ("168h", 604_800.0),
             ("1h30m", 5400.0),
@@ -67,11 +67,11 @@ mod tests {
     }
 
     #[test]
-    fn durations_are_written_so_that_policies_read_the_same() {
-        for (text, wanted) in [("+1h", "1h"), ("168h", "168h"), ("1h30m", "1h30m"), ("1.5h", "1.5h")] {
+    fn formats_durations_that_policies_read_the_same() {
+        for (text, expected) in [("+1h", "1h"), ("168h", "168h"), ("1h30m", "1h30m"), ("1.5h", "1.5h")] {
             let duration = parse_go(text).expect("a duration");
-            let written = written(text, duration);
-            assert_eq!((written.as_str(), humantime::parse_duration(&written)), (wanted, Ok(duration)));
+            let formatted = format(text, duration);
+            assert_eq!((formatted.as_str(), humantime::parse_duration(&formatted)), (expected, Ok(duration)));
         }
     }
 }

@@ -1,7 +1,7 @@
-//! Lifecycle policies of Amazon ECR.
+//! Imports lifecycle policies of Amazon ECR.
 //!
-//! There, a rule never expires an image that has a tag of a rule before it, even if that rule lets it stay. So each rule
-//! is final for images; what a rule that cannot be carried over matches is kept.
+//! In ECR, a rule never expires an image that an earlier rule matches by tag, even if the earlier rule keeps the image.
+//! So each rule becomes final for images. Items matched by a rule that can't be converted are kept.
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -23,7 +23,7 @@ struct Lifecycle {
 struct EcrRule {
     rule_priority: u64,
     #[serde(default)]
-    #[expect(dead_code, reason = "words for people, which the rule's name replaces")]
+    #[expect(dead_code, reason = "a free text, which the rule's name replaces")]
     description: Option<String>,
     selection: Selection,
     action: EcrAction,
@@ -57,11 +57,12 @@ struct Selection {
     rest: Map<String, Value>,
 }
 
-/// Reads a lifecycle policy, or the answer of `get-lifecycle-policy` that has it as text, into a policy of this name for
-/// these repositories: Amazon's policies each belong to one repository.
+/// Imports a lifecycle policy, or the output of `get-lifecycle-policy`, which contains one as text. The result is a
+/// policy with this name for these repositories; in ECR, each policy belongs to one repository.
 ///
 /// # Errors
-/// It is no lifecycle policy, or what comes out does not compile, as with repositories that are no globs.
+/// Fails if the text is not a lifecycle policy, or if the result does not compile, for example because of invalid globs
+/// of repositories.
 pub fn import_ecr(text: &str, name: &str, repositories: &[String]) -> Result<Imported, ImportError> {
     check_name(name)?;
     let format = |error| ImportError::Format { expected: EXPECTED, error };
@@ -77,13 +78,16 @@ pub fn import_ecr(text: &str, name: &str, repositories: &[String]) -> Result<Imp
         import.notes.add(format!("{why}, so nothing expires by this policy"));
     }
     for rule in &lifecycle.rules {
-        import.rule(rule, unknown.is_none());
+        import.add_rule(rule, unknown.is_none());
     }
     if lifecycle.rules.iter().any(|rule| rule.selection.tag_status != "untagged") {
-        import.notes.add("a tag that no rule matches stays, and so does its image; Amazon expires images with all their tags");
+        import.notes.add(
+            "tags that no rule matches are kept, and so are their images; \
+             Amazon expires images with all their tags",
+        );
     }
     if repositories.is_empty() {
-        import.notes.add("it is for all repositories here; Amazon's was for one");
+        import.notes.add("the policy applies to all repositories; Amazon's policy applied to one");
     }
     let policy = Policy {
         name: name.to_owned(),
@@ -101,36 +105,37 @@ pub fn import_ecr(text: &str, name: &str, repositories: &[String]) -> Result<Imp
 struct Import {
     rules: Vec<Rule>,
     notes: Notes,
-    /// A rule before has untagged images.
+    /// Whether an earlier rule applies to untagged images.
     untagged_taken: bool,
 }
 
 impl Import {
-    fn rule(&mut self, rule: &EcrRule, is_clear: bool) {
+    fn add_rule(&mut self, rule: &EcrRule, is_policy_known: bool) {
         let of = format!("rule {}", rule.rule_priority);
         let status = rule.selection.tag_status.as_str();
-        let mut carried = carried(rule);
+        let mut converted = convert(rule);
         let mut tags = globs(&rule.selection);
         if status != "tagged" {
             if !tags.is_empty() {
-                carried = Err(format!("tags have no meaning beside the tagStatus {status:?}"));
+                converted = Err(format!("tags can't be combined with the tagStatus {status:?}"));
             }
             tags.clear();
         }
         if status == "any" && self.untagged_taken {
-            self.notes.add(format!("{of}: untagged images are decided by a rule before it"));
+            self.notes.add(format!("{of}: an earlier rule already decides on untagged images"));
         }
         self.untagged_taken |= status != "tagged";
-        if let Err(why) = &carried {
-            self.notes.add(format!("{of}: {why}; left out, and what it matches is kept"));
+        if let Err(why) = &converted {
+            self.notes.add(format!("{of}: {why}; skipped, and everything it matches is kept"));
         } else if status == "tagged" && !self.rules.is_empty() && rule.selection.count_type == COUNT {
-            self.notes.add(format!("{of}: what rules before it match is not counted among the newest"));
+            self.notes.add(format!("{of}: images that earlier rules match are not counted among the newest"));
         }
-        let mut made = carried.ok().filter(|_| is_clear).unwrap_or_else(|| Rule::new("", Action::Keep));
+        let mut made =
+            converted.ok().filter(|_| is_policy_known).unwrap_or_else(|| Rule::new("", Action::Keep));
         made.name = of.replace(' ', "-");
         made.tags = tags;
         made.untagged = status != "tagged";
-        // A status that is not known may be for anything.
+        // An unknown status could apply to anything.
         made.tagged = (made.untagged && status != "untagged").then_some(true);
         made.final_for = Some(Final::Image);
         self.rules.push(made);
@@ -139,10 +144,10 @@ impl Import {
 
 const COUNT: &str = "imageCountMoreThan";
 
-/// The rule without what it is for, or why there is none.
-fn carried(rule: &EcrRule) -> Result<Rule, String> {
+/// Converts a rule except for the items it applies to. Fails with the reason if that is not possible.
+fn convert(rule: &EcrRule) -> Result<Rule, String> {
     let selection = &rule.selection;
-    let mut carried = Rule::new("", Action::Expire);
+    let mut converted = Rule::new("", Action::Expire);
     if let Some(why) = unknown(&[&rule.rest, &selection.rest]) {
         return Err(why);
     }
@@ -153,45 +158,46 @@ fn carried(rule: &EcrRule) -> Result<Rule, String> {
         return Err(why);
     }
     if !["tagged", "untagged", "any"].contains(&selection.tag_status.as_str()) {
-        return Err(format!("the tagStatus {:?} is not known", selection.tag_status));
+        return Err(format!("the tagStatus {:?} is unknown", selection.tag_status));
     }
     if selection.storage_class.as_deref().is_some_and(|class| class != "standard") {
-        return Err("there are no storage classes".into());
+        return Err("storage classes are not supported".into());
     }
     if selection.tag_prefix_list.len() + selection.tag_pattern_list.len() > 1 {
-        return Err("an image that has a tag for each of several patterns cannot be selected".into());
+        return Err("an image that has a tag for each of several patterns can't be selected".into());
     }
     if selection.tag_status == "tagged" && globs(selection).is_empty() {
         return Err("it names no tags".into());
     }
     let days = || match selection.count_unit.as_deref() {
         Some("days") => Ok(Some(format!("{}d", selection.count_number))),
-        other => Err(format!("the countUnit {other:?} is not known")),
+        other => Err(format!("the countUnit {other:?} is unknown")),
     };
     match selection.count_type.as_str() {
-        _ if selection.count_number == 0 => return Err("the countNumber 0 would leave nothing".into()),
+        _ if selection.count_number == 0 => return Err("the countNumber 0 would keep nothing".into()),
         COUNT => {
             let count = u32::try_from(selection.count_number).map_err(|_| "the countNumber is too large")?;
-            (carried.newest, carried.count) = (Some(count), Some(Count::Images));
+            converted.newest = Some(count);
+            converted.count = Some(Count::Images);
         }
-        "sinceImagePushed" => carried.pushed_before = days()?,
-        "sinceImagePulled" => carried.pulled_before = days()?,
+        "sinceImagePushed" => converted.pushed_before = days()?,
+        "sinceImagePulled" => converted.pulled_before = days()?,
         other => return Err(format!("the countType {other:?} has no counterpart")),
     }
-    Ok(carried)
+    Ok(converted)
 }
 
-/// The keys that are not known, in words.
+/// Describes the unknown keys; `None` if there are none.
 fn unknown(maps: &[&Map<String, Value>]) -> Option<String> {
     let keys: Vec<_> = maps.iter().flat_map(|map| map.keys()).map(|key| format!("`{key}`")).collect();
     match keys.len() {
         0 => None,
-        1 => Some(format!("{} is not known", keys[0])),
-        _ => Some(format!("{} are not known", keys.join(", "))),
+        1 => Some(format!("{} is unknown", keys[0])),
+        _ => Some(format!("{} are unknown", keys.join(", "))),
     }
 }
 
-/// Its patterns as globs: in patterns `*` alone has a meaning, in prefixes nothing has.
+/// Converts the patterns to globs. In patterns only `*` is special, in prefixes nothing is.
 fn globs(selection: &Selection) -> Vec<String> {
     let prefixes = selection.tag_prefix_list.iter().filter(|prefix| !prefix.is_empty());
     let prefixes = prefixes.map(|prefix| literal(prefix, "") + "*");

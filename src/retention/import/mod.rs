@@ -1,7 +1,7 @@
-//! Other registries' policies, read as far as they can be.
+//! Imports the retention policies of other registries, as far as they can be converted.
 //!
-//! What is not understood makes nothing expire: where a word might keep something, the rules that it might speak against
-//! are left out, and a note says so.
+//! Unknown settings never make anything expire: if a setting might keep something, the rules it might restrict are left
+//! out, and a note says so.
 
 mod duration;
 mod ecr;
@@ -16,57 +16,57 @@ use super::policy::Policies;
 pub use ecr::import_ecr;
 pub use zot::import_zot;
 
-/// Bytes of a document that is read.
+/// The maximum size of an imported document in bytes.
 pub const MAX_IMPORT_BYTES: usize = 1 << 20;
 
-/// Events of YAML that aliases repeat: aliases of aliases multiply.
+/// The maximum number of YAML events replayed by aliases. Aliases of aliases multiply them.
 const MAX_YAML_ALIASED: usize = 10_000;
 
-/// Bytes of the name that policies are given: they add a number to it.
+/// The maximum length of the base name in bytes; policies append a number to it.
 const MAX_NAME_BYTES: usize = 100;
 
-/// Notes that are written out.
+/// The maximum number of notes.
 const MAX_NOTES: usize = 200;
 
-/// What became of another registry's policies.
+/// The result of an import.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Imported {
-    /// What could be carried over. They compile.
+    /// The converted policies. They compile.
     pub policies: Policies,
-    /// What could not, or works differently: one line each, for people.
+    /// Notes for the operator about settings that were not converted or work differently.
     pub notes: Vec<String>,
 }
 
-/// Why nothing could be imported.
+/// Why an import failed.
 #[derive(Debug, Error)]
 pub enum ImportError {
     /// The document is too large.
-    #[error("this is too large: it may have at most {MAX_IMPORT_BYTES} bytes")]
+    #[error("the document is too large; it may have at most {MAX_IMPORT_BYTES} bytes")]
     Large,
     /// The name is too long.
-    #[error("the name is too long: it may have at most {MAX_NAME_BYTES} bytes")]
+    #[error("the name is too long; it may have at most {MAX_NAME_BYTES} bytes")]
     Name,
-    /// Neither JSON nor YAML, as it begins.
-    #[error("this is neither JSON nor YAML: {0}")]
+    /// The document is neither JSON nor YAML.
+    #[error("the document is neither JSON nor YAML: {0}")]
     Yaml(#[from] serde_saphyr::Error),
-    /// No JSON, or not the document that was expected.
-    #[error("this is not {expected}: {error}")]
+    /// The document is invalid JSON, or not of the expected kind.
+    #[error("the document is not {expected}: {error}")]
     Format {
-        /// What was expected.
+        /// The expected kind of document.
         expected: &'static str,
-        /// What was found.
+        /// The parse error.
         #[source]
         error: serde_json::Error,
     },
-    /// There are no policies in it.
-    #[error("there is no {0} in it")]
+    /// The document contains no policies.
+    #[error("the document does not contain {0}")]
     Nothing(&'static str),
-    /// What came out is refused.
+    /// The converted policies are invalid.
     #[error(transparent)]
     Refused(#[from] super::error::PolicyError),
 }
 
-/// Reads a document of JSON or YAML.
+/// Parses a JSON or YAML document.
 fn read(text: &str, expected: &'static str) -> Result<Value, ImportError> {
     if text.len() > MAX_IMPORT_BYTES {
         return Err(ImportError::Large);
@@ -87,7 +87,7 @@ fn check_name(name: &str) -> Result<(), ImportError> {
     if name.len() > MAX_NAME_BYTES { Err(ImportError::Name) } else { Ok(()) }
 }
 
-/// Lines for people. Past a number they are only counted.
+/// Notes for the operator. Further notes above the limit are only counted.
 #[derive(Debug, Default)]
 struct Notes {
     lines: Vec<String>,
@@ -105,13 +105,13 @@ impl Notes {
 
     fn finish(mut self) -> Vec<String> {
         if self.more > 0 {
-            self.lines.push(format!("there are {} more notes", self.more));
+            self.lines.push(format!("{} more notes were left out", self.more));
         }
         self.lines
     }
 }
 
-/// A text as a glob that matches only it, apart from what `kept` leaves its meaning.
+/// Escapes a text to a glob that matches only this text. Characters in `kept` keep their special meaning.
 fn literal(text: &str, kept: &str) -> String {
     let mut glob = String::with_capacity(text.len());
     for c in text.chars() {

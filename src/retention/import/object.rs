@@ -1,37 +1,37 @@
-//! An object whose keys are read in any case, as viper reads zot's files.
+//! Reads objects with case-insensitive keys, as viper reads zot's files.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::Value;
 
-use super::duration::{parse_go, written};
+use super::duration::{format, parse_go};
 
-/// An object that is read key by key. What is not understood is collected.
+/// An object that is read key by key. Problems are collected.
 #[derive(Debug)]
 pub(super) struct Object<'a> {
-    /// By the key in lower case: the key as it is written, and the value. `null` is left out.
+    /// The original keys and the values, by the key in lower case. `null` values are left out.
     fields: BTreeMap<String, (&'a str, &'a Value)>,
     unclear: Vec<String>,
 }
 
 impl<'a> Object<'a> {
-    /// The object that `value` is. Anything else is empty and not understood.
+    /// Creates the object from `value`. If `value` is not an object, the result is empty and has a problem.
     pub(super) fn of(value: &'a Value) -> Self {
         let mut object = Self { fields: BTreeMap::new(), unclear: Vec::new() };
         let Value::Object(map) = value else {
-            object.unclear.push("an object is expected".to_owned());
+            object.unclear.push("expected an object".to_owned());
             return object;
         };
         for (key, value) in map.iter().filter(|(_, value)| !value.is_null()) {
             if let Some((other, _)) = object.fields.insert(key.to_lowercase(), (key, value)) {
-                object.unclear.push(format!("`{other}` and `{key}` are one key"));
+                object.unclear.push(format!("`{other}` and `{key}` are the same key"));
             }
         }
         object
     }
 
-    /// The value of a key, which is given in lower case.
+    /// Removes and returns the value of a key, given in lower case.
     pub(super) fn take(&mut self, key: &str) -> Option<&'a Value> {
         self.fields.remove(key).map(|(_, value)| value)
     }
@@ -49,18 +49,18 @@ impl<'a> Object<'a> {
         self.read(key, "true or false", Value::as_bool)
     }
 
-    /// A count; zero is none.
+    /// Reads a count; zero counts as absent.
     pub(super) fn count(&mut self, key: &str) -> Option<u32> {
         let count = |value: &Value| u32::try_from(value.as_u64()?).ok();
         self.read(key, "a count", count).filter(|count| *count > 0)
     }
 
-    /// A duration, and how policies write it.
+    /// Reads a duration, also in the format of policies.
     pub(super) fn duration(&mut self, key: &str) -> Option<(Duration, String)> {
         self.read(key, "a duration such as \"168h\"", |value| {
             let text = value.as_str()?;
             let duration = parse_go(text)?;
-            Some((duration, written(text, duration)))
+            Some((duration, format(text, duration)))
         })
     }
 
@@ -70,17 +70,17 @@ impl<'a> Object<'a> {
 
     pub(super) fn texts(&mut self, key: &str) -> Option<Vec<String>> {
         let text = |value: &Value| value.as_str().map(str::to_owned);
-        self.read(key, "a list of texts", |value| value.as_array()?.iter().map(text).collect())
+        self.read(key, "a list of strings", |value| value.as_array()?.iter().map(text).collect())
     }
 
-    /// Notes something that is not understood.
-    pub(super) fn is_unclear(&mut self, why: impl Into<String>) {
+    /// Records a problem.
+    pub(super) fn add_unclear(&mut self, why: impl Into<String>) {
         self.unclear.push(why.into());
     }
 
-    /// What is not understood, every key that was not read among it.
+    /// Returns all problems, including all keys that were not read.
     pub(super) fn finish(mut self) -> Vec<String> {
-        let unknown = self.fields.into_values().map(|(key, _)| format!("`{key}` is not known"));
+        let unknown = self.fields.into_values().map(|(key, _)| format!("`{key}` is unknown"));
         self.unclear.extend(unknown);
         self.unclear
     }

@@ -1,8 +1,8 @@
-//! zot's `retention` block.
+//! Imports zot's `retention` block.
 //!
-//! There, the first policy that matches a repository is the only one for it, the first entry of `keepTags` that matches a
-//! tag is the only one for it, and a tag that no entry keeps goes. Policies are therefore a group, and the rules of an
-//! entry are final.
+//! In zot, only the first policy that matches a repository applies to it, and only the first entry of `keepTags` that
+//! matches a tag applies to the tag. A tag that no entry keeps expires. So the policies become a group, and the rules
+//! of an entry are final.
 
 use std::time::Duration;
 
@@ -16,17 +16,17 @@ use crate::retention::policy::{Action, Expressions, Final, Order, Policies, Poli
 
 const EXPECTED: &str = "zot's retention block";
 
-/// Where neither `delay` nor `gcDelay` is set. zot takes an hour.
-const DELAY: &str = "24h";
+/// The delay if neither `delay` nor `gcDelay` is set. zot's default is one hour.
+const DEFAULT_DELAY: &str = "24h";
 
-/// The shortest span that policies know.
-const SHORTEST: Duration = Duration::from_millis(1);
+/// The shortest time span that policies allow.
+const MIN_SPAN: Duration = Duration::from_millis(1);
 
-/// Reads the `retention` block, alone or within zot's whole configuration, as JSON or YAML, into policies whose names
+/// Imports the `retention` block, alone or within zot's whole configuration, as JSON or YAML. The names of the policies
 /// begin with `name`.
 ///
 /// # Errors
-/// There is no such block, or what comes out is too large for the limits of policies.
+/// Fails if there is no such block, or if the result exceeds the limits of policies.
 pub fn import_zot(text: &str, name: &str) -> Result<Imported, ImportError> {
     check_name(name)?;
     let value = read(text, EXPECTED)?;
@@ -34,13 +34,13 @@ pub fn import_zot(text: &str, name: &str) -> Result<Imported, ImportError> {
     let mut import = Import::new(name);
     let storage = root.take("storage");
     let block = match storage {
-        Some(storage) => import.storage(Object::of(storage)),
+        Some(storage) => import.read_storage(Object::of(storage)),
         None => root.take("retention").or(Some(&value)),
     };
     let block = block.filter(|block| Object::of(block).take("policies").is_some());
-    import.block(block.ok_or(ImportError::Nothing("block `retention` with `policies`"))?);
+    import.read_block(block.ok_or(ImportError::Nothing("a `retention` block with `policies`"))?);
     import.notes.add(
-        "repositories that no policy names keep all that is in them; zot deletes what is untagged there too",
+        "repositories that no policy matches keep everything; zot also deletes untagged manifests there",
     );
     let policies = Policies { policies: import.policies, ..Policies::default() };
     policies.compile()?;
@@ -51,9 +51,9 @@ struct Import<'a> {
     name: &'a str,
     policies: Vec<Policy>,
     notes: Notes,
-    /// The age of what is untagged or orphaned before it goes. `None`: none.
+    /// The age at which untagged and orphaned manifests expire; `None` expires them at once.
     delay: Option<String>,
-    /// Whether something that may be about all policies from here on is not understood.
+    /// Whether something was not understood that might affect all following policies.
     is_unclear: bool,
 }
 
@@ -63,40 +63,40 @@ impl<'a> Import<'a> {
             name,
             policies: Vec::new(),
             notes: Notes::default(),
-            delay: Some(DELAY.to_owned()),
+            delay: Some(DEFAULT_DELAY.to_owned()),
             is_unclear: false,
         }
     }
 
-    /// Reads what of `storage` is about retention. Returns the block itself.
-    fn storage<'v>(&mut self, mut storage: Object<'v>) -> Option<&'v Value> {
+    /// Reads the settings of `storage` that affect retention. Returns the retention block.
+    fn read_storage<'v>(&mut self, mut storage: Object<'v>) -> Option<&'v Value> {
         if storage.take("gc").is_some_and(|gc| gc.as_bool() == Some(false)) {
-            self.notes.add("gc: zot deleted nothing so far; look at the plan before you apply it");
+            self.notes.add("gc: zot deleted nothing so far; check the plan before you apply it");
         }
-        if let Some(delay) = storage.duration("gcdelay") {
-            self.set_delay(delay);
+        if let Some((delay, text)) = storage.duration("gcdelay") {
+            self.set_delay(delay, text);
         }
         if let Some(paths) = storage.take("subpaths") {
-            self.sub_paths(paths);
+            self.read_sub_paths(paths);
         }
         storage.take("retention")
     }
 
-    fn set_delay(&mut self, (delay, written): (Duration, String)) {
-        self.delay = (delay >= SHORTEST).then_some(written);
+    fn set_delay(&mut self, delay: Duration, text: String) {
+        self.delay = (delay >= MIN_SPAN).then_some(text);
     }
 
-    /// Repositories below these paths have their own retention, so policies of the others are not for them.
-    fn sub_paths(&mut self, paths: &Value) {
+    /// Excludes the repositories below these paths from the other policies, because they have their own retention.
+    fn read_sub_paths(&mut self, paths: &Value) {
         let Value::Object(paths) = paths else {
-            self.leave_out_the_rest("subPaths: an object is expected");
+            self.leave_out_the_rest("subPaths: expected an object");
             return;
         };
         let mut repositories = Vec::new();
         for path in paths.keys() {
             let root = literal(path.trim_matches('/'), "");
             if root.is_empty() {
-                self.leave_out_the_rest("subPaths: \"/\" is for all repositories");
+                self.leave_out_the_rest("subPaths: \"/\" covers all repositories");
             } else {
                 self.notes
                     .add(format!("subPaths: the retention of {path:?} was left out; nothing expires there"));
@@ -105,38 +105,39 @@ impl<'a> Import<'a> {
             }
         }
         if !repositories.is_empty() {
-            self.add("subpaths", repositories, Vec::new());
+            self.add_policy("subpaths", repositories, Vec::new());
         }
     }
 
-    fn block(&mut self, block: &Value) {
+    fn read_block(&mut self, block: &Value) {
         let mut block = Object::of(block);
         if block.flag("dryrun") == Some(true) {
-            self.notes.add("dryRun: zot deleted nothing so far; look at the plan before you apply it");
+            self.notes.add("dryRun: zot deleted nothing so far; check the plan before you apply it");
         }
-        if let Some(delay) = block.duration("delay") {
-            self.set_delay(delay);
+        if let Some((delay, text)) = block.duration("delay") {
+            self.set_delay(delay, text);
         }
         let policies = block.list("policies").unwrap_or_default();
         for why in block.finish() {
             self.leave_out_the_rest(&why);
         }
         for (number, policy) in policies.iter().enumerate() {
-            self.policy(number + 1, policy);
+            self.read_policy(number + 1, policy);
         }
     }
 
     fn leave_out_the_rest(&mut self, why: &str) {
-        self.notes.add(format!("{why}, so nothing expires by the policies behind it"));
+        self.notes.add(format!("{why}, so nothing expires by the policies after it"));
         self.is_unclear = true;
     }
 
-    fn add(&mut self, name: &str, repositories: Vec<String>, rules: Vec<Rule>) {
-        let (name, group) = (format!("{}-{name}", self.name), Some(self.name.to_owned()));
+    fn add_policy(&mut self, name: &str, repositories: Vec<String>, rules: Vec<Rule>) {
+        let name = format!("{}-{name}", self.name);
+        let group = Some(self.name.to_owned());
         self.policies.push(Policy { name, preset: None, group, repositories, rules });
     }
 
-    fn policy(&mut self, number: usize, value: &Value) {
+    fn read_policy(&mut self, number: usize, value: &Value) {
         let of = format!("policy {number}");
         let mut policy = Object::of(value);
         let named = policy.texts("repositories").or_else(|| policy.texts("reponames"));
@@ -146,8 +147,8 @@ impl<'a> Import<'a> {
             match globs_of(&pattern) {
                 Ok(globs) => repositories.extend(globs),
                 Err(why) => {
-                    policy.is_unclear(format!("{pattern:?}: {why}"));
-                    self.leave_out_the_rest(&format!("{of}: its repositories are not clear"));
+                    policy.add_unclear(format!("{pattern:?}: {why}"));
+                    self.leave_out_the_rest(&format!("{of}: its repositories are unclear"));
                 }
             }
         }
@@ -155,21 +156,21 @@ impl<'a> Import<'a> {
         let expiries = self.expire_rules(&mut policy, keeps.iter().any(|keep| !keep.untagged));
         let unclear = policy.finish();
         if !is_named && !unclear.is_empty() {
-            self.leave_out_the_rest(&format!("{of}: its repositories are not clear"));
+            self.leave_out_the_rest(&format!("{of}: its repositories are unclear"));
         }
         for why in &unclear {
             self.notes.add(format!("{of}: {why}, so nothing expires by this policy"));
         }
         if repositories.is_empty() {
-            self.notes.add(format!("{of}: it names no repositories that are clear; left out"));
+            self.notes.add(format!("{of}: skipped, because no repositories could be read"));
             return;
         }
         let mut rules = if unclear.is_empty() && !self.is_unclear { expiries } else { Vec::new() };
         rules.extend(keeps);
-        self.add(&number.to_string(), repositories, rules);
+        self.add_policy(&number.to_string(), repositories, rules);
     }
 
-    /// What an entry or `keepUntagged` keeps.
+    /// Returns the keep rules of the `keepTags` entries and of `keepUntagged`.
     fn keep_rules(&self, policy: &mut Object<'_>) -> Vec<Rule> {
         let mut rules = Vec::new();
         for (number, entry) in policy.list("keeptags").unwrap_or_default().iter().enumerate() {
@@ -178,7 +179,7 @@ impl<'a> Import<'a> {
             for pattern in &patterns {
                 let pattern = std::slice::from_ref(pattern);
                 if let Err(mistake) = PatternLimits::default().expressions("patterns", pattern) {
-                    entry.is_unclear(mistake.to_string());
+                    entry.add_unclear(mistake.to_string());
                 }
             }
             let limits = Limits::read(&mut entry);
@@ -187,14 +188,14 @@ impl<'a> Import<'a> {
                 rules.extend(limits.keep_tags(number + 1, patterns));
             }
             for why in unclear {
-                policy.is_unclear(format!("keepTags {}: {why}", number + 1));
+                policy.add_unclear(format!("keepTags {}: {why}", number + 1));
             }
         }
         if let Some(value) = policy.take("keepuntagged") {
             let mut keep = Object::of(value);
             rules.extend(Limits::read(&mut keep).keep_untagged());
             for why in keep.finish() {
-                policy.is_unclear(format!("keepUntagged: {why}"));
+                policy.add_unclear(format!("keepUntagged: {why}"));
             }
         }
         rules
@@ -204,7 +205,7 @@ impl<'a> Import<'a> {
         let mut rules = Vec::new();
         let after =
             |name: &str| Rule { pushed_before: self.delay.clone(), ..Rule::new(name, Action::Expire) };
-        // It stands before the entries: they are final, and it is for all tags that they do not keep.
+        // This rule comes before the entries, because they are final and it applies to all tags they do not keep.
         if keeps_tags {
             rules.push(Rule::new("rest", Action::Expire));
         }
@@ -218,7 +219,7 @@ impl<'a> Import<'a> {
     }
 }
 
-/// What of its tags or untagged manifests an entry keeps: whatever one of them says.
+/// The limits of an entry. An item that meets any of them is kept.
 struct Limits {
     pushes: Option<u32>,
     pulls: Option<u32>,
@@ -231,8 +232,8 @@ impl Limits {
         let pushed_within = entry.duration("pushedwithin");
         let pulled_within = entry.duration("pulledwithin");
         for (span, _) in pushed_within.iter().chain(&pulled_within) {
-            if *span < SHORTEST {
-                entry.is_unclear("a duration below a millisecond keeps nothing");
+            if *span < MIN_SPAN {
+                entry.add_unclear("a duration below a millisecond keeps nothing");
             }
         }
         Self {
@@ -243,7 +244,7 @@ impl Limits {
         }
     }
 
-    /// The rules of an entry; one that keeps everything, if it has no limits.
+    /// Returns the rules of an entry. An entry without limits keeps everything.
     fn keep_tags(self, number: usize, patterns: Vec<String>) -> Vec<Rule> {
         let tag_regex = match <[String; 1]>::try_from(patterns) {
             Ok([pattern]) => Some(Expressions::One(pattern)),
@@ -273,7 +274,7 @@ impl Limits {
         if self.pulls.is_some() {
             rules.push(Rule { newest: self.pulls, by: Some(Order::Pull), ..with("newest-pulled") });
         }
-        // There, a push counts as a pull.
+        // In zot, a push counts as a pull.
         let pushed_within = self.pushed_within.max(self.pulled_within.clone());
         if let Some((_, span)) = pushed_within {
             rules.push(Rule { pushed_within: Some(span), ..with("pushed") });
@@ -285,15 +286,15 @@ impl Limits {
     }
 }
 
-/// A pattern of repositories as globs: `infra/**` matches `infra` itself there.
+/// Converts a pattern of repositories to globs. In zot, `infra/**` also matches `infra` itself.
 fn globs_of(pattern: &str) -> Result<Vec<String>, String> {
     if pattern.starts_with('!') {
-        // No exception there, and no name begins so.
+        // zot has no exceptions, and no repository name begins with `!`.
         return Ok(Vec::new());
     }
-    // Inside of alternatives, the root cannot be added.
+    // Inside of alternatives, the root can't be added.
     if pattern.contains('{') && pattern.contains("**") {
-        return Err("`**` beside alternatives means something else here".to_owned());
+        return Err("`**` together with alternatives has another meaning here".to_owned());
     }
     let glob = [pattern.to_owned()];
     Globs::of_names("repositories", &glob).map_err(|mistake| mistake.to_string())?;

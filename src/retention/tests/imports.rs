@@ -1,4 +1,4 @@
-//! Other registries' policies.
+//! Imports of other registries' policies.
 
 use serde_json::{Value, json};
 
@@ -10,17 +10,17 @@ fn evaluated(imported: &Imported, snapshot: &RepoSnapshot) -> RepoPlan {
     evaluate(snapshot, &compiled, NOW, false)
 }
 
-fn gone_after(imported: &Imported, snapshot: &RepoSnapshot) -> Vec<String> {
-    gone(snapshot, &evaluated(imported, snapshot))
+fn expired_tags_after(imported: &Imported, snapshot: &RepoSnapshot) -> Vec<String> {
+    expired_tags(snapshot, &evaluated(imported, snapshot))
 }
 
-/// Which manifests go, by their places.
-fn manifests_gone(imported: &Imported, snapshot: &RepoSnapshot) -> Vec<usize> {
+/// Returns the manifests that expire, by index.
+fn expired_manifests(imported: &Imported, snapshot: &RepoSnapshot) -> Vec<usize> {
     let plan = evaluated(imported, snapshot);
     (0..plan.manifests.len()).filter(|place| plan.manifests[*place].expiry().is_some()).collect()
 }
 
-/// The expire rules, each with its policy.
+/// Returns the expire rules with their policies.
 fn expiries(imported: &Imported) -> Vec<(&str, &str)> {
     let policies = imported.policies.policies.iter();
     let rules = policies.flat_map(|policy| policy.rules.iter().map(move |rule| (policy, rule)));
@@ -32,7 +32,7 @@ fn zot(block: &Value) -> Imported {
     import_zot(&block.to_string(), "zot").expect("imports")
 }
 
-/// A policy for all repositories with these keys.
+/// Imports a zot policy for all repositories with these keys.
 fn zot_policy(keys: &Value) -> Imported {
     let mut policy = json!({ "repositories": ["**"] });
     policy.as_object_mut().expect("an object").extend(keys.as_object().expect("an object").clone());
@@ -48,7 +48,7 @@ fn ecr_rule(priority: u64, selection: &Value) -> Value {
 }
 
 #[test]
-fn an_ecr_rule_never_sees_an_image_that_one_before_it_matched() {
+fn ecr_rule_never_applies_to_images_an_earlier_rule_matched() {
     let rules = json!([
         ecr_rule(
             3,
@@ -74,11 +74,11 @@ fn an_ecr_rule_never_sees_an_image_that_one_before_it_matched() {
     let mut manifests: Vec<_> = (1..=4).map(|number| manifest(number, 30)).collect();
     manifests.push(manifest(5, 30));
     let snapshot = repo(tags, manifests);
-    assert_eq!(gone_after(&imported, &snapshot), ["prod-1", "dev"]);
+    assert_eq!(expired_tags_after(&imported, &snapshot), ["prod-1", "dev"]);
     assert_eq!(
-        manifests_gone(&imported, &snapshot),
+        expired_manifests(&imported, &snapshot),
         [0, 2],
-        "the rule for untagged images has taken the last"
+        "the rule for untagged images matched the last one"
     );
     let text = json!({ "rules": rules }).to_string();
     let wrapped = json!({ "registryId": "1", "lifecyclePolicyText": text });
@@ -86,7 +86,7 @@ fn an_ecr_rule_never_sees_an_image_that_one_before_it_matched() {
 }
 
 #[test]
-fn ecr_s_counts_are_of_images_and_not_of_tags() {
+fn ecr_counts_images_not_tags() {
     let count = |status: &str, list: &str, number: u64| {
         let mut selection =
             json!({ "tagStatus": status, "countType": "imageCountMoreThan", "countNumber": number });
@@ -100,16 +100,16 @@ fn ecr_s_counts_are_of_images_and_not_of_tags() {
     });
     let mut snapshot = repo(tags.collect(), (1..=5).map(|number| manifest(number, 10)).collect());
     let tagged = count("tagged", "v", 3);
-    assert_eq!(gone_after(&tagged, &snapshot), ["v1a", "v1b", "v1c", "v2a", "v2b", "v2c"]);
-    assert_eq!(manifests_gone(&tagged, &snapshot), [0, 1], "three of five images stay");
+    assert_eq!(expired_tags_after(&tagged, &snapshot), ["v1a", "v1b", "v1c", "v2a", "v2b", "v2c"]);
+    assert_eq!(expired_manifests(&tagged, &snapshot), [0, 1], "three of five images stay");
 
     // Tagged and untagged images are counted together.
     snapshot.manifests.extend([manifest(6, 1), manifest(7, 9)]);
-    assert_eq!(manifests_gone(&count("any", "", 4), &snapshot), [0, 1, 6]);
+    assert_eq!(expired_manifests(&count("any", "", 4), &snapshot), [0, 1, 6]);
 }
 
 #[test]
-fn what_ecr_has_alone_is_reported_and_kept() {
+fn unsupported_ecr_rules_are_reported_and_keep_what_they_match() {
     let rules = json!([
         ecr_rule(1, &json!({ "tagStatus": "tagged", "tagPatternList": ["a*", "*b"], "countType": "imageCountMoreThan", "countNumber": 1 })),
         { "rulePriority": 2, "selection": { "tagStatus": "tagged", "tagPatternList": ["c*"], "countType": "sinceImagePulled", "countUnit": "days", "countNumber": 9 },
@@ -120,10 +120,10 @@ fn what_ecr_has_alone_is_reported_and_kept() {
     let imported = ecr(&rules);
     let tags = vec![tag("a1", 1, 30), tag("xb", 2, 30), tag("c", 3, 30), tag("d", 4, 30), tag("e", 5, 30)];
     let manifests: Vec<_> = (1..=5).map(|number| manifest(number, 30)).collect();
-    assert_eq!(gone_after(&imported, &repo(tags, manifests)), ["d"]);
+    assert_eq!(expired_tags_after(&imported, &repo(tags, manifests)), ["d"]);
     let notes = imported.notes.join("\n");
     for word in
-        ["rule 1: an image that has", "rule 2: the action \"transition\"", "rule 3: `unless` is not known"]
+        ["rule 1: an image that has", "rule 2: the action \"transition\"", "rule 3: `unless` is unknown"]
     {
         assert!(notes.contains(word), "{notes}");
     }
@@ -131,7 +131,7 @@ fn what_ecr_has_alone_is_reported_and_kept() {
 }
 
 #[test]
-fn what_is_not_known_of_an_ecr_policy_makes_nothing_expire() {
+fn unknown_settings_of_an_ecr_policy_make_nothing_expire() {
     let age =
         json!({ "tagStatus": "any", "countType": "sinceImagePushed", "countUnit": "days", "countNumber": 1 });
     let with = |key: &str, value: Value| {
@@ -144,7 +144,7 @@ fn what_is_not_known_of_an_ecr_policy_makes_nothing_expire() {
     for rule in [with("tagStatus", json!("signed")), with("countType", json!("sinceImageScanned")), action] {
         assert_eq!(expiries(&ecr(&json!([rule, ecr_rule(2, &age)]))), [("ecr", "rule-2")], "{rule}");
         let snapshot = repo(vec![tag("a", 1, 30)], vec![manifest(1, 30), manifest(2, 30)]);
-        assert!(manifests_gone(&ecr(&json!([rule, ecr_rule(2, &age)])), &snapshot).is_empty(), "{rule}");
+        assert!(expired_manifests(&ecr(&json!([rule, ecr_rule(2, &age)])), &snapshot).is_empty(), "{rule}");
     }
     let whole = json!({ "rules": [ecr_rule(1, &age)], "unless": "paused" });
     let imported = import_ecr(&whole.to_string(), "ecr", &[]).expect("imports");
@@ -152,7 +152,7 @@ fn what_is_not_known_of_an_ecr_policy_makes_nothing_expire() {
 }
 
 #[test]
-fn zot_s_first_matches_are_the_only_ones() {
+fn zot_first_match_wins() {
     let imported = zot(&json!({ "storage": { "retention": {
         "dryRun": true,
         "delay": "48h",
@@ -176,7 +176,11 @@ fn zot_s_first_matches_are_the_only_ones() {
     let mut pulled = manifest(2, 60);
     pulled.pulled_at = Some(days_ago(5));
     let snapshot = repo(tags, vec![manifest(1, 60), pulled, manifest(3, 1), manifest(4, 3)]);
-    assert_eq!(gone_after(&imported, &snapshot), ["v1", "a"], "the policy for ** is not for team/app");
+    assert_eq!(
+        expired_tags_after(&imported, &snapshot),
+        ["v1", "a"],
+        "the policy for ** does not apply to team/app"
+    );
     let plan = evaluated(&imported, &snapshot);
     assert_eq!(plan.steps().iter().filter(|(target, _)| *target == StepTarget::Manifest(3)).count(), 1);
     assert_eq!(plan.steps().len(), 3);
@@ -187,7 +191,7 @@ fn zot_s_first_matches_are_the_only_ones() {
 }
 
 #[test]
-fn zot_s_keep_untagged_keeps_untagged_manifests() {
+fn zot_keep_untagged_keeps_untagged_manifests() {
     let keep = json!({
         "deleteUntagged": true,
         "keepTags": [{ "patterns": ["v.*"] }],
@@ -197,18 +201,18 @@ fn zot_s_keep_untagged_keeps_untagged_manifests() {
     pulled.pulled_at = Some(days_ago(6));
     let mut pulled_before = manifest(2, 30);
     pulled_before.pulled_at = Some(days_ago(8));
-    // There, a push counts as a pull.
+    // In zot, a push counts as a pull.
     let manifests = vec![pulled, pulled_before, manifest(3, 2), manifest(4, 6), manifest(5, 9)];
     let snapshot = repo(Vec::new(), manifests);
-    assert_eq!(manifests_gone(&zot_policy(&keep), &snapshot), [1, 4]);
+    assert_eq!(expired_manifests(&zot_policy(&keep), &snapshot), [1, 4]);
     let without = json!({ "deleteUntagged": true, "keepUntagged": {} });
-    assert_eq!(manifests_gone(&zot_policy(&without), &snapshot), [0, 1, 2, 3, 4]);
+    assert_eq!(expired_manifests(&zot_policy(&without), &snapshot), [0, 1, 2, 3, 4]);
     let never = json!({ "deleteUntagged": false, "keepUntagged": { "mostRecentlyPulledCount": 1 } });
-    assert!(manifests_gone(&zot_policy(&never), &snapshot).is_empty());
+    assert!(expired_manifests(&zot_policy(&never), &snapshot).is_empty());
 }
 
 #[test]
-fn zot_s_keys_are_read_in_any_case() {
+fn zot_keys_are_case_insensitive() {
     let usual = json!({ "Storage": { "GC": true, "Retention": { "Delay": "24h", "Policies": [{
         "Repositories": ["**"], "DeleteUntagged": false, "DeleteReferrers": false,
         "KeepTags": [{ "Patterns": ["v.*"], "MostRecentlyPushedCount": 5, "PulledWithin": "1h", "PushedWithin": "2h" }],
@@ -224,11 +228,11 @@ fn zot_s_keys_are_read_in_any_case() {
         ["rest", "keep-1-newest", "keep-1-pushed", "keep-1-pulled", "keep-untagged-newest-pulled"]
     );
     let twice = json!({ "deleteUntagged": true, "DeleteUntagged": false });
-    assert!(expiries(&zot_policy(&twice)).is_empty(), "which of them counts is not known");
+    assert!(expiries(&zot_policy(&twice)).is_empty(), "it is unclear which one counts");
 }
 
 #[test]
-fn what_is_not_known_of_a_zot_policy_makes_nothing_expire_by_it() {
+fn unknown_settings_of_a_zot_policy_make_nothing_expire_by_it() {
     for unclear in [
         json!({ "keepDigests": ["sha256:a"] }),
         json!({ "keepTags": [{ "patterns": ["a"], "keepIfSigned": true }] }),
@@ -253,11 +257,14 @@ fn what_is_not_known_of_a_zot_policy_makes_nothing_expire_by_it() {
     let imported = zot(&json!({ "policies": [one, other] }));
     assert_eq!(expiries(&imported), [("zot-2", "rest"), ("zot-2", "untagged")]);
     let (compiled, _) = imported.policies.compile().expect("imported");
-    assert!(!compiled.may_expire(&"a/x".parse().expect("name"), false), "the policy for ** is not for a/x");
+    assert!(
+        !compiled.may_expire(&"a/x".parse().expect("name"), false),
+        "the policy for ** does not apply to a/x"
+    );
 }
 
 #[test]
-fn what_may_be_about_all_of_zot_s_policies_makes_nothing_expire_by_any() {
+fn unknown_settings_for_all_zot_policies_make_nothing_expire() {
     let other = json!({ "repositories": ["**"], "keepTags": [{ "patterns": ["b"] }] });
     for block in [
         json!({ "policies": [other], "exceptions": ["x"] }),
@@ -271,7 +278,7 @@ fn what_may_be_about_all_of_zot_s_policies_makes_nothing_expire_by_any() {
     ] {
         let imported = zot(&block);
         assert!(expiries(&imported).is_empty(), "{block}: {imported:?}");
-        assert!(imported.notes.join("\n").contains("nothing expires by the policies behind it"), "{block}");
+        assert!(imported.notes.join("\n").contains("nothing expires by the policies after it"), "{block}");
     }
     let paths = json!({ "storage": { "subPaths": { "/a": {} }, "retention": { "policies": [other] } } });
     let imported = zot(&paths);
@@ -281,7 +288,7 @@ fn what_may_be_about_all_of_zot_s_policies_makes_nothing_expire_by_any() {
 }
 
 #[test]
-fn zot_s_block_may_stand_alone_and_must_be_one() {
+fn zot_block_may_stand_alone_but_must_contain_policies() {
     let block = json!({ "policies": [{ "repoNames": ["a"], "keepTags": [{ "patterns": ["x"] }] }] });
     assert_eq!(expiries(&zot(&block)), [("zot-1", "rest"), ("zot-1", "untagged")]);
     assert_eq!(expiries(&zot(&json!({ "retention": block }))).len(), 2);
@@ -290,7 +297,7 @@ fn zot_s_block_may_stand_alone_and_must_be_one() {
 }
 
 #[test]
-fn zot_s_file_may_be_yaml() {
+fn zot_file_may_be_yaml() {
     let yaml = "\u{feff}
 distspecversion: 1.1.1
 storage:
@@ -322,17 +329,17 @@ storage:
         let aliases = [format!("*a{}", number - 1).as_str(); 10].join(", ");
         bomb.push_str(&format!("a{number}: &a{number} [{aliases}]\n"));
     }
-    assert!(import_zot(&bomb, "zot").is_err(), "aliases of aliases are refused");
+    assert!(import_zot(&bomb, "zot").is_err(), "aliases of aliases are rejected");
 }
 
-/// The bytes of an import as it is printed.
+/// Returns the printed size of an import in bytes.
 fn printed(imported: &Imported) -> usize {
     toml::to_string(&imported.policies).expect("TOML").len()
         + imported.notes.iter().map(|note| note.len() + 1).sum::<usize>()
 }
 
 #[test]
-fn an_import_grows_like_its_input() {
+fn import_size_is_proportional_to_the_input() {
     let patterns: Vec<_> = (0..4000).map(|number| format!("^v{number:04}-[ab]$")).collect();
     let one = json!({ "policies": [{ "repositories": ["**"], "keepTags": [{ "patterns": patterns }] }] });
     let entries = |count: usize| {
@@ -361,7 +368,7 @@ fn an_import_grows_like_its_input() {
     let text = json!(rules).to_string();
     assert!(printed(&ecr(&json!(rules))) < 2 * text.len());
     let keys: serde_json::Map<_, _> = (0..5000).map(|number| (format!("k{number}"), json!(1))).collect();
-    assert!(printed(&zot_policy(&Value::Object(keys))) < 30_000, "notes are counted past a number");
+    assert!(printed(&zot_policy(&Value::Object(keys))) < 30_000, "notes above the limit are only counted");
     let many = entries(1001);
     assert!(
         import_zot(&many.to_string(), "zot").expect_err("refused").to_string().contains("at most 2000 rules")

@@ -1,4 +1,4 @@
-//! Policies that are refused or warned about.
+//! Policies that are rejected or cause warnings.
 
 use super::*;
 
@@ -11,7 +11,7 @@ fn warnings(toml: &str) -> Vec<String> {
 }
 
 #[test]
-fn mistakes_are_refused_with_the_rule_s_name() {
+fn rejects_mistakes_with_the_name_of_the_rule() {
     for (selectors, why) in [
         ("tag_regex = '('", "tag_regex: \"(\" is not a regular expression"),
         ("tags = ['a[']", "tags: \"a[\" is not a glob"),
@@ -20,10 +20,10 @@ fn mistakes_are_refused_with_the_rule_s_name() {
         ("pulled_before = '200y'", "pulled_before: must be a time"),
         ("pushed_before = '30d'\npushed_within = '7d'", "nothing can match"),
         ("pulled_before = '7d'\npulled_within = '7d'", "nothing can match"),
-        ("untagged = true\ntags = ['v*']", "tags cannot match what has no tag"),
-        ("tagged = false", "judges neither"),
+        ("untagged = true\ntags = ['v*']", "tags can't match untagged manifests"),
+        ("tagged = false", "selects neither"),
         ("newest = 0", "newest: must be at least 1"),
-        ("by = 'pull'\ntags = ['a']", "by has a meaning beside newest only"),
+        ("by = 'pull'\ntags = ['a']", "by requires newest"),
         ("newest = 3\nper = 'a'", "one capture group"),
         ("when = 'calm'\ntags = ['a']", "when = \"calm\""),
         ("keep_history = 1\ntags = ['a']", "keep rules only"),
@@ -37,15 +37,17 @@ fn mistakes_are_refused_with_the_rule_s_name() {
     }
     assert!(refusal(&rules(&[("k", "keep", "when = 'pressure'")])).contains("when = \"pressure\""));
     let twice = rules(&[("a", "keep", ""), ("a", "keep", "")]);
-    assert!(refusal(&twice).contains("rule `a` of retention policy `p`: another one has this name"));
-    assert!(refusal("[[policies]]\nname = 'a'\n[[policies]]\nname = 'a'").contains("policy `a`: another"));
-    assert!(refusal("[[policies]]\nname = ''").contains("needs a name"));
+    assert!(refusal(&twice).contains("rule `a` of retention policy `p`: the name is already used"));
+    assert!(
+        refusal("[[policies]]\nname = 'a'\n[[policies]]\nname = 'a'").contains("policy `a`: the name is")
+    );
+    assert!(refusal("[[policies]]\nname = ''").contains("name is missing"));
     assert!(refusal("[[policies]]\npreset = 'cd'").contains("no preset \"cd\"; there are ci, home"));
     assert!(refusal("[[immutable]]\ntags = ['{']").starts_with("immutable tags, list 1: tags"));
 }
 
 #[test]
-fn what_is_too_large_is_refused_with_the_rule_s_name() {
+fn rejects_large_policies_with_the_name_of_the_rule() {
     let large: Vec<_> = (0..400).map(|number| format!("r{number}")).collect();
     let list: Vec<_> =
         large.iter().map(|name| (name.as_str(), "keep", "tag_regex = '[^x]{2000}N'")).collect();
@@ -69,27 +71,27 @@ fn what_is_too_large_is_refused_with_the_rule_s_name() {
 }
 
 #[test]
-fn final_rules_and_groups_are_checked() {
+fn checks_final_rules_and_groups() {
     let hidden = [("a", "expire", "tags = ['*']\nfinal = 'tag'"), ("k", "keep", "tags = ['v*']")];
     assert!(refusal(&rules(&hidden)).contains("rule `a`"), "the keep rule sees no tag");
     let seen = [("k", "keep", "tags = ['v*']\nfinal = 'tag'"), ("a", "expire", "")];
     assert!(warnings(&rules(&seen)).join("\n").contains("it expires everything that no rule keeps"));
     let behind = [("v", "expire", "tags = ['v*']\npushed_before = '1d'\nfinal = 'image'"), ("k", "keep", "")];
     assert_eq!(warnings(&rules(&behind)), [""; 0], "the keep rule does not keep what `v` selects");
-    assert!(refusal(&rules(&[("a", "keep", "count = 'images'")])).contains("beside newest only"));
+    assert!(refusal(&rules(&[("a", "keep", "count = 'images'")])).contains("requires newest"));
     assert!(refusal(&rules(&[("a", "keep", "tag_regex = []")])).contains("tag_regex: must not be empty"));
     assert!(refusal("[[policies]]\nname = 'a'\ngroup = ' '").contains("group: must not be empty"));
     assert_eq!(warnings("[[policies]]\nname = 'a'\ngroup = 'g'"), [""; 0]);
 }
 
 #[test]
-fn unknown_keys_are_refused() {
+fn rejects_unknown_keys() {
     assert!(toml::from_str::<Policies>(&rules(&[("a", "keep", "tag = 'v*'")])).is_err());
     assert!(serde_json::from_str::<Policies>(r#"{"policies": [{"name": "p", "rule": []}]}"#).is_err());
 }
 
 #[test]
-fn what_is_odd_is_warned_about() {
+fn warns_about_odd_rules() {
     let odd = |list: &[(&str, &str, &str)]| warnings(&rules(list)).join("\n");
     let shadowed =
         odd(&[("k", "keep", "tags = ['v*']"), ("e", "expire", "tags = ['v*']\npushed_before = '1d'")]);
@@ -107,12 +109,12 @@ fn what_is_odd_is_warned_about() {
         "{lists}"
     );
     assert!(
-        warnings("[[policies]]\nname = 'a'\nrepositories = ['*']").join("\n").contains("`**` is for all")
+        warnings("[[policies]]\nname = 'a'\nrepositories = ['*']").join("\n").contains("`**` matches all")
     );
 }
 
 #[test]
-fn platforms_without_a_system_are_warned_about() {
+fn warns_about_platforms_without_an_operating_system() {
     let odd = |platforms: &str| warnings(&rules(&[("k", "keep", &format!("platforms = [{platforms}]"))]));
     for (platforms, named) in
         [("'linux/arm64', 'amd64'", "amd64"), ("'!arm64'", "!arm64"), ("'{arm,arm64}'", "{arm,arm64}")]
@@ -126,7 +128,7 @@ fn platforms_without_a_system_are_warned_about() {
 }
 
 #[test]
-fn lists_that_name_nothing_are_warned_about() {
+fn warns_about_empty_tag_lists() {
     let odd = |toml: &str| warnings(toml).join("\n");
     let immutable = odd("[[immutable]]");
     assert!(
@@ -143,7 +145,7 @@ fn lists_that_name_nothing_are_warned_about() {
 }
 
 #[test]
-fn policies_survive_the_round_trip() {
+fn policies_survive_serialization() {
     for preset in PRESETS {
         let read = policies(&preset.toml.replace("[[retention.", "[["));
         let json = serde_json::to_string(&read).expect("json");

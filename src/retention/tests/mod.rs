@@ -1,4 +1,4 @@
-//! The room's own scenarios; `tests/retention` holds the evaluator against a second implementation.
+//! Scenarios of the evaluator. `tests/retention` compares it with a second implementation.
 
 mod imports;
 mod mistakes;
@@ -45,7 +45,7 @@ fn compiled(toml: &str) -> Compiled {
     policies(toml).compile().expect("sound").0
 }
 
-/// A policy of these rules, each `name action selectors`.
+/// Returns a policy of these rules, each `(name, action, selectors)`.
 fn rules(rules: &[(&str, &str, &str)]) -> String {
     let rule = |(name, action, selectors): &(&str, &str, &str)| {
         format!("[[policies.rules]]\nname = \"{name}\"\naction = \"{action}\"\n{selectors}\n")
@@ -57,8 +57,8 @@ fn plan(snapshot: &RepoSnapshot, toml: &str) -> RepoPlan {
     evaluate(snapshot, &compiled(toml), NOW, false)
 }
 
-/// The tags that go.
-fn gone(snapshot: &RepoSnapshot, plan: &RepoPlan) -> Vec<String> {
+/// Returns the tags that expire.
+fn expired_tags(snapshot: &RepoSnapshot, plan: &RepoPlan) -> Vec<String> {
     let tags = snapshot.tags.iter().zip(&plan.tags).filter(|(_, decision)| decision.expiry().is_some());
     tags.map(|(tag, _)| tag.name.to_string()).collect()
 }

@@ -1,4 +1,4 @@
-//! The presets do what they say.
+//! The presets keep what their comments promise.
 
 use super::*;
 
@@ -8,7 +8,7 @@ fn preset(name: &str) -> Compiled {
     compiled
 }
 
-/// A push an hour, the last one now: `main-<sha>`, of which `latest` is the newest.
+/// Returns a repository with one push per hour, the last one now: tags `main-<sha>`, the newest also `latest`.
 fn ci_history() -> RepoSnapshot {
     let sha = |number: u8| format!("main-{:07x}", 0xabc_0000 + u32::from(number));
     let mut tags: Vec<_> =
@@ -21,7 +21,7 @@ fn ci_history() -> RepoSnapshot {
     tags.push(tag(&format!("sha256-{}.sig", digest(8).hex()), 151, 92));
     let mut manifests: Vec<_> = (0..100).map(|number| manifest(number, 100 - i64::from(number))).collect();
     manifests.extend([manifest(150, 95), manifest(151, 92), manifest(160, 30), manifest(170, 0)]);
-    // A child of a release, and of an old build as well.
+    // A child of a release and of an old build.
     manifests[5].children = vec![digest(160)];
     manifests[6].children = vec![digest(160)];
     repo(tags, manifests)
@@ -33,7 +33,7 @@ fn kept(snapshot: &RepoSnapshot, plan: &RepoPlan) -> Vec<String> {
 }
 
 #[test]
-fn ci_keeps_releases_the_last_ten_builds_and_what_belongs_to_them() {
+fn ci_keeps_releases_the_last_ten_builds_and_their_attachments() {
     let snapshot = ci_history();
     let plan = evaluate(&snapshot, &preset("ci"), NOW, false);
     let kept = kept(&snapshot, &plan);
@@ -41,7 +41,7 @@ fn ci_keeps_releases_the_last_ten_builds_and_what_belongs_to_them() {
     assert_eq!(builds.len(), 10, "{kept:?}");
     let signature = format!("sha256-{}.sig", digest(5).hex());
     assert_eq!(rest, ["latest", "1.2.3", "0123abc", &signature]);
-    // The ten builds, the release, the build without a branch, their signature and child, and what was pushed
+    // The ten builds, the release, the build without a branch, their signature and child, and the manifest pushed
     // just now.
     assert_eq!(
         plan.manifests.iter().filter(|decision| decision.expiry().is_none()).count(),
@@ -50,7 +50,7 @@ fn ci_keeps_releases_the_last_ten_builds_and_what_belongs_to_them() {
 }
 
 #[test]
-fn ci_keeps_the_newest_and_the_releases_under_pressure() {
+fn ci_keeps_the_newest_builds_and_releases_under_pressure() {
     let snapshot = ci_history();
     let plan = evaluate(&snapshot, &preset("ci"), NOW, true);
     let newest = ["main-abc0061", "main-abc0062", "main-abc0063"];
@@ -64,7 +64,7 @@ fn ci_keeps_the_newest_and_the_releases_under_pressure() {
 }
 
 #[test]
-fn ci_knows_a_branch_from_a_build() {
+fn ci_separates_the_branch_from_the_build() {
     let compiled = preset("ci");
     let mut rules = compiled.policies.iter().flat_map(|policy| &policy.rules);
     let per = rules.find_map(|rule| rule.newest.as_ref()?.per.clone()).expect("builds");
@@ -85,7 +85,7 @@ fn ci_knows_a_branch_from_a_build() {
 }
 
 #[test]
-fn home_keeps_what_is_used_and_the_newest_few() {
+fn home_keeps_used_images_and_the_newest_few() {
     let mut tags: Vec<_> =
         (0..10).map(|number| tag(&format!("t{number}"), number, 200 - i64::from(number))).collect();
     tags.extend((20..25).map(|number| tag(&format!("1.{number}"), number, 400)));
@@ -98,7 +98,7 @@ fn home_keeps_what_is_used_and_the_newest_few() {
 }
 
 #[test]
-fn keep_everything_outweighs_the_others() {
+fn keep_everything_overrides_other_policies() {
     let both = "[[policies]]\npreset = 'ci'\n[[policies]]\npreset = 'keep-everything'";
     let snapshot = ci_history();
     let compiled = compiled(both);

@@ -1,4 +1,4 @@
-//! What follows what, in small repositories.
+//! How manifests and tags follow each other, in small repositories.
 
 use super::*;
 
@@ -6,15 +6,15 @@ const OLD: &[(&str, &str, &str)] =
     &[("v", "keep", "tags = ['v*']"), ("old", "expire", "pushed_before = '30d'")];
 
 #[test]
-fn keep_wins_and_a_manifest_goes_with_the_last_of_its_tags() {
+fn keep_wins_and_manifest_expires_with_its_last_tag() {
     let tags = vec![tag("v1", 1, 90), tag("build-1", 1, 90), tag("build-2", 2, 90), tag("new", 3, 1)];
     let snapshot = repo(tags, vec![manifest(1, 90), manifest(2, 90), manifest(3, 1)]);
     let plan = plan(&snapshot, &rules(OLD));
-    assert_eq!(gone(&snapshot, &plan), ["build-1", "build-2"]);
+    assert_eq!(expired_tags(&snapshot, &plan), ["build-1", "build-2"]);
     let text = |decision: &Decision| decision.explain(NOW).to_string();
     assert_eq!(text(&plan.tags[0]), "kept: rule `v` of policy `p`");
     assert_eq!(text(&plan.tags[1]), "expired by rule `old` of policy `p`: pushed 90d ago, never pulled");
-    assert_eq!(text(&plan.tags[3]), "kept: no rule names it");
+    assert_eq!(text(&plan.tags[3]), "kept: no rule selects it");
     assert_eq!(text(&plan.manifests[0]), "kept: tag `v1`");
     let with_tags =
         "expired by rule `old` of policy `p` with the last of its tags: pushed 90d ago, never pulled";
@@ -23,7 +23,9 @@ fn keep_wins_and_a_manifest_goes_with_the_last_of_its_tags() {
 
 #[test]
 fn children_referrers_and_cosign_tags_follow() {
-    let (mut index, mut child, mut sbom) = (manifest(1, 90), manifest(2, 90), manifest(3, 90));
+    let mut index = manifest(1, 90);
+    let mut child = manifest(2, 90);
+    let mut sbom = manifest(3, 90);
     index.children = vec![digest(2)];
     sbom.subject = Some(digest(2));
     child.pulled_at = Some(days_ago(40));
@@ -31,19 +33,19 @@ fn children_referrers_and_cosign_tags_follow() {
     let mut snapshot =
         repo(vec![tag("a", 1, 90), tag(&signature, 4, 1)], vec![index, child, sbom, manifest(4, 1)]);
     let old = rules(&[("old", "expire", "pulled_before = '30d'")]);
-    let going = plan(&snapshot, &old);
-    assert_eq!(gone(&snapshot, &going), ["a", &signature]);
-    assert!(going.manifests.iter().all(|decision| decision.expiry().is_some()), "{going:?}");
+    let expiring = plan(&snapshot, &old);
+    assert_eq!(expired_tags(&snapshot, &expiring), ["a", &signature]);
+    assert!(expiring.manifests.iter().all(|decision| decision.expiry().is_some()), "{expiring:?}");
     assert_eq!(
-        going.steps().iter().map(|(target, _)| *target).collect::<Vec<_>>(),
+        expiring.steps().iter().map(|(target, _)| *target).collect::<Vec<_>>(),
         [StepTarget::Tag(0), StepTarget::Tag(1)]
     );
     snapshot.manifests[1].pulled_at = Some(days_ago(20));
-    assert_eq!(gone(&snapshot, &plan(&snapshot, &old)), Vec::<String>::new());
+    assert_eq!(expired_tags(&snapshot, &plan(&snapshot, &old)), Vec::<String>::new());
 }
 
 #[test]
-fn a_signature_without_its_image_waits_for_a_rule_that_names_it() {
+fn orphaned_signature_expires_only_by_a_rule_for_orphans() {
     let signature = format!("sha256-{}.sig", digest(9).hex());
     let mut referrer = manifest(2, 90);
     referrer.subject = Some(digest(9));
@@ -55,28 +57,29 @@ fn a_signature_without_its_image_waits_for_a_rule_that_names_it() {
 }
 
 #[test]
-fn cosign_tags_take_no_place_among_the_newest() {
+fn newest_does_not_count_cosign_tags() {
     let signature = format!("sha256-{}.sig", digest(2).hex());
     let tags = vec![tag("a", 1, 3), tag("b", 2, 2), tag(&signature, 3, 1)];
     let snapshot = repo(tags, vec![manifest(1, 3), manifest(2, 2), manifest(3, 1)]);
     let two = rules(&[("but-two", "expire", "newest = 2")]);
-    assert_eq!(gone(&snapshot, &plan(&snapshot, &two)), Vec::<String>::new());
+    assert_eq!(expired_tags(&snapshot, &plan(&snapshot, &two)), Vec::<String>::new());
     let one = rules(&[("but-one", "expire", "newest = 1")]);
-    assert_eq!(gone(&snapshot, &plan(&snapshot, &one)), ["a"]);
+    assert_eq!(expired_tags(&snapshot, &plan(&snapshot, &one)), ["a"]);
 }
 
 #[test]
-fn untagged_manifests_have_time_from_when_they_were_let_go() {
-    let (mut lately, long) = (manifest(1, 90), manifest(2, 90));
-    lately.alone_at = Some(days_ago(0));
-    let snapshot = repo(Vec::new(), vec![lately, long]);
+fn age_of_untagged_manifest_counts_from_when_it_became_unreferenced() {
+    let mut recent = manifest(1, 90);
+    let long = manifest(2, 90);
+    recent.alone_at = Some(days_ago(0));
+    let snapshot = repo(Vec::new(), vec![recent, long]);
     let untagged = rules(&[("u", "expire", "untagged = true\npushed_before = '1d'")]);
     assert_eq!(plan(&snapshot, &untagged).steps().len(), 1);
     assert_eq!(plan(&snapshot, &rules(OLD)).steps().len(), 0);
 }
 
 #[test]
-fn what_is_not_known_is_kept() {
+fn items_with_unknown_details_are_kept() {
     let snapshot = repo(vec![tag("a", 1, 90), tag("b", 9, 90)], vec![manifest(1, 90)]);
     let arm = "platforms = ['linux/arm64']";
     assert!(plan(&snapshot, &rules(&[("arm", "expire", arm)])).steps().is_empty());
@@ -86,7 +89,7 @@ fn what_is_not_known_is_kept() {
 }
 
 #[test]
-fn an_image_for_several_platforms_goes_for_all_of_them_only() {
+fn multi_platform_image_expires_only_if_all_platforms_match() {
     let mut both = manifest(1, 90);
     both.platforms = Some(vec!["linux/amd64".into(), "linux/arm64".into(), "unknown/unknown".into()]);
     let snapshot = repo(vec![tag("a", 1, 90)], vec![both]);
@@ -97,7 +100,7 @@ fn an_image_for_several_platforms_goes_for_all_of_them_only() {
 }
 
 #[test]
-fn the_past_of_a_kept_tag_can_be_kept() {
+fn keep_history_keeps_earlier_versions_of_a_tag() {
     let mut latest = tag("latest", 1, 1);
     latest.past = vec![digest(2), digest(1), digest(2), digest(3), digest(4)];
     let snapshot = repo(vec![latest], (1..=4).map(|number| manifest(number, 90)).collect());
@@ -109,17 +112,17 @@ fn the_past_of_a_kept_tag_can_be_kept() {
     assert_eq!(plan.steps().iter().map(|(target, _)| *target).collect::<Vec<_>>(), [StepTarget::Manifest(3)]);
     assert_eq!(
         plan.manifests[1].explain(NOW).to_string(),
-        "kept: past of tag `latest` by rule `k` of policy `p`"
+        "kept: history of tag `latest` by rule `k` of policy `p`"
     );
 }
 
 #[test]
-fn protected_and_immutable_tags_stay() {
+fn protected_and_immutable_tags_are_kept() {
     let lists =
         "[[protected]]\ntags = ['v*']\nexcept = ['*-rc*']\n[[immutable]]\nrepositories = ['prod/**']\n";
     let toml = lists.to_owned() + &rules(&[("old", "expire", "pushed_before = '30d'")]);
     let snapshot = repo(vec![tag("v1", 1, 90), tag("v1-rc1", 1, 90)], vec![manifest(1, 90)]);
-    assert_eq!(gone(&snapshot, &plan(&snapshot, &toml)), ["v1-rc1"]);
+    assert_eq!(expired_tags(&snapshot, &plan(&snapshot, &toml)), ["v1-rc1"]);
     let name = |text: &str| text.parse().expect("name");
     let compiled = compiled(&toml);
     let latest = "latest".parse().expect("tag");
@@ -130,7 +133,7 @@ fn protected_and_immutable_tags_stay() {
 }
 
 #[test]
-fn steps_go_rule_by_rule_and_the_least_recently_used_first() {
+fn steps_are_ordered_by_rule_and_then_by_last_use() {
     let tags = vec![tag("b-1", 1, 50), tag("a-1", 2, 40), tag("a-2", 3, 60), tag("b-2", 4, 70)];
     let mut snapshot = repo(tags, (1..=4).map(|number| manifest(number, 90)).collect());
     snapshot.manifests[3].pulled_at = Some(days_ago(1));
@@ -145,7 +148,7 @@ fn steps_go_rule_by_rule_and_the_least_recently_used_first() {
 }
 
 #[test]
-fn tags_that_are_attached_to_each_other_stay() {
+fn tags_attached_to_each_other_are_kept() {
     let of = |number: u8| format!("sha256-{}.sig", digest(number).hex());
     let snapshot = repo(vec![tag(&of(1), 2, 90), tag(&of(2), 1, 90)], vec![manifest(1, 90), manifest(2, 90)]);
     let all = "tagged = true\nuntagged = true\norphaned = true\npushed_before = '1d'";
@@ -154,7 +157,7 @@ fn tags_that_are_attached_to_each_other_stay() {
 }
 
 #[test]
-fn needs_name_the_details_that_rules_in_force_ask_for() {
+fn needs_list_the_details_of_rules_in_force() {
     let rules = rules(&[
         ("keep", "keep", "labels = { team = 'a' }\nplatforms = ['linux/*']"),
         ("calm", "keep", "when = 'calm'\nannotations = { keep = 'yes' }"),

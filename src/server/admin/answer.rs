@@ -1,4 +1,4 @@
-//! The server's side.
+//! Server side of the admin socket: routes for operations, readiness and the API.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -24,10 +24,10 @@ use crate::metadata::{AuditOutcome, Audited, Origin, Scope};
 use crate::server::health::Health;
 use crate::server::operations::{Operation, Operator};
 
-/// How often progress is told at most, in milliseconds.
-const PROGRESS_EVERY: u64 = 100;
+/// Minimum time between progress lines, in milliseconds.
+const PROGRESS_INTERVAL_MS: u64 = 100;
 
-/// What the command line is answered, by a running server or in its own process.
+/// Builds the router for command-line requests, for a running server or for this process.
 pub fn router(operator: Arc<Operator>, api: Arc<Api>) -> Router {
     Router::new()
         .route("/gc", post(gc))
@@ -38,7 +38,7 @@ pub fn router(operator: Arc<Operator>, api: Arc<Api>) -> Router {
         .merge(api::router(api))
 }
 
-/// What it is answered besides by a running server.
+/// Builds the route that only a running server has.
 pub fn readiness(health: Arc<Health>, listen: SocketAddr, tls: bool) -> Router {
     Router::new().route("/readyz", get(readyz)).with_state((health, listen, tls))
 }
@@ -93,51 +93,61 @@ async fn backup(State(operator): State<Arc<Operator>>, Query(query): Query<Backu
     run(operator, Operation::Backup { dir: query.dir })
 }
 
-/// Runs an operation in a task of its own, which ends when the caller goes away.
+/// Runs an operation in its own task, which ends when the client disconnects.
 fn run(operator: Arc<Operator>, operation: Operation) -> Response {
-    let (lines, answer) = mpsc::channel::<Bytes>(16);
+    let (lines, response) = mpsc::channel::<Bytes>(16);
     tokio::spawn(async move {
-        tracing::info!(%operation, "asked for through the admin socket");
-        let gone = lines.clone();
+        tracing::info!(%operation, "operation requested through the admin socket");
+        let disconnected = lines.clone();
         let last = tokio::select! {
-            last = outcome(&operator, &operation, &lines) => last,
-            () = gone.closed() => {
+            last = run_operation(&operator, &operation, &lines) => last,
+            () = disconnected.closed() => {
                 audit(&operator, &operation, AuditOutcome::Failed).await;
-                tracing::info!(%operation, "given up, for its caller has gone");
+                tracing::info!(%operation, "operation cancelled: the client disconnected");
                 return;
             }
         };
         let failed = matches!(last, Line::Error(_));
-        // Before the last line: on a stopped store the process ends then.
+        // Before the last line: on a stopped store the client process exits after that line.
         audit(&operator, &operation, if failed { AuditOutcome::Failed } else { AuditOutcome::Allowed }).await;
         let _ = lines.send(encode(&last)).await;
     });
-    let next = async |mut answer: mpsc::Receiver<Bytes>| {
-        let line = answer.recv().await?;
-        Some((Ok::<_, std::convert::Infallible>(line), answer))
+    let next = async |mut response: mpsc::Receiver<Bytes>| {
+        let line = response.recv().await?;
+        Some((Ok::<_, std::convert::Infallible>(line), response))
     };
-    Response::new(Body::from_stream(stream::unfold(answer, next)))
+    Response::new(Body::from_stream(stream::unfold(response, next)))
 }
 
-/// Records in the audit log what came of an operation.
+/// Records the outcome of an operation in the audit log.
 async fn audit(operator: &Operator, operation: &Operation, outcome: AuditOutcome) {
-    let Some((action, subject)) = operation.audited() else { return };
-    let (user, token, from, scope, status) = (None, None, Origin::Machine, Scope::All, None);
+    let Some((action, subject)) = operation.audit_entry() else { return };
+    let entry = Audited {
+        user: None,
+        token: None,
+        from: Origin::LocalAdmin,
+        action,
+        scope: Scope::All,
+        subject,
+        outcome,
+        status: None,
+    };
     let registry = &operator.opened.registry;
-    registry.audit(Audited { user, token, from, action, scope, subject, outcome, status }, None);
+    registry.audit(entry, None);
     if let Err(error) = registry.flush_audit(false).await {
-        tracing::warn!(%error, "the audit log could not be written; it is tried again");
+        tracing::warn!(%error, "failed to write the audit log; will retry");
     }
 }
 
-async fn outcome(operator: &Operator, operation: &Operation, lines: &mpsc::Sender<Bytes>) -> Line {
-    let (started, told) = (Instant::now(), AtomicU64::new(0));
+async fn run_operation(operator: &Operator, operation: &Operation, lines: &mpsc::Sender<Bytes>) -> Line {
+    let started = Instant::now();
+    let last_reported = AtomicU64::new(0);
     let progress = |step: Step| {
         let now = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let before = told.load(Ordering::Relaxed);
-        if before == 0 || now.saturating_sub(before) >= PROGRESS_EVERY {
-            told.store(now.max(1), Ordering::Relaxed);
-            // A caller that does not keep up misses some.
+        let before = last_reported.load(Ordering::Relaxed);
+        if before == 0 || now.saturating_sub(before) >= PROGRESS_INTERVAL_MS {
+            last_reported.store(now.max(1), Ordering::Relaxed);
+            // A slow client misses some progress lines.
             let _ = lines.try_send(encode(&Line::Progress(step)));
         }
     };
@@ -148,7 +158,7 @@ async fn outcome(operator: &Operator, operation: &Operation, lines: &mpsc::Sende
     match report {
         Ok(result) => Line::Result(result),
         Err(error) => {
-            tracing::error!(%operation, %error, "an operation failed");
+            tracing::error!(%operation, %error, "operation failed");
             Line::Error(error)
         }
     }

@@ -1,4 +1,4 @@
-//! The command line's side.
+//! Client side of the admin socket, for the command line.
 
 use std::io;
 use std::path::Path;
@@ -24,42 +24,43 @@ use crate::http::api::{self, Page, Problem};
 use crate::jobs::progress::Progress;
 use crate::server::operations::{Operation, Report};
 
-/// All but RFC 3986's unreserved letters.
+/// All characters except RFC 3986's unreserved ones.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// Why a running server, or this process in its place, did not do what it was asked for.
+/// Why an operation or API request failed, in a running server or in this process.
 #[derive(Debug, Error)]
 pub enum ClientError {
-    /// The socket.
+    /// The socket cannot be used.
     #[error("the admin socket: {0}")]
     Io(#[from] io::Error),
-    /// The connection.
+    /// The connection failed.
     #[error("the admin socket: {0}")]
     Http(#[from] hyper::Error),
-    /// An answer broke off.
+    /// A response was cut off.
     #[error("the admin socket: {0}")]
     Body(#[from] axum::Error),
-    /// What it answered makes no sense here.
-    #[error("the running server answered something else than expected ({0}): is it of another version?")]
-    Odd(String),
-    /// It tried, and failed.
+    /// The response has an unexpected form.
+    #[error("unexpected response from the running server ({0}): it may have another version")]
+    UnexpectedResponse(String),
+    /// The operation failed.
     #[error("{0}")]
     Failed(String),
-    /// The API refused.
+    /// The API rejected the request.
     #[error("{0}")]
     Refused(Problem),
 }
 
-/// The command line's way to a store: through the server that has it, or to the same router in this process.
+/// A client for a store: through the admin socket of the server that uses it, or through the same router in this
+/// process.
 pub struct ApiClient {
     transport: Transport,
 }
 
 impl ApiClient {
-    /// Connects to the server that has the data directory `data`. `None` if there is none.
+    /// Connects to the server that uses the data directory `data`. Returns `None` if there is none.
     ///
     /// # Errors
-    /// [`ClientError::Io`] if there may be one that can't be reached.
+    /// Fails with [`ClientError::Io`] if there may be a server, but it cannot be reached.
     pub async fn connect(data: &Path) -> Result<Option<Self>, ClientError> {
         let Some(stream) = socket::connect(data)? else {
             return Ok(None);
@@ -69,15 +70,15 @@ impl ApiClient {
         Ok(Some(Self { transport: Transport::Socket(sender) }))
     }
 
-    /// Asks `router`, which [`super::router`] made over a store that this process has opened.
-    pub fn here(router: Router) -> Self {
-        Self { transport: Transport::Here(router) }
+    /// Creates a client for `router`, which [`super::router`] built over a store that this process has opened.
+    pub fn in_process(router: Router) -> Self {
+        Self { transport: Transport::InProcess(router) }
     }
 
-    /// What the API has at `path`, asked for with `query`, an object of plain values.
+    /// Sends a GET request for `path`. `query` is an object of plain values.
     ///
     /// # Errors
-    /// [`ClientError`]; [`ClientError::Refused`] for what the API refuses.
+    /// Fails with [`ClientError::Refused`] if the API rejects the request.
     pub async fn get<T: DeserializeOwned>(
         &mut self,
         path: &str,
@@ -87,44 +88,44 @@ impl ApiClient {
         self.exchange(Method::GET, &target, None).await
     }
 
-    /// Sends `body` to `path`. What the API answers without a body is read as `()`.
+    /// Sends `body` to `path`. A response without a body is read as `()`.
     ///
     /// # Errors
-    /// [`ClientError`]; [`ClientError::Refused`] for what the API refuses.
+    /// Fails with [`ClientError::Refused`] if the API rejects the request.
     pub async fn send<T: DeserializeOwned>(
         &mut self,
         method: Method,
         path: &str,
         body: Option<&impl Serialize>,
     ) -> Result<T, ClientError> {
-        let body = body.map(serde_json::to_vec).transpose().map_err(|error| odd(&error))?;
+        let body = body.map(serde_json::to_vec).transpose().map_err(|error| unexpected(&error))?;
         self.exchange(method, path, body.map(Bytes::from)).await
     }
 
-    /// Removes what `query` names at `path`.
+    /// Sends a DELETE request for `path` with `query`.
     ///
     /// # Errors
-    /// [`ClientError`]; [`ClientError::Refused`] for what the API refuses.
+    /// Fails with [`ClientError::Refused`] if the API rejects the request.
     pub async fn remove(&mut self, path: &str, query: &impl Serialize) -> Result<(), ClientError> {
         let target = format!("{path}{}", query_text(query)?);
         self.exchange(Method::DELETE, &target, None).await
     }
 
-    /// All items of the list at `path`, asked for with `parameters`, page by page, or the first `most` of them.
+    /// Returns the items of the list at `path` with `parameters`: all of them, page by page, or the first `max_items`.
     ///
     /// # Errors
-    /// [`ClientError`].
+    /// Fails with [`ClientError::Refused`] if the API rejects a request.
     pub async fn list<T: DeserializeOwned>(
         &mut self,
         path: &str,
         parameters: impl Serialize,
-        most: usize,
+        max_items: usize,
     ) -> Result<Vec<T>, ClientError> {
-        let mut parameters = serde_json::to_value(parameters).map_err(|error| odd(&error))?;
+        let mut parameters = serde_json::to_value(parameters).map_err(|error| unexpected(&error))?;
         let mut items = Vec::new();
-        while items.len() < most {
-            let left = u32::try_from(most - items.len()).unwrap_or(u32::MAX);
-            parameters["limit"] = left.min(api::MOST_ITEMS).into();
+        while items.len() < max_items {
+            let left = u32::try_from(max_items - items.len()).unwrap_or(u32::MAX);
+            parameters["limit"] = left.min(api::MAX_PAGE_ITEMS).into();
             let page: Page<T> = self.get(path, &parameters).await?;
             items.extend(page.items);
             let Some(next) = page.next else {
@@ -135,20 +136,20 @@ impl ApiClient {
         Ok(items)
     }
 
-    /// How the server is.
+    /// Returns the server's status.
     ///
     /// # Errors
-    /// [`ClientError`].
+    /// Fails if the server cannot be reached.
     pub async fn status(&mut self) -> Result<Status, ClientError> {
         let response = self.request(Method::GET, "/readyz", None).await?;
         let body = response.into_body().collect().await?.to_bytes();
-        serde_json::from_slice(&body).map_err(|error| odd(&error))
+        serde_json::from_slice(&body).map_err(|error| unexpected(&error))
     }
 
-    /// Asks for `operation` and waits for what comes of it.
+    /// Runs `operation` in the server and waits for its report.
     ///
     /// # Errors
-    /// [`ClientError`].
+    /// Fails if the operation fails or the server cannot be reached.
     pub async fn run(
         &mut self,
         operation: &Operation,
@@ -156,17 +157,19 @@ impl ApiClient {
     ) -> Result<Report, ClientError> {
         let response = self.request(Method::POST, &operation.to_string(), None).await?;
         if response.status() != StatusCode::OK {
-            return Err(odd(&response.status()));
+            return Err(unexpected(&response.status()));
         }
         let mut lines = Lines::new(response.into_body());
         while let Some(line) = lines.next().await? {
             match line {
                 Line::Progress(step) => progress.report(step),
                 Line::Error(error) => return Err(ClientError::Failed(error)),
-                Line::Result(json) => return Report::read(operation, json).map_err(|error| odd(&error)),
+                Line::Result(json) => {
+                    return Report::read(operation, json).map_err(|error| unexpected(&error));
+                }
             }
         }
-        Err(ClientError::Failed("the server ended before the work did".into()))
+        Err(ClientError::Failed("the server stopped before the operation finished".into()))
     }
 
     async fn exchange<T: DeserializeOwned>(
@@ -180,10 +183,10 @@ impl ApiClient {
         let body = response.into_body().collect().await?.to_bytes();
         if !status.is_success() {
             let problem = serde_json::from_slice(&body);
-            return Err(problem.map_or_else(|_| odd(&status), ClientError::Refused));
+            return Err(problem.map_or_else(|_| unexpected(&status), ClientError::Refused));
         }
         let json: &[u8] = if body.is_empty() { b"null" } else { &body };
-        serde_json::from_slice(json).map_err(|error| odd(&error))
+        serde_json::from_slice(json).map_err(|error| unexpected(&error))
     }
 
     async fn request(
@@ -196,20 +199,21 @@ impl ApiClient {
         if body.is_some() {
             request = request.header(CONTENT_TYPE, "application/json");
         }
-        let request = request.body(Body::from(body.unwrap_or_default())).map_err(|error| odd(&error))?;
+        let request =
+            request.body(Body::from(body.unwrap_or_default())).map_err(|error| unexpected(&error))?;
         self.transport.send(request).await
     }
 }
 
-/// The API's path that leads through these `segments`, each written so that a slash in it stays its own.
+/// Returns the API path of these `segments`, each percent-encoded, slashes included.
 pub fn path(segments: &[&str]) -> String {
     let each = segments.iter().map(|segment| format!("/{}", utf8_percent_encode(segment, RESERVED)));
     each.fold(api::ROOT.to_owned(), |path, segment| path + &segment)
 }
 
-/// `query` behind its question mark, without what is null.
+/// Formats `query` as a query string with its question mark, without null values.
 fn query_text(query: &impl Serialize) -> Result<String, ClientError> {
-    let Value::Object(members) = serde_json::to_value(query).map_err(|error| odd(&error))? else {
+    let Value::Object(members) = serde_json::to_value(query).map_err(|error| unexpected(&error))? else {
         return Ok(String::new());
     };
     let mut text = String::new();
@@ -221,8 +225,8 @@ fn query_text(query: &impl Serialize) -> Result<String, ClientError> {
     Ok(text)
 }
 
-fn odd(error: &impl ToString) -> ClientError {
-    ClientError::Odd(error.to_string())
+fn unexpected(error: &impl ToString) -> ClientError {
+    ClientError::UnexpectedResponse(error.to_string())
 }
 
 #[cfg(test)]
@@ -230,7 +234,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_put_into_a_target_stays_its_own() {
+    fn encodes_path_segments_and_query_values() {
         assert_eq!(path(&["repositories", "a/b", "tags", "v1+x"]), "/api/v1/repositories/a%2Fb/tags/v1%2Bx");
         let query = serde_json::json!({ "a": "x&y", "b": 7, "c": null });
         assert_eq!(query_text(&query).expect("plain values"), "?a=x%26y&b=7");

@@ -1,4 +1,4 @@
-//! An operation's answer, as the command line reads it.
+//! Reads an operation's response line by line.
 
 use axum::body::Body;
 use bytes::{Buf, BytesMut};
@@ -6,10 +6,10 @@ use http_body_util::BodyExt;
 
 use super::{ClientError, Line};
 
-/// The longest line that is read: far more than any report has.
-const LONGEST_LINE: usize = 64 << 20;
+/// Maximum length of a line, far more than any report has.
+const MAX_LINE_LEN: usize = 64 << 20;
 
-/// A body, line by line.
+/// A response body, split into lines.
 pub(super) struct Lines {
     body: Body,
     rest: BytesMut,
@@ -26,10 +26,10 @@ impl Lines {
                 let line = self.rest.split_to(end);
                 self.rest.advance(1);
                 let line = serde_json::from_slice(&line);
-                return line.map(Some).map_err(|error| ClientError::Odd(error.to_string()));
+                return line.map(Some).map_err(|error| ClientError::UnexpectedResponse(error.to_string()));
             }
-            if self.rest.len() > LONGEST_LINE {
-                return Err(ClientError::Odd("an endless line".into()));
+            if self.rest.len() > MAX_LINE_LEN {
+                return Err(ClientError::UnexpectedResponse("a line is too long".into()));
             }
             let Some(frame) = self.body.frame().await else {
                 return Ok(None);

@@ -1,10 +1,10 @@
-//! The admin socket: `<data>/admin.sock`, for the command line beside a running server. Whoever may open
-//! the data directory's files may use it, and nobody else. On a stopped store the command line asks the same
-//! router in its own process: [`ApiClient`] does not show the difference.
+//! The admin socket `<data>/admin.sock`, through which the command line uses a running server. Only users who may open
+//! the data directory's files may use it. On a stopped store the command line uses the same router in its own process;
+//! [`ApiClient`] hides the difference.
 //!
-//! HTTP/1.1. `/api/v1` is [`crate::http::api`], with all rights. `POST /gc?dry_run=…`, `/fsck?repair=…`, `/scrub?now=…&rate=…` and `/backup?dir=…` answer a JSON object a
-//! line: `{"progress":…}` as often as something changed, and at the end `{"result":…}` or `{"error":…}`.
-//! `GET /readyz` tells how things are.
+//! The protocol is HTTP/1.1. `/api/v1` is [`crate::http::api`], with all permissions. `POST /gc?dry_run=…`,
+//! `/fsck?repair=…`, `/scrub?now=…&rate=…` and `/backup?dir=…` respond with one JSON object per line:
+//! `{"progress":…}` repeatedly, and finally `{"result":…}` or `{"error":…}`. `GET /readyz` returns the server's status.
 
 mod answer;
 mod client;
@@ -21,26 +21,26 @@ use serde::{Deserialize, Serialize};
 use super::health::Readiness;
 use crate::jobs::progress::Step;
 
-/// A line of an operation's answer.
+/// A line of an operation's response.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Line {
-    /// It has come so far.
+    /// Progress so far.
     Progress(Step),
-    /// It came to this.
+    /// The report of a finished operation.
     Result(serde_json::Value),
-    /// It failed.
+    /// The operation failed.
     Error(String),
 }
 
-/// How a running server is.
+/// The status of a running server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
-    /// The program's version.
+    /// The server's version.
     pub version: String,
-    /// Where it listens.
+    /// The address it listens at.
     pub listen: std::net::SocketAddr,
-    /// Whether it speaks TLS there.
+    /// Whether it uses TLS there.
     pub tls: bool,
     /// Whether a push would work.
     #[serde(flatten)]

@@ -1,4 +1,4 @@
-//! A socket in the data directory, however long the way there is.
+//! The admin socket's file in the data directory, for paths of any length.
 
 use std::fs::{self, File};
 use std::io;
@@ -11,13 +11,13 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, socket
 
 const NAME: &str = "admin.sock";
 
-/// What a socket's address can hold, with the zero at its end.
-const LONGEST: usize = 107;
+/// Maximum length of a socket address, without its terminating zero.
+const MAX_ADDRESS_LEN: usize = 107;
 
-/// A path to the socket that is short enough to be an address, and what must stay open meanwhile.
+/// Returns a path to the socket short enough for an address, and a file that must stay open while the path is used.
 fn address(data: &Path) -> io::Result<(PathBuf, Option<File>)> {
     let path = data.join(NAME);
-    if path.as_os_str().len() <= LONGEST {
+    if path.as_os_str().len() <= MAX_ADDRESS_LEN {
         return Ok((path, None));
     }
     let dir = File::open(data)?;
@@ -25,10 +25,10 @@ fn address(data: &Path) -> io::Result<(PathBuf, Option<File>)> {
     Ok((path, Some(dir)))
 }
 
-/// Listens in `data`, whose lock the caller has: what is there is a dead server's.
+/// Listens in `data`. The caller must hold its lock, so an existing socket belongs to a dead server.
 ///
 /// # Errors
-/// When the filesystem has no sockets, or is read-only.
+/// Fails if the filesystem has no sockets or is read-only.
 pub fn bind(data: &Path) -> io::Result<tokio::net::UnixListener> {
     let (path, _dir) = address(data)?;
     match fs::remove_file(&path) {
@@ -36,16 +36,16 @@ pub fn bind(data: &Path) -> io::Result<tokio::net::UnixListener> {
         _ => {}
     }
     let socket = new_socket()?;
-    // Before it has a name: so there is no moment in which others may open it.
+    // Before `bind` gives it a name, so that others can never open it.
     fchmod(&socket, Mode::RUSR | Mode::WUSR)?;
     rustix::net::bind(&socket, &SocketAddrUnix::new(&path)?)?;
     rustix::net::listen(&socket, 16)?;
     tokio::net::UnixListener::from_std(UnixListener::from(socket))
 }
 
-/// Removes the socket of a server that has ended, which still has the lock.
+/// Removes the socket of a server that is stopping and still holds the lock.
 pub fn remove(data: &Path) {
-    // One that stays is found dead, and replaced.
+    // A socket that remains is recognised as dead and replaced.
     let _ = fs::remove_file(data.join(NAME));
 }
 
@@ -54,10 +54,10 @@ fn new_socket() -> io::Result<OwnedFd> {
     Ok(socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?)
 }
 
-/// Connects to the server that has `data`. `None` if there is none.
+/// Connects to the server that uses `data`. Returns `None` if there is none.
 ///
 /// # Errors
-/// When there may be one, but it can't be reached: for want of rights, most likely.
+/// Fails if there may be a server, but it cannot be reached, usually for lack of permissions.
 pub fn connect(data: &Path) -> io::Result<Option<tokio::net::UnixStream>> {
     use io::ErrorKind::{ConnectionRefused, NotADirectory, NotFound};
     let connected = address(data).and_then(|(path, _dir)| UnixStream::connect(path));
@@ -77,18 +77,18 @@ mod tests {
     use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 
     #[tokio::test]
-    async fn a_long_way_is_no_obstacle() {
+    async fn works_with_long_paths() {
         let dir = tempfile::tempdir().expect("a directory");
         let data = dir.path().join("d".repeat(200));
         fs::create_dir(&data).expect("made");
-        assert!(connect(&data).expect("nobody is there").is_none());
+        assert!(connect(&data).expect("no server").is_none());
         let listener = bind(&data).expect("bound");
         let found = fs::metadata(data.join(NAME)).expect("there");
         assert!(found.file_type().is_socket());
         assert_eq!(found.permissions().mode() & 0o777, 0o600);
         assert!(connect(&data).expect("reached").is_some());
         drop(listener);
-        assert!(connect(&data).expect("nobody is there any more").is_none());
-        bind(&data).expect("the dead one's is replaced");
+        assert!(connect(&data).expect("the server has stopped").is_none());
+        bind(&data).expect("replaces the dead server's socket");
     }
 }

@@ -1,4 +1,4 @@
-//! How the command line reaches what answers it.
+//! Transport of command-line requests: the admin socket, or a router in this process.
 
 use axum::Router;
 use axum::body::Body;
@@ -9,12 +9,12 @@ use tower::ServiceExt;
 use super::ClientError;
 use crate::http::listen::Peer;
 
-/// A way to a router.
+/// A transport to a router.
 pub(super) enum Transport {
-    /// Through a running server's socket.
+    /// The socket of a running server.
     Socket(SendRequest<Body>),
-    /// Over a store that this process has opened.
-    Here(Router),
+    /// A router over a store that this process has opened.
+    InProcess(Router),
 }
 
 impl Transport {
@@ -24,8 +24,8 @@ impl Transport {
                 sender.ready().await?;
                 Ok(sender.send_request(request).await?.map(Body::new))
             }
-            Self::Here(router) => {
-                // Who has opened the store might as well use its socket.
+            Self::InProcess(router) => {
+                // A user who can open the store could also use its socket.
                 request.extensions_mut().insert(Peer::Unix);
                 match router.clone().oneshot(request).await {
                     Ok(response) => Ok(response),

@@ -1,4 +1,4 @@
-//! Logs: text or JSON lines on standard error.
+//! Logs to standard error, as text or JSON lines.
 
 mod plain;
 mod sink;
@@ -15,14 +15,14 @@ use tracing_subscriber::{EnvFilter, Layer, Registry, fmt};
 use self::sink::Sink;
 use crate::config::{Log, LogFormat};
 
-/// Writes what is left to be written when it is dropped.
+/// A handle to the running log. Writes buffered lines when it is dropped.
 #[derive(Debug)]
 pub struct Logs {
     sink: Arc<Sink>,
 }
 
 impl Logs {
-    /// Writes what is left to be written, unless its reader takes too long.
+    /// Writes the buffered lines, unless their reader is too slow.
     pub fn flush(&self) {
         self.sink.flush();
     }
@@ -34,45 +34,45 @@ impl Drop for Logs {
     }
 }
 
-/// Switches a server's logs on, panics among them.
+/// Starts a server's log, which includes panics.
 pub fn start(settings: &Log) -> Arc<Logs> {
     let sink = Sink::start(std::io::stderr());
     let lines = layer(settings.format, &sink).with_filter(filter(settings));
-    begin(Registry::default().with(lines), sink)
+    install(Registry::default().with(lines), sink)
 }
 
-/// The same, and hands spans to `traces`.
+/// Starts a server's log and sends spans to `traces`.
 #[cfg(feature = "otlp")]
 pub fn start_traced(settings: &Log, traces: &super::traces::Traces) -> Arc<Logs> {
     let sink = Sink::start(std::io::stderr());
     let lines = layer(settings.format, &sink).with_filter(filter(settings));
-    begin(Registry::default().with(vec![lines.boxed(), traces.layer()]), sink)
+    install(Registry::default().with(vec![lines.boxed(), traces.layer()]), sink)
 }
 
-fn begin(subscriber: impl SubscriberInitExt, sink: Arc<Sink>) -> Arc<Logs> {
-    // A second server in one process, as in tests, keeps the first one's.
+fn install(subscriber: impl SubscriberInitExt, sink: Arc<Sink>) -> Arc<Logs> {
+    // A second server in one process, as in tests, keeps the first one's log.
     let _ = subscriber.try_init();
     std::panic::set_hook(Box::new(log_panic));
     Arc::new(Logs { sink })
 }
 
-/// Switches warnings on for a command that ends by itself: as text, at once.
+/// Starts warnings for short-lived commands: as text, unbuffered.
 pub fn start_plain() {
     let writer = || plain::Plain::text(std::io::stderr());
     let layer = fmt::layer().with_ansi(false).with_writer(writer).without_time().with_target(false);
-    // What an operation says to its caller is printed anyway.
+    // The command prints the messages of its operation itself.
     let filter = EnvFilter::new("warn,orlop::server::admin=off");
     let _ = Registry::default().with(layer.with_filter(filter)).try_init();
 }
 
-/// What is worth a line: as it was set, but for what a library says of its own affairs.
+/// Builds the filter from the configured levels, and silences libraries that log their internals.
 fn filter(settings: &Log) -> EnvFilter {
     let mut filter = settings.level.to_filter();
     let quiet = ["refinery_core=warn", if settings.access { "" } else { "orlop::access=off" }];
     for directive in quiet.into_iter().filter_map(|text| text.parse().ok()) {
         filter = filter.add_directive(directive);
     }
-    // Spans are for a collector: lines look the same with and without one.
+    // Spans go to the collector only, so that log lines are the same with and without one.
     #[cfg(feature = "otlp")]
     let filter = match format!("{}=off", crate::traces::TARGET).parse() {
         Ok(directive) => filter.add_directive(directive),
@@ -101,10 +101,10 @@ fn layer(format: LogFormat, sink: &Arc<Sink>) -> Box<dyn Layer<Registry> + Send 
     }
 }
 
-/// A panic ends its task, not the server; it must not go unseen.
+/// Logs a panic. It ends its task, not the server, so it must be visible.
 fn log_panic(panic: &PanicHookInfo<'_>) {
     let location = panic.location().map(ToString::to_string).unwrap_or_default();
     let message = panic.payload_as_str().unwrap_or("no message");
     let backtrace = std::backtrace::Backtrace::capture();
-    tracing::error!(%location, %backtrace, "a task panicked: {message}");
+    tracing::error!(%location, %backtrace, "task panicked: {message}");
 }

@@ -1,34 +1,34 @@
-//! Log lines as a terminal may be given them, whatever is in their fields.
+//! Escapes log lines, so that untrusted field values cannot control a terminal.
 
 use std::borrow::Cow;
 use std::io::{self, Write};
 
 use crate::printable::{escape, escape_json, is_unprintable};
 
-/// What further lines of one entry begin with, so that a line break in a field makes no entry.
+/// Prefix of continuation lines of an entry, so that a line break in a field cannot forge an entry.
 const INDENT: &str = "\n    ";
 
-/// The styles that `tracing_subscriber` uses on a terminal: none, bold, dim, italic, and the levels' colours.
+/// Terminal styles that `tracing_subscriber` uses: none, bold, dim, italic, and the levels' colours.
 const STYLES: [&str; 9] = ["0m", "1m", "2m", "3m", "31m", "32m", "33m", "34m", "35m"];
 
-/// A writer of one entry, in whose fields a terminal obeys nothing.
+/// A writer of single log entries that escapes terminal control characters.
 pub(super) struct Plain<W> {
     inner: W,
     plain: fn(&str) -> Cow<'_, str>,
 }
 
 impl<W: Write> Plain<W> {
-    /// Of text.
+    /// For text.
     pub(super) fn text(inner: W) -> Self {
         Self { inner, plain: text }
     }
 
-    /// Of text with colours, for a terminal.
+    /// For text with colours, for a terminal.
     pub(super) fn coloured(inner: W) -> Self {
         Self { inner, plain: coloured }
     }
 
-    /// Of JSON.
+    /// For JSON.
     pub(super) fn json(inner: W) -> Self {
         Self { inner, plain: escape_json }
     }
@@ -49,12 +49,12 @@ impl<W: Write> Write for Plain<W> {
     }
 }
 
-/// Escapes everything.
+/// Escapes all unprintable characters.
 fn text(entry: &str) -> Cow<'_, str> {
     by_line(entry, |line| escape(line).into_owned())
 }
 
-/// Escapes everything but the styles that the log itself uses. A field can hold those too: they hide nothing.
+/// Escapes all unprintable characters except the log's own styles. Fields may contain these too: they hide nothing.
 fn coloured(entry: &str) -> Cow<'_, str> {
     by_line(entry, escape_but_styles)
 }
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_is_written_as_it_is_but_for_what_a_terminal_obeys() {
+    fn escapes_only_unprintable_characters() {
         assert_eq!(written("INFO pushed repository=a\n"), "INFO pushed repository=a\n");
         assert_eq!(
             written("user=ä\u{202e}\u{9b}2J\u{1b}[2J\u{1b}]0;x\u{7}\n"),
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_styles_of_the_log_itself_stay_and_only_on_a_terminal() {
+    fn keeps_own_styles_on_a_terminal_only() {
         let entry = "\u{1b}[2m12:00\u{1b}[0m \u{1b}[32m INFO\u{1b}[0m x\n";
         assert_eq!(coloured(entry), entry);
         assert_eq!(coloured("user=\u{1b}[8m\u{1b}[2J\u{202e}\n"), "user=\\u{1b}[8m\\u{1b}[2J\\u{202e}\n");
@@ -107,12 +107,12 @@ mod tests {
     }
 
     #[test]
-    fn a_line_break_in_a_field_makes_no_entry() {
+    fn line_break_in_a_field_forges_no_entry() {
         assert_eq!(written("a panic:\n0: main\nINFO forged\n"), "a panic:\n    0: main\n    INFO forged\n");
     }
 
     #[test]
-    fn a_json_entry_means_the_same() {
+    fn escaped_json_keeps_its_value() {
         let mut out = Vec::new();
         Plain::json(&mut out).write_all("{\"user\":\"\u{202e}\"}\n".as_bytes()).expect("written");
         assert_eq!(String::from_utf8(out).expect("text"), "{\"user\":\"\\u202e\"}\n");

@@ -1,35 +1,34 @@
-//! Lines on their way to a stream that may be slow.
+//! Buffered log output to a stream that may be slow.
 //!
-//! Whoever logs only appends to a buffer; a thread writes it out. When the stream's reader falls so far
-//! behind that the buffer is full, lines are dropped and counted: a server must not stand still because
-//! nobody reads its logs.
+//! Logging only appends to a buffer; a thread writes it out. If the stream's reader is so slow that the buffer fills
+//! up, lines are dropped and counted: a slow log reader must not block the server.
 
 use std::io::{self, Write};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// The most bytes that wait to be written.
-const MOST: usize = 2 << 20;
+/// Maximum number of buffered bytes.
+const MAX_BUFFERED: usize = 2 << 20;
 
-/// How long lines are gathered before they are written together.
-const GATHER: Duration = Duration::from_millis(25);
+/// How long lines are collected before they are written together.
+const BATCH_DELAY: Duration = Duration::from_millis(25);
 
-/// From this many bytes on nothing more is gathered.
-const ENOUGH: usize = 64 << 10;
+/// From this many buffered bytes on lines are written at once.
+const BATCH_SIZE: usize = 64 << 10;
 
 /// How long [`Sink::flush`] waits for a slow reader.
-const PATIENCE: Duration = Duration::from_secs(1);
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Default)]
 struct State {
-    waiting: Vec<u8>,
+    buffer: Vec<u8>,
     dropped: u64,
     hurry: bool,
     writing: bool,
 }
 
-/// Where lines go.
+/// A log buffer with its writer thread.
 #[derive(Debug, Default)]
 pub(super) struct Sink {
     state: Mutex<State>,
@@ -38,22 +37,22 @@ pub(super) struct Sink {
 }
 
 impl Sink {
-    /// A sink that writes to `stream`.
+    /// Starts a sink that writes to `stream`.
     pub(super) fn start(stream: impl Write + Send + 'static) -> Arc<Self> {
         let sink = Arc::new(Self::default());
         let own = Arc::clone(&sink);
-        // Without the thread lines would be dropped, and counted: better than a server that can't start.
+        // If the thread cannot be started, lines are dropped and counted; the server still starts.
         let _ = thread::Builder::new().name("log".into()).spawn(move || own.drain(stream));
         sink
     }
 
     /// Waits until everything is written, at most a second.
     pub(super) fn flush(&self) {
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + FLUSH_TIMEOUT;
         let mut state = self.lock();
         state.hurry = true;
         self.arrived.notify_one();
-        while !state.waiting.is_empty() || state.writing {
+        while !state.buffer.is_empty() || state.writing {
             let Some(left) = until.checked_duration_since(Instant::now()) else {
                 return;
             };
@@ -68,13 +67,13 @@ impl Sink {
 
     fn append(&self, line: &[u8]) {
         let mut state = self.lock();
-        if state.waiting.len() + line.len() > MOST {
+        if state.buffer.len() + line.len() > MAX_BUFFERED {
             state.dropped += 1;
             return;
         }
-        let before = state.waiting.len();
-        state.waiting.extend_from_slice(line);
-        if before == 0 || (before < ENOUGH && state.waiting.len() >= ENOUGH) {
+        let before = state.buffer.len();
+        state.buffer.extend_from_slice(line);
+        if before == 0 || (before < BATCH_SIZE && state.buffer.len() >= BATCH_SIZE) {
             self.arrived.notify_one();
         }
     }
@@ -88,28 +87,28 @@ impl Sink {
                 let _ = writeln!(stream, "{dropped} log lines were dropped: their reader is too slow");
             }
             lines.clear();
-            lines.shrink_to(ENOUGH);
+            lines.shrink_to(BATCH_SIZE);
             self.lock().writing = false;
             self.written.notify_all();
         }
     }
 
-    /// Waits for lines, lets some more gather, and takes them into `lines`. Tells how many were dropped.
+    /// Waits for a batch of lines and moves it into `lines`. Returns the number of dropped lines.
     fn take(&self, lines: &mut Vec<u8>) -> u64 {
         let mut state = self.lock();
-        while state.waiting.is_empty() {
+        while state.buffer.is_empty() {
             state = self.arrived.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
-        let more = |state: &mut State| !state.hurry && state.waiting.len() < ENOUGH;
-        let gathered = self.arrived.wait_timeout_while(state, GATHER, more);
+        let more = |state: &mut State| !state.hurry && state.buffer.len() < BATCH_SIZE;
+        let gathered = self.arrived.wait_timeout_while(state, BATCH_DELAY, more);
         let mut state = gathered.unwrap_or_else(PoisonError::into_inner).0;
-        std::mem::swap(&mut state.waiting, lines);
+        std::mem::swap(&mut state.buffer, lines);
         state.writing = true;
         std::mem::take(&mut state.dropped)
     }
 }
 
-/// One line for a sink.
+/// Writes one line to a sink.
 pub(super) struct Line(pub(super) Arc<Sink>);
 
 impl Write for Line {
@@ -128,7 +127,7 @@ mod tests {
     use super::*;
     use std::sync::mpsc;
 
-    /// A stream that tells when it is asked to write, and takes nothing until it is let.
+    /// A stream that reports each write and blocks it until the gate is opened.
     struct Gate {
         asked: mpsc::Sender<()>,
         open: mpsc::Receiver<()>,
@@ -148,7 +147,7 @@ mod tests {
         }
     }
 
-    /// What opens the gate, what is told when it is asked, what it took, and the gate itself.
+    /// Returns the sender that opens the gate, the receivers of reported and completed writes, and the gate.
     fn gate() -> (mpsc::Sender<()>, mpsc::Receiver<()>, mpsc::Receiver<Vec<u8>>, Gate) {
         let (open, opened) = mpsc::channel();
         let (ask, asked) = mpsc::channel();
@@ -157,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_are_written_together_and_soon() {
+    fn writes_lines_in_batches() {
         let (open, _asked, took, gate) = gate();
         drop(open);
         let sink = Sink::start(gate);
@@ -171,13 +170,13 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_that_stands_still_stops_nobody() {
+    fn slow_reader_does_not_block_logging() {
         let (open, asked, took, gate) = gate();
         let sink = Sink::start(gate);
         let line = vec![b'x'; 1 << 10];
         sink.append(&line);
-        asked.recv_timeout(Duration::from_secs(5)).expect("asked to write");
-        for _ in 0..2 * MOST / line.len() {
+        asked.recv_timeout(Duration::from_secs(5)).expect("a write");
+        for _ in 0..2 * MAX_BUFFERED / line.len() {
             sink.append(&line);
         }
         assert!(sink.lock().dropped > 0);

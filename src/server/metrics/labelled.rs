@@ -1,4 +1,4 @@
-//! What `/metrics` shows of each quota, and of the repositories that use the most.
+//! Metrics with labels: quotas, and the repository prefixes that use the most space.
 
 use std::fmt;
 
@@ -8,49 +8,49 @@ use prometheus_client::metrics::gauge::ConstGauge;
 
 use crate::metadata::{PrefixUsage, QuotaUse};
 
-/// The label of all that are not told by name. No repository has it: it is no name.
+/// Label of all prefixes that have no metric of their own. It is no valid repository name.
 const OTHERS: &str = "(other)";
 
-/// Shows what each quota is and what is used of it; a limit that it does not set has no line.
+/// Exports the limits and usage of each quota. Limits that are not set are left out.
 pub(super) fn quotas(quotas: &[QuotaUse], encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
     let mut show = |name, help, value: fn(&QuotaUse) -> Option<u64>| {
         let rows = quotas.iter().filter_map(|found| Some((found.quota.scope.as_str(), value(found)?)));
-        family(encoder, (name, help), "scope", rows.collect())
+        family(encoder, name, help, "scope", rows.collect())
     };
-    let help =
-        "The most bytes that the repositories of a scope may use: a name, a prefix, or nothing for all";
+    let help = "Maximum bytes of the repositories in a scope: a name, a prefix, or empty for all";
     show("quota_bytes", help, |found| found.quota.bytes)?;
-    show("quota_used_bytes", "Bytes of blobs, manifests and open uploads used of a quota", |found| {
-        Some(found.bytes)
-    })?;
-    show("quota_tags", "The most tags that the repositories of a scope may have", |found| found.quota.tags)?;
-    show("quota_used_tags", "Tags used of a quota", |found| Some(found.tags))?;
-    let help = "The most names of repositories of a scope";
+    let help = "Bytes of blobs, manifests and open uploads that count against a quota";
+    show("quota_used_bytes", help, |found| Some(found.bytes))?;
+    show("quota_tags", "Maximum number of tags in a scope", |found| found.quota.tags)?;
+    show("quota_used_tags", "Tags that count against a quota", |found| Some(found.tags))?;
+    let help = "Maximum number of repositories in a scope";
     show("quota_repositories", help, |found| found.quota.repositories)?;
-    show("quota_used_repositories", "Names of repositories used of a quota", |found| Some(found.repositories))
+    let help = "Repositories that count against a quota";
+    show("quota_used_repositories", help, |found| Some(found.repositories))
 }
 
-/// Shows what the repositories use whose names begin with the same segment.
+/// Exports the usage of the repositories, by the first segment of their names.
 pub(super) fn prefixes(prefixes: &[PrefixUsage], encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
     let mut show = |name, help, value: fn(&PrefixUsage) -> u64| {
         let rows = prefixes.iter().map(|found| (found.prefix.as_deref().unwrap_or(OTHERS), value(found)));
-        family(encoder, (name, help), "prefix", rows.collect())
+        family(encoder, name, help, "prefix", rows.collect())
     };
     let help = "Repositories by the first segment of their names";
     show("prefix_repositories", help, |found| found.repositories)?;
-    show("prefix_tags", "Tags of these repositories", |found| found.tags)?;
-    let help = "Bytes of their blobs as pushed, as often as a repository has each";
+    show("prefix_tags", "Tags, by the first segment of the repository name", |found| found.tags)?;
+    let help = "Bytes of blobs as pushed, counted once per repository";
     show("prefix_logical_bytes", help, |found| found.logical)?;
-    let help = "What the disk spends on blobs that only one repository of the registry has";
+    let help = "Disk space of blobs that only one repository has";
     show("prefix_exclusive_bytes", help, |found| found.exclusive)?;
-    let help = "What the disk spends on blobs that several have, as often as one of these does";
+    let help = "Disk space of blobs that several repositories have, counted once per repository";
     show("prefix_shared_bytes", help, |found| found.shared)
 }
 
-/// A gauge with a value for each of the labels; nothing where there are none.
+/// Writes a gauge with a value per label. Writes nothing if there are no rows.
 fn family(
     encoder: &mut DescriptorEncoder<'_>,
-    (name, help): (&str, &str),
+    name: &str,
+    help: &str,
     label: &str,
     rows: Vec<(&str, u64)>,
 ) -> fmt::Result {
@@ -73,25 +73,25 @@ mod tests {
     use crate::metadata::Quota;
 
     #[derive(Debug)]
-    struct Shown(Vec<QuotaUse>, Vec<PrefixUsage>);
+    struct Sample(Vec<QuotaUse>, Vec<PrefixUsage>);
 
-    impl Collector for Shown {
+    impl Collector for Sample {
         fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
             quotas(&self.0, &mut encoder)?;
             prefixes(&self.1, &mut encoder)
         }
     }
 
-    fn told(quotas: Vec<QuotaUse>, prefixes: Vec<PrefixUsage>) -> Vec<String> {
+    fn export(quotas: Vec<QuotaUse>, prefixes: Vec<PrefixUsage>) -> Vec<String> {
         let mut registry = prometheus_client::registry::Registry::default();
-        registry.register_collector(Box::new(Shown(quotas, prefixes)));
+        registry.register_collector(Box::new(Sample(quotas, prefixes)));
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &registry).expect("encodes");
         text.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect()
     }
 
     #[test]
-    fn a_quota_tells_its_limits_and_what_is_used() {
+    fn exports_limits_and_usage_of_quotas() {
         let quota = |scope: &str, bytes, tags| QuotaUse {
             quota: Quota { bytes, tags, ..Quota::of(scope.parse().expect("a scope")) },
             bytes: 7,
@@ -100,7 +100,7 @@ mod tests {
         };
         let quotas = vec![quota("", Some(100), None), quota("team/", None, Some(3))];
         assert_eq!(
-            told(quotas, Vec::new()),
+            export(quotas, Vec::new()),
             [
                 r#"orlop_quota_bytes{scope=""} 100"#,
                 r#"orlop_quota_used_bytes{scope=""} 7"#,
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_told_by_name_is_told_together() {
+    fn sums_up_unnamed_prefixes() {
         let usage = |prefix: Option<&str>| PrefixUsage {
             prefix: prefix.map(str::to_owned),
             repositories: 1,
@@ -124,12 +124,12 @@ mod tests {
             exclusive: 4,
             shared: 5,
         };
-        let shown = told(Vec::new(), vec![usage(Some("team")), usage(None)]);
+        let shown = export(Vec::new(), vec![usage(Some("team")), usage(None)]);
         let names = ["repositories", "tags", "logical_bytes", "exclusive_bytes", "shared_bytes"];
         let expected = names.iter().zip(1..).flat_map(|(name, value)| {
             ["team", "(other)"].map(|prefix| format!("orlop_prefix_{name}{{prefix=\"{prefix}\"}} {value}"))
         });
         assert_eq!(shown, expected.collect::<Vec<_>>());
-        assert!(told(Vec::new(), Vec::new()).is_empty());
+        assert!(export(Vec::new(), Vec::new()).is_empty());
     }
 }

@@ -1,5 +1,5 @@
-//! Looks at the stores that take longer than a scrape should, up to a second where there are a million blobs. They
-//! are taken aside, now and then, and only where somebody asks.
+//! Measurements that take longer than a scrape should, up to a second with a million blobs. They run in the background,
+//! at intervals, and only while metrics are scraped.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -8,59 +8,59 @@ use tokio::runtime::Handle;
 
 use crate::registry::ServiceError;
 
-/// How many times longer than a look takes the pause after it is at least.
-const REST: u32 = 50;
+/// Minimum pause after a measurement, as a multiple of its duration.
+const PAUSE_FACTOR: u32 = 50;
 
 struct Last<T> {
-    found: Option<Arc<T>>,
-    looking: bool,
+    value: Option<Arc<T>>,
+    running: bool,
     next: Option<Instant>,
 }
 
-/// What a look tells, as of the last one.
-pub(super) struct Looks<T> {
+/// The cached result of a slow measurement.
+pub(super) struct CachedMeasurement<T> {
     every: Duration,
     last: Arc<Mutex<Last<T>>>,
 }
 
-impl<T: Send + Sync + 'static> Looks<T> {
-    /// None yet; the last is at least `every` old when another is taken.
+impl<T: Send + Sync + 'static> CachedMeasurement<T> {
+    /// Creates a cache without a result, which is measured again once it is `every` old.
     pub(super) fn every(every: Duration) -> Self {
-        let last = Last { found: None, looking: false, next: None };
+        let last = Last { value: None, running: false, next: None };
         Self { every, last: Arc::new(Mutex::new(last)) }
     }
 
-    /// What the last look told, if there was one. Has another taken where that was a while ago.
-    pub(super) fn last<F>(&self, look: impl FnOnce() -> F) -> Option<Arc<T>>
+    /// Returns the last result, if there is one. Starts `measure` in the background if the result is too old.
+    pub(super) fn last<F>(&self, measure: impl FnOnce() -> F) -> Option<Arc<T>>
     where
         F: Future<Output = Result<T, ServiceError>> + Send + 'static,
     {
         let mut last = lock(&self.last);
         let is_due = last.next.is_none_or(|next| Instant::now() >= next);
         if is_due
-            && !last.looking
+            && !last.running
             && let Ok(runtime) = Handle::try_current()
         {
-            last.looking = true;
-            runtime.spawn(take(look(), self.every, Arc::clone(&self.last)));
+            last.running = true;
+            runtime.spawn(run(measure(), self.every, Arc::clone(&self.last)));
         }
-        last.found.clone()
+        last.value.clone()
     }
 }
 
-async fn take<T>(
-    look: impl Future<Output = Result<T, ServiceError>>,
+async fn run<T>(
+    measurement: impl Future<Output = Result<T, ServiceError>>,
     every: Duration,
     last: Arc<Mutex<Last<T>>>,
 ) {
     let started = Instant::now();
-    let found = look.await;
+    let measured = measurement.await;
     let mut last = lock(&last);
-    last.looking = false;
-    last.next = Some(Instant::now() + every.max(started.elapsed() * REST));
-    match found {
-        Ok(found) => last.found = Some(Arc::new(found)),
-        Err(error) => tracing::warn!(%error, "/metrics shows what it knew: the store could not be looked at"),
+    last.running = false;
+    last.next = Some(Instant::now() + every.max(started.elapsed() * PAUSE_FACTOR));
+    match measured {
+        Ok(value) => last.value = Some(Arc::new(value)),
+        Err(error) => tracing::warn!(%error, "measurement failed; /metrics shows the last values"),
     }
 }
 

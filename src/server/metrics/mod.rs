@@ -1,4 +1,4 @@
-//! What `/metrics` shows of the stores, the collector and the scrub.
+//! The `/metrics` of the stores, the garbage collector, retention, the disk budget and the scrub.
 
 mod labelled;
 mod looks;
@@ -14,34 +14,35 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 
-use looks::Looks;
+use looks::CachedMeasurement;
 
 use super::operations::Operator;
 use super::watch::Watch;
-use crate::jobs::RoomMaking;
-use crate::metadata::{Holdings, PrefixUsage, Scope, Totals};
+use crate::jobs::SpaceReclaimer;
+use crate::metadata::{PrefixUsage, ReclaimableSummary, Scope, Totals};
 
-/// More damaged blobs than are counted one by one.
-const MOST_DAMAGED: usize = 10_000;
+/// Maximum number of quarantined blobs that are counted.
+const MAX_COUNTED_QUARANTINED: usize = 10_000;
 
-/// How old what may go, and what repositories use, is at least when it is looked at again.
-const HOLDINGS_EVERY: Duration = Duration::from_secs(30);
-const PREFIXES_EVERY: Duration = Duration::from_secs(10);
+/// Minimum age of the reclaimable space before it is measured again.
+const RECLAIMABLE_INTERVAL: Duration = Duration::from_secs(30);
+/// Minimum age of the usage by prefix before it is measured again.
+const PREFIXES_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Shows a metric by its name and what it means.
-type Show<'a> = dyn FnMut(&str, &str, &dyn Shown) -> fmt::Result + 'a;
+/// Exports a metric under a name with a help text.
+type Export<'a> = dyn FnMut(&str, &str, &dyn AnyMetric) -> fmt::Result + 'a;
 
-/// Read when somebody asks, so that nothing has to be kept current meanwhile.
+/// Collects the metrics on each scrape, so that no counters need to be kept current.
 pub(super) struct StoreMetrics {
     operator: Arc<Operator>,
     watch: Arc<Watch>,
-    room: Arc<RoomMaking>,
+    reclaimer: Arc<SpaceReclaimer>,
     totals: Mutex<Totals>,
-    damaged: AtomicU64,
-    holdings: Looks<Holdings>,
-    prefixes: Looks<Vec<PrefixUsage>>,
-    /// How many prefixes are told by name.
-    named: usize,
+    quarantined: AtomicU64,
+    reclaimable: CachedMeasurement<ReclaimableSummary>,
+    prefixes: CachedMeasurement<Vec<PrefixUsage>>,
+    /// How many prefixes have metrics of their own.
+    named_prefixes: usize,
 }
 
 impl fmt::Debug for StoreMetrics {
@@ -51,19 +52,26 @@ impl fmt::Debug for StoreMetrics {
 }
 
 impl StoreMetrics {
-    /// Of the prefixes of repositories' names, so many of the largest are `named`.
+    /// Creates the collector. The `named_prefixes` largest prefixes of repository names get metrics of their own.
     pub(super) fn new(
         operator: Arc<Operator>,
         watch: Arc<Watch>,
-        room: Arc<RoomMaking>,
-        named: usize,
+        reclaimer: Arc<SpaceReclaimer>,
+        named_prefixes: usize,
     ) -> Self {
-        let (totals, damaged) = (Mutex::default(), AtomicU64::new(0));
-        let (holdings, prefixes) = (Looks::every(HOLDINGS_EVERY), Looks::every(PREFIXES_EVERY));
-        Self { operator, watch, room, totals, damaged, holdings, prefixes, named }
+        Self {
+            operator,
+            watch,
+            reclaimer,
+            totals: Mutex::default(),
+            quarantined: AtomicU64::new(0),
+            reclaimable: CachedMeasurement::every(RECLAIMABLE_INTERVAL),
+            prefixes: CachedMeasurement::every(PREFIXES_INTERVAL),
+            named_prefixes,
+        }
     }
 
-    /// The totals; those of the last time, where they can't be had without waiting.
+    /// Returns the totals. If they are not available without waiting, returns the last ones.
     fn totals(&self) -> Totals {
         let mut last = self.totals.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(Ok(totals)) = self.operator.opened.registry.metadata().totals().now_or_never() {
@@ -72,130 +80,132 @@ impl StoreMetrics {
         *last
     }
 
-    /// How many blobs are set aside; those of the last time, where that can't be had without waiting.
-    fn damaged(&self) -> u64 {
+    /// Returns the number of quarantined blobs. If it is not available without waiting, returns the last one.
+    fn quarantined(&self) -> u64 {
         let metadata = self.operator.opened.registry.metadata();
-        let count = metadata.count_damaged(MOST_DAMAGED).now_or_never();
+        let count = metadata.count_quarantined(MAX_COUNTED_QUARANTINED).now_or_never();
         if let Some(Ok(count)) = count {
-            self.damaged.store(count, Ordering::Relaxed);
+            self.quarantined.store(count, Ordering::Relaxed);
         }
-        self.damaged.load(Ordering::Relaxed)
+        self.quarantined.load(Ordering::Relaxed)
     }
 
-    fn retention(&self, show: &mut Show<'_>) -> fmt::Result {
+    fn retention(&self, show: &mut Export<'_>) -> fmt::Result {
         let status = self.operator.retention.status();
         let last_run = status.last_run.map_or(0.0, |at| at.0 as f64 / 1e3);
-        show("retention_expired_tags", "Tags that policies let go", &counter(status.tags))?;
-        let help = "Manifests that policies moved to the trash, not counting what follows them";
+        show("retention_expired_tags", "Tags that policies removed", &counter(status.tags))?;
+        let help = "Manifests that policies moved to the trash, without the manifests that follow them";
         show("retention_expired_manifests", help, &counter(status.manifests))?;
-        let help = "Tags and manifests that were left alone because they had changed since they were judged";
+        let help = "Tags and manifests that retention skipped because they changed after evaluation";
         show("retention_skipped", help, &counter(status.skipped))?;
-        let help = "When all repositories had last been judged, in seconds since 1970; 0 for never";
+        let help = "Time at which all repositories were last evaluated, in seconds since 1970; 0 for never";
         show("retention_last_run_timestamp_seconds", help, &ConstGauge::new(last_run))?;
-        let help = "1 while policies let nothing go, because they or the clock cannot be trusted";
+        let help = "1 while retention is paused, because a policy is invalid or the clock cannot be trusted";
         show("retention_paused", help, &gauge(u64::from(status.paused.is_some())))
     }
 
-    /// Bytes by what they are for, as the disk spends them.
-    fn bytes(&self, totals: &Totals, show: &mut Show<'_>) -> fmt::Result {
-        let help = "What the disk spends on blobs, each blob once";
+    /// Disk space by purpose.
+    fn bytes(&self, totals: &Totals, show: &mut Export<'_>) -> fmt::Result {
+        let help = "Disk space of blobs, each blob counted once";
         show("blob_allocated_bytes", help, &gauge(totals.blob_allocated))?;
-        let help = "What the disk spends on blobs that are about to be removed";
-        show("doomed_allocated_bytes", help, &gauge(totals.doomed_allocated))?;
+        let help = "Disk space of blobs that are pending deletion";
+        show("doomed_allocated_bytes", help, &gauge(totals.pending_deletion_allocated))?;
         if let Some(Ok(database)) = self.operator.opened.registry.metadata().own_size().now_or_never() {
-            show("database_bytes", "What the disk spends on the database with its log", &gauge(database))?;
+            show("database_bytes", "Disk space of the database with its log", &gauge(database))?;
         }
-        // None before the first look; that of the next time tells.
+        // Without a first measurement these metrics are left out; the next scrape has them.
         let operator = Arc::clone(&self.operator);
-        let look = async move || {
+        let measure = async move || {
             let rules = operator.collector.rules().await?;
-            Ok(operator.opened.registry.metadata().holdings(&Scope::All, &rules).await?)
+            Ok(operator.opened.registry.metadata().reclaimable_summary(&Scope::All, &rules).await?)
         };
-        let Some(holdings) = self.holdings.last(look) else {
+        let Some(reclaimable) = self.reclaimable.last(measure) else {
             return Ok(());
         };
-        let help = "What the disk spends on blobs that only the trash holds";
-        show("trash_allocated_bytes", help, &gauge(holdings.trash.allocated))?;
-        let help =
-            "What the disk spends on blobs that only manifests hold that no tag, index or subject does";
-        show("untagged_allocated_bytes", help, &gauge(holdings.untagged.allocated))?;
-        let help = "What the disk spends on blobs that wait for their manifest";
-        show("leased_allocated_bytes", help, &gauge(holdings.leased.allocated))
+        let help = "Disk space of blobs that only the trash uses";
+        show("trash_allocated_bytes", help, &gauge(reclaimable.trash.allocated))?;
+        let help = "Disk space of blobs that only manifests without a tag, index or subject use";
+        show("untagged_allocated_bytes", help, &gauge(reclaimable.untagged.allocated))?;
+        let help = "Disk space of blobs under a lease, which wait for their manifest";
+        show("leased_allocated_bytes", help, &gauge(reclaimable.leased.allocated))
     }
 
-    /// What is told of quotas and repositories by name.
+    /// Metrics with labels: quotas and the largest prefixes.
     fn labelled(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let registry = &self.operator.opened.registry;
         let metadata = Arc::clone(registry.metadata());
         if let Some(Ok(quotas)) = registry.quota_use(None).now_or_never() {
             labelled::quotas(&quotas, encoder)?;
         }
-        let named = self.named;
-        let look = async move || Ok(metadata.biggest_prefixes(named).await?);
-        self.prefixes.last(look).map_or(Ok(()), |prefixes| labelled::prefixes(&prefixes, encoder))
+        let named = self.named_prefixes;
+        let measure = async move || Ok(metadata.biggest_prefixes(named).await?);
+        self.prefixes.last(measure).map_or(Ok(()), |prefixes| labelled::prefixes(&prefixes, encoder))
     }
 
-    /// How the budget stands, if there is one.
-    fn budget(&self, show: &mut Show<'_>) -> fmt::Result {
+    /// State of the disk budget, if there is one.
+    fn budget(&self, show: &mut Export<'_>) -> fmt::Result {
         let Some(state) = self.watch.budget() else {
             return Ok(());
         };
         let registry = &self.operator.opened.registry;
-        show("budget_bytes", "The most that the registry may take of the disk", &gauge(state.budget))?;
-        show("budget_used_bytes", "What it takes, open uploads included", &gauge(state.taken()))?;
-        show("budget_high_bytes", "Above this room is made", &gauge(state.high))?;
-        show("budget_low_bytes", "Until less than this is taken", &gauge(state.low))?;
+        show("budget_bytes", "Disk budget: maximum bytes on disk", &gauge(state.budget))?;
+        show("budget_used_bytes", "Used bytes of the budget, open uploads included", &gauge(state.taken()))?;
+        show("budget_high_bytes", "High mark: above it space is reclaimed", &gauge(state.high))?;
+        show("budget_low_bytes", "Low mark: space is reclaimed down to it", &gauge(state.low))?;
         let level = registry.budget_level(&state) as u64;
-        let help = "1 above the high mark, 2 if pushes are refused or about to be";
+        let help = "0 below the high mark, 1 above it, 2 if pushes are refused or about to be";
         show("budget_state", help, &gauge(level))?;
-        let status = self.room.status();
-        show("pressure_runs", "How often room was made for the budget, or not found", &counter(status.runs))?;
-        show("pressure_reclaimed_bytes", "Bytes that came free by that", &counter(status.bytes))
+        let status = self.reclaimer.status();
+        show("pressure_runs", "Attempts to reclaim space for the disk budget", &counter(status.runs))?;
+        show("pressure_reclaimed_bytes", "Bytes reclaimed for the disk budget", &counter(status.bytes))
     }
 
-    fn scrub(&self, show: &mut Show<'_>) -> fmt::Result {
+    fn scrub(&self, show: &mut Export<'_>) -> fmt::Result {
         let status = self.operator.scrub.status();
         let finished = status.finished_at.map_or(0.0, |at| at.0 as f64 / 1e3);
-        show("scrub_checked_bytes", "Bytes that the scrub has read", &counter(status.checked_bytes))?;
-        show("scrub_checked_blobs", "Blobs that the scrub has read", &counter(status.checked_blobs))?;
-        let help = "Blobs that are damaged and set aside, until they are pushed again";
-        show("scrub_damaged_blobs", help, &gauge(self.damaged()))?;
-        let help = "Manifests whose bytes the scrub has found damaged";
+        show("scrub_checked_bytes", "Bytes that the scrub has verified", &counter(status.checked_bytes))?;
+        show("scrub_checked_blobs", "Blobs that the scrub has verified", &counter(status.checked_blobs))?;
+        let help = "Blobs that are quarantined because of damage, until they are pushed again";
+        show("scrub_damaged_blobs", help, &gauge(self.quarantined()))?;
+        let help = "Manifests that the scrub has found damaged";
         show("scrub_damaged_manifests", help, &gauge(status.damaged_manifests.len() as u64))?;
-        let help = "When the scrub had last read everything, in seconds since 1970; 0 for never";
+        let help = "Time at which the scrub last completed a pass, in seconds since 1970; 0 for never";
         show("scrub_last_pass_timestamp_seconds", help, &ConstGauge::new(finished))?;
-        show("scrub_paused", "1 while the scrub pauses", &gauge(u64::from(status.paused.is_some())))
+        show("scrub_paused", "1 while the scrub is paused", &gauge(u64::from(status.paused.is_some())))
     }
 }
 
 impl Collector for StoreMetrics {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let (totals, status) = (self.totals(), self.operator.collector.status());
+        let totals = self.totals();
+        let status = self.operator.collector.status();
         let last_run = status.last_run.map_or(0.0, |at| at.0 as f64 / 1e3);
-        let mut show = |name: &str, help: &str, metric: &dyn Shown| metric.show(&mut encoder, name, help);
-        let show: &mut Show<'_> = &mut show;
+        let mut show =
+            |name: &str, help: &str, metric: &dyn AnyMetric| metric.export(&mut encoder, name, help);
+        let show: &mut Export<'_> = &mut show;
         show("uploads_open", "Uploads in progress", &gauge(totals.uploads))?;
-        show("blobs", "Blobs stored", &gauge(totals.blobs))?;
-        show("blob_bytes", "Bytes of the blobs stored, each blob once", &gauge(totals.blob_bytes))?;
-        show("manifests", "Manifests recorded, those in the trash included", &gauge(totals.manifests))?;
+        show("blobs", "Stored blobs", &gauge(totals.blobs))?;
+        show("blob_bytes", "Bytes of the stored blobs, each blob counted once", &gauge(totals.blob_bytes))?;
+        show("manifests", "Recorded manifests, those in the trash included", &gauge(totals.manifests))?;
         self.bytes(&totals, show)?;
-        show("disk_free_bytes", "Bytes that can still be written", &gauge(self.watch.free()))?;
+        show("disk_free_bytes", "Free bytes on the disk", &gauge(self.watch.free()))?;
         show(
             "disk_low",
-            "1 if the disk is getting full, 2 if pushes are refused",
+            "0 with enough free disk space, 1 if it gets low, 2 if pushes are refused, 3 if unknown",
             &gauge(self.watch.severity()),
         )?;
-        let help = "When the collector last ran, in seconds since 1970";
+        let help = "Time of the garbage collector's last run, in seconds since 1970";
         show("collector_last_run_timestamp_seconds", help, &ConstGauge::new(last_run))?;
-        let help = "1 while nothing expires because the clock cannot be trusted";
+        let help = "1 while expiry is paused because the clock cannot be trusted";
         show("collector_paused", help, &gauge(u64::from(status.paused.is_some())))?;
         show(
             "collector_reclaimed_bytes",
-            "Bytes that the collector gave back",
+            "Bytes that the garbage collector freed",
             &counter(status.total.bytes),
         )?;
-        show("collector_reclaimed_blobs", "Blobs that the collector removed", &counter(status.total.blobs))?;
-        show("collector_errors", "Runs of the collector that failed", &counter(status.errors))?;
+        let help = "Blobs that the garbage collector removed";
+        show("collector_reclaimed_blobs", help, &counter(status.total.blobs))?;
+        show("collector_errors", "Failed runs of the garbage collector", &counter(status.errors))?;
         self.retention(show)?;
         self.budget(show)?;
         self.scrub(show)?;
@@ -211,13 +221,13 @@ fn counter(value: u64) -> ConstCounter<u64> {
     ConstCounter::new(value)
 }
 
-/// A metric, whatever its kind.
-trait Shown {
-    fn show(&self, encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str) -> fmt::Result;
+/// A metric of any kind.
+trait AnyMetric {
+    fn export(&self, encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str) -> fmt::Result;
 }
 
-impl<M: EncodeMetric> Shown for M {
-    fn show(&self, encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str) -> fmt::Result {
+impl<M: EncodeMetric> AnyMetric for M {
+    fn export(&self, encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str) -> fmt::Result {
         let name = format!("orlop_{name}");
         self.encode(encoder.encode_descriptor(&name, help, None, self.metric_type())?)
     }

@@ -1,4 +1,4 @@
-//! Stores that were cut off, truncated or robbed of their log.
+//! Tests for starts that were interrupted, and for databases that were truncated or lost their log.
 
 use std::fs;
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::path::Path;
 use super::*;
 use crate::server::Opened;
 
-/// A store that was closed when it was last used, stopped cleanly.
+/// A store that required logins when it was last used, and was shut down cleanly.
 struct Store {
     dir: tempfile::TempDir,
     config: Config,
@@ -47,21 +47,21 @@ impl Store {
         self.config.metadata_dir().join("orlop.db-wal")
     }
 
-    /// Leaves the store as a killed process does.
+    /// Leaves the store as a killed process would.
     async fn kill(&self) {
         let opened = self.open().await.expect("opened");
-        opened.failures.note("killed".into());
+        opened.failures.record("killed".into());
     }
 
-    /// Makes the first `writes` of the three that a start makes, and leaves the store so.
+    /// Makes only the first `writes` of the three writes of a start.
     async fn start_partly(&self, writes: usize) {
         if writes == 0 {
             return;
         }
         let opening = Opening::of(&self.config, Purpose::Serve);
-        let found = opening.look().await.expect("readable");
+        let found = opening.inspect().await.expect("readable");
         assert_eq!(found.evidence().loss(), None);
-        let start = found.start(false, opening.fold(&found, false));
+        let start = found.start(false, opening.checkpoint_log(&found, false));
         let starting = StartingRun::announce(self.file(), &start).expect("announced");
         if writes == 1 {
             return;
@@ -70,8 +70,8 @@ impl Store {
         let dir = self.config.metadata_dir();
         let metadata = SqliteMetadata::open(&dir, sqlite::Access::ReadWrite).expect("opened");
         let failures = Arc::<Failures>::default();
-        let run = starting.begin(Arc::new(metadata), Arc::clone(&failures), &start).await.expect("begun");
-        failures.note("killed".into());
+        let run = starting.start(Arc::new(metadata), Arc::clone(&failures), &start).await.expect("started");
+        failures.record("killed".into());
         drop(run);
         if writes == 2 {
             self.file().write(&announced).expect("written");
@@ -88,9 +88,9 @@ fn loss(opened: Result<Opened, StartError>) -> Option<Loss> {
 }
 
 #[tokio::test]
-async fn a_start_that_was_cut_off_between_any_two_writes_is_no_loss() {
+async fn interrupted_start_is_no_loss() {
     for killed in [false, true] {
-        // Each attempt may be cut off again, somewhere else.
+        // Each attempt may be interrupted again, at another write.
         for first in 1..=3 {
             for second in 0..=3 {
                 let store = Store::new().await;
@@ -110,7 +110,7 @@ async fn a_start_that_was_cut_off_between_any_two_writes_is_no_loss() {
 }
 
 #[tokio::test]
-async fn a_database_that_is_truncated_anywhere_is_refused() {
+async fn rejects_truncated_database() {
     let store = Store::new().await;
     let whole = fs::read(store.database()).expect("read");
     let pages = whole.len() / 4096;
@@ -126,10 +126,11 @@ async fn a_database_that_is_truncated_anywhere_is_refused() {
 }
 
 #[tokio::test]
-async fn a_database_that_is_truncated_after_a_kill_is_refused_or_whole() {
+async fn rejects_or_recovers_database_truncated_after_kill() {
     let store = Store::new().await;
     store.kill().await;
-    let (whole, log) = (read(&store.database()), read(&store.log()));
+    let whole = read(&store.database());
+    let log = read(&store.log());
     let state = store.state();
     let mut refused = 0;
     for page in 0..whole.len() / 4096 {
@@ -142,7 +143,7 @@ async fn a_database_that_is_truncated_after_a_kill_is_refused_or_whole() {
             }
             opened => {
                 assert!(loss(opened).is_some());
-                assert_eq!(read(&store.log()), log, "a refused store is left alone");
+                assert_eq!(read(&store.log()), log, "a rejected store is not changed");
                 refused += 1;
             }
         }
@@ -151,7 +152,7 @@ async fn a_database_that_is_truncated_after_a_kill_is_refused_or_whole() {
 }
 
 #[tokio::test]
-async fn a_missing_log_is_a_loss_only_after_a_kill() {
+async fn missing_log_is_a_loss_only_after_kill() {
     let store = Store::new().await;
     assert!(store.state().clean && !store.log().exists());
     store.kill().await;
@@ -163,13 +164,13 @@ async fn a_missing_log_is_a_loss_only_after_a_kill() {
     }
     fs::remove_file(store.log()).expect("removed");
     assert_eq!(loss(store.open().await), Some(Loss::Log));
-    assert_eq!(loss(store.open().await), Some(Loss::Log), "looking makes no log");
+    assert_eq!(loss(store.open().await), Some(Loss::Log), "inspection creates no log");
     fs::write(store.log(), &log).expect("written");
     assert_eq!(loss(store.open().await), None);
 }
 
 #[tokio::test]
-async fn an_accepted_loss_that_was_cut_off_has_to_be_accepted_again() {
+async fn interrupted_accepted_loss_must_be_accepted_again() {
     let store = Store::new().await;
     fs::remove_file(store.database()).expect("removed");
     let database = Inspection { state: DatabaseState::Missing, has_log: false, run_in_file: None };
@@ -178,10 +179,10 @@ async fn an_accepted_loss_that_was_cut_off_has_to_be_accepted_again() {
     StartingRun::announce(store.file(), &found.start(true, false)).expect("announced");
     assert_eq!(loss(store.open().await), Some(Loss::Missing));
     let opened = Opened::open(&store.config, Purpose::AcceptLoss).await.expect("opened");
-    assert_eq!(opened.config_in_force(&store.config).auth.mode, Some(crate::auth::Mode::Closed));
+    assert_eq!(opened.effective_config(&store.config).auth.mode, Some(crate::auth::Mode::Closed));
     drop(opened);
     let opened = store.open().await.expect("opened");
-    assert_eq!(opened.config_in_force(&store.config).auth.mode, Some(crate::auth::Mode::Closed));
+    assert_eq!(opened.effective_config(&store.config).auth.mode, Some(crate::auth::Mode::Closed));
     drop(opened);
     assert!(store.dir.path().exists());
 }

@@ -1,4 +1,4 @@
-//! Requests to the collector, by the client that this program makes all of its own requests with.
+//! Sends spans to the collector, with the HTTP client that all outbound requests use.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,35 +13,32 @@ use tokio::runtime::Handle;
 
 use crate::outbound::{self, OutboundError};
 
-/// The most bytes of an answer that are looked at: it says little more than that all is well.
-const ANSWER: usize = 64 << 10;
+/// Maximum bytes of a response that are read: a successful one is short.
+const MAX_RESPONSE: usize = 64 << 10;
 
-/// A collector, and whether it takes what it is sent.
+/// A trace collector, and whether its last request failed.
 #[derive(Debug)]
 pub(super) struct Collector {
     client: Client,
     url: Url,
     runtime: Handle,
-    away: AtomicBool,
+    unavailable: AtomicBool,
 }
 
 impl Collector {
     pub(super) fn new(client: Client, url: &str, runtime: Handle) -> io::Result<Self> {
         let url = url.parse().map_err(io::Error::other)?;
-        Ok(Self { client, url, runtime, away: AtomicBool::new(false) })
+        Ok(Self { client, url, runtime, unavailable: AtomicBool::new(false) })
     }
 
-    /// Says once that spans are lost, and once that they are not any more.
-    fn note(&self, failure: Option<&str>) {
-        let was = self.away.swap(failure.is_some(), Ordering::Relaxed);
+    /// Logs when the collector becomes unavailable, and when it is available again.
+    fn record_outcome(&self, failure: Option<&str>) {
+        let was_unavailable = self.unavailable.swap(failure.is_some(), Ordering::Relaxed);
         match failure {
-            Some(reason) if !was => {
-                tracing::warn!(
-                    reason,
-                    "the collector of traces does not take them: they are lost until it does"
-                );
+            Some(reason) if !was_unavailable => {
+                tracing::warn!(reason, "trace collector unavailable: spans are lost until it recovers");
             }
-            None if was => tracing::info!("the collector of traces takes them again"),
+            None if was_unavailable => tracing::info!("trace collector available again"),
             _ => {}
         }
     }
@@ -49,31 +46,32 @@ impl Collector {
 
 #[async_trait]
 impl HttpClient for Collector {
-    /// Headers are not those of `request`: some of them come from variables that are meant for other collectors.
+    /// Ignores the headers of `request`: some come from environment variables that are meant for other collectors.
     async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
         let post = self.client.post(self.url.clone()).header(CONTENT_TYPE, "application/x-protobuf");
         let post = post.body(request.into_body());
-        // The thread that calls this has no runtime of its own.
-        let sent = self.runtime.spawn(async move { answer(post).await }).await;
-        let answered = sent.map_err(HttpError::from).and_then(|answered| answered.map_err(HttpError::from));
-        match &answered {
+        // The calling thread has no Tokio runtime of its own.
+        let sent = self.runtime.spawn(async move { send(post).await }).await;
+        let response = sent.map_err(HttpError::from).and_then(|sent| sent.map_err(HttpError::from));
+        match &response {
             Ok(response) if !response.status().is_success() => {
-                self.note(Some(&format!("{} answered {}", self.url, response.status().as_u16())));
+                self.record_outcome(Some(&format!("{} answered {}", self.url, response.status().as_u16())));
             }
-            Ok(_) => self.note(None),
-            Err(error) => self.note(Some(&error.to_string())),
+            Ok(_) => self.record_outcome(None),
+            Err(error) => self.record_outcome(Some(&error.to_string())),
         }
-        answered
+        response
     }
 }
 
-/// What the exporter has to know: whether to try again, and when.
-async fn answer(post: RequestBuilder) -> Result<Response<Bytes>, OutboundError> {
+/// Sends a request. Returns what the exporter needs: the status, when to retry, and the body of a success.
+async fn send(post: RequestBuilder) -> Result<Response<Bytes>, OutboundError> {
     let response = post.send().await?;
-    let (status, wait) = (response.status(), response.headers().get(RETRY_AFTER).cloned());
-    let body = if status.is_success() { outbound::body(response, ANSWER).await? } else { Vec::new() };
-    let mut answer = Response::new(Bytes::from(body));
-    *answer.status_mut() = status;
-    answer.headers_mut().extend(wait.map(|wait: HeaderValue| (RETRY_AFTER, wait)));
-    Ok(answer)
+    let status = response.status();
+    let retry_after = response.headers().get(RETRY_AFTER).cloned();
+    let body = if status.is_success() { outbound::body(response, MAX_RESPONSE).await? } else { Vec::new() };
+    let mut reply = Response::new(Bytes::from(body));
+    *reply.status_mut() = status;
+    reply.headers_mut().extend(retry_after.map(|wait: HeaderValue| (RETRY_AFTER, wait)));
+    Ok(reply)
 }

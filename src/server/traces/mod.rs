@@ -1,7 +1,7 @@
-//! Spans on their way to a collector: by OTLP over HTTP, in batches, by a thread of their own.
+//! Exports spans to a collector: by OTLP over HTTP, in batches, in a thread of its own.
 //!
-//! Whoever ends a span only puts it in a queue. While the collector is slow or away the queue runs full, and what comes
-//! then is dropped: no request waits for it, and what waits takes no more than a few MiB.
+//! Ending a span only puts it in a queue. If the collector is slow or unavailable, the queue fills up and further spans
+//! are dropped: no request waits for the collector, and the queue takes at most a few MiB.
 
 mod collector;
 
@@ -23,31 +23,31 @@ use crate::config::Config;
 use crate::traces::TARGET;
 use crate::{config, outbound};
 
-/// The most spans that wait, each of less than 4 KiB.
-const QUEUE: usize = 2048;
+/// Maximum number of queued spans, each of less than 4 KiB.
+const MAX_QUEUED_SPANS: usize = 2048;
 
-/// The most spans that are sent at once.
-const BATCH: usize = 512;
+/// Maximum number of spans in a batch.
+const BATCH_SIZE: usize = 512;
 
-/// How long they are gathered.
-const GATHER: Duration = Duration::from_secs(5);
+/// How long spans are collected before a batch is sent.
+const BATCH_DELAY: Duration = Duration::from_secs(5);
 
-/// How long a batch is tried to be sent.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a batch is retried.
+const EXPORT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long the last ones may take when the server ends.
-const LAST: Duration = Duration::from_secs(2);
+/// How long a shutdown waits for the last spans.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What sends spans.
+/// The span exporter.
 #[derive(Debug)]
 pub struct Traces(SdkTracerProvider);
 
 impl Traces {
-    /// What the settings want, if they name a collector. Requests to it run on `runtime`. Variables of the environment
-    /// that are meant for all programs (`OTEL_*`) set nothing: the settings are those of this program.
+    /// Starts the exporter if the settings name a collector. Its requests run on `runtime`. General OpenTelemetry
+    /// variables of the environment (`OTEL_*`) are ignored: only this program's settings count.
     ///
     /// # Errors
-    /// The authorities' file cannot be read.
+    /// Fails if the file of certificate authorities cannot be read.
     pub fn start(config: &Config, runtime: &Handle) -> io::Result<Option<Self>> {
         let Some(endpoint) = &config.traces.endpoint else { return Ok(None) };
         let url = endpoint.of_traces();
@@ -56,14 +56,14 @@ impl Traces {
             .with_http()
             .with_protocol(Protocol::HttpBinary)
             .with_endpoint(&url)
-            .with_timeout(PATIENCE)
+            .with_timeout(EXPORT_TIMEOUT)
             .with_http_client(Collector::new(client, &url, runtime.clone())?)
             .build()
             .map_err(io::Error::other)?;
         let batches = BatchConfigBuilder::default()
-            .with_max_queue_size(QUEUE)
-            .with_max_export_batch_size(BATCH)
-            .with_scheduled_delay(GATHER)
+            .with_max_queue_size(MAX_QUEUED_SPANS)
+            .with_max_export_batch_size(BATCH_SIZE)
+            .with_scheduled_delay(BATCH_DELAY)
             .build();
         let processor = BatchSpanProcessor::builder(exporter).with_batch_config(batches).build();
         let provider = SdkTracerProvider::builder()
@@ -74,7 +74,7 @@ impl Traces {
         Ok(Some(Self(provider)))
     }
 
-    /// What takes the spans of this program, and nothing else.
+    /// Returns the layer that receives the spans of this program only.
     pub(super) fn layer(&self) -> Box<dyn Layer<Registry> + Send + Sync> {
         tracing_opentelemetry::layer()
             .with_tracer(self.0.tracer("orlop"))
@@ -86,14 +86,14 @@ impl Traces {
             .boxed()
     }
 
-    /// Sends what waits, unless that takes too long, and ends.
+    /// Sends the queued spans and stops the exporter, waiting at most two seconds.
     pub fn end(&self) {
-        // Whatever fails has been warned of when the batch was not taken.
-        let _ = self.0.shutdown_with_timeout(LAST);
+        // Failures were logged when the batch was rejected.
+        let _ = self.0.shutdown_with_timeout(SHUTDOWN_TIMEOUT);
     }
 }
 
-/// A client that has decided whether its trace is recorded has decided it for this server too.
+/// Builds the sampler. If the client has already decided whether its trace is recorded, that decision applies here too.
 fn sampler(settings: &config::Traces) -> Sampler {
     let share = f64::from(settings.sample.0) / 100.0;
     Sampler::ParentBased(Box::new(Sampler::TraceIdRatioBased(share)))

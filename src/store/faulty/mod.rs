@@ -1,9 +1,10 @@
-//! A store in which things go wrong when a test wants them to.
+//! A blob store that injects faults, for tests.
 //!
 //! ```
 //! # use orlop::store::{BlobStore, MemoryStore};
 //! # use orlop::store::faulty::{Failure, Fault, Faulty, Faults, Operation};
-//! let (memory, faults) = (MemoryStore::new(), Faults::new());
+//! let memory = MemoryStore::new();
+//! let faults = Faults::new();
 //! let store = Faulty::new(memory.clone(), faults.clone());
 //! faults.next_of(Operation::Publish, Fault::FailAfter(Failure::Io));
 //! faults.nth(7, Fault::Crash);
@@ -24,7 +25,7 @@ use bytes::Bytes;
 use rustix::io::Errno;
 
 use super::turns::{self, Turns};
-use super::{BlobStore, Content, Listing, Space, Spent, StagedBytes, StoreError};
+use super::{BlobStore, Content, Listing, Space, StagedBytes, StoreError, StoredItem};
 use crate::faults::Injected;
 use crate::oci::{BlobKey, UploadId};
 
@@ -34,7 +35,7 @@ pub use operation::Operation;
 /// The control of a [`Faulty`] store.
 pub type Faults = crate::faults::Faults<Operation>;
 
-/// A store that does what `S` does, except for what [`Faults`] says.
+/// A store that behaves like `S`, except for the faults in [`Faults`].
 pub struct Faulty<S> {
     inner: S,
     faults: Faults,
@@ -42,17 +43,17 @@ pub struct Faulty<S> {
 }
 
 impl<S> Faulty<S> {
-    /// Puts faults before a store.
+    /// Adds faults to a store.
     pub fn new(inner: S, faults: Faults) -> Self {
         Self { inner, faults, turns: Turns::new() }
     }
 
-    /// The control.
+    /// Returns the control of the faults.
     pub fn faults(&self) -> &Faults {
         &self.faults
     }
 
-    /// The store behind.
+    /// Returns the wrapped store.
     pub fn inner(&self) -> &S {
         &self.inner
     }
@@ -110,7 +111,7 @@ impl<S: BlobStore> BlobStore for Faulty<S> {
         self.inner.space().await
     }
 
-    async fn allocated(&self, of: Spent<'_>) -> Result<u64, StoreError> {
+    async fn allocated(&self, of: StoredItem<'_>) -> Result<u64, StoreError> {
         self.inner.allocated(of).await
     }
 

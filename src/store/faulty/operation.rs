@@ -1,6 +1,6 @@
-//! What can go wrong.
+//! The operations of a store that can fail.
 
-/// What a store is asked to do.
+/// An operation of a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Operation {
     /// [`crate::store::BlobStore::stage`]

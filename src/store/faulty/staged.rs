@@ -1,4 +1,4 @@
-//! An upload's bytes on their way in, with faults. What fails here closes the handle, as on a real medium.
+//! The staged bytes of an upload, with injected faults. A failure closes the handle, as on a real medium.
 
 use std::io;
 use std::ops::Range;
@@ -22,8 +22,9 @@ pub(super) struct Handle {
 impl StagedBytes for Handle {
     async fn write_at(&self, offset: u64, pieces: Vec<Bytes>) -> Result<(), StoreError> {
         let turn = self.ticket.turn().await?;
-        let (inner, faults) = (Arc::clone(&self.inner), self.faults.clone());
-        // In a task of its own: also a write that is stalled goes on when its caller has gone.
+        let inner = Arc::clone(&self.inner);
+        let faults = self.faults.clone();
+        // In a separate task, so that a stalled write continues when its caller is gone.
         let write = tokio::spawn(async move {
             let result = write(&*inner, &faults, offset, pieces).await;
             finish(turn, result)

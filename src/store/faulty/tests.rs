@@ -1,4 +1,4 @@
-//! What the decorator itself does.
+//! Tests of the fault injection itself.
 
 use bytes::Bytes;
 
@@ -34,7 +34,7 @@ async fn the_nth_operation_fails_before_or_after_its_effect() {
     faults.next_of(Operation::Remove, Fault::FailAfter(Failure::Io));
     assert!(matches!(store.remove(&key).await, Err(StoreError::Io(_))));
     assert_eq!(store.inner().keys(), []);
-    store.remove(&key).await.expect("nothing more was planned");
+    store.remove(&key).await.expect("no more faults are planned");
 }
 
 #[tokio::test]
@@ -50,7 +50,7 @@ async fn a_torn_write_leaves_half_and_a_closed_handle() {
 }
 
 #[tokio::test]
-async fn a_newcomer_waits_for_a_stalled_write() {
+async fn a_new_owner_waits_for_a_stalled_write() {
     let (store, faults) = faulty();
     let upload = UploadId::random();
     let staged = store.stage(upload, 0).await.expect("staged");
@@ -58,15 +58,15 @@ async fn a_newcomer_waits_for_a_stalled_write() {
     let write = tokio::spawn(async move { staged.write_at(0, hello()).await });
     faults.stalled(1).await;
     write.abort();
-    let newcomer = store.stage(upload, 0);
-    tokio::pin!(newcomer);
-    assert!(futures_util::poll!(&mut newcomer).is_pending());
+    let restaged = store.stage(upload, 0);
+    tokio::pin!(restaged);
+    assert!(futures_util::poll!(&mut restaged).is_pending());
     faults.release();
-    newcomer.await.expect("staged anew");
+    restaged.await.expect("staged again");
 }
 
 #[tokio::test]
-async fn a_crash_takes_the_machine_down_until_it_is_revived() {
+async fn a_crash_stops_the_machine_until_it_is_revived() {
     let (store, faults) = faulty();
     let memory = store.inner().clone();
     faults.on_crash(move || memory.power_cut());
@@ -84,7 +84,7 @@ async fn a_crash_takes_the_machine_down_until_it_is_revived() {
 }
 
 #[tokio::test]
-async fn the_same_seed_gives_the_same_faults() {
+async fn the_same_seed_injects_the_same_faults() {
     async fn run(seed: u64, probability: f64) -> Vec<bool> {
         let (store, faults) = faulty();
         faults.randomly(seed, probability, &[Fault::Fail(Failure::Io), Fault::FailAfter(Failure::Full)]);

@@ -1,4 +1,4 @@
-//! What the filesystem really spends: whole blocks, none for holes, and the directories themselves.
+//! Measures the real disk usage: whole blocks, nothing for holes, and the directories themselves.
 
 use std::fs;
 use std::io;
@@ -10,11 +10,11 @@ use crate::oci::Algorithm;
 use crate::store::StoreError;
 use crate::store::layout::{self, SHARDS};
 
-/// The unit in which the system counts blocks, whatever the filesystem's own are.
+/// The unit in which the system counts blocks, whatever the filesystem's block size is.
 const BLOCK: u64 = 512;
 
 impl Tree {
-    /// What is spent on one file.
+    /// Returns the disk usage of one file.
     pub(super) fn allocated(&self, path: impl AsRef<Path>) -> Result<u64, StoreError> {
         match blocks(path.as_ref())? {
             Some(bytes) => Ok(bytes),
@@ -22,8 +22,8 @@ impl Tree {
         }
     }
 
-    /// What is spent on the directories: some grow with the names in them, and never shrink. They are at
-    /// most 515, whatever the store holds.
+    /// Returns the disk usage of the directories. Some grow with the names in them and never shrink. There are at most
+    /// 515, however large the store is.
     pub(super) fn directories(&self) -> Result<u64, StoreError> {
         let mut bytes = blocks(&self.layout.blobs())?.unwrap_or(0);
         for algorithm in Algorithm::ALL {
@@ -37,7 +37,7 @@ impl Tree {
     }
 }
 
-/// What is spent on a name, if there is one.
+/// Returns the disk usage of a name, if it exists.
 fn blocks(path: &Path) -> Result<Option<u64>, StoreError> {
     match fs::symlink_metadata(path) {
         Ok(metadata) => Ok(Some(metadata.blocks() * BLOCK)),

@@ -1,8 +1,8 @@
-//! Writing past the page cache.
+//! Writes around the page cache (`O_DIRECT`).
 //!
-//! A large layer is written once and, on most machines, read seldom. Through the page cache it costs a fresh
-//! page for every 4 KiB, a copy and a write-back, a second of CPU for each GiB, and pushes out what is pulled
-//! often. Written directly it costs a tenth of that, and a sync has next to nothing left to wait for.
+//! A large layer is written once and, on most machines, seldom read. Writing it through the page cache costs a new page
+//! for every 4 KiB, a copy and a write-back: a second of CPU time for each GiB. It also evicts content that is pulled
+//! often. A direct write costs a tenth of that, and leaves next to nothing for a sync to wait for.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -16,12 +16,12 @@ use rustix::io::Errno;
 
 use crate::store::buffers::ALIGNMENT;
 
-/// Writes of fewer bytes than this are not worth the wait for the disk.
-const LEAST: usize = 512 << 10;
+/// Smaller writes are not worth waiting for the disk.
+const MIN_DIRECT_WRITE: usize = 512 << 10;
 
-/// Whether a store's files are written past the page cache.
+/// Writes the files of a store around the page cache, if the filesystem supports it.
 pub(super) struct DirectWrites {
-    /// The filesystem takes direct writes, as far as is known.
+    /// Whether the filesystem supports direct writes, as far as is known.
     works: AtomicBool,
 }
 
@@ -32,12 +32,12 @@ impl Default for DirectWrites {
 }
 
 impl DirectWrites {
-    /// Writes as much of `piece` from its front as can be written past the page cache, and takes it off: all
-    /// whole pages, if it is long and begins at one in the file and in memory. Tells how much. `file` is `path`
-    /// opened for this, once that was needed.
+    /// Writes the part at the front of `piece` that can be written around the page cache, removes it from `piece` and
+    /// returns its length. This part is all whole pages, if the piece is long and aligned both in the file and in
+    /// memory. `file` is `path` opened for direct writes, once that was needed.
     ///
     /// # Errors
-    /// The disk's. A filesystem that takes no direct writes is no error.
+    /// Errors of the disk. A filesystem without support for direct writes is not an error.
     pub(super) fn write(
         &self,
         file: &mut Option<File>,
@@ -46,7 +46,7 @@ impl DirectWrites {
         piece: &mut Bytes,
     ) -> io::Result<usize> {
         let aligned = offset.is_multiple_of(ALIGNMENT as u64) && piece.as_ptr().align_offset(ALIGNMENT) == 0;
-        if piece.len() < LEAST || !aligned || !self.works.load(Relaxed) {
+        if piece.len() < MIN_DIRECT_WRITE || !aligned || !self.works.load(Relaxed) {
             return Ok(0);
         }
         let len = piece.len() / ALIGNMENT * ALIGNMENT;
@@ -57,7 +57,7 @@ impl DirectWrites {
             }
             Err(error) if is_unsupported(&error) => {
                 self.works.store(false, Relaxed);
-                tracing::debug!(%error, "this filesystem takes no direct writes");
+                tracing::debug!(%error, "the filesystem does not support direct writes");
                 Ok(0)
             }
             Err(error) => Err(error),
@@ -84,7 +84,7 @@ mod tests {
     use super::*;
     use crate::store::Buffers;
 
-    /// `len` bytes that differ, in memory that begins at a page.
+    /// Returns `len` bytes with a pattern, in page-aligned memory.
     fn piece(len: usize) -> Bytes {
         let mut buffer = Buffers::new(len, 0).take();
         buffer.space().iter_mut().enumerate().for_each(|(at, byte)| *byte = (at % 251) as u8);
@@ -92,32 +92,40 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_taken_off_and_the_rest_is_left() {
+    fn removes_written_pages_from_the_piece() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("file");
         File::create(&path).expect("made");
         let writes = DirectWrites::default();
-        let all = piece(LEAST + 3 * ALIGNMENT + 17);
+        let all = piece(MIN_DIRECT_WRITE + 3 * ALIGNMENT + 17);
         let mut rest = all.clone();
         let written = writes.write(&mut None, &path, 8192, &mut rest).expect("written");
-        // The tests' own filesystem may be one that takes none.
+        // The filesystem of the tests may not support direct writes.
         if writes.works.load(Relaxed) {
-            assert_eq!(written, LEAST + 3 * ALIGNMENT);
+            assert_eq!(written, MIN_DIRECT_WRITE + 3 * ALIGNMENT);
             assert_eq!(std::fs::read(&path).expect("read")[8192..], all[..written]);
         }
         assert_eq!(rest, all[written..]);
     }
 
     #[test]
-    fn what_does_not_fit_is_left_alone() {
+    fn leaves_short_or_unaligned_pieces() {
         let dir = tempfile::tempdir().expect("a directory");
-        let (writes, gone) = (DirectWrites::default(), dir.path().join("gone"));
-        for (offset, from, len) in [(0, 0, LEAST - 1), (1, 0, LEAST), (4095, 0, LEAST), (0, 1, LEAST)] {
+        let writes = DirectWrites::default();
+        let missing = dir.path().join("missing");
+        for (offset, from, len) in [
+            (0, 0, MIN_DIRECT_WRITE - 1),
+            (1, 0, MIN_DIRECT_WRITE),
+            (4095, 0, MIN_DIRECT_WRITE),
+            (0, 1, MIN_DIRECT_WRITE),
+        ] {
             let all = piece(from + len).slice(from..);
             let mut rest = all.clone();
-            assert_eq!(writes.write(&mut None, &gone, offset, &mut rest).expect("left"), 0);
+            assert_eq!(writes.write(&mut None, &missing, offset, &mut rest).expect("left"), 0);
             assert_eq!(rest, all);
         }
-        writes.write(&mut None, &gone, 0, &mut piece(LEAST)).expect_err("there is no such file");
+        writes
+            .write(&mut None, &missing, 0, &mut piece(MIN_DIRECT_WRITE))
+            .expect_err("there is no such file");
     }
 }

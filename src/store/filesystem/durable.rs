@@ -1,4 +1,4 @@
-//! Directories and small files that are there after a power cut.
+//! Creates directories and small files that survive a power cut.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -10,7 +10,7 @@ pub(crate) fn sync_dir(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }
 
-/// Makes a directory and those above it, where they are missing, and their entries durable.
+/// Creates a directory and its missing parents, and makes their entries durable.
 pub(crate) fn create_dir_all(path: &Path) -> io::Result<()> {
     if path.is_dir() {
         return Ok(());
@@ -20,8 +20,8 @@ pub(crate) fn create_dir_all(path: &Path) -> io::Result<()> {
     create_dir(path)
 }
 
-/// Makes a directory, if it is missing, in one that exists. Its entry is synced also when it was there:
-/// whoever made it may have been cut off before that.
+/// Creates a directory, if it is missing, in one that exists. Syncs its entry even if it existed: its creator may have
+/// been interrupted before syncing it.
 pub(super) fn create_dir(path: &Path) -> io::Result<()> {
     match fs::create_dir(path) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
@@ -29,8 +29,8 @@ pub(super) fn create_dir(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Writes a small file so that it is whole or not there. `mode` is what it is made with: nobody else reads even its
-/// draft where it says so.
+/// Writes a small file atomically: it is complete or absent after a crash. The file and its draft are created with
+/// `mode`, so that no other user can read even the draft of a secret.
 pub(crate) fn write(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     let draft = path.with_extension("draft");
     match fs::remove_file(&draft) {

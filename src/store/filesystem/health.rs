@@ -1,4 +1,4 @@
-//! Whether the store works, and how much room it has.
+//! Checks whether the store works, and measures its free space.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -10,7 +10,7 @@ impl Tree {
     pub(super) fn space(&self) -> Result<Space, StoreError> {
         let stat = rustix::fs::statvfs(self.layout.root()).map_err(std::io::Error::from)?;
         let bytes = |blocks: u64| blocks.saturating_mul(stat.f_frsize);
-        // What is kept back for root is no room for us.
+        // Space reserved for root is not available to the registry.
         Ok(Space { total: bytes(stat.f_blocks), free: bytes(stat.f_bavail) })
     }
 
@@ -22,14 +22,14 @@ impl Tree {
         }
     }
 
-    /// Proves that a write becomes durable.
+    /// Verifies that a write becomes durable.
     fn probe(&self) -> Result<(), StoreError> {
         let path = self.layout.probe();
         let written = File::create(&path).and_then(|mut file| {
             file.write_all(b"probe")?;
             file.sync_all()
         });
-        // Also after a failure: an empty probe on a full disk is of no use to anybody.
+        // Removed after a failure as well: an empty probe on a full disk helps no one.
         let removed = fs::remove_file(&path);
         written?;
         match removed {

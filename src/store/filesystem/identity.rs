@@ -1,4 +1,5 @@
-//! The store's identity file: by it a store that is not mounted, or another one, is told from an empty one.
+//! The identity file of a store. It distinguishes the store from an unmounted one, from another one and from an empty
+//! one.
 
 use std::fs;
 use std::io;
@@ -12,29 +13,29 @@ use super::durable;
 use crate::store::StoreError;
 use crate::store::layout::{self, Layout};
 
-/// Why a directory cannot be opened as a store.
+/// A directory cannot be opened as a store.
 #[derive(Debug, Error)]
 pub enum OpenError {
-    /// A newer version of Orlop wrote it.
+    /// It was written by a newer version of Orlop.
     #[error("{} has layout version {found}; this version of orlop knows up to {known}: use a newer one", path.display())]
     Newer {
-        /// Its identity file.
+        /// The identity file.
         path: PathBuf,
-        /// The version that it carries.
+        /// Its layout version.
         found: u64,
-        /// The newest one known here.
+        /// The newest layout version this version knows.
         known: u64,
     },
-    /// There is no identity file, and it is not for us to make one.
+    /// The identity file is missing, and must not be created.
     #[error("{} is missing, {reason}", path.display())]
     Unidentified {
-        /// Where it should be.
+        /// The path where it should be.
         path: PathBuf,
-        /// Why it is not made.
+        /// Why it is not created.
         reason: &'static str,
     },
-    /// The identity file is not what Orlop writes.
-    #[error("{} cannot be understood: {reason}", path.display())]
+    /// The content of the identity file is not valid.
+    #[error("{} is not a valid identity file: {reason}", path.display())]
     Malformed {
         /// The identity file.
         path: PathBuf,
@@ -44,28 +45,28 @@ pub enum OpenError {
     /// The directory cannot be read or written.
     #[error("{}: {source}", path.display())]
     Io {
-        /// What could not be read or written.
+        /// The path that could not be read or written.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the operating system.
         source: io::Error,
     },
 }
 
-/// What stands in the identity file.
+/// The content of the identity file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Identity {
     layout: u64,
     pub(super) store: Uuid,
 }
 
-/// The part that every version can read.
+/// The part that every version can parse.
 #[derive(Deserialize)]
 struct Version {
     layout: u64,
 }
 
 impl Identity {
-    /// The identity of the store at `layout`'s root, if it has one.
+    /// Reads the identity of the store at the root of `layout`, if it has one.
     pub(super) fn read(layout: &Layout) -> Result<Option<Self>, OpenError> {
         let path = layout.identity();
         let text = match fs::read(&path) {
@@ -76,12 +77,11 @@ impl Identity {
         Self::parse(&text, path).map(Some)
     }
 
-    /// Gives a new store its identity, durably.
+    /// Creates the identity of a new store durably.
     pub(super) fn create(layout: &Layout) -> Result<Self, OpenError> {
         let path = layout.identity();
         if layout.blobs().exists() {
-            let reason =
-                "though there are blobs beside it: put it back from a backup, or check what is mounted";
+            let reason = "but there are blobs beside it: restore it from a backup, or check what is mounted";
             return Err(OpenError::Unidentified { path, reason });
         }
         let identity = Self { layout: layout::VERSION, store: Uuid::new_v4() };
@@ -97,12 +97,12 @@ impl Identity {
         }
     }
 
-    /// Makes sure that the store is still the one that has this identity.
+    /// Verifies that the store still has this identity.
     pub(super) fn verify(&self, layout: &Layout) -> Result<(), StoreError> {
         match Self::read(layout) {
             Ok(Some(found)) if found == *self => Ok(()),
             Ok(Some(found)) => {
-                Err(StoreError::Vanished(format!("store {} is in the place of {}", found.store, self.store)))
+                Err(StoreError::Vanished(format!("found store {} instead of {}", found.store, self.store)))
             }
             Ok(None) => Err(StoreError::Vanished(format!("{} is missing", layout.identity().display()))),
             Err(error) => Err(StoreError::Vanished(error.to_string())),

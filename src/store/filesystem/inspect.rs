@@ -1,9 +1,8 @@
-//! Reading without leaving a trace in the page cache.
+//! Reads blobs without affecting the page cache, to verify them.
 //!
-//! Read directly from the disk, bytes show what is really there: those in the cache may be sound still when
-//! the disk is not. A filesystem that cannot do that is read through the cache, and what was not cached
-//! before is given up again, so that the pages of a layer that is pulled all day are not driven out by those
-//! of one that nobody wants.
+//! Bytes read directly from the disk show the state of the disk; cached bytes may be sound although the disk is not. If
+//! a filesystem does not support direct reads, bytes are read through the cache, and pages that were not cached before
+//! are evicted again. So verifying rarely pulled layers does not evict the pages of layers that are pulled all day.
 
 use std::fs::File;
 use std::io;
@@ -21,7 +20,7 @@ use crate::store::buffers::ALIGNMENT;
 use crate::store::{Buffers, StoreError};
 
 impl Tree {
-    /// See [`crate::store::BlobStore::inspect`]. Blocks.
+    /// Implements [`crate::store::BlobStore::inspect`]. Blocks.
     pub(super) fn inspect(&self, key: &BlobKey, size: u64, range: Range<u64>) -> Result<Bytes, StoreError> {
         within(&range, size)?;
         let file = self.open_blob(key, size)?;
@@ -32,22 +31,23 @@ impl Tree {
     }
 }
 
-/// Reads past the cache; `None` where the filesystem does not let itself be read so.
+/// Reads around the cache; `None` if the filesystem does not support it.
 fn read_direct(file: &File, range: &Range<u64>) -> Result<Option<Bytes>, StoreError> {
     if fcntl_setfl(file, OFlags::DIRECT).is_err() {
         return Ok(None);
     }
     let before = range.start % ALIGNMENT as u64;
-    let (from, head) = (range.start - before, length(before));
-    let wanted = head + length(range.end - range.start);
-    let mut buffer = Buffers::new(wanted.next_multiple_of(ALIGNMENT), 0).take();
+    let from = range.start - before;
+    let head = length(before);
+    let needed = head + length(range.end - range.start);
+    let mut buffer = Buffers::new(needed.next_multiple_of(ALIGNMENT), 0).take();
     let mut filled = 0;
-    while filled < wanted {
+    while filled < needed {
         match file.read_at(&mut buffer.space()[filled..], from + filled as u64) {
             Ok(0) => return Err(too_short(from + filled as u64)),
             Ok(read) => filled += read,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            // It wants larger blocks, or gave a part of one.
+            // The filesystem needs larger blocks, or returned part of one.
             Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
                 fcntl_setfl(file, OFlags::empty()).map_err(io::Error::from)?;
                 return Ok(None);
@@ -55,12 +55,12 @@ fn read_direct(file: &File, range: &Range<u64>) -> Result<Option<Bytes>, StoreEr
             Err(error) => return Err(error.into()),
         }
     }
-    Ok(Some(buffer.into_bytes(wanted).slice(head..)))
+    Ok(Some(buffer.into_bytes(needed).slice(head..)))
 }
 
-/// Reads through the cache, and lets go of what was not there before.
+/// Reads through the cache, and evicts the pages that were not cached before.
 fn read_through(file: &File, range: &Range<u64>) -> Result<Bytes, StoreError> {
-    // No reading ahead: what it brings in would pass for cached before.
+    // No read-ahead: pages it reads would be mistaken for pages cached before.
     let _ = fadvise(file, 0, None, Advice::Random);
     let mut buffer = vec![0; length(range.end - range.start)];
     let cached = read_cached(file, &mut buffer, range.start).unwrap_or(0);
@@ -91,8 +91,8 @@ mod tests {
         read_cached(file, &mut [0; 1], LEN as u64 / 2).is_some()
     }
 
-    /// A file that is not in the cache, as far as files are ever anywhere else. Asking whether one is cached
-    /// brings it there: so a file is asked about once, at the end.
+    /// Creates a file that is not in the cache, where the filesystem has another place for it. Checking whether a file
+    /// is cached puts it in the cache, so each file is checked once, at the end.
     fn cold(dir: &tempfile::TempDir, name: &str) -> File {
         let path = dir.path().join(name);
         std::fs::write(&path, pattern(LEN, 1)).expect("written");
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn both_ways_read_what_is_there() {
+    fn direct_and_cached_reads_return_the_content() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("file");
         let content = pattern(LEN, 3);
@@ -121,10 +121,10 @@ mod tests {
     }
 
     #[test]
-    fn what_was_cold_stays_cold_and_what_was_hot_stays_hot() {
+    fn inspecting_changes_neither_cached_nor_uncached_files() {
         let dir = tempfile::tempdir().expect("a directory");
         if is_cached(&cold(&dir, "probe")) {
-            // In memory alone, say.
+            // A filesystem in memory, for example.
             return;
         }
         let whole = 0..LEN as u64;
@@ -140,11 +140,11 @@ mod tests {
         std::fs::read(dir.path().join("hot")).expect("read");
         read_through(&hot, &whole).expect("read");
         read_direct(&File::open(dir.path().join("hot")).expect("opened"), &whole).expect("read");
-        assert!(is_cached(&hot), "it was wanted before");
+        assert!(is_cached(&hot), "a cached file stays cached");
     }
 
     #[test]
-    fn a_file_that_shrank_is_damaged() {
+    fn a_file_that_is_too_short_is_damaged() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("file");
         std::fs::write(&path, b"short").expect("written");

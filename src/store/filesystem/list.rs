@@ -1,4 +1,4 @@
-//! What there is: the uploads on the first page, then one of the blobs' directories a page.
+//! Lists the content of the store: uploads on the first page, then one blob directory per page.
 
 use std::fs::{self, DirEntry};
 use std::io;
@@ -11,18 +11,18 @@ use crate::store::{Listing, StoreError};
 
 impl Tree {
     pub(super) fn list(&self, from: Option<&str>) -> Result<Listing, StoreError> {
-        // What is not mounted must not look like a store that has lost everything.
+        // An unmounted store must not look like one that has lost everything.
         self.identity.verify(&self.layout)?;
         let Some(from) = from else {
             return self.list_top();
         };
         let (algorithm, shard) = parse_cursor(from).ok_or_else(|| {
-            io::Error::new(io::ErrorKind::InvalidInput, format!("{from:?} is not where a page begins"))
+            io::Error::new(io::ErrorKind::InvalidInput, format!("{from:?} is not the start of a page"))
         })?;
         self.list_shard(algorithm, shard)
     }
 
-    /// The uploads, and what does not belong between the root and the blobs.
+    /// Lists the uploads, and unknown names between the root and the blobs.
     fn list_top(&self) -> Result<Listing, StoreError> {
         let mut listing = Listing { next: Some(cursor(Algorithm::ALL[0], 0)), ..Listing::default() };
         for (name, entry) in entries(&self.layout.uploads())? {
@@ -39,8 +39,8 @@ impl Tree {
                 continue;
             };
             let names = entries(&self.layout.algorithm(algorithm))?.into_iter().map(|(name, _)| name);
-            let strangers = names.filter(|name| layout::parse_shard(name).is_none());
-            listing.unknown.extend(strangers.map(|stranger| format!("blobs/{name}/{stranger}")));
+            let unknown = names.filter(|name| layout::parse_shard(name).is_none());
+            listing.unknown.extend(unknown.map(|unknown| format!("blobs/{name}/{unknown}")));
         }
         Ok(listing)
     }
@@ -76,7 +76,7 @@ fn following(algorithm: Algorithm, shard: usize) -> Option<String> {
     Some(cursor(next, 0))
 }
 
-/// A directory's entries by name, sorted; none if it is not there.
+/// Returns the entries of a directory sorted by name; none if the directory does not exist.
 fn entries(path: &Path) -> Result<Vec<(String, DirEntry)>, StoreError> {
     let entries = match fs::read_dir(path) {
         Ok(entries) => entries,
@@ -89,13 +89,13 @@ fn entries(path: &Path) -> Result<Vec<(String, DirEntry)>, StoreError> {
     Ok(entries)
 }
 
-/// What a name in a directory stands for.
+/// The kind of a directory entry.
 enum Kind {
-    /// A regular file of so many bytes.
+    /// A regular file with this size in bytes.
     File(u64),
     /// Anything else.
     Other,
-    /// Nothing any more: it was removed while the directory was read.
+    /// It was removed while the directory was read.
     Gone,
 }
 

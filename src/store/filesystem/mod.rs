@@ -1,13 +1,13 @@
-//! Bytes in a directory tree: [`crate::store::layout`] draws it.
+//! The blob store in a directory tree. [`crate::store::layout`] describes the tree.
 //!
 //! | file | what it does |
 //! | --- | --- |
-//! | `identity` | tells this store from another, and from an empty mount point |
-//! | `staged`, `direct` | takes an upload's bytes in |
-//! | `publish` | gives them their place, and takes it back |
-//! | `read`, `stream`, `pieces` | gives bytes out |
-//! | `inspect` | reads past the page cache |
-//! | `list`, `allocated`, `health` | what there is, what it takes, and whether it works |
+//! | `identity` | distinguishes this store from another, and from an empty mount point |
+//! | `staged`, `direct` | receive the bytes of an upload |
+//! | `publish` | moves them to the path of their blob, and back |
+//! | `read`, `stream`, `pieces` | read blobs |
+//! | `inspect` | reads blobs around the page cache |
+//! | `list`, `allocated`, `health` | list the content, measure its disk usage, check the store |
 //! | `durable`, `shards` | directories that survive a power cut |
 
 mod allocated;
@@ -41,24 +41,24 @@ use self::shards::Shards;
 use super::buffers::Buffers;
 use super::layout::Layout;
 use super::turns::{Turns, closed};
-use super::{BlobStore, Content, Listing, Space, Spent, StagedBytes, StoreError};
+use super::{BlobStore, Content, Listing, Space, StagedBytes, StoreError, StoredItem};
 use crate::oci::{BlobKey, UploadId};
 
 pub use self::identity::OpenError;
 pub use self::stream::{FilePart, FileStream};
 
-/// How much is read at once: system calls are few enough then to cost nothing, and a piece fits the cache.
+/// How many bytes are read at once: enough to make system calls cheap, and few enough to fit the processor's cache.
 const PIECE: usize = 256 << 10;
 
-/// How many buffers for it are kept for later.
+/// How many idle buffers of this size are kept.
 const IDLE_PIECES: usize = 8;
 
-/// What a store is opened for.
+/// How a store is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
-    /// Everything. A root that is missing or empty is made a store.
+    /// For everything. A missing or empty root becomes a store.
     ReadWrite,
-    /// Reading alone: every call that would change something fails, and nothing is ever written.
+    /// For reading only: every call that would change something fails, and nothing is written.
     ReadOnly,
 }
 
@@ -68,7 +68,7 @@ pub struct FilesystemStore {
     turns: Turns<staged::Staged>,
 }
 
-/// What the blocking tasks work on.
+/// The part that blocking tasks work on.
 struct Tree {
     layout: Layout,
     identity: Identity,
@@ -90,10 +90,7 @@ impl FilesystemStore {
             (None, Access::ReadWrite) => Identity::create(&layout)?,
             (None, Access::ReadOnly) => {
                 let path = layout.identity();
-                return Err(OpenError::Unidentified {
-                    path,
-                    reason: "so this is no store that could be read",
-                });
+                return Err(OpenError::Unidentified { path, reason: "so the directory is not a store" });
             }
         };
         let shards = match access {
@@ -102,12 +99,13 @@ impl FilesystemStore {
                 Shards::prepare(&layout).map_err(|source| OpenError::Io { path: root.to_owned(), source })?
             }
         };
-        let (pieces, direct) = (Buffers::new(PIECE, IDLE_PIECES), DirectWrites::default());
+        let pieces = Buffers::new(PIECE, IDLE_PIECES);
+        let direct = DirectWrites::default();
         let tree = Tree { layout, identity, access, shards, pieces, direct };
         Ok(Self { tree: Arc::new(tree), turns: Turns::new() })
     }
 
-    /// The identity of the store in the directory `root`, which is not opened. `None` if there is no store.
+    /// Returns the identity of the store in the directory `root` without opening it. `None` if there is no store.
     ///
     /// # Errors
     /// [`OpenError`] if its identity file cannot be read.
@@ -115,12 +113,12 @@ impl FilesystemStore {
         Ok(Identity::read(&Layout::new(root))?.map(|identity| identity.store))
     }
 
-    /// The identity that the store was given when it was made.
+    /// Returns the identity given to the store when it was created.
     pub fn store_id(&self) -> Uuid {
         self.tree.identity.store
     }
 
-    /// Runs `work` on the tree where it may block.
+    /// Runs `work` on the tree on a blocking thread.
     async fn blocking<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Tree) -> Result<T, StoreError> + Send + 'static,
@@ -138,14 +136,14 @@ impl Tree {
         }
     }
 
-    /// Something that should be there is not: says so, or that the whole store is gone.
+    /// Returns the error for a missing name: `otherwise`, or that the whole store is missing.
     fn missing(&self, otherwise: StoreError) -> StoreError {
         self.identity.verify(&self.layout).err().unwrap_or(otherwise)
     }
 
-    /// Unlinking needs no sync of the directory. A name that comes back in a power cut is one that no record
-    /// names: it breaks no promise and `fsck` finds it. And where the metadata lies on the same journaling
-    /// filesystem, the sync of the transaction that forgets the path carries the unlinking with it.
+    /// Unlinks a file, without a sync of the directory. A name that reappears after a power cut is one that no record
+    /// names: it breaks no promise, and `fsck` finds it. If the metadata is on the same journaling filesystem, the sync
+    /// of the transaction that forgets the path makes the unlinking durable too.
     fn unlink(&self, path: &Path) -> Result<(), StoreError> {
         match fs::remove_file(path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error.into()),
@@ -154,7 +152,7 @@ impl Tree {
     }
 }
 
-/// Runs `work` where it may block. It runs to its end also when the caller has gone.
+/// Runs `work` on a blocking thread, to its end even if the caller is dropped.
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
 ) -> Result<T, StoreError> {
@@ -176,7 +174,7 @@ impl BlobStore for FilesystemStore {
         let mut turn = self.turns.take(upload).await;
         let key = key.clone();
         self.blocking(move |tree| {
-            // Before anything else: a handle that still worked would write into a published blob.
+            // Closed first: a handle that still works would write into a published blob.
             let file = turn.close(closed::PUBLISHED).map(staged::Staged::into_file);
             tree.publish(upload, &key, file)
         })
@@ -228,14 +226,14 @@ impl BlobStore for FilesystemStore {
         self.blocking(Tree::space).await
     }
 
-    async fn allocated(&self, of: Spent<'_>) -> Result<u64, StoreError> {
+    async fn allocated(&self, of: StoredItem<'_>) -> Result<u64, StoreError> {
         let path = match of {
-            Spent::Blob(key) => self.tree.layout.blob(key),
-            Spent::Upload(upload) => self.tree.layout.upload(upload),
-            Spent::Directories => return self.blocking(Tree::directories).await,
+            StoredItem::Blob(key) => self.tree.layout.blob(key),
+            StoredItem::Upload(upload) => self.tree.layout.upload(upload),
+            StoredItem::Directories => return self.blocking(Tree::directories).await,
         };
         match (self.blocking(move |tree| tree.allocated(path)).await, of) {
-            (Err(StoreError::NotFound), Spent::Upload(_)) => Ok(0),
+            (Err(StoreError::NotFound), StoredItem::Upload(_)) => Ok(0),
             (allocated, _) => allocated,
         }
     }

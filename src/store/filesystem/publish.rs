@@ -1,10 +1,10 @@
-//! Giving staged bytes their place, and taking it back.
+//! Moves staged bytes to the path of their blob, and back.
 //!
-//! The order is rename, sync of the file, sync of its new directory. It is safe to rename first, because no
-//! record names the place until both syncs have returned; and it costs one commit of the filesystem's journal
-//! where syncing first would cost two. The directory that the name leaves needs no sync: should the old name
-//! come back in a power cut, it is an upload that has no row, or one whose row names the place, and either is
-//! cleared away by [`crate::store::BlobStore::discard`] or [`crate::store::BlobStore::unpublish`].
+//! The order is: rename, sync of the file, sync of its new directory. Renaming first is safe because no record names
+//! the path until both syncs have returned. It costs one commit of the filesystem's journal, where syncing first would
+//! cost two. The old directory needs no sync. If the old name reappears after a power cut, it belongs to an upload
+//! without a row, or to one whose row names the new path. [`crate::store::BlobStore::discard`] or
+//! [`crate::store::BlobStore::unpublish`] cleans up both.
 
 use std::fs::{self, File};
 use std::io;
@@ -20,8 +20,8 @@ use crate::oci::{BlobKey, UploadId};
 use crate::store::StoreError;
 
 impl Tree {
-    /// `file` is what the bytes were written through, if it is still open. It is closed before anybody asks
-    /// what it takes: only then do some filesystems give back what they set aside for bytes yet to come.
+    /// Publishes the bytes of an upload. `file` is the file they were written through, if it is still open. It is
+    /// closed before its disk usage is measured: only then do some filesystems release space reserved for more bytes.
     pub(super) fn publish(
         &self,
         upload: UploadId,
@@ -29,21 +29,21 @@ impl Tree {
         file: Option<Arc<File>>,
     ) -> Result<u64, StoreError> {
         let place = self.layout.blob(key);
-        self.place(upload, key, &place)?;
+        self.move_to_place(upload, key, &place)?;
         if let Err(error) = self.sync_placed(key, &place, file) {
-            // What failed to become durable is thrown away, never synced again. If that fails too the upload
-            // still names the place, and is cleared away by what it names.
+            // Bytes that failed to become durable are discarded, never synced again. If that fails as well, the upload
+            // still names the path, and its cleanup removes it.
             let _ = self.unlink(&place);
             return Err(error.into());
         }
         self.allocated(place)
     }
 
-    fn place(&self, upload: UploadId, key: &BlobKey, place: &Path) -> Result<(), StoreError> {
+    fn move_to_place(&self, upload: UploadId, key: &BlobKey, place: &Path) -> Result<(), StoreError> {
         let staged = self.layout.upload(upload);
         self.shards.ensure(&self.layout, key).map_err(|error| self.explain(error))?;
         match rename(&staged, place) {
-            // Either name may be what is missing; somebody may have tidied an empty directory away.
+            // Either name may be missing: someone may have removed an empty directory.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 self.shards.forget(key);
                 self.shards.ensure(&self.layout, key).map_err(|error| self.explain(error))?;
@@ -62,25 +62,26 @@ impl Tree {
     }
 
     pub(super) fn unpublish(&self, upload: UploadId, key: &BlobKey) -> Result<bool, StoreError> {
-        let (staged, place) = (self.layout.upload(upload), self.layout.blob(key));
+        let staged = self.layout.upload(upload);
+        let place = self.layout.blob(key);
         match rename(&place, &staged) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return self.identity.verify(&self.layout).map(|()| false);
             }
-            // A publish by link was cut off before it took the first name away.
+            // A publish by link was interrupted before it removed the old name.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists && is_same(&staged, &place)? => {
                 fs::remove_file(&place)?;
             }
             Err(error) => return Err(error.into()),
         }
-        // Rare enough to be certain: the caller goes on to forget the place.
+        // This is rare, so it can afford to sync: the caller forgets the path next.
         durable::sync_dir(&self.layout.uploads())?;
         durable::sync_dir(&self.layout.shard(key))?;
         Ok(true)
     }
 
-    /// A name that is missing is [`StoreError::NotFound`], unless the whole store is.
+    /// Converts an error: a missing name is [`StoreError::NotFound`], unless the whole store is missing.
     fn explain(&self, error: io::Error) -> StoreError {
         match error.kind() {
             io::ErrorKind::NotFound => self.missing(StoreError::NotFound),
@@ -89,10 +90,10 @@ impl Tree {
     }
 }
 
-/// Renames without replacing.
+/// Renames a file without replacing another.
 fn rename(from: &Path, to: &Path) -> io::Result<()> {
     match rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
-        // Some filesystems cannot (NFS, older FUSE): linking never replaces either.
+        // Some filesystems do not support this (NFS, older FUSE); linking never replaces a file either.
         Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => move_by_link(from, to),
         result => Ok(result?),
     }
@@ -104,7 +105,8 @@ fn move_by_link(from: &Path, to: &Path) -> io::Result<()> {
 }
 
 fn is_same(one: &Path, other: &Path) -> io::Result<bool> {
-    let (one, other) = (fs::metadata(one)?, fs::metadata(other)?);
+    let one = fs::metadata(one)?;
+    let other = fs::metadata(other)?;
     Ok((one.dev(), one.ino()) == (other.dev(), other.ino()))
 }
 
@@ -115,10 +117,11 @@ mod tests {
     #[test]
     fn moving_by_link_never_replaces() {
         let dir = tempfile::tempdir().expect("a directory");
-        let (from, to) = (dir.path().join("from"), dir.path().join("to"));
+        let from = dir.path().join("from");
+        let to = dir.path().join("to");
         fs::write(&from, "new").expect("written");
         fs::write(&to, "old").expect("written");
-        let error = move_by_link(&from, &to).expect_err("taken");
+        let error = move_by_link(&from, &to).expect_err("exists");
         assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
         fs::remove_file(&to).expect("removed");
         move_by_link(&from, &to).expect("moved");

@@ -1,4 +1,4 @@
-//! Opening a blob to read it.
+//! Opens blobs for reading.
 
 use std::fs::File;
 use std::io;
@@ -13,11 +13,11 @@ use super::{Tree, blocking};
 use crate::oci::BlobKey;
 use crate::store::{Content, StoreError};
 
-/// Ranges up to this many bytes are given as a whole.
-const SMALL: u64 = 64 << 10;
+/// Ranges up to this many bytes are returned as a whole.
+const MAX_WHOLE: u64 = 64 << 10;
 
-/// See [`crate::store::BlobStore::read`]. Opening is done on the spot: names that are in use are in the
-/// kernel's cache, and then it takes two microseconds.
+/// Implements [`crate::store::BlobStore::read`]. Opening does not use a blocking thread: names in use are in the
+/// kernel's cache, and opening them takes two microseconds.
 pub(super) async fn read(
     tree: &Tree,
     key: &BlobKey,
@@ -26,13 +26,13 @@ pub(super) async fn read(
 ) -> Result<Content, StoreError> {
     within(&range, size)?;
     let file = tree.open_blob(key, size)?;
-    if range.end - range.start > SMALL {
+    if range.end - range.start > MAX_WHOLE {
         return Ok(Content::File(FileStream::new(Arc::new(file), range, Arc::clone(&tree.pieces))));
     }
     read_small(file, range).await.map(Content::Whole)
 }
 
-/// Refuses a range that is not within `size` bytes.
+/// Rejects a range that is not within `size` bytes.
 pub(super) fn within(range: &Range<u64>, size: u64) -> Result<(), StoreError> {
     if range.start > range.end || range.end > size {
         let message = format!("bytes {}..{} of {size}", range.start, range.end);

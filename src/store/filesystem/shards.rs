@@ -1,4 +1,4 @@
-//! Which of the blobs' directories exist, so that the common publish needs neither a look nor a sync for it.
+//! Remembers which blob directories exist, so that a typical publish need not check or sync them.
 
 use std::fs;
 use std::io;
@@ -8,14 +8,14 @@ use super::durable;
 use crate::oci::{Algorithm, BlobKey};
 use crate::store::layout::{self, Layout, SHARDS};
 
-/// The directories that are known to be there durably.
+/// The directories known to exist durably.
 pub(super) struct Shards {
     sha256: [AtomicBool; SHARDS],
     sha512: [AtomicBool; SHARDS],
 }
 
 impl Shards {
-    /// Knows none yet.
+    /// Creates a set without known directories.
     pub(super) fn unknown() -> Self {
         Self {
             sha256: [const { AtomicBool::new(false) }; SHARDS],
@@ -23,8 +23,8 @@ impl Shards {
         }
     }
 
-    /// Makes the directories that every store has, and notes the shards that are there: at most 256 names
-    /// an algorithm, whatever the store holds.
+    /// Creates the directories every store has, and records the existing shards: at most 256 names per algorithm,
+    /// however large the store is.
     pub(super) fn prepare(layout: &Layout) -> io::Result<Self> {
         let shards = Self::unknown();
         durable::create_dir(&layout.uploads())?;
@@ -42,7 +42,7 @@ impl Shards {
         Ok(shards)
     }
 
-    /// Makes sure that the directory of `key` is there, durably.
+    /// Creates the directory of `key` durably, unless it is known to exist.
     pub(super) fn ensure(&self, layout: &Layout, key: &BlobKey) -> io::Result<()> {
         let known = self.get(key);
         if !known.load(Ordering::Acquire) {
@@ -52,7 +52,7 @@ impl Shards {
         Ok(())
     }
 
-    /// Forgets that the directory of `key` is there.
+    /// Forgets the directory of `key`, because it does not exist any more.
     pub(super) fn forget(&self, key: &BlobKey) {
         self.get(key).store(false, Ordering::Release);
     }

@@ -1,4 +1,4 @@
-//! An upload's bytes on their way in.
+//! The staged bytes of an upload.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, IoSlice};
@@ -14,24 +14,24 @@ use crate::oci::UploadId;
 use crate::store::turns::{self, Ticket, Turn, closed};
 use crate::store::{ByteStream, StagedBytes, StoreError};
 
-/// Writes up to this many bytes are done on the spot: copying them into the page cache takes less time than
-/// handing them to another thread.
-const INLINE: usize = 128 << 10;
+/// Writes of up to this many bytes do not use a blocking thread: copying them into the page cache is faster than
+/// handing them over.
+const MAX_INLINE_WRITE: usize = 128 << 10;
 
-/// How many pieces one system call takes (`IOV_MAX`).
-const MOST_PIECES: usize = 1024;
+/// The maximum number of pieces of one system call (`IOV_MAX`).
+const MAX_PIECES: usize = 1024;
 
-/// What is open of an upload.
+/// The open files of an upload.
 pub(super) struct Staged {
     file: Arc<File>,
-    /// The same, past the page cache; opened when it is first needed.
+    /// The same file opened for writing around the page cache, once that was needed.
     direct: Option<File>,
     /// Whether the name in the directory is durable.
     named: bool,
 }
 
 impl Staged {
-    /// The file that was written through: what a failed write-back has to tell, it tells to this one.
+    /// Returns the file that was written through: the kernel reports a failed write-back to this one.
     pub(super) fn into_file(self) -> Arc<File> {
         self.file
     }
@@ -43,16 +43,16 @@ struct Handle {
     ticket: Ticket<Staged>,
 }
 
-/// See [`crate::store::BlobStore::stage`].
+/// Implements [`crate::store::BlobStore::stage`].
 pub(super) async fn open(
     store: &FilesystemStore,
     upload: UploadId,
     len: u64,
 ) -> Result<Arc<dyn StagedBytes>, StoreError> {
     let mut turn = store.turns.take(upload).await;
-    turn.close(closed::STAGED_ANEW);
+    turn.close(closed::RESTAGED);
     let (turn, file) = if len == 0 {
-        // Making a file takes a few microseconds, less than the way to another thread.
+        // Creating a file takes a few microseconds, less than handing over to another thread.
         (turn, store.tree.open_staged(upload, 0)?)
     } else {
         store.blocking(move |tree| Ok((turn, tree.open_staged(upload, len)?))).await?
@@ -70,7 +70,7 @@ impl Tree {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let gone =
-                    StoreError::Damaged(format!("the {len} bytes staged for upload {upload} are gone"));
+                    StoreError::Damaged(format!("the {len} bytes staged for upload {upload} are missing"));
                 return Err(self.missing(if len == 0 { error.into() } else { gone }));
             }
             Err(error) => return Err(error.into()),
@@ -90,16 +90,18 @@ impl Tree {
 impl StagedBytes for Handle {
     async fn write_at(&self, offset: u64, pieces: Vec<Bytes>) -> Result<(), StoreError> {
         let turn = self.ticket.turn().await?;
-        if pieces.iter().map(Bytes::len).sum::<usize>() <= INLINE {
+        if pieces.iter().map(Bytes::len).sum::<usize>() <= MAX_INLINE_WRITE {
             return write(&self.tree, self.upload, turn, offset, pieces);
         }
-        let (tree, upload) = (Arc::clone(&self.tree), self.upload);
+        let tree = Arc::clone(&self.tree);
+        let upload = self.upload;
         blocking(move || write(&tree, upload, turn, offset, pieces)).await
     }
 
     async fn sync(&self) -> Result<(), StoreError> {
         let turn = self.ticket.turn().await?;
-        let (tree, upload) = (Arc::clone(&self.tree), self.upload);
+        let tree = Arc::clone(&self.tree);
+        let upload = self.upload;
         blocking(move || sync(&tree, upload, turn)).await
     }
 
@@ -136,15 +138,15 @@ fn sync(tree: &Tree, upload: UploadId, mut turn: Turn<Staged>) -> Result<(), Sto
     let staged = turn.state().ok_or(StoreError::Closed(closed::FAILED))?;
     if let Err(error) = sync_named(tree, staged) {
         turn.close(closed::FAILED);
-        // The kernel has marked the lost pages clean: nothing would ever notice. If unlinking fails too, the
-        // medium is beyond words that could be added here.
+        // The kernel has marked the lost pages as clean, so nothing would ever detect the loss. An error from unlinking
+        // adds nothing to the error of the sync.
         let _ = tree.unlink(&tree.layout.upload(upload));
         return Err(error.into());
     }
     Ok(())
 }
 
-/// Syncs the bytes and, the first time, the name.
+/// Syncs the bytes and, the first time, the name in the directory.
 fn sync_named(tree: &Tree, staged: &mut Staged) -> io::Result<()> {
     staged.file.sync_data()?;
     if !staged.named {
@@ -157,10 +159,10 @@ fn sync_named(tree: &Tree, staged: &mut Staged) -> io::Result<()> {
 fn write_all_at(file: &File, mut offset: u64, pieces: &[Bytes]) -> io::Result<()> {
     let mut slices: Vec<IoSlice<'_>> = pieces.iter().map(|piece| IoSlice::new(piece)).collect();
     let mut rest = slices.as_mut_slice();
-    // Skips what is empty, so that a write of nothing is told from the end of the work.
+    // Skips empty pieces, so that a write of nothing is not mistaken for a failed one.
     IoSlice::advance_slices(&mut rest, 0);
     while !rest.is_empty() {
-        let batch = &rest[..rest.len().min(MOST_PIECES)];
+        let batch = &rest[..rest.len().min(MAX_PIECES)];
         let written = rustix::io::retry_on_intr(|| rustix::io::pwritev(file, batch, offset))?;
         if written == 0 {
             return Err(io::ErrorKind::WriteZero.into());

@@ -1,4 +1,4 @@
-//! A file's bytes, piece by piece.
+//! Reads a file piece by piece.
 
 use std::fs::File;
 use std::io::{self, IoSliceMut};
@@ -17,72 +17,72 @@ use tokio::task::JoinHandle;
 use super::PIECE;
 use crate::store::{Buffer, Buffers, StoreError};
 
-/// How often a part that is to be given away unread is looked at.
-const PROBE: u64 = 256 << 10;
+/// The distance at which a part that is sent unread is checked for being cached.
+const CACHE_CHECK_INTERVAL: u64 = 256 << 10;
 
-/// How long such a part is at most.
-const MOST: u64 = 1 << 20;
+/// The maximum length of such a part.
+const MAX_PART: u64 = 1 << 20;
 
 /// A part of an open file.
 #[derive(Debug, Clone)]
 pub struct FilePart {
     /// The file.
     pub file: Arc<File>,
-    /// Which of its bytes.
+    /// The range of its bytes.
     pub range: Range<u64>,
 }
 
-/// Reads a range of a file. What the page cache holds is copied on the spot; for the rest a blocking thread
-/// is asked.
+/// Reads a range of a file. Bytes in the page cache are copied at once; others are read on a blocking thread.
 pub struct FileStream {
     file: Arc<File>,
     rest: Range<u64>,
     pieces: Arc<Buffers>,
     running: Option<JoinHandle<io::Result<Bytes>>>,
-    /// The most that is read at once.
+    /// The maximum number of bytes read at once.
     max_piece: usize,
 }
 
 impl FileStream {
     pub(super) fn new(file: Arc<File>, range: Range<u64>, pieces: Arc<Buffers>) -> Self {
-        // Doubles how far the kernel reads ahead. A filesystem that takes no advice reads as well without.
+        // Doubles the kernel's read-ahead. Filesystems that take no advice can be read as well.
         let _ = rustix::fs::fadvise(&*file, range.start, None, Advice::Sequential);
         Self { file, rest: range, pieces, running: None, max_piece: PIECE }
     }
 
-    /// Reads at most so many bytes at once from now on.
+    /// Limits reads to this many bytes at once from now on.
     pub fn limit_pieces(&mut self, bytes: usize) {
         self.max_piece = bytes.clamp(1, PIECE);
         self.pieces = Buffers::new(self.max_piece, 1);
     }
 
-    /// The next bytes unread, for a kernel that can send them by itself; `None` if a disk may have to be waited
-    /// for, or nothing is left. They count as given then.
+    /// Returns the next bytes as a part of the file, for a kernel that can send them by itself, and counts them as
+    /// read. `None` if a disk may have to be waited for, or if nothing is left.
     pub fn next_cached_part(&mut self) -> Option<FilePart> {
         if self.running.is_some() {
             return None;
         }
-        let most = self.rest.end.min(self.rest.start + MOST);
+        let limit = self.rest.end.min(self.rest.start + MAX_PART);
         let mut end = self.rest.start;
-        // A page that is missing between two that are there is possible, and costs a wait.
-        while end < most && read_cached(&self.file, &mut [0], end).is_some() {
-            end = most.min(end + PROBE);
+        // A missing page between two cached ones is possible, and costs a wait.
+        while end < limit && read_cached(&self.file, &mut [0], end).is_some() {
+            end = limit.min(end + CACHE_CHECK_INTERVAL);
         }
         let range = self.rest.start..end;
         self.rest.start = end;
         (!range.is_empty()).then(|| FilePart { file: Arc::clone(&self.file), range })
     }
 
-    /// The next piece at once, if no disk has to be waited for; else asks for it.
-    fn begin(&mut self) -> Option<Bytes> {
+    /// Returns the next piece if it is cached; otherwise starts reading it.
+    fn start_read(&mut self) -> Option<Bytes> {
         let rest = usize::try_from(self.rest.end - self.rest.start).unwrap_or(usize::MAX);
-        let wanted = rest.min(self.max_piece);
+        let len = rest.min(self.max_piece);
         let mut piece = self.pieces.take();
-        if let Some(read) = read_cached(&self.file, &mut piece.space()[..wanted], self.rest.start) {
+        if let Some(read) = read_cached(&self.file, &mut piece.space()[..len], self.rest.start) {
             return Some(piece.into_bytes(read));
         }
-        let (file, start) = (Arc::clone(&self.file), self.rest.start);
-        self.running = Some(tokio::task::spawn_blocking(move || read_piece(&file, piece, wanted, start)));
+        let file = Arc::clone(&self.file);
+        let start = self.rest.start;
+        self.running = Some(tokio::task::spawn_blocking(move || read_piece(&file, piece, len, start)));
         None
     }
 
@@ -104,7 +104,7 @@ impl Stream for FileStream {
             if self.rest.is_empty() {
                 return Poll::Ready(None);
             }
-            if let Some(bytes) = self.begin() {
+            if let Some(bytes) = self.start_read() {
                 self.rest.start += bytes.len() as u64;
                 return Poll::Ready(Some(Ok(bytes)));
             }
@@ -123,13 +123,13 @@ impl Stream for FileStream {
     }
 }
 
-/// What is to be said of a file that ends before its recorded size.
+/// Returns the error for a file that ends before its recorded size.
 pub(super) fn too_short(end: u64) -> StoreError {
     StoreError::Damaged(format!("the file ended at byte {end} while it was read"))
 }
 
-/// Reads what the page cache holds; `None` if that is nothing, for whatever reason: a read that may block
-/// finds out which.
+/// Reads bytes from the page cache. Returns `None` if none are cached, for whatever reason: a read that may block finds
+/// the reason.
 pub(super) fn read_cached(file: &File, buffer: &mut [u8], offset: u64) -> Option<usize> {
     match rustix::io::preadv2(file, &mut [IoSliceMut::new(buffer)], offset, ReadWriteFlags::NOWAIT) {
         Ok(0) | Err(_) => None,
@@ -137,9 +137,9 @@ pub(super) fn read_cached(file: &File, buffer: &mut [u8], offset: u64) -> Option
     }
 }
 
-fn read_piece(file: &File, mut piece: Buffer, wanted: usize, offset: u64) -> io::Result<Bytes> {
+fn read_piece(file: &File, mut piece: Buffer, len: usize, offset: u64) -> io::Result<Bytes> {
     loop {
-        match file.read_at(&mut piece.space()[..wanted], offset) {
+        match file.read_at(&mut piece.space()[..len], offset) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             result => return result.map(|read| piece.into_bytes(read)),
         }

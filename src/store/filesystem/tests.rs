@@ -1,4 +1,4 @@
-//! What only a store in a directory can get wrong. The scenarios that every store runs are in
+//! Tests of failures that only a store in a directory has. The scenarios shared by all stores are in
 //! [`crate::store::suite`].
 
 use std::os::unix::fs::PermissionsExt;
@@ -31,7 +31,7 @@ fn path_of(store: &FilesystemStore, key: &BlobKey) -> PathBuf {
 crate::blob_store_suite!(dir());
 
 #[test]
-fn the_identity_stays() {
+fn the_identity_is_permanent() {
     let dir = dir();
     let root = dir.path().join("deep/down");
     let first = FilesystemStore::open(&root, Access::ReadWrite).expect("made").store_id();
@@ -41,7 +41,7 @@ fn the_identity_stays() {
 }
 
 #[test]
-fn a_newer_layout_is_refused() {
+fn rejects_a_newer_layout() {
     let dir = dir();
     let text = r#"{"layout":2,"store":{"something":"else"}}"#;
     fs::write(dir.path().join("orlop.json"), text).expect("written");
@@ -51,7 +51,7 @@ fn a_newer_layout_is_refused() {
 }
 
 #[test]
-fn a_damaged_identity_is_refused_and_kept() {
+fn rejects_and_keeps_a_damaged_identity() {
     let dir = dir();
     let path = dir.path().join("orlop.json");
     fs::write(&path, "{").expect("written");
@@ -60,7 +60,7 @@ fn a_damaged_identity_is_refused_and_kept() {
 }
 
 #[test]
-fn blobs_without_identity_get_no_new_one() {
+fn creates_no_identity_for_existing_blobs() {
     let dir = dir();
     open(&dir);
     fs::remove_file(dir.path().join("orlop.json")).expect("removed");
@@ -71,7 +71,7 @@ fn blobs_without_identity_get_no_new_one() {
 }
 
 #[test]
-fn reading_makes_no_store() {
+fn opening_read_only_creates_no_store() {
     let dir = dir();
     assert!(matches!(
         FilesystemStore::open(dir.path(), Access::ReadOnly),
@@ -81,7 +81,7 @@ fn reading_makes_no_store() {
 }
 
 #[tokio::test]
-async fn a_store_that_vanished_condemns_nothing() {
+async fn a_vanished_store_reports_no_missing_blobs() {
     let dir = dir();
     let store = open(&dir);
     let (key, size) = suite::publish(&store, b"hello").await;
@@ -97,7 +97,7 @@ async fn a_store_that_vanished_condemns_nothing() {
 }
 
 #[tokio::test]
-async fn another_store_in_its_place_is_noticed() {
+async fn detects_another_store_in_its_place() {
     let dir = dir();
     let store = open(&dir);
     fs::remove_dir_all(dir.path()).expect("removed");
@@ -109,7 +109,7 @@ async fn another_store_in_its_place_is_noticed() {
 async fn a_failed_write_closes_the_handle() {
     let dir = dir();
     let store = open(&dir);
-    // A device that is always full stands in for a disk that is.
+    // A device that is always full stands in for a full disk.
     let upload = UploadId::random();
     std::os::unix::fs::symlink("/dev/full", dir.path().join(format!("uploads/{upload}"))).expect("linked");
     let staged = store.stage(upload, 0).await.expect("staged");
@@ -120,7 +120,7 @@ async fn a_failed_write_closes_the_handle() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_synced_is_thrown_away() {
+async fn discards_bytes_that_cannot_be_synced() {
     let dir = dir();
     let store = open(&dir);
     let upload = UploadId::random();
@@ -135,10 +135,11 @@ async fn what_cannot_be_synced_is_thrown_away() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_synced_in_its_place_is_thrown_away() {
+async fn discards_published_bytes_that_cannot_be_synced() {
     let dir = dir();
     let store = open(&dir);
-    let (upload, key) = (UploadId::random(), suite::key_of(b"hello"));
+    let upload = UploadId::random();
+    let key = suite::key_of(b"hello");
     let path = dir.path().join(format!("uploads/{upload}"));
     rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, 0o600.into(), 0).expect("made");
     let _staged = store.stage(upload, 0).await.expect("staged");
@@ -148,7 +149,7 @@ async fn what_cannot_be_synced_in_its_place_is_thrown_away() {
 }
 
 #[tokio::test]
-async fn a_read_only_store_changes_nothing() {
+async fn a_read_only_store_rejects_changes() {
     let dir = dir();
     let (key, size) = suite::publish(&open(&dir), b"hello").await;
     let store = FilesystemStore::open(dir.path(), Access::ReadOnly).expect("opened");
@@ -168,7 +169,7 @@ async fn a_directory_that_cannot_be_written_fails_the_check() {
     let store = open(&dir);
     let uploads = dir.path().join("uploads");
     fs::set_permissions(&uploads, fs::Permissions::from_mode(0o500)).expect("changed");
-    // Root writes where it likes.
+    // Root can write anywhere.
     if !rustix::process::geteuid().is_root() {
         assert!(matches!(store.check().await, Err(StoreError::Io(_))));
     }
@@ -177,7 +178,7 @@ async fn a_directory_that_cannot_be_written_fails_the_check() {
 }
 
 #[tokio::test]
-async fn a_file_that_shrank_is_damaged() {
+async fn a_file_that_is_too_short_is_damaged() {
     let dir = dir();
     let store = open(&dir);
     let content = suite::pattern(1_000_000, 1);
@@ -190,7 +191,7 @@ async fn a_file_that_shrank_is_damaged() {
 }
 
 #[tokio::test]
-async fn a_publish_by_link_that_was_cut_off_is_undone() {
+async fn undoes_an_interrupted_publish_by_link() {
     let dir = dir();
     let store = open(&dir);
     let (key, _) = suite::publish(&store, b"hello").await;
@@ -202,7 +203,7 @@ async fn a_publish_by_link_that_was_cut_off_is_undone() {
 }
 
 #[tokio::test]
-async fn a_directory_that_was_tidied_away_is_made_again() {
+async fn recreates_a_removed_directory() {
     let dir = dir();
     let store = open(&dir);
     let (key, _) = suite::publish(&store, b"hello").await;
@@ -212,21 +213,22 @@ async fn a_directory_that_was_tidied_away_is_made_again() {
 }
 
 #[tokio::test]
-async fn strangers_are_reported_and_kept() {
+async fn reports_and_keeps_unknown_files() {
     let dir = dir();
     let store = open(&dir);
     let (key, _) = suite::publish(&store, b"hello").await;
     let shard = &key.digest.hex()[..2];
-    let strangers = [
+    let unknown_files = [
         "uploads/lost".into(),
         "blobs/md5".into(),
         "blobs/sha256/zz".into(),
         format!("blobs/sha256/{shard}/x"),
     ];
-    for stranger in &strangers {
-        fs::write(dir.path().join(stranger), "?").expect("written");
+    for name in &unknown_files {
+        fs::write(dir.path().join(name), "?").expect("written");
     }
-    let (mut unknown, mut from) = (Vec::new(), None);
+    let mut unknown = Vec::new();
+    let mut from = None;
     loop {
         let page = store.list(from.as_deref()).await.expect("listed");
         unknown.extend(page.unknown);
@@ -235,6 +237,6 @@ async fn strangers_are_reported_and_kept() {
             break;
         }
     }
-    assert_eq!(unknown, strangers);
+    assert_eq!(unknown, unknown_files);
     assert!(matches!(store.list(Some("nonsense")).await, Err(StoreError::Io(_))));
 }

@@ -1,18 +1,18 @@
-//! The medium of the in-memory store: what is there, and what would be there after a power cut.
+//! The disk of the in-memory store: its current content, and the content it would have after a power cut.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::oci::{BlobKey, UploadId};
 
-/// What bytes are called.
+/// The name of a file.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Name {
     Upload(UploadId),
     Blob(BlobKey),
 }
 
-/// Bytes, whatever they are called: readers and writers hold them while names come and go.
+/// A file, independent of its name: readers and writers hold it while names change.
 #[derive(Default)]
 pub(super) struct File(Mutex<Content>);
 
@@ -26,7 +26,7 @@ struct Content {
 pub(super) struct Disk {
     volatile: BTreeMap<Name, Arc<File>>,
     durable: BTreeMap<Name, Arc<File>>,
-    /// How often the power was cut: what was open before is dead.
+    /// How many power cuts there have been: handles opened before the last one no longer work.
     pub(super) boots: u64,
 }
 
@@ -61,7 +61,7 @@ impl File {
         content.durable.clone_from(&content.volatile);
     }
 
-    /// Changes a byte on the medium itself, as it happens to old disks.
+    /// Changes a byte on the disk itself, as happens on old disks.
     pub(super) fn damage(&self) {
         let content = &mut *self.content();
         match content.volatile.first_mut() {
@@ -89,7 +89,7 @@ impl Disk {
         self.volatile.remove(name)
     }
 
-    /// Makes the presence of one name durable, or its absence.
+    /// Makes the presence or absence of one name durable.
     pub(super) fn sync_name(&mut self, name: &Name) {
         match self.volatile.get(name) {
             Some(file) => self.durable.insert(name.clone(), Arc::clone(file)),
@@ -97,7 +97,7 @@ impl Disk {
         };
     }
 
-    /// Forgets every byte and name that was not synced.
+    /// Discards every byte and name that was not synced.
     pub(super) fn power_cut(&mut self) {
         self.boots += 1;
         for file in self.durable.values() {

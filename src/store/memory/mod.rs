@@ -1,9 +1,9 @@
-//! Bytes in memory, for tests. It keeps apart what is *volatile* and what is *durable*, so that a test can
-//! cut the power ([`MemoryStore::power_cut`]) between any two steps and see what the protocol made of it.
+//! A blob store in memory, for tests. It distinguishes *volatile* and *durable* content, so that a test can cut the
+//! power ([`MemoryStore::power_cut`]) between any two steps and check the result.
 //!
-//! What becomes durable, and when, is what a journaling filesystem does at least: a sync makes a file's bytes
-//! durable, and its name with them the first time; a publish makes bytes and name durable, and the old name
-//! goes in the same commit. Removing and discarding sync nothing: such a name comes back in a power cut.
+//! Content becomes durable as on a journaling filesystem at least. A sync makes the bytes of a file durable, and its
+//! name the first time. A publish makes bytes and name durable, and removes the old name in the same commit. Removing
+//! and discarding do not sync: such a name reappears after a power cut.
 
 mod disk;
 mod staged;
@@ -21,19 +21,19 @@ use futures_util::stream;
 
 use self::disk::{Disk, File, Name};
 use super::turns::{Turns, closed};
-use super::{BlobStore, ByteStream, Content, Listing, Space, Spent, StagedBytes, StoreError};
+use super::{BlobStore, ByteStream, Content, Listing, Space, StagedBytes, StoreError, StoredItem};
 use crate::oci::{BlobKey, UploadId};
 
-/// Ranges up to this many bytes are given as a whole.
-const SMALL: usize = 64 << 10;
+/// Ranges up to this many bytes are returned as a whole.
+const MAX_WHOLE: usize = 64 << 10;
 
-/// How long a piece of a longer range is.
+/// The length of the pieces of a longer range.
 const PIECE: usize = 32 << 10;
 
-/// How many blobs and uploads are listed on a page.
-const PAGE: usize = 16;
+/// How many blobs and uploads are on a page of the listing.
+const PAGE_ITEMS: usize = 16;
 
-/// A store in memory. Clones share one medium, as handles of one open store do.
+/// A store in memory. Clones share one medium, like handles of one open store.
 #[derive(Clone)]
 pub struct MemoryStore {
     medium: Arc<Medium>,
@@ -54,7 +54,7 @@ impl Default for MemoryStore {
 }
 
 impl MemoryStore {
-    /// An empty store.
+    /// Creates an empty store.
     pub fn new() -> Self {
         Self::on(Arc::default())
     }
@@ -63,35 +63,35 @@ impl MemoryStore {
         Self { medium, turns: Arc::new(Turns::new()) }
     }
 
-    /// The same medium as a new process finds it after the old one ended, with the power still on.
+    /// Opens the same medium again, as a new process would without a power cut.
     pub fn reopened(&self) -> Self {
         Self::on(Arc::clone(&self.medium))
     }
 
-    /// Cuts the power: every byte and name that was not synced is gone, and every staged handle is dead.
+    /// Cuts the power: every byte and name that was not synced is lost, and no staged handle works any more.
     pub fn power_cut(&self) {
         self.medium.disk().power_cut();
     }
 
-    /// Takes the medium away, or brings it back: while it is away nothing can be read, removed or listed.
+    /// Removes the medium or brings it back. Without it nothing can be read, removed or listed.
     pub fn set_vanished(&self, vanished: bool) {
         self.medium.vanished.store(vanished, Ordering::SeqCst);
     }
 
-    /// Lets each publish from now on end in the middle: the name is durable, the bytes are not, and an error
-    /// is answered. With [`MemoryStore::power_cut`] behind it, this is the worst that a crash can leave.
+    /// Interrupts each publish from now on: the name is durable, the bytes are not, and an error is returned. Followed
+    /// by [`MemoryStore::power_cut`], this is the worst state a crash can leave.
     pub fn set_torn_publish(&self, torn: bool) {
         self.medium.torn_publish.store(torn, Ordering::SeqCst);
     }
 
-    /// Damages a blob's bytes on the medium, keeping their number unless there are none. `false` if there
+    /// Damages the bytes of a blob on the medium; their number changes only if there are none. Returns `false` if there
     /// is no such blob.
     pub fn damage(&self, key: &BlobKey) -> bool {
         let file = self.medium.disk().get(&Name::Blob(key.clone()));
         file.inspect(|file| file.damage()).is_some()
     }
 
-    /// Takes a blob's bytes away behind everybody's back. `false` if there is no such blob.
+    /// Removes the bytes of a blob without the registry's knowledge. Returns `false` if there is no such blob.
     pub fn lose(&self, key: &BlobKey) -> bool {
         let name = Name::Blob(key.clone());
         let mut disk = self.medium.disk();
@@ -100,7 +100,7 @@ impl MemoryStore {
         lost
     }
 
-    /// Every blob that has bytes now, sorted.
+    /// Returns the keys of all blobs with bytes, sorted.
     pub fn keys(&self) -> Vec<BlobKey> {
         let blob = |name: &Name| match name {
             Name::Blob(key) => Some(key.clone()),
@@ -109,7 +109,7 @@ impl MemoryStore {
         self.medium.disk().names().filter_map(|(name, _)| blob(name)).collect()
     }
 
-    /// Every upload that has staged bytes now, sorted.
+    /// Returns all uploads with staged bytes, sorted.
     pub fn uploads(&self) -> Vec<UploadId> {
         let upload = |name: &Name| match name {
             Name::Upload(upload) => Some(*upload),
@@ -118,7 +118,7 @@ impl MemoryStore {
         self.medium.disk().names().filter_map(|(name, _)| upload(name)).collect()
     }
 
-    /// A blob's bytes as they are now.
+    /// Returns the current bytes of a blob.
     pub fn bytes(&self, key: &BlobKey) -> Option<Vec<u8>> {
         let file = self.medium.disk().get(&Name::Blob(key.clone()))?;
         file.read(0, file.len())
@@ -132,7 +132,7 @@ impl Medium {
 
     fn present(&self) -> Result<(), StoreError> {
         match self.vanished.load(Ordering::SeqCst) {
-            true => Err(StoreError::Vanished("a test took it away".to_owned())),
+            true => Err(StoreError::Vanished("removed by a test".to_owned())),
             false => Ok(()),
         }
     }
@@ -146,19 +146,21 @@ impl Medium {
     }
 
     fn publish(&self, upload: UploadId, key: &BlobKey) -> Result<u64, StoreError> {
-        let (staged, place) = (Name::Upload(upload), Name::Blob(key.clone()));
+        let staged = Name::Upload(upload);
+        let place = Name::Blob(key.clone());
         let mut disk = self.disk();
         let file = disk.get(&staged).ok_or(StoreError::NotFound)?;
         move_name(&mut disk, &file, &staged, &place)?;
         if self.torn_publish.load(Ordering::SeqCst) {
-            return Err(StoreError::Io(io::Error::other("a test tore the publish")));
+            return Err(StoreError::Io(io::Error::other("publish interrupted by a test")));
         }
         file.sync();
         Ok(file.len() as u64)
     }
 
     fn unpublish(&self, upload: UploadId, key: &BlobKey) -> Result<bool, StoreError> {
-        let (staged, place) = (Name::Upload(upload), Name::Blob(key.clone()));
+        let staged = Name::Upload(upload);
+        let place = Name::Blob(key.clone());
         let mut disk = self.disk();
         let Some(file) = disk.get(&place) else {
             return Ok(false);
@@ -168,7 +170,7 @@ impl Medium {
     }
 }
 
-/// Gives a file another name, durably, without replacing anything.
+/// Renames a file durably, without replacing another.
 fn move_name(disk: &mut Disk, file: &Arc<File>, from: &Name, to: &Name) -> Result<(), StoreError> {
     if disk.get(to).is_some() {
         return Err(io::Error::from(io::ErrorKind::AlreadyExists).into());
@@ -185,7 +187,7 @@ impl BlobStore for MemoryStore {
     async fn stage(&self, upload: UploadId, len: u64) -> Result<Arc<dyn StagedBytes>, StoreError> {
         self.medium.present()?;
         let mut turn = self.turns.take(upload).await;
-        turn.close(closed::STAGED_ANEW);
+        turn.close(closed::RESTAGED);
         staged::open(&self.medium, turn, upload, len)
     }
 
@@ -212,7 +214,7 @@ impl BlobStore for MemoryStore {
         self.medium.present()?;
         let bytes = read(self.medium.sized(key, size)?.as_ref(), &range)?;
         match bytes.len() {
-            0..=SMALL => Ok(Content::Whole(bytes)),
+            0..=MAX_WHOLE => Ok(Content::Whole(bytes)),
             _ => Ok(Content::Stream(pieces(bytes))),
         }
     }
@@ -233,14 +235,14 @@ impl BlobStore for MemoryStore {
         Ok(Space { total: 1 << 40, free: 1 << 39 })
     }
 
-    async fn allocated(&self, of: Spent<'_>) -> Result<u64, StoreError> {
+    async fn allocated(&self, of: StoredItem<'_>) -> Result<u64, StoreError> {
         self.medium.present()?;
         let disk = self.medium.disk();
         let len = |name| disk.get(&name).map(|file| file.len() as u64);
         match of {
-            Spent::Blob(key) => len(Name::Blob(key.clone())).ok_or(StoreError::NotFound),
-            Spent::Upload(upload) => Ok(len(Name::Upload(upload)).unwrap_or(0)),
-            Spent::Directories => Ok(0),
+            StoredItem::Blob(key) => len(Name::Blob(key.clone())).ok_or(StoreError::NotFound),
+            StoredItem::Upload(upload) => Ok(len(Name::Upload(upload)).unwrap_or(0)),
+            StoredItem::Directories => Ok(0),
         }
     }
 
@@ -253,19 +255,20 @@ impl BlobStore for MemoryStore {
         let start: usize = from.unwrap_or("0").parse().map_err(io::Error::other)?;
         let disk = self.medium.disk();
         let mut listing = Listing::default();
-        for (name, file) in disk.names().skip(start).take(PAGE) {
+        for (name, file) in disk.names().skip(start).take(PAGE_ITEMS) {
             match name {
                 Name::Upload(upload) => listing.uploads.push((*upload, file.len() as u64)),
                 Name::Blob(key) => listing.blobs.push((key.clone(), file.len() as u64)),
             }
         }
-        listing.next = (disk.names().count() > start + PAGE).then(|| (start + PAGE).to_string());
+        listing.next = (disk.names().count() > start + PAGE_ITEMS).then(|| (start + PAGE_ITEMS).to_string());
         Ok(listing)
     }
 }
 
 fn read(file: &File, range: &Range<u64>) -> Result<Bytes, StoreError> {
-    let (start, end) = (usize::try_from(range.start), usize::try_from(range.end));
+    let start = usize::try_from(range.start);
+    let end = usize::try_from(range.end);
     let bytes = start.ok().zip(end.ok()).and_then(|(start, end)| file.read(start, end));
     match bytes {
         Some(bytes) => Ok(bytes.into()),

@@ -1,4 +1,4 @@
-//! An upload's bytes on their way in, in memory.
+//! The staged bytes of an upload in memory.
 
 use std::io;
 use std::ops::Range;
@@ -15,7 +15,7 @@ use crate::store::{ByteStream, StagedBytes, StoreError};
 
 const POWER_CUT: &str = "the power was cut";
 
-/// What is open of an upload.
+/// The open state of an upload.
 pub(super) struct Staged {
     file: Arc<File>,
     boot: u64,
@@ -41,7 +41,9 @@ pub(super) fn open(
             disk.get(&Name::Upload(upload)).unwrap_or_default()
         }
         None => {
-            return Err(StoreError::Damaged(format!("the {len} bytes staged for upload {upload} are gone")));
+            return Err(StoreError::Damaged(format!(
+                "the {len} bytes staged for upload {upload} are missing"
+            )));
         }
     };
     let found = file.len() as u64;

@@ -1,4 +1,4 @@
-//! What a power cut leaves. The scenarios that every store runs are in [`crate::store::suite`].
+//! Tests of power cuts. The scenarios shared by all stores are in [`crate::store::suite`].
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ impl Fixture for MemoryStore {
 crate::blob_store_suite!(MemoryStore::new());
 
 #[tokio::test]
-async fn a_power_cut_takes_what_was_not_synced() {
+async fn a_power_cut_loses_unsynced_bytes() {
     let store = MemoryStore::new();
     let upload = UploadId::random();
     let staged = store.stage(upload, 0).await.expect("staged");
@@ -30,7 +30,7 @@ async fn a_power_cut_takes_what_was_not_synced() {
 }
 
 #[tokio::test]
-async fn a_power_cut_takes_a_name_that_was_not_synced() {
+async fn a_power_cut_loses_an_unsynced_name() {
     let store = MemoryStore::new();
     let upload = UploadId::random();
     store.stage(upload, 0).await.expect("staged");
@@ -39,7 +39,7 @@ async fn a_power_cut_takes_a_name_that_was_not_synced() {
 }
 
 #[tokio::test]
-async fn what_was_published_stays_and_what_was_removed_comes_back() {
+async fn a_power_cut_keeps_published_blobs_and_restores_removed_ones() {
     let store = MemoryStore::new();
     let (key, _) = suite::publish(&store, b"hello").await;
     store.power_cut();
@@ -53,7 +53,8 @@ async fn what_was_published_stays_and_what_was_removed_comes_back() {
 #[tokio::test]
 async fn a_torn_publish_leaves_a_name_without_bytes() {
     let store = MemoryStore::new();
-    let (upload, key) = (UploadId::random(), suite::key_of(b"hello"));
+    let upload = UploadId::random();
+    let key = suite::key_of(b"hello");
     let staged = store.stage(upload, 0).await.expect("staged");
     staged.write_at(0, vec![Bytes::from_static(b"hello")]).await.expect("written");
     store.set_torn_publish(true);

@@ -6,8 +6,8 @@ use super::{Fixture, collect, pattern, publish, read, stage};
 use crate::oci::UploadId;
 use crate::store::StoreError;
 
-/// Small and big blobs come back as they were, also from a store that was opened anew.
-pub async fn what_was_published_is_read(fixture: &dyn Fixture) {
+/// Small and large blobs are read back unchanged, also by a store that was reopened.
+pub async fn a_published_blob_is_read(fixture: &dyn Fixture) {
     let store = fixture.open();
     for len in [1, 5, 4096, 65_536, 65_537, 262_144, 1_000_003] {
         let content = pattern(len, 7);
@@ -17,7 +17,7 @@ pub async fn what_was_published_is_read(fixture: &dyn Fixture) {
     }
 }
 
-/// A range holds exactly its bytes.
+/// A range contains exactly its bytes.
 pub async fn a_range_is_read(fixture: &dyn Fixture) {
     let store = fixture.open();
     let content = pattern(700_001, 1);
@@ -33,14 +33,14 @@ pub async fn a_range_is_read(fixture: &dyn Fixture) {
     }
 }
 
-/// More than there is is refused rather than padded.
-pub async fn a_range_beyond_the_end_is_refused(fixture: &dyn Fixture) {
+/// A range beyond the end is rejected, not padded.
+pub async fn a_range_beyond_the_end_is_rejected(fixture: &dyn Fixture) {
     let store = fixture.open();
     let (key, size) = publish(&*store, b"hello").await;
     assert!(matches!(read(&*store, &key, size, 0..6).await, Err(StoreError::Io(_))));
 }
 
-/// Who has begun to read goes on.
+/// A removal does not affect readers that have started.
 pub async fn readers_survive_a_removal(fixture: &dyn Fixture) {
     let store = fixture.open();
     let content = pattern(1_000_000, 4);
@@ -52,7 +52,7 @@ pub async fn readers_survive_a_removal(fixture: &dyn Fixture) {
     assert!(bytes == content);
 }
 
-/// Bytes of another number than the record's are not served.
+/// Bytes whose number differs from the record are not served.
 pub async fn a_wrong_size_is_damaged(fixture: &dyn Fixture) {
     let store = fixture.open();
     let (key, _) = publish(&*store, b"hello").await;
@@ -61,7 +61,7 @@ pub async fn a_wrong_size_is_damaged(fixture: &dyn Fixture) {
     }
 }
 
-/// The listing has everything once, over all its pages.
+/// The pages of the listing contain everything exactly once.
 pub async fn everything_is_listed(fixture: &dyn Fixture) {
     let store = fixture.open();
     let mut blobs = Vec::new();
@@ -70,7 +70,9 @@ pub async fn everything_is_listed(fixture: &dyn Fixture) {
     }
     let upload = UploadId::random();
     stage(&*store, upload, b"hello").await;
-    let (mut found, mut uploads, mut from) = (Vec::new(), Vec::new(), None);
+    let mut found = Vec::new();
+    let mut uploads = Vec::new();
+    let mut from = None;
     loop {
         let page = store.list(from.as_deref()).await.expect("listed");
         found.extend(page.blobs);
@@ -87,8 +89,8 @@ pub async fn everything_is_listed(fixture: &dyn Fixture) {
     assert_eq!(uploads, [(upload, 5)]);
 }
 
-/// A store that works says so.
-pub async fn the_store_is_sound_and_has_room(fixture: &dyn Fixture) {
+/// A working store passes its check.
+pub async fn a_working_store_is_sound_and_has_free_space(fixture: &dyn Fixture) {
     let store = fixture.open();
     store.check().await.expect("sound");
     let space = store.space().await.expect("measured");
@@ -96,7 +98,7 @@ pub async fn the_store_is_sound_and_has_room(fixture: &dyn Fixture) {
     assert_eq!(store.list(None).await.expect("listed").unknown, [] as [String; 0]);
 }
 
-/// Whoever inspects sees the same, and the same damage.
+/// Inspecting returns the same bytes and finds the same damage as reading.
 pub async fn a_blob_is_inspected(fixture: &dyn Fixture) {
     let store = fixture.open();
     let content = pattern(700_001, 9);

@@ -1,5 +1,5 @@
-//! The scenarios that every [`BlobStore`] runs, each a test of its own by [`crate::blob_store_suite`].
-//! They panic where a store does not keep its promises.
+//! The test scenarios of every [`BlobStore`]. [`crate::blob_store_suite`] turns each into a test. They panic if a store
+//! breaks its contract.
 
 mod blobs;
 mod places;
@@ -18,43 +18,43 @@ pub use blobs::*;
 pub use places::*;
 pub use uploads::*;
 
-/// A medium that stores can be opened on.
+/// A medium on which stores can be opened.
 pub trait Fixture: Send + Sync {
-    /// Opens the store as a new process would, with what earlier ones left.
+    /// Opens the store as a new process would, with the content earlier ones left.
     fn open(&self) -> Arc<dyn BlobStore>;
 }
 
-/// Makes a `#[tokio::test]` of each scenario, each with a new fixture: `blob_store_suite!(MemoryStore::new())`.
+/// Creates a `#[tokio::test]` for each scenario, each with a new fixture: `blob_store_suite!(MemoryStore::new())`.
 #[macro_export]
 macro_rules! blob_store_suite {
     ($fixture:expr) => {
         $crate::blob_store_suite!(@each $fixture;
-            what_was_published_is_read
+            a_published_blob_is_read
             a_range_is_read
-            a_range_beyond_the_end_is_refused
+            a_range_beyond_the_end_is_rejected
             readers_survive_a_removal
             a_wrong_size_is_damaged
             a_blob_is_inspected
             everything_is_listed
-            what_is_spent_is_told
-            the_store_is_sound_and_has_room
-            nothing_is_a_blob_too
-            a_publish_without_staged_bytes_finds_nothing
+            disk_usage_is_measured
+            a_working_store_is_sound_and_has_free_space
+            an_empty_blob_is_published
+            a_publish_without_staged_bytes_is_not_found
             a_publish_never_replaces
-            an_unpublish_gives_the_bytes_back
-            an_unpublish_of_nothing_says_so
+            an_unpublish_restores_the_staged_bytes
+            an_unpublish_of_nothing_returns_false
             a_published_blob_cannot_be_written
-            what_is_removed_is_gone
-            generations_are_apart
+            a_removed_blob_is_not_found
+            generations_are_independent
             many_pieces_are_written_in_order
-            an_upload_is_resumed_and_cut_back
-            staging_at_zero_begins_anew
+            an_upload_is_resumed_and_truncated
+            staging_at_zero_discards_earlier_bytes
             too_few_staged_bytes_are_damaged
             staged_bytes_are_read_back
-            what_is_discarded_is_gone
-            a_newcomer_closes_older_handles
+            a_discarded_upload_has_no_bytes
+            a_new_owner_closes_older_handles
             a_dropped_write_ends_before_the_next_call
-            a_dropped_write_ends_before_a_newcomer
+            a_dropped_write_ends_before_a_new_owner_starts
         );
     };
     (@each $fixture:expr; $($scenario:ident)*) => {
@@ -67,12 +67,12 @@ macro_rules! blob_store_suite {
     };
 }
 
-/// A new generation of `content`.
+/// Returns a key with a new generation for `content`.
 pub fn key_of(content: &[u8]) -> BlobKey {
     BlobKey { digest: Hasher::digest(Algorithm::Sha256, content), generation: Generation::random() }
 }
 
-/// Puts `content` into the store. Its key and size.
+/// Publishes `content`. Returns its key and size.
 pub async fn publish(store: &dyn BlobStore, content: &[u8]) -> (BlobKey, u64) {
     let key = key_of(content);
     let upload = UploadId::random();
@@ -81,10 +81,10 @@ pub async fn publish(store: &dyn BlobStore, content: &[u8]) -> (BlobKey, u64) {
     (key, content.len() as u64)
 }
 
-/// The bytes of a range.
+/// Reads the bytes of a range.
 ///
 /// # Errors
-/// The store's.
+/// Errors of the store.
 pub async fn read(
     store: &dyn BlobStore,
     key: &BlobKey,
@@ -94,10 +94,10 @@ pub async fn read(
     collect(store.read(key, size, range).await?.into_stream()).await
 }
 
-/// All bytes of a stream.
+/// Collects all bytes of a stream.
 ///
 /// # Errors
-/// The stream's.
+/// Errors of the stream.
 pub async fn collect(mut stream: ByteStream) -> Result<Vec<u8>, StoreError> {
     let mut bytes = Vec::new();
     while let Some(piece) = stream.next().await {
@@ -106,7 +106,7 @@ pub async fn collect(mut stream: ByteStream) -> Result<Vec<u8>, StoreError> {
     Ok(bytes)
 }
 
-/// Bytes that show when they are in the wrong place.
+/// Returns bytes that show when they are in the wrong position.
 pub fn pattern(len: usize, seed: u8) -> Vec<u8> {
     (0..len).map(|at| (at ^ (at >> 8) ^ (at >> 16)) as u8 ^ seed).collect()
 }

@@ -1,4 +1,4 @@
-//! Scenarios of bytes on their way in.
+//! Scenarios of writing staged bytes.
 
 use std::sync::Arc;
 use std::task::{Context, Waker};
@@ -9,11 +9,12 @@ use super::{Fixture, collect, expect_closed, key_of, pattern, read, stage};
 use crate::oci::UploadId;
 use crate::store::{StagedBytes, StoreError};
 
-/// A write takes thousands of pieces, empty ones among them.
+/// A write takes thousands of pieces, including empty ones.
 pub async fn many_pieces_are_written_in_order(fixture: &dyn Fixture) {
     let store = fixture.open();
     let content = pattern(300_000, 2);
-    let (key, upload) = (key_of(&content), UploadId::random());
+    let key = key_of(&content);
+    let upload = UploadId::random();
     let mut pieces: Vec<Bytes> = content.chunks(97).map(Bytes::copy_from_slice).collect();
     pieces.insert(0, Bytes::new());
     pieces.insert(1500, Bytes::new());
@@ -24,8 +25,8 @@ pub async fn many_pieces_are_written_in_order(fixture: &dyn Fixture) {
     assert!(read(&*store, &key, 300_000, 0..300_000).await.expect("read") == content);
 }
 
-/// What was synced is there for the next process, which cuts off what came after it.
-pub async fn an_upload_is_resumed_and_cut_back(fixture: &dyn Fixture) {
+/// A new process finds the synced bytes and truncates what came after them.
+pub async fn an_upload_is_resumed_and_truncated(fixture: &dyn Fixture) {
     let upload = UploadId::random();
     let staged = stage(&*fixture.open(), upload, b"hello, w").await;
     staged.sync().await.expect("synced");
@@ -39,8 +40,8 @@ pub async fn an_upload_is_resumed_and_cut_back(fixture: &dyn Fixture) {
     assert_eq!(read(&*store, &key, 12, 0..12).await.expect("read"), b"hello, world");
 }
 
-/// A length of zero throws away what was there.
-pub async fn staging_at_zero_begins_anew(fixture: &dyn Fixture) {
+/// A length of zero discards earlier bytes.
+pub async fn staging_at_zero_discards_earlier_bytes(fixture: &dyn Fixture) {
     let store = fixture.open();
     let upload = UploadId::random();
     stage(&*store, upload, b"a long beginning").await;
@@ -50,7 +51,7 @@ pub async fn staging_at_zero_begins_anew(fixture: &dyn Fixture) {
     assert_eq!(read(&*store, &key, 5, 0..5).await.expect("read"), b"short");
 }
 
-/// Fewer bytes than the record knows of are not taken for them.
+/// Staging fails if there are fewer bytes than recorded.
 pub async fn too_few_staged_bytes_are_damaged(fixture: &dyn Fixture) {
     let store = fixture.open();
     let upload = UploadId::random();
@@ -60,7 +61,7 @@ pub async fn too_few_staged_bytes_are_damaged(fixture: &dyn Fixture) {
     assert!(store.stage(upload, 5).await.is_ok());
 }
 
-/// Staged bytes can be read by their owner.
+/// The owner can read staged bytes.
 pub async fn staged_bytes_are_read_back(fixture: &dyn Fixture) {
     let store = fixture.open();
     let content = pattern(600_000, 3);
@@ -69,8 +70,8 @@ pub async fn staged_bytes_are_read_back(fixture: &dyn Fixture) {
     assert!(collect(stream).await.expect("read") == content[100..]);
 }
 
-/// Discarding is final, and harmless the second time.
-pub async fn what_is_discarded_is_gone(fixture: &dyn Fixture) {
+/// Discarding is final, and can be repeated.
+pub async fn a_discarded_upload_has_no_bytes(fixture: &dyn Fixture) {
     let store = fixture.open();
     let upload = UploadId::random();
     let staged = stage(&*store, upload, b"hello").await;
@@ -82,29 +83,31 @@ pub async fn what_is_discarded_is_gone(fixture: &dyn Fixture) {
 }
 
 /// Only the newest owner of an upload can write.
-pub async fn a_newcomer_closes_older_handles(fixture: &dyn Fixture) {
+pub async fn a_new_owner_closes_older_handles(fixture: &dyn Fixture) {
     let store = fixture.open();
     let upload = UploadId::random();
     let old = stage(&*store, upload, b"hello").await;
-    let new = store.stage(upload, 5).await.expect("staged anew");
+    let new = store.stage(upload, 5).await.expect("staged again");
     expect_closed(old.write_at(0, vec![Bytes::from_static(b"J")]).await);
     expect_closed(old.sync().await);
     expect_closed(old.read(0..5).await.map(drop));
     assert_eq!(collect(new.read(0..5).await.expect("opened")).await.expect("read"), b"hello");
 }
 
-/// Begins a write and drops its future.
+/// Starts a write and drops its future.
 fn abandon_write(staged: &Arc<dyn StagedBytes>, content: &[u8]) {
     let mut write = staged.write_at(0, vec![Bytes::copy_from_slice(content)]);
     let _ = write.as_mut().poll(&mut Context::from_waker(Waker::noop()));
 }
 
-/// A write whose caller has gone does not land on top of what the next call does.
+/// A write whose caller is gone does not overwrite the bytes of the next call.
 pub async fn a_dropped_write_ends_before_the_next_call(fixture: &dyn Fixture) {
     let store = fixture.open();
-    let (lost, kept) = (pattern(1_000_000, 5), pattern(1_000_000, 6));
+    let lost = pattern(1_000_000, 5);
+    let kept = pattern(1_000_000, 6);
     for _ in 0..5 {
-        let (upload, key) = (UploadId::random(), key_of(&kept));
+        let upload = UploadId::random();
+        let key = key_of(&kept);
         let staged = store.stage(upload, 0).await.expect("staged");
         abandon_write(&staged, &lost);
         staged.write_at(0, vec![Bytes::copy_from_slice(&kept)]).await.expect("written");
@@ -113,12 +116,13 @@ pub async fn a_dropped_write_ends_before_the_next_call(fixture: &dyn Fixture) {
     }
 }
 
-/// Nor on top of what another owner does.
-pub async fn a_dropped_write_ends_before_a_newcomer(fixture: &dyn Fixture) {
+/// A write whose caller is gone does not overwrite the bytes of another owner.
+pub async fn a_dropped_write_ends_before_a_new_owner_starts(fixture: &dyn Fixture) {
     let store = fixture.open();
     let lost = pattern(1_000_000, 5);
     for _ in 0..5 {
-        let (upload, key) = (UploadId::random(), key_of(b"hello"));
+        let upload = UploadId::random();
+        let key = key_of(b"hello");
         let staged = store.stage(upload, 0).await.expect("staged");
         abandon_write(&staged, &lost);
         drop(staged);

@@ -1,11 +1,11 @@
-//! Random work that takes things away by policy or as a whole, and brings them back.
+//! Random operations that expire or delete tags, manifests and repositories, and restore them.
 
 use std::collections::BTreeSet;
 
 use orlop::clock::Timestamp;
 use orlop::metadata::{Change, ExpireTag, Expired};
-use orlop::oci::{Digest, Reference as Asked, RepoName, Tag};
-use orlop::registry::{PointedBack, UndoError};
+use orlop::oci::{Digest, Reference as RequestedReference, RepoName, Tag};
+use orlop::registry::{RepointedTag, UndoError};
 use proptest::prelude::*;
 
 use super::{REPOS, TAGS, World};
@@ -46,11 +46,11 @@ impl World {
             Undo::RestoreManifest { repo, manifest } => self.restore_manifest(repo, manifest).await,
             Undo::RestoreTag { repo, tag: name } => {
                 let outcome = self.repo(repo).restore_tag(&tag(TAGS[name])).await;
-                self.pointed_back(repo, TAGS[name], outcome);
+                self.record_repointed_tag(repo, TAGS[name], outcome);
             }
             Undo::Rollback { repo, tag: name } => {
                 let outcome = self.repo(repo).rollback(&tag(TAGS[name]), None).await;
-                self.pointed_back(repo, TAGS[name], outcome);
+                self.record_repointed_tag(repo, TAGS[name], outcome);
             }
             Undo::ExpireTag { repo, tag } => self.expire_tag(repo, TAGS[tag]).await,
             Undo::DeleteRepository { repo } => self.delete_repository(repo).await,
@@ -59,17 +59,18 @@ impl World {
         }
     }
 
-    /// Whether what was removed then must still come back.
+    /// Whether a removed manifest must still be restorable.
     fn is_in_trash(&self, repo: usize, digest: &Digest) -> bool {
         let removed = self.models[repo].manifests.get(digest).and_then(|manifest| manifest.removed);
         removed.is_some_and(|removed| self.now() < removed.plus(TRASH))
     }
 
-    fn came_back(&mut self, repo: usize, digests: &[Digest]) {
+    fn record_restored(&mut self, repo: usize, digests: &[Digest]) {
         let now = self.now();
         for digest in digests {
             let manifest = self.models[repo].manifests.get_mut(digest).expect("known");
-            (manifest.removed, manifest.touched) = (None, now);
+            manifest.removed = None;
+            manifest.touched = now;
         }
     }
 
@@ -78,25 +79,25 @@ impl World {
         match self.repo(repo).restore_manifest(&digest).await {
             Ok(restored) => {
                 assert!(!self.models[repo].must_serve(&digest, self.now()), "{digest} was there");
-                self.came_back(repo, &restored.manifests);
+                self.record_restored(repo, &restored.manifests);
                 for name in restored.tags {
                     let before = self.models[repo].tags.insert(name.to_string(), digest.clone());
                     assert_eq!(before, None, "{name} was in use");
                 }
             }
             Err(error @ (UndoError::Unknown | UndoError::Missing(_))) => {
-                assert!(!self.is_in_trash(repo, &digest), "{digest} did not come back: {error:?}");
+                assert!(!self.is_in_trash(repo, &digest), "{digest} could not be restored: {error:?}");
             }
             Err(error) => panic!("{error}"),
         }
     }
 
-    fn pointed_back(&mut self, repo: usize, name: &str, outcome: Result<PointedBack, UndoError>) {
+    fn record_repointed_tag(&mut self, repo: usize, name: &str, outcome: Result<RepointedTag, UndoError>) {
         let now = self.now();
         match outcome {
-            Ok(PointedBack { from, to, restored }) => {
+            Ok(RepointedTag { from, to, restored }) => {
                 assert_eq!(self.models[repo].tags.get(name), from.as_ref());
-                self.came_back(repo, &restored);
+                self.record_restored(repo, &restored);
                 let model = &mut self.models[repo];
                 model.tags.insert(name.to_owned(), to);
                 if let Some(before) = from.and_then(|before| model.manifests.get_mut(&before)) {
@@ -113,8 +114,11 @@ impl World {
     }
 
     async fn expire_tag(&mut self, repo: usize, name: &str) {
-        let (handle, now) = (self.repo(repo), self.now());
-        let Ok(found) = handle.viewed().manifest(&Asked::Tag(tag(name))).await else { return };
+        let handle = self.repo(repo);
+        let now = self.now();
+        let Ok(found) = handle.without_push().manifest(&RequestedReference::Tag(tag(name))).await else {
+            return;
+        };
         let expiry = ExpireTag {
             repo: handle.name().clone(),
             tag: tag(name),
@@ -125,55 +129,55 @@ impl World {
             lease: LEASE,
             change: Change::from(now).because("a policy"),
         };
-        let outcome = self.registry.expire_tag(expiry).await.expect("facts");
+        let outcome = self.registry.expire_tag(expiry).await.expect("metadata");
         let model = &mut self.models[repo];
         let Expired::Done { removed_manifest } = outcome else {
             let first = model.manifests.get(&found.digest).expect("known").first;
-            assert!(found.leased_at > first, "nothing changed meanwhile, and nobody was told of it");
+            assert!(found.leased_at > first, "nothing changed meanwhile, and no client took a lease");
             return;
         };
         assert_eq!(model.tags.remove(name).as_ref(), Some(&found.digest));
         if removed_manifest {
             assert!(!model.tags.values().any(|tagged| *tagged == found.digest));
-            assert!(!model.live_parent(&found.digest, now), "a live index needs it");
+            assert!(!model.has_live_parent(&found.digest, now), "a live index needs it");
             model.manifests.get_mut(&found.digest).expect("known").removed = Some(now);
         } else {
             model.manifests.get_mut(&found.digest).expect("known").touched = now;
         }
     }
 
-    async fn work_to_the_end(&self) {
-        while self.registry.advance_repositories(2).await.expect("facts").is_some() {
-            let problems = self.registry.metadata().verify().await.expect("facts");
+    async fn advance_repositories(&self) {
+        while self.registry.advance_repositories(2).await.expect("metadata").is_some() {
+            let problems = self.registry.metadata().verify().await.expect("metadata");
             assert!(problems.is_empty(), "{problems:?}");
         }
     }
 
     async fn delete_repository(&mut self, repo: usize) {
-        let begun = self.repo(repo).delete().await;
+        let outcome = self.repo(repo).delete().await;
         let now = self.now();
         let model = &mut self.models[repo];
         let served: BTreeSet<Digest> =
             model.manifests.keys().filter(|digest| model.must_serve(digest, now)).cloned().collect();
-        assert!(begun.is_ok() || served.is_empty(), "{begun:?}");
-        if begun.is_err() {
+        assert!(outcome.is_ok() || served.is_empty(), "{outcome:?}");
+        if outcome.is_err() {
             return;
         }
         model.tags.clear();
         for (digest, manifest) in &mut model.manifests {
-            // What the collector may have taken before is not promised to come back.
+            // Manifests that the collector may already have taken are not promised to be restorable.
             let removed = if served.contains(digest) { now } else { Timestamp(0) };
             manifest.removed.get_or_insert(removed);
         }
         model.deleted = served.into_iter().map(|digest| (digest, now)).collect();
-        self.work_to_the_end().await;
+        self.advance_repositories().await;
     }
 
     async fn restore_repository(&mut self, repo: usize) {
         if self.repo(repo).restore(None).await.is_err() {
             return;
         }
-        self.work_to_the_end().await;
+        self.advance_repositories().await;
         let handle = self.repo(repo);
         let promised: Vec<Digest> = self.models[repo]
             .deleted
@@ -183,20 +187,20 @@ impl World {
             .filter(|digest| self.is_in_trash(repo, digest))
             .collect();
         for digest in promised {
-            assert!(has(&handle, digest.as_str()).await, "{digest} did not come back");
+            assert!(has(&handle, digest.as_str()).await, "{digest} was not restored");
         }
-        let mut back = Vec::new();
+        let mut restored = Vec::new();
         for (digest, manifest) in &self.models[repo].manifests {
             if manifest.removed.is_some() && has(&handle, digest.as_str()).await {
-                back.push(digest.clone());
+                restored.push(digest.clone());
             }
         }
-        self.came_back(repo, &back);
+        self.record_restored(repo, &restored);
         for name in TAGS {
-            let found = handle.viewed().manifest(&Asked::Tag(tag(name))).await.ok();
+            let found = handle.without_push().manifest(&RequestedReference::Tag(tag(name))).await.ok();
             match (found, self.models[repo].tags.get(name)) {
                 (Some(found), None) => {
-                    assert!(back.contains(&found.digest), "{name} came back with its manifest");
+                    assert!(restored.contains(&found.digest), "{name} was restored with its manifest");
                     self.models[repo].tags.insert(name.to_owned(), found.digest);
                 }
                 (found, known) => assert_eq!(found.map(|found| found.digest).as_ref(), known),
@@ -210,11 +214,14 @@ impl World {
             return;
         }
         let access = orlop::registry::Access { push: false };
-        let there = self.registry.repository(elsewhere, access);
+        let renamed = self.registry.repository(elsewhere, access);
         for (name, digest) in &self.models[repo].tags {
-            let found = there.manifest(&Asked::Tag(tag(name))).await.expect("it came along");
+            let found = renamed
+                .manifest(&RequestedReference::Tag(tag(name)))
+                .await
+                .expect("renamed with its repository");
             assert_eq!(found.digest, *digest);
         }
-        there.rename(self.repo(repo).name()).await.expect("back");
+        renamed.rename(self.repo(repo).name()).await.expect("renamed back");
     }
 }

@@ -1,4 +1,4 @@
-//! What was decided: a right in a type.
+//! Rights as types: a handler that takes one runs only if access control granted it.
 
 use std::marker::PhantomData;
 use std::ops::Deref;
@@ -8,7 +8,7 @@ use axum::extract::FromRequestParts;
 use http::request::Parts;
 
 use super::super::Problem;
-use super::{Api, Requester, View, named};
+use super::{Api, Requester, View, repository_in_path};
 use crate::auth::Action;
 use crate::clock::Timestamp;
 use crate::http::Health;
@@ -19,11 +19,11 @@ use crate::metadata::{
 };
 use crate::oci::{Digest, Reference, RepoName, Tag};
 use crate::registry::{
-    Emptied, ManifestDetail, ManifestError, Page, RecoverablePage, RecoverablePlace, Registry, Repository,
-    ServiceError,
+    Emptied, ManifestDetail, ManifestError, Page, Registry, Repository, ServiceError, TrashListingPage,
+    TrashListingPosition,
 };
 
-/// The right to read one repository: that of the path, or the one that it was decided for.
+/// The right to read one repository. As an extractor, it is for the repository in the path.
 pub(in crate::http::api) struct Reader {
     api: Arc<Api>,
     name: RepoName,
@@ -34,12 +34,12 @@ impl Reader {
         Self { api, name }
     }
 
-    /// Its name.
+    /// The name of the repository.
     pub(in crate::http::api) fn name(&self) -> &RepoName {
         &self.name
     }
 
-    /// What does not depend on a repository.
+    /// Read operations that do not depend on a repository.
     pub(in crate::http::api) fn view(&self) -> &View {
         &self.api.view
     }
@@ -91,12 +91,12 @@ impl Reader {
         self.api.view.work(self.name.clone()).await
     }
 
-    pub(in crate::http::api) async fn recoverable(
+    pub(in crate::http::api) async fn list_trash(
         &self,
-        after: Option<RecoverablePlace>,
+        after: Option<TrashListingPosition>,
         limit: usize,
-    ) -> Result<RecoverablePage, ServiceError> {
-        self.api.view.recoverable(Some(&self.name), after, limit).await
+    ) -> Result<TrashListingPage, ServiceError> {
+        self.api.view.list_trash(Some(&self.name), after, limit).await
     }
 
     pub(in crate::http::api) async fn why_manifest(
@@ -123,9 +123,9 @@ impl FromRequestParts<Arc<Api>> for Reader {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Problem> {
-        let asker = Requester::of(parts, api)?;
-        let name = named(parts, &asker).await?;
-        asker.reader(name)
+        let requester = Requester::from_parts(parts, api)?;
+        let name = repository_in_path(parts, &requester).await?;
+        requester.reader(name)
     }
 }
 
@@ -137,7 +137,7 @@ impl RegistryReader {
         Self(api)
     }
 
-    /// One repository of it.
+    /// The right to read one of the repositories.
     pub(in crate::http::api) fn reader(&self, name: RepoName) -> Reader {
         Reader::new(Arc::clone(&self.0), name)
     }
@@ -155,11 +155,11 @@ impl FromRequestParts<Arc<Api>> for RegistryReader {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Problem> {
-        Requester::of(parts, api)?.overseer()
+        Requester::from_parts(parts, api)?.registry_reader()
     }
 }
 
-/// The right to know what tells nothing of any repository.
+/// The right to read what reveals nothing about any repository, such as the status and the presets.
 pub(in crate::http::api) struct SelfService(Arc<Api>);
 
 impl SelfService {
@@ -184,64 +184,64 @@ impl FromRequestParts<Arc<Api>> for SelfService {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Problem> {
-        let asker = Requester::of(parts, api)?;
-        asker.greeted()?;
+        let requester = Requester::from_parts(parts, api)?;
+        requester.require_any_access()?;
         Ok(Self(Arc::clone(api)))
     }
 }
 
-/// What a [`Changer`] may do.
-pub(in crate::http::api) trait Does: Send {
-    /// The action that was decided on.
+/// The action that a [`Changer`] is allowed to do.
+pub(in crate::http::api) trait ChangeAction: Send {
+    /// The action that access control decides on.
     const ACTION: Action;
 }
 
-/// Writes.
+/// Pushes content and moves tags.
 pub(in crate::http::api) struct Pushes;
-/// Takes away.
+/// Deletes content.
 pub(in crate::http::api) struct Deletes;
-/// Does what is its administrators'.
+/// Administers the repository.
 pub(in crate::http::api) struct Administers;
 
-impl Does for Pushes {
+impl ChangeAction for Pushes {
     const ACTION: Action = Action::Push;
 }
 
-impl Does for Deletes {
+impl ChangeAction for Deletes {
     const ACTION: Action = Action::Delete;
 }
 
-impl Does for Administers {
+impl ChangeAction for Administers {
     const ACTION: Action = Action::Administer;
 }
 
-/// The right to change the repository of the path.
+/// The right to change the repository in the path.
 pub(in crate::http::api) struct Changer<D> {
     pub(in crate::http::api) repository: Repository,
-    /// Whoever has it.
-    pub(in crate::http::api) asker: Requester,
-    does: PhantomData<D>,
+    /// The client that has the right.
+    pub(in crate::http::api) requester: Requester,
+    action: PhantomData<D>,
 }
 
 impl<D> Changer<D> {
-    /// What may be changed may be read: what came of a change is shown to whoever made it.
+    /// The right to read the repository: a client that may change it may see the result of the change.
     pub(in crate::http::api) fn into_reader(self) -> Reader {
-        Reader::new(self.asker.api, self.repository.name().clone())
+        Reader::new(self.requester.api, self.repository.name().clone())
     }
 }
 
-impl<D: Does> FromRequestParts<Arc<Api>> for Changer<D> {
+impl<D: ChangeAction> FromRequestParts<Arc<Api>> for Changer<D> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Problem> {
-        let asker = Requester::of(parts, api)?;
-        let name = named(parts, &asker).await?;
-        let repository = asker.changer(name, D::ACTION)?;
-        Ok(Self { repository, asker, does: PhantomData })
+        let requester = Requester::from_parts(parts, api)?;
+        let name = repository_in_path(parts, &requester).await?;
+        let repository = requester.changer(name, D::ACTION)?;
+        Ok(Self { repository, requester, action: PhantomData })
     }
 }
 
-/// The right to change what is the operator's: policies, and all that is in the trash.
+/// The right to change what belongs to the operator: policies and the whole trash.
 pub(in crate::http::api) struct RegistryAdmin {
     api: Arc<Api>,
     by: String,
@@ -252,12 +252,12 @@ impl RegistryAdmin {
         Self { api, by }
     }
 
-    /// Who changes something.
+    /// The name of the author of a change.
     pub(in crate::http::api) fn by(&self) -> &str {
         &self.by
     }
 
-    /// Gives up what is in the trash, of a repository or of all.
+    /// Empties the trash of one repository or of all.
     pub(in crate::http::api) async fn empty_trash(
         &self,
         repository: Option<&RepoName>,
@@ -270,7 +270,7 @@ impl RegistryAdmin {
         &self.api.view.registry
     }
 
-    /// What policies do.
+    /// The retention job.
     pub(in crate::http::api) fn retention(&self) -> &Arc<Retention> {
         &self.api.view.retention
     }
@@ -280,6 +280,6 @@ impl FromRequestParts<Arc<Api>> for RegistryAdmin {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Problem> {
-        Requester::of(parts, api)?.superior()
+        Requester::from_parts(parts, api)?.registry_admin()
     }
 }

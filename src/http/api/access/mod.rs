@@ -1,10 +1,13 @@
-//! Who may do what through the API, in one place.
+//! Authorises the requests to the API.
 //!
-//! Handlers reach the registry only through what was decided for whoever asks: an [`Requester`] is let in and may read
-//! nothing yet; a [`Reader`] may read one repository; an [`RegistryReader`] may read everything; a [`Changer`] may change
-//! one repository; a [`RegistryAdmin`] may change what is the operator's. The last four are extractors that have to be a
-//! handler's first argument, so that nobody is told anything about the rest of a request that is refused; where a
-//! request names a repository elsewhere than in its path, the [`Requester`] decides.
+//! Handlers reach the registry only through a right that was granted to the request. A [`Requester`] is the
+//! client of a request, without any right yet. A [`Reader`] may read one repository, and a [`RegistryReader`]
+//! everything; a [`Changer`] may change one repository, and a [`RegistryAdmin`] the settings and data that
+//! belong to the operator.
+//!
+//! The last four are extractors and must be a handler's first argument, so that a client without the right
+//! learns nothing about other errors in its request. If a request names a repository outside its path, the
+//! handler asks the [`Requester`] for the right.
 
 mod decided;
 mod view;
@@ -32,33 +35,34 @@ pub(super) use decided::{
 };
 pub(super) use view::View;
 
-/// Who may change something through the API besides those who have the right to.
+/// Who may change something through the API in addition to users with the right to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Changes {
-    /// Whoever may use the admin socket.
+    /// Clients of the admin socket.
     #[default]
     Socket,
-    /// As long as everybody may push and pull, whoever reaches the port. Accounts are not theirs to change.
+    /// Anyone who can reach the port, as long as everybody may push and pull. Accounts are excluded.
     Anyone,
 }
 
-/// What the API can be told.
+/// The settings of the API.
 #[derive(Debug, Clone, Copy)]
 pub struct ApiSettings {
     /// Who may change something.
     pub changes: Changes,
-    /// How long what was removed is kept in the trash.
+    /// How long removed items stay in the trash.
     pub trash: Duration,
 }
 
-/// What the API answers from.
+/// The state that the API's handlers share.
 pub struct Api {
     view: View,
     access_control: Arc<AccessControl>,
 }
 
 impl Api {
-    /// An API over `registry`, from now on. What may go, and when, is told by the rules of `collector`.
+    /// Creates an API over `registry` that counts its uptime from now. The rules of `collector` decide what
+    /// may be removed, and when.
     pub fn new(
         registry: Arc<Registry>,
         collector: Arc<Collector>,
@@ -68,12 +72,13 @@ impl Api {
         access_control: Arc<AccessControl>,
         settings: ApiSettings,
     ) -> Self {
-        let (started_at, report) = (registry.clock().now(), Semaphore::new(1));
+        let started_at = registry.clock().now();
+        let report = Semaphore::new(1);
         let view = View { registry, collector, health, scrub, settings, retention, started_at, report };
         Self { view, access_control }
     }
 
-    /// Who a request's memory is reserved for.
+    /// The share of the memory budget that a request uses.
     pub(super) fn memory_holder(&self, extensions: &Extensions) -> Holder {
         let is_local = extensions.get::<Peer>().is_some_and(|peer| matches!(peer, Peer::Unix));
         let is_known =
@@ -91,22 +96,24 @@ impl Api {
     }
 }
 
-/// Whoever asks: they were let in, and have been allowed nothing yet.
+/// The client of a request, known or anonymous. It has not been authorised for anything yet.
 pub(super) struct Requester {
     api: Arc<Api>,
     principal: Principal,
     peer: Peer,
 }
 
-const CHANGES: &str = "changes through the API are taken on the server's admin socket, which the orlop command \
-                       uses, and from users who may make them: log in with a user and password";
+const CHANGES_UNAUTHENTICATED: &str = "authentication required to make changes: log in with a user and \
+                                       password, or use the orlop command on the server's admin socket";
 
-const UNKNOWN: &str = "this registry wants to know who you are: log in with a user and password";
+const UNAUTHENTICATED: &str = "authentication required: log in with a user and password";
 
-const FORBIDDEN: &str = "this is not for you to see or to change";
+const RATE_LIMITED: &str = "too many failed logins; retry later";
+
+const FORBIDDEN: &str = "access denied: your roles do not allow this request";
 
 impl Requester {
-    fn of(parts: &Parts, api: &Arc<Api>) -> Result<Self, Problem> {
+    fn from_parts(parts: &Parts, api: &Arc<Api>) -> Result<Self, Problem> {
         let peer = parts.extensions.get::<Peer>().copied();
         let peer = peer.ok_or_else(|| Problem::new(StatusCode::FORBIDDEN, FORBIDDEN))?;
         let principal = match peer {
@@ -118,111 +125,116 @@ impl Requester {
         Ok(Self { api: Arc::clone(api), principal, peer })
     }
 
-    /// Whether it may read all that a scope means.
+    /// Whether it may read everything in a scope.
     pub(super) fn may_read(&self, scope: &Scope) -> bool {
-        self.may(Permission::Scope(scope, Action::Pull))
+        self.is_allowed(Permission::Scope(scope, Action::Pull))
     }
 
-    /// Whether it may do something.
-    fn may(&self, permission: Permission<'_>) -> bool {
+    /// Whether access control grants `permission`.
+    fn is_allowed(&self, permission: Permission<'_>) -> bool {
         self.api.access_control.allows(&self.principal, permission)
     }
 
     fn decide(&self, permission: Permission<'_>) -> Result<(), Problem> {
-        self.api.access_control.decide(&self.principal, permission).map_err(|denial| refusal(denial, UNKNOWN))
+        let decision = self.api.access_control.decide(&self.principal, permission);
+        decision.map_err(|error| auth_problem(error, UNAUTHENTICATED))
     }
 
-    /// Decides on a change.
+    /// Decides on a change. Anonymous clients need only be trusted by `api.changes`.
     fn decide_change(&self, permission: Permission<'_>) -> Result<(), Problem> {
-        self.may_change()?;
+        self.check_change_allowed()?;
         if self.principal == Principal::Anonymous { Ok(()) } else { self.decide(permission) }
     }
 
-    /// Who it is, as histories tell it.
+    /// Its name in histories.
     pub(super) fn name(&self) -> String {
         self.principal.name_or(|| self.peer.name())
     }
 
-    /// A repository to be read.
+    /// The right to read a repository.
     pub(super) fn reader(&self, name: RepoName) -> Result<Reader, Problem> {
         self.decide(Permission::Repository(&name, Action::Pull))?;
         Ok(Reader::new(Arc::clone(&self.api), name))
     }
 
-    /// Everything, to be read.
-    pub(super) fn overseer(&self) -> Result<RegistryReader, Problem> {
-        self.overseer_of(&Scope::All)
+    /// The right to read everything.
+    pub(super) fn registry_reader(&self) -> Result<RegistryReader, Problem> {
+        self.registry_reader_for(&Scope::All)
     }
 
-    /// Everything, to be read as far as it is about a scope.
-    pub(super) fn overseer_of(&self, scope: &Scope) -> Result<RegistryReader, Problem> {
+    /// The right to read everything, limited to reports about a scope.
+    pub(super) fn registry_reader_for(&self, scope: &Scope) -> Result<RegistryReader, Problem> {
         self.decide(Permission::Scope(scope, Action::Pull))?;
         Ok(RegistryReader::new(Arc::clone(&self.api)))
     }
 
-    /// A repository to be changed.
+    /// The right to change a repository by `action`.
     pub(super) fn changer(&self, name: RepoName, action: Action) -> Result<Repository, Problem> {
         self.decide_change(Permission::Repository(&name, action))?;
         let access = crate::registry::Access { push: true };
         Ok(self.api.view.registry.repository(name, access).on_behalf_of(&self.name()))
     }
 
-    /// What is the operator's, to be changed.
-    pub(super) fn superior(&self) -> Result<RegistryAdmin, Problem> {
+    /// The right to change the settings and data that belong to the operator.
+    pub(super) fn registry_admin(&self) -> Result<RegistryAdmin, Problem> {
         self.decide_change(Permission::Scope(&Scope::All, Action::Administer))?;
         Ok(RegistryAdmin::new(Arc::clone(&self.api), self.name()))
     }
 
-    /// The access_control, to change the accounts that belong to a scope: for those who administer it by a right of their own.
-    pub(super) fn administers(&self, scope: &Scope) -> Result<&Arc<AccessControl>, Problem> {
-        self.signed_in()?;
+    /// The access control, to change the accounts that belong to a scope. Requires a user who administers the
+    /// scope; the trust of `api.changes` is not enough.
+    pub(super) fn authorise_administration(&self, scope: &Scope) -> Result<&Arc<AccessControl>, Problem> {
+        self.require_sign_in()?;
         self.decide(Permission::Scope(scope, Action::Administer))?;
         Ok(&self.api.access_control)
     }
 
-    /// The access_control, to change what is a user's own: for that user with the password, and for those who administer
-    /// everything. Whoever has a token gets no other by it.
-    pub(super) fn is_or_administers(&self, user: &str) -> Result<&Arc<AccessControl>, Problem> {
+    /// The access control, to change what belongs to a user. Requires that user's password, or administration
+    /// of everything: an access token must not create another one.
+    pub(super) fn authorise_self_or_admin(&self, user: &str) -> Result<&Arc<AccessControl>, Problem> {
         match &self.principal {
             Principal::User(known) if *known.name == *user => Ok(&self.api.access_control),
-            _ => self.administers(&Scope::All),
+            _ => self.authorise_administration(&Scope::All),
         }
     }
 
-    /// The access_control, to see what is somebody's own. Nobody is whom `api.changes` trusts.
-    pub(super) fn signed_in(&self) -> Result<&Arc<AccessControl>, Problem> {
+    /// The access control, to read what belongs to a user. Requires an authenticated user; the trust of
+    /// `api.changes` is not enough.
+    pub(super) fn require_sign_in(&self) -> Result<&Arc<AccessControl>, Problem> {
         match self.principal {
-            Principal::Anonymous => Err(refusal(AuthError::Unauthenticated, UNKNOWN)),
+            Principal::Anonymous => Err(auth_problem(AuthError::Unauthenticated, UNAUTHENTICATED)),
             _ => Ok(&self.api.access_control),
         }
     }
 
-    /// Strangers change nothing here, be it that they may push.
-    fn may_change(&self) -> Result<(), Problem> {
+    /// Rejects anonymous clients, even if they may push, unless `api.changes` trusts them.
+    fn check_change_allowed(&self) -> Result<(), Problem> {
         let trusted = self.api.view.settings.changes == Changes::Anyone && self.api.access_control.is_open();
         match self.principal {
-            Principal::Anonymous if !trusted => Err(refusal(AuthError::Unauthenticated, CHANGES)),
+            Principal::Anonymous if !trusted => {
+                Err(auth_problem(AuthError::Unauthenticated, CHANGES_UNAUTHENTICATED))
+            }
             _ => Ok(()),
         }
     }
 
-    /// The facts, for what was decided by [`Self::administers`].
+    /// The metadata store, after [`Self::authorise_administration`] has granted access.
     pub(super) fn metadata(&self) -> &Arc<dyn MetadataStore> {
         self.api.view.registry.metadata()
     }
 
-    /// Who changes accounts, and when.
+    /// The author and time of a change of accounts.
     pub(super) fn by<'a>(&self, name: &'a str) -> By<'a> {
         By { name, now: self.api.view.now() }
     }
 
-    /// Lets pass whom the registry has something for.
-    pub(super) fn greeted(&self) -> Result<&View, Problem> {
+    /// Requires that the client may use the registry at all.
+    pub(super) fn require_any_access(&self) -> Result<&View, Problem> {
         self.decide(Permission::Other)?;
         Ok(&self.api.view)
     }
 
-    /// A page of the repositories that it may pull. What it may not is passed over without a trace.
+    /// A page of the repositories that it may pull. Others are left out without a trace.
     pub(super) async fn repositories(&self, query: &ListQuery) -> Result<ListPage<RepositoryEntry>, Problem> {
         self.decide(Permission::Catalog)?;
         let visible = self.api.access_control.visible(&self.principal);
@@ -231,37 +243,37 @@ impl Requester {
 }
 
 impl Api {
-    /// Refuses whoever is in no more since a request's head came.
-    pub(super) fn check_still(&self, parts: &Parts) -> Result<(), Problem> {
+    /// Rejects a client whose credentials have become invalid since the head of its request arrived.
+    pub(super) fn check_still_valid(&self, parts: &Parts) -> Result<(), Problem> {
         match parts.extensions.get::<Principal>() {
             Some(principal) if !self.access_control.is_still_valid(principal) => {
-                Err(refusal(AuthError::Unauthenticated, UNKNOWN))
+                Err(auth_problem(AuthError::Unauthenticated, UNAUTHENTICATED))
             }
             _ => Ok(()),
         }
     }
 }
 
-/// What somebody is told who may not.
-fn refusal(denial: AuthError, unknown: &str) -> Problem {
-    match denial {
-        AuthError::Unauthenticated => Problem::new(StatusCode::UNAUTHORIZED, unknown),
+/// The problem for an error of access control; `unauthenticated` is the message for missing credentials.
+fn auth_problem(error: AuthError, unauthenticated: &str) -> Problem {
+    match error {
+        AuthError::Unauthenticated => Problem::new(StatusCode::UNAUTHORIZED, unauthenticated),
         AuthError::Forbidden => Problem::new(StatusCode::FORBIDDEN, FORBIDDEN),
-        AuthError::RateLimited(_) => Problem::new(StatusCode::TOO_MANY_REQUESTS, UNKNOWN),
+        AuthError::RateLimited(_) => Problem::new(StatusCode::TOO_MANY_REQUESTS, RATE_LIMITED),
         AuthError::OutOfMemory => OutOfMemory.into(),
     }
 }
 
-/// The repository that a path names. A path that names none is wrong whoever asks, and is not told to who may not ask
-/// for anything.
-async fn named(parts: &mut Parts, asker: &Requester) -> Result<RepoName, Problem> {
+/// The repository that the path names. An invalid name is an error for every client, but a client without any
+/// access gets the error of access control instead.
+async fn repository_in_path(parts: &mut Parts, requester: &Requester) -> Result<RepoName, Problem> {
     let path = RawPathParams::from_request_parts(parts, &()).await;
     let path = path.map_err(|rejection| Problem::bad(rejection.body_text()))?;
     let name = path.iter().find(|(key, _)| *key == "name").map(|(_, name)| name.to_owned());
     match name.unwrap_or_default().parse() {
         Ok(name) => Ok(name),
         Err(error) => {
-            asker.greeted()?;
+            requester.require_any_access()?;
             Err(Problem::bad(format_args!("name: {error}")))
         }
     }
@@ -271,32 +283,33 @@ impl FromRequestParts<Arc<Api>> for Requester {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Problem> {
-        Self::of(parts, api)
+        Self::from_parts(parts, api)
     }
 }
 
-/// An [`Requester`] who may change something: what, their requests' bodies tell.
+/// A [`Requester`] that may make changes. The request's body says which, so the handler checks the right to
+/// them.
 pub(super) struct Author(pub(super) Requester);
 
 impl FromRequestParts<Arc<Api>> for Author {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Problem> {
-        let asker = Requester::of(parts, api)?;
-        asker.may_change()?;
-        Ok(Self(asker))
+        let requester = Requester::from_parts(parts, api)?;
+        requester.check_change_allowed()?;
+        Ok(Self(requester))
     }
 }
 
-/// An [`Requester`] who has said who it is.
+/// A [`Requester`] that has authenticated.
 pub(super) struct SignedIn(pub(super) Requester);
 
 impl FromRequestParts<Arc<Api>> for SignedIn {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Problem> {
-        let asker = Requester::of(parts, api)?;
-        asker.signed_in()?;
-        Ok(Self(asker))
+        let requester = Requester::from_parts(parts, api)?;
+        requester.require_sign_in()?;
+        Ok(Self(requester))
     }
 }

@@ -1,4 +1,4 @@
-//! What reads, a method each, over the whole registry. Handlers get it only through what was decided for them.
+//! Read operations on the whole registry. Handlers reach them only through the rights in `decided`.
 
 use std::sync::Arc;
 
@@ -12,16 +12,16 @@ use crate::jobs::scrub::ScrubReport;
 use crate::jobs::usage::{UsageReport, usage};
 use crate::jobs::{Collector, Retention, Scrub};
 use crate::metadata::{
-    BlobWhy, DamagedBlob, HistoryEntry, ListPage, ListQuery, ManifestWhy, MetadataStore, RepositoryEntry,
+    BlobWhy, HistoryEntry, ListPage, ListQuery, ManifestWhy, MetadataStore, QuarantinedBlob, RepositoryEntry,
     RepositoryStep, Scope, SortKey, TagEntry, UsageDay, Visible,
 };
 use crate::oci::{Digest, Reference, RepoName, Tag};
 use crate::registry::{
-    Access, ManifestDetail, ManifestError, Page, RecoverableKind, RecoverablePage, RecoverablePlace,
-    Registry, Repository, ServiceError,
+    Access, ManifestDetail, ManifestError, Page, Registry, Repository, ServiceError, TrashEntryKind,
+    TrashListingPage, TrashListingPosition,
 };
 
-/// All that can be read.
+/// Everything that handlers read from.
 pub(in crate::http::api) struct View {
     pub(super) registry: Arc<Registry>,
     pub(super) collector: Arc<Collector>,
@@ -30,42 +30,42 @@ pub(in crate::http::api) struct View {
     pub(super) settings: ApiSettings,
     pub(super) retention: Arc<Retention>,
     pub(super) started_at: Timestamp,
-    /// A report looks at much: one does so at a time, whoever asks.
+    /// Reports read many records, so only one runs at a time.
     pub(super) report: Semaphore,
 }
 
 impl View {
-    /// What policies do.
+    /// The retention job.
     pub(in crate::http::api) fn retention(&self) -> &Arc<Retention> {
         &self.retention
     }
 
     /// The policies in force.
     pub(in crate::http::api) fn in_force(&self) -> Arc<InForce> {
-        self.retention.book().in_force()
+        self.retention.policy_set().in_force()
     }
 
-    /// The registry's facts, to be read.
+    /// The metadata store.
     pub(in crate::http::api) fn metadata(&self) -> &dyn MetadataStore {
         self.registry.metadata().as_ref()
     }
 
-    /// Whether the registry can work.
+    /// The health of the registry.
     pub(in crate::http::api) fn health(&self) -> &dyn Health {
         self.health.as_ref()
     }
 
-    /// Now.
+    /// The current time.
     pub(in crate::http::api) fn now(&self) -> Timestamp {
         self.registry.clock().now()
     }
 
-    /// When it began to serve.
+    /// When the server started.
     pub(in crate::http::api) fn started_at(&self) -> Timestamp {
         self.started_at
     }
 
-    /// Whether the registry takes no change at all.
+    /// Whether the registry rejects all changes.
     pub(in crate::http::api) fn is_read_only(&self) -> bool {
         self.registry.settings().read_only
     }
@@ -87,7 +87,7 @@ impl View {
         self.registry.repository_entry(name).await
     }
 
-    /// Whether there is a repository, be it that all of it is in the trash.
+    /// Whether a repository exists, even if all of its content is in the trash.
     pub(in crate::http::api) async fn has_repository(&self, name: &RepoName) -> Result<bool, ServiceError> {
         Ok(self.registry.metadata().repository_exists(name).await?)
     }
@@ -98,7 +98,7 @@ impl View {
         name: RepoName,
         query: &ListQuery,
     ) -> Result<ListPage<TagEntry>, ManifestError> {
-        // All tags are looked at for it, as for a report.
+        // Sorting by size reads all tags, like a report.
         let _turn = match query.sort {
             SortKey::Size => self.report.acquire().await.ok(),
             SortKey::Name | SortKey::Pushed | SortKey::Pulled => None,
@@ -145,7 +145,7 @@ impl View {
         self.view(name).history(before, limit).await
     }
 
-    /// How the last deletion or restoration of a repository stands.
+    /// The progress of a repository's last deletion or restoration.
     pub(in crate::http::api) async fn work(
         &self,
         name: RepoName,
@@ -153,39 +153,39 @@ impl View {
         self.view(name).work().await
     }
 
-    /// A page of what can be brought back.
-    pub(in crate::http::api) async fn recoverable(
+    /// A page of removed items that can be restored.
+    pub(in crate::http::api) async fn list_trash(
         &self,
         repository: Option<&RepoName>,
-        after: Option<RecoverablePlace>,
+        after: Option<TrashListingPosition>,
         limit: usize,
-    ) -> Result<RecoverablePage, ServiceError> {
-        self.registry.recoverable(repository, after, limit).await
+    ) -> Result<TrashListingPage, ServiceError> {
+        self.registry.list_trash(repository, after, limit).await
     }
 
-    /// Until when something can be brought back that was removed then.
-    pub(in crate::http::api) fn kept_until(&self, kind: RecoverableKind, removed_at: Timestamp) -> Timestamp {
+    /// The time until which an item removed at `removed_at` can be restored.
+    pub(in crate::http::api) fn kept_until(&self, kind: TrashEntryKind, removed_at: Timestamp) -> Timestamp {
         removed_at.plus(match kind {
-            RecoverableKind::Manifest => self.settings.trash,
-            RecoverableKind::Tag => self.registry.settings().history_removed,
+            TrashEntryKind::Manifest => self.settings.trash,
+            TrashEntryKind::Tag => self.registry.settings().history_removed,
         })
     }
 
-    /// A page of the blobs that are set aside.
+    /// A page of the quarantined blobs.
     pub(in crate::http::api) async fn damaged(
         &self,
         after: Option<&Digest>,
         limit: usize,
-    ) -> Result<Page<DamagedBlob>, ServiceError> {
-        self.registry.damaged(after, limit).await
+    ) -> Result<Page<QuarantinedBlob>, ServiceError> {
+        self.registry.quarantined_blobs(after, limit).await
     }
 
-    /// How far the scrub is.
+    /// The progress of the scrub.
     pub(in crate::http::api) async fn scrub(&self) -> Result<ScrubReport, ServiceError> {
         self.scrub.report().await
     }
 
-    /// What the repositories of `scope` use.
+    /// The usage of the repositories in `scope`.
     pub(in crate::http::api) async fn usage(
         &self,
         scope: &Scope,
@@ -200,7 +200,7 @@ impl View {
         Ok(self.registry.metadata().days(limit).await?)
     }
 
-    /// What keeps a manifest, with up to `limit` holders of each kind by name.
+    /// What keeps a manifest, naming up to `limit` holders of each kind.
     pub(in crate::http::api) async fn why_manifest(
         &self,
         name: &RepoName,
@@ -208,7 +208,7 @@ impl View {
         limit: usize,
     ) -> Result<Option<ManifestWhy>, ServiceError> {
         let _turn = self.report.acquire().await;
-        self.registry.settle_pulls().await;
+        self.registry.flush_pulls_for_report().await;
         let rules = self.collector.rules().await?;
         Ok(self.registry.metadata().why_manifest(name, reference, &rules, limit).await?)
     }
@@ -223,7 +223,7 @@ impl View {
         self.retention.verdicts(name, digest).await
     }
 
-    /// Which rule pins a manifest, if one does.
+    /// The rule that pins a manifest, if there is one.
     pub(in crate::http::api) async fn pin(
         &self,
         name: &RepoName,
@@ -232,7 +232,7 @@ impl View {
         Ok(self.registry.metadata().pin(name, digest).await?)
     }
 
-    /// What keeps a blob, likewise.
+    /// What keeps a blob, naming up to `limit` holders of each kind.
     pub(in crate::http::api) async fn why_blob(
         &self,
         digest: &Digest,
@@ -261,7 +261,7 @@ impl View {
         Ok(self.registry.metadata().manifest_repositories(digest, limit).await?)
     }
 
-    /// A repository that is only looked at.
+    /// A repository opened for reading.
     fn view(&self, name: RepoName) -> Repository {
         self.registry.repository(name, Access { push: false })
     }
@@ -284,8 +284,8 @@ mod tests {
 
     const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-    fn view(facts: &std::path::Path) -> View {
-        let metadata = Arc::new(SqliteMetadata::open(facts, Access::ReadWrite).expect("metadata"));
+    fn view(dir: &std::path::Path) -> View {
+        let metadata = Arc::new(SqliteMetadata::open(dir, Access::ReadWrite).expect("metadata"));
         let clock = Arc::new(ManualClock::at(Timestamp(1)));
         let registry = Registry::new(Arc::new(MemoryStore::new()), metadata, clock, Settings::default());
         let rules = CollectorSettings { trash: DAY, untagged: None, upload_expiry: DAY, batch: 1 };
@@ -294,19 +294,22 @@ mod tests {
         let settings = ApiSettings { changes: Changes::Socket, trash: DAY };
         let batch = RetentionSettings { batch: 1 };
         let retention = Arc::new(Retention::new(Arc::clone(&registry), Arc::default(), batch));
-        let (started_at, report, health) = (Timestamp(1), Semaphore::new(1), Arc::new(AlwaysReady));
+        let started_at = Timestamp(1);
+        let report = Semaphore::new(1);
+        let health = Arc::new(AlwaysReady);
         View { registry, collector, health, scrub, settings, retention, started_at, report }
     }
 
     #[tokio::test]
-    async fn a_report_waits_for_the_one_before() {
-        let facts = tempfile::tempdir().expect("a folder");
-        let (view, name) = (view(facts.path()), "app".parse().expect("a name"));
+    async fn reports_run_one_at_a_time() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let view = view(dir.path());
+        let name = "app".parse().expect("a name");
         let digest = Hasher::digest(Algorithm::Sha256, b"a");
-        let another = view.report.acquire().await.expect("a turn");
+        let other_report = view.report.acquire().await.expect("a turn");
         let waiting = tokio::time::timeout(Duration::from_millis(50), view.verdicts(&name, &digest)).await;
         assert!(waiting.is_err(), "{waiting:?}");
-        drop(another);
-        assert!(view.verdicts(&name, &digest).await.expect("told").is_some());
+        drop(other_report);
+        assert!(view.verdicts(&name, &digest).await.expect("a report").is_some());
     }
 }

@@ -1,4 +1,4 @@
-//! Why something is there, and what would come free without it.
+//! Explains why a manifest or blob is kept, and how much space its removal would free.
 
 mod report;
 
@@ -12,22 +12,22 @@ use utoipa_axum::routes;
 
 use super::access::{Reader, RegistryReader, Requester};
 use super::extract::InQuery;
-use super::problem::Refusals;
+use super::problem::Errors;
 use super::{Api, Problem};
 use crate::jobs::retention::RetentionError;
 use crate::oci::{Digest, Reference, RepoName};
 
 pub use report::{BlobReasons, HeldBy, KeptBlob, ManifestReasons, Ruled, Stage, Why};
 
-/// How many holders of each kind, and how many repositories, are told by name.
-const FEW: usize = 10;
+/// The number of holders of each kind, and of repositories, that are named.
+const MAX_NAMED: usize = 10;
 
-/// What is asked about.
+/// Selects the manifest or blob.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct WhyParameters {
-    /// The repository; needed for a tag. Without one a digest is looked for in all of them.
+    /// The repository; required for a tag. Without it a digest is searched for in all repositories.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[param(
         max_length = 255,
@@ -47,13 +47,13 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
     OpenApiRouter::new().routes(routes!(get))
 }
 
-/// What keeps a manifest or a blob.
+/// Explains what keeps a manifest or blob.
 #[utoipa::path(
     get, path = "/why", operation_id = "getWhy", tag = "usage", params(WhyParameters),
-    responses((status = OK, description = "All that keeps it.", body = Why), Refusals)
+    responses((status = OK, description = "Everything that keeps it.", body = Why), Errors)
 )]
 async fn get(
-    asker: Requester,
+    requester: Requester,
     InQuery(WhyParameters { repository, reference }): InQuery<WhyParameters>,
 ) -> Result<Json<Why>, Problem> {
     let reference = reference.parse::<Reference>();
@@ -61,27 +61,28 @@ async fn get(
     let repository = repository.map(|name| name.parse::<RepoName>()).transpose();
     let repository = repository.map_err(|error| Problem::bad(format_args!("repository: {error}")))?;
     let place = repository.as_ref().map_or("the registry", RepoName::as_str).to_owned();
-    let unknown = || Problem::unknown(format_args!("{reference} is unknown to {place}"));
+    let unknown = || Problem::unknown(format_args!("{reference} not found in {place}"));
     let why = match (repository, &reference) {
-        (Some(name), Reference::Tag(_)) => in_repository(&asker.reader(name)?, &reference).await?,
+        (Some(name), Reference::Tag(_)) => explain_manifest(&requester.reader(name)?, &reference).await?,
         (Some(name), Reference::Digest(digest)) => {
-            let reader = asker.reader(name)?;
-            match in_repository(&reader, &reference).await? {
+            let reader = requester.reader(name)?;
+            match explain_manifest(&reader, &reference).await? {
                 Some(why) => Some(why),
-                // What keeps a blob is told with all the repositories that have it.
-                None => blob_in(&asker.overseer()?, reader.name(), digest).await?,
+                // The answer names all repositories that have the blob, so it requires the right to read
+                // everything.
+                None => explain_blob_of(&requester.registry_reader()?, reader.name(), digest).await?,
             }
         }
-        (None, Reference::Digest(digest)) => anywhere(&asker.overseer()?, digest).await?,
+        (None, Reference::Digest(digest)) => explain_digest(&requester.registry_reader()?, digest).await?,
         (None, Reference::Tag(_)) => {
-            return Err(Problem::bad("repository: a tag is looked for in a repository, so name it"));
+            return Err(Problem::bad("repository: required to look up a tag"));
         }
     };
     why.map(Json).ok_or_else(unknown)
 }
 
-async fn in_repository(reader: &Reader, reference: &Reference) -> Result<Option<Why>, Problem> {
-    let Some(found) = reader.why_manifest(reference, FEW).await? else {
+async fn explain_manifest(reader: &Reader, reference: &Reference) -> Result<Option<Why>, Problem> {
+    let Some(found) = reader.why_manifest(reference, MAX_NAMED).await? else {
         return Ok(None);
     };
     let digest = found.digest.clone();
@@ -90,7 +91,7 @@ async fn in_repository(reader: &Reader, reference: &Reference) -> Result<Option<
     Ok(Some(Why { digest: digest.to_string(), manifests: vec![manifest], blob: None }))
 }
 
-/// The same with what policies say.
+/// Adds what policies say about the manifest.
 async fn with_rules(
     reader: &Reader,
     digest: &Digest,
@@ -98,37 +99,39 @@ async fn with_rules(
 ) -> Result<ManifestReasons, Problem> {
     let pinned_by = reader.pin(digest).await?;
     let verdicts = match reader.verdicts(digest).await {
-        // Nothing expires by policies that cannot be used, so they keep nothing either.
+        // Policies that cannot be used expire nothing, so they keep nothing either.
         Err(RetentionError::Policies(_)) => Some(Vec::new()),
         verdicts => verdicts?,
     };
-    let (judged, now) = (verdicts.is_some(), reader.view().now());
-    let rules = verdicts.unwrap_or_default().iter().take(FEW).map(|row| Ruled::new(row, now)).collect();
+    let judged = verdicts.is_some();
+    let now = reader.view().now();
+    let rules = verdicts.unwrap_or_default().iter().take(MAX_NAMED).map(|row| Ruled::new(row, now)).collect();
     Ok(ManifestReasons { pinned_by, judged, rules, ..manifest })
 }
 
-/// A blob that a repository has: what keeps it there, and how many others have it.
-async fn blob_in(
-    overseer: &RegistryReader,
+/// Explains what keeps a blob that the repository has, there and in other repositories.
+async fn explain_blob_of(
+    registry_reader: &RegistryReader,
     name: &RepoName,
     digest: &Digest,
 ) -> Result<Option<Why>, Problem> {
-    if !overseer.has_blob(name, digest).await? {
+    if !registry_reader.has_blob(name, digest).await? {
         return Ok(None);
     }
-    anywhere(overseer, digest).await
+    explain_digest(registry_reader, digest).await
 }
 
-async fn anywhere(overseer: &RegistryReader, digest: &Digest) -> Result<Option<Why>, Problem> {
-    let now = overseer.now();
-    let blob = overseer.why_blob(digest, FEW).await?.map(|found| BlobReasons::new(found, now));
-    let (reference, mut manifests) = (Reference::Digest(digest.clone()), Vec::new());
-    for name in overseer.repositories_of(digest, FEW).await? {
-        // It may have gone meanwhile.
-        let reader = overseer.reader(name);
-        let found = reader.why_manifest(&reference, FEW).await?;
+async fn explain_digest(registry_reader: &RegistryReader, digest: &Digest) -> Result<Option<Why>, Problem> {
+    let now = registry_reader.now();
+    let blob = registry_reader.why_blob(digest, MAX_NAMED).await?.map(|found| BlobReasons::new(found, now));
+    let reference = Reference::Digest(digest.clone());
+    let mut manifests = Vec::new();
+    for name in registry_reader.repositories_of(digest, MAX_NAMED).await? {
+        // The manifest may have been removed since.
+        let reader = registry_reader.reader(name);
+        let found = reader.why_manifest(&reference, MAX_NAMED).await?;
         if let Some(found) = found {
-            let manifest = ManifestReasons::new(reader.name(), found, &overseer.in_force(), now);
+            let manifest = ManifestReasons::new(reader.name(), found, &registry_reader.in_force(), now);
             manifests.push(with_rules(&reader, digest, manifest).await?);
         }
     }

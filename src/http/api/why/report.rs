@@ -1,4 +1,4 @@
-//! What is answered.
+//! The report on what keeps a manifest or blob.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -6,22 +6,22 @@ use utoipa::ToSchema;
 use crate::clock::Timestamp;
 use crate::http::api::Time;
 use crate::jobs::retention::{InForce, Row};
-use crate::metadata::{BlobKept, BlobWhy, Holder, Lease, ManifestState, ManifestWhy};
+use crate::metadata::{BlobWhy, Holder, Lease, LinkWhy, ManifestState, ManifestWhy};
 use crate::oci::{RepoName, Tag};
 
-/// What keeps something. All sizes are in bytes.
+/// What keeps a manifest or blob. All sizes are in bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Why {
-    /// What was found.
+    /// The digest that was found.
     pub digest: String,
-    /// What keeps it as a manifest, in each of the first ten repositories that have it.
+    /// What keeps it as a manifest, for each of the first ten repositories that have it.
     pub manifests: Vec<ManifestReasons>,
     /// What keeps it as a blob.
     #[schema(required)]
     pub blob: Option<BlobReasons>,
 }
 
-/// How far a manifest has come.
+/// The stage of a manifest's life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Stage {
@@ -29,7 +29,7 @@ pub enum Stage {
     Live,
     /// It was deleted or has expired, and can be restored.
     Trash,
-    /// It is on its way out, for good.
+    /// It is being removed for good.
     Purging,
 }
 
@@ -38,88 +38,90 @@ pub enum Stage {
 pub struct ManifestReasons {
     /// The repository.
     pub repository: String,
-    /// How far it has come.
+    /// The stage of its life.
     pub state: Stage,
-    /// Until when it can be restored, if it is in the trash.
+    /// The time until which it can be restored, if it is in the trash.
     #[schema(required)]
     pub trash_until: Option<Time>,
     /// The first ten tags that point at it.
     pub tags: Vec<String>,
-    /// How many tags do.
+    /// The number of tags that point at it.
     pub tag_count: u64,
-    /// Which of these ten no policy may expire.
+    /// Those of these tags that no policy may expire.
     pub protected: Vec<String>,
-    /// Which of these ten, besides, nobody may move or delete.
+    /// Those of these tags that also cannot be moved or deleted.
     pub immutable: Vec<String>,
     /// The newest ten indexes that list it.
     pub indexes: Vec<HeldBy>,
-    /// How many indexes do.
+    /// The number of indexes that list it.
     pub index_count: u64,
-    /// What it is about, if that is there: it goes with it.
+    /// Its subject, if the repository has it: the manifest is removed together with it.
     pub subjects: Vec<HeldBy>,
-    /// The rule that keeps it although no tag, index or subject does, as of when the policies last ran.
+    /// The rule that keeps it although no tag, index or subject does, as of the last run of the policies.
     #[schema(required)]
     pub pinned_by: Option<String>,
-    /// What policies would do now to the first ten tags that point at it, or to itself; empty where no rule is for
-    /// the repository.
+    /// What policies would do now to the first ten tags that point at it, or to the manifest itself. Empty if
+    /// no rule covers the repository.
     pub rules: Vec<Ruled>,
-    /// Whether they were asked: not in a repository of very many tags, where a retention plan tells.
+    /// Whether the policies were evaluated. They are not in a repository with very many tags; use a retention
+    /// plan there.
     pub judged: bool,
-    /// Until when it is kept for whoever was told that it is there.
+    /// The time until which it is kept because a client was informed that it exists.
     #[schema(required)]
     pub leased_until: Option<Time>,
-    /// Whether an upload, open or just ended, keeps it beyond that.
+    /// Whether an upload, open or just finished, keeps it longer.
     pub kept_by_upload: bool,
     /// When it was last pulled.
     #[schema(required)]
     pub pulled_at: Option<Time>,
-    /// When it is looked at, at the earliest, if it waits for that: it goes to the trash if nothing holds it.
+    /// The earliest time of its review, if it is in the review queue. The review moves it to the trash if
+    /// nothing holds it.
     #[schema(required)]
     pub review_at: Option<Time>,
-    /// What would come free with it, and with what only it holds.
+    /// The space freed by removing it and everything that only it holds.
     pub frees: u64,
 }
 
-/// A manifest that holds something.
+/// A manifest that holds the manifest or blob.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct HeldBy {
     /// Its digest.
     pub digest: String,
-    /// How far it has come: it holds until it is gone.
+    /// The stage of its life. It holds until it is removed for good.
     pub state: Stage,
-    /// Until when it can be restored, if it is in the trash.
+    /// The time until which it can be restored, if it is in the trash.
     #[schema(required)]
     pub trash_until: Option<Time>,
     /// The first ten tags that point at it.
     pub tags: Vec<String>,
-    /// How many tags do.
+    /// The number of tags that point at it.
     pub tag_count: u64,
 }
 
-/// What policies would do.
+/// What policies would do to a tag or manifest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Ruled {
     /// The tag; `null` for the manifest itself.
     #[schema(required)]
     pub tag: Option<String>,
-    /// Whether it would go.
+    /// Whether it would expire.
     pub goes: bool,
-    /// By which rule, or what keeps it.
+    /// The rule by which it would expire, or what keeps it.
     pub reason: String,
 }
 
-/// What keeps a blob. It goes with the last repository that has it.
+/// What keeps a blob. It is removed with the last repository that has it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct BlobReasons {
     /// Its size.
     pub bytes: u64,
-    /// What would come free with it.
+    /// The space freed by removing it.
     pub frees: u64,
-    /// Whether its bytes were found damaged, so that it is set aside until it is pushed again.
+    /// Whether its content was found to be damaged. It is then quarantined until it is pushed again.
     pub damaged: bool,
-    /// What keeps it in each of the first ten repositories that have it.
+    /// What keeps it, for each of the first ten repositories that have it.
     pub repositories: Vec<KeptBlob>,
-    /// How many repositories have it.
+    /// The number of repositories that have it.
     pub repository_count: u64,
 }
 
@@ -128,19 +130,20 @@ pub struct BlobReasons {
 pub struct KeptBlob {
     /// The repository.
     pub repository: String,
-    /// The newest ten manifests that hold it there.
+    /// The newest ten manifests in the repository that hold it.
     pub manifests: Vec<HeldBy>,
-    /// How many manifests do.
+    /// The number of manifests that hold it.
     pub manifest_count: u64,
-    /// Until when it is kept for the manifest that may follow.
+    /// The time until which it is kept for a manifest that may follow.
     #[schema(required)]
     pub leased_until: Option<Time>,
-    /// Whether an upload, open or just ended, keeps it beyond that.
+    /// Whether an upload, open or just finished, keeps it longer.
     pub kept_by_upload: bool,
-    /// Until when it can be brought back, if it was deleted.
+    /// The time until which it can be restored, if it was deleted.
     #[schema(required)]
     pub trash_until: Option<Time>,
-    /// When it is looked at, at the earliest, if it waits for that: it goes if nothing holds it.
+    /// The earliest time of its review, if it is in the review queue. The review removes it if nothing holds
+    /// it.
     #[schema(required)]
     pub review_at: Option<Time>,
 }
@@ -148,12 +151,12 @@ pub struct KeptBlob {
 impl ManifestReasons {
     pub(super) fn new(repository: &RepoName, found: ManifestWhy, in_force: &InForce, now: Timestamp) -> Self {
         let (state, trash_until) = stage(found.state);
-        let those = |is: &dyn Fn(&Tag) -> bool| {
+        let tags_that = |is: &dyn Fn(&Tag) -> bool| {
             found.tags.first.iter().filter(|tag| is(tag)).map(ToString::to_string).collect()
         };
         Self {
-            protected: those(&|tag| in_force.is_protected(repository, tag)),
-            immutable: those(&|tag| in_force.is_immutable(repository, tag)),
+            protected: tags_that(&|tag| in_force.is_protected(repository, tag)),
+            immutable: tags_that(&|tag| in_force.is_immutable(repository, tag)),
             repository: repository.to_string(),
             state,
             trash_until,
@@ -165,7 +168,7 @@ impl ManifestReasons {
             pinned_by: None,
             rules: Vec::new(),
             judged: true,
-            leased_until: leased(&found.lease, now),
+            leased_until: active_lease(&found.lease, now),
             kept_by_upload: found.lease.extended,
             pulled_at: found.pulled_at.map(Time),
             review_at: found.review.map(Time),
@@ -198,12 +201,12 @@ impl BlobReasons {
 }
 
 impl KeptBlob {
-    fn new(kept: BlobKept, now: Timestamp) -> Self {
+    fn new(kept: LinkWhy, now: Timestamp) -> Self {
         Self {
             repository: kept.repo.to_string(),
             manifests: kept.manifests.first.into_iter().map(Into::into).collect(),
             manifest_count: kept.manifests.count,
-            leased_until: leased(&kept.lease, now),
+            leased_until: active_lease(&kept.lease, now),
             kept_by_upload: kept.lease.extended,
             trash_until: kept.hidden_until.map(Time),
             review_at: kept.review.map(Time),
@@ -232,7 +235,7 @@ fn stage(state: ManifestState) -> (Stage, Option<Time>) {
     }
 }
 
-/// A lease that has ended keeps nothing.
-fn leased(lease: &Lease, now: Timestamp) -> Option<Time> {
+/// The end of a lease, unless it has expired and thus keeps nothing.
+fn active_lease(lease: &Lease, now: Timestamp) -> Option<Time> {
     Some(Time(lease.until)).filter(|until| until.0 > now)
 }

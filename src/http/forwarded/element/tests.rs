@@ -1,4 +1,4 @@
-//! What is an element, and which of them is believed.
+//! Tests of the parsing of elements and of the choice of the element that counts.
 
 use http::Request;
 use http::request::Parts;
@@ -7,7 +7,7 @@ use super::super::{ForwardedHeader, host, is_https};
 use super::*;
 use crate::http::listen::Peer;
 
-/// Listed, as are all of `10.0.0.0/24`.
+/// A trusted proxy, as are all of `10.0.0.0/24`.
 const PROXY: &str = "10.0.0.1:1234";
 
 fn head(lines: &[&[u8]]) -> Parts {
@@ -17,11 +17,11 @@ fn head(lines: &[&[u8]]) -> Parts {
     request.body(()).expect("a request").into_parts().0
 }
 
-/// Who sends, whether by TLS, and the name that they used.
+/// The sender, whether it uses TLS, and the host that it used.
 fn seen_from(peer: &str, mut head: Parts) -> (String, bool, String) {
     let listed = ["10.0.0.0/24", "2001:db8::/32"].map(|text| text.parse().expect("a network"));
-    let proxies = TrustedProxies::new(listed).writing(ForwardedHeader::Forwarded);
-    let sender = proxies.sender(Peer::Tcp(peer.parse().expect("an address")), &mut head);
+    let proxies = TrustedProxies::new(listed).with_header(ForwardedHeader::Forwarded);
+    let sender = proxies.resolve_client(Peer::Tcp(peer.parse().expect("an address")), &mut head);
     let host = host(&head).expect("a host").to_string();
     (sender.to_string(), is_https(&head, false), host)
 }
@@ -35,22 +35,25 @@ fn sender(lines: &[&str]) -> String {
     seen(lines).0
 }
 
-/// What is seen of a request of which nothing is believed.
-fn nothing() -> (String, bool, String) {
+/// The result for a request whose headers are ignored.
+fn ignored() -> (String, bool, String) {
     (PROXY.to_owned(), false, "named.example".to_owned())
 }
 
 #[test]
-fn an_element_tells_who_came_and_how() {
-    let told = |host: &str| ("192.0.2.60".to_owned(), true, host.to_owned());
+fn an_element_has_client_scheme_and_host() {
+    let expected = |host: &str| ("192.0.2.60".to_owned(), true, host.to_owned());
     let by = "for=192.0.2.60;proto=https;by=203.0.113.43;host=registry.example";
-    assert_eq!(seen(&[by]), told("registry.example"));
-    assert_eq!(seen(&["HOST=\"a.example:8443\";;Proto=\"HTTPS\" ; FOR=192.0.2.60;"]), told("a.example:8443"));
+    assert_eq!(seen(&[by]), expected("registry.example"));
+    assert_eq!(
+        seen(&["HOST=\"a.example:8443\";;Proto=\"HTTPS\" ; FOR=192.0.2.60;"]),
+        expected("a.example:8443")
+    );
     assert_eq!(
         seen(&["secret=\"a,b;\\\"c=d\";for=192.0.2.60;proto=https;host=a.example:80"]),
-        told("a.example:80")
+        expected("a.example:80")
     );
-    assert_eq!(seen_from("192.0.2.9:1", head(&[by.as_bytes()])).0, "192.0.2.9:1", "not listed");
+    assert_eq!(seen_from("192.0.2.9:1", head(&[by.as_bytes()])).0, "192.0.2.9:1", "not trusted");
 }
 
 #[test]
@@ -71,11 +74,11 @@ fn a_node_is_an_address_with_or_without_a_port() {
     {
         assert_eq!(sender(&[v6]), "2001:db9::1", "{v6}");
     }
-    assert_eq!(sender(&["for=\"[2001:db8::1]:4711\""]), "2001:db8::1", "listed itself");
+    assert_eq!(sender(&["for=\"[2001:db8::1]:4711\""]), "2001:db8::1", "a proxy itself");
 }
 
 #[test]
-fn who_is_not_told_stays_the_proxy() {
+fn an_undisclosed_client_leaves_the_proxy() {
     for node in [
         "unknown",
         "\"unknown:80\"",
@@ -86,8 +89,8 @@ fn who_is_not_told_stays_the_proxy() {
         "\"192.0.2.7:\"",
         "\":_x\"",
     ] {
-        let told = seen(&["for=192.0.2.8, for=192.0.2.9", &format!("for={node};proto=https")]);
-        assert_eq!(told, (PROXY.to_owned(), true, "named.example".to_owned()), "{node}");
+        let expected = seen(&["for=192.0.2.8, for=192.0.2.9", &format!("for={node};proto=https")]);
+        assert_eq!(expected, (PROXY.to_owned(), true, "named.example".to_owned()), "{node}");
         assert_eq!(sender(&[&format!("for={node}, for=10.0.0.7")]), PROXY, "{node}");
     }
     for node in
@@ -99,22 +102,25 @@ fn who_is_not_told_stays_the_proxy() {
 }
 
 #[test]
-fn what_comes_before_the_first_stranger_is_hearsay() {
+fn elements_before_the_last_untrusted_one_are_ignored() {
     let spoofed = "for=127.0.0.1;proto=https;host=evil.example";
-    let told = ("192.0.2.7".to_owned(), false, "named.example".to_owned());
-    assert_eq!(seen(&[spoofed, "for=192.0.2.7"]), told);
-    assert_eq!(seen(&[&format!("{spoofed},for=192.0.2.7, , for=10.0.0.2,")]), told);
-    assert_eq!(seen(&[&format!("{spoofed}, for=192.0.2.7;proto=http"), "for=10.0.0.2;proto=https"]), told);
-    assert!(seen(&["for=192.0.2.7;proto=https, for=10.0.0.2;proto=http"]).1, "as the client came");
-    assert_eq!(sender(&["for=10.0.0.9, for=\"[2001:db8::2]\""]), "10.0.0.9", "a proxy itself");
+    let expected = ("192.0.2.7".to_owned(), false, "named.example".to_owned());
+    assert_eq!(seen(&[spoofed, "for=192.0.2.7"]), expected);
+    assert_eq!(seen(&[&format!("{spoofed},for=192.0.2.7, , for=10.0.0.2,")]), expected);
+    assert_eq!(
+        seen(&[&format!("{spoofed}, for=192.0.2.7;proto=http"), "for=10.0.0.2;proto=https"]),
+        expected
+    );
+    assert!(seen(&["for=192.0.2.7;proto=https, for=10.0.0.2;proto=http"]).1, "the scheme of the client");
+    assert_eq!(sender(&["for=10.0.0.9, for=\"[2001:db8::2]\""]), "10.0.0.9", "all are proxies");
 }
 
-/// Nobody can undo or change what the proxy adds behind them.
+/// A client cannot invalidate or change the element that the proxy appends.
 #[test]
-fn nonsense_before_an_element_does_not_spoil_it() {
-    let told = ("2001:db9::7".to_owned(), true, "a,b.example".to_owned());
+fn malformed_text_before_an_element_does_not_change_it() {
+    let expected = ("2001:db9::7".to_owned(), true, "a,b.example".to_owned());
     let added = "for=\"[2001:db9::7]:1\";proto=https;by=\"_a\\\"b\\\\\";host=\"a,b.example\"";
-    assert_eq!(seen(&[added]), told);
+    assert_eq!(seen(&[added]), expected);
     for client in [
         "\"",
         "for=\"",
@@ -127,15 +133,15 @@ fn nonsense_before_an_element_does_not_spoil_it() {
         ";;\"\"\"",
         "for=\"a\\\"",
     ] {
-        assert_eq!(seen(&[&format!("{client}, {added}")]), told, "{client}");
-        assert_eq!(seen(&[&format!("{client},{added}")]), told, "{client}");
-        assert_eq!(seen(&[client, added]), told, "{client}");
+        assert_eq!(seen(&[&format!("{client}, {added}")]), expected, "{client}");
+        assert_eq!(seen(&[&format!("{client},{added}")]), expected, "{client}");
+        assert_eq!(seen(&[client, added]), expected, "{client}");
     }
 }
 
 #[test]
-fn nonsense_leaves_the_peer() {
-    for nonsense in [
+fn malformed_elements_leave_the_peer() {
+    for malformed in [
         "for",
         "=1.2.3.4",
         "192.0.2.7",
@@ -158,22 +164,22 @@ fn nonsense_leaves_the_peer() {
         ";",
         "",
     ] {
-        assert_eq!(seen(&[nonsense]), nothing(), "{nonsense}");
+        assert_eq!(seen(&[malformed]), ignored(), "{malformed}");
         assert_eq!(
-            seen(&[nonsense, "for=10.0.0.2;proto=https"]).0,
-            if nonsense.is_empty() || nonsense == "," { "10.0.0.2" } else { PROXY }
+            seen(&[malformed, "for=10.0.0.2;proto=https"]).0,
+            if malformed.is_empty() || malformed == "," { "10.0.0.2" } else { PROXY }
         );
     }
-    assert_eq!(seen_from(PROXY, head(&[b"for=\"\xff\";proto=\xff;host=\"\xff\""])), nothing());
+    assert_eq!(seen_from(PROXY, head(&[b"for=\"\xff\";proto=\xff;host=\"\xff\""])), ignored());
 }
 
 #[test]
-fn scheme_and_host_have_to_be_ones() {
-    for how in
+fn invalid_schemes_and_hosts_are_ignored() {
+    for invalid in
         ["proto=ftp;host=\"a b\"", "proto=\"\";host=\"\"", "proto=\"https,http\";host=a/b", "host=\"\\\"\""]
     {
-        let told = ("192.0.2.7".to_owned(), false, "named.example".to_owned());
-        assert_eq!(seen(&[&format!("for=192.0.2.7;{how}")]), told, "{how}");
+        let expected = ("192.0.2.7".to_owned(), false, "named.example".to_owned());
+        assert_eq!(seen(&[&format!("for=192.0.2.7;{invalid}")]), expected, "{invalid}");
     }
 }
 
@@ -183,20 +189,20 @@ mod random {
     use super::*;
 
     proptest! {
-        /// Whatever a client sends: what the proxy adds is what counts.
+        /// The element of the proxy counts, whatever the client sends.
         #[test]
-        fn only_what_the_proxy_adds_counts(client in prop::collection::vec(r#"[a-z=;,"\\ :.0-9\[\]]{0,40}"#, 0..3), apart: bool) {
+        fn proxy_element_counts(client in prop::collection::vec(r#"[a-z=;,"\\ :.0-9\[\]]{0,40}"#, 0..3), apart: bool) {
             let added = r#"for="192.0.2.7:80";proto=https;ext="a\"b\\,";host="a.example""#;
-            let told = ("192.0.2.7".to_owned(), true, "a.example".to_owned());
+            let expected = ("192.0.2.7".to_owned(), true, "a.example".to_owned());
             let mut lines: Vec<&str> = client.iter().map(String::as_str).collect();
             let joined = format!("{}, {added}", lines.join(", "));
             if apart { lines.push(added) } else { lines = vec![&joined] }
-            prop_assert_eq!(seen(&lines), told);
+            prop_assert_eq!(seen(&lines), expected);
         }
 
-        /// Whatever is sent: an answer, and no panic.
+        /// No text causes a panic.
         #[test]
-        fn anything_can_be_read(line in r#"[a-zA-Z=;,"\\ :._0-9\[\]-]{0,80}"#) {
+        fn any_text_can_be_parsed(line in r#"[a-zA-Z=;,"\\ :._0-9\[\]-]{0,80}"#) {
             let _ = seen(&[&line]);
             let _ = seen(&[&format!("for={line}")]);
         }

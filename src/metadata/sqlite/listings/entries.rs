@@ -1,17 +1,17 @@
-//! One entry of a list, by its key.
+//! Reads single entries of lists by their keys.
 
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, params};
 
 use crate::clock::Timestamp;
 use crate::metadata::sqlite::codec::SqlDigest;
-use crate::metadata::sqlite::{details, name_from};
-use crate::metadata::{MOST_RELATED, ManifestEntry, Related, RepositoryEntry, TagEntry};
+use crate::metadata::sqlite::{details, parse_name};
+use crate::metadata::{MAX_RELATED, ManifestEntry, Related, RepositoryEntry, TagEntry};
 use crate::oci::{index_members, platforms};
 
-/// The largest index whose platforms a list tells: far more than any has that people write.
-const MOST_INDEX_BYTES: i64 = 256 << 10;
+/// Size limit of the indexes whose platforms a list shows, in bytes. Indexes in practice are far smaller.
+const MAX_INDEX_BYTES: i64 = 256 << 10;
 
-/// The bytes of the blobs of the manifest `m` and of its children, each once.
+/// Sums the sizes of the blobs of the manifest `m` and of its children, counting each blob once.
 pub(super) const SIZE: &str = "
     WITH RECURSIVE parts (id) AS (
         SELECT m.id UNION
@@ -20,7 +20,7 @@ pub(super) const SIZE: &str = "
     SELECT coalesce(sum(b.size), 0) FROM blobs b
     WHERE b.digest IN (SELECT e.target FROM parts p JOIN edges e ON e.manifest = p.id WHERE e.kind = 0)";
 
-/// A tag as it was read, and how many bytes of an index that took.
+/// An entry of a tag, and how many bytes of an index were read for it.
 pub(super) struct TagRead {
     pub(super) entry: TagEntry,
     pub(super) read: usize,
@@ -32,12 +32,12 @@ pub(super) fn repository(c: &Connection, id: i64) -> rusqlite::Result<Option<Rep
     )?;
     let entry = |row: &Row<'_>| {
         Ok(RepositoryEntry {
-            name: name_from(row.get_ref(0)?.as_str()?, 0)?,
-            tags: count(row, 1)?,
-            manifests: count(row, 2)?,
-            bytes: count(row, 3)?,
+            name: parse_name(row.get_ref(0)?.as_str()?, 0)?,
+            tags: read_count(row, 1)?,
+            manifests: read_count(row, 2)?,
+            bytes: read_count(row, 3)?,
             pushed_at: row.get(4)?,
-            pulled_at: when(row, 5)?,
+            pulled_at: read_time(row, 5)?,
         })
     };
     query.query_row([id], entry).optional()
@@ -48,7 +48,7 @@ pub(super) fn tag(c: &Connection, repo: i64, name: &str) -> rusqlite::Result<Opt
     let mut query = manifest_query(c, "t.name, t.updated_at", found)?;
     let entry = |row: &Row<'_>| {
         let entry = TagEntry {
-            name: name_from(row.get_ref(0)?.as_str()?, 0)?,
+            name: parse_name(row.get_ref(0)?.as_str()?, 0)?,
             pushed_at: row.get(1)?,
             manifest: manifest_row(row)?,
         };
@@ -73,11 +73,11 @@ pub(super) fn manifest(
     Ok(Some((entry, related(c, repo, id, digest)?)))
 }
 
-/// Manifests with two columns `before`, and then what [`manifest_row`] reads.
+/// Prepares a query for manifests: two columns `before`, then those that [`manifest_row`] reads.
 fn manifest_query<'c>(c: &'c Connection, before: &str, found: &str) -> rusqlite::Result<CachedStatement<'c>> {
     c.prepare_cached(&format!(
         "SELECT {before}, m.digest, m.media_type, m.artifact_type, m.size, m.pushed_at, m.pulled_at, ({SIZE}),
-                CASE WHEN m.size <= {MOST_INDEX_BYTES} AND EXISTS (
+                CASE WHEN m.size <= {MAX_INDEX_BYTES} AND EXISTS (
                          SELECT 1 FROM edges e WHERE e.manifest = m.id AND e.kind = 1) THEN m.content END,
                 (SELECT c.platforms FROM configs c WHERE c.digest = m.config), m.details
          FROM manifests m {found}"
@@ -91,18 +91,18 @@ fn manifest_row(row: &Row<'_>) -> rusqlite::Result<ManifestEntry> {
         digest: row.get::<_, SqlDigest>(2)?.0,
         media_type: row.get(3)?,
         artifact_type: row.get(4)?,
-        manifest_size: count(row, 5)?,
+        manifest_size: read_count(row, 5)?,
         pushed_at: row.get(6)?,
-        pulled_at: when(row, 7)?,
-        size: count(row, 8)?,
+        pulled_at: read_time(row, 7)?,
+        size: read_count(row, 8)?,
         platforms: details::listed_platforms(row, 10, 11)?.unwrap_or_else(in_index),
     })
 }
 
 fn related(c: &Connection, repo: i64, id: i64, digest: &[u8]) -> rusqlite::Result<Related> {
-    let most = MOST_RELATED.cast_signed();
+    let most = MAX_RELATED.cast_signed();
     let mut tags = c.prepare_cached("SELECT name FROM tags WHERE manifest = ?1 ORDER BY name LIMIT ?2")?;
-    let tags = tags.query_map(params![id, most], |row| name_from(row.get_ref(0)?.as_str()?, 0))?;
+    let tags = tags.query_map(params![id, most], |row| parse_name(row.get_ref(0)?.as_str()?, 0))?;
     let mut references = c.prepare_cached(REFERENCES)?;
     let references = references
         .query_map(params![id, most], |row| Ok((row.get::<_, SqlDigest>(0)?.0, row.get(1)?, row.get(2)?)))?;
@@ -127,11 +127,11 @@ const INDEXES: &str = "
     SELECT m.digest FROM edges e JOIN manifests m ON m.id = e.manifest
     WHERE e.repo = ?1 AND e.target = ?2 AND e.kind = 1 AND m.state = 0 ORDER BY e.manifest LIMIT ?3";
 
-fn count(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
+fn read_count(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
     Ok(row.get::<_, i64>(column)?.cast_unsigned())
 }
 
-/// A time, of which 0 is none.
-fn when(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Timestamp>> {
+/// Reads a time; 0 stands for none.
+fn read_time(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Timestamp>> {
     Ok(Some(row.get(column)?).filter(|at| *at != Timestamp(0)))
 }

@@ -1,5 +1,5 @@
-//! Lists for people. A page is found in two steps: what is on it, from an index where there is one for its order,
-//! and then each entry by its key.
+//! Sorted and filtered lists for people. A page is read in two steps: the keys of its entries, from an index if its
+//! order has one, and then each entry by its key.
 
 mod entries;
 mod repositories;
@@ -22,7 +22,7 @@ pub(super) use repositories::{
 #[cfg(test)]
 pub(super) use tags::tags_page;
 
-/// How a list runs: what is behind a place, and which way it is sorted.
+/// The SQL operator for later entries and the SQL sort direction.
 fn direction(descending: bool) -> (&'static str, &'static str) {
     if descending { ("<", "DESC") } else { (">", "ASC") }
 }
@@ -34,7 +34,8 @@ impl Listings for SqliteMetadata {
         query: &ListQuery,
         visible: &Visible,
     ) -> Result<ListPage<RepositoryEntry>> {
-        let (query, visible) = (query.clone(), visible.clone());
+        let query = query.clone();
+        let visible = visible.clone();
         self.read_page(move |c| repositories::repositories_page(c, &query, &visible)).await
     }
 
@@ -44,7 +45,8 @@ impl Listings for SqliteMetadata {
         limit: usize,
         visible: &Visible,
     ) -> Result<ListPage<RepoName>> {
-        let (after, visible) = (after.map(str::to_owned), visible.clone());
+        let after = after.map(str::to_owned);
+        let visible = visible.clone();
         self.read_page(move |c| repositories::names_page(c, after.as_deref(), limit, &visible)).await
     }
 
@@ -56,7 +58,8 @@ impl Listings for SqliteMetadata {
     }
 
     async fn list_tags(&self, repo: &RepoName, query: &ListQuery) -> Result<Option<ListPage<TagEntry>>> {
-        let (repo, query) = (repo.clone(), query.clone());
+        let repo = repo.clone();
+        let query = query.clone();
         self.read_page(move |c| match repo_id(c, &repo)? {
             Some(repo) => tags::entries(c, repo, &query).map(Some),
             None => Ok(None),

@@ -1,7 +1,8 @@
-//! Finds the repositories of a page, in an order and among those that are visible.
+//! Finds the visible repositories of a page in a sort order.
 //!
-//! By name each visible range is an index range. By a number there is an index too, but what few may see lies anywhere
-//! in it: a few visible repositories are found by name and sorted, many by walking along the order's index.
+//! In the order of names, each visible range is a range of the index. The other orders have an index too, but the
+//! visible repositories may lie anywhere in it: if they are few, they are found by name and sorted; if they are many,
+//! the index of the order is scanned.
 
 use std::cmp::Ordering;
 
@@ -9,14 +10,14 @@ use rusqlite::{Connection, params};
 
 use super::entries;
 use super::walk::Walk;
-use crate::metadata::sqlite::name_from;
+use crate::metadata::sqlite::parse_name;
 use crate::metadata::{ListPage, ListQuery, NameRange, Place, RepositoryEntry, SortKey, Visible};
 use crate::oci::RepoName;
 
 /// Up to this many repositories are sorted in memory for a page.
 const MAX_SORTED: usize = 2000;
 
-/// What a row says.
+/// A repository that may belong to the page.
 struct Candidate {
     id: i64,
     name: RepoName,
@@ -29,7 +30,7 @@ impl Candidate {
     }
 }
 
-/// A page of names behind `after`.
+/// Reads a page of names after `after`.
 pub(in crate::metadata::sqlite) fn names_page(
     c: &Connection,
     after: Option<&str>,
@@ -48,7 +49,7 @@ pub(in crate::metadata::sqlite) fn names_page(
     Ok(walk.finish())
 }
 
-/// A page of repositories.
+/// Reads a page of repositories.
 pub(in crate::metadata::sqlite) fn repositories_page(
     c: &Connection,
     query: &ListQuery,
@@ -62,13 +63,13 @@ fn walk(c: &Connection, query: &ListQuery, visible: &Visible) -> rusqlite::Resul
     let mut walk = Walk::new(query.limit);
     let mut add = |walk: &mut Walk<RepositoryEntry>, found: Candidate| {
         if walk.is_full() {
-            walk.end_behind_last();
+            walk.end_after_last();
             return Ok(());
         }
-        // It may have gone meanwhile.
+        // It may have been removed in the meantime.
         match entries::repository(c, found.id)? {
             Some(entry) => walk.add_weighed(found.place(), entry),
-            None => walk.pass(found.place(), true),
+            None => walk.skip(found.place(), true),
         }
         Ok(())
     };
@@ -79,11 +80,11 @@ fn walk(c: &Connection, query: &ListQuery, visible: &Visible) -> rusqlite::Resul
     Ok(walk)
 }
 
-/// What is looked for.
+/// The repositories to find.
 struct Search<'q> {
-    /// Those of the visible ones whose names have the prefix.
+    /// The visible repositories whose names have the prefix.
     visible: Visible,
-    /// What is in their names.
+    /// Text that their names must contain.
     text: Option<String>,
     after: Option<&'q Place>,
     descending: bool,
@@ -100,12 +101,12 @@ impl<'q> Search<'q> {
         }
     }
 
-    fn finds(&self, name: &RepoName) -> bool {
+    fn matches(&self, name: &RepoName) -> bool {
         self.text.as_ref().is_none_or(|text| name.as_str().contains(text))
     }
 
-    /// Whether a place is behind the page before.
-    fn is_behind(&self, found: &Candidate) -> bool {
+    /// Whether a repository comes after the previous page.
+    fn is_after_previous_page(&self, found: &Candidate) -> bool {
         let Some(after) = self.after else { return true };
         let place = (found.number, found.name.as_str()).cmp(&(after.number, &after.name));
         place == if self.descending { Ordering::Less } else { Ordering::Greater }
@@ -114,22 +115,22 @@ impl<'q> Search<'q> {
 
 type Add<'a, T> = dyn FnMut(&mut Walk<T>, Candidate) -> rusqlite::Result<()> + 'a;
 
-/// Adds what is found, and passes over the rest.
-fn look_at<T>(
+/// Adds a repository that matches the search, and skips any other.
+fn examine<T>(
     search: &Search<'_>,
     found: Candidate,
     walk: &mut Walk<T>,
     add: &mut Add<'_, T>,
 ) -> rusqlite::Result<()> {
-    let shown = search.visible.shows(&found.name);
-    if shown && search.finds(&found.name) {
+    let is_visible = search.visible.shows(&found.name);
+    if is_visible && search.matches(&found.name) {
         return add(walk, found);
     }
-    walk.pass(found.place(), !shown);
+    walk.skip(found.place(), !is_visible);
     Ok(())
 }
 
-/// Walks along the names in the visible ranges.
+/// Scans the names in the visible ranges.
 fn by_name<T>(
     c: &Connection,
     search: &Search<'_>,
@@ -142,20 +143,20 @@ fn by_name<T>(
         ranges.reverse();
     }
     for range in ranges {
-        let Some((from, to)) = left_of(&range, search) else { continue };
+        let Some((from, to)) = remaining_range(&range, search) else { continue };
         let mut rows = query.query(params![from, to, walk.rows_left().cast_signed()])?;
         while !walk.has_ended()
             && let Some(row) = rows.next()?
         {
-            let name = name_from(row.get_ref(1)?.as_str()?, 1)?;
-            look_at(search, Candidate { id: row.get(0)?, name, number: 0 }, walk, add)?;
+            let name = parse_name(row.get_ref(1)?.as_str()?, 1)?;
+            examine(search, Candidate { id: row.get(0)?, name, number: 0 }, walk, add)?;
         }
         if walk.has_ended() {
             return Ok(());
         }
-        // A range costs a look even if nothing is in it.
+        // Even an empty range costs a lookup.
         let end = if search.descending { range.start() } else { range.end() };
-        walk.pass(Place { number: 0, name: end.to_owned() }, true);
+        walk.skip(Place { number: 0, name: end.to_owned() }, true);
         if walk.has_ended() {
             return Ok(());
         }
@@ -163,9 +164,10 @@ fn by_name<T>(
     Ok(())
 }
 
-/// What of a range is behind the page before.
-fn left_of(range: &NameRange, search: &Search<'_>) -> Option<(String, String)> {
-    let (mut from, mut to) = (range.start().to_owned(), range.end().to_owned());
+/// The part of a range that comes after the previous page.
+fn remaining_range(range: &NameRange, search: &Search<'_>) -> Option<(String, String)> {
+    let mut from = range.start().to_owned();
+    let mut to = range.end().to_owned();
     match search.after {
         Some(after) if search.descending => to = to.min(after.name.clone()),
         // The next text in byte order.
@@ -175,7 +177,7 @@ fn left_of(range: &NameRange, search: &Search<'_>) -> Option<(String, String)> {
     (from < to).then_some((from, to))
 }
 
-/// Walks along the order's index, unless what is visible is so little that it is found by name.
+/// Scans the index of the order, unless so few repositories are visible that they are found by name.
 fn by_number<T>(
     c: &Connection,
     sort: SortKey,
@@ -184,13 +186,13 @@ fn by_number<T>(
     add: &mut Add<'_, T>,
 ) -> rusqlite::Result<()> {
     if !search.visible.is_all()
-        && let Some(few) = few(c, sort, search)?
+        && let Some(candidates) = sorted_candidates(c, sort, search)?
     {
-        for found in few {
+        for found in candidates {
             if walk.has_ended() {
                 break;
             }
-            look_at(search, found, walk, add)?;
+            examine(search, found, walk, add)?;
         }
         return Ok(());
     }
@@ -204,15 +206,20 @@ fn by_number<T>(
     while !walk.has_ended()
         && let Some(row) = rows.next()?
     {
-        look_at(search, candidate(row)?, walk, add)?;
+        examine(search, read_candidate(row)?, walk, add)?;
     }
     Ok(())
 }
 
-/// All repositories in the visible ranges that are behind the page before, sorted, if they are few.
-fn few(c: &Connection, sort: SortKey, search: &Search<'_>) -> rusqlite::Result<Option<Vec<Candidate>>> {
+/// Finds and sorts all visible repositories after the previous page. Returns `None` if they are too many.
+fn sorted_candidates(
+    c: &Connection,
+    sort: SortKey,
+    search: &Search<'_>,
+) -> rusqlite::Result<Option<Vec<Candidate>>> {
     let mut query = c.prepare_cached(&numbers_by_name(sort))?;
-    let (mut found, mut examined) = (Vec::new(), 0);
+    let mut found = Vec::new();
+    let mut examined = 0;
     for range in search.visible.search_ranges() {
         let left = (MAX_SORTED + 1 - examined).cast_signed();
         let mut rows = query.query(params![range.start(), range.end(), left])?;
@@ -221,12 +228,12 @@ fn few(c: &Connection, sort: SortKey, search: &Search<'_>) -> rusqlite::Result<O
             if examined > MAX_SORTED {
                 return Ok(None);
             }
-            let candidate = candidate(row)?;
-            if search.is_behind(&candidate) {
+            let candidate = read_candidate(row)?;
+            if search.is_after_previous_page(&candidate) {
                 found.push(candidate);
             }
         }
-        // Ranges with nothing in them cost a look too, but walking past everybody else's costs more.
+        // Empty ranges cost a lookup too, but scanning all invisible repositories costs more.
     }
     found.sort_by(|one, other| (one.number, &one.name).cmp(&(other.number, &other.name)));
     if search.descending {
@@ -235,8 +242,8 @@ fn few(c: &Connection, sort: SortKey, search: &Search<'_>) -> rusqlite::Result<O
     Ok(Some(found))
 }
 
-fn candidate(row: &rusqlite::Row<'_>) -> rusqlite::Result<Candidate> {
-    let name = name_from(row.get_ref(1)?.as_str()?, 1)?;
+fn read_candidate(row: &rusqlite::Row<'_>) -> rusqlite::Result<Candidate> {
+    let name = parse_name(row.get_ref(1)?.as_str()?, 1)?;
     Ok(Candidate { id: row.get(0)?, name, number: row.get(2)? })
 }
 
@@ -255,7 +262,7 @@ fn column(sort: SortKey) -> &'static str {
     }
 }
 
-/// The repositories behind a number and a name.
+/// Query for the repositories after a number and a name.
 pub(in crate::metadata::sqlite) fn numbers(sort: SortKey, descending: bool) -> String {
     let (behind, way) = super::direction(descending);
     let column = column(sort);
@@ -265,7 +272,7 @@ pub(in crate::metadata::sqlite) fn numbers(sort: SortKey, descending: bool) -> S
     )
 }
 
-/// The repositories in a range of names.
+/// Query for the repositories in a range of names.
 pub(in crate::metadata::sqlite) fn numbers_by_name(sort: SortKey) -> String {
     let column = column(sort);
     format!(

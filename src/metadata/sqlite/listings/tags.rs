@@ -1,6 +1,7 @@
 //! Finds the tags of a page.
 //!
-//! By name, push and pull they come from an index. By size all tags of the repository are looked at.
+//! In the orders of name, push and pull they come from an index. In the order of size all tags of the repository are
+//! read.
 
 use rusqlite::{Connection, params};
 
@@ -8,10 +9,10 @@ use super::entries::{self, SIZE};
 use super::walk::Walk;
 use crate::metadata::{ListPage, ListQuery, Place, SortKey, TagEntry, Weigh};
 
-/// What of the bytes that an entry is read from counts as its weight: parsing them takes time, not memory.
-const READING_WEIGHT: usize = 8;
+/// Divisor for the weight of the bytes that were parsed for an entry: parsing takes time, not memory.
+const PARSED_BYTES_DIVISOR: usize = 8;
 
-/// A page of the tags of a repository.
+/// Reads a page of the tags of a repository.
 pub(super) fn entries(c: &Connection, repo: i64, query: &ListQuery) -> rusqlite::Result<ListPage<TagEntry>> {
     let text = query.search.as_ref().map(|text| text.to_lowercase());
     let mut walk = Walk::new(query.limit);
@@ -24,24 +25,24 @@ pub(super) fn entries(c: &Connection, repo: i64, query: &ListQuery) -> rusqlite:
     {
         let place = Place { name: row.get(0)?, number: row.get(1)? };
         if text.as_ref().is_some_and(|text| !place.name.to_lowercase().contains(text)) {
-            walk.pass(place, false);
+            walk.skip(place, false);
         } else if walk.is_full() {
-            walk.end_behind_last();
+            walk.end_after_last();
         } else {
-            // It may have gone meanwhile.
+            // It may have been removed in the meantime.
             match entries::tag(c, repo, &place.name)? {
                 Some(found) => {
-                    let weight = found.entry.weight() + found.read / READING_WEIGHT;
+                    let weight = found.entry.weight() + found.read / PARSED_BYTES_DIVISOR;
                     walk.add(place, found.entry, weight);
                 }
-                None => walk.pass(place, false),
+                None => walk.skip(place, false),
             }
         }
     }
     Ok(walk.finish())
 }
 
-/// The place that a page begins behind: before all that there is, where the query does not say.
+/// The place after which the page starts; before all tags if the query has none.
 fn start(query: &ListQuery) -> Place {
     match (&query.after, query.descending) {
         (Some(place), _) => place.clone(),
@@ -50,7 +51,7 @@ fn start(query: &ListQuery) -> Place {
     }
 }
 
-/// The names of the tags of the repository `?4`, each with what the order goes by, behind `?1` and `?2`.
+/// Query for the names of the tags of the repository `?4`, each with its value in the order, after `?1` and `?2`.
 pub(in crate::metadata::sqlite) fn tags_page(sort: SortKey, descending: bool) -> String {
     let (behind, way) = super::direction(descending);
     match sort {

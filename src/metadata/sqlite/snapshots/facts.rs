@@ -1,4 +1,5 @@
-//! What rules are given of each manifest: its row, and of its labels, annotations and platforms those that rules ask for.
+//! Reads what retention rules need to know about each manifest: its row and those of its labels, annotations and
+//! platforms that the rules use.
 
 use std::collections::HashMap;
 
@@ -11,7 +12,7 @@ use crate::metadata::{MAX_SNAPSHOT_DETAILS, UnreadConfig};
 use crate::oci::{Annotations, DetailSelection, Digest, ImageDetails, RecordedManifest};
 use crate::retention::{ManifestFacts, Needs};
 
-/// The longest artifact type that rules are given: a longer one is unknown.
+/// Longest artifact type that rules see. A longer one counts as unknown.
 const MAX_ARTIFACT_TYPE_LEN: usize = 16 << 10;
 
 /// Gathers the manifests of a repository, row by row.
@@ -19,11 +20,11 @@ pub(super) struct FactsReader<'n> {
     needs: &'n Needs,
     found: Vec<ManifestFacts>,
     unread: HashMap<Digest, Vec<usize>>,
-    /// The bytes of the details so far.
+    /// Size of the details read so far, in bytes.
     bytes: usize,
 }
 
-/// The details of an image, and the config that has to be read for more.
+/// The details of an image, and the config that must be read for the missing ones.
 struct Details {
     image: ImageDetails,
     unread: Option<Digest>,
@@ -38,24 +39,24 @@ impl<'n> FactsReader<'n> {
         self.needs
     }
 
-    /// Reads a row of the statement in [`super::manifests`]; returns its place.
+    /// Reads a row of the statement in [`super::read_manifests`]. Returns its position.
     pub(super) fn read(&mut self, row: &Row<'_>) -> rusqlite::Result<usize> {
-        let place = self.found.len();
+        let position = self.found.len();
         let mut facts = self.facts(row)?;
         let Details { image, unread } = self.details(row)?;
         facts.platforms = image.platforms;
         facts.labels = image.labels;
         self.bytes += weight(&facts);
         if self.bytes > MAX_SNAPSHOT_DETAILS {
-            forget_details(&mut facts);
+            clear_details(&mut facts);
         } else if let Some(config) = unread {
-            self.unread.entry(config).or_default().push(place);
+            self.unread.entry(config).or_default().push(position);
         }
         self.found.push(facts);
-        Ok(place)
+        Ok(position)
     }
 
-    /// The manifests, and the configs that have to be read for some of them.
+    /// Returns the manifests, and the configs that must be read for some of them.
     pub(super) fn finish(self) -> (Vec<ManifestFacts>, Vec<UnreadConfig>) {
         let unread = self.unread.into_iter().map(|(digest, manifests)| UnreadConfig { digest, manifests });
         (self.found, unread.collect())
@@ -86,7 +87,7 @@ impl<'n> FactsReader<'n> {
         let own = row.get_ref(10)?.as_str_or_null()?;
         let config = row.get::<_, Option<SqlDigest>>(11)?.map(|config| config.0);
         let Some(config_is_incomplete) = row.get::<_, Option<bool>>(12)? else {
-            let mut image = own.map(|json| details::of_json(json, selection)).unwrap_or_default();
+            let mut image = own.map(|json| details::from_json(json, selection)).unwrap_or_default();
             let content = row.get_ref(9)?.as_blob_or_null()?;
             if let (true, None, Some(content)) = (row.get(8)?, &image.platforms, content) {
                 image.platforms = ImageDetails::of_index(content, selection).platforms;
@@ -97,12 +98,12 @@ impl<'n> FactsReader<'n> {
         let labels = row.get_ref(14)?.as_str_or_null()?;
         let image = ImageDetails::of_record(platforms, labels, selection);
         if config_is_incomplete && self.lacks(&image) {
-            return Ok(Details { image: self.certain(image), unread: config });
+            return Ok(Details { image: self.without_partial_labels(image), unread: config });
         }
         Ok(Details { image, unread: None })
     }
 
-    /// Whether something is not known that a rule asks for.
+    /// Whether something that a rule uses is unknown.
     fn lacks(&self, image: &ImageDetails) -> bool {
         (self.needs.platforms && image.platforms.is_none()) || !self.has_labels(image)
     }
@@ -112,8 +113,8 @@ impl<'n> FactsReader<'n> {
         self.needs.labels.iter().all(has)
     }
 
-    /// What is certain where only a part of the labels is recorded.
-    fn certain(&self, image: ImageDetails) -> ImageDetails {
+    /// Removes the labels if only a part of those that rules use is recorded.
+    fn without_partial_labels(&self, image: ImageDetails) -> ImageDetails {
         let has_labels = self.has_labels(&image);
         ImageDetails { labels: image.labels.filter(|_| has_labels), ..image }
     }
@@ -125,15 +126,15 @@ fn read_artifact_type(facts: &mut ManifestFacts, content: Option<&[u8]>) {
     facts.has_unknown_artifact_type = facts.artifact_type.is_none();
 }
 
-/// How many bytes the details have.
+/// Size of the details, in bytes.
 fn weight(facts: &ManifestFacts) -> usize {
     let maps = facts.annotations.iter().chain(&facts.labels).flatten();
     let platforms = facts.platforms.iter().flatten().map(String::len);
     maps.map(|(key, value)| key.len() + value.len()).chain(platforms).sum()
 }
 
-/// Makes unknown what is too much.
-fn forget_details(facts: &mut ManifestFacts) {
+/// Marks the details as unknown.
+fn clear_details(facts: &mut ManifestFacts) {
     facts.annotations = None;
     facts.labels = None;
     facts.platforms = None;

@@ -1,4 +1,5 @@
-//! Group commit: one that fails leaves the others alone, a full disk passes, a failing medium does not.
+//! Group commit: a failed change does not affect the others, the writer recovers from a full disk, but not from a
+//! storage error.
 
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
@@ -19,21 +20,21 @@ fn failing(code: i32) -> impl FnOnce(&Connection) -> rusqlite::Result<()> + Send
     }
 }
 
-/// Keeps the writer busy until the returned sender is dropped, so that what follows is one group.
-async fn hold(store: &SqliteMetadata) -> (Sender<()>, impl Future<Output = ()>) {
+/// Keeps the writer busy until the returned sender is dropped, so that the following changes form one group.
+async fn block_writer(store: &SqliteMetadata) -> (Sender<()>, impl Future<Output = ()>) {
     let (release, released) = channel::<()>();
-    let (started, starts) = channel::<()>();
-    let mut held = Box::pin(store.write(Durability::Lazy, move |_| {
+    let (started, has_started) = channel::<()>();
+    let mut blocking = Box::pin(store.write(Durability::Lazy, move |_| {
         let _ = started.send(());
         let _ = released.recv();
         Ok(())
     }));
-    assert!(futures_util::poll!(&mut held).is_pending());
-    starts.recv().expect("it runs, alone in its group");
-    (release, async move { held.await.expect("held") })
+    assert!(futures_util::poll!(&mut blocking).is_pending());
+    has_started.recv().expect("it runs alone in its group");
+    (release, async move { blocking.await.expect("written") })
 }
 
-fn facts(store: &SqliteMetadata) -> Vec<String> {
+fn stored_keys(store: &SqliteMetadata) -> Vec<String> {
     let rows = store.read(|c| {
         let mut query = c.prepare("SELECT key FROM facts ORDER BY key")?;
         query.query_map([], |row| row.get(0))?.collect()
@@ -42,81 +43,81 @@ fn facts(store: &SqliteMetadata) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_member_that_fails_leaves_the_others_alone() {
+async fn failed_change_does_not_affect_the_others() {
     let folder = Folder::new();
     let store = folder.store();
-    let (release, held) = hold(&store).await;
+    let (release, blocked) = block_writer(&store).await;
     let before = store.record_time(at(1));
     let fails = store.write(Durability::Full, failing(rusqlite::ffi::SQLITE_CONSTRAINT));
     let after = store.bind_store("one");
-    let all = async { tokio::join!(held, before, fails, after) };
+    let all = async { tokio::join!(blocked, before, fails, after) };
     let ((), before, fails, after) = released(release, all).await;
     before.expect("recorded");
     assert!(matches!(fails, Err(MetadataError::Failed(_))));
     assert_eq!(after.expect("bound"), "one");
-    assert_eq!(facts(&store), ["store_id", "time"]);
+    assert_eq!(stored_keys(&store), ["store_id", "time"]);
 }
 
-/// Appends `name` to what has run.
-fn note_run(
+/// Returns a change that appends `name` to `ran`.
+fn record_name(
     ran: &Arc<Mutex<Vec<&'static str>>>,
     name: &'static str,
 ) -> impl FnOnce(&Connection) -> rusqlite::Result<()> + use<> {
     let ran = Arc::clone(ran);
     move |_| {
-        ran.lock().expect("sound").push(name);
+        ran.lock().expect("not poisoned").push(name);
         Ok(())
     }
 }
 
 #[tokio::test]
-async fn small_changes_pass_large_ones_and_those_wait_for_room() {
+async fn small_changes_overtake_large_ones_that_wait_for_space() {
     const LARGE: usize = 5 << 20;
     let folder = Folder::new();
     let store = folder.store();
     let ran = Arc::new(Mutex::new(Vec::new()));
-    let (release, held) = hold(&store).await;
-    let first = store.write_weighed(Durability::Full, LARGE, note_run(&ran, "first large"));
-    let second = store.write_weighed(Durability::Full, LARGE, note_run(&ran, "second large"));
-    let small = store.write(Durability::Full, note_run(&ran, "small"));
-    let all = async { tokio::join!(held, first, second, small) };
+    let (release, blocked) = block_writer(&store).await;
+    let first = store.write_weighed(Durability::Full, LARGE, record_name(&ran, "first large"));
+    let second = store.write_weighed(Durability::Full, LARGE, record_name(&ran, "second large"));
+    let small = store.write(Durability::Full, record_name(&ran, "small"));
+    let all = async { tokio::join!(blocked, first, second, small) };
     let ((), first, second, small) = released(release, all).await;
     first.and(second).and(small).expect("written");
-    assert_eq!(*ran.lock().expect("sound"), ["first large", "small", "second large"]);
+    assert_eq!(*ran.lock().expect("not poisoned"), ["first large", "small", "second large"]);
 }
 
 #[tokio::test]
-async fn a_failing_medium_ends_the_group_and_poisons_the_writer() {
+async fn storage_error_fails_the_group_and_poisons_the_writer() {
     let folder = Folder::new();
     let store = folder.store();
     store.bind_store("one").await.expect("bound");
-    let (release, held) = hold(&store).await;
+    let (release, blocked) = block_writer(&store).await;
     let before = store.record_time(at(1));
     let fails = store.write(Durability::Full, failing(rusqlite::ffi::SQLITE_IOERR));
     let after = store.record_time(at(2));
-    let all = async { tokio::join!(held, before, fails, after) };
+    let all = async { tokio::join!(blocked, before, fails, after) };
     let ((), before, fails, after) = released(release, all).await;
     assert!(before.is_err() && fails.is_err() && after.is_err());
-    assert!(store.check().await.is_err(), "a poisoned writer refuses");
-    assert_eq!(store.bind_store("two").await.expect("it still reads"), "one");
-    assert_eq!(facts(&store), ["store_id"]);
+    assert!(store.check().await.is_err(), "a poisoned writer rejects changes");
+    assert_eq!(store.bind_store("two").await.expect("reads still work"), "one");
+    assert_eq!(stored_keys(&store), ["store_id"]);
     drop(store);
-    folder.store().check().await.expect("opened anew it is well");
+    folder.store().check().await.expect("works after reopening");
 }
 
 #[tokio::test]
-async fn what_panics_takes_nobody_else_along() {
+async fn panic_in_a_change_fails_writes_but_not_reads() {
     let folder = Folder::new();
     let store = folder.store();
     store.bind_store("one").await.expect("bound");
     let panics = store.write(Durability::Full, |_| -> rusqlite::Result<()> { panic!("a test") });
     assert!(panics.await.is_err());
     assert!(store.check().await.is_err());
-    assert_eq!(store.bind_store("two").await.expect("it still reads"), "one");
+    assert_eq!(store.bind_store("two").await.expect("reads still work"), "one");
 }
 
 #[tokio::test]
-async fn a_full_disk_fails_cleanly_and_passes() {
+async fn writer_recovers_from_a_full_disk() {
     let folder = Folder::new();
     let store = folder.store();
     max_pages(&store, 1).await;
@@ -129,27 +130,27 @@ async fn a_full_disk_fails_cleanly_and_passes() {
     assert_eq!(store.totals().await.expect("totals").manifests, stored);
     assert_eq!(store.verify().await.expect("verified"), Vec::<String>::new());
     max_pages(&store, 1 << 20).await;
-    put(&store, stored).await.expect("there is room again");
+    put(&store, stored).await.expect("there is space again");
     store.create_upload(&repo("app"), UploadId::random(), Algorithm::Sha256, at(1)).await.expect("created");
     assert_eq!(store.verify().await.expect("verified"), Vec::<String>::new());
 }
 
 #[tokio::test]
-async fn a_full_disk_fails_who_needs_room_and_nobody_else() {
+async fn full_disk_fails_only_changes_that_need_space() {
     let folder = Folder::new();
     let store = folder.store();
     store.record_time(at(1)).await.expect("recorded");
     max_pages(&store, 1).await;
-    let (release, held) = hold(&store).await;
-    let all = async { tokio::join!(held, put(&store, 1), store.record_time(at(2))) };
+    let (release, blocked) = block_writer(&store).await;
+    let all = async { tokio::join!(blocked, put(&store, 1), store.record_time(at(2))) };
     let ((), put, time) = released(release, all).await;
     assert!(matches!(put, Err(MetadataError::Full)));
-    time.expect("it needs no room");
-    assert_eq!(store.recorded_time().await.expect("an answer"), Some(at(2)));
+    time.expect("it needs no space");
+    assert_eq!(store.recorded_time().await.expect("read"), Some(at(2)));
 }
 
 #[tokio::test]
-async fn room_is_given_back() {
+async fn tidy_returns_unused_space() {
     let folder = Folder::new();
     let store = folder.store();
     for number in 0..20 {
@@ -164,13 +165,13 @@ async fn room_is_given_back() {
         .await
         .expect("deleted");
     store.tidy().await.expect("tidied");
-    assert!(pages(&store) + 1000 < before, "{before} pages became {}", pages(&store));
+    assert!(pages(&store) + 1000 < before, "{before} pages before, {} after", pages(&store));
     Scene::new(std::sync::Arc::new(store)).put("app", image("a"), 1).await;
 }
 
 async fn released<T>(release: Sender<()>, all: impl Future<Output = T>) -> T {
     tokio::pin!(all);
-    // Each is asked once, so that all of them are waiting behind the held one.
+    // Polls each change once, so that all of them wait behind the blocking one.
     assert!(futures_util::poll!(&mut all).is_pending());
     drop(release);
     all.await

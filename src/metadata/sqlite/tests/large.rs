@@ -1,4 +1,4 @@
-//! What reports cost over a million blobs. Not part of every run:
+//! Measures the cost of reports over a million blobs. Not part of every run:
 //! `cargo test --release --lib large -- --ignored --nocapture`.
 
 use std::time::Instant;
@@ -10,8 +10,8 @@ use crate::metadata::suite::{at, repo, rules};
 use crate::metadata::{Accounting, Scope};
 use crate::oci::{Digest, Reference};
 
-/// Repositories with `?2` images each, of ten blobs: eight of its own, one that its neighbour in the repository has
-/// too, and a base of the whole registry. A tenth are in the trash, a tenth untagged.
+/// Repositories with `?2` images of ten blobs each: eight of the image alone, one shared with its neighbour in the
+/// repository, and a base shared by the whole registry. A tenth of the images are in the trash, a tenth are untagged.
 const FILL: &str = "
     CREATE TEMP TABLE n (i INTEGER PRIMARY KEY);
     INSERT INTO n WITH RECURSIVE c (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c WHERE i < 1000000) SELECT i FROM c;
@@ -36,11 +36,11 @@ const FILL: &str = "
     UPDATE manifests SET state = 1, removed_at = ?1 WHERE id % 10 = 0;
     INSERT INTO review (kind, repo, digest, since) SELECT 1, repo, digest, ?1 FROM manifests WHERE id % 10 = 1;";
 
-async fn filled(folder: &Folder, images: u32) -> SqliteMetadata {
+async fn filled_store(folder: &Folder, images: u32) -> SqliteMetadata {
     let store = folder.store();
     let fill = FILL.replace("?1", &at(0).0.to_string()).replace("?2", &images.to_string());
     store.write(Durability::Lazy, move |c| c.execute_batch(&fill)).await.expect("filled");
-    // The last to close it folds the log in: no server's log is ever as long as that of the filling.
+    // Closing the last connection checkpoints the log: a server's log is never as long as the log of this filling.
     drop(store);
     folder.store()
 }
@@ -71,49 +71,55 @@ fn manifests(store: &SqliteMetadata, wanted: &str) -> Vec<(crate::oci::RepoName,
 #[ignore = "a million blobs: run it in release"]
 async fn reports_over_a_million_blobs() {
     let folder = Folder::new();
-    let store = filled(&folder, 1000).await;
-    let (all, prefix, one) =
-        (Scope::All, "team/".parse().expect("a scope"), "team/app7".parse().expect("a scope"));
+    let store = filled_store(&folder, 1000).await;
+    let all = Scope::All;
+    let prefix = "team/".parse().expect("a scope");
+    let one = "team/app7".parse().expect("a scope");
     for round in ["cold", "warm"] {
         println!("-- {round}");
         let whole = Instant::now();
-        timed("usage of all", store.usage(&all)).await.expect("told");
-        let holdings = timed("holdings", store.holdings(&all, &rules(1))).await.expect("told");
-        timed("biggest repositories", store.biggest_repositories(&all, 10_000)).await.expect("told");
-        timed("biggest blobs", store.biggest_blobs(&Scope::All, 10)).await.expect("told");
-        timed("coldest tags", store.coldest_tags(&all, 10)).await.expect("told");
-        println!("whole report: {} ms, {holdings:?}", whole.elapsed().as_millis());
-        timed("usage of a repository", store.usage(&one)).await.expect("told");
-        timed("holdings of a repository", store.holdings(&one, &rules(1))).await.expect("told");
-        timed("holdings of a prefix", store.holdings(&prefix, &rules(1))).await.expect("told");
-        let usage = timed("usage of a prefix", store.usage(&prefix)).await.expect("told");
+        timed("usage of all", store.usage(&all)).await.expect("read");
+        let summary =
+            timed("reclaimable summary", store.reclaimable_summary(&all, &rules(1))).await.expect("read");
+        timed("biggest repositories", store.biggest_repositories(&all, 10_000)).await.expect("read");
+        timed("biggest blobs", store.biggest_blobs(&Scope::All, 10)).await.expect("read");
+        timed("coldest tags", store.coldest_tags(&all, 10)).await.expect("read");
+        println!("whole report: {} ms, {summary:?}", whole.elapsed().as_millis());
+        timed("usage of a repository", store.usage(&one)).await.expect("read");
+        timed("reclaimable summary of a repository", store.reclaimable_summary(&one, &rules(1)))
+            .await
+            .expect("read");
+        timed("reclaimable summary of a prefix", store.reclaimable_summary(&prefix, &rules(1)))
+            .await
+            .expect("read");
+        let usage = timed("usage of a prefix", store.usage(&prefix)).await.expect("read");
         println!("{usage:?}");
     }
     let image = &manifests(&store, "m.id = 5005")[0];
     let reference = Reference::Digest(image.1.clone());
     let why = timed("why a manifest", store.why_manifest(&image.0, &reference, &rules(1), 10)).await;
-    println!("frees {}", why.expect("told").expect("there").frees);
-    let base = store.biggest_blobs(&Scope::All, 1).await.expect("told");
-    timed("why a blob", store.why_blob(&base[0].digest, &rules(1), 10)).await.expect("told");
+    println!("frees {}", why.expect("read").expect("there").frees);
+    let base = store.biggest_blobs(&Scope::All, 1).await.expect("read");
+    timed("why a blob", store.why_blob(&base[0].digest, &rules(1), 10)).await.expect("read");
     let shared = store.read(|c| {
         c.query_row("SELECT digest FROM blobs WHERE links > 50 LIMIT 1", [], |row| row.get::<_, Vec<u8>>(0))
     });
     let shared = crate::metadata::sqlite::blobs::read_digest(&shared.expect("there")).expect("a digest");
-    timed("why a base", store.why_blob(&shared, &rules(1), 10)).await.expect("told");
+    timed("why a base", store.why_blob(&shared, &rules(1), 10)).await.expect("read");
     for (what, wanted) in [("10,000", "m.id % 10 = 5"), ("50,000", "m.id <= 50000"), ("100,000", "1")] {
         let going = manifests(&store, wanted);
         let freed = timed(&format!("would free: {what} manifests"), store.would_free(going)).await;
-        println!("frees {}", freed.expect("told"));
+        println!("frees {}", freed.expect("read"));
     }
 }
 
-/// All of it in one repository; then also all of it leased, as after a push of everything within a day; then as
-/// before the manifests of that.
+/// Everything in one repository; then with a lease on all of it, as if everything had been pushed within a day; then
+/// also without manifests, as if they had not been pushed yet.
 #[tokio::test]
 #[ignore = "a million blobs: run it in release"]
 async fn reports_over_a_million_blobs_in_one_repository() {
     let folder = Folder::new();
-    let store = filled(&folder, 100_000).await;
+    let store = filled_store(&folder, 100_000).await;
     let one: Scope = "team/app1".parse().expect("a scope");
     let lease = "INSERT INTO review (kind, repo, digest, since) SELECT 0, repo, digest, 0 FROM links";
     let bare =
@@ -126,19 +132,20 @@ async fn reports_over_a_million_blobs_in_one_repository() {
         }
         println!("-- {round}");
         let whole = Instant::now();
-        timed("usage", store.usage(&one)).await.expect("told");
-        let holdings = timed("holdings", store.holdings(&one, &rules(1))).await.expect("told");
-        timed("biggest repositories", store.biggest_repositories(&one, 10_000)).await.expect("told");
-        timed("biggest blobs", store.biggest_blobs(&Scope::All, 10)).await.expect("told");
-        timed("coldest tags", store.coldest_tags(&one, 10)).await.expect("told");
-        println!("whole report: {} ms, {holdings:?}", whole.elapsed().as_millis());
+        timed("usage", store.usage(&one)).await.expect("read");
+        let summary =
+            timed("reclaimable summary", store.reclaimable_summary(&one, &rules(1))).await.expect("read");
+        timed("biggest repositories", store.biggest_repositories(&one, 10_000)).await.expect("read");
+        timed("biggest blobs", store.biggest_blobs(&Scope::All, 10)).await.expect("read");
+        timed("coldest tags", store.coldest_tags(&one, 10)).await.expect("read");
+        println!("whole report: {} ms, {summary:?}", whole.elapsed().as_millis());
     }
 }
 
-/// What a scrape has looked up aside, where there are many repositories.
+/// The report that a scrape of the metrics runs on the blocking pool, with many repositories.
 #[tokio::test]
 #[ignore = "many repositories: run it in release"]
-async fn large_registries_are_told_by_prefix() {
+async fn reports_large_registries_by_prefix() {
     let folder = Folder::new();
     let store = folder.store();
     let fill = "INSERT INTO repositories (name, created_at, own_allocated, allocated)
@@ -146,7 +153,7 @@ async fn large_registries_are_told_by_prefix() {
         SELECT 'team' || (i % (?1 / 2)) || '/app' || i, 0, i, 2 * i FROM c";
     store.write(Durability::Lazy, |c| c.execute(fill, [10_000])).await.expect("filled");
     for round in ["cold", "warm"] {
-        let told = timed(round, store.biggest_prefixes(50)).await.expect("told");
-        assert_eq!((told.len(), told[50].repositories), (51, 10_000 - 100));
+        let prefixes = timed(round, store.biggest_prefixes(50)).await.expect("read");
+        assert_eq!((prefixes.len(), prefixes[50].repositories), (51, 10_000 - 100));
     }
 }

@@ -1,4 +1,4 @@
-//! A page of repositories costs what its entries cost, however many repositories a caller may not see.
+//! The cost of a page of repositories depends on its entries, not on how many repositories the caller may not see.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,7 +11,7 @@ use crate::metadata::{ListPage, ListQuery, MAX_EXAMINED, NameRange, RepositoryEn
 
 const SORTS: [SortKey; 4] = [SortKey::Name, SortKey::Size, SortKey::Pushed, SortKey::Pulled];
 
-/// So many repositories `other/N` with an image each, and `team/a`, which is the middle one in every order.
+/// Creates `others` repositories `other/N` with an image each, and `team/a`, which is in the middle of every order.
 fn filled(folder: &Folder, others: usize) -> Connection {
     drop(folder.store());
     let connection = Connection::open(folder.path().join("orlop.db")).expect("opened");
@@ -29,7 +29,7 @@ fn filled(folder: &Folder, others: usize) -> Connection {
     connection
 }
 
-/// What `list` gives, and how many instructions SQLite needed for it.
+/// Returns the result of `list`, and how many instructions SQLite needed for it.
 fn measured<T>(c: &mut Connection, list: impl Fn(&Connection) -> rusqlite::Result<T>) -> (T, u64) {
     list(c).expect("listed, and its statements prepared");
     let steps = Arc::new(AtomicU64::new(0));
@@ -44,19 +44,19 @@ fn measured<T>(c: &mut Connection, list: impl Fn(&Connection) -> rusqlite::Resul
     (found, steps.load(Ordering::Relaxed))
 }
 
-fn shown(page: &ListPage<RepositoryEntry>) -> Vec<&str> {
+fn names(page: &ListPage<RepositoryEntry>) -> Vec<&str> {
     page.items.iter().map(|entry| entry.name.as_str()).collect()
 }
 
 #[test]
-fn few_visible_repositories_cost_no_look_at_the_others() {
+fn few_visible_repositories_are_found_without_reading_the_others() {
     let folder = Folder::new();
     let mut c = filled(&folder, 5000);
     let team = Visible::from_ranges([NameRange::prefix("team/")]);
     for (sort, descending) in SORTS.into_iter().flat_map(|sort| [(sort, false), (sort, true)]) {
         let query = ListQuery { sort, descending, limit: 1, ..ListQuery::default() };
         let (page, steps) = measured(&mut c, |c| repositories_page(c, &query, &team));
-        assert_eq!((shown(&page), &page.next), (vec!["team/a"], &None), "{sort:?}");
+        assert_eq!((names(&page), &page.next), (vec!["team/a"], &None), "{sort:?}");
         assert!(steps < 500, "{sort:?}: {steps} steps");
         let (page, steps) = measured(&mut c, |c| repositories_page(c, &query, &Visible::all()));
         assert_eq!(page.items.len(), 1);
@@ -68,7 +68,7 @@ fn few_visible_repositories_cost_no_look_at_the_others() {
 }
 
 #[test]
-fn a_page_ends_after_so_many_rows_that_do_not_match() {
+fn page_ends_after_the_maximum_number_of_rows_without_a_match() {
     let folder = Folder::new();
     let mut c = filled(&folder, 2 * MAX_EXAMINED);
     let matches = Visible::default().or_matching([NameRange::prefix("")], Arc::new(|name| name == "team/a"));
@@ -76,11 +76,13 @@ fn a_page_ends_after_so_many_rows_that_do_not_match() {
     for (sort, descending) in SORTS.into_iter().flat_map(|sort| [(sort, false), (sort, true)]) {
         let query = ListQuery { sort, descending, limit: 1, ..ListQuery::default() };
         for (query, visible) in [(query, &matches), (ListQuery { sort, ..search.clone() }, &Visible::all())] {
-            let (mut query, mut found, mut pages) = (query, Vec::new(), 0);
+            let mut query = query;
+            let mut found = Vec::new();
+            let mut pages = 0;
             loop {
                 let (page, steps) = measured(&mut c, |c| repositories_page(c, &query, visible));
                 assert!(steps < 50 * MAX_EXAMINED as u64, "{sort:?}: {steps} steps");
-                found.extend(shown(&page).into_iter().map(str::to_owned));
+                found.extend(names(&page).into_iter().map(str::to_owned));
                 pages += 1;
                 let Some(next) = page.next else { break };
                 let is_visible = next.place.name.parse().is_ok_and(|name| visible.shows(&name));
@@ -94,7 +96,7 @@ fn a_page_ends_after_so_many_rows_that_do_not_match() {
 }
 
 #[test]
-fn empty_repositories_are_not_looked_at() {
+fn empty_repositories_are_not_read() {
     let folder = Folder::new();
     let mut c = filled(&folder, 5000);
     c.execute_batch("UPDATE manifests SET state = 1, removed_at = 0 WHERE repo < 5000").expect("removed");

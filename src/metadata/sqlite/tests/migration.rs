@@ -1,4 +1,4 @@
-//! A database that an older version has filled is brought up to this one's.
+//! Migrates databases that an older version filled.
 
 use super::Folder;
 use crate::metadata::sqlite::{SqliteMetadata, open};
@@ -6,7 +6,7 @@ use crate::metadata::suite::{Scene, repo};
 use crate::metadata::{Accounting, Maintenance, SnapshotQuery, Snapshots, Usage};
 use crate::retention::{ManifestFacts, Needs};
 
-/// Two repositories: one blob of each alone, one of both; an image, and bytes about to be removed.
+/// Two repositories with one blob each and one shared blob, an image, and a blob that is scheduled for deletion.
 const FILL: &str = "
     INSERT INTO repositories (id, name, created_at) VALUES (1, 'team/app', 0), (2, 'other', 0);
     INSERT INTO blobs (digest, size, generation) VALUES
@@ -24,11 +24,11 @@ const FILL: &str = "
     VALUES (randomblob(16), CAST(x'01' || randomblob(32) AS BLOB), 4097);";
 
 #[tokio::test]
-async fn accounts_are_opened_for_what_is_there() {
+async fn usage_counters_are_initialised_from_existing_rows() {
     let folder = Folder::new();
-    open::make_old(folder.path(), 1).execute_batch(FILL).expect("filled");
+    open::create_old_database(folder.path(), 1).execute_batch(FILL).expect("filled");
     let store = folder.store();
-    let app = store.usage(&"team/app".parse().expect("a scope")).await.expect("told");
+    let app = store.usage(&"team/app".parse().expect("a scope")).await.expect("read");
     let expected = Usage {
         repositories: 1,
         tags: 2,
@@ -40,20 +40,20 @@ async fn accounts_are_opened_for_what_is_there() {
         exclusive: 4096,
     };
     assert_eq!(app, expected);
-    let totals = store.totals().await.expect("told");
-    assert_eq!((totals.blob_allocated, totals.doomed_allocated), (4 * 4096, 2 * 4096));
-    let guessed = store.unmeasured(10).await.expect("told");
+    let totals = store.totals().await.expect("read");
+    assert_eq!((totals.blob_allocated, totals.pending_deletion_allocated), (4 * 4096, 2 * 4096));
+    let guessed = store.unmeasured(10).await.expect("read");
     assert_eq!(guessed.len(), 3);
     assert!(guessed.iter().all(|blob| blob.allocated.is_none()));
     let measured = guessed.into_iter().map(|blob| (blob.key, 512)).collect();
-    store.note_allocated(measured).await.expect("noted");
-    assert_eq!(store.unmeasured(10).await.expect("told"), []);
-    assert_eq!(store.totals().await.expect("told").blob_allocated, 3 * 512);
-    Scene::new(std::sync::Arc::new(store)).verifies().await;
+    store.record_allocated(measured).await.expect("noted");
+    assert_eq!(store.unmeasured(10).await.expect("read"), []);
+    assert_eq!(store.totals().await.expect("read").blob_allocated, 3 * 512);
+    Scene::new(std::sync::Arc::new(store)).assert_consistent().await;
 }
 
-/// Rows as versions before the thirteenth made them: an image with a megabyte of labels, two that share its config, an
-/// index with many platforms, and a referrer with long annotations and a long artifact type.
+/// Inserts rows as versions before the thirteenth did: an image with a megabyte of labels, two that share its config,
+/// an index with many platforms, and a referrer with long annotations and a long artifact type.
 fn fill_unbounded(connection: &rusqlite::Connection) {
     let config = format!("sha256:{}", "ab".repeat(32));
     let image = format!(r#"{{"config":{{"mediaType":"a/b","digest":"{config}"}},"layers":[]}}"#);
@@ -108,7 +108,7 @@ fn digest(name: &str) -> Vec<u8> {
     crate::metadata::sqlite::codec::digest(&crate::metadata::suite::digest(name))
 }
 
-async fn facts(store: &SqliteMetadata, name: &str) -> ManifestFacts {
+async fn manifest_facts(store: &SqliteMetadata, name: &str) -> ManifestFacts {
     let needs =
         Needs { labels: ["a".to_owned()].into(), annotations: ["k".to_owned()].into(), platforms: true };
     let query = SnapshotQuery { past: 0, needs };
@@ -118,7 +118,7 @@ async fn facts(store: &SqliteMetadata, name: &str) -> ManifestFacts {
     loaded.snapshot.manifests.into_iter().find(|facts| facts.digest == digest).expect("there")
 }
 
-async fn is_bounded(store: SqliteMetadata) {
+async fn assert_bounded(store: SqliteMetadata) {
     let unbounded = "SELECT count(*) FROM manifests
                      WHERE annotations IS NOT NULL OR length(details) > 2000 OR length(artifact_type) > 255";
     let count = |sql: &'static str| {
@@ -132,36 +132,36 @@ async fn is_bounded(store: SqliteMetadata) {
     assert_eq!(count("SELECT count(*) FROM facts WHERE key = 'details_bounded_to'"), 0);
     let labels = std::collections::BTreeMap::from([("a".to_owned(), "1".to_owned())]);
     for (name, platform) in [("1", "linux/arm64"), ("2", "linux/arm64"), ("5", "linux/amd64")] {
-        let found = facts(&store, name).await;
+        let found = manifest_facts(&store, name).await;
         assert_eq!(
             (found.platforms.expect("known"), found.labels.as_ref()),
             (vec![platform.to_owned()], Some(&labels))
         );
     }
-    assert_eq!(facts(&store, "3").await.platforms.expect("known").len(), 100);
-    let referrer = facts(&store, "4").await;
+    assert_eq!(manifest_facts(&store, "3").await.platforms.expect("known").len(), 100);
+    let referrer = manifest_facts(&store, "4").await;
     assert_eq!(referrer.annotations.expect("known")["k"], "v");
     assert_eq!(referrer.artifact_type.expect("known").len(), 302);
-    Scene::new(std::sync::Arc::new(store)).verifies().await;
+    Scene::new(std::sync::Arc::new(store)).assert_consistent().await;
 }
 
 #[tokio::test]
-async fn details_of_any_length_are_brought_within_the_bounds() {
+async fn oversized_details_are_bounded() {
     let folder = Folder::new();
-    fill_unbounded(&open::make_old(folder.path(), 11));
-    is_bounded(folder.store()).await;
+    fill_unbounded(&open::create_old_database(folder.path(), 11));
+    assert_bounded(folder.store()).await;
 }
 
-/// A start that was cut off behind the migration and before its last batch.
+/// The start was interrupted after the migration and before the last batch.
 #[tokio::test]
-async fn a_migration_that_was_cut_off_goes_on() {
+async fn interrupted_migration_continues() {
     let folder = Folder::new();
-    let connection = open::make_old(folder.path(), open::SCHEMA_VERSION.cast_signed());
+    let connection = open::create_old_database(folder.path(), open::SCHEMA_VERSION.cast_signed());
     fill_unbounded(&connection);
-    // The first row was done.
+    // The first row is already bounded.
     let done = "UPDATE facts SET value = '1' WHERE key = 'details_bounded_to';
                 UPDATE manifests SET details = NULL, config = (SELECT digest FROM blobs) WHERE id = 1;";
     connection.execute_batch(done).expect("changed");
     drop(connection);
-    is_bounded(folder.store()).await;
+    assert_bounded(folder.store()).await;
 }

@@ -1,4 +1,4 @@
-//! What SQLite's implementation owes beyond the suite, and the suite itself.
+//! Runs the suite on the SQLite implementation, and tests what the suite does not cover.
 
 mod groups;
 mod large;
@@ -21,7 +21,7 @@ use super::{Access, SqliteMetadata};
 use crate::metadata::MetadataStore;
 use crate::metadata::suite::Fixture;
 
-/// A folder that goes with its value.
+/// A temporary folder that is removed when the value is dropped.
 struct Folder(TempDir);
 
 impl Folder {

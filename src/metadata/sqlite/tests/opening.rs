@@ -1,4 +1,4 @@
-//! Opening: anew after a crash, read-only, a newer version's.
+//! Opens databases after a crash, read-only, and from a newer version.
 
 use std::fs;
 
@@ -7,10 +7,10 @@ use crate::metadata::MetadataError;
 use crate::metadata::sqlite::open::{self, OpenError};
 use crate::metadata::sqlite::{Access, SqliteMetadata};
 use crate::metadata::suite::{Fixture, Scene, at, image, rules};
-use crate::metadata::{ChangeKind, HistoryEntry, TagReturn};
+use crate::metadata::{ChangeKind, HistoryEntry, TagRestoration};
 
-/// What a killed process leaves: the files as they are now.
-fn killed(folder: &Folder) -> Folder {
+/// Copies the files as a killed process would leave them now.
+fn copy_as_killed(folder: &Folder) -> Folder {
     let left = Folder::new();
     for suffix in ["", "-wal"] {
         let name = format!("orlop.db{suffix}");
@@ -19,7 +19,7 @@ fn killed(folder: &Folder) -> Folder {
     left
 }
 
-async fn filled(folder: &Folder) -> Scene {
+async fn filled_scene(folder: &Folder) -> Scene {
     let scene = Scene::new(folder.open());
     scene.push("app", "layer", 0).await;
     scene.put("app", image("a").blob("layer").tag("v1"), 0).await;
@@ -27,29 +27,29 @@ async fn filled(folder: &Folder) -> Scene {
 }
 
 #[tokio::test]
-async fn a_new_database_has_an_empty_log() {
+async fn new_database_has_an_empty_log() {
     let folder = Folder::new();
     let store = folder.store();
     let log = fs::metadata(folder.path().join("orlop.db-wal")).expect("there");
     assert_eq!(log.len(), 0);
-    Scene::new(std::sync::Arc::new(store)).verifies().await;
+    Scene::new(std::sync::Arc::new(store)).assert_consistent().await;
 }
 
 #[tokio::test]
-async fn a_killed_process_loses_nothing() {
+async fn nothing_is_lost_when_the_process_is_killed() {
     let folder = Folder::new();
-    let running = filled(&folder).await;
+    let running = filled_scene(&folder).await;
     running.store.record_time(at(7)).await.expect("recorded");
-    let left = killed(&folder);
-    let again = Scene::new(left.open());
-    assert!(again.tagged("app", "v1").await.is_some() && again.has_blob("app", "layer").await);
-    assert_eq!(again.store.recorded_time().await.expect("an answer"), Some(at(7)));
-    again.verifies().await;
+    let left = copy_as_killed(&folder);
+    let reopened = Scene::new(left.open());
+    assert!(reopened.tagged("app", "v1").await.is_some() && reopened.has_blob("app", "layer").await);
+    assert_eq!(reopened.store.recorded_time().await.expect("an answer"), Some(at(7)));
+    reopened.assert_consistent().await;
 }
 
-/// What the first release wrote is brought up to date, and its history told.
+/// A database of the first release is migrated, and its history can be read.
 #[tokio::test]
-async fn a_full_database_of_the_first_version_is_migrated() {
+async fn database_of_the_first_version_is_migrated() {
     let folder = Folder::new();
     let connection = rusqlite::Connection::open(folder.path().join("orlop.db")).expect("opened");
     let history = "CREATE TABLE refinery_schema_history
@@ -57,7 +57,8 @@ async fn a_full_database_of_the_first_version_is_migrated() {
     connection.execute_batch(include_str!("../migrations/V1__first.sql")).expect("made");
     connection.execute_batch(history).expect("made");
     connection.execute_batch(&first_migration()).expect("noted");
-    let (a, b) = (format!("x'01{}'", "aa".repeat(32)), format!("x'01{}'", "bb".repeat(32)));
+    let a = format!("x'01{}'", "aa".repeat(32));
+    let b = format!("x'01{}'", "bb".repeat(32));
     let facts = format!(
         "INSERT INTO repositories VALUES (1, 'app', 0);
          INSERT INTO manifests (id, repo, digest, pushed_at, leased_at, size, media_type, content) VALUES
@@ -71,20 +72,21 @@ async fn a_full_database_of_the_first_version_is_migrated() {
     drop(connection);
     let scene = Scene::new(folder.open());
     assert!(folder.path().join("orlop.db.before-v2").exists());
-    let (app, v1, v2) =
-        ("app".parse().expect("name"), "v1".parse().expect("tag"), "v2".parse().expect("tag"));
+    let app = "app".parse().expect("name");
+    let v1 = "v1".parse().expect("tag");
+    let v2 = "v2".parse().expect("tag");
     let kinds = |rows: Vec<HistoryEntry>| rows.into_iter().map(|row| row.kind).collect::<Vec<_>>();
-    let told = scene.store.tag_history(&app, Some(&v1), None, 9).await.expect("told").items;
-    assert_eq!(told[0].was, told[1].digest);
-    assert_eq!(kinds(told), [ChangeKind::Move, ChangeKind::Push]);
-    let told = scene.store.tag_history(&app, Some(&v2), None, 9).await.expect("told").items;
-    assert_eq!(kinds(told), [ChangeKind::Delete, ChangeKind::Push]);
+    let rows = scene.store.tag_history(&app, Some(&v1), None, 9).await.expect("read").items;
+    assert_eq!(rows[0].was, rows[1].digest);
+    assert_eq!(kinds(rows), [ChangeKind::Move, ChangeKind::Push]);
+    let rows = scene.store.tag_history(&app, Some(&v2), None, 9).await.expect("read").items;
+    assert_eq!(kinds(rows), [ChangeKind::Delete, ChangeKind::Push]);
     let back = scene.store.restore_tag(&app, &v2, &at(1).into()).await.expect("an answer");
-    assert!(matches!(back, TagReturn::Done { .. }), "{back:?}");
-    scene.verifies().await;
+    assert!(matches!(back, TagRestoration::Done { .. }), "{back:?}");
+    scene.assert_consistent().await;
 }
 
-/// How the migrations' own table tells that the first was applied: taken from a database that has it.
+/// The statement that records the first migration as applied, built from a migrated database.
 fn first_migration() -> String {
     let folder = Folder::new();
     drop(folder.store());
@@ -96,7 +98,7 @@ fn first_migration() -> String {
 }
 
 #[tokio::test]
-async fn a_newer_database_is_refused_and_left_alone() {
+async fn newer_database_is_rejected_and_not_changed() {
     let folder = Folder::new();
     drop(folder.store());
     let change = "INSERT INTO refinery_schema_history (version, name, applied_on, checksum)
@@ -105,13 +107,13 @@ async fn a_newer_database_is_refused_and_left_alone() {
     connection.execute_batch(change).expect("changed");
     drop(connection);
     for access in [Access::ReadWrite, Access::ReadOnly] {
-        let refused = SqliteMetadata::open(folder.path(), access);
-        assert!(matches!(refused, Err(OpenError::Newer { found: 99, .. })));
+        let rejected = SqliteMetadata::open(folder.path(), access);
+        assert!(matches!(rejected, Err(OpenError::Newer { found: 99, .. })));
     }
 }
 
 #[tokio::test]
-async fn what_is_no_database_is_refused() {
+async fn file_that_is_not_a_database_is_rejected() {
     let folder = Folder::new();
     fs::write(folder.path().join("orlop.db"), [b'x'; 8192]).expect("written");
     for access in [Access::ReadWrite, Access::ReadOnly] {
@@ -120,58 +122,58 @@ async fn what_is_no_database_is_refused() {
 }
 
 #[tokio::test]
-async fn a_read_only_store_reads_and_refuses_the_rest() {
+async fn read_only_store_reads_and_rejects_changes() {
     let folder = Folder::new();
     let absent = SqliteMetadata::open(folder.path(), Access::ReadOnly);
     assert!(matches!(absent, Err(OpenError::NotReady(_))));
-    drop(filled(&folder).await);
+    drop(filled_scene(&folder).await);
     let store = SqliteMetadata::open(folder.path(), Access::ReadOnly).expect("opened");
     let scene = Scene::new(std::sync::Arc::new(store));
     assert!(scene.tagged("app", "v1").await.is_some());
     assert!(matches!(scene.store.record_time(at(1)).await, Err(MetadataError::ReadOnly)));
-    scene.store.check().await.expect("it reads");
+    scene.store.check().await.expect("reads work");
     assert_eq!(scene.store.dry_run(&rules(9000)).await.expect("a dry run").links, 0);
-    scene.verifies().await;
+    scene.assert_consistent().await;
 }
 
 #[tokio::test]
-async fn a_read_only_folder_is_read() {
+async fn database_in_a_read_only_folder_can_be_read() {
     let folder = Folder::new();
-    drop(filled(&folder).await);
+    drop(filled_scene(&folder).await);
     let _ = fs::remove_file(folder.path().join("orlop.db-wal"));
     let _ = fs::remove_file(folder.path().join("orlop.db-shm"));
     let store = open::open_for_reading(folder.path().join("orlop.db"), false).expect("opened");
     let scene = Scene::new(std::sync::Arc::new(store));
     assert!(scene.tagged("app", "v1").await.is_some());
-    scene.verifies().await;
-    assert_eq!(fs::read_dir(folder.path()).expect("listed").count(), 1, "nothing was made");
+    scene.assert_consistent().await;
+    assert_eq!(fs::read_dir(folder.path()).expect("listed").count(), 1, "no file was created");
 }
 
 #[tokio::test]
-async fn a_log_that_cannot_be_read_is_not_taken_for_an_empty_one() {
+async fn unreadable_log_is_not_treated_as_empty() {
     let folder = Folder::new();
-    let running = filled(&folder).await;
-    let left = killed(&folder);
-    let refused = open::open_for_reading(left.path().join("orlop.db"), false);
-    assert!(matches!(refused, Err(OpenError::Unclean(_))));
+    let running = filled_scene(&folder).await;
+    let left = copy_as_killed(&folder);
+    let rejected = open::open_for_reading(left.path().join("orlop.db"), false);
+    assert!(matches!(rejected, Err(OpenError::Unclean(_))));
     drop(running);
 }
 
 #[tokio::test]
-async fn a_copy_is_whole_and_does_not_replace() {
+async fn copy_is_complete_and_does_not_overwrite() {
     let folder = Folder::new();
-    let scene = filled(&folder).await;
+    let scene = filled_scene(&folder).await;
     let copy = Folder::new();
     let path = copy.path().join("orlop.db");
     scene.store.copy_to(&path).await.expect("copied");
     assert!(scene.store.copy_to(&path).await.is_err());
     let copied = Scene::new(copy.open());
     assert!(copied.tagged("app", "v1").await.is_some());
-    copied.verifies().await;
+    copied.assert_consistent().await;
 }
 
 #[tokio::test]
-async fn what_a_killed_dry_run_left_goes() {
+async fn folder_of_a_killed_dry_run_is_removed() {
     let folder = Folder::new();
     let left = folder.path().join("orlop.dry-run-x");
     fs::create_dir(&left).expect("made");
@@ -179,15 +181,16 @@ async fn what_a_killed_dry_run_left_goes() {
     assert!(!left.exists());
 }
 
-/// SQLite would write on into the nameless file, and what it answers would be gone with the process.
+/// SQLite would continue to write to the unlinked file, and these changes would be lost when the process ends.
 #[tokio::test]
-async fn a_database_that_has_lost_its_place_takes_nothing() {
+async fn moved_database_rejects_changes() {
     let folder = Folder::new();
-    let scene = filled(&folder).await;
-    let (path, elsewhere) = (folder.path().join("orlop.db"), folder.path().join("elsewhere"));
+    let scene = filled_scene(&folder).await;
+    let path = folder.path().join("orlop.db");
+    let elsewhere = folder.path().join("elsewhere");
     fs::rename(&path, &elsewhere).expect("moved");
-    let refused = scene.store.record_time(at(7)).await;
-    assert!(matches!(refused, Err(MetadataError::Vanished(_))), "{refused:?}");
+    let rejected = scene.store.record_time(at(7)).await;
+    assert!(matches!(rejected, Err(MetadataError::Vanished(_))), "{rejected:?}");
     fs::rename(&elsewhere, &path).expect("moved back");
     scene.store.record_time(at(7)).await.expect("recorded");
 }

@@ -1,4 +1,4 @@
-//! No statement of a request or a collector's step looks at more than it needs: SQLite's plan of each shows
+//! Statements of requests and of garbage collection read only the rows that they need: their query plans contain
 //! neither a scan nor a sort.
 
 use rusqlite::Connection;
@@ -7,8 +7,8 @@ use super::Folder;
 use crate::metadata::SortKey;
 use crate::metadata::sqlite::listings::{NAMES_DOWN, NAMES_UP, numbers, numbers_by_name, tags_page};
 
-/// Every source with statements that must be quick; not `verify.rs`, `usage.rs` and `holdings.rs`, which look
-/// at everything of a kind, aside.
+/// All sources with statements that must be fast. `verify.rs`, `usage.rs` and `holdings.rs` are missing: they read all
+/// rows of a kind on the blocking pool.
 const SOURCES: [(&str, &str); 31] = [
     ("accounting", include_str!("../accounting.rs")),
     ("attached", include_str!("../attached.rs")),
@@ -43,30 +43,30 @@ const SOURCES: [(&str, &str); 31] = [
     ("uploads", include_str!("../uploads.rs")),
 ];
 
-/// Statements that may look at all of something, by a part of them.
-const WHOLE: [&str; 9] = [
-    // A handful, which people write.
+/// Statements that may read all rows of something, identified by a part of their text.
+const ALLOWED_STATEMENTS: [&str; 9] = [
+    // A handful of rows, written by people.
     "FROM policies ORDER BY id",
-    // A short list, taken from its beginning.
+    // Takes only the first rows.
     "FROM doomed LIMIT",
-    // One for each repository that is being deleted or restored.
+    // One row for each repository that is being deleted or restored.
     "FROM repository_work w JOIN",
     "WHERE intent_digest IS NOT NULL\"",
-    // On the copy that a dry run made.
+    // Runs on the copy of a dry run.
     "SELECT count(*), coalesce(sum(size), 0) FROM doomed",
     // One row.
     "FROM totals",
-    // What is set aside, and no more.
+    // Reads only quarantined blobs.
     "INDEXED BY blobs_damaged",
-    // A handful, from the settings.
+    // A handful of rows, from the settings.
     "quotas",
-    // What is used of a new quota is added up once.
+    // Sums the usage of a new quota once.
     "coalesce(sum(tags), 0), count(*) FROM repositories",
 ];
 
-/// Scans of what is short: one row, a few of the newest edges, an index of what is being
-/// purged, or has to be measured.
-const HARMLESS: [&str; 4] = ["CONSTANT", "SCAN newest", "INDEX manifests_purging", "INDEX blobs_unmeasured"];
+/// Scans of few rows: one row, a few of the newest edges, or an index of what is being purged or must be measured.
+const ALLOWED_SCANS: [&str; 4] =
+    ["CONSTANT", "SCAN newest", "INDEX manifests_purging", "INDEX blobs_unmeasured"];
 
 fn statements(source: &str) -> Vec<&str> {
     let literals = source.split('"').skip(1).step_by(2);
@@ -91,18 +91,19 @@ fn plan(c: &Connection, sql: &str) -> rusqlite::Result<Vec<String>> {
 async fn no_statement_scans_or_sorts() {
     let folder = Folder::new();
     let store = folder.store();
-    let (mut seen, mut bad) = (0, Vec::new());
+    let mut seen = 0;
+    let mut bad = Vec::new();
     for (file, source) in SOURCES {
         for sql in statements(source) {
             seen += 1;
             let plan = store.read(|c| plan(c, sql));
             let plan = plan.unwrap_or_else(|error| panic!("{file}: {sql}: {error}"));
-            let slow = |step: &String| {
-                let harmless = HARMLESS.iter().any(|part| step.contains(part));
-                (step.starts_with("SCAN") && !harmless) || step.contains("TEMP B-TREE")
+            let is_slow = |step: &String| {
+                let is_allowed = ALLOWED_SCANS.iter().any(|part| step.contains(part));
+                (step.starts_with("SCAN") && !is_allowed) || step.contains("TEMP B-TREE")
             };
-            let excused = WHOLE.iter().any(|part| format!("{sql}\"").contains(part));
-            if !excused && plan.iter().any(slow) {
+            let is_allowed = ALLOWED_STATEMENTS.iter().any(|part| format!("{sql}\"").contains(part));
+            if !is_allowed && plan.iter().any(is_slow) {
                 bad.push(format!("{file}: {sql}\n    {plan:?}"));
             }
         }
@@ -111,10 +112,10 @@ async fn no_statement_scans_or_sorts() {
     assert!(bad.is_empty(), "{}", bad.join("\n"));
 }
 
-/// Tags come from an index in the orders that large repositories are looked at in. By the last pull, those
-/// of one moment are sorted by name.
+/// Tags come from an index in the orders that matter for large repositories. In the order of the last pull, tags of the
+/// same time are sorted by name.
 #[tokio::test]
-async fn a_page_of_tags_is_found_by_its_order() {
+async fn page_of_tags_uses_the_index_of_its_order() {
     let folder = Folder::new();
     let store = folder.store();
     for (sort, descending) in [SortKey::Name, SortKey::Pushed, SortKey::Pulled]
@@ -130,9 +131,9 @@ async fn a_page_of_tags_is_found_by_its_order() {
     }
 }
 
-/// Repositories come from an index in every order, and so do those in a range of names.
+/// Repositories come from an index in every order, also within a range of names.
 #[tokio::test]
-async fn a_page_of_repositories_is_found_by_its_order() {
+async fn page_of_repositories_uses_the_index_of_its_order() {
     let folder = Folder::new();
     let store = folder.store();
     let mut statements = vec![NAMES_UP.to_owned(), NAMES_DOWN.to_owned()];
@@ -147,7 +148,7 @@ async fn a_page_of_repositories_is_found_by_its_order() {
         );
         assert!(
             plan.iter().any(|step| step.contains("INDEX repositories_by_")),
-            "not only live ones: {plan:?}"
+            "the plan also reads repositories without live manifests: {plan:?}"
         );
     }
 }

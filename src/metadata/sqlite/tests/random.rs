@@ -1,5 +1,5 @@
-//! Random pushes, deletions and collections against a model of a few lines: what may be asked for, and when
-//! the last of it must be gone.
+//! Random pushes, deletions and collections, checked against a small model of what must exist and when everything must
+//! be removed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,7 +15,7 @@ const BLOBS: [&str; 3] = ["x", "y", "z"];
 
 type Names = &'static [&'static str];
 
-/// Each manifest, with what it refers to: blobs, children, subject.
+/// The manifests with the blobs, children and subjects that they refer to.
 const MANIFESTS: [(&str, Names, Names, Names); 6] = [
     ("a", &["x", "y"], &[], &[]),
     ("b", &["y", "z"], &[], &[]),
@@ -34,7 +34,7 @@ enum Step {
     Delete(usize, usize),
     DeleteBlob(usize, usize),
     Untag(usize, &'static str),
-    Begin(usize),
+    StartUpload(usize),
     Cancel,
     Wait(i64),
     Collect(usize),
@@ -42,7 +42,9 @@ enum Step {
 
 fn step() -> impl Strategy<Value = Step> {
     let tag = prop_oneof![Just("v1"), Just("v2")];
-    let (repo, blob, manifest) = (0..REPOS.len(), 0..BLOBS.len(), 0..MANIFESTS.len());
+    let repo = 0..REPOS.len();
+    let blob = 0..BLOBS.len();
+    let manifest = 0..MANIFESTS.len();
     prop_oneof![
         4 => (repo.clone(), blob.clone()).prop_map(|(r, b)| Step::Push(r, b)),
         1 => (repo.clone(), blob.clone()).prop_map(|(r, b)| Step::Mount(r, b)),
@@ -52,27 +54,28 @@ fn step() -> impl Strategy<Value = Step> {
         3 => (repo.clone(), manifest).prop_map(|(r, m)| Step::Delete(r, m)),
         1 => (repo.clone(), blob).prop_map(|(r, b)| Step::DeleteBlob(r, b)),
         1 => (repo.clone(), tag).prop_map(|(r, t)| Step::Untag(r, t)),
-        1 => repo.prop_map(Step::Begin),
+        1 => repo.prop_map(Step::StartUpload),
         1 => Just(Step::Cancel),
         4 => (1_i64..40).prop_map(Step::Wait),
         4 => (1_usize..5).prop_map(Step::Collect),
     ]
 }
 
-/// Names, each in a repository.
-type Here = BTreeSet<(usize, &'static str)>;
+/// Repositories and names in them.
+type NamesInRepos = BTreeSet<(usize, &'static str)>;
 
-/// What must be: the tags, and until when a blob was promised to be there.
+/// The expected state: the tags, and until when a blob is guaranteed to exist.
 #[derive(Default)]
-struct Reference {
+struct Model {
     tags: BTreeMap<(usize, &'static str), usize>,
     promised: BTreeMap<(usize, usize), i64>,
 }
 
-impl Reference {
-    /// Everything that is reached from a tag.
-    fn reached(&self) -> (Here, Here) {
-        let (mut manifests, mut blobs) = (BTreeSet::new(), BTreeSet::new());
+impl Model {
+    /// The manifests and blobs that are reachable from a tag.
+    fn reachable(&self) -> (NamesInRepos, NamesInRepos) {
+        let mut manifests = BTreeSet::new();
+        let mut blobs = BTreeSet::new();
         let mut waiting: Vec<_> = self.tags.iter().map(|((repo, _), m)| (*repo, MANIFESTS[*m].0)).collect();
         while let Some((repo, name)) = waiting.pop() {
             let Some((_, needs, children, _)) = MANIFESTS.iter().find(|found| found.0 == name) else {
@@ -86,7 +89,7 @@ impl Reference {
     }
 }
 
-fn built(manifest: usize, tag: Option<&str>) -> Image {
+fn build_image(manifest: usize, tag: Option<&str>) -> Image {
     let (name, blobs, children, subjects) = MANIFESTS[manifest];
     let details =
         ImageDetails { labels: Some([("of".into(), name.into())].into()), ..ImageDetails::default() };
@@ -104,86 +107,88 @@ fn built(manifest: usize, tag: Option<&str>) -> Image {
 async fn run(steps: Vec<Step>) {
     let folder = Folder::new();
     let scene = Scene::new(folder.open());
-    let (mut reference, mut now, mut open) = (Reference::default(), 0, Vec::new());
+    let mut model = Model::default();
+    let mut now = 0;
+    let mut open = Vec::new();
     for step in steps {
-        take(&scene, &mut reference, &mut now, &mut open, step).await;
-        scene.verifies().await;
-        let (manifests, blobs) = reference.reached();
+        run_step(&scene, &mut model, &mut now, &mut open, step).await;
+        scene.assert_consistent().await;
+        let (manifests, blobs) = model.reachable();
         for (repo, name) in manifests {
             assert!(scene.has(REPOS[repo], name).await, "{name} in {repo}");
         }
         for (repo, name) in blobs {
             assert!(scene.has_blob(REPOS[repo], name).await, "{name} in {repo}");
         }
-        for ((repo, blob), until) in &reference.promised {
+        for ((repo, blob), until) in &model.promised {
             assert!(now >= *until || scene.has_blob(REPOS[*repo], BLOBS[*blob]).await);
         }
     }
     for upload in open {
         scene.cancel(upload, now).await;
     }
-    for (repo, tag) in reference.tags.keys() {
+    for (repo, tag) in model.tags.keys() {
         assert!(scene.untag(REPOS[*repo], tag, now).await);
     }
-    // An index about its own child waits for the child's review, and then for its own.
+    // An index with its own child as subject waits for the child's review and then for its own.
     for _ in 0..12 {
         now += 15 * 24;
         scene.collect(rules(now)).await;
     }
-    scene.store.forget_doomed(&scene.doomed().await).await.expect("forgotten");
+    scene.store.forget_pending_deletions(&scene.pending_deletions().await).await.expect("forgotten");
     assert_eq!(scene.store.totals().await.expect("totals"), Totals::default());
-    scene.verifies().await;
+    scene.assert_consistent().await;
 }
 
-async fn take(
+async fn run_step(
     scene: &Scene,
-    reference: &mut Reference,
+    model: &mut Model,
     now: &mut i64,
     open: &mut Vec<crate::oci::UploadId>,
     step: Step,
 ) {
-    // A lease, less the eighth that makes it stale.
+    // Seven eighths of a lease: after that it may be renewed.
     let until = *now + 21;
     match step {
         Step::Push(repo, blob) => {
             scene.push(REPOS[repo], BLOBS[blob], *now).await;
-            reference.promised.insert((repo, blob), until);
+            model.promised.insert((repo, blob), until);
         }
         Step::Mount(repo, blob) => {
             let to = crate::metadata::suite::repo(REPOS[repo]);
             let wanted = crate::metadata::suite::digest(BLOBS[blob]);
             let at = crate::metadata::suite::at(*now);
-            let mounted = scene.store.mount_blob(&to, &wanted, None, at).await.expect("an answer");
+            let mounted = scene.store.mount_blob(&to, &wanted, None, at).await.expect("mounted");
             if let Mount::Done(_) = mounted {
-                reference.promised.insert((repo, blob), until);
+                model.promised.insert((repo, blob), until);
             }
         }
         Step::Head(repo, blob) => {
             if scene.head_blob(REPOS[repo], BLOBS[blob], *now).await {
-                reference.promised.insert((repo, blob), until);
+                model.promised.insert((repo, blob), until);
             }
         }
         Step::Put(repo, manifest, tag) => {
-            let put = scene.try_put(REPOS[repo], built(manifest, tag), *now).await;
+            let put = scene.try_put(REPOS[repo], build_image(manifest, tag), *now).await;
             if let (PutOutcome::Stored, Some(tag)) = (put, tag) {
-                reference.tags.insert((repo, tag), manifest);
+                model.tags.insert((repo, tag), manifest);
             }
         }
         Step::Delete(repo, manifest) => {
             if scene.delete(REPOS[repo], MANIFESTS[manifest].0, *now).await == Deletion::Done {
-                reference.tags.retain(|(of, _), tagged| (*of, *tagged) != (repo, manifest));
+                model.tags.retain(|(of, _), tagged| (*of, *tagged) != (repo, manifest));
             }
         }
         Step::DeleteBlob(repo, blob) => {
             if scene.delete_blob(REPOS[repo], BLOBS[blob], *now).await == Deletion::Done {
-                reference.promised.remove(&(repo, blob));
+                model.promised.remove(&(repo, blob));
             }
         }
         Step::Untag(repo, tag) => {
-            let there = reference.tags.remove(&(repo, tag)).is_some();
-            assert_eq!(scene.untag(REPOS[repo], tag, *now).await, there);
+            let existed = model.tags.remove(&(repo, tag)).is_some();
+            assert_eq!(scene.untag(REPOS[repo], tag, *now).await, existed);
         }
-        Step::Begin(repo) => open.push(scene.begin(REPOS[repo], *now).await),
+        Step::StartUpload(repo) => open.push(scene.start_upload(REPOS[repo], *now).await),
         Step::Cancel => {
             if let Some(upload) = open.pop() {
                 scene.cancel(upload, *now).await;
@@ -204,7 +209,7 @@ proptest! {
     })]
 
     #[test]
-    fn nothing_promised_is_lost_and_nothing_else_stays(steps in proptest::collection::vec(step(), 1..60)) {
+    fn guaranteed_content_is_kept_and_all_else_is_removed(steps in proptest::collection::vec(step(), 1..60)) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         runtime.block_on(run(steps));
     }

@@ -1,11 +1,11 @@
-//! That [`Maintenance::verify`] finds what cannot be.
+//! [`Maintenance::verify`] finds inconsistencies.
 
 use super::Folder;
 use crate::metadata::Maintenance;
 use crate::metadata::sqlite::writer::Durability;
 use crate::metadata::suite::{Fixture, Scene, image};
 
-async fn finds(plant: &'static str, meaning: &str) {
+async fn assert_found(change: &'static str, meaning: &str) {
     let folder = Folder::new();
     {
         let scene = Scene::new(folder.open());
@@ -13,57 +13,60 @@ async fn finds(plant: &'static str, meaning: &str) {
         scene.push("app", "loose", 0).await;
         scene.put("app", image("child").blob("layer"), 0).await;
         scene.put("app", image("index").child("child").subject("s").tag("v1"), 0).await;
-        scene.begin("app", 0).await;
-        scene.verifies().await;
+        scene.start_upload("app", 0).await;
+        scene.assert_consistent().await;
     }
     let store = folder.store();
-    let planted = store.write(Durability::Full, move |c| c.execute_batch(plant));
-    planted.await.expect("planted");
+    let changed = store.write(Durability::Full, move |c| c.execute_batch(change));
+    changed.await.expect("changed");
     let found = store.verify().await.expect("verified");
-    assert!(found.iter().any(|problem| problem.contains(meaning)), "{plant}: {found:?}");
+    assert!(found.iter().any(|problem| problem.contains(meaning)), "{change}: {found:?}");
 }
 
 #[tokio::test]
-async fn what_is_planted_is_found() {
-    let planted = [
-        ("UPDATE links SET hidden_at = 1", "a live manifest's blob is absent"),
-        ("UPDATE manifests SET state = 1, removed_at = 1 WHERE content = x'6368696c64'", "child is absent"),
+async fn every_inconsistency_is_found() {
+    let changes = [
+        ("UPDATE links SET hidden_at = 1", "a live manifest refers to a missing blob"),
+        ("UPDATE manifests SET state = 1, removed_at = 1 WHERE content = x'6368696c64'", "missing child"),
         ("UPDATE manifests SET state = 1, removed_at = 1 WHERE content = x'696e646578'", "a tag points"),
-        ("DELETE FROM review WHERE kind = 0", "a link that nothing holds"),
-        ("DELETE FROM tags; DELETE FROM review WHERE kind = 1", "a manifest that nothing holds"),
+        ("DELETE FROM review WHERE kind = 0", "an unreferenced link"),
+        ("DELETE FROM tags; DELETE FROM review WHERE kind = 1", "an unreferenced manifest"),
         ("INSERT INTO blobs (digest, size, generation) VALUES (x'01', 1, x'02')", "a blob has no link"),
-        ("INSERT INTO doomed SELECT generation, digest, size, 0 FROM blobs", "are on the doomed list"),
+        (
+            "INSERT INTO doomed SELECT generation, digest, size, 0 FROM blobs",
+            "in use is scheduled for deletion",
+        ),
         ("UPDATE totals SET allocated = 7", "the totals are wrong"),
         ("UPDATE totals SET doomed_allocated = 7", "the totals are wrong"),
         ("UPDATE blobs SET links = 7", "a blob's number of links"),
-        ("UPDATE repositories SET own_allocated = 7", "a repository's account"),
-        ("UPDATE repositories SET tags = 7", "a repository's account"),
-        ("UPDATE repositories SET manifest_bytes = 7", "a repository's account"),
-        ("UPDATE repositories SET history = 7", "a repository's account"),
-        ("INSERT INTO quotas (prefix, used_bytes) VALUES ('app', 7)", "a quota's account"),
-        ("INSERT INTO quotas (prefix, used_repositories) VALUES ('none', 7)", "a quota's account"),
+        ("UPDATE repositories SET own_allocated = 7", "a repository's usage counters"),
+        ("UPDATE repositories SET tags = 7", "a repository's usage counters"),
+        ("UPDATE repositories SET manifest_bytes = 7", "a repository's usage counters"),
+        ("UPDATE repositories SET history = 7", "a repository's usage counters"),
+        ("INSERT INTO quotas (prefix, used_bytes) VALUES ('app', 7)", "a quota's usage counters"),
+        ("INSERT INTO quotas (prefix, used_repositories) VALUES ('none', 7)", "a quota's usage counters"),
         ("UPDATE totals SET blobs = 7", "the totals are wrong"),
         ("UPDATE totals SET uploads = 7", "the totals are wrong"),
-        ("UPDATE manifests SET removed_at = 1", "a time of removal"),
-        ("UPDATE edges SET source = NULL", "an edge is not its manifest's"),
+        ("UPDATE manifests SET removed_at = 1", "a removal time"),
+        ("UPDATE edges SET source = NULL", "an edge does not match its manifest"),
         (
             "UPDATE uploads SET intent_digest = x'01', intent_generation = x'02';
              INSERT INTO doomed (generation, digest, size) VALUES (x'02', x'01', 1)",
-            "an upload is about to become",
+            "an upload would become",
         ),
     ];
-    for (plant, meaning) in planted {
-        finds(plant, meaning).await;
+    for (change, meaning) in changes {
+        assert_found(change, meaning).await;
     }
 }
 
 #[tokio::test]
-async fn a_damaged_page_is_found() {
+async fn damaged_page_is_found() {
     let folder = Folder::new();
     {
         let scene = Scene::new(folder.open());
         for number in 0..200 {
-            scene.begin(&format!("app{number}"), 0).await;
+            scene.start_upload(&format!("app{number}"), 0).await;
         }
     }
     let path = folder.path().join("orlop.db");
