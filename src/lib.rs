@@ -24,7 +24,7 @@
 //! | [`oci`] | OCI protocol types without I/O: digests, names, ids, manifests, paths, ranges, error codes |
 //! | [`retention`] | retention policies and their evaluation |
 //! | [`store`] | blob storage: [`store::BlobStore`] with a filesystem and an in-memory implementation |
-//! | [`metadata`] | metadata storage: [`metadata::MetadataStore`] with a SQLite implementation |
+//! | [`metadata`] | metadata storage: [`metadata::Metadata`] with a SQLite implementation |
 //! | [`registry`] | domain logic: uploads, blobs, manifests, tags, referrers |
 //! | [`jobs`] | background jobs: garbage collection, retention, scrub, backup, fsck |
 //! | [`auth`] | authentication and authorisation |

@@ -10,7 +10,7 @@ use super::directory::Directory;
 use super::lookalikes::is_look_alike;
 use crate::clock::{Clock, Timestamp};
 use crate::jobs::Job;
-use crate::metadata::{AccountChange, AccountKind, AccountOutcome, MetadataError, MetadataStore, Result};
+use crate::metadata::{AccountChange, AccountKind, AccountOutcome, Metadata, MetadataError, Result};
 use crate::registry::ServiceError;
 
 /// The precision with which the last use of a token is recorded.
@@ -18,7 +18,7 @@ const USE_PRECISION: Duration = Duration::from_secs(60);
 
 /// The accounts of a metadata store.
 pub struct Accounts {
-    metadata: Arc<dyn MetadataStore>,
+    metadata: Arc<Metadata>,
     current: RwLock<Arc<Directory>>,
     /// Serialises changes, so that the copy in memory is never older than the last recorded change.
     change_lock: tokio::sync::Mutex<()>,
@@ -31,7 +31,7 @@ impl Accounts {
     ///
     /// # Errors
     /// Fails if the database can't be read.
-    pub async fn load(metadata: Arc<dyn MetadataStore>) -> Result<Self> {
+    pub async fn load(metadata: Arc<Metadata>) -> Result<Self> {
         let current = RwLock::new(Arc::new(Directory::new(metadata.accounts().await?)));
         Ok(Self { metadata, current, change_lock: tokio::sync::Mutex::default(), uses: Mutex::default() })
     }

@@ -67,7 +67,7 @@ pub use crate::metadata::Page;
 use crate::clock::{Clock, Timestamp};
 use crate::fair::Client;
 use crate::memory::MemoryBudget;
-use crate::metadata::{DEFAULT_REPOSITORY_HISTORY_ROWS, DEFAULT_TAG_HISTORY_ROWS, MetadataStore, Quota};
+use crate::metadata::{DEFAULT_REPOSITORY_HISTORY_ROWS, DEFAULT_TAG_HISTORY_ROWS, Metadata, Quota};
 use crate::oci::RepoName;
 use crate::store::{BlobStore, Buffers};
 
@@ -167,7 +167,7 @@ const IDLE_BUFFERS: usize = 2;
 /// A registry on top of its two stores.
 pub struct Registry {
     pub(crate) blobs: Arc<dyn BlobStore>,
-    pub(crate) metadata: Arc<dyn MetadataStore>,
+    pub(crate) metadata: Arc<Metadata>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) settings: Settings,
     sessions: sessions::Sessions,
@@ -222,7 +222,7 @@ impl Registry {
     /// Creates a registry on top of `blobs` and `metadata`.
     pub fn new(
         blobs: Arc<dyn BlobStore>,
-        metadata: Arc<dyn MetadataStore>,
+        metadata: Arc<Metadata>,
         clock: Arc<dyn Clock>,
         settings: Settings,
     ) -> Arc<Self> {
@@ -263,7 +263,7 @@ impl Registry {
     }
 
     /// The metadata store, for jobs and reports.
-    pub fn metadata(&self) -> &Arc<dyn MetadataStore> {
+    pub fn metadata(&self) -> &Arc<Metadata> {
         &self.metadata
     }
 

@@ -11,7 +11,7 @@ use crate::auth::{
 };
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, IdentityProvider};
-use crate::metadata::MetadataStore;
+use crate::metadata::Metadata;
 use crate::outbound;
 use crate::text_file;
 
@@ -25,7 +25,7 @@ const TOKEN_KEY: &str = "tokens.key";
 /// Fails if a file cannot be read or a setting is invalid.
 pub async fn load_access_control(
     config: &Config,
-    metadata: Arc<dyn MetadataStore>,
+    metadata: Arc<Metadata>,
     keys: Option<&Path>,
     background: Option<&Handle>,
 ) -> Result<AccessControl, StartError> {

@@ -18,8 +18,8 @@ use super::errors::StartError;
 use super::failure::Failures;
 use super::state_file::{StateFile, StoreState};
 use crate::auth::AccessControl;
+use crate::metadata::Metadata;
 use crate::metadata::MetadataError;
-use crate::metadata::sqlite::SqliteMetadata;
 
 /// The state that a run starts with.
 #[derive(Debug, Clone, Copy)]
@@ -45,7 +45,7 @@ pub(super) struct StartingRun {
 /// The record of the current run.
 pub(super) struct RunRecord {
     file: StateFile,
-    metadata: Arc<SqliteMetadata>,
+    metadata: Arc<Metadata>,
     failures: Arc<Failures>,
     access: OnceLock<Arc<AccessControl>>,
     state: Mutex<RunState>,
@@ -83,7 +83,7 @@ impl StartingRun {
     /// Fails if the database or the state file cannot be written.
     pub(super) async fn start(
         self,
-        metadata: Arc<SqliteMetadata>,
+        metadata: Arc<Metadata>,
         failures: Arc<Failures>,
         start: &Start,
     ) -> Result<RunRecord, StartError> {
@@ -113,7 +113,7 @@ impl StartingRun {
 }
 
 /// Records the run in the database. Returns whether the disk had space for it.
-async fn commit(metadata: &SqliteMetadata, run: Uuid, start: &Start) -> Result<bool, StartError> {
+async fn commit(metadata: &Metadata, run: Uuid, start: &Start) -> Result<bool, StartError> {
     match metadata.record_run(&run.to_string(), start.stays_closed).await {
         Err(MetadataError::Full) if !start.must_be_recorded => {
             tracing::warn!("disk full: this start is not recorded in the database");

@@ -14,14 +14,14 @@ use super::run_record::{RunRecord, Start, StartingRun};
 use super::state_file::{FoundState, StateFile, StoreState};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
-use crate::metadata::Maintenance;
-use crate::metadata::sqlite::{self, DatabaseState, Inspection, SqliteMetadata};
+use crate::metadata::sqlite::{self, DatabaseState, Inspection};
+use crate::metadata::{Access, Metadata};
 use crate::store::{self, BlobStore, FilesystemStore};
 
 /// The open blob store and database.
 pub(super) struct Stores {
     pub(super) blobs: FilesystemStore,
-    pub(super) metadata: Arc<SqliteMetadata>,
+    pub(super) metadata: Arc<Metadata>,
     /// `None` in read-only mode, which records nothing.
     pub(super) run: Option<RunRecord>,
 }
@@ -91,7 +91,7 @@ impl<'a> Opening<'a> {
             None => false,
         };
         let store = store.map(|store| store.store_id());
-        let database = SqliteMetadata::inspect(&self.metadata_dir)?;
+        let database = sqlite::inspect(&self.metadata_dir)?;
         Ok(Found { store, blobs, state: self.file.read()?, database })
     }
 
@@ -139,7 +139,7 @@ impl<'a> Opening<'a> {
     }
 
     async fn open_for_reading(&self) -> Result<Stores, StartError> {
-        let metadata = SqliteMetadata::open(&self.metadata_dir, sqlite::Access::ReadOnly)?;
+        let metadata = Metadata::open(&self.metadata_dir, Access::ReadOnly)?;
         let blobs = FilesystemStore::open(&self.data, store::Access::ReadOnly)?;
         bind(&blobs, &metadata, self).await?;
         Ok(Stores { blobs, metadata: Arc::new(metadata), run: None })
@@ -158,7 +158,7 @@ impl<'a> Opening<'a> {
         lock.lock_metadata(&self.data, &self.metadata_dir)?;
         let start = found.start(accepted, self.checkpoint_log(found, accepted));
         let starting = StartingRun::announce(self.file.clone(), &start)?;
-        let metadata = SqliteMetadata::open(&self.metadata_dir, sqlite::Access::ReadWrite)?;
+        let metadata = Metadata::open(&self.metadata_dir, Access::ReadWrite)?;
         bind(&blobs, &metadata, self).await?;
         let metadata = Arc::new(metadata);
         let run = starting.start(Arc::clone(&metadata), Arc::clone(failures), &start).await?;
@@ -175,14 +175,14 @@ impl<'a> Opening<'a> {
         if accepted || !found.database.has_log || !matches!(found.state, FoundState::Known(_)) {
             return false;
         }
-        SqliteMetadata::fold_log_in(&self.metadata_dir).unwrap_or_else(|error| {
+        sqlite::fold_log_in(&self.metadata_dir).unwrap_or_else(|error| {
             tracing::warn!(%error, "failed to checkpoint the database's log");
             false
         })
     }
 
     fn database(&self) -> PathBuf {
-        SqliteMetadata::file_in(&self.metadata_dir)
+        Metadata::file_in(&self.metadata_dir)
     }
 }
 
@@ -223,11 +223,7 @@ impl Found {
 }
 
 /// Binds the database to the blob store. Fails if it is bound to another one.
-async fn bind(
-    blobs: &FilesystemStore,
-    metadata: &SqliteMetadata,
-    opening: &Opening<'_>,
-) -> Result<(), StartError> {
+async fn bind(blobs: &FilesystemStore, metadata: &Metadata, opening: &Opening<'_>) -> Result<(), StartError> {
     let id = blobs.store_id().to_string();
     let bound = metadata.bind_store(&id).await?;
     if bound != id {

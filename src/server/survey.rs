@@ -7,8 +7,9 @@ use super::open::quotas;
 use crate::auth::{WatchedUsers, find_look_alikes};
 use crate::clock::SystemClock;
 use crate::config::Config;
-use crate::metadata::sqlite::{Access, OpenError, SqliteMetadata};
-use crate::metadata::{Accounts, QuotaUse, Quotas};
+use crate::metadata::QuotaUse;
+use crate::metadata::sqlite::OpenError;
+use crate::metadata::{Access, Metadata};
 
 /// Returns warnings for the operator. Changes nothing, even while a server uses the store. Without a store only the
 /// files that the settings name are checked.
@@ -18,7 +19,7 @@ use crate::metadata::{Accounts, QuotaUse, Quotas};
 pub async fn survey(config: &Config) -> Result<Vec<String>, StartError> {
     let mut names = user_names_in_file(config);
     let mut warnings = Vec::new();
-    match SqliteMetadata::open(&config.metadata_dir(), Access::ReadOnly) {
+    match Metadata::open(&config.metadata_dir(), Access::ReadOnly) {
         Ok(metadata) => {
             let quotas = metadata.measure_quotas(&quotas(config)).await?;
             warnings.extend(quotas.iter().flat_map(QuotaUse::exceeded).map(|exceeded| exceeded.to_string()));

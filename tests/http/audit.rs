@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use orlop::auth::{By, NewAccount};
 use orlop::clock::Clock;
+use orlop::faults::{Failure, Fault};
 use orlop::http::api::{Audited, Changes, Page};
-use orlop::metadata::faulty::{Failure, Fault, Faults, Operation};
 use orlop::metadata::{AuditAction, AuditEntry, AuditOutcome, AuditQuery, Role};
+use orlop::metadata::{Faults, Operation};
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 use tempfile::TempDir;

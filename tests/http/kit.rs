@@ -12,8 +12,8 @@ use orlop::http::listen::{ListenSettings, serve};
 use orlop::http::{AlwaysReady, App, AppState, Health, HttpMetrics, HttpSettings};
 use orlop::jobs::retention::{PolicySet, RetentionSettings};
 use orlop::jobs::{Collector, CollectorSettings, Retention, Scrub, ScrubSettings};
-use orlop::metadata::faulty::{Faults, Faulty};
-use orlop::metadata::sqlite::{Access, SqliteMetadata};
+use orlop::metadata::Faults;
+use orlop::metadata::{Access, Metadata};
 use orlop::oci::{Algorithm, Digest, Hasher};
 use orlop::registry::{Registry, Settings};
 use orlop::retention::Policies;
@@ -95,8 +95,8 @@ impl Server {
         change(&mut setup);
         let metadata_dir = TempDir::new().expect("folder");
         let bytes = MemoryStore::new();
-        let metadata = SqliteMetadata::open(metadata_dir.path(), Access::ReadWrite).expect("metadata");
-        let metadata = Faulty::new(metadata, setup.metadata_faults);
+        let metadata = Metadata::open(metadata_dir.path(), Access::ReadWrite).expect("metadata");
+        let metadata = metadata.with_faults(setup.metadata_faults);
         let clock = Arc::new(ManualClock::at(Timestamp(1_000_000_000)));
         let store: Arc<dyn BlobStore> = if setup.files {
             let root = metadata_dir.path().join("blobs");

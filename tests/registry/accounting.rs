@@ -10,7 +10,7 @@ use std::time::Duration;
 use orlop::clock::{Clock, ManualClock, Timestamp};
 use orlop::jobs::{Collector, CollectorSettings, usage};
 use orlop::metadata::Scope;
-use orlop::metadata::sqlite::{Access as MetadataAccess, SqliteMetadata};
+use orlop::metadata::{Access as MetadataAccess, Metadata};
 use orlop::oci::{Algorithm, Digest, RepoName};
 use orlop::registry::{Access, Registry, Repository, Settings};
 use orlop::store::{self, FilesystemStore};
@@ -64,7 +64,7 @@ impl World {
         let clock = Arc::new(ManualClock::at(Timestamp(1_000_000_000)));
         let store = FilesystemStore::open(data.path(), store::Access::ReadWrite).expect("store");
         let metadata =
-            SqliteMetadata::open(&data.path().join("metadata"), MetadataAccess::ReadWrite).expect("metadata");
+            Metadata::open(&data.path().join("metadata"), MetadataAccess::ReadWrite).expect("metadata");
         let settings = Settings { lease: LEASE, min_free: 0, warn_free: 0, ..Settings::default() };
         let shared: Arc<dyn Clock> = clock.clone();
         let registry = Registry::new(Arc::new(store), Arc::new(metadata), shared, settings);

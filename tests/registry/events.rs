@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use orlop::clock::{Clock, ManualClock, Timestamp};
+use orlop::faults::{Failure, Fault};
 use orlop::jobs::fsck::fsck;
 use orlop::jobs::progress::Silent;
 use orlop::jobs::{Job, Scrub, ScrubSettings, Upkeep};
-use orlop::metadata::faulty::{Failure, Fault, Faults, Faulty, Operation};
-use orlop::metadata::sqlite::{Access as MetadataAccess, SqliteMetadata};
+use orlop::metadata::{Access as MetadataAccess, Metadata};
 use orlop::metadata::{Event, EventDetails, EventKind, PolicyRecord};
+use orlop::metadata::{Faults, Operation};
 use orlop::registry::{Registry, Settings};
 use orlop::store::MemoryStore;
 
@@ -89,7 +90,7 @@ async fn a_read_only_registry_records_no_events() {
 
     let Kit { registry, clock, metadata_dir, store, .. } = kit;
     drop(registry);
-    let metadata = SqliteMetadata::open(metadata_dir.path(), MetadataAccess::ReadOnly).expect("metadata");
+    let metadata = Metadata::open(metadata_dir.path(), MetadataAccess::ReadOnly).expect("metadata");
     let settings = Settings { read_only: true, ..Settings::default() };
     let registry = Registry::new(Arc::new(store.reopened()), Arc::new(metadata), clock, settings);
     registry.record_state(EventDetails::DiskFull { free: 0, min_free: 1 }).await;
@@ -152,9 +153,9 @@ async fn upkeep_removes_old_and_excess_events_unless_the_clock_is_suspect() {
 #[tokio::test]
 async fn an_event_that_could_not_be_recorded_is_recorded_at_the_next_check() {
     let metadata_dir = tempfile::tempdir().expect("temporary folder");
-    let metadata = SqliteMetadata::open(metadata_dir.path(), MetadataAccess::ReadWrite).expect("metadata");
+    let metadata = Metadata::open(metadata_dir.path(), MetadataAccess::ReadWrite).expect("metadata");
     let faults = Faults::new();
-    let metadata = Arc::new(Faulty::new(metadata, faults.clone()));
+    let metadata = Arc::new(metadata.with_faults(faults.clone()));
     let clock = Arc::new(ManualClock::at(Timestamp(1)));
     let settings = Settings { min_free: 0, warn_free: 0, ..Settings::default() };
     let registry = Registry::new(Arc::new(MemoryStore::new()), metadata, clock, settings);

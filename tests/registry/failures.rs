@@ -8,8 +8,7 @@ use ::bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use orlop::clock::{ManualClock, Timestamp};
 use orlop::fair::Client;
-use orlop::metadata::faulty as faulty_metadata;
-use orlop::metadata::sqlite::{Access as MetadataAccess, SqliteMetadata};
+use orlop::metadata::{Access as MetadataAccess, Metadata};
 use orlop::oci::Algorithm;
 use orlop::registry::{
     Access, ClientBody, DeleteError, DiskReserve, Registry, Repository, ServiceError, Settings, UploadError,
@@ -24,7 +23,7 @@ use crate::kit::{body, digest, push, read};
 struct Broken {
     repo: Repository,
     store_faults: faulty_store::Faults,
-    metadata_faults: faulty_metadata::Faults,
+    metadata_faults: orlop::metadata::Faults,
     clock: Arc<ManualClock>,
     dir: TempDir,
     registry: Arc<Registry>,
@@ -38,13 +37,13 @@ fn broken_with(change: impl FnOnce(&mut Settings)) -> Broken {
     let mut settings = Settings { min_free: 0, warn_free: 0, ..Settings::default() };
     change(&mut settings);
     let store_faults = faulty_store::Faults::new();
-    let metadata_faults = faulty_metadata::Faults::new();
+    let metadata_faults = orlop::metadata::Faults::new();
     let dir = TempDir::new().expect("temporary folder");
-    let metadata = SqliteMetadata::open(dir.path(), MetadataAccess::ReadWrite).expect("metadata");
+    let metadata = Metadata::open(dir.path(), MetadataAccess::ReadWrite).expect("metadata");
     let clock = Arc::new(ManualClock::at(Timestamp(1_000_000_000)));
     let registry = Registry::new(
         Arc::new(faulty_store::Faulty::new(MemoryStore::new(), store_faults.clone())),
-        Arc::new(faulty_metadata::Faulty::new(metadata, metadata_faults.clone())),
+        Arc::new(metadata.with_faults(metadata_faults.clone())),
         clock.clone(),
         settings,
     );
@@ -79,13 +78,13 @@ async fn does_not_undo_a_commit_of_unknown_outcome_while_metadata_writes_fail() 
     let Broken { repo, store_faults, metadata_faults, dir: _dir, .. } = broken();
     let id = repo.start_upload(Algorithm::Sha256).await.expect("upload");
     metadata_faults.next_of(
-        faulty_metadata::Operation::CommitUpload,
-        faulty_metadata::Fault::Fail(faulty_metadata::Failure::Io),
+        orlop::metadata::Operation::CommitUpload,
+        orlop::faults::Fault::Fail(orlop::faults::Failure::Io),
     );
     assert!(repo.finish(id, None, body(&[b"x"]), digest(b"x")).await.is_err());
     metadata_faults.next_of(
-        faulty_metadata::Operation::RecordIntent,
-        faulty_metadata::Fault::Fail(faulty_metadata::Failure::Io),
+        orlop::metadata::Operation::RecordIntent,
+        orlop::faults::Fault::Fail(orlop::faults::Failure::Io),
     );
     assert!(repo.upload_offset(id).await.is_err());
     assert_eq!(store_faults.count_of(faulty_store::Operation::Unpublish), 0);
@@ -99,8 +98,8 @@ async fn serves_reads_while_metadata_writes_fail() {
     push(&repo, b"x").await;
     clock.advance(Duration::from_secs(30 * 24 * 60 * 60));
     metadata_faults.next_of(
-        faulty_metadata::Operation::RenewLease,
-        faulty_metadata::Fault::Fail(faulty_metadata::Failure::Io),
+        orlop::metadata::Operation::RenewLease,
+        orlop::faults::Fault::Fail(orlop::faults::Failure::Io),
     );
     assert!(repo.blob(&digest(b"x")).await.is_ok());
 }
@@ -145,9 +144,9 @@ async fn a_delete_on_a_full_disk_releases_the_reserve() {
     push(&repo, b"x").await;
     push(&repo, b"y").await;
     let fail = |operation| {
-        metadata_faults.next_of(operation, faulty_metadata::Fault::Fail(faulty_metadata::Failure::Full))
+        metadata_faults.next_of(operation, orlop::faults::Fault::Fail(orlop::faults::Failure::Full))
     };
-    fail(faulty_metadata::Operation::DeleteBlob);
+    fail(orlop::metadata::Operation::DeleteBlob);
     let outcome = repo.delete_blob(&digest(b"x")).await;
     assert!(
         matches!(outcome, Err(DeleteError::Service(ServiceError::Full(_)))),
@@ -157,10 +156,10 @@ async fn a_delete_on_a_full_disk_releases_the_reserve() {
     registry.set_disk_reserve(reserve.clone());
     repo.delete_blob(&digest(b"x")).await.expect("there is space without the reserve");
     assert_eq!(reserve.0.load(Ordering::SeqCst), 0);
-    fail(faulty_metadata::Operation::DeleteBlob);
+    fail(orlop::metadata::Operation::DeleteBlob);
     repo.delete_blob(&digest(b"y")).await.expect("deleted");
     assert_eq!(reserve.0.load(Ordering::SeqCst), 1);
-    fail(faulty_metadata::Operation::CancelUpload);
+    fail(orlop::metadata::Operation::CancelUpload);
     let id = repo.start_upload(Algorithm::Sha256).await.expect("upload");
     assert!(repo.cancel_upload(id).await.is_err(), "the reserve is used up");
 }

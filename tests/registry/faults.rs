@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use orlop::clock::{Clock, ManualClock, Timestamp};
 use orlop::jobs::{Collector, CollectorSettings, fsck};
-use orlop::metadata::faulty as faulty_metadata;
-use orlop::metadata::sqlite::{Access as MetadataAccess, SqliteMetadata};
+use orlop::metadata::{Access as MetadataAccess, Metadata};
 use orlop::oci::{Algorithm, Digest};
 use orlop::registry::{Access, Registry, Repository, Settings};
 use orlop::store::{MemoryStore, faulty as faulty_store};
@@ -20,7 +19,7 @@ struct Machine {
     folder: TempDir,
     medium: MemoryStore,
     store_faults: faulty_store::Faults,
-    metadata_faults: faulty_metadata::Faults,
+    metadata_faults: orlop::metadata::Faults,
     clock: Arc<ManualClock>,
     registry: Arc<Registry>,
     collector: Collector,
@@ -32,7 +31,7 @@ impl Machine {
         let clock = Arc::new(ManualClock::at(Timestamp(1_000_000_000)));
         let medium = MemoryStore::new();
         let store_faults = faulty_store::Faults::new();
-        let metadata_faults = faulty_metadata::Faults::new();
+        let metadata_faults = orlop::metadata::Faults::new();
         let (registry, collector) = start(&folder, &medium, &store_faults, &metadata_faults, &clock);
         Self { folder, medium, store_faults, metadata_faults, clock, registry, collector }
     }
@@ -80,12 +79,12 @@ fn start(
     folder: &TempDir,
     medium: &MemoryStore,
     store_faults: &faulty_store::Faults,
-    metadata_faults: &faulty_metadata::Faults,
+    metadata_faults: &orlop::metadata::Faults,
     clock: &Arc<ManualClock>,
 ) -> (Arc<Registry>, Collector) {
-    let sqlite = SqliteMetadata::open(folder.path(), MetadataAccess::ReadWrite).expect("metadata");
+    let sqlite = Metadata::open(folder.path(), MetadataAccess::ReadWrite).expect("metadata");
     let blobs = Arc::new(faulty_store::Faulty::new(medium.clone(), store_faults.clone()));
-    let metadata = Arc::new(faulty_metadata::Faulty::new(sqlite, metadata_faults.clone()));
+    let metadata = Arc::new(sqlite.with_faults(metadata_faults.clone()));
     let shared: Arc<dyn Clock> = clock.clone();
     let settings = Settings { lease: LEASE, min_free: 0, warn_free: 0, ..Settings::default() };
     let registry = Registry::new(blobs, metadata, shared, settings);
@@ -163,7 +162,7 @@ async fn every_store_fault_leaves_accepted_images_complete() {
 
 #[tokio::test]
 async fn every_metadata_fault_leaves_accepted_images_complete() {
-    use faulty_metadata::{Failure, Fault};
+    use orlop::faults::{Failure, Fault};
     let healthy = Machine::new();
     push_image(&healthy.repo()).await.expect("nothing goes wrong");
     let operations = healthy.metadata_faults.count();

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use orlop::clock::{Clock, ManualClock, Timestamp};
 use orlop::jobs::{Collector, CollectorSettings};
-use orlop::metadata::sqlite::{Access as MetadataAccess, SqliteMetadata};
+use orlop::metadata::{Access as MetadataAccess, Metadata};
 use orlop::oci::{Algorithm, Digest, Hasher, Reference};
 use orlop::registry::{
     Access, ClientBody, ClientError, PutManifestError, PutRequest, Registry, Repository, Settings,
@@ -64,8 +64,7 @@ impl Kit {
         clock: Arc<ManualClock>,
         settings: Settings,
     ) -> Self {
-        let metadata =
-            SqliteMetadata::open(metadata_dir.path(), MetadataAccess::ReadWrite).expect("metadata");
+        let metadata = Metadata::open(metadata_dir.path(), MetadataAccess::ReadWrite).expect("metadata");
         let shared: Arc<dyn Clock> = clock.clone();
         let registry = Registry::new(Arc::new(store.clone()), Arc::new(metadata), shared, settings);
         let rules = CollectorSettings {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use orlop::clock::{Clock, ManualClock, Timestamp};
 use orlop::jobs::{Collector, CollectorSettings, Evicted, Evictor, SpaceGoal, SpaceReclaimer};
-use orlop::metadata::sqlite::{Access as MetadataAccess, SqliteMetadata};
+use orlop::metadata::{Access as MetadataAccess, Metadata};
 use orlop::metadata::{EventDetails, EventKind};
 use orlop::oci::{Algorithm, Digest};
 use orlop::registry::{
@@ -75,7 +75,7 @@ impl World {
         let clock = Arc::new(ManualClock::at(Timestamp(1_000_000_000)));
         let store = FilesystemStore::open(data.path(), store::Access::ReadWrite).expect("store");
         let metadata =
-            SqliteMetadata::open(&data.path().join("metadata"), MetadataAccess::ReadWrite).expect("metadata");
+            Metadata::open(&data.path().join("metadata"), MetadataAccess::ReadWrite).expect("metadata");
         let limit = BudgetSize::Bytes(budget);
         let settings = Settings {
             lease: LEASE,

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use orlop::clock::{Clock, ManualClock, Timestamp};
 use orlop::jobs::{Collector, CollectorSettings, Job};
-use orlop::metadata::sqlite::{Access as MetadataAccess, SqliteMetadata};
+use orlop::metadata::{Access as MetadataAccess, Metadata};
 use orlop::oci::{Algorithm, Digest};
 use orlop::registry::{Access, DeleteError, PutManifestError, Registry, Repository, Settings};
 use orlop::store::MemoryStore;
@@ -389,7 +389,7 @@ fn assemble(
     faults: &Faults,
     clock: &Arc<ManualClock>,
 ) -> (Arc<Registry>, Collector) {
-    let metadata = SqliteMetadata::open(metadata_dir.path(), MetadataAccess::ReadWrite).expect("metadata");
+    let metadata = Metadata::open(metadata_dir.path(), MetadataAccess::ReadWrite).expect("metadata");
     let store = Arc::new(Faulty::new(medium.clone(), faults.clone()));
     let shared: Arc<dyn Clock> = clock.clone();
     let settings = Settings { lease: LEASE, min_free: 0, warn_free: 0, ..Settings::default() };

@@ -9,7 +9,7 @@ use orlop::jobs::progress::Silent;
 use orlop::jobs::scrub::ScrubReport;
 use orlop::jobs::{Job, Scrub, ScrubSettings};
 use orlop::metadata::Integrity;
-use orlop::metadata::sqlite::{Access as MetadataAccess, SqliteMetadata};
+use orlop::metadata::{Access as MetadataAccess, Metadata};
 use orlop::oci::BlobKey;
 use orlop::registry::{Access, PutManifestError, Registry, Repository, Settings};
 use orlop::store::MemoryStore;
@@ -283,7 +283,7 @@ struct Unreadable {
 async fn unreadable() -> Unreadable {
     let faults = Faults::new();
     let metadata_dir = TempDir::new().expect("temporary folder");
-    let metadata = SqliteMetadata::open(metadata_dir.path(), MetadataAccess::ReadWrite).expect("metadata");
+    let metadata = Metadata::open(metadata_dir.path(), MetadataAccess::ReadWrite).expect("metadata");
     let clock = Arc::new(ManualClock::at(Timestamp(1_000_000_000)));
     let registry = Registry::new(
         Arc::new(Faulty::new(MemoryStore::new(), faults.clone())),

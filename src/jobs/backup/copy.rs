@@ -8,7 +8,8 @@ use futures_util::{StreamExt, stream};
 use super::BackupError;
 use crate::jobs::hashing::update;
 use crate::jobs::progress::{Counter, Progress, Unit};
-use crate::metadata::{Maintenance, StoredBlob};
+use crate::metadata::Metadata;
+use crate::metadata::StoredBlob;
 use crate::oci::{Hasher, UploadId};
 use crate::registry::ServiceError;
 use crate::store::{BlobStore, Content, FilesystemStore, StagedBytes, StoreError};
@@ -38,7 +39,7 @@ enum Outcome {
 
 /// Copies every blob that `metadata` lists from one store to the other, unless the other already has it.
 pub(super) async fn copy_blobs(
-    metadata: &dyn Maintenance,
+    metadata: &Metadata,
     from: &Arc<dyn BlobStore>,
     to: &Arc<FilesystemStore>,
     progress: &dyn Progress,

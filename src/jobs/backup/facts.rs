@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use super::BackupError;
-use crate::metadata::Maintenance;
-use crate::metadata::sqlite::{self, SqliteMetadata};
+use crate::metadata::sqlite;
+use crate::metadata::{Access, Metadata};
 use crate::store::STATE_FILE;
 
 /// The directory of the metadata within a backup.
@@ -30,17 +30,14 @@ const DATABASE: &str = "orlop.db";
 const IDENTITY: &str = "orlop.json";
 
 /// Copies the metadata to `dir/incoming`, and opens the copy.
-pub(super) async fn copy(
-    metadata: &(impl Maintenance + ?Sized),
-    dir: &Path,
-) -> Result<SqliteMetadata, BackupError> {
+pub(super) async fn copy(metadata: &Metadata, dir: &Path) -> Result<Metadata, BackupError> {
     recover_interrupted(dir)?;
     let incoming = dir.join(INCOMING);
     at_path(&incoming, remove_dir(&incoming).and_then(|()| fs::create_dir(&incoming)))?;
     let path = incoming.join(DATABASE);
     metadata.copy_to(&path).await?;
     at_path(&path, sync(&path).and_then(|()| sync(&incoming)))?;
-    Ok(SqliteMetadata::open(&incoming, sqlite::Access::ReadOnly)?)
+    Ok(Metadata::open(&incoming, Access::ReadOnly)?)
 }
 
 /// Replaces `dir/metadata` by `dir/incoming`. Whole directories are exchanged, so that a log left beside the previous
@@ -81,7 +78,7 @@ pub(super) fn recover_interrupted(dir: &Path) -> Result<(), BackupError> {
 
 /// The open metadata of a backup. Metadata of an older version is migrated in a separate directory.
 pub(super) struct BackupMetadata {
-    pub(super) metadata: SqliteMetadata,
+    pub(super) metadata: Metadata,
     migrated_in: Option<PathBuf>,
 }
 
@@ -92,12 +89,12 @@ impl BackupMetadata {
         let original = dir.join(METADATA);
         let scratch = metadata_dir.join(MIGRATING);
         at_path(&scratch, remove_dir(&scratch))?;
-        match SqliteMetadata::open(&original, sqlite::Access::ReadOnly) {
+        match Metadata::open(&original, Access::ReadOnly) {
             Ok(metadata) => Ok(Self { metadata, migrated_in: None }),
             Err(sqlite::OpenError::NotReady(_)) if original.join(DATABASE).is_file() => {
                 at_path(&scratch, fs::create_dir_all(&scratch))?;
                 copy_database(&original, &scratch)?;
-                let metadata = SqliteMetadata::open(&scratch, sqlite::Access::ReadWrite)?;
+                let metadata = Metadata::open(&scratch, Access::ReadWrite)?;
                 Ok(Self { metadata, migrated_in: Some(scratch) })
             }
             Err(error) => Err(error.into()),
@@ -124,7 +121,7 @@ fn copy_database(from: &Path, to: &Path) -> Result<(), BackupError> {
 }
 
 /// Copies `metadata` to its final place in `metadata_dir`.
-pub(super) async fn install(metadata: &SqliteMetadata, metadata_dir: &Path) -> Result<(), BackupError> {
+pub(super) async fn install(metadata: &Metadata, metadata_dir: &Path) -> Result<(), BackupError> {
     let draft = metadata_dir.join("orlop.db.restoring");
     let made = fs::create_dir_all(metadata_dir).and_then(|()| remove_file(&draft));
     at_path(metadata_dir, made)?;
@@ -199,8 +196,8 @@ mod tests {
         opened.close().expect("closed");
         assert_eq!(fs::read(original.join(DATABASE)).expect("read"), before);
         assert!(!restored.path().join(MIGRATING).exists());
-        let metadata = SqliteMetadata::open(restored.path(), sqlite::Access::ReadOnly).expect("up to date");
+        let metadata = Metadata::open(restored.path(), Access::ReadOnly).expect("up to date");
         let name = "app".parse().expect("name");
-        assert!(crate::metadata::Manifests::repository_exists(&metadata, &name).await.expect("an answer"));
+        assert!(metadata.repository_exists(&name).await.expect("an answer"));
     }
 }

@@ -24,7 +24,8 @@ use thiserror::Error;
 use self::copy::{Copied, copy_blobs};
 use super::progress::Progress;
 use crate::metadata::MetadataError;
-use crate::metadata::sqlite::{self, SqliteMetadata};
+use crate::metadata::sqlite;
+use crate::metadata::{Access as MetadataAccess, Metadata};
 use crate::registry::{Registry, ServiceError};
 use crate::store::{Access, BlobStore, FilesystemStore, OpenError, StoreError};
 
@@ -122,7 +123,7 @@ pub async fn backup(
     drop(removals_paused);
     drop(incoming);
     facts::replace(dir)?;
-    let metadata = SqliteMetadata::open(&dir.join(METADATA), sqlite::Access::ReadOnly)?;
+    let metadata = Metadata::open(&dir.join(METADATA), MetadataAccess::ReadOnly)?;
     let removed = prune::remove_unlisted(&metadata, &to, progress).await?;
     Ok(BackupReport::new(copied, removed))
 }

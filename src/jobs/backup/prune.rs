@@ -2,7 +2,7 @@
 
 use super::BackupError;
 use crate::jobs::progress::{Counter, Progress, Unit};
-use crate::metadata::Maintenance;
+use crate::metadata::Metadata;
 use crate::store::{BlobStore, FilesystemStore};
 
 /// Discards the remains of interrupted copies.
@@ -16,7 +16,7 @@ pub(super) async fn remove_leftovers(copy: &FilesystemStore) -> Result<(), Backu
 
 /// Removes the blobs that `metadata` does not list. Returns how many.
 pub(super) async fn remove_unlisted(
-    metadata: &dyn Maintenance,
+    metadata: &Metadata,
     copy: &FilesystemStore,
     progress: &dyn Progress,
 ) -> Result<u64, BackupError> {

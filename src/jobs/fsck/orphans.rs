@@ -11,7 +11,7 @@ use std::sync::Arc;
 use super::report::ProblemKind;
 use super::{Check, Unit};
 use crate::clock::Timestamp;
-use crate::metadata::MetadataStore;
+use crate::metadata::Metadata;
 use crate::oci::{BlobKey, UploadId};
 use crate::registry::ServiceError;
 use crate::store::{BlobStore, StoreError};
@@ -88,7 +88,7 @@ impl Check<'_> {
 
 /// Returns the keys of `seen` that are in no upload intent, no blob record and not pending deletion.
 async fn unreferenced(
-    metadata: &dyn MetadataStore,
+    metadata: &Metadata,
     seen: Vec<(BlobKey, u64)>,
 ) -> Result<Vec<(BlobKey, u64)>, ServiceError> {
     if seen.is_empty() {
@@ -112,7 +112,7 @@ async fn unreferenced(
     Ok(unreferenced)
 }
 
-async fn open_uploads(metadata: &dyn MetadataStore) -> Result<HashSet<UploadId>, ServiceError> {
+async fn open_uploads(metadata: &Metadata) -> Result<HashSet<UploadId>, ServiceError> {
     let all = metadata.idle_uploads(Timestamp(i64::MAX), NO_LIMIT).await?;
     Ok(all.into_iter().collect())
 }

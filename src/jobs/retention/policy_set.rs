@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use super::PolicyChangeError;
 use crate::clock::Timestamp;
-use crate::metadata::{EvaluationRecord, MetadataStore, PolicyRecord};
+use crate::metadata::{EvaluationRecord, Metadata, PolicyRecord};
 use crate::oci::{Algorithm, Hasher, RepoName, Tag};
 use crate::registry::{Registry, ServiceError, TagGuard};
 use crate::retention::{Compiled, Policies, Policy, PolicyError, Warning};
@@ -102,7 +102,7 @@ impl PolicySet {
     ///
     /// # Errors
     /// Fails if the database can't be read.
-    pub async fn load(&self, metadata: &dyn MetadataStore) -> Result<(), ServiceError> {
+    pub async fn load(&self, metadata: &Metadata) -> Result<(), ServiceError> {
         let records = metadata.policies().await?;
         let file = Arc::clone(&self.file);
         let in_force = self.compile_blocking(move || {

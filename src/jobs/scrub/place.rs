@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::pass::{Pass, Position, Suspect};
 use super::reading::BlobRead;
 use crate::clock::Timestamp;
-use crate::metadata::MetadataStore;
+use crate::metadata::Metadata;
 use crate::oci::BlobKey;
 
 /// The saved position. Times are in milliseconds since 1970.
@@ -73,7 +73,7 @@ impl SavedPosition {
     ///
     /// # Errors
     /// Fails if the database can't be read.
-    pub(super) async fn into_pass(self, metadata: &dyn MetadataStore) -> crate::metadata::Result<Pass> {
+    pub(super) async fn into_pass(self, metadata: &Metadata) -> crate::metadata::Result<Pass> {
         let suspects = self.suspects.iter().filter_map(SavedSuspect::to_suspect).collect();
         let mut pass = Pass::start(Timestamp(self.began_at), suspects);
         pass.done = self.done;
@@ -95,7 +95,7 @@ impl SavedRead {
         Self { digest, generation, offset, hash_state: hex::encode(state) }
     }
 
-    async fn into_read(self, metadata: &dyn MetadataStore) -> crate::metadata::Result<Option<BlobRead>> {
+    async fn into_read(self, metadata: &Metadata) -> crate::metadata::Result<Option<BlobRead>> {
         let Some(key) = parse_key(&self.digest, &self.generation) else {
             return Ok(None);
         };

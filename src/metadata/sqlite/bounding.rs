@@ -5,11 +5,12 @@
 //! records that the work is due, and this module does it in batches, each in its own transaction. If it is interrupted,
 //! it continues at the next start.
 
-use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior, params};
+use rusqlite::TransactionBehavior;
 
-use super::details::{self, OwnDetails};
-use super::maintenance::{read_value, write_value};
 use crate::metadata::PushedDetails;
+use crate::metadata::ops::details::{self, OwnDetails};
+use crate::metadata::ops::maintenance::{read_value, write_value};
+use crate::metadata::sql::{self, Connection, OptionalExtension, Row, params};
 use crate::oci::{DetailSelection, ImageDetails, MAX_MEDIA_TYPE_LEN, RecordedManifest};
 
 /// Key of the last manifest that was examined. It is deleted when all were.
@@ -25,12 +26,12 @@ const BATCH_ROWS: u64 = 10_000;
 const MAX_OWN_DETAILS: usize = 512;
 
 /// Continues until all rows are within the bounds. Returns whether there was anything to do.
-pub(super) fn finish(connection: &mut Connection) -> rusqlite::Result<bool> {
+pub(super) fn finish(connection: &mut rusqlite::Connection) -> sql::Result<bool> {
     let mut found = false;
     while let Some(after) = read_value(connection, PROGRESS_KEY)? {
         let batch = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        match bound_some(&batch, after.parse().unwrap_or(0))? {
-            Some(last) => write_value(&batch, PROGRESS_KEY, &last.to_string())?,
+        match bound_some(&*batch, after.parse().unwrap_or(0))? {
+            Some(last) => write_value(&*batch, PROGRESS_KEY, &last.to_string())?,
             None => batch.execute("DELETE FROM facts WHERE key = ?1", [PROGRESS_KEY]).map(drop)?,
         }
         batch.commit()?;
@@ -48,7 +49,7 @@ struct Unbounded {
 }
 
 /// Bounds rows after the manifest `after`. Returns the last manifest examined; `None` at the end.
-fn bound_some(c: &Connection, after: i64) -> rusqlite::Result<Option<i64>> {
+fn bound_some(c: &dyn Connection, after: i64) -> sql::Result<Option<i64>> {
     let last: Option<i64> = c.query_row(
         "SELECT max(id) FROM (SELECT id FROM manifests WHERE id > ?1 ORDER BY id LIMIT ?2)",
         params![after, BATCH_ROWS.cast_signed()],
@@ -70,7 +71,7 @@ fn bound_some(c: &Connection, after: i64) -> rusqlite::Result<Option<i64>> {
     Ok(Some(after))
 }
 
-fn next_unbounded(c: &Connection, after: i64, last: i64) -> rusqlite::Result<Option<Unbounded>> {
+fn next_unbounded(c: &dyn Connection, after: i64, last: i64) -> sql::Result<Option<Unbounded>> {
     let mut query = c.prepare_cached(
         "SELECT id, artifact_type, details, content FROM manifests
          WHERE id > ?1 AND id <= ?2
@@ -78,7 +79,7 @@ fn next_unbounded(c: &Connection, after: i64, last: i64) -> rusqlite::Result<Opt
          ORDER BY id LIMIT 1",
     )?;
     let limits = params![after, last, MAX_MEDIA_TYPE_LEN.cast_signed(), MAX_OWN_DETAILS.cast_signed()];
-    let row = |row: &Row<'_>| {
+    let row = |row: Row<'_>| {
         Ok(Unbounded {
             id: row.get(0)?,
             artifact_type: row.get(1)?,
@@ -89,7 +90,7 @@ fn next_unbounded(c: &Connection, after: i64, last: i64) -> rusqlite::Result<Opt
     query.query_row(limits, row).optional()
 }
 
-fn bound(c: &Connection, row: &Unbounded) -> rusqlite::Result<()> {
+fn bound(c: &dyn Connection, row: &Unbounded) -> sql::Result<()> {
     let manifest = RecordedManifest::read(&row.content).unwrap_or_default();
     let mut own = match &row.details {
         Some(json) if json.len() > MAX_OWN_DETAILS => bounded_details(c, json, &manifest, &row.content)?,
@@ -108,11 +109,11 @@ fn bound(c: &Connection, row: &Unbounded) -> rusqlite::Result<()> {
 
 /// Moves the details of an image to its config, and shortens those of an index.
 fn bounded_details(
-    c: &Connection,
+    c: &dyn Connection,
     json: &str,
     manifest: &RecordedManifest,
     content: &[u8],
-) -> rusqlite::Result<OwnDetails> {
+) -> sql::Result<OwnDetails> {
     if let Some(config) = &manifest.config {
         let pushed = PushedDetails::Config {
             digest: config.clone(),

@@ -6,11 +6,12 @@ use std::collections::BTreeSet;
 use std::mem::take;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use rusqlite::Connection;
 use rusqlite::functions::FunctionFlags;
-use rusqlite::{Connection, OptionalExtension};
 
-use super::parse_name;
 use super::query_cache::CacheGenerations;
+use crate::metadata::sql::parse_name;
+use crate::metadata::sql::{self, OptionalExtension};
 use crate::oci::RepoName;
 
 /// Triggers on everything that can make a cached result invalid. Only rows that were found are cached, so new rows do
@@ -71,7 +72,7 @@ impl CacheInvalidation {
     }
 }
 
-fn repository_name(connection: &Connection, id: i64) -> rusqlite::Result<Option<RepoName>> {
+fn repository_name(connection: &dyn sql::Connection, id: i64) -> sql::Result<Option<RepoName>> {
     let mut query = connection.prepare_cached("SELECT name FROM repositories WHERE id = ?1")?;
     query.query_row([id], |row| parse_name(row.get_ref(0)?.as_str()?, 0)).optional()
 }

@@ -6,10 +6,12 @@ use std::path::Path;
 
 use rusqlite::{Connection, ErrorCode, OptionalExtension};
 
-use super::maintenance::read_value;
+use super::log;
 use super::open::{self, OpenError};
 use super::readers::Readers;
-use super::{SqliteMetadata, log, runs};
+use crate::metadata::ops::maintenance::read_value;
+use crate::metadata::ops::runs::RUN_KEY;
+use crate::metadata::sql;
 
 /// First bytes of every SQLite database.
 const MAGIC: &[u8] = b"SQLite format 3\0";
@@ -43,30 +45,28 @@ pub enum DatabaseState {
     },
 }
 
-impl SqliteMetadata {
-    /// Inspects the database in the folder `dir` without changing it.
-    ///
-    /// # Errors
-    /// Fails if the file can't be inspected now. A file that is not a database is not an error.
-    pub fn inspect(dir: &Path) -> Result<Inspection, OpenError> {
-        let path = open::database(dir);
-        // Check this before SQLite opens the file: it creates an empty log.
-        let has_log = log::has_log(&path);
-        let found = |state| Inspection { state, has_log, run_in_file: None };
-        if let Some(state) = check_file(&path).map_err(|error| open::folder_error(dir, error))? {
-            return Ok(found(state));
-        }
-        let run_in_file =
-            Readers::new(path.clone(), true).read(read_recorded).ok().flatten().and_then(|read| read.run);
-        let immutable = open::is_immutable(&path, open::is_folder_writable(&path))?;
-        let state = match Readers::new(path.clone(), immutable).read(read_recorded) {
-            Ok(Some(Recorded { store, run })) => DatabaseState::Readable { store, run },
-            Ok(None) => DatabaseState::Empty,
-            Err(error) if is_damage(&error) => DatabaseState::Unreadable(error.to_string()),
-            Err(error) => return Err(OpenError::Sqlite { path, error }),
-        };
-        Ok(Inspection { run_in_file, ..found(state) })
+/// Inspects the database in the folder `dir` without changing it.
+///
+/// # Errors
+/// Fails if the file can't be inspected now. A file that is not a database is not an error.
+pub fn inspect(dir: &Path) -> Result<Inspection, OpenError> {
+    let path = open::database(dir);
+    // Check this before SQLite opens the file: it creates an empty log.
+    let has_log = log::has_log(&path);
+    let found = |state| Inspection { state, has_log, run_in_file: None };
+    if let Some(state) = check_file(&path).map_err(|error| open::folder_error(dir, error))? {
+        return Ok(found(state));
     }
+    let run_in_file =
+        Readers::new(path.clone(), true).read(read_recorded).ok().flatten().and_then(|read| read.run);
+    let immutable = open::is_immutable(&path, open::is_folder_writable(&path))?;
+    let state = match Readers::new(path.clone(), immutable).read(read_recorded) {
+        Ok(Some(Recorded { store, run })) => DatabaseState::Readable { store, run },
+        Ok(None) => DatabaseState::Empty,
+        Err(error) if is_damage(&error) => DatabaseState::Unreadable(error.to_string()),
+        Err(error) => return Err(OpenError::Sqlite { path, error: error.into() }),
+    };
+    Ok(Inspection { run_in_file, ..found(state) })
 }
 
 /// Checks the file itself. Returns its state if SQLite must not open it: for an empty file SQLite removes the log,
@@ -96,16 +96,16 @@ struct Recorded {
 }
 
 /// Reads what a database of any version records about itself. Returns `None` if it has no tables.
-fn read_recorded(c: &Connection) -> rusqlite::Result<Option<Recorded>> {
+fn read_recorded(c: &Connection) -> sql::Result<Option<Recorded>> {
     let facts = "SELECT 1 FROM sqlite_schema WHERE name = 'facts'";
     if c.query_row(facts, [], |_| Ok(())).optional()?.is_none() {
         return Ok(None);
     }
-    Ok(Some(Recorded { store: read_value(c, "store_id")?, run: read_value(c, runs::RUN_KEY)? }))
+    Ok(Some(Recorded { store: read_value(c, "store_id")?, run: read_value(c, RUN_KEY)? }))
 }
 
-fn is_damage(error: &rusqlite::Error) -> bool {
-    match error.sqlite_error_code() {
+fn is_damage(error: &sql::Error) -> bool {
+    match error.engine().and_then(rusqlite::Error::sqlite_error_code) {
         Some(code) => matches!(code, ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase),
         // A value has a type that is never written.
         None => true,

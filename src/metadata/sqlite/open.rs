@@ -7,13 +7,14 @@ use std::time::Duration;
 use rusqlite::{Connection, OptionalExtension};
 use thiserror::Error;
 
+use super::Sqlite;
 use super::bounding;
 use super::cache_invalidation::CacheInvalidation;
 use super::query_cache::CacheGenerations;
 use super::readers::Readers;
 use super::writer::Writer;
 use super::writer_yield::WriterYield;
-use super::{Access, SqliteMetadata};
+use crate::metadata::Access;
 
 mod migrations {
     refinery::embed_migrations!("src/metadata/sqlite/migrations");
@@ -25,7 +26,7 @@ pub const SCHEMA_VERSION: u32 = 15;
 const FILE: &str = "orlop.db";
 
 /// Prefix of the names of the folders in which dry runs work.
-pub(super) const DRY_RUN_PREFIX: &str = "orlop.dry-run-";
+pub(in crate::metadata) const DRY_RUN_PREFIX: &str = "orlop.dry-run-";
 
 /// Number of pages in the log at which SQLite checkpoints it into the database: about 16 MiB.
 const CHECKPOINT_PAGES: u32 = 4096;
@@ -69,7 +70,7 @@ pub enum OpenError {
         /// The database.
         path: PathBuf,
         /// Error of SQLite.
-        error: rusqlite::Error,
+        error: Box<dyn std::error::Error + Send + Sync>,
     },
     /// A migration failed.
     #[error("can't migrate the database {path} to this version: {error}")]
@@ -81,7 +82,7 @@ pub enum OpenError {
     },
 }
 
-pub(super) fn open(dir: &Path, access: Access) -> Result<SqliteMetadata, OpenError> {
+pub(super) fn open(dir: &Path, access: Access) -> Result<Sqlite, OpenError> {
     let path = database(dir);
     match access {
         Access::ReadWrite => open_for_writing(dir, path),
@@ -96,16 +97,16 @@ pub(super) fn database(dir: &Path) -> PathBuf {
 
 /// Opens a database without changing it. If its folder is not `writable`, the database is treated as unchanging, and
 /// its log must be empty or have its shared memory next to it.
-pub(super) fn open_for_reading(path: PathBuf, writable: bool) -> Result<SqliteMetadata, OpenError> {
+pub(super) fn open_for_reading(path: PathBuf, writable: bool) -> Result<Sqlite, OpenError> {
     // For an empty file SQLite removes the log, which may hold the only remaining data.
     if !fs::metadata(&path).is_ok_and(|file| file.is_file() && file.len() > 0) {
         return Err(OpenError::NotReady(path));
     }
     let immutable = is_immutable(&path, writable)?;
-    let sqlite = |error| OpenError::Sqlite { path: path.clone(), error };
+    let sqlite = |error: rusqlite::Error| OpenError::Sqlite { path: path.clone(), error: error.into() };
     let readers = Readers::new(path.clone(), immutable);
     match readers.read(version).map_err(sqlite)? {
-        SCHEMA_VERSION => Ok(SqliteMetadata::from_parts(path, readers, None, &CacheGenerations::default())),
+        SCHEMA_VERSION => Ok(Sqlite::from_parts(path, readers, None, &CacheGenerations::default())),
         found if found > SCHEMA_VERSION => Err(OpenError::Newer { path, found, known: SCHEMA_VERSION }),
         _ => Err(OpenError::NotReady(path)),
     }
@@ -132,10 +133,10 @@ pub(super) fn is_folder_writable(path: &Path) -> bool {
     rustix::fs::access(folder, rustix::fs::Access::WRITE_OK).is_ok()
 }
 
-fn open_for_writing(dir: &Path, path: PathBuf) -> Result<SqliteMetadata, OpenError> {
+fn open_for_writing(dir: &Path, path: PathBuf) -> Result<Sqlite, OpenError> {
     fs::create_dir_all(dir).map_err(|error| folder_error(dir, error))?;
     remove_dry_runs(dir);
-    let sqlite = |error| OpenError::Sqlite { path: path.clone(), error };
+    let sqlite = |error: rusqlite::Error| OpenError::Sqlite { path: path.clone(), error: error.into() };
     let mut connection = connect(&path).map_err(sqlite)?;
     keep_temporary_files_in(dir, &connection).map_err(sqlite)?;
     let found = version(&connection).map_err(sqlite)?;
@@ -154,7 +155,8 @@ fn open_for_writing(dir: &Path, path: PathBuf) -> Result<SqliteMetadata, OpenErr
             sync_folder(parent)?;
         }
     }
-    if bounding::finish(&mut connection).map_err(sqlite)? {
+    let bounded = bounding::finish(&mut connection);
+    if bounded.map_err(|error| OpenError::Sqlite { path: path.clone(), error: error.into() })? {
         checkpoint(&connection).map_err(sqlite)?;
     }
     connection.pragma_update(None, "foreign_keys", true).map_err(sqlite)?;
@@ -166,7 +168,7 @@ fn open_for_writing(dir: &Path, path: PathBuf) -> Result<SqliteMetadata, OpenErr
     let writer = Writer::start(connection, writer_yield, invalidation, generations.clone())
         .map_err(|error| folder_error(dir, error))?;
     let readers = Readers::new(path.clone(), false);
-    Ok(SqliteMetadata::from_parts(path, readers, Some(writer), &generations))
+    Ok(Sqlite::from_parts(path, readers, Some(writer), &generations))
 }
 
 /// Makes SQLite write temporary data that does not fit into memory to unnamed files in `dir`: in a container there may

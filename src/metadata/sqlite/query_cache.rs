@@ -57,7 +57,7 @@ impl CacheGenerations {
 }
 
 /// Results of one query about a repository.
-pub(super) struct QueryCache<K, V> {
+pub(in crate::metadata) struct QueryCache<K, V> {
     generations: CacheGenerations,
     cached: Mutex<CachedRepositories<K, V>>,
 }
@@ -79,7 +79,7 @@ impl<K: Hash + Eq, V: Clone> QueryCache<K, V> {
     }
 
     /// Returns the cached result, or runs `query` and caches what it finds. `size` returns the content's size in bytes.
-    pub(super) fn get_or_query<Q, E>(
+    pub(in crate::metadata) fn get_or_query<Q, E>(
         &self,
         repo: &RepoName,
         key: &Q,

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 
+use crate::metadata::sql;
+
 /// Maximum number of idle connections in the pool.
 const MAX_IDLE_CONNECTIONS: usize = 8;
 
@@ -44,10 +46,10 @@ impl Readers {
         Self { path, immutable, pool: Mutex::default(), returned: Condvar::new() }
     }
 
-    pub(super) fn read<T>(
+    pub(super) fn read<T, E: From<rusqlite::Error>>(
         &self,
-        query: impl FnOnce(&Connection) -> rusqlite::Result<T>,
-    ) -> rusqlite::Result<T> {
+        query: impl FnOnce(&Connection) -> Result<T, E>,
+    ) -> Result<T, E> {
         let connection = self.acquire()?;
         let outcome = query(&connection);
         self.release(connection);
@@ -86,13 +88,13 @@ impl Readers {
     /// afterwards.
     pub(super) fn read_report<T>(
         &self,
-        query: impl FnOnce(&Connection) -> rusqlite::Result<T>,
-    ) -> rusqlite::Result<T> {
+        query: impl FnOnce(&dyn sql::Connection) -> sql::Result<T>,
+    ) -> sql::Result<T> {
         let connection = self.connect()?;
         connection.pragma_update(None, "cache_size", -REPORT_CACHE_KIB)?;
         // All statements of the report see the same state.
         let transaction = connection.unchecked_transaction()?;
-        query(&transaction)
+        query(&*transaction)
     }
 
     fn connect(&self) -> rusqlite::Result<Connection> {

@@ -17,6 +17,8 @@ use super::log;
 use super::place::DatabaseFile;
 use super::query_cache::CacheGenerations;
 use super::writer_yield::WriterYield;
+use crate::metadata::engine::{Durability, Urgency};
+use crate::metadata::sql;
 use crate::metadata::{MetadataError, Result};
 
 /// Maximum total size of the large changes in the queue and in the group that is being written. Callers of further
@@ -25,24 +27,6 @@ const MAX_LARGE_BYTES: usize = 8 << 20;
 
 /// Unit, in bytes, in which the size of large changes is counted.
 const PERMIT_BYTES: usize = 1 << 10;
-
-/// What a change must survive once its caller has the result.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Durability {
-    /// The death of the process.
-    Lazy,
-    /// A power cut.
-    Full,
-}
-
-/// Whether a request waits for a change.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Urgency {
-    /// A request waits for it.
-    Awaited,
-    /// Only background work waits for it.
-    Behind,
-}
 
 /// A change in a group.
 trait Member: Send {
@@ -61,7 +45,7 @@ struct Change<T, F> {
     durability: Durability,
     urgency: Urgency,
     change: Option<F>,
-    outcome: Option<rusqlite::Result<T>>,
+    outcome: Option<sql::Result<T>>,
     caller: oneshot::Sender<Result<T>>,
     /// Reserves space in the queue for a large change.
     _permit: Option<OwnedSemaphorePermit>,
@@ -70,7 +54,7 @@ struct Change<T, F> {
 impl<T, F> Member for Change<T, F>
 where
     T: Send,
-    F: FnOnce(&Connection) -> rusqlite::Result<T> + Send,
+    F: FnOnce(&dyn sql::Connection) -> sql::Result<T> + Send,
 {
     fn durability(&self) -> Durability {
         self.durability
@@ -84,7 +68,7 @@ where
         self.outcome = self.change.take().map(|change| change(connection));
         match &self.outcome {
             Some(Ok(_)) | None => Ok(()),
-            Some(Err(error)) => Err(error.sqlite_error_code()),
+            Some(Err(error)) => Err(sqlite_error(error).and_then(rusqlite::Error::sqlite_error_code)),
         }
     }
 
@@ -162,7 +146,7 @@ impl Writer {
     ) -> Result<T>
     where
         T: Send + 'static,
-        F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+        F: FnOnce(&dyn sql::Connection) -> sql::Result<T> + Send + 'static,
     {
         let permit = self.acquire_permit(bytes).await?;
         if self.poisoned.load(Ordering::Acquire) {
@@ -242,7 +226,7 @@ impl WriterThread {
             self.poison_if_unsafe(error);
         }
         for member in group {
-            member.complete(committed.as_ref().copied().map_err(to_metadata_error));
+            member.complete(committed.as_ref().copied().map_err(sqlite_to_metadata_error));
         }
     }
 
@@ -317,8 +301,20 @@ fn poisoned() -> MetadataError {
     MetadataError::Failed("an earlier write failed; restart to reopen the database".into())
 }
 
+fn sqlite_error(error: &sql::Error) -> Option<&rusqlite::Error> {
+    error.engine()
+}
+
+/// Converts an error of a statement for the caller.
+pub(super) fn to_metadata_error(error: &sql::Error) -> MetadataError {
+    match sqlite_error(error) {
+        Some(error) => sqlite_to_metadata_error(error),
+        None => MetadataError::Failed(error.to_string()),
+    }
+}
+
 /// Converts an error of SQLite for the caller.
-pub(super) fn to_metadata_error(error: &rusqlite::Error) -> MetadataError {
+fn sqlite_to_metadata_error(error: &rusqlite::Error) -> MetadataError {
     match error.sqlite_error_code() {
         Some(ErrorCode::DiskFull) => MetadataError::Full,
         Some(ErrorCode::ReadOnly) => MetadataError::ReadOnly,

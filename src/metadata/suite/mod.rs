@@ -1,4 +1,4 @@
-//! The scenarios that every [`MetadataStore`] must pass. [`crate::metadata_store_suite`] makes a test of each.
+//! The scenarios that every [`Metadata`] must pass. [`crate::metadata_store_suite`] makes a test of each.
 //! A scenario panics if the store breaks its contract. Times are in hours.
 
 mod accounting;
@@ -28,7 +28,7 @@ mod uploads;
 
 use std::sync::Arc;
 
-use super::MetadataStore;
+use super::Metadata;
 
 pub use accounting::*;
 pub use accounts::*;
@@ -58,7 +58,7 @@ pub use uploads::*;
 /// A place in which a store can be opened.
 pub trait Fixture: Send + Sync {
     /// Opens the store as a new process would, with the data that earlier ones left.
-    fn open(&self) -> Arc<dyn MetadataStore>;
+    fn open(&self) -> Arc<Metadata>;
 }
 
 /// Creates a `#[tokio::test]` for each scenario, each with a new fixture. After each scenario the store must

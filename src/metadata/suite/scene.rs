@@ -6,8 +6,8 @@ use std::time::Duration;
 use crate::clock::Timestamp;
 use crate::metadata::{
     Batch, BlobRecord, BlobSize, Change, CollectionRules, Commit, Deletion, Edge, EdgeKind, ImmutableTags,
-    Integrity, ManifestRecord, MetadataStore, PushedDetails, PutManifest, PutOutcome, Renewal, Target,
-    UploadEnd, lease_renewal_cutoff,
+    Integrity, ManifestRecord, Metadata, PushedDetails, PutManifest, PutOutcome, Renewal, Target, UploadEnd,
+    lease_renewal_cutoff,
 };
 use crate::oci::{
     Algorithm, BlobKey, Digest, Generation, Hasher, ImageDetails, Reference, RepoName, Tag, UploadId,
@@ -168,12 +168,12 @@ impl Image {
 /// A store with shorthands for its methods.
 pub struct Scene {
     /// The store.
-    pub store: Arc<dyn MetadataStore>,
+    pub store: Arc<Metadata>,
 }
 
 impl Scene {
     /// Creates a scene for this store.
-    pub fn new(store: Arc<dyn MetadataStore>) -> Self {
+    pub fn new(store: Arc<Metadata>) -> Self {
         Self { store }
     }
 

@@ -40,7 +40,7 @@ impl Store {
     }
 
     fn database(&self) -> PathBuf {
-        SqliteMetadata::file_in(&self.config.metadata_dir())
+        Metadata::file_in(&self.config.metadata_dir())
     }
 
     fn log(&self) -> PathBuf {
@@ -68,7 +68,7 @@ impl Store {
         }
         let announced = self.state();
         let dir = self.config.metadata_dir();
-        let metadata = SqliteMetadata::open(&dir, sqlite::Access::ReadWrite).expect("opened");
+        let metadata = Metadata::open(&dir, Access::ReadWrite).expect("opened");
         let failures = Arc::<Failures>::default();
         let run = starting.start(Arc::new(metadata), Arc::clone(&failures), &start).await.expect("started");
         failures.record("killed".into());

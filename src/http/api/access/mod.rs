@@ -26,7 +26,7 @@ use crate::http::Health;
 use crate::http::listen::Peer;
 use crate::jobs::{Collector, Retention, Scrub};
 use crate::memory::{Holder, OutOfMemory};
-use crate::metadata::{ListPage, ListQuery, MetadataStore, RepositoryEntry, Scope};
+use crate::metadata::{ListPage, ListQuery, Metadata, RepositoryEntry, Scope};
 use crate::oci::RepoName;
 use crate::registry::{Registry, Repository};
 
@@ -219,7 +219,7 @@ impl Requester {
     }
 
     /// The metadata store, after [`Self::authorise_administration`] has granted access.
-    pub(super) fn metadata(&self) -> &Arc<dyn MetadataStore> {
+    pub(super) fn metadata(&self) -> &Arc<Metadata> {
         self.api.view.registry.metadata()
     }
 

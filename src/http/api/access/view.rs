@@ -12,7 +12,7 @@ use crate::jobs::scrub::ScrubReport;
 use crate::jobs::usage::{UsageReport, usage};
 use crate::jobs::{Collector, Retention, Scrub};
 use crate::metadata::{
-    BlobWhy, HistoryEntry, ListPage, ListQuery, ManifestWhy, MetadataStore, QuarantinedBlob, RepositoryEntry,
+    BlobWhy, HistoryEntry, ListPage, ListQuery, ManifestWhy, Metadata, QuarantinedBlob, RepositoryEntry,
     RepositoryStep, Scope, SortKey, TagEntry, UsageDay, Visible,
 };
 use crate::oci::{Digest, Reference, RepoName, Tag};
@@ -46,7 +46,7 @@ impl View {
     }
 
     /// The metadata store.
-    pub(in crate::http::api) fn metadata(&self) -> &dyn MetadataStore {
+    pub(in crate::http::api) fn metadata(&self) -> &Metadata {
         self.registry.metadata().as_ref()
     }
 
@@ -277,7 +277,7 @@ mod tests {
     use crate::http::AlwaysReady;
     use crate::jobs::retention::RetentionSettings;
     use crate::jobs::{CollectorSettings, ScrubSettings};
-    use crate::metadata::sqlite::{Access, SqliteMetadata};
+    use crate::metadata::{Access, Metadata};
     use crate::oci::{Algorithm, Hasher};
     use crate::registry::Settings;
     use crate::store::MemoryStore;
@@ -285,7 +285,7 @@ mod tests {
     const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
     fn view(dir: &std::path::Path) -> View {
-        let metadata = Arc::new(SqliteMetadata::open(dir, Access::ReadWrite).expect("metadata"));
+        let metadata = Arc::new(Metadata::open(dir, Access::ReadWrite).expect("metadata"));
         let clock = Arc::new(ManualClock::at(Timestamp(1)));
         let registry = Registry::new(Arc::new(MemoryStore::new()), metadata, clock, Settings::default());
         let rules = CollectorSettings { trash: DAY, untagged: None, upload_expiry: DAY, batch: 1 };

@@ -4,24 +4,23 @@
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
 
-use rusqlite::Connection;
-
 use super::Folder;
-use crate::metadata::sqlite::SqliteMetadata;
-use crate::metadata::sqlite::writer::Durability;
+use crate::metadata::Durability;
+use crate::metadata::Metadata;
+use crate::metadata::sql::{self, Connection};
 use crate::metadata::suite::{Scene, at, image, repo};
-use crate::metadata::{Maintenance, Manifests, MetadataError, PutManifest, Uploads};
+use crate::metadata::{MetadataError, PutManifest};
 use crate::oci::{Algorithm, UploadId};
 
-fn failing(code: i32) -> impl FnOnce(&Connection) -> rusqlite::Result<()> + Send + 'static {
+fn failing(code: i32) -> impl FnOnce(&dyn Connection) -> sql::Result<()> + Send + 'static {
     move |c| {
         c.execute("INSERT INTO facts (key, value) VALUES ('undone', '')", [])?;
-        Err(rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), None))
+        Err(rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), None).into())
     }
 }
 
 /// Keeps the writer busy until the returned sender is dropped, so that the following changes form one group.
-async fn block_writer(store: &SqliteMetadata) -> (Sender<()>, impl Future<Output = ()>) {
+async fn block_writer(store: &Metadata) -> (Sender<()>, impl Future<Output = ()>) {
     let (release, released) = channel::<()>();
     let (started, has_started) = channel::<()>();
     let mut blocking = Box::pin(store.write(Durability::Lazy, move |_| {
@@ -34,9 +33,9 @@ async fn block_writer(store: &SqliteMetadata) -> (Sender<()>, impl Future<Output
     (release, async move { blocking.await.expect("written") })
 }
 
-fn stored_keys(store: &SqliteMetadata) -> Vec<String> {
+fn stored_keys(store: &Metadata) -> Vec<String> {
     let rows = store.read(|c| {
-        let mut query = c.prepare("SELECT key FROM facts ORDER BY key")?;
+        let mut query = c.prepare_cached("SELECT key FROM facts ORDER BY key")?;
         query.query_map([], |row| row.get(0))?.collect()
     });
     rows.expect("read")
@@ -62,7 +61,7 @@ async fn failed_change_does_not_affect_the_others() {
 fn record_name(
     ran: &Arc<Mutex<Vec<&'static str>>>,
     name: &'static str,
-) -> impl FnOnce(&Connection) -> rusqlite::Result<()> + use<> {
+) -> impl FnOnce(&dyn Connection) -> sql::Result<()> + use<> {
     let ran = Arc::clone(ran);
     move |_| {
         ran.lock().expect("not poisoned").push(name);
@@ -110,7 +109,7 @@ async fn panic_in_a_change_fails_writes_but_not_reads() {
     let folder = Folder::new();
     let store = folder.store();
     store.bind_store("one").await.expect("bound");
-    let panics = store.write(Durability::Full, |_| -> rusqlite::Result<()> { panic!("a test") });
+    let panics = store.write(Durability::Full, |_| -> sql::Result<()> { panic!("a test") });
     assert!(panics.await.is_err());
     assert!(store.check().await.is_err());
     assert_eq!(store.bind_store("two").await.expect("reads still work"), "one");
@@ -156,8 +155,8 @@ async fn tidy_returns_unused_space() {
     for number in 0..20 {
         put(&store, number).await.expect("stored");
     }
-    let pages = |store: &SqliteMetadata| {
-        store.read(|c| c.query_row("PRAGMA page_count", [], |row| row.get::<_, u32>(0))).expect("read")
+    let pages = |store: &Metadata| {
+        store.read(|c| c.query_row("PRAGMA page_count", [], |row| row.get::<u32>(0))).expect("read")
     };
     let before = pages(&store);
     store
@@ -177,12 +176,13 @@ async fn released<T>(release: Sender<()>, all: impl Future<Output = T>) -> T {
     all.await
 }
 
-async fn max_pages(store: &SqliteMetadata, pages: u32) {
-    let set = move |c: &Connection| c.query_row(&format!("PRAGMA max_page_count = {pages}"), [], |_| Ok(()));
+async fn max_pages(store: &Metadata, pages: u32) {
+    let set =
+        move |c: &dyn Connection| c.query_row(&format!("PRAGMA max_page_count = {pages}"), [], |_| Ok(()));
     store.write(Durability::Lazy, set).await.expect("set");
 }
 
-async fn put(store: &SqliteMetadata, number: u64) -> crate::metadata::Result<()> {
+async fn put(store: &Metadata, number: u64) -> crate::metadata::Result<()> {
     let name = format!("m{number}");
     let put = PutManifest {
         repo: repo("app"),

@@ -4,10 +4,10 @@
 use std::time::Instant;
 
 use super::Folder;
-use crate::metadata::sqlite::SqliteMetadata;
-use crate::metadata::sqlite::writer::Durability;
+use crate::metadata::Durability;
+use crate::metadata::Metadata;
+use crate::metadata::Scope;
 use crate::metadata::suite::{at, repo, rules};
-use crate::metadata::{Accounting, Scope};
 use crate::oci::{Digest, Reference};
 
 /// Repositories with `?2` images of ten blobs each: eight of the image alone, one shared with its neighbour in the
@@ -36,7 +36,7 @@ const FILL: &str = "
     UPDATE manifests SET state = 1, removed_at = ?1 WHERE id % 10 = 0;
     INSERT INTO review (kind, repo, digest, since) SELECT 1, repo, digest, ?1 FROM manifests WHERE id % 10 = 1;";
 
-async fn filled_store(folder: &Folder, images: u32) -> SqliteMetadata {
+async fn filled_store(folder: &Folder, images: u32) -> Metadata {
     let store = folder.store();
     let fill = FILL.replace("?1", &at(0).0.to_string()).replace("?2", &images.to_string());
     store.write(Durability::Lazy, move |c| c.execute_batch(&fill)).await.expect("filled");
@@ -52,17 +52,17 @@ async fn timed<T>(what: &str, work: impl Future<Output = T>) -> T {
     outcome
 }
 
-fn manifests(store: &SqliteMetadata, wanted: &str) -> Vec<(crate::oci::RepoName, Digest)> {
+fn manifests(store: &Metadata, wanted: &str) -> Vec<(crate::oci::RepoName, Digest)> {
     let sql = format!(
         "SELECT r.name, m.digest FROM manifests m JOIN repositories r ON r.id = m.repo WHERE {wanted}"
     );
     let read = store.read(|c| {
-        let mut query = c.prepare(&sql)?;
+        let mut query = c.prepare_cached(&sql)?;
         let rows = query.query_map([], |row| {
             let name: String = row.get(0)?;
-            Ok((repo(&name), crate::metadata::sqlite::blobs::read_digest(&row.get::<_, Vec<u8>>(1)?)?))
+            Ok((repo(&name), crate::metadata::ops::blobs::read_digest(&row.get::<Vec<u8>>(1)?)?))
         })?;
-        rows.collect::<rusqlite::Result<Vec<_>>>()
+        rows.collect::<crate::metadata::sql::Result<Vec<_>>>()
     });
     read.expect("read")
 }
@@ -102,9 +102,9 @@ async fn reports_over_a_million_blobs() {
     let base = store.biggest_blobs(&Scope::All, 1).await.expect("read");
     timed("why a blob", store.why_blob(&base[0].digest, &rules(1), 10)).await.expect("read");
     let shared = store.read(|c| {
-        c.query_row("SELECT digest FROM blobs WHERE links > 50 LIMIT 1", [], |row| row.get::<_, Vec<u8>>(0))
+        c.query_row("SELECT digest FROM blobs WHERE links > 50 LIMIT 1", [], |row| row.get::<Vec<u8>>(0))
     });
-    let shared = crate::metadata::sqlite::blobs::read_digest(&shared.expect("there")).expect("a digest");
+    let shared = crate::metadata::ops::blobs::read_digest(&shared.expect("there")).expect("a digest");
     timed("why a base", store.why_blob(&shared, &rules(1), 10)).await.expect("read");
     for (what, wanted) in [("10,000", "m.id % 10 = 5"), ("50,000", "m.id <= 50000"), ("100,000", "1")] {
         let going = manifests(&store, wanted);
@@ -151,7 +151,7 @@ async fn reports_large_registries_by_prefix() {
     let fill = "INSERT INTO repositories (name, created_at, own_allocated, allocated)
         WITH RECURSIVE c (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c WHERE i < ?1)
         SELECT 'team' || (i % (?1 / 2)) || '/app' || i, 0, i, 2 * i FROM c";
-    store.write(Durability::Lazy, |c| c.execute(fill, [10_000])).await.expect("filled");
+    store.write(Durability::Lazy, |c| c.execute(fill, [10_000_i64])).await.expect("filled");
     for round in ["cold", "warm"] {
         let prefixes = timed(round, store.biggest_prefixes(50)).await.expect("read");
         assert_eq!((prefixes.len(), prefixes[50].repositories), (51, 10_000 - 100));

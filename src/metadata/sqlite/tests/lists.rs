@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rusqlite::Connection;
 
 use super::Folder;
-use crate::metadata::sqlite::listings::{names_page, repositories_page};
+use crate::metadata::queries::listings::{names_page, repositories_page};
+use crate::metadata::sql;
 use crate::metadata::{ListPage, ListQuery, MAX_EXAMINED, NameRange, RepositoryEntry, SortKey, Visible};
 
 const SORTS: [SortKey; 4] = [SortKey::Name, SortKey::Size, SortKey::Pushed, SortKey::Pulled];
@@ -30,7 +31,7 @@ fn filled(folder: &Folder, others: usize) -> Connection {
 }
 
 /// Returns the result of `list`, and how many instructions SQLite needed for it.
-fn measured<T>(c: &mut Connection, list: impl Fn(&Connection) -> rusqlite::Result<T>) -> (T, u64) {
+fn measured<T>(c: &mut Connection, list: impl Fn(&dyn sql::Connection) -> sql::Result<T>) -> (T, u64) {
     list(c).expect("listed, and its statements prepared");
     let steps = Arc::new(AtomicU64::new(0));
     let count = Arc::clone(&steps);

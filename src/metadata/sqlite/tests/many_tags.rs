@@ -4,9 +4,9 @@ use std::time::Instant;
 
 use super::Folder;
 use crate::clock::Timestamp;
-use crate::metadata::sqlite::writer::Durability;
+use crate::metadata::Durability;
+use crate::metadata::SnapshotQuery;
 use crate::metadata::suite::repo;
-use crate::metadata::{SnapshotQuery, Snapshots};
 use crate::retention::{Policies, evaluate};
 
 const FILL: &str = "

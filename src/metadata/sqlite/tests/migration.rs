@@ -1,9 +1,10 @@
 //! Migrates databases that an older version filled.
 
 use super::Folder;
-use crate::metadata::sqlite::{SqliteMetadata, open};
+use crate::metadata::Metadata;
+use crate::metadata::sqlite::open;
 use crate::metadata::suite::{Scene, repo};
-use crate::metadata::{Accounting, Maintenance, SnapshotQuery, Snapshots, Usage};
+use crate::metadata::{SnapshotQuery, Usage};
 use crate::retention::{ManifestFacts, Needs};
 
 /// Two repositories with one blob each and one shared blob, an image, and a blob that is scheduled for deletion.
@@ -105,10 +106,10 @@ fn fill_unbounded(connection: &rusqlite::Connection) {
 }
 
 fn digest(name: &str) -> Vec<u8> {
-    crate::metadata::sqlite::codec::digest(&crate::metadata::suite::digest(name))
+    crate::metadata::sql::digest(&crate::metadata::suite::digest(name))
 }
 
-async fn manifest_facts(store: &SqliteMetadata, name: &str) -> ManifestFacts {
+async fn manifest_facts(store: &Metadata, name: &str) -> ManifestFacts {
     let needs =
         Needs { labels: ["a".to_owned()].into(), annotations: ["k".to_owned()].into(), platforms: true };
     let query = SnapshotQuery { past: 0, needs };
@@ -118,12 +119,11 @@ async fn manifest_facts(store: &SqliteMetadata, name: &str) -> ManifestFacts {
     loaded.snapshot.manifests.into_iter().find(|facts| facts.digest == digest).expect("there")
 }
 
-async fn assert_bounded(store: SqliteMetadata) {
+async fn assert_bounded(store: Metadata) {
     let unbounded = "SELECT count(*) FROM manifests
                      WHERE annotations IS NOT NULL OR length(details) > 2000 OR length(artifact_type) > 255";
-    let count = |sql: &'static str| {
-        store.read(move |c| c.query_row(sql, [], |row| row.get::<_, i64>(0))).expect("read")
-    };
+    let count =
+        |sql: &'static str| store.read(move |c| c.query_row(sql, [], |row| row.get::<i64>(0))).expect("read");
     assert_eq!(count(unbounded), 0);
     assert_eq!(
         (count("SELECT count(*) FROM configs"), count("SELECT sum(length(labels)) FROM configs")),

@@ -1,5 +1,6 @@
 //! Runs the suite on the SQLite implementation, and tests what the suite does not cover.
 
+mod faults;
 mod groups;
 mod large;
 mod lists;
@@ -17,9 +18,8 @@ use std::sync::Arc;
 
 use tempfile::TempDir;
 
-use super::{Access, SqliteMetadata};
-use crate::metadata::MetadataStore;
 use crate::metadata::suite::Fixture;
+use crate::metadata::{Access, Metadata};
 
 /// A temporary folder that is removed when the value is dropped.
 struct Folder(TempDir);
@@ -33,13 +33,13 @@ impl Folder {
         self.0.path()
     }
 
-    fn store(&self) -> SqliteMetadata {
-        SqliteMetadata::open(self.path(), Access::ReadWrite).expect("opened")
+    fn store(&self) -> Metadata {
+        Metadata::open(self.path(), Access::ReadWrite).expect("opened")
     }
 }
 
 impl Fixture for Folder {
-    fn open(&self) -> Arc<dyn MetadataStore> {
+    fn open(&self) -> Arc<Metadata> {
         Arc::new(self.store())
     }
 }

@@ -4,9 +4,10 @@ use std::fs;
 
 use super::Folder;
 use crate::metadata::MetadataError;
+use crate::metadata::engine::Engine;
 use crate::metadata::sqlite::open::{self, OpenError};
-use crate::metadata::sqlite::{Access, SqliteMetadata};
 use crate::metadata::suite::{Fixture, Scene, at, image, rules};
+use crate::metadata::{Access, Metadata};
 use crate::metadata::{ChangeKind, HistoryEntry, TagRestoration};
 
 /// Copies the files as a killed process would leave them now.
@@ -107,7 +108,7 @@ async fn newer_database_is_rejected_and_not_changed() {
     connection.execute_batch(change).expect("changed");
     drop(connection);
     for access in [Access::ReadWrite, Access::ReadOnly] {
-        let rejected = SqliteMetadata::open(folder.path(), access);
+        let rejected = Metadata::open(folder.path(), access);
         assert!(matches!(rejected, Err(OpenError::Newer { found: 99, .. })));
     }
 }
@@ -117,17 +118,17 @@ async fn file_that_is_not_a_database_is_rejected() {
     let folder = Folder::new();
     fs::write(folder.path().join("orlop.db"), [b'x'; 8192]).expect("written");
     for access in [Access::ReadWrite, Access::ReadOnly] {
-        assert!(matches!(SqliteMetadata::open(folder.path(), access), Err(OpenError::Sqlite { .. })));
+        assert!(matches!(Metadata::open(folder.path(), access), Err(OpenError::Sqlite { .. })));
     }
 }
 
 #[tokio::test]
 async fn read_only_store_reads_and_rejects_changes() {
     let folder = Folder::new();
-    let absent = SqliteMetadata::open(folder.path(), Access::ReadOnly);
+    let absent = Metadata::open(folder.path(), Access::ReadOnly);
     assert!(matches!(absent, Err(OpenError::NotReady(_))));
     drop(filled_scene(&folder).await);
-    let store = SqliteMetadata::open(folder.path(), Access::ReadOnly).expect("opened");
+    let store = Metadata::open(folder.path(), Access::ReadOnly).expect("opened");
     let scene = Scene::new(std::sync::Arc::new(store));
     assert!(scene.tagged("app", "v1").await.is_some());
     assert!(matches!(scene.store.record_time(at(1)).await, Err(MetadataError::ReadOnly)));
@@ -143,6 +144,7 @@ async fn database_in_a_read_only_folder_can_be_read() {
     let _ = fs::remove_file(folder.path().join("orlop.db-wal"));
     let _ = fs::remove_file(folder.path().join("orlop.db-shm"));
     let store = open::open_for_reading(folder.path().join("orlop.db"), false).expect("opened");
+    let store = Metadata { engine: Engine::Sqlite(store), faults: None };
     let scene = Scene::new(std::sync::Arc::new(store));
     assert!(scene.tagged("app", "v1").await.is_some());
     scene.assert_consistent().await;

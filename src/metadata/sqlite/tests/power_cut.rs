@@ -4,10 +4,10 @@ use std::fs;
 use std::path::PathBuf;
 
 use super::Folder;
-use crate::metadata::sqlite::SqliteMetadata;
-use crate::metadata::sqlite::writer::Durability;
+use crate::metadata::Durability;
+use crate::metadata::Metadata;
+use crate::metadata::sql;
 use crate::metadata::suite::{Fixture, Scene, at, image};
-use crate::metadata::{Maintenance, MetadataStore};
 
 const FRAME: usize = 4096 + 24;
 
@@ -43,8 +43,8 @@ impl Machine {
     }
 }
 
-async fn disable_checkpoints(store: &SqliteMetadata) {
-    let set = |c: &rusqlite::Connection| c.pragma_update(None, "wal_autocheckpoint", 0);
+async fn disable_checkpoints(store: &Metadata) {
+    let set = |c: &dyn sql::Connection| c.query_row("PRAGMA wal_autocheckpoint = 0", [], |_| Ok(()));
     store.write(Durability::Lazy, set).await.expect("set");
 }
 
@@ -134,9 +134,8 @@ async fn durability_sets_the_synchronous_level() {
     let store = folder.store();
     for (durability, level) in [(Durability::Full, 2), (Durability::Lazy, 1), (Durability::Full, 2)] {
         let found =
-            store.write(durability, |c| c.query_row("PRAGMA synchronous", [], |row| row.get::<_, i64>(0)));
+            store.write(durability, |c| c.query_row("PRAGMA synchronous", [], |row| row.get::<i64>(0)));
         assert_eq!(found.await.expect("read"), level);
     }
-    let store: &dyn MetadataStore = &store;
-    Maintenance::check(store).await.expect("checked");
+    store.check().await.expect("checked");
 }

@@ -8,14 +8,14 @@ use rusqlite::Connection;
 
 use super::Folder;
 use crate::metadata::suite::{Scene, at, digest, image, rules};
-use crate::metadata::{MetadataStore, Target};
+use crate::metadata::{Metadata, Target};
 
 const REPOSITORIES: [&str; 2] = ["app", "other"];
 
 /// Creates two repositories with two images of one blob each, caches all results, and then changes the rows unnoticed.
 async fn cached_scene() -> (Folder, Scene) {
     let folder = Folder::new();
-    let store: Arc<dyn MetadataStore> = Arc::new(folder.store());
+    let store: Arc<Metadata> = Arc::new(folder.store());
     let scene = Scene::new(store);
     for name in REPOSITORIES {
         scene.push(name, "x", 0).await;

@@ -1,8 +1,7 @@
 //! [`Maintenance::verify`] finds inconsistencies.
 
 use super::Folder;
-use crate::metadata::Maintenance;
-use crate::metadata::sqlite::writer::Durability;
+use crate::metadata::Durability;
 use crate::metadata::suite::{Fixture, Scene, image};
 
 async fn assert_found(change: &'static str, meaning: &str) {

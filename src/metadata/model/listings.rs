@@ -1,0 +1,173 @@
+//! Sorted, filtered and paged lists of repositories and tags with their details, for people.
+
+use super::pages::text_weight;
+use super::{EdgeKind, Weigh};
+use crate::clock::Timestamp;
+use crate::oci::{Digest, RepoName, Tag};
+
+/// What a list is sorted by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SortKey {
+    /// The name, in byte order.
+    #[default]
+    Name,
+    /// The size in bytes.
+    Size,
+    /// The time of the last push.
+    Pushed,
+    /// The time of the last pull. Entries that were never pulled come first.
+    Pulled,
+}
+
+/// The position of an entry in a list: its sort key (0 when sorted by name) and its name, which orders entries
+/// with equal keys. The entry need not exist any more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// Bytes, or milliseconds since the Unix epoch.
+    pub number: i64,
+    /// The name.
+    pub name: String,
+}
+
+/// Selects and orders a part of a list.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ListQuery {
+    /// Only names that start with this. For repositories only.
+    pub prefix: Option<String>,
+    /// Only names that contain this text, ignoring case.
+    pub search: Option<String>,
+    /// The sort key.
+    pub sort: SortKey,
+    /// Whether to reverse the order.
+    pub descending: bool,
+    /// The position after which the page starts.
+    pub after: Option<Place>,
+    /// The maximum number of entries.
+    pub limit: usize,
+}
+
+/// A page of a sorted list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListPage<T> {
+    /// The entries. A page may be short or empty although more follow.
+    pub items: Vec<T>,
+    /// Where the list continues, if more may follow.
+    pub next: Option<Continuation>,
+}
+
+/// Where a list continues.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Continuation {
+    /// The position after which the list continues.
+    pub place: Place,
+    /// Whether the entry at this position is not visible to the client. Then the position must not be disclosed
+    /// either.
+    pub hidden: bool,
+}
+
+/// The maximum number of rows that a page reads where no index finds its entries. The page then ends, and the
+/// next one continues after the last row read. This takes about 10 ms.
+pub const MAX_EXAMINED: usize = 10_000;
+
+/// A repository in a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RepositoryEntry {
+    /// Its name.
+    pub name: RepoName,
+    /// Number of tags.
+    pub tags: u64,
+    /// Number of live manifests.
+    pub manifests: u64,
+    /// The bytes of the blobs it serves. A blob counts once.
+    pub bytes: u64,
+    /// When something was last pushed to it, even if that is gone by now.
+    pub pushed_at: Timestamp,
+    /// When something was last pulled from it, even if that is gone by now.
+    pub pulled_at: Option<Timestamp>,
+}
+
+impl Weigh for RepositoryEntry {
+    fn weight(&self) -> usize {
+        192 + 2 * self.name.as_str().len()
+    }
+}
+
+impl RepositoryEntry {
+    /// Returns its position in a list sorted by `sort`.
+    pub fn place(&self, sort: SortKey) -> Place {
+        let number = match sort {
+            SortKey::Name => 0,
+            SortKey::Size => self.bytes.cast_signed(),
+            SortKey::Pushed => self.pushed_at.0,
+            SortKey::Pulled => self.pulled_at.map_or(0, |at| at.0),
+        };
+        Place { number, name: self.name.as_str().to_owned() }
+    }
+}
+
+/// A tag in a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TagEntry {
+    /// Its name.
+    pub name: Tag,
+    /// When it was last pushed or moved.
+    pub pushed_at: Timestamp,
+    /// The manifest it points at.
+    pub manifest: ManifestEntry,
+}
+
+impl TagEntry {
+    /// Returns its position in a list sorted by `sort`.
+    pub fn place(&self, sort: SortKey) -> Place {
+        let number = match sort {
+            SortKey::Name => 0,
+            SortKey::Size => self.manifest.size.cast_signed(),
+            SortKey::Pushed => self.pushed_at.0,
+            SortKey::Pulled => self.manifest.pulled_at.map_or(0, |at| at.0),
+        };
+        Place { number, name: self.name.as_str().to_owned() }
+    }
+}
+
+impl Weigh for TagEntry {
+    fn weight(&self) -> usize {
+        let ManifestEntry { media_type, artifact_type, platforms, .. } = &self.manifest;
+        let platforms: usize = platforms.iter().map(|platform| platform.len() + 32).sum();
+        512 + self.name.as_str().len() + media_type.len() + text_weight(artifact_type.as_ref()) + platforms
+    }
+}
+
+/// A live manifest in a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ManifestEntry {
+    /// Its digest.
+    pub digest: Digest,
+    /// Its media type.
+    pub media_type: String,
+    /// The artifact type that a referrers list shows.
+    pub artifact_type: Option<String>,
+    /// The size of the manifest itself in bytes.
+    pub manifest_size: u64,
+    /// The bytes of its blobs and of the blobs of its children. A blob counts once.
+    pub size: u64,
+    /// When it was first pushed.
+    pub pushed_at: Timestamp,
+    /// When it was last pulled.
+    pub pulled_at: Option<Timestamp>,
+    /// The platforms it runs on, according to the image's config or the index.
+    pub platforms: Vec<String>,
+}
+
+/// The tags, references and indexes of a manifest. Each list has at most [`MAX_RELATED`] entries.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Related {
+    /// The tags that point at it.
+    pub tags: Vec<Tag>,
+    /// The digests it refers to, how, and whether each target exists here.
+    pub references: Vec<(Digest, EdgeKind, bool)>,
+    /// The live indexes that list it.
+    pub indexes: Vec<Digest>,
+}
+
+/// The maximum number of entries in each list of [`Related`].
+pub const MAX_RELATED: usize = 1000;

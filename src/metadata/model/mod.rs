@@ -1,0 +1,56 @@
+//! Records of the metadata store: plain values that rules, queries and their callers share.
+
+mod accounting;
+mod accounts;
+mod audit;
+mod change;
+mod collection;
+mod events;
+mod expiry;
+mod history;
+mod listings;
+mod pages;
+mod policies;
+mod quotas;
+mod records;
+mod repositories;
+mod roles;
+mod scope;
+mod scrub;
+mod snapshots;
+mod trash;
+mod visible;
+mod why;
+
+pub use accounting::*;
+pub use accounts::*;
+pub use audit::*;
+pub use change::{Change, DEFAULT_REPOSITORY_HISTORY_ROWS, DEFAULT_TAG_HISTORY_ROWS, ImmutableTags};
+pub use collection::{Batch, CollectionRules, Garbage};
+pub use events::{Event, EventDetails, EventKind, UnknownKind};
+pub use expiry::{ExpireManifest, ExpireTag, Expired, PinHolds};
+pub use history::{ChangeKind, HistoryEntry, TagRestoration};
+pub use listings::*;
+pub use pages::{MAX_PAGE_BYTES, Page, Weigh};
+pub use policies::*;
+pub use quotas::*;
+pub use records::*;
+pub use repositories::{Renaming, RepositoryStep, RepositoryWork};
+pub use roles::{Grantee, InvalidUserName, Role, ScopedRole, Team, UnknownRole, check_name};
+pub use scope::Scope;
+pub use scrub::{Integrity, MAX_LINKING_REPOSITORIES, QuarantinedBlob};
+pub use snapshots::*;
+pub use trash::{LostTag, RemovedManifest, RemovedTag, Restoration, Restored, TrashCursor, TrashPage};
+pub use visible::{NameFilter, NameRange, Visible};
+pub use why::*;
+
+use std::time::Duration;
+
+use crate::clock::Timestamp;
+
+/// Returns the time at or before which a lease must have been given to be worth renewing. Renewing a younger
+/// lease is not worth a write, so a lease protects its target for at least seven eighths of the configured
+/// duration.
+pub fn lease_renewal_cutoff(now: Timestamp, lease: Duration) -> Timestamp {
+    now.minus(lease / 8)
+}

@@ -1,0 +1,319 @@
+//! Stores blobs and the links by which repositories serve them.
+
+use crate::clock::Timestamp;
+use crate::metadata::ops::gc::liveness;
+use crate::metadata::ops::gc::liveness::Review;
+use crate::metadata::ops::{ensure_repo, events, quotas, repo_id};
+use crate::metadata::sql::{Connection, OptionalExtension, Row, SqlDigest, digest, params};
+use crate::metadata::{
+    BlobRecord, Deletion, Durability, EdgeKind, EventDetails, Integrity, Metadata, Mount, Operation, Renewal,
+    Result, Target, sql,
+};
+use crate::oci::{BlobKey, Digest, RepoName};
+
+impl Metadata {
+    /// Returns a blob that `repo` serves. A quarantined blob is absent.
+    pub async fn blob(&self, repo: &RepoName, wanted: &Digest) -> Result<Option<BlobRecord>> {
+        self.perform(Operation::Blob, async {
+            let query = |c: &dyn Connection| {
+                let mut query = c.prepare_cached(
+                    "SELECT b.generation, b.size, l.leased_at
+                     FROM repositories r
+                     JOIN links l ON l.repo = r.id AND l.digest = ?2
+                     JOIN blobs b ON b.digest = l.digest
+                     WHERE r.name = ?1 AND l.hidden_at IS NULL AND b.damaged = 0",
+                )?;
+                let row = query.query_row(params![repo.as_str(), digest(wanted)], |row| record(wanted, row));
+                row.optional()
+            };
+            self.caches().blobs.get_or_query(repo, wanted, |_| 0, || self.read(query))
+        })
+        .await
+    }
+
+    /// Renews the lease on a link or manifest of `repo` if the lease is stale. Skips the write if a live
+    /// manifest or a tag keeps the target alive, unless `renewal` asks for it nevertheless. Returns `false` if
+    /// the target no longer exists: the caller, which has just seen it, must look again.
+    pub async fn renew_lease(&self, repo: &RepoName, target: Target<'_>, renewal: Renewal) -> Result<bool> {
+        self.perform(Operation::RenewLease, async {
+            let (kind, wanted) = match target {
+                Target::Blob(wanted) => (EdgeKind::Blob, digest(wanted)),
+                Target::Manifest(wanted) => (EdgeKind::Child, digest(wanted)),
+            };
+            match self.read(|c| lease_state(c, repo, kind, &wanted, renewal))? {
+                LeaseState::Absent => return Ok(false),
+                LeaseState::Safe => return Ok(true),
+                LeaseState::Stale(_) => {}
+            }
+            let repo = repo.clone();
+            self.write(Durability::Full, move |c| match lease_state(c, &repo, kind, &wanted, renewal)? {
+                LeaseState::Absent => Ok(false),
+                LeaseState::Safe => Ok(true),
+                LeaseState::Stale(repo) => renew(c, kind, repo, &wanted, renewal.now).map(|()| true),
+            })
+            .await
+        })
+        .await
+    }
+
+    /// Links a blob to `repo` and leases it, if `from` serves it, or any repository if `from` is `None`.
+    pub async fn mount_blob(
+        &self,
+        repo: &RepoName,
+        wanted: &Digest,
+        from: Option<&RepoName>,
+        now: Timestamp,
+    ) -> Result<Mount> {
+        self.perform(Operation::MountBlob, async {
+            let repo = repo.clone();
+            let wanted = wanted.clone();
+            let from = from.cloned();
+            self.write(Durability::Full, move |c| {
+                let target = digest(&wanted);
+                let Some(mut blob) = find_mountable(c, &wanted, &target, from.as_ref())? else {
+                    return Ok(Mount::Missing);
+                };
+                if quotas::has_any(c)?
+                    && let Some(over) = quotas::check_link(c, &repo, &target, blob.size)?
+                {
+                    return Ok(Mount::Refused(over));
+                }
+                let repo = ensure_repo(c, &repo, now)?;
+                link(c, repo, &target, now)?;
+                blob.leased_at = now;
+                Ok(Mount::Done(blob))
+            })
+            .await
+        })
+        .await
+    }
+
+    /// Returns up to `limit` repositories that serve a blob, in no particular order.
+    pub async fn blob_repositories(&self, wanted: &Digest, limit: usize) -> Result<Vec<RepoName>> {
+        self.perform(Operation::BlobRepositories, async {
+            self.read(|c| {
+                let mut query = c.prepare_cached(
+                    "SELECT r.name FROM links l JOIN repositories r ON r.id = l.repo
+                     WHERE l.digest = ?1 AND l.hidden_at IS NULL LIMIT ?2",
+                )?;
+                query
+                    .query_map(params![digest(wanted), limit.cast_signed()], |row| {
+                        crate::metadata::sql::parse_name(&row.get::<String>(0)?, 0)
+                    })?
+                    .collect()
+            })
+        })
+        .await
+    }
+
+    /// Hides a blob from `repo`. It is collected after the trash time unless something unhides it.
+    pub async fn delete_blob(&self, repo: &RepoName, wanted: &Digest, now: Timestamp) -> Result<Deletion> {
+        self.perform(Operation::DeleteBlob, async {
+            let repo = repo.clone();
+            let target = digest(wanted);
+            self.write(Durability::Full, move |c| {
+                let Some(repo) = repo_id(c, &repo)? else {
+                    return Ok(Deletion::Unknown);
+                };
+                if !is_visible(c, repo, &target)? {
+                    return Ok(Deletion::Unknown);
+                }
+                if let Some(holder) = liveness::live_holder(c, repo, &target, EdgeKind::Blob)? {
+                    return read_digest(&holder).map(Deletion::HeldBy);
+                }
+                c.prepare_cached("UPDATE links SET hidden_at = ?3 WHERE repo = ?1 AND digest = ?2")?
+                    .execute(params![repo, target, now])?;
+                liveness::queue(c, Review::HiddenLink, repo, &target, now)?;
+                Ok(Deletion::Done)
+            })
+            .await
+        })
+        .await
+    }
+
+    /// Quarantines a generation of a blob, or releases it from quarantine. A quarantined blob is absent to all
+    /// clients, but its links and edges remain. A change of its state is recorded as an event. Returns `false`
+    /// if the generation is not the current one.
+    pub async fn mark_blob(&self, key: &BlobKey, condition: Integrity, now: Timestamp) -> Result<bool> {
+        self.perform(Operation::MarkBlob, async {
+            let key = key.clone();
+            self.write(Durability::Full, move |c| mark(c, key, condition, now)).await
+        })
+        .await
+    }
+}
+
+fn mark(c: &dyn Connection, key: BlobKey, condition: Integrity, now: Timestamp) -> sql::Result<bool> {
+    let target = digest(&key.digest);
+    let damaged = condition != Integrity::Intact;
+    let mut current = c.prepare_cached("SELECT damaged FROM blobs WHERE digest = ?1 AND generation = ?2")?;
+    let was = current.query_row(params![target, key.generation], |row| row.get::<bool>(0)).optional()?;
+    if was.is_none_or(|was| was == damaged) {
+        return Ok(was.is_some());
+    }
+    c.prepare_cached("UPDATE blobs SET damaged = ?2 WHERE digest = ?1")?.execute(params![target, damaged])?;
+    let event = match condition {
+        Integrity::Intact => EventDetails::BlobSound { digest: key.digest },
+        Integrity::Damaged(reason) => EventDetails::BlobDamaged { digest: key.digest, reason },
+    };
+    events::record(c, now, &event).map(|()| true)
+}
+
+fn record(wanted: &Digest, row: Row<'_>) -> sql::Result<BlobRecord> {
+    Ok(BlobRecord {
+        key: BlobKey { digest: wanted.clone(), generation: row.get(0)? },
+        size: row.get::<i64>(1)?.cast_unsigned(),
+        leased_at: row.get(2)?,
+    })
+}
+
+/// Links a blob to a repository, or makes its link visible again, and leases it.
+pub(in crate::metadata) fn link(
+    c: &dyn Connection,
+    repo: i64,
+    target: &[u8],
+    now: Timestamp,
+) -> sql::Result<()> {
+    c.prepare_cached(
+        "INSERT INTO links (repo, digest, leased_at) VALUES (?1, ?2, ?3)
+         ON CONFLICT DO UPDATE SET leased_at = max(leased_at, excluded.leased_at), hidden_at = NULL",
+    )?
+    .execute(params![repo, target, now])?;
+    liveness::queue(c, Review::Link, repo, target, now)
+}
+
+/// Whether `repo` has a link to the blob, hidden or not.
+pub(in crate::metadata) fn has_link(c: &dyn Connection, repo: i64, target: &[u8]) -> sql::Result<bool> {
+    Ok(linked_size(c, repo, target)?.is_some())
+}
+
+/// Finds the size of the blob if `repo` has a link to it, hidden or not.
+pub(in crate::metadata) fn linked_size(
+    c: &dyn Connection,
+    repo: i64,
+    target: &[u8],
+) -> sql::Result<Option<u64>> {
+    c.prepare_cached(
+        "SELECT b.size FROM links l JOIN blobs b ON b.digest = l.digest
+         WHERE l.repo = ?1 AND l.digest = ?2 AND b.damaged = 0",
+    )?
+    .query_row(params![repo, target], size)
+    .optional()
+}
+
+fn size(row: Row<'_>) -> sql::Result<u64> {
+    Ok(row.get::<i64>(0)?.cast_unsigned())
+}
+
+/// Makes a hidden link visible again because a manifest now holds it.
+pub(in crate::metadata) fn unhide(c: &dyn Connection, repo: i64, target: &[u8]) -> sql::Result<()> {
+    c.prepare_cached(
+        "UPDATE links SET hidden_at = NULL WHERE repo = ?1 AND digest = ?2 AND hidden_at IS NOT NULL",
+    )?
+    .execute(params![repo, target])
+    .map(drop)
+}
+
+/// Whether `repo` serves the blob: it is linked, not hidden and not quarantined.
+pub(in crate::metadata) fn is_visible(c: &dyn Connection, repo: i64, target: &[u8]) -> sql::Result<bool> {
+    Ok(visible_size(c, repo, target)?.is_some())
+}
+
+/// Finds the size of the blob if `repo` serves it.
+pub(in crate::metadata) fn visible_size(
+    c: &dyn Connection,
+    repo: i64,
+    target: &[u8],
+) -> sql::Result<Option<u64>> {
+    c.prepare_cached(
+        "SELECT b.size FROM links l JOIN blobs b ON b.digest = l.digest
+         WHERE l.repo = ?1 AND l.digest = ?2 AND l.hidden_at IS NULL AND b.damaged = 0",
+    )?
+    .query_row(params![repo, target], size)
+    .optional()
+}
+
+fn find_mountable(
+    c: &dyn Connection,
+    wanted: &Digest,
+    target: &[u8],
+    from: Option<&RepoName>,
+) -> sql::Result<Option<BlobRecord>> {
+    let Some(from) = from else {
+        let mut query = c.prepare_cached(
+            "SELECT b.generation, b.size, l.leased_at FROM blobs b JOIN links l ON l.digest = b.digest
+             WHERE b.digest = ?1 AND b.damaged = 0 AND l.hidden_at IS NULL LIMIT 1",
+        )?;
+        return query.query_row([target], |row| record(wanted, row)).optional();
+    };
+    let Some(from) = repo_id(c, from)? else {
+        return Ok(None);
+    };
+    let mut query = c.prepare_cached(
+        "SELECT b.generation, b.size, l.leased_at FROM links l JOIN blobs b ON b.digest = l.digest
+         WHERE l.repo = ?1 AND l.digest = ?2 AND l.hidden_at IS NULL AND b.damaged = 0",
+    )?;
+    query.query_row(params![from, target], |row| record(wanted, row)).optional()
+}
+
+/// Whether a target needs a new lease.
+enum LeaseState {
+    /// The target does not exist.
+    Absent,
+    /// It was leased recently, or a live manifest holds it: then it gets a lease when the manifest releases it.
+    Safe,
+    /// It needs a new lease in the repository with this id.
+    Stale(i64),
+}
+
+fn lease_state(
+    c: &dyn Connection,
+    repo: &RepoName,
+    kind: EdgeKind,
+    target: &[u8],
+    renewal: Renewal,
+) -> sql::Result<LeaseState> {
+    let sql = match kind {
+        EdgeKind::Blob => {
+            "SELECT r.id, l.leased_at, 0 FROM repositories r JOIN links l ON l.repo = r.id AND l.digest = ?2
+             JOIN blobs b ON b.digest = l.digest
+             WHERE r.name = ?1 AND l.hidden_at IS NULL AND b.damaged = 0"
+        }
+        EdgeKind::Child | EdgeKind::Subject => {
+            "SELECT r.id, m.leased_at, EXISTS (SELECT 1 FROM tags t WHERE t.manifest = m.id)
+             FROM repositories r JOIN manifests m ON m.repo = r.id AND m.digest = ?2
+             WHERE r.name = ?1 AND m.state = 0"
+        }
+    };
+    let mut query = c.prepare_cached(sql)?;
+    let found = query.query_row(params![repo.as_str(), target], |row| {
+        Ok((row.get::<i64>(0)?, row.get::<Timestamp>(1)?, row.get::<bool>(2)?))
+    });
+    let Some((repo, leased_at, tagged)) = found.optional()? else {
+        return Ok(LeaseState::Absent);
+    };
+    let is_held = || Ok::<_, sql::Error>(!renewal.held && liveness::is_held_recently(c, repo, target, kind)?);
+    if leased_at > renewal.stale || (tagged && !renewal.tagged) || is_held()? {
+        return Ok(LeaseState::Safe);
+    }
+    Ok(LeaseState::Stale(repo))
+}
+
+fn renew(c: &dyn Connection, kind: EdgeKind, repo: i64, target: &[u8], now: Timestamp) -> sql::Result<()> {
+    let sql = match kind {
+        EdgeKind::Blob => "UPDATE links SET leased_at = ?3 WHERE repo = ?1 AND digest = ?2",
+        EdgeKind::Child | EdgeKind::Subject => {
+            "UPDATE manifests SET leased_at = ?3 WHERE repo = ?1 AND digest = ?2"
+        }
+    };
+    // A target that only the trash holds is not in the review queue. The purge adds it again.
+    c.prepare_cached(sql)?.execute(params![repo, target, now]).map(drop)
+}
+
+pub(in crate::metadata) fn read_digest(bytes: &[u8]) -> sql::Result<Digest> {
+    use crate::metadata::sql::{FromSql, ValueRef};
+
+    SqlDigest::column_result(ValueRef::Blob(bytes))
+        .map(|digest| digest.0)
+        .map_err(|error| sql::Error::InvalidColumn { column: 0, source: Box::new(error) })
+}

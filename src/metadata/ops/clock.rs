@@ -1,0 +1,44 @@
+//! Shifts the stored times after the clock was corrected.
+
+use crate::clock::millis;
+use crate::metadata::sql::{Connection, params};
+use crate::metadata::{ClockJump, sql};
+
+/// Columns with times that decide when something expires, or that are compared with each other.
+const TIME_COLUMNS: [(&str, &str); 16] = [
+    // These come first: triggers raise them to the times of manifests and tags.
+    ("repositories", "pushed_at"),
+    ("repositories", "pulled_at"),
+    ("links", "leased_at"),
+    ("links", "hidden_at"),
+    ("manifests", "pushed_at"),
+    ("manifests", "leased_at"),
+    ("manifests", "pulled_at"),
+    ("manifests", "alone_at"),
+    ("manifests", "removed_at"),
+    ("tags", "updated_at"),
+    ("tag_history", "at"),
+    ("events", "at"),
+    ("uploads", "began_at"),
+    ("uploads", "touched_at"),
+    ("past_uploads", "ended_at"),
+    ("review", "since"),
+];
+
+/// Shifts all times within the span of the jump by its length.
+pub(in crate::metadata) fn shift_times(c: &dyn Connection, jump: ClockJump) -> sql::Result<()> {
+    let from = jump.from.0;
+    let until = jump.until.0;
+    let by = millis(jump.by);
+    for (table, column) in TIME_COLUMNS {
+        let sql = format!("UPDATE {table} SET {column} = {column} + ?3 WHERE {column} BETWEEN ?1 AND ?2");
+        c.execute(&sql, params![from, until, by])?;
+    }
+    // This column is part of the key. If another row already has the shifted time, that row also ended later and counts
+    // for both.
+    c.execute(
+        "UPDATE OR IGNORE past_uploads SET began_at = began_at + ?3 WHERE began_at BETWEEN ?1 AND ?2",
+        params![from, until, by],
+    )?;
+    Ok(())
+}

@@ -1,0 +1,7 @@
+//! Undo: history of tags, the trash, restoring and deleting repositories.
+
+pub(in crate::metadata) mod attached;
+pub(in crate::metadata) mod deletion;
+pub(in crate::metadata) mod history;
+pub(in crate::metadata) mod restore;
+pub(in crate::metadata) mod trash;

@@ -1,0 +1,256 @@
+//! Restores manifests from the trash: first plans what must be restored together, without changing anything, then
+//! applies the plan.
+
+use std::collections::HashSet;
+
+use crate::clock::Timestamp;
+use crate::metadata::ops::blobs::{has_link, read_digest};
+use crate::metadata::ops::gc::liveness;
+use crate::metadata::ops::gc::liveness::Review;
+use crate::metadata::ops::tags;
+use crate::metadata::ops::undo::attached;
+use crate::metadata::sql::{Connection, OptionalExtension, Row, params, parse_name};
+use crate::metadata::{Change, ChangeKind, EdgeKind, Restored, sql};
+use crate::oci::{Digest, Tag};
+
+/// Maximum number of manifests that are restored together.
+pub(in crate::metadata) const MAX_MANIFESTS: usize = 1000;
+
+/// Maximum number of edges that a plan follows. What lies beyond is reported as missing: it can be restored first.
+const MAX_EDGES: usize = 50_000;
+
+/// Maximum depth of nested indexes that are restored together.
+const MAX_DEPTH: usize = 16;
+
+/// Missing targets of a manifest.
+pub(in crate::metadata) type Missing = Vec<(Digest, EdgeKind)>;
+
+/// A manifest in the trash.
+pub(in crate::metadata) struct Removed {
+    pub(in crate::metadata) id: i64,
+    pub(in crate::metadata) digest: Vec<u8>,
+    pub(in crate::metadata) removed_at: Timestamp,
+    pub(in crate::metadata) removal: Option<i64>,
+}
+
+impl Removed {
+    fn read(row: Row<'_>) -> sql::Result<Self> {
+        Ok(Self { id: row.get(0)?, digest: row.get(1)?, removed_at: row.get(2)?, removal: row.get(3)? })
+    }
+}
+
+/// Finds a manifest in the trash.
+pub(in crate::metadata) fn find(
+    c: &dyn Connection,
+    repo: i64,
+    digest: &[u8],
+) -> sql::Result<Option<Removed>> {
+    c.prepare_cached(
+        "SELECT id, digest, removed_at, removal FROM manifests WHERE repo = ?1 AND digest = ?2 AND state = 1",
+    )?
+    .query_row(params![repo, digest], Removed::read)
+    .optional()
+}
+
+/// Lists the manifests that the deletion `removal` of their repository removed, in the order of their rows.
+pub(in crate::metadata) fn list_removed(
+    c: &dyn Connection,
+    removal: i64,
+    after: i64,
+    limit: usize,
+) -> sql::Result<Vec<Removed>> {
+    let mut query = c.prepare_cached(
+        "SELECT id, digest, removed_at, removal FROM manifests
+         WHERE removal = ?1 AND state = 1 AND id > ?2 ORDER BY id LIMIT ?3",
+    )?;
+    query.query_map(params![removal, after, limit.cast_signed()], Removed::read)?.collect()
+}
+
+/// The manifests to restore together.
+pub(in crate::metadata) struct Plan {
+    pub(in crate::metadata) repo: i64,
+    pub(in crate::metadata) manifests: Vec<Removed>,
+    seen: HashSet<i64>,
+    edges: usize,
+}
+
+/// Restores a manifest together with its children in the trash and what was attached to them; with `with_tags` also the
+/// tags that were removed with it. If something is missing, returns that and changes nothing.
+pub(in crate::metadata) fn restore(
+    c: &dyn Connection,
+    repo: i64,
+    root: Removed,
+    with_tags: bool,
+    change: &Change,
+) -> sql::Result<Result<Restored, Missing>> {
+    let removal = root.removal;
+    let mut plan = Plan { repo, manifests: Vec::new(), seen: HashSet::new(), edges: 0 };
+    let missing = plan.add(c, root, 0)?;
+    if !missing.is_empty() {
+        return Ok(Err(missing));
+    }
+    let attached = attached::add_attached(c, &mut plan)?;
+    for manifest in &plan.manifests {
+        revive(c, repo, manifest, change.now)?;
+    }
+    let mut restored = Restored::default();
+    for (index, manifest) in plan.manifests.iter().enumerate() {
+        // If the whole repository is restored, the children get their tags too, in any order.
+        if with_tags && (index == 0 || (removal.is_some() && manifest.removal == removal)) {
+            restore_tags(c, repo, manifest, change, &mut restored)?;
+        }
+        liveness::queue_manifest(c, manifest.id, repo, &manifest.digest, change.now)?;
+        restored.manifests.push(read_digest(&manifest.digest)?);
+    }
+    for attached in attached {
+        attached.restore(c, repo, change, &mut restored)?;
+    }
+    Ok(Ok(restored))
+}
+
+impl Plan {
+    /// Adds a manifest and what it needs to the plan. Returns what is missing.
+    fn add(&mut self, c: &dyn Connection, manifest: Removed, depth: usize) -> sql::Result<Missing> {
+        if !self.seen.insert(manifest.id) {
+            return Ok(Missing::new());
+        }
+        let edges = edges_of(c, manifest.id)?;
+        self.edges += edges.len();
+        self.manifests.push(manifest);
+        let mut missing = Missing::new();
+        for (target, kind, required) in edges {
+            let unavailable = match kind {
+                EdgeKind::Blob if required && !has_link(c, self.repo, &target)? => {
+                    vec![(read_digest(&target)?, kind)]
+                }
+                EdgeKind::Child => self.add_child(c, &target, required, depth)?,
+                EdgeKind::Blob | EdgeKind::Subject => Missing::new(),
+            };
+            missing.extend(unavailable);
+        }
+        Ok(missing)
+    }
+
+    /// Adds a child to the plan if it is in the trash. An optional child that can't be restored is left out.
+    fn add_child(
+        &mut self,
+        c: &dyn Connection,
+        target: &[u8],
+        required: bool,
+        depth: usize,
+    ) -> sql::Result<Missing> {
+        if crate::metadata::ops::manifests::live_id(c, self.repo, target)?.is_some() {
+            return Ok(Missing::new());
+        }
+        let found = if depth == MAX_DEPTH { None } else { self.find(c, target)? };
+        let Some(child) = found else {
+            return if required {
+                Ok(vec![(read_digest(target)?, EdgeKind::Child)])
+            } else {
+                Ok(Missing::new())
+            };
+        };
+        let before = self.manifests.len();
+        let missing = self.add(c, child, depth + 1)?;
+        if required || missing.is_empty() {
+            return Ok(missing);
+        }
+        self.truncate(before);
+        Ok(Missing::new())
+    }
+
+    /// Adds a manifest from the trash to the plan if nothing that it needs is missing. Returns whether it was added.
+    pub(in crate::metadata) fn add_if_complete(
+        &mut self,
+        c: &dyn Connection,
+        target: &[u8],
+    ) -> sql::Result<bool> {
+        let Some(manifest) = self.find(c, target)? else {
+            return Ok(false);
+        };
+        let before = self.manifests.len();
+        let is_complete = self.add(c, manifest, 0)?.is_empty();
+        if !is_complete {
+            self.truncate(before);
+        }
+        Ok(is_complete)
+    }
+
+    /// Finds a manifest in the trash, unless the plan is full.
+    fn find(&self, c: &dyn Connection, target: &[u8]) -> sql::Result<Option<Removed>> {
+        let is_full = self.manifests.len() >= MAX_MANIFESTS || self.edges >= MAX_EDGES;
+        if is_full { Ok(None) } else { find(c, self.repo, target) }
+    }
+
+    /// Removes all manifests from the plan but the first `len`.
+    fn truncate(&mut self, len: usize) {
+        for removed in self.manifests.drain(len..) {
+            self.seen.remove(&removed.id);
+        }
+    }
+}
+
+fn edges_of(c: &dyn Connection, manifest: i64) -> sql::Result<Vec<(Vec<u8>, EdgeKind, bool)>> {
+    c.prepare_cached("SELECT target, kind, required FROM edges WHERE manifest = ?1")?
+        .query_map([manifest], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
+        .collect()
+}
+
+/// Makes a manifest live again and its blobs visible, as if it were pushed again.
+fn revive(c: &dyn Connection, repo: i64, manifest: &Removed, now: Timestamp) -> sql::Result<()> {
+    c.prepare_cached(
+        "UPDATE manifests SET state = 0, removed_at = NULL, removal = NULL, purged_to = 0,
+                              leased_at = max(leased_at, ?2)
+         WHERE id = ?1",
+    )?
+    .execute(params![manifest.id, now])?;
+    c.prepare_cached(
+        "UPDATE links SET hidden_at = NULL WHERE repo = ?1 AND hidden_at IS NOT NULL AND digest IN
+         (SELECT target FROM edges WHERE manifest = ?2 AND kind = 0 AND required = 1)",
+    )?
+    .execute(params![repo, manifest.id])?;
+    liveness::dequeue(c, Review::Orphan, repo, &manifest.digest)
+}
+
+/// Restores the tags that a manifest lost when it was removed, except those that have been reused.
+fn restore_tags(
+    c: &dyn Connection,
+    repo: i64,
+    manifest: &Removed,
+    change: &Change,
+    restored: &mut Restored,
+) -> sql::Result<()> {
+    let mut query = c.prepare_cached(
+        "SELECT id, name FROM tag_history WHERE repo = ?1 AND was = ?2 AND at = ?3 AND digest IS NULL",
+    )?;
+    let rows = query.query_map(params![repo, manifest.digest, manifest.removed_at], |row| {
+        Ok((row.get(0)?, row.get(1)?))
+    })?;
+    for (row, name) in rows.collect::<sql::Result<Vec<(i64, String)>>>()? {
+        let tag: Tag = parse_name(&name, 1)?;
+        if newest_history_row(c, repo, &name)? == Some(row) {
+            let kind = Some(ChangeKind::Restore);
+            tags::point_tag(c, repo, &name, manifest.id, &manifest.digest, kind, change)?;
+            restored.tags.push(tag);
+        } else if !restored.taken.contains(&tag) {
+            restored.taken.push(tag);
+        }
+    }
+    Ok(())
+}
+
+/// Finds the newest row of a tag's history.
+pub(in crate::metadata) fn newest_history_row(
+    c: &dyn Connection,
+    repo: i64,
+    tag: &str,
+) -> sql::Result<Option<i64>> {
+    c.prepare_cached("SELECT id FROM tag_history WHERE repo = ?1 AND name = ?2 ORDER BY id DESC LIMIT 1")?
+        .query_row(params![repo, tag], |row| row.get(0))
+        .optional()
+}
+
+/// Whether a manifest is in the trash.
+pub(in crate::metadata) fn is_removed(c: &dyn Connection, id: i64) -> sql::Result<bool> {
+    c.prepare_cached("SELECT 1 FROM manifests WHERE id = ?1 AND state = 1")?.exists([id])
+}

@@ -1,0 +1,214 @@
+//! Accounting of the space used. Triggers keep the counters; the reports run on the blocking pool.
+
+use std::collections::BTreeMap;
+
+use crate::clock::Timestamp;
+use crate::metadata::ops::maintenance::stored_blob;
+use crate::metadata::ops::repo_id;
+use crate::metadata::queries::reclaimable::graph::ReclaimableGraph;
+use crate::metadata::queries::reclaimable::{graph, summary};
+use crate::metadata::queries::why::WhyOptions;
+use crate::metadata::queries::{usage, why};
+use crate::metadata::sql::{Snapshot, digest, params};
+use crate::metadata::{
+    BigBlob, BlobWhy, ColdTag, CollectionRules, Durability, ManifestWhy, Metadata, Operation, PrefixUsage,
+    ReclaimableSummary, RepoUsage, Result, Scope, StoredBlob, Usage, UsageDay,
+};
+use crate::oci::{BlobKey, Digest, Reference, RepoName};
+
+/// Milliseconds in a day.
+const DAY_MILLIS: i64 = 24 * 60 * 60 * 1000;
+
+impl Metadata {
+    /// Returns some blobs whose allocated size is only an estimate that a migration made.
+    pub async fn unmeasured(&self, limit: usize) -> Result<Vec<StoredBlob>> {
+        self.perform(Operation::Unmeasured, async {
+            self.read(|c| {
+                let mut query = c.prepare_cached(
+                    "SELECT digest, generation, size, damaged, iif(measured, allocated, NULL) FROM blobs WHERE measured = 0
+                     ORDER BY digest LIMIT ?1",
+                )?;
+                query.query_map([limit.cast_signed()], stored_blob)?.collect()
+            })
+        })
+        .await
+    }
+
+    /// Records, lazily, the allocated sizes of blobs. Skips generations that are no longer current.
+    pub async fn record_allocated(&self, measured: Vec<(BlobKey, u64)>) -> Result<()> {
+        self.perform(Operation::RecordAllocated, async {
+            self.write_behind(Durability::Lazy, move |c| {
+                let mut update = c.prepare_cached(
+                    "UPDATE blobs SET allocated = ?3, measured = 1 WHERE digest = ?1 AND generation = ?2",
+                )?;
+                measured.iter().try_for_each(|(key, allocated)| {
+                    update
+                        .execute(params![digest(&key.digest), key.generation, allocated.cast_signed()])
+                        .map(drop)
+                })
+            })
+            .await
+        })
+        .await
+    }
+
+    /// Returns the bytes that this store itself takes on disk.
+    pub async fn own_size(&self) -> Result<u64> {
+        self.perform(Operation::OwnSize, async { self.sqlite().allocated_bytes() }).await
+    }
+
+    /// Returns what the repositories of `scope` use together. For a prefix it reads every blob of the store.
+    pub async fn usage(&self, scope: &Scope) -> Result<Usage> {
+        self.perform(Operation::Usage, async {
+            let scope = scope.clone();
+            self.read_blocking(move |c| usage::usage(c, &scope)).await
+        })
+        .await
+    }
+
+    /// Returns the `limit` repositories of `scope` that use the most space, largest first. Reads every
+    /// repository of the scope.
+    pub async fn biggest_repositories(&self, scope: &Scope, limit: usize) -> Result<Vec<RepoUsage>> {
+        self.perform(Operation::BiggestRepositories, async {
+            let scope = scope.clone();
+            self.read_blocking(move |c| usage::biggest_repositories(c, &scope, limit)).await
+        })
+        .await
+    }
+
+    /// Returns the `limit` first name segments whose repositories use the most space, largest first, then the
+    /// sum of all others, if any. Reads every repository, and nothing else.
+    pub async fn biggest_prefixes(&self, limit: usize) -> Result<Vec<PrefixUsage>> {
+        self.perform(Operation::BiggestPrefixes, async {
+            self.read_blocking(move |c| usage::biggest_prefixes(c, limit)).await
+        })
+        .await
+    }
+
+    /// Returns the `limit` largest blobs linked by repositories of `scope`, largest first. Reads every link of
+    /// the scope, or every blob.
+    pub async fn biggest_blobs(&self, scope: &Scope, limit: usize) -> Result<Vec<BigBlob>> {
+        self.perform(Operation::BiggestBlobs, async {
+            let scope = scope.clone();
+            self.read_blocking(move |c| usage::biggest_blobs(c, &scope, limit)).await
+        })
+        .await
+    }
+
+    /// Returns the `limit` tags of `scope` that have not been pulled for the longest time. Tags that were never
+    /// pulled come first. Reads every tag of the scope.
+    pub async fn coldest_tags(&self, scope: &Scope, limit: usize) -> Result<Vec<ColdTag>> {
+        self.perform(Operation::ColdestTags, async {
+            let scope = scope.clone();
+            self.read_blocking(move |c| usage::coldest_tags(c, &scope, limit)).await
+        })
+        .await
+    }
+
+    /// Returns what can be reclaimed in the repositories of `scope`, and when. Blobs that other repositories
+    /// link, too, free nothing. Reads the trash and the review queue of these repositories; if many entries
+    /// wait there, all edges of these repositories and all blobs.
+    pub async fn reclaimable_summary(
+        &self,
+        scope: &Scope,
+        rules: &CollectionRules,
+    ) -> Result<ReclaimableSummary> {
+        self.perform(Operation::ReclaimableSummary, async {
+            let scope = scope.clone();
+            let rules = *rules;
+            self.read_report(move |c| summary::summarize(c, &scope, &rules)).await
+        })
+        .await
+    }
+
+    /// Returns the bytes on disk that deleting these manifests for good would free, together with the children
+    /// and referrers that nothing else keeps alive. Manifests that do not exist are ignored. Reads what they
+    /// refer to; if there are many, all edges of their repositories.
+    pub async fn would_free(&self, manifests: Vec<(RepoName, Digest)>) -> Result<u64> {
+        self.perform(Operation::WouldFree, async {
+            self.read_report(move |c| {
+                let mut wanted: BTreeMap<&RepoName, Vec<Vec<u8>>> = BTreeMap::new();
+                for (repo, manifest) in &manifests {
+                    wanted.entry(repo).or_default().push(digest(manifest));
+                }
+                let mut graph = ReclaimableGraph::new(c);
+                for (repo, wanted) in wanted {
+                    if let Some(repo) = repo_id(c, repo)? {
+                        graph::find(c, repo, wanted)?.into_iter().for_each(|row| graph.add(row, 1));
+                    }
+                }
+                Ok(graph.freed_space()?.bytes[0])
+            })
+            .await
+        })
+        .await
+    }
+
+    /// Returns what keeps a manifest alive, with up to `limit` names for each reason.
+    pub async fn why_manifest(
+        &self,
+        repo: &RepoName,
+        reference: &Reference,
+        rules: &CollectionRules,
+        limit: usize,
+    ) -> Result<Option<ManifestWhy>> {
+        self.perform(Operation::WhyManifest, async {
+            let repo = repo.clone();
+            let reference = reference.clone();
+            let options = WhyOptions { rules: *rules, limit };
+            self.read_blocking(move |c| {
+                let _snapshot = Snapshot::begin(c)?;
+                why::manifest(c, &repo, &reference, options)
+            })
+            .await
+        })
+        .await
+    }
+
+    /// Returns the first `limit` repositories that have a manifest, in any state. Reads every repository.
+    pub async fn manifest_repositories(&self, wanted: &Digest, limit: usize) -> Result<Vec<RepoName>> {
+        self.perform(Operation::ManifestRepositories, async {
+            let wanted = digest(wanted);
+            self.read_blocking(move |c| usage::manifest_repositories(c, &wanted, limit)).await
+        })
+        .await
+    }
+
+    /// Returns what keeps a blob alive: up to `limit` repositories that link it, with up to `limit` manifests
+    /// in each.
+    pub async fn why_blob(
+        &self,
+        wanted: &Digest,
+        rules: &CollectionRules,
+        limit: usize,
+    ) -> Result<Option<BlobWhy>> {
+        self.perform(Operation::WhyBlob, async {
+            let wanted = wanted.clone();
+            let options = WhyOptions { rules: *rules, limit };
+            self.read_blocking(move |c| {
+                let _snapshot = Snapshot::begin(c)?;
+                why::blob(c, &wanted, options)
+            })
+            .await
+        })
+        .await
+    }
+
+    /// Records, lazily, the totals for the day of `now`, if they have changed.
+    pub async fn record_day(&self, now: Timestamp) -> Result<()> {
+        self.perform(Operation::RecordDay, async {
+            let day = now.0.div_euclid(DAY_MILLIS);
+            if self.read(|c| usage::is_day_recorded(c, day))? {
+                return Ok(());
+            }
+            self.write(Durability::Lazy, move |c| usage::record_day(c, day)).await
+        })
+        .await
+    }
+
+    /// Returns the last `limit` recorded days, oldest first.
+    pub async fn days(&self, limit: usize) -> Result<Vec<UsageDay>> {
+        self.perform(Operation::Days, async { self.read_blocking(move |c| usage::days(c, limit)).await })
+            .await
+    }
+}

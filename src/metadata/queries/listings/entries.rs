@@ -1,0 +1,136 @@
+//! Reads single entries of lists by their keys.
+
+use crate::clock::Timestamp;
+use crate::metadata::ops::details;
+use crate::metadata::sql::SqlDigest;
+use crate::metadata::sql::{Connection, OptionalExtension, Row, Statement, params, parse_name};
+use crate::metadata::{MAX_RELATED, ManifestEntry, Related, RepositoryEntry, TagEntry, sql};
+use crate::oci::{index_members, platforms};
+
+/// Size limit of the indexes whose platforms a list shows, in bytes. Indexes in practice are far smaller.
+const MAX_INDEX_BYTES: i64 = 256 << 10;
+
+/// Sums the sizes of the blobs of the manifest `m` and of its children, counting each blob once.
+pub(in crate::metadata) const SIZE: &str = "
+    WITH RECURSIVE parts (id) AS (
+        SELECT m.id UNION
+        SELECT c.id FROM parts p JOIN edges e ON e.manifest = p.id AND e.kind = 1
+                    JOIN manifests c ON c.repo = e.repo AND c.digest = e.target)
+    SELECT coalesce(sum(b.size), 0) FROM blobs b
+    WHERE b.digest IN (SELECT e.target FROM parts p JOIN edges e ON e.manifest = p.id WHERE e.kind = 0)";
+
+/// An entry of a tag, and how many bytes of an index were read for it.
+pub(in crate::metadata) struct TagRead {
+    pub(in crate::metadata) entry: TagEntry,
+    pub(in crate::metadata) read: usize,
+}
+
+pub(in crate::metadata) fn repository(c: &dyn Connection, id: i64) -> sql::Result<Option<RepositoryEntry>> {
+    let mut query = c.prepare_cached(
+        "SELECT name, tags, live, bytes, pushed_at, pulled_at FROM repositories WHERE id = ?1",
+    )?;
+    let entry = |row: Row<'_>| {
+        Ok(RepositoryEntry {
+            name: parse_name(row.get_ref(0)?.as_str()?, 0)?,
+            tags: read_count(row, 1)?,
+            manifests: read_count(row, 2)?,
+            bytes: read_count(row, 3)?,
+            pushed_at: row.get(4)?,
+            pulled_at: read_time(row, 5)?,
+        })
+    };
+    query.query_row([id], entry).optional()
+}
+
+pub(in crate::metadata) fn tag(c: &dyn Connection, repo: i64, name: &str) -> sql::Result<Option<TagRead>> {
+    let found = "JOIN tags t ON t.manifest = m.id WHERE t.repo = ?1 AND t.name = ?2";
+    let mut query = manifest_query(c, "t.name, t.updated_at", found)?;
+    let entry = |row: Row<'_>| {
+        let entry = TagEntry {
+            name: parse_name(row.get_ref(0)?.as_str()?, 0)?,
+            pushed_at: row.get(1)?,
+            manifest: manifest_row(row)?,
+        };
+        Ok(TagRead { entry, read: row.get_ref(9)?.as_blob_or_null()?.map_or(0, <[u8]>::len) })
+    };
+    query.query_row(params![repo, name], entry).optional()
+}
+
+pub(in crate::metadata) fn manifest(
+    c: &dyn Connection,
+    repo: i64,
+    digest: &[u8],
+) -> sql::Result<Option<(ManifestEntry, Related)>> {
+    let mut query =
+        manifest_query(c, "m.id, m.pushed_at", "WHERE m.repo = ?1 AND m.digest = ?2 AND m.state = 0")?;
+    let found = query
+        .query_row(params![repo, digest], |row| Ok((row.get::<i64>(0)?, manifest_row(row)?)))
+        .optional()?;
+    let Some((id, entry)) = found else {
+        return Ok(None);
+    };
+    Ok(Some((entry, related(c, repo, id, digest)?)))
+}
+
+/// Prepares a query for manifests: two columns `before`, then those that [`manifest_row`] reads.
+fn manifest_query<'c>(c: &'c dyn Connection, before: &str, found: &str) -> sql::Result<Statement<'c>> {
+    c.prepare_cached(&format!(
+        "SELECT {before}, m.digest, m.media_type, m.artifact_type, m.size, m.pushed_at, m.pulled_at, ({SIZE}),
+                CASE WHEN m.size <= {MAX_INDEX_BYTES} AND EXISTS (
+                         SELECT 1 FROM edges e WHERE e.manifest = m.id AND e.kind = 1) THEN m.content END,
+                (SELECT c.platforms FROM configs c WHERE c.digest = m.config), m.details
+         FROM manifests m {found}"
+    ))
+}
+
+fn manifest_row(row: Row<'_>) -> sql::Result<ManifestEntry> {
+    let index = row.get_ref(9)?.as_blob_or_null()?;
+    let in_index = || index.map(|index| platforms(&index_members(index))).unwrap_or_default();
+    Ok(ManifestEntry {
+        digest: row.get::<SqlDigest>(2)?.0,
+        media_type: row.get(3)?,
+        artifact_type: row.get(4)?,
+        manifest_size: read_count(row, 5)?,
+        pushed_at: row.get(6)?,
+        pulled_at: read_time(row, 7)?,
+        size: read_count(row, 8)?,
+        platforms: details::listed_platforms(row, 10, 11)?.unwrap_or_else(in_index),
+    })
+}
+
+fn related(c: &dyn Connection, repo: i64, id: i64, digest: &[u8]) -> sql::Result<Related> {
+    let most = MAX_RELATED.cast_signed();
+    let mut tags = c.prepare_cached("SELECT name FROM tags WHERE manifest = ?1 ORDER BY name LIMIT ?2")?;
+    let tags = tags.query_map(params![id, most], |row| parse_name(row.get_ref(0)?.as_str()?, 0))?;
+    let mut references = c.prepare_cached(REFERENCES)?;
+    let references = references
+        .query_map(params![id, most], |row| Ok((row.get::<SqlDigest>(0)?.0, row.get(1)?, row.get(2)?)))?;
+    let mut indexes = c.prepare_cached(INDEXES)?;
+    let indexes = indexes.query_map(params![repo, digest, most], |row| Ok(row.get::<SqlDigest>(0)?.0))?;
+    Ok(Related {
+        tags: tags.collect::<sql::Result<_>>()?,
+        references: references.collect::<sql::Result<_>>()?,
+        indexes: indexes.collect::<sql::Result<_>>()?,
+    })
+}
+
+const REFERENCES: &str = "
+    SELECT e.target, e.kind,
+           CASE e.kind WHEN 0 THEN EXISTS (SELECT 1 FROM links l
+                                           WHERE l.repo = e.repo AND l.digest = e.target AND l.hidden_at IS NULL)
+                       ELSE EXISTS (SELECT 1 FROM manifests m
+                                    WHERE m.repo = e.repo AND m.digest = e.target AND m.state = 0) END
+    FROM edges e WHERE e.manifest = ?1 ORDER BY e.target LIMIT ?2";
+
+const INDEXES: &str = "
+    SELECT m.digest FROM edges e JOIN manifests m ON m.id = e.manifest
+    WHERE e.repo = ?1 AND e.target = ?2 AND e.kind = 1 AND m.state = 0 ORDER BY e.manifest LIMIT ?3";
+
+fn read_count(row: Row<'_>, column: usize) -> sql::Result<u64> {
+    Ok(row.get::<i64>(column)?.cast_unsigned())
+}
+
+/// Reads a time; 0 stands for none.
+fn read_time(row: Row<'_>, column: usize) -> sql::Result<Option<Timestamp>> {
+    Ok(Some(row.get(column)?).filter(|at| *at != Timestamp(0)))
+}

@@ -1,0 +1,111 @@
+//! Sorted and filtered lists for people. A page is read in two steps: the keys of its entries, from an index if its
+//! order has one, and then each entry by its key.
+
+mod entries;
+mod repositories;
+mod tags;
+mod walk;
+
+use crate::metadata::ops::repo_id;
+use crate::metadata::sql::digest;
+use crate::metadata::{
+    ListPage, ListQuery, ManifestEntry, Metadata, Operation, Related, RepositoryEntry, Result, TagEntry,
+    Visible,
+};
+use crate::oci::{Digest, RepoName, Tag};
+
+#[cfg(test)]
+pub(in crate::metadata) use repositories::{
+    NAMES_DOWN, NAMES_UP, names_page, numbers, numbers_by_name, repositories_page,
+};
+#[cfg(test)]
+pub(in crate::metadata) use tags::tags_page;
+
+/// The SQL operator for later entries and the SQL sort direction.
+fn direction(descending: bool) -> (&'static str, &'static str) {
+    if descending { ("<", "DESC") } else { (">", "ASC") }
+}
+
+impl Metadata {
+    /// Returns a page of the `visible` repositories that have a live manifest. Reads at most [`MAX_EXAMINED`]
+    /// other repositories.
+    pub async fn list_repositories(
+        &self,
+        query: &ListQuery,
+        visible: &Visible,
+    ) -> Result<ListPage<RepositoryEntry>> {
+        self.perform(Operation::ListRepositories, async {
+            let query = query.clone();
+            let visible = visible.clone();
+            self.read_page(move |c| repositories::repositories_page(c, &query, &visible)).await
+        })
+        .await
+    }
+
+    /// Returns a page of names only, in byte order, after `after`. Otherwise like
+    /// [`Listings::list_repositories`].
+    pub async fn repository_names(
+        &self,
+        after: Option<&str>,
+        limit: usize,
+        visible: &Visible,
+    ) -> Result<ListPage<RepoName>> {
+        self.perform(Operation::RepositoryNames, async {
+            let after = after.map(str::to_owned);
+            let visible = visible.clone();
+            self.read_page(move |c| repositories::names_page(c, after.as_deref(), limit, &visible)).await
+        })
+        .await
+    }
+
+    /// Returns a repository that has a live manifest.
+    pub async fn repository_entry(&self, repo: &RepoName) -> Result<Option<RepositoryEntry>> {
+        self.perform(Operation::RepositoryEntry, async {
+            self.read(|c| match repo_id(c, repo)? {
+                Some(id) => Ok(entries::repository(c, id)?.filter(|entry| entry.manifests > 0)),
+                None => Ok(None),
+            })
+        })
+        .await
+    }
+
+    /// Returns a page of a repository's tags. `None` if the repository does not exist.
+    pub async fn list_tags(&self, repo: &RepoName, query: &ListQuery) -> Result<Option<ListPage<TagEntry>>> {
+        self.perform(Operation::ListTags, async {
+            let repo = repo.clone();
+            let query = query.clone();
+            self.read_page(move |c| match repo_id(c, &repo)? {
+                Some(repo) => tags::entries(c, repo, &query).map(Some),
+                None => Ok(None),
+            })
+            .await
+        })
+        .await
+    }
+
+    /// Returns a tag.
+    pub async fn tag_entry(&self, repo: &RepoName, tag: &Tag) -> Result<Option<TagEntry>> {
+        self.perform(Operation::TagEntry, async {
+            self.read(|c| match repo_id(c, repo)? {
+                Some(repo) => Ok(entries::tag(c, repo, tag.as_str())?.map(|found| found.entry)),
+                None => Ok(None),
+            })
+        })
+        .await
+    }
+
+    /// Returns a live manifest with its tags, references and indexes.
+    pub async fn manifest_entry(
+        &self,
+        repo: &RepoName,
+        wanted: &Digest,
+    ) -> Result<Option<(ManifestEntry, Related)>> {
+        self.perform(Operation::ManifestEntry, async {
+            self.read(|c| match repo_id(c, repo)? {
+                Some(repo) => entries::manifest(c, repo, &digest(wanted)),
+                None => Ok(None),
+            })
+        })
+        .await
+    }
+}

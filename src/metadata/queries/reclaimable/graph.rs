@@ -1,0 +1,289 @@
+//! Computes the disk space that would be freed if some manifests were removed: that of the blobs that no other manifest
+//! in any repository references.
+//!
+//! Children and referrers of the manifests are removed with them unless something else holds them. A blob is freed if,
+//! in each repository that links it, every manifest that refers to it is removed. Several sets of manifests are
+//! evaluated at once, independently of each other. If few manifests of a repository are removed, their targets are
+//! looked up one by one; if many are, all edges of the repository are scanned: a lookup costs as much as reading many
+//! rows in order.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use crate::metadata::queries::reclaimable::blobs::{FreedSpace, UnreferencedBlobs};
+use crate::metadata::queries::usage::read_u64;
+use crate::metadata::sql;
+use crate::metadata::sql::{Connection, OptionalExtension, Params, Statement, params};
+
+/// A lookup costs about as much as reading this many rows in order.
+pub(in crate::metadata) const LOOKUP_COST: u64 = 16;
+
+/// Some of the sets that are evaluated, one bit for each.
+pub(in crate::metadata) type Sets = u8;
+
+/// Manifests to be removed, together with everything that is removed with them.
+pub(in crate::metadata) struct ReclaimableGraph<'c> {
+    c: &'c dyn Connection,
+    all: HashMap<i64, Sets>,
+    by_repo: BTreeMap<i64, Vec<i64>>,
+    /// Manifests whose children and referrers have not been added yet.
+    waiting: Vec<(Row, Sets)>,
+    within: Option<HashSet<i64>>,
+}
+
+/// Row id, repository and digest of a manifest.
+pub(in crate::metadata) type Row = (i64, i64, Vec<u8>);
+
+impl<'c> ReclaimableGraph<'c> {
+    pub(in crate::metadata) fn new(c: &'c dyn Connection) -> Self {
+        Self { c, all: HashMap::new(), by_repo: BTreeMap::new(), waiting: Vec::new(), within: None }
+    }
+
+    /// Restricts the result: a blob that a repository outside of `repositories` links is not freed.
+    pub(in crate::metadata) fn within(self, repositories: Option<HashSet<i64>>) -> Self {
+        Self { within: repositories, ..self }
+    }
+
+    /// Removes a manifest in these sets.
+    pub(in crate::metadata) fn add(&mut self, row: Row, sets: Sets) {
+        let known = self.all.entry(row.0).or_default();
+        let new = sets & !*known;
+        if new == 0 {
+            return;
+        }
+        if *known == 0 {
+            self.by_repo.entry(row.1).or_default().push(row.0);
+        }
+        *known |= new;
+        self.waiting.push((row, new));
+    }
+
+    /// Returns the space that would be freed, for each set.
+    pub(in crate::metadata) fn freed_space(mut self) -> sql::Result<FreedSpace> {
+        self.add_followers()?;
+        let mut unreferenced = UnreferencedBlobs::within(self.within.take());
+        for (repo, manifests) in &self.by_repo {
+            let optional = self.optional_targets(*repo)?;
+            if should_scan(self.c, *repo, manifests.len())? {
+                self.find_by_scan(*repo, &optional, &mut unreferenced)?;
+            } else {
+                self.find_by_lookup(*repo, manifests, &optional, &mut unreferenced)?;
+            }
+        }
+        unreferenced.sum_freed(self.c, &self.all)
+    }
+
+    /// Adds the children and referrers that only removed manifests hold.
+    fn add_followers(&mut self) -> sql::Result<()> {
+        let mut children = self.c.prepare_cached(
+            "SELECT m.id, m.digest FROM edges e JOIN manifests m ON m.repo = e.repo AND m.digest = e.target
+             WHERE e.manifest = ?1 AND e.kind = 1",
+        )?;
+        let mut referrers = self.c.prepare_cached(
+            "SELECT m.id, m.digest FROM edges e JOIN manifests m ON m.id = e.manifest
+             WHERE e.repo = ?1 AND e.target = ?2 AND e.kind = 2",
+        )?;
+        let mut holders = HashMap::new();
+        for (repo, manifests) in &self.by_repo {
+            if should_scan(self.c, *repo, manifests.len())? {
+                holders.insert(*repo, ManifestHolders::read(self.c, *repo)?);
+            }
+        }
+        while let Some(((id, repo, digest), sets)) = self.waiting.pop() {
+            let known = holders.get(&repo);
+            let mut found: Vec<(i64, Vec<u8>)> = Vec::new();
+            if known.is_none_or(|known| known.indexes.contains(&id)) {
+                found.extend(rows(&mut children, [id])?);
+            }
+            if known.is_none_or(|known| known.subjects.contains(&digest)) {
+                found.extend(rows(&mut referrers, params![repo, digest])?);
+            }
+            for (id, digest) in found {
+                let new = sets & !self.all.get(&id).copied().unwrap_or(0);
+                let removed = if new == 0 { 0 } else { self.sets_without_holder(id, repo, &digest, new)? };
+                self.add((id, repo, digest), removed);
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the `sets` in which neither a tag nor a remaining index or subject holds a manifest.
+    fn sets_without_holder(&self, id: i64, repo: i64, digest: &[u8], sets: Sets) -> sql::Result<Sets> {
+        if self.c.prepare_cached("SELECT 1 FROM tags WHERE manifest = ?1 LIMIT 1")?.exists([id])? {
+            return Ok(0);
+        }
+        let mut indexes = self.c.prepare_cached(
+            "SELECT manifest FROM edges WHERE repo = ?1 AND target = ?2 AND kind = 1 AND manifest <> ?3",
+        )?;
+        let mut subjects = self.c.prepare_cached(
+            "SELECT s.id FROM edges e JOIN manifests s ON s.repo = e.repo AND s.digest = e.target
+             WHERE e.manifest = ?1 AND e.kind = 2 AND s.id <> ?1",
+        )?;
+        let sets = sets_removing_all(&mut indexes, params![repo, digest, id], &self.all, sets)?;
+        sets_removing_all(&mut subjects, [id], &self.all, sets)
+    }
+
+    /// Looks up the blobs that only these manifests reference in a repository.
+    fn find_by_lookup(
+        &self,
+        repo: i64,
+        manifests: &[i64],
+        optional: &HashSet<Vec<u8>>,
+        unreferenced: &mut UnreferencedBlobs,
+    ) -> sql::Result<()> {
+        let mut edges = self.c.prepare_cached("SELECT target FROM edges WHERE manifest = ?1 AND kind = 0")?;
+        let mut holders = self.c.prepare_cached(HOLDERS)?;
+        let mut seen = HashSet::new();
+        for manifest in manifests {
+            for target in edges.query_map([manifest], |row| row.get::<Vec<u8>>(0))? {
+                let target = target?;
+                if seen.contains(&target) {
+                    continue;
+                }
+                let sets = sets_removing_all(&mut holders, params![repo, target], &self.all, Sets::MAX)?;
+                self.add_unreferenced(repo, &target, sets, optional, unreferenced)?;
+                seen.insert(target);
+            }
+        }
+        Ok(())
+    }
+
+    /// Scans all edges of a repository for the blobs that only removed manifests reference.
+    fn find_by_scan(
+        &self,
+        repo: i64,
+        optional: &HashSet<Vec<u8>>,
+        unreferenced: &mut UnreferencedBlobs,
+    ) -> sql::Result<()> {
+        let mut edges = self.c.prepare_cached(
+            "SELECT target, manifest FROM edges INDEXED BY edges_by_target
+             WHERE repo = ?1 AND kind = 0 ORDER BY target",
+        )?;
+        let mut rows = edges.query([repo])?;
+        let mut target: Vec<u8> = Vec::new();
+        let mut sets: Sets = 0;
+        while let Some(row) = rows.next()? {
+            let next = row.get_ref(0)?.as_blob()?;
+            if next != target {
+                self.add_unreferenced(repo, &target, sets, optional, unreferenced)?;
+                target.clear();
+                target.extend_from_slice(next);
+                sets = Sets::MAX;
+            }
+            if sets != 0 {
+                sets &= self.all.get(&row.get(1)?).copied().unwrap_or(0);
+            }
+        }
+        self.add_unreferenced(repo, &target, sets, optional, unreferenced)
+    }
+
+    /// Adds a blob that is unreferenced in a repository, if the repository has it.
+    fn add_unreferenced(
+        &self,
+        repo: i64,
+        target: &[u8],
+        sets: Sets,
+        optional: &HashSet<Vec<u8>>,
+        unreferenced: &mut UnreferencedBlobs,
+    ) -> sql::Result<()> {
+        if sets == 0 || (optional.contains(target) && !is_linked(self.c, repo, target)?) {
+            return Ok(());
+        }
+        unreferenced.add(repo, target, sets);
+        Ok(())
+    }
+
+    /// Lists the blobs that some manifest of a repository refers to without requiring them: they may be missing.
+    fn optional_targets(&self, repo: i64) -> sql::Result<HashSet<Vec<u8>>> {
+        let mut query = self.c.prepare_cached(
+            "SELECT target FROM edges INDEXED BY edges_elsewhere WHERE repo = ?1 AND kind = 0 AND required = 0",
+        )?;
+        query.query_map([repo], |row| row.get(0))?.collect()
+    }
+}
+
+/// Manifests of a repository that hold other manifests.
+struct ManifestHolders {
+    /// Row ids of indexes.
+    indexes: HashSet<i64>,
+    /// Digests of subjects.
+    subjects: HashSet<Vec<u8>>,
+}
+
+impl ManifestHolders {
+    fn read(c: &dyn Connection, repo: i64) -> sql::Result<Self> {
+        let mut indexes = c.prepare_cached(
+            "SELECT manifest FROM edges INDEXED BY edges_of_indexes WHERE repo = ?1 AND kind = 1",
+        )?;
+        let mut subjects = c.prepare_cached(
+            "SELECT target FROM edges INDEXED BY edges_of_referrers WHERE repo = ?1 AND kind = 2",
+        )?;
+        Ok(Self {
+            indexes: indexes.query_map([repo], |row| row.get(0))?.collect::<sql::Result<_>>()?,
+            subjects: subjects.query_map([repo], |row| row.get(0))?.collect::<sql::Result<_>>()?,
+        })
+    }
+}
+
+/// Finds the manifests that hold the blob `?2` in the repository `?1`.
+pub(in crate::metadata) const HOLDERS: &str =
+    "SELECT manifest FROM edges WHERE repo = ?1 AND target = ?2 AND kind = 0";
+
+/// Returns the `sets` in which all manifests found by a query are removed.
+pub(in crate::metadata) fn sets_removing_all(
+    query: &mut Statement<'_>,
+    values: impl Params,
+    removed: &HashMap<i64, Sets>,
+    mut sets: Sets,
+) -> sql::Result<Sets> {
+    let mut rows = query.query(values)?;
+    while sets != 0
+        && let Some(row) = rows.next()?
+    {
+        sets &= removed.get(&row.get(0)?).copied().unwrap_or(0);
+    }
+    Ok(sets)
+}
+
+fn rows(query: &mut Statement<'_>, values: impl Params) -> sql::Result<Vec<(i64, Vec<u8>)>> {
+    query.query_map(values, |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+}
+
+fn is_linked(c: &dyn Connection, repo: i64, target: &[u8]) -> sql::Result<bool> {
+    c.prepare_cached("SELECT 1 FROM links WHERE repo = ?1 AND digest = ?2")?.exists(params![repo, target])
+}
+
+/// Whether scanning all manifests of a repository costs less than looking up this many.
+fn should_scan(c: &dyn Connection, repo: i64, manifests: usize) -> sql::Result<bool> {
+    let mut query = c.prepare_cached("SELECT manifests FROM repositories WHERE id = ?1")?;
+    let all = query.query_row([repo], |row| read_u64(row, 0)).optional()?.unwrap_or(0);
+    Ok((manifests as u64).saturating_mul(LOOKUP_COST) > all)
+}
+
+/// Finds the existing manifests of a repository with these digests.
+pub(in crate::metadata) fn find(
+    c: &dyn Connection,
+    repo: i64,
+    mut wanted: Vec<Vec<u8>>,
+) -> sql::Result<Vec<Row>> {
+    if !should_scan(c, repo, wanted.len())? {
+        let mut query = c.prepare_cached("SELECT id FROM manifests WHERE repo = ?1 AND digest = ?2")?;
+        let mut find = |digest: Vec<u8>| {
+            let found = query.query_row(params![repo, digest], |row| row.get(0)).optional();
+            found.map(|id| id.map(|id| (id, repo, digest))).transpose()
+        };
+        return wanted.into_iter().filter_map(&mut find).collect();
+    }
+    wanted.sort();
+    let mut wanted = wanted.into_iter().peekable();
+    let mut found = Vec::new();
+    let mut query = c.prepare_cached("SELECT digest, id FROM manifests WHERE repo = ?1 ORDER BY digest")?;
+    let mut rows = query.query([repo])?;
+    while let Some(row) = rows.next()? {
+        let digest = row.get_ref(0)?.as_blob()?;
+        while wanted.next_if(|wanted| wanted.as_slice() < digest).is_some() {}
+        if let Some(wanted) = wanted.next_if(|wanted| wanted == digest) {
+            found.push((row.get(1)?, repo, wanted));
+        }
+    }
+    Ok(found)
+}

@@ -1,0 +1,177 @@
+//! Reports what garbage collection may remove and when: the trash, manifests that nothing holds, and blobs that only a
+//! lease protects.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use crate::clock::Timestamp;
+use crate::metadata::ops::gc::liveness;
+use crate::metadata::queries::reclaimable::graph::{ReclaimableGraph, Row, Sets};
+use crate::metadata::queries::reclaimable::leases::leased;
+use crate::metadata::queries::usage;
+use crate::metadata::sql::{Connection, params};
+use crate::metadata::{CollectionRules, Reclaimable, ReclaimableSummary, Scope, sql};
+
+pub(in crate::metadata) fn summarize(
+    c: &dyn Connection,
+    scope: &Scope,
+    rules: &CollectionRules,
+) -> sql::Result<ReclaimableSummary> {
+    let filter = ScopeFilter::new(c, scope)?;
+    let trash = list_trash(c, &filter, rules)?;
+    let untagged = list_untagged(c, &filter, rules)?;
+    let mut graph = ReclaimableGraph::new(c).within(filter.repositories.clone());
+    let mut reports =
+        [(trash, TRASH, TRASH_DUE), (untagged, UNTAGGED, UNTAGGED_DUE)].map(|(waiting, all, due)| {
+            let (next, last) = next_and_last(waiting.iter().filter_map(|(_, at)| *at), rules.now);
+            let report = Reclaimable { count: waiting.len() as u64, next, last, ..Reclaimable::default() };
+            for (row, at) in waiting {
+                let is_due = at.is_some_and(|at| at <= rules.now);
+                graph.add(row, if is_due { all | due } else { all });
+            }
+            report
+        });
+    let freed = graph.freed_space()?;
+    for (report, sets) in reports.iter_mut().zip([[TRASH, TRASH_DUE], [UNTAGGED, UNTAGGED_DUE]]) {
+        [report.allocated, report.due] = sets.map(|set| freed.bytes[set_index(set)]);
+    }
+    let [trash, untagged] = reports;
+    Ok(ReclaimableSummary { trash, untagged, leased: leased(c, filter.repositories, rules)? })
+}
+
+/// The sets that are evaluated.
+const TRASH: Sets = 1;
+const TRASH_DUE: Sets = 1 << 1;
+const UNTAGGED: Sets = 1 << 2;
+const UNTAGGED_DUE: Sets = 1 << 3;
+
+pub(in crate::metadata) fn set_index(set: Sets) -> usize {
+    set.trailing_zeros() as usize
+}
+
+/// A manifest that may be removed, and when it becomes due; `None` for never.
+type Waiting = (Row, Option<Timestamp>);
+
+/// Restricts queries to the repositories of a scope.
+struct ScopeFilter {
+    /// Join that leads from the repositories to their rows; empty for all repositories.
+    among: &'static str,
+    /// Bounds of the names, which are the parameters of the query.
+    bounds: Vec<String>,
+    /// Ids of the repositories; `None` stands for all of them.
+    repositories: Option<HashSet<i64>>,
+}
+
+impl ScopeFilter {
+    fn new(c: &dyn Connection, scope: &Scope) -> sql::Result<Self> {
+        if *scope == Scope::All {
+            return Ok(Self { among: "", bounds: Vec::new(), repositories: None });
+        }
+        let (from, to) = usage::bounds(scope);
+        let repositories = usage::repositories(c, scope)?;
+        let among = "repositories r CROSS JOIN";
+        Ok(Self { among, bounds: vec![from, to], repositories: Some(repositories) })
+    }
+
+    /// Condition on the rows of `table` for the end of a query.
+    fn condition(&self, table: &str) -> String {
+        if self.bounds.is_empty() {
+            return String::new();
+        }
+        format!("AND {table}.repo = r.id AND r.name >= ?1 AND r.name < ?2")
+    }
+
+    fn contains(&self, repo: i64) -> bool {
+        self.repositories.as_ref().is_none_or(|repositories| repositories.contains(&repo))
+    }
+}
+
+fn list_trash(
+    c: &dyn Connection,
+    filter: &ScopeFilter,
+    rules: &CollectionRules,
+) -> sql::Result<Vec<Waiting>> {
+    let among = filter.among;
+    let is = filter.condition("m");
+    let in_trash = format!(
+        "SELECT m.id, m.repo, m.digest, m.removed_at FROM {among} manifests m WHERE m.state = 1 {is}"
+    );
+    let mut query = c.prepare_cached(&in_trash)?;
+    let rows = query.query_map(&filter.bounds, |row| {
+        let removed_at: Timestamp = row.get(3)?;
+        Ok(((row.get(0)?, row.get(1)?, row.get(2)?), Some(removed_at.plus(rules.trash))))
+    })?;
+    let mut waiting = rows.collect::<sql::Result<Vec<_>>>()?;
+    // Manifests that are being purged are few, and only their state leads to them.
+    let mut query = c.prepare_cached("SELECT id, repo, digest FROM manifests WHERE state = 2")?;
+    let mut rows = query.query([])?;
+    while let Some(row) = rows.next()? {
+        let manifest: Row = (row.get(0)?, row.get(1)?, row.get(2)?);
+        if filter.contains(manifest.1) {
+            waiting.push((manifest, Some(Timestamp::default())));
+        }
+    }
+    Ok(waiting)
+}
+
+/// Lists manifests that wait for their review and that nothing holds at present.
+fn list_untagged(
+    c: &dyn Connection,
+    filter: &ScopeFilter,
+    rules: &CollectionRules,
+) -> sql::Result<Vec<Waiting>> {
+    let among = filter.among;
+    let is = filter.condition("v");
+    let waiting = format!(
+        "SELECT m.id, m.repo, m.digest, v.kind, max(v.since, m.pulled_at), v.since
+         FROM {among} review v CROSS JOIN manifests m ON m.repo = v.repo AND m.digest = v.digest
+         WHERE v.kind IN (1, 3) AND m.state = 0 {is}"
+    );
+    let mut query = c.prepare_cached(&waiting)?;
+    let rows = query.query_map(&filter.bounds, |row| {
+        let manifest: Row = (row.get(0)?, row.get(1)?, row.get(2)?);
+        let kind: i64 = row.get(3)?;
+        let since: Timestamp = row.get(4)?;
+        let orphaned: Timestamp = row.get(5)?;
+        let untagged = rules.untagged.map(|untagged| since.plus(untagged.max(rules.lease)));
+        Ok((manifest, if kind == 3 { Some(orphaned.plus(rules.lease)) } else { untagged }))
+    })?;
+    let mut unreferenced = Vec::new();
+    for row in rows {
+        let ((id, repo, digest), due) = row?;
+        if !liveness::is_manifest_held(c, id, repo, &digest)? {
+            unreferenced.push(((id, repo, digest), due));
+        }
+    }
+    Ok(unreferenced)
+}
+
+/// Returns the first and the last of the future times.
+pub(in crate::metadata) fn next_and_last(
+    times: impl Iterator<Item = Timestamp>,
+    now: Timestamp,
+) -> (Option<Timestamp>, Option<Timestamp>) {
+    times.filter(|at| *at > now).fold((None, None), |(first, last), at| {
+        (Some(first.map_or(at, |first: Timestamp| first.min(at))), last.max(Some(at)))
+    })
+}
+
+/// Finds the earliest time when a queued item is reviewed.
+pub(in crate::metadata) fn next_review(
+    c: &dyn Connection,
+    repo: i64,
+    digest: &[u8],
+    waits: &[(liveness::Review, Option<Duration>)],
+) -> sql::Result<Option<Timestamp>> {
+    let mut query =
+        c.prepare_cached("SELECT since FROM review WHERE kind = ?1 AND repo = ?2 AND digest = ?3")?;
+    let mut first: Option<Timestamp> = None;
+    for (kind, wait) in waits {
+        let mut rows = query.query(params![*kind as i64, repo, digest])?;
+        if let (Some(row), Some(wait)) = (rows.next()?, wait) {
+            let at = row.get::<Timestamp>(0)?.plus(*wait);
+            first = Some(first.map_or(at, |first| first.min(at)));
+        }
+    }
+    Ok(first)
+}

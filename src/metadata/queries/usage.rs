@@ -1,0 +1,265 @@
+//! Reports of the space used. They run on the blocking pool and read more rows than a request may; the trait's methods
+//! document the cost.
+
+use std::collections::HashSet;
+
+use crate::metadata::sql::{Connection, Row, SqlDigest, params, parse_name};
+use crate::metadata::{BigBlob, ColdTag, PrefixUsage, RepoUsage, Scope, Usage, UsageDay, sql};
+use crate::oci::RepoName;
+
+/// Returns the bounds of the names in a scope: the first inclusive, the second exclusive. `0` follows the slash.
+pub(in crate::metadata) fn bounds(scope: &Scope) -> (String, String) {
+    match scope {
+        Scope::All => (String::new(), "~".into()),
+        Scope::Below(prefix) => (prefix.clone(), format!("{}0", prefix.trim_end_matches('/'))),
+        Scope::One(name) => (name.to_string(), format!("{name}\0")),
+    }
+}
+
+pub(in crate::metadata) fn usage(c: &dyn Connection, scope: &Scope) -> sql::Result<Usage> {
+    let (from, to) = bounds(scope);
+    let mut query = c.prepare_cached(
+        "SELECT count(*), coalesce(sum(tags), 0), coalesce(sum(manifests), 0), coalesce(sum(blobs), 0),
+                coalesce(sum(bytes), 0), coalesce(sum(own_bytes), 0), coalesce(sum(own_allocated), 0)
+         FROM repositories WHERE name >= ?1 AND name < ?2",
+    )?;
+    let mut usage = query.query_row([from, to], |row| {
+        Ok(Usage {
+            repositories: read_u64(row, 0)?,
+            tags: read_u64(row, 1)?,
+            manifests: read_u64(row, 2)?,
+            links: read_u64(row, 3)?,
+            logical: read_u64(row, 4)?,
+            bytes: read_u64(row, 5)?,
+            allocated: read_u64(row, 6)?,
+            exclusive: read_u64(row, 6)?,
+        })
+    })?;
+    match scope {
+        Scope::All => add_everything(c, &mut usage)?,
+        Scope::Below(_) | Scope::One(_) => add_shared(c, scope, &mut usage)?,
+    }
+    Ok(usage)
+}
+
+fn add_everything(c: &dyn Connection, usage: &mut Usage) -> sql::Result<()> {
+    let mut query = c.prepare_cached("SELECT bytes, allocated FROM totals")?;
+    (usage.bytes, usage.allocated) = query.query_row([], |row| Ok((read_u64(row, 0)?, read_u64(row, 1)?)))?;
+    usage.exclusive = usage.allocated;
+    Ok(())
+}
+
+/// Adds the blobs that several repositories link, at least one of them in the scope.
+fn add_shared(c: &dyn Connection, scope: &Scope, usage: &mut Usage) -> sql::Result<()> {
+    if let Scope::One(name) = scope {
+        let mut query = c.prepare_cached("SELECT bytes, allocated FROM repositories WHERE name = ?1")?;
+        let mut rows = query.query([name.as_str()])?;
+        if let Some(row) = rows.next()? {
+            usage.bytes = read_u64(row, 0)?;
+            usage.allocated = read_u64(row, 1)?;
+        }
+        return Ok(());
+    }
+    let within = repositories(c, scope)?;
+    let mut shared = c.prepare_cached("SELECT digest, size, allocated, links FROM blobs WHERE links > 1")?;
+    let mut linking = c.prepare_cached("SELECT repo FROM links WHERE digest = ?1")?;
+    let mut rows = shared.query([])?;
+    while let Some(row) = rows.next()? {
+        let size = read_u64(row, 1)?;
+        let allocated = read_u64(row, 2)?;
+        let links = read_u64(row, 3)?;
+        let mut links_within = 0;
+        let mut found = linking.query([row.get_ref(0)?.as_blob()?])?;
+        while let Some(link) = found.next()? {
+            links_within += u64::from(within.contains(&link.get(0)?));
+        }
+        if links_within > 0 {
+            usage.bytes += size;
+            usage.allocated += allocated;
+        }
+        if links_within == links {
+            usage.exclusive += allocated;
+        }
+    }
+    Ok(())
+}
+
+pub(in crate::metadata) fn repositories(c: &dyn Connection, scope: &Scope) -> sql::Result<HashSet<i64>> {
+    let (from, to) = bounds(scope);
+    let mut query = c.prepare_cached("SELECT id FROM repositories WHERE name >= ?1 AND name < ?2")?;
+    query.query_map([from, to], |row| row.get(0))?.collect()
+}
+
+pub(in crate::metadata) fn biggest_repositories(
+    c: &dyn Connection,
+    scope: &Scope,
+    limit: usize,
+) -> sql::Result<Vec<RepoUsage>> {
+    let (from, to) = bounds(scope);
+    let mut query = c.prepare_cached(
+        "SELECT name, tags, manifests, blobs, bytes, allocated, own_allocated FROM repositories
+         WHERE name >= ?1 AND name < ?2 ORDER BY allocated DESC, name LIMIT ?3",
+    )?;
+    let rows = query.query_map(params![from, to, limit.cast_signed()], |row| {
+        let usage = Usage {
+            repositories: 1,
+            tags: read_u64(row, 1)?,
+            manifests: read_u64(row, 2)?,
+            links: read_u64(row, 3)?,
+            logical: read_u64(row, 4)?,
+            bytes: read_u64(row, 4)?,
+            allocated: read_u64(row, 5)?,
+            exclusive: read_u64(row, 6)?,
+        };
+        Ok(RepoUsage { repo: parse_name(row.get_ref(0)?.as_str()?, 0)?, usage })
+    })?;
+    rows.collect()
+}
+
+pub(in crate::metadata) fn biggest_prefixes(
+    c: &dyn Connection,
+    limit: usize,
+) -> sql::Result<Vec<PrefixUsage>> {
+    // The order of names does not help: there `team-a` lies between `team` and `team/app`.
+    let mut query = c.prepare_cached(
+        "SELECT iif(instr(name, '/') > 0, substr(name, 1, instr(name, '/') - 1), name) AS prefix, count(*), sum(tags),
+                sum(bytes), sum(own_allocated), sum(allocated) - sum(own_allocated)
+         FROM repositories GROUP BY prefix ORDER BY sum(allocated) DESC, prefix",
+    )?;
+    let mut rows = query.query([])?;
+    let mut named = Vec::new();
+    let mut others = PrefixUsage::default();
+    while let Some(row) = rows.next()? {
+        let found = PrefixUsage {
+            prefix: Some(row.get(0)?),
+            repositories: read_u64(row, 1)?,
+            tags: read_u64(row, 2)?,
+            logical: read_u64(row, 3)?,
+            exclusive: read_u64(row, 4)?,
+            shared: read_u64(row, 5)?,
+        };
+        if named.len() < limit {
+            named.push(found);
+        } else {
+            add_prefix(&mut others, &found);
+        }
+    }
+    named.extend((others.repositories > 0).then_some(others));
+    Ok(named)
+}
+
+fn add_prefix(all: &mut PrefixUsage, one: &PrefixUsage) {
+    all.repositories += one.repositories;
+    all.tags += one.tags;
+    all.logical += one.logical;
+    all.exclusive += one.exclusive;
+    all.shared += one.shared;
+}
+
+/// Finds the repositories that have a manifest by looking into each repository: an index by digest alone would cost
+/// every push more than this query costs.
+pub(in crate::metadata) fn manifest_repositories(
+    c: &dyn Connection,
+    wanted: &[u8],
+    limit: usize,
+) -> sql::Result<Vec<RepoName>> {
+    let mut query = c.prepare_cached(
+        "SELECT r.name FROM repositories r CROSS JOIN manifests m ON m.repo = r.id AND m.digest = ?1
+         ORDER BY r.name LIMIT ?2",
+    )?;
+    let rows = query
+        .query_map(params![wanted, limit.cast_signed()], |row| parse_name(row.get_ref(0)?.as_str()?, 0))?;
+    rows.collect()
+}
+
+pub(in crate::metadata) fn biggest_blobs(
+    c: &dyn Connection,
+    scope: &Scope,
+    limit: usize,
+) -> sql::Result<Vec<BigBlob>> {
+    let blob = |row: Row<'_>| {
+        Ok(BigBlob {
+            digest: row.get::<SqlDigest>(0)?.0,
+            bytes: read_u64(row, 1)?,
+            allocated: read_u64(row, 2)?,
+            links: read_u64(row, 3)?,
+        })
+    };
+    let limit = limit.cast_signed();
+    if *scope == Scope::All {
+        let mut query = c.prepare_cached(
+            "SELECT digest, size, allocated, links FROM blobs ORDER BY allocated DESC, digest LIMIT ?1",
+        )?;
+        return query.query_map([limit], blob)?.collect();
+    }
+    let (from, to) = bounds(scope);
+    let mut query = c.prepare_cached(
+        "SELECT b.digest, b.size, b.allocated, count(*)
+         FROM repositories r JOIN links l ON l.repo = r.id JOIN blobs b ON b.digest = l.digest
+         WHERE r.name >= ?1 AND r.name < ?2
+         GROUP BY b.digest, b.size, b.allocated ORDER BY b.allocated DESC, b.digest LIMIT ?3",
+    )?;
+    query.query_map(params![from, to, limit], blob)?.collect()
+}
+
+pub(in crate::metadata) fn coldest_tags(
+    c: &dyn Connection,
+    scope: &Scope,
+    limit: usize,
+) -> sql::Result<Vec<ColdTag>> {
+    let (from, to) = bounds(scope);
+    let mut query = c.prepare_cached(
+        "SELECT r.name, t.name, nullif(m.pulled_at, 0), t.updated_at
+         FROM repositories r JOIN tags t ON t.repo = r.id JOIN manifests m ON m.id = t.manifest
+         WHERE r.name >= ?1 AND r.name < ?2 ORDER BY m.pulled_at, t.updated_at, r.name, t.name LIMIT ?3",
+    )?;
+    let rows = query.query_map(params![from, to, limit.cast_signed()], |row| {
+        Ok(ColdTag {
+            repo: parse_name(row.get_ref(0)?.as_str()?, 0)?,
+            tag: parse_name(row.get_ref(1)?.as_str()?, 1)?,
+            pulled_at: row.get(2)?,
+            pushed_at: row.get(3)?,
+        })
+    })?;
+    rows.collect()
+}
+
+pub(in crate::metadata) fn days(c: &dyn Connection, limit: usize) -> sql::Result<Vec<UsageDay>> {
+    let mut query = c.prepare_cached(
+        "SELECT day, blobs, bytes, allocated, manifests FROM usage_days ORDER BY day DESC LIMIT ?1",
+    )?;
+    let rows = query.query_map([limit.cast_signed()], |row| {
+        Ok(UsageDay {
+            day: row.get(0)?,
+            blobs: read_u64(row, 1)?,
+            bytes: read_u64(row, 2)?,
+            allocated: read_u64(row, 3)?,
+            manifests: read_u64(row, 4)?,
+        })
+    })?;
+    let mut days = rows.collect::<sql::Result<Vec<_>>>()?;
+    days.reverse();
+    Ok(days)
+}
+
+/// Whether the row of `day` equals the totals.
+pub(in crate::metadata) fn is_day_recorded(c: &dyn Connection, day: i64) -> sql::Result<bool> {
+    c.prepare_cached(
+        "SELECT 1 FROM usage_days d, totals t WHERE d.day = ?1 AND d.blobs = t.blobs AND d.bytes = t.bytes
+         AND d.allocated = t.allocated AND d.manifests = t.manifests",
+    )?
+    .exists([day])
+}
+
+pub(in crate::metadata) fn record_day(c: &dyn Connection, day: i64) -> sql::Result<()> {
+    c.prepare_cached(
+        "INSERT OR REPLACE INTO usage_days (day, blobs, bytes, allocated, manifests)
+         SELECT ?1, blobs, bytes, allocated, manifests FROM totals",
+    )?
+    .execute([day])
+    .map(drop)
+}
+
+pub(in crate::metadata) fn read_u64(row: Row<'_>, column: usize) -> sql::Result<u64> {
+    row.get::<i64>(column).map(i64::cast_unsigned)
+}

@@ -1,0 +1,222 @@
+//! Encodes values for columns and decodes them.
+
+use super::value::{FromSql, ToSql, Value, ValueRef};
+use super::{Error, FromSqlError};
+use crate::clock::Timestamp;
+use crate::metadata::{AccountKind, ChangeKind, EdgeKind, Grantee, Role, RunCause, Scope};
+use crate::oci::{Algorithm, Digest, Generation, UploadId};
+
+/// A digest read from its column: one byte for the algorithm, then the hash.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct SqlDigest(pub(crate) Digest);
+
+/// Encodes a digest.
+pub(crate) fn digest(digest: &Digest) -> Vec<u8> {
+    let mut bytes = vec![algorithm(digest.algorithm())];
+    bytes.extend(digest.hash());
+    bytes
+}
+
+impl FromSql for SqlDigest {
+    fn column_result(value: ValueRef<'_>) -> Decoded<Self> {
+        let (&tag, hash) = value.as_blob()?.split_first().ok_or(FromSqlError::InvalidType)?;
+        Digest::from_hash(decode_algorithm(tag)?, hash).map(Self).ok_or(FromSqlError::InvalidType)
+    }
+}
+
+/// Encodes an algorithm as a number.
+pub(crate) fn algorithm(algorithm: Algorithm) -> u8 {
+    match algorithm {
+        Algorithm::Sha256 => 1,
+        Algorithm::Sha512 => 2,
+    }
+}
+
+fn decode_algorithm(tag: u8) -> Decoded<Algorithm> {
+    match tag {
+        1 => Ok(Algorithm::Sha256),
+        2 => Ok(Algorithm::Sha512),
+        other => Err(FromSqlError::OutOfRange(other.into())),
+    }
+}
+
+/// An algorithm read from its column.
+pub(crate) struct SqlAlgorithm(pub(crate) Algorithm);
+
+impl FromSql for SqlAlgorithm {
+    fn column_result(value: ValueRef<'_>) -> Decoded<Self> {
+        let tag = value.as_i64()?;
+        u8::try_from(tag).map_err(|_| FromSqlError::OutOfRange(tag)).and_then(decode_algorithm).map(Self)
+    }
+}
+
+type Decoded<T> = Result<T, FromSqlError>;
+
+impl ToSql for Timestamp {
+    fn to_sql(&self) -> Value<'_> {
+        Value::Integer(self.0)
+    }
+}
+
+impl FromSql for Timestamp {
+    fn column_result(value: ValueRef<'_>) -> Decoded<Self> {
+        value.as_i64().map(Self)
+    }
+}
+
+fn read_16_bytes(value: ValueRef<'_>) -> Decoded<[u8; 16]> {
+    value.as_blob()?.try_into().map_err(|_| FromSqlError::InvalidType)
+}
+
+impl ToSql for Generation {
+    fn to_sql(&self) -> Value<'_> {
+        Value::Blob(self.as_bytes().as_slice().into())
+    }
+}
+
+impl FromSql for Generation {
+    fn column_result(value: ValueRef<'_>) -> Decoded<Self> {
+        read_16_bytes(value).map(Self::from_bytes)
+    }
+}
+
+impl ToSql for UploadId {
+    fn to_sql(&self) -> Value<'_> {
+        Value::Blob(self.as_bytes().as_slice().into())
+    }
+}
+
+impl FromSql for UploadId {
+    fn column_result(value: ValueRef<'_>) -> Decoded<Self> {
+        read_16_bytes(value).map(Self::from_bytes)
+    }
+}
+
+impl ToSql for EdgeKind {
+    fn to_sql(&self) -> Value<'_> {
+        Value::Integer(match self {
+            Self::Blob => 0,
+            Self::Child => 1,
+            Self::Subject => 2,
+        })
+    }
+}
+
+impl FromSql for EdgeKind {
+    fn column_result(value: ValueRef<'_>) -> Decoded<Self> {
+        match value.as_i64()? {
+            0 => Ok(Self::Blob),
+            1 => Ok(Self::Child),
+            2 => Ok(Self::Subject),
+            other => Err(FromSqlError::OutOfRange(other)),
+        }
+    }
+}
+
+impl ToSql for ChangeKind {
+    fn to_sql(&self) -> Value<'_> {
+        Value::Integer(match self {
+            Self::Push => 0,
+            Self::Move => 1,
+            Self::Delete => 2,
+            Self::Expiry => 3,
+            Self::Restore => 4,
+            Self::Rollback => 5,
+            Self::Rename => 6,
+        })
+    }
+}
+
+impl FromSql for ChangeKind {
+    fn column_result(value: ValueRef<'_>) -> Decoded<Self> {
+        match value.as_i64()? {
+            0 => Ok(Self::Push),
+            1 => Ok(Self::Move),
+            2 => Ok(Self::Delete),
+            3 => Ok(Self::Expiry),
+            4 => Ok(Self::Restore),
+            5 => Ok(Self::Rollback),
+            6 => Ok(Self::Rename),
+            other => Err(FromSqlError::OutOfRange(other)),
+        }
+    }
+}
+
+impl ToSql for RunCause {
+    fn to_sql(&self) -> Value<'_> {
+        Value::Integer(match self {
+            Self::Interval => 0,
+            Self::Request => 1,
+            Self::Pressure => 2,
+        })
+    }
+}
+
+impl FromSql for RunCause {
+    fn column_result(value: ValueRef<'_>) -> Decoded<Self> {
+        match value.as_i64()? {
+            0 => Ok(Self::Interval),
+            1 => Ok(Self::Request),
+            2 => Ok(Self::Pressure),
+            other => Err(FromSqlError::OutOfRange(other)),
+        }
+    }
+}
+
+/// Stores types as text that they format and parse themselves.
+macro_rules! as_text {
+    ($($type:ty),*) => { $(
+        impl $crate::metadata::sql::ToSql for $type {
+            fn to_sql(&self) -> $crate::metadata::sql::Value<'_> {
+                $crate::metadata::sql::Value::Text(self.to_string().into())
+            }
+        }
+
+        impl $crate::metadata::sql::FromSql for $type {
+            fn column_result(
+                value: $crate::metadata::sql::ValueRef<'_>,
+            ) -> std::result::Result<Self, $crate::metadata::sql::FromSqlError> {
+                value.as_str()?.parse().map_err($crate::metadata::sql::FromSqlError::other)
+            }
+        }
+    )* };
+}
+
+pub(crate) use as_text;
+
+as_text!(Role, Scope, Grantee);
+
+impl ToSql for AccountKind {
+    fn to_sql(&self) -> Value<'_> {
+        let text = match self {
+            Self::Bootstrap => "bootstrap",
+            Self::Person => "person",
+            Self::Robot => "robot",
+        };
+        text.to_sql()
+    }
+}
+
+impl FromSql for AccountKind {
+    fn column_result(value: ValueRef<'_>) -> Decoded<Self> {
+        match value.as_str()? {
+            "bootstrap" => Ok(Self::Bootstrap),
+            "person" => Ok(Self::Person),
+            "robot" => Ok(Self::Robot),
+            _ => Err(FromSqlError::InvalidType),
+        }
+    }
+}
+
+/// Number of rows to read for a page: one more than its limit, to find out whether more follow.
+pub(crate) fn limit_plus_one(limit: usize) -> isize {
+    limit.saturating_add(1).cast_signed()
+}
+
+/// Parses a name from its column. Only valid names are ever written.
+pub(crate) fn parse_name<T: std::str::FromStr>(text: &str, column: usize) -> super::Result<T>
+where
+    T::Err: std::error::Error + Send + Sync + 'static,
+{
+    text.parse().map_err(|error| Error::InvalidColumn { column, source: Box::new(error) })
+}

@@ -1,0 +1,73 @@
+//! Rows of results.
+
+use super::{Error, FromSql, FromSqlError, Result, ValueRef};
+
+/// Rows of an engine.
+pub(crate) trait RawRows {
+    /// The next row; `None` after the last one.
+    fn next(&mut self) -> Result<Option<&dyn RawRow>>;
+}
+
+/// A row of an engine.
+pub(crate) trait RawRow {
+    /// The value in the column `index`, counted from 0.
+    fn value(&self, index: usize) -> Result<ValueRef<'_>>;
+}
+
+/// The rows of a result.
+pub(crate) struct Rows<'s>(Box<dyn RawRows + 's>);
+
+impl<'s> Rows<'s> {
+    pub(super) fn new(rows: Box<dyn RawRows + 's>) -> Self {
+        Self(rows)
+    }
+
+    /// The next row; `None` after the last one.
+    pub(crate) fn next(&mut self) -> Result<Option<Row<'_>>> {
+        Ok(self.0.next()?.map(Row))
+    }
+}
+
+/// A row of a result.
+#[derive(Clone, Copy)]
+pub(crate) struct Row<'r>(&'r dyn RawRow);
+
+impl<'r> Row<'r> {
+    /// Decodes the value in the column `index`, counted from 0.
+    pub(crate) fn get<T: FromSql>(self, index: usize) -> Result<T> {
+        T::column_result(self.0.value(index)?).map_err(|error| invalid(index, error))
+    }
+
+    /// The value in the column `index`, borrowed.
+    pub(crate) fn get_ref(self, index: usize) -> Result<ValueRef<'r>> {
+        self.0.value(index)
+    }
+}
+
+fn invalid(column: usize, error: FromSqlError) -> Error {
+    Error::InvalidColumn { column, source: Box::new(error) }
+}
+
+/// The rows of a result, each read by a function.
+pub(crate) struct MappedRows<'s, F> {
+    rows: Rows<'s>,
+    read: F,
+}
+
+impl<'s, F> MappedRows<'s, F> {
+    pub(super) fn new(rows: Rows<'s>, read: F) -> Self {
+        Self { rows, read }
+    }
+}
+
+impl<T, F> Iterator for MappedRows<'_, F>
+where
+    F: FnMut(Row<'_>) -> Result<T>,
+{
+    type Item = Result<T>;
+
+    fn next(&mut self) -> Option<Result<T>> {
+        let row = self.rows.next().transpose()?;
+        Some(row.and_then(&mut self.read))
+    }
+}
