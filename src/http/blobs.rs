@@ -5,24 +5,20 @@ use std::ops::Range;
 use http::header::{ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG};
 use http::{HeaderValue, StatusCode};
 
-use super::call::{Call, V2Result};
+use super::access::{DeleteRepository, PullRepository};
 use super::conditions::{self, OnRead};
 use super::freshness::Audience;
 use super::multipart::Multipart;
 use super::payload::Payload;
 use super::reply::{CONTENT_DIGEST, Reply, digest_values, value};
-use super::status::V2Error;
+use super::status::{V2Error, V2Result};
 use crate::metadata::BlobRecord;
-use crate::oci::{ByteRange, Digest, ErrorCode, RepoName};
-use crate::registry::Repository;
+use crate::oci::{ByteRange, Digest, ErrorCode};
 
 /// GET and HEAD: returns a blob, or the ranges of it that the request names.
-pub(super) async fn get(call: &Call<'_>, name: RepoName, digest: &Digest) -> V2Result {
-    let audience = Audience::of(call, &name);
-    let repository = call.repository(name);
-    // Clients that push check with HEAD whether they have to upload, so HEAD leases the blob. GET is a pull and
-    // leases nothing.
-    let repository = if call.is_head() { repository } else { repository.without_push() };
+pub(super) async fn get(repository: &PullRepository<'_>, digest: &Digest) -> V2Result {
+    let call = &repository.call;
+    let audience = Audience::of(repository);
     let blob = repository.blob(digest).await?;
     if conditions::check_read(call.headers(), digest, ErrorCode::BlobUnknown)? == OnRead::NotModified {
         return Ok(blob_reply(StatusCode::NOT_MODIFIED, digest, audience));
@@ -36,7 +32,7 @@ pub(super) async fn get(call: &Call<'_>, name: RepoName, digest: &Digest) -> V2R
             return if call.is_head() {
                 Ok(reply)
             } else {
-                Ok(reply.body(parts.payload(&repository, &blob).await?))
+                Ok(reply.body(repository.read_parts(&blob, parts).await?))
             };
         }
         ByteRange::Full => (blob_reply(StatusCode::OK, digest, audience), 0..blob.size),
@@ -49,12 +45,12 @@ pub(super) async fn get(call: &Call<'_>, name: RepoName, digest: &Digest) -> V2R
     let reply = reply
         .with(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"))
         .with(CONTENT_LENGTH, HeaderValue::from(bytes.end - bytes.start));
-    if call.is_head() { Ok(reply) } else { with_content(reply, &repository, &blob, bytes).await }
+    if call.is_head() { Ok(reply) } else { with_content(reply, repository, &blob, bytes).await }
 }
 
 async fn with_content(
     reply: Reply,
-    repository: &Repository,
+    repository: &PullRepository<'_>,
     blob: &BlobRecord,
     bytes: Range<u64>,
 ) -> V2Result {
@@ -67,8 +63,8 @@ async fn with_content(
 }
 
 /// DELETE: removes a blob from a repository.
-pub(super) async fn delete(call: &Call<'_>, name: RepoName, digest: &Digest) -> V2Result {
-    let deleted = call.repository(name).delete_blob(digest).await;
+pub(super) async fn delete(repository: &DeleteRepository, digest: &Digest) -> V2Result {
+    let deleted = repository.delete_blob(digest).await;
     deleted.map_err(|error| V2Error::delete(error, ErrorCode::BlobUnknown))?;
     Ok(Reply::new(StatusCode::ACCEPTED))
 }

@@ -4,9 +4,9 @@ use http::StatusCode;
 use http::header::LINK;
 use serde::Serialize;
 
-use super::call::{Call, V2Result};
+use super::access::CatalogReader;
 use super::reply::Reply;
-use super::status::V2Error;
+use super::status::{V2Error, V2Result};
 use super::{pages, sealed};
 use crate::metadata::Continuation;
 use crate::oci::{Endpoint, ErrorCode, RepoName};
@@ -21,15 +21,15 @@ struct Catalog<'a> {
 }
 
 /// GET: lists the repositories that the principal may pull. The others are left out without a trace.
-pub(super) async fn list(call: &Call<'_>) -> V2Result {
+pub(super) async fn list(catalog: &CatalogReader<'_>) -> V2Result {
+    let call = &catalog.call;
     let requested = pages::parse_page(call)?;
     if requested.limit == 0 {
         return Ok(Reply::json(StatusCode::OK, &Catalog { repositories: Vec::new() }));
     }
     let after = requested.last.map(open_place).transpose()?;
     let _reservation = pages::reserve(call, requested.limit, ENTRY_BYTES).await?;
-    let visible = call.state.access_control.visible_in_catalog(&call.principal);
-    let page = call.state.registry.repository_names(after.as_deref(), requested.limit, &visible).await?;
+    let page = catalog.repository_names(after.as_deref(), requested.limit).await?;
     let repositories: Vec<_> = page.items.iter().map(RepoName::as_str).collect();
     let next = page.next.map(next_place).transpose()?;
     let link = next.map(|last| pages::next_link(call, &Endpoint::Catalog, requested.limit, &last, None));

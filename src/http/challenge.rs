@@ -1,15 +1,13 @@
-//! `WWW-Authenticate` challenges for rejected requests, and the permission that each `/v2` endpoint requires.
+//! Rejected requests, and their `WWW-Authenticate` challenges.
 
+use http::HeaderValue;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
 use http::uri::Authority;
-use http::{HeaderValue, Method, Uri};
 
-use super::query::Query;
 use super::reply::value;
 use super::{AppState, forwarded};
-use crate::auth::{Action, AuthError, Permission, Principal};
-use crate::oci::{Endpoint, PathError, RepoName};
+use crate::auth::{AuthError, Permission, Principal};
 
 /// The path of the token endpoint.
 pub(super) const TOKEN_PATH: &str = "/auth/token";
@@ -93,43 +91,4 @@ fn realm(state: &AppState, head: &Parts) -> String {
     // The host comes from the client and is sent back in a header, so it must be only a host and a port.
     let plain = forwarded::host(head).filter(|authority| !authority.as_str().contains(['@', '"', '\\']));
     format!("{scheme}://{}{TOKEN_PATH}", plain.as_ref().map_or("localhost", Authority::as_str))
-}
-
-/// The repository from which a request mounts a blob.
-pub(super) fn mount_source(endpoint: &Result<Endpoint, PathError>, uri: &Uri) -> Option<RepoName> {
-    // Other requests, most of all pulls, have no such parameters: do not parse their query.
-    let Ok(Endpoint::Uploads { .. }) = endpoint else { return None };
-    let query = Query::new(uri.query());
-    query.get("mount")?;
-    query.get("from")?.parse().ok()
-}
-
-/// The permission that a request requires. Covers every endpoint: a new one does not compile until it is added here.
-pub(super) fn required_permission<'a>(
-    endpoint: &'a Result<Endpoint, PathError>,
-    method: &Method,
-    source: Option<&'a RepoName>,
-) -> Permission<'a> {
-    let reads = matches!(*method, Method::GET | Method::HEAD);
-    let action = match *method {
-        Method::GET | Method::HEAD => Action::Pull,
-        Method::DELETE => Action::Delete,
-        _ => Action::Push,
-    };
-    match endpoint {
-        Ok(Endpoint::Base) if reads => Permission::Registry,
-        Ok(Endpoint::Catalog) if reads => Permission::Catalog,
-        Ok(Endpoint::Base | Endpoint::Catalog) | Err(_) => Permission::Other,
-        Ok(
-            Endpoint::Tags { name }
-            | Endpoint::Referrers { name, .. }
-            | Endpoint::Manifest { name, .. }
-            | Endpoint::Blob { name, .. },
-        ) => Permission::Repository(name, action),
-        // Without a source no token can name the repository to pull from, so the user's own permission to pull counts.
-        Ok(Endpoint::Uploads { name }) => source
-            .map_or(Permission::Repository(name, Action::Push), |source| Permission::Mount(name, source)),
-        // Only the client that started an upload reads its progress or cancels it, so both require push.
-        Ok(Endpoint::Upload { name, .. }) => Permission::Repository(name, Action::Push),
-    }
 }

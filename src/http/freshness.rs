@@ -5,9 +5,7 @@
 
 use http::HeaderValue;
 
-use super::call::Call;
-use crate::auth::{Action, Permission, Principal};
-use crate::oci::RepoName;
+use super::access::PullRepository;
 
 /// For responses that depend on the principal or on the time.
 pub(super) const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
@@ -35,13 +33,8 @@ pub(super) enum Audience {
 
 impl Audience {
     /// The audience of a repository.
-    pub(super) fn of(call: &Call<'_>, name: &RepoName) -> Self {
-        // A request of an anonymous user has been authorised already, so the repository is public.
-        let may_everyone = || {
-            let permission = Permission::Repository(name, Action::Pull);
-            call.state.access_control.allows(&Principal::Anonymous, permission)
-        };
-        if call.principal == Principal::Anonymous || may_everyone() { Self::Public } else { Self::Private }
+    pub(super) fn of(repository: &PullRepository<'_>) -> Self {
+        if repository.is_public() { Self::Public } else { Self::Private }
     }
 
     /// `Cache-Control` for content that is requested by its digest.

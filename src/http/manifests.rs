@@ -4,22 +4,21 @@ use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, ETAG, LOCATION};
 use http::{HeaderValue, StatusCode};
 
-use super::call::{Call, V2Result};
+use super::access::{Call, DeleteRepository, PullRepository, PushRepository};
 use super::conditions::{self, OnRead};
 use super::freshness::Audience;
 use super::payload::Payload;
 use super::reply::{CONTENT_DIGEST, OCI_SUBJECT, OCI_TAG, Reply, digest_values, value};
 use super::request_body::CollectError;
-use super::status::V2Error;
-use crate::auth::{Action, Permission};
-use crate::oci::{Digest, Endpoint, ErrorCode, MediaType, Reference, RepoName, Tag};
-use crate::registry::{ManifestError, ManifestPlace, PutReceipt, PutRequest, Repository, ServiceError};
+use super::status::{V2Error, V2Result};
+use crate::oci::{Digest, Endpoint, ErrorCode, MediaType, Reference, Tag};
+use crate::registry::{ManifestError, ManifestPlace, PutReceipt, PutRequest, ServiceError};
 
 /// GET and HEAD: returns the stored manifest, whatever `Accept` says: a digest names exact bytes, and a tag points at
 /// only one manifest.
-pub(super) async fn get(call: &Call<'_>, name: RepoName, reference: &Reference) -> V2Result {
-    let audience = Audience::of(call, &name);
-    let repository = call.repository(name);
+pub(super) async fn get(repository: &PullRepository<'_>, reference: &Reference) -> V2Result {
+    let call = &repository.call;
+    let audience = Audience::of(repository);
     let manifest = if call.is_head() {
         repository.probe_manifest(reference).await?
     } else {
@@ -56,17 +55,14 @@ pub(super) async fn get(call: &Call<'_>, name: RepoName, reference: &Reference) 
 }
 
 /// PUT: stores a manifest and its tags.
-pub(super) async fn put(mut call: Call<'_>, name: RepoName, reference: Reference) -> V2Result {
-    let client = call.client();
-    let repository = call.repository_for_change(name).for_client(client);
-    let (digest, tags) = targets(&call, &reference)?;
-    let content_type = content_type(&call)?;
-    check_condition(&call, &repository, &reference).await?;
-    let Body { content, place: _place } = collect(&mut call, &repository).await?;
-    call.check_still_allowed(Permission::Repository(repository.name(), Action::Push))?;
+pub(super) async fn put(mut repository: PushRepository<'_>, reference: &Reference) -> V2Result {
+    let (digest, tags) = targets(&repository.call, reference)?;
+    let content_type = content_type(&repository.call)?;
+    check_condition(&repository, reference).await?;
+    let Body { content, place: _place } = collect(&mut repository).await?;
     let put = PutRequest { digest, tags: tags.clone(), content_type, content };
     let receipt = repository.put_manifest(put).await?;
-    Ok(call.with_warnings(accepted(&call, &repository, &receipt, &tags)))
+    Ok(accepted(&repository, &receipt, &tags))
 }
 
 /// A manifest's body, with the memory that is reserved for it.
@@ -77,9 +73,9 @@ struct Body {
 
 /// Reads the body once memory is reserved for it. A large body loses its reservation if it arrives slowly while others
 /// wait.
-async fn collect(call: &mut Call<'_>, repository: &Repository) -> Result<Body, V2Error> {
-    let limit = call.state.settings.max_manifest_size;
-    let body = call.take_body();
+async fn collect(repository: &mut PushRepository<'_>) -> Result<Body, V2Error> {
+    let limit = repository.call.settings().max_manifest_size;
+    let body = repository.body.take();
     let declared = body.declared_len().map(|len| usize::try_from(len).unwrap_or(usize::MAX));
     if declared.is_some_and(|len| len > limit) {
         return Err(CollectError::TooLarge.into());
@@ -95,8 +91,7 @@ async fn collect(call: &mut Call<'_>, repository: &Repository) -> Result<Body, V
 }
 
 /// DELETE: removes a tag, or, by digest, a manifest and all its tags.
-pub(super) async fn delete(call: &Call<'_>, name: RepoName, reference: &Reference) -> V2Result {
-    let repository = call.repository_for_change(name);
+pub(super) async fn delete(repository: &DeleteRepository, reference: &Reference) -> V2Result {
     let deleted = match reference {
         Reference::Tag(tag) => repository.delete_tag(tag).await,
         Reference::Digest(digest) => repository.delete_manifest(digest).await,
@@ -112,7 +107,7 @@ fn targets(call: &Call<'_>, reference: &Reference) -> Result<(Option<Digest>, Ve
         Reference::Tag(tag) => (None, vec![tag.clone()]),
         Reference::Digest(digest) => (Some(digest.clone()), Vec::new()),
     };
-    let max_tags = call.state.settings.max_tags;
+    let max_tags = call.settings().max_tags;
     for text in call.query().all("tag") {
         let tag: Tag = text.parse()?;
         if tags.contains(&tag) {
@@ -136,12 +131,9 @@ fn content_type(call: &Call<'_>) -> Result<Option<MediaType>, V2Error> {
 /// Checks the conditions of a push. Clients that keep a list of referrers under a tag use them so that no other client
 /// writes to it in between (OCI distribution specification, "Referrers Tag Schema"). The check precedes the push and is
 /// not part of it: two pushes at the same instant may both pass.
-async fn check_condition(
-    call: &Call<'_>,
-    repository: &Repository,
-    reference: &Reference,
-) -> Result<(), V2Error> {
-    if !conditions::has_conditions(call.headers()) {
+async fn check_condition(repository: &PushRepository<'_>, reference: &Reference) -> Result<(), V2Error> {
+    let headers = repository.call.headers();
+    if !conditions::has_conditions(headers) {
         return Ok(());
     }
     let current = match repository.manifest(reference).await {
@@ -149,10 +141,11 @@ async fn check_condition(
         Err(ManifestError::Unknown | ManifestError::NameUnknown) => None,
         Err(error @ ManifestError::Service(_)) => return Err(error.into()),
     };
-    conditions::check_write(call.headers(), current.as_ref(), ErrorCode::ManifestInvalid)
+    conditions::check_write(headers, current.as_ref(), ErrorCode::ManifestInvalid)
 }
 
-fn accepted(call: &Call<'_>, repository: &Repository, receipt: &PutReceipt, tags: &[Tag]) -> Reply {
+fn accepted(repository: &PushRepository<'_>, receipt: &PutReceipt, tags: &[Tag]) -> Reply {
+    let call = &repository.call;
     let reference = Reference::Digest(receipt.digest.clone());
     let manifest = Endpoint::Manifest { name: repository.name().clone(), reference };
     let (plain, etag) = digest_values(&receipt.digest);
@@ -163,5 +156,6 @@ fn accepted(call: &Call<'_>, repository: &Repository, receipt: &PutReceipt, tags
         .with_optional(OCI_SUBJECT, receipt.subject.as_ref().map(|subject| value(subject.to_string())));
     let has_tag_parameters = call.query().get("tag").is_some();
     let listed = if has_tag_parameters { tags } else { &[] };
-    listed.iter().fold(reply, |reply, tag| reply.with(OCI_TAG, value(tag.to_string())))
+    let reply = listed.iter().fold(reply, |reply, tag| reply.with(OCI_TAG, value(tag.to_string())));
+    call.with_warnings(reply)
 }

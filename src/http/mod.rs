@@ -2,20 +2,19 @@
 //!
 //! [`listen`] accepts connections and enforces their timeouts. [`App`] answers requests: `forwarded` determines the
 //! client behind a proxy, `guards.rs` checks the rate limit, and the principal is authenticated and authorised.
-//! Requests below `/v2` go through `v2.rs`, which maps each endpoint and method to a handler; there is one file for
-//! each kind of resource. Everything else goes to an axum router. Handlers get their repository from
-//! `Call::repository`, and `status.rs` converts errors to responses. When a request is complete, `request_log.rs`
-//! writes the access log and the metrics, `traced.rs` ends the OpenTelemetry span, and `audit` records changes and
-//! denied requests.
+//! Requests below `/v2` go through `access`, which grants each the right of its endpoint and method, and `v2.rs`, which
+//! passes that right to a handler; there is one file for each kind of resource. Everything else goes to an axum router.
+//! `status.rs` converts errors to responses. When a request is complete, `request_log.rs` writes the access log and the
+//! metrics, `traced.rs` ends the OpenTelemetry span, and `audit` records changes and denied requests.
 //!
 //! Below `/v2` axum's router is not used: `Endpoint::parse` is the only grammar of paths, and a pull of a small blob
 //! takes only microseconds.
 
+mod access;
 pub mod api;
 mod audit;
 mod base;
 mod blobs;
-mod call;
 mod catalog;
 mod challenge;
 mod cleartext;
@@ -62,8 +61,8 @@ pub use operations::{AlwaysReady, Health};
 pub use payload::{BoxError, Payload};
 pub use request_log::LoggedBody;
 
+use access::Granted;
 use api::Api;
-use call::Call;
 use challenge::AuthRejection;
 use guards::Guards;
 use listen::{Dialect, Handler, Inbound, Peer, RequestContext};
@@ -74,7 +73,7 @@ use status::V2Error;
 
 use crate::auth::{AccessControl, AuthError, Permission, Principal};
 use crate::memory::OutOfMemory;
-use crate::oci::{Endpoint, PageLimits, PathError};
+use crate::oci::{Endpoint, PageLimits};
 use crate::registry::{Registry, ServiceError};
 
 /// The settings of the HTTP server.
@@ -156,6 +155,29 @@ impl AppState {
         let credentials = head.headers.get(AUTHORIZATION).map(HeaderValue::as_bytes);
         self.access_control.authenticate(credentials, address).await
     }
+
+    /// Authenticates the sender of a request and decides whether it holds the required permission.
+    async fn authorise(
+        &self,
+        head: &Parts,
+        peer: Peer,
+        permission: Permission<'_>,
+    ) -> Result<Principal, AuthRejection> {
+        let reject = |error, principal: Option<&Principal>| {
+            AuthRejection::new(error, self, head, permission, principal)
+        };
+        let principal = self.authenticate(head, peer).await.map_err(|error| reject(error, None))?;
+        match self.access_control.decide(&principal, permission) {
+            Ok(()) => Ok(principal),
+            Err(error) => {
+                let rejection = reject(error, Some(&principal));
+                let other_token_would_do = matches!(principal, Principal::Bearer(_))
+                    && self.access_control.can_with_new_token(&principal, permission);
+                let principal = Some(principal).filter(|_| !other_token_would_do);
+                Err(AuthRejection { principal, ..rejection })
+            }
+        }
+    }
 }
 
 /// Whether a page of another site makes a browser change something here, with the password that the browser remembers.
@@ -185,48 +207,6 @@ impl App {
         let router = operations::router(Arc::clone(&state)).merge(api::router(Arc::clone(&state.api)));
         let guards = Arc::new(Guards::new(&state.settings));
         Self { state, router, guards }
-    }
-
-    /// Authenticates the request and checks the required permission.
-    async fn authorise(
-        &self,
-        head: &Parts,
-        peer: Peer,
-        permission: Permission<'_>,
-    ) -> Result<Principal, AuthRejection> {
-        let access_control = &self.state.access_control;
-        let reject = |error, principal: Option<&Principal>| {
-            AuthRejection::new(error, &self.state, head, permission, principal)
-        };
-        let principal = self.state.authenticate(head, peer).await.map_err(|error| reject(error, None))?;
-        match access_control.decide(&principal, permission) {
-            Ok(()) => Ok(principal),
-            Err(error) => {
-                let rejection = reject(error, Some(&principal));
-                let other_token_would_do = matches!(principal, Principal::Bearer(_))
-                    && access_control.can_with_new_token(&principal, permission);
-                let principal = Some(principal).filter(|_| !other_token_would_do);
-                Err(AuthRejection { principal, ..rejection })
-            }
-        }
-    }
-
-    async fn answer_v2(
-        &self,
-        head: Parts,
-        incoming: Inbound,
-        request_log: &RequestLog,
-        endpoint: Result<Endpoint, PathError>,
-        peer: Peer,
-        principal: Result<Principal, AuthRejection>,
-    ) -> Response<Payload> {
-        let body = self.body(incoming, request_log);
-        match principal {
-            Ok(principal) => {
-                v2::answer(Call { state: &self.state, head, body, peer, principal }, endpoint).await
-            }
-            Err(denied) => v2::refuse(denied.into(), &head.method),
-        }
     }
 
     fn body(&self, incoming: Inbound, request_log: &RequestLog) -> RequestBody {
@@ -320,13 +300,12 @@ impl Handler for App {
             let route = endpoint.as_ref().map_or("invalid", Endpoint::route);
             let mut request_log = self.start_log(&head, peer, route, endpoint.as_ref().ok());
             let span = request_log.span();
-            let source = challenge::mount_source(&endpoint, &head.uri);
-            let permission = challenge::required_permission(&endpoint, &head.method, source.as_ref());
-            let principal = span.run(self.authorise(&head, peer, permission)).await;
-            self.record_authentication(context, principal.as_ref().ok());
-            request_log.set_principal(principal.as_ref().ok());
-            let audited = audit::entry_for_v2(&self.state, &head, peer, &endpoint, &principal);
-            let answering = self.answer_v2(head, incoming, &request_log, endpoint, peer, principal);
+            let granted = span.run(Granted::decide(&self.state, &head, peer, &endpoint)).await;
+            let principal = granted.as_ref().map(Granted::principal);
+            self.record_authentication(context, principal.ok());
+            request_log.set_principal(principal.ok());
+            let audited = audit::entry_for_v2(&self.state, &head, peer, &endpoint, principal);
+            let answering = v2::answer(granted, head, self.body(incoming, &request_log));
             let response = span.run(answering).await;
             (request_log, audited, response)
         } else {
@@ -335,7 +314,7 @@ impl Handler for App {
             let is_api = api::is_below(path);
             let principal = match operations::required_permission(path) {
                 None => Ok(Principal::Anonymous),
-                Some(permission) => span.run(self.authorise(&head, peer, permission)).await,
+                Some(permission) => span.run(self.state.authorise(&head, peer, permission)).await,
             };
             self.record_authentication(context, principal.as_ref().ok());
             request_log.set_principal(principal.as_ref().ok());

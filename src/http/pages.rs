@@ -2,12 +2,11 @@
 
 use http::HeaderValue;
 
-use super::call::Call;
+use super::access::Call;
 use super::query::encode;
 use super::reply::value;
 use super::status::V2Error;
-use crate::auth::Principal;
-use crate::memory::{Holder, Purpose, Reservation};
+use crate::memory::{Purpose, Reservation};
 use crate::oci::{Endpoint, Page};
 use crate::registry::ServiceError;
 
@@ -18,7 +17,7 @@ const MAX_RESERVED_BYTES: usize = 4 << 20;
 pub(super) fn parse_page(call: &Call<'_>) -> Result<Page, V2Error> {
     let n = call.query().get("n");
     let last = call.query().get("last");
-    Ok(Page::parse(n.as_deref(), last.as_deref(), call.state.settings.pages)?)
+    Ok(Page::parse(n.as_deref(), last.as_deref(), call.settings().pages)?)
 }
 
 /// Reserves memory while a page is built. An entry takes about `entry_bytes`.
@@ -27,10 +26,8 @@ pub(super) async fn reserve(
     limit: usize,
     entry_bytes: usize,
 ) -> Result<Reservation, ServiceError> {
-    let is_known = call.principal != Principal::Anonymous || call.state.access_control.is_open();
-    let holder = if is_known { Holder::Authenticated } else { Holder::Anonymous };
     let bytes = limit.saturating_mul(entry_bytes).min(MAX_RESERVED_BYTES);
-    Ok(call.state.registry.memory().reserve(holder, Purpose::Pages, bytes).await?)
+    call.reserve(Purpose::Pages, bytes).await
 }
 
 /// The `Link` to the page after `last`. `filter` is a further parameter that the list was filtered by.
@@ -45,5 +42,5 @@ pub(super) fn next_link(
     if let Some((name, text)) = filter {
         target.push_str(&format!("&{name}={}", encode(text)));
     }
-    value(format!("<{}>; rel=\"next\"", call.state.settings.locate(target)))
+    value(format!("<{}>; rel=\"next\"", call.settings().locate(target)))
 }

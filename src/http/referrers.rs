@@ -3,11 +3,12 @@
 use http::header::{CONTENT_TYPE, LINK};
 use http::{HeaderValue, StatusCode};
 
-use super::call::{Call, V2Result};
+use super::access::PullRepository;
 use super::pages;
 use super::reply::{OCI_FILTERS, Reply};
+use super::status::V2Result;
 use crate::metadata::ReferrerRecord;
-use crate::oci::{Annotations, Descriptor, Digest, Endpoint, ImageIndex, RepoName};
+use crate::oci::{Annotations, Descriptor, Digest, Endpoint, ImageIndex};
 use crate::registry::Page;
 
 /// The most bytes of a page. Clients accept an index of 4 MiB; annotations can be long, so a page ends before that.
@@ -17,11 +18,11 @@ const PAGE_BYTES: usize = 3 * 1024 * 1024;
 const ENTRY_BYTES: usize = 4096;
 
 /// GET: lists the referrers of a manifest. The list is empty, and not a 404, if there are none or no such manifest.
-pub(super) async fn list(call: &Call<'_>, name: RepoName, subject: &Digest) -> V2Result {
+pub(super) async fn list(repository: &PullRepository<'_>, subject: &Digest) -> V2Result {
+    let call = &repository.call;
     let requested = pages::parse_page(call)?;
     let after = requested.last.as_deref().map(str::parse::<Digest>).transpose()?;
     let filter = call.query().get("artifactType").filter(|filter| !filter.is_empty());
-    let repository = call.repository(name);
     let mut page = Page { items: Vec::new(), more: false };
     let _reservation = pages::reserve(call, requested.limit, ENTRY_BYTES).await?;
     if requested.limit > 0 {

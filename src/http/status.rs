@@ -23,6 +23,9 @@ const DENIED: &str = "requested access to the resource is denied: no role of thi
 /// The `Retry-After` of an overloaded server.
 const RETRY: Duration = Duration::from_secs(5);
 
+/// The result of a handler below `/v2`.
+pub(super) type V2Result = Result<Reply, V2Error>;
+
 /// An error response of the registry protocol.
 #[derive(Debug)]
 pub(super) struct V2Error {

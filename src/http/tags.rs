@@ -4,10 +4,11 @@ use http::StatusCode;
 use http::header::LINK;
 use serde::Serialize;
 
-use super::call::{Call, V2Result};
+use super::access::PullRepository;
 use super::pages;
 use super::reply::Reply;
-use crate::oci::{Endpoint, RepoName, Tag};
+use super::status::V2Result;
+use crate::oci::{Endpoint, Tag};
 
 /// The memory that a tag takes, as a record and as JSON.
 const ENTRY_BYTES: usize = 256;
@@ -19,10 +20,10 @@ struct TagList<'a> {
 }
 
 /// GET: lists the tags of a repository.
-pub(super) async fn list(call: &Call<'_>, name: RepoName) -> V2Result {
+pub(super) async fn list(repository: &PullRepository<'_>) -> V2Result {
+    let call = &repository.call;
     let requested = pages::parse_page(call)?;
     let _reservation = pages::reserve(call, requested.limit, ENTRY_BYTES).await?;
-    let repository = call.repository(name);
     // At least one, so that an unknown repository is a 404 also for `n=0`.
     let page = repository.tags(requested.last.as_deref(), requested.limit.max(1)).await?;
     let tags: Vec<_> = page.items.iter().map(Tag::as_str).take(requested.limit).collect();

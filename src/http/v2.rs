@@ -1,23 +1,35 @@
-//! Routes requests below `/v2`: maps each endpoint and method to its handler.
+//! Answers requests below `/v2`: passes each to its handler, with the right that it was granted.
 
 use std::panic::AssertUnwindSafe;
 
 use futures_util::FutureExt;
 use http::header::CACHE_CONTROL;
+use http::request::Parts;
 use http::{HeaderValue, Method, Response, StatusCode};
 
-use super::call::{Call, V2Result};
+use super::access::{DeleteRoute, Granted, PullRoute, PushRoute, Right};
+use super::challenge::AuthRejection;
 use super::freshness::NO_STORE;
 use super::payload::Payload;
 use super::reply::{API_VERSION, Reply};
-use super::status::V2Error;
+use super::request_body::RequestBody;
+use super::status::{V2Error, V2Result};
 use super::{base, blobs, catalog, manifests, referrers, tags, uploads};
-use crate::oci::{Endpoint, ErrorCode, PathError};
+use crate::oci::ErrorCode;
 
-/// Answers a request, or returns the error of its path.
-pub(super) async fn answer(call: Call<'_>, endpoint: Result<Endpoint, PathError>) -> Response<Payload> {
-    let head_only = call.is_head();
-    let handled = AssertUnwindSafe(async move { handle(call, endpoint?).await }).catch_unwind().await;
+/// Answers a request that was granted its right, or rejects it.
+pub(super) async fn answer(
+    granted: Result<Granted<'_>, AuthRejection>,
+    head: Parts,
+    body: RequestBody,
+) -> Response<Payload> {
+    let granted = match granted {
+        Ok(granted) => granted,
+        Err(denied) => return refuse(denied.into(), &head.method),
+    };
+    let head_only = head.method == Method::HEAD;
+    let handled =
+        AssertUnwindSafe(async move { handle(granted.open(head, body)?).await }).catch_unwind().await;
     finish(handled.unwrap_or_else(|_| Err(panicked())), head_only)
 }
 
@@ -35,48 +47,28 @@ fn finish(result: V2Result, head_only: bool) -> Response<Payload> {
     if head_only { reply.without_body() } else { reply }.into_response()
 }
 
-async fn handle(call: Call<'_>, endpoint: Endpoint) -> V2Result {
-    let method = call.head.method.clone();
-    let allow = methods(&endpoint);
-    match (endpoint, &method) {
-        (Endpoint::Base, &Method::GET | &Method::HEAD) => Ok(base::get()),
-        (Endpoint::Catalog, &Method::GET | &Method::HEAD) => catalog::list(&call).await,
-        (Endpoint::Tags { name }, &Method::GET | &Method::HEAD) => tags::list(&call, name).await,
-        (Endpoint::Referrers { name, digest }, &Method::GET | &Method::HEAD) => {
-            referrers::list(&call, name, &digest).await
-        }
-        (Endpoint::Manifest { name, reference }, &Method::GET | &Method::HEAD) => {
-            manifests::get(&call, name, &reference).await
-        }
-        (Endpoint::Manifest { name, reference }, &Method::PUT) => manifests::put(call, name, reference).await,
-        (Endpoint::Manifest { name, reference }, &Method::DELETE) => {
-            manifests::delete(&call, name, &reference).await
-        }
-        (Endpoint::Blob { name, digest }, &Method::GET | &Method::HEAD) => {
-            blobs::get(&call, name, &digest).await
-        }
-        (Endpoint::Blob { name, digest }, &Method::DELETE) => blobs::delete(&call, name, &digest).await,
-        (Endpoint::Uploads { name }, &Method::POST) => uploads::start(call, name).await,
-        (Endpoint::Upload { name, id }, &Method::GET | &Method::HEAD) => {
-            uploads::status(&call, name, id).await
-        }
-        (Endpoint::Upload { name, id }, &Method::PATCH) => uploads::append(call, name, id).await,
-        (Endpoint::Upload { name, id }, &Method::PUT) => uploads::finish(call, name, id).await,
-        (Endpoint::Upload { name, id }, &Method::DELETE) => uploads::cancel(&call, name, id).await,
-        _ => Err(V2Error::method(allow)),
-    }
-}
-
-/// The methods of an endpoint, for the `Allow` header.
-fn methods(endpoint: &Endpoint) -> &'static str {
-    match endpoint {
-        Endpoint::Base | Endpoint::Catalog | Endpoint::Tags { .. } | Endpoint::Referrers { .. } => {
-            "GET, HEAD"
-        }
-        Endpoint::Manifest { .. } => "GET, HEAD, PUT, DELETE",
-        Endpoint::Blob { .. } => "GET, HEAD, DELETE",
-        Endpoint::Uploads { .. } => "POST",
-        Endpoint::Upload { .. } => "GET, HEAD, PATCH, PUT, DELETE",
+async fn handle(right: Right<'_>) -> V2Result {
+    match right {
+        Right::Base => Ok(base::get()),
+        Right::Catalog(catalog) => catalog::list(&catalog).await,
+        Right::Pull(repository, route) => match route {
+            PullRoute::Tags => tags::list(&repository).await,
+            PullRoute::Referrers(subject) => referrers::list(&repository, subject).await,
+            PullRoute::Manifest(reference) => manifests::get(&repository, reference).await,
+            PullRoute::Blob(digest) => blobs::get(&repository, digest).await,
+        },
+        Right::Push(repository, route) => match route {
+            PushRoute::Manifest(reference) => manifests::put(repository, reference).await,
+            PushRoute::StartUpload => uploads::start(repository).await,
+            PushRoute::UploadStatus(id) => uploads::status(&repository, id).await,
+            PushRoute::AppendUpload(id) => uploads::append(repository, id).await,
+            PushRoute::FinishUpload(id) => uploads::finish(repository, id).await,
+            PushRoute::CancelUpload(id) => uploads::cancel(&repository, id).await,
+        },
+        Right::Delete(repository, route) => match route {
+            DeleteRoute::Manifest(reference) => manifests::delete(&repository, reference).await,
+            DeleteRoute::Blob(digest) => blobs::delete(&repository, digest).await,
+        },
     }
 }
 

@@ -31,7 +31,7 @@ pub(super) fn entry_for_v2(
     head: &Parts,
     peer: Peer,
     endpoint: &Result<Endpoint, PathError>,
-    principal: &Result<Principal, AuthRejection>,
+    principal: Result<&Principal, &AuthRejection>,
 ) -> Option<PendingEntry> {
     let endpoint = endpoint.as_ref().ok();
     match principal {
