@@ -593,7 +593,8 @@ fn prints_presets_and_imports_as_configuration() {
     assert_eq!(place.run(&["check-config", "--config", "imported.toml"]).code, Some(0));
     let refused = place.run(&["retention", "import", "ecr", "zot.yaml"]);
     assert!(
-        refused.code != Some(0) && refused.err.contains("zot.yaml: the document is not an ECR lifecycle policy"),
+        refused.code != Some(0)
+            && refused.err.contains("zot.yaml: the document is not an ECR lifecycle policy"),
         "{refused:?}"
     );
 }

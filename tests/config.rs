@@ -441,7 +441,8 @@ fn rejects_invalid_quotas() {
         "quotas (in orlop.toml): there are two quotas of \"a\""
     );
     assert!(
-        refused("prefix = \"Team/\"\ntags = 1").contains("quotas[0].prefix (in orlop.toml): \"Team/\" is neither a repository")
+        refused("prefix = \"Team/\"\ntags = 1")
+            .contains("quotas[0].prefix (in orlop.toml): \"Team/\" is neither a repository")
     );
     assert!(refused("prefix = \"a\"\nbytes = \"10\"").starts_with("quotas[0].bytes (in orlop.toml): "));
     assert!(error_in_file("quotas = 5").contains("must be a list with a [[quotas]] per item"));

@@ -105,6 +105,11 @@ impl<O: Copy + Eq> Faults<O> {
     /// the same operations.
     pub fn randomly(&self, seed: u64, probability: f64, faults: &[Fault]) {
         let threshold = (probability.clamp(0.0, 1.0) * f64::from(u32::MAX)) as u32;
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "between 0 and `u32::MAX`"
+        )]
         self.state().plans.push(Plan::Random { random: seed, threshold, faults: faults.to_vec() });
     }
 

@@ -75,7 +75,7 @@ impl Registry {
         match self.metadata.record_state(since, state).await {
             Ok(_) => self.states.set_recorded(kind),
             Err(error) => {
-                tracing::debug!(%error, %kind, "recording an event failed; retrying at the next check")
+                tracing::debug!(%error, %kind, "recording an event failed; retrying at the next check");
             }
         }
     }

@@ -95,7 +95,7 @@ impl Watch {
         }
         match self.reserve.trim() {
             Ok(Change::Dropped) => {
-                tracing::warn!("the disk is nearly full: released the database's reserve")
+                tracing::warn!("the disk is nearly full: released the database's reserve");
             }
             Ok(Change::Taken) => tracing::debug!("reserved disk space for the database"),
             Ok(Change::None) => {}

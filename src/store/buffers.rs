@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 
 /// The alignment of buffers, and of reads and writes around the page cache: a page, which no disk's block size exceeds.
-pub const ALIGNMENT: usize = 4096;
+pub(super) const ALIGNMENT: usize = 4096;
 
 /// A pool of idle buffers.
 pub struct Buffers {

@@ -145,7 +145,7 @@ async fn a_delete_on_a_full_disk_releases_the_reserve() {
     push(&repo, b"x").await;
     push(&repo, b"y").await;
     let fail = |operation| {
-        metadata_faults.next_of(operation, faulty_metadata::Fault::Fail(faulty_metadata::Failure::Full))
+        metadata_faults.next_of(operation, faulty_metadata::Fault::Fail(faulty_metadata::Failure::Full));
     };
     fail(faulty_metadata::Operation::DeleteBlob);
     let outcome = repo.delete_blob(&digest(b"x")).await;

@@ -115,7 +115,7 @@ impl Tls {
                 tracing::info!(%path, "certificate reloaded for new connections");
             }
             Err(error) => {
-                tracing::error!(%path, %error, "reloading the certificate failed; keeping the current one")
+                tracing::error!(%path, %error, "reloading the certificate failed; keeping the current one");
             }
         }
     }
