@@ -9,8 +9,8 @@ ARG FEATURES=
 # scripts and procedural macros, which cannot be static. Packed relocations save 0.7 MB.
 RUN target=$(rustc -vV | sed -n 's/^host: //p') \
     && RUSTFLAGS="-C target-feature=+crt-static -C link-arg=-Wl,-z,pack-relative-relocs" \
-       cargo build --release --locked --features "$FEATURES" --target "$target" --bin orlop \
-    && cp "target/$target/release/orlop" /orlop \
+       cargo build --profile dist --locked --features "$FEATURES" --target "$target" --bin orlop \
+    && cp "target/$target/dist/orlop" /orlop \
     && mkdir /data
 
 FROM scratch

@@ -24,7 +24,7 @@ e2e *names:
     cargo build --locked --release
     .ci/run {{names}}
 
-# Compare the release build with nginx and Debian's registry
+# Compare the build for users with nginx and Debian's registry
 bench *args:
-    cargo build --locked --release
+    cargo build --locked --profile dist
     python3 tests/bench/run.py {{args}}

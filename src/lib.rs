@@ -53,6 +53,15 @@ pub mod file_state;
 pub mod http;
 pub mod jobs;
 pub mod memory;
+#[allow(
+    unreachable_pub,
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::enum_glob_use,
+    clippy::unnecessary_wraps,
+    clippy::wildcard_imports,
+    reason = "older than these lints"
+)]
 pub mod metadata;
 pub mod oci;
 pub mod outbound;

@@ -32,6 +32,8 @@
 //! `cargo test --test model -- --nocapture` prints the number of states and, for each bug, the shortest sequence of
 //! steps that breaks its property.
 
+#![expect(unreachable_pub, reason = "here `pub` means: for the other files of this program")]
+
 mod model {
     pub mod blobs;
     pub mod client;
@@ -82,7 +84,7 @@ fn counterexample(scenario: Scenario, planted: Planted, limit: usize) -> Option<
         .spawn_bfs()
         .join()
         .discovery(planted.breaks)
-        .map(|path| path.into_actions())
+        .map(stateright::Path::into_actions)
 }
 
 macro_rules! the_protocol_holds {

@@ -110,7 +110,7 @@ impl Connection {
             } else if name.eq_ignore_ascii_case("location") {
                 let path =
                     value.strip_prefix("http://").and_then(|rest| rest.find('/').map(|at| &rest[at..]));
-                location = path.unwrap_or(value).to_owned();
+                path.unwrap_or(value).clone_into(&mut location);
             }
         }
         let mut body = Vec::new();

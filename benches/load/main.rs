@@ -12,6 +12,15 @@
 //!
 //! `--authorization A` sets the `Authorization` header of each request.
 
+#![expect(unreachable_pub, reason = "here `pub` means: for the other files of this program")]
+#![expect(
+    clippy::unreadable_literal,
+    clippy::many_single_char_names,
+    reason = "SHA-256, as the standard writes it"
+)]
+#![expect(clippy::cast_possible_truncation, reason = "sizes of layers fit into memory")]
+#![expect(clippy::unnecessary_wraps, reason = "all requests return results")]
+
 mod connection;
 mod pulls;
 mod random;
@@ -49,7 +58,7 @@ fn main() {
         bytes: 1 << 30,
         repo: "bench/load".to_owned(),
         step: "push".to_owned(),
-        seed: std::process::id() as u64,
+        seed: u64::from(std::process::id()),
     };
     while let Some(name) = args.next() {
         let value = args.next().unwrap_or_else(|| die(&format!("{name} without a value")));

@@ -2,13 +2,14 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{RETRY_AFTER, USER_AGENT};
 use http_body_util::{BodyExt, Full};
 use instant_acme::{BodyWrapper, BytesResponse, Error, HttpClient};
+use parking_lot::Mutex;
 use reqwest::{Client, Response};
 
 use crate::outbound;
@@ -30,7 +31,7 @@ impl Authority {
 
     /// The `Retry-After` of the last error response, if it had one.
     pub(super) fn retry_after(&self) -> Option<Duration> {
-        *self.retry_after.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.retry_after.lock()
     }
 
     async fn send(self, request: http::Request<BodyWrapper<Bytes>>) -> Result<BytesResponse, Error> {
@@ -60,8 +61,7 @@ impl Authority {
         if response.status().is_client_error() || response.status().is_server_error() {
             let seconds =
                 response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
-            *self.retry_after.lock().unwrap_or_else(PoisonError::into_inner) =
-                seconds.map(Duration::from_secs);
+            *self.retry_after.lock() = seconds.map(Duration::from_secs);
         }
     }
 }

@@ -56,7 +56,7 @@ async fn create_order(
         match account.new_order(&NewOrder::new(identifiers).replaces(replaced)).await {
             // The certificate may have been replaced before, or belong to another account.
             Err(Error::Api(problem)) => {
-                tracing::debug!(%problem, "replacement order rejected; trying an ordinary order")
+                tracing::debug!(%problem, "replacement order rejected; trying an ordinary order");
             }
             order => return order,
         }

@@ -1,10 +1,11 @@
 //! Keeps the accounts of the metadata store in memory and current.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use parking_lot::{Mutex, RwLock};
 
 use super::directory::Directory;
 use super::lookalikes::is_look_alike;
@@ -38,7 +39,7 @@ impl Accounts {
 
     /// The current accounts.
     pub fn now(&self) -> Arc<Directory> {
-        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.current.read())
     }
 
     /// Makes a change. It is in effect when this returns.
@@ -60,7 +61,7 @@ impl Accounts {
 
     async fn reload(&self) -> Result<()> {
         let directory = Arc::new(Directory::new(self.metadata.accounts().await?));
-        *self.current.write().unwrap_or_else(PoisonError::into_inner) = directory;
+        *self.current.write() = directory;
         Ok(())
     }
 
@@ -69,7 +70,7 @@ impl Accounts {
         if last.is_some_and(|last| now < last.plus(USE_PRECISION)) {
             return;
         }
-        let mut uses = self.uses.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut uses = self.uses.lock();
         if !uses.contains_key(id) {
             uses.insert(id.to_owned(), now);
         }
@@ -80,7 +81,7 @@ impl Accounts {
     /// # Errors
     /// Fails if the database can't be written.
     pub async fn flush_token_uses(&self, now: Timestamp) -> std::result::Result<(), MetadataError> {
-        let uses = std::mem::take(&mut *self.uses.lock().unwrap_or_else(PoisonError::into_inner));
+        let uses = std::mem::take(&mut *self.uses.lock());
         let _guard = self.change_lock.lock().await;
         let used = !uses.is_empty();
         if used {

@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use parking_lot::{Mutex, MutexGuard};
 
 /// The maximum number of entries.
 const MAX_ENTRIES: usize = 1000;
@@ -33,7 +34,7 @@ impl<K: Hash + Eq, V: Clone, T: PartialOrd> ExpiringCache<K, V, T> {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<K, (V, T)>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use parking_lot::{Mutex, MutexGuard};
 use sha2::{Digest, Sha256};
 
 /// How many failed logins are free, and the interval after which one of them is free again.
@@ -83,7 +83,7 @@ impl LoginThrottle {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<ThrottleKey, Duration>> {
-        self.recovered_at.lock().unwrap_or_else(PoisonError::into_inner)
+        self.recovered_at.lock()
     }
 }
 

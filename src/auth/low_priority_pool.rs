@@ -49,8 +49,8 @@ impl LowPriorityPool {
 #[cfg(test)]
 mod tests {
     use std::sync::mpsc::{Receiver, channel};
-    use std::sync::{Mutex, PoisonError};
 
+    use parking_lot::Mutex;
     use tokio::runtime::{Builder, Runtime};
 
     use super::*;
@@ -82,7 +82,7 @@ mod tests {
             let name = name();
             if name.as_deref() == Some("low-priority") {
                 // As if it never got a processor.
-                let _ = wait.lock().unwrap_or_else(PoisonError::into_inner).recv();
+                let _ = wait.lock().recv();
             }
             name
         };

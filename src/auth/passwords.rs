@@ -3,12 +3,13 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use argon2::password_hash::rand_core::OsRng;
 use argon2::password_hash::{PasswordHash, PasswordHasher, PasswordVerifier, SaltString};
 use argon2::{Algorithm, Argon2, Params, Version};
+use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
 use super::fresh::ExpiringCache;
@@ -226,7 +227,7 @@ struct NetworkTurn<'a> {
 
 impl<'a> NetworkTurn<'a> {
     fn new(passwords: &'a Passwords, from: IpAddr) -> Self {
-        let mut turns = passwords.network_turns.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut turns = passwords.network_turns.lock();
         let turn = Arc::clone(turns.entry(from).or_insert_with(|| Arc::new(Semaphore::new(1))));
         Self { passwords, from, turn }
     }
@@ -234,7 +235,7 @@ impl<'a> NetworkTurn<'a> {
 
 impl Drop for NetworkTurn<'_> {
     fn drop(&mut self) {
-        let mut turns = self.passwords.network_turns.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut turns = self.passwords.network_turns.lock();
         // The two references left are this one and the one in the map.
         if Arc::strong_count(&self.turn) == 2 {
             turns.remove(&self.from);

@@ -16,6 +16,7 @@ pub(super) struct Rights<'a> {
     pub(super) directory: Arc<Directory>,
     pub(super) modes: &'a Modes,
     /// The role that users of the htpasswd file have everywhere. The outer `None` means that there is no file.
+    #[expect(clippy::option_option, reason = "the file may be absent, and may give the user no role")]
     pub(super) file_role: Option<Option<Role>>,
     /// Whether an identity provider or a token authority is configured.
     pub(super) trusts_external_identities: bool,

@@ -86,7 +86,7 @@ impl Permission<'_> {
 
 /// A grant in a token: the actions that the token allows on one resource.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Grant {
+pub(super) struct Grant {
     #[serde(rename = "type")]
     kind: String,
     name: String,

@@ -21,7 +21,7 @@ fn random_bytes<const N: usize>() -> io::Result<[u8; N]> {
 ///
 /// # Errors
 /// Fails if the system provides no randomness.
-pub fn generate_password() -> io::Result<String> {
+pub(super) fn generate_password() -> io::Result<String> {
     const LETTERS: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
     let letters = random_bytes::<24>()?.map(|byte| char::from(LETTERS[usize::from(byte % 32)]));
     Ok(letters.chunks(6).map(|part| part.iter().collect::<String>()).collect::<Vec<_>>().join("-"))

@@ -3,10 +3,11 @@
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, encode};
+use parking_lot::RwLock;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -108,7 +109,7 @@ impl Tokens {
     }
 
     fn keys(&self) -> Arc<Keys> {
-        Arc::clone(&self.keys.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.keys.read())
     }
 
     /// Replaces the signing key. Tokens signed with the old key stay valid until they expire, unless `at_once` revokes
@@ -120,7 +121,7 @@ impl Tokens {
         let key = self.file.as_deref().map_or_else(TokenKey::random, TokenKey::replace)?;
         let until = now.plus(self.lifetime).0.div_euclid(1000) + 1;
         let previous = (!at_once).then(|| (self.keys().verifying.clone(), until));
-        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(Keys::new(&key, previous));
+        *self.keys.write() = Arc::new(Keys::new(&key, previous));
         Ok(())
     }
 

@@ -2,8 +2,10 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
+
+use parking_lot::Mutex;
 
 use super::htpasswd::Users;
 use crate::clock::Clock;
@@ -46,7 +48,7 @@ impl WatchedUsers {
     /// The users. If the file can't be read, the last users stay in effect, so that a mistake locks no user out.
     pub(super) fn current(&self) -> Arc<Users> {
         let now = self.clock.elapsed();
-        let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut loaded = self.loaded.lock();
         if now.saturating_sub(loaded.checked_at) >= CHECK_INTERVAL {
             loaded.checked_at = now;
             let state = FileState::of(&self.path);

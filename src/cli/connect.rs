@@ -36,7 +36,7 @@ pub(super) async fn connect(config: &Config, change: bool) -> Result<ApiClient, 
             Ok(opened) => return open_in_process(config, opened, change).await,
             // The server may be starting or stopping.
             Err(StartError::Lock(LockError::Held { .. })) if attempt < MAX_ATTEMPTS => {
-                tokio::time::sleep(RETRY_DELAY).await
+                tokio::time::sleep(RETRY_DELAY).await;
             }
             Err(error) => return Err(error.into()),
         }

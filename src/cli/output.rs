@@ -110,7 +110,7 @@ fn scrub(report: &ScrubReport) -> String {
 fn backup(report: &BackupReport) -> String {
     let mut text = String::new();
     for problem in &report.problems {
-        let _ = writeln!(text, "{}", escape(&problem.to_string()));
+        let _ = writeln!(text, "{}", escape(problem));
     }
     let blobs = count(report.blobs, "blob");
     let bytes = size(report.blob_bytes);

@@ -1,10 +1,10 @@
 //! A progress line on the terminal. Draws nothing if standard error is no terminal.
 
 use std::io::{IsTerminal, Write};
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytesize::ByteSize;
+use parking_lot::Mutex;
 
 use crate::jobs::progress::{Step, Unit};
 use crate::printable::escape;
@@ -28,7 +28,7 @@ impl Bar {
         if !self.visible {
             return;
         }
-        let mut drawn = self.drawn.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut drawn = self.drawn.lock();
         if drawn.is_some_and(|drawn| drawn.elapsed() < REDRAW_INTERVAL) {
             return;
         }
@@ -39,7 +39,7 @@ impl Bar {
 
 impl Drop for Bar {
     fn drop(&mut self) {
-        if self.drawn.get_mut().unwrap_or_else(PoisonError::into_inner).is_some() {
+        if self.drawn.get_mut().is_some() {
             let _ = write!(std::io::stderr(), "\r\x1b[K");
         }
     }

@@ -76,7 +76,7 @@ impl Text for Size {
         let unit = text.ends_with(|c: char| c.is_ascii_alphabetic());
         let size: ByteSize = text.parse().ok()?;
         // SQLite's maximum integer.
-        (unit && size.0 <= i64::MAX as u64).then_some(Self(size.0))
+        (unit && i64::try_from(size.0).is_ok()).then_some(Self(size.0))
     }
 }
 
@@ -93,7 +93,7 @@ impl fmt::Display for Size {
         const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
         let mut number = self.0;
         let mut unit = 0;
-        while number != 0 && number % 1024 == 0 && unit + 1 < UNITS.len() {
+        while number != 0 && number.is_multiple_of(1024) && unit + 1 < UNITS.len() {
             number /= 1024;
             unit += 1;
         }

@@ -15,9 +15,10 @@ mod tests;
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 
@@ -62,7 +63,7 @@ impl Client {
                 let network = address.to_bits() & !u128::from(u64::MAX);
                 Ipv6Addr::from_bits(network).into()
             }
-            address => address,
+            address @ IpAddr::V4(_) => address,
         })
     }
 
@@ -247,7 +248,7 @@ impl FairQueue {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 

@@ -4,8 +4,9 @@
 
 mod plan;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::watch;
 
 use plan::Plan;
@@ -104,6 +105,11 @@ impl<O: Copy + Eq> Faults<O> {
     /// Injects one of these faults into each operation with a `probability`. The same `seed` gives the same faults to
     /// the same operations.
     pub fn randomly(&self, seed: u64, probability: f64, faults: &[Fault]) {
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "between 0 and `u32::MAX`"
+        )]
         let threshold = (probability.clamp(0.0, 1.0) * f64::from(u32::MAX)) as u32;
         self.state().plans.push(Plan::Random { random: seed, threshold, faults: faults.to_vec() });
     }
@@ -248,6 +254,6 @@ impl<O: Copy + Eq> Faults<O> {
     }
 
     fn state(&self) -> MutexGuard<'_, State<O>> {
-        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.state.lock()
     }
 }

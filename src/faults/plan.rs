@@ -14,6 +14,7 @@ impl<O: Copy + Eq> Plan<O> {
         match self {
             Self::Nth { of: None, at, fault } => (*at == number).then_some(*fault),
             Self::Nth { of: Some(of), at, fault } => (*of == operation && *at == of_kind).then_some(*fault),
+            #[expect(clippy::cast_possible_truncation, reason = "any bits of a random number will do")]
             Self::Random { random, threshold, faults } => {
                 let lot = splitmix(random);
                 let choice = splitmix(random);

@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use http::header::AUTHORIZATION;
 use http::request::Parts;
+use parking_lot::Mutex;
 
 use super::forwarded;
 use super::listen::Peer;
@@ -39,7 +39,7 @@ impl CleartextWarnings {
     }
 
     fn should_warn(&self, address: IpAddr, now: Instant) -> bool {
-        let mut warned = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut warned = self.0.lock();
         let is_recent = |at: &Instant| now.saturating_duration_since(*at) < WARNING_INTERVAL;
         if warned.get(&address).is_some_and(is_recent) {
             return false;
@@ -82,7 +82,7 @@ mod tests {
             (0..2 * MAX_ADDRESSES).filter(|number| cleartext.should_warn(address(*number), now)).count()
         };
         assert_eq!((lines(start), lines(start + WARNING_INTERVAL / 2)), (MAX_ADDRESSES, 0));
-        assert_eq!(cleartext.0.lock().expect("whole").len(), MAX_ADDRESSES);
+        assert_eq!(cleartext.0.lock().len(), MAX_ADDRESSES);
         assert_eq!(lines(start + WARNING_INTERVAL), MAX_ADDRESSES);
     }
 }

@@ -2,13 +2,13 @@
 
 use std::net::IpAddr;
 use std::num::NonZeroU32;
-use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
 use governor::clock::{Clock, DefaultClock};
 use governor::middleware::NoOpMiddleware;
 use governor::state::keyed::HashMapStateStore;
 use governor::{Quota, RateLimiter};
+use parking_lot::RwLock;
 
 use crate::auth::network;
 
@@ -48,7 +48,7 @@ impl<C: Clock + Clone> RateLimit<C> {
     /// # Errors
     /// The time that the client has to wait.
     pub(super) fn allow(&self, client: IpAddr) -> Result<(), Duration> {
-        let clients = self.clients.read().unwrap_or_else(PoisonError::into_inner);
+        let clients = self.clients.read();
         let allowed = clients.check_key(&network(client));
         let is_full = clients.len() > MAX_CLIENTS;
         drop(clients);
@@ -61,7 +61,7 @@ impl<C: Clock + Clone> RateLimit<C> {
     /// Forgets idle clients. If that is not enough, forgets all clients, so that early clients have no advantage over
     /// new ones.
     fn forget_idle_clients(&self) {
-        let mut clients = self.clients.write().unwrap_or_else(PoisonError::into_inner);
+        let mut clients = self.clients.write();
         clients.retain_recent();
         if clients.len() > MAX_CLIENTS / 2 {
             *clients = RateLimiter::hashmap_with_clock(self.quota, self.clock.clone());
@@ -114,7 +114,7 @@ mod tests {
         let crowd = |start: u32| {
             for number in start..start + 25_000 {
                 limit.allow(IpAddr::from(number.to_be_bytes())).ok();
-                assert!(limit.clients.read().expect("whole").len() <= MAX_CLIENTS);
+                assert!(limit.clients.read().len() <= MAX_CLIENTS);
             }
         };
         crowd(0);

@@ -19,6 +19,7 @@ use super::query::Query;
 use super::reply::{Reply, value};
 use super::token::peer;
 use crate::auth::{Claimed, PersonError, SIGN_IN_TIMEOUT, SignInCallback, SignInError, SignedIn};
+use crate::clock::Timestamp;
 use crate::metadata::{AuditAction, Scope};
 
 /// The path of the sign-in page.
@@ -178,7 +179,7 @@ fn record(state: &AppState, peer: Peer, signed_in: &SignedIn) {
 fn signed_in_page(state: &AppState, SignedIn { token, secret, .. }: &SignedIn) -> Response<Body> {
     let url = state.settings.public_url.as_deref().unwrap_or_default();
     let host = url.split_once("://").map_or(url, |(_, host)| host);
-    let until = token.expires_at.map_or_else(|| "it is revoked".to_owned(), |end| end.rfc3339());
+    let until = token.expires_at.map_or_else(|| "it is revoked".to_owned(), Timestamp::rfc3339);
     let reply = page(StatusCode::OK, &SignedInPage { user: &token.account, secret, until, host })
         .with(SET_COOKIE, cookie(state, "", 0));
     let mut response = response(reply);

@@ -1,10 +1,11 @@
 //! The garbage collector: removes unreferenced manifests, links and blobs while the registry serves.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use parking_lot::{Mutex, MutexGuard};
 
 use super::{Job, PolicySet};
 use crate::clock::Timestamp;
@@ -249,8 +250,8 @@ impl Collector {
         Ok(status.paused.is_none())
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, CollectorStatus> {
-        self.status.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, CollectorStatus> {
+        self.status.lock()
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
+use strum::VariantArray;
+
 use super::{Holder, Purpose};
 
 /// Reservations of at most this many bytes are small: a part of the budget is kept for them.
@@ -70,7 +72,7 @@ impl Counter {
 #[derive(Debug)]
 pub(super) struct Ledger {
     counters: [Counter; 4],
-    by_purpose: [AtomicUsize; Purpose::ALL.len()],
+    by_purpose: [AtomicUsize; Purpose::VARIANTS.len()],
 }
 
 impl Ledger {

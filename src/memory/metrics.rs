@@ -7,6 +7,7 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
+use strum::VariantArray;
 
 use super::{MemoryBudget, Purpose};
 
@@ -24,9 +25,9 @@ impl Collector for MemoryBudget {
         let help = "Memory reserved for requests";
         let mut family =
             encoder.encode_descriptor("orlop_memory_reserved_bytes", help, None, MetricType::Gauge)?;
-        for purpose in Purpose::ALL {
-            let bytes = ConstGauge::new(self.reserved_for(purpose) as u64);
-            bytes.encode(family.encode_family(&[("purpose", purpose.label())])?)?;
+        for purpose in Purpose::VARIANTS {
+            let bytes = ConstGauge::new(self.reserved_for(*purpose) as u64);
+            bytes.encode(family.encode_family(&[("purpose", <&str>::from(purpose))])?)?;
         }
         let help = "Requests rejected because not enough memory was free";
         let encoder = encoder.encode_descriptor("orlop_memory_refusals", help, None, MetricType::Counter)?;

@@ -19,6 +19,7 @@ mod tests;
 pub use budget::{MAX_WAIT, MemoryBudget, OutOfMemory, ReadGate, Reservation};
 pub use detect::default_budget;
 pub use ledger::SMALL;
+use strum::{IntoStaticStr, VariantArray};
 
 /// The kind of client that holds a reservation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,7 +31,8 @@ pub enum Holder {
 }
 
 /// The purpose of a reservation; a label of the metrics.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub enum Purpose {
     /// Connections and their protocol state.
     Connections,
@@ -56,40 +58,4 @@ pub enum Purpose {
     Passwords,
     /// TLS handshakes.
     Handshakes,
-}
-
-impl Purpose {
-    /// All purposes, in the order of their discriminants.
-    const ALL: [Self; 12] = [
-        Self::Connections,
-        Self::Heads,
-        Self::Windows,
-        Self::Bodies,
-        Self::Forms,
-        Self::SendBuffers,
-        Self::Pages,
-        Self::Reports,
-        Self::Snapshots,
-        Self::Writes,
-        Self::Passwords,
-        Self::Handshakes,
-    ];
-
-    /// Returns the metric label.
-    const fn label(self) -> &'static str {
-        match self {
-            Self::Connections => "connections",
-            Self::Heads => "heads",
-            Self::Windows => "windows",
-            Self::Bodies => "bodies",
-            Self::Forms => "forms",
-            Self::SendBuffers => "send_buffers",
-            Self::Pages => "pages",
-            Self::Reports => "reports",
-            Self::Snapshots => "snapshots",
-            Self::Writes => "writes",
-            Self::Passwords => "passwords",
-            Self::Handshakes => "handshakes",
-        }
-    }
 }

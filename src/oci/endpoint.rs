@@ -3,13 +3,15 @@
 use std::fmt;
 
 use percent_encoding::percent_decode_str;
+use strum::IntoStaticStr;
 use thiserror::Error;
 
 use super::{Digest, ErrorCode, InvalidDigest, InvalidName, InvalidReference, InvalidTag};
 use super::{Reference, RepoName, UploadId};
 
 /// An endpoint of the protocol, regardless of the method (spec, "Endpoints").
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, IntoStaticStr)]
+#[strum(serialize_all = "lowercase")]
 pub enum Endpoint {
     /// `/v2/`: checks that this is a registry and that the credentials are valid.
     Base,
@@ -143,16 +145,7 @@ impl Endpoint {
 
     /// Returns the kind of endpoint for metrics and logs. It never contains a name.
     pub fn route(&self) -> &'static str {
-        match self {
-            Self::Base => "base",
-            Self::Catalog => "catalog",
-            Self::Tags { .. } => "tags",
-            Self::Manifest { .. } => "manifest",
-            Self::Blob { .. } => "blob",
-            Self::Uploads { .. } => "uploads",
-            Self::Upload { .. } => "upload",
-            Self::Referrers { .. } => "referrers",
-        }
+        self.into()
     }
 
     /// Returns the repository, if the endpoint belongs to one.

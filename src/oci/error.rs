@@ -1,10 +1,11 @@
 //! The protocol's errors, in the format clients receive.
 
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 use serde_json::Value;
 
 /// An error code (spec, "Error Codes"), including those of Docker's registry that are not in the spec.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum ErrorCode {
     /// The repository has no such blob.
     BlobUnknown,
@@ -33,6 +34,7 @@ pub enum ErrorCode {
     /// The operation is not supported.
     Unsupported,
     /// The client sent too many requests.
+    #[serde(rename = "TOOMANYREQUESTS")]
     TooManyRequests,
     /// Docker's: the tag is invalid.
     TagInvalid,
@@ -44,39 +46,6 @@ pub enum ErrorCode {
     Unavailable,
     /// Docker's: an internal error of the registry.
     Unknown,
-}
-
-impl ErrorCode {
-    /// Returns the code as sent in responses.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::BlobUnknown => "BLOB_UNKNOWN",
-            Self::BlobUploadInvalid => "BLOB_UPLOAD_INVALID",
-            Self::BlobUploadUnknown => "BLOB_UPLOAD_UNKNOWN",
-            Self::DigestInvalid => "DIGEST_INVALID",
-            Self::ManifestBlobUnknown => "MANIFEST_BLOB_UNKNOWN",
-            Self::ManifestInvalid => "MANIFEST_INVALID",
-            Self::ManifestUnknown => "MANIFEST_UNKNOWN",
-            Self::NameInvalid => "NAME_INVALID",
-            Self::NameUnknown => "NAME_UNKNOWN",
-            Self::SizeInvalid => "SIZE_INVALID",
-            Self::Unauthorized => "UNAUTHORIZED",
-            Self::Denied => "DENIED",
-            Self::Unsupported => "UNSUPPORTED",
-            Self::TooManyRequests => "TOOMANYREQUESTS",
-            Self::TagInvalid => "TAG_INVALID",
-            Self::RangeInvalid => "RANGE_INVALID",
-            Self::PaginationNumberInvalid => "PAGINATION_NUMBER_INVALID",
-            Self::Unavailable => "UNAVAILABLE",
-            Self::Unknown => "UNKNOWN",
-        }
-    }
-}
-
-impl Serialize for ErrorCode {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.as_str())
-    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

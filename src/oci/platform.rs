@@ -54,6 +54,7 @@ impl Platform {
     }
 
     /// Returns the platform if it is given: `Some(None)` if it is explicitly unknown, `None` if nothing is given.
+    #[expect(clippy::option_option, reason = "what is known may be that there is none")]
     pub(super) fn known(self) -> Option<Option<String>> {
         let is_given = !self.os.is_empty() && !self.architecture.is_empty();
         is_given.then(|| self.text())

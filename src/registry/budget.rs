@@ -4,10 +4,11 @@
 //! Above the high mark, jobs are asked to reclaim space ([`Pressure`]). At the limit writers wait for that. They are
 //! rejected after a time-out, or at once if no job reclaims space.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::ledger::Growth;
@@ -150,11 +151,11 @@ impl Pressure {
 
     /// Sets what occupies the remaining space, for error messages; `None` once there is space.
     pub fn set_obstacle(&self, obstacle: Option<String>) {
-        *self.obstacle.lock().unwrap_or_else(PoisonError::into_inner) = obstacle;
+        *self.obstacle.lock() = obstacle;
     }
 
     fn obstacle(&self) -> Option<String> {
-        self.obstacle.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.obstacle.lock().clone()
     }
 
     /// Returns whether writers are waiting for space.
@@ -247,7 +248,7 @@ impl Registry {
 
     async fn disk_usage(&self) -> Result<(u64, u64), ServiceError> {
         let now = self.clock.elapsed();
-        let last = *self.disk_usage.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = *self.disk_usage.0.lock();
         if let Some((at, directories, disk)) = last
             && now.saturating_sub(at) < DISK_USAGE_TTL
         {
@@ -255,7 +256,7 @@ impl Registry {
         }
         let directories = self.blobs.allocated(StoredItem::Directories).await?;
         let disk = self.blobs.space().await?.total;
-        *self.disk_usage.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((now, directories, disk));
+        *self.disk_usage.0.lock() = Some((now, directories, disk));
         Ok((directories, disk))
     }
 

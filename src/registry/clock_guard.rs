@@ -6,8 +6,9 @@
 //! with the jump, if that was less than a day ago. They never move back: content that seems too young is only kept for
 //! longer.
 
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
+
+use parking_lot::{Mutex, MutexGuard};
 
 use super::{Registry, ServiceError};
 use crate::clock::{Clock, Timestamp};
@@ -82,8 +83,8 @@ impl ClockGuard {
         seen.jumps = jumps.into_iter().chain(later).collect();
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Seen> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock()
     }
 }
 

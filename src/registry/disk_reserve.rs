@@ -1,6 +1,8 @@
 //! A reserve of disk space, so that deletes work on a full disk.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
+
+use parking_lot::RwLock;
 
 use super::Registry;
 use crate::metadata::{MetadataError, Result};
@@ -18,7 +20,7 @@ pub(super) struct Reserve(RwLock<Option<Arc<dyn DiskReserve>>>);
 impl Registry {
     /// Sets the reserve that is released when a delete finds the disk full.
     pub fn set_disk_reserve(&self, reserve: Arc<dyn DiskReserve>) {
-        *self.disk_reserve.0.write().unwrap_or_else(PoisonError::into_inner) = Some(reserve);
+        *self.disk_reserve.0.write() = Some(reserve);
     }
 
     /// Runs a change that leads to free space. If the disk is full, the reserve is released and the change is tried
@@ -34,7 +36,7 @@ impl Registry {
     }
 
     async fn release_disk_reserve(&self) -> bool {
-        let reserve = self.disk_reserve.0.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let reserve = self.disk_reserve.0.read().clone();
         let Some(reserve) = reserve else { return false };
         tokio::task::spawn_blocking(move || reserve.release()).await.unwrap_or(false)
     }

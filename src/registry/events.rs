@@ -1,8 +1,9 @@
 //! Records events for the state of the budget, the disk and the clock, which are checked periodically.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+
+use parking_lot::{Mutex, MutexGuard};
 
 use super::{ClockState, Registry, ServiceError};
 use crate::clock::Timestamp;
@@ -56,7 +57,7 @@ impl States {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<EventKind, Watched>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 
@@ -75,7 +76,7 @@ impl Registry {
         match self.metadata.record_state(since, state).await {
             Ok(_) => self.states.set_recorded(kind),
             Err(error) => {
-                tracing::debug!(%error, %kind, "recording an event failed; retrying at the next check")
+                tracing::debug!(%error, %kind, "recording an event failed; retrying at the next check");
             }
         }
     }

@@ -1,6 +1,8 @@
 //! Immutable tags: they can be created, but neither moved nor removed.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
+
+use parking_lot::RwLock;
 
 use super::{Registry, Repository};
 use crate::metadata::{Change, ImmutableTags};
@@ -20,12 +22,12 @@ pub(super) struct Guard(RwLock<Option<Arc<dyn TagGuard>>>);
 impl Registry {
     /// Sets the guard that decides which tags are immutable, from the next request on.
     pub fn guard_tags(&self, guard: Arc<dyn TagGuard>) {
-        *self.guard.0.write().unwrap_or_else(PoisonError::into_inner) = Some(guard);
+        *self.guard.0.write() = Some(guard);
     }
 
     /// Returns the immutable tags of a repository, for a change that is about to be made.
     pub(super) fn immutable_tags(&self, repo: &RepoName) -> ImmutableTags {
-        let guard = self.guard.0.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let guard = self.guard.0.read().clone();
         let repo = repo.clone();
         guard.map_or_else(ImmutableTags::default, |guard| {
             ImmutableTags::new(move |tag| guard.is_immutable(&repo, tag))

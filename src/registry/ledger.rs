@@ -1,7 +1,8 @@
 //! The disk space taken by the staged bytes of open uploads, as far as this process knows.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::oci::UploadId;
 
@@ -81,7 +82,7 @@ impl Ledger {
     }
 
     fn lock(&self) -> MutexGuard<'_, Staged> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

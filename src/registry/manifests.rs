@@ -216,6 +216,7 @@ async fn read_manifest(
     parsed.map_err(|error| ServiceError::Failed(format!("parsing a manifest failed: {error}")))?
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "limits may be added")]
 fn parse(request: &PutRequest, limits: &ManifestLimits) -> Result<(Digest, Manifest), PutManifestError> {
     let digest = check_digest(request)?;
     let manifest = Manifest::parse(&request.content, request.content_type.as_ref(), limits)?;

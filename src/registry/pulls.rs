@@ -3,8 +3,9 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
+
+use parking_lot::Mutex;
 
 use super::{Registry, Repository, ServiceError};
 use crate::clock::Timestamp;
@@ -105,7 +106,7 @@ impl Registry {
 }
 
 fn record<K: Hash + Eq + Clone, V>(log: &Mutex<ByRepository<K, V>>, repo: &RepoName, key: &K, value: V) {
-    let mut last = log.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut last = log.lock();
     if let Some(recorded) = last.get_mut(repo).and_then(|recorded| recorded.get_mut(key)) {
         *recorded = value;
         return;
@@ -114,11 +115,11 @@ fn record<K: Hash + Eq + Clone, V>(log: &Mutex<ByRepository<K, V>>, repo: &RepoN
 }
 
 fn take<K, V>(log: &Mutex<ByRepository<K, V>>) -> ByRepository<K, V> {
-    std::mem::take(&mut *log.lock().unwrap_or_else(PoisonError::into_inner))
+    std::mem::take(&mut *log.lock())
 }
 
 fn swap<K, V>(log: &Mutex<ByRepository<K, V>>, one: &RepoName, other: &RepoName) {
-    let mut last = log.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut last = log.lock();
     let of_one = last.remove(one);
     let of_other = last.remove(other);
     last.extend(of_one.map(|records| (other.clone(), records)));
@@ -127,7 +128,7 @@ fn swap<K, V>(log: &Mutex<ByRepository<K, V>>, one: &RepoName, other: &RepoName)
 
 /// Puts back records that could not be written, unless there is a newer one.
 fn give_back<K: Hash + Eq, V>(log: &Mutex<ByRepository<K, V>>, unwritten: ByRepository<K, V>) {
-    let mut last = log.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut last = log.lock();
     for (repo, records) in unwritten {
         let of_repo = last.entry(repo).or_default();
         for (key, value) in records {

@@ -4,8 +4,9 @@
 //! once, until space has been freed or some time has passed.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
+
+use parking_lot::Mutex;
 
 use super::Requester;
 
@@ -30,7 +31,7 @@ struct Refusal {
 impl Refusals {
     /// Remembers that this requester has waited in vain. `freed` is how often space has been freed.
     pub(super) fn remember(&self, requester: &Requester, now: Duration, freed: u64) {
-        let mut refusals = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut refusals = self.0.lock();
         if refusals.len() >= MAX_REFUSALS {
             refusals.retain(|_, refusal| refusal.is_in_force(now, freed));
         }
@@ -41,7 +42,7 @@ impl Refusals {
 
     /// Returns whether this requester would wait in vain again.
     pub(super) fn is_in_force(&self, requester: &Requester, now: Duration, freed: u64) -> bool {
-        let mut refusals = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut refusals = self.0.lock();
         let is_in_force = refusals.get(requester).is_some_and(|refusal| refusal.is_in_force(now, freed));
         if !is_in_force {
             refusals.remove(requester);
@@ -84,8 +85,8 @@ mod tests {
         for user in 0..MAX_REFUSALS + 10 {
             refusals.remember(&requester(user), Duration::ZERO, 0);
         }
-        assert_eq!(refusals.0.lock().expect("sound").len(), MAX_REFUSALS);
+        assert_eq!(refusals.0.lock().len(), MAX_REFUSALS);
         refusals.remember(&requester(MAX_REFUSALS), REFUSAL_TTL, 0);
-        assert_eq!(refusals.0.lock().expect("sound").len(), 1);
+        assert_eq!(refusals.0.lock().len(), 1);
     }
 }

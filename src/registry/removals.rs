@@ -12,7 +12,7 @@ use crate::oci::Digest;
 pub(super) struct Removals(Arc<RwLock<()>>);
 
 /// While this value lives, no bytes are removed: everything a copy of the metadata names stays in the store.
-pub struct RemovalPause(#[allow(dead_code, reason = "held for its drop")] OwnedRwLockReadGuard<()>);
+pub struct RemovalPause(#[expect(dead_code, reason = "held for its drop")] OwnedRwLockReadGuard<()>);
 
 /// The result of a round of removals.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -5,9 +5,10 @@
 //! never mix their bytes.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::OwnedMutexGuard;
 use tokio_util::sync::CancellationToken;
 
@@ -93,7 +94,7 @@ impl OpenSessions {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<UploadId, Arc<Session>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 
@@ -165,7 +166,7 @@ impl Sessions {
         };
         let taken_over = CancellationToken::new();
         let before = {
-            let mut newest = session.newest.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut newest = session.newest.lock();
             std::mem::replace(&mut *newest, taken_over.clone())
         };
         before.cancel();

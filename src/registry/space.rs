@@ -57,13 +57,14 @@ impl Registry {
 
     async fn free(&self) -> Result<u64, StoreError> {
         let now = u64::try_from(self.clock.elapsed().as_millis()).unwrap_or(u64::MAX).saturating_add(1);
-        let looked_at = self.space.looked_at.load(Ordering::Relaxed);
+        // Acquire and Release: who sees the new time must not see the older value, as ARM would allow.
+        let looked_at = self.space.looked_at.load(Ordering::Acquire);
         if looked_at > 0 && u128::from(now.saturating_sub(looked_at)) < FREE_SPACE_TTL.as_millis() {
             return Ok(self.space.free.load(Ordering::Relaxed));
         }
         let free = self.blobs.space().await?.free;
         self.space.free.store(free, Ordering::Relaxed);
-        self.space.looked_at.store(now, Ordering::Relaxed);
+        self.space.looked_at.store(now, Ordering::Release);
         Ok(free)
     }
 

@@ -208,6 +208,7 @@ mod tests {
     #[tokio::test]
     async fn writes_end_at_multiples_of_a_piece() {
         let staged = MemoryStore::new().stage(UploadId::random(), 0).await.expect("staged");
+        #[expect(clippy::cast_possible_truncation, reason = "a remainder below 251")]
         let all: Vec<u8> = (0..PIECE * 5 / 2).map(|at| (at % 251) as u8).collect();
         staged.write_at(0, vec![Bytes::copy_from_slice(&all[..1000])]).await.expect("written");
         let mut writes = Writes::new(Arc::clone(&staged), Buffers::new(PIECE, 2), 1000);
@@ -228,6 +229,7 @@ mod tests {
     async fn narrow_writes_hold_little_and_no_buffer() {
         let staged = MemoryStore::new().stage(UploadId::random(), 0).await.expect("staged");
         let mut writes = Writes::new(Arc::clone(&staged), Buffers::new(PIECE, 2), 0);
+        #[expect(clippy::cast_possible_truncation, reason = "a remainder below 251")]
         let all: Vec<u8> = (0..PIECE * 3).map(|at| (at % 251) as u8).collect();
         let (wide, narrow) = all.split_at(PIECE * 3 / 2);
         for piece in wide.chunks(40_000) {

@@ -126,7 +126,7 @@ fn configured_password(config: &Config) -> Result<Option<String>, StartError> {
 ///
 /// # Errors
 /// Fails if the password cannot be read or the account cannot be stored.
-pub async fn ensure_administrator(
+pub(super) async fn ensure_administrator(
     config: &Config,
     access_control: &AccessControl,
 ) -> Result<Option<String>, StartError> {

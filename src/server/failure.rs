@@ -7,9 +7,10 @@
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::open::Opened;
@@ -27,7 +28,7 @@ pub struct Failures {
 impl Failures {
     /// Records a failed sync with its reason. Only the first is kept.
     pub fn record(&self, reason: String) {
-        let mut first = self.first.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut first = self.first.lock();
         if first.is_none() {
             tracing::error!(%reason, "a write did not become durable; the server needs a restart");
             *first = Some(reason);
@@ -37,7 +38,7 @@ impl Failures {
 
     /// Returns why the server needs a restart, if it does.
     pub fn reason(&self) -> Option<String> {
-        self.first.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.first.lock().clone()
     }
 
     /// Waits until a sync has failed and the disk works again, so that a restart helps.

@@ -23,7 +23,7 @@ const NETWORK: [(i64, &str); 11] = [
 ///
 /// # Errors
 /// Fails if `statfs` fails.
-pub fn network_filesystem(path: &Path) -> io::Result<Option<&'static str>> {
+pub(super) fn network_filesystem(path: &Path) -> io::Result<Option<&'static str>> {
     let stat = rustix::fs::statfs(existing(path))?;
     #[allow(clippy::useless_conversion, reason = "the field's type differs between architectures")]
     let kind = i64::try_from(stat.f_type).unwrap_or_default();
@@ -35,7 +35,7 @@ pub fn network_filesystem(path: &Path) -> io::Result<Option<&'static str>> {
 ///
 /// # Errors
 /// Fails if `statvfs` fails.
-pub fn free_space(path: &Path) -> io::Result<u64> {
+pub(super) fn free_space(path: &Path) -> io::Result<u64> {
     let stat = rustix::fs::statvfs(path)?;
     Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
 }

@@ -24,13 +24,13 @@ const CREATE_FROM: u64 = 4 * SIZE;
 
 /// The reserve file of one metadata directory.
 #[derive(Debug, Clone)]
-pub struct ReserveFile {
+pub(super) struct ReserveFile {
     dir: PathBuf,
 }
 
 /// What happened to the reserve file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Change {
+pub(super) enum Change {
     /// It stayed as it was.
     None,
     /// It was removed: the disk is nearly full.
@@ -41,7 +41,7 @@ pub enum Change {
 
 impl ReserveFile {
     /// Describes the reserve file in `dir`. Changes nothing yet.
-    pub fn new(dir: &Path) -> Self {
+    pub(super) fn new(dir: &Path) -> Self {
         Self { dir: dir.to_owned() }
     }
 
@@ -49,7 +49,7 @@ impl ReserveFile {
     ///
     /// # Errors
     /// Fails if the filesystem fails.
-    pub fn trim(&self) -> io::Result<Change> {
+    pub(super) fn trim(&self) -> io::Result<Change> {
         self.trim_at(free_space(&self.dir)?)
     }
 
@@ -57,7 +57,7 @@ impl ReserveFile {
     ///
     /// # Errors
     /// Fails if the filesystem fails.
-    pub fn release(&self) -> io::Result<bool> {
+    pub(super) fn release(&self) -> io::Result<bool> {
         match fs::remove_file(self.dir.join("ballast")) {
             Ok(()) => Ok(true),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),

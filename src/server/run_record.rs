@@ -10,8 +10,9 @@
 //! keeps the log.
 
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 
+use parking_lot::{Mutex, MutexGuard};
 use uuid::Uuid;
 
 use super::errors::StartError;
@@ -198,7 +199,7 @@ impl RunRecord {
     }
 
     fn lock(&self) -> MutexGuard<'_, RunState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 

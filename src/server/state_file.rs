@@ -16,6 +16,7 @@ const MODE: u32 = 0o600;
 
 /// The content of the state file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, each a field of the file")]
 pub(super) struct StoreState {
     /// Whether the registry required logins for anything.
     pub(super) closed: bool,

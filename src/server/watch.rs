@@ -1,8 +1,10 @@
 //! Monitors free disk space: warns when it gets low, and creates or releases the database's reserve file.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+
+use parking_lot::Mutex;
 
 use super::open::Opened;
 use super::reserve_file::{Change, ReserveFile};
@@ -57,7 +59,7 @@ impl Watch {
 
     /// Returns the disk budget's state as of the last check, if there is a budget.
     pub fn budget(&self) -> Option<BudgetState> {
-        *self.budget.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.budget.lock()
     }
 
     /// Returns a warning for clients that push, if there is one.
@@ -85,7 +87,7 @@ impl Watch {
             self.opened.registry.record_state(state).await;
         }
         if let Ok(state) = self.opened.registry.budget().await {
-            *self.budget.lock().unwrap_or_else(PoisonError::into_inner) = state;
+            *self.budget.lock() = state;
         }
     }
 
@@ -95,7 +97,7 @@ impl Watch {
         }
         match self.reserve.trim() {
             Ok(Change::Dropped) => {
-                tracing::warn!("the disk is nearly full: released the database's reserve")
+                tracing::warn!("the disk is nearly full: released the database's reserve");
             }
             Ok(Change::Taken) => tracing::debug!("reserved disk space for the database"),
             Ok(Change::None) => {}

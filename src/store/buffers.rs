@@ -3,12 +3,13 @@
 //! A buffer returns to its pool when the last [`Bytes`] of it is dropped. So a long read or write neither zeroes nor
 //! maps new memory for each piece, and uses memory that is still in the processor's cache.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 
 /// The alignment of buffers, and of reads and writes around the page cache: a page, which no disk's block size exceeds.
-pub const ALIGNMENT: usize = 4096;
+pub(super) const ALIGNMENT: usize = 4096;
 
 /// A pool of idle buffers.
 pub struct Buffers {
@@ -33,14 +34,14 @@ impl Buffers {
 
     /// Takes a buffer. Its content is arbitrary.
     pub fn take(self: &Arc<Self>) -> Buffer {
-        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let idle = self.idle.lock().pop();
         let memory = idle.unwrap_or_else(|| vec![0; self.len + ALIGNMENT].into_boxed_slice());
         let start = memory.as_ptr().align_offset(ALIGNMENT).min(ALIGNMENT);
         Buffer { memory, start, filled: 0, home: Arc::clone(self) }
     }
 
     fn give_back(&self, memory: Box<[u8]>) {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut idle = self.idle.lock();
         if idle.len() < self.max_idle {
             idle.push(memory);
         }
@@ -84,10 +85,10 @@ mod tests {
         let bytes = buffer.into_bytes(5);
         let tail = bytes.slice(1..);
         drop(bytes);
-        assert_eq!(buffers.idle.lock().expect("sound").len(), 0);
+        assert_eq!(buffers.idle.lock().len(), 0);
         assert_eq!(&tail[..], b"ello");
         drop(tail);
-        assert_eq!(buffers.idle.lock().expect("sound").len(), 1);
+        assert_eq!(buffers.idle.lock().len(), 1);
     }
 
     #[test]
@@ -98,6 +99,6 @@ mod tests {
             assert_eq!(buffer.space().len(), 100);
             assert_eq!(buffer.space().as_ptr().align_offset(ALIGNMENT), 0);
         }
-        assert_eq!(buffers.idle.lock().expect("sound").len(), 2);
+        assert_eq!(buffers.idle.lock().len(), 2);
     }
 }

@@ -4,8 +4,9 @@
 //! the next operation, through whichever method, starts after it.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 
+use parking_lot::Mutex;
 use tokio::sync::OwnedMutexGuard;
 
 use super::StoreError;
@@ -56,7 +57,7 @@ impl<T> Turns<T> {
     }
 
     fn slot(&self, upload: UploadId) -> Arc<tokio::sync::Mutex<Slot<T>>> {
-        let mut open = lock(&self.0);
+        let mut open = self.0.lock();
         if let Some(slot) = open.get(&upload).and_then(Weak::upgrade) {
             return slot;
         }
@@ -83,7 +84,7 @@ impl<T> Slot<T> {
 
 impl<T> Drop for Slot<T> {
     fn drop(&mut self) {
-        let mut open = lock(&self.open);
+        let mut open = self.open.lock();
         // The upload may have been opened again between the end of the last reference and now.
         if open.get(&self.upload).is_some_and(|slot| slot.strong_count() == 0) {
             open.remove(&self.upload);
@@ -112,11 +113,6 @@ impl<T> Ticket<T> {
     }
 }
 
-fn lock<T>(open: &Open<T>) -> MutexGuard<'_, HashMap<UploadId, Weak<tokio::sync::Mutex<Slot<T>>>>> {
-    // No statement that could panic leaves the map inconsistent.
-    open.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -128,7 +124,7 @@ mod tests {
         let ticket = open(turns.take(upload).await, ());
         assert!(ticket.turn().await.is_ok());
         drop(ticket);
-        assert!(lock(&turns.0).is_empty());
+        assert!(turns.0.lock().is_empty());
     }
 
     #[tokio::test]

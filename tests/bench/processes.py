@@ -125,7 +125,7 @@ class Orlop(Server):
     name = "orlop"
     ready_path = "/readyz"
     ready_status = (200,)
-    binary = os.environ.get("BENCH_BIN", "target/release/orlop")
+    binary = os.environ.get("BENCH_BIN", "target/dist/orlop")
 
     def command(self):
         return [self.binary, "serve", "--data", self.folder, "--listen", self.address]

@@ -41,7 +41,7 @@ fn records_a_full_disk_once() {
     let place = Place::new();
     let disk = rustix::fs::statvfs(place.path("")).expect("a disk");
     // Leave a margin for what other processes write meanwhile.
-    let more_than_free = format!("{}B", (disk.f_blocks + disk.f_bavail) / 2 * disk.f_frsize);
+    let more_than_free = format!("{}B", disk.f_blocks.midpoint(disk.f_bavail) * disk.f_frsize);
     for _ in 0..2 {
         let server = place.serve_with(&[("ORLOP_STORAGE__MIN_FREE", &more_than_free)]);
         let until = Instant::now() + Duration::from_secs(10);

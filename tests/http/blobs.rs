@@ -74,7 +74,7 @@ async fn returns_several_ranges_in_one_response() {
         let response = request.header("range", header).send().await.expect("answer");
         assert_eq!(response.status(), 206);
         let len: usize = text(response.headers(), "content-length").parse().expect("a number");
-        let media_type = text(response.headers(), "content-type").to_owned();
+        let media_type = text(response.headers(), "content-type").clone();
         let boundary =
             media_type.strip_prefix("multipart/byteranges; boundary=").expect("a boundary").to_owned();
         let body = response.bytes().await.expect("whole");

@@ -1,5 +1,9 @@
 //! Tests of the HTTP server over a real listener: valid and invalid requests, and the responses to them.
 
+#![expect(unreachable_pub, reason = "here `pub` means: for the other files of this program")]
+#![expect(clippy::cast_possible_truncation, reason = "patterns of bytes")]
+#![expect(clippy::unchecked_time_subtraction, reason = "between constants")]
+
 mod access_control;
 mod acme;
 mod api;

@@ -233,7 +233,7 @@ async fn rejects_provider_tokens_of_other_sign_ins() {
         ("expired", |claims| claims["exp"] = json!(NOW - 3600)),
         ("no matching rule", |claims| claims["groups"] = json!(["guests"])),
         ("without a name", |claims| {
-            drop(claims.as_object_mut().expect("claims").remove("preferred_username"))
+            drop(claims.as_object_mut().expect("claims").remove("preferred_username"));
         }),
     ];
     for (what, change) in wrong {

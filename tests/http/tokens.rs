@@ -215,7 +215,7 @@ async fn challenge_names_realm_and_scope() {
     let realm = format!("Bearer realm=\"http://{address}/auth/token\",service=\"orlop\"");
     let challenge = async |method: Method, path: &str, credential| {
         let response = fixture.send(method, path, credential).await;
-        text(response.headers(), "www-authenticate").to_owned()
+        text(response.headers(), "www-authenticate").clone()
     };
     let of = async |path| challenge(Method::GET, path, Credential::Missing).await;
     assert_eq!(of("/v2/").await, realm);
@@ -316,7 +316,7 @@ async fn realm_uses_host_header_or_public_url() {
     let fixture = Fixture::new().await;
     let realm = async |host: &str| {
         let response = fixture.server.get("/v2/").header(HOST, host).send().await.expect("answer");
-        text(response.headers(), "www-authenticate").to_owned()
+        text(response.headers(), "www-authenticate").clone()
     };
     assert!(
         realm("registry.lan:5000").await.starts_with("Bearer realm=\"http://registry.lan:5000/auth/token\"")

@@ -101,7 +101,7 @@ impl Protocol {
                 steps.push(CollectorStep::StartPurge(repo, manifest));
             }
             Some(Status::Purging(_)) if edges.is_empty() => {
-                steps.push(CollectorStep::PurgeRow(repo, manifest))
+                steps.push(CollectorStep::PurgeRow(repo, manifest));
             }
             Some(Status::Purging(_)) => {
                 steps.extend(edges.iter().map(|target| CollectorStep::PurgeEdge(repo, manifest, target)));
@@ -130,7 +130,7 @@ impl Protocol {
                 }
             }
             CollectorStep::PurgeEdge(repo, manifest, target) => {
-                self.purge_edge(state, repo, manifest, target)
+                self.purge_edge(state, repo, manifest, target);
             }
             CollectorStep::PurgeRow(repo, manifest) => self.purge_row(state, repo, manifest),
             CollectorStep::Unlink(path) => state.disk.unlink(path),

@@ -95,6 +95,7 @@ pub struct Client {
 
 /// History that no server keeps, recorded for the properties.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts")]
 pub struct Ghost {
     /// A PUT was rejected.
     pub refused: bool,

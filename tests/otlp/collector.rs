@@ -74,12 +74,12 @@ impl Collector {
     /// Waits until the received spans satisfy `is_enough`.
     pub async fn wait_until(&self, is_enough: impl Fn(&[ReceivedSpan]) -> bool) {
         let wait = async {
-            while !is_enough(&self.seen()) {
+            while !is_enough(&self.spans()) {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         };
         let outcome = tokio::time::timeout(Duration::from_secs(60), wait).await;
-        assert!(outcome.is_ok(), "{:?}", self.seen());
+        assert!(outcome.is_ok(), "{:?}", self.spans());
     }
 }
 

@@ -3,6 +3,7 @@
 // Without the feature nothing is sent. Cargo.toml has no entry for this test, because the container is built without
 // the tests.
 #![cfg(feature = "otlp")]
+#![expect(unreachable_pub, reason = "here `pub` means: for the other files of this program")]
 
 mod collector;
 mod program;

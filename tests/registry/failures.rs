@@ -144,7 +144,7 @@ async fn a_delete_on_a_full_disk_releases_the_reserve() {
     push(&repo, b"x").await;
     push(&repo, b"y").await;
     let fail = |operation| {
-        metadata_faults.next_of(operation, orlop::faults::Fault::Fail(orlop::faults::Failure::Full))
+        metadata_faults.next_of(operation, orlop::faults::Fault::Fail(orlop::faults::Failure::Full));
     };
     fail(orlop::metadata::Operation::DeleteBlob);
     let outcome = repo.delete_blob(&digest(b"x")).await;

@@ -1,5 +1,9 @@
 //! Tests the registry's use cases against a real metadata database and an in-memory blob store, without HTTP.
 
+#![expect(unreachable_pub, reason = "here `pub` means: for the other files of this program")]
+#![expect(clippy::cast_possible_truncation, reason = "small numbers, and patterns of bytes")]
+#![expect(clippy::unchecked_time_subtraction, reason = "between constants")]
+
 mod accounting;
 mod budget;
 mod ci_history;

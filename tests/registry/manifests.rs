@@ -217,7 +217,7 @@ async fn a_slow_large_manifest_loses_its_place_only_while_others_wait() {
         async move { repo.manifest_place(LARGE).await }
     });
     let lost = futures_util::future::select_all(places.iter().map(|place| Box::pin(place.lost())));
-    let (_, first, _) =
+    let ((), first, _) =
         tokio::time::timeout(Duration::from_secs(10), lost).await.expect("one loses its place");
     drop(places.swap_remove(first));
     waiting.await.expect("task").expect("a place");

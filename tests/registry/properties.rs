@@ -102,7 +102,7 @@ struct World {
 }
 
 impl World {
-    async fn new() -> Self {
+    fn new() -> Self {
         let metadata_dir = TempDir::new().expect("temporary folder");
         let clock = Arc::new(ManualClock::at(Timestamp(1_000_000_000)));
         let medium = MemoryStore::new();
@@ -415,7 +415,7 @@ proptest! {
     fn keeps_every_promise_after_any_sequence(steps in proptest::collection::vec(step(), 1..80)) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
         runtime.block_on(async {
-            let mut world = World::new().await;
+            let mut world = World::new();
             for step in steps {
                 world.apply(step).await;
                 world.check().await;

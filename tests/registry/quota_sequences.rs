@@ -138,6 +138,7 @@ impl World {
         self.uploads.keys().nth(at).copied()
     }
 
+    #[expect(clippy::too_many_lines, reason = "one arm for each kind of step")]
     async fn apply(&mut self, step: Step) {
         match step {
             Step::Push { repo, blob } => {
@@ -204,10 +205,10 @@ impl World {
                 }
             }
             Step::RestoreTag { repo, tag: name } => {
-                assert_no_service_error(self.repo(repo).restore_tag(&tag(name)).await)
+                assert_no_service_error(self.repo(repo).restore_tag(&tag(name)).await);
             }
             Step::Rollback { repo, tag: name } => {
-                assert_no_service_error(self.repo(repo).rollback(&tag(name), None).await)
+                assert_no_service_error(self.repo(repo).rollback(&tag(name), None).await);
             }
             Step::EmptyTrash { repo } => {
                 let name = REPOS[repo].parse().expect("a name");
@@ -215,7 +216,7 @@ impl World {
             }
             Step::Rename { from, to } => match self.repo(from).rename(self.repo(to).name()).await {
                 Ok(()) => {
-                    for (repo, _) in self.images.iter_mut() {
+                    for (repo, _) in &mut self.images {
                         *repo = if *repo == from {
                             to
                         } else if *repo == to {
@@ -225,8 +226,7 @@ impl World {
                         };
                     }
                 }
-                Err(RepositoryError::Service(ServiceError::OverQuota(_))) | Err(RepositoryError::Unknown) => {
-                }
+                Err(RepositoryError::Service(ServiceError::OverQuota(_)) | RepositoryError::Unknown) => {}
                 Err(RepositoryError::Service(error)) => panic!("{error}"),
                 Err(_) => {}
             },

@@ -38,6 +38,7 @@ async fn a_rejected_push_leaves_nothing() {
 }
 
 #[tokio::test]
+#[expect(clippy::large_stack_arrays, reason = "a static, which is not on the stack")]
 async fn a_body_that_cannot_fit_is_not_read_to_its_end() {
     let kit = limited(Some(1 << 20), None).await;
     let repo = kit.repo("team/app");

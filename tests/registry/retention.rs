@@ -163,7 +163,7 @@ async fn an_apply_skips_changed_rows_or_stops_if_strict() {
         repo.record_pull(&pulled.digest);
         let done = retention.apply(&plan, strict, None).await.expect("applied");
         let skipped: Vec<_> =
-            done.skips.iter().filter_map(|skip| skip.tag.as_ref()).map(|tag| tag.as_str()).collect();
+            done.skips.iter().filter_map(|skip| skip.tag.as_ref()).map(orlop::oci::Tag::as_str).collect();
         if strict {
             assert_eq!((skipped, done.tags, done.stopped), (vec!["b"], 1, true));
             assert_eq!(tags(&repo).await, ["b", "c", "d"]);

@@ -255,6 +255,7 @@ async fn an_upload_continues_after_losing_its_turn() {
     let repo = kit.repo("a").for_client(user("slow"));
     let id = repo.start_upload(Algorithm::Sha256).await.expect("upload");
     let (sender, body) = channel_body();
+    #[expect(clippy::large_stack_arrays, reason = "statics, which are not on the stack")]
     let content = [&[b'x'; 300_000][..], b"y", &[b'z'; 2_000_000]].concat();
     let finish = tokio::spawn({
         let digest = digest(&content);

@@ -22,6 +22,7 @@ pub fn version(tag: &str) -> Option<usize> {
     order.iter().position(|same| same.contains(&tag))
 }
 
+#[expect(clippy::ref_option, reason = "the type of the fields that it is for")]
 pub fn hours(span: &Option<String>) -> Option<i64> {
     span.as_ref().map(|text| text.trim_end_matches('h').parse::<i64>().expect("hours") * HOUR)
 }

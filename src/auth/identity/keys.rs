@@ -1,10 +1,11 @@
 //! Caches the public keys of an issuer and fetches them again when they may have changed.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jsonwebtoken::Algorithm;
+use parking_lot::{Mutex, MutexGuard};
 use reqwest::Client;
 use url::Url;
 
@@ -190,8 +191,8 @@ impl KeyCache {
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, CacheState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, CacheState> {
+        self.state.lock()
     }
 
     async fn fetch(&self) -> Result<Vec<PublicKey>, KeysError> {

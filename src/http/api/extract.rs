@@ -139,7 +139,7 @@ pub(super) struct RepositoryPath {
         value_type = String, max_length = 255, example = "library/app",
         pattern = r"^[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*$"
     )]
-    #[allow(dead_code, reason = "the decided right has the name")]
+    #[expect(dead_code, reason = "the decided right has the name")]
     pub(super) name: RepoName,
 }
 
@@ -153,7 +153,7 @@ pub(super) struct TagPath {
         value_type = String, max_length = 255, example = "library/app",
         pattern = r"^[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*$"
     )]
-    #[allow(dead_code, reason = "the decided right has the name")]
+    #[expect(dead_code, reason = "the decided right has the name")]
     pub(super) name: RepoName,
     /// The tag.
     #[serde(deserialize_with = "parse_string")]
@@ -171,7 +171,7 @@ pub(super) struct ManifestPath {
         value_type = String, max_length = 255, example = "library/app",
         pattern = r"^[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*$"
     )]
-    #[allow(dead_code, reason = "the decided right has the name")]
+    #[expect(dead_code, reason = "the decided right has the name")]
     pub(super) name: RepoName,
     /// The manifest's digest.
     #[serde(deserialize_with = "parse_string")]

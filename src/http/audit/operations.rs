@@ -2,6 +2,7 @@
 
 use http::Method;
 
+#[allow(clippy::enum_glob_use, reason = "the table below names nearly all of them")]
 use crate::metadata::AuditAction::{self, *};
 
 /// The audit action of an API operation, by its method and its path in the OpenAPI document. `None` if the operation is

@@ -7,13 +7,14 @@
 
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
+use parking_lot::Mutex;
 use tokio::runtime::Handle;
 
 use super::connection_state::ConnectionState;
@@ -101,7 +102,7 @@ impl Leftover {
     fn put(&self, unread: Unread) {
         if !self.is_http2 {
             self.state.set_unread(true);
-            *self.unread.lock().unwrap_or_else(PoisonError::into_inner) = Some(unread);
+            *self.unread.lock() = Some(unread);
             return;
         }
         let Some(permit) = self.lingering.try_start() else { return };
@@ -116,7 +117,7 @@ impl Leftover {
     /// Whether an HTTP/1 connection must close after the response, because the body has not been read to its
     /// end.
     pub(super) async fn forces_close(&self) -> bool {
-        let unread = self.unread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let unread = self.unread.lock().take();
         let Some(Unread { incoming, awaits_continue }) = unread else { return false };
         let is_long = incoming.size_hint().lower() > MAX_KEEP_ALIVE_DRAIN;
         if awaits_continue || is_long {

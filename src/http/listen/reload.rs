@@ -1,8 +1,9 @@
 //! Reloads TLS files when they change: a renewed certificate is used without a restart.
 
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::{Mutex, RwLock};
 use rustls::ServerConfig;
 
 use super::challenges::Challenges;
@@ -70,14 +71,14 @@ impl Tls {
 
     /// The expiry of the certificate, if there is one that can be parsed.
     pub fn expires(&self) -> Option<Timestamp> {
-        let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
+        let current = self.current.read();
         current.leaf.as_ref().map(|leaf| leaf.until)
     }
 
     /// The configuration for new connections. Each load has its own session cache, so no session from earlier
     /// files is resumed.
     pub(super) fn current(&self) -> Arc<ServerConfig> {
-        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner).config)
+        Arc::clone(&self.current.read().config)
     }
 
     /// The challenges of a certificate authority, if the files come from one.
@@ -99,7 +100,7 @@ impl Tls {
     /// Checks the files, and loads them if they differ from the last load.
     fn check_files(&self) {
         let now = self.files.states();
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut seen = self.seen.lock();
         if now != seen.read && now == seen.last {
             seen.read.clone_from(&now);
             self.reload();
@@ -111,11 +112,11 @@ impl Tls {
         let path = self.files.certificate.display();
         match self.files.load() {
             Ok(loaded) => {
-                *self.current.write().unwrap_or_else(PoisonError::into_inner) = loaded;
+                *self.current.write() = loaded;
                 tracing::info!(%path, "certificate reloaded for new connections");
             }
             Err(error) => {
-                tracing::error!(%path, %error, "reloading the certificate failed; keeping the current one")
+                tracing::error!(%path, %error, "reloading the certificate failed; keeping the current one");
             }
         }
     }

@@ -1,12 +1,13 @@
 //! Tracks one request, from its head to the end of its response, and the memory that it holds.
 
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Request};
 use http_body::{Body, Frame, SizeHint};
+use parking_lot::Mutex;
 
 use super::ResponseBody;
 use super::connection_state::ConnectionState;
@@ -116,7 +117,7 @@ impl OpenRequest {
 
     pub(super) fn mark_authenticated(&self) {
         self.state().mark_authenticated();
-        if let Some(held) = &mut *self.memory.lock().unwrap_or_else(PoisonError::into_inner) {
+        if let Some(held) = &mut *self.memory.lock() {
             held.reservation.authenticate();
         }
     }

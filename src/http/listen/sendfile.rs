@@ -9,10 +9,11 @@
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, IoSlice};
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock};
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
+use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, Interest};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::server::TlsStream;
@@ -131,7 +132,7 @@ impl Parts {
     /// Queues `part`, and returns the chunk that stands for it.
     pub(super) fn push(&self, part: FilePart) -> Chunk {
         let len = usize::try_from(part.range.end - part.range.start).unwrap_or(usize::MAX);
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push_back(part);
+        self.0.lock().push_back(part);
         Chunk::File(len)
     }
 
@@ -147,7 +148,7 @@ impl Parts {
         socket: &mut S,
         count: usize,
     ) -> Poll<io::Result<usize>> {
-        let mut parts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut parts = self.0.lock();
         let Some(FilePart { file, range }) = parts.front_mut() else {
             return Poll::Ready(Err(io::Error::other("no part of a file is waiting to be sent")));
         };

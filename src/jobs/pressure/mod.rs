@@ -14,9 +14,10 @@ mod promise;
 mod relief;
 mod room;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
 pub use relief::{Evicted, Evictor, SpaceGoal};
@@ -77,7 +78,7 @@ impl SpaceReclaimer {
 
     /// Returns the state since the program started.
     pub fn status(&self) -> PressureStatus {
-        *lock(&self.status)
+        *self.status.lock()
     }
 
     /// Reclaims space whenever it is requested, until `stop` is cancelled.
@@ -127,7 +128,7 @@ impl SpaceReclaimer {
             return Ok(None);
         }
         self.collector.set_pressure(true);
-        lock(&self.status).runs += 1;
+        self.status.lock().runs += 1;
         let reclaimed = Run::new(self).reclaim().await;
         let needed = self.missing().await? > 0;
         self.collector.set_pressure(needed);
@@ -164,7 +165,7 @@ impl SpaceReclaimer {
 
     /// Returns how many bytes will be freed when leases end.
     fn promised(&self) -> u64 {
-        lock(&self.promise).bytes(self.registry.clock().elapsed())
+        self.promise.lock().bytes(self.registry.clock().elapsed())
     }
 
     /// Explains why the space still needed is not free. Clients see this text, so it names no policy.
@@ -185,14 +186,14 @@ impl SpaceReclaimer {
     fn record_freed(&self, expected: u64, freed: u64) {
         let elapsed = self.registry.clock().elapsed();
         let lease = self.registry.settings().shortest_lease();
-        lock(&self.promise).record(elapsed, expected, freed, lease);
-        lock(&self.status).bytes += freed;
+        self.promise.lock().record(elapsed, expected, freed, lease);
+        self.status.lock().bytes += freed;
     }
 
     /// Records the level as an event, and logs it if it changed.
     async fn record_level(&self, state: &BudgetState, level: BudgetLevel) {
         self.registry.record_state(event(state, level)).await;
-        let before = lock(&self.logged_level).replace(level).unwrap_or(BudgetLevel::Ample);
+        let before = self.logged_level.lock().replace(level).unwrap_or(BudgetLevel::Ample);
         if before == level {
             return;
         }
@@ -232,8 +233,4 @@ fn event(state: &BudgetState, level: BudgetLevel) -> EventDetails {
         BudgetLevel::High => EventDetails::BudgetHigh { budget, used, reserved },
         BudgetLevel::Full => EventDetails::BudgetFull { budget, used, reserved },
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

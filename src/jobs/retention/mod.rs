@@ -17,8 +17,9 @@ mod policy_preview;
 mod policy_set;
 mod relief;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::{Mutex, MutexGuard};
 use uuid::Uuid;
 
 use crate::clock::Timestamp;
@@ -136,8 +137,8 @@ impl Retention {
         self.lock_stored_plans().get(id).ok_or(RetentionError::NoPlan(id))
     }
 
-    fn lock_stored_plans(&self) -> std::sync::MutexGuard<'_, StoredPlans> {
-        self.stored_plans.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock_stored_plans(&self) -> MutexGuard<'_, StoredPlans> {
+        self.stored_plans.lock()
     }
 
     /// Returns what the policies would do now to a manifest and to the tags that point at it. The list is empty if no
@@ -388,7 +389,7 @@ impl Retention {
         self.registry.clock().now()
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, RetentionStatus> {
-        self.status.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, RetentionStatus> {
+        self.status.lock()
     }
 }

@@ -1,7 +1,9 @@
 //! The policies in force: those of the configuration file and those set through the API.
 
 use std::collections::HashSet;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
+
+use parking_lot::RwLock;
 
 use super::PolicyChangeError;
 use crate::clock::Timestamp;
@@ -94,7 +96,7 @@ impl PolicySet {
 
     /// Returns the policies in force.
     pub fn in_force(&self) -> Arc<InForce> {
-        Arc::clone(&self.in_force.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.in_force.read())
     }
 
     /// Loads the recorded policies. If a record can't be used, the set is marked as broken: only the immutable tags of
@@ -217,7 +219,7 @@ impl PolicySet {
     }
 
     fn set(&self, in_force: InForce) {
-        *self.in_force.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(in_force);
+        *self.in_force.write() = Arc::new(in_force);
     }
 }
 
@@ -247,7 +249,7 @@ fn merge(file: &Policies, records: &[(Policy, Source)]) -> Result<InForce, Polic
 
 impl TagGuard for PolicySet {
     fn is_immutable(&self, repo: &RepoName, tag: &Tag) -> bool {
-        let in_force = self.in_force.read().unwrap_or_else(PoisonError::into_inner);
+        let in_force = self.in_force.read();
         in_force.compiled.is_immutable(repo, tag)
     }
 }

@@ -20,10 +20,11 @@ mod place;
 mod reading;
 mod report;
 
-use std::sync::{Arc, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use parking_lot::MutexGuard;
 use tokio::sync::Mutex;
 
 pub use report::{QuarantineEntry, ScrubReport, ScrubStatus};
@@ -69,7 +70,7 @@ pub struct ScrubSettings {
 pub struct Scrub {
     registry: Arc<Registry>,
     settings: ScrubSettings,
-    status: std::sync::Mutex<ScrubStatus>,
+    status: parking_lot::Mutex<ScrubStatus>,
     current: Mutex<Option<Current>>,
 }
 
@@ -87,7 +88,7 @@ struct Current {
 impl Scrub {
     /// Creates the scrub for `registry`.
     pub fn new(registry: Arc<Registry>, settings: ScrubSettings) -> Self {
-        Self { registry, settings, status: std::sync::Mutex::default(), current: Mutex::default() }
+        Self { registry, settings, status: parking_lot::Mutex::default(), current: Mutex::default() }
     }
 
     /// Returns the state since the program started.
@@ -285,7 +286,7 @@ impl Scrub {
     }
 
     fn lock(&self) -> MutexGuard<'_, ScrubStatus> {
-        self.status.lock().unwrap_or_else(PoisonError::into_inner)
+        self.status.lock()
     }
 }
 

@@ -68,6 +68,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::float_cmp, reason = "limits are returned unchanged")]
     fn pace_is_even_and_catches_up_within_the_rate() {
         let even = at(0, Duration::ZERO);
         assert!((even - 1_000_000_000.0 / (10.0 * DAY.as_secs_f64())).abs() < 1e-6);

@@ -24,7 +24,7 @@ pub(super) struct PushedDescriptor {
 
 impl PushedDescriptor {
     /// Parses the descriptor at `path`.
-    pub fn parse(json: &RawValue, path: &str) -> Result<Self, InvalidManifest> {
+    pub(super) fn parse(json: &RawValue, path: &str) -> Result<Self, InvalidManifest> {
         let object = Object::parse(json.get(), path, &FIELDS)?;
         let urls = object.get::<StringList>("urls")?.unwrap_or_default();
         object.get::<StringMap>("annotations")?;

@@ -19,7 +19,7 @@ pub(super) struct Object<'a> {
 
 impl<'a> Object<'a> {
     /// Parses the `known` fields of the object at `path` (empty for the outermost one).
-    pub fn parse(
+    pub(super) fn parse(
         json: &'a str,
         path: &'a str,
         known: &'static [&'static str],
@@ -41,19 +41,19 @@ impl<'a> Object<'a> {
     }
 
     /// Returns the value of a field. `None` if it is missing, or null, which Go's clients write for empty values.
-    pub fn get<T: Deserialize<'a>>(&self, name: &str) -> Result<Option<T>, InvalidManifest> {
+    pub(super) fn get<T: Deserialize<'a>>(&self, name: &str) -> Result<Option<T>, InvalidManifest> {
         let Some(raw) = self.raw(name) else { return Ok(None) };
         serde_json::from_str(raw.get()).map_err(|error| invalid(self.path_of(name), &error))
     }
 
     /// Returns the value of a required field.
-    pub fn require<T: Deserialize<'a>>(&self, name: &str) -> Result<T, InvalidManifest> {
+    pub(super) fn require<T: Deserialize<'a>>(&self, name: &str) -> Result<T, InvalidManifest> {
         self.get(name)?.ok_or_else(|| InvalidManifest::Missing { path: self.path_of(name) })
     }
 
     /// Calls `each` with the elements of the array `name` and their indexes, and stops at the first error. A missing or
     /// null field has no elements.
-    pub fn for_each(
+    pub(super) fn for_each(
         &self,
         name: &str,
         each: impl FnMut(usize, &'a RawValue) -> Result<(), InvalidManifest>,
@@ -69,12 +69,12 @@ impl<'a> Object<'a> {
     }
 
     /// Whether the field exists and is not null.
-    pub fn has(&self, name: &str) -> bool {
+    pub(super) fn has(&self, name: &str) -> bool {
         self.raw(name).is_some_and(|raw| raw.get() != "null")
     }
 
     /// Returns the path of the field, starting at the outermost object.
-    pub fn path_of(&self, name: &str) -> String {
+    pub(super) fn path_of(&self, name: &str) -> String {
         if self.path.is_empty() { name.to_owned() } else { format!("{}.{name}", self.path) }
     }
 

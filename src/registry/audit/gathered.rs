@@ -155,6 +155,7 @@ mod tests {
         }
     }
 
+    #[expect(clippy::unnecessary_wraps, reason = "the type of the argument that it is for")]
     fn network(number: u32) -> Option<IpAddr> {
         Some(IpAddr::from(number.to_be_bytes()))
     }

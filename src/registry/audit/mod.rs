@@ -7,8 +7,10 @@ mod gathered;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
+
+use parking_lot::{Mutex, MutexGuard};
 
 use super::{ClockState, Registry, ServiceError};
 use crate::metadata::{AuditTimes, Audited};
@@ -49,13 +51,13 @@ impl Audit {
     }
 
     fn gathered(&self) -> MutexGuard<'_, Gathered> {
-        self.gathered.lock().unwrap_or_else(PoisonError::into_inner)
+        self.gathered.lock()
     }
 
     /// Appends to the file on a blocking thread. Entries that cannot be written there are missing from the file only.
     async fn append_to_file(&self, entries: Entries) {
         let Some(file) = self.file.clone().filter(|_| !entries.is_empty()) else { return };
-        let append = move || file.lock().unwrap_or_else(PoisonError::into_inner).append(&entries);
+        let append = move || file.lock().append(&entries);
         match tokio::task::spawn_blocking(append).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::error!(%error, "writing audit.file failed"),

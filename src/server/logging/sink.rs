@@ -4,9 +4,11 @@
 //! up, lines are dropped and counted: a slow log reader must not block the server.
 
 use std::io::{self, Write};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
 /// Maximum number of buffered bytes.
 const MAX_BUFFERED: usize = 2 << 20;
@@ -56,13 +58,13 @@ impl Sink {
             let Some(left) = until.checked_duration_since(Instant::now()) else {
                 return;
             };
-            state = self.written.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+            self.written.wait_for(&mut state, left);
         }
         state.hurry = false;
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     fn append(&self, line: &[u8]) {
@@ -97,11 +99,10 @@ impl Sink {
     fn take(&self, lines: &mut Vec<u8>) -> u64 {
         let mut state = self.lock();
         while state.buffer.is_empty() {
-            state = self.arrived.wait(state).unwrap_or_else(PoisonError::into_inner);
+            self.arrived.wait(&mut state);
         }
         let more = |state: &mut State| !state.hurry && state.buffer.len() < BATCH_SIZE;
-        let gathered = self.arrived.wait_timeout_while(state, BATCH_DELAY, more);
-        let mut state = gathered.unwrap_or_else(PoisonError::into_inner).0;
+        self.arrived.wait_while_for(&mut state, more, BATCH_DELAY);
         std::mem::swap(&mut state.buffer, lines);
         state.writing = true;
         std::mem::take(&mut state.dropped)

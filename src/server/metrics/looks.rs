@@ -1,9 +1,10 @@
 //! Measurements that take longer than a scrape should, up to a second with a million blobs. They run in the background,
 //! at intervals, and only while metrics are scraped.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use tokio::runtime::Handle;
 
 use crate::registry::ServiceError;
@@ -35,7 +36,7 @@ impl<T: Send + Sync + 'static> CachedMeasurement<T> {
     where
         F: Future<Output = Result<T, ServiceError>> + Send + 'static,
     {
-        let mut last = lock(&self.last);
+        let mut last = self.last.lock();
         let is_due = last.next.is_none_or(|next| Instant::now() >= next);
         if is_due
             && !last.running
@@ -55,15 +56,11 @@ async fn run<T>(
 ) {
     let started = Instant::now();
     let measured = measurement.await;
-    let mut last = lock(&last);
+    let mut last = last.lock();
     last.running = false;
     last.next = Some(Instant::now() + every.max(started.elapsed() * PAUSE_FACTOR));
     match measured {
         Ok(value) => last.value = Some(Arc::new(value)),
         Err(error) => tracing::warn!(%error, "measurement failed; /metrics shows the last values"),
     }
-}
-
-fn lock<T>(last: &Mutex<Last<T>>) -> MutexGuard<'_, Last<T>> {
-    last.lock().unwrap_or_else(PoisonError::into_inner)
 }

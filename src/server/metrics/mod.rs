@@ -4,11 +4,12 @@ mod labelled;
 mod looks;
 
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use parking_lot::Mutex;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::counter::ConstCounter;
@@ -73,7 +74,7 @@ impl StoreMetrics {
 
     /// Returns the totals. If they are not available without waiting, returns the last ones.
     fn totals(&self) -> Totals {
-        let mut last = self.totals.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = self.totals.lock();
         if let Some(Ok(totals)) = self.operator.opened.registry.metadata().totals().now_or_never() {
             *last = totals;
         }

@@ -85,6 +85,7 @@ mod tests {
     use crate::store::Buffers;
 
     /// Returns `len` bytes with a pattern, in page-aligned memory.
+    #[expect(clippy::cast_possible_truncation, reason = "a remainder below 251")]
     fn piece(len: usize) -> Bytes {
         let mut buffer = Buffers::new(len, 0).take();
         buffer.space().iter_mut().enumerate().for_each(|(at, byte)| *byte = (at % 251) as u8);

@@ -1,7 +1,9 @@
 //! The disk of the in-memory store: its current content, and the content it would have after a power cut.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::oci::{BlobKey, UploadId};
 
@@ -32,7 +34,7 @@ pub(super) struct Disk {
 
 impl File {
     fn content(&self) -> MutexGuard<'_, Content> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 
     pub(super) fn len(&self) -> usize {

@@ -12,12 +12,13 @@ mod tests;
 
 use std::io;
 use std::ops::Range;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream;
+use parking_lot::{Mutex, MutexGuard};
 
 use self::disk::{Disk, File, Name};
 use super::turns::{Turns, closed};
@@ -127,7 +128,7 @@ impl MemoryStore {
 
 impl Medium {
     fn disk(&self) -> MutexGuard<'_, Disk> {
-        self.disk.lock().unwrap_or_else(PoisonError::into_inner)
+        self.disk.lock()
     }
 
     fn present(&self) -> Result<(), StoreError> {

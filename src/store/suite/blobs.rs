@@ -25,6 +25,7 @@ pub async fn a_range_is_read(fixture: &dyn Fixture) {
     for range in
         [0..1, 5..5, 1..700_001, 262_143..262_145, 100_000..400_000, 700_000..700_001, 700_001..700_001]
     {
+        #[expect(clippy::cast_possible_truncation, reason = "within the content")]
         let expected = &content[range.start as usize..range.end as usize];
         assert!(
             read(&*store, &key, size, range.clone()).await.expect("read") == expected,
@@ -104,6 +105,7 @@ pub async fn a_blob_is_inspected(fixture: &dyn Fixture) {
     let content = pattern(700_001, 9);
     let (key, size) = publish(&*store, &content).await;
     for range in [0..700_001, 0..0, 1..5, 4096..100_000, 699_999..700_001] {
+        #[expect(clippy::cast_possible_truncation, reason = "within the content")]
         let expected = &content[range.start as usize..range.end as usize];
         assert!(store.inspect(&key, size, range.clone()).await.expect("read") == expected, "{range:?}");
     }

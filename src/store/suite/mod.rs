@@ -107,6 +107,7 @@ pub async fn collect(mut stream: ByteStream) -> Result<Vec<u8>, StoreError> {
 }
 
 /// Returns bytes that show when they are in the wrong position.
+#[expect(clippy::cast_possible_truncation, reason = "the low bits are wanted")]
 pub fn pattern(len: usize, seed: u8) -> Vec<u8> {
     (0..len).map(|at| (at ^ (at >> 8) ^ (at >> 16)) as u8 ^ seed).collect()
 }

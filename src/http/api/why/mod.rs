@@ -106,7 +106,7 @@ async fn with_rules(
     let judged = verdicts.is_some();
     let now = reader.view().now();
     let rules = verdicts.unwrap_or_default().iter().take(MAX_NAMED).map(|row| Ruled::new(row, now)).collect();
-    Ok(ManifestReasons { pinned_by, judged, rules, ..manifest })
+    Ok(ManifestReasons { pinned_by, rules, judged, ..manifest })
 }
 
 /// Explains what keeps a blob that the repository has, there and in other repositories.
