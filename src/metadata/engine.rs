@@ -1,6 +1,7 @@
 //! Runs rules and queries on the engine that stores the metadata.
 
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 
 use super::sql::{self, Connection};
 use super::sqlite::{Caches, OpenError, Sqlite};
@@ -102,6 +103,8 @@ impl Metadata {
         operation: Operation,
         work: impl Future<Output = Result<T>>,
     ) -> Result<T> {
+        // Pinned first, so that the two ways to run it share its memory.
+        let work = pin!(work);
         match &self.faults {
             Some(faults) => faults.apply(operation, work).await,
             None => work.await,

@@ -12,6 +12,10 @@
 //! Every public method of [`Metadata`] is one transaction and one step of a use case; no transaction type crosses this
 //! interface. A method that changes something returns after its COMMIT and the change is durable, unless the method is
 //! documented as *lazy*: a lazy change survives a crash of the process, but a power failure may undo it.
+#![expect(
+    clippy::missing_errors_doc,
+    reason = "methods of the store fail for the reasons that `MetadataError` lists"
+)]
 
 mod engine;
 mod model;

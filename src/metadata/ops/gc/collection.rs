@@ -120,7 +120,7 @@ impl Metadata {
             self.sqlite().copy_to(&scratch.0.join("orlop.db")).await?;
             let copy = Metadata::open(&scratch.0, Access::ReadWrite)
                 .map_err(|error| MetadataError::Failed(error.to_string()))?;
-            collect_all(&copy, rules).await
+            Box::pin(collect_all(&copy, rules)).await
         })
         .await
     }
