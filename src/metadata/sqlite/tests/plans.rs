@@ -7,7 +7,7 @@ use super::Folder;
 use crate::metadata::SortKey;
 use crate::metadata::queries::listings::{NAMES_DOWN, NAMES_UP, numbers, numbers_by_name, tags_page};
 
-/// All sources with statements that must be fast. `verify.rs`, `usage.rs` and `holdings.rs` are missing: they read all
+/// All sources with statements that must be fast. `verify.rs`, `usage.rs` and `summary.rs` are missing: they read all
 /// rows of a kind on the blocking pool.
 const SOURCES: [(&str, &str); 31] = [
     ("accounting", include_str!("../../queries/accounting.rs")),
