@@ -12,8 +12,10 @@ use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::KeyValue;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::trace::v1::Span;
+use orlop::http::listen::{ListenSettings, serve};
 use prost::Message;
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 
 /// A received span.
 #[derive(Debug, Clone)]
@@ -41,7 +43,8 @@ impl Collector {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let collector = Self { address: listener.local_addr().expect("an address"), bodies: Arc::default() };
         let router = axum::Router::new().route("/v1/traces", post(receive)).with_state(collector.clone());
-        tokio::spawn(orlop::http::listen::serve(listener, router, Default::default(), Default::default()));
+        let settings = ListenSettings::default();
+        tokio::spawn(serve(listener, router, settings, CancellationToken::default()));
         collector
     }
 
