@@ -4,6 +4,8 @@
 mod audit;
 #[path = "cli/events.rs"]
 mod events;
+#[path = "cli/golden.rs"]
+mod golden;
 #[path = "cli/hostile.rs"]
 mod hostile;
 #[path = "cli/lost.rs"]
