@@ -84,7 +84,7 @@ pub fn client(authorities: Option<&Path>) -> io::Result<Client> {
 }
 
 /// Whether requests to `url` cannot be read or changed on the way: it uses `https` or is on this machine.
-pub fn is_private(url: &Url) -> bool {
+pub fn is_protected(url: &Url) -> bool {
     let loopback = |host: &str| {
         let ip = host.trim_matches(['[', ']']).parse::<IpAddr>();
         ip.map_or(host == "localhost", |ip| ip.is_loopback())
@@ -124,17 +124,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_https_and_loopback_are_private() {
-        let private = |url: &str| is_private(&url.parse().expect("an address"));
+    fn only_https_and_loopback_are_protected() {
+        let protected = |url: &str| is_protected(&url.parse().expect("an address"));
         for url in
             ["https://id.example.com/x", "http://localhost:8080", "http://127.0.0.1", "http://[::1]:1/"]
         {
-            assert!(private(url), "{url}");
+            assert!(protected(url), "{url}");
         }
         for url in
             ["http://id.example.com", "http://10.0.0.1", "ftp://localhost", "http://localhost.example.com"]
         {
-            assert!(!private(url), "{url}");
+            assert!(!protected(url), "{url}");
         }
     }
 

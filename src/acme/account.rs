@@ -4,13 +4,13 @@ use instant_acme::{Account, Error, ExternalAccountKey, NewAccount};
 
 use super::AcmeSettings;
 use super::authority::Authority;
+use super::authority_folder::{AuthorityFolder, StoredAccount};
 use super::error::AcmeError;
-use super::kept::{Folder, StoredAccount};
 
 /// Loads the stored account, or creates a new one (RFC 8555, 7.3).
 pub(super) async fn load_or_create_account(
     settings: &AcmeSettings,
-    folder: &Folder,
+    folder: &AuthorityFolder,
     authority: Authority,
 ) -> Result<Account, AcmeError> {
     let contact = settings.email.as_ref().map(|email| format!("mailto:{email}"));
@@ -26,7 +26,7 @@ pub(super) async fn load_or_create_account(
         return Ok(account);
     }
     let new = NewAccount { contact: &contact, terms_of_service_agreed: true, only_return_existing: false };
-    let external = settings.external.as_ref();
+    let external = settings.external_account.as_ref();
     let external = external.map(|external| ExternalAccountKey::new(external.id.clone(), &external.key));
     let (account, credentials) = builder.create(&new, settings.directory.clone(), external.as_ref()).await?;
     let credentials = serde_json::to_value(credentials).map_err(Error::from)?;

@@ -42,7 +42,7 @@ impl Authority {
         let Ok(body) = body.collect().await;
         let request = reqwest::Request::try_from(http::Request::from_parts(parts, body.to_bytes()));
         let request = request.map_err(|error| other(error.into()))?;
-        if !outbound::is_private(request.url()) {
+        if !outbound::is_protected(request.url()) {
             return Err(other(format!("{} is not https", request.url()).into()));
         }
         let sent = self.client.execute(request).await.map_err(outbound::OutboundError::from);

@@ -1,4 +1,4 @@
-//! Errors of ACME, with messages of one line.
+//! ACME errors. Each message fits on one line.
 
 use std::fmt;
 use std::io;
@@ -9,10 +9,10 @@ use thiserror::Error as ThisError;
 
 use crate::printable::is_unprintable;
 
-/// The common prefix of the types of problems (RFC 8555, 6.7).
+/// The common prefix of ACME problem types (RFC 8555, 6.7).
 const PROBLEM_PREFIX: &str = "urn:ietf:params:acme:error:";
 
-/// How many characters of an authority's message are quoted.
+/// The maximum length of a quoted message of the authority, in characters.
 const MAX_QUOTED_CHARS: usize = 1000;
 
 /// Why no certificate was obtained.
@@ -52,7 +52,7 @@ pub enum AcmeError {
 }
 
 impl AcmeError {
-    /// Whether the authority doesn't know the account (RFC 8555, 6.7).
+    /// Whether the authority rejected the request because it doesn't know the account (RFC 8555, 6.7).
     pub(super) fn is_unknown_account(&self) -> bool {
         let Self::Authority(Error::Api(problem)) = self else {
             return false;
@@ -70,31 +70,31 @@ fn describe(error: &Error) -> String {
     }
 }
 
-/// The message of the authority, followed by its messages for single names.
+/// The authority's message, followed by its messages about individual names.
 fn describe_problem(problem: &Problem) -> String {
-    let mut text = detail(problem.detail.as_deref(), problem.r#type.as_deref());
-    for part in &problem.subproblems {
-        let name = part.identifier.as_ref().map(|identifier| match identifier {
+    let mut text = detail_with_type(problem.detail.as_deref(), problem.r#type.as_deref());
+    for subproblem in &problem.subproblems {
+        let name = subproblem.identifier.as_ref().map(|identifier| match identifier {
             instant_acme::Identifier::Dns(name) => format!("{name}: "),
             _ => String::new(),
         });
         text += "; ";
         text += &name.unwrap_or_default();
-        text += &detail(part.detail.as_deref(), part.r#type.as_deref());
+        text += &detail_with_type(subproblem.detail.as_deref(), subproblem.r#type.as_deref());
     }
     single_line(text)
 }
 
-fn detail(detail: Option<&str>, kind: Option<&str>) -> String {
+fn detail_with_type(detail: Option<&str>, kind: Option<&str>) -> String {
     let kind = kind.map(|kind| kind.strip_prefix(PROBLEM_PREFIX).unwrap_or(kind));
     match (detail, kind) {
         (Some(detail), Some(kind)) => format!("{detail} ({kind})"),
-        (Some(one), None) | (None, Some(one)) => one.to_owned(),
+        (Some(text), None) | (None, Some(text)) => text.to_owned(),
         (None, None) => "no reason given".to_owned(),
     }
 }
 
-/// Limits text of others to one line of [`MAX_QUOTED_CHARS`].
+/// Makes untrusted text safe to quote: one line of at most [`MAX_QUOTED_CHARS`].
 fn single_line(text: impl fmt::Display) -> String {
     let text = text.to_string();
     text.chars().take(MAX_QUOTED_CHARS).map(|c| if is_unprintable(c) { ' ' } else { c }).collect()
@@ -127,11 +127,11 @@ mod tests {
 
     #[test]
     fn recognises_unknown_account() {
-        let of = |kind: &str| {
+        let is_unknown_account = |kind: &str| {
             let text = format!(r#"{{"type": "urn:ietf:params:acme:error:{kind}"}}"#);
             AcmeError::from(Error::from(problem(&text))).is_unknown_account()
         };
-        assert!(of("accountDoesNotExist") && !of("unauthorized"));
+        assert!(is_unknown_account("accountDoesNotExist") && !is_unknown_account("unauthorized"));
         assert!(!AcmeError::TimedOut.is_unknown_account());
     }
 }

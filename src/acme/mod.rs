@@ -2,32 +2,32 @@
 //!
 //! | file | what it does |
 //! | --- | --- |
-//! | `keep` | the background task that requests and renews the certificate |
-//! | `pace` | when to renew, and when to retry |
-//! | `suggestion` | when the authority suggests renewal (ARI) |
+//! | `renewal` | the background task that requests and renews the certificate |
+//! | `pace` | decides when to renew and when to retry |
+//! | `suggestion` | the renewal time that the authority suggests (ARI) |
 //! | `account` | loads or creates the ACME account |
 //! | `order` | orders one certificate |
-//! | `kept` | the files of the account and of the certificate with its key |
+//! | `authority_folder` | the files of the account and of the certificate with its key |
 //! | `authority` | the HTTP client for the authority |
-//! | `error` | errors, with messages of one line |
+//! | `error` | errors with one-line messages |
 //!
-//! The server's TLS watches the certificate file like one of the operator. A new certificate is used without a restart,
-//! and running transfers continue.
+//! The TLS listener watches the certificate file, just as it watches a file that the operator provides. So it uses a
+//! new certificate without a restart, and running transfers continue.
 
 mod account;
 mod authority;
+mod authority_folder;
 mod error;
-mod keep;
-mod kept;
 mod order;
 mod pace;
+mod renewal;
 mod suggestion;
 
+pub use authority_folder::AuthorityFolder;
 pub use error::AcmeError;
-pub use keep::Acme;
-pub use kept::Folder;
+pub use renewal::CertificateRenewer;
 
-/// The settings of ACME.
+/// The ACME settings.
 #[derive(Clone)]
 pub struct AcmeSettings {
     /// The DNS names of the certificate, in lower case.
@@ -37,12 +37,12 @@ pub struct AcmeSettings {
     /// The contact address that is given to the authority.
     pub email: Option<String>,
     /// The operator's account at the authority, if the ACME account has to be bound to one.
-    pub external: Option<External>,
+    pub external_account: Option<ExternalAccount>,
 }
 
 /// An external account that the ACME account is bound to (RFC 8555, 7.3.4).
 #[derive(Clone)]
-pub struct External {
+pub struct ExternalAccount {
     /// The id of the key at the authority.
     pub id: String,
     /// The secret key.

@@ -5,12 +5,12 @@ use std::time::Duration;
 use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
 
-use super::kept::StoredCertificate;
+use super::authority_folder::StoredCertificate;
 use crate::clock::Timestamp;
 use crate::jobs::jittered;
 
-/// The wait after the first failure. Each further failure waits four times as long: this makes five attempts in the first
-/// hour, which is as many failures as the largest authority allows.
+/// The wait after the first failure. Each further failure waits four times as long: this makes five attempts in the
+/// first hour, which is as many failures as the largest authority allows.
 const FIRST_WAIT: Duration = Duration::from_secs(15);
 
 /// The longest wait, unless the authority requests a longer one.

@@ -1,5 +1,5 @@
-//! The renewal time that the authority suggests (ARI, RFC 9773). It is earlier than usual if the authority has to revoke
-//! many certificates.
+//! The renewal time that the authority suggests (ARI, RFC 9773). It is earlier than usual if, for
+//! example, the authority has to revoke many certificates.
 
 use std::time::Duration;
 
@@ -7,14 +7,15 @@ use instant_acme::{Account, CertificateIdentifier, SuggestedWindow};
 use rustls::pki_types::CertificateDer;
 use tokio::time::Instant;
 
-use super::kept::StoredCertificate;
+use super::authority_folder::StoredCertificate;
 use super::pace::fraction;
 use crate::clock::{Timestamp, millis};
 
 /// The minimum time between two requests for a suggestion.
 const MIN_INTERVAL: Duration = Duration::from_secs(60);
 
-/// The maximum time between two requests. Also used after a failed request, because not every authority supports ARI.
+/// The maximum time between two requests. After a failed request the next one waits this long, because the authority
+/// may not support ARI.
 const MAX_INTERVAL: Duration = Duration::from_secs(6 * 60 * 60);
 
 /// The last suggestion for a certificate.
@@ -26,10 +27,10 @@ pub(super) struct Suggestion {
 }
 
 impl Suggestion {
-    /// How long to wait before the next request for this certificate.
-    pub(super) fn remaining(&self, stored: &StoredCertificate) -> Duration {
+    /// How long to wait before requesting the next suggestion for this certificate.
+    pub(super) fn time_until_request(&self, stored: &StoredCertificate) -> Duration {
         let next_request = self.next_request.filter(|_| self.certificate.as_ref() == Some(&stored.der));
-        next_request.map_or(Duration::ZERO, |then| then.saturating_duration_since(Instant::now()))
+        next_request.map_or(Duration::ZERO, |at| at.saturating_duration_since(Instant::now()))
     }
 
     /// The suggested renewal time of this certificate, if it is known.
@@ -37,8 +38,8 @@ impl Suggestion {
         self.renewal_time.filter(|_| self.certificate.as_ref() == Some(&stored.der))
     }
 
-    /// No suggestion; the authority is asked again after [`MAX_INTERVAL`].
-    pub(super) fn unknown(stored: &StoredCertificate) -> Self {
+    /// No suggestion for now; the next request is due after [`MAX_INTERVAL`].
+    pub(super) fn none(stored: &StoredCertificate) -> Self {
         let next_request = Instant::now().checked_add(MAX_INTERVAL);
         Self { certificate: Some(stored.der.clone()), renewal_time: None, next_request }
     }
@@ -47,14 +48,14 @@ impl Suggestion {
     pub(super) async fn fetch(account: &Account, stored: &StoredCertificate) -> Result<Self, String> {
         let identifier = CertificateIdentifier::try_from(&stored.der)?;
         let response = account.renewal_info(&identifier).await.map_err(|error| error.to_string())?;
-        let (info, wait) = response;
-        let next_request = Instant::now().checked_add(wait.clamp(MIN_INTERVAL, MAX_INTERVAL));
+        let (info, retry_after) = response;
+        let next_request = Instant::now().checked_add(retry_after.clamp(MIN_INTERVAL, MAX_INTERVAL));
         let renewal_time = point_in_window(&info.suggested_window, fraction(stored));
         Ok(Self { certificate: Some(stored.der.clone()), renewal_time: Some(renewal_time), next_request })
     }
 }
 
-/// The point of a window at this fraction of its length (RFC 9773, 4.2).
+/// The point in a window at this fraction of its length, from 0 to 1 (RFC 9773, 4.2).
 fn point_in_window(window: &SuggestedWindow, fraction: f64) -> Timestamp {
     let at = |seconds: i64| Timestamp(seconds.saturating_mul(1000));
     let start = at(window.start.unix_timestamp());

@@ -11,22 +11,22 @@ use tokio::runtime::Handle;
 use super::accounts::Accounts;
 use super::bearer::{Bearer, TokenSubject, User};
 use super::credentials::{Credentials, is_too_long};
+use super::htpasswd_file::HtpasswdFile;
 use super::identity::{Authority, Identities};
 use super::lookalikes::{LookAlikes, find_look_alikes, is_look_alike};
 use super::low_priority_pool::LowPriorityPool;
-use super::modes::Modes;
+use super::modes::AnonymousModes;
 use super::passwords::{PasswordHashes, Passwords, StoredHash};
 use super::principal::{AuthError, Principal};
 use super::rights::Rights;
 use super::scope::{Action, Grant, Permission};
 use super::secret;
 use super::tokens::{Token, Tokens};
-use super::watched::WatchedUsers;
 use crate::clock::Clock;
 use crate::memory::MemoryBudget;
 use crate::metadata::{Role, TokenRecord};
 
-/// How many scopes of a token request are considered; the rest is ignored, because a token has to fit into a header.
+/// The maximum number of scopes in a token request; further ones are ignored, because a token has to fit into a header.
 const MAX_SCOPES: usize = 32;
 
 /// Settings of [`AccessControl`].
@@ -37,7 +37,7 @@ pub struct AccessSettings {
     /// The role that users of the file have on every repository, in addition to their grants.
     pub htpasswd_role: Option<Role>,
     /// What anonymous users may do.
-    pub modes: Modes,
+    pub modes: AnonymousModes,
     /// The runtime whose low-priority threads compare passwords, which is slow. Default: the runtime of the caller.
     pub low_priority_threads: Option<Handle>,
 }
@@ -45,7 +45,7 @@ pub struct AccessSettings {
 /// Authenticates and authorises the requests of a registry.
 pub struct AccessControl {
     accounts: Arc<Accounts>,
-    file: Option<WatchedUsers>,
+    htpasswd: Option<HtpasswdFile>,
     settings: AccessSettings,
     passwords: Passwords,
     tokens: Tokens,
@@ -64,15 +64,15 @@ impl AccessControl {
         tokens: Tokens,
         clock: Arc<dyn Clock>,
     ) -> io::Result<Self> {
-        let file = settings.htpasswd.as_ref().map(|path| WatchedUsers::open(path, Arc::clone(&clock)));
-        let file = file.transpose()?;
+        let htpasswd = settings.htpasswd.as_ref().map(|path| HtpasswdFile::open(path, Arc::clone(&clock)));
+        let htpasswd = htpasswd.transpose()?;
         let pool = LowPriorityPool::new(settings.low_priority_threads.clone());
         let passwords = Passwords::new(pool, Arc::clone(&clock));
         let identities = Identities::default();
-        Ok(Self { accounts, file, settings, passwords, tokens, identities, clock })
+        Ok(Self { accounts, htpasswd, settings, passwords, tokens, identities, clock })
     }
 
-    /// Also accepts tokens of these identity providers.
+    /// Also accepts tokens of these identity providers and of this external authority.
     #[must_use]
     pub fn with_identity_providers(self, identities: Identities) -> Self {
         Self { identities, ..self }
@@ -92,7 +92,7 @@ impl AccessControl {
         &self.identities
     }
 
-    /// The external authority that issues the tokens of clients, if one is configured.
+    /// The external authority that issues tokens to clients, if one is configured.
     pub fn authority(&self) -> Option<&Authority> {
         self.identities.authority.as_ref()
     }
@@ -106,7 +106,7 @@ impl AccessControl {
         &self.accounts
     }
 
-    /// Issues and verifies bearer tokens.
+    /// The issuer and verifier of bearer tokens.
     pub fn tokens(&self) -> &Tokens {
         &self.tokens
     }
@@ -116,18 +116,18 @@ impl AccessControl {
         self.allows(&Principal::Anonymous, Permission::Registry)
     }
 
-    /// Whether anonymous users could push and pull if this user were removed.
+    /// Whether removing this user would open the registry to anonymous users.
     pub(super) fn is_open_without(&self, name: &str) -> bool {
-        let others = self.file.is_some() || self.accounts.now().has_users_other_than(name);
-        !others && self.settings.modes.everywhere(false) > self.settings.modes.everywhere(true)
+        let has_others = self.htpasswd.is_some() || self.accounts.current().has_users_other_than(name);
+        !has_others && self.settings.modes.role_everywhere(false) > self.settings.modes.role_everywhere(true)
     }
 
     /// Whether a user of this name exists.
     pub fn has_user(&self, name: &str) -> bool {
-        self.accounts.now().account(name).is_some() || self.in_file(name)
+        self.accounts.current().account(name).is_some() || self.is_htpasswd_user(name)
     }
 
-    /// A user whose name differs from this one only in case.
+    /// Finds a user whose name differs from this one only in case.
     pub(super) fn find_look_alike(&self, name: &str) -> Option<String> {
         self.user_names().find(|known| is_look_alike(known, name))
     }
@@ -138,22 +138,22 @@ impl AccessControl {
     }
 
     fn user_names(&self) -> impl Iterator<Item = String> + use<> {
-        let of_file = self.file.as_ref().map(WatchedUsers::names).unwrap_or_default();
-        let accounts: Vec<String> = self.accounts.now().names().map(str::to_owned).collect();
-        accounts.into_iter().chain(of_file)
+        let of_htpasswd = self.htpasswd.as_ref().map(HtpasswdFile::names).unwrap_or_default();
+        let accounts: Vec<String> = self.accounts.current().account_names().map(str::to_owned).collect();
+        accounts.into_iter().chain(of_htpasswd)
     }
 
-    /// Whether the 401 challenge for a request without credentials offers tokens (`Bearer`) instead of passwords
+    /// Whether the 401 challenge for a request without credentials requires a token (`Bearer`) instead of a password
     /// (`Basic`). If a part of the registry is public, Docker sends its password only to a token endpoint. Otherwise
-    /// Basic authentication is enough, and works without a known public address.
+    /// Basic authentication is enough, and it works even if the registry doesn't know its public address.
     pub fn uses_token_challenge(&self) -> bool {
-        // A client with a refresh token no longer has a password. A provider's token expires within minutes, and the
-        // client then continues with a token of this registry.
+        // A client that stores a refresh token no longer stores the password. A provider's token expires within
+        // minutes, so the client has to exchange it for a token of this registry.
         self.trusts_external_identities()
             || self.with_rights(|rights| rights.directory.has_refresh_tokens || rights.is_partly_public())
     }
 
-    /// Authenticates the value of an `Authorization` header (RFC 7617, RFC 6750) that came from this address.
+    /// Authenticates a client at this address by the value of its `Authorization` header (RFC 7617, RFC 6750).
     /// [`Self::decide`] checks permissions.
     ///
     /// # Errors
@@ -180,8 +180,8 @@ impl AccessControl {
         }
     }
 
-    /// Clients send stored credentials to any server that later uses the same address. Wrong credentials must not
-    /// block access to a registry that is open to everybody.
+    /// Treats rejected credentials as anonymous if the registry is open. Clients send stored credentials to any server
+    /// that later uses the same address, and these must not lock them out of a registry that is open to everybody.
     fn anonymous_if_open(&self, denial: AuthError) -> Result<Principal, AuthError> {
         if self.is_open() { Ok(Principal::Anonymous) } else { Err(denial) }
     }
@@ -189,13 +189,14 @@ impl AccessControl {
     /// Decides whether a principal has a permission.
     ///
     /// # Errors
-    /// [`AuthError::Unauthenticated`] if other credentials could succeed, otherwise [`AuthError::Forbidden`].
+    /// [`AuthError::Unauthenticated`] if the request could succeed with other credentials, otherwise
+    /// [`AuthError::Forbidden`].
     pub fn decide(&self, principal: &Principal, permission: Permission<'_>) -> Result<(), AuthError> {
         if self.allows(principal, permission) {
             return Ok(());
         }
-        let other_credentials_could_do = match (principal, permission) {
-            // An unreadable source is treated as absent: the mount becomes an ordinary upload.
+        let other_credentials_could_succeed = match (principal, permission) {
+            // If the principal may not read the source, the mount is allowed here and becomes an ordinary upload.
             (_, Permission::Mount(to, from)) => {
                 self.decide(principal, Permission::Repository(to, Action::Push))?;
                 if !self.can_with_new_token(principal, Permission::Repository(from, Action::Pull)) {
@@ -215,50 +216,51 @@ impl AccessControl {
                 _,
             ) => false,
         };
-        Err(if other_credentials_could_do { AuthError::Unauthenticated } else { AuthError::Forbidden })
+        Err(if other_credentials_could_succeed { AuthError::Unauthenticated } else { AuthError::Forbidden })
     }
 
-    /// Whether a principal has a permission, either directly or with a new token of this registry.
+    /// Whether a principal has a permission now, or would have it after requesting a new token from this registry.
     pub fn can_with_new_token(&self, principal: &Principal, permission: Permission<'_>) -> bool {
         let Principal::Bearer(bearer) = principal else { return self.allows(principal, permission) };
         match &bearer.subject {
-            // Only the external authority knows what another token of it would allow.
+            // Only the external authority knows what a new token from it would allow.
             TokenSubject::Delegated(_) => self.allows(principal, permission),
-            // The token was issued for an access token, which limits all tokens issued for it.
+            // The bearer token was issued for an access token, whose role and scope limit every such bearer token.
             TokenSubject::User(User { access_token_id: Some(id), .. }) => {
                 self.access_token(id).is_some_and(|token| self.allows(&Principal::Token(token), permission))
             }
-            subject => self.with_rights(|rights| rights.allow_subject(subject, permission)),
+            subject => self.with_rights(|rights| rights.allows_subject(subject, permission)),
         }
     }
 
     /// Whether a principal has a permission.
     pub fn allows(&self, principal: &Principal, permission: Permission<'_>) -> bool {
-        self.with_rights(|rights| rights.allow(principal, permission))
+        self.with_rights(|rights| rights.allows(principal, permission))
     }
 
-    /// Evaluates `query` on the rights that apply now.
+    /// Evaluates `query` on a snapshot of the current rights.
     pub(super) fn with_rights<T>(&self, query: impl FnOnce(&Rights<'_>) -> T) -> T {
         query(&Rights {
-            directory: self.accounts.now(),
+            directory: self.accounts.current(),
             modes: &self.settings.modes,
-            file_role: self.file.as_ref().map(|_| self.settings.htpasswd_role),
+            htpasswd_role: self.htpasswd.as_ref().map(|_| self.settings.htpasswd_role),
             trusts_external_identities: self.trusts_external_identities(),
-            in_file: &|name| self.in_file(name),
+            is_htpasswd_user: &|name| self.is_htpasswd_user(name),
         })
     }
 
-    /// Whether the name is a user of the htpasswd file. An account of the same name takes precedence.
-    fn in_file(&self, name: &str) -> bool {
-        let in_file = |file: &WatchedUsers| file.current().hash(name).is_some();
-        self.file.as_ref().is_some_and(in_file) && self.accounts.now().account(name).is_none()
+    /// Whether the name is a user of the htpasswd file. If an account has the same name, the file's user is ignored.
+    fn is_htpasswd_user(&self, name: &str) -> bool {
+        let is_in_file = |file: &HtpasswdFile| file.current().hash(name).is_some();
+        self.htpasswd.as_ref().is_some_and(is_in_file) && self.accounts.current().account(name).is_none()
     }
 
-    /// Issues a token for the part of `scopes` that the principal is allowed.
+    /// Issues a bearer token that grants the part of `scopes` that the principal is allowed.
     ///
     /// # Errors
-    /// [`AuthError::Unauthenticated`] if the principal came with such a token itself, or its user no longer exists.
-    pub fn token<'a>(
+    /// [`AuthError::Unauthenticated`] if the principal itself authenticated with a bearer token, or if its user no
+    /// longer exists.
+    pub fn issue_token<'a>(
         &self,
         principal: &Principal,
         scopes: impl Iterator<Item = &'a str>,
@@ -282,15 +284,15 @@ impl AccessControl {
         })
     }
 
-    /// Authenticates a token of this registry. The credentials that it was issued for must still be valid.
+    /// Authenticates a bearer token of this registry. The credentials that it was issued for must still be valid.
     fn authenticate_bearer(&self, token: &[u8]) -> Result<Principal, AuthError> {
         let bearer = self.tokens.verify(token, self.clock.now()).ok_or(AuthError::Unauthenticated)?;
         let principal = Principal::Bearer(bearer);
         if self.is_still_valid(&principal) { Ok(principal) } else { Err(AuthError::Unauthenticated) }
     }
 
-    /// Whether an authenticated principal would still be authenticated now. While the body of a request arrives, the
-    /// password that came with its head may have changed.
+    /// Whether an authenticated principal would still be authenticated now. The password that came with the head of a
+    /// request may change while the body arrives.
     pub fn is_still_valid(&self, principal: &Principal) -> bool {
         let is_current = |user: &User| {
             self.current_user(&user.name, user.access_token_id.as_deref()).as_ref() == Some(user)
@@ -322,11 +324,11 @@ impl AccessControl {
     }
 
     fn password_hash(&self, name: &str) -> Option<StoredHash> {
-        match self.accounts.now().account(name) {
+        match self.accounts.current().account(name) {
             Some(account) if account.disabled => None,
             Some(account) => account.password.clone().map(StoredHash::Account),
             None => {
-                let users = self.file.as_ref()?.current();
+                let users = self.htpasswd.as_ref()?.current();
                 users.hash(name).map(|hash| StoredHash::File(hash.to_owned()))
             }
         }
@@ -334,16 +336,17 @@ impl AccessControl {
 
     /// An access token that has not expired, and whose user exists and is enabled.
     pub(super) fn access_token(&self, id: &str) -> Option<Arc<TokenRecord>> {
-        let now = self.accounts.now();
-        let token = now.token(id, self.clock.now())?;
-        let is_user = match now.account(&token.account) {
+        let directory = self.accounts.current();
+        let token = directory.token(id, self.clock.now())?;
+        let is_enabled_user = match directory.account(&token.account) {
             Some(account) => !account.disabled,
-            None => self.in_file(&token.account),
+            None => self.is_htpasswd_user(&token.account),
         };
-        is_user.then(|| Arc::clone(token))
+        is_enabled_user.then(|| Arc::clone(token))
     }
 
-    /// Authenticates a user name with a password or an access token that did not come in the `Authorization` header.
+    /// Authenticates a user name with a password or an access token that came in a form instead of the `Authorization`
+    /// header.
     ///
     /// # Errors
     /// Fails if the credentials are wrong or their check is throttled.
@@ -354,7 +357,8 @@ impl AccessControl {
         self.authenticate_user(name.to_owned(), password.to_vec(), from).await
     }
 
-    /// Records an unknown access token or refresh token as a failed login of this address.
+    /// Records a failed login of this address, with an unknown access token or refresh token. Returns the error for the
+    /// client.
     pub(super) fn reject_unknown_token(&self, from: IpAddr) -> AuthError {
         match self.passwords.check_throttle(None, from) {
             Ok(()) => {
@@ -382,11 +386,12 @@ impl AccessControl {
         if self.is_open() && !self.has_user(&name) {
             return Ok(Principal::Anonymous);
         }
-        let any_of_file = self.file.as_ref().and_then(|file| file.current().any_hash().map(str::to_owned));
+        let any_htpasswd_hash =
+            self.htpasswd.as_ref().and_then(|file| file.current().any_hash().map(str::to_owned));
         let of_user = self.password_hash(&name);
         let credential_fingerprint =
             of_user.as_ref().map(|hash| credential_fingerprint(hash.as_str())).unwrap_or_default();
-        let hashes = PasswordHashes { of_user, any_of_file };
+        let hashes = PasswordHashes { of_user, any_htpasswd_hash };
         self.passwords.check(&name, password, hashes, from).await?;
         Ok(Principal::User(Arc::new(User {
             name: name.into(),
@@ -395,8 +400,8 @@ impl AccessControl {
         })))
     }
 
-    /// Authenticates an access token that came alone or in place of its user's password. Refresh tokens are rejected:
-    /// they only serve to get bearer tokens.
+    /// Authenticates an access token that came alone or in place of its user's password. Rejects refresh tokens:
+    /// clients can only exchange them for bearer tokens.
     fn authenticate_access_token(
         &self,
         token: &[u8],

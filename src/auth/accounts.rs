@@ -38,7 +38,7 @@ impl Accounts {
     }
 
     /// The current accounts.
-    pub fn now(&self) -> Arc<Directory> {
+    pub fn current(&self) -> Arc<Directory> {
         Arc::clone(&self.current.read())
     }
 
@@ -50,7 +50,7 @@ impl Accounts {
         let _guard = self.change_lock.lock().await;
         if let AccountChange::Add(new, _) = &change
             && new.kind != AccountKind::Bootstrap
-            && self.now().names().any(|name| is_look_alike(name, &new.name))
+            && self.current().account_names().any(|name| is_look_alike(name, &new.name))
         {
             return Ok(AccountOutcome::LooksAlike);
         }
@@ -87,8 +87,12 @@ impl Accounts {
         if used {
             self.metadata.record_token_uses(uses.into_iter().collect()).await?;
         }
-        let any_expired =
-            self.now().records().tokens.iter().any(|token| token.expires_at.is_some_and(|end| end <= now));
+        let any_expired = self
+            .current()
+            .records()
+            .tokens
+            .iter()
+            .any(|token| token.expires_at.is_some_and(|end| end <= now));
         if any_expired {
             self.metadata.forget_tokens(now).await?;
         }

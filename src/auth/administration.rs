@@ -105,7 +105,7 @@ pub struct NewAccessToken {
 
 /// The author and the time of a change of accounts.
 #[derive(Debug, Clone, Copy)]
-pub struct By<'a> {
+pub struct ChangeAuthor<'a> {
     /// The name of the author.
     pub name: &'a str,
     /// The time of the change.
@@ -117,7 +117,7 @@ impl AccessControl {
     ///
     /// # Errors
     /// Fails if the input is invalid, the name is taken or the database can't be written.
-    pub async fn add_account(&self, new: NewAccount, by: By<'_>) -> Result<Option<String>> {
+    pub async fn add_account(&self, new: NewAccount, by: ChangeAuthor<'_>) -> Result<Option<String>> {
         let NewAccount { name, robot, password, grants } = new;
         check_name(&name).map_err(|error| AccountError::Name(name.clone(), error))?;
         if self.has_user(&name) {
@@ -162,7 +162,7 @@ impl AccessControl {
     /// # Errors
     /// Fails if the account doesn't exist, the password is invalid or the database can't be written.
     pub async fn set_password(&self, name: &str, password: Option<String>) -> Result<Option<String>> {
-        if self.accounts().now().account(name).is_none() && self.has_user(name) {
+        if self.accounts().current().account(name).is_none() && self.has_user(name) {
             return Err(AccountError::InFile(name.to_owned()));
         }
         let (generated, hash) = self.hash_or_generate(password).await?;
@@ -185,7 +185,7 @@ impl AccessControl {
     /// # Errors
     /// Fails if the account doesn't exist, must not be removed, or the database can't be written.
     pub async fn remove_account(&self, name: &str) -> Result<()> {
-        let kind = self.accounts().now().account(name).map(|account| account.kind);
+        let kind = self.accounts().current().account(name).map(|account| account.kind);
         if kind == Some(AccountKind::Bootstrap) {
             return Err(AccountError::Administrator);
         }
@@ -199,7 +199,7 @@ impl AccessControl {
     ///
     /// # Errors
     /// Fails if the name is invalid or taken, or the database can't be written.
-    pub async fn add_organisation(&self, name: &str, by: By<'_>) -> Result<()> {
+    pub async fn add_organisation(&self, name: &str, by: ChangeAuthor<'_>) -> Result<()> {
         check_name(name).map_err(|error| AccountError::Name(name.to_owned(), error))?;
         let change = AccountChange::AddOrganisation(name.to_owned(), by.now, Some(by.name.to_owned()));
         self.change(change, || format!("organisation {name}")).await
@@ -220,7 +220,7 @@ impl AccessControl {
     /// Fails if the organisation doesn't exist, the name is taken or the database can't be written.
     pub async fn add_team(&self, team: &Team) -> Result<()> {
         let organisation = &team.organisation;
-        if !self.accounts().now().records().organisations.contains(organisation) {
+        if !self.accounts().current().records().organisations.contains(organisation) {
             return Err(AccountError::Unknown(format!("organisation {organisation}")));
         }
         self.change(AccountChange::AddTeam(team.clone()), || format!("team {team}")).await
@@ -263,7 +263,13 @@ impl AccessControl {
     ///
     /// # Errors
     /// Fails if the grantee doesn't exist or the database can't be written.
-    pub async fn grant(&self, grantee: Grantee, scope: Scope, role: Role, by: By<'_>) -> Result<()> {
+    pub async fn grant(
+        &self,
+        grantee: Grantee,
+        scope: Scope,
+        role: Role,
+        by: ChangeAuthor<'_>,
+    ) -> Result<()> {
         if let Grantee::User(user) = &grantee {
             self.require_user(user)?;
         }
@@ -285,7 +291,11 @@ impl AccessControl {
     ///
     /// # Errors
     /// Fails if the user doesn't exist or has too many tokens, or the database can't be written.
-    pub async fn add_token(&self, new: NewAccessToken, by: By<'_>) -> Result<(TokenRecord, String)> {
+    pub async fn add_token(
+        &self,
+        new: NewAccessToken,
+        by: ChangeAuthor<'_>,
+    ) -> Result<(TokenRecord, String)> {
         self.require_user(&new.account)?;
         let NewToken { id, text, hash } = NewToken::generate()?;
         let NewAccessToken { account, name, role, scope, lifetime } = new;
@@ -323,7 +333,7 @@ impl AccessControl {
         configured: Option<String>,
         now: Timestamp,
     ) -> Result<Option<String>> {
-        let current = self.accounts().now();
+        let current = self.accounts().current();
         let account = current.account(ADMINISTRATOR);
         if let (Some(account), Some(configured)) = (account, &configured)
             && let Some(hash) = account.password.as_deref()

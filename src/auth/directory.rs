@@ -11,18 +11,18 @@ use crate::metadata::{
 /// A role, and the scope that it applies to.
 pub(super) type HeldRole = (Scope, Role);
 
-/// A snapshot of the accounts.
+/// A snapshot of all accounts with their tokens and roles.
 #[derive(Debug, Default)]
 pub struct Directory {
     accounts: HashMap<String, AccountRecord>,
     tokens: HashMap<String, Arc<TokenRecord>>,
-    /// By user name; includes the roles of the user's teams.
+    /// The roles of each user, by user name. Includes the roles of the user's teams.
     roles_by_user: HashMap<String, Vec<HeldRole>>,
-    /// Granted to `@users`.
+    /// The roles granted to `@users`.
     roles_of_all_users: Vec<HeldRole>,
-    /// Granted to `@everybody`.
+    /// The roles granted to `@everybody`.
     roles_of_everybody: Vec<HeldRole>,
-    /// Whether there are refresh tokens, which clients use in place of a password.
+    /// Whether there are refresh tokens, which clients store in place of a password.
     pub(super) has_refresh_tokens: bool,
     records: AccountRecords,
 }
@@ -37,7 +37,7 @@ impl Directory {
                 Grantee::Everybody => directory.roles_of_everybody.push(role),
                 Grantee::User(name) => directory.roles_by_user.entry(name.clone()).or_default().push(role),
                 Grantee::Team(team) => {
-                    for (_, name) in records.members.iter().filter(|(of, _)| of == team) {
+                    for (_, name) in records.members.iter().filter(|(member_of, _)| member_of == team) {
                         directory.roles_by_user.entry(name.clone()).or_default().push(role.clone());
                     }
                 }
@@ -60,7 +60,7 @@ impl Directory {
         directory
     }
 
-    /// The records of the database.
+    /// The account records, as loaded from the database.
     pub fn records(&self) -> &AccountRecords {
         &self.records
     }
@@ -71,24 +71,25 @@ impl Directory {
     }
 
     /// The names of all accounts.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
+    pub fn account_names(&self) -> impl Iterator<Item = &str> {
         self.records.accounts.iter().map(|account| account.name.as_str())
     }
 
-    /// The account that belongs to this identity of a provider.
+    /// The account that is bound to this identity at an identity provider.
     pub(super) fn account_by_identity(&self, identity: &str) -> Option<&AccountRecord> {
         self.records.accounts.iter().find(|account| account.identity.as_deref() == Some(identity))
     }
 
-    /// Whether there are accounts other than the first administrator's.
+    /// Whether there are accounts other than that of the first administrator (`Bootstrap`).
     pub(super) fn has_users(&self) -> bool {
         self.has_users_other_than("")
     }
 
     /// Whether there are accounts other than this one and the first administrator's.
     pub(super) fn has_users_other_than(&self, name: &str) -> bool {
-        let others = |account: &AccountRecord| account.kind != AccountKind::Bootstrap && account.name != name;
-        self.records.accounts.iter().any(others)
+        let is_other =
+            |account: &AccountRecord| account.kind != AccountKind::Bootstrap && account.name != name;
+        self.records.accounts.iter().any(is_other)
     }
 
     /// The access token with this id, unless it has expired.
@@ -112,7 +113,9 @@ impl Directory {
         self.records.grants.iter().filter(move |grant| match &grant.grantee {
             Grantee::Users | Grantee::Everybody => true,
             Grantee::User(name) => name == user,
-            Grantee::Team(team) => self.records.members.iter().any(|(of, name)| of == team && name == user),
+            Grantee::Team(team) => {
+                self.records.members.iter().any(|(member_of, name)| member_of == team && name == user)
+            }
         })
     }
 }

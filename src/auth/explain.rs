@@ -7,7 +7,7 @@ use crate::oci::RepoName;
 impl AccessControl {
     /// The role of a user, or of anonymous users if `None`, on a repository, with one sentence for each reason.
     pub fn explain(&self, user: Option<&str>, name: &RepoName) -> (Option<Role>, Vec<String>) {
-        let directory = self.accounts().now();
+        let directory = self.accounts().current();
         let account = user.and_then(|user| directory.account(user));
         let mut because = Vec::new();
         if let Some(user) = user {
@@ -21,12 +21,12 @@ impl AccessControl {
                 because.push(format!("{user} is the first administrator"));
             }
         }
-        let (role, everybody, file_role) = self.with_rights(|rights| {
+        let (role, everybody, htpasswd_role) = self.with_rights(|rights| {
             let everybody = rights.role_of_everybody(name);
             let role = user.map_or(everybody, |user| rights.role(user, name));
-            (role, everybody, user.and_then(|user| rights.file_role_of(user)))
+            (role, everybody, user.and_then(|user| rights.htpasswd_role_of(user)))
         });
-        if let (Some(role), Some(user)) = (file_role, user) {
+        if let (Some(role), Some(user)) = (htpasswd_role, user) {
             because.push(format!(
                 "{user} is in the htpasswd file, whose users have {role} through auth.htpasswd_role"
             ));

@@ -7,7 +7,7 @@ use std::fmt;
 /// Two users whose names differ only in case.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LookAlikes {
-    /// One name.
+    /// The name that comes first in order.
     pub one: String,
     /// The other name.
     pub other: String,
@@ -25,19 +25,20 @@ impl fmt::Display for LookAlikes {
 
 /// Whether two names differ in case and in nothing else.
 pub(super) fn is_look_alike(one: &str, other: &str) -> bool {
-    one != other && folded(one) == folded(other)
+    one != other && case_folded(one) == case_folded(other)
 }
 
-/// All pairs of names that differ only in case. Each further spelling is paired with the first one in order.
+/// All pairs of names that differ only in case. If there are more than two spellings, each is paired with
+/// the first one in order.
 pub fn find_look_alikes(names: impl IntoIterator<Item = String>) -> Vec<LookAlikes> {
-    let mut by_folded: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let mut by_case_folded: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for name in names {
-        let spellings = by_folded.entry(folded(&name)).or_default();
+        let spellings = by_case_folded.entry(case_folded(&name)).or_default();
         if !spellings.contains(&name) {
             spellings.push(name);
         }
     }
-    let pairs = by_folded.into_values().flat_map(|mut spellings| {
+    let pairs = by_case_folded.into_values().flat_map(|mut spellings| {
         spellings.sort();
         let first = spellings.remove(0);
         spellings.into_iter().map(move |other| LookAlikes { one: first.clone(), other })
@@ -45,7 +46,7 @@ pub fn find_look_alikes(names: impl IntoIterator<Item = String>) -> Vec<LookAlik
     pairs.collect()
 }
 
-fn folded(name: &str) -> String {
+fn case_folded(name: &str) -> String {
     name.to_lowercase()
 }
 

@@ -1,4 +1,5 @@
-//! Runs CPU-intensive work on low-priority threads, and on ordinary threads if that takes too long.
+//! Runs CPU-intensive work on low-priority threads. Work that takes too long there is also started on an ordinary
+//! thread.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,13 +9,13 @@ use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
-/// How long work may take on the low-priority threads before it is run on an ordinary thread too.
+/// How long work may take on a low-priority thread before it is also started on an ordinary thread.
 const LOW_PRIORITY_TIMEOUT: Duration = Duration::from_millis(300);
 
-/// Threads that yield the processor to any other thread.
+/// Threads that run only while no other thread needs the processor.
 pub(super) struct LowPriorityPool {
     threads: Option<Handle>,
-    /// Admits one task at a time: a task holds 19 MiB, also while it waits for a processor.
+    /// Admits one task at a time, because a task holds 19 MiB even while it waits for a processor.
     slot: Arc<Semaphore>,
 }
 
@@ -24,8 +25,8 @@ impl LowPriorityPool {
         Self { threads, slot: Arc::new(Semaphore::new(1)) }
     }
 
-    /// Runs work on the low-priority threads and, if that takes too long, on an ordinary thread too. `None` if it could
-    /// not be completed.
+    /// Runs work on a low-priority thread if one is free. If none is, or if the work takes too long there, runs it on
+    /// an ordinary thread. `None` if the work did not complete.
     pub(super) async fn run<T, W>(&self, work: W) -> Option<T>
     where
         T: Send + 'static,
@@ -34,12 +35,12 @@ impl LowPriorityPool {
         let work = Arc::new(work);
         if let (Some(threads), Ok(slot)) = (&self.threads, Arc::clone(&self.slot).try_acquire_owned()) {
             let low_priority_work = Arc::clone(&work);
-            let mut done = threads.spawn_blocking(move || {
+            let mut task = threads.spawn_blocking(move || {
                 let _slot = slot;
                 low_priority_work()
             });
-            if let Ok(Ok(done)) = timeout(LOW_PRIORITY_TIMEOUT, &mut done).await {
-                return Some(done);
+            if let Ok(Ok(result)) = timeout(LOW_PRIORITY_TIMEOUT, &mut task).await {
+                return Some(result);
             }
         }
         spawn_blocking(move || work()).await.ok()
@@ -59,7 +60,7 @@ mod tests {
         Builder::new_multi_thread().worker_threads(1).thread_name("low-priority").build().expect("threads")
     }
 
-    fn name() -> Option<String> {
+    fn thread_name() -> Option<String> {
         std::thread::current().name().map(str::to_owned)
     }
 
@@ -67,8 +68,8 @@ mod tests {
     async fn runs_work_on_low_priority_threads() {
         let threads = threads();
         let pool = LowPriorityPool::new(Some(threads.handle().clone()));
-        assert_eq!(pool.run(name).await, Some(Some("low-priority".into())));
-        assert_ne!(LowPriorityPool::new(None).run(name).await, Some(Some("low-priority".into())));
+        assert_eq!(pool.run(thread_name).await, Some(Some("low-priority".into())));
+        assert_ne!(LowPriorityPool::new(None).run(thread_name).await, Some(Some("low-priority".into())));
         threads.shutdown_background();
     }
 
@@ -76,21 +77,21 @@ mod tests {
     async fn slow_work_runs_on_ordinary_thread() {
         let threads = threads();
         let pool = Arc::new(LowPriorityPool::new(Some(threads.handle().clone())));
-        let (go, wait) = channel::<()>();
-        let wait: Arc<Mutex<Receiver<()>>> = Arc::new(Mutex::new(wait));
+        let (release, blocked) = channel::<()>();
+        let blocked: Arc<Mutex<Receiver<()>>> = Arc::new(Mutex::new(blocked));
         let work = move || {
-            let name = name();
+            let name = thread_name();
             if name.as_deref() == Some("low-priority") {
-                // As if it never got a processor.
-                let _ = wait.lock().recv();
+                // Behave as if this thread never got a processor.
+                let _ = blocked.lock().recv();
             }
             name
         };
         let done = pool.run(work.clone()).await.expect("done");
         assert_ne!(done.as_deref(), Some("low-priority"));
         let next = pool.run(work).await.expect("done");
-        assert_ne!(next.as_deref(), Some("low-priority"), "its place is taken");
-        drop(go);
+        assert_ne!(next.as_deref(), Some("low-priority"), "the low-priority slot is still taken");
+        drop(release);
         threads.shutdown_background();
     }
 }

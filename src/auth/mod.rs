@@ -9,30 +9,31 @@
 //! | `directory`, `accounts` | a snapshot of the accounts and their grants, and the cache that keeps it current |
 //! | `administration` | changes accounts, teams, grants and access tokens |
 //! | `lookalikes` | finds user names that differ only in case |
-//! | `people` | signs people in through a provider and gives them an account |
+//! | `people` | signs people in through an identity provider and creates their accounts |
 //! | `explain` | explains the role of a user on a repository |
 //! | `modes` | what anonymous users may do |
-//! | `htpasswd`, `watched` | the users of an htpasswd file, which is read again when it changes |
-//! | `identity` | external identities: OpenID Connect providers and another token authority |
-//! | `credentials`, `claimed` | the credentials of a request, and the identity it claims |
-//! | `passwords`, `verified`, `fresh` | compares passwords within limits, and caches successful checks |
+//! | `htpasswd`, `htpasswd_file` | parses an htpasswd file, and reads it again when it changes |
+//! | `identity` | external identities: OpenID Connect providers, and an external token authority |
+//! | `credentials`, `claimed_identity` | the credentials of a request, and the identity that rejected ones claim |
+//! | `passwords`, `verified`, `expiring_cache` | compares passwords within limits, and caches successful checks |
 //! | `login_throttle` | slows down password guessing |
 //! | `low_priority_pool` | runs expensive work on low-priority threads |
 //! | `secret` | generates and hashes passwords and access tokens |
-//! | `scope` | permissions that requests need, and grants that tokens carry |
-//! | `offline` | refresh tokens |
-//! | `tokens`, `bearer`, `key`, `jws` | short-lived bearer tokens, their key and header checks |
+//! | `scope` | the permissions that requests need, and the grants that tokens carry |
+//! | `refresh_tokens` | creates and checks refresh tokens, which clients store in place of a password |
+//! | `tokens`, `bearer`, `key`, `jws` | short-lived bearer tokens, the key that signs them, and checks of their headers |
 
 mod access_control;
 mod accounts;
 mod administration;
 mod bearer;
-mod claimed;
+mod claimed_identity;
 mod credentials;
 mod directory;
+mod expiring_cache;
 mod explain;
-mod fresh;
 mod htpasswd;
+mod htpasswd_file;
 mod identity;
 mod jws;
 mod key;
@@ -40,24 +41,24 @@ mod login_throttle;
 mod lookalikes;
 mod low_priority_pool;
 mod modes;
-mod offline;
 mod passwords;
 mod people;
 mod principal;
+mod refresh_tokens;
 mod rights;
 mod scope;
 mod secret;
 mod tokens;
 mod verified;
 mod visible;
-mod watched;
 
 pub use access_control::{AccessControl, AccessSettings};
 pub use accounts::{AccountUpkeep, Accounts};
-pub use administration::{ADMINISTRATOR, AccountError, By, NewAccessToken, NewAccount};
+pub use administration::{ADMINISTRATOR, AccountError, ChangeAuthor, NewAccessToken, NewAccount};
 pub use bearer::{Bearer, User};
-pub use claimed::Claimed;
+pub use claimed_identity::ClaimedIdentity;
 pub use directory::Directory;
+pub use htpasswd_file::HtpasswdFile;
 pub use identity::{
     Authority, AuthoritySettings, FederatedIdentity, Identities, KeySource, Provider, ProviderSettings, Rule,
     RuleError, RuleSettings, SignInError, SignInSettings,
@@ -65,10 +66,9 @@ pub use identity::{
 pub use key::TokenKey;
 pub use login_throttle::network;
 pub use lookalikes::{LookAlikes, find_look_alikes};
-pub use modes::{Mode, Modes};
+pub use modes::{AnonymousMode, AnonymousModes};
 pub use people::{PersonError, SIGN_IN_TIMEOUT, SignInCallback, SignedIn};
 pub use principal::{AuthError, Principal};
 pub use scope::{Action, Permission};
 pub use secret::masked;
 pub use tokens::{Token, Tokens};
-pub use watched::WatchedUsers;

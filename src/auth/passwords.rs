@@ -12,7 +12,7 @@ use argon2::{Algorithm, Argon2, Params, Version};
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
-use super::fresh::ExpiringCache;
+use super::expiring_cache::ExpiringCache;
 use super::login_throttle::{LoginThrottle, network};
 use super::low_priority_pool::LowPriorityPool;
 use super::principal::AuthError;
@@ -35,8 +35,8 @@ const DUMMY_FILE_HASH: &str = "$2y$10$abcdefghijklmnopqrstuuH7Yh0o1rXw7q1hB8n9C2
 /// The memory that one hash by [`argon2`] takes.
 const HASH_MEMORY: usize = Params::DEFAULT_M_COST as usize * 1024;
 
-/// Argon2id with the smallest parameters that OWASP's cheat sheet recommends, because the registry runs on machines with
-/// 1 GB of memory.
+/// Argon2id with the smallest parameters that OWASP's cheat sheet recommends, because the registry runs on machines
+/// with 1 GB of memory.
 fn argon2() -> Argon2<'static> {
     Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::default())
 }
@@ -54,7 +54,7 @@ pub(super) struct PasswordHashes {
     pub(super) of_user: Option<StoredHash>,
     /// The hash of any user of the htpasswd file, if there is a file. If the user is not in the file, it is compared
     /// too, so that the check takes the same time.
-    pub(super) any_of_file: Option<String>,
+    pub(super) any_htpasswd_hash: Option<String>,
 }
 
 /// The stored hash of a user's password.
@@ -83,7 +83,7 @@ impl PasswordHashes {
             None => (None, None),
         };
         let matches_account = matches_hash(password, account.map_or(DUMMY_HASH, String::as_str));
-        let matches_file = match (file, &self.any_of_file) {
+        let matches_file = match (file, &self.any_htpasswd_hash) {
             (None, None) => false,
             (file, any) => {
                 let hash = file.or(any.as_ref()).map_or(DUMMY_FILE_HASH, String::as_str);
@@ -251,15 +251,15 @@ mod tests {
     fn password_matches_only_its_own_hash() {
         let hash = hash(b"secret").expect("hashed");
         assert!(hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{hash}");
-        let ann = PasswordHashes { of_user: Some(StoredHash::Account(hash)), any_of_file: None };
+        let ann = PasswordHashes { of_user: Some(StoredHash::Account(hash)), any_htpasswd_hash: None };
         assert!(ann.matches(b"secret") && !ann.matches(b"Secret") && !ann.matches(b""));
         let in_file = bcrypt::hash("secret", 4).expect("hashed");
         let bob = PasswordHashes {
             of_user: Some(StoredHash::File(in_file.clone())),
-            any_of_file: Some(in_file.clone()),
+            any_htpasswd_hash: Some(in_file.clone()),
         };
         assert!(bob.matches(b"secret") && !bob.matches(b"Secret"));
-        let unknown = PasswordHashes { of_user: None, any_of_file: Some(in_file) };
+        let unknown = PasswordHashes { of_user: None, any_htpasswd_hash: Some(in_file) };
         assert!(!unknown.matches(b"secret"), "the password of another user");
     }
 

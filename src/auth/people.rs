@@ -1,5 +1,5 @@
-//! Signs people in through an OpenID Connect provider. The first sign-in creates an account without a password, and each
-//! sign-in issues an access token.
+//! Signs people in through an OpenID Connect provider. The first sign-in creates an account without a password, and
+//! each sign-in issues an access token.
 
 use std::io;
 use std::net::IpAddr;
@@ -9,7 +9,7 @@ use thiserror::Error;
 use url::Url;
 
 use super::access_control::AccessControl;
-use super::administration::{AccountError, By, NewAccessToken};
+use super::administration::{AccountError, ChangeAuthor, NewAccessToken};
 use super::identity::{Attempt, Person, SignInError};
 use super::principal::AuthError;
 use super::secret;
@@ -138,14 +138,15 @@ impl AccessControl {
             pending.filter(|pending| pending.provider == provider && pending.attempt.state == state);
         let PendingSignIn { attempt, .. } = pending.ok_or(PersonError::NotStarted)?;
         let found = self.identities().provider(provider).ok_or(PersonError::NoProvider)?;
-        // A client that started a sign-in could try wrong codes for ever, and get this registry blocked at the provider.
+        // A client that started a sign-in could try wrong codes for ever, and get this registry blocked at the
+        // provider.
         if let Err(AuthError::RateLimited(wait)) = self.passwords().check_throttle(None, from) {
             return Err(PersonError::RateLimited(wait));
         }
         let person = found.verify_person(code, &attempt, redirect, now).await.inspect_err(|_| {
             self.passwords().record_failure(None, from);
         })?;
-        let is_new = self.accounts().now().account_by_identity(&person.identity).is_none();
+        let is_new = self.accounts().current().account_by_identity(&person.identity).is_none();
         let account = self.find_or_create_account(&person, provider, now).await?;
         self.update_teams(&account, &person).await?;
         let new = NewAccessToken {
@@ -155,7 +156,7 @@ impl AccessControl {
             scope: Scope::All,
             lifetime: Some(person.token_lifetime),
         };
-        let (token, secret) = self.add_token(new, By { name: provider, now }).await?;
+        let (token, secret) = self.add_token(new, ChangeAuthor { name: provider, now }).await?;
         Ok(SignedIn { token, secret, is_new })
     }
 
@@ -167,7 +168,7 @@ impl AccessControl {
         provider: &str,
         now: Timestamp,
     ) -> Result<String, PersonError> {
-        let directory = self.accounts().now();
+        let directory = self.accounts().current();
         if let Some(account) = directory.account_by_identity(&person.identity) {
             let name = account.name.clone();
             return if account.disabled { Err(PersonError::Disabled(name)) } else { Ok(name) };
@@ -196,7 +197,7 @@ impl AccessControl {
     /// Adds a user to the teams that the provider's rules give them, and removes the user from the other teams that the
     /// rules name.
     async fn update_teams(&self, user: &str, person: &Person) -> Result<(), PersonError> {
-        let directory = self.accounts().now();
+        let directory = self.accounts().current();
         let is_in =
             |team: &Team| directory.records().members.iter().any(|(of, name)| of == team && name == user);
         for (team, should_be_in) in &person.teams {

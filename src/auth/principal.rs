@@ -1,4 +1,4 @@
-//! The principal of a request, and the errors of authentication and authorisation.
+//! The principal of a request (who it comes from), and the errors of authentication and authorisation.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use crate::metadata::TokenRecord;
 /// Who a request comes from, after authentication.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Principal {
-    /// A client of the Unix socket of this machine, which may do everything.
+    /// A client of the admin socket on this machine, which may do everything.
     LocalAdmin,
     /// A client without credentials.
     Anonymous,
@@ -25,13 +25,14 @@ pub enum Principal {
 }
 
 impl Principal {
-    /// The name of the principal, or `other()` if it has none.
-    pub fn name_or(&self, other: impl FnOnce() -> String) -> String {
-        self.user().map_or_else(other, str::to_owned)
+    /// The name of the principal, or the result of `fallback` if it has none.
+    pub fn name_or(&self, fallback: impl FnOnce() -> String) -> String {
+        self.name().map_or_else(fallback, str::to_owned)
     }
 
-    /// The name of the principal: a user name, or the name of an external identity, which contains a colon.
-    pub fn user(&self) -> Option<&str> {
+    /// The name of the principal, if it has one: a user name, or the name of an external identity, which contains a
+    /// colon.
+    pub fn name(&self) -> Option<&str> {
         match self {
             Self::User(user) => Some(&user.name),
             Self::Token(token) => Some(&token.account),
@@ -42,7 +43,7 @@ impl Principal {
     }
 
     /// The id of the access token that the principal authenticated with, directly or to get its bearer token.
-    pub fn access_token(&self) -> Option<&str> {
+    pub fn access_token_id(&self) -> Option<&str> {
         match self {
             Self::Token(token) => Some(&token.id),
             Self::Bearer(bearer) => bearer.user()?.access_token_id.as_deref(),
@@ -54,8 +55,8 @@ impl Principal {
 /// Why a request is rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AuthError {
-    /// The credentials are missing, wrong or not sufficient. Responses don't reveal whether the user name or the
-    /// password was wrong.
+    /// The credentials are missing or wrong, or other credentials are needed. Responses don't reveal whether the user
+    /// name or the password was wrong.
     Unauthenticated,
     /// The principal is known but lacks the permission. Responses don't reveal whether the requested resource exists.
     Forbidden,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::bearer::TokenSubject;
 use super::directory::{Directory, HeldRole};
 use super::identity::FederatedIdentity;
-use super::modes::Modes;
+use super::modes::AnonymousModes;
 use super::principal::Principal;
 use super::scope::{Action, Permission};
 use crate::metadata::{Role, Scope, TokenRecord};
@@ -14,88 +14,89 @@ use crate::oci::RepoName;
 /// A snapshot of everything that decisions depend on.
 pub(super) struct Rights<'a> {
     pub(super) directory: Arc<Directory>,
-    pub(super) modes: &'a Modes,
+    pub(super) modes: &'a AnonymousModes,
     /// The role that users of the htpasswd file have everywhere. The outer `None` means that there is no file.
     #[expect(clippy::option_option, reason = "the file may be absent, and may give the user no role")]
-    pub(super) file_role: Option<Option<Role>>,
+    pub(super) htpasswd_role: Option<Option<Role>>,
     /// Whether an identity provider or a token authority is configured.
     pub(super) trusts_external_identities: bool,
-    /// Whether a name is a user of the htpasswd file and has no account.
-    pub(super) in_file: &'a dyn Fn(&str) -> bool,
+    /// Tells whether a name is a user of the htpasswd file and has no account.
+    pub(super) is_htpasswd_user: &'a dyn Fn(&str) -> bool,
 }
 
 impl Rights<'_> {
-    /// Whether there are users. If not, the default mode is open.
+    /// Whether anybody can log in. If not, the default mode is open.
     pub(super) fn has_users(&self) -> bool {
-        self.file_role.is_some() || self.trusts_external_identities || self.directory.has_users()
+        self.htpasswd_role.is_some() || self.trusts_external_identities || self.directory.has_users()
     }
 
     /// Whether a principal has a permission now.
-    pub(super) fn allow(&self, principal: &Principal, permission: Permission<'_>) -> bool {
-        permission.all_parts(|permission| match principal {
+    pub(super) fn allows(&self, principal: &Principal, permission: Permission<'_>) -> bool {
+        permission.all_parts_satisfy(|permission| match principal {
             Principal::LocalAdmin => true,
-            Principal::Anonymous => self.allow_everybody(permission),
-            Principal::User(user) => self.allow_user(&user.name, permission),
+            Principal::Anonymous => self.allows_everybody(permission),
+            Principal::User(user) => self.allows_user(&user.name, permission),
             Principal::Token(token) => {
-                token_covers(token, permission) && self.allow_user(&token.account, permission)
+                token_covers(token, permission) && self.allows_user(&token.account, permission)
             }
-            Principal::Federated(identity) => self.allow_federated(identity, permission),
+            Principal::Federated(identity) => self.allows_federated(identity, permission),
             Principal::Bearer(_) if permission == Permission::Registry => true,
             Principal::Bearer(bearer) => {
-                self.allow_subject(&bearer.subject, permission)
+                self.allows_subject(&bearer.subject, permission)
                     && bearer.grants.iter().any(|grant| grant.covers(permission))
             }
         })
     }
 
     /// Whether the subject of a token has a permission, regardless of the token's grants.
-    pub(super) fn allow_subject(&self, subject: &TokenSubject, permission: Permission<'_>) -> bool {
+    pub(super) fn allows_subject(&self, subject: &TokenSubject, permission: Permission<'_>) -> bool {
         match subject {
-            TokenSubject::Anonymous => self.allow_everybody(permission),
-            TokenSubject::User(user) => self.allow_user(&user.name, permission),
-            TokenSubject::Federated(identity) => self.allow_federated(identity, permission),
-            // Only the issuer knows the permissions of the subject. The grants in the token state them.
+            TokenSubject::Anonymous => self.allows_everybody(permission),
+            TokenSubject::User(user) => self.allows_user(&user.name, permission),
+            TokenSubject::Federated(identity) => self.allows_federated(identity, permission),
+            // Only the external authority knows the subject's permissions. It puts them into the token's grants.
             TokenSubject::Delegated(_) => true,
         }
     }
 
     /// Whether a user has a permission, regardless of their credentials.
-    pub(super) fn allow_user(&self, user: &str, permission: Permission<'_>) -> bool {
-        permission.all_parts(|permission| match permission {
+    pub(super) fn allows_user(&self, user: &str, permission: Permission<'_>) -> bool {
+        permission.all_parts_satisfy(|permission| match permission {
             Permission::Repository(name, action) => self.role(user, name) >= Some(action.role()),
             Permission::Scope(scope, action) => {
-                includes_role(self.directory.roles_of(user), scope, action)
-                    || self.file_role_of(user) >= Some(action.role())
-                    || self.allow_everybody(permission)
+                has_sufficient_role(self.directory.roles_of(user), scope, action)
+                    || self.htpasswd_role_of(user) >= Some(action.role())
+                    || self.allows_everybody(permission)
             }
             Permission::Mount(..) | Permission::Catalog | Permission::Registry | Permission::Other => true,
         })
     }
 
-    fn allow_federated(&self, identity: &FederatedIdentity, permission: Permission<'_>) -> bool {
-        permission.all_parts(|permission| match permission {
+    fn allows_federated(&self, identity: &FederatedIdentity, permission: Permission<'_>) -> bool {
+        permission.all_parts_satisfy(|permission| match permission {
             Permission::Repository(name, action) => {
                 highest_role(&identity.roles, name).max(self.role_of_everybody(name)) >= Some(action.role())
             }
             Permission::Scope(scope, action) => {
-                includes_role(&identity.roles, scope, action) || self.allow_everybody(permission)
+                has_sufficient_role(&identity.roles, scope, action) || self.allows_everybody(permission)
             }
             Permission::Mount(..) | Permission::Catalog | Permission::Registry | Permission::Other => true,
         })
     }
 
-    fn allow_everybody(&self, permission: Permission<'_>) -> bool {
+    fn allows_everybody(&self, permission: Permission<'_>) -> bool {
         let has_users = self.has_users();
-        permission.all_parts(|permission| match permission {
+        permission.all_parts_satisfy(|permission| match permission {
             Permission::Repository(name, action) => self.role_of_everybody(name) >= Some(action.role()),
             Permission::Scope(scope, action) => {
-                includes_role(self.directory.roles_of_everybody(), scope, action)
-                    || self.modes.everywhere(has_users) >= Some(action.role())
+                has_sufficient_role(self.directory.roles_of_everybody(), scope, action)
+                    || self.modes.role_everywhere(has_users) >= Some(action.role())
             }
-            // Docker sends no password to a registry that doesn't ask for one.
-            Permission::Registry => self.modes.everywhere(has_users) >= Some(Role::Delete),
+            // Anonymous `GET /v2/` succeeds only if everything is open, because Docker sends a password only if this
+            // request is rejected.
+            Permission::Registry => self.modes.role_everywhere(has_users) >= Some(Role::Delete),
             Permission::Mount(..) | Permission::Catalog | Permission::Other => {
-                self.modes.everywhere(has_users) >= Some(Role::Pull)
+                self.modes.role_everywhere(has_users) >= Some(Role::Pull)
             }
         })
     }
@@ -103,7 +104,7 @@ impl Rights<'_> {
     /// The role of a user on a repository.
     pub(super) fn role(&self, user: &str, name: &RepoName) -> Option<Role> {
         let granted = highest_role(self.directory.roles_of(user), name);
-        granted.max(self.file_role_of(user)).max(self.role_of_everybody(name))
+        granted.max(self.htpasswd_role_of(user)).max(self.role_of_everybody(name))
     }
 
     /// The role of anonymous users on a repository.
@@ -113,16 +114,16 @@ impl Rights<'_> {
 
     /// Whether anonymous users have any role anywhere.
     pub(super) fn is_partly_public(&self) -> bool {
-        !self.directory.roles_of_everybody().is_empty() || self.modes.anywhere(self.has_users()).is_some()
+        !self.directory.roles_of_everybody().is_empty() || self.modes.highest_role(self.has_users()).is_some()
     }
 
     /// The role that a user has because of the htpasswd file.
-    pub(super) fn file_role_of(&self, user: &str) -> Option<Role> {
-        self.file_role.flatten().filter(|_| (self.in_file)(user))
+    pub(super) fn htpasswd_role_of(&self, user: &str) -> Option<Role> {
+        self.htpasswd_role.flatten().filter(|_| (self.is_htpasswd_user)(user))
     }
 }
 
-/// Whether the role and scope of an access token include a permission, provided that its user has it.
+/// Whether an access token's role and scope include a permission. The caller checks that its user has it too.
 fn token_covers(token: &TokenRecord, permission: Permission<'_>) -> bool {
     match permission {
         Permission::Repository(name, action) => token.scope.includes(name) && token.role >= action.role(),
@@ -133,8 +134,12 @@ fn token_covers(token: &TokenRecord, permission: Permission<'_>) -> bool {
 }
 
 /// Whether one of these roles is sufficient for an action everywhere in a scope.
-fn includes_role<'a>(roles: impl IntoIterator<Item = &'a HeldRole>, scope: &Scope, action: Action) -> bool {
-    roles.into_iter().any(|(there, role)| there.contains(scope) && *role >= action.role())
+fn has_sufficient_role<'a>(
+    roles: impl IntoIterator<Item = &'a HeldRole>,
+    scope: &Scope,
+    action: Action,
+) -> bool {
+    roles.into_iter().any(|(granted_on, role)| granted_on.contains(scope) && *role >= action.role())
 }
 
 fn highest_role<'a>(roles: impl IntoIterator<Item = &'a HeldRole>, name: &RepoName) -> Option<Role> {

@@ -56,9 +56,9 @@ pub enum Permission<'a> {
 }
 
 impl Permission<'_> {
-    /// Whether `is_allowed` is true for each part of this permission: a mount needs push on the target and pull on the
-    /// source.
-    pub(super) fn all_parts(self, is_allowed: impl Fn(Self) -> bool) -> bool {
+    /// Whether `is_allowed` is true for each part of this permission. A mount has two parts: push on the target and
+    /// pull on the source. Any other permission has only itself.
+    pub(super) fn all_parts_satisfy(self, is_allowed: impl Fn(Self) -> bool) -> bool {
         match self {
             Self::Mount(to, from) => {
                 is_allowed(Self::Repository(to, Action::Push))

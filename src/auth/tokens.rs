@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::bearer::{Bearer, TokenClaims, TokenSubject};
-use super::fresh::ExpiringCache;
+use super::expiring_cache::ExpiringCache;
 use super::identity::FederatedIdentity;
 use super::jws::has_critical_parameters;
 use super::key::TokenKey;
@@ -23,7 +23,7 @@ use crate::clock::Timestamp;
 /// The issuer of all tokens, and the audience of bearer tokens.
 const ISSUER: &str = "orlop";
 
-/// The audience of renewal tokens, which only serve to get bearer tokens.
+/// The audience of renewal tokens, which clients can only exchange for bearer tokens.
 const RENEWAL_AUDIENCE: &str = "orlop-renewal";
 
 /// The maximum length of a token; longer ones are rejected.
@@ -34,7 +34,7 @@ const MAX_TOKEN_LEN: usize = 16 << 10;
 pub struct Token {
     /// The signed token.
     pub text: String,
-    /// How long it is valid.
+    /// How long it is valid, from `issued_at` on.
     pub lifetime: Duration,
     /// When it was issued.
     pub issued_at: Timestamp,
@@ -57,8 +57,8 @@ struct Claims<T> {
 /// Issues and verifies the tokens of this registry.
 pub struct Tokens {
     keys: RwLock<Arc<Keys>>,
-    /// The file of the key; `None` if the key is only in memory.
-    file: Option<PathBuf>,
+    /// The file that stores the key; `None` if the key is only in memory.
+    key_file: Option<PathBuf>,
     validation: Validation,
     lifetime: Duration,
 }
@@ -69,7 +69,7 @@ struct Keys {
     verifying: DecodingKey,
     /// The previous key, and until when its tokens are accepted, in seconds since the Unix epoch.
     previous: Option<(DecodingKey, i64)>,
-    /// By the hash of the token. Expiry is in seconds since the Unix epoch.
+    /// Verified tokens by their hash. Expiry is in seconds since the Unix epoch.
     verified: ExpiringCache<[u8; 32], Arc<Bearer>, i64>,
 }
 
@@ -83,8 +83,8 @@ impl Keys {
         }
     }
 
-    /// The keys that verify tokens now, and until when they do.
-    fn verifying(&self, now: i64) -> impl Iterator<Item = (&DecodingKey, i64)> {
+    /// The keys that tokens may be signed with, and until when each is accepted.
+    fn verifying_keys(&self, now: i64) -> impl Iterator<Item = (&DecodingKey, i64)> {
         let previous =
             self.previous.iter().filter(move |(_, until)| now < *until).map(|(key, until)| (key, *until));
         std::iter::once((&self.verifying, i64::MAX)).chain(previous)
@@ -99,26 +99,26 @@ impl Tokens {
         validation.set_required_spec_claims(&["iss", "aud", "exp", "nbf"]);
         // Times are checked in `decode_payload`, by the registry's own clock.
         validation.validate_exp = false;
-        Self { keys: RwLock::new(Arc::new(Keys::new(key, None))), file: None, validation, lifetime }
+        Self { keys: RwLock::new(Arc::new(Keys::new(key, None))), key_file: None, validation, lifetime }
     }
 
-    /// Stores the keys that later replace the current one in this file.
+    /// Makes [`Self::rotate`] store each new key in this file.
     #[must_use]
     pub fn with_key_file(self, file: PathBuf) -> Self {
-        Self { file: Some(file), ..self }
+        Self { key_file: Some(file), ..self }
     }
 
     fn keys(&self) -> Arc<Keys> {
         Arc::clone(&self.keys.read())
     }
 
-    /// Replaces the signing key. Tokens signed with the old key stay valid until they expire, unless `at_once` revokes
-    /// them immediately; clients must then request new tokens. Blocks.
+    /// Replaces the signing key. Tokens signed with the old key stay valid until they expire. With `at_once` they
+    /// become invalid immediately, and clients must request new ones. Blocks.
     ///
     /// # Errors
     /// Fails if the new key can't be generated or stored. The old key then stays in use.
     pub fn rotate(&self, at_once: bool, now: Timestamp) -> io::Result<()> {
-        let key = self.file.as_deref().map_or_else(TokenKey::random, TokenKey::replace)?;
+        let key = self.key_file.as_deref().map_or_else(TokenKey::random, TokenKey::replace)?;
         let until = now.plus(self.lifetime).0.div_euclid(1000) + 1;
         let previous = (!at_once).then(|| (self.keys().verifying.clone(), until));
         *self.keys.write() = Arc::new(Keys::new(&key, previous));
@@ -131,7 +131,7 @@ impl Tokens {
         self.sign(ISSUER, name, TokenClaims::of(bearer), self.lifetime, now)
     }
 
-    /// Issues a renewal token, with which an external identity gets bearer tokens. It serves no other purpose.
+    /// Issues a renewal token, which an external identity can only exchange for bearer tokens.
     pub(super) fn issue_renewal(
         &self,
         identity: FederatedIdentity,
@@ -223,7 +223,7 @@ impl Tokens {
             return None;
         }
         let verify = |(key, until)| Some((decode::<Claims<T>>(text, key, &validation).ok()?.claims, until));
-        let (claims, until) = keys.verifying(now).find_map(verify)?;
+        let (claims, until) = keys.verifying_keys(now).find_map(verify)?;
         let is_valid_now = (claims.nbf..claims.exp).contains(&now);
         is_valid_now.then(|| (claims.payload, claims.exp.min(until)))
     }
@@ -267,8 +267,8 @@ mod tests {
             assert_eq!(tokens.verify(token.as_bytes(), after(299)).as_deref(), Some(&bearer()));
             assert_eq!(tokens.verify(token.as_bytes(), after(300)), None, "expired");
         }
-        let fresh = tokens.issue(bearer(), NOW).expect("issued").text;
-        assert_eq!(tokens.verify(fresh.as_bytes(), after(-1)), None, "not valid yet");
+        let future = tokens.issue(bearer(), NOW).expect("issued").text;
+        assert_eq!(tokens.verify(future.as_bytes(), after(-1)), None, "not valid yet");
     }
 
     #[test]
@@ -296,11 +296,11 @@ mod tests {
         for at in 0..token.len() {
             let mut changed = token.clone().into_bytes();
             changed[at] = if changed[at] == b'A' { b'B' } else { b'A' };
-            // The last letter of the signature has unused bits, which must not differ either.
+            // This includes the unused bits in the last letter of the signature: they must not differ either.
             assert_eq!(tokens.verify(&changed, NOW), None, "changed at {at}");
         }
-        for wrong in [&b""[..], b".", b"..", b"...", b"e30.e30.", b"\xff"] {
-            assert_eq!(tokens.verify(wrong, NOW), None);
+        for malformed in [&b""[..], b".", b"..", b"...", b"e30.e30.", b"\xff"] {
+            assert_eq!(tokens.verify(malformed, NOW), None);
         }
         assert_eq!(tokens.verify(&vec![b'a'; 1 << 20], NOW), None);
     }
@@ -316,15 +316,15 @@ mod tests {
     }
 
     #[test]
-    fn token_does_not_choose_its_verification() {
+    fn token_cannot_choose_signature_algorithm() {
         let key = TokenKey::random().expect("a key");
         let tokens = Tokens::new(&key, LIFETIME);
-        let right = EncodingKey::from_ed_der(&key.private);
-        let valid = forged(Algorithm::EdDSA, &right, |_| {});
+        let signing_key = EncodingKey::from_ed_der(&key.private);
+        let valid = forged(Algorithm::EdDSA, &signing_key, |_| {});
         assert!(tokens.verify(valid.as_bytes(), NOW).is_some());
-        // The public key as a shared secret, and no signature at all.
-        let confused = forged(Algorithm::HS256, &EncodingKey::from_secret(&key.public), |_| {});
-        assert_eq!(tokens.verify(confused.as_bytes(), NOW), None);
+        // A token signed with the public key as a shared secret, and tokens without a signature.
+        let signed_with_public_key = forged(Algorithm::HS256, &EncodingKey::from_secret(&key.public), |_| {});
+        assert_eq!(tokens.verify(signed_with_public_key.as_bytes(), NOW), None);
         let none = URL_SAFE_NO_PAD.encode(r#"{"alg":"none","typ":"JWT"}"#);
         let claims = valid.split('.').nth(1).expect("claims");
         for unsigned in [format!("{none}.{claims}."), format!("{none}.{claims}.x")] {
@@ -336,8 +336,8 @@ mod tests {
     fn rejects_wrong_issuer_audience_and_times() {
         let key = TokenKey::random().expect("a key");
         let tokens = Tokens::new(&key, LIFETIME);
-        let right = EncodingKey::from_ed_der(&key.private);
-        let wrong: [fn(&mut Value); 6] = [
+        let signing_key = EncodingKey::from_ed_der(&key.private);
+        let changes: [fn(&mut Value); 6] = [
             |claims| claims["aud"] = json!("another"),
             |claims| claims["iss"] = json!("another"),
             |claims| drop(claims.as_object_mut().expect("an object").remove("aud")),
@@ -345,8 +345,8 @@ mod tests {
             |claims| claims["exp"] = json!(1_600_000_000),
             |claims| claims["nbf"] = json!(1_800_000_000),
         ];
-        for change in wrong {
-            let forged = forged(Algorithm::EdDSA, &right, change);
+        for change in changes {
+            let forged = forged(Algorithm::EdDSA, &signing_key, change);
             assert_eq!(tokens.verify(forged.as_bytes(), NOW), None);
         }
     }
@@ -355,14 +355,14 @@ mod tests {
     fn rejects_critical_header_parameters() {
         let key = TokenKey::random().expect("a key");
         let tokens = Tokens::new(&key, LIFETIME);
-        let right = EncodingKey::from_ed_der(&key.private);
+        let signing_key = EncodingKey::from_ed_der(&key.private);
         let claims = json!({
             "iss": ISSUER, "aud": ISSUER, "sub": "", "iat": 1_700_000_000, "nbf": 1_700_000_000,
             "exp": 1_700_000_300, "jti": "x", "access": [], "user": null,
         });
         let token = |crit| {
             let header = Header { crit, ..Header::new(Algorithm::EdDSA) };
-            encode(&header, &claims, &right).expect("signed")
+            encode(&header, &claims, &signing_key).expect("signed")
         };
         assert!(tokens.verify(token(None).as_bytes(), NOW).is_some());
         assert_eq!(tokens.verify(token(Some(vec!["exp".into()])).as_bytes(), NOW), None);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use super::fresh::ExpiringCache;
+use super::expiring_cache::ExpiringCache;
 
 /// How long a successful check is cached.
 const VERIFIED_TTL: Duration = Duration::from_secs(5 * 60);

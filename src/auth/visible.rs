@@ -12,19 +12,19 @@ use crate::oci::RepoName;
 
 impl AccessControl {
     /// The repositories that a principal may pull.
-    pub fn visible(&self, principal: &Principal) -> Visible {
-        self.with_rights(|rights| rights.visible(principal))
+    pub fn visible_repositories(&self, principal: &Principal) -> Visible {
+        self.with_rights(|rights| rights.visible_repositories(principal))
     }
 
     /// The repositories that a principal may pull, possibly with a new token of this registry: a token for the catalog
     /// names no repository.
     pub fn visible_in_catalog(&self, principal: &Principal) -> Visible {
-        let Principal::Bearer(bearer) = principal else { return self.visible(principal) };
+        let Principal::Bearer(bearer) = principal else { return self.visible_repositories(principal) };
         match &bearer.subject {
-            TokenSubject::Delegated(_) => self.visible(principal),
+            TokenSubject::Delegated(_) => self.visible_repositories(principal),
             // The token was issued for an access token, which limits all tokens issued for it.
             TokenSubject::User(User { access_token_id: Some(id), .. }) => match self.access_token(id) {
-                Some(token) => self.visible(&Principal::Token(token)),
+                Some(token) => self.visible_repositories(&Principal::Token(token)),
                 None => Visible::default(),
             },
             subject => self.with_rights(|rights| rights.visible_to_subject(subject)),
@@ -33,7 +33,7 @@ impl AccessControl {
 }
 
 impl Rights<'_> {
-    fn visible(&self, principal: &Principal) -> Visible {
+    fn visible_repositories(&self, principal: &Principal) -> Visible {
         match principal {
             Principal::LocalAdmin => Visible::all(),
             Principal::Anonymous => self.visible_to_everybody(),
@@ -46,7 +46,7 @@ impl Rights<'_> {
 
     fn visible_to_bearer(&self, principal: &Principal, bearer: &Bearer) -> Visible {
         let names = bearer.grants.iter().filter_map(Grant::pullable_repository);
-        let allowed = names.filter(|name| self.allow(principal, Permission::Repository(name, Action::Pull)));
+        let allowed = names.filter(|name| self.allows(principal, Permission::Repository(name, Action::Pull)));
         Visible::from_ranges(allowed.map(|name: RepoName| NameRange::name(name.as_str())))
     }
 
@@ -62,7 +62,7 @@ impl Rights<'_> {
     }
 
     fn visible_to_user(&self, user: &str) -> Visible {
-        if self.file_role_of(user).is_some() {
+        if self.htpasswd_role_of(user).is_some() {
             return Visible::all();
         }
         self.visible_to_everybody().or_in(ranges_of(self.directory.roles_of(user)))
@@ -70,7 +70,7 @@ impl Rights<'_> {
 
     fn visible_to_everybody(&self) -> Visible {
         let granted = ranges_of(self.directory.roles_of_everybody());
-        self.modes.visible(self.has_users()).or_in(granted)
+        self.modes.visible_repositories(self.has_users()).or_in(granted)
     }
 }
 

@@ -13,7 +13,7 @@ use clap::{Args, Parser};
 pub(super) use self::accounts::{OrgCommand, TokenCommand, UserCommand};
 pub(super) use self::audit::AuditArgs;
 pub(super) use self::commands::Command;
-pub(super) use self::undo::{Asking, Back, RepoCommand, TagCommand, TagName, TrashCommand};
+pub(super) use self::undo::{Confirmation, RepoCommand, RestoreTarget, TagCommand, TagName, TrashCommand};
 use crate::config::{Flag, Sources};
 
 pub(super) use retention::{ImportFrom, RetentionCommand};
@@ -31,11 +31,11 @@ environment variable: ORLOP_ and the path in upper case, with two underscores be
 ORLOP_GC__INTERVAL=200ms sets gc.interval. Flags override variables, variables override the file, and the \
 file overrides the defaults.
 
-gc, fsck, scrub, events, audit, usage, why, backup, repos, tags, trash, tag, repo, retention, user, org, \
-token and can work on a stopped store and with a running server, which then does the work itself. They find \
-the server through the data directory, so pass the same --config or --data.";
+These commands work on a stopped store and with a running server, which then does the work itself: gc, fsck, \
+scrub, events, audit, usage, why, backup, repos, tags, trash, tag, repo, retention, user, org, token, can. They \
+find the server through the data directory, so pass the same --config or --data.";
 
-const AFTER: &str = "\
+const EXIT_CODES: &str = "\
 Exit codes:
   0  success
   1  the command failed or found a problem
@@ -43,7 +43,7 @@ Exit codes:
 
 /// The command line.
 #[derive(Debug, Parser)]
-#[command(name = "orlop", version, about = ABOUT, long_about = LONG_ABOUT, after_help = AFTER)]
+#[command(name = "orlop", version, about = ABOUT, long_about = LONG_ABOUT, after_help = EXIT_CODES)]
 pub(super) struct Cli {
     #[command(flatten)]
     pub(super) common: Common,
@@ -55,7 +55,7 @@ pub(super) struct Cli {
 /// Arguments of every command.
 #[derive(Debug, Args)]
 pub(super) struct Common {
-    /// Configuration file; without one the defaults apply
+    /// Configuration file; without it, the defaults apply
     #[arg(long, value_name = "FILE", env = "ORLOP_CONFIG", global = true)]
     pub(super) config: Option<PathBuf>,
 
@@ -111,11 +111,11 @@ pub(super) struct ServeArgs {
     #[arg(long, value_name = "ADDR:PORT")]
     pub(super) listen: Option<String>,
 
-    /// Start although the metadata was lost
+    /// Start even though the metadata was lost
     ///
-    /// Without this flag Orlop refuses to start with a database that is missing, empty, damaged, an older copy, or
-    /// another registry's. A damaged or foreign database is renamed. Blobs are kept. A registry that required logins
-    /// still requires them. If it has no users left, an administrator is created as at the first start.
+    /// Without this flag Orlop refuses to start if the database is missing, empty, damaged, an older copy, or from
+    /// another registry. With it, Orlop renames a damaged or foreign database and keeps the blobs. A registry that
+    /// required logins still requires them. If it has no users left, an administrator is created as at the first start.
     #[arg(long)]
     pub(super) accept_loss: bool,
 }

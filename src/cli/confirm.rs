@@ -3,11 +3,11 @@
 use std::io::{self, BufRead, IsTerminal, Write};
 
 use super::Failure;
-use super::args::Asking;
+use super::args::Confirmation;
 
 /// Returns `Ok` if the user confirms `question`, with `--yes` or at the prompt.
-pub(super) fn confirm(asking: &Asking, question: &str) -> Result<(), Failure> {
-    if asking.yes {
+pub(super) fn confirm(confirmation: &Confirmation, question: &str) -> Result<(), Failure> {
+    if confirmation.yes {
         return Ok(());
     }
     if !io::stdin().is_terminal() || !io::stderr().is_terminal() {

@@ -25,7 +25,7 @@ use super::table::write_out;
 use super::{Failure, exit_code};
 use crate::config::Config;
 use crate::server::admin::{ApiClient, Status};
-use crate::server::{runtime, store_tag};
+use crate::server::{request_runtime, store_tag};
 use crate::store::FilesystemStore;
 
 /// Timeout of the whole check: shorter than that of the container's health check.
@@ -35,7 +35,8 @@ const CHECK_TIMEOUT: Duration = Duration::from_secs(4);
 const MAX_RESPONSE: u64 = 64 << 10;
 
 pub(super) fn run(config: &Config) -> Result<ExitCode, Failure> {
-    let runtime = runtime().map_err(|error| Failure::Other(format!("cannot start threads: {error}")))?;
+    let runtime =
+        request_runtime().map_err(|error| Failure::Other(format!("cannot start threads: {error}")))?;
     let checked = runtime.block_on(async { tokio::time::timeout(CHECK_TIMEOUT, check(config)).await });
     checked.map_err(|_| Failure::Other("the server does not answer".into()))??;
     write_out("ready\n");

@@ -35,7 +35,7 @@ use clap::Parser;
 use self::args::{Cli, Command};
 use crate::config::{Config, ConfigError};
 use crate::server::operations::{Operation, OperationError};
-use crate::server::{StartError, admin, disable_core_files, logging, runtime};
+use crate::server::{StartError, admin, disable_core_files, logging, request_runtime};
 
 /// Exit code if the command failed or found a problem.
 const FAILED: u8 = 1;
@@ -64,7 +64,7 @@ impl Failure {
     fn exit_code(&self) -> ExitCode {
         let is_invalid = match self {
             Self::Config(_) | Self::Usage(_) => true,
-            Self::Start(error) => error.is_setting(),
+            Self::Start(error) => error.is_setting_error(),
             Self::Operation(_) | Self::Client(_) | Self::Other(_) => false,
         };
         ExitCode::from(if is_invalid { INVALID } else { FAILED })
@@ -125,7 +125,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
 /// Starts plain logging of warnings, and returns a runtime for a short-lived command.
 fn start() -> Result<tokio::runtime::Runtime, Failure> {
     logging::start_plain();
-    runtime().map_err(|error| Failure::Other(format!("cannot start threads: {error}")))
+    request_runtime().map_err(|error| Failure::Other(format!("cannot start threads: {error}")))
 }
 
 /// Returns 0 for success, otherwise 1.

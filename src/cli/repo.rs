@@ -23,8 +23,8 @@ const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 pub(super) fn run(config: &Config, command: RepoCommand) -> Result<ExitCode, Failure> {
     match command {
-        RepoCommand::Delete { repository, asking, output } => {
-            confirm(&asking, &format!("Move everything in {repository} to the trash?"))?;
+        RepoCommand::Delete { repository, confirmation, output } => {
+            confirm(&confirmation, &format!("Move everything in {repository} to the trash?"))?;
             delete(config, &repository, output.json)
         }
         RepoCommand::Rename { from, to } => rename(config, &from, &to),

@@ -8,14 +8,14 @@ use super::{Failure, exit_code};
 use crate::config::Config;
 #[cfg(feature = "otlp")]
 use crate::server::traces::Traces;
-use crate::server::{Purpose, background_runtime, logging, runtime, serve};
+use crate::server::{Purpose, background_runtime, logging, request_runtime, serve};
 
 /// How long a hanging disk may delay the exit of the process.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 
 pub(super) fn run(config: Config, accept_loss: bool) -> Result<ExitCode, Failure> {
     let no_threads = |error| Failure::Other(format!("cannot start threads: {error}"));
-    let runtime = runtime().map_err(no_threads)?;
+    let runtime = request_runtime().map_err(no_threads)?;
     let background = background_runtime().map_err(no_threads)?;
     #[cfg(feature = "otlp")]
     let traces = Traces::start(&config, background.handle())

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use http::Method;
 
-use super::args::{Back, TrashCommand};
+use super::args::{RestoreTarget, TrashCommand};
 use super::confirm::confirm;
 use super::connect::{self, change};
 use super::output::count;
@@ -20,10 +20,10 @@ use crate::server::admin::path;
 pub(super) fn run(config: &Config, command: TrashCommand) -> Result<ExitCode, Failure> {
     match command {
         TrashCommand::List { repository, limit, output } => list(config, repository, limit, output.json),
-        TrashCommand::Restore { back, output } => restore(config, back, output.json),
-        TrashCommand::Empty { repository, asking, output } => {
+        TrashCommand::Restore { target, output } => restore(config, target, output.json),
+        TrashCommand::Empty { repository, confirmation, output } => {
             let scope = repository.as_ref().map_or_else(String::new, |name| format!(" of {name}"));
-            confirm(&asking, &format!("Permanently delete everything in the trash{scope}?"))?;
+            confirm(&confirmation, &format!("Permanently delete everything in the trash{scope}?"))?;
             empty(config, repository, output.json)
         }
     }
@@ -76,13 +76,13 @@ fn tags(removed: &Removed) -> String {
     }
 }
 
-fn restore(config: &Config, back: Back, json: bool) -> Result<ExitCode, Failure> {
-    let request = match back {
-        Back::Repository(name) => return repo::restore(config, &name, json),
-        Back::Manifest(name, digest) => {
+fn restore(config: &Config, target: RestoreTarget, json: bool) -> Result<ExitCode, Failure> {
+    let request = match target {
+        RestoreTarget::Repository(name) => return repo::restore(config, &name, json),
+        RestoreTarget::Manifest(name, digest) => {
             RestoreRequest { repository: name.to_string(), digest: Some(digest.to_string()), tag: None }
         }
-        Back::Tag(name) => RestoreRequest {
+        RestoreTarget::Tag(name) => RestoreRequest {
             repository: name.repository.to_string(),
             digest: None,
             tag: Some(name.tag.to_string()),

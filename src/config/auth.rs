@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::units::Span;
-use crate::auth::{Mode, Modes};
+use crate::auth::{AnonymousMode, AnonymousModes};
 use crate::metadata::Role;
 
 /// Authentication and authorisation settings.
@@ -15,7 +15,7 @@ use crate::metadata::Role;
 pub struct Auth {
     /// Permissions of anonymous users. By default they may do everything until there is a user, and nothing from then
     /// on.
-    pub mode: Option<Mode>,
+    pub mode: Option<AnonymousMode>,
     /// Modes of certain repositories. The first match applies.
     pub modes: Vec<ModeSetting>,
     /// Globs of repositories that anyone may pull in any mode.
@@ -39,7 +39,7 @@ pub struct ModeSetting {
     /// Globs of the repositories.
     pub repositories: Vec<String>,
     /// The mode.
-    pub mode: Mode,
+    pub mode: AnonymousMode,
 }
 
 impl Auth {
@@ -47,9 +47,11 @@ impl Auth {
     ///
     /// # Errors
     /// Returns the key of an invalid glob and a message.
-    pub fn modes(&self) -> Result<Modes, (&'static str, String)> {
-        let with = |modes: Modes, setting: &ModeSetting| modes.with(&setting.repositories, setting.mode);
-        let modes = self.modes.iter().try_fold(Modes::of(self.mode), with);
+    pub fn modes(&self) -> Result<AnonymousModes, (&'static str, String)> {
+        let add = |modes: AnonymousModes, setting: &ModeSetting| {
+            modes.with_override(&setting.repositories, setting.mode)
+        };
+        let modes = self.modes.iter().try_fold(AnonymousModes::with_default(self.mode), add);
         let modes = modes.map_err(|why| ("auth.modes", why))?;
         modes.with_public(&self.public).map_err(|why| ("auth.public", why))
     }

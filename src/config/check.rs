@@ -174,7 +174,7 @@ fn identities(config: &Config) -> Result<(), Invalid> {
             return invalid("set only one of client_secret and client_secret_file");
         }
         for (at, rule) in provider.settings(None).rules.iter().enumerate() {
-            if let Err(error) = Rule::of(rule) {
+            if let Err(error) = Rule::compile(rule) {
                 return invalid(&format!("rules[{at}]: {error}"));
             }
         }

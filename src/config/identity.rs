@@ -172,7 +172,7 @@ impl Text for PrivateUrl {
     fn parse(text: &str) -> Option<Self> {
         let url: Url = text.parse().ok()?;
         let plain = url.username().is_empty() && url.password().is_none() && url.fragment().is_none();
-        (plain && outbound::is_private(&url)).then_some(Self(url))
+        (plain && outbound::is_protected(&url)).then_some(Self(url))
     }
 }
 

@@ -88,23 +88,23 @@ impl<O: Copy + Eq> Faults<O> {
     }
 
     /// Injects a fault into operation number `at`, counted from 0 at the start of [`Faults::history`].
-    pub fn nth(&self, at: usize, fault: Fault) {
+    pub fn inject_nth(&self, at: usize, fault: Fault) {
         self.state().plans.push(Plan::Nth { of: None, at, fault });
     }
 
     /// Injects a fault into operation number `at` of one kind, counted from 0.
-    pub fn nth_of(&self, of: O, at: usize, fault: Fault) {
+    pub fn inject_nth_of(&self, of: O, at: usize, fault: Fault) {
         self.state().plans.push(Plan::Nth { of: Some(of), at, fault });
     }
 
     /// Injects a fault into the next operation of a kind.
-    pub fn next_of(&self, of: O, fault: Fault) {
-        self.nth_of(of, self.count_of(of), fault);
+    pub fn inject_next(&self, of: O, fault: Fault) {
+        self.inject_nth_of(of, self.count_of(of), fault);
     }
 
     /// Injects one of these faults into each operation with a `probability`. The same `seed` gives the same faults to
     /// the same operations.
-    pub fn randomly(&self, seed: u64, probability: f64, faults: &[Fault]) {
+    pub fn inject_randomly(&self, seed: u64, probability: f64, faults: &[Fault]) {
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
@@ -158,7 +158,7 @@ impl<O: Copy + Eq> Faults<O> {
     }
 
     /// Waits until `number` operations are stalled.
-    pub async fn stalled(&self, number: usize) {
+    pub async fn wait_until_stalled(&self, number: usize) {
         // Cannot fail: this value holds the sender.
         let _ = self.0.held.subscribe().wait_for(|held| held.waiting >= number).await;
     }

@@ -238,7 +238,7 @@ impl App {
         {
             context.mark_authenticated();
         }
-        if let Some(user) = principal.user() {
+        if let Some(user) = principal.name() {
             context.record_user(user);
         }
     }

@@ -18,7 +18,7 @@ use super::payload::Payload;
 use super::query::Query;
 use super::reply::{Reply, value};
 use super::token::peer;
-use crate::auth::{Claimed, PersonError, SIGN_IN_TIMEOUT, SignInCallback, SignInError, SignedIn};
+use crate::auth::{ClaimedIdentity, PersonError, SIGN_IN_TIMEOUT, SignInCallback, SignInError, SignedIn};
 use crate::clock::Timestamp;
 use crate::metadata::{AuditAction, Scope};
 
@@ -170,7 +170,7 @@ fn record(state: &AppState, peer: Peer, signed_in: &SignedIn) {
     let token = &signed_in.token;
     let account = signed_in.is_new.then_some((AuditAction::AccountAdd, token.account.as_str()));
     for (action, subject) in account.into_iter().chain([(AuditAction::TokenAdd, token.id.as_str())]) {
-        let who = Claimed { user: Some(token.account.clone()), token: None };
+        let who = ClaimedIdentity { user: Some(token.account.clone()), token: None };
         let operation = AuditedOperation { action, scope: Scope::All, subject: Some(subject.to_owned()) };
         PendingEntry::new(&state.registry, peer, who, operation).finish(StatusCode::OK);
     }
@@ -184,7 +184,7 @@ fn signed_in_page(state: &AppState, SignedIn { token, secret, .. }: &SignedIn) -
         .with(SET_COOKIE, cookie(state, "", 0));
     let mut response = response(reply);
     // For the audit log.
-    response.extensions_mut().insert(Claimed::by(Some(&token.account), Some(secret)));
+    response.extensions_mut().insert(ClaimedIdentity::from_form(Some(&token.account), Some(secret)));
     response
 }
 

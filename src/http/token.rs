@@ -1,5 +1,6 @@
 //! `/auth/token`: issues a token for a password, for a refresh token, or for an anonymous user
-//! (<https://distribution.github.io/distribution/spec/auth/token/>, <https://distribution.github.io/distribution/spec/auth/oauth/>).
+//! (<https://distribution.github.io/distribution/spec/auth/token/>,
+//! <https://distribution.github.io/distribution/spec/auth/oauth/>).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +21,7 @@ use super::operations::response;
 use super::query::Query;
 use super::reply::Reply;
 use super::status::V2Error;
-use crate::auth::{AuthError, Claimed, Principal, Token};
+use crate::auth::{AuthError, ClaimedIdentity, Principal, Token};
 use crate::oci::ErrorCode;
 
 /// The largest accepted form in bytes.
@@ -56,7 +57,7 @@ pub(super) async fn exchange(State(state): State<Arc<AppState>>, request: Reques
         let form = read_form(body).await?;
         let form = Query::new(Some(&form));
         let secret = form.get("refresh_token").or_else(|| form.get("password"));
-        claimed = Some(Claimed::by(form.get("username").as_deref(), secret.as_deref()));
+        claimed = Some(ClaimedIdentity::from_form(form.get("username").as_deref(), secret.as_deref()));
         let principal = authenticate_form(&state, &form, peer).await?;
         // A client that sent a refresh token keeps using it.
         let renews = form.get("grant_type").is_some_and(|kind| kind == "refresh_token");
@@ -105,7 +106,10 @@ async fn authenticate_form(state: &AppState, form: &Query<'_>, peer: Peer) -> Re
         }
         "refresh_token" => {
             let now = state.registry.clock().now();
-            state.access_control.renew(field("refresh_token").as_bytes(), from, now).map_err(denied)
+            state
+                .access_control
+                .authenticate_refresh_token(field("refresh_token").as_bytes(), from, now)
+                .map_err(denied)
         }
         _ => Err(V2Error::bad(ErrorCode::Unsupported, "grant_type must be password or refresh_token")),
     }
@@ -123,17 +127,19 @@ async fn issue_token(
     // contains either.
     let token = state
         .access_control
-        .token(principal, scopes.iter().flat_map(|scope| scope.split([' ', '+'])))
+        .issue_token(principal, scopes.iter().flat_map(|scope| scope.split([' ', '+'])))
         .map_err(denied)?;
     let mut refresh = None;
     if offline {
         let client = request.get("client_id").unwrap_or_default();
         let now = state.registry.clock().now();
-        refresh = state.access_control.refresh_token(principal, &client, now).await.unwrap_or_else(|error| {
-            // The client can use its password instead.
-            tracing::error!(%error, "failed to create a refresh token");
-            None
-        });
+        refresh = state.access_control.create_refresh_token(principal, &client, now).await.unwrap_or_else(
+            |error| {
+                // The client can use its password instead.
+                tracing::error!(%error, "failed to create a refresh token");
+                None
+            },
+        );
     }
     Ok(token_reply(&token, refresh))
 }

@@ -28,7 +28,7 @@ impl Job for RepositoryJob {
     }
 
     async fn tick(&self) -> Result<bool, ServiceError> {
-        let Some(step) = self.registry.advance_repositories(self.batch).await? else {
+        let Some(step) = self.registry.advance_repository_work(self.batch).await? else {
             return Ok(false);
         };
         for (digest, _) in &step.missing {

@@ -48,7 +48,7 @@ impl Job for Upkeep {
             self.registry.flush_pulls().await?;
             self.registry.forget_history().await?;
             self.registry.forget_events().await?;
-            let swept = self.registry.forget_repositories(self.swept.load(Ordering::Relaxed)).await?;
+            let swept = self.registry.forget_empty_repositories(self.swept.load(Ordering::Relaxed)).await?;
             self.swept.store(swept, Ordering::Relaxed);
             self.registry.metadata().tidy().await?;
             self.registry.metadata().record_day(self.registry.clock().now()).await?;

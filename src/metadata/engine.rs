@@ -79,8 +79,8 @@ impl Metadata {
 
     /// Sets whether closing the database leaves its log in place, as if the process had been killed. By default the log
     /// is removed.
-    pub fn keep_log(&self, keep: bool) {
-        self.sqlite().keep_log(keep);
+    pub fn set_keep_log(&self, keep: bool) {
+        self.sqlite().set_keep_log(keep);
     }
 
     pub(super) fn sqlite(&self) -> &Sqlite {

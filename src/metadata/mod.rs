@@ -48,8 +48,8 @@ pub struct Metadata {
 /// # use orlop::faults::{Failure, Fault};
 /// # use orlop::metadata::{Faults, Operation};
 /// let faults = Faults::new();
-/// faults.next_of(Operation::CommitUpload, Fault::FailAfter(Failure::Io));
-/// faults.nth(7, Fault::Crash);
+/// faults.inject_next(Operation::CommitUpload, Fault::FailAfter(Failure::Io));
+/// faults.inject_nth(7, Fault::Crash);
 /// ```
 pub type Faults = crate::faults::Faults<Operation>;
 

@@ -107,7 +107,7 @@ pub enum Operation {
     RepositoryWork,
     /// [`crate::metadata::RepositoryChanges::advance_repository`]
     AdvanceRepository,
-    /// [`crate::metadata::RepositoryChanges::forget_repositories`]
+    /// [`crate::metadata::RepositoryChanges::forget_empty_repositories`]
     ForgetRepositories,
     /// [`crate::metadata::Snapshots::retention_snapshot`]
     RetentionSnapshot,

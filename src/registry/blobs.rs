@@ -70,7 +70,7 @@ impl Repository {
 
     /// Reserves the size of a blob that is about to be mounted, if there is such a blob and a byte quota applies.
     async fn reserve_mount(&self, digest: &Digest) -> Result<Option<Reservation>, ServiceError> {
-        if !self.registry.limits_bytes(&self.name) {
+        if !self.registry.has_byte_quota(&self.name) {
             return Ok(None);
         }
         match self.registry.metadata.stored_blob(digest).await? {

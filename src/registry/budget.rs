@@ -323,13 +323,13 @@ impl Registry {
         upload: Option<(UploadId, u64)>,
     ) -> Result<Result<(), BudgetState>, ServiceError> {
         loop {
-            let releases = self.ledger.releases();
+            let release_count = self.ledger.release_count();
             let state = self.budget_state(settings).await?;
             let left = state.available_to_bodies().saturating_sub(state.used);
-            match self.ledger.grow(upload, left, releases) {
-                Growth::Overtaken => {}
-                Growth::TooMuch => return Ok(Err(state)),
-                Growth::Done => {
+            match self.ledger.grow(upload, left, release_count) {
+                Growth::Outdated => {}
+                Growth::Rejected => return Ok(Err(state)),
+                Growth::Granted => {
                     if state.is_above_high() {
                         self.pressure.request_space();
                     } else {

@@ -13,12 +13,12 @@ pub(super) const BLOCK: u64 = 4096;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Growth {
     /// The space is reserved.
-    Done,
+    Granted,
     /// There is not enough space.
-    TooMuch,
-    /// Staged bytes were released meanwhile. They may have become a blob the totals did not include yet when they were
-    /// read.
-    Overtaken,
+    Rejected,
+    /// The totals that were read are outdated, because staged bytes were released meanwhile. These may have become a blob
+    /// that the totals did not include yet. Read the totals again.
+    Outdated,
 }
 
 /// Staged bytes by upload. An upload that has become a blob is forgotten only after the totals include the blob: for a
@@ -31,7 +31,7 @@ struct Staged {
     uploads: HashMap<UploadId, u64>,
     total: u64,
     /// How many releases there have been.
-    releases: u64,
+    release_count: u64,
 }
 
 impl Ledger {
@@ -46,29 +46,29 @@ impl Ledger {
     }
 
     /// Lets an upload grow to a number of bytes if all uploads then take at most `left`. With `None` it only checks for
-    /// space. `left` must have been determined after [`Ledger::releases`] returned `releases`.
-    pub(super) fn grow(&self, upload: Option<(UploadId, u64)>, left: u64, releases: u64) -> Growth {
+    /// space. `left` must have been determined after [`Ledger::release_count`] returned `release_count`.
+    pub(super) fn grow(&self, upload: Option<(UploadId, u64)>, left: u64, release_count: u64) -> Growth {
         let mut staged = self.lock();
-        if staged.releases != releases {
-            return Growth::Overtaken;
+        if staged.release_count != release_count {
+            return Growth::Outdated;
         }
         let Some((id, bytes)) = upload else {
-            return if staged.total < left { Growth::Done } else { Growth::TooMuch };
+            return if staged.total < left { Growth::Granted } else { Growth::Rejected };
         };
         let more =
             bytes.next_multiple_of(BLOCK).saturating_sub(staged.uploads.get(&id).copied().unwrap_or(0));
         if more > 0 && staged.total.saturating_add(more) > left {
-            return Growth::TooMuch;
+            return Growth::Rejected;
         }
         if more > 0 {
             staged.set(id, bytes);
         }
-        Growth::Done
+        Growth::Granted
     }
 
     /// Returns how many releases there have been.
-    pub(super) fn releases(&self) -> u64 {
-        self.lock().releases
+    pub(super) fn release_count(&self) -> u64 {
+        self.lock().release_count
     }
 
     /// Returns the disk space of one upload, in bytes.
@@ -96,13 +96,13 @@ impl Staged {
         };
         let before = before.unwrap_or(0);
         self.total = self.total - before + bytes;
-        self.releases += u64::from(bytes < before);
+        self.release_count += u64::from(bytes < before);
     }
 
     fn forget(&mut self, id: UploadId) {
         if let Some(before) = self.uploads.remove(&id) {
             self.total -= before;
-            self.releases += 1;
+            self.release_count += 1;
         }
     }
 }

@@ -1,12 +1,12 @@
-//! Checks quotas before the transactions that enforce them: a body that cannot be stored is rejected early, and space
-//! is reclaimed before anything is rejected.
+//! Checks quotas ahead of the transactions that enforce them. So a body that cannot be stored is rejected early, and
+//! space is reclaimed before anything is rejected.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::relief::Relief;
-use super::reservations::{Grant, Recorded, Reservation};
+use super::reservations::{GrowthOutcome, Recorded, Reservation};
 use super::{Registry, ServiceError};
 use crate::metadata::{OverQuota, Quota, QuotaUse, Scope, Target};
 use crate::oci::{RepoName, UploadId};
@@ -15,7 +15,8 @@ use crate::oci::{RepoName, UploadId};
 const MAX_WAIT: Duration = Duration::from_secs(1);
 
 impl Registry {
-    /// Applies the configured quotas, and warns about those that are exceeded. Call it once, before the first request.
+    /// Records the configured quotas in the metadata store, and warns about those that are exceeded. Call it once,
+    /// before the first request.
     ///
     /// # Errors
     /// Fails if the metadata store fails.
@@ -32,8 +33,8 @@ impl Registry {
         Ok(())
     }
 
-    /// Returns the quotas that apply to `repo`, or all with `None`, and their usage including the bytes of open
-    /// uploads.
+    /// Returns the quotas that apply to `repo`, or all quotas if it is `None`, with their usage. The usage includes the
+    /// bytes of open uploads.
     ///
     /// # Errors
     /// Fails if the metadata store fails.
@@ -45,12 +46,12 @@ impl Registry {
         Ok(quotas)
     }
 
-    /// Returns whether a byte quota applies to `repo`. If none does, the metadata store is not queried.
-    pub(super) fn limits_bytes(&self, repo: &RepoName) -> bool {
+    /// Returns whether a byte quota applies to `repo`, according to the settings. This needs no query.
+    pub(super) fn has_byte_quota(&self, repo: &RepoName) -> bool {
         self.settings.quotas.iter().any(|quota| quota.bytes.is_some() && quota.scope.includes(repo))
     }
 
-    /// Grants an upload of `repo` growth to `bytes`.
+    /// Reserves space so that an upload to `repo` can grow to `bytes` in total.
     ///
     /// # Errors
     /// [`ServiceError::OverQuota`] if not enough space could be reclaimed.
@@ -60,21 +61,21 @@ impl Registry {
         repo: &RepoName,
         bytes: u64,
     ) -> Result<(), ServiceError> {
-        let mut attempt = Attempt::new(bytes);
+        let mut request = SpaceRequest::new(bytes);
         loop {
-            let releases = self.reservations.releases();
+            let release_count = self.reservations.release_count();
             let quotas = self.metadata.quotas(Some(repo)).await?;
-            let recorded = Recorded { quotas: &quotas, releases };
+            let recorded = Recorded { quotas: &quotas, release_count };
             match self.reservations.grow(id, repo, bytes, &recorded) {
-                Grant::Done => return Ok(()),
-                Grant::Overtaken => {}
-                Grant::Refused(over) => attempt.make_room(self, over, releases).await?,
+                GrowthOutcome::Granted => return Ok(()),
+                GrowthOutcome::Outdated => {}
+                GrowthOutcome::Rejected(exceeded) => request.make_room(self, exceeded, release_count).await?,
             }
         }
     }
 
-    /// Reserves the size of a manifest or blob that is about to be stored in `repo`. Content that is already there, in
-    /// whatever state, adds nothing. Returns `None` if nothing has to be reserved.
+    /// Reserves the size of a manifest or blob that is about to be stored in `repo`. Returns `None` if nothing has to
+    /// be reserved: no byte quota applies, or the content already counts there (even in the trash).
     ///
     /// # Errors
     /// [`ServiceError::OverQuota`] if not enough space could be reclaimed.
@@ -84,23 +85,26 @@ impl Registry {
         target: Target<'_>,
         size: u64,
     ) -> Result<Option<Reservation>, ServiceError> {
-        if !self.limits_bytes(repo) || self.metadata.is_counted(repo, target).await? {
+        if !self.has_byte_quota(repo) || self.metadata.is_counted(repo, target).await? {
             return Ok(None);
         }
-        let mut attempt = Attempt::new(size);
+        let mut request = SpaceRequest::new(size);
         loop {
-            let releases = self.reservations.releases();
+            let release_count = self.reservations.release_count();
             let quotas = self.metadata.quotas(Some(repo)).await?;
-            match self.reservations.reserve(size, &Recorded { quotas: &quotas, releases }) {
+            match self.reservations.reserve(size, &Recorded { quotas: &quotas, release_count }) {
                 Ok(reservation) => return Ok(Some(reservation)),
-                Err(Grant::Refused(over)) => attempt.make_room(self, over, releases).await?,
-                Err(Grant::Overtaken | Grant::Done) => {}
+                Err(GrowthOutcome::Rejected(exceeded)) => {
+                    request.make_room(self, exceeded, release_count).await?;
+                }
+                Err(GrowthOutcome::Outdated | GrowthOutcome::Granted) => {}
             }
         }
     }
 
-    /// Reserves the bytes by which the quotas of a name grow when the repository `from` becomes `to` and the remains of
-    /// an earlier `to` become `from`. Returns `None` if no quota counts them.
+    /// Reserves the bytes that a rename adds to the quotas of one of the two names. The rename swaps them: the
+    /// repository `from` becomes `to`, and what is left of an earlier `to` becomes `from`. Returns `None` if no byte
+    /// quota applies.
     ///
     /// # Errors
     /// [`ServiceError::OverQuota`] if a quota would be exceeded.
@@ -109,63 +113,64 @@ impl Registry {
         from: &RepoName,
         to: &RepoName,
     ) -> Result<Option<Reservation>, ServiceError> {
-        if !self.limits_bytes(to) && !self.limits_bytes(from) {
+        if !self.has_byte_quota(to) && !self.has_byte_quota(from) {
             return Ok(None);
         }
-        let of = |name: &RepoName| Quota::of(Scope::One(name.clone()));
+        let quota_of = |name: &RepoName| Quota::of(Scope::One(name.clone()));
         let bytes: Vec<u64> = self
             .metadata
-            .measure_quotas(&[of(from), of(to)])
+            .measure_quotas(&[quota_of(from), quota_of(to)])
             .await?
             .iter()
             .map(|found| found.bytes)
             .collect();
-        let moved = bytes.first().copied().unwrap_or_default();
-        let left = bytes.get(1).copied().unwrap_or_default();
-        let (grows, shrinks) = if moved >= left { (to, from) } else { (from, to) };
+        let from_bytes = bytes.first().copied().unwrap_or_default();
+        let to_bytes = bytes.get(1).copied().unwrap_or_default();
+        let (growing, shrinking) = if from_bytes >= to_bytes { (to, from) } else { (from, to) };
         loop {
-            let releases = self.reservations.releases();
-            let mut quotas = self.metadata.quotas(Some(grows)).await?;
-            quotas.retain(|found| !found.quota.scope.includes(shrinks));
-            let recorded = Recorded { quotas: &quotas, releases };
-            match self.reservations.reserve(moved.abs_diff(left), &recorded) {
+            let release_count = self.reservations.release_count();
+            let mut quotas = self.metadata.quotas(Some(growing)).await?;
+            quotas.retain(|found| !found.quota.scope.includes(shrinking));
+            let recorded = Recorded { quotas: &quotas, release_count };
+            match self.reservations.reserve(from_bytes.abs_diff(to_bytes), &recorded) {
                 Ok(reservation) => return Ok(Some(reservation)),
-                Err(Grant::Refused(over)) => return Err(ServiceError::OverQuota(over)),
-                Err(Grant::Overtaken | Grant::Done) => {}
+                Err(GrowthOutcome::Rejected(exceeded)) => return Err(ServiceError::OverQuota(exceeded)),
+                Err(GrowthOutcome::Outdated | GrowthOutcome::Granted) => {}
             }
         }
     }
 }
 
-/// A request for space, and what has been done for it.
-struct Attempt {
-    /// The size it requests in total.
+/// A request for space, and the steps that were already taken to make room for it.
+struct SpaceRequest {
+    /// The requested size in total.
     bytes: u64,
-    /// How long it waits for other changes.
+    /// Until when it waits for other changes to be recorded.
     deadline: Instant,
+    /// The steps that reclaim space.
     relief: Relief,
 }
 
-impl Attempt {
+impl SpaceRequest {
     fn new(bytes: u64) -> Self {
         Self { bytes, deadline: Instant::now() + MAX_WAIT, relief: Relief::default() }
     }
 
-    /// Prepares another attempt after a rejection, or returns the rejection. Changes being recorded at the moment may
-    /// have counted twice, so it waits for them first.
+    /// Makes room after a rejection, so that the caller can try again. Returns the rejection if there is nothing left
+    /// to do. First waits for changes that are being recorded, because they may have counted twice.
     async fn make_room(
         &mut self,
         registry: &Registry,
-        over: OverQuota,
-        releases: u64,
+        exceeded: OverQuota,
+        release_count: u64,
     ) -> Result<(), ServiceError> {
-        // Something that would not fit into an empty repository is not worth emptying any trash.
-        let can_fit = self.bytes <= over.limit;
-        if registry.reservations.wait_for_release(releases, self.deadline).await
-            || (can_fit && self.relief.step(registry, &over.scope).await?)
+        // If the content would not fit even into an empty scope, emptying the trash is pointless.
+        let can_fit = self.bytes <= exceeded.limit;
+        if registry.reservations.wait_for_release(release_count, self.deadline).await
+            || (can_fit && self.relief.step(registry, &exceeded.scope).await?)
         {
             return Ok(());
         }
-        Err(ServiceError::OverQuota(over))
+        Err(ServiceError::OverQuota(exceeded))
     }
 }

@@ -92,7 +92,7 @@ impl Repository {
         registry.close_bytes_if_crowded(upload);
         let before = (upload.offset, upload.hasher.clone());
         let expected = range.map(|range| range.end() - range.start() + 1);
-        let is_limited = registry.limits_bytes(&self.name);
+        let is_limited = registry.has_byte_quota(&self.name);
         let work = Work { requester, owned, flow: None, expected, before, reserved: 0, is_limited };
         Ok(Receiving { registry: Arc::clone(registry), id, work: Some(work) })
     }

@@ -7,22 +7,22 @@ use crate::oci::{RepoName, Tag};
 /// How many tags are checked for immutability at a time.
 const TAG_PAGE: usize = 1000;
 
-/// More repositories than are ever deleted or restored at once.
-const MAX_RUNNING: usize = 10_000;
+/// Upper bound for the number of deletions and restorations that run at once.
+const MAX_RUNNING_WORK: usize = 10_000;
 
-/// How many repositories the upkeep checks in one step for being empty.
+/// How many repositories [`Registry::forget_empty_repositories`] checks in one step.
 const FORGET_BATCH: usize = 500;
 
 impl Repository {
-    /// Starts moving the content of the repository to the trash; [`Registry::advance_repositories`] continues it.
-    /// Content pushed from now on stays.
+    /// Starts to move the content of the repository to the trash; [`Registry::advance_repository_work`] does the rest.
+    /// Content that is pushed from now on stays.
     ///
     /// # Errors
     /// [`RepositoryError::Unknown`] if it is empty, [`RepositoryError::Immutable`] if it has an immutable tag.
     pub async fn delete(&self) -> Result<RepositoryWork, RepositoryError> {
         self.registry.admit_change()?;
         let change = self.change();
-        if let Some(tag) = self.immutable_tag(&change).await? {
+        if let Some(tag) = self.find_immutable_tag(&change).await? {
             return Err(RepositoryError::Immutable(tag));
         }
         self.registry.outcomes.lock().await.forget_finished(&self.name);
@@ -31,11 +31,11 @@ impl Repository {
         started.ok_or(RepositoryError::Unknown)
     }
 
-    /// Starts restoring what the last deletion of the repository removed, or the deletion with the id `removal` in its
-    /// history; [`Registry::advance_repositories`] continues it.
+    /// Starts to restore what the last deletion of the repository removed, or what the deletion with the id `removal`
+    /// in its history removed; [`Registry::advance_repository_work`] does the rest.
     ///
     /// # Errors
-    /// [`RepositoryError::Unknown`] if nothing of it is in the trash.
+    /// [`RepositoryError::Unknown`] if nothing of the repository is in the trash.
     pub async fn restore(&self, removal: Option<i64>) -> Result<RepositoryWork, RepositoryError> {
         self.registry.admit_change()?;
         self.registry.outcomes.lock().await.forget_finished(&self.name);
@@ -43,11 +43,11 @@ impl Repository {
         started.ok_or(RepositoryError::Unknown)
     }
 
-    /// Renames the repository at once. Renaming it back undoes this. Clients that are pushing under the old name
-    /// continue under it and get errors for missing content.
+    /// Renames the repository at once. Renaming it back undoes this. Clients that are pushing to the old name keep
+    /// using it, and get errors for content that is no longer there.
     ///
     /// # Errors
-    /// Any [`RepositoryError`]; nothing has changed in that case.
+    /// Any [`RepositoryError`]. Then nothing was changed.
     pub async fn rename(&self, to: &RepoName) -> Result<(), RepositoryError> {
         self.registry.admit_change()?;
         self.registry.flush_pulls().await?;
@@ -66,14 +66,14 @@ impl Repository {
         }
     }
 
-    /// Returns the state of the last deletion or restoration, or `None` if there was none. Finished ones are remembered
-    /// until the server stops.
+    /// Returns the progress or outcome of the last deletion or restoration of the repository, or `None` if there was
+    /// none. Outcomes are remembered until the server stops.
     ///
     /// # Errors
     /// Fails if the metadata store fails.
     pub async fn work(&self) -> Result<Option<RepositoryStep>, ServiceError> {
         let outcomes = self.registry.outcomes.lock().await;
-        let running = self.registry.metadata.repository_work(MAX_RUNNING).await?;
+        let running = self.registry.metadata.repository_work(MAX_RUNNING_WORK).await?;
         let running = running.into_iter().find(|work| work.repo == self.name);
         let known = outcomes.of(&self.name).cloned();
         Ok(match (running, known) {
@@ -85,15 +85,15 @@ impl Repository {
         })
     }
 
-    /// Returns an immutable tag of the repository, so that no work starts that would stop half-way. Each step checks
-    /// again.
-    async fn immutable_tag(&self, change: &Change) -> Result<Option<Tag>, ServiceError> {
+    /// Finds an immutable tag of the repository. It is looked for before a deletion starts, so that the deletion does
+    /// not stop half-way. Each step checks again.
+    async fn find_immutable_tag(&self, change: &Change) -> Result<Option<Tag>, ServiceError> {
         let mut after: Option<Tag> = None;
         while change.immutable_tags.can_match() {
             let from = after.as_ref().map(Tag::as_str);
             let tags = self.registry.metadata.tags(&self.name, from, TAG_PAGE).await?.unwrap_or_default();
-            if let Some(fixed) = tags.iter().find(|tag| change.immutable_tags.contains(tag)) {
-                return Ok(Some(fixed.clone()));
+            if let Some(immutable) = tags.iter().find(|tag| change.immutable_tags.contains(tag)) {
+                return Ok(Some(immutable.clone()));
             }
             match tags.last() {
                 Some(last) => after = Some(last.clone()),
@@ -113,12 +113,15 @@ impl Registry {
         Ok(self.metadata.repository_work(limit).await?)
     }
 
-    /// Advances the first running deletion or restoration by one step of about `limit` manifests. Returns the step, or
-    /// `None` if nothing is running.
+    /// Runs the next step, of about `limit` manifests, of the first deletion or restoration that is not finished.
+    /// Returns the step, or `None` if all are finished.
     ///
     /// # Errors
     /// Fails if the metadata store fails.
-    pub async fn advance_repositories(&self, limit: usize) -> Result<Option<RepositoryStep>, ServiceError> {
+    pub async fn advance_repository_work(
+        &self,
+        limit: usize,
+    ) -> Result<Option<RepositoryStep>, ServiceError> {
         let Some(work) = self.metadata.repository_work(1).await?.pop() else {
             return Ok(None);
         };
@@ -133,13 +136,13 @@ impl Registry {
         Ok(step)
     }
 
-    /// Checks some repositories after the position `after` (0 at the start) and forgets the empty ones. Returns the
-    /// position for the next call, 0 after the last repository.
+    /// Checks some repositories and removes the records of empty ones. `after` is the result of the previous call, or 0
+    /// for the first one. Returns 0 after the last repository.
     ///
     /// # Errors
     /// Fails if the metadata store fails.
-    pub async fn forget_repositories(&self, after: i64) -> Result<i64, ServiceError> {
-        let (next, _) = self.metadata.forget_repositories(after, FORGET_BATCH).await?;
+    pub async fn forget_empty_repositories(&self, after: i64) -> Result<i64, ServiceError> {
+        let (next, _) = self.metadata.forget_empty_repositories(after, FORGET_BATCH).await?;
         Ok(next.unwrap_or(0))
     }
 }

@@ -20,23 +20,24 @@ const MAX_AHEAD: u64 = 1 << 20;
 /// The grant ahead is also limited to this fraction of the remaining space.
 const AHEAD_FRACTION: u64 = 1024;
 
-/// The outcome of a request for space in a quota.
+/// The outcome of a request for space in the quotas of a repository.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Grant {
+pub(super) enum GrowthOutcome {
     /// The space is reserved.
-    Done,
+    Granted,
     /// A quota would be exceeded.
-    Refused(OverQuota),
-    /// Something was released meanwhile. It may be recorded now and may not have been when the usage was read.
-    Overtaken,
+    Rejected(OverQuota),
+    /// The usage that was read is outdated, because another reservation was released meanwhile. Its bytes may be
+    /// recorded now. Read the usage again.
+    Outdated,
 }
 
 /// The recorded usage of the quotas that apply to a repository.
 pub(super) struct Recorded<'a> {
     /// The usage of each quota.
     pub(super) quotas: &'a [QuotaUse],
-    /// The value of [`Reservations::releases`] before the usage was read.
-    pub(super) releases: u64,
+    /// The value of [`Reservations::release_count`] before the usage was read.
+    pub(super) release_count: u64,
 }
 
 /// Reservations by upload, and their sums by quota.
@@ -49,7 +50,7 @@ struct State {
     uploads: HashMap<UploadId, Upload>,
     sums: Vec<Sum>,
     /// How many releases there have been.
-    releases: u64,
+    release_count: u64,
     /// How many changes are being recorded and may count twice.
     in_flight: usize,
 }
@@ -85,7 +86,7 @@ impl Reservations {
     /// Creates an empty set of reservations for these quotas.
     pub(super) fn new(quotas: &[Quota]) -> Arc<Self> {
         let sums = quotas.iter().map(|quota| Sum { scope: quota.scope.clone(), bytes: 0, granted: 0 });
-        let state = State { uploads: HashMap::new(), sums: sums.collect(), releases: 0, in_flight: 0 };
+        let state = State { uploads: HashMap::new(), sums: sums.collect(), release_count: 0, in_flight: 0 };
         Arc::new(Self { state: Mutex::new(state), released: Notify::new() })
     }
 
@@ -102,21 +103,27 @@ impl Reservations {
     }
 
     /// Grants an upload growth to `bytes`, if there is space.
-    pub(super) fn grow(&self, id: UploadId, repo: &RepoName, bytes: u64, recorded: &Recorded<'_>) -> Grant {
+    pub(super) fn grow(
+        &self,
+        id: UploadId,
+        repo: &RepoName,
+        bytes: u64,
+        recorded: &Recorded<'_>,
+    ) -> GrowthOutcome {
         let mut state = self.lock();
-        if state.releases != recorded.releases {
-            return Grant::Overtaken;
+        if state.release_count != recorded.release_count {
+            return GrowthOutcome::Outdated;
         }
         let here = state.uploads.get(&id).map_or(0, |upload| upload.bytes);
         state.change(id, here, here);
         let wanted = bytes.saturating_sub(here);
         if let Some(over) = state.refusal(recorded.quotas, wanted) {
-            return Grant::Refused(over);
+            return GrowthOutcome::Rejected(over);
         }
         let ahead = state.room(recorded.quotas).saturating_sub(wanted) / AHEAD_FRACTION;
         state.uploads.entry(id).or_insert_with(|| Upload { repo: repo.clone(), bytes: 0, granted: 0 });
         state.change(id, bytes, bytes + ahead.min(MAX_AHEAD));
-        Grant::Done
+        GrowthOutcome::Granted
     }
 
     /// Records how many bytes of an upload have been received, whether there is space or not.
@@ -129,7 +136,7 @@ impl Reservations {
         let upload = state.uploads.entry(id);
         let before = upload.or_insert_with(|| Upload { repo: repo.clone(), bytes: 0, granted: 0 }).granted;
         state.change(id, bytes, bytes);
-        state.releases += u64::from(bytes < before);
+        state.release_count += u64::from(bytes < before);
     }
 
     /// Records that an upload has no bytes any more, or that they are recorded as a blob.
@@ -138,7 +145,7 @@ impl Reservations {
         if state.uploads.contains_key(&id) {
             state.change(id, 0, 0);
             state.uploads.remove(&id);
-            state.releases += 1;
+            state.release_count += 1;
         }
     }
 
@@ -147,13 +154,13 @@ impl Reservations {
         self: &Arc<Self>,
         bytes: u64,
         recorded: &Recorded<'_>,
-    ) -> Result<Reservation, Grant> {
+    ) -> Result<Reservation, GrowthOutcome> {
         let mut state = self.lock();
-        if state.releases != recorded.releases {
-            return Err(Grant::Overtaken);
+        if state.release_count != recorded.release_count {
+            return Err(GrowthOutcome::Outdated);
         }
         if let Some(over) = state.refusal(recorded.quotas, bytes) {
-            return Err(Grant::Refused(over));
+            return Err(GrowthOutcome::Rejected(over));
         }
         let scopes: Vec<Scope> = recorded.quotas.iter().map(|found| found.quota.scope.clone()).collect();
         for sum in state.sums.iter_mut().filter(|sum| scopes.contains(&sum.scope)) {
@@ -169,15 +176,15 @@ impl Reservations {
         InFlight(Arc::clone(self))
     }
 
-    /// Waits until `deadline` for a release. Returns whether there was one since `releases`, so that the rejected
+    /// Waits until `deadline` for a release. Returns whether there was one since `release_count`, so that the rejected
     /// request may fit now.
-    pub(super) async fn wait_for_release(&self, releases: u64, deadline: Instant) -> bool {
+    pub(super) async fn wait_for_release(&self, release_count: u64, deadline: Instant) -> bool {
         let released = self.released.notified();
         tokio::pin!(released);
         released.as_mut().enable();
         {
             let state = self.lock();
-            if state.releases != releases {
+            if state.release_count != release_count {
                 return Instant::now() < deadline;
             }
             if state.in_flight == 0 {
@@ -188,8 +195,8 @@ impl Reservations {
     }
 
     /// Returns how many releases there have been.
-    pub(super) fn releases(&self) -> u64 {
-        self.lock().releases
+    pub(super) fn release_count(&self) -> u64 {
+        self.lock().release_count
     }
 
     /// Returns how many bytes uploads have received within the scope of a quota.
@@ -264,7 +271,7 @@ impl Drop for Reservation {
         for sum in state.sums.iter_mut().filter(|sum| self.scopes.contains(&sum.scope)) {
             sum.granted -= self.bytes;
         }
-        state.releases += 1;
+        state.release_count += 1;
     }
 }
 
@@ -273,7 +280,7 @@ impl Drop for InFlight {
         {
             let mut state = self.0.lock();
             state.in_flight -= 1;
-            state.releases += 1;
+            state.release_count += 1;
         }
         self.0.released.notify_waiters();
     }
@@ -299,19 +306,21 @@ mod tests {
     fn uploads_share_the_remaining_space() {
         let quotas = [used("team/", 100, 40)];
         let reservations = Reservations::new(&[quota("team/", 100)]);
-        let recorded = Recorded { quotas: &quotas, releases: reservations.releases() };
+        let recorded = Recorded { quotas: &quotas, release_count: reservations.release_count() };
         let one = UploadId::random();
         let other = UploadId::random();
         let app = repo("team/app");
-        assert_eq!(reservations.grow(one, &app, 50, &recorded), Grant::Done);
-        let Grant::Refused(over) = reservations.grow(other, &app, 11, &recorded) else { panic!("granted") };
+        assert_eq!(reservations.grow(one, &app, 50, &recorded), GrowthOutcome::Granted);
+        let GrowthOutcome::Rejected(over) = reservations.grow(other, &app, 11, &recorded) else {
+            panic!("granted")
+        };
         assert_eq!((over.used, over.requested, over.limit), (90, 11, 100));
-        assert_eq!(reservations.grow(other, &app, 10, &recorded), Grant::Done);
+        assert_eq!(reservations.grow(other, &app, 10, &recorded), GrowthOutcome::Granted);
         assert_eq!(reservations.staged(&over.scope), 60);
         reservations.forget(one);
-        assert_eq!(reservations.grow(other, &app, 60, &recorded), Grant::Overtaken);
-        let recorded = Recorded { quotas: &quotas, releases: reservations.releases() };
-        assert_eq!(reservations.grow(other, &app, 60, &recorded), Grant::Done);
+        assert_eq!(reservations.grow(other, &app, 60, &recorded), GrowthOutcome::Outdated);
+        let recorded = Recorded { quotas: &quotas, release_count: reservations.release_count() };
+        assert_eq!(reservations.grow(other, &app, 60, &recorded), GrowthOutcome::Granted);
         assert!(reservations.reserve(1, &recorded).is_err());
     }
 
@@ -320,14 +329,14 @@ mod tests {
         let limit = 100 << 20;
         let quotas = [used("", limit, 0)];
         let reservations = Reservations::new(&[quota("", limit)]);
-        let recorded = Recorded { quotas: &quotas, releases: 0 };
+        let recorded = Recorded { quotas: &quotas, release_count: 0 };
         let one = UploadId::random();
         let other = UploadId::random();
-        assert_eq!(reservations.grow(one, &repo("a"), 1, &recorded), Grant::Done);
+        assert_eq!(reservations.grow(one, &repo("a"), 1, &recorded), GrowthOutcome::Granted);
         assert!(reservations.covers(one, 1000));
-        assert_eq!(reservations.grow(other, &repo("b"), limit - 2000, &recorded), Grant::Done);
-        assert!(matches!(reservations.grow(one, &repo("a"), 2001, &recorded), Grant::Refused(_)));
-        assert_eq!(reservations.grow(one, &repo("a"), 2000, &recorded), Grant::Done);
+        assert_eq!(reservations.grow(other, &repo("b"), limit - 2000, &recorded), GrowthOutcome::Granted);
+        assert!(matches!(reservations.grow(one, &repo("a"), 2001, &recorded), GrowthOutcome::Rejected(_)));
+        assert_eq!(reservations.grow(one, &repo("a"), 2000, &recorded), GrowthOutcome::Granted);
         assert_eq!(reservations.staged(&Scope::All), limit);
     }
 
@@ -336,13 +345,13 @@ mod tests {
         let limit = 10 << 20;
         let quotas = [used("", limit, 0)];
         let reservations = Reservations::new(&[quota("", limit)]);
-        let recorded = Recorded { quotas: &quotas, releases: 0 };
+        let recorded = Recorded { quotas: &quotas, release_count: 0 };
         let one = UploadId::random();
         let other = UploadId::random();
-        assert_eq!(reservations.grow(one, &repo("a"), 1, &recorded), Grant::Done);
+        assert_eq!(reservations.grow(one, &repo("a"), 1, &recorded), GrowthOutcome::Granted);
         assert!(reservations.covers(one, 1000));
         assert!(!reservations.covers(one, 1 << 20));
-        assert_eq!(reservations.grow(other, &repo("b"), limit - 1000, &recorded), Grant::Done);
+        assert_eq!(reservations.grow(other, &repo("b"), limit - 1000, &recorded), GrowthOutcome::Granted);
         assert!(!reservations.covers(one, 1001));
         assert!(reservations.covers(one, 1000));
     }
@@ -351,15 +360,17 @@ mod tests {
     fn a_change_counts_until_it_is_recorded() {
         let quotas = [used("", 100, 0), used("team/", 50, 0)];
         let reservations = Reservations::new(&[quota("", 100), quota("team/", 50)]);
-        let recorded = Recorded { quotas: &quotas, releases: 0 };
+        let recorded = Recorded { quotas: &quotas, release_count: 0 };
         let Ok(change) = reservations.reserve(40, &recorded) else { panic!("there is space") };
         assert_eq!(reservations.staged(&Scope::All), 0);
-        let Err(Grant::Refused(over)) = reservations.reserve(20, &recorded) else { panic!("granted") };
+        let Err(GrowthOutcome::Rejected(over)) = reservations.reserve(20, &recorded) else {
+            panic!("granted")
+        };
         assert_eq!(over.scope.as_str(), "team/");
-        let outer = Recorded { quotas: &quotas[..1], releases: 0 };
+        let outer = Recorded { quotas: &quotas[..1], release_count: 0 };
         assert!(reservations.reserve(60, &outer).is_ok());
         drop(change);
-        let recorded = Recorded { quotas: &quotas, releases: reservations.releases() };
+        let recorded = Recorded { quotas: &quotas, release_count: reservations.release_count() };
         assert!(reservations.reserve(50, &recorded).is_ok());
     }
 }

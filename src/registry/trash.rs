@@ -3,7 +3,8 @@
 use super::{Registry, ServiceError};
 use crate::clock::Timestamp;
 use crate::metadata::{
-    Batch, Change, ExpireManifest, ExpireTag, Expired, RemovedManifest, RemovedTag, TrashCursor, TrashPage,
+    Batch, Change, ExpiryOutcome, ManifestExpiry, RemovedManifest, RemovedTag, TagExpiry, TrashCursor,
+    TrashPage,
 };
 use crate::oci::RepoName;
 
@@ -88,20 +89,20 @@ impl Registry {
     ///
     /// # Errors
     /// Fails if the metadata store fails.
-    pub async fn expire_tag(&self, expiry: ExpireTag) -> Result<Expired, ServiceError> {
+    pub async fn expire_tag(&self, expiry: TagExpiry) -> Result<ExpiryOutcome, ServiceError> {
         self.admit_change()?;
         let change = self.with_repository_rules(&expiry.repo, expiry.change);
-        Ok(self.metadata.expire_tag(ExpireTag { change, ..expiry }).await?)
+        Ok(self.metadata.expire_tag(TagExpiry { change, ..expiry }).await?)
     }
 
     /// Removes an untagged manifest on behalf of a policy if it is unchanged since the policy evaluated it.
     ///
     /// # Errors
     /// Fails if the metadata store fails.
-    pub async fn expire_manifest(&self, expiry: ExpireManifest) -> Result<Expired, ServiceError> {
+    pub async fn expire_manifest(&self, expiry: ManifestExpiry) -> Result<ExpiryOutcome, ServiceError> {
         self.admit_change()?;
         let change = self.with_repository_rules(&expiry.repo, expiry.change);
-        Ok(self.metadata.expire_manifest(ExpireManifest { change, ..expiry }).await?)
+        Ok(self.metadata.expire_manifest(ManifestExpiry { change, ..expiry }).await?)
     }
 
     /// Adds the immutable tags and history limits of `repo` to a change.

@@ -54,7 +54,7 @@ impl Globs {
     }
 
     /// Whether a glob matches one of the texts, and no exception matches any of them.
-    pub(crate) fn match_some<'a>(&self, texts: impl Iterator<Item = &'a str> + Clone) -> bool {
+    pub(crate) fn matches_any_of<'a>(&self, texts: impl Iterator<Item = &'a str> + Clone) -> bool {
         let is_included = |text| self.only.as_ref().is_none_or(|only| only.is_match(text));
         let is_excepted = |text| self.except.as_ref().is_some_and(|except| except.is_match(text));
         texts.clone().any(is_included) && !texts.clone().any(is_excepted)
@@ -62,7 +62,7 @@ impl Globs {
 
     /// Whether a glob matches and no exception does.
     pub(crate) fn matches(&self, text: &str) -> bool {
-        self.match_some(std::iter::once(text))
+        self.matches_any_of(std::iter::once(text))
     }
 }
 

@@ -7,7 +7,7 @@ use tokio::runtime::Handle;
 
 use super::errors::StartError;
 use crate::auth::{
-    AccessControl, AccessSettings, Accounts, Authority, Identities, Provider, TokenKey, Tokens, WatchedUsers,
+    AccessControl, AccessSettings, Accounts, Authority, HtpasswdFile, Identities, Provider, TokenKey, Tokens,
 };
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, IdentityProvider};
@@ -15,25 +15,26 @@ use crate::metadata::Metadata;
 use crate::outbound;
 use crate::text_file;
 
-/// The file of the key that signs tokens.
-const TOKEN_KEY: &str = "tokens.key";
+/// The name of the file that stores the key for signing tokens.
+const TOKEN_KEY_FILE: &str = "tokens.key";
 
-/// Builds the access control and reads the files that the settings name. Tokens survive a restart if `keys` names the
-/// folder of their key. Passwords are hashed in `background`.
+/// Builds the access control and reads the files that the settings name. The key that signs tokens is stored in
+/// `key_folder`; if that is `None`, tokens are invalid after a restart. Passwords are hashed on the threads of
+/// `background`.
 ///
 /// # Errors
 /// Fails if a file cannot be read or a setting is invalid.
 pub async fn load_access_control(
     config: &Config,
     metadata: Arc<Metadata>,
-    keys: Option<&Path>,
+    key_folder: Option<&Path>,
     background: Option<&Handle>,
 ) -> Result<AccessControl, StartError> {
     let auth = &config.auth;
-    let file = keys.map(|folder| folder.join(TOKEN_KEY));
-    let key = file.as_deref().map_or_else(TokenKey::random, TokenKey::load_or_create);
+    let key_file = key_folder.map(|folder| folder.join(TOKEN_KEY_FILE));
+    let key = key_file.as_deref().map_or_else(TokenKey::random, TokenKey::load_or_create);
     let key = key.map_err(|error| {
-        let file = file.clone().unwrap_or_default();
+        let file = key_file.clone().unwrap_or_default();
         setting_error("metadata.dir", format!("no key for tokens: {}: {error}", file.display()))
     })?;
     let settings = AccessSettings {
@@ -44,7 +45,7 @@ pub async fn load_access_control(
     };
     let accounts = Arc::new(Accounts::load(metadata).await?);
     let tokens = Tokens::new(&key, auth.token_lifetime.0);
-    let tokens = match file {
+    let tokens = match key_file {
         Some(file) => tokens.with_key_file(file),
         None => tokens,
     };
@@ -53,11 +54,11 @@ pub async fn load_access_control(
         let path = auth.htpasswd.clone().unwrap_or_default();
         setting_error("auth.htpasswd", format!("{} cannot be read: {error}", path.display()))
     })?;
-    Ok(access_control.with_identity_providers(identities(config)?))
+    Ok(access_control.with_identity_providers(build_identities(config)?))
 }
 
 /// Builds the trusted identity providers and token authority.
-fn identities(config: &Config) -> Result<Identities, StartError> {
+fn build_identities(config: &Config) -> Result<Identities, StartError> {
     let authority = config.token_authority.settings();
     let authority = authority.map_err(|key| setting_error(key, "is missing".to_owned()))?;
     if config.identity_providers.is_empty() && authority.is_none() {
@@ -72,19 +73,19 @@ fn identities(config: &Config) -> Result<Identities, StartError> {
     let client = outbound::client(config.outbound.ca_file.as_deref());
     let client = client.map_err(|error| setting_error("outbound.ca_file", error.to_string()))?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let provider = |setting: &IdentityProvider| {
+    let build_provider = |setting: &IdentityProvider| {
         let secret = setting.client_secret_file.as_deref().map(read_secret).transpose();
         let secret = secret
             .map_err(|why| setting_error("identity_providers", format!("client_secret_file: {why}")))?;
         let built = Provider::new(&setting.settings(secret), client.clone(), Arc::clone(&clock));
         built.map_err(|(at, error)| setting_error("identity_providers", format!("rules[{at}]: {error}")))
     };
-    let providers = config.identity_providers.iter().map(provider).collect::<Result<_, _>>()?;
+    let providers = config.identity_providers.iter().map(build_provider).collect::<Result<_, _>>()?;
     let authority = authority.map(|settings| Authority::new(settings, client.clone(), Arc::clone(&clock)));
     Ok(Identities::new(providers, authority))
 }
 
-/// Reads a secret from a file, as containers receive them.
+/// Reads a secret from a file. Containers receive their secrets as files, often with a newline at the end.
 fn read_secret(path: &Path) -> Result<String, String> {
     let text =
         text_file::read(path).map_err(|error| format!("{} cannot be read: {error}", path.display()))?;
@@ -95,18 +96,18 @@ fn setting_error(key: &'static str, message: String) -> StartError {
     StartError::Setting { key, message }
 }
 
-/// Checks that the files for access control can be read.
+/// Checks the settings for access control, and that the files that they name can be read.
 ///
 /// # Errors
 /// Fails if a file cannot be read or a setting is invalid.
 pub fn check_access_control_files(config: &Config) -> Result<(), StartError> {
     if let Some(path) = &config.auth.htpasswd {
-        let read = WatchedUsers::open(path, Arc::new(SystemClock));
+        let read = HtpasswdFile::open(path, Arc::new(SystemClock));
         read.map_err(|error| {
             setting_error("auth.htpasswd", format!("{} cannot be read: {error}", path.display()))
         })?;
     }
-    identities(config)?;
+    build_identities(config)?;
     configured_password(config).map(drop)
 }
 
@@ -121,8 +122,8 @@ fn configured_password(config: &Config) -> Result<Option<String>, StartError> {
     }
 }
 
-/// Ensures that the first administrator exists and has the configured password. If there is none and no password is
-/// configured, generates a password and returns it.
+/// Ensures that the first administrator exists and has the configured password. If the account is missing and no
+/// password is configured, generates a password and returns it.
 ///
 /// # Errors
 /// Fails if the password cannot be read or the account cannot be stored.

@@ -11,7 +11,7 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::gauge::ConstGauge;
 
 use super::errors::StartError;
-use crate::acme::{Acme, AcmeSettings, External, Folder};
+use crate::acme::{AcmeSettings, AuthorityFolder, CertificateRenewer, ExternalAccount};
 use crate::clock::SystemClock;
 use crate::config::{self, Config};
 use crate::http::listen::{Challenges, Tls, TlsFiles};
@@ -24,7 +24,7 @@ pub(super) struct Certificates {
     /// TLS for connections, if it is configured.
     pub(super) tls: Option<Arc<Tls>>,
     /// The ACME client, if ACME is configured.
-    pub(super) acme: Option<Arc<Acme>>,
+    pub(super) acme: Option<Arc<CertificateRenewer>>,
 }
 
 impl Certificates {
@@ -50,12 +50,13 @@ impl Certificates {
         let ca_file = config.outbound.ca_file.as_deref();
         let client = outbound::client(ca_file)
             .map_err(|error| setting_error("outbound.ca_file", error.to_string()))?;
-        let file = Folder::of(&metadata_dir, &settings.directory).certificate();
+        let file = AuthorityFolder::of(&metadata_dir, &settings.directory).certificate_path();
         let files =
             TlsFiles { certificate: file.clone(), key: file, client_ca: client_ca.map(Path::to_owned) };
         let challenges = Arc::new(Challenges::default());
         let tls = Some(Arc::new(Tls::await_files(files, Arc::clone(&challenges))?));
-        let acme = Acme::new(settings, &metadata_dir, client, challenges, Arc::new(SystemClock));
+        let acme =
+            CertificateRenewer::new(settings, &metadata_dir, client, challenges, Arc::new(SystemClock));
         Ok(Self { tls, acme: Some(Arc::new(acme)) })
     }
 }
@@ -69,12 +70,12 @@ pub fn check_certificates(config: &Config) -> Result<(), StartError> {
 }
 
 fn acme_settings(acme: &config::Acme) -> Result<AcmeSettings, StartError> {
-    let external = match (&acme.eab_key_id, &acme.eab_key_file) {
+    let external_account = match (&acme.eab_key_id, &acme.eab_key_file) {
         (Some(id), Some(path)) => {
             let key = external_key(path).map_err(|error| {
                 setting_error("acme.eab_key_file", format!("{} cannot be used: {error}", path.display()))
             })?;
-            Some(External { id: id.clone(), key })
+            Some(ExternalAccount { id: id.clone(), key })
         }
         _ => None,
     };
@@ -82,7 +83,7 @@ fn acme_settings(acme: &config::Acme) -> Result<AcmeSettings, StartError> {
         names: acme.names.iter().map(|name| name.as_str().to_owned()).collect(),
         directory: acme.directory.as_str().to_owned(),
         email: acme.email.as_ref().map(|email| email.as_str().to_owned()),
-        external,
+        external_account,
     })
 }
 

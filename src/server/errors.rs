@@ -1,4 +1,4 @@
-//! Errors that keep a command from starting, or end it.
+//! Errors that prevent a command from starting, or stop it.
 
 use std::io;
 use std::net::SocketAddr;
@@ -26,7 +26,7 @@ pub enum StartError {
         message: String,
     },
     /// The TLS certificate or key cannot be used.
-    #[error("{}: {error}", tls_keys(.error))]
+    #[error("{}: {error}", tls_setting_keys(.error))]
     Tls {
         /// The cause.
         #[from]
@@ -35,14 +35,14 @@ pub enum StartError {
     /// A directory could not be locked.
     #[error(transparent)]
     Lock(#[from] LockError),
-    /// The data directory cannot be created.
+    /// The data directory cannot be created or used.
     #[error("the data directory {}: {error}{hint}", path.display())]
     Data {
         /// The data directory.
         path: PathBuf,
         /// The cause.
         error: io::Error,
-        /// A hint for the operator, or empty.
+        /// A hint for the operator; may be empty.
         hint: String,
     },
     /// The data directory holds no store.
@@ -57,7 +57,7 @@ pub enum StartError {
     /// A restore failed.
     #[error(transparent)]
     Restore(BackupError),
-    /// Blobs and metadata belong to different stores.
+    /// The data directory and the metadata directory belong to different stores.
     #[error("{0}")]
     Mismatch(String),
     /// The metadata was lost or belongs to another store.
@@ -68,7 +68,7 @@ pub enum StartError {
          registry that required logins still requires them",
         database.display(),
         data.display(),
-        hint(.loss)
+        likely_cause(.loss)
     )]
     Lost {
         /// The database.
@@ -95,13 +95,13 @@ pub enum StartError {
     /// A store failed after it was opened.
     #[error(transparent)]
     Service(#[from] ServiceError),
-    /// A sync failed while the server ran.
+    /// A sync to the disk failed while the server ran.
     #[error("stopped to be restarted, because a write did not become durable: {0}")]
-    Broken(String),
+    SyncFailed(String),
     /// Signal handlers cannot be installed.
     #[error("cannot install signal handlers: {0}")]
     Signals(io::Error),
-    /// The address cannot be listened on.
+    /// The server cannot listen on the address.
     #[error("server.listen: cannot listen on {address}: {error}")]
     Listen {
         /// The address.
@@ -111,8 +111,8 @@ pub enum StartError {
     },
 }
 
-/// Returns a hint on the likely cause of a loss.
-fn hint(loss: &Loss) -> &'static str {
+/// Returns a hint about the likely cause of a loss.
+fn likely_cause(loss: &Loss) -> &'static str {
     match loss {
         Loss::Missing => "is metadata.dir right and mounted?",
         Loss::Foreign { .. } => "are storage.data and metadata.dir right?",
@@ -122,8 +122,8 @@ fn hint(loss: &Loss) -> &'static str {
     }
 }
 
-/// Returns the settings that a TLS error is about.
-fn tls_keys(error: &TlsError) -> &'static str {
+/// Returns the keys of the settings that caused a TLS error.
+fn tls_setting_keys(error: &TlsError) -> &'static str {
     match error {
         TlsError::Authorities { .. } => "server.tls_client_ca",
         TlsError::File { .. } | TlsError::Unusable(_) => "server.tls_certificate, server.tls_key",
@@ -131,8 +131,8 @@ fn tls_keys(error: &TlsError) -> &'static str {
 }
 
 impl StartError {
-    /// Whether a setting is wrong, rather than the machine's state.
-    pub fn is_setting(&self) -> bool {
+    /// Whether a setting is wrong, as opposed to the state of the machine or the store.
+    pub fn is_setting_error(&self) -> bool {
         matches!(self, Self::Setting { .. } | Self::Tls { .. })
     }
 }

@@ -59,5 +59,5 @@ pub use loss::Loss;
 pub use open::{Opened, Purpose};
 pub use restore::{Restored, restore};
 pub use run::serve;
-pub use runtime::{background_runtime, disable_core_files, runtime};
+pub use runtime::{background_runtime, disable_core_files, request_runtime};
 pub use survey::survey;

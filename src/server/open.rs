@@ -13,7 +13,7 @@ use super::lock::StoreLock;
 use super::observed::FailureRecordingStore;
 use super::run_record::RunRecord;
 use super::stores::{Opening, Stores};
-use crate::auth::{AccessControl, Mode};
+use crate::auth::{AccessControl, AnonymousMode};
 use crate::clock::SystemClock;
 use crate::config::{Budget, Config, Period, QuotaSetting, Sparse, Storage, Untagged};
 use crate::jobs::retention::RetentionSettings;
@@ -97,7 +97,7 @@ impl Opened {
             return Cow::Borrowed(config);
         }
         let mut config = config.clone();
-        config.auth.mode = Some(Mode::Closed);
+        config.auth.mode = Some(AnonymousMode::Closed);
         Cow::Owned(config)
     }
 

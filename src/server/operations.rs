@@ -1,5 +1,5 @@
-//! Maintenance operations: `gc`, `fsck`, `scrub` and `backup`. The same code runs in a server, for its admin socket,
-//! and on a stopped store.
+//! Maintenance operations: `gc`, `fsck`, `scrub` and `backup`. The same code runs in a server (for
+//! requests on its admin socket) and in the command itself (on a stopped store).
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -29,24 +29,24 @@ use crate::registry::ServiceError;
 pub enum Operation {
     /// Collect garbage, or report what would be collected.
     Gc {
-        /// Change nothing; only report.
+        /// Only report what would be collected, and change nothing.
         dry_run: bool,
     },
     /// Check the consistency of blobs and metadata.
     Fsck {
-        /// Repair what can be repaired.
+        /// Also repair what can be repaired.
         repair: bool,
     },
     /// Read and verify all blobs, or report the progress of the background scrub.
     Scrub {
-        /// Verify everything now.
+        /// Read and verify all blobs now, instead of reporting the progress.
         now: bool,
         /// Maximum read rate in bytes per second.
         rate: Option<u64>,
     },
     /// Create or update a backup.
     Backup {
-        /// Directory of the backup: an absolute path as the server sees it.
+        /// Directory of the backup: an absolute path on the server's machine (in its container).
         dir: PathBuf,
     },
 }
@@ -69,10 +69,10 @@ impl Operation {
     }
 }
 
-/// The result of a garbage collection or, for a dry run, what it would do.
+/// What a garbage collection has removed or, for a dry run, would remove.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GcReport {
-    /// Whether nothing was changed.
+    /// Whether this was a dry run, which changes nothing.
     pub dry_run: bool,
     /// Expired uploads.
     pub uploads: u64,
@@ -80,13 +80,13 @@ pub struct GcReport {
     pub manifests_expired: u64,
     /// Manifests removed from the trash.
     pub manifests_purged: u64,
-    /// Links between repositories and blobs removed.
+    /// Removed links between repositories and blobs.
     pub links: u64,
-    /// Blobs removed.
+    /// Removed blobs.
     pub blobs: u64,
-    /// Bytes of the blobs removed.
+    /// Bytes of the removed blobs.
     pub bytes: u64,
-    /// Why nothing expires at the moment, if expiry is paused.
+    /// If expiry is paused, the reason.
     pub paused: Option<String>,
 }
 
@@ -113,21 +113,21 @@ pub enum OperationError {
     /// The backup failed.
     #[error(transparent)]
     Backup(#[from] BackupError),
-    /// The backup's directory is in use.
+    /// The backup directory is locked by another process.
     #[error(transparent)]
     Lock(#[from] LockError),
     /// The request is invalid.
     #[error("{0}")]
-    Refused(String),
+    Invalid(String),
 }
 
-/// Runs operations on an open store. Shares its background jobs with the server.
+/// Runs operations on an open store. In a server, it shares the server's background jobs.
 pub struct Operator {
     /// The open store.
     pub opened: Arc<Opened>,
-    /// The garbage collector. A running server's own, so that both use one clock guard.
+    /// The garbage collector. In a server, it is the one of the background job, so that both use the same clock guard.
     pub collector: Arc<Collector>,
-    /// The scrub.
+    /// The job that verifies all blobs.
     pub scrub: Arc<Scrub>,
     /// The retention job.
     pub retention: Arc<Retention>,
@@ -166,9 +166,7 @@ impl Operator {
             settings,
         ))
     }
-}
 
-impl Operator {
     /// Runs `operation` and reports its progress to `progress`.
     ///
     /// # Errors
@@ -208,11 +206,11 @@ impl Operator {
 
     async fn back_up(&self, dir: &Path, progress: &dyn Progress) -> Result<BackupReport, OperationError> {
         if !dir.is_absolute() {
-            return Err(OperationError::Refused(format!("{} is not an absolute path", dir.display())));
+            return Err(OperationError::Invalid(format!("{} is not an absolute path", dir.display())));
         }
-        // A backup inside the data it copies, or around it, would be lost together with the data.
+        // A backup that contains the data directory, or is inside it, would be lost together with the data.
         refuse_overlap(dir, &[&self.opened.data, &self.opened.metadata_dir])
-            .map_err(OperationError::Refused)?;
+            .map_err(OperationError::Invalid)?;
         std::fs::create_dir_all(dir).map_err(|error| BackupError::Io { path: dir.into(), error })?;
         let _lock = DataLock::take(dir)?;
         Ok(backup(&self.opened.registry, &self.opened.data, dir, progress).await?)
@@ -249,11 +247,11 @@ impl From<Garbage> for GcReport {
 }
 
 impl Report {
-    /// Parses the report of `operation` that the admin socket sent.
+    /// Parses the report of `operation` that the admin socket returned.
     ///
     /// # Errors
-    /// Fails if the report has another form, because the server has another version.
-    pub fn read(operation: &Operation, json: serde_json::Value) -> serde_json::Result<Self> {
+    /// Fails if the report does not have the expected fields, because the server has another version.
+    pub fn parse(operation: &Operation, json: serde_json::Value) -> serde_json::Result<Self> {
         Ok(match operation {
             Operation::Gc { .. } => Self::Gc(serde_json::from_value(json)?),
             Operation::Fsck { .. } => Self::Fsck(serde_json::from_value(json)?),
@@ -273,7 +271,7 @@ impl Report {
     }
 }
 
-/// The operation's path on the admin socket.
+/// Formats the operation as the path and query of its request to the admin socket.
 impl fmt::Display for Operation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

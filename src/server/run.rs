@@ -20,11 +20,11 @@ use super::logging::Logs;
 use super::metrics::StoreMetrics;
 use super::open::{Opened, Purpose};
 use super::operations::Operator;
-use super::runtime::raise_descriptors;
+use super::runtime::raise_open_file_limit;
 use super::shutdown;
 use super::tasks::supervise;
 use super::watch::{Watch, watch};
-use crate::acme::Acme;
+use crate::acme::CertificateRenewer;
 use crate::auth::{ADMINISTRATOR, AccountUpkeep};
 use crate::config::{self, Config};
 use crate::http::api::{Api, ApiSettings, Changes};
@@ -53,18 +53,18 @@ const BACKLOG: u32 = 4096;
 /// Serves until a signal arrives, then drains: running requests may finish. Low-priority work runs in `background`.
 ///
 /// # Errors
-/// Fails if the server cannot start, and with [`StartError::Broken`] if a sync failed while it served.
+/// Fails if the server cannot start, and with [`StartError::SyncFailed`] if a sync failed while it served.
 pub async fn serve(
     config: Config,
     purpose: Purpose,
     logs: Arc<Logs>,
     background: &Handle,
 ) -> Result<(), StartError> {
-    let draining = shutdown::on_signal(logs).map_err(StartError::Signals)?;
-    raise_descriptors(config.server.max_connections.get());
+    let draining = shutdown::install_signal_handlers(logs).map_err(StartError::Signals)?;
+    raise_open_file_limit(config.server.max_connections.get());
     let server = Server::start(&config, purpose, draining, background).await?;
     match server.run(&config, background).await {
-        Some(reason) => Err(StartError::Broken(reason)),
+        Some(reason) => Err(StartError::SyncFailed(reason)),
         None => Ok(()),
     }
 }
@@ -76,7 +76,7 @@ struct Server {
     watch: Arc<Watch>,
     reclaimer: Arc<SpaceReclaimer>,
     settings: ListenSettings,
-    acme: Option<Arc<Acme>>,
+    acme: Option<Arc<CertificateRenewer>>,
     listener: TcpListener,
     address: SocketAddr,
     draining: CancellationToken,

@@ -89,7 +89,7 @@ impl StartingRun {
         start: &Start,
     ) -> Result<RunRecord, StartError> {
         let Self { file, mut state, run, announced } = self;
-        metadata.keep_log(true);
+        metadata.set_keep_log(true);
         if announced && commit(&metadata, run, start).await? {
             state = StoreState {
                 run: Some(run),
@@ -185,7 +185,7 @@ impl RunRecord {
         let observed = self.observe(&current.state);
         let state = StoreState { clean: true, folded: true, ..observed };
         match self.file.write(&state) {
-            Ok(()) => self.metadata.keep_log(false),
+            Ok(()) => self.metadata.set_keep_log(false),
             Err(error) => tracing::warn!(%error, "failed to record the clean shutdown; the log is kept"),
         }
     }

@@ -1,4 +1,4 @@
-//! Tokio runtimes and process limits.
+//! Creates the Tokio runtimes and sets process limits.
 
 use std::io;
 use std::thread::available_parallelism;
@@ -11,17 +11,18 @@ use thread_priority::{
 };
 use tokio::runtime::{Builder, Runtime};
 
-/// Maximum number of threads that serve requests: more only use memory.
+/// Maximum number of threads that serve requests. More threads would only use more memory.
 const MAX_WORKERS: usize = 16;
 
 /// Maximum number of threads for blocking work such as disk I/O.
 const MAX_BLOCKING_THREADS: usize = 64;
 
-/// How many files a server may have open in addition to its connections: blobs, uploads, the database.
+/// How many files a server may need to open besides its connections: blobs, uploads, the database.
 const FILES_BESIDES_CONNECTIONS: u64 = 1024;
 
-/// Raises the limit of open files to its maximum: many systems start services with 1024 although more are allowed.
-pub(super) fn raise_descriptors(connections: usize) {
+/// Raises the limit of open files to the maximum that the system allows, because many systems start services with a
+/// lower limit (1024). Warns if the maximum is too low for this many connections.
+pub(super) fn raise_open_file_limit(connections: usize) {
     let limit = getrlimit(Resource::Nofile);
     // If raising fails, the server works with the current limit.
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
@@ -35,9 +36,9 @@ pub(super) fn raise_descriptors(connections: usize) {
     }
 }
 
-/// Disables core files, because they would contain passwords and keys.
+/// Disables core dumps, because they would contain passwords and keys.
 pub fn disable_core_files() {
-    // systemd-coredump, which receives the core through a pipe, honours this limit too.
+    // systemd-coredump, which receives the core dump through a pipe, honours this limit too.
     let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
 }
 
@@ -45,17 +46,17 @@ pub fn disable_core_files() {
 ///
 /// # Errors
 /// Fails if no thread can be started.
-pub fn runtime() -> io::Result<Runtime> {
+pub fn request_runtime() -> io::Result<Runtime> {
     let workers = available_parallelism().map_or(2, |cores| cores.get().clamp(2, MAX_WORKERS));
-    with_workers(workers).build()
+    runtime_builder(workers).build()
 }
 
-/// Builds the runtime for background work, whose threads yield the processor to requests at once.
+/// Builds the runtime for background work. Its threads run only while requests leave the processor idle.
 ///
 /// # Errors
 /// Fails if no thread can be started.
 pub fn background_runtime() -> io::Result<Runtime> {
-    with_workers(1).on_thread_start(lower_priority).build()
+    runtime_builder(1).on_thread_start(lower_priority).build()
 }
 
 /// Makes the calling thread run only when no other thread needs the processor (`SCHED_IDLE`, sched(7)). A nice value is
@@ -66,7 +67,7 @@ fn lower_priority() {
     let _ = set_thread_priority_and_policy(thread_native_id(), ThreadPriority::Min, idle);
 }
 
-fn with_workers(workers: usize) -> Builder {
+fn runtime_builder(workers: usize) -> Builder {
     let mut builder = Builder::new_multi_thread();
     builder.worker_threads(workers);
     builder.max_blocking_threads(MAX_BLOCKING_THREADS).thread_keep_alive(Duration::from_secs(5)).enable_all();

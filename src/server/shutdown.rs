@@ -1,5 +1,5 @@
 //! Signal handling. The first SIGTERM or SIGINT starts a graceful shutdown, the second exits at once. SIGHUP, which log
-//! rotation sends, is ignored: files that may change are watched anyway.
+//! rotation sends, has no effect, because the server watches the files that may change.
 
 use std::io;
 use std::sync::Arc;
@@ -14,21 +14,23 @@ use super::logging::Logs;
 ///
 /// # Errors
 /// Fails if a signal handler cannot be installed.
-pub(super) fn on_signal(logs: Arc<Logs>) -> io::Result<CancellationToken> {
+pub(super) fn install_signal_handlers(logs: Arc<Logs>) -> io::Result<CancellationToken> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;
     tokio::spawn(async move {
         while hangup.recv().await.is_some() {
-            tracing::info!("SIGHUP ignored: certificates, keys and user files are reloaded when they change");
+            tracing::info!(
+                "SIGHUP ignored: certificates, keys and htpasswd files are reloaded when they change"
+            );
         }
     });
     let token = CancellationToken::new();
-    let first = token.clone();
+    let signal_token = token.clone();
     tokio::spawn(async move {
         let name = next_signal(&mut terminate, &mut interrupt).await;
         tracing::info!("{name}: shutting down; no new connections, running transfers may finish");
-        first.cancel();
+        signal_token.cancel();
         let name = next_signal(&mut terminate, &mut interrupt).await;
         tracing::warn!("{name} again: exiting at once");
         logs.flush();

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::errors::StartError;
 use super::open::quotas;
-use crate::auth::{WatchedUsers, find_look_alikes};
+use crate::auth::{HtpasswdFile, find_look_alikes};
 use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::metadata::QuotaUse;
@@ -36,6 +36,6 @@ pub async fn survey(config: &Config) -> Result<Vec<String>, StartError> {
 
 fn user_names_in_file(config: &Config) -> Vec<String> {
     let path = config.auth.htpasswd.as_deref();
-    let users = path.and_then(|path| WatchedUsers::open(path, Arc::new(SystemClock)).ok());
+    let users = path.and_then(|path| HtpasswdFile::open(path, Arc::new(SystemClock)).ok());
     users.map(|users| users.names()).unwrap_or_default()
 }

@@ -10,7 +10,7 @@ mod filesystem;
 mod layout;
 mod memory;
 pub mod suite;
-mod turns;
+mod upload_locks;
 
 use std::fmt;
 use std::io;

@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::Duration;
 
-use orlop::auth::{By, NewAccount};
+use orlop::auth::{ChangeAuthor, NewAccount};
 use orlop::clock::Clock;
 use orlop::faults::{Failure, Fault};
 use orlop::http::api::{Audited, Changes, Page};
@@ -28,7 +28,7 @@ async fn server_with_accounts() -> (Server, TempDir) {
         let grants = vec![(scope.parse().expect("a scope"), role)];
         let password = Some(format!("{name}-password"));
         let new = NewAccount { name: name.into(), robot: false, password, grants };
-        let by = By { name: "admin socket", now: server.clock.now() };
+        let by = ChangeAuthor { name: "admin socket", now: server.clock.now() };
         server.access_control.add_account(new, by).await.expect("added");
     }
     (server, dir)
@@ -194,7 +194,7 @@ async fn records_a_change_as_done_if_only_its_result_cannot_be_read() {
     let server = server.await;
     let (_, digest) = server.push_image("team/app", "v1", b"layer").await;
     let before = lines(&server).await.len();
-    faults.next_of(Operation::TagEntry, Fault::Fail(Failure::Io));
+    faults.inject_next(Operation::TagEntry, Fault::Fail(Failure::Io));
     let put =
         server.put("/api/v1/repositories/team%2Fapp/tags/v2").json(&json!({ "digest": digest.as_str() }));
     assert_eq!(status(put).await, 500);

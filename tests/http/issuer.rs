@@ -121,8 +121,8 @@ impl Issuer {
         *self.shared.keys.lock().expect("keys") = vec![key];
     }
 
-    /// Signs in a person whose browser was sent to this address. Returns the address that the provider redirects to, with
-    /// a code for the changed claims. The claim `besides` becomes the UserInfo response.
+    /// Signs in a person whose browser was sent to this address. Returns the address that the provider redirects to,
+    /// with a code for the changed claims. The claim `besides` becomes the UserInfo response.
     pub fn sign_in(&self, address: &str, now: i64, change: impl FnOnce(&mut Value)) -> String {
         let address: url::Url = address.parse().expect("an address");
         assert!(address.as_str().starts_with(&format!("{}/authorize?", self.url)), "{address}");

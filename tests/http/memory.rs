@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use h2::client::SendRequest;
-use orlop::auth::Modes;
+use orlop::auth::AnonymousModes;
 use orlop::memory::{Holder, MemoryBudget, Purpose};
 use tempfile::TempDir;
 use tokio::io::AsyncWriteExt;
@@ -24,7 +24,8 @@ async fn server_with_users() -> (Server, TempDir) {
         setup.registry.memory = MemoryBudget::new(16 << 20);
         setup.access_control.htpasswd = Some(file);
         setup.access_control.htpasswd_role = Some(orlop::metadata::Role::Delete);
-        setup.access_control.modes = Modes::of(None).with_public(&["pub/**".into()]).expect("globs");
+        setup.access_control.modes =
+            AnonymousModes::with_default(None).with_public(&["pub/**".into()]).expect("globs");
         setup.files = true;
     });
     (server.await, users)

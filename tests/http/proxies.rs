@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use orlop::auth::{AccessSettings, Modes};
+use orlop::auth::{AccessSettings, AnonymousModes};
 use orlop::http::api::{Event, Page};
 use orlop::http::{ForwardedHeader, TrustedProxies};
 use orlop::metadata::Role;
@@ -40,7 +40,7 @@ async fn server_trusting_forwarded(change: impl FnOnce(&mut Setup)) -> Server {
 fn access_control(dir: &TempDir) -> AccessSettings {
     let file = dir.path().join("users");
     fs::write(&file, format!("ann:{}\n", bcrypt::hash("secret", 4).expect("hashed"))).expect("written");
-    let modes = Modes::of(None).with_public(&["public/**".into()]).expect("globs");
+    let modes = AnonymousModes::with_default(None).with_public(&["public/**".into()]).expect("globs");
     AccessSettings {
         htpasswd: Some(file),
         htpasswd_role: Some(Role::Delete),

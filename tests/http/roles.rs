@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use orlop::auth::{
-    Authority, AuthoritySettings, By, Identities, KeySource, Modes, NewAccessToken, NewAccount, Provider,
-    ProviderSettings, RuleSettings,
+    AnonymousModes, Authority, AuthoritySettings, ChangeAuthor, Identities, KeySource, NewAccessToken,
+    NewAccount, Provider, ProviderSettings, RuleSettings,
 };
 use orlop::clock::{Clock, ManualClock, Timestamp};
 use orlop::metadata::{AuditOutcome, AuditQuery, Quota, Role, Scope};
@@ -19,7 +19,7 @@ use crate::api::{ANY_DIGEST, operations};
 use crate::issuer::{Issuer, Key};
 use crate::kit::*;
 
-const BY: By<'static> = By { name: "test", now: Timestamp(1_000_000_000) };
+const BY: ChangeAuthor<'static> = ChangeAuthor { name: "test", now: Timestamp(1_000_000_000) };
 
 /// The credentials of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,8 +63,8 @@ struct Fixture {
 }
 
 impl Fixture {
-    /// A server with three repositories and an image in each: `team/app`, `other/app`, and `public/app`, which everybody
-    /// may pull.
+    /// A server with three repositories and an image in each: `team/app`, `other/app`, and `public/app`, which
+    /// everybody may pull.
     async fn new() -> Self {
         Self::with_identity_providers(true).await
     }
@@ -74,7 +74,8 @@ impl Fixture {
         let issuer = Issuer::start(Key::ec("1")).await;
         let url = issuer.url.clone();
         let server = Server::with(|setup| {
-            setup.access_control.modes = Modes::of(None).with_public(&["public/**".into()]).expect("globs");
+            setup.access_control.modes =
+                AnonymousModes::with_default(None).with_public(&["public/**".into()]).expect("globs");
             if has_providers {
                 setup.identities = Box::new(move |clock| trusted_identities(&url, &clock));
             }
@@ -361,8 +362,8 @@ enum Needs {
     Self_,
 }
 
-/// The permission that each operation of the API needs, with the query and the body that name the repository if the path
-/// doesn't. Fails for unknown operations.
+/// The permission that each operation of the API needs, with the query and the body that name the repository if the
+/// path doesn't. Fails for unknown operations.
 fn needs(operation: &str, repository: &str) -> (Needs, String, Option<Value>) {
     use Needs::{OnRegistry, OnRepository, Self_, User};
     use Role::{Admin, Delete, Pull, Push};
@@ -660,7 +661,7 @@ async fn revocations_take_effect_immediately() {
     }
     let id = access_control
         .accounts()
-        .now()
+        .current()
         .records()
         .tokens
         .iter()
@@ -700,8 +701,10 @@ async fn revocations_take_effect_immediately() {
         scope: Scope::All,
         lifetime: Some(Duration::from_secs(3600)),
     };
-    let created =
-        access_control.add_token(new, By { now: fixture.server.clock.now(), ..BY }).await.expect("made");
+    let created = access_control
+        .add_token(new, ChangeAuthor { now: fixture.server.clock.now(), ..BY })
+        .await
+        .expect("made");
     let token = Credential::AccessToken("pusher", created.1);
     assert_eq!(pull(&token).await, 200);
     fixture.server.clock.advance(Duration::from_secs(3600));

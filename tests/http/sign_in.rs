@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use orlop::auth::{By, Identities, NewAccount, Provider, ProviderSettings, RuleSettings, SignInSettings};
+use orlop::auth::{
+    ChangeAuthor, Identities, NewAccount, Provider, ProviderSettings, RuleSettings, SignInSettings,
+};
 use orlop::clock::Timestamp;
 use orlop::metadata::{Grantee, Role, Team};
 use reqwest::redirect::Policy;
@@ -45,7 +47,7 @@ impl Fixture {
             });
         });
         let server = server.await;
-        let by = By { name: "admin", now: Timestamp(0) };
+        let by = ChangeAuthor { name: "admin", now: Timestamp(0) };
         let team: Team = "acme/devs".parse().expect("a team");
         server.access_control.add_organisation("acme", by).await.expect("made");
         server.access_control.add_team(&team).await.expect("made");
@@ -253,7 +255,7 @@ async fn rejects_provider_tokens_of_other_sign_ins() {
 #[tokio::test]
 async fn sign_in_never_takes_over_another_account() {
     let fixture = Fixture::new().await;
-    let by = By { name: "admin", now: Timestamp(0) };
+    let by = ChangeAuthor { name: "admin", now: Timestamp(0) };
     for name in ["bob", "admin"] {
         let password = Some("correct horse".to_owned());
         let new = NewAccount { name: name.into(), robot: false, password, grants: Vec::new() };

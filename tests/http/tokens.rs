@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::Duration;
 
-use orlop::auth::Modes;
+use orlop::auth::AnonymousModes;
 use orlop::http::api::Changes;
 use orlop::metadata::Role;
 use reqwest::header::HOST;
@@ -49,7 +49,8 @@ impl Fixture {
         let server = Server::with(|setup| {
             setup.access_control.htpasswd = Some(dir.path().join("users"));
             setup.access_control.htpasswd_role = Some(Role::Delete);
-            setup.access_control.modes = Modes::of(None).with_public(&["public/**".into()]).expect("globs");
+            setup.access_control.modes =
+                AnonymousModes::with_default(None).with_public(&["public/**".into()]).expect("globs");
             setup.changes = Changes::Anyone;
             change(setup);
         });

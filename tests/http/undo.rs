@@ -53,7 +53,7 @@ fn post(server: &Server, path: &str, body: &Value) -> RequestBuilder {
 
 /// Does the work that a background job does every second.
 async fn work(server: &Server) {
-    while server.registry.advance_repositories(2).await.expect("advanced").is_some() {}
+    while server.registry.advance_repository_work(2).await.expect("advanced").is_some() {}
 }
 
 async fn pulls(server: &Server, repo: &str, reference: &str) -> StatusCode {
@@ -198,7 +198,7 @@ async fn deletes_and_restores_a_repository_in_steps() {
         (started.kind, started.total, started.done, started.finished),
         (ChangeKind::Delete, 5, 0, false)
     );
-    server.registry.advance_repositories(2).await.expect("advanced");
+    server.registry.advance_repository_work(2).await.expect("advanced");
     let halfway: Work = get(&server, &format!("{APP}/work")).await;
     assert_eq!((halfway.removal, halfway.done, halfway.finished), (started.removal, 2, false));
     work(&server).await;

@@ -160,7 +160,7 @@ async fn an_event_that_could_not_be_recorded_is_recorded_at_the_next_check() {
     let settings = Settings { min_free: 0, warn_free: 0, ..Settings::default() };
     let registry = Registry::new(Arc::new(MemoryStore::new()), metadata, clock, settings);
     let full = EventDetails::DiskFull { free: 0, min_free: 1 };
-    faults.next_of(Operation::RecordState, Fault::Fail(Failure::Full));
+    faults.inject_next(Operation::RecordState, Fault::Fail(Failure::Full));
     registry.record_state(full.clone()).await;
     assert_eq!(kinds(&registry).await, []);
     registry.record_state(full.clone()).await;

@@ -60,7 +60,7 @@ fn large(count: usize) -> ClientBody {
 async fn reports_a_full_disk_when_it_fills_up_during_a_body() {
     let Broken { repo, store_faults, dir: _dir, .. } = broken();
     let id = repo.start_upload(Algorithm::Sha256).await.expect("upload");
-    store_faults.nth_of(
+    store_faults.inject_nth_of(
         faulty_store::Operation::Write,
         2,
         faulty_store::Fault::Torn(faulty_store::Failure::Full),
@@ -77,12 +77,12 @@ async fn reports_a_full_disk_when_it_fills_up_during_a_body() {
 async fn does_not_undo_a_commit_of_unknown_outcome_while_metadata_writes_fail() {
     let Broken { repo, store_faults, metadata_faults, dir: _dir, .. } = broken();
     let id = repo.start_upload(Algorithm::Sha256).await.expect("upload");
-    metadata_faults.next_of(
+    metadata_faults.inject_next(
         orlop::metadata::Operation::CommitUpload,
         orlop::faults::Fault::Fail(orlop::faults::Failure::Io),
     );
     assert!(repo.finish(id, None, body(&[b"x"]), digest(b"x")).await.is_err());
-    metadata_faults.next_of(
+    metadata_faults.inject_next(
         orlop::metadata::Operation::RecordIntent,
         orlop::faults::Fault::Fail(orlop::faults::Failure::Io),
     );
@@ -97,7 +97,7 @@ async fn serves_reads_while_metadata_writes_fail() {
     let Broken { repo, metadata_faults, clock, dir: _dir, .. } = broken();
     push(&repo, b"x").await;
     clock.advance(Duration::from_secs(30 * 24 * 60 * 60));
-    metadata_faults.next_of(
+    metadata_faults.inject_next(
         orlop::metadata::Operation::RenewLease,
         orlop::faults::Fault::Fail(orlop::faults::Failure::Io),
     );
@@ -111,7 +111,7 @@ async fn an_upload_that_gets_no_turn_in_time_fails_as_busy() {
         settings.parallel_uploads = 1;
         settings.upload_queue = Duration::from_millis(100);
     });
-    store_faults.next_of(faulty_store::Operation::Write, faulty_store::Fault::Stall);
+    store_faults.inject_next(faulty_store::Operation::Write, faulty_store::Fault::Stall);
     let holder = tokio::spawn({
         let repo = repo.clone();
         async move { push(&repo, b"waits for its disk").await }
@@ -144,7 +144,7 @@ async fn a_delete_on_a_full_disk_releases_the_reserve() {
     push(&repo, b"x").await;
     push(&repo, b"y").await;
     let fail = |operation| {
-        metadata_faults.next_of(operation, orlop::faults::Fault::Fail(orlop::faults::Failure::Full));
+        metadata_faults.inject_next(operation, orlop::faults::Fault::Fail(orlop::faults::Failure::Full));
     };
     fail(orlop::metadata::Operation::DeleteBlob);
     let outcome = repo.delete_blob(&digest(b"x")).await;

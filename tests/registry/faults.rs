@@ -152,7 +152,7 @@ async fn every_store_fault_leaves_accepted_images_complete() {
     for at in 0..operations {
         for fault in faults {
             let mut machine = Machine::new();
-            machine.store_faults.nth(at, fault);
+            machine.store_faults.inject_nth(at, fault);
             let accepted = push_image(&machine.repo()).await;
             machine.power_cut().await;
             machine.verify(accepted.as_ref()).await;
@@ -176,7 +176,7 @@ async fn every_metadata_fault_leaves_accepted_images_complete() {
     for at in 0..operations {
         for fault in faults {
             let mut machine = Machine::new();
-            machine.metadata_faults.nth(at, fault);
+            machine.metadata_faults.inject_nth(at, fault);
             let accepted = push_image(&machine.repo()).await;
             machine.power_cut().await;
             machine.verify(accepted.as_ref()).await;
@@ -202,7 +202,7 @@ async fn every_fault_around_a_resumed_upload_leaves_accepted_images_complete() {
             [Fault::Fail(Failure::Io), Fault::FailAfter(Failure::Io), Fault::Crash, Fault::CrashAfter]
         {
             let mut machine = Machine::new();
-            machine.store_faults.nth(at, fault);
+            machine.store_faults.inject_nth(at, fault);
             let accepted = resume_after_a_restart(&mut machine).await;
             machine.power_cut().await;
             machine.verify(accepted.as_ref()).await;
@@ -215,12 +215,12 @@ async fn a_stalled_write_ends_before_the_next_request_reads_the_offset() {
     let machine = Machine::new();
     let repo = machine.repo();
     let id = repo.start_upload(Algorithm::Sha256).await.expect("upload");
-    machine.store_faults.next_of(faulty_store::Operation::Write, faulty_store::Fault::Stall);
+    machine.store_faults.inject_next(faulty_store::Operation::Write, faulty_store::Fault::Stall);
     let first = tokio::spawn({
         let repo = repo.clone();
         async move { repo.append(id, None, body(&[b"first"])).await }
     });
-    machine.store_faults.stalled(1).await;
+    machine.store_faults.wait_until_stalled(1).await;
     let mut second = tokio::spawn({
         let repo = repo.clone();
         async move { repo.upload_offset(id).await }
@@ -239,12 +239,12 @@ async fn an_upload_that_expires_during_its_commit_is_committed() {
     let machine = Machine::new();
     let repo = machine.repo();
     let id = repo.start_upload(Algorithm::Sha256).await.expect("upload");
-    machine.store_faults.next_of(faulty_store::Operation::Publish, faulty_store::Fault::Stall);
+    machine.store_faults.inject_next(faulty_store::Operation::Publish, faulty_store::Fault::Stall);
     let commit = tokio::spawn({
         let repo = repo.clone();
         async move { repo.finish(id, None, body(&[b"slow disk"]), digest(b"slow disk")).await }
     });
-    machine.store_faults.stalled(1).await;
+    machine.store_faults.wait_until_stalled(1).await;
     machine.clock.advance(Duration::from_secs(100_000));
     machine.collector.run_to_end(|_| {}).await.expect("collection");
     machine.store_faults.release();

@@ -193,7 +193,7 @@ impl World {
             Step::Collect => drop(self.collector.run_to_end(|_| {}).await),
             Step::Restart => self.restart().await,
             Step::PowerCut => self.power_cut().await,
-            Step::Fault { at, fault } => self.faults.nth(self.faults.count() + at, fault),
+            Step::Fault { at, fault } => self.faults.inject_nth(self.faults.count() + at, fault),
             Step::TornPublish => self.medium.set_torn_publish(true),
         }
         if self.faults.is_down() {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use futures_util::future;
 use orlop::clock::Timestamp;
-use orlop::metadata::{Change, ExpireTag, OverQuota, Quota, QuotaUse, Scope};
+use orlop::metadata::{Change, OverQuota, Quota, QuotaUse, Scope, TagExpiry};
 use orlop::oci::{Algorithm, Digest, Reference, Tag, UploadId};
 use orlop::registry::{
     BlobError, PutManifestError, Repository, RepositoryError, ServiceError, UndoError, UploadError,
@@ -35,7 +35,7 @@ enum Step {
     DeleteManifest { image: usize },
     DeleteTag { repo: usize, tag: usize },
     DeleteBlob { repo: usize, blob: usize },
-    ExpireTag { repo: usize, tag: usize },
+    TagExpiry { repo: usize, tag: usize },
     RestoreManifest { image: usize },
     RestoreTag { repo: usize, tag: usize },
     Rollback { repo: usize, tag: usize },
@@ -71,7 +71,7 @@ fn step() -> impl Strategy<Value = Step> {
         3 => nth().prop_map(|image| Step::DeleteManifest { image }),
         2 => (repo(), tag()).prop_map(|(repo, tag)| Step::DeleteTag { repo, tag }),
         1 => (repo(), blob()).prop_map(|(repo, blob)| Step::DeleteBlob { repo, blob }),
-        1 => (repo(), tag()).prop_map(|(repo, tag)| Step::ExpireTag { repo, tag }),
+        1 => (repo(), tag()).prop_map(|(repo, tag)| Step::TagExpiry { repo, tag }),
         2 => nth().prop_map(|image| Step::RestoreManifest { image }),
         1 => (repo(), tag()).prop_map(|(repo, tag)| Step::RestoreTag { repo, tag }),
         1 => (repo(), tag()).prop_map(|(repo, tag)| Step::Rollback { repo, tag }),
@@ -198,7 +198,7 @@ impl World {
             Step::DeleteBlob { repo, blob } => {
                 let _ = self.repo(repo).delete_blob(&digest(&content(blob))).await;
             }
-            Step::ExpireTag { repo, tag } => self.expire_tag(repo, tag).await,
+            Step::TagExpiry { repo, tag } => self.expire_tag(repo, tag).await,
             Step::RestoreManifest { image } => {
                 if let Some((repo, digest)) = self.nth_image(image) {
                     assert_no_service_error(self.repo(repo).restore_manifest(&digest).await);
@@ -232,17 +232,17 @@ impl World {
             },
             Step::DeleteRepository { repo } => {
                 let _ = self.repo(repo).delete().await;
-                self.advance_repositories().await;
+                self.advance_repository_work().await;
             }
             Step::RestoreRepository { repo } => {
                 let _ = self.repo(repo).restore(None).await;
-                self.advance_repositories().await;
+                self.advance_repository_work().await;
             }
             Step::Pass { seconds } => self.kit().clock.advance(std::time::Duration::from_secs(seconds)),
             Step::Checkpoint => self.kit().registry.checkpoint_uploads(true).await,
             Step::Collect => drop(self.kit().collector.run_to_end(|_| {}).await.expect("collected")),
             Step::ForgetRepositories => {
-                let _ = self.kit().registry.forget_repositories(0).await.expect("swept");
+                let _ = self.kit().registry.forget_empty_repositories(0).await.expect("swept");
             }
             Step::Restart => self.restart().await,
         }
@@ -256,8 +256,8 @@ impl World {
         self.kit = Some(kit);
     }
 
-    async fn advance_repositories(&self) {
-        while self.kit().registry.advance_repositories(2).await.expect("metadata").is_some() {}
+    async fn advance_repository_work(&self) {
+        while self.kit().registry.advance_repository_work(2).await.expect("metadata").is_some() {}
     }
 
     async fn append(&mut self, id: UploadId, bytes: usize) {
@@ -297,7 +297,7 @@ impl World {
         let handle = self.repo(repo);
         let now: Timestamp = orlop::clock::Clock::now(&*self.kit().clock);
         let Ok(found) = handle.without_push().manifest(&Reference::Tag(tag(name))).await else { return };
-        let expiry = ExpireTag {
+        let expiry = TagExpiry {
             repo: handle.name().clone(),
             tag: tag(name),
             digest: found.digest.clone(),

@@ -293,7 +293,7 @@ async fn unreadable() -> Unreadable {
     );
     let repo = registry.repository("app".parse().expect("name"), Access { push: true });
     push(&repo, b"layer").await;
-    faults.next_of(Operation::Inspect, Fault::Fail(Failure::Io));
+    faults.inject_next(Operation::Inspect, Fault::Fail(Failure::Io));
     Unreadable { registry, repo, clock, faults, _metadata_dir: metadata_dir }
 }
 
@@ -307,7 +307,7 @@ async fn quarantines_an_unreadable_blob_only_after_a_second_failed_read() {
     let scrub = scrub(&registry, 30 * DAY, MIB);
     clock.advance(HOUR);
     for time in [1, 2] {
-        faults.nth_of(Operation::Inspect, time, Fault::Fail(Failure::Io));
+        faults.inject_nth_of(Operation::Inspect, time, Fault::Fail(Failure::Io));
     }
     scrub.tick().await.expect("a tick");
     assert!(!is_served(&repo, b"layer").await);
@@ -329,7 +329,7 @@ async fn keeps_a_blob_whose_reads_fail_twice_within_an_hour() {
     let Unreadable { registry, repo, faults, _metadata_dir, .. } = unreadable().await;
     for _ in 0..3 {
         assert_eq!(pass(&registry).await.problems.len(), 1);
-        faults.next_of(Operation::Inspect, Fault::Fail(Failure::Io));
+        faults.inject_next(Operation::Inspect, Fault::Fail(Failure::Io));
     }
     assert!(is_served(&repo, b"layer").await);
 }

@@ -1,4 +1,4 @@
-//! An external authority, such as Harbor or GitLab, that issues tokens of Docker's protocol for this registry
+//! An external authority, such as Harbor or GitLab, that issues tokens for this registry in Docker's token protocol
 //! (<https://distribution.github.io/distribution/spec/auth/jwt/>).
 
 use std::sync::Arc;
@@ -13,17 +13,17 @@ use super::signed::{Claims, ExpectedParties, TokenError, verify};
 use crate::auth::scope::Grant;
 use crate::clock::{Clock, Timestamp};
 
-/// How many entries of a token's `access` claim are considered; the rest is ignored.
+/// The maximum number of entries in a token's `access` claim; further ones are ignored.
 const MAX_ACCESS_ENTRIES: usize = 100;
 
 /// The settings of a token authority.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuthoritySettings {
-    /// The address where clients get tokens.
+    /// The URL where clients request tokens.
     pub realm: String,
-    /// The name of this registry at the authority, which must be the audience of tokens.
+    /// The name by which the authority knows this registry. Tokens must have it as their audience.
     pub service: String,
-    /// The issuer of tokens.
+    /// The issuer that tokens must name.
     pub issuer: String,
     /// Where the keys of the authority are published.
     pub keys: KeySource,
@@ -31,10 +31,11 @@ pub struct AuthoritySettings {
 
 /// A token authority.
 pub struct Authority {
-    /// The address where clients get tokens.
+    /// The URL where clients request tokens.
     pub realm: String,
-    /// The name of this registry at the authority.
+    /// The name by which the authority knows this registry.
     pub service: String,
+    /// A single issuer, in an array because [`ExpectedParties`] takes a slice.
     issuer: [String; 1],
     keys: Keys,
 }
@@ -55,7 +56,7 @@ impl Authority {
         Self { realm, service, issuer: [issuer], keys: Keys::new(keys, client, clock) }
     }
 
-    /// The generation of the keys; `None` if they may have changed.
+    /// The generation of the authority's keys; `None` if the keys may have changed since they were loaded.
     pub(super) fn keys_generation(&self) -> Option<u64> {
         self.keys.generation()
     }
@@ -80,7 +81,7 @@ impl Authority {
     }
 }
 
-/// Removes the `access` claim and parses its entries. Skips invalid ones.
+/// Removes the `access` claim and returns its entries as grants. Skips invalid entries.
 fn take_grants(claims: &mut Claims) -> Vec<Grant> {
     let access = match claims.remove("access") {
         Some(Value::Array(access)) => access,
@@ -115,8 +116,8 @@ mod tests {
         let found = take_grants(claims.as_object_mut().expect("claims"));
         let scopes = ["repository:team/app:pull,push", "repository:team/web:*", "registry:catalog:*"];
         assert_eq!(found, scopes.map(|scope| Grant::parse(scope).expect("a scope")));
-        for nothing in [json!({}), json!({ "access": null }), json!({ "access": {} })] {
-            assert!(take_grants(nothing.clone().as_object_mut().expect("claims")).is_empty());
+        for without_grants in [json!({}), json!({ "access": null }), json!({ "access": {} })] {
+            assert!(take_grants(without_grants.clone().as_object_mut().expect("claims")).is_empty());
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::outbound::{self, OutboundError};
 /// The maximum size of a response body.
 const MAX_RESPONSE_BYTES: usize = 256 << 10;
 
-/// The metadata of a provider, as far as it is used here.
+/// The part of a provider's metadata that is used here.
 #[derive(Debug, Clone, Deserialize)]
 pub(super) struct ProviderMetadata {
     issuer: String,
@@ -21,27 +21,27 @@ pub(super) struct ProviderMetadata {
 }
 
 impl ProviderMetadata {
-    /// An endpoint whose traffic others could read or change. Plain HTTP is only accepted on this machine, and only if
-    /// the provider itself runs here.
-    fn insecure_endpoint(&self, issuer: &Url) -> Option<&Url> {
-        let others = [&self.authorization_endpoint, &self.token_endpoint, &self.userinfo_endpoint];
-        let mut all = std::iter::once(&self.jwks_uri).chain(others.into_iter().flatten());
-        let local = issuer.scheme() == "http";
-        all.find(|url| !(url.scheme() == "https" || (local && outbound::is_private(url))))
+    /// Finds an endpoint that is not protected by TLS. Plain HTTP is accepted only for this machine, and only if the
+    /// issuer itself uses HTTP.
+    fn find_insecure_endpoint(&self, issuer: &Url) -> Option<&Url> {
+        let optional = [&self.authorization_endpoint, &self.token_endpoint, &self.userinfo_endpoint];
+        let mut endpoints = std::iter::once(&self.jwks_uri).chain(optional.into_iter().flatten());
+        let allows_http = issuer.scheme() == "http";
+        endpoints.find(|url| !(url.scheme() == "https" || (allows_http && outbound::is_protected(url))))
     }
 }
 
-/// Fetches the metadata of the provider at this address. Fails if it names another issuer or an endpoint without HTTPS.
+/// Fetches the metadata of the provider at this address. Fails if it names another issuer or an insecure endpoint.
 pub(super) async fn discover(client: &Client, issuer: &Url) -> Result<ProviderMetadata, KeysError> {
-    let expected = issuer.as_str().trim_end_matches('/');
-    let address = format!("{expected}/.well-known/openid-configuration");
+    let expected_issuer = issuer.as_str().trim_end_matches('/');
+    let address = format!("{expected_issuer}/.well-known/openid-configuration");
     let address = address.parse().map_err(|error| KeysError::Invalid(format!("{address}: {error}")))?;
     let metadata: ProviderMetadata = serde_json::from_slice(&fetch(client, &address).await?)?;
-    if metadata.issuer.trim_end_matches('/') != expected {
+    if metadata.issuer.trim_end_matches('/') != expected_issuer {
         let named: String = metadata.issuer.chars().take(100).collect();
         return Err(KeysError::Invalid(format!("{address} names another issuer, {named:?}")));
     }
-    match metadata.insecure_endpoint(issuer) {
+    match metadata.find_insecure_endpoint(issuer) {
         Some(endpoint) => {
             Err(KeysError::Invalid(format!("{address} names the endpoint {endpoint}, which is not HTTPS")))
         }
@@ -49,7 +49,7 @@ pub(super) async fn discover(client: &Client, issuer: &Url) -> Result<ProviderMe
     }
 }
 
-/// Fetches a resource.
+/// Fetches the body of a URL, up to [`MAX_RESPONSE_BYTES`].
 pub(super) async fn fetch(client: &Client, url: &Url) -> Result<Vec<u8>, OutboundError> {
     outbound::body(client.get(url.clone()).send().await?, MAX_RESPONSE_BYTES).await
 }

@@ -106,7 +106,8 @@ pub(super) fn parse_file(text: &[u8]) -> Result<Vec<PublicKey>, KeysError> {
     Ok(keys)
 }
 
-/// The key of a certificate. The operator trusts the certificate by configuring it, so its dates and issuer don't matter.
+/// The key of a certificate. The operator trusts the certificate by configuring it, so its dates and issuer don't
+/// matter.
 fn parse_certificate(content: Vec<u8>) -> Result<PublicKey, KeysError> {
     let certificate = CertificateDer::from(content);
     let parsed = webpki::EndEntityCert::try_from(&certificate);

@@ -24,14 +24,14 @@ const STALE_KEYS_TTL: Duration = Duration::from_secs(24 * 60 * 60);
 /// The minimum time between two fetches, for example when tokens name an unknown key.
 const MIN_FETCH_INTERVAL: Duration = Duration::from_secs(30);
 
-/// Where the keys of an issuer are published.
+/// Where the public keys of an issuer come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KeySource {
     /// A file.
     File(PathBuf),
     /// The address of a JSON Web Key Set (RFC 7517).
     Set(Url),
-    /// The address of an issuer, which names its keys by OpenID Connect Discovery 1.0.
+    /// The address of an issuer, whose metadata (OpenID Connect Discovery 1.0) says where the keys are.
     Discovery(Url),
 }
 
@@ -59,7 +59,7 @@ struct KeyCache {
     client: Client,
     clock: Arc<dyn Clock>,
     state: Mutex<CacheState>,
-    /// Lets one task fetch the keys for all that wait for them.
+    /// Makes sure that only one task fetches the keys while the others wait for it.
     fetch_lock: tokio::sync::Mutex<()>,
 }
 
@@ -68,10 +68,11 @@ struct CacheState {
     keys: Arc<Vec<PublicKey>>,
     /// When the keys were last fetched successfully.
     fetched_at: Option<Duration>,
-    /// When a fetch was last tried.
+    /// When a fetch was last attempted, successfully or not.
     tried_at: Option<Duration>,
     /// The state of the file when it was last read.
     file: Option<FileState>,
+    /// How often the keys were replaced.
     generation: u64,
 }
 
@@ -89,25 +90,26 @@ impl Keys {
         Self(Arc::new(KeyCache { source, client, clock, state, fetch_lock }))
     }
 
-    /// The keys to verify a token with this key id and algorithm. Fetches the keys if they may have changed. A caller
-    /// with a key that fits doesn't wait for this, and the fetch goes on if the caller is cancelled.
+    /// The keys to verify a token with this key id and algorithm. Fetches the keys again if they may have changed. If a
+    /// cached key already matches, the caller doesn't wait for the fetch. The fetch continues if the caller is
+    /// cancelled.
     pub(super) async fn current_for(&self, id: Option<&str>, algorithm: Algorithm) -> Arc<Vec<PublicKey>> {
-        let has = |keys: &[PublicKey]| keys.iter().any(|key| key.fits(id, algorithm));
-        let (keys, is_current) = self.0.current(has);
+        let has_match = |keys: &[PublicKey]| keys.iter().any(|key| key.fits(id, algorithm));
+        let (keys, is_current) = self.0.current(has_match);
         if is_current {
             return keys;
         }
         let cache = Arc::clone(&self.0);
-        let fits = has(&keys) && self.0.file_state().is_none();
+        let can_use_cached = has_match(&keys) && self.0.file_state().is_none();
         let id = id.map(str::to_owned);
         let refresh = tokio::spawn(async move {
             let _guard = cache.fetch_lock.lock().await;
-            let has = |keys: &[PublicKey]| keys.iter().any(|key| key.fits(id.as_deref(), algorithm));
-            if !cache.current(has).1 {
+            let has_match = |keys: &[PublicKey]| keys.iter().any(|key| key.fits(id.as_deref(), algorithm));
+            if !cache.current(has_match).1 {
                 cache.refresh().await;
             }
         });
-        if fits && self.0.is_usable() {
+        if can_use_cached && self.0.is_within_stale_ttl() {
             return keys;
         }
         // If the task panicked, the cache is unchanged.
@@ -115,7 +117,7 @@ impl Keys {
         Arc::clone(&self.0.lock().keys)
     }
 
-    /// Counts how often the keys were replaced; `None` if they may have changed since.
+    /// How often the keys were replaced; `None` if they have to be checked again, because they may have changed.
     pub(super) fn generation(&self) -> Option<u64> {
         let cache = &self.0;
         let file = cache.file_state();
@@ -133,15 +135,16 @@ impl Keys {
 }
 
 impl KeyCache {
-    /// The cached keys, and whether they need not be fetched again now.
-    fn current(&self, has: impl Fn(&[PublicKey]) -> bool) -> (Arc<Vec<PublicKey>>, bool) {
+    /// The cached keys, and whether they can be used without fetching them again. `has_match` tells whether a list of
+    /// keys contains one for the token.
+    fn current(&self, has_match: impl Fn(&[PublicKey]) -> bool) -> (Arc<Vec<PublicKey>>, bool) {
         let file = self.file_state();
         let state = self.lock();
         let is_current = match file {
             Some(_) => file == state.file,
             None => {
                 self.was_tried_recently(&state)
-                    || (self.is_recent(state.fetched_at, KEYS_TTL) && has(&state.keys))
+                    || (self.is_recent(state.fetched_at, KEYS_TTL) && has_match(&state.keys))
             }
         };
         (Arc::clone(&state.keys), is_current)
@@ -151,20 +154,20 @@ impl KeyCache {
         self.is_recent(state.tried_at, MIN_FETCH_INTERVAL)
     }
 
-    /// Whether the keys may still be used if they can't be fetched again.
-    fn is_usable(&self) -> bool {
+    /// Whether the last successful fetch is recent enough to keep using its keys while they can't be fetched again.
+    fn is_within_stale_ttl(&self) -> bool {
         let fetched_at = self.lock().fetched_at;
         self.is_recent(fetched_at, STALE_KEYS_TTL)
     }
 
-    fn is_recent(&self, at: Option<Duration>, span: Duration) -> bool {
-        at.is_some_and(|at| self.clock.elapsed().saturating_sub(at) < span)
+    fn is_recent(&self, at: Option<Duration>, max_age: Duration) -> bool {
+        at.is_some_and(|at| self.clock.elapsed().saturating_sub(at) < max_age)
     }
 
     async fn refresh(&self) {
         let file = self.file_state();
         let fetched = self.fetch().await;
-        let is_usable = file.is_none() && self.is_usable();
+        let keep_on_failure = file.is_none() && self.is_within_stale_ttl();
         let mut state = self.lock();
         state.tried_at = Some(self.clock.elapsed());
         state.file = file;
@@ -175,8 +178,8 @@ impl KeyCache {
             }
             Err(error) => {
                 tracing::warn!(source = %self.source, %error, "failed to load an identity provider's keys");
-                // A file that is removed or has other content is a decision of the operator and takes effect at once.
-                if !is_usable {
+                // If the operator removes or breaks a key file, that takes effect at once: its old keys are not kept.
+                if !keep_on_failure {
                     state.replace(Vec::new());
                 }
             }

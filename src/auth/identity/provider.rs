@@ -127,7 +127,7 @@ impl Provider {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, (usize, RuleError)> {
         let rules = settings.rules.iter().enumerate();
-        let rules = rules.map(|(at, rule)| Rule::of(rule).map_err(|error| (at, error)));
+        let rules = rules.map(|(at, rule)| Rule::compile(rule).map_err(|error| (at, error)));
         let source = settings.keys.clone().unwrap_or_else(|| KeySource::Discovery(settings.issuer.clone()));
         let issuer = settings.issuer.as_str().trim_end_matches('/');
         let sign_in = settings.sign_in.clone();

@@ -1,4 +1,4 @@
-//! Rules of a provider: globs for claims, and the roles and teams that matching claims give.
+//! The rules of an identity provider: which claims must match, and which roles and teams they then give.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -13,7 +13,7 @@ use crate::retention::Globs;
 /// The settings of a rule.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RuleSettings {
-    /// The required claims by name, each with globs, one of which must match.
+    /// The required claims. Each name has a list of globs, one of which must match the claim's value.
     pub claims: BTreeMap<String, Vec<String>>,
     /// The roles that the rule gives to jobs.
     pub may: Vec<ScopedRole>,
@@ -29,8 +29,8 @@ pub enum RuleError {
         "a rule must name a claim, such as claims = {{ sub = \"…\" }}; \
          without one it matches everybody at the provider"
     )]
-    Everybody,
-    /// A claim has no glob, or only exceptions.
+    NoClaims,
+    /// A claim has no globs, or only exceptions (`!`).
     #[error("claims.{0}: at least one glob without ! is required")]
     NoGlob(String),
     /// A glob is invalid.
@@ -51,9 +51,9 @@ impl Rule {
     ///
     /// # Errors
     /// Fails if the rule has no claims or a glob is invalid.
-    pub fn of(settings: &RuleSettings) -> Result<Self, RuleError> {
+    pub fn compile(settings: &RuleSettings) -> Result<Self, RuleError> {
         if settings.claims.is_empty() {
-            return Err(RuleError::Everybody);
+            return Err(RuleError::NoClaims);
         }
         let mut claims = Vec::new();
         for (name, patterns) in &settings.claims {
@@ -84,14 +84,15 @@ fn find_claim<'a>(claims: &'a Claims, name: &str) -> Option<&'a Value> {
     find_claim(claims.get(object)?.as_object()?, rest)
 }
 
-/// Whether one of the values of a claim matches and none is an exception. A claim may be a list, such as groups.
+/// Whether a value of the claim matches a glob, and no value matches an exception. A claim such as `groups` can have
+/// several values.
 fn value_matches(value: &Value, globs: &Globs) -> bool {
     let values = match value {
         Value::Array(values) => values.as_slice(),
-        one => std::slice::from_ref(one),
+        single => std::slice::from_ref(single),
     };
     let texts: Vec<_> = values.iter().filter_map(as_text).collect();
-    globs.match_some(texts.iter().map(AsRef::as_ref))
+    globs.matches_any_of(texts.iter().map(AsRef::as_ref))
 }
 
 fn as_text(value: &Value) -> Option<Cow<'_, str>> {
@@ -109,9 +110,9 @@ mod tests {
     use super::*;
 
     fn rule(claims: &[(&str, &[&str])]) -> Result<Rule, RuleError> {
-        let globs = |globs: &[&str]| globs.iter().map(|glob| (*glob).to_owned()).collect();
-        let claims = claims.iter().map(|(name, patterns)| ((*name).to_owned(), globs(patterns))).collect();
-        Rule::of(&RuleSettings { claims, ..RuleSettings::default() })
+        let owned = |globs: &[&str]| globs.iter().map(|glob| (*glob).to_owned()).collect();
+        let claims = claims.iter().map(|(name, patterns)| ((*name).to_owned(), owned(patterns))).collect();
+        Rule::compile(&RuleSettings { claims, ..RuleSettings::default() })
     }
 
     fn matches(globs: &[(&str, &[&str])], claims: &Value) -> bool {
@@ -135,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn star_stops_at_slash() {
+    fn single_star_does_not_match_slash() {
         let claims = json!({ "ref": "refs/heads/fix/all" });
         assert!(
             !matches(&[("ref", &["refs/heads/*"])], &claims)
@@ -159,7 +160,7 @@ mod tests {
 
     #[test]
     fn rejects_rule_without_claims_or_globs() {
-        assert!(matches!(rule(&[]), Err(RuleError::Everybody)));
+        assert!(matches!(rule(&[]), Err(RuleError::NoClaims)));
         assert!(matches!(rule(&[("sub", &[])]), Err(RuleError::NoGlob(_))));
         assert!(matches!(rule(&[("sub", &["!x"])]), Err(RuleError::NoGlob(_))));
         assert!(matches!(rule(&[("sub", &["a["])]), Err(RuleError::Glob(..))));

@@ -18,7 +18,8 @@ pub(super) const MAX_TOKEN_LEN: usize = 16 << 10;
 /// The tolerated difference between the clocks of the issuer and this server, in seconds.
 const LEEWAY: i64 = 60;
 
-/// Why a token is rejected. The message reveals nothing else about the token. Times are in seconds since the Unix epoch.
+/// Why a token is rejected. The message reveals nothing else about the token. Times are in seconds since the Unix
+/// epoch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum TokenError {
     /// The text is not a token, or it isn't signed with a public-key algorithm.

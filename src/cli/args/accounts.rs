@@ -10,10 +10,10 @@ use crate::metadata::{Grantee, Role, Scope, ScopedRole, Team};
 /// Actions on users.
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum UserCommand {
-    /// Create a user with the roles that --may lists
+    /// Create a user, and grant the roles that --may lists
     ///
-    /// Without --password-stdin a password is generated and shown once. The first user closes the registry to
-    /// anonymous users, unless auth.mode says otherwise.
+    /// Without --password-stdin a password is generated and shown once. Creating the first user closes the
+    /// registry to anonymous users, unless auth.mode is set.
     #[command(after_help = "\
 Examples:
   orlop user add ann --may push
@@ -24,11 +24,11 @@ Examples:
         /// User name
         name: String,
 
-        /// Role to grant: pull, push, delete or admin, on everything, a repository, or a prefix; repeatable
+        /// Role to grant: pull, push, delete or admin; on everything, a repository, or a prefix; repeatable
         #[arg(long, value_name = "ROLE[:REPO|:PREFIX/]")]
         may: Vec<ScopedRole>,
 
-        /// Create a robot account, for a program
+        /// Create a robot account, which a program uses
         #[arg(long)]
         robot: bool,
 
@@ -58,7 +58,7 @@ Examples:
         output: Output,
     },
 
-    /// Disable a user and their access tokens, until enabled again
+    /// Disable a user and their access tokens, until the user is enabled again
     Disable {
         /// User name
         name: String,
@@ -146,7 +146,7 @@ Examples:
         /// Role: pull, push, delete or admin; each includes the ones before it
         role: Role,
 
-        /// Repository, or prefix with a slash at its end; without it, everything
+        /// Repository, or prefix that ends with a slash; without it, everything
         #[arg(value_name = "REPO|PREFIX/", default_value = "", hide_default_value = true)]
         scope: Scope,
     },
@@ -180,11 +180,11 @@ Examples:
         /// User that the token belongs to
         user: String,
 
-        /// Maximum role: pull, push, delete or admin, on everything, a repository, or a prefix
+        /// Maximum role: pull, push, delete or admin; on everything, a repository, or a prefix
         #[arg(long, value_name = "ROLE[:REPO|:PREFIX/]")]
         may: ScopedRole,
 
-        /// Name of the token, for lists
+        /// Name by which lists show the token
         #[arg(long, default_value = "", hide_default_value = true)]
         name: String,
 
@@ -205,7 +205,7 @@ Examples:
         output: Output,
     },
 
-    /// Sign the short-lived tokens that clients get with a new key
+    /// Replace the key that signs the short-lived tokens of clients
     ///
     /// Tokens signed with the old key stay valid until they expire, after at most auth.token_lifetime.
     RotateKey {
@@ -227,12 +227,12 @@ mod tests {
 
     #[test]
     fn parses_role_with_scope() {
-        let may = |text: &str| text.parse::<ScopedRole>().map(|may| (may.role, may.scope.to_string()));
-        assert_eq!(may("push"), Ok((Role::Push, String::new())));
-        assert_eq!(may("pull:team/app"), Ok((Role::Pull, "team/app".into())));
-        assert_eq!(may("admin:team/"), Ok((Role::Admin, "team/".into())));
+        let parse = |text: &str| text.parse::<ScopedRole>().map(|may| (may.role, may.scope.to_string()));
+        assert_eq!(parse("push"), Ok((Role::Push, String::new())));
+        assert_eq!(parse("pull:team/app"), Ok((Role::Pull, "team/app".into())));
+        assert_eq!(parse("admin:team/"), Ok((Role::Admin, "team/".into())));
         for wrong in ["", "write", "push:Team/", "push:/", ":team/"] {
-            assert!(may(wrong).is_err(), "{wrong}");
+            assert!(parse(wrong).is_err(), "{wrong}");
         }
     }
 }

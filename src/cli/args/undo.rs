@@ -17,7 +17,7 @@ pub(in crate::cli) struct TagName {
 
 /// What `orlop trash restore` restores.
 #[derive(Debug, Clone)]
-pub(in crate::cli) enum Back {
+pub(in crate::cli) enum RestoreTarget {
     /// A manifest.
     Manifest(RepoName, Digest),
     /// A tag.
@@ -35,7 +35,7 @@ impl FromStr for TagName {
     }
 }
 
-impl FromStr for Back {
+impl FromStr for RestoreTarget {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -53,9 +53,9 @@ fn read<T: FromStr<Err: Display>>(named: &str, text: &str) -> Result<T, String> 
     text.parse().map_err(|error| format!("{named}: {error}"))
 }
 
-/// Whether to ask for confirmation.
+/// The flag that skips the confirmation prompt.
 #[derive(Debug, Args)]
-pub(in crate::cli) struct Asking {
+pub(in crate::cli) struct Confirmation {
     /// Do not ask for confirmation
     #[arg(long)]
     pub(in crate::cli) yes: bool,
@@ -90,7 +90,7 @@ Examples:
     Restore {
         /// REPO@DIGEST, REPO:TAG or REPO, as `orlop trash list` shows it
         #[arg(value_name = "WHAT")]
-        back: Back,
+        target: RestoreTarget,
 
         #[command(flatten)]
         output: Output,
@@ -105,7 +105,7 @@ Examples:
         repository: Option<RepoName>,
 
         #[command(flatten)]
-        asking: Asking,
+        confirmation: Confirmation,
 
         #[command(flatten)]
         output: Output,
@@ -168,7 +168,7 @@ pub(in crate::cli) enum RepoCommand {
         repository: RepoName,
 
         #[command(flatten)]
-        asking: Asking,
+        confirmation: Confirmation,
 
         #[command(flatten)]
         output: Output,

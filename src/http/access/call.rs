@@ -37,7 +37,7 @@ impl Call<'_> {
     /// The client whose share of a resource the request uses: its user, or else its address. The clients of a proxy
     /// that does not name them do not count as one client.
     pub(super) fn client(&self) -> Client {
-        if let Some(user) = self.principal.user() {
+        if let Some(user) = self.principal.name() {
             return Client::User(user.into());
         }
         match self.peer.address() {

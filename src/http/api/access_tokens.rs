@@ -125,7 +125,7 @@ async fn list(
         Some(account) => requester.authorise_self_or_admin(account)?,
         None => requester.authorise_administration(&Scope::All)?,
     };
-    let directory = access_control.accounts().now();
+    let directory = access_control.accounts().current();
     let tokens = directory.records().tokens.iter();
     let selected = tokens.filter(|token| account.as_ref().is_none_or(|account| *account == token.account));
     Ok(Json(selected.map(AccessToken::from).collect()))
@@ -165,7 +165,7 @@ async fn revoke(
     SignedIn(requester): SignedIn,
     InPath(TokenPath { id }): InPath<TokenPath>,
 ) -> Result<StatusCode, Problem> {
-    let directory = requester.require_sign_in()?.accounts().now();
+    let directory = requester.require_sign_in()?.accounts().current();
     let token = directory.records().tokens.iter().find(|token| token.id == id);
     let access_control = match token {
         Some(token) => requester.authorise_self_or_admin(&token.account),

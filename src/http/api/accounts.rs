@@ -140,7 +140,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
     responses((status = OK, description = "All accounts.", body = Vec<Account>), Errors)
 )]
 async fn list(SignedIn(requester): SignedIn) -> Result<Json<Vec<Account>>, Problem> {
-    let directory = requester.authorise_administration(&Scope::All)?.accounts().now();
+    let directory = requester.authorise_administration(&Scope::All)?.accounts().current();
     let accounts = directory.records().accounts.iter();
     Ok(Json(accounts.map(|record| Account::new(record, &directory)).collect()))
 }
@@ -156,7 +156,7 @@ async fn get(
     InPath(AccountPath { account }): InPath<AccountPath>,
 ) -> Result<Json<Account>, Problem> {
     let access_control = requester.authorise_self_or_admin(&account)?;
-    find_account(&access_control.accounts().now(), &account).map(Json)
+    find_account(&access_control.accounts().current(), &account).map(Json)
 }
 
 fn find_account(directory: &Directory, name: &str) -> Result<Account, Problem> {
@@ -185,7 +185,7 @@ async fn add(
     let new = NewAccount { name: name.clone(), robot, password, grants };
     let password = access_control.add_account(new, requester.by(&requester.name())).await?;
     slot.mark_done();
-    let account = find_account(&access_control.accounts().now(), &name)?;
+    let account = find_account(&access_control.accounts().current(), &name)?;
     Ok((StatusCode::CREATED, Json(AccountMade { account, password })))
 }
 
@@ -217,7 +217,7 @@ async fn update(
         access_control.set_disabled(&name, disabled).await?;
         slot.mark_done();
     }
-    let account = find_account(&access_control.accounts().now(), &name)?;
+    let account = find_account(&access_control.accounts().current(), &name)?;
     Ok(Json(AccountMade { account, password: generated }))
 }
 

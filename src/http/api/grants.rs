@@ -107,7 +107,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
 )]
 async fn list(SignedIn(requester): SignedIn) -> Result<Json<Vec<Grant>>, Problem> {
     let access_control = requester.require_sign_in()?;
-    let directory = access_control.accounts().now();
+    let directory = access_control.accounts().current();
     let grants = directory.records().grants.iter();
     let administered = grants.filter(|grant| requester.authorise_administration(&grant.scope).is_ok());
     Ok(Json(administered.map(Grant::from).collect()))

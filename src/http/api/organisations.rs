@@ -108,7 +108,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
     responses((status = OK, description = "All such organisations.", body = Vec<Organisation>), Errors)
 )]
 async fn list(SignedIn(requester): SignedIn) -> Result<Json<Vec<Organisation>>, Problem> {
-    let directory = requester.require_sign_in()?.accounts().now();
+    let directory = requester.require_sign_in()?.accounts().current();
     let records = directory.records();
     let is_managed = |name: &&String| {
         owned_scope(name).is_ok_and(|scope| requester.authorise_administration(&scope).is_ok())

@@ -21,7 +21,7 @@ pub(super) use pending::{AuditedOperation, PendingEntry};
 use super::AppState;
 use super::challenge::AuthRejection;
 use super::listen::Peer;
-use crate::auth::{AccessControl, AuthError, Claimed, Principal};
+use crate::auth::{AccessControl, AuthError, ClaimedIdentity, Principal};
 use crate::metadata::{AuditAction, Scope};
 use crate::oci::{Endpoint, PathError, Reference, RepoName};
 
@@ -71,12 +71,12 @@ pub(super) fn entry_for_login(state: &AppState, head: &Parts, peer: Peer) -> Pen
     login(state, peer, claimed(head).unwrap_or_default())
 }
 
-fn login(state: &AppState, peer: Peer, claimed: Claimed) -> PendingEntry {
+fn login(state: &AppState, peer: Peer, claimed: ClaimedIdentity) -> PendingEntry {
     PendingEntry::new(&state.registry, peer, claimed, AuditedOperation::without_target(AuditAction::Login))
 }
 
-fn claimed(head: &Parts) -> Option<Claimed> {
-    AccessControl::claimed(head.headers.get(AUTHORIZATION).map(HeaderValue::as_bytes))
+fn claimed(head: &Parts) -> Option<ClaimedIdentity> {
+    AccessControl::claimed_identity(head.headers.get(AUTHORIZATION).map(HeaderValue::as_bytes))
 }
 
 /// The operation of a denied request whose path is outside of `/v2`.

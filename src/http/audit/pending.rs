@@ -6,7 +6,7 @@ use std::sync::Arc;
 use http::StatusCode;
 
 use super::text::readable;
-use crate::auth::{Claimed, Principal, network};
+use crate::auth::{ClaimedIdentity, Principal, network};
 use crate::http::listen::Peer;
 use crate::metadata::{AuditAction, AuditOutcome, Audited, Origin, Scope};
 use crate::registry::Registry;
@@ -47,9 +47,9 @@ impl PendingEntry {
         principal: &Principal,
         operation: AuditedOperation,
     ) -> Self {
-        let claimed = Claimed { user: None, token: principal.access_token().map(Into::into) };
+        let claimed = ClaimedIdentity { user: None, token: principal.access_token_id().map(Into::into) };
         let mut pending = Self::new(registry, peer, claimed, operation);
-        pending.audited.user = principal.user().map(|name| readable(name, MAX_NAME_CHARS));
+        pending.audited.user = principal.name().map(|name| readable(name, MAX_NAME_CHARS));
         pending
     }
 
@@ -57,7 +57,7 @@ impl PendingEntry {
     pub(in crate::http) fn new(
         registry: &Arc<Registry>,
         peer: Peer,
-        claimed: Claimed,
+        claimed: ClaimedIdentity,
         operation: AuditedOperation,
     ) -> Self {
         let (from, network) = match peer.address() {
@@ -90,7 +90,7 @@ impl PendingEntry {
     }
 
     /// Sets the user that a form names.
-    pub(in crate::http) fn set_claimed_user(&mut self, claimed: &Claimed) {
+    pub(in crate::http) fn set_claimed_user(&mut self, claimed: &ClaimedIdentity) {
         self.audited.user = claimed.user.as_ref().map(|name| readable(name, MAX_CLAIM_CHARS));
         self.audited.token.clone_from(&claimed.token);
     }

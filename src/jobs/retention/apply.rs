@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 
 use super::plan::{PlanReport, Row};
 use crate::clock::Timestamp;
-use crate::metadata::{Change, ExpireManifest, ExpireTag, Expired, PinHolds};
+use crate::metadata::{Change, ExpiryOutcome, ManifestExpiry, PinEffect, TagExpiry};
 use crate::oci::{Digest, RepoName, Tag};
 use crate::registry::{Registry, ServiceError};
 use crate::retention::{Cause, Expiry};
@@ -83,9 +83,9 @@ impl Steps<'_> {
         Ok((next < self.plan.steps()).then_some(next))
     }
 
-    async fn step(&self, number: usize) -> Result<Expired, ServiceError> {
+    async fn step(&self, number: usize) -> Result<ExpiryOutcome, ServiceError> {
         let Some((repo, row, expiry)) = self.plan.step(number) else {
-            return Ok(Expired::Changed);
+            return Ok(ExpiryOutcome::Skipped);
         };
         let change = Change {
             by: self.by.map(str::to_owned),
@@ -102,7 +102,7 @@ impl Steps<'_> {
                     Cause::Rule | Cause::Tags | Cause::Index(_) => None,
                 };
                 self.registry
-                    .expire_tag(ExpireTag {
+                    .expire_tag(TagExpiry {
                         repo,
                         tag: tag.clone(),
                         digest: digest.clone(),
@@ -115,9 +115,9 @@ impl Steps<'_> {
                     .await
             }
             None => {
-                let pin = if self.plan.pressure { PinHolds::No } else { PinHolds::Yes };
+                let pin = if self.plan.pressure { PinEffect::Ignored } else { PinEffect::Protects };
                 self.registry
-                    .expire_manifest(ExpireManifest {
+                    .expire_manifest(ManifestExpiry {
                         repo,
                         digest: digest.clone(),
                         alone_at: *at,
@@ -131,17 +131,17 @@ impl Steps<'_> {
         }
     }
 
-    fn record_step(&self, number: usize, done: Expired, report: &mut AppliedReport) {
+    fn record_step(&self, number: usize, done: ExpiryOutcome, report: &mut AppliedReport) {
         let Some((repo, row, expiry)) = self.plan.step(number) else {
             return;
         };
         match done {
-            Expired::Done { removed_manifest } => {
+            ExpiryOutcome::Removed { removed_manifest } => {
                 report.tags += u64::from(row.tag.is_some());
                 report.manifests += u64::from(removed_manifest);
                 log_expiry(repo, row, expiry);
             }
-            Expired::Changed => {
+            ExpiryOutcome::Skipped => {
                 report.skipped += 1;
                 if report.skips.len() < MAX_LISTED_SKIPS {
                     report.skips.push(Skip {

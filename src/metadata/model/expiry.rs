@@ -1,5 +1,5 @@
-//! Removal of tags and manifests by retention policies, only if they are unchanged since the policy was
-//! evaluated.
+//! The removal of tags and manifests by retention policies. They are removed only if they are unchanged since the
+//! policy was evaluated.
 
 use std::time::Duration;
 
@@ -7,70 +7,69 @@ use super::Change;
 use crate::clock::Timestamp;
 use crate::oci::{Digest, RepoName, Tag};
 
-/// A tag to remove, as it was when the policy was evaluated.
+/// A tag to remove, with its state when the policy was evaluated.
 #[derive(Debug, Clone)]
-pub struct ExpireTag {
-    /// Its repository.
+pub struct TagExpiry {
+    /// The repository of the tag.
     pub repo: RepoName,
     /// The tag.
     pub tag: Tag,
     /// The manifest it pointed at.
     pub digest: Digest,
-    /// When it had been pushed.
+    /// When the tag was last pushed or moved.
     pub updated_at: Timestamp,
     /// If set, removes the tag only if the manifest, its children and the indexes that list it were not pulled
     /// at or after this time.
     pub pulled_before: Option<Timestamp>,
-    /// If set, removes the tag only if nothing keeps this manifest alive. The tag attaches a signature or
-    /// similar to it by spelling its digest.
+    /// If set, removes the tag only if nothing keeps this manifest alive: the tag names the manifest's digest, to
+    /// attach a signature or similar to it (as cosign does).
     pub attached_to: Option<Digest>,
-    /// The lease duration. The last tag of a manifest stays, and so does the manifest, if a client with push
-    /// access has checked for the manifest within this time.
+    /// The lease duration. If a client with push access has checked for the manifest within this time, the
+    /// manifest and its last tag stay.
     pub lease: Duration,
-    /// The time, and the policy and rule as the reason.
+    /// The time of the removal, and its reason: the policy and the rule.
     pub change: Change,
 }
 
-/// An untagged manifest to remove, as it was when the policy was evaluated.
+/// An untagged manifest to remove, with its state when the policy was evaluated.
 #[derive(Debug, Clone)]
-pub struct ExpireManifest {
-    /// Its repository.
+pub struct ManifestExpiry {
+    /// The repository of the manifest.
     pub repo: RepoName,
-    /// Its digest.
+    /// The digest of the manifest.
     pub digest: Digest,
     /// When it was pushed without a tag or lost its last tag.
     pub alone_at: Timestamp,
-    /// If set, removes it only if it, its children and the indexes that list it were not pulled at or after
-    /// this time.
+    /// If set, removes the manifest only if it, its children and the indexes that list it were not pulled at or
+    /// after this time.
     pub pulled_before: Option<Timestamp>,
-    /// The lease duration. A manifest that a client with push access has checked for within this time stays for
-    /// the index that may follow.
+    /// The lease duration. If a client with push access has checked for the manifest within this time, it stays,
+    /// because the client may be about to push an index that lists it.
     pub lease: Duration,
-    /// Whether a pin keeps it.
-    pub pin: PinHolds,
-    /// The time, and the policy and rule as the reason.
+    /// Whether a pin of a retention rule keeps the manifest.
+    pub pin: PinEffect,
+    /// The time of the removal, and its reason: the policy and the rule.
     pub change: Change,
 }
 
-/// Whether a pin protects a manifest from being removed by a policy.
+/// Whether a pin keeps a manifest that a policy would remove.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PinHolds {
-    /// The pin protects it: a rule may have pinned it since the evaluation.
-    Yes,
-    /// The pin is ignored and removed with the manifest: it comes from a rule that is suspended while the store
-    /// is nearly full.
-    No,
+pub enum PinEffect {
+    /// The manifest stays: a rule may have pinned it since the evaluation.
+    Protects,
+    /// The pin is removed with the manifest: it comes from a rule that is suspended while the store is nearly full.
+    Ignored,
 }
 
-/// The result of an expiry.
+/// What became of a tag or manifest that a policy was to remove.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Expired {
-    /// It was removed.
-    Done {
+pub enum ExpiryOutcome {
+    /// The tag or manifest was removed.
+    Removed {
         /// Whether the manifest moved to the trash because nothing else kept it alive.
         removed_manifest: bool,
     },
-    /// Nothing changed: the object differs from what was evaluated, something keeps it alive, a client may
-    /// still need it for a push, or it is immutable.
-    Changed,
+    /// It was not removed: it differs from the state that was evaluated, something keeps it alive, a client may still
+    /// need it for a push, or it is immutable.
+    Skipped,
 }

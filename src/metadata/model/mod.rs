@@ -28,7 +28,7 @@ pub use audit::*;
 pub use change::{Change, DEFAULT_REPOSITORY_HISTORY_ROWS, DEFAULT_TAG_HISTORY_ROWS, ImmutableTags};
 pub use collection::{Batch, CollectionRules, Garbage};
 pub use events::{Event, EventDetails, EventKind, UnknownKind};
-pub use expiry::{ExpireManifest, ExpireTag, Expired, PinHolds};
+pub use expiry::{ExpiryOutcome, ManifestExpiry, PinEffect, TagExpiry};
 pub use history::{ChangeKind, HistoryEntry, TagRestoration};
 pub use listings::*;
 pub use pages::{MAX_PAGE_BYTES, Page, Weigh};

@@ -8,15 +8,15 @@ use crate::metadata::ops::gc::liveness::Review;
 use crate::metadata::ops::{manifests, pins, repo_id, tags};
 use crate::metadata::sql::{Connection, OptionalExtension, digest, params};
 use crate::metadata::{
-    Change, ChangeKind, CollectionRules, Durability, ExpireManifest, ExpireTag, Expired, Metadata, Operation,
-    PinHolds, Result, sql,
+    Change, ChangeKind, CollectionRules, Durability, ExpiryOutcome, ManifestExpiry, Metadata, Operation,
+    PinEffect, Result, TagExpiry, sql,
 };
 use crate::oci::Digest;
 
 impl Metadata {
     /// Removes a tag, and its manifest unless a tag, a live index, a pin or a live subject keeps that alive. A
     /// lease keeps both.
-    pub async fn expire_tag(&self, expiry: ExpireTag) -> Result<Expired> {
+    pub async fn expire_tag(&self, expiry: TagExpiry) -> Result<ExpiryOutcome> {
         self.perform(Operation::ExpireTag, async {
             self.write_behind(Durability::Full, move |c| expire_tag(c, &expiry)).await
         })
@@ -24,7 +24,7 @@ impl Metadata {
     }
 
     /// Removes a manifest that nothing keeps alive.
-    pub async fn expire_manifest(&self, expiry: ExpireManifest) -> Result<Expired> {
+    pub async fn expire_manifest(&self, expiry: ManifestExpiry) -> Result<ExpiryOutcome> {
         self.perform(Operation::ExpireManifest, async {
             self.write_behind(Durability::Full, move |c| expire_manifest(c, &expiry)).await
         })
@@ -32,15 +32,15 @@ impl Metadata {
     }
 }
 
-fn expire_tag(c: &dyn Connection, expiry: &ExpireTag) -> sql::Result<Expired> {
+fn expire_tag(c: &dyn Connection, expiry: &TagExpiry) -> sql::Result<ExpiryOutcome> {
     let tag = &expiry.tag;
     let target = digest(&expiry.digest);
     let change = &expiry.change;
     let Some(repo) = repo_id(c, &expiry.repo)? else {
-        return Ok(Expired::Changed);
+        return Ok(ExpiryOutcome::Skipped);
     };
     let Some(found) = tags::find(c, repo, tag.as_str())? else {
-        return Ok(Expired::Changed);
+        return Ok(ExpiryOutcome::Skipped);
     };
     let is_same = found.digest == target && found.updated_at == expiry.updated_at;
     if !is_same
@@ -48,16 +48,16 @@ fn expire_tag(c: &dyn Connection, expiry: &ExpireTag) -> sql::Result<Expired> {
         || is_attached(c, repo, expiry.attached_to.as_ref())?
         || was_pulled(c, repo, found.manifest, &target, expiry.pulled_before)?
     {
-        return Ok(Expired::Changed);
+        return Ok(ExpiryOutcome::Skipped);
     }
     let is_held = liveness::is_manifest_held_by_live(c, found.manifest, repo, &target, Some(tag))?;
     if !is_held && was_promised(c, repo, found.manifest, expiry)? {
-        return Ok(Expired::Changed);
+        return Ok(ExpiryOutcome::Skipped);
     }
     tags::remove_tag(c, repo, tag.as_str(), &target, ChangeKind::Expiry, change)?;
     if is_held {
         liveness::queue_manifest(c, found.manifest, repo, &target, change.now)?;
-        return Ok(Expired::Done { removed_manifest: false });
+        return Ok(ExpiryOutcome::Removed { removed_manifest: false });
     }
     remove(c, repo, found.manifest, &target, change)
 }
@@ -65,7 +65,7 @@ fn expire_tag(c: &dyn Connection, expiry: &ExpireTag) -> sql::Result<Expired> {
 /// Whether a pushing client learned, after the manifest was first pushed and the tag was last set, that the manifest
 /// exists, and may still rely on it. A restore also sets a lease, but is no such promise: policies apply to restored
 /// manifests.
-fn was_promised(c: &dyn Connection, repo: i64, id: i64, expiry: &ExpireTag) -> sql::Result<bool> {
+fn was_promised(c: &dyn Connection, repo: i64, id: i64, expiry: &TagExpiry) -> sql::Result<bool> {
     let promised_at = c
         .prepare_cached("SELECT leased_at FROM manifests WHERE id = ?1 AND leased_at > max(pushed_at, ?2)")?
         .query_row(params![id, expiry.updated_at], |row| row.get(0))
@@ -88,11 +88,11 @@ fn is_attached(c: &dyn Connection, repo: i64, subject: Option<&Digest>) -> sql::
     id.map_or(Ok(false), |id| liveness::is_manifest_held_by_live(c, id, repo, &subject, None))
 }
 
-fn expire_manifest(c: &dyn Connection, expiry: &ExpireManifest) -> sql::Result<Expired> {
+fn expire_manifest(c: &dyn Connection, expiry: &ManifestExpiry) -> sql::Result<ExpiryOutcome> {
     let target = digest(&expiry.digest);
     let change = &expiry.change;
     let Some(repo) = repo_id(c, &expiry.repo)? else {
-        return Ok(Expired::Changed);
+        return Ok(ExpiryOutcome::Skipped);
     };
     let found = c
         .prepare_cached(
@@ -103,11 +103,11 @@ fn expire_manifest(c: &dyn Connection, expiry: &ExpireManifest) -> sql::Result<E
         })
         .optional()?;
     let Some((id, alone_at, leased_at)) = found else {
-        return Ok(Expired::Changed);
+        return Ok(ExpiryOutcome::Skipped);
     };
     let is_held = match expiry.pin {
-        PinHolds::Yes => liveness::is_manifest_held,
-        PinHolds::No => liveness::is_manifest_held_without_pins,
+        PinEffect::Protects => liveness::is_manifest_held,
+        PinEffect::Ignored => liveness::is_manifest_held_without_pins,
     };
     // Until it lost its last holder clients could find it by a tag, and got no lease then.
     let promised_at = leased_at.max(alone_at);
@@ -117,7 +117,7 @@ fn expire_manifest(c: &dyn Connection, expiry: &ExpireManifest) -> sql::Result<E
         || is_held(c, id, repo, &target)?
         || liveness::is_leased(c, repo, promised_at, &lease_rules(change.now, expiry.lease))?
     {
-        return Ok(Expired::Changed);
+        return Ok(ExpiryOutcome::Skipped);
     }
     pins::remove(c, repo, &target)?;
     remove(c, repo, id, &target, change)
@@ -125,11 +125,17 @@ fn expire_manifest(c: &dyn Connection, expiry: &ExpireManifest) -> sql::Result<E
 
 /// Moves a manifest that nothing holds to the trash. It no longer needs a review; its targets are reviewed when it is
 /// purged.
-fn remove(c: &dyn Connection, repo: i64, id: i64, target: &[u8], change: &Change) -> sql::Result<Expired> {
+fn remove(
+    c: &dyn Connection,
+    repo: i64,
+    id: i64,
+    target: &[u8],
+    change: &Change,
+) -> sql::Result<ExpiryOutcome> {
     manifests::remove_manifest(c, repo, id, target, ChangeKind::Expiry, change, None)?;
     liveness::dequeue(c, Review::Manifest, repo, target)?;
     liveness::dequeue(c, Review::Orphan, repo, target)?;
-    Ok(Expired::Done { removed_manifest: true })
+    Ok(ExpiryOutcome::Removed { removed_manifest: true })
 }
 
 /// Whether a manifest, one of its children or an index that lists it was pulled at `since` or later.

@@ -113,7 +113,7 @@ impl Metadata {
     /// Examines up to `limit` repositories after the position `after` (0 to start) and deletes the records of
     /// those that are empty and have no history. Returns the position reached (`None` at the end) and how many
     /// records it deleted.
-    pub async fn forget_repositories(&self, after: i64, limit: usize) -> Result<(Option<i64>, u64)> {
+    pub async fn forget_empty_repositories(&self, after: i64, limit: usize) -> Result<(Option<i64>, u64)> {
         self.perform(Operation::ForgetRepositories, async {
             let seen = self.read(|c| {
                 c.prepare_cached("SELECT id FROM repositories WHERE id > ?1 ORDER BY id LIMIT ?2")?

@@ -1,7 +1,7 @@
-//! SQL without a particular engine: connections, statements, rows and values.
+//! Engine-independent SQL: connections, statements, rows and values.
 //!
-//! The rules and queries of the metadata store are written against these types, in the subset of SQL that SQLite and
-//! PostgreSQL share. An engine implements [`Connection`], [`RawStatement`], [`RawRows`] and [`RawRow`].
+//! The metadata store uses only these types, and only the subset of SQL that SQLite and PostgreSQL share. A database
+//! engine implements [`Connection`], [`RawStatement`], [`RawRows`] and [`RawRow`].
 //!
 //! The names follow those of the crate `rusqlite`.
 
@@ -21,11 +21,11 @@ use row::MappedRows;
 
 /// A connection to a database.
 pub(crate) trait Connection {
-    /// Prepares a statement, or takes it from the connection's cache. [`Connection::prepare_cached`] is what callers
-    /// use.
+    /// Prepares a statement, or takes it from the connection's cache. Engines implement this;
+    /// callers use [`Connection::prepare_cached`].
     fn prepare_raw(&self, sql: &str) -> Result<Box<dyn RawStatement + '_>>;
 
-    /// Runs statements that have no parameters and whose results are not of interest.
+    /// Runs statements without parameters and ignores their results.
     fn execute_batch(&self, sql: &str) -> Result<()>;
 }
 
@@ -42,7 +42,7 @@ pub(crate) trait RawStatement {
 }
 
 impl dyn Connection + '_ {
-    /// Prepares a statement, which stays prepared for later calls with the same text.
+    /// Prepares a statement, and keeps it prepared for later calls with the same text.
     pub(crate) fn prepare_cached(&self, sql: &str) -> Result<Statement<'_>> {
         self.prepare_raw(sql).map(Statement)
     }
@@ -72,7 +72,7 @@ impl Statement<'_> {
         params.bind(|params| self.0.query(params)).map(Rows::new)
     }
 
-    /// Runs the statement and returns its rows, each as `read` reads it.
+    /// Runs the statement and returns the result of `read` for each row.
     pub(crate) fn query_map<T, F>(&mut self, params: impl Params, read: F) -> Result<MappedRows<'_, F>>
     where
         F: FnMut(Row<'_>) -> Result<T>,
@@ -93,7 +93,7 @@ impl Statement<'_> {
         }
     }
 
-    /// Whether the query has a row.
+    /// Whether the query returns any row.
     pub(crate) fn exists(&mut self, params: impl Params) -> Result<bool> {
         Ok(self.query(params)?.next()?.is_some())
     }
@@ -109,11 +109,11 @@ impl Statement<'_> {
     }
 }
 
-/// A read transaction, which ends when this is dropped.
+/// A read transaction. It ends when this value is dropped.
 pub(crate) struct Snapshot<'c>(&'c dyn Connection);
 
 impl<'c> Snapshot<'c> {
-    /// Makes all queries on `connection` see the same state of the database from now on.
+    /// Begins a transaction, in which all queries on `connection` see the same state of the database.
     pub(crate) fn begin(connection: &'c dyn Connection) -> Result<Self> {
         connection.execute_batch("BEGIN")?;
         Ok(Self(connection))

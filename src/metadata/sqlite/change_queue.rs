@@ -16,7 +16,7 @@ pub(super) const MAX_GROUP: usize = 128;
 const MAX_GROUP_BYTES: usize = 1 << 20;
 
 /// Changes with more bytes than this are large.
-pub(super) const LARGE: usize = 64 << 10;
+pub(super) const LARGE_CHANGE_BYTES: usize = 64 << 10;
 
 /// Longest period that is reserved for small changes.
 const MAX_SMALL_ONLY_TIME: Duration = Duration::from_millis(100);
@@ -65,8 +65,8 @@ impl<T> ChangeQueue<T> {
         if waiting.is_closed {
             return false;
         }
-        waiting.has_small |= bytes <= LARGE;
-        let changes = if bytes > LARGE { &mut waiting.large } else { &mut waiting.small };
+        waiting.has_small |= bytes <= LARGE_CHANGE_BYTES;
+        let changes = if bytes > LARGE_CHANGE_BYTES { &mut waiting.large } else { &mut waiting.small };
         changes.push_back(Weighed { change, bytes });
         drop(waiting);
         self.arrived.notify_one();
@@ -227,10 +227,10 @@ mod tests {
 
     #[test]
     fn group_is_bounded_in_bytes() {
-        let sizes = [MIB / 2, MIB / 2, MIB / 2, LARGE + 1, 9 * MIB];
+        let sizes = [MIB / 2, MIB / 2, MIB / 2, LARGE_CHANGE_BYTES + 1, 9 * MIB];
         let changes: Vec<_> = (0..).zip(sizes).collect();
         assert_eq!(groups(&changes), [vec![0, 1], vec![2, 3], vec![4]]);
-        let small: Vec<_> = (0..20).map(|number| (number, LARGE)).collect();
+        let small: Vec<_> = (0..20).map(|number| (number, LARGE_CHANGE_BYTES)).collect();
         assert_eq!(groups(&small).iter().map(Vec::len).collect::<Vec<_>>(), [16, 4]);
     }
 }

@@ -23,10 +23,10 @@ impl Sqlite {
         log::checkpoint(&self.path).map_err(|error| super::to_metadata_error(&error.into()))
     }
 
-    /// See [`crate::metadata::Metadata::keep_log`].
-    pub(in crate::metadata) fn keep_log(&self, keep: bool) {
+    /// See [`crate::metadata::Metadata::set_keep_log`].
+    pub(in crate::metadata) fn set_keep_log(&self, keep: bool) {
         if let Some(writer) = &self.writer {
-            writer.keep_log(keep);
+            writer.set_keep_log(keep);
         }
     }
 

@@ -1,7 +1,7 @@
 //! The single writer: a thread that takes changes from a queue and commits them in groups.
 //!
-//! Each change runs in its own savepoint, so that a failed change does not affect the others. Callers get their result
-//! after the group's COMMIT. Some errors end the whole transaction, for example a full disk: then every change of the
+//! Each change runs in its own savepoint, so that a failed change does not affect the others. A caller gets its result
+//! after the group's COMMIT. Some errors, such as a full disk, end the whole transaction. Then every change of the
 //! group fails.
 
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use rusqlite::{Connection, ErrorCode};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::cache_invalidation::CacheInvalidation;
-use super::change_queue::{ChangeQueue, LARGE};
+use super::change_queue::{ChangeQueue, LARGE_CHANGE_BYTES};
 use super::log;
 use super::place::DatabaseFile;
 use super::query_cache::CacheGenerations;
@@ -21,27 +21,28 @@ use crate::metadata::engine::{Durability, Urgency};
 use crate::metadata::sql;
 use crate::metadata::{MetadataError, Result};
 
-/// Maximum total size of the large changes in the queue and in the group that is being written. Callers of further
-/// large changes wait in order; small changes overtake them.
+/// Maximum total size of large changes that are queued or being written. Callers with further large changes wait in
+/// order. Small changes do not wait.
 const MAX_LARGE_BYTES: usize = 8 << 20;
 
-/// Unit, in bytes, in which the size of large changes is counted.
+/// How many bytes one permit of the semaphore for large changes stands for.
 const PERMIT_BYTES: usize = 1 << 10;
 
 /// A change in a group.
-trait Member: Send {
+trait GroupMember: Send {
     fn durability(&self) -> Durability;
 
     fn urgency(&self) -> Urgency;
 
-    /// Runs the change. If it fails it must be rolled back; the code is SQLite's.
+    /// Runs the change. If it fails, the caller must roll it back; the error is SQLite's code, if it has one.
     fn run(&mut self, connection: &Connection) -> std::result::Result<(), Option<ErrorCode>>;
 
     /// Sends the result to the caller, after COMMIT. A change that never ran gets the group's result.
     fn complete(self: Box<Self>, committed: Result<()>);
 }
 
-struct Change<T, F> {
+/// A change with the channel to its caller.
+struct QueuedChange<T, F> {
     durability: Durability,
     urgency: Urgency,
     change: Option<F>,
@@ -51,7 +52,7 @@ struct Change<T, F> {
     _permit: Option<OwnedSemaphorePermit>,
 }
 
-impl<T, F> Member for Change<T, F>
+impl<T, F> GroupMember for QueuedChange<T, F>
 where
     T: Send,
     F: FnOnce(&dyn sql::Connection) -> sql::Result<T> + Send,
@@ -76,21 +77,23 @@ where
         let outcome = match self.outcome {
             Some(Err(error)) => Err(to_metadata_error(&error)),
             Some(Ok(value)) => committed.map(|()| value),
-            None => Err(committed.err().unwrap_or_else(poisoned)),
+            None => Err(committed.err().unwrap_or_else(poisoned_error)),
         };
         // The caller may have stopped waiting.
         let _ = self.caller.send(outcome);
     }
 }
 
-type Changes = ChangeQueue<Box<dyn Member>>;
+type Changes = ChangeQueue<Box<dyn GroupMember>>;
 
 /// Handle of the writer thread. Dropping it ends the thread.
 pub(super) struct Writer {
     changes: Arc<Changes>,
-    large: Arc<Semaphore>,
+    /// Limits the total size of large changes.
+    large_permits: Arc<Semaphore>,
     thread: Option<JoinHandle<()>>,
     writer_yield: WriterYield,
+    /// Whether a storage error made all further writes unsafe.
     poisoned: Arc<AtomicBool>,
     keeps_log: Arc<AtomicBool>,
 }
@@ -104,7 +107,7 @@ impl Writer {
         generations: CacheGenerations,
     ) -> std::io::Result<Self> {
         let changes = Arc::new(Changes::new());
-        let waiting = Arc::clone(&changes);
+        let thread_changes = Arc::clone(&changes);
         let thread_yield = writer_yield.clone();
         let poisoned = Arc::new(AtomicBool::new(false));
         let thread_poisoned = Arc::clone(&poisoned);
@@ -120,23 +123,24 @@ impl Writer {
                 invalidation,
                 generations,
             };
-            let connection = thread.run(&waiting);
+            let connection = thread.run(&thread_changes);
             if keeps_log_at_close.load(Ordering::Acquire)
                 && let Err(error) = log::keep_at_close(&connection)
             {
                 tracing::warn!(%error, "can't keep the database log when closing");
             }
         })?;
-        let large = Arc::new(Semaphore::new(MAX_LARGE_BYTES / PERMIT_BYTES));
-        Ok(Self { changes, large, thread: Some(thread), writer_yield, poisoned, keeps_log })
+        let large_permits = Arc::new(Semaphore::new(MAX_LARGE_BYTES / PERMIT_BYTES));
+        Ok(Self { changes, large_permits, thread: Some(thread), writer_yield, poisoned, keeps_log })
     }
 
     /// Sets whether closing the database leaves the log file in place.
-    pub(super) fn keep_log(&self, keep: bool) {
+    pub(super) fn set_keep_log(&self, keep: bool) {
         self.keeps_log.store(keep, Ordering::Release);
     }
 
-    /// Runs `change`, which holds and writes about `bytes` bytes, in a transaction and returns after its COMMIT.
+    /// Runs `change` in a transaction and returns after its COMMIT. The change takes about `bytes` bytes in memory and
+    /// in the database.
     pub(super) async fn write<T, F>(
         &self,
         durability: Durability,
@@ -150,28 +154,34 @@ impl Writer {
     {
         let permit = self.acquire_permit(bytes).await?;
         if self.poisoned.load(Ordering::Acquire) {
-            return Err(poisoned());
+            return Err(poisoned_error());
         }
         let (caller, result) = oneshot::channel();
-        let change =
-            Change { durability, urgency, change: Some(change), outcome: None, caller, _permit: permit };
+        let change = QueuedChange {
+            durability,
+            urgency,
+            change: Some(change),
+            outcome: None,
+            caller,
+            _permit: permit,
+        };
         if urgency == Urgency::Awaited {
             self.writer_yield.add_waiter();
         }
         if !self.changes.push(Box::new(change), bytes) {
-            return Err(poisoned());
+            return Err(poisoned_error());
         }
-        result.await.map_err(|_| poisoned())?
+        result.await.map_err(|_| poisoned_error())?
     }
 
     /// Waits until a change of `bytes` bytes fits into the queue.
     async fn acquire_permit(&self, bytes: usize) -> Result<Option<OwnedSemaphorePermit>> {
-        if bytes <= LARGE {
+        if bytes <= LARGE_CHANGE_BYTES {
             return Ok(None);
         }
         let units = u32::try_from(bytes.min(MAX_LARGE_BYTES).div_ceil(PERMIT_BYTES)).unwrap_or(u32::MAX);
-        let permit = Arc::clone(&self.large).acquire_many_owned(units).await;
-        permit.map(Some).map_err(|_| poisoned())
+        let permit = Arc::clone(&self.large_permits).acquire_many_owned(units).await;
+        permit.map(Some).map_err(|_| poisoned_error())
     }
 }
 
@@ -184,7 +194,7 @@ impl Drop for Writer {
     }
 }
 
-/// Fails all waiting callers when the thread ends, also after a panic.
+/// Makes the calls of all waiting callers fail when the thread ends, even after a panic.
 struct AbandonOnDrop<'a>(&'a Changes);
 
 impl Drop for AbandonOnDrop<'_> {
@@ -197,6 +207,7 @@ struct WriterThread {
     connection: Connection,
     /// The file that was opened; `None` for a database without a file.
     file: Option<DatabaseFile>,
+    /// The last value of [`Self::set_synchronous`]; `None` before the first.
     synchronous: Option<bool>,
     poisoned: Arc<AtomicBool>,
     writer_yield: WriterYield,
@@ -206,19 +217,19 @@ struct WriterThread {
 
 impl WriterThread {
     /// Commits changes until the queue is closed; returns the connection.
-    fn run(mut self, waiting: &Changes) -> Connection {
-        let _abandon = AbandonOnDrop(waiting);
-        while let Some(group) = waiting.next_group() {
+    fn run(mut self, changes: &Changes) -> Connection {
+        let _abandon = AbandonOnDrop(changes);
+        while let Some(group) = changes.next_group() {
             if self.poisoned.load(Ordering::Acquire) {
-                continue; // Dropping a change makes its caller fail.
+                continue; // Dropping a change makes its caller's write fail.
             }
             self.commit(group);
         }
         self.connection
     }
 
-    fn commit(&mut self, mut group: Vec<Box<dyn Member>>) {
-        let committed = self.transact(&mut group);
+    fn commit(&mut self, mut group: Vec<Box<dyn GroupMember>>) {
+        let committed = self.run_transaction(&mut group);
         self.invalidation.apply(&self.connection, &self.generations);
         let awaited = group.iter().filter(|member| member.urgency() == Urgency::Awaited).count();
         self.writer_yield.remove_waiters(awaited);
@@ -230,26 +241,26 @@ impl WriterThread {
         }
     }
 
-    fn transact(&mut self, group: &mut [Box<dyn Member>]) -> rusqlite::Result<()> {
+    fn run_transaction(&mut self, group: &mut [Box<dyn GroupMember>]) -> rusqlite::Result<()> {
         self.file.as_ref().map_or(Ok(()), DatabaseFile::verify)?;
         self.set_synchronous(group.iter().any(|member| member.durability() == Durability::Full))?;
         self.connection.execute_batch("BEGIN IMMEDIATE")?;
         for member in group {
             self.run_member(member.as_mut())?;
             if self.connection.is_autocommit() {
-                return Err(transaction_ended());
+                return Err(transaction_ended_error());
             }
         }
         self.connection.execute_batch("COMMIT")
     }
 
-    fn run_member(&self, member: &mut dyn Member) -> rusqlite::Result<()> {
+    fn run_member(&self, member: &mut dyn GroupMember) -> rusqlite::Result<()> {
         self.connection.prepare_cached("SAVEPOINT member")?.execute([])?;
         let outcome = member.run(&self.connection);
         if let Err(Some(code)) = outcome
             && is_storage_failure(code)
         {
-            return Err(storage_failure_in_group(code));
+            return Err(storage_failure_error(code));
         }
         if !self.connection.is_autocommit() {
             if outcome.is_err() {
@@ -269,8 +280,8 @@ impl WriterThread {
         Ok(())
     }
 
-    /// Rejects all further writes until the store is reopened, if the state of the file is unknown. A full disk rolls
-    /// the transaction back cleanly; after any other storage error the content of the file is unknown.
+    /// Rejects all further writes until the store is reopened, if the content of the file is unknown. After a full disk
+    /// it is known, because SQLite rolls the transaction back. After any other storage error it is unknown.
     fn poison_if_unsafe(&self, error: &rusqlite::Error) {
         if !self.connection.is_autocommit() {
             let _ = self.connection.execute_batch("ROLLBACK");
@@ -282,22 +293,22 @@ impl WriterThread {
     }
 }
 
-/// Whether further writes can't be trusted after this error.
+/// Whether the content of the file is unknown after this error, so that further writes would be unsafe.
 fn is_storage_failure(code: ErrorCode) -> bool {
     matches!(code, ErrorCode::SystemIoFailure | ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
 }
 
-fn storage_failure_in_group(code: ErrorCode) -> rusqlite::Error {
+fn storage_failure_error(code: ErrorCode) -> rusqlite::Error {
     let error = rusqlite::ffi::Error { code, extended_code: 0 };
     rusqlite::Error::SqliteFailure(error, Some("a change of the same group hit a storage error".into()))
 }
 
-fn transaction_ended() -> rusqlite::Error {
+fn transaction_ended_error() -> rusqlite::Error {
     let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_FULL);
     rusqlite::Error::SqliteFailure(code, Some("an earlier change ended the group's transaction".into()))
 }
 
-fn poisoned() -> MetadataError {
+fn poisoned_error() -> MetadataError {
     MetadataError::Failed("an earlier write failed; restart to reopen the database".into())
 }
 
@@ -305,7 +316,7 @@ fn sqlite_error(error: &sql::Error) -> Option<&rusqlite::Error> {
     error.engine()
 }
 
-/// Converts an error of a statement for the caller.
+/// Converts the error of a change into the error that its caller gets.
 pub(super) fn to_metadata_error(error: &sql::Error) -> MetadataError {
     match sqlite_error(error) {
         Some(error) => sqlite_to_metadata_error(error),
@@ -313,7 +324,7 @@ pub(super) fn to_metadata_error(error: &sql::Error) -> MetadataError {
     }
 }
 
-/// Converts an error of SQLite for the caller.
+/// Converts an error of SQLite into the error that the caller gets.
 fn sqlite_to_metadata_error(error: &rusqlite::Error) -> MetadataError {
     match error.sqlite_error_code() {
         Some(ErrorCode::DiskFull) => MetadataError::Full,

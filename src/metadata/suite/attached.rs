@@ -3,7 +3,7 @@
 
 use super::scene::DAY;
 use super::*;
-use crate::metadata::{Change, Deletion, ExpireTag, Expired, Restoration, Restored, TagRestoration};
+use crate::metadata::{Change, Deletion, ExpiryOutcome, Restoration, Restored, TagExpiry, TagRestoration};
 use crate::oci::{AttachmentKind, attached_tag};
 
 use AttachmentKind::{Attestation, Signature};
@@ -20,7 +20,7 @@ async fn attach(s: &Scene, name: &str, of: &str, kind: AttachmentKind, hours: i6
 
 /// Lets a policy remove a tag that was pushed at `pushed` hours. An attached tag is removed after its subject.
 async fn expire(s: &Scene, name: &str, of: &str, subject: Option<&str>, pushed: i64, hours: i64) {
-    let expiry = ExpireTag {
+    let expiry = TagExpiry {
         repo: repo("app"),
         tag: tag(name),
         digest: digest(of),
@@ -31,7 +31,7 @@ async fn expire(s: &Scene, name: &str, of: &str, subject: Option<&str>, pushed: 
         change: Change::from(at(hours)).because("a rule"),
     };
     let expired = s.store.expire_tag(expiry).await.expect("an answer");
-    assert_eq!(expired, Expired::Done { removed_manifest: true }, "{name}");
+    assert_eq!(expired, ExpiryOutcome::Removed { removed_manifest: true }, "{name}");
 }
 
 /// Expires a signed image, and its signature one hour later.

@@ -3,15 +3,15 @@
 use super::scene::{DAY, HOUR};
 use super::*;
 use crate::metadata::{
-    Change, ChangeKind, ExpireManifest, ExpireTag, Expired, ImmutableTags, Pin, PinHolds, Restoration,
+    Change, ChangeKind, ExpiryOutcome, ImmutableTags, ManifestExpiry, Pin, PinEffect, Restoration, TagExpiry,
 };
 
-const MANIFEST_REMOVED: Expired = Expired::Done { removed_manifest: true };
-const ONLY_TAG_REMOVED: Expired = Expired::Done { removed_manifest: false };
+const MANIFEST_REMOVED: ExpiryOutcome = ExpiryOutcome::Removed { removed_manifest: true };
+const ONLY_TAG_REMOVED: ExpiryOutcome = ExpiryOutcome::Removed { removed_manifest: false };
 
 /// Returns the expiry at `hours` of a tag that was pushed at `pushed`.
-fn expiry(name: &str, of: &str, pushed: i64, hours: i64) -> ExpireTag {
-    ExpireTag {
+fn expiry(name: &str, of: &str, pushed: i64, hours: i64) -> TagExpiry {
+    TagExpiry {
         repo: repo("app"),
         tag: tag(name),
         digest: digest(of),
@@ -23,18 +23,18 @@ fn expiry(name: &str, of: &str, pushed: i64, hours: i64) -> ExpireTag {
     }
 }
 
-async fn expire(s: &Scene, expiry: ExpireTag) -> Expired {
+async fn expire(s: &Scene, expiry: TagExpiry) -> ExpiryOutcome {
     s.store.expire_tag(expiry).await.expect("an answer")
 }
 
-async fn expire_untagged(s: &Scene, name: &str, alone: i64, hours: i64) -> Expired {
-    let expiry = ExpireManifest {
+async fn expire_untagged(s: &Scene, name: &str, alone: i64, hours: i64) -> ExpiryOutcome {
+    let expiry = ManifestExpiry {
         repo: repo("app"),
         digest: digest(name),
         alone_at: at(alone),
         pulled_before: Some(at(alone)),
         lease: DAY,
-        pin: PinHolds::Yes,
+        pin: PinEffect::Protects,
         change: at(hours).into(),
     };
     s.store.expire_manifest(expiry).await.expect("an answer")
@@ -62,19 +62,19 @@ pub async fn expiring_a_tag_removes_its_manifest(s: &Scene) {
 pub async fn a_tag_that_changed_does_not_expire(s: &Scene) {
     s.put("app", image("a").tag("v1"), 0).await;
     s.put("app", image("a").tag("v1"), 1).await;
-    assert_eq!(expire(s, expiry("v1", "a", 0, 2)).await, Expired::Changed);
+    assert_eq!(expire(s, expiry("v1", "a", 0, 2)).await, ExpiryOutcome::Skipped);
     s.put("app", image("b").tag("v1"), 2).await;
-    assert_eq!(expire(s, expiry("v1", "a", 2, 3)).await, Expired::Changed);
-    assert_eq!(expire(s, expiry("v2", "a", 2, 3)).await, Expired::Changed);
-    let elsewhere = ExpireTag { repo: repo("other"), ..expiry("v1", "b", 2, 3) };
-    assert_eq!(expire(s, elsewhere).await, Expired::Changed);
+    assert_eq!(expire(s, expiry("v1", "a", 2, 3)).await, ExpiryOutcome::Skipped);
+    assert_eq!(expire(s, expiry("v2", "a", 2, 3)).await, ExpiryOutcome::Skipped);
+    let elsewhere = TagExpiry { repo: repo("other"), ..expiry("v1", "b", 2, 3) };
+    assert_eq!(expire(s, elsewhere).await, ExpiryOutcome::Skipped);
     let change = Change { immutable_tags: ImmutableTags::new(|_| true), ..at(3).into() };
-    assert_eq!(expire(s, ExpireTag { change, ..expiry("v1", "b", 2, 3) }).await, Expired::Changed);
+    assert_eq!(expire(s, TagExpiry { change, ..expiry("v1", "b", 2, 3) }).await, ExpiryOutcome::Skipped);
     assert!(s.tagged("app", "v1").await.is_some());
     // A signature stays with its subject and expires after it.
     s.put("app", image("signature").tag("b.sig"), 3).await;
-    let attached = || ExpireTag { attached_to: Some(digest("b")), ..expiry("b.sig", "signature", 3, 4) };
-    assert_eq!(expire(s, attached()).await, Expired::Changed);
+    let attached = || TagExpiry { attached_to: Some(digest("b")), ..expiry("b.sig", "signature", 3, 4) };
+    assert_eq!(expire(s, attached()).await, ExpiryOutcome::Skipped);
     assert_eq!(expire(s, expiry("v1", "b", 2, 4)).await, MANIFEST_REMOVED);
     assert_eq!(expire(s, attached()).await, MANIFEST_REMOVED);
 }
@@ -83,12 +83,12 @@ pub async fn a_tag_that_changed_does_not_expire(s: &Scene) {
 pub async fn a_tag_that_was_pulled_does_not_expire(s: &Scene) {
     s.put("app", image("child").tag("child"), 0).await;
     s.put("app", image("index").child("child").tag("index"), 0).await;
-    let since = |name: &str, hours| ExpireTag { pulled_before: Some(at(hours)), ..expiry(name, name, 0, 10) };
+    let since = |name: &str, hours| TagExpiry { pulled_before: Some(at(hours)), ..expiry(name, name, 0, 10) };
     let pull = |name: &str, hours| s.store.record_pulls(vec![(repo("app"), digest(name), at(hours))]);
     pull("child", 5).await.expect("recorded");
-    assert_eq!(expire(s, since("index", 5)).await, Expired::Changed);
+    assert_eq!(expire(s, since("index", 5)).await, ExpiryOutcome::Skipped);
     pull("index", 6).await.expect("recorded");
-    assert_eq!(expire(s, since("child", 6)).await, Expired::Changed);
+    assert_eq!(expire(s, since("child", 6)).await, ExpiryOutcome::Skipped);
     assert_eq!(expire(s, since("child", 7)).await, ONLY_TAG_REMOVED);
     assert_eq!(expire(s, since("index", 7)).await, MANIFEST_REMOVED);
 }
@@ -115,14 +115,14 @@ pub async fn referenced_manifest_outlives_its_tag(s: &Scene) {
 /// A client that has checked that a manifest exists still finds it when it pushes the index, even if only a tag
 /// kept the manifest.
 pub async fn tag_does_not_expire_during_a_push(s: &Scene) {
-    let expiry = |name: &str, hours| ExpireTag { lease: DAY, ..expiry(name, name, 0, hours) };
+    let expiry = |name: &str, hours| TagExpiry { lease: DAY, ..expiry(name, name, 0, hours) };
     for name in ["a", "b"] {
         s.put("app", image(name).tag(name), 0).await;
         assert!(s.head_manifest("app", name, 40).await);
     }
     s.put("app", image("unchecked").tag("unchecked"), 0).await;
     for hours in [41, 50, 63] {
-        assert_eq!(expire(s, expiry("a", hours)).await, Expired::Changed, "{hours}");
+        assert_eq!(expire(s, expiry("a", hours)).await, ExpiryOutcome::Skipped, "{hours}");
     }
     s.put("app", image("index").child("a").tag("index"), 63).await;
     assert_eq!(expire(s, expiry("a", 63)).await, ONLY_TAG_REMOVED, "the index lists it");
@@ -140,16 +140,16 @@ pub async fn restored_tag_expires(s: &Scene) {
     s.delete("app", "a", 40).await;
     let restored = s.store.restore_manifest(&repo("app"), &digest("a"), &at(41).into()).await;
     assert!(matches!(restored.expect("an answer"), Restoration::Done(_)));
-    assert_eq!(expire(s, ExpireTag { lease: DAY, ..expiry("v1", "a", 41, 42) }).await, MANIFEST_REMOVED);
+    assert_eq!(expire(s, TagExpiry { lease: DAY, ..expiry("v1", "a", 41, 42) }).await, MANIFEST_REMOVED);
 }
 
 /// One of several tags may expire: the others keep the manifest.
 pub async fn one_of_several_tags_expires_during_a_push(s: &Scene) {
     s.put("app", image("a").tag("v1").tag("v2"), 0).await;
     assert!(s.head_manifest("app", "a", 40).await);
-    let expiry = |name| ExpireTag { lease: DAY, ..expiry(name, "a", 0, 41) };
+    let expiry = |name| TagExpiry { lease: DAY, ..expiry(name, "a", 0, 41) };
     assert_eq!(expire(s, expiry("v1")).await, ONLY_TAG_REMOVED);
-    assert_eq!(expire(s, expiry("v2")).await, Expired::Changed);
+    assert_eq!(expire(s, expiry("v2")).await, ExpiryOutcome::Skipped);
     assert!(s.tagged("app", "v2").await.is_some());
 }
 
@@ -158,10 +158,10 @@ pub async fn a_tag_does_not_expire_during_a_long_push(s: &Scene) {
     s.put("app", image("a").tag("v1"), 0).await;
     assert!(s.head_manifest("app", "a", 40).await);
     let upload = s.start_upload("app", 41).await;
-    let expiry = |hours| ExpireTag { lease: DAY, ..expiry("v1", "a", 0, hours) };
-    assert_eq!(expire(s, expiry(500)).await, Expired::Changed);
+    let expiry = |hours| TagExpiry { lease: DAY, ..expiry("v1", "a", 0, hours) };
+    assert_eq!(expire(s, expiry(500)).await, ExpiryOutcome::Skipped);
     assert!(s.cancel(upload, 500).await);
-    assert_eq!(expire(s, expiry(523)).await, Expired::Changed);
+    assert_eq!(expire(s, expiry(523)).await, ExpiryOutcome::Skipped);
     assert_eq!(expire(s, expiry(530)).await, MANIFEST_REMOVED);
 }
 
@@ -174,7 +174,7 @@ pub async fn untagged_manifest_does_not_expire_during_a_push(s: &Scene) {
             assert!(s.head_manifest("app", name, 40).await);
         }
         s.put("app", image("newer").tag("latest"), 41).await;
-        assert_eq!(expire_untagged(s, name, 41, 50).await, Expired::Changed, "{name}");
+        assert_eq!(expire_untagged(s, name, 41, 50).await, ExpiryOutcome::Skipped, "{name}");
         s.put("app", image(&format!("index of {name}")).child(name).tag(&name[3..]), 51).await;
     }
 }
@@ -182,15 +182,15 @@ pub async fn untagged_manifest_does_not_expire_during_a_push(s: &Scene) {
 /// An untagged manifest expires if nothing keeps it alive and no client has checked for it.
 pub async fn an_untagged_manifest_is_expired(s: &Scene) {
     s.put("app", image("a"), 0).await;
-    assert_eq!(expire_untagged(s, "a", 0, 10).await, Expired::Changed);
-    assert_eq!(expire_untagged(s, "a", 1, 100).await, Expired::Changed);
+    assert_eq!(expire_untagged(s, "a", 0, 10).await, ExpiryOutcome::Skipped);
+    assert_eq!(expire_untagged(s, "a", 1, 100).await, ExpiryOutcome::Skipped);
     assert!(s.head_manifest("app", "a", 90).await);
-    assert_eq!(expire_untagged(s, "a", 0, 100).await, Expired::Changed);
+    assert_eq!(expire_untagged(s, "a", 0, 100).await, ExpiryOutcome::Skipped);
     assert_eq!(expire_untagged(s, "a", 0, 115).await, MANIFEST_REMOVED);
-    assert_eq!(expire_untagged(s, "a", 0, 116).await, Expired::Changed);
+    assert_eq!(expire_untagged(s, "a", 0, 116).await, ExpiryOutcome::Skipped);
     s.put("app", image("child"), 0).await;
     s.put("app", image("index").child("child").tag("v1"), 0).await;
-    assert_eq!(expire_untagged(s, "child", 0, 200).await, Expired::Changed);
+    assert_eq!(expire_untagged(s, "child", 0, 200).await, ExpiryOutcome::Skipped);
     s.collect(rules(200)).await;
     assert!(s.has("app", "child").await);
 }
@@ -204,15 +204,15 @@ pub async fn pinned_manifest_expires_if_its_pin_is_ignored(s: &Scene) {
     s.put("app", image("index").child("child").tag("v1"), 0).await;
     let pins = ["a", "child"].map(|name| Pin { digest: digest(name), reason: "a rule".into() });
     s.store.set_pins(&repo("app"), pins.into()).await.expect("pinned");
-    assert_eq!(expire_untagged(s, "a", 0, 100).await, Expired::Changed);
-    for (name, expected) in [("a", MANIFEST_REMOVED), ("child", Expired::Changed)] {
-        let expiry = ExpireManifest {
+    assert_eq!(expire_untagged(s, "a", 0, 100).await, ExpiryOutcome::Skipped);
+    for (name, expected) in [("a", MANIFEST_REMOVED), ("child", ExpiryOutcome::Skipped)] {
+        let expiry = ManifestExpiry {
             repo: repo("app"),
             digest: digest(name),
             alone_at: at(0),
             pulled_before: None,
             lease: DAY,
-            pin: PinHolds::No,
+            pin: PinEffect::Ignored,
             change: at(100).into(),
         };
         assert_eq!(s.store.expire_manifest(expiry).await.expect("an answer"), expected, "{name}");

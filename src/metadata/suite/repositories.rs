@@ -207,7 +207,7 @@ pub async fn empty_repository_is_forgotten(s: &Scene) {
         let mut after = Some(0);
         let mut forgotten = 0;
         while let Some(from) = after {
-            let (next, count) = s.store.forget_repositories(from, 1).await.expect("swept");
+            let (next, count) = s.store.forget_empty_repositories(from, 1).await.expect("swept");
             after = next;
             forgotten += count;
         }

@@ -4,7 +4,7 @@ use super::scene::DAY;
 use super::*;
 use crate::clock::Timestamp;
 use crate::metadata::{
-    EvaluationRecord, ExpireTag, Expired, LoadedSnapshot, Pin, SnapshotQuery, UnreadConfig,
+    EvaluationRecord, ExpiryOutcome, LoadedSnapshot, Pin, SnapshotQuery, TagExpiry, UnreadConfig,
 };
 use crate::oci::ImageDetails;
 use crate::retention::{ManifestFacts, Needs, RepoSnapshot};
@@ -209,7 +209,7 @@ pub async fn adding_pins_keeps_existing_pins(s: &Scene) {
 pub async fn pinned_manifest_survives_the_expiry_of_its_tag(s: &Scene) {
     s.put("app", image("a").tag("v1"), 0).await;
     pin(s, &["a"]).await;
-    let expiry = ExpireTag {
+    let expiry = TagExpiry {
         repo: repo("app"),
         tag: tag("v1"),
         digest: digest("a"),
@@ -220,7 +220,7 @@ pub async fn pinned_manifest_survives_the_expiry_of_its_tag(s: &Scene) {
         change: at(5).into(),
     };
     let done = s.store.expire_tag(expiry).await.expect("an answer");
-    assert_eq!(done, Expired::Done { removed_manifest: false });
+    assert_eq!(done, ExpiryOutcome::Removed { removed_manifest: false });
     assert!(s.has("app", "a").await && s.tagged("app", "v1").await.is_none());
 }
 

@@ -165,7 +165,7 @@ impl ApiClient {
                 Line::Progress(step) => progress.report(step),
                 Line::Error(error) => return Err(ClientError::Failed(error)),
                 Line::Result(json) => {
-                    return Report::read(operation, json).map_err(|error| unexpected(&error));
+                    return Report::parse(operation, json).map_err(|error| unexpected(&error));
                 }
             }
         }

@@ -85,7 +85,7 @@ fn layer(format: LogFormat, sink: &Arc<Sink>) -> Box<dyn Layer<Registry> + Send 
     let sink = Arc::clone(sink);
     let is_coloured = format == LogFormat::Auto && std::io::stderr().is_terminal();
     let writer = move || {
-        let line = sink::Line(Arc::clone(&sink));
+        let line = sink::LineWriter(Arc::clone(&sink));
         match format {
             LogFormat::Json => plain::Plain::json(line),
             LogFormat::Auto if is_coloured => plain::Plain::coloured(line),

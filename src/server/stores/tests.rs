@@ -179,10 +179,10 @@ async fn interrupted_accepted_loss_must_be_accepted_again() {
     StartingRun::announce(store.file(), &found.start(true, false)).expect("announced");
     assert_eq!(loss(store.open().await), Some(Loss::Missing));
     let opened = Opened::open(&store.config, Purpose::AcceptLoss).await.expect("opened");
-    assert_eq!(opened.effective_config(&store.config).auth.mode, Some(crate::auth::Mode::Closed));
+    assert_eq!(opened.effective_config(&store.config).auth.mode, Some(crate::auth::AnonymousMode::Closed));
     drop(opened);
     let opened = store.open().await.expect("opened");
-    assert_eq!(opened.effective_config(&store.config).auth.mode, Some(crate::auth::Mode::Closed));
+    assert_eq!(opened.effective_config(&store.config).auth.mode, Some(crate::auth::AnonymousMode::Closed));
     drop(opened);
     assert!(store.dir.path().exists());
 }

@@ -6,8 +6,8 @@
 //! let memory = MemoryStore::new();
 //! let faults = Faults::new();
 //! let store = Faulty::new(memory.clone(), faults.clone());
-//! faults.next_of(Operation::Publish, Fault::FailAfter(Failure::Io));
-//! faults.nth(7, Fault::Crash);
+//! faults.inject_next(Operation::Publish, Fault::FailAfter(Failure::Io));
+//! faults.inject_nth(7, Fault::Crash);
 //! faults.on_crash(move || memory.power_cut());
 //! ```
 
@@ -24,7 +24,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use rustix::io::Errno;
 
-use super::turns::{self, Turns};
+use super::upload_locks::{self, UploadLocks};
 use super::{BlobStore, Content, Listing, Space, StagedBytes, StoreError, StoredItem};
 use crate::faults::Injected;
 use crate::oci::{BlobKey, UploadId};
@@ -32,23 +32,23 @@ use crate::oci::{BlobKey, UploadId};
 pub use crate::faults::{Failure, Fault};
 pub use operation::Operation;
 
-/// The control of a [`Faulty`] store.
+/// Controls the faults of a [`Faulty`] store.
 pub type Faults = crate::faults::Faults<Operation>;
 
-/// A store that behaves like `S`, except for the faults in [`Faults`].
+/// A store that behaves like `S`, except for the faults that [`Faults`] injects.
 pub struct Faulty<S> {
     inner: S,
     faults: Faults,
-    turns: Turns<()>,
+    locks: UploadLocks<()>,
 }
 
 impl<S> Faulty<S> {
-    /// Adds faults to a store.
+    /// Wraps a store, so that `faults` can inject faults into it.
     pub fn new(inner: S, faults: Faults) -> Self {
-        Self { inner, faults, turns: Turns::new() }
+        Self { inner, faults, locks: UploadLocks::new() }
     }
 
-    /// Returns the control of the faults.
+    /// Returns the control over the faults.
     pub fn faults(&self) -> &Faults {
         &self.faults
     }
@@ -75,23 +75,27 @@ impl Injected for StoreError {
 #[async_trait]
 impl<S: BlobStore> BlobStore for Faulty<S> {
     async fn stage(&self, upload: UploadId, len: u64) -> Result<Arc<dyn StagedBytes>, StoreError> {
-        let turn = self.turns.take(upload).await;
+        let guard = self.locks.acquire(upload).await;
         let inner = self.faults.apply(Operation::Stage, self.inner.stage(upload, len)).await?;
-        Ok(Arc::new(staged::Handle { inner, faults: self.faults.clone(), ticket: turns::open(turn, ()) }))
+        Ok(Arc::new(staged::Handle {
+            inner,
+            faults: self.faults.clone(),
+            lock: upload_locks::open_handle(guard, ()),
+        }))
     }
 
     async fn publish(&self, upload: UploadId, key: &BlobKey) -> Result<u64, StoreError> {
-        let _turn = self.turns.take(upload).await;
+        let _guard = self.locks.acquire(upload).await;
         self.faults.apply(Operation::Publish, self.inner.publish(upload, key)).await
     }
 
     async fn unpublish(&self, upload: UploadId, key: &BlobKey) -> Result<bool, StoreError> {
-        let _turn = self.turns.take(upload).await;
+        let _guard = self.locks.acquire(upload).await;
         self.faults.apply(Operation::Unpublish, self.inner.unpublish(upload, key)).await
     }
 
     async fn discard(&self, upload: UploadId) -> Result<(), StoreError> {
-        let _turn = self.turns.take(upload).await;
+        let _guard = self.locks.acquire(upload).await;
         self.faults.apply(Operation::Discard, self.inner.discard(upload)).await
     }
 

@@ -9,37 +9,37 @@ use bytes::Bytes;
 
 use super::{Faults, Operation};
 use crate::faults::Injected as _;
-use crate::store::turns::{Ticket, Turn, closed};
+use crate::store::upload_locks::{HandleLock, UploadGuard, closed};
 use crate::store::{ByteStream, StagedBytes, StoreError};
 
 pub(super) struct Handle {
     pub(super) inner: Arc<dyn StagedBytes>,
     pub(super) faults: Faults,
-    pub(super) ticket: Ticket<()>,
+    pub(super) lock: HandleLock<()>,
 }
 
 #[async_trait]
 impl StagedBytes for Handle {
     async fn write_at(&self, offset: u64, pieces: Vec<Bytes>) -> Result<(), StoreError> {
-        let turn = self.ticket.turn().await?;
+        let guard = self.lock.acquire().await?;
         let inner = Arc::clone(&self.inner);
         let faults = self.faults.clone();
         // In a separate task, so that a stalled write continues when its caller is gone.
         let write = tokio::spawn(async move {
             let result = write(&*inner, &faults, offset, pieces).await;
-            finish(turn, result)
+            finish(guard, result)
         });
         write.await.unwrap_or_else(|error| Err(StoreError::Io(io::Error::other(error))))
     }
 
     async fn sync(&self) -> Result<(), StoreError> {
-        let turn = self.ticket.turn().await?;
+        let guard = self.lock.acquire().await?;
         let result = self.faults.apply(Operation::Sync, self.inner.sync()).await;
-        finish(turn, result)
+        finish(guard, result)
     }
 
     async fn read(&self, range: Range<u64>) -> Result<ByteStream, StoreError> {
-        let _turn = self.ticket.turn().await?;
+        let _guard = self.lock.acquire().await?;
         if self.faults.is_down() {
             return Err(StoreError::down());
         }
@@ -66,9 +66,9 @@ fn first_half(mut pieces: Vec<Bytes>) -> Vec<Bytes> {
     pieces
 }
 
-fn finish(mut turn: Turn<()>, result: Result<(), StoreError>) -> Result<(), StoreError> {
+fn finish(mut guard: UploadGuard<()>, result: Result<(), StoreError>) -> Result<(), StoreError> {
     if result.is_err() {
-        turn.close(closed::FAILED);
+        guard.close(closed::FAILED);
     }
     result
 }

@@ -24,25 +24,25 @@ fn hello() -> Vec<Bytes> {
 }
 
 #[tokio::test]
-async fn the_nth_operation_fails_before_or_after_its_effect() {
+async fn a_fault_fails_the_chosen_operation_before_or_after_its_effect() {
     let (store, faults) = faulty();
     let (key, _) = suite::publish(&store, b"hello").await;
     assert_eq!(faults.history(), [Operation::Stage, Operation::Write, Operation::Publish]);
-    faults.nth(3, Fault::Fail(Failure::Full));
+    faults.inject_nth(3, Fault::Fail(Failure::Full));
     assert!(matches!(store.remove(&key).await, Err(StoreError::Full)));
     assert_eq!(store.inner().keys().len(), 1);
-    faults.next_of(Operation::Remove, Fault::FailAfter(Failure::Io));
+    faults.inject_next(Operation::Remove, Fault::FailAfter(Failure::Io));
     assert!(matches!(store.remove(&key).await, Err(StoreError::Io(_))));
     assert_eq!(store.inner().keys(), []);
     store.remove(&key).await.expect("no more faults are planned");
 }
 
 #[tokio::test]
-async fn a_torn_write_leaves_half_and_a_closed_handle() {
+async fn a_torn_write_leaves_half_of_the_bytes_and_closes_the_handle() {
     let (store, faults) = faulty();
     let upload = UploadId::random();
     let staged = store.stage(upload, 0).await.expect("staged");
-    faults.next_of(Operation::Write, Fault::Torn(Failure::Io));
+    faults.inject_next(Operation::Write, Fault::Torn(Failure::Io));
     assert!(staged.write_at(0, hello()).await.is_err());
     assert!(matches!(staged.sync().await, Err(StoreError::Closed(_))));
     assert!(matches!(store.stage(upload, 4).await, Err(StoreError::Damaged(_))));
@@ -50,13 +50,13 @@ async fn a_torn_write_leaves_half_and_a_closed_handle() {
 }
 
 #[tokio::test]
-async fn a_new_owner_waits_for_a_stalled_write() {
+async fn staging_again_waits_for_a_stalled_write() {
     let (store, faults) = faulty();
     let upload = UploadId::random();
     let staged = store.stage(upload, 0).await.expect("staged");
-    faults.next_of(Operation::Write, Fault::Stall);
+    faults.inject_next(Operation::Write, Fault::Stall);
     let write = tokio::spawn(async move { staged.write_at(0, hello()).await });
-    faults.stalled(1).await;
+    faults.wait_until_stalled(1).await;
     write.abort();
     let restaged = store.stage(upload, 0);
     tokio::pin!(restaged);
@@ -66,14 +66,14 @@ async fn a_new_owner_waits_for_a_stalled_write() {
 }
 
 #[tokio::test]
-async fn a_crash_stops_the_machine_until_it_is_revived() {
+async fn after_a_crash_all_operations_fail_until_the_machine_is_revived() {
     let (store, faults) = faulty();
     let memory = store.inner().clone();
     faults.on_crash(move || memory.power_cut());
     let (key, _) = suite::publish(&store, b"hello").await;
     let upload = UploadId::random();
     let staged = store.stage(upload, 0).await.expect("staged");
-    faults.next_of(Operation::Write, Fault::CrashAfter);
+    faults.inject_next(Operation::Write, Fault::CrashAfter);
     assert!(staged.write_at(0, hello()).await.is_err());
     assert!(faults.is_down());
     assert!(store.check().await.is_err());
@@ -87,7 +87,11 @@ async fn a_crash_stops_the_machine_until_it_is_revived() {
 async fn the_same_seed_injects_the_same_faults() {
     async fn run(seed: u64, probability: f64) -> Vec<bool> {
         let (store, faults) = faulty();
-        faults.randomly(seed, probability, &[Fault::Fail(Failure::Io), Fault::FailAfter(Failure::Full)]);
+        faults.inject_randomly(
+            seed,
+            probability,
+            &[Fault::Fail(Failure::Io), Fault::FailAfter(Failure::Full)],
+        );
         let mut failed = Vec::new();
         for _ in 0..100 {
             failed.push(store.check().await.is_err());

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use rustix::fs::{Advice, OFlags, fadvise, fcntl_setfl};
 
 use super::Tree;
-use super::read::within;
+use super::read::check_range;
 use super::stream::{read_cached, too_short};
 use crate::oci::BlobKey;
 use crate::store::buffers::ALIGNMENT;
@@ -22,7 +22,7 @@ use crate::store::{Buffers, StoreError};
 impl Tree {
     /// Implements [`crate::store::BlobStore::inspect`]. Blocks.
     pub(super) fn inspect(&self, key: &BlobKey, size: u64, range: Range<u64>) -> Result<Bytes, StoreError> {
-        within(&range, size)?;
+        check_range(&range, size)?;
         let file = self.open_blob(key, size)?;
         if let Some(bytes) = read_direct(&file, &range)? {
             return Ok(bytes);

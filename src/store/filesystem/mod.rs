@@ -40,7 +40,7 @@ use self::identity::Identity;
 use self::shards::Shards;
 use super::buffers::Buffers;
 use super::layout::Layout;
-use super::turns::{Turns, closed};
+use super::upload_locks::{UploadLocks, closed};
 use super::{BlobStore, Content, Listing, Space, StagedBytes, StoreError, StoredItem};
 use crate::oci::{BlobKey, UploadId};
 
@@ -65,7 +65,7 @@ pub enum Access {
 /// A store in a directory.
 pub struct FilesystemStore {
     tree: Arc<Tree>,
-    turns: Turns<staged::Staged>,
+    locks: UploadLocks<staged::Staged>,
 }
 
 /// The part that blocking tasks work on.
@@ -102,7 +102,7 @@ impl FilesystemStore {
         let pieces = Buffers::new(PIECE, IDLE_PIECES);
         let direct = DirectWrites::default();
         let tree = Tree { layout, identity, access, shards, pieces, direct };
-        Ok(Self { tree: Arc::new(tree), turns: Turns::new() })
+        Ok(Self { tree: Arc::new(tree), locks: UploadLocks::new() })
     }
 
     /// Returns the identity of the store in the directory `root` without opening it. `None` if there is no store.
@@ -171,11 +171,11 @@ impl BlobStore for FilesystemStore {
 
     async fn publish(&self, upload: UploadId, key: &BlobKey) -> Result<u64, StoreError> {
         self.tree.writable()?;
-        let mut turn = self.turns.take(upload).await;
+        let mut guard = self.locks.acquire(upload).await;
         let key = key.clone();
         self.blocking(move |tree| {
             // Closed first: a handle that still works would write into a published blob.
-            let file = turn.close(closed::PUBLISHED).map(staged::Staged::into_file);
+            let file = guard.close(closed::PUBLISHED).map(staged::Staged::into_file);
             tree.publish(upload, &key, file)
         })
         .await
@@ -183,11 +183,11 @@ impl BlobStore for FilesystemStore {
 
     async fn unpublish(&self, upload: UploadId, key: &BlobKey) -> Result<bool, StoreError> {
         self.tree.writable()?;
-        let turn = self.turns.take(upload).await;
+        let guard = self.locks.acquire(upload).await;
         let key = key.clone();
         self.blocking(move |tree| {
             let result = tree.unpublish(upload, &key);
-            drop(turn);
+            drop(guard);
             result
         })
         .await
@@ -195,9 +195,9 @@ impl BlobStore for FilesystemStore {
 
     async fn discard(&self, upload: UploadId) -> Result<(), StoreError> {
         self.tree.writable()?;
-        let mut turn = self.turns.take(upload).await;
+        let mut guard = self.locks.acquire(upload).await;
         self.blocking(move |tree| {
-            drop(turn.close(closed::DISCARDED));
+            drop(guard.close(closed::DISCARDED));
             tree.unlink(&tree.layout.upload(upload))
         })
         .await

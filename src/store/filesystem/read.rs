@@ -13,27 +13,27 @@ use super::{Tree, blocking};
 use crate::oci::BlobKey;
 use crate::store::{Content, StoreError};
 
-/// Ranges up to this many bytes are returned as a whole.
-const MAX_WHOLE: u64 = 64 << 10;
+/// Ranges of at most this many bytes are read into memory and returned as a whole; larger ones are streamed.
+const MAX_WHOLE_BYTES: u64 = 64 << 10;
 
-/// Implements [`crate::store::BlobStore::read`]. Opening does not use a blocking thread: names in use are in the
-/// kernel's cache, and opening them takes two microseconds.
+/// Implements [`crate::store::BlobStore::read`]. It opens the file on the async thread: the directory entries of
+/// files in use are in the kernel's cache, so that opening takes about two microseconds.
 pub(super) async fn read(
     tree: &Tree,
     key: &BlobKey,
     size: u64,
     range: Range<u64>,
 ) -> Result<Content, StoreError> {
-    within(&range, size)?;
+    check_range(&range, size)?;
     let file = tree.open_blob(key, size)?;
-    if range.end - range.start > MAX_WHOLE {
+    if range.end - range.start > MAX_WHOLE_BYTES {
         return Ok(Content::File(FileStream::new(Arc::new(file), range, Arc::clone(&tree.pieces))));
     }
     read_small(file, range).await.map(Content::Whole)
 }
 
 /// Rejects a range that is not within `size` bytes.
-pub(super) fn within(range: &Range<u64>, size: u64) -> Result<(), StoreError> {
+pub(super) fn check_range(range: &Range<u64>, size: u64) -> Result<(), StoreError> {
     if range.start > range.end || range.end > size {
         let message = format!("bytes {}..{} of {size}", range.start, range.end);
         return Err(io::Error::new(io::ErrorKind::InvalidInput, message).into());
@@ -56,6 +56,7 @@ async fn read_small(file: File, range: Range<u64>) -> Result<Bytes, StoreError> 
 }
 
 impl Tree {
+    /// Opens a blob and checks its size.
     pub(super) fn open_blob(&self, key: &BlobKey, size: u64) -> Result<File, StoreError> {
         let file = match File::open(self.layout.blob(key)) {
             Ok(file) => file,

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use super::stream::FileStream;
 use super::{FilesystemStore, Tree, blocking, durable};
 use crate::oci::UploadId;
-use crate::store::turns::{self, Ticket, Turn, closed};
+use crate::store::upload_locks::{self, HandleLock, UploadGuard, closed};
 use crate::store::{ByteStream, StagedBytes, StoreError};
 
 /// Writes of up to this many bytes do not use a blocking thread: copying them into the page cache is faster than
@@ -40,7 +40,7 @@ impl Staged {
 struct Handle {
     tree: Arc<Tree>,
     upload: UploadId,
-    ticket: Ticket<Staged>,
+    lock: HandleLock<Staged>,
 }
 
 /// Implements [`crate::store::BlobStore::stage`].
@@ -49,17 +49,17 @@ pub(super) async fn open(
     upload: UploadId,
     len: u64,
 ) -> Result<Arc<dyn StagedBytes>, StoreError> {
-    let mut turn = store.turns.take(upload).await;
-    turn.close(closed::RESTAGED);
-    let (turn, file) = if len == 0 {
+    let mut guard = store.locks.acquire(upload).await;
+    guard.close(closed::RESTAGED);
+    let (guard, file) = if len == 0 {
         // Creating a file takes a few microseconds, less than handing over to another thread.
-        (turn, store.tree.open_staged(upload, 0)?)
+        (guard, store.tree.open_staged(upload, 0)?)
     } else {
-        store.blocking(move |tree| Ok((turn, tree.open_staged(upload, len)?))).await?
+        store.blocking(move |tree| Ok((guard, tree.open_staged(upload, len)?))).await?
     };
     let staged = Staged { file: Arc::new(file), direct: None, named: len > 0 };
-    let ticket = turns::open(turn, staged);
-    Ok(Arc::new(Handle { tree: Arc::clone(&store.tree), upload, ticket }))
+    let lock = upload_locks::open_handle(guard, staged);
+    Ok(Arc::new(Handle { tree: Arc::clone(&store.tree), upload, lock }))
 }
 
 impl Tree {
@@ -89,25 +89,25 @@ impl Tree {
 #[async_trait]
 impl StagedBytes for Handle {
     async fn write_at(&self, offset: u64, pieces: Vec<Bytes>) -> Result<(), StoreError> {
-        let turn = self.ticket.turn().await?;
+        let guard = self.lock.acquire().await?;
         if pieces.iter().map(Bytes::len).sum::<usize>() <= MAX_INLINE_WRITE {
-            return write(&self.tree, self.upload, turn, offset, pieces);
+            return write(&self.tree, self.upload, guard, offset, pieces);
         }
         let tree = Arc::clone(&self.tree);
         let upload = self.upload;
-        blocking(move || write(&tree, upload, turn, offset, pieces)).await
+        blocking(move || write(&tree, upload, guard, offset, pieces)).await
     }
 
     async fn sync(&self) -> Result<(), StoreError> {
-        let turn = self.ticket.turn().await?;
+        let guard = self.lock.acquire().await?;
         let tree = Arc::clone(&self.tree);
         let upload = self.upload;
-        blocking(move || sync(&tree, upload, turn)).await
+        blocking(move || sync(&tree, upload, guard)).await
     }
 
     async fn read(&self, range: Range<u64>) -> Result<ByteStream, StoreError> {
-        let mut turn = self.ticket.turn().await?;
-        let staged = turn.state().ok_or(StoreError::Closed(closed::FAILED))?;
+        let mut guard = self.lock.acquire().await?;
+        let staged = guard.state().ok_or(StoreError::Closed(closed::FAILED))?;
         let pieces = Arc::clone(&self.tree.pieces);
         Ok(Box::pin(FileStream::new(Arc::clone(&staged.file), range, pieces)))
     }
@@ -116,11 +116,11 @@ impl StagedBytes for Handle {
 fn write(
     tree: &Tree,
     upload: UploadId,
-    mut turn: Turn<Staged>,
+    mut guard: UploadGuard<Staged>,
     offset: u64,
     mut pieces: Vec<Bytes>,
 ) -> Result<(), StoreError> {
-    let Staged { file, direct, .. } = turn.state().ok_or(StoreError::Closed(closed::FAILED))?;
+    let Staged { file, direct, .. } = guard.state().ok_or(StoreError::Closed(closed::FAILED))?;
     let path = tree.layout.upload(upload);
     let direct = match &mut pieces[..] {
         [piece] => tree.direct.write(direct, &path, offset, piece),
@@ -128,16 +128,16 @@ fn write(
     };
     let written = direct.and_then(|written| write_all_at(file, offset + written as u64, &pieces));
     if let Err(error) = written {
-        turn.close(closed::FAILED);
+        guard.close(closed::FAILED);
         return Err(error.into());
     }
     Ok(())
 }
 
-fn sync(tree: &Tree, upload: UploadId, mut turn: Turn<Staged>) -> Result<(), StoreError> {
-    let staged = turn.state().ok_or(StoreError::Closed(closed::FAILED))?;
+fn sync(tree: &Tree, upload: UploadId, mut guard: UploadGuard<Staged>) -> Result<(), StoreError> {
+    let staged = guard.state().ok_or(StoreError::Closed(closed::FAILED))?;
     if let Err(error) = sync_named(tree, staged) {
-        turn.close(closed::FAILED);
+        guard.close(closed::FAILED);
         // The kernel has marked the lost pages as clean, so nothing would ever detect the loss. An error from unlinking
         // adds nothing to the error of the sync.
         let _ = tree.unlink(&tree.layout.upload(upload));

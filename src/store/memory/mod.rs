@@ -21,7 +21,7 @@ use futures_util::stream;
 use parking_lot::{Mutex, MutexGuard};
 
 use self::disk::{Disk, File, Name};
-use super::turns::{Turns, closed};
+use super::upload_locks::{UploadLocks, closed};
 use super::{BlobStore, ByteStream, Content, Listing, Space, StagedBytes, StoreError, StoredItem};
 use crate::oci::{BlobKey, UploadId};
 
@@ -38,7 +38,7 @@ const PAGE_ITEMS: usize = 16;
 #[derive(Clone)]
 pub struct MemoryStore {
     medium: Arc<Medium>,
-    turns: Arc<Turns<staged::Staged>>,
+    locks: Arc<UploadLocks<staged::Staged>>,
 }
 
 #[derive(Default)]
@@ -61,7 +61,7 @@ impl MemoryStore {
     }
 
     fn on(medium: Arc<Medium>) -> Self {
-        Self { medium, turns: Arc::new(Turns::new()) }
+        Self { medium, locks: Arc::new(UploadLocks::new()) }
     }
 
     /// Opens the same medium again, as a new process would without a power cut.
@@ -187,26 +187,26 @@ fn move_name(disk: &mut Disk, file: &Arc<File>, from: &Name, to: &Name) -> Resul
 impl BlobStore for MemoryStore {
     async fn stage(&self, upload: UploadId, len: u64) -> Result<Arc<dyn StagedBytes>, StoreError> {
         self.medium.present()?;
-        let mut turn = self.turns.take(upload).await;
-        turn.close(closed::RESTAGED);
-        staged::open(&self.medium, turn, upload, len)
+        let mut guard = self.locks.acquire(upload).await;
+        guard.close(closed::RESTAGED);
+        staged::open(&self.medium, guard, upload, len)
     }
 
     async fn publish(&self, upload: UploadId, key: &BlobKey) -> Result<u64, StoreError> {
         self.medium.present()?;
-        self.turns.take(upload).await.close(closed::PUBLISHED);
+        self.locks.acquire(upload).await.close(closed::PUBLISHED);
         self.medium.publish(upload, key)
     }
 
     async fn unpublish(&self, upload: UploadId, key: &BlobKey) -> Result<bool, StoreError> {
         self.medium.present()?;
-        let _turn = self.turns.take(upload).await;
+        let _guard = self.locks.acquire(upload).await;
         self.medium.unpublish(upload, key)
     }
 
     async fn discard(&self, upload: UploadId) -> Result<(), StoreError> {
         self.medium.present()?;
-        self.turns.take(upload).await.close(closed::DISCARDED);
+        self.locks.acquire(upload).await.close(closed::DISCARDED);
         self.medium.disk().remove(&Name::Upload(upload));
         Ok(())
     }

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use super::disk::{File, Name};
 use super::{Medium, pieces, read};
 use crate::oci::UploadId;
-use crate::store::turns::{self, Ticket, Turn, closed};
+use crate::store::upload_locks::{self, HandleLock, UploadGuard, closed};
 use crate::store::{ByteStream, StagedBytes, StoreError};
 
 const POWER_CUT: &str = "the power was cut";
@@ -24,12 +24,12 @@ pub(super) struct Staged {
 struct Handle {
     medium: Arc<Medium>,
     upload: UploadId,
-    ticket: Ticket<Staged>,
+    lock: HandleLock<Staged>,
 }
 
 pub(super) fn open(
     medium: &Arc<Medium>,
-    turn: Turn<Staged>,
+    guard: UploadGuard<Staged>,
     upload: UploadId,
     len: u64,
 ) -> Result<Arc<dyn StagedBytes>, StoreError> {
@@ -51,27 +51,27 @@ pub(super) fn open(
         return Err(StoreError::Damaged(format!("upload {upload} has {found} of {len} staged bytes")));
     }
     file.truncate(usize::try_from(len).unwrap_or(usize::MAX));
-    let ticket = turns::open(turn, Staged { file, boot: disk.boots });
-    Ok(Arc::new(Handle { medium: Arc::clone(medium), upload, ticket }))
+    let lock = upload_locks::open_handle(guard, Staged { file, boot: disk.boots });
+    Ok(Arc::new(Handle { medium: Arc::clone(medium), upload, lock }))
 }
 
 impl Handle {
-    async fn file(&self) -> Result<(Turn<Staged>, Arc<File>), StoreError> {
+    async fn file(&self) -> Result<(UploadGuard<Staged>, Arc<File>), StoreError> {
         self.medium.present()?;
-        let mut turn = self.ticket.turn().await?;
-        let staged = turn.state().ok_or(StoreError::Closed(closed::FAILED))?;
+        let mut guard = self.lock.acquire().await?;
+        let staged = guard.state().ok_or(StoreError::Closed(closed::FAILED))?;
         if staged.boot != self.medium.disk().boots {
             return Err(StoreError::Closed(POWER_CUT));
         }
         let file = Arc::clone(&staged.file);
-        Ok((turn, file))
+        Ok((guard, file))
     }
 }
 
 #[async_trait]
 impl StagedBytes for Handle {
     async fn write_at(&self, offset: u64, pieces: Vec<Bytes>) -> Result<(), StoreError> {
-        let (_turn, file) = self.file().await?;
+        let (_guard, file) = self.file().await?;
         let mut offset = usize::try_from(offset).map_err(io::Error::other)?;
         for piece in pieces {
             file.write(offset, &piece);
@@ -81,14 +81,14 @@ impl StagedBytes for Handle {
     }
 
     async fn sync(&self) -> Result<(), StoreError> {
-        let (_turn, file) = self.file().await?;
+        let (_guard, file) = self.file().await?;
         file.sync();
         self.medium.disk().sync_name(&Name::Upload(self.upload));
         Ok(())
     }
 
     async fn read(&self, range: Range<u64>) -> Result<ByteStream, StoreError> {
-        let (_turn, file) = self.file().await?;
+        let (_guard, file) = self.file().await?;
         read(&file, &range).map(pieces)
     }
 }

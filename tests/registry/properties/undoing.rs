@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use orlop::clock::Timestamp;
-use orlop::metadata::{Change, ExpireTag, Expired};
+use orlop::metadata::{Change, ExpiryOutcome, TagExpiry};
 use orlop::oci::{Digest, Reference as RequestedReference, RepoName, Tag};
 use orlop::registry::{RepointedTag, UndoError};
 use proptest::prelude::*;
@@ -16,7 +16,7 @@ pub enum Undo {
     RestoreManifest { repo: usize, manifest: usize },
     RestoreTag { repo: usize, tag: usize },
     Rollback { repo: usize, tag: usize },
-    ExpireTag { repo: usize, tag: usize },
+    TagExpiry { repo: usize, tag: usize },
     DeleteRepository { repo: usize },
     RestoreRepository { repo: usize },
     RenameThereAndBack { repo: usize },
@@ -29,7 +29,7 @@ pub fn undo() -> impl Strategy<Value = Undo> {
         4 => (repo(), 0..8_usize).prop_map(|(repo, manifest)| Undo::RestoreManifest { repo, manifest }),
         2 => (repo(), tag()).prop_map(|(repo, tag)| Undo::RestoreTag { repo, tag }),
         3 => (repo(), tag()).prop_map(|(repo, tag)| Undo::Rollback { repo, tag }),
-        3 => (repo(), tag()).prop_map(|(repo, tag)| Undo::ExpireTag { repo, tag }),
+        3 => (repo(), tag()).prop_map(|(repo, tag)| Undo::TagExpiry { repo, tag }),
         1 => repo().prop_map(|repo| Undo::DeleteRepository { repo }),
         2 => repo().prop_map(|repo| Undo::RestoreRepository { repo }),
         1 => repo().prop_map(|repo| Undo::RenameThereAndBack { repo }),
@@ -52,7 +52,7 @@ impl World {
                 let outcome = self.repo(repo).rollback(&tag(TAGS[name]), None).await;
                 self.record_repointed_tag(repo, TAGS[name], outcome);
             }
-            Undo::ExpireTag { repo, tag } => self.expire_tag(repo, TAGS[tag]).await,
+            Undo::TagExpiry { repo, tag } => self.expire_tag(repo, TAGS[tag]).await,
             Undo::DeleteRepository { repo } => self.delete_repository(repo).await,
             Undo::RestoreRepository { repo } => self.restore_repository(repo).await,
             Undo::RenameThereAndBack { repo } => self.rename_there_and_back(repo).await,
@@ -119,7 +119,7 @@ impl World {
         let Ok(found) = handle.without_push().manifest(&RequestedReference::Tag(tag(name))).await else {
             return;
         };
-        let expiry = ExpireTag {
+        let expiry = TagExpiry {
             repo: handle.name().clone(),
             tag: tag(name),
             digest: found.digest.clone(),
@@ -131,7 +131,7 @@ impl World {
         };
         let outcome = self.registry.expire_tag(expiry).await.expect("metadata");
         let model = &mut self.models[repo];
-        let Expired::Done { removed_manifest } = outcome else {
+        let ExpiryOutcome::Removed { removed_manifest } = outcome else {
             let first = model.manifests.get(&found.digest).expect("known").first;
             assert!(found.leased_at > first, "nothing changed meanwhile, and no client took a lease");
             return;
@@ -146,8 +146,8 @@ impl World {
         }
     }
 
-    async fn advance_repositories(&self) {
-        while self.registry.advance_repositories(2).await.expect("metadata").is_some() {
+    async fn advance_repository_work(&self) {
+        while self.registry.advance_repository_work(2).await.expect("metadata").is_some() {
             let problems = self.registry.metadata().verify().await.expect("metadata");
             assert!(problems.is_empty(), "{problems:?}");
         }
@@ -170,14 +170,14 @@ impl World {
             manifest.removed.get_or_insert(removed);
         }
         model.deleted = served.into_iter().map(|digest| (digest, now)).collect();
-        self.advance_repositories().await;
+        self.advance_repository_work().await;
     }
 
     async fn restore_repository(&mut self, repo: usize) {
         if self.repo(repo).restore(None).await.is_err() {
             return;
         }
-        self.advance_repositories().await;
+        self.advance_repository_work().await;
         let handle = self.repo(repo);
         let promised: Vec<Digest> = self.models[repo]
             .deleted

@@ -21,7 +21,7 @@ use http::{Extensions, StatusCode};
 use tokio::sync::Semaphore;
 
 use super::Problem;
-use crate::auth::{AccessControl, Action, AuthError, By, Permission, Principal};
+use crate::auth::{AccessControl, Action, AuthError, ChangeAuthor, Permission, Principal};
 use crate::http::Health;
 use crate::http::listen::Peer;
 use crate::jobs::{Collector, Retention, Scrub};
@@ -224,8 +224,8 @@ impl Requester {
     }
 
     /// The author and time of a change of accounts.
-    pub(super) fn by<'a>(&self, name: &'a str) -> By<'a> {
-        By { name, now: self.api.view.now() }
+    pub(super) fn by<'a>(&self, name: &'a str) -> ChangeAuthor<'a> {
+        ChangeAuthor { name, now: self.api.view.now() }
     }
 
     /// Requires that the client may use the registry at all.
@@ -237,7 +237,7 @@ impl Requester {
     /// A page of the repositories that it may pull. Others are left out without a trace.
     pub(super) async fn repositories(&self, query: &ListQuery) -> Result<ListPage<RepositoryEntry>, Problem> {
         self.decide(Permission::Catalog)?;
-        let visible = self.api.access_control.visible(&self.principal);
+        let visible = self.api.access_control.visible_repositories(&self.principal);
         Ok(self.api.view.repositories(query, &visible).await?)
     }
 }

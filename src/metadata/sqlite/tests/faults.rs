@@ -21,17 +21,17 @@ async fn failed_restore_can_be_retried() {
         scene.put("app", image("b").tag("v1"), 1).await;
         let app = repo("app");
         let change = at(2).into();
-        faults.next_of(Operation::Rollback, fault);
+        faults.inject_next(Operation::Rollback, fault);
         assert!(store.rollback(&app, &tag("v1"), None, &change).await.is_err());
         store.rollback(&app, &tag("v1"), Some(&digest("a")), &change).await.expect("the retry succeeds");
         assert_eq!(scene.tagged("app", "v1").await.map(|found| found.digest), Some(digest("a")));
         scene.delete("app", "a", 3).await;
-        faults.next_of(Operation::RestoreManifest, fault);
+        faults.inject_next(Operation::RestoreManifest, fault);
         assert!(store.restore_manifest(&app, &digest("a"), &change).await.is_err());
         store.restore_manifest(&app, &digest("a"), &change).await.expect("the retry succeeds");
         assert!(scene.tagged("app", "v1").await.is_some());
         store.start_deletion(&app, &change).await.expect("started");
-        faults.next_of(Operation::AdvanceRepository, fault);
+        faults.inject_next(Operation::AdvanceRepository, fault);
         assert!(store.advance_repository(&app, 1, &change).await.is_err());
         while store.advance_repository(&app, 1, &change).await.expect("the retry succeeds").is_some() {}
         assert!(!scene.has("app", "a").await && !scene.has("app", "b").await);
@@ -45,10 +45,10 @@ async fn nth_operation_fails_before_or_after_its_effect() {
     let faults = Faults::new();
     let store = Arc::new(folder.store().with_faults(faults.clone()));
     store.record_time(at(1)).await.expect("recorded");
-    faults.nth(1, Fault::Fail(Failure::Full));
+    faults.inject_nth(1, Fault::Fail(Failure::Full));
     assert!(matches!(store.record_time(at(2)).await, Err(MetadataError::Full)));
     assert_eq!(recorded(&store).await, Some(at(1)));
-    faults.next_of(Operation::RecordTime, Fault::FailAfter(Failure::Io));
+    faults.inject_next(Operation::RecordTime, Fault::FailAfter(Failure::Io));
     assert!(matches!(store.record_time(at(3)).await, Err(MetadataError::Failed(_))));
     assert_eq!(recorded(&store).await, Some(at(3)));
     store.record_time(at(4)).await.expect("no more faults are planned");
@@ -61,7 +61,7 @@ async fn crash_lasts_until_revived() {
     let folder = Folder::new();
     let faults = Faults::new();
     let store = Arc::new(folder.store().with_faults(faults.clone()));
-    faults.next_of(Operation::RecordTime, Fault::CrashAfter);
+    faults.inject_next(Operation::RecordTime, Fault::CrashAfter);
     assert!(store.record_time(at(1)).await.is_err());
     assert!(faults.is_down() && store.check().await.is_err());
     faults.revive();

@@ -1,4 +1,5 @@
-//! The cost of a page of repositories depends on its entries, not on how many repositories the caller may not see.
+//! Tests that the cost of a page of repositories depends on its entries, not on the number of repositories that the
+//! caller may not see.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,8 +13,9 @@ use crate::metadata::{ListPage, ListQuery, MAX_EXAMINED, NameRange, RepositoryEn
 
 const SORTS: [SortKey; 4] = [SortKey::Name, SortKey::Size, SortKey::Pushed, SortKey::Pulled];
 
-/// Creates `others` repositories `other/N` with an image each, and `team/a`, which is in the middle of every order.
-fn filled(folder: &Folder, others: usize) -> Connection {
+/// Creates `others` repositories `other/N` with an image each, and `team/a`. In every sort order, `team/a` comes in the
+/// middle.
+fn create_repositories(folder: &Folder, others: usize) -> Connection {
     drop(folder.store());
     let connection = Connection::open(folder.path().join("orlop.db")).expect("opened");
     let fill = format!(
@@ -30,18 +32,19 @@ fn filled(folder: &Folder, others: usize) -> Connection {
     connection
 }
 
-/// Returns the result of `list`, and how many instructions SQLite needed for it.
-fn measured<T>(c: &mut Connection, list: impl Fn(&dyn sql::Connection) -> sql::Result<T>) -> (T, u64) {
-    list(c).expect("listed, and its statements prepared");
+/// Returns the result of `list`, and how many instructions SQLite executed for it.
+fn count_steps<T>(c: &mut Connection, list: impl Fn(&dyn sql::Connection) -> sql::Result<T>) -> (T, u64) {
+    // The first call prepares the statements.
+    list(c).expect("listed");
     let steps = Arc::new(AtomicU64::new(0));
     let count = Arc::clone(&steps);
-    let counts = move || {
+    let count_step = move || {
         count.fetch_add(1, Ordering::Relaxed);
         false
     };
-    c.progress_handler(1, Some(counts)).expect("a handler");
+    c.progress_handler(1, Some(count_step)).expect("handler set");
     let found = list(c).expect("listed");
-    c.progress_handler(0, None::<fn() -> bool>).expect("no handler");
+    c.progress_handler(0, None::<fn() -> bool>).expect("handler removed");
     (found, steps.load(Ordering::Relaxed))
 }
 
@@ -52,26 +55,26 @@ fn names(page: &ListPage<RepositoryEntry>) -> Vec<&str> {
 #[test]
 fn few_visible_repositories_are_found_without_reading_the_others() {
     let folder = Folder::new();
-    let mut c = filled(&folder, 5000);
+    let mut c = create_repositories(&folder, 5000);
     let team = Visible::from_ranges([NameRange::prefix("team/")]);
     for (sort, descending) in SORTS.into_iter().flat_map(|sort| [(sort, false), (sort, true)]) {
         let query = ListQuery { sort, descending, limit: 1, ..ListQuery::default() };
-        let (page, steps) = measured(&mut c, |c| repositories_page(c, &query, &team));
+        let (page, steps) = count_steps(&mut c, |c| repositories_page(c, &query, &team));
         assert_eq!((names(&page), &page.next), (vec!["team/a"], &None), "{sort:?}");
         assert!(steps < 500, "{sort:?}: {steps} steps");
-        let (page, steps) = measured(&mut c, |c| repositories_page(c, &query, &Visible::all()));
+        let (page, steps) = count_steps(&mut c, |c| repositories_page(c, &query, &Visible::all()));
         assert_eq!(page.items.len(), 1);
         assert!(steps < 500, "{sort:?}: {steps} steps");
     }
-    let (page, steps) = measured(&mut c, |c| names_page(c, None, 1, &team));
+    let (page, steps) = count_steps(&mut c, |c| names_page(c, None, 1, &team));
     assert_eq!((page.items.len(), page.next), (1, None));
     assert!(steps < 500, "{steps} steps");
 }
 
 #[test]
-fn page_ends_after_the_maximum_number_of_rows_without_a_match() {
+fn page_ends_after_examining_the_maximum_number_of_rows() {
     let folder = Folder::new();
-    let mut c = filled(&folder, 2 * MAX_EXAMINED);
+    let mut c = create_repositories(&folder, 2 * MAX_EXAMINED);
     let matches = Visible::default().or_matching([NameRange::prefix("")], Arc::new(|name| name == "team/a"));
     let search = ListQuery { search: Some("team".into()), limit: 1, ..ListQuery::default() };
     for (sort, descending) in SORTS.into_iter().flat_map(|sort| [(sort, false), (sort, true)]) {
@@ -81,7 +84,7 @@ fn page_ends_after_the_maximum_number_of_rows_without_a_match() {
             let mut found = Vec::new();
             let mut pages = 0;
             loop {
-                let (page, steps) = measured(&mut c, |c| repositories_page(c, &query, visible));
+                let (page, steps) = count_steps(&mut c, |c| repositories_page(c, &query, visible));
                 assert!(steps < 50 * MAX_EXAMINED as u64, "{sort:?}: {steps} steps");
                 found.extend(names(&page).into_iter().map(str::to_owned));
                 pages += 1;
@@ -97,13 +100,13 @@ fn page_ends_after_the_maximum_number_of_rows_without_a_match() {
 }
 
 #[test]
-fn empty_repositories_are_not_read() {
+fn empty_repositories_are_skipped_without_reading_them() {
     let folder = Folder::new();
-    let mut c = filled(&folder, 5000);
+    let mut c = create_repositories(&folder, 5000);
     c.execute_batch("UPDATE manifests SET state = 1, removed_at = 0 WHERE repo < 5000").expect("removed");
     for sort in SORTS {
         let query = ListQuery { sort, limit: 1, ..ListQuery::default() };
-        let (page, steps) = measured(&mut c, |c| repositories_page(c, &query, &Visible::all()));
+        let (page, steps) = count_steps(&mut c, |c| repositories_page(c, &query, &Visible::all()));
         assert_eq!(page.items.len(), 1);
         assert!(steps < 500, "{sort:?}: {steps} steps");
     }

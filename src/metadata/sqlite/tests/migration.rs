@@ -1,4 +1,4 @@
-//! Migrates databases that an older version filled.
+//! Tests the migration of databases that an older version has filled.
 
 use super::Folder;
 use crate::metadata::Metadata;
@@ -7,8 +7,9 @@ use crate::metadata::suite::{Scene, repo};
 use crate::metadata::{SnapshotQuery, Usage};
 use crate::retention::{ManifestFacts, Needs};
 
-/// Two repositories with one blob each and one shared blob, an image, and a blob that is scheduled for deletion.
-const FILL: &str = "
+/// Creates two repositories that have one blob of their own each and share a third, an image with two tags, and a blob
+/// that is scheduled for deletion.
+const OLD_ROWS: &str = "
     INSERT INTO repositories (id, name, created_at) VALUES (1, 'team/app', 0), (2, 'other', 0);
     INSERT INTO blobs (digest, size, generation) VALUES
         (CAST(x'01' || randomblob(32) AS BLOB), 1, randomblob(16)),
@@ -27,7 +28,7 @@ const FILL: &str = "
 #[tokio::test]
 async fn usage_counters_are_initialised_from_existing_rows() {
     let folder = Folder::new();
-    open::create_old_database(folder.path(), 1).execute_batch(FILL).expect("filled");
+    open::create_old_database(folder.path(), 1).execute_batch(OLD_ROWS).expect("filled");
     let store = folder.store();
     let app = store.usage(&"team/app".parse().expect("a scope")).await.expect("read");
     let expected = Usage {
@@ -43,25 +44,26 @@ async fn usage_counters_are_initialised_from_existing_rows() {
     assert_eq!(app, expected);
     let totals = store.totals().await.expect("read");
     assert_eq!((totals.blob_allocated, totals.pending_deletion_allocated), (4 * 4096, 2 * 4096));
-    let guessed = store.unmeasured(10).await.expect("read");
-    assert_eq!(guessed.len(), 3);
-    assert!(guessed.iter().all(|blob| blob.allocated.is_none()));
-    let measured = guessed.into_iter().map(|blob| (blob.key, 512)).collect();
-    store.record_allocated(measured).await.expect("noted");
+    let unmeasured = store.unmeasured(10).await.expect("read");
+    assert_eq!(unmeasured.len(), 3);
+    assert!(unmeasured.iter().all(|blob| blob.allocated.is_none()));
+    let measured = unmeasured.into_iter().map(|blob| (blob.key, 512)).collect();
+    store.record_allocated(measured).await.expect("recorded");
     assert_eq!(store.unmeasured(10).await.expect("read"), []);
     assert_eq!(store.totals().await.expect("read").blob_allocated, 3 * 512);
     Scene::new(std::sync::Arc::new(store)).assert_consistent().await;
 }
 
-/// Inserts rows as versions before the thirteenth did: an image with a megabyte of labels, two that share its config,
-/// an index with many platforms, and a referrer with long annotations and a long artifact type.
-fn fill_unbounded(connection: &rusqlite::Connection) {
+/// Inserts rows whose details have no size limit, as schema versions before the thirteenth did: an image with a
+/// megabyte of labels, two more images that share its config, an index with many platforms, and a referrer with long
+/// annotations and a long artifact type.
+fn insert_oversized_details(connection: &rusqlite::Connection) {
     let config = format!("sha256:{}", "ab".repeat(32));
     let image = format!(r#"{{"config":{{"mediaType":"a/b","digest":"{config}"}},"layers":[]}}"#);
     let long = "x".repeat(1 << 20);
     let details = format!(r#"{{"platforms":["linux/arm64"],"labels":{{"a":"1","long":"{long}"}}}}"#);
-    let member = |n: u32| format!(r#"{{"platform":{{"os":"linux","architecture":"a{n}"}}}}"#);
-    let index = format!(r#"{{"manifests":[{}]}}"#, (0..100).map(member).collect::<Vec<_>>().join(","));
+    let child = |n: u32| format!(r#"{{"platform":{{"os":"linux","architecture":"a{n}"}}}}"#);
+    let index = format!(r#"{{"manifests":[{}]}}"#, (0..100).map(child).collect::<Vec<_>>().join(","));
     let platforms = (0..100).map(|n| format!(r#""linux/a{n}""#)).collect::<Vec<_>>().join(",");
     let platforms = format!(r#"{{"platforms":[{platforms}]}}"#);
     let annotations = format!(r#"{{"k":"v","long":"{long}"}}"#);
@@ -119,12 +121,12 @@ async fn manifest_facts(store: &Metadata, name: &str) -> ManifestFacts {
     loaded.snapshot.manifests.into_iter().find(|facts| facts.digest == digest).expect("there")
 }
 
-async fn assert_bounded(store: Metadata) {
-    let unbounded = "SELECT count(*) FROM manifests
+async fn assert_details_are_bounded(store: Metadata) {
+    let count_oversized = "SELECT count(*) FROM manifests
                      WHERE annotations IS NOT NULL OR length(details) > 2000 OR length(artifact_type) > 255";
     let count =
         |sql: &'static str| store.read(move |c| c.query_row(sql, [], |row| row.get::<i64>(0))).expect("read");
-    assert_eq!(count(unbounded), 0);
+    assert_eq!(count(count_oversized), 0);
     assert_eq!(
         (count("SELECT count(*) FROM configs"), count("SELECT sum(length(labels)) FROM configs")),
         (1, 9)
@@ -148,20 +150,20 @@ async fn assert_bounded(store: Metadata) {
 #[tokio::test]
 async fn oversized_details_are_bounded() {
     let folder = Folder::new();
-    fill_unbounded(&open::create_old_database(folder.path(), 11));
-    assert_bounded(folder.store()).await;
+    insert_oversized_details(&open::create_old_database(folder.path(), 11));
+    assert_details_are_bounded(folder.store()).await;
 }
 
-/// The start was interrupted after the migration and before the last batch.
+/// The start was interrupted after the schema migration, before the last batch of rows was bounded.
 #[tokio::test]
 async fn interrupted_migration_continues() {
     let folder = Folder::new();
     let connection = open::create_old_database(folder.path(), open::SCHEMA_VERSION.cast_signed());
-    fill_unbounded(&connection);
+    insert_oversized_details(&connection);
     // The first row is already bounded.
-    let done = "UPDATE facts SET value = '1' WHERE key = 'details_bounded_to';
+    let first_batch = "UPDATE facts SET value = '1' WHERE key = 'details_bounded_to';
                 UPDATE manifests SET details = NULL, config = (SELECT digest FROM blobs) WHERE id = 1;";
-    connection.execute_batch(done).expect("changed");
+    connection.execute_batch(first_batch).expect("changed");
     drop(connection);
-    assert_bounded(folder.store()).await;
+    assert_details_are_bounded(folder.store()).await;
 }

@@ -77,8 +77,8 @@ fn statements(source: &str) -> Vec<&str> {
     literals.filter(is_statement).collect()
 }
 
-/// Opens the database of a new store. Statements are explained without values for their parameters, which the store's own
-/// connections do not allow.
+/// Opens the database of a new store. Statements are explained without values for their parameters, which the store's
+/// own connections do not allow.
 fn connect(folder: &Folder) -> Connection {
     drop(folder.store());
     let connection = Connection::open(folder.path().join("orlop.db")).expect("opened");

@@ -16,7 +16,7 @@ use crate::text_file;
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The current users of an htpasswd file.
-pub struct WatchedUsers {
+pub struct HtpasswdFile {
     path: PathBuf,
     clock: Arc<dyn Clock>,
     loaded: Mutex<Loaded>,
@@ -28,7 +28,7 @@ struct Loaded {
     users: Arc<Users>,
 }
 
-impl WatchedUsers {
+impl HtpasswdFile {
     /// Reads the file for the first time.
     ///
     /// # Errors
@@ -89,7 +89,7 @@ mod tests {
         let path = dir.path().join("users");
         let hash = bcrypt::hash("x", 4).expect("hashed");
         fs::write(&path, format!("\u{feff}ann:{hash}\r\nbob:{hash}\r\n")).expect("written");
-        let watched = WatchedUsers::open(&path, Arc::new(ManualClock::at(Timestamp(0)))).expect("opened");
+        let watched = HtpasswdFile::open(&path, Arc::new(ManualClock::at(Timestamp(0)))).expect("opened");
         let users = watched.current();
         assert!(users.hash("ann").is_some() && users.hash("bob").is_some());
         fs::write(&path, "\u{feff}").expect("written");
@@ -103,7 +103,7 @@ mod tests {
         let line = |name: &str| format!("{name}:{}\n", bcrypt::hash("x", 4).expect("hashed"));
         fs::write(&path, line("ann")).expect("written");
         let clock = Arc::new(ManualClock::at(Timestamp(0)));
-        let watched = WatchedUsers::open(&path, clock.clone()).expect("opened");
+        let watched = HtpasswdFile::open(&path, clock.clone()).expect("opened");
         let names = || {
             clock.advance(CHECK_INTERVAL);
             let users = watched.current();

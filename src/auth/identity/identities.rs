@@ -11,7 +11,7 @@ use super::federated::FederatedIdentity;
 use super::provider::Provider;
 use super::signed::{TokenError, looks_signed, unverified_issuer};
 use crate::auth::bearer::{Bearer, TokenSubject};
-use crate::auth::fresh::ExpiringCache;
+use crate::auth::expiring_cache::ExpiringCache;
 use crate::auth::principal::{AuthError, Principal};
 use crate::clock::Timestamp;
 
@@ -22,13 +22,13 @@ pub struct Identities {
     pub providers: Vec<Provider>,
     /// The external authority that issues tokens for this registry.
     pub authority: Option<Authority>,
-    /// Verified principals with the generation of the keys, by the hash of the token. Expiry is in seconds since the Unix
-    /// epoch.
+    /// Caches the principal of each verified token, and the generation of the keys that verified it. The key is the
+    /// hash of the token. Expiry is in seconds since the Unix epoch.
     verified: ExpiringCache<[u8; 32], (Principal, u64), i64>,
 }
 
 impl Identities {
-    /// Trusts these providers and this authority.
+    /// Creates the set of trusted issuers from these providers and this authority.
     pub fn new(providers: Vec<Provider>, authority: Option<Authority>) -> Self {
         Self { providers, authority, verified: ExpiringCache::default() }
     }
@@ -38,7 +38,7 @@ impl Identities {
         !self.providers.is_empty()
     }
 
-    /// Whether the provider of an identity is still configured in the same way.
+    /// Whether the provider of an identity is still configured with the same settings.
     pub(in crate::auth) fn is_still_trusted(&self, identity: &FederatedIdentity) -> bool {
         self.providers.iter().any(|provider| provider.is_provider_of(identity))
     }
@@ -53,7 +53,7 @@ impl Identities {
         self.providers.iter().find(|provider| provider.name() == name)
     }
 
-    /// How long an identity may get new tokens with a renewal token.
+    /// How long an identity may keep getting new bearer tokens with a renewal token.
     pub(in crate::auth) fn session_lifetime(&self, identity: &FederatedIdentity) -> Option<Duration> {
         self.providers
             .iter()
@@ -61,7 +61,7 @@ impl Identities {
             .map(Provider::session_lifetime)
     }
 
-    /// Identifies the client of a token. `None` if the text is not a signed token or no trusted issuer is named in it.
+    /// Identifies the client of a token. `None` if the text is not a signed token, or names no trusted issuer.
     ///
     /// # Errors
     /// [`AuthError::Unauthenticated`] if the token names a trusted issuer but is invalid.
@@ -99,28 +99,29 @@ impl Identities {
         }
     }
 
-    /// Counts how often any keys were replaced; `None` if some may have changed since.
+    /// How often the keys of any issuer were replaced; `None` if some have to be checked again.
     fn generation(&self) -> Option<u64> {
         let of_providers = self.providers.iter().map(Provider::keys_generation);
         of_providers.chain(self.authority.as_ref().map(Authority::keys_generation)).sum()
     }
 
-    /// Verifies a token with the providers and the authority of this issuer. `None` if there are none.
+    /// Verifies a token with each provider that has this issuer, and then with the authority if it has. `None` if no
+    /// provider or authority has this issuer. The error names the provider, or `authority`.
     async fn verify_by_issuer(
         &self,
         issuer: &str,
         token: &[u8],
         now: Timestamp,
     ) -> Option<Result<(Principal, i64), (&str, TokenError)>> {
-        let mut last = None;
+        let mut last_error = None;
         for provider in self.providers.iter().filter(|provider| provider.is_issuer(issuer)) {
             match provider.verify_identity(token, now).await {
                 Ok((identity, until)) => return Some(Ok((Principal::Federated(Arc::new(identity)), until))),
-                Err(error) => last = Some(Err((provider.name(), error))),
+                Err(error) => last_error = Some(Err((provider.name(), error))),
             }
         }
         let Some(authority) = self.authority.as_ref().filter(|authority| authority.is_issuer(issuer)) else {
-            return last;
+            return last_error;
         };
         Some(match authority.verify_token(token, now).await {
             Ok((name, grants, until)) => {

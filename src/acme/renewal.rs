@@ -11,8 +11,8 @@ use reqwest::Client;
 use super::AcmeSettings;
 use super::account::load_or_create_account;
 use super::authority::Authority;
+use super::authority_folder::{AuthorityFolder, StoredCertificate};
 use super::error::AcmeError;
-use super::kept::{Folder, StoredCertificate};
 use super::order::order_certificate;
 use super::pace::{Pace, renewal_time};
 use super::suggestion::Suggestion;
@@ -26,23 +26,23 @@ const CHECK_INTERVAL: Duration = Duration::from_secs(60 * 60);
 const AUTHORITY_TIMEOUT: Duration = Duration::from_secs(10 * 60);
 
 /// Requests and renews the certificate of a server.
-pub struct Acme {
+pub struct CertificateRenewer {
     settings: AcmeSettings,
-    folder: Folder,
+    folder: AuthorityFolder,
     client: Client,
     challenges: Arc<Challenges>,
     clock: Arc<dyn Clock>,
 }
 
-impl fmt::Debug for Acme {
+impl fmt::Debug for CertificateRenewer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Acme").field("names", &self.settings.names).finish_non_exhaustive()
+        f.debug_struct("CertificateRenewer").field("names", &self.settings.names).finish_non_exhaustive()
     }
 }
 
-impl Acme {
-    /// Sends requests with `client`, answers challenges through `challenges`, and stores the account and the certificate
-    /// below `metadata_dir`.
+impl CertificateRenewer {
+    /// Sends requests with `client`, answers challenges through `challenges`, and stores the account and the
+    /// certificate below `metadata_dir`.
     pub fn new(
         mut settings: AcmeSettings,
         metadata_dir: &Path,
@@ -52,7 +52,7 @@ impl Acme {
     ) -> Self {
         settings.names.sort();
         settings.names.dedup();
-        let folder = Folder::of(metadata_dir, &settings.directory);
+        let folder = AuthorityFolder::of(metadata_dir, &settings.directory);
         Self { settings, folder, client, challenges, clock }
     }
 
@@ -141,7 +141,9 @@ impl Acme {
 
     /// Asks the authority when it suggests to renew this certificate, if it is time to ask.
     async fn update_suggestion(&self, stored: &StoredCertificate, suggestion: &mut Suggestion) {
-        if !suggestion.remaining(stored).is_zero() || !matches!(self.folder.read_account(), Ok(Some(_))) {
+        if !suggestion.time_until_request(stored).is_zero()
+            || !matches!(self.folder.read_account(), Ok(Some(_)))
+        {
             return;
         }
         let request = async {
@@ -153,7 +155,7 @@ impl Acme {
         let result = result.unwrap_or_else(|_| Err(AcmeError::TimedOut.to_string()));
         *suggestion = result.unwrap_or_else(|error| {
             tracing::debug!(error, "the authority does not suggest when to renew the certificate");
-            Suggestion::unknown(stored)
+            Suggestion::none(stored)
         });
         let now = self.clock.now();
         let suggested = suggestion.renewal_time(stored);
@@ -169,7 +171,7 @@ impl Acme {
         authority: Authority,
         replaces: Option<CertificateIdentifier<'static>>,
     ) -> Result<Leaf, AcmeError> {
-        self.folder.probe()?;
+        self.folder.check_writable()?;
         let account = load_or_create_account(&self.settings, &self.folder, authority).await?;
         let issued = order_certificate(&account, &self.settings.names, replaces, &self.challenges).await?;
         self.folder.write_certificate(&issued.chain, &issued.key, &self.settings.names)

@@ -1,5 +1,5 @@
-//! Refresh tokens: clients store them in place of a password and get bearer tokens with them, until the password changes
-//! (<https://distribution.github.io/distribution/spec/auth/oauth/>).
+//! Refresh tokens: clients store them in place of a password, and exchange them for bearer tokens until the password
+//! changes (<https://distribution.github.io/distribution/spec/auth/oauth/>).
 
 use std::io;
 use std::net::IpAddr;
@@ -18,7 +18,7 @@ use crate::printable::is_unprintable;
 /// The lifetime of a user's refresh token.
 const LIFETIME: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
-/// The maximum length of a client's name, in characters; longer names are cut.
+/// The maximum length of a client's name, in characters; longer names are truncated.
 const MAX_CLIENT_NAME_CHARS: usize = 100;
 
 impl AccessControl {
@@ -27,7 +27,7 @@ impl AccessControl {
     ///
     /// # Errors
     /// Fails if the token can't be generated or recorded.
-    pub async fn refresh_token(
+    pub async fn create_refresh_token(
         &self,
         principal: &Principal,
         client: &str,
@@ -35,7 +35,7 @@ impl AccessControl {
     ) -> Result<Option<String>> {
         let user = match principal {
             Principal::User(user) => user,
-            Principal::Federated(identity) => return Ok(self.federated_refresh_token(identity, now)?),
+            Principal::Federated(identity) => return Ok(self.create_federated_refresh_token(identity, now)?),
             Principal::LocalAdmin | Principal::Anonymous | Principal::Token(_) | Principal::Bearer(_) => {
                 return Ok(None);
             }
@@ -61,8 +61,9 @@ impl AccessControl {
         Ok(Some(text))
     }
 
-    /// A refresh token that lasts as long as a job may take. The provider's own token usually expires earlier.
-    fn federated_refresh_token(
+    /// Creates a refresh token for an identity without an account. It is valid for the provider's session lifetime, so
+    /// that a job can outlast the provider's own token. `None` if the provider is no longer trusted.
+    fn create_federated_refresh_token(
         &self,
         identity: &FederatedIdentity,
         now: Timestamp,
@@ -71,11 +72,11 @@ impl AccessControl {
         Ok(Some(self.tokens().issue_renewal(identity.clone(), lifetime, now)?.text))
     }
 
-    /// Authenticates a token of [`Self::refresh_token`], as if it were the password.
+    /// Authenticates a refresh token of [`Self::create_refresh_token`]. The result is the same as for the password.
     ///
     /// # Errors
     /// Fails if the token is unknown, expired or bound to an old password, or if the check is throttled.
-    pub fn renew(
+    pub fn authenticate_refresh_token(
         &self,
         refresh: &[u8],
         from: IpAddr,
