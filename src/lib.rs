@@ -3,7 +3,7 @@
 //! # Architecture
 //!
 //! The crate is layered. Each module may import itself and the modules to its left, but none to its right;
-//! `tests/rooms.rs` enforces this:
+//! `tests/modules.rs` enforces this:
 //!
 //! ```text
 //! clock, fair, file_state, text_file, outbound, printable, traces, faults, memory, oci ← retention ← store, metadata

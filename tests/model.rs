@@ -39,9 +39,9 @@ mod model {
     pub mod client;
     pub mod collector;
     pub mod disk;
-    pub mod facts;
     pub mod failure;
     pub mod manifests;
+    pub mod metadata;
     pub mod properties;
     pub mod protocol;
     pub mod scenarios;

@@ -19,9 +19,9 @@ mod authority;
 mod authority_folder;
 mod error;
 mod order;
-mod pace;
 mod renewal;
-mod suggestion;
+mod renewal_info;
+mod schedule;
 
 pub use authority_folder::AuthorityFolder;
 pub use error::AcmeError;

@@ -14,8 +14,8 @@ use super::authority::Authority;
 use super::authority_folder::{AuthorityFolder, StoredCertificate};
 use super::error::AcmeError;
 use super::order::order_certificate;
-use super::pace::{Pace, renewal_time};
-use super::suggestion::Suggestion;
+use super::renewal_info::Suggestion;
+use super::schedule::{Pace, renewal_time};
 use crate::clock::Clock;
 use crate::http::listen::{Challenges, Leaf};
 

@@ -49,7 +49,7 @@ mod rights;
 mod scope;
 mod secret;
 mod tokens;
-mod verified;
+mod verified_passwords;
 mod visible;
 
 pub use access_control::{AccessControl, AccessSettings};

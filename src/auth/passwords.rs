@@ -16,7 +16,7 @@ use super::expiring_cache::ExpiringCache;
 use super::login_throttle::{LoginThrottle, network};
 use super::low_priority_pool::LowPriorityPool;
 use super::principal::AuthError;
-use super::verified::VerifiedPasswords;
+use super::verified_passwords::VerifiedPasswords;
 use crate::clock::Clock;
 use crate::memory::{Holder, MemoryBudget, OutOfMemory, Purpose, Reservation};
 use crate::printable::escape;

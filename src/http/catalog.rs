@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::access::CatalogReader;
 use super::reply::Reply;
 use super::status::{V2Error, V2Result};
-use super::{pages, sealed};
+use super::{pages, sealed_cursors};
 use crate::metadata::Continuation;
 use crate::oci::{Endpoint, ErrorCode, RepoName};
 use crate::registry::ServiceError;
@@ -38,12 +38,12 @@ pub(super) async fn list(catalog: &CatalogReader<'_>) -> V2Result {
 
 /// The name after which the requested page starts.
 fn open_place(last: String) -> Result<String, V2Error> {
-    if !sealed::is_sealed(&last) {
+    if !sealed_cursors::is_sealed(&last) {
         return Ok(last);
     }
     let message =
         "last: not taken from a Link header of this list, or expired; start again from the first page";
-    sealed::open(&last).ok_or_else(|| V2Error::bad(ErrorCode::PaginationNumberInvalid, message))
+    sealed_cursors::open(&last).ok_or_else(|| V2Error::bad(ErrorCode::PaginationNumberInvalid, message))
 }
 
 /// The `last` parameter of the next page. The name of a repository that the client may not see is sealed.
@@ -53,5 +53,5 @@ fn next_place(next: Continuation) -> Result<String, V2Error> {
     }
     let failed =
         || ServiceError::Failed("the system has no randomness to seal the end of a page with".into());
-    Ok(sealed::seal(&next.place.name).ok_or_else(failed)?)
+    Ok(sealed_cursors::seal(&next.place.name).ok_or_else(failed)?)
 }

@@ -35,7 +35,7 @@ mod referrers;
 mod reply;
 mod request_body;
 mod request_log;
-mod sealed;
+mod sealed_cursors;
 mod security_headers;
 mod sign_in;
 mod status;

@@ -117,7 +117,7 @@ impl Drop for RequestLog {
                     status = status.as_u16(),
                     route,
                     repository = self.repository.as_ref().map(RepoName::as_str),
-                    user = self.principal.as_ref().and_then(Principal::user),
+                    user = self.principal.as_ref().and_then(Principal::name),
                     received,
                     sent = self.sent,
                     ms = duration.as_secs_f64() * 1e3,

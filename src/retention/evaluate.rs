@@ -8,10 +8,10 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use super::apply_rules::{Verdict, apply_rules};
 use super::compiled::{Compiled, SafeTags};
 use super::graph::{Graph, TagRole};
 use super::item::Items;
-use super::judge::{Verdict, apply_rules};
 use super::plan::{KeepReason, RepoPlan};
 use super::reachability::Reachability;
 use super::snapshot::{RepoSnapshot, TagFacts};

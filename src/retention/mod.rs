@@ -12,6 +12,7 @@
 //!   stored apart from the content they sign, so orphans expire only by rules that select them explicitly.
 //! - A manifest expires when everything that references it does. A tag may expire while another one keeps the manifest.
 
+mod apply_rules;
 mod check;
 mod compile;
 mod compiled;
@@ -24,7 +25,6 @@ mod graph;
 pub mod import;
 mod inherit;
 mod item;
-mod judge;
 mod matcher;
 mod newest;
 mod plan;

@@ -32,7 +32,6 @@ mod lock;
 pub mod logging;
 mod loss;
 mod metrics;
-mod observed;
 mod open;
 pub mod operations;
 mod overlap;
@@ -45,6 +44,7 @@ mod shutdown;
 mod state_file;
 mod stores;
 mod survey;
+mod sync_failures;
 mod tasks;
 #[cfg(feature = "otlp")]
 pub mod traces;

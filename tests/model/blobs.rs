@@ -1,6 +1,6 @@
 //! Finds, mounts, reads and deletes existing content. Models `registry/blobs.rs`.
 
-use super::facts::Link;
+use super::metadata::Link;
 use super::protocol::{Bug, Protocol};
 use super::state::{ClientId, Stage, State};
 use super::world::{Blob, Path, Repo, Target};

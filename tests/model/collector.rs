@@ -2,7 +2,7 @@
 //! keeps no state between steps, so a crash loses nothing. Models `jobs/`.
 
 use super::disk::Entry;
-use super::facts::Status;
+use super::metadata::Status;
 use super::protocol::{Bug, Protocol};
 use super::state::State;
 use super::world::{Blob, Manifest, Path, Repo, Target, Tick};

@@ -1,6 +1,6 @@
 //! Accepts and deletes manifests. Models `registry/manifests.rs`.
 
-use super::facts::{Repository, Row, Status};
+use super::metadata::{Repository, Row, Status};
 use super::protocol::{Bug, Protocol};
 use super::state::{ClientId, Op, State, edges_of};
 use super::world::{Enumerable, Manifest, Target, Tick};

@@ -2,7 +2,7 @@
 
 use stateright::{Model, Property};
 
-use super::facts::{Metadata, Row};
+use super::metadata::{Metadata, Row};
 use super::protocol::Protocol;
 use super::state::{ClientId, State};
 use super::world::{Blob, Enumerable, Manifest, Path, Repo, Target};

@@ -1,7 +1,7 @@
 //! The state of the model: the metadata, the files, the clients' requests and the promises made to each client.
 
 use super::disk::Disk;
-use super::facts::{Link, Metadata, Row};
+use super::metadata::{Link, Metadata, Row};
 use super::world::{Blob, Enumerable, Manifest, Path, Repo, Set, Target, Tick};
 
 /// The clients.

@@ -3,7 +3,7 @@
 
 use super::client::ClientStep;
 use super::disk::Entry;
-use super::facts::Upload;
+use super::metadata::Upload;
 use super::protocol::{Bug, Protocol};
 use super::state::{ClientId, Op, Stage, State};
 use super::world::{Blob, Path, Target};

@@ -35,15 +35,15 @@ mod policies;
 mod problem;
 mod removed;
 mod repositories;
+mod repository_lifecycle;
+mod response_memory;
 mod retention;
-mod room;
 mod scrub;
 mod status;
 mod tags;
 mod time;
 mod trash;
 mod usage;
-mod whole;
 mod why;
 
 use std::panic::AssertUnwindSafe;
@@ -82,6 +82,7 @@ pub use policies::{
 pub use problem::Problem;
 pub use removed::{Removed, RemovedKind, RemovedTag};
 pub use repositories::{Repositories, Repository};
+pub use repository_lifecycle::{RenameRequest, UndeleteRequest, Work};
 pub use retention::{Applied, ApplyRequest, Plan, PlanItem, PlanParameters, Run, Skipped};
 pub use scrub::{Damaged, Finding, Scrub};
 pub use status::Status;
@@ -89,7 +90,6 @@ pub use tags::{Tag, TagTarget};
 pub use time::Time;
 pub use trash::{Emptied, EmptyRequest, RestoreRequest, Restored, TrashParameters};
 pub use usage::UsageParameters;
-pub use whole::{RenameRequest, UndeleteRequest, Work};
 pub use why::{BlobReasons, HeldBy, KeptBlob, ManifestReasons, Ruled, Stage, Why, WhyParameters};
 
 /// The path that all routes of the API begin with.
@@ -104,7 +104,7 @@ fn resource_routes() -> OpenApiRouter<Arc<Api>> {
         .merge(tags::routes())
         .merge(manifests::routes())
         .merge(history::routes())
-        .merge(whole::routes())
+        .merge(repository_lifecycle::routes())
         .merge(trash::routes())
         .merge(scrub::routes())
         .merge(events::routes())
@@ -132,7 +132,7 @@ pub fn router(api: Arc<Api>) -> Router {
         .method_not_allowed_fallback(async || {
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this path does not support the method")
         })
-        .layer(from_fn_with_state(Arc::clone(&api), room::reserve_memory))
+        .layer(from_fn_with_state(Arc::clone(&api), response_memory::reserve_memory))
         .layer(from_fn_with_state(known, reject_unknown_parameters))
         .layer(from_fn(guard))
         .layer(from_fn_with_state(registry, record))

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::Problem;
-use crate::http::sealed;
+use crate::http::sealed_cursors;
 use crate::metadata::{self, Continuation, ListPage, ListQuery, Place, SortKey};
 
 /// The number of items in a page if the request sets no limit.
@@ -198,11 +198,11 @@ fn sort_key(sort: Sort) -> SortKey {
 /// Parses a cursor: the name or, in a list sorted by another key, that key, a colon and the name. It is
 /// sealed if the client must not learn the name.
 fn parse_place(after: &str, sort: SortKey) -> Result<Place, Problem> {
-    if sealed::is_sealed(after) {
+    if sealed_cursors::is_sealed(after) {
         let detail =
             "after: not the next value of a page of this list, or too old; start from the first page";
         let invalid = || Problem::bad(detail);
-        return parse_plain_place(&sealed::open(after).ok_or_else(invalid)?, sort);
+        return parse_plain_place(&sealed_cursors::open(after).ok_or_else(invalid)?, sort);
     }
     parse_plain_place(after, sort)
 }
@@ -229,7 +229,7 @@ pub(super) fn page<E, T>(
 fn cursor_text(next: Continuation, sort: SortKey) -> Result<String, Problem> {
     let Continuation { place: Place { number, name }, hidden } = next;
     let text = if sort == SortKey::Name { name } else { format!("{number}:{name}") };
-    if hidden { sealed::seal(&text).ok_or_else(Problem::failed) } else { Ok(text) }
+    if hidden { sealed_cursors::seal(&text).ok_or_else(Problem::failed) } else { Ok(text) }
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@
 //! If the backup is interrupted before step 4, the previous backup is unchanged; after it, the new one is complete.
 
 mod copy;
-mod facts;
+mod metadata_copy;
 mod prune;
 
 use std::path::{Path, PathBuf};
@@ -29,7 +29,7 @@ use crate::metadata::{Access as MetadataAccess, Metadata};
 use crate::registry::{Registry, ServiceError};
 use crate::store::{Access, BlobStore, FilesystemStore, OpenError, StoreError};
 
-pub use self::facts::METADATA;
+pub use self::metadata_copy::METADATA;
 
 /// Why a backup or a restore failed.
 #[derive(Debug, Error)]
@@ -118,11 +118,11 @@ pub async fn backup(
     prune::remove_leftovers(&to).await?;
     registry.flush_pulls().await?;
     let removals_paused = registry.pause_removals().await;
-    let incoming = facts::copy(registry.metadata().as_ref(), dir).await?;
+    let incoming = metadata_copy::copy(registry.metadata().as_ref(), dir).await?;
     let copied = copy_blobs(&incoming, registry.blobs(), &to, progress).await?;
     drop(removals_paused);
     drop(incoming);
-    facts::replace(dir)?;
+    metadata_copy::replace(dir)?;
     let metadata = Metadata::open(&dir.join(METADATA), MetadataAccess::ReadOnly)?;
     let removed = prune::remove_unlisted(&metadata, &to, progress).await?;
     Ok(BackupReport::new(copied, removed))
@@ -139,13 +139,13 @@ pub async fn restore(
     metadata_dir: &Path,
     progress: &dyn Progress,
 ) -> Result<BackupReport, BackupError> {
-    facts::recover_interrupted(dir)?;
+    metadata_copy::recover_interrupted(dir)?;
     let from: Arc<dyn BlobStore> = Arc::new(FilesystemStore::open(dir, Access::ReadOnly)?);
-    let backup = facts::BackupMetadata::open(dir, metadata_dir)?;
+    let backup = metadata_copy::BackupMetadata::open(dir, metadata_dir)?;
     let to = open_copy(dir, data)?;
     prune::remove_leftovers(&to).await?;
     let copied = copy_blobs(&backup.metadata, &from, &to, progress).await?;
-    facts::install(&backup.metadata, metadata_dir).await?;
+    metadata_copy::install(&backup.metadata, metadata_dir).await?;
     backup.close()?;
     Ok(BackupReport::new(copied, 0))
 }
@@ -156,7 +156,7 @@ fn open_copy(from: &Path, to: &Path) -> Result<Arc<FilesystemStore>, BackupError
     match FilesystemStore::open(to, Access::ReadOnly) {
         Ok(found) if found.store_id() == original => {}
         Ok(_) => return Err(BackupError::Refused(format!("{} holds another store", to.display()))),
-        Err(OpenError::Unidentified { .. }) => facts::copy_identity(from, to)?,
+        Err(OpenError::Unidentified { .. }) => metadata_copy::copy_identity(from, to)?,
         Err(error) => return Err(error.into()),
     }
     Ok(Arc::new(FilesystemStore::open(to, Access::ReadWrite)?))

@@ -12,7 +12,7 @@
 
 mod promise;
 mod relief;
-mod room;
+mod run;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,7 +26,7 @@ use super::Collector;
 use crate::metadata::EventDetails;
 use crate::registry::{BudgetLevel, BudgetState, ReclaimerGuard, Registry, ServiceError};
 use promise::Promise;
-use room::Run;
+use run::Run;
 
 /// How often usage is checked when no push asks for space.
 const CHECK_INTERVAL: Duration = Duration::from_secs(60);

@@ -9,13 +9,13 @@ mod apply;
 mod collect;
 mod details;
 mod errors;
-mod held;
-mod judging;
 mod pass;
 mod plan;
 mod policy_preview;
 mod policy_set;
 mod relief;
+mod repo_evaluation;
+mod stored_plans;
 
 use std::sync::Arc;
 
@@ -29,8 +29,8 @@ use crate::registry::{ClockState, Registry, ServiceError};
 use crate::retention::Compiled;
 
 use collect::{Collected, PLAN_SHARE, TooLarge};
-use held::StoredPlans;
-use judging::RepoEvaluation;
+use repo_evaluation::RepoEvaluation;
+use stored_plans::StoredPlans;
 
 pub use apply::{AppliedReport, Skip};
 pub use errors::{PolicyChangeError, RetentionError};

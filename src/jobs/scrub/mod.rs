@@ -13,10 +13,10 @@
 //! that the next push of it repairs it. A blob that can't be read may be readable later, so it is quarantined only
 //! after a second failure, an hour after the first. The scrub never removes anything.
 
-mod judge;
+mod findings;
 mod pace;
 mod pass;
-mod place;
+mod position;
 mod reading;
 mod report;
 
@@ -29,10 +29,10 @@ use tokio::sync::Mutex;
 
 pub use report::{QuarantineEntry, ScrubReport, ScrubStatus};
 
-use self::judge::Halt;
+use self::findings::Halt;
 use self::pace::{Allowance, Work, pace};
 use self::pass::{ITEM_COST, Pass, StepResult};
-use self::place::SavedPosition;
+use self::position::SavedPosition;
 use super::Job;
 use super::progress::{Counter, Progress, Unit};
 use crate::clock::Timestamp;

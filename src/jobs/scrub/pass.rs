@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::Scrub;
-use super::judge::Halt;
+use super::findings::Halt;
 use super::reading::{BlobRead, ReadOutcome};
 use crate::clock::Timestamp;
 use crate::jobs::fsck::Findings;

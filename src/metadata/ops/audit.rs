@@ -1,7 +1,7 @@
 //! Writes, reads and trims the audit log.
 
 use crate::clock::Timestamp;
-use crate::metadata::ops::superfluous::RowLimits;
+use crate::metadata::ops::log_limits::RowLimits;
 use crate::metadata::sql::{Connection, Row, as_text, limit_plus_one, params};
 use crate::metadata::{
     AuditAction, AuditEntry, AuditOutcome, AuditPage, AuditQuery, AuditTimes, Audited, Batch, Durability,

@@ -1,7 +1,7 @@
 //! Records events of the store and lists them.
 
 use crate::clock::Timestamp;
-use crate::metadata::ops::superfluous::RowLimits;
+use crate::metadata::ops::log_limits::RowLimits;
 use crate::metadata::sql::{Connection, Row, limit_plus_one, params};
 use crate::metadata::{
     Batch, Durability, Event, EventDetails, EventKind, Metadata, Operation, Page, Result, sql,

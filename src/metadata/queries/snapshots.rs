@@ -1,12 +1,12 @@
 //! Loads whole repositories for the evaluation of retention policies: with one statement for each kind of row, not one
 //! for each row.
 
-mod facts;
+mod manifest_facts;
 
 use std::collections::HashMap;
 
 use crate::metadata::ops::repo_id;
-use crate::metadata::queries::snapshots::facts::FactsReader;
+use crate::metadata::queries::snapshots::manifest_facts::FactsReader;
 use crate::metadata::sql::{Connection, Snapshot, SqlDigest, params, parse_name};
 use crate::metadata::{LoadedSnapshot, Metadata, Operation, Result, SnapshotQuery, sql};
 use crate::oci::{Digest, RepoName};

@@ -4,16 +4,16 @@
 //! the blocking pool. The server rejects a database on a network filesystem before it gets here: WAL needs shared
 //! memory, which works on one machine only.
 
-mod bounding;
 mod cache_invalidation;
 mod change_queue;
 mod connection;
+mod database_file;
 mod inspect;
 mod log;
 mod open;
-mod place;
 mod query_cache;
 mod readers;
+mod shorten_details;
 #[cfg(test)]
 mod tests;
 mod upkeep;

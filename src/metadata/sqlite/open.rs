@@ -8,10 +8,10 @@ use rusqlite::{Connection, OptionalExtension};
 use thiserror::Error;
 
 use super::Sqlite;
-use super::bounding;
 use super::cache_invalidation::CacheInvalidation;
 use super::query_cache::CacheGenerations;
 use super::readers::Readers;
+use super::shorten_details;
 use super::writer::Writer;
 use super::writer_yield::WriterYield;
 use crate::metadata::Access;
@@ -155,7 +155,7 @@ fn open_for_writing(dir: &Path, path: PathBuf) -> Result<Sqlite, OpenError> {
             sync_folder(parent)?;
         }
     }
-    let bounded = bounding::finish(&mut connection);
+    let bounded = shorten_details::finish(&mut connection);
     if bounded.map_err(|error| OpenError::Sqlite { path: path.clone(), error: error.into() })? {
         checkpoint(&connection).map_err(sqlite)?;
     }

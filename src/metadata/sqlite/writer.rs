@@ -13,8 +13,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::cache_invalidation::CacheInvalidation;
 use super::change_queue::{ChangeQueue, LARGE_CHANGE_BYTES};
+use super::database_file::DatabaseFile;
 use super::log;
-use super::place::DatabaseFile;
 use super::query_cache::CacheGenerations;
 use super::writer_yield::WriterYield;
 use crate::metadata::engine::{Durability, Urgency};

@@ -1,7 +1,7 @@
 //! The `/metrics` of the stores, the garbage collector, retention, the disk budget and the scrub.
 
+mod background_measurement;
 mod labelled;
-mod looks;
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 
-use looks::CachedMeasurement;
+use background_measurement::CachedMeasurement;
 
 use super::operations::Operator;
 use super::watch::Watch;

@@ -8,7 +8,7 @@ use rustls::pki_types::CertificateDer;
 use tokio::time::Instant;
 
 use super::authority_folder::StoredCertificate;
-use super::pace::fraction;
+use super::schedule::fraction;
 use crate::clock::{Timestamp, millis};
 
 /// The minimum time between two requests for a suggestion.
