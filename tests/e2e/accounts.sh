@@ -69,7 +69,7 @@ login ann "$secret"
 pulls team/app
 fails pushes team/app
 orlop token list ann | grep -q laptop
-orlop token revoke "$(cut -d' ' -f1 <"$WORK/token" | head -n 1)" >/dev/null
+orlop token revoke "$(cut -d' ' -f2 <"$WORK/token" | head -n 1)" >/dev/null
 fails pulls team/app
 
 step "anyone pulls what @everybody may pull; Docker logs in and gets a refresh token"

@@ -169,6 +169,9 @@ impl Writer {
             self.writer_yield.add_waiter();
         }
         if !self.changes.push(Box::new(change), bytes) {
+            if urgency == Urgency::Awaited {
+                self.writer_yield.remove_waiters(1);
+            }
             return Err(poisoned_error());
         }
         result.await.map_err(|_| poisoned_error())?

@@ -61,7 +61,7 @@ impl Sink {
         self.lines_arrived.notify_one();
         while !state.buffer.is_empty() || state.writing {
             let Some(left) = deadline.checked_duration_since(Instant::now()) else {
-                return;
+                break;
             };
             self.batch_written.wait_for(&mut state, left);
         }
