@@ -3,236 +3,236 @@
 /// An operation of the metadata store, named after the method.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Operation {
-    /// [`crate::metadata::Uploads::create_upload`]
+    /// [`crate::metadata::Metadata::create_upload`]
     CreateUpload,
-    /// [`crate::metadata::Uploads::upload`]
+    /// [`crate::metadata::Metadata::upload`]
     Upload,
-    /// [`crate::metadata::Uploads::record_progress`]
+    /// [`crate::metadata::Metadata::record_progress`]
     RecordProgress,
-    /// [`crate::metadata::Uploads::record_intent`]
+    /// [`crate::metadata::Metadata::record_intent`]
     RecordIntent,
-    /// [`crate::metadata::Uploads::forget_intent`]
+    /// [`crate::metadata::Metadata::forget_intent`]
     ForgetIntent,
-    /// [`crate::metadata::Uploads::commit_upload`]
+    /// [`crate::metadata::Metadata::commit_upload`]
     CommitUpload,
-    /// [`crate::metadata::Uploads::cancel_upload`]
+    /// [`crate::metadata::Metadata::cancel_upload`]
     CancelUpload,
-    /// [`crate::metadata::Uploads::idle_uploads`]
+    /// [`crate::metadata::Metadata::idle_uploads`]
     IdleUploads,
-    /// [`crate::metadata::Uploads::upload_status`]
+    /// [`crate::metadata::Metadata::upload_status`]
     UploadStatus,
-    /// [`crate::metadata::Uploads::intended_uploads`]
+    /// [`crate::metadata::Metadata::intended_uploads`]
     IntendedUploads,
-    /// [`crate::metadata::Blobs::blob`]
+    /// [`crate::metadata::Metadata::blob`]
     Blob,
-    /// [`crate::metadata::Blobs::renew_lease`]
+    /// [`crate::metadata::Metadata::renew_lease`]
     RenewLease,
-    /// [`crate::metadata::Blobs::mount_blob`]
+    /// [`crate::metadata::Metadata::mount_blob`]
     MountBlob,
-    /// [`crate::metadata::Blobs::blob_repositories`]
+    /// [`crate::metadata::Metadata::blob_repositories`]
     BlobRepositories,
-    /// [`crate::metadata::Blobs::delete_blob`]
+    /// [`crate::metadata::Metadata::delete_blob`]
     DeleteBlob,
-    /// [`crate::metadata::Blobs::mark_blob`]
+    /// [`crate::metadata::Metadata::mark_blob`]
     MarkBlob,
-    /// [`crate::metadata::Manifests::manifest`]
+    /// [`crate::metadata::Metadata::manifest`]
     Manifest,
-    /// [`crate::metadata::Manifests::put_manifest`]
+    /// [`crate::metadata::Metadata::put_manifest`]
     PutManifest,
-    /// [`crate::metadata::Manifests::has_config_details`]
+    /// [`crate::metadata::Metadata::has_config_details`]
     HasConfigDetails,
-    /// [`crate::metadata::Manifests::delete_manifest`]
+    /// [`crate::metadata::Metadata::delete_manifest`]
     DeleteManifest,
-    /// [`crate::metadata::Manifests::delete_tag`]
+    /// [`crate::metadata::Metadata::delete_tag`]
     DeleteTag,
-    /// [`crate::metadata::Manifests::tags`]
+    /// [`crate::metadata::Metadata::tags`]
     Tags,
-    /// [`crate::metadata::Manifests::referrers`]
+    /// [`crate::metadata::Metadata::referrers`]
     Referrers,
-    /// [`crate::metadata::Manifests::repositories`]
+    /// [`crate::metadata::Metadata::repositories`]
     Repositories,
-    /// [`crate::metadata::Manifests::repository_exists`]
+    /// [`crate::metadata::Metadata::repository_exists`]
     RepositoryExists,
-    /// [`crate::metadata::Manifests::record_pulls`]
+    /// [`crate::metadata::Metadata::record_pulls`]
     RecordPulls,
-    /// [`crate::metadata::Listings::list_repositories`]
+    /// [`crate::metadata::Metadata::list_repositories`]
     ListRepositories,
-    /// [`crate::metadata::Listings::repository_names`]
+    /// [`crate::metadata::Metadata::repository_names`]
     RepositoryNames,
-    /// [`crate::metadata::Listings::repository_entry`]
+    /// [`crate::metadata::Metadata::repository_entry`]
     RepositoryEntry,
-    /// [`crate::metadata::Listings::list_tags`]
+    /// [`crate::metadata::Metadata::list_tags`]
     ListTags,
-    /// [`crate::metadata::Listings::tag_entry`]
+    /// [`crate::metadata::Metadata::tag_entry`]
     TagEntry,
-    /// [`crate::metadata::Listings::manifest_entry`]
+    /// [`crate::metadata::Metadata::manifest_entry`]
     ManifestEntry,
-    /// [`crate::metadata::History::tag_history`]
+    /// [`crate::metadata::Metadata::tag_history`]
     TagHistory,
-    /// [`crate::metadata::History::rollback`]
+    /// [`crate::metadata::Metadata::rollback`]
     Rollback,
-    /// [`crate::metadata::History::restore_tag`]
+    /// [`crate::metadata::Metadata::restore_tag`]
     RestoreTag,
-    /// [`crate::metadata::History::forget_history`]
+    /// [`crate::metadata::Metadata::forget_history`]
     ForgetHistory,
-    /// [`crate::metadata::History::record_pushes`]
+    /// [`crate::metadata::Metadata::record_pushes`]
     RecordPushes,
-    /// [`crate::metadata::Events::record_state`]
+    /// [`crate::metadata::Metadata::record_state`]
     RecordState,
-    /// [`crate::metadata::Events::events`]
+    /// [`crate::metadata::Metadata::events`]
     Events,
-    /// [`crate::metadata::Events::forget_events`]
+    /// [`crate::metadata::Metadata::forget_events`]
     ForgetEvents,
-    /// [`crate::metadata::Trash::removed_manifests`]
+    /// [`crate::metadata::Metadata::removed_manifests`]
     RemovedManifests,
-    /// [`crate::metadata::Trash::removed_tags`]
+    /// [`crate::metadata::Metadata::removed_tags`]
     RemovedTags,
-    /// [`crate::metadata::Trash::restore_manifest`]
+    /// [`crate::metadata::Metadata::restore_manifest`]
     RestoreManifest,
-    /// [`crate::metadata::Trash::empty_trash`]
+    /// [`crate::metadata::Metadata::empty_trash`]
     EmptyTrash,
-    /// [`crate::metadata::Trash::oldest_trash`]
+    /// [`crate::metadata::Metadata::oldest_trash`]
     OldestTrash,
-    /// [`crate::metadata::Expiry::expire_tag`]
+    /// [`crate::metadata::Metadata::expire_tag`]
     ExpireTag,
-    /// [`crate::metadata::Expiry::expire_manifest`]
+    /// [`crate::metadata::Metadata::expire_manifest`]
     ExpireManifest,
-    /// [`crate::metadata::RepositoryChanges::rename_repository`]
+    /// [`crate::metadata::Metadata::rename_repository`]
     RenameRepository,
-    /// [`crate::metadata::RepositoryChanges::start_deletion`]
+    /// [`crate::metadata::Metadata::start_deletion`]
     StartDeletion,
-    /// [`crate::metadata::RepositoryChanges::start_restoration`]
+    /// [`crate::metadata::Metadata::start_restoration`]
     StartRestoration,
-    /// [`crate::metadata::RepositoryChanges::repository_work`]
+    /// [`crate::metadata::Metadata::repository_work`]
     RepositoryWork,
-    /// [`crate::metadata::RepositoryChanges::advance_repository`]
+    /// [`crate::metadata::Metadata::advance_repository`]
     AdvanceRepository,
-    /// [`crate::metadata::RepositoryChanges::forget_empty_repositories`]
+    /// [`crate::metadata::Metadata::forget_empty_repositories`]
     ForgetRepositories,
-    /// [`crate::metadata::Snapshots::retention_snapshot`]
+    /// [`crate::metadata::Metadata::retention_snapshot`]
     RetentionSnapshot,
-    /// [`crate::metadata::Pins::set_pins`]
+    /// [`crate::metadata::Metadata::set_pins`]
     SetPins,
-    /// [`crate::metadata::Pins::add_pins`]
+    /// [`crate::metadata::Metadata::add_pins`]
     AddPins,
-    /// [`crate::metadata::Pins::pin`]
+    /// [`crate::metadata::Metadata::pin`]
     Pin,
-    /// [`crate::metadata::Pins::record_evaluation`]
+    /// [`crate::metadata::Metadata::record_evaluation`]
     RecordEvaluation,
-    /// [`crate::metadata::Pins::last_evaluation`]
+    /// [`crate::metadata::Metadata::last_evaluation`]
     LastEvaluation,
-    /// [`crate::metadata::PolicyRecords::policies`]
+    /// [`crate::metadata::Metadata::policies`]
     Policies,
-    /// [`crate::metadata::PolicyRecords::set_policy`]
+    /// [`crate::metadata::Metadata::set_policy`]
     SetPolicy,
-    /// [`crate::metadata::PolicyRecords::remove_policy`]
+    /// [`crate::metadata::Metadata::remove_policy`]
     RemovePolicy,
-    /// [`crate::metadata::PolicyRecords::policy_history`]
+    /// [`crate::metadata::Metadata::policy_history`]
     PolicyHistory,
-    /// [`crate::metadata::RetentionRuns::record_retention_run`]
+    /// [`crate::metadata::Metadata::record_retention_run`]
     RecordRetentionRun,
-    /// [`crate::metadata::RetentionRuns::retention_runs`]
+    /// [`crate::metadata::Metadata::retention_runs`]
     RetentionRuns,
-    /// [`crate::metadata::Collection::review_manifests`]
+    /// [`crate::metadata::Metadata::review_manifests`]
     ReviewManifests,
-    /// [`crate::metadata::Collection::expire_trash`]
+    /// [`crate::metadata::Metadata::expire_trash`]
     ExpireTrash,
-    /// [`crate::metadata::Collection::purge_manifests`]
+    /// [`crate::metadata::Metadata::purge_manifests`]
     PurgeManifests,
-    /// [`crate::metadata::Collection::review_links`]
+    /// [`crate::metadata::Metadata::review_links`]
     ReviewLinks,
-    /// [`crate::metadata::Collection::pending_deletions`]
+    /// [`crate::metadata::Metadata::pending_deletions`]
     PendingDeletions,
-    /// [`crate::metadata::Collection::forget_pending_deletions`]
+    /// [`crate::metadata::Metadata::forget_pending_deletions`]
     ForgetPendingDeletions,
-    /// [`crate::metadata::Collection::dry_run`]
+    /// [`crate::metadata::Metadata::dry_run`]
     DryRun,
-    /// [`crate::metadata::Scrubbing::scrub_position`]
+    /// [`crate::metadata::Metadata::scrub_position`]
     ScrubPosition,
-    /// [`crate::metadata::Scrubbing::record_scrub_position`]
+    /// [`crate::metadata::Metadata::record_scrub_position`]
     RecordScrubPosition,
-    /// [`crate::metadata::Scrubbing::quarantined_blobs`]
+    /// [`crate::metadata::Metadata::quarantined_blobs`]
     QuarantinedBlobs,
-    /// [`crate::metadata::Scrubbing::count_quarantined`]
+    /// [`crate::metadata::Metadata::count_quarantined`]
     CountQuarantined,
-    /// [`crate::metadata::Maintenance::bind_store`]
+    /// [`crate::metadata::Metadata::bind_store`]
     BindStore,
-    /// [`crate::metadata::Maintenance::recorded_time`]
+    /// [`crate::metadata::Metadata::recorded_time`]
     RecordedTime,
-    /// [`crate::metadata::Maintenance::record_time`]
+    /// [`crate::metadata::Metadata::record_time`]
     RecordTime,
-    /// [`crate::metadata::Maintenance::apply_clock_jump`]
+    /// [`crate::metadata::Metadata::apply_clock_jump`]
     ApplyClockJump,
-    /// [`crate::metadata::Maintenance::totals`]
+    /// [`crate::metadata::Metadata::totals`]
     Totals,
-    /// [`crate::metadata::Maintenance::blobs_after`]
+    /// [`crate::metadata::Metadata::blobs_after`]
     BlobsAfter,
-    /// [`crate::metadata::Maintenance::stored_blob`]
+    /// [`crate::metadata::Metadata::stored_blob`]
     StoredBlob,
-    /// [`crate::metadata::Maintenance::manifests_after`]
+    /// [`crate::metadata::Metadata::manifests_after`]
     ManifestsAfter,
-    /// [`crate::metadata::Maintenance::edges_of`]
+    /// [`crate::metadata::Metadata::edges_of`]
     EdgesOf,
-    /// [`crate::metadata::Maintenance::verify`]
+    /// [`crate::metadata::Metadata::verify`]
     Verify,
-    /// [`crate::metadata::Maintenance::copy_to`]
+    /// [`crate::metadata::Metadata::copy_to`]
     CopyTo,
-    /// [`crate::metadata::Maintenance::tidy`]
+    /// [`crate::metadata::Metadata::tidy`]
     Tidy,
-    /// [`crate::metadata::Maintenance::check`]
+    /// [`crate::metadata::Metadata::check`]
     Check,
-    /// [`crate::metadata::Accounting::unmeasured`]
+    /// [`crate::metadata::Metadata::unmeasured`]
     Unmeasured,
-    /// [`crate::metadata::Accounting::record_allocated`]
+    /// [`crate::metadata::Metadata::record_allocated`]
     RecordAllocated,
-    /// [`crate::metadata::Accounting::own_size`]
+    /// [`crate::metadata::Metadata::own_size`]
     OwnSize,
-    /// [`crate::metadata::Accounting::usage`]
+    /// [`crate::metadata::Metadata::usage`]
     Usage,
-    /// [`crate::metadata::Accounting::biggest_repositories`]
+    /// [`crate::metadata::Metadata::biggest_repositories`]
     BiggestRepositories,
-    /// [`crate::metadata::Accounting::biggest_prefixes`]
+    /// [`crate::metadata::Metadata::biggest_prefixes`]
     BiggestPrefixes,
-    /// [`crate::metadata::Accounting::biggest_blobs`]
+    /// [`crate::metadata::Metadata::biggest_blobs`]
     BiggestBlobs,
-    /// [`crate::metadata::Accounting::coldest_tags`]
+    /// [`crate::metadata::Metadata::coldest_tags`]
     ColdestTags,
-    /// [`crate::metadata::Accounting::reclaimable_summary`]
+    /// [`crate::metadata::Metadata::reclaimable_summary`]
     ReclaimableSummary,
-    /// [`crate::metadata::Accounting::would_free`]
+    /// [`crate::metadata::Metadata::would_free`]
     WouldFree,
-    /// [`crate::metadata::Accounting::why_manifest`]
+    /// [`crate::metadata::Metadata::why_manifest`]
     WhyManifest,
-    /// [`crate::metadata::Accounting::manifest_repositories`]
+    /// [`crate::metadata::Metadata::manifest_repositories`]
     ManifestRepositories,
-    /// [`crate::metadata::Accounting::why_blob`]
+    /// [`crate::metadata::Metadata::why_blob`]
     WhyBlob,
-    /// [`crate::metadata::Accounting::record_day`]
+    /// [`crate::metadata::Metadata::record_day`]
     RecordDay,
-    /// [`crate::metadata::Accounting::days`]
+    /// [`crate::metadata::Metadata::days`]
     Days,
-    /// [`crate::metadata::Quotas::set_quotas`]
+    /// [`crate::metadata::Metadata::set_quotas`]
     SetQuotas,
-    /// [`crate::metadata::Quotas::quotas`]
+    /// [`crate::metadata::Metadata::quotas`]
     Quotas,
-    /// [`crate::metadata::Quotas::measure_quotas`]
+    /// [`crate::metadata::Metadata::measure_quotas`]
     MeasureQuotas,
-    /// [`crate::metadata::Quotas::is_counted`]
+    /// [`crate::metadata::Metadata::is_counted`]
     IsCounted,
-    /// [`crate::metadata::Quotas::reclaim_now`]
+    /// [`crate::metadata::Metadata::reclaim_now`]
     ReclaimNow,
-    /// [`crate::metadata::Accounts::accounts`]
+    /// [`crate::metadata::Metadata::accounts`]
     Accounts,
-    /// [`crate::metadata::Accounts::change_accounts`]
+    /// [`crate::metadata::Metadata::change_accounts`]
     ChangeAccounts,
-    /// [`crate::metadata::Accounts::record_token_uses`]
+    /// [`crate::metadata::Metadata::record_token_uses`]
     RecordTokenUses,
-    /// [`crate::metadata::Accounts::forget_tokens`]
+    /// [`crate::metadata::Metadata::forget_tokens`]
     ForgetTokens,
-    /// [`crate::metadata::AuditLog::record_audit`]
+    /// [`crate::metadata::Metadata::record_audit`]
     RecordAudit,
-    /// [`crate::metadata::AuditLog::audit`]
+    /// [`crate::metadata::Metadata::audit`]
     Audit,
-    /// [`crate::metadata::AuditLog::forget_audit`]
+    /// [`crate::metadata::Metadata::forget_audit`]
     ForgetAudit,
 }

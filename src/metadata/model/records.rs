@@ -145,7 +145,7 @@ pub enum Mount {
 /// A manifest as `fsck` reads it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredManifest {
-    /// Its position in the order of [`super::Maintenance::manifests_after`].
+    /// Its position in the order of [`crate::metadata::Metadata::manifests_after`].
     pub id: i64,
     /// Its repository.
     pub repo: RepoName,

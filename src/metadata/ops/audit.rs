@@ -44,7 +44,7 @@ impl Metadata {
     /// Returns a page of entries, newest first. Reads at most [`MAX_EXAMINED`] entries: rare entries are
     /// searched page by page, because an index for each query would make every entry more expensive.
     ///
-    /// [`MAX_EXAMINED`]: super::MAX_EXAMINED
+    /// [`MAX_EXAMINED`]: crate::metadata::MAX_EXAMINED
     pub async fn audit(&self, query: &AuditQuery, limit: usize) -> Result<AuditPage> {
         self.perform(Operation::Audit, async {
             let query = query.clone();

@@ -32,7 +32,7 @@ impl Metadata {
         .await
     }
 
-    /// Returns the latest time recorded by [`Maintenance::record_time`].
+    /// Returns the latest time recorded by [`Metadata::record_time`].
     pub async fn recorded_time(&self) -> Result<Option<Timestamp>> {
         self.perform(Operation::RecordedTime, async {
             let text = self.read(|c| read_value(c, "time"))?;

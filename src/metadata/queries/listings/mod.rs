@@ -27,7 +27,7 @@ fn direction(descending: bool) -> (&'static str, &'static str) {
 }
 
 impl Metadata {
-    /// Returns a page of the `visible` repositories that have a live manifest. Reads at most [`MAX_EXAMINED`]
+    /// Returns a page of the `visible` repositories that have a live manifest. Reads at most [`crate::metadata::MAX_EXAMINED`]
     /// other repositories.
     pub async fn list_repositories(
         &self,
@@ -43,7 +43,7 @@ impl Metadata {
     }
 
     /// Returns a page of names only, in byte order, after `after`. Otherwise like
-    /// [`Listings::list_repositories`].
+    /// [`Metadata::list_repositories`].
     pub async fn repository_names(
         &self,
         after: Option<&str>,
