@@ -60,7 +60,7 @@ pub mod memory;
     clippy::enum_glob_use,
     clippy::unnecessary_wraps,
     clippy::wildcard_imports,
-    reason = "older than these lints"
+    reason = "older than these lints: records and rules still use `pub`, casts of sizes and glob imports"
 )]
 pub mod metadata;
 pub mod oci;

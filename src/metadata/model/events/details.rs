@@ -11,7 +11,7 @@ use crate::oci::{Digest, RepoName};
 /// What happened, with the data of its kind. Sizes are in bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", content = "facts", rename_all = "kebab-case")]
-#[allow(missing_docs)]
+#[allow(missing_docs, reason = "each variant names its kind, and its fields are those of the kind")]
 pub enum EventDetails {
     /// [`EventKind::BlobDamaged`]
     BlobDamaged {
