@@ -116,6 +116,12 @@ impl AccessControl {
         self.allows(&Principal::Anonymous, Permission::Registry)
     }
 
+    /// Whether the requests of a principal count as those of an authenticated client: it has logged in, or the registry
+    /// requires no login.
+    pub fn is_known(&self, principal: &Principal) -> bool {
+        *principal != Principal::Anonymous || self.is_open()
+    }
+
     /// Whether removing this user would open the registry to anonymous users.
     pub(super) fn is_open_without(&self, name: &str) -> bool {
         let has_others = self.htpasswd.is_some() || self.accounts.current().has_users_other_than(name);

@@ -20,7 +20,7 @@ pub(super) struct Rights<'a> {
     pub(super) htpasswd_role: Option<Option<Role>>,
     /// Whether an identity provider or a token authority is configured.
     pub(super) trusts_external_identities: bool,
-    /// Tells whether a name is a user of the htpasswd file and has no account.
+    /// Returns whether a name is a user of the htpasswd file and has no account.
     pub(super) is_htpasswd_user: &'a dyn Fn(&str) -> bool,
 }
 

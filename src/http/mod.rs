@@ -232,10 +232,7 @@ impl App {
     /// Marks the connection as that of an authenticated client, also if the registry requires no login.
     fn record_authentication(&self, context: RequestContext<'_>, principal: Option<&Principal>) {
         let Some(principal) = principal else { return };
-        if *principal != Principal::Anonymous
-            || context.is_authenticated()
-            || self.state.access_control.is_open()
-        {
+        if context.is_authenticated() || self.state.access_control.is_known(principal) {
             context.mark_authenticated();
         }
         if let Some(user) = principal.name() {

@@ -135,7 +135,7 @@ impl Keys {
 }
 
 impl KeyCache {
-    /// The cached keys, and whether they can be used without fetching them again. `has_match` tells whether a list of
+    /// The cached keys, and whether they can be used without fetching them again. `has_match` returns whether a list of
     /// keys contains one for the token.
     fn current(&self, has_match: impl Fn(&[PublicKey]) -> bool) -> (Arc<Vec<PublicKey>>, bool) {
         let file = self.file_state();

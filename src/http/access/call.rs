@@ -53,7 +53,7 @@ impl Call<'_> {
         purpose: Purpose,
         bytes: usize,
     ) -> Result<Reservation, ServiceError> {
-        let is_known = self.principal != Principal::Anonymous || self.state.access_control.is_open();
+        let is_known = self.state.access_control.is_known(&self.principal);
         let holder = if is_known { Holder::Authenticated } else { Holder::Anonymous };
         Ok(self.state.registry.memory().reserve(holder, purpose, bytes).await?)
     }

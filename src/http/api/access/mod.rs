@@ -81,9 +81,8 @@ impl Api {
     /// The share of the memory budget that a request uses.
     pub(super) fn memory_holder(&self, extensions: &Extensions) -> Holder {
         let is_local = extensions.get::<Peer>().is_some_and(|peer| matches!(peer, Peer::Unix));
-        let is_known =
-            extensions.get::<Principal>().is_some_and(|principal| *principal != Principal::Anonymous);
-        if is_local || is_known || self.access_control.is_open() {
+        let principal = extensions.get::<Principal>().unwrap_or(&Principal::Anonymous);
+        if is_local || self.access_control.is_known(principal) {
             Holder::Authenticated
         } else {
             Holder::Anonymous
