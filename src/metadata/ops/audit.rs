@@ -32,7 +32,7 @@ impl Metadata {
                 let mut count =
                     c.prepare_cached("UPDATE audit SET count = count + ?2, last_at = ?3 WHERE id = ?1")?;
                 for (id, times) in &again {
-                    count.execute(params![id, times.count.cast_signed(), times.last])?;
+                    count.execute(params![id, times.count, times.last])?;
                 }
                 new.iter().map(|(audited, times)| insert(c, audited, times)).collect()
             })
@@ -108,9 +108,9 @@ fn find_examined(c: &dyn Connection, before: i64) -> sql::Result<Option<Examined
     let mut query = c.prepare_cached(
         "SELECT min(id), count(*) FROM (SELECT id FROM audit WHERE id < ?1 ORDER BY id DESC LIMIT ?2) newest",
     )?;
-    let limit = MAX_EXAMINED.cast_signed();
+    let limit = MAX_EXAMINED;
     query.query_row(params![before, limit], |row| {
-        let more = row.get::<isize>(1)? >= limit;
+        let more = row.get::<usize>(1)? >= limit;
         Ok(row.get::<Option<i64>>(0)?.map(|last| Examined { last, more }))
     })
 }
@@ -119,7 +119,7 @@ fn insert(c: &dyn Connection, audited: &Audited, times: &AuditTimes) -> sql::Res
     let Audited { user, token, from, action, scope, subject, outcome, status } = audited;
     let at = times.first;
     let last_at = times.last;
-    let count = times.count.cast_signed();
+    let count = times.count;
     c.prepare_cached(
         "INSERT INTO audit (at, last_at, count, account, token, origin, action, scope, subject, outcome, status)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
@@ -128,7 +128,7 @@ fn insert(c: &dyn Connection, audited: &Audited, times: &AuditTimes) -> sql::Res
 }
 
 fn read_entry(row: Row<'_>) -> sql::Result<AuditEntry> {
-    let count = row.get::<i64>(3)?.cast_unsigned();
+    let count = row.get::<u64>(3)?;
     Ok(AuditEntry {
         id: row.get(0)?,
         times: AuditTimes { first: row.get(1)?, last: row.get(2)?, count },

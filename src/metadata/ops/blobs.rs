@@ -1,8 +1,7 @@
 //! Stores blobs and the links by which repositories serve them.
 
 use crate::clock::Timestamp;
-use crate::metadata::ops::gc::liveness;
-use crate::metadata::ops::gc::liveness::Review;
+use crate::metadata::ops::gc::liveness::{self, Review};
 use crate::metadata::ops::{ensure_repo, events, quotas, repo_id};
 use crate::metadata::sql::{Connection, OptionalExtension, Row, SqlDigest, digest, params};
 use crate::metadata::{
@@ -96,11 +95,7 @@ impl Metadata {
                     "SELECT r.name FROM links l JOIN repositories r ON r.id = l.repo
                      WHERE l.digest = ?1 AND l.hidden_at IS NULL LIMIT ?2",
                 )?;
-                query
-                    .query_map(params![digest(wanted), limit.cast_signed()], |row| {
-                        crate::metadata::sql::parse_name(&row.get::<String>(0)?, 0)
-                    })?
-                    .collect()
+                query.query_map(params![digest(wanted), limit], |row| row.get(0))?.collect()
             })
         })
         .await
@@ -162,7 +157,7 @@ fn mark(c: &dyn Connection, key: BlobKey, condition: Integrity, now: Timestamp) 
 fn record(wanted: &Digest, row: Row<'_>) -> sql::Result<BlobRecord> {
     Ok(BlobRecord {
         key: BlobKey { digest: wanted.clone(), generation: row.get(0)? },
-        size: row.get::<i64>(1)?.cast_unsigned(),
+        size: row.get::<u64>(1)?,
         leased_at: row.get(2)?,
     })
 }
@@ -197,12 +192,8 @@ pub(in crate::metadata) fn linked_size(
         "SELECT b.size FROM links l JOIN blobs b ON b.digest = l.digest
          WHERE l.repo = ?1 AND l.digest = ?2 AND b.damaged = 0",
     )?
-    .query_row(params![repo, target], size)
+    .query_row(params![repo, target], |row| row.get(0))
     .optional()
-}
-
-fn size(row: Row<'_>) -> sql::Result<u64> {
-    Ok(row.get::<i64>(0)?.cast_unsigned())
 }
 
 /// Makes a hidden link visible again because a manifest now holds it.
@@ -229,7 +220,7 @@ pub(in crate::metadata) fn visible_size(
         "SELECT b.size FROM links l JOIN blobs b ON b.digest = l.digest
          WHERE l.repo = ?1 AND l.digest = ?2 AND l.hidden_at IS NULL AND b.damaged = 0",
     )?
-    .query_row(params![repo, target], size)
+    .query_row(params![repo, target], |row| row.get(0))
     .optional()
 }
 

@@ -91,8 +91,8 @@ pub(in crate::metadata) fn listed_platforms(
     config: usize,
     own: usize,
 ) -> sql::Result<Option<Vec<String>>> {
-    let config = row.get_ref(config)?.as_str_or_null()?;
-    let own = row.get_ref(own)?.as_str_or_null()?;
+    let config = row.text_or_null(config)?;
+    let own = row.text_or_null(own)?;
     let details = match (config, own) {
         (Some(platforms), _) => ImageDetails::of_record(Some(platforms), None, DetailSelection::Stored),
         (None, Some(json)) => from_json(json, DetailSelection::Stored),

@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use crate::clock::Timestamp;
-use crate::metadata::ops::gc::liveness;
-use crate::metadata::ops::gc::liveness::Review;
+use crate::metadata::ops::gc::liveness::{self, Review};
 use crate::metadata::ops::{manifests, pins, repo_id, tags};
 use crate::metadata::sql::{Connection, OptionalExtension, digest, params};
 use crate::metadata::{

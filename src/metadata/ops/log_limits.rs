@@ -29,15 +29,13 @@ impl RowLimits {
     ) -> sql::Result<Vec<i64>> {
         let ids = |row: Row<'_>| row.get::<i64>(0);
         let mut old = c.prepare_cached(self.old)?;
-        let mut found =
-            old.query_map(params![cutoff, limit.cast_signed()], ids)?.collect::<sql::Result<Vec<_>>>()?;
+        let mut found = old.query_map(params![cutoff, limit], ids)?.collect::<sql::Result<Vec<_>>>()?;
         let mut first_too_many = c.prepare_cached(self.first_too_many)?;
         let mut too_many = c.prepare_cached(self.too_many)?;
         for kind in (self.kinds)() {
-            let first =
-                first_too_many.query_row(params![kind, max_rows.max(1).cast_signed()], ids).optional()?;
+            let first = first_too_many.query_row(params![kind, max_rows.max(1)], ids).optional()?;
             if let Some(first) = first.filter(|_| found.len() < limit) {
-                let rows = too_many.query_map(params![kind, first, limit.cast_signed()], ids)?;
+                let rows = too_many.query_map(params![kind, first, limit], ids)?;
                 found.extend(rows.collect::<sql::Result<Vec<_>>>()?);
             }
         }

@@ -4,8 +4,7 @@ use std::path::Path;
 
 use crate::clock::Timestamp;
 use crate::metadata::ops::{clock, verify};
-use crate::metadata::queries::usage::read_u64;
-use crate::metadata::sql::{Connection, OptionalExtension, Row, SqlDigest, digest, params, parse_name};
+use crate::metadata::sql::{Connection, OptionalExtension, Row, SqlDigest, digest, params};
 use crate::metadata::{
     ClockJump, Durability, Edge, Metadata, Operation, Result, StoredBlob, StoredManifest, Totals, sql,
 };
@@ -68,14 +67,14 @@ impl Metadata {
                 )?;
                 query.query_row([], |row| {
                     Ok(Totals {
-                        blobs: read_u64(row, 0)?,
-                        blob_bytes: read_u64(row, 1)?,
-                        blob_allocated: read_u64(row, 2)?,
-                        manifests: read_u64(row, 3)?,
-                        uploads: read_u64(row, 4)?,
-                        pending_deletions: read_u64(row, 5)?,
-                        pending_deletion_bytes: read_u64(row, 6)?,
-                        pending_deletion_allocated: read_u64(row, 7)?,
+                        blobs: row.get(0)?,
+                        blob_bytes: row.get(1)?,
+                        blob_allocated: row.get(2)?,
+                        manifests: row.get(3)?,
+                        uploads: row.get(4)?,
+                        pending_deletions: row.get(5)?,
+                        pending_deletion_bytes: row.get(6)?,
+                        pending_deletion_allocated: row.get(7)?,
                     })
                 })
             })
@@ -92,7 +91,7 @@ impl Metadata {
                 let mut query = c.prepare_cached(
                     "SELECT digest, generation, size, damaged, iif(measured, allocated, NULL) FROM blobs WHERE digest > ?1 ORDER BY digest LIMIT ?2",
                 )?;
-                query.query_map(params![after, limit.cast_signed()], stored_blob)?.collect()
+                query.query_map(params![after, limit], stored_blob)?.collect()
             })
             .await
         })
@@ -119,10 +118,10 @@ impl Metadata {
                     "SELECT m.id, r.name, m.digest, m.content, m.media_type FROM manifests m JOIN repositories r ON r.id = m.repo
                      WHERE m.id > ?1 ORDER BY m.id LIMIT ?2",
                 )?;
-                let rows = query.query_map(params![after, limit.cast_signed()], |row| {
+                let rows = query.query_map(params![after, limit], |row| {
                     Ok(StoredManifest {
                         id: row.get(0)?,
-                        repo: parse_name(row.get_ref(1)?.as_str()?, 1)?,
+                        repo: row.get(1)?,
                         digest: row.get::<SqlDigest>(2)?.0,
                         content: row.get(3)?,
                         media_type: row.get(4)?,
@@ -188,9 +187,9 @@ impl Metadata {
 pub(in crate::metadata) fn stored_blob(row: Row<'_>) -> sql::Result<StoredBlob> {
     Ok(StoredBlob {
         key: BlobKey { digest: row.get::<SqlDigest>(0)?.0, generation: row.get(1)? },
-        size: row.get::<i64>(2)?.cast_unsigned(),
+        size: row.get::<u64>(2)?,
         damaged: row.get(3)?,
-        allocated: row.get::<Option<i64>>(4)?.map(i64::cast_unsigned),
+        allocated: row.get::<Option<u64>>(4)?,
     })
 }
 

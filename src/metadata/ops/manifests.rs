@@ -3,10 +3,9 @@
 use crate::clock::Timestamp;
 use crate::metadata::ops::blobs::{linked_size, read_digest, unhide, visible_size};
 use crate::metadata::ops::details::OwnDetails;
-use crate::metadata::ops::gc::liveness;
-use crate::metadata::ops::gc::liveness::Review;
+use crate::metadata::ops::gc::liveness::{self, Review};
 use crate::metadata::ops::{details, ensure_repo, quotas, repo_id, tags};
-use crate::metadata::sql::{Connection, OptionalExtension, Row, SqlDigest, digest, params, parse_name};
+use crate::metadata::sql::{Connection, OptionalExtension, Row, SqlDigest, digest, params};
 use crate::metadata::{
     Change, ChangeKind, Deletion, Durability, Edge, EdgeKind, Growth, MAX_REFERRERS_BYTES, ManifestRecord,
     Metadata, Operation, OverQuota, PutManifest, PutOutcome, ReferrerRecord, Result, WrongSize, sql,
@@ -151,10 +150,7 @@ impl Metadata {
                 let mut query = c.prepare_cached(
                     "SELECT name FROM tags WHERE repo = ?1 AND name > ?2 ORDER BY name LIMIT ?3",
                 )?;
-                let rows = query
-                    .query_map(params![repo, after.unwrap_or(""), limit.cast_signed()], |row| {
-                        parse_name(row.get_ref(0)?.as_str()?, 0)
-                    })?;
+                let rows = query.query_map(params![repo, after.unwrap_or(""), limit], |row| row.get(0))?;
                 rows.collect::<sql::Result<_>>().map(Some)
             })
         })
@@ -178,7 +174,7 @@ impl Metadata {
                 };
                 let mut query = c.prepare_cached(REFERRERS)?;
                 let after = after.map(digest).unwrap_or_default();
-                let values = params![repo, digest(subject), after, artifact_type, limit.cast_signed()];
+                let values = params![repo, digest(subject), after, artifact_type, limit];
                 limit_bytes(query.query_map(values, referrer_record)?)
             })
         })
@@ -193,9 +189,7 @@ impl Metadata {
                 let mut query = c.prepare_cached(
                     "SELECT name FROM repositories WHERE name > ?1 AND live > 0 ORDER BY name LIMIT ?2",
                 )?;
-                let rows = query.query_map(params![after.unwrap_or(""), limit.cast_signed()], |row| {
-                    parse_name(row.get_ref(0)?.as_str()?, 0)
-                })?;
+                let rows = query.query_map(params![after.unwrap_or(""), limit], |row| row.get(0))?;
                 rows.collect()
             })
         })
@@ -249,9 +243,9 @@ fn referrer_record(row: Row<'_>) -> sql::Result<ReferrerRecord> {
     Ok(ReferrerRecord {
         digest: row.get::<SqlDigest>(0)?.0,
         media_type: row.get(1)?,
-        size: row.get::<i64>(2)?.cast_unsigned(),
+        size: row.get::<u64>(2)?,
         artifact_type: row.get(3)?,
-        annotations: Annotations::of_manifest(row.get_ref(4)?.as_blob()?),
+        annotations: Annotations::of_manifest(row.blob(4)?),
     })
 }
 
@@ -343,7 +337,7 @@ fn target_size(c: &dyn Connection, repo: i64, edge: &Edge, restores: bool) -> sq
         EdgeKind::Blob => visible_size(c, repo, &target),
         EdgeKind::Child | EdgeKind::Subject => c
             .prepare_cached("SELECT size FROM manifests WHERE repo = ?1 AND digest = ?2 AND state = 0")?
-            .query_row(params![repo, target], |row| Ok(row.get::<i64>(0)?.cast_unsigned()))
+            .query_row(params![repo, target], |row| row.get(0))
             .optional(),
     }
 }
@@ -417,7 +411,7 @@ fn insert_manifest(
         repo,
         target,
         put.change.now,
-        put.content.len().cast_signed(),
+        put.content.len(),
         put.media_type,
         put.artifact_type,
         put.content,
@@ -448,7 +442,7 @@ pub(in crate::metadata) fn remove_manifest(
     c.prepare_cached("UPDATE manifests SET state = 1, removed_at = ?2, removal = ?3 WHERE id = ?1")?
         .execute(params![id, change.now, removal])?;
     for tag in tags::list_names(c, id)? {
-        tags::remove_tag(c, repo, &tag, target, kind, change)?;
+        tags::remove_tag(c, repo, tag.as_str(), target, kind, change)?;
     }
     Ok(())
 }

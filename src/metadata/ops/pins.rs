@@ -1,8 +1,7 @@
 //! Pins: manifests that retention policies keep although nothing else holds them.
 
 use crate::clock::Timestamp;
-use crate::metadata::ops::gc::liveness;
-use crate::metadata::ops::gc::liveness::Review;
+use crate::metadata::ops::gc::liveness::{self, Review};
 use crate::metadata::ops::maintenance::{read_value, write_value};
 use crate::metadata::ops::repo_id;
 use crate::metadata::sql::{Connection, OptionalExtension, digest, params};

@@ -124,10 +124,10 @@ impl Metadata {
                         run.ended_at,
                         run.by,
                         run.cause,
-                        run.tags.cast_signed(),
-                        run.manifests.cast_signed(),
-                        run.skipped.cast_signed(),
-                        run.bytes.map(u64::cast_signed),
+                        run.tags,
+                        run.manifests,
+                        run.skipped,
+                        run.bytes,
                         run.stopped
                     ])?;
                 c.prepare_cached("DELETE FROM retention_runs WHERE id <= ?1")?
@@ -149,7 +149,7 @@ impl Metadata {
                 )?;
                 let values = params![before.unwrap_or(i64::MAX), limit_plus_one(limit)];
                 let rows = query.query_map(values, |row| {
-                    let count = |column| row.get::<i64>(column).map(i64::cast_unsigned);
+                    let count = |column| row.get::<u64>(column);
                     Ok(RetentionRun {
                         id: row.get(0)?,
                         began_at: row.get(1)?,
@@ -159,7 +159,7 @@ impl Metadata {
                         tags: count(5)?,
                         manifests: count(6)?,
                         skipped: count(7)?,
-                        bytes: row.get::<Option<i64>>(8)?.map(i64::cast_unsigned),
+                        bytes: row.get::<Option<u64>>(8)?,
                         stopped: row.get(9)?,
                     })
                 })?;

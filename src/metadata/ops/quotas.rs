@@ -2,7 +2,7 @@
 
 use crate::metadata::ops::gc::relief::{Candidates, Limits};
 use crate::metadata::ops::repo_id;
-use crate::metadata::sql::{Connection, Row, digest, params, parse_name};
+use crate::metadata::sql::{Connection, Row, digest, params};
 use crate::metadata::{
     CollectionRules, Durability, Growth, Metadata, Operation, OverQuota, Quota, QuotaUse, Reclaimed, Result,
     Scope, Target, sql,
@@ -102,9 +102,9 @@ fn insert(c: &dyn Connection, quota: &Quota) -> sql::Result<()> {
         quota.bytes.map(u64::cast_signed),
         quota.tags.map(u64::cast_signed),
         quota.repositories.map(u64::cast_signed),
-        used.bytes.cast_signed(),
-        used.tags.cast_signed(),
-        used.repositories.cast_signed(),
+        used.bytes,
+        used.tags,
+        used.repositories,
     ])
     .map(drop)
 }
@@ -115,7 +115,7 @@ fn measure(c: &dyn Connection, quota: Quota) -> sql::Result<QuotaUse> {
         "SELECT coalesce(sum(bytes + manifest_bytes), 0), coalesce(sum(tags), 0), count(*) FROM repositories
          WHERE ?1 IN ('', name) OR (substr(?1, -1) = '/' AND substr(name, 1, length(?1)) = ?1)",
     )?;
-    let count = |row: Row<'_>, column| row.get::<i64>(column).map(i64::cast_unsigned);
+    let count = |row: Row<'_>, column| row.get::<u64>(column);
     let (bytes, tags, repositories) = query
         .query_row([quota.scope.as_str()], |row| Ok((count(row, 0)?, count(row, 1)?, count(row, 2)?)))?;
     Ok(QuotaUse { quota, bytes, tags, repositories })
@@ -202,9 +202,9 @@ fn list_for(c: &dyn Connection, repo: &RepoName) -> sql::Result<Vec<QuotaUse>> {
 }
 
 fn quota_use(row: Row<'_>) -> sql::Result<QuotaUse> {
-    let scope: Scope = parse_name(row.get_ref(0)?.as_str()?, 0)?;
-    let limit = |column| row.get::<Option<i64>>(column).map(|limit| limit.map(i64::cast_unsigned));
-    let used = |column| row.get::<i64>(column).map(i64::cast_unsigned);
+    let scope: Scope = row.get(0)?;
+    let limit = |column| row.get::<Option<u64>>(column);
+    let used = |column| row.get::<u64>(column);
     Ok(QuotaUse {
         quota: Quota { scope, bytes: limit(1)?, tags: limit(2)?, repositories: limit(3)? },
         bytes: used(4)?,

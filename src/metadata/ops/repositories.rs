@@ -3,7 +3,7 @@
 use crate::metadata::ops::tags::REPOSITORY_HISTORY;
 use crate::metadata::ops::undo::deletion;
 use crate::metadata::ops::{ensure_repo, events, pins, quotas, repo_id, tags};
-use crate::metadata::sql::{Connection, OptionalExtension, params, parse_name};
+use crate::metadata::sql::{Connection, OptionalExtension, params};
 use crate::metadata::{
     Change, ChangeKind, Durability, EventDetails, ImmutableTags, Metadata, Operation, Renaming,
     RepositoryStep, RepositoryWork, Result, sql,
@@ -117,7 +117,7 @@ impl Metadata {
         self.perform(Operation::ForgetRepositories, async {
             let seen = self.read(|c| {
                 c.prepare_cached("SELECT id FROM repositories WHERE id > ?1 ORDER BY id LIMIT ?2")?
-                    .query_map(params![after, limit.cast_signed()], |row| row.get::<i64>(0))?
+                    .query_map(params![after, limit], |row| row.get::<i64>(0))?
                     .collect::<sql::Result<Vec<_>>>()
             })?;
             let next = seen.last().copied().filter(|_| seen.len() == limit);
@@ -223,7 +223,7 @@ fn immutable_tag_in(
     let mut query = c.prepare_cached("SELECT name FROM tags WHERE repo = ?1")?;
     let mut rows = query.query([repo])?;
     while let Some(row) = rows.next()? {
-        let tag = parse_name(row.get_ref(0)?.as_str()?, 0)?;
+        let tag = row.get(0)?;
         if immutable_tags.contains(&tag) {
             return Ok(Some(tag));
         }

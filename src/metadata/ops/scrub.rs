@@ -1,7 +1,7 @@
 //! Stores the position of the scrub and lists quarantined blobs.
 
 use crate::metadata::ops::maintenance::{read_value, write_value};
-use crate::metadata::sql::{Connection, SqlDigest, digest, limit_plus_one, params, parse_name};
+use crate::metadata::sql::{Connection, SqlDigest, digest, limit_plus_one, params};
 use crate::metadata::{
     Durability, MAX_LINKING_REPOSITORIES, Metadata, Operation, Page, QuarantinedBlob, Result, sql,
 };
@@ -41,7 +41,7 @@ impl Metadata {
                     let digest = row.get::<SqlDigest>(0)?.0;
                     let repos = linking_repositories(c, &digest)?;
                     let key = BlobKey { digest, generation: row.get(1)? };
-                    Ok(QuarantinedBlob { key, size: row.get::<i64>(2)?.cast_unsigned(), repos })
+                    Ok(QuarantinedBlob { key, size: row.get::<u64>(2)?, repos })
                 })?;
                 Page::read(rows, limit)
             })
@@ -57,7 +57,7 @@ impl Metadata {
                 let mut query = c.prepare_cached(
                     "SELECT count(*) FROM (SELECT 1 FROM blobs INDEXED BY blobs_damaged WHERE damaged <> 0 LIMIT ?1)",
                 )?;
-                query.query_row([max_count.cast_signed()], |row| row.get::<i64>(0)).map(i64::cast_unsigned)
+                query.query_row([max_count], |row| row.get(0))
             })
         })
         .await
@@ -69,8 +69,6 @@ fn linking_repositories(c: &dyn Connection, blob: &Digest) -> sql::Result<Vec<Re
         "SELECT r.name FROM links l JOIN repositories r ON r.id = l.repo WHERE l.digest = ?1
          ORDER BY l.repo LIMIT ?2",
     )?;
-    let names = query.query_map(params![digest(blob), MAX_LINKING_REPOSITORIES.cast_signed()], |row| {
-        parse_name(row.get_ref(0)?.as_str()?, 0)
-    })?;
+    let names = query.query_map(params![digest(blob), MAX_LINKING_REPOSITORIES], |row| row.get(0))?;
     names.collect()
 }

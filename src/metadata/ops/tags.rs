@@ -3,7 +3,7 @@
 use crate::clock::Timestamp;
 use crate::metadata::ops::gc::liveness;
 use crate::metadata::ops::repo_id;
-use crate::metadata::sql::{Connection, OptionalExtension, Row, digest, params, parse_name};
+use crate::metadata::sql::{Connection, OptionalExtension, Row, digest, params};
 use crate::metadata::{Change, ChangeKind, ImmutableTags, PutManifest, sql};
 use crate::oci::Tag;
 
@@ -32,7 +32,7 @@ pub(in crate::metadata) fn find(c: &dyn Connection, repo: i64, tag: &str) -> sql
 }
 
 /// Lists the tags of a manifest.
-pub(in crate::metadata) fn list_names(c: &dyn Connection, manifest: i64) -> sql::Result<Vec<String>> {
+pub(in crate::metadata) fn list_names(c: &dyn Connection, manifest: i64) -> sql::Result<Vec<Tag>> {
     c.prepare_cached("SELECT name FROM tags WHERE manifest = ?1")?
         .query_map([manifest], |row| row.get(0))?
         .collect()
@@ -47,8 +47,7 @@ pub(in crate::metadata) fn immutable_tag_of(
     if !immutable.can_match() {
         return Ok(None);
     }
-    for name in list_names(c, manifest)? {
-        let tag = parse_name(&name, 0)?;
+    for tag in list_names(c, manifest)? {
         if immutable.contains(&tag) {
             return Ok(Some(tag));
         }
@@ -141,7 +140,7 @@ pub(in crate::metadata) fn record_change(
             (SELECT id FROM tag_history WHERE repo = ?1 AND name = ?2 ORDER BY id DESC LIMIT 1 OFFSET ?3)
           ORDER BY id LIMIT ?4)",
     )?
-    .execute(params![repo, tag, change.keep.max(1).cast_signed(), MAX_TRIMMED_ROWS])?;
+    .execute(params![repo, tag, change.keep.max(1), MAX_TRIMMED_ROWS])?;
     trim_repository(c, repo, change)?;
     Ok(id)
 }

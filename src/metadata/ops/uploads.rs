@@ -1,9 +1,9 @@
 //! Stores uploads in progress and turns them into blobs.
 
 use crate::clock::{Timestamp, millis};
-use crate::metadata::ops::{ensure_repo, events, quotas};
+use crate::metadata::ops::{blobs, ensure_repo, events, quotas};
 use crate::metadata::sql::{
-    Connection, OptionalExtension, Row, SqlAlgorithm, SqlDigest, algorithm, digest, params, parse_name,
+    Connection, OptionalExtension, Row, SqlAlgorithm, SqlDigest, algorithm, digest, params,
 };
 use crate::metadata::{
     BlobSize, Commit, Durability, EventDetails, Growth, Metadata, Operation, OverQuota, Progress, Result,
@@ -64,8 +64,7 @@ impl Metadata {
                 let mut update = c.prepare_cached(
                     "UPDATE uploads SET offset = ?2, hash_state = ?3, touched_at = ?4 WHERE id = ?1",
                 )?;
-                let changed =
-                    update.execute(params![id, progress.offset.cast_signed(), progress.hash_state, now])?;
+                let changed = update.execute(params![id, progress.offset, progress.hash_state, now])?;
                 Ok(changed == 1)
             })
             .await
@@ -81,8 +80,8 @@ impl Metadata {
                     "SELECT r.name, u.offset FROM uploads u JOIN repositories r ON r.id = u.repo WHERE u.id = ?1",
                 )?;
                 let place = query.query_row([id], |row| {
-                    let repo = parse_name(row.get_ref(0)?.as_str()?, 0)?;
-                    Ok(UploadStatus { repo, offset: row.get::<i64>(1)?.cast_unsigned() })
+                    let repo = row.get(0)?;
+                    Ok(UploadStatus { repo, offset: row.get::<u64>(1)? })
                 });
                 place.optional()
             })
@@ -153,7 +152,7 @@ impl Metadata {
                 };
                 record_repair(c, repo, &key.digest, &target, end.now)?;
                 replace_generation(c, &target, &key, size)?;
-                crate::metadata::ops::blobs::link(c, repo, &target, end.now)?;
+                blobs::link(c, repo, &target, end.now)?;
                 Ok(Commit::Done)
             })
             .await
@@ -192,7 +191,7 @@ impl Metadata {
                 let mut query = c.prepare_cached(
                     "SELECT id FROM uploads WHERE touched_at <= ?1 ORDER BY touched_at LIMIT ?2",
                 )?;
-                query.query_map(params![idle_since, limit.cast_signed()], |row| row.get(0))?.collect()
+                query.query_map(params![idle_since, limit], |row| row.get(0))?.collect()
             })
         })
         .await
@@ -224,7 +223,7 @@ fn upload_record(row: Row<'_>) -> sql::Result<UploadRecord> {
     Ok(UploadRecord {
         id: row.get(0)?,
         algorithm: row.get::<SqlAlgorithm>(1)?.0,
-        progress: Progress { offset: row.get::<i64>(2)?.cast_unsigned(), hash_state: row.get(3)? },
+        progress: Progress { offset: row.get::<u64>(2)?, hash_state: row.get(3)? },
         touched_at: row.get(4)?,
         intent,
     })
@@ -304,8 +303,7 @@ fn over_quota(
     let mut query = c.prepare_cached(
         "SELECT r.name FROM uploads u JOIN repositories r ON r.id = u.repo WHERE u.id = ?1",
     )?;
-    let repo: Option<RepoName> =
-        query.query_row([id], |row| parse_name(row.get_ref(0)?.as_str()?, 0)).optional()?;
+    let repo: Option<RepoName> = query.query_row([id], |row| row.get(0)).optional()?;
     let exceeded = repo.map(|repo| quotas::check_link(c, &repo, target, size.logical));
     Ok(exceeded.transpose()?.flatten())
 }
@@ -325,7 +323,7 @@ fn record_repair(
     }
     let repository = c
         .prepare_cached("SELECT name FROM repositories WHERE id = ?1")?
-        .query_row([repo], |row| parse_name(row.get_ref(0)?.as_str()?, 0))?;
+        .query_row([repo], |row| row.get(0))?;
     events::record(c, now, &EventDetails::BlobHealed { digest: pushed.clone(), repository })
 }
 
@@ -342,6 +340,6 @@ fn replace_generation(c: &dyn Connection, target: &[u8], key: &BlobKey, size: Bl
          ON CONFLICT DO UPDATE SET size = excluded.size, generation = excluded.generation, damaged = 0,
                                    allocated = excluded.allocated, measured = 1",
     )?
-    .execute(params![target, size.logical.cast_signed(), key.generation, size.allocated.cast_signed()])
+    .execute(params![target, size.logical, key.generation, size.allocated])
     .map(drop)
 }

@@ -1,7 +1,6 @@
 //! Checks that the metadata is consistent.
 
-use crate::metadata::sql;
-use crate::metadata::sql::Connection;
+use crate::metadata::sql::{self, Connection};
 
 /// Queries that find nothing in a consistent store, each with the meaning of a row that it finds.
 const RULES: [(&str, &str); 15] = [

@@ -28,7 +28,7 @@ impl Metadata {
                     "SELECT digest, generation, size, damaged, iif(measured, allocated, NULL) FROM blobs WHERE measured = 0
                      ORDER BY digest LIMIT ?1",
                 )?;
-                query.query_map([limit.cast_signed()], stored_blob)?.collect()
+                query.query_map([limit], stored_blob)?.collect()
             })
         })
         .await
@@ -42,9 +42,7 @@ impl Metadata {
                     "UPDATE blobs SET allocated = ?3, measured = 1 WHERE digest = ?1 AND generation = ?2",
                 )?;
                 measured.iter().try_for_each(|(key, allocated)| {
-                    update
-                        .execute(params![digest(&key.digest), key.generation, allocated.cast_signed()])
-                        .map(drop)
+                    update.execute(params![digest(&key.digest), key.generation, allocated]).map(drop)
                 })
             })
             .await

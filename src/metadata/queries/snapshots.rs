@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use crate::metadata::ops::repo_id;
 use crate::metadata::queries::snapshots::manifest_facts::FactsReader;
-use crate::metadata::sql::{Connection, Snapshot, SqlDigest, params, parse_name};
+use crate::metadata::sql::{Connection, Snapshot, SqlDigest, params};
 use crate::metadata::{LoadedSnapshot, Metadata, Operation, Result, SnapshotQuery, sql};
 use crate::oci::{Digest, RepoName};
 use crate::retention::{ManifestFacts, RepoSnapshot, TagFacts};
@@ -116,7 +116,7 @@ fn read_tags(
         // A tag always points at a live manifest.
         if let Some(position) = positions.get(&row.get(1)?) {
             found.push(TagFacts {
-                name: parse_name(row.get_ref(0)?.as_str()?, 0)?,
+                name: row.get(0)?,
                 digest: manifests[*position].digest.clone(),
                 pushed_at: row.get(2)?,
                 past: Vec::new(),
@@ -134,7 +134,7 @@ fn read_past_digests(c: &dyn Connection, repo: i64, tags: &mut [TagFacts], limit
     let mut rows = query.query(params![repo])?;
     let mut waiting = tags.iter_mut().rev().peekable();
     while let Some(row) = rows.next()? {
-        let name = row.get_ref(0)?.as_str()?;
+        let name = row.text(0)?;
         while waiting.next_if(|tag| tag.name.as_str() > name).is_some() {}
         let Some(tag) = waiting.peek_mut().filter(|tag| tag.name.as_str() == name) else {
             continue;

@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 
-use crate::metadata::sql::{Connection, Row, SqlDigest, params, parse_name};
+use crate::metadata::sql::{Connection, Row, SqlDigest, params};
 use crate::metadata::{BigBlob, ColdTag, PrefixUsage, RepoUsage, Scope, Usage, UsageDay, sql};
 use crate::oci::RepoName;
 
@@ -25,14 +25,14 @@ pub(in crate::metadata) fn usage(c: &dyn Connection, scope: &Scope) -> sql::Resu
     )?;
     let mut usage = query.query_row([from, to], |row| {
         Ok(Usage {
-            repositories: read_u64(row, 0)?,
-            tags: read_u64(row, 1)?,
-            manifests: read_u64(row, 2)?,
-            links: read_u64(row, 3)?,
-            logical: read_u64(row, 4)?,
-            bytes: read_u64(row, 5)?,
-            allocated: read_u64(row, 6)?,
-            exclusive: read_u64(row, 6)?,
+            repositories: row.get(0)?,
+            tags: row.get(1)?,
+            manifests: row.get(2)?,
+            links: row.get(3)?,
+            logical: row.get(4)?,
+            bytes: row.get(5)?,
+            allocated: row.get(6)?,
+            exclusive: row.get(6)?,
         })
     })?;
     match scope {
@@ -44,7 +44,7 @@ pub(in crate::metadata) fn usage(c: &dyn Connection, scope: &Scope) -> sql::Resu
 
 fn add_everything(c: &dyn Connection, usage: &mut Usage) -> sql::Result<()> {
     let mut query = c.prepare_cached("SELECT bytes, allocated FROM totals")?;
-    (usage.bytes, usage.allocated) = query.query_row([], |row| Ok((read_u64(row, 0)?, read_u64(row, 1)?)))?;
+    (usage.bytes, usage.allocated) = query.query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?;
     usage.exclusive = usage.allocated;
     Ok(())
 }
@@ -55,8 +55,8 @@ fn add_shared(c: &dyn Connection, scope: &Scope, usage: &mut Usage) -> sql::Resu
         let mut query = c.prepare_cached("SELECT bytes, allocated FROM repositories WHERE name = ?1")?;
         let mut rows = query.query([name.as_str()])?;
         if let Some(row) = rows.next()? {
-            usage.bytes = read_u64(row, 0)?;
-            usage.allocated = read_u64(row, 1)?;
+            usage.bytes = row.get(0)?;
+            usage.allocated = row.get(1)?;
         }
         return Ok(());
     }
@@ -65,11 +65,11 @@ fn add_shared(c: &dyn Connection, scope: &Scope, usage: &mut Usage) -> sql::Resu
     let mut linking = c.prepare_cached("SELECT repo FROM links WHERE digest = ?1")?;
     let mut rows = shared.query([])?;
     while let Some(row) = rows.next()? {
-        let size = read_u64(row, 1)?;
-        let allocated = read_u64(row, 2)?;
-        let links = read_u64(row, 3)?;
+        let size: u64 = row.get(1)?;
+        let allocated: u64 = row.get(2)?;
+        let links: u64 = row.get(3)?;
         let mut links_within = 0;
-        let mut found = linking.query([row.get_ref(0)?.as_blob()?])?;
+        let mut found = linking.query([row.blob(0)?])?;
         while let Some(link) = found.next()? {
             links_within += u64::from(within.contains(&link.get(0)?));
         }
@@ -100,18 +100,18 @@ pub(in crate::metadata) fn biggest_repositories(
         "SELECT name, tags, manifests, blobs, bytes, allocated, own_allocated FROM repositories
          WHERE name >= ?1 AND name < ?2 ORDER BY allocated DESC, name LIMIT ?3",
     )?;
-    let rows = query.query_map(params![from, to, limit.cast_signed()], |row| {
+    let rows = query.query_map(params![from, to, limit], |row| {
         let usage = Usage {
             repositories: 1,
-            tags: read_u64(row, 1)?,
-            manifests: read_u64(row, 2)?,
-            links: read_u64(row, 3)?,
-            logical: read_u64(row, 4)?,
-            bytes: read_u64(row, 4)?,
-            allocated: read_u64(row, 5)?,
-            exclusive: read_u64(row, 6)?,
+            tags: row.get(1)?,
+            manifests: row.get(2)?,
+            links: row.get(3)?,
+            logical: row.get(4)?,
+            bytes: row.get(4)?,
+            allocated: row.get(5)?,
+            exclusive: row.get(6)?,
         };
-        Ok(RepoUsage { repo: parse_name(row.get_ref(0)?.as_str()?, 0)?, usage })
+        Ok(RepoUsage { repo: row.get(0)?, usage })
     })?;
     rows.collect()
 }
@@ -132,11 +132,11 @@ pub(in crate::metadata) fn biggest_prefixes(
     while let Some(row) = rows.next()? {
         let found = PrefixUsage {
             prefix: Some(row.get(0)?),
-            repositories: read_u64(row, 1)?,
-            tags: read_u64(row, 2)?,
-            logical: read_u64(row, 3)?,
-            exclusive: read_u64(row, 4)?,
-            shared: read_u64(row, 5)?,
+            repositories: row.get(1)?,
+            tags: row.get(2)?,
+            logical: row.get(3)?,
+            exclusive: row.get(4)?,
+            shared: row.get(5)?,
         };
         if named.len() < limit {
             named.push(found);
@@ -167,8 +167,7 @@ pub(in crate::metadata) fn manifest_repositories(
         "SELECT r.name FROM repositories r CROSS JOIN manifests m ON m.repo = r.id AND m.digest = ?1
          ORDER BY r.name LIMIT ?2",
     )?;
-    let rows = query
-        .query_map(params![wanted, limit.cast_signed()], |row| parse_name(row.get_ref(0)?.as_str()?, 0))?;
+    let rows = query.query_map(params![wanted, limit], |row| row.get(0))?;
     rows.collect()
 }
 
@@ -180,12 +179,11 @@ pub(in crate::metadata) fn biggest_blobs(
     let blob = |row: Row<'_>| {
         Ok(BigBlob {
             digest: row.get::<SqlDigest>(0)?.0,
-            bytes: read_u64(row, 1)?,
-            allocated: read_u64(row, 2)?,
-            links: read_u64(row, 3)?,
+            bytes: row.get(1)?,
+            allocated: row.get(2)?,
+            links: row.get(3)?,
         })
     };
-    let limit = limit.cast_signed();
     if *scope == Scope::All {
         let mut query = c.prepare_cached(
             "SELECT digest, size, allocated, links FROM blobs ORDER BY allocated DESC, digest LIMIT ?1",
@@ -213,13 +211,8 @@ pub(in crate::metadata) fn coldest_tags(
          FROM repositories r JOIN tags t ON t.repo = r.id JOIN manifests m ON m.id = t.manifest
          WHERE r.name >= ?1 AND r.name < ?2 ORDER BY m.pulled_at, t.updated_at, r.name, t.name LIMIT ?3",
     )?;
-    let rows = query.query_map(params![from, to, limit.cast_signed()], |row| {
-        Ok(ColdTag {
-            repo: parse_name(row.get_ref(0)?.as_str()?, 0)?,
-            tag: parse_name(row.get_ref(1)?.as_str()?, 1)?,
-            pulled_at: row.get(2)?,
-            pushed_at: row.get(3)?,
-        })
+    let rows = query.query_map(params![from, to, limit], |row| {
+        Ok(ColdTag { repo: row.get(0)?, tag: row.get(1)?, pulled_at: row.get(2)?, pushed_at: row.get(3)? })
     })?;
     rows.collect()
 }
@@ -228,13 +221,13 @@ pub(in crate::metadata) fn days(c: &dyn Connection, limit: usize) -> sql::Result
     let mut query = c.prepare_cached(
         "SELECT day, blobs, bytes, allocated, manifests FROM usage_days ORDER BY day DESC LIMIT ?1",
     )?;
-    let rows = query.query_map([limit.cast_signed()], |row| {
+    let rows = query.query_map([limit], |row| {
         Ok(UsageDay {
             day: row.get(0)?,
-            blobs: read_u64(row, 1)?,
-            bytes: read_u64(row, 2)?,
-            allocated: read_u64(row, 3)?,
-            manifests: read_u64(row, 4)?,
+            blobs: row.get(1)?,
+            bytes: row.get(2)?,
+            allocated: row.get(3)?,
+            manifests: row.get(4)?,
         })
     })?;
     let mut days = rows.collect::<sql::Result<Vec<_>>>()?;
@@ -258,8 +251,4 @@ pub(in crate::metadata) fn record_day(c: &dyn Connection, day: i64) -> sql::Resu
     )?
     .execute([day])
     .map(drop)
-}
-
-pub(in crate::metadata) fn read_u64(row: Row<'_>, column: usize) -> sql::Result<u64> {
-    row.get::<i64>(column).map(i64::cast_unsigned)
 }

@@ -1,15 +1,12 @@
 //! Explains why a manifest or blob is kept: counts what holds it and names the first holders.
 
 use crate::clock::Timestamp;
-use crate::metadata::ops::gc::liveness;
-use crate::metadata::ops::gc::liveness::Review;
+use crate::metadata::ops::blobs::read_digest;
+use crate::metadata::ops::gc::liveness::{self, Review};
 use crate::metadata::ops::repo_id;
 use crate::metadata::queries::reclaimable::graph::ReclaimableGraph;
 use crate::metadata::queries::reclaimable::summary::next_review;
-use crate::metadata::queries::usage::read_u64;
-use crate::metadata::sql::{
-    Connection, OptionalExtension, Params, Row, SqlDigest, digest, params, parse_name,
-};
+use crate::metadata::sql::{Connection, OptionalExtension, Params, Row, SqlDigest, digest, params};
 use crate::metadata::{
     BlobWhy, CollectionRules, Holder, Lease, LinkWhy, ManifestState, ManifestWhy, Sample, sql,
 };
@@ -47,7 +44,7 @@ pub(in crate::metadata) fn manifest(
     let untagged = options.rules.untagged.map(|untagged| untagged.max(options.rules.lease));
     let waits = [(Review::Manifest, untagged), (Review::Orphan, Some(options.rules.lease))];
     Ok(Some(ManifestWhy {
-        digest: crate::metadata::ops::blobs::read_digest(&found.digest)?,
+        digest: read_digest(&found.digest)?,
         state: found.state,
         tags: tags(c, found.id, options)?,
         indexes: holders(c, repo, &found.digest, 1, options)?,
@@ -99,9 +96,8 @@ pub(in crate::metadata) fn blob(
     let target = digest(wanted);
     let mut query =
         c.prepare_cached("SELECT size, allocated, damaged, links FROM blobs WHERE digest = ?1")?;
-    let found = query.query_row([&target], |row| {
-        Ok((read_u64(row, 0)?, read_u64(row, 1)?, row.get::<bool>(2)?, read_u64(row, 3)?))
-    });
+    let found =
+        query.query_row([&target], |row| Ok((row.get(0)?, row.get(1)?, row.get::<bool>(2)?, row.get(3)?)));
     let Some((bytes, allocated, damaged, count)) = found.optional()? else {
         return Ok(None);
     };
@@ -110,7 +106,7 @@ pub(in crate::metadata) fn blob(
          WHERE l.digest = ?1 ORDER BY l.repo LIMIT ?2",
     )?;
     let mut first = Vec::new();
-    let mut rows = query.query(params![target, options.limit.cast_signed()])?;
+    let mut rows = query.query(params![target, options.limit])?;
     while let Some(row) = rows.next()? {
         first.push(read_link(c, row, &target, options)?);
     }
@@ -123,7 +119,7 @@ fn read_link(c: &dyn Connection, row: Row<'_>, target: &[u8], options: WhyOption
     let hidden_at: Option<Timestamp> = row.get(3)?;
     let waits = [(Review::Link, Some(options.rules.lease)), (Review::HiddenLink, Some(options.rules.trash))];
     Ok(LinkWhy {
-        repo: parse_name(row.get_ref(1)?.as_str()?, 1)?,
+        repo: row.get(1)?,
         manifests: holders(c, repo, target, 0, options)?,
         lease: lease(c, repo, row.get(2)?, options)?,
         hidden_until: hidden_at.map(|hidden_at| hidden_at.plus(options.rules.trash)),
@@ -140,11 +136,11 @@ fn holders(
     options: WhyOptions,
 ) -> sql::Result<Sample<Holder>> {
     let count = "SELECT count(*) FROM edges WHERE repo = ?1 AND target = ?2 AND kind = ?3";
-    let count = c.prepare_cached(count)?.query_row(params![repo, target, kind], |row| read_u64(row, 0))?;
+    let count = c.prepare_cached(count)?.query_row(params![repo, target, kind], |row| row.get(0))?;
     let sql =
         "SELECT m.digest, m.state, m.removed_at, m.id FROM edges e JOIN manifests m ON m.id = e.manifest
                WHERE e.repo = ?1 AND e.target = ?2 AND e.kind = ?3 ORDER BY e.manifest DESC LIMIT ?4";
-    let first = read_holders(c, sql, params![repo, target, kind, options.limit.cast_signed()], options)?;
+    let first = read_holders(c, sql, params![repo, target, kind, options.limit], options)?;
     Ok(Sample { first, count })
 }
 
@@ -182,11 +178,9 @@ fn state(row: Row<'_>, state: usize, removed_at: usize, options: WhyOptions) -> 
 
 fn tags(c: &dyn Connection, id: i64, options: WhyOptions) -> sql::Result<Sample<crate::oci::Tag>> {
     let count = "SELECT count(*) FROM tags WHERE manifest = ?1";
-    let count = c.prepare_cached(count)?.query_row([id], |row| read_u64(row, 0))?;
+    let count = c.prepare_cached(count)?.query_row([id], |row| row.get(0))?;
     let mut query = c.prepare_cached("SELECT name FROM tags WHERE manifest = ?1 ORDER BY name LIMIT ?2")?;
-    let rows = query.query_map(params![id, options.limit.cast_signed()], |row| {
-        parse_name(row.get_ref(0)?.as_str()?, 0)
-    })?;
+    let rows = query.query_map(params![id, options.limit], |row| row.get(0))?;
     Ok(Sample { first: rows.collect::<sql::Result<_>>()?, count })
 }
 

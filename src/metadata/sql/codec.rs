@@ -1,10 +1,10 @@
 //! Encodes values for columns and decodes them.
 
+use super::FromSqlError;
 use super::value::{FromSql, ToSql, Value, ValueRef};
-use super::{Error, FromSqlError};
 use crate::clock::Timestamp;
 use crate::metadata::{AccountKind, ChangeKind, EdgeKind, Grantee, Role, RunCause, Scope};
-use crate::oci::{Algorithm, Digest, Generation, UploadId};
+use crate::oci::{Algorithm, Digest, Generation, RepoName, Tag, UploadId};
 
 /// A digest read from its column: one byte for the algorithm, then the hash.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -184,7 +184,7 @@ macro_rules! as_text {
 
 pub(crate) use as_text;
 
-as_text!(Role, Scope, Grantee);
+as_text!(Role, Scope, Grantee, RepoName, Tag);
 
 impl ToSql for AccountKind {
     fn to_sql(&self) -> Value<'_> {
@@ -209,14 +209,6 @@ impl FromSql for AccountKind {
 }
 
 /// Number of rows to read for a page: one more than its limit, to find out whether more follow.
-pub(crate) fn limit_plus_one(limit: usize) -> isize {
-    limit.saturating_add(1).cast_signed()
-}
-
-/// Parses a name from its column. Only valid names are ever written.
-pub(crate) fn parse_name<T: std::str::FromStr>(text: &str, column: usize) -> super::Result<T>
-where
-    T::Err: std::error::Error + Send + Sync + 'static,
-{
-    text.parse().map_err(|error| Error::InvalidColumn { column, source: Box::new(error) })
+pub(crate) fn limit_plus_one(limit: usize) -> usize {
+    limit.saturating_add(1)
 }

@@ -60,12 +60,6 @@ impl FromSqlError {
     }
 }
 
-impl From<FromSqlError> for Error {
-    fn from(error: FromSqlError) -> Self {
-        Self::InvalidColumn { column: 0, source: Box::new(error) }
-    }
-}
-
 /// Turns the absence of a row into `None`.
 pub(crate) trait OptionalExtension<T> {
     /// `None` if the query has no row.

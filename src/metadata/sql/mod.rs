@@ -11,7 +11,7 @@ mod params;
 mod row;
 mod value;
 
-pub(crate) use codec::{SqlAlgorithm, SqlDigest, algorithm, as_text, digest, limit_plus_one, parse_name};
+pub(crate) use codec::{SqlAlgorithm, SqlDigest, algorithm, as_text, digest, limit_plus_one};
 pub(crate) use error::{Error, FromSqlError, OptionalExtension, Result};
 pub(crate) use params::{Params, params};
 pub(crate) use row::{RawRow, RawRows, Row, Rows};

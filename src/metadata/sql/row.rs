@@ -35,17 +35,37 @@ pub(crate) struct Row<'r>(&'r dyn RawRow);
 impl<'r> Row<'r> {
     /// Decodes the value in the column `index`, counted from 0.
     pub(crate) fn get<T: FromSql>(self, index: usize) -> Result<T> {
-        T::column_result(self.0.value(index)?).map_err(|error| invalid(index, error))
+        self.decode(index, T::column_result)
     }
 
-    /// The value in the column `index`, borrowed.
-    pub(crate) fn get_ref(self, index: usize) -> Result<ValueRef<'r>> {
-        self.0.value(index)
+    /// The text in the column `index`.
+    pub(crate) fn text(self, index: usize) -> Result<&'r str> {
+        self.decode(index, ValueRef::as_str)
     }
-}
 
-fn invalid(column: usize, error: FromSqlError) -> Error {
-    Error::InvalidColumn { column, source: Box::new(error) }
+    /// The text in the column `index`; `None` for `NULL`.
+    pub(crate) fn text_or_null(self, index: usize) -> Result<Option<&'r str>> {
+        self.decode(index, ValueRef::as_str_or_null)
+    }
+
+    /// The bytes in the column `index`.
+    pub(crate) fn blob(self, index: usize) -> Result<&'r [u8]> {
+        self.decode(index, ValueRef::as_blob)
+    }
+
+    /// The bytes in the column `index`; `None` for `NULL`.
+    pub(crate) fn blob_or_null(self, index: usize) -> Result<Option<&'r [u8]>> {
+        self.decode(index, ValueRef::as_blob_or_null)
+    }
+
+    fn decode<T>(
+        self,
+        column: usize,
+        decode: impl FnOnce(ValueRef<'r>) -> std::result::Result<T, FromSqlError>,
+    ) -> Result<T> {
+        decode(self.0.value(column)?)
+            .map_err(|error| Error::InvalidColumn { column, source: Box::new(error) })
+    }
 }
 
 /// The rows of a result, each read by a function.

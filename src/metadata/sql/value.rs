@@ -101,13 +101,26 @@ macro_rules! numbers {
 
 numbers!(u8, u16, u32, i64);
 
-impl ToSql for isize {
+/// Unsigned numbers of 64 bits are stored as the signed number of the same bits. Sizes and counts never need the last bit.
+impl ToSql for u64 {
     fn to_sql(&self) -> Value<'_> {
-        Value::Integer(*self as i64)
+        Value::Integer(self.cast_signed())
     }
 }
 
-impl FromSql for isize {
+impl FromSql for u64 {
+    fn column_result(value: ValueRef<'_>) -> Decoded<Self> {
+        value.as_i64().map(i64::cast_unsigned)
+    }
+}
+
+impl ToSql for usize {
+    fn to_sql(&self) -> Value<'_> {
+        Value::Integer(self.cast_signed() as i64)
+    }
+}
+
+impl FromSql for usize {
     fn column_result(value: ValueRef<'_>) -> Decoded<Self> {
         let number = value.as_i64()?;
         Self::try_from(number).map_err(|_| FromSqlError::OutOfRange(number))

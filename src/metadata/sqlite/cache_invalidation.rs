@@ -10,7 +10,6 @@ use rusqlite::Connection;
 use rusqlite::functions::FunctionFlags;
 
 use super::query_cache::CacheGenerations;
-use crate::metadata::sql::parse_name;
 use crate::metadata::sql::{self, OptionalExtension};
 use crate::oci::RepoName;
 
@@ -74,5 +73,5 @@ impl CacheInvalidation {
 
 fn repository_name(connection: &dyn sql::Connection, id: i64) -> sql::Result<Option<RepoName>> {
     let mut query = connection.prepare_cached("SELECT name FROM repositories WHERE id = ?1")?;
-    query.query_row([id], |row| parse_name(row.get_ref(0)?.as_str()?, 0)).optional()
+    query.query_row([id], |row| row.get(0)).optional()
 }

@@ -74,7 +74,10 @@ impl RawRow for rusqlite::Row<'_> {
             SqliteValueRef::Text(text) => ValueRef::Text(text),
             SqliteValueRef::Blob(bytes) => ValueRef::Blob(bytes),
             // No column holds such numbers.
-            SqliteValueRef::Real(_) => return Err(sql::FromSqlError::InvalidType.into()),
+            SqliteValueRef::Real(_) => {
+                let source = Box::new(sql::FromSqlError::InvalidType);
+                return Err(sql::Error::InvalidColumn { column: index, source });
+            }
         })
     }
 }

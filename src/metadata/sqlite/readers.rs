@@ -93,8 +93,8 @@ impl Readers {
         let connection = self.connect()?;
         connection.pragma_update(None, "cache_size", -REPORT_CACHE_KIB)?;
         // All statements of the report see the same state.
-        let transaction = connection.unchecked_transaction()?;
-        query(&*transaction)
+        let _snapshot = sql::Snapshot::begin(&connection)?;
+        query(&connection)
     }
 
     fn connect(&self) -> rusqlite::Result<Connection> {

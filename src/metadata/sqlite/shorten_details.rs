@@ -52,7 +52,7 @@ struct Unbounded {
 fn bound_some(c: &dyn Connection, after: i64) -> sql::Result<Option<i64>> {
     let last: Option<i64> = c.query_row(
         "SELECT max(id) FROM (SELECT id FROM manifests WHERE id > ?1 ORDER BY id LIMIT ?2)",
-        params![after, BATCH_ROWS.cast_signed()],
+        params![after, BATCH_ROWS],
         |row| row.get(0),
     )?;
     let Some(last) = last else {
@@ -78,7 +78,7 @@ fn next_unbounded(c: &dyn Connection, after: i64, last: i64) -> sql::Result<Opti
            AND (annotations IS NOT NULL OR octet_length(artifact_type) > ?3 OR octet_length(details) > ?4)
          ORDER BY id LIMIT 1",
     )?;
-    let limits = params![after, last, MAX_MEDIA_TYPE_LEN.cast_signed(), MAX_OWN_DETAILS.cast_signed()];
+    let limits = params![after, last, MAX_MEDIA_TYPE_LEN, MAX_OWN_DETAILS];
     let row = |row: Row<'_>| {
         Ok(Unbounded {
             id: row.get(0)?,

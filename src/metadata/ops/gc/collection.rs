@@ -90,9 +90,9 @@ impl Metadata {
         self.perform(Operation::PendingDeletions, async {
             self.read(|c| {
                 let mut query = c.prepare_cached("SELECT digest, generation, size FROM doomed LIMIT ?1")?;
-                let rows = query.query_map([limit.cast_signed()], |row| {
+                let rows = query.query_map([limit], |row| {
                     let key = BlobKey { digest: row.get::<SqlDigest>(0)?.0, generation: row.get(1)? };
-                    Ok((key, row.get::<i64>(2)?.cast_unsigned()))
+                    Ok((key, row.get::<u64>(2)?))
                 })?;
                 rows.collect()
             })
@@ -173,6 +173,6 @@ fn delete_past_uploads(c: &dyn Connection, rules: &CollectionRules, limit: usize
         "DELETE FROM past_uploads WHERE (repo, began_at) IN
          (SELECT repo, began_at FROM past_uploads WHERE ended_at <= ?1 LIMIT ?2)",
     )?
-    .execute(params![rules.lease_cutoff(), limit.cast_signed()])
+    .execute(params![rules.lease_cutoff(), limit])
     .map(drop)
 }

@@ -22,7 +22,7 @@ pub(in crate::metadata) fn start_purge(
             "UPDATE manifests SET state = 2 WHERE id IN
              (SELECT id FROM manifests WHERE state = 1 AND removed_at <= ?1 ORDER BY removed_at LIMIT ?2)",
         )?
-        .execute(params![cutoff, limit.cast_signed()])?;
+        .execute(params![cutoff, limit])?;
     Ok(Batch { changed: changed as u64, more: changed == limit })
 }
 
@@ -39,7 +39,7 @@ pub(in crate::metadata) fn start_purge_of_repository(
              (SELECT id FROM manifests WHERE repo = ?1 AND state = 1 AND removed_at <= ?2
               ORDER BY removed_at LIMIT ?3)",
         )?
-        .execute(params![repo, cutoff, limit.cast_signed()])?;
+        .execute(params![repo, cutoff, limit])?;
     Ok(Batch { changed: changed as u64, more: changed == limit })
 }
 
@@ -155,8 +155,7 @@ impl Purging {
 
 fn edges(c: &dyn Connection, manifest: i64, limit: usize) -> sql::Result<Vec<(Vec<u8>, EdgeKind)>> {
     let mut query = c.prepare_cached("SELECT target, kind FROM edges WHERE manifest = ?1 LIMIT ?2")?;
-    let rows =
-        query.query_map(params![manifest, limit.cast_signed()], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let rows = query.query_map(params![manifest, limit], |row| Ok((row.get(0)?, row.get(1)?)))?;
     rows.collect()
 }
 
@@ -197,7 +196,7 @@ fn referrers(c: &dyn Connection, subject: &Purging, limit: usize) -> sql::Result
          WHERE e.repo = ?1 AND e.target = ?2 AND e.kind = 2 AND e.manifest > ?3 AND m.state = 0
          ORDER BY e.manifest LIMIT ?4",
     )?;
-    let values = params![subject.repo, subject.digest, subject.purged_to, limit.cast_signed()];
+    let values = params![subject.repo, subject.digest, subject.purged_to, limit];
     query.query_map(values, |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
 }
 

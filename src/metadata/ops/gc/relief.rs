@@ -92,7 +92,7 @@ fn oldest_trash(c: &dyn Connection, scope: &Scope, limit: usize) -> sql::Result<
            AND (?1 IN ('', r.name) OR (substr(?1, -1) = '/' AND substr(r.name, 1, length(?1)) = ?1))
          ORDER BY m.removed_at LIMIT ?2",
     )?;
-    query.query_map(params![scope.as_str(), limit.cast_signed(), i64::MAX], |row| row.get(0))?.collect()
+    query.query_map(params![scope.as_str(), limit, i64::MAX], |row| row.get(0))?.collect()
 }
 
 fn purging(c: &dyn Connection, scope: &Scope, limit: usize) -> sql::Result<Vec<i64>> {
@@ -102,7 +102,7 @@ fn purging(c: &dyn Connection, scope: &Scope, limit: usize) -> sql::Result<Vec<i
            AND (?1 IN ('', r.name) OR (substr(?1, -1) = '/' AND substr(r.name, 1, length(?1)) = ?1))
          ORDER BY m.id LIMIT ?2",
     )?;
-    query.query_map(params![scope.as_str(), limit.cast_signed()], |row| row.get(0))?.collect()
+    query.query_map(params![scope.as_str(), limit], |row| row.get(0))?.collect()
 }
 
 fn due(
@@ -118,6 +118,6 @@ fn due(
            AND (?1 IN ('', r.name) OR (substr(?1, -1) = '/' AND substr(r.name, 1, length(?1)) = ?1))
          ORDER BY v.since LIMIT ?4",
     )?;
-    let values = params![scope.as_str(), kind as i64, cutoff, limit.cast_signed()];
+    let values = params![scope.as_str(), kind as i64, cutoff, limit];
     query.query_map(values, |row| Ok(Entry { repo: row.get(0)?, digest: row.get(1)? }))?.collect()
 }

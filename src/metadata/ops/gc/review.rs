@@ -1,8 +1,7 @@
 //! Processes the review queue: entries that are due are dropped from the queue, postponed, or their target is removed.
 
 use crate::clock::Timestamp;
-use crate::metadata::ops::gc::liveness;
-use crate::metadata::ops::gc::liveness::Review;
+use crate::metadata::ops::gc::liveness::{self, Review};
 use crate::metadata::ops::manifests;
 use crate::metadata::sql::{Connection, OptionalExtension, params};
 use crate::metadata::{Batch, Change, ChangeKind, CollectionRules, sql};
@@ -27,7 +26,7 @@ fn due(c: &dyn Connection, kind: Review, cutoff: Timestamp, limit: usize) -> sql
     let mut query = c.prepare_cached(
         "SELECT repo, digest FROM review WHERE kind = ?1 AND since <= ?2 ORDER BY since LIMIT ?3",
     )?;
-    let rows = query.query_map(params![kind as i64, cutoff, limit.cast_signed()], |row| {
+    let rows = query.query_map(params![kind as i64, cutoff, limit], |row| {
         Ok(Entry { repo: row.get(0)?, digest: row.get(1)? })
     })?;
     rows.collect()

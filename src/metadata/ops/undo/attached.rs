@@ -4,8 +4,7 @@
 
 use crate::clock::Timestamp;
 use crate::metadata::ops::blobs::read_digest;
-use crate::metadata::ops::undo::restore;
-use crate::metadata::ops::undo::restore::Plan;
+use crate::metadata::ops::undo::restore::{self, Plan};
 use crate::metadata::ops::{manifests, tags};
 use crate::metadata::sql::{Connection, OptionalExtension, params};
 use crate::metadata::{Change, ChangeKind, Restored, sql};
@@ -49,7 +48,7 @@ fn live_children(c: &dyn Connection, repo: i64, index: i64) -> sql::Result<Vec<V
         "SELECT m.digest FROM edges e JOIN manifests m ON m.repo = ?1 AND m.digest = e.target
          WHERE e.manifest = ?2 AND e.kind = 1 AND m.state = 0 LIMIT ?3",
     )?
-    .query_map(params![repo, index, restore::MAX_MANIFESTS.cast_signed()], |row| row.get(0))?
+    .query_map(params![repo, index, restore::MAX_MANIFESTS], |row| row.get(0))?
     .collect()
 }
 

@@ -5,7 +5,7 @@
 
 use crate::metadata::ops::undo::restore;
 use crate::metadata::ops::{manifests, quotas, tags};
-use crate::metadata::sql::{Connection, OptionalExtension, Row, params, parse_name};
+use crate::metadata::sql::{Connection, OptionalExtension, Row, params};
 use crate::metadata::{Change, ChangeKind, EdgeKind, RepositoryStep, RepositoryWork, sql};
 use crate::oci::{Digest, Tag};
 
@@ -15,9 +15,9 @@ pub(in crate::metadata) struct Work {
     kind: ChangeKind,
     removal: i64,
     at: i64,
-    total: i64,
-    done: i64,
-    failed: i64,
+    total: u64,
+    done: u64,
+    failed: u64,
     actor: Option<String>,
     reason: Option<String>,
 }
@@ -54,8 +54,8 @@ pub(in crate::metadata) fn list(c: &dyn Connection, limit: usize) -> sql::Result
         "SELECT w.repo, w.kind, w.removal, w.at, w.total, w.done, w.failed, w.actor, w.reason, r.name
          FROM repository_work w JOIN repositories r ON r.id = w.repo ORDER BY w.repo LIMIT ?1",
     )?;
-    let rows = query.query_map([limit.cast_signed()], |row| {
-        let name = parse_name(row.get_ref(WORK_COLUMNS)?.as_str()?, WORK_COLUMNS)?;
+    let rows = query.query_map([limit], |row| {
+        let name = row.get(WORK_COLUMNS)?;
         Ok(read_work(row)?.to_record(name))
     })?;
     rows.collect()
@@ -68,9 +68,9 @@ impl Work {
             repo,
             kind: self.kind,
             removal: self.removal,
-            total: self.total.cast_unsigned(),
-            done: self.done.cast_unsigned(),
-            failed: self.failed.cast_unsigned(),
+            total: self.total,
+            done: self.done,
+            failed: self.failed,
         }
     }
 
@@ -107,7 +107,7 @@ pub(in crate::metadata) fn start_deletion(
     repo: i64,
     change: &Change,
 ) -> sql::Result<Option<Work>> {
-    let (total, newest): (i64, Option<i64>) = c
+    let (total, newest): (u64, Option<i64>) = c
         .prepare_cached("SELECT count(*), max(id) FROM manifests WHERE repo = ?1 AND state = 0")?
         .query_row([repo], |row| Ok((row.get(0)?, row.get(1)?)))?;
     let Some(at) = newest else {
@@ -137,7 +137,7 @@ pub(in crate::metadata) fn start_restoration(
     let Some(removal) = found else {
         return Ok(None);
     };
-    let total: i64 = c
+    let total: u64 = c
         .prepare_cached("SELECT count(*) FROM manifests WHERE removal = ?1 AND state = 1")?
         .query_row([removal], |row| row.get(0))?;
     if total == 0 && !under_way {
@@ -147,7 +147,7 @@ pub(in crate::metadata) fn start_restoration(
     save_new(c, Work { kind: ChangeKind::Restore, at: 0, ..new(repo, removal, total, change) }).map(Some)
 }
 
-fn new(repo: i64, removal: i64, total: i64, change: &Change) -> Work {
+fn new(repo: i64, removal: i64, total: u64, change: &Change) -> Work {
     let actor = change.by.clone();
     let reason = change.reason.clone();
     Work { repo, kind: ChangeKind::Delete, removal, at: 0, total, done: 0, failed: 0, actor, reason }
@@ -201,7 +201,7 @@ fn delete_manifests(c: &dyn Connection, work: &mut Work, limit: usize, change: &
             "SELECT id, digest FROM manifests WHERE repo = ?1 AND state = 0 AND id <= ?2
              ORDER BY id DESC LIMIT ?3",
         )?
-        .query_map(params![work.repo, work.at, limit.cast_signed()], read_live)?
+        .query_map(params![work.repo, work.at, limit], read_live)?
         .collect::<sql::Result<_>>()?;
     let more = found.len() == limit;
     let mut left = limit;
@@ -256,7 +256,7 @@ fn delete_with_holders(
         work.done += 1;
         waiting.pop();
     }
-    work.failed += i64::from(!waiting.is_empty());
+    work.failed += u64::from(!waiting.is_empty());
     Ok(Some(removed))
 }
 
@@ -289,7 +289,7 @@ fn restore_manifests(
         }
         match quotas::within(c, |c| restore::restore(c, work.repo, manifest, true, change))? {
             Ok(Ok(restored)) => {
-                work.done += i64::try_from(restored.manifests.len()).unwrap_or(i64::MAX);
+                work.done += restored.manifests.len() as u64;
                 taken.extend(restored.taken);
             }
             Ok(Err(targets)) => {

@@ -227,6 +227,6 @@ fn removals(c: &dyn Connection, cutoff: Timestamp, limit: usize) -> sql::Result<
          WHERE digest IS NULL AND at <= ?1 AND id < (SELECT max(id) FROM tag_history)
          ORDER BY at LIMIT ?2",
     )?
-    .query_map(params![cutoff, limit.cast_signed()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
+    .query_map(params![cutoff, limit], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
     .collect()
 }

@@ -5,11 +5,10 @@ use std::collections::HashSet;
 
 use crate::clock::Timestamp;
 use crate::metadata::ops::blobs::{has_link, read_digest};
-use crate::metadata::ops::gc::liveness;
-use crate::metadata::ops::gc::liveness::Review;
-use crate::metadata::ops::tags;
+use crate::metadata::ops::gc::liveness::{self, Review};
 use crate::metadata::ops::undo::attached;
-use crate::metadata::sql::{Connection, OptionalExtension, Row, params, parse_name};
+use crate::metadata::ops::{manifests, tags};
+use crate::metadata::sql::{Connection, OptionalExtension, Row, params};
 use crate::metadata::{Change, ChangeKind, EdgeKind, Restored, sql};
 use crate::oci::{Digest, Tag};
 
@@ -63,7 +62,7 @@ pub(in crate::metadata) fn list_removed(
         "SELECT id, digest, removed_at, removal FROM manifests
          WHERE removal = ?1 AND state = 1 AND id > ?2 ORDER BY id LIMIT ?3",
     )?;
-    query.query_map(params![removal, after, limit.cast_signed()], Removed::read)?.collect()
+    query.query_map(params![removal, after, limit], Removed::read)?.collect()
 }
 
 /// The manifests to restore together.
@@ -139,7 +138,7 @@ impl Plan {
         required: bool,
         depth: usize,
     ) -> sql::Result<Missing> {
-        if crate::metadata::ops::manifests::live_id(c, self.repo, target)?.is_some() {
+        if manifests::live_id(c, self.repo, target)?.is_some() {
             return Ok(Missing::new());
         }
         let found = if depth == MAX_DEPTH { None } else { self.find(c, target)? };
@@ -226,11 +225,10 @@ fn restore_tags(
     let rows = query.query_map(params![repo, manifest.digest, manifest.removed_at], |row| {
         Ok((row.get(0)?, row.get(1)?))
     })?;
-    for (row, name) in rows.collect::<sql::Result<Vec<(i64, String)>>>()? {
-        let tag: Tag = parse_name(&name, 1)?;
-        if newest_history_row(c, repo, &name)? == Some(row) {
+    for (row, tag) in rows.collect::<sql::Result<Vec<(i64, Tag)>>>()? {
+        if newest_history_row(c, repo, tag.as_str())? == Some(row) {
             let kind = Some(ChangeKind::Restore);
-            tags::point_tag(c, repo, &name, manifest.id, &manifest.digest, kind, change)?;
+            tags::point_tag(c, repo, tag.as_str(), manifest.id, &manifest.digest, kind, change)?;
             restored.tags.push(tag);
         } else if !restored.taken.contains(&tag) {
             restored.taken.push(tag);

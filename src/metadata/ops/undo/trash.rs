@@ -4,7 +4,7 @@ use crate::clock::Timestamp;
 use crate::metadata::ops::gc::purge;
 use crate::metadata::ops::undo::restore;
 use crate::metadata::ops::{quotas, repo_id};
-use crate::metadata::sql::{Connection, Row, SqlDigest, digest, limit_plus_one, params, parse_name};
+use crate::metadata::sql::{Connection, Row, SqlDigest, digest, limit_plus_one, params};
 use crate::metadata::{
     Batch, Change, Durability, LostTag, MAX_PAGE_BYTES, Metadata, Operation, Page, RemovedManifest,
     RemovedTag, Restoration, Result, TrashCursor, TrashPage, Weigh, sql,
@@ -65,8 +65,7 @@ impl Metadata {
                 };
                 let max_rows = limit.saturating_mul(EXAMINED_PER_ENTRY);
                 let mut query = c.prepare_cached(sql)?;
-                let mut rows =
-                    query.query(params![repo, from.removed_at, from.id, max_rows.cast_signed()])?;
+                let mut rows = query.query(params![repo, from.removed_at, from.id, max_rows])?;
                 let mut items = Vec::new();
                 let mut seen = 0;
                 let mut bytes = 0;
@@ -128,8 +127,8 @@ impl Metadata {
         self.perform(Operation::OldestTrash, async {
             self.read(|c| {
                 let mut query = c.prepare_cached(OLDEST)?;
-                let rows = query.query_map(params![limit.cast_signed(), i64::MAX], |row| {
-                    Ok((parse_name(row.get_ref(0)?.as_str()?, 0)?, row.get::<SqlDigest>(1)?.0))
+                let rows = query.query_map(params![limit, i64::MAX], |row| {
+                    Ok((row.get(0)?, row.get::<SqlDigest>(1)?.0))
                 })?;
                 rows.collect()
             })
@@ -213,10 +212,10 @@ fn removed_manifest(c: &dyn Connection, row: Row<'_>) -> sql::Result<RemovedMani
     let values = params![row.get::<i64>(6)?, target, removed_at, MAX_LISTED_TAGS];
     let tags = query.query_map(values, |row| lost_tag(row, 0))?.collect::<sql::Result<_>>()?;
     Ok(RemovedManifest {
-        repo: parse_name(row.get_ref(2)?.as_str()?, 2)?,
+        repo: row.get(2)?,
         digest: row.get::<SqlDigest>(3)?.0,
         media_type: row.get(4)?,
-        size: row.get::<i64>(5)?.cast_unsigned(),
+        size: row.get::<u64>(5)?,
         removed_at,
         id: row.get(1)?,
         tags,
@@ -240,7 +239,7 @@ fn removed_tag(c: &dyn Connection, row: Row<'_>) -> sql::Result<Option<RemovedTa
             "SELECT r.name FROM repositories r JOIN manifests m ON m.repo = r.id
              WHERE r.id = ?1 AND m.digest = ?2 AND m.state = 0",
         )?
-        .query_map(params![repo, was], |row| parse_name(row.get_ref(0)?.as_str()?, 0))?
+        .query_map(params![repo, was], |row| row.get(0))?
         .next();
     let Some(repo) = named.transpose()? else {
         return Ok(None);
@@ -257,7 +256,7 @@ fn removed_tag(c: &dyn Connection, row: Row<'_>) -> sql::Result<Option<RemovedTa
 /// Reads a removed tag from the columns from `first` on.
 fn lost_tag(row: Row<'_>, first: usize) -> sql::Result<LostTag> {
     Ok(LostTag {
-        tag: parse_name(row.get_ref(first)?.as_str()?, first)?,
+        tag: row.get(first)?,
         kind: row.get(first + 1)?,
         by: row.get(first + 2)?,
         reason: row.get(first + 3)?,

@@ -3,7 +3,7 @@
 use crate::clock::Timestamp;
 use crate::metadata::ops::details;
 use crate::metadata::sql::SqlDigest;
-use crate::metadata::sql::{Connection, OptionalExtension, Row, Statement, params, parse_name};
+use crate::metadata::sql::{Connection, OptionalExtension, Row, Statement, params};
 use crate::metadata::{MAX_RELATED, ManifestEntry, Related, RepositoryEntry, TagEntry, sql};
 use crate::oci::{index_members, platforms};
 
@@ -31,10 +31,10 @@ pub(in crate::metadata) fn repository(c: &dyn Connection, id: i64) -> sql::Resul
     )?;
     let entry = |row: Row<'_>| {
         Ok(RepositoryEntry {
-            name: parse_name(row.get_ref(0)?.as_str()?, 0)?,
-            tags: read_count(row, 1)?,
-            manifests: read_count(row, 2)?,
-            bytes: read_count(row, 3)?,
+            name: row.get(0)?,
+            tags: row.get(1)?,
+            manifests: row.get(2)?,
+            bytes: row.get(3)?,
             pushed_at: row.get(4)?,
             pulled_at: read_time(row, 5)?,
         })
@@ -46,12 +46,8 @@ pub(in crate::metadata) fn tag(c: &dyn Connection, repo: i64, name: &str) -> sql
     let found = "JOIN tags t ON t.manifest = m.id WHERE t.repo = ?1 AND t.name = ?2";
     let mut query = manifest_query(c, "t.name, t.updated_at", found)?;
     let entry = |row: Row<'_>| {
-        let entry = TagEntry {
-            name: parse_name(row.get_ref(0)?.as_str()?, 0)?,
-            pushed_at: row.get(1)?,
-            manifest: manifest_row(row)?,
-        };
-        Ok(TagRead { entry, read: row.get_ref(9)?.as_blob_or_null()?.map_or(0, <[u8]>::len) })
+        let entry = TagEntry { name: row.get(0)?, pushed_at: row.get(1)?, manifest: manifest_row(row)? };
+        Ok(TagRead { entry, read: row.blob_or_null(9)?.map_or(0, <[u8]>::len) })
     };
     query.query_row(params![repo, name], entry).optional()
 }
@@ -84,24 +80,24 @@ fn manifest_query<'c>(c: &'c dyn Connection, before: &str, found: &str) -> sql::
 }
 
 fn manifest_row(row: Row<'_>) -> sql::Result<ManifestEntry> {
-    let index = row.get_ref(9)?.as_blob_or_null()?;
+    let index = row.blob_or_null(9)?;
     let in_index = || index.map(|index| platforms(&index_members(index))).unwrap_or_default();
     Ok(ManifestEntry {
         digest: row.get::<SqlDigest>(2)?.0,
         media_type: row.get(3)?,
         artifact_type: row.get(4)?,
-        manifest_size: read_count(row, 5)?,
+        manifest_size: row.get(5)?,
         pushed_at: row.get(6)?,
         pulled_at: read_time(row, 7)?,
-        size: read_count(row, 8)?,
+        size: row.get(8)?,
         platforms: details::listed_platforms(row, 10, 11)?.unwrap_or_else(in_index),
     })
 }
 
 fn related(c: &dyn Connection, repo: i64, id: i64, digest: &[u8]) -> sql::Result<Related> {
-    let most = MAX_RELATED.cast_signed();
+    let most = MAX_RELATED;
     let mut tags = c.prepare_cached("SELECT name FROM tags WHERE manifest = ?1 ORDER BY name LIMIT ?2")?;
-    let tags = tags.query_map(params![id, most], |row| parse_name(row.get_ref(0)?.as_str()?, 0))?;
+    let tags = tags.query_map(params![id, most], |row| row.get(0))?;
     let mut references = c.prepare_cached(REFERENCES)?;
     let references = references
         .query_map(params![id, most], |row| Ok((row.get::<SqlDigest>(0)?.0, row.get(1)?, row.get(2)?)))?;
@@ -125,10 +121,6 @@ const REFERENCES: &str = "
 const INDEXES: &str = "
     SELECT m.digest FROM edges e JOIN manifests m ON m.id = e.manifest
     WHERE e.repo = ?1 AND e.target = ?2 AND e.kind = 1 AND m.state = 0 ORDER BY e.manifest LIMIT ?3";
-
-fn read_count(row: Row<'_>, column: usize) -> sql::Result<u64> {
-    Ok(row.get::<i64>(column)?.cast_unsigned())
-}
 
 /// Reads a time; 0 stands for none.
 fn read_time(row: Row<'_>, column: usize) -> sql::Result<Option<Timestamp>> {

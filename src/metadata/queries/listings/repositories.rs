@@ -6,9 +6,10 @@
 
 use std::cmp::Ordering;
 
+use crate::metadata::queries::listings::direction;
 use crate::metadata::queries::listings::entries;
 use crate::metadata::queries::listings::walk::Walk;
-use crate::metadata::sql::{Connection, Row, params, parse_name};
+use crate::metadata::sql::{Connection, Row, params};
 use crate::metadata::{ListPage, ListQuery, NameRange, Place, RepositoryEntry, SortKey, Visible, sql};
 use crate::oci::RepoName;
 
@@ -142,11 +143,11 @@ fn by_name<T>(
     }
     for range in ranges {
         let Some((from, to)) = remaining_range(&range, search) else { continue };
-        let mut rows = query.query(params![from, to, walk.rows_left().cast_signed()])?;
+        let mut rows = query.query(params![from, to, walk.rows_left()])?;
         while !walk.has_ended()
             && let Some(row) = rows.next()?
         {
-            let name = parse_name(row.get_ref(1)?.as_str()?, 1)?;
+            let name = row.get(1)?;
             examine(search, Candidate { id: row.get(0)?, name, number: 0 }, walk, add)?;
         }
         if walk.has_ended() {
@@ -200,7 +201,7 @@ fn by_number<T>(
         (None, true) => (i64::MAX, "~"),
     };
     let mut query = c.prepare_cached(&numbers(sort, search.descending))?;
-    let mut rows = query.query(params![number, name, walk.rows_left().cast_signed()])?;
+    let mut rows = query.query(params![number, name, walk.rows_left()])?;
     while !walk.has_ended()
         && let Some(row) = rows.next()?
     {
@@ -219,7 +220,7 @@ fn sorted_candidates(
     let mut found = Vec::new();
     let mut examined = 0;
     for range in search.visible.search_ranges() {
-        let left = (MAX_SORTED + 1 - examined).cast_signed();
+        let left = MAX_SORTED + 1 - examined;
         let mut rows = query.query(params![range.start(), range.end(), left])?;
         while let Some(row) = rows.next()? {
             examined += 1;
@@ -241,7 +242,7 @@ fn sorted_candidates(
 }
 
 fn read_candidate(row: Row<'_>) -> sql::Result<Candidate> {
-    let name = parse_name(row.get_ref(1)?.as_str()?, 1)?;
+    let name = row.get(1)?;
     Ok(Candidate { id: row.get(0)?, name, number: row.get(2)? })
 }
 
@@ -262,7 +263,7 @@ fn column(sort: SortKey) -> &'static str {
 
 /// Query for the repositories after a number and a name.
 pub(in crate::metadata) fn numbers(sort: SortKey, descending: bool) -> String {
-    let (behind, way) = crate::metadata::queries::listings::direction(descending);
+    let (behind, way) = direction(descending);
     let column = column(sort);
     format!(
         "SELECT id, name, {column} FROM repositories WHERE ({column}, name) {behind} (?1, ?2) AND live > 0

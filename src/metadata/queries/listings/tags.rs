@@ -3,8 +3,8 @@
 //! In the orders of name, push and pull they come from an index. In the order of size all tags of the repository are
 //! read.
 
-use crate::metadata::queries::listings::entries;
-use crate::metadata::queries::listings::entries::SIZE;
+use crate::metadata::queries::listings::direction;
+use crate::metadata::queries::listings::entries::{self, SIZE};
 use crate::metadata::queries::listings::walk::Walk;
 use crate::metadata::sql::{Connection, params};
 use crate::metadata::{ListPage, ListQuery, Place, SortKey, TagEntry, Weigh, sql};
@@ -23,7 +23,7 @@ pub(in crate::metadata) fn entries(
     let start = start(query);
     let rows = if text.is_some() { walk.rows_left() } else { query.limit.saturating_add(1) };
     let mut page = c.prepare_cached(&tags_page(query.sort, query.descending))?;
-    let mut rows = page.query(params![start.number, start.name, rows.cast_signed(), repo])?;
+    let mut rows = page.query(params![start.number, start.name, rows, repo])?;
     while !walk.has_ended()
         && let Some(row) = rows.next()?
     {
@@ -57,7 +57,7 @@ fn start(query: &ListQuery) -> Place {
 
 /// Query for the names of the tags of the repository `?4`, each with its value in the order, after `?1` and `?2`.
 pub(in crate::metadata) fn tags_page(sort: SortKey, descending: bool) -> String {
-    let (behind, way) = crate::metadata::queries::listings::direction(descending);
+    let (behind, way) = direction(descending);
     match sort {
         SortKey::Name => format!(
             "SELECT t.name, 0 FROM tags t WHERE t.repo = ?4 AND t.name {behind} ?2 AND ?1 IS NOT NULL

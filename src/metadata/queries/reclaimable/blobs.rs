@@ -3,9 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::metadata::queries::reclaimable::graph::{HOLDERS, LOOKUP_COST, Sets, sets_removing_all};
-use crate::metadata::queries::usage::read_u64;
-use crate::metadata::sql;
-use crate::metadata::sql::{Connection, OptionalExtension, Statement, params};
+use crate::metadata::sql::{self, Connection, OptionalExtension, Statement, params};
 
 /// Number of sets that are evaluated at once.
 const SETS: usize = Sets::BITS as usize;
@@ -63,7 +61,7 @@ impl UnreferencedBlobs {
     ) -> sql::Result<FreedSpace> {
         let mut found = std::mem::take(&mut self.found);
         found.sort_by(|a, b| a.start.cmp(&b.start).then_with(|| self.digest(a).cmp(self.digest(b))));
-        let all = c.prepare_cached("SELECT blobs FROM totals")?.query_row([], |row| read_u64(row, 0))?;
+        let all = c.prepare_cached("SELECT blobs FROM totals")?.query_row([], |row| row.get(0))?;
         let mut sum = FreedSum::new(c, removed, self.within.as_ref())?;
         if (found.len() as u64).saturating_mul(LOOKUP_COST) > all {
             self.sum_by_scan(c, &found, &mut sum)?;
@@ -83,7 +81,7 @@ impl UnreferencedBlobs {
     fn sum_by_lookup(&self, c: &dyn Connection, found: &[Found], sum: &mut FreedSum<'_>) -> sql::Result<()> {
         let mut query = c.prepare_cached("SELECT allocated, links FROM blobs WHERE digest = ?1")?;
         for (digest, group) in self.groups(found) {
-            let blob = query.query_row([digest], |row| Ok((read_u64(row, 0)?, read_u64(row, 1)?)));
+            let blob = query.query_row([digest], |row| Ok((row.get(0)?, row.get(1)?)));
             if let Some((allocated, links)) = blob.optional()? {
                 sum.add(digest, group, allocated, links)?;
             }
@@ -102,10 +100,10 @@ impl UnreferencedBlobs {
         while groups.peek().is_some()
             && let Some(row) = rows.next()?
         {
-            let current = row.get_ref(0)?.as_blob()?;
+            let current = row.blob(0)?;
             while groups.next_if(|(digest, _)| *digest < current).is_some() {}
             if let Some((digest, group)) = groups.next_if(|(digest, _)| *digest == current) {
-                sum.add(digest, group, read_u64(row, 1)?, read_u64(row, 2)?)?;
+                sum.add(digest, group, row.get(1)?, row.get(2)?)?;
             }
         }
         Ok(())

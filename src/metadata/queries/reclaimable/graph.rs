@@ -10,9 +10,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::metadata::queries::reclaimable::blobs::{FreedSpace, UnreferencedBlobs};
-use crate::metadata::queries::usage::read_u64;
-use crate::metadata::sql;
-use crate::metadata::sql::{Connection, OptionalExtension, Params, Statement, params};
+use crate::metadata::sql::{self, Connection, OptionalExtension, Params, Statement, params};
 
 /// A lookup costs about as much as reading this many rows in order.
 pub(in crate::metadata) const LOOKUP_COST: u64 = 16;
@@ -162,7 +160,7 @@ impl<'c> ReclaimableGraph<'c> {
         let mut target: Vec<u8> = Vec::new();
         let mut sets: Sets = 0;
         while let Some(row) = rows.next()? {
-            let next = row.get_ref(0)?.as_blob()?;
+            let next = row.blob(0)?;
             if next != target {
                 self.add_unreferenced(repo, &target, sets, optional, unreferenced)?;
                 target.clear();
@@ -255,7 +253,7 @@ fn is_linked(c: &dyn Connection, repo: i64, target: &[u8]) -> sql::Result<bool> 
 /// Whether scanning all manifests of a repository costs less than looking up this many.
 fn should_scan(c: &dyn Connection, repo: i64, manifests: usize) -> sql::Result<bool> {
     let mut query = c.prepare_cached("SELECT manifests FROM repositories WHERE id = ?1")?;
-    let all = query.query_row([repo], |row| read_u64(row, 0)).optional()?.unwrap_or(0);
+    let all = query.query_row([repo], |row| row.get(0)).optional()?.unwrap_or(0);
     Ok((manifests as u64).saturating_mul(LOOKUP_COST) > all)
 }
 
@@ -279,7 +277,7 @@ pub(in crate::metadata) fn find(
     let mut query = c.prepare_cached("SELECT digest, id FROM manifests WHERE repo = ?1 ORDER BY digest")?;
     let mut rows = query.query([repo])?;
     while let Some(row) = rows.next()? {
-        let digest = row.get_ref(0)?.as_blob()?;
+        let digest = row.blob(0)?;
         while wanted.next_if(|wanted| wanted.as_slice() < digest).is_some() {}
         if let Some(wanted) = wanted.next_if(|wanted| wanted == digest) {
             found.push((row.get(1)?, repo, wanted));

@@ -4,12 +4,10 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::clock::Timestamp;
-use crate::metadata::ops::gc::liveness;
-use crate::metadata::ops::gc::liveness::Review;
+use crate::metadata::ops::gc::liveness::{self, Review};
 use crate::metadata::queries::reclaimable::blobs::UnreferencedBlobs;
 use crate::metadata::queries::reclaimable::graph::{LOOKUP_COST, Sets};
 use crate::metadata::queries::reclaimable::summary::{next_and_last, set_index};
-use crate::metadata::queries::usage::read_u64;
 use crate::metadata::sql::{Connection, OptionalExtension, Rows, params};
 use crate::metadata::{CollectionRules, Reclaimable, sql};
 
@@ -68,7 +66,7 @@ impl LeasedBlobs<'_> {
             c.prepare_cached("SELECT digest FROM review WHERE kind = ?1 AND repo = ?2 ORDER BY digest")?;
         let mut rows = queue.query(params![kind as i64, repo])?;
         while let Some(row) = rows.next()? {
-            let digest = row.get_ref(0)?.as_blob()?;
+            let digest = row.blob(0)?;
             let is_held = match &mut scan {
                 Some(scan) => scan.contains(digest)?,
                 None => liveness::is_blob_held(c, repo, digest)?,
@@ -126,7 +124,7 @@ impl<'s> TargetScan<'s> {
             match self.rows.next()? {
                 Some(row) => {
                     self.target.clear();
-                    self.target.extend_from_slice(row.get_ref(0)?.as_blob()?);
+                    self.target.extend_from_slice(row.blob(0)?);
                 }
                 None => self.has_ended = true,
             }
@@ -138,9 +136,9 @@ impl<'s> TargetScan<'s> {
 /// Whether so much of a repository is queued that a scan costs less than a lookup for each entry.
 fn should_scan(c: &dyn Connection, kind: Review, repo: i64) -> sql::Result<bool> {
     let mut query = c.prepare_cached("SELECT count(*) FROM review WHERE kind = ?1 AND repo = ?2")?;
-    let queued = query.query_row(params![kind as i64, repo], |row| read_u64(row, 0))?;
+    let queued: u64 = query.query_row(params![kind as i64, repo], |row| row.get(0))?;
     let mut query = c.prepare_cached("SELECT blobs FROM repositories WHERE id = ?1")?;
-    let all = query.query_row([repo], |row| read_u64(row, 0)).optional()?.unwrap_or(0);
+    let all = query.query_row([repo], |row| row.get(0)).optional()?.unwrap_or(0);
     Ok(queued.saturating_mul(LOOKUP_COST) > all)
 }
 

@@ -63,13 +63,13 @@ impl<'n> FactsReader<'n> {
 
     fn facts(&self, row: Row<'_>) -> sql::Result<ManifestFacts> {
         let some = |at: Timestamp| Some(at).filter(|at| *at != Timestamp(0));
-        let content = row.get_ref(9)?.as_blob_or_null()?;
+        let content = row.blob_or_null(9)?;
         let wanted = &self.needs.annotations;
         let annotations = content.filter(|_| !wanted.is_empty());
         let mut facts = ManifestFacts {
             pulled_at: some(row.get(3)?),
             alone_at: some(row.get(4)?),
-            size: row.get::<i64>(5)?.cast_unsigned(),
+            size: row.get::<u64>(5)?,
             media_type: row.get(6)?,
             artifact_type: row.get(7)?,
             annotations: annotations.and_then(|content| Annotations::with_keys(content, wanted)),
@@ -83,18 +83,18 @@ impl<'n> FactsReader<'n> {
 
     fn details(&self, row: Row<'_>) -> sql::Result<Details> {
         let selection = DetailSelection::Labels(&self.needs.labels);
-        let own = row.get_ref(10)?.as_str_or_null()?;
+        let own = row.text_or_null(10)?;
         let config = row.get::<Option<SqlDigest>>(11)?.map(|config| config.0);
         let Some(config_is_incomplete) = row.get::<Option<bool>>(12)? else {
             let mut image = own.map(|json| details::from_json(json, selection)).unwrap_or_default();
-            let content = row.get_ref(9)?.as_blob_or_null()?;
+            let content = row.blob_or_null(9)?;
             if let (true, None, Some(content)) = (row.get(8)?, &image.platforms, content) {
                 image.platforms = ImageDetails::of_index(content, selection).platforms;
             }
             return Ok(Details { image, unread: config });
         };
-        let platforms = row.get_ref(13)?.as_str_or_null()?;
-        let labels = row.get_ref(14)?.as_str_or_null()?;
+        let platforms = row.text_or_null(13)?;
+        let labels = row.text_or_null(14)?;
         let image = ImageDetails::of_record(platforms, labels, selection);
         if config_is_incomplete && self.lacks(&image) {
             return Ok(Details { image: self.without_partial_labels(image), unread: config });
