@@ -47,7 +47,7 @@ mod usage;
 mod why;
 
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use axum::Router;
@@ -57,6 +57,7 @@ use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
 use http::header::{CACHE_CONTROL, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderValue, StatusCode};
+use tower::{ServiceExt, service_fn};
 use utoipa_axum::router::OpenApiRouter;
 
 use super::audit::record;
@@ -119,15 +120,27 @@ fn resource_routes() -> OpenApiRouter<Arc<Api>> {
         .merge(access_tokens::routes())
 }
 
-/// Builds the router of the API. Each request must carry its [`super::listen::Peer`] as an extension; a
+/// Returns the router of the API. Each request must carry its [`super::listen::Peer`] as an extension; a
 /// request without one cannot change anything.
+///
+/// The routes are built on the first request for one of them: with their descriptions they take more memory than
+/// anything else that a start builds, and many registries never get such a request.
 pub fn router(api: Arc<Api>) -> Router {
+    let routes = Arc::new(LazyLock::new(move || build_routes(api)));
+    let service = service_fn(move |request: Request| {
+        let routes = Arc::clone(&routes);
+        async move { Router::clone(&routes).oneshot(request).await }
+    });
+    Router::new().nest_service(ROOT, service)
+}
+
+fn build_routes(api: Arc<Api>) -> Router {
     // The description takes memory and is rarely needed, so `document` builds it again on the first request
     // for it.
     let (routes, described) = resource_routes().split_for_parts();
     let known = Arc::new(KnownParameters::of(&described));
     let registry = Arc::clone(api.registry());
-    let routes = routes
+    routes
         .fallback(async || Problem::new(StatusCode::NOT_FOUND, "no such path in the API"))
         .method_not_allowed_fallback(async || {
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this path does not support the method")
@@ -136,8 +149,7 @@ pub fn router(api: Arc<Api>) -> Router {
         .layer(from_fn_with_state(known, reject_unknown_parameters))
         .layer(from_fn(guard))
         .layer(from_fn_with_state(registry, record))
-        .with_state(api);
-    Router::new().nest(ROOT, routes)
+        .with_state(api)
 }
 
 /// Whether `path` belongs to the API.
