@@ -6,13 +6,14 @@
 //! `tests/modules.rs` enforces this:
 //!
 //! ```text
-//! clock, fair, file_state, text_file, outbound, printable, traces, faults, memory, oci ← retention ← store, metadata
-//!   ← registry ← jobs ← auth ← http ← acme ← config ← server ← cli ← main
+//! clock, errors, fair, file_state, text_file, outbound, printable, traces, faults, memory, oci ← retention
+//!   ← store, metadata ← registry ← jobs ← auth ← http ← acme ← config ← server ← cli ← main
 //! ```
 //!
 //! | module | responsibility |
 //! | --- | --- |
 //! | [`clock`] | time source, injected for tests |
+//! | [`errors`] | chains of errors |
 //! | [`fair`] | fair sharing of slots among clients |
 //! | [`file_state`] | change detection for files that are reloaded |
 //! | [`text_file`] | reading of text files written by users |
@@ -47,6 +48,7 @@ pub mod auth;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod errors;
 pub mod fair;
 pub mod faults;
 pub mod file_state;

@@ -14,6 +14,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 use thiserror::Error;
 
+use crate::errors::{BoxError, Context};
 use crate::text_file;
 
 /// Timeout for a whole request.
@@ -23,7 +24,7 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 #[derive(Debug, Error)]
 pub enum OutboundError {
     /// The server was not reached or did not answer in time.
-    #[error("{}", with_causes(.0))]
+    #[error(transparent)]
     Unreachable(#[from] reqwest::Error),
     /// The server answered with an error status.
     #[error("{0} answered {1}")]
@@ -31,12 +32,6 @@ pub enum OutboundError {
     /// The response is longer than its limit.
     #[error("{0} answered more than {1} bytes")]
     TooLong(Url, usize),
-}
-
-/// Formats an error with its causes, which reqwest leaves out.
-fn with_causes(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 /// Builds the TLS client configuration. It trusts this machine's certificate authorities, or Mozilla's if the machine
@@ -51,15 +46,15 @@ pub fn tls(authorities: Option<&Path>) -> io::Result<ClientConfig> {
         roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
     }
     if let Some(path) = authorities {
-        let named = |reason: String| io::Error::other(format!("{}: {reason}", path.display()));
-        let pem = text_file::read_bytes(path).map_err(|error| named(error.to_string()))?;
+        let named = |reason: BoxError| io::Error::other(Context::new(path.display(), reason));
+        let pem = text_file::read_bytes(path).map_err(|error| named(error.into()))?;
         let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
-        let certificates = certificates.map_err(|error| named(error.to_string()))?;
+        let certificates = certificates.map_err(|error| named(error.into()))?;
         if certificates.is_empty() {
-            return Err(named("holds no certificates in PEM".to_owned()));
+            return Err(named("holds no certificates in PEM".into()));
         }
         for certificate in certificates {
-            roots.add(certificate).map_err(|error| named(error.to_string()))?;
+            roots.add(certificate).map_err(|error| named(error.into()))?;
         }
     }
     let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
@@ -122,6 +117,7 @@ pub async fn content(mut response: Response, max_size: usize) -> Result<Vec<u8>,
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::errors::Chain;
 
     #[test]
     fn only_https_and_loopback_are_protected() {
@@ -144,7 +140,8 @@ mod tests {
         let file = dir.path().join("ca.pem");
         assert!(tls(Some(&file)).expect_err("gone").to_string().contains("ca.pem"));
         std::fs::write(&file, "nothing").expect("written");
-        assert!(tls(Some(&file)).expect_err("empty").to_string().contains("ca.pem: holds no certificates"));
+        let empty = tls(Some(&file)).expect_err("empty");
+        assert!(Chain(&empty).to_string().contains("ca.pem: holds no certificates"));
         let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).expect("certificate");
         std::fs::write(&file, made.cert.pem()).expect("written");
         assert!(tls(Some(&file)).is_ok() && client(None).is_ok());

@@ -7,6 +7,7 @@ use std::time::Duration;
 use orlop::config::{
     Budget, Config, Flag, ForwardedHeader, HAS_TRACES, Percent, Period, Size, Sources, Span, Untagged,
 };
+use orlop::errors::Chain;
 
 const EXAMPLE: &str = include_str!("../config/orlop.example.toml");
 
@@ -26,12 +27,12 @@ fn file(text: &str) -> (tempfile::TempDir, Sources) {
 /// Returns the error about a configuration file, without the file's directory.
 fn error_in_file(text: &str) -> String {
     let (dir, sources) = file(text);
-    let message = Config::load(&sources).expect_err(text).to_string();
+    let message = Chain(&Config::load(&sources).expect_err(text)).to_string();
     message.replace(&format!("{}/", dir.path().display()), "")
 }
 
 fn error_in_variable(name: &str, value: &str) -> String {
-    Config::load(&environment(&[(name, value)])).expect_err(name).to_string()
+    Chain(&Config::load(&environment(&[(name, value)])).expect_err(name)).to_string()
 }
 
 #[test]
@@ -409,7 +410,7 @@ fn error_within_a_list_names_its_path_and_the_file() {
 #[test]
 fn unreadable_file_error_names_the_file() {
     let sources = Sources { file: Some("/nowhere/orlop.toml".into()), ..Sources::default() };
-    let message = Config::load(&sources).expect_err("absent").to_string();
+    let message = Chain(&Config::load(&sources).expect_err("absent")).to_string();
     assert_eq!(
         message,
         "cannot read the configuration file /nowhere/orlop.toml: No such file or directory (os error 2)"

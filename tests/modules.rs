@@ -4,8 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each module may import itself and the modules before it.
-const MODULES: [&str; 22] = [
+const MODULES: [&str; 23] = [
     "clock",
+    "errors",
     "fair",
     "file_state",
     "text_file",

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::error::AcmeError;
+use crate::errors::BoxError;
 use crate::http::listen::Leaf;
 use crate::store::durable;
 
@@ -119,17 +120,15 @@ impl AuthorityFolder {
 }
 
 /// Checks that a certificate chain belongs to its key and is for `names`, which must be sorted.
-fn validate(chain: &str, key: &str, names: &[String]) -> Result<Leaf, String> {
-    let certificates = CertificateDer::pem_slice_iter(chain.as_bytes()).collect::<Result<Vec<_>, _>>();
-    let certificates = certificates.map_err(|error| error.to_string())?;
+fn validate(chain: &str, key: &str, names: &[String]) -> Result<Leaf, BoxError> {
+    let certificates = CertificateDer::pem_slice_iter(chain.as_bytes()).collect::<Result<Vec<_>, _>>()?;
     let first = certificates.first().ok_or("it contains no certificate")?;
     let leaf = Leaf::read(first).ok_or("its certificate cannot be read")?;
     if leaf.names != names {
-        return Err(format!("it is for {}, not for {}", leaf.names.join(", "), names.join(", ")));
+        return Err(format!("it is for {}, not for {}", leaf.names.join(", "), names.join(", ")).into());
     }
-    let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).map_err(|error| error.to_string())?;
-    CertifiedKey::from_der(certificates, key, &aws_lc_rs::default_provider())
-        .map_err(|error| error.to_string())?;
+    let key = PrivateKeyDer::from_pem_slice(key.as_bytes())?;
+    CertifiedKey::from_der(certificates, key, &aws_lc_rs::default_provider())?;
     Ok(leaf)
 }
 
@@ -138,6 +137,7 @@ mod tests {
     use std::os::unix::fs::MetadataExt;
 
     use super::*;
+    use crate::errors::Chain;
 
     fn certificate_and_key(name: &str) -> (String, String) {
         let generated = rcgen::generate_simple_self_signed([name.to_owned()]).expect("certificate");
@@ -166,7 +166,7 @@ mod tests {
         assert!(folder.read_certificate().is_none());
         folder.check_writable().expect("writable");
         let rejection = |chain: &str, key: &str, names: &[String]| {
-            folder.write_certificate(chain, key, names).expect_err("rejected").to_string()
+            Chain(&folder.write_certificate(chain, key, names).expect_err("rejected")).to_string()
         };
         assert!(rejection(&chain, &certificate_and_key("a.example").1, &names).contains("cannot be used"));
         let message = rejection(&chain, &key, &["b.example".to_owned()]);

@@ -1,4 +1,4 @@
-//! ACME errors. Each message fits on one line.
+//! ACME errors.
 
 use std::fmt;
 use std::io;
@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use instant_acme::{Error, Problem};
 use thiserror::Error as ThisError;
 
+use crate::errors::BoxError;
 use crate::printable::is_unprintable;
 
 /// The common prefix of ACME problem types (RFC 8555, 6.7).
@@ -18,9 +19,15 @@ const MAX_QUOTED_CHARS: usize = 1000;
 /// Why no certificate was obtained.
 #[derive(Debug, ThisError)]
 pub enum AcmeError {
-    /// The authority couldn't be reached, rejected the request, or sent an invalid response.
-    #[error("{}", describe(.0))]
-    Authority(#[from] Error),
+    /// The authority rejected the request.
+    #[error("the authority rejected the request: {}", describe_problem(.0))]
+    Rejected(Problem),
+    /// The authority sent an invalid response.
+    #[error("the authority sent an invalid ACME response")]
+    InvalidResponse(#[source] serde_json::Error),
+    /// The authority couldn't be reached, or a request couldn't be made.
+    #[error(transparent)]
+    Failed(Error),
     /// The authority couldn't validate that a name belongs to this server.
     #[error("the authority could not validate {name}: {}", describe_problem(.problem))]
     NotValidated {
@@ -36,17 +43,18 @@ pub enum AcmeError {
     #[error("the authority cancelled the order without a reason")]
     OrderCancelled,
     /// The issued certificate is not usable.
-    #[error("the issued certificate cannot be used: {0}")]
-    UnusableCertificate(String),
+    #[error("the issued certificate cannot be used")]
+    UnusableCertificate(#[source] BoxError),
     /// The authority didn't respond in time.
     #[error("the authority took too long")]
     TimedOut,
     /// A file couldn't be read or written.
-    #[error("{path}: {error}", path = path.display())]
+    #[error("{path}", path = path.display())]
     File {
         /// The file.
         path: PathBuf,
         /// The cause.
+        #[source]
         error: io::Error,
     },
 }
@@ -54,7 +62,7 @@ pub enum AcmeError {
 impl AcmeError {
     /// Whether the authority rejected the request because it doesn't know the account (RFC 8555, 6.7).
     pub(super) fn is_unknown_account(&self) -> bool {
-        let Self::Authority(Error::Api(problem)) = self else {
+        let Self::Rejected(problem) = self else {
             return false;
         };
         problem.r#type.as_deref().and_then(|kind| kind.strip_prefix(PROBLEM_PREFIX))
@@ -62,11 +70,13 @@ impl AcmeError {
     }
 }
 
-fn describe(error: &Error) -> String {
-    match error {
-        Error::Api(problem) => format!("the authority rejected the request: {}", describe_problem(problem)),
-        Error::Json(error) => format!("the authority sent an invalid ACME response: {error}"),
-        error => single_line(error),
+impl From<Error> for AcmeError {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Api(problem) => Self::Rejected(problem),
+            Error::Json(error) => Self::InvalidResponse(error),
+            error => Self::Failed(error),
+        }
     }
 }
 
@@ -95,7 +105,7 @@ fn detail_with_type(detail: Option<&str>, kind: Option<&str>) -> String {
 }
 
 /// Makes untrusted text safe to quote: one line of at most [`MAX_QUOTED_CHARS`].
-fn single_line(text: impl fmt::Display) -> String {
+pub(super) fn single_line(text: impl fmt::Display) -> String {
     let text = text.to_string();
     text.chars().take(MAX_QUOTED_CHARS).map(|c| if is_unprintable(c) { ' ' } else { c }).collect()
 }

@@ -12,11 +12,12 @@ use super::AcmeSettings;
 use super::account::load_or_create_account;
 use super::authority::Authority;
 use super::authority_folder::{AuthorityFolder, StoredCertificate};
-use super::error::AcmeError;
+use super::error::{AcmeError, single_line};
 use super::order::order_certificate;
 use super::renewal_info::Suggestion;
 use super::schedule::{Pace, renewal_time};
 use crate::clock::Clock;
+use crate::errors::Chain;
 use crate::http::listen::{Challenges, Leaf};
 
 /// The maximum time between two checks, because the wall clock may jump.
@@ -131,10 +132,16 @@ impl CertificateRenewer {
         let authority = &self.settings.directory;
         let names = self.names();
         let retry_in = humantime::format_duration(Duration::from_secs(wait.as_secs()));
-        tracing::error!(authority, names, %error, "certificate request failed; retrying in {retry_in}");
+        tracing::error!(
+            authority,
+            names,
+            error = single_line(Chain(error)),
+            "certificate request failed; retrying in {retry_in}"
+        );
         if error.is_unknown_account()
             && let Err(error) = self.folder.delete_account()
         {
+            let error = Chain(&error);
             tracing::error!(%error, "failed to delete an account that the authority does not know");
         }
     }
@@ -148,13 +155,16 @@ impl CertificateRenewer {
         }
         let request = async {
             let authority = Authority::new(self.client.clone());
-            let account = load_or_create_account(&self.settings, &self.folder, authority).await;
-            Suggestion::fetch(&account.map_err(|error| error.to_string())?, stored).await
+            let account = load_or_create_account(&self.settings, &self.folder, authority).await?;
+            Suggestion::fetch(&account, stored).await
         };
         let result = tokio::time::timeout(AUTHORITY_TIMEOUT, request).await;
-        let result = result.unwrap_or_else(|_| Err(AcmeError::TimedOut.to_string()));
+        let result = result.unwrap_or_else(|_| Err(AcmeError::TimedOut.into()));
         *suggestion = result.unwrap_or_else(|error| {
-            tracing::debug!(error, "the authority does not suggest when to renew the certificate");
+            tracing::debug!(
+                error = single_line(Chain(&*error)),
+                "the authority does not suggest when to renew the certificate"
+            );
             Suggestion::none(stored)
         });
         let now = self.clock.now();

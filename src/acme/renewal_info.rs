@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use super::authority_folder::StoredCertificate;
 use super::schedule::fraction;
 use crate::clock::{Timestamp, millis};
+use crate::errors::BoxError;
 
 /// The minimum time between two requests for a suggestion.
 const MIN_INTERVAL: Duration = Duration::from_secs(60);
@@ -45,10 +46,9 @@ impl Suggestion {
     }
 
     /// Requests the suggestion from the authority.
-    pub(super) async fn fetch(account: &Account, stored: &StoredCertificate) -> Result<Self, String> {
+    pub(super) async fn fetch(account: &Account, stored: &StoredCertificate) -> Result<Self, BoxError> {
         let identifier = CertificateIdentifier::try_from(&stored.der)?;
-        let response = account.renewal_info(&identifier).await.map_err(|error| error.to_string())?;
-        let (info, retry_after) = response;
+        let (info, retry_after) = account.renewal_info(&identifier).await?;
         let next_request = Instant::now().checked_add(retry_after.clamp(MIN_INTERVAL, MAX_INTERVAL));
         let renewal_time = point_in_window(&info.suggested_window, fraction(stored));
         Ok(Self { certificate: Some(stored.der.clone()), renewal_time: Some(renewal_time), next_request })

@@ -10,6 +10,7 @@ use super::credentials::MAX_PASSWORD_LEN;
 use super::passwords;
 use super::secret::{self, NewToken};
 use crate::clock::Timestamp;
+use crate::errors::BoxError;
 use crate::metadata::{
     AccountChange, AccountKind, AccountOutcome, AccountRecord, GrantRecord, Grantee, InvalidUserName,
     MetadataError, Role, Scope, Team, TokenRecord, check_name,
@@ -60,8 +61,8 @@ pub enum AccountError {
     #[error("{0} is a user of the htpasswd file; change the password there")]
     InFile(String),
     /// No secret could be generated or hashed.
-    #[error("failed to create a secret: {0}")]
-    Secret(String),
+    #[error("failed to create a secret")]
+    Secret(#[source] BoxError),
     /// The database failed.
     #[error(transparent)]
     Metadata(#[from] MetadataError),
@@ -69,7 +70,7 @@ pub enum AccountError {
 
 impl From<io::Error> for AccountError {
     fn from(error: io::Error) -> Self {
-        Self::Secret(error.to_string())
+        Self::Secret(error.into())
     }
 }
 

@@ -18,6 +18,7 @@ use super::low_priority_pool::LowPriorityPool;
 use super::principal::AuthError;
 use super::verified_passwords::VerifiedPasswords;
 use crate::clock::Clock;
+use crate::errors::BoxError;
 use crate::memory::{Holder, MemoryBudget, OutOfMemory, Purpose, Reservation};
 use crate::printable::escape;
 use crate::traces;
@@ -198,12 +199,12 @@ impl Passwords {
     }
 
     /// Hashes a new password. Takes turns with the checks of unknown clients, to bound processor time and memory.
-    pub(super) async fn hash(&self, password: String) -> Result<String, String> {
-        let _turn = self.other_turn.acquire().await.map_err(|error| error.to_string())?;
-        let _memory = self.reserve(Holder::Authenticated).await.map_err(|error| error.to_string())?;
+    pub(super) async fn hash(&self, password: String) -> Result<String, BoxError> {
+        let _turn = self.other_turn.acquire().await?;
+        let _memory = self.reserve(Holder::Authenticated).await?;
         let hashed = tokio::task::spawn_blocking(move || hash(password.as_bytes()));
         let hashed = traces::start_step("password hash").run(hashed).await;
-        hashed.map_err(|error| error.to_string())?.map_err(|error| error.to_string())
+        Ok(hashed??)
     }
 
     /// Checks whether a login from this address, as this user if given, may be tried now.

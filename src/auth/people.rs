@@ -35,7 +35,7 @@ pub enum PersonError {
     #[error("too many failed sign-ins from your address; retry later")]
     RateLimited(std::time::Duration),
     /// The provider couldn't be reached, or its answer is invalid.
-    #[error("{0}")]
+    #[error(transparent)]
     Provider(#[from] SignInError),
     /// The provider's user name is not a valid user name here.
     #[error("{0:?} is not a valid user name; choose another claim with the provider's user_claim")]

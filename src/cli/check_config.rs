@@ -8,6 +8,7 @@ use super::args::Common;
 use super::table::{print_json, write_error, write_out};
 use super::{Failure, exit_code, start};
 use crate::config::Config;
+use crate::errors::Chain;
 use crate::server::{check_access_control_files, check_certificates, survey};
 
 /// Checks that the files that the settings name can be used. The settings themselves are valid by now.
@@ -19,7 +20,7 @@ pub(super) fn run(common: &Common, config: &Config, json: bool) -> Result<ExitCo
     let mut warnings: Vec<_> = config.warnings().into_iter().chain(policy_warnings).collect();
     match start()?.block_on(survey(config)) {
         Ok(store_warnings) => warnings.extend(store_warnings),
-        Err(error) => warnings.push(format!("cannot compare the settings with the store: {error}")),
+        Err(error) => warnings.push(format!("cannot compare the settings with the store: {}", Chain(&error))),
     }
     for warning in &warnings {
         write_error(&format!("warning: {warning}"));

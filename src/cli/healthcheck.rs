@@ -35,8 +35,7 @@ const CHECK_TIMEOUT: Duration = Duration::from_secs(4);
 const MAX_RESPONSE: u64 = 64 << 10;
 
 pub(super) fn run(config: &Config) -> Result<ExitCode, Failure> {
-    let runtime =
-        request_runtime().map_err(|error| Failure::Other(format!("cannot start threads: {error}")))?;
+    let runtime = request_runtime().map_err(|error| Failure::of("cannot start threads", error))?;
     let checked = runtime.block_on(async { tokio::time::timeout(CHECK_TIMEOUT, check(config)).await });
     checked.map_err(|_| Failure::Other("the server does not answer".into()))??;
     write_out("ready\n");
@@ -48,14 +47,14 @@ async fn check(config: &Config) -> Result<(), Failure> {
         return check_without_socket(config).await;
     };
     if !status.readiness.ready {
-        return Err(Failure::Other(status.readiness.problems.join("; ")));
+        return Err(Failure::Other(status.readiness.problems.join("; ").into()));
     }
     let address = reachable(status.listen);
     match query_port(address, status.tls).await {
         Ok(_) => Ok(()),
         // The server requires a client certificate, or has no certificate of its own yet: it is running.
         Err(error) if status.tls && is_end_of_tls(&error) => Ok(()),
-        Err(error) => Err(Failure::Other(format!("{address}: {error}"))),
+        Err(error) => Err(Failure::of(address, error)),
     }
 }
 
@@ -68,20 +67,20 @@ async fn query_socket(config: &Config) -> Result<Option<Status>, Failure> {
 
 async fn check_without_socket(config: &Config) -> Result<(), Failure> {
     let data = config.storage.data.display();
-    let none = || Failure::Other(format!("no server uses the data directory {data}"));
+    let none = || Failure::Other(format!("no server uses the data directory {data}").into());
     let store = FilesystemStore::identify(&config.storage.data);
-    let store = store.map_err(|error| Failure::Other(error.to_string()))?.ok_or_else(none)?;
+    let store = store.map_err(|error| Failure::Other(error.into()))?.ok_or_else(none)?;
     let address = reachable(config.server.listen.0);
     let response = query_port(address, config.has_tls()).await.map_err(|error| {
-        Failure::Other(format!("no server seems to use the data directory {data}: {address}: {error}"))
+        Failure::of(format!("no server seems to use the data directory {data}: {address}"), error)
     })?;
     if response.store.as_deref() != Some(&*store_tag(store)) {
-        return Err(Failure::Other(format!(
-            "the server at {address} does not serve the data directory {data}"
-        )));
+        return Err(Failure::Other(
+            format!("the server at {address} does not serve the data directory {data}").into(),
+        ));
     }
     match response.reason {
-        Some(reason) => Err(Failure::Other(reason)),
+        Some(reason) => Err(Failure::Other(reason.into())),
         None => Ok(()),
     }
 }

@@ -28,12 +28,14 @@ mod usage;
 mod user;
 mod why;
 
+use std::fmt;
 use std::process::ExitCode;
 
 use clap::Parser;
 
 use self::args::{Cli, Command};
 use crate::config::{Config, ConfigError};
+use crate::errors::{BoxError, Chain, Context};
 use crate::server::operations::{Operation, OperationError};
 use crate::server::{StartError, admin, disable_core_files, logging, request_runtime};
 
@@ -56,11 +58,16 @@ enum Failure {
     Client(#[from] admin::ClientError),
     #[error("{0}")]
     Usage(String),
-    #[error("{0}")]
-    Other(String),
+    #[error(transparent)]
+    Other(BoxError),
 }
 
 impl Failure {
+    /// A failure of `what` because of `error`.
+    fn of(what: impl fmt::Display, error: impl Into<BoxError>) -> Self {
+        Self::Other(Context::new(what, error).into())
+    }
+
     fn exit_code(&self) -> ExitCode {
         let is_invalid = match self {
             Self::Config(_) | Self::Usage(_) => true,
@@ -80,7 +87,7 @@ pub fn main() -> ExitCode {
     match run(cli) {
         Ok(code) => code,
         Err(failure) => {
-            table::write_error(&format!("error: {failure}"));
+            table::write_error(&format!("error: {}", Chain(&failure)));
             failure.exit_code()
         }
     }
@@ -125,7 +132,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
 /// Starts plain logging of warnings, and returns a runtime for a short-lived command.
 fn start() -> Result<tokio::runtime::Runtime, Failure> {
     logging::start_plain();
-    request_runtime().map_err(|error| Failure::Other(format!("cannot start threads: {error}")))
+    request_runtime().map_err(|error| Failure::of("cannot start threads", error))
 }
 
 /// Returns 0 for success, otherwise 1.

@@ -18,7 +18,7 @@ pub(super) fn run(config: &Config, operation: Operation, json: bool) -> Result<E
 /// Makes `path` absolute, because a running server may have another working directory.
 pub(super) fn absolute(path: &Path) -> Result<PathBuf, Failure> {
     let absolute = std::path::absolute(path);
-    absolute.map_err(|error| Failure::Other(format!("{}: {error}", path.display())))
+    absolute.map_err(|error| Failure::of(path.display(), error))
 }
 
 async fn operate(config: &Config, operation: &Operation) -> Result<Report, Failure> {

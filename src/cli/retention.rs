@@ -32,8 +32,8 @@ pub(super) fn run(config: &Config, command: RetentionCommand) -> Result<ExitCode
             plan(config, parameters, output.json)
         }
         RetentionCommand::Apply { repository, plan, strict, output } => {
-            let plan =
-                plan.map(|id| id.parse().map_err(|_| Failure::Other(format!("{id:?} is not a plan id"))));
+            let plan = plan
+                .map(|id| id.parse().map_err(|_| Failure::Other(format!("{id:?} is not a plan id").into())));
             apply(config, &ApplyRequest { plan: plan.transpose()?, repository, strict }, output.json)
         }
         RetentionCommand::Policies(output) => policies(config, output.json),
@@ -171,7 +171,7 @@ fn set(config: &Config, file: &Path) -> Result<ExitCode, Failure> {
     let policies = read(file)?;
     if !policies.protected.is_empty() || !policies.immutable.is_empty() {
         let message = "protected and immutable tags are set in the configuration file";
-        return Err(Failure::Other(format!("{}: {message}", file.display())));
+        return Err(Failure::Other(format!("{}: {message}", file.display()).into()));
     }
     start()?.block_on(async {
         let mut client = connect(config, true).await?;
@@ -198,7 +198,7 @@ fn remove(config: &Config, name: &str) -> Result<ExitCode, Failure> {
 }
 
 fn check(file: &Path) -> Result<ExitCode, Failure> {
-    let (_, warnings) = read(file)?.compile().map_err(|error| Failure::Other(error.to_string()))?;
+    let (_, warnings) = read(file)?.compile().map_err(|error| Failure::Other(error.into()))?;
     let mut text = format!("{} is valid.\n", file.display());
     warnings.iter().for_each(|warning| text.push_str(&format!("Warning: {warning}\n")));
     write_out(&text);
@@ -207,15 +207,14 @@ fn check(file: &Path) -> Result<ExitCode, Failure> {
 
 /// Reads the policies of a file: a list of policies, or a configuration file with `[retention]`.
 fn read(file: &Path) -> Result<Policies, Failure> {
-    let failure = |error: &dyn std::fmt::Display| Failure::Other(format!("{}: {error}", file.display()));
-    let text = text_file::read(file).map_err(|error| failure(&error))?;
-    let table: toml::Table = text.parse().map_err(|error: toml::de::Error| failure(&error))?;
+    let text = text_file::read(file).map_err(|error| Failure::of(file.display(), error))?;
+    let failure = |error: toml::de::Error| Failure::of(file.display(), error);
+    let table: toml::Table = text.parse().map_err(failure)?;
     if let Some(section) = table.get("retention") {
-        let section: crate::config::Retention =
-            section.clone().try_into().map_err(|error| failure(&error))?;
+        let section: crate::config::Retention = section.clone().try_into().map_err(failure)?;
         return Ok(section.policies());
     }
-    toml::from_str(&text).map_err(|error| failure(&error))
+    toml::from_str(&text).map_err(failure)
 }
 
 fn presets(name: Option<&str>) -> Result<ExitCode, Failure> {
@@ -225,15 +224,14 @@ fn presets(name: Option<&str>) -> Result<ExitCode, Failure> {
         return Ok(exit_code(true));
     };
     let preset = PRESETS.iter().find(|preset| preset.name == name);
-    let preset = preset.ok_or_else(|| Failure::Other(format!("no preset named {name:?}")))?;
+    let preset = preset.ok_or_else(|| Failure::Other(format!("no preset named {name:?}").into()))?;
     write_out(preset.toml);
     Ok(exit_code(true))
 }
 
 fn import(file: &Path, parameters: &ImportParameters, output: &Output) -> Result<ExitCode, Failure> {
-    let failure = |error: String| Failure::Other(format!("{}: {error}", file.display()));
-    let text = text_file::read(file).map_err(|error| failure(error.to_string()))?;
-    let found = imported(&text, parameters).map_err(failure)?;
+    let text = text_file::read(file).map_err(|error| Failure::of(file.display(), error))?;
+    let found = imported(&text, parameters).map_err(|error| Failure::of(file.display(), error))?;
     if output.json {
         print_json(&found);
     } else {
@@ -246,5 +244,5 @@ fn import(file: &Path, parameters: &ImportParameters, output: &Output) -> Result
 fn toml_of(policies: Vec<Policy>) -> Result<String, Failure> {
     let policies = Policies { policies, ..Policies::default() };
     let section = std::collections::BTreeMap::from([("retention", policies)]);
-    toml::to_string(&section).map_err(|error| Failure::Other(error.to_string()))
+    toml::to_string(&section).map_err(|error| Failure::Other(error.into()))
 }

@@ -14,12 +14,12 @@ use crate::server::{Purpose, background_runtime, logging, request_runtime, serve
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 
 pub(super) fn run(config: Config, accept_loss: bool) -> Result<ExitCode, Failure> {
-    let no_threads = |error| Failure::Other(format!("cannot start threads: {error}"));
+    let no_threads = |error| Failure::of("cannot start threads", error);
     let runtime = request_runtime().map_err(no_threads)?;
     let background = background_runtime().map_err(no_threads)?;
     #[cfg(feature = "otlp")]
     let traces = Traces::start(&config, background.handle())
-        .map_err(|error| Failure::Other(format!("cannot start traces: {error}")))?;
+        .map_err(|error| Failure::of("cannot start traces", error))?;
     #[cfg(feature = "otlp")]
     let logs = match &traces {
         Some(traces) => logging::start_traced(&config.log, traces),

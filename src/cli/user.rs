@@ -50,7 +50,7 @@ fn password(wanted: bool) -> Result<Option<String>, Failure> {
     }
     let mut line = String::new();
     let read = io::stdin().lock().read_line(&mut line);
-    read.map_err(|error| Failure::Other(format!("standard input: {error}")))?;
+    read.map_err(|error| Failure::of("standard input", error))?;
     let password = text_file::without_mark(line.trim_end_matches(['\r', '\n'])).to_owned();
     if password.is_empty() {
         return Err(Failure::Usage("standard input holds no password".into()));

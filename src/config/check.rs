@@ -3,6 +3,7 @@
 use super::acme;
 use super::{Budget, Config, Count, Size, Span};
 use crate::auth::Rule;
+use crate::errors::Chain;
 use crate::retention::Place;
 
 /// A key and an error message about its value.
@@ -175,7 +176,7 @@ fn identities(config: &Config) -> Result<(), Invalid> {
         }
         for (at, rule) in provider.settings(None).rules.iter().enumerate() {
             if let Err(error) = Rule::compile(rule) {
-                return invalid(&format!("rules[{at}]: {error}"));
+                return invalid(&format!("rules[{at}]: {}", Chain(&error)));
             }
         }
     }

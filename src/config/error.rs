@@ -33,19 +33,21 @@ impl fmt::Display for Origin {
 #[derive(Debug, Error)]
 pub enum ConfigError {
     /// The file could not be read.
-    #[error("cannot read the configuration file {}: {error}", path.display())]
+    #[error("cannot read the configuration file {}", path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,
         /// The cause.
+        #[source]
         error: std::io::Error,
     },
     /// The file is not TOML.
-    #[error("{} is not valid TOML: {error}", path.display())]
+    #[error("{} is not valid TOML", path.display())]
     Syntax {
         /// The file.
         path: PathBuf,
         /// Position and cause.
+        #[source]
         error: toml::de::Error,
     },
     /// The file is YAML, as the configuration of other registries is.

@@ -93,8 +93,6 @@ async fn part(
     };
     match content {
         Ok(content) => Box::pin(stream::iter([Ok(head)]).chain(content.into_stream())),
-        Err(error) => {
-            Box::pin(stream::iter([Err(StoreError::from(std::io::Error::other(error.to_string())))]))
-        }
+        Err(error) => Box::pin(stream::iter([Err(StoreError::Io(std::io::Error::other(error)))])),
     }
 }

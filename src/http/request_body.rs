@@ -12,6 +12,7 @@ use http_body::Body;
 use tokio::time::{Instant, Sleep};
 
 use super::listen::Inbound;
+use crate::errors::Chain;
 use crate::registry::{ClientBody, ClientError};
 
 /// A client that sends fewer bytes than this in each of three consecutive periods is too slow: it holds resources that
@@ -105,7 +106,7 @@ impl RequestBody {
                 Poll::Ready(Some(Ok(piece)))
             }
             Some(Err(error)) => {
-                tracing::debug!(%error, "request body aborted");
+                tracing::debug!(error = %Chain(&error), "request body aborted");
                 self.incoming = None;
                 Poll::Ready(Some(Err(ClientError::Disconnected)))
             }

@@ -16,6 +16,7 @@ use super::listen::{Peer, ResponseBody};
 use super::metrics::{Ended, HttpMetrics};
 use super::payload::{BoxError, Payload};
 use crate::auth::{Principal, masked};
+use crate::errors::Chain;
 use crate::oci::RepoName;
 use crate::store::FilePart;
 use crate::traces::Span;
@@ -195,7 +196,7 @@ impl Body for LoggedBody {
             (Some(Ok(frame)), _) => self.count_sent(frame.data_ref().map_or(0, |data| data.len() as u64)),
             (None, Some(request_log)) => request_log.complete = true,
             (Some(Err(error)), Some(request_log)) => {
-                tracing::error!(path = request_log.uri.path(), %error, "response aborted");
+                tracing::error!(path = request_log.uri.path(), error = %Chain(&**error), "response aborted");
             }
             (_, None) => {}
         }

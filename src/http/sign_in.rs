@@ -20,6 +20,7 @@ use super::reply::{Reply, value};
 use super::token::peer;
 use crate::auth::{ClaimedIdentity, PersonError, SIGN_IN_TIMEOUT, SignInCallback, SignInError, SignedIn};
 use crate::clock::Timestamp;
+use crate::errors::Chain;
 use crate::metadata::{AuditAction, Scope};
 
 /// The path of the sign-in page.
@@ -200,14 +201,14 @@ fn refused(error: &PersonError) -> Reply {
         | PersonError::Disabled(_) => StatusCode::FORBIDDEN,
         PersonError::Account(_) => StatusCode::INTERNAL_SERVER_ERROR,
     };
-    tracing::warn!(%error, "sign-in failed");
+    tracing::warn!(error = %Chain(error), "sign-in failed");
     // Details of the network and the disk are only for the operator.
     let why = match error {
         PersonError::Provider(SignInError::Provider(_)) => {
             "The provider could not be reached, or rejected the code.".into()
         }
         PersonError::Account(_) => "An internal error occurred; see the server's log.".into(),
-        error => error.to_string(),
+        error => Chain(error).to_string(),
     };
     page(status, &SignInFailedPage { why: &why })
 }

@@ -10,6 +10,7 @@ use super::challenge::AuthRejection;
 use super::reply::Reply;
 use super::request_body::CollectError;
 use crate::auth::AuthError;
+use crate::errors::Chain;
 use crate::memory::OutOfMemory;
 use crate::metadata::EdgeKind;
 use crate::oci::{Digest, ErrorBody, ErrorCode, InvalidDigest, InvalidPageSize, InvalidTag, PathError, Tag};
@@ -198,7 +199,7 @@ impl From<ServiceError> for V2Error {
             // Not 429, on which Docker gives up a push; it retries 5xx.
             ServiceError::Busy | ServiceError::OutOfMemory(_) => Self::overloaded(message),
             ServiceError::Failed(cause) => {
-                tracing::error!(cause, "request failed");
+                tracing::error!(cause = %Chain(&*cause), "request failed");
                 // The cause may contain paths, so only the operator may read it.
                 let message = "internal error; see the log of the registry";
                 Self::new(StatusCode::INTERNAL_SERVER_ERROR, ErrorCode::Unknown, message)

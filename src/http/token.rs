@@ -22,6 +22,7 @@ use super::query::Query;
 use super::reply::Reply;
 use super::status::V2Error;
 use crate::auth::{AuthError, ClaimedIdentity, Principal, Token};
+use crate::errors::Chain;
 use crate::oci::ErrorCode;
 
 /// The largest accepted form in bytes.
@@ -136,7 +137,7 @@ async fn issue_token(
         refresh = state.access_control.create_refresh_token(principal, &client, now).await.unwrap_or_else(
             |error| {
                 // The client can use its password instead.
-                tracing::error!(%error, "failed to create a refresh token");
+                tracing::error!(error = %Chain(&error), "failed to create a refresh token");
                 None
             },
         );

@@ -29,6 +29,7 @@ pub use retention::{PolicySet, Retention};
 pub use scrub::{Scrub, ScrubSettings};
 pub use upkeep::Upkeep;
 
+use crate::errors::Chain;
 use crate::registry::ServiceError;
 
 /// How long a job with more work pauses, as a multiple of the time its last batch took. With 3, background work
@@ -69,6 +70,7 @@ pub async fn run(job: Arc<dyn Job>, interval: Duration, stop: CancellationToken)
             }
             Err(error) => {
                 failures = failures.saturating_add(1);
+                let error = Chain(&error);
                 tracing::error!(job = job.name(), %error, failures, "background job failed; retrying");
                 backoff(interval, failures)
             }

@@ -33,6 +33,7 @@ pub use engine::Access;
 pub use model::*;
 pub use operation::Operation;
 
+use crate::errors::BoxError;
 use engine::{Durability, Engine};
 
 /// The metadata store.
@@ -64,12 +65,12 @@ pub enum MetadataError {
     ReadOnly,
     /// The store's files are no longer at their path, for example because a volume was unmounted. The change
     /// was not made.
-    #[error("the metadata store is no longer at its path: {0}")]
-    Vanished(String),
+    #[error("the metadata store is no longer at its path")]
+    Vanished(#[source] BoxError),
     /// The store failed. The change was not made, unless COMMIT itself failed: then the store must be reopened
     /// to find out.
-    #[error("the metadata store failed: {0}")]
-    Failed(String),
+    #[error("the metadata store failed")]
+    Failed(#[source] BoxError),
 }
 
 /// The result of every method of [`Metadata`].

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use super::reservations::Reservation;
 use super::{BlobError, DeleteError, Repository, ServiceError};
+use crate::errors::Chain;
 use crate::metadata::{BlobRecord, Deletion, Integrity, Mount, Renewal, Target, lease_renewal_cutoff};
 use crate::oci::{BlobKey, Digest, RepoName};
 use crate::store::{Content, StoreError};
@@ -122,7 +123,7 @@ impl Repository {
             // push that ends after the disk has recovered has its manifest checked against the content that still
             // exists.
             Err(error) => {
-                tracing::debug!(%error, "renewing a lease failed");
+                tracing::debug!(error = %Chain(&error), "renewing a lease failed");
                 self.registry.leases_refreshed();
                 Ok(true)
             }

@@ -1,7 +1,9 @@
 //! The errors of the use cases, one enum for each kind of operation. Only the `http` module maps them to status codes.
 
 use thiserror::Error;
+use tokio::task::JoinError;
 
+use crate::errors::BoxError;
 use crate::memory::OutOfMemory;
 use crate::metadata::{EdgeKind, MetadataError, OverQuota};
 use crate::oci::{Digest, InvalidManifest, RepoName, Tag};
@@ -25,9 +27,9 @@ pub enum ServiceError {
     /// Not enough memory is left.
     #[error(transparent)]
     OutOfMemory(#[from] OutOfMemory),
-    /// A store failed.
-    #[error("{0}")]
-    Failed(String),
+    /// A store or a task failed.
+    #[error(transparent)]
+    Failed(BoxError),
 }
 
 impl From<StoreError> for ServiceError {
@@ -35,7 +37,7 @@ impl From<StoreError> for ServiceError {
         match error {
             StoreError::Full => Self::Full("no space left".into()),
             StoreError::ReadOnly => Self::ReadOnly,
-            other => Self::Failed(other.to_string()),
+            other => Self::Failed(other.into()),
         }
     }
 }
@@ -45,8 +47,15 @@ impl From<MetadataError> for ServiceError {
         match error {
             MetadataError::Full => Self::Full("no space left for the metadata".into()),
             MetadataError::ReadOnly => Self::ReadOnly,
-            MetadataError::Vanished(_) | MetadataError::Failed(_) => Self::Failed(error.to_string()),
+            MetadataError::Vanished(_) | MetadataError::Failed(_) => Self::Failed(error.into()),
         }
+    }
+}
+
+/// A task panicked.
+impl From<JoinError> for ServiceError {
+    fn from(error: JoinError) -> Self {
+        Self::Failed(error.into())
     }
 }
 

@@ -7,6 +7,7 @@ use parking_lot::{Mutex, MutexGuard};
 
 use super::{ClockState, Registry, ServiceError};
 use crate::clock::Timestamp;
+use crate::errors::Chain;
 use crate::metadata::{EventDetails, EventKind};
 
 /// How long a better state must last before it becomes an event: a state that oscillates around a threshold has not
@@ -76,6 +77,7 @@ impl Registry {
         match self.metadata.record_state(since, state).await {
             Ok(_) => self.states.set_recorded(kind),
             Err(error) => {
+                let error = Chain(&error);
                 tracing::debug!(%error, %kind, "recording an event failed; retrying at the next check");
             }
         }

@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::blobs::deletion_result;
 use super::{DeleteError, ManifestError, PutManifestError, Repository, ServiceError};
+use crate::errors::Context;
 use crate::fair::Turn;
 use crate::memory::{Holder, Purpose, Reservation, SMALL};
 use crate::metadata::{Edge, EdgeKind, ManifestRecord, PutManifest, PutOutcome, Target, WrongSize};
@@ -213,7 +214,7 @@ async fn read_manifest(
     }
     let request = request.clone();
     let parsed = tokio::task::spawn_blocking(move || parse(&request, &limits)).await;
-    parsed.map_err(|error| ServiceError::Failed(format!("parsing a manifest failed: {error}")))?
+    parsed.map_err(|error| ServiceError::Failed(Context::new("parsing a manifest failed", error).into()))?
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "limits may be added")]

@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 
 use super::{Registry, Repository, ServiceError};
 use crate::clock::Timestamp;
+use crate::errors::Chain;
 use crate::metadata::ManifestRecord;
 use crate::oci::{Digest, RepoName, Tag};
 
@@ -80,7 +81,7 @@ impl Registry {
     /// no reason to refuse a report.
     pub async fn flush_pulls_for_report(&self) {
         if let Err(error) = self.flush_pulls().await {
-            tracing::debug!(%error, "recording the last pulls failed; retrying later");
+            tracing::debug!(error = %Chain(&error), "recording the last pulls failed; retrying later");
         }
     }
 

@@ -6,6 +6,7 @@ use super::ledger::BLOCK;
 use super::sessions::{OpenUpload, Slot};
 use super::{Registry, ServiceError, receive};
 use crate::clock::Timestamp;
+use crate::errors::Chain;
 use crate::oci::UploadId;
 use crate::store::StoredItem;
 
@@ -125,6 +126,7 @@ impl Registry {
             return;
         }
         if let Err(error) = receive::record_progress(self, id, upload).await {
+            let error = Chain(&error);
             tracing::warn!(upload = %id, %error, "recording the progress of an upload failed");
             *slot = None;
         }

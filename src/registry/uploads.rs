@@ -8,6 +8,7 @@ use std::ops::RangeInclusive;
 
 use super::sessions::{OpenUpload, Owned};
 use super::{ClientBody, Repository, ServiceError, UploadError};
+use crate::errors::{Chain, Context};
 use crate::metadata::{BlobSize, Commit, Progress, UploadCreation, UploadEnd, UploadRecord};
 use crate::oci::{Algorithm, BlobKey, Digest, Generation, Hasher, UploadId};
 use crate::store::StoreError;
@@ -239,6 +240,7 @@ impl Repository {
             Ok::<_, ServiceError>(())
         };
         if let Err(error) = discarded.await {
+            let error = Chain(&error);
             tracing::error!(upload = %id, %error, "discarding the bytes of a failed upload failed");
         }
     }
@@ -296,8 +298,7 @@ where
     T: Send + 'static,
     F: Future<Output = Result<T, UploadError>> + Send + 'static,
 {
-    match tokio::spawn(traces::current().run(work)).await {
-        Ok(outcome) => outcome,
-        Err(error) => Err(ServiceError::Failed(format!("the task of the upload failed: {error}")).into()),
-    }
+    let ended = tokio::spawn(traces::current().run(work)).await;
+    ended
+        .map_err(|error| ServiceError::Failed(Context::new("the task of the upload failed", error).into()))?
 }

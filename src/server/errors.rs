@@ -8,6 +8,7 @@ use thiserror::Error;
 
 use super::lock::LockError;
 use super::loss::Loss;
+use crate::errors::{BoxError, SharedError};
 use crate::http::listen::TlsError;
 use crate::jobs::backup::BackupError;
 use crate::metadata::{MetadataError, sqlite};
@@ -18,15 +19,16 @@ use crate::store::{self, StoreError};
 #[derive(Debug, Error)]
 pub enum StartError {
     /// A setting that cannot be used on this machine.
-    #[error("{key}: {message}")]
+    #[error("{key}")]
     Setting {
         /// The setting's key.
         key: &'static str,
         /// What is wrong with it.
-        message: String,
+        #[source]
+        reason: BoxError,
     },
     /// The TLS certificate or key cannot be used.
-    #[error("{}: {error}", tls_setting_keys(.error))]
+    #[error("{}", tls_setting_keys(.error))]
     Tls {
         /// The cause.
         #[from]
@@ -36,11 +38,12 @@ pub enum StartError {
     #[error(transparent)]
     Lock(#[from] LockError),
     /// The data directory cannot be created or used.
-    #[error("the data directory {}: {error}{hint}", path.display())]
+    #[error("the data directory {}{hint}", path.display())]
     Data {
         /// The data directory.
         path: PathBuf,
         /// The cause.
+        #[source]
         error: io::Error,
         /// A hint for the operator; may be empty.
         hint: String,
@@ -79,11 +82,12 @@ pub enum StartError {
         loss: Loss,
     },
     /// The state file cannot be read or written.
-    #[error("the state file {}: {error}", path.display())]
+    #[error("the state file {}", path.display())]
     State {
         /// The state file.
         path: PathBuf,
         /// The cause.
+        #[source]
         error: io::Error,
     },
     /// The blob store cannot be opened.
@@ -96,17 +100,18 @@ pub enum StartError {
     #[error(transparent)]
     Service(#[from] ServiceError),
     /// A sync to the disk failed while the server ran.
-    #[error("stopped to be restarted, because a write did not become durable: {0}")]
-    SyncFailed(String),
+    #[error("stopped to be restarted, because a write did not become durable")]
+    SyncFailed(#[source] SharedError),
     /// Signal handlers cannot be installed.
-    #[error("cannot install signal handlers: {0}")]
-    Signals(io::Error),
+    #[error("cannot install signal handlers")]
+    Signals(#[source] io::Error),
     /// The server cannot listen on the address.
-    #[error("server.listen: cannot listen on {address}: {error}")]
+    #[error("server.listen: cannot listen on {address}")]
     Listen {
         /// The address.
         address: SocketAddr,
         /// The cause.
+        #[source]
         error: io::Error,
     },
 }
@@ -131,6 +136,11 @@ fn tls_setting_keys(error: &TlsError) -> &'static str {
 }
 
 impl StartError {
+    /// An error about the setting `key`.
+    pub(super) fn setting(key: &'static str, reason: impl Into<BoxError>) -> Self {
+        Self::Setting { key, reason: reason.into() }
+    }
+
     /// Whether a setting is wrong, as opposed to the state of the machine or the store.
     pub fn is_setting_error(&self) -> bool {
         matches!(self, Self::Setting { .. } | Self::Tls { .. })

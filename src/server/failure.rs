@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::open::Opened;
+use crate::errors::{BoxError, Chain, SharedError};
 
 /// How often a broken disk is probed.
 const PROBE_INTERVAL: Duration = Duration::from_secs(5);
@@ -21,30 +22,38 @@ const PROBE_INTERVAL: Duration = Duration::from_secs(5);
 /// The first sync that failed, if one did.
 #[derive(Debug, Default)]
 pub struct Failures {
-    first: Mutex<Option<String>>,
+    first: Mutex<Option<SharedError>>,
     recorded: Notify,
 }
 
 impl Failures {
-    /// Records a failed sync with its reason. Only the first is kept.
-    pub fn record(&self, reason: String) {
+    /// Records the error of a failed sync. Only the first is kept.
+    pub fn record(&self, error: impl Into<BoxError>) {
         let mut first = self.first.lock();
         if first.is_none() {
+            let error = error.into();
+            let reason = Chain(&*error);
             tracing::error!(%reason, "a write did not become durable; the server needs a restart");
-            *first = Some(reason);
+            *first = Some(error.into());
             self.recorded.notify_one();
         }
     }
 
+    /// Returns the error because of which the server needs a restart, if there is one.
+    pub(super) fn first(&self) -> Option<SharedError> {
+        self.first.lock().clone()
+    }
+
     /// Returns why the server needs a restart, if it does.
     pub fn reason(&self) -> Option<String> {
-        self.first.lock().clone()
+        self.first().map(|error| Chain(&*error).to_string())
     }
 
     /// Waits until a sync has failed and the disk works again, so that a restart helps.
     pub(super) async fn wait_until_restart_is_due(&self, opened: &Arc<Opened>) {
         self.recorded.notified().await;
         while let Err(error) = probe_stores(opened).await {
+            let error = Chain(&*error);
             tracing::error!(%error, "the disk is still broken; pulls are served where possible");
             tokio::time::sleep(PROBE_INTERVAL).await;
         }
@@ -52,14 +61,11 @@ impl Failures {
 }
 
 /// Checks that new writes become durable on the disks of the blobs and of the metadata.
-async fn probe_stores(opened: &Arc<Opened>) -> Result<(), String> {
-    opened.registry.blobs().check().await.map_err(|error| error.to_string())?;
+async fn probe_stores(opened: &Arc<Opened>) -> Result<(), BoxError> {
+    opened.registry.blobs().check().await?;
     let opened = Arc::clone(opened);
     let probed = tokio::task::spawn_blocking(move || probe(&opened.metadata_dir.join("probe")));
-    match probed.await {
-        Ok(probed) => probed.map_err(|error| error.to_string()),
-        Err(error) => Err(error.to_string()),
-    }
+    Ok(probed.await??)
 }
 
 fn probe(path: &Path) -> io::Result<()> {
@@ -84,8 +90,8 @@ mod tests {
         config.storage.data = dir.path().join("data");
         let opened = Opened::open(&config, Purpose::Serve).await.expect("opened");
         let opened = Arc::new(opened);
-        opened.failures.record("first".into());
-        opened.failures.record("second".into());
+        opened.failures.record("first");
+        opened.failures.record("second");
         assert_eq!(opened.failures.reason().as_deref(), Some("first"));
         opened.failures.wait_until_restart_is_due(&opened).await;
         assert!(!config.metadata_dir().join("probe").exists());

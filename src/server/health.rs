@@ -15,6 +15,7 @@ use uuid::Uuid;
 use super::filesystem::free_space;
 use super::open::Opened;
 use super::watch::Watch;
+use crate::errors::{Chain, Context};
 use crate::metadata::MetadataError;
 use crate::registry::{BudgetLevel, BudgetState, Registry};
 use crate::store::FilesystemStore;
@@ -107,37 +108,37 @@ impl Health {
     async fn check_stores(&self, found: &mut Readiness) {
         let registry = &self.opened.registry;
         if let Err(error) = registry.blobs().check().await {
-            found.problems.push(format!("blobs: {error}"));
+            found.problems.push(format!("blobs: {}", Chain(&error)));
         }
         let metadata = registry.metadata().check().await;
-        self.record_metadata_check(&metadata);
-        if let Err(error) = metadata {
-            found.problems.push(format!("metadata: {error}"));
+        if let Err(error) = &metadata {
+            found.problems.push(format!("metadata: {}", Chain(error)));
         }
+        self.record_metadata_check(metadata);
         if let Ok(count @ 1..) = registry.metadata().count_quarantined(MAX_COUNTED_QUARANTINED).await {
             found.warnings.push(quarantine_warning(count));
         }
         match registry.budget().await {
             Ok(Some(state)) => check_budget(registry, &state, found),
             Ok(None) => {}
-            Err(error) => found.problems.push(format!("budget: {error}")),
+            Err(error) => found.problems.push(format!("budget: {}", Chain(&error))),
         }
         match registry.blobs().space().await {
             Ok(space) => check_space(registry, space.free, found),
-            Err(error) => found.problems.push(format!("blobs: {error}")),
+            Err(error) => found.problems.push(format!("blobs: {}", Chain(&error))),
         }
     }
 
     /// Records a failed sync if the metadata check fails twice in a row. A single failure may be a database locked by
     /// an administrator's shell. After a disk error the metadata writer stops for good, and only a restart helps.
-    fn record_metadata_check(&self, checked: &Result<(), MetadataError>) {
+    fn record_metadata_check(&self, checked: Result<(), MetadataError>) {
         let failed = matches!(checked, Err(MetadataError::Failed(_)));
         let failed_before = self.metadata_failed.swap(failed, Ordering::Relaxed);
         if let Err(error) = checked
             && failed
             && failed_before
         {
-            self.opened.failures.record(format!("metadata: {error}"));
+            self.opened.failures.record(Context::new("metadata", error));
         }
     }
 }

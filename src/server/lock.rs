@@ -53,11 +53,12 @@ pub enum LockError {
         pid: Option<String>,
     },
     /// The lock file cannot be opened or locked.
-    #[error("the lock file {}: {error}", path.display())]
+    #[error("the lock file {}", path.display())]
     Io {
         /// The lock file.
         path: PathBuf,
         /// The cause.
+        #[source]
         error: io::Error,
     },
 }

@@ -27,6 +27,7 @@ use super::watch::{Watch, watch};
 use crate::acme::CertificateRenewer;
 use crate::auth::{ADMINISTRATOR, AccountUpkeep};
 use crate::config::{self, Config};
+use crate::errors::{Chain, SharedError};
 use crate::http::api::{Api, ApiSettings, Changes};
 use crate::http::listen::{ListenSettings, Peer, Tls, serve as listen};
 use crate::http::{App, AppState, ForwardedHeader, HttpMetrics, HttpSettings, TrustedProxies};
@@ -64,7 +65,7 @@ pub async fn serve(
     raise_open_file_limit(config.server.max_connections.get());
     let server = Server::start(&config, purpose, draining, background).await?;
     match server.run(&config, background).await {
-        Some(reason) => Err(StartError::SyncFailed(reason)),
+        Some(error) => Err(StartError::SyncFailed(error)),
         None => Ok(()),
     }
 }
@@ -131,8 +132,8 @@ impl Server {
         Ok(Self { operator, health, watch, reclaimer, settings, acme, listener, address, draining })
     }
 
-    /// Serves until shutdown. Returns the reason if a failed sync ended it.
-    async fn run(self, config: &Config, background: &Handle) -> Option<String> {
+    /// Serves until shutdown. Returns the error if a failed sync ended it.
+    async fn run(self, config: &Config, background: &Handle) -> Option<SharedError> {
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
         self.spawn_jobs(config, &Tasks { tracker: &tasks, background, stop: &stop });
@@ -151,15 +152,15 @@ impl Server {
         registry.checkpoint_uploads(true).await;
         self.operator.scrub.shut_down().await;
         if let Err(error) = registry.flush_pulls().await {
-            tracing::warn!(%error, "failed to record the last pulls");
+            tracing::warn!(error = %Chain(&error), "failed to record the last pulls");
         }
         if let Err(error) = registry.flush_audit(true).await {
-            tracing::warn!(%error, "failed to write the end of the audit log");
+            tracing::warn!(error = %Chain(&error), "failed to write the end of the audit log");
         }
         let opened = Arc::clone(&self.operator.opened);
         let _ = tokio::task::spawn_blocking(move || opened.close()).await;
         tracing::info!("stopped");
-        self.operator.opened.failures.reason()
+        self.operator.opened.failures.first()
     }
 
     fn spawn_jobs(&self, config: &Config, tasks: &Tasks<'_>) {

@@ -19,6 +19,7 @@ use super::errors::StartError;
 use super::failure::Failures;
 use super::state_file::{StateFile, StoreState};
 use crate::auth::AccessControl;
+use crate::errors::Chain;
 use crate::metadata::Metadata;
 use crate::metadata::MetadataError;
 
@@ -178,6 +179,7 @@ impl RunRecord {
                 return;
             }
             Err(error) => {
+                let error = Chain(&error);
                 tracing::warn!(%error, "failed to checkpoint the database's log; the next start retries");
                 return;
             }

@@ -14,6 +14,7 @@ use super::run_record::{RunRecord, Start, StartingRun};
 use super::state_file::{FoundState, StateFile, StoreState};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
+use crate::errors::Chain;
 use crate::metadata::sqlite::{self, DatabaseState, Inspection};
 use crate::metadata::{Access, Metadata};
 use crate::store::{self, BlobStore, FilesystemStore};
@@ -119,8 +120,7 @@ impl<'a> Opening<'a> {
             return Err(StartError::Lost { database: self.database(), data: self.data.clone(), loss });
         }
         if self.config.storage.read_only {
-            let message = "must be false to accept a loss".to_owned();
-            return Err(StartError::Setting { key: "storage.read_only", message });
+            return Err(StartError::setting("storage.read_only", "must be false to accept a loss"));
         }
         Ok(loss)
     }
@@ -176,7 +176,7 @@ impl<'a> Opening<'a> {
             return false;
         }
         sqlite::fold_log_in(&self.metadata_dir).unwrap_or_else(|error| {
-            tracing::warn!(%error, "failed to checkpoint the database's log");
+            tracing::warn!(error = %Chain(&error), "failed to checkpoint the database's log");
             false
         })
     }

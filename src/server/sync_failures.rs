@@ -1,5 +1,6 @@
 //! A blob store wrapper that records failed syncs.
 
+use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -8,6 +9,7 @@ use bytes::Bytes;
 use rustix::io::Errno;
 
 use super::failure::Failures;
+use crate::errors::Context;
 use crate::oci::{BlobKey, UploadId};
 use crate::store::{BlobStore, ByteStream, Content, Listing, Space, StagedBytes, StoreError, StoredItem};
 
@@ -28,7 +30,7 @@ fn record_failure<T>(failures: &Failures, outcome: Result<T, StoreError>) -> Res
     if let Err(StoreError::Io(error)) = &outcome
         && Errno::from_io_error(error) == Some(Errno::IO)
     {
-        failures.record(format!("blobs: {error}"));
+        failures.record(Context::new("blobs", io::Error::from(Errno::IO)));
     }
     outcome
 }

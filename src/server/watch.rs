@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 
 use super::open::Opened;
 use super::reserve_file::{Change, ReserveFile};
+use crate::errors::Chain;
 use crate::metadata::EventDetails;
 use crate::registry::BudgetState;
 
@@ -72,7 +73,7 @@ impl Watch {
         let settings = self.opened.registry.settings();
         let space = self.opened.registry.space().await;
         let free = space.as_ref().map_or(0, |space| space.free);
-        let level = match space {
+        let level = match &space {
             Err(_) => Level::Unknown,
             Ok(_) if settings.read_only => Level::Ample,
             Ok(_) if free < settings.min_free => Level::Full,
@@ -81,7 +82,13 @@ impl Watch {
         };
         self.free.store(free, Ordering::Relaxed);
         if self.level.swap(level as u8, Ordering::Relaxed) != level as u8 {
-            log_level(level, free, &self.opened.data.display());
+            match space {
+                Ok(_) => log_level(level, free >> 20),
+                Err(error) => tracing::error!(
+                    data = %self.opened.data.display(), error = %Chain(&error),
+                    "cannot determine the free space of the data directory"
+                ),
+            }
         }
         if let Some(state) = disk_event(level, free, settings.min_free) {
             self.opened.registry.record_state(state).await;
@@ -126,12 +133,11 @@ fn disk_event(level: Level, free: u64, min_free: u64) -> Option<EventDetails> {
     }
 }
 
-fn log_level(level: Level, free: u64, data: &dyn std::fmt::Display) {
-    let free_mib = free >> 20;
+fn log_level(level: Level, free_mib: u64) {
     match level {
         Level::Ample => tracing::info!(free_mib, "the disk has enough free space again"),
         Level::Low => tracing::warn!(free_mib, "the disk is getting full"),
         Level::Full => tracing::error!(free_mib, "the disk is full: pushes are refused until space is freed"),
-        Level::Unknown => tracing::error!(%data, "cannot determine the free space of the data directory"),
+        Level::Unknown => {}
     }
 }

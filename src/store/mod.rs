@@ -23,6 +23,7 @@ use bytes::Bytes;
 use futures_util::{Stream, future, stream};
 use thiserror::Error;
 
+use crate::errors::BoxError;
 use crate::oci::{BlobKey, UploadId};
 
 pub use buffers::{Buffer, Buffers};
@@ -56,15 +57,15 @@ pub enum StoreError {
     #[error("the store is read-only")]
     ReadOnly,
     /// The identity file is missing or belongs to another store: an unmounted or swapped volume.
-    #[error("the store is not the one that was opened: {0}")]
-    Vanished(String),
+    #[error("the store is not the one that was opened")]
+    Vanished(#[source] BoxError),
     /// The staged bytes can no longer be used through this handle: they were published, discarded, staged again, or
     /// discarded because a write or sync failed.
     #[error("the staged bytes of the upload are no longer open here: {0}")]
     Closed(&'static str),
     /// Another I/O error.
-    #[error("the store failed: {0}")]
-    Io(io::Error),
+    #[error("the store failed")]
+    Io(#[source] io::Error),
 }
 
 impl From<io::Error> for StoreError {

@@ -71,7 +71,7 @@ pub struct Server {
     pub access_control: Arc<AccessControl>,
     pub shutdown: CancellationToken,
     pub serving: JoinHandle<()>,
-    _metadata_dir: TempDir,
+    pub metadata_dir: TempDir,
 }
 
 impl Server {
@@ -152,7 +152,7 @@ impl Server {
             access_control: shared_access_control,
             shutdown,
             serving,
-            _metadata_dir: metadata_dir,
+            metadata_dir,
         }
     }
 

@@ -11,6 +11,7 @@ mod audit;
 mod blobs;
 mod connections;
 mod events;
+mod failures;
 mod files;
 mod identities;
 mod issuer;

@@ -5,6 +5,7 @@ use serde::Deserialize;
 use url::Url;
 
 use super::jwks::KeysError;
+use crate::errors::Context;
 use crate::outbound::{self, OutboundError};
 
 /// The maximum size of a response body.
@@ -35,15 +36,17 @@ impl ProviderMetadata {
 pub(super) async fn discover(client: &Client, issuer: &Url) -> Result<ProviderMetadata, KeysError> {
     let expected_issuer = issuer.as_str().trim_end_matches('/');
     let address = format!("{expected_issuer}/.well-known/openid-configuration");
-    let address = address.parse().map_err(|error| KeysError::Invalid(format!("{address}: {error}")))?;
+    let invalid = |error: url::ParseError| KeysError::Invalid(Context::new(&address, error).into());
+    let address = address.parse().map_err(invalid)?;
     let metadata: ProviderMetadata = serde_json::from_slice(&fetch(client, &address).await?)?;
     if metadata.issuer.trim_end_matches('/') != expected_issuer {
         let named: String = metadata.issuer.chars().take(100).collect();
-        return Err(KeysError::Invalid(format!("{address} names another issuer, {named:?}")));
+        return Err(KeysError::Invalid(format!("{address} names another issuer, {named:?}").into()));
     }
     match metadata.find_insecure_endpoint(issuer) {
         Some(endpoint) => {
-            Err(KeysError::Invalid(format!("{address} names the endpoint {endpoint}, which is not HTTPS")))
+            let message = format!("{address} names the endpoint {endpoint}, which is not HTTPS");
+            Err(KeysError::Invalid(message.into()))
         }
         None => Ok(metadata),
     }

@@ -14,6 +14,7 @@ use crate::auth::bearer::{Bearer, TokenSubject};
 use crate::auth::expiring_cache::ExpiringCache;
 use crate::auth::principal::{AuthError, Principal};
 use crate::clock::Timestamp;
+use crate::errors::Chain;
 
 /// The trusted identity providers and the token authority.
 #[derive(Default)]
@@ -93,7 +94,7 @@ impl Identities {
                 Ok(Some(principal))
             }
             Some(Err((by, error))) => {
-                tracing::warn!(remote = %from, by, "token rejected: {error}");
+                tracing::warn!(remote = %from, by, "token rejected: {}", Chain(&error));
                 Err(AuthError::Unauthenticated)
             }
         }

@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use thiserror::Error;
 
+use crate::errors::{BoxError, Context};
 use crate::outbound::OutboundError;
 
 /// How many keys are considered; the rest is ignored.
@@ -25,13 +26,13 @@ pub enum KeysError {
     #[error(transparent)]
     File(#[from] std::io::Error),
     /// The content is invalid.
-    #[error("{0}")]
-    Invalid(String),
+    #[error(transparent)]
+    Invalid(BoxError),
 }
 
 impl From<serde_json::Error> for KeysError {
     fn from(error: serde_json::Error) -> Self {
-        Self::Invalid(format!("not the expected JSON: {error}"))
+        Self::Invalid(Context::new("not the expected JSON", error).into())
     }
 }
 
@@ -89,14 +90,15 @@ pub(super) fn parse_file(text: &[u8]) -> Result<Vec<PublicKey>, KeysError> {
     }
     let mut keys = Vec::new();
     for section in <(SectionKind, Vec<u8>)>::pem_slice_iter(text).take(MAX_KEYS) {
-        let (kind, content) = section.map_err(|error| KeysError::Invalid(error.to_string()))?;
+        let (kind, content) = section.map_err(|error| KeysError::Invalid(error.into()))?;
         keys.push(match kind {
             SectionKind::PublicKey => parse_public_key(&content)?,
             SectionKind::Certificate => parse_certificate(content)?,
             other => {
-                return Err(KeysError::Invalid(format!(
+                let message = format!(
                     "unexpected PEM section {other:?}: only public keys and certificates are allowed"
-                )));
+                );
+                return Err(KeysError::Invalid(message.into()));
             }
         });
     }
@@ -111,7 +113,8 @@ pub(super) fn parse_file(text: &[u8]) -> Result<Vec<PublicKey>, KeysError> {
 fn parse_certificate(content: Vec<u8>) -> Result<PublicKey, KeysError> {
     let certificate = CertificateDer::from(content);
     let parsed = webpki::EndEntityCert::try_from(&certificate);
-    let parsed = parsed.map_err(|error| KeysError::Invalid(format!("invalid certificate: {error}")))?;
+    let invalid = |error| KeysError::Invalid(Context::new("invalid certificate", error).into());
+    let parsed = parsed.map_err(invalid)?;
     parse_public_key(&parsed.subject_public_key_info())
 }
 

@@ -12,6 +12,7 @@ use url::Url;
 use super::discovery::{ProviderMetadata, discover, fetch};
 use super::jwks::{KeysError, PublicKey, parse_file, parse_set};
 use crate::clock::Clock;
+use crate::errors::Chain;
 use crate::file_state::FileState;
 use crate::text_file;
 
@@ -177,6 +178,7 @@ impl KeyCache {
                 state.replace(keys);
             }
             Err(error) => {
+                let error = Chain(&error);
                 tracing::warn!(source = %self.source, %error, "failed to load an identity provider's keys");
                 // If the operator removes or breaks a key file, that takes effect at once: its old keys are not kept.
                 if !keep_on_failure {

@@ -18,6 +18,7 @@ use super::sign_in::{Attempt, SignIn, is_for_attempt};
 use super::signed::{Claims, ExpectedParties, TokenError, verify};
 use crate::auth::access_control::credential_fingerprint;
 use crate::clock::{Clock, Timestamp};
+use crate::errors::BoxError;
 use crate::metadata::Team;
 use crate::printable::is_unprintable;
 
@@ -103,16 +104,16 @@ pub enum SignInError {
     #[error("this provider doesn't support sign-in")]
     None,
     /// The provider can't be reached, or its response is invalid.
-    #[error("the request to the provider failed: {0}")]
+    #[error("the request to the provider failed")]
     Provider(#[from] KeysError),
     /// The provider's token is invalid.
-    #[error("the provider's token is not accepted: {0}")]
-    Flaw(String),
+    #[error("the provider's token is not accepted")]
+    Flaw(#[source] BoxError),
 }
 
 impl From<TokenError> for SignInError {
     fn from(error: TokenError) -> Self {
-        Self::Flaw(error.to_string())
+        Self::Flaw(error.into())
     }
 }
 
@@ -204,7 +205,7 @@ impl Provider {
         sign_in.add_user_info(&mut claims, &response, &*self.clock).await;
         let subject = subject(&claims).ok_or(TokenError::Malformed)?;
         let name = claims.get(&settings.user_claim).and_then(Value::as_str);
-        let missing = || SignInError::Flaw(format!("it has no claim {}", settings.user_claim));
+        let missing = || SignInError::Flaw(format!("it has no claim {}", settings.user_claim).into());
         let name = name.ok_or_else(missing)?;
         Ok(Person {
             identity: format!("{} {subject}", self.issuers[0]),

@@ -8,7 +8,7 @@ use thiserror::Error;
 
 use super::signed::Claims;
 use crate::metadata::{ScopedRole, Team};
-use crate::retention::Globs;
+use crate::retention::{Globs, Mistake};
 
 /// The settings of a rule.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -34,8 +34,8 @@ pub enum RuleError {
     #[error("claims.{0}: at least one glob without ! is required")]
     NoGlob(String),
     /// A glob is invalid.
-    #[error("claims.{0}: {1}")]
-    Glob(String, String),
+    #[error("claims.{0}")]
+    Glob(String, #[source] Mistake),
 }
 
 /// A compiled rule.
@@ -61,7 +61,7 @@ impl Rule {
                 return Err(RuleError::NoGlob(name.clone()));
             }
             let globs = Globs::of_names("claims", patterns);
-            let globs = globs.map_err(|error| RuleError::Glob(name.clone(), error.to_string()))?;
+            let globs = globs.map_err(|error| RuleError::Glob(name.clone(), error))?;
             claims.push((name.clone(), globs));
         }
         Ok(Self { claims, may: settings.may.clone(), teams: settings.teams.clone() })

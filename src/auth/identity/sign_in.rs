@@ -15,6 +15,7 @@ use super::jwks::KeysError;
 use super::provider::SignInSettings;
 use super::signed::Claims;
 use crate::clock::Clock;
+use crate::errors::Chain;
 use crate::outbound;
 
 /// How long the metadata of a provider is cached.
@@ -118,7 +119,7 @@ impl SignIn {
                 }
             }
             Ok(_) => {}
-            Err(error) => tracing::warn!(%error, "request to the UserInfo endpoint failed"),
+            Err(error) => tracing::warn!(error = %Chain(&error), "request to the UserInfo endpoint failed"),
         }
     }
 

@@ -1,9 +1,8 @@
 //! Verifies tokens signed by others (RFC 7519, RFC 8725).
 
-use std::fmt;
-
 use jsonwebtoken::{AlgorithmFamily, Validation, decode, decode_header};
 use serde_json::{Map, Value};
+use thiserror::Error;
 
 use super::keys::Keys;
 use crate::auth::jws::has_critical_parameters;
@@ -20,31 +19,30 @@ const LEEWAY: i64 = 60;
 
 /// Why a token is rejected. The message reveals nothing else about the token. Times are in seconds since the Unix
 /// epoch.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub(super) enum TokenError {
     /// The text is not a token, or it isn't signed with a public-key algorithm.
+    #[error("not a signed token")]
     Malformed,
+    /// The issuer has no key that could verify the signature.
+    #[error("verification failed: unknown key")]
+    UnknownKey,
     /// No key verifies the signature, or the issuer or the audience is wrong.
-    Unverified(String),
+    #[error("verification failed")]
+    Unverified(#[from] jsonwebtoken::errors::Error),
     /// The token expired at this time.
+    #[error("expired at {}", rfc3339(*.0))]
     Expired(i64),
     /// The token is not valid before this time.
+    #[error("not valid before {}", rfc3339(*.0))]
     NotYetValid(i64),
     /// No rule matches the claims.
+    #[error("no rule matches its claims")]
     NoRule,
 }
 
-impl fmt::Display for TokenError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let rfc3339 = |seconds: i64| Timestamp(seconds.saturating_mul(1000)).rfc3339();
-        match self {
-            Self::Malformed => f.write_str("not a signed token"),
-            Self::Unverified(why) => write!(f, "verification failed: {why}"),
-            Self::Expired(at) => write!(f, "expired at {}", rfc3339(*at)),
-            Self::NotYetValid(at) => write!(f, "not valid before {}", rfc3339(*at)),
-            Self::NoRule => f.write_str("no rule matches its claims"),
-        }
-    }
+fn rfc3339(seconds: i64) -> String {
+    Timestamp(seconds.saturating_mul(1000)).rfc3339()
 }
 
 /// Whether a text could be a signed token.
@@ -90,14 +88,14 @@ pub(super) async fn verify(
     // Times are checked in `check_times`, by the registry's own clock.
     validation.validate_exp = false;
     validation.validate_nbf = false;
-    let mut reason = "unknown key".to_owned();
+    let mut failure = TokenError::UnknownKey;
     for key in keys.iter().filter(|key| key.fits(header.kid.as_deref(), header.alg)) {
         match decode::<Claims>(token, &key.key, &validation) {
             Ok(decoded) => return check_times(decoded.claims, now.0.div_euclid(1000)),
-            Err(error) => reason = error.to_string(),
+            Err(error) => failure = error.into(),
         }
     }
-    Err(TokenError::Unverified(reason))
+    Err(failure)
 }
 
 /// Checks the times of a token. Returns its claims and its expiry, including the leeway.

@@ -16,6 +16,7 @@ use super::problem::{ChangeErrors, Errors};
 use super::{Api, Problem, Time};
 use crate::auth::NewAccessToken;
 use crate::metadata::{Role, Scope, TokenRecord};
+use crate::registry::ServiceError;
 
 /// An access token, without its secret.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -198,13 +199,10 @@ async fn rotate(
     let RotateRequest { at_once } = body;
     let access_control = Arc::clone(requester.authorise_administration(&Scope::All)?);
     let now = requester.by("").now;
-    let rotated = tokio::task::spawn_blocking(move || access_control.tokens().rotate(at_once, now)).await;
-    match rotated {
-        Ok(Ok(())) => Ok(StatusCode::NO_CONTENT),
-        Ok(Err(error)) => {
-            tracing::error!(%error, "the token signing key was not rotated");
-            Err(Problem::failed())
-        }
-        Err(_) => Err(Problem::failed()),
-    }
+    let rotated = tokio::task::spawn_blocking(move || access_control.tokens().rotate(at_once, now));
+    rotated.await.map_err(ServiceError::from)?.map_err(|error| {
+        tracing::error!(%error, "the token signing key was not rotated");
+        Problem::failed()
+    })?;
+    Ok(StatusCode::NO_CONTENT)
 }

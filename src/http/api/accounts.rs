@@ -14,6 +14,7 @@ use super::extract::{InPath, WithBody};
 use super::problem::{ChangeErrors, Errors};
 use super::{Api, Problem, Time};
 use crate::auth::{AccountError, Directory, NewAccount};
+use crate::errors::Chain;
 use crate::metadata::{AccountKind, AccountRecord, GrantRecord, Grantee, Role, Scope};
 
 /// An account.
@@ -123,7 +124,7 @@ impl From<AccountError> for Problem {
             AccountError::Unknown(_) => Self::unknown(error),
             AccountError::Metadata(error) => crate::registry::ServiceError::from(error).into(),
             AccountError::Secret(cause) => {
-                tracing::error!(cause, "generating a secret failed");
+                tracing::error!(cause = %Chain(&*cause), "generating a secret failed");
                 Self::failed()
             }
         }

@@ -14,6 +14,7 @@ use super::extract::{InPath, InQuery, WithBody};
 use super::page::{RecentParameters, recent};
 use super::problem::{ChangeErrors, Errors};
 use super::{Api, Page, Problem, Time};
+use crate::errors::Chain;
 use crate::jobs::retention::{InForce, PolicyChangeError, Source};
 use crate::metadata::PolicyChange;
 use crate::retention::import::{import_ecr, import_zot};
@@ -307,7 +308,7 @@ pub fn imported(text: &str, parameters: &ImportParameters) -> Result<ImportedPol
         Registries::Ecr => import_ecr(text, &name("ecr"), &globs),
         Registries::Zot => import_zot(text, &name("zot")),
     };
-    let imported = imported.map_err(|error| error.to_string())?;
+    let imported = imported.map_err(|error| Chain(&error).to_string())?;
     let section = std::collections::BTreeMap::from([("retention", &imported.policies)]);
     let toml = toml::to_string(&section).map_err(|error| error.to_string())?;
     Ok(ImportedPolicies { policies: imported.policies, toml, notes: imported.notes })

@@ -12,6 +12,7 @@ use utoipa::openapi::response::ResponseBuilder;
 use utoipa::openapi::{ContentBuilder, Ref, RefOr, Response as Described};
 use utoipa::{IntoResponses, ToSchema};
 
+use crate::errors::Chain;
 use crate::http::challenge::basic;
 use crate::memory::OutOfMemory;
 use crate::metadata::EdgeKind;
@@ -109,7 +110,7 @@ impl From<ServiceError> for Problem {
             ServiceError::ReadOnly | ServiceError::OverQuota(_) => StatusCode::FORBIDDEN,
             ServiceError::Busy | ServiceError::OutOfMemory(_) => StatusCode::SERVICE_UNAVAILABLE,
             ServiceError::Failed(cause) => {
-                tracing::error!(cause, "request failed");
+                tracing::error!(cause = %Chain(&**cause), "request failed");
                 // The cause may name paths, which only the operator may see.
                 return Self::failed();
             }

@@ -18,6 +18,7 @@ use super::{Api, Page, Problem, Time};
 use crate::jobs::retention::{AppliedReport, PlanReport, RetentionError, Row, Skip, Totals};
 use crate::metadata::{RetentionRun, RunCause, Scope};
 use crate::oci::{RepoName, Tag};
+use crate::registry::ServiceError;
 
 /// A page of a retention plan, which says what policies would do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -294,7 +295,7 @@ async fn apply(
         let done = retention.apply(&plan, request.strict, Some(&by)).await?;
         Ok::<_, RetentionError>((plan.id, done))
     });
-    let (plan, done) = work.await.map_err(|_| Problem::failed())??;
+    let (plan, done) = work.await.map_err(ServiceError::from)??;
     let AppliedReport { tags, manifests, skipped, skips, stopped, .. } = done;
     let skips = skips.into_iter().map(Skipped::from).collect();
     Ok(Json(Applied { plan, tags, manifests, skipped, skips, stopped }))
@@ -311,11 +312,7 @@ async fn runs(
     InQuery(parameters): InQuery<RecentParameters>,
 ) -> Result<Json<Page<Run>>, Problem> {
     let (before, limit) = parameters.read()?;
-    let found = registry_reader
-        .metadata()
-        .retention_runs(before, limit)
-        .await
-        .map_err(crate::registry::ServiceError::from)?;
+    let found = registry_reader.metadata().retention_runs(before, limit).await.map_err(ServiceError::from)?;
     Ok(Json(recent(found, |run: RetentionRun| {
         let RetentionRun { id, began_at, ended_at, by, cause, tags, manifests, skipped, bytes, stopped } =
             run;

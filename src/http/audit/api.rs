@@ -13,6 +13,7 @@ use http::request::Parts;
 use super::operations::action;
 use super::{AuditedOperation, PendingEntry};
 use crate::auth::Principal;
+use crate::errors::Chain;
 use crate::http::api::ROOT;
 use crate::http::listen::Peer;
 use crate::http::query::Query;
@@ -93,7 +94,7 @@ pub(in crate::http) async fn record(
         && peer == Peer::Unix
         && let Err(error) = registry.flush_audit(false).await
     {
-        tracing::warn!(%error, "failed to write the audit log; will retry");
+        tracing::warn!(error = %Chain(&error), "failed to write the audit log; will retry");
     }
     response
 }

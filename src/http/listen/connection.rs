@@ -30,6 +30,7 @@ use super::request::{MeteredBody, OpenRequest, ResponseMemory};
 use super::sendfile::{Parts, Socket};
 use super::streams::Streams;
 use super::{Handler, Peer};
+use crate::errors::Chain;
 use crate::memory::{Holder, Purpose};
 
 /// The memory of a TLS handshake: the session's buffers and keys, and the client's certificates.
@@ -127,7 +128,7 @@ async fn serve_http<S, A>(
         drive(builder.serve_connection(TokioIo::new(io), service.into_hyper()), guard, None).await
     };
     if let Err(error) = result {
-        tracing::debug!(%peer, %error, "connection failed");
+        tracing::debug!(%peer, error = %Chain(&error), "connection failed");
     }
 }
 

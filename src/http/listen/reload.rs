@@ -9,6 +9,7 @@ use rustls::ServerConfig;
 use super::challenges::Challenges;
 use super::tls::{Loaded, TlsError, TlsFiles};
 use crate::clock::Timestamp;
+use crate::errors::Chain;
 use crate::file_state::FileState;
 
 /// How often the files are checked. A change is loaded once it is the same in two checks, because a renewal
@@ -116,6 +117,7 @@ impl Tls {
                 tracing::info!(%path, "certificate reloaded for new connections");
             }
             Err(error) => {
+                let error = Chain(&error);
                 tracing::error!(%path, %error, "reloading the certificate failed; keeping the current one");
             }
         }

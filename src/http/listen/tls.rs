@@ -13,6 +13,7 @@ use rustls::{ConfigBuilder, RootCertStore, ServerConfig};
 use thiserror::Error;
 
 use super::leaf::Leaf;
+use crate::errors::BoxError;
 use crate::file_state::FileState;
 use crate::text_file;
 
@@ -20,23 +21,25 @@ use crate::text_file;
 #[derive(Debug, Error)]
 pub enum TlsError {
     /// A file could not be read, or contains no PEM of the right kind.
-    #[error("{path}: {reason}", path = path.display())]
+    #[error("{path}", path = path.display())]
     File {
         /// The file.
         path: PathBuf,
         /// The reason.
-        reason: String,
+        #[source]
+        reason: BoxError,
     },
     /// The certificate and the key do not match or cannot be used.
-    #[error("the certificate and the key cannot be used: {0}")]
+    #[error("the certificate and the key cannot be used")]
     Unusable(#[from] rustls::Error),
     /// The certificates of the client authorities cannot be used.
-    #[error("{path}: {reason}", path = path.display())]
+    #[error("{path}", path = path.display())]
     Authorities {
         /// The file.
         path: PathBuf,
         /// The reason.
-        reason: String,
+        #[source]
+        reason: BoxError,
     },
 }
 
@@ -113,37 +116,38 @@ fn client_verifier(
     let unfit = |reason| TlsError::Authorities { path: path.to_owned(), reason };
     let mut roots = RootCertStore::empty();
     for authority in certificates(path).map_err(unfit)? {
-        roots.add(authority).map_err(|error| unfit(error.to_string()))?;
+        roots.add(authority).map_err(|error| unfit(error.into()))?;
     }
     let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider));
-    verifier.build().map_err(|error| unfit(error.to_string()))
+    verifier.build().map_err(|error| unfit(error.into()))
 }
 
 /// Reads the certificates in a file. A file without any is an error.
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let pem = text_file::read_bytes(path).map_err(|error| error.to_string())?;
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, BoxError> {
+    let pem = text_file::read_bytes(path)?;
     CertificateDer::pem_slice_iter(&pem)
         .collect::<Result<Vec<_>, _>>()
         .and_then(|chain| if chain.is_empty() { Err(pem::Error::NoItemsFound) } else { Ok(chain) })
-        .map_err(|error| reason(&error))
+        .map_err(reason)
 }
 
 /// Reads the private key in a file.
-fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
-    let pem = text_file::read_bytes(path).map_err(|error| error.to_string())?;
-    PrivateKeyDer::from_pem_slice(&pem).map_err(|error| reason(&error))
+fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, BoxError> {
+    let pem = text_file::read_bytes(path)?;
+    PrivateKeyDer::from_pem_slice(&pem).map_err(reason)
 }
 
-fn reason(error: &pem::Error) -> String {
+fn reason(error: pem::Error) -> BoxError {
     match error {
-        pem::Error::NoItemsFound => "contains none in PEM format".to_owned(),
-        error => error.to_string(),
+        pem::Error::NoItemsFound => "contains none in PEM format".into(),
+        error => error.into(),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::errors::Chain;
 
     #[test]
     fn errors_name_the_invalid_file() {
@@ -170,7 +174,7 @@ mod tests {
             load(&marked[0], &marked[1]).expect("matches").leaf.is_some(),
             "a byte order mark is ignored"
         );
-        let message = |cert: &Path, key: &Path| load(cert, key).expect_err("invalid").to_string();
+        let message = |cert: &Path, key: &Path| Chain(&load(cert, key).expect_err("invalid")).to_string();
         assert!(message(&dir.path().join("gone"), &key).contains("gone"));
         assert!(message(&cert, &empty).contains("empty"));
         assert!(message(&empty, &key).contains("empty: contains none"));
@@ -182,7 +186,7 @@ mod tests {
             let client_ca = dir.path().join(file);
             content.iter().for_each(|content| std::fs::write(&client_ca, content).expect("writes"));
             let files = TlsFiles { certificate: cert.clone(), key: key.clone(), client_ca: Some(client_ca) };
-            let message = files.load().expect_err(file).to_string();
+            let message = Chain(&files.load().expect_err(file)).to_string();
             assert!(message.contains(reason), "{message}");
         }
     }

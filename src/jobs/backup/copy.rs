@@ -6,6 +6,7 @@ use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 
 use super::BackupError;
+use crate::errors::Chain;
 use crate::jobs::hashing::update;
 use crate::jobs::progress::{Counter, Progress, Unit};
 use crate::metadata::Metadata;
@@ -113,7 +114,7 @@ async fn copy(content: Content, to: &FilesystemStore, blob: &StoredBlob) -> Resu
             Ok(piece) => draft.append(piece).await?,
             Err(error) => {
                 to.discard(upload).await?;
-                return Ok(Outcome::Bad(error.to_string()));
+                return Ok(Outcome::Bad(Chain(&error).to_string()));
             }
         };
     }

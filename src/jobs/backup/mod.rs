@@ -38,11 +38,12 @@ pub enum BackupError {
     #[error("{0}")]
     Refused(String),
     /// A file or directory could not be read or written.
-    #[error("{}: {error}", path.display())]
+    #[error("{}", path.display())]
     Io {
         /// The file or directory.
         path: PathBuf,
         /// The error of the operating system.
+        #[source]
         error: std::io::Error,
     },
     /// A blob store could not be opened.

@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 pub use relief::{Evicted, Evictor, SpaceGoal};
 
 use super::Collector;
+use crate::errors::Chain;
 use crate::metadata::EventDetails;
 use crate::registry::{BudgetLevel, BudgetState, ReclaimerGuard, Registry, ServiceError};
 use promise::Promise;
@@ -88,7 +89,7 @@ impl SpaceReclaimer {
             let pause = match self.reclaim_if_needed().await {
                 Ok(pause) => pause,
                 Err(error) => {
-                    tracing::error!(%error, "could not reclaim space; retrying");
+                    tracing::error!(error = %Chain(&error), "could not reclaim space; retrying");
                     Some(MAX_RETRY_PAUSE)
                 }
             };

@@ -312,7 +312,7 @@ impl Retention {
             drop(turn);
             evaluated
         });
-        evaluated.await.map_err(|error| ServiceError::Failed(error.to_string()))?
+        evaluated.await?
     }
 
     /// Pins what a plan keeps. Other pins stay until the next pass, because this plan does not cover them: a plan under

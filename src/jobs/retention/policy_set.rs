@@ -134,7 +134,7 @@ impl PolicySet {
             drop(turn);
             done
         });
-        work.await.map_err(|error| ServiceError::Failed(error.to_string()))
+        Ok(work.await?)
     }
 
     /// Computes the policies as they would be with this one, which replaces a recorded policy of the same name.
@@ -175,7 +175,7 @@ impl PolicySet {
     ) -> Result<(), PolicyChangeError> {
         let _one = self.changing.lock().await;
         self.propose(policy).await?;
-        let json = serde_json::to_string(policy).map_err(|error| ServiceError::Failed(error.to_string()))?;
+        let json = serde_json::to_string(policy).map_err(|error| ServiceError::Failed(error.into()))?;
         let record = PolicyRecord {
             name: policy.name_or_preset().to_owned(),
             policy: json,

@@ -49,8 +49,7 @@ impl RepoEvaluation {
             snapshot.inherit_details();
             RepoRows::evaluate(snapshot, &policies, now, pressure)
         };
-        let evaluated = tokio::task::spawn_blocking(evaluate).await;
-        let mut rows = evaluated.map_err(|error| ServiceError::Failed(error.to_string()))?;
+        let mut rows = tokio::task::spawn_blocking(evaluate).await?;
         memory.shrink_to(rows.weight());
         rows.memory = Some(memory);
         Ok(Some(rows))

@@ -5,6 +5,7 @@ use thiserror::Error;
 
 use super::Scrub;
 use super::pass::{Pass, Suspect};
+use crate::errors::BoxError;
 use crate::jobs::fsck::ProblemKind;
 use crate::jobs::verdict::Verdict;
 use crate::metadata::{Integrity, MetadataError, StoredBlob};
@@ -23,8 +24,8 @@ const MEDIA_ERRORS: [Errno; 6] =
 #[derive(Debug, Error)]
 pub(super) enum Halt {
     /// The store is unavailable.
-    #[error("{0}")]
-    Unavailable(String),
+    #[error(transparent)]
+    Unavailable(BoxError),
     /// A store failed.
     #[error(transparent)]
     Service(ServiceError),
@@ -33,7 +34,7 @@ pub(super) enum Halt {
 impl From<StoreError> for Halt {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Vanished(_) => Self::Unavailable(error.to_string()),
+            StoreError::Vanished(_) => Self::Unavailable(error.into()),
             other => Self::Service(other.into()),
         }
     }
@@ -42,7 +43,7 @@ impl From<StoreError> for Halt {
 impl From<MetadataError> for Halt {
     fn from(error: MetadataError) -> Self {
         match error {
-            MetadataError::Vanished(_) => Self::Unavailable(error.to_string()),
+            MetadataError::Vanished(_) => Self::Unavailable(error.into()),
             other => Self::Service(other.into()),
         }
     }

@@ -36,6 +36,7 @@ use self::position::SavedPosition;
 use super::Job;
 use super::progress::{Counter, Progress, Unit};
 use crate::clock::Timestamp;
+use crate::errors::Chain;
 use crate::registry::{ClockState, Registry, ServiceError};
 use crate::traces;
 
@@ -146,7 +147,7 @@ impl Scrub {
         if let Some(current) = self.current.lock().await.as_mut()
             && let Err(error) = self.save_position(current).await
         {
-            tracing::warn!(%error, "could not save the position of the scrub");
+            tracing::warn!(error = %Chain(&error), "could not save the position of the scrub");
         }
     }
 
@@ -237,7 +238,7 @@ impl Scrub {
         }
         let totals = metadata.totals().await?;
         if let ClockState::Suspect(reason) = self.registry.clock_state().await.map_err(Halt::Service)? {
-            return Err(Halt::Unavailable(reason));
+            return Err(Halt::Unavailable(reason.into()));
         }
         let items = totals.blobs.saturating_add(totals.manifests).saturating_mul(ITEM_COST);
         let work = Work { total: totals.blob_bytes.saturating_add(items), done: current.pass.done };
@@ -305,7 +306,7 @@ impl Job for Scrub {
         match self.advance(current, period).await {
             Ok(more) => Ok(more),
             Err(Halt::Unavailable(reason)) => {
-                self.pause(reason);
+                self.pause(Chain(&*reason).to_string());
                 Ok(false)
             }
             Err(Halt::Service(error)) => Err(error),

@@ -25,7 +25,7 @@ pub(crate) enum Error {
     #[error("a value can't be stored")]
     InvalidValue(#[source] Box<dyn StdError + Send + Sync>),
     /// The engine failed.
-    #[error("{0}")]
+    #[error(transparent)]
     Engine(Box<dyn StdError + Send + Sync>),
 }
 

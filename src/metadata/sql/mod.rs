@@ -17,6 +17,7 @@ pub(crate) use params::{Params, params};
 pub(crate) use row::{RawRow, RawRows, Row, Rows};
 pub(crate) use value::{FromSql, ToSql, Value, ValueRef};
 
+use crate::errors::Chain;
 use row::MappedRows;
 
 /// A connection to a database.
@@ -123,7 +124,7 @@ impl<'c> Snapshot<'c> {
 impl Drop for Snapshot<'_> {
     fn drop(&mut self) {
         if let Err(error) = self.0.execute_batch("COMMIT") {
-            tracing::warn!(%error, "failed to end a read transaction");
+            tracing::warn!(error = %Chain(&error), "failed to end a read transaction");
         }
     }
 }

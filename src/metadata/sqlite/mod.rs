@@ -111,7 +111,7 @@ impl Sqlite {
         &self,
         query: impl FnOnce(&dyn Connection) -> sql::Result<T>,
     ) -> Result<T> {
-        self.readers.read(|c| query(c)).map_err(|error| to_metadata_error(&error))
+        self.readers.read(|c| query(c)).map_err(to_metadata_error)
     }
 
     /// Runs a query on the blocking pool.
@@ -139,8 +139,8 @@ impl Sqlite {
     {
         let readers = Arc::clone(&self.readers);
         let read = tokio::task::spawn_blocking(move || read(&readers));
-        let outcome = read.await.map_err(|error| MetadataError::Failed(error.to_string()))?;
-        outcome.map_err(|error| to_metadata_error(&error))
+        let outcome = read.await.map_err(|error| MetadataError::Failed(error.into()))?;
+        outcome.map_err(to_metadata_error)
     }
 }
 

@@ -14,6 +14,7 @@ use super::readers::Readers;
 use super::shorten_details;
 use super::writer::Writer;
 use super::writer_yield::WriterYield;
+use crate::errors::BoxError;
 use crate::metadata::Access;
 
 mod migrations {
@@ -57,27 +58,30 @@ pub enum OpenError {
     #[error("the database {0} is missing or has an older schema version; open it for writing once")]
     NotReady(PathBuf),
     /// The folder can't be accessed.
-    #[error("can't access the metadata folder {path}: {error}")]
+    #[error("can't access the metadata folder {path}")]
     Folder {
         /// The folder.
         path: PathBuf,
         /// Error of the filesystem.
+        #[source]
         error: std::io::Error,
     },
     /// SQLite failed.
-    #[error("can't open the database {path}: {error}")]
+    #[error("can't open the database {path}")]
     Sqlite {
         /// The database.
         path: PathBuf,
         /// Error of SQLite.
-        error: Box<dyn std::error::Error + Send + Sync>,
+        #[source]
+        error: BoxError,
     },
     /// A migration failed.
-    #[error("can't migrate the database {path} to this version: {error}")]
+    #[error("can't migrate the database {path} to this version")]
     Migration {
         /// The database.
         path: PathBuf,
         /// Error of the migration.
+        #[source]
         error: refinery::Error,
     },
 }

@@ -20,7 +20,7 @@ impl Sqlite {
 
     /// See [`crate::metadata::Metadata::fold_log`].
     pub(in crate::metadata) fn fold_log(&self) -> Result<bool> {
-        log::checkpoint(&self.path).map_err(|error| super::to_metadata_error(&error.into()))
+        log::checkpoint(&self.path).map_err(|error| super::to_metadata_error(error.into()))
     }
 
     /// See [`crate::metadata::Metadata::set_keep_log`].
@@ -33,7 +33,7 @@ impl Sqlite {
     /// Bytes that the files of the database occupy on the disk.
     pub(in crate::metadata) fn allocated_bytes(&self) -> Result<u64> {
         let dir = self.path.parent().unwrap_or(&self.path);
-        allocated_bytes(dir).map_err(|error| MetadataError::Failed(error.to_string()))
+        allocated_bytes(dir).map_err(|error| MetadataError::Failed(error.into()))
     }
 
     /// Writes a consistent copy of the database to the file `path`, which must not exist.

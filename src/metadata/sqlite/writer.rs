@@ -17,6 +17,7 @@ use super::database_file::DatabaseFile;
 use super::log;
 use super::query_cache::CacheGenerations;
 use super::writer_yield::WriterYield;
+use crate::errors::{BoxError, Chain};
 use crate::metadata::engine::{Durability, Urgency};
 use crate::metadata::sql;
 use crate::metadata::{MetadataError, Result};
@@ -75,7 +76,7 @@ where
 
     fn complete(self: Box<Self>, committed: Result<()>) {
         let outcome = match self.outcome {
-            Some(Err(error)) => Err(to_metadata_error(&error)),
+            Some(Err(error)) => Err(to_metadata_error(error)),
             Some(Ok(value)) => committed.map(|()| value),
             None => Err(committed.err().unwrap_or_else(poisoned_error)),
         };
@@ -127,7 +128,7 @@ impl Writer {
             if keeps_log_at_close.load(Ordering::Acquire)
                 && let Err(error) = log::keep_at_close(&connection)
             {
-                tracing::warn!(%error, "can't keep the database log when closing");
+                tracing::warn!(error = %Chain(&error), "can't keep the database log when closing");
             }
         })?;
         let large_permits = Arc::new(Semaphore::new(MAX_LARGE_BYTES / PERMIT_BYTES));
@@ -232,7 +233,7 @@ impl WriterThread {
     }
 
     fn commit(&mut self, mut group: Vec<Box<dyn GroupMember>>) {
-        let committed = self.run_transaction(&mut group);
+        let committed = self.run_transaction(&mut group).map_err(Arc::new);
         self.invalidation.apply(&self.connection, &self.generations);
         let awaited = group.iter().filter(|member| member.urgency() == Urgency::Awaited).count();
         self.writer_yield.remove_waiters(awaited);
@@ -240,7 +241,9 @@ impl WriterThread {
             self.poison_if_unsafe(error);
         }
         for member in group {
-            member.complete(committed.as_ref().copied().map_err(sqlite_to_metadata_error));
+            let committed = committed.clone();
+            member
+                .complete(committed.map_err(|error| metadata_error(error.sqlite_error_code(), error.into())));
         }
     }
 
@@ -291,7 +294,7 @@ impl WriterThread {
         }
         if error.sqlite_error_code().is_some_and(is_storage_failure) || !self.connection.is_autocommit() {
             self.poisoned.store(true, Ordering::Release);
-            tracing::error!(%error, "metadata store failed; rejecting writes until a restart");
+            tracing::error!(error = %Chain(error), "metadata store failed; rejecting writes until a restart");
         }
     }
 }
@@ -320,20 +323,21 @@ fn sqlite_error(error: &sql::Error) -> Option<&rusqlite::Error> {
 }
 
 /// Converts the error of a change into the error that its caller gets.
-pub(super) fn to_metadata_error(error: &sql::Error) -> MetadataError {
-    match sqlite_error(error) {
-        Some(error) => sqlite_to_metadata_error(error),
-        None => MetadataError::Failed(error.to_string()),
+pub(super) fn to_metadata_error(error: sql::Error) -> MetadataError {
+    let code = sqlite_error(&error).and_then(rusqlite::Error::sqlite_error_code);
+    match error {
+        sql::Error::Engine(error) => metadata_error(code, error),
+        error => metadata_error(code, error.into()),
     }
 }
 
-/// Converts an error of SQLite into the error that the caller gets.
-fn sqlite_to_metadata_error(error: &rusqlite::Error) -> MetadataError {
-    match error.sqlite_error_code() {
+/// Returns the error for a caller whose change or query failed because of `error`, whose code is `code`.
+fn metadata_error(code: Option<ErrorCode>, error: BoxError) -> MetadataError {
+    match code {
         Some(ErrorCode::DiskFull) => MetadataError::Full,
         Some(ErrorCode::ReadOnly) => MetadataError::ReadOnly,
         // SQLite itself never returns this code for a statement. See `DatabaseFile`.
-        Some(ErrorCode::NotFound) => MetadataError::Vanished(error.to_string()),
-        _ => MetadataError::Failed(error.to_string()),
+        Some(ErrorCode::NotFound) => MetadataError::Vanished(error),
+        _ => MetadataError::Failed(error),
     }
 }

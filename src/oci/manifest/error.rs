@@ -49,7 +49,7 @@ pub enum InvalidManifest {
     SchemaVersion(u64),
     /// The manifest's own media type is invalid.
     #[error("the manifest's mediaType is invalid: {0}")]
-    MediaType(#[from] InvalidMediaType),
+    MediaType(InvalidMediaType),
     /// The header and the body disagree.
     #[error("the Content-Type {content_type} is not the manifest's mediaType {media_type}")]
     MediaTypeMismatch {

@@ -2,8 +2,8 @@
 
 use super::InvalidManifest;
 use super::object::Object;
+use crate::oci::MediaType;
 use crate::oci::media_type::{OCI_IMAGE_INDEX, OCI_IMAGE_MANIFEST};
-use crate::oci::{InvalidMediaType, MediaType};
 
 /// The kind of a manifest. It decides which fields contain references.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -62,7 +62,7 @@ pub(super) fn determine(
 /// Returns the `mediaType` in the body. Go's clients write an empty one if there is none.
 fn declared_type(top: &Object<'_>) -> Result<Option<MediaType>, InvalidManifest> {
     let declared = top.get::<String>("mediaType")?.filter(|text| !text.is_empty());
-    declared.map(|text| text.parse().map_err(|error: InvalidMediaType| error.into())).transpose()
+    declared.map(|text| text.parse().map_err(InvalidManifest::MediaType)).transpose()
 }
 
 fn reject_schema1(
@@ -91,7 +91,7 @@ fn agreed_type(
 fn from_fields(top: &Object<'_>) -> Result<(MediaType, ManifestKind), InvalidManifest> {
     let kind = kind_of_fields(top)?;
     let media_type = if kind == ManifestKind::Index { OCI_IMAGE_INDEX } else { OCI_IMAGE_MANIFEST };
-    Ok((media_type.parse()?, kind))
+    Ok((media_type.parse().map_err(InvalidManifest::MediaType)?, kind))
 }
 
 /// Accepts an unknown type. It is served as it was pushed, so it must not be one that a browser would execute.

@@ -47,10 +47,10 @@ pub enum ImportError {
     #[error("the name is too long; it may have at most {MAX_NAME_BYTES} bytes")]
     Name,
     /// The document is neither JSON nor YAML.
-    #[error("the document is neither JSON nor YAML: {0}")]
+    #[error("the document is neither JSON nor YAML")]
     Yaml(#[from] serde_saphyr::Error),
     /// The document is invalid JSON, or not of the expected kind.
-    #[error("the document is not {expected}: {error}")]
+    #[error("the document is not {expected}")]
     Format {
         /// The expected kind of document.
         expected: &'static str,

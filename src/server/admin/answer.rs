@@ -18,6 +18,7 @@ use serde::Deserialize;
 use tokio::sync::mpsc;
 
 use super::{Line, Status};
+use crate::errors::{BoxError, Chain};
 use crate::http::api::{self, Api};
 use crate::jobs::progress::Step;
 use crate::metadata::{AuditOutcome, Audited, Origin, Scope};
@@ -135,7 +136,7 @@ async fn audit(operator: &Operator, operation: &Operation, outcome: AuditOutcome
     let registry = &operator.opened.registry;
     registry.audit(entry, None);
     if let Err(error) = registry.flush_audit(false).await {
-        tracing::warn!(%error, "failed to write the audit log; will retry");
+        tracing::warn!(error = %Chain(&error), "failed to write the audit log; will retry");
     }
 }
 
@@ -152,13 +153,14 @@ async fn run_operation(operator: &Operator, operation: &Operation, lines: &mpsc:
         }
     };
     let report = match operator.run(operation, &progress).await {
-        Ok(report) => serde_json::to_value(report).map_err(|error| error.to_string()),
-        Err(error) => Err(error.to_string()),
+        Ok(report) => serde_json::to_value(report).map_err(BoxError::from),
+        Err(error) => Err(error.into()),
     };
     match report {
         Ok(result) => Line::Result(result),
         Err(error) => {
-            tracing::error!(%operation, %error, "operation failed");
+            let error = Chain(&*error).to_string();
+            tracing::error!(%operation, error, "operation failed");
             Line::Error(error)
         }
     }

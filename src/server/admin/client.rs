@@ -20,6 +20,7 @@ use thiserror::Error;
 use super::lines::Lines;
 use super::transport::Transport;
 use super::{Line, Status, socket};
+use crate::errors::BoxError;
 use crate::http::api::{self, Page, Problem};
 use crate::jobs::progress::Progress;
 use crate::server::operations::{Operation, Report};
@@ -31,17 +32,17 @@ const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b
 #[derive(Debug, Error)]
 pub enum ClientError {
     /// The socket cannot be used.
-    #[error("the admin socket: {0}")]
+    #[error("the admin socket")]
     Io(#[from] io::Error),
     /// The connection failed.
-    #[error("the admin socket: {0}")]
+    #[error("the admin socket")]
     Http(#[from] hyper::Error),
     /// A response was cut off.
-    #[error("the admin socket: {0}")]
+    #[error("the admin socket")]
     Body(#[from] axum::Error),
     /// The response has an unexpected form.
-    #[error("unexpected response from the running server ({0}): it may have another version")]
-    UnexpectedResponse(String),
+    #[error("unexpected response from the running server, which may have another version")]
+    UnexpectedResponse(#[source] BoxError),
     /// The operation failed.
     #[error("{0}")]
     Failed(String),
@@ -98,7 +99,7 @@ impl ApiClient {
         path: &str,
         body: Option<&impl Serialize>,
     ) -> Result<T, ClientError> {
-        let body = body.map(serde_json::to_vec).transpose().map_err(|error| unexpected(&error))?;
+        let body = body.map(serde_json::to_vec).transpose().map_err(unexpected)?;
         self.exchange(method, path, body.map(Bytes::from)).await
     }
 
@@ -121,7 +122,7 @@ impl ApiClient {
         parameters: impl Serialize,
         max_items: usize,
     ) -> Result<Vec<T>, ClientError> {
-        let mut parameters = serde_json::to_value(parameters).map_err(|error| unexpected(&error))?;
+        let mut parameters = serde_json::to_value(parameters).map_err(unexpected)?;
         let mut items = Vec::new();
         while items.len() < max_items {
             let left = u32::try_from(max_items - items.len()).unwrap_or(u32::MAX);
@@ -143,7 +144,7 @@ impl ApiClient {
     pub async fn status(&mut self) -> Result<Status, ClientError> {
         let response = self.request(Method::GET, "/readyz", None).await?;
         let body = response.into_body().collect().await?.to_bytes();
-        serde_json::from_slice(&body).map_err(|error| unexpected(&error))
+        serde_json::from_slice(&body).map_err(unexpected)
     }
 
     /// Runs `operation` in the server and waits for its report.
@@ -157,7 +158,7 @@ impl ApiClient {
     ) -> Result<Report, ClientError> {
         let response = self.request(Method::POST, &operation.to_string(), None).await?;
         if response.status() != StatusCode::OK {
-            return Err(unexpected(&response.status()));
+            return Err(unexpected(response.status().to_string()));
         }
         let mut lines = Lines::new(response.into_body());
         while let Some(line) = lines.next().await? {
@@ -165,7 +166,7 @@ impl ApiClient {
                 Line::Progress(step) => progress.report(step),
                 Line::Error(error) => return Err(ClientError::Failed(error)),
                 Line::Result(json) => {
-                    return Report::parse(operation, json).map_err(|error| unexpected(&error));
+                    return Report::parse(operation, json).map_err(unexpected);
                 }
             }
         }
@@ -183,10 +184,10 @@ impl ApiClient {
         let body = response.into_body().collect().await?.to_bytes();
         if !status.is_success() {
             let problem = serde_json::from_slice(&body);
-            return Err(problem.map_or_else(|_| unexpected(&status), ClientError::Refused));
+            return Err(problem.map_or_else(|_| unexpected(status.to_string()), ClientError::Refused));
         }
         let json: &[u8] = if body.is_empty() { b"null" } else { &body };
-        serde_json::from_slice(json).map_err(|error| unexpected(&error))
+        serde_json::from_slice(json).map_err(unexpected)
     }
 
     async fn request(
@@ -199,8 +200,7 @@ impl ApiClient {
         if body.is_some() {
             request = request.header(CONTENT_TYPE, "application/json");
         }
-        let request =
-            request.body(Body::from(body.unwrap_or_default())).map_err(|error| unexpected(&error))?;
+        let request = request.body(Body::from(body.unwrap_or_default())).map_err(unexpected)?;
         self.transport.send(request).await
     }
 }
@@ -213,7 +213,7 @@ pub fn path(segments: &[&str]) -> String {
 
 /// Formats `query` as a query string with its question mark, without null values.
 fn query_text(query: &impl Serialize) -> Result<String, ClientError> {
-    let Value::Object(members) = serde_json::to_value(query).map_err(|error| unexpected(&error))? else {
+    let Value::Object(members) = serde_json::to_value(query).map_err(unexpected)? else {
         return Ok(String::new());
     };
     let mut text = String::new();
@@ -225,8 +225,8 @@ fn query_text(query: &impl Serialize) -> Result<String, ClientError> {
     Ok(text)
 }
 
-fn unexpected(error: &impl ToString) -> ClientError {
-    ClientError::UnexpectedResponse(error.to_string())
+fn unexpected(error: impl Into<BoxError>) -> ClientError {
+    ClientError::UnexpectedResponse(error.into())
 }
 
 #[cfg(test)]

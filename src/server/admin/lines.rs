@@ -26,7 +26,7 @@ impl Lines {
                 let line = self.rest.split_to(end);
                 self.rest.advance(1);
                 let line = serde_json::from_slice(&line);
-                return line.map(Some).map_err(|error| ClientError::UnexpectedResponse(error.to_string()));
+                return line.map(Some).map_err(|error| ClientError::UnexpectedResponse(error.into()));
             }
             if self.rest.len() > MAX_LINE_LEN {
                 return Err(ClientError::UnexpectedResponse("a line is too long".into()));

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 
+use crate::errors::Chain;
 use crate::registry::ServiceError;
 
 /// Minimum pause after a measurement, as a multiple of its duration.
@@ -61,6 +62,8 @@ async fn run<T>(
     last.next = Some(Instant::now() + every.max(started.elapsed() * PAUSE_FACTOR));
     match measured {
         Ok(value) => last.value = Some(Arc::new(value)),
-        Err(error) => tracing::warn!(%error, "measurement failed; /metrics shows the last values"),
+        Err(error) => {
+            tracing::warn!(error = %Chain(&error), "measurement failed; /metrics shows the last values")
+        }
     }
 }

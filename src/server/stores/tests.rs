@@ -50,7 +50,7 @@ impl Store {
     /// Leaves the store as a killed process would.
     async fn kill(&self) {
         let opened = self.open().await.expect("opened");
-        opened.failures.record("killed".into());
+        opened.failures.record("killed");
     }
 
     /// Makes only the first `writes` of the three writes of a start.
@@ -71,7 +71,7 @@ impl Store {
         let metadata = Metadata::open(&dir, Access::ReadWrite).expect("opened");
         let failures = Arc::<Failures>::default();
         let run = starting.start(Arc::new(metadata), Arc::clone(&failures), &start).await.expect("started");
-        failures.record("killed".into());
+        failures.record("killed");
         drop(run);
         if writes == 2 {
             self.file().write(&announced).expect("written");

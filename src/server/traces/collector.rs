@@ -11,6 +11,7 @@ use opentelemetry_http::{HttpClient, HttpError};
 use reqwest::{Client, RequestBuilder, Url};
 use tokio::runtime::Handle;
 
+use crate::errors::Chain;
 use crate::outbound::{self, OutboundError};
 
 /// Maximum bytes of a response that are read: a successful one is short.
@@ -58,7 +59,7 @@ impl HttpClient for Collector {
                 self.record_outcome(Some(&format!("{} answered {}", self.url, response.status().as_u16())));
             }
             Ok(_) => self.record_outcome(None),
-            Err(error) => self.record_outcome(Some(&error.to_string())),
+            Err(error) => self.record_outcome(Some(&Chain(&**error).to_string())),
         }
         response
     }

@@ -35,15 +35,15 @@ pub enum OpenError {
         reason: &'static str,
     },
     /// The content of the identity file is not valid.
-    #[error("{} is not a valid identity file: {reason}", path.display())]
+    #[error("{} is not a valid identity file", path.display())]
     Malformed {
         /// The identity file.
         path: PathBuf,
         /// What is wrong with it.
-        reason: String,
+        source: serde_json::Error,
     },
     /// The directory cannot be read or written.
-    #[error("{}: {source}", path.display())]
+    #[error("{}", path.display())]
     Io {
         /// The path that could not be read or written.
         path: PathBuf,
@@ -101,17 +101,18 @@ impl Identity {
     pub(super) fn verify(&self, layout: &Layout) -> Result<(), StoreError> {
         match Self::read(layout) {
             Ok(Some(found)) if found == *self => Ok(()),
-            Ok(Some(found)) => {
-                Err(StoreError::Vanished(format!("found store {} instead of {}", found.store, self.store)))
+            Ok(Some(found)) => Err(StoreError::Vanished(
+                format!("found store {} instead of {}", found.store, self.store).into(),
+            )),
+            Ok(None) => {
+                Err(StoreError::Vanished(format!("{} is missing", layout.identity().display()).into()))
             }
-            Ok(None) => Err(StoreError::Vanished(format!("{} is missing", layout.identity().display()))),
-            Err(error) => Err(StoreError::Vanished(error.to_string())),
+            Err(error) => Err(StoreError::Vanished(error.into())),
         }
     }
 
     fn parse(text: &[u8], path: PathBuf) -> Result<Self, OpenError> {
-        let malformed =
-            |error: serde_json::Error| OpenError::Malformed { path: path.clone(), reason: error.to_string() };
+        let malformed = |source| OpenError::Malformed { path: path.clone(), source };
         let version: Version = serde_json::from_slice(text).map_err(malformed)?;
         if version.layout > layout::VERSION {
             return Err(OpenError::Newer { path, found: version.layout, known: layout::VERSION });

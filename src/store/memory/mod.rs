@@ -133,7 +133,7 @@ impl Medium {
 
     fn present(&self) -> Result<(), StoreError> {
         match self.vanished.load(Ordering::SeqCst) {
-            true => Err(StoreError::Vanished("removed by a test".to_owned())),
+            true => Err(StoreError::Vanished("removed by a test".into())),
             false => Ok(()),
         }
     }

@@ -119,7 +119,7 @@ impl Metadata {
             let scratch = ScratchFolder::create_next_to(self.path())?;
             self.sqlite().copy_to(&scratch.0.join("orlop.db")).await?;
             let copy = Metadata::open(&scratch.0, Access::ReadWrite)
-                .map_err(|error| MetadataError::Failed(error.to_string()))?;
+                .map_err(|error| MetadataError::Failed(error.into()))?;
             Box::pin(collect_all(&copy, rules)).await
         })
         .await
@@ -156,7 +156,7 @@ struct ScratchFolder(std::path::PathBuf);
 impl ScratchFolder {
     fn create_next_to(path: &std::path::Path) -> Result<Self> {
         let folder = path.with_file_name(format!("{}{}", DRY_RUN_PREFIX, uuid::Uuid::new_v4().simple()));
-        std::fs::create_dir(&folder).map_err(|error| MetadataError::Failed(error.to_string()))?;
+        std::fs::create_dir(&folder).map_err(|error| MetadataError::Failed(error.into()))?;
         Ok(Self(folder))
     }
 }
