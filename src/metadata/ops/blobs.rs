@@ -177,51 +177,23 @@ pub(in crate::metadata) fn link(
     liveness::queue(c, Review::Link, repo, target, now)
 }
 
-/// Whether `repo` has a link to the blob, hidden or not.
-pub(in crate::metadata) fn has_link(c: &dyn Connection, repo: i64, target: &[u8]) -> sql::Result<bool> {
-    Ok(linked_size(c, repo, target)?.is_some())
-}
-
-/// Finds the size of the blob if `repo` has a link to it, hidden or not.
-pub(in crate::metadata) fn linked_size(
-    c: &dyn Connection,
-    repo: i64,
-    target: &[u8],
-) -> sql::Result<Option<u64>> {
+/// Makes the hidden blobs that a manifest requires visible again, because it now holds them.
+pub(in crate::metadata) fn unhide_required(c: &dyn Connection, repo: i64, manifest: i64) -> sql::Result<()> {
     c.prepare_cached(
-        "SELECT b.size FROM links l JOIN blobs b ON b.digest = l.digest
-         WHERE l.repo = ?1 AND l.digest = ?2 AND b.damaged = 0",
+        "UPDATE links SET hidden_at = NULL WHERE repo = ?1 AND hidden_at IS NOT NULL AND digest IN
+         (SELECT target FROM edges WHERE manifest = ?2 AND kind = 0 AND required = 1)",
     )?
-    .query_row(params![repo, target], |row| row.get(0))
-    .optional()
-}
-
-/// Makes a hidden link visible again because a manifest now holds it.
-pub(in crate::metadata) fn unhide(c: &dyn Connection, repo: i64, target: &[u8]) -> sql::Result<()> {
-    c.prepare_cached(
-        "UPDATE links SET hidden_at = NULL WHERE repo = ?1 AND digest = ?2 AND hidden_at IS NOT NULL",
-    )?
-    .execute(params![repo, target])
+    .execute([repo, manifest])
     .map(drop)
 }
 
 /// Whether `repo` serves the blob: it is linked, not hidden and not quarantined.
-pub(in crate::metadata) fn is_visible(c: &dyn Connection, repo: i64, target: &[u8]) -> sql::Result<bool> {
-    Ok(visible_size(c, repo, target)?.is_some())
-}
-
-/// Finds the size of the blob if `repo` serves it.
-pub(in crate::metadata) fn visible_size(
-    c: &dyn Connection,
-    repo: i64,
-    target: &[u8],
-) -> sql::Result<Option<u64>> {
+fn is_visible(c: &dyn Connection, repo: i64, target: &[u8]) -> sql::Result<bool> {
     c.prepare_cached(
-        "SELECT b.size FROM links l JOIN blobs b ON b.digest = l.digest
+        "SELECT 1 FROM links l JOIN blobs b ON b.digest = l.digest
          WHERE l.repo = ?1 AND l.digest = ?2 AND l.hidden_at IS NULL AND b.damaged = 0",
     )?
-    .query_row(params![repo, target], |row| row.get(0))
-    .optional()
+    .exists(params![repo, target])
 }
 
 fn find_mountable(

@@ -14,6 +14,7 @@ pub(in crate::metadata) mod manifests;
 pub(in crate::metadata) mod pins;
 pub(in crate::metadata) mod policies;
 pub(in crate::metadata) mod quotas;
+pub(in crate::metadata) mod references;
 pub(in crate::metadata) mod repositories;
 pub(in crate::metadata) mod runs;
 pub(in crate::metadata) mod scrub;

@@ -114,6 +114,7 @@ macro_rules! metadata_store_suite {
             missing_targets_are_reported
             target_must_match_kind_and_repository
             target_size_must_match
+            many_references_are_checked_and_recorded
             an_absent_subject_is_accepted
             a_tag_moves
             a_tag_is_removed_alone
