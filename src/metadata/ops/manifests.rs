@@ -5,7 +5,7 @@ use crate::metadata::ops::blobs::{read_digest, unhide_required};
 use crate::metadata::ops::details::OwnDetails;
 use crate::metadata::ops::gc::liveness::{self, Review};
 use crate::metadata::ops::references::{self, TargetSizes};
-use crate::metadata::ops::{details, ensure_repo, quotas, repo_id, tags};
+use crate::metadata::ops::{accounting, details, ensure_repo, quotas, repo_id, tags};
 use crate::metadata::sql::{Connection, OptionalExtension, Row, SqlDigest, digest, params};
 use crate::metadata::{
     Change, ChangeKind, Deletion, Durability, EdgeKind, Growth, MAX_REFERRERS_BYTES, ManifestRecord,
@@ -211,10 +211,14 @@ impl Metadata {
             self.write(Durability::Lazy, move |c| {
                 let mut update = c.prepare_cached(
                     "UPDATE manifests SET pulled_at = ?3
-                     WHERE repo = (SELECT id FROM repositories WHERE name = ?1) AND digest = ?2 AND pulled_at < ?3",
+                     WHERE repo = (SELECT id FROM repositories WHERE name = ?1) AND digest = ?2 AND pulled_at < ?3
+                     RETURNING repo",
                 )?;
                 for (repo, pulled, at) in pulls {
-                    update.execute(params![repo.as_str(), digest(&pulled), at])?;
+                    let values = params![repo.as_str(), digest(&pulled), at];
+                    if let Some(repo) = update.query_row(values, |row| row.get(0)).optional()? {
+                        accounting::record_pull(c, repo, at)?;
+                    }
                 }
                 Ok(())
             })
@@ -357,6 +361,9 @@ fn store_manifest(
     let own = OwnDetails::store(c, &put.details)?;
     let Some(Stored { id, state }) = stored else {
         let id = insert_manifest(c, repo, target, put, &own)?;
+        accounting::change_manifests(c, repo, put.content.len().cast_signed() as i64, 1)?;
+        accounting::change_live(c, repo, 1)?;
+        accounting::record_push(c, repo, put.change.now)?;
         references::add_edges(c, repo, id, target, &put.edges)?;
         return Ok(id);
     };
@@ -369,6 +376,7 @@ fn store_manifest(
     // The content is the same unless the stored content is damaged: then this repairs it.
     .execute(params![id, put.change.now, put.media_type, put.content, own.details, own.config])?;
     if state != LIVE {
+        accounting::change_live(c, repo, 1)?;
         // A purge may have started to delete the edges.
         references::add_edges(c, repo, id, target, &put.edges)?;
         unhide_required(c, repo, id)?;
@@ -422,6 +430,7 @@ pub(in crate::metadata) fn remove_manifest(
 ) -> sql::Result<()> {
     c.prepare_cached("UPDATE manifests SET state = 1, removed_at = ?2, removal = ?3 WHERE id = ?1")?
         .execute(params![id, change.now, removal])?;
+    accounting::change_live(c, repo, -1)?;
     for tag in tags::list_names(c, id)? {
         tags::remove_tag(c, repo, tag.as_str(), target, kind, change)?;
     }

@@ -1,5 +1,6 @@
 //! Changes of the metadata, with the rules of the registry.
 
+pub(in crate::metadata) mod accounting;
 pub(in crate::metadata) mod accounts;
 pub(in crate::metadata) mod audit;
 pub(in crate::metadata) mod blobs;
@@ -44,5 +45,7 @@ pub(in crate::metadata) fn ensure_repo(
     }
     let mut insert =
         connection.prepare_cached("INSERT INTO repositories (name, created_at) VALUES (?1, ?2)")?;
-    insert.insert(params![name.as_str(), now])
+    let repo = insert.insert(params![name.as_str(), now])?;
+    accounting::change_repositories(connection, repo, 1)?;
+    Ok(repo)
 }

@@ -7,7 +7,7 @@ use crate::clock::Timestamp;
 use crate::metadata::ops::blobs::{read_digest, unhide_required};
 use crate::metadata::ops::gc::liveness::{self, Review};
 use crate::metadata::ops::undo::attached;
-use crate::metadata::ops::{manifests, tags};
+use crate::metadata::ops::{accounting, manifests, tags};
 use crate::metadata::sql::{Connection, OptionalExtension, Row, params};
 use crate::metadata::{Change, ChangeKind, EdgeKind, Restored, sql};
 use crate::oci::{Digest, Tag};
@@ -217,6 +217,7 @@ fn revive(c: &dyn Connection, repo: i64, manifest: &Removed, now: Timestamp) -> 
          WHERE id = ?1",
     )?
     .execute(params![manifest.id, now])?;
+    accounting::change_live(c, repo, 1)?;
     unhide_required(c, repo, manifest.id)?;
     liveness::dequeue(c, Review::Orphan, repo, &manifest.digest)
 }

@@ -10,7 +10,7 @@ use crate::metadata::queries::listings::{NAMES_DOWN, NAMES_UP, numbers, numbers_
 
 /// All sources with statements that must be fast. `verify.rs`, `usage.rs` and `summary.rs` are missing: they read all
 /// rows of a kind on the blocking pool.
-const SOURCES: [(&str, &str); 31] = [
+const SOURCES: [(&str, &str); 32] = [
     ("accounting", include_str!("../../queries/accounting.rs")),
     ("attached", include_str!("../../ops/undo/attached.rs")),
     ("audit", include_str!("../../ops/audit.rs")),
@@ -37,6 +37,7 @@ const SOURCES: [(&str, &str); 31] = [
     ("quotas", include_str!("../../ops/quotas.rs")),
     ("review", include_str!("../../ops/gc/review.rs")),
     ("scrub", include_str!("../../ops/scrub.rs")),
+    ("sums", include_str!("../../ops/accounting.rs")),
     ("snapshots", include_str!("../../queries/snapshots.rs")),
     ("tags", include_str!("../../ops/tags.rs")),
     ("trash", include_str!("../../ops/undo/trash.rs")),
