@@ -10,7 +10,6 @@ mod opening;
 mod plans;
 mod power_cut;
 mod query_cache;
-mod random;
 mod verify;
 
 use std::path::Path;
