@@ -1,7 +1,8 @@
 //! A data directory and a backup of an earlier version still open, verify and serve.
 //!
-//! `tests/golden/schema-N.tar.xz` holds both, as a server wrote them that was killed while it deleted a repository. Every
-//! table has rows. A new migration adds an archive of the version before it.
+//! `tests/golden/schema-N.tar.xz` holds both, as a server wrote them that was killed: version 11 while it deleted a
+//! repository. Every table of that version has rows, and version 15 also has quotas. A new migration adds an archive of
+//! the version before it.
 
 use std::fs;
 use std::process::Command;
@@ -10,11 +11,12 @@ use orlop::oci::{Algorithm, Hasher};
 
 use super::{Place, get};
 
-const ARCHIVE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/schema-11.tar.xz");
+const VERSIONS: [u32; 2] = [11, 15];
 
-fn unpacked() -> Place {
+fn unpacked(version: u32) -> Place {
     let place = Place::new();
-    let unpacked = Command::new("tar").args(["xJf", ARCHIVE]).current_dir(place.path("")).status();
+    let archive = format!("{}/tests/golden/schema-{version}.tar.xz", env!("CARGO_MANIFEST_DIR"));
+    let unpacked = Command::new("tar").args(["xJf", &archive]).current_dir(place.path("")).status();
     assert!(unpacked.expect("tar runs").success());
     place
 }
@@ -26,7 +28,11 @@ fn assert_sound(place: &Place, data: &str) {
 
 #[test]
 fn data_of_an_earlier_version_is_migrated_verified_and_served() {
-    let place = unpacked();
+    VERSIONS.into_iter().for_each(assert_data_is_served);
+}
+
+fn assert_data_is_served(version: u32) {
+    let place = unpacked(version);
     let server = place.serve();
     let (status, body) = get(&format!("{}/v2/team/app/tags/list", server.url));
     assert_eq!(status, 401, "accounts keep the registry closed: {body}");
@@ -51,7 +57,11 @@ fn data_of_an_earlier_version_is_migrated_verified_and_served() {
 
 #[test]
 fn a_backup_of_an_earlier_version_is_restored() {
-    let place = unpacked();
+    VERSIONS.into_iter().for_each(assert_backup_is_restored);
+}
+
+fn assert_backup_is_restored(version: u32) {
+    let place = unpacked(version);
     fs::remove_dir_all(place.path("data")).expect("removed");
     let ran = place.run(&["restore", "backup"]);
     assert_eq!(ran.code, Some(0), "{ran:?}");

@@ -2,11 +2,11 @@
 
 use crate::clock::Timestamp;
 use crate::metadata::ops::gc::liveness::{self, Review};
-use crate::metadata::ops::{ensure_repo, events, quotas, repo_id};
+use crate::metadata::ops::{accounting, ensure_repo, events, quotas, repo_id};
 use crate::metadata::sql::{Connection, OptionalExtension, Row, SqlDigest, digest, params};
 use crate::metadata::{
-    BlobRecord, Deletion, Durability, EdgeKind, EventDetails, Integrity, Metadata, Mount, Operation, Renewal,
-    Result, Target, sql,
+    BlobRecord, BlobSize, Deletion, Durability, EdgeKind, EventDetails, Integrity, Metadata, Mount,
+    Operation, Renewal, Result, Target, sql,
 };
 use crate::oci::{BlobKey, Digest, RepoName};
 
@@ -154,6 +154,25 @@ fn mark(c: &dyn Connection, key: BlobKey, condition: Integrity, now: Timestamp) 
     events::record(c, now, &event).map(|()| true)
 }
 
+/// Records the allocated size of a generation of a blob, if it is the current one.
+pub(in crate::metadata) fn record_allocated(
+    c: &dyn Connection,
+    key: &BlobKey,
+    allocated: u64,
+) -> sql::Result<()> {
+    let target = digest(&key.digest);
+    let before = c
+        .prepare_cached("SELECT size, allocated FROM blobs WHERE digest = ?1 AND generation = ?2")?
+        .query_row(params![target, key.generation], accounting::read_size)
+        .optional()?;
+    let Some(before) = before else {
+        return Ok(());
+    };
+    c.prepare_cached("UPDATE blobs SET allocated = ?2, measured = 1 WHERE digest = ?1")?
+        .execute(params![target, allocated])?;
+    accounting::resize_blob(c, &target, before, BlobSize { allocated, ..before })
+}
+
 fn record(wanted: &Digest, row: Row<'_>) -> sql::Result<BlobRecord> {
     Ok(BlobRecord {
         key: BlobKey { digest: wanted.clone(), generation: row.get(0)? },
@@ -169,59 +188,49 @@ pub(in crate::metadata) fn link(
     target: &[u8],
     now: Timestamp,
 ) -> sql::Result<()> {
-    c.prepare_cached(
-        "INSERT INTO links (repo, digest, leased_at) VALUES (?1, ?2, ?3)
-         ON CONFLICT DO UPDATE SET leased_at = max(leased_at, excluded.leased_at), hidden_at = NULL",
-    )?
-    .execute(params![repo, target, now])?;
+    let renewed = c
+        .prepare_cached(
+            "UPDATE links SET leased_at = max(leased_at, ?3), hidden_at = NULL WHERE repo = ?1 AND digest = ?2",
+        )?
+        .execute(params![repo, target, now])?;
+    if renewed == 0 {
+        c.prepare_cached("INSERT INTO links (repo, digest, leased_at) VALUES (?1, ?2, ?3)")?
+            .execute(params![repo, target, now])?;
+        accounting::change_links(c, repo, target, 1)?;
+    }
     liveness::queue(c, Review::Link, repo, target, now)
 }
 
-/// Whether `repo` has a link to the blob, hidden or not.
-pub(in crate::metadata) fn has_link(c: &dyn Connection, repo: i64, target: &[u8]) -> sql::Result<bool> {
-    Ok(linked_size(c, repo, target)?.is_some())
+/// Schedules the current generation of a blob for deletion. Returns its size, or `None` if there is no such blob.
+pub(in crate::metadata) fn doom(c: &dyn Connection, target: &[u8]) -> sql::Result<Option<BlobSize>> {
+    let doomed = c
+        .prepare_cached(
+            "INSERT INTO doomed (generation, digest, size, allocated)
+             SELECT generation, digest, size, allocated FROM blobs WHERE digest = ?1 RETURNING size, allocated",
+        )?
+        .query_row([target], accounting::read_size)
+        .optional()?;
+    accounting::change_pending_deletions(c, doomed, 1)?;
+    Ok(doomed)
 }
 
-/// Finds the size of the blob if `repo` has a link to it, hidden or not.
-pub(in crate::metadata) fn linked_size(
-    c: &dyn Connection,
-    repo: i64,
-    target: &[u8],
-) -> sql::Result<Option<u64>> {
+/// Makes the hidden blobs that a manifest requires visible again, because it now holds them.
+pub(in crate::metadata) fn unhide_required(c: &dyn Connection, repo: i64, manifest: i64) -> sql::Result<()> {
     c.prepare_cached(
-        "SELECT b.size FROM links l JOIN blobs b ON b.digest = l.digest
-         WHERE l.repo = ?1 AND l.digest = ?2 AND b.damaged = 0",
+        "UPDATE links SET hidden_at = NULL WHERE repo = ?1 AND hidden_at IS NOT NULL AND digest IN
+         (SELECT target FROM edges WHERE manifest = ?2 AND kind = 0 AND required = 1)",
     )?
-    .query_row(params![repo, target], |row| row.get(0))
-    .optional()
-}
-
-/// Makes a hidden link visible again because a manifest now holds it.
-pub(in crate::metadata) fn unhide(c: &dyn Connection, repo: i64, target: &[u8]) -> sql::Result<()> {
-    c.prepare_cached(
-        "UPDATE links SET hidden_at = NULL WHERE repo = ?1 AND digest = ?2 AND hidden_at IS NOT NULL",
-    )?
-    .execute(params![repo, target])
+    .execute([repo, manifest])
     .map(drop)
 }
 
 /// Whether `repo` serves the blob: it is linked, not hidden and not quarantined.
-pub(in crate::metadata) fn is_visible(c: &dyn Connection, repo: i64, target: &[u8]) -> sql::Result<bool> {
-    Ok(visible_size(c, repo, target)?.is_some())
-}
-
-/// Finds the size of the blob if `repo` serves it.
-pub(in crate::metadata) fn visible_size(
-    c: &dyn Connection,
-    repo: i64,
-    target: &[u8],
-) -> sql::Result<Option<u64>> {
+fn is_visible(c: &dyn Connection, repo: i64, target: &[u8]) -> sql::Result<bool> {
     c.prepare_cached(
-        "SELECT b.size FROM links l JOIN blobs b ON b.digest = l.digest
+        "SELECT 1 FROM links l JOIN blobs b ON b.digest = l.digest
          WHERE l.repo = ?1 AND l.digest = ?2 AND l.hidden_at IS NULL AND b.damaged = 0",
     )?
-    .query_row(params![repo, target], |row| row.get(0))
-    .optional()
+    .exists(params![repo, target])
 }
 
 fn find_mountable(

@@ -6,7 +6,6 @@ use crate::metadata::{ClockJump, sql};
 
 /// Columns with times that decide when something expires, or that are compared with each other.
 const TIME_COLUMNS: [(&str, &str); 16] = [
-    // These come first: triggers raise them to the times of manifests and tags.
     ("repositories", "pushed_at"),
     ("repositories", "pulled_at"),
     ("links", "leased_at"),
@@ -34,6 +33,19 @@ pub(in crate::metadata) fn shift_times(c: &dyn Connection, jump: ClockJump) -> s
         let sql = format!("UPDATE {table} SET {column} = {column} + ?3 WHERE {column} BETWEEN ?1 AND ?2");
         c.execute(&sql, params![from, until, by])?;
     }
+    // Nothing in a repository was pushed or pulled later than the repository.
+    c.execute(
+        "UPDATE repositories SET pushed_at = t.at
+         FROM (SELECT repo, max(updated_at) AS at FROM tags GROUP BY repo) t
+         WHERE t.repo = repositories.id AND t.at > pushed_at",
+        [],
+    )?;
+    c.execute(
+        "UPDATE repositories SET pulled_at = m.at
+         FROM (SELECT repo, max(pulled_at) AS at FROM manifests GROUP BY repo) m
+         WHERE m.repo = repositories.id AND m.at > repositories.pulled_at",
+        [],
+    )?;
     // This column is part of the key. If another row already has the shifted time, that row also ended later and counts
     // for both.
     c.execute(

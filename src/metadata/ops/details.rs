@@ -53,6 +53,11 @@ pub(in crate::metadata) fn store_config(
     .map(drop)
 }
 
+/// Removes the details from a config whose blob is removed, if it is one.
+pub(in crate::metadata) fn remove_config(c: &dyn Connection, config: &[u8]) -> sql::Result<()> {
+    c.prepare_cached("DELETE FROM configs WHERE digest = ?1")?.execute([config]).map(drop)
+}
+
 /// Whether the details from a config are stored.
 pub(in crate::metadata) fn is_recorded(c: &dyn Connection, config: &Digest) -> sql::Result<bool> {
     c.prepare_cached("SELECT 1 FROM configs WHERE digest = ?1")?.exists([digest(config)])

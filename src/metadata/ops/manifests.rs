@@ -1,13 +1,14 @@
 //! Stores, reads and deletes manifests, tags and references.
 
 use crate::clock::Timestamp;
-use crate::metadata::ops::blobs::{linked_size, read_digest, unhide, visible_size};
+use crate::metadata::ops::blobs::{read_digest, unhide_required};
 use crate::metadata::ops::details::OwnDetails;
 use crate::metadata::ops::gc::liveness::{self, Review};
-use crate::metadata::ops::{details, ensure_repo, quotas, repo_id, tags};
+use crate::metadata::ops::references::{self, TargetSizes};
+use crate::metadata::ops::{accounting, details, ensure_repo, quotas, repo_id, tags};
 use crate::metadata::sql::{Connection, OptionalExtension, Row, SqlDigest, digest, params};
 use crate::metadata::{
-    Change, ChangeKind, Deletion, Durability, Edge, EdgeKind, Growth, MAX_REFERRERS_BYTES, ManifestRecord,
+    Change, ChangeKind, Deletion, Durability, EdgeKind, Growth, MAX_REFERRERS_BYTES, ManifestRecord,
     Metadata, Operation, OverQuota, PutManifest, PutOutcome, ReferrerRecord, Result, WrongSize, sql,
 };
 use crate::oci::{Annotations, Digest, Reference, RepoName, Tag};
@@ -52,15 +53,17 @@ impl Metadata {
                 if let Some(tag) = tags::find_immutable_conflict(c, &put)? {
                     return Ok(PutOutcome::Immutable(tag));
                 }
-                if let Some(rejection) = check_targets(c, &put, &target)? {
+                let repo = repo_id(c, &put.repo)?;
+                let stored = repo.map_or(Ok(None), |repo| find_stored(c, repo, &target))?;
+                if let Some(rejection) = check_targets(c, &put, repo, stored)? {
                     return Ok(rejection);
                 }
-                if let Some(over) = over_quota(c, &put)? {
+                if let Some(over) = over_quota(c, &put, repo, stored)? {
                     return Ok(PutOutcome::Refused(over));
                 }
                 let now = put.change.now;
                 let repo = ensure_repo(c, &put.repo, now)?;
-                let id = store_manifest(c, repo, &target, &put)?;
+                let id = store_manifest(c, repo, &target, stored, &put)?;
                 // This is a new push, so a purged holder no longer takes the manifest with it.
                 liveness::dequeue(c, Review::Orphan, repo, &target)?;
                 for tag in &put.tags {
@@ -208,10 +211,14 @@ impl Metadata {
             self.write(Durability::Lazy, move |c| {
                 let mut update = c.prepare_cached(
                     "UPDATE manifests SET pulled_at = ?3
-                     WHERE repo = (SELECT id FROM repositories WHERE name = ?1) AND digest = ?2 AND pulled_at < ?3",
+                     WHERE repo = (SELECT id FROM repositories WHERE name = ?1) AND digest = ?2 AND pulled_at < ?3
+                     RETURNING repo",
                 )?;
                 for (repo, pulled, at) in pulls {
-                    update.execute(params![repo.as_str(), digest(&pulled), at])?;
+                    let values = params![repo.as_str(), digest(&pulled), at];
+                    if let Some(repo) = update.query_row(values, |row| row.get(0)).optional()? {
+                        accounting::record_pull(c, repo, at)?;
+                    }
                 }
                 Ok(())
             })
@@ -273,15 +280,40 @@ pub(in crate::metadata) const REFERRERS: &str = "
       AND m.state = 0 AND (?4 IS NULL OR m.artifact_type = ?4)
     ORDER BY e.source LIMIT ?5";
 
-/// Checks what a manifest refers to. Rejects it if targets are missing, or else for the first target of another size.
-fn check_targets(c: &dyn Connection, put: &PutManifest, target: &[u8]) -> sql::Result<Option<PutOutcome>> {
-    let repo = repo_id(c, &put.repo)?;
-    let restores = repo.map_or(Ok(false), |repo| is_in_trash(c, repo, target))?;
+/// The row of a manifest.
+#[derive(Clone, Copy)]
+struct Stored {
+    id: i64,
+    state: i64,
+}
+
+const LIVE: i64 = 0;
+const IN_TRASH: i64 = 1;
+
+/// Finds a manifest in any state.
+fn find_stored(c: &dyn Connection, repo: i64, target: &[u8]) -> sql::Result<Option<Stored>> {
+    c.prepare_cached("SELECT id, state FROM manifests WHERE repo = ?1 AND digest = ?2")?
+        .query_row(params![repo, target], |row| Ok(Stored { id: row.get(0)?, state: row.get(1)? }))
+        .optional()
+}
+
+/// Checks what a manifest refers to. Rejects it if targets are missing, or else for the first target of another size. A
+/// manifest that is restored from the trash also finds a blob that was hidden in the meantime.
+fn check_targets(
+    c: &dyn Connection,
+    put: &PutManifest,
+    repo: Option<i64>,
+    stored: Option<Stored>,
+) -> sql::Result<Option<PutOutcome>> {
+    let restores = stored.is_some_and(|stored| stored.state == IN_TRASH);
+    let sizes = match repo {
+        Some(repo) => TargetSizes::find(c, repo, &put.edges, restores)?,
+        None => TargetSizes::default(),
+    };
     let mut missing = Vec::new();
     let mut wrong = None;
-    for edge in put.edges.iter().filter(|edge| edge.required || edge.size.is_some()) {
-        let found = repo.map_or(Ok(None), |repo| target_size(c, repo, edge, restores))?;
-        match (found, edge.size) {
+    for edge in &put.edges {
+        match (sizes.get(edge), edge.size) {
             (None, _) if edge.required => missing.push((edge.target.clone(), edge.kind)),
             (Some(actual), Some(claimed)) if actual != claimed && wrong.is_none() => {
                 wrong = Some(WrongSize { digest: edge.target.clone(), claimed, actual });
@@ -292,26 +324,21 @@ fn check_targets(c: &dyn Connection, put: &PutManifest, target: &[u8]) -> sql::R
     if !missing.is_empty() {
         return Ok(Some(PutOutcome::Missing(missing)));
     }
-    let Some(wrong) = wrong else {
-        return Ok(None);
-    };
     // Older versions did not compare sizes. What they accepted can be pushed again, also from the trash.
-    let was_accepted = match repo {
-        Some(repo) => restores || live_id(c, repo, target)?.is_some(),
-        None => false,
-    };
-    Ok((!was_accepted).then_some(PutOutcome::WrongSize(wrong)))
+    let was_accepted = stored.is_some_and(|stored| [LIVE, IN_TRASH].contains(&stored.state));
+    Ok(wrong.filter(|_| !was_accepted).map(PutOutcome::WrongSize))
 }
 
 /// Finds a quota that a manifest would exceed, by its bytes if its row is new or by its tags.
-fn over_quota(c: &dyn Connection, put: &PutManifest) -> sql::Result<Option<OverQuota>> {
+fn over_quota(
+    c: &dyn Connection,
+    put: &PutManifest,
+    repo: Option<i64>,
+    stored: Option<Stored>,
+) -> sql::Result<Option<OverQuota>> {
     if !quotas::has_any(c)? {
         return Ok(None);
     }
-    let repo = repo_id(c, &put.repo)?;
-    let stored = c
-        .prepare_cached("SELECT 1 FROM manifests WHERE repo = ?1 AND digest = ?2")?
-        .exists(params![repo, digest(&put.digest)])?;
     let mut tag_query = c.prepare_cached("SELECT 1 FROM tags WHERE repo = ?1 AND name = ?2")?;
     let mut new = std::collections::BTreeSet::new();
     for tag in &put.tags {
@@ -319,80 +346,42 @@ fn over_quota(c: &dyn Connection, put: &PutManifest) -> sql::Result<Option<OverQ
             new.insert(tag.as_str());
         }
     }
-    let bytes = if stored { 0 } else { put.content.len() as u64 };
+    let bytes = if stored.is_some() { 0 } else { put.content.len() as u64 };
     quotas::check(c, &put.repo, Growth { bytes, tags: new.len() as u64, ..Growth::default() })
 }
 
-fn is_in_trash(c: &dyn Connection, repo: i64, target: &[u8]) -> sql::Result<bool> {
-    c.prepare_cached("SELECT 1 FROM manifests WHERE repo = ?1 AND digest = ?2 AND state = 1")?
-        .exists(params![repo, target])
-}
-
-/// Finds the size of a manifest's target. A manifest that is restored from the trash also finds a blob that was hidden
-/// in the meantime.
-fn target_size(c: &dyn Connection, repo: i64, edge: &Edge, restores: bool) -> sql::Result<Option<u64>> {
-    let target = digest(&edge.target);
-    match edge.kind {
-        EdgeKind::Blob if restores => linked_size(c, repo, &target),
-        EdgeKind::Blob => visible_size(c, repo, &target),
-        EdgeKind::Child | EdgeKind::Subject => c
-            .prepare_cached("SELECT size FROM manifests WHERE repo = ?1 AND digest = ?2 AND state = 0")?
-            .query_row(params![repo, target], |row| row.get(0))
-            .optional(),
-    }
-}
-
 /// Records a manifest and its edges, and makes it live in any case. Returns its row id.
-fn store_manifest(c: &dyn Connection, repo: i64, target: &[u8], put: &PutManifest) -> sql::Result<i64> {
-    let found = c
-        .prepare_cached("SELECT id, state FROM manifests WHERE repo = ?1 AND digest = ?2")?
-        .query_row(params![repo, target], |row| Ok((row.get::<i64>(0)?, row.get::<i64>(1)?)))
-        .optional()?;
+fn store_manifest(
+    c: &dyn Connection,
+    repo: i64,
+    target: &[u8],
+    stored: Option<Stored>,
+    put: &PutManifest,
+) -> sql::Result<i64> {
     let own = OwnDetails::store(c, &put.details)?;
-    let id = match found {
-        Some((id, state)) => {
-            c.prepare_cached(
-                "UPDATE manifests SET state = 0, removed_at = NULL, removal = NULL, purged_to = 0,
-                                      media_type = ?3, leased_at = max(leased_at, ?2), content = ?4,
-                                      details = coalesce(?5, details), config = coalesce(?6, config)
-                 WHERE id = ?1",
-            )?
-            // The content is the same unless the stored content is damaged: then this repairs it.
-            .execute(params![
-                id,
-                put.change.now,
-                put.media_type,
-                put.content,
-                own.details,
-                own.config
-            ])?;
-            if state == 0 {
-                return Ok(id);
-            }
-            id
-        }
-        None => insert_manifest(c, repo, target, put, &own)?,
+    let Some(Stored { id, state }) = stored else {
+        let id = insert_manifest(c, repo, target, put, &own)?;
+        accounting::change_manifests(c, repo, put.content.len().cast_signed() as i64, 1)?;
+        accounting::change_live(c, repo, 1)?;
+        accounting::record_push(c, repo, put.change.now)?;
+        references::add_edges(c, repo, id, target, &put.edges)?;
+        return Ok(id);
     };
-    for edge in &put.edges {
-        add_edge(c, repo, id, target, edge)?;
+    c.prepare_cached(
+        "UPDATE manifests SET state = 0, removed_at = NULL, removal = NULL, purged_to = 0,
+                              media_type = ?3, leased_at = max(leased_at, ?2), content = ?4,
+                              details = coalesce(?5, details), config = coalesce(?6, config)
+         WHERE id = ?1",
+    )?
+    // The content is the same unless the stored content is damaged: then this repairs it.
+    .execute(params![id, put.change.now, put.media_type, put.content, own.details, own.config])?;
+    if state != LIVE {
+        accounting::change_live(c, repo, 1)?;
+        // A purge may have started to delete the edges.
+        references::add_edges(c, repo, id, target, &put.edges)?;
+        unhide_required(c, repo, id)?;
     }
     Ok(id)
-}
-
-/// Records an edge if it is missing: a purge may have started to delete the edges of a removed manifest. A required
-/// blob becomes visible again.
-fn add_edge(c: &dyn Connection, repo: i64, manifest: i64, source: &[u8], edge: &Edge) -> sql::Result<()> {
-    let target = digest(&edge.target);
-    let source = (edge.kind == EdgeKind::Subject).then_some(source);
-    c.prepare_cached(
-        "INSERT OR IGNORE INTO edges (manifest, target, kind, repo, required, source)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-    )?
-    .execute(params![manifest, target, edge.kind, repo, edge.required, source])?;
-    if edge.kind == EdgeKind::Blob && edge.required {
-        unhide(c, repo, &target)?;
-    }
-    Ok(())
 }
 
 fn insert_manifest(
@@ -441,6 +430,7 @@ pub(in crate::metadata) fn remove_manifest(
 ) -> sql::Result<()> {
     c.prepare_cached("UPDATE manifests SET state = 1, removed_at = ?2, removal = ?3 WHERE id = ?1")?
         .execute(params![id, change.now, removal])?;
+    accounting::change_live(c, repo, -1)?;
     for tag in tags::list_names(c, id)? {
         tags::remove_tag(c, repo, tag.as_str(), target, kind, change)?;
     }

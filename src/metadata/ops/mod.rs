@@ -1,5 +1,6 @@
 //! Changes of the metadata, with the rules of the registry.
 
+pub(in crate::metadata) mod accounting;
 pub(in crate::metadata) mod accounts;
 pub(in crate::metadata) mod audit;
 pub(in crate::metadata) mod blobs;
@@ -14,6 +15,7 @@ pub(in crate::metadata) mod manifests;
 pub(in crate::metadata) mod pins;
 pub(in crate::metadata) mod policies;
 pub(in crate::metadata) mod quotas;
+pub(in crate::metadata) mod references;
 pub(in crate::metadata) mod repositories;
 pub(in crate::metadata) mod runs;
 pub(in crate::metadata) mod scrub;
@@ -43,5 +45,7 @@ pub(in crate::metadata) fn ensure_repo(
     }
     let mut insert =
         connection.prepare_cached("INSERT INTO repositories (name, created_at) VALUES (?1, ?2)")?;
-    insert.insert(params![name.as_str(), now])
+    let repo = insert.insert(params![name.as_str(), now])?;
+    accounting::change_repositories(connection, repo, 1)?;
+    Ok(repo)
 }

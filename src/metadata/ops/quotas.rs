@@ -1,4 +1,4 @@
-//! Quotas. Triggers keep the usage of each quota current, so that checking a quota only reads its row.
+//! Quotas. `accounting.rs` keeps the usage of each quota current, so that checking a quota only reads its row.
 
 use crate::metadata::ops::gc::relief::{Candidates, Limits};
 use crate::metadata::ops::repo_id;

@@ -2,7 +2,7 @@
 
 use crate::metadata::ops::tags::REPOSITORY_HISTORY;
 use crate::metadata::ops::undo::deletion;
-use crate::metadata::ops::{ensure_repo, events, pins, quotas, repo_id, tags};
+use crate::metadata::ops::{accounting, ensure_repo, events, pins, quotas, repo_id, tags};
 use crate::metadata::sql::{Connection, OptionalExtension, params};
 use crate::metadata::{
     Change, ChangeKind, Durability, EventDetails, ImmutableTags, Metadata, Operation, Renaming,
@@ -232,9 +232,9 @@ fn immutable_tag_in(
 }
 
 fn set_name(c: &dyn Connection, repo: i64, name: &str) -> sql::Result<()> {
-    c.prepare_cached("UPDATE repositories SET name = ?2 WHERE id = ?1")?
-        .execute(params![repo, name])
-        .map(drop)
+    accounting::change_repositories(c, repo, -1)?;
+    c.prepare_cached("UPDATE repositories SET name = ?2 WHERE id = ?1")?.execute(params![repo, name])?;
+    accounting::change_repositories(c, repo, 1)
 }
 
 /// Swaps the uploads of two repositories: the clients of uploads know them by the names.
@@ -271,5 +271,6 @@ fn delete_repository(c: &dyn Connection, repo: i64) -> sql::Result<()> {
     c.prepare_cached("DELETE FROM past_uploads WHERE repo = ?1")?.execute([repo])?;
     pins::remove_all(c, repo)?;
     c.prepare_cached("DELETE FROM review WHERE kind IN (0, 1, 2, 3) AND repo = ?1")?.execute([repo])?;
+    accounting::change_repositories(c, repo, -1)?;
     c.prepare_cached("DELETE FROM repositories WHERE id = ?1")?.execute([repo]).map(drop)
 }

@@ -2,7 +2,7 @@
 
 use crate::clock::Timestamp;
 use crate::metadata::ops::gc::liveness;
-use crate::metadata::ops::repo_id;
+use crate::metadata::ops::{accounting, repo_id};
 use crate::metadata::sql::{Connection, OptionalExtension, Row, digest, params};
 use crate::metadata::{Change, ChangeKind, ImmutableTags, PutManifest, sql};
 use crate::oci::Tag;
@@ -88,11 +88,15 @@ pub(in crate::metadata) fn point_tag(
     change: &Change,
 ) -> sql::Result<()> {
     let before = find(c, repo, tag)?;
-    c.prepare_cached(
-        "INSERT INTO tags (repo, name, manifest, updated_at) VALUES (?1, ?2, ?3, ?4)
-         ON CONFLICT DO UPDATE SET manifest = excluded.manifest, updated_at = excluded.updated_at",
-    )?
-    .execute(params![repo, tag, manifest, change.now])?;
+    let sql = match before {
+        Some(_) => "UPDATE tags SET manifest = ?3, updated_at = ?4 WHERE repo = ?1 AND name = ?2",
+        None => "INSERT INTO tags (repo, name, manifest, updated_at) VALUES (?1, ?2, ?3, ?4)",
+    };
+    c.prepare_cached(sql)?.execute(params![repo, tag, manifest, change.now])?;
+    accounting::record_push(c, repo, change.now)?;
+    if before.is_none() {
+        accounting::change_tags(c, repo, 1)?;
+    }
     if before.as_ref().is_some_and(|before| before.manifest == manifest) {
         return Ok(());
     }
@@ -115,6 +119,7 @@ pub(in crate::metadata) fn remove_tag(
     change: &Change,
 ) -> sql::Result<()> {
     c.prepare_cached("DELETE FROM tags WHERE repo = ?1 AND name = ?2")?.execute(params![repo, tag])?;
+    accounting::change_tags(c, repo, -1)?;
     record_change(c, repo, tag, Some(was), None, kind, change).map(drop)
 }
 
@@ -134,31 +139,31 @@ pub(in crate::metadata) fn record_change(
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
         )?
         .insert(params![repo, tag, target, change.now, kind, was, change.by, change.reason])?;
-    c.prepare_cached(
-        "DELETE FROM tag_history WHERE id IN
-         (SELECT id FROM tag_history WHERE repo = ?1 AND name = ?2 AND id <=
-            (SELECT id FROM tag_history WHERE repo = ?1 AND name = ?2 ORDER BY id DESC LIMIT 1 OFFSET ?3)
-          ORDER BY id LIMIT ?4)",
-    )?
-    .execute(params![repo, tag, change.keep.max(1), MAX_TRIMMED_ROWS])?;
-    trim_repository(c, repo, change)?;
+    let trimmed = c
+        .prepare_cached(
+            "DELETE FROM tag_history WHERE id IN
+             (SELECT id FROM tag_history WHERE repo = ?1 AND name = ?2 AND id <=
+                (SELECT id FROM tag_history WHERE repo = ?1 AND name = ?2 ORDER BY id DESC LIMIT 1 OFFSET ?3)
+              ORDER BY id LIMIT ?4)",
+        )?
+        .execute(params![repo, tag, change.keep.max(1), MAX_TRIMMED_ROWS])?;
+    let rows = accounting::change_history(c, repo, 1 - trimmed.cast_signed() as i64)?;
+    trim_repository(c, repo, rows, change)?;
     Ok(id)
 }
 
-/// Removes the oldest rows of tags in a repository that has too many rows. Rows about the repository as a whole stay:
-/// they are few, and a restoration needs them.
-fn trim_repository(c: &dyn Connection, repo: i64, change: &Change) -> sql::Result<()> {
-    let rows: i64 = c
-        .prepare_cached("SELECT history FROM repositories WHERE id = ?1")?
-        .query_row([repo], |row| row.get(0))?;
+/// Removes the oldest rows of tags in a repository whose `rows` are too many. Rows about the repository as a whole
+/// stay: they are few, and a restoration needs them.
+fn trim_repository(c: &dyn Connection, repo: i64, rows: i64, change: &Change) -> sql::Result<()> {
     let excess = rows.saturating_sub(i64::try_from(change.keep_in_repository.max(1)).unwrap_or(i64::MAX));
     if excess <= 0 {
         return Ok(());
     }
-    c.prepare_cached(
-        "DELETE FROM tag_history WHERE id IN
-         (SELECT id FROM tag_history WHERE repo = ?1 AND name <> '' ORDER BY id LIMIT ?2)",
-    )?
-    .execute([repo, excess.min(MAX_TRIMMED_ROWS)])
-    .map(drop)
+    let trimmed = c
+        .prepare_cached(
+            "DELETE FROM tag_history WHERE id IN
+             (SELECT id FROM tag_history WHERE repo = ?1 AND name <> '' ORDER BY id LIMIT ?2)",
+        )?
+        .execute([repo, excess.min(MAX_TRIMMED_ROWS)])?;
+    accounting::change_history(c, repo, -trimmed.cast_signed() as i64).map(drop)
 }

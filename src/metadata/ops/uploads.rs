@@ -1,7 +1,7 @@
 //! Stores uploads in progress and turns them into blobs.
 
 use crate::clock::{Timestamp, millis};
-use crate::metadata::ops::{blobs, ensure_repo, events, quotas};
+use crate::metadata::ops::{accounting, blobs, ensure_repo, events, quotas};
 use crate::metadata::sql::{
     Connection, OptionalExtension, Row, SqlAlgorithm, SqlDigest, algorithm, digest, params,
 };
@@ -33,6 +33,7 @@ impl Metadata {
                     "INSERT INTO uploads (id, repo, algorithm, began_at, touched_at) VALUES (?1, ?2, ?3, ?4, ?4)",
                 )?;
                 insert.execute(params![id, repo, algorithm(with), now])?;
+                accounting::change_uploads(c, 1)?;
                 Ok(UploadCreation::Created)
             })
             .await
@@ -100,11 +101,13 @@ impl Metadata {
             self.write(Durability::Full, move |c| {
                 // The blob of an earlier intent may exist although nothing else refers to it.
                 let mut doom = c.prepare_cached(
-                    "INSERT OR IGNORE INTO doomed (generation, digest, size, allocated)
+                    "INSERT INTO doomed (generation, digest, size, allocated)
                      SELECT intent_generation, intent_digest, offset, (offset + 4095) / 4096 * 4096 FROM uploads
-                     WHERE id = ?1 AND intent_generation <> ?2",
+                     WHERE id = ?1 AND intent_generation <> ?2
+                     ON CONFLICT DO NOTHING RETURNING size, allocated",
                 )?;
-                doom.execute(params![id, generation])?;
+                let doomed = doom.query_row(params![id, generation], accounting::read_size).optional()?;
+                accounting::change_pending_deletions(c, doomed, 1)?;
                 let mut update = c.prepare_cached(
                     "UPDATE uploads SET intent_digest = ?2, intent_generation = ?3 WHERE id = ?1",
                 )?;
@@ -172,11 +175,13 @@ impl Metadata {
             self.write(Durability::Lazy, move |c| {
                 // Content that was already moved to its intended place must not be left without a reference.
                 let mut doom = c.prepare_cached(
-                    "INSERT OR IGNORE INTO doomed (generation, digest, size, allocated)
+                    "INSERT INTO doomed (generation, digest, size, allocated)
                      SELECT intent_generation, intent_digest, offset, (offset + 4095) / 4096 * 4096 FROM uploads
-                     WHERE id = ?1 AND intent_digest IS NOT NULL AND touched_at <= coalesce(?2, touched_at)",
+                     WHERE id = ?1 AND intent_digest IS NOT NULL AND touched_at <= coalesce(?2, touched_at)
+                     ON CONFLICT DO NOTHING RETURNING size, allocated",
                 )?;
-                doom.execute(params![id, idle_since])?;
+                let doomed = doom.query_row(params![id, idle_since], accounting::read_size).optional()?;
+                accounting::change_pending_deletions(c, doomed, 1)?;
                 Ok(end_upload(c, id, idle_since, end)?.is_some())
             })
             .await
@@ -243,6 +248,7 @@ fn end_upload(
     let Some((repo, began_at)) = row.optional()? else {
         return Ok(None);
     };
+    accounting::change_uploads(c, -1)?;
     record_past_upload(c, repo, began_at, end)?;
     Ok(Some(repo))
 }
@@ -330,16 +336,18 @@ fn record_repair(
 /// Makes `key` the current generation of the blob. Its content was verified just now, while that of an older generation
 /// may have been damaged since its verification. So a repeated push also repairs damage that was not detected yet.
 fn replace_generation(c: &dyn Connection, target: &[u8], key: &BlobKey, size: BlobSize) -> sql::Result<()> {
-    c.prepare_cached(
-        "INSERT INTO doomed (generation, digest, size, allocated)
-         SELECT generation, digest, size, allocated FROM blobs WHERE digest = ?1",
-    )?
-    .execute([target])?;
-    c.prepare_cached(
-        "INSERT INTO blobs (digest, size, generation, allocated, measured) VALUES (?1, ?2, ?3, ?4, 1)
-         ON CONFLICT DO UPDATE SET size = excluded.size, generation = excluded.generation, damaged = 0,
-                                   allocated = excluded.allocated, measured = 1",
-    )?
-    .execute(params![target, size.logical, key.generation, size.allocated])
-    .map(drop)
+    let before = blobs::doom(c, target)?;
+    let sql = match before {
+        Some(_) => {
+            "UPDATE blobs SET size = ?2, generation = ?3, damaged = 0, allocated = ?4, measured = 1 WHERE digest = ?1"
+        }
+        None => {
+            "INSERT INTO blobs (digest, size, generation, allocated, measured) VALUES (?1, ?2, ?3, ?4, 1)"
+        }
+    };
+    c.prepare_cached(sql)?.execute(params![target, size.logical, key.generation, size.allocated])?;
+    match before {
+        Some(before) => accounting::resize_blob(c, target, before, size),
+        None => accounting::change_blobs(c, size, 1),
+    }
 }

@@ -1,15 +1,15 @@
-//! Accounting of the space used. Triggers keep the counters; the reports run on the blocking pool.
+//! Reports of the space used. They run on the blocking pool. `ops/accounting.rs` keeps the sums.
 
 use std::collections::BTreeMap;
 
 use crate::clock::Timestamp;
 use crate::metadata::ops::maintenance::stored_blob;
-use crate::metadata::ops::repo_id;
+use crate::metadata::ops::{blobs, repo_id};
 use crate::metadata::queries::reclaimable::graph::ReclaimableGraph;
 use crate::metadata::queries::reclaimable::{graph, summary};
 use crate::metadata::queries::why::WhyOptions;
 use crate::metadata::queries::{usage, why};
-use crate::metadata::sql::{Snapshot, digest, params};
+use crate::metadata::sql::{Snapshot, digest};
 use crate::metadata::{
     BigBlob, BlobWhy, ColdTag, CollectionRules, Durability, ManifestWhy, Metadata, Operation, PrefixUsage,
     ReclaimableSummary, RepoUsage, Result, Scope, StoredBlob, Usage, UsageDay,
@@ -38,12 +38,7 @@ impl Metadata {
     pub async fn record_allocated(&self, measured: Vec<(BlobKey, u64)>) -> Result<()> {
         self.perform(Operation::RecordAllocated, async {
             self.write_behind(Durability::Lazy, move |c| {
-                let mut update = c.prepare_cached(
-                    "UPDATE blobs SET allocated = ?3, measured = 1 WHERE digest = ?1 AND generation = ?2",
-                )?;
-                measured.iter().try_for_each(|(key, allocated)| {
-                    update.execute(params![digest(&key.digest), key.generation, allocated]).map(drop)
-                })
+                measured.iter().try_for_each(|(key, allocated)| blobs::record_allocated(c, key, *allocated))
             })
             .await
         })

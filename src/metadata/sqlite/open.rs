@@ -22,7 +22,7 @@ mod migrations {
 }
 
 /// Version of the schema that this program writes.
-pub const SCHEMA_VERSION: u32 = 15;
+pub const SCHEMA_VERSION: u32 = 16;
 
 const FILE: &str = "orlop.db";
 
@@ -208,7 +208,7 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
     connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
     connection.pragma_update(None, "journal_size_limit", 64 << 20)?;
     super::keep_plans(&connection)?;
-    connection.set_prepared_statement_cache_capacity(128);
+    connection.set_prepared_statement_cache_capacity(192);
     Ok(connection)
 }
 

@@ -50,6 +50,27 @@ pub async fn target_size_must_match(s: &Scene) {
     s.put("app", image("c").blob("layer").child("child").sized(9), 4).await;
 }
 
+/// All references are checked and recorded, however many there are.
+pub async fn many_references_are_checked_and_recorded(s: &Scene) {
+    s.push("app", "layer", 1).await;
+    s.put("app", image("child"), 1).await;
+    let put = || {
+        let names = (0..400).map(|number| format!("far {number}"));
+        let put =
+            names.fold(image("a").blob("layer"), |put, name| put.foreign_blob(&name).sparse_child(&name));
+        put.blob("layer").child("child").subject("layer")
+    };
+    let last = put().blob("gone");
+    let missing = PutOutcome::Missing(vec![(digest("gone"), EdgeKind::Blob)]);
+    assert_eq!(s.try_put("app", last, 1).await, missing);
+    s.put("app", put(), 1).await;
+    let stored = s.store.manifests_after(0, 10).await.expect("read");
+    let stored = stored.iter().find(|stored| stored.digest == digest("a")).expect("stored");
+    let edges = s.store.edges_of(stored.id).await.expect("read");
+    let count = |kind| edges.iter().filter(|edge| edge.kind == kind).count();
+    assert_eq!([EdgeKind::Blob, EdgeKind::Child, EdgeKind::Subject].map(count), [401, 401, 1]);
+}
+
 /// A blob is not a child, a manifest is not a blob, and content of another repository does not count.
 pub async fn target_must_match_kind_and_repository(s: &Scene) {
     s.push("app", "x", 1).await;

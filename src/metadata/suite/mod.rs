@@ -17,6 +17,7 @@ mod listings;
 mod manifests;
 mod policies;
 mod quotas;
+mod random;
 mod repositories;
 mod scene;
 mod scrub;
@@ -46,6 +47,7 @@ pub use listings::*;
 pub use manifests::*;
 pub use policies::*;
 pub use quotas::*;
+pub use random::check_random_sequences;
 pub use repositories::*;
 pub use scene::{Image, Scene, at, digest, image, repo, rules, tag};
 pub use scrub::*;
@@ -61,11 +63,16 @@ pub trait Fixture: Send + Sync {
     fn open(&self) -> Arc<Metadata>;
 }
 
-/// Creates a `#[tokio::test]` for each scenario, each with a new fixture. After each scenario the store must
-/// pass its own verification.
+/// Creates a `#[tokio::test]` for each scenario, each with a new fixture, and one test of random sequences. After each
+/// scenario, and after each step of a sequence, the store must pass its own verification.
 #[macro_export]
 macro_rules! metadata_store_suite {
     ($fixture:expr) => {
+        #[test]
+        fn guaranteed_content_is_kept_and_all_else_is_removed() {
+            $crate::metadata::suite::check_random_sequences(|| $fixture);
+        }
+
         $crate::metadata_store_suite!(@each $fixture;
             account_exists_until_removed
             team_roles_end_with_the_team
@@ -114,6 +121,7 @@ macro_rules! metadata_store_suite {
             missing_targets_are_reported
             target_must_match_kind_and_repository
             target_size_must_match
+            many_references_are_checked_and_recorded
             an_absent_subject_is_accepted
             a_tag_moves
             a_tag_is_removed_alone

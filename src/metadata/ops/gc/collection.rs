@@ -1,8 +1,9 @@
 //! Steps of garbage collection. Each is a transaction that starts only if there is something to do.
 
+use crate::metadata::ops::accounting;
 use crate::metadata::ops::gc::liveness::Review;
 use crate::metadata::ops::gc::{links, purge, review};
-use crate::metadata::sql::{Connection, SqlDigest, params};
+use crate::metadata::sql::{Connection, OptionalExtension, SqlDigest, params};
 use crate::metadata::sqlite::DRY_RUN_PREFIX;
 use crate::metadata::{
     Access, Batch, CollectionRules, Durability, Garbage, Metadata, MetadataError, Operation, Result, sql,
@@ -105,8 +106,13 @@ impl Metadata {
         self.perform(Operation::ForgetPendingDeletions, async {
             let generations: Vec<_> = keys.iter().map(|key| key.generation).collect();
             self.write_behind(Durability::Lazy, move |c| {
-                let mut delete = c.prepare_cached("DELETE FROM doomed WHERE generation = ?1")?;
-                generations.into_iter().try_for_each(|generation| delete.execute([generation]).map(drop))
+                let mut delete =
+                    c.prepare_cached("DELETE FROM doomed WHERE generation = ?1 RETURNING size, allocated")?;
+                let mut removed = Vec::new();
+                for generation in generations {
+                    removed.extend(delete.query_row([generation], accounting::read_size).optional()?);
+                }
+                accounting::change_pending_deletions(c, removed, -1)
             })
             .await
         })

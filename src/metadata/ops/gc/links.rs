@@ -4,6 +4,7 @@ use crate::clock::Timestamp;
 use crate::metadata::ops::gc::liveness::Review;
 use crate::metadata::ops::gc::review::{Entry, ReviewOutcome};
 use crate::metadata::ops::gc::{liveness, review};
+use crate::metadata::ops::{accounting, blobs, details};
 use crate::metadata::sql::{Connection, OptionalExtension, params};
 use crate::metadata::{CollectionRules, sql};
 
@@ -67,15 +68,12 @@ pub(in crate::metadata) fn review_hidden_link(
 fn delete_link(c: &dyn Connection, entry: &Entry) -> sql::Result<()> {
     c.prepare_cached("DELETE FROM links WHERE repo = ?1 AND digest = ?2")?
         .execute(params![entry.repo, entry.digest])?;
-    let linked =
-        c.prepare_cached("SELECT 1 FROM links WHERE digest = ?1 LIMIT 1")?.exists([&entry.digest])?;
-    if linked {
+    if accounting::change_links(c, entry.repo, &entry.digest, -1)? > 0 {
         return Ok(());
     }
-    c.prepare_cached(
-        "INSERT INTO doomed (generation, digest, size, allocated)
-         SELECT generation, digest, size, allocated FROM blobs WHERE digest = ?1",
-    )?
-    .execute([&entry.digest])?;
-    c.prepare_cached("DELETE FROM blobs WHERE digest = ?1")?.execute([&entry.digest]).map(drop)
+    if let Some(size) = blobs::doom(c, &entry.digest)? {
+        c.prepare_cached("DELETE FROM blobs WHERE digest = ?1")?.execute([&entry.digest])?;
+        accounting::change_blobs(c, size, -1)?;
+    }
+    details::remove_config(c, &entry.digest)
 }

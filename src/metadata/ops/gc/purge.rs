@@ -1,6 +1,7 @@
 //! Purges manifests from the trash: deletes their edges in batches, and with them what only they held.
 
 use crate::clock::Timestamp;
+use crate::metadata::ops::accounting;
 use crate::metadata::ops::gc::liveness::Review;
 use crate::metadata::ops::gc::review::{Entry, ReviewOutcome};
 use crate::metadata::ops::gc::{liveness, review};
@@ -52,6 +53,7 @@ struct Purging {
     id: i64,
     repo: i64,
     digest: Vec<u8>,
+    size: i64,
     removed_at: Timestamp,
     /// The last time when a client may have learned, without a lease, that its targets exist.
     promised_at: Timestamp,
@@ -105,6 +107,7 @@ fn remove_edges(
         return Ok((limit, false));
     }
     c.prepare_cached("DELETE FROM manifests WHERE id = ?1")?.execute([manifest.id])?;
+    accounting::change_manifests(c, manifest.repo, manifest.size, -1)?;
     Ok((edges.len() + referrers.len(), true))
 }
 
@@ -117,7 +120,7 @@ pub(in crate::metadata) fn purge_one(
 ) -> sql::Result<usize> {
     let found = c
         .prepare_cached(
-            "SELECT id, repo, digest, removed_at, leased_at, purged_to FROM manifests
+            "SELECT id, repo, digest, removed_at, leased_at, purged_to, size FROM manifests
              WHERE id = ?1 AND state = 2",
         )?
         .query_row([id], |row| Purging::read(row, rules))
@@ -130,7 +133,7 @@ pub(in crate::metadata) fn purge_one(
 
 fn next_purging(c: &dyn Connection, rules: &CollectionRules) -> sql::Result<Option<Purging>> {
     c.prepare_cached(
-        "SELECT id, repo, digest, removed_at, leased_at, purged_to FROM manifests WHERE state = 2
+        "SELECT id, repo, digest, removed_at, leased_at, purged_to, size FROM manifests WHERE state = 2
          ORDER BY id LIMIT 1",
     )?
     .query_row([], |row| Purging::read(row, rules))
@@ -145,6 +148,7 @@ impl Purging {
             id: row.get(0)?,
             repo: row.get(1)?,
             digest: row.get(2)?,
+            size: row.get(6)?,
             removed_at,
             // Its own PUT also confirmed that all its targets exist.
             promised_at: rules.last_recorded_lease(removed_at).max(leased_at),
@@ -246,5 +250,6 @@ pub(in crate::metadata) fn purge_orphan(
     }
     c.prepare_cached("UPDATE manifests SET state = 2, removed_at = ?2 WHERE id = ?1")?
         .execute(params![orphan.id, rules.now])?;
+    accounting::change_live(c, entry.repo, -1)?;
     Ok(ReviewOutcome::Removed)
 }

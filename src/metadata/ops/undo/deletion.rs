@@ -1,7 +1,8 @@
 //! Moves repositories to the trash and restores them in steps. After each step every manifest is complete.
 //!
 //! A deletion goes from the newest row to the oldest, because an index nearly always comes after its children. If it
-//! does not, the index is removed first. Manifests pushed after the deletion started have higher rows and stay.
+//! does not, the index is removed first. Manifests pushed after the deletion started have higher rows and stay:
+//! `accounting.rs` says why ids follow the order of commits.
 
 use crate::metadata::ops::undo::restore;
 use crate::metadata::ops::{manifests, quotas, tags};

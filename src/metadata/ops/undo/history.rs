@@ -4,7 +4,7 @@ use crate::clock::Timestamp;
 use crate::metadata::ops::blobs::read_digest;
 use crate::metadata::ops::tags::{REPOSITORY_HISTORY, TagTarget};
 use crate::metadata::ops::undo::restore;
-use crate::metadata::ops::{manifests, quotas, repo_id, tags};
+use crate::metadata::ops::{accounting, manifests, quotas, repo_id, tags};
 use crate::metadata::sql::{Connection, OptionalExtension, Row, SqlDigest, digest, limit_plus_one, params};
 use crate::metadata::{
     Batch, Change, ChangeKind, Durability, HistoryEntry, Metadata, Operation, Page, Result, TagRestoration,
@@ -120,7 +120,9 @@ impl Metadata {
                     let mut forget = c.prepare_cached(
                         "DELETE FROM tag_history WHERE repo = ?1 AND name = ?2 AND id <= ?3",
                     )?;
-                    changed += forget.execute(params![repo, name, id])? as u64;
+                    let removed = forget.execute(params![repo, name, id])?;
+                    accounting::change_history(c, *repo, -removed.cast_signed() as i64)?;
+                    changed += removed as u64;
                 }
                 Ok(Batch { changed, more: removals.len() == limit })
             })
@@ -138,10 +140,14 @@ impl Metadata {
                     "UPDATE tags SET updated_at = ?4
                      WHERE repo = (SELECT id FROM repositories WHERE name = ?1) AND name = ?2 AND updated_at < ?4
                        AND manifest = (SELECT m.id FROM repositories r JOIN manifests m ON m.repo = r.id
-                                       WHERE r.name = ?1 AND m.digest = ?3)",
+                                       WHERE r.name = ?1 AND m.digest = ?3)
+                     RETURNING repo",
                 )?;
                 for (repo, tag, pushed, at) in pushes {
-                    update.execute(params![repo.as_str(), tag.as_str(), digest(&pushed), at])?;
+                    let values = params![repo.as_str(), tag.as_str(), digest(&pushed), at];
+                    if let Some(repo) = update.query_row(values, |row| row.get(0)).optional()? {
+                        accounting::record_push(c, repo, at)?;
+                    }
                 }
                 Ok(())
             })

@@ -4,10 +4,10 @@
 use std::collections::HashSet;
 
 use crate::clock::Timestamp;
-use crate::metadata::ops::blobs::{has_link, read_digest};
+use crate::metadata::ops::blobs::{read_digest, unhide_required};
 use crate::metadata::ops::gc::liveness::{self, Review};
 use crate::metadata::ops::undo::attached;
-use crate::metadata::ops::{manifests, tags};
+use crate::metadata::ops::{accounting, manifests, tags};
 use crate::metadata::sql::{Connection, OptionalExtension, Row, params};
 use crate::metadata::{Change, ChangeKind, EdgeKind, Restored, sql};
 use crate::oci::{Digest, Tag};
@@ -113,16 +113,14 @@ impl Plan {
         if !self.seen.insert(manifest.id) {
             return Ok(Missing::new());
         }
-        let edges = edges_of(c, manifest.id)?;
-        self.edges += edges.len();
+        let targets = targets_of(c, manifest.id)?;
+        self.edges += targets.len();
         self.manifests.push(manifest);
         let mut missing = Missing::new();
-        for (target, kind, required) in edges {
+        for Target { digest, kind, required, linked } in targets {
             let unavailable = match kind {
-                EdgeKind::Blob if required && !has_link(c, self.repo, &target)? => {
-                    vec![(read_digest(&target)?, kind)]
-                }
-                EdgeKind::Child => self.add_child(c, &target, required, depth)?,
+                EdgeKind::Blob if required && !linked => vec![(read_digest(&digest)?, kind)],
+                EdgeKind::Child => self.add_child(c, &digest, required, depth)?,
                 EdgeKind::Blob | EdgeKind::Subject => Missing::new(),
             };
             missing.extend(unavailable);
@@ -189,10 +187,26 @@ impl Plan {
     }
 }
 
-fn edges_of(c: &dyn Connection, manifest: i64) -> sql::Result<Vec<(Vec<u8>, EdgeKind, bool)>> {
-    c.prepare_cached("SELECT target, kind, required FROM edges WHERE manifest = ?1")?
-        .query_map([manifest], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
-        .collect()
+/// What a manifest refers to.
+struct Target {
+    digest: Vec<u8>,
+    kind: EdgeKind,
+    required: bool,
+    /// Whether it is a blob that the repository links, hidden or not, and that is not quarantined.
+    linked: bool,
+}
+
+fn targets_of(c: &dyn Connection, manifest: i64) -> sql::Result<Vec<Target>> {
+    c.prepare_cached(
+        "SELECT e.target, e.kind, e.required,
+                EXISTS (SELECT 1 FROM links l JOIN blobs b ON b.digest = l.digest
+                        WHERE l.repo = e.repo AND l.digest = e.target AND b.damaged = 0)
+         FROM edges e WHERE e.manifest = ?1",
+    )?
+    .query_map([manifest], |row| {
+        Ok(Target { digest: row.get(0)?, kind: row.get(1)?, required: row.get(2)?, linked: row.get(3)? })
+    })?
+    .collect()
 }
 
 /// Makes a manifest live again and its blobs visible, as if it were pushed again.
@@ -203,11 +217,8 @@ fn revive(c: &dyn Connection, repo: i64, manifest: &Removed, now: Timestamp) -> 
          WHERE id = ?1",
     )?
     .execute(params![manifest.id, now])?;
-    c.prepare_cached(
-        "UPDATE links SET hidden_at = NULL WHERE repo = ?1 AND hidden_at IS NOT NULL AND digest IN
-         (SELECT target FROM edges WHERE manifest = ?2 AND kind = 0 AND required = 1)",
-    )?
-    .execute(params![repo, manifest.id])?;
+    accounting::change_live(c, repo, 1)?;
+    unhide_required(c, repo, manifest.id)?;
     liveness::dequeue(c, Review::Orphan, repo, &manifest.digest)
 }
 

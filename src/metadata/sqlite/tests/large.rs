@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use super::Folder;
+use super::{Folder, RECOUNT};
 use crate::metadata::Durability;
 use crate::metadata::Metadata;
 use crate::metadata::Scope;
@@ -38,7 +38,7 @@ const FILL: &str = "
 
 async fn filled_store(folder: &Folder, images: u32) -> Metadata {
     let store = folder.store();
-    let fill = FILL.replace("?1", &at(0).0.to_string()).replace("?2", &images.to_string());
+    let fill = FILL.replace("?1", &at(0).0.to_string()).replace("?2", &images.to_string()) + RECOUNT;
     store.write(Durability::Lazy, move |c| c.execute_batch(&fill)).await.expect("filled");
     // Closing the last connection checkpoints the log: a server's log is never as long as the log of this filling.
     drop(store);

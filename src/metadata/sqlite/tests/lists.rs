@@ -26,6 +26,7 @@ fn create_repositories(folder: &Folder, others: usize) -> Connection {
          INSERT INTO manifests (repo, digest, pushed_at, leased_at, size, media_type, content)
          SELECT id, CAST(x'01' || randomblob(32) AS BLOB), bytes, 0, 1, 'm', 'x' FROM repositories;
          UPDATE manifests SET pulled_at = pushed_at;
+         UPDATE repositories SET live = 1, pushed_at = bytes, pulled_at = bytes;
          COMMIT;"
     );
     connection.execute_batch(&fill).expect("filled");
@@ -103,7 +104,9 @@ fn page_ends_after_examining_the_maximum_number_of_rows() {
 fn empty_repositories_are_skipped_without_reading_them() {
     let folder = Folder::new();
     let mut c = create_repositories(&folder, 5000);
-    c.execute_batch("UPDATE manifests SET state = 1, removed_at = 0 WHERE repo < 5000").expect("removed");
+    let remove = "UPDATE manifests SET state = 1, removed_at = 0 WHERE repo < 5000;
+                  UPDATE repositories SET live = 0 WHERE id < 5000";
+    c.execute_batch(remove).expect("removed");
     for sort in SORTS {
         let query = ListQuery { sort, limit: 1, ..ListQuery::default() };
         let (page, steps) = count_steps(&mut c, |c| repositories_page(c, &query, &Visible::all()));

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::Folder;
+use super::{Folder, RECOUNT};
 use crate::clock::Timestamp;
 use crate::metadata::Durability;
 use crate::metadata::SnapshotQuery;
@@ -27,7 +27,8 @@ const FILL: &str = "
 async fn plans_retention_for_100_000_tags() {
     let folder = Folder::new();
     let store = folder.store();
-    store.write(Durability::Lazy, |c| c.execute_batch(FILL)).await.expect("filled");
+    let fill = [FILL, RECOUNT].concat();
+    store.write(Durability::Lazy, move |c| c.execute_batch(&fill)).await.expect("filled");
     let text = "[[policies]]\npreset = \"ci\"\n[[policies]]\npreset = \"home\"\nrepositories = [\"app\"]";
     let (policies, _) = toml::from_str::<Policies>(text).expect("read").compile().expect("sound");
     let started = Instant::now();

@@ -1,6 +1,6 @@
 //! Tests the migration of databases that an older version has filled.
 
-use super::Folder;
+use super::{Folder, RECOUNT};
 use crate::metadata::Metadata;
 use crate::metadata::sqlite::open;
 use crate::metadata::suite::{Scene, repo};
@@ -164,6 +164,7 @@ async fn interrupted_migration_continues() {
     let first_batch = "UPDATE facts SET value = '1' WHERE key = 'details_bounded_to';
                 UPDATE manifests SET details = NULL, config = (SELECT digest FROM blobs) WHERE id = 1;";
     connection.execute_batch(first_batch).expect("changed");
+    connection.execute_batch(RECOUNT).expect("counted");
     drop(connection);
     assert_details_are_bounded(folder.store()).await;
 }

@@ -5,11 +5,12 @@ use rusqlite::Connection;
 
 use super::Folder;
 use crate::metadata::SortKey;
+use crate::metadata::ops::references::{LIST_LENGTHS, blob_sizes, insert_edges, manifest_sizes};
 use crate::metadata::queries::listings::{NAMES_DOWN, NAMES_UP, numbers, numbers_by_name, tags_page};
 
 /// All sources with statements that must be fast. `verify.rs`, `usage.rs` and `summary.rs` are missing: they read all
 /// rows of a kind on the blocking pool.
-const SOURCES: [(&str, &str); 31] = [
+const SOURCES: [(&str, &str); 32] = [
     ("accounting", include_str!("../../queries/accounting.rs")),
     ("attached", include_str!("../../ops/undo/attached.rs")),
     ("audit", include_str!("../../ops/audit.rs")),
@@ -36,6 +37,7 @@ const SOURCES: [(&str, &str); 31] = [
     ("quotas", include_str!("../../ops/quotas.rs")),
     ("review", include_str!("../../ops/gc/review.rs")),
     ("scrub", include_str!("../../ops/scrub.rs")),
+    ("sums", include_str!("../../ops/accounting.rs")),
     ("snapshots", include_str!("../../queries/snapshots.rs")),
     ("tags", include_str!("../../ops/tags.rs")),
     ("trash", include_str!("../../ops/undo/trash.rs")),
@@ -119,6 +121,21 @@ fn no_statement_scans_or_sorts() {
     }
     assert!(seen > 70, "only {seen} statements were found");
     assert!(bad.is_empty(), "{}", bad.join("\n"));
+}
+
+/// References of a manifest are looked up by their keys, however many there are.
+#[test]
+fn references_are_found_by_key() {
+    let folder = Folder::new();
+    let c = connect(&folder);
+    for len in LIST_LENGTHS {
+        for sql in [blob_sizes(len, false), blob_sizes(len, true), manifest_sizes(len)] {
+            let plan = plan(&c, &sql).expect("a plan");
+            let is_by_key = |step: &String| step.starts_with("SEARCH") && step.contains("digest=?");
+            assert!(plan.iter().all(is_by_key), "{plan:?}");
+        }
+        assert!(c.prepare(&insert_edges(len)).is_ok());
+    }
 }
 
 /// Tags come from an index in the orders that matter for large repositories. In the order of the last pull, tags of the

@@ -4,10 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
 
-use super::Folder;
-use crate::metadata::suite::{Fixture, Image, Scene, image, rules};
-use crate::metadata::{Deletion, Mount, PutOutcome, Totals};
+use super::{Fixture, Image, Scene, at, digest, image, repo, rules};
+use crate::metadata::{Deletion, Mount, PutOutcome, Quota, Totals};
 use crate::oci::ImageDetails;
 
 const REPOS: [&str; 2] = ["app", "other"];
@@ -104,9 +104,10 @@ fn build_image(manifest: usize, tag: Option<&str>) -> Image {
     tag.into_iter().fold(built, Image::tag)
 }
 
-async fn run(steps: Vec<Step>) {
-    let folder = Folder::new();
-    let scene = Scene::new(folder.open());
+async fn run(fixture: &impl Fixture, steps: Vec<Step>) {
+    let scene = Scene::new(fixture.open());
+    let quotas = ["", "app", "other"].map(|scope| Quota::of(scope.parse().expect("a scope")));
+    scene.store.set_quotas(&quotas).await.expect("set");
     let mut model = Model::default();
     let mut now = 0;
     let mut open = Vec::new();
@@ -155,10 +156,9 @@ async fn run_step(
             model.promised.insert((repo, blob), until);
         }
         Step::Mount(repo, blob) => {
-            let to = crate::metadata::suite::repo(REPOS[repo]);
-            let wanted = crate::metadata::suite::digest(BLOBS[blob]);
-            let at = crate::metadata::suite::at(*now);
-            let mounted = scene.store.mount_blob(&to, &wanted, None, at).await.expect("mounted");
+            let to = self::repo(REPOS[repo]);
+            let wanted = digest(BLOBS[blob]);
+            let mounted = scene.store.mount_blob(&to, &wanted, None, at(*now)).await.expect("mounted");
             if let Mount::Done(_) = mounted {
                 model.promised.insert((repo, blob), until);
             }
@@ -201,16 +201,15 @@ async fn run_step(
     }
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig {
-        cases: std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(24),
-        failure_persistence: None,
-        ..ProptestConfig::default()
-    })]
-
-    #[test]
-    fn guaranteed_content_is_kept_and_all_else_is_removed(steps in proptest::collection::vec(step(), 1..60)) {
+/// Runs random sequences, each in a new place: guaranteed content is kept, all else is removed, and the sums are right
+/// after each step.
+pub fn check_random_sequences<F: Fixture>(new_fixture: impl Fn() -> F) {
+    let cases = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(24);
+    let config = ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() };
+    let checked = TestRunner::new(config).run(&proptest::collection::vec(step(), 1..60), |steps| {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        runtime.block_on(run(steps));
-    }
+        runtime.block_on(run(&new_fixture(), steps));
+        Ok(())
+    });
+    checked.unwrap_or_else(|error| panic!("{error}"));
 }
