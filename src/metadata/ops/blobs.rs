@@ -171,7 +171,9 @@ pub(in crate::metadata) fn link(
 ) -> sql::Result<()> {
     c.prepare_cached(
         "INSERT INTO links (repo, digest, leased_at) VALUES (?1, ?2, ?3)
-         ON CONFLICT DO UPDATE SET leased_at = max(leased_at, excluded.leased_at), hidden_at = NULL",
+         ON CONFLICT (repo, digest) DO UPDATE SET hidden_at = NULL,
+             leased_at = CASE WHEN links.leased_at < excluded.leased_at THEN excluded.leased_at
+                              ELSE links.leased_at END",
     )?
     .execute(params![repo, target, now])?;
     liveness::queue(c, Review::Link, repo, target, now)

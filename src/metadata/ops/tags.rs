@@ -90,7 +90,7 @@ pub(in crate::metadata) fn point_tag(
     let before = find(c, repo, tag)?;
     c.prepare_cached(
         "INSERT INTO tags (repo, name, manifest, updated_at) VALUES (?1, ?2, ?3, ?4)
-         ON CONFLICT DO UPDATE SET manifest = excluded.manifest, updated_at = excluded.updated_at",
+         ON CONFLICT (repo, name) DO UPDATE SET manifest = excluded.manifest, updated_at = excluded.updated_at",
     )?
     .execute(params![repo, tag, manifest, change.now])?;
     if before.as_ref().is_some_and(|before| before.manifest == manifest) {
