@@ -55,7 +55,7 @@ impl Metadata {
         self.perform(Operation::RecordTokenUses, async {
             self.write_behind(Durability::Lazy, move |c| {
                 let mut update = c.prepare_cached(
-                    "UPDATE access_tokens SET used_at = ?2 WHERE id = ?1 AND coalesce(used_at < ?2, 1)",
+                    "UPDATE access_tokens SET used_at = ?2 WHERE id = ?1 AND (used_at IS NULL OR used_at < ?2)",
                 )?;
                 uses.iter().try_for_each(|(id, at)| update.execute(params![id, at]).map(drop))
             })

@@ -73,8 +73,8 @@ fn read_page(c: &dyn Connection, query: &AuditQuery, limit: usize) -> sql::Resul
     let mut found = c.prepare_cached(
         "SELECT id, at, last_at, count, account, token, origin, action, scope, subject, outcome, status
          FROM audit
-         WHERE id < ?1 AND id >= ?9 AND (?2 IS NULL OR account = ?2) AND (?3 IS NULL OR action = ?3)
-           AND (?4 IS NULL OR outcome = ?4) AND last_at >= ?5 AND at < ?6
+         WHERE id < ?1 AND id >= ?9 AND (account = ?2 OR ?2 IS NULL) AND (action = ?3 OR ?3 IS NULL)
+           AND (outcome = ?4 OR ?4 IS NULL) AND last_at >= ?5 AND at < ?6
            AND (?7 = '' OR scope = ?7 OR (?7 LIKE '%/' AND substr(scope, 1, length(?7)) = ?7))
          ORDER BY id DESC LIMIT ?8",
     )?;

@@ -190,7 +190,8 @@ pub(in crate::metadata) fn link(
 ) -> sql::Result<()> {
     let renewed = c
         .prepare_cached(
-            "UPDATE links SET leased_at = max(leased_at, ?3), hidden_at = NULL WHERE repo = ?1 AND digest = ?2",
+            "UPDATE links SET leased_at = CASE WHEN leased_at < ?3 THEN ?3 ELSE leased_at END, hidden_at = NULL
+             WHERE repo = ?1 AND digest = ?2",
         )?
         .execute(params![repo, target, now])?;
     if renewed == 0 {

@@ -1,6 +1,7 @@
 //! Shifts the stored times after the clock was corrected.
 
 use crate::clock::millis;
+use crate::metadata::ops::uploads::extend_leases;
 use crate::metadata::sql::{Connection, params};
 use crate::metadata::{ClockJump, sql};
 
@@ -46,11 +47,16 @@ pub(in crate::metadata) fn shift_times(c: &dyn Connection, jump: ClockJump) -> s
          WHERE m.repo = repositories.id AND m.at > repositories.pulled_at",
         [],
     )?;
-    // This column is part of the key. If another row already has the shifted time, that row also ended later and counts
-    // for both.
-    c.execute(
-        "UPDATE OR IGNORE past_uploads SET began_at = began_at + ?3 WHERE began_at BETWEEN ?1 AND ?2",
-        params![from, until, by],
-    )?;
-    Ok(())
+    shift_past_uploads(c, from, until, by)
+}
+
+/// Shifts the start of past uploads. It is part of their key: if another row has the shifted start, the two are merged.
+fn shift_past_uploads(c: &dyn Connection, from: i64, until: i64, by: i64) -> sql::Result<()> {
+    let shifted = c
+        .prepare_cached(
+            "DELETE FROM past_uploads WHERE began_at BETWEEN ?1 AND ?2 RETURNING repo, began_at + ?3, ended_at",
+        )?
+        .query_map([from, until, by], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
+        .collect::<sql::Result<Vec<_>>>()?;
+    shifted.into_iter().try_for_each(|(repo, began_at, ended_at)| extend_leases(c, repo, began_at, ended_at))
 }

@@ -66,7 +66,9 @@ fn expire_tag(c: &dyn Connection, expiry: &TagExpiry) -> sql::Result<ExpiryOutco
 /// manifests.
 fn was_promised(c: &dyn Connection, repo: i64, id: i64, expiry: &TagExpiry) -> sql::Result<bool> {
     let promised_at = c
-        .prepare_cached("SELECT leased_at FROM manifests WHERE id = ?1 AND leased_at > max(pushed_at, ?2)")?
+        .prepare_cached(
+            "SELECT leased_at FROM manifests WHERE id = ?1 AND leased_at > pushed_at AND leased_at > ?2",
+        )?
         .query_row(params![id, expiry.updated_at], |row| row.get(0))
         .optional()?;
     let rules = lease_rules(expiry.change.now, expiry.lease);

@@ -89,7 +89,7 @@ impl Metadata {
             let after = after.map(digest).unwrap_or_default();
             self.read_blocking(move |c| {
                 let mut query = c.prepare_cached(
-                    "SELECT digest, generation, size, damaged, iif(measured, allocated, NULL) FROM blobs WHERE digest > ?1 ORDER BY digest LIMIT ?2",
+                    "SELECT digest, generation, size, damaged, CASE WHEN measured <> 0 THEN allocated END FROM blobs WHERE digest > ?1 ORDER BY digest LIMIT ?2",
                 )?;
                 query.query_map(params![after, limit], stored_blob)?.collect()
             })
@@ -103,7 +103,7 @@ impl Metadata {
         self.perform(Operation::StoredBlob, async {
             self.read(|c| {
                 let mut query =
-                    c.prepare_cached("SELECT digest, generation, size, damaged, iif(measured, allocated, NULL) FROM blobs WHERE digest = ?1")?;
+                    c.prepare_cached("SELECT digest, generation, size, damaged, CASE WHEN measured <> 0 THEN allocated END FROM blobs WHERE digest = ?1")?;
                 query.query_row([digest(wanted)], stored_blob).optional()
             })
         })
@@ -201,7 +201,7 @@ pub(in crate::metadata) fn read_value(c: &dyn Connection, key: &str) -> sql::Res
 /// Writes a value into the table of keys and values.
 pub(in crate::metadata) fn write_value(c: &dyn Connection, key: &str, value: &str) -> sql::Result<()> {
     c.prepare_cached(
-        "INSERT INTO facts (key, value) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET value = excluded.value",
+        "INSERT INTO facts (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
     )?
     .execute([key, value])
     .map(drop)

@@ -277,7 +277,7 @@ pub(in crate::metadata) const REFERRERS: &str = "
     SELECT m.digest, m.media_type, m.size, m.artifact_type, m.content
     FROM edges e JOIN manifests m ON m.id = e.manifest
     WHERE e.repo = ?1 AND e.target = ?2 AND e.kind = 2 AND e.source > ?3
-      AND m.state = 0 AND (?4 IS NULL OR m.artifact_type = ?4)
+      AND m.state = 0 AND (m.artifact_type = ?4 OR ?4 IS NULL)
     ORDER BY e.source LIMIT ?5";
 
 /// The row of a manifest.
@@ -369,7 +369,8 @@ fn store_manifest(
     };
     c.prepare_cached(
         "UPDATE manifests SET state = 0, removed_at = NULL, removal = NULL, purged_to = 0,
-                              media_type = ?3, leased_at = max(leased_at, ?2), content = ?4,
+                              media_type = ?3, content = ?4,
+                              leased_at = CASE WHEN leased_at < ?2 THEN ?2 ELSE leased_at END,
                               details = coalesce(?5, details), config = coalesce(?6, config)
          WHERE id = ?1",
     )?

@@ -123,8 +123,9 @@ fn replace(c: &dyn Connection, repo: i64, wanted: &[PinRow]) -> sql::Result<()> 
 }
 
 fn add(c: &dyn Connection, repo: i64, wanted: &[PinRow]) -> sql::Result<()> {
-    let mut insert =
-        c.prepare_cached("INSERT OR IGNORE INTO pins (repo, digest, reason) VALUES (?1, ?2, ?3)")?;
+    let mut insert = c.prepare_cached(
+        "INSERT INTO pins (repo, digest, reason) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
+    )?;
     wanted.iter().try_for_each(|(digest, reason)| insert.execute(params![repo, digest, reason]).map(drop))
 }
 

@@ -113,7 +113,7 @@ fn insert(c: &dyn Connection, quota: &Quota) -> sql::Result<()> {
 fn measure(c: &dyn Connection, quota: Quota) -> sql::Result<QuotaUse> {
     let mut query = c.prepare_cached(
         "SELECT coalesce(sum(bytes + manifest_bytes), 0), coalesce(sum(tags), 0), count(*) FROM repositories
-         WHERE ?1 IN ('', name) OR (substr(?1, -1) = '/' AND substr(name, 1, length(?1)) = ?1)",
+         WHERE ?1 IN ('', name) OR (?1 LIKE '%/' AND substr(name, 1, length(?1)) = ?1)",
     )?;
     let count = |row: Row<'_>, column| row.get::<u64>(column);
     let (bytes, tags, repositories) = query
@@ -196,7 +196,7 @@ fn list_all(c: &dyn Connection) -> sql::Result<Vec<QuotaUse>> {
 fn list_for(c: &dyn Connection, repo: &RepoName) -> sql::Result<Vec<QuotaUse>> {
     let mut query = c.prepare_cached(
         "SELECT prefix, bytes, tags, repositories, used_bytes, used_tags, used_repositories FROM quotas
-         WHERE prefix IN ('', ?1) OR (substr(prefix, -1) = '/' AND substr(?1, 1, length(prefix)) = prefix)",
+         WHERE prefix IN ('', ?1) OR (prefix LIKE '%/' AND substr(?1, 1, length(prefix)) = prefix)",
     )?;
     query.query_map([repo.as_str()], quota_use)?.collect()
 }

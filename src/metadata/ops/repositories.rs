@@ -201,7 +201,7 @@ fn rename(c: &dyn Connection, from: &RepoName, to: &RepoName, change: &Change) -
 
 fn has_trash(c: &dyn Connection, repo: i64) -> sql::Result<bool> {
     let mut query = c.prepare_cached(
-        "SELECT 1 FROM manifests INDEXED BY manifests_removed WHERE repo = ?1 AND state = 1 LIMIT 1",
+        "SELECT 1 FROM manifests /* INDEXED BY manifests_removed */ WHERE repo = ?1 AND state = 1 LIMIT 1",
     )?;
     query.exists([repo])
 }

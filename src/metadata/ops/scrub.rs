@@ -55,7 +55,8 @@ impl Metadata {
         self.perform(Operation::CountQuarantined, async {
             self.read(|c| {
                 let mut query = c.prepare_cached(
-                    "SELECT count(*) FROM (SELECT 1 FROM blobs INDEXED BY blobs_damaged WHERE damaged <> 0 LIMIT ?1)",
+                    "SELECT count(*) FROM (SELECT 1 FROM blobs /* INDEXED BY blobs_damaged */
+                                           WHERE damaged <> 0 LIMIT ?1) found",
                 )?;
                 query.query_row([max_count], |row| row.get(0))
             })

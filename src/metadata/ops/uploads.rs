@@ -63,7 +63,7 @@ impl Metadata {
         self.perform(Operation::RecordProgress, async {
             self.write(Durability::Full, move |c| {
                 let mut update = c.prepare_cached(
-                    "UPDATE uploads SET offset = ?2, hash_state = ?3, touched_at = ?4 WHERE id = ?1",
+                    r#"UPDATE uploads SET "offset" = ?2, hash_state = ?3, touched_at = ?4 WHERE id = ?1"#,
                 )?;
                 let changed = update.execute(params![id, progress.offset, progress.hash_state, now])?;
                 Ok(changed == 1)
@@ -102,7 +102,7 @@ impl Metadata {
                 // The blob of an earlier intent may exist although nothing else refers to it.
                 let mut doom = c.prepare_cached(
                     "INSERT INTO doomed (generation, digest, size, allocated)
-                     SELECT intent_generation, intent_digest, offset, (offset + 4095) / 4096 * 4096 FROM uploads
+                     SELECT intent_generation, intent_digest, u.offset, (u.offset + 4095) / 4096 * 4096 FROM uploads u
                      WHERE id = ?1 AND intent_generation <> ?2
                      ON CONFLICT DO NOTHING RETURNING size, allocated",
                 )?;
@@ -176,7 +176,7 @@ impl Metadata {
                 // Content that was already moved to its intended place must not be left without a reference.
                 let mut doom = c.prepare_cached(
                     "INSERT INTO doomed (generation, digest, size, allocated)
-                     SELECT intent_generation, intent_digest, offset, (offset + 4095) / 4096 * 4096 FROM uploads
+                     SELECT intent_generation, intent_digest, u.offset, (u.offset + 4095) / 4096 * 4096 FROM uploads u
                      WHERE id = ?1 AND intent_digest IS NOT NULL AND touched_at <= coalesce(?2, touched_at)
                      ON CONFLICT DO NOTHING RETURNING size, allocated",
                 )?;
@@ -271,10 +271,17 @@ fn record_past_upload(c: &dyn Connection, repo: i64, began_at: Timestamp, end: U
     extend_leases(c, repo, began_at, ended_at)
 }
 
-fn extend_leases(c: &dyn Connection, repo: i64, began_at: Timestamp, ended_at: Timestamp) -> sql::Result<()> {
+/// Records that uploads between these times extend the leases of a repository.
+pub(in crate::metadata) fn extend_leases(
+    c: &dyn Connection,
+    repo: i64,
+    began_at: Timestamp,
+    ended_at: Timestamp,
+) -> sql::Result<()> {
     c.prepare_cached(
         "INSERT INTO past_uploads (repo, began_at, ended_at) VALUES (?1, ?2, ?3)
-         ON CONFLICT DO UPDATE SET ended_at = excluded.ended_at WHERE excluded.ended_at > ended_at",
+         ON CONFLICT (repo, began_at) DO UPDATE SET ended_at = excluded.ended_at
+         WHERE excluded.ended_at > past_uploads.ended_at",
     )?
     .execute(params![repo, began_at, ended_at])
     .map(drop)

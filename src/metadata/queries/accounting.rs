@@ -25,7 +25,7 @@ impl Metadata {
         self.perform(Operation::Unmeasured, async {
             self.read(|c| {
                 let mut query = c.prepare_cached(
-                    "SELECT digest, generation, size, damaged, iif(measured, allocated, NULL) FROM blobs WHERE measured = 0
+                    "SELECT digest, generation, size, damaged, CASE WHEN measured <> 0 THEN allocated END FROM blobs WHERE measured = 0
                      ORDER BY digest LIMIT ?1",
                 )?;
                 query.query_map([limit], stored_blob)?.collect()

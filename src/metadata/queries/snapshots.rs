@@ -64,7 +64,7 @@ fn read_manifests(
     let mut query = c.prepare_cached(
         "SELECT m.id, m.digest, m.pushed_at, m.pulled_at, m.alone_at, m.size, m.media_type, m.artifact_type,
                 CASE WHEN ?2 OR m.artifact_type IS NULL THEN m.incomplete ELSE 0 END,
-                CASE WHEN ?4 OR ((?2 OR m.artifact_type IS NULL) AND m.incomplete) THEN m.content END,
+                CASE WHEN ?4 OR ((?2 OR m.artifact_type IS NULL) AND m.incomplete <> 0) THEN m.content END,
                 CASE WHEN ?2 THEN m.details END, CASE WHEN ?2 THEN m.config END,
                 c.incomplete, c.platforms, CASE WHEN ?3 THEN c.labels END
          FROM manifests m LEFT JOIN configs c ON c.digest = CASE WHEN ?2 THEN m.config END
@@ -79,10 +79,10 @@ fn read_manifests(
 }
 
 const CHILDREN: &str =
-    "SELECT manifest, target FROM edges INDEXED BY edges_of_children WHERE repo = ?1 AND kind = 1";
+    "SELECT manifest, target FROM edges /* INDEXED BY edges_of_children */ WHERE repo = ?1 AND kind = 1";
 
 const SUBJECTS: &str =
-    "SELECT manifest, target FROM edges INDEXED BY edges_of_referrers WHERE repo = ?1 AND kind = 2";
+    "SELECT manifest, target FROM edges /* INDEXED BY edges_of_referrers */ WHERE repo = ?1 AND kind = 2";
 
 /// Calls `add` with the source position and the target of each edge from a live manifest.
 fn read_edges(

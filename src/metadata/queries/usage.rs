@@ -120,10 +120,11 @@ pub(in crate::metadata) fn biggest_prefixes(
     c: &dyn Connection,
     limit: usize,
 ) -> sql::Result<Vec<PrefixUsage>> {
-    // The order of names does not help: there `team-a` lies between `team` and `team/app`.
+    // The order of names does not help: there `team-a` lies between `team` and `team/app`. No function that both engines
+    // have finds a slash, so that the characters before it are trimmed.
     let mut query = c.prepare_cached(
-        "SELECT iif(instr(name, '/') > 0, substr(name, 1, instr(name, '/') - 1), name) AS prefix, count(*), sum(tags),
-                sum(bytes), sum(own_allocated), sum(allocated) - sum(own_allocated)
+        "SELECT substr(name, 1, length(name) - length(ltrim(name, '0123456789abcdefghijklmnopqrstuvwxyz._-'))) AS prefix,
+                count(*), sum(tags), sum(bytes), sum(own_allocated), sum(allocated) - sum(own_allocated)
          FROM repositories GROUP BY prefix ORDER BY sum(allocated) DESC, prefix",
     )?;
     let mut rows = query.query([])?;
@@ -164,7 +165,7 @@ pub(in crate::metadata) fn manifest_repositories(
     limit: usize,
 ) -> sql::Result<Vec<RepoName>> {
     let mut query = c.prepare_cached(
-        "SELECT r.name FROM repositories r CROSS JOIN manifests m ON m.repo = r.id AND m.digest = ?1
+        "SELECT r.name FROM repositories r CROSS JOIN manifests m WHERE m.repo = r.id AND m.digest = ?1
          ORDER BY r.name LIMIT ?2",
     )?;
     let rows = query.query_map(params![wanted, limit], |row| row.get(0))?;
@@ -246,8 +247,10 @@ pub(in crate::metadata) fn is_day_recorded(c: &dyn Connection, day: i64) -> sql:
 
 pub(in crate::metadata) fn record_day(c: &dyn Connection, day: i64) -> sql::Result<()> {
     c.prepare_cached(
-        "INSERT OR REPLACE INTO usage_days (day, blobs, bytes, allocated, manifests)
-         SELECT ?1, blobs, bytes, allocated, manifests FROM totals",
+        "INSERT INTO usage_days (day, blobs, bytes, allocated, manifests)
+         SELECT ?1, blobs, bytes, allocated, manifests FROM totals WHERE id = 1
+         ON CONFLICT (day) DO UPDATE SET blobs = excluded.blobs, bytes = excluded.bytes,
+                                         allocated = excluded.allocated, manifests = excluded.manifests",
     )?
     .execute([day])
     .map(drop)

@@ -1,7 +1,17 @@
 //! Engine-independent SQL: connections, statements, rows and values.
 //!
-//! The metadata store uses only these types, and only the subset of SQL that SQLite and PostgreSQL share. A database
+//! The metadata store uses only these types, and only the subset of SQL that SQLite and PostgreSQL 15 share. A database
 //! engine implements [`Connection`], [`RawStatement`], [`RawRows`] and [`RawRow`].
+//!
+//! What the engines write differently, they translate:
+//!
+//! - Parameters are written `?1`; PostgreSQL's are `$1`.
+//! - The comment `/* INDEXED BY edges_by_target */` after a table is a hint for SQLite. There are no other comments.
+//! - [`RawStatement::insert`] needs `RETURNING id` on PostgreSQL.
+//! - Flags are the numbers 0 and 1. A parameter or result that is a condition is a `boolean` on PostgreSQL, and a sum is
+//!   a `numeric`.
+//!
+//! `tests/postgres/check.py` prepares every text on PostgreSQL.
 //!
 //! The names follow those of the crate `rusqlite`.
 

@@ -12,6 +12,9 @@ pub(crate) trait RawRows {
 pub(crate) trait RawRow {
     /// The value in the column `index`, counted from 0.
     fn value(&self, index: usize) -> Result<ValueRef<'_>>;
+
+    /// Number of columns.
+    fn columns(&self) -> usize;
 }
 
 /// The rows of a result.
@@ -56,6 +59,11 @@ impl<'r> Row<'r> {
     /// The bytes in the column `index`; `None` for `NULL`.
     pub(crate) fn blob_or_null(self, index: usize) -> Result<Option<&'r [u8]>> {
         self.decode(index, ValueRef::as_blob_or_null)
+    }
+
+    /// Joins the values of all columns to a text, with hexadecimal digits for bytes.
+    pub(crate) fn describe(self) -> Result<String> {
+        (0..self.0.columns()).map(|column| self.decode(column, ValueRef::describe)).collect()
     }
 
     fn decode<T>(

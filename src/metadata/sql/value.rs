@@ -60,6 +60,16 @@ impl<'a> ValueRef<'a> {
         self.as_blob_or_null()?.ok_or(FromSqlError::InvalidType)
     }
 
+    /// The value as a text for people.
+    pub(crate) fn describe(self) -> Decoded<String> {
+        match self {
+            Self::Null => Ok(String::new()),
+            Self::Integer(number) => Ok(number.to_string()),
+            Self::Text(_) => self.as_str().map(str::to_owned),
+            Self::Blob(bytes) => Ok(hex::encode(bytes)),
+        }
+    }
+
     /// The bytes; `None` for `NULL`.
     pub(crate) fn as_blob_or_null(self) -> Decoded<Option<&'a [u8]>> {
         match self {

@@ -51,7 +51,7 @@ struct Unbounded {
 /// Bounds rows after the manifest `after`. Returns the last manifest examined; `None` at the end.
 fn bound_some(c: &dyn Connection, after: i64) -> sql::Result<Option<i64>> {
     let last: Option<i64> = c.query_row(
-        "SELECT max(id) FROM (SELECT id FROM manifests WHERE id > ?1 ORDER BY id LIMIT ?2)",
+        "SELECT max(id) FROM (SELECT id FROM manifests WHERE id > ?1 ORDER BY id LIMIT ?2) batch",
         params![after, BATCH_ROWS],
         |row| row.get(0),
     )?;

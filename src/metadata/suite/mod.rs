@@ -297,6 +297,7 @@ macro_rules! metadata_store_suite {
             a_store_is_bound_once
             recorded_time_is_returned
             times_follow_a_jump_of_the_clock
+            past_uploads_are_merged_after_a_jump_of_the_clock
             tidying_changes_nothing
         );
     };

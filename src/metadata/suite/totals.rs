@@ -88,6 +88,21 @@ pub async fn times_follow_a_jump_of_the_clock(s: &Scene) {
     s.assert_consistent().await;
 }
 
+/// A past upload whose corrected start is that of another one extends leases until the later end of both.
+pub async fn past_uploads_are_merged_after_a_jump_of_the_clock(s: &Scene) {
+    let id = s.start_upload("app", 1002).await;
+    assert!(s.cancel(id, 1004).await);
+    s.push("app", "layer", 3).await;
+    let id = s.start_upload("app", 3).await;
+    assert!(s.cancel(id, 30).await);
+    let by = 999 * scene::HOUR;
+    s.store.apply_clock_jump(ClockJump { from: at(1), until: at(40), by }).await.expect("moved");
+    s.collect(rules(1050)).await;
+    assert!(s.has_blob("app", "layer").await);
+    s.collect(rules(1060)).await;
+    assert!(!s.has_blob("app", "layer").await);
+}
+
 /// Tidying and checking have no visible effect.
 pub async fn tidying_changes_nothing(s: &Scene) {
     s.push("app", "layer", 0).await;

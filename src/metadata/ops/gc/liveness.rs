@@ -98,7 +98,7 @@ pub(in crate::metadata) fn is_manifest_held_by_live(
         .exists([id])
     };
     let tagged = c
-        .prepare_cached("SELECT 1 FROM tags WHERE manifest = ?1 AND name IS NOT ?2 LIMIT 1")?
+        .prepare_cached("SELECT 1 FROM tags WHERE manifest = ?1 AND name IS DISTINCT FROM ?2 LIMIT 1")?
         .exists(params![id, except.map(Tag::as_str)])?;
     Ok(tagged
         || live_holder(c, repo, digest, EdgeKind::Child)?.is_some()
@@ -118,7 +118,7 @@ fn is_pinned(c: &dyn Connection, repo: i64, digest: &[u8]) -> sql::Result<bool> 
 /// Whether an index other than `except` lists a manifest.
 fn is_listed(c: &dyn Connection, repo: i64, digest: &[u8], except: Option<i64>) -> sql::Result<bool> {
     c.prepare_cached(
-        "SELECT 1 FROM edges WHERE repo = ?1 AND target = ?2 AND kind = 1 AND manifest IS NOT ?3 LIMIT 1",
+        "SELECT 1 FROM edges WHERE repo = ?1 AND target = ?2 AND kind = 1 AND manifest IS DISTINCT FROM ?3 LIMIT 1",
     )?
     .exists(params![repo, digest, except])
 }
@@ -223,7 +223,7 @@ pub(in crate::metadata) fn queue(
 ) -> sql::Result<()> {
     c.prepare_cached(
         "INSERT INTO review (kind, repo, digest, since) VALUES (?1, ?2, ?3, ?4)
-         ON CONFLICT DO UPDATE SET since = excluded.since WHERE excluded.since > since",
+         ON CONFLICT (kind, repo, digest) DO UPDATE SET since = excluded.since WHERE excluded.since > review.since",
     )?
     .execute(params![review as i64, repo, digest, since])
     .map(drop)

@@ -177,7 +177,7 @@ fn remove_edge(
     match kind {
         EdgeKind::Blob => {
             c.prepare_cached(
-                "UPDATE links SET leased_at = max(leased_at, ?3) WHERE repo = ?1 AND digest = ?2",
+                "UPDATE links SET leased_at = ?3 WHERE repo = ?1 AND digest = ?2 AND leased_at < ?3",
             )?
             .execute(params![manifest.repo, target, manifest.promised_at])?;
             liveness::queue(c, Review::Link, manifest.repo, target, manifest.promised_at)
@@ -224,7 +224,7 @@ fn release_manifest(
         // A review in the meantime may have removed it from the queue because the trash held it.
         return liveness::queue(c, Review::Manifest, holder.repo, digest, alone_at);
     }
-    c.prepare_cached("UPDATE manifests SET leased_at = max(leased_at, ?2) WHERE id = ?1")?
+    c.prepare_cached("UPDATE manifests SET leased_at = ?2 WHERE id = ?1 AND leased_at < ?2")?
         .execute(params![id, holder.promised_at])?;
     liveness::queue(c, Review::Orphan, holder.repo, digest, holder.promised_at)
 }

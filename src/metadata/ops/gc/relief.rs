@@ -89,7 +89,7 @@ fn oldest_trash(c: &dyn Connection, scope: &Scope, limit: usize) -> sql::Result<
     let mut query = c.prepare_cached(
         "SELECT m.id FROM manifests m JOIN repositories r ON r.id = m.repo
          WHERE m.state = 1 AND m.removed_at <= ?3
-           AND (?1 IN ('', r.name) OR (substr(?1, -1) = '/' AND substr(r.name, 1, length(?1)) = ?1))
+           AND (?1 IN ('', r.name) OR (?1 LIKE '%/' AND substr(r.name, 1, length(?1)) = ?1))
          ORDER BY m.removed_at LIMIT ?2",
     )?;
     query.query_map(params![scope.as_str(), limit, i64::MAX], |row| row.get(0))?.collect()
@@ -99,7 +99,7 @@ fn purging(c: &dyn Connection, scope: &Scope, limit: usize) -> sql::Result<Vec<i
     let mut query = c.prepare_cached(
         "SELECT m.id FROM manifests m JOIN repositories r ON r.id = m.repo
          WHERE m.state = 2
-           AND (?1 IN ('', r.name) OR (substr(?1, -1) = '/' AND substr(r.name, 1, length(?1)) = ?1))
+           AND (?1 IN ('', r.name) OR (?1 LIKE '%/' AND substr(r.name, 1, length(?1)) = ?1))
          ORDER BY m.id LIMIT ?2",
     )?;
     query.query_map(params![scope.as_str(), limit], |row| row.get(0))?.collect()
@@ -115,7 +115,7 @@ fn due(
     let mut query = c.prepare_cached(
         "SELECT v.repo, v.digest FROM review v JOIN repositories r ON r.id = v.repo
          WHERE v.kind = ?2 AND v.since <= ?3
-           AND (?1 IN ('', r.name) OR (substr(?1, -1) = '/' AND substr(r.name, 1, length(?1)) = ?1))
+           AND (?1 IN ('', r.name) OR (?1 LIKE '%/' AND substr(r.name, 1, length(?1)) = ?1))
          ORDER BY v.since LIMIT ?4",
     )?;
     let values = params![scope.as_str(), kind as i64, cutoff, limit];

@@ -83,7 +83,7 @@ impl Work {
         c.prepare_cached(
             "INSERT INTO repository_work (repo, kind, removal, at, total, done, failed, actor, reason)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
-             ON CONFLICT DO UPDATE SET kind = excluded.kind, removal = excluded.removal, at = excluded.at,
+             ON CONFLICT (repo) DO UPDATE SET kind = excluded.kind, removal = excluded.removal, at = excluded.at,
                  total = excluded.total, done = excluded.done, failed = excluded.failed,
                  actor = excluded.actor, reason = excluded.reason",
         )?

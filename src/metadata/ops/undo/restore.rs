@@ -213,7 +213,7 @@ fn targets_of(c: &dyn Connection, manifest: i64) -> sql::Result<Vec<Target>> {
 fn revive(c: &dyn Connection, repo: i64, manifest: &Removed, now: Timestamp) -> sql::Result<()> {
     c.prepare_cached(
         "UPDATE manifests SET state = 0, removed_at = NULL, removal = NULL, purged_to = 0,
-                              leased_at = max(leased_at, ?2)
+                              leased_at = CASE WHEN leased_at < ?2 THEN ?2 ELSE leased_at END
          WHERE id = ?1",
     )?
     .execute(params![manifest.id, now])?;

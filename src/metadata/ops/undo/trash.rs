@@ -168,7 +168,7 @@ pub(in crate::metadata) const OLDEST: &str = "
 pub(in crate::metadata) const MANIFESTS: &str = "
     SELECT m.removed_at, m.id, r.name, m.digest, m.media_type, m.size, m.repo
     FROM manifests m JOIN repositories r ON r.id = m.repo
-    WHERE m.state = 1 AND ?1 IS NULL AND (m.removed_at, m.id) < (?2, ?3)
+    WHERE m.state = 1 AND CAST(?1 AS BIGINT) IS NULL AND (m.removed_at, m.id) < (?2, ?3)
     ORDER BY m.removed_at DESC, m.id DESC LIMIT ?4";
 
 pub(in crate::metadata) const MANIFESTS_OF_ONE: &str = "
@@ -179,7 +179,7 @@ pub(in crate::metadata) const MANIFESTS_OF_ONE: &str = "
 
 pub(in crate::metadata) const TAGS_OF_ALL: &str = "
     SELECT h.at, h.id, h.repo, h.was, h.name, h.kind, h.actor, h.reason FROM tag_history h
-    WHERE h.digest IS NULL AND ?1 IS NULL AND (h.at, h.id) < (?2, ?3)
+    WHERE h.digest IS NULL AND CAST(?1 AS BIGINT) IS NULL AND (h.at, h.id) < (?2, ?3)
     ORDER BY h.at DESC, h.id DESC LIMIT ?4";
 
 pub(in crate::metadata) const TAGS_OF_ONE: &str = "

@@ -16,7 +16,7 @@ pub(in crate::metadata) const SIZE: &str = "
         SELECT m.id UNION
         SELECT c.id FROM parts p JOIN edges e ON e.manifest = p.id AND e.kind = 1
                     JOIN manifests c ON c.repo = e.repo AND c.digest = e.target)
-    SELECT coalesce(sum(b.size), 0) FROM blobs b
+    SELECT CAST(coalesce(sum(b.size), 0) AS BIGINT) FROM blobs b
     WHERE b.digest IN (SELECT e.target FROM parts p JOIN edges e ON e.manifest = p.id WHERE e.kind = 0)";
 
 /// An entry of a tag, and how many bytes of an index were read for it.

@@ -60,24 +60,24 @@ pub(in crate::metadata) fn tags_page(sort: SortKey, descending: bool) -> String 
     let (behind, way) = direction(descending);
     match sort {
         SortKey::Name => format!(
-            "SELECT t.name, 0 FROM tags t WHERE t.repo = ?4 AND t.name {behind} ?2 AND ?1 IS NOT NULL
+            "SELECT t.name, 0 FROM tags t WHERE t.repo = ?4 AND t.name {behind} ?2 AND CAST(?1 AS BIGINT) IS NOT NULL
              ORDER BY t.name {way} LIMIT ?3"
         ),
         SortKey::Pushed => format!(
-            "SELECT t.name, t.updated_at FROM tags t INDEXED BY tags_by_push
+            "SELECT t.name, t.updated_at FROM tags t /* INDEXED BY tags_by_push */
              WHERE t.repo = ?4 AND (t.updated_at, t.name) {behind} (?1, ?2)
              ORDER BY t.updated_at {way}, t.name {way} LIMIT ?3"
         ),
         SortKey::Pulled => format!(
             "SELECT t.name, m.pulled_at
-             FROM manifests m INDEXED BY manifests_by_pull CROSS JOIN tags t ON t.manifest = m.id
-             WHERE m.repo = ?4 AND m.state = 0 AND m.pulled_at {behind}= ?1
+             FROM manifests m /* INDEXED BY manifests_by_pull */ CROSS JOIN tags t
+             WHERE t.manifest = m.id AND m.repo = ?4 AND m.state = 0 AND m.pulled_at {behind}= ?1
                AND (m.pulled_at, t.name) {behind} (?1, ?2)
              ORDER BY m.pulled_at {way}, t.name {way} LIMIT ?3"
         ),
         SortKey::Size => format!(
             "SELECT name, size FROM (SELECT t.name, ({SIZE}) AS size
-                                     FROM tags t JOIN manifests m ON m.id = t.manifest WHERE t.repo = ?4)
+                                     FROM tags t JOIN manifests m ON m.id = t.manifest WHERE t.repo = ?4) sized
              WHERE (size, name) {behind} (?1, ?2) ORDER BY size {way}, name {way} LIMIT ?3"
         ),
     }

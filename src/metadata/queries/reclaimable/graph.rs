@@ -153,7 +153,7 @@ impl<'c> ReclaimableGraph<'c> {
         unreferenced: &mut UnreferencedBlobs,
     ) -> sql::Result<()> {
         let mut edges = self.c.prepare_cached(
-            "SELECT target, manifest FROM edges INDEXED BY edges_by_target
+            "SELECT target, manifest FROM edges /* INDEXED BY edges_by_target */
              WHERE repo = ?1 AND kind = 0 ORDER BY target",
         )?;
         let mut rows = edges.query([repo])?;
@@ -193,7 +193,7 @@ impl<'c> ReclaimableGraph<'c> {
     /// Lists the blobs that some manifest of a repository refers to without requiring them: they may be missing.
     fn optional_targets(&self, repo: i64) -> sql::Result<HashSet<Vec<u8>>> {
         let mut query = self.c.prepare_cached(
-            "SELECT target FROM edges INDEXED BY edges_elsewhere WHERE repo = ?1 AND kind = 0 AND required = 0",
+            "SELECT target FROM edges /* INDEXED BY edges_elsewhere */ WHERE repo = ?1 AND kind = 0 AND required = 0",
         )?;
         query.query_map([repo], |row| row.get(0))?.collect()
     }
@@ -210,10 +210,10 @@ struct ManifestHolders {
 impl ManifestHolders {
     fn read(c: &dyn Connection, repo: i64) -> sql::Result<Self> {
         let mut indexes = c.prepare_cached(
-            "SELECT manifest FROM edges INDEXED BY edges_of_indexes WHERE repo = ?1 AND kind = 1",
+            "SELECT manifest FROM edges /* INDEXED BY edges_of_indexes */ WHERE repo = ?1 AND kind = 1",
         )?;
         let mut subjects = c.prepare_cached(
-            "SELECT target FROM edges INDEXED BY edges_of_referrers WHERE repo = ?1 AND kind = 2",
+            "SELECT target FROM edges /* INDEXED BY edges_of_referrers */ WHERE repo = ?1 AND kind = 2",
         )?;
         Ok(Self {
             indexes: indexes.query_map([repo], |row| row.get(0))?.collect::<sql::Result<_>>()?,

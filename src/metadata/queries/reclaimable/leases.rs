@@ -58,7 +58,7 @@ impl LeasedBlobs<'_> {
     fn add_queued(&mut self, kind: Review, repo: i64) -> sql::Result<()> {
         let c = self.c;
         let mut edges = c.prepare_cached(
-            "SELECT target FROM edges INDEXED BY edges_by_target WHERE repo = ?1 AND kind = 0 ORDER BY target",
+            "SELECT target FROM edges /* INDEXED BY edges_by_target */ WHERE repo = ?1 AND kind = 0 ORDER BY target",
         )?;
         let mut scan =
             if should_scan(c, kind, repo)? { Some(TargetScan::new(edges.query([repo])?)) } else { None };

@@ -123,18 +123,18 @@ fn list_untagged(
     let among = filter.among;
     let is = filter.condition("v");
     let waiting = format!(
-        "SELECT m.id, m.repo, m.digest, v.kind, max(v.since, m.pulled_at), v.since
-         FROM {among} review v CROSS JOIN manifests m ON m.repo = v.repo AND m.digest = v.digest
-         WHERE v.kind IN (1, 3) AND m.state = 0 {is}"
+        "SELECT m.id, m.repo, m.digest, v.kind, v.since, m.pulled_at
+         FROM {among} review v CROSS JOIN manifests m
+         WHERE m.repo = v.repo AND m.digest = v.digest AND v.kind IN (1, 3) AND m.state = 0 {is}"
     );
     let mut query = c.prepare_cached(&waiting)?;
     let rows = query.query_map(&filter.bounds, |row| {
         let manifest: Row = (row.get(0)?, row.get(1)?, row.get(2)?);
         let kind: i64 = row.get(3)?;
         let since: Timestamp = row.get(4)?;
-        let orphaned: Timestamp = row.get(5)?;
-        let untagged = rules.untagged.map(|untagged| since.plus(untagged.max(rules.lease)));
-        Ok((manifest, if kind == 3 { Some(orphaned.plus(rules.lease)) } else { untagged }))
+        let used_at = since.max(row.get(5)?);
+        let untagged = rules.untagged.map(|untagged| used_at.plus(untagged.max(rules.lease)));
+        Ok((manifest, if kind == 3 { Some(since.plus(rules.lease)) } else { untagged }))
     })?;
     let mut unreferenced = Vec::new();
     for row in rows {

@@ -3,6 +3,7 @@
 
 use rusqlite::Connection;
 
+use super::super::connection::apply_hints;
 use super::Folder;
 use crate::metadata::SortKey;
 use crate::metadata::ops::references::{LIST_LENGTHS, blob_sizes, insert_edges, manifest_sizes};
@@ -71,7 +72,15 @@ const ALLOWED_SCANS: [&str; 4] =
     ["CONSTANT", "SCAN newest", "INDEX manifests_purging", "INDEX blobs_unmeasured"];
 
 fn statements(source: &str) -> Vec<&str> {
-    let literals = source.split('"').skip(1).step_by(2);
+    let mut rest = source;
+    // Only raw strings have quotes.
+    let literals = std::iter::from_fn(move || {
+        let (before, literal) = rest.split_once('"')?;
+        let end = if before.ends_with("r#") { "\"#" } else { "\"" };
+        let (literal, after) = literal.split_once(end)?;
+        rest = after;
+        Some(literal)
+    });
     let is_statement = |text: &&str| {
         let start = text.trim_start();
         ["SELECT", "INSERT", "UPDATE", "DELETE"].iter().any(|verb| start.starts_with(verb))
@@ -89,7 +98,7 @@ fn connect(folder: &Folder) -> Connection {
 }
 
 fn plan(c: &Connection, sql: &str) -> rusqlite::Result<Vec<String>> {
-    let mut query = c.prepare(&format!("EXPLAIN QUERY PLAN {sql}"))?;
+    let mut query = c.prepare(&format!("EXPLAIN QUERY PLAN {}", apply_hints(sql)))?;
     let mut rows = query.raw_query();
     let mut plan = Vec::new();
     while let Some(row) = rows.next()? {
