@@ -7,7 +7,7 @@
 //!
 //! ```text
 //! clock, fair, file_state, text_file, outbound, printable, traces, faults, memory, oci ← retention ← store, metadata
-//!   ← registry ← jobs ← auth ← http ← acme ← config ← server ← cli ← main
+//!   ← registry ← maintenance ← jobs ← auth ← http ← acme ← config ← server ← cli ← main
 //! ```
 //!
 //! | module | responsibility |
@@ -26,7 +26,8 @@
 //! | [`store`] | blob storage: [`store::BlobStore`] with a filesystem and an in-memory implementation |
 //! | [`metadata`] | metadata storage: [`metadata::Metadata`] with a SQLite implementation |
 //! | [`registry`] | domain logic: uploads, blobs, manifests, tags, referrers |
-//! | [`jobs`] | background jobs: garbage collection, retention, scrub, backup, fsck |
+//! | [`maintenance`] | what an operator runs by command: backup, restore, fsck |
+//! | [`jobs`] | what runs by itself: garbage collection, retention, scrub, disk pressure |
 //! | [`auth`] | authentication and authorisation |
 //! | [`http`] | HTTP: routes, handlers, and the mapping of errors to status codes |
 //! | [`acme`] | ACME client that obtains and renews TLS certificates |
@@ -52,6 +53,7 @@ pub mod faults;
 pub mod file_state;
 pub mod http;
 pub mod jobs;
+pub mod maintenance;
 pub mod memory;
 #[allow(
     unreachable_pub,

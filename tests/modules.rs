@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each module may import itself and the modules before it.
-const MODULES: [&str; 22] = [
+const MODULES: [&str; 23] = [
     "clock",
     "fair",
     "file_state",
@@ -19,6 +19,7 @@ const MODULES: [&str; 22] = [
     "store",
     "metadata",
     "registry",
+    "maintenance",
     "jobs",
     "auth",
     "http",

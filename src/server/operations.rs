@@ -16,11 +16,11 @@ use crate::auth::AccessControl;
 use crate::config::Config;
 use crate::http::Health;
 use crate::http::api::{Api, ApiSettings};
-use crate::jobs::backup::{BackupError, BackupReport, backup};
-use crate::jobs::fsck::{FsckReport, fsck};
-use crate::jobs::progress::{Progress, Step, Unit};
 use crate::jobs::scrub::{Scrub, ScrubReport};
 use crate::jobs::{Collected, Collector, Retention};
+use crate::maintenance::backup::{BackupError, BackupReport, backup};
+use crate::maintenance::fsck::{FsckReport, fsck};
+use crate::maintenance::progress::{Progress, Step, Unit};
 use crate::metadata::{AuditAction, Garbage};
 use crate::registry::ServiceError;
 

@@ -58,7 +58,7 @@ pub struct Damaged {
 
 impl From<ScrubReport> for Scrub {
     fn from(report: ScrubReport) -> Self {
-        let finding = |problem: crate::jobs::fsck::Problem| Finding {
+        let finding = |problem: crate::maintenance::fsck::Problem| Finding {
             subject: problem.subject,
             message: problem.message,
         };

@@ -5,8 +5,8 @@ use thiserror::Error;
 
 use super::Scrub;
 use super::pass::{Pass, Suspect};
-use crate::jobs::fsck::ProblemKind;
-use crate::jobs::verdict::Verdict;
+use crate::maintenance::fsck::ProblemKind;
+use crate::maintenance::verdict::Verdict;
 use crate::metadata::{Integrity, MetadataError, StoredBlob};
 use crate::oci::{Digest, RepoName};
 use crate::registry::ServiceError;

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 
 use super::BackupError;
-use crate::jobs::hashing::update;
-use crate::jobs::progress::{Counter, Progress, Unit};
+use crate::maintenance::hashing::update;
+use crate::maintenance::progress::{Counter, Progress, Unit};
 use crate::metadata::Metadata;
 use crate::metadata::StoredBlob;
 use crate::oci::{Hasher, UploadId};
