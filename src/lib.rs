@@ -7,7 +7,7 @@
 //!
 //! ```text
 //! clock, fair, file_state, text_file, outbound, printable, traces, faults, memory, oci ← retention ← store, metadata
-//!   ← registry ← maintenance ← jobs ← auth ← http ← acme ← config ← server ← cli ← main
+//!   ← registry ← maintenance ← jobs ← reports ← auth ← http ← acme ← config ← server ← cli ← main
 //! ```
 //!
 //! | module | responsibility |
@@ -28,6 +28,7 @@
 //! | [`registry`] | domain logic: uploads, blobs, manifests, tags, referrers |
 //! | [`maintenance`] | what an operator runs by command: backup, restore, fsck |
 //! | [`jobs`] | what runs by itself: garbage collection, retention, scrub, disk pressure |
+//! | [`reports`] | usage, why, listings and trash as plain values |
 //! | [`auth`] | authentication and authorisation |
 //! | [`http`] | HTTP: routes, handlers, and the mapping of errors to status codes |
 //! | [`acme`] | ACME client that obtains and renews TLS certificates |
@@ -69,6 +70,7 @@ pub mod oci;
 pub mod outbound;
 pub mod printable;
 pub mod registry;
+pub mod reports;
 pub mod retention;
 pub mod server;
 pub mod store;

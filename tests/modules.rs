@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each module may import itself and the modules before it.
-const MODULES: [&str; 23] = [
+const MODULES: [&str; 24] = [
     "clock",
     "fair",
     "file_state",
@@ -21,6 +21,7 @@ const MODULES: [&str; 23] = [
     "registry",
     "maintenance",
     "jobs",
+    "reports",
     "auth",
     "http",
     "acme",

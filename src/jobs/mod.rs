@@ -8,7 +8,6 @@ mod repositories;
 pub mod retention;
 pub mod scrub;
 mod upkeep;
-pub mod usage;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

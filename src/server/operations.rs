@@ -15,7 +15,7 @@ use super::overlap::refuse_overlap;
 use crate::auth::AccessControl;
 use crate::config::Config;
 use crate::http::Health;
-use crate::http::api::{Api, ApiSettings};
+use crate::http::api::{Api, Changes};
 use crate::jobs::scrub::{Scrub, ScrubReport};
 use crate::jobs::{Collected, Collector, Retention};
 use crate::maintenance::backup::{BackupError, BackupReport, backup};
@@ -155,7 +155,7 @@ impl Operator {
     }
 
     /// Builds the management API over the same store and jobs.
-    pub fn api(&self, health: Arc<dyn Health>, settings: ApiSettings) -> Arc<Api> {
+    pub fn api(&self, health: Arc<dyn Health>, changes: Changes) -> Arc<Api> {
         Arc::new(Api::new(
             Arc::clone(&self.opened.registry),
             Arc::clone(&self.collector),
@@ -163,7 +163,7 @@ impl Operator {
             Arc::clone(&self.scrub),
             Arc::clone(&self.retention),
             Arc::clone(&self.access_control),
-            settings,
+            changes,
         ))
     }
 
