@@ -14,6 +14,7 @@
 //! | `extract`, `page`, `time` | extractors for parameters and bodies, paged lists, timestamps |
 //! | `removed` | the items in trash listings |
 //! | `named` | the part of a request body that the audit log records |
+//! | `schemas` | the schemas of the model's enums |
 //! | `response_memory` | reserves memory for responses |
 //! | the others | one resource each |
 
@@ -38,6 +39,7 @@ mod repositories;
 mod repository_lifecycle;
 mod response_memory;
 mod retention;
+mod schemas;
 mod scrub;
 mod status;
 mod tags;
