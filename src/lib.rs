@@ -7,7 +7,7 @@
 //!
 //! ```text
 //! clock, errors, fair, file_state, text_file, outbound, printable, traces, faults, memory, oci ← retention
-//!   ← store, metadata ← registry ← jobs ← auth ← http ← acme ← config ← server ← cli ← main
+//!   ← store, metadata ← registry ← maintenance ← jobs ← reports ← auth ← http ← acme ← config ← server ← cli ← main
 //! ```
 //!
 //! | module | responsibility |
@@ -27,7 +27,9 @@
 //! | [`store`] | blob storage: [`store::BlobStore`] with a filesystem and an in-memory implementation |
 //! | [`metadata`] | metadata storage: [`metadata::Metadata`] with a SQLite implementation |
 //! | [`registry`] | domain logic: uploads, blobs, manifests, tags, referrers |
-//! | [`jobs`] | background jobs: garbage collection, retention, scrub, backup, fsck |
+//! | [`maintenance`] | what an operator runs by command: backup, restore, fsck |
+//! | [`jobs`] | what runs by itself: garbage collection, retention, scrub, disk pressure |
+//! | [`reports`] | usage, why, listings and trash as plain values |
 //! | [`auth`] | authentication and authorisation |
 //! | [`http`] | HTTP: routes, handlers, and the mapping of errors to status codes |
 //! | [`acme`] | ACME client that obtains and renews TLS certificates |
@@ -54,6 +56,7 @@ pub mod faults;
 pub mod file_state;
 pub mod http;
 pub mod jobs;
+pub mod maintenance;
 pub mod memory;
 #[allow(
     unreachable_pub,
@@ -69,6 +72,7 @@ pub mod oci;
 pub mod outbound;
 pub mod printable;
 pub mod registry;
+pub mod reports;
 pub mod retention;
 pub mod server;
 pub mod store;

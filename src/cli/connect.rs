@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Failure, start};
 use crate::config::Config;
 use crate::http::AlwaysReady;
-use crate::http::api::{ApiSettings, Changes};
+use crate::http::api::Changes;
 use crate::jobs::{self, RepositoryJob};
 use crate::server::admin::{self, ApiClient};
 use crate::server::operations::{OperationError, Operator};
@@ -107,8 +107,7 @@ async fn open_in_process(config: &Config, opened: Opened, change: bool) -> Resul
         let job = RepositoryJob::new(registry, config.gc.batch.get());
         tokio::spawn(jobs::run(Arc::new(job), REPOSITORY_JOB_INTERVAL, CancellationToken::new()));
     }
-    let settings = ApiSettings { changes: Changes::Socket, trash: config.gc.trash.0 };
-    let api = operator.api(Arc::new(AlwaysReady), settings);
+    let api = operator.api(Arc::new(AlwaysReady), Changes::Socket);
     Ok(ApiClient::in_process(admin::router(Arc::new(operator), api)))
 }
 

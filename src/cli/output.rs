@@ -4,9 +4,9 @@ use std::fmt::Write as _;
 
 use super::table::{print_json, size, write_out};
 use crate::clock::Timestamp;
-use crate::jobs::backup::BackupReport;
-use crate::jobs::fsck::FsckReport;
 use crate::jobs::scrub::ScrubReport;
+use crate::maintenance::backup::BackupReport;
+use crate::maintenance::fsck::FsckReport;
 use crate::printable::escape;
 use crate::server::operations::{GcReport, Report};
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use bytesize::ByteSize;
 use parking_lot::Mutex;
 
-use crate::jobs::progress::{Step, Unit};
+use crate::maintenance::progress::{Step, Unit};
 use crate::printable::escape;
 
 /// Minimum time between two updates of the line.

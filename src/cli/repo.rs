@@ -14,7 +14,7 @@ use super::table::{print_json, write_out};
 use super::{Failure, exit_code, start};
 use crate::config::Config;
 use crate::http::api::{ChangeKind, RenameRequest, UndeleteRequest, Work};
-use crate::jobs::progress::{Step, Unit};
+use crate::maintenance::progress::{Step, Unit};
 use crate::oci::RepoName;
 use crate::server::admin::{ApiClient, ClientError, path};
 

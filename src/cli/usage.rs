@@ -8,9 +8,11 @@ use super::output::count;
 use super::table::{print_json, size, write_out};
 use super::{Failure, exit_code, start};
 use crate::config::Config;
-use crate::http::api::UsageParameters;
-use crate::jobs::usage::{BudgetUse, QuotaReport, ReclaimableReport, StoreUsage, UsageReport, Waiting};
-use crate::metadata::{Scope, Usage, UsageDay};
+use crate::http::api::{
+    BudgetUse, QuotaReport, ReclaimableReport, StoreUsage, Usage, UsageDay, UsageParameters, UsageReport,
+    Waiting,
+};
+use crate::metadata::Scope;
 use crate::server::admin::path;
 
 /// Maximum number of repositories in the text output.
@@ -106,7 +108,7 @@ fn scope(usage: &Usage, text: &mut String) {
     let _ = writeln!(text, "{repositories} {noun}, {tags}, {}", count(usage.manifests, "manifest"));
     let all = size(usage.allocated);
     let own = size(usage.exclusive);
-    let shared = size(usage.shared());
+    let shared = size(usage.allocated - usage.exclusive);
     let _ = writeln!(text, "{all} on the disk: {own} exclusive, {shared} shared with others");
 }
 
@@ -164,8 +166,7 @@ fn coldest(report: &UsageReport, text: &mut String) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::jobs::usage::RepositoryUsage;
-    use crate::registry::Stored;
+    use crate::http::api::{RepositoryUsage, Stored};
 
     #[test]
     fn reports_reclaimable_space_with_due_times() {

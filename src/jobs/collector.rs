@@ -87,6 +87,11 @@ impl Collector {
         Self { policies, ..self }
     }
 
+    /// Returns how long a removed manifest stays in the trash.
+    pub fn trash(&self) -> Duration {
+        self.settings.trash
+    }
+
     /// Returns the state since the program started.
     pub fn status(&self) -> CollectorStatus {
         self.lock().clone()

@@ -2,18 +2,12 @@
 //! requests get their turn in between. The command line runs the same ticks.
 
 mod audit;
-pub mod backup;
 mod collector;
-pub mod fsck;
-mod hashing;
 pub mod pressure;
-pub mod progress;
 mod repositories;
 pub mod retention;
 pub mod scrub;
 mod upkeep;
-pub mod usage;
-mod verdict;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

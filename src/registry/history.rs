@@ -1,7 +1,7 @@
-//! The history of tags, and restoring tags and manifests from it.
+//! Restoring tags and manifests from the history.
 
-use super::{Page, Registry, Repository, ServiceError, UndoError};
-use crate::metadata::{HistoryEntry, Restoration, Restored, TagRestoration};
+use super::{Registry, Repository, ServiceError, UndoError};
+use crate::metadata::{Restoration, Restored, TagRestoration};
 use crate::oci::{Digest, Tag};
 
 /// The number of removed tags whose history is deleted in one step.
@@ -19,33 +19,6 @@ pub struct RepointedTag {
 }
 
 impl Repository {
-    /// Returns up to `limit` rows of the history of a tag before the row `before`, newest first. Removed tags have a
-    /// history too.
-    ///
-    /// # Errors
-    /// Fails if the metadata store fails.
-    pub async fn tag_history(
-        &self,
-        tag: &Tag,
-        before: Option<i64>,
-        limit: usize,
-    ) -> Result<Page<HistoryEntry>, ServiceError> {
-        Ok(self.registry.metadata.tag_history(&self.name, Some(tag), before, limit).await?)
-    }
-
-    /// Returns the history of the repository itself: its deletions, restorations and renames. [`Repository::restore`]
-    /// takes the id of a deletion's row.
-    ///
-    /// # Errors
-    /// Fails if the metadata store fails.
-    pub async fn history(
-        &self,
-        before: Option<i64>,
-        limit: usize,
-    ) -> Result<Page<HistoryEntry>, ServiceError> {
-        Ok(self.registry.metadata.tag_history(&self.name, None, before, limit).await?)
-    }
-
     /// Points a tag at its manifest before the last change, or at `to` from its history.
     ///
     /// # Errors

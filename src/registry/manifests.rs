@@ -5,14 +5,14 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::blobs::deletion_result;
-use super::{DeleteError, ManifestError, PutManifestError, Repository, ServiceError};
+use super::{DeleteError, ManifestError, PutManifestError, Registry, Repository, ServiceError};
 use crate::errors::Context;
 use crate::fair::Turn;
 use crate::memory::{Holder, Purpose, Reservation, SMALL};
 use crate::metadata::{Edge, EdgeKind, ManifestRecord, PutManifest, PutOutcome, Target, WrongSize};
 use crate::oci::{
     Algorithm, Digest, Hasher, InvalidManifest, Manifest, ManifestLimits, ManifestReference, MediaType,
-    Reference, Role, Tag, TargetKind,
+    Reference, RepoName, Role, Tag, TargetKind,
 };
 
 /// A manifest as a client pushes it.
@@ -106,7 +106,7 @@ impl Repository {
 
     async fn lookup(&self, reference: &Reference, tagged: bool) -> Result<ManifestRecord, ManifestError> {
         let Some(manifest) = self.registry.metadata.manifest(&self.name, reference).await? else {
-            return Err(self.unknown_manifest().await?);
+            return Err(self.registry.unknown_manifest(&self.name).await?);
         };
         if self.access.push && manifest.tagged_at.is_none() && self.lease_is_stale(manifest.leased_at) {
             let target = Target::Manifest(&manifest.digest);
@@ -196,10 +196,12 @@ impl Repository {
         let outcome = self.registry.make_space(|| metadata.delete_manifest(&self.name, digest, change));
         deletion_result(outcome.await?)
     }
+}
 
+impl Registry {
     /// Returns the error for an unknown manifest, or for an unknown repository if that does not exist either.
-    pub(super) async fn unknown_manifest(&self) -> Result<ManifestError, ManifestError> {
-        let exists = self.registry.metadata.repository_exists(&self.name).await?;
+    pub(crate) async fn unknown_manifest(&self, name: &RepoName) -> Result<ManifestError, ManifestError> {
+        let exists = self.metadata.repository_exists(name).await?;
         Ok(if exists { ManifestError::Unknown } else { ManifestError::NameUnknown })
     }
 }

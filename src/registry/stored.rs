@@ -8,14 +8,11 @@ const MEASURE_BATCH: usize = 256;
 
 /// Disk usage in bytes. Blobs, blobs pending deletion and directories together are the blob tree, as of the last
 /// committed change.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize, utoipa::ToSchema,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Stored {
     /// Blobs.
     pub blobs: u64,
     /// Blobs pending deletion: nothing names them any more, and their bytes are about to be removed.
-    #[serde(rename = "doomed")]
     pub pending_deletion: u64,
     /// The directories the blobs lie in.
     pub directories: u64,

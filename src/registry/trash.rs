@@ -1,11 +1,8 @@
-//! Listing and emptying the trash, and expiring tags and manifests on behalf of policies.
+//! Emptying the trash, and expiring tags and manifests on behalf of policies.
 
 use super::{Registry, ServiceError};
 use crate::clock::Timestamp;
-use crate::metadata::{
-    Batch, Change, ExpiryOutcome, ManifestExpiry, RemovedManifest, RemovedTag, TagExpiry, TrashCursor,
-    TrashPage,
-};
+use crate::metadata::{Batch, Change, ExpiryOutcome, ManifestExpiry, TagExpiry};
 use crate::oci::RepoName;
 
 /// How many manifests are purged in one step.
@@ -22,33 +19,6 @@ pub struct Emptied {
 }
 
 impl Registry {
-    /// Returns up to `limit` manifests in the trash, of `repo` or of all repositories, newest first. Each is purged
-    /// once it has been in the trash for the configured time.
-    ///
-    /// # Errors
-    /// Fails if the metadata store fails.
-    pub async fn removed_manifests(
-        &self,
-        repo: Option<&RepoName>,
-        after: Option<TrashCursor>,
-        limit: usize,
-    ) -> Result<TrashPage<RemovedManifest>, ServiceError> {
-        Ok(self.metadata.removed_manifests(repo, after, limit).await?)
-    }
-
-    /// Returns up to `limit` removed tags whose manifest still exists, of `repo` or of all repositories, newest first.
-    ///
-    /// # Errors
-    /// Fails if the metadata store fails.
-    pub async fn removed_tags(
-        &self,
-        repo: Option<&RepoName>,
-        after: Option<TrashCursor>,
-        limit: usize,
-    ) -> Result<TrashPage<RemovedTag>, ServiceError> {
-        Ok(self.metadata.removed_tags(repo, after, limit).await?)
-    }
-
     /// Marks up to `limit` manifests that were removed at or before `cutoff` for purging; they cannot be restored. Call
     /// it until there are no more, with the time of the request as `cutoff`.
     ///
@@ -71,7 +41,7 @@ impl Registry {
     /// Fails if the metadata store fails.
     pub async fn empty_whole_trash(&self, repo: Option<&RepoName>) -> Result<Emptied, ServiceError> {
         let now = self.clock.now();
-        let newest = self.removed_manifests(repo, None, 1).await?.items.pop();
+        let newest = self.metadata.removed_manifests(repo, None, 1).await?.items.pop();
         let leased = newest.map(|newest| newest.removed_at.plus(self.settings.lease));
         let mut manifests = 0;
         loop {

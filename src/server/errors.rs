@@ -10,7 +10,7 @@ use super::lock::LockError;
 use super::loss::Loss;
 use crate::errors::{BoxError, SharedError};
 use crate::http::listen::TlsError;
-use crate::jobs::backup::BackupError;
+use crate::maintenance::backup::BackupError;
 use crate::metadata::{MetadataError, sqlite};
 use crate::registry::ServiceError;
 use crate::store::{self, StoreError};

@@ -15,12 +15,12 @@ use super::overlap::refuse_overlap;
 use crate::auth::AccessControl;
 use crate::config::Config;
 use crate::http::Health;
-use crate::http::api::{Api, ApiSettings};
-use crate::jobs::backup::{BackupError, BackupReport, backup};
-use crate::jobs::fsck::{FsckReport, fsck};
-use crate::jobs::progress::{Progress, Step, Unit};
+use crate::http::api::{Api, Changes};
 use crate::jobs::scrub::{Scrub, ScrubReport};
 use crate::jobs::{Collected, Collector, Retention};
+use crate::maintenance::backup::{BackupError, BackupReport, backup};
+use crate::maintenance::fsck::{FsckReport, fsck};
+use crate::maintenance::progress::{Progress, Step, Unit};
 use crate::metadata::{AuditAction, Garbage};
 use crate::registry::ServiceError;
 
@@ -155,7 +155,7 @@ impl Operator {
     }
 
     /// Builds the management API over the same store and jobs.
-    pub fn api(&self, health: Arc<dyn Health>, settings: ApiSettings) -> Arc<Api> {
+    pub fn api(&self, health: Arc<dyn Health>, changes: Changes) -> Arc<Api> {
         Arc::new(Api::new(
             Arc::clone(&self.opened.registry),
             Arc::clone(&self.collector),
@@ -163,7 +163,7 @@ impl Operator {
             Arc::clone(&self.scrub),
             Arc::clone(&self.retention),
             Arc::clone(&self.access_control),
-            settings,
+            changes,
         ))
     }
 

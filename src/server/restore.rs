@@ -11,9 +11,9 @@ use super::overlap::refuse_overlap;
 use super::state_file::StateFile;
 use crate::clock::Timestamp;
 use crate::config::Config;
-use crate::jobs::backup::{self, BackupError, BackupReport};
-use crate::jobs::fsck::{FsckReport, fsck};
-use crate::jobs::progress::Progress;
+use crate::maintenance::backup::{self, BackupError, BackupReport};
+use crate::maintenance::fsck::{FsckReport, fsck};
+use crate::maintenance::progress::Progress;
 use crate::registry::{Registry, ServiceError};
 
 /// How many uploads are cancelled at once.

@@ -28,7 +28,7 @@ use crate::acme::CertificateRenewer;
 use crate::auth::{ADMINISTRATOR, AccountUpkeep};
 use crate::config::{self, Config};
 use crate::errors::{Chain, SharedError};
-use crate::http::api::{Api, ApiSettings, Changes};
+use crate::http::api::{Api, Changes};
 use crate::http::listen::{ListenSettings, Peer, Tls, serve as listen};
 use crate::http::{App, AppState, ForwardedHeader, HttpMetrics, HttpSettings, TrustedProxies};
 use crate::jobs::{self, AuditUpkeep, Evictor, Job, RepositoryJob, SpaceReclaimer, Upkeep};
@@ -250,8 +250,7 @@ impl Server {
             config::Changes::Socket => Changes::Socket,
             config::Changes::Anyone => Changes::Anyone,
         };
-        let settings = ApiSettings { changes, trash: config.gc.trash.0 };
-        self.operator.api(Arc::clone(&self.health) as _, settings)
+        self.operator.api(Arc::clone(&self.health) as _, changes)
     }
 
     fn app(&self, config: &Config, api: Arc<Api>) -> App {

@@ -6,10 +6,8 @@ use orlop::clock::Timestamp;
 use orlop::http::api::{
     Applied, Changes, Checked, ImportedPolicies, Manifest, ManifestReasons, Page, Plan, PlanItem,
     PolicyChanged, PolicyList, PresetEntry, Problem, Repository, Ruled, Run, Stage, Status, Tag, TagTarget,
-    Why,
+    UsageDay, UsageReport, Why,
 };
-use orlop::jobs::usage::UsageReport;
-use orlop::metadata::UsageDay;
 use orlop::registry::Access;
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use orlop::auth::{AccessControl, AccessSettings, Accounts, Identities, TokenKey, Tokens};
 use orlop::clock::{ManualClock, Timestamp};
-use orlop::http::api::{Api, ApiSettings, Changes};
+use orlop::http::api::{Api, Changes};
 use orlop::http::listen::{ListenSettings, serve};
 use orlop::http::{AlwaysReady, App, AppState, Health, HttpMetrics, HttpSettings};
 use orlop::jobs::retention::{PolicySet, RetentionSettings};
@@ -29,7 +29,7 @@ use tokio_util::sync::CancellationToken;
 
 /// The settings of the collector, which determine when content expires; nothing is collected in these tests.
 const COLLECTING: CollectorSettings = CollectorSettings {
-    trash: Duration::from_secs(24 * 60 * 60),
+    trash: TRASH,
     untagged: None,
     upload_expiry: Duration::from_secs(24 * 60 * 60),
     batch: 100,
@@ -111,7 +111,6 @@ impl Server {
         let metrics = Arc::new(HttpMetrics::register(&mut exposition));
         let scrub = ScrubSettings { period: None, rate: 1 << 20 };
         let scrub = Arc::new(Scrub::new(Arc::clone(&registry), scrub));
-        let settings = ApiSettings { changes: setup.changes, trash: TRASH };
         let collector = Arc::new(Collector::new(Arc::clone(&registry), COLLECTING));
         let rules = RetentionSettings { batch: 100 };
         let policies = Arc::new(PolicySet::of_file(setup.policies).expect("policies"));
@@ -133,7 +132,7 @@ impl Server {
             scrub,
             retention,
             api_access_control,
-            settings,
+            setup.changes,
         );
         let api = Arc::new(api);
         let settings = setup.http;

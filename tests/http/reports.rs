@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use orlop::http::api::{Applied, Changes, Checked, Page, Plan, Tag, Why};
-use orlop::jobs::usage::UsageReport;
+use orlop::http::api::{Applied, Changes, Checked, Page, Plan, Tag, UsageReport, Why};
 use orlop::metadata::Quota;
 use orlop::retention::{Policies, TagList};
 use serde_json::{Value, json};

@@ -8,11 +8,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use orlop::clock::{Clock, ManualClock, Timestamp};
-use orlop::jobs::{Collector, CollectorSettings, usage};
+use orlop::jobs::retention::{Retention, RetentionSettings};
+use orlop::jobs::{Collector, CollectorSettings};
 use orlop::metadata::Scope;
 use orlop::metadata::{Access as MetadataAccess, Metadata};
 use orlop::oci::{Algorithm, Digest, RepoName};
 use orlop::registry::{Access, Registry, Repository, Settings};
+use orlop::reports::Reports;
 use orlop::store::{self, FilesystemStore};
 use proptest::prelude::*;
 use tempfile::TempDir;
@@ -54,7 +56,7 @@ struct World {
     data: TempDir,
     clock: Arc<ManualClock>,
     registry: Arc<Registry>,
-    collector: Collector,
+    collector: Arc<Collector>,
     images: Vec<(usize, Digest)>,
 }
 
@@ -171,10 +173,12 @@ impl World {
         assert_eq!(team.exclusive + other.allocated, all.allocated);
         assert_eq!(other.exclusive + team.allocated, all.allocated);
         assert_eq!(team.logical + other.logical, all.logical);
-        let rules = self.collector.rules().await.expect("rules");
-        let report = usage::usage(&self.registry, &rules, &Scope::All, |_| true).await.expect("read");
+        let settings = RetentionSettings { batch: 7 };
+        let retention = Arc::new(Retention::new(Arc::clone(&self.registry), Arc::default(), settings));
+        let reports = Reports::new(Arc::clone(&self.registry), Arc::clone(&self.collector), retention);
+        let report = reports.usage(&Scope::All, |_| true).await.expect("read");
         assert_eq!(report.usage, all);
-        let sum: u64 = report.repositories.iter().map(|repository| repository.bytes).sum();
+        let sum: u64 = report.repositories.iter().map(|repository| repository.usage.bytes).sum();
         assert_eq!(sum, all.logical);
     }
 }

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use orlop::clock::{Clock, Timestamp};
-use orlop::jobs::fsck::fsck;
 use orlop::jobs::retention::Retention;
+use orlop::maintenance::fsck::fsck;
 use orlop::oci::{Digest, Reference, RepoName};
 use orlop::registry::Repository;
 use orlop::store::BlobStore;

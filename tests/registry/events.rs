@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use orlop::clock::{Clock, ManualClock, Timestamp};
 use orlop::faults::{Failure, Fault};
-use orlop::jobs::fsck::fsck;
-use orlop::jobs::progress::Silent;
 use orlop::jobs::{Job, Scrub, ScrubSettings, Upkeep};
+use orlop::maintenance::fsck::fsck;
+use orlop::maintenance::progress::Silent;
 use orlop::metadata::{Access as MetadataAccess, Metadata};
 use orlop::metadata::{Event, EventDetails, EventKind, PolicyRecord};
 use orlop::metadata::{Faults, Operation};

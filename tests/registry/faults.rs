@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use orlop::clock::{Clock, ManualClock, Timestamp};
-use orlop::jobs::{Collector, CollectorSettings, fsck};
+use orlop::jobs::{Collector, CollectorSettings};
+use orlop::maintenance::{fsck, progress};
 use orlop::metadata::{Access as MetadataAccess, Metadata};
 use orlop::oci::{Algorithm, Digest};
 use orlop::registry::{Access, Registry, Repository, Settings};
@@ -69,7 +70,7 @@ impl Machine {
         let totals = self.registry.metadata().totals().await.expect("totals");
         assert_eq!((totals.blobs, totals.manifests, totals.uploads), (0, 0, 0));
         // A power cut may bring removed names back. Only `fsck` finds them.
-        let report = fsck::fsck(&self.registry, true, &orlop::jobs::progress::Silent).await.expect("fsck");
+        let report = fsck::fsck(&self.registry, true, &progress::Silent).await.expect("fsck");
         assert!(self.medium.keys().is_empty(), "{report:?}");
         assert!(self.medium.uploads().is_empty(), "{report:?}");
     }

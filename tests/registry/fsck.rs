@@ -1,8 +1,8 @@
 //! Tests fsck, which checks manifests against the records made when they were accepted.
 
 use bytes::Bytes;
-use orlop::jobs::fsck::{FsckReport, ProblemKind, fsck};
-use orlop::jobs::progress::Silent;
+use orlop::maintenance::fsck::{FsckReport, ProblemKind, fsck};
+use orlop::maintenance::progress::Silent;
 use orlop::registry::{PutRequest, Repository};
 use serde_json::json;
 

@@ -177,14 +177,16 @@ async fn a_deleted_repository_can_be_restored() {
     while orlop::jobs::Job::tick(&job).await.expect("a step") {}
     let repo = kit.repo("a");
     assert!(!has(&repo, "latest").await);
-    let trash = kit.registry.removed_manifests(None, None, 10).await.expect("listed");
+    let trash = kit.registry.metadata().removed_manifests(None, None, 10).await.expect("listed");
     assert_eq!(trash.items[0].digest, manifest);
     kit.pass(TRASH / 2).await;
     repo.restore(None).await.expect("started");
     while orlop::jobs::Job::tick(&job).await.expect("a step") {}
     kit.pass(TRASH * 2).await;
     assert!(has(&kit.repo("a"), "latest").await && read(&kit.repo("a"), &layer).await.is_some());
-    let history = repo.tag_history(&"latest".parse().expect("tag"), None, 10).await.expect("read");
+    let latest = "latest".parse().expect("tag");
+    let history =
+        kit.registry.metadata().tag_history(repo.name(), Some(&latest), None, 10).await.expect("read");
     assert_eq!(history.items.last().and_then(|row| row.by.as_deref()), Some("ann"));
 }
 

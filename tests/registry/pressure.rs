@@ -158,7 +158,7 @@ impl World {
     }
 
     async fn in_trash(&self) -> usize {
-        self.registry.removed_manifests(None, None, 1000).await.expect("a page").items.len()
+        self.registry.metadata().removed_manifests(None, None, 1000).await.expect("a page").items.len()
     }
 
     /// Reclaims space in the background while `work` runs.
@@ -284,7 +284,7 @@ async fn empties_the_trash_oldest_first_and_only_as_far_as_needed() {
     assert_eq!(world.reclaimer.reclaim_if_needed().await.expect("space is reclaimed"), None);
     let state = world.state().await;
     assert!(!state.is_above_low() && state.taken() + 2 * MIB > state.low, "{state:?}");
-    let page = world.registry.removed_manifests(None, None, 1000).await.expect("a page");
+    let page = world.registry.metadata().removed_manifests(None, None, 1000).await.expect("a page");
     let left: Vec<_> = page.items.into_iter().rev().map(|item| item.digest).collect();
     let order: Vec<_> = (0..before).map(|at| images[at ^ 1].clone()).collect();
     assert_eq!(left, order[before - left.len()..], "the newest are left");

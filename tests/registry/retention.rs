@@ -96,7 +96,9 @@ async fn planning_changes_nothing_and_applying_does_what_was_planned() {
     assert_eq!(tags(&repo).await, ["fixed", "new", "v1"]);
     let runs = kit.registry.metadata().retention_runs(None, 10).await.expect("runs").items;
     assert_eq!((runs.len(), runs[0].tags, runs[0].cause), (1, 2, RunCause::Request));
-    let history = repo.tag_history(&"a".parse().expect("tag"), None, 1).await.expect("history");
+    let metadata = kit.registry.metadata();
+    let tag = "a".parse().expect("tag");
+    let history = metadata.tag_history(repo.name(), Some(&tag), None, 1).await.expect("history");
     assert_eq!(history.items[0].reason.as_deref(), Some("rule `old` of policy `builds`"));
 }
 
@@ -462,6 +464,6 @@ async fn a_push_records_platforms_and_labels() {
     assert_eq!(of("arm").labels.expect("known")["team"], "a");
     assert_eq!(of("index"), of("arm"));
     assert_eq!((of("odd"), of("chart")), (ImageDetails::default(), ImageDetails::of_artifact()));
-    let entry = repo.tag_entry(&"arm".parse().expect("tag")).await.expect("an entry");
-    assert_eq!(entry.manifest.platforms, ["linux/arm64/v8"]);
+    let entry = kit.registry.metadata().tag_entry(repo.name(), &"arm".parse().expect("tag")).await;
+    assert_eq!(entry.expect("read").expect("an entry").manifest.platforms, ["linux/arm64/v8"]);
 }

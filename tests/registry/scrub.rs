@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use orlop::clock::{Clock, ManualClock, Timestamp};
-use orlop::jobs::fsck::fsck;
-use orlop::jobs::progress::Silent;
 use orlop::jobs::scrub::ScrubReport;
 use orlop::jobs::{Job, Scrub, ScrubSettings};
+use orlop::maintenance::fsck::fsck;
+use orlop::maintenance::progress::Silent;
 use orlop::metadata::Integrity;
 use orlop::metadata::{Access as MetadataAccess, Metadata};
 use orlop::oci::BlobKey;

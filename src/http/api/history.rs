@@ -13,7 +13,6 @@ use super::extract::{InPath, InQuery, RepositoryPath, TagPath, WithBody};
 use super::problem::{ChangeErrors, Errors};
 use super::{Api, Page, PageParameters, Problem, Time};
 use crate::metadata;
-use crate::registry;
 
 /// The kind of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -111,7 +110,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
     OpenApiRouter::new().routes(routes!(of_tag)).routes(routes!(of_repository)).routes(routes!(rollback))
 }
 
-fn page(found: registry::Page<metadata::HistoryEntry>) -> Json<Page<Event>> {
+fn page(found: metadata::Page<metadata::HistoryEntry>) -> Json<Page<Event>> {
     let next = found.items.last().filter(|_| found.more).map(|last| last.id.to_string());
     Json(Page { items: found.items.into_iter().map(Event::from).collect(), next })
 }
@@ -129,7 +128,7 @@ async fn of_tag(
 ) -> Result<Json<Page<Event>>, Problem> {
     let after = parameters.after()?;
     let limit = parameters.limit()?;
-    let found = reader.tag_history(&tag, after, limit).await?;
+    let found = reader.history(Some(&tag), after, limit).await?;
     if found.items.is_empty() && after.is_none() {
         return Err(Problem::unknown("the repository has no recorded history of this tag"));
     }
@@ -149,7 +148,7 @@ async fn of_repository(
 ) -> Result<Json<Page<Event>>, Problem> {
     let after = parameters.after()?;
     let limit = parameters.limit()?;
-    let found = reader.history(after, limit).await?;
+    let found = reader.history(None, after, limit).await?;
     if found.items.is_empty() && after.is_none() && reader.repository().await?.is_none() {
         return Err(Problem::unknown("repository unknown to the registry"));
     }

@@ -15,7 +15,7 @@ use super::problem::{ChangeErrors, Errors};
 use super::{Api, Problem, Time};
 use crate::metadata::EdgeKind;
 use crate::oci::IndexMember;
-use crate::registry::ManifestDetail;
+use crate::reports::ManifestDetail;
 
 /// A manifest and related items, up to a thousand of each kind.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]

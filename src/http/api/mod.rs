@@ -14,7 +14,8 @@
 //! | `extract`, `page`, `time` | extractors for parameters and bodies, paged lists, timestamps |
 //! | `removed` | the items in trash listings |
 //! | `named` | the part of a request body that the audit log records |
-//! | `room` | reserves memory for responses |
+//! | `schemas` | the schemas of the model's enums |
+//! | `response_memory` | reserves memory for responses |
 //! | the others | one resource each |
 
 mod access;
@@ -38,6 +39,7 @@ mod repositories;
 mod repository_lifecycle;
 mod response_memory;
 mod retention;
+mod schemas;
 mod scrub;
 mod status;
 mod tags;
@@ -66,7 +68,7 @@ use super::status::ErrorParts;
 
 use parameters::{KnownParameters, reject_unknown_parameters};
 
-pub use access::{Api, ApiSettings, Changes};
+pub use access::{Api, Changes};
 pub use access_tokens::{AccessToken, RotateRequest, TokenMade, TokenParameters, TokenRequest};
 pub use accounts::{Account, AccountMade, AccountRequest, AccountUpdate, RoleThere};
 pub use audit::{AuditParameters, Audited};
@@ -90,7 +92,10 @@ pub use status::Status;
 pub use tags::{Tag, TagTarget};
 pub use time::Time;
 pub use trash::{Emptied, EmptyRequest, RestoreRequest, Restored, TrashParameters};
-pub use usage::UsageParameters;
+pub use usage::{
+    BlobUsage, BudgetUse, QuotaReport, ReclaimableReport, RepositoryUsage, StoreUsage, Stored, TagUsage,
+    Usage, UsageDay, UsageParameters, UsageReport, Waiting,
+};
 pub use why::{BlobReasons, HeldBy, KeptBlob, ManifestReasons, Ruled, Stage, Why, WhyParameters};
 
 /// The path that all routes of the API begin with.

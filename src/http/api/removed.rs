@@ -6,11 +6,10 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::access::View;
 use super::{ChangeKind, Time};
 use crate::clock::Timestamp;
 use crate::metadata::LostTag;
-use crate::registry::{TrashEntry, TrashEntryKind, TrashListingPosition};
+use crate::reports::{TrashEntry, TrashEntryKind, TrashItem, TrashListingPosition};
 
 /// The kind of a removed item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -67,31 +66,31 @@ impl From<LostTag> for RemovedTag {
     }
 }
 
-/// Builds the listing's representation of `item`.
-pub(super) fn removed_item(view: &View, item: TrashEntry) -> Removed {
-    let place = item.position();
-    let kept_until = view.kept_until(place.kind, place.removed_at).into();
-    match item {
-        TrashEntry::Manifest(manifest) => Removed {
-            kind: RemovedKind::Manifest,
-            repository: manifest.repo.to_string(),
-            digest: manifest.digest.to_string(),
-            media_type: Some(manifest.media_type),
-            manifest_size: Some(manifest.size),
-            removed_at: manifest.removed_at.into(),
-            kept_until,
-            tags: manifest.tags.into_iter().map(RemovedTag::from).collect(),
-        },
-        TrashEntry::Tag(tag) => Removed {
-            kind: RemovedKind::Tag,
-            repository: tag.repo.to_string(),
-            digest: tag.digest.to_string(),
-            media_type: None,
-            manifest_size: None,
-            removed_at: tag.removed_at.into(),
-            kept_until,
-            tags: vec![tag.lost.into()],
-        },
+impl From<TrashItem> for Removed {
+    fn from(TrashItem { entry, kept_until }: TrashItem) -> Self {
+        let kept_until = kept_until.into();
+        match entry {
+            TrashEntry::Manifest(manifest) => Self {
+                kind: RemovedKind::Manifest,
+                repository: manifest.repo.to_string(),
+                digest: manifest.digest.to_string(),
+                media_type: Some(manifest.media_type),
+                manifest_size: Some(manifest.size),
+                removed_at: manifest.removed_at.into(),
+                kept_until,
+                tags: manifest.tags.into_iter().map(RemovedTag::from).collect(),
+            },
+            TrashEntry::Tag(tag) => Self {
+                kind: RemovedKind::Tag,
+                repository: tag.repo.to_string(),
+                digest: tag.digest.to_string(),
+                media_type: None,
+                manifest_size: None,
+                removed_at: tag.removed_at.into(),
+                kept_until,
+                tags: vec![tag.lost.into()],
+            },
+        }
     }
 }
 

@@ -14,6 +14,7 @@ use super::problem::Errors;
 use super::{Api, Page, PageParameters, Problem, Time};
 use crate::clock::Timestamp;
 use crate::jobs::scrub::{QuarantineEntry, ScrubReport};
+use crate::registry::ServiceError;
 
 /// The progress of the background scrub.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -58,7 +59,7 @@ pub struct Damaged {
 
 impl From<ScrubReport> for Scrub {
     fn from(report: ScrubReport) -> Self {
-        let finding = |problem: crate::jobs::fsck::Problem| Finding {
+        let finding = |problem: crate::maintenance::fsck::Problem| Finding {
             subject: problem.subject,
             message: problem.message,
         };
@@ -104,7 +105,9 @@ async fn damaged(
     InQuery(parameters): InQuery<PageParameters>,
 ) -> Result<Json<Page<Damaged>>, Problem> {
     let after = parameters.after()?;
-    let found = registry_reader.damaged(after.as_ref(), parameters.limit()?).await?;
+    let limit = parameters.limit()?;
+    let found = registry_reader.metadata().quarantined_blobs(after.as_ref(), limit).await;
+    let found = found.map_err(ServiceError::from)?;
     let next = found.items.last().filter(|_| found.more).map(|last| last.key.digest.to_string());
     let items = found.items.into_iter().map(|blob| Damaged::from(QuarantineEntry::from(blob))).collect();
     Ok(Json(Page { items, next }))

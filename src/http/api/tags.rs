@@ -14,9 +14,9 @@ use super::extract::{InPath, InQuery, RepositoryPath, TagPath, WithBody};
 use super::page::page;
 use super::problem::{ChangeErrors, Errors};
 use super::{Api, ListParameters, Page, Problem, Time};
-use crate::jobs::retention::InForce;
 use crate::metadata::TagEntry;
-use crate::oci::{self, Digest, RepoName};
+use crate::oci::Digest;
+use crate::reports::ListedTag;
 
 /// A tag.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -55,12 +55,12 @@ pub struct TagTarget {
     pub digest: String,
 }
 
-impl Tag {
-    fn new(repository: &RepoName, entry: TagEntry, in_force: &InForce) -> Self {
+impl From<ListedTag> for Tag {
+    fn from(ListedTag { entry, protected, immutable }: ListedTag) -> Self {
         let TagEntry { name, pushed_at, manifest } = entry;
         Self {
-            protected: in_force.is_protected(repository, &name),
-            immutable: in_force.is_immutable(repository, &name),
+            protected,
+            immutable,
             name: name.as_str().into(),
             digest: manifest.digest.to_string(),
             media_type: manifest.media_type,
@@ -89,9 +89,7 @@ async fn list(
 ) -> Result<Json<Page<Tag>>, Problem> {
     let query = parameters.query()?;
     let found = reader.tags(&query).await?;
-    let in_force = reader.in_force();
-    let tag = |entry: TagEntry| Tag::new(reader.name(), entry, &in_force);
-    Ok(Json(page(found, query.sort, tag)?))
+    Ok(Json(page(found, query.sort, Tag::from)?))
 }
 
 /// Returns a tag.
@@ -101,12 +99,7 @@ async fn list(
     responses((status = OK, description = "The tag.", body = Tag), Errors)
 )]
 async fn get(reader: Reader, InPath(TagPath { tag, .. }): InPath<TagPath>) -> Result<Json<Tag>, Problem> {
-    tag_response(&reader, &tag).await
-}
-
-async fn tag_response(reader: &Reader, tag: &oci::Tag) -> Result<Json<Tag>, Problem> {
-    let entry = reader.tag(tag).await?;
-    Ok(Json(Tag::new(reader.name(), entry, &reader.in_force())))
+    Ok(Json(reader.tag(&tag).await?.into()))
 }
 
 /// Points a tag, new or existing, at a manifest in the repository.
@@ -127,7 +120,7 @@ async fn put(
         target.digest.parse().map_err(|error| Problem::bad(format_args!("digest: {error}")))?;
     changer.repository.point_tag(tag.clone(), &digest).await?;
     slot.mark_done();
-    tag_response(&changer.into_reader(), &tag).await
+    Ok(Json(changer.into_reader().tag(&tag).await?.into()))
 }
 
 /// Removes a tag. Its manifest stays as long as the settings say.

@@ -10,15 +10,14 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::access::{Author, RegistryAdmin, Requester, View};
+use super::access::{Author, RegistryAdmin, Requester};
 use super::extract::{InQuery, WithBody};
 use super::page::{page_size, parse_cursor};
 use super::problem::{ChangeErrors, Errors};
-use super::removed::{Cursor, Removed, removed_item};
+use super::removed::{Cursor, Removed};
 use super::{Api, Page, Problem, Time};
 use crate::auth::Action;
 use crate::oci::{Digest, RepoName, Tag};
-use crate::registry::TrashListingPage;
 
 /// Selects a part of the trash.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
@@ -106,20 +105,12 @@ async fn list(
         parameters.repository.as_deref().map(|name| parse_field("repository", name)).transpose()?;
     let limit = page_size(parameters.limit)?;
     let after = parse_cursor::<Cursor>(parameters.after.as_deref())?.map(|Cursor(place)| place);
-    let page = |found: TrashListingPage, view: &View| {
-        let next = found.next.map(|place| Cursor(place).to_string());
-        Json(Page { items: found.items.into_iter().map(|item| removed_item(view, item)).collect(), next })
+    let found = match repository {
+        Some(name) => requester.reader(name)?.trash(after, limit).await?,
+        None => requester.registry_reader()?.reports().trash(None, after, limit).await?,
     };
-    match repository {
-        Some(name) => {
-            let reader = requester.reader(name)?;
-            Ok(page(reader.list_trash(after, limit).await?, reader.view()))
-        }
-        None => {
-            let registry_reader = requester.registry_reader()?;
-            Ok(page(registry_reader.list_trash(None, after, limit).await?, &registry_reader))
-        }
-    }
+    let next = found.next.map(|place| Cursor(place).to_string());
+    Ok(Json(Page { items: found.items.into_iter().map(Removed::from).collect(), next }))
 }
 
 /// Restores a manifest with its children and tags, or a tag with its manifest. To restore a whole repository,

@@ -4,9 +4,9 @@
 //! | --- | --- |
 //! | `pass` | one pass over every blob and manifest, in steps |
 //! | `reading` | reading one blob, chunk by chunk |
-//! | `judge` | acting on what was found |
+//! | `findings` | acting on what was found |
 //! | `pace` | the rate limit |
-//! | `place` | the saved position a restart continues from |
+//! | `position` | the saved position a restart continues from |
 //! | `report` | reports and the status |
 //!
 //! A blob whose content is wrong or missing is *quarantined*: clients can't pull it, while its links and edges stay, so
@@ -34,9 +34,9 @@ use self::pace::{Allowance, Work, pace};
 use self::pass::{ITEM_COST, Pass, StepResult};
 use self::position::SavedPosition;
 use super::Job;
-use super::progress::{Counter, Progress, Unit};
 use crate::clock::Timestamp;
 use crate::errors::Chain;
+use crate::maintenance::progress::{Counter, Progress, Unit};
 use crate::registry::{ClockState, Registry, ServiceError};
 use crate::traces;
 

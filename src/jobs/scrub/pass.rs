@@ -9,8 +9,8 @@ use super::Scrub;
 use super::findings::Halt;
 use super::reading::{BlobRead, ReadOutcome};
 use crate::clock::Timestamp;
-use crate::jobs::fsck::Findings;
-use crate::jobs::hashing::update;
+use crate::maintenance::fsck::Findings;
+use crate::maintenance::hashing::update;
 use crate::metadata::{StoredBlob, StoredManifest};
 use crate::oci::{BlobKey, Digest, Hasher};
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
-use crate::jobs::fsck::Problem;
+use crate::maintenance::fsck::Problem;
 use crate::metadata::QuarantinedBlob;
 
 /// The state of the scrub since the program started.

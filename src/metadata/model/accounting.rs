@@ -13,9 +13,7 @@ pub struct RepoUsage {
 }
 
 /// What a set of repositories uses. All sizes are in bytes.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize, utoipa::ToSchema,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Usage {
     /// Number of repositories.
     pub repositories: u64,
@@ -114,7 +112,7 @@ pub struct ColdTag {
 }
 
 /// The totals at the end of a day, or the latest totals of the current day.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UsageDay {
     /// Days since the Unix epoch.
     pub day: i64,

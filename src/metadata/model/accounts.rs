@@ -9,7 +9,7 @@ use crate::clock::Timestamp;
 pub const MAX_TOKENS_PER_ACCOUNT: i64 = 1000;
 
 /// What an account is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum AccountKind {
     /// The administrator that every registry starts with.

@@ -43,6 +43,13 @@ pub struct Lease {
     pub extended: bool,
 }
 
+impl Lease {
+    /// Returns when it ends, unless it has ended by `now` and thus keeps nothing.
+    pub fn active_until(&self, now: Timestamp) -> Option<Timestamp> {
+        Some(self.until).filter(|until| *until > now)
+    }
+}
+
 /// What keeps a manifest alive, and what deleting it would free.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ManifestWhy {

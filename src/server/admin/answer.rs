@@ -20,7 +20,7 @@ use tokio::sync::mpsc;
 use super::{Line, Status};
 use crate::errors::{BoxError, Chain};
 use crate::http::api::{self, Api};
-use crate::jobs::progress::Step;
+use crate::maintenance::progress::Step;
 use crate::metadata::{AuditOutcome, Audited, Origin, Scope};
 use crate::server::health::Health;
 use crate::server::operations::{Operation, Operator};

@@ -22,7 +22,7 @@ use super::transport::Transport;
 use super::{Line, Status, socket};
 use crate::errors::BoxError;
 use crate::http::api::{self, Page, Problem};
-use crate::jobs::progress::Progress;
+use crate::maintenance::progress::Progress;
 use crate::server::operations::{Operation, Report};
 
 /// All characters except RFC 3986's unreserved ones.

@@ -19,7 +19,7 @@ pub use socket::{bind, connect, remove};
 use serde::{Deserialize, Serialize};
 
 use super::health::Readiness;
-use crate::jobs::progress::Step;
+use crate::maintenance::progress::Step;
 
 /// A line of an operation's response.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -13,15 +13,11 @@ use crate::auth::Action;
 use crate::clock::Timestamp;
 use crate::http::Health;
 use crate::jobs::Retention;
-use crate::jobs::retention::{InForce, RetentionError, Row};
-use crate::metadata::{
-    HistoryEntry, ListPage, ListQuery, ManifestWhy, RepositoryEntry, RepositoryStep, TagEntry,
-};
+use crate::jobs::retention::RetentionError;
+use crate::metadata::{HistoryEntry, ListPage, ListQuery, Page, RepositoryEntry, RepositoryStep};
 use crate::oci::{Digest, Reference, RepoName, Tag};
-use crate::registry::{
-    Emptied, ManifestDetail, ManifestError, Page, Registry, Repository, ServiceError, TrashListingPage,
-    TrashListingPosition,
-};
+use crate::registry::{Emptied, ManifestError, Registry, Repository, ServiceError};
+use crate::reports::{ListedTag, ManifestDetail, Reports, TrashListingPage, TrashListingPosition, Why};
 
 /// The right to read one repository. As an extractor, it is for the repository in the path.
 pub(in crate::http::api) struct Reader {
@@ -39,83 +35,59 @@ impl Reader {
         &self.name
     }
 
-    /// Read operations that do not depend on a repository.
-    pub(in crate::http::api) fn view(&self) -> &View {
-        &self.api.view
-    }
-
-    pub(in crate::http::api) fn in_force(&self) -> Arc<InForce> {
-        self.api.view.in_force()
+    fn reports(&self) -> &Reports {
+        &self.api.view.reports
     }
 
     pub(in crate::http::api) async fn repository(&self) -> Result<Option<RepositoryEntry>, ServiceError> {
-        self.api.view.repository(&self.name).await
+        self.reports().repository(&self.name).await
     }
 
     pub(in crate::http::api) async fn tags(
         &self,
         query: &ListQuery,
-    ) -> Result<ListPage<TagEntry>, ManifestError> {
-        self.api.view.tags(self.name.clone(), query).await
+    ) -> Result<ListPage<ListedTag>, ManifestError> {
+        self.reports().tags(&self.name, query).await
     }
 
-    pub(in crate::http::api) async fn tag(&self, tag: &Tag) -> Result<TagEntry, ManifestError> {
-        self.api.view.tag(self.name.clone(), tag).await
+    pub(in crate::http::api) async fn tag(&self, tag: &Tag) -> Result<ListedTag, ManifestError> {
+        self.reports().tag(&self.name, tag).await
     }
 
     pub(in crate::http::api) async fn manifest(
         &self,
         digest: &Digest,
     ) -> Result<ManifestDetail, ManifestError> {
-        self.api.view.manifest(self.name.clone(), digest).await
+        self.reports().manifest(&self.name, digest).await
     }
 
-    pub(in crate::http::api) async fn tag_history(
-        &self,
-        tag: &Tag,
-        before: Option<i64>,
-        limit: usize,
-    ) -> Result<Page<HistoryEntry>, ServiceError> {
-        self.api.view.tag_history(self.name.clone(), tag, before, limit).await
-    }
-
+    /// The history of a tag, or of the repository itself.
     pub(in crate::http::api) async fn history(
         &self,
+        tag: Option<&Tag>,
         before: Option<i64>,
         limit: usize,
     ) -> Result<Page<HistoryEntry>, ServiceError> {
-        self.api.view.history(self.name.clone(), before, limit).await
+        self.reports().history(&self.name, tag, before, limit).await
     }
 
     pub(in crate::http::api) async fn work(&self) -> Result<Option<RepositoryStep>, ServiceError> {
         self.api.view.work(self.name.clone()).await
     }
 
-    pub(in crate::http::api) async fn list_trash(
+    pub(in crate::http::api) async fn trash(
         &self,
         after: Option<TrashListingPosition>,
         limit: usize,
     ) -> Result<TrashListingPage, ServiceError> {
-        self.api.view.list_trash(Some(&self.name), after, limit).await
+        self.reports().trash(Some(&self.name), after, limit).await
     }
 
-    pub(in crate::http::api) async fn why_manifest(
+    pub(in crate::http::api) async fn why(
         &self,
         reference: &Reference,
-        limit: usize,
-    ) -> Result<Option<ManifestWhy>, ServiceError> {
-        self.api.view.why_manifest(&self.name, reference, limit).await
-    }
-
-    pub(in crate::http::api) async fn verdicts(
-        &self,
-        digest: &Digest,
-    ) -> Result<Option<Vec<Row>>, RetentionError> {
-        self.api.view.verdicts(&self.name, digest).await
-    }
-
-    pub(in crate::http::api) async fn pin(&self, digest: &Digest) -> Result<Option<String>, ServiceError> {
-        self.api.view.pin(&self.name, digest).await
+    ) -> Result<Option<Why>, RetentionError> {
+        self.reports().why_manifest(&self.name, reference).await
     }
 }
 
@@ -135,11 +107,6 @@ pub(in crate::http::api) struct RegistryReader(Arc<Api>);
 impl RegistryReader {
     pub(super) fn new(api: Arc<Api>) -> Self {
         Self(api)
-    }
-
-    /// The right to read one of the repositories.
-    pub(in crate::http::api) fn reader(&self, name: RepoName) -> Reader {
-        Reader::new(Arc::clone(&self.0), name)
     }
 }
 
@@ -164,19 +131,19 @@ pub(in crate::http::api) struct SelfService(Arc<Api>);
 
 impl SelfService {
     pub(in crate::http::api) fn health(&self) -> &dyn Health {
-        self.0.view.health()
+        self.0.view.health.as_ref()
     }
 
     pub(in crate::http::api) fn now(&self) -> Timestamp {
-        self.0.view.now()
+        self.0.view.registry.clock().now()
     }
 
     pub(in crate::http::api) fn started_at(&self) -> Timestamp {
-        self.0.view.started_at()
+        self.0.view.started_at
     }
 
     pub(in crate::http::api) fn is_read_only(&self) -> bool {
-        self.0.view.is_read_only()
+        self.0.view.registry.settings().read_only
     }
 }
 

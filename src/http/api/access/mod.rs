@@ -13,12 +13,10 @@ mod decided;
 mod view;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::extract::{FromRequestParts, RawPathParams};
 use http::request::Parts;
 use http::{Extensions, StatusCode};
-use tokio::sync::Semaphore;
 
 use super::Problem;
 use crate::auth::{AccessControl, Action, AuthError, ChangeAuthor, Permission, Principal};
@@ -29,6 +27,7 @@ use crate::memory::{Holder, OutOfMemory};
 use crate::metadata::{ListPage, ListQuery, Metadata, RepositoryEntry, Scope};
 use crate::oci::RepoName;
 use crate::registry::{Registry, Repository};
+use crate::reports::Reports;
 
 pub(super) use decided::{
     Administers, Changer, Deletes, Pushes, Reader, RegistryAdmin, RegistryReader, SelfService,
@@ -45,15 +44,6 @@ pub enum Changes {
     Anyone,
 }
 
-/// The settings of the API.
-#[derive(Debug, Clone, Copy)]
-pub struct ApiSettings {
-    /// Who may change something.
-    pub changes: Changes,
-    /// How long removed items stay in the trash.
-    pub trash: Duration,
-}
-
 /// The state that the API's handlers share.
 pub struct Api {
     view: View,
@@ -62,7 +52,7 @@ pub struct Api {
 
 impl Api {
     /// Creates an API over `registry` that counts its uptime from now. The rules of `collector` decide what
-    /// may be removed, and when.
+    /// may be removed, and when; `changes` says who may change something.
     pub fn new(
         registry: Arc<Registry>,
         collector: Arc<Collector>,
@@ -70,11 +60,11 @@ impl Api {
         scrub: Arc<Scrub>,
         retention: Arc<Retention>,
         access_control: Arc<AccessControl>,
-        settings: ApiSettings,
+        changes: Changes,
     ) -> Self {
         let started_at = registry.clock().now();
-        let report = Semaphore::new(1);
-        let view = View { registry, collector, health, scrub, settings, retention, started_at, report };
+        let reports = Reports::new(Arc::clone(&registry), collector, Arc::clone(&retention));
+        let view = View { registry, reports, health, scrub, retention, changes, started_at };
         Self { view, access_control }
     }
 
@@ -208,7 +198,7 @@ impl Requester {
 
     /// Rejects anonymous clients, even if they may push, unless `api.changes` trusts them.
     fn check_change_allowed(&self) -> Result<(), Problem> {
-        let trusted = self.api.view.settings.changes == Changes::Anyone && self.api.access_control.is_open();
+        let trusted = self.api.view.changes == Changes::Anyone && self.api.access_control.is_open();
         match self.principal {
             Principal::Anonymous if !trusted => {
                 Err(auth_problem(AuthError::Unauthenticated, CHANGES_UNAUTHENTICATED))
@@ -224,7 +214,7 @@ impl Requester {
 
     /// The author and time of a change of accounts.
     pub(super) fn by<'a>(&self, name: &'a str) -> ChangeAuthor<'a> {
-        ChangeAuthor { name, now: self.api.view.now() }
+        ChangeAuthor { name, now: self.api.registry().clock().now() }
     }
 
     /// Requires that the client may use the registry at all.
@@ -237,7 +227,7 @@ impl Requester {
     pub(super) async fn repositories(&self, query: &ListQuery) -> Result<ListPage<RepositoryEntry>, Problem> {
         self.decide(Permission::Catalog)?;
         let visible = self.api.access_control.visible_repositories(&self.principal);
-        Ok(self.api.view.repositories(query, &visible).await?)
+        Ok(self.api.view.reports.repositories(query, &visible).await?)
     }
 }
 

@@ -5,9 +5,10 @@ use utoipa::ToSchema;
 
 use crate::clock::Timestamp;
 use crate::http::api::Time;
-use crate::jobs::retention::{InForce, Row};
-use crate::metadata::{BlobWhy, Holder, Lease, LinkWhy, ManifestState, ManifestWhy};
-use crate::oci::{RepoName, Tag};
+use crate::jobs::retention::Row;
+use crate::metadata::{BlobWhy, Holder, LinkWhy, ManifestState};
+use crate::oci::Tag;
+use crate::reports::{self, KeptManifest};
 
 /// What keeps a manifest or blob. All sizes are in bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -148,37 +149,46 @@ pub struct KeptBlob {
     pub review_at: Option<Time>,
 }
 
-impl ManifestReasons {
-    pub(super) fn new(repository: &RepoName, found: ManifestWhy, in_force: &InForce, now: Timestamp) -> Self {
-        let (state, trash_until) = stage(found.state);
-        let tags_that = |is: &dyn Fn(&Tag) -> bool| {
-            found.tags.first.iter().filter(|tag| is(tag)).map(ToString::to_string).collect()
-        };
+impl From<reports::Why> for Why {
+    fn from(why: reports::Why) -> Self {
+        let reports::Why { digest, now, manifests, blob } = why;
         Self {
-            protected: tags_that(&|tag| in_force.is_protected(repository, tag)),
-            immutable: tags_that(&|tag| in_force.is_immutable(repository, tag)),
+            digest: digest.to_string(),
+            manifests: manifests.into_iter().map(|kept| ManifestReasons::new(kept, now)).collect(),
+            blob: blob.map(|blob| BlobReasons::new(blob, now)),
+        }
+    }
+}
+
+impl ManifestReasons {
+    fn new(kept: KeptManifest, now: Timestamp) -> Self {
+        let KeptManifest { repository, why, protected, immutable, pinned_by, rules } = kept;
+        let (state, trash_until) = stage(why.state);
+        Self {
             repository: repository.to_string(),
             state,
             trash_until,
-            tag_count: found.tags.count,
-            tags: found.tags.first.iter().map(ToString::to_string).collect(),
-            index_count: found.indexes.count,
-            indexes: found.indexes.first.into_iter().map(Into::into).collect(),
-            subjects: found.subjects.into_iter().map(Into::into).collect(),
-            pinned_by: None,
-            rules: Vec::new(),
-            judged: true,
-            leased_until: active_lease(&found.lease, now),
-            kept_by_upload: found.lease.extended,
-            pulled_at: found.pulled_at.map(Time),
-            review_at: found.review.map(Time),
-            frees: found.frees,
+            tag_count: why.tags.count,
+            tags: names(&why.tags.first),
+            protected: names(&protected),
+            immutable: names(&immutable),
+            index_count: why.indexes.count,
+            indexes: why.indexes.first.into_iter().map(HeldBy::from).collect(),
+            subjects: why.subjects.into_iter().map(HeldBy::from).collect(),
+            pinned_by,
+            judged: rules.is_some(),
+            rules: rules.iter().flatten().map(|row| Ruled::new(row, now)).collect(),
+            leased_until: why.lease.active_until(now).map(Time),
+            kept_by_upload: why.lease.extended,
+            pulled_at: why.pulled_at.map(Time),
+            review_at: why.review.map(Time),
+            frees: why.frees,
         }
     }
 }
 
 impl Ruled {
-    pub(super) fn new(row: &Row, now: Timestamp) -> Self {
+    fn new(row: &Row, now: Timestamp) -> Self {
         Self {
             tag: row.tag.as_ref().map(ToString::to_string),
             goes: row.decision.expiry().is_some(),
@@ -188,7 +198,7 @@ impl Ruled {
 }
 
 impl BlobReasons {
-    pub(super) fn new(found: BlobWhy, now: Timestamp) -> Self {
+    fn new(found: BlobWhy, now: Timestamp) -> Self {
         let repositories = found.repositories.first.into_iter();
         Self {
             bytes: found.bytes,
@@ -206,7 +216,7 @@ impl KeptBlob {
             repository: kept.repo.to_string(),
             manifests: kept.manifests.first.into_iter().map(Into::into).collect(),
             manifest_count: kept.manifests.count,
-            leased_until: active_lease(&kept.lease, now),
+            leased_until: kept.lease.active_until(now).map(Time),
             kept_by_upload: kept.lease.extended,
             trash_until: kept.hidden_until.map(Time),
             review_at: kept.review.map(Time),
@@ -222,7 +232,7 @@ impl From<Holder> for HeldBy {
             state,
             trash_until,
             tag_count: holder.tags.count,
-            tags: holder.tags.first.iter().map(ToString::to_string).collect(),
+            tags: names(&holder.tags.first),
         }
     }
 }
@@ -235,7 +245,6 @@ fn stage(state: ManifestState) -> (Stage, Option<Time>) {
     }
 }
 
-/// The end of a lease, unless it has expired and thus keeps nothing.
-fn active_lease(lease: &Lease, now: Timestamp) -> Option<Time> {
-    Some(Time(lease.until)).filter(|until| until.0 > now)
+fn names(tags: &[Tag]) -> Vec<String> {
+    tags.iter().map(ToString::to_string).collect()
 }

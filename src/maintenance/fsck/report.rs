@@ -82,12 +82,12 @@ impl FsckReport {
 
 /// A report in progress.
 #[derive(Debug, Clone, Default)]
-pub(in crate::jobs) struct Findings {
+pub(crate) struct Findings {
     report: FsckReport,
 }
 
 impl Findings {
-    pub(in crate::jobs) fn add(
+    pub(crate) fn add(
         &mut self,
         kind: ProblemKind,
         subject: impl ToString,
@@ -103,7 +103,7 @@ impl Findings {
         }
     }
 
-    pub(in crate::jobs) fn count_blob(&mut self, size: u64) {
+    pub(crate) fn count_blob(&mut self, size: u64) {
         self.report.blobs += 1;
         self.report.blob_bytes += size;
     }
@@ -116,7 +116,7 @@ impl Findings {
         self.report.misjudged += 1;
     }
 
-    pub(in crate::jobs) fn count_manifest(&mut self) {
+    pub(crate) fn count_manifest(&mut self) {
         self.report.manifests += 1;
     }
 
@@ -131,7 +131,7 @@ impl Findings {
         self.report.unknown.extend(names.into_iter().take(room));
     }
 
-    pub(in crate::jobs) fn into_report(self) -> FsckReport {
+    pub(crate) fn into_report(self) -> FsckReport {
         self.report
     }
 }

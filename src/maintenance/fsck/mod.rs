@@ -22,7 +22,7 @@ use super::progress::{Counter, Progress, Unit};
 use crate::oci::Digest;
 use crate::registry::{Registry, ServiceError};
 
-pub(super) use self::report::Findings;
+pub(crate) use self::report::Findings;
 
 /// A check in progress.
 struct Check<'a> {

@@ -8,7 +8,7 @@ use crate::store::StoreError;
 
 /// The result of reading a blob to its end.
 #[derive(Debug)]
-pub(super) enum Verdict {
+pub(crate) enum Verdict {
     /// The content matches the digest.
     Sound,
     /// The content is missing or does not match the digest; the text says how.
@@ -22,7 +22,7 @@ impl Verdict {
     ///
     /// # Errors
     /// Fails with errors of the store as a whole, which say nothing about this blob.
-    pub(super) fn of(key: &BlobKey, read: Result<Digest, StoreError>) -> Result<Self, StoreError> {
+    pub(crate) fn of(key: &BlobKey, read: Result<Digest, StoreError>) -> Result<Self, StoreError> {
         Ok(match read {
             Ok(digest) if digest == key.digest => Self::Sound,
             Ok(digest) => Self::Bad(ProblemKind::DamagedBlob, format!("its bytes hash to {digest}")),

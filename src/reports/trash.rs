@@ -2,10 +2,11 @@
 
 use std::cmp::Reverse;
 
-use super::{Registry, ServiceError};
+use super::Reports;
 use crate::clock::Timestamp;
 use crate::metadata::{RemovedManifest, RemovedTag, TrashCursor, TrashPage};
 use crate::oci::RepoName;
+use crate::registry::ServiceError;
 
 /// A removed manifest or tag that can be restored.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,12 +37,21 @@ pub struct TrashListingPosition {
     pub id: i64,
 }
 
+/// An entry of the listing, and how long it is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TrashItem {
+    /// The entry.
+    pub entry: TrashEntry,
+    /// The time until which it can be restored; a tag only while its manifest exists.
+    pub kept_until: Timestamp,
+}
+
 /// A page of the listing.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TrashListingPage {
-    /// The entries. The page may be short or empty although more follow.
-    pub items: Vec<TrashEntry>,
-    /// The position of its end, if more entries may follow.
+pub struct TrashListingPage<T = TrashItem> {
+    /// The items. The page may be short or empty although more follow.
+    pub items: Vec<T>,
+    /// The position of its end, if more items may follow.
     pub next: Option<TrashListingPosition>,
 }
 
@@ -74,21 +84,31 @@ impl TrashListingPosition {
     }
 }
 
-impl Registry {
-    /// Returns up to `limit` entries of the trash listing after `after`, of `repo` or of all repositories.
+impl Reports {
+    /// Returns up to `limit` items of the trash listing after `after`, of `repo` or of all repositories.
     ///
     /// # Errors
     /// Fails if the metadata store fails.
-    pub async fn list_trash(
+    pub async fn trash(
         &self,
         repo: Option<&RepoName>,
         after: Option<TrashListingPosition>,
         limit: usize,
     ) -> Result<TrashListingPage, ServiceError> {
         let cursor = |kind| after.map(|position| position.cursor_for(kind));
-        let manifests = self.removed_manifests(repo, cursor(TrashEntryKind::Manifest), limit).await?;
-        let tags = self.removed_tags(repo, cursor(TrashEntryKind::Tag), limit).await?;
-        Ok(merge_pages(manifests, tags, limit))
+        let metadata = self.registry.metadata();
+        let manifests = metadata.removed_manifests(repo, cursor(TrashEntryKind::Manifest), limit).await?;
+        let tags = metadata.removed_tags(repo, cursor(TrashEntryKind::Tag), limit).await?;
+        let TrashListingPage { items, next } = merge_pages(manifests, tags, limit);
+        let item = |entry| TrashItem { kept_until: self.kept_until(&entry), entry };
+        Ok(TrashListingPage { items: items.into_iter().map(item).collect(), next })
+    }
+
+    fn kept_until(&self, entry: &TrashEntry) -> Timestamp {
+        match entry {
+            TrashEntry::Manifest(manifest) => manifest.removed_at.plus(self.collector.trash()),
+            TrashEntry::Tag(tag) => tag.removed_at.plus(self.registry.settings().history_removed),
+        }
     }
 }
 
@@ -97,7 +117,7 @@ fn merge_pages(
     manifests: TrashPage<RemovedManifest>,
     tags: TrashPage<RemovedTag>,
     limit: usize,
-) -> TrashListingPage {
+) -> TrashListingPage<TrashEntry> {
     let end = |cursor: Option<TrashCursor>, kind| {
         cursor.map(|TrashCursor { removed_at, id }| TrashListingPosition { removed_at, kind, id })
     };

@@ -1,24 +1,12 @@
-//! The usage report: what repositories and the whole registry use, and what can be reclaimed and when, like
-//! `docker system df`.
+//! The usage report as JSON.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::clock::Timestamp;
-use crate::metadata::{
-    self, BigBlob, ColdTag, CollectionRules, QuotaUse, Reclaimable, ReclaimableSummary, RepoUsage, Scope,
-    Usage, UsageDay,
-};
-use crate::registry::{Registry, ServiceError, Stored};
-
-/// The maximum number of repositories in a report: more than anyone reads, few enough to hold in memory.
-const MAX_REPOSITORIES: usize = 10_000;
-
-/// The maximum number of largest blobs and of coldest tags in a report.
-const MAX_RANKED: usize = 10;
-
-/// The number of days of growth in a report.
-const MAX_DAYS: usize = 31;
+use crate::metadata::{self, BigBlob, ColdTag, QuotaUse, Reclaimable, RepoUsage, Scope};
+use crate::registry;
+use crate::reports;
 
 /// What repositories use. All sizes are in bytes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -70,6 +58,59 @@ pub struct StoreUsage {
     pub budget: Option<BudgetUse>,
     /// The registry's totals at the end of each of the last days, oldest first.
     pub days: Vec<UsageDay>,
+}
+
+/// Disk usage in bytes. Blobs, blobs pending deletion and directories together are the blob tree, as of the last
+/// committed change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+pub struct Stored {
+    /// Blobs.
+    pub blobs: u64,
+    /// Blobs pending deletion: nothing names them any more, and their bytes are about to be removed.
+    pub doomed: u64,
+    /// The directories the blobs lie in.
+    pub directories: u64,
+    /// The bytes received by open uploads.
+    pub staged: u64,
+    /// The database and its log.
+    pub database: u64,
+}
+
+/// What a set of repositories uses. All sizes are in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+pub struct Usage {
+    /// Number of repositories.
+    pub repositories: u64,
+    /// Number of tags.
+    pub tags: u64,
+    /// Number of manifests, including those in the trash.
+    pub manifests: u64,
+    /// Number of linked blobs. A blob counts once for each repository that links it.
+    pub links: u64,
+    /// Pushed bytes. A blob counts once for each repository that links it.
+    pub logical: u64,
+    /// Pushed bytes. A blob counts once.
+    pub bytes: u64,
+    /// Bytes allocated on disk. A blob counts once.
+    pub allocated: u64,
+    /// Bytes allocated on disk for blobs that no other repository links: the space that deleting these
+    /// repositories would free.
+    pub exclusive: u64,
+}
+
+/// The totals at the end of a day, or the latest totals of the current day.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+pub struct UsageDay {
+    /// Days since the Unix epoch.
+    pub day: i64,
+    /// Number of blobs.
+    pub blobs: u64,
+    /// Pushed bytes of all blobs. A blob counts once.
+    pub bytes: u64,
+    /// Bytes allocated on disk.
+    pub allocated: u64,
+    /// Number of manifests, including those in the trash.
+    pub manifests: u64,
 }
 
 /// The state of a budget. All sizes are in bytes.
@@ -185,84 +226,77 @@ pub struct QuotaReport {
     pub most_repositories: Option<u64>,
 }
 
-/// Reports what the repositories of `scope` use and what can be reclaimed by `rules`. Lists only quotas whose scope
-/// `shows` accepts, because a quota's use covers all repositories of its scope.
-///
-/// # Errors
-/// Fails if a store can't be read.
-pub async fn usage(
-    registry: &Registry,
-    rules: &CollectionRules,
-    scope: &Scope,
-    shows: impl Fn(&Scope) -> bool,
-) -> Result<UsageReport, ServiceError> {
-    registry.flush_pulls_for_report().await;
-    let metadata = registry.metadata();
-    let store = match scope {
-        Scope::All => Some(store_usage(registry).await?),
-        Scope::Below(_) | Scope::One(_) => None,
-    };
-    // Blobs pending deletion belong to no repository.
-    let pending = store.as_ref().map_or(0, |store| store.stored.pending_deletion);
-    // The first query takes as long as the others together, so running them concurrently halves the time.
-    let (reclaimable, (usage, repositories, biggest, coldest)) =
-        tokio::try_join!(metadata.reclaimable_summary(scope, rules), largest_users(registry, scope))?;
-    let quotas = registry.quota_use(None).await?.into_iter();
-    let quotas = quotas.filter(|found| found.quota.scope.overlaps(scope) && shows(&found.quota.scope));
-    Ok(UsageReport {
-        scope: scope.clone(),
-        store,
-        usage,
-        reclaimable: ReclaimableReport::of(&reclaimable, pending),
-        repositories: repositories.into_iter().map(Into::into).collect(),
-        biggest_blobs: biggest.into_iter().map(Into::into).collect(),
-        coldest_tags: coldest.into_iter().map(Into::into).collect(),
-        quotas: quotas.map(Into::into).collect(),
-    })
+impl From<reports::UsageReport> for UsageReport {
+    fn from(report: reports::UsageReport) -> Self {
+        let metadata::ReclaimableSummary { trash, untagged, leased } = report.reclaimable;
+        let now = report.reclaimable_now();
+        Self {
+            scope: report.scope,
+            store: report.store.map(StoreUsage::from),
+            usage: report.usage.into(),
+            reclaimable: ReclaimableReport {
+                now,
+                trash: trash.into(),
+                untagged: untagged.into(),
+                leased: leased.into(),
+            },
+            repositories: report.repositories.into_iter().map(RepositoryUsage::from).collect(),
+            biggest_blobs: report.biggest_blobs.into_iter().map(BlobUsage::from).collect(),
+            coldest_tags: report.coldest_tags.into_iter().map(TagUsage::from).collect(),
+            quotas: report.quotas.into_iter().map(QuotaReport::from).collect(),
+        }
+    }
 }
 
-/// Reports what the registry as a whole uses.
-async fn store_usage(registry: &Registry) -> Result<StoreUsage, ServiceError> {
-    let metadata = registry.metadata();
-    let space = registry.blobs().space().await?;
-    let totals = metadata.totals().await?;
-    Ok(StoreUsage {
-        blobs: totals.blobs,
-        blob_bytes: totals.blob_bytes,
-        manifests: totals.manifests,
-        uploads: totals.uploads,
-        doomed: totals.pending_deletions,
-        doomed_bytes: totals.pending_deletion_bytes,
-        stored: registry.stored().await?,
-        disk_bytes: space.total,
-        free_bytes: space.free,
-        budget: registry.budget().await?.map(|state| BudgetUse {
-            bytes: state.budget,
-            taken: state.taken(),
-            high: state.high,
-        }),
-        days: metadata.days(MAX_DAYS).await?,
-    })
+impl From<reports::StoreUsage> for StoreUsage {
+    fn from(store: reports::StoreUsage) -> Self {
+        let reports::StoreUsage { totals, stored, disk, budget, days } = store;
+        Self {
+            blobs: totals.blobs,
+            blob_bytes: totals.blob_bytes,
+            manifests: totals.manifests,
+            uploads: totals.uploads,
+            doomed: totals.pending_deletions,
+            doomed_bytes: totals.pending_deletion_bytes,
+            stored: stored.into(),
+            disk_bytes: disk.total,
+            free_bytes: disk.free,
+            budget: budget.map(|state| BudgetUse {
+                bytes: state.budget,
+                taken: state.taken(),
+                high: state.high,
+            }),
+            days: days.into_iter().map(UsageDay::from).collect(),
+        }
+    }
 }
 
-/// Returns the usage of `scope` with its largest repositories, largest blobs and coldest tags.
-async fn largest_users(
-    registry: &Registry,
-    scope: &Scope,
-) -> metadata::Result<(Usage, Vec<RepoUsage>, Vec<BigBlob>, Vec<ColdTag>)> {
-    let metadata = registry.metadata();
-    let usage = metadata.usage(scope).await?;
-    let repositories = metadata.biggest_repositories(scope, MAX_REPOSITORIES).await?;
-    let blobs = metadata.biggest_blobs(scope, MAX_RANKED).await?;
-    Ok((usage, repositories, blobs, metadata.coldest_tags(scope, MAX_RANKED).await?))
+impl Stored {
+    /// Returns the sum of all parts.
+    pub fn total(&self) -> u64 {
+        self.blobs + self.doomed + self.directories + self.staged + self.database
+    }
 }
 
-impl ReclaimableReport {
-    fn of(summary: &ReclaimableSummary, pending: u64) -> Self {
-        let ReclaimableSummary { trash, untagged, leased } = summary;
-        // Untagged manifests that are due go to the trash first and free nothing before they expire there.
-        let now = pending + trash.due + leased.due;
-        Self { now, trash: (*trash).into(), untagged: (*untagged).into(), leased: (*leased).into() }
+impl From<registry::Stored> for Stored {
+    fn from(stored: registry::Stored) -> Self {
+        let registry::Stored { blobs, pending_deletion, directories, staged, database } = stored;
+        Self { blobs, doomed: pending_deletion, directories, staged, database }
+    }
+}
+
+impl From<metadata::Usage> for Usage {
+    fn from(usage: metadata::Usage) -> Self {
+        let metadata::Usage { repositories, tags, manifests, links, logical, bytes, allocated, exclusive } =
+            usage;
+        Self { repositories, tags, manifests, links, logical, bytes, allocated, exclusive }
+    }
+}
+
+impl From<metadata::UsageDay> for UsageDay {
+    fn from(totals: metadata::UsageDay) -> Self {
+        let metadata::UsageDay { day, blobs, bytes, allocated, manifests } = totals;
+        Self { day, blobs, bytes, allocated, manifests }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Removes blobs that a backup does not list.
 
 use super::BackupError;
-use crate::jobs::progress::{Counter, Progress, Unit};
+use crate::maintenance::progress::{Counter, Progress, Unit};
 use crate::metadata::Metadata;
 use crate::store::{BlobStore, FilesystemStore};
 

@@ -7,8 +7,8 @@ use futures_util::{StreamExt, stream};
 
 use super::BackupError;
 use crate::errors::Chain;
-use crate::jobs::hashing::update;
-use crate::jobs::progress::{Counter, Progress, Unit};
+use crate::maintenance::hashing::update;
+use crate::maintenance::progress::{Counter, Progress, Unit};
 use crate::metadata::Metadata;
 use crate::metadata::StoredBlob;
 use crate::oci::{Hasher, UploadId};

@@ -1,5 +1,7 @@
 //! Storage usage and its growth.
 
+mod report;
+
 use std::sync::Arc;
 
 use axum::Json;
@@ -12,9 +14,11 @@ use super::access::{RegistryReader, Requester};
 use super::extract::InQuery;
 use super::problem::Errors;
 use super::{Api, Problem};
-use crate::jobs::usage::UsageReport;
-use crate::metadata::{Scope, UsageDay};
+use crate::metadata::Scope;
 use crate::oci::RepoName;
+use crate::registry::ServiceError;
+
+pub use report::*;
 
 /// The number of days of growth that are reported; more are not needed to compare.
 const MAX_USAGE_DAYS: usize = 400;
@@ -52,11 +56,12 @@ async fn get(
     let scope = scope.map_err(|error| Problem::bad(format_args!("scope: {error}")))?;
     let registry_reader = requester.registry_reader_for(&scope)?;
     if let Scope::One(name) = &scope
-        && !registry_reader.has_repository(name).await?
+        && !registry_reader.metadata().repository_exists(name).await.map_err(ServiceError::from)?
     {
         return Err(unknown_repository(name));
     }
-    Ok(Json(registry_reader.usage(&scope, |scope| requester.may_read(scope)).await?))
+    let report = registry_reader.reports().usage(&scope, |scope| requester.may_read(scope)).await?;
+    Ok(Json(report.into()))
 }
 
 fn unknown_repository(name: &RepoName) -> Problem {
@@ -71,5 +76,6 @@ fn unknown_repository(name: &RepoName) -> Problem {
     responses((status = OK, description = "The days, at most 400.", body = Vec<UsageDay>), Errors)
 )]
 async fn days(registry_reader: RegistryReader) -> Result<Json<Vec<UsageDay>>, Problem> {
-    Ok(Json(registry_reader.usage_days(MAX_USAGE_DAYS).await?))
+    let days = registry_reader.reports().usage_days(MAX_USAGE_DAYS).await?;
+    Ok(Json(days.into_iter().map(UsageDay::from).collect()))
 }

@@ -46,19 +46,19 @@ impl<F: Fn(Step) + Send + Sync> Progress for F {
 }
 
 /// Counts one phase of an operation and reports each change.
-pub(super) struct Counter<'a> {
+pub(crate) struct Counter<'a> {
     to: &'a dyn Progress,
     step: Step,
 }
 
 impl<'a> Counter<'a> {
-    pub(super) fn new(to: &'a dyn Progress, what: &str, unit: Unit, total: Option<u64>) -> Self {
+    pub(crate) fn new(to: &'a dyn Progress, what: &str, unit: Unit, total: Option<u64>) -> Self {
         let step = Step { what: what.to_owned(), done: 0, total, unit };
         to.report(step.clone());
         Self { to, step }
     }
 
-    pub(super) fn add(&mut self, more: u64) {
+    pub(crate) fn add(&mut self, more: u64) {
         self.step.done = self.step.done.saturating_add(more);
         self.to.report(self.step.clone());
     }

@@ -10,7 +10,7 @@ use crate::store::{BlobStore, StoreError};
 const BLOCKING_MIN_BYTES: usize = 32 << 10;
 
 /// Reads the blob at `key`, which is `size` bytes long by its record, and returns the digest of its content.
-pub(super) async fn hash_blob(store: &dyn BlobStore, key: &BlobKey, size: u64) -> Result<Digest, StoreError> {
+pub(crate) async fn hash_blob(store: &dyn BlobStore, key: &BlobKey, size: u64) -> Result<Digest, StoreError> {
     let mut hasher = Hasher::new(key.digest.algorithm());
     let mut pieces = store.read(key, size, 0..size).await?.into_stream();
     while let Some(piece) = pieces.next().await {
@@ -20,7 +20,7 @@ pub(super) async fn hash_blob(store: &dyn BlobStore, key: &BlobKey, size: u64) -
 }
 
 /// Adds `piece` to the hash. Returns both, so that the caller can go on using them.
-pub(super) async fn update(mut hasher: Hasher, piece: Bytes) -> Result<(Hasher, Bytes), StoreError> {
+pub(crate) async fn update(mut hasher: Hasher, piece: Bytes) -> Result<(Hasher, Bytes), StoreError> {
     if piece.len() < BLOCKING_MIN_BYTES {
         hasher.update(&piece);
         return Ok((hasher, piece));

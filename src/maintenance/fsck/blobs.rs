@@ -6,8 +6,8 @@ use futures_util::{StreamExt, stream};
 
 use super::report::ProblemKind;
 use super::{Check, Unit};
-use crate::jobs::hashing::hash_blob;
-use crate::jobs::verdict::Verdict;
+use crate::maintenance::hashing::hash_blob;
+use crate::maintenance::verdict::Verdict;
 use crate::metadata::{Integrity, StoredBlob};
 use crate::registry::ServiceError;
 use crate::store::{BlobStore, StoreError, StoredItem};
