@@ -127,7 +127,8 @@ def run_server():
     """Runs a PostgreSQL that is reached through a socket only. Returns a function that calls psql."""
     if not BINARIES.exists():
         sys.exit(f"{BINARIES} is missing: install PostgreSQL 15, as .ci/install does")
-    folder = tempfile.mkdtemp(prefix="orlop-postgres-")
+    # The user must be able to reach the folder, and the path of a socket is limited.
+    folder = tempfile.mkdtemp(prefix="orlop-postgres-", dir="/tmp")
     as_user = []
     if os.geteuid() == 0:
         shutil.chown(folder, USER)
