@@ -8,8 +8,8 @@
 //! - Parameters are written `?1`; PostgreSQL's are `$1`.
 //! - The comment `/* INDEXED BY edges_by_target */` after a table is a hint for SQLite. There are no other comments.
 //! - [`RawStatement::insert`] needs `RETURNING id` on PostgreSQL.
-//! - Flags are the numbers 0 and 1. A parameter or result that is a condition is a `boolean` on PostgreSQL, and a sum is
-//!   a `numeric`.
+//! - Flags are the numbers 0 and 1. On PostgreSQL a number may also be an `integer`, a `numeric` (a sum) or a `boolean` (a
+//!   condition), as a parameter and as a result.
 //!
 //! `tests/postgres/check.py` prepares every text on PostgreSQL.
 //!

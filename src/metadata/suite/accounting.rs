@@ -130,6 +130,15 @@ pub async fn reclaimable_space_is_reported(s: &Scene) {
     assert_eq!((later.trash, later.leased), (one(ALLOCATED, None), one(ALLOCATED, None)));
 }
 
+/// A hidden blob is reported once, although its link may be queued for two reasons.
+pub async fn hidden_blob_is_reclaimable_once(s: &Scene) {
+    s.push("app", "x", 0).await;
+    s.delete_blob("app", "x", 1).await;
+    let summary = s.store.reclaimable_summary(&Scope::All, &rules(2)).await.expect("an answer");
+    let next = Some(at(25));
+    assert_eq!(summary.leased, Reclaimable { count: 1, allocated: ALLOCATED, due: 0, next, last: next });
+}
+
 /// The same for some repositories only, with the first and the last time at which more becomes due.
 pub async fn reclaimable_space_is_reported_by_scope(s: &Scene) {
     for (of, name) in [("team/a", "a"), ("team/b", "b"), ("other", "c")] {
@@ -369,4 +378,7 @@ pub async fn coldest_and_biggest_are_listed(s: &Scene) {
     let big = s.store.biggest_repositories(&Scope::All, 1).await.expect("an answer");
     assert_eq!((big.len(), big[0].repo.as_str(), big[0].usage.links), (1, "app", 3));
     assert_eq!(s.store.biggest_blobs(&Scope::All, 2).await.expect("an answer").len(), 2);
+    let big = s.store.biggest_blobs(&"other".parse().expect("a scope"), 2).await.expect("an answer");
+    let found: Vec<_> = big.iter().map(|blob| (&blob.digest, blob.bytes, blob.links)).collect();
+    assert_eq!(found, [(&digest("a"), SIZE, 1)]);
 }

@@ -166,6 +166,7 @@ macro_rules! metadata_store_suite {
             a_longer_lease_takes_effect_at_once
             manifest_is_restored_from_the_trash
             the_trash_is_emptied
+            oldest_trash_comes_first
             a_restore_is_refused_when_a_target_is_gone
             a_restore_is_refused_when_a_child_is_removed
             a_restore_unhides_what_it_needs
@@ -274,6 +275,7 @@ macro_rules! metadata_store_suite {
             measured_size_replaces_the_estimate
             each_day_is_recorded_once
             reclaimable_space_is_reported
+            hidden_blob_is_reclaimable_once
             reclaimable_space_is_reported_by_scope
             blobs_shared_outside_the_scope_are_not_reclaimable
             predicted_bytes_are_freed
@@ -294,6 +296,8 @@ macro_rules! metadata_store_suite {
             repository_quota_is_enforced
             quotas_apply_to_restores_and_renames
             content_over_a_new_quota_stays
+            stored_content_is_counted
+            scope_is_reclaimed_ahead_of_time
             a_store_is_bound_once
             recorded_time_is_returned
             times_follow_a_jump_of_the_clock

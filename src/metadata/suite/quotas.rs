@@ -3,8 +3,8 @@
 use super::scene::SIZE;
 use super::*;
 use crate::metadata::{
-    Commit, Mount, OverQuota, PutOutcome, Quota, QuotaResource, Renaming, Restoration, TagRestoration,
-    UploadCreation, UploadEnd,
+    Commit, Mount, OverQuota, PutOutcome, Quota, QuotaResource, Reclaimed, Renaming, Restoration,
+    TagRestoration, Target, UploadCreation, UploadEnd,
 };
 use crate::oci::{Algorithm, BlobKey, Generation, UploadId};
 
@@ -176,4 +176,38 @@ pub async fn content_over_a_new_quota_stays(s: &Scene) {
     s.put("app", image("twelve bytes").tag("v1"), 1).await;
     assert!(matches!(s.try_put("app", image("x"), 1).await, PutOutcome::Refused(_)));
     assert!(s.untag("app", "v1", 1).await);
+}
+
+/// Links and manifests count until they are purged.
+pub async fn stored_content_is_counted(s: &Scene) {
+    s.push("app", "layer", 0).await;
+    s.put("app", image("a").blob("layer").tag("v1"), 0).await;
+    s.delete("app", "a", 1).await;
+    let is_counted =
+        async |of: &str, target: Target<'_>| s.store.is_counted(&repo(of), target).await.expect("an answer");
+    assert!(is_counted("app", Target::Manifest(&digest("a"))).await);
+    assert!(is_counted("app", Target::Blob(&digest("layer"))).await);
+    assert!(!is_counted("app", Target::Manifest(&digest("b"))).await);
+    assert!(!is_counted("other", Target::Manifest(&digest("a"))).await);
+    s.collect(rules(30)).await;
+    assert!(!is_counted("app", Target::Manifest(&digest("a"))).await);
+}
+
+/// Trash and blobs without a lease are removed ahead of time in their scope.
+pub async fn scope_is_reclaimed_ahead_of_time(s: &Scene) {
+    for of in ["team/app", "other"] {
+        for name in ["layer", "loose"] {
+            s.push(of, name, 0).await;
+        }
+        s.put(of, image("a").blob("layer").tag("v1"), 0).await;
+        s.delete(of, "a", 1).await;
+    }
+    let scope = "team/".parse().expect("a scope");
+    let reclaim = async |trash| s.store.reclaim_now(&scope, &rules(27), trash, 100).await.expect("reclaimed");
+    assert_eq!(reclaim(0).await, Reclaimed { manifests: 0, links: 1 });
+    assert_eq!(reclaim(1).await, Reclaimed { manifests: 2, links: 0 });
+    assert_eq!(reclaim(1).await, Reclaimed { manifests: 0, links: 1 });
+    assert_eq!(reclaim(1).await, Reclaimed::default());
+    assert_eq!(s.store.oldest_trash(9).await.expect("an answer"), [(repo("other"), digest("a"))]);
+    assert!(s.has_blob("other", "loose").await && !s.has_blob("team/app", "layer").await);
 }

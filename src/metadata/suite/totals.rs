@@ -11,11 +11,13 @@ async fn totals(s: &Scene) -> Totals {
 /// Totals follow every change.
 pub async fn totals_are_kept_current(s: &Scene) {
     assert_eq!(totals(s).await, Totals::default());
+    assert!(!s.store.has_images().expect("an answer"));
     let upload = s.start_upload("app", 0).await;
     assert_eq!(totals(s).await.uploads, 1);
     s.commit(upload, "layer", 0).await;
     s.push("other", "layer", 0).await;
     s.push("app", "config", 0).await;
+    assert!(s.store.has_images().expect("an answer"));
     s.put("app", image("a").blob("layer").blob("config").tag("v1"), 0).await;
     s.put("app", image("a").blob("layer").blob("config").tag("v2"), 0).await;
     assert_eq!(

@@ -34,6 +34,16 @@ pub async fn the_trash_is_emptied(s: &Scene) {
     assert_eq!(s.store.totals().await.expect("totals").manifests, 0);
 }
 
+/// The oldest trash of all repositories comes first.
+pub async fn oldest_trash_comes_first(s: &Scene) {
+    for (of, name, hours) in [("app", "b", 2), ("other", "a", 1), ("app", "c", 3)] {
+        s.put(of, image(name).tag(name), 0).await;
+        s.delete(of, name, hours).await;
+    }
+    let oldest = s.store.oldest_trash(2).await.expect("an answer");
+    assert_eq!(oldest, [(repo("other"), digest("a")), (repo("app"), digest("b"))]);
+}
+
 /// After that its blobs must be pushed again first.
 pub async fn a_restore_is_refused_when_a_target_is_gone(s: &Scene) {
     push_layered(s, 0).await;

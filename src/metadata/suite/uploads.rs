@@ -2,7 +2,7 @@
 
 use super::scene::{DAY, SIZE};
 use super::*;
-use crate::metadata::{Progress, UploadEnd, UploadRecord};
+use crate::metadata::{Progress, UploadEnd, UploadRecord, UploadStatus};
 use crate::oci::{Algorithm, BlobKey, Generation, UploadId};
 
 async fn found(s: &Scene, of: &str, id: UploadId) -> Option<UploadRecord> {
@@ -34,6 +34,8 @@ pub async fn progress_is_recorded(s: &Scene) {
     assert!(s.store.record_progress(id, bytes(7), at(2)).await.expect("recorded"));
     let upload = found(s, "app", id).await.expect("the upload");
     assert_eq!((upload.progress, upload.touched_at), (bytes(7), at(2)));
+    let status = s.store.upload_status(id).await.expect("an answer");
+    assert_eq!(status, Some(UploadStatus { repo: repo("app"), offset: 7 }));
     assert!(!s.store.record_progress(UploadId::random(), bytes(7), at(2)).await.expect("an answer"));
 }
 
