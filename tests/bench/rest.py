@@ -64,8 +64,8 @@ def grow(path, blobs):
         (blobs,),
     )
     database.execute(
-        "INSERT INTO blobs (digest, size, generation, allocated, measured) "
-        "SELECT digest, 1000, randomblob(16), 4096, 1 FROM made ORDER BY digest"
+        "INSERT INTO blobs (digest, size, generation, allocated, measured, links) "
+        "SELECT digest, 1000, randomblob(16), 4096, 1, 1 FROM made ORDER BY digest"
     )
     database.execute(
         "INSERT INTO links (repo, digest, leased_at) SELECT ?, digest, ? FROM made ORDER BY digest",
@@ -87,6 +87,19 @@ def grow(path, blobs):
         "INSERT INTO tags (repo, name, manifest, updated_at) "
         "SELECT repo, 't' || id, id, pushed_at FROM manifests WHERE id > ?",
         (first,),
+    )
+    # The server keeps these sums for the rows that it adds itself.
+    database.execute(
+        "UPDATE repositories SET blobs = blobs + ?2, bytes = bytes + ?2 * 1000, own_bytes = own_bytes + ?2 * 1000, "
+        "allocated = allocated + ?2 * 4096, own_allocated = own_allocated + ?2 * 4096, tags = tags + ?2 / 10, "
+        "manifests = manifests + ?2 / 10, live = live + ?2 / 10, manifest_bytes = manifest_bytes + ?2 / 10 * 900, "
+        "pushed_at = ?3 WHERE id = ?1",
+        (repo, blobs, now),
+    )
+    database.execute(
+        "UPDATE totals SET blobs = blobs + ?1, bytes = bytes + ?1 * 1000, allocated = allocated + ?1 * 4096, "
+        "manifests = manifests + ?1 / 10",
+        (blobs,),
     )
     database.execute("COMMIT")
     database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
