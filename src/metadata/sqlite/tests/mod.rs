@@ -11,6 +11,7 @@ mod plans;
 mod power_cut;
 mod query_cache;
 mod random;
+pub(super) mod sql_recorder;
 mod verify;
 
 use std::path::Path;
