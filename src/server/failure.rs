@@ -53,8 +53,7 @@ impl Failures {
     pub(super) async fn wait_until_restart_is_due(&self, opened: &Arc<Opened>) {
         self.recorded.notified().await;
         while let Err(error) = probe_stores(opened).await {
-            let error = Chain(&*error);
-            tracing::error!(%error, "the disk is still broken; pulls are served where possible");
+            tracing::error!(error = %Chain(&*error), "the disk is still broken; pulls are served where possible");
             tokio::time::sleep(PROBE_INTERVAL).await;
         }
     }

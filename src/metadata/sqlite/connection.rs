@@ -19,7 +19,7 @@ impl From<rusqlite::Error> for sql::Error {
 impl Connection for rusqlite::Connection {
     fn prepare_raw(&self, sql: &str) -> sql::Result<Box<dyn RawStatement + '_>> {
         #[cfg(test)]
-        super::sql_recorder::record(sql);
+        super::tests::sql_recorder::record(sql);
         Ok(Box::new(Statement(self.prepare_cached(&apply_hints(sql))?)))
     }
 

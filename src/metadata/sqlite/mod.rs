@@ -15,8 +15,6 @@ mod query_cache;
 mod readers;
 mod shorten_details;
 #[cfg(test)]
-mod sql_recorder;
-#[cfg(test)]
 mod tests;
 mod upkeep;
 mod writer;

@@ -10,6 +10,7 @@ mod opening;
 mod plans;
 mod power_cut;
 mod query_cache;
+pub(super) mod sql_recorder;
 mod verify;
 
 use std::path::Path;

@@ -23,7 +23,7 @@ struct Recording {
 }
 
 /// Records a text, once.
-pub(super) fn record(sql: &str) {
+pub(in crate::metadata::sqlite) fn record(sql: &str) {
     let Some(recording) = &*RECORDING else { return };
     let mut recording = recording.lock().unwrap_or_else(PoisonError::into_inner);
     let is_own = OWN_STATEMENTS.iter().any(|statement| sql.starts_with(statement));
