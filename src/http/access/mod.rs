@@ -12,7 +12,7 @@ mod route;
 use http::request::Parts;
 
 pub(super) use call::Call;
-pub(super) use rights::{CatalogReader, DeleteRepository, PullRepository, PushRepository};
+pub(super) use rights::{CatalogReader, DeleteRepository, PullRepository, PushRepository, delegate};
 pub(super) use route::{DeleteRoute, PullRoute, PushRoute};
 
 use route::{Route, mount_source};

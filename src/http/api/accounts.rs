@@ -121,7 +121,7 @@ impl From<AccountError> for Problem {
             | AccountError::InFile(_)
             | AccountError::TooMany => Self::new(StatusCode::CONFLICT, error),
             AccountError::Unknown(_) => Self::unknown(error),
-            AccountError::Metadata(error) => crate::registry::ServiceError::from(error).into(),
+            AccountError::Metadata(error) => error.into(),
             AccountError::Secret(cause) => {
                 tracing::error!(cause, "generating a secret failed");
                 Self::failed()

@@ -148,7 +148,7 @@ async fn get(
     reader: Reader,
     InPath(ManifestPath { digest, .. }): InPath<ManifestPath>,
 ) -> Result<Json<Manifest>, Problem> {
-    Ok(Json(reader.manifest(&digest).await?.into()))
+    Ok(Json(reader.manifest_detail(&digest).await?.into()))
 }
 
 /// Removes a manifest and all tags that point at it. A manifest that an index lists is not removed.

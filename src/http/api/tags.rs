@@ -105,7 +105,7 @@ async fn get(reader: Reader, InPath(TagPath { tag, .. }): InPath<TagPath>) -> Re
 }
 
 async fn tag_response(reader: &Reader, tag: &oci::Tag) -> Result<Json<Tag>, Problem> {
-    let entry = reader.tag(tag).await?;
+    let entry = reader.tag_entry(tag).await?;
     Ok(Json(Tag::new(reader.name(), entry, &reader.in_force())))
 }
 

@@ -12,110 +12,90 @@ use super::{Api, Requester, View, repository_in_path};
 use crate::auth::Action;
 use crate::clock::Timestamp;
 use crate::http::Health;
+use crate::http::access::delegate;
 use crate::jobs::Retention;
 use crate::jobs::retention::{InForce, RetentionError, Row};
 use crate::metadata::{
-    HistoryEntry, ListPage, ListQuery, ManifestWhy, RepositoryEntry, RepositoryStep, TagEntry,
+    HistoryEntry, ListPage, ListQuery, ManifestWhy, RepositoryEntry, RepositoryStep, SortKey, TagEntry,
 };
 use crate::oci::{Digest, Reference, RepoName, Tag};
 use crate::registry::{
-    Emptied, ManifestDetail, ManifestError, Page, Registry, Repository, ServiceError, TrashListingPage,
-    TrashListingPosition,
+    Access, Emptied, ManifestDetail, ManifestError, Page, Registry, Repository, ServiceError,
+    TrashListingPage, TrashListingPosition,
 };
 
 /// The right to read one repository. As an extractor, it is for the repository in the path.
 pub(in crate::http::api) struct Reader {
     api: Arc<Api>,
-    name: RepoName,
+    repository: Repository,
 }
 
 impl Reader {
     pub(super) fn new(api: Arc<Api>, name: RepoName) -> Self {
-        Self { api, name }
+        let repository = api.view.registry.repository(name, Access { push: false });
+        Self { api, repository }
     }
 
     /// The name of the repository.
-    pub(in crate::http::api) fn name(&self) -> &RepoName {
-        &self.name
+    pub(crate) fn name(&self) -> &RepoName {
+        self.repository.name()
     }
 
     /// Read operations that do not depend on a repository.
-    pub(in crate::http::api) fn view(&self) -> &View {
+    pub(crate) fn view(&self) -> &View {
         &self.api.view
     }
 
-    pub(in crate::http::api) fn in_force(&self) -> Arc<InForce> {
+    pub(crate) fn in_force(&self) -> Arc<InForce> {
         self.api.view.in_force()
     }
 
-    pub(in crate::http::api) async fn repository(&self) -> Result<Option<RepositoryEntry>, ServiceError> {
-        self.api.view.repository(&self.name).await
+    delegate! {
+        async fn tag_entry(&self, tag: &Tag) -> Result<TagEntry, ManifestError>;
+        async fn manifest_detail(&self, digest: &Digest) -> Result<ManifestDetail, ManifestError>;
+        async fn tag_history(
+            &self, tag: &Tag, before: Option<i64>, limit: usize
+        ) -> Result<Page<HistoryEntry>, ServiceError>;
+        async fn history(&self, before: Option<i64>, limit: usize) -> Result<Page<HistoryEntry>, ServiceError>;
+        async fn work(&self) -> Result<Option<RepositoryStep>, ServiceError>;
     }
 
-    pub(in crate::http::api) async fn tags(
-        &self,
-        query: &ListQuery,
-    ) -> Result<ListPage<TagEntry>, ManifestError> {
-        self.api.view.tags(self.name.clone(), query).await
+    pub(crate) async fn repository(&self) -> Result<Option<RepositoryEntry>, ServiceError> {
+        self.api.view.registry.repository_entry(self.name()).await
     }
 
-    pub(in crate::http::api) async fn tag(&self, tag: &Tag) -> Result<TagEntry, ManifestError> {
-        self.api.view.tag(self.name.clone(), tag).await
+    pub(crate) async fn tags(&self, query: &ListQuery) -> Result<ListPage<TagEntry>, ManifestError> {
+        // Sorting by size reads all tags, like a report.
+        let _turn = match query.sort {
+            SortKey::Size => self.api.view.report.acquire().await.ok(),
+            SortKey::Name | SortKey::Pushed | SortKey::Pulled => None,
+        };
+        self.repository.list_tags(query).await
     }
 
-    pub(in crate::http::api) async fn manifest(
-        &self,
-        digest: &Digest,
-    ) -> Result<ManifestDetail, ManifestError> {
-        self.api.view.manifest(self.name.clone(), digest).await
-    }
-
-    pub(in crate::http::api) async fn tag_history(
-        &self,
-        tag: &Tag,
-        before: Option<i64>,
-        limit: usize,
-    ) -> Result<Page<HistoryEntry>, ServiceError> {
-        self.api.view.tag_history(self.name.clone(), tag, before, limit).await
-    }
-
-    pub(in crate::http::api) async fn history(
-        &self,
-        before: Option<i64>,
-        limit: usize,
-    ) -> Result<Page<HistoryEntry>, ServiceError> {
-        self.api.view.history(self.name.clone(), before, limit).await
-    }
-
-    pub(in crate::http::api) async fn work(&self) -> Result<Option<RepositoryStep>, ServiceError> {
-        self.api.view.work(self.name.clone()).await
-    }
-
-    pub(in crate::http::api) async fn list_trash(
+    pub(crate) async fn list_trash(
         &self,
         after: Option<TrashListingPosition>,
         limit: usize,
     ) -> Result<TrashListingPage, ServiceError> {
-        self.api.view.list_trash(Some(&self.name), after, limit).await
+        self.api.view.list_trash(Some(self.name()), after, limit).await
     }
 
-    pub(in crate::http::api) async fn why_manifest(
+    pub(crate) async fn why_manifest(
         &self,
         reference: &Reference,
         limit: usize,
     ) -> Result<Option<ManifestWhy>, ServiceError> {
-        self.api.view.why_manifest(&self.name, reference, limit).await
+        self.api.view.why_manifest(self.name(), reference, limit).await
     }
 
-    pub(in crate::http::api) async fn verdicts(
-        &self,
-        digest: &Digest,
-    ) -> Result<Option<Vec<Row>>, RetentionError> {
-        self.api.view.verdicts(&self.name, digest).await
+    pub(crate) async fn verdicts(&self, digest: &Digest) -> Result<Option<Vec<Row>>, RetentionError> {
+        self.api.view.verdicts(self.name(), digest).await
     }
 
-    pub(in crate::http::api) async fn pin(&self, digest: &Digest) -> Result<Option<String>, ServiceError> {
-        self.api.view.pin(&self.name, digest).await
+    /// The rule that pins a manifest, if there is one.
+    pub(crate) async fn pin(&self, digest: &Digest) -> Result<Option<String>, ServiceError> {
+        Ok(self.api.view.metadata().pin(self.name(), digest).await?)
     }
 }
 
@@ -138,7 +118,7 @@ impl RegistryReader {
     }
 
     /// The right to read one of the repositories.
-    pub(in crate::http::api) fn reader(&self, name: RepoName) -> Reader {
+    pub(crate) fn reader(&self, name: RepoName) -> Reader {
         Reader::new(Arc::clone(&self.0), name)
     }
 }
@@ -163,20 +143,20 @@ impl FromRequestParts<Arc<Api>> for RegistryReader {
 pub(in crate::http::api) struct SelfService(Arc<Api>);
 
 impl SelfService {
-    pub(in crate::http::api) fn health(&self) -> &dyn Health {
-        self.0.view.health()
+    pub(crate) fn health(&self) -> &dyn Health {
+        &*self.0.view.health
     }
 
-    pub(in crate::http::api) fn now(&self) -> Timestamp {
+    pub(crate) fn now(&self) -> Timestamp {
         self.0.view.now()
     }
 
-    pub(in crate::http::api) fn started_at(&self) -> Timestamp {
-        self.0.view.started_at()
+    pub(crate) fn started_at(&self) -> Timestamp {
+        self.0.view.started_at
     }
 
-    pub(in crate::http::api) fn is_read_only(&self) -> bool {
-        self.0.view.is_read_only()
+    pub(crate) fn is_read_only(&self) -> bool {
+        self.0.view.registry.settings().read_only
     }
 }
 
@@ -225,7 +205,7 @@ pub(in crate::http::api) struct Changer<D> {
 
 impl<D> Changer<D> {
     /// The right to read the repository: a client that may change it may see the result of the change.
-    pub(in crate::http::api) fn into_reader(self) -> Reader {
+    pub(crate) fn into_reader(self) -> Reader {
         Reader::new(self.requester.api, self.repository.name().clone())
     }
 }
@@ -253,25 +233,22 @@ impl RegistryAdmin {
     }
 
     /// The name of the author of a change.
-    pub(in crate::http::api) fn by(&self) -> &str {
+    pub(crate) fn by(&self) -> &str {
         &self.by
     }
 
     /// Empties the trash of one repository or of all.
-    pub(in crate::http::api) async fn empty_trash(
-        &self,
-        repository: Option<&RepoName>,
-    ) -> Result<Emptied, ServiceError> {
+    pub(crate) async fn empty_trash(&self, repository: Option<&RepoName>) -> Result<Emptied, ServiceError> {
         self.api.view.registry.empty_whole_trash(repository).await
     }
 
     /// The registry.
-    pub(in crate::http::api) fn registry(&self) -> &Registry {
+    pub(crate) fn registry(&self) -> &Registry {
         &self.api.view.registry
     }
 
     /// The retention job.
-    pub(in crate::http::api) fn retention(&self) -> &Arc<Retention> {
+    pub(crate) fn retention(&self) -> &Arc<Retention> {
         &self.api.view.retention
     }
 }

@@ -237,7 +237,7 @@ impl Requester {
     pub(super) async fn repositories(&self, query: &ListQuery) -> Result<ListPage<RepositoryEntry>, Problem> {
         self.decide(Permission::Catalog)?;
         let visible = self.api.access_control.visible_repositories(&self.principal);
-        Ok(self.api.view.repositories(query, &visible).await?)
+        Ok(self.api.view.registry.list_repositories(query, &visible).await?)
     }
 }
 
