@@ -4,9 +4,6 @@
 //! new write becomes durable, the server stops with an error, so that its supervisor restarts it on the data that is
 //! proven to be on the disk. While the disk stays broken a restart would not help, so the server keeps serving reads.
 
-use std::fs::{self, File};
-use std::io::{self, Write};
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +11,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::open::Opened;
+use crate::store::durable;
 
 /// How often a broken disk is probed.
 const PROBE_INTERVAL: Duration = Duration::from_secs(5);
@@ -55,20 +53,11 @@ impl Failures {
 async fn probe_stores(opened: &Arc<Opened>) -> Result<(), String> {
     opened.registry.blobs().check().await.map_err(|error| error.to_string())?;
     let opened = Arc::clone(opened);
-    let probed = tokio::task::spawn_blocking(move || probe(&opened.metadata_dir.join("probe")));
+    let probed = tokio::task::spawn_blocking(move || durable::probe(&opened.metadata_dir.join("probe")));
     match probed.await {
         Ok(probed) => probed.map_err(|error| error.to_string()),
         Err(error) => Err(error.to_string()),
     }
-}
-
-fn probe(path: &Path) -> io::Result<()> {
-    let written = File::create(path).and_then(|mut file| {
-        file.write_all(b"probe")?;
-        file.sync_all()
-    });
-    let removed = fs::remove_file(path);
-    written.and(removed)
 }
 
 #[cfg(test)]
