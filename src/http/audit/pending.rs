@@ -6,7 +6,8 @@ use std::sync::Arc;
 use http::StatusCode;
 
 use super::text::readable;
-use crate::auth::{ClaimedIdentity, Principal, network};
+use crate::auth::{ClaimedIdentity, Principal};
+use crate::fair::network;
 use crate::http::listen::Peer;
 use crate::metadata::{AuditAction, AuditOutcome, Audited, Origin, Scope};
 use crate::registry::Registry;
