@@ -35,13 +35,13 @@ pub async fn load_access_control(
     let key = key_file.as_deref().map_or_else(TokenKey::random, TokenKey::load_or_create);
     let key = key.map_err(|error| {
         let file = key_file.clone().unwrap_or_default();
-        setting_error("metadata.dir", format!("no key for tokens: {}: {error}", file.display()))
+        StartError::setting("metadata.dir", format!("no key for tokens: {}: {error}", file.display()))
     })?;
     let settings = AccessSettings {
         htpasswd: auth.htpasswd.clone(),
         htpasswd_role: auth.htpasswd_role.0,
         low_priority_threads: background.cloned(),
-        modes: auth.modes().map_err(|(key, why)| setting_error(key, why))?,
+        modes: auth.modes().map_err(|(key, why)| StartError::setting(key, why))?,
     };
     let accounts = Arc::new(Accounts::load(metadata).await?);
     let tokens = Tokens::new(&key, auth.token_lifetime.0);
@@ -52,7 +52,7 @@ pub async fn load_access_control(
     let access_control = AccessControl::new(settings, accounts, tokens, Arc::new(SystemClock));
     let access_control = access_control.map_err(|error| {
         let path = auth.htpasswd.clone().unwrap_or_default();
-        setting_error("auth.htpasswd", format!("{} cannot be read: {error}", path.display()))
+        StartError::setting("auth.htpasswd", format!("{} cannot be read: {error}", path.display()))
     })?;
     Ok(access_control.with_identity_providers(build_identities(config)?))
 }
@@ -60,7 +60,7 @@ pub async fn load_access_control(
 /// Builds the trusted identity providers and token authority.
 fn build_identities(config: &Config) -> Result<Identities, StartError> {
     let authority = config.token_authority.settings();
-    let authority = authority.map_err(|key| setting_error(key, "is missing".to_owned()))?;
+    let authority = authority.map_err(|key| StartError::setting(key, "is missing"))?;
     if config.identity_providers.is_empty() && authority.is_none() {
         return Ok(Identities::default());
     }
@@ -68,17 +68,18 @@ fn build_identities(config: &Config) -> Result<Identities, StartError> {
     let of_providers = config.identity_providers.iter().filter_map(|provider| provider.keys.as_ref());
     let of_providers = of_providers.map(|keys| ("identity_providers", &keys.0));
     for (key, source) in of_authority.into_iter().chain(of_providers) {
-        source.check().map_err(|error| setting_error(key, format!("{source} has no keys: {error}")))?;
+        source.check().map_err(|error| StartError::setting(key, format!("{source} has no keys: {error}")))?;
     }
     let client = outbound::client(config.outbound.ca_file.as_deref());
-    let client = client.map_err(|error| setting_error("outbound.ca_file", error.to_string()))?;
+    let client = client.map_err(|error| StartError::setting("outbound.ca_file", error))?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let build_provider = |setting: &IdentityProvider| {
         let secret = setting.client_secret_file.as_deref().map(read_secret).transpose();
         let secret = secret
-            .map_err(|why| setting_error("identity_providers", format!("client_secret_file: {why}")))?;
+            .map_err(|why| StartError::setting("identity_providers", format!("client_secret_file: {why}")))?;
         let built = Provider::new(&setting.settings(secret), client.clone(), Arc::clone(&clock));
-        built.map_err(|(at, error)| setting_error("identity_providers", format!("rules[{at}]: {error}")))
+        built
+            .map_err(|(at, error)| StartError::setting("identity_providers", format!("rules[{at}]: {error}")))
     };
     let providers = config.identity_providers.iter().map(build_provider).collect::<Result<_, _>>()?;
     let authority = authority.map(|settings| Authority::new(settings, client.clone(), Arc::clone(&clock)));
@@ -92,10 +93,6 @@ fn read_secret(path: &Path) -> Result<String, String> {
     Ok(text.trim_end_matches(['\r', '\n']).to_owned())
 }
 
-fn setting_error(key: &'static str, message: String) -> StartError {
-    StartError::Setting { key, message }
-}
-
 /// Checks the settings for access control, and that the files that they name can be read.
 ///
 /// # Errors
@@ -104,7 +101,7 @@ pub fn check_access_control_files(config: &Config) -> Result<(), StartError> {
     if let Some(path) = &config.auth.htpasswd {
         let read = HtpasswdFile::open(path, Arc::new(SystemClock));
         read.map_err(|error| {
-            setting_error("auth.htpasswd", format!("{} cannot be read: {error}", path.display()))
+            StartError::setting("auth.htpasswd", format!("{} cannot be read: {error}", path.display()))
         })?;
     }
     build_identities(config)?;
@@ -116,7 +113,7 @@ fn configured_password(config: &Config) -> Result<Option<String>, StartError> {
     match (&config.auth.admin_password, &config.auth.admin_password_file) {
         (Some(secret), _) => Ok(Some(secret.0.clone())),
         (None, Some(path)) => {
-            read_secret(path).map(Some).map_err(|why| setting_error("auth.admin_password_file", why))
+            read_secret(path).map(Some).map_err(|why| StartError::setting("auth.admin_password_file", why))
         }
         (None, None) => Ok(None),
     }
@@ -133,5 +130,5 @@ pub(super) async fn ensure_administrator(
 ) -> Result<Option<String>, StartError> {
     let created =
         access_control.ensure_first_administrator(configured_password(config)?, SystemClock.now()).await;
-    created.map_err(|error| setting_error("auth.admin_password", error.to_string()))
+    created.map_err(|error| StartError::setting("auth.admin_password", error))
 }

@@ -48,8 +48,8 @@ impl Certificates {
         let settings = acme_settings(&config.acme)?;
         let metadata_dir = config.metadata_dir();
         let ca_file = config.outbound.ca_file.as_deref();
-        let client = outbound::client(ca_file)
-            .map_err(|error| setting_error("outbound.ca_file", error.to_string()))?;
+        let client =
+            outbound::client(ca_file).map_err(|error| StartError::setting("outbound.ca_file", error))?;
         let file = AuthorityFolder::of(&metadata_dir, &settings.directory).certificate_path();
         let files =
             TlsFiles { certificate: file.clone(), key: file, client_ca: client_ca.map(Path::to_owned) };
@@ -73,7 +73,10 @@ fn acme_settings(acme: &config::Acme) -> Result<AcmeSettings, StartError> {
     let external_account = match (&acme.eab_key_id, &acme.eab_key_file) {
         (Some(id), Some(path)) => {
             let key = external_key(path).map_err(|error| {
-                setting_error("acme.eab_key_file", format!("{} cannot be used: {error}", path.display()))
+                StartError::setting(
+                    "acme.eab_key_file",
+                    format!("{} cannot be used: {error}", path.display()),
+                )
             })?;
             Some(ExternalAccount { id: id.clone(), key })
         }
@@ -94,10 +97,6 @@ fn external_key(path: &Path) -> io::Result<Vec<u8>> {
     let error = || io::Error::other("it does not hold a key in Base64 (URL-safe)");
     let key = BASE64_URL_SAFE_NO_PAD.decode(text.trim().trim_end_matches('=')).map_err(|_| error())?;
     if key.is_empty() { Err(error()) } else { Ok(key) }
-}
-
-fn setting_error(key: &'static str, message: String) -> StartError {
-    StartError::Setting { key, message }
 }
 
 /// Exports the expiry time of the certificate.

@@ -131,6 +131,11 @@ fn tls_setting_keys(error: &TlsError) -> &'static str {
 }
 
 impl StartError {
+    /// An error of the setting `key`.
+    pub(super) fn setting(key: &'static str, message: impl ToString) -> Self {
+        Self::Setting { key, message: message.to_string() }
+    }
+
     /// Whether a setting is wrong, as opposed to the state of the machine or the store.
     pub fn is_setting_error(&self) -> bool {
         matches!(self, Self::Setting { .. } | Self::Tls { .. })

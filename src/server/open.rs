@@ -131,7 +131,7 @@ pub(super) fn refuse_network(metadata_dir: &Path) -> Result<(), StartError> {
     let dir = metadata_dir.display();
     let message =
         format!("{dir} is on {name}, where SQLite loses data: set it to a directory on a local disk");
-    Err(StartError::Setting { key: "metadata.dir", message })
+    Err(StartError::setting("metadata.dir", message))
 }
 
 async fn refuse_small_disk(config: &Config, blobs: &FilesystemStore) -> Result<(), StartError> {
@@ -142,7 +142,7 @@ async fn refuse_small_disk(config: &Config, blobs: &FilesystemStore) -> Result<(
     }
     let mib = space.total >> 20;
     let message = format!("must be less than the disk's size, which is {mib}MiB, not {wanted}");
-    Err(StartError::Setting { key: "storage.min_free", message })
+    Err(StartError::setting("storage.min_free", message))
 }
 
 fn make_directory(data: &Path, purpose: Purpose) -> Result<(), StartError> {
@@ -238,11 +238,7 @@ pub(super) async fn retention(
     registry: &Arc<Registry>,
 ) -> Result<Arc<Retention>, StartError> {
     let policies = PolicySet::of_file(config.retention.policies());
-    let policies =
-        Arc::new(policies.map_err(|error| StartError::Setting {
-            key: "retention.policies",
-            message: error.to_string(),
-        })?);
+    let policies = Arc::new(policies.map_err(|error| StartError::setting("retention.policies", error))?);
     policies.load(registry.metadata().as_ref()).await?;
     registry.guard_tags(Arc::clone(&policies) as _);
     let settings = RetentionSettings { batch: config.gc.batch.get() };

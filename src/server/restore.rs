@@ -36,8 +36,7 @@ pub async fn restore(config: &Config, dir: &Path, progress: &dyn Progress) -> Re
     let data = &config.storage.data;
     let metadata_dir = config.metadata_dir();
     if config.storage.read_only {
-        let message = "must be false to restore a backup".into();
-        return Err(StartError::Setting { key: "storage.read_only", message });
+        return Err(StartError::setting("storage.read_only", "must be false to restore a backup"));
     }
     refuse_network(&metadata_dir)?;
     refuse_backup_itself(dir, data, &metadata_dir)?;

@@ -119,8 +119,7 @@ impl<'a> Opening<'a> {
             return Err(StartError::Lost { database: self.database(), data: self.data.clone(), loss });
         }
         if self.config.storage.read_only {
-            let message = "must be false to accept a loss".to_owned();
-            return Err(StartError::Setting { key: "storage.read_only", message });
+            return Err(StartError::setting("storage.read_only", "must be false to accept a loss"));
         }
         Ok(loss)
     }

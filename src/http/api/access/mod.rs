@@ -18,6 +18,7 @@ use std::time::Duration;
 use axum::extract::{FromRequestParts, RawPathParams};
 use http::request::Parts;
 use http::{Extensions, StatusCode};
+use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 
 use super::Problem;
@@ -36,7 +37,8 @@ pub(super) use decided::{
 pub(super) use view::View;
 
 /// Who may change something through the API in addition to users with the right to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Changes {
     /// Clients of the admin socket.
     #[default]
