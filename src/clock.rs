@@ -1,7 +1,13 @@
 //! Time source. Nothing else in the crate reads the operating system's clock, so that tests can control time.
 
-use std::sync::atomic::{AtomicI64, Ordering};
+#[cfg(any(test, feature = "testing"))]
+#[path = "../tests/doubles/manual_clock.rs"]
+mod manual_clock;
+
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+#[cfg(any(test, feature = "testing"))]
+pub use manual_clock::ManualClock;
 
 /// A point in wall-clock time, in milliseconds since the Unix epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -61,40 +67,5 @@ impl Clock for SystemClock {
         let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
         let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
         Duration::new(seconds, u32::try_from(time.tv_nsec).unwrap_or(0))
-    }
-}
-
-/// A clock for tests that only moves when it is advanced.
-#[derive(Debug, Default)]
-pub struct ManualClock {
-    wall: AtomicI64,
-    elapsed: AtomicI64,
-}
-
-impl ManualClock {
-    /// Creates a clock that shows `now`.
-    pub fn at(now: Timestamp) -> Self {
-        Self { wall: AtomicI64::new(now.0), elapsed: AtomicI64::new(0) }
-    }
-
-    /// Advances both clocks by `span`.
-    pub fn advance(&self, span: Duration) {
-        self.wall.fetch_add(millis(span), Ordering::SeqCst);
-        self.elapsed.fetch_add(millis(span), Ordering::SeqCst);
-    }
-
-    /// Sets the wall clock only, as an administrator or NTP would.
-    pub fn jump_to(&self, now: Timestamp) {
-        self.wall.store(now.0, Ordering::SeqCst);
-    }
-}
-
-impl Clock for ManualClock {
-    fn now(&self) -> Timestamp {
-        Timestamp(self.wall.load(Ordering::SeqCst))
-    }
-
-    fn elapsed(&self) -> Duration {
-        Duration::from_millis(u64::try_from(self.elapsed.load(Ordering::SeqCst)).unwrap_or(0))
     }
 }

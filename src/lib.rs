@@ -20,11 +20,11 @@
 //! | [`outbound`] | HTTP client for requests to other servers |
 //! | [`printable`] | escaping of untrusted text for terminals |
 //! | [`traces`] | OpenTelemetry spans |
-//! | [`faults`] | fault injection into the stores, for tests |
+//! | `faults` | fault injection into the stores, compiled for tests only |
 //! | [`memory`] | memory budget for requests |
 //! | [`oci`] | OCI protocol types without I/O: digests, names, ids, manifests, paths, ranges, error codes |
 //! | [`retention`] | retention policies and their evaluation |
-//! | [`store`] | blob storage: [`store::BlobStore`] with a filesystem and an in-memory implementation |
+//! | [`store`] | blob storage: [`store::BlobStore`] with a filesystem implementation, and an in-memory one for tests |
 //! | [`metadata`] | metadata storage: [`metadata::Metadata`] with a SQLite implementation |
 //! | [`registry`] | domain logic: uploads, blobs, manifests, tags, referrers |
 //! | [`maintenance`] | what an operator runs by command: backup, restore, fsck |
@@ -52,6 +52,8 @@ pub mod clock;
 pub mod config;
 pub mod errors;
 pub mod fair;
+#[cfg(any(test, feature = "testing"))]
+#[path = "../tests/doubles/faults/mod.rs"]
 pub mod faults;
 pub mod file_state;
 pub mod http;

@@ -64,11 +64,9 @@ impl AuthorityFolder {
     pub(super) fn read_account(&self) -> Result<Option<StoredAccount>, AcmeError> {
         let path = self.account_path();
         let file_error = |error| AcmeError::File { path: path.clone(), error };
-        match fs::read(&path) {
-            Ok(text) => serde_json::from_slice(&text).map(Some).map_err(|error| file_error(error.into())),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(file_error(error)),
-        }
+        let text = durable::read(&path).map_err(file_error)?;
+        let account = text.map(|text| serde_json::from_slice(&text)).transpose();
+        account.map_err(|error| file_error(error.into()))
     }
 
     pub(super) fn write_account(&self, account: &StoredAccount) -> Result<(), AcmeError> {

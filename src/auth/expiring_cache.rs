@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 
 /// The maximum number of entries.
 const MAX_ENTRIES: usize = 1000;
@@ -19,22 +19,18 @@ impl<K, V, T> Default for ExpiringCache<K, V, T> {
 
 impl<K: Hash + Eq, V: Clone, T: PartialOrd> ExpiringCache<K, V, T> {
     pub(super) fn get(&self, key: &K, now: &T) -> Option<V> {
-        self.lock().get(key).filter(|(_, until)| now < until).map(|(value, _)| value.clone())
+        self.0.lock().get(key).filter(|(_, until)| now < until).map(|(value, _)| value.clone())
     }
 
     /// Adds a value, unless the cache is full of entries that have not expired.
     pub(super) fn put(&self, key: K, value: V, until: T, now: &T) {
-        let mut entries = self.lock();
+        let mut entries = self.0.lock();
         if entries.len() >= MAX_ENTRIES {
             entries.retain(|_, (_, until)| now < until);
         }
         if entries.len() < MAX_ENTRIES {
             entries.insert(key, (value, until));
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<K, (V, T)>> {
-        self.0.lock()
     }
 }
 

@@ -1,7 +1,6 @@
 //! The Ed25519 key (RFC 8037) that signs tokens. It is stored beside the metadata, so that tokens stay valid after a
 //! restart.
 
-use std::fs;
 use std::io;
 use std::path::Path;
 
@@ -22,11 +21,7 @@ impl TokenKey {
     /// # Errors
     /// Fails if the file can't be read or created, or doesn't contain a key.
     pub fn load_or_create(path: &Path) -> io::Result<Self> {
-        match fs::read(path) {
-            Ok(private) => Self::parse(private),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Self::replace(path),
-            Err(error) => Err(error),
-        }
+        durable::read(path)?.map_or_else(|| Self::replace(path), Self::parse)
     }
 
     /// Generates a new key and replaces the file `path` with it.
@@ -59,6 +54,7 @@ impl TokenKey {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::os::unix::fs::MetadataExt;
 
     use super::*;

@@ -1,11 +1,13 @@
 //! Slows down password guessing, per address and per user name.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::time::Duration;
 
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
+
+use crate::fair::network;
 
 /// How many failed logins are free, and the interval after which one of them is free again.
 #[derive(Debug, Clone, Copy)]
@@ -52,7 +54,7 @@ impl LoginThrottle {
     /// # Errors
     /// Returns how long to wait.
     pub(super) fn check(&self, from: IpAddr, name: Option<&str>, now: Duration) -> Result<(), Duration> {
-        let recovered_at = self.lock();
+        let recovered_at = self.recovered_at.lock();
         let waits = ThrottleKey::of_login(from, name).map(|(key, Allowance { free, interval })| {
             let at = recovered_at.get(&key).copied().unwrap_or_default();
             at.saturating_sub(now).saturating_sub(interval * (free - 1))
@@ -63,12 +65,12 @@ impl LoginThrottle {
 
     /// Whether a login from this address has failed recently.
     pub(super) fn has_recent_failure(&self, from: IpAddr, now: Duration) -> bool {
-        self.lock().get(&ThrottleKey::Address(network(from))).is_some_and(|at| *at > now)
+        self.recovered_at.lock().get(&ThrottleKey::Address(network(from))).is_some_and(|at| *at > now)
     }
 
     /// Counts a failed login.
     pub(super) fn record_failure(&self, from: IpAddr, name: Option<&str>, now: Duration) {
-        let mut recovered_at = self.lock();
+        let mut recovered_at = self.recovered_at.lock();
         if recovered_at.len() >= MAX_TRACKED {
             recovered_at.retain(|_, at| *at > now);
         }
@@ -80,18 +82,6 @@ impl LoginThrottle {
             let at = recovered_at.entry(key).or_default();
             *at = (*at).max(now) + interval;
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<ThrottleKey, Duration>> {
-        self.recovered_at.lock()
-    }
-}
-
-/// The network that a provider gives to one customer: an IPv4 address, or the first 64 bits of an IPv6 address.
-pub fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX))),
-        ipv4 @ IpAddr::V4(_) => ipv4,
     }
 }
 
@@ -163,6 +153,6 @@ mod tests {
             let [.., a, b] = u32::try_from(number).expect("small").to_be_bytes();
             throttle.record_failure(IpAddr::from([10, 1, a, b]), Some(&number.to_string()), SECOND);
         }
-        assert!(throttle.lock().len() <= MAX_TRACKED);
+        assert!(throttle.recovered_at.lock().len() <= MAX_TRACKED);
     }
 }

@@ -64,7 +64,6 @@ pub use identity::{
     RuleError, RuleSettings, SignInError, SignInSettings,
 };
 pub use key::TokenKey;
-pub use login_throttle::network;
 pub use lookalikes::{LookAlikes, find_look_alikes};
 pub use modes::{AnonymousMode, AnonymousModes};
 pub use people::{PersonError, SIGN_IN_TIMEOUT, SignInCallback, SignedIn};

@@ -13,12 +13,13 @@ use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
 use super::expiring_cache::ExpiringCache;
-use super::login_throttle::{LoginThrottle, network};
+use super::login_throttle::LoginThrottle;
 use super::low_priority_pool::LowPriorityPool;
 use super::principal::AuthError;
 use super::verified_passwords::VerifiedPasswords;
 use crate::clock::Clock;
 use crate::errors::BoxError;
+use crate::fair::network;
 use crate::memory::{Holder, MemoryBudget, OutOfMemory, Purpose, Reservation};
 use crate::printable::escape;
 use crate::traces;

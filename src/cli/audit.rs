@@ -4,33 +4,30 @@ use std::process::ExitCode;
 
 use super::args::AuditArgs;
 use super::connect::list;
-use super::table::{Table, print_json, when};
-use super::{Failure, exit_code, start};
+use super::table::{print_list, when};
+use super::{Failure, exit_code};
 use crate::config::Config;
 use crate::http::api::{AuditParameters, Audited};
 use crate::metadata::Scope;
-use crate::server::admin::path;
 
 /// Lists the newest entries of the audit log that match `filter`.
 pub(super) fn run(config: &Config, filter: AuditArgs) -> Result<ExitCode, Failure> {
     let AuditArgs { scope, user, action, outcome, since, until, limit, output } = filter;
     let parameters = AuditParameters { user, scope, action, outcome, since, until, limit: None, after: None };
-    let found: Vec<Audited> = start()?.block_on(list(config, &path(&["audit"]), parameters, Some(limit)))?;
-    if output.json {
-        print_json(&found);
-        return Ok(exit_code(true));
-    }
-    let mut table = Table::new(["AT (UTC)", "USER", "FROM", "ACTION", "SUBJECT", "OUTCOME", ">TIMES"]);
-    for entry in found {
-        let at = when(Some(entry.last_at));
-        let times = entry.count.to_string();
+    let found: Vec<Audited> = list(config, &["audit"], parameters, Some(limit))?;
+    let heads = ["AT (UTC)", "USER", "FROM", "ACTION", "SUBJECT", "OUTCOME", ">TIMES"];
+    print_list(&found, output.json, heads, |entry| {
         let status = entry.status.map(|status| format!(" {status}")).unwrap_or_default();
-        let outcome = format!("{}{status}", entry.outcome);
-        let user = format_user(&entry);
-        let subject = format_subject(&entry);
-        table.row([at, user, entry.from, entry.action.to_string(), subject, outcome, times]);
-    }
-    table.print();
+        [
+            when(Some(entry.last_at)),
+            format_user(entry),
+            entry.from.clone(),
+            entry.action.to_string(),
+            format_subject(entry),
+            format!("{}{status}", entry.outcome),
+            entry.count.to_string(),
+        ]
+    });
     Ok(exit_code(true))
 }
 

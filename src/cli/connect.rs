@@ -14,7 +14,7 @@ use crate::config::Config;
 use crate::http::AlwaysReady;
 use crate::http::api::Changes;
 use crate::jobs::{self, RepositoryJob};
-use crate::server::admin::{self, ApiClient};
+use crate::server::admin::{self, ApiClient, path};
 use crate::server::operations::{OperationError, Operator};
 use crate::server::{LockError, Opened, Purpose, StartError, load_access_control};
 
@@ -44,50 +44,40 @@ pub(super) async fn connect(config: &Config, change: bool) -> Result<ApiClient, 
     Err(Failure::Other("unreachable".into()))
 }
 
-/// Sends a GET request for `path` to the store that `config` describes.
-pub(super) async fn fetch<Q, A>(config: &Config, path: &str, parameters: &Q) -> Result<A, Failure>
-where
-    Q: Serialize + Sync,
-    A: DeserializeOwned,
-{
-    Ok(connect(config, false).await?.get(path, parameters).await?)
+/// Sends a GET request for the API path of `segments` to the store that `config` describes.
+pub(super) fn fetch<T: DeserializeOwned>(
+    config: &Config,
+    segments: &[&str],
+    parameters: &impl Serialize,
+) -> Result<T, Failure> {
+    start()?.block_on(async { Ok(connect(config, false).await?.get(&path(segments), parameters).await?) })
 }
 
-/// Returns up to `limit` items of the list at `path`, or all.
-pub(super) async fn list<P, T>(
+/// Returns up to `limit` items of the list at the API path of `segments`, or all.
+pub(super) fn list<T: DeserializeOwned>(
     config: &Config,
-    path: &str,
-    parameters: P,
+    segments: &[&str],
+    parameters: impl Serialize,
     limit: Option<usize>,
-) -> Result<Vec<T>, Failure>
-where
-    P: Serialize,
-    T: DeserializeOwned,
-{
-    Ok(connect(config, false).await?.list(path, parameters, limit.unwrap_or(usize::MAX)).await?)
+) -> Result<Vec<T>, Failure> {
+    let limit = limit.unwrap_or(usize::MAX);
+    start()?
+        .block_on(async { Ok(connect(config, false).await?.list(&path(segments), parameters, limit).await?) })
 }
 
 /// Sends a request that changes the store, and waits for its result.
-pub(super) fn change<B, T>(
+pub(super) fn change<T: DeserializeOwned>(
     config: &Config,
     method: Method,
-    path: &str,
-    body: Option<&B>,
-) -> Result<T, Failure>
-where
-    B: Serialize,
-    T: DeserializeOwned,
-{
-    start()?.block_on(async { Ok(connect(config, true).await?.send(method, path, body).await?) })
+    segments: &[&str],
+    body: Option<&impl Serialize>,
+) -> Result<T, Failure> {
+    start()?.block_on(async { Ok(connect(config, true).await?.send(method, &path(segments), body).await?) })
 }
 
-/// Sends a DELETE request for `path` with `parameters`.
-pub(super) fn remove<Q: Serialize + Sync>(
-    config: &Config,
-    path: &str,
-    parameters: &Q,
-) -> Result<(), Failure> {
-    start()?.block_on(async { Ok(connect(config, true).await?.remove(path, parameters).await?) })
+/// Sends a DELETE request for the API path of `segments` with `parameters`.
+pub(super) fn remove(config: &Config, segments: &[&str], parameters: &impl Serialize) -> Result<(), Failure> {
+    start()?.block_on(async { Ok(connect(config, true).await?.remove(&path(segments), parameters).await?) })
 }
 
 async fn open_in_process(config: &Config, opened: Opened, change: bool) -> Result<ApiClient, Failure> {

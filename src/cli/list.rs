@@ -3,11 +3,10 @@
 use std::process::ExitCode;
 
 use super::args::{ListArgs, SortBy};
-use super::table::{Table, print_json, short, size, when};
-use super::{Failure, connect, exit_code, start};
+use super::table::{print_list, short, size, when};
+use super::{Failure, connect, exit_code};
 use crate::config::Config;
 use crate::http::api::{ListParameters, Order, Repository, Sort, Tag};
-use crate::server::admin::path;
 
 /// Lists repositories, optionally those whose names begin with `prefix`.
 pub(super) fn repositories(
@@ -16,40 +15,28 @@ pub(super) fn repositories(
     list: &ListArgs,
 ) -> Result<ExitCode, Failure> {
     let parameters = ListParameters { prefix, ..parameters(list) };
-    let found: Vec<Repository> =
-        start()?.block_on(connect::list(config, &path(&["repositories"]), parameters, list.limit))?;
-    if list.output.json {
-        print_json(&found);
-        return Ok(exit_code(true));
-    }
-    let mut table =
-        Table::new(["REPOSITORY", ">TAGS", ">MANIFESTS", ">SIZE", "PUSHED (UTC)", "PULLED (UTC)"]);
-    for repository in &found {
-        table.row([
+    let found: Vec<Repository> = connect::list(config, &["repositories"], parameters, list.limit)?;
+    let heads = ["REPOSITORY", ">TAGS", ">MANIFESTS", ">SIZE", "PUSHED (UTC)", "PULLED (UTC)"];
+    print_list(&found, list.output.json, heads, |repository| {
+        [
             repository.name.clone(),
             repository.tags.to_string(),
             repository.manifests.to_string(),
             size(repository.bytes),
             when(Some(repository.pushed_at)),
             when(repository.pulled_at),
-        ]);
-    }
-    table.print();
+        ]
+    });
     Ok(exit_code(true))
 }
 
 /// Lists the tags of `repository`.
 pub(super) fn tags(config: &Config, repository: &str, list: &ListArgs) -> Result<ExitCode, Failure> {
-    let path = path(&["repositories", repository, "tags"]);
-    let found: Vec<Tag> = start()?.block_on(connect::list(config, &path, parameters(list), list.limit))?;
-    if list.output.json {
-        print_json(&found);
-        return Ok(exit_code(true));
-    }
-    let mut table =
-        Table::new(["TAG", ">SIZE", "PUSHED (UTC)", "PULLED (UTC)", "DIGEST", "PROTECTION", "PLATFORMS"]);
-    for tag in &found {
-        table.row([
+    let segments = ["repositories", repository, "tags"];
+    let found: Vec<Tag> = connect::list(config, &segments, parameters(list), list.limit)?;
+    let heads = ["TAG", ">SIZE", "PUSHED (UTC)", "PULLED (UTC)", "DIGEST", "PROTECTION", "PLATFORMS"];
+    print_list(&found, list.output.json, heads, |tag| {
+        [
             tag.name.clone(),
             size(tag.size),
             when(Some(tag.pushed_at)),
@@ -57,9 +44,8 @@ pub(super) fn tags(config: &Config, repository: &str, list: &ListArgs) -> Result
             short(&tag.digest),
             protection(tag).into(),
             tag.platforms.join(", "),
-        ]);
-    }
-    table.print();
+        ]
+    });
     Ok(exit_code(true))
 }
 
@@ -79,10 +65,8 @@ fn parameters(list: &ListArgs) -> ListParameters {
         SortBy::Pushed => Sort::Pushed,
         SortBy::Pulled => Sort::Pulled,
     };
-    let order = match (sort.default_order(), list.reverse) {
-        (Order::Asc, false) | (Order::Desc, true) => Order::Asc,
-        (Order::Desc, false) | (Order::Asc, true) => Order::Desc,
-    };
+    let is_ascending = (sort.default_order() == Order::Asc) != list.reverse;
+    let order = if is_ascending { Order::Asc } else { Order::Desc };
     let search = list.search.clone();
     ListParameters { search, sort: Some(sort), order: Some(order), ..ListParameters::default() }
 }

@@ -5,13 +5,14 @@ use std::process::ExitCode;
 
 use super::connect::connect;
 use super::progress::Bar;
+use super::table::print_result;
 use super::{Failure, exit_code, output, start};
 use crate::config::Config;
 use crate::server::operations::{Operation, Report};
 
 pub(super) fn run(config: &Config, operation: Operation, json: bool) -> Result<ExitCode, Failure> {
     let report = start()?.block_on(operate(config, &operation))?;
-    output::print(&report, json);
+    print_result(&report, json, output::to_text);
     Ok(exit_code(report.is_ok()))
 }
 

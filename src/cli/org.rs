@@ -6,21 +6,20 @@ use http::Method;
 
 use super::args::OrgCommand;
 use super::connect::{change, fetch, remove};
-use super::table::{Table, print_json, when, write_out};
-use super::{Failure, exit_code, start};
+use super::table::{Table, print_json, print_list, when, write_out};
+use super::{Failure, exit_code};
 use crate::config::Config;
 use crate::http::api::{Grant, GrantParameters, GrantRequest, Organisation};
 use crate::metadata::{Scope, Team};
-use crate::server::admin::path;
 
 pub(super) fn run(config: &Config, command: OrgCommand) -> Result<ExitCode, Failure> {
     let done = match command {
         OrgCommand::Add { name } => {
-            put(config, &path(&["organisations", &name]))?;
+            put(config, &["organisations", &name])?;
             format!("created organisation {name}\n")
         }
         OrgCommand::Remove { name } => {
-            change::<(), ()>(config, Method::DELETE, &path(&["organisations", &name]), None)?;
+            remove(config, &["organisations", &name], &())?;
             format!("removed organisation {name}\n")
         }
         OrgCommand::AddTeam { team } => {
@@ -28,7 +27,7 @@ pub(super) fn run(config: &Config, command: OrgCommand) -> Result<ExitCode, Fail
             format!("created team {team}\n")
         }
         OrgCommand::RemoveTeam { team } => {
-            change::<(), ()>(config, Method::DELETE, &of_team(&team, &[]), None)?;
+            remove(config, &of_team(&team, &[]), &())?;
             format!("removed team {team}\n")
         }
         OrgCommand::Join { team, user } => {
@@ -36,17 +35,17 @@ pub(super) fn run(config: &Config, command: OrgCommand) -> Result<ExitCode, Fail
             format!("added {user} to {team}\n")
         }
         OrgCommand::Leave { team, user } => {
-            change::<(), ()>(config, Method::DELETE, &of_team(&team, &["members", &user]), None)?;
+            remove(config, &of_team(&team, &["members", &user]), &())?;
             format!("removed {user} from {team}\n")
         }
         OrgCommand::Grant { grantee, role, scope } => {
             let request = GrantRequest { grantee, scope, role };
-            change::<_, ()>(config, Method::PUT, &path(&["grants"]), Some(&request))?;
+            change::<()>(config, Method::PUT, &["grants"], Some(&request))?;
             format!("{} has {role} on {}\n", request.grantee, format_scope(&request.scope))
         }
         OrgCommand::Revoke { grantee, scope } => {
             let parameters = GrantParameters { grantee, scope };
-            remove(config, &path(&["grants"]), &parameters)?;
+            remove(config, &["grants"], &parameters)?;
             format!(
                 "{} no longer has a role of its own on {}\n",
                 parameters.grantee,
@@ -60,12 +59,12 @@ pub(super) fn run(config: &Config, command: OrgCommand) -> Result<ExitCode, Fail
     Ok(exit_code(true))
 }
 
-fn put(config: &Config, path: &str) -> Result<(), Failure> {
-    change::<(), ()>(config, Method::PUT, path, None)
+fn put(config: &Config, segments: &[&str]) -> Result<(), Failure> {
+    change(config, Method::PUT, segments, None::<&()>)
 }
 
-fn of_team(team: &Team, more: &[&str]) -> String {
-    path(&[&["organisations", team.organisation.as_str(), "teams", team.name.as_str()], more].concat())
+fn of_team<'a>(team: &'a Team, more: &[&'a str]) -> Vec<&'a str> {
+    [&["organisations", &team.organisation, "teams", &team.name], more].concat()
 }
 
 /// Formats a scope.
@@ -77,7 +76,7 @@ pub(super) fn format_scope(scope: &Scope) -> &str {
 }
 
 fn list(config: &Config, json: bool) -> Result<ExitCode, Failure> {
-    let found: Vec<Organisation> = start()?.block_on(fetch(config, &path(&["organisations"]), &()))?;
+    let found: Vec<Organisation> = fetch(config, &["organisations"], &())?;
     if json {
         print_json(&found);
         return Ok(exit_code(true));
@@ -96,21 +95,15 @@ fn list(config: &Config, json: bool) -> Result<ExitCode, Failure> {
 }
 
 fn grants(config: &Config, json: bool) -> Result<ExitCode, Failure> {
-    let found: Vec<Grant> = start()?.block_on(fetch(config, &path(&["grants"]), &()))?;
-    if json {
-        print_json(&found);
-        return Ok(exit_code(true));
-    }
-    let mut table = Table::new(["GRANTEE", "ROLE", "SCOPE", "SINCE (UTC)", "BY"]);
-    for grant in found {
-        table.row([
+    let found: Vec<Grant> = fetch(config, &["grants"], &())?;
+    print_list(&found, json, ["GRANTEE", "ROLE", "SCOPE", "SINCE (UTC)", "BY"], |grant| {
+        [
             grant.grantee.to_string(),
             grant.role.to_string(),
             format_scope(&grant.scope).to_owned(),
             when(Some(grant.set_at)),
-            grant.by.unwrap_or_default(),
-        ]);
-    }
-    table.print();
+            grant.by.clone().unwrap_or_default(),
+        ]
+    });
     Ok(exit_code(true))
 }

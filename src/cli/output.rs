@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::table::{print_json, size, write_out};
+use super::table::size;
 use crate::clock::Timestamp;
 use crate::jobs::scrub::ScrubReport;
 use crate::maintenance::backup::BackupReport;
@@ -10,12 +10,7 @@ use crate::maintenance::fsck::FsckReport;
 use crate::printable::escape;
 use crate::server::operations::{GcReport, Report};
 
-/// Prints `report` to standard output.
-pub(super) fn print(report: &Report, json: bool) {
-    if json { print_json(report) } else { write_out(&to_text(report)) }
-}
-
-fn to_text(report: &Report) -> String {
+pub(super) fn to_text(report: &Report) -> String {
     match report {
         Report::Gc(report) => gc(report),
         Report::Fsck(report) => fsck(report),

@@ -7,10 +7,10 @@ use http::{Method, StatusCode};
 
 use super::args::RepoCommand;
 use super::confirm::confirm;
-use super::connect::connect;
+use super::connect::{change, connect};
 use super::output::count;
 use super::progress::Bar;
-use super::table::{print_json, write_out};
+use super::table::{print_result, write_out};
 use super::{Failure, exit_code, start};
 use crate::config::Config;
 use crate::http::api::{ChangeKind, RenameRequest, UndeleteRequest, Work};
@@ -27,30 +27,41 @@ pub(super) fn run(config: &Config, command: RepoCommand) -> Result<ExitCode, Fai
             confirm(&confirmation, &format!("Move everything in {repository} to the trash?"))?;
             delete(config, &repository, output.json)
         }
-        RepoCommand::Rename { from, to } => rename(config, &from, &to),
+        RepoCommand::Rename { from, to } => {
+            let request = RenameRequest { to: to.to_string() };
+            change::<()>(config, Method::POST, &["repositories", from.as_str(), "rename"], Some(&request))?;
+            write_out(&format!("renamed {from} to {to}\n"));
+            Ok(exit_code(true))
+        }
         RepoCommand::Restore { repository, output } => restore(config, &repository, output.json),
     }
 }
 
 fn delete(config: &Config, repository: &RepoName, json: bool) -> Result<ExitCode, Failure> {
-    let work = start()?.block_on(async {
-        let mut client = connect(config, true).await?;
-        let path = path(&["repositories", repository.as_str()]);
-        let started: Work = client.send(Method::DELETE, &path, None::<&()>).await?;
-        finish(&mut client, started).await
-    })?;
-    Ok(print_result(&work, json))
+    work(config, Method::DELETE, &["repositories", repository.as_str()], None, json)
 }
 
 /// Restores what the last deletion of `repository` removed.
 pub(super) fn restore(config: &Config, repository: &RepoName, json: bool) -> Result<ExitCode, Failure> {
+    let segments = ["repositories", repository.as_str(), "restore"];
+    work(config, Method::POST, &segments, Some(&UndeleteRequest::default()), json)
+}
+
+/// Starts the work that a request asks for, waits until it has finished, and prints its result.
+fn work(
+    config: &Config,
+    method: Method,
+    segments: &[&str],
+    body: Option<&UndeleteRequest>,
+    json: bool,
+) -> Result<ExitCode, Failure> {
     let work = start()?.block_on(async {
         let mut client = connect(config, true).await?;
-        let path = path(&["repositories", repository.as_str(), "restore"]);
-        let started: Work = client.send(Method::POST, &path, Some(&UndeleteRequest::default())).await?;
+        let started = client.send(method, &path(segments), body).await?;
         finish(&mut client, started).await
     })?;
-    Ok(print_result(&work, json))
+    print_result(&work, json, to_text);
+    Ok(exit_code(work.failed == 0))
 }
 
 /// Waits until `work` has finished, and returns its result.
@@ -83,15 +94,6 @@ async fn finish(client: &mut ApiClient, mut work: Work) -> Result<Work, Failure>
     Ok(work)
 }
 
-fn print_result(work: &Work, json: bool) -> ExitCode {
-    if json {
-        print_json(work);
-    } else {
-        write_out(&to_text(work));
-    }
-    exit_code(work.failed == 0)
-}
-
 fn to_text(work: &Work) -> String {
     let Work { repository, done, failed, .. } = work;
     let done = count(*done, "manifest");
@@ -115,16 +117,4 @@ fn to_text(work: &Work) -> String {
         text += &format!("  {digest} is missing\n");
     }
     text
-}
-
-fn rename(config: &Config, from: &RepoName, to: &RepoName) -> Result<ExitCode, Failure> {
-    let request = RenameRequest { to: to.to_string() };
-    start()?.block_on(async {
-        let mut client = connect(config, true).await?;
-        let path = path(&["repositories", from.as_str(), "rename"]);
-        client.send::<()>(Method::POST, &path, Some(&request)).await?;
-        Ok::<_, Failure>(())
-    })?;
-    write_out(&format!("renamed {from} to {to}\n"));
-    Ok(exit_code(true))
 }

@@ -5,18 +5,19 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
+use super::output::to_text;
 use super::progress::Bar;
-use super::table::print_json;
-use super::{Failure, exit_code, operate, output, start};
+use super::table::print_result;
+use super::{Failure, exit_code, operate, start};
 use crate::config::Config;
 use crate::server::operations::Report;
 use crate::server::{Restored, restore};
 
 /// The result as JSON.
 #[derive(Serialize)]
-struct Outcome<'a> {
-    copied: &'a Report,
-    verified: &'a Report,
+struct Outcome {
+    copied: Report,
+    verified: Report,
 }
 
 pub(super) fn run(config: &Config, dir: &Path, json: bool) -> Result<ExitCode, Failure> {
@@ -26,13 +27,7 @@ pub(super) fn run(config: &Config, dir: &Path, json: bool) -> Result<ExitCode, F
     let progress = |step| bar.show(&step);
     let Restored { copied, verified } = runtime.block_on(restore(config, &dir, &progress))?;
     drop(bar);
-    let copied = Report::Backup(copied);
-    let verified = Report::Fsck(verified);
-    if json {
-        print_json(&Outcome { copied: &copied, verified: &verified });
-    } else {
-        output::print(&copied, false);
-        output::print(&verified, false);
-    }
-    Ok(exit_code(copied.is_ok() && verified.is_ok()))
+    let outcome = Outcome { copied: Report::Backup(copied), verified: Report::Fsck(verified) };
+    print_result(&outcome, json, |Outcome { copied, verified }| to_text(copied) + &to_text(verified));
+    Ok(exit_code(outcome.copied.is_ok() && outcome.verified.is_ok()))
 }

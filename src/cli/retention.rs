@@ -7,13 +7,13 @@ use http::Method;
 use serde_json::Value;
 
 use super::args::{ImportFrom, Output, RetentionCommand};
-use super::connect::{connect, fetch};
-use super::table::{Table, print_json, short, size, when, write_out};
+use super::connect::{self, change, connect, fetch};
+use super::table::{Table, print_json, print_list, print_result, short, size, when, write_out};
 use super::{Failure, exit_code, start};
 use crate::config::Config;
 use crate::http::api::{
     Applied, ApplyRequest, Checked, ImportParameters, MAX_PAGE_ITEMS, Page, Plan, PlanParameters, PolicyList,
-    RecentParameters, Registries, Run, imported,
+    Registries, Run, imported,
 };
 use crate::printable::escape;
 use crate::retention::{PRESETS, Policies, Policy};
@@ -99,29 +99,23 @@ async fn load_plan(client: &mut ApiClient, parameters: &mut PlanParameters) -> R
 }
 
 fn apply(config: &Config, request: &ApplyRequest, json: bool) -> Result<ExitCode, Failure> {
-    let done: Applied = start()?.block_on(async {
-        let mut client = connect(config, true).await?;
-        let path = path(&["retention", "apply"]);
-        Ok::<_, Failure>(client.send(Method::POST, &path, Some(request)).await?)
-    })?;
-    if json {
-        print_json(&done);
-        return Ok(exit_code(!done.stopped));
-    }
-    let mut text = format!("Moved {} tags and {} manifests to the trash.\n", done.tags, done.manifests);
-    for skip in &done.skips {
-        let tag = skip.tag.as_deref().unwrap_or(&skip.digest);
-        text.push_str(&format!("Skipped {} {tag}: it has changed\n", skip.repository));
-    }
-    if done.stopped {
-        text.push_str("Stopped at this tag; earlier changes remain.\n");
-    }
-    write_out(&text);
+    let done: Applied = change(config, Method::POST, &["retention", "apply"], Some(request))?;
+    print_result(&done, json, |done| {
+        let mut text = format!("Moved {} tags and {} manifests to the trash.\n", done.tags, done.manifests);
+        for skip in &done.skips {
+            let tag = skip.tag.as_deref().unwrap_or(&skip.digest);
+            text.push_str(&format!("Skipped {} {tag}: it has changed\n", skip.repository));
+        }
+        if done.stopped {
+            text.push_str("Stopped at this tag; earlier changes remain.\n");
+        }
+        text
+    });
     Ok(exit_code(!done.stopped))
 }
 
 fn policies(config: &Config, json: bool) -> Result<ExitCode, Failure> {
-    let found: PolicyList = start()?.block_on(fetch(config, &path(&["retention", "policies"]), &()))?;
+    let found: PolicyList = fetch(config, &["retention", "policies"], &())?;
     if json {
         print_json(&found);
         return Ok(exit_code(found.broken.is_none()));
@@ -145,25 +139,19 @@ fn policies(config: &Config, json: bool) -> Result<ExitCode, Failure> {
 }
 
 fn runs(config: &Config, json: bool) -> Result<ExitCode, Failure> {
-    let parameters = RecentParameters::default();
-    let found: Page<Run> = start()?.block_on(fetch(config, &path(&["retention", "runs"]), &parameters))?;
-    if json {
-        print_json(&found.items);
-        return Ok(exit_code(true));
-    }
-    let mut table = Table::new(["STARTED (UTC)", "ENDED (UTC)", "BY", ">TAGS", ">MANIFESTS", ">SKIPPED"]);
-    for run in &found.items {
+    let found: Page<Run> = fetch(config, &["retention", "runs"], &())?;
+    let heads = ["STARTED (UTC)", "ENDED (UTC)", "BY", ">TAGS", ">MANIFESTS", ">SKIPPED"];
+    print_list(&found.items, json, heads, |run| {
         let cause = serde_json::to_value(run.cause).ok();
-        table.row([
+        [
             when(Some(run.began_at)),
             when(Some(run.ended_at)),
             cause.as_ref().and_then(Value::as_str).unwrap_or_default().to_owned(),
             run.tags.to_string(),
             run.manifests.to_string(),
             run.skipped.to_string(),
-        ]);
-    }
-    table.print();
+        ]
+    });
     Ok(exit_code(true))
 }
 
@@ -190,11 +178,8 @@ fn set(config: &Config, file: &Path) -> Result<ExitCode, Failure> {
 }
 
 fn remove(config: &Config, name: &str) -> Result<ExitCode, Failure> {
-    start()?.block_on(async {
-        let mut client = connect(config, true).await?;
-        let () = client.send(Method::DELETE, &path(&["retention", "policies", name]), None::<&()>).await?;
-        Ok(exit_code(true))
-    })
+    connect::remove(config, &["retention", "policies", name], &())?;
+    Ok(exit_code(true))
 }
 
 fn check(file: &Path) -> Result<ExitCode, Failure> {
@@ -232,12 +217,10 @@ fn presets(name: Option<&str>) -> Result<ExitCode, Failure> {
 fn import(file: &Path, parameters: &ImportParameters, output: &Output) -> Result<ExitCode, Failure> {
     let text = text_file::read(file).map_err(|error| Failure::of(file.display(), error))?;
     let found = imported(&text, parameters).map_err(|error| Failure::of(file.display(), error))?;
-    if output.json {
-        print_json(&found);
-    } else {
+    print_result(&found, output.json, |found| {
         let notes: String = found.notes.iter().map(|note| format!("# {note}\n")).collect();
-        write_out(&format!("{notes}\n{}", found.toml));
-    }
+        format!("{notes}\n{}", found.toml)
+    });
     Ok(exit_code(true))
 }
 

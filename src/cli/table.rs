@@ -50,14 +50,29 @@ impl<const N: usize> Table<N> {
     }
 }
 
-/// Prints `value` as JSON to standard output.
-pub(super) fn print_json<T: Serialize>(value: &T) {
-    write_json(&(serde_json::to_string_pretty(value).unwrap_or_default() + "\n"));
+/// Prints a list: as JSON, or as a table with these column heads and a row for each item.
+pub(super) fn print_list<T: Serialize, const N: usize>(
+    items: &[T],
+    json: bool,
+    heads: [&'static str; N],
+    row: impl Fn(&T) -> [String; N],
+) {
+    if json {
+        return print_json(items);
+    }
+    let mut table = Table::new(heads);
+    items.iter().for_each(|item| table.row(row(item)));
+    table.print();
 }
 
-/// Prints a JSON text to standard output.
-pub(super) fn write_json(json: &str) {
-    write_raw(&escape_json(json));
+/// Prints a result: as JSON, or as the text that `format` returns.
+pub(super) fn print_result<T: Serialize>(result: &T, json: bool, format: impl FnOnce(&T) -> String) {
+    if json { print_json(result) } else { write_out(&format(result)) }
+}
+
+/// Prints `value` as JSON to standard output.
+pub(super) fn print_json<T: Serialize + ?Sized>(value: &T) {
+    write_raw(&escape_json(&(serde_json::to_string_pretty(value).unwrap_or_default() + "\n")));
 }
 
 /// Prints lines to standard output. Escapes terminal control and invisible characters, but not line breaks: text from

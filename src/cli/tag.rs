@@ -5,13 +5,12 @@ use std::process::ExitCode;
 use http::Method;
 
 use super::args::{TagCommand, TagName};
-use super::connect::{change, list};
-use super::table::{Table, print_json, when, write_out};
-use super::{Failure, exit_code, start};
+use super::connect::{change, list, remove};
+use super::table::{print_list, print_result, when, write_out};
+use super::{Failure, exit_code};
 use crate::config::Config;
 use crate::http::api::{ChangeKind, Event, PageParameters, RollbackRequest, RolledBack};
 use crate::oci::Digest;
-use crate::server::admin::path;
 
 pub(super) fn run(config: &Config, command: TagCommand) -> Result<ExitCode, Failure> {
     match command {
@@ -21,28 +20,21 @@ pub(super) fn run(config: &Config, command: TagCommand) -> Result<ExitCode, Fail
     }
 }
 
-fn path_of(name: &TagName, more: &[&str]) -> String {
-    path(&[&["repositories", name.repository.as_str(), "tags", name.tag.as_str()], more].concat())
+fn path_of<'a>(name: &'a TagName, more: &[&'a str]) -> Vec<&'a str> {
+    [&["repositories", name.repository.as_str(), "tags", name.tag.as_str()], more].concat()
 }
 
 fn history(config: &Config, tag: &TagName, limit: Option<usize>, json: bool) -> Result<ExitCode, Failure> {
-    let path = path_of(tag, &["history"]);
-    let found: Vec<Event> = start()?.block_on(list(config, &path, PageParameters::default(), limit))?;
-    if json {
-        print_json(&found);
-        return Ok(exit_code(true));
-    }
-    let mut table = Table::new(["AT (UTC)", "CHANGE", "DIGEST", "BY", "REASON"]);
-    for event in found {
-        table.row([
+    let found: Vec<Event> = list(config, &path_of(tag, &["history"]), PageParameters::default(), limit)?;
+    print_list(&found, json, ["AT (UTC)", "CHANGE", "DIGEST", "BY", "REASON"], |event| {
+        [
             when(Some(event.at)),
             verb(event.kind).into(),
-            event.digest.unwrap_or_else(|| "(none)".into()),
-            event.by.unwrap_or_default(),
-            event.reason.unwrap_or_default(),
-        ]);
-    }
-    table.print();
+            event.digest.clone().unwrap_or_else(|| "(none)".into()),
+            event.by.clone().unwrap_or_default(),
+            event.reason.clone().unwrap_or_default(),
+        ]
+    });
     Ok(exit_code(true))
 }
 
@@ -61,17 +53,16 @@ fn verb(kind: ChangeKind) -> &'static str {
 fn rollback(config: &Config, tag: &TagName, to: Option<&Digest>, json: bool) -> Result<ExitCode, Failure> {
     let request = RollbackRequest { to: to.map(ToString::to_string) };
     let back: RolledBack = change(config, Method::POST, &path_of(tag, &["rollback"]), Some(&request))?;
-    if json {
-        print_json(&back);
-        return Ok(exit_code(true));
-    }
-    let from = back.from.map_or_else(|| "did not exist".into(), |from| format!("pointed at {from}"));
-    write_out(&format!("{}:{} {from}; it now points at {}\n", tag.repository, tag.tag, back.to));
+    print_result(&back, json, |back| {
+        let from =
+            back.from.as_ref().map_or_else(|| "did not exist".into(), |from| format!("pointed at {from}"));
+        format!("{}:{} {from}; it now points at {}\n", tag.repository, tag.tag, back.to)
+    });
     Ok(exit_code(true))
 }
 
 fn delete(config: &Config, tag: &TagName) -> Result<ExitCode, Failure> {
-    change::<(), ()>(config, Method::DELETE, &path_of(tag, &[]), None)?;
+    remove(config, &path_of(tag, &[]), &())?;
     write_out(&format!(
         "removed {0}:{1}; orlop trash restore {0}:{1} restores it\n",
         tag.repository, tag.tag

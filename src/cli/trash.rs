@@ -8,14 +8,13 @@ use super::args::{RestoreTarget, TrashCommand};
 use super::confirm::confirm;
 use super::connect::{self, change};
 use super::output::count;
-use super::table::{Table, print_json, when, write_out};
-use super::{Failure, exit_code, repo, start};
+use super::table::{print_list, print_result, when};
+use super::{Failure, exit_code, repo};
 use crate::config::Config;
 use crate::http::api::{
     Emptied, EmptyRequest, Removed, RemovedKind, RestoreRequest, Restored, TrashParameters,
 };
 use crate::oci::RepoName;
-use crate::server::admin::path;
 
 pub(super) fn run(config: &Config, command: TrashCommand) -> Result<ExitCode, Failure> {
     match command {
@@ -37,23 +36,17 @@ fn list(
 ) -> Result<ExitCode, Failure> {
     let repository = repository.map(|name| name.to_string());
     let parameters = TrashParameters { repository, ..TrashParameters::default() };
-    let found: Vec<Removed> =
-        start()?.block_on(connect::list(config, &path(&["trash"]), parameters, limit))?;
-    if json {
-        print_json(&found);
-        return Ok(exit_code(true));
-    }
-    let mut table = Table::new(["REMOVED (UTC)", "KEPT UNTIL (UTC)", "ITEM", "TAGS", "REASON"]);
-    for removed in &found {
-        table.row([
+    let found: Vec<Removed> = connect::list(config, &["trash"], parameters, limit)?;
+    let heads = ["REMOVED (UTC)", "KEPT UNTIL (UTC)", "ITEM", "TAGS", "REASON"];
+    print_list(&found, json, heads, |removed| {
+        [
             when(Some(removed.removed_at)),
             when(Some(removed.kept_until)),
             item_name(removed),
             tags(removed),
             removed.tags.first().and_then(|tag| tag.reason.clone()).unwrap_or_default(),
-        ]);
-    }
-    table.print();
+        ]
+    });
     Ok(exit_code(true))
 }
 
@@ -88,12 +81,8 @@ fn restore(config: &Config, target: RestoreTarget, json: bool) -> Result<ExitCod
             tag: Some(name.tag.to_string()),
         },
     };
-    let restored: Restored = change(config, Method::POST, &path(&["trash", "restore"]), Some(&request))?;
-    if json {
-        print_json(&restored);
-    } else {
-        write_out(&to_text(&request, &restored));
-    }
+    let restored: Restored = change(config, Method::POST, &["trash", "restore"], Some(&request))?;
+    print_result(&restored, json, |restored| to_text(&request, restored));
     Ok(exit_code(true))
 }
 
@@ -119,19 +108,17 @@ fn to_text(request: &RestoreRequest, restored: &Restored) -> String {
 
 fn empty(config: &Config, repository: Option<RepoName>, json: bool) -> Result<ExitCode, Failure> {
     let request = EmptyRequest { repository: repository.map(|name| name.to_string()) };
-    let emptied: Emptied = change(config, Method::POST, &path(&["trash", "empty"]), Some(&request))?;
-    if json {
-        print_json(&emptied);
-        return Ok(exit_code(true));
-    }
-    let mut text = format!("permanently deleted {}\n", count(emptied.manifests, "manifest"));
-    if emptied.manifests > 0 {
-        let from = when(Some(emptied.collected_from));
-        text += &format!(
-            "the garbage collector frees their space from {from} (UTC) on, and that of children and \
-             signatures removed with them gc.lease later; content that is still referenced stays\n"
-        );
-    }
-    write_out(&text);
+    let emptied: Emptied = change(config, Method::POST, &["trash", "empty"], Some(&request))?;
+    print_result(&emptied, json, |emptied| {
+        let mut text = format!("permanently deleted {}\n", count(emptied.manifests, "manifest"));
+        if emptied.manifests > 0 {
+            let from = when(Some(emptied.collected_from));
+            text += &format!(
+                "the garbage collector frees their space from {from} (UTC) on, and that of children and \
+                 signatures removed with them gc.lease later; content that is still referenced stays\n"
+            );
+        }
+        text
+    });
     Ok(exit_code(true))
 }

@@ -5,15 +5,14 @@ use std::process::ExitCode;
 
 use super::connect::fetch;
 use super::output::count;
-use super::table::{print_json, size, write_out};
-use super::{Failure, exit_code, start};
+use super::table::{print_result, size};
+use super::{Failure, exit_code};
 use crate::config::Config;
 use crate::http::api::{
     BudgetUse, QuotaReport, ReclaimableReport, StoreUsage, Usage, UsageDay, UsageParameters, UsageReport,
     Waiting,
 };
 use crate::metadata::Scope;
-use crate::server::admin::path;
 
 /// Maximum number of repositories in the text output.
 const MAX_LISTED_REPOSITORIES: usize = 100;
@@ -21,12 +20,8 @@ const MAX_LISTED_REPOSITORIES: usize = 100;
 /// Prints the disk usage of the repositories in `scope`.
 pub(super) fn run(config: &Config, scope: Scope, json: bool) -> Result<ExitCode, Failure> {
     let parameters = UsageParameters { scope: Some(scope.to_string()) };
-    let report: UsageReport = start()?.block_on(fetch(config, &path(&["usage"]), &parameters))?;
-    if json {
-        print_json(&report);
-    } else {
-        write_out(&usage(&report));
-    }
+    let report: UsageReport = fetch(config, &["usage"], &parameters)?;
+    print_result(&report, json, usage);
     Ok(exit_code(true))
 }
 

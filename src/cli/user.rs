@@ -6,14 +6,12 @@ use std::process::ExitCode;
 use http::Method;
 
 use super::args::UserCommand;
-use super::connect::{change, fetch};
-use super::table::{Table, print_json, when, write_out};
-use super::{Failure, exit_code, start};
+use super::connect::{change, fetch, remove};
+use super::table::{print_list, print_result, when, write_out};
+use super::{Failure, exit_code};
 use crate::config::Config;
 use crate::http::api::{Account, AccountMade, AccountRequest, AccountUpdate, RoleThere};
-use crate::metadata::AccountKind;
-use crate::metadata::ScopedRole;
-use crate::server::admin::path;
+use crate::metadata::{AccountKind, ScopedRole};
 use crate::text_file;
 
 pub(super) fn run(config: &Config, command: UserCommand) -> Result<ExitCode, Failure> {
@@ -21,22 +19,21 @@ pub(super) fn run(config: &Config, command: UserCommand) -> Result<ExitCode, Fai
         UserCommand::Add { name, may, robot, password_stdin, output } => {
             let roles = may.into_iter().map(|ScopedRole { role, scope }| RoleThere { role, scope }).collect();
             let request = AccountRequest { password: password(password_stdin)?, robot, roles };
-            let made: AccountMade = change(config, Method::PUT, &path(&["accounts", &name]), Some(&request))?;
-            print_result(&made, output.json, "created");
+            let made: AccountMade = change(config, Method::PUT, &["accounts", &name], Some(&request))?;
+            print_result(&made, output.json, |made| to_text(made, "created"));
         }
         UserCommand::List(output) => list(config, output.json)?,
         UserCommand::Password { name, password_stdin, output } => {
             let password = password(password_stdin)?;
             let new_password = password.is_none();
             let update = AccountUpdate { password, new_password, disabled: None };
-            let made: AccountMade =
-                change(config, Method::PATCH, &path(&["accounts", &name]), Some(&update))?;
-            print_result(&made, output.json, "set a new password for");
+            let made: AccountMade = change(config, Method::PATCH, &["accounts", &name], Some(&update))?;
+            print_result(&made, output.json, |made| to_text(made, "set a new password for"));
         }
         UserCommand::Disable { name } => disable(config, &name, true)?,
         UserCommand::Enable { name } => disable(config, &name, false)?,
         UserCommand::Remove { name } => {
-            change::<(), ()>(config, Method::DELETE, &path(&["accounts", &name]), None)?;
+            remove(config, &["accounts", &name], &())?;
             write_out(&format!("removed {name}\n"));
         }
     }
@@ -58,11 +55,7 @@ fn password(wanted: bool) -> Result<Option<String>, Failure> {
     Ok(Some(password))
 }
 
-fn print_result(made: &AccountMade, json: bool, action: &str) {
-    if json {
-        print_json(made);
-        return;
-    }
+fn to_text(made: &AccountMade, action: &str) -> String {
     let name = &made.account.name;
     let mut text = format!("{action} {name}\n");
     if let Some(password) = &made.password {
@@ -74,24 +67,19 @@ fn print_result(made: &AccountMade, json: bool, action: &str) {
     {
         text += &format!("{name} has no role yet; to grant one: orlop org grant {name} ROLE REPO|PREFIX/\n");
     }
-    write_out(&text);
+    text
 }
 
 fn disable(config: &Config, name: &str, disabled: bool) -> Result<(), Failure> {
     let update = AccountUpdate { disabled: Some(disabled), ..AccountUpdate::default() };
-    change::<_, AccountMade>(config, Method::PATCH, &path(&["accounts", name]), Some(&update))?;
+    change::<AccountMade>(config, Method::PATCH, &["accounts", name], Some(&update))?;
     write_out(&format!("{} {name}\n", if disabled { "disabled" } else { "enabled" }));
     Ok(())
 }
 
 fn list(config: &Config, json: bool) -> Result<(), Failure> {
-    let found: Vec<Account> = start()?.block_on(fetch(config, &path(&["accounts"]), &()))?;
-    if json {
-        print_json(&found);
-        return Ok(());
-    }
-    let mut table = Table::new(["USER", "KIND", "ROLES", "TEAMS", "SINCE (UTC)"]);
-    for account in found {
+    let found: Vec<Account> = fetch(config, &["accounts"], &())?;
+    print_list(&found, json, ["USER", "KIND", "ROLES", "TEAMS", "SINCE (UTC)"], |account| {
         let kind = match account.kind {
             AccountKind::Bootstrap => "administrator",
             AccountKind::Person => "person",
@@ -102,14 +90,13 @@ fn list(config: &Config, json: bool) -> Result<(), Failure> {
             scope => format!("{role}:{scope}"),
         });
         let kind = if account.disabled { format!("{kind}, disabled") } else { kind.to_owned() };
-        table.row([
-            account.name,
+        [
+            account.name.clone(),
             kind,
             roles.collect::<Vec<_>>().join(" "),
             account.teams.join(" "),
             when(Some(account.created_at)),
-        ]);
-    }
-    table.print();
+        ]
+    });
     Ok(())
 }

@@ -5,13 +5,12 @@ use std::process::ExitCode;
 use std::str::FromStr;
 
 use super::connect::fetch;
-use super::table::{print_json, size, when, write_out};
-use super::{Failure, exit_code, start};
+use super::table::{print_result, size, when};
+use super::{Failure, exit_code};
 use crate::config::Config;
 use crate::http::api::{BlobReasons, HeldBy, KeptBlob, ManifestReasons, Stage, Time, Why, WhyParameters};
 use crate::oci::{Reference, RepoName, Tag};
 use crate::printable::escape;
-use crate::server::admin::path;
 
 /// The tag, manifest or blob to explain.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,12 +49,8 @@ pub(super) fn run(config: &Config, subject: &Subject, json: bool) -> Result<Exit
         repository: subject.repository.as_ref().map(ToString::to_string),
         reference: subject.reference.to_string(),
     };
-    let why: Why = start()?.block_on(fetch(config, &path(&["why"]), &parameters))?;
-    if json {
-        print_json(&why);
-    } else {
-        write_out(&text(&why));
-    }
+    let why: Why = fetch(config, &["why"], &parameters)?;
+    print_result(&why, json, text);
     Ok(exit_code(true))
 }
 

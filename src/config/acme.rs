@@ -1,15 +1,15 @@
 //! `[acme]`: a certificate from a certificate authority by ACME.
 
-use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
 use super::Config;
-use super::text::{Text, text_serde};
+use super::text::{Text, display_inner, text_serde};
 
 text_serde!(DnsName, Directory, Email);
+display_inner!(DnsName, Directory, Email);
 
 /// Settings of the ACME client (RFC 8555).
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -99,12 +99,6 @@ impl Text for DnsName {
     }
 }
 
-impl fmt::Display for DnsName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
 /// URL of an ACME directory (RFC 8555, 7.1.1).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Directory(String);
@@ -134,12 +128,6 @@ impl Text for Directory {
     }
 }
 
-impl fmt::Display for Directory {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
 /// An e-mail address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Email(String);
@@ -161,12 +149,6 @@ impl Text for Email {
         let (name, host) = text.split_once('@')?;
         (plain && !name.is_empty() && !host.contains('@') && DnsName::parse(host).is_some())
             .then(|| Self(text.to_owned()))
-    }
-}
-
-impl fmt::Display for Email {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
     }
 }
 

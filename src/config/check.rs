@@ -1,7 +1,10 @@
 //! Checks for values that have the right type but are out of range or contradict each other.
 
+use std::fmt::Display;
+use std::time::Duration;
+
 use super::acme;
-use super::{Budget, Config, Count, Size, Span};
+use super::{Budget, Config, Count, Lists, Size, Span, Storage};
 use crate::auth::Rule;
 use crate::errors::Chain;
 use crate::retention::Place;
@@ -47,28 +50,18 @@ fn spans(config: &Config) -> Result<(), Invalid> {
         ("retention.interval", config.retention.interval),
         ("gc.lease_pressure", config.gc.lease_pressure),
     ] {
-        check_positive(key, span)?;
+        check_least(key, span, Span(Duration::from_millis(1)))?;
     }
-    let least = Span(MINUTE);
-    let most = Span(MINUTE * 60 * 24);
-    let lifetime = config.auth.token_lifetime;
-    if !(least..=most).contains(&lifetime) {
-        return Err(("auth.token_lifetime", format!("must be from {least} to {most}, not {lifetime}")));
-    }
-    Ok(())
+    check_range("auth.token_lifetime", config.auth.token_lifetime, MIN_TOKEN_LIFETIME, DAY)
 }
 
-/// Clients assume this lifetime if a token response names none.
-const MINUTE: std::time::Duration = std::time::Duration::from_secs(60);
+/// Minimum of `auth.token_lifetime`: clients assume this lifetime if a token response names none.
+const MIN_TOKEN_LIFETIME: Span = Span::seconds(60);
 
-fn check_positive(key: &'static str, span: Span) -> Result<(), Invalid> {
-    if span < Span(std::time::Duration::from_millis(1)) {
-        return Err((key, format!("must be at least 1ms, not {span}")));
-    }
-    Ok(())
-}
+const DAY: Span = Span::hours(24);
 
 fn counts(config: &Config) -> Result<(), Invalid> {
+    let check_range = |key, count, least, most| check_range(key, count, Count(least), Count(most));
     check_range("server.max_connections", config.server.max_connections, 1, 1_000_000)?;
     check_range("server.rate_limit", config.server.rate_limit, 0, 1_000_000)?;
     check_range("manifests.max_references", config.manifests.max_references, 1, 1_000_000)?;
@@ -84,11 +77,20 @@ fn counts(config: &Config) -> Result<(), Invalid> {
     check_range("lists.max_page", config.lists.max_page, 1, 100_000)
 }
 
-fn check_range(key: &'static str, count: Count, least: u32, most: u32) -> Result<(), Invalid> {
-    if !(least..=most).contains(&count.0) {
-        return Err((key, format!("must be from {least} to {most}, not {count}")));
+fn check_range<T: PartialOrd + Display>(
+    key: &'static str,
+    value: T,
+    least: T,
+    most: T,
+) -> Result<(), Invalid> {
+    if (&least..=&most).contains(&&value) {
+        return Ok(());
     }
-    Ok(())
+    Err((key, format!("must be from {least} to {most}, not {value}")))
+}
+
+fn check_least<T: PartialOrd + Display>(key: &'static str, value: T, least: T) -> Result<(), Invalid> {
+    if value >= least { Ok(()) } else { Err((key, format!("must be at least {least}, not {value}"))) }
 }
 
 /// Minimum of `server.memory`: one large manifest and one password hash need this much.
@@ -104,25 +106,13 @@ const MIN_MANIFEST: Size = Size(1 << 10);
 pub const MIN_SCRUB_RATE: Size = Size(1 << 10);
 
 fn sizes(config: &Config) -> Result<(), Invalid> {
-    let least = MIN_MANIFEST;
-    let most = Size::mib(64);
-    let manifest = config.manifests.max_size;
-    if !(least..=most).contains(&manifest) {
-        return Err(("manifests.max_size", format!("must be from {least} to {most}, not {manifest}")));
+    check_range("manifests.max_size", config.manifests.max_size, MIN_MANIFEST, Size::mib(64))?;
+    check_least("scrub.rate", config.scrub.rate, MIN_SCRUB_RATE)?;
+    if let Some(Budget::Size(budget)) = config.storage.budget {
+        check_least("storage.budget", budget, MIN_BUDGET)?;
     }
-    if config.scrub.rate < MIN_SCRUB_RATE {
-        let message = format!("must be at least {MIN_SCRUB_RATE}, not {}", config.scrub.rate);
-        return Err(("scrub.rate", message));
-    }
-    if let Some(Budget::Size(budget)) = config.storage.budget
-        && budget < MIN_BUDGET
-    {
-        return Err(("storage.budget", format!("must be at least {MIN_BUDGET}, not {budget}")));
-    }
-    if let Some(memory) = config.server.memory
-        && memory < MIN_MEMORY
-    {
-        return Err(("server.memory", format!("must be at least {MIN_MEMORY}, not {memory}")));
+    if let Some(memory) = config.server.memory {
+        check_least("server.memory", memory, MIN_MEMORY)?;
     }
     if config.uploads.max_size.0 == 0 {
         return Err(("uploads.max_size", "must be at least 1B".into()));
@@ -132,18 +122,12 @@ fn sizes(config: &Config) -> Result<(), Invalid> {
 
 fn quotas(config: &Config) -> Result<(), Invalid> {
     for (at, quota) in config.quotas.iter().enumerate() {
-        let prefix = &quota.prefix;
+        let prefix = quota.prefix.as_str();
         if quota.bytes.is_none() && quota.tags.is_none() && quota.repositories.is_none() {
-            return Err((
-                "quotas",
-                format!(
-                    "the quota of {prefix:?} needs bytes, tags or repositories",
-                    prefix = prefix.as_str()
-                ),
-            ));
+            return Err(("quotas", format!("the quota of {prefix:?} needs bytes, tags or repositories")));
         }
-        if config.quotas[..at].iter().any(|other| other.prefix == *prefix) {
-            return Err(("quotas", format!("there are two quotas of {prefix:?}", prefix = prefix.as_str())));
+        if config.quotas[..at].iter().any(|other| other.prefix == quota.prefix) {
+            return Err(("quotas", format!("there are two quotas of {prefix:?}")));
         }
     }
     Ok(())
@@ -168,7 +152,7 @@ fn identities(config: &Config) -> Result<(), Invalid> {
                 "audience must differ from client_id, or tokens of people would be accepted as those of jobs",
             );
         }
-        if provider.visit > Span(MINUTE * 60 * 24) {
+        if provider.visit > DAY {
             return invalid("visit must be at most 1d");
         }
         if provider.client_secret.is_some() && provider.client_secret_file.is_some() {
@@ -189,20 +173,17 @@ fn check_combinations(config: &Config) -> Result<(), Invalid> {
     let lists = &config.lists;
     let server = &config.server;
     if storage.warn_free < storage.min_free {
-        let warn = storage.warn_free;
-        let min = storage.min_free;
+        let Storage { warn_free: warn, min_free: min, .. } = storage;
         let message = format!("must be at least storage.min_free, which is {min}, not {warn}");
         return Err(("storage.warn_free", message));
     }
     if storage.low_mark >= storage.high_mark {
-        let low = storage.low_mark;
-        let high = storage.high_mark;
+        let Storage { low_mark: low, high_mark: high, .. } = storage;
         let message = format!("must be less than storage.high_mark, which is {high}, not {low}");
         return Err(("storage.low_mark", message));
     }
     if lists.page > lists.max_page {
-        let page = lists.page;
-        let most = lists.max_page;
+        let Lists { page, max_page: most } = lists;
         return Err(("lists.page", format!("must be at most lists.max_page, which is {most}, not {page}")));
     }
     match (&server.tls_certificate, &server.tls_key) {

@@ -10,13 +10,14 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use url::Url;
 
 use super::auth::Secret;
-use super::text::{Text, text_serde};
+use super::text::{Text, display_inner, text_serde};
 use super::units::Span;
 use crate::auth::{AuthoritySettings, KeySource, ProviderSettings, RuleSettings, SignInSettings};
 use crate::metadata::{ScopedRole, Team, check_name};
 use crate::outbound;
 
 text_serde!(PrivateUrl, KeysAt, ProviderName);
+display_inner!(PrivateUrl, KeysAt, ProviderName);
 
 /// An OpenID Connect provider.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -176,12 +177,6 @@ impl Text for PrivateUrl {
     }
 }
 
-impl fmt::Display for PrivateUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
 /// Source of public keys: a file or a URL.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeysAt(pub KeySource);
@@ -197,12 +192,6 @@ impl Text for KeysAt {
     }
 }
 
-impl fmt::Display for KeysAt {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
 /// Name of an identity provider.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProviderName(pub String);
@@ -212,12 +201,6 @@ impl Text for ProviderName {
 
     fn parse(text: &str) -> Option<Self> {
         check_name(text).ok().map(|()| Self(text.to_owned()))
-    }
-}
-
-impl fmt::Display for ProviderName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
     }
 }
 

@@ -1,13 +1,13 @@
 //! IP networks in settings.
 
-use std::fmt;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::text::{Text, text_serde};
+use super::text::{Text, display_inner, text_serde};
 
 text_serde!(Network);
+display_inner!(Network);
 
 /// A network in CIDR notation, or a single address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,12 +26,6 @@ impl Text for Network {
     fn parse(text: &str) -> Option<Self> {
         let one = || text.parse().ok().map(|address: IpAddr| IpNet::from(address.to_canonical()));
         text.parse().ok().or_else(one).map(Self)
-    }
-}
-
-impl fmt::Display for Network {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
     }
 }
 

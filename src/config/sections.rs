@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::units::{Budget, Count, LogFilter, Percent, Period, Size, Span, Untagged};
+use crate::http::api::Changes;
 use crate::metadata::Scope;
 use crate::retention::{Policies, Policy, TagList};
 
@@ -277,28 +278,12 @@ impl Default for Lists {
     }
 }
 
-/// Who may make changes through the management API.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Changes {
-    /// Clients of the admin socket only.
-    Socket,
-    /// Clients of the HTTP port too.
-    Anyone,
-}
-
 /// The management API.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Api {
     /// Who may make changes.
     pub changes: Changes,
-}
-
-impl Default for Api {
-    fn default() -> Self {
-        Self { changes: Changes::Socket }
-    }
 }
 
 /// Requests to other servers.

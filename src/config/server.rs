@@ -6,17 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::network::Network;
 use super::units::{Count, Listen, PublicUrl, Size, Span};
+pub use crate::http::ForwardedHeader;
 use crate::memory;
-
-/// Forwarding headers that the trusted proxies set.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum ForwardedHeader {
-    /// `X-Forwarded-For`, `X-Forwarded-Proto` and `X-Forwarded-Host`.
-    XForwarded,
-    /// `Forwarded` (RFC 7239).
-    Forwarded,
-}
 
 /// Network connections.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -72,4 +72,15 @@ macro_rules! text_serde {
         }
     )*};
 }
-pub(super) use text_serde;
+/// Implements `Display` for `$type` as that of its only field.
+macro_rules! display_inner {
+    ($($type:ty),*) => {$(
+        impl std::fmt::Display for $type {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+    )*};
+}
+
+pub(super) use {display_inner, text_serde};

@@ -1,13 +1,12 @@
 //! `[traces]`: export of spans to a collector.
 
-use std::fmt;
-
 use serde::{Deserialize, Serialize};
 
-use super::text::{Text, text_serde};
+use super::text::{Text, display_inner, text_serde};
 use super::units::Percent;
 
 text_serde!(CollectorUrl);
+display_inner!(CollectorUrl);
 
 /// Export of traces.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -48,12 +47,6 @@ impl Text for CollectorUrl {
         let host = uri.host().is_some_and(|host| !host.is_empty());
         let bare = uri.query().is_none() && !text.contains(['#', '@']);
         (web && host && bare).then(|| Self(text.trim_end_matches('/').to_owned()))
-    }
-}
-
-impl fmt::Display for CollectorUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
     }
 }
 

@@ -10,9 +10,10 @@ use serde::de::{Deserializer, Error, Visitor};
 use serde::{Deserialize, Serialize};
 use tracing_subscriber::EnvFilter;
 
-use super::text::{Text, text_serde};
+use super::text::{Text, display_inner, text_serde};
 
 text_serde!(Span, Size, Percent, Budget, Untagged, Period, Listen, PublicUrl, LogFilter);
+display_inner!(Listen, PublicUrl, LogFilter, Count);
 
 /// Maximum duration. Timestamps plus this stay well within the range that the database stores.
 const MAX_SPAN: Duration = Duration::from_secs(100 * 366 * 24 * 60 * 60);
@@ -234,12 +235,6 @@ impl Text for Listen {
     }
 }
 
-impl fmt::Display for Listen {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
 /// A URL with only a scheme and a host, stored without a slash at its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PublicUrl(String);
@@ -266,12 +261,6 @@ impl Text for PublicUrl {
         let host = uri.host().is_some_and(|host| !host.is_empty());
         let bare = uri.path() == "/" && uri.query().is_none() && !text.contains(['#', '@']);
         (web && host && bare).then(|| Self(text.trim_end_matches('/').to_owned()))
-    }
-}
-
-impl fmt::Display for PublicUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
     }
 }
 
@@ -306,12 +295,6 @@ impl Text for LogFilter {
     }
 }
 
-impl fmt::Display for LogFilter {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
 /// A count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Count(pub u32);
@@ -320,12 +303,6 @@ impl Count {
     /// Returns the count as `usize`.
     pub const fn get(self) -> usize {
         self.0 as usize
-    }
-}
-
-impl fmt::Display for Count {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
     }
 }
 

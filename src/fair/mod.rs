@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 
@@ -55,22 +55,23 @@ pub enum Client {
 }
 
 impl Client {
-    /// Returns the client with this address. Networks give each host 64 bits of version 6, so the rest of the address
-    /// identifies nothing.
+    /// Returns the client with this address.
     pub fn from_address(address: IpAddr) -> Self {
-        Self::Address(match address.to_canonical() {
-            IpAddr::V6(address) => {
-                let network = address.to_bits() & !u128::from(u64::MAX);
-                Ipv6Addr::from_bits(network).into()
-            }
-            address @ IpAddr::V4(_) => address,
-        })
+        Self::Address(network(address))
     }
 
     /// Returns a client that is counted separately from all others.
     pub fn single_request() -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         Self::Request(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+/// The network that a provider gives to one customer: an IPv4 address, or the first 64 bits of an IPv6 address.
+pub fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX))),
+        ipv4 @ IpAddr::V4(_) => ipv4,
     }
 }
 
@@ -148,17 +149,17 @@ impl FairQueue {
 
     /// Returns how many clients wait for a turn.
     pub fn waiting(&self) -> usize {
-        self.lock().waiting.len()
+        self.state.lock().waiting.len()
     }
 
     /// Returns how many places are taken.
     pub fn taken(&self) -> usize {
-        self.lock().holders.len()
+        self.state.lock().holders.len()
     }
 
     fn enqueue(self: &Arc<Self>, client: &Client) -> (Ticket, oneshot::Receiver<Turn>) {
         let (sender, receiver) = oneshot::channel();
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         let ticket = Ticket(state.next_ticket);
         state.next_ticket += 1;
         state.shares.enqueue(client, ticket);
@@ -224,7 +225,7 @@ impl FairQueue {
     }
 
     fn leave(self: &Arc<Self>, client: &Client, ticket: Ticket) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         if state.waiting.remove(&ticket).is_some() {
             state.shares.leave(client, ticket);
         }
@@ -234,7 +235,7 @@ impl FairQueue {
     }
 
     fn give_back(self: &Arc<Self>, ticket: Ticket) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         if let Some(holder) = state.holders.remove(&ticket) {
             state.shares.give_back(&holder.client);
         }
@@ -246,10 +247,6 @@ impl FairQueue {
     fn millis(&self, now: Instant) -> u64 {
         u64::try_from((now - self.epoch).as_millis()).unwrap_or(u64::MAX)
     }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock()
-    }
 }
 
 /// Reviews the holders while clients wait.
@@ -257,7 +254,7 @@ async fn review_while_needed(queue: Weak<FairQueue>) {
     loop {
         tokio::time::sleep(REVIEW_INTERVAL).await;
         let Some(queue) = queue.upgrade() else { return };
-        let mut state = queue.lock();
+        let mut state = queue.state.lock();
         if state.waiting.is_empty() {
             state.is_reviewed = false;
             return;

@@ -10,7 +10,7 @@ use governor::state::keyed::HashMapStateStore;
 use governor::{Quota, RateLimiter};
 use parking_lot::RwLock;
 
-use crate::auth::network;
+use crate::fair::network;
 
 /// How many seconds' worth of requests an idle client may send at once: a push or pull of many layers starts with a
 /// burst.

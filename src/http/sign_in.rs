@@ -43,38 +43,13 @@ pub(super) fn is_return(path: &str) -> bool {
 }
 
 #[derive(Template)]
-#[template(
-    ext = "html",
-    source = "<!doctype html>
-<html lang=\"en\">
-<title>Sign in</title>
-<h1>Sign in</h1>
-{% for provider in providers %}
-<p><a href=\"/login/{{ provider }}\">with {{ provider }}</a></p>
-{% else %}
-<p>Sign-in is not available: this registry has no identity provider for users.</p>
-{% endfor %}
-</html>
-"
-)]
+#[template(path = "sign_in.html")]
 struct ProviderListPage<'a> {
     providers: Vec<&'a str>,
 }
 
 #[derive(Template)]
-#[template(
-    ext = "html",
-    source = "<!doctype html>
-<html lang=\"en\">
-<title>Signed in</title>
-<h1>Signed in as {{ user }}</h1>
-<p>Your access token. It is shown only once, and is valid until {{ until }}:</p>
-<pre>{{ secret }}</pre>
-<p>Use it instead of a password:</p>
-<pre>docker login {{ host }} --username {{ user }}</pre>
-</html>
-"
-)]
+#[template(path = "signed_in.html")]
 struct SignedInPage<'a> {
     user: &'a str,
     secret: &'a str,
@@ -83,17 +58,7 @@ struct SignedInPage<'a> {
 }
 
 #[derive(Template)]
-#[template(
-    ext = "html",
-    source = "<!doctype html>
-<html lang=\"en\">
-<title>Not signed in</title>
-<h1>Not signed in</h1>
-<p>{{ why }}</p>
-<p><a href=\"/login\">Try again</a></p>
-</html>
-"
-)]
+#[template(path = "sign_in_failed.html")]
 struct SignInFailedPage<'a> {
     why: &'a str,
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, StatusCode};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::challenge::AuthRejection;
 use super::reply::Reply;
@@ -39,6 +39,11 @@ impl V2Error {
     /// An error response with one error.
     pub(super) fn new(status: StatusCode, code: ErrorCode, message: impl Into<String>) -> Self {
         Self { status, errors: ErrorBody::new(code, message), headers: Vec::new() }
+    }
+
+    /// An error response with a detail for programs.
+    fn detailed(status: StatusCode, code: ErrorCode, message: String, detail: Value) -> Self {
+        Self { status, errors: ErrorBody::with_detail(code, message, detail), headers: Vec::new() }
     }
 
     /// 400 for an invalid request.
@@ -88,21 +93,13 @@ impl V2Error {
     pub(super) fn delete(error: DeleteError, unknown: ErrorCode) -> Self {
         match error {
             DeleteError::Unknown => Self::new(StatusCode::NOT_FOUND, unknown, error.to_string()),
-            DeleteError::HeldBy(holder) => Self {
-                status: StatusCode::METHOD_NOT_ALLOWED,
-                errors: ErrorBody::with_detail(
-                    ErrorCode::Unsupported,
-                    format!("the manifest {holder} refers to it; delete that manifest first"),
-                    json!({ "heldBy": holder.as_str() }),
-                ),
-                headers: vec![(
-                    ALLOW,
-                    HeaderValue::from_static(match unknown {
-                        ErrorCode::BlobUnknown => "GET, HEAD",
-                        _ => "GET, HEAD, PUT",
-                    }),
-                )],
-            },
+            DeleteError::HeldBy(holder) => {
+                let allow = if unknown == ErrorCode::BlobUnknown { "GET, HEAD" } else { "GET, HEAD, PUT" };
+                let message = format!("the manifest {holder} refers to it; delete that manifest first");
+                let detail = json!({ "heldBy": holder.as_str() });
+                Self::detailed(StatusCode::METHOD_NOT_ALLOWED, ErrorCode::Unsupported, message, detail)
+                    .with(ALLOW, HeaderValue::from_static(allow))
+            }
             DeleteError::Immutable(tag) => Self::immutable(&tag),
             DeleteError::Service(fault) => fault.into(),
         }
@@ -112,15 +109,12 @@ impl V2Error {
     /// retry.
     fn immutable(tag: &Tag) -> Self {
         let message = format!("tag {tag} is immutable and cannot be moved or deleted");
-        let detail = json!({ "tag": tag.as_str() });
-        let errors = ErrorBody::with_detail(ErrorCode::Denied, message, detail);
-        Self { status: StatusCode::FORBIDDEN, errors, headers: Vec::new() }
+        Self::detailed(StatusCode::FORBIDDEN, ErrorCode::Denied, message, json!({ "tag": tag.as_str() }))
     }
 
     fn wrong_digest(message: String, claimed: &Digest, actual: &Digest) -> Self {
         let detail = json!({ "claimed": claimed.as_str(), "actual": actual.as_str() });
-        let errors = ErrorBody::with_detail(ErrorCode::DigestInvalid, message, detail);
-        Self { status: StatusCode::BAD_REQUEST, errors, headers: Vec::new() }
+        Self::detailed(StatusCode::BAD_REQUEST, ErrorCode::DigestInvalid, message, detail)
     }
 
     /// A body that could not be read, in a request for which `code` means invalid content.

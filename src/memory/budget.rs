@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed, Ordering::Seq
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 use thiserror::Error;
 use tokio::sync::oneshot;
 
@@ -117,7 +117,7 @@ impl MemoryBudget {
 
     /// Returns how many reservations are waiting.
     pub fn waiting(&self) -> usize {
-        self.shared.waiting().queues.iter().map(VecDeque::len).sum()
+        self.shared.waiting.lock().queues.iter().map(VecDeque::len).sum()
     }
 
     /// Returns how many reservations have failed.
@@ -208,7 +208,7 @@ impl MemoryBudget {
 
     /// Creates a gate for one connection.
     pub fn read_gate(&self) -> ReadGate {
-        let mut waiting = self.shared.waiting();
+        let mut waiting = self.shared.waiting.lock();
         let id = waiting.next_gate;
         waiting.next_gate += 1;
         drop(waiting);
@@ -225,7 +225,7 @@ impl MemoryBudget {
         let fits = if is_uncontended {
             self.shared.ledger.try_add(class, purpose, bytes)
         } else {
-            let waiting = self.shared.waiting();
+            let waiting = self.shared.waiting.lock();
             waiting.queues[class.index()].is_empty()
                 && self.shared.try_add_in_turn(&waiting, class, purpose, bytes)
         };
@@ -248,7 +248,7 @@ impl MemoryBudget {
 
     fn enqueue(&self, class: Class, purpose: Purpose, bytes: usize) -> oneshot::Receiver<Reservation> {
         let (granted, receiver) = oneshot::channel();
-        let mut waiting = self.shared.waiting();
+        let mut waiting = self.shared.waiting.lock();
         waiting.queues[class.index()].push_back(Waiter { bytes, purpose, granted });
         // Visible before the last check: a release after that check sees it.
         self.shared.attention.store(waiting.attention(), SeqCst);
@@ -266,7 +266,7 @@ impl MemoryBudget {
     /// Serves the waiting reservations and gates for which there is memory now.
     fn notify(&self) {
         if self.shared.attention.load(SeqCst) > 0 {
-            let mut waiting = self.shared.waiting();
+            let mut waiting = self.shared.waiting.lock();
             self.serve(&mut waiting);
         }
     }
@@ -306,7 +306,7 @@ impl MemoryBudget {
 
     /// Removes waiting reservations whose caller is gone.
     fn forget_gone(&self) {
-        let mut waiting = self.shared.waiting();
+        let mut waiting = self.shared.waiting.lock();
         for queue in &mut waiting.queues {
             queue.retain(|waiter| !waiter.granted.is_closed());
         }
@@ -315,10 +315,6 @@ impl MemoryBudget {
 }
 
 impl Shared {
-    fn waiting(&self) -> MutexGuard<'_, Waiting> {
-        self.waiting.lock()
-    }
-
     /// Counts `bytes` if they fit and do not delay earlier waiting reservations.
     fn try_add_in_turn(&self, waiting: &Waiting, class: Class, purpose: Purpose, bytes: usize) -> bool {
         let holder = class.holder;
@@ -467,7 +463,7 @@ impl ReadGate {
         if !shared.ledger.is_short(holder) {
             return Poll::Ready(());
         }
-        let mut waiting = shared.waiting();
+        let mut waiting = shared.waiting.lock();
         waiting.gates.insert(self.id, (holder, cx.waker().clone()));
         shared.attention.store(waiting.attention(), SeqCst);
         self.is_closed = true;
@@ -481,7 +477,7 @@ impl ReadGate {
 impl Drop for ReadGate {
     fn drop(&mut self) {
         if self.is_closed {
-            let mut waiting = self.budget.shared.waiting();
+            let mut waiting = self.budget.shared.waiting.lock();
             waiting.gates.remove(&self.id);
             self.budget.shared.attention.store(waiting.attention(), SeqCst);
         }

@@ -5,8 +5,7 @@ use std::pin::pin;
 
 use super::sql::{self, Connection};
 use super::sqlite::{Caches, OpenError, Sqlite};
-use super::{Faults, Metadata, MetadataError, Operation, Result};
-use crate::faults::{Failure, Injected};
+use super::{Metadata, Operation, Result};
 use crate::traces;
 
 /// Whether the database may be changed.
@@ -49,13 +48,11 @@ impl Metadata {
     /// Fails if a newer version wrote the database, if the folder is not writable, or if the engine fails.
     pub fn open(dir: &Path, access: Access) -> std::result::Result<Self, OpenError> {
         let engine = Engine::Sqlite(Sqlite::open(dir, access)?);
-        Ok(Self { engine, faults: None })
-    }
-
-    /// Injects faults into the operations of this store, for tests.
-    #[must_use]
-    pub fn with_faults(self, faults: Faults) -> Self {
-        Self { faults: Some(faults), ..self }
+        Ok(Self {
+            engine,
+            #[cfg(any(test, feature = "testing"))]
+            faults: None,
+        })
     }
 
     /// Path of the database file.
@@ -97,7 +94,7 @@ impl Metadata {
         self.sqlite().is_read_only()
     }
 
-    /// Runs the body of a public method: the one place where faults are injected.
+    /// Runs the body of a public method: the one place where tests inject faults.
     pub(super) async fn perform<T>(
         &self,
         operation: Operation,
@@ -105,10 +102,12 @@ impl Metadata {
     ) -> Result<T> {
         // Pinned first, so that the two ways to run it share its memory.
         let work = pin!(work);
-        match &self.faults {
-            Some(faults) => faults.apply(operation, work).await,
-            None => work.await,
+        #[cfg(any(test, feature = "testing"))]
+        if let Some(faults) = &self.faults {
+            return faults.apply(operation, work).await;
         }
+        let _ = operation;
+        work.await
     }
 
     /// Runs a change in a transaction and returns after its COMMIT.
@@ -176,18 +175,5 @@ impl Metadata {
         F: FnOnce(&dyn Connection) -> sql::Result<T> + Send + 'static,
     {
         traces::start_step("metadata read").run(self.sqlite().read_report(query)).await
-    }
-}
-
-impl Injected for MetadataError {
-    fn of(failure: Failure) -> Self {
-        match failure {
-            Failure::Io => Self::Failed("an injected fault".into()),
-            Failure::Full => Self::Full,
-        }
-    }
-
-    fn down() -> Self {
-        Self::Failed("the machine is down".into())
     }
 }

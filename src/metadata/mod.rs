@@ -18,6 +18,9 @@
 )]
 
 mod engine;
+#[cfg(any(test, feature = "testing"))]
+#[path = "../../tests/doubles/metadata_faults.rs"]
+mod faults;
 mod model;
 mod operation;
 mod ops;
@@ -30,6 +33,8 @@ pub mod suite;
 use thiserror::Error;
 
 pub use engine::Access;
+#[cfg(any(test, feature = "testing"))]
+pub use faults::Faults;
 pub use model::*;
 pub use operation::Operation;
 
@@ -40,19 +45,9 @@ use engine::{Durability, Engine};
 pub struct Metadata {
     engine: Engine,
     /// Faults that tests inject.
+    #[cfg(any(test, feature = "testing"))]
     faults: Option<Faults>,
 }
-
-/// Controls the faults that tests inject into a [`Metadata`].
-///
-/// ```
-/// # use orlop::faults::{Failure, Fault};
-/// # use orlop::metadata::{Faults, Operation};
-/// let faults = Faults::new();
-/// faults.inject_next(Operation::CommitUpload, Fault::FailAfter(Failure::Io));
-/// faults.inject_nth(7, Fault::Crash);
-/// ```
-pub type Faults = crate::faults::Faults<Operation>;
 
 /// An error of the metadata store.
 #[derive(Debug, Error)]

@@ -38,8 +38,6 @@ pub enum ErrorCode {
     TooManyRequests,
     /// Docker's: the tag is invalid.
     TagInvalid,
-    /// Docker's: the chunk does not begin where the upload ends, or its range is invalid.
-    RangeInvalid,
     /// Docker's: `n` is not a number.
     PaginationNumberInvalid,
     /// Docker's: the operation is unavailable at the moment.

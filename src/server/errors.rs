@@ -136,7 +136,7 @@ fn tls_setting_keys(error: &TlsError) -> &'static str {
 }
 
 impl StartError {
-    /// An error about the setting `key`.
+    /// An error of the setting `key`.
     pub(super) fn setting(key: &'static str, reason: impl Into<BoxError>) -> Self {
         Self::Setting { key, reason: reason.into() }
     }

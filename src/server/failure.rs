@@ -4,9 +4,6 @@
 //! new write becomes durable, the server stops with an error, so that its supervisor restarts it on the data that is
 //! proven to be on the disk. While the disk stays broken a restart would not help, so the server keeps serving reads.
 
-use std::fs::{self, File};
-use std::io::{self, Write};
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +12,7 @@ use tokio::sync::Notify;
 
 use super::open::Opened;
 use crate::errors::{BoxError, Chain, SharedError};
+use crate::store::durable;
 
 /// How often a broken disk is probed.
 const PROBE_INTERVAL: Duration = Duration::from_secs(5);
@@ -63,17 +61,8 @@ impl Failures {
 async fn probe_stores(opened: &Arc<Opened>) -> Result<(), BoxError> {
     opened.registry.blobs().check().await?;
     let opened = Arc::clone(opened);
-    let probed = tokio::task::spawn_blocking(move || probe(&opened.metadata_dir.join("probe")));
+    let probed = tokio::task::spawn_blocking(move || durable::probe(&opened.metadata_dir.join("probe")));
     Ok(probed.await??)
-}
-
-fn probe(path: &Path) -> io::Result<()> {
-    let written = File::create(path).and_then(|mut file| {
-        file.write_all(b"probe")?;
-        file.sync_all()
-    });
-    let removed = fs::remove_file(path);
-    written.and(removed)
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use rustix::fs::{FallocateFlags, fallocate};
 
 use super::filesystem::free_space;
 use crate::registry::DiskReserve;
+use crate::store::durable;
 
 /// Size of the reserve file in bytes.
 const SIZE: u64 = 16 << 20;
@@ -58,11 +59,7 @@ impl ReserveFile {
     /// # Errors
     /// Fails if the filesystem fails.
     pub(super) fn release(&self) -> io::Result<bool> {
-        match fs::remove_file(self.dir.join("ballast")) {
-            Ok(()) => Ok(true),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-            Err(error) => Err(error),
-        }
+        durable::remove(&self.dir.join("ballast"))
     }
 
     fn trim_at(&self, free: u64) -> io::Result<Change> {

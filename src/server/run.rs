@@ -28,9 +28,9 @@ use crate::acme::CertificateRenewer;
 use crate::auth::{ADMINISTRATOR, AccountUpkeep};
 use crate::config::{self, Config};
 use crate::errors::{Chain, SharedError};
-use crate::http::api::{Api, Changes};
+use crate::http::api::Api;
 use crate::http::listen::{ListenSettings, Peer, Tls, serve as listen};
-use crate::http::{App, AppState, ForwardedHeader, HttpMetrics, HttpSettings, TrustedProxies};
+use crate::http::{App, AppState, HttpMetrics, HttpSettings, TrustedProxies};
 use crate::jobs::{self, AuditUpkeep, Evictor, Job, RepositoryJob, SpaceReclaimer, Upkeep};
 use crate::memory::MemoryBudget;
 use crate::oci::PageLimits;
@@ -164,12 +164,8 @@ impl Server {
     }
 
     fn spawn_jobs(&self, config: &Config, tasks: &Tasks<'_>) {
-        let tracker = tasks.tracker;
-        let stop = tasks.stop;
-        let shared = Arc::clone(&self.watch);
-        tracker.spawn(supervise("watch", stop.clone(), move || watch(Arc::clone(&shared))));
-        let health = Arc::clone(&self.health);
-        tracker.spawn(supervise("health", stop.clone(), move || check_periodically(Arc::clone(&health))));
+        tasks.supervise("watch", &self.watch, watch);
+        tasks.supervise("health", &self.health, check_periodically);
         tasks.spawn_job(self.operator.scrub.clone(), SCRUB_INTERVAL);
         let audit = AuditUpkeep::new(Arc::clone(&self.operator.opened.registry));
         tasks.spawn_job(Arc::new(audit), UPKEEP_INTERVAL);
@@ -182,21 +178,13 @@ impl Server {
             return;
         }
         if let Some(acme) = &self.acme {
-            let acme = Arc::clone(acme);
-            let token = stop.clone();
-            let keep = move || {
-                let acme = Arc::clone(&acme);
-                async move { acme.run().await }
-            };
             // Not in the background: on a busy machine the certificate authority would time out.
-            tracker.spawn(supervise("acme", token, keep));
+            tasks.supervise("acme", acme, |acme| async move { acme.run().await });
         }
-        let opened = Arc::clone(&self.operator.opened);
-        tracker
-            .spawn(supervise("state", stop.clone(), move || refresh_state_periodically(Arc::clone(&opened))));
+        tasks.supervise("state", &self.operator.opened, refresh_state_periodically);
         let opened = Arc::clone(&self.operator.opened);
         let draining = self.draining.clone();
-        tracker.spawn(stop.clone().run_until_cancelled_owned(async move {
+        tasks.tracker.spawn(tasks.stop.clone().run_until_cancelled_owned(async move {
             opened.failures.wait_until_restart_is_due(&opened).await;
             draining.cancel();
         }));
@@ -213,14 +201,14 @@ impl Server {
         tasks.spawn_job(Arc::new(Upkeep::new(registry)), UPKEEP_INTERVAL);
         if config.storage.budget.is_some() {
             let reclaimer = Arc::clone(&self.reclaimer);
-            let token = stop.clone();
+            let token = tasks.stop.clone();
             let reclaim_space = move || {
                 let reclaimer = Arc::clone(&reclaimer);
                 let token = token.clone();
                 async move { reclaimer.run(token).await }
             };
             // Not in the background: pushes wait for it.
-            tracker.spawn(supervise("pressure", CancellationToken::new(), reclaim_space));
+            tasks.tracker.spawn(supervise("pressure", CancellationToken::new(), reclaim_space));
         }
     }
 
@@ -246,11 +234,7 @@ impl Server {
     }
 
     fn api(&self, config: &Config) -> Arc<Api> {
-        let changes = match config.api.changes {
-            config::Changes::Socket => Changes::Socket,
-            config::Changes::Anyone => Changes::Anyone,
-        };
-        self.operator.api(Arc::clone(&self.health) as _, changes)
+        self.operator.api(Arc::clone(&self.health) as _, config.api.changes)
     }
 
     fn app(&self, config: &Config, api: Arc<Api>) -> App {
@@ -331,6 +315,20 @@ struct Tasks<'a> {
 }
 
 impl Tasks<'_> {
+    /// Runs `work` with `shared` until it is stopped, not in the background.
+    fn supervise<T, F>(
+        &self,
+        name: &'static str,
+        shared: &Arc<T>,
+        work: impl Fn(Arc<T>) -> F + Send + 'static,
+    ) where
+        T: Send + Sync + 'static,
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let shared = Arc::clone(shared);
+        self.tracker.spawn(supervise(name, self.stop.clone(), move || work(Arc::clone(&shared))));
+    }
+
     fn spawn_job(&self, job: Arc<dyn Job>, interval: Duration) {
         let name = job.name();
         let token = self.stop.clone();
@@ -369,11 +367,8 @@ fn http_settings(config: &Config) -> HttpSettings {
 }
 
 fn trusted_proxies(server: &config::Server) -> TrustedProxies {
-    let header = match server.forwarded_header {
-        config::ForwardedHeader::XForwarded => ForwardedHeader::XForwarded,
-        config::ForwardedHeader::Forwarded => ForwardedHeader::Forwarded,
-    };
-    TrustedProxies::new(server.trusted_proxies.iter().map(|network| network.0)).with_header(header)
+    let networks = server.trusted_proxies.iter().map(|network| network.0);
+    TrustedProxies::new(networks).with_header(server.forwarded_header)
 }
 
 /// Binds and listens at `address`.

@@ -12,7 +12,7 @@
 use std::io;
 use std::sync::{Arc, OnceLock};
 
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 use uuid::Uuid;
 
 use super::errors::StartError;
@@ -146,7 +146,7 @@ impl RunRecord {
 
     /// Writes the state file again if its content has changed. Blocks.
     pub(super) fn refresh(&self) {
-        let mut current = self.lock();
+        let mut current = self.state.lock();
         if current.ended {
             return;
         }
@@ -167,7 +167,7 @@ impl RunRecord {
     /// Ends the run: checkpoints the log, so that the database is complete without it. Blocks. If this fails, the next
     /// start recovers the store as after a kill.
     pub(super) fn close(&self) {
-        let mut current = self.lock();
+        let mut current = self.state.lock();
         if current.ended || self.failures.reason().is_some() {
             return;
         }
@@ -198,10 +198,6 @@ impl RunRecord {
             images: state.images || self.metadata.has_images().unwrap_or(true),
             ..*state
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, RunState> {
-        self.state.lock()
     }
 }
 

@@ -1,7 +1,6 @@
 //! The state file `state.json` in the data directory: what the blob store knows about its metadata. It reveals a
 //! database that was lost, emptied or replaced before the registry serves anyone.
 
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -76,11 +75,9 @@ impl StateFile {
     /// # Errors
     /// Fails if the file cannot be read.
     pub(super) fn read(&self) -> Result<FoundState, StartError> {
-        let text = match fs::read(&self.path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(FoundState::None),
-            Err(error) => return Err(StartError::State { path: self.path.clone(), error }),
-        };
+        let read = durable::read(&self.path);
+        let read = read.map_err(|error| StartError::State { path: self.path.clone(), error })?;
+        let Some(text) = read else { return Ok(FoundState::None) };
         Ok(match serde_json::from_slice(&text) {
             Ok(state) => FoundState::Known(state),
             Err(error) => FoundState::Malformed(error.to_string()),
@@ -102,16 +99,17 @@ impl StateFile {
     /// # Errors
     /// Fails if the file cannot be removed.
     pub(super) fn remove(&self) -> io::Result<()> {
-        match fs::remove_file(&self.path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            Err(error) => Err(error),
-            Ok(()) => durable::sync_dir(self.path.parent().unwrap_or(Path::new("."))),
+        if !durable::remove(&self.path)? {
+            return Ok(());
         }
+        durable::sync_dir(self.path.parent().unwrap_or(Path::new(".")))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn state(run: Option<Uuid>, next_run: Option<Uuid>) -> StoreState {

@@ -5,10 +5,15 @@
 //! disk as on S3. The metadata store records which generation is current.
 
 mod buffers;
+#[cfg(any(test, feature = "testing"))]
+#[path = "../../tests/doubles/faulty_store/mod.rs"]
 pub mod faulty;
 mod filesystem;
 mod layout;
+#[cfg(any(test, feature = "testing"))]
+#[path = "../../tests/doubles/memory_store/mod.rs"]
 mod memory;
+#[cfg(test)]
 pub mod suite;
 mod upload_locks;
 
@@ -30,6 +35,7 @@ pub use buffers::{Buffer, Buffers};
 pub(crate) use filesystem::durable;
 pub use filesystem::{Access, FilePart, FileStream, FilesystemStore, OpenError};
 pub use layout::STATE_FILE;
+#[cfg(any(test, feature = "testing"))]
 pub use memory::MemoryStore;
 
 /// Disk space, in bytes.
@@ -163,7 +169,7 @@ pub enum StoredItem<'a> {
     Directories,
 }
 
-/// Stores blobs and staged uploads. Every implementation runs the scenarios of [`suite`].
+/// Stores blobs and staged uploads. Every implementation runs the scenarios of `suite`.
 #[async_trait]
 pub trait BlobStore: Send + Sync + 'static {
     /// Opens the staged bytes of an upload, which are `len` long. They are created if `len` is zero and there are none,

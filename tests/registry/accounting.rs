@@ -76,7 +76,7 @@ impl World {
             upload_expiry: Duration::from_secs(300),
             batch: 7,
         };
-        let collector = Collector::new(Arc::clone(&registry), rules);
+        let collector = Arc::new(Collector::new(Arc::clone(&registry), rules));
         Self { data, clock, registry, collector, images: Vec::new() }
     }
 

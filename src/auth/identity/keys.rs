@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jsonwebtoken::Algorithm;
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 use reqwest::Client;
 use url::Url;
 
@@ -115,14 +115,14 @@ impl Keys {
         }
         // If the task panicked, the cache is unchanged.
         let _ = refresh.await;
-        Arc::clone(&self.0.lock().keys)
+        Arc::clone(&self.0.state.lock().keys)
     }
 
     /// How often the keys were replaced; `None` if they have to be checked again, because they may have changed.
     pub(super) fn generation(&self) -> Option<u64> {
         let cache = &self.0;
         let file = cache.file_state();
-        let state = cache.lock();
+        let state = cache.state.lock();
         let is_current = match file {
             Some(_) => state.file.is_none() || file == state.file,
             None => {
@@ -140,7 +140,7 @@ impl KeyCache {
     /// keys contains one for the token.
     fn current(&self, has_match: impl Fn(&[PublicKey]) -> bool) -> (Arc<Vec<PublicKey>>, bool) {
         let file = self.file_state();
-        let state = self.lock();
+        let state = self.state.lock();
         let is_current = match file {
             Some(_) => file == state.file,
             None => {
@@ -157,7 +157,7 @@ impl KeyCache {
 
     /// Whether the last successful fetch is recent enough to keep using its keys while they can't be fetched again.
     fn is_within_stale_ttl(&self) -> bool {
-        let fetched_at = self.lock().fetched_at;
+        let fetched_at = self.state.lock().fetched_at;
         self.is_recent(fetched_at, STALE_KEYS_TTL)
     }
 
@@ -169,7 +169,7 @@ impl KeyCache {
         let file = self.file_state();
         let fetched = self.fetch().await;
         let keep_on_failure = file.is_none() && self.is_within_stale_ttl();
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         state.tried_at = Some(self.clock.elapsed());
         state.file = file;
         match fetched {
@@ -194,10 +194,6 @@ impl KeyCache {
             KeySource::File(path) => Some(FileState::of(path)),
             KeySource::Set(_) | KeySource::Discovery(_) => None,
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, CacheState> {
-        self.state.lock()
     }
 
     async fn fetch(&self) -> Result<Vec<PublicKey>, KeysError> {

@@ -48,35 +48,31 @@ impl Call<'_> {
     }
 
     /// Reserves memory for the response.
-    pub(in crate::http) async fn reserve(
-        &self,
-        purpose: Purpose,
-        bytes: usize,
-    ) -> Result<Reservation, ServiceError> {
+    pub(crate) async fn reserve(&self, purpose: Purpose, bytes: usize) -> Result<Reservation, ServiceError> {
         let is_known = self.state.access_control.is_known(&self.principal);
         let holder = if is_known { Holder::Authenticated } else { Holder::Anonymous };
         Ok(self.state.registry.memory().reserve(holder, purpose, bytes).await?)
     }
 
-    pub(in crate::http) fn settings(&self) -> &HttpSettings {
+    pub(crate) fn settings(&self) -> &HttpSettings {
         &self.state.settings
     }
 
     /// Whether the response must have no body.
-    pub(in crate::http) fn is_head(&self) -> bool {
+    pub(crate) fn is_head(&self) -> bool {
         self.head.method == Method::HEAD
     }
 
-    pub(in crate::http) fn headers(&self) -> &HeaderMap {
+    pub(crate) fn headers(&self) -> &HeaderMap {
         &self.head.headers
     }
 
-    pub(in crate::http) fn query(&self) -> Query<'_> {
+    pub(crate) fn query(&self) -> Query<'_> {
         Query::new(self.head.uri.query())
     }
 
     /// Parses a query parameter, if the request has it.
-    pub(in crate::http) fn parameter<T>(&self, name: &str) -> Result<Option<T>, V2Error>
+    pub(crate) fn parameter<T>(&self, name: &str) -> Result<Option<T>, V2Error>
     where
         T: std::str::FromStr,
         V2Error: From<T::Err>,
@@ -85,22 +81,18 @@ impl Call<'_> {
     }
 
     /// The text of a header; `code` is the error code if its value is not text.
-    pub(in crate::http) fn header(
-        &self,
-        name: http::HeaderName,
-        code: ErrorCode,
-    ) -> Result<Option<&str>, V2Error> {
+    pub(crate) fn header(&self, name: http::HeaderName, code: ErrorCode) -> Result<Option<&str>, V2Error> {
         let text = self.head.headers.get(&name).map(HeaderValue::to_str).transpose();
         text.map_err(|_| V2Error::bad(code, format!("the value of the header {name} is not text")))
     }
 
     /// The address of an endpoint, for a `Location` header.
-    pub(in crate::http) fn location(&self, endpoint: &Endpoint) -> HeaderValue {
+    pub(crate) fn location(&self, endpoint: &Endpoint) -> HeaderValue {
         value(self.settings().locate(endpoint.path()))
     }
 
     /// Adds the server's current warnings, such as a nearly full disk, to the reply to a push.
-    pub(in crate::http) fn with_warnings(&self, reply: Reply) -> Reply {
+    pub(crate) fn with_warnings(&self, reply: Reply) -> Reply {
         warnings::add(reply, &self.state.health.warnings())
     }
 }

@@ -17,6 +17,16 @@ use crate::registry::{
 };
 use crate::store::Content;
 
+/// Implements methods that pass on to the repository. Without being listed, none can be called with the right.
+macro_rules! delegate {
+    ($($(#[$doc:meta])* async fn $name:ident(&self $(, $argument:ident: $type:ty)*) -> $result:ty;)*) => {$(
+        $(#[$doc])*
+        pub(crate) async fn $name(&self $(, $argument: $type)*) -> $result {
+            self.repository.$name($($argument),*).await
+        }
+    )*};
+}
+
 /// The right to list the repositories.
 pub(in crate::http) struct CatalogReader<'a> {
     pub(in crate::http) call: Call<'a>,
@@ -28,7 +38,7 @@ impl<'a> CatalogReader<'a> {
     }
 
     /// A page of the repositories that the principal may pull.
-    pub(in crate::http) async fn repository_names(
+    pub(crate) async fn repository_names(
         &self,
         after: Option<&str>,
         limit: usize,
@@ -52,12 +62,12 @@ impl<'a> PullRepository<'a> {
         Self { call, repository }
     }
 
-    pub(in crate::http) fn name(&self) -> &RepoName {
+    pub(crate) fn name(&self) -> &RepoName {
         self.repository.name()
     }
 
     /// Whether anonymous users may pull from the repository.
-    pub(in crate::http) fn is_public(&self) -> bool {
+    pub(crate) fn is_public(&self) -> bool {
         let may_everyone = || {
             let permission = Permission::Repository(self.name(), Action::Pull);
             self.call.state.access_control.allows(&Principal::Anonymous, permission)
@@ -66,49 +76,27 @@ impl<'a> PullRepository<'a> {
         self.call.principal == Principal::Anonymous || may_everyone()
     }
 
-    pub(in crate::http) async fn tags(
-        &self,
-        after: Option<&str>,
-        limit: usize,
-    ) -> Result<Page<Tag>, ManifestError> {
-        self.repository.tags(after, limit).await
+    delegate! {
+        async fn tags(&self, after: Option<&str>, limit: usize) -> Result<Page<Tag>, ManifestError>;
+        async fn manifest(&self, reference: &Reference) -> Result<ManifestRecord, ManifestError>;
+        async fn probe_manifest(&self, reference: &Reference) -> Result<ManifestRecord, ManifestError>;
+        async fn read_blob(&self, blob: &BlobRecord, range: Range<u64>) -> Result<Content, BlobError>;
+        async fn referrers(
+            &self, subject: &Digest, artifact_type: Option<&str>, after: Option<&Digest>, limit: usize
+        ) -> Result<Page<ReferrerRecord>, ManifestError>;
     }
 
-    pub(in crate::http) async fn referrers(
-        &self,
-        subject: &Digest,
-        artifact_type: Option<&str>,
-        after: Option<&Digest>,
-        limit: usize,
-    ) -> Result<Page<ReferrerRecord>, ManifestError> {
-        self.repository.referrers(subject, artifact_type, after, limit).await
-    }
-
-    pub(in crate::http) async fn manifest(
-        &self,
-        reference: &Reference,
-    ) -> Result<ManifestRecord, ManifestError> {
-        self.repository.manifest(reference).await
-    }
-
-    pub(in crate::http) async fn probe_manifest(
-        &self,
-        reference: &Reference,
-    ) -> Result<ManifestRecord, ManifestError> {
-        self.repository.probe_manifest(reference).await
-    }
-
-    pub(in crate::http) fn record_pull(&self, digest: &Digest) {
+    pub(crate) fn record_pull(&self, digest: &Digest) {
         self.repository.record_pull(digest);
     }
 
-    pub(in crate::http) fn record_unchanged_push(&self, tag: &Tag, manifest: &ManifestRecord) {
+    pub(crate) fn record_unchanged_push(&self, tag: &Tag, manifest: &ManifestRecord) {
         self.repository.record_unchanged_push(tag, manifest);
     }
 
     /// Returns a blob. Clients that push check with HEAD whether they have to upload, so HEAD leases the blob. GET is a
     /// pull and leases nothing.
-    pub(in crate::http) async fn blob(&self, digest: &Digest) -> Result<BlobRecord, BlobError> {
+    pub(crate) async fn blob(&self, digest: &Digest) -> Result<BlobRecord, BlobError> {
         if self.call.is_head() {
             self.repository.blob(digest).await
         } else {
@@ -116,20 +104,8 @@ impl<'a> PullRepository<'a> {
         }
     }
 
-    pub(in crate::http) async fn read_blob(
-        &self,
-        blob: &BlobRecord,
-        range: Range<u64>,
-    ) -> Result<Content, BlobError> {
-        self.repository.read_blob(blob, range).await
-    }
-
     /// Reads several ranges of a blob.
-    pub(in crate::http) async fn read_parts(
-        &self,
-        blob: &BlobRecord,
-        parts: Multipart,
-    ) -> Result<Payload, BlobError> {
+    pub(crate) async fn read_parts(&self, blob: &BlobRecord, parts: Multipart) -> Result<Payload, BlobError> {
         parts.payload(&self.repository, blob).await
     }
 }
@@ -148,24 +124,27 @@ impl<'a> PushRepository<'a> {
         Self { call, body, repository }
     }
 
-    pub(in crate::http) fn name(&self) -> &RepoName {
+    pub(crate) fn name(&self) -> &RepoName {
         self.repository.name()
     }
 
-    /// Returns the manifest that a push replaces.
-    pub(in crate::http) async fn manifest(
-        &self,
-        reference: &Reference,
-    ) -> Result<ManifestRecord, ManifestError> {
-        self.repository.manifest(reference).await
-    }
-
-    pub(in crate::http) async fn manifest_place(&self, len: usize) -> Result<ManifestPlace, ServiceError> {
-        self.repository.manifest_place(len).await
+    delegate! {
+        /// The manifest that a push replaces.
+        async fn manifest(&self, reference: &Reference) -> Result<ManifestRecord, ManifestError>;
+        async fn manifest_place(&self, len: usize) -> Result<ManifestPlace, ServiceError>;
+        async fn start_upload(&self, algorithm: Algorithm) -> Result<UploadId, UploadError>;
+        async fn upload_offset(&self, id: UploadId) -> Result<u64, UploadError>;
+        async fn append(
+            &self, id: UploadId, range: Option<RangeInclusive<u64>>, body: ClientBody
+        ) -> Result<u64, UploadError>;
+        async fn finish(
+            &self, id: UploadId, range: Option<RangeInclusive<u64>>, body: ClientBody, digest: Digest
+        ) -> Result<(), UploadError>;
+        async fn cancel_upload(&self, id: UploadId) -> Result<(), UploadError>;
     }
 
     /// Stores a manifest, if the principal still holds the permission: the body may have taken a while.
-    pub(in crate::http) async fn put_manifest(&self, request: PutRequest) -> Result<PutReceipt, V2Error> {
+    pub(crate) async fn put_manifest(&self, request: PutRequest) -> Result<PutReceipt, V2Error> {
         self.check_still_allowed()?;
         Ok(self.repository.put_manifest(request).await?)
     }
@@ -185,11 +164,7 @@ impl<'a> PushRepository<'a> {
 
     /// Mounts a blob from the repository `from`, or else from any repository that the principal may pull. A blob that
     /// the principal may not pull is treated as missing: the client then uploads it and does not learn that it exists.
-    pub(in crate::http) async fn mount(
-        &self,
-        digest: &Digest,
-        from: Option<&str>,
-    ) -> Result<bool, BlobError> {
+    pub(crate) async fn mount(&self, digest: &Digest, from: Option<&str>) -> Result<bool, BlobError> {
         let call = &self.call;
         let from = match from.map(str::parse::<RepoName>) {
             Some(Ok(from)) if call.may(Permission::Repository(&from, Action::Pull)) => Some(from),
@@ -205,37 +180,6 @@ impl<'a> PushRepository<'a> {
         };
         Ok(self.repository.mount(digest, from.as_ref()).await?.is_some())
     }
-
-    pub(in crate::http) async fn start_upload(&self, algorithm: Algorithm) -> Result<UploadId, UploadError> {
-        self.repository.start_upload(algorithm).await
-    }
-
-    pub(in crate::http) async fn upload_offset(&self, id: UploadId) -> Result<u64, UploadError> {
-        self.repository.upload_offset(id).await
-    }
-
-    pub(in crate::http) async fn append(
-        &self,
-        id: UploadId,
-        range: Option<RangeInclusive<u64>>,
-        body: ClientBody,
-    ) -> Result<u64, UploadError> {
-        self.repository.append(id, range, body).await
-    }
-
-    pub(in crate::http) async fn finish(
-        &self,
-        id: UploadId,
-        range: Option<RangeInclusive<u64>>,
-        body: ClientBody,
-        digest: Digest,
-    ) -> Result<(), UploadError> {
-        self.repository.finish(id, range, body, digest).await
-    }
-
-    pub(in crate::http) async fn cancel_upload(&self, id: UploadId) -> Result<(), UploadError> {
-        self.repository.cancel_upload(id).await
-    }
 }
 
 /// The right to delete from a repository. Its changes are recorded under the principal's name.
@@ -248,16 +192,10 @@ impl DeleteRepository {
         Self { repository: repository_for_change(call, name, Access { push: false }) }
     }
 
-    pub(in crate::http) async fn delete_tag(&self, tag: &Tag) -> Result<(), DeleteError> {
-        self.repository.delete_tag(tag).await
-    }
-
-    pub(in crate::http) async fn delete_manifest(&self, digest: &Digest) -> Result<(), DeleteError> {
-        self.repository.delete_manifest(digest).await
-    }
-
-    pub(in crate::http) async fn delete_blob(&self, digest: &Digest) -> Result<(), DeleteError> {
-        self.repository.delete_blob(digest).await
+    delegate! {
+        async fn delete_tag(&self, tag: &Tag) -> Result<(), DeleteError>;
+        async fn delete_manifest(&self, digest: &Digest) -> Result<(), DeleteError>;
+        async fn delete_blob(&self, digest: &Digest) -> Result<(), DeleteError>;
     }
 }
 

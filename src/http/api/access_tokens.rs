@@ -80,7 +80,6 @@ pub struct TokenRequest {
 #[into_params(parameter_in = Query)]
 pub struct TokenParameters {
     /// Only tokens of this account.
-    #[serde(skip_serializing_if = "Option::is_none")]
     #[param(example = "ann")]
     pub account: Option<String>,
 }

@@ -122,7 +122,7 @@ impl From<AccountError> for Problem {
             | AccountError::InFile(_)
             | AccountError::TooMany => Self::new(StatusCode::CONFLICT, error),
             AccountError::Unknown(_) => Self::unknown(error),
-            AccountError::Metadata(error) => crate::registry::ServiceError::from(error).into(),
+            AccountError::Metadata(error) => error.into(),
             AccountError::Secret(cause) => {
                 tracing::error!(cause = %Chain(&*cause), "generating a secret failed");
                 Self::failed()

@@ -10,11 +10,10 @@ use utoipa_axum::routes;
 
 use super::access::SignedIn;
 use super::extract::InQuery;
-use super::page::RecentParameters;
+use super::page::PageParameters;
 use super::problem::Errors;
 use super::{Api, Page, Problem, Time};
 use crate::metadata::{AuditAction, AuditEntry, AuditOutcome, AuditQuery, Scope};
-use crate::registry::ServiceError;
 
 /// An entry of the audit log: an action that was done or attempted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -57,37 +56,26 @@ pub struct Audited {
 #[into_params(parameter_in = Query)]
 pub struct AuditParameters {
     /// Only entries of this user.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
     /// Only entries about this repository, or below this prefix that ends with a slash.
-    #[serde(default, skip_serializing_if = "is_all")]
+    #[serde(default)]
     #[param(value_type = Option<String>)]
     pub scope: Scope,
     /// Only entries with this action.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub action: Option<AuditAction>,
     /// Only entries with this outcome.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub outcome: Option<AuditOutcome>,
     /// Only entries from this time on.
-    #[serde(skip_serializing_if = "Option::is_none")]
     #[param(value_type = Option<String>, format = DateTime)]
     pub since: Option<Time>,
     /// Only entries before this time.
-    #[serde(skip_serializing_if = "Option::is_none")]
     #[param(value_type = Option<String>, format = DateTime)]
     pub until: Option<Time>,
     /// The maximum number of items; 100 by default.
-    #[serde(skip_serializing_if = "Option::is_none")]
     #[param(minimum = 1, maximum = 1000)]
     pub limit: Option<u32>,
     /// The `next` of the previous page, which was requested with the same filters.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub after: Option<String>,
-}
-
-fn is_all(scope: &Scope) -> bool {
-    *scope == Scope::All
 }
 
 impl From<AuditEntry> for Audited {
@@ -126,12 +114,11 @@ async fn list(
 ) -> Result<Json<Page<Audited>>, Problem> {
     let AuditParameters { user, scope, action, outcome, since, until, limit, after } = parameters;
     requester.authorise_administration(&scope)?;
-    let page = RecentParameters { limit, after };
-    let (before, limit) = page.read()?;
+    let (before, limit) = PageParameters { limit, after }.read()?;
     let since = since.map(|time| time.0);
     let until = until.map(|time| time.0);
     let query = AuditQuery { user, scope, action, outcome, since, until, before };
-    let found = requester.metadata().audit(&query, limit).await.map_err(ServiceError::from)?;
+    let found = requester.metadata().audit(&query, limit).await?;
     let items = found.items.into_iter().map(Audited::from).collect();
     Ok(Json(Page { items, next: found.next.map(|next| next.to_string()) }))
 }

@@ -11,11 +11,10 @@ use utoipa_axum::routes;
 
 use super::access::RegistryReader;
 use super::extract::InQuery;
-use super::page::{RecentParameters, recent};
+use super::page::{PageParameters, recent};
 use super::problem::Errors;
 use super::{Api, Page, Problem, Time};
 use crate::metadata::{Event, EventKind};
-use crate::registry::ServiceError;
 
 /// An event of the store.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -38,14 +37,11 @@ pub struct StoreEvent {
 #[into_params(parameter_in = Query)]
 pub struct EventParameters {
     /// Only events of this kind.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub kind: Option<EventKind>,
     /// The maximum number of items; 100 by default.
-    #[serde(skip_serializing_if = "Option::is_none")]
     #[param(minimum = 1, maximum = 1000)]
     pub limit: Option<u32>,
     /// The `next` of the previous page, which was requested with the same kind.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub after: Option<String>,
 }
 
@@ -75,8 +71,7 @@ async fn list(
     registry_reader: RegistryReader,
     InQuery(EventParameters { kind, limit, after }): InQuery<EventParameters>,
 ) -> Result<Json<Page<StoreEvent>>, Problem> {
-    let page = RecentParameters { limit, after };
-    let (before, limit) = page.read()?;
-    let found = registry_reader.metadata().events(kind, before, limit).await.map_err(ServiceError::from)?;
+    let (before, limit) = PageParameters { limit, after }.read()?;
+    let found = registry_reader.metadata().events(kind, before, limit).await?;
     Ok(Json(recent(found, |event| (event.id, event.into()))))
 }

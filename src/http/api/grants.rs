@@ -67,7 +67,6 @@ pub struct GrantParameters {
 #[into_params(parameter_in = Query)]
 pub struct CanParameters {
     /// The user; anonymous by default.
-    #[serde(skip_serializing_if = "Option::is_none")]
     #[param(example = "ann")]
     pub user: Option<String>,
     /// The action, named by the role that allows it.

@@ -77,7 +77,7 @@ pub use grants::{Can, CanParameters, Grant, GrantParameters, GrantRequest};
 pub use history::{ChangeKind, Event, RollbackRequest, RolledBack};
 pub use manifests::{Child, Manifest, Part, Referrer};
 pub use organisations::{Organisation, TeamEntry};
-pub use page::{ListParameters, MAX_PAGE_ITEMS, Order, Page, PageParameters, RecentParameters, Sort};
+pub use page::{ListParameters, MAX_PAGE_ITEMS, Order, Page, PageParameters, Sort};
 pub use policies::{
     Checked, ImportParameters, ImportedPolicies, PolicyChanged, PolicyEntry, PolicyList, PresetEntry,
     Registries, imported,

@@ -64,26 +64,20 @@ pub enum Order {
 #[into_params(parameter_in = Query)]
 pub struct ListParameters {
     /// Only repositories whose names begin with this prefix.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub prefix: Option<String>,
     /// Only names that contain this text, ignoring case.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub search: Option<String>,
     /// The sort key; `name` by default.
-    #[serde(skip_serializing_if = "Option::is_none")]
     #[param(inline)]
     pub sort: Option<Sort>,
     /// The direction; by default ascending for names and descending for the other keys.
-    #[serde(skip_serializing_if = "Option::is_none")]
     #[param(inline)]
     pub order: Option<Order>,
     /// The maximum number of items; 100 by default. A page may be shorter, or empty, although more items
     /// follow.
-    #[serde(skip_serializing_if = "Option::is_none")]
     #[param(minimum = 1, maximum = 1000)]
     pub limit: Option<u32>,
     /// The `next` of the previous page, which was requested with the same `sort` and `order`.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub after: Option<String>,
 }
 
@@ -93,11 +87,9 @@ pub struct ListParameters {
 #[into_params(parameter_in = Query)]
 pub struct PageParameters {
     /// The maximum number of items; 100 by default.
-    #[serde(skip_serializing_if = "Option::is_none")]
     #[param(minimum = 1, maximum = 1000)]
     pub limit: Option<u32>,
     /// The `next` of the previous page.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub after: Option<String>,
 }
 
@@ -110,6 +102,11 @@ impl PageParameters {
     /// The item after which the page begins, from a previous page of this list.
     pub(super) fn after<T: FromStr>(&self) -> Result<Option<T>, Problem> {
         parse_cursor(self.after.as_deref())
+    }
+
+    /// In a list sorted newest first, the number of the item before which the page begins, and the page size.
+    pub(super) fn read(&self) -> Result<(Option<i64>, usize), Problem> {
+        Ok((self.after()?, self.limit()?))
     }
 }
 
@@ -147,30 +144,6 @@ pub(super) fn page_size(limit: Option<u32>) -> Result<usize, Problem> {
         return Err(Problem::bad(format_args!("limit: must be from 1 to {MAX_PAGE_ITEMS}, not {limit}")));
     }
     Ok(limit as usize)
-}
-
-/// Selects a page of a list that is sorted newest first.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub struct RecentParameters {
-    /// The maximum number of items; 100 by default.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[param(minimum = 1, maximum = 1000)]
-    pub limit: Option<u32>,
-    /// The `next` of the previous page.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub after: Option<String>,
-}
-
-impl RecentParameters {
-    /// The number of the item before which the page begins, and the page size.
-    pub(super) fn read(&self) -> Result<(Option<i64>, usize), Problem> {
-        let after = self.after.as_deref().filter(|after| !after.is_empty());
-        let after = after.map(str::parse).transpose();
-        let after = after.map_err(|_| Problem::bad("after: not the next value of a page"))?;
-        Ok((after, page_size(self.limit)?))
-    }
 }
 
 /// Builds a page of items sorted newest first. `describe` returns the number and the representation of an

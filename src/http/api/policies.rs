@@ -11,7 +11,7 @@ use utoipa_axum::routes;
 
 use super::access::{RegistryAdmin, RegistryReader, SelfService};
 use super::extract::{InPath, InQuery, WithBody};
-use super::page::{RecentParameters, recent};
+use super::page::{PageParameters, recent};
 use super::problem::{ChangeErrors, Errors};
 use super::{Api, Page, Problem, Time};
 use crate::errors::Chain;
@@ -122,11 +122,9 @@ pub struct ImportParameters {
     #[param(inline)]
     pub from: Registries,
     /// The name of the imported policy; at most 100 bytes.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// Comma-separated globs of the repositories that the policy covers. Needed for Amazon ECR, whose
     /// policies name no repositories.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub repositories: Option<String>,
 }
 
@@ -176,7 +174,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Api>> {
     responses((status = OK, description = "The policies in force.", body = PolicyList), Errors)
 )]
 async fn list(registry_reader: RegistryReader) -> Json<PolicyList> {
-    Json(PolicyList::from(&*registry_reader.retention().policy_set().in_force()))
+    Json(PolicyList::from(&*registry_reader.retention.policy_set().in_force()))
 }
 
 /// Sets a policy, replacing the one of the same name.
@@ -226,19 +224,15 @@ async fn delete(
 /// Lists changes of policies, newest first.
 #[utoipa::path(
     get, path = "/retention/history", operation_id = "listPolicyChanges", tag = "retention",
-    params(RecentParameters),
+    params(PageParameters),
     responses((status = OK, description = "A page of changes.", body = Page<PolicyChanged>), Errors)
 )]
 async fn history(
     registry_reader: RegistryReader,
-    InQuery(parameters): InQuery<RecentParameters>,
+    InQuery(parameters): InQuery<PageParameters>,
 ) -> Result<Json<Page<PolicyChanged>>, Problem> {
     let (before, limit) = parameters.read()?;
-    let found = registry_reader
-        .metadata()
-        .policy_history(before, limit)
-        .await
-        .map_err(crate::registry::ServiceError::from)?;
+    let found = registry_reader.metadata().policy_history(before, limit).await?;
     Ok(Json(recent(found, |change: PolicyChange| {
         let policy = change.policy.map(|json| serde_json::from_str(&json).unwrap_or_default());
         (change.id, PolicyChanged { name: change.name, policy, at: change.at.into(), by: change.by })

@@ -15,7 +15,7 @@ use utoipa::{IntoResponses, ToSchema};
 use crate::errors::Chain;
 use crate::http::challenge::basic;
 use crate::memory::OutOfMemory;
-use crate::metadata::EdgeKind;
+use crate::metadata::{EdgeKind, MetadataError};
 use crate::oci::Digest;
 use crate::registry::{
     DeleteError, ManifestError, PointTagError, PutManifestError, RepositoryError, ServiceError, UndoError,
@@ -116,6 +116,12 @@ impl From<ServiceError> for Problem {
             }
         };
         Self::new(status, error)
+    }
+}
+
+impl From<MetadataError> for Problem {
+    fn from(error: MetadataError) -> Self {
+        ServiceError::from(error).into()
     }
 }
 

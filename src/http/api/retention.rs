@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::access::{RegistryAdmin, RegistryReader, Requester};
 use super::extract::{InQuery, WithBody};
-use super::page::{RecentParameters, page_size, recent};
+use super::page::{PageParameters, page_size, recent};
 use super::problem::{ChangeErrors, Errors};
 use super::{Api, Page, Problem, Time};
 use crate::jobs::retention::{AppliedReport, PlanReport, RetentionError, Row, Skip, Totals};
@@ -77,22 +77,16 @@ pub struct PlanItem {
 #[into_params(parameter_in = Query)]
 pub struct PlanParameters {
     /// Only this repository.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub repository: Option<String>,
     /// Whether to assume that the store is nearly full.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub pressure: Option<bool>,
     /// Only items that would expire.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub expiring: Option<bool>,
     /// An existing plan to show instead of a new one.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub plan: Option<Uuid>,
     /// The `next` of the previous page of the same plan.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub after: Option<String>,
     /// The maximum number of items; 100 by default.
-    #[serde(skip_serializing_if = "Option::is_none")]
     #[param(minimum = 1, maximum = 1000)]
     pub limit: Option<u32>,
 }
@@ -218,11 +212,11 @@ async fn plan(
         Some(_) if parameters.repository.is_some() || parameters.pressure.is_some() => {
             return Err(Problem::bad("plan: cannot be combined with repository or pressure"));
         }
-        Some(id) => requester.registry_reader()?.retention().stored_plan(id)?,
+        Some(id) => requester.registry_reader()?.retention.stored_plan(id)?,
         None => {
             let repo = parse_repository(parameters.repository.as_deref())?;
             let scope = repo.clone().map_or(Scope::All, Scope::One);
-            let retention = Arc::clone(requester.registry_reader_for(&scope)?.retention());
+            let retention = Arc::clone(&requester.registry_reader_for(&scope)?.retention);
             retention.plan(repo.as_ref(), parameters.pressure.unwrap_or(false)).await?
         }
     };
@@ -304,15 +298,15 @@ async fn apply(
 /// Lists past runs of the policies, newest first. Runs that found nothing to do are left out.
 #[utoipa::path(
     get, path = "/retention/runs", operation_id = "listRuns", tag = "retention",
-    params(RecentParameters),
+    params(PageParameters),
     responses((status = OK, description = "A page of runs.", body = Page<Run>), Errors)
 )]
 async fn runs(
     registry_reader: RegistryReader,
-    InQuery(parameters): InQuery<RecentParameters>,
+    InQuery(parameters): InQuery<PageParameters>,
 ) -> Result<Json<Page<Run>>, Problem> {
     let (before, limit) = parameters.read()?;
-    let found = registry_reader.metadata().retention_runs(before, limit).await.map_err(ServiceError::from)?;
+    let found = registry_reader.metadata().retention_runs(before, limit).await?;
     Ok(Json(recent(found, |run: RetentionRun| {
         let RetentionRun { id, began_at, ended_at, by, cause, tags, manifests, skipped, bytes, stopped } =
             run;

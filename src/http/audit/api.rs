@@ -48,28 +48,24 @@ struct SlotState {
 
 impl AuditSlot {
     /// The slot of a request, if it has one.
-    pub(in crate::http) fn of(extensions: &Extensions) -> Self {
+    pub(crate) fn of(extensions: &Extensions) -> Self {
         extensions.get::<Self>().cloned().unwrap_or_default()
     }
 
     /// Stores the target that the body names.
-    pub(in crate::http) fn fill(&self, target: AuditTarget) {
+    pub(crate) fn fill(&self, target: AuditTarget) {
         let _ = self.0.target.set(target);
     }
 
     /// Records that the change is made. A later failure, such as one to read the result, does not undo it.
-    pub(in crate::http) fn mark_done(&self) {
+    pub(crate) fn mark_done(&self) {
         self.0.is_done.store(true, Ordering::Relaxed);
     }
 }
 
 /// Middleware that records the result of each request to the API. Changes through the Unix socket are written before
 /// the response is sent, because a command that works on a stopped store exits after the response.
-pub(in crate::http) async fn record(
-    State(registry): State<Arc<Registry>>,
-    request: Request,
-    next: Next,
-) -> Response {
+pub(crate) async fn record(State(registry): State<Arc<Registry>>, request: Request, next: Next) -> Response {
     let (mut parts, body) = request.into_parts();
     let slot = AuditSlot::default();
     parts.extensions.insert(slot.clone());

@@ -7,7 +7,7 @@ use crate::metadata::AuditAction::{self, *};
 
 /// The audit action of an API operation, by its method and its path in the OpenAPI document. `None` if the operation is
 /// not listed here: it is then recorded as a generic change.
-pub(in crate::http) fn action(method: &Method, path: &str) -> Option<AuditAction> {
+pub(crate) fn action(method: &Method, path: &str) -> Option<AuditAction> {
     Some(match (method.as_str(), path) {
         ("GET" | "HEAD", _) => Read,
         ("PUT", "/repositories/{name}/tags/{tag}") => TagPoint,

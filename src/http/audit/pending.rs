@@ -6,7 +6,8 @@ use std::sync::Arc;
 use http::StatusCode;
 
 use super::text::readable;
-use crate::auth::{ClaimedIdentity, Principal, network};
+use crate::auth::{ClaimedIdentity, Principal};
+use crate::fair::network;
 use crate::http::listen::Peer;
 use crate::metadata::{AuditAction, AuditOutcome, Audited, Origin, Scope};
 use crate::registry::Registry;
@@ -26,7 +27,7 @@ pub(in crate::http) struct AuditedOperation {
 
 impl AuditedOperation {
     /// An action without a target.
-    pub(in crate::http) fn without_target(action: AuditAction) -> Self {
+    pub(crate) fn without_target(action: AuditAction) -> Self {
         Self { action, scope: Scope::All, subject: None }
     }
 }
@@ -41,7 +42,7 @@ pub(in crate::http) struct PendingEntry {
 
 impl PendingEntry {
     /// An entry about an authenticated principal.
-    pub(in crate::http) fn of(
+    pub(crate) fn of(
         registry: &Arc<Registry>,
         peer: Peer,
         principal: &Principal,
@@ -54,7 +55,7 @@ impl PendingEntry {
     }
 
     /// An entry about a user whose name is only claimed, such as at a failed login.
-    pub(in crate::http) fn new(
+    pub(crate) fn new(
         registry: &Arc<Registry>,
         peer: Peer,
         claimed: ClaimedIdentity,
@@ -79,7 +80,7 @@ impl PendingEntry {
     }
 
     /// Adds to the target of the operation.
-    pub(in crate::http) fn add_target(&mut self, scope: Option<Scope>, subject: Option<&str>) {
+    pub(crate) fn add_target(&mut self, scope: Option<Scope>, subject: Option<&str>) {
         if let Some(scope) = scope.filter(|_| self.audited.scope == Scope::All) {
             self.audited.scope = scope;
         }
@@ -90,13 +91,13 @@ impl PendingEntry {
     }
 
     /// Sets the user that a form names.
-    pub(in crate::http) fn set_claimed_user(&mut self, claimed: &ClaimedIdentity) {
+    pub(crate) fn set_claimed_user(&mut self, claimed: &ClaimedIdentity) {
         self.audited.user = claimed.user.as_ref().map(|name| readable(name, MAX_CLAIM_CHARS));
         self.audited.token.clone_from(&claimed.token);
     }
 
     /// Sets the outcome by the status of the response.
-    pub(in crate::http) fn finish(mut self, status: StatusCode) {
+    pub(crate) fn finish(mut self, status: StatusCode) {
         let action = self.audited.action;
         self.audited.outcome = match status {
             // After this challenge the client sends the request again with a password.
@@ -110,7 +111,7 @@ impl PendingEntry {
     }
 
     /// Records that the change was made, whatever the status of the response.
-    pub(in crate::http) fn finish_done(mut self, status: StatusCode) {
+    pub(crate) fn finish_done(mut self, status: StatusCode) {
         self.audited.outcome = AuditOutcome::Allowed;
         self.audited.status = Some(status.as_u16());
     }

@@ -19,6 +19,7 @@ use http::header::HOST;
 use http::request::Parts;
 use http::uri::{Authority, Scheme};
 use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
 
 use super::listen::Peer;
 
@@ -30,7 +31,8 @@ pub struct TrustedProxies {
 }
 
 /// The headers that proxies write.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum ForwardedHeader {
     /// `X-Forwarded-For`, `X-Forwarded-Proto` and `X-Forwarded-Host`.
     #[default]

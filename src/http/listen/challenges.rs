@@ -6,7 +6,7 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 use rcgen::{CertificateParams, CustomExtension, DistinguishedName, KeyPair};
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs;
@@ -25,7 +25,7 @@ pub struct Challenges {
 
 impl fmt::Debug for Challenges {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(self.answers().keys()).finish()
+        f.debug_set().entries(self.answers.lock().keys()).finish()
     }
 }
 
@@ -38,13 +38,13 @@ impl Challenges {
     pub fn respond(self: &Arc<Self>, name: &str, digest: &[u8; 32]) -> io::Result<ActiveChallenge> {
         let name = name.to_ascii_lowercase();
         let config = Arc::new(challenge_config(&name, digest).map_err(io::Error::other)?);
-        self.answers().insert(name.clone(), config);
+        self.answers.lock().insert(name.clone(), config);
         Ok(ActiveChallenge { challenges: Arc::clone(self), name })
     }
 
     /// Whether no challenge is active, so that handshakes need not be inspected.
     pub(super) fn is_idle(&self) -> bool {
-        self.answers().is_empty()
+        self.answers.lock().is_empty()
     }
 
     /// The configuration for a client that offers the challenge protocol and no other, if its challenge is
@@ -53,11 +53,7 @@ impl Challenges {
         let mut protocols = hello.alpn()?;
         let is_challenge = protocols.next() == Some(PROTOCOL) && protocols.next().is_none();
         let name = hello.server_name().filter(|_| is_challenge)?.to_ascii_lowercase();
-        self.answers().get(&name).cloned()
-    }
-
-    fn answers(&self) -> MutexGuard<'_, HashMap<String, Arc<ServerConfig>>> {
-        self.answers.lock()
+        self.answers.lock().get(&name).cloned()
     }
 }
 
@@ -70,7 +66,7 @@ pub struct ActiveChallenge {
 
 impl Drop for ActiveChallenge {
     fn drop(&mut self) {
-        self.challenges.answers().remove(&self.name);
+        self.challenges.answers.lock().remove(&self.name);
     }
 }
 

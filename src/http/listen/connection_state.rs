@@ -36,7 +36,7 @@ pub(super) fn milliseconds() -> u64 {
 }
 
 /// The state shared by a connection's byte stream, its requests, its [`IdleTimeout`] and the listener.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct ConnectionState {
     requests: AtomicU32,
     sending: AtomicU32,
@@ -55,28 +55,6 @@ pub(super) struct ConnectionState {
     turn: Turn,
 }
 
-impl Default for ConnectionState {
-    fn default() -> Self {
-        Self {
-            requests: AtomicU32::default(),
-            sending: AtomicU32::default(),
-            served: AtomicU64::default(),
-            head_started: AtomicBool::default(),
-            multiplexed: AtomicBool::default(),
-            written: AtomicU64::default(),
-            order: AtomicU8::default(),
-            waker: AtomicWaker::default(),
-            authenticated: AtomicBool::default(),
-            unread: AtomicBool::default(),
-            braked: AtomicBool::default(),
-            useful: AtomicBool::default(),
-            useful_at: AtomicU64::new(milliseconds()),
-            active_at: AtomicU64::new(milliseconds()),
-            turn: Turn::default(),
-        }
-    }
-}
-
 /// An order of the listener to a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
@@ -92,7 +70,8 @@ pub(super) enum Order {
 impl ConnectionState {
     /// Creates the state of a connection that takes turns with others.
     pub(super) fn with_turn(turn: Turn) -> Self {
-        Self { turn, ..Self::default() }
+        let now = milliseconds();
+        Self { turn, useful_at: AtomicU64::new(now), active_at: AtomicU64::new(now), ..Self::default() }
     }
 
     /// The connection's turn, which limits how long it is served at a stretch.

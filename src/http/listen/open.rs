@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 
 use super::clients::{Client, ClientAccount, Clients};
@@ -14,7 +14,7 @@ use super::connection_state::{ConnectionState, Order, milliseconds};
 use super::linger::Lingering;
 use super::turn::Turn;
 use super::{ListenSettings, Peer};
-use crate::auth::network;
+use crate::fair::network;
 use crate::memory::{Holder, MAX_WAIT, MemoryBudget, OutOfMemory, Purpose, Reservation};
 
 /// The maximum number of connections per MiB of the memory budget: together they take a quarter of it.
@@ -124,13 +124,13 @@ impl Shared {
 
     /// Whether more than half of the allowed connections are open.
     pub(super) fn is_half_full(&self) -> bool {
-        self.open().connections.len() > self.max_connections / 2
+        self.open.lock().connections.len() > self.max_connections / 2
     }
 
     /// Admits a connection of `peer` if a slot is free for it.
     pub(super) fn admit(self: &Arc<Self>, peer: Peer) -> Option<ConnectionGuard> {
         let address = self.address(peer);
-        let mut open = self.open();
+        let mut open = self.open.lock();
         let client = open.client(address);
         if !open.clients.can_open(client.as_ref(), open.connections.len(), self.max_connections) {
             return None;
@@ -159,7 +159,7 @@ impl Shared {
 
     /// How a connection of `peer` waits for a free slot.
     pub(super) fn standing(&self, peer: Peer) -> Standing {
-        let open = self.open();
+        let open = self.open.lock();
         let client = open.client(self.address(peer));
         let has_share = |client: &Client| open.clients.has_share(client, self.max_connections);
         Standing {
@@ -170,14 +170,14 @@ impl Shared {
 
     /// Whether users have logged in, so that anonymous clients must not keep them from being accepted.
     pub(super) fn has_users(&self) -> bool {
-        !self.open().clients.logins.is_empty()
+        !self.open.lock().clients.logins.is_empty()
     }
 
     /// Closes the least useful idle connection so that `peer` can connect. If other clients still have room,
     /// it closes one of this client's own connections; otherwise one of a client with more than its share,
     /// else of an anonymous client, else of any client. Connections that are answering a request stay.
     pub(super) fn close_least_useful(&self, peer: Peer) {
-        let open = self.open();
+        let open = self.open.lock();
         let own = open.client(self.address(peer));
         let limit = own
             .as_ref()
@@ -201,7 +201,7 @@ impl Shared {
         if !self.is_crowded() {
             return false;
         }
-        let open = self.open();
+        let open = self.open.lock();
         let Some(client) = &guard.client else { return open.connections.len() >= self.max_connections };
         let is_full = open.connections.len() >= open.clients.limit_for(client, self.max_connections);
         let may_stay = client.is_user() && open.clients.anonymous_count() > 0;
@@ -227,7 +227,7 @@ impl Shared {
     /// are open, so that the total stays bounded.
     pub(super) fn max_streams(&self) -> u32 {
         let ListenSettings { max_streams, max_streams_crowded, wide_connections, .. } = self.settings;
-        let is_wide = self.open().connections.len() <= wide_connections;
+        let is_wide = self.open.lock().connections.len() <= wide_connections;
         if is_wide { max_streams } else { max_streams.min(max_streams_crowded) }
     }
 
@@ -252,7 +252,7 @@ impl Shared {
         let holder = guard.state.holder();
         let Some(client) = guard.client.as_ref().filter(|_| budget.is_crowded(holder)) else { return false };
         let room = budget.room_for_small(holder);
-        let open = self.open();
+        let open = self.open.lock();
         let share = match open.clients.count_like(client) {
             clients if open.clients.are_mixed() => room / 8 / clients,
             0 | 1 => room - room / 4,
@@ -263,7 +263,7 @@ impl Shared {
 
     /// Sends an order to every connection.
     pub(super) fn command(&self, order: Order) {
-        self.open().connections.values().for_each(|connection| connection.state.command(order));
+        self.open.lock().connections.values().for_each(|connection| connection.state.command(order));
     }
 
     /// The address that identifies the client of a connection; `None` if it stands for many clients.
@@ -271,10 +271,6 @@ impl Shared {
         let address = peer.address()?;
         let stands_for_many = self.settings.shared_networks.iter().any(|network| network.contains(&address));
         (!stands_for_many).then(|| network(address))
-    }
-
-    fn open(&self) -> MutexGuard<'_, OpenConnections> {
-        self.open.lock()
     }
 }
 
@@ -316,7 +312,7 @@ impl ConnectionGuard {
             && !self.has_recorded_user.load(Relaxed)
             && !self.has_recorded_user.swap(true, Relaxed)
         {
-            self.shared.open().clients.logins.record(address, user, milliseconds());
+            self.shared.open.lock().clients.logins.record(address, user, milliseconds());
         }
     }
 
@@ -361,7 +357,7 @@ impl Drop for Counted<'_> {
 
 impl Drop for ConnectionGuard {
     fn drop(&mut self) {
-        let mut open = self.shared.open();
+        let mut open = self.shared.open.lock();
         open.connections.remove(&self.id);
         if let Some(client) = &self.client {
             open.clients.remove_connection(client);

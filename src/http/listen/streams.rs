@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
@@ -51,13 +51,13 @@ impl Streams {
     /// Creates a stream whose task is spawned next.
     pub(super) fn start(&self) -> Arc<Stream> {
         let stream = Arc::<Stream>::default();
-        self.state().starting = Some(Arc::clone(&stream));
+        self.0.lock().starting = Some(Arc::clone(&stream));
         stream
     }
 
     /// Watches a stream that sends a response, until the result is dropped.
     pub(super) fn watch(&self, stream: &Arc<Stream>) -> Watch {
-        let mut state = self.state();
+        let mut state = self.0.lock();
         let id = state.next;
         state.next += 1;
         let stream = Arc::clone(stream);
@@ -68,7 +68,7 @@ impl Streams {
 
     /// Records the progress of each stream. If memory `is_scarce`, resets those without progress for `limit`.
     pub(super) fn reset_stalled(&self, now: Instant, limit: Duration, is_scarce: bool) {
-        for Sending { stream, pieces, since } in self.state().sending.values_mut() {
+        for Sending { stream, pieces, since } in self.0.lock().sending.values_mut() {
             let taken = stream.pieces.load(Relaxed);
             if taken != *pieces {
                 *pieces = taken;
@@ -82,10 +82,6 @@ impl Streams {
             }
         }
     }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock()
-    }
 }
 
 /// Spawns the tasks of the streams.
@@ -95,7 +91,7 @@ where
 {
     fn execute(&self, task: F) {
         let task = tokio::spawn(task);
-        if let Some(stream) = self.state().starting.take() {
+        if let Some(stream) = self.0.lock().starting.take() {
             stream.task.set(task.abort_handle()).ok();
         }
     }
@@ -110,7 +106,7 @@ pub(super) struct Watch {
 impl Drop for Watch {
     fn drop(&mut self) {
         // Dropped outside the lock: the last owner of a stream must not be dropped within it.
-        let sending = self.streams.state().sending.remove(&self.id);
+        let sending = self.streams.0.lock().sending.remove(&self.id);
         drop(sending);
     }
 }
@@ -140,6 +136,6 @@ mod tests {
             assert!(!is_over(&read.1));
         }
         drop(stalled);
-        assert_eq!(streams.state().sending.len(), 1);
+        assert_eq!(streams.0.lock().sending.len(), 1);
     }
 }

@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Mode, fchmod};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, socket_with};
 
+use crate::store::durable;
+
 const NAME: &str = "admin.sock";
 
 /// Maximum length of a socket address, without its terminating zero.
@@ -31,10 +33,7 @@ fn address(data: &Path) -> io::Result<(PathBuf, Option<File>)> {
 /// Fails if the filesystem has no sockets or is read-only.
 pub fn bind(data: &Path) -> io::Result<tokio::net::UnixListener> {
     let (path, _dir) = address(data)?;
-    match fs::remove_file(&path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
+    durable::remove(&path)?;
     let socket = new_socket()?;
     // Before `bind` gives it a name, so that others can never open it.
     fchmod(&socket, Mode::RUSR | Mode::WUSR)?;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use parking_lot::{Condvar, Mutex, MutexGuard};
+use parking_lot::{Condvar, Mutex};
 
 /// Maximum number of buffered bytes.
 const MAX_BUFFERED: usize = 2 << 20;
@@ -56,7 +56,7 @@ impl Sink {
     /// Waits until everything is written, but at most [`FLUSH_TIMEOUT`].
     pub(super) fn flush(&self) {
         let deadline = Instant::now() + FLUSH_TIMEOUT;
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         state.flushing = true;
         self.lines_arrived.notify_one();
         while !state.buffer.is_empty() || state.writing {
@@ -68,12 +68,8 @@ impl Sink {
         state.flushing = false;
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock()
-    }
-
     fn append(&self, line: &[u8]) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         if state.buffer.len() + line.len() > MAX_BUFFERED {
             state.dropped += 1;
             return;
@@ -95,14 +91,14 @@ impl Sink {
             }
             lines.clear();
             lines.shrink_to(BATCH_SIZE);
-            self.lock().writing = false;
+            self.state.lock().writing = false;
             self.batch_written.notify_all();
         }
     }
 
     /// Waits for a batch of lines and moves it into `lines`. Returns the number of dropped lines.
     fn take_batch(&self, lines: &mut Vec<u8>) -> u64 {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         while state.buffer.is_empty() {
             self.lines_arrived.wait(&mut state);
         }
@@ -185,7 +181,7 @@ mod tests {
         for _ in 0..2 * MAX_BUFFERED / line.len() {
             sink.append(&line);
         }
-        assert!(sink.lock().dropped > 0);
+        assert!(sink.state.lock().dropped > 0);
         drop(open);
         sink.flush();
         let written: Vec<u8> = completed.try_iter().flatten().collect();

@@ -63,7 +63,7 @@ async fn run<T>(
     match measured {
         Ok(value) => last.value = Some(Arc::new(value)),
         Err(error) => {
-            tracing::warn!(error = %Chain(&error), "measurement failed; /metrics shows the last values")
+            tracing::warn!(error = %Chain(&error), "measurement failed; /metrics shows the last values");
         }
     }
 }

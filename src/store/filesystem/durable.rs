@@ -33,15 +33,39 @@ pub(super) fn create_dir(path: &Path) -> io::Result<()> {
 /// `mode`, so that no other user can read even the draft of a secret.
 pub(crate) fn write(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     let draft = path.with_extension("draft");
-    match fs::remove_file(&draft) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
+    remove(&draft)?;
     let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&draft)?;
     file.write_all(content)?;
     file.sync_all()?;
     fs::rename(&draft, path)?;
     sync_dir(parent(path))
+}
+
+/// Reads a file. Returns `None` if it does not exist.
+pub(crate) fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
+    match fs::read(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        content => content.map(Some),
+    }
+}
+
+/// Removes a file, without a sync of its directory. Returns whether it existed.
+pub(crate) fn remove(path: &Path) -> io::Result<bool> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        removed => removed.map(|()| true),
+    }
+}
+
+/// Verifies that a write to the file `path`, which does not exist before and after, becomes durable.
+pub(crate) fn probe(path: &Path) -> io::Result<()> {
+    let written = File::create(path).and_then(|mut file| {
+        file.write_all(b"probe")?;
+        file.sync_all()
+    });
+    // Removed after a failure as well: an empty probe on a full disk helps no one.
+    let removed = remove(path);
+    written.and(removed).map(drop)
 }
 
 fn parent(path: &Path) -> &Path {

@@ -1,9 +1,6 @@
 //! Checks whether the store works, and measures its free space.
 
-use std::fs::{self, File};
-use std::io::Write;
-
-use super::{Access, Tree};
+use super::{Access, Tree, durable};
 use crate::store::{Space, StoreError};
 
 impl Tree {
@@ -18,23 +15,7 @@ impl Tree {
         self.identity.verify(&self.layout)?;
         match self.access {
             Access::ReadOnly => Ok(()),
-            Access::ReadWrite => self.probe(),
-        }
-    }
-
-    /// Verifies that a write becomes durable.
-    fn probe(&self) -> Result<(), StoreError> {
-        let path = self.layout.probe();
-        let written = File::create(&path).and_then(|mut file| {
-            file.write_all(b"probe")?;
-            file.sync_all()
-        });
-        // Removed after a failure as well: an empty probe on a full disk helps no one.
-        let removed = fs::remove_file(&path);
-        written?;
-        match removed {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
-            _ => Ok(()),
+            Access::ReadWrite => Ok(durable::probe(&self.layout.probe())?),
         }
     }
 }

@@ -1,7 +1,6 @@
 //! The identity file of a store. It distinguishes the store from an unmounted one, from another one and from an empty
 //! one.
 
-use std::fs;
 use std::io;
 use std::path::PathBuf;
 
@@ -69,12 +68,10 @@ impl Identity {
     /// Reads the identity of the store at the root of `layout`, if it has one.
     pub(super) fn read(layout: &Layout) -> Result<Option<Self>, OpenError> {
         let path = layout.identity();
-        let text = match fs::read(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(source) => return Err(OpenError::Io { path, source }),
-        };
-        Self::parse(&text, path).map(Some)
+        match durable::read(&path) {
+            Ok(text) => text.map(|text| Self::parse(&text, path)).transpose(),
+            Err(source) => Err(OpenError::Io { path, source }),
+        }
     }
 
     /// Creates the identity of a new store durably.

@@ -25,7 +25,6 @@ mod stream;
 #[cfg(test)]
 mod tests;
 
-use std::fs;
 use std::io;
 use std::ops::Range;
 use std::path::Path;
@@ -145,10 +144,7 @@ impl Tree {
     /// names: it breaks no promise, and `fsck` finds it. If the metadata is on the same journaling filesystem, the sync
     /// of the transaction that forgets the path makes the unlinking durable too.
     fn unlink(&self, path: &Path) -> Result<(), StoreError> {
-        match fs::remove_file(path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error.into()),
-            _ => Ok(()),
-        }
+        Ok(durable::remove(path).map(drop)?)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Tests of failures that only a store in a directory has. The scenarios shared by all stores are in
 //! [`crate::store::suite`].
 
+use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 

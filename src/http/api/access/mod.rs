@@ -17,6 +17,7 @@ use std::sync::Arc;
 use axum::extract::{FromRequestParts, RawPathParams};
 use http::request::Parts;
 use http::{Extensions, StatusCode};
+use serde::{Deserialize, Serialize};
 
 use super::Problem;
 use crate::auth::{AccessControl, Action, AuthError, ChangeAuthor, Permission, Principal};
@@ -35,7 +36,8 @@ pub(super) use decided::{
 pub(super) use view::View;
 
 /// Who may change something through the API in addition to users with the right to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Changes {
     /// Clients of the admin socket.
     #[default]

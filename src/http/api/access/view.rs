@@ -18,17 +18,13 @@ pub(in crate::http::api) struct View {
     pub(super) reports: Reports,
     pub(super) health: Arc<dyn Health>,
     pub(super) scrub: Arc<Scrub>,
-    pub(super) retention: Arc<Retention>,
+    /// The retention job.
+    pub(in crate::http::api) retention: Arc<Retention>,
     pub(super) changes: Changes,
     pub(super) started_at: Timestamp,
 }
 
 impl View {
-    /// The retention job.
-    pub(in crate::http::api) fn retention(&self) -> &Arc<Retention> {
-        &self.retention
-    }
-
     /// The reports.
     pub(in crate::http::api) fn reports(&self) -> &Reports {
         &self.reports
